@@ -1,4 +1,4 @@
-//! Accepts that fail: for one connection, which costs only that one, or for good, which must not cost the loop.
+//! Accepts that fail: a failure of one connection costs only that one, and a lasting failure must not cost the loop.
 
 use peerloop::Reactor;
 use peerloop::limits::{ACCEPT_RETRY_FIRST, MAX_ACCEPT_RETRY};
@@ -19,12 +19,12 @@ fn loop_at(world: &World) -> (Reactor<SlowHost, Player>, RawPeer) {
 }
 
 #[test]
-fn a_connection_that_failed_before_it_was_accepted_holds_no_other_up() {
+fn a_connection_that_failed_before_it_was_accepted_delays_no_other() {
     let world = World::new(1, Instant::ZERO);
     let (mut reactor, _peer) = loop_at(&world);
     let kinds = [ErrorKind::ConnectionAborted, ErrorKind::HostUnreachable, ErrorKind::Interrupted];
     reactor.net().accept_errors.borrow_mut().extend(kinds.map(io::Error::from));
-    // The kernel's number of a protocol error has no kind of its own.
+    // The kernel's error number for a protocol error has no `ErrorKind` of its own.
     let protocol_error = cfg!(target_os = "linux").then(|| io::Error::from_raw_os_error(71));
     reactor.net().accept_errors.borrow_mut().extend(protocol_error);
     let failures = reactor.net().accept_errors.borrow().len() as u64;
@@ -34,7 +34,7 @@ fn a_connection_that_failed_before_it_was_accepted_holds_no_other_up() {
 }
 
 #[test]
-fn fault_e01_a_listener_that_is_short_of_something_is_tried_again_ever_more_slowly_and_the_loop_sleeps_meanwhile() {
+fn fault_e01_after_a_shortage_a_listener_is_retried_ever_more_slowly_and_the_loop_sleeps_meanwhile() {
     const FAILURES: u64 = 8;
     let world = World::new(1, Instant::ZERO);
     let (mut reactor, _peer) = loop_at(&world);
@@ -68,7 +68,9 @@ fn fault_e01_a_listener_accepts_again_within_a_second_and_a_tenth_whenever_descr
             turns += 1;
             match reactor.next_deadline() {
                 Wait::Until(due) => world.advance(due.since(world.now())),
-                other => assert!(reactor.stats().counters.accepted == 1, "{other:?}: it spins or sleeps for ever"),
+                other => {
+                    assert!(reactor.stats().counters.accepted == 1, "{other:?}: the loop spins or sleeps for ever")
+                }
             }
             assert!(world.now() < freed_at.plus(BOUND) || reactor.stats().counters.accepted == 1, "{starved_ms} ms");
         }

@@ -1,4 +1,4 @@
-//! The actors themselves: honest peers against the real loop, and whether they notice a loop that is not.
+//! The actors themselves: honest peers with the real loop, and their complaints about a faulty loop.
 
 use crate::keen::{PORT, address_of, crowd, node, run};
 use peerloop::Config;
@@ -11,7 +11,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Runs 20 honest peers that dial and 20 that are dialled for a minute, and returns what they saw.
+/// Runs 20 honest peers that dial and 20 that are dialled for a minute, and returns their tally.
 fn a_minute_with_honest_peers(conditions: Conditions) -> Tally {
     let world = World::new(1, Instant::ZERO);
     world.set_conditions(conditions);
@@ -39,7 +39,7 @@ fn a_minute_with_honest_peers(conditions: Conditions) -> Tally {
 fn honest_peers_are_kept_in_both_directions() {
     let tally = a_minute_with_honest_peers(Conditions::default());
     assert_eq!((tally.opened, tally.ready, tally.complaints, tally.closed), (40, 40, 0, 40));
-    assert_eq!(tally.pings_answered, 21 * 12 + 19 * 11, "one every five seconds, of 21 since the very beginning");
+    assert_eq!(tally.pings_answered, 21 * 12 + 19 * 11, "one every five seconds, 21 of them from the start");
     assert!((40 * 19..=40 * 21).contains(&tally.pings_sent), "{tally:?}");
     assert_eq!(tally.pings_sent, tally.pongs);
     assert_eq!((tally.torn, tally.failed), (0, 0));
@@ -69,7 +69,7 @@ fn a_refused_dial_is_a_failure_and_no_complaint() {
 }
 
 #[test]
-fn dials_come_from_as_many_addresses_as_were_asked_for() {
+fn dials_use_the_requested_number_of_addresses() {
     let world = World::new(1, Instant::ZERO);
     let mut node = node(&world, config(), vec![]);
     let profile = Rc::new(Profile::new(REGTEST, &Journal::new()));
@@ -88,7 +88,7 @@ fn dials_come_from_as_many_addresses_as_were_asked_for() {
     }
 }
 
-/// Says what it is told to, when an honest peer has said its version.
+/// Sends the given bytes after an honest peer has sent its version.
 struct FalseLoop {
     says: Vec<u8>,
 }
@@ -101,7 +101,7 @@ impl Persona for FalseLoop {
     }
 }
 
-/// What an honest peer complains of when the other side says this.
+/// Returns an honest peer's complaints about these bytes.
 fn complaints_about(says: &[Vec<u8>]) -> Vec<Wrong> {
     let world = World::new(1, Instant::ZERO);
     let journal = Journal::new();
@@ -116,7 +116,7 @@ fn complaints_about(says: &[Vec<u8>]) -> Vec<Wrong> {
 }
 
 #[test]
-fn an_honest_peer_notices_whatever_is_wrong() {
+fn an_honest_peer_notices_every_fault() {
     let version = frame("version", &hex(&"00".repeat(46)));
     let (verack, protoconf) = (frame("verack", &[]), frame("protoconf", &hex("0100001000")));
     let (ping, pong) = (frame("ping", &[1; 8]), frame("pong", &[1; 8]));
@@ -145,7 +145,7 @@ fn an_honest_peer_notices_whatever_is_wrong() {
 }
 
 #[test]
-fn an_honest_peer_gives_up_who_says_nothing_and_misses_a_pong() {
+fn an_honest_peer_complains_about_a_missing_handshake_and_a_missing_pong() {
     for (says, expected) in
         [(vec![], Wrong::NoHandshake), ([frame("version", &[0; 46]), frame("verack", &[])].concat(), Wrong::NoPong)]
     {
@@ -161,7 +161,7 @@ fn an_honest_peer_gives_up_who_says_nothing_and_misses_a_pong() {
     }
 }
 
-/// Tries each thing that a line can do.
+/// Tries every method of a line.
 struct Scripted {
     log: Rc<RefCell<Vec<String>>>,
 }
@@ -179,8 +179,8 @@ impl Persona for Scripted {
         line.wake_at(line.now().plus(secs(9)));
         line.wake_at(line.now().plus(secs(2)));
         line.wake_at(line.now().plus(secs(4)));
-        assert!(line.send(&[7; 1_000]), "it is kept");
-        assert!(!line.send(&vec![7; 5_000_000]), "it is too much");
+        assert!(line.send(&[7; 1_000]), "the line keeps it");
+        assert!(!line.send(&vec![7; 5_000_000]), "the line has no room for it");
         assert_eq!((line.offer(&[1]), line.unsent_bytes()), (0, 900), "100 fit the pipe");
     }
 
@@ -225,7 +225,7 @@ impl Persona for Echo {
 }
 
 #[test]
-fn a_line_keeps_what_does_not_fit_and_reads_only_what_is_wanted() {
+fn a_line_keeps_unsent_bytes_and_reads_only_as_much_as_wanted() {
     let world = World::new(1, Instant::ZERO);
     world.set_conditions(Conditions { capacity_bytes: 100, ..Conditions::default() });
     let log = Rc::default();

@@ -1,4 +1,4 @@
-//! Every known attack on the real loop, from either side: the loop does what the attack declares, and an honest peer
+//! Every known attack on the real loop, from either side: the loop reacts as the attack declares, and an honest peer
 //! notices nothing.
 
 use crate::keen::{PORT, address_of, crowd, node, run};
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// Longer than any script and any deadline.
 const LONG: Duration = Duration::from_secs(400);
-/// What the loop rounds its deadlines to.
+/// Rounding of the loop's deadlines.
 const SLACK: Duration = Duration::from_millis(2);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,13 +62,13 @@ fn play(attack: &'static Attack, dialler: Dialler, conditions: Conditions) -> Ou
     let mut ends = node.handler().closed.iter().filter(|(address, ..)| address.ip() == from);
     let closed = ends.next().map(|(_, at, reason)| (*at, *reason));
     assert_eq!(ends.next(), None);
-    assert_eq!(node.handler().closed.len(), usize::from(closed.is_some()), "nobody else is closed");
+    assert_eq!(node.handler().closed.len(), usize::from(closed.is_some()), "no other peer is closed");
     let began = record.began().unwrap_or_else(|| panic!("{attack:?} has not begun"));
     let judgement = attack.expects.judge(began, closed, world.now(), SLACK);
     Outcome { judgement, record, closed, honest: journal.tally() }
 }
 
-/// What is wrong with the outcome, if anything.
+/// Returns the fault in the outcome, if any.
 fn fault(attack: &'static Attack, dialler: Dialler, conditions: Conditions) -> Option<String> {
     let outcome = play(attack, dialler, conditions);
     let Outcome { judgement, record, closed, honest } = &outcome;
@@ -83,7 +83,7 @@ fn fault(attack: &'static Attack, dialler: Dialler, conditions: Conditions) -> O
 }
 
 #[test]
-fn the_loop_does_what_every_attack_declares() {
+fn the_loop_reacts_as_every_attack_declares() {
     let faults: Vec<String> = attacks()
         .flat_map(|attack| [Dialler::Attacker, Dialler::Loop].map(|dialler| (attack, dialler)))
         .filter_map(|(attack, dialler)| fault(attack, dialler, Conditions::default()))
@@ -112,10 +112,10 @@ fn the_known_threats_have_attacks() {
     let count = names.len();
     names.sort_unstable();
     names.dedup();
-    assert_eq!(names.len(), count, "a name tells an attack from all others");
+    assert_eq!(names.len(), count, "each attack has a name of its own");
 }
 
-/// Has many attackers of one kind dial in the same instant, and returns how the loop ended them and when the last was.
+/// Lets many attackers of one kind dial at the same moment, and returns the close reasons and the last close.
 fn storm(name: &str, count: u64) -> (Vec<&'static str>, Instant, usize) {
     let world = World::new(5, Instant::ZERO);
     let journal = Journal::new();
@@ -148,7 +148,7 @@ fn a_storm_of_resets_passes() {
 }
 
 #[test]
-fn as_many_deadlines_as_one_likes_come_in_one_tick() {
+fn any_number_of_deadlines_can_expire_in_one_tick() {
     let (reasons, last, closed) = storm("silence", 6_000);
     assert_eq!((reasons, closed), (vec!["handshake_timeout"], 6_000));
     assert_eq!(last, Instant::ZERO.plus(secs(10)));

@@ -1,4 +1,4 @@
-//! Who does not take our replies gets no more of them, and costs no more than its queue.
+//! A peer that does not read our replies gets no more of them, and costs no more than its queue.
 
 use peerloop::error::{CloseReason, Deadline};
 use peerloop::limits::{
@@ -16,7 +16,7 @@ use std::time::Duration;
 
 const INSTANT_BEFORE: Duration = Duration::from_nanos(1);
 
-/// Sends pings until nobody takes one more; returns the bytes that went.
+/// Sends pings until the kernel accepts no more; returns the bytes sent.
 pub(crate) fn ping_until_blocked(stage: &mut Stage, peer: &mut RawPeer) -> usize {
     let pings = ping().repeat(1_000);
     let mut sent = 0;
@@ -34,7 +34,7 @@ pub(crate) fn ping_until_blocked(stage: &mut Stage, peer: &mut RawPeer) -> usize
     }
 }
 
-/// The longest queue of the node's peers.
+/// Returns the longest queue of the node's peers.
 fn longest_queue(stage: &mut Stage) -> usize {
     stage.node.reactor.handle().request(()).unwrap();
     stage.settle();
@@ -58,7 +58,7 @@ fn a_peer_that_pings_and_never_reads_is_not_read_and_is_closed_after_a_minute() 
 }
 
 #[test]
-fn who_takes_its_replies_in_time_is_read_again_and_loses_nothing() {
+fn a_peer_that_reads_its_replies_in_time_is_read_again_and_loses_nothing() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     let mut sent = ping_until_blocked(&mut stage, &mut peer);
@@ -72,7 +72,7 @@ fn who_takes_its_replies_in_time_is_read_again_and_loses_nothing() {
         received.extend(more);
         stage.settle();
     }
-    assert_eq!(received.len(), sent - sent % ping().len(), "what lay unread was read without another event");
+    assert_eq!(received.len(), sent - sent % ping().len(), "the unread bytes were read without another event");
     let rest = sent.next_multiple_of(ping().len()) - sent;
     peer.send(&ping()[ping().len() - rest..]);
     sent += rest;
@@ -98,7 +98,7 @@ fn a_reset_is_noticed_though_the_peer_is_not_read() {
     assert_eq!((failure.kind, stage.closed().at), (ErrorKind::ConnectionReset, at));
 }
 
-/// Reads exactly `len` bytes of what has come.
+/// Reads exactly `len` bytes.
 fn take(peer: &mut RawPeer, len: usize) {
     let mut taken = 0;
     while taken < len {
@@ -130,7 +130,8 @@ fn a_kibibyte_a_second_is_progress_and_a_byte_less_is_not() {
         let mut stage = Stage::new();
         let mut peer = stage.ready_peer();
         ping_until_blocked(&mut stage, &mut peer);
-        // What waited when the kernel first took less is progress, and from there on it counts anew.
+        // The bytes waiting when the kernel first accepted less count as progress; from there on the minimum counts
+        // anew.
         take(&mut peer, WRITE_BLOCK_BYTES);
         stage.settle();
         let (began, parts) = (stage.world.now(), 4);
@@ -153,7 +154,7 @@ fn a_kibibyte_a_second_is_progress_and_a_byte_less_is_not() {
 }
 
 #[test]
-fn all_that_waited_is_enough_however_little_it_is_and_whatever_came_behind_it() {
+fn reading_the_whole_backlog_is_progress_however_short_it_is_and_despite_later_messages() {
     let player = Player {
         on_message: Some(|ctx, peer| {
             let command = CommandName::from_bytes(*b"answer\0\0\0\0\0\0");
@@ -172,7 +173,7 @@ fn all_that_waited_is_enough_however_little_it_is_and_whatever_came_behind_it() 
         take(&mut peer, 256);
         stage.settle();
     }
-    assert_eq!(longest_queue(&mut stage), 1_024, "the first answer is taken, the second waits");
+    assert_eq!(longest_queue(&mut stage), 1_024, "the first reply is read, the second waits");
     stage.run_for(secs(60) - INSTANT_BEFORE);
     assert_eq!(stage.node.seen().closed, []);
     stage.run_for(INSTANT_BEFORE);

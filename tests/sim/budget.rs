@@ -1,4 +1,4 @@
-//! What one step of a turn takes leaves the others theirs.
+//! No step of a turn uses up the time of another one.
 
 use peerloop::limits::{
     ACCEPTS_PER_TURN, DIALS_PER_TURN, MAX_FLUSH_STEP, MAX_WRITTEN_PER_TURN_BYTES, SLICES_PER_WRITE,
@@ -12,12 +12,12 @@ use peerloop_testkit::simulated::{Player, RawPeer, Stage, config};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Turns for which both the listener and the dial queue have as much as a turn takes.
+/// Turns in which both the listener and the dial queue have as much work as one turn does.
 const BUSY_TURNS: usize = 20;
 const PEERS: usize = 100;
 
 #[test]
-fn accepting_and_dialling_take_nothing_from_the_time_to_read() {
+fn accepting_and_dialling_do_not_delay_reading() {
     let world = World::new(1, Instant::ZERO);
     let net = SlowHost::new(&world);
     let address = net.address();
@@ -46,11 +46,11 @@ fn accepting_and_dialling_take_nothing_from_the_time_to_read() {
     assert!(counters.accepted < (PEERS + BUSY_TURNS * ACCEPTS_PER_TURN) as u64, "accepting goes on");
 }
 
-/// A queue of this many bytes in one frame, which the kernel would take at once.
+/// Length of a queue of one frame, which the kernel would accept at once.
 const GIANT_BYTES: usize = 4 << 20;
 
 #[test]
-fn a_giant_queue_leaves_in_bounded_parts_without_another_edge_and_others_do_not_wait_for_it() {
+fn a_giant_queue_is_sent_in_bounded_parts_without_another_edge_and_delays_no_other() {
     let world = World::new(1, Instant::ZERO);
     world.set_conditions(Conditions { capacity_bytes: 4 * GIANT_BYTES, ..Conditions::default() });
     let net = SlowHost::new(&world);
@@ -74,18 +74,18 @@ fn a_giant_queue_leaves_in_bounded_parts_without_another_edge_and_others_do_not_
     let mut received = peers[0].receive();
     assert_eq!(received.len(), MAX_WRITTEN_PER_TURN_BYTES);
     while received.len() < GIANT_BYTES {
-        assert_eq!(reactor.next_deadline(), Wait::Zero, "the rest waits for nothing");
+        assert_eq!(reactor.next_deadline(), Wait::Zero, "the loop continues with the rest at once");
         reactor.poll_once(Duration::ZERO).unwrap();
         let more = peers[0].receive();
         assert_eq!(more.len(), MAX_WRITTEN_PER_TURN_BYTES.min(GIANT_BYTES - received.len()));
         received.extend(more);
     }
     assert!(received == frame("block", &vec![7; GIANT_BYTES - 24]));
-    assert_ne!(reactor.next_deadline(), Wait::Zero, "nothing is left to do");
+    assert_ne!(reactor.next_deadline(), Wait::Zero, "no work remains");
 }
 
 #[test]
-fn a_queue_of_many_small_frames_ends_with_the_time_of_its_step_and_goes_on_in_the_next_turn() {
+fn a_queue_of_many_small_frames_stops_at_its_time_limit_and_continues_in_the_next_turn() {
     const WRITE_TIME: Duration = Duration::from_micros(200);
     const FRAMES: usize = 20 * SLICES_PER_WRITE;
     let world = World::new(1, Instant::ZERO);
@@ -112,7 +112,7 @@ fn a_queue_of_many_small_frames_ends_with_the_time_of_its_step_and_goes_on_in_th
         let took = world.now().since(began);
         assert!(took <= MAX_FLUSH_STEP + WRITE_TIME, "a turn took {took:?}");
         let more = commands(&peer.receive()).len();
-        assert!(more > 0, "the rest waits for nothing");
+        assert!(more > 0, "the loop continues with the rest at once");
         frames_seen += more;
     }
     assert_eq!(frames_seen, FRAMES);
@@ -135,7 +135,7 @@ fn ready_count(
     peers
 }
 
-/// A handler whose commands take time.
+/// A handler whose requests need time.
 struct Slow {
     world: World,
     done: usize,
@@ -151,7 +151,7 @@ impl Handler for Slow {
 }
 
 #[test]
-fn commands_that_take_long_leave_the_turn_to_the_peers_and_go_on_in_the_next_one() {
+fn slow_requests_stop_at_their_time_limit_and_continue_in_the_next_turn() {
     const TAKES: Duration = Duration::from_micros(700);
     let world = World::new(1, Instant::ZERO);
     let slow = Slow { world: world.clone(), done: 0 };
@@ -164,11 +164,11 @@ fn commands_that_take_long_leave_the_turn_to_the_peers_and_go_on_in_the_next_one
         assert!(done.len() < 10, "{done:?}");
         assert!(reactor.handler().done == 7 || reactor.next_deadline() == Wait::Zero, "the rest is not forgotten");
     }
-    assert_eq!(done, [3, 6, 7], "a turn takes commands for two milliseconds, and ends the one that it has begun");
+    assert_eq!(done, [3, 6, 7], "a turn handles requests for two milliseconds, and completes the last one");
 }
 
 #[test]
-fn a_handler_that_pauses_is_still_given_what_was_read_with_the_message_and_nothing_more() {
+fn a_pausing_handler_still_receives_what_was_read_with_the_message_and_nothing_more() {
     let mut stage = Stage::new();
     stage.node.reactor.handler_mut().on_message = Some(|ctx, peer| ctx.pause(peer));
     let mut peer = stage.ready_peer();

@@ -1,4 +1,4 @@
-//! Payloads of any size through the loop, from a source into a sink, at the pace of the slower one.
+//! Payloads of any size through the loop, from a source into a sink, at the speed of the slower one.
 
 use crate::keen::{PORT, crowd, run};
 use peerloop::api::{Chunk, Delivery, Event};
@@ -16,10 +16,10 @@ use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
-/// At this much waiting for the sink, the source is not read.
+/// Queued bytes for the sink at which the source is no longer read.
 const PAUSE_AT_BYTES: usize = 512 * 1024;
 
-/// Passes on what streams in, as it comes.
+/// Passes arriving payloads on, piece by piece.
 struct Relay {
     cargo: Cargo,
     sink_address: IpAddr,
@@ -68,7 +68,7 @@ impl Handler for Relay {
     }
 }
 
-/// Relays a cargo and returns what the loop had waiting at the most, and when all had arrived.
+/// Relays a cargo, and returns the loop's longest queue and the moment at which everything had arrived.
 fn relay(cargo: &Cargo, conditions: Conditions, from: Pace, into: Pace) -> (usize, Instant) {
     let world = World::new(11, Instant::ZERO);
     world.set_conditions(conditions);
@@ -106,19 +106,19 @@ fn portions(len_bytes: u32, every_ms: u64) -> Pace {
 
 #[test]
 fn the_slower_side_sets_the_pace_and_the_loop_holds_little() {
-    // More than a header without an extension can say.
+    // More than a header without an extension can claim.
     let len_bytes = 5 << 30;
     let portion = u32::try_from(len_bytes / 200).unwrap();
     let check = |from: Pace, into: Pace| {
         let (max_waited, done) = relay(&Cargo::new(1, len_bytes), Conditions::default(), from, into);
-        // Beside it there may be a ping and a pong.
+        // A ping and a pong may wait behind it.
         let most = PAUSE_AT_BYTES + READ_BLOCK_BYTES + 64;
         assert!(max_waited <= most, "{max_waited} bytes waited, {from:?} {into:?}");
         assert!(max_waited < MAX_BODY_WAITING_BYTES);
         let is_slow = (from, into) != (Pace::AsItCan, Pace::AsItCan);
         assert_eq!(done > Instant::ZERO.plus(secs(200)), is_slow, "{done:?}");
     };
-    // Each world is a minute of work, and none knows of another.
+    // Each world is a minute of work, and they are independent.
     thread::scope(|scope| {
         scope.spawn(|| check(Pace::AsItCan, Pace::AsItCan));
         scope.spawn(|| check(Pace::AsItCan, portions(portion, 1_000)));
@@ -136,7 +136,7 @@ fn payloads_of_every_kind_of_size_arrive_through_cut_streams() {
 }
 
 #[test]
-fn a_sink_notices_what_is_not_its_cargo() {
+fn a_sink_notices_bytes_that_are_not_its_cargo() {
     let world = World::new(11, Instant::ZERO);
     let profile = Rc::new(Profile::new(REGTEST, &Journal::new()));
     let (right, other) = (Cargo::new(1, 200_000), Cargo::new(2, 200_000));

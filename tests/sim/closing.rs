@@ -1,4 +1,4 @@
-//! Ends: what was queued is sent first, what comes afterwards is dropped, and nobody can hold one up for long.
+//! Closing: queued frames are sent first, later input is dropped, and no peer can delay the end for long.
 
 use peerloop::api::{Delivery, Event};
 use peerloop::error::{CloseReason, LocalCause};
@@ -15,14 +15,14 @@ use peerloop_testkit::simulated::{Closed, Node, Player, RawPeer, Stage, config, 
 use std::time::Duration;
 
 const INSTANT_BEFORE: Duration = Duration::from_nanos(1);
-/// What [`farewell`] sends, header and payload.
+/// Length of the frame that [`farewell`] sends, header and payload.
 const FAREWELL_LEN: usize = 24 + 10_000;
 
 fn over_capacity() -> CloseReason {
     CloseReason::Local(LocalCause::OverCapacity)
 }
 
-/// A node that has room for one accepted peer, which the honest one is.
+/// A node that has room for one accepted peer, which is the honest one.
 fn full_stage() -> Stage {
     Stage::with(Config { max_inbound: 1, ..config() }, Player::default())
 }
@@ -41,7 +41,7 @@ fn farewell() -> Player {
 }
 
 #[test]
-fn req_e24_who_is_one_too_many_gets_a_handshake_and_a_reject_and_is_never_ready() {
+fn req_e24_a_peer_over_capacity_gets_a_handshake_and_a_reject_and_is_never_ready() {
     let mut stage = full_stage();
     let mut peer = stage.peer();
     peer.send(&version());
@@ -53,7 +53,7 @@ fn req_e24_who_is_one_too_many_gets_a_handshake_and_a_reject_and_is_never_ready(
     let answer = frames(&peer.receive());
     assert_eq!(answer.len(), 1);
     assert_eq!((answer[0].0.as_str(), &answer[0].1[..9]), ("reject", &b"\x07version\x44"[..]));
-    assert!(!peer.has_seen_end, "a node drops what it has not looked at when it hears the end");
+    assert!(!peer.has_seen_end, "a node discards unread input at the end of the stream");
     stage.run_for(REJECT_READ_TIME - INSTANT_BEFORE);
     peer.receive();
     assert!(!peer.has_seen_end);
@@ -71,7 +71,7 @@ fn req_e24_who_is_one_too_many_gets_a_handshake_and_a_reject_and_is_never_ready(
 }
 
 #[test]
-fn who_is_one_too_many_and_stays_is_closed_after_the_grace() {
+fn a_peer_over_capacity_that_stays_is_closed_after_the_grace() {
     let mut stage = full_stage();
     let mut peer = stage.peer();
     peer.send(&version());
@@ -89,7 +89,7 @@ fn who_is_one_too_many_and_stays_is_closed_after_the_grace() {
 }
 
 #[test]
-fn req_e24_beyond_those_that_are_told_so_connections_are_closed_without_a_word() {
+fn req_e24_beyond_the_bound_of_rejects_connections_are_closed_without_one() {
     let mut stage = full_stage();
     let mut told: Vec<RawPeer> = (0..MAX_OVER_CAPACITY).map(|_| stage.peer()).collect();
     let mut refused = stage.peer();
@@ -106,7 +106,7 @@ fn req_e24_beyond_those_that_are_told_so_connections_are_closed_without_a_word()
 }
 
 #[test]
-fn the_place_of_a_peer_that_left_is_free_again() {
+fn the_slot_of_a_closed_peer_is_free_again() {
     let mut stage = Stage::with(Config { max_inbound: 2, ..config() }, Player::default());
     for round in 1..=3 {
         let mut peer = stage.ready_peer();
@@ -120,7 +120,7 @@ fn the_place_of_a_peer_that_left_is_free_again() {
 }
 
 #[test]
-fn req_e21_what_was_queued_leaves_before_the_end() {
+fn req_e21_queued_frames_are_sent_before_the_end() {
     for capacity_bytes in [256, 1_000, 1 << 20] {
         let mut stage = Stage::with(config(), farewell());
         stage.world.set_conditions(Conditions { capacity_bytes, ..Conditions::default() });
@@ -132,7 +132,7 @@ fn req_e21_what_was_queued_leaves_before_the_end() {
         while !peer.has_seen_end {
             stage.run_for(Duration::from_millis(1));
             let more = peer.receive();
-            assert!(peer.has_seen_end || !more.is_empty(), "nothing more came, and no end");
+            assert!(peer.has_seen_end || !more.is_empty(), "neither bytes nor an end arrived");
             received.extend(more);
         }
         let last = frames(&received).pop().unwrap();
@@ -145,7 +145,7 @@ fn req_e21_what_was_queued_leaves_before_the_end() {
 }
 
 #[test]
-fn who_does_not_take_the_last_words_is_closed_without_them() {
+fn a_peer_that_does_not_read_the_last_frames_is_closed_without_them() {
     let mut stage = Stage::with(config(), farewell());
     stage.world.set_conditions(Conditions { capacity_bytes: 256, ..Conditions::default() });
     let mut peer = stage.ready_peer();
@@ -157,7 +157,7 @@ fn who_does_not_take_the_last_words_is_closed_without_them() {
 }
 
 #[test]
-fn who_takes_the_last_words_bit_by_bit_is_closed_after_a_minute() {
+fn a_peer_that_reads_the_last_frames_bit_by_bit_is_closed_after_a_minute() {
     let mut stage = Stage::with(config(), farewell());
     stage.world.set_conditions(Conditions { capacity_bytes: 256, ..Conditions::default() });
     let mut peer = stage.ready_peer();
@@ -172,7 +172,7 @@ fn who_takes_the_last_words_bit_by_bit_is_closed_after_a_minute() {
 }
 
 #[test]
-fn a_pause_after_the_close_holds_no_end_up() {
+fn a_pause_after_the_close_does_not_delay_the_end() {
     let player = Player {
         on_message: Some(|ctx, peer| {
             ctx.close(peer, LocalCause::Requested.into());
@@ -191,7 +191,7 @@ fn a_pause_after_the_close_holds_no_end_up() {
 }
 
 #[test]
-fn who_is_closed_at_its_version_is_never_ready() {
+fn a_peer_closed_at_its_version_is_never_ready() {
     let close: fn(&mut Ctx<'_>, PeerId, Event<'_>) = |ctx, peer, event| {
         if let Event::VersionReceived = event
             && ctx.ready_count() == 1
@@ -209,7 +209,7 @@ fn who_is_closed_at_its_version_is_never_ready() {
     for script in [close, abort] {
         let mut stage = Stage::with(config(), Player { on_event: Some(script), ..Player::default() });
         let mut peer = stage.peer();
-        // The verack is early, so that the version completes the handshake.
+        // The verack is sent early, so that the version completes the handshake.
         peer.send(&verack());
         peer.send(&version());
         stage.run_for(CLOSE_GRACE);
@@ -257,7 +257,7 @@ fn nothing_is_delivered_behind_the_end() {
 }
 
 #[test]
-fn req_e21_a_stopped_loop_closes_everybody_and_ends() {
+fn req_e21_a_stopped_loop_closes_all_peers_and_ends() {
     let world = World::new(1, Instant::ZERO);
     let mut node = Node::new(&world, config(), Player::default());
     let mut peer = Node::new(&world, Config { seed: Some(2), ..config() }, Player::dialling(node.address));
@@ -271,7 +271,7 @@ fn req_e21_a_stopped_loop_closes_everybody_and_ends() {
     silent.close();
     let end = Instant::ZERO.plus(secs(60));
     assert_eq!(driver.run_until(end, &mut [&mut node.reactor]).unwrap(), RunOutcome::AllEnded);
-    assert_eq!(world.now(), Instant::ZERO, "nobody kept it waiting");
+    assert_eq!(world.now(), Instant::ZERO, "no peer delayed it");
     let seen = node.seen();
     assert_eq!(seen.closed.len(), 2);
     assert!(seen.closed.iter().all(|closed| closed.reason == CloseReason::Local(LocalCause::Shutdown)));
@@ -279,11 +279,11 @@ fn req_e21_a_stopped_loop_closes_everybody_and_ends() {
     assert_eq!((stats.links, stats.ready, node.reactor.net().open_connections()), (0, 0, 0));
     assert_eq!(peer.closed().reason, CloseReason::ClosedByPeer);
     let mut late = RawPeer::dialling(&world, node.address);
-    assert!(late.net.connected(raw_link()).is_err(), "nobody listens any more");
+    assert!(late.net.connected(raw_link()).is_err(), "the listener is closed");
 }
 
 #[test]
-fn a_stopped_loop_with_nobody_to_close_ends_at_once() {
+fn a_stopped_loop_without_peers_ends_at_once() {
     let world = World::new(1, Instant::ZERO);
     let mut node = Node::new(&world, config(), Player::default());
     let end = Instant::ZERO.plus(secs(60));
@@ -293,7 +293,7 @@ fn a_stopped_loop_with_nobody_to_close_ends_at_once() {
 }
 
 #[test]
-fn a_peer_that_never_closes_holds_a_stopping_loop_up_for_the_grace() {
+fn a_peer_that_never_closes_delays_a_stopping_loop_for_the_grace() {
     let mut stage = Stage::new();
     let _peer = stage.ready_peer();
     stage.node.reactor.handle().stop().unwrap();
@@ -305,7 +305,7 @@ fn a_peer_that_never_closes_holds_a_stopping_loop_up_for_the_grace() {
 }
 
 #[test]
-fn fault_e22_a_peer_that_takes_its_last_words_one_by_one_holds_a_stopping_loop_up_for_the_whole_grace() {
+fn fault_e22_a_peer_that_reads_its_last_bytes_one_by_one_delays_a_stopping_loop_for_the_whole_grace() {
     let mut stage = Stage::with(config(), farewell());
     stage.world.set_conditions(Conditions { capacity_bytes: 256, ..Conditions::default() });
     let mut peer = stage.ready_peer();
@@ -324,7 +324,7 @@ fn fault_e22_a_peer_that_takes_its_last_words_one_by_one_holds_a_stopping_loop_u
 }
 
 #[test]
-fn fault_e22_a_stopped_loop_gives_up_the_dials_that_are_undecided() {
+fn fault_e22_a_stopped_loop_closes_its_undecided_dials() {
     let world = World::new(1, Instant::ZERO);
     world.set_backlog(0);
     let mut raw = RawPeer::new(&world);

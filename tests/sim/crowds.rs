@@ -1,4 +1,4 @@
-//! What a crowd costs: nothing for a connection that is idle, and no allocation for a small message.
+//! The cost of a crowd: nothing for an idle connection, and no allocation for a small message.
 
 use crate::keen::{address_of, crowd, node, run};
 use allocation_counter::measure;
@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Many honest peers that dial at once.
+/// Builds many honest peers that dial one after another.
 fn honest_crowd(world: &World, to: SocketAddr, profile: Profile, count: u64, every: Duration) -> Crowd {
     let profile = Rc::new(profile);
     let mut peers = crowd(world).with_sources(u32::try_from(count / 20_000 + 1).unwrap());
@@ -32,7 +32,7 @@ fn small_messages_of_warm_peers_allocate_nothing() {
     let info = measure(|| run(&world, secs(100), &mut [&mut node, &mut peers]));
     let messages = journal.tally().messages - before.messages;
     assert!(messages >= 50 * 150, "{messages}");
-    // The driver sets itself up anew for each run.
+    // The driver's own setup allocates in each run.
     assert!(info.count_total < 100, "{} allocations for {messages} messages", info.count_total);
     assert_eq!(journal.complaints(), []);
 }
@@ -56,7 +56,7 @@ fn fault_e15_no_poller_is_too_mean_for_honest_peers() {
 }
 
 #[test]
-fn a_silenced_crowd_loses_its_peers_and_a_healed_one_finds_new_ones() {
+fn a_cut_crowd_loses_its_peers_and_a_healed_one_finds_new_ones() {
     let world = World::new(1, Instant::ZERO);
     let journal = Journal::new();
     let mut node = node(&world, config(), vec![]);
@@ -79,7 +79,7 @@ fn a_silenced_crowd_loses_its_peers_and_a_healed_one_finds_new_ones() {
 #[test]
 #[ignore = "a measurement: run it alone, with the release-test profile and --nocapture"]
 #[expect(clippy::disallowed_methods, reason = "the real time that a run takes is what is measured")]
-fn what_a_million_idle_peers_cost() {
+fn the_cost_of_a_million_idle_peers() {
     for count in [1_000, 100_000, 1_000_000] {
         let world = World::new(1, Instant::ZERO);
         let journal = Journal::new();

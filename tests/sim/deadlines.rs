@@ -1,4 +1,4 @@
-//! Deadlines in virtual time: never early, to the tick, and not to be moved by traffic that is no progress.
+//! Deadlines in virtual time: never early, exact to the tick, and not extended by traffic without progress.
 
 use peerloop::api::Event;
 use peerloop::error::{CloseReason, Deadline, Misbehavior, WireError};
@@ -13,8 +13,8 @@ use std::time::Duration;
 
 const INSTANT_BEFORE: Duration = Duration::from_nanos(1);
 
-/// Runs to just before `time` has passed, where nobody may be closed, and then to where it has.
-fn assert_nobody_is_closed_before(stage: &mut Stage, time: Duration) {
+/// Runs to just before `time` has passed, until when no peer may be closed, and then to that moment.
+fn assert_no_peer_is_closed_before(stage: &mut Stage, time: Duration) {
     stage.run_for(time - INSTANT_BEFORE);
     assert_eq!(stage.node.seen().closed, [], "closed too early");
     stage.run_for(INSTANT_BEFORE);
@@ -24,7 +24,7 @@ fn assert_nobody_is_closed_before(stage: &mut Stage, time: Duration) {
 fn req_e04_a_silent_peer_is_closed_after_ten_seconds_exactly() {
     let mut stage = Stage::new();
     let mut peer = stage.peer();
-    assert_nobody_is_closed_before(&mut stage, secs(10));
+    assert_no_peer_is_closed_before(&mut stage, secs(10));
     let closed = stage.closed();
     assert_eq!(closed.reason, CloseReason::TimedOut(Deadline::Handshake));
     assert_eq!((closed.at, closed.state), (Instant::ZERO.plus(secs(10)), ConnectionState::AwaitingHandshake));
@@ -32,11 +32,11 @@ fn req_e04_a_silent_peer_is_closed_after_ten_seconds_exactly() {
 }
 
 #[test]
-fn a_deadline_within_a_tick_comes_at_its_end() {
+fn a_deadline_within_a_tick_expires_at_the_ticks_end() {
     let mut stage = Stage::new();
     stage.run_for(Duration::from_nanos(300_001));
     let _peer = stage.peer();
-    assert_nobody_is_closed_before(&mut stage, secs(10));
+    assert_no_peer_is_closed_before(&mut stage, secs(10));
     stage.run_for(TICK);
     assert_eq!(stage.closed().at, Instant::ZERO.plus(secs(10)).plus(TICK));
 }
@@ -80,7 +80,7 @@ fn a_version_without_a_verack_extends_nothing() {
     let mut peer = stage.peer();
     stage.run_for(secs(9));
     peer.send(&version());
-    assert_nobody_is_closed_before(&mut stage, secs(1));
+    assert_no_peer_is_closed_before(&mut stage, secs(1));
     assert_eq!(stage.closed().reason, CloseReason::TimedOut(Deadline::Handshake));
 }
 
@@ -133,7 +133,7 @@ fn a_quiet_peer_is_pinged_after_two_minutes_and_closed_thirty_seconds_later() {
     assert_eq!(peer.receive(), []);
     stage.run_for(INSTANT_BEFORE);
     assert_eq!(commands(&peer.receive()), ["ping"]);
-    assert_nobody_is_closed_before(&mut stage, secs(30));
+    assert_no_peer_is_closed_before(&mut stage, secs(30));
     let closed = stage.closed();
     assert_eq!((closed.reason, closed.state), (CloseReason::TimedOut(Deadline::Pong), ConnectionState::Connected));
     assert_eq!(closed.at, Instant::ZERO.plus(secs(150)));
@@ -156,7 +156,7 @@ fn a_peer_that_answers_is_pinged_every_two_minutes() {
 }
 
 #[test]
-fn a_ping_that_leaves_with_the_replies_has_its_deadline_too() {
+fn a_ping_sent_with_the_replies_has_its_deadline_too() {
     for ping_interval in [secs(120), Duration::ZERO] {
         let player = Player {
             on_message: Some(|ctx, peer| {
@@ -166,12 +166,12 @@ fn a_ping_that_leaves_with_the_replies_has_its_deadline_too() {
         };
         let mut stage = Stage::with(Config { ping_interval, ..config() }, player);
         let mut peer = stage.ready_peer();
-        // Until then the timer of the handshake looks after the link.
+        // Until then the timer is that of the handshake.
         stage.run_for(secs(20));
         peer.send(&frame("question", b""));
         stage.settle();
         assert_eq!(commands(&peer.receive()), ["ping"]);
-        assert_nobody_is_closed_before(&mut stage, secs(30));
+        assert_no_peer_is_closed_before(&mut stage, secs(30));
         assert_eq!(stage.closed().reason, CloseReason::TimedOut(Deadline::Pong));
     }
 }
@@ -192,13 +192,13 @@ fn a_dripped_header_has_twenty_seconds_from_its_first_byte() {
 }
 
 #[test]
-fn a_body_that_never_comes_has_sixty_seconds() {
+fn a_body_that_never_arrives_has_sixty_seconds() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     peer.send(&header("addr", 100_000, &[0; 4]));
     peer.send(&[0; 10]);
     stage.settle();
-    assert_nobody_is_closed_before(&mut stage, secs(60));
+    assert_no_peer_is_closed_before(&mut stage, secs(60));
     assert_eq!(stage.closed().reason, CloseReason::TimedOut(Deadline::Body));
     assert_eq!(stage.node.reactor.stats().gathered_bytes, 0);
 }
@@ -211,7 +211,7 @@ fn a_body_that_trickles_is_as_good_as_none() {
     stage.settle();
     for _ in 0..12 {
         peer.send(&[0; 1_024]);
-        assert_nobody_is_closed_before(&mut stage, secs(5));
+        assert_no_peer_is_closed_before(&mut stage, secs(5));
     }
     assert_eq!(stage.closed().reason, CloseReason::TimedOut(Deadline::Body));
     assert_eq!(stage.closed().at, Instant::ZERO.plus(secs(60)));
@@ -234,7 +234,7 @@ fn the_least_rate_of_a_body_is_configured() {
 }
 
 #[test]
-fn a_body_that_moves_may_take_its_time() {
+fn a_body_that_makes_progress_has_no_deadline() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     let message = frame("addr", &[7; 100 * 1_100]);
@@ -272,7 +272,7 @@ fn the_time_for_which_a_peer_was_not_read_is_not_charged_to_it() {
     };
     let mut stage = Stage::with(Config { ping_interval: Duration::ZERO, ..config() }, player);
     let mut peer = stage.ready_peer();
-    // A ping is in flight, its timer set, and a header has begun when reading stops.
+    // When reading stops, a ping is in flight, its timer is set, and a header has begun.
     stage.run_for(secs(20));
     peer.send(&frame("question", b""));
     stage.run_for(secs(10));
@@ -287,7 +287,7 @@ fn the_time_for_which_a_peer_was_not_read_is_not_charged_to_it() {
     assert_eq!((peer.receive(), stage.node.seen().pongs.len()), (pong(), 1));
     peer.send(&ping()[..10]);
     stage.settle();
-    assert_nobody_is_closed_before(&mut stage, secs(20));
+    assert_no_peer_is_closed_before(&mut stage, secs(20));
     assert_eq!(stage.closed().reason, CloseReason::TimedOut(Deadline::Header));
 }
 
@@ -314,6 +314,6 @@ fn the_time_for_which_a_newcomer_was_not_read_is_not_charged_to_its_handshake() 
     assert_eq!(stage.node.seen().closed, []);
     stage.node.reactor.handle().request(()).unwrap();
     stage.settle();
-    assert_nobody_is_closed_before(&mut stage, secs(10));
+    assert_no_peer_is_closed_before(&mut stage, secs(10));
     assert_eq!(stage.closed().reason, CloseReason::TimedOut(Deadline::Handshake));
 }

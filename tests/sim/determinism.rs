@@ -15,7 +15,7 @@ fn hash_of_a_run(seed: u64) -> (u64, u64) {
     hash_of_a_run_with(Tape::from_seed(seed))
 }
 
-/// A thousand pings over a connection that is cut as the tape will have it; the hash of all calls and their number.
+/// Sends a thousand pings over a connection with drawn cuts, and returns the hash of all calls and their number.
 fn hash_of_a_run_with(tape: Tape) -> (u64, u64) {
     let world = World::with_tape(tape, Instant::ZERO);
     let cuts = || Cuts { writes: Cut::Drawn, arrivals: Cut::Drawn };
@@ -61,7 +61,7 @@ fn without_draws_a_run_is_as_simple_as_can_be() {
     assert!(quiet.1 < hash_of_a_run(7).1, "nothing is cut, repeated or invented");
 }
 
-/// The pieces in which an acceptor sees what each of two diallers sends, if both do or only the second.
+/// Returns the pieces in which an acceptor sees the bytes of the second dialler, if both send or only that one.
 fn pieces_of_the_second(first_sends: bool) -> Vec<usize> {
     let world = World::new(5, Instant::ZERO);
     let to_acceptor = Cuts { arrivals: Cut::Drawn, writes: Cut::None };
@@ -86,7 +86,7 @@ fn pieces_of_the_second(first_sends: bool) -> Vec<usize> {
 }
 
 #[test]
-fn one_host_draws_the_same_whatever_another_does() {
+fn one_hosts_draws_do_not_depend_on_another_host() {
     let pieces = pieces_of_the_second(true);
     assert!(pieces.iter().any(|len| *len != pieces[0]), "{pieces:?}");
     assert_eq!(pieces, pieces_of_the_second(false));

@@ -1,4 +1,4 @@
-//! Every duration of the configuration at its longest and at zero: what is valid runs, and breaks nothing.
+//! Every duration of the configuration at its longest and at zero: valid values run, and break no invariant.
 
 use crate::manager::support::{Claim, ManagedWorld, Stranger, Watcher, manager};
 use peerloop::Config;
@@ -33,8 +33,8 @@ fn managed() -> Config {
     Config { manager, ..config() }
 }
 
-/// Lets a loop whose configuration was changed by `set` dial a peer that answers, one that closes and one that is not
-/// there; take a stranger in and ban it; and be stopped. With `is_live` the change comes while all that goes on.
+/// Runs a loop whose configuration was changed by `set`. It dials a peer that answers, one that closes and one that
+/// does not exist, accepts a stranger and bans it, and is stopped. With `is_live` it is changed while all that happens.
 fn live(set: impl Fn(&mut Config), is_live: bool) {
     let mut changed = managed();
     let begun = changed.clone();

@@ -1,4 +1,4 @@
-//! Addresses that peers tell each other: how loops find one another by them, and what a hostile one can do with them.
+//! Gossiped addresses: loops find each other by them, and the harm that a hostile peer can do with them is bounded.
 
 use peerloop::api::{CommandFilter, Delivery};
 use peerloop::config::{DialMode, ManagerConfig};
@@ -15,7 +15,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 const SEED: &str = "seed.example";
-/// What an SV node offers.
+/// The services that an SV node offers.
 const SERVICES: u64 = 0x21;
 
 /// A loop that finds peers by itself, beginning with those behind `SEED`.
@@ -24,7 +24,7 @@ fn managed(seed: u64) -> Config {
     Config { seed: Some(seed), ping_interval: Duration::ZERO, manager: Some(Box::new(manager)), ..config() }
 }
 
-/// A loop that dials nobody by itself and answers who asks.
+/// A loop that dials no peer by itself and answers every request.
 fn waiting(seed: u64) -> Config {
     let manager = ManagerConfig::new(Network::Regtest);
     Config { seed: Some(seed), ping_interval: Duration::ZERO, manager: Some(Box::new(manager)), ..config() }
@@ -34,7 +34,7 @@ fn run(world: &World, time: Duration, actors: &mut [&mut dyn Actor]) {
     Driver::new(world).run_until(world.now().plus(time), actors).unwrap();
 }
 
-/// An `addr` message, put together here.
+/// Builds an `addr` message by hand.
 fn addr(addresses: impl IntoIterator<Item = SocketAddr>) -> Vec<u8> {
     let mut entries = Vec::new();
     let mut count = 0_u16;
@@ -54,7 +54,7 @@ fn addr(addresses: impl IntoIterator<Item = SocketAddr>) -> Vec<u8> {
     frame("addr", &payload)
 }
 
-/// An address in a range of its own, at which nobody is.
+/// Returns an unused address in a range of its own.
 fn stranger(number: u32) -> SocketAddr {
     SocketAddr::new(Ipv4Addr::from_bits(0x1400_0000 + (number.wrapping_mul(0x9e37_79b1) & 0x07ff_ffff)).into(), 8_333)
 }
@@ -64,7 +64,7 @@ struct Dialled {
     world: World,
     node: Node,
     peer: RawPeer,
-    /// What the loop has sent since it had the peer's `version`.
+    /// Bytes that the loop has sent since it had the peer's `version`.
     heard: Vec<u8>,
 }
 
@@ -107,7 +107,7 @@ fn discarding() -> Player {
 
 #[test]
 fn loops_that_know_one_of_them_find_each_other() {
-    // Nobody gets the address of a peer that claims no chain.
+    // A peer that claims no chain receives no addresses.
     let serving = |config| Config { services: SERVICES, ..config };
     let world = World::new(1, Instant::ZERO);
     let mut known = Node::new(&world, serving(waiting(1)), Player::default());
@@ -121,12 +121,12 @@ fn loops_that_know_one_of_them_find_each_other() {
         assert_eq!(node.reactor.stats().ready, 2, "each has both others, once");
     }
     let counters = second.reactor.stats().counters;
-    assert_eq!(counters.addresses_learned, 1, "the second has heard of the first");
+    assert_eq!(counters.addresses_learned, 1, "the second has learned the first");
     assert_eq!(known.reactor.stats().counters.addresses_told, 1);
 }
 
 #[test]
-fn a_peer_that_was_dialled_is_asked_once_and_what_it_names_is_dialled() {
+fn a_dialled_peer_is_asked_once_and_its_addresses_are_dialled() {
     let mut stage = Dialled::new(Player::default());
     assert_eq!(commands(&stage.heard), ["verack", "protoconf", "sendheaders", "getaddr"]);
     let mut named = RawPeer::new(&stage.world);
@@ -139,7 +139,7 @@ fn a_peer_that_was_dialled_is_asked_once_and_what_it_names_is_dialled() {
     stage.run_for(secs(100));
     assert_eq!(commands(&stage.peer.receive()), [] as [&str; 0], "it is not asked again");
     let messages = stage.node.seen().messages;
-    assert_eq!(messages.len(), 2, "the handler gets what is the handler's");
+    assert_eq!(messages.len(), 2, "the handler receives its own messages");
     assert!(messages.iter().all(|(_, command, len)| (command.as_str(), *len) == ("addr", 31)));
 }
 
@@ -159,7 +159,7 @@ fn gossip_is_read_though_the_handler_does_not_want_it_and_subscribers_do() {
     stage.peer.send(&frame("tx", &[0; 10]));
     stage.run_for(secs(1));
     assert_eq!(stage.learned(), 2);
-    assert_eq!(stage.node.seen().messages, [], "nothing that the handler has declined comes to it");
+    assert_eq!(stage.node.seen().messages, [], "the handler receives no declined message");
     assert_eq!(stage.node.reactor.stats().counters.discarded, 1, "the transaction");
 }
 
@@ -198,7 +198,7 @@ fn threat_p12_a_flood_brings_a_thousand_addresses_and_one_more_every_ten_seconds
 }
 
 #[test]
-fn threat_p12_a_flood_from_who_came_by_itself_brings_nothing() {
+fn threat_p12_a_flood_from_an_inbound_peer_brings_nothing() {
     let world = World::new(1, Instant::ZERO);
     let mut node = Node::new(&world, waiting(1), Player::default());
     let mut peer = RawPeer::dialling(&world, node.address);
@@ -213,7 +213,7 @@ fn threat_p12_a_flood_from_who_came_by_itself_brings_nothing() {
     assert_eq!(node.seen().closed, []);
 }
 
-/// The points that were charged since the last call.
+/// Returns the points charged since the last call.
 fn points(events: &Subscription<ControlEvent>) -> Vec<u32> {
     let mut charged = Vec::new();
     while let Ok(Some(heard)) = events.try_recv() {
@@ -250,7 +250,7 @@ fn threat_p12_too_many_addresses_are_charged_by_their_count_and_only_with_a_righ
 }
 
 #[test]
-fn threat_p12_who_sends_too_many_at_once_is_banned_in_the_end_and_believed_nothing() {
+fn threat_p12_a_peer_that_sends_too_many_at_once_is_ignored_and_banned_in_the_end() {
     for player in [Player::default(), discarding()] {
         let mut stage = Dialled::new(player);
         for _ in 0..4 {
@@ -282,12 +282,12 @@ fn threat_p12_poison_is_not_dialled() {
 }
 
 #[test]
-fn threat_p27_addresses_are_told_once_and_only_to_who_has_connected() {
+fn threat_p27_addresses_are_sent_once_and_only_to_inbound_peers() {
     let mut stage = Dialled::new(Player::default());
     stage.peer.send(&addr((0..500).map(stranger)));
     stage.peer.send(&frame("getaddr", &[]));
     stage.run_for(secs(1));
-    assert_eq!(commands(&stage.peer.receive()), [] as [&str; 0], "one that was dialled is not answered");
+    assert_eq!(commands(&stage.peer.receive()), [] as [&str; 0], "a dialled peer gets no reply");
     let mut asker = RawPeer::dialling(&stage.world, stage.node.address);
     asker.send(&ready_bytes());
     stage.run_for(secs(1));
@@ -295,7 +295,7 @@ fn threat_p27_addresses_are_told_once_and_only_to_who_has_connected() {
     (0..1_000).for_each(|_| asker.send(&frame("getaddr", &[])));
     stage.run_for(secs(10));
     let answers = frames(&asker.receive());
-    assert_eq!(answers.len(), 1, "a thousand requests, one answer");
+    assert_eq!(answers.len(), 1, "a thousand requests, one reply");
     let (command, payload) = &answers[0];
     let known = stage.learned() as usize + 1;
     let told = payload[0] as usize;

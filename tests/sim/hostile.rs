@@ -1,4 +1,4 @@
-//! Bytes that no correct peer sends, and right ones at the wrong moment; an honest peer beside them notices nothing.
+//! Bytes that no correct peer sends, and correct ones at the wrong moment; an honest peer notices nothing of it.
 
 use peerloop::error::{CloseReason, Incompatibility, Misbehavior, WireError};
 use peerloop::framer::Delivery;
@@ -13,14 +13,14 @@ use peerloop::{Config, Ctx, Network, PeerId};
 use peerloop_testkit::bytes::{REGTEST, commands, frame, frames, header, ping, pong, protoconf, verack, version};
 use peerloop_testkit::simulated::{Player, Stage, config};
 
-/// Fields of the node's version by their offset in the payload.
+/// Offsets of the fields in the node's version.
 const PROTOCOL_VERSION: usize = 0;
 const SERVICES: usize = 4;
 const TIME: usize = 12;
 const USER_AGENT: usize = 81;
 const HEIGHT: usize = 100;
 
-/// The node's version with other bytes at some places.
+/// Returns the node's version with other bytes at some offsets.
 fn version_with(changes: &[(usize, &[u8])]) -> Vec<u8> {
     let mut payload = version().split_off(24);
     for (at, bytes) in changes {
@@ -30,7 +30,7 @@ fn version_with(changes: &[(usize, &[u8])]) -> Vec<u8> {
 }
 
 #[test]
-fn the_first_byte_that_is_not_the_magics_closes() {
+fn the_first_wrong_byte_of_the_magic_closes() {
     for right in 0..4 {
         for is_ready in [false, true] {
             let mut stage = Stage::new();
@@ -140,7 +140,7 @@ fn a_command_with_a_buffering_limit_of_its_own_is_gathered_up_to_that() {
 }
 
 #[test]
-fn what_the_engine_takes_itself_is_gathered_up_to_limits_of_its_own() {
+fn messages_for_the_engine_itself_are_gathered_up_to_limits_of_their_own() {
     let limits = [
         ("ping", MAX_PING_GATHERED_BYTES),
         ("pong", MAX_PONG_GATHERED_BYTES),
@@ -184,14 +184,14 @@ fn what_the_engine_takes_itself_is_gathered_up_to_limits_of_its_own() {
 }
 
 #[test]
-fn the_longest_reject_is_heard_and_the_longest_protoconf_is_taken() {
+fn the_longest_reject_and_the_longest_protoconf_are_accepted() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
-    // A name and a reason at their longest, and no hash, for that is for blocks and transactions.
+    // The longest name and reason, and no hash: only blocks and transactions have one.
     let longest = [&[12][..], b"twelve_bytes", &[0x10, 111], &[b'x'; 111]].concat();
     peer.send(&frame("reject", &longest));
     peer.send(&frame("reject", &[&longest[..], &[0; 32]].concat()));
-    // A node takes fields that it does not know.
+    // A node accepts fields that it does not know.
     let mut most = vec![0; MAX_LEGACY_PAYLOAD_BYTES as usize];
     most[..5].copy_from_slice(&[9, 0, 0, 0x20, 0]);
     for part in frame("protoconf", &most).chunks(32 * 1_024) {
@@ -224,7 +224,7 @@ fn a_second_version_and_a_second_verack_change_nothing() {
 }
 
 #[test]
-fn a_verack_may_come_first() {
+fn a_verack_may_arrive_first() {
     let mut stage = Stage::new();
     let mut peer = stage.peer();
     peer.send(&verack());
@@ -266,7 +266,7 @@ fn an_empty_or_too_small_protoconf_closes() {
 }
 
 #[test]
-fn the_least_protoconf_and_the_largest_are_taken() {
+fn the_least_protoconf_and_the_largest_are_accepted() {
     for limit in [1_048_576_u32, u32::MAX] {
         let mut stage = Stage::new();
         let mut peer = stage.ready_peer();
@@ -302,7 +302,7 @@ fn claims_of_a_version_are_only_claims() {
 }
 
 #[test]
-fn an_obsolete_peer_is_told_so_and_closed() {
+fn an_obsolete_peer_gets_a_reject_and_is_closed() {
     for claimed in [31_799_i32, 0, -1, i32::MIN] {
         let mut stage = Stage::new();
         let mut peer = stage.peer();
@@ -322,25 +322,25 @@ fn an_obsolete_peer_is_told_so_and_closed() {
 }
 
 #[test]
-fn req_e06_a_node_of_another_chain_is_closed_without_a_word_and_never_ready() {
+fn req_e06_a_node_of_another_chain_is_closed_silently_and_never_ready() {
     let mut stage = Stage::new();
     let mut peer = stage.peer();
     peer.send(&version_with(&[(USER_AGENT, b"/Bitcoin ABC:0.1.3/")]));
     peer.send(&verack());
     stage.settle();
-    assert_eq!(peer.receive(), [], "the node says nothing either");
+    assert_eq!(peer.receive(), [], "the node sends nothing either");
     assert!(peer.has_seen_end);
     peer.close();
     stage.settle();
     let closed = stage.closed();
     assert_eq!(closed.reason, CloseReason::Incompatible(Incompatibility::Blockchain));
-    assert!(!closed.reason.is_transient(), "it is not tried again");
+    assert!(!closed.reason.is_transient(), "the end is not transient");
     assert_eq!(stage.node.seen().ready.len(), 1, "the honest peer only");
     stage.assert_honest_peer_is_unaffected();
 }
 
 #[test]
-fn who_rejects_and_closes_is_remembered_for_its_code() {
+fn the_code_of_a_rejecting_peer_is_in_its_close_reason() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     peer.send(&frame("reject", b"\x07version\x44\x04full"));

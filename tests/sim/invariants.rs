@@ -1,5 +1,5 @@
-//! What a loop is held to, seen from outside: faults that a handler can make are found, and the account of memory is
-//! the allocator's.
+//! A loop's invariants, seen from outside: faults of a handler are found, and the accounted memory is that of the
+//! allocator.
 
 use allocation_counter::{measure, opt_out};
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use peerloop_testkit::simulated::{Node, Player, RawPeer, config, secs};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Does to each peer that is ready what it is told to.
+/// Runs the given action on each ready peer.
 struct Faulty(fn(&mut Ctx<'_>, PeerId));
 
 impl Handler for Faulty {
@@ -30,7 +30,7 @@ impl Handler for Faulty {
     }
 }
 
-/// What is found when this happens to a ready peer.
+/// Returns the violations found after this action on a ready peer.
 fn found(fault: fn(&mut Ctx<'_>, PeerId)) -> Vec<Violation> {
     let world = World::new(1, Instant::ZERO);
     let mut checked = Checked::new(&world, world.host(), config(), Faulty(fault)).unwrap();
@@ -63,7 +63,7 @@ fn a_deadline_before_its_time_is_found() {
 }
 
 #[test]
-fn a_handler_without_fault_breaks_nothing() {
+fn a_correct_handler_breaks_nothing() {
     let found = found(|ctx, peer| {
         ctx.ping(peer, ctx.now()).unwrap();
     });
@@ -115,7 +115,7 @@ impl Handler for Idle {
 
 struct Count {
     node: Reactor<Uncounted, Idle>,
-    /// Bytes that the node has been given since it was made, less those that it gave back.
+    /// Bytes allocated for the node since it was created, less those freed.
     live_bytes: i64,
     allocations: u64,
 }
@@ -136,7 +136,7 @@ impl Count {
         }
     }
 
-    /// Compares what the allocator has given since `before` with what the loop knows of.
+    /// Compares the bytes allocated since `before` with the loop's own account.
     fn compare(&self, before: (u64, i64), what: &str) {
         let accounted = self.node.inspect().accounted_bytes as i64 - before.0 as i64;
         let given = self.live_bytes - before.1;
@@ -146,7 +146,7 @@ impl Count {
 }
 
 #[test]
-fn accounted_memory_is_what_the_allocator_has_given() {
+fn accounted_memory_is_that_of_the_allocator() {
     const PEERS: usize = 1_500;
     let world = World::new(1, Instant::ZERO);
     let mut count = Count::new(&world);

@@ -1,4 +1,4 @@
-//! A loop that wants every message and decodes it, to put before the actors.
+//! A loop that wants every message and decodes it, for runs with the actors.
 
 use peerloop::api::{Delivery, Event, Frame};
 use peerloop::error::CloseReason;
@@ -11,10 +11,10 @@ use peerloop::{Config, Ctx, PeerId, Reactor};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// The port that the loop listens at.
+/// The port of the loop's listener.
 pub(crate) const PORT: u16 = 18_444;
 
-/// A handler that dials, decodes whatever comes, and writes down how its peers ended.
+/// A handler that dials, decodes every message, and records how its peers ended.
 #[derive(Default)]
 pub(crate) struct Keen {
     pub(crate) dials: Vec<SocketAddr>,

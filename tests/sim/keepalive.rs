@@ -1,4 +1,4 @@
-//! Pings, when they are due and what their pongs are worth, whatever else happens on the link.
+//! Pings, their due times and the value of their pongs, under any other traffic on the link.
 
 use peerloop::Config;
 use peerloop::api::Event;
@@ -15,7 +15,7 @@ const INSTANT: Duration = Duration::from_nanos(1);
 const INTERVAL: Duration = Duration::from_secs(120);
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What comes of the time until `until`, with a ping of the peer each `pause` that is answered at once.
+/// Returns the node's pings until `until`, while the peer pings every `pause` and is answered at once.
 fn talk_until(stage: &mut Stage, peer: &mut RawPeer, until: Instant, pause: Duration) -> Vec<(Instant, Vec<u8>)> {
     let mut pings = Vec::new();
     while stage.world.now() < until {
@@ -99,11 +99,11 @@ fn req_e13_a_round_trip_counts_from_the_write_and_a_latency_from_the_moment_it_w
     let pings = frames(&peer.receive());
     peer.send(&frame("pong", &pings[0].1));
     stage.settle();
-    assert!(peer.receive().is_empty() && peer.has_seen_end, "the pong was told");
+    assert!(peer.receive().is_empty() && peer.has_seen_end, "the pong was reported");
 }
 
 #[test]
-fn req_e14_pings_are_due_when_they_are_due_though_the_peer_never_stops_talking() {
+fn req_e14_pings_are_on_time_though_the_peer_never_stops_sending() {
     for pause in [Duration::from_millis(7), secs(1), secs(50)] {
         let mut stage = Stage::new();
         let mut peer = stage.ready_peer();
@@ -115,7 +115,7 @@ fn req_e14_pings_are_due_when_they_are_due_though_the_peer_never_stops_talking()
         assert_eq!(talk_until(&mut stage, &mut peer, at(2 * INTERVAL - INSTANT), pause), []);
         let second = talk_until(&mut stage, &mut peer, at(2 * INTERVAL), pause);
         assert_eq!(second.len(), 1);
-        // This one is not answered, and no talk stands for its pong.
+        // This one is not answered, and no other traffic replaces its pong.
         assert_eq!(talk_until(&mut stage, &mut peer, at(2 * INTERVAL + TIMEOUT - INSTANT), pause), []);
         assert_eq!(stage.node.seen().closed, []);
         stage.run_for(INSTANT);
@@ -125,13 +125,13 @@ fn req_e14_pings_are_due_when_they_are_due_though_the_peer_never_stops_talking()
 }
 
 #[test]
-fn req_e14_who_did_not_answer_is_not_banned_and_may_come_back() {
+fn req_e14_a_peer_that_did_not_answer_is_not_banned_and_may_return() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     stage.run_for(INTERVAL + TIMEOUT);
     let reason = stage.closed().reason;
     assert_eq!((reason, reason.is_transient()), (CloseReason::TimedOut(Deadline::Pong), true));
-    assert_eq!(frames(&peer.receive()).len(), 1, "no reject, and no other word");
+    assert_eq!(frames(&peer.receive()).len(), 1, "neither a reject nor anything else");
     let mut again = stage.ready_peer();
     again.send(&ping());
     stage.settle();
@@ -139,7 +139,7 @@ fn req_e14_who_did_not_answer_is_not_banned_and_may_come_back() {
 }
 
 #[test]
-fn req_e14_who_was_dialled_and_did_not_answer_is_dialled_again() {
+fn req_e14_a_dialled_peer_that_did_not_answer_is_dialled_again() {
     let world = World::new(1, Instant::ZERO);
     let mut peer = RawPeer::new(&world);
     let address = peer.listen();
@@ -176,7 +176,7 @@ fn req_e14_a_body_in_transit_is_life_by_its_progress_and_no_longer() {
         peer.send(&message[..24]);
         stage.run_for(INSTANT);
         let pings = frames(&peer.receive());
-        assert_eq!(pings.len(), 1, "it is due whatever is on its way");
+        assert_eq!(pings.len(), 1, "it is due despite the body in transit");
         for part in message[24..].chunks(bytes_per_second) {
             stage.run_for(secs(1));
             assert_eq!(stage.node.seen().closed, [], "the pong is behind the body");
@@ -207,7 +207,7 @@ fn req_e14_a_body_that_stands_still_is_no_life() {
 }
 
 #[test]
-fn req_e14_a_small_body_keeps_no_pong_back() {
+fn req_e14_a_small_body_delays_no_pong() {
     let mut stage = Stage::with(Config { min_body_bytes_per_second: 0, ..config() }, Player::default());
     let mut peer = stage.ready_peer();
     stage.run_for(INTERVAL);

@@ -1,4 +1,4 @@
-//! Listeners that the configuration asks for, and what becomes of them when binding or accepting fails.
+//! Configured listeners, and failures to bind or to accept.
 
 use peerloop::config::ManagerConfig;
 use peerloop::limits::{LISTEN_RETRY_FIRST, MAX_ACCEPT_RETRY, MAX_LISTEN_RETRY, TICK};
@@ -14,10 +14,10 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// EINVAL, as a listener gives that is none any more; the same number on every system.
+/// EINVAL, the error of a listener that is no longer one; the same number on every system.
 const INVALID: i32 = 22;
 
-/// A port of the first host of a world.
+/// Returns an address of the first host of a world.
 fn here(port: u16) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, 1], port))
 }
@@ -35,7 +35,7 @@ fn run(world: &World, time: Duration, actors: &mut [&mut dyn Actor]) {
     Driver::new(world).run_until(world.now().plus(time), actors).unwrap();
 }
 
-/// The counters of listeners that were opened and of failures to do so.
+/// The counters of opened listeners and of failures to open one.
 fn bound_and_failed(node: &Checked<Player>) -> (u64, u64) {
     let counters = node.stats().counters;
     (counters.listeners_bound, counters.listen_failures)
@@ -63,7 +63,7 @@ fn req_e32_the_configured_addresses_are_bound_at_the_start_and_accept() {
 }
 
 #[test]
-fn req_e32_an_address_that_cannot_be_bound_is_tried_again_ever_more_slowly_up_to_a_minute() {
+fn req_e32_an_address_that_cannot_be_bound_is_retried_ever_more_slowly_up_to_a_minute() {
     let world = World::new(1, Instant::ZERO);
     let net = world.host();
     let host = net.host();
@@ -75,7 +75,7 @@ fn req_e32_an_address_that_cannot_be_bound_is_tried_again_ever_more_slowly_up_to
         assert_eq!(bound_and_failed(&node), (0, failure));
         world.advance(pause - TICK);
         node.poll_once(Duration::ZERO).unwrap();
-        assert_eq!(bound_and_failed(&node), (0, failure), "it waits for as long as it says");
+        assert_eq!(bound_and_failed(&node), (0, failure), "it waits as long as it reported");
         world.advance(TICK);
         pause = (2 * pause).min(MAX_LISTEN_RETRY);
     }
@@ -88,7 +88,7 @@ fn req_e32_an_address_that_cannot_be_bound_is_tried_again_ever_more_slowly_up_to
 }
 
 #[test]
-fn req_e32_a_listener_that_cannot_be_bound_keeps_nobody_from_dialling() {
+fn req_e32_a_listener_that_cannot_be_bound_does_not_stop_dialling() {
     let world = World::new(1, Instant::ZERO);
     let net = world.host();
     world.fail_sometimes(net.host(), Site::Listen, EADDRINUSE, 1);
@@ -101,7 +101,7 @@ fn req_e32_a_listener_that_cannot_be_bound_keeps_nobody_from_dialling() {
 }
 
 #[test]
-fn a_loop_that_waits_for_an_address_ends_when_it_is_told_to() {
+fn a_loop_that_waits_for_an_address_ends_when_it_is_stopped() {
     let world = World::new(1, Instant::ZERO);
     let net = world.host();
     world.fail_sometimes(net.host(), Site::Listen, EADDRINUSE, 1);
@@ -114,7 +114,7 @@ fn a_loop_that_waits_for_an_address_ends_when_it_is_told_to() {
     assert_eq!(node.violations(), [], "nothing waits in a loop that has ended");
 }
 
-/// A loop whose accepts fail as they are told to, with a peer that waits to be accepted.
+/// Builds a loop with planned accept errors, and a peer that waits to be accepted.
 fn loop_at(world: &World, config: Config) -> (Reactor<SlowHost, Player>, RawPeer) {
     let net = SlowHost::new(world);
     let address = net.address();
@@ -129,7 +129,7 @@ fn loop_at(world: &World, config: Config) -> (Reactor<SlowHost, Player>, RawPeer
 }
 
 #[test]
-fn fault_e17_a_listener_that_does_nothing_but_fail_is_opened_anew_and_dialling_goes_on() {
+fn fault_e17_a_listener_that_only_fails_is_reopened_and_dialling_continues() {
     for config in [config(), listening_at(vec![here(18_444)])] {
         let world = World::new(1, Instant::ZERO);
         let (mut reactor, _peer) = loop_at(&world, config);
@@ -153,7 +153,7 @@ fn fault_e17_a_listener_that_does_nothing_but_fail_is_opened_anew_and_dialling_g
 }
 
 #[test]
-fn fault_e17_a_shortage_never_costs_the_listener_or_who_waits_at_it() {
+fn fault_e17_a_shortage_never_costs_the_listener_or_a_waiting_connection() {
     let world = World::new(1, Instant::ZERO);
     let (mut reactor, _peer) = loop_at(&world, config());
     let errors = (0..100).map(|_| io::Error::from_raw_os_error(EMFILE));
@@ -170,7 +170,7 @@ fn fault_e17_a_shortage_never_costs_the_listener_or_who_waits_at_it() {
 fn fault_e18_an_address_of_an_odd_family_costs_its_own_connection_only() {
     let world = World::new(1, Instant::ZERO);
     let (mut reactor, _peer) = loop_at(&world, config());
-    // As the library below has it when the kernel gives an address that it does not know.
+    // The standard library's error for an address of an unknown family.
     let errors = (0..3).map(|_| io::Error::from(ErrorKind::InvalidInput));
     reactor.net().accept_errors.borrow_mut().extend(errors);
     reactor.poll_once(Duration::ZERO).unwrap();

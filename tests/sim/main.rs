@@ -1,5 +1,5 @@
 //! The loop in a virtual world: every split point, every deadline to the tick, hostile peers driven by hand, and the
-//! virtual kernel itself against what the loop relies on.
+//! virtual kernel's own behaviour.
 
 #![expect(clippy::unwrap_used, reason = "what fails in a helper fails its test")]
 

@@ -1,4 +1,4 @@
-//! Dials: established, refused, undecided; and what a version says of its moment.
+//! Dials: established, refused, undecided; and the time in a version.
 
 use peerloop::api::Event;
 use peerloop::error::{CloseReason, Deadline, Incompatibility, IoStep, LocalCause, NetworkFailure};
@@ -30,7 +30,7 @@ fn a_refused_dial_is_closed_without_being_opened() {
 }
 
 #[test]
-fn req_e21_an_undecided_dial_is_given_up_after_five_seconds_exactly() {
+fn req_e21_an_undecided_dial_is_closed_after_five_seconds_exactly() {
     let world = World::new(1, Instant::ZERO);
     world.set_backlog(0);
     let mut raw = RawPeer::new(&world);
@@ -58,7 +58,7 @@ fn more_dials_than_fit_a_turn_or_a_backlog_all_get_through() {
 }
 
 #[test]
-fn a_version_says_the_wall_time_of_its_moment() {
+fn a_version_holds_the_wall_time_of_its_moment() {
     let world = World::new(1, Instant::from_nanos(77));
     let mut raw = RawPeer::new(&world);
     let mut node = Node::new(&world, config(), Player::dialling(raw.listen()));
@@ -69,7 +69,7 @@ fn a_version_says_the_wall_time_of_its_moment() {
     assert_eq!(i64::from_le_bytes(version[12..20].try_into().unwrap()), 1_700_000_100);
 }
 
-/// Dials and has second thoughts: before the connection is decided, or when it is established.
+/// A handler that dials and closes the connection before it is decided, or when it is established.
 struct Fickle {
     address: SocketAddr,
     aborts_dial: bool,
@@ -96,7 +96,7 @@ impl Handler for Fickle {
 }
 
 #[test]
-fn a_dial_that_is_given_up_for_any_reason_ends_with_that_reason() {
+fn a_dial_that_is_closed_for_any_reason_ends_with_that_reason() {
     let world = World::new(1, Instant::ZERO);
     let mut raw = RawPeer::new(&world);
     let fickle = Fickle { address: raw.listen(), aborts_dial: true, closed: Vec::new() };
@@ -107,7 +107,7 @@ fn a_dial_that_is_given_up_for_any_reason_ends_with_that_reason() {
 }
 
 #[test]
-fn who_is_closed_when_it_is_opened_hears_no_version() {
+fn a_peer_closed_at_its_opening_receives_no_version() {
     let world = World::new(1, Instant::ZERO);
     let mut raw = RawPeer::new(&world);
     let fickle = Fickle { address: raw.listen(), aborts_dial: false, closed: Vec::new() };
@@ -123,7 +123,7 @@ fn who_is_closed_when_it_is_opened_hears_no_version() {
 }
 
 #[test]
-fn dials_that_were_given_up_cost_no_turns_of_their_own() {
+fn closed_dials_cost_no_turns_of_their_own() {
     let world = World::new(1, Instant::ZERO);
     let player = Player {
         on_request: Some(|ctx| {
@@ -141,7 +141,7 @@ fn dials_that_were_given_up_cost_no_turns_of_their_own() {
         node.reactor.poll_once(Duration::ZERO).unwrap();
     }
     assert_eq!(node.seen().closed.len(), 100 * DIALS_PER_TURN);
-    assert_ne!(node.reactor.next_deadline(), Wait::Zero, "dials of nobody are left");
+    assert_ne!(node.reactor.next_deadline(), Wait::Zero, "closed dials are still queued");
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn the_time_in_our_own_queue_is_not_charged_to_a_dial() {
 }
 
 #[test]
-fn req_e11_sendheaders_leaves_with_the_first_bytes_behind_the_peers_verack() {
+fn req_e11_sendheaders_is_sent_with_the_first_bytes_behind_the_peers_verack() {
     let sendheaders = hex("dab5bffa73656e646865616465727300000000005df6e0e2");
     let mut stage = Stage::new();
     let mut peer = stage.peer();
@@ -170,7 +170,7 @@ fn req_e11_sendheaders_leaves_with_the_first_bytes_behind_the_peers_verack() {
     stage.settle();
     assert_eq!(commands(&peer.receive()), ["version", "verack", "protoconf"]);
     stage.run_for(secs(1));
-    assert_eq!(peer.receive(), [], "nothing may leave before its verack");
+    assert_eq!(peer.receive(), [], "nothing may be sent before its verack");
     peer.send(&[verack(), ping()].concat());
     stage.settle();
     assert_eq!(peer.receive(), [sendheaders, pong()].concat());

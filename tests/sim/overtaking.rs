@@ -1,4 +1,4 @@
-//! Pings and pongs leave behind the frame in progress and before all that has not begun to leave.
+//! Pings and pongs are sent behind the frame in progress and before all frames that have not begun.
 
 use bytes::Bytes;
 use peerloop::error::LocalCause;
@@ -13,13 +13,13 @@ use peerloop_testkit::simulated::{Player, RawPeer, Stage, config, raw_link, secs
 use std::io::ErrorKind;
 
 const BULK_BYTES: usize = 100_000;
-/// As many as wait without stopping the reading.
+/// As many as can wait while the peer is still read.
 const FEW: usize = 4;
 /// 1.5 MB.
 const MANY: usize = 15;
 const GREETING: [&str; 4] = ["version", "verack", "protoconf", "sendheaders"];
 
-/// The peer that came last, which is the one under test.
+/// The youngest peer, which is the one under test.
 fn latest(ctx: &Ctx<'_>) -> PeerId {
     ctx.peers().last().expect("it is there").id()
 }
@@ -53,7 +53,7 @@ fn command(stage: &mut Stage) {
     stage.settle();
 }
 
-/// Reads `len` bytes, as they come.
+/// Reads `len` bytes, as they arrive.
 fn take(stage: &mut Stage, peer: &mut RawPeer, len: usize) -> Vec<u8> {
     let mut taken = Vec::new();
     while taken.len() < len {
@@ -77,13 +77,13 @@ fn take_all(stage: &mut Stage, peer: &mut RawPeer) -> Vec<u8> {
     }
 }
 
-/// Bytes that the loop has written to the peer under test since its greeting.
+/// Returns the bytes that the loop has written to the peer under test since its greeting.
 fn written(stage: &Stage, before: u64) -> usize {
     (stage.node.reactor.stats().counters.bytes_sent - before) as usize
 }
 
 #[test]
-fn who_takes_its_queue_slowly_gets_its_pong_behind_the_frame_in_progress() {
+fn a_slow_reader_gets_its_pong_behind_the_frame_in_progress() {
     let whole = FEW * (24 + BULK_BYTES);
     for taken in [0, 1, 23, 36_000, 100_024 - 65_536, 100_023, 100_024, 134_511, 134_512, 134_513, 300_000, whole] {
         let (mut stage, mut peer) = stage(|ctx| send_bulks(ctx, FEW));
@@ -103,7 +103,7 @@ fn who_takes_its_queue_slowly_gets_its_pong_behind_the_frame_in_progress() {
 }
 
 #[test]
-fn who_has_too_much_to_take_to_be_read_gets_its_pong_as_soon_as_it_is_read_again() {
+fn a_peer_with_too_long_a_queue_gets_its_pong_as_soon_as_it_is_read_again() {
     let (mut stage, mut peer) = stage(|ctx| send_bulks(ctx, MANY));
     command(&mut stage);
     peer.send(&ping());
@@ -133,7 +133,7 @@ fn our_own_ping_does_not_measure_our_queue() {
 }
 
 #[test]
-fn nothing_overtakes_the_handshake_however_little_of_it_the_peer_takes() {
+fn nothing_overtakes_the_handshake_of_a_slow_reader() {
     let greeting = 126 + 24 + 51 + 24;
     for capacity_bytes in 1..=greeting + 32 {
         let mut stage = Stage::new();
@@ -159,7 +159,7 @@ fn nothing_overtakes_the_handshake_however_little_of_it_the_peer_takes() {
     }
 }
 
-/// Whole frames in a stream that may end within one.
+/// Counts the whole frames in a stream that may end within one.
 fn commands_so_far(mut stream: &[u8]) -> usize {
     let mut count = 0;
     while let Some(len) = stream.get(16..20) {
@@ -171,7 +171,7 @@ fn commands_so_far(mut stream: &[u8]) -> usize {
 }
 
 #[test]
-fn a_ping_leaves_between_the_parts_of_a_long_inventory() {
+fn a_ping_is_sent_between_the_parts_of_a_long_inventory() {
     let (mut stage, mut peer) = stage(|ctx| {
         let peer = latest(ctx);
         if ctx.peer(peer).unwrap().waiting_bytes() > 0 {
@@ -219,7 +219,7 @@ fn pongs_in_front_of_a_message_in_parts_that_has_not_begun_stop_the_reading_all_
     let received = take_all(&mut stage, &mut peer);
     let said = commands(&received);
     let block = said.iter().position(|command| command == "block").unwrap();
-    assert!(said[0] == "bulk" && block > answered / 32, "all pongs that had come by then are in front");
+    assert!(said[0] == "bulk" && block > answered / 32, "all pongs queued by then are in front");
     let pongs = sent / 32;
     assert_eq!(said.len(), pongs + 2, "every ping is answered");
     assert!(frames(&received)[block].1 == vec![9; 200_000]);
@@ -247,7 +247,7 @@ fn a_graceful_end_sends_what_overtook_and_what_was_overtaken() {
 }
 
 #[test]
-fn an_answer_that_queues_is_overtaken_by_the_pong_of_the_same_input_and_one_that_does_not_is_not() {
+fn a_reply_that_queues_is_overtaken_by_the_pong_of_the_same_input_and_one_that_does_not_is_not() {
     for is_shared in [true, false] {
         let answer: fn(&mut Ctx<'_>, PeerId) = match is_shared {
             true => |ctx, peer| ctx.send_shared(peer, &frame("answer", b"42").into()).unwrap(),

@@ -1,4 +1,5 @@
-//! What a peer's `protoconf` lets us send: inventories leave in parts, and what is too large is refused to the caller.
+//! The effect of a peer's `protoconf` on our messages: long inventories are sent in parts, and oversized messages are
+//! refused.
 
 use peerloop::error::RequestError;
 use peerloop::protocol::CommandName;
@@ -24,12 +25,12 @@ fn inventory(items: u32) -> Inventory {
     }))
 }
 
-/// The peer that the honest one is not.
+/// Returns the peer under test, which is not the honest one.
 fn hostile(ctx: &Ctx<'_>) -> PeerId {
     ctx.peers().last().unwrap().id()
 }
 
-/// A stage whose node does `act` when the raw peer asks for it.
+/// Builds a stage whose node runs `act` when the raw peer asks for it.
 fn stage(config: Config, act: fn(&mut Ctx<'_>)) -> (Stage, RawPeer) {
     let mut stage = Stage::with(config, Player { on_request: Some(act), ..Player::default() });
     let raw = stage.ready_peer();
@@ -53,7 +54,7 @@ fn drain(stage: &mut Stage, raw: &mut RawPeer) -> Vec<u8> {
     }
 }
 
-/// The hashes' numbers in each inventory, whose counts and lengths must be those of the protocol.
+/// Returns the hashes' numbers in each inventory, whose counts and lengths must be those of the protocol.
 fn parts(stream: &[u8], command: &str) -> Vec<Vec<u32>> {
     let part = |(name, payload): (String, Vec<u8>)| {
         assert_eq!(name, command);
@@ -74,7 +75,7 @@ fn assert_parts(stream: &[u8], command: &str, lens: &[usize]) {
 }
 
 #[test]
-fn sixty_thousand_items_leave_in_the_parts_that_the_peer_takes() {
+fn sixty_thousand_items_are_sent_in_parts_that_the_peer_accepts() {
     for (command, send) in [
         (
             "inv",
@@ -94,7 +95,7 @@ fn sixty_thousand_items_leave_in_the_parts_that_the_peer_takes() {
 }
 
 #[test]
-fn an_inventory_of_exactly_one_part_leaves_whole_and_one_item_more_makes_two() {
+fn an_inventory_of_exactly_one_part_is_sent_whole_and_one_item_more_makes_two() {
     let (mut stage, mut raw) = stage(simulated::config(), |ctx| {
         let peer = hostile(ctx);
         ctx.send(peer, &MessageRef::Inv(inventory(29_126).as_ref())).unwrap();
@@ -108,7 +109,7 @@ fn an_inventory_of_exactly_one_part_leaves_whole_and_one_item_more_makes_two() {
 }
 
 #[test]
-fn our_own_limit_bounds_the_parts_when_the_peer_takes_more() {
+fn our_own_limit_bounds_the_parts_when_the_peer_accepts_more() {
     let config = Config { max_message_bytes: 1_048_576, ..simulated::config() };
     let (mut stage, mut raw) =
         stage(config, |ctx| ctx.send(hostile(ctx), &MessageRef::Inv(inventory(120_000).as_ref())).unwrap());
@@ -156,7 +157,7 @@ fn all_parts_of_an_inventory_are_queued_or_none() {
 }
 
 #[test]
-fn what_is_above_the_peers_limit_is_refused_to_the_caller() {
+fn messages_above_the_peers_limit_are_refused_to_the_caller() {
     let (mut stage, mut raw) = stage(simulated::config(), |ctx| {
         let peer = hostile(ctx);
         let limit = ctx.peer(peer).unwrap().connection().max_recv_payload() as usize;

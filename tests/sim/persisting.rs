@@ -1,4 +1,4 @@
-//! A virtual disk: what it has confirmed survives everything, and what it cannot write is tried again.
+//! A virtual disk: confirmed batches survive everything, and failed writes are retried.
 
 use peerloop::address::Host;
 use peerloop::ban::{Ban, BanReason};
@@ -26,7 +26,7 @@ fn host(id: u64) -> Host {
     Host::of(IpAddr::from([203, 0, high, low]))
 }
 
-/// The batches whose bans are on the disk.
+/// Returns the batches whose bans are on the disk.
 fn on_disk(world: &World, net: usize, ids: u64) -> Vec<u64> {
     let bans: BTreeSet<Host> = world.book(net).bans().unwrap().into_iter().map(|ban| ban.host).collect();
     (1..=ids).filter(|id| bans.contains(&host(*id))).collect()
@@ -35,12 +35,12 @@ fn on_disk(world: &World, net: usize, ids: u64) -> Vec<u64> {
 fn answer(net: &mut SimNet) -> Option<Persisted> {
     net.take_completion().map(|answer| match answer {
         Completion::Persisted(persisted) => persisted,
-        other @ Completion::Resolved { .. } => panic!("nobody has asked for {other:?}"),
+        other @ Completion::Resolved { .. } => panic!("unexpected {other:?}"),
     })
 }
 
 #[test]
-fn what_a_sound_disk_is_given_is_there_and_the_waker_tells() {
+fn a_sound_disk_stores_every_batch_and_wakes_the_loop() {
     let world = World::new(1, Instant::ZERO);
     let mut net = world.host();
     net.persist(batch(1)).unwrap();
@@ -53,14 +53,14 @@ fn what_a_sound_disk_is_given_is_there_and_the_waker_tells() {
 }
 
 #[test]
-fn fault_e09_a_full_disk_is_told_of_once_and_tried_again_until_there_is_room() {
+fn fault_e09_a_full_disk_is_reported_once_and_retried_until_there_is_room() {
     let world = World::new(1, Instant::ZERO);
     let mut net = world.host();
     let disk = net.host();
     world.set_disk(disk, Disk::Failing(ENOSPC));
     net.persist(batch(1)).unwrap();
     let Some(Persisted { id: 1, result: Err(StoreError::File { code: ENOSPC, .. }) }) = answer(&mut net) else {
-        panic!("the failure is told")
+        panic!("the failure is reported")
     };
     net.persist(batch(2)).unwrap();
     world.advance(secs(100));
@@ -72,7 +72,7 @@ fn fault_e09_a_full_disk_is_told_of_once_and_tried_again_until_there_is_room() {
 }
 
 #[test]
-fn more_batches_than_may_wait_are_given_back() {
+fn batches_beyond_the_queues_bound_are_returned() {
     let world = World::new(1, Instant::ZERO);
     let mut net = world.host();
     world.set_disk(net.host(), Disk::Failing(EIO));
@@ -88,7 +88,7 @@ fn more_batches_than_may_wait_are_given_back() {
 }
 
 #[test]
-fn a_disk_that_fails_is_not_tried_before_its_pause_is_over() {
+fn a_failing_disk_is_not_retried_before_its_pause_is_over() {
     let world = World::new(1, Instant::ZERO);
     let mut net = world.host();
     world.set_disk(net.host(), Disk::Failing(EIO));
@@ -100,7 +100,7 @@ fn a_disk_that_fails_is_not_tried_before_its_pause_is_over() {
     assert_eq!(on_disk(&world, net.host(), 1), [1]);
 }
 
-/// What became of the batches of a process that was killed.
+/// The outcomes of the batches of killed processes.
 #[derive(Default)]
 struct Losses {
     confirmed: usize,
@@ -108,7 +108,7 @@ struct Losses {
     lost: usize,
 }
 
-/// Gives batches to a wild disk, kills the process at some instant, and looks at what is left; several times over.
+/// Writes batches to a wild disk, kills the process at some moment, and checks the disk; several times over.
 fn killed_at_any_instant(seed: u64, losses: &mut Losses) -> u64 {
     let world = World::new(seed, Instant::ZERO);
     let chance = world.chance(1);
@@ -134,7 +134,7 @@ fn killed_at_any_instant(seed: u64, losses: &mut Losses) -> u64 {
         for id in given.drain(..) {
             match (id <= confirmed, left.contains(&id)) {
                 (true, true) => losses.confirmed += 1,
-                (true, false) => panic!("seed {seed}: batch {id} was confirmed, and it is gone"),
+                (true, false) => panic!("seed {seed}: batch {id} was confirmed, and is missing"),
                 (false, true) => losses.written_unconfirmed += 1,
                 (false, false) => {
                     losses.lost += 1;
@@ -142,13 +142,13 @@ fn killed_at_any_instant(seed: u64, losses: &mut Losses) -> u64 {
                 }
             }
         }
-        assert!(left.is_disjoint(&gone), "seed {seed}: what was lost has come back");
+        assert!(left.is_disjoint(&gone), "seed {seed}: a lost batch has returned");
     }
     world.trace().hash()
 }
 
 #[test]
-fn fault_e11_what_was_confirmed_survives_a_kill_at_any_instant() {
+fn fault_e11_confirmed_batches_survive_a_kill_at_any_instant() {
     let mut losses = Losses::default();
     let hashes: Vec<u64> = (0..200).map(|seed| killed_at_any_instant(seed, &mut losses)).collect();
     let Losses { confirmed, written_unconfirmed, lost } = losses;

@@ -1,4 +1,4 @@
-//! Pongs that answer nothing prove nothing.
+//! Pongs that match no ping prove nothing.
 
 use peerloop::error::{CloseReason, Deadline};
 use peerloop::protocol::CommandName;
@@ -9,7 +9,7 @@ use peerloop_testkit::bytes::{frame, frames, verack, version};
 use peerloop_testkit::simulated::{Player, Stage, config, secs};
 
 #[test]
-fn a_pong_that_nobody_asked_for_is_counted_and_forgotten() {
+fn an_unsolicited_pong_is_counted_and_ignored() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     let before = stage.node.seen();
@@ -24,7 +24,7 @@ fn a_pong_that_nobody_asked_for_is_counted_and_forgotten() {
 }
 
 #[test]
-fn wrong_pongs_keep_nobody_alive() {
+fn wrong_pongs_keep_no_peer_alive() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     for nonce in 1..=149_u64 {
@@ -60,7 +60,7 @@ fn a_pong_counts_once() {
 fn a_pong_before_its_ping_was_sent_is_a_guess() {
     let player = Player {
         on_message: Some(|ctx, peer| {
-            // A message that fills the pipe, so that the ping behind it has to wait.
+            // A message that fills the pipe, so that the ping behind it must wait.
             ctx.send(
                 peer,
                 &MessageRef::Opaque { command: CommandName::from_bytes(*b"filler\0\0\0\0\0\0"), payload: &[0; 900] },
@@ -76,7 +76,7 @@ fn a_pong_before_its_ping_was_sent_is_a_guess() {
     peer.send(&frame("question", &[]));
     stage.settle();
     assert_eq!(stage.node.reactor.stats().counters.pings_sent, 1);
-    // Everything is drawn from seeds, so another run knows what nobody could guess.
+    // Everything is drawn from seeds, so another run knows the unpredictable nonce.
     let nonce = nonce_of_a_like_run();
     peer.send(&frame("pong", &nonce));
     stage.settle();
@@ -109,7 +109,7 @@ fn a_peer_too_old_for_pongs_is_never_pinged() {
     stage.assert_honest_peer_is_unaffected();
 }
 
-/// The nonce of the first ping to the second peer of a loop with the same seed.
+/// Returns the nonce of the first ping to the second peer of a loop with the same seed.
 fn nonce_of_a_like_run() -> Vec<u8> {
     let player = Player {
         on_message: Some(|ctx, peer| {

@@ -1,4 +1,4 @@
-//! Odd peers, old and new, are treated like all others, whichever side dials and however the stream is cut.
+//! Odd peers, old and new, are treated like all others, no matter which side dials and how the stream is cut.
 
 use crate::keen::{PORT, address_of, crowd, node, run};
 use peerloop::Config;

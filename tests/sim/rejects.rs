@@ -1,4 +1,4 @@
-//! The `reject` of a `version` that cannot be taken: the codes and the words of SV Node 1.0.13, as seen on the wire.
+//! The `reject` for a `version` that is refused: the codes and texts of SV Node 1.0.13, as seen on the wire.
 
 use peerloop::error::{CloseReason, WireError};
 use peerloop::protocol::CommandName;
@@ -8,7 +8,7 @@ use peerloop_testkit::simulated::Stage;
 
 const COMMAND: CommandName = CommandName::VERSION;
 
-/// The payload of a `version` up to its nonce, and then `rest`.
+/// Returns the payload of a `version` up to its nonce, and then `rest`.
 fn payload(rest: &[&[u8]]) -> Vec<u8> {
     let mut payload = 70_016_i32.to_le_bytes().to_vec();
     payload.resize(4 + 8 + 8 + 26 + 26, 0);
@@ -17,7 +17,7 @@ fn payload(rest: &[&[u8]]) -> Vec<u8> {
     payload
 }
 
-/// A `version` with this association id.
+/// Returns a `version` with this association id.
 fn with_association(id: &[u8]) -> Vec<u8> {
     payload(&[b"\x05/a:1/", &[0; 4], &[1], id])
 }
@@ -27,7 +27,7 @@ fn reject(code: u8, reason: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_version_that_does_not_decode_is_rejected_in_the_words_of_the_node_and_closed() {
+fn a_version_that_does_not_decode_is_rejected_with_the_nodes_text_and_closed() {
     let truncated = WireError::Truncated { command: COMMAND };
     let too_long = WireError::TooLong { command: COMMAND };
     let bad_value = WireError::BadValue { command: COMMAND };

@@ -1,4 +1,4 @@
-//! What the loop reports of itself is exactly what happened.
+//! The loop's own counts and measurements match the events exactly.
 
 use peerloop::api::{Delivery, Event, Latency, PeerInfo};
 use peerloop::error::{CloseReason, Deadline};
@@ -15,7 +15,7 @@ use peerloop_testkit::simulated::{READ_TIME, SlowHost};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Messages and bytes of payload of each command that there was, `other` for all that the protocol does not have.
+/// Returns the messages and payload bytes of each command with traffic; `other` is the sum of unknown commands.
 fn by_command(counts: impl Iterator<Item = (Option<CommandName>, MessageCount)>) -> BTreeMap<String, (u64, u64)> {
     let name = |command: Option<CommandName>| command.map_or_else(|| "other".to_owned(), |command| command.to_string());
     counts
@@ -28,7 +28,7 @@ fn table(rows: &[(&str, u64, u64)]) -> BTreeMap<String, (u64, u64)> {
     rows.iter().map(|&(command, messages, bytes)| (command.to_owned(), (messages, bytes))).collect()
 }
 
-/// A node with one raw peer and nobody else, so that every message is known.
+/// Builds a node with one raw peer and no other, so that every message is known.
 fn alone(config: Config, player: Player) -> (World, Node, RawPeer) {
     let world = World::new(1, Instant::ZERO);
     let mut node = Node::new(&world, config, player);
@@ -66,7 +66,7 @@ fn req_e47_messages_are_counted_by_command_and_direction_with_their_bytes() {
     peer.send(&[0; 5]);
     peer.send(&frame("nonsense", &[0; 9]));
     peer.send(&frame("else", &[0; 2]));
-    // What has not come whole is not counted.
+    // An incomplete message is not counted.
     peer.send(&frame("inv", &[0; 37])[..60]);
     settle(&world, &mut node);
     let (received, sent) = of_node(&node);
@@ -85,7 +85,7 @@ fn req_e47_messages_are_counted_by_command_and_direction_with_their_bytes() {
 }
 
 #[test]
-fn req_e47_what_a_handler_sends_is_counted_as_often_as_it_leaves() {
+fn req_e47_a_handlers_messages_are_counted_as_often_as_they_are_sent() {
     let player = Player {
         on_request: Some(|ctx| {
             let peer = ctx.peers().next().expect("it is there").id();
@@ -162,7 +162,7 @@ fn req_e47_every_end_is_counted_once_by_its_reason() {
 }
 
 #[test]
-fn req_e47_what_waits_to_be_sent_is_counted_until_it_is_gone() {
+fn req_e47_queued_bytes_are_counted_until_they_are_sent() {
     let mut stage = Stage::new();
     let depth = |stage: &Stage| (stage.stats().send_queues, stage.stats().waiting_bytes);
     let mut peer = stage.ready_peer();
@@ -177,7 +177,7 @@ fn req_e47_what_waits_to_be_sent_is_counted_until_it_is_gone() {
 }
 
 #[test]
-fn req_e47_connects_and_handshakes_are_measured_and_their_histograms_can_be_taken() {
+fn req_e47_connects_and_handshakes_are_measured_and_their_histograms_can_be_read() {
     const HESITATION: Duration = Duration::from_millis(250);
     let mut stage = Stage::new();
     let mut peer = stage.peer();
@@ -221,7 +221,7 @@ fn req_e47_a_dial_is_measured_on_the_side_that_dials() {
 }
 
 #[test]
-fn req_e47_what_a_peer_costs_is_measured_only_if_asked_for_and_from_then_on() {
+fn req_e47_peer_costs_are_measured_only_on_request_and_from_then_on() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     assert_eq!(stage.last_cost(), None);
@@ -233,12 +233,12 @@ fn req_e47_what_a_peer_costs_is_measured_only_if_asked_for_and_from_then_on() {
     stage.measure(false);
     assert_eq!(stage.last_cost(), None);
     stage.measure(true);
-    assert_eq!(stage.last_cost().map(|cost| cost.received_bytes), Some(0), "what was measured before is gone");
+    assert_eq!(stage.last_cost().map(|cost| cost.received_bytes), Some(0), "earlier measurements are dropped");
     peer.close();
 }
 
 #[test]
-fn req_e47_the_time_that_something_waits_for_a_peer_is_a_cost_of_it_alone() {
+fn req_e47_the_time_that_bytes_wait_for_a_peer_is_its_own_cost_alone() {
     let mut stage = Stage::with(Config { measure_peers: true, ..config() }, Player::default());
     let mut peer = stage.ready_peer();
     crate::backpressure::ping_until_blocked(&mut stage, &mut peer);
@@ -260,7 +260,7 @@ fn req_e47_the_time_that_something_waits_for_a_peer_is_a_cost_of_it_alone() {
 }
 
 #[test]
-fn req_e47_the_time_of_the_loop_is_a_cost_of_the_peer_that_it_was_spent_on_alone() {
+fn req_e47_the_loops_time_is_charged_only_to_the_peer_that_it_serves() {
     const WRITE_TIME: Duration = Duration::from_micros(7);
     let world = World::new(1, Instant::ZERO);
     let mut net = SlowHost::new(&world);
@@ -285,25 +285,25 @@ fn req_e47_the_time_of_the_loop_is_a_cost_of_the_peer_that_it_was_spent_on_alone
         reactor.poll_once(Duration::ZERO).unwrap();
         let listed = pending.try_take().unwrap().expect("the loop has answered");
         let busy = listed.iter().map(|peer| peer.cost.expect("it is measured").busy).collect::<Vec<_>>();
-        assert!(busy.iter().sum::<Duration>() <= reactor.stats().busy, "nobody costs what the loop did not do");
+        assert!(busy.iter().sum::<Duration>() <= reactor.stats().busy, "the sum does not exceed the loop's own time");
         <[Duration; 2]>::try_from(busy).expect("there are two")
     };
     let shaken_hands = busy(&mut reactor);
-    assert_eq!(shaken_hands, [READ_TIME + WRITE_TIME; 2], "what each has said and heard");
+    assert_eq!(shaken_hands, [READ_TIME + WRITE_TIME; 2], "the handshake's messages in both directions");
 
-    // A ping is read, and its pong is written; nobody else pays for it.
+    // A ping is read, and its pong is written; no other peer is charged for it.
     peers[0].send(&ping());
     reactor.poll_once(Duration::ZERO).unwrap();
     assert_eq!(peers[0].receive().len(), peers[1].receive().len() + 32);
     assert_eq!(busy(&mut reactor), [shaken_hands[0] + READ_TIME + WRITE_TIME, shaken_hands[1]]);
 
-    // What the handler sends unasked is written when queues are.
+    // Unsolicited messages of the handler are written when queues are flushed.
     reactor.handle().request(()).unwrap();
     reactor.poll_once(Duration::ZERO).unwrap();
     assert_eq!(peers[1].receive(), frame("other", b""));
     assert_eq!(busy(&mut reactor), [shaken_hands[0] + READ_TIME + WRITE_TIME, shaken_hands[1] + WRITE_TIME]);
     world.advance(secs(5));
-    assert_eq!(busy(&mut reactor)[1], shaken_hands[1] + WRITE_TIME, "time that passes is nobody's");
+    assert_eq!(busy(&mut reactor)[1], shaken_hands[1] + WRITE_TIME, "idle time is charged to no peer");
 }
 
 #[test]
@@ -316,7 +316,7 @@ fn req_e47_a_pong_is_measured_from_when_its_ping_was_due() {
     peer.send(&frame("pong", &[9; 8]));
     stage.run_for(LATE);
     // The honest peer is pinged as well, and answers at once.
-    assert_eq!(stage.stats().ping_rtt.count, 1, "a pong that answers nothing is no measurement");
+    assert_eq!(stage.stats().ping_rtt.count, 1, "an unmatched pong is no measurement");
     for _ in 0..2 {
         peer.send(&frame("pong", &nonce));
     }
@@ -330,7 +330,7 @@ fn req_e47_a_pong_is_measured_from_when_its_ping_was_due() {
 }
 
 #[test]
-fn req_e47_a_ping_that_was_late_counts_from_its_plan() {
+fn req_e47_a_late_ping_is_measured_from_its_planned_time() {
     const BEHIND: Duration = Duration::from_secs(3);
     let player = Player {
         on_event: Some(|ctx, peer, event| {

@@ -1,4 +1,5 @@
-//! Names in a virtual world: what its resolvers answer, what a loop makes of it, and what a process that dies forgets.
+//! Names in a virtual world: the replies of its resolvers, the loop's use of them, and the loss of queries with a
+//! process.
 
 use peerloop::Reactor;
 use peerloop::error::{ResolveCause, ResolveFailure};
@@ -15,21 +16,21 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 const SEED: &str = "seed.example";
-/// How much a wild resolver is asked, so that it comes across all that it can do.
+/// Number of queries that make a wild resolver show all of its behaviours.
 const QUESTIONS: u32 = 150;
 
 fn ip(last: u8) -> IpAddr {
     IpAddr::from([203, 0, 113, last])
 }
 
-/// What an answer says, which has to be there.
+/// Returns the outcome of the next reply, which must exist.
 fn outcome(net: &mut SimNet) -> Result<Vec<SocketAddr>, ResolveFailure> {
     let Some(Completion::Resolved { outcome, .. }) = net.take_completion() else { panic!("no answer") };
     outcome
 }
 
 #[test]
-fn a_name_that_is_known_is_answered_and_the_waker_tells() {
+fn a_known_name_is_resolved_and_the_loop_is_woken() {
     let world = World::new(1, Instant::ZERO);
     world.set_name(SEED, vec![ip(1), ip(2)]);
     let mut net = world.host();
@@ -78,14 +79,14 @@ fn more_names_than_may_wait_are_refused() {
     net.resolve(99, SEED, 1).unwrap();
 }
 
-/// An answer and the time that it took.
-struct Heard {
+/// A reply and the time that it needed.
+struct Answered {
     after: Duration,
     outcome: Result<Vec<SocketAddr>, ResolveFailure>,
 }
 
-/// What a wild resolver has said to many questions.
-fn wild_answers(tape: Tape) -> (World, Vec<Heard>) {
+/// Returns a wild resolver's replies to many queries.
+fn wild_answers(tape: Tape) -> (World, Vec<Answered>) {
     let world = World::with_tape(tape, Instant::ZERO);
     world.set_name(SEED, vec![ip(1)]);
     let mut net = world.host();
@@ -98,7 +99,7 @@ fn wild_answers(tape: Tape) -> (World, Vec<Heard>) {
             world.advance(Duration::from_millis(100));
             while let Some(Completion::Resolved { query: answered, outcome }) = net.take_completion() {
                 assert_eq!(answered, query);
-                answers.push(Heard { after: world.now().since(asked), outcome });
+                answers.push(Answered { after: world.now().since(asked), outcome });
             }
         }
     }
@@ -126,14 +127,14 @@ fn fault_e12_a_wild_resolver_is_as_bad_as_a_real_one_can_be_and_no_worse() {
 }
 
 #[test]
-fn a_tape_that_says_nothing_of_names_gives_the_right_answers_at_once() {
+fn a_tape_without_draws_for_names_gives_the_correct_replies_at_once() {
     let (_, answers) = wild_answers(Tape::parse("").unwrap());
     let right = Ok(vec![SocketAddr::new(ip(1), 8_333)]);
     assert!(answers.len() == QUESTIONS as usize && answers.iter().all(|heard| heard.outcome == right));
 }
 
 #[test]
-fn a_process_that_is_started_again_hears_nothing_of_what_the_last_one_asked() {
+fn a_restarted_process_receives_no_reply_to_its_predecessors_queries() {
     let world = World::new(1, Instant::ZERO);
     world.set_name(SEED, vec![ip(1)]);
     let mut net = world.host();
@@ -155,7 +156,7 @@ fn a_process_that_is_started_again_hears_nothing_of_what_the_last_one_asked() {
     assert_eq!(outcome(&mut net), Ok(vec![SocketAddr::new(ip(1), 1)]));
 }
 
-/// A network that asks for a name at each wait, as long as there is one left.
+/// A network that queries a name at each wait, `left` times.
 struct Curious {
     net: SimNet,
     left: u32,
@@ -195,13 +196,13 @@ impl Actor for Asking {
 }
 
 #[test]
-fn an_answer_wakes_a_loop_that_sleeps() {
+fn a_reply_wakes_a_sleeping_loop() {
     let world = World::new(3, Instant::ZERO);
     let net = world.host();
     world.set_names(net.host(), Names::Wild);
     let net = Curious { net, left: 20 };
     let mut asking = Asking(Reactor::with_net(config(), net, Player::default()).unwrap());
-    // Each answer gives the loop a turn, and each turn asks for the next name, until an answer never comes.
+    // Each reply gives the loop a turn, and each turn queries the next name, until a reply never arrives.
     let asked = |asking: &Asking| 20 - asking.0.net().left;
     Driver::new(&world).run_until(Instant::ZERO.plus(secs(300)), &mut [&mut asking]).unwrap();
     let counters = asking.0.stats().counters;

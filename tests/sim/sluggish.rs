@@ -1,4 +1,4 @@
-//! Peers that do next to nothing, all at once: each is closed at its deadline, and nobody else notices.
+//! Peers that do next to nothing, all at once: each is closed at its deadline, and no other peer notices.
 
 use crate::backpressure::ping_until_blocked;
 use peerloop::config::ManagerConfig;
@@ -12,12 +12,12 @@ use std::time::Duration;
 /// The pause between two bytes of a peer that drips.
 const DRIP: Duration = Duration::from_secs(10);
 
-/// One that is to be closed.
+/// A peer that must be closed.
 struct Victim {
     peer: RawPeer,
     reason: CloseReason,
     due: Instant,
-    /// What it drips.
+    /// The bytes that it sends one by one.
     drips: Vec<u8>,
 }
 
@@ -27,7 +27,7 @@ impl Victim {
     }
 }
 
-/// Lets each kind of them come to a loop at a moment of no particular beauty, and checks when it is closed.
+/// Connects one peer of each kind to a loop at an odd moment, and checks when each is closed.
 fn each_is_closed_at_its_deadline(config: Config, offset: Duration) {
     let mut stage = Stage::with(config, Player::default());
     stage.run_for(offset);
@@ -42,7 +42,7 @@ fn each_is_closed_at_its_deadline(config: Config, offset: Duration) {
         Victim::new(never_reads, Deadline::Send, now.plus(secs(60)), vec![]),
     ];
     ping_until_blocked(&mut stage, &mut victims[3].peer);
-    assert_eq!(stage.world.now(), now, "all of this takes no time");
+    assert_eq!(stage.world.now(), now, "no time passes meanwhile");
 
     for drop in 0..8 {
         for victim in victims.iter_mut().filter(|victim| !victim.drips.is_empty() && now.plus(DRIP * drop) < victim.due)
@@ -64,11 +64,11 @@ fn each_is_closed_at_its_deadline(config: Config, offset: Duration) {
         assert!(victim.peer.has_seen_end);
     }
     stage.assert_honest_peer_is_unaffected();
-    assert_eq!(stage.node.reactor.stats().links, 1, "nothing is left of them");
+    assert_eq!(stage.node.reactor.stats().links, 1, "only the honest peer remains");
 }
 
 #[test]
-fn fault_p06_a_mute_a_dripping_and_a_deaf_peer_are_each_closed_at_their_deadline_and_nobody_else() {
+fn fault_p06_a_mute_a_dripping_and_a_deaf_peer_are_each_closed_at_their_deadline_and_no_other() {
     let managed = Config { manager: Some(Box::new(ManagerConfig::new(Network::Regtest))), ..config() };
     for config in [config(), managed] {
         for offset_ns in [0, 1, 300_001, 999_999, 1_000_000, 123_456_789] {

@@ -11,10 +11,10 @@ use std::time::Duration;
 const ACCEPTOR: usize = 0;
 const DIALLER: usize = 1;
 const PINGS: usize = 10;
-/// Distance of the split points of which all pairs are tried.
+/// Distance of the split points for which all pairs are tried.
 const GRID_BYTES: usize = 37;
 
-/// All that must not depend on how the bytes were cut.
+/// Everything that must not depend on how the bytes were cut.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     acceptor: Journal,
@@ -24,7 +24,7 @@ struct Outcome {
     counters: [Counters; 2],
 }
 
-/// One run from connect to the last pong, with pings of both sides at moments of their own.
+/// Runs from the connect to the last pong, with pings of both sides at different moments.
 fn run(conditions: Conditions) -> Outcome {
     let world = World::new(1, Instant::ZERO);
     world.keep_log();
@@ -38,7 +38,7 @@ fn run(conditions: Conditions) -> Outcome {
     let actors: &mut [&mut dyn peerloop::sim::Actor] = &mut [&mut acceptor.reactor, &mut dialler.reactor];
     assert_eq!(Driver::new(&world).run_until(until, actors).unwrap(), RunOutcome::TimeOver);
     let trace = world.trace();
-    assert_what_was_sent_when(trace.log());
+    assert_order_of_the_handshake(trace.log());
     let counters = [&acceptor, &dialler].map(|node| {
         let mut counters = node.reactor.stats().counters;
         counters.turns = 0;
@@ -60,9 +60,9 @@ fn sent(log: &[Entry], host: usize) -> Vec<u8> {
     writes.flat_map(|entry| entry.bytes.iter().copied()).collect()
 }
 
-/// The version comes first; until the peer's version is read, nothing follows it, and no `sendheaders` until its verack
-/// is; the acceptor says everything else at once.
-fn assert_what_was_sent_when(log: &[Entry]) {
+/// Checks the order of the handshake: the version is first; until the peer's version is read, nothing follows it, and
+/// no `sendheaders` until its verack is read; the acceptor sends everything else at once.
+fn assert_order_of_the_handshake(log: &[Entry]) {
     let version_len = |host| {
         let stream = sent(log, host);
         24 + u32::from_le_bytes(stream[16..20].try_into().unwrap()) as usize
@@ -105,7 +105,7 @@ fn assert_complete(outcome: &Outcome) {
         assert_eq!(own.pings.len(), PINGS);
         assert_eq!(own.pings, own.pongs);
         assert_eq!(own.closed, []);
-        assert!(own.pings.iter().all(|nonce| !other.pings.contains(nonce)), "nonces are each side's own");
+        assert!(own.pings.iter().all(|nonce| !other.pings.contains(nonce)), "the two sides draw different nonces");
     }
 }
 
@@ -119,7 +119,7 @@ fn the_uncut_run_is_complete() {
 }
 
 #[test]
-fn every_split_point_of_what_is_received_gives_the_same_outcome() {
+fn every_split_point_of_received_bytes_gives_the_same_outcome() {
     let uncut = run(Conditions::default());
     for point in 1..uncut.from_dialler.len() {
         let to_acceptor = Cuts { arrivals: at(point), writes: Cut::None };
@@ -132,7 +132,7 @@ fn every_split_point_of_what_is_received_gives_the_same_outcome() {
 }
 
 #[test]
-fn every_split_point_of_what_is_sent_gives_the_same_outcome() {
+fn every_split_point_of_sent_bytes_gives_the_same_outcome() {
     let uncut = run(Conditions::default());
     for point in 1..uncut.from_dialler.len() {
         let to_acceptor = Cuts { writes: at(point), arrivals: Cut::None };

@@ -15,13 +15,13 @@ fn forge(world: &World, stage: &Stage, token: u64) {
     world.forge(stage.node.reactor.net(), readiness);
 }
 
-/// A stage whose node aborts all but the honest peer and the one that spoke first.
+/// Builds a stage whose node aborts all peers except the honest one and the one whose message it handles.
 fn jealous_stage() -> Stage {
     let player = Player {
-        on_message: Some(|ctx, speaker| {
+        on_message: Some(|ctx, sender| {
             let honest = ctx.peers().map(|peer| peer.id()).next();
             let others: Vec<PeerId> = ctx.peers().map(|peer| peer.id()).collect();
-            for peer in others.into_iter().filter(|peer| *peer != speaker && Some(*peer) != honest) {
+            for peer in others.into_iter().filter(|peer| *peer != sender && Some(*peer) != honest) {
                 ctx.abort(peer, REASON);
             }
         }),
@@ -31,7 +31,7 @@ fn jealous_stage() -> Stage {
 }
 
 #[test]
-fn a_peer_closed_by_a_handler_is_not_heard_though_its_event_is_in_the_same_batch() {
+fn a_peer_closed_by_a_handler_is_not_read_though_its_event_is_in_the_same_batch() {
     let mut stage = jealous_stage();
     let mut first = stage.ready_peer();
     let mut second = stage.ready_peer();
@@ -40,15 +40,15 @@ fn a_peer_closed_by_a_handler_is_not_heard_though_its_event_is_in_the_same_batch
     stage.settle();
     let seen = stage.node.seen();
     assert_eq!(seen.messages.len(), 1, "{:?}", seen.messages);
-    let (speaker, _, _) = seen.messages[0];
+    let (sender, _, _) = seen.messages[0];
     let closed = stage.closed();
     assert_eq!((closed.peer, closed.reason), (seen.ready[2], REASON));
-    assert_eq!(speaker, seen.ready[1]);
+    assert_eq!(sender, seen.ready[1]);
     second.receive();
     assert!(second.has_seen_end);
     first.send(&ping());
     stage.settle();
-    assert_eq!(first.receive(), pong(), "the first goes on");
+    assert_eq!(first.receive(), pong(), "the first peer stays");
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn a_row_is_used_again_only_after_its_turn_and_with_another_generation() {
     stage.settle();
     let closed = stage.closed().peer;
     let first = stage.node.seen().dialled[0];
-    assert_ne!(first.slot(), closed.slot(), "the row is still in use while its end is told");
+    assert_ne!(first.slot(), closed.slot(), "the row is still in use while its end is reported");
     let third = stage.peer();
     let opened = stage.node.seen().opened;
     assert_eq!(opened, 4, "two accepted, one dialled, one accepted into the freed row");
@@ -79,13 +79,13 @@ fn a_row_is_used_again_only_after_its_turn_and_with_another_generation() {
 }
 
 #[test]
-fn fault_e15_events_for_nobody_are_counted_and_ignored() {
+fn fault_e15_events_without_a_link_are_counted_and_ignored() {
     let mut stage = Stage::new();
     let world = stage.world.clone();
     for token in [77, 1 << 40, 5 << 32 | 1_000_000, u64::from(u32::MAX)] {
         forge(&world, &stage, token);
     }
-    // A listener that there is not, and one without connections.
+    // A listener that does not exist, and one without connections.
     forge(&world, &stage, u64::from(u32::MAX) << 32 | 9);
     forge(&world, &stage, u64::from(u32::MAX) << 32);
     stage.settle();

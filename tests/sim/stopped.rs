@@ -1,5 +1,5 @@
-//! A process that is stopped for a while, by a debugger or a host with too little to share: what came in time meanwhile
-//! is no later for being read late.
+//! A process that is stopped for a while, by a debugger or an overloaded host: input that arrived in time is not late
+//! because it is read late.
 
 use peerloop::Reactor;
 use peerloop::error::{CloseReason, Deadline};
@@ -18,8 +18,8 @@ use std::time::Duration;
 const INSTANT_BEFORE: Duration = Duration::from_nanos(1);
 
 #[test]
-fn fault_e06_whoever_spoke_in_time_is_kept_and_who_said_nothing_is_closed() {
-    // Three waits tell of them all, and as many read steps do not get through.
+fn fault_e06_a_peer_that_sent_in_time_is_kept_and_a_silent_one_is_closed() {
+    // Three waits are needed to report them all, and as many read steps do not read them all.
     const SILENT: usize = 10;
     const SPEAKING: usize = 3 * EVENTS_PER_TURN - 1 - SILENT;
     let world = World::new(1, Instant::ZERO);
@@ -42,7 +42,7 @@ fn fault_e06_whoever_spoke_in_time_is_kept_and_who_said_nothing_is_closed() {
     while !is_later(reactor.next_deadline(), world.now()) {
         reactor.poll_once(Duration::ZERO).unwrap();
     }
-    assert!(world.now().since(resumed) < secs(1), "nobody waits for a grace that nobody needs");
+    assert!(world.now().since(resumed) < secs(1), "the loop does not wait for an unneeded grace");
     let journal = journal.borrow();
     assert_eq!((journal.ready.len(), journal.closed.len()), (SPEAKING, SILENT));
     let reason = CloseReason::TimedOut(Deadline::Handshake);
@@ -58,7 +58,7 @@ fn is_later(wait: Wait, now: Instant) -> bool {
 }
 
 #[test]
-fn pongs_and_the_rest_of_a_header_count_from_when_they_came() {
+fn pongs_and_the_rest_of_a_header_count_from_their_arrival() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     stage.run_for(secs(120));
@@ -73,7 +73,7 @@ fn pongs_and_the_rest_of_a_header_count_from_when_they_came() {
     assert_eq!(commands(&peer.receive()), ["pong"]);
 }
 
-/// Answers each message with more than a kibibyte.
+/// A handler that answers each message with more than a kibibyte.
 fn answering() -> Player {
     Player {
         on_message: Some(|ctx, peer| {
@@ -95,14 +95,14 @@ fn room_that_a_peer_made_in_time_is_progress_though_we_use_it_late() {
     stage.world.advance(secs(2));
     stage.settle();
     assert_eq!(stage.node.seen().closed, []);
-    assert!(!peer.receive().is_empty(), "the rest is on its way");
+    assert!(!peer.receive().is_empty(), "the rest was sent");
 }
 
 #[test]
-fn room_that_is_used_late_buys_as_much_time_as_we_were_late_by() {
-    // Beyond the grace it is too late for anybody.
+fn room_that_is_used_late_extends_the_deadline_by_our_delay() {
+    // Beyond the grace it is too late for every peer.
     let grace = UNREAD_INPUT_GRACE.as_secs();
-    for (late, forgiven) in [(0, 0), (1, 1), (grace - 1, grace - 1), (grace, 0)] {
+    for (late, granted) in [(0, 0), (1, 1), (grace - 1, grace - 1), (grace, 0)] {
         let mut stage = Stage::with(config(), answering());
         stage.world.set_conditions(Conditions { capacity_bytes: 256, ..Conditions::default() });
         let mut peer = stage.ready_peer();
@@ -111,19 +111,19 @@ fn room_that_is_used_late_buys_as_much_time_as_we_were_late_by() {
         assert_eq!(peer.net.read(raw_link(), &mut [0]).unwrap(), 1);
         stage.world.advance(secs(late) + INSTANT_BEFORE);
         let back = stage.world.now();
-        if forgiven > 0 {
-            stage.run_for(secs(forgiven) - INSTANT_BEFORE);
+        if granted > 0 {
+            stage.run_for(secs(granted) - INSTANT_BEFORE);
             assert_eq!(stage.node.seen().closed, []);
             stage.run_for(INSTANT_BEFORE);
         }
         stage.settle();
         assert_eq!(stage.node.closed().reason, CloseReason::TimedOut(Deadline::Send));
-        assert_eq!(stage.node.closed().at, back.plus(secs(forgiven)));
+        assert_eq!(stage.node.closed().at, back.plus(secs(granted)));
     }
 }
 
 #[test]
-fn who_always_leaves_something_unread_gains_no_more_than_the_grace() {
+fn a_peer_with_ever_unread_input_gains_no_more_than_the_grace() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     stage.run_for(secs(120));

@@ -1,5 +1,5 @@
-//! How many events a world gets through in a second, for a look at what a change to the simulator costs: a figure, no
-//! verdict.
+//! The number of events that a world handles in a second, to show the cost of a change to the simulator: a figure,
+//! not a pass or fail.
 
 use peerloop::net::Net;
 use peerloop::sim::{Actor, Driver, SimNet, World};
@@ -11,7 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Pings a loop once a millisecond and reads what it answers.
+/// Pings a loop once a millisecond and reads the replies.
 struct Pinger {
     net: SimNet,
     ping: Vec<u8>,
@@ -55,7 +55,7 @@ impl Actor for Pinger {
 #[test]
 #[ignore = "a measurement: run it alone, with the release-test profile and --nocapture"]
 #[expect(clippy::disallowed_methods, reason = "the real time that a run takes is what is measured")]
-fn how_many_events_a_second() {
+fn the_number_of_events_per_second() {
     for peers in [1, 16, 1_000] {
         let world = World::new(1, Instant::ZERO);
         let config = Config { ping_interval: Duration::ZERO, ..config() };

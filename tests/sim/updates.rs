@@ -1,5 +1,5 @@
-//! Another configuration for a loop with live peers: each field is felt where its change says, nobody is closed for a
-//! limit that was lowered, and what is refused or only tried changes nothing.
+//! Another configuration for a loop with live peers: each field is in force where its change promises, a lower limit
+//! closes no peer, and a refused or trial update changes nothing.
 
 use peerloop::api::Event;
 use peerloop::config::{Effect, Field, UpdateError, VersionRules};
@@ -21,7 +21,7 @@ fn at(time: Duration) -> Instant {
     Instant::ZERO.plus(time)
 }
 
-/// The version that the node says to a peer that comes now.
+/// Returns the version that the node sends to a peer that connects now.
 fn version_of(stage: &mut Stage) -> Version {
     let mut peer = stage.peer();
     peer.send(&version());
@@ -31,7 +31,7 @@ fn version_of(stage: &mut Stage) -> Version {
     Version::decode(&said[0].1).unwrap()
 }
 
-/// A peer with this agent that has said all that a handshake needs.
+/// Returns a peer with this agent that has sent all messages of a handshake.
 fn peer_with_agent(stage: &mut Stage, agent: &str) -> RawPeer {
     let mut said = Version::decode(&version()[24..]).unwrap();
     said.user_agent = Some(agent.as_bytes().into());
@@ -45,7 +45,7 @@ fn peer_with_agent(stage: &mut Stage, agent: &str) -> RawPeer {
 }
 
 #[test]
-fn req_e45_an_update_says_what_it_has_changed() {
+fn req_e45_an_update_reports_its_changes() {
     let mut stage = Stage::new();
     let changes = stage.update(|config| {
         config.ping_interval = secs(30);
@@ -54,11 +54,11 @@ fn req_e45_an_update_says_what_it_has_changed() {
     let told: Vec<_> = changes.iter().map(|change| (change.field, change.new.as_str(), change.effect)).collect();
     assert_eq!(changes[0].old, "no limit");
     assert_eq!(told, [(Field::MaxInbound, "3", Effect::NewConnections), (Field::PingInterval, "30s", Effect::Now)]);
-    assert_eq!(stage.update(|_| {}), [], "it has that already");
+    assert_eq!(stage.update(|_| {}), [], "nothing differs");
 }
 
 #[test]
-fn req_e45_what_is_refused_or_only_tried_changes_nothing() {
+fn req_e45_a_refused_or_trial_update_changes_nothing() {
     let mut stage = Stage::new();
     let _peer = stage.ready_peer();
     let before = (stage.node.reactor.reactor().config().clone(), stage.node.reactor.inspect().links);
@@ -83,10 +83,10 @@ fn req_e45_what_is_refused_or_only_tried_changes_nothing() {
     assert!(before == (stage.node.reactor.reactor().config().clone(), stage.node.reactor.inspect().links));
 }
 
-// --- Deadlines ------------------------------------------------------------------------------------------------------
+// --- Deadlines -------------------------------------------------------------------------------------------------------
 
 #[test]
-fn req_e44_a_live_peer_is_pinged_by_the_new_interval() {
+fn req_e44_a_live_peer_is_pinged_at_the_new_interval() {
     for (changed_at, interval, pinged_at) in [(50, 60, 60), (119, 120, 120), (100, 300, 300), (50, 51, 51)] {
         let mut stage = Stage::new();
         let mut peer = stage.ready_peer();
@@ -106,7 +106,7 @@ fn req_e44_a_live_peer_is_pinged_by_the_new_interval() {
 }
 
 #[test]
-fn a_ping_that_is_overdue_by_the_new_interval_was_planned_for_the_moment_of_the_change() {
+fn a_ping_overdue_by_the_new_interval_was_due_at_the_moment_of_the_change() {
     let player = Player {
         on_event: Some(|ctx, _, event| {
             if let Event::Pong { planned, received, .. } = event {
@@ -154,7 +154,7 @@ fn req_e44_a_ping_in_flight_gets_the_new_time() {
 }
 
 #[test]
-fn a_new_time_for_pongs_is_told_by_every_peer() {
+fn a_new_time_for_pongs_applies_to_every_peer() {
     let mut stage = Stage::with(
         config(),
         Player {
@@ -221,10 +221,10 @@ fn a_body_under_way_is_held_to_the_new_rate() {
     }
 }
 
-// --- Limits of connections ------------------------------------------------------------------------------------------
+// --- Limits of connections -------------------------------------------------------------------------------------------
 
 #[test]
-fn req_e28_a_lower_maximum_closes_nobody_and_keeps_newcomers_out() {
+fn req_e28_a_lower_maximum_closes_no_peer_and_rejects_newcomers() {
     let mut stage = Stage::new();
     let mut live: Vec<RawPeer> = (0..4).map(|_| stage.ready_peer()).collect();
     stage.update(|config| config.max_inbound = 2);
@@ -240,7 +240,7 @@ fn req_e28_a_lower_maximum_closes_nobody_and_keeps_newcomers_out() {
     stage.run_for(secs(5));
     let full = stage.peer();
     stage.update(|config| config.max_inbound = 3);
-    assert_eq!(full.net.open_connections(), 1, "who came too early stays too many");
+    assert_eq!(full.net.open_connections(), 1, "an earlier connection stays over capacity");
     stage.ready_peer();
     stage.assert_honest_peer_is_unaffected();
 }
@@ -260,10 +260,10 @@ fn req_e28_the_number_of_rows_follows_the_configuration() {
     stage.assert_honest_peer_is_unaffected();
 }
 
-// --- Handshakes -----------------------------------------------------------------------------------------------------
+// --- Handshakes ------------------------------------------------------------------------------------------------------
 
 #[test]
-fn req_e45_a_list_of_agents_is_for_handshakes_to_come() {
+fn req_e45_a_list_of_agents_applies_to_later_handshakes() {
     let mut stage = Stage::new();
     let mut live = peer_with_agent(&mut stage, "/old:1/");
     let mut under_way = stage.peer();
@@ -273,20 +273,20 @@ fn req_e45_a_list_of_agents_is_for_handshakes_to_come() {
         .update(|config| config.version_rules = VersionRules { banned_agents: agents(&["old"]), ..Default::default() });
     under_way.send(&ready_bytes());
     stage.settle();
-    assert_eq!(stage.node.reactor.stats().ready, 3, "who is not named is welcome");
+    assert_eq!(stage.node.reactor.stats().ready, 3, "an agent that is not listed is accepted");
     peer_with_agent(&mut stage, "/old:1/");
     stage.run_for(secs(5));
     assert_eq!(stage.closed().reason, CloseReason::Incompatible(Incompatibility::BannedUserAgent));
     live.send(&ping());
     stage.settle();
-    assert_eq!(live.receive(), pong(), "who is in stays in");
+    assert_eq!(live.receive(), pong(), "a ready peer stays");
     stage.update(|config| config.version_rules.banned_agents.clear());
     peer_with_agent(&mut stage, "/old:1/");
     assert_eq!(stage.node.reactor.stats().ready, 4);
 }
 
 #[test]
-fn the_lowest_version_is_for_handshakes_to_come() {
+fn the_lowest_version_applies_to_later_handshakes() {
     let mut stage = Stage::new();
     let _live = stage.ready_peer();
     stage.update(|config| config.version_rules.min_protocol_version = 70_017);
@@ -299,7 +299,7 @@ fn the_lowest_version_is_for_handshakes_to_come() {
 }
 
 #[test]
-fn the_next_version_says_what_is_configured_by_then() {
+fn the_next_version_holds_the_configuration_of_its_moment() {
     let mut stage = Stage::new();
     let before = version_of(&mut stage);
     stage.update(|config| {
@@ -319,7 +319,7 @@ fn the_next_version_says_what_is_configured_by_then() {
 }
 
 #[test]
-fn a_version_that_was_said_stays_said() {
+fn a_sent_version_stays_in_force() {
     // Peers of version 60000 or less get no pings: the lower of both versions counts.
     for (said, configured, pings) in [(70_016, 60_000, 1), (60_000, 70_016, 0)] {
         let world = World::new(1, Instant::ZERO);
@@ -335,11 +335,11 @@ fn a_version_that_was_said_stays_said() {
         raw.send(&ready_bytes());
         driver.run_until(at(secs(120)), &mut [&mut node.reactor]).unwrap();
         let sent = commands(&raw.receive());
-        assert_eq!(sent.iter().filter(|command| *command == "ping").count(), pings, "{said} was said: {sent:?}");
+        assert_eq!(sent.iter().filter(|command| *command == "ping").count(), pings, "{said} was sent: {sent:?}");
     }
 }
 
-// --- Messages -------------------------------------------------------------------------------------------------------
+// --- Messages --------------------------------------------------------------------------------------------------------
 
 #[test]
 fn a_higher_limit_is_announced_to_newcomers_and_a_lower_one_breaks_no_promise() {
@@ -360,7 +360,7 @@ fn a_higher_limit_is_announced_to_newcomers_and_a_lower_one_breaks_no_promise() 
     assert_eq!(limit, 1_048_576);
     told_of_more.send(&header("inv", 5_000_000, &[0; 4]));
     stage.settle();
-    assert_eq!(stage.node.seen().closed, [], "it was told that it may");
+    assert_eq!(stage.node.seen().closed, [], "its announced limit allows it");
     told_of_more.close();
     stage.settle();
     let mut peer = stage.ready_peer();
@@ -371,7 +371,7 @@ fn a_higher_limit_is_announced_to_newcomers_and_a_lower_one_breaks_no_promise() 
 }
 
 #[test]
-fn a_lower_limit_of_blocks_is_for_the_next_one() {
+fn a_lower_limit_of_blocks_applies_to_the_next_one() {
     let mut stage = Stage::new();
     let mut under_way = stage.ready_peer();
     let mut next = stage.ready_peer();
@@ -388,7 +388,7 @@ fn a_lower_limit_of_blocks_is_for_the_next_one() {
 }
 
 #[test]
-fn limits_of_buffering_are_for_the_next_message() {
+fn limits_of_buffering_apply_to_the_next_message() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     let mut send = |stage: &mut Stage, command: &str| {
@@ -405,7 +405,7 @@ fn limits_of_buffering_are_for_the_next_message() {
 }
 
 #[test]
-fn fault_e21_what_is_gathered_stays_below_a_lower_total_or_goes() {
+fn fault_e21_a_message_above_a_lower_total_is_kept_until_it_grows() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     let message = frame("addr", &[7; 400_000]);
@@ -417,17 +417,17 @@ fn fault_e21_what_is_gathered_stays_below_a_lower_total_or_goes() {
         config.max_buffered_message_bytes = 100_000;
         config.max_buffered_total_bytes = 100_000;
     });
-    assert_eq!(stage.node.reactor.stats().gathered_bytes, gathered, "what is there stays");
+    assert_eq!(stage.node.reactor.stats().gathered_bytes, gathered, "gathered bytes are kept");
     peer.send(&message[200_000..]);
     stage.settle();
     let stats = stage.node.reactor.stats();
-    assert_eq!((stats.gathered_bytes, stats.counters.no_buffer_room), (0, 1), "but does not grow");
+    assert_eq!((stats.gathered_bytes, stats.counters.no_buffer_room), (0, 1), "it is dropped when it would grow");
     assert_eq!((stage.node.seen().closed, stage.node.seen().messages), (vec![], vec![]));
 }
 
-// --- In the midst of traffic ----------------------------------------------------------------------------------------
+// --- During traffic --------------------------------------------------------------------------------------------------
 
-/// What happens next on a stage with traffic.
+/// The next step on a stage with traffic.
 #[derive(Clone, Debug)]
 enum Step {
     Wait(u64),
@@ -463,9 +463,9 @@ fn change(config: &mut Config, field: u8, value: u64) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 5))]
 
-    /// Every invariant is checked after every turn, and who answers stays.
+    /// Checks every invariant after every turn, and that an answering peer stays.
     #[test]
-    fn req_e45_updates_in_the_midst_of_traffic_break_nothing(steps in steps()) {
+    fn req_e45_updates_during_traffic_break_no_invariant(steps in steps()) {
         let mut stage = Stage::new();
         let mut peers: Vec<RawPeer> = Vec::new();
         for step in steps {

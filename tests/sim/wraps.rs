@@ -1,4 +1,4 @@
-//! The clock may begin anywhere: near the ends of the ring, of 32 bits of milliseconds, or of nothing.
+//! The clock may begin anywhere: near the ends of the ring, of 32 bits of milliseconds, or at zero.
 
 use peerloop::Config;
 use peerloop::sim::{Actor, Driver, World};
@@ -8,8 +8,8 @@ use std::time::Duration;
 
 const RING_MILLIS: u64 = 65_536;
 
-/// When a silent peer was closed, in nanoseconds since the world began; how many pongs a ready one gave, to forty pings
-/// and the node's keepalives; how many keepalives of its own it sent.
+/// Returns when a silent peer was closed, in nanoseconds since the world began; the number of pongs of a ready one,
+/// to forty pings and the node's keepalives; and the number of its own keepalives.
 fn outcome(start: Instant) -> (u128, usize, usize) {
     let world = World::new(1, start);
     let player = Player::default().pinging(start.plus(Duration::from_millis(700)), secs(7), 40);
@@ -26,7 +26,7 @@ fn outcome(start: Instant) -> (u128, usize, usize) {
 }
 
 #[test]
-fn fault_e08_a_run_is_the_same_wherever_the_clock_begins() {
+fn fault_e08_a_run_is_the_same_at_every_start_of_the_clock() {
     let expected = outcome(Instant::ZERO);
     assert_eq!(expected, (10_000_000_000, 42, 2));
     let wraps = [1 << 31, 1 << 32, RING_MILLIS, 2 * RING_MILLIS, 1_000_003 * RING_MILLIS, RING_MILLIS << 16];
@@ -39,7 +39,7 @@ fn fault_e08_a_run_is_the_same_wherever_the_clock_begins() {
 }
 
 #[test]
-fn fault_e08_within_a_tick_no_deadline_comes_early_or_more_than_a_tick_late() {
+fn fault_e08_within_a_tick_no_deadline_expires_early_or_more_than_a_tick_late() {
     for offset in [1, 499_999, 500_000, 999_999] {
         let start = Instant::from_nanos((RING_MILLIS - 5_000) * 1_000_000 + offset);
         let (closed_after, pongs, keepalives) = outcome(start);

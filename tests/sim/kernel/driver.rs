@@ -1,4 +1,4 @@
-//! Who gets a turn, and who is not even asked.
+//! Turns: loops with work get one, and loops without work are not even asked.
 
 use peerloop::net::Net;
 use peerloop::sim::{Actor, Driver, RunOutcome, SimNet, World};
@@ -8,7 +8,7 @@ use peerloop_testkit::simulated::{Node, Player, config, secs};
 use std::cell::Cell;
 use std::io;
 
-/// Does nothing but count how often it is asked and how often it gets a turn.
+/// An actor that only counts its turns and how often it is asked for its next moment.
 struct Idler {
     net: SimNet,
     asked: Cell<u64>,
@@ -38,7 +38,7 @@ impl Actor for Idler {
     }
 }
 
-/// Does something once, at its moment.
+/// Acts once, at its moment.
 struct Doer<F: FnMut()> {
     at: Instant,
     does: F,
@@ -56,7 +56,7 @@ impl<F: FnMut()> Actor for Doer<F> {
 }
 
 #[test]
-fn who_has_nothing_to_do_is_not_asked_again_and_again() {
+fn an_idle_actor_is_not_asked_again_and_again() {
     let world = World::new(1, Instant::ZERO);
     let mut idlers: Vec<Idler> = (0..20).map(|_| Idler::new(&world)).collect();
     let mut node = Node::new(&world, config(), Player::default());
@@ -72,7 +72,7 @@ fn who_has_nothing_to_do_is_not_asked_again_and_again() {
 }
 
 #[test]
-fn who_gets_an_event_gets_a_turn() {
+fn an_actor_with_an_event_gets_a_turn() {
     let world = World::new(1, Instant::ZERO);
     let (mut idler, mut dialler) = (Idler::new(&world), world.host());
     let address = idler.net.listen(0, std::net::SocketAddr::new(idler.net.ip(), 1)).unwrap();

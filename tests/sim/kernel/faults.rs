@@ -1,4 +1,4 @@
-//! Calls that fail because they are told to: what the error is, and that the kernel is left as the real one would be.
+//! Planned failures of calls: the error, and a kernel state like the real one's.
 
 use super::{ACCEPTOR, DIALLER, code, event, events, holding, hosts, pair, read, write};
 use peerloop::id::{LinkId, Token};
@@ -13,7 +13,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Lets the next call of a host at a site fail.
+/// Makes the next call of a host at a site fail.
 fn fail_next(world: &World, host: usize, site: Site, errno: i32) {
     world.fail_once(host, site, errno, world.calls(host, site) + 1);
 }
@@ -29,7 +29,7 @@ fn listener_event() -> Vec<Readiness> {
 }
 
 #[test]
-fn a_wait_that_is_interrupted_collects_nothing_and_loses_nothing() {
+fn an_interrupted_wait_collects_nothing_and_loses_nothing() {
     let (world, mut dialler, mut acceptor) = pair(Conditions::default());
     write(&mut dialler, b"a").unwrap();
     fail_next(&world, ACCEPTOR, Site::Wait, EINTR);
@@ -38,7 +38,7 @@ fn a_wait_that_is_interrupted_collects_nothing_and_loses_nothing() {
 }
 
 #[test]
-fn a_wait_that_is_interrupted_shows_what_came_before_this_moment() {
+fn an_interrupted_wait_shows_the_events_of_earlier_moments() {
     let (world, mut dialler, mut acceptor) = pair(Conditions::default());
     write(&mut dialler, b"a").unwrap();
     world.advance(Duration::from_nanos(1));
@@ -47,14 +47,14 @@ fn a_wait_that_is_interrupted_shows_what_came_before_this_moment() {
 }
 
 #[test]
-fn a_poller_that_fails_says_so() {
+fn a_failing_poller_returns_the_error() {
     let (world, mut dialler, _acceptor) = pair(Conditions::default());
     fail_next(&world, DIALLER, Site::Wait, EMFILE);
     assert_eq!(code(dialler.wait(Wait::Zero, &mut Vec::new())), Some(EMFILE));
 }
 
 #[test]
-fn a_listener_that_cannot_be_opened_leaves_nothing_open() {
+fn a_listener_that_cannot_be_opened_costs_no_descriptor() {
     let world = World::new(1, Instant::ZERO);
     let mut net = world.host();
     let address = SocketAddr::new(net.ip(), 1);
@@ -65,7 +65,7 @@ fn a_listener_that_cannot_be_opened_leaves_nothing_open() {
 }
 
 #[test]
-fn a_shortage_leaves_the_connection_waiting_and_reminds_nobody() {
+fn after_a_shortage_the_connection_waits_without_another_event() {
     let (world, mut dialler, mut acceptor, address) = hosts();
     dialler.connect(raw_link(), address, None).unwrap();
     assert_eq!(events(&mut acceptor), listener_event());
@@ -76,11 +76,11 @@ fn a_shortage_leaves_the_connection_waiting_and_reminds_nobody() {
     assert_eq!(events(&mut acceptor), [], "an edge-triggered listener never reminds");
     assert!(acceptor.accept(0).is_ok());
     fail_next(&world, ACCEPTOR, Site::Accept, EMFILE);
-    assert_eq!(code(acceptor.accept(0)), Some(EMFILE), "it fails before anybody looks who waits");
+    assert_eq!(code(acceptor.accept(0)), Some(EMFILE), "it fails before the queue is examined");
 }
 
 #[test]
-fn an_accept_that_would_block_for_no_reason_is_told_when_to_try_again() {
+fn an_accept_that_blocks_without_cause_is_followed_by_an_event() {
     let (world, mut dialler, mut acceptor, address) = hosts();
     dialler.connect(raw_link(), address, None).unwrap();
     events(&mut acceptor);
@@ -91,7 +91,7 @@ fn an_accept_that_would_block_for_no_reason_is_told_when_to_try_again() {
 }
 
 #[test]
-fn an_accept_that_tells_of_a_dead_connection_takes_it_away() {
+fn an_accept_that_reports_a_dead_connection_removes_it() {
     let (world, mut dialler, mut acceptor, address) = hosts();
     let [first, second] = [0, 1].map(LinkId::from_u64);
     dialler.connect(first, address, None).unwrap();
@@ -104,7 +104,7 @@ fn an_accept_that_tells_of_a_dead_connection_takes_it_away() {
     assert_eq!(code(dialler.read(first, &mut [0])), Some(ECONNRESET));
     assert!(acceptor.accept(0).is_ok(), "the second is unharmed");
     fail_next(&world, ACCEPTOR, Site::Accept, EPROTO);
-    assert_eq!(code(acceptor.accept(0)), Some(EAGAIN), "there is no connection left to tell of");
+    assert_eq!(code(acceptor.accept(0)), Some(EAGAIN), "no connection remains");
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_registration_that_fails_closes_the_socket() {
 }
 
 #[test]
-fn a_dial_that_fails_at_once_leaves_nothing_open() {
+fn a_dial_that_fails_at_once_costs_no_descriptor() {
     let (world, mut dialler, mut acceptor, address) = hosts();
     fail_next(&world, DIALLER, Site::Connect, ENOBUFS);
     assert_eq!(code(dialler.connect(raw_link(), address, None)), Some(ENOBUFS));
@@ -129,7 +129,7 @@ fn a_dial_that_fails_at_once_leaves_nothing_open() {
 }
 
 #[test]
-fn a_dial_that_is_said_to_have_failed_is_over_for_both() {
+fn a_dial_that_is_reported_failed_is_over_for_both() {
     let (world, mut dialler, mut acceptor) = pair(Conditions::default());
     fail_next(&world, DIALLER, Site::Connected, ECONNREFUSED);
     assert_eq!(code(dialler.connected(raw_link())), Some(ECONNREFUSED));
@@ -150,7 +150,7 @@ fn a_read_that_fails_ends_the_connection_of_both() {
 }
 
 #[test]
-fn a_read_that_would_block_for_no_reason_loses_nothing() {
+fn a_read_that_blocks_without_cause_loses_nothing() {
     let (world, mut dialler, mut acceptor) = pair(Conditions::default());
     write(&mut dialler, b"kept").unwrap();
     events(&mut acceptor);
@@ -161,7 +161,7 @@ fn a_read_that_would_block_for_no_reason_loses_nothing() {
 }
 
 #[test]
-fn a_write_without_memory_takes_nothing_and_an_edge_follows() {
+fn a_write_without_memory_accepts_nothing_and_an_edge_follows() {
     let (world, mut dialler, mut acceptor) = pair(holding(10));
     fail_next(&world, DIALLER, Site::Write, ENOBUFS);
     assert_eq!(code(dialler.write(raw_link(), b"abc")), Some(ENOBUFS));
@@ -179,7 +179,7 @@ fn a_write_that_fails_ends_the_connection_of_both() {
 }
 
 #[test]
-fn what_a_signal_interrupts_is_tried_again_behind_the_seam() {
+fn interrupted_calls_are_retried_behind_the_seam() {
     let (world, mut dialler, mut acceptor) = pair(Conditions::default());
     for (host, site) in [(DIALLER, Site::Write), (ACCEPTOR, Site::Read), (DIALLER, Site::Connected)] {
         fail_next(&world, host, site, EINTR);
@@ -202,7 +202,7 @@ fn calls_are_counted_by_host_and_site() {
 }
 
 #[test]
-fn faults_of_chance_come_until_they_are_cleared() {
+fn random_faults_happen_until_they_are_cleared() {
     let (world, mut dialler, mut acceptor) = pair(Conditions::default());
     world.fail_sometimes(DIALLER, Site::Write, ENOBUFS, 3);
     let taken = (0..300).filter(|_| write(&mut dialler, b"a").is_ok()).count();

@@ -1,5 +1,5 @@
-//! What happens to hosts and connections from outside: silence, resets, dials that lead nowhere, ports and descriptors
-//! that run out, and time that passes without them.
+//! Harm to hosts and connections from outside: silence, resets, dials that lead nowhere, exhausted ports and
+//! descriptors, and pauses.
 
 use super::{ACCEPTOR, DIALLER, code, event, events, holding, hosts, pair, read, write};
 use peerloop::id::LinkId;
@@ -18,12 +18,12 @@ fn a_cut_is_silent_both_ways_and_loses_nothing() {
     write(&mut dialler, b"before").unwrap();
     events(&mut acceptor);
     world.cut(ACCEPTOR);
-    assert_eq!(write(&mut dialler, b"after"), Ok(2), "as far as its own kernel takes it");
+    assert_eq!(write(&mut dialler, b"after"), Ok(2), "its own kernel accepts as much");
     assert_eq!(write(&mut acceptor, b"answer"), Ok(6));
     assert_eq!((events(&mut dialler), events(&mut acceptor)), (vec![], vec![]));
-    assert_eq!(read(&mut acceptor, 99), Ok(b"before".to_vec()), "what has arrived stays");
+    assert_eq!(read(&mut acceptor, 99), Ok(b"before".to_vec()), "arrived bytes remain readable");
     assert_eq!(read(&mut acceptor, 99), Err(ErrorKind::WouldBlock));
-    assert_eq!(events(&mut dialler), [], "nobody hears that there is room");
+    assert_eq!(events(&mut dialler), [], "room is not reported");
     dialler.shut_down_writing(raw_link());
     assert_eq!(events(&mut acceptor), []);
     world.heal(ACCEPTOR);
@@ -35,21 +35,21 @@ fn a_cut_is_silent_both_ways_and_loses_nothing() {
 }
 
 #[test]
-fn a_writer_hears_of_room_when_the_cut_is_healed() {
+fn room_is_reported_when_the_cut_is_healed() {
     let (world, mut dialler, mut acceptor) = pair(holding(4));
     write(&mut dialler, b"abcd").unwrap();
     write(&mut dialler, b"e").unwrap_err();
     world.cut(DIALLER);
     read(&mut acceptor, 9).unwrap();
     assert_eq!(events(&mut dialler), []);
-    assert_eq!(write(&mut dialler, b"e"), Err(ErrorKind::WouldBlock), "nobody has said that there is room");
+    assert_eq!(write(&mut dialler, b"e"), Err(ErrorKind::WouldBlock), "room was not reported");
     world.heal(DIALLER);
     assert_eq!(events(&mut dialler), event(false, true, false));
     assert_eq!(write(&mut dialler, b"e"), Ok(1));
 }
 
 #[test]
-fn an_end_that_closed_during_the_cut_is_heard_of_after_it() {
+fn an_end_that_closed_during_the_cut_is_seen_after_it() {
     let (world, mut dialler, mut acceptor) = pair(Conditions::default());
     world.cut(ACCEPTOR);
     acceptor.close(raw_link());
@@ -71,7 +71,7 @@ fn a_reset_during_the_cut_arrives_after_it() {
 }
 
 #[test]
-fn who_writes_during_the_cut_to_who_has_left_is_reset_after_it() {
+fn a_write_during_the_cut_to_a_closed_end_is_reset_after_it() {
     let (world, mut dialler, mut acceptor) = pair(Conditions::default());
     world.cut(ACCEPTOR);
     acceptor.close(raw_link());
@@ -81,7 +81,7 @@ fn who_writes_during_the_cut_to_who_has_left_is_reset_after_it() {
 }
 
 #[test]
-fn between_two_cut_hosts_it_is_silent_until_both_are_healed() {
+fn two_cut_hosts_are_silent_until_both_are_healed() {
     let (world, mut dialler, mut acceptor) = pair(Conditions::default());
     world.cut(DIALLER);
     world.cut(ACCEPTOR);
@@ -108,7 +108,7 @@ fn a_dial_across_the_cut_is_undecided_until_it_is_healed() {
 }
 
 #[test]
-fn a_dial_that_nobody_answers_is_given_up_by_the_kernel() {
+fn an_unanswered_dial_times_out_in_the_kernel() {
     let (world, mut dialler, _acceptor, address) = hosts();
     world.cut(DIALLER);
     dialler.connect(raw_link(), address, None).unwrap();
@@ -122,7 +122,7 @@ fn a_dial_that_nobody_answers_is_given_up_by_the_kernel() {
 }
 
 #[test]
-fn a_box_on_the_way_resets_both_ends() {
+fn a_middlebox_resets_both_ends() {
     let (world, mut dialler, mut acceptor) = pair(Conditions::default());
     assert!(world.reset(ACCEPTOR, raw_link()));
     for net in [&mut dialler, &mut acceptor] {
@@ -130,11 +130,11 @@ fn a_box_on_the_way_resets_both_ends() {
         assert_eq!(code(net.read(raw_link(), &mut [0])), Some(ECONNRESET));
         net.close(raw_link());
     }
-    assert!(!world.reset(ACCEPTOR, raw_link()), "there is no such connection any more");
+    assert!(!world.reset(ACCEPTOR, raw_link()), "the connection no longer exists");
 }
 
 #[test]
-fn who_closes_with_a_reset_says_no_orderly_goodbye() {
+fn a_close_with_a_reset_is_not_orderly() {
     let (_world, mut dialler, mut acceptor) = pair(Conditions::default());
     acceptor.reset(raw_link());
     assert_eq!(events(&mut dialler), event(true, true, true));
@@ -143,7 +143,7 @@ fn who_closes_with_a_reset_says_no_orderly_goodbye() {
 }
 
 #[test]
-fn dials_fail_as_their_route_has_it() {
+fn dials_fail_as_their_route_demands() {
     let (world, mut dialler, acceptor, address) = hosts();
     let (least, most) = (secs(2), secs(4));
     for (route, errno) in [(Route::Silent { least, most }, ETIMEDOUT), (Route::NoHost { least, most }, EHOSTUNREACH)] {
@@ -172,7 +172,7 @@ fn dials_fail_as_their_route_has_it() {
 }
 
 #[test]
-fn descriptors_run_out_and_come_back() {
+fn descriptors_run_out_and_are_returned() {
     let (world, mut dialler, mut acceptor, address) = hosts();
     let [first, second, third] = [0, 1, 2].map(LinkId::from_u64);
     world.set_descriptor_limit(DIALLER, 4);
@@ -185,12 +185,12 @@ fn descriptors_run_out_and_come_back() {
     dialler.connect(third, address, None).unwrap();
     world.set_descriptor_limit(ACCEPTOR, 4);
     let (socket, _) = acceptor.accept(0).unwrap();
-    assert_eq!(code(acceptor.accept(0).map(drop)), Some(EMFILE), "it waits on");
+    assert_eq!(code(acceptor.accept(0).map(drop)), Some(EMFILE), "it keeps waiting");
     drop(socket);
     let accepted = acceptor.accept(0).unwrap();
     assert_eq!(world.open_descriptors(ACCEPTOR), 4);
     drop((accepted, acceptor));
-    assert_eq!(world.open_descriptors(ACCEPTOR), 2, "who ends closes all");
+    assert_eq!(world.open_descriptors(ACCEPTOR), 2, "a dropped host closes everything");
 }
 
 #[test]
@@ -216,14 +216,14 @@ fn ports_run_out_for_one_pair_and_wait_a_minute_if_the_dialler_ended_it() {
     drop(accepted);
     dialler.close(raw_link());
     dialler.connect(raw_link(), address, None).unwrap();
-    // A reset leaves nothing waiting.
+    // A reset reserves no port.
     drop(acceptor.accept(0).unwrap());
     dialler.reset(raw_link());
     assert!(dialler.connect(raw_link(), address, None).is_ok());
 }
 
 #[test]
-fn a_paused_host_sleeps_through_what_happens_and_sees_it_afterwards() {
+fn a_paused_host_sees_the_events_of_its_pause_afterwards() {
     let world = World::new(1, Instant::ZERO);
     let mut node = Node::new(&world, config(), Player::default());
     let mut raw = RawPeer::new(&world);

@@ -1,4 +1,4 @@
-//! The virtual kernel itself: what the loop relies on, asked of it call by call.
+//! The virtual kernel itself: the behaviour that the loop relies on, checked call by call.
 
 mod driver;
 mod faults;
@@ -28,7 +28,7 @@ fn hosts() -> (World, SimNet, SimNet, SocketAddr) {
     (world, dialler, acceptor, address)
 }
 
-/// An established connection of two hosts.
+/// Builds an established connection of two hosts.
 fn pair(conditions: Conditions) -> (World, SimNet, SimNet) {
     let (world, mut dialler, mut acceptor, address) = hosts();
     world.set_conditions(conditions);
@@ -61,7 +61,7 @@ fn write(net: &mut SimNet, bytes: &[u8]) -> Result<usize, ErrorKind> {
     net.write(raw_link(), bytes).map_err(|error| error.kind())
 }
 
-/// The number of the error.
+/// Returns the number of the error.
 fn code<T>(result: io::Result<T>) -> Option<i32> {
     result.err().and_then(|error| error.raw_os_error())
 }
@@ -98,25 +98,25 @@ fn a_connection_is_first_seen_writable_and_then_only_when_something_is_new() {
 }
 
 #[test]
-fn room_is_announced_to_who_was_refused_or_cut_short() {
+fn room_is_reported_to_a_writer_that_was_refused_or_cut_short() {
     let (_world, mut dialler, mut acceptor) = pair(holding(10));
     assert_eq!(write(&mut dialler, &[1; 16]), Ok(10));
     assert_eq!(events(&mut dialler), []);
     assert_eq!(read(&mut acceptor, 4).unwrap().len(), 4);
     assert_eq!(events(&mut dialler), event(false, true, false));
     assert_eq!(read(&mut acceptor, 1).unwrap().len(), 1);
-    assert_eq!(events(&mut dialler), [], "it was told");
+    assert_eq!(events(&mut dialler), [], "room was reported already");
     assert_eq!(write(&mut dialler, &[1; 5]), Ok(5));
     assert_eq!(write(&mut dialler, &[1; 1]), Err(ErrorKind::WouldBlock));
     assert_eq!(read(&mut acceptor, 99).unwrap().len(), 10);
     assert_eq!(events(&mut dialler), event(false, true, false));
     assert_eq!(write(&mut dialler, &[1; 10]), Ok(10), "exactly what fits");
     assert_eq!(read(&mut acceptor, 99).unwrap().len(), 10);
-    assert_eq!(events(&mut dialler), [], "nobody waits for room");
+    assert_eq!(events(&mut dialler), [], "no writer waits for room");
 }
 
 #[test]
-fn the_end_comes_behind_the_data_and_half_of_the_connection_stays() {
+fn the_end_follows_the_data_and_the_other_direction_stays_open() {
     let (_world, mut dialler, mut acceptor) = pair(Conditions::default());
     assert_eq!(write(&mut dialler, b"last"), Ok(4));
     dialler.shut_down_writing(raw_link());
@@ -134,7 +134,7 @@ fn the_end_comes_behind_the_data_and_half_of_the_connection_stays() {
 }
 
 #[test]
-fn who_closes_with_something_unread_resets_the_peer() {
+fn closing_with_unread_bytes_resets_the_peer() {
     let (_world, mut dialler, mut acceptor) = pair(Conditions::default());
     assert_eq!(write(&mut dialler, b"never read"), Ok(10));
     assert_eq!(write(&mut acceptor, b"lost"), Ok(4));
@@ -146,7 +146,7 @@ fn who_closes_with_something_unread_resets_the_peer() {
 }
 
 #[test]
-fn who_writes_to_nobody_is_reset_by_the_answer() {
+fn a_write_to_a_closed_end_is_reset_by_the_reply() {
     let (_world, mut dialler, mut acceptor) = pair(Conditions::default());
     acceptor.close(raw_link());
     assert_eq!(events(&mut dialler), event(true, true, true));
@@ -165,7 +165,7 @@ fn arrivals_stop_at_each_cut_and_the_rest_is_a_new_edge() {
     dialler.shut_down_writing(raw_link());
     assert_eq!(events(&mut acceptor), event(true, true, false), "the end is further off");
     assert_eq!(read(&mut acceptor, 2), Ok(b"ab".to_vec()));
-    assert_eq!(events(&mut acceptor), [], "who left no room knows that there may be more");
+    assert_eq!(events(&mut acceptor), [], "a read that filled its room cannot know whether there is more");
     assert_eq!(read(&mut acceptor, 9), Ok(b"c".to_vec()));
     assert_eq!(events(&mut acceptor), event(true, true, false));
     assert_eq!(read(&mut acceptor, 9), Ok(b"d".to_vec()));
@@ -218,7 +218,7 @@ fn a_full_backlog_leaves_dials_undecided_until_there_is_room() {
     assert!(dialler.connected(second).unwrap().is_none());
     dialler.close(second);
     let accepted = acceptor.accept(0).unwrap();
-    assert_eq!(events(&mut dialler)[0].token, third.to_u64(), "who gave up is skipped");
+    assert_eq!(events(&mut dialler)[0].token, third.to_u64(), "an abandoned dial is skipped");
     assert!(dialler.connected(third).unwrap().is_some());
     acceptor.close_listener(0);
     assert_eq!(dialler.read(third, &mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
@@ -240,7 +240,7 @@ fn an_address_is_listened_on_once() {
 }
 
 #[test]
-fn a_host_that_is_dropped_closes_all_it_had() {
+fn a_dropped_host_closes_everything() {
     let (world, mut dialler, acceptor) = pair(Conditions::default());
     let address = SocketAddr::new(acceptor.ip(), 1);
     drop(acceptor);
@@ -266,7 +266,7 @@ fn the_waker_is_noticed_once() {
 fn the_log_has_the_bytes_and_the_failures() {
     let (world, mut dialler, mut acceptor) = pair(holding(3));
     let calls = world.trace().calls();
-    assert_eq!(world.trace().log(), [], "it is kept from where it was asked for");
+    assert_eq!(world.trace().log(), [], "the log begins at the request");
     world.keep_log();
     write(&mut dialler, b"abcd").unwrap();
     write(&mut dialler, b"d").unwrap_err();

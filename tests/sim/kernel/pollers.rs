@@ -1,4 +1,4 @@
-//! The personalities of a poller, asked call by call.
+//! The personalities of a poller, checked call by call.
 
 use super::{ACCEPTOR, DIALLER, LINK, event, events, holding, hosts, pair, read, write};
 use peerloop::Config;
@@ -17,7 +17,7 @@ fn pair_with(poller: Poller, conditions: Conditions) -> (World, SimNet, SimNet) 
     (world, dialler, acceptor)
 }
 
-/// An acceptor with `count` connections, on each of which something has come at this moment.
+/// Builds an acceptor with `count` connections, each of which has received something at this moment.
 fn crowded(poller: Poller, count: u64) -> (World, SimNet, SimNet) {
     let (world, mut dialler, mut acceptor, address) = hosts();
     for link in (0..count).map(LinkId::from_u64) {
@@ -34,10 +34,10 @@ fn crowded(poller: Poller, count: u64) -> (World, SimNet, SimNet) {
 }
 
 #[test]
-fn a_mean_poller_says_nothing_of_new_data_before_the_old_is_read() {
+fn a_mean_poller_reports_no_new_data_before_the_old_is_read() {
     let (_world, mut dialler, mut acceptor) = pair_with(Poller::Mean, Conditions::default());
     write(&mut dialler, b"ab").unwrap();
-    assert_eq!(events(&mut acceptor), event(true, false, false), "nor of room that nobody has asked for");
+    assert_eq!(events(&mut acceptor), event(true, false, false), "nor room that no writer waits for");
     write(&mut dialler, b"cd").unwrap();
     assert_eq!(events(&mut acceptor), []);
     assert_eq!(read(&mut acceptor, 2), Ok(b"ab".to_vec()));
@@ -54,55 +54,55 @@ fn a_mean_poller_says_nothing_of_new_data_before_the_old_is_read() {
 }
 
 #[test]
-fn a_mean_poller_tells_of_the_end_that_came_behind_what_it_has_told() {
+fn a_mean_poller_reports_an_end_that_arrives_behind_reported_data() {
     let (_world, mut dialler, mut acceptor) = pair_with(Poller::Mean, Conditions::default());
     write(&mut dialler, b"ab").unwrap();
     assert_eq!(events(&mut acceptor), event(true, false, false));
     dialler.shut_down_writing(raw_link());
     assert_eq!(events(&mut acceptor), [], "it has not read yet");
     assert_eq!(read(&mut acceptor, 9), Ok(b"ab".to_vec()));
-    assert_eq!(events(&mut acceptor), event(true, true, true), "who reads short could not know of the end");
+    assert_eq!(events(&mut acceptor), event(true, true, true), "a short read cannot show the end");
     assert_eq!(read(&mut acceptor, 9), Ok(vec![]));
     assert_eq!(events(&mut acceptor), []);
 }
 
 #[test]
-fn a_mean_poller_does_not_tell_twice_of_an_end_that_came_with_the_data() {
+fn a_mean_poller_does_not_report_an_end_with_the_data_twice() {
     let (_world, mut dialler, mut acceptor) = pair_with(Poller::Mean, Conditions::default());
     write(&mut dialler, b"ab").unwrap();
     dialler.shut_down_writing(raw_link());
     assert_eq!(events(&mut acceptor), event(true, true, true));
     assert_eq!(read(&mut acceptor, 9), Ok(b"ab".to_vec()));
-    assert_eq!(events(&mut acceptor), [], "who reads on because of the flag finds it");
+    assert_eq!(events(&mut acceptor), [], "a reader that continues because of the flag finds it");
 }
 
 #[test]
-fn a_mean_poller_tells_of_room_and_of_nothing_else() {
+fn a_mean_poller_reports_room_and_nothing_else() {
     let (_world, mut dialler, mut acceptor) = pair_with(Poller::Mean, holding(4));
     assert_eq!(write(&mut dialler, b"abcdef"), Ok(4));
     write(&mut acceptor, b"x").unwrap();
     assert_eq!(events(&mut dialler), event(true, false, false));
     read(&mut acceptor, 9).unwrap();
-    assert_eq!(events(&mut dialler), event(false, true, false), "what it has told of already is not told again");
+    assert_eq!(events(&mut dialler), event(false, true, false), "a reported state is not reported again");
     write(&mut dialler, b"ef").unwrap();
     read(&mut acceptor, 9).unwrap();
     assert_eq!(events(&mut dialler), []);
 }
 
 #[test]
-fn a_mean_poller_tells_of_each_piece_that_arrives_behind_a_short_read() {
+fn a_mean_poller_reports_each_piece_that_arrives_after_a_short_read() {
     let to_acceptor = Cuts { arrivals: Cut::AtMost(2), writes: Cut::AtMost(3) };
     let (_world, mut dialler, mut acceptor) =
         pair_with(Poller::Mean, Conditions { to_acceptor, ..Conditions::default() });
     let (mut sent, mut received) = (0, Vec::new());
     let bytes: Vec<u8> = (0..100).collect();
-    // Each acts on an event only: what it is not told is lost.
+    // Each acts on an event only: an event that is not reported is lost.
     sent += write(&mut dialler, &bytes).unwrap();
     while received.len() < bytes.len() {
         let (writer, reader) = (events(&mut dialler), events(&mut acceptor));
         assert!(
             !writer.is_empty() || !reader.is_empty(),
-            "nobody is told, and {} bytes are missing",
+            "no event is reported, and {} bytes are missing",
             100 - received.len()
         );
         if writer.iter().any(|event| event.writable) && sent < bytes.len() {
@@ -116,7 +116,7 @@ fn a_mean_poller_tells_of_each_piece_that_arrives_behind_a_short_read() {
 }
 
 #[test]
-fn a_mean_poller_tells_a_dialler_that_it_is_established_or_refused() {
+fn a_mean_poller_reports_to_a_dialler_that_it_is_established_or_refused() {
     let (world, mut dialler, acceptor, address) = hosts();
     world.set_poller(DIALLER, Poller::Mean);
     dialler.connect(raw_link(), address, None).unwrap();
@@ -133,13 +133,13 @@ fn a_noisy_poller_repeats_invents_and_remembers_the_closed() {
     for _ in 0..200 {
         write(&mut dialler, b"a").unwrap();
         let ready = events(&mut acceptor);
-        assert_eq!(ready[..1], event(true, true, false), "what is true comes first");
+        assert_eq!(ready[..1], event(true, true, false), "the true event is first");
         twice += usize::from(ready.len() > 1);
         read(&mut acceptor, 9).unwrap();
         let ready = events(&mut acceptor);
         invented += ready.len();
         if !ready.is_empty() {
-            assert_eq!(read(&mut acceptor, 9), Err(ErrorKind::WouldBlock), "and there is nothing behind it");
+            assert_eq!(read(&mut acceptor, 9), Err(ErrorKind::WouldBlock), "nothing is there to read");
         }
     }
     acceptor.close(raw_link());
@@ -168,13 +168,13 @@ fn a_tiny_poller_gives_one_to_three_at_a_time_in_any_order() {
 }
 
 #[test]
-fn a_tiny_poller_holds_nothing_back_that_came_before_this_moment() {
+fn a_tiny_poller_delays_no_event_of_an_earlier_moment() {
     let (world, mut dialler, mut acceptor) = crowded(Poller::Tiny, 50);
     events(&mut acceptor);
     world.advance(Duration::from_nanos(1));
     dialler.write(LinkId::from_u64(0), b"b").unwrap();
     let ready: Vec<Readiness> = events(&mut acceptor);
-    assert!(ready.len() >= 47, "{} events: fewer than were left mean that there are no more", ready.len());
+    assert!(ready.len() >= 47, "{} events: fewer than the limit mean that there are no more", ready.len());
     assert_eq!(events(&mut acceptor), []);
 }
 

@@ -1,4 +1,4 @@
-//! Bans: earned or asked for, enforced at once in both directions, and over when their time is.
+//! Bans: earned or requested, enforced at once in both directions, and ended on time.
 
 use super::support::{Claim, ManagedWorld, Moment, Stranger, Watcher, known_as, manager};
 use peerloop::address::Host;
@@ -18,7 +18,7 @@ use std::time::Duration;
 const THEIRS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(8, 8, 8, 8));
 const OTHERS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(8, 8, 8, 9));
 
-/// What was told of bans.
+/// Returns the reported bans.
 fn banned(managed: &ManagedWorld) -> Vec<(Host, BanReason, usize)> {
     let ban = |event| match event {
         ControlEvent::PeerBanned { host, reason, peers_closed, .. } => Some((host, reason, peers_closed)),
@@ -28,7 +28,7 @@ fn banned(managed: &ManagedWorld) -> Vec<(Host, BanReason, usize)> {
 }
 
 #[test]
-fn a_ban_that_a_trusted_host_was_spared_is_for_it_when_it_is_trusted_no_more() {
+fn a_ban_applies_to_a_trusted_host_once_it_is_trusted_no_more() {
     let mut managed = ManagedWorld::new(ManagerConfig { trusted: vec![(THEIRS, 32)], ..manager() });
     let mut stranger = Stranger::new(&managed.world);
     managed.welcome(&mut stranger, 0, Some(THEIRS));
@@ -46,7 +46,7 @@ fn a_ban_that_a_trusted_host_was_spared_is_for_it_when_it_is_trusted_no_more() {
 }
 
 #[test]
-fn no_reason_that_a_handler_gives_bans_a_host_or_gives_up_an_address() {
+fn no_close_reason_of_a_handler_bans_a_host_or_removes_an_address() {
     let reasons = [
         CloseReason::Wire(WireError::BadMagic { found: *b"GET ", network: None }),
         CloseReason::Misbehaved(Misbehavior::InvalidBlock),
@@ -143,7 +143,7 @@ fn req_e38_a_ban_for_a_wrong_agent_holds_from_the_close_on() {
 }
 
 #[test]
-fn req_e38_who_is_dialled_and_earns_a_ban_is_not_dialled_again_and_the_book_says_why() {
+fn req_e38_a_dialled_peer_that_earns_a_ban_is_not_dialled_again_and_the_book_holds_the_reason() {
     let mut managed = ManagedWorld::new(ManagerConfig { ban_duration: secs(3_600), ..manager() });
     let mut stranger = Stranger::new(&managed.world);
     let theirs = stranger.listen();
@@ -165,7 +165,7 @@ fn req_e38_who_is_dialled_and_earns_a_ban_is_not_dialled_again_and_the_book_says
 }
 
 #[test]
-fn req_e38_one_of_the_fixed_list_is_dialled_again_when_its_ban_is_over_or_lifted() {
+fn req_e38_a_fixed_peer_is_dialled_again_when_its_ban_ends_or_is_lifted() {
     let world = World::new(1, Instant::ZERO);
     let mut stranger = Stranger::new(&world);
     let theirs = stranger.listen();
@@ -178,7 +178,7 @@ fn req_e38_one_of_the_fixed_list_is_dialled_again_when_its_ban_is_over_or_lifted
         stranger.send(link, b"GET / HTTP/1.1\r\n");
         managed.run(secs(3_590));
         stranger.close(link);
-        assert_eq!(managed.node.stats().counters.dialled, link + 1, "the ban keeps it off");
+        assert_eq!(managed.node.stats().counters.dialled, link + 1, "a banned peer is not dialled");
         if is_lifted {
             drop(managed.node.handle().unban(theirs.ip()).unwrap());
         }
@@ -189,7 +189,7 @@ fn req_e38_one_of_the_fixed_list_is_dialled_again_when_its_ban_is_over_or_lifted
 }
 
 #[test]
-fn req_e38_a_ban_asked_for_closes_a_dialled_peer_which_is_dialled_again_when_it_is_lifted() {
+fn req_e38_a_requested_ban_closes_a_dialled_peer_which_is_dialled_again_when_it_is_lifted() {
     let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, ..manager() });
     let addresses = managed.add_targets(1);
     managed.remember(&addresses, PeerStatus::Unknown);
@@ -211,7 +211,7 @@ fn req_e38_a_ban_asked_for_closes_a_dialled_peer_which_is_dialled_again_when_it_
 }
 
 #[test]
-fn req_e38_a_ban_ends_by_itself_and_lets_the_host_in_again() {
+fn req_e38_a_ban_ends_on_time_and_the_host_is_accepted_again() {
     let mut managed = ManagedWorld::new(manager());
     let mut stranger = Stranger::new(&managed.world);
     drop(managed.node.handle().ban(THEIRS, Some(secs(100))).unwrap());
@@ -226,7 +226,7 @@ fn req_e38_a_ban_ends_by_itself_and_lets_the_host_in_again() {
 }
 
 #[test]
-fn hosts_on_this_machine_are_not_banned_by_themselves_but_can_be() {
+fn hosts_on_this_machine_are_banned_on_request_only() {
     let here = IpAddr::from([127, 0, 0, 1]);
     let mut managed = ManagedWorld::new(manager());
     let mut stranger = Stranger::new(&managed.world);
@@ -242,7 +242,7 @@ fn hosts_on_this_machine_are_not_banned_by_themselves_but_can_be() {
 }
 
 #[test]
-fn a_hundred_points_are_a_ban_and_each_is_told() {
+fn a_hundred_points_are_a_ban_and_each_charge_is_reported() {
     let mut managed = ManagedWorld::new(manager());
     let mut stranger = Stranger::new(&managed.world);
     managed.welcome(&mut stranger, 0, Some(THEIRS));
@@ -292,7 +292,7 @@ fn many_wrong_checksums_in_a_quick_row_are_charged() {
 }
 
 #[test]
-fn the_trusted_are_not_charged_and_not_banned_and_come_in_although_their_host_is() {
+fn trusted_peers_are_not_charged_and_not_banned_and_are_accepted_from_a_banned_host() {
     let trusted = vec![(THEIRS, 32)];
     let mut managed = ManagedWorld::new(ManagerConfig { trusted, ..manager() });
     let mut stranger = Stranger::new(&managed.world);
@@ -326,7 +326,7 @@ fn req_e38_a_ban_that_was_remembered_holds_and_one_that_is_over_is_forgotten() {
 }
 
 #[test]
-fn a_thousand_bans_that_end_at_once_are_all_told() {
+fn a_thousand_bans_that_end_at_once_are_all_reported() {
     let mut managed = ManagedWorld::new(manager());
     for host in 0..3_000_u16 {
         let [high, low] = host.to_be_bytes();
@@ -342,7 +342,7 @@ fn a_thousand_bans_that_end_at_once_are_all_told() {
 }
 
 #[test]
-fn a_loop_without_a_manager_says_that_it_bans_nobody() {
+fn a_loop_without_a_manager_refuses_a_ban() {
     let world = World::new(1, Instant::ZERO);
     let config = Config { seed: Some(1), ..Config::new(Network::Regtest) };
     let mut node = Checked::new(&world, world.host(), config, Watcher::default()).unwrap();

@@ -1,4 +1,4 @@
-//! Caps per host and per range, the rate at which hosts come, and who has to go for a newcomer.
+//! Caps per host and per range, the rate of accepted connections, and evictions for newcomers.
 
 use super::support::{ManagedWorld, Stranger, Watcher, manager};
 use peerloop::config::{DialMode, ManagerConfig};
@@ -16,7 +16,7 @@ fn ip(text: &str) -> Option<IpAddr> {
 }
 
 #[test]
-fn threat_p24_a_host_has_eight_connections_and_the_ninth_takes_no_row() {
+fn threat_p24_a_host_has_eight_connections_and_the_ninth_gets_no_row() {
     let mut managed = ManagedWorld::new(ManagerConfig::new(Network::Regtest));
     let mut stranger = Stranger::new(&managed.world);
     (0..8).for_each(|link| managed.welcome(&mut stranger, link, ip("8.8.8.8")));
@@ -25,7 +25,7 @@ fn threat_p24_a_host_has_eight_connections_and_the_ninth_takes_no_row() {
     managed.settle();
     assert_eq!(managed.refusals(), [Refusal::HostFull { count: 8 }]);
     assert_eq!((managed.node.stats().counters.accepted, managed.node.inspect().slots), (accepted, slots));
-    assert!(stranger.receive(8).1, "it is closed without a word");
+    assert!(stranger.receive(8).1, "it is closed silently");
     managed.welcome(&mut stranger, 9, ip("8.8.8.9"));
     assert_eq!(managed.ready(), 9, "its neighbour is another host");
     stranger.close(0);
@@ -35,7 +35,7 @@ fn threat_p24_a_host_has_eight_connections_and_the_ninth_takes_no_row() {
 }
 
 #[test]
-fn threat_p24_a_host_comes_ten_times_a_second_after_a_burst_of_twenty() {
+fn threat_p24_a_host_is_accepted_ten_times_a_second_after_a_burst_of_twenty() {
     let mut managed = ManagedWorld::new(ManagerConfig {
         max_per_host: 1_000,
         max_peers: 1_000,
@@ -53,7 +53,7 @@ fn threat_p24_a_host_comes_ten_times_a_second_after_a_burst_of_twenty() {
 }
 
 #[test]
-fn threat_p25_a_range_has_its_share_of_the_peers_and_others_are_let_in() {
+fn threat_p25_a_range_has_its_share_of_the_peers_and_others_are_accepted() {
     let config = ManagerConfig {
         max_peers: 40,
         max_per_host: 2,
@@ -73,7 +73,7 @@ fn threat_p25_a_range_has_its_share_of_the_peers_and_others_are_let_in() {
 }
 
 #[test]
-fn threat_p24_no_cap_and_no_rate_is_for_the_trusted() {
+fn threat_p24_no_cap_and_no_rate_applies_to_trusted_peers() {
     let trusted = vec![(IpAddr::from([8, 8, 8, 0]), 24)];
     let config = ManagerConfig { trusted, max_peers: 100, ..ManagerConfig::new(Network::Regtest) };
     let mut managed = ManagedWorld::new(config);
@@ -83,7 +83,7 @@ fn threat_p24_no_cap_and_no_rate_is_for_the_trusted() {
 }
 
 #[test]
-fn threat_p24_the_caps_hold_for_whom_it_dials_itself() {
+fn threat_p24_the_caps_apply_to_dialled_peers() {
     let mut managed = ManagedWorld::new(ManagerConfig { max_per_host: 2, ..ManagerConfig::new(Network::Regtest) });
     let mut stranger = Stranger::new(&managed.world);
     let ports: Vec<SocketAddr> = (1..6).map(|port| SocketAddr::new(stranger.net.ip(), port)).collect();
@@ -107,7 +107,7 @@ fn a_range_that_is_full_of_accepted_peers_holds_the_dials_back_and_that_is_repor
     assert_eq!(holds(&managed), [DialHold::GroupFull]);
 }
 
-/// The causes that were reported for which wanted peers are not dialled.
+/// Returns the reported causes for not dialling wanted peers.
 fn holds(managed: &ManagedWorld) -> Vec<DialHold> {
     let cause = |event| match event {
         ControlEvent::DialsHeldBack { cause } => Some(cause),
@@ -117,7 +117,7 @@ fn holds(managed: &ManagedWorld) -> Vec<DialHold> {
 }
 
 #[test]
-fn req_e26_the_caps_are_not_for_a_fixed_list() {
+fn req_e26_the_caps_do_not_apply_to_a_fixed_list() {
     let world = World::new(1, Instant::ZERO);
     let mut stranger = Stranger::new(&world);
     let listed: Vec<SocketAddr> = (1..=12).map(|port| SocketAddr::new(stranger.net.ip(), port)).collect();
@@ -132,7 +132,7 @@ fn req_e26_the_caps_are_not_for_a_fixed_list() {
     assert_eq!(managed.places(), 12);
 }
 
-/// A full managed world whose peers are all accepted, one a second, from a range of their own but for every third.
+/// Builds a full world whose peers are all accepted, one a second, each from a range of its own except every third.
 fn full_managed(evict_inbound: bool) -> (ManagedWorld, Stranger) {
     let config = ManagerConfig { target_peers: 1, max_peers: 60, evict_inbound, ..manager() };
     let mut managed = ManagedWorld::new(config);
@@ -149,11 +149,11 @@ fn full_managed(evict_inbound: bool) -> (ManagedWorld, Stranger) {
 }
 
 #[test]
-fn threat_p26_a_newcomer_takes_the_place_of_the_youngest_of_the_largest_range() {
+fn threat_p26_a_newcomer_evicts_the_youngest_peer_of_the_largest_range() {
     let (mut managed, mut stranger) = full_managed(true);
     managed.welcome(&mut stranger, 60, ip("7.7.7.7"));
     let ControlEvent::PeerEvicted { address, .. } = managed.events()[0] else { panic!("{:?}", managed.events()) };
-    assert_eq!(address.ip(), IpAddr::from([9, 9, 1, 57]), "the last that came from there");
+    assert_eq!(address.ip(), IpAddr::from([9, 9, 1, 57]), "the youngest of that range");
     assert_eq!((managed.ready(), managed.places(), managed.ends()), (60, 60, vec![LocalCause::Evicted.into()]));
     assert!(stranger.receive(57).1);
     assert_eq!(managed.count("rejected_over_capacity"), 0);
@@ -161,7 +161,7 @@ fn threat_p26_a_newcomer_takes_the_place_of_the_youngest_of_the_largest_range() 
 }
 
 #[test]
-fn threat_p25_a_flood_displaces_its_own_and_nobody_else() {
+fn threat_p25_a_flood_evicts_only_its_own_peers() {
     let (mut managed, mut stranger) = full_managed(true);
     for link in 100..300 {
         let source = Some(IpAddr::from([9, 9, 2, (link % 250) as u8]));
@@ -181,7 +181,7 @@ fn threat_p25_a_flood_displaces_its_own_and_nobody_else() {
 }
 
 #[test]
-fn threat_p26_without_eviction_a_newcomer_is_told_that_there_is_no_room() {
+fn threat_p26_without_eviction_a_newcomer_is_rejected_for_want_of_room() {
     let (mut managed, mut stranger) = full_managed(false);
     managed.welcome(&mut stranger, 60, ip("7.7.7.7"));
     assert_eq!((managed.count("peer_evicted"), managed.count("rejected_over_capacity")), (0, 1));
@@ -189,7 +189,7 @@ fn threat_p26_without_eviction_a_newcomer_is_told_that_there_is_no_room() {
 }
 
 #[test]
-fn threat_p26_who_was_dialled_or_is_trusted_never_has_to_go() {
+fn threat_p26_dialled_and_trusted_peers_are_never_evicted() {
     let trusted = vec![(IpAddr::from([9, 9, 0, 0]), 16)];
     let mut managed =
         ManagedWorld::new(ManagerConfig { target_peers: 5, max_peers: 40, evict_inbound: true, trusted, ..manager() });

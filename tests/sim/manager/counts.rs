@@ -1,4 +1,4 @@
-//! What a managed loop counts of itself: restarts, bans, and the book by status, against what really happened.
+//! A managed loop's counts of restarts, bans and the book by status, compared with the events.
 
 use super::support::{Claim, ManagedWorld, Stranger, Watcher, known_as, manager};
 use peerloop::ban::{Ban, BanReason};
@@ -15,18 +15,18 @@ use std::time::Duration;
 
 const FOE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(8, 8, 4, 4));
 
-/// How often connections were restarted.
+/// Returns how often connections were restarted.
 fn restarts(managed: &ManagedWorld) -> u64 {
     managed.node.stats().counters.restarts
 }
 
-/// How often hosts were banned, and how many are.
+/// Returns how often hosts were banned, and how many are banned now.
 fn bans(managed: &ManagedWorld) -> (u64, usize) {
     let Stats { counters, banned_hosts, .. } = managed.node.stats();
     (counters.bans, banned_hosts)
 }
 
-/// The peers of the book that are unknown, valid, inaccessible and banned, which must be those that are listed.
+/// Returns the book's counts of unknown, valid, inaccessible and banned peers, checked against its entries.
 fn book(managed: &ManagedWorld) -> [usize; 4] {
     let listed = managed.report().book;
     let count = |is_it: fn(PeerStatus) -> bool| listed.iter().filter(|peer| is_it(peer.status)).count();
@@ -48,10 +48,10 @@ fn ban(managed: &mut ManagedWorld, address: IpAddr, length: Option<Duration>) {
 }
 
 #[test]
-fn req_e47_only_what_is_dialled_again_at_once_is_a_restart() {
+fn req_e47_only_an_immediate_new_dial_is_a_restart() {
     let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, max_restarts: 2, ..manager() });
     let (mut stranger, mut guest) = (Stranger::new(&managed.world), Stranger::new(&managed.world));
-    // Nobody listens yet: a dial that fails is tried again later.
+    // No listener yet: a dial that fails is retried later.
     managed.remember(&[stranger.address()], PeerStatus::Unknown);
     managed.run(secs(1));
     assert_eq!((managed.count("connection_failed"), restarts(&managed)), (1, 0));
@@ -66,7 +66,7 @@ fn req_e47_only_what_is_dialled_again_at_once_is_a_restart() {
         managed.settle();
         assert_eq!(restarts(&managed), expected, "two are allowed");
     }
-    // Who came by himself is not restarted.
+    // An inbound peer is not restarted.
     managed.welcome(&mut guest, 0, None);
     guest.reset(0);
     managed.settle();
@@ -74,7 +74,7 @@ fn req_e47_only_what_is_dialled_again_at_once_is_a_restart() {
 }
 
 #[test]
-fn req_e47_a_ban_counts_when_it_begins_anew_and_its_host_as_long_as_it_lasts() {
+fn req_e47_a_ban_is_counted_when_it_begins_and_its_host_while_it_lasts() {
     let mut managed = ManagedWorld::new(manager());
     let mut stranger = Stranger::new(&managed.world);
     assert_eq!(bans(&managed), (0, 0));
@@ -90,7 +90,7 @@ fn req_e47_a_ban_counts_when_it_begins_anew_and_its_host_as_long_as_it_lasts() {
     managed.settle();
     (0..2).for_each(|link| stranger.close(link));
     managed.run(secs(1));
-    assert_eq!(bans(&managed), (3, 2), "both have earned it, and the second brings nothing new");
+    assert_eq!(bans(&managed), (3, 2), "both have earned it, and the second changes nothing");
     let lifted = managed.node.handle().unban(attacker).unwrap();
     managed.settle();
     assert_eq!((lifted.wait(), bans(&managed)), (Ok(Ok(true)), (3, 1)));
@@ -119,7 +119,7 @@ fn req_e47_a_ban_that_was_remembered_is_a_banned_host_and_no_new_ban() {
 }
 
 #[test]
-fn req_e47_the_book_is_counted_by_status_through_all_that_happens_to_it() {
+fn req_e47_the_book_is_counted_by_status_through_all_changes() {
     let mut managed = ManagedWorld::at(
         World::new(1, Instant::ZERO),
         ManagerConfig { target_peers: 3, max_retries: 1, ..manager() },
@@ -133,7 +133,7 @@ fn req_e47_the_book_is_counted_by_status_through_all_that_happens_to_it() {
     managed.remember(&[SocketAddr::from(([10, 9, 9, 8], 1))], PeerStatus::Inaccessible);
     assert_eq!(book(&managed), [3, 1, 0, 0], "in a new run it is unknown");
     managed.run(secs(3_600));
-    assert_eq!((book(&managed), managed.ready()), ([0, 2, 2, 0], 2), "two were there, and one was not");
+    assert_eq!((book(&managed), managed.ready()), ([0, 2, 2, 0], 2), "two were reachable, and two were not");
 
     let unix = managed.world.unix_time();
     for (port, reason) in [(1, BanReason::Manual), (2, BanReason::NetworkMismatch)] {
@@ -148,11 +148,7 @@ fn req_e47_the_book_is_counted_by_status_through_all_that_happens_to_it() {
     drop(managed.node.handle().unban(FOE).unwrap());
     managed.settle();
     let [unknown, valid, inaccessible, banned] = book(&managed);
-    assert_eq!(
-        (unknown + inaccessible, valid, banned),
-        (4, 1, 1),
-        "nobody knows what they are, or it was tried already"
-    );
+    assert_eq!((unknown + inaccessible, valid, banned), (4, 1, 1), "their status is unknown, or the dial has failed");
     assert!(unknown > 0);
     managed.stop();
 }

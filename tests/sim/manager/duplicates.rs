@@ -1,4 +1,4 @@
-//! One link to one address: a second dial, two that dial each other at once, and a loop that meets itself.
+//! One link per address: a second dial, two loops that dial each other at once, and a loop that dials itself.
 
 use super::support::{Claim, ManagedWorld, Stranger, Watcher, manager, nonce_of, port_of};
 use peerloop::config::{DialMode, ManagerConfig};
@@ -18,7 +18,7 @@ fn asked(managed: &mut ManagedWorld, address: SocketAddr) -> Result<(), RequestE
 }
 
 #[test]
-fn req_e31_a_second_dial_to_an_address_is_refused_however_far_the_first_has_come() {
+fn req_e31_a_second_dial_to_an_address_is_refused_at_any_stage_of_the_first() {
     let mut managed = ManagedWorld::new(manager());
     let mut stranger = Stranger::new(&managed.world);
     let theirs = stranger.listen();
@@ -26,7 +26,7 @@ fn req_e31_a_second_dial_to_an_address_is_refused_however_far_the_first_has_come
     let second = managed.node.handle().connect(theirs, None).unwrap();
     managed.settle();
     assert!(first.wait().unwrap().is_ok());
-    assert_eq!(second.wait().unwrap(), Err(RequestError::AddressTaken), "while it is dialled");
+    assert_eq!(second.wait().unwrap(), Err(RequestError::AddressTaken), "while the first is undecided");
     assert!(stranger.accept(0));
     assert_eq!(asked(&mut managed, theirs), Err(RequestError::AddressTaken), "in the handshake");
     stranger.send(0, &Claim::default().handshake());
@@ -34,15 +34,19 @@ fn req_e31_a_second_dial_to_an_address_is_refused_however_far_the_first_has_come
     assert_eq!((asked(&mut managed, theirs), managed.ready()), (Err(RequestError::AddressTaken), 1));
     stranger.close(0);
     managed.settle();
-    assert!(stranger.accept(1), "the book has it by now, so it is dialled again");
+    assert!(stranger.accept(1), "the book has the address now, so it is dialled again");
     stranger.stop_listening();
     stranger.reset(1);
     managed.run(secs(1));
-    assert_eq!((managed.places(), asked(&mut managed, theirs)), (0, Ok(())), "who waits can be asked for");
+    assert_eq!(
+        (managed.places(), asked(&mut managed, theirs)),
+        (0, Ok(())),
+        "a waiting address can be dialled on request"
+    );
 }
 
 #[test]
-fn req_e31_who_has_come_to_us_is_not_dialled_where_it_listens() {
+fn req_e31_an_inbound_peer_is_not_dialled_at_its_listener() {
     let mut managed = ManagedWorld::new(manager());
     let mut stranger = Stranger::new(&managed.world);
     let theirs = stranger.listen();
@@ -53,7 +57,7 @@ fn req_e31_who_has_come_to_us_is_not_dialled_where_it_listens() {
     assert_eq!(managed.node.stats().counters.dialled, 0, "although the book has it");
     stranger.close(0);
     managed.run(secs(1));
-    assert!(stranger.accept(1), "and when it has gone it is dialled");
+    assert!(stranger.accept(1), "it is dialled after it has closed");
 }
 
 #[test]
@@ -66,7 +70,7 @@ fn req_e31_a_loop_says_at_which_port_it_listens() {
     assert_eq!(port_of(&stranger.receive(0).0), managed.address.port());
 }
 
-/// Two towns that have each other in their fixed lists.
+/// Builds two managed worlds that have each other in their fixed lists.
 fn crossing() -> [ManagedWorld; 2] {
     let world = World::new(1, Instant::ZERO);
     let address = |host: u8| SocketAddr::from(([10, 0, 0, host], 18_444));
@@ -76,17 +80,17 @@ fn crossing() -> [ManagedWorld; 2] {
     })
 }
 
-fn run(towns: &mut [ManagedWorld; 2], time: std::time::Duration) {
-    let [one, other] = towns;
+fn run(worlds: &mut [ManagedWorld; 2], time: std::time::Duration) {
+    let [one, other] = worlds;
     let world = one.world.clone();
     Driver::new(&world).run_until(world.now().plus(time), &mut [&mut one.node, &mut other.node]).unwrap();
 }
 
 #[test]
 fn threat_p18_two_that_dial_each_other_at_once_keep_exactly_one_link() {
-    let mut towns = crossing();
-    run(&mut towns, secs(4 * 3_600));
-    for managed in &towns {
+    let mut worlds = crossing();
+    run(&mut worlds, secs(4 * 3_600));
+    for managed in &worlds {
         assert_eq!(
             (managed.ready(), managed.places(), managed.node.stats().links),
             (1, 1, 1),
@@ -95,21 +99,25 @@ fn threat_p18_two_that_dial_each_other_at_once_keep_exactly_one_link() {
         );
     }
     let kept = |managed: &ManagedWorld| managed.node.inspect().links[0].connection_type;
-    assert_eq!(towns.each_ref().map(kept), [ConnectionType::Outbound, ConnectionType::Inbound], "the smaller's stays");
-    assert!(towns[0].ends().len() <= 1, "{:?}", towns[0].events());
-    assert!(towns[1].ends().len() <= 1, "{:?}", towns[1].events());
-    assert_eq!(towns[1].known(towns[0].address).status, PeerStatus::Unknown, "it is remembered, and not as refused");
+    assert_eq!(worlds.each_ref().map(kept), [ConnectionType::Outbound, ConnectionType::Inbound], "the smaller's stays");
+    assert!(worlds[0].ends().len() <= 1, "{:?}", worlds[0].events());
+    assert!(worlds[1].ends().len() <= 1, "{:?}", worlds[1].events());
+    assert_eq!(
+        worlds[1].known(worlds[0].address).status,
+        PeerStatus::Unknown,
+        "the address is kept, and not as refused"
+    );
 }
 
 #[test]
-fn threat_p18_the_link_that_had_to_go_is_no_reason_not_to_dial_when_the_other_is_gone() {
-    let mut towns = crossing();
-    run(&mut towns, secs(60));
-    towns[0].node.handle().request(()).unwrap();
-    run(&mut towns, secs(60));
-    assert_eq!((towns[0].ready(), towns[1].ready()), (1, 1));
+fn threat_p18_the_closed_duplicate_does_not_stop_a_dial_after_the_other_link_has_ended() {
+    let mut worlds = crossing();
+    run(&mut worlds, secs(60));
+    worlds[0].node.handle().request(()).unwrap();
+    run(&mut worlds, secs(60));
+    assert_eq!((worlds[0].ready(), worlds[1].ready()), (1, 1));
     let kept = |managed: &ManagedWorld| managed.node.inspect().links[0].connection_type;
-    assert_eq!(kept(&towns[1]), ConnectionType::Outbound, "the other one dials now");
+    assert_eq!(kept(&worlds[1]), ConnectionType::Outbound, "the other loop dials now");
 }
 
 #[test]
@@ -140,10 +148,10 @@ fn threat_p18_links_that_name_no_port_stay_up_to_the_cap_of_their_host() {
 }
 
 #[test]
-fn threat_p17_a_loop_that_dials_itself_closes_both_ends_and_leaves_the_address_alone_for_a_day() {
+fn threat_p17_a_loop_that_dials_itself_closes_both_ends_and_does_not_dial_the_address_for_a_day() {
     let mut managed = ManagedWorld::new(manager());
     let theirs = SocketAddr::from(([10, 0, 0, 2], 18_444));
-    // Not an address that it knows to be its own: somebody forwards it.
+    // The loop does not know this address to be its own: another host forwards it.
     let mut alias = Stranger::new(&managed.world);
     assert_eq!(alias.listen(), theirs);
     managed.remember(&[theirs], PeerStatus::Unknown);
@@ -158,12 +166,12 @@ fn threat_p17_a_loop_that_dials_itself_closes_both_ends_and_leaves_the_address_a
     alias.close(1);
     managed.run(secs(5));
     assert_eq!(managed.ends(), [CloseReason::Local(LocalCause::SelfConnection); 2]);
-    managed.assert_nothing_is_left();
+    managed.assert_nothing_remains();
     managed.run(secs(24 * 3_600 - 60));
     assert!(!alias.accept(2));
     assert_eq!(managed.known(theirs).failures, 0);
     managed.run(secs(120));
-    assert!(alias.accept(2), "a day later it may be somebody else");
+    assert!(alias.accept(2), "a day later it may be another node");
 }
 
 #[test]
@@ -175,7 +183,7 @@ fn threat_p17_its_own_address_is_not_dialled_at_all() {
 }
 
 #[test]
-fn threat_p17_a_replayed_nonce_costs_only_the_one_who_replays_it() {
+fn threat_p17_a_replayed_nonce_costs_only_the_replaying_peer() {
     let mut managed = ManagedWorld::new(manager());
     let mut victim = Stranger::new(&managed.world);
     let mut liar = Stranger::new(&managed.world);
@@ -186,12 +194,12 @@ fn threat_p17_a_replayed_nonce_costs_only_the_one_who_replays_it() {
     liar.dial_from(0, managed.address, None);
     liar.send(0, &Claim { nonce, ..Claim::default() }.version());
     managed.settle();
-    assert!(liar.receive(0).1, "the liar is closed");
+    assert!(liar.receive(0).1, "the replaying peer is closed");
     liar.close(0);
     victim.send(0, &Claim::default().handshake());
     managed.run(secs(5));
     assert_eq!((managed.ready(), managed.ends()), (1, vec![LocalCause::SelfConnection.into()]));
-    // The handshake is over, so the nonce is nobody's any more.
+    // The handshake is over, so the nonce identifies no pending dial any more.
     liar.dial_from(1, managed.address, None);
     liar.send(1, &[Claim { nonce, ..Claim::default() }.version(), verack()].concat());
     managed.settle();
@@ -217,5 +225,5 @@ fn req_e31_one_port_may_be_connected_to_two_of_ours() {
     assert_eq!(done.wait(), Ok(Ok(())));
     (0..2).for_each(|link| stranger.close(link));
     managed.run(secs(5));
-    managed.assert_nothing_is_left();
+    managed.assert_nothing_remains();
 }

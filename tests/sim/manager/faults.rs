@@ -1,4 +1,4 @@
-//! What this machine is short of is held against no address.
+//! Shortages of this machine count against no address.
 
 use super::support::{ManagedWorld, Stranger, manager};
 use peerloop::api::NextDial;
@@ -11,7 +11,7 @@ use peerloop_testkit::simulated::secs;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// A managed world with eight targets whose dials all fail like this for a while.
+/// Builds a managed world with eight targets whose dials all fail with this error for a while.
 fn starved(errno: i32, time: Duration) -> (ManagedWorld, Vec<SocketAddr>) {
     let mut managed = ManagedWorld::new(manager());
     let addresses = managed.add_targets(8);
@@ -22,17 +22,17 @@ fn starved(errno: i32, time: Duration) -> (ManagedWorld, Vec<SocketAddr>) {
     assert!(managed.count("connection_failed") > 0);
     for address in &addresses {
         let known = managed.known(*address);
-        assert_eq!((known.status, known.failures), (PeerStatus::Unknown, 0), "nothing is held against it");
+        assert_eq!((known.status, known.failures), (PeerStatus::Unknown, 0), "nothing counts against it");
     }
     (managed, addresses)
 }
 
 #[test]
-fn fault_e02_want_of_descriptors_or_memory_costs_no_address_anything_and_dialling_goes_on_after_it() {
+fn fault_e02_a_shortage_of_descriptors_or_memory_costs_no_address_anything_and_dialling_continues_after_it() {
     for errno in [EMFILE, ENFILE, ENOBUFS] {
         let (mut managed, _) = starved(errno, secs(3_600));
         let dialled = managed.node.stats().counters.dialled;
-        assert!(dialled <= 8 * 3_610, "all that are wanted once a second: {dialled}");
+        assert!(dialled <= 8 * 3_610, "each wanted peer once a second: {dialled}");
         managed.world.clear_faults();
         managed.run(Duration::from_millis(1_100));
         assert_eq!(managed.ready(), 8);
@@ -41,7 +41,7 @@ fn fault_e02_want_of_descriptors_or_memory_costs_no_address_anything_and_diallin
 }
 
 #[test]
-fn fault_e04_want_of_ports_is_no_fault_of_the_address_and_halves_the_rate() {
+fn fault_e04_a_shortage_of_ports_is_no_fault_of_the_address_and_halves_the_rate() {
     let (mut managed, _) = starved(EADDRNOTAVAIL, secs(600));
     let dialled = managed.node.stats().counters.dialled;
     assert!(dialled <= 8 * 600 / 5, "each waits five seconds at least: {dialled}");
@@ -51,7 +51,7 @@ fn fault_e04_want_of_ports_is_no_fault_of_the_address_and_halves_the_rate() {
 }
 
 #[test]
-fn fault_e05_a_network_that_is_gone_costs_no_address_anything() {
+fn fault_e05_a_lost_network_costs_no_address_anything() {
     let (mut managed, _) = starved(ENETUNREACH, secs(24 * 3_600));
     managed.world.clear_faults();
     managed.run(secs(10));
@@ -80,7 +80,7 @@ fn fault_e05_a_range_is_dialled_once_a_second_at_most() {
 }
 
 #[test]
-fn fault_e01_want_of_descriptors_in_accepting_pauses_dials_too() {
+fn fault_e01_a_shortage_of_descriptors_in_accepting_pauses_dials_too() {
     let mut managed = ManagedWorld::new(manager());
     let host = managed.node.net().host();
     let mut stranger = Stranger::new(&managed.world);

@@ -1,4 +1,4 @@
-//! Each kind of misbehavior as it arrives on the wire, or as a handler charges it, against the table in the manual.
+//! Each kind of misbehavior as it arrives on the wire, or as a handler charges it, compared with the manual's table.
 
 use super::support::{Claim, ManagedWorld, Stranger, Watcher, manager};
 use peerloop::config::ManagerConfig;
@@ -39,7 +39,7 @@ fn rows() -> Vec<Row> {
     table.lines().take_while(|line| line.starts_with('|')).map(row).collect()
 }
 
-/// Returns what was charged: the kind, its points and the score with them.
+/// Returns the charges: the kind, its points and the score with them.
 fn charged(managed: &ManagedWorld) -> Vec<(Misbehavior, u32, u32)> {
     let charge = |event| match event {
         ControlEvent::PeerMisbehaved { misbehavior, points, score, .. } => Some((misbehavior, points, score)),
@@ -103,7 +103,7 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-/// Lets a peer send `bytes` to the managed world and leave; returns the `reject`s that it received.
+/// Lets a peer send `bytes` to the managed world and close; returns the `reject`s that it received.
 fn say(managed: &mut ManagedWorld, bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut stranger = Stranger::new(&managed.world);
     stranger.dial_from(0, managed.address, Some(THEIRS));
@@ -182,7 +182,7 @@ fn each_kind_can_be_charged_by_a_handler() {
 }
 
 #[test]
-fn what_costs_nothing_at_the_node_is_not_charged() {
+fn messages_that_the_node_tolerates_are_not_charged() {
     let mut wrong = frame("headers", &[0xfd, 0xd1, 0x07]);
     wrong[20] ^= 1;
     for bytes in [
@@ -235,7 +235,7 @@ fn a_trusted_peer_is_never_charged_but_a_late_stream_closes_it() {
 }
 
 #[test]
-fn a_handler_charges_nobody_without_a_peer_manager() {
+fn a_handler_cannot_charge_without_a_peer_manager() {
     let config = Config { ping_interval: Duration::ZERO, ..config() };
     let watcher = Watcher { charges: Some(Misbehavior::InvalidBlock), ..Watcher::default() };
     let mut managed = ManagedWorld::of(World::new(1, Instant::ZERO), config, watcher);

@@ -1,5 +1,4 @@
-//! The peer manager in a virtual world: whom it dials, lets in, keeps out and remembers, and that it gives back what it
-//! takes.
+//! The peer manager in a virtual world: the peers that it dials, accepts, refuses and remembers, and its slots.
 
 mod bans;
 mod caps;

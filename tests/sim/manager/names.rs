@@ -1,4 +1,4 @@
-//! Fixed peers that are known by name: one address of each is dialled, the next when it fails, and names are resolved
+//! Fixed peers known by name: one address of each is dialled, the next one when it fails, and names are resolved
 //! again.
 
 use super::support::{ManagedWorld, Watcher, manager};
@@ -21,7 +21,7 @@ fn named(count: usize) -> (ManagedWorld, Vec<SocketAddr>) {
     (managed, addresses)
 }
 
-/// An address at which nobody is.
+/// Returns an unused address.
 fn gone(last: u8) -> IpAddr {
     IpAddr::from([198, 51, 100, last])
 }
@@ -51,7 +51,7 @@ fn a_name_is_resolved_again_after_its_last_address_and_ever_more_slowly() {
 }
 
 #[test]
-fn a_name_that_cannot_be_resolved_is_tried_again() {
+fn a_name_that_cannot_be_resolved_is_retried() {
     let (mut managed, addresses) = named(1);
     managed.run(secs(60));
     let failed = managed.count("seed_failed");
@@ -82,5 +82,5 @@ fn an_answer_without_end_is_tried_up_to_its_bound() {
     assert!(managed.count("connection_failed") <= MAX_NAME_ADDRESSES, "{}", managed.count("connection_failed"));
     managed.run(secs(300));
     assert_eq!(managed.count("connection_failed") % MAX_NAME_ADDRESSES, 0);
-    assert_eq!(managed.report().book, vec![], "nobody of a fixed list is learnt");
+    assert_eq!(managed.report().book, vec![], "no address of a fixed peer is learnt");
 }

@@ -1,4 +1,4 @@
-//! How many peers there are: below the target it dials, up to the maximum it accepts, above it says no.
+//! The number of peers: below the target the loop dials, up to the maximum it accepts, above it rejects.
 
 use super::support::{Claim, ManagedWorld, Stranger, Watcher, known_as, manager};
 use peerloop::address::Host;
@@ -38,7 +38,7 @@ fn req_e24_below_the_target_it_dials_and_stops_there() {
 }
 
 #[test]
-fn req_e25_it_refills_when_a_peer_goes() {
+fn req_e25_it_refills_when_a_peer_is_lost() {
     let mut managed = ManagedWorld::new(ManagerConfig { max_restarts: 0, ..manager() });
     let addresses = managed.add_targets(9);
     managed.remember(&addresses, PeerStatus::Unknown);
@@ -61,7 +61,7 @@ fn req_e24_between_target_and_maximum_it_only_accepts() {
     let mut stranger = Stranger::new(&managed.world);
     (0..3).for_each(|link| managed.welcome(&mut stranger, link, None));
     assert_eq!((managed.ready(), managed.places()), (5, 5));
-    // Both that were dialled go, and enough are left.
+    // Both dialled peers close, and enough remain.
     managed.targets.iter().for_each(|target| target.reactor.handle().stop().unwrap());
     managed.run(secs(30));
     assert_eq!((managed.ready(), managed.places(), managed.node.stats().counters.dialled), (3, 3, 2));
@@ -74,7 +74,7 @@ fn req_e24_between_target_and_maximum_it_only_accepts() {
 }
 
 #[test]
-fn req_e24_who_comes_above_the_maximum_is_told_so_and_never_counted() {
+fn req_e24_a_peer_above_the_maximum_is_rejected_and_never_counted() {
     let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, max_peers: 2, ..manager() });
     let mut stranger = Stranger::new(&managed.world);
     (0..2).for_each(|link| managed.welcome(&mut stranger, link, None));
@@ -101,7 +101,7 @@ fn req_e24_who_comes_above_the_maximum_is_told_so_and_never_counted() {
 }
 
 #[test]
-fn req_e24_a_bounded_number_is_told_at_once_that_there_is_no_room() {
+fn req_e24_a_bounded_number_of_peers_is_rejected_at_once() {
     let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, max_peers: 1, ..manager() });
     let mut stranger = Stranger::new(&managed.world);
     managed.welcome(&mut stranger, 0, None);
@@ -112,7 +112,7 @@ fn req_e24_a_bounded_number_is_told_at_once_that_there_is_no_room() {
     assert_eq!(managed.node.inspect().summary.over_capacity, MAX_OVER_CAPACITY);
     assert_eq!(managed.places(), 1);
     managed.run(secs(11));
-    assert_eq!(managed.node.stats().links, 1, "who says nothing is closed in time");
+    assert_eq!(managed.node.stats().links, 1, "a silent connection is closed in time");
     managed.stop();
 }
 
@@ -129,7 +129,7 @@ fn the_maximum_of_accepted_links_holds_beside_that_of_peers() {
 }
 
 #[test]
-fn req_e25_valid_addresses_come_first_and_banned_ones_never() {
+fn req_e25_valid_addresses_are_dialled_first_and_banned_ones_never() {
     let mut managed = ManagedWorld::new(manager());
     let addresses = managed.add_targets(7);
     managed.remember(&addresses[3..6], PeerStatus::Unknown);
@@ -143,7 +143,7 @@ fn req_e25_valid_addresses_come_first_and_banned_ones_never() {
     order[..3].sort_unstable();
     order[3..].sort_unstable();
     assert_eq!(order, addresses[..6]);
-    assert_eq!(managed.places(), 6, "below the target, and still nobody else is dialled");
+    assert_eq!(managed.places(), 6, "no other peer is dialled, even below the target");
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn req_e26_a_fixed_list_honours_bans_and_dials_when_they_end() {
 }
 
 #[test]
-fn req_e28_lower_numbers_close_nobody_and_let_nobody_in() {
+fn req_e28_lower_numbers_close_no_peer_and_accept_none() {
     let mut managed = ManagedWorld::new(manager());
     let addresses = managed.add_targets(8);
     managed.remember(&addresses, PeerStatus::Unknown);
@@ -207,7 +207,7 @@ fn req_e28_lower_numbers_close_nobody_and_let_nobody_in() {
 }
 
 #[test]
-fn req_e33_who_says_where_it_listens_is_remembered_and_who_was_inaccessible_is_welcome() {
+fn req_e33_a_peer_that_names_its_listener_is_remembered_and_an_inaccessible_one_is_accepted() {
     let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, ..manager() });
     let mut stranger = Stranger::new(&managed.world);
     let theirs = stranger.address();
@@ -219,10 +219,10 @@ fn req_e33_who_says_where_it_listens_is_remembered_and_who_was_inaccessible_is_w
     assert_eq!(managed.known(theirs).user_agent.as_str(), "/Bitcoin SV:1.2.2/");
     stranger.close(0);
     managed.run(secs(3_600));
-    assert_eq!(managed.known(theirs).status, PeerStatus::Inaccessible, "nobody listens there");
+    assert_eq!(managed.known(theirs).status, PeerStatus::Inaccessible, "nothing listens there");
     stranger.dial_from(1, managed.address, None);
     stranger.send(1, &claim.handshake());
     managed.settle();
     assert_eq!(managed.ready(), 1);
-    assert_eq!(managed.known(theirs).status, PeerStatus::Unknown, "it may be had by now");
+    assert_eq!(managed.known(theirs).status, PeerStatus::Unknown, "it may be reachable now");
 }

@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9)), 18_444);
-/// Time after an outage in which the wanted number of peers is back: the longest pause, its jitter, and a dial.
+/// Time after an outage within which the wanted number of peers is back: the longest pause, its jitter, and a dial.
 const RECOVERY: Duration = Duration::from_secs(15 * 60);
 
 fn statuses(managed: &ManagedWorld) -> Vec<PeerStatus> {
@@ -98,7 +98,7 @@ fn req_e20_a_fixed_peer_is_dialled_for_ever_with_pauses_of_minutes() {
 }
 
 #[test]
-fn req_e20_an_inaccessible_address_is_dialled_every_few_minutes_while_nobody_else_is_left() {
+fn req_e20_an_inaccessible_address_is_dialled_every_few_minutes_if_no_other_remains() {
     let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, max_retries: 2, ..manager() });
     let mut stranger = Stranger::new(&managed.world);
     managed.remember(&[stranger.address()], PeerStatus::Unknown);
@@ -131,7 +131,7 @@ fn req_e20_a_restart_makes_an_inaccessible_address_unknown() {
 }
 
 #[test]
-fn req_e19_a_peer_that_is_not_for_us_is_dialled_again_after_an_hour() {
+fn req_e19_an_unfit_peer_is_dialled_again_after_an_hour() {
     let config = ManagerConfig { target_peers: 1, ..manager() };
     let mut managed = ManagedWorld::at(World::new(1, Instant::ZERO), config, Watcher::default());
     let mut stranger = Stranger::new(&managed.world);

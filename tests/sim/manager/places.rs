@@ -1,4 +1,4 @@
-//! Places: taken before a dial, given back once, whatever becomes of the connection.
+//! Slots: claimed before a dial, and released once, no matter how the connection ends.
 
 use super::support::{Claim, ManagedWorld, Moment, Stranger, Watcher, manager};
 use peerloop::config::{DialMode, ManagerConfig};
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 const NOBODY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 9, 9, 9)), 18_444);
 
-/// A managed world that dials one stranger and nobody else.
+/// Builds a managed world that dials one stranger and no other.
 fn dialling_a_stranger(watcher: Watcher) -> (ManagedWorld, Stranger) {
     let world = World::new(1, Instant::ZERO);
     let mut stranger = Stranger::new(&world);
@@ -23,7 +23,7 @@ fn dialling_a_stranger(watcher: Watcher) -> (ManagedWorld, Stranger) {
 }
 
 #[test]
-fn req_e27_a_place_is_taken_before_the_dial_and_given_back_when_it_is_refused() {
+fn req_e27_a_slot_is_claimed_before_the_dial_and_released_when_it_is_refused() {
     let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, max_retries: 1, ..manager() });
     managed.remember(&[NOBODY], PeerStatus::Unknown);
     managed.world.set_route(NOBODY.ip(), Route::Silent { least: secs(2), most: secs(2) });
@@ -31,22 +31,22 @@ fn req_e27_a_place_is_taken_before_the_dial_and_given_back_when_it_is_refused() 
     assert_eq!((managed.places(), managed.ready()), (1, 0));
     managed.run(secs(2));
     assert_eq!((managed.places(), managed.count("connection_failed")), (0, 1));
-    managed.assert_nothing_is_left();
+    managed.assert_nothing_remains();
 }
 
 #[test]
-fn req_e27_a_dial_that_nobody_decides_gives_its_place_back_in_time() {
+fn req_e27_an_undecided_dial_releases_its_slot_in_time() {
     let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, max_retries: 1, ..manager() });
     managed.remember(&[NOBODY], PeerStatus::Unknown);
     managed.world.set_route(NOBODY.ip(), Route::Silent { least: secs(100), most: secs(100) });
     managed.run(secs(5) - Duration::from_nanos(1));
     assert_eq!(managed.places(), 1);
     managed.run(Duration::from_nanos(1));
-    managed.assert_nothing_is_left();
+    managed.assert_nothing_remains();
 }
 
 #[test]
-fn req_e27_a_reset_gives_the_place_back_however_far_the_connection_had_come() {
+fn req_e27_a_reset_releases_the_slot_at_any_stage_of_the_connection() {
     for steps in 0..3 {
         let (mut managed, mut stranger) = dialling_a_stranger(Watcher::default());
         managed.settle();
@@ -62,12 +62,12 @@ fn req_e27_a_reset_gives_the_place_back_however_far_the_connection_had_come() {
         assert_eq!((managed.places(), managed.ready()), (1, usize::from(steps > 1)));
         stranger.reset(0);
         managed.settle();
-        managed.assert_nothing_is_left();
+        managed.assert_nothing_remains();
     }
 }
 
 #[test]
-fn req_e27_a_handler_that_closes_in_any_callback_gets_the_place_back() {
+fn req_e27_a_handler_that_closes_in_any_callback_releases_the_slot() {
     use Moment::{Closed, Control, Opened, Ready, VersionReceived};
     for moment in [Opened, VersionReceived, Ready, Closed, Control] {
         let (mut managed, mut stranger) =
@@ -82,16 +82,16 @@ fn req_e27_a_handler_that_closes_in_any_callback_gets_the_place_back() {
             assert_eq!(managed.ready(), 1);
         }
         stranger.close(0);
-        // Less than the first pause, behind which it is dialled again.
+        // Shorter than the first pause, after which it is dialled again.
         managed.run(secs(4));
-        managed.assert_nothing_is_left();
-        let (came, went) = (managed.count("connection_established"), managed.ends().len());
-        assert_eq!((came, went), (1, 1), "{moment:?}: {:?}", managed.labels());
+        managed.assert_nothing_remains();
+        let (established, ended) = (managed.count("connection_established"), managed.ends().len());
+        assert_eq!((established, ended), (1, 1), "{moment:?}: {:?}", managed.labels());
     }
 }
 
 #[test]
-fn req_e27_accepted_peers_that_are_closed_in_any_callback_leave_nothing() {
+fn req_e27_accepted_peers_that_are_closed_in_any_callback_release_everything() {
     for moment in [Moment::Opened, Moment::VersionReceived, Moment::Ready, Moment::Closed, Moment::Control] {
         let watcher = Watcher { closes_at: Some(moment), ..Watcher::default() };
         let mut managed = ManagedWorld::with(ManagerConfig { max_peers: 2, target_peers: 1, ..manager() }, watcher);
@@ -107,12 +107,12 @@ fn req_e27_accepted_peers_that_are_closed_in_any_callback_leave_nothing() {
         managed.settle();
         (0..4).for_each(|link| stranger.close(link));
         managed.run(secs(30));
-        managed.assert_nothing_is_left();
+        managed.assert_nothing_remains();
     }
 }
 
 #[test]
-fn req_e21_a_shutdown_at_any_stage_leaves_nothing() {
+fn req_e21_a_shutdown_at_any_stage_releases_everything() {
     for stage in 0..4 {
         let mut managed = ManagedWorld::new(manager());
         let addresses = managed.add_targets(4);
@@ -134,7 +134,7 @@ fn req_e21_a_shutdown_at_any_stage_leaves_nothing() {
 }
 
 #[test]
-fn req_e27_a_command_takes_a_place_and_is_refused_when_there_is_none() {
+fn req_e27_a_request_claims_a_slot_and_is_refused_when_there_is_none() {
     let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, max_peers: 2, ..manager() });
     let addresses = managed.add_targets(3);
     let answers: Vec<_> =
@@ -148,7 +148,7 @@ fn req_e27_a_command_takes_a_place_and_is_refused_when_there_is_none() {
 }
 
 #[test]
-fn req_e27_an_accepted_connection_that_cannot_be_registered_gives_its_place_back() {
+fn req_e27_an_accepted_connection_that_cannot_be_registered_releases_its_slot() {
     let mut managed = ManagedWorld::new(manager());
     let host = managed.node.net().host();
     managed.world.fail_sometimes(host, peerloop::sim::Site::Attach, peerloop::sim::errno::ENOSPC, 1);
@@ -156,5 +156,5 @@ fn req_e27_an_accepted_connection_that_cannot_be_registered_gives_its_place_back
     stranger.dial_from(0, managed.address, None);
     managed.settle();
     assert_eq!(managed.labels(), ["inbound_rejected"]);
-    managed.assert_nothing_is_left();
+    managed.assert_nothing_remains();
 }

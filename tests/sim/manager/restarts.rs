@@ -1,4 +1,4 @@
-//! What becomes of an address whose connection failed: dialled again at once, later, or not at all.
+//! The next dial of an address after a failed connection: at once, later, or never.
 
 use super::support::{Claim, ManagedWorld, Stranger, Watcher, manager};
 use peerloop::api::NextDial;
@@ -24,7 +24,7 @@ fn managed_and_stranger(config: ManagerConfig) -> (ManagedWorld, Stranger) {
     (managed, stranger)
 }
 
-/// Lets the managed world dial and the stranger be a peer as `link`.
+/// Lets the managed world dial and the stranger complete the handshake as `link`.
 fn meet(managed: &mut ManagedWorld, stranger: &mut Stranger, link: u64) {
     managed.settle();
     assert!(stranger.accept(link), "it is dialled");
@@ -49,7 +49,7 @@ fn req_e18_a_lost_peer_is_dialled_again_at_once_three_times_an_hour_and_then_bac
         stranger.reset(link);
     }
     managed.settle();
-    assert!(!stranger.accept(4), "three restarts are all there are");
+    assert!(!stranger.accept(4), "three restarts are the maximum");
     let restarts: Vec<u32> = managed
         .events()
         .into_iter()
@@ -69,14 +69,14 @@ fn req_e18_a_lost_peer_is_dialled_again_at_once_three_times_an_hour_and_then_bac
     assert_eq!(managed.known(stranger.address()).failures, 1);
     stranger.send(4, &Claim::default().handshake());
     managed.run(secs(3_600));
-    assert_eq!(managed.known(stranger.address()).failures, 0, "a success resets");
+    assert_eq!(managed.known(stranger.address()).failures, 0, "a success resets the count");
     stranger.reset(4);
     managed.settle();
-    assert!(stranger.accept(5), "there is a new window");
+    assert!(stranger.accept(5), "a new window has begun");
 }
 
 #[test]
-fn req_e19_the_row_of_a_restarted_peer_knows_its_restarts() {
+fn req_e19_the_row_of_a_restarted_peer_holds_its_restarts() {
     let (mut managed, mut stranger) = managed_and_stranger(ManagerConfig { target_peers: 1, ..manager() });
     meet(&mut managed, &mut stranger, 0);
     stranger.receive(0);
@@ -98,7 +98,7 @@ fn req_e20_failed_dials_pause_for_longer_and_longer_and_then_count_as_inaccessib
     for (pair, least) in failures.windows(2).zip([5, 10, 20, 40, 80, 160, 320, 600, 600]) {
         let (pause, least) = (pair[1].0.since(pair[0].0), secs(least));
         assert!((least..=least * 5 / 4).contains(&pause), "{pause:?} is not {least:?}");
-        assert_eq!(pair[0].2, NextDial::At(pair[1].0), "it is dialled when it was told");
+        assert_eq!(pair[0].2, NextDial::At(pair[1].0), "it is dialled at the reported moment");
     }
     assert_eq!(failures[9].2, NextDial::Inaccessible);
     let known = managed.known(NOBODY);
@@ -128,7 +128,7 @@ fn req_e20_a_success_begins_the_count_anew() {
 }
 
 #[test]
-fn req_e19_who_is_banned_for_what_it_is_is_not_tried_again() {
+fn req_e19_a_peer_banned_for_its_kind_is_not_retried() {
     let (mut managed, mut stranger) = managed_and_stranger(ManagerConfig { target_peers: 1, ..manager() });
     managed.settle();
     assert!(stranger.accept(0));
@@ -143,16 +143,16 @@ fn req_e19_who_is_banned_for_what_it_is_is_not_tried_again() {
 }
 
 #[test]
-fn req_e19_who_is_closed_by_the_embedder_is_not_restarted() {
+fn req_e19_a_peer_closed_by_the_embedder_is_not_restarted() {
     let (mut managed, mut stranger) = managed_and_stranger(ManagerConfig { target_peers: 1, ..manager() });
     meet(&mut managed, &mut stranger, 0);
     managed.node.handle().request(()).unwrap();
     managed.settle();
     stranger.close(0);
     managed.run(secs(599));
-    assert!(!stranger.accept(1), "it is left alone for the longest pause");
+    assert!(!stranger.accept(1), "it is not dialled for the longest pause");
     assert_eq!((managed.ends(), managed.count("connection_restarting")), (vec![LocalCause::Requested.into()], 0));
-    assert_eq!(managed.known(stranger.address()).failures, 0, "which is nothing against it");
+    assert_eq!(managed.known(stranger.address()).failures, 0, "that is no failure");
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn req_e18_an_accepted_peer_is_never_dialled_back() {
 }
 
 #[test]
-fn req_e20_a_peer_that_is_full_is_asked_again_ever_more_slowly() {
+fn req_e20_a_full_peer_is_retried_ever_more_slowly() {
     let mut crowded = ManagedWorld::new(ManagerConfig { target_peers: 1, max_peers: 1, ..manager() });
     let mut stranger = Stranger::new(&crowded.world);
     crowded.welcome(&mut stranger, 0, None);
@@ -188,7 +188,7 @@ fn req_e20_a_peer_that_is_full_is_asked_again_ever_more_slowly() {
 }
 
 #[test]
-fn req_e44_other_settings_hold_for_whoever_fails_next() {
+fn req_e44_new_settings_apply_to_the_next_failure() {
     let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, ..manager() });
     managed.remember(&[NOBODY], PeerStatus::Unknown);
     managed.settle();

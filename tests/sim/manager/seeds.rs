@@ -1,4 +1,5 @@
-//! Names whose addresses are peers: asked at the start and every hour, believed within bounds, never in fixed mode.
+//! Names whose addresses are peers: resolved at the start and every hour, believed within bounds, never in fixed
+//! mode.
 
 use super::support::{ManagedWorld, Watcher, manager};
 use peerloop::ControlEvent;
@@ -16,7 +17,7 @@ fn seeded(names: &[&str]) -> ManagerConfig {
     ManagerConfig { dns_seeds: names.iter().map(|&name| name.to_owned()).collect(), ..manager() }
 }
 
-/// What the seeds brought: addresses that can be dialled, and those that were new.
+/// Returns the seeds' results: addresses that can be dialled, and those that were new.
 fn resolved(managed: &ManagedWorld) -> Vec<(usize, usize)> {
     let answer = |event| match event {
         ControlEvent::SeedResolved { found, new, .. } => Some((found, new)),
@@ -26,7 +27,7 @@ fn resolved(managed: &ManagedWorld) -> Vec<(usize, usize)> {
 }
 
 #[test]
-fn req_e41_the_addresses_of_a_seed_go_into_the_book_and_are_dialled_at_the_default_port() {
+fn req_e41_the_addresses_of_a_seed_are_added_to_the_book_and_dialled_at_the_default_port() {
     let mut managed = ManagedWorld::new(seeded(&["seed.example"]));
     let addresses = managed.add_targets(3);
     managed.world.set_name("seed.example", addresses.iter().map(|address| address.ip()).collect());
@@ -36,7 +37,7 @@ fn req_e41_the_addresses_of_a_seed_go_into_the_book_and_are_dialled_at_the_defau
 }
 
 #[test]
-fn req_e41_seeds_are_asked_at_the_start_and_hourly_and_one_that_fails_holds_up_no_other() {
+fn req_e41_seeds_are_resolved_at_the_start_and_hourly_and_one_that_fails_delays_no_other() {
     let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, ..seeded(&["gone.example", "seed.example"]) });
     let addresses = managed.add_targets(1);
     managed.world.set_name("seed.example", vec![addresses[0].ip()]);
@@ -51,14 +52,14 @@ fn req_e41_seeds_are_asked_at_the_start_and_hourly_and_one_that_fails_holds_up_n
 }
 
 #[test]
-fn req_e41_while_nobody_is_left_to_dial_seeds_are_asked_every_minute() {
+fn req_e41_without_an_address_to_dial_seeds_are_resolved_every_minute() {
     let mut managed = ManagedWorld::new(seeded(&["gone.example"]));
     managed.run(secs(200));
     assert_eq!(managed.count("seed_failed"), 4, "at 0, 60, 120 and 180 s");
 }
 
 #[test]
-fn req_e41_banned_and_own_addresses_of_an_answer_are_left_out_and_an_inaccessible_one_becomes_unknown() {
+fn req_e41_banned_and_own_addresses_of_a_seed_are_omitted_and_an_inaccessible_one_becomes_unknown() {
     let mut managed = ManagedWorld::new(ManagerConfig { max_retries: 1, ..seeded(&["seed.example"]) });
     let addresses = managed.add_targets(3);
     let host = addresses[0].ip();
@@ -92,7 +93,7 @@ fn fault_e12_an_answer_without_end_is_believed_up_to_its_bound() {
 }
 
 #[test]
-fn fault_e12_each_seed_is_told_of_within_five_seconds_whether_it_answers_or_not() {
+fn fault_e12_each_seed_is_reported_within_five_seconds_whether_it_answers_or_not() {
     const NAMES: [&str; 3] = ["a.example", "b.example", "c.example"];
     let (mut given_up, mut others) = (0, 0);
     for seed in 0..24 {
@@ -108,14 +109,14 @@ fn fault_e12_each_seed_is_told_of_within_five_seconds_whether_it_answers_or_not(
         assert_eq!(answered + silent, NAMES.len());
         managed.run(secs(50));
         let told = managed.count("seed_resolved") + managed.count("seed_failed");
-        assert_eq!(told, NAMES.len(), "what comes late is not told");
+        assert_eq!(told, NAMES.len(), "a late result is not reported");
         (given_up, others) = (given_up + silent, others + answered);
     }
     assert!(given_up > 3 && others > 30, "{given_up} and {others}");
 }
 
 #[test]
-fn req_e41_a_fixed_list_asks_no_seed() {
+fn req_e41_a_fixed_list_resolves_no_seed() {
     let mut elsewhere = ManagedWorld::new(manager());
     let addresses = elsewhere.add_targets(2);
     let mode = DialMode::Fixed(addresses[..1].to_vec());
@@ -128,7 +129,7 @@ fn req_e41_a_fixed_list_asks_no_seed() {
 }
 
 #[test]
-fn fault_e12_whatever_a_resolver_does_the_loop_goes_on() {
+fn fault_e12_no_behaviour_of_a_resolver_stops_the_loop() {
     for seed in 0..4 {
         let world = World::new(seed, Instant::ZERO);
         let mut managed = ManagedWorld::at(world, seeded(&["a.example", "b.example", "c.example"]), Watcher::default());

@@ -1,4 +1,4 @@
-//! A managed world: a loop with a peer manager, targets that it may dial, and strangers that come to it by hand.
+//! A managed world: a loop with a peer manager, targets that it may dial, and strangers that are driven by hand.
 
 use peerloop::api::{Event, NextDial};
 use peerloop::config::ManagerConfig;
@@ -19,7 +19,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// The callback in which a handler does something.
+/// The callback in which a handler acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Moment {
     Opened,
@@ -29,18 +29,18 @@ pub(crate) enum Moment {
     Control,
 }
 
-/// Writes down all control events, and may close whoever it hears of.
+/// A handler that records all control events, and may close peers in a callback.
 #[derive(Default)]
 pub(crate) struct Watcher {
     pub(crate) log: Rc<RefCell<Vec<(Instant, ControlEvent)>>>,
     pub(crate) closes_at: Option<Moment>,
-    /// The reason that it gives; the wish of this side if there is none.
+    /// The close reason that it passes; that of a request if there is none.
     pub(crate) reason: Option<CloseReason>,
-    /// The misbehavior with which a command makes it charge all peers; without one the command closes them.
+    /// The misbehavior that a request makes it charge to all peers; without one the request closes them.
     pub(crate) charges: Option<Misbehavior>,
-    /// Whether it has messages buffered for it instead of discarding them.
+    /// Whether it has messages buffered instead of discarded.
     pub(crate) wants_messages: bool,
-    /// The commands of the messages that it was given.
+    /// The commands of the messages that it received.
     pub(crate) messages: Vec<CommandName>,
 }
 
@@ -91,7 +91,7 @@ impl Handler for Watcher {
     }
 }
 
-/// A manager on a regtest network, where addresses need not be routable, that is never held up by a cap or a rate.
+/// A manager on a regtest network, where addresses need not be routable, with caps and a rate that never apply.
 pub(crate) fn manager() -> ManagerConfig {
     ManagerConfig {
         max_per_host: 1_000,
@@ -117,7 +117,7 @@ impl ManagedWorld {
         Self::at(world, manager, watcher)
     }
 
-    /// The loop is on the next host of `world`.
+    /// Builds a world whose loop is on the next host of `world`.
     pub(crate) fn at(world: World, manager: ManagerConfig, watcher: Watcher) -> Self {
         Self::seeded(1, world, manager, watcher)
     }
@@ -128,7 +128,7 @@ impl ManagedWorld {
         Self::of(world, config, watcher)
     }
 
-    /// A managed world whose loop has this configuration.
+    /// Builds a world whose loop has this configuration.
     pub(crate) fn of(world: World, config: Config, watcher: Watcher) -> Self {
         let mut node = Checked::new(&world, world.host(), config, watcher).unwrap().with_calls_per_sweep(0);
         let address = SocketAddr::new(node.net().ip(), 18_444);
@@ -136,7 +136,7 @@ impl ManagedWorld {
         Self { world, node, address, targets: Vec::new() }
     }
 
-    /// Adds loops that accept everybody, and returns their addresses.
+    /// Adds loops that accept every peer, and returns their addresses.
     pub(crate) fn add_targets(&mut self, count: usize) -> Vec<SocketAddr> {
         let config = || Config { ping_interval: Duration::ZERO, ..config() };
         let nodes = (0..count).map(|_| Node::new(&self.world, config(), Player::default()));
@@ -146,7 +146,7 @@ impl ManagedWorld {
         addresses
     }
 
-    /// Lets the book have these addresses.
+    /// Adds these addresses to the book.
     pub(crate) fn remember(&mut self, addresses: &[SocketAddr], status: PeerStatus) {
         let unix = self.world.unix_time();
         self.node.remember(addresses.iter().map(|address| known_as(*address, status, unix)).collect(), Vec::new());
@@ -163,15 +163,15 @@ impl ManagedWorld {
         self.run(Duration::ZERO);
     }
 
-    /// Stops the loop and sees that nothing of it is left.
+    /// Stops the loop and checks that it releases everything.
     pub(crate) fn stop(&mut self) {
         self.node.handle().stop().unwrap();
         self.run(Duration::from_secs(10));
         assert!(self.node.has_ended());
-        self.assert_nothing_is_left();
+        self.assert_nothing_remains();
     }
 
-    pub(crate) fn assert_nothing_is_left(&self) {
+    pub(crate) fn assert_nothing_remains(&self) {
         assert_eq!(self.node.violations(), []);
         assert_eq!((self.places(), self.node.stats().links, self.node.net().open_connections()), (0, 0, 0));
         assert_eq!((self.report().claims, self.report().hosts, self.report().groups), (vec![], 0, 0));
@@ -193,7 +193,7 @@ impl ManagedWorld {
         self.node.stats().ready
     }
 
-    /// What the book says of an address.
+    /// Returns the book's entry of an address.
     pub(crate) fn known(&self, address: SocketAddr) -> KnownPeer {
         self.report().book.into_iter().find(|peer| peer.address() == address).expect("the book has it")
     }
@@ -218,7 +218,7 @@ impl ManagedWorld {
         self.labels().into_iter().filter(|&other| other == label).count()
     }
 
-    /// The addresses that a connection was established with, in this order.
+    /// Returns the addresses of established connections, in their order.
     pub(crate) fn established(&self) -> Vec<SocketAddr> {
         let address = |event| match event {
             ControlEvent::ConnectionEstablished { address, .. } => Some(address),
@@ -227,7 +227,7 @@ impl ManagedWorld {
         self.events().into_iter().filter_map(address).collect()
     }
 
-    /// The reasons for which connections ended, however far they had come.
+    /// Returns the close reasons of all connections, ready or not.
     pub(crate) fn ends(&self) -> Vec<CloseReason> {
         let reason = |event| match event {
             ControlEvent::ConnectionFailed { reason, .. } | ControlEvent::ConnectionLost { reason, .. } => Some(reason),
@@ -236,7 +236,7 @@ impl ManagedWorld {
         self.events().into_iter().filter_map(reason).collect()
     }
 
-    /// The moments at which dials failed, with what was told of each.
+    /// Returns the moments at which dials failed, with the reported failures and next dial.
     pub(crate) fn failures(&self) -> Vec<(Instant, u32, NextDial)> {
         let failure = |(at, event)| match event {
             ControlEvent::ConnectionFailed { failures, next, .. } => Some((at, failures, next)),
@@ -253,7 +253,7 @@ impl ManagedWorld {
         self.events().into_iter().filter_map(refusal).collect()
     }
 
-    /// A stranger whose link `link` is a ready peer, from `source`.
+    /// Dials from `source` as `link` of a stranger, and completes the handshake.
     pub(crate) fn welcome(&mut self, stranger: &mut Stranger, link: u64, source: Option<IpAddr>) {
         stranger.dial_from(link, self.address, source);
         stranger.send(link, &[Claim::default().version(), verack()].concat());
@@ -275,7 +275,7 @@ impl Drop for ManagedWorld {
     }
 }
 
-/// A host that is driven by hand, with as many links as it likes.
+/// A host that is driven by hand, with any number of links.
 pub(crate) struct Stranger {
     pub(crate) net: SimNet,
 }
@@ -316,7 +316,7 @@ impl Stranger {
         assert_eq!(self.net.write(LinkId::from_u64(link), bytes).unwrap(), bytes.len());
     }
 
-    /// What has come, and whether the end or a reset is behind it.
+    /// Returns the received bytes, and whether the end or a reset follows them.
     pub(crate) fn receive(&mut self, link: u64) -> (Vec<u8>, bool) {
         let mut received = Vec::new();
         let mut block = vec![0; 64 * 1024];
@@ -339,14 +339,14 @@ impl Stranger {
     }
 }
 
-/// What somebody says of itself in a `version`.
+/// The contents of a `version`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Claim {
     pub(crate) protocol_version: i32,
     pub(crate) nonce: u64,
     /// Its listening port; 0 for none.
     pub(crate) port: u16,
-    /// Whom it believes to talk to.
+    /// The address that it believes to be ours.
     pub(crate) receiver: Option<SocketAddr>,
     pub(crate) user_agent: &'static str,
 }
@@ -383,19 +383,19 @@ impl Claim {
         frame("version", &payload)
     }
 
-    /// All that a peer says to be ready.
+    /// Returns all messages that a peer sends to become ready.
     pub(crate) fn handshake(self) -> Vec<u8> {
         [self.version(), verack()].concat()
     }
 }
 
-/// The nonce in the `version` that a stream begins with.
+/// Returns the nonce in the `version` at the beginning of a stream.
 pub(crate) fn nonce_of(stream: &[u8]) -> u64 {
     const NONCE_AT: usize = 24 + 4 + 8 + 8 + 26 + 26;
     u64::from_le_bytes(stream[NONCE_AT..NONCE_AT + 8].try_into().expect("eight bytes"))
 }
 
-/// The port that the `version` says which a stream begins with.
+/// Returns the listening port in the `version` at the beginning of a stream.
 pub(crate) fn port_of(stream: &[u8]) -> u16 {
     const PORT_AT: usize = 24 + 4 + 8 + 8 + 26 + 24;
     u16::from_be_bytes(stream[PORT_AT..PORT_AT + 2].try_into().expect("two bytes"))

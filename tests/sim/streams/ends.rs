@@ -1,4 +1,4 @@
-//! Connections that end in the middle of a message: who hears what, and in which order.
+//! Connections that end in the middle of a message: the reports to each side, and their order.
 
 use super::{Room, Seen, feed_whole, opaque, pattern};
 use peerloop::config::ManagerConfig;
@@ -18,7 +18,7 @@ const INSTANT: Duration = Duration::from_nanos(1);
 const REQUESTED: CloseReason = CloseReason::Local(LocalCause::Requested);
 
 #[test]
-fn a_graceful_close_sends_what_was_fed_and_nothing_that_waits_behind() {
+fn a_graceful_close_sends_the_fed_parts_and_nothing_behind_them() {
     let mut room = Room::new(Conditions::default());
     let (mut raw, peer) = room.add_peer();
     let (header, part) = (Header::of(CommandName::BLOCK, &pattern(100)), pattern(60));
@@ -37,7 +37,7 @@ fn a_graceful_close_sends_what_was_fed_and_nothing_that_waits_behind() {
     assert_eq!(room.seen(0), [Seen::Closed(REQUESTED)]);
 }
 
-/// A block whose header has a wrong checksum.
+/// Builds a block whose header has a wrong checksum.
 fn wrong_block(payload: &[u8]) -> Vec<u8> {
     let mut bytes = frame("block", payload);
     bytes[20] ^= 1;
@@ -45,7 +45,7 @@ fn wrong_block(payload: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_streamed_message_with_a_wrong_checksum_is_counted_with_those_that_are_buffered() {
+fn a_streamed_message_with_a_wrong_checksum_is_counted_like_a_buffered_one() {
     let mut room = Room::new(Conditions::default());
     let (mut raw, _) = room.add_peer();
     let [payload, one_read] = [100_000, 10].map(pattern);
@@ -72,7 +72,7 @@ fn many_streamed_messages_with_a_wrong_checksum_are_charged() {
 }
 
 #[test]
-fn the_sender_hears_that_its_receiver_is_gone_and_feeds_nobody() {
+fn the_sender_learns_of_its_receivers_end_and_feeds_no_more() {
     let mut room = Room::new(Conditions::default());
     let (mut raw, peer) = room.add_peer();
     room.stream(0, peer, &pattern(4 << 20), 50_000);
@@ -86,7 +86,7 @@ fn the_sender_hears_that_its_receiver_is_gone_and_feeds_nobody() {
 }
 
 #[test]
-fn the_receiver_hears_how_much_of_a_cut_block_it_got_and_then_that_the_peer_is_gone() {
+fn the_receiver_learns_the_length_of_a_cut_block_and_then_of_the_peers_end() {
     let block = frame("block", &pattern(1_000));
     for len in [24, 25, 500, 1_023] {
         for most in [1, 100, usize::MAX] {
@@ -123,9 +123,9 @@ fn a_block_that_is_complete_or_not_begun_or_not_streamed_is_not_cut() {
 }
 
 #[test]
-fn who_ends_a_peer_itself_hears_of_the_cut_too() {
+fn a_handler_that_ends_a_peer_itself_learns_of_the_cut_too() {
     let block = frame("block", &pattern(1_000));
-    // Of a message that is ended at its header nothing was to be delivered, so nothing is cut.
+    // A message that is ended at its header was not to be delivered, so nothing is cut.
     let cut = Seen::Cut { received: 400, reason: REQUESTED };
     for (at_header, len, cut) in [(true, 24, None), (true, 424, None), (true, 1_024, None), (false, 424, Some(cut))] {
         let mut room = Room::new(Conditions::default());
@@ -150,7 +150,7 @@ fn who_ends_a_peer_itself_hears_of_the_cut_too() {
 }
 
 #[test]
-fn a_streamed_block_that_stands_still_for_a_minute_is_cut() {
+fn a_streamed_block_without_progress_for_a_minute_is_cut() {
     let mut room = Room::new(Conditions::default());
     let (mut raw, _) = room.add_peer();
     raw.send(&header("block", 1_000_000, &[0; 4]));
@@ -163,7 +163,7 @@ fn a_streamed_block_that_stands_still_for_a_minute_is_cut() {
 }
 
 #[test]
-fn a_streamed_block_that_moves_may_take_an_hour() {
+fn a_streamed_block_with_progress_may_last_an_hour() {
     let mut room = Room::new(Conditions::default());
     let (mut raw, _) = room.add_peer();
     let payload = pattern(60 * 61 * 1_024);
@@ -174,7 +174,7 @@ fn a_streamed_block_that_moves_may_take_an_hour() {
         raw.send(part);
         room.settle();
     }
-    assert_eq!(room.seen(0), [CORRECT], "it moves, and the pong to our keepalive cannot overtake it");
+    assert_eq!(room.seen(0), [CORRECT], "it makes progress, and the pong to our keepalive cannot overtake it");
     assert_eq!(room.streamer(0).received, payload);
     assert_eq!(super::ping_nonces(&raw.receive()).len(), 1);
     room.run_for(PONG_TIMEOUT - INSTANT);

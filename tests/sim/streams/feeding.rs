@@ -1,4 +1,4 @@
-//! How much may be fed and when, what is refused, and the header that a payload above 4 GiB - 1 leaves with.
+//! Feeding bodies: how much may wait and when, refusals, and the header of a payload above 4 GiB - 1.
 
 use super::{Room, pattern};
 use bytes::Bytes;
@@ -22,17 +22,17 @@ fn begin(room: &mut Room, peer: PeerId, header: Header) -> Result<(), RequestErr
     room.act(0, move |ctx| ctx.begin_body(peer, &header))
 }
 
-/// Feeds `part` and returns how much of it stays.
+/// Feeds `part` and returns how much of it is queued.
 fn feed(room: &mut Room, peer: PeerId, part: Bytes) -> Result<usize, RequestError> {
     room.act(0, move |ctx| {
         let waiting = |ctx: &Ctx<'_>| ctx.peer(peer).map_or(0, |view| view.waiting_bytes());
         let (before, mut rest) = (waiting(ctx), part.clone());
         let fed = ctx.feed_body(peer, &mut rest);
         let taken = part.len() - rest.len();
-        assert_eq!(rest, part[taken..], "it is taken from the front");
+        assert_eq!(rest, part[taken..], "bytes are consumed from the front");
         assert_eq!(waiting(ctx), before + taken);
         assert!(taken == 0 || before + taken <= MAX_BODY_WAITING_BYTES, "{taken} bytes behind {before}");
-        assert!(fed.is_ok() || taken == 0, "what is refused is not taken");
+        assert!(fed.is_ok() || taken == 0, "a refused part is not consumed");
         fed.map(|()| rest.len())
     })
 }
@@ -46,7 +46,7 @@ fn left(room: &mut Room, peer: PeerId) -> Option<u64> {
 }
 
 #[test]
-fn a_mebibyte_may_wait_and_not_a_byte_more_and_the_handler_hears_when_a_quarter_is_left() {
+fn at_most_a_mebibyte_may_wait_and_the_handler_is_called_when_a_quarter_remains() {
     for part_len in [1_000, 4_097, 100_000, MAX_BODY_WAITING_BYTES + 1, 3 << 20] {
         let mut room = Room::new(Conditions::default());
         let (mut raw, peer) = room.add_peer();
@@ -56,7 +56,7 @@ fn a_mebibyte_may_wait_and_not_a_byte_more_and_the_handler_hears_when_a_quarter_
         assert_eq!(waiting(&mut room, peer), MAX_BODY_WAITING_BYTES);
         let left_bytes = left(&mut room, peer);
         assert_eq!(feed(&mut room, peer, part.clone()), Ok(part_len));
-        assert_eq!(left(&mut room, peer), left_bytes, "what is not taken is not counted");
+        assert_eq!(left(&mut room, peer), left_bytes, "unfed bytes are not counted");
         let writable = room.streamer(0).writable;
         let mut block = vec![0; 10_000];
         while waiting(&mut room, peer) > BODY_REFILL_BYTES {
@@ -71,7 +71,7 @@ fn a_mebibyte_may_wait_and_not_a_byte_more_and_the_handler_hears_when_a_quarter_
 }
 
 #[test]
-fn what_waits_before_the_message_takes_its_room() {
+fn messages_queued_before_a_body_reduce_its_room() {
     let conditions = Conditions::default();
     for ahead_bytes in [MAX_BODY_WAITING_BYTES - 1_000, MAX_BODY_WAITING_BYTES, MAX_SEND_QUEUE_BYTES - 100] {
         let mut room = Room::new(conditions.clone());
@@ -92,7 +92,7 @@ fn what_waits_before_the_message_takes_its_room() {
 }
 
 #[test]
-fn what_cannot_be_fed_is_refused_by_name_and_changes_nothing() {
+fn a_part_that_cannot_be_fed_is_refused_with_its_error_and_changes_nothing() {
     let mut room = Room::new(Conditions::default());
     let (mut raw, peer) = room.add_peer();
     assert_eq!(feed(&mut room, peer, pattern(1)), Err(RequestError::NoBody));
@@ -111,7 +111,7 @@ fn what_cannot_be_fed_is_refused_by_name_and_changes_nothing() {
     assert_eq!(feed(&mut room, peer, payload.slice(9..)), Ok(0));
     assert_eq!(left(&mut room, peer), None);
     assert_eq!(feed(&mut room, peer, pattern(1)), Err(RequestError::NoBody));
-    assert_eq!(feed(&mut room, peer, Bytes::new()), Ok(0), "there is nothing to take");
+    assert_eq!(feed(&mut room, peer, Bytes::new()), Ok(0), "there is nothing to feed");
     assert_eq!(room.drain(&mut raw), frame("block", &payload));
 }
 
@@ -128,7 +128,7 @@ fn a_message_without_payload_is_complete_with_its_header() {
 }
 
 #[test]
-fn who_is_not_ready_or_gone_is_fed_nothing() {
+fn a_peer_that_is_not_ready_or_closed_is_fed_nothing() {
     let mut room = Room::new(Conditions::default());
     let mut raw = RawPeer::dialling(&room.world, room.address);
     room.settle();
@@ -141,13 +141,13 @@ fn who_is_not_ready_or_gone_is_fed_nothing() {
     assert_eq!(feed(&mut room, peer, pattern(1)), Err(RequestError::NoSuchPeer));
 }
 
-/// An extended header as the protocol has it, put together here.
+/// Builds the protocol's extended header by hand.
 fn extended(command: &[u8; 12], len_bytes: u64) -> Vec<u8> {
     [&header("extmsg", u32::MAX, &[0; 4])[..], command, &len_bytes.to_le_bytes()].concat()
 }
 
 #[test]
-fn a_payload_of_four_gibibytes_leaves_with_an_extended_header() {
+fn a_payload_of_four_gibibytes_is_sent_with_an_extended_header() {
     for (len_bytes, checksum) in [(FOUR_GIB, None), (FOUR_GIB, Some([1; 4])), (6 << 30, None), (i64::MAX as u64, None)]
     {
         let mut room = Room::new(Conditions::default());
@@ -163,7 +163,7 @@ fn a_payload_of_four_gibibytes_leaves_with_an_extended_header() {
 }
 
 #[test]
-fn one_byte_less_than_four_gibibytes_leaves_with_a_basic_header() {
+fn one_byte_less_than_four_gibibytes_is_sent_with_a_basic_header() {
     let mut room = Room::new(Conditions::default());
     let (mut raw, peer) = room.add_peer();
     begin(&mut room, peer, block(FOUR_GIB - 1, Some([1, 2, 3, 4]))).unwrap();
@@ -185,7 +185,7 @@ fn a_peer_below_70016_is_sent_no_extended_header() {
 }
 
 #[test]
-fn what_the_peer_does_not_take_is_not_begun() {
+fn a_body_above_the_peers_limit_is_not_begun() {
     let mut room = Room::new(Conditions::default());
     let (mut raw, peer) = room.add_peer();
     for (command, most) in [("inv", 1_048_576), ("unheard", 1_048_576), ("tx", 1_000_000_000), ("protoconf", 1 << 20)] {

@@ -1,8 +1,8 @@
 //! Messages that are fed in parts, and those that arrive in parts: order, errors, ends and back-pressure.
 //!
-//! The node under test does what a [`Task`] says, feeds a [`Source`] as its peers take it, passes what it receives on
-//! to another peer if it was told to, and writes down all it hears. What it sends is compared with bytes that this
-//! crate's encoder had no part in.
+//! The node under test runs [`Task`]s, feeds a [`Source`] as its peers accept it, relays received blocks to another
+//! peer on request, and records all callbacks. Its output is compared with bytes that this crate's encoder did not
+//! produce.
 
 mod ends;
 mod feeding;
@@ -35,14 +35,14 @@ enum Seen {
     Closed(CloseReason),
 }
 
-/// A payload that is fed as far as the peer takes it, and the rest when it is writable.
+/// A payload that is fed as far as the peer accepts it, and the rest when it is writable.
 #[derive(Debug)]
 struct Source {
     peer: PeerId,
     parts: VecDeque<Bytes>,
 }
 
-/// Something to be done inside the loop.
+/// An action to run inside the loop.
 struct Task(Box<dyn FnOnce(&mut Ctx<'_>) + Send>);
 
 impl fmt::Debug for Task {
@@ -56,24 +56,24 @@ struct Streamer {
     ready: Vec<PeerId>,
     seen: Vec<Seen>,
     writable: usize,
-    /// The payload that is being streamed to us, or was last.
+    /// The payload of the current or last message received in parts.
     received: Vec<u8>,
     source: Option<Source>,
     /// Pauses the sender at the next chunk, once.
     pauses: bool,
-    /// Whom blocks are passed on to.
+    /// The peer to which blocks are relayed.
     relays_to: Option<PeerId>,
-    /// What the other peer did not take yet, and who sent it.
+    /// The part that the other peer did not accept yet, and its sender.
     kept: Option<(PeerId, Bytes)>,
-    /// The most that ever waited for a peer when a part was fed.
+    /// The longest queue of a peer after a part was fed.
     max_waiting: usize,
     /// Ends the peer at the next header or chunk.
     aborts_at_header: bool,
     aborts_at_chunk: bool,
-    /// What the next message is answered with: a frame, or the payload of a block that is fed as one part.
+    /// The reply to the next message: a frame, or the payload of a block that is fed as one part.
     answers: Option<Bytes>,
     answers_in_parts: bool,
-    /// Run inside `on_message`, one for each message that arrives.
+    /// Actions to run inside `on_message`, one for each message that arrives.
     replies: VecDeque<Task>,
 }
 
@@ -146,7 +146,7 @@ impl Handler for Streamer {
     }
 
     fn on_chunk(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, chunk: Chunk<'_>) {
-        assert_eq!(chunk.offset(), self.received.len() as u64, "chunks come in order and without gaps");
+        assert_eq!(chunk.offset(), self.received.len() as u64, "chunks arrive in order and without gaps");
         self.received.extend_from_slice(chunk.bytes());
         if let Some(verdict) = chunk.last() {
             self.seen.push(Seen::Streamed(verdict));
@@ -187,7 +187,7 @@ fn waiting(ctx: &Ctx<'_>, peer: PeerId) -> usize {
     ctx.peer(peer).map_or(0, |view| view.waiting_bytes())
 }
 
-/// A node in a world of its own, and what else is in there.
+/// A world with one or more nodes.
 struct Room {
     world: World,
     nodes: Vec<Reactor<SimNet, Streamer>>,
@@ -209,7 +209,8 @@ impl Room {
         Self { world, nodes: vec![node], address }
     }
 
-    /// Another node, which dials the first; returns the ids under which the first knows it, and it the first.
+    /// Adds another node, which dials the first; returns the id under which the first knows it, and its id of the
+    /// first.
     fn add_node(&mut self) -> (PeerId, PeerId) {
         let seed = Some(self.nodes.len() as u64 + 1);
         let config = Config { seed, ..config() };
@@ -220,7 +221,7 @@ impl Room {
         (*self.nodes[0].handler().ready.last().unwrap(), self.nodes[index].handler().ready[0])
     }
 
-    /// A raw peer whose handshake is complete and whose input is empty, and its id.
+    /// Returns a raw peer whose handshake is complete and whose input is empty, and its id.
     fn add_peer(&mut self) -> (RawPeer, PeerId) {
         self.add_peer_with(&version())
     }
@@ -245,16 +246,16 @@ impl Room {
         assert_eq!(Driver::new(&self.world).run_until(until, &mut actors).unwrap(), RunOutcome::TimeOver);
     }
 
-    /// Does something inside the loop of a node, and all that follows from it at this moment.
+    /// Runs an action inside a node's loop, and everything that follows from it at this moment.
     fn act<T: Send + 'static>(&mut self, node: usize, act: impl FnOnce(&mut Ctx<'_>) -> T + Send + 'static) -> T {
         let (reply, pending) = Pending::new();
         let task = Task(Box::new(move |ctx| reply.send(act(ctx))));
         self.nodes[node].handle().request(task).unwrap();
         self.settle();
-        pending.try_take().unwrap().expect("a command is taken in the turn")
+        pending.try_take().unwrap().expect("a request is handled in the turn")
     }
 
-    /// All that comes at this moment.
+    /// Returns all bytes that arrive at this moment.
     fn drain(&mut self, peer: &mut RawPeer) -> Vec<u8> {
         let mut received = Vec::new();
         loop {
@@ -275,7 +276,7 @@ impl Room {
         self.nodes[node].handler_mut()
     }
 
-    /// Begins a block to `peer` and feeds it in parts as it is taken.
+    /// Begins a block to `peer` and feeds it in parts as it accepts them.
     fn stream(&mut self, node: usize, peer: PeerId, payload: &Bytes, part_len: usize) {
         let parts = payload.chunks(part_len).map(|part| payload.slice_ref(part)).collect();
         self.streamer(node).source = Some(Source { peer, parts });
@@ -288,12 +289,12 @@ fn opaque<'a>(command: &'static str, payload: &'a [u8]) -> MessageRef<'a> {
     MessageRef::Opaque { command: CommandName::new(command), payload }
 }
 
-/// Bytes without a short period, so that no part can stand for another.
+/// Returns bytes without a short period, so that no part equals another.
 fn pattern(len_bytes: usize) -> Bytes {
     (0..len_bytes as u64).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect()
 }
 
-/// The nonces of all pings in a stream of frames.
+/// Returns the nonces of all pings in a stream of frames.
 fn ping_nonces(stream: &[u8]) -> Vec<u64> {
     let pings = frames(stream).into_iter().filter(|(command, _)| command == "ping");
     pings.map(|(_, payload)| u64::from_le_bytes(payload.try_into().unwrap())).collect()

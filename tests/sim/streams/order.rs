@@ -1,5 +1,5 @@
-//! What is sent while a message is being fed comes right behind it, pings and pongs first, whole and in order, however
-//! the bytes are cut.
+//! Messages sent while a body is being fed follow right behind it, pings and pongs first, whole and in order, for all
+//! cuts of the bytes.
 
 use super::{Room, Seen, feed_whole, opaque, pattern, ping_nonces};
 use bytes::Bytes;
@@ -15,7 +15,7 @@ fn block(payload: &[u8]) -> Header {
     Header::of(CommandName::BLOCK, payload)
 }
 
-/// Two blocks in parts, one of them empty, among messages of every kind that can be sent. Returns what the peer
+/// Sends two bodies in parts, one of them empty, among messages of every kind. Returns the bytes that the peer
 /// received.
 fn run(conditions: Conditions) -> Vec<u8> {
     let mut room = Room::new(conditions);
@@ -79,12 +79,12 @@ fn run(conditions: Conditions) -> Vec<u8> {
     let at = |ticks: u32| began.plus(TICK * ticks);
     let pong = |nonce, planned, sent| Seen::Pong { nonce, planned, sent };
     let expected = [pong(first, at(0), at(0)), pong(second, at(1), at(3)), pong(third, at(3), at(3))];
-    assert_eq!(room.seen(0), expected, "a ping behind a block is stamped when it leaves");
+    assert_eq!(room.seen(0), expected, "a ping behind a block is stamped when it is sent");
     received
 }
 
 #[test]
-fn messages_wait_behind_the_block_and_leave_in_order_wherever_the_bytes_are_cut() {
+fn messages_wait_behind_the_block_and_are_sent_in_order_for_all_cuts() {
     let len = run(Conditions::default()).len();
     let greeting = 126 + 24 + 51 + 24;
     for point in greeting..greeting + len {
@@ -135,13 +135,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..60)
 }
 
-/// The frames in the order in which they should leave, each with whether it overtakes others. The one that is being fed
-/// is whole in there, however much of it was fed.
+/// The frames in their sending order, each with whether it overtakes others. The frame that is being fed is whole in
+/// the list, even if it is only partly fed.
 #[derive(Default)]
 struct Model {
     frames: Vec<(Vec<u8>, bool)>,
     left: Option<(Bytes, usize)>,
-    /// Bytes that the kernel has taken before the step.
+    /// Bytes that the kernel had accepted before the step.
     taken: usize,
 }
 
@@ -170,7 +170,7 @@ impl Model {
         Ok(())
     }
 
-    /// The part to feed, which is of the payload as long as there is enough of it, and what comes of it.
+    /// Returns the part to feed, cut from the payload as long as that is long enough, and the expected result.
     fn feed(&mut self, len: usize) -> (Bytes, Result<(), RequestError>) {
         let Some((payload, fed)) = &mut self.left else {
             return (pattern(len), if len == 0 { Ok(()) } else { Err(RequestError::NoBody) });

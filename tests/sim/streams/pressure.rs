@@ -1,4 +1,4 @@
-//! A receiver that does not read slows the sender down and nothing else: bounded queues, no loss, no deadline charged.
+//! A receiver that does not read slows only its sender: bounded queues, no loss, and no deadline charged.
 
 use super::{Room, Seen, Source, pattern, ping_nonces, waiting};
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use peerloop_testkit::simulated::{raw_link, secs};
 use std::time::Duration;
 
 const PART_BYTES: usize = 60_000;
-/// What may wait behind a block beside it: a ping of ours each two minutes.
+/// Bytes that may wait behind a block beside it: one of our pings every two minutes.
 const MAX_PINGS_BYTES: usize = 100;
 const CORRECT: Seen = Seen::Streamed(ChecksumVerdict::Correct);
 
@@ -56,13 +56,13 @@ fn a_receiver_that_never_reads_is_closed_after_a_minute() {
 }
 
 #[test]
-fn who_takes_what_is_fed_is_kept_however_slowly_we_feed() {
+fn a_peer_that_reads_every_part_is_kept_at_any_feeding_speed() {
     let mut room = Room::new(Conditions { capacity_bytes: 256, ..Conditions::default() });
     let (mut raw, peer) = room.add_peer();
     let payload = pattern(10_000);
     let header = Header::of(CommandName::BLOCK, &payload);
     room.act(0, move |ctx| ctx.begin_body(peer, &header).unwrap());
-    // As much as is fed is taken, but the queue is never empty.
+    // Everything fed is read, but the queue is never empty.
     let mut parts = payload.chunks(10).map(Bytes::copy_from_slice);
     let mut feed = move |room: &mut Room, count| {
         for mut part in parts.by_ref().take(count) {
@@ -108,7 +108,7 @@ fn a_relay_holds_a_mebibyte_for_a_slow_sink_and_charges_its_source_for_nothing()
     let payload = pattern(8 << 20);
     room.streamer(2).pauses = true;
     room.stream(1, relay, &payload, PART_BYTES);
-    // In all less than the source waits for a peer that takes nothing.
+    // Shorter in all than the source's patience with a peer that reads nothing.
     for _ in 0..5 {
         room.run_for(secs(11));
         room.streamer(2).pauses = true;
@@ -129,7 +129,7 @@ fn two_nodes_that_stream_to_each_other_at_once_do_not_wait_for_each_other() {
         let mut room = Room::new(Conditions { capacity_bytes, ..Conditions::default() });
         let (there, here) = room.add_node();
         let payload = pattern(1 << 20);
-        // One part, so that as much as may waits at once.
+        // One part, so that the maximum waits at once.
         for (node, peer) in [(0, there), (1, here)] {
             room.streamer(node).source = Some(Source { peer, parts: [payload.clone()].into() });
         }
@@ -155,12 +155,12 @@ fn two_nodes_that_stream_to_each_other_at_once_do_not_wait_for_each_other() {
 }
 
 #[test]
-fn pings_beside_a_large_answer_do_not_end_their_peer_and_are_answered_first() {
+fn pings_beside_a_large_reply_do_not_end_their_peer_and_are_answered_first() {
     for shared in [false, true] {
         let mut room = Room::new(Conditions::default());
         let (mut raw, peer) = room.add_peer();
         let payload = pattern(4 << 20);
-        // In one input: what is answered with a large message, and pings.
+        // In one input: a message that gets a large reply, and pings.
         let answer: Bytes = frame("block", &payload).into();
         room.streamer(0).answers = Some(if shared { answer.clone() } else { payload.clone() });
         room.streamer(0).answers_in_parts = !shared;

@@ -14,7 +14,7 @@ const MESSAGE_BYTES: usize = 20_000;
 /// Bytes that the peer's end of the connection holds, and that the peer reads at a time.
 const TAKEN_BYTES: usize = 4_096;
 
-/// A room whose node replies to the next message as `reply` says, and a peer that takes 4 KiB at a time.
+/// Builds a room whose node runs `reply` at the next message, and a peer that reads 4 KiB at a time.
 fn room_with_reply(reply: impl FnOnce(&mut Ctx<'_>, PeerId) + Send + 'static) -> (Room, RawPeer, PeerId) {
     let mut room = Room::new(Conditions { capacity_bytes: TAKEN_BYTES, ..Conditions::default() });
     let (raw, peer) = room.add_peer();
@@ -45,7 +45,7 @@ fn the_pong_of_a_ping_sent_behind_two_large_replies_is_matched() {
     raw.send(&frame("question", b""));
     room.settle();
     let first = frame("first", &pattern(MESSAGE_BYTES));
-    // The fifth part carries the end of the ping, and the kernel takes it when the fourth is read.
+    // The fifth part contains the end of the ping, and the kernel accepts it when the fourth is read.
     let (mut received, mut nonce) = (Vec::new(), None);
     for part in 1.. {
         room.run_for(TICK);
@@ -62,7 +62,7 @@ fn the_pong_of_a_ping_sent_behind_two_large_replies_is_matched() {
         }
         room.settle();
     }
-    let nonce = nonce.expect("the ping has come");
+    let nonce = nonce.expect("the ping has arrived");
     let ping = frame("ping", &nonce.to_le_bytes());
     let expected = [first, ping, frame("second", &pattern(MESSAGE_BYTES))].concat();
     assert!(received == expected, "{:?}", commands(&received));
@@ -73,7 +73,7 @@ fn the_pong_of_a_ping_sent_behind_two_large_replies_is_matched() {
     assert_eq!(room.seen(0).len(), 2, "the peer stays");
 }
 
-/// The payload of a body that is fed in three parts, none before `on_writable`.
+/// Prepares a body that is fed in three parts, none before `on_writable`.
 fn feed_later(room: &mut Room, peer: PeerId) -> (Header, Bytes) {
     let payload = pattern(3 * MESSAGE_BYTES);
     let parts = payload.chunks(MESSAGE_BYTES).map(|part| payload.slice_ref(part)).collect();
@@ -98,7 +98,7 @@ fn a_body_begun_inside_a_callback_of_its_own_peer_is_fed_when_the_peer_is_writab
 }
 
 #[test]
-fn what_is_sent_inside_a_callback_of_its_own_peer_is_followed_by_one_on_writable() {
+fn sending_inside_a_callback_of_the_same_peer_is_followed_by_one_on_writable() {
     for count in [1, 2] {
         let mut room = Room::new(Conditions::default());
         let (mut raw, peer) = room.add_peer();
