@@ -1,5 +1,4 @@
-//! How a world is driven: its actors take their turns until a moment, for as long as anybody waits for that, and what
-//! is found on the way is kept.
+//! A world's drive: runs its actors until a moment, while the patience lasts, and keeps the violations found.
 
 use super::patience::Patience;
 use peerloop::sim::World;
@@ -8,21 +7,21 @@ use peerloop::sim::{Actor, Driver, RunOutcome};
 use peerloop::time::Instant;
 use std::time::Duration;
 
-/// Time until all is as it should be when all is well.
+/// Time within which a sound world recovers.
 pub(super) const RECOVERY: Duration = Duration::from_secs(30 * 60);
-/// The same after an outage, if all wait for no more than ten minutes and a quarter.
+/// The same after an outage, if no pause is longer than ten minutes and a quarter.
 pub(super) const RECOVERY_FROM_OUTAGE: Duration = Duration::from_secs(15 * 60);
 /// Socket events after which the first phase ends early.
 pub(super) const MAX_EVENTS: u64 = 60_000;
-/// Rounds at one moment that no run needs, not even one in which a hundred peers are read three bytes at a time.
+/// Maximum rounds at one moment. Even a run that reads a hundred peers three bytes at a time needs fewer.
 const MAX_ROUNDS: u64 = 4_000_000;
 
 /// A run of a world.
 pub(super) struct Course {
     pub(super) violations: Vec<Violation>,
-    /// Nothing has ended the run before its time.
+    /// Nothing has ended the run early.
     pub(super) goes_on: bool,
-    /// It takes too long.
+    /// The run exceeds the patience.
     pub(super) is_given_up: bool,
     pub(super) began: Instant,
     world: World,
@@ -55,7 +54,7 @@ impl Course {
         self.violations.push(Violation { invariant, at: self.world.now(), text });
     }
 
-    /// A loop was stopped long enough ago, and has nothing open any more but what every loop has.
+    /// Checks that a loop stopped long enough ago has nothing open but the two descriptors that every loop has.
     pub(super) fn check_stopped(&mut self, host: usize, has_ended: bool) {
         let open = self.world.open_descriptors(host);
         if !has_ended || open != 2 {

@@ -1,8 +1,8 @@
-//! What a run is judged by beside the invariants of the loop itself: what each peer is owed, and what the honest ones
-//! have seen.
+//! The judge of a run, in addition to the loop's invariants: the reaction owed to each peer, and the records of the
+//! honest ones.
 //!
-//! Under harsh conditions a connection may also end by what has befallen it; for what it sent an honest peer is never
-//! ended, whatever the conditions.
+//! Under harsh conditions a connection may also end for its environment; an honest peer is never ended for its
+//! messages, under any conditions.
 
 use super::scenario::{Kind, Troop, attack_at};
 use super::scripted_attacker::{MESSAGES, ROWS, cell_reasons, script_time};
@@ -17,19 +17,19 @@ use peerloop::sim::invariant::Checked;
 use peerloop::time::Instant;
 use std::time::Duration;
 
-/// What a deadline may be missed by.
+/// Tolerance of a deadline.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// A pipe that may be full of what belongs to a handshake and some pings.
+/// A pipe that a handshake and some pings may fill.
 const NARROW_BYTES: usize = 4 * 1024;
 
-/// Whether nothing is done to the peers of a troop, so that what they are owed can be judged.
+/// Whether nothing is done to the peers of a troop, so that the reaction owed to them can be judged.
 pub(super) fn is_judged(troop: &Troop) -> bool {
     let habit = troop.habit;
     troop.kind.is_hostile() && habit.acts_every.is_zero() && !habit.is_rough && !habit.overwhelms
 }
 
-/// Judges all that can be judged when the first phase is over.
+/// Judges everything that can be judged at the end of the first phase.
 pub(super) fn judge_peers(stage: &mut Stage) {
     let now = stage.world.now();
     let ended: Vec<Ended> = stage.node.handler().ended.clone();
@@ -54,13 +54,13 @@ pub(super) fn judge_peers(stage: &mut Stage) {
         if let Some(until) = most_time(stage, cast)
             && now > began.plus(until)
         {
-            found.push(format!("{} of {began:?} is still there", cast.troop.kind));
+            found.push(format!("{} of {began:?} is still connected", cast.troop.kind));
         }
     }
     found.into_iter().take(4).for_each(|text| stage.course.found(38, text));
 }
 
-/// How long a judged peer may stay; none if there is no bound.
+/// Returns how long a judged peer may stay; none if there is no bound.
 fn most_time(stage: &Stage, cast: &Cast) -> Option<Duration> {
     if !is_judged(&cast.troop) {
         return None;
@@ -88,7 +88,7 @@ fn may_end(stage: &Stage, cast: &Cast, end: &Ended, is_quiet: bool) -> bool {
     let is_environment = match reason {
         CloseReason::Network(_) | CloseReason::TimedOut(_) | CloseReason::ClosedByPeer => true,
         CloseReason::Local(LocalCause::OverCapacity) => true,
-        // An honest peer rejects nobody.
+        // An honest peer rejects no other.
         CloseReason::RejectedByPeer(_) => cast.troop.kind.is_hostile(),
         _ => false,
     };
@@ -97,7 +97,7 @@ fn may_end(stage: &Stage, cast: &Cast, end: &Ended, is_quiet: bool) -> bool {
     }
     match cast.troop.kind {
         Kind::Nobody | Kind::Nowhere(_) => is_environment,
-        // One that is paused by its handler gets no pongs, which the other handler is told of.
+        // A peer paused by its handler gets no pongs, and the other handler receives the error.
         Kind::Rival => cast.troop.habit.pauses && is_environment || reason == CloseReason::ClosedByPeer,
         Kind::Honest(_) => cast.troop.habit.pauses && is_environment,
         Kind::Hostile(row) => {
@@ -112,9 +112,9 @@ fn may_end(stage: &Stage, cast: &Cast, end: &Ended, is_quiet: bool) -> bool {
                 Expectation::Kept => false,
                 Expectation::ClosedBy { reasons, .. } => reasons.contains(&label),
             };
-            // What it is owed supposes the default pings; others may find a silent one sooner.
+            // The judgement assumes the default pings; with others, the loop may find a silent peer sooner.
             let is_pinged = reason == CloseReason::TimedOut(Deadline::Pong) && !has_default_pings(stage);
-            // Who does not read takes nothing when its pipe is full, which in a narrow one is at once.
+            // A peer that does not read accepts no bytes when its pipe is full, which in a narrow one is at once.
             let is_stuck = reason == CloseReason::TimedOut(Deadline::Send)
                 && stage.scenario.conditions.capacity_bytes < NARROW_BYTES;
             let is_teased = (!is_judged(&cast.troop) || is_held_up(stage, attack)) && is_environment;
@@ -128,7 +128,7 @@ fn may_end(stage: &Stage, cast: &Cast, end: &Ended, is_quiet: bool) -> bool {
     }
 }
 
-/// Whether what an attacker is owed depends on when its bytes are seen, and they come and go in drawn pieces.
+/// Whether an attack's outcome depends on when its bytes arrive, while they are sent and received in drawn pieces.
 fn is_held_up(stage: &Stage, attack: usize) -> bool {
     let Conditions { to_acceptor, to_dialler, .. } = &stage.scenario.conditions;
     let is_smooth = [to_acceptor, to_dialler].into_iter().all(|cuts| *cuts == Cuts::default());
@@ -139,7 +139,7 @@ fn has_default_pings(stage: &Stage) -> bool {
     (stage.config.ping_interval, stage.config.pong_timeout) == (PING_INTERVAL, PONG_TIMEOUT)
 }
 
-/// Judges what the honest peers have written down.
+/// Judges the honest peers' records.
 pub(super) fn judge_journals(stage: &mut Stage) {
     let is_quiet = stage.scenario.is_quiet();
     let mut found = Vec::new();
@@ -152,14 +152,14 @@ pub(super) fn judge_journals(stage: &mut Stage) {
         }
         let out_of_order = cast.heard.borrow().out_of_order;
         if out_of_order > 0 {
-            found.push((17, format!("{} heard {out_of_order} messages out of order", cast.troop.kind)));
+            found.push((17, format!("{} received {out_of_order} messages out of order", cast.troop.kind)));
         }
     }
     found.truncate(4);
     found.into_iter().for_each(|(invariant, text)| stage.course.found(invariant, text));
 }
 
-/// Gathers what the loops and their handlers have found.
+/// Gathers the findings of the loops and their handlers.
 pub(super) fn gather(stage: &mut Stage) {
     let loops = [Some(&stage.node), stage.rival.as_ref()];
     for checked in loops.into_iter().flatten() {
@@ -181,7 +181,7 @@ pub(super) fn gather(stage: &mut Stage) {
     stage.course.violations.sort_by_key(|violation| violation.at);
 }
 
-/// Who waits for what, when all should be well.
+/// Lists the peers that still wait for something at the end of the recovery.
 pub(super) fn who_waits(stage: &Stage) -> Vec<String> {
     let mut waits = Vec::new();
     for (index, cast) in stage.cast.iter().enumerate().filter(|(_, cast)| cast.troop.kind.is_honest()) {
@@ -201,7 +201,7 @@ pub(super) fn who_waits(stage: &Stage) -> Vec<String> {
     }
     let queues = stage.node.inspect();
     for link in queues.links.iter().filter(|link| link.outgoing.waiting_bytes > 0) {
-        waits.push(format!("what is sent to {:?} waits: {link:?}", link.id));
+        waits.push(format!("the queue of {:?} waits: {link:?}", link.id));
     }
     if !waits.is_empty() {
         waits.extend(queues.listeners.iter().map(|listener| format!("{listener:?}")));

@@ -1,10 +1,11 @@
-//! One seed, one hostile world: the loop under test among peers, faults and conditions that are drawn from a tape.
+//! One seed, one hostile world: the loop under test with peers, faults and conditions that are drawn from a tape.
 //!
-//! [`Scenario::draw`] draws a world as plain data. [`run`] builds it around a real loop and holds each of the loop's
-//! calls to the [`INVARIANTS`](peerloop::sim::invariant::INVARIANTS). The same tape gives the same run, call by call.
-//! A run's [`Marks`] record what it came across, so that a swarm of runs can show that it reached everything.
+//! [`Scenario::draw`] draws a world as plain data. [`run`] builds it around a real loop and checks each of the loop's
+//! calls against the [`INVARIANTS`](peerloop::sim::invariant::INVARIANTS). The same tape gives the same run, call by
+//! call. A run's [`Marks`] record the situations that it met, so that a swarm of runs can show that it met all of
+//! them.
 //!
-//! The crate is the project's own harness: it is not published, and the program has it behind the feature `sim` alone.
+//! The crate is the project's own harness: it is not published, and the program uses it only with the feature `sim`.
 
 mod course;
 mod judge;
@@ -28,33 +29,33 @@ use peerloop::sim::invariant::Violation;
 use stage::Stage;
 use std::time::Duration;
 
-/// What came of one world.
+/// One world's outcome.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// What was drawn; its `Display` tells it.
+    /// The scenario drawn; its `Display` describes it.
     pub scenario: Scenario,
-    /// Socket events: calls of the loops under test on their network, and the readiness events that they got.
+    /// Socket events: network calls of the loops under test, and the readiness events that they received.
     pub events: u64,
-    /// Calls of all hosts on their networks, which [`Patience`] counts.
+    /// Network calls of all hosts, which [`Patience`] counts.
     pub calls: u64,
-    /// How far the clock went.
+    /// The virtual time that passed.
     pub virtual_time: Duration,
     /// One number over all calls of all hosts.
     pub trace_hash: u64,
-    /// What must hold and did not: the first of it, in order.
+    /// The first broken invariants, in order.
     pub violations: Vec<Violation>,
-    /// What has happened at least once.
+    /// The situations that were met.
     pub marks: Marks,
-    /// One number for each honest peer over all that it was told before the calm, by troop.
+    /// One number for each honest peer over all that it received before the calm, by troop.
     pub heard: Vec<Vec<u64>>,
 }
 
 /// Draws a world from `tape`, of which nothing was drawn before, and runs it to its end.
 pub fn run(tape: &Tape, profile: Profile) -> Outcome {
-    run_with(tape, profile, &Patience::default()).expect("nothing ends this patience")
+    run_with(tape, profile, &Patience::default()).expect("this patience has no limit")
 }
 
-/// As [`run`], but for a world that ends too late for `patience`, of which nothing comes.
+/// As [`run`], but returns `None` for a world that exceeds `patience`.
 pub fn run_with(tape: &Tape, profile: Profile, patience: &Patience) -> Option<Outcome> {
     let mut scenario = Scenario::draw(tape, profile);
     if profile == Profile::WholeBudgets {

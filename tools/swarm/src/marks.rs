@@ -1,7 +1,7 @@
-//! What a run has come across at least once, so that a swarm that never gets somewhere is noticed.
+//! Situations that a run has met at least once, so that a swarm that never meets one is noticed.
 //!
-//! The list of all marks is fixed: why connections end, what calls fail with, which threats and faults there were,
-//! which messages came in which state, and what a handler can be refused.
+//! The list of all marks is fixed: close reasons, failures of calls, threats and faults, messages in each state, and
+//! refused requests.
 
 use super::scenario::{ATTACKS, attack_at};
 use super::scripted_attacker::{MESSAGES, ROWS, STATES};
@@ -11,7 +11,7 @@ use peerloop::error::{CloseReason, RequestError};
 use peerloop::sim::Site;
 use std::fmt;
 
-/// Something that has to happen somewhere in a swarm.
+/// A situation that must arise somewhere in a swarm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark(u16);
 
@@ -19,7 +19,7 @@ pub struct Mark(u16);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Marks([u64; 6]);
 
-/// The labels of all reasons that a loop can have; a checksum that is wrong ends no connection.
+/// The labels of all close reasons; a wrong checksum ends no connection.
 const REASONS: [&str; 40] = [
     "bad_magic",
     "over_limit",
@@ -63,14 +63,14 @@ const REASONS: [&str; 40] = [
     "wrong_network",
 ];
 
-/// What the environment does, by the numbers of the faults where they have one.
+/// Circumstances of the environment, by the numbers of the faults where they have one.
 pub(super) const CIRCUMSTANCES: [&str; 23] = [
     "E1 no descriptor for an accept",
     "E4 no port for a dial",
-    "E6 a host stands still",
+    "E6 a paused host",
     "E14 a signal interrupts",
     "E16 one byte at a time",
-    "E22 a stop in the midst of it",
+    "E22 a stop during the run",
     "P17 a cut network",
     "a reset on the way",
     "another loop",
@@ -82,15 +82,15 @@ pub(super) const CIRCUMSTANCES: [&str; 23] = [
     "short of memory",
     "a thousand peers",
     "shrunk budgets",
-    "P12 addresses by hearsay",
-    "nobody is believed",
-    "somebody is trusted",
-    "a fixed list after all",
-    "no fixed list any more",
+    "P12 gossiped addresses",
+    "gossip is ignored",
+    "a network is trusted",
+    "a new fixed list",
+    "a dropped fixed list",
     "an outage of minutes or hours",
 ];
 
-/// What control events tell.
+/// Kinds of control events.
 const TOLD: [&str; 18] = [
     "connection_established",
     "handshake_complete",
@@ -112,10 +112,10 @@ const TOLD: [&str; 18] = [
     "config_updated",
 ];
 
-/// Why somebody is not let in.
+/// Reasons for which the loop refuses a host.
 const KEPT_OUT: [&str; 4] = ["banned", "host_full", "group_full", "too_fast"];
 
-/// When an address that failed is dialled again.
+/// When the loop dials a failed address again.
 const NEXT: [&str; 4] = ["at once", "after a pause", "when it is asked for", "never"];
 
 const REFUSALS: [&str; 10] = [
@@ -153,25 +153,25 @@ const fn failures_len() -> usize {
 }
 
 impl Mark {
-    /// Every mark.
+    /// Returns every mark.
     pub fn all() -> impl Iterator<Item = Self> {
         (0..COUNT as u16).map(Self)
     }
 
-    /// That a connection ended for this reason.
+    /// Marks a connection that ended for this reason.
     pub(super) fn reason(reason: &CloseReason) -> Option<Self> {
         let index = REASONS.iter().position(|label| *label == reason.label())?;
         Some(Self(index as u16))
     }
 
-    /// That a handler was refused something, if that is anything that a swarm has to come across.
+    /// Marks a refused request, if it is one that a swarm has to meet.
     pub(super) fn refusal(error: RequestError) -> Option<Self> {
         let name = format!("{error:?}");
         let index = REFUSALS.iter().position(|refusal| *refusal == name)?;
         Some(Self((FIRST_REFUSAL + index) as u16))
     }
 
-    /// What a control event tells: its kind, and why somebody is kept out or when an address is dialled again.
+    /// Marks a control event: its kind, and why a host is refused or when an address is dialled again.
     pub(super) fn of_control(event: &ControlEvent) -> impl Iterator<Item = Self> {
         let place = |first: usize, labels: &[&str], label: &str| {
             labels.iter().position(|known| *known == label).map(|index| Self((first + index) as u16))
@@ -195,7 +195,7 @@ impl Mark {
         kind.into_iter().chain(cause)
     }
 
-    /// That a hostile peer was there, in one of two directions.
+    /// Marks a hostile peer, in one of two directions.
     pub(super) fn row(row: usize, dials: bool) -> Self {
         Self((FIRST_ROW + 2 * row + usize::from(dials)) as u16)
     }
@@ -209,7 +209,7 @@ impl Mark {
         Self((FIRST_CELL + 2 * cell + usize::from(dials)) as u16)
     }
 
-    /// That the circumstance whose text begins so was there.
+    /// Marks the circumstance whose text begins like this.
     pub(super) fn circumstance(begins: &str) -> Self {
         let index = CIRCUMSTANCES.iter().position(|text| text.starts_with(begins)).expect("it is in the table");
         Self((FIRST_CIRCUMSTANCE + index) as u16)
@@ -223,13 +223,13 @@ impl Marks {
         }
     }
 
-    /// The failures that have happened.
+    /// Marks the failures that have happened.
     pub(super) fn set_failures(&mut self, has_happened: impl Fn(Site, i32) -> bool) {
         let happened = failures().enumerate().filter(|(_, (site, errno))| has_happened(*site, *errno));
         happened.for_each(|(index, _)| self.set(Mark((FIRST_FAILURE + index) as u16)));
     }
 
-    /// Whether a mark is among them.
+    /// Whether a mark is set.
     pub fn contains(&self, Mark(index): Mark) -> bool {
         self.0[usize::from(index) / 64] & 1 << (index % 64) != 0
     }
@@ -239,17 +239,17 @@ impl Marks {
         self.0.iter_mut().zip(other.0).for_each(|(word, other)| *word |= other);
     }
 
-    /// The marks that are not among them.
+    /// Returns the marks that are not set.
     pub fn missing(&self) -> impl Iterator<Item = Mark> {
         Mark::all().filter(|mark| !self.contains(*mark))
     }
 
-    /// How many there are.
+    /// Returns the number of marks.
     pub fn len(&self) -> usize {
         self.0.iter().map(|word| word.count_ones() as usize).sum()
     }
 
-    /// Whether there are none.
+    /// Whether no mark is set.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -279,9 +279,9 @@ impl fmt::Display for Mark {
         } else if index < FIRST_TOLD {
             write!(f, "refused with {}", REFUSALS[index - FIRST_REFUSAL])
         } else if index < FIRST_KEPT_OUT {
-            write!(f, "told of {}", TOLD[index - FIRST_TOLD])
+            write!(f, "reported {}", TOLD[index - FIRST_TOLD])
         } else if index < FIRST_NEXT {
-            write!(f, "kept out: {}", KEPT_OUT[index - FIRST_KEPT_OUT])
+            write!(f, "host refused: {}", KEPT_OUT[index - FIRST_KEPT_OUT])
         } else {
             write!(f, "dialled again {}", NEXT[index - FIRST_NEXT])
         }

@@ -1,7 +1,7 @@
-//! An honest peer that has something to say: numbered messages, both ways.
+//! An honest peer that exchanges numbered messages with the loop.
 //!
-//! It is the reference peer and an ear: whatever the loop says is also followed message by message, so that a message
-//! that is missing, doubled or out of order is noticed, and so that two runs can be compared by what was heard.
+//! It is the reference peer and a listener: it also follows the loop's stream message by message, so that a missing,
+//! doubled or reordered message is noticed, and so that two runs can be compared by the messages received.
 
 use super::scripted_handler::{TALK, talk};
 use peerloop::limits::{EXTENDED_HEADER_LEN_BYTES, HEADER_LEN_BYTES};
@@ -13,25 +13,25 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// What an honest troop heard, shared by all its peers.
+/// Messages received by an honest troop, shared by all its peers.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
-    /// One number over all messages that each peer heard, by the order in which they were connected.
+    /// One number for each peer over all its messages, by the order in which the peers connected.
     pub(super) digests: Vec<u64>,
     /// Numbered messages that were not the next.
     pub(super) out_of_order: u64,
     pub(super) messages: u64,
 }
 
-/// How an honest troop talks.
+/// An honest troop's message rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Manner {
-    /// Time between two messages; none if it listens only.
+    /// Time between two messages; none if it only receives.
     pub(super) every: Option<Duration>,
     pub(super) most_bytes: u32,
 }
 
-/// One of them.
+/// One peer of a troop.
 pub(super) struct NumberedPeer {
     honest: Honest,
     manner: Manner,
@@ -47,7 +47,7 @@ pub(super) struct NumberedPeer {
 struct Ear {
     head: Vec<u8>,
     command: Option<CommandName>,
-    /// Bytes of payload that are still to come.
+    /// Bytes of payload still missing.
     left: u64,
     number: Vec<u8>,
     next_number: u64,
@@ -103,7 +103,7 @@ impl Persona for NumberedPeer {
 
     fn due(&mut self, line: &mut Line<'_>) {
         if self.talk_due <= line.now() {
-            let every = self.manner.every.expect("who never talks is never due");
+            let every = self.manner.every.expect("a silent peer is never due");
             self.talk_due = line.now().plus(every);
             let chance = line.chance();
             let longest = if chance.one_in(16) { self.manner.most_bytes } else { self.manner.most_bytes.min(100) };

@@ -1,12 +1,12 @@
-//! For how long a world is waited for, so that one that goes on and on holds nobody up.
+//! A limit for worlds, so that one that runs on and on blocks no test.
 //!
-//! It is asked after every round of turns, and has an end in two ways: by the calls that the hosts of a world make,
-//! which are the same in every run of it, and by a word from any thread. Nobody asks it within a turn.
+//! It is checked after every round of turns, never within a turn. It ends in two ways: by the number of calls that a
+//! world's hosts make, which is the same in every run of it, and on request from any thread.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// When a world is given up. All clones hear the same word; by default nothing ends it but that.
+/// A limit after which a world is aborted. All clones share the same request; by default only that ends it.
 #[derive(Clone, Debug)]
 pub struct Patience {
     max_calls: u64,
@@ -20,23 +20,23 @@ impl Default for Patience {
 }
 
 impl Patience {
-    /// Gives up a world whose hosts make more calls than this. Default without limit.
+    /// Aborts a world whose hosts make more calls than this. Default without limit.
     #[must_use]
     pub fn with_max_calls(self, max_calls: u64) -> Self {
         Self { max_calls, ..self }
     }
 
-    /// Gives up every world, now and from here on.
+    /// Aborts every world, now and from now on.
     pub fn end(&self) {
         self.is_over.store(true, Ordering::Relaxed);
     }
 
-    /// Whether nobody has ended it.
+    /// Whether no request has ended it.
     pub fn goes_on(&self) -> bool {
         !self.is_over.load(Ordering::Relaxed)
     }
 
-    /// Whether a world that has come to so many calls is still waited for.
+    /// Whether a world with this many calls may continue.
     pub fn lasts(&self, calls: u64) -> bool {
         calls <= self.max_calls && self.goes_on()
     }

@@ -1,8 +1,8 @@
-//! Everything about a run, as plain data that is drawn before it begins.
+//! A run as plain data, which is drawn before it begins.
 //!
-//! As swarm testing wants it, each tape draws which things there are at all and how much of each, so that most worlds
-//! lack most things and some have a lot of one. What belongs together has a stream of its own, and in each of them a
-//! draw of 0 stands for the simplest: no troop, no fault, no cut.
+//! As in swarm testing, each tape draws which features exist at all and how much of each, so that most worlds lack
+//! most features and some have a lot of one. Related features share a stream of their own, and in each stream a draw
+//! of 0 is the simplest: no troop, no fault, no cut.
 
 use super::judge::is_judged;
 use super::managed::Plan;
@@ -23,11 +23,11 @@ use std::time::Duration;
 
 /// The host of the loop under test.
 pub(super) const NODE: usize = 0;
-/// Most troops of a world.
+/// Maximum troops of a world.
 pub(super) const MAX_TROOPS: usize = 9;
-/// Socket events that a world is to have, roughly.
+/// Approximate number of socket events of a world.
 const EVENTS_AIM: u64 = 8_000;
-/// Calls that it may take to fill a pipe on purpose.
+/// Maximum calls to fill a pipe on purpose.
 const MAX_CALLS_TO_FILL: usize = 20_000;
 
 /// The streams of a tape that a swarm draws from; those of the kernel lie above.
@@ -45,10 +45,10 @@ pub(super) mod stream {
     pub(crate) const DEEDS_INSIDE: u32 = 500;
 }
 
-/// What kind of worlds are drawn.
+/// The kind of worlds to draw.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Profile {
-    /// All that there is.
+    /// All features.
     #[default]
     Standard,
     /// The same worlds without their hostile peers.
@@ -57,20 +57,20 @@ pub enum Profile {
     WholeBudgets,
 }
 
-/// Everything about a run; its `Display` tells it in words.
+/// A whole run; its `Display` describes it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {
     pub(super) start: Instant,
-    /// Of the phase in which everything may happen.
+    /// Length of the phase in which everything may happen.
     pub(super) length: Duration,
     pub(super) conditions: Conditions,
-    /// Bytes that one call moves, roughly.
+    /// Approximate bytes that one call moves.
     pub(super) grain: usize,
     pub(super) poller: Poller,
     pub(super) crowd_poller: Poller,
     pub(super) ping_interval: Duration,
     pub(super) pong_timeout: Duration,
-    /// Inbound peers beyond those that are honest; none if there is no limit.
+    /// Inbound peers in addition to the honest ones; none if there is no limit.
     pub(super) spare_inbound: Option<usize>,
     pub(super) is_short_of_memory: bool,
     pub(super) bulk_bytes: usize,
@@ -80,10 +80,10 @@ pub struct Scenario {
     pub(super) faults: Vec<(Site, i32, u32)>,
     pub(super) budgets: Vec<(Budget, usize)>,
     pub(super) deeds: Vec<(Duration, Deed)>,
-    /// Descriptors beyond those that the honest need.
+    /// Descriptors in addition to those that the honest peers need.
     pub(super) spare_descriptors: Option<usize>,
     pub(super) ports: Option<u16>,
-    /// The loop manages its peers by itself, and those of this plan take the place of the troops.
+    /// The loop manages its own peers; the peers of this plan replace the troops.
     pub(super) managed: Option<Plan>,
 }
 
@@ -92,7 +92,7 @@ pub struct Scenario {
 pub(super) struct Troop {
     pub(super) kind: Kind,
     pub(super) count: u32,
-    /// Whether they dial the loop or are dialled by it.
+    /// Whether they dial the loop; otherwise it dials them.
     pub(super) dials: bool,
     pub(super) from: Duration,
     pub(super) every: Duration,
@@ -102,20 +102,20 @@ pub(super) struct Troop {
     pub(super) habit: Habit,
 }
 
-/// Who the peers of a troop are.
+/// The kind of a troop's peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Nobody,
     Honest(Quirk),
     /// Another loop like the one under test.
     Rival,
-    /// One of the attacks, by its place.
+    /// One of the attacks, by its index.
     Attacker(usize),
-    /// A row of the table of what no attack does.
+    /// A row of the table of behaviours that no attack covers.
     Hostile(usize),
     /// One message in one state of the handshake.
     Untimely(Manners, usize),
-    /// Addresses where nobody is.
+    /// Addresses without a listener.
     Nowhere(Nowhere),
 }
 
@@ -130,7 +130,7 @@ pub(super) enum Quirk {
     OddAgent,
 }
 
-/// Why nobody is there.
+/// Why a dial finds no listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Nowhere {
     NoListener,
@@ -139,7 +139,7 @@ pub(super) enum Nowhere {
     NoNetwork,
 }
 
-/// What the handler does to the peers of a troop.
+/// The handler's treatment of a troop's peers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Habit {
     /// Pause between two deeds; zero for none.
@@ -147,18 +147,18 @@ pub(super) struct Habit {
     /// It closes and aborts.
     pub(super) is_rough: bool,
     pub(super) pauses: bool,
-    /// It has messages buffered, streamed or discarded as it likes.
+    /// It has messages buffered, delivered in parts or discarded at random.
     pub(super) is_moody: bool,
-    /// It dials again while it is told of the end.
+    /// It dials again in the callback about the end.
     pub(super) redials_at_once: bool,
-    /// It sends more than anybody can take.
+    /// It sends more than any peer can receive.
     pub(super) overwhelms: bool,
-    /// Most bytes of the messages that it sends from inside all callbacks, beside bodies and pings; 0 if it does
-    /// nothing there.
+    /// Maximum bytes of the messages that it sends from inside all callbacks, in addition to bodies and pings; 0 if
+    /// it does nothing there.
     pub(super) max_inside_bytes: u32,
 }
 
-/// What befalls the world at a moment.
+/// An event of the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Deed {
     Cut { host: usize, time: Duration },
@@ -217,7 +217,7 @@ impl Scenario {
         scenario.draw_limits(&tape.stream(stream::LIMITS));
         scenario.draw_deeds(&tape.stream(stream::DEEDS));
         if scenario.is_comparable() {
-            // How often a peer becomes writable depends on what else a turn has to do.
+            // How often a peer becomes writable depends on the other work of a turn.
             scenario.troops.iter_mut().for_each(|troop| troop.habit.max_inside_bytes = 0);
         }
         if profile == Profile::WithoutHostile {
@@ -228,7 +228,7 @@ impl Scenario {
         scenario
     }
 
-    /// Whether nothing but peers and handler can end a connection, and no byte is held up.
+    /// Whether only peers and handler can end a connection, and no byte is delayed.
     pub fn is_quiet(&self) -> bool {
         let is_still = |(_, deed): &(Duration, Deed)| match deed {
             Deed::Cut { .. } | Deed::Pause { .. } | Deed::Reset { .. } | Deed::Stop => false,
@@ -243,7 +243,7 @@ impl Scenario {
         self.faults.is_empty() && is_ample && self.deeds.iter().all(is_still)
     }
 
-    /// Whether its honest peers hear the same at the same moments when its hostile peers are not there.
+    /// Whether its honest peers receive the same messages at the same moments without its hostile peers.
     pub fn is_comparable(&self) -> bool {
         let is_ordered = matches!(self.poller, Poller::Linux | Poller::Mean)
             && matches!(self.crowd_poller, Poller::Linux | Poller::Mean);
@@ -251,12 +251,12 @@ impl Scenario {
         self.managed.is_none() && self.is_quiet() && is_ordered && is_alone && !self.is_short_of_memory
     }
 
-    /// Whether a signal has interrupted calls of this kind, which nobody but the kernel's own seam hears of.
+    /// Whether a signal has interrupted calls of this kind, which only the kernel's own seam sees.
     pub(super) fn has_interrupted(&self, site: Site, errno: i32) -> bool {
         errno == errno::EINTR && self.faults.iter().any(|fault| (fault.0, fault.1) == (site, errno))
     }
 
-    /// Peers that are to be there in the end.
+    /// Returns the troops whose peers must be connected in the end.
     pub(super) fn honest(&self) -> impl Iterator<Item = (usize, &Troop)> {
         self.troops.iter().enumerate().filter(|(_, troop)| troop.kind.is_honest())
     }
@@ -285,7 +285,7 @@ impl Scenario {
             let from = Duration::from_millis(chance.range(0, self.length.as_millis() as u64 / 2));
             let every = Duration::from_millis(chance.range(0, 2_000));
             let mut habit = draw_habit(&chance, kind);
-            // Megabytes that go byte by byte take longer than they are worth.
+            // Sending megabytes byte by byte costs more time than it is worth.
             let fills_soon = self.conditions.capacity_bytes / grain <= MAX_CALLS_TO_FILL;
             let reads_little = matches!(kind, Kind::Hostile(row) if ROWS[row].threat == "P8");
             habit.overwhelms &= grain >= 1_000 || reads_little && fills_soon;
@@ -295,7 +295,7 @@ impl Scenario {
         self.set_pace(tape);
     }
 
-    /// Has the honest ones say as much as brings about the events that a world is to have.
+    /// Sets how much the honest peers send, so that a world has about the desired number of events.
     fn set_pace(&mut self, tape: &Tape) {
         let grain = self.grain;
         let honest: u32 = self.honest().map(|(_, troop)| troop.count).sum();
@@ -312,7 +312,7 @@ impl Scenario {
         }
     }
 
-    /// Draws to which troops the handler sends from inside its callbacks, never to one that is judged.
+    /// Draws to which troops the handler sends from inside its callbacks, never to a judged one.
     fn draw_inside(&mut self, chance: &Chance) {
         for troop in &mut self.troops {
             let max_inside_bytes = *chance.pick(&[0, 0, 20_000, 60_000]);
@@ -371,7 +371,7 @@ impl Kind {
     }
 }
 
-/// At the beginning of time, or shortly before one of the moments at which a number of milliseconds wraps.
+/// Draws the beginning: time zero, or shortly before one of the moments at which a number of milliseconds wraps.
 fn draw_start(chance: &Chance) -> Instant {
     let before = Duration::from_secs(chance.range(0, 200));
     let wrap_ms = *chance.pick(&[0, 1_u64 << 16, 1 << 24, 1 << 31, 1 << 32, 1 << 40, 3 << 16]);
@@ -402,7 +402,7 @@ fn draw_conditions(chance: &Chance) -> Conditions {
     Conditions { capacity_bytes, to_acceptor, to_dialler }
 }
 
-/// Bytes that one call moves, roughly.
+/// Returns the approximate bytes that one call moves.
 fn grain_of(conditions: &Conditions) -> usize {
     let Conditions { capacity_bytes, to_acceptor, to_dialler } = conditions;
     let cuts = [&to_acceptor.writes, &to_acceptor.arrivals, &to_dialler.writes, &to_dialler.arrivals];
@@ -436,23 +436,23 @@ fn draw_kind(index: usize, chance: &Chance) -> Kind {
     }
 }
 
-/// How many attacks there are.
+/// The number of attacks.
 pub(super) const ATTACKS: u32 = {
     use byzantine::{claims, floods, framing, handshake, resources};
     let others = claims::ATTACKS.len() + floods::ATTACKS.len() + resources::ATTACKS.len();
     (framing::ATTACKS.len() + handshake::ATTACKS.len() + others) as u32
 };
 
-/// One of them.
+/// Returns one of them.
 ///
 /// # Panics
 ///
-/// If there are not so many.
+/// If `index` is not below [`ATTACKS`].
 pub(super) fn attack_at(index: usize) -> &'static byzantine::Attack {
     byzantine::attacks().nth(index).expect("it is below their number")
 }
 
-/// Whether it takes many bytes, which should not come one by one.
+/// Whether it needs many bytes, which should not be sent one by one.
 fn is_heavy(attack: usize) -> bool {
     ["P5", "P8", "P10", "P11", "P12", "P13", "P20", "P28", "P30", "P31"].contains(&attack_at(attack).threat)
 }

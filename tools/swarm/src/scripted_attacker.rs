@@ -1,7 +1,8 @@
-//! The hostile peers: each follows a script and never listens.
+//! The hostile peers: each follows a script and ignores all input.
 //!
-//! A script begins with as much of a handshake as its manners demand. Because bytes keep their order, what follows
-//! finds the loop in a known state of that handshake, whoever dialled. What the loop owes to each is written beside it.
+//! A script begins with as much of a handshake as its manners demand. Because bytes keep their order, the rest finds
+//! the loop in a known state of that handshake, no matter which side dialled. Each row states the loop's allowed
+//! reactions.
 
 use super::scripted_handler::LIE;
 use peerloop::config::Config;
@@ -17,45 +18,45 @@ use std::time::Duration;
 /// The network of all swarms.
 pub(super) const NETWORK: Network = Network::Regtest;
 
-/// How far a hostile peer goes along with the handshake.
+/// How far a hostile peer performs the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Manners {
-    /// It says nothing of it.
+    /// It sends no part of it.
     None,
-    /// It says its version and keeps the verack back.
+    /// It sends its version and no verack.
     Version,
-    /// It says all that makes it a peer.
+    /// It completes the handshake.
     Full,
 }
 
-/// By when the loop has to be rid of a hostile peer.
+/// The time by which the loop must have closed a hostile peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Within {
-    /// As soon as the bytes are read, but for the time that they take to be said.
+    /// As soon as the bytes are read, plus the time needed to send them.
     Moment,
-    /// When the handshake should have been complete.
+    /// When the handshake times out.
     Handshake,
-    /// When a header, a body or its own output should have got on, or a pong should have come.
+    /// When a header, a body, its own output or a pong times out.
     Patience,
 }
 
 /// One hostile behaviour.
 pub(super) struct Row {
-    /// Which threat it is.
+    /// The number of its threat.
     pub(super) threat: &'static str,
     pub(super) what: &'static str,
     pub(super) manners: Manners,
-    /// The labels of the reasons for which it may be closed.
+    /// The labels of the allowed close reasons.
     pub(super) reasons: &'static [&'static str],
     pub(super) within: Within,
     pub(super) steps: fn(&Chance) -> Vec<Step>,
 }
 
-/// What a script consists of.
+/// A step of a script.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     Say(Vec<u8>),
-    /// Says something again and again.
+    /// Sends the same bytes again and again.
     Repeat {
         bytes: Vec<u8>,
         times: u32,
@@ -65,14 +66,15 @@ pub(super) enum Step {
     StopReading,
 }
 
-/// What most of them call themselves.
+/// The user agent of most of them.
 const AGENT: &[u8] = b"/\x1b[31m\0\n:1/";
 const SECOND: Duration = Duration::from_secs(1);
 const QUIET: &[&str] = &["pong_timeout"];
 const SILENT: &[&str] = &["handshake_timeout"];
 const STALLED: &[&str] = &["send_stalled", "pong_timeout"];
 
-/// Attacks that are not in [`byzantine`](peerloop::sim::actor::byzantine): most need a handler that acts meanwhile.
+/// Attacks that are not in [`byzantine`](peerloop::sim::actor::byzantine): most need a handler that acts at the same
+/// time.
 pub(super) const ROWS: [Row; 7] = {
     use Manners::{Full, None};
     const fn row(
@@ -115,7 +117,7 @@ pub(super) const MESSAGES: [&str; 11] =
 /// The states of that table.
 pub(super) const STATES: [Manners; 3] = [Manners::None, Manners::Version, Manners::Full];
 
-/// One message in one state, and silence.
+/// Returns a script of one message, and then silence.
 pub(super) fn cell(message: &str) -> Vec<Step> {
     let bytes = match message {
         "version" => frame(message, &version(70_016, AGENT)),
@@ -129,17 +131,17 @@ pub(super) fn cell(message: &str) -> Vec<Step> {
     vec![Step::Say(bytes)]
 }
 
-/// For which reasons one message in one state may end a connection.
+/// Returns the reasons for which one message in one state may end a connection.
 pub(super) fn cell_reasons(manners: Manners, message: &str) -> &'static [&'static str] {
     match (manners, message) {
         (Manners::Version, "verack") | (Manners::Full, _) => QUIET,
-        // An extended header says that its sender knows a version that it has not claimed yet.
+        // An extended header shows that its sender knows a version that it has not claimed yet.
         (_, _) => SILENT,
     }
 }
 
 impl Within {
-    /// How long a peer may stay, beside the time that its script takes.
+    /// Returns how long a peer may stay, in addition to the duration of its script.
     pub(super) fn time(self, config: &Config) -> Duration {
         let pong = config.ping_interval + config.pong_timeout;
         match self {
@@ -185,7 +187,7 @@ impl ScriptedAttacker {
         }
     }
 
-    /// Says something once more, and for how long it then has to wait; none if that was the last time.
+    /// Sends the bytes once more, and returns the pause before the next repetition; none after the last one.
     fn again(&mut self, line: &mut Line<'_>, bytes: &[u8], times: u32, every: Duration) -> Option<Duration> {
         line.send(bytes);
         self.done += 1;
@@ -248,7 +250,7 @@ fn extended(command: &str, len_bytes: u64, checksum: [u8; 4], payload: &[u8]) ->
     bytes
 }
 
-/// The time that a script takes to be said.
+/// Returns the time that a script needs to be sent.
 pub(super) fn script_time(steps: &[Step]) -> Duration {
     let time = |step: &Step| match step {
         Step::Repeat { times, every, .. } => *every * *times,

@@ -1,7 +1,7 @@
-//! A scenario brought to life: hosts, loops and crowds, and what befalls them in which order.
+//! A running scenario: hosts, loops and crowds, and the order of its events.
 //!
-//! Three phases follow each other: one in which everything may happen, one in which all is well and everybody honest
-//! has to be served before half an hour is over, and the end, after which nothing may be left.
+//! Three phases follow each other: one in which everything may happen, one in which all is well and every honest peer
+//! must be served within half an hour, and the end, after which everything must be released.
 
 use super::course::{Course, MAX_EVENTS, RECOVERY};
 use super::judge;
@@ -34,7 +34,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// The port that everybody listens at.
+/// The port of every listener.
 pub(super) const PORT: u16 = 18_444;
 /// The host of the first troop.
 pub(super) const FIRST_TROOP: usize = 1;
@@ -49,13 +49,13 @@ pub(super) struct Stage {
     pub(super) cast: Vec<Cast>,
     pub(super) marks: Marks,
     pub(super) course: Course,
-    /// When all hosts that stand still go on.
+    /// The moment at which all paused hosts continue.
     resumes: Instant,
     /// A user has asked the loop to stop.
     is_stopping: bool,
 }
 
-/// A troop and what it has seen.
+/// A troop and its observations.
 pub(super) struct Cast {
     pub(super) troop: Troop,
     pub(super) crowd: Option<Crowd>,
@@ -115,7 +115,7 @@ impl Stage {
         stage
     }
 
-    /// Limits of the loop's host, and what its calls fail with.
+    /// Sets the limits of the loop's host, and the failures of its calls.
     fn set_limits(&self) {
         let honest: u32 = self.scenario.honest().map(|(_, troop)| troop.count).sum();
         if let Some(spare) = self.scenario.spare_descriptors {
@@ -164,7 +164,7 @@ impl Stage {
         }
     }
 
-    // --- Time -------------------------------------------------------------------------------------------------------
+    // --- Time --------------------------------------------------------------------------------------------------------
 
     pub(super) fn events(&self) -> u64 {
         self.node.socket_events() + self.rival.as_ref().map_or(0, Checked::socket_events)
@@ -177,9 +177,9 @@ impl Stage {
         self.course.run_until(until, &mut actors);
     }
 
-    // --- The phases -------------------------------------------------------------------------------------------------
+    // --- The phases --------------------------------------------------------------------------------------------------
 
-    /// Everything may happen.
+    /// Runs the phase in which everything may happen.
     pub(super) fn run_safety(&mut self) {
         let until = self.course.began.plus(self.scenario.length);
         let deeds = self.scenario.deeds.clone();
@@ -215,7 +215,7 @@ impl Stage {
     fn befall(&mut self, deed: Deed, heals: &mut Vec<(Instant, usize)>) {
         let handle = self.node.handle();
         let known: Vec<(PeerId, usize)> = self.node.handler().known().map(|known| (known.id, known.troop)).collect();
-        // Who is judged is left alone by users, too.
+        // Users do nothing to judged peers, either.
         let free: Vec<PeerId> = known
             .into_iter()
             .filter(|(_, troop)| self.cast.get(*troop).is_some_and(|cast| !judge::is_judged(&cast.troop)))
@@ -264,7 +264,7 @@ impl Stage {
                 }
             }
             Deed::UserFlood => {
-                // More than the queue of commands holds.
+                // More than the request queue holds.
                 (0..2_000).for_each(|_| drop(handle.stats()));
             }
             Deed::UserStats => {
@@ -284,7 +284,7 @@ impl Stage {
         IpAddr::from([10, 0, 0, last])
     }
 
-    /// Nothing fails any more, nobody stands still, and the hostile ones are gone.
+    /// Ends all faults and pauses, and removes the hostile peers.
     pub(super) fn calm_down(&mut self) {
         self.world.clear_faults();
         self.world.set_descriptor_limit(NODE, usize::MAX);
@@ -298,7 +298,7 @@ impl Stage {
         self.run_until(self.world.now().max(self.resumes));
     }
 
-    /// Everybody honest has to be served in time, unless the loop was asked to stop meanwhile.
+    /// Checks that every honest peer is served in time, unless the loop was asked to stop before.
     pub(super) fn run_liveness(&mut self) {
         if self.is_stopping {
             return;
@@ -327,7 +327,7 @@ impl Stage {
         }
     }
 
-    /// A pausing loop may have a full queue of commands, so a wish may have to be repeated.
+    /// Sends a request, which may have to be repeated: a pausing loop may have a full request queue.
     fn wish(&self, wish: Wish) {
         let _ = self.node.handle().request(wish);
         if let Some(rival) = &self.rival {
@@ -335,7 +335,7 @@ impl Stage {
         }
     }
 
-    /// The loops end, and leave nothing.
+    /// Stops the loops and checks that they release everything.
     pub(super) fn run_shutdown(&mut self) {
         let _ = self.node.handle().stop();
         if let Some(rival) = &self.rival {
@@ -410,7 +410,7 @@ impl Cast {
         }
     }
 
-    /// Dials as many as are missing of those that are to be there.
+    /// Dials the missing peers of a troop that must be connected.
     fn fill_up(&mut self, node: SocketAddr, now: Instant) {
         let mut role = self.role();
         let Some(crowd) = &mut self.crowd else { return };
@@ -459,7 +459,7 @@ fn scripted_handler_of(scenario: &Scenario, tape: &Tape, cast: &[Cast]) -> Scrip
     ScriptedHandler::new(troops.collect(), FIRST_TROOP, scenario.bulk_bytes, scenario.is_short_of_memory)
 }
 
-/// The other loop, which has the same configuration and knows nobody else.
+/// Builds the other loop, which has the same configuration and knows no other peer.
 fn rival_of(
     world: &World,
     net: SimNet,

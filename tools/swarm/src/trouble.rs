@@ -1,11 +1,11 @@
-//! What goes wrong by itself in a world: calls that fail, and budgets that are small.
+//! Faults of a world: failing calls, and small budgets.
 
 use peerloop::internals::Budget;
 use peerloop::sim::Chance;
 use peerloop::sim::Site;
 use peerloop::sim::errno;
 
-/// What calls can fail with; what a loop does about it differs for each.
+/// The errors of calls; a loop reacts differently to each.
 pub(super) const FAILURES: [(Site, &[i32]); 7] = [
     (Site::Wait, &[errno::EINTR]),
     (
@@ -31,12 +31,12 @@ pub(super) const FAILURES: [(Site, &[i32]); 7] = [
     (Site::Write, &[errno::EAGAIN, errno::EINTR, errno::EPIPE, errno::ECONNRESET, errno::ENOBUFS, errno::ECONNABORTED]),
 ];
 
-/// The same, one by one in the order of the table.
+/// Returns the same failures, one by one in the order of the table.
 pub(super) fn failures() -> impl Iterator<Item = (Site, i32)> {
     FAILURES.iter().flat_map(|(site, errnos)| errnos.iter().map(move |errno| (*site, *errno)))
 }
 
-/// Half of all worlds have no fault at all.
+/// Draws the faults of a world; half of all worlds have none.
 pub(super) fn draw_faults(chance: &Chance) -> Vec<(Site, i32, u32)> {
     let mut faults = Vec::new();
     if !chance.one_in(2) {
@@ -54,7 +54,7 @@ pub(super) fn draw_faults(chance: &Chance) -> Vec<(Site, i32, u32)> {
     faults
 }
 
-/// The budgets that can be shrunk, and to what.
+/// The budgets that can be shrunk, and their sizes.
 const BUDGETS: [(Budget, [usize; 3]); 11] = [
     (Budget::ReadBytes, [1_000, 40, 1]),
     (Budget::ReplyBytes, [200, 40, 16]),

@@ -1,8 +1,8 @@
-//! A world whose loop finds, keeps and refuses its peers by itself: listeners of all kinds, floods, bans, kills, and a
+//! A world whose loop finds, keeps and refuses its peers itself: listeners of all kinds, floods, bans, kills, and a
 //! second loop that dials at the same moment.
 //!
-//! Its three phases are those of every world: all that was drawn happens, then all is well and every place that is
-//! wanted has to be filled with honest peers in half an hour, then the loop is stopped and nothing may be left.
+//! Its three phases are those of every world: first all that was drawn happens, then all is well and every wanted
+//! slot must be filled with an honest peer within half an hour, then the loop is stopped and must release everything.
 
 mod plan;
 mod resident;
@@ -45,20 +45,21 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// The handler: it watches, takes addresses whole so that they can be judged, and dials and closes when it is told to.
+/// A handler that watches, receives `addr` messages whole so that they can be judged, and dials and closes on
+/// request.
 #[derive(Debug, Default)]
 struct WatchingHandler {
     marks: Marks,
     peers: BTreeSet<PeerId>,
-    /// The bans that were announced and are not over, and until when.
+    /// The bans that were announced and have not ended, with their ends.
     banned: BTreeMap<Host, Option<UnixTime>>,
 }
 
-/// What the handler is told to do.
+/// A request to the handler.
 #[derive(Debug)]
 enum Order {
     Dial(SocketAddr),
-    /// A peer is found to be none for this loop, as only who reads its messages can tell.
+    /// The peer is unfit for this loop, as only a handler that reads its messages can find out.
     Judge(PeerId, CloseReason),
 }
 
@@ -76,7 +77,7 @@ struct ManagedWorld {
     course: Course,
     marks: Marks,
     banned: BTreeMap<Host, Option<UnixTime>>,
-    /// Addresses that a user has closed, which are a fixed list's to keep closed.
+    /// Addresses that a user has closed; a fixed list keeps them closed.
     dismissed: BTreeSet<SocketAddr>,
     events: u64,
 }
@@ -177,7 +178,7 @@ impl ManagedWorld {
     fn note_circumstances(&mut self) {
         let manager = &self.plan.manager;
         for (is_so, begins) in
-            [(!manager.learn_addresses, "nobody is believed"), (!manager.trusted.is_empty(), "somebody is trusted")]
+            [(!manager.learn_addresses, "gossip is ignored"), (!manager.trusted.is_empty(), "a network is trusted")]
         {
             if is_so {
                 self.marks.set(Mark::circumstance(begins));
@@ -185,7 +186,7 @@ impl ManagedWorld {
         }
     }
 
-    /// The loop begins, with what is on its disk and what it was told by hand.
+    /// Starts the loop with the contents of its disk and the addresses configured by hand.
     fn start(&mut self, net: SimNet) {
         let book = self.world.book(NODE);
         let (mut peers, bans) = (book.list_all().unwrap_or_default(), book.bans().unwrap_or_default());
@@ -198,7 +199,7 @@ impl ManagedWorld {
         });
         let lost: Vec<Host> = lost.map(|(host, _)| *host).collect();
         if !lost.is_empty() {
-            self.course.found(30, format!("bans that were announced are gone: {lost:?}"));
+            self.course.found(30, format!("announced bans are missing: {lost:?}"));
         }
         let node = Checked::new(&self.world, net, self.config.clone(), WatchingHandler::default());
         let mut node = node.expect("the configuration is valid").with_calls_per_sweep(self.scenario.calls_per_sweep);
@@ -207,10 +208,10 @@ impl ManagedWorld {
     }
 
     fn node(&self) -> &Checked<WatchingHandler> {
-        self.node.as_ref().expect("it is only gone while it begins anew")
+        self.node.as_ref().expect("it is absent only during a restart")
     }
 
-    /// Hosts that there are.
+    /// Returns the number of hosts.
     fn hosts(&self) -> usize {
         1 + self.plan.residents.len() + usize::from(self.plan.has_twin) + self.plan.floods.len()
     }
@@ -228,7 +229,7 @@ impl ManagedWorld {
         self.course.run_until(until, &mut actors);
     }
 
-    // --- The phases -------------------------------------------------------------------------------------------------
+    // --- The phases --------------------------------------------------------------------------------------------------
 
     fn run_safety(&mut self) {
         let mut moments: Vec<(Instant, Option<Deed>)> =
@@ -300,14 +301,14 @@ impl ManagedWorld {
         }
     }
 
-    /// The address of a peer is not the dialler's to dial any more.
+    /// Records that the dialler must not dial this peer's address any more.
     fn dismiss(&mut self, peer: PeerId) {
         let links = self.node().inspect().links;
         let link = links.iter().find(|link| link.id == link_of(peer));
         self.dismissed.extend(link.map(|link| link.address));
     }
 
-    /// Takes another configuration: who is trusted, whether anybody is believed, and how many are a fixed list.
+    /// Changes the configuration: the trusted networks, whether gossip is believed, and the length of the fixed list.
     fn retune(&mut self, trusted: Option<(IpAddr, u8)>, learn_addresses: bool, fixed: Option<usize>) {
         let listed: Option<Vec<SocketAddr>> = fixed.map(|count| self.plan.addresses().take(count).collect());
         let manager = self.config.manager.as_mut().expect("it is managed");
@@ -315,14 +316,14 @@ impl ManagedWorld {
         (manager.trusted, manager.learn_addresses) = (trusted.into_iter().collect(), learn_addresses);
         manager.mode = listed.map_or(DialMode::Normal, DialMode::Fixed);
         match (was_fixed, fixed.is_some()) {
-            (false, true) => self.marks.set(Mark::circumstance("a fixed list")),
-            (true, false) => self.marks.set(Mark::circumstance("no fixed list")),
+            (false, true) => self.marks.set(Mark::circumstance("a new fixed list")),
+            (true, false) => self.marks.set(Mark::circumstance("a dropped fixed list")),
             (true, true) | (false, false) => {}
         }
         drop(self.node().handle().update_config(self.config.clone()));
     }
 
-    /// The loop's host has no network: all connections are lost and all dials are in vain.
+    /// Cuts the loop's host off: all connections are lost and all dials fail.
     fn run_outage(&mut self) {
         let Some(outage) = self.plan.outage.filter(|_| self.course.goes_on) else { return };
         self.marks.set(Mark::circumstance("an outage"));
@@ -330,7 +331,7 @@ impl ManagedWorld {
         self.run_until(self.world.now().plus(outage));
     }
 
-    /// Nothing fails any more, nobody is banned by hand, and the hostile ones are gone.
+    /// Ends all faults and manual bans, and removes the hostile peers.
     fn calm_down(&mut self) {
         self.world.clear_faults();
         self.world.set_descriptor_limit(NODE, usize::MAX);
@@ -340,7 +341,7 @@ impl ManagedWorld {
         self.residents.retain(|(nature, _)| *nature == Nature::Honest);
         self.floods.clear();
         for host in 1..=self.plan.residents.len() + 2 {
-            // The queue of commands may be full of what came meanwhile.
+            // The request queue may be full of earlier requests.
             drop(self.node().handle().unban(ip_of(host)));
         }
     }
@@ -360,13 +361,13 @@ impl ManagedWorld {
         }
     }
 
-    /// Addresses that are rightly left alone for longer than a recovery takes.
+    /// Returns the addresses that are rightly not dialled for longer than a recovery lasts.
     fn late(&self, until: Instant) -> BTreeSet<SocketAddr> {
         let waiting = self.node().inspect().manager.map_or_else(Vec::new, |manager| manager.waiting);
         waiting.iter().filter(|(due, _)| *due > until).map(|(_, address)| *address).collect()
     }
 
-    /// What is missing although it could be there.
+    /// Describes the missing peers, if any could be there.
     fn lacks(&self, late: &BTreeSet<SocketAddr>) -> Option<String> {
         let Inspection { summary, links, manager, .. } = self.node().inspect();
         let summary = summary.manager.unwrap_or_default();
@@ -395,7 +396,7 @@ impl ManagedWorld {
         (well < wanted).then(|| {
             let statuses: Vec<_> =
                 self.plan.honest().map(|address| (address, book.peer(address).map(|peer| peer.status))).collect();
-            format!("{well} peers of {wanted} that are wanted; {summary:?}; {manager:?}; {links:?}; {statuses:?}")
+            format!("{well} of {wanted} wanted peers; {summary:?}; {manager:?}; {links:?}; {statuses:?}")
         })
     }
 
@@ -411,9 +412,9 @@ impl ManagedWorld {
         self.course.check_stopped(NODE, has_ended);
     }
 
-    // --- What came of it --------------------------------------------------------------------------------------------
+    // --- Outcome -----------------------------------------------------------------------------------------------------
 
-    /// The loop is no more: what it has found is kept.
+    /// Drops the loop and keeps its findings.
     fn bury(&mut self) {
         let Some(node) = self.node.take() else { return };
         self.gather(&node);
@@ -433,7 +434,7 @@ impl ManagedWorld {
 
     fn judge_journal(&mut self) {
         let complaints = self.journal.complaints();
-        // Whoever is killed answers nobody.
+        // A killed loop answers no peer.
         for complaint in complaints.iter().filter(|complaint| !complaint.what.is_silence()).take(4) {
             self.course.found(38, format!("an honest peer complains: {complaint:?}"));
         }
@@ -450,7 +451,7 @@ fn source(flood: &Flood, index: u8, number: u32) -> IpAddr {
     address.into()
 }
 
-/// Those who listen, each kind at a host of its own.
+/// Builds the listening crowds, each kind on a host of its own.
 fn residents_of(
     world: &World,
     tape: &Tape,
@@ -478,7 +479,7 @@ fn residents_of(
     residents
 }
 
-/// The other loop, which knows nobody but this one.
+/// Builds the other loop, which knows no peer but this one.
 fn twin_of(world: &World, plan: &Plan, base: &Config, address: SocketAddr) -> Checked<WatchingHandler> {
     let net = world.host();
     debug_assert_eq!(net.ip(), address.ip());

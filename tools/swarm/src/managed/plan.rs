@@ -1,4 +1,4 @@
-//! Everything about a managed world, as plain data that is drawn before it begins.
+//! A managed world as plain data, which is drawn before it begins.
 
 use super::resident::Nature;
 use crate::scripted_attacker::NETWORK;
@@ -10,9 +10,9 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-/// The name of the seed that knows where the honest ones are.
+/// The name of the seed that knows the honest peers' addresses.
 pub(super) const SEED_NAME: &str = "seed.example";
-/// The port that everybody listens at, and those behind it.
+/// The port of every first listener; further ones use the ports behind it.
 pub(super) const PORT: u16 = 18_444;
 const MAX_HOSTS: u32 = 12;
 
@@ -28,7 +28,7 @@ pub(crate) mod stream {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Plan {
     pub(super) manager: ManagerConfig,
-    /// Who listens at which host, from 1, and at how many ports.
+    /// The kind of the listeners of each host, from 1, and their number of ports.
     pub(super) residents: Vec<(Nature, u16)>,
     pub(super) floods: Vec<Flood>,
     pub(super) deeds: Vec<(Duration, Deed)>,
@@ -38,9 +38,9 @@ pub(crate) struct Plan {
     pub(super) has_twin: bool,
     /// Whether binding the port may fail.
     pub(super) is_port_in_doubt: bool,
-    /// Descriptors there are.
+    /// The descriptor limit.
     pub(super) descriptors: Option<usize>,
-    /// How long the loop's host has no network at the end of the first phase.
+    /// Duration of the outage of the loop's host at the end of the first phase.
     pub(super) outage: Option<Duration>,
     pub(super) seed: u64,
 }
@@ -55,7 +55,7 @@ pub(super) struct Flood {
     pub(super) every: Duration,
 }
 
-/// Where the connections of a flood come from.
+/// The source addresses of a flood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Spread {
     Hosts,
@@ -63,7 +63,7 @@ pub(super) enum Spread {
     OneRange,
 }
 
-/// What befalls a managed world at a moment.
+/// An event of a managed world.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Deed {
     Ban {
@@ -73,14 +73,14 @@ pub(super) enum Deed {
     Unban {
         host: usize,
     },
-    /// The host may be one that nobody listens at.
+    /// The host may be one without a listener.
     Dial {
         host: usize,
     },
     Close {
         pick: u32,
     },
-    /// The handler finds out what a peer is.
+    /// The handler identifies a peer as unfit.
     Judge {
         pick: u32,
         reason: CloseReason,
@@ -94,7 +94,7 @@ pub(super) enum Deed {
     Retune {
         trusted: Option<(IpAddr, u8)>,
         learn_addresses: bool,
-        /// How many addresses are a fixed list, if there is one.
+        /// Length of the fixed list, if there is one.
         fixed: Option<usize>,
     },
     /// The process is killed and started again.
@@ -142,20 +142,20 @@ impl Plan {
         Some(plan)
     }
 
-    /// Where somebody is said to listen.
+    /// Returns the addresses at which a listener is said to be.
     pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         let of_residents =
             self.residents.iter().enumerate().flat_map(|(index, (_, ports))| addresses_of(index + 1, *ports));
         of_residents.chain(self.twin())
     }
 
-    /// Where an honest peer listens.
+    /// Returns the addresses of honest listeners.
     pub(super) fn honest(&self) -> impl Iterator<Item = SocketAddr> {
         let honest = self.residents.iter().enumerate().filter(|(_, (nature, _))| *nature == Nature::Honest);
         honest.flat_map(|(index, (_, ports))| addresses_of(index + 1, *ports)).chain(self.twin())
     }
 
-    /// The host of the other loop, if there is one.
+    /// Returns the address of the other loop, if there is one.
     pub(super) fn twin(&self) -> Option<SocketAddr> {
         self.has_twin.then(|| SocketAddr::new(ip_of(self.residents.len() + 1), PORT))
     }
@@ -205,8 +205,8 @@ impl Plan {
         }
     }
 
-    /// Whom the loop trusts and believes, and how that and whom it dials changes; who gossips; and who is found to be
-    /// none for it.
+    /// Draws which peers the loop trusts and believes, and how that and its dial list change; which peers gossip; and
+    /// which peers the handler finds unfit.
     fn draw_settings(&mut self, chance: &Chance, length: Duration) {
         self.manager.trusted = self.draw_trusted(chance).into_iter().collect();
         self.manager.learn_addresses = !chance.one_in(6);
@@ -233,14 +233,14 @@ impl Plan {
             };
             self.deeds.push((at, deed));
         }
-        // An hour of a loop that dials in vain costs as much as a hundred ordinary worlds.
+        // An hour of a loop whose dials all fail costs as much as a hundred ordinary worlds.
         self.outage = chance.one_in(6).then(|| {
             let max_minutes = if chance.one_in(8) { 360 } else { 30 };
             Duration::from_secs(60 * u64::from(1 + chance.below(max_minutes)))
         });
     }
 
-    /// One that listens, a host of a flood, or a range of one.
+    /// Draws the network of a listener, a flood's host, or a flood's range.
     fn draw_trusted(&self, chance: &Chance) -> Option<(IpAddr, u8)> {
         let host = 1 + chance.below(self.residents.len() as u32) as usize;
         let network = *chance.pick(&[

@@ -1,4 +1,4 @@
-//! Who a managed loop meets: peers that it can keep, and those that it cannot.
+//! The peers of a managed world: some that the loop can keep, and others that it cannot.
 
 use super::plan::PORT;
 use crate::scripted_attacker::{NETWORK, frame, version};
@@ -12,41 +12,40 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// How a peer behaves.
+/// A peer's behaviour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Nature {
     Honest,
-    /// It leaves right behind the handshake.
+    /// It closes right after the handshake.
     Dropper,
-    /// It leaves after a while.
+    /// It closes after a while.
     Leaver,
-    /// It has no room.
+    /// It rejects the loop because it is full.
     Full,
     /// It is a node of another chain.
     OtherChain,
     /// It speaks another network's messages.
     OtherNetwork,
-    /// It says nothing.
+    /// It sends nothing.
     Mute,
     /// It breaks the rules without end.
     Nasty,
-    /// It says what the loop has said to it, wherever it can.
+    /// It repeats the loop's own bytes to it, whenever it can.
     Replayer,
-    /// It names addresses at which nobody is, as many as there may be in a message or more, whether it was asked or
-    /// not.
+    /// It names unused addresses, up to the maximum of a message or more, asked or not.
     Gossip,
-    /// There is nobody.
+    /// Its port has no listener.
     Nobody,
-    /// There is not even anybody to say so.
+    /// Its host does not reply at all.
     Silent,
 }
 
-/// One of them.
+/// One peer.
 #[derive(Debug)]
 pub(super) struct Resident {
     nature: Nature,
     honest: Honest,
-    /// What the loop has said to a replayer.
+    /// The loop's bytes to a replayer.
     overheard: Rc<RefCell<Vec<u8>>>,
 }
 
@@ -76,7 +75,7 @@ fn greeting(agent: &[u8]) -> Vec<u8> {
     [frame("version", &version(70_016, agent)), frame("verack", &[])].concat()
 }
 
-/// An `addr` with addresses of which most could be peers'.
+/// Builds an `addr` with addresses, most of which could be peers'.
 fn rumour(chance: &Chance) -> Vec<u8> {
     let count = *chance.pick(&[1, 3, 10, 30, 1_000, 1_001]);
     let entries = (0..count).map(|_| {
@@ -141,7 +140,7 @@ impl Persona for Resident {
             Nature::Honest | Nature::Nobody | Nature::Silent => self.honest.received(line, bytes),
             Nature::Replayer => {
                 let mut overheard = self.overheard.borrow_mut();
-                // A version of the loop's fits; another one begins anew.
+                // Only one version of the loop's is kept; another one clears the record.
                 if bytes.starts_with(&NETWORK.magic()) || overheard.len() > 1_000 {
                     overheard.clear();
                 }

@@ -1,4 +1,4 @@
-//! The deeds of the drawn handler towards its peers: at drawn moments, and from inside callbacks.
+//! The drawn handler's actions on its peers: at drawn moments, and from inside callbacks.
 
 use super::{Acquaintance, Known, MAX_DEEDS_INSIDE, ScriptedHandler, TALK, talk};
 use crate::scripted_attacker::NETWORK;
@@ -72,7 +72,7 @@ impl ScriptedHandler {
                     known.feeding = bulk;
                 }
                 if !header.payload_len.is_multiple_of(10_000) {
-                    // One at a time is all that there can be.
+                    // Only one body may be in progress.
                     let result = ctx.begin_body(peer, &header);
                     self.done(result);
                 }
@@ -92,7 +92,7 @@ impl ScriptedHandler {
         self.done(result);
     }
 
-    /// Sends far more than anybody who does not read can take.
+    /// Sends far more than a peer that does not read can receive.
     pub(super) fn overwhelm(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
         let mut frame = Vec::new();
         put_frame(NETWORK.magic(), CommandName::TX, &[0; 200_000], &mut frame);
@@ -123,11 +123,11 @@ impl ScriptedHandler {
         if is_graceful { ctx.close(peer, reason) } else { ctx.abort(peer, reason) }
     }
 
-    /// Something to one peer of a troop.
+    /// Acts on one peer of a troop.
     pub(super) fn act(&mut self, ctx: &mut Ctx<'_>, troop: usize) {
         let Acquaintance { habit, chance, .. } = &self.troops[troop];
         let (habit, chance) = (*habit, chance.clone());
-        // Not by their slots, which others have a part in.
+        // The order is not that of the slots, which depends on other troops.
         let mut peers: Vec<(u64, PeerId)> =
             self.known().filter(|known| known.troop == troop).map(|known| (known.order, known.id)).collect();
         peers.sort_unstable();
@@ -160,7 +160,7 @@ impl ScriptedHandler {
         }
     }
 
-    /// Makes a mistake that has to be refused.
+    /// Makes a mistake that must be refused.
     fn err(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, troop: usize) {
         if let Some(gone) = self.gone.last().copied() {
             let result = ctx.send(gone, &MessageRef::GetAddr);

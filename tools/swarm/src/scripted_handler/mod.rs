@@ -1,8 +1,8 @@
-//! The handler under the loop: it does all that a handler can do, at moments and to peers that are drawn.
+//! The handler under the loop: it does everything that a handler can do, at drawn moments and to drawn peers.
 //!
-//! It knows who each of its peers is, because each troop has a host of its own. What it draws for the peers of one
-//! troop comes from that troop's stream, so that the absence of another troop changes nothing. Who is judged is left
-//! alone.
+//! It knows the kind of each of its peers, because each troop has a host of its own. Draws for the peers of one troop
+//! are from that troop's stream, so that the absence of another troop changes nothing. The handler does nothing to
+//! judged peers.
 
 mod deeds;
 
@@ -26,29 +26,29 @@ use std::time::Duration;
 pub(super) const TALK: CommandName = CommandName::new("talk");
 /// Small slices that are kept for a while, as an embedder may.
 const MAX_KEEPSAKES: usize = 64;
-/// Pause before somebody is dialled again.
+/// Pause before a peer is dialled again.
 const REDIAL: Duration = Duration::from_secs(1);
-/// Ends after which nobody is dialled again at once: where every handshake fails, no time would pass.
+/// Ends after which no peer is dialled again at once: where every handshake fails, no time would pass.
 const MAX_AT_ONCE: usize = 60;
 /// Deeds from inside callbacks for each peer: most of them cause further callbacks.
 const MAX_DEEDS_INSIDE: u32 = 40;
-/// What the pongs of a liar carry.
+/// The nonce of a liar's pongs.
 pub(super) const LIE: u64 = u64::from_le_bytes([0xab; 8]);
 
-/// What the handler knows of a troop.
+/// The handler's state of a troop.
 #[derive(Debug)]
 pub(super) struct Acquaintance {
     pub(super) habit: Habit,
-    /// Where it is dialled, and how many of it.
+    /// The address at which it is dialled, and the number of dials.
     pub(super) dials: Option<(SocketAddr, u32)>,
     pub(super) chance: Chance,
-    /// For what is done from inside the callbacks of its peers.
+    /// For deeds from inside the callbacks of its peers.
     pub(super) chance_inside: Chance,
-    /// Whether its peers are to be met again when they are gone.
+    /// Whether its peers are dialled again after they disconnect.
     pub(super) is_honest: bool,
-    /// Whether what its peers are owed is judged, so that nothing may be done to them.
+    /// Whether the reaction to its peers is judged, so that nothing may be done to them.
     pub(super) is_judged: bool,
-    /// It answers what it is told, so that it gets no answers.
+    /// It answers the loop's messages, so it receives no replies.
     pub(super) answers: bool,
 }
 
@@ -60,7 +60,7 @@ pub(super) struct Ended {
     pub(super) began: Instant,
     pub(super) at: Instant,
     pub(super) reason: CloseReason,
-    /// Whether this handler or a user has asked for it.
+    /// Whether this handler or a user has requested it.
     pub(super) was_asked: bool,
 }
 
@@ -68,7 +68,7 @@ pub(super) struct Ended {
 #[derive(Debug)]
 pub(super) struct Known {
     pub(super) id: PeerId,
-    /// How many were entered before.
+    /// Number of peers entered before.
     order: u64,
     pub(super) troop: usize,
     pub(super) began: Instant,
@@ -79,20 +79,20 @@ pub(super) struct Known {
     heard: u64,
     said: u64,
     deeds_inside: u32,
-    /// What is still to be fed of a message.
+    /// The rest of a message still to be fed.
     feeding: Bytes,
-    /// It has answered a ping since all is calm.
+    /// It has answered a ping since the calm.
     pub(super) is_well: bool,
 }
 
-/// What a user asks of the handler.
+/// A user's request to the handler.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Wish {
-    /// Do no harm any more, and see that everybody honest is there and well.
+    /// Does no more harm, and ensures that every honest peer is connected and well.
     Calm,
-    /// Send something to everybody.
+    /// Sends something to every peer.
     Greet,
-    /// Ping who is not known to be well.
+    /// Pings the peers that are not known to be well.
     Check,
 }
 
@@ -107,7 +107,7 @@ pub(super) struct ScriptedHandler {
     entered: u64,
     pub(super) ended: Vec<Ended>,
     pub(super) marks: Marks,
-    /// What was wrong, by the number of the invariant.
+    /// Faults found, by the number of the invariant.
     pub(super) wrongs: Vec<(u8, Instant, String)>,
     redials: Vec<(Instant, usize)>,
     keepsakes: Vec<Bytes>,
@@ -140,19 +140,19 @@ impl ScriptedHandler {
         }
     }
 
-    /// All peers, by their slots.
+    /// Returns all peers, by their slots.
     pub(super) fn known(&self) -> impl Iterator<Item = &Known> {
         self.peers.iter().flatten()
     }
 
-    /// A user asks the loop to close this peer.
+    /// Records that a user asks the loop to close this peer.
     pub(super) fn is_asked_to_close(&mut self, peer: PeerId) {
         if let Some(known) = self.get(peer) {
             known.was_asked = true;
         }
     }
 
-    /// Whose host has this address; more than there are if it is nobody's.
+    /// Returns the troop whose host has this address; the number of troops if no host has it.
     fn troop_of(&self, ip: IpAddr) -> usize {
         let IpAddr::V4(ip) = ip else { return self.troops.len() };
         let host = u32::from(ip).wrapping_sub(u32::from(Ipv4Addr::new(10, 0, 0, 1))) as usize;
@@ -169,7 +169,7 @@ impl ScriptedHandler {
         }
     }
 
-    /// Enters a peer that nobody has heard of.
+    /// Enters a new peer.
     fn enter(&mut self, peer: PeerId, address: SocketAddr, began: Instant, is_outbound: bool) {
         let (slot, troop) = (peer.slot(), self.troop_of(address.ip()));
         self.entered += 1;
@@ -222,7 +222,7 @@ impl ScriptedHandler {
         }
     }
 
-    /// How many of a troop are dialled or there because they were.
+    /// Counts the peers of a troop that are dialled, or connected because they were.
     fn outbound_of(&self, troop: usize) -> u32 {
         let there = self.known().filter(|known| known.troop == troop && known.is_outbound).count();
         let to_come = self.redials.iter().filter(|(_, redial)| *redial == troop).count();
@@ -247,12 +247,12 @@ impl ScriptedHandler {
     fn check(&self, ctx: &mut Ctx<'_>) {
         let unsure = self.known().filter(|known| known.is_ready && !known.is_well).map(|known| known.id);
         for peer in unsure.collect::<Vec<_>>() {
-            // Who has pings in flight answers those, and who has no pongs is well because it is there.
+            // A peer with pings in flight answers those, and a peer without pongs is well while it is connected.
             let _ = ctx.ping(peer, ctx.now());
         }
     }
 
-    // --- What it hears ----------------------------------------------------------------------------------------------
+    // --- Callbacks ---------------------------------------------------------------------------------------------------
 
     fn became_ready(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
         let has_pongs = ctx.peer(peer).and_then(|view| view.version().map(|version| version.protocol_version > 60_000));
@@ -281,7 +281,7 @@ impl ScriptedHandler {
         };
         self.marks.set(Mark::reason(&reason));
         if reason == CloseReason::Local(LocalCause::Requested) && !known.was_asked {
-            self.wrong(4, now, format!("{peer:?} was closed on request, and nobody has asked for that"));
+            self.wrong(4, now, format!("{peer:?} was closed on request, but no request was made"));
         }
         let Known { troop, began, was_asked, is_outbound, .. } = known;
         if self.gone.len() < 256 {
@@ -313,7 +313,7 @@ impl ScriptedHandler {
         known.heard = number.wrapping_add(1);
         let troop = known.troop;
         if number != awaited && !(may_miss && number > awaited) {
-            self.wrong(16, ctx.now(), format!("{peer:?} said number {number} when {awaited} was to come"));
+            self.wrong(16, ctx.now(), format!("{peer:?} sent number {number} instead of {awaited}"));
         }
         let Some(acquaintance) = self.troops.get(troop) else { return };
         let (habit, chance) = (acquaintance.habit, acquaintance.chance.clone());
@@ -363,7 +363,7 @@ impl Handler for ScriptedHandler {
                     known.is_well = true;
                 }
                 if nonce == LIE {
-                    self.wrong(23, ctx.now(), format!("{peer:?} has answered a ping that nobody has sent"));
+                    self.wrong(23, ctx.now(), format!("{peer:?} has answered a ping that was never sent"));
                 }
             }
             Event::Closed { reason, .. } => self.closed(ctx, peer, reason),
@@ -459,7 +459,7 @@ impl Handler for ScriptedHandler {
     }
 }
 
-/// A numbered message.
+/// Encodes a numbered message.
 pub(super) fn talk(number: u64, len_bytes: usize) -> Vec<u8> {
     let mut payload = vec![number as u8; 8 + len_bytes];
     payload[..8].copy_from_slice(&number.to_le_bytes());

@@ -1,4 +1,4 @@
-//! Two runs that have to be equal: of the same seed, in two builds, and with and without those who do harm.
+//! Pairs of runs that must be equal: of the same seed, in two builds, and with and without hostile peers.
 
 use peerloop::sim::Tape;
 use peerloop_swarm::{Outcome, Profile, run};
@@ -7,7 +7,7 @@ use std::fs;
 use std::hash::Hasher;
 use std::path::{Path, PathBuf};
 
-/// The seeds that are compared between builds.
+/// Seeds compared between builds.
 const SEEDS_OF_BUILDS: u64 = 24;
 /// One in a hundred of the standard run.
 const SEEDS_TWICE: u64 = 100;
@@ -28,7 +28,7 @@ fn the_same_seed_gives_the_same_calls() {
 }
 
 #[test]
-fn a_recorded_run_is_played_again_call_by_call() {
+fn a_recorded_run_is_replayed_call_by_call() {
     for seed in 0..SEEDS_TWICE / 4 {
         let tape = Tape::recording(seed);
         let recorded = run(&tape, Profile::Standard);
@@ -37,8 +37,9 @@ fn a_recorded_run_is_played_again_call_by_call() {
     }
 }
 
-/// The debug build and the optimised one run the same sources one after the other, in either order: the first leaves
-/// its hashes for the second, under a name that stands for those sources. Only one of them can shrink budgets.
+/// Compares the debug build and the optimised one. They run the same sources one after the other, in either order:
+/// the first stores its hashes for the second, under a name that identifies those sources. Only one of them can
+/// shrink budgets.
 #[test]
 fn every_build_makes_the_same_calls() {
     let hash = |seed: u64| format!("{seed} {:016x}\n", outcome(seed, Profile::WholeBudgets).trace_hash);
@@ -46,7 +47,7 @@ fn every_build_makes_the_same_calls() {
     let name = format!("swarm-{:016x}", hash_of_sources());
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     match fs::read_to_string(&path) {
-        Ok(theirs) => assert_eq!(ours, theirs, "another build of the same sources has left {}", path.display()),
+        Ok(theirs) => assert_eq!(ours, theirs, "another build of the same sources stored {}", path.display()),
         Err(_) => fs::write(&path, ours).expect("the folder of the build can be written to"),
     }
 }
@@ -76,7 +77,7 @@ fn hash_of_sources() -> u64 {
 }
 
 #[test]
-fn honest_peers_are_told_the_same_when_the_hostile_ones_are_not_there() {
+fn honest_peers_receive_the_same_without_the_hostile_ones() {
     let mut compared = 0;
     let mut heard_something = 0;
     for seed in 0.. {

@@ -1,7 +1,7 @@
-//! Worlds by the thousand: the loop among peers, faults and conditions that each seed draws anew.
+//! Thousands of worlds: the loop with peers, faults and conditions that each seed draws anew.
 //!
-//! `PEERLOOP_SEEDS` says how many seeds are run and `PEERLOOP_FIRST_SEED` which is the first, so a run can be repeated.
-//! From five thousand on, everything that a swarm has to come across must have been come across.
+//! `PEERLOOP_SEEDS` sets the number of seeds and `PEERLOOP_FIRST_SEED` the first one, so that a run can be repeated.
+//! From five thousand seeds on, a swarm must set every mark.
 
 mod comparison;
 mod patience;

@@ -1,4 +1,4 @@
-//! A world that takes too long is given up, and nothing comes of it.
+//! A world that exceeds its limit is aborted, and returns nothing.
 
 use peerloop::sim::Tape;
 use peerloop_swarm::{Patience, Profile, run, run_with};
@@ -10,7 +10,7 @@ fn hash_with(patience: &Patience) -> Option<u64> {
 }
 
 #[test]
-fn a_world_is_given_up_when_it_needs_one_call_more_than_is_allowed() {
+fn a_world_is_aborted_at_one_call_beyond_the_limit() {
     let whole = run(&Tape::from_seed(SEED), Profile::Standard);
     let with_calls = |max_calls| hash_with(&Patience::default().with_max_calls(max_calls));
     assert_eq!(with_calls(whole.calls), Some(whole.trace_hash));
@@ -20,7 +20,7 @@ fn a_world_is_given_up_when_it_needs_one_call_more_than_is_allowed() {
 }
 
 #[test]
-fn a_word_gives_up_the_worlds_of_all_clones() {
+fn a_request_aborts_the_worlds_of_all_clones() {
     let patience = Patience::default();
     let clone = patience.clone().with_max_calls(u64::MAX - 1);
     assert!(hash_with(&clone).is_some());

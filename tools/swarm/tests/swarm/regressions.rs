@@ -1,14 +1,14 @@
-//! What was found before: each tape in `regressions` is played under every profile and breaks nothing any more.
+//! Earlier findings: each tape in `regressions` is replayed under every profile and breaks no invariant any more.
 //!
-//! A tape's first line says what it found. The command `sim` writes such files; one is kept here when what it shows was
-//! a bug and is mended.
+//! A tape's first line describes its finding. The command `sim` writes such files; one is kept here if its finding
+//! was a bug and is fixed.
 
 use peerloop::sim::Tape;
 use peerloop_swarm::{Profile, run};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Every tape that is kept, in the order of their names.
+/// Returns the paths of all kept tapes, in the order of their names.
 fn tapes() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/regressions");
     let entries = fs::read_dir(folder).expect("the folder is there");
@@ -19,12 +19,12 @@ fn tapes() -> Vec<PathBuf> {
 }
 
 #[test]
-fn nothing_that_was_found_comes_back() {
+fn no_finding_returns() {
     for path in tapes() {
         let name = path.display();
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
         let found = text.lines().next().and_then(|line| line.strip_prefix("# "));
-        let found = found.unwrap_or_else(|| panic!("{name}: its first line says what it found, behind a `#`"));
+        let found = found.unwrap_or_else(|| panic!("{name}: its first line must describe the finding, behind a `#`"));
         for profile in [Profile::Standard, Profile::WithoutHostile] {
             let tape = Tape::parse(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
             let violations = run(&tape, profile).violations;

@@ -1,4 +1,4 @@
-//! Every world of the swarm, and what they came across together.
+//! All worlds of the swarm, and the marks that they set together.
 
 use peerloop::sim::Tape;
 use peerloop_swarm::{Marks, Outcome, Profile, run};
@@ -9,14 +9,14 @@ use std::panic::resume_unwind;
 use std::thread;
 use std::time::Duration;
 
-/// Seeds that are run if nobody says how many.
+/// Default number of seeds.
 const SEEDS: u64 = 400;
-/// So many seeds have to come across everything.
+/// Number of seeds that must set every mark.
 const SEEDS_FOR_ALL_MARKS: u64 = 5_000;
-/// Failures that are told in full.
+/// Maximum failures printed in full.
 const MAX_TOLD: usize = 10;
 
-/// What came of many worlds.
+/// The sum of many worlds' outcomes.
 #[derive(Default)]
 struct Sum {
     seeds: u64,
@@ -38,7 +38,7 @@ impl Sum {
         }
     }
 
-    /// Adds what came of the worlds of later seeds.
+    /// Adds the outcomes of later seeds.
     fn merge(mut self, later: Self) -> Self {
         self.seeds += later.seeds;
         self.events += later.events;
@@ -72,7 +72,7 @@ fn first_seed() -> u64 {
     env::var("PEERLOOP_FIRST_SEED").map_or(0, |seed| seed.parse().expect("PEERLOOP_FIRST_SEED is a number"))
 }
 
-/// Runs a world for each seed, an equal part of them on each processor: no world knows of another.
+/// Runs a world for each seed, an equal part of them on each processor: worlds are independent.
 fn run_worlds(seeds: &[u64]) -> Sum {
     let run_part = |part: &[u64]| {
         let mut sum = Sum::default();
@@ -91,7 +91,7 @@ fn run_worlds(seeds: &[u64]) -> Sum {
 }
 
 #[test]
-fn no_world_breaks_an_invariant_and_all_of_them_come_across_everything() {
+fn no_world_breaks_an_invariant_and_together_they_set_every_mark() {
     let (first, count) = (first_seed(), seeds());
     let seeds: Vec<u64> = (first..first + count).collect();
     let sum = run_worlds(&seeds);
@@ -103,5 +103,5 @@ fn no_world_breaks_an_invariant_and_all_of_them_come_across_everything() {
         "{sum}\n{told}\nto replay one: cargo run --release --features sim -- sim --seeds 1 --seed SEED"
     );
     let missing: Vec<String> = sum.marks.missing().map(|mark| mark.to_string()).collect();
-    assert!(count < SEEDS_FOR_ALL_MARKS || missing.is_empty(), "nothing has come across this: {missing:#?}");
+    assert!(count < SEEDS_FOR_ALL_MARKS || missing.is_empty(), "no world has set these marks: {missing:#?}");
 }

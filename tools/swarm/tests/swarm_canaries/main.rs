@@ -1,4 +1,4 @@
-//! The swarm finds each planted bug, in bounded time and by an invariant that is meant for it.
+//! The swarm finds each planted bug, in bounded time and by an invariant meant for it.
 
 use peerloop::internals::{Bug, plant};
 use peerloop::sim::Tape;
@@ -6,11 +6,11 @@ use peerloop_swarm::{Profile, run};
 use std::panic::{self, AssertUnwindSafe};
 use std::time::{Duration, Instant};
 
-/// Each bug has to be found in this time, and by one of the seeds that a standard run has.
+/// The time in which each bug must be found, by one of the seeds of a standard run.
 const MAX_TIME: Duration = Duration::from_secs(60);
 const MAX_SEEDS: u64 = 10_000;
 
-/// The invariants that a bug breaks before all others.
+/// Returns the invariants that a bug breaks first.
 fn broken_by(bug: Bug) -> &'static [u8] {
     match bug {
         Bug::NoGenerationCheck => &[4],
@@ -29,8 +29,8 @@ fn broken_by(bug: Bug) -> &'static [u8] {
     }
 }
 
-/// Whether a world shows the bug by one of the invariants that are meant for it. A loop that is broken may also panic,
-/// which is no find.
+/// Returns the invariant meant for the bug that a world breaks, if any. A broken loop may also panic, which does not
+/// count.
 fn shows(seed: u64, invariants: &[u8]) -> Option<u8> {
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| run(&Tape::from_seed(seed), Profile::Standard))).ok()?;
     outcome.violations.iter().map(|violation| violation.invariant).find(|number| invariants.contains(number))
