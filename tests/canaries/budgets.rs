@@ -1,4 +1,4 @@
-//! With budgets shrunk to almost nothing everything takes more turns, and nothing else changes.
+//! With budgets shrunk to almost nothing everything needs more turns, and nothing else changes.
 
 use peerloop::error::CloseReason;
 use peerloop::internals::{self, Budget};
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 const BULK_BYTES: usize = 100_000;
 
-/// What everybody saw, in the end. How often somebody was told to go on sending is not part of it.
+/// All observations at the end. The number of `on_writable` calls is not part of them.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     acceptor: Journal,
@@ -22,7 +22,7 @@ struct Outcome {
     bytes_received: u64,
 }
 
-/// How it came to that.
+/// The course of a run.
 #[derive(Debug, PartialEq)]
 struct Course {
     /// Turns of the acceptor.
@@ -31,8 +31,8 @@ struct Course {
     calls: u64,
 }
 
-/// Two loops shake hands and ping each other for some seconds, one of them in the end by another configuration; a peer
-/// by hand pings, sends a large message, gets an answer in two parts and leaves.
+/// Runs two loops that shake hands and ping each other for some seconds, one of them in the end with another
+/// configuration; a hand-driven peer pings, sends a large message, gets a reply in two parts and closes.
 fn run() -> (Outcome, Course) {
     let world = World::new(1, Instant::ZERO);
     let answer = |ctx: &mut Ctx<'_>, peer| {
@@ -134,6 +134,6 @@ fn a_budget_is_whole_again_without_its_guard() {
 
 #[test]
 #[should_panic(expected = "must not be 0")]
-fn nothing_is_no_budget() {
+fn a_budget_of_zero_is_refused() {
     let _shrunk = internals::shrink(&[(Budget::Closes, 0)]);
 }

@@ -1,7 +1,8 @@
-//! The simulator's canaries: every bug that can be planted shows itself, and no shrunken budget changes an outcome.
+//! The simulator's canaries: every planted bug shows its symptom, and no shrunken budget changes an outcome.
 //!
-//! Each bug has one small scenario with a symptom. The symptom must be absent from the sound loop and present with the
-//! bug, so a bug that a later change makes harmless, and that no simulation could find any more, fails here first.
+//! Each bug has one small scenario with a symptom. The symptom must be absent from the sound loop and present with
+//! the bug. So a bug that a later change makes harmless, and that no simulation could find any more, fails here
+//! first.
 
 #![expect(clippy::unwrap_used, reason = "what fails in a helper fails its test")]
 
@@ -11,23 +12,23 @@ mod symptoms;
 use peerloop::internals::{self, Bug};
 use peerloop_testkit::simulated;
 
-/// Whether the symptom of `bug` shows in its scenario, with whatever is planted.
+/// Whether the symptom of `bug` shows in its scenario, with the bugs planted at this moment.
 fn shows(bug: Bug) -> bool {
     match bug {
         Bug::NoGenerationCheck => symptoms::a_stale_id_ends_the_next_owner_of_its_slot(),
         Bug::EarlyTimer => symptoms::a_silent_peer_is_closed_before_its_deadline(),
-        Bug::LostEdge => symptoms::what_lies_behind_a_full_read_is_never_read(),
-        Bug::NoDeferredFree => symptoms::a_redial_gets_the_slot_whose_end_is_being_told(),
+        Bug::LostEdge => symptoms::bytes_behind_a_full_read_are_never_read(),
+        Bug::NoDeferredFree => symptoms::a_redial_gets_the_slot_whose_end_is_being_reported(),
         Bug::NoAcceptRetry => symptoms::a_connection_waits_for_ever_after_a_shortage(),
         Bug::SlotReleasedTwice => symptoms::the_loop_knows_fewer_links_than_there_are(),
         Bug::SecondVersionAccepted => symptoms::a_second_version_is_answered(),
         Bug::UnboundedQueue => symptoms::more_is_queued_than_the_limit(),
         Bug::TimerStarvedByTraffic => symptoms::a_silent_peer_outlives_its_deadline_while_others_talk(),
-        Bug::StalePongAccepted => symptoms::a_pong_with_another_nonce_is_told(),
+        Bug::StalePongAccepted => symptoms::a_pong_with_another_nonce_is_reported(),
         Bug::DialForgotten => symptoms::a_peer_is_not_dialled_again_after_a_shortage(),
         Bug::InaccessibleForgotten => symptoms::a_peer_is_not_dialled_again_once_it_is_inaccessible(),
         Bug::PingPositionLost => symptoms::a_pong_to_a_ping_among_large_replies_does_not_count(),
-        Bug::RepliesTellNobody => symptoms::a_handler_is_not_told_that_its_reply_has_left(),
+        Bug::RepliesTellNobody => symptoms::a_handler_is_not_called_after_its_reply_is_sent(),
     }
 }
 
@@ -49,7 +50,7 @@ fn every_planted_bug_shows_its_symptom() {
 }
 
 #[test]
-fn a_bug_is_gone_with_its_guard_and_the_one_before_is_back() {
+fn the_end_of_a_guard_removes_its_bug_and_restores_the_earlier_one() {
     simulated::judge(false);
     let outer = internals::plant(Some(Bug::StalePongAccepted));
     let inner = internals::plant(None);

@@ -1,4 +1,4 @@
-//! One scenario for each bug: returns whether its symptom shows, and supposes nothing else of a loop that has it.
+//! One scenario for each bug: returns whether its symptom shows, and assumes nothing else of a loop with the bug.
 
 use peerloop::config::{DialMode, ManagerConfig};
 use peerloop::error::{CloseReason, Deadline};
@@ -17,10 +17,10 @@ use std::time::Duration;
 
 /// EMFILE: too many open descriptors.
 const NO_DESCRIPTORS: i32 = 24;
-/// ECONNREFUSED: nobody listens.
+/// ECONNREFUSED: no listener.
 const REFUSED: i32 = 111;
 
-/// A handler closes who was closed already, while another has the slot.
+/// A handler closes a peer that was closed already, while another one has the slot.
 pub(crate) fn a_stale_id_ends_the_next_owner_of_its_slot() -> bool {
     let mut stage = Stage::new();
     let mut first = stage.ready_peer();
@@ -35,7 +35,7 @@ pub(crate) fn a_stale_id_ends_the_next_owner_of_its_slot() -> bool {
     second.has_seen_end
 }
 
-/// Another peer's traffic wakes the loop one tick before a handshake has to be complete.
+/// Another peer's traffic wakes the loop one tick before a handshake must be complete.
 pub(crate) fn a_silent_peer_is_closed_before_its_deadline() -> bool {
     let mut stage = Stage::new();
     let mut numbered_peer = stage.ready_peer();
@@ -49,8 +49,8 @@ pub(crate) fn a_silent_peer_is_closed_before_its_deadline() -> bool {
     is_early
 }
 
-/// More comes at once than one read can take, and nothing after it.
-pub(crate) fn what_lies_behind_a_full_read_is_never_read() -> bool {
+/// More bytes arrive at once than one read returns, and nothing after them.
+pub(crate) fn bytes_behind_a_full_read_are_never_read() -> bool {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     peer.send(&frame("bulk", &vec![0; 100_000]));
@@ -59,8 +59,8 @@ pub(crate) fn what_lies_behind_a_full_read_is_never_read() -> bool {
     commands(&peer.receive()) != ["pong"]
 }
 
-/// A handler dials anew when it is told of an end.
-pub(crate) fn a_redial_gets_the_slot_whose_end_is_being_told() -> bool {
+/// A handler dials again in the callback about an end.
+pub(crate) fn a_redial_gets_the_slot_whose_end_is_being_reported() -> bool {
     let mut stage = Stage::new();
     let mut listener = RawPeer::new(&stage.world);
     stage.node.reactor.handler_mut().redials = Some(listener.listen());
@@ -71,7 +71,7 @@ pub(crate) fn a_redial_gets_the_slot_whose_end_is_being_told() -> bool {
     seen.dialled[0].slot() == seen.closed[0].peer.slot()
 }
 
-/// Descriptors are free again long before anybody else connects.
+/// Descriptors are free again long before another peer connects.
 pub(crate) fn a_connection_waits_for_ever_after_a_shortage() -> bool {
     let world = World::new(1, Instant::ZERO);
     let net = SlowHost::new(&world);
@@ -87,7 +87,7 @@ pub(crate) fn a_connection_waits_for_ever_after_a_shortage() -> bool {
     reactor.stats().counters.accepted == 0
 }
 
-/// One of three peers leaves.
+/// One of three peers closes.
 pub(crate) fn the_loop_knows_fewer_links_than_there_are() -> bool {
     let mut stage = Stage::new();
     let _stays = stage.ready_peer();
@@ -106,7 +106,7 @@ pub(crate) fn a_second_version_is_answered() -> bool {
     commands(&peer.receive()) != ["reject"]
 }
 
-/// A handler sends on and on to who takes nothing, until it is told to stop or has sent twice the limit.
+/// A handler sends to a peer that reads nothing, until it is stopped or has sent twice the limit.
 pub(crate) fn more_is_queued_than_the_limit() -> bool {
     const PART_BYTES: usize = 100_000;
     let player = Player {
@@ -131,7 +131,7 @@ pub(crate) fn more_is_queued_than_the_limit() -> bool {
     node.seen().waiting[0] > MAX_SEND_QUEUE_BYTES
 }
 
-/// A peer says nothing while another has something to say in every turn.
+/// A peer is silent while another one sends something in every turn.
 pub(crate) fn a_silent_peer_outlives_its_deadline_while_others_talk() -> bool {
     let world = World::new(1, Instant::ZERO);
     let mut node = Node::new(&world, config(), Player::default());
@@ -149,8 +149,8 @@ pub(crate) fn a_silent_peer_outlives_its_deadline_while_others_talk() -> bool {
     node.seen().closed.is_empty()
 }
 
-/// A peer answers the keepalive with a nonce that it never got.
-pub(crate) fn a_pong_with_another_nonce_is_told() -> bool {
+/// A peer answers the keepalive with a nonce that it never received.
+pub(crate) fn a_pong_with_another_nonce_is_reported() -> bool {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     stage.run_for(config().ping_interval);
@@ -186,8 +186,8 @@ pub(crate) fn a_pong_to_a_ping_among_large_replies_does_not_count() -> bool {
     stage.node.reactor.stats().counters.pongs_unmatched > 0
 }
 
-/// A handler replies, and the kernel takes all of that at once.
-pub(crate) fn a_handler_is_not_told_that_its_reply_has_left() -> bool {
+/// A handler replies, and the kernel accepts the whole reply at once.
+pub(crate) fn a_handler_is_not_called_after_its_reply_is_sent() -> bool {
     let reply = |ctx: &mut Ctx<'_>, peer| ctx.send(peer, &MessageRef::GetAddr).unwrap();
     let mut stage = Stage::with(config(), Player { on_message: Some(reply), ..Player::default() });
     let mut peer = stage.ready_peer();
@@ -198,7 +198,7 @@ pub(crate) fn a_handler_is_not_told_that_its_reply_has_left() -> bool {
     stage.node.seen().writable == before
 }
 
-/// The first dial finds no descriptor, and any later one would.
+/// The first dial gets no descriptor, and any later one would.
 pub(crate) fn a_peer_is_not_dialled_again_after_a_shortage() -> bool {
     let world = World::new(1, Instant::ZERO);
     let mut target = Node::new(&world, config(), Player::default());

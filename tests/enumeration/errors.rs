@@ -1,4 +1,4 @@
-//! What each call can fail with on Linux, by the manual pages of the system calls behind it.
+//! The errors of each call on Linux, by the manual pages of the system calls behind it.
 
 use peerloop::sim::Site;
 use peerloop::sim::errno::{
@@ -6,7 +6,7 @@ use peerloop::sim::errno::{
     ENETUNREACH, ENFILE, ENOBUFS, ENOMEM, ENOSPC, ENOTCONN, EPIPE, EPROTO, ETIMEDOUT,
 };
 
-/// The numbers that only this table needs, as Linux on x86-64 and ARM has them; elsewhere they are errors of some kind.
+/// Error numbers that only this table needs, as on Linux on x86-64 and ARM; elsewhere they are errors of some kind.
 const EPERM: i32 = 1;
 const EIO: i32 = 5;
 const EBADF: i32 = 9;
@@ -21,7 +21,7 @@ const EOPNOTSUPP: i32 = 95;
 const EAFNOSUPPORT: i32 = 97;
 const EHOSTDOWN: i32 = 112;
 
-/// What the calls of a site can fail with.
+/// Returns the errors of a site's calls.
 pub(crate) const fn errors_of(site: Site) -> &'static [i32] {
     match site {
         Site::Wait => &WAIT,
@@ -35,12 +35,12 @@ pub(crate) const fn errors_of(site: Site) -> &'static [i32] {
     }
 }
 
-/// Whether a call that failed so was only put off: nothing of it may be seen in what the loop does.
+/// Whether a call with this error is only postponed: the loop's behaviour must not show it.
 pub(crate) const fn is_put_off(errno: i32) -> bool {
     errno == EINTR || errno == EAGAIN
 }
 
-/// Whether a wait that failed so ends the loop.
+/// Whether a wait with this error ends the loop.
 pub(crate) const fn ends_the_loop(site: Site, errno: i32) -> bool {
     matches!(site, Site::Wait) && errno != EINTR
 }
@@ -52,7 +52,7 @@ const WAIT: [i32; 4] = [EINTR, EBADF, EFAULT, EINVAL];
 const LISTEN: [i32; 10] =
     [EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSPC, EPERM];
 
-/// Of accept4, with what befell the connection before it was accepted.
+/// Of accept4, with the errors of a connection that failed before it was accepted.
 const ACCEPT: [i32; 20] = [
     EINTR,
     EAGAIN,

@@ -1,8 +1,8 @@
-//! Every call on the network fails once, with everything that it can fail with, at each of its first occurrences.
+//! Every call on the network fails once, with each of its errors, at each of its first occurrences.
 //!
-//! Each small life of a loop is lived once without a fault, to count its calls, and then once for each site, error and
-//! occurrence. Whatever fails, every invariant holds, at most one peer is lost, who comes afterwards is served, and the
-//! loop stops clean. An occurrence that no life reaches is named, never passed over.
+//! Each small life of a loop runs once without a fault, to count its calls, and then once for each site, error and
+//! occurrence. After any failure, every invariant holds, at most one peer is lost, later peers are served, and the
+//! loop stops clean. An occurrence that no life reaches is named, never skipped.
 
 #![expect(clippy::unwrap_used, reason = "what fails in a helper fails its test")]
 
@@ -24,7 +24,7 @@ use std::time::Duration;
 
 /// The occurrences of each call that are made to fail.
 const MAX_CALLS: u64 = 50;
-/// More rounds at one moment than any life here needs by far.
+/// Far more rounds at one moment than any life here needs.
 const MAX_ROUNDS: u64 = 2_000;
 /// Descriptors of a host that has nothing open: its poller and its waker.
 const OWN_DESCRIPTORS: usize = 2;
@@ -39,7 +39,7 @@ struct Fault {
     nth_call: u64,
 }
 
-/// How a life ended, if nothing was wrong.
+/// A life's outcome, if no check failed.
 #[derive(Debug)]
 struct Lived {
     seen: Seen,
@@ -70,7 +70,7 @@ impl<H: Handler> Actor for Watched<'_, H> {
     }
 }
 
-/// Lives a life with at most one fault, up to the first thing that is wrong.
+/// Runs a life with at most one fault, up to the first failed check.
 fn live(life: Life, fault: Option<Fault>, sound: Option<&Lived>) -> Result<Lived, String> {
     let mut stage = Stage::new(life);
     if let Some(Fault { site, errno, nth_call }) = fault {
@@ -98,7 +98,7 @@ fn live(life: Life, fault: Option<Fault>, sound: Option<&Lived>) -> Result<Lived
     Ok(lived)
 }
 
-/// Lives, serves who comes late, and stops; returns what was wrong, if anything.
+/// Runs a life, serves the late peers, and stops; returns the failed check, if any.
 fn run_life(
     stage: &mut Stage,
     life: Life,
@@ -112,18 +112,18 @@ fn run_life(
         run(stage, secs(3))?;
         let late = stage.late_journal.tally();
         if is_over && (late.ready != 3 || late.pongs < 3) {
-            return Ok(Some(format!("who came later was not served: {late:?}")));
+            return Ok(Some(format!("late peers were not served: {late:?}")));
         }
     }
     stage.node.handle().stop().unwrap();
-    // A graceful end takes no time among peers that answer; a call that fails may cost its grace period.
+    // A graceful end is immediate among peers that answer; a failing call may cost the grace period.
     let grace = if sound.is_none() { Duration::from_millis(1) } else { secs(5) };
     let has_ended = run(stage, grace)?;
     let open = stage.world.open_descriptors(HOST);
     let is_clean = has_ended && open == OWN_DESCRIPTORS && stage.peers.is_empty() && stage.late.is_empty();
     Ok((!is_clean).then(|| {
         let left = stage.peers.len() + stage.late.len();
-        format!("stopping: ended {has_ended}, {open} descriptors open, {left} peers that do not know of it")
+        format!("stopping: ended {has_ended}, {open} descriptors open, {left} peers that did not see it")
     }))
 }
 
@@ -136,26 +136,26 @@ fn run(stage: &mut Stage, time: Duration) -> Result<bool, RunError> {
     Ok(node.has_ended)
 }
 
-/// A loop whose poller fails is over; what it had open is closed with it.
+/// Checks that a loop whose poller fails is over and that everything it had open is closed.
 fn die(stage: Stage) -> Result<(), String> {
     let Stage { world, node, mut peers, mut late, .. } = stage;
     drop(node);
     let until = world.now().plus(secs(1));
     Driver::new(&world).run_until(until, &mut [&mut peers, &mut late]).map_err(|error| error.to_string())?;
     let left = (world.open_descriptors(HOST), peers.len(), late.len());
-    ensure(left == (OWN_DESCRIPTORS, 0, 0), || format!("left of a dead loop: {left:?}"))
+    ensure(left == (OWN_DESCRIPTORS, 0, 0), || format!("a dead loop has released not everything: {left:?}"))
 }
 
-/// What a fault may change.
+/// Compares a life with a fault and one without: only permitted differences may show.
 fn compare(fault: Fault, sound: &Lived, lived: &Lived) -> Result<(), String> {
-    let struck = lived.calls[fault.site as usize] >= fault.nth_call;
-    ensure(struck, || "the call was never made".to_owned())?;
+    let has_failed = lived.calls[fault.site as usize] >= fault.nth_call;
+    ensure(has_failed, || "the call was never made".to_owned())?;
     if ends_the_loop(fault.site, fault.errno) {
         return Ok(());
     }
     let (seen, expected) = (&lived.seen, &sound.seen);
     if is_put_off(fault.errno) {
-        ensure(seen == expected, || format!("it is seen: {seen:?} in place of {expected:?}"))?;
+        ensure(seen == expected, || format!("the fault shows: {seen:?} in place of {expected:?}"))?;
     }
     let lost = expected.ready.saturating_sub(seen.ready);
     ensure(lost <= 1, || format!("{lost} peers were lost"))?;
@@ -167,7 +167,7 @@ fn ensure(holds: bool, text: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(text()) }
 }
 
-/// What was run, and how many calls at each site were made to fail.
+/// The runs, and how many calls at each site were made to fail.
 #[derive(Debug, Default)]
 struct Account {
     runs: usize,
@@ -176,23 +176,23 @@ struct Account {
 }
 
 impl Account {
-    /// Lets the calls of a life fail, one at a time: those behind the number that `after` gives for their site.
+    /// Makes the calls of a life fail, one at a time: those after the number that `after` returns for their site.
     fn enumerate(&mut self, life: Life, after: impl Fn(&Self, Site) -> u64) {
         let sound = live(life, None, None).unwrap_or_else(|wrong| panic!("{life:?} without a fault: {wrong}"));
         let mut faults = Vec::new();
         for site in Site::ALL {
             let last = sound.calls[site as usize].min(MAX_CALLS);
-            assert!(last > 0, "{life:?} never comes to {site:?}");
+            assert!(last > 0, "{life:?} never reaches {site:?}");
             let first = after(self, site) + 1;
             let faults_of = |nth_call| errors_of(site).iter().map(move |&errno| Fault { site, errno, nth_call });
             faults.extend((first..=last).flat_map(faults_of));
             self.reached[site as usize] = self.reached[site as usize].max(last);
         }
         self.runs += faults.len();
-        self.wrong.extend(what_is_wrong(life, &faults, &sound));
+        self.wrong.extend(faults_found(life, &faults, &sound));
     }
 
-    /// What no life comes to.
+    /// Returns the occurrences that no life reaches.
     fn unreached(&self) -> Vec<String> {
         let sites = Site::ALL.into_iter().zip(self.reached);
         let short = sites.filter(|(_, reached)| *reached < MAX_CALLS);
@@ -200,8 +200,8 @@ impl Account {
     }
 }
 
-/// Lives a life with each of the faults, an equal part of them on each processor: no life knows of another.
-fn what_is_wrong(life: Life, faults: &[Fault], sound: &Lived) -> Vec<String> {
+/// Runs a life with each of the faults, an equal part of them on each processor: lives are independent.
+fn faults_found(life: Life, faults: &[Fault], sound: &Lived) -> Vec<String> {
     let live_with = |&fault: &Fault| {
         let Fault { site, errno, nth_call } = fault;
         let wrong = live(life, Some(fault), Some(sound)).err()?;
@@ -218,7 +218,7 @@ fn what_is_wrong(life: Life, faults: &[Fault], sound: &Lived) -> Vec<String> {
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "it says what it costs")]
-fn whatever_call_fails_the_loop_goes_on_and_stops_clean() {
+fn after_any_failed_call_the_loop_continues_and_stops_clean() {
     let began = std::time::Instant::now();
     let mut account = Account::default();
     account.enumerate(Life::Busy, |_, _| 0);
@@ -235,11 +235,11 @@ fn whatever_call_fails_the_loop_goes_on_and_stops_clean() {
     let wrong = &account.wrong;
     let first: Vec<&str> = wrong.iter().map(String::as_str).take(40).collect();
     assert!(wrong.is_empty(), "{} of {} runs:\n{}", wrong.len(), account.runs, first.join("\n"));
-    // A loop has as many listeners as its user opens at the start; every other call comes often enough.
+    // A loop has as many listeners as its user opens at the start; every other call is made often enough.
     assert_eq!(account.unreached(), [format!("{:?} 3 to {MAX_CALLS}", Site::Listen)]);
 }
 
-/// Each of these shows when the right call fails, and only then.
+/// Each of these bugs shows when the right call fails, and only then.
 #[cfg(feature = "sim-bugs")]
 #[test]
 fn a_bug_behind_a_failing_call_is_found() {

@@ -17,14 +17,14 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// The ports that a loop listens at.
+/// The loop's listening ports.
 const PORTS: [u16; 2] = [18_444, 18_445];
 const MESSAGE_BYTES: usize = 100_000;
 const STREAM_BYTES: usize = 300_000;
-/// The step of what the handler does by the clock.
+/// The handler's pause between two steps.
 const STEP: Duration = Duration::from_millis(100);
 
-/// What a loop lives through.
+/// A loop's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Life {
     /// Dials and accepts, pings, messages, streams and closes.
@@ -35,29 +35,30 @@ pub(crate) enum Life {
     Short,
 }
 
-/// A handler that uses all that a loop can do, by the clock.
+/// A handler that uses every feature of a loop, step by step.
 pub(crate) struct Busy {
     life: Life,
     dials: Vec<SocketAddr>,
     steps: u32,
-    /// What is left to be fed of the message that goes out in parts.
+    /// The rest of a message that is fed in parts.
     feeding: Option<(PeerId, Bytes)>,
     pub(crate) seen: Seen,
 }
 
-/// What a handler was told.
+/// A handler's record of its callbacks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) ready: usize,
     pub(crate) pongs: usize,
     pub(crate) messages: usize,
     pub(crate) streamed: u64,
-    /// In the order of their labels, for the moments may differ.
+    /// Sorted by their labels, because the moments may differ.
     pub(crate) closed: Vec<&'static str>,
 }
 
 impl Life {
-    /// Peers that dial the loop at its first address, and peers that it dials.
+    /// Returns the number of peers that dial the loop at its first address, which is also that of peers that it
+    /// dials.
     const fn connections(self) -> u32 {
         match self {
             Self::Busy => 3,
@@ -66,7 +67,7 @@ impl Life {
         }
     }
 
-    /// How long it goes on before it is judged.
+    /// Returns the time until it is judged.
     pub(crate) fn time(self) -> Duration {
         secs(if self == Self::Busy { 5 } else { 1 })
     }
@@ -165,7 +166,7 @@ impl Handler for Busy {
     }
 }
 
-/// An honest peer that also has a message to be gathered and one to be streamed, and says both at once.
+/// An honest peer that also sends a message to be gathered and one to be streamed, both at once.
 struct NumberedPeer(Honest);
 
 impl Persona for NumberedPeer {
@@ -188,7 +189,7 @@ impl Persona for NumberedPeer {
     }
 }
 
-/// Leaves in the middle of a message, with a reset or in an orderly way.
+/// A peer that ends in the middle of a message, with a reset or in an orderly way.
 struct Leaver {
     resets: bool,
 }
@@ -211,7 +212,7 @@ pub(crate) struct Stage {
     pub(crate) world: World,
     pub(crate) node: Checked<Busy>,
     pub(crate) peers: Crowd,
-    /// Who comes when all is over, and has to be served.
+    /// The peers that connect after the life, and must be served.
     pub(crate) late: Crowd,
     pub(crate) journal: Journal,
     pub(crate) late_journal: Journal,
@@ -220,7 +221,7 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// The first host is that of the loop, which does not listen yet.
+    /// Builds a stage; the first host is that of the loop, which does not listen yet.
     pub(crate) fn new(life: Life) -> Self {
         let world = World::new(1, Instant::ZERO);
         let net = world.host();
@@ -244,7 +245,7 @@ impl Stage {
         Self { world, node, peers, late, journal, late_journal, late_address, late_kind }
     }
 
-    /// Opens the listeners; one that fails is tried again once.
+    /// Opens the listeners; one that fails is retried once.
     pub(crate) fn listen(&mut self) -> std::io::Result<()> {
         for port in PORTS {
             let address = SocketAddr::new(self.node.net().ip(), port);
@@ -253,7 +254,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Lets an honest peer dial each listener, and one be dialled.
+    /// Makes an honest peer dial each listener, and the loop dial another.
     pub(crate) fn invite_late_peers(&mut self) {
         for port in PORTS {
             self.late.dial(SocketAddr::new(self.node.net().ip(), port), Honest::new(&self.late_kind));
@@ -262,7 +263,7 @@ impl Stage {
     }
 }
 
-/// The peers that come by themselves.
+/// Adds the peers that dial the loop.
 fn cast(life: Life, peers: &mut Crowd, here: [SocketAddr; 2], honest: &Rc<Profile>, journal: &Journal) {
     let [first, second] = here;
     let (kind, pause) = (Rc::clone(honest), Duration::from_millis(10));
