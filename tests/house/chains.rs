@@ -1,6 +1,6 @@
 //! No chain of fields reaches through an object: a caller asks the object, so that its insides can change.
 //!
-//! A chain that begins at `self` goes through at most [`MAX_FIELDS`] fields, and never into the `state` of a field.
+//! A chain that begins at `self` has at most [`MAX_FIELDS`] fields, and never enters the `state` of a field.
 
 use crate::paths::Library;
 use crate::source::{Source, Violation, is_word_char, words};
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 /// One field of its own, two of other objects, and the value.
 const MAX_FIELDS: usize = 4;
 
-/// The files with such chains today. Only ever take lines away.
+/// The files with such chains today. Lines may only be removed.
 pub(crate) const KNOWN: &[&str] = &[];
 
 /// Returns the last such chain of each file, by file.

@@ -1,4 +1,4 @@
-//! No file circle: a reader who follows what a file uses never comes back to it.
+//! No file circle: a reader who follows the names that a file uses never returns to it.
 //!
 //! An arrow leads from a file to each other file whose names it uses. Re-exports are followed to the file that defines
 //! the name and are no arrows themselves, so a module's file may list its parts as long as it uses none that uses it.
@@ -7,7 +7,7 @@ use crate::paths::{Library, Role, Target};
 use crate::source::{Source, Violation, words};
 use std::collections::{BTreeMap, VecDeque};
 
-/// The arrows of today's circles. Only ever take lines away.
+/// The arrows of today's circles. Lines may only be removed.
 pub(crate) const KNOWN: &[&str] = &[
     "src/config/change.rs -> src/config/manager.rs",
     "src/config/change.rs -> src/config/mod.rs",

@@ -1,8 +1,8 @@
-//! Who may import whom: the modules of the library stand in rows, and no row imports a higher one.
+//! The library's layers: its modules stand in rows, and no row imports a higher one.
 //!
-//! [`ROWS`] is the architecture. A new module fails until it has a place there; a part of a wing may stand in a lower
-//! row than the wing. Checked is every path that begins at
-//! `crate` or `super`, in an import or in the midst of code; documentation, tests and `lib.rs` may name anything.
+//! [`ROWS`] is the architecture. A new module fails until it has a position there; a part of a wing may stand in a
+//! lower row than the wing. Every path that begins at `crate` or `super` is checked, in an import or in the middle of
+//! code; documentation, tests and `lib.rs` may name anything.
 
 use crate::paths::{WrittenPath, absolute, is_under, module_path, test_files, written_paths};
 use crate::source::{Source, Violation};
@@ -28,7 +28,7 @@ const ROWS: [&[&str]; 15] = [
     &["sim", "channel", "internals", "manual"],
 ];
 
-/// What every embedder can do is all that these may do.
+/// Modules that may use only the means of every embedder.
 const LIKE_EMBEDDERS: [&str; 2] = ["load", "relay"];
 const NOT_FOR_EMBEDDERS: [&str; 3] = ["link", "state", "engine"];
 
@@ -91,7 +91,7 @@ fn imports(source: &Source, module: &[String]) -> Vec<Import> {
     written_paths(&code).iter().filter_map(import).collect()
 }
 
-/// The name in [`ROWS`] of what stands at `path`.
+/// Returns the name in [`ROWS`] of the module at `path`.
 fn module_name(path: &[String]) -> Option<String> {
     let first = path.first()?;
     let nested = path.get(1).map(|second| format!("{first}::{second}"));

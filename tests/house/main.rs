@@ -1,7 +1,7 @@
-//! The house rules: what this repository asks of every file in it, checked on all of them.
+//! The house rules: this repository's demands on every file in it, checked on all of them.
 //!
-//! A breach fails with `file:line: what to do`. There are no exceptions to switch on; a rule that is wrong is changed
-//! here, for everybody.
+//! A breach fails with `file:line:` and the remedy. There are no exceptions to switch on; a wrong rule is changed
+//! here, for all files.
 
 mod chains;
 mod circles;
@@ -18,7 +18,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 #[test]
-fn imports_go_downwards() {
+fn imports_point_downwards() {
     assert_none(imports::check(&sources()));
 }
 
@@ -58,7 +58,7 @@ fn lines_are_short() {
 }
 
 #[test]
-fn nothing_is_left_unfinished() {
+fn no_file_is_unfinished() {
     check_each(rules::nothing_is_unfinished);
 }
 
@@ -115,8 +115,8 @@ fn every_requirement_is_shown_by_a_test() {
 
 #[test]
 fn the_lock_file_is_committed() {
-    // A checkout without it fails here by itself; where it was built first, being ignored is what would keep it out.
-    let ignored = fs::read_to_string(root().join(".gitignore")).expect("what is built is ignored");
+    // A checkout without the file fails here anyway; where it was built before, an ignore rule would keep it out.
+    let ignored = fs::read_to_string(root().join(".gitignore")).expect("the repository has a .gitignore");
     let is_kept = root().join("Cargo.lock").is_file() && !ignored.contains(".lock");
     assert!(is_kept, "Cargo.lock:0: commit it, so that every machine builds the same dependencies");
 }
@@ -136,9 +136,9 @@ fn the_commands_are_executable() {
 fn the_rules_see_the_repository() {
     let sources = sources();
     for path in ["src/lib.rs", "tests/house/main.rs", "tools/swarm/src/lib.rs", "tools/test", "Cargo.toml"] {
-        assert!(sources.iter().any(|source| source.path == path), "{path} is not looked at");
+        assert!(sources.iter().any(|source| source.path == path), "{path} is not checked");
     }
-    assert!(!sources.iter().any(|source| source.path.starts_with("target/")), "what is built is not ours to judge");
+    assert!(!sources.iter().any(|source| source.path.starts_with("target/")), "build output is not checked");
 }
 
 #[track_caller]
@@ -146,7 +146,7 @@ fn check_each(rule: fn(&Source) -> Vec<Violation>) {
     assert_none(sources().iter().flat_map(rule).collect());
 }
 
-/// Checks that breaches are those of `known`, which stands in `list`: no other one, and none that is gone.
+/// Checks that breaches are those of `known`, which stands in `list`: no other one, and none that no longer exists.
 #[track_caller]
 fn assert_only_known(mut breaches: BTreeMap<String, Violation>, known: &[&str], list: &str) {
     let gone: Vec<&str> = known.iter().copied().filter(|key| breaches.remove(*key).is_none()).collect();

@@ -1,8 +1,8 @@
 //! The paths that code writes, and the file that each of them leads to.
 //!
-//! [`written_paths`] reads one file: import lists are taken apart, and paths in the midst of code are found as well.
-//! [`Library`] knows all files and follows re-exports to the file that defines a name. As everywhere in this test, code
-//! is read as tokens: a name that a macro makes up is not seen.
+//! [`written_paths`] reads one file: it splits import lists, and finds paths in the middle of code as well.
+//! [`Library`] knows all files and follows re-exports to the file that defines a name. As everywhere in this test,
+//! code is read as tokens: a name that a macro builds is not seen.
 
 use crate::source::{Source, after_matching, is_word_char, words};
 use std::collections::BTreeMap;
@@ -20,11 +20,11 @@ pub(crate) struct WrittenPath {
 pub(crate) enum Role {
     /// It is imported under `name`.
     Import { name: String, is_public: bool },
-    /// It stands in the midst of code.
+    /// It stands in the middle of code.
     Code,
 }
 
-/// All paths of `code` that have at least two names, and all imports.
+/// Returns all paths of `code` that have at least two names, and all imports.
 pub(crate) fn written_paths(code: &str) -> Vec<WrittenPath> {
     let mut found = Vec::new();
     let mut rest = code.as_bytes().to_vec();
@@ -66,7 +66,7 @@ pub(crate) fn written_paths(code: &str) -> Vec<WrittenPath> {
     found
 }
 
-/// Adds each path of the import tree at `at`, which goes on from `base`.
+/// Adds each path of the import tree at `at`, which continues `base`.
 fn add_imports(code: &str, at: usize, base: &[String], is_public: bool, found: &mut Vec<WrittenPath>) {
     let at = code.len() - code[at..].trim_start().len();
     if code[at..].starts_with('{') {
@@ -144,7 +144,7 @@ pub(crate) struct Module<'a> {
     pub(crate) paths: Vec<WrittenPath>,
 }
 
-/// Where a path leads to.
+/// The target of a path.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Target<'a> {
     /// A module with a file of its own.

@@ -1,7 +1,7 @@
 //! The rules that look at one file at a time.
 //!
-//! Each takes a [`Source`] and returns what breaks it; which files it concerns, it knows itself. The tests below feed
-//! every rule something that breaks it, so that none of them can pass for want of looking.
+//! Each reads a [`Source`] and returns its breaches; the rule itself decides which files it concerns. The tests below
+//! feed every rule a breach, so that none of them passes because it checks nothing.
 
 use crate::source::{
     Source, Violation, after_body, after_matching, attributes, body_or_semicolon, is_word_char, words,
@@ -42,7 +42,7 @@ pub(crate) fn modules_stand_in_their_folder(source: &Source, paths: &[String]) -
     }
 }
 
-/// Checks that no file is compiled into several crates: what is shared is a crate.
+/// Checks that no file is compiled into several crates: shared code is a crate.
 pub(crate) fn modules_stand_in_one_crate(source: &Source) -> Vec<Violation> {
     let remedy = "move what is shared into `tools/testkit`, and depend on it";
     let is_path = |found: &Range<usize>| {
@@ -172,7 +172,8 @@ pub(crate) fn only_tests_plant_bugs(source: &Source) -> Vec<Violation> {
     named.map(|at| source.violation(at, remedy)).collect()
 }
 
-/// A property test takes its number of cases from proptest's default, so that `PROPTEST_CASES` scales all of them.
+/// Checks that a property test derives its cases from proptest's default, so that `PROPTEST_CASES` scales all of
+/// them.
 pub(crate) fn cases_follow_the_default(source: &Source) -> Vec<Violation> {
     const FIELD: &str = concat!("ProptestConfig", " {");
     const CALL: &str = concat!("ProptestConfig::", "with_cases(");

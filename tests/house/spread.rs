@@ -1,7 +1,7 @@
 //! A type's methods stand in at most three files: a type that needs more does too much, and its methods are hard to
 //! find.
 //!
-//! Counted are the files with inherent `impl` blocks in shipped code. A trait may be implemented anywhere.
+//! Files with inherent `impl` blocks in shipped code count. A trait may be implemented anywhere.
 
 use crate::paths::{Library, Role, Target, WrittenPath};
 use crate::source::{Source, Violation, is_word_char, words};
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 const MAX_FILES: usize = 3;
 
-/// Today's types with methods in more files. Only ever take lines away.
+/// Today's types with methods in more files. Lines may only be removed.
 pub(crate) const KNOWN: &[&str] = &["src/engine/mod.rs::Engine", "src/sim/kernel/mod.rs::Kernel"];
 
 /// Returns each type whose methods are spread over too many files, by `file::Type`.
@@ -37,7 +37,7 @@ pub(crate) fn check(sources: &[Source]) -> BTreeMap<String, Violation> {
     spread.map(describe).collect()
 }
 
-/// Returns the types that have `impl` blocks without a trait, each with the place of its block.
+/// Returns the types that have `impl` blocks without a trait, each with the position of its block.
 fn inherent_impls(code: &str) -> Vec<(usize, Vec<String>)> {
     let is_item = |at: &usize| code[..*at].trim_end().ends_with(['{', '}', ';', ']']) || code[..*at].trim().is_empty();
     let block = |at: usize| {
