@@ -1,18 +1,18 @@
-//! What the number of peers in one loop changes: nothing for any of them, and no more memory than was promised.
+//! The effect of the number of peers in one loop: none on any of them, and no more memory than promised.
 
 use peerloop_scale::{Phase, live};
 
-/// The most that a loop may hold for a million peers, and the most that may pass through its hands while they come.
+/// Maximum bytes that a loop may use for a million peers, at any time while they connect.
 const MAX_MILLION_PEERS_BYTES: i64 = 600_000_000;
 
-/// What is done for each peer, of all that is counted.
+/// Returns the events and allocations of each phase per peer.
 fn per_peer(peers: u64, phases: &[Phase]) -> Vec<[f64; 2]> {
     let per_peer = |count: u64| count as f64 / peers as f64;
     phases.iter().map(|Phase { account, .. }| [account.events, account.allocations].map(per_peer)).collect()
 }
 
 #[test]
-fn a_peer_among_sixteen_thousand_costs_what_it_costs_among_a_thousand() {
+fn a_peer_costs_the_same_among_sixteen_thousand_as_among_a_thousand() {
     let (few, many) = (live(1_000), live(16_000));
     for (few, many) in per_peer(1_000, &few).iter().zip(per_peer(16_000, &many)) {
         for (few, many) in few.iter().zip(many) {

@@ -1,8 +1,9 @@
-//! The laws of the fuzz targets: functions that take any bytes and panic if a promise is broken.
+//! The laws of the fuzz targets: functions that accept any bytes and panic if a promise is broken.
 //!
-//! A law reads from its bytes what to do, and does it. `tools/fuzz` searches for bytes that break one; `tests/corpus`
-//! replays what the searches kept. A law has no randomness and no clock, so the same bytes always give the same result.
-//! [`judge`] and [`theirs`] compare the library with the crate `bitcoin`, for the laws and for `tests/oracle`.
+//! A law reads its actions from its bytes, and performs them. `tools/fuzz` searches for bytes that break one;
+//! `tests/corpus` replays the inputs kept by the searches. A law has no randomness and no clock, so the same bytes
+//! always give the same result. [`judge`] and [`theirs`] compare the library with the crate `bitcoin`, for the laws
+//! and for `tests/oracle`.
 
 mod framer;
 mod framer_stream;

@@ -40,11 +40,11 @@ const ENDING: usize = 1_024;
 /// The events and memory of the loop up to the end of one phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Phase {
-    /// What the loop did in it.
+    /// The phase's description.
     pub name: &'static str,
     /// Peers that are ready.
     pub ready: u64,
-    /// What it did and held since it began.
+    /// The loop's totals since it began.
     pub account: Account,
     /// Bytes that the loop itself reports.
     pub accounted_bytes: u64,
@@ -152,7 +152,7 @@ impl Stage {
         (0..half).filter(|index| self.times.leaving(*index, half).is_some()).count() as u64
     }
 
-    /// Makes as many peers dial as those that dialled have closed.
+    /// Makes as many new peers dial as dialling peers have closed.
     fn let_others_come(&mut self) {
         let count = self.leavers();
         let every = (SECOND * CHURN_SECONDS).div_f64(count as f64);

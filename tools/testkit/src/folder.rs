@@ -35,7 +35,7 @@ impl Folder {
         path
     }
 
-    /// Lists what is in it, sorted.
+    /// Lists the names in it, sorted.
     pub fn names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(&self.0).expect("it is there");
         let name = |entry: std::io::Result<std::fs::DirEntry>| entry.expect("it is there").file_name().into_string();
@@ -47,7 +47,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // A test that has failed already is not to fail for this.
+        // A test that has failed already must not fail for this.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

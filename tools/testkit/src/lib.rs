@@ -1,7 +1,7 @@
-//! What the tests and benchmarks of the workspace share; nothing that is shipped depends on it.
+//! Helpers that the workspace's tests and benchmarks share; no shipped crate depends on it.
 //!
-//! - [`bytes`] and [`vectors`]: the protocol's bytes, by hand and as recorded from a node; [`greeting`]: what a bare
-//!   socket sends to become a peer.
+//! - [`bytes`] and [`vectors`]: the protocol's bytes, by hand and as recorded from a node; [`greeting`]: the messages
+//!   by which a bare socket becomes a peer.
 //! - [`simulated`]: hosts of the virtual network.
 //! - [`framing`] and [`wheel`]: naive models of the framer and the timer wheel.
 //! - [`Folder`]: a folder that is removed with the value.

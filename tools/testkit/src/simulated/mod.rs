@@ -1,6 +1,6 @@
-//! Hosts of the virtual network: a [`Node`] is a loop whose handler, a [`Player`], writes down what it sees. A
-//! [`RawPeer`] sends bytes that the library's encoder had no part in. A [`Stage`] has a node under test and an honest
-//! peer of it.
+//! Hosts of the virtual network: a [`Node`] is a loop whose handler, a [`Player`], records its callbacks. A
+//! [`RawPeer`] sends bytes that the library's encoder did not produce. A [`Stage`] has a node under test and an
+//! honest peer of it.
 
 mod slow_host;
 
@@ -38,7 +38,7 @@ pub fn config() -> Config {
     Config { seed: Some(1), ..Config::new(Network::Regtest) }
 }
 
-/// What a handler has seen.
+/// A handler's record of its callbacks.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Journal {
     pub opened: usize,
@@ -52,7 +52,7 @@ pub struct Journal {
     pub chunks: usize,
     pub rejects: Vec<(u8, Vec<u8>)>,
     pub writable: usize,
-    /// What waited for each peer when the handle asked.
+    /// The queued bytes of each peer at the time of the request.
     pub waiting: Vec<usize>,
     pub closed: Vec<Closed>,
 }
@@ -65,18 +65,18 @@ pub struct Closed {
     pub state: ConnectionState,
 }
 
-/// A handler that writes down what it sees, may dial at the start, and may ping all ready peers in regular intervals.
+/// A handler that records its callbacks, may dial at the start, and may ping all ready peers at regular intervals.
 #[derive(Default)]
 pub struct Player {
     pub journal: Rc<RefCell<Journal>>,
     pub dials: Vec<SocketAddr>,
-    /// When the first ping is due, the pause to the next, and how many are left.
+    /// The moment of the first ping, the pause to the next, and how many remain.
     pub pinging: Option<(Instant, Duration, u32)>,
     /// Dialled whenever a peer has ended.
     pub redials: Option<SocketAddr>,
-    /// Called after the event was written down.
+    /// Called after the event was recorded.
     pub on_event: Option<fn(&mut Ctx<'_>, PeerId, Event<'_>)>,
-    /// Asked what becomes of a message; all are buffered if there is none.
+    /// Decides how a message is delivered; all are buffered if there is none.
     pub on_header: Option<fn(&mut Ctx<'_>, PeerId) -> Delivery>,
     pub on_message: Option<fn(&mut Ctx<'_>, PeerId)>,
     pub on_request: Option<fn(&mut Ctx<'_>)>,
@@ -115,7 +115,7 @@ impl Handler for Player {
             Event::SendHeaders => journal.sendheaders += 1,
             Event::Rejected(reject) => journal.rejects.push((reject.code.0, reject.reason.to_vec())),
             Event::Closed { reason, state } => journal.closed.push(Closed { peer, at: ctx.now(), reason, state }),
-            other => panic!("an event that no test knows: {other:?}"),
+            other => panic!("an unknown event: {other:?}"),
         }
         if let (Event::Closed { .. }, Some(address)) = (event, self.redials) {
             journal.dialled.push(ctx.connect(address).unwrap());
@@ -167,7 +167,7 @@ impl Handler for Player {
     }
 }
 
-/// A loop under test and what its handler has seen.
+/// A loop under test and its handler's record.
 pub struct Node {
     pub reactor: Checked<Player>,
     pub journal: Rc<RefCell<Journal>>,
@@ -192,7 +192,7 @@ impl Node {
         self.journal.borrow().clone()
     }
 
-    /// The only link that ended.
+    /// Returns the only link that ended.
     pub fn closed(&self) -> Closed {
         let closed = self.seen().closed;
         assert_eq!(closed.len(), 1, "{closed:?}");
@@ -204,13 +204,13 @@ thread_local! {
     static IS_JUDGED: Cell<bool> = const { Cell::new(true) };
 }
 
-/// Sets whether this thread's nodes have to hold every invariant, as they do unless something is wrong on purpose.
+/// Sets whether this thread's nodes must hold every invariant, which they must unless a test breaks one on purpose.
 pub fn judge(is_judged: bool) {
     IS_JUDGED.set(is_judged);
 }
 
 impl Drop for Node {
-    /// Whatever a test was about, every invariant held.
+    /// Checks that every invariant held.
     fn drop(&mut self) {
         if !IS_JUDGED.get() {
             return;
@@ -223,7 +223,7 @@ impl Drop for Node {
     }
 }
 
-/// A world with one loop under test, and beside the hostile peer an honest one that the loop must never lose.
+/// A world with one loop under test, the hostile peer and an honest one that the loop must never lose.
 pub struct Stage {
     pub world: World,
     pub node: Node,
@@ -239,7 +239,7 @@ impl Stage {
         let world = World::new(1, Instant::ZERO);
         let node = Node::new(&world, config, player);
         let player = Player::dialling(node.address).pinging(Instant::ZERO.plus(secs(1)), secs(1), u32::MAX);
-        // Its own keepalives would be pongs that the test did not plan.
+        // Its own keepalives would cause pongs that the test did not plan.
         let honest_config = Config { seed: Some(2), ping_interval: Duration::ZERO, ..self::config() };
         let honest = Node::new(&world, honest_config, player);
         let mut stage = Self { world, node, honest };
@@ -248,7 +248,7 @@ impl Stage {
         stage
     }
 
-    /// Runs until there is nothing to do at this moment.
+    /// Runs until there is nothing more to do at this moment.
     pub fn settle(&mut self) {
         self.run_for(Duration::ZERO);
     }
@@ -259,7 +259,7 @@ impl Stage {
         assert_eq!(Driver::new(&self.world).run_until(until, actors).unwrap(), RunOutcome::TimeOver);
     }
 
-    /// A raw peer whose handshake is complete and whose input is empty.
+    /// Returns a raw peer whose handshake is complete and whose input is empty.
     pub fn ready_peer(&mut self) -> RawPeer {
         let mut peer = self.peer();
         peer.send(&version());
@@ -270,14 +270,14 @@ impl Stage {
         peer
     }
 
-    /// A raw peer that has connected and said nothing.
+    /// Returns a raw peer that has connected and sent nothing.
     pub fn peer(&mut self) -> RawPeer {
         let peer = RawPeer::dialling(&self.world, self.node.address);
         self.settle();
         peer
     }
 
-    /// Why the one link that is gone was closed, and when; the honest peer must have noticed nothing.
+    /// Returns when and why the only ended link was closed; the honest peer must be unaffected.
     pub fn closed(&self) -> Closed {
         self.assert_honest_peer_is_unaffected();
         self.node.closed()
@@ -295,14 +295,14 @@ impl Stage {
         self.node.reactor.stats()
     }
 
-    /// The peers of the node, as its handle lists them.
+    /// Returns the node's peers, as its handle lists them.
     pub fn listed(&mut self) -> Vec<PeerInfo> {
         let pending = self.node.reactor.handle().peers(None).unwrap();
         self.settle();
         pending.try_take().unwrap().expect("the loop has answered")
     }
 
-    /// What the last peer that came has cost.
+    /// Returns the cost of the youngest peer.
     pub fn last_cost(&mut self) -> Option<PeerCost> {
         self.listed().last().expect("somebody is there").cost
     }
@@ -312,7 +312,7 @@ impl Stage {
         assert_eq!(changes.iter().map(|change| change.field).collect::<Vec<_>>(), [Field::MeasurePeers]);
     }
 
-    /// Gives the node another configuration, which is the one it has but for what `change` does.
+    /// Gives the node another configuration, which is the current one with the changes of `change`.
     pub fn update(&mut self, change: impl FnOnce(&mut Config)) -> Vec<ConfigChange> {
         self.try_update(change, false).expect("it may change")
     }
@@ -330,7 +330,7 @@ impl Stage {
         pending.unwrap().try_take().unwrap().expect("the loop has answered")
     }
 
-    /// Runs to just before `moment`, where nobody may be closed, and then to it, where one is.
+    /// Runs to just before `moment`, until when no peer may be closed, and then to it, when one is.
     pub fn assert_closed_at(&mut self, moment: Duration, deadline: Deadline) {
         self.run_to(moment - Duration::from_nanos(1));
         assert_eq!(self.node.seen().closed, [], "closed too early");
@@ -344,12 +344,12 @@ impl Stage {
     }
 }
 
-/// The only link of a raw peer.
+/// Returns the only link of a raw peer.
 pub fn raw_link() -> LinkId {
     LinkId::from_u64(0)
 }
 
-/// A host that is driven by hand and sends whatever it is told.
+/// A host that is driven by hand and sends any bytes.
 pub struct RawPeer {
     pub net: SimNet,
     pub has_seen_end: bool,
@@ -360,7 +360,7 @@ impl RawPeer {
         Self { net: world.host(), has_seen_end: false }
     }
 
-    /// One that has dialled.
+    /// Returns one that has dialled.
     pub fn dialling(world: &World, address: SocketAddr) -> Self {
         let mut peer = Self::new(world);
         peer.dial(address);
@@ -386,7 +386,7 @@ impl RawPeer {
         assert_eq!(self.net.write(raw_link(), bytes).unwrap(), bytes.len());
     }
 
-    /// Takes what has come, and notes the end or the reset behind it.
+    /// Reads everything that has arrived, and records the end or the reset behind it.
     pub fn receive(&mut self) -> Vec<u8> {
         let mut received = Vec::new();
         let mut block = vec![0; 64 * 1024];

@@ -1,4 +1,4 @@
-//! A virtual host whose calls take time, and whose accepts fail as the test wants it.
+//! A virtual host whose calls need time, and whose accepts fail as the test plans it.
 
 use peerloop::id::LinkId;
 use peerloop::net::Net;
@@ -11,18 +11,18 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// What `limits.rs` says that an accept costs.
+/// The cost of an accept according to `limits.rs`.
 const ACCEPT_TIME: Duration = Duration::from_micros(15);
-/// What `limits.rs` says that a dial costs.
+/// The cost of a dial according to `limits.rs`.
 const CONNECT_TIME: Duration = Duration::from_micros(40);
 pub const READ_TIME: Duration = Duration::from_micros(2);
 
 pub struct SlowHost {
     net: SimNet,
     world: World,
-    /// What the next accepts fail with, before any succeeds again.
+    /// The errors of the next accepts, before one succeeds again.
     pub accept_errors: Rc<RefCell<VecDeque<io::Error>>>,
-    /// What each write costs; nothing unless the test wants it.
+    /// The cost of each write; nothing unless the test sets it.
     pub write_time: Duration,
 }
 
