@@ -7,6 +7,7 @@ mod event;
 mod frame;
 mod info;
 mod message;
+mod pending;
 mod request;
 
 pub use control::{ControlEvent, NextDial};
@@ -14,7 +15,8 @@ pub use event::Event;
 pub use frame::{Chunk, Frame};
 pub use info::PeerInfo;
 pub use message::{CommandFilter, MessageEvent};
-pub use request::{Latency, Pending, Reply, Request};
+pub use pending::{Pending, Reply};
+pub use request::{Latency, Request};
 
 #[cfg(test)]
 pub(crate) use control::tests::one_of_each;

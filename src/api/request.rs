@@ -1,8 +1,9 @@
-//! Requests of other threads to a loop, and their replies.
+//! Requests of other threads to a loop.
 
 use super::control::ControlEvent;
 use super::info::PeerInfo;
 use super::message::{CommandFilter, MessageEvent};
+use super::pending::Reply;
 use crate::config::{Config, ConfigChange, UpdateError};
 use crate::error::RequestError;
 use crate::id::PeerId;
@@ -12,7 +13,6 @@ use crate::stats::histogram::LatencyHistogram;
 use crate::subscribe::Publisher;
 use bytes::Bytes;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::time::Duration;
 
 /// A request to a loop; sent with a [`Handle`](crate::Handle).
@@ -139,49 +139,4 @@ pub enum Latency {
     LoopLag,
     /// The delay of the timer that sends keepalive pings.
     KeepaliveLag,
-}
-
-/// The sending end of a [`Pending`].
-#[derive(Debug)]
-pub struct Reply<T>(SyncSender<T>);
-
-impl<T> Reply<T> {
-    /// Sends the reply. It is dropped if its `Pending` was.
-    pub fn send(self, reply: T) {
-        let _ = self.0.try_send(reply);
-    }
-}
-
-/// A reply that a loop has yet to send.
-#[derive(Debug)]
-pub struct Pending<T>(Receiver<T>);
-
-impl<T> Pending<T> {
-    /// Makes a connected pair, for a handler's request that has a reply.
-    pub fn new() -> (Reply<T>, Self) {
-        let (sender, receiver) = sync_channel(1);
-        (Reply(sender), Self(receiver))
-    }
-
-    /// Waits for the reply. Not for use inside a handler, where it would wait for its own loop.
-    ///
-    /// # Errors
-    ///
-    /// [`RequestError::Stopped`] when the loop has ended without a reply.
-    pub fn wait(self) -> Result<T, RequestError> {
-        self.0.recv().map_err(|_| RequestError::Stopped)
-    }
-
-    /// Returns the reply, if it has arrived.
-    ///
-    /// # Errors
-    ///
-    /// [`RequestError::Stopped`] when the loop has ended without a reply.
-    pub fn try_take(&self) -> Result<Option<T>, RequestError> {
-        match self.0.try_recv() {
-            Ok(reply) => Ok(Some(reply)),
-            Err(TryRecvError::Empty) => Ok(None),
-            Err(TryRecvError::Disconnected) => Err(RequestError::Stopped),
-        }
-    }
 }

@@ -1,8 +1,9 @@
-//! Subscriptions: compared with a model that keeps everything, and with real threads on both ends.
+//! Subscriptions and replies: compared with models, and with real threads and tasks on both ends.
 
 #![allow(clippy::disallowed_methods, reason = "the tests run listeners on threads")]
 
 mod model;
+mod replies;
 mod threads;
 
 use peerloop::subscribe::Queued;

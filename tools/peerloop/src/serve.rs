@@ -135,7 +135,7 @@ fn second_signal(notices: &Notices, mut stops: Stops) -> Option<Stop> {
 fn snapshot(handle: &Handle<ResponderRequest>) -> Option<Snapshot> {
     let (reply, pending) = Pending::new();
     handle.request(ResponderRequest::Snapshot(reply)).ok()?;
-    wait_for(&pending)
+    wait_for(pending)
 }
 
 fn greeting(addresses: &[SocketAddr], network: Network, max_peers: usize) -> String {

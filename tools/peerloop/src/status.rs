@@ -4,7 +4,7 @@ use crate::units::{show_bytes, show_seconds};
 use peerloop::Handle;
 use peerloop::api::{Pending, Stats};
 use peerloop::histogram::Counters;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How often the line changes.
 pub(crate) const STATUS_INTERVAL: Duration = Duration::from_secs(1);
@@ -45,20 +45,10 @@ impl Watch {
 
 /// How long a loop gets for an answer when nobody wants to wait.
 const MAX_ANSWER: Duration = Duration::from_secs(1);
-/// How long it gets before its answer is looked for.
-pub(crate) const ANSWER_PAUSE: Duration = Duration::from_millis(20);
 
-/// Waits for an answer for a second at the most: the loop may hang.
-pub(crate) fn wait_for<T>(pending: &Pending<T>) -> Option<T> {
-    let began = Instant::now();
-    while began.elapsed() < MAX_ANSWER {
-        match pending.try_take() {
-            Ok(None) => std::thread::sleep(ANSWER_PAUSE),
-            Ok(answer) => return answer,
-            Err(_) => return None,
-        }
-    }
-    None
+/// Waits for a reply for a second at the most: the loop may hang.
+pub(crate) fn wait_for<T>(mut pending: Pending<T>) -> Option<T> {
+    pending.wait_timeout(MAX_ANSWER).ok().flatten()
 }
 
 fn rates(now: &Stats, before: &Stats, shown: &[Shown]) -> String {

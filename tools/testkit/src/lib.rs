@@ -4,6 +4,7 @@
 //!   by which a bare socket becomes a peer.
 //! - [`simulated`]: hosts of the virtual network.
 //! - [`framing`] and [`wheel`]: naive models of the framer and the timer wheel.
+//! - [`task`]: futures without a runtime.
 //! - [`Folder`]: a folder that is removed with the value.
 //!
 //! It replaces no allocator, so a benchmark may use it. Tests inside the library see another build of the library's
@@ -19,6 +20,7 @@ mod folder;
 pub mod framing;
 pub mod greeting;
 pub mod simulated;
+pub mod task;
 pub mod vectors;
 pub mod wheel;
 

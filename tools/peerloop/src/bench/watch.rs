@@ -7,12 +7,15 @@
 use crate::exit::{Exit, Failure, Stop, Stops};
 use crate::notices::{Notice, Notices};
 use crate::progress::Progress;
-use crate::status::{ANSWER_PAUSE, wait_for};
+use crate::status::wait_for;
 use crate::units::{show_latency, show_seconds};
 use peerloop::Handle;
 use peerloop::api::Pending;
 use peerloop::load::{self, GeneratorRequest, Phase, Plan, Report};
 use std::time::Duration;
+
+/// How long a loop gets before its reply is looked for.
+const ANSWER_PAUSE: Duration = Duration::from_millis(20);
 
 /// Characters of the bar that shows how much of the run is done.
 const BAR_CHARS: usize = 10;
@@ -58,7 +61,7 @@ pub(crate) fn watch(
 fn report_at_once(handle: &Handle<GeneratorRequest>, stop: Stop) -> Result<Report, Failure> {
     let (reply, pending) = Pending::new();
     let is_asked = handle.request(GeneratorRequest::Report(reply)).is_ok();
-    let report = if is_asked { wait_for(&pending) } else { None };
+    let report = if is_asked { wait_for(pending) } else { None };
     report.map(|report| *report).ok_or_else(|| Failure {
         exit: Exit::StoppedAtOnce(stop),
         message: "stopped at once by a second signal; the loop did not report, so no results were written".to_owned(),
