@@ -1,9 +1,10 @@
-//! Generational ids of links and peers, and the poll tokens that contain them.
+//! Generational ids of links and peers, the poll tokens that contain them, and the lanes of composed handlers.
 //!
 //! A slot of the table is reused, an id never is: its generation rises each time the slot is freed. So an event, a
 //! timer or an embedder's note that outlived its link is recognised as stale instead of reaching the slot's new
 //! owner.
 
+use crate::limits::MAX_HANDLER_DEPTH;
 use std::fmt;
 
 /// The unique id of a TCP connection: a slot of the table and the generation of its use.
@@ -116,9 +117,65 @@ impl Token {
     }
 }
 
+/// A handler's place among those that are composed on one loop: what it asks for itself comes back to its lane.
+///
+/// The loop's own handler has [`Lane::ROOT`]. The parts of a pair have the pair's lane and one bit more, so that a lane
+/// is the path to its handler, behind a leading 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Lane(u8);
+
+impl Lane {
+    pub(crate) const ROOT: Self = Self(1);
+    /// One more than the highest [`Lane::index`].
+    pub(crate) const COUNT: usize = 2 << MAX_HANDLER_DEPTH;
+
+    /// Returns the lane of a pair's first or second part.
+    ///
+    /// # Panics
+    ///
+    /// If handlers are nested deeper than [`MAX_HANDLER_DEPTH`].
+    pub(crate) fn part(self, is_second: bool) -> Self {
+        assert!(self.depth() < MAX_HANDLER_DEPTH, "handlers are composed at most {MAX_HANDLER_DEPTH} levels deep");
+        Self(self.0 << 1 | u8::from(is_second))
+    }
+
+    /// Returns whether `target` is this lane or that of a part of its handler.
+    pub(crate) fn leads_to(self, target: Self) -> bool {
+        target.depth().checked_sub(self.depth()).is_some_and(|levels| target.0 >> levels == self.0)
+    }
+
+    /// Returns the lane as a dense index.
+    pub(crate) fn index(self) -> usize {
+        usize::from(self.0)
+    }
+
+    fn depth(self) -> u32 {
+        self.0.ilog2()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lane_leads_to_itself_and_to_the_parts_below_it() {
+        let [first, second] = [false, true].map(|is_second| Lane::ROOT.part(is_second));
+        let deep = second.part(false).part(true).part(true);
+        for above in [Lane::ROOT, second, second.part(false), deep] {
+            assert!(above.leads_to(deep));
+        }
+        for beside in [first, second.part(true), second.part(false).part(false), deep] {
+            assert!(!beside.leads_to(second.part(false)));
+        }
+        assert!(deep.index() < Lane::COUNT);
+    }
+
+    #[test]
+    #[should_panic(expected = "handlers are composed at most 4 levels deep")]
+    fn handlers_are_not_composed_without_end() {
+        let _ = (0..=MAX_HANDLER_DEPTH).fold(Lane::ROOT, |lane, _| lane.part(true));
+    }
 
     #[test]
     fn tokens_survive_the_kernel() {

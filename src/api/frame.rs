@@ -49,6 +49,12 @@ impl<'a> Frame<'a> {
     pub fn to_bytes(&self) -> Bytes {
         keep(self.payload, self.source)
     }
+
+    /// Returns the whole message as one chunk.
+    pub(crate) fn as_chunk(&self) -> Chunk<'a> {
+        let verdict = if self.header.is_extended() { ChecksumVerdict::Absent } else { ChecksumVerdict::Correct };
+        Chunk::new(self.header, 0, self.payload, Some(verdict), self.source)
+    }
 }
 
 /// A part of a streamed message, borrowed from the block it was received into.

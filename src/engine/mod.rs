@@ -201,11 +201,13 @@ impl Engine {
         handler.on_start(&mut Ctx::new(&mut self.state));
     }
 
-    /// Calls the handler if the moment that it asked for has come.
+    /// Calls the handler if a moment that it asked for has come, or each of its parts for which one has.
     pub(crate) fn handler_timer_due<H: Handler>(&mut self, handler: &mut H) {
-        let Some(asked) = self.state.clocks.take_due_wake() else { return };
-        self.state.telemetry.loop_lag.record(self.now().since(asked));
-        handler.on_timer(&mut Ctx::new(&mut self.state));
+        for index in 0..self.state.clocks.wakes() {
+            let Some((lane, asked)) = self.state.clocks.take_due_wake(index) else { continue };
+            self.state.telemetry.loop_lag.record(self.now().since(asked));
+            handler.on_timer(&mut Ctx::aimed_at(lane, &mut self.state));
+        }
     }
 
     /// Sets the timers of links whose deadlines a new configuration has moved, as many as one turn may.

@@ -1,9 +1,10 @@
 //! The handler's view of the loop, valid for one call.
 
 use super::peer_view::PeerView;
+use crate::api::Delivery;
 use crate::config::Config;
 use crate::error::{CloseReason, Misbehavior, RequestError};
-use crate::id::{LinkId, PeerId};
+use crate::id::{Lane, LinkId, PeerId};
 use crate::peer::ConnectionState;
 use crate::state::LoopState;
 use crate::stats::MessageCounts;
@@ -22,11 +23,42 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Ctx<'a> {
     state: &'a mut LoopState,
+    /// The handler that is called.
+    lane: Lane,
+    /// The handler that the call is for, if it is for one alone.
+    target: Lane,
 }
 
 impl<'a> Ctx<'a> {
     pub(crate) fn new(state: &'a mut LoopState) -> Self {
-        Self { state }
+        Self::aimed_at(Lane::ROOT, state)
+    }
+
+    /// Makes a view for a call that only the handler of `target` gets, because it has asked for it.
+    pub(crate) fn aimed_at(target: Lane, state: &'a mut LoopState) -> Self {
+        Self { state, lane: Lane::ROOT, target }
+    }
+
+    /// Returns the same view for the first or the second part of a pair.
+    pub(super) fn for_part(&mut self, is_second: bool) -> Ctx<'_> {
+        Ctx { state: &mut *self.state, lane: self.lane.part(is_second), target: self.target }
+    }
+
+    /// Returns whether the call is for the first, and whether it is for the second part of a pair.
+    pub(super) fn is_for_part(&self) -> [bool; 2] {
+        [false, true].map(|is_second| self.lane.part(is_second).leads_to(self.target))
+    }
+
+    /// Notes how the parts of a pair want the message of `peer` that is arriving.
+    pub(super) fn note_wishes(&mut self, peer: PeerId, wishes: [Delivery; 2]) {
+        for (is_second, wish) in [false, true].into_iter().zip(wishes) {
+            self.state.wishes.set(peer.link(), self.lane.part(is_second), wish);
+        }
+    }
+
+    /// Returns how the parts of a pair want the message of `peer` that is arriving.
+    pub(super) fn wishes(&self, peer: PeerId) -> [Delivery; 2] {
+        [false, true].map(|is_second| self.state.wishes.get(peer.link(), self.lane.part(is_second)))
     }
 
     /// The moment of what is being handled.
@@ -224,9 +256,9 @@ impl<'a> Ctx<'a> {
     }
 
     /// Asks for [`Handler::on_timer`](super::Handler::on_timer) at `moment`, exactly if the configuration allows it
-    /// to spin. Of several moments asked for, the earliest is kept.
+    /// to spin. Of several moments asked for, the earliest is kept; each of several composed handlers has its own.
     pub fn wake_at(&mut self, moment: Instant) {
-        self.state.clocks.ask_wake(moment);
+        self.state.clocks.ask_wake(self.lane, moment);
     }
 
     /// The earliest moment that was asked for.

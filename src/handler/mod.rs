@@ -5,9 +5,11 @@
 //! [`Ctx`] acts at once on queues and lists, and the loop carries the rest out before it sleeps.
 
 mod ctx;
+mod pair;
 mod peer_view;
 
 pub use ctx::Ctx;
+pub use pair::PairRequest;
 pub use peer_view::PeerView;
 
 use crate::api::{Chunk, ControlEvent, Delivery, Event, Frame};
@@ -18,7 +20,7 @@ use crate::wire::Header;
 ///
 /// The engine handles the handshake, pings and pongs, `protoconf` and `sendheaders` itself and reports them as
 /// [`Event`]s. Every other message that arrives after the handshake is offered to [`Handler::on_header`], whose result
-/// decides how it is delivered.
+/// decides how it is delivered. Two handlers run side by side on one loop as a pair, for `(A, B)` is a handler, too.
 ///
 /// ```
 /// use peerloop::{Ctx, Event, Handler, PeerId};

@@ -74,3 +74,6 @@ pub const COMPLETIONS_PER_TURN: usize = 16;
 pub const LISTEN_RETRY_FIRST: Duration = Duration::from_secs(1);
 /// Longest pause before a failed listener is tried again.
 pub const MAX_LISTEN_RETRY: Duration = Duration::from_secs(60);
+/// Levels of handlers that are composed in pairs, so 16 handlers at the most. Each link of a loop with several handlers
+/// costs 8 bytes more: the delivery that each wants of the message that arrives.
+pub const MAX_HANDLER_DEPTH: u32 = 4;

@@ -263,6 +263,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         let of_loop = state.links.table.held_bytes()
             + state.links.wheel.held_bytes()
             + state.links.pool.held_bytes()
+            + state.wishes.held_bytes()
             + state.telemetry.costs.as_ref().map_or(0, |costs| costs.held_bytes())
             + self.engine.memory().held_bytes();
         Inspection {

@@ -1,8 +1,9 @@
-//! The loop's time, and the moment at which the handler asked to be called.
+//! The loop's time, and the moments at which handlers asked to be called: one for each lane.
 //!
 //! The reactor sets both clocks; nothing here reads one. Time never runs backwards: a clock that stepped back would let
 //! deadlines pass twice.
 
+use crate::id::Lane;
 use crate::time::{Instant, Moment, UnixTime};
 
 /// The loop's present moment, and the moments that count from it.
@@ -11,13 +12,16 @@ pub(crate) struct Clocks {
     moment: Moment,
     /// All input that arrived before this moment is listed in the table or was looked at.
     pub(crate) input_seen_until: Instant,
-    /// The earliest moment that the handler asked for.
+    /// The earliest moment that the loop's own handler asked for.
     wake_at: Option<Instant>,
+    /// The same of each part of it that has ever asked; empty unless handlers are composed.
+    parts_wake_at: Vec<(Lane, Option<Instant>)>,
 }
 
 impl Clocks {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { moment: Moment { now, unix: UnixTime::default() }, input_seen_until: now, wake_at: None }
+        let moment = Moment { now, unix: UnixTime::default() };
+        Self { moment, input_seen_until: now, wake_at: None, parts_wake_at: Vec::new() }
     }
 
     /// Returns the moment of what is being handled.
@@ -45,19 +49,38 @@ impl Clocks {
         self.moment.unix = unix;
     }
 
-    /// Returns the earliest moment that the handler asked for.
+    /// Returns the earliest moment that a handler asked for.
     pub(crate) fn wake_at(&self) -> Option<Instant> {
-        self.wake_at
+        self.parts_wake_at.iter().filter_map(|&(_, asked)| asked).chain(self.wake_at).min()
     }
 
-    /// Adds a moment at which the handler is to be called; only the earliest is kept.
-    pub(crate) fn ask_wake(&mut self, moment: Instant) {
-        self.wake_at = Some(self.wake_at.map_or(moment, |asked| asked.min(moment)));
+    /// Adds a moment at which the handler of `lane` is to be called; only the earliest of a lane is kept.
+    pub(crate) fn ask_wake(&mut self, lane: Lane, moment: Instant) {
+        let asked = if lane == Lane::ROOT { &mut self.wake_at } else { self.part_wake_at(lane) };
+        *asked = Some(asked.map_or(moment, |asked| asked.min(moment)));
     }
 
-    /// Returns the moment that the handler asked for if it has come, and forgets it.
-    pub(crate) fn take_due_wake(&mut self) -> Option<Instant> {
-        self.wake_at.take_if(|asked| *asked <= self.moment.now)
+    fn part_wake_at(&mut self, lane: Lane) -> &mut Option<Instant> {
+        let known = self.parts_wake_at.iter().position(|&(of, _)| of == lane);
+        let index = known.unwrap_or_else(|| {
+            self.parts_wake_at.push((lane, None));
+            self.parts_wake_at.len() - 1
+        });
+        &mut self.parts_wake_at[index].1
+    }
+
+    /// Returns how many wake-ups there may be: an index for [`Clocks::take_due_wake`] is below it.
+    pub(crate) fn wakes(&self) -> usize {
+        1 + self.parts_wake_at.len()
+    }
+
+    /// Returns the lane and the moment of a wake-up if it has come, and forgets it.
+    pub(crate) fn take_due_wake(&mut self, index: usize) -> Option<(Lane, Instant)> {
+        let (lane, asked) = match index.checked_sub(1) {
+            None => (Lane::ROOT, &mut self.wake_at),
+            Some(part) => self.parts_wake_at.get_mut(part).map(|(lane, asked)| (*lane, asked))?,
+        };
+        asked.take_if(|asked| *asked <= self.moment.now).map(|asked| (lane, asked))
     }
 }
 
@@ -76,11 +99,25 @@ mod tests {
     #[test]
     fn the_earliest_moment_asked_for_is_due_once() {
         let mut clocks = Clocks::new(Instant::ZERO);
-        [9, 4, 6].into_iter().for_each(|nanos| clocks.ask_wake(Instant::from_nanos(nanos)));
+        [9, 4, 6].into_iter().for_each(|nanos| clocks.ask_wake(Lane::ROOT, Instant::from_nanos(nanos)));
         clocks.advance(Instant::from_nanos(3));
-        assert_eq!(clocks.take_due_wake(), None);
+        assert_eq!(clocks.take_due_wake(0), None);
         clocks.advance(Instant::from_nanos(5));
-        assert_eq!(clocks.take_due_wake(), Some(Instant::from_nanos(4)));
-        assert_eq!((clocks.take_due_wake(), clocks.wake_at()), (None, None));
+        assert_eq!(clocks.take_due_wake(0), Some((Lane::ROOT, Instant::from_nanos(4))));
+        assert_eq!((clocks.take_due_wake(0), clocks.wake_at()), (None, None));
+    }
+
+    #[test]
+    fn each_lane_has_a_moment_of_its_own() {
+        let mut clocks = Clocks::new(Instant::from_nanos(5));
+        let [first, second] = [false, true].map(|is_second| Lane::ROOT.part(is_second));
+        for (lane, nanos) in [(second, 4), (first, 9), (Lane::ROOT, 5), (first, 8), (second, 6)] {
+            clocks.ask_wake(lane, Instant::from_nanos(nanos));
+        }
+        assert_eq!(clocks.wake_at(), Some(Instant::from_nanos(4)));
+        let due: Vec<_> = (0..clocks.wakes()).filter_map(|index| clocks.take_due_wake(index)).collect();
+        assert_eq!(due, [(Lane::ROOT, Instant::from_nanos(5)), (second, Instant::from_nanos(4))]);
+        assert_eq!((clocks.wake_at(), clocks.wakes()), (Some(Instant::from_nanos(8)), 3));
+        assert_eq!(clocks.take_due_wake(3), None);
     }
 }

@@ -11,12 +11,14 @@ mod links;
 mod outbox;
 mod sending;
 mod telemetry;
+mod wishes;
 
 pub(crate) use clocks::Clocks;
 pub(crate) use links::Links;
 pub(crate) use outbox::Outbox;
 pub(crate) use sending::AfterWrite;
 pub(crate) use telemetry::Telemetry;
+pub(crate) use wishes::Wishes;
 
 use crate::config::Config;
 use crate::error::RequestError;
@@ -39,6 +41,7 @@ pub(crate) struct LoopState {
     pub(crate) clocks: Clocks,
     pub(crate) telemetry: Telemetry,
     pub(crate) outbox: Outbox,
+    pub(crate) wishes: Wishes,
     /// The policy that finds, keeps and refuses peers, if the loop has one.
     pub(crate) manager: Option<Box<Manager>>,
     pub(crate) stopping: bool,
@@ -55,6 +58,7 @@ impl LoopState {
             clocks: Clocks::new(now),
             telemetry: Telemetry::new(config.measure_peers),
             outbox: Outbox::default(),
+            wishes: Wishes::default(),
             manager,
             stopping: false,
             config,

@@ -24,6 +24,7 @@ mod listening;
 mod manager;
 mod opening;
 mod overtaking;
+mod pairs;
 mod parts;
 mod persisting;
 mod pongs;

@@ -1,0 +1,160 @@
+//! Two handlers on one loop.
+//!
+//! A pair is a handler: it passes each call on, to both of its parts or to the one that asked for it. It holds nothing
+//! of its own. What the parts of a pair ask for is kept by their lanes, so pairs nest.
+
+use super::{Ctx, Handler};
+use crate::api::{Chunk, ControlEvent, Delivery, Event, Frame};
+use crate::config::Config;
+use crate::id::PeerId;
+use crate::wire::Header;
+
+/// A request to one handler of a pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PairRequest<A, B> {
+    /// For the first handler.
+    First(A),
+    /// For the second handler.
+    Second(B),
+}
+
+/// Two handlers side by side, such as a load generator and an observer of one's own.
+///
+/// - Both get each event of a peer and of the loop, and each call for free room, the first handler first.
+/// - Both are asked about each header, and each gets the message in the form that it asked for. If one wants it whole
+///   and the other in chunks, it is gathered once: the one gets it whole, the other as a single chunk, and neither gets
+///   it if its checksum is wrong or the loop has no room to gather it. One that is
+///   [too large to be gathered](Config::max_buffered_message_bytes) goes to the other alone, in the usual chunks.
+/// - What a handler asks for itself, such as [`Ctx::wake_at`], comes back to it alone.
+/// - A request goes to the handler that it names: the pair's requests are [`PairRequest`]s.
+///
+/// Both act on the same peers. What one does to a peer, the other one sees: if the first closes a peer within a call,
+/// the second is called for the same event after that. A message in parts belongs to the peer, so only one of the two
+/// can feed one at a time. [`Ctx::stop`] ends the loop for both.
+///
+/// A part can be a pair itself, up to [`MAX_HANDLER_DEPTH`](crate::limits::MAX_HANDLER_DEPTH) levels deep.
+///
+/// # Panics
+///
+/// Each call panics, from [`Handler::on_start`] on, if pairs are nested deeper.
+///
+/// ```
+/// use peerloop::api::ControlEvent;
+/// use peerloop::load::Responder;
+/// use peerloop::{Config, Ctx, Handler, Network, Reactor};
+/// use std::collections::BTreeMap;
+/// use std::time::Duration;
+///
+/// /// Counts control events by their label.
+/// #[derive(Default)]
+/// struct Metrics(BTreeMap<&'static str, u64>);
+///
+/// impl Handler for Metrics {
+///     type Request = ();
+///
+///     fn on_control(&mut self, _ctx: &mut Ctx<'_>, event: &ControlEvent) {
+///         *self.0.entry(event.label()).or_default() += 1;
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let handlers = (Metrics::default(), Responder::default());
+/// let mut reactor = Reactor::new(Config::new(Network::Regtest), handlers)?;
+/// reactor.listen("127.0.0.1:0".parse()?)?;
+/// reactor.poll_once(Duration::ZERO)?;
+/// let (Metrics(counts), _responder) = reactor.handler();
+/// assert_eq!(counts.get("connection_established"), None);
+/// # Ok(())
+/// # }
+/// ```
+impl<A: Handler, B: Handler> Handler for (A, B) {
+    type Request = PairRequest<A::Request, B::Request>;
+
+    fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
+        let is_cut = matches!(event, Event::BodyCut { .. });
+        // Only one that was given chunks of the message learns that there are no more.
+        let [first, second] = ctx.wishes(peer).map(|wish| !is_cut || wish == Delivery::Chunks);
+        if first {
+            self.0.on_event(&mut ctx.for_part(false), peer, event);
+        }
+        if second {
+            self.1.on_event(&mut ctx.for_part(true), peer, event);
+        }
+    }
+
+    fn on_header(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, header: &Header) -> Delivery {
+        let first = self.0.on_header(&mut ctx.for_part(false), peer, header);
+        let second = self.1.on_header(&mut ctx.for_part(true), peer, header);
+        ctx.note_wishes(peer, [first, second]);
+        let is_wanted_as = |delivery| first == delivery || second == delivery;
+        match (is_wanted_as(Delivery::Buffer), is_wanted_as(Delivery::Chunks)) {
+            (true, true) if may_be_gathered(header, ctx.config()) => Delivery::Buffer,
+            (_, true) => Delivery::Chunks,
+            (true, false) => Delivery::Buffer,
+            (false, false) => Delivery::Discard,
+        }
+    }
+
+    fn on_message(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
+        let [first, second] = ctx.wishes(peer);
+        give_whole(&mut self.0, &mut ctx.for_part(false), peer, frame, first);
+        give_whole(&mut self.1, &mut ctx.for_part(true), peer, frame, second);
+    }
+
+    fn on_chunk(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, chunk: Chunk<'_>) {
+        let [first, second] = ctx.wishes(peer).map(|wish| wish == Delivery::Chunks);
+        if first {
+            self.0.on_chunk(&mut ctx.for_part(false), peer, chunk);
+        }
+        if second {
+            self.1.on_chunk(&mut ctx.for_part(true), peer, chunk);
+        }
+    }
+
+    fn on_writable(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
+        self.0.on_writable(&mut ctx.for_part(false), peer);
+        self.1.on_writable(&mut ctx.for_part(true), peer);
+    }
+
+    fn on_timer(&mut self, ctx: &mut Ctx<'_>) {
+        let [first, second] = ctx.is_for_part();
+        if first {
+            self.0.on_timer(&mut ctx.for_part(false));
+        }
+        if second {
+            self.1.on_timer(&mut ctx.for_part(true));
+        }
+    }
+
+    fn on_request(&mut self, ctx: &mut Ctx<'_>, request: Self::Request) {
+        match request {
+            PairRequest::First(request) => self.0.on_request(&mut ctx.for_part(false), request),
+            PairRequest::Second(request) => self.1.on_request(&mut ctx.for_part(true), request),
+        }
+    }
+
+    fn on_control(&mut self, ctx: &mut Ctx<'_>, event: &ControlEvent) {
+        self.0.on_control(&mut ctx.for_part(false), event);
+        self.1.on_control(&mut ctx.for_part(true), event);
+    }
+
+    fn on_start(&mut self, ctx: &mut Ctx<'_>) {
+        self.0.on_start(&mut ctx.for_part(false));
+        self.1.on_start(&mut ctx.for_part(true));
+    }
+}
+
+/// Gives a whole message to a handler as it wanted it.
+fn give_whole<H: Handler>(handler: &mut H, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>, wish: Delivery) {
+    match wish {
+        Delivery::Buffer => handler.on_message(ctx, peer, frame),
+        Delivery::Chunks => handler.on_chunk(ctx, peer, frame.as_chunk()),
+        Delivery::Discard => {}
+    }
+}
+
+/// Returns whether a message is within the limit of its command.
+fn may_be_gathered(header: &Header, config: &Config) -> bool {
+    let of_command = config.max_buffered_command_bytes.iter().find(|(command, _)| *command == header.command);
+    header.payload_len <= of_command.map_or(config.max_buffered_message_bytes, |&(_, bytes)| bytes)
+}

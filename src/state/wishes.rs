@@ -1,0 +1,70 @@
+//! How each of several composed handlers wants the message that is arriving from a peer.
+//!
+//! A pair asks both of its parts when a header arrives, and needs their wishes when the message is delivered. They are
+//! kept here and not in the row: a loop with one handler has none.
+
+use crate::api::Delivery;
+use crate::id::{Lane, LinkId};
+
+const BITS: usize = 2;
+const _: () = assert!(Lane::COUNT * BITS <= u64::BITS as usize, "a link's wishes are one number");
+
+/// The wishes of all lanes by the slot of the link, [`BITS`] for each lane.
+///
+/// One of a slot's former owner is never read: the header of each message sets it anew.
+#[derive(Debug, Default)]
+pub(crate) struct Wishes(Vec<u64>);
+
+impl Wishes {
+    /// Notes the wish of a lane.
+    pub(crate) fn set(&mut self, link: LinkId, lane: Lane, wish: Delivery) {
+        if self.0.len() <= link.slot() {
+            self.0.resize(link.slot() + 1, 0);
+        }
+        let bits: u64 = match wish {
+            Delivery::Discard => 0,
+            Delivery::Buffer => 1,
+            Delivery::Chunks => 2,
+        };
+        let shift = lane.index() * BITS;
+        let wishes = &mut self.0[link.slot()];
+        *wishes = *wishes & !(3 << shift) | bits << shift;
+    }
+
+    /// Returns the wish of a lane.
+    pub(crate) fn get(&self, link: LinkId, lane: Lane) -> Delivery {
+        let wishes = self.0.get(link.slot()).copied().unwrap_or_default();
+        match wishes >> (lane.index() * BITS) & 3 {
+            1 => Delivery::Buffer,
+            2 => Delivery::Chunks,
+            _ => Delivery::Discard,
+        }
+    }
+
+    /// Returns the bytes of memory that they hold.
+    #[cfg(feature = "sim")]
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.0.capacity() * size_of::<u64>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_lane_of_each_link_has_a_wish_of_its_own() {
+        let mut wishes = Wishes::default();
+        let [first, second] = [false, true].map(|is_second| Lane::ROOT.part(is_second));
+        let last = second.part(true).part(true).part(true);
+        let [near, far] = [LinkId::new(0, 0), LinkId::new(9, 4)];
+        let set = [(far, first, Delivery::Chunks), (far, last, Delivery::Chunks), (near, second, Delivery::Buffer)];
+        set.into_iter().for_each(|(link, lane, wish)| wishes.set(link, lane, wish));
+        set.into_iter().for_each(|(link, lane, wish)| assert_eq!(wishes.get(link, lane), wish));
+        for (link, lane) in [(far, second), (near, first), (near, last), (LinkId::new(10, 0), first)] {
+            assert_eq!(wishes.get(link, lane), Delivery::Discard);
+        }
+        wishes.set(far, last, Delivery::Buffer);
+        assert_eq!((wishes.get(far, last), wishes.get(far, first)), (Delivery::Buffer, Delivery::Chunks));
+    }
+}

@@ -1,0 +1,207 @@
+//! Handlers composed on one loop: both see what happens, and each gets what it asked for.
+
+use peerloop::api::{Chunk, Delivery, Event, Frame};
+use peerloop::framer::ChecksumVerdict;
+use peerloop::handler::{Handler, PairRequest};
+use peerloop::sim::invariant::Checked;
+use peerloop::sim::{Driver, RunOutcome, World};
+use peerloop::time::Instant;
+use peerloop::wire::Header;
+use peerloop::{Config, Ctx, PeerId};
+use peerloop_testkit::bytes::{frame, verack, version};
+use peerloop_testkit::simulated::{RawPeer, config, secs};
+use std::time::Duration;
+
+/// A handler that wants every message in one form, asks to be woken at moments, and writes down what it gets.
+#[derive(Debug)]
+struct Part {
+    wish: Delivery,
+    wakes: Vec<Duration>,
+    seen: Vec<String>,
+    /// Whether it aborts who sends a message.
+    is_harsh: bool,
+}
+
+impl Part {
+    fn new(wish: Delivery, wakes: &[u64]) -> Self {
+        Self { wish, wakes: wakes.iter().map(|&at| secs(at)).collect(), seen: Vec::new(), is_harsh: false }
+    }
+
+    /// What it saw since the last call.
+    fn take(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.seen)
+    }
+}
+
+impl Handler for Part {
+    type Request = u32;
+
+    fn on_start(&mut self, ctx: &mut Ctx<'_>) {
+        self.seen.push("start".into());
+        self.wakes.iter().for_each(|wake| ctx.wake_at(Instant::ZERO.plus(*wake)));
+    }
+
+    fn on_event(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, event: Event<'_>) {
+        self.seen.push(match event {
+            Event::Ready { .. } => "ready".into(),
+            Event::Closed { .. } => "closed".into(),
+            Event::BodyCut { received, .. } => format!("cut after {received}"),
+            _ => return,
+        });
+    }
+
+    fn on_header(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, header: &Header) -> Delivery {
+        self.seen.push(format!("header of {}", header.payload_len));
+        self.wish
+    }
+
+    fn on_message(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
+        self.seen.push(format!("whole {}", frame.payload().len()));
+        if self.is_harsh {
+            ctx.abort(peer, peerloop::error::LocalCause::Requested.into());
+        }
+    }
+
+    fn on_chunk(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, chunk: Chunk<'_>) {
+        let last =
+            chunk.last().map_or("", |verdict| if verdict == ChecksumVerdict::Correct { " last" } else { " bad" });
+        self.seen.push(format!("{}+{}{last}", chunk.offset(), chunk.bytes().len()));
+    }
+
+    fn on_timer(&mut self, ctx: &mut Ctx<'_>) {
+        self.seen.push(format!("woken at {}", ctx.now().as_nanos() / 1_000_000_000));
+    }
+
+    fn on_request(&mut self, _ctx: &mut Ctx<'_>, request: u32) {
+        self.seen.push(format!("request {request}"));
+    }
+}
+
+type Trio = (Part, (Part, Part));
+
+/// A loop under three handlers, and one ready peer of it.
+struct Scene {
+    world: World,
+    node: Checked<Trio>,
+    peer: RawPeer,
+}
+
+impl Scene {
+    fn new(config: Config, handlers: Trio) -> Self {
+        let world = World::new(1, Instant::ZERO);
+        let mut node = Checked::new(&world, world.host(), config, handlers).unwrap();
+        let address = node.listen((node.net().ip(), 18_444).into()).unwrap();
+        let mut peer = RawPeer::dialling(&world, address);
+        peer.send(&version());
+        peer.send(&verack());
+        let mut scene = Self { world, node, peer };
+        scene.run_for(0);
+        scene
+    }
+
+    fn run_for(&mut self, time: u64) {
+        let until = self.world.now().plus(secs(time));
+        let outcome = Driver::new(&self.world).run_until(until, &mut [&mut self.node]).unwrap();
+        assert_eq!(outcome, RunOutcome::TimeOver);
+        assert_eq!(self.node.violations(), []);
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        self.peer.send(bytes);
+        self.run_for(0);
+    }
+
+    /// What each of them saw since the last call.
+    fn take(&mut self) -> [Vec<String>; 3] {
+        let (first, (second, third)) = self.node.handler_mut();
+        [first.take(), second.take(), third.take()]
+    }
+}
+
+fn trio(wishes: [Delivery; 3]) -> Trio {
+    let [first, second, third] = wishes.map(|wish| Part::new(wish, &[]));
+    (first, (second, third))
+}
+
+#[test]
+fn each_handler_is_woken_at_its_own_moments_alone() {
+    let part = |wakes| Part::new(Delivery::Discard, wakes);
+    let mut scene = Scene::new(config(), (part(&[7, 3]), (part(&[3]), part(&[5, 9]))));
+    assert_eq!(scene.take(), [["start", "ready"]; 3]);
+    scene.run_for(20);
+    assert_eq!(scene.take(), [["woken at 3"], ["woken at 3"], ["woken at 5"]]);
+}
+
+#[test]
+fn a_request_reaches_the_handler_that_it_names() {
+    let mut scene = Scene::new(config(), trio([Delivery::Discard; 3]));
+    scene.take();
+    let handle = scene.node.handle();
+    for request in
+        [PairRequest::First(1), PairRequest::Second(PairRequest::First(2)), PairRequest::Second(PairRequest::Second(3))]
+    {
+        handle.request(request).unwrap();
+    }
+    scene.run_for(0);
+    assert_eq!(scene.take(), [["request 1"], ["request 2"], ["request 3"]]);
+}
+
+#[test]
+fn each_handler_gets_a_message_in_the_form_that_it_asked_for() {
+    use Delivery::{Buffer, Chunks, Discard};
+    let mut scene = Scene::new(config(), trio([Buffer, Chunks, Discard]));
+    scene.take();
+    scene.send(&frame("tx", &[7; 100]));
+    let [first, second, third] = scene.take();
+    assert_eq!(first, ["header of 100", "whole 100"]);
+    assert_eq!(second, ["header of 100", "0+100 last"]);
+    assert_eq!(third, ["header of 100"]);
+
+    let mut scene = Scene::new(config(), trio([Discard, Discard, Chunks]));
+    scene.take();
+    let long = frame("tx", &[7; 100]);
+    scene.send(&long[..84]);
+    scene.send(&long[84..]);
+    let [first, second, third] = scene.take();
+    assert_eq!([first, second], [["header of 100"]; 2]);
+    assert_eq!(third, ["header of 100", "0+60", "60+40 last"]);
+
+    let mut scene = Scene::new(config(), trio([Discard; 3]));
+    scene.send(&long);
+    assert_eq!(scene.node.stats().counters.discarded, 1);
+}
+
+#[test]
+fn a_message_too_large_to_be_gathered_reaches_the_handler_that_takes_chunks() {
+    use Delivery::{Buffer, Chunks, Discard};
+    let small = Config { max_buffered_message_bytes: 2_048, ..config() };
+    let mut scene = Scene::new(small, trio([Buffer, Discard, Chunks]));
+    scene.take();
+    scene.send(&frame("tx", &[7; 2_049]));
+    let [first, second, third] = scene.take();
+    assert_eq!([first, second], [["header of 2049"]; 2]);
+    assert_eq!(third, ["header of 2049", "0+2049 last"]);
+}
+
+#[test]
+fn a_cut_message_is_reported_to_the_handler_that_took_chunks_of_it() {
+    use Delivery::{Chunks, Discard};
+    let mut scene = Scene::new(config(), trio([Discard, Chunks, Discard]));
+    scene.take();
+    scene.send(&frame("tx", &[7; 100])[..84]);
+    scene.peer.close();
+    scene.run_for(0);
+    let [first, second, third] = scene.take();
+    assert_eq!([first, third], [["header of 100", "closed"]; 2]);
+    assert_eq!(second, ["header of 100", "0+60", "cut after 60", "closed"]);
+}
+
+#[test]
+fn a_handler_sees_the_message_for_which_the_other_one_ends_the_peer() {
+    let mut handlers = trio([Delivery::Buffer; 3]);
+    handlers.0.is_harsh = true;
+    let mut scene = Scene::new(config(), handlers);
+    scene.take();
+    scene.send(&frame("tx", &[7; 10]));
+    assert_eq!(scene.take(), [["header of 10", "whole 10", "closed"]; 3]);
+}
