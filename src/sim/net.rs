@@ -1,8 +1,8 @@
-//! One host's view of the virtual kernel: the same seam as the real one.
+//! One host's network in the virtual kernel: the same seam as the real one.
 //!
-//! It keeps sockets under the slots of their links and writes down every call. Waiting returns at once with what there
-//! is; time passes only when the world's driver says so. What a signal interrupts is tried again here, as behind the
-//! real seam. A host that is dropped closes all that it has open, like a process that ends.
+//! It keeps sockets under the slots of their links and records every call. A wait returns at once with the events
+//! present; time passes only when the world's driver advances it. Interrupted calls are retried here, as behind the
+//! real seam. A dropped host closes everything that it has open, like a process that ends.
 
 use super::connection::EndId;
 use super::errno::{EAGAIN, ENOTCONN};
@@ -28,7 +28,7 @@ pub struct SimNet {
     sockets: Vec<Option<SimSocket>>,
 }
 
-/// An open end of a connection; it is closed when it is dropped.
+/// An open end of a connection, closed on drop.
 #[derive(Debug)]
 pub struct SimSocket {
     world: World,
@@ -47,27 +47,27 @@ impl SimNet {
         Self { world, host: host as u32, sockets: Vec::new() }
     }
 
-    /// The host's own address.
+    /// Returns the host's own address.
     pub fn ip(&self) -> IpAddr {
         self.world.kernel().ip(self.host())
     }
 
-    /// Its place in the order of [`World::host`].
+    /// Returns its index in the order of [`World::host`].
     pub fn host(&self) -> usize {
         self.host as usize
     }
 
-    /// Whether [`Net::wait`] would find something to look at.
+    /// Whether [`Net::wait`] would find an event.
     pub fn has_events(&self) -> bool {
         self.world.kernel().has_events(self.host())
     }
 
-    /// Connections that are open, established or not.
+    /// Returns the number of open connections, established or not.
     pub fn open_connections(&self) -> usize {
         self.sockets.iter().flatten().count()
     }
 
-    /// Closes the link's socket, if it has one, with a reset in place of an orderly end.
+    /// Closes the link's socket, if it has one, with a reset instead of an orderly end.
     pub fn reset(&mut self, link: LinkId) {
         if let Ok(end) = self.end(link) {
             self.world.kernel_mut().abort(end);
@@ -90,7 +90,7 @@ impl SimNet {
         SimSocket { world: self.world.clone(), host: self.host, end }
     }
 
-    /// Makes a call and writes down what came of it.
+    /// Makes a call and records its outcome.
     fn noted<T>(
         &self,
         call: Call,

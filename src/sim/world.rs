@@ -1,4 +1,4 @@
-//! The handle of a virtual world, for whoever sets it up, harms it and drives it.
+//! The handle of a virtual world, by which a test sets it up, harms it and drives it.
 
 use super::connection::Conditions;
 use super::faults::Site;
@@ -17,22 +17,22 @@ use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Hosts, connections, a clock and one source of chance. Cheap to clone: all clones are the same world.
+/// Hosts, connections, a clock and one source of random numbers. Clones are cheap and are the same world.
 ///
-/// Hosts are named by [`SimNet::host`], their place in the order in which they were added. A method that is given the
-/// name of a host which was not added panics.
+/// Hosts are named by [`SimNet::host`], their index in the order in which they were added. A method that receives the
+/// name of a host that does not exist panics.
 #[derive(Clone, Debug)]
 pub struct World {
     kernel: Rc<RefCell<Kernel>>,
 }
 
 impl World {
-    /// A world without hosts, whose clock stands at `start` and whose chance is drawn from `seed`.
+    /// Returns a world without hosts, whose clock starts at `start` and whose random numbers are drawn from `seed`.
     pub fn new(seed: u64, start: Instant) -> Self {
         Self::with_tape(Tape::from_seed(seed), start)
     }
 
-    /// A world without hosts, whose clock stands at `start` and whose chance comes from `tape`.
+    /// Returns a world without hosts, whose clock starts at `start` and whose random numbers are drawn from `tape`.
     pub fn with_tape(tape: Tape, start: Instant) -> Self {
         Self { kernel: Rc::new(RefCell::new(Kernel::new(tape, start))) }
     }
@@ -43,9 +43,8 @@ impl World {
         SimNet::new(self.clone(), host)
     }
 
-    /// A host whose network was dropped, once more: as a process that was killed and is started again on the same
-    /// machine. Nobody hears what was asked before; of what the disk was given and had not confirmed, it may have all,
-    /// or none.
+    /// Restarts a host whose network was dropped, like a killed process that starts again on the same machine.
+    /// Replies to its earlier queries are dropped; of the unconfirmed batches, the disk may have all, or none.
     pub fn restart(&self, host: usize) -> SimNet {
         self.kernel_mut().lose_unwritten(host);
         self.kernel_mut().forget_questions(host);
@@ -53,159 +52,159 @@ impl World {
         SimNet::new(self.clone(), host)
     }
 
-    /// The tape that all chance of this world comes from.
+    /// Returns the tape that all random numbers of this world are drawn from.
     pub fn tape(&self) -> Tape {
         self.kernel().tape.clone()
     }
 
-    /// A stream of that tape. Those from 2^31 on are the world's own.
+    /// Returns a stream of that tape. Those from 2^31 on are the world's own.
     pub fn chance(&self, stream: u32) -> Chance {
         self.kernel().tape.stream(stream)
     }
 
     // --- Time -------------------------------------------------------------------------------------------------------
 
-    /// The monotonic clock.
+    /// Returns the monotonic clock.
     pub fn now(&self) -> Instant {
         self.kernel().now
     }
 
-    /// The wall clock; it shows 1,700,000,000 when the world begins.
+    /// Returns the wall clock; it shows 1,700,000,000 when the world begins.
     pub fn unix_time(&self) -> UnixTime {
         self.kernel().unix_time()
     }
 
-    /// Lets time pass, in which nobody does anything.
+    /// Lets time pass, while no host acts.
     pub fn advance(&self, by: Duration) {
         self.kernel_mut().advance(by);
     }
 
-    /// Stops a host for a while, as a stopped process or machine: the driver gives it no turn, while the kernel goes on
-    /// for it. The longest of several pauses counts.
+    /// Stops a host for a while, like a stopped process or machine: the driver gives it no turn, while the kernel
+    /// keeps working for it. The longest of several pauses counts.
     pub fn pause_host(&self, host: usize, time: Duration) {
         self.kernel_mut().pause(host, time);
     }
 
     // --- The network ------------------------------------------------------------------------------------------------
 
-    /// What connections that are opened from here on are like.
+    /// Sets the conditions of connections that are opened later.
     pub fn set_conditions(&self, conditions: Conditions) {
         self.kernel_mut().conditions = Rc::new(conditions);
     }
 
-    /// How many connections wait at listeners that are opened from here on; dials beyond it stay undecided. Default
+    /// Sets how many connections may wait at listeners that are opened later; further dials stay undecided. Default
     /// 4,096.
     pub fn set_backlog(&self, connections: usize) {
         self.kernel_mut().backlog = connections;
     }
 
-    /// What becomes of dials to an address from here on.
+    /// Sets the route of later dials to an address.
     pub fn set_route(&self, to: IpAddr, route: Route) {
         self.kernel_mut().routes.insert(to, route);
     }
 
-    /// The addresses of a name, from here on and for all hosts; none for a name that exists and has none. It has to be
-    /// told without a port.
+    /// Sets a name's addresses for all hosts; none for a name that exists without addresses. The name must have no
+    /// port.
     pub fn set_name(&self, name: &str, addresses: Vec<IpAddr>) {
         self.kernel_mut().names.insert(name.to_owned(), addresses);
     }
 
-    /// What a host's resolver is like, from here on.
+    /// Sets the behaviour of a host's resolver.
     pub fn set_names(&self, host: usize, names: Names) {
         self.kernel_mut().set_names(host, names);
     }
 
-    /// What a host's disk is like, from here on.
+    /// Sets the behaviour of a host's disk.
     pub fn set_disk(&self, host: usize, disk: Disk) {
         self.kernel_mut().set_disk(host, disk);
     }
 
-    /// The book that a host's disk holds.
+    /// Returns the address book on a host's disk.
     pub fn book(&self, host: usize) -> MemoryStore {
         self.kernel().book(host)
     }
 
-    /// The local ports of dials, for each pair of a source and a destination. Default 32,768 to 60,999. The port of a
-    /// dialler that was the first to end its connection stays taken for 60 s.
+    /// Sets the local ports of dials, for each pair of a source and a destination. Default 32,768 to 60,999. The port
+    /// of a dialler that ended its connection first stays in use for 60 s.
     pub fn set_ports(&self, ports: RangeInclusive<u16>) {
         self.kernel_mut().ports.range = ports;
     }
 
-    /// Lets nothing through to or from a host any more, in either direction and without a word to anybody. What is
-    /// written meanwhile waits; a dial fails with `ETIMEDOUT` after 127 s. It looks at all connections.
+    /// Stops all traffic to and from a host, silently and in both directions. Bytes written meanwhile wait; a dial
+    /// fails with `ETIMEDOUT` after 127 s. The cost grows with the number of all connections.
     pub fn cut(&self, host: usize) {
         self.kernel_mut().cut(host);
     }
 
-    /// Lets through again what [`World::cut`] has held up. It looks at all connections.
+    /// Delivers everything that [`World::cut`] has delayed. The cost grows with the number of all connections.
     pub fn heal(&self, host: usize) {
         self.kernel_mut().heal(host);
     }
 
-    /// Resets both ends of a host's connection, as a box on the way does it; returns whether there is one. It looks at
-    /// all connections.
+    /// Resets both ends of a host's connection, as a middlebox does; returns whether it exists. The cost grows with
+    /// the number of all connections.
     pub fn reset(&self, host: usize, link: LinkId) -> bool {
         self.kernel_mut().reset(host, Token::Link(link).to_u64())
     }
 
-    // --- What a host is told ----------------------------------------------------------------------------------------
+    // --- Pollers ----------------------------------------------------------------------------------------------------
 
-    /// How a host's poller tells of what is new, from here on.
+    /// Sets the behaviour of a host's poller.
     pub fn set_poller(&self, host: usize, poller: Poller) {
         self.kernel_mut().queue_mut(host).poller = poller;
     }
 
-    /// Lets the next wait of a host bring an event that no socket has caused.
+    /// Adds an event without a cause to a host's next wait.
     pub fn forge(&self, host: &SimNet, readiness: Readiness) {
         self.kernel_mut().push(host.host(), Pending::Forged(readiness));
     }
 
     // --- Faults -----------------------------------------------------------------------------------------------------
 
-    /// Lets one in so many of a host's calls fail, drawn from a stream of the host's and the site's own. A number of
-    /// 0 means none. Several faults of one site are drawn one after another. What fails every time with `EAGAIN`, or is
-    /// interrupted every time, keeps a loop busy without time passing.
+    /// Makes one in so many of a host's calls fail, drawn from a stream of the host and the site. A number of 0 means
+    /// none. Several faults of one site are drawn one after another. A call that always fails with `EAGAIN`, or is
+    /// always interrupted, keeps a loop busy while no time passes.
     pub fn fail_sometimes(&self, host: usize, site: Site, errno: i32, one_in: u32) {
         self.kernel_mut().fail_sometimes(host, site, errno, one_in);
     }
 
-    /// Lets the `nth_call` of a host at a site fail, counted from 1 since the host was added.
+    /// Makes the `nth_call` of a host at a site fail, counted from 1 since the host was added.
     pub fn fail_once(&self, host: usize, site: Site, errno: i32, nth_call: u64) {
         self.kernel_mut().fail_once(host, site, errno, nth_call);
     }
 
-    /// Lets no call of any host fail any more.
+    /// Removes all planned failures of all hosts.
     pub fn clear_faults(&self) {
         self.kernel_mut().clear_faults();
     }
 
-    /// How many calls a host has made at a site, failed ones among them.
+    /// Returns how many calls a host has made at a site, including failed ones.
     pub fn calls(&self, host: usize, site: Site) -> u64 {
         self.kernel().calls(host, site)
     }
 
-    /// How many descriptors a host may have open; beyond it calls fail with `EMFILE`. Default without limit.
+    /// Sets how many descriptors a host may have open; beyond it calls fail with `EMFILE`. Default without limit.
     pub fn set_descriptor_limit(&self, host: usize, descriptors: usize) {
         self.kernel_mut().set_descriptor_limit(host, descriptors);
     }
 
-    /// How many descriptors a host has open: its connections, its listeners, its poller and its waker.
+    /// Returns a host's open descriptors: its connections, its listeners, its poller and its waker.
     pub fn open_descriptors(&self, host: usize) -> usize {
         self.kernel().open_descriptors(host)
     }
 
     // --- The record -------------------------------------------------------------------------------------------------
 
-    /// Keeps every call from here on, not only their hash; the memory grows with each.
+    /// Keeps every call from now on, not only the hash; the memory grows with each call.
     pub fn keep_log(&self) {
         self.kernel_mut().trace.keep_log();
     }
 
-    /// The record of all calls.
+    /// Returns the record of all calls.
     ///
     /// # Panics
     ///
-    /// If any host makes a call while the record is being looked at.
+    /// If any host makes a call while the record is borrowed.
     pub fn trace(&self) -> Ref<'_, Trace> {
         Ref::map(self.kernel(), |kernel| &kernel.trace)
     }

@@ -1,4 +1,4 @@
-//! Dials: where they lead, what they fail with, and the ports they take.
+//! Dials: their routes, their errors, and the ports that they use.
 
 use super::super::connection::EndId;
 use super::super::connection::{Connection, Edge, Edges, Owner, Side};
@@ -9,15 +9,15 @@ use crate::time::Instant;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// For how long the port of a dialler that ended its connection stays taken, as Linux has it.
+/// Time for which the port of a dialler that ended its connection stays in use, as on Linux.
 const TIME_WAIT: Duration = Duration::from_secs(60);
-/// When a dial that nobody answers is given up, as Linux does it after six repetitions.
+/// Time after which an unanswered dial fails, as on Linux after six repetitions.
 const CONNECT_GIVEN_UP: Duration = Duration::from_secs(127);
 
-/// What becomes of dials to an address, whoever listens there.
+/// The route of dials to an address, with or without a listener there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Route {
-    /// They reach the host that has it.
+    /// They reach the host with this address.
     #[default]
     Open,
     /// They fail with `ETIMEDOUT` after a time drawn between these two.
@@ -52,7 +52,8 @@ impl Kernel {
             return Err(ENETUNREACH);
         }
         self.take_descriptor(host)?;
-        // Linux looks for the port of a source address when that is bound, and says then that it is in use.
+        // Linux finds a port for a given source address while binding it, and then reports that the address is in
+        // use.
         let for_want_of_ports = if source.is_some() { EADDRINUSE } else { EADDRNOTAVAIL };
         let source = source.unwrap_or(self.hosts[host].ip);
         let Some(port) = self.ports.take(source, to, self.now) else {
@@ -84,7 +85,7 @@ impl Kernel {
         EndId { index, serial, side: Side::Dialler }
     }
 
-    /// The host that listens at an address, or else the one whose address it is.
+    /// Returns the host that listens at an address, or else the one whose address it is.
     fn host_of(&self, address: SocketAddr) -> Option<usize> {
         match self.listeners.get(&address) {
             Some(listener) => Some(listener.host),
@@ -92,7 +93,7 @@ impl Kernel {
         }
     }
 
-    /// Lets a dial come to where it leads, unless the cut network holds it up.
+    /// Delivers a dial to its listener, unless the network is cut.
     pub(super) fn reach(&mut self, dialler: EndId) {
         let Some(connection) = self.connection(dialler) else { return };
         if connection.is_cut {
@@ -111,12 +112,12 @@ impl Kernel {
     }
 
     pub(super) fn establish(&mut self, dialler: EndId) {
-        // Who was told that its dial has failed is not established behind its back.
+        // A dialler that has learned of a failure must not be established later.
         let Some(connection) = self.connection(dialler).filter(|connection| connection.is_undecided()) else { return };
         connection.establish();
         let address = connection.listener;
         self.announce(dialler, Edges { own: Edge::BOTH, other: Edge::NONE });
-        let listener = self.listeners.get_mut(&address).expect("who dials there knows that it listens");
+        let listener = self.listeners.get_mut(&address).expect("the dial has found the listener");
         listener.waiting.push_back(EndId { side: Side::Acceptor, ..dialler });
         let (host, index) = (listener.host, listener.index);
         self.remind_of_listener(host, index);
@@ -141,7 +142,7 @@ impl Kernel {
         }
     }
 
-    /// Forgets a connection that is over for both ends.
+    /// Removes a connection that is over for both ends.
     pub(super) fn remove(&mut self, id: EndId) {
         let connection = self.connections.remove(id.index as usize);
         let free_at: Option<Instant> = connection.leaves_port_waiting().then(|| self.now.plus(TIME_WAIT));

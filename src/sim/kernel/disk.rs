@@ -1,7 +1,7 @@
-//! A disk with a book on it: what it has confirmed is there for ever, and what it has not may be.
+//! A disk with an address book on it: confirmed changes survive, and unconfirmed ones may.
 //!
-//! Batches go through the very [`Writer`] that the real thread drives, so that retries and answers are the same. It
-//! writes all that is given to it or nothing.
+//! Batches pass through the very [`Writer`] that the real thread drives, so that retries and completions are the
+//! same. A batch is written whole or not at all.
 
 use super::naming::time_between;
 use super::{Coming, Draw, Kernel};
@@ -22,43 +22,43 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// The longest that a slow write takes.
+/// Maximum duration of a slow write.
 const MAX_SLOW: Duration = Duration::from_secs(3);
 
-/// What a host's disk is like.
+/// A host's disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Disk {
-    /// It writes at once, and the next wait tells.
+    /// It writes at once, and reports at the next wait.
     #[default]
     Sound,
     /// Every write fails with this error.
     Failing(i32),
-    /// It takes up to three seconds to write, or fails for want of room or for good reason or none. Who is killed finds
-    /// what was under way written or not.
+    /// It needs up to three seconds to write, or fails for want of room, for another reason or for none. After a
+    /// kill, the batch in progress is either written or not.
     Wild,
 }
 
-/// A book on its way to the disk.
+/// An address book being written to the disk.
 #[derive(Debug)]
 pub(super) struct Book {
     writer: Writer<Platter>,
     platter: Platter,
-    /// The batches that are not known to be durable.
+    /// The batches not known to be durable.
     unanswered: VecDeque<u64>,
     is_writing: bool,
 }
 
-/// What is durable; clones are the same.
+/// The durable state; clones are the same.
 #[derive(Clone, Debug)]
 struct Platter {
     store: Rc<RefCell<MemoryStore>>,
-    /// What the next write fails with.
+    /// The error of the next write.
     fault: Rc<Cell<Option<i32>>>,
 }
 
 impl Default for Book {
     fn default() -> Self {
-        // Its key protects from peers, and here are none but ours.
+        // Its key protects against peers, and this simulation has only our own.
         let store = MemoryStore::new(&mut StdRng::seed_from_u64(0));
         let platter = Platter { store: Rc::new(RefCell::new(store)), fault: Rc::default() };
         Self { writer: Writer::new(platter.clone()), platter, unanswered: VecDeque::new(), is_writing: false }
@@ -126,14 +126,14 @@ impl Kernel {
         self.write_later(host);
     }
 
-    /// Lets a host that was killed lose what is not durable, or have written what was under way.
+    /// Discards a killed host's unwritten changes, or completes the write in progress.
     pub(in crate::sim) fn lose_unwritten(&mut self, host: usize) {
         let is_wild = self.hosts[host].disk == Disk::Wild;
         let was_written = is_wild && self.hosts[host].chances[Draw::Disk as usize].one_in(2);
         let book = &mut self.hosts[host].book;
         book.platter.fault.set(None);
         if was_written {
-            // Nobody is left to hear of it.
+            // No process remains to receive the outcome.
             let _ = book.writer.attempt();
         }
         let platter = book.platter.clone();

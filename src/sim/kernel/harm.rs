@@ -1,11 +1,11 @@
-//! What a test does to hosts and connections from outside.
+//! A test's interventions on hosts and connections from outside.
 
 use super::super::connection::EndId;
 use super::super::connection::{Connection, Side};
 use super::super::faults::Site;
 use super::{Draw, Kernel, OWN_DESCRIPTORS, stream_of};
 
-/// Streams of a host's faults begin here, one for each site.
+/// First stream of a host's faults, one for each site.
 const FIRST_FAULT_STREAM: usize = 16;
 
 impl Kernel {
@@ -34,7 +34,7 @@ impl Kernel {
         self.hosts[host].descriptors
     }
 
-    /// Lets nothing through to or from a host any more.
+    /// Stops all traffic to and from a host.
     pub(in crate::sim) fn cut(&mut self, host: usize) {
         self.hosts[host].is_cut = true;
         for (_, connection) in &mut self.connections {
@@ -42,7 +42,7 @@ impl Kernel {
         }
     }
 
-    /// Lets through again what was held up, unless the other host is cut as well.
+    /// Delivers the delayed traffic, unless the other host is cut as well.
     pub(in crate::sim) fn heal(&mut self, host: usize) {
         self.hosts[host].is_cut = false;
         let is_healed = |connection: &Connection| {
@@ -66,8 +66,8 @@ impl Kernel {
         }
     }
 
-    /// Resets both ends of the connection that `host` has under `token`, as a box on the way does it; returns whether
-    /// there is one.
+    /// Resets both ends of the connection that `host` has under `token`, as a middlebox does; returns whether it
+    /// exists.
     pub(in crate::sim) fn reset(&mut self, host: usize, token: u64) -> bool {
         let is_it = |connection: &Connection| {
             let owners = [Side::Dialler, Side::Acceptor].map(|side| connection.owner(side));
@@ -80,7 +80,7 @@ impl Kernel {
         true
     }
 
-    /// The dialling ends of all connections of which it is true.
+    /// Returns the dialling ends of all matching connections.
     fn ids_where(&self, is_so: impl Fn(&Connection) -> bool) -> Vec<EndId> {
         let found = self.connections.iter().filter(|(_, connection)| is_so(connection));
         found

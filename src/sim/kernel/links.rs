@@ -1,4 +1,4 @@
-//! The calls on one connection, and its end.
+//! Calls on one connection, and its end.
 
 use super::super::connection::EndId;
 use super::super::connection::{Connection, Edges, Owner, Side};
@@ -13,7 +13,7 @@ use crate::net::Endpoints;
 use std::io::IoSlice;
 
 impl Kernel {
-    /// Registers an end for events; what it can see already is its first.
+    /// Registers an end for events; its first event is its present state.
     pub(in crate::sim) fn attach(&mut self, host: usize, id: EndId, token: u64) -> Result<(), i32> {
         self.strike(host, Site::Attach)?;
         if let Some(connection) = self.connection(id) {
@@ -44,7 +44,7 @@ impl Kernel {
         result
     }
 
-    /// Writes down a write.
+    /// Records a write.
     pub(in crate::sim) fn note_write(
         &mut self,
         host: usize,
@@ -58,7 +58,7 @@ impl Kernel {
         let (Ok(len), Ok(id)) = (result, id) else { return trace.note(*now, host, call, result, &[]) };
         match connections.get_mut(id.index as usize).and_then(|connection| connection.last_written(id.side, len)) {
             Some(moved) => trace.note(*now, host, call, result, moved),
-            // It went to nobody.
+            // The peer no longer exists.
             None => trace.note(
                 *now,
                 host,
@@ -69,7 +69,7 @@ impl Kernel {
         }
     }
 
-    /// Runs an operation with what it needs beside the connection.
+    /// Runs an operation with the state that it needs in addition to the connection.
     fn with_connection<T>(
         &mut self,
         id: EndId,
@@ -82,13 +82,13 @@ impl Kernel {
         Ok(operation(connection, chance, pool))
     }
 
-    /// Lets a call fail if it has to: either it has changed nothing and an event will say when to try again, or the
+    /// Makes a call fail if it must: either it has changed nothing and an event will announce the retry, or the
     /// connection is over.
     fn strike_link(&mut self, host: usize, site: Site, id: EndId) -> Result<(), i32> {
         let Err(errno) = self.strike(host, site) else { return Ok(()) };
         let edges = match is_passing(errno) {
             true => {
-                // Who was told that there is nothing now waits for news of what is there already, or comes to be.
+                // A caller that was refused waits for an event about present or later input.
                 self.with_connection(id, |connection, _, _| connection.put_off(id.side, site == Site::Write))?;
                 Edges::OWN
             }

@@ -64,7 +64,7 @@ impl Kernel {
         let has_waiting = !listener.waiting.is_empty();
         match self.strike(host, Site::Accept) {
             Ok(()) => {}
-            // It does not hear of this listener again but by another event.
+            // The host gets no further event of this listener unless one is queued.
             Err(EAGAIN) => {
                 self.remind_of_listener(host, index);
                 return Err(EAGAIN);
@@ -81,7 +81,7 @@ impl Kernel {
         self.take_waiting(host, index).inspect_err(|_| self.give_descriptor_back(host))
     }
 
-    /// Queues the event of a listener, if it does not wait already.
+    /// Queues a listener's event, if none waits already.
     pub(super) fn remind_of_listener(&mut self, host: usize, index: u32) {
         let is_new =
             self.listener(host, index).is_some_and(|listener| !std::mem::replace(&mut listener.is_queued, true));
@@ -96,7 +96,7 @@ impl Kernel {
         if let Some(next) = listener.opening.pop_front() {
             self.establish(next);
         }
-        let connection = self.connection(accepted).expect("who waits is not closed by anybody else");
+        let connection = self.connection(accepted).expect("a waiting connection is not closed elsewhere");
         Ok((accepted, connection.dialled_from))
     }
 }

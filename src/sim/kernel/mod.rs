@@ -1,8 +1,8 @@
 //! The virtual kernel itself: hosts, listeners, connections, and the events that wait to be collected.
 //!
-//! Everything happens inside the call that causes it, but for dials that fail after a while, answers that take their
-//! time, and what a cut network holds up. A host that never collects has at most one event waiting per socket. No call
-//! looks at all hosts or all connections, except those by which a test cuts, heals or resets something.
+//! Everything happens inside the call that causes it, except for dials that fail after a while, delayed completions,
+//! and traffic that a cut network delays. A host that never collects has at most one waiting event per socket. No
+//! call looks at all hosts or all connections, except those by which a test cuts, heals or resets something.
 
 mod dialling;
 mod disk;
@@ -41,9 +41,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// The first port that is given to a listener that asks for none.
+/// The first port of a listener that asks for any.
 const FIRST_LISTENER_PORT: u16 = 61_000;
-/// The ports of dials, as Linux has them.
+/// The ports of dials, as on Linux.
 const DIAL_PORTS: RangeInclusive<u16> = 32_768..=60_999;
 /// The address before that of the first host.
 const NETWORK: u32 = u32::from_be_bytes([10, 0, 0, 0]);
@@ -64,16 +64,16 @@ pub(super) struct Kernel {
     /// The addresses of names.
     pub(super) names: BTreeMap<String, Vec<IpAddr>>,
     hosts: Vec<Host>,
-    /// Hosts that got an event since they were last asked for.
+    /// Hosts that received an event since the driver last asked.
     stirred: Vec<u32>,
     any_woken: Arc<AtomicBool>,
     listeners: BTreeMap<SocketAddr, Listener>,
     connections: Slab<Connection>,
     next_serial: u32,
-    /// What happens by itself, by when and in which order.
+    /// Scheduled changes, by moment and order.
     coming: BTreeMap<(Instant, u64), Coming>,
     next_coming: u64,
-    /// Dials that the cut network holds up.
+    /// Dials that the cut network delays.
     unanswered: Vec<EndId>,
     pool: Pool,
 }
@@ -99,7 +99,7 @@ struct Host {
     book: Book,
 }
 
-/// What a host draws for, each from a stream of its own.
+/// A purpose of a host's draws, each with a stream of its own.
 #[derive(Clone, Copy, Debug)]
 enum Draw {
     Cuts,
@@ -109,14 +109,14 @@ enum Draw {
     Disk,
 }
 
-/// Something that happens by itself.
+/// A scheduled change.
 #[derive(Debug)]
 enum Coming {
     /// A dial fails.
     DialFails(EndId, i32),
-    /// A host gets an answer.
+    /// A host receives a completion.
     Answer(naming::Reply),
-    /// A host tries to write its book, unless it has begun anew since.
+    /// A host tries to write its address book, unless it was restarted since.
     Write { host: usize, life: u32 },
 }
 
@@ -127,12 +127,12 @@ struct Listener {
     room: usize,
     /// Established and not accepted yet.
     waiting: VecDeque<EndId>,
-    /// For which there is no room among those that wait.
+    /// Dials for which the backlog has no room.
     opening: VecDeque<EndId>,
     is_queued: bool,
 }
 
-/// A waker that is noticed by the next wait of its host.
+/// A waker that the next wait of its host notices.
 #[derive(Debug)]
 pub(super) struct Flag {
     woken: AtomicBool,
@@ -146,12 +146,12 @@ impl Wake for Flag {
     }
 }
 
-/// The stream that a world itself draws from for one purpose of a host; what is below is for actors.
+/// Returns the world's own stream for one purpose of a host; lower streams are for actors.
 fn stream_of(host: usize, purpose: usize) -> u32 {
     u32::try_from(host << 6 | purpose).map_or(u32::MAX, |id| 1 << 31 | id)
 }
 
-/// Which host would have this address.
+/// Returns the host that would have this address.
 fn host_at(ip: IpAddr) -> Option<usize> {
     match ip {
         IpAddr::V4(ip) => u32::from(ip).checked_sub(NETWORK + 1).map(|host| host as usize),
@@ -192,7 +192,7 @@ impl Kernel {
         UnixTime::from_secs(self.unix_began.as_secs().saturating_add(passed))
     }
 
-    /// When something happens by itself.
+    /// Returns the moment of the next scheduled change.
     pub(super) fn next_coming(&self) -> Option<Instant> {
         self.coming.first_key_value().map(|((at, _), _)| *at)
     }
@@ -207,7 +207,7 @@ impl Kernel {
         while let Some(at) = self.next_coming()
             && at <= until
         {
-            let (_, what) = self.coming.pop_first().expect("it was looked at");
+            let (_, what) = self.coming.pop_first().expect("it exists");
             self.now = at;
             match what {
                 Coming::DialFails(dialler, errno) => self.fail_dial(dialler, errno),
@@ -263,24 +263,24 @@ impl Kernel {
         *paused_until = until.max(*paused_until);
     }
 
-    /// Until when a host stands still, if it does.
+    /// Returns the moment until which a host is paused, if it is.
     pub(super) fn paused_until(&self, host: usize) -> Option<Instant> {
         let until = self.hosts[host].paused_until;
         (until > self.now).then_some(until)
     }
 
-    /// A process on the host has begun, in place of one that is gone.
+    /// Replaces the poller for a new process on the host.
     pub(super) fn renew_poller(&mut self, host: usize) {
         self.hosts[host].queue.renew();
     }
 
-    /// Whether a wait of the host would find something to look at.
+    /// Whether a wait of the host would find an event.
     pub(super) fn has_events(&self, host: usize) -> bool {
         let Host { queue, woken, .. } = &self.hosts[host];
         !queue.is_empty() || woken.woken.load(Ordering::Acquire)
     }
 
-    /// Moves the hosts that got an event since the last call to `hosts`; returns whether any waker was used.
+    /// Moves the hosts that received an event since the last call to `hosts`; returns whether any waker was used.
     pub(super) fn take_stirred(&mut self, hosts: &mut Vec<u32>) -> bool {
         for &host in &self.stirred {
             self.hosts[host as usize].is_stirred = false;
@@ -302,7 +302,7 @@ impl Kernel {
     pub(super) fn wait(&mut self, host: usize, ready: &mut Vec<Readiness>) -> Result<(), i32> {
         ready.clear();
         let result = match self.hosts[host].faults.strike(Site::Wait) {
-            // Who was stopped is woken by a signal and has to see what came meanwhile.
+            // A stopped process is woken by a signal and must see the events of its pause.
             Some(EINTR) if !self.hosts[host].queue.is_late(self.now) => Ok(()),
             Some(EINTR) | None => {
                 self.collect(host, ready);
@@ -383,13 +383,13 @@ impl Kernel {
         self.connections.get_mut(id.index as usize).filter(|connection| connection.serial == id.serial)
     }
 
-    // --- What every call goes through -------------------------------------------------------------------------------
+    // --- Common to all calls ----------------------------------------------------------------------------------------
 
     pub(super) fn note(&mut self, host: usize, call: Call, outcome: Result<usize, i32>, moved: &[u8]) {
         self.trace.note(self.now, host, call, outcome, moved);
     }
 
-    /// Counts a call, and lets it fail if it has to. What a signal has interrupted is tried again and succeeds.
+    /// Counts a call, and makes it fail if it must. An interrupted call is retried and succeeds.
     fn strike(&mut self, host: usize, site: Site) -> Result<(), i32> {
         match self.hosts[host].faults.strike(site) {
             None | Some(EINTR) => Ok(()),

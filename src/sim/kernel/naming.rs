@@ -1,6 +1,6 @@
-//! Names and who looks them up: a resolver that answers after a time, and one that answers with whatever comes.
+//! Names and resolvers: one that answers correctly after a time, and one that returns anything.
 //!
-//! An answer is bounded as that of the real resolver is, and everything else about it may be absurd.
+//! A reply is bounded like the real resolver's; everything else about it may be absurd.
 
 use super::{Coming, Draw, Kernel};
 use crate::error::{ResolveCause, ResolveFailure};
@@ -14,35 +14,35 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-/// The longest that an answer takes which comes in time.
+/// Maximum delay of a prompt reply.
 const MAX_PROMPT: Duration = Duration::from_millis(500);
-/// The shortest and the longest that an answer takes which comes too late.
+/// Minimum and maximum delay of a late reply.
 const LATE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
-/// Addresses of a name that has many.
+/// Number of addresses of a name that has many.
 const MANY: u32 = 1_000;
 
-/// What a host's resolver is like.
+/// A host's resolver.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Names {
     /// It knows the names of [`World::set_name`](crate::sim::World::set_name), and answers at once, by the next wait.
     #[default]
     Known,
-    /// It draws what it does: it answers as it should, after up to half a second or too late, or with one address, a
-    /// thousand, twice the same or absurd ones, or with a failure, or never.
+    /// It draws its behaviour: it answers correctly, promptly or too late, or with one address, a thousand, the same
+    /// twice or absurd ones, or with a failure, or never.
     Wild,
 }
 
-/// What a host waits for, and what it has not taken yet.
+/// A host's pending queries, and the completions that it has not collected yet.
 #[derive(Debug, Default)]
 pub(super) struct Asked {
-    /// How often all was forgotten.
+    /// How often all queries were dropped.
     pub(super) life: u32,
-    /// Names whose answers were not taken.
+    /// Names whose replies were not collected.
     names: usize,
     answers: VecDeque<Completion>,
 }
 
-/// An answer on its way.
+/// A scheduled reply.
 #[derive(Debug)]
 pub(super) struct Reply {
     host: usize,
@@ -85,7 +85,7 @@ impl Kernel {
         if let Ok(ip) = host.parse() {
             return Ok(vec![SocketAddr::new(ip, port)]);
         }
-        let addresses = self.names.get(host).ok_or_else(|| io::Error::other("nobody knows the name"))?;
+        let addresses = self.names.get(host).ok_or_else(|| io::Error::other("the name is unknown"))?;
         Ok(addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect())
     }
 
@@ -113,7 +113,7 @@ impl Kernel {
         Reply { host, life: self.hosts[host].asked.life, answer }
     }
 
-    /// Lets a host have an answer, unless it has begun anew since it asked.
+    /// Delivers a completion to a host, unless it was restarted since its query.
     pub(super) fn answer(&mut self, reply: Reply) {
         let host = &mut self.hosts[reply.host];
         if host.asked.life == reply.life {
@@ -132,7 +132,7 @@ impl Kernel {
         Some(answer)
     }
 
-    /// Forgets all that a host has asked.
+    /// Drops all queries of a host.
     pub(in crate::sim) fn forget_questions(&mut self, host: usize) {
         let asked = &mut self.hosts[host].asked;
         *asked = Asked { life: asked.life + 1, ..Asked::default() };
@@ -144,12 +144,12 @@ pub(super) fn time_between(chance: &Chance, (least, most): (Duration, Duration))
     Duration::from_nanos(chance.range(nanos(least), nanos(most)))
 }
 
-/// An address that might be a peer's: nobody in a world has it.
+/// Returns an address that might be a peer's: no host in a world has it.
 fn public(chance: &Chance, port: u16) -> SocketAddr {
     SocketAddr::from(([52, 1 + chance.below(250) as u8, chance.below(256) as u8, 1 + chance.below(250) as u8], port))
 }
 
-/// An address that nobody should dial.
+/// Returns an address that must not be dialled.
 fn absurd(chance: &Chance, own: IpAddr, port: u16) -> SocketAddr {
     let ip = match chance.below(8) {
         0 => return SocketAddr::new(public(chance, port).ip(), 0),

@@ -1,4 +1,4 @@
-//! What one host could find out if it asked about everything it has open. Looking changes nothing.
+//! A complete view of one host's open sockets, for checks. It changes nothing.
 
 use super::{Kernel, OWN_DESCRIPTORS, Side};
 use crate::id::{LinkId, Token};
@@ -6,15 +6,15 @@ use crate::sim::connection::Owner;
 use crate::sim::poller::Poller;
 use crate::sim::world::World;
 
-/// All that a host has open.
+/// Everything that a host has open.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::sim) struct HostView {
     /// The registered ends of connections.
     pub(in crate::sim) ends: Vec<EndView>,
     pub(in crate::sim) listeners: Vec<BacklogView>,
-    /// Sockets that are open, be they registered or not, and the listeners among them.
+    /// Open sockets, registered or not, including listeners.
     pub(in crate::sim) sockets: usize,
-    /// What it cost: connections of all hosts that were looked at.
+    /// The cost of the view: connections of all hosts that were examined.
     pub(in crate::sim) looked_at: usize,
 }
 
@@ -22,13 +22,13 @@ pub(in crate::sim) struct HostView {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sim) struct EndView {
     pub(in crate::sim) link: LinkId,
-    /// A read would give bytes, the end of them or an error.
+    /// A read would return bytes, the end or an error.
     pub(in crate::sim) is_readable: bool,
-    /// A write would take bytes or give an error, or a connect is decided.
+    /// A write would accept bytes or return an error, or a connect is decided.
     pub(in crate::sim) is_writable: bool,
-    /// An event waits to be collected that will say that it is readable, if it is.
+    /// A waiting event will report that it is readable, if it is.
     pub(in crate::sim) will_be_readable: bool,
-    /// An event waits to be collected that will say that it is writable, if it is.
+    /// A waiting event will report that it is writable, if it is.
     pub(in crate::sim) will_be_writable: bool,
 }
 
@@ -42,7 +42,7 @@ pub(in crate::sim) struct BacklogView {
 }
 
 impl World {
-    /// All that a host has open, at a cost that grows with the connections of all hosts.
+    /// Returns everything that a host has open, at a cost that grows with the connections of all hosts.
     pub(in crate::sim) fn view_of(&self, host: usize) -> HostView {
         self.kernel_mut().view_of(host)
     }
