@@ -1,4 +1,4 @@
-//! A loop that is watched from all sides.
+//! A loop under the watch of all invariants.
 
 use super::gate::Gate;
 use super::ledger::Ledger;
@@ -33,17 +33,17 @@ use std::time::Duration;
 /// Calls on the network after which a sweep is due.
 const CALLS_PER_SWEEP: u64 = 1_024;
 
-/// A loop in a [`World`] that is held to its [`INVARIANTS`](super::INVARIANTS) while it runs.
+/// A loop in a [`World`] whose [`INVARIANTS`](super::INVARIANTS) are checked while it runs.
 pub struct Checked<H: Handler> {
     reactor: Reactor<Gate, Witness<H>>,
     world: World,
     ledger: Rc<RefCell<Ledger>>,
     bounds: Bounds,
-    /// As it was after the last turn.
+    /// The state after the last turn.
     summary: Summary,
-    /// When the last turn's clock stood, before it began.
+    /// The clock at the last turn, before it began.
     settled: Instant,
-    /// Since which turn the link that is read next is that, as far as it was not read.
+    /// The next link to be read, and the turn since which it has been that without being read.
     next_since: (Option<LinkId>, u64),
     memory: Memory,
     calls_per_sweep: u64,
@@ -52,7 +52,7 @@ pub struct Checked<H: Handler> {
 }
 
 impl<H: Handler> Checked<H> {
-    /// A loop on a network of `world`.
+    /// Creates a loop on a network of `world`.
     ///
     /// # Errors
     ///
@@ -83,29 +83,29 @@ impl<H: Handler> Checked<H> {
         })
     }
 
-    /// Sweeps after this many calls on the network, or after as many as it has links if that is more; 0 sweeps after
-    /// every turn. Default 1,024.
+    /// Sets after how many calls on the network a sweep is due; a loop with more links than that sweeps after as many
+    /// calls. 0 sweeps after every turn. Default 1,024.
     #[must_use]
     pub fn with_calls_per_sweep(self, calls: u64) -> Self {
         Self { calls_per_sweep: calls, next_sweep: calls, ..self }
     }
 
-    /// The loop.
+    /// Returns the loop.
     pub fn reactor(&self) -> &Reactor<Gate, Witness<H>> {
         &self.reactor
     }
 
-    /// Its host's network.
+    /// Returns its host's network.
     pub fn net(&self) -> &SimNet {
         self.reactor.net().net()
     }
 
-    /// The user's own handler.
+    /// Returns the user's own handler.
     pub fn handler(&self) -> &H {
         self.reactor.handler().handler()
     }
 
-    /// The user's own handler, for changing it between turns.
+    /// Returns the user's own handler, to be changed between turns.
     pub fn handler_mut(&mut self) -> &mut H {
         self.reactor.handler_mut().handler_mut()
     }
@@ -124,7 +124,7 @@ impl<H: Handler> Checked<H> {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Those of the reactor.
     pub fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
         self.reactor.listen(address)
     }
@@ -141,7 +141,7 @@ impl<H: Handler> Checked<H> {
         self.reactor.next_deadline()
     }
 
-    /// As [`Reactor::poll_once`], and checks what that did.
+    /// As [`Reactor::poll_once`], and checks the turn.
     ///
     /// # Errors
     ///
@@ -158,7 +158,7 @@ impl<H: Handler> Checked<H> {
         Ok(goes_on)
     }
 
-    /// Checks everything there is, between two turns.
+    /// Checks the complete state, between two turns.
     pub fn sweep(&mut self) {
         let inspection = self.reactor.inspect();
         let host = self.world.view_of(self.net().host());
@@ -185,17 +185,17 @@ impl<H: Handler> Checked<H> {
         self.next_sweep = calls + self.calls_per_sweep.max(self.sweep_cost(inspection.links.len(), host.looked_at));
     }
 
-    /// All that can be seen of the loop.
+    /// Returns the loop's complete visible state.
     pub fn inspect(&self) -> Inspection {
         self.reactor.inspect()
     }
 
-    /// What was found so far: the first of it, in order.
+    /// Returns the first violations found, in order.
     pub fn violations(&self) -> Vec<Violation> {
         self.ledger.borrow().findings.list().to_vec()
     }
 
-    /// Calls on its network so far, and the readiness events that it got.
+    /// Returns the number of its calls on the network and of the readiness events that it received.
     pub fn socket_events(&self) -> u64 {
         self.ledger.borrow().attempts
     }
@@ -210,12 +210,12 @@ impl<H: Handler> Checked<H> {
         self.has_ended
     }
 
-    /// How much was found so far.
+    /// Returns the number of violations found.
     pub fn violations_total(&self) -> u64 {
         self.ledger.borrow().findings.total
     }
 
-    /// A sweep may cost as much as the calls before it.
+    /// Returns the calls between two sweeps; a sweep may cost as much as those calls.
     fn sweep_cost(&self, links: usize, connections: usize) -> u64 {
         if self.calls_per_sweep == 0 { 0 } else { links.max(connections) as u64 }
     }
@@ -258,7 +258,7 @@ impl<H: Handler> Checked<H> {
         self.summary = after;
     }
 
-    /// The hosts among those whose ban was announced that the disk does not know to be banned.
+    /// Returns the hosts with an announced ban that is not on the disk.
     fn undurable(&self, announced: &BTreeSet<Host>) -> Vec<Host> {
         if announced.is_empty() {
             return Vec::new();
@@ -267,7 +267,7 @@ impl<H: Handler> Checked<H> {
         announced.iter().copied().filter(|host| bans.iter().all(|ban| ban.host != *host)).collect()
     }
 
-    /// The links of those pings that are in flight and were not sent in the last turn, each with when it was sent.
+    /// Returns the links of pings in flight that were not sent in the last turn, each with the moment of sending.
     fn misdated_pings(&self, ledger: &Ledger) -> Vec<(LinkId, Option<Instant>)> {
         let turn_began = ledger.findings.now;
         let sent = |(link, nonce): &(LinkId, u64)| Some((*link, self.reactor.ping_sent(*link, *nonce)?));
@@ -275,7 +275,7 @@ impl<H: Handler> Checked<H> {
         in_flight.filter(|(_, sent)| sent.is_none_or(|sent| sent < turn_began)).collect()
     }
 
-    /// What a loop must not leave behind.
+    /// Checks that an ended loop has released everything.
     fn check_end(&self) {
         let found = end(&self.reactor.inspect()).err().map(|text| (36, text));
         self.report(found.into_iter().collect());
@@ -289,7 +289,7 @@ impl<H: Handler> Checked<H> {
     }
 }
 
-/// What is left of a loop that has ended.
+/// Checks that an ended loop has released everything.
 pub(super) fn end(inspection: &Inspection) -> Result<(), String> {
     let Inspection { summary, links, listeners, unbound_addresses, dials, manager, .. } = inspection;
     let places = summary.manager.as_ref().map_or(0, |manager| manager.places_taken);
@@ -306,7 +306,7 @@ pub(super) fn end(inspection: &Inspection) -> Result<(), String> {
     let held_bytes = summary.gathered_bytes + summary.waiting_bytes;
     let is_empty = summary.connections == Census::default() && summary.over_capacity == 0 && held_bytes == 0;
     turn::ensure(left == [0; 7] && is_empty, || {
-        format!("links, listeners, dials, timers, ready and inbound peers, places: {left:?}; {summary:?}")
+        format!("links, listeners, dials, timers, ready and inbound peers, slots: {left:?}; {summary:?}")
     })
 }
 

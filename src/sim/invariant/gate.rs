@@ -1,4 +1,4 @@
-//! A host's network with everything that goes through it written into the ledger.
+//! A host's network that records every call in the ledger.
 
 use super::ledger::Ledger;
 use crate::id::LinkId;
@@ -34,7 +34,7 @@ impl Gate {
         result
     }
 
-    /// The network behind it.
+    /// Returns the network behind it.
     pub fn net(&self) -> &SimNet {
         &self.net
     }

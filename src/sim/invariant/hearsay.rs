@@ -1,9 +1,8 @@
-//! What a loop may believe of the addresses that its peers name, and what its book has of them.
+//! Gossip: the addresses that a loop may believe, and those in its address book.
 //!
-//! [`Hearsay`] follows the `addr` messages that the handler is given and grants each teller what it may bring: of a
-//! peer that was dialled an answer at once and an address every ten seconds, of anybody else addresses of its own host.
-//! It judges for as long as the handler takes every such message whole, because nobody else sees them, and remembers
-//! [`MAX_TOLD`] addresses.
+//! [`Hearsay`] follows the `addr` messages that the handler receives and grants each sender its addresses: a dialled
+//! peer one reply and an address every ten seconds, any other peer addresses of its own host. It judges as long as
+//! the handler receives every such message whole, because it sees no others, and remembers [`MAX_TOLD`] addresses.
 
 use super::sweep::SweepSight;
 use super::turn::{TurnSight, ensure};
@@ -18,21 +17,21 @@ use crate::wire::AddressesRef;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-/// Addresses that are remembered as named; who hears of more judges no longer.
+/// Maximum addresses remembered as named; beyond it, judging stops.
 const MAX_TOLD: usize = 100_000;
-/// Addresses that the peers of one range can have put into the book.
+/// Maximum addresses that the peers of one range can add to the book.
 pub(super) const MAX_SHARE: usize = (GOSSIP_BUCKETS_PER_SOURCE * GOSSIP_BUCKET_SLOTS) as usize;
 
-/// Who has named which address.
+/// The named addresses and their senders.
 #[derive(Debug, Default)]
 pub(super) struct Hearsay {
-    /// The ranges of those that have named an address and may be believed, which may be none.
+    /// The ranges of believed senders of each named address, which may be none.
     told: BTreeMap<SocketAddr, BTreeSet<NetGroup>>,
-    /// Addresses that the book may have whatever is said of them.
+    /// Addresses that the book may contain regardless of gossip.
     known: BTreeSet<SocketAddr>,
-    /// Hosts that have connected, which say themselves where they listen.
+    /// Hosts that have connected, which themselves name their listeners.
     guests: BTreeSet<IpAddr>,
-    /// Addresses that a link was granted.
+    /// Addresses granted to a link.
     granted: BTreeMap<LinkId, u64>,
     granted_in_all: u64,
     is_deaf: bool,
@@ -49,17 +48,17 @@ pub(super) struct Teller {
 }
 
 impl Hearsay {
-    /// The book may have this address: it was there before, a name led to it, or it was dialled with success.
+    /// Permits an address in the book: it was there before, a name resolved to it, or a dial to it succeeded.
     pub(super) fn knows(&mut self, address: SocketAddr) {
         self.known.insert(canonical(address));
     }
 
-    /// Somebody has connected.
+    /// Records a host that has connected.
     pub(super) fn welcome(&mut self, address: SocketAddr) {
         self.guests.insert(address.ip().to_canonical());
     }
 
-    /// A message was not shown as a whole, so nobody can say what it named.
+    /// Stops judging: a message was not delivered whole, so its addresses are unknown.
     pub(super) fn missed(&mut self) {
         *self = Self { is_deaf: true, ..Self::default() };
     }
@@ -68,7 +67,7 @@ impl Hearsay {
         self.granted.remove(&link);
     }
 
-    /// A peer names addresses; `is_learning` says whether the loop believes anybody.
+    /// Records addresses named by a peer; `is_learning` says whether the loop believes any gossip.
     pub(super) fn heard(&mut self, teller: Teller, addresses: AddressesRef<'_>, is_learning: bool, now: Instant) {
         if self.is_deaf {
             return;
@@ -94,12 +93,13 @@ impl Hearsay {
         }
     }
 
-    /// Addresses that the loop may have learned in all; none if nobody can say.
+    /// Returns how many addresses the loop may have learned in all; none if that is unknown.
     pub(super) fn granted(&self) -> Option<u64> {
         (!self.is_deaf).then_some(self.granted_in_all)
     }
 
-    /// The ranges by whose word alone an address can be in the book; none if it may be there anyhow, or was not named.
+    /// Returns the ranges whose gossip alone explains an address in the book; none if it may be there anyway, or was
+    /// not named.
     fn tellers(&self, address: SocketAddr) -> Option<&BTreeSet<NetGroup>> {
         let is_known = self.known.contains(&address) || self.guests.contains(&address.ip());
         self.told.get(&address).filter(|_| !is_known)
@@ -119,7 +119,7 @@ pub(super) fn no_more_is_learned_than_was_granted(sight: &TurnSight<'_>) -> Resu
 
 pub(super) fn nobody_is_believed_who_was_not_asked(sight: &SweepSight<'_>) -> Result<(), String> {
     let unasked = told(sight).find(|(_, tellers)| tellers.is_empty());
-    ensure(unasked.is_none(), || format!("the book believes who was not asked: {unasked:?}"))
+    ensure(unasked.is_none(), || format!("the book has gossip of a peer that was not asked: {unasked:?}"))
 }
 
 pub(super) fn no_source_fills_more_than_its_share(sight: &SweepSight<'_>) -> Result<(), String> {
@@ -130,10 +130,10 @@ pub(super) fn no_source_fills_more_than_its_share(sight: &SweepSight<'_>) -> Res
         }
     }
     let beyond = by_source.iter().find(|(_, count)| **count > MAX_SHARE);
-    ensure(beyond.is_none(), || format!("{beyond:?} addresses by the word of one range"))
+    ensure(beyond.is_none(), || format!("{beyond:?} addresses from the gossip of one range"))
 }
 
-/// The addresses in the book that are there for what was told of them.
+/// Returns the addresses in the book that only gossip explains.
 fn told<'a>(sight: &'a SweepSight<'_>) -> impl Iterator<Item = (SocketAddr, &'a BTreeSet<NetGroup>)> {
     let hearsay = &sight.ledger.managing.hearsay;
     let book = sight.inspection.manager.iter().flat_map(|manager| &manager.book).map(KnownPeer::address);

@@ -1,9 +1,8 @@
-//! What was seen of each link from both sides of the loop: the calls it made on its network, and those it made on its
-//! handler.
+//! The ledger: each link seen from both sides of the loop, by its calls on the network and by those on the handler.
 //!
-//! The [`Gate`](super::gate::Gate) writes the former, the [`Witness`](super::Witness) the latter. Each entry is
-//! checked against those before it when it is made, in a time that does not depend on how many there are. A slot
-//! costs one record, for whichever of its links is the present one.
+//! The [`Gate`](super::gate::Gate) records the former, the [`Witness`](super::Witness) the latter. Each entry is
+//! checked against the earlier ones when it is made, in a time that does not depend on their number. A slot costs one
+//! record, for its present link.
 
 use super::hearsay::Teller;
 use super::managing::Managing;
@@ -25,39 +24,39 @@ use std::mem;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// All that was seen, and what was wrong with it.
+/// All records, and the violations found in them.
 #[derive(Debug)]
 pub(super) struct Ledger {
     pub(super) findings: Findings,
     pub(super) bounds: Bounds,
-    /// The wait that the loop made last, counted from 1.
+    /// The number of the last wait, counted from 1.
     pub(super) turn: u64,
-    /// Calls that it made on its network.
+    /// Calls on the network.
     pub(super) calls: u64,
-    /// Calls that it made on its network, failed ones among them, and the readiness events that it got.
+    /// Calls on the network, including failed ones, and readiness events received.
     pub(super) attempts: u64,
-    /// By site, a bit for the number of each error that a call failed with.
+    /// For each site, one bit for each error that a call failed with.
     failed: [u128; Site::ALL.len()],
     /// Sockets that are open.
     pub(super) sockets: usize,
-    /// Peers that the handler was told are ready.
+    /// Peers reported ready to the handler.
     pub(super) ready: u64,
-    /// Peers that the handler was told are closed.
+    /// Peers reported closed to the handler.
     pub(super) closed: u64,
-    /// The moment that the handler asked to be woken at, when it was last called.
+    /// The moment at which the handler asked to be woken, as of its last call.
     pub(super) wake_at: Option<Instant>,
     pub(super) managing: Managing,
     records: Vec<Record>,
     of_turn: OfTurn,
 }
 
-/// What happened in this turn.
+/// The records of this turn.
 #[derive(Debug, Default)]
 struct OfTurn {
     accepts: Vec<usize>,
-    /// Ready links of which the kernel took something.
+    /// Ready links of which the kernel accepted bytes.
     written: Vec<LinkId>,
-    /// Pings whose last byte the kernel took.
+    /// Pings whose last byte the kernel accepted.
     pings: Vec<(LinkId, u64)>,
     connects: usize,
     closes: usize,
@@ -68,9 +67,9 @@ struct OfTurn {
 struct Record {
     socket: Socket,
     peer: Peer,
-    /// The link that control events were about last, and what they told.
+    /// The link of the last control event, and the stage that it reported.
     told: Option<(LinkId, Stage)>,
-    /// The link that the handler was told is closed, and why.
+    /// The link last reported closed to the handler, and the reason.
     closed: Option<(LinkId, CloseReason)>,
 }
 
@@ -84,22 +83,22 @@ struct Socket {
     read_in: u64,
     written_in: u64,
     writes: usize,
-    /// Whether the handler was told, after the kernel had taken something last, that it may send more.
+    /// Whether `on_writable` was called after the kernel last accepted bytes.
     is_told: bool,
     outgoing: Outgoing,
 }
 
 #[derive(Debug, Default)]
 struct Peer {
-    /// The link that the handler heard of last.
+    /// The link of the handler's last callback.
     link: Option<LinkId>,
     stage: Stage,
     opened: Instant,
-    /// The message whose header the handler saw last, what it wants of it, and how much it got.
+    /// The last header shown to the handler, its decision, and the bytes delivered since.
     message: Option<(Header, Delivery, u64)>,
 }
 
-/// What a handler was told of a peer.
+/// A peer's stage according to the handler's callbacks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Stage {
     #[default]
@@ -134,12 +133,12 @@ impl Ledger {
         ledger
     }
 
-    /// The link whose socket is open in a slot.
+    /// Returns the link whose socket is open in a slot.
     pub(super) fn socket_of(&self, slot: usize) -> Option<LinkId> {
         self.records.get(slot).filter(|record| record.socket.is_open).and_then(|record| record.socket.link)
     }
 
-    /// The turn in which a link was read last; 0 for never.
+    /// Returns the turn in which a link was read last; 0 for never.
     pub(super) fn read_in(&self, link: LinkId) -> u64 {
         self.records
             .get(link.slot())
@@ -156,7 +155,7 @@ impl Ledger {
 
     // --- Calls on the network ---------------------------------------------------------------------------------------
 
-    /// A call was made that can fail, and has failed with `errno` if there is one.
+    /// Records a call that can fail, and its error, if any.
     #[inline]
     pub(super) fn tried(&mut self, site: Site, errno: Option<i32>) {
         self.attempts += 1;
@@ -169,7 +168,7 @@ impl Ledger {
         self.failed[site as usize] & bit_of(errno) != 0
     }
 
-    /// A turn begins.
+    /// Begins a turn.
     pub(super) fn waited(&mut self, now: Instant) {
         self.calls += 1;
         self.findings.now = now;
@@ -192,7 +191,7 @@ impl Ledger {
         self.findings.check(11, accepts <= ACCEPTS_PER_TURN, || format!("listener {index} accepted {accepts} at once"));
     }
 
-    /// A socket was opened for a link.
+    /// Records a socket that was opened for a link.
     pub(super) fn opened_socket(&mut self, link: LinkId, is_dial: bool) {
         self.calls += 1;
         let (turn, now) = (self.turn, self.findings.now);
@@ -206,7 +205,7 @@ impl Ledger {
         findings.check(11, connects <= DIALS_PER_TURN, || format!("{connects} dials at once"));
         findings.check(2, !was_open, || format!("{link:?} gets the slot of {before:?}, whose socket is open"));
         findings.check(5, closed_in != turn, || format!("{link:?} gets a slot that was freed in the same turn"));
-        findings.check(6, rises(before, link), || format!("{link:?} comes after {before:?}"));
+        findings.check(6, rises(before, link), || format!("{link:?} follows {before:?}"));
     }
 
     pub(super) fn read(&mut self, link: LinkId, room_bytes: usize) {
@@ -222,7 +221,7 @@ impl Ledger {
         findings.check(11, room_bytes <= READ_BLOCK_BYTES, || format!("{link:?} is given {room_bytes} bytes at once"));
     }
 
-    /// The kernel was offered `slices` and has taken `taken` bytes of them.
+    /// Records a write: the kernel was offered `slices` and accepted `taken` bytes of them.
     pub(super) fn wrote(&mut self, link: LinkId, slices: &[IoSlice<'_>], taken: usize) {
         self.calls += 1;
         let (turn, magic) = (self.turn, self.bounds.magic);
@@ -241,7 +240,7 @@ impl Ledger {
         }
         let findings = &mut self.findings;
         findings.check(4, is_own, || format!("a write for {link:?}, which has no socket"));
-        // One more than is flushed: the replies to what was read.
+        // One more than the flushes: the replies to the input just read.
         findings.check(11, writes <= WRITES_PER_TURN + 1, || format!("{link:?} is written to {writes} times"));
         match followed {
             Ok(()) => {}
@@ -251,7 +250,7 @@ impl Ledger {
         }
     }
 
-    /// A call was made that needs the link to have a socket.
+    /// Records a call for which the link must have a socket.
     pub(super) fn called(&mut self, link: LinkId, call: &str) {
         self.calls += 1;
         let socket = &self.record(link.slot()).socket;
@@ -259,7 +258,7 @@ impl Ledger {
         self.findings.check(4, is_own, || format!("a {call} for {link:?}, which has no socket"));
     }
 
-    /// The socket of a link is closed, if it had one.
+    /// Records that a link's socket is closed, if it had one.
     pub(super) fn closed_socket(&mut self, link: LinkId) {
         self.calls += 1;
         let turn = self.turn;
@@ -277,44 +276,44 @@ impl Ledger {
 
     // --- Calls on the handler ---------------------------------------------------------------------------------------
 
-    /// What the handler hears from here on is judged by this configuration.
+    /// Checks later callbacks by this configuration.
     pub(super) fn follow(&mut self, config: &Config) {
         self.bounds = Bounds::of(config);
     }
 
-    /// The handler is called about a peer; `is_live` if the table has it.
+    /// Records a callback about a peer; `is_live` if the table has it.
     pub(super) fn told(&mut self, link: LinkId, is_live: bool) {
         let stage = self.stage_of(link);
-        self.findings.check(4, is_live, || format!("the handler hears of {link:?}, which is no link"));
+        self.findings.check(4, is_live, || format!("a callback about {link:?}, which is no link"));
         let is_known = matches!(stage, Stage::Opened | Stage::Ready);
-        self.findings.check(29, is_known, || format!("the handler hears of {link:?}, which is {stage:?} to it"));
+        self.findings.check(29, is_known, || format!("a callback about {link:?}, which is {stage:?} to the handler"));
     }
 
-    /// The handler hears that it may send more.
+    /// Records a call of `on_writable`.
     pub(super) fn told_writable(&mut self, link: LinkId) {
         self.record(link.slot()).socket.is_told = true;
     }
 
-    /// Links of which the kernel took something in this turn and whose handler does not know that.
+    /// Returns the links of which the kernel accepted bytes in this turn without a call of `on_writable`.
     pub(super) fn untold(&self) -> impl Iterator<Item = LinkId> {
         let is_told = |link: &LinkId| self.records.get(link.slot()).is_some_and(|record| record.socket.is_told);
         self.of_turn.written.iter().copied().filter(move |link| !is_told(link))
     }
 
-    /// The pings whose last byte the kernel took in this turn.
+    /// Returns the pings whose last byte the kernel accepted in this turn.
     pub(super) fn taken_pings(&self) -> &[(LinkId, u64)] {
         &self.of_turn.pings
     }
 
-    /// The handler is called about a message; `is_ready` if the peer is ready and not being closed.
+    /// Records a callback about a message; `is_ready` if the peer is ready and not being closed.
     pub(super) fn told_of_message(&mut self, link: LinkId, is_ready: bool) {
         let stage = self.stage_of(link);
         let is_right = is_ready && stage == Stage::Ready;
         self.findings.check(18, is_right, || format!("a message of {link:?}, which is {stage:?} to the handler"));
     }
 
-    /// The handler is told of an event at `now`. `handshake` says whether the peer's is complete; none if the table
-    /// does not have the peer.
+    /// Records an event at `now`. `handshake` says whether the peer's is complete; none if the table does not have
+    /// the peer.
     pub(super) fn event(&mut self, link: LinkId, event: &Event<'_>, now: Instant, handshake: Option<bool>) {
         self.findings.check(4, handshake.is_some(), || format!("{link:?}, which is no link, has {event:?}"));
         match event {
@@ -337,7 +336,7 @@ impl Ledger {
         }
     }
 
-    /// Something is told again as a control event: in the same order, once, and with the same end.
+    /// Records a control event, which must repeat the peer's events: in the same order, once, and with the same end.
     pub(super) fn control(&mut self, event: &ControlEvent, config: &Config) {
         if let ControlEvent::ConfigUpdated { .. } = event {
             self.managing.trust(config);
@@ -374,10 +373,11 @@ impl Ledger {
             | ControlEvent::ConfigUpdated { .. } => return,
         };
         record.told = Some((link, after));
-        self.findings.check(29, is_right, || format!("{link:?}: {event:?} is told after it was {before:?}"));
+        self.findings.check(29, is_right, || format!("{link:?}: {event:?} is reported after it was {before:?}"));
     }
 
-    /// A peer at `address`, which was dialled or not, names addresses, and the loop is one that believes some or not.
+    /// Records addresses named by a peer at `address`, which was dialled or not, to a loop that believes some gossip
+    /// or none.
     pub(super) fn named(
         &mut self,
         link: LinkId,
@@ -391,7 +391,7 @@ impl Ledger {
         self.managing.hearsay.heard(teller, addresses, is_learning, now);
     }
 
-    /// What the handler wants of a message.
+    /// Records the handler's decision about a message.
     pub(super) fn admitted(&mut self, link: LinkId, header: &Header, delivery: Delivery) {
         let peer = &mut self.record(link.slot()).peer;
         let before = peer.message.replace((*header, delivery, 0));
@@ -399,14 +399,14 @@ impl Ledger {
         self.findings.check(16, !is_cut, || format!("{link:?}: a message within a stream"));
     }
 
-    /// A whole message is delivered.
+    /// Records the delivery of a whole message.
     pub(super) fn delivered(&mut self, link: LinkId, header: &Header) {
         let awaited = self.record(link.slot()).peer.message.take();
         let is_right = matches!(awaited, Some((head, Delivery::Buffer, _)) if head == *header);
         self.findings.check(16, is_right, || format!("{link:?}: {header:?} is delivered instead of {awaited:?}"));
     }
 
-    /// A part of a message is delivered.
+    /// Records the delivery of a part of a message.
     pub(super) fn streamed(&mut self, link: LinkId, header: &Header, offset: u64, len_bytes: usize, is_last: bool) {
         let peer = &mut self.record(link.slot()).peer;
         let awaited = peer.message;
@@ -419,7 +419,7 @@ impl Ledger {
         });
     }
 
-    /// The handler's own timer goes off.
+    /// Records a call of the handler's own timer.
     pub(super) fn woken(&mut self, now: Instant) {
         let asked = self.wake_at.take();
         let is_due = asked.is_some_and(|asked| asked <= now);
@@ -463,11 +463,11 @@ impl Ledger {
         let least = self.least_age(reason);
         let findings = &mut self.findings;
         findings.check(29, stage != Stage::Closed, || format!("{link:?} is closed twice"));
-        findings.check(16, !is_cut, || format!("{link:?} is closed within a stream, and nobody said so"));
+        findings.check(16, !is_cut, || format!("{link:?} is closed within a stream without a report of the cut"));
         findings.check(22, age >= least, || format!("{link:?} ends by {reason:?} after {age:?}"));
     }
 
-    /// A streamed message is cut; its end was not delivered.
+    /// Records the cut of a streamed message, whose end was not delivered.
     fn cut(&mut self, link: LinkId, header: &Header, received: u64) {
         self.told(link, true);
         let awaited = self.record(link.slot()).peer.message.take();
@@ -475,7 +475,7 @@ impl Ledger {
         self.findings.check(16, is_right, || format!("{link:?}: a cut at {received} of {header:?}, not {awaited:?}"));
     }
 
-    /// How old a connection has to be to end for this reason.
+    /// Returns the minimum age of a connection that ends for this reason.
     fn least_age(&self, reason: CloseReason) -> Duration {
         match reason {
             CloseReason::TimedOut(Deadline::Connect) => self.bounds.connect_timeout,
@@ -495,7 +495,7 @@ impl Ledger {
     }
 }
 
-/// Errors have small numbers; one that has not counts as none.
+/// Errors have small numbers; any other counts as none.
 fn bit_of(errno: i32) -> u128 {
     u32::try_from(errno).ok().and_then(|errno| 1_u128.checked_shl(errno)).unwrap_or(0)
 }

@@ -1,7 +1,7 @@
-//! What must hold of a loop that manages its peers: places, bans, pauses between dials, evictions and the book.
+//! Invariants of a loop that manages its peers: slots, bans, pauses between dials, evictions and the address book.
 //!
-//! [`Managing`] is what the ledger remembers of it from the control events; a loop without a manager leaves it empty.
-//! It costs one entry for each address that was dialled and has to be left alone for a while.
+//! [`Managing`] is the ledger's record of the control events; it stays empty for a loop without a manager. It costs
+//! one entry for each dialled address that must pause.
 
 use super::Findings;
 use super::hearsay::{self, Hearsay};
@@ -28,16 +28,16 @@ use std::mem;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// Accepted peers that are never driven out: four for their range, eight for their pings, four for their transactions
+/// Accepted peers that are never evicted: four for their range, eight for their pings, four for their transactions
 /// and four for their blocks.
 pub(super) const SPARED: usize = 20;
-/// Those of them that are spared for their shortest ping. The others are spared for what nobody outside can know, or
-/// for what is not built.
+/// Those of them that are spared for their shortest ping. The others are spared for properties that are invisible
+/// from outside, or not built.
 pub(super) const SPARED_BY_PING: usize = 8;
-/// What two ways to round a pause may differ by.
+/// Maximum difference between two ways to round a pause.
 const ROUNDING: Duration = Duration::from_micros(1);
 
-/// What the configuration promises of dials.
+/// The configuration's promises about dials.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DialBounds {
     initial_backoff: Duration,
@@ -48,38 +48,38 @@ pub(super) struct DialBounds {
     max_retries: u32,
 }
 
-/// What was told of dials, restarts, bans and evictions.
+/// The record of dials, restarts, bans and evictions.
 #[derive(Debug, Default)]
 pub(super) struct Managing {
     /// Addresses that the manager has dialled by itself and that are live.
     drawn: BTreeSet<SocketAddr>,
-    /// Addresses whose connection has ended in this turn, be it that it began in it.
+    /// Addresses whose connection has ended in this turn, even if it began in it.
     ended: BTreeSet<SocketAddr>,
-    /// Until when an address is left alone.
+    /// The moment until which an address is not dialled.
     pauses: BTreeMap<SocketAddr, Instant>,
-    /// The latest moment until which an address may rest for what became of it before, whatever has changed since.
+    /// The latest moment until which an earlier failure may pause an address, despite later changes.
     rests: BTreeMap<SocketAddr, Instant>,
-    /// Those of this turn, in which the address was dialled before it failed.
+    /// The pauses of this turn, in which the address was dialled before it failed.
     new_pauses: Vec<(SocketAddr, Option<Instant>)>,
-    /// The beginning of the latest window of restarts of an address, the restarts in it, and the latest of them.
+    /// The beginning of an address's latest window of restarts, the restarts in it, and the latest of them.
     restarts: BTreeMap<SocketAddr, (Instant, u32, Instant)>,
-    /// Connections in a row that an address has failed to keep, or to become ready, without a restart.
+    /// Consecutive connections that an address failed to keep, or to make ready, without a restart.
     setbacks: BTreeMap<SocketAddr, u32>,
-    /// Those of this turn that may be given up.
+    /// Addresses that may be dropped in this turn.
     given_up: BTreeSet<SocketAddr>,
-    /// Restarts of some addresses were forgotten, for a new configuration or the end of a ban.
+    /// Restarts of some addresses were dropped, for a new configuration or the end of a ban.
     has_forgotten: bool,
-    /// Accepted peers that are established, and where they come from.
+    /// Accepted peers that are established, and their addresses.
     inbound: BTreeMap<PeerId, SocketAddr>,
     /// The shortest ping of each peer that has answered one, as the loop counts it, in microseconds.
     shortest_pings: BTreeMap<PeerId, u128>,
     trusted: Trusted,
-    /// Where the loop listens, and what it was told of that in this turn.
+    /// The loop's own addresses, and those reported in this turn.
     own: BTreeSet<SocketAddr>,
     new_own: Vec<SocketAddr>,
     pub(super) hearsay: Hearsay,
     pub(super) saved: Saved,
-    /// The hosts whose ban was told in this turn and not ended in it.
+    /// Hosts whose ban was reported in this turn and has not ended in it.
     pub(super) announced: BTreeSet<Host>,
 }
 
@@ -97,15 +97,15 @@ impl DialBounds {
         Some(Self { initial_backoff, backoff_multiplier, max_backoff, max_restarts, restart_window, max_retries })
     }
 
-    /// The pause after so many failures, without its jitter.
+    /// Returns the pause after a number of failures, without its jitter.
     fn pause(&self, failures: u32) -> Duration {
         let exponent = i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX);
         let secs = self.initial_backoff.as_secs_f64() * self.backoff_multiplier.powi(exponent);
         Duration::try_from_secs_f64(secs).map_or(self.max_backoff, |pause| pause.min(self.max_backoff))
     }
 
-    /// Whether a pause from `now` until `until` is one that is right for `reason`. Moments are compared, not lengths: a
-    /// pause beyond the end of the clock ends there.
+    /// Whether a pause from `now` until `until` is correct for `reason`. Moments are compared, not lengths: a pause
+    /// beyond the end of the clock ends there.
     fn allows(&self, now: Instant, until: Instant, failures: u32, reason: CloseReason) -> bool {
         let within = |least: Duration, most: Duration| {
             let longest = most.saturating_add(most / 100 * BACKOFF_JITTER_PERCENT as u32).saturating_add(ROUNDING);
@@ -128,7 +128,7 @@ impl DialBounds {
 }
 
 impl Managing {
-    /// Follows a control event of the turn that began at `now`.
+    /// Records a control event of the turn that began at `now`.
     pub(super) fn follow(
         &mut self,
         event: &ControlEvent,
@@ -186,18 +186,18 @@ impl Managing {
         }
     }
 
-    /// The loop is told of peers before it begins.
+    /// Records the peers that the loop remembers before it begins.
     pub(super) fn remember(&mut self, peers: &[KnownPeer]) {
         self.saved.remember(peers);
         peers.iter().for_each(|peer| self.hearsay.knows(peer.address()));
     }
 
-    /// The configuration says whom nothing is for.
+    /// Sets the trusted networks of a configuration.
     pub(super) fn trust(&mut self, config: &Config) {
         self.trusted = config.manager.as_deref().map(|manager| Trusted::new(&manager.trusted)).unwrap_or_default();
     }
 
-    /// A peer has answered a ping after so long.
+    /// Records a peer's reply to a ping, and its delay.
     pub(super) fn ponged(&mut self, peer: PeerId, after: Duration) {
         let shortest = self.shortest_pings.entry(peer).or_insert(u128::MAX);
         *shortest = after.as_micros().min(*shortest);
@@ -217,8 +217,8 @@ impl Managing {
         self.has_forgotten = true;
     }
 
-    /// Another list of peers, or other pauses, and all is new. Who was drawn and is not in a list of peers is a guest
-    /// from then on.
+    /// Begins anew for another list of peers, or other pauses. A dialled peer that is not in a list of peers then
+    /// counts as a guest.
     fn config_updated(&mut self, fields: &[Field]) {
         if fields.contains(&Field::Mode) {
             self.drawn.clear();
@@ -230,8 +230,8 @@ impl Managing {
         self.has_forgotten = true;
     }
 
-    /// An accepted peer has to go for another. Those that are going anyhow are none to choose from, so there may be
-    /// fewer than are known here; and pings that were answered since can have made others better alone.
+    /// Checks an eviction of an accepted peer. Peers that are closing already cannot be chosen, so there may be fewer
+    /// than are known here; and pings answered since may have improved only others.
     fn evicted(&mut self, peer: PeerId, address: SocketAddr, findings: &mut Findings) {
         let is_inbound = self.inbound.remove(&peer).is_some();
         let rivals: Vec<PeerId> = self
@@ -245,7 +245,7 @@ impl Managing {
         let ping = |peer: &PeerId| self.shortest_pings.get(peer).copied().unwrap_or(u128::MAX);
         let better = rivals.iter().filter(|rival| ping(rival) <= ping(&peer)).count();
         findings.check(28, better >= SPARED_BY_PING || rivals.len() < SPARED, || {
-            format!("{peer:?} at {address} is evicted, and only {better} others answer pings as fast")
+            format!("{peer:?} at {address} is evicted, and only {better} others answer pings at least as fast")
         });
     }
 
@@ -253,7 +253,7 @@ impl Managing {
         self.ended.insert(address);
         self.rest_until(address, now.plus(INACCESSIBLE_RECHECK));
         self.set_back(address, reason, bounds.max_retries);
-        // Who is only in the way of somebody else, or of a ban, did nothing for which it has to wait.
+        // A peer that is only a duplicate, or is banned, has no failure to pause for.
         let is_barred = is_barred(reason);
         if is_barred {
             self.forget_restarts(address);
@@ -283,17 +283,17 @@ impl Managing {
             self.rest_until(address, now.plus(INACCESSIBLE_RECHECK));
         }
         let NextDial::At(until) = next else { return };
-        // A shortage of this machine may be over sooner, but leaves an address its pause that was dialled on command.
+        // A shortage of this machine may end sooner, but does not change the pause of an address dialled on request.
         if is_shortage(reason) {
             return;
         }
-        // What says nothing of an address leaves it the rest that it had.
+        // A reason that reveals nothing about an address does not change its earlier pause.
         let says_something = matches!(reason, CloseReason::TimedOut(_));
         let goes_on = !says_something && self.rests.get(&address).is_some_and(|latest| until <= *latest);
         self.rest_until(address, until);
         self.new_pauses.push((address, Some(until)));
         findings.check(26, goes_on || bounds.allows(now, until, failures, reason), || {
-            format!("{address} is left alone until {until:?} after {failures} failures: {reason:?}")
+            format!("{address} pauses until {until:?} after {failures} failures: {reason:?}")
         });
     }
 
@@ -320,38 +320,41 @@ impl Managing {
             restarts <= bounds.max_restarts && (is_next || restarts == 1 && is_new || !is_known),
             || format!("{address} is restarted the {restarts}th time, {before} times since {began:?}"),
         );
-        // Of a window whose beginning is forgotten nobody knows the end.
+        // The end of a window whose beginning was dropped is unknown.
         if restarts == 1 || before > 0 {
             self.restarts.insert(address, (if restarts == 1 { now } else { began }, restarts, now));
         }
     }
 
-    /// A connection was not kept; after too many in a row the address is given up, with all that was known of it, but
-    /// for one that is restarted, which is told right behind.
+    /// Counts a connection that was not kept. After too many in a row the address is dropped with its record, unless
+    /// it is restarted, which is reported right after this.
     fn set_back(&mut self, address: SocketAddr, reason: CloseReason, max_retries: u32) {
         let setbacks = self.setbacks.entry(address).or_default();
         *setbacks += 1;
-        // Who is full says so right behind the handshake, which counts as no success then.
+        // A full peer rejects right after the handshake, which then counts as no success.
         let may_be_given_up = *setbacks >= max_retries || matches!(reason, CloseReason::RejectedByPeer(_));
         if may_be_given_up {
             self.given_up.insert(address);
         }
     }
 
-    /// The manager has nothing more to do with an address, or not before something else is over, and may forget it.
+    /// Permits the manager to drop an address's restarts: it has nothing more to do with it, or must wait for
+    /// something else.
     fn forget_restarts(&mut self, address: SocketAddr) {
         if self.restarts.remove(&address).is_some() {
             self.has_forgotten = true;
         }
     }
 
-    /// A turn is over in which the manager chose these addresses.
+    /// Ends a turn in which the manager chose these addresses.
     pub(super) fn settle(&mut self, manager: Option<&ManagerSummary>, now: Instant, findings: &mut Findings) {
         for draw in manager.into_iter().flat_map(|manager| &manager.drawn) {
             let address = draw.address;
-            findings.check(27, !self.own.contains(&address), || format!("{address} is dialled and the loop's own"));
+            findings.check(27, !self.own.contains(&address), || {
+                format!("{address} is dialled although it is the loop's own")
+            });
             if let Some(until) = self.pauses.remove(&address) {
-                findings.check(26, until <= now, || format!("{address} is dialled and was to be left till {until:?}"));
+                findings.check(26, until <= now, || format!("{address} is dialled but pauses until {until:?}"));
             }
         }
         for (address, until) in self.new_pauses.drain(..) {
@@ -371,7 +374,7 @@ impl Managing {
     }
 }
 
-/// Whether somebody else is in the way of the address, or a ban.
+/// Whether a duplicate or a ban bars the address.
 fn is_barred(reason: CloseReason) -> bool {
     matches!(reason, CloseReason::Local(LocalCause::Banned | LocalCause::Duplicate))
 }
@@ -385,9 +388,9 @@ fn is_shortage(reason: CloseReason) -> bool {
 pub(super) fn slots_keep_their_maximum(sight: &TurnSight<'_>) -> Result<(), String> {
     let Some(after) = &sight.after.manager else { return Ok(()) };
     let before = sight.before.manager.as_ref().map_or(0, |before| before.places_taken);
-    // Who is driven out goes before long, and who comes instead has a place already.
+    // A peer to be evicted closes before long, and its successor has a slot already.
     let most = after.max_places.max(before) + sight.after.closing;
-    ensure(after.places_taken <= most, || format!("{} places are taken of {most}", after.places_taken))
+    ensure(after.places_taken <= most, || format!("{} slots are in use, of {most}", after.places_taken))
 }
 
 pub(super) fn nobody_is_dialled_beyond_the_target(sight: &TurnSight<'_>) -> Result<(), String> {
@@ -404,7 +407,7 @@ pub(super) fn bans_keep_their_bound(sight: &TurnSight<'_>) -> Result<(), String>
 }
 
 pub(super) fn announced_bans_are_on_the_disk(sight: &TurnSight<'_>) -> Result<(), String> {
-    ensure(sight.undurable.is_empty(), || format!("bans that the disk has not: {:?}", sight.undurable))
+    ensure(sight.undurable.is_empty(), || format!("bans that are not on the disk: {:?}", sight.undurable))
 }
 
 pub(super) fn the_book_keeps_its_bound(sight: &TurnSight<'_>) -> Result<(), String> {
@@ -414,7 +417,7 @@ pub(super) fn the_book_keeps_its_bound(sight: &TurnSight<'_>) -> Result<(), Stri
 
 // --- In a sweep -----------------------------------------------------------------------------------------------------
 
-/// What the manager believes of the links, the disk and the book, each check with the number of its invariant.
+/// Checks of the manager's view of the links, the disk and the book, each with the number of its invariant.
 pub(super) const CHECKS: [(u8, Check); 10] = [
     (24, each_peer_has_one_place),
     (24, each_link_counts_once),
@@ -432,7 +435,7 @@ fn each_peer_has_one_place(sight: &SweepSight<'_>) -> Result<(), String> {
     let Some(manager) = &sight.inspection.summary.manager else { return Ok(()) };
     let has_place = |link: &&LinkReport| link.connection_type != ConnectionType::OverCapacity;
     let counted = sight.inspection.links.iter().filter(has_place).count();
-    ensure(counted == manager.places_taken, || format!("{} places are taken by {counted}", manager.places_taken))
+    ensure(counted == manager.places_taken, || format!("{} slots are in use, by {counted}", manager.places_taken))
 }
 
 fn each_link_counts_once(sight: &SweepSight<'_>) -> Result<(), String> {
@@ -443,7 +446,7 @@ fn each_link_counts_once(sight: &SweepSight<'_>) -> Result<(), String> {
         *groups.entry(NetGroup::of(link.address.ip())).or_insert(0) += 1;
     }
     let (believed, counted) = ((manager.hosts, manager.groups), (hosts.len(), groups.len()));
-    ensure(believed == counted, || format!("links of {counted:?} hosts and ranges, believed are {believed:?}"))?;
+    ensure(believed == counted, || format!("links of {counted:?} hosts and ranges, the manager counts {believed:?}"))?;
     none_of(sight.inspection.links.iter(), |link| {
         let ip = link.address.ip();
         link.counted != (hosts[&Host::of(ip)], groups[&NetGroup::of(ip)])
@@ -454,7 +457,7 @@ fn nobody_banned_is_a_peer(sight: &SweepSight<'_>) -> Result<(), String> {
     none_of(sight.inspection.links.iter(), |link| link.is_banned && link.ending == EndingStep::Open)
 }
 
-/// Without a manager it is the embedder's affair whom it dials, and how often.
+/// Without a manager, the embedder decides which addresses it dials, and how often.
 fn no_address_is_dialled_twice(sight: &SweepSight<'_>) -> Result<(), String> {
     if sight.inspection.manager.is_none() {
         return Ok(());
@@ -473,7 +476,7 @@ fn each_link_has_its_address(sight: &SweepSight<'_>) -> Result<(), String> {
     none_of(sight.inspection.links.iter(), |link| claims.binary_search(&(canonical(link.address), link.id)).is_err())
 }
 
-/// Whether an address that cannot be routed may be there depends on the network.
+/// Whether an unroutable address may be there depends on the network.
 fn the_book_has_no_invalid_address(sight: &SweepSight<'_>) -> Result<(), String> {
     let is_undialable = |address: SocketAddr| {
         let ip = address.ip();
@@ -482,5 +485,5 @@ fn the_book_has_no_invalid_address(sight: &SweepSight<'_>) -> Result<(), String>
     };
     let book = sight.inspection.manager.iter().flat_map(|manager| &manager.book);
     let invalid = book.map(KnownPeer::address).find(|address| is_undialable(*address));
-    ensure(invalid.is_none(), || format!("nobody can dial {invalid:?}"))
+    ensure(invalid.is_none(), || format!("{invalid:?} cannot be dialled"))
 }

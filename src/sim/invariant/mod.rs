@@ -1,56 +1,56 @@
-//! What must hold of a loop whatever its peers, its kernel and its handler do.
+//! Invariants of a loop, for any behaviour of its peers, its kernel and its handler.
 //!
-//! [`Checked`] is a [`Reactor`](crate::Reactor) that is watched from all sides: its network is behind a [`Gate`] and
-//! its handler behind a [`Witness`], which check every call; after each turn what it counts is checked, at a cost that
-//! does not depend on its links; and from time to time a sweep compares each row, list, queue and timer with each other
-//! and with the virtual kernel. What is broken comes as a [`Violation`], never as a panic, so that a run can be
-//! replayed and made smaller.
+//! [`Checked`] is a [`Reactor`](crate::Reactor) that is watched from all sides. Its network is behind a [`Gate`] and
+//! its handler behind a [`Witness`], which check every call. After each turn its counts are checked, at a cost that
+//! does not depend on its links. From time to time a sweep compares each row, list, queue and timer with each other
+//! and with the virtual kernel. A breach is reported as a [`Violation`], never as a panic, so that a run can be
+//! replayed and reduced.
 //!
-//! These are [`INVARIANTS`]:
+//! These are the [`INVARIANTS`]:
 //!
-//! | number | what holds | checked |
+//! | number | invariant | checked |
 //! |---|---|---|
-//! | 1 | Slots and links add up, in all and by state, and links are those that came and did not go | turn, sweep |
+//! | 1 | Slots and links add up, in all and by state, and links are those added and not removed | turn, sweep |
 //! | 2 | Each link has one registered socket, and each registered socket one link | call, sweep |
 //! | 3 | Loop, network and kernel agree on how many sockets and listeners are open | sweep |
-//! | 4 | Nothing is done for an id whose link is gone | call |
-//! | 5 | A slot that was freed in a turn is not used again in that turn | call |
-//! | 6 | The generation of a slot rises | call |
+//! | 4 | No call uses an id whose link was removed | call |
+//! | 5 | A slot freed in a turn is not reused in that turn | call |
+//! | 6 | A slot's generation rises | call |
 //! | 7 | Unread data is on the list, or held, or announced by an event that waits | sweep |
-//! | 8 | What can be sent is on the list, or announced by an event that waits | sweep |
+//! | 8 | Sendable data is on the list, or announced by an event that waits | sweep |
 //! | 9 | A link is on a list at most once, and the loop sleeps if and only if it has no work | turn, sweep |
 //! | 10 | Connections that wait are known to the loop, announced, or accepting pauses | sweep |
-//! | 11 | What a turn does for each link, and of each kind, is bounded | call, turn |
-//! | 12 | Who has something to be read is read, in turn | turn, sweep |
+//! | 11 | A turn's work for each link, and of each kind, is bounded | call, turn |
+//! | 12 | A link with something to read is read, in turn | turn, sweep |
 //! | 13 | Memory for a frame follows the bytes received, and that of all frames is bounded | turn, sweep |
-//! | 14 | Bytes that wait to be sent are counted right and bounded | sweep |
-//! | 15 | Accounted memory is what the allocator has given | elsewhere: needs the allocator |
+//! | 14 | Queued bytes are counted correctly and bounded | sweep |
+//! | 15 | Accounted memory is that of the allocator | elsewhere: needs the allocator |
 //! | 16 | Messages are delivered whole, or as a gapless stream, or not, as the handler wants them | call |
-//! | 17 | What is written is whole frames in order, and only pings and pongs overtake | call |
-//! | 18 | Nothing goes out or is delivered before the handshake has come as far | call |
-//! | 19 | What was agreed with a peer does not change | sweep |
-//! | 20 | A peer that should have been heard or pinged by now was | sweep |
-//! | 21 | Each timer belongs to a link, each deadline has a timer, and none lies behind | turn, sweep |
-//! | 22 | No timer goes off early or late | call, turn |
-//! | 23 | A pong counts for a ping that was sent before, and pings in flight are few | call, turn, sweep |
-//! | 24 | Accepted links, places, and counts of hosts and ranges keep their maxima and add up | turn, sweep |
+//! | 17 | Written bytes are whole frames in order, and only pings and pongs overtake | call |
+//! | 18 | Nothing is sent or delivered before its stage of the handshake | call |
+//! | 19 | The terms agreed with a peer do not change | sweep |
+//! | 20 | No handshake deadline and no due ping is missed | sweep |
+//! | 21 | Each timer belongs to a link, each deadline has a timer, and none has passed | turn, sweep |
+//! | 22 | No timer fires early or late | call, turn |
+//! | 23 | A pong counts for an earlier ping, and pings in flight are few | call, turn, sweep |
+//! | 24 | Accepted links, slots, and counts of hosts and ranges keep their maxima and add up | turn, sweep |
 //! | 25 | No peer has a banned address, and bans keep their bound | turn, sweep |
 //! | 26 | Dials to an address keep their distance, and restarts their bound | call |
 //! | 27 | No address is dialled twice, nor one of the loop's own, and each link has its own | call, sweep |
 //! | 28 | Only an unprotected inbound peer is evicted | call |
 //! | 29 | A peer is opened at most once, ready at most once, and closed once, last, for one reason | call, turn |
-//! | 30 | A ban that was announced is on the disk, and so is all else once nothing waits to be written | turn, sweep |
-//! | 31 | The peer book keeps its bounds, and nobody fills more of it than is his to fill | turn, sweep |
+//! | 30 | An announced ban is on the disk, and so is everything else once no write waits | turn, sweep |
+//! | 31 | The address book keeps its bounds, and no source fills more than its share | turn, sweep |
 //! | 32 | Log lines keep their bound | elsewhere: needs a logger |
 //! | 33 | Requests in flight keep their bound and have deadlines | not built: the relay |
-//! | 34 | A hostile peer changes nothing of what others are told | elsewhere: compares two runs |
+//! | 34 | A hostile peer changes nothing for others | elsewhere: compares two runs |
 //! | 35 | A small message costs no allocation | elsewhere: needs the allocator |
-//! | 36 | A loop that has ended leaves nothing behind | end |
+//! | 36 | An ended loop has released everything | end |
 //! | 37 | The same seed gives the same calls | elsewhere: compares two runs |
-//! | 38 | A peer ends for what it did or what befell it, and honest ones see nothing wrong | elsewhere: judges peers |
-//! | 39 | When all is well, everybody honest is served | elsewhere: judges peers |
-//! | 40 | A ping counts as sent when the kernel takes its last byte, so that its pong is matched | turn |
-//! | 41 | The handler of a ready peer hears that the kernel has taken all that it was sent | turn |
+//! | 38 | A peer ends for its own deeds or a failure, and honest ones see no fault | elsewhere: judges peers |
+//! | 39 | When all is well, every honest peer is served | elsewhere: judges peers |
+//! | 40 | A ping counts as sent when the kernel accepts its last byte, so that its pong is matched | turn |
+//! | 41 | The handler learns when the kernel has accepted everything sent to a ready peer | turn |
 
 mod checked;
 mod gate;
@@ -81,15 +81,15 @@ use managing::DialBounds;
 use std::fmt;
 use std::time::Duration;
 
-/// Violations that are kept; the first ones tell most.
+/// Maximum violations kept; the first ones are the most useful.
 const VIOLATIONS_KEPT: usize = 32;
 
-/// Something that must hold.
+/// An invariant of a loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Invariant {
     /// Its number, from 1.
     pub number: u8,
-    /// What holds.
+    /// The invariant itself.
     pub holds: &'static str,
     /// When it is checked.
     pub checked: &'static [When],
@@ -98,7 +98,7 @@ pub struct Invariant {
 /// When an invariant is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// At each call on the network or the handler that concerns it.
+    /// At each related call on the network or the handler.
     Call,
     /// After each turn.
     Turn,
@@ -106,20 +106,20 @@ pub enum When {
     Sweep,
     /// When the loop has ended.
     End,
-    /// Not by a [`Checked`] loop, because it takes more than to watch one.
+    /// Not by a [`Checked`] loop, because watching one is not enough.
     Elsewhere(&'static str),
-    /// Not at all, because what it is about does not exist.
+    /// Not at all, because its subject does not exist.
     NotBuilt(&'static str),
 }
 
-/// An invariant that did not hold.
+/// A broken invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Its number.
+    /// The invariant's number.
     pub invariant: u8,
-    /// When that was seen.
+    /// When it was noticed.
     pub at: Instant,
-    /// What was seen.
+    /// The evidence.
     pub text: String,
 }
 
@@ -132,50 +132,46 @@ pub const INVARIANTS: [Invariant; 41] = {
     [
         invariant(
             1,
-            "Slots and links add up, in all and by state, and links are those that came and did not go",
+            "Slots and links add up, in all and by state, and links are those added and not removed",
             &[Turn, Sweep],
         ),
         invariant(2, "Each link has one registered socket, and each registered socket one link", &[Call, Sweep]),
         invariant(3, "Loop, network and kernel agree on how many sockets and listeners are open", &[Sweep]),
-        invariant(4, "Nothing is done for an id whose link is gone", &[Call]),
-        invariant(5, "A slot that was freed in a turn is not used again in that turn", &[Call]),
-        invariant(6, "The generation of a slot rises", &[Call]),
+        invariant(4, "No call uses an id whose link was removed", &[Call]),
+        invariant(5, "A slot freed in a turn is not reused in that turn", &[Call]),
+        invariant(6, "A slot's generation rises", &[Call]),
         invariant(7, "Unread data is on the list, or held, or announced by an event that waits", &[Sweep]),
-        invariant(8, "What can be sent is on the list, or announced by an event that waits", &[Sweep]),
+        invariant(8, "Sendable data is on the list, or announced by an event that waits", &[Sweep]),
         invariant(
             9,
             "A link is on a list at most once, and the loop sleeps if and only if it has no work",
             &[Turn, Sweep],
         ),
         invariant(10, "Connections that wait are known to the loop, announced, or accepting pauses", &[Sweep]),
-        invariant(11, "What a turn does for each link, and of each kind, is bounded", &[Call, Turn]),
-        invariant(12, "Who has something to be read is read, in turn", &[Turn, Sweep]),
+        invariant(11, "A turn's work for each link, and of each kind, is bounded", &[Call, Turn]),
+        invariant(12, "A link with something to read is read, in turn", &[Turn, Sweep]),
         invariant(
             13,
             "Memory for a frame follows the bytes received, and that of all frames is bounded",
             &[Turn, Sweep],
         ),
-        invariant(14, "Bytes that wait to be sent are counted right and bounded", &[Sweep]),
-        invariant(15, "Accounted memory is what the allocator has given", &[Elsewhere("needs the allocator")]),
+        invariant(14, "Queued bytes are counted correctly and bounded", &[Sweep]),
+        invariant(15, "Accounted memory is that of the allocator", &[Elsewhere("needs the allocator")]),
         invariant(
             16,
             "Messages are delivered whole, or as a gapless stream, or not, as the handler wants them",
             &[Call],
         ),
-        invariant(17, "What is written is whole frames in order, and only pings and pongs overtake", &[Call]),
-        invariant(18, "Nothing goes out or is delivered before the handshake has come as far", &[Call]),
-        invariant(19, "What was agreed with a peer does not change", &[Sweep]),
-        invariant(20, "A peer that should have been heard or pinged by now was", &[Sweep]),
-        invariant(21, "Each timer belongs to a link, each deadline has a timer, and none lies behind", &[Turn, Sweep]),
-        invariant(22, "No timer goes off early or late", &[Call, Turn]),
-        invariant(
-            23,
-            "A pong counts for a ping that was sent before, and pings in flight are few",
-            &[Call, Turn, Sweep],
-        ),
+        invariant(17, "Written bytes are whole frames in order, and only pings and pongs overtake", &[Call]),
+        invariant(18, "Nothing is sent or delivered before its stage of the handshake", &[Call]),
+        invariant(19, "The terms agreed with a peer do not change", &[Sweep]),
+        invariant(20, "No handshake deadline and no due ping is missed", &[Sweep]),
+        invariant(21, "Each timer belongs to a link, each deadline has a timer, and none has passed", &[Turn, Sweep]),
+        invariant(22, "No timer fires early or late", &[Call, Turn]),
+        invariant(23, "A pong counts for an earlier ping, and pings in flight are few", &[Call, Turn, Sweep]),
         invariant(
             24,
-            "Accepted links, places, and counts of hosts and ranges keep their maxima and add up",
+            "Accepted links, slots, and counts of hosts and ranges keep their maxima and add up",
             &[Turn, Sweep],
         ),
         invariant(25, "No peer has a banned address, and bans keep their bound", &[Turn, Sweep]),
@@ -191,38 +187,30 @@ pub const INVARIANTS: [Invariant; 41] = {
             "A peer is opened at most once, ready at most once, and closed once, last, for one reason",
             &[Call, Turn],
         ),
-        invariant(
-            30,
-            "A ban that was announced is on the disk, and so is all else once nothing waits to be written",
-            &[Turn, Sweep],
-        ),
-        invariant(
-            31,
-            "The peer book keeps its bounds, and nobody fills more of it than is his to fill",
-            &[Turn, Sweep],
-        ),
+        invariant(30, "An announced ban is on the disk, and so is everything else once no write waits", &[Turn, Sweep]),
+        invariant(31, "The address book keeps its bounds, and no source fills more than its share", &[Turn, Sweep]),
         invariant(32, "Log lines keep their bound", &[Elsewhere("needs a logger")]),
         invariant(33, "Requests in flight keep their bound and have deadlines", &[NotBuilt("the relay")]),
-        invariant(34, "A hostile peer changes nothing of what others are told", &[Elsewhere("compares two runs")]),
+        invariant(34, "A hostile peer changes nothing for others", &[Elsewhere("compares two runs")]),
         invariant(35, "A small message costs no allocation", &[Elsewhere("needs the allocator")]),
-        invariant(36, "A loop that has ended leaves nothing behind", &[End]),
+        invariant(36, "An ended loop has released everything", &[End]),
         invariant(37, "The same seed gives the same calls", &[Elsewhere("compares two runs")]),
         invariant(
             38,
-            "A peer ends for what it did or what befell it, and honest ones see nothing wrong",
+            "A peer ends for its own deeds or a failure, and honest ones see no fault",
             &[Elsewhere("judges peers")],
         ),
-        invariant(39, "When all is well, everybody honest is served", &[Elsewhere("judges peers")]),
+        invariant(39, "When all is well, every honest peer is served", &[Elsewhere("judges peers")]),
         invariant(
             40,
-            "A ping counts as sent when the kernel takes its last byte, so that its pong is matched",
+            "A ping counts as sent when the kernel accepts its last byte, so that its pong is matched",
             &[Turn],
         ),
-        invariant(41, "The handler of a ready peer hears that the kernel has taken all that it was sent", &[Turn]),
+        invariant(41, "The handler learns when the kernel has accepted everything sent to a ready peer", &[Turn]),
     ]
 };
 
-/// Violations in the order in which they were seen.
+/// Violations in the order in which they were found.
 #[derive(Debug, Default)]
 struct Findings {
     now: Instant,
@@ -251,7 +239,7 @@ impl Findings {
     }
 }
 
-/// What the configuration promises.
+/// The configuration's promises.
 #[derive(Clone, Copy, Debug)]
 struct Bounds {
     magic: [u8; 4],
@@ -278,7 +266,7 @@ impl Bounds {
         }
     }
 
-    /// What is promised in a turn in which one configuration took the place of another.
+    /// Returns the promises for a turn in which one configuration replaced another.
     fn or_looser(self, other: Self) -> Self {
         Self {
             max_links: self.max_links.max(other.max_links),
@@ -288,7 +276,7 @@ impl Bounds {
         }
     }
 
-    /// What is there may stay though a new configuration allows less.
+    /// Returns the promises for existing links, which may stay although a new configuration allows fewer.
     fn at_least(self, summary: &Summary) -> Self {
         Self {
             max_links: self.max_links.max(summary.links),

@@ -1,4 +1,4 @@
-//! What a loop writes on one link, followed frame by frame without looking at payloads.
+//! A loop's writes on one link, followed frame by frame without looking at payloads.
 
 use super::promised::Promised;
 use crate::limits::{EXTENDED_HEADER_LEN_BYTES, HEADER_LEN_BYTES};
@@ -6,7 +6,7 @@ use crate::protocol::CommandName;
 use crate::wire::Header;
 use std::io::IoSlice;
 
-/// Where in its outgoing frames a link is.
+/// A link's position in its outgoing frames.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
     walk: Walk,
@@ -15,34 +15,34 @@ pub(super) struct Outgoing {
     said_verack: bool,
     /// The written part of a ping's payload, while it is not complete.
     ping: Option<Vec<u8>>,
-    /// The nonces of the pings that were written whole, until they are taken.
+    /// The nonces of the pings that were written whole, until they are collected.
     pub(super) pings: Vec<u64>,
 }
 
-/// What is wrong with written bytes.
+/// A fault in written bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     /// No frame begins where the last one ended.
     Torn,
-    /// A frame leaves neither in its turn nor as one that may overtake.
+    /// A frame is sent neither in its order nor as one that may overtake.
     OutOfTurn(CommandName),
-    /// A frame that may not come before the handshake has come as far.
+    /// A frame is sent before its stage of the handshake.
     TooEarly(CommandName),
 }
 
-/// From header to header.
+/// The position between two headers.
 #[derive(Clone, Debug, Default)]
 struct Walk {
-    /// Bytes of a payload that are still to come.
+    /// Bytes of a payload still missing.
     left: u64,
-    /// What was written of a header that is not complete.
+    /// The written part of an incomplete header.
     head: Vec<u8>,
-    /// Nothing can be told any more: a frame did not begin where one had to.
+    /// The position is lost: a frame did not begin where one had to.
     is_lost: bool,
 }
 
 impl Outgoing {
-    /// The kernel was offered `slices` and has taken `taken` bytes of them; returns the first thing that is wrong.
+    /// Records a write: the kernel was offered `slices` and accepted `taken` bytes of them. Returns the first fault.
     pub(super) fn wrote(&mut self, slices: &[IoSlice<'_>], taken: usize, magic: [u8; 4]) -> Result<(), Fault> {
         let offered: usize = slices.iter().map(|slice| slice.len()).sum();
         let kept = match taken == offered && self.promised.is_empty() {
@@ -58,7 +58,7 @@ impl Outgoing {
         kept.map_err(Fault::OutOfTurn)
     }
 
-    /// Follows `bytes`, which the kernel has taken, and returns the first thing that is wrong.
+    /// Follows `bytes`, which the kernel has accepted, and returns the first fault.
     fn follow(&mut self, mut bytes: &[u8], magic: [u8; 4]) -> Result<(), Fault> {
         loop {
             self.note_ping(bytes);
@@ -68,7 +68,7 @@ impl Outgoing {
         }
     }
 
-    /// Notes the nonce of the ping whose payload begins or goes on here, once all of it is written.
+    /// Records the nonce of the ping whose payload begins or continues here, once all of it is written.
     fn note_ping(&mut self, bytes: &[u8]) {
         let Some(payload) = &mut self.ping else { return };
         payload.extend(bytes.iter().take(8 - payload.len()));
@@ -78,7 +78,7 @@ impl Outgoing {
         }
     }
 
-    /// Whether the handshake has come far enough for a message, which may be a part of it.
+    /// Whether the handshake is far enough for a message, which may be a part of it.
     fn admit(&mut self, command: CommandName) -> Result<(), Fault> {
         let may_come = match command {
             CommandName::VERSION | CommandName::REJECT => true,
@@ -92,7 +92,7 @@ impl Outgoing {
 }
 
 impl Walk {
-    /// Takes bytes up to the end of the next header, or all of them.
+    /// Consumes bytes up to the end of the next header, or all of them.
     fn next(&mut self, bytes: &mut &[u8], magic: [u8; 4]) -> Result<Option<Header>, Fault> {
         if self.is_lost {
             return Ok(None);
@@ -117,7 +117,7 @@ impl Walk {
         Ok(header)
     }
 
-    /// The headers that are complete in bytes to come, and where in these their frames begin: all that begin there.
+    /// Returns all headers that are complete in later bytes, with the positions at which their frames begin.
     fn frames_of(&self, slices: &[IoSlice<'_>], magic: [u8; 4]) -> Vec<(usize, Header)> {
         let (mut walk, mut frames, mut before) = (self.clone(), Vec::new(), 0);
         for slice in slices {
@@ -131,7 +131,7 @@ impl Walk {
         frames
     }
 
-    /// Takes what is there of a header, which may come in pieces.
+    /// Consumes the available bytes of a header, which may be written in pieces.
     fn gather(&mut self, bytes: &mut &[u8], magic: [u8; 4]) -> Result<Option<Header>, Fault> {
         loop {
             let wanted = self.head.first_chunk().map_or(HEADER_LEN_BYTES, Header::len_of);
@@ -162,7 +162,7 @@ impl Walk {
     }
 }
 
-/// Whether the beginning of a header, be it as short as it may, is one of the network's.
+/// Whether the beginning of a header, of any length, fits the network.
 fn has_magic(head: &[u8], magic: [u8; 4]) -> bool {
     let len = head.len().min(magic.len());
     head[..len] == magic[..len]
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_right_dialogue_is_right_in_whatever_pieces_it_is_written() {
+    fn a_correct_dialogue_passes_in_pieces_of_any_size() {
         let bytes = dialogue();
         for size in 1..=bytes.len() {
             let mut outgoing = Outgoing::default();
@@ -216,16 +216,16 @@ mod tests {
             }
             let next = frame(CommandName::VERACK, b"");
             let wrong: Vec<_> = next.chunks(size).filter_map(|piece| outgoing.follow(piece, MAGIC).err()).collect();
-            assert_eq!(wrong, [Fault::Torn], "it is told once, in pieces of {size}");
+            assert_eq!(wrong, [Fault::Torn], "it is reported once, in pieces of {size}");
         }
     }
 
     #[test]
-    fn nothing_comes_before_its_time() {
+    fn no_message_precedes_its_stage() {
         let early = |first: &[CommandName], then: CommandName| {
             let mut outgoing = Outgoing::default();
             for command in first {
-                outgoing.follow(&frame(*command, b""), MAGIC).expect("these may come");
+                outgoing.follow(&frame(*command, b""), MAGIC).expect("these may be sent");
             }
             outgoing.follow(&frame(then, b""), MAGIC)
         };

@@ -1,4 +1,4 @@
-//! What holds between the loop and its kernel: each knows of the other's sockets, and no news is lost between them.
+//! Invariants between the loop and its kernel: each knows the other's sockets, and no event between them is lost.
 
 use super::sweep::{Check, SweepSight, none_of};
 use super::turn::ensure;
@@ -72,10 +72,10 @@ fn waiting_connections_are_known_or_announced(sight: &SweepSight<'_>) -> Result<
         let is_known = listener.is_some_and(|listener| listener.is_ready || listener.retry_at.is_some());
         backlog.waiting > 0 && !backlog.has_edge && !is_known
     });
-    ensure(lost.is_none(), || format!("nobody knows of {lost:?}"))
+    ensure(lost.is_none(), || format!("{lost:?} are neither known nor announced"))
 }
 
-/// No link and its end break a rule together.
+/// Checks that no link and its end break a rule together.
 fn none_with(sight: &SweepSight<'_>, breaks: fn(&LinkReport, &EndView) -> bool) -> Result<(), String> {
     let mut ends: Vec<&EndView> = sight.host.ends.iter().collect();
     ends.sort_unstable_by_key(|end| end.link);

@@ -1,16 +1,16 @@
-//! The order in which frames leave that were offered to the kernel and not taken: as offered, but for pings and pongs.
+//! The order of frames that were offered to the kernel and not accepted: as offered, except for pings and pongs.
 //!
-//! What was offered waits, so all that comes meanwhile comes to a queue that is not empty. Of the frames that have not
-//! begun to leave, those of the handshake that nothing precedes and all pings and pongs leave first, old before new,
-//! then the others as they were promised; no ping or pong is behind one of those. A whole frame is known by its header,
-//! for the checksum is in there.
+//! Offered frames wait, so all later ones join a queue that is not empty. Of the frames that have not begun to be
+//! sent, the first are those of the handshake that nothing precedes and all pings and pongs, old before new; then the
+//! others follow in their promised order, with no ping or pong behind any of them. A whole frame is identified by its
+//! header, which contains the checksum.
 
 use crate::protocol::CommandName;
 use crate::wire::Header;
 use std::collections::VecDeque;
 use std::mem;
 
-/// The frames that have not begun to leave, as far as they were ever offered.
+/// The frames that have not begun to be sent, as far as they were ever offered.
 #[derive(Debug, Default)]
 pub(super) struct Promised {
     frames: VecDeque<Header>,
@@ -21,8 +21,8 @@ impl Promised {
         self.frames.is_empty()
     }
 
-    /// These frames were offered, each with where it begins, and `taken` bytes were taken. Returns the command of the
-    /// first frame that is out of turn.
+    /// Records an offer of frames, each with its position, of which `taken` bytes were accepted. Returns the command
+    /// of the first frame out of order.
     pub(super) fn follow(&mut self, offered: &[(usize, Header)], taken: usize) -> Result<(), CommandName> {
         let mut verdict = Ok(());
         let mut expected = mem::take(&mut self.frames);
@@ -35,8 +35,8 @@ impl Promised {
     }
 }
 
-/// Compares what is offered with what was promised; returns what of that is not offered, and the command of the first
-/// frame that is out of turn.
+/// Compares the offered frames with the promised ones. Returns the promised frames that are not offered, and the
+/// command of the first frame out of order.
 fn judge(promised: VecDeque<Header>, offered: &[(usize, Header)]) -> (VecDeque<Header>, Result<(), CommandName>) {
     let mut is_handshake = true;
     let (mut ahead, mut behind): (VecDeque<_>, VecDeque<_>) = promised.into_iter().partition(|header| {
@@ -50,7 +50,7 @@ fn judge(promised: VecDeque<Header>, offered: &[(usize, Header)]) -> (VecDeque<H
         } else if ahead.is_empty() && may_overtake && overtakes(header) {
             continue;
         } else if ahead.is_empty() && !overtakes(header) && behind.front().is_none_or(|next| next == header) {
-            // A handshake that goes on behind the part that was promised is not overtaken either.
+            // A handshake that continues behind the promised part is not overtaken either.
             is_handshake &= is_of_handshake(header.command);
             may_overtake &= is_handshake;
             behind.pop_front();
@@ -79,7 +79,8 @@ mod tests {
         Header { command, payload_len: 8, checksum: Some([number; 4]) }
     }
 
-    /// Frames by a letter each: `p` a ping, `q` a pong, `v` a verack, `h` a sendheaders; a capital is another message.
+    /// Builds frames from a letter each: `p` a ping, `q` a pong, `v` a verack, `h` a sendheaders; a capital is
+    /// another message.
     fn frames(letters: &str) -> Vec<(usize, Header)> {
         let command = |letter| match letter {
             'p' => CommandName::PING,
@@ -91,7 +92,7 @@ mod tests {
         letters.bytes().enumerate().map(|(at, letter)| (at, header(command(char::from(letter)), letter))).collect()
     }
 
-    /// Offers frames of a byte each, of which so many are taken, and then others.
+    /// Offers frames of a byte each, of which some are accepted, and then others.
     fn offer(first: &str, taken: usize, second: &str) -> Result<(), CommandName> {
         let mut promised = Promised::default();
         promised.follow(&frames(first), taken).expect("nothing was promised before");
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_promised_comes_as_it_was() {
+    fn promised_frames_keep_their_order() {
         assert_eq!(offer("ABC", 0, "ABC"), Ok(()));
         assert_eq!(offer("ABC", 1, "BCD"), Ok(()));
         assert_eq!(offer("ABC", 3, "DE"), Ok(()));
@@ -110,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_write_leaves_out_is_still_promised() {
+    fn frames_omitted_from_a_write_are_still_promised() {
         let mut promised = Promised::default();
         for (offered, taken, expected) in [("ABC", 0, Ok(())), ("AB", 1, Ok(())), ("BD", 0, Err(CommandName::TX))] {
             assert_eq!(promised.follow(&frames(offered), taken), expected, "{offered}");
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_offered_before_it_came_to_the_queue_is_put_in_order_there() {
+    fn frames_offered_before_they_are_queued_are_reordered_in_the_queue() {
         assert_eq!(offer("ApBq", 0, "pqAB"), Ok(()));
         assert_eq!(offer("ApBq", 1, "pqBC"), Ok(()));
         assert!(offer("ApBq", 0, "ApBq").is_err());
@@ -144,8 +145,8 @@ mod tests {
         assert_eq!(offer("vhA", 0, "vhpA"), Ok(()));
         assert!(offer("vhA", 0, "pvhA").is_err());
         assert!(offer("vhA", 0, "vphA").is_err());
-        assert_eq!(offer("Ah", 0, "pAh"), Ok(()), "a handler may say so as well");
-        assert_eq!(offer("v", 0, "vhpA"), Ok(()), "it goes on");
+        assert_eq!(offer("Ah", 0, "pAh"), Ok(()), "a handler may send it as well");
+        assert_eq!(offer("v", 0, "vhpA"), Ok(()), "the handshake continues");
         for (first, wrong) in [("v", "vAp"), ("A", "Ahp"), ("vA", "vAhp")] {
             assert!(offer(first, 0, wrong).is_err(), "{first} and then {wrong}");
         }

@@ -1,8 +1,8 @@
-//! What is on the disk: at each instant the last state that it has confirmed or one that it was given since, and all
-//! that the loop knows when nothing waits to be written.
+//! The disk's contents: at any moment the last confirmed state or one written since, and the loop's whole knowledge
+//! when no write waits.
 //!
-//! [`Saved`] follows the batches that go to the network and the answers that come back, and so knows what must be
-//! there without looking at how it is written.
+//! [`Saved`] follows the batches sent to the network and the completions it returns, and so knows the required
+//! contents without knowing how they are written.
 
 use super::sweep::SweepSight;
 use super::turn::ensure;
@@ -13,22 +13,22 @@ use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 use std::net::SocketAddr;
 
-/// What a disk has.
+/// A disk's contents.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Disk {
     pub(super) peers: BTreeMap<SocketAddr, KnownPeer>,
     pub(super) bans: BTreeMap<Host, Ban>,
 }
 
-/// What a disk must have.
+/// A disk's required contents.
 #[derive(Debug, Default)]
 pub(super) struct Saved {
     confirmed: Disk,
-    /// The batches that are not confirmed, in order.
+    /// The unconfirmed batches, in order.
     given: VecDeque<Batch>,
-    /// What the loop was told when it began, which may have come from elsewhere.
+    /// The peers that the loop remembered at its start, which may not be on the disk.
     remembered: BTreeMap<SocketAddr, KnownPeer>,
-    /// Something was given or confirmed since anybody looked.
+    /// A batch was written or confirmed since the last check.
     has_news: bool,
 }
 
@@ -55,23 +55,23 @@ impl Disk {
 }
 
 impl Saved {
-    /// The loop begins with a disk like this.
+    /// Begins with a disk's contents.
     pub(super) fn begin(&mut self, disk: Disk) {
         (self.confirmed, self.has_news) = (disk, true);
     }
 
-    /// The loop is told of peers.
+    /// Records the peers that the loop remembers.
     pub(super) fn remember(&mut self, peers: &[KnownPeer]) {
         self.remembered.extend(peers.iter().map(|peer| (peer.address(), peer.clone())));
     }
 
-    /// The network has taken a batch.
+    /// Records a batch accepted by the network.
     pub(super) fn gave(&mut self, batch: Batch) {
         self.given.push_back(batch);
         self.has_news = true;
     }
 
-    /// The network has answered.
+    /// Records a completion.
     pub(super) fn answered(&mut self, answer: &Persisted) {
         if answer.result.is_err() {
             return;
@@ -82,12 +82,12 @@ impl Saved {
         }
     }
 
-    /// Whether it is worth a look at the disk, which it is not again before something has happened.
+    /// Whether the disk is worth a check; a check resets this until a batch is written or confirmed.
     pub(super) fn take_news(&mut self) -> bool {
         mem::take(&mut self.has_news)
     }
 
-    /// Whether `disk` is what was confirmed, or that with some of what was given since.
+    /// Whether `disk` is the confirmed state, or that with some of the later batches.
     fn may_be(&self, disk: &Disk) -> bool {
         let mut state = self.confirmed.clone();
         *disk == state
@@ -104,7 +104,7 @@ pub(super) fn the_disk_has_what_it_was_given(sight: &SweepSight<'_>) -> Result<(
     ensure(saved.may_be(disk), || format!("the disk has {disk:?} and not {saved:?}"))
 }
 
-/// A peer may differ for as long as it is as the loop was told in the beginning.
+/// A peer may differ as long as it is the one remembered at the start.
 pub(super) fn the_disk_has_what_is_known(sight: &SweepSight<'_>) -> Result<(), String> {
     let (Some(disk), Some(manager)) = (sight.disk, &sight.inspection.manager) else { return Ok(()) };
     if !manager.is_durable {
@@ -114,9 +114,9 @@ pub(super) fn the_disk_has_what_is_known(sight: &SweepSight<'_>) -> Result<(), S
     let is_as_told = |peer: &KnownPeer| remembered.get(&peer.address()) == Some(peer);
     let book: BTreeMap<SocketAddr, &KnownPeer> = manager.book.iter().map(|peer| (peer.address(), peer)).collect();
     let unsaved = manager.book.iter().find(|peer| disk.peers.get(&peer.address()) != Some(peer) && !is_as_told(peer));
-    ensure(unsaved.is_none(), || format!("nothing waits to be written, and the disk has no {unsaved:?}"))?;
+    ensure(unsaved.is_none(), || format!("no write waits, and the disk has no {unsaved:?}"))?;
     let stale = disk.peers.values().find(|peer| book.get(&peer.address()) != Some(peer) && !is_as_told(peer));
-    ensure(stale.is_none(), || format!("nothing waits to be written, and the disk still has {stale:?}"))?;
+    ensure(stale.is_none(), || format!("no write waits, and the disk still has {stale:?}"))?;
     let (saved, known) = (disk.bans.len(), sight.inspection.summary.manager.as_ref().map_or(0, |after| after.bans));
-    ensure(saved <= known, || format!("nothing waits to be written, and the disk has {saved} bans of {known}"))
+    ensure(saved <= known, || format!("no write waits, and the disk has {saved} bans of {known}"))
 }

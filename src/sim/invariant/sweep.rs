@@ -1,4 +1,4 @@
-//! What holds between any two turns and is told from every row, list, queue and timer of the loop.
+//! Invariants between any two turns, checked on every row, list, queue and timer of the loop.
 
 use super::ledger::Ledger;
 use super::saved::Disk;
@@ -16,27 +16,27 @@ use crate::stats::Census;
 use crate::time::Instant;
 use crate::wheel::tick_at_or_after;
 
-/// All that is known between two turns.
+/// The complete state between two turns.
 #[derive(Debug)]
 pub(super) struct SweepSight<'a> {
     pub(super) inspection: &'a Inspection,
     pub(super) ledger: &'a Ledger,
-    /// The loop's host as the virtual kernel sees it, and the sockets that its network believes to have.
+    /// The loop's host as the virtual kernel sees it, and the number of sockets that its network counts.
     pub(super) host: &'a HostView,
     pub(super) open_sockets: usize,
-    /// When the last turn's clock stood, before it began: what was due then had a whole turn.
+    /// The clock at the last turn, before it began: a deadline of that moment had a whole turn.
     pub(super) settled: Instant,
     pub(super) memory: &'a Memory,
-    /// What is on the disk of a loop that has a book, unless nothing has happened to it.
+    /// The disk's contents, if the loop has an address book and they may have changed.
     pub(super) disk: Option<&'a Disk>,
 }
 
-/// What a sweep keeps for the next one.
+/// The state that a sweep keeps for the next one.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    /// What was agreed with the peers that were ready, by slot.
+    /// The terms agreed with the ready peers, by slot.
     pub(super) agreed: Vec<Option<(LinkId, Agreed)>>,
-    /// The list of those to read.
+    /// The list of links to read.
     pub(super) ready: Vec<LinkId>,
     pub(super) turn: u64,
     pub(super) at: Instant,
@@ -73,17 +73,17 @@ impl Memory {
 }
 
 impl SweepSight<'_> {
-    /// The links whose end is not decided.
+    /// Returns the links whose end is not decided.
     pub(super) fn going(&self) -> impl Iterator<Item = &LinkReport> {
         self.inspection.links.iter().filter(|link| link.ending != EndingStep::Ended)
     }
 
-    /// The links that are not ending, and are not still to be dialled.
+    /// Returns the links that are not ending, and not still to be dialled.
     fn open(&self) -> impl Iterator<Item = &LinkReport> {
         self.inspection.links.iter().filter(|link| link.ending == EndingStep::Open && !self.is_to_be_dialled(link))
     }
 
-    /// The open links whose timers are set for the deadlines that they have.
+    /// Returns the open links whose timers match their deadlines.
     fn timed(&self) -> impl Iterator<Item = &LinkReport> {
         self.open().filter(|link| !link.has_new_deadlines)
     }
@@ -93,7 +93,7 @@ impl SweepSight<'_> {
     }
 }
 
-/// The first of `links` that breaks a rule, told by `text`.
+/// Checks that none of `links` breaks a rule; the error describes the first that does.
 pub(super) fn none_of<'a>(
     mut links: impl Iterator<Item = &'a LinkReport>,
     breaks: impl Fn(&LinkReport) -> bool,
@@ -110,7 +110,7 @@ fn slots_and_links_add_up(sight: &SweepSight<'_>) -> Result<(), String> {
     let ready_count = connections.in_state(ConnectionState::Connected);
     let counted = (links.len(), connections, inbound, over_capacity, ready_count);
     let believed = (summary.links, summary.connections, summary.inbound, summary.over_capacity, summary.ready_count);
-    ensure(counted == believed, || format!("counted {counted:?}, believed {believed:?}"))?;
+    ensure(counted == believed, || format!("counted {counted:?}, the loop has {believed:?}"))?;
     ensure(links.len() + retired_slots == *occupied_slots && occupied_slots <= slots, || {
         format!("{} links and {retired_slots} retired slots in {occupied_slots} of {slots} slots", links.len())
     })
@@ -149,18 +149,18 @@ fn memory_follows_the_bytes_received(sight: &SweepSight<'_>) -> Result<(), Strin
     let is_charged = |bytes: &usize| *bytes > MAX_POOLED_BUFFER_BYTES;
     let charged: usize = links.iter().map(|link| link.gathering_bytes).filter(is_charged).sum();
     let believed = sight.inspection.summary.gathered_bytes;
-    ensure(charged as u64 == believed, || format!("{charged} bytes are gathered, believed are {believed}"))
+    ensure(charged as u64 == believed, || format!("{charged} bytes are gathered, the loop counts {believed}"))
 }
 
-/// An empty queue takes a message of any size, so the largest part is not counted. What was fed of a message in parts
-/// has a bound of its own, whole messages wait before and behind it, and pongs that have overtaken it before it began.
+/// An empty queue accepts a message of any size, so the largest part is not counted. The fed part of a body has a
+/// bound of its own; whole messages wait before and behind it, and pongs that overtook it before it began.
 fn queues_keep_their_bounds(sight: &SweepSight<'_>) -> Result<(), String> {
     let Inspection { links, summary, .. } = sight.inspection;
     let parts = links.iter().flat_map(|link| [link.outgoing.recounted_bytes, link.outgoing.behind_bytes]);
     let waiting = parts.filter(|bytes| *bytes > 0);
     let counted = (waiting.clone().count(), waiting.sum::<usize>() as u64);
     let believed = (summary.send_queues, summary.waiting_bytes);
-    ensure(counted == believed, || format!("counted {counted:?} queues and bytes, believed {believed:?}"))?;
+    ensure(counted == believed, || format!("counted {counted:?} queues and bytes, the loop has {believed:?}"))?;
     none_of(sight.inspection.links.iter(), |link| {
         let outgoing = link.outgoing;
         let whole = MAX_SEND_QUEUE_BYTES + READ_BLOCK_BYTES + outgoing.largest_bytes;
@@ -182,7 +182,7 @@ fn what_was_agreed_stays(sight: &SweepSight<'_>) -> Result<(), String> {
     })
 }
 
-/// A peer that may have been heard late gets the grace for that, and everything else happens within a tick.
+/// A peer whose input may have been read late gets the grace for that; everything else happens within a tick.
 fn nobody_stays_unheard_for_ever(sight: &SweepSight<'_>) -> Result<(), String> {
     if is_behind(sight) {
         return Ok(());
@@ -221,7 +221,7 @@ fn pings_in_flight_are_few(sight: &SweepSight<'_>) -> Result<(), String> {
     none_of(sight.inspection.links.iter(), |link| link.pings > MAX_PINGS_OUTSTANDING)
 }
 
-/// Whether more timers may have gone off than one turn looks at.
+/// Whether more timers may have fired than one turn handles.
 fn is_behind(sight: &SweepSight<'_>) -> bool {
     let expiries = budget!(Expiries, EXPIRIES_PER_TURN);
     sight.inspection.has_overdue_timers && sight.inspection.links.len() > expiries

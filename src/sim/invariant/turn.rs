@@ -1,4 +1,4 @@
-//! What holds after every turn and is told from what the loop counts, in a time that does not depend on its links.
+//! Invariants after every turn, checked on the loop's counts, in a time that does not depend on its links.
 
 use super::{Bounds, hearsay, managing};
 use crate::address::Host;
@@ -7,7 +7,7 @@ use crate::limits::{EXPIRIES_PER_TURN, HEADER_LEN_BYTES, MAX_OVER_CAPACITY, READ
 use crate::reactor::inspect::Summary;
 use crate::time::{Instant, Wait};
 
-/// Turns in which the link that is read next may go unread: it may be held again before each.
+/// Turns in which the next link to be read may stay unread: it may be held again before each.
 pub(super) const MAX_UNREAD_TURNS: u64 = 8;
 
 /// The two ends of a turn.
@@ -16,19 +16,20 @@ pub(super) struct TurnSight<'a> {
     pub(super) before: &'a Summary,
     pub(super) after: &'a Summary,
     pub(super) bounds: &'a Bounds,
-    /// Peers that the handler was told are ready, since the loop began.
+    /// Peers reported ready to the handler, since the loop began.
     pub(super) told_ready: u64,
-    /// Peers that the handler was told are closed, since the loop began.
+    /// Peers reported closed to the handler, since the loop began.
     pub(super) told_closed: u64,
-    /// Turns for which the same link has been the one that is read next, without being read.
+    /// Turns for which the same link has been the next to be read, without being read.
     pub(super) next_unread_turns: u64,
     /// Hosts whose ban was announced in the turn and is not on the disk.
     pub(super) undurable: &'a [Host],
-    /// Pings whose last byte the kernel took in the turn and that the loop has as sent at another time, or not at all.
+    /// Pings whose last byte the kernel accepted in the turn, but which the loop considers sent at another time, or
+    /// not at all.
     pub(super) misdated_pings: &'a [(LinkId, Option<Instant>)],
-    /// Ready links whose last byte the kernel took in the turn, and whose handler was not told.
+    /// Ready links whose last byte the kernel accepted in the turn without a call of `on_writable`.
     pub(super) untold: &'a [LinkId],
-    /// Addresses that peers may have brought since the loop began; none if nobody can say.
+    /// Addresses that peers may have added since the loop began; none if that is unknown.
     pub(super) granted: Option<u64>,
 }
 
@@ -134,18 +135,20 @@ fn events_are_those_that_were_counted(sight: &TurnSight<'_>) -> Result<(), Strin
     let counters = &sight.after.counters;
     ensure((told_ready, told_closed) == (counters.handshakes, counters.closed), || {
         format!(
-            "the handler was told of {told_ready} ready and {told_closed} closed; counted are {} and {}",
+            "the handler was informed of {told_ready} ready and {told_closed} closed peers; counted are {} and {}",
             counters.handshakes, counters.closed
         )
     })
 }
 
 fn a_ping_is_sent_when_the_kernel_takes_its_end(sight: &TurnSight<'_>) -> Result<(), String> {
-    ensure(sight.misdated_pings.is_empty(), || format!("sent just now, and believed: {:?}", sight.misdated_pings))
+    ensure(sight.misdated_pings.is_empty(), || format!("sent just now, but dated: {:?}", sight.misdated_pings))
 }
 
 fn the_handler_hears_that_it_may_send_more(sight: &TurnSight<'_>) -> Result<(), String> {
-    ensure(sight.untold.is_empty(), || format!("nothing waits for {:?}, and nobody said so", sight.untold))
+    ensure(sight.untold.is_empty(), || {
+        format!("the queues of {:?} are empty, but `on_writable` was not called", sight.untold)
+    })
 }
 
 pub(super) fn ensure(holds: bool, text: impl FnOnce() -> String) -> Result<(), String> {

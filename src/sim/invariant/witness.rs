@@ -1,4 +1,4 @@
-//! A handler around a handler, which checks what handlers are promised.
+//! A handler around a handler, which checks the promises made to handlers.
 
 use super::Violation;
 use super::ledger::Ledger;
@@ -12,13 +12,12 @@ use crate::wire::{AddressesRef, Header};
 use std::cell::RefCell;
 use std::rc::Rc;
 
-/// Passes every call on to a handler of the user's own, after it has been checked: that a peer is opened before all
-/// else, ready before its messages, and closed once and last; that messages come whole or as a gapless stream, as the
-/// handler wanted them; that control events tell the same of a peer as its events do; that its timer goes off when it
-/// asked, and no deadline passes early.
+/// Passes every call on to a user's handler after checking it: a peer is opened before all else, ready before its
+/// messages, and closed once and last; messages arrive whole or as a gapless stream, as the handler decided; control
+/// events repeat the peer's events; the handler's timer fires when it asked, and no deadline passes early.
 ///
-/// A handler that closes a peer with a [`CloseReason::TimedOut`](crate::CloseReason) of its own, earlier than the loop
-/// would, is taken for a timer that went off early.
+/// A handler that closes a peer early with a [`CloseReason::TimedOut`](crate::CloseReason) of its own looks like a
+/// timer that fired early.
 #[derive(Debug)]
 pub struct Witness<H> {
     handler: H,
@@ -26,7 +25,7 @@ pub struct Witness<H> {
 }
 
 impl<H> Witness<H> {
-    /// A witness for a loop with this configuration.
+    /// Creates a witness for a loop with this configuration.
     pub fn new(config: &Config, handler: H) -> Self {
         Self::with(Rc::new(RefCell::new(Ledger::of(config))), handler)
     }
@@ -35,17 +34,17 @@ impl<H> Witness<H> {
         Self { handler, ledger }
     }
 
-    /// The handler behind it.
+    /// Returns the handler behind it.
     pub fn handler(&self) -> &H {
         &self.handler
     }
 
-    /// The handler behind it, for changing it between turns.
+    /// Returns the handler behind it, to be changed between turns.
     pub fn handler_mut(&mut self) -> &mut H {
         &mut self.handler
     }
 
-    /// What was found so far: the first of it, in order.
+    /// Returns the first violations found, in order.
     pub fn violations(&self) -> Vec<Violation> {
         self.ledger.borrow().findings.list().to_vec()
     }
@@ -59,7 +58,7 @@ impl<H> Witness<H> {
         self.ledger.borrow_mut().told_of_message(peer.link(), is_ready(ctx, peer));
     }
 
-    /// A peer of a managed loop names addresses.
+    /// Records the addresses named by a peer of a managed loop.
     fn note_addresses(&self, ctx: &Ctx<'_>, peer: PeerId, frame: &Frame<'_>) {
         let Some(manager) = ctx.config().manager.as_deref().filter(|_| frame.command() == CommandName::ADDR) else {
             return;
@@ -70,14 +69,14 @@ impl<H> Witness<H> {
         self.ledger.borrow_mut().named(peer.link(), (view.address(), is_dialled), addresses, is_learning, ctx.now());
     }
 
-    /// Nobody is shown what a message names that the handler does not take whole.
+    /// Records an `addr` that the handler does not receive whole, so that its addresses are unknown.
     fn note_missed(&self, ctx: &Ctx<'_>, header: &Header, delivery: Delivery) {
         if ctx.config().manager.is_some() && header.command == CommandName::ADDR && delivery != Delivery::Buffer {
             self.ledger.borrow_mut().managing.hearsay.missed();
         }
     }
 
-    /// Notes what the handler has asked for when it was called.
+    /// Records the wake-up that the handler asked for in this call.
     fn called(&self, ctx: &Ctx<'_>) {
         self.ledger.borrow_mut().wake_at = ctx.asked_wake();
     }
@@ -99,7 +98,7 @@ impl<H: Handler> Handler for Witness<H> {
     fn on_header(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, header: &Header) -> Delivery {
         self.told_of_message(ctx, peer);
         let delivery = self.handler.on_header(ctx, peer, header);
-        // Nothing is delivered of a message whose header made the handler end its peer.
+        // A message is not delivered if the handler ended its peer at the header.
         let effective = if is_ready(ctx, peer) { delivery } else { Delivery::Discard };
         self.ledger.borrow_mut().admitted(peer.link(), header, effective);
         self.note_missed(ctx, header, delivery);

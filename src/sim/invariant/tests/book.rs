@@ -1,4 +1,4 @@
-//! What a book and a disk must not have, and what looks like it and is right.
+//! Faulty address books and disks, and correct ones that resemble them.
 
 use super::{Doctored, Scene};
 use crate::address::Host;
@@ -10,7 +10,7 @@ use crate::time::{Instant, UnixTime};
 use crate::wire::{AddressEntry, Addresses, NetAddress};
 
 pub(super) const SWEEPS: &[Doctored] = &[
-    // The disk has what it was never given, and not what is known, and still what was forgotten.
+    // The disk has entries that were never written, lacks known ones, and still has dropped ones.
     (30, |scene| {
         scene.manager().is_durable = false;
         scene.disk.peers.extend([("192.0.2.1:1".parse().expect("an address"), peer_at("192.0.2.1:1"))]);
@@ -51,7 +51,7 @@ pub(super) const SWEEPS: &[Doctored] = &[
 
 pub(super) const HARMLESS_SWEEPS: &[fn(&mut Scene)] = &[
     |scene| {
-        // It is written and nobody has said so.
+        // It is written but not confirmed.
         scene.disk.peers.extend([("192.0.2.1:1".parse().expect("an address"), peer_at("192.0.2.1:1"))]);
         let changes = vec![Change::PutPeer(peer_at("192.0.2.1:1"))];
         scene.ledger.managing.saved.gave(Batch { id: 1, changes });
@@ -65,7 +65,7 @@ pub(super) const HARMLESS_SWEEPS: &[fn(&mut Scene)] = &[
         save(scene, peer_at("192.0.2.1:1"));
         scene.manager().book.push(peer_at("192.0.2.1:1"));
     },
-    // Of its own host anybody may speak, and of others who was asked, as far as the share goes.
+    // Any peer may name its own host, and a peer that was asked may name others, up to its share.
     |scene| {
         name(scene, false, ["198.51.100.1:7"]);
         know(scene, ["198.51.100.1:7"]);
@@ -94,7 +94,7 @@ fn peer_at(address: &str) -> KnownPeer {
     KnownPeer::new(address.parse().expect("an address"), UnixTime::from_secs(0))
 }
 
-/// A batch that puts a peer on the disk, and is confirmed.
+/// Writes a peer to the disk, and confirms the batch.
 fn save(scene: &mut Scene, peer: KnownPeer) {
     scene.disk.peers.insert(peer.address(), peer.clone());
     let saved = &mut scene.ledger.managing.saved;
@@ -102,27 +102,27 @@ fn save(scene: &mut Scene, peer: KnownPeer) {
     saved.answered(&Persisted { id: 1, result: Ok(()) });
 }
 
-/// The book has these, and they wait to be written.
+/// Adds these to the book, while they wait to be written.
 fn know<'a>(scene: &mut Scene, addresses: impl IntoIterator<Item = impl AsRef<str> + 'a>) {
     scene.manager().is_durable = false;
     let peers = addresses.into_iter().map(|address| peer_at(address.as_ref()));
     scene.manager().book.extend(peers);
 }
 
-/// A new peer of 198.51.100.0, that was dialled or not, names these.
+/// Makes a new peer of 198.51.100.0, dialled or not, name these addresses.
 fn name<'a>(scene: &mut Scene, is_dialled: bool, addresses: impl IntoIterator<Item = impl AsRef<str> + 'a>) {
     let entries = addresses.into_iter().map(|address| AddressEntry {
         time: 0,
         address: NetAddress::from_socket(1, address.as_ref().parse().expect("an address")),
     });
     let hearsay = &mut scene.ledger.managing.hearsay;
-    let link = LinkId::new(hearsay.granted().expect("all is heard") as u32, 0);
+    let link = LinkId::new(hearsay.granted().expect("all messages are seen") as u32, 0);
     let (address, opened) = ("198.51.100.1:1".parse().expect("an address"), Instant::ZERO);
     let teller = Teller { link, address, is_dialled, opened };
     hearsay.heard(teller, Addresses::from_entries(entries).as_ref(), true, Instant::ZERO);
 }
 
-/// Half as many as one range may fill of the book, and one more.
+/// Returns half as many addresses as one range may add to the book, and one more.
 fn strangers(half: usize) -> Vec<String> {
     (0..=MAX_SHARE / 2).map(|number| format!("20.{half}.{}.{}:1", number / 256, number % 256)).collect()
 }

@@ -41,7 +41,7 @@ fn frame(command: CommandName) -> Vec<u8> {
     Header::of(command, b"").encode(config().magic_bytes()).to_vec()
 }
 
-/// Four frames of 24 bytes each, of which no two are the same.
+/// Four frames of 24 bytes each, all different.
 fn talk() -> Vec<u8> {
     [CommandName::TX, CommandName::BLOCK, CommandName::INV, CommandName::ADDR].map(frame).concat()
 }
@@ -156,7 +156,7 @@ pub(super) const CALLS: &[Calls] = &[
     (17, |ledger| {
         greet(ledger);
         ledger.wrote(LINK, &[IoSlice::new(&talk())], 30);
-        // The frame in progress goes on, and then the one behind the next.
+        // The frame in progress continues, and then the one behind the next follows.
         ledger.wrote(LINK, &[IoSlice::new(&talk()[30..48]), IoSlice::new(&talk()[72..])], 18 + 24);
     }),
     (17, |ledger| {
@@ -266,7 +266,7 @@ fn drawn() -> ManagerSummary {
     ManagerSummary { places_taken: 1, max_places: 1, target: 1, drawn: vec![draw], ..ManagerSummary::default() }
 }
 
-/// A dial was not answered in time, and the address is left alone for this long.
+/// Records a dial without a reply in time, after which the address pauses for this long.
 fn fail(ledger: &mut Ledger, failures: u32, pause: Duration) {
     manage(ledger);
     let (address, reason) = (there(), CloseReason::TimedOut(Deadline::Connect));
@@ -281,7 +281,7 @@ fn restart(ledger: &mut Ledger, restarts: u32) {
     ledger.control(&ControlEvent::ConnectionRestarting { address: there(), restarts }, &config());
 }
 
-/// So many have come, and the one that came last has to go.
+/// Accepts this many peers, and evicts the youngest.
 fn evict(ledger: &mut Ledger, count: usize) {
     manage(ledger);
     for slot in 10..10 + count as u32 {
@@ -293,7 +293,7 @@ fn evict(ledger: &mut Ledger, count: usize) {
     }
 }
 
-/// So many answer pings as fast as the one that came last, and all others never do.
+/// Makes this many peers answer pings as fast as the youngest, while all others never do.
 fn answer_pings(ledger: &mut Ledger, count: u32) {
     let last = 10 + SPARED as u32;
     for slot in (10..10 + count).chain([last]) {
@@ -302,7 +302,7 @@ fn answer_pings(ledger: &mut Ledger, count: u32) {
 }
 
 #[test]
-fn pauses_restarts_and_evictions_as_they_should_be_break_nothing() {
+fn correct_pauses_restarts_and_evictions_break_nothing() {
     let calls: [fn(&mut Ledger); 7] = [
         |ledger| fail(ledger, 1, Duration::from_secs(5)),
         |ledger| fail(ledger, 2, Duration::from_millis(12_500)),
@@ -342,7 +342,7 @@ fn a_call_names_the_invariant_that_it_breaks_and_no_other() {
 }
 
 #[test]
-fn a_ping_is_taken_with_its_last_byte_in_whatever_pieces_it_is_written() {
+fn a_ping_is_sent_with_its_last_byte_in_pieces_of_any_size() {
     let bytes = [frame(CommandName::VERSION), frame(CommandName::VERACK), nonce(CommandName::PING).repeat(2)].concat();
     for size in 1..=bytes.len() {
         let mut ledger = ledger();
@@ -360,7 +360,7 @@ fn a_ping_is_taken_with_its_last_byte_in_whatever_pieces_it_is_written() {
 }
 
 #[test]
-fn a_handler_that_hears_of_the_last_write_to_a_ready_peer_is_told() {
+fn a_handler_called_after_the_last_write_to_a_ready_peer_is_recorded() {
     let mut ledger = ledger();
     greet(&mut ledger);
     assert_eq!(ledger.untold().collect::<Vec<_>>(), [LINK]);
@@ -370,11 +370,11 @@ fn a_handler_that_hears_of_the_last_write_to_a_ready_peer_is_told() {
     assert_eq!(ledger.untold().collect::<BTreeSet<_>>(), BTreeSet::from([LINK]));
     ledger.waited(Instant::ZERO);
     ledger.wrote(LINK, &[IoSlice::new(&nonce(CommandName::PING))], 0);
-    assert_eq!(ledger.untold().count(), 0, "nothing was taken in this turn");
+    assert_eq!(ledger.untold().count(), 0, "no bytes were accepted in this turn");
 }
 
 #[test]
-fn a_life_as_it_should_be_breaks_nothing() {
+fn a_correct_life_breaks_nothing() {
     let mut ledger = ledger();
     (0..ACCEPTS_PER_TURN).for_each(|_| ledger.accepted(0));
     ledger.read(LINK, READ_BLOCK_BYTES);

@@ -1,5 +1,5 @@
-//! Every check is given something that breaks its invariant, and nothing else, so that none can pass for want of
-//! looking.
+//! Every check is given a state that breaks its invariant and no other, so that none passes because it checks
+//! nothing.
 
 mod book;
 mod calls;
@@ -32,7 +32,7 @@ use std::net::SocketAddr;
 
 const ADDRESS: &str = "10.0.0.1:18444";
 
-/// Dials as often as it is told.
+/// Dials this many times.
 struct Dialler(usize);
 
 impl Handler for Dialler {
@@ -75,7 +75,7 @@ impl Scene {
         acceptor.listen(ADDRESS.parse::<SocketAddr>().expect("an address")).expect("the address is free");
         Driver::new(&world)
             .run_until(Instant::from_nanos(1), &mut [&mut acceptor, &mut dialler])
-            .expect("the loops come to rest");
+            .expect("the loops become idle");
         acceptor.sweep();
         assert_eq!(acceptor.violations(), []);
         let inspection = acceptor.inspect();
@@ -104,7 +104,7 @@ impl Scene {
         self.inspection.manager.as_mut().expect("the acceptor has one")
     }
 
-    /// Makes it look as if both peers were dialled, at these two addresses.
+    /// Makes both peers look dialled, at these two addresses.
     fn dial(&mut self, addresses: [&str; 2]) {
         let summary = &mut self.inspection.summary;
         (summary.inbound, summary.connections) = (0, Census::default());
@@ -127,7 +127,7 @@ impl Scene {
         self.host.ends.iter_mut().find(|end| end.link == id).expect("the link is registered")
     }
 
-    /// A queue with `bytes`, for which the kernel has no room.
+    /// Fills a queue with `bytes`, for which the kernel has no room.
     fn queue(&mut self, bytes: usize) {
         self.end().is_writable = false;
         let link = self.link();
@@ -136,7 +136,7 @@ impl Scene {
         (self.inspection.summary.send_queues, self.inspection.summary.waiting_bytes) = (1, bytes as u64);
     }
 
-    /// Another state of the first link, which is counted.
+    /// Changes the counted state of the first link.
     fn put(&mut self, state: ConnectionState) {
         let LinkReport { connection_type, state: before, .. } = *self.link();
         let summary = &mut self.inspection.summary;
@@ -145,7 +145,7 @@ impl Scene {
         self.link().state = state;
     }
 
-    /// The checks that fail, by their number and their place.
+    /// Returns the checks that fail, by their number and their index.
     fn broken(&self) -> Vec<(u8, usize)> {
         let sight = SweepSight {
             inspection: &self.inspection,
@@ -262,7 +262,7 @@ const SWEEPS: &[Doctored] = &[
     }),
 ];
 
-/// What looks alike and is right.
+/// Correct states that resemble faults.
 const HARMLESS_SWEEPS: &[fn(&mut Scene)] = &[
     |scene| (scene.link().is_readable, scene.link().is_held) = (true, true),
     |scene| (scene.end().is_readable, scene.end().will_be_readable) = (true, true),
@@ -301,7 +301,7 @@ const HARMLESS_SWEEPS: &[fn(&mut Scene)] = &[
     },
 ];
 
-/// The first link stood at `position` of the list and is still there, many turns later.
+/// Makes the first link stay at `position` of the list for many turns.
 fn passed_over(scene: &mut Scene, position: usize) {
     let id = scene.inspection.links[0].id;
     scene.memory.ready = vec![LinkId::new(50, 0); position];
@@ -333,7 +333,7 @@ fn a_sweep_names_the_invariant_that_is_broken_and_no_other() {
 }
 
 #[test]
-fn a_sweep_finds_nothing_in_what_is_right() {
+fn a_sweep_finds_nothing_in_correct_states() {
     for (index, doctor) in HARMLESS_SWEEPS.iter().chain(book::HARMLESS_SWEEPS).enumerate() {
         let mut scene = Scene::new();
         doctor(&mut scene);
@@ -350,7 +350,7 @@ fn a_decided_connect_is_announced() {
     assert_eq!(scene.broken(), []);
 }
 
-/// A turn in which nothing happened.
+/// A turn without events.
 struct Turn {
     before: Summary,
     after: Summary,
@@ -447,7 +447,7 @@ const TURNS: &[DoctoredTurn] = &[
     (41, |turn| turn.untold = vec![LinkId::new(0, 0)]),
 ];
 
-/// A manager that had all its places taken, before a turn and then not quite so after it.
+/// Adds a manager with all slots in use before a turn, and another state after it.
 fn manages(turn: &mut Turn, doctor: fn(&mut ManagerSummary)) {
     let mut summary = ManagerSummary { places_taken: 3, max_places: 3, target: 2, ..ManagerSummary::default() };
     turn.before.manager = Some(summary.clone());
@@ -470,7 +470,7 @@ fn a_turn_names_the_invariant_that_is_broken_and_no_other() {
 }
 
 #[test]
-fn the_end_leaves_nothing() {
+fn the_end_releases_everything() {
     let mut nothing = Scene::new().inspection;
     assert!(checked::end(&nothing).is_err());
     nothing.links.clear();
@@ -501,7 +501,7 @@ fn the_end_leaves_nothing() {
 }
 
 #[test]
-fn the_table_and_its_documentation_say_the_same() {
+fn the_table_equals_its_documentation() {
     let page = include_str!("../mod.rs").lines().filter_map(|line| line.strip_prefix("//! | "));
     let rows: Vec<&str> = page.filter(|row| row.starts_with(|first: char| first.is_ascii_digit())).collect();
     let table = INVARIANTS.map(|invariant| {
@@ -513,7 +513,7 @@ fn the_table_and_its_documentation_say_the_same() {
 }
 
 #[test]
-fn the_table_says_when_each_invariant_is_checked() {
+fn the_table_lists_when_each_invariant_is_checked() {
     let of_table = |when: When| -> BTreeSet<u8> {
         INVARIANTS.iter().filter(|invariant| invariant.checked.contains(&when)).map(|found| found.number).collect()
     };
