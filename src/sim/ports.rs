@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_is_given_once_until_it_comes_back() {
+    fn a_port_is_used_once_until_it_is_returned() {
         let mut ports = Ports::new(100..=101);
         let now = Instant::from_nanos(7);
         let take = |ports: &mut Ports| ports.take(SOURCE, destination(2), now);

@@ -143,7 +143,7 @@ fn die(stage: Stage) -> Result<(), String> {
     let until = world.now().plus(secs(1));
     Driver::new(&world).run_until(until, &mut [&mut peers, &mut late]).map_err(|error| error.to_string())?;
     let left = (world.open_descriptors(HOST), peers.len(), late.len());
-    ensure(left == (OWN_DESCRIPTORS, 0, 0), || format!("a dead loop has released not everything: {left:?}"))
+    ensure(left == (OWN_DESCRIPTORS, 0, 0), || format!("a dead loop has not released everything: {left:?}"))
 }
 
 /// Compares a life with a fault and one without: only permitted differences may show.

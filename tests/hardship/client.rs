@@ -15,7 +15,7 @@ pub(crate) struct Client(TcpStream);
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        let socket = TcpStream::connect(address).expect("somebody listens");
+        let socket = TcpStream::connect(address).expect("the node listens");
         socket.set_read_timeout(Some(PATIENCE)).expect("the socket is open");
         socket.set_nodelay(true).expect("the socket is open");
         Self(socket)

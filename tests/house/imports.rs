@@ -175,7 +175,7 @@ fn modules_of_one_row_do_not_import_each_other_in_a_circle() {
 }
 
 #[test]
-fn load_and_relay_do_what_embedders_can() {
+fn load_and_relay_use_only_the_embedders_means() {
     assert_eq!(lines_of(&[("src/load/schedule.rs", "use crate::{api::Event,\nlink};")]), ["src/load/schedule.rs:2"]);
     assert_eq!(lines_of(&[("src/relay/mod.rs", "use crate::state::LoopState;")]), ["src/relay/mod.rs:1"]);
     assert_eq!(lines_of(&[("src/relay/mod.rs", "use crate::engine::Engine;")]), ["src/relay/mod.rs:1"]);

@@ -38,7 +38,7 @@ fn no_chain_reaches_through_an_object() {
 }
 
 #[test]
-fn files_say_what_they_are() {
+fn files_have_headers() {
     check_each(rules::begins_with_a_header);
 }
 

@@ -99,7 +99,7 @@ pub(crate) fn nothing_is_unfinished(source: &Source) -> Vec<Violation> {
         words(text, mark).map(move |at| (at, mark))
     });
     let called = MACROS.iter().flat_map(|name| words(&source.code, name).map(move |at| (at, name)));
-    let finish = |(at, mark): (usize, &&str)| source.violation(at, format!("`{mark}`: finish this, or leave it out"));
+    let finish = |(at, mark): (usize, &&str)| source.violation(at, format!("`{mark}`: finish this, or remove it"));
     marked.chain(called).map(finish).collect()
 }
 
@@ -182,7 +182,7 @@ pub(crate) fn cases_follow_the_default(source: &Source) -> Vec<Violation> {
     }
     let fields = source.code.match_indices(FIELD);
     let is_fixed = |&(at, _): &(usize, &str)| !source.code[at + CALL.len()..].starts_with("ProptestConfig::default()");
-    let remedy = "say `ProptestConfig::with_cases(ProptestConfig::default().cases / 4)`, or whatever the share is";
+    let remedy = "say `ProptestConfig::with_cases(ProptestConfig::default().cases / 4)`, or another share";
     fields.chain(source.code.match_indices(CALL).filter(is_fixed)).map(|(at, _)| source.violation(at, remedy)).collect()
 }
 

@@ -43,7 +43,7 @@ fn accepting_and_dialling_do_not_delay_reading() {
     }
     let counters = reactor.stats().counters;
     assert_eq!(counters.pings_answered, PEERS as u64);
-    assert!(counters.accepted < (PEERS + BUSY_TURNS * ACCEPTS_PER_TURN) as u64, "accepting goes on");
+    assert!(counters.accepted < (PEERS + BUSY_TURNS * ACCEPTS_PER_TURN) as u64, "accepting continues");
 }
 
 /// Length of a queue of one frame, which the kernel would accept at once.
@@ -168,7 +168,7 @@ fn slow_requests_stop_at_their_time_limit_and_continue_in_the_next_turn() {
 }
 
 #[test]
-fn a_pausing_handler_still_receives_what_was_read_with_the_message_and_nothing_more() {
+fn a_pausing_handler_still_receives_the_rest_of_the_same_read_and_nothing_more() {
     let mut stage = Stage::new();
     stage.node.reactor.handler_mut().on_message = Some(|ctx, peer| ctx.pause(peer));
     let mut peer = stage.ready_peer();

@@ -78,7 +78,7 @@ fn a_cut_crowd_loses_its_peers_and_a_healed_one_finds_new_ones() {
 
 #[test]
 #[ignore = "a measurement: run it alone, with the release-test profile and --nocapture"]
-#[expect(clippy::disallowed_methods, reason = "the real time that a run takes is what is measured")]
+#[expect(clippy::disallowed_methods, reason = "the real time of a run is measured")]
 fn the_cost_of_a_million_idle_peers() {
     for count in [1_000, 100_000, 1_000_000] {
         let world = World::new(1, Instant::ZERO);

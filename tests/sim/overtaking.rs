@@ -228,7 +228,7 @@ fn pongs_in_front_of_a_message_in_parts_that_has_not_begun_stop_the_reading_all_
 }
 
 #[test]
-fn a_graceful_end_sends_what_overtook_and_what_was_overtaken() {
+fn a_graceful_end_sends_overtaking_and_overtaken_frames() {
     let (mut stage, mut peer) = stage(|ctx| {
         let peer = latest(ctx);
         match ctx.peer(peer).unwrap().waiting_bytes() {

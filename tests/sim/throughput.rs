@@ -54,7 +54,7 @@ impl Actor for Pinger {
 
 #[test]
 #[ignore = "a measurement: run it alone, with the release-test profile and --nocapture"]
-#[expect(clippy::disallowed_methods, reason = "the real time that a run takes is what is measured")]
+#[expect(clippy::disallowed_methods, reason = "the real time of a run is measured")]
 fn the_number_of_events_per_second() {
     for peers in [1, 16, 1_000] {
         let world = World::new(1, Instant::ZERO);

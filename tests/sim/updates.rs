@@ -83,7 +83,7 @@ fn req_e45_a_refused_or_trial_update_changes_nothing() {
     assert!(before == (stage.node.reactor.reactor().config().clone(), stage.node.reactor.inspect().links));
 }
 
-// --- Deadlines -------------------------------------------------------------------------------------------------------
+// --- Deadlines ------------------------------------------------------------------------------------------------------
 
 #[test]
 fn req_e44_a_live_peer_is_pinged_at_the_new_interval() {
@@ -221,7 +221,7 @@ fn a_body_under_way_is_held_to_the_new_rate() {
     }
 }
 
-// --- Limits of connections -------------------------------------------------------------------------------------------
+// --- Limits of connections ------------------------------------------------------------------------------------------
 
 #[test]
 fn req_e28_a_lower_maximum_closes_no_peer_and_rejects_newcomers() {
@@ -260,7 +260,7 @@ fn req_e28_the_number_of_rows_follows_the_configuration() {
     stage.assert_honest_peer_is_unaffected();
 }
 
-// --- Handshakes ------------------------------------------------------------------------------------------------------
+// --- Handshakes -----------------------------------------------------------------------------------------------------
 
 #[test]
 fn req_e45_a_list_of_agents_applies_to_later_handshakes() {
@@ -339,7 +339,7 @@ fn a_sent_version_stays_in_force() {
     }
 }
 
-// --- Messages --------------------------------------------------------------------------------------------------------
+// --- Messages -------------------------------------------------------------------------------------------------------
 
 #[test]
 fn a_higher_limit_is_announced_to_newcomers_and_a_lower_one_breaks_no_promise() {
@@ -425,7 +425,7 @@ fn fault_e21_a_message_above_a_lower_total_is_kept_until_it_grows() {
     assert_eq!((stage.node.seen().closed, stage.node.seen().messages), (vec![], vec![]));
 }
 
-// --- During traffic --------------------------------------------------------------------------------------------------
+// --- During traffic -------------------------------------------------------------------------------------------------
 
 /// The next step on a stage with traffic.
 #[derive(Clone, Debug)]

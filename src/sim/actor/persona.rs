@@ -108,7 +108,7 @@ mod tests {
         assert_eq!(judge(Expectation::Kept, Some((secs(11), slow)), 99), Judgement::NotKept(slow));
 
         let closed = Expectation::ClosedBy { reasons: &["header_timeout"], within: Duration::from_secs(20) };
-        assert_eq!(judge(closed, None, 31), Judgement::Right, "there is time left");
+        assert_eq!(judge(closed, None, 31), Judgement::Right, "the deadline has not passed");
         assert_eq!(judge(closed, None, 32), Judgement::Late);
         assert_eq!(judge(closed, Some((secs(31), slow)), 99), Judgement::Right);
         assert_eq!(judge(closed, Some((secs(32), slow)), 99), Judgement::Late);

@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_come_out_however_the_stream_was_cut() {
+    fn frames_are_the_same_for_all_cuts_of_the_stream() {
         let large = vec![7; 100_000];
         let mut stream = frame(MAIN, "version", &[1; 100]);
         stream.extend(frame(MAIN, "verack", &[]));

@@ -89,7 +89,7 @@ fn a_connection_is_first_seen_writable_and_then_only_when_something_is_new() {
     assert_eq!(events(&mut acceptor), [], "it is not registered yet");
     acceptor.attach(raw_link(), socket).unwrap();
     assert_eq!(events(&mut acceptor), event(true, true, false));
-    assert_eq!(events(&mut acceptor), [], "an edge comes once, read or not");
+    assert_eq!(events(&mut acceptor), [], "an edge is reported once, read or not");
     assert_eq!(write(&mut dialler, b"late"), Ok(4));
     assert_eq!(events(&mut acceptor), event(true, true, false));
     assert_eq!(read(&mut acceptor, 100), Ok(b"earlylate".to_vec()));
@@ -205,7 +205,7 @@ fn drawn_cuts_move_every_byte_in_order() {
 }
 
 #[test]
-fn a_full_backlog_leaves_dials_undecided_until_there_is_room() {
+fn a_full_backlog_keeps_dials_undecided_until_there_is_room() {
     let world = World::new(1, Instant::ZERO);
     world.set_backlog(1);
     let (mut dialler, mut acceptor) = (world.host(), world.host());
@@ -320,7 +320,7 @@ impl Handler for Metronome {
 }
 
 #[test]
-fn time_passes_only_when_nobody_has_work_and_never_beyond_the_end() {
+fn time_passes_only_when_no_loop_has_work_and_never_beyond_the_end() {
     let world = World::new(1, Instant::ZERO);
     let mut metronome = Reactor::with_net(config(), world.host(), Metronome(0)).unwrap();
     let mut node = Node::new(&world, config(), Player::default());

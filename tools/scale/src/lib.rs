@@ -161,7 +161,7 @@ impl Stage {
     }
 
     fn run_until(&mut self, until: Instant) {
-        self.driver.run_until(until, &mut [&mut self.node, &mut self.crowd]).expect("the loop comes to rest");
+        self.driver.run_until(until, &mut [&mut self.node, &mut self.crowd]).expect("the loop becomes idle");
     }
 
     fn phase(&self, name: &'static str) -> Phase {

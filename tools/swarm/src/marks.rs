@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_has_what_was_put_into_it() {
+    fn a_set_holds_its_marks() {
         let mut marks = Marks::default();
         assert!(marks.is_empty());
         for mark in Mark::all().step_by(7) {

@@ -164,7 +164,7 @@ impl Stage {
         }
     }
 
-    // --- Time --------------------------------------------------------------------------------------------------------
+    // --- Time -------------------------------------------------------------------------------------------------------
 
     pub(super) fn events(&self) -> u64 {
         self.node.socket_events() + self.rival.as_ref().map_or(0, Checked::socket_events)
@@ -177,7 +177,7 @@ impl Stage {
         self.course.run_until(until, &mut actors);
     }
 
-    // --- The phases --------------------------------------------------------------------------------------------------
+    // --- The phases -------------------------------------------------------------------------------------------------
 
     /// Runs the phase in which everything may happen.
     pub(super) fn run_safety(&mut self) {
@@ -352,7 +352,7 @@ impl Stage {
         }
         let left: usize = self.cast.iter().filter_map(|cast| cast.crowd.as_ref()).map(Crowd::len).sum();
         if left > 0 {
-            self.course.found(36, format!("{left} peers do not know that the loop has ended"));
+            self.course.found(36, format!("{left} peers have not seen the loop's end"));
         }
     }
 }

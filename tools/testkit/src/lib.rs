@@ -11,7 +11,7 @@
 //! types than this crate does, so they can use [`bytes`] and [`Folder`] alone.
 
 #![allow(missing_docs, reason = "a helper's name says what it does; its doc says what the name cannot")]
-#![allow(missing_debug_implementations, reason = "nobody prints a whole host")]
+#![allow(missing_debug_implementations, reason = "a whole host is never printed")]
 #![allow(clippy::new_without_default, reason = "a test says that it makes a new one")]
 #![expect(clippy::unwrap_used, reason = "what fails in a helper fails its test")]
 

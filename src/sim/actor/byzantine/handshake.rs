@@ -31,7 +31,7 @@ pub const ATTACKS: &[Attack] = &[
     Attack::new("P7", "a version of one byte a second", slow_version)
         .at_once()
         .closed_by(HANDSHAKE_TIMED_OUT, HANDSHAKE_TIMEOUT),
-    Attack::new("P14", "pongs that nobody asked for", stray_pongs),
+    Attack::new("P14", "unsolicited pongs", stray_pongs),
     Attack::new("P15", "two pongs for each ping, and guessed ones", guessed_pongs).with_manners(Manners::AnswersTwice),
     Attack::new("P16", "the verack before the version", verack_first).at_once(),
     Attack::new("P16", "versions and veracks again and again", repeated),
@@ -42,7 +42,7 @@ pub const ATTACKS: &[Attack] = &[
     Attack::new("P16", "a node of another blockchain", other_chain)
         .at_once()
         .closed_by(&["wrong_blockchain"], REFUSED_WITHIN),
-    Attack::new("P22", "a peer that is gone without a word", half_open)
+    Attack::new("P22", "a peer that vanishes silently", half_open)
         .with_manners(Manners::Silent)
         .closed_by(&["pong_timeout"], PING_INTERVAL.saturating_add(PONG_TIMEOUT))
         .when_quiet(),

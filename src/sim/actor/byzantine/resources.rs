@@ -10,7 +10,7 @@ const STEADY_SECS: u32 = 300;
 
 /// The attacks of this kind.
 pub const ATTACKS: &[Attack] = &[
-    Attack::new("P5", "a body that does not come", no_body)
+    Attack::new("P5", "a body that does not arrive", no_body)
         .with_manners(Manners::Silent)
         .closed_by(&["body_timeout"], BODY_WINDOW)
         .when_quiet(),

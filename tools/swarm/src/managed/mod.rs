@@ -229,7 +229,7 @@ impl ManagedWorld {
         self.course.run_until(until, &mut actors);
     }
 
-    // --- The phases --------------------------------------------------------------------------------------------------
+    // --- The phases -------------------------------------------------------------------------------------------------
 
     fn run_safety(&mut self) {
         let mut moments: Vec<(Instant, Option<Deed>)> =
@@ -412,7 +412,7 @@ impl ManagedWorld {
         self.course.check_stopped(NODE, has_ended);
     }
 
-    // --- Outcome -----------------------------------------------------------------------------------------------------
+    // --- Outcome ----------------------------------------------------------------------------------------------------
 
     /// Drops the loop and keeps its findings.
     fn bury(&mut self) {

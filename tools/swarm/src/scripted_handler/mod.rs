@@ -252,7 +252,7 @@ impl ScriptedHandler {
         }
     }
 
-    // --- Callbacks ---------------------------------------------------------------------------------------------------
+    // --- Callbacks --------------------------------------------------------------------------------------------------
 
     fn became_ready(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
         let has_pongs = ctx.peer(peer).and_then(|view| view.version().map(|version| version.protocol_version > 60_000));

@@ -304,7 +304,7 @@ impl Stage {
 
     /// Returns the cost of the youngest peer.
     pub fn last_cost(&mut self) -> Option<PeerCost> {
-        self.listed().last().expect("somebody is there").cost
+        self.listed().last().expect("a peer is connected").cost
     }
 
     pub fn measure(&mut self, measure_peers: bool) {
