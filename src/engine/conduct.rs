@@ -1,7 +1,6 @@
 //! Judges messages that belong to the handler: misbehavior that shows without a chain, and without more of the payload
 //! than its first count. SV Node 1.0.13 answers and charges the same. It never decodes a whole message.
 
-use super::Engine;
 use crate::api::Frame;
 use crate::error::{Misbehavior, WireError};
 use crate::id::LinkId;
@@ -28,55 +27,63 @@ fn offers_bloom(state: &LoopState) -> bool {
     Services(state.config.services).contains(Services::BLOOM)
 }
 
-impl Engine {
-    /// Charges a peer for a message that the handler has had, or declined.
-    pub(super) fn judge(&mut self, id: LinkId, frame: &Frame<'_>, is_declined: bool) {
-        match frame.command() {
-            CommandName::HEADERS => self.judge_headers(id, frame.payload()),
-            CommandName::SENDHDRSEN => self.judge_sendhdrsen(id),
-            CommandName::FILTERLOAD | CommandName::FILTERADD if !offers_bloom(&self.state) => {
-                self.misbehaved(id, Misbehavior::UnwantedBloomFilter);
-            }
-            CommandName::MEMPOOL if is_declined => self.misbehaved(id, Misbehavior::UnwantedMempoolRequest),
-            command @ (CommandName::CREATESTRM | CommandName::STREAMACK) => self.refuse_stream(id, command),
-            _ => {}
+/// Charges a peer for a message that was delivered to the handler, or declined by it.
+pub(super) fn judge(id: LinkId, frame: &Frame<'_>, is_declined: bool, state: &mut LoopState) {
+    match frame.command() {
+        CommandName::HEADERS => judge_headers(id, frame.payload(), state),
+        CommandName::SENDHDRSEN => judge_sendhdrsen(id, state),
+        CommandName::FILTERLOAD | CommandName::FILTERADD if !offers_bloom(state) => {
+            state.charge(id, Misbehavior::UnwantedBloomFilter);
         }
+        CommandName::MEMPOOL if is_declined => state.charge(id, Misbehavior::UnwantedMempoolRequest),
+        command @ (CommandName::CREATESTRM | CommandName::STREAMACK) => refuse_stream(id, command, state),
+        _ => {}
     }
+}
 
-    fn judge_headers(&mut self, id: LinkId, payload: &[u8]) {
-        // The node looks at the count before anything that it counts.
-        match Reader::new(CommandName::HEADERS, payload).compact_size() {
-            Ok(count) if count > MAX_HEADERS_PER_MESSAGE => self.misbehaved(id, Misbehavior::TooManyHeaders),
-            Ok(_) => {}
-            Err(error) => self.charge_overlong_size(id, b"headers", error),
-        }
+fn judge_headers(id: LinkId, payload: &[u8], state: &mut LoopState) {
+    // The node looks at the count before anything that it counts.
+    match Reader::new(CommandName::HEADERS, payload).compact_size() {
+        Ok(count) if count > MAX_HEADERS_PER_MESSAGE => state.charge(id, Misbehavior::TooManyHeaders),
+        Ok(_) => {}
+        Err(error) => charge_overlong_size(id, b"headers", error, state),
     }
+}
 
-    fn judge_sendhdrsen(&mut self, id: LinkId) {
-        let Some(link) = self.state.links.table.get_mut(id) else { return };
-        if link.prefers_enriched_headers {
-            return self.misbehaved(id, Misbehavior::SecondSendHeaders);
-        }
-        link.prefers_enriched_headers = true;
+fn judge_sendhdrsen(id: LinkId, state: &mut LoopState) {
+    let Some(link) = state.links.table.get_mut(id) else { return };
+    if link.prefers_enriched_headers {
+        return state.charge(id, Misbehavior::SecondSendHeaders);
     }
+    link.prefers_enriched_headers = true;
+}
 
-    /// Rejects and charges a count or length above 2^32 - 1; any other error costs nothing.
-    pub(super) fn charge_overlong_size(&mut self, id: LinkId, message: &[u8], error: WireError) {
-        if matches!(error, WireError::OverlongSize { .. }) {
-            self.state.send_reject(id, message, RejectCode::MALFORMED, b"error parsing message");
-            self.misbehaved(id, Misbehavior::OverlongSize);
-        }
+/// Rejects and charges a count or length above 2^32 - 1; any other error costs nothing.
+pub(super) fn charge_overlong_size(id: LinkId, message: &[u8], error: WireError, state: &mut LoopState) {
+    if matches!(error, WireError::OverlongSize { .. }) {
+        state.send_reject(id, message, RejectCode::MALFORMED, b"error parsing message");
+        state.charge(id, Misbehavior::OverlongSize);
     }
+}
 
-    /// Rejects the setup of a stream on a connection that has had its `version`, and closes the connection, also that
-    /// of a trusted host.
-    pub(super) fn refuse_stream(&mut self, id: LinkId, command: CommandName) {
-        let (message, reason): (&[u8], &[u8]) = match command {
-            CommandName::CREATESTRM => (b"createstrm", b"Invalid createstream scenario"),
-            _ => (b"streamack", b"Invalid streamack"),
-        };
-        self.state.send_last_reject(id, message, RejectCode::NONSTANDARD, reason);
-        self.misbehaved(id, Misbehavior::LateStreamSetup);
-        self.state.links.close(id, Misbehavior::LateStreamSetup.into(), self.state.clocks.now());
+/// Rejects the setup of a stream on a connection that has had its `version`, and closes the connection, also that of a
+/// trusted host.
+pub(super) fn refuse_stream(id: LinkId, command: CommandName, state: &mut LoopState) {
+    let (message, reason): (&[u8], &[u8]) = match command {
+        CommandName::CREATESTRM => (b"createstrm", b"Invalid createstream scenario"),
+        _ => (b"streamack", b"Invalid streamack"),
+    };
+    state.send_last_reject(id, message, RejectCode::NONSTANDARD, reason);
+    state.charge(id, Misbehavior::LateStreamSetup);
+    state.links.close(id, Misbehavior::LateStreamSetup.into(), state.clocks.now());
+}
+
+/// Counts a message with a wrong checksum, and charges the peer if there were too many without a pause.
+pub(super) fn note_bad_checksum(id: LinkId, state: &mut LoopState) {
+    state.telemetry.counters.bad_checksums += 1;
+    let now = state.clocks.now();
+    let misbehavior = state.manager.as_mut().and_then(|manager| manager.conduct.count_bad_checksum(id, now));
+    if let Some(misbehavior) = misbehavior {
+        state.charge(id, misbehavior);
     }
 }

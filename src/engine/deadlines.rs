@@ -148,7 +148,7 @@ mod tests {
         const ENOMEM: i32 = 12;
         let mut engine = Engine::new(Config::new(Network::Regtest), StdRng::seed_from_u64(1), Instant::ZERO);
         let id = engine.accept(([192, 0, 2, 1], 8_333).into()).expect("the table is empty");
-        engine.tcp_connected(id, &mut Deaf);
+        engine.handshake(id).tcp_connected(&mut Deaf);
         engine.dispatch_control_events(&mut Deaf);
         let mut now = Instant::ZERO.plus(HANDSHAKE_TIMEOUT);
         let judged = Instant::ZERO.plus(HANDSHAKE_TIMEOUT + UNREAD_INPUT_GRACE);

@@ -1,10 +1,9 @@
-//! Addresses by hearsay: the messages for it, which are read beside the handler and never taken from it.
+//! Addresses that peers gossip: the messages for it, which are read after the handler and never withheld from it.
 //!
-//! A message that the handler streams is left to it and not read here. A handler that answers `getaddr` by itself is
-//! one for a loop without [`learn_addresses`](crate::config::ManagerConfig::learn_addresses): its peers would get two
-//! answers.
+//! A message that the handler streams is not read here. A handler that answers `getaddr` by itself belongs on a loop
+//! without [`learn_addresses`](crate::config::ManagerConfig::learn_addresses): its peers would get two replies.
 
-use super::Engine;
+use super::conduct::charge_overlong_size;
 use crate::api::Frame;
 use crate::error::Misbehavior;
 use crate::id::LinkId;
@@ -15,58 +14,56 @@ use crate::protocol::CommandName;
 use crate::state::LoopState;
 use crate::wire::AddressesRef;
 
-impl Engine {
-    /// Asks a peer for addresses whose handshake is complete, if it was dialled.
-    pub(super) fn ask_for_addresses(&mut self, id: LinkId) {
-        let LoopState { links, manager, clocks, .. } = &mut self.state;
-        let (Some(manager), Some(link)) = (manager, links.table.get(id)) else { return };
-        if link.peer.connection_type() == ConnectionType::Outbound && manager.asks(id, clocks.now()) {
-            let payload = self.state.links.pool.take();
-            self.state.send_payload(id, CommandName::GETADDR, payload);
-        }
+/// Asks a ready peer for addresses, if it was dialled.
+pub(super) fn ask_for_addresses(id: LinkId, state: &mut LoopState) {
+    let LoopState { links, manager, clocks, .. } = state;
+    let (Some(manager), Some(link)) = (manager, links.table.get(id)) else { return };
+    if link.peer.connection_type() == ConnectionType::Outbound && manager.asks(id, clocks.now()) {
+        let payload = links.pool.take();
+        state.send_payload(id, CommandName::GETADDR, payload);
     }
+}
 
-    /// Reads a message that the handler has had, or did not want.
-    pub(super) fn observe_gossip(&mut self, id: LinkId, frame: &Frame<'_>) {
-        match frame.command() {
-            CommandName::ADDR if self.state.links.is_open(id) => self.on_addresses(id, frame),
-            CommandName::GETADDR if self.state.links.is_open(id) => self.on_getaddr(id),
-            _ => {}
-        }
+/// Reads a message that was delivered to the handler, or declined by it.
+pub(super) fn observe_gossip(id: LinkId, frame: &Frame<'_>, state: &mut LoopState) {
+    match frame.command() {
+        CommandName::ADDR if state.links.is_open(id) => on_addresses(id, frame, state),
+        CommandName::GETADDR if state.links.is_open(id) => on_getaddr(id, state),
+        _ => {}
     }
+}
 
-    fn on_addresses(&mut self, id: LinkId, frame: &Frame<'_>) {
-        let addresses = match AddressesRef::decode(frame.payload()) {
-            Ok(addresses) => addresses,
-            Err(error) => {
-                self.state.telemetry.counters.undecodable += 1;
-                return self.charge_overlong_size(id, b"addr", error);
-            }
-        };
-        if addresses.len() > MAX_ADDRESSES_PER_MESSAGE {
-            if self.state.manager.as_ref().is_some_and(|manager| manager.gossips()) {
-                self.misbehaved(id, Misbehavior::TooManyAddresses);
-            }
-            return;
+fn on_addresses(id: LinkId, frame: &Frame<'_>, state: &mut LoopState) {
+    let addresses = match AddressesRef::decode(frame.payload()) {
+        Ok(addresses) => addresses,
+        Err(error) => {
+            state.telemetry.counters.undecodable += 1;
+            return charge_overlong_size(id, b"addr", error, state);
         }
-        let LoopState { links, manager, clocks, rng, telemetry, .. } = &mut self.state;
-        let (Some(manager), Some(link)) = (manager, links.table.get(id)) else { return };
-        let teller = GossipPeer { id, address: link.peer.address() };
-        telemetry.counters.addresses_learned +=
-            manager.on_addr(teller, addresses, (clocks.now(), clocks.unix()), rng) as u64;
+    };
+    if addresses.len() > MAX_ADDRESSES_PER_MESSAGE {
+        if state.manager.as_ref().is_some_and(|manager| manager.gossips()) {
+            state.charge(id, Misbehavior::TooManyAddresses);
+        }
+        return;
     }
+    let LoopState { links, manager, clocks, rng, telemetry, .. } = state;
+    let (Some(manager), Some(link)) = (manager, links.table.get(id)) else { return };
+    let source = GossipPeer { id, address: link.peer.address() };
+    telemetry.counters.addresses_learned +=
+        manager.on_addr(source, addresses, (clocks.now(), clocks.unix()), rng) as u64;
+}
 
-    fn on_getaddr(&mut self, id: LinkId) {
-        let LoopState { links, manager, clocks, rng, telemetry, .. } = &mut self.state;
-        let (Some(manager), Some(link)) = (manager, links.table.get(id)) else { return };
-        if link.peer.connection_type() != ConnectionType::Inbound {
-            return;
-        }
-        let asker = GossipPeer { id, address: link.peer.address() };
-        let Some(addresses) = manager.build_addr_reply(asker, (clocks.now(), clocks.unix()), rng) else { return };
-        telemetry.counters.addresses_told += addresses.as_ref().len() as u64;
-        let mut payload = links.pool.take();
-        addresses.as_ref().encode(&mut payload);
-        self.state.send_payload(id, CommandName::ADDR, payload);
+fn on_getaddr(id: LinkId, state: &mut LoopState) {
+    let LoopState { links, manager, clocks, rng, telemetry, .. } = state;
+    let (Some(manager), Some(link)) = (manager, links.table.get(id)) else { return };
+    if link.peer.connection_type() != ConnectionType::Inbound {
+        return;
     }
+    let asker = GossipPeer { id, address: link.peer.address() };
+    let Some(addresses) = manager.build_addr_reply(asker, (clocks.now(), clocks.unix()), rng) else { return };
+    telemetry.counters.addresses_told += addresses.as_ref().len() as u64;
+    let mut payload = links.pool.take();
+    addresses.as_ref().encode(&mut payload);
+    state.send_payload(id, CommandName::ADDR, payload);
 }

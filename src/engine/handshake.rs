@@ -5,61 +5,69 @@
 //! `verack`. A peer that is refused for what it is gets a `reject` where the node sends one, and is closed gracefully
 //! so that it can read it.
 
-use super::Engine;
+use super::gossip::ask_for_addresses;
 use super::greeting::HandshakeFrames;
+use super::managing::Managing;
+use super::nonces::Nonces;
+use super::report::emit;
 use crate::api::{ControlEvent, Event};
 use crate::bugs::canary;
 use crate::error::{CloseReason, Incompatibility, LocalCause, Misbehavior};
 use crate::handler::Handler;
 use crate::id::{LinkId, PeerId};
+use crate::link::row::Link;
 use crate::peer::{ConnectionState, ConnectionType, validate_version};
 use crate::protocol::{CommandName, SENDHEADERS_VERSION};
+use crate::state::LoopState;
 use crate::wire::{AssociationId, NetAddress, ProtoconfRef, RejectCode, RejectRef, Sender, Version};
 use rand::Rng;
 use std::num::NonZeroU8;
 
-impl Engine {
-    /// The TCP connection of a link is established.
-    pub(crate) fn tcp_connected<H: Handler>(&mut self, id: LinkId, handler: &mut H) {
-        let now = self.state.clocks.now();
-        let Some(link) = self.state.links.table.get_mut(id) else { return };
+/// One link's way through the handshake, and the messages of its peer that the engine takes itself.
+pub(crate) struct Handshake<'a> {
+    pub(super) id: LinkId,
+    pub(super) state: &'a mut LoopState,
+    pub(super) frames: &'a HandshakeFrames,
+    pub(super) nonces: &'a mut Nonces,
+}
+
+impl Handshake<'_> {
+    /// Begins the handshake of a link whose TCP connection is established.
+    pub(crate) fn tcp_connected<H: Handler>(&mut self, handler: &mut H) {
+        let (state, id) = (&mut *self.state, self.id);
+        let now = state.clocks.now();
+        let Some(link) = state.links.table.get_mut(id) else { return };
         let before = link.peer.state();
         let was_dialled = before == ConnectionState::Connecting;
         let connect = was_dialled.then(|| now.since(link.peer.since()));
         link.peer.transition_to_awaiting_handshake(now).expect("it was not open before");
         let (address, connection_type) = (link.peer.address(), link.peer.connection_type());
         let peer = PeerId::of(id);
-        self.state.telemetry.census.moved(connection_type, before, ConnectionState::AwaitingHandshake);
+        state.telemetry.census.moved(connection_type, before, ConnectionState::AwaitingHandshake);
         if let Some(connect) = connect {
-            self.state.telemetry.connect.record(connect);
+            state.telemetry.connect.record(connect);
         }
-        self.state.outbox.emit(ControlEvent::ConnectionEstablished { peer, address, connection_type });
-        self.state.links.rearm(id, now);
-        self.tell(id, Event::Opened { connect }, handler);
-        if was_dialled && self.state.links.is_open(id) {
-            Handshake { engine: self, id }.send_version();
+        state.outbox.emit(ControlEvent::ConnectionEstablished { peer, address, connection_type });
+        state.links.rearm(id, now);
+        emit(id, Event::Opened { connect }, state, handler);
+        if was_dialled && state.links.is_open(id) {
+            self.send_version();
         }
     }
-}
 
-/// One link's way through the handshake, and the messages of its peer that the engine takes itself.
-pub(super) struct Handshake<'a> {
-    pub(super) engine: &'a mut Engine,
-    pub(super) id: LinkId,
-}
-
-impl Handshake<'_> {
     /// Sends our `version`.
-    pub(super) fn send_version(&mut self) {
-        let Self { engine, id } = self;
-        let state = &mut engine.state;
-        let Some(link) = state.links.table.get(*id) else { return };
+    fn send_version(&mut self) {
+        let (state, id) = (&mut *self.state, self.id);
+        let Some(link) = state.links.table.get(id) else { return };
         // Odd where we dialled and even where we accepted: two loops with one seed draw the same numbers, and must not
         // take each other for themselves.
         let nonce = state.rng.next_u64() & !1 | u64::from(!link.peer.is_inbound());
-        engine.version_sent(*id, nonce);
-        let state = &mut engine.state;
-        let Some(link) = state.links.table.get(*id) else { return };
+        if !link.peer.is_inbound() {
+            self.nonces.insert(nonce, id);
+            if let Some(manager) = &mut state.manager {
+                manager.dialler.tcp_connected(link.peer.address());
+            }
+        }
         let config = &state.config;
         // A node learns our port from it; our address it sees.
         let port = state.manager.as_ref().map_or(0, |manager| manager.listening_port());
@@ -80,8 +88,8 @@ impl Handshake<'_> {
         let mut payload = state.links.pool.take();
         version.encode(&mut payload);
         let claimed = config.protocol_version;
-        state.send_payload(*id, CommandName::VERSION, payload);
-        if let Some(link) = state.links.table.get_mut(*id) {
+        state.send_payload(id, CommandName::VERSION, payload);
+        if let Some(link) = state.links.table.get_mut(id) {
             // An acceptor has compared both versions already.
             if !link.peer.handshake().version_received() {
                 link.negotiated_version = claimed;
@@ -92,7 +100,7 @@ impl Handshake<'_> {
 
     /// Handles the peer's `version`: answers it, or refuses the peer.
     pub(super) fn on_version<H: Handler>(&mut self, payload: &[u8], handler: &mut H) {
-        let (state, id) = (&mut self.engine.state, self.id);
+        let (state, id) = (&mut *self.state, self.id);
         let Some(link) = state.links.table.get_mut(id) else { return };
         if link.peer.handshake_mut().repeats_version() && !canary!(SecondVersionAccepted) {
             state.telemetry.counters.duplicate_handshakes += 1;
@@ -117,28 +125,47 @@ impl Handshake<'_> {
         let compatibility = validate_version(&version, network, config.network, &config.version_rules);
         link.negotiated_version = negotiated;
         link.peer.handshake_mut().mark_version_received(version);
-        if self.engine.close_if_own(id) {
+        if self.close_if_own() {
             return;
         }
         if let Err(cause) = compatibility {
             return self.refuse(cause);
         }
-        if !self.engine.identify(id) {
+        if Managing::of(self.state).is_some_and(|mut managing| !managing.identify(id)) {
             return;
         }
         self.answer_version();
-        self.engine.tell(id, Event::VersionReceived, handler);
+        emit(id, Event::VersionReceived, self.state, handler);
         self.complete(handler);
+    }
+
+    /// Closes the link if its peer's `version` has a nonce of ours: the loop is connected to itself, or a peer repeats
+    /// the nonce. Returns whether it did.
+    fn close_if_own(&mut self) -> bool {
+        let (state, id) = (&mut *self.state, self.id);
+        let table = &state.links.table;
+        let Some(link) = table.get(id) else { return false };
+        let sender = link.peer.handshake().peer_version().and_then(|version| version.sender);
+        let Some(dialled) = sender.and_then(|sender| self.nonces.link_of(sender.nonce)) else { return false };
+        let ip_of = |link: &Link| link.peer.address().ip().to_canonical();
+        // A stranger that repeats a nonce must not cost us the link on which we sent it.
+        let is_proven = table.get(dialled).is_some_and(|dialled| ip_of(dialled) == ip_of(link));
+        let reason = LocalCause::SelfConnection.into();
+        if is_proven {
+            state.links.close(dialled, reason, state.clocks.now());
+        }
+        state.links.close(id, reason, state.clocks.now());
+        true
     }
 
     /// Sends what follows the peer's version, all of it in the write that is being gathered.
     fn answer_version(&mut self) {
-        let Some(link) = self.engine.links().table.get(self.id) else { return };
+        let Some(link) = self.state.links.table.get(self.id) else { return };
         let over_capacity = link.peer.connection_type() == ConnectionType::OverCapacity;
         if !link.peer.handshake().version_sent() {
             self.send_version();
         }
-        let Engine { state, frames: HandshakeFrames { verack, protoconf, .. }, .. } = &mut *self.engine;
+        let (state, HandshakeFrames { verack, protoconf, .. }) = (&mut *self.state, self.frames);
         state.send_frame(self.id, CommandName::VERACK, verack);
         if !over_capacity {
             state.send_frame(self.id, CommandName::PROTOCONF, protoconf);
@@ -150,7 +177,7 @@ impl Handshake<'_> {
 
     /// Handles the peer's `verack`.
     pub(super) fn on_verack<H: Handler>(&mut self, handler: &mut H) {
-        let state = &mut self.engine.state;
+        let state = &mut *self.state;
         let Some(link) = state.links.table.get_mut(self.id) else { return };
         let is_early = !link.peer.handshake().version_received();
         if !link.peer.handshake_mut().mark_verack_received() {
@@ -165,8 +192,8 @@ impl Handshake<'_> {
 
     /// Makes the link a ready peer if nothing of its handshake is outstanding.
     fn complete<H: Handler>(&mut self, handler: &mut H) {
-        let Engine { state, frames, nonces, .. } = &mut *self.engine;
-        let (id, now) = (self.id, state.clocks.now());
+        let (state, id) = (&mut *self.state, self.id);
+        let now = state.clocks.now();
         let Some(link) = state.links.table.get_mut(id) else { return };
         let awaited = link.peer.state() == ConnectionState::AwaitingHandshake && link.is_open();
         if !awaited || !link.peer.handshake().is_complete() {
@@ -178,7 +205,7 @@ impl Handshake<'_> {
         let handshake = now.since(link.peer.since());
         let before = link.peer.state();
         if link.negotiated_version >= SENDHEADERS_VERSION {
-            state.send_frame(id, CommandName::SENDHEADERS, &frames.sendheaders);
+            state.send_frame(id, CommandName::SENDHEADERS, &self.frames.sendheaders);
         }
         let Some(link) = state.links.table.get_mut(id) else { return };
         link.peer.transition_to_connected(now).expect("its handshake is complete");
@@ -187,18 +214,20 @@ impl Handshake<'_> {
         state.telemetry.census.moved(connection_type, before, ConnectionState::Connected);
         state.telemetry.handshake.record(handshake);
         state.telemetry.counters.handshakes += 1;
-        nonces.remove(id);
+        self.nonces.remove(id);
         let peer = PeerId::of(id);
         state.outbox.emit(ControlEvent::HandshakeComplete { peer, address, connection_type, handshake });
-        self.engine.handshake_completed(id);
-        self.engine.ask_for_addresses(id);
-        self.engine.links_mut().rearm(id, now);
-        self.engine.tell(id, Event::Ready { handshake }, handler);
+        if let Some(mut managing) = Managing::of(state) {
+            managing.handshake_completed(id);
+            ask_for_addresses(id, state);
+        }
+        state.links.rearm(id, now);
+        emit(id, Event::Ready { handshake }, state, handler);
     }
 
     /// Closes an incompatible peer, with the words of the node where it has any.
     fn refuse(&mut self, cause: Incompatibility) {
-        let (state, id) = (&mut self.engine.state, self.id);
+        let (state, id) = (&mut *self.state, self.id);
         match cause {
             Incompatibility::ProtocolVersion { .. } => {
                 let min = state.config.version_rules.min_protocol_version;
@@ -213,7 +242,7 @@ impl Handshake<'_> {
 
     /// Closes a peer beyond the maximum once it can understand the reason.
     fn turn_away(&mut self) {
-        let (state, id) = (&mut self.engine.state, self.id);
+        let (state, id) = (&mut *self.state, self.id);
         state.send_last_reject(id, b"version", RejectCode::TOO_BUSY, b"maximum of connections reached");
         if let Some(link) = state.links.table.get(id) {
             let (peer, address) = (PeerId::of(id), link.peer.address());
@@ -226,7 +255,7 @@ impl Handshake<'_> {
 
     /// Handles the peer's `protoconf`, of which there may be one.
     pub(super) fn on_protoconf<H: Handler>(&mut self, payload: &[u8], handler: &mut H) {
-        let links = self.engine.links_mut();
+        let links = &mut self.state.links;
         let ProtoconfRef { max_recv_payload_bytes, stream_policies } = match ProtoconfRef::decode(payload) {
             Ok(protoconf) => protoconf,
             Err(error) => return links.abort(self.id, error.into()),
@@ -235,23 +264,23 @@ impl Handshake<'_> {
         if !link.peer.apply_protoconf(max_recv_payload_bytes) {
             return links.abort(self.id, Misbehavior::SecondProtoconf.into());
         }
-        self.engine.tell(self.id, Event::LimitsAnnounced { max_recv_payload_bytes, stream_policies }, handler);
+        emit(self.id, Event::LimitsAnnounced { max_recv_payload_bytes, stream_policies }, self.state, handler);
     }
 
     /// Handles the peer's `sendheaders`, of which there may be one.
     pub(super) fn on_sendheaders<H: Handler>(&mut self, handler: &mut H) {
-        let state = &mut self.engine.state;
+        let state = &mut *self.state;
         let Some(link) = state.links.table.get_mut(self.id) else { return };
         if link.peer.send_headers_mode() {
             return state.charge(self.id, Misbehavior::SecondSendHeaders);
         }
         link.peer.set_send_headers_mode();
-        self.engine.tell(self.id, Event::SendHeaders, handler);
+        emit(self.id, Event::SendHeaders, state, handler);
     }
 
     /// Handles a `reject` by the peer, which explains an end that follows.
     pub(super) fn on_reject<H: Handler>(&mut self, payload: &[u8], handler: &mut H) {
-        let state = &mut self.engine.state;
+        let state = &mut *self.state;
         let Ok(reject) = RejectRef::decode(payload) else {
             state.telemetry.counters.undecodable += 1;
             return;
@@ -259,6 +288,6 @@ impl Handshake<'_> {
         if let Some(link) = state.links.table.get_mut(self.id) {
             link.reject_code = NonZeroU8::new(reject.code.0);
         }
-        self.engine.tell(self.id, Event::Rejected(reject), handler);
+        emit(self.id, Event::Rejected(reject), state, handler);
     }
 }

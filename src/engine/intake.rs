@@ -3,7 +3,9 @@
 //!
 //! The replies to one read are gathered in the loop's write block and written with one call.
 
-use super::handshake::Handshake;
+use super::conduct::{judge, note_bad_checksum, refuse_stream};
+use super::gossip::observe_gossip;
+use super::report::emit;
 use super::{Engine, conduct};
 use crate::api::{Chunk, Event, Frame, MessageEvent};
 use crate::bugs::canary;
@@ -234,7 +236,7 @@ impl<'a, H: Handler> Intake<'a, H> {
                 let chunk = Chunk::new(header, offset, bytes, last, Some(block));
                 self.handler.on_chunk(&mut Ctx::new(&mut self.engine.state), PeerId::of(self.id), chunk);
                 if last == Some(ChecksumVerdict::Wrong) {
-                    self.note_bad_checksum();
+                    note_bad_checksum(self.id, &mut self.engine.state);
                 }
             }
             Framed::Dropped { header, cause } => {
@@ -243,7 +245,7 @@ impl<'a, H: Handler> Intake<'a, H> {
                 end_declined(self.id, &mut state.links);
                 let counters = &mut state.telemetry.counters;
                 let counter = match cause {
-                    DropCause::BadChecksum => return self.note_bad_checksum(),
+                    DropCause::BadChecksum => return note_bad_checksum(self.id, state),
                     // No handler is asked about these.
                     DropCause::Discarded if own_limit(header.command).is_some() => &mut counters.over_buffer_limit,
                     DropCause::MalformedCommand => &mut counters.malformed_commands,
@@ -254,12 +256,6 @@ impl<'a, H: Handler> Intake<'a, H> {
                 *counter += 1;
             }
         }
-    }
-
-    /// Counts a message with a wrong checksum, dropped or streamed, and charges the peer for it.
-    fn note_bad_checksum(&mut self) {
-        self.engine.telemetry_mut().counters.bad_checksums += 1;
-        self.engine.had_bad_checksum(self.id);
     }
 
     /// Counts a frame, and ends a handshake that consists of too many.
@@ -287,11 +283,11 @@ impl<'a, H: Handler> Intake<'a, H> {
         match frame.command() {
             CommandName::PING if is_connected => self.on_ping(&frame, has_pongs),
             CommandName::PONG if is_connected => self.on_pong(frame.payload()),
-            CommandName::VERSION => Handshake { engine, id }.on_version(frame.payload(), handler),
-            CommandName::VERACK => Handshake { engine, id }.on_verack(handler),
-            CommandName::REJECT => Handshake { engine, id }.on_reject(frame.payload(), handler),
-            CommandName::PROTOCONF if is_connected => Handshake { engine, id }.on_protoconf(frame.payload(), handler),
-            CommandName::SENDHEADERS if is_connected => Handshake { engine, id }.on_sendheaders(handler),
+            CommandName::VERSION => engine.handshake(id).on_version(frame.payload(), handler),
+            CommandName::VERACK => engine.handshake(id).on_verack(handler),
+            CommandName::REJECT => engine.handshake(id).on_reject(frame.payload(), handler),
+            CommandName::PROTOCONF if is_connected => engine.handshake(id).on_protoconf(frame.payload(), handler),
+            CommandName::SENDHEADERS if is_connected => engine.handshake(id).on_sendheaders(handler),
             _ if is_connected => self.deliver(frame, is_declined),
             command => self.spoke_too_early(command),
         }
@@ -310,9 +306,9 @@ impl<'a, H: Handler> Intake<'a, H> {
             false => self.handler.on_message(&mut Ctx::new(&mut engine.state), peer, frame),
         }
         if engine.state.manager.is_some() {
-            engine.observe_gossip(self.id, &frame);
+            observe_gossip(self.id, &frame, &mut engine.state);
             if engine.state.links.is_open(self.id) {
-                engine.judge(self.id, &frame, is_declined);
+                judge(self.id, &frame, is_declined, &mut engine.state);
             }
         }
     }
@@ -324,10 +320,10 @@ impl<'a, H: Handler> Intake<'a, H> {
         let has_version = state.links.table.get(self.id).is_some_and(|link| link.peer.handshake().version_received());
         match command {
             CommandName::CREATESTRM | CommandName::STREAMACK if has_version && state.manager.is_some() => {
-                self.engine.refuse_stream(self.id, command);
+                refuse_stream(self.id, command, state);
             }
-            _ if has_version => self.engine.misbehaved(self.id, Misbehavior::MessageBeforeVerack),
-            _ => self.engine.misbehaved(self.id, Misbehavior::MessageBeforeVersion),
+            _ if has_version => state.charge(self.id, Misbehavior::MessageBeforeVerack),
+            _ => state.charge(self.id, Misbehavior::MessageBeforeVersion),
         }
     }
 
@@ -365,7 +361,7 @@ impl<'a, H: Handler> Intake<'a, H> {
         state.telemetry.counters.pongs_received += 1;
         state.telemetry.ping_rtt.record(answered.latency());
         let event = Event::Pong { nonce, planned: answered.planned, sent: answered.sent, received: now };
-        self.engine.tell(self.id, event, self.handler);
+        emit(self.id, event, state, self.handler);
     }
 }
 

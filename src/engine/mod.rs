@@ -5,7 +5,7 @@
 //! [`Reactor`](crate::Reactor) works through. The same seed and the same inputs give the same outputs, byte for byte.
 //! Whatever a peer sends, no call here panics, and what a call may cost is bounded by what it was given.
 
-mod completions;
+mod closing;
 mod conduct;
 mod deadlines;
 mod gossip;
@@ -13,40 +13,45 @@ mod greeting;
 mod handshake;
 mod intake;
 mod log;
+pub(crate) mod managing;
 mod nonces;
-mod peers;
 mod rearming;
 mod report;
 mod update;
 
-use crate::api::{ControlEvent, Event, PeerInfo, Request};
+use crate::api::{ControlEvent, PeerInfo, Request};
 use crate::bugs::{budget, canary};
 use crate::config::Config;
-use crate::engine::log::LogBook;
-use crate::error::{CloseReason, EndState, IoStep, LocalCause, NetworkFailure, Refusal, Shortage};
+use crate::error::{CloseReason, IoStep, LocalCause, NetworkFailure, Refusal, RefusedOption, Shortage};
 use crate::handler::{Ctx, Handler, PeerView};
 use crate::id::{LinkId, PeerId};
 use crate::limits::{EXPIRIES_PER_TURN, MAX_OVER_CAPACITY, MEMORY_RETRY, PEERS_PER_REPLY, TICK};
 use crate::link::framer::{FrameLimits, FramerMemory, FramerRules};
-use crate::link::row::{Ending, Phase};
 use crate::link::send_queue::SendQueue;
 use crate::link::table::Dial;
-use crate::manager::Leaving;
-use crate::peer::{ConnectionState, ConnectionType, PeerConnection};
+use crate::manager::Manager;
+use crate::peer::{ConnectionType, PeerConnection};
 use crate::state::{AfterWrite, Links, LoopState, Telemetry};
+use crate::stats::Stats;
 use crate::time::{Instant, UnixTime, Wait};
 use crate::wheel::{instant_of, tick_of};
 use crate::wire::PayloadLimits;
+pub(crate) use closing::CloseStep;
 pub(crate) use intake::Intake;
 
+use closing::Closing;
 use deadlines::Deadlines;
 use greeting::HandshakeFrames;
+use handshake::Handshake;
+use log::LogBook;
+use managing::Managing;
 use nonces::Nonces;
 use rand::rngs::StdRng;
 use rearming::Rearming;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU8;
+use std::time::Duration;
 
 /// Table, wheel, rng and policies of one loop.
 #[derive(Debug)]
@@ -67,17 +72,6 @@ enum Admission {
     OverCapacity,
 }
 
-/// What the end of a link needs done next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CloseStep {
-    /// Nothing now.
-    Wait,
-    /// All that waited is sent: shut down writing.
-    ShutDownWriting,
-    /// The row is free: close the socket.
-    Close,
-}
-
 impl Engine {
     pub(crate) fn new(config: Config, rng: StdRng, now: Instant) -> Self {
         let memory = FramerMemory::new(config.max_buffered_total_bytes);
@@ -88,12 +82,7 @@ impl Engine {
         Self { state, rules, memory, frames, nonces: Nonces::default(), logbook, rearming: Rearming::default() }
     }
 
-    /// Calls the handler about a peer.
-    fn tell<H: Handler>(&mut self, id: LinkId, event: Event<'_>, handler: &mut H) {
-        handler.on_event(&mut Ctx::new(&mut self.state), PeerId::of(id), event);
-    }
-
-    // --- Commands ---------------------------------------------------------------------------------------------------
+    // --- Requests ---------------------------------------------------------------------------------------------------
 
     pub(crate) fn request<H: Handler>(&mut self, request: Request<H::Request>, handler: &mut H) {
         match request {
@@ -114,9 +103,9 @@ impl Engine {
             Request::Peers { after, reply } => reply.send(self.peers(after)),
             Request::SubscribeControl { publisher } => self.state.outbox.add_control(publisher),
             Request::SubscribeMessages { commands, publisher } => self.state.outbox.add_messages(commands, publisher),
-            Request::Ban { address, duration, reply } => reply.send(self.ban_as_asked(address, duration)),
-            Request::Unban { address, reply } => reply.send(self.unban_as_asked(address)),
-            Request::Bans { reply } => reply.send(self.bans()),
+            Request::Ban { address, duration, reply } => reply.send(self.state.ban_by_request(address, duration)),
+            Request::Unban { address, reply } => reply.send(self.state.unban(address)),
+            Request::Bans { reply } => reply.send(self.state.bans()),
             Request::UpdateConfig { config, dry_run, reply } => reply.send(self.update_config(*config, dry_run)),
             Request::Stats { reply } => reply.send(self.stats()),
             Request::TakeLatencies { latency, spare, reply } => {
@@ -169,6 +158,35 @@ impl Engine {
         &mut self.state.telemetry
     }
 
+    /// Returns the peer manager, if the loop has one.
+    pub(crate) fn manager(&self) -> Option<&Manager> {
+        self.state.manager.as_deref()
+    }
+
+    /// Returns the peer manager with the parts of the loop that it acts on, if the loop has one.
+    pub(crate) fn managing(&mut self) -> Option<Managing<'_>> {
+        Managing::of(&mut self.state)
+    }
+
+    /// Returns the handshake of a link.
+    #[inline]
+    pub(crate) fn handshake(&mut self, id: LinkId) -> Handshake<'_> {
+        let Self { state, frames, nonces, .. } = self;
+        Handshake { id, state, frames, nonces }
+    }
+
+    /// Returns the end of a link.
+    #[inline]
+    pub(crate) fn closing(&mut self, id: LinkId) -> Closing<'_> {
+        let Self { state, memory, nonces, .. } = self;
+        Closing { id, state, memory, nonces }
+    }
+
+    /// Returns all gauges, counters and latencies.
+    pub(crate) fn stats(&self) -> Stats {
+        report::stats(&self.state, &self.memory)
+    }
+
     /// Returns the moment of what is being handled.
     pub(crate) fn now(&self) -> Instant {
         self.state.clocks.now()
@@ -210,6 +228,21 @@ impl Engine {
         }
     }
 
+    /// Takes the peer manager's step of the turn, if the loop has one.
+    pub(crate) fn run_manager(&mut self) {
+        managing::run(&mut self.state);
+    }
+
+    /// Reports the control events of the turn.
+    pub(crate) fn dispatch_control_events<H: Handler>(&mut self, handler: &mut H) {
+        report::dispatch_control_events(&mut self.state, &mut self.logbook, handler);
+    }
+
+    /// Ends all subscriptions, with what is left for them.
+    pub(crate) fn end_subscriptions(&mut self) {
+        self.state.outbox.end();
+    }
+
     /// Sets the timers of links whose deadlines a new configuration has moved, as many as one turn may.
     pub(crate) fn rearm_after_update(&mut self) {
         self.rearming.proceed(&mut self.state.links, self.state.clocks.now());
@@ -245,7 +278,9 @@ impl Engine {
         self.state.telemetry.census.add(peer.connection_type(), peer.state());
         self.state.telemetry.counters.accepted += 1;
         let id = self.state.links.table.insert(peer);
-        self.link_added(id, address);
+        if let Some(manager) = &mut self.state.manager {
+            manager.link_added(id, address);
+        }
         Some(id)
     }
 
@@ -253,9 +288,12 @@ impl Engine {
         if self.state.stopping {
             return Err(Refusal::Stopping);
         }
-        self.admit_host(address)?;
-        let links = self.state.links.table.len();
-        if links >= self.state.config.max_links {
+        let LoopState { manager, clocks, links, config, .. } = &mut self.state;
+        if let Some(manager) = manager {
+            manager.admit_host(address.ip(), clocks.now(), clocks.unix())?;
+        }
+        let links = links.table.len();
+        if links >= config.max_links {
             Err(Refusal::TableFull { links })
         } else if self.take_inbound_slot() {
             Ok(Admission::Peer)
@@ -264,6 +302,14 @@ impl Engine {
         } else {
             Err(Refusal::TableFull { links })
         }
+    }
+
+    /// Takes a slot for an accepted peer; returns `false` if there is none.
+    fn take_inbound_slot(&mut self) -> bool {
+        if let Some(mut managing) = self.managing() {
+            return managing.take_inbound_slot();
+        }
+        self.state.telemetry.census.of_type(ConnectionType::Inbound) < self.state.config.max_inbound
     }
 
     /// Returns the next connection to open.
@@ -282,6 +328,54 @@ impl Engine {
         self.state.telemetry.counters.accept_failures += 1;
     }
 
+    /// Logs that a listener pauses.
+    pub(crate) fn log_accept_pause(&mut self, listen_address: SocketAddr, error: &io::Error) {
+        self.logbook.note_accept_pause(listen_address, error, self.state.clocks.now());
+    }
+
+    /// Counts a pause of a listener. Where descriptors are short, dialling pauses, too.
+    pub(crate) fn accepting_paused(&mut self, error: &io::Error) {
+        self.state.telemetry.counters.accept_pauses += 1;
+        let is_short = NetworkFailure::new(IoStep::Connect, error).shortage() == Some(Shortage::Descriptors);
+        if let Some(manager) = self.state.manager.as_mut().filter(|_| is_short) {
+            manager.dialler.short_of_descriptors(self.state.clocks.now());
+        }
+    }
+
+    /// Reports that the loop listens at `address` from now on.
+    pub(crate) fn listener_bound(&mut self, address: SocketAddr) {
+        self.state.telemetry.counters.listeners_bound += 1;
+        self.state.outbox.emit(ControlEvent::ListenerBound { address });
+        self.listens_at(address);
+    }
+
+    /// Notes that `address` is one of our own.
+    pub(crate) fn listens_at(&mut self, address: SocketAddr) {
+        if let Some(manager) = &mut self.state.manager {
+            manager.listens_at(address);
+        }
+    }
+
+    /// Reports that the loop does not listen at `address` and tries again after `retry_in`.
+    pub(crate) fn listener_failed(&mut self, address: SocketAddr, error: &io::Error, retry_in: Duration) {
+        self.state.telemetry.counters.listen_failures += 1;
+        let failure = NetworkFailure::new(IoStep::Bind, error);
+        self.state.outbox.emit(ControlEvent::ListenerBindFailed { address, failure, retry_in });
+    }
+
+    /// Notes that the loop does not listen at `address` any more.
+    pub(crate) fn listener_closed(&mut self, address: SocketAddr) {
+        if let Some(manager) = &mut self.state.manager {
+            manager.listens_no_more_at(address);
+        }
+    }
+
+    /// Reports a socket option that the system refuses.
+    pub(crate) fn option_refused(&mut self, refused: RefusedOption) {
+        self.state.telemetry.counters.socket_options_refused += 1;
+        self.state.outbox.emit(ControlEvent::SocketOptionRefused { refused });
+    }
+
     /// Ends a connection whose two ends have the same address.
     pub(crate) fn connected_to_itself(&mut self, id: LinkId) {
         self.state.links.abort(id, LocalCause::SelfConnection.into());
@@ -293,6 +387,14 @@ impl Engine {
         let Some(link) = self.state.links.table.get_mut(id) else { return };
         link.peer.restart_clock(now);
         self.state.links.rearm(id, now);
+    }
+
+    /// Notes that the kernel has begun to connect a dialled link.
+    pub(crate) fn connect_started(&mut self, id: LinkId) {
+        let LoopState { manager, links, .. } = &mut self.state;
+        if let (Some(manager), Some(link)) = (manager, links.table.get(id)) {
+            manager.dialler.connect_started(link.peer.address());
+        }
     }
 
     // --- Failing and closing ----------------------------------------------------------------------------------------
@@ -350,72 +452,6 @@ impl Engine {
         }
     }
 
-    /// Takes the next step of a link's end.
-    pub(crate) fn close_step<H: Handler>(&mut self, id: LinkId, handler: &mut H) -> CloseStep {
-        let now = self.state.clocks.now();
-        let Some(link) = self.state.links.table.get_mut(id) else { return CloseStep::Wait };
-        match link.phase() {
-            None | Some(Phase::Lingering(_)) => CloseStep::Wait,
-            Some(Phase::Draining(_)) if !link.queue.is_empty() || now < link.may_shut_down_at() => {
-                self.state.links.rearm(id, now);
-                CloseStep::Wait
-            }
-            Some(Phase::Draining(_)) => {
-                link.set_phase(Phase::Lingering(now));
-                self.state.links.rearm(id, now);
-                CloseStep::ShutDownWriting
-            }
-            Some(Phase::Ended) => {
-                self.reap(id, handler);
-                CloseStep::Close
-            }
-        }
-    }
-
-    fn reap<H: Handler>(&mut self, id: LinkId, handler: &mut H) {
-        let now = self.state.clocks.now();
-        let Some(link) = self.state.links.table.get_mut(id) else { return };
-        let Some(Ending { reason, consequences, .. }) = link.ending.as_deref().copied() else { return };
-        let state = link.peer.state();
-        let kind = link.peer.connection_type();
-        self.state.telemetry.census.remove(kind, state);
-        self.state.telemetry.closes.add(&reason);
-        let end = end_of(state, consequences.end_state);
-        let transition = match end {
-            ConnectionState::Rejected => link.peer.transition_to_rejected(now),
-            ConnectionState::Failed => link.peer.transition_to_failed(now),
-            // A connection that could not be registered was never anything else.
-            ConnectionState::Disconnected if state == end => Ok(()),
-            ConnectionState::Disconnected
-            | ConnectionState::Connecting
-            | ConnectionState::AwaitingHandshake
-            | ConnectionState::Connected => link.peer.transition_to_disconnected(now),
-        };
-        debug_assert!(transition.is_ok(), "{state:?} cannot end by {reason:?}");
-        let ended = consequences.ended.while_in(state);
-        let leaving = Leaving { id, address: link.peer.address(), connection_type: kind, state, reason, ended };
-        let cut = link.framer.streaming();
-        self.nonces.remove(id);
-        self.link_removed(leaving);
-        self.state.telemetry.counters.closed += 1;
-        if canary!(NoDeferredFree) {
-            self.state.links.table.remove(id);
-        }
-        if let Some((header, received)) = cut {
-            self.tell(id, Event::BodyCut { header, received, reason }, handler);
-        }
-        self.tell(id, Event::Closed { reason, state }, handler);
-        self.state.links.wheel.disarm(id.slot() as u32);
-        if let Some(link) = self.state.links.table.get_mut(id) {
-            link.framer.reset(&mut self.memory);
-            link.queue.clear(&mut self.state.links.pool);
-            if let Some(mut stream) = link.stream.take() {
-                stream.behind.clear(&mut self.state.links.pool);
-            }
-        }
-        self.state.links.table.remove(id);
-    }
-
     // --- Sending ----------------------------------------------------------------------------------------------------
 
     /// Returns the queue of a link that is believed writable; none while nothing waits in it.
@@ -457,7 +493,7 @@ impl Engine {
             return Wait::Zero;
         }
         let timers = self.state.links.wheel.next_tick().map_or(Wait::Forever, |tick| Wait::Until(instant_of(tick)));
-        let timers = timers.or_sooner(self.manager_wait());
+        let timers = timers.or_sooner(managing::wait(&self.state));
         match self.state.outbox.has_unsent() {
             true => timers.or_sooner(Wait::Until(self.state.clocks.now().plus(TICK))),
             false => timers,
@@ -474,23 +510,9 @@ fn framer_rules(config: &Config) -> FramerRules {
     }
 }
 
-/// Returns the state in which a connection ends that was in `state`. The handler may give any reason at any time, so an
-/// undecided dial can have one that supposes a peer: it fails.
-fn end_of(state: ConnectionState, end_state: EndState) -> ConnectionState {
-    match (state, end_state) {
-        (ConnectionState::Disconnected | ConnectionState::Rejected | ConnectionState::Failed, _) => state,
-        (_, EndState::Disconnected) => ConnectionState::Disconnected,
-        (ConnectionState::AwaitingHandshake | ConnectionState::Connected, EndState::Rejected) => {
-            ConnectionState::Rejected
-        }
-        (_, EndState::Rejected | EndState::Failed) => ConnectionState::Failed,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::one_of_each;
     use crate::protocol::Network;
     use crate::stats::Census;
     use rand::SeedableRng;
@@ -507,7 +529,7 @@ mod tests {
         let mut engine = Engine::new(config, StdRng::seed_from_u64(1), Instant::ZERO);
         let id = engine.accept(([192, 0, 2, 1], 8_333).into()).expect("the table is empty");
         engine.failed(id, IoStep::Register, &io::ErrorKind::Other.into());
-        assert_eq!(engine.close_step(id, &mut Deaf), CloseStep::Close);
+        assert_eq!(engine.closing(id).step(&mut Deaf), CloseStep::Close);
         assert_eq!((engine.state.links.table.len(), engine.state.telemetry.census), (0, Census::default()));
     }
 
@@ -515,24 +537,11 @@ mod tests {
     fn an_end_that_goes_on_by_itself_sets_no_timer() {
         let mut engine = Engine::new(Config::new(Network::Regtest), StdRng::seed_from_u64(1), Instant::ZERO);
         let id = engine.accept(([192, 0, 2, 1], 8_333).into()).expect("the table is empty");
-        engine.tcp_connected(id, &mut Deaf);
+        engine.handshake(id).tcp_connected(&mut Deaf);
         let armed = engine.state.links.wheel.armed_tick(id.slot() as u32);
         assert!(armed.is_some(), "for the handshake");
         engine.close_all();
         assert_eq!(engine.state.links.wheel.armed_tick(id.slot() as u32), armed);
         assert_eq!(engine.wait(), Wait::Zero);
-    }
-
-    #[test]
-    fn every_connection_can_end_for_every_reason() {
-        use ConnectionState::{AwaitingHandshake, Connected, Connecting};
-        for reason in one_of_each() {
-            for state in [Connecting, AwaitingHandshake, Connected] {
-                let end = end_of(state, reason.consequences().end_state);
-                assert!(state.may_become(end, ConnectionType::Outbound), "{state:?} {reason:?}");
-            }
-            let end = end_of(AwaitingHandshake, reason.consequences().end_state);
-            assert!(AwaitingHandshake.may_become(end, ConnectionType::OverCapacity), "{reason:?}");
-        }
     }
 }

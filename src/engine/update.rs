@@ -34,7 +34,7 @@ impl Engine {
         Ok(changes)
     }
 
-    /// Tells whoever keeps something of its own that depends on what has changed. The listeners follow by themselves.
+    /// Reports the changes, and passes them to the manager. The listeners follow by themselves.
     fn config_updated(&mut self, changes: &[ConfigChange]) {
         for change in changes {
             log::info!("configuration: {change}");
@@ -45,8 +45,10 @@ impl Engine {
         if let (Some(manager), Some(config)) = (manager, &config.manager) {
             manager.reconfigure(config, clocks.now(), clocks.unix());
         }
-        if changes.iter().any(|change| change.field == Field::Trusted) {
-            self.trust_changed();
+        if changes.iter().any(|change| change.field == Field::Trusted)
+            && let Ok(bans) = self.state.bans()
+        {
+            self.state.close_banned(&bans);
         }
     }
 }
@@ -86,7 +88,7 @@ mod tests {
         let mut engine = engine();
         let ids: Vec<LinkId> =
             (0..LINKS).map(|_| engine.accept(([192, 0, 2, 1], 8_333).into()).expect("there is room")).collect();
-        ids.iter().for_each(|id| engine.tcp_connected(*id, &mut Deaf));
+        ids.iter().for_each(|id| engine.handshake(*id).tcp_connected(&mut Deaf));
         let sooner = Duration::from_secs(3);
         let tick = tick_at_or_after(Instant::ZERO.plus(sooner));
         let followed = |engine: &Engine| {
@@ -112,7 +114,7 @@ mod tests {
             Instant::ZERO,
         );
         let id = engine.accept(([192, 0, 2, 1], 8_333).into()).expect("there is room");
-        engine.tcp_connected(id, &mut Deaf);
+        engine.handshake(id).tcp_connected(&mut Deaf);
         let link = engine.state.links.table.get_mut(id).expect("it is live");
         assert!(link.peer.ping_pong_mut().record_ping(1, Instant::ZERO));
         let late = Instant::ZERO.plus(Duration::from_secs(1));
@@ -175,7 +177,7 @@ mod tests {
     fn what_is_refused_or_only_tried_changes_nothing() {
         let mut engine = engine();
         let id = engine.accept(([192, 0, 2, 1], 8_333).into()).expect("there is room");
-        engine.tcp_connected(id, &mut Deaf);
+        engine.handshake(id).tcp_connected(&mut Deaf);
         let good = Config { handshake_timeout: Duration::from_secs(1), max_message_bytes: 9_000_000, ..config() };
         let bad = Config { max_links: 0, ..good.clone() };
         let fixed = Config { network: Network::Mainnet, ..good.clone() };

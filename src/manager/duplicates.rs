@@ -37,7 +37,7 @@ impl Duplicates {
 
     /// Judges the `version` of a peer that was dialled at, or came from, `address`.
     ///
-    /// `is_settled` says of another link whether it has been ready for longer than two handshakes that cross can last.
+    /// `is_long_ready` returns whether another link has been ready for longer than two crossing handshakes can last.
     pub(super) fn identify(
         &mut self,
         live: &mut Live,
@@ -45,7 +45,7 @@ impl Duplicates {
         address: SocketAddr,
         opener: Side,
         version: &Version,
-        is_settled: impl FnOnce(LinkId) -> bool,
+        is_long_ready: impl FnOnce(LinkId) -> bool,
     ) -> Option<Duplicate> {
         if opener == Side::Local {
             return None;
@@ -59,7 +59,7 @@ impl Duplicates {
             self.said_listening.insert(id, theirs);
             return None;
         };
-        if is_settled(other) {
+        if is_long_ready(other) {
             return Some(Duplicate::This);
         }
         match resolve_crossing(opener, Some(version.receiver.to_socket()), Some(theirs)) {
@@ -105,7 +105,7 @@ mod tests {
         let (from, listening) = ("192.0.2.1:50000".parse().unwrap(), "192.0.2.1:8333".parse().unwrap());
         let (id, moment) = (LinkId::new(0, 1), (Instant::from_nanos(1), UnixTime::from_secs(1)));
         assert_eq!(manager.identify(id, from, Side::Remote, &version(), |_| false), None);
-        manager.settled(id, from, Side::Remote, &version(), moment, &mut rng);
+        manager.handshake_completed(id, from, Side::Remote, &version(), moment, &mut rng);
         let known = manager.persistence.book.peer(listening).expect("it is remembered");
         assert_eq!((known.status, known.services, known.last_connected), (PeerStatus::Unknown, 0x21, None));
         assert_eq!(manager.persistence.book.peer(from), None, "nobody listens there");
@@ -121,10 +121,10 @@ mod tests {
         peer.status = PeerStatus::Inaccessible;
         manager.persistence.book.admit(peer, &mut rng).unwrap();
         assert_eq!(manager.identify(id, from, Side::Remote, &version(), |_| false), None);
-        manager.settled(id, from, Side::Remote, &version(), moment, &mut rng);
+        manager.handshake_completed(id, from, Side::Remote, &version(), moment, &mut rng);
         let known = manager.persistence.book.peer(listening).expect("it is remembered");
         assert_eq!((known.status, known.services), (PeerStatus::Unknown, 0x21));
-        manager.settled(id, listening, Side::Local, &version(), moment, &mut rng);
+        manager.handshake_completed(id, listening, Side::Local, &version(), moment, &mut rng);
         assert_eq!(manager.persistence.book.peer(listening).map(|peer| peer.status), Some(PeerStatus::Valid));
     }
 }

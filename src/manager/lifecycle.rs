@@ -26,23 +26,32 @@ pub(crate) struct Leaving {
     pub(crate) ended: Ended,
 }
 
+/// What the end of a connection has led to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Removed {
+    /// Whether and when its address is dialled again, if it was dialled.
+    pub(crate) departure: Option<Departure>,
+    /// Whether its host is banned and not trusted.
+    pub(crate) is_barred: bool,
+}
+
 impl Manager {
     /// Judges the `version` of a peer that was dialled at, or came from, `address`.
     ///
-    /// `is_settled` says of another link whether it has been ready for longer than two handshakes that cross can last.
+    /// `is_long_ready` returns whether another link has been ready for longer than two crossing handshakes can last.
     pub(crate) fn identify(
         &mut self,
         id: LinkId,
         address: SocketAddr,
         opener: Side,
         version: &Version,
-        is_settled: impl FnOnce(LinkId) -> bool,
+        is_long_ready: impl FnOnce(LinkId) -> bool,
     ) -> Option<Duplicate> {
-        self.duplicates.identify(&mut self.dialler.live, id, address, opener, version, is_settled)
+        self.duplicates.identify(&mut self.dialler.live, id, address, opener, version, is_long_ready)
     }
 
     /// The handshake is complete: writes down what the peer said of itself, at the address where it listens.
-    pub(crate) fn settled(
+    pub(crate) fn handshake_completed(
         &mut self,
         id: LinkId,
         address: SocketAddr,
@@ -80,10 +89,24 @@ impl Manager {
         });
     }
 
-    /// Gives back all that the connection held; says of one that was dialled what becomes of its address.
+    /// Gives back all that a connection held, decides whether its address is dialled again, and records its ban.
     ///
-    /// `has_ready_peer` says whether any other peer is ready.
-    pub(crate) fn left(
+    /// `has_ready_peer` is whether any other peer is ready.
+    pub(crate) fn link_removed(
+        &mut self,
+        leaving: Leaving,
+        has_ready_peer: bool,
+        (now, unix): (Instant, UnixTime),
+        rng: &mut StdRng,
+    ) -> Removed {
+        let address = leaving.address;
+        let departure = self.forget_link(leaving, has_ready_peer, (now, unix), rng);
+        let is_barred = self.is_barred(address, now, unix);
+        self.record_ban_status(address, now, unix);
+        Removed { departure, is_barred }
+    }
+
+    fn forget_link(
         &mut self,
         leaving: Leaving,
         has_ready_peer: bool,
@@ -91,7 +114,7 @@ impl Manager {
         rng: &mut StdRng,
     ) -> Option<Departure> {
         let Leaving { id, address, connection_type, state, reason: _, mut ended } = leaving;
-        self.admission.left(address.ip());
+        self.admission.link_removed(address.ip());
         self.dialler.live.release(address, id);
         self.duplicates.link_removed(id, &mut self.dialler.live);
         self.conduct.link_removed(id);

@@ -24,7 +24,7 @@ pub mod store;
 
 pub(crate) use duplicates::Duplicate;
 pub(crate) use gossip::GossipPeer;
-pub(crate) use lifecycle::Leaving;
+pub(crate) use lifecycle::{Leaving, Removed};
 pub(crate) use persistence::Announced;
 
 use crate::address::{Host, canonical};
@@ -148,7 +148,7 @@ impl Manager {
     // --- Places -----------------------------------------------------------------------------------------------------
 
     /// Whether a connection from `address` may come in; a place is for later.
-    pub(crate) fn let_in(&mut self, address: IpAddr, now: Instant, unix: UnixTime) -> Result<(), Refusal> {
+    pub(crate) fn admit_host(&mut self, address: IpAddr, now: Instant, unix: UnixTime) -> Result<(), Refusal> {
         if self.is_trusted(address) {
             return Ok(());
         }
@@ -171,8 +171,8 @@ impl Manager {
     }
 
     /// A row was taken for a connection with `address`.
-    pub(crate) fn entered(&mut self, id: LinkId, address: SocketAddr) {
-        self.admission.entered(address.ip());
+    pub(crate) fn link_added(&mut self, id: LinkId, address: SocketAddr) {
+        self.admission.link_added(address.ip());
         self.dialler.live.enter(address, id);
     }
 
@@ -218,7 +218,7 @@ impl Manager {
     }
 
     /// The next name to resolve, of a seed or of a fixed peer.
-    pub(crate) fn next_question(&mut self, now: Instant) -> Option<Resolve> {
+    pub(crate) fn next_query(&mut self, now: Instant) -> Option<Resolve> {
         let is_hungry = self.dialler.lacks_candidates();
         self.seeds.next(now, is_hungry).or_else(|| self.names.next(now))
     }
@@ -361,7 +361,7 @@ impl Manager {
     }
 
     /// Says of an address in the book that it is banned, if it is.
-    pub(crate) fn record_ban_status(&mut self, address: SocketAddr, now: Instant, unix: UnixTime) {
+    fn record_ban_status(&mut self, address: SocketAddr, now: Instant, unix: UnixTime) {
         if let Some(ban) = self.bans.find(address.ip(), now, unix).filter(|_| !self.is_trusted(address.ip())) {
             self.persistence.update_book(address, unix, now, |peer| peer.status = PeerStatus::Banned(ban.reason));
         }

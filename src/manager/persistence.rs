@@ -105,8 +105,8 @@ impl Persistence {
     }
 
     /// The loop stops: nothing waits for others to be written with it any more.
-    pub(crate) fn hurry(&mut self) {
-        self.journal.hurry();
+    pub(crate) fn write_at_once(&mut self) {
+        self.journal.write_at_once();
     }
 
     /// Whether all that was changed is durable.

@@ -86,7 +86,7 @@ impl Listener {
         self.retry = None;
         let Some(id) = engine.accept(address) else { return true };
         match net.attach(id, socket) {
-            Ok(()) => engine.tcp_connected(id, handler),
+            Ok(()) => engine.handshake(id).tcp_connected(handler),
             Err(error) => engine.failed(id, IoStep::Register, &error),
         }
         true

@@ -33,7 +33,7 @@ pub(super) fn finish_connect<N: Net, H: Handler>(id: LinkId, net: &mut N, engine
         Ok(None) => {}
         Ok(Some(endpoints)) if endpoints.are_one() => engine.connected_to_itself(id),
         Ok(Some(_)) => {
-            engine.tcp_connected(id, handler);
+            engine.handshake(id).tcp_connected(handler);
             engine.links_mut().table.mark_ready(id);
         }
         Err(error) => engine.failed(id, IoStep::Connect, &error),

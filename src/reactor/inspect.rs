@@ -6,6 +6,7 @@
 use super::Reactor;
 use super::accept::Listener;
 use crate::bugs::budget;
+use crate::engine::managing;
 use crate::handler::Handler;
 use crate::id::LinkId;
 use crate::limits::EVENTS_PER_TURN;
@@ -235,7 +236,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
                 || self.completions_pending
                 || !self.started
                 || self.engine.rearming().is_going_on()
-                || self.engine.manager_wait() == Wait::Zero
+                || managing::wait(state) == Wait::Zero
                 || self.listeners.open.iter().any(Listener::is_due),
             is_stopping: state.stopping,
             counters: state.telemetry.counters.clone(),

@@ -139,9 +139,9 @@ impl<H: Handler> Reactor<MioNet, H> {
     pub fn finish_book(&mut self) -> Result<(), BookLost> {
         let finished = self.net.finish_book();
         if let Ok(Some(id)) = finished {
-            self.engine.job_completed(Completion::Persisted(Persisted { id, result: Ok(()) }));
+            self.job_completed(Completion::Persisted(Persisted { id, result: Ok(()) }));
         }
-        let (bans, peers) = self.engine.unwritten_changes();
+        let (bans, peers) = self.engine.manager().map_or((0, 0), |manager| manager.persistence.unwritten());
         match finished {
             Ok(_) if (bans, peers) == (0, 0) => Ok(()),
             Ok(_) => Err(BookLost { bans, peers, error: StoreError::NoAnswer }),
@@ -191,7 +191,9 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     /// Without a [manager](crate::config::ManagerConfig) it is dropped.
     pub fn remember(&mut self, peers: Vec<KnownPeer>, bans: Vec<Ban>) {
         self.read_clocks();
-        self.engine.remember(peers, bans);
+        if let Some(mut managing) = self.engine.managing() {
+            managing.remember(peers, bans);
+        }
     }
 
     /// Accepts connections at `address` and returns the address it got, with the port that the system chose if that
@@ -297,7 +299,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         self.take_completions();
         self.listeners.accept(&mut self.net, &mut self.engine, &mut self.handler);
         self.engine.run_manager();
-        self.ask();
+        self.offload();
         dialling::dial(&mut self.net, &mut self.engine);
         self.read();
         if self.ready.is_empty() || !canary!(TimerStarvedByTraffic) {
@@ -412,18 +414,25 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         self.follow_configuration();
     }
 
-    /// Puts the manager's questions to the network, and the changes of its book.
-    fn ask(&mut self) {
-        while let Some(batch) = self.engine.next_batch() {
+    /// Gives the manager's queries and the changes of its book to the network.
+    fn offload(&mut self) {
+        while let Some(batch) = self.engine.managing().and_then(|mut managing| managing.next_batch()) {
             if let Err(Batch { id, .. }) = self.net.persist(batch) {
                 let result = Err(StoreError::WriterEnded);
-                self.engine.job_completed(Completion::Persisted(Persisted { id, result }));
+                self.job_completed(Completion::Persisted(Persisted { id, result }));
             }
         }
-        while let Some(Resolve { query, name, port }) = self.engine.next_question() {
+        while let Some(query) = self.engine.managing().and_then(|mut managing| managing.next_query()) {
+            let Resolve { query, name, port } = query;
             if let Err(failure) = self.net.resolve(query, &name, port) {
-                self.engine.job_completed(Completion::Resolved { query, outcome: Err(failure) });
+                self.job_completed(Completion::Resolved { query, outcome: Err(failure) });
             }
+        }
+    }
+
+    fn job_completed(&mut self, completion: Completion) {
+        if let Some(mut managing) = self.engine.managing() {
+            managing.job_completed(completion);
         }
     }
 
@@ -439,7 +448,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
                 self.completions_pending = false;
                 return;
             };
-            self.engine.job_completed(completion);
+            self.job_completed(completion);
         }
     }
 
@@ -462,7 +471,9 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
             None => {
                 self.stopping_since = Some(now);
                 self.listeners.close_all(&mut self.net, &mut self.engine);
-                self.engine.hurry_book();
+                if let Some(managing) = self.engine.managing() {
+                    managing.manager.persistence.write_at_once();
+                }
                 self.engine.close_all();
             }
             Some(since) if now >= since.plus(SHUTDOWN_GRACE) => {
@@ -471,7 +482,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
             }
             Some(_) => {}
         }
-        self.engine.has_links() || !self.engine.is_durable()
+        self.engine.has_links() || self.engine.manager().is_some_and(|manager| !manager.persistence.is_durable())
     }
 
     fn measure_turn(&mut self, began: Instant, was_idle: bool) {

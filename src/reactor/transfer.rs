@@ -112,7 +112,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         let most = budget!(Closes, CLOSES_PER_TURN);
         for _ in 0..self.engine.links_mut().table.closing_len().min(most) {
             let Some(id) = self.engine.links_mut().table.pop_closing() else { return };
-            match self.engine.close_step(id, &mut self.handler) {
+            match self.engine.closing(id).step(&mut self.handler) {
                 CloseStep::Wait => {}
                 CloseStep::ShutDownWriting => self.net.shut_down_writing(id),
                 CloseStep::Close => self.net.close(id),

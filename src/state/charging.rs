@@ -4,8 +4,9 @@
 //! clock or waits for the disk.
 
 use super::LoopState;
+use crate::address::Host;
 use crate::api::ControlEvent;
-use crate::error::{LocalCause, Misbehavior};
+use crate::error::{LocalCause, Misbehavior, RequestError};
 use crate::id::{LinkId, PeerId};
 use crate::manager::ban::score::Decision;
 use crate::manager::ban::{Ban, BanReason};
@@ -66,6 +67,34 @@ impl LoopState {
             manager.persistence.announce(ban, peers_closed);
         }
         true
+    }
+
+    /// Bans the host at `address` by request, for ever if no length is given.
+    pub(crate) fn ban_by_request(&mut self, address: IpAddr, length: Option<Duration>) -> Result<(), RequestError> {
+        if self.manager.is_none() {
+            return Err(RequestError::NoManager);
+        }
+        let is_in_force = self.ban(address, BanReason::Manual, length);
+        // It outranks any other ban, so it can only lack room in the list, or end where it begins.
+        let is_empty = length.is_some_and(|length| length.is_zero());
+        if is_in_force || is_empty { Ok(()) } else { Err(RequestError::BansFull) }
+    }
+
+    /// Ends the ban of the host at `address`, and returns whether there was one.
+    pub(crate) fn unban(&mut self, address: IpAddr) -> Result<bool, RequestError> {
+        let manager = self.manager.as_mut().ok_or(RequestError::NoManager)?;
+        let host = Host::of(address);
+        let was_banned = manager.unban(host, self.clocks.now(), self.clocks.unix());
+        if was_banned {
+            self.outbox.emit(ControlEvent::PeerUnbanned { host });
+        }
+        Ok(was_banned)
+    }
+
+    /// Returns the bans in force.
+    pub(crate) fn bans(&self) -> Result<Vec<Ban>, RequestError> {
+        let manager = self.manager.as_ref().ok_or(RequestError::NoManager)?;
+        Ok(manager.bans.list(self.clocks.now(), self.clocks.unix()))
     }
 
     /// Closes the connections of these hosts, except those of trusted ones, and returns how many it closed.

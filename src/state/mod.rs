@@ -91,7 +91,7 @@ impl LoopState {
         self.telemetry.census.add(peer.connection_type(), peer.state());
         let link = self.links.table.insert(peer);
         if let Some(manager) = &mut self.manager {
-            manager.entered(link, address);
+            manager.link_added(link, address);
         }
         self.links.table.push_dial(Dial { link, address, source });
         self.telemetry.counters.dialled += 1;

@@ -154,7 +154,7 @@ fn a_batch_is_bounded_and_the_oldest_changes_are_first() {
 #[test]
 fn a_stopping_loop_writes_without_delay() {
     let mut journal = Journal::new();
-    journal.hurry();
+    journal.write_at_once();
     assert_eq!(journal.wait(), Wait::Forever);
     journal.record(Change::PutPeer(peer(1)), false, at(0));
     assert_eq!(journal.wait(), Wait::Zero);
@@ -217,7 +217,7 @@ fn a_disk_as_full_as_the_loop_has_room_for_every_batch() {
     (1..MAX_BOOK_BATCH as u32 - 1).for_each(|number| book.change(Change::PutPeer(peer(number))));
     book.exchange(address(COUNT), peer(COUNT + 1), false);
     book.exchange(address(COUNT - 1), peer(0), false);
-    book.journal.hurry();
+    book.journal.write_at_once();
     while let Some(batch) = book.journal.next_batch(at(0)) {
         assert_eq!(disk.apply(&batch.changes), Ok(()));
         book.journal.persisted(&done(&batch));
@@ -349,7 +349,7 @@ proptest! {
             }
             prop_assert!(!book.journal.is_durable() || book.is_as(&path.disk.lock().unwrap()));
         }
-        book.journal.hurry();
+        book.journal.write_at_once();
         while !book.journal.is_durable() {
             path.hand_out(&mut book)?;
             path.write(&mut book, false)?;

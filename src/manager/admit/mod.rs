@@ -59,7 +59,7 @@ impl Admission {
     }
 
     /// Whether a connection that has come from `address` may be taken in. It counts as come, unless a cap refuses it;
-    /// as live it counts from [`Admission::entered`] on.
+    /// as live it counts from [`Admission::link_added`] on.
     pub(crate) fn admit(&mut self, address: IpAddr, now: Instant) -> Result<(), Refusal> {
         self.has_room(address)?;
         if self.trusted.contains(address) || self.rates.take(Host::of(address), now) {
@@ -96,13 +96,13 @@ impl Admission {
     }
 
     /// Counts a connection with `address`, of either direction, trusted or not.
-    pub(crate) fn entered(&mut self, address: IpAddr) {
+    pub(crate) fn link_added(&mut self, address: IpAddr) {
         self.by_host.increase(Host::of(address));
         self.by_group.increase(NetGroup::of(address));
     }
 
-    /// Counts a connection no more that has [entered](Admission::entered) before.
-    pub(crate) fn left(&mut self, address: IpAddr) {
+    /// Ends the count of a connection that was [added](Admission::link_added).
+    pub(crate) fn link_removed(&mut self, address: IpAddr) {
         self.by_host.decrease(Host::of(address));
         self.by_group.decrease(NetGroup::of(address));
     }

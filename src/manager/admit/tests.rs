@@ -32,21 +32,21 @@ fn a_host_is_full_with_its_number_of_connections_however_they_are_written() {
     let mut admission = admission();
     for text in ["9.9.9.9", "::ffff:9.9.9.9"] {
         assert_eq!(admission.admit(ip(text), Instant::ZERO), Ok(()));
-        admission.entered(ip(text));
+        admission.link_added(ip(text));
     }
     let full = Err(Refusal::HostFull { count: 2 });
     assert_eq!(admission.admit(ip("9.9.9.9"), Instant::ZERO), full);
     assert_eq!(admission.has_room(ip("::ffff:9.9.9.9")), full);
     assert_eq!(admission.admit(ip("9.9.9.8"), Instant::ZERO), Ok(()));
-    admission.left(ip("::ffff:9.9.9.9"));
+    admission.link_removed(ip("::ffff:9.9.9.9"));
     assert_eq!(admission.admit(ip("9.9.9.9"), Instant::ZERO), Ok(()));
 }
 
 #[test]
 fn a_64_of_ipv6_is_one_host() {
     let mut admission = admission();
-    admission.entered(ip("2a00:1:2:3::1"));
-    admission.entered(ip("2a00:1:2:3:ffff::"));
+    admission.link_added(ip("2a00:1:2:3::1"));
+    admission.link_added(ip("2a00:1:2:3:ffff::"));
     assert!(matches!(admission.has_room(ip("2a00:1:2:3::2")), Err(Refusal::HostFull { count: 2 })));
     assert_eq!(admission.has_room(ip("2a00:1:2:4::2")), Ok(()));
 }
@@ -56,7 +56,7 @@ fn those_behind_a_translator_of_addresses_are_as_many_hosts_as_without_it() {
     let mut admission = admission();
     for text in ["64:ff9b::808:808", "64:ff9b::808:808"] {
         assert_eq!(admission.admit(ip(text), Instant::ZERO), Ok(()));
-        admission.entered(ip(text));
+        admission.link_added(ip(text));
     }
     assert_eq!(admission.has_room(ip("64:ff9b::909:909")), Ok(()));
     assert_eq!(admission.has_room(ip("8.8.8.8")), Err(Refusal::HostFull { count: 2 }));
@@ -65,7 +65,7 @@ fn those_behind_a_translator_of_addresses_are_as_many_hosts_as_without_it() {
 #[test]
 fn a_range_is_full_with_its_share_of_all_peers() {
     let mut admission = admission();
-    ["9.9.1.1", "9.9.2.2", "9.9.3.3"].iter().for_each(|text| admission.entered(ip(text)));
+    ["9.9.1.1", "9.9.2.2", "9.9.3.3"].iter().for_each(|text| admission.link_added(ip(text)));
     let full = Err(Refusal::GroupFull { count: 3 });
     assert_eq!(admission.admit(ip("9.9.4.4"), Instant::ZERO), full);
     assert_eq!(admission.has_room(ip("2002:909:404::1")), full, "6to4 is of the range of its IPv4 address");
@@ -90,12 +90,12 @@ fn who_comes_too_often_is_refused_but_may_be_dialled() {
 #[test]
 fn a_connection_that_a_cap_refuses_does_not_count_as_come() {
     let mut admission = admission();
-    admission.entered(ip("9.9.9.9"));
-    admission.entered(ip("9.9.9.9"));
+    admission.link_added(ip("9.9.9.9"));
+    admission.link_added(ip("9.9.9.9"));
     for _ in 0..100 {
         assert!(matches!(admission.admit(ip("9.9.9.9"), Instant::ZERO), Err(Refusal::HostFull { .. })));
     }
-    admission.left(ip("9.9.9.9"));
+    admission.link_removed(ip("9.9.9.9"));
     assert_eq!(admission.admit(ip("9.9.9.9"), Instant::ZERO), Ok(()));
 }
 
@@ -105,19 +105,19 @@ fn the_trusted_are_never_refused_but_counted() {
     assert!(admission.is_trusted(ip("::ffff:1.1.0.7")) && !admission.is_trusted(ip("1.1.1.7")));
     for _ in 0..100 {
         assert_eq!(admission.admit(ip("1.1.0.7"), Instant::ZERO), Ok(()));
-        admission.entered(ip("1.1.0.7"));
+        admission.link_added(ip("1.1.0.7"));
     }
     let full = Refusal::GroupFull { count: 100 };
     assert_eq!(admission.admit(ip("1.1.1.7"), Instant::ZERO), Err(full));
-    (0..100).for_each(|_| admission.left(ip("1.1.0.7")));
+    (0..100).for_each(|_| admission.link_removed(ip("1.1.0.7")));
     assert_eq!(admission.admit(ip("1.1.1.7"), Instant::ZERO), Ok(()));
 }
 
 #[test]
 fn a_new_configuration_holds_for_whoever_comes_next() {
     let mut admission = admission();
-    admission.entered(ip("9.9.9.9"));
-    admission.entered(ip("9.9.9.9"));
+    admission.link_added(ip("9.9.9.9"));
+    admission.link_added(ip("9.9.9.9"));
     let wide = ManagerConfig { max_peers: 100, max_per_host: 3, accepts_per_host_per_second: 1, ..config() };
     admission.reconfigure(&ManagerConfig { trusted: vec![(ip("8.8.8.8"), 32)], ..wide.clone() });
     assert_eq!(admission.admit(ip("9.9.9.9"), Instant::ZERO), Ok(()));
@@ -134,7 +134,7 @@ fn a_new_configuration_holds_for_whoever_comes_next() {
 #[cfg_attr(debug_assertions, should_panic(expected = "only what has entered can leave"))]
 fn what_has_not_entered_cannot_leave() {
     let mut admission = admission();
-    admission.left(ip("9.9.9.9"));
+    admission.link_removed(ip("9.9.9.9"));
     assert_eq!(admission.by_host.of(Host::of(ip("9.9.9.9"))), 0);
 }
 
@@ -145,8 +145,8 @@ fn a_flood_of_connections_that_come_and_go_leaves_nothing_behind() {
     for bits in 0..CONNECTIONS {
         let address = IpAddr::from(bits.to_be_bytes());
         assert_eq!(admission.admit(address, Instant::from_nanos(u64::from(bits))), Ok(()));
-        admission.entered(address);
-        admission.left(address);
+        admission.link_added(address);
+        admission.link_removed(address);
     }
     assert!(admission.by_host.0.is_empty() && admission.by_group.0.is_empty());
 }
@@ -171,7 +171,7 @@ proptest! {
         let mut live: Vec<IpAddr> = Vec::new();
         for (address, leaves, index) in steps {
             if leaves && !live.is_empty() {
-                admission.left(live.swap_remove(index.index(live.len())));
+                admission.link_removed(live.swap_remove(index.index(live.len())));
                 continue;
             }
             let connections = live.iter().filter(|&&other| Host::of(other) == Host::of(address)).count();
@@ -187,7 +187,7 @@ proptest! {
             };
             prop_assert_eq!(admission.has_room(address), expected);
             if expected.is_ok() {
-                admission.entered(address);
+                admission.link_added(address);
                 live.push(address);
             }
         }
@@ -195,7 +195,7 @@ proptest! {
         live.iter().for_each(|&address| *hosts.entry(Host::of(address)).or_default() += 1);
         prop_assert_eq!(admission.by_host.0.len(), hosts.len());
         prop_assert!(hosts.iter().all(|(&host, &count)| admission.by_host.of(host) == count));
-        live.into_iter().for_each(|address| admission.left(address));
+        live.into_iter().for_each(|address| admission.link_removed(address));
         prop_assert!(admission.by_host.0.is_empty() && admission.by_group.0.is_empty());
     }
 }

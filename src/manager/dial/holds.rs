@@ -51,7 +51,7 @@ impl Holds {
     }
 
     /// Forgets how long candidates have been missing: an address is dialled.
-    pub(super) const fn dialling(&mut self) {
+    pub(super) const fn connect_starting(&mut self) {
         self.no_candidates_since = None;
     }
 

@@ -370,22 +370,22 @@ impl Dialler {
     fn dial(&mut self, address: SocketAddr, kind: Kind, now: Instant) {
         let restarts = self.settings.restarts;
         self.records.dial(address, || Record::new(kind, restarts), now);
-        self.pace.dialling(Family::of(address), now);
-        self.holds.dialling();
+        self.pace.connect_starting(Family::of(address), now);
+        self.holds.connect_starting();
     }
 
     // --- What came of it --------------------------------------------------------------------------------------------
 
-    /// The kernel has begun to connect: neither descriptors nor ports are short.
-    pub(crate) fn dialled(&mut self, address: SocketAddr) {
-        self.pace.dialled(Family::of(canonical(address)));
+    /// Notes that the kernel has begun to connect: neither descriptors nor ports are short.
+    pub(crate) fn connect_started(&mut self, address: SocketAddr) {
+        self.pace.connect_started(Family::of(canonical(address)));
     }
 
-    /// The TCP connection is open, and `version` has been sent.
-    pub(crate) fn opened(&mut self, address: SocketAddr) {
+    /// Notes that the TCP connection is open and `version` has been sent.
+    pub(crate) fn tcp_connected(&mut self, address: SocketAddr) {
         let address = canonical(address);
         self.pace.answered(Family::of(address));
-        self.records.opened(address);
+        self.records.tcp_connected(address);
     }
 
     /// The handshake is complete: the book should say that the address is valid.

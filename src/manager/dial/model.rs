@@ -249,8 +249,8 @@ impl World {
                 self.book.standings.insert(peer, Some(Standing::Valid));
             }
         } else {
-            self.dialler.dialled(peer);
-            self.dialler.opened(peer);
+            self.dialler.connect_started(peer);
+            self.dialler.tcp_connected(peer);
             facts.is_open = true;
         }
     }

@@ -70,14 +70,14 @@ impl Pace {
         self.ready_at(family) <= now
     }
 
-    /// A dial begins.
-    pub(super) fn dialling(&mut self, family: Family, now: Instant) {
+    /// Notes that a dial begins.
+    pub(super) fn connect_starting(&mut self, family: Family, now: Instant) {
         let pace = &mut self.families[family.index()];
         pace.next_dial = now.plus(pace.spacing);
     }
 
-    /// The kernel has begun to connect, so nothing is short.
-    pub(super) fn dialled(&mut self, family: Family) {
+    /// Notes that the kernel has begun to connect, so nothing is short.
+    pub(super) fn connect_started(&mut self, family: Family) {
         self.shortage = Pause::default();
         let pace = &mut self.families[family.index()];
         pace.spacing -= pace.spacing / 16;
@@ -137,7 +137,7 @@ mod tests {
         let mut now = START.max(pace.ready_at(Family::V4));
         let mut pauses = Vec::new();
         for _ in 0..count {
-            pace.dialling(Family::V4, now);
+            pace.connect_starting(Family::V4, now);
             fail(pace, now);
             let ready_at = pace.ready_at(Family::V4);
             pauses.push(ready_at.since(now).as_millis());
@@ -156,7 +156,7 @@ mod tests {
             let now = pace.ready_at(Family::V4);
             fail(&mut pace, now);
             assert!(!pace.is_ready(Family::V4, now));
-            pace.dialled(Family::V6);
+            pace.connect_started(Family::V6);
             assert!(pace.is_ready(Family::V4, now) && pace.is_ready(Family::V6, now));
             assert_eq!(pauses(fail, &mut pace, 1), [100]);
         }
@@ -170,7 +170,7 @@ mod tests {
         assert!(pace.is_ready(Family::V6, START));
         let now = pace.ready_at(Family::V4);
         fail(&mut pace, now);
-        pace.dialled(Family::V4);
+        pace.connect_started(Family::V4);
         assert!(!pace.is_ready(Family::V4, now), "the kernel begins to connect without a network, too");
         pace.answered(Family::V4);
         assert!(pace.is_ready(Family::V4, now));
@@ -186,7 +186,7 @@ mod tests {
         }
         assert_eq!(pace.ready_at(Family::V4), START.plus(DIAL_PAUSE_FIRST));
         assert_eq!(pace.ready_at(Family::V6), START.plus(DIAL_PAUSE_FIRST));
-        pace.dialled(Family::V6);
+        pace.connect_started(Family::V6);
         assert_eq!(pace.ready_at(Family::V4), START.plus(PORT_SPACING_FIRST));
     }
 
@@ -199,8 +199,8 @@ mod tests {
         let mut now = pace.ready_at(Family::V4);
         let mut dials = 0;
         while pace.families[0].spacing > Duration::ZERO {
-            pace.dialling(Family::V4, now);
-            pace.dialled(Family::V4);
+            pace.connect_starting(Family::V4, now);
+            pace.connect_started(Family::V4);
             now = pace.ready_at(Family::V4);
             dials += 1;
         }

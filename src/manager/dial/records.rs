@@ -223,7 +223,7 @@ impl Records {
         }
     }
 
-    pub(super) fn opened(&mut self, address: SocketAddr) {
+    pub(super) fn tcp_connected(&mut self, address: SocketAddr) {
         let Some(record) = self.by_address.get_mut(&address) else { return };
         if matches!(record.state, State::Dialling(_)) {
             record.state = State::Open;

@@ -129,7 +129,7 @@ impl Journal {
     }
 
     /// From here on no change waits for others: the loop is about to stop.
-    pub const fn hurry(&mut self) {
+    pub const fn write_at_once(&mut self) {
         self.is_hurried = true;
     }
 

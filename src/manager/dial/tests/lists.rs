@@ -122,7 +122,7 @@ fn req_e31_there_is_no_second_link_to_an_address() {
         for step in 0..3 {
             assert_eq!(scene.dialler.try_manual(mapped, scene.now), Err(Taken::Address), "step {step}");
             match step {
-                0 => scene.dialler.opened(mapped),
+                0 => scene.dialler.tcp_connected(mapped),
                 _ => scene.dialler.ready(mapped, scene.now),
             }
         }
@@ -215,7 +215,7 @@ fn a_command_that_is_answered_ends_the_pause() {
         assert_eq!(scene.next(), Some(peers[0]));
         let _ = scene.end(peers[0], Ended::Unreached);
         assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Ok(()));
-        scene.dialler.opened(peers[0]);
+        scene.dialler.tcp_connected(peers[0]);
         assert!(matches!(scene.end(peers[0], Ended::Short(Shortage::Memory)), Decision::WaitUntil(_)));
         scene.pass(DIAL_PAUSE_FIRST);
         assert_eq!(scene.next(), Some(peers[0]));
@@ -229,7 +229,7 @@ fn an_address_of_the_loop_itself_is_left_alone_for_a_day() {
     scene.config.max_retries = 1;
     scene.dialler.reconfigure(&scene.config);
     assert_eq!(scene.next_all().len(), 1);
-    scene.dialler.opened(peers[0]);
+    scene.dialler.tcp_connected(peers[0]);
     let decision = scene.end(peers[0], Ended::SelfConnection);
     assert_eq!(decision, Decision::WaitUntil(START.plus(SELF_BACKOFF)));
     scene.now = START.plus(SELF_BACKOFF - NANO);

@@ -101,8 +101,8 @@ impl Scene {
     }
 
     fn make_ready(&mut self, address: SocketAddr) {
-        self.dialler.dialled(address);
-        self.dialler.opened(address);
+        self.dialler.connect_started(address);
+        self.dialler.tcp_connected(address);
         self.dialler.ready(address, self.now);
     }
 

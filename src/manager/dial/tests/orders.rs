@@ -62,8 +62,8 @@ fn take(scene: &mut Scene, step: Step, live: &mut Vec<SocketAddr>) {
         }
         Step::Open(which) => {
             if let Some(peer) = chosen(live, which) {
-                scene.dialler.dialled(peer);
-                scene.dialler.opened(peer);
+                scene.dialler.connect_started(peer);
+                scene.dialler.tcp_connected(peer);
             }
         }
         Step::Ready(which) => {

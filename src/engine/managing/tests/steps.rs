@@ -111,8 +111,8 @@ impl Stage {
             }
             Step::Pass { millis } => self.pass(Duration::from_millis(millis)),
             Step::Dials { fate } => self.fate = fate,
-            Step::Ban { number, length } => self.engine.ban_as_asked(host(number).ip(), length).unwrap(),
-            Step::Unban { number } => drop(self.engine.unban_as_asked(host(number).ip())),
+            Step::Ban { number, length } => self.engine.state.ban_by_request(host(number).ip(), length).unwrap(),
+            Step::Unban { number } => drop(self.engine.state.unban(host(number).ip())),
             Step::Remember { number, status } => self.remember(&[host(number)], status),
             Step::AnswerSeed { peers } => {
                 let peers: Vec<SocketAddr> = (0..peers).map(host).collect();
@@ -129,7 +129,7 @@ impl Stage {
             Step::Accept { number } => {
                 let from = SocketAddr::new(host(number).ip(), 50_000 + self.turns as u16 % 10_000);
                 if let Some(id) = self.engine.accept(from) {
-                    self.engine.tcp_connected(id, &mut Deaf);
+                    self.engine.handshake(id).tcp_connected(&mut Deaf);
                 }
             }
             Step::Connect { number } => drop(self.engine.state.connect(host(number), None)),
@@ -184,7 +184,7 @@ proptest! {
             stage.pass(SHUTDOWN_GRACE);
         }
         prop_assert_eq!((stage.settle(), stage.links()), (Wait::Forever, vec![]));
-        prop_assert!(stage.engine.is_durable());
+        prop_assert!(stage.is_durable());
         stage.assert_accounts();
     }
 }

@@ -5,6 +5,7 @@ mod steps;
 use crate::address::Host;
 use crate::api::ControlEvent;
 use crate::config::{Config, DialMode, ManagerConfig};
+use crate::engine::managing::{self, Managing};
 use crate::engine::{Engine, Intake};
 use crate::error::{DialHold, IoStep, LocalCause, RequestError, ResolveCause, ResolveFailure};
 use crate::handler::Handler;
@@ -70,7 +71,8 @@ impl Stage {
             peer.status = status;
             peer
         };
-        self.engine.remember(addresses.iter().map(peer).collect(), Vec::new());
+        let peers = addresses.iter().map(peer).collect();
+        managing(&mut self.engine).remember(peers, Vec::new());
     }
 
     /// The steps of a turn that a manager has part in, on a network where each write is taken whole.
@@ -78,8 +80,8 @@ impl Stage {
         let engine = &mut self.engine;
         self.turns += 1;
         engine.run_manager();
-        self.batches.extend(std::iter::from_fn(|| engine.next_batch()).map(|batch| batch.id));
-        self.questions.extend(std::iter::from_fn(|| engine.next_question()).map(|question| question.query));
+        self.batches.extend(std::iter::from_fn(|| managing(engine).next_batch()).map(|batch| batch.id));
+        self.questions.extend(std::iter::from_fn(|| managing(engine).next_query()).map(|question| question.query));
         while let Some(dial) = engine.state.links.table.pop_dial() {
             if engine.state.links.is_open(dial.link) {
                 engine.connect_starting(dial.link);
@@ -98,7 +100,7 @@ impl Stage {
         }
         for _ in 0..engine.state.links.table.closing_len() {
             let id = engine.state.links.table.pop_closing().expect("it was counted");
-            engine.close_step(id, &mut Deaf);
+            engine.closing(id).step(&mut Deaf);
         }
         engine.dispatch_control_events(&mut Deaf);
     }
@@ -113,7 +115,7 @@ impl Stage {
                 wait @ (Wait::Until(_) | Wait::Forever) => return wait,
             }
         }
-        panic!("it does not sleep: {:?} of {:?}", self.engine.wait(), self.engine.manager_wait());
+        panic!("it does not sleep: {:?} of {:?}", self.engine.wait(), managing::wait(&self.engine.state));
     }
 
     fn pass(&mut self, time: Duration) {
@@ -126,7 +128,7 @@ impl Stage {
 
     /// How long the manager has nothing to do.
     fn sleep(&self) -> Option<Duration> {
-        match self.engine.manager_wait() {
+        match managing::wait(&self.engine.state) {
             Wait::Zero => Some(Duration::ZERO),
             Wait::Until(moment) => Some(moment.since(self.engine.state.clocks.now())),
             Wait::Forever => None,
@@ -148,17 +150,21 @@ impl Stage {
             [] => Err(ResolveFailure { name: SEED.to_owned(), cause: ResolveCause::NoAddress }),
             found => Ok(found.to_vec()),
         };
-        self.engine.job_completed(Completion::Resolved { query, outcome });
+        managing(&mut self.engine).job_completed(Completion::Resolved { query, outcome });
     }
 
     fn answer_batch(&mut self, id: u64, result: Result<(), StoreError>) {
-        self.engine.job_completed(Completion::Persisted(Persisted { id, result }));
+        managing(&mut self.engine).job_completed(Completion::Persisted(Persisted { id, result }));
     }
 
     fn stop(&mut self) {
         self.engine.state.stopping = true;
-        self.engine.hurry_book();
+        managing(&mut self.engine).manager.persistence.write_at_once();
         self.engine.close_all();
+    }
+
+    fn is_durable(&self) -> bool {
+        self.engine.manager().expect("it has one").persistence.is_durable()
     }
 
     fn links(&self) -> Vec<LinkId> {
@@ -178,11 +184,15 @@ impl Stage {
     }
 }
 
+fn managing(engine: &mut Engine) -> Managing<'_> {
+    engine.managing().expect("it has a manager")
+}
+
 fn dial_ends(engine: &mut Engine, id: LinkId, fate: Fate) {
     match fate {
         Fate::Connected => {
             engine.connect_started(id);
-            engine.tcp_connected(id, &mut Deaf);
+            engine.handshake(id).tcp_connected(&mut Deaf);
         }
         Fate::Undecided => engine.connect_started(id),
         Fate::Failed(kind) => engine.failed(id, IoStep::Connect, &kind.into()),
@@ -224,7 +234,7 @@ fn a_claim_above_the_limit_of_its_command_is_banned_but_not_one_that_only_a_hand
     for (len_bytes, bans) in [(MAX_HANDSHAKE_PAYLOAD_BYTES as u32 + 1, 0), (u32::MAX, 1)] {
         let mut stage = Stage::new(idle());
         let id = stage.engine.accept(host(1)).expect("there is room");
-        stage.engine.tcp_connected(id, &mut Deaf);
+        stage.engine.handshake(id).tcp_connected(&mut Deaf);
         let magic = stage.engine.state.magic;
         let header = [&magic[..], b"headers\0\0\0\0\0", &len_bytes.to_le_bytes(), &[0; 4]].concat();
         Intake::open(id, &mut stage.engine, &mut Deaf).received(&header.clone().into(), header.len());
@@ -301,17 +311,17 @@ fn a_seed_wakes_it_when_its_time_comes_whatever_became_of_the_question_before() 
     stage.pass(BOOK_DELAY);
     stage.settle();
     stage.answer_batch(1, Ok(()));
-    assert_eq!(stage.engine.manager_wait(), Wait::Until(asked_at.plus(SEED_INTERVAL)), "nobody else is wanted");
+    assert_eq!(managing::wait(&stage.engine.state), Wait::Until(asked_at.plus(SEED_INTERVAL)), "nobody else is wanted");
     assert!(stage.turns < 40, "{} turns in two minutes", stage.turns);
 }
 
 #[test]
 fn a_slow_disk_is_waited_for_and_one_that_fails_too() {
     let mut stage = Stage::new(idle());
-    stage.engine.ban_as_asked(host(1).ip(), None).unwrap();
+    stage.engine.state.ban_by_request(host(1).ip(), None).unwrap();
     assert_eq!(stage.sleep(), Some(Duration::ZERO), "a ban is written at once");
     stage.settle();
-    stage.engine.ban_as_asked(host(2).ip(), None).unwrap();
+    stage.engine.state.ban_by_request(host(2).ip(), None).unwrap();
     stage.settle();
     let late = Some(MAX_BOOK_ANSWER);
     assert_eq!((&stage.batches[..], stage.sleep()), (&[1][..], late), "one batch is under way at a time");
@@ -328,7 +338,7 @@ fn a_slow_disk_is_waited_for_and_one_that_fails_too() {
 fn fault_e09_a_disk_that_hangs_is_told_once_and_so_is_its_answer() {
     for stops in [false, true] {
         let mut stage = Stage::new(idle());
-        stage.engine.ban_as_asked(host(1).ip(), None).unwrap();
+        stage.engine.state.ban_by_request(host(1).ip(), None).unwrap();
         stage.settle();
         if stops {
             stage.stop();
@@ -363,12 +373,12 @@ fn an_own_address_in_the_fixed_list_is_reported_once() {
 fn the_end_of_a_ban_wakes_it() {
     let mut stage = Stage::new(idle());
     let minute = Duration::from_secs(60);
-    stage.engine.ban_as_asked(host(1).ip(), Some(minute)).unwrap();
+    stage.engine.state.ban_by_request(host(1).ip(), Some(minute)).unwrap();
     stage.settle();
     stage.answer_batch(1, Ok(()));
     assert_eq!(stage.sleep(), Some(minute));
     stage.pass(minute);
-    assert_eq!(stage.engine.bans(), Ok(Vec::new()));
+    assert_eq!(stage.engine.state.bans(), Ok(Vec::new()));
     stage.settle();
     stage.answer_batch(2, Ok(()));
     assert_eq!(stage.sleep(), None);
@@ -378,15 +388,15 @@ fn the_end_of_a_ban_wakes_it() {
 fn a_loop_that_stops_dials_nobody_asks_nobody_and_only_writes() {
     let mut stage = Stage::new(asking());
     stage.remember(&[host(1)], PeerStatus::Valid);
-    stage.engine.ban_as_asked(host(2).ip(), Some(Duration::from_secs(1))).unwrap();
+    stage.engine.state.ban_by_request(host(2).ip(), Some(Duration::from_secs(1))).unwrap();
     stage.stop();
     stage.settle();
     assert_eq!((stage.links(), stage.questions.len(), stage.batches.len()), (vec![], 0, 1));
     assert_eq!(stage.sleep(), Some(MAX_BOOK_ANSWER));
     stage.pass(Duration::from_secs(7_200));
-    assert_eq!((stage.settle(), stage.engine.is_durable()), (Wait::Forever, false));
+    assert_eq!((stage.settle(), stage.is_durable()), (Wait::Forever, false));
     stage.answer_batch(1, Ok(()));
-    assert_eq!((stage.settle(), stage.engine.is_durable()), (Wait::Forever, true));
+    assert_eq!((stage.settle(), stage.is_durable()), (Wait::Forever, true));
 }
 
 #[test]
@@ -395,7 +405,7 @@ fn without_a_row_for_another_link_it_sleeps_until_one_is_free() {
     stage.engine.state.config.max_links = 2;
     stage.engine.state.config.max_inbound = 0;
     let visitors = [host(1), host(2)].map(|visitor| stage.engine.accept(visitor).expect("there is a row"));
-    visitors.iter().for_each(|id| stage.engine.tcp_connected(*id, &mut Deaf));
+    visitors.iter().for_each(|id| stage.engine.handshake(*id).tcp_connected(&mut Deaf));
     stage.remember(&[host(3)], PeerStatus::Valid);
     stage.settle();
     assert_eq!((stage.links(), stage.sleep()), (visitors.to_vec(), None), "nobody of them has a place");
@@ -413,7 +423,7 @@ fn who_is_driven_out_gives_back_the_place_of_its_own() {
     let visit = |stage: &mut Stage, numbers: std::ops::Range<u8>| {
         for number in numbers {
             let id = stage.engine.accept(host(number)).expect("somebody can be spared");
-            stage.engine.tcp_connected(id, &mut Deaf);
+            stage.engine.handshake(id).tcp_connected(&mut Deaf);
         }
     };
     visit(&mut stage, 0..PEERS);
@@ -435,7 +445,7 @@ fn a_turn_weighs_a_few_times_who_has_to_go_and_the_next_turn_again() {
     let visit = |stage: &mut Stage, numbers: std::ops::Range<u8>| {
         for number in numbers {
             let id = stage.engine.accept(host(number)).expect("there are rows");
-            stage.engine.tcp_connected(id, &mut Deaf);
+            stage.engine.handshake(id).tcp_connected(&mut Deaf);
         }
         let census = &stage.engine.state.telemetry.census;
         let counted = census.of_type(ConnectionType::OverCapacity);
@@ -506,8 +516,8 @@ fn who_is_being_dialled_when_the_fixed_list_drops_it_has_this_one_dial() {
 fn who_is_banned_and_not_trusted_any_more_is_closed() {
     let mut stage = Stage::new(trusting(host(1)));
     let links = [host(1), host(2)].map(|address| stage.engine.accept(address).expect("there is a place"));
-    links.iter().for_each(|id| stage.engine.tcp_connected(*id, &mut Deaf));
-    stage.engine.ban_as_asked(host(1).ip(), None).unwrap();
+    links.iter().for_each(|id| stage.engine.handshake(*id).tcp_connected(&mut Deaf));
+    stage.engine.state.ban_by_request(host(1).ip(), None).unwrap();
     stage.reconfigure(ManagerConfig { target_peers: 5, ..trusting(host(1)) });
     stage.settle();
     assert!(links.iter().all(|id| stage.engine.state.links.is_open(*id)), "no ban is for who is trusted");
@@ -520,7 +530,7 @@ fn who_is_banned_and_not_trusted_any_more_is_closed() {
 #[test]
 fn who_is_banned_and_trusted_from_now_on_is_dialled() {
     let mut stage = Stage::new(manager());
-    stage.engine.ban_as_asked(host(1).ip(), None).unwrap();
+    stage.engine.state.ban_by_request(host(1).ip(), None).unwrap();
     stage.remember(&[host(1)], PeerStatus::Banned(BanReason::Manual));
     stage.settle();
     assert_eq!(stage.links(), []);
@@ -536,12 +546,16 @@ fn a_ban_that_there_is_no_room_for_is_refused_and_one_that_had_to_go_is_told() {
     let mut stage = Stage::new(manager());
     let number = |number: usize| IpAddr::from(Ipv4Addr::from_bits(0x0b00_0000 + number as u32));
     let minute = Some(Duration::from_secs(60));
-    stage.engine.ban_as_asked(number(0), minute).unwrap();
-    (1..MAX_BANS).for_each(|host| stage.engine.ban_as_asked(number(host), None).unwrap());
-    assert_eq!(stage.engine.ban_as_asked(number(MAX_BANS), None), Ok(()), "for ever is longer than for a minute");
+    stage.engine.state.ban_by_request(number(0), minute).unwrap();
+    (1..MAX_BANS).for_each(|host| stage.engine.state.ban_by_request(number(host), None).unwrap());
+    assert_eq!(
+        stage.engine.state.ban_by_request(number(MAX_BANS), None),
+        Ok(()),
+        "for ever is longer than for a minute"
+    );
     let unbanned = ControlEvent::PeerUnbanned { host: Host::of(number(0)) };
     assert_eq!(stage.engine.state.outbox.take_events(), [unbanned]);
-    assert_eq!(stage.engine.ban_as_asked(number(0), None), Err(RequestError::BansFull));
-    assert_eq!(stage.engine.ban_as_asked(number(0), Some(Duration::ZERO)), Ok(()), "nothing was asked for");
-    assert_eq!(stage.engine.bans().map(|bans| bans.len()), Ok(MAX_BANS));
+    assert_eq!(stage.engine.state.ban_by_request(number(0), None), Err(RequestError::BansFull));
+    assert_eq!(stage.engine.state.ban_by_request(number(0), Some(Duration::ZERO)), Ok(()), "nothing was asked for");
+    assert_eq!(stage.engine.state.bans().map(|bans| bans.len()), Ok(MAX_BANS));
 }

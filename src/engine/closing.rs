@@ -1,0 +1,139 @@
+//! The end of a link: what is sent last, and what is freed when.
+//!
+//! A row is freed in the closing step of a turn and nowhere else, after its end was reported.
+
+use super::managing;
+use super::nonces::Nonces;
+use super::report::emit;
+use crate::api::Event;
+use crate::bugs::canary;
+use crate::error::EndState;
+use crate::handler::Handler;
+use crate::id::LinkId;
+use crate::link::framer::FramerMemory;
+use crate::link::row::{Ending, Phase};
+use crate::manager::Leaving;
+use crate::peer::ConnectionState;
+use crate::state::LoopState;
+
+/// A link that may be ending, with the parts of the engine that its end concerns.
+pub(crate) struct Closing<'a> {
+    pub(super) id: LinkId,
+    pub(super) state: &'a mut LoopState,
+    pub(super) memory: &'a mut FramerMemory,
+    pub(super) nonces: &'a mut Nonces,
+}
+
+/// What the end of a link needs done next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CloseStep {
+    /// Nothing now.
+    Wait,
+    /// All that waited is sent: shut down writing.
+    ShutDownWriting,
+    /// The row is free: close the socket.
+    Close,
+}
+
+impl Closing<'_> {
+    /// Takes the next step of the link's end.
+    pub(crate) fn step<H: Handler>(&mut self, handler: &mut H) -> CloseStep {
+        let (state, id) = (&mut *self.state, self.id);
+        let now = state.clocks.now();
+        let Some(link) = state.links.table.get_mut(id) else { return CloseStep::Wait };
+        match link.phase() {
+            None | Some(Phase::Lingering(_)) => CloseStep::Wait,
+            Some(Phase::Draining(_)) if !link.queue.is_empty() || now < link.may_shut_down_at() => {
+                state.links.rearm(id, now);
+                CloseStep::Wait
+            }
+            Some(Phase::Draining(_)) => {
+                link.set_phase(Phase::Lingering(now));
+                state.links.rearm(id, now);
+                CloseStep::ShutDownWriting
+            }
+            Some(Phase::Ended) => {
+                self.reap(handler);
+                CloseStep::Close
+            }
+        }
+    }
+
+    fn reap<H: Handler>(&mut self, handler: &mut H) {
+        let (state, id) = (&mut *self.state, self.id);
+        let now = state.clocks.now();
+        let Some(link) = state.links.table.get_mut(id) else { return };
+        let Some(Ending { reason, consequences, .. }) = link.ending.as_deref().copied() else { return };
+        let last = link.peer.state();
+        let kind = link.peer.connection_type();
+        state.telemetry.census.remove(kind, last);
+        state.telemetry.closes.add(&reason);
+        let end = end_of(last, consequences.end_state);
+        let transition = match end {
+            ConnectionState::Rejected => link.peer.transition_to_rejected(now),
+            ConnectionState::Failed => link.peer.transition_to_failed(now),
+            // A connection that could not be registered was never anything else.
+            ConnectionState::Disconnected if last == end => Ok(()),
+            ConnectionState::Disconnected
+            | ConnectionState::Connecting
+            | ConnectionState::AwaitingHandshake
+            | ConnectionState::Connected => link.peer.transition_to_disconnected(now),
+        };
+        debug_assert!(transition.is_ok(), "{last:?} cannot end by {reason:?}");
+        let ended = consequences.ended.while_in(last);
+        let leaving = Leaving { id, address: link.peer.address(), connection_type: kind, state: last, reason, ended };
+        let cut = link.framer.streaming();
+        self.nonces.remove(id);
+        managing::link_removed(leaving, state);
+        state.telemetry.counters.closed += 1;
+        if canary!(NoDeferredFree) {
+            state.links.table.remove(id);
+        }
+        if let Some((header, received)) = cut {
+            emit(id, Event::BodyCut { header, received, reason }, state, handler);
+        }
+        emit(id, Event::Closed { reason, state: last }, state, handler);
+        state.links.wheel.disarm(id.slot() as u32);
+        if let Some(link) = state.links.table.get_mut(id) {
+            link.framer.reset(self.memory);
+            link.queue.clear(&mut state.links.pool);
+            if let Some(mut stream) = link.stream.take() {
+                stream.behind.clear(&mut state.links.pool);
+            }
+        }
+        state.links.table.remove(id);
+    }
+}
+
+/// Returns the state in which a connection ends that was in `state`. The handler may give any reason at any time, so an
+/// undecided dial can have one that supposes a peer: it fails.
+fn end_of(state: ConnectionState, end_state: EndState) -> ConnectionState {
+    match (state, end_state) {
+        (ConnectionState::Disconnected | ConnectionState::Rejected | ConnectionState::Failed, _) => state,
+        (_, EndState::Disconnected) => ConnectionState::Disconnected,
+        (ConnectionState::AwaitingHandshake | ConnectionState::Connected, EndState::Rejected) => {
+            ConnectionState::Rejected
+        }
+        (_, EndState::Rejected | EndState::Failed) => ConnectionState::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::one_of_each;
+    use crate::peer::ConnectionType;
+
+    #[test]
+    fn every_connection_can_end_for_every_reason() {
+        use ConnectionState::{AwaitingHandshake, Connected, Connecting};
+        for reason in one_of_each() {
+            for state in [Connecting, AwaitingHandshake, Connected] {
+                let end = end_of(state, reason.consequences().end_state);
+                assert!(state.may_become(end, ConnectionType::Outbound), "{state:?} {reason:?}");
+            }
+            let end = end_of(AwaitingHandshake, reason.consequences().end_state);
+            assert!(AwaitingHandshake.may_become(end, ConnectionType::OverCapacity), "{reason:?}");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The results of jobs that run off the loop: names that were resolved, and changes of the book that were written.
+//!
+//! A result is taken in however late it is. A disk that does not answer is reported while the loop runs or stops.
+
+use super::Managing;
+use crate::api::ControlEvent;
+use crate::error::ResolveFailure;
+use crate::manager::Announced;
+use crate::manager::ban::Ban;
+use crate::manager::store::{Persisted, StoreError};
+use crate::offload::Completion;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+impl Managing<'_> {
+    /// Handles the result of a job.
+    pub(crate) fn job_completed(&mut self, completion: Completion) {
+        match completion {
+            Completion::Resolved { query, outcome: Ok(addresses) } => {
+                self.telemetry.counters.names_resolved += 1;
+                self.resolved(query, &addresses, None);
+            }
+            Completion::Resolved { query, outcome: Err(failure) } => {
+                self.telemetry.counters.resolve_failures += 1;
+                self.resolved(query, &[], Some(failure));
+            }
+            Completion::Persisted(persisted) => self.persisted(&persisted),
+        }
+    }
+
+    /// Reports a disk that does not answer, once.
+    pub(super) fn report_late_disk(&mut self) {
+        if self.manager.persistence.note_late_disk(self.moment.now) {
+            self.telemetry.counters.persist_failures += 1;
+            self.outbox.emit(ControlEvent::BookFailing { error: Arc::new(StoreError::NoAnswer) });
+        }
+    }
+
+    /// Handles changes of the book that are written, or cannot be written yet.
+    fn persisted(&mut self, answer: &Persisted) {
+        let was_failing = self.manager.persistence.is_failing();
+        for announced in self.manager.persistence.persisted(answer) {
+            self.outbox.emit(ban_event(announced));
+        }
+        match &answer.result {
+            Ok(()) => {
+                self.telemetry.counters.batches_persisted += 1;
+                if was_failing {
+                    self.outbox.emit(ControlEvent::BookRecovered);
+                }
+            }
+            Err(error) => {
+                self.telemetry.counters.persist_failures += 1;
+                self.outbox.emit(ControlEvent::BookFailing { error: Arc::new(error.clone()) });
+            }
+        }
+    }
+
+    /// Handles the addresses of one of the manager's names, or the failure to find them.
+    fn resolved(&mut self, query: u32, addresses: &[SocketAddr], failure: Option<ResolveFailure>) {
+        let Some(name) = self.manager.name_of(query) else { return };
+        let moment = (self.moment.now, self.moment.unix);
+        let (found, new) = self.manager.resolved(query, addresses, moment, self.rng);
+        self.outbox.emit(match failure {
+            None => ControlEvent::SeedResolved { name, found, new },
+            Some(failure) => ControlEvent::SeedFailed { name, cause: failure.cause },
+        });
+    }
+}
+
+fn ban_event(announced: Announced) -> ControlEvent {
+    let Announced { ban: Ban { host, reason, until, .. }, peers_closed } = announced;
+    ControlEvent::PeerBanned { host, reason, until, peers_closed }
+}
