@@ -153,7 +153,7 @@ fn room_is_prepared_once() {
 }
 
 #[test]
-#[should_panic(expected = "no more is filled than there was room")]
+#[should_panic(expected = "the kernel filled more than the buffer")]
 fn receiving_more_than_the_room_panics() {
     let mut memory = memory();
     let (mut framer, _) = begun(2 * GROWTH, 0, &mut memory);
