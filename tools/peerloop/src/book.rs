@@ -1,4 +1,4 @@
-//! The book of peers as the commands open it: what was found is told, and a refusal says what to do.
+//! Opens the book of peers for the commands: it reports findings, and a refusal contains advice.
 
 use crate::exit::Failure;
 use crate::output;
@@ -6,14 +6,14 @@ use peerloop::ban::Ban;
 use peerloop::store::{KnownPeer, PeerStore, RedbStore, StoreError};
 use std::path::Path;
 
-/// All that a book holds.
+/// The content of a book.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     pub(crate) peers: Vec<KnownPeer>,
     pub(crate) bans: Vec<Ban>,
 }
 
-/// Reads all of a book that exists, which needs no permission to write it.
+/// Reads a book that exists, which needs no permission to write it.
 pub(crate) fn read(path: &Path) -> Result<Known, Failure> {
     let contents = RedbStore::read_contents(path)?;
     if contents.skipped > 0 {
@@ -23,7 +23,7 @@ pub(crate) fn read(path: &Path) -> Result<Known, Failure> {
     Ok(Known { peers: contents.peers, bans: contents.bans })
 }
 
-/// Opens the book, or begins one; what could not be used of an earlier one is told on stderr.
+/// Opens or creates the book, and reports on stderr if an earlier one could not be used.
 pub(crate) fn open(path: &Path) -> Result<RedbStore, Failure> {
     let (store, opened) = RedbStore::open(path)?;
     if let Some(set_aside) = &opened.set_aside {
@@ -36,7 +36,7 @@ pub(crate) fn open(path: &Path) -> Result<RedbStore, Failure> {
     Ok(store)
 }
 
-/// Tells of records that were dropped, if any were.
+/// Reports the number of dropped records, if any.
 pub(crate) fn tell_dropped(path: &Path, dropped: usize) {
     if dropped > 0 {
         let book = path.display();
@@ -44,7 +44,7 @@ pub(crate) fn tell_dropped(path: &Path, dropped: usize) {
     }
 }
 
-/// Reads all that a book holds.
+/// Reads the content of a book.
 pub(crate) fn known(store: &RedbStore) -> Result<Known, Failure> {
     Ok(Known { peers: store.list_all()?, bans: store.bans()? })
 }

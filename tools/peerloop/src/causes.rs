@@ -1,4 +1,4 @@
-//! Causes of ended connections in words: how far a connection had come, why it ended, and what may be behind it.
+//! Causes of ended connections in words: the stage of the connection, the reason, and a possible explanation.
 
 use peerloop::error::{CloseReason, Deadline, Incompatibility, NetworkFailure, WireError};
 use peerloop::peer::ConnectionState;
@@ -29,7 +29,7 @@ impl Stage {
     }
 }
 
-/// Says why a connection ended. What a node rejects in a handshake is our `version`, which gives the code its meaning.
+/// Describes why a connection ended. In a handshake a node rejects our `version`, which gives the code its meaning.
 pub(crate) fn cause_at(reason: CloseReason, stage: Stage) -> String {
     match reason {
         CloseReason::RejectedByPeer(code) if stage == Stage::Handshake => match RejectCode(code).meaning(b"version") {
@@ -51,7 +51,7 @@ pub(crate) fn is_closed_by_peer(reason: CloseReason) -> bool {
     }
 }
 
-/// Says what may be behind a cause that the peer does not explain.
+/// Suggests an explanation of a cause that the peer does not explain.
 pub(crate) fn hint(reason: CloseReason, stage: Stage) -> Option<&'static str> {
     match reason {
         CloseReason::Network(NetworkFailure { kind: ErrorKind::ConnectionRefused, .. }) => {
@@ -61,13 +61,13 @@ pub(crate) fn hint(reason: CloseReason, stage: Stage) -> Option<&'static str> {
         | CloseReason::Network(NetworkFailure {
             kind: ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable,
             ..
-        }) => Some("is the address right, and no firewall between?"),
+        }) => Some("is the address right? does a firewall block it?"),
         CloseReason::RejectedByPeer(_) => {
-            Some("is the node full? one SV Node takes 856 inbound peers at most, 116 by default")
+            Some("is the node full? one SV Node accepts at most 856 inbound peers, 116 by default")
         }
         _ if is_closed_by_peer(reason) => Some(match stage {
             Stage::Ready => {
-                "a full SV Node drops older peers for newer ones: it takes 856 inbound at most, 116 by default"
+                "a full SV Node drops older peers for newer ones: it accepts at most 856 inbound, 116 by default"
             }
             Stage::Connecting | Stage::Handshake => {
                 "is --network right, the node not full, and this host not banned there? one SV Node takes 856 inbound \

@@ -316,7 +316,7 @@ pub(crate) struct SimArgs {
     /// The first seed; the others follow it [default: drawn]
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
-    /// What kind of worlds are drawn
+    /// Kind of worlds to draw
     #[arg(long, value_name = "NAME", default_value = "standard")]
     pub(crate) profile: Worlds,
     /// Play this tape instead of seeds
@@ -325,10 +325,10 @@ pub(crate) struct SimArgs {
     /// Threads that run seeds
     #[arg(long, value_name = "N", default_value = "1", value_parser = parse_count)]
     pub(crate) jobs: usize,
-    /// How long to make the tape of a violation smaller; 0s writes none
+    /// Time to shrink the tape of a violation; 0s writes none
     #[arg(long, value_name = "TIME", default_value = "1m", value_parser = parse_time)]
     pub(crate) minimise: Duration,
-    /// Where that tape goes [default: sim-SEED.tape]
+    /// File for that tape [default: sim-SEED.tape]
     #[arg(long, value_name = "FILE")]
     pub(crate) save: Option<PathBuf>,
     /// Write the result as JSON; - is stdout, which then carries nothing else
@@ -362,13 +362,13 @@ fn status_parser() -> impl TypedValueParser<Value = PeerStatus> {
 
 fn parse_host_or_peer(text: &str) -> Result<HostOrPeer, String> {
     let wanted = text.parse().map(HostOrPeer::Peer).or_else(|_| text.parse().map(HostOrPeer::Host));
-    wanted.map_err(|_| format!("`{text}` is no address, alone or with a port, as 192.0.2.1 or [2001:db8::1]:8333"))
+    wanted.map_err(|_| format!("`{text}` is not an address, alone or with a port, as 192.0.2.1 or [2001:db8::1]:8333"))
 }
 
-/// The names of values that may begin with a digit.
+/// The names of values that may start with a digit.
 const NUMBERS: [&str; 7] = ["N", "N|P%", "TIME", "RATE", "LIST", "SIZE", "FACTOR"];
 
-/// Flags of other load generators, and what this one has instead.
+/// Flags of other load generators, and the equivalents here.
 const OTHERS_FLAGS: [(&str, &str); 4] = [
     ("-n", "-c N sets the peers, -d TIME how long they are measured; the number of pings follows from -r and -d"),
     ("-z", "-d TIME sets how long to measure"),
@@ -396,7 +396,7 @@ fn reads_hyphens(command: clap::Command) -> clap::Command {
         .mut_subcommands(reads_hyphens)
 }
 
-/// What becomes of arguments that make no command: help and version are printed, a mistake is told in one line.
+/// Handles arguments that form no command: prints help and version, and describes a mistake in one line.
 pub(crate) fn explain(error: &clap::Error) -> Result<Exit, Failure> {
     let text = error.render().to_string();
     match error.kind() {
@@ -413,28 +413,28 @@ pub(crate) fn explain(error: &clap::Error) -> Result<Exit, Failure> {
     }
 }
 
-/// Names the first argument that is no text, or the flag whose value it is.
+/// Names the first argument that is not UTF-8 text, or the flag whose value is not.
 fn no_text(arguments: impl Iterator<Item = OsString>) -> String {
     let mut before = String::new();
     for argument in arguments {
         let shown = argument.to_string_lossy().replace(char::is_control, "?");
         if argument.to_str().is_none() {
             return match (shown.split_once('='), before.starts_with('-')) {
-                (Some((flag, _)), _) if flag.starts_with('-') => format!("flag {flag}: its value is no text"),
-                (_, true) => format!("flag {before}: its value is no text"),
-                (_, false) => format!("argument {shown}: it is no text"),
+                (Some((flag, _)), _) if flag.starts_with('-') => format!("flag {flag}: its value is not text"),
+                (_, true) => format!("flag {before}: its value is not text"),
+                (_, false) => format!("argument {shown}: it is not text"),
             };
         }
         before = shown;
     }
-    "an argument is no text".to_owned()
+    "an argument is not text".to_owned()
 }
 
 /// Returns the paragraphs of a parser's message before its usage, as one line.
 fn one_line(text: &str) -> String {
     let told = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
     let mut message = String::new();
-    // What begins with a hyphen and is no flag is a mistake; that it could be passed as a value helps nobody.
+    // An argument that starts with a hyphen is a mistyped flag; the advice to pass it as a value does not help.
     let is_said = |line: &&str| {
         !(line.is_empty() || line.starts_with("For more information") || line.starts_with("tip: to pass '"))
     };
@@ -485,7 +485,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_joined_as_a_sentence() {
+    fn lines_are_joined_into_one() {
         let text = "error: it is wrong\n\n  tip: try this\n\nUsage: peerloop\n\nFor more information, try '--help'.\n";
         assert_eq!(one_line(text), "it is wrong; try this; see --help");
         assert_eq!(one_line("error: these are missing:\n  <HOST>\n"), "these are missing: <HOST>; see --help");

@@ -1,4 +1,4 @@
-//! How the program ends: the exit codes that scripts rely on, and the one line that goes with a failure.
+//! The end of the program: the exit codes that scripts rely on, and the one line that describes a failure.
 //!
 //! | code | meaning |
 //! |---|---|
@@ -8,15 +8,15 @@
 //! | 3 | this machine cannot do it, found before the start |
 //! | 4 | `bench --strict`: the numbers cannot be trusted |
 //! | 129, 130, 143 | ended by SIGHUP, SIGINT or SIGTERM; results up to then are written and marked `partial` |
-//! | 131 | ended at once by a second signal; results up to then are written, without a wait for the last answers |
+//! | 131 | ended at once by a second signal; results up to then are written, without waiting for the last replies |
 //!
-//! A node (`run`, `serve`) goes on until a signal comes, so that one is how it finishes; a second one ends it early,
-//! with the code of that signal.
+//! A node (`run`, `serve`) runs until a signal, so a signal is its normal end; a second one ends it early, with the
+//! code of that signal.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// How the program ends.
+/// The exit of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     Success,
@@ -25,11 +25,11 @@ pub(crate) enum Exit {
     MachineCannot,
     Untrusted,
     Stopped(Stop),
-    /// By a second signal.
+    /// Ended by a second signal.
     StoppedAtOnce(Stop),
 }
 
-/// What asked the program to stop.
+/// The signal that asked the program to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
     HungUp,
@@ -37,7 +37,7 @@ pub(crate) enum Stop {
     Terminated,
 }
 
-/// Why the program ends early: what was attempted, on what, what went wrong and what to do, in one line.
+/// The reason why the program ends early: the attempt, its object, the error and advice, in one line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) exit: Exit,
@@ -45,7 +45,7 @@ pub(crate) struct Failure {
 }
 
 impl Exit {
-    /// Returns the number that the shell sees.
+    /// Returns the exit code for the shell.
     pub(crate) const fn code(self) -> u8 {
         match self {
             Self::Success => 0,
@@ -61,11 +61,11 @@ impl Exit {
     }
 }
 
-/// A repetition of the first signal within this time is the same one: `timeout` sends it to the process and to its
-/// group.
+/// The time within which a repetition of the first signal counts as the same one: `timeout` sends it to the process
+/// and to its group.
 pub(crate) const MAX_ECHO: Duration = Duration::from_millis(100);
 
-/// The signals that came so far, of which only the first two count.
+/// The signals so far; only the first two count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Stops {
     first: Option<(Stop, Instant)>,
@@ -73,7 +73,7 @@ pub(crate) struct Stops {
 }
 
 impl Stops {
-    /// Notes a signal, and returns whether it is the second one, which does not want to wait.
+    /// Notes a signal, and returns whether it is the second one, which ends the program at once.
     pub(crate) fn note(&mut self, stop: Stop) -> bool {
         self.note_at(stop, Instant::now())
     }
@@ -87,12 +87,12 @@ impl Stops {
         self.second.is_some()
     }
 
-    /// Returns whether a signal came.
+    /// Returns whether a signal arrived.
     pub(crate) fn is_any(self) -> bool {
         self.first.is_some()
     }
 
-    /// Returns the exit code that the signals call for, if any came, and the reason in words.
+    /// Returns the exit code and the reason in words, if a signal arrived.
     pub(crate) fn exit(self) -> Option<(Exit, String)> {
         match (self.first?.0, self.second) {
             (stop, None) => Some((Exit::Stopped(stop), format!("stopped by {}", stop.signal()))),
@@ -146,7 +146,7 @@ mod tests {
         assert!(!stops.note_at(Stop::Interrupted, began));
         assert!(!stops.note_at(Stop::Interrupted, began + MAX_ECHO), "an echo of the first");
         assert_eq!(stops.exit().unwrap(), (Exit::Stopped(Stop::Interrupted), "stopped by SIGINT".to_owned()));
-        assert!(stops.note_at(Stop::Terminated, began), "another signal is no echo");
+        assert!(stops.note_at(Stop::Terminated, began), "another signal counted as an echo");
         assert!(stops.note_at(Stop::HungUp, began), "a third one changes nothing");
         let (exit, reason) = stops.exit().unwrap();
         assert_eq!((exit.code(), reason.as_str()), (131, "stopped at once by a second signal, SIGTERM"));

@@ -1,4 +1,4 @@
-//! What this machine allows: descriptors, ports and source addresses, checked before a run begins.
+//! The limits of this machine: descriptors, ports and source addresses, checked before a run starts.
 //!
 //! Each refusal shows its arithmetic, so that the reader can see which number to change.
 
@@ -11,10 +11,10 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, UdpSocket};
 use std::num::NonZeroUsize;
 
-/// Descriptors for everything that is no peer: standard streams, files, pollers, wakers, listeners.
+/// Descriptors that are not for peers: standard streams, files, pollers, wakers, listeners.
 const DESCRIPTORS_BESIDE_PEERS: u64 = 32;
 
-/// What POSIX systems have given at the least for decades.
+/// The lowest default of POSIX systems for decades.
 const DESCRIPTORS_IF_UNKNOWN: u64 = 256;
 
 /// The purpose for which a command needs descriptors.
@@ -36,18 +36,18 @@ pub(crate) enum Need {
 pub(crate) struct Machine {
     /// Files and sockets that this process may have open.
     pub(crate) descriptors: u64,
-    /// The first and the last port that the system hands out, if it tells.
+    /// The first and the last port that the system hands out, if it reports them.
     pub(crate) ports: Option<(u16, u16)>,
-    /// Connections that may wait to be accepted, if the system tells.
+    /// Connections that may wait to be accepted, if the system reports it.
     pub(crate) backlog: Option<u32>,
     /// CPUs that this process may use.
     pub(crate) cpus: usize,
-    /// Hundredths of the load average of the last minute, if the system tells.
+    /// Hundredths of the load average of the last minute, if the system reports it.
     pub(crate) load_hundredths: Option<u32>,
 }
 
 impl Machine {
-    /// Raises the limit of open files as far as it goes and asks for all others.
+    /// Raises the limit of open files as far as possible and reads all others.
     pub(crate) fn survey() -> Self {
         let read = |path| std::fs::read_to_string(path).ok();
         Self {
@@ -59,12 +59,12 @@ impl Machine {
         }
     }
 
-    /// Returns the load average as the system shows it: `0.52`.
+    /// Returns the load average in the system's format: `0.52`.
     pub(crate) fn load_average_text(&self) -> Option<String> {
         self.load_hundredths.map(|load| format!("{}.{:02}", load / 100, load % 100))
     }
 
-    /// Counts the descriptors that `peers` peers need, with all that is no peer: the one formula of all commands.
+    /// Returns the number of descriptors for `peers` peers and everything else: the one formula of all commands.
     pub(crate) fn descriptors_needed(&self, peers: usize, need: Need) -> u64 {
         (peers as u64).saturating_mul(need.per_peer()).saturating_add(self.besides(need))
     }
@@ -74,7 +74,8 @@ impl Machine {
         self.descriptors.saturating_sub(self.besides(need)) / need.per_peer()
     }
 
-    /// Connections above the maximum that may be open at once while they are refused: fewer where descriptors are few.
+    /// Returns the number of connections above the maximum that may be open while they are refused: fewer where
+    /// descriptors are scarce.
     pub(crate) fn max_over_capacity(&self, need: Need) -> usize {
         let Need::Accept { listeners } = need else { return 0 };
         let room = self.descriptors.saturating_sub(DESCRIPTORS_BESIDE_PEERS.saturating_add(listeners as u64));
@@ -87,12 +88,12 @@ impl Machine {
         DESCRIPTORS_BESIDE_PEERS.saturating_add(more as u64)
     }
 
-    /// Descriptors for so many peers, or as many as there are.
+    /// Returns the descriptors for that many peers, or all that are available.
     pub(crate) fn descriptors_for(&self, peers: usize, need: Need) -> u64 {
         self.descriptors_needed(peers, need).min(self.descriptors)
     }
 
-    /// Checks that there are descriptors for so many peers.
+    /// Checks that there are descriptors for that many peers.
     pub(crate) fn check_descriptors(&self, peers: usize, need: Need) -> Result<(), Failure> {
         let (has, needed, besides) = (self.descriptors, self.descriptors_needed(peers, need), self.besides(need));
         if needed <= has {
@@ -118,8 +119,8 @@ impl Machine {
         self.ports.map(|(first, last)| u64::from(last) - u64::from(first) + 1)
     }
 
-    /// Whether there are ports for so many connections. Without source addresses each target has all ports to itself;
-    /// a source address has them once, whatever the target.
+    /// Checks that there are ports for that many connections. Without source addresses each target has all ports to
+    /// itself; a source address has each port once, for all targets together.
     pub(crate) fn check_ports(&self, connections: usize, targets: usize, sources: usize) -> Result<(), Failure> {
         let Some(ports) = self.port_count() else { return Ok(()) };
         let (places, place) = match (sources, targets.max(1)) {
@@ -151,14 +152,14 @@ impl Need {
     }
 }
 
-/// Names the socket options that this system refuses, one line each: a run goes on without them.
+/// Reports the socket options that this system refuses, one line each: a run continues without them.
 pub(crate) fn complain_of_refused_options() {
     for refused in refused_options() {
         output::complain(&refused.to_string());
     }
 }
 
-/// Checks that this machine has these addresses. Any other failure is one for the connection to meet.
+/// Checks that this machine has these addresses. Any other failure shows when connecting.
 pub(crate) fn check_sources(sources: &[IpAddr]) -> Result<(), Failure> {
     for source in sources {
         if let Err(error) = UdpSocket::bind((*source, 0))
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_peers_as_a_refusal_names_are_not_refused() {
+    fn the_number_of_peers_that_a_refusal_suggests_is_accepted() {
         let accept = Need::Accept { listeners: 0 };
         let refused = MACHINE.check_descriptors(19_950, accept).unwrap_err();
         for part in ["19950 peers need 20046", "96 besides", "at most 19904 peers"] {
@@ -228,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_offered_is_what_the_check_allows_however_few_descriptors_there_are() {
+    fn the_default_maximum_passes_the_check_with_few_descriptors_too() {
         for descriptors in (0..300).chain([1_024, 20_000]) {
             let machine = Machine { descriptors, ..MACHINE };
             for need in [Need::Dial, Need::BothEnds, Need::Accept { listeners: 0 }, Need::Accept { listeners: 3 }] {
@@ -246,7 +247,7 @@ mod tests {
         assert_eq!(MACHINE.check_ports(28_232, 1, 0), Ok(()));
         assert_eq!(MACHINE.check_ports(2 * 28_232, 2, 0), Ok(()));
         assert_eq!(MACHINE.check_ports(3 * 28_232, 1, 3), Ok(()));
-        assert!(MACHINE.check_ports(28_233, 9, 1).is_err(), "a source has its ports once, whatever the targets");
+        assert!(MACHINE.check_ports(28_233, 9, 1).is_err(), "a source has each port once, for all targets together");
         let refused = MACHINE.check_ports(28_233, 1, 0).unwrap_err();
         assert_eq!(refused.exit, Exit::MachineCannot);
         for part in ["28233", "28232", "32768 to 60999", "--source-ip", "2 addresses"] {

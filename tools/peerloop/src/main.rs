@@ -1,6 +1,6 @@
-//! The command-line program: parses, dispatches, and ends with the code that the outcome calls for.
+//! The command-line program: parses the arguments, dispatches, and exits with the code of the outcome.
 //!
-//! Whatever goes wrong is told in one line on stderr and never as a panic.
+//! Every error is reported in one line on stderr and never as a panic.
 #![deny(unsafe_code)]
 
 mod bench;

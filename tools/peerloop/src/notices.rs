@@ -1,7 +1,7 @@
-//! What the reporting thread waits for: signals, and the end of the loops that other threads run.
+//! The events that the reporting thread waits for: signals, and the end of the loops on other threads.
 //!
-//! One thread sleeps in the kernel until a signal comes; nothing here wakes up by the clock. Commands without a loop
-//! have no notices: the system ends them by a signal, or [`end_by_signals_as_init`] where they are process 1.
+//! One thread sleeps in the kernel until a signal arrives; nothing here uses a timer. Commands without a loop have no
+//! notices: a signal makes the system end them, or [`end_by_signals_as_init`] where they are process 1.
 
 use crate::exit::{Exit, Failure, Stop};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -13,12 +13,12 @@ use std::sync::{Arc, LazyLock};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-/// Something that the reporting thread has to act on.
+/// An event that the reporting thread has to handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Notice {
-    /// A signal asks for the end, unless the command takes a hang-up for something else.
+    /// A signal asks for the end, unless the command uses a hang-up for another purpose.
     Stop(Stop),
-    /// A thread that [`Notices::spawn`] started has ended, in whatever way.
+    /// A thread that [`Notices::spawn`] started has ended, for any reason.
     Ended,
 }
 
@@ -31,12 +31,13 @@ pub(crate) struct Notices {
 
 impl Notices {
     /// Listens for signals from here on. A signal that was ignored when the program started stays ignored: a shell
-    /// starts a background command so, and `nohup` does for the end of the terminal.
+    /// starts a background command that way, and `nohup` a command that survives its terminal.
     pub(crate) fn new() -> Result<Self, Failure> {
         Self::hearing(&heard(&[SIGINT, SIGTERM, SIGHUP]))
     }
 
-    /// Listens for signals from here on, for a hang-up even if it was ignored: for a command that does not end by it.
+    /// Listens for signals from here on, including a hang-up that was ignored: for a command that a hang-up does not
+    /// end.
     pub(crate) fn with_hang_ups() -> Result<Self, Failure> {
         let mut signals = heard(&[SIGINT, SIGTERM]);
         signals.push(SIGHUP);
@@ -78,17 +79,17 @@ impl Notices {
         thread.map_err(|error| Failure::machine(format!("starting the {name} thread: {error}")))
     }
 
-    /// Returns the next notice; none when `timeout` passes first. Without a timeout it waits for as long as it takes.
+    /// Returns the next notice, or `None` when `timeout` passes first. Without a timeout it waits without limit.
     pub(crate) fn next(&self, timeout: Option<Duration>) -> Option<Notice> {
         let Some(timeout) = timeout else { return self.receiver.recv().ok() };
         self.receiver.recv_timeout(timeout).ok()
     }
 }
 
-/// Whether a signal ends the program in its handler, if it is process 1: until a [`Notices`] acts on signals.
+/// Whether a signal ends the program in its handler, if it is process 1: until a [`Notices`] handles signals.
 static ENDS_AT_ONCE: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| Arc::new(AtomicBool::new(true)));
 
-/// Ends the program by a signal where the system would not: a signal without a handler does nothing to process 1 of a
+/// Ends the program by a signal where the system would not: a signal without a handler is ignored by process 1 of a
 /// container. Until a [`Notices`] listens, a signal ends the program at once, with its exit code.
 ///
 /// This needs no thread, so the program still has a single one when it prepares its descriptors and its allocator.
@@ -104,13 +105,13 @@ pub(crate) fn end_by_signals_as_init() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns those of the signals that were not ignored when the program started, where `/proc` tells.
+/// Returns those of the signals that were not ignored when the program started, if `/proc` reports it.
 fn heard(signals: &[i32]) -> Vec<i32> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     signals.iter().copied().filter(|&signal| !is_ignored(signal, &status)).collect()
 }
 
-/// Tells of a thread's end even if it panics.
+/// Reports a thread's end even if it panics.
 struct Ending(Sender<Notice>);
 
 impl Drop for Ending {
@@ -119,7 +120,7 @@ impl Drop for Ending {
     }
 }
 
-/// Whether the mask `SigIgn` of `/proc/self/status` holds `signal`.
+/// Whether the mask `SigIgn` of `/proc/self/status` contains `signal`.
 fn is_ignored(signal: i32, status: &str) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());

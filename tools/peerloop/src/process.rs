@@ -1,31 +1,31 @@
-//! What the process does for many peers before it has a second thread.
+//! Prepares the process for many peers before it has a second thread.
 //!
-//! - The kernel doubles the table of descriptors as it fills up, and while a process has several threads, whoever asked
-//!   for a descriptor then waits for some 10 ms: a turn of the loop. So the table gets its full size first.
-//! - glibc keeps most of what a burst of large buffers leaves: peers that begin messages above 4 KiB and disconnect
-//!   would leave the process as large as they made it. The library gathers those in large buffers only, whatever
-//!   their size. So large buffers are mapped, and return to the system when they are freed.
+//! - The kernel doubles the table of descriptors as it fills up. While a process has several threads, a thread that
+//!   requests a descriptor then waits for some 10 ms: a turn of the loop. So the table gets its full size first.
+//! - glibc keeps most of the memory of a burst of large buffers: after peers that start messages above 4 KiB and
+//!   disconnect, the process would stay as large as they made it. The library gathers those messages only in large
+//!   buffers, for all sizes. So large buffers are mapped, and return to the system when they are freed.
 //!
-//! Nothing here fails: what the system refuses leaves the process slower or larger, and as correct.
+//! Nothing here fails: if the system refuses, the process is slower or larger, but as correct.
 
-/// Prepares for so many open files and sockets; each takes 8 bytes of the kernel's memory from here on.
+/// Prepares for that many open files and sockets; each uses 8 bytes of the kernel's memory from here on.
 pub(crate) fn prepare(descriptors: u64) {
     grow_descriptor_table(descriptors);
     return_large_buffers();
 }
 
-/// Takes the last of the descriptors and gives it back; the table keeps its size.
+/// Duplicates a descriptor to the highest number and closes it; the table keeps its size.
 fn grow_descriptor_table(descriptors: u64) {
     let last = i32::try_from(descriptors.saturating_sub(1)).unwrap_or(i32::MAX);
     drop(rustix::io::fcntl_dupfd_cloexec(std::io::stderr(), last));
 }
 
-/// Maps large buffers: all of at least the size in which messages above 4 KiB are gathered.
+/// Maps large buffers: all those in which messages above 4 KiB are gathered.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[expect(unsafe_code, reason = "nothing safe sets it")]
 fn return_large_buffers() {
     const LARGE_BYTES: libc::c_int = peerloop::limits::BUFFER_GROWTH_BYTES as libc::c_int;
-    // SAFETY: it takes and keeps two numbers, whatever they are, and no other thread allocates meanwhile.
+    // SAFETY: it stores two numbers, any of which are valid, and no other thread allocates meanwhile.
     unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BYTES) };
 }
 
@@ -37,8 +37,8 @@ mod tests {
     use super::*;
 
     fn table_size() -> u64 {
-        let status = std::fs::read_to_string("/proc/self/status").expect("it is there");
-        let size = status.lines().find_map(|line| line.strip_prefix("FDSize:")).expect("the kernel tells it");
+        let status = std::fs::read_to_string("/proc/self/status").expect("/proc is mounted");
+        let size = status.lines().find_map(|line| line.strip_prefix("FDSize:")).expect("the kernel reports it");
         size.trim().parse().expect("it is a number")
     }
 
@@ -46,11 +46,11 @@ mod tests {
     fn the_table_has_room_for_the_last_descriptor() {
         let before = table_size();
         grow_descriptor_table(0);
-        assert_eq!(table_size(), before, "there is room for one");
+        assert_eq!(table_size(), before, "room for one needs no growth");
         let descriptors = rlimit::increase_nofile_limit(2 * before + 1).expect("it may be raised");
         grow_descriptor_table(descriptors);
         assert!(table_size() >= descriptors && table_size() > before, "{before} and then {}", table_size());
         grow_descriptor_table(u64::MAX);
-        assert!(table_size() < u64::from(u32::MAX), "what is refused changes nothing");
+        assert!(table_size() < u64::from(u32::MAX), "a refused size changed the table");
     }
 }

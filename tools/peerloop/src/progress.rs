@@ -1,13 +1,13 @@
-//! The live line on stderr: redrawn in place on a terminal, one plain line a second elsewhere, nothing when quiet. A
-//! terminal that calls itself dumb cannot redraw.
+//! The progress line on stderr: redrawn in place on a terminal, one plain line a second elsewhere, nothing when
+//! quiet. A terminal of type `dumb` cannot redraw.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-/// How wide the line may be where no terminal tells that it is narrower.
+/// The width of the line if the terminal does not report a smaller one.
 const MAX_LINE_CHARS: usize = 79;
 
-/// Shows what is happening now.
+/// The current progress line.
 #[derive(Debug)]
 pub(crate) struct Progress {
     style: Style,
@@ -37,12 +37,12 @@ impl Progress {
         self.style == Style::Redrawn
     }
 
-    /// How often it is worth calling [`Progress::show`].
+    /// Returns the useful interval between calls of [`Progress::show`].
     pub(crate) fn interval(&self) -> Duration {
         Duration::from_millis(if self.is_live() { 200 } else { 1_000 })
     }
 
-    /// Shows `line` in place of the one before. A closed terminal loses the line and nothing else.
+    /// Shows `line` in place of the one before. A closed terminal loses only the line.
     pub(crate) fn show(&mut self, line: &str) {
         let line: String = line.chars().take(self.width()).collect();
         let _ = match self.style {
@@ -53,7 +53,7 @@ impl Progress {
         self.shown = Some(Instant::now());
     }
 
-    /// Returns the characters that fit: a line that wraps cannot be redrawn.
+    /// Returns the number of characters that fit: a line that wraps cannot be redrawn.
     fn width(&self) -> usize {
         let columns = match self.style {
             Style::Redrawn => rustix::termios::tcgetwinsize(io::stderr()).map_or(0, |size| usize::from(size.ws_col)),
@@ -62,7 +62,7 @@ impl Progress {
         if columns == 0 { MAX_LINE_CHARS } else { MAX_LINE_CHARS.min(columns - 1) }
     }
 
-    /// Removes the line, so that what is printed next begins on a clean one.
+    /// Removes the line, so that the next output starts on an empty one.
     pub(crate) fn clear(&mut self) {
         if self.is_live() && self.shown.take().is_some() {
             let _ = write!(io::stderr(), "\r\x1b[K");

@@ -1,7 +1,7 @@
-//! `serve`: a node that shakes hands and answers pings, until a signal ends it.
+//! `serve`: a node that completes handshakes and answers pings, until a signal ends it.
 //!
-//! The loop has a thread of its own. This thread sleeps until a signal comes; only a status line makes it wake up once
-//! a second, and that only on a terminal.
+//! The loop has a thread of its own. This thread sleeps until a signal arrives; only a status line on a terminal
+//! wakes it once a second.
 
 use crate::cli::ServeArgs;
 use crate::exit::{Exit, Failure, Stop, Stops};
@@ -21,14 +21,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-/// The default maximum, however many descriptors there are.
+/// The default maximum with any number of descriptors.
 const MAX_DEFAULT_PEERS: usize = 1_000_000;
 
-/// What the status line tells the rates of.
+/// The counters whose rates the status line shows.
 const SHOWN: [Shown; 2] =
     [Shown("handshakes", |counters| counters.handshakes), Shown("pings", |counters| counters.pings_answered)];
 
-/// What the loop's thread sends back when it listens.
+/// The message that the loop's thread sends when it listens.
 #[derive(Debug)]
 struct Listening {
     addresses: Vec<SocketAddr>,
@@ -55,7 +55,7 @@ pub(crate) fn run(args: ServeArgs) -> Result<Exit, Failure> {
     if let Ok(listening) = receiver.recv() {
         output::print(&greeting(&listening.addresses, network, max_peers))?;
         let stops = wait(&notices, &listening.handle, args.quiet);
-        // It can only refuse by having ended.
+        // It fails only if the loop has ended already.
         let _ = listening.handle.stop();
         if let Some(stop) = stops.and_then(|stops| second_signal(&notices, stops)) {
             let snapshot = snapshot(&listening.handle);
@@ -70,14 +70,14 @@ pub(crate) fn run(args: ServeArgs) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
-/// Peers at once: as many as asked for, or as the descriptors allow.
+/// Returns the maximum number of peers: as many as requested, or as the descriptors allow.
 fn max_peers(machine: &Machine, asked: Option<usize>, need: Need) -> Result<usize, Failure> {
     let fitting = usize::try_from(machine.max_peers(need)).unwrap_or(usize::MAX);
     let max_peers = asked.unwrap_or_else(|| fitting.clamp(1, MAX_DEFAULT_PEERS));
     machine.check_descriptors(max_peers, need).map(|()| max_peers)
 }
 
-/// Builds the loop where it runs, and runs it.
+/// Builds the loop on this thread, and runs it.
 fn serve(config: Config, addresses: &[SocketAddr], ready: SyncSender<Listening>) -> Result<Snapshot, Failure> {
     let mut reactor: Reactor<MioNet, Responder> = Reactor::new(config, Responder::default())
         .map_err(|error| Failure::machine(format!("starting the loop: {error}")))?;
@@ -88,7 +88,7 @@ fn serve(config: Config, addresses: &[SocketAddr], ready: SyncSender<Listening>)
             ))
         })?;
     }
-    // The reporting thread waits for it and is still there.
+    // The receiver exists: the reporting thread waits for the handle.
     let _ = ready.send(Listening { addresses: reactor.listening_at().collect(), handle: reactor.handle() });
     drop(ready);
     reactor.run().map_err(|error| Failure::run(format!("waiting for the network: {error}")))?;
@@ -96,7 +96,7 @@ fn serve(config: Config, addresses: &[SocketAddr], ready: SyncSender<Listening>)
     Ok(reactor.handler().snapshot(stats.ready, &stats.counters))
 }
 
-/// Waits for a signal, and returns it; none if the loop has ended by itself.
+/// Waits for a signal, and returns it; `None` if the loop has ended by itself.
 fn wait(notices: &Notices, handle: &Handle<ResponderRequest>, quiet: bool) -> Option<Stops> {
     let mut progress = Progress::new(quiet);
     let interval = progress.is_live().then_some(STATUS_INTERVAL);
@@ -131,7 +131,7 @@ fn second_signal(notices: &Notices, mut stops: Stops) -> Option<Stop> {
     None
 }
 
-/// Asks the loop how it stands, and waits for a second at the most.
+/// Requests the loop's counts, and waits for at most a second.
 fn snapshot(handle: &Handle<ResponderRequest>) -> Option<Snapshot> {
     let (reply, pending) = Pending::new();
     handle.request(ResponderRequest::Snapshot(reply)).ok()?;
@@ -147,7 +147,7 @@ fn greeting(addresses: &[SocketAddr], network: Network, max_peers: usize) -> Str
 fn summary(snapshot: &Snapshot, uptime: Duration) -> String {
     let counters = &snapshot.counters;
     let done = format!(
-        "{} accepted, {}, {} at once at the most, {} answered",
+        "{} accepted, {}, at most {} at once, {} answered",
         counters.accepted,
         counted(counters.handshakes, "handshake"),
         counted(snapshot.peak, "peer"),
@@ -162,7 +162,7 @@ mod tests {
     use peerloop::limits::MAX_OVER_CAPACITY;
 
     #[test]
-    fn the_default_maximum_is_the_largest_that_can_be_asked_for() {
+    fn the_default_maximum_is_the_largest_that_is_accepted() {
         let machine = |descriptors| Machine { descriptors, ports: None, backlog: None, cpus: 1, load_hundredths: None };
         let need = Need::Accept { listeners: 1 };
         for (descriptors, fits) in [(64, 16), (1_024, 1_024 - 33 - MAX_OVER_CAPACITY)] {

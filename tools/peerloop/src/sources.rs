@@ -1,13 +1,13 @@
-//! Local addresses to connect from: `10.0.0.5`, or `10.0.0.5/28` for that one and all that follow in its network.
+//! Local addresses to connect from: `10.0.0.5`, or `10.0.0.5/28` for that one and all later ones in its network.
 //!
-//! Every address has its own range of ports, so a list of them multiplies the connections there can be. The network's
-//! own address and an IPv4 network's last one, which is for broadcasts, are never used.
+//! Every address has its own range of ports, so a list of them multiplies the possible connections. The network's own
+//! address and the broadcast address of an IPv4 network are never used.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-/// More addresses than any machine has ports to need.
+/// The most addresses of one source: more than any machine needs.
 const MAX_ADDRESSES: u128 = 4_096;
 
 /// A local address, or those from it to the end of its network.
@@ -31,7 +31,7 @@ impl FromStr for Source {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let refused = || format!("`{text}` is no address: use IP or IP/PREFIX, for example 127.0.0.2/28");
+        let refused = || format!("`{text}` is not an address: use IP or IP/PREFIX, for example 127.0.0.2/28");
         let (address, prefix) = match text.split_once('/') {
             Some((address, prefix)) => (address, Some(prefix.parse::<u32>().map_err(|_| refused())?)),
             None => (text, None),
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_is_used_from_the_address_named_to_its_last_host() {
+    fn a_network_is_used_from_the_given_address_to_its_last_host() {
         assert_eq!(addresses("127.0.0.2/28").len(), 13);
         assert_eq!(addresses("127.0.0.12/28"), ["127.0.0.12", "127.0.0.13", "127.0.0.14"]);
         assert_eq!(addresses("10.0.0.0/30"), ["10.0.0.1", "10.0.0.2"]);
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_or_far_too_many_is_refused() {
+    fn invalid_addresses_and_far_too_many_are_refused() {
         for wrong in ["", "x", "127.0.0.1/", "127.0.0.1/33", "127.0.0.1/-1", "::1/129", "127.0.0.1/8/8", "localhost"] {
             assert!(wrong.parse::<Source>().unwrap_err().contains("127.0.0.2/28"), "{wrong}");
         }

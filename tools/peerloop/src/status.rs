@@ -1,4 +1,4 @@
-//! What people are told of a loop at work: a line that is shown anew each second, and one at the end that sums it up.
+//! The status of a loop for people: a line that is renewed each second, and a summary at the end.
 
 use crate::units::{show_bytes, show_seconds};
 use peerloop::Handle;
@@ -6,28 +6,28 @@ use peerloop::api::{Pending, Stats};
 use peerloop::histogram::Counters;
 use std::time::Duration;
 
-/// How often the line changes.
+/// The interval between two status lines.
 pub(crate) const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Asks a loop what it has done, and knows what it had done the time before.
+/// A watch over a loop: requests its statistics, and keeps the previous ones.
 #[derive(Debug)]
 pub(crate) struct Watch {
     before: Stats,
     pending: Option<Pending<Stats>>,
 }
 
-/// A counter whose rate is shown, and what of.
+/// A counter whose rate is shown, with its label.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shown(pub(crate) &'static str, pub(crate) fn(&Counters) -> u64);
 
 impl Watch {
-    /// Asks for the first time.
+    /// Requests the statistics for the first time.
     pub(crate) fn new<C>(handle: &Handle<C>) -> Self {
         Self { before: Stats::default(), pending: handle.stats().ok() }
     }
 
-    /// Returns the line, if the loop has answered since the last time it was asked, and asks again. It begins with
-    /// what `state` tells, and goes on with the rates of `shown` and of the bytes.
+    /// Returns the line if the loop has replied since the last request, and sends another request. The line starts
+    /// with the text of `state`, followed by the rates of `shown` and of the bytes.
     pub(crate) fn line<C>(
         &mut self,
         handle: &Handle<C>,
@@ -43,10 +43,10 @@ impl Watch {
     }
 }
 
-/// How long a loop gets for an answer when nobody wants to wait.
+/// The most time to wait for a loop's reply at the end.
 const MAX_ANSWER: Duration = Duration::from_secs(1);
 
-/// Waits for a reply for a second at the most: the loop may hang.
+/// Waits for a reply for at most a second: the loop may hang.
 pub(crate) fn wait_for<T>(mut pending: Pending<T>) -> Option<T> {
     pending.wait_timeout(MAX_ANSWER).ok().flatten()
 }
@@ -66,7 +66,7 @@ fn rates(now: &Stats, before: &Stats, shown: &[Shown]) -> String {
     text
 }
 
-/// What was done in all: for how long, what `done` tells, and the bytes.
+/// Formats the totals: the uptime, the text `done`, and the bytes.
 pub(crate) fn summary(verb: &str, uptime: Duration, done: &str, counters: &Counters) -> String {
     format!(
         "{verb} {}: {done}, in {}, out {}\n",
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_those_since_the_time_before() {
+    fn rates_cover_the_time_since_the_previous_line() {
         let text = rates(&stats(14, 130, 4_096), &stats(10, 100, 0), &SHOWN);
         assert_eq!(text, "  frames 8/s  in 1.0 KiB/s  out 0 B/s");
     }

@@ -1,8 +1,9 @@
-//! Targets as people type them: their addresses, their network, and which of them nobody loads by accident.
+//! Targets as people type them: their addresses, their network, and the protection of public ones against accidental
+//! load.
 //!
-//! A target is `host`, `host:port`, `[ipv6]` or `[ipv6]:port`; the port comes from the network if there is none. An
-//! IPv6 address may name its interface, as `fe80::1%eth0`. A name stands for all its addresses, in the order in which
-//! the system's resolver gives them (RFC 6724); a command uses the first one that answers.
+//! A target is `host`, `host:port`, `[ipv6]` or `[ipv6]:port`; the default port is the network's. An IPv6 address may
+//! name its interface, as `fe80::1%eth0`. A name stands for all its addresses, in the order in which the system's
+//! resolver returns them (RFC 6724); a command uses the first one that responds.
 
 use crate::exit::Failure;
 use crate::units::port_mistake;
@@ -13,7 +14,7 @@ use std::fs::File;
 use std::io::Read;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
-/// Peers that anyone may open to an address on the public internet without being asked.
+/// The most peers to an address on the public internet without --yes.
 const MAX_POLITE_PEERS: usize = 8;
 
 /// The largest file of targets: some 50,000 lines, and as much memory.
@@ -22,7 +23,7 @@ const MAX_TARGETS_FILE_BYTES: u64 = 1 << 20;
 /// A node to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
-    /// As it was typed.
+    /// The text as it was typed.
     pub(crate) name: String,
     /// Its addresses, each once, in the order in which they are tried. At least one.
     pub(crate) addresses: Vec<SocketAddr>,
@@ -128,11 +129,11 @@ fn not_a_target(text: &str) -> Failure {
         None => String::new(),
     };
     let usage = "use host, host:port or [ipv6]:port, for example localhost:8333";
-    Failure::usage(format!("`{text}` is no target: {usage}{hint}"))
+    Failure::usage(format!("`{text}` is not a target: {usage}{hint}"))
 }
 
-/// Returns the network that was asked for, or mainnet. A port other than mainnet's demands that the network is said:
-/// a node bans a host for a day that has spoken of another network to it.
+/// Returns the requested network, or mainnet. A port other than mainnet's requires the network to be given: a node
+/// bans a host for a day after a message of another network.
 pub(crate) fn network<'a>(
     asked: Option<Network>,
     targets: impl IntoIterator<Item = &'a str>,
@@ -150,7 +151,7 @@ pub(crate) fn network<'a>(
             Some(other) => {
                 format!("has the port of {other}: add --network {other}, or --network mainnet if you mean that")
             }
-            None => "has a port that tells no network: add --network mainnet, testnet, stn or regtest".to_owned(),
+            None => "has a port of no known network: add --network mainnet, testnet, stn or regtest".to_owned(),
         };
         return Err(Failure::usage(format!(
             "{target} {add} (or set PEERLOOP_NETWORK); a node may ban a host for a day that speaks of another network"
@@ -197,7 +198,7 @@ fn lacks_zone(address: &SocketAddr) -> bool {
     matches!(address, SocketAddr::V6(address) if address.ip().is_unicast_link_local() && address.scope_id() == 0)
 }
 
-/// Refuses many peers to a public address unless they were asked for.
+/// Refuses many peers to a public address unless --yes is given.
 pub(crate) fn guard(targets: &[Target], connections: usize, agreed: bool) -> Result<(), Failure> {
     let public = targets.iter().flat_map(|target| &target.addresses).find(|address| !is_own_ground(address.ip()));
     match public {
@@ -209,7 +210,7 @@ pub(crate) fn guard(targets: &[Target], connections: usize, agreed: bool) -> Res
     }
 }
 
-/// Splits a target into its host and its port; none if it is not well formed.
+/// Splits a target into its host and its port; `None` if it is malformed.
 pub(crate) fn split(target: &str) -> Option<(&str, Option<u16>)> {
     if let Some(rest) = target.strip_prefix('[') {
         let (host, after) = rest.split_once(']')?;
@@ -244,7 +245,7 @@ fn parse_port(text: &str) -> Option<u16> {
     text.parse().ok().filter(|&port| port != 0 && text.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// Whether the address is this machine or a private network.
+/// Whether the address belongs to this machine or to a private network.
 fn is_own_ground(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => address.is_loopback() || address.is_private() || address.is_link_local(),
@@ -306,12 +307,12 @@ mod tests {
     }
 
     #[test]
-    fn every_port_but_that_of_mainnet_needs_the_network_said() {
+    fn every_port_but_that_of_mainnet_needs_a_given_network() {
         for (target, part) in [
             ("[::1]:18444", "has the port of regtest: add --network regtest, or --network mainnet"),
             ("node:18333", "has the port of testnet: add --network testnet"),
             ("node:9333", "has the port of stn: add --network stn"),
-            ("node:1", "has a port that tells no network: add --network mainnet, testnet, stn or regtest"),
+            ("node:1", "has a port of no known network: add --network mainnet, testnet, stn or regtest"),
         ] {
             let refused = network(None, ["node", target]).unwrap_err();
             assert_eq!(refused.exit, Exit::Usage);
@@ -372,13 +373,13 @@ mod tests {
         std::fs::write(&path, "# none\n").unwrap();
         let empty = words(&[&at_path]).unwrap_err();
         std::fs::remove_file(&path).unwrap();
-        assert!(refused.message.starts_with("`` is no target"), "{refused:?}");
+        assert!(refused.message.starts_with("`` is not a target"), "{refused:?}");
         assert_eq!(read.unwrap(), ["a:1", "[::1]:2", "b", "c"]);
         assert!(empty.message.starts_with("there is no target in "), "{empty:?}");
     }
 
     #[test]
-    fn many_peers_to_a_public_address_have_to_be_agreed() {
+    fn many_peers_to_a_public_address_need_consent() {
         let target = |addresses: &[&str]| Target {
             name: String::new(),
             addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
@@ -391,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn own_ground_is_seen_behind_a_mapped_address() {
+    fn private_addresses_are_recognised_in_mapped_form() {
         for own in
             ["127.9.9.9", "10.1.1.1", "192.168.0.1", "172.16.0.1", "::1", "fd00::1", "fe80::1", "::ffff:10.0.0.1"]
         {

@@ -1,7 +1,7 @@
 //! Numbers with units, as people type and read them.
 //!
-//! A duration always carries its unit, a rate is per second unless it says otherwise, a count may end in `k` or `m`.
-//! Nothing is guessed: what is not understood is refused with an example of what would be.
+//! A duration always has its unit, a rate is per second unless it names another unit, a count may end in `k` or `m`.
+//! Nothing is guessed: an invalid text is refused with an example of a valid one.
 
 use peerloop::load::Rate;
 use peerloop::time::UnixTime;
@@ -20,15 +20,15 @@ pub(crate) struct Percentile {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Percentiles(pub(crate) Vec<Percentile>);
 
-/// The columns that fit a line.
+/// The most columns that fit a line.
 const MAX_PERCENTILES: usize = 12;
 
-/// The shortest time that a run or a step of it is given.
+/// The shortest time of a run or of a step of it.
 const MIN_TIME: Duration = Duration::from_millis(1);
 
-/// Returns a count above zero: `1000`, `1.5k`, `2m`.
+/// Parses a count above zero: `1000`, `1.5k`, `2m`.
 pub(crate) fn parse_count(text: &str) -> Result<usize, String> {
-    let refused = || format!("`{text}` is no count: use a whole number above zero, for example 1000 or 1.5k");
+    let refused = || format!("`{text}` is not a count: use a whole number above zero, for example 1000 or 1.5k");
     let (digits, zeros) = match text.as_bytes().last() {
         Some(b'k' | b'K') => (&text[..text.len() - 1], 3),
         Some(b'm' | b'M') => (&text[..text.len() - 1], 6),
@@ -39,19 +39,21 @@ pub(crate) fn parse_count(text: &str) -> Result<usize, String> {
     if !is_number || part.len() > zeros || digits.ends_with('.') {
         return Err(refused());
     }
-    // The part fills the first of the zeros that the suffix stands for.
+    // The fraction fills the first of the zeros that the suffix stands for.
     let count = format!("{whole}{part:0<zeros$}").parse().map_err(|_| format!("`{text}` is too large a count"))?;
     if count > 0 { Ok(count) } else { Err(refused()) }
 }
 
-/// The fastest rate: one operation each nanosecond, which is as finely as a schedule tells moments apart.
+/// The fastest rate: one operation each nanosecond, the resolution of a schedule.
 const RATE_MAX_PER_SECOND: f64 = 1e9;
 
-/// Parses a rate of zero or more: `500`, `500/s`, `10/ms`, `1.5k/s`. A decimal is kept as the ratio that it is.
+/// Parses a rate of zero or more: `500`, `500/s`, `10/ms`, `1.5k/s`. A decimal is kept as an exact ratio.
 pub(crate) fn parse_rate(text: &str) -> Result<Rate, String> {
-    let refused = || format!("`{text}` is no rate: use a number with /s, /ms or /m, for example 500/s");
+    let refused = || format!("`{text}` is not a rate: use a number with /s, /ms or /m, for example 500/s");
     if text == "max" {
-        return Err("`max` is no rate: raise the rate until the report names what limits it, for example 50k/s".into());
+        return Err(
+            "`max` is not a rate: raise the rate until the report names what limits it, for example 50k/s".into()
+        );
     }
     let (amount, unit) = match text.split_once('/') {
         None => (text, Duration::from_secs(1)),
@@ -75,13 +77,13 @@ pub(crate) fn parse_rate(text: &str) -> Result<Rate, String> {
     let rate = operations.zip(time).and_then(|(operations, time)| Rate::new(operations, time));
     match rate {
         Some(rate) if rate.as_per_second() <= RATE_MAX_PER_SECOND => Ok(rate),
-        Some(_) | None => Err(format!(
-            "`{text}` is out of range: a rate is 1000000k/s at the most, and has 9 digits behind the point at the most"
-        )),
+        Some(_) | None => {
+            Err(format!("`{text}` is out of range: a rate is at most 1000000k/s, with at most 9 decimals"))
+        }
     }
 }
 
-/// Returns a rate above zero.
+/// Parses a rate above zero.
 pub(crate) fn parse_rate_above_zero(text: &str) -> Result<Rate, String> {
     parse_rate(text).and_then(|rate| match rate.is_zero() {
         true => Err(format!("`{text}` must be above zero")),
@@ -92,9 +94,9 @@ pub(crate) fn parse_rate_above_zero(text: &str) -> Result<Rate, String> {
 /// Units of sizes, each 1,024 of the one before.
 const SIZE_UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
 
-/// Returns an amount of bytes: `4096`, `512B`, `2MiB`, `1.5GiB`.
+/// Parses a number of bytes: `4096`, `512B`, `2MiB`, `1.5GiB`.
 pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
-    let refused = || format!("`{text}` is no size: use a number of bytes, or one with a unit, for example 2MiB");
+    let refused = || format!("`{text}` is not a size: use a number of bytes, or one with a unit, for example 2MiB");
     let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (digits, unit) = (text[..split].trim_end(), &text[split..]);
     let shift = match SIZE_UNITS.iter().position(|known| known.eq_ignore_ascii_case(unit)) {
@@ -109,12 +111,12 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
         return whole.checked_mul(1 << shift).ok_or_else(refused);
     }
     let bytes = digits.parse::<f64>().map_err(|_| refused())? * (1_u64 << shift) as f64;
-    // A part of a byte is a mistake, and so is what no float holds exactly.
+    // A fraction of a byte is an error, and so is a number that a float does not hold exactly.
     let is_exact = bytes.fract() == 0.0 && bytes < (1_u64 << 53) as f64;
     if is_exact { Ok(bytes as u64) } else { Err(refused()) }
 }
 
-/// Returns an amount of bytes in the largest unit that it is a multiple of, as [`parse_bytes`] reads it.
+/// Formats a number of bytes in the largest unit that divides it, as [`parse_bytes`] reads it.
 pub(crate) fn write_bytes(bytes: u64) -> String {
     let power = (bytes.trailing_zeros() as usize / 10).min(SIZE_UNITS.len() - 1);
     match bytes {
@@ -123,16 +125,16 @@ pub(crate) fn write_bytes(bytes: u64) -> String {
     }
 }
 
-/// Returns a duration with its unit: `10s`, `1m 30s`, `250ms`; zero is written `0s`.
+/// Parses a duration with its unit: `10s`, `1m 30s`, `250ms`; zero is written `0s`.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| match error {
         humantime::DurationError::NumberOverflow => format!("`{text}` is too long a duration"),
-        _ if text.starts_with('-') => format!("`{text}` is no duration: it cannot be negative"),
-        _ => format!("`{text}` is no duration: write the unit, for example 10s or 250ms"),
+        _ if text.starts_with('-') => format!("`{text}` is not a duration: it cannot be negative"),
+        _ => format!("`{text}` is not a duration: write the unit, for example 10s or 250ms"),
     })
 }
 
-/// Returns a duration above zero.
+/// Parses a duration above zero.
 pub(crate) fn parse_duration_above_zero(text: &str) -> Result<Duration, String> {
     parse_duration(text).and_then(|duration| match duration.is_zero() {
         true => Err(format!("`{text}` must be longer than zero")),
@@ -140,26 +142,26 @@ pub(crate) fn parse_duration_above_zero(text: &str) -> Result<Duration, String> 
     })
 }
 
-/// Returns a time that something may take: none, or 1 ms and more.
+/// Parses a time that may be zero, else is at least 1 ms.
 pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
         time if time.is_zero() || time >= MIN_TIME => Ok(time),
-        _ => Err(format!("`{text}` is shorter than 1ms, the least that is told apart")),
+        _ => Err(format!("`{text}` is shorter than 1ms, the shortest time that is supported")),
     }
 }
 
-/// Returns a time that something takes: 1 ms and more.
+/// Parses a time of at least 1 ms.
 pub(crate) fn parse_time_above_zero(text: &str) -> Result<Duration, String> {
     parse_duration_above_zero(text).and_then(|_| parse_time(text))
 }
 
-/// Percentiles with commas between them, each above 0 and up to 100: `50,90,99,99.9,100`.
+/// Parses percentiles separated by commas, each above 0 and up to 100: `50,90,99,99.9,100`.
 pub(crate) fn parse_percentiles(text: &str) -> Result<Percentiles, String> {
     let list: Vec<Percentile> =
         text.split(',').map(|label| parse_percentile(label.trim())).collect::<Result<_, _>>()?;
     for (number, percentile) in list.iter().enumerate() {
         if list[..number].iter().any(|before| before.percent == percentile.percent) {
-            return Err(format!("the percentile {} is there twice", percentile.label));
+            return Err(format!("the percentile {} is given twice", percentile.label));
         }
     }
     match list.len() <= MAX_PERCENTILES {
@@ -174,11 +176,13 @@ fn parse_percentile(label: &str) -> Result<Percentile, String> {
     let percent = label.parse::<f64>().ok().filter(|&percent| is_plain && percent > 0.0 && percent <= 100.0);
     match percent {
         Some(percent) => Ok(Percentile { label: label.to_owned(), percent }),
-        None => Err(format!("`{label}` is no percentile: use numbers above 0 and up to 100, for example 50,99,99.9")),
+        None => {
+            Err(format!("`{label}` is not a percentile: use numbers above 0 and up to 100, for example 50,99,99.9"))
+        }
     }
 }
 
-/// Parses an IP address with a port, and says of one that is almost right what is missing.
+/// Parses an IP address with a port, and names the missing part of an incomplete one.
 pub(crate) fn parse_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
@@ -189,24 +193,24 @@ pub(crate) fn parse_address(text: &str) -> Result<SocketAddr, String> {
             }
             None => String::new(),
         };
-        format!("`{text}` is no address with a port, as 192.0.2.1:8333 or [2001:db8::1]:8333{hint}")
+        format!("`{text}` is not an address with a port, as 192.0.2.1:8333 or [2001:db8::1]:8333{hint}")
     })
 }
 
-/// Says what is wrong with a number that is meant as a port, if anything is.
+/// Describes the error of a number that is meant as a port, if there is one.
 pub(crate) fn port_mistake(port: &str) -> Option<String> {
     let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
     (is_number && !port.parse::<u16>().is_ok_and(|port| port > 0)).then(|| format!("; ports are 1 to {}", u16::MAX))
 }
 
 impl Percentile {
-    /// Returns the head of its column.
+    /// Returns the heading of its column.
     pub(crate) fn heading(&self) -> String {
         if self.percent == 100.0 { "max".to_owned() } else { format!("p{}", self.label) }
     }
 }
 
-/// Formats a share that is neither nothing nor all as such: `44 %`, `0.2 %`, `< 0.1 %`, `> 99.9 %`.
+/// Formats a share so that a part never shows as nothing or as all: `44 %`, `0.2 %`, `< 0.1 %`, `> 99.9 %`.
 pub(crate) fn show_share(part: u64, whole: u64) -> String {
     let percent = part as f64 / whole.max(1) as f64 * 100.0;
     match percent {
@@ -217,7 +221,7 @@ pub(crate) fn show_share(part: u64, whole: u64) -> String {
     }
 }
 
-/// Shows operations per second, with three digits below 0.1: `1500/s`, `2.5/s`, `0.0125/s`.
+/// Formats operations per second, with three digits below 0.1: `1500/s`, `2.5/s`, `0.0125/s`.
 pub(crate) fn show_rate(per_second: f64) -> String {
     match per_second {
         rate if rate >= 1_000.0 || rate.fract() == 0.0 => format!("{rate:.0}/s"),
@@ -230,7 +234,7 @@ pub(crate) fn show_rate(per_second: f64) -> String {
     }
 }
 
-/// Returns a latency with three digits at the most: `850 ns`, `3.4 us`, `41 us`, `12.3 ms`, `1.50 s`.
+/// Formats a latency with at most three digits: `850 ns`, `3.4 us`, `41 us`, `12.3 ms`, `1.50 s`.
 pub(crate) fn show_latency(latency: Duration) -> String {
     let nanos = latency.as_nanos() as f64;
     match latency.as_nanos() {
@@ -244,7 +248,7 @@ pub(crate) fn show_latency(latency: Duration) -> String {
     }
 }
 
-/// Returns a time of run, in seconds: `10 s`, `2.5 s`; below a tenth of one in milliseconds.
+/// Formats a time of run in seconds: `10 s`, `2.5 s`; below a tenth of a second in milliseconds.
 pub(crate) fn show_seconds(time: Duration) -> String {
     match time.subsec_millis() / 100 {
         0 if time.as_secs() == 0 && !time.is_zero() => format!("{} ms", time.as_millis()),
@@ -253,8 +257,8 @@ pub(crate) fn show_seconds(time: Duration) -> String {
     }
 }
 
-/// Writes a wall time to the millisecond, as RFC 3339 in UTC; beyond the years 0 to 9999 as `@` and its seconds since
-/// 1970.
+/// Formats a wall time to the millisecond, as RFC 3339 in UTC; outside the years 0 to 9999 as `@` and its seconds
+/// since 1970.
 pub(crate) fn show_time(time: SystemTime) -> String {
     let (time, millis) = unix_time(time);
     let text = time.to_string();
@@ -279,13 +283,13 @@ pub(crate) fn unix_time(time: SystemTime) -> (UnixTime, u32) {
     }
 }
 
-/// Returns a number of things: `1 peer`, `2 peers`.
+/// Formats a number of things: `1 peer`, `2 peers`.
 pub(crate) fn counted<N: fmt::Display + PartialEq + From<u8>>(count: N, what: &str) -> String {
     let plural = if count == N::from(1) { "" } else { "s" };
     format!("{count} {what}{plural}")
 }
 
-/// Returns an amount of bytes: `512 B`, `46.9 KiB`.
+/// Formats a number of bytes: `512 B`, `46.9 KiB`.
 pub(crate) fn show_bytes(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if bytes < 1_024 {
@@ -306,7 +310,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn counts_take_the_suffixes_of_thousand_and_million() {
+    fn counts_accept_the_suffixes_of_thousand_and_million() {
         assert_eq!(parse_count("19000"), Ok(19_000));
         assert_eq!(parse_count("19k"), Ok(19_000));
         assert_eq!(parse_count("2M"), Ok(2_000_000));
@@ -315,7 +319,7 @@ mod tests {
         assert_eq!(parse_count("007"), Ok(7));
         for wrong in ["", "0", "0k", "k", "-1", "1.5", "1kk", "1 000", "0.0k", "1.2345k", "1.k", ".5k", "1.2.3k", "+1"]
         {
-            let told = format!("`{wrong}` is no count: use a whole number above zero, for example 1000 or 1.5k");
+            let told = format!("`{wrong}` is not a count: use a whole number above zero, for example 1000 or 1.5k");
             assert_eq!(parse_count(wrong), Err(told));
         }
         for large in ["99999999999999999999", "20000000000000000k"] {
@@ -324,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_per_second_unless_they_say_otherwise() {
+    fn rates_are_per_second_unless_they_name_another_unit() {
         for (text, ratio) in [
             ("500", (500, 1)),
             ("500/s", (500, 1)),
@@ -361,10 +365,10 @@ mod tests {
         assert_eq!(parse_time_above_zero("1ms"), Ok(Duration::from_millis(1)));
         assert_eq!(parse_time_above_zero("1d"), Ok(Duration::from_secs(86_400)));
         for (text, told) in [
-            ("1ns", "`1ns` is shorter than 1ms, the least that is told apart"),
+            ("1ns", "`1ns` is shorter than 1ms, the shortest time that is supported"),
             ("99999999999999999999y", "`99999999999999999999y` is too long a duration"),
-            ("-1s", "`-1s` is no duration: it cannot be negative"),
-            ("1.5", "`1.5` is no duration: write the unit, for example 10s or 250ms"),
+            ("-1s", "`-1s` is not a duration: it cannot be negative"),
+            ("1.5", "`1.5` is not a duration: write the unit, for example 10s or 250ms"),
             ("0s", "`0s` must be longer than zero"),
         ] {
             assert_eq!(parse_time_above_zero(text), Err(told.to_owned()));
@@ -372,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_almost_right_is_refused_with_what_is_missing() {
+    fn an_incomplete_address_is_refused_with_its_missing_part() {
         assert_eq!(parse_address("[::1]:1"), Ok("[::1]:1".parse().unwrap()));
         for (text, hint) in [
             (":99999", "; ports are 1 to 65535"),
@@ -381,7 +385,7 @@ mod tests {
             ("localhost", ""),
             ("127.0.0.1:-1", ""),
         ] {
-            let told = format!("`{text}` is no address with a port, as 192.0.2.1:8333 or [2001:db8::1]:8333{hint}");
+            let told = format!("`{text}` is not an address with a port, as 192.0.2.1:8333 or [2001:db8::1]:8333{hint}");
             assert_eq!(parse_address(text), Err(told));
         }
     }
@@ -415,14 +419,14 @@ mod tests {
         assert_eq!(parse_duration("1m 30s"), Ok(Duration::from_secs(90)));
         assert_eq!(parse_duration("0s"), Ok(Duration::ZERO));
         let refused = parse_duration("10").unwrap_err();
-        assert_eq!(refused, "`10` is no duration: write the unit, for example 10s or 250ms");
+        assert_eq!(refused, "`10` is not a duration: write the unit, for example 10s or 250ms");
         assert!(parse_duration("").is_err());
         assert!(parse_duration("-1s").is_err());
         assert!(parse_duration_above_zero("0ms").is_err());
     }
 
     #[test]
-    fn percentiles_keep_the_text_that_named_them() {
+    fn percentiles_keep_the_text_that_was_typed() {
         let Percentiles(list) = parse_percentiles("50, 99.90,100").unwrap();
         let headings: Vec<String> = list.iter().map(Percentile::heading).collect();
         assert_eq!(headings, ["p50", "p99.90", "max"]);
@@ -430,7 +434,7 @@ mod tests {
             assert!(parse_percentiles(wrong).is_err(), "{wrong}");
         }
         for (twice, told) in [("50,50", "50"), ("50,99,50.0", "50.0"), ("99.9,99.90", "99.90"), ("100,100", "100")] {
-            assert_eq!(parse_percentiles(twice), Err(format!("the percentile {told} is there twice")));
+            assert_eq!(parse_percentiles(twice), Err(format!("the percentile {told} is given twice")));
         }
     }
 
@@ -474,7 +478,7 @@ mod tests {
         ] {
             assert_eq!(show_time(time.expect("the system can hold it")), text);
         }
-        // The outermost times of the system, which not every system has.
+        // The earliest and latest times of the system, which not every system has.
         let outermost =
             [UNIX_EPOCH.checked_add(of(i64::MAX as u64, 999_999_999)), UNIX_EPOCH.checked_sub(of(1 << 63, 0))];
         for time in outermost.into_iter().flatten() {
@@ -508,7 +512,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_a_parser_panic(text in "\\PC{0,12}") {
+        fn no_text_causes_a_parser_to_panic(text in "\\PC{0,12}") {
             let _ = (parse_count(&text), parse_rate(&text), parse_duration(&text));
             let _ = (parse_percentiles(&text), parse_bytes(&text));
         }

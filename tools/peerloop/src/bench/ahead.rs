@@ -1,9 +1,9 @@
-//! The connections that go ahead of a bench: one to each node, one after the other, before any other is opened.
+//! The connections ahead of a bench: one to each node, one after the other, before any other is opened.
 //!
-//! An SV Node bans a host for a day at the first message of another network (measured with 1.0.13), so one connection
-//! has to show that a node is there, and of this network, before the others and the next nodes are tried. It also finds
-//! the address of a name that answers: the next address is tried when a TCP connection fails, but never after a node
-//! has read our `version`. When a node is not ready, none after it is tried, and the bench ends.
+//! An SV Node bans a host for a day at the first message of another network (measured with 1.0.13). So one connection
+//! has to show that a node is present and on this network before the next nodes and the other connections are tried.
+//! It also selects the address of a name: the next address is tried when a TCP connection fails, but never after a
+//! node has read our `version`. When a node is not ready, no further node is tried, and the bench ends.
 
 use super::report::explain;
 use super::setup::Setup;
@@ -19,10 +19,11 @@ use peerloop::{Config, Handle, PeerId, Reactor};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
-/// Rows beyond one for each node: a connection that has failed keeps its row until the next one is begun.
+/// Rows beyond one for each node: a failed connection keeps its row until the next one is started.
 const SPARE_LINKS: usize = 8;
 
-/// Connects to each node once. Returns the account of a bench that ends here: a node was not ready, or a signal came.
+/// Connects to each node once. Returns the report of a bench that ends here, because a node was not ready or a signal
+/// arrived.
 pub(super) fn connect(setup: &mut Setup, notices: &Notices) -> Result<Option<(Stops, Report)>, Failure> {
     if setup.is_built_in() {
         return Ok(None);
@@ -39,7 +40,7 @@ pub(super) fn connect(setup: &mut Setup, notices: &Notices) -> Result<Option<(St
                 let report = Generator::new(setup.plan()).into_report_of_no_run(EndCause::Asked);
                 return Ok(Some((stops, report)));
             }
-            // A loop that has ended needs no telling.
+            // It fails only if the loop has ended already.
             let _ = handle.stop();
         }
     }
@@ -50,7 +51,7 @@ pub(super) fn connect(setup: &mut Setup, notices: &Notices) -> Result<Option<(St
         return Ok(None);
     }
     let generator = Generator::new(setup.plan());
-    // A stop ends the connection that is being tried, which says nothing of its node.
+    // A stop ends the current connection, which proves nothing about its node.
     let Some(failure) = ahead.failed.filter(|_| !stops.is_any()) else {
         let report = generator.into_report_of_no_run(EndCause::Asked);
         return Ok(Some((stops, report)));
@@ -69,14 +70,14 @@ pub(super) fn connect(setup: &mut Setup, notices: &Notices) -> Result<Option<(St
 
 fn run(config: Config, ahead: Ahead, handle: SyncSender<Handle<()>>) -> Result<Ahead, String> {
     let mut reactor = Reactor::new(config, ahead).map_err(|error| error.to_string())?;
-    // The reporting thread waits for it and is still there.
+    // The receiver exists: the reporting thread waits for the handle.
     let _ = handle.send(reactor.handle());
     drop(handle);
     reactor.run().map_err(|error| error.to_string())?;
     Ok(reactor.into_handler())
 }
 
-/// Says which node was not ready and why; `unreached` are the addresses that were tried before the last one.
+/// Describes which node was not ready and why; `unreached` are the addresses that were tried before the last one.
 fn failed(setup: &Setup, index: usize, unreached: &[(SocketAddr, CloseReason)], failure: &load::Failure) -> String {
     let name = &setup.nodes[index].name;
     let mut text = format!("the first connection to {name} failed, and no other was opened: ");
@@ -89,7 +90,7 @@ fn failed(setup: &Setup, index: usize, unreached: &[(SocketAddr, CloseReason)], 
     text + &explain(failure, &[])
 }
 
-/// Connects to one node after the other.
+/// A handler that connects to one node after the other.
 #[derive(Debug)]
 struct Ahead {
     /// The addresses of each node.
@@ -97,7 +98,7 @@ struct Ahead {
     source: Option<IpAddr>,
     /// The address of each node that was ready, in the order of the nodes.
     ready: Vec<SocketAddr>,
-    /// The addresses of the present node that no TCP connection could be opened to.
+    /// The addresses of the current node to which no TCP connection could be opened.
     unreached: Vec<(SocketAddr, CloseReason)>,
     /// The connection that is being tried.
     current: Option<PeerId>,
@@ -109,7 +110,7 @@ impl Ahead {
         Self { nodes, source, ready: Vec::new(), unreached: Vec::new(), current: None, failed: None }
     }
 
-    /// Connects to the next address that has to be tried, or ends the loop.
+    /// Connects to the next address to try, or ends the loop.
     fn go_on(&mut self, ctx: &mut Ctx<'_>) {
         while let Some(node) = self.nodes.get(self.ready.len()).filter(|_| self.failed.is_none()) {
             // Several names may mean one node, which needs no second connection.
@@ -165,7 +166,7 @@ impl Handler for Ahead {
                 self.current = None;
                 self.ready.push(self.nodes[self.ready.len()][self.unreached.len()]);
                 self.unreached.clear();
-                // It gives its place back before the others are opened.
+                // Its slot is free before the other connections are opened.
                 ctx.close(peer, LocalCause::Requested.into());
                 self.go_on(ctx);
             }
@@ -195,13 +196,13 @@ mod tests {
         (reactor.into_handler(), dialled)
     }
 
-    /// Returns an address at which nobody listens.
+    /// Returns an address without a listener.
     fn refusing() -> SocketAddr {
         "127.0.0.1:1".parse().unwrap()
     }
 
     #[test]
-    fn the_address_that_answers_is_found_behind_those_that_refuse() {
+    fn addresses_that_refuse_are_skipped_until_one_accepts() {
         let node = BuiltInNode::start(Network::Regtest, 9).unwrap();
         let (ahead, dialled) = end(&[&[refusing(), "[::1]:1".parse().unwrap(), node.address]]);
         assert_eq!((ahead.ready, ahead.failed, dialled), (vec![node.address], None, 3));
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn several_names_of_one_node_need_one_connection() {
+    fn several_names_of_one_node_need_only_one_connection() {
         let node = BuiltInNode::start(Network::Regtest, 9).unwrap();
         let address = node.address;
         let (ahead, dialled) = end(&[&[address], &[refusing(), address], &[address]]);
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_has_read_our_version_is_tried_at_no_other_address_and_none_after_it() {
+    fn after_a_node_has_read_our_version_no_other_address_is_tried() {
         let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let addresses = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
         let [node, ..] = listeners;
@@ -231,11 +232,11 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_refuses_everywhere_fails_with_each_address() {
+    fn a_name_whose_addresses_all_refuse_fails_with_each_of_them() {
         let other = "127.0.0.2:1".parse().unwrap();
         let (ahead, dialled) = end(&[&[refusing(), other]]);
         assert_eq!((ahead.ready, dialled), (vec![], 2));
-        let [(address, reason)] = ahead.unreached[..] else { panic!("one was tried before the last") };
+        let [(address, reason)] = ahead.unreached[..] else { panic!("exactly one address failed before the last") };
         let failed = ahead.failed.unwrap();
         assert_eq!((address, reason.label(), failed.label), (refusing(), "refused", "refused"));
     }

@@ -1,12 +1,12 @@
-//! `--min-peers`: how many peers a run has to have, as a count or as a share of the planned connections.
+//! `--min-peers`: the number of peers that a run requires, as a count or as a share of the planned connections.
 
 use crate::units::parse_count;
 use std::fmt;
 
-/// Parts of the whole in one percent; a percentage has four digits behind the point at the most.
+/// Parts in one percent; a percentage has at most four decimals.
 const PARTS_PER_PERCENT: u64 = 10_000;
 
-/// The least number of peers.
+/// The minimum number of peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MinPeers {
     Count(usize),
@@ -15,7 +15,7 @@ pub(crate) enum MinPeers {
 }
 
 impl MinPeers {
-    /// Computes the number for so many connections; a share is rounded up.
+    /// Returns the number for that many connections; a share is rounded up.
     pub(crate) fn of(self, connections: usize) -> usize {
         match self {
             Self::Count(count) => count,
@@ -29,7 +29,7 @@ impl MinPeers {
 
 /// Parses a count or a percentage: `0`, `950`, `1k`, `95%`, `99.5%`.
 pub(crate) fn parse_min_peers(text: &str) -> Result<MinPeers, String> {
-    let refused = || format!("`{text}` is no number of peers: use a count or a percentage, for example 950 or 95%");
+    let refused = || format!("`{text}` is not a number of peers: use a count or a percentage, for example 950 or 95%");
     let Some(percent) = text.strip_suffix('%') else {
         let count = if text == "0" { Ok(0) } else { parse_count(text) };
         return count.map(MinPeers::Count).map_err(|_| refused());

@@ -1,7 +1,7 @@
-//! `bench`: many peers, a schedule, histograms.
+//! `bench`: opens many peers, pings them by a schedule and reports latency histograms.
 //!
-//! The generator's loop has a thread of its own, and so has the built-in node's; this thread hears signals, shows the
-//! progress and reports. Results are written whatever ended the run.
+//! The generator's loop has a thread of its own, and so has the built-in node's; this thread handles signals, shows
+//! the progress and reports. Results are written however the run ended.
 
 mod ahead;
 mod min_peers;
@@ -50,7 +50,7 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit, Failure> {
         None => generate(&setup, &notices)?,
     };
     let is_at_once = matches!(stops.exit(), Some((Exit::StoppedAtOnce(_), _)));
-    // The end of the process closes what nobody wants to wait for.
+    // A run stopped at once does not wait for the node: the end of the process closes it.
     let node_ended = node.filter(|_| !is_at_once).map_or(Ok(()), BuiltInNode::stop);
     let document = Document::new(&setup, start, stops, report);
     write(&mut setup, &document)?;
@@ -78,7 +78,7 @@ fn generate(setup: &Setup, notices: &Notices) -> Result<(Stops, Report), Failure
     };
     let (stops, report) = match receiver.recv() {
         Ok(handle) => watch::watch(notices, &handle, &plan, setup.quiet)?,
-        // It ended before it began; its thread says why.
+        // The generator's thread ended early and returns the reason.
         Err(_) => (Stops::default(), None),
     };
     if let Some(report) = report {
@@ -93,7 +93,7 @@ fn drive(
     mut reactor: Reactor<MioNet, Generator>,
     handle: SyncSender<Handle<GeneratorRequest>>,
 ) -> Result<Report, String> {
-    // The reporting thread waits for it and is still there.
+    // The receiver exists: the reporting thread waits for the handle.
     let _ = handle.send(reactor.handle());
     drop(handle);
     reactor.run().map_err(|error| error.to_string())?;
@@ -103,8 +103,8 @@ fn drive(
 /// Formats the results for a file.
 type Form = fn(&Document) -> String;
 
-/// Writes all forms of the results. Files come first, so that a closed terminal does not cost them; a file that cannot
-/// be written does not stop the others.
+/// Writes all forms of the results. Files are written first, so that a closed terminal does not lose them; a file
+/// that cannot be written does not stop the others.
 fn write(setup: &mut Setup, document: &Document) -> Result<(), Failure> {
     let is_stdout_taken = setup.stdout_is_taken();
     let mut outcomes = Vec::new();

@@ -1,4 +1,4 @@
-//! The node of our own that `bench` talks to when it has no target: its own loop on its own thread, on loopback.
+//! The built-in node that `bench` connects to without a target: its own loop on its own thread, on loopback.
 
 use crate::exit::Failure;
 use peerloop::load::{Responder, ResponderRequest};
@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
-/// Rows beyond the peers expected, so that a link on its way out takes no new one's place.
+/// Rows beyond the expected peers, so that a closing link does not occupy a new link's row.
 const SPARE_LINKS: usize = 64;
 
 /// A running node.
@@ -19,7 +19,7 @@ pub(crate) struct BuiltInNode {
     thread: JoinHandle<Result<(), String>>,
 }
 
-/// What the node's thread sends back when it is ready.
+/// The message that the node's thread sends when it is ready.
 #[derive(Debug)]
 struct Ready {
     address: SocketAddr,
@@ -27,7 +27,7 @@ struct Ready {
 }
 
 impl BuiltInNode {
-    /// Starts a node for so many peers; its loop is built where it runs.
+    /// Starts a node for that many peers; its loop is built on its own thread.
     pub(crate) fn start(network: Network, peers: usize) -> Result<Self, Failure> {
         let (sender, receiver) = sync_channel(1);
         let config = Config { max_links: peers + SPARE_LINKS, ..Config::new(network) };
@@ -40,9 +40,9 @@ impl BuiltInNode {
         }
     }
 
-    /// Stops it, and tells whether it ran well until then.
+    /// Stops the node, and returns its error if it failed before.
     pub(crate) fn stop(self) -> Result<(), Failure> {
-        // It can only refuse by having ended.
+        // It fails only if the loop has ended already.
         let _ = self.handle.stop();
         outcome(self.thread).map_err(|error| Failure::run(format!("running the built-in node: {error}")))
     }

@@ -8,7 +8,7 @@ use crate::output::page::Page;
 use crate::units::{show_rate, show_seconds};
 use peerloop::limits::EXACT_WAKE_SPIN;
 
-/// Formats what the bench is about to do.
+/// Formats the description of the bench.
 pub(super) fn render(setup: &Setup) -> String {
     let mut page = Page(String::new());
     if setup.is_built_in() {
@@ -42,10 +42,10 @@ fn checks(machine: &Machine, is_built_in: bool) -> Vec<String> {
     checks
 }
 
-/// Says how much of a CPU the generator takes to meet its exact wake-ups at so many pings per second.
+/// Describes the share of a CPU that the generator needs for exact wake-ups at this rate of pings.
 fn spinning(rate: f64) -> String {
     match (rate * EXACT_WAKE_SPIN.as_secs_f64() * 100.0).ceil() {
-        percent if percent >= 100.0 => "the generator spins: it takes a whole CPU".to_owned(),
+        percent if percent >= 100.0 => "the generator spins: it uses a whole CPU".to_owned(),
         percent => format!("the generator spins {percent:.0} % of the time"),
     }
 }

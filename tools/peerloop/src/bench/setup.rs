@@ -1,6 +1,6 @@
-//! What a bench is going to do: the arguments with all defaults filled in, checked against this machine.
+//! The setup of a bench: the arguments with all defaults filled in, checked against this machine.
 //!
-//! Nothing is connected here. What cannot work is refused before anything begins, files included.
+//! Nothing is connected here. An impossible bench is refused before anything starts, including its files.
 
 use super::min_peers::MinPeers;
 use crate::cli::BenchArgs;
@@ -17,17 +17,17 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// Rows beyond the planned connections, so that a link on its way out takes no new one's place.
+/// Rows beyond the planned connections, so that a closing link does not occupy a new link's row.
 const SPARE_LINKS: usize = 64;
 
-/// A bench, ready to begin.
+/// A bench, ready to start.
 #[derive(Debug)]
 pub(crate) struct Setup {
-    /// The nodes that were named; none for the built-in node.
+    /// The named nodes; empty for the built-in node.
     pub(crate) nodes: Vec<Target>,
-    /// The address of each node: the first one it has, until a connection ahead has found the one that answers.
+    /// The address of each node: its first one, until a connection ahead has found the one that responds.
     pub(crate) targets: Vec<SocketAddr>,
-    /// Why a connection ahead did not become ready, if one did not.
+    /// The reason why a connection ahead did not become ready, if one did not.
     pub(crate) failed_ahead: Option<String>,
     pub(crate) sources: Vec<IpAddr>,
     pub(crate) network: Network,
@@ -113,22 +113,22 @@ impl Setup {
         Ok(setup)
     }
 
-    /// Whether the peers connect to a node of our own.
+    /// Whether the peers connect to the built-in node.
     pub(crate) fn is_built_in(&self) -> bool {
         self.nodes.is_empty()
     }
 
-    /// Whether a result goes to stdout, which then carries nothing else.
+    /// Whether a result is written to stdout, which then carries nothing else.
     pub(crate) fn stdout_is_taken(&self) -> bool {
         [&self.json, &self.hgrm].into_iter().flatten().any(Sink::is_stdout)
     }
 
-    /// Pings per second of one peer, on average.
+    /// Returns the pings per second of one peer, on average.
     pub(crate) fn rate_per_peer(&self) -> f64 {
         self.rate.as_per_second() / self.connections as f64
     }
 
-    /// Returns the targets as one word of a message.
+    /// Returns the targets as one word for messages.
     pub(crate) fn target_text(&self) -> String {
         if self.is_built_in() {
             return "the built-in node".to_owned();
@@ -136,7 +136,7 @@ impl Setup {
         self.nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", ")
     }
 
-    /// How the generator's loop behaves: it sends no pings but those of the schedule.
+    /// Returns the configuration of the generator's loop, which sends no pings except those of the schedule.
     pub(crate) fn config(&self) -> Config {
         Config {
             max_links: self.connections + SPARE_LINKS,
@@ -148,7 +148,7 @@ impl Setup {
         }
     }
 
-    /// What the generator does.
+    /// Returns the generator's plan.
     pub(crate) fn plan(&self) -> Plan {
         Plan {
             targets: self.targets.clone(),
@@ -162,7 +162,7 @@ impl Setup {
         }
     }
 
-    /// Files and sockets that it will have open.
+    /// Returns the number of files and sockets that it will have open.
     pub(crate) fn descriptors(&self) -> u64 {
         self.machine.descriptors_for(self.connections, self.need())
     }
@@ -171,7 +171,7 @@ impl Setup {
         if self.is_built_in() { Need::BothEnds } else { Need::Dial }
     }
 
-    /// Refuses a run in which a latency could exceed what a histogram holds, or a time what a number in JSON holds.
+    /// Refuses a run in which a latency could exceed a histogram's range, or a time the range of a number in JSON.
     fn check_length(&self) -> Result<(), Failure> {
         let times = [self.warmup, self.duration, self.drain, self.timeout];
         let total = times.into_iter().try_fold(Duration::ZERO, Duration::checked_add);
@@ -194,7 +194,7 @@ impl Setup {
     }
 }
 
-/// Returns the family that all source addresses have.
+/// Returns the common family of all source addresses.
 fn one_family(sources: &[IpAddr]) -> Result<Family, Failure> {
     let Some(first) = sources.first() else { return Ok(Family::Any) };
     match sources.iter().all(|source| source.is_ipv4() == first.is_ipv4()) {
@@ -203,7 +203,7 @@ fn one_family(sources: &[IpAddr]) -> Result<Family, Failure> {
     }
 }
 
-/// Returns a seed that the report names, so that any run can be repeated.
+/// Returns a random seed, which the report names so that any run can be repeated.
 pub(crate) fn drawn_seed() -> u64 {
     // The standard library keys its hashers from the system's randomness.
     RandomState::new().build_hasher().finish()

@@ -1,8 +1,8 @@
-//! The reporting thread's watch over a generator: progress and signals. The latencies of a line are those of the last
-//! whole interval of the timeline, which the generator keeps by itself.
+//! The reporting thread's watch over a generator: progress and signals. A line shows the latencies of the timeline's
+//! last whole interval, which the generator maintains by itself.
 //!
-//! The first signal makes the generator drain and report, the second makes it report at once. The watch waits for an
-//! answer of the loop for a second at the most, so a loop that hangs can still be interrupted.
+//! The first signal makes the generator drain and report, the second makes it report at once. The watch waits for the
+//! loop's reply for at most a second, so a loop that hangs can still be interrupted.
 
 use crate::exit::{Exit, Failure, Stop, Stops};
 use crate::notices::{Notice, Notices};
@@ -14,14 +14,14 @@ use peerloop::api::Pending;
 use peerloop::load::{self, GeneratorRequest, Phase, Plan, Report};
 use std::time::Duration;
 
-/// How long a loop gets before its reply is looked for.
+/// The time before the first check for a reply.
 const ANSWER_PAUSE: Duration = Duration::from_millis(20);
 
-/// Characters of the bar that shows how much of the run is done.
+/// The length of the progress bar in characters.
 const BAR_CHARS: usize = 10;
 
-/// Watches until the generator's thread has ended, or until it has reported because of a second signal: then the report
-/// is returned, and the loop is left to itself.
+/// Watches until the generator's thread has ended, or until it has reported because of a second signal: then the
+/// report is returned, and the loop is abandoned.
 pub(crate) fn watch(
     notices: &Notices,
     handle: &Handle<GeneratorRequest>,
@@ -39,7 +39,7 @@ pub(crate) fn watch(
             }
             Some(Notice::Stop(stop)) if !watch.stops.note(stop) => {
                 progress.show("stopping: waiting for the last pongs; send it again to stop at once");
-                // A loop that has ended needs no telling.
+                // It fails only if the loop has ended already.
                 let _ = handle.request(GeneratorRequest::Finish);
             }
             Some(Notice::Stop(stop)) => {
@@ -57,7 +57,7 @@ pub(crate) fn watch(
     }
 }
 
-/// Asks for the account as it is now.
+/// Requests the report in its current state.
 fn report_at_once(handle: &Handle<GeneratorRequest>, stop: Stop) -> Result<Report, Failure> {
     let (reply, pending) = Pending::new();
     let is_asked = handle.request(GeneratorRequest::Report(reply)).is_ok();
@@ -74,7 +74,7 @@ struct Watch<'a> {
     plan: &'a Plan,
     stops: Stops,
     pending: Option<Pending<load::Progress>>,
-    /// Time and answered at the last line.
+    /// The time and the number of answered pings of the last line.
     line_before: (Duration, u64),
 }
 
@@ -85,13 +85,13 @@ impl<'a> Watch<'a> {
 
     fn ask(&mut self, handle: &Handle<GeneratorRequest>) {
         let (reply, pending) = Pending::new();
-        // A loop that does not take it has ended, and that is a notice of its own.
+        // It fails only if the loop has ended, which is a notice of its own.
         if handle.request(GeneratorRequest::Progress(reply)).is_ok() {
             self.pending = Some(pending);
         }
     }
 
-    /// Returns the line that describes the answer, if there is one.
+    /// Returns the line for the reply, if it has arrived.
     fn take_progress(&mut self) -> Option<String> {
         let Ok(answer) = self.pending.as_ref()?.try_take() else {
             self.pending = None;

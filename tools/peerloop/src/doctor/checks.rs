@@ -1,4 +1,4 @@
-//! What each fact means for the peers wanted. A judgement depends on nothing but its facts.
+//! The checks: the meaning of each fact for the wanted peers. A verdict depends only on its facts.
 
 use super::facts::{Clock, Facts};
 use super::{Finding, Verdict, Wanted};
@@ -9,25 +9,26 @@ use peerloop::wire::Version;
 use std::io::ErrorKind;
 use std::time::Duration;
 
-/// The most inbound peers of an SV Node as it comes, and at the most (SV Node 1.2.2, net.h, init.cpp, compat.h).
+/// The most inbound peers of an SV Node by default, and with the highest setting (SV Node 1.2.2, net.h, init.cpp,
+/// compat.h).
 const SV_NODE_PEERS: usize = 116;
 const MAX_SV_NODE_PEERS: usize = 856;
-/// A clock read that enters the kernel costs more than this, one that does not a tenth of it.
+/// A clock read that enters the kernel costs more than this; one that does not costs a tenth of it.
 const MAX_CLOCK_READ: Duration = Duration::from_nanos(250);
-/// Latencies are told in microseconds.
+/// Latencies are shown in microseconds.
 const MAX_CLOCK_STEP: Duration = Duration::from_micros(1);
-/// The largest need with one end of each connection here: that of `serve` and `run`.
+/// The most descriptors with one end of each connection here: those of `serve` and `run`.
 const ACCEPT: Need = Need::Accept { listeners: 1 };
-/// When this program was not written yet.
+/// A time before this program was written.
 const WALL_CLOCK_MIN_UNIX_SECS: i64 = 1_700_000_000;
 /// The last second of the year 9999, after which a date has no four digits for its year.
 const WALL_CLOCK_MAX_UNIX_SECS: i64 = 253_402_300_799;
-/// For which a connection that was closed on this side keeps its port (Linux, TCP_TIMEWAIT_LEN).
+/// The time for which a connection that was closed on this side keeps its port (Linux, TCP_TIMEWAIT_LEN).
 const TIME_WAIT_SECS: u64 = 60;
 /// A timer's node in the wheel, with room to grow, and the list entries of a link.
 const BESIDE_ROW_BYTES: u64 = 64;
 
-/// Returns all checks, in the order in which they are told.
+/// Returns all checks in the order of the report.
 pub(super) fn all(facts: &Facts, wanted: Wanted) -> Vec<Finding> {
     let findings = [
         descriptors(facts, wanted),
@@ -60,7 +61,7 @@ impl Finding {
 }
 
 fn unknown(name: &'static str, means: &str) -> Finding {
-    finding(name, Verdict::Unknown, "the system does not tell", means)
+    finding(name, Verdict::Unknown, "the system does not report it", means)
 }
 
 fn descriptors(facts: &Facts, Wanted { peers, .. }: Wanted) -> Option<Finding> {
@@ -101,7 +102,7 @@ fn descriptors(facts: &Facts, Wanted { peers, .. }: Wanted) -> Option<Finding> {
 fn system_files(facts: &Facts, Wanted { peers, .. }: Wanted) -> Option<Finding> {
     let (open, most) = facts.system_files?;
     let needed = open.saturating_add(facts.machine.descriptors_needed(peers, ACCEPT));
-    // The default of a 64-bit kernel is no limit at all.
+    // The default of a 64-bit kernel is no limit.
     let value =
         if most > i64::MAX as u64 / 2 { format!("{open} open, no limit") } else { format!("{open} of {most} open") };
     Some(match needed <= most {
@@ -144,8 +145,8 @@ fn time_wait(facts: &Facts) -> Option<Finding> {
     Some(match reuse {
         0 => finding(NAME, Verdict::Warning, value, format!("{slow} to one target"))
             .change("sysctl -w net.ipv4.tcp_tw_reuse=1"),
-        1 => finding(NAME, Verdict::Ok, value, "a dial uses the port of a connection that was closed a second ago"),
-        _ => finding(NAME, Verdict::Ok, value, format!("used again on loopback; elsewhere {slow} to one target")),
+        1 => finding(NAME, Verdict::Ok, value, "a dial reuses the port of a connection that was closed a second ago"),
+        _ => finding(NAME, Verdict::Ok, value, format!("reused on loopback; elsewhere {slow} to one target")),
     })
 }
 
@@ -161,7 +162,7 @@ fn backlog(facts: &Facts) -> Option<Finding> {
             NAME,
             Verdict::Warning,
             format!("{backlog}"),
-            format!("of a burst of connections {backlog} wait, the others come a second late or not at all"),
+            format!("of a burst of connections {backlog} wait; the others are a second late or fail"),
         )
         .change(format!("sysctl -w net.core.somaxconn={wanted}")),
     })
@@ -179,7 +180,7 @@ fn half_open(facts: &Facts) -> Option<Finding> {
         )
         .change("sysctl -w net.ipv4.tcp_syncookies=1"),
         (0, true) => finding(NAME, Verdict::Ok, format!("{most}, no SYN cookies"), "as many as may wait"),
-        _ => finding(NAME, Verdict::Ok, format!("{most}, then SYN cookies"), "a burst of connections loses nobody"),
+        _ => finding(NAME, Verdict::Ok, format!("{most}, then SYN cookies"), "a burst of connections loses none"),
     })
 }
 
@@ -208,7 +209,7 @@ fn listening(facts: &Facts, Wanted { network, .. }: Wanted) -> Option<Finding> {
     let warning = |means: &str| finding(NAME, Verdict::Warning, value.clone(), means);
     Some(match &facts.port {
         Ok(()) => finding(NAME, Verdict::Ok, value, "free to listen at"),
-        Err((ErrorKind::AddrInUse, _)) => warning("taken: another program listens there")
+        Err((ErrorKind::AddrInUse, _)) => warning("in use: another program listens there")
             .change(format!("stop the other program (ss -ltnp 'sport = :{port}'), or use --listen with another port")),
         Err((ErrorKind::PermissionDenied, _)) => {
             warning("this user may not listen there").change("use --listen with another port, or allow it to this user")
@@ -237,7 +238,7 @@ fn clock(clock: &Clock) -> Option<Finding> {
     let value = format!("{name}, {} a read, steps of {}", show_latency(*read), show_latency(*step));
     let is_good = *read <= MAX_CLOCK_READ && *step <= MAX_CLOCK_STEP;
     if is_good {
-        return Some(finding(NAME, Verdict::Ok, value, "latencies are told to the microsecond"));
+        return Some(finding(NAME, Verdict::Ok, value, "latencies are exact to the microsecond"));
     }
     let means = "the clock is read several times for each message, and bounds how fine latencies are";
     let finding = finding(NAME, Verdict::Warning, value, means);
@@ -254,10 +255,10 @@ fn wall_clock(clock: &Clock) -> Option<Finding> {
     let change = "date -u, and set it: timedatectl set-ntp true";
     let time = clock.unix.to_string();
     Some(match (WALL_CLOCK_MIN_UNIX_SECS..=WALL_CLOCK_MAX_UNIX_SECS).contains(&clock.unix.as_secs()) {
-        true => finding(NAME, Verdict::Ok, time, "peers are told it; whether it is right, only other clocks know"),
+        true => finding(NAME, Verdict::Ok, time, "it is sent to peers; only other clocks show whether it is right"),
         false => {
             let value = format!("{time}, which is not now");
-            finding(NAME, Verdict::Warning, value, "peers are told it, and bans end by it").change(change)
+            finding(NAME, Verdict::Warning, value, "it is sent to peers, and bans end by it").change(change)
         }
     })
 }
@@ -268,7 +269,7 @@ fn memory(facts: &Facts, Wanted { peers, .. }: Wanted) -> Option<Finding> {
     let idle = per_peer.saturating_mul(peers as u64);
     let held = (SEND_QUEUE_PAUSE_BYTES as u64).saturating_mul(peers as u64);
     let means = format!(
-        "{peers} idle peers need at most {} beside the kernel's part; if none of them read what they ask for, {} more",
+        "{peers} idle peers need at most {} beside the kernel's part; if none of them reads its replies, {} more",
         show_bytes(idle),
         show_bytes(held)
     );
@@ -286,7 +287,7 @@ fn tcp_memory(facts: &Facts, Wanted { peers, .. }: Wanted) -> Option<Finding> {
     let needed = peers as u64;
     let value = format!("{pages} pages");
     Some(match needed <= pages {
-        true => finding("TCP memory", Verdict::Ok, value, "the kernel has a page for what each peer has in flight"),
+        true => finding("TCP memory", Verdict::Ok, value, "the kernel has a page for each peer's data in flight"),
         false => finding(
             "TCP memory",
             Verdict::Warning,
@@ -405,7 +406,7 @@ mod tests {
         for finding in &findings {
             let has_change = finding.change.is_some();
             let is_fine = matches!(finding.verdict, Verdict::Ok | Verdict::Unknown);
-            assert_eq!(has_change, !is_fine, "what is wrong, and nothing else, says what to change: {finding:?}");
+            assert_eq!(has_change, !is_fine, "only a finding that is not fine names a change: {finding:?}");
         }
         let ill = findings.iter().filter(|finding| finding.verdict != Verdict::Ok);
         ill.map(|finding| (finding.name, finding.verdict)).collect()
@@ -418,14 +419,14 @@ mod tests {
     }
 
     #[test]
-    fn what_a_system_does_not_tell_is_unknown_and_no_problem() {
+    fn facts_that_the_system_does_not_report_are_unknown_and_not_a_problem() {
         let unknown = ["local ports", "listen backlog", "memory"].map(|name| (name, Verdict::Unknown));
         assert_eq!(ailments(&none_known(), 100), unknown);
     }
 
     #[test]
     fn descriptors_are_judged_to_the_last_one() {
-        assert_eq!(ailments(&facts(), 9_985), [], "one end here is what most commands have");
+        assert_eq!(ailments(&facts(), 9_985), [], "most commands have one end here");
         assert_eq!(ailments(&facts(), 19_903), []);
         assert_eq!(ailments(&facts(), 19_904), [("descriptors", Verdict::Problem)]);
         let change =

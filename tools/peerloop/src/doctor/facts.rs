@@ -1,4 +1,5 @@
-//! What the system tells of itself. Every fact may be missing: other systems keep it elsewhere, or nowhere.
+//! The facts that the system reports about itself. Every fact may be missing: other systems store it elsewhere, or
+//! nowhere.
 
 use crate::machine::Machine;
 use crate::units::unix_time;
@@ -11,34 +12,34 @@ use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant, SystemTime};
 
-/// Reads of the clock that its cost is the mean of.
+/// The number of clock reads whose mean cost is measured.
 const CLOCK_READS: u32 = 10_000;
 
-/// The facts that the checks judge.
+/// The facts that the checks evaluate.
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
     pub(super) machine: Machine,
     /// The soft and the hard limit of open files before this process raised its own.
     pub(super) descriptor_limits: Option<(u64, u64)>,
-    /// Files that the whole system has open, and may have.
+    /// Files that the whole system has open, and the most it may have open.
     pub(super) system_files: Option<(u64, u64)>,
-    /// The most that a limit of open files may be raised to.
+    /// The highest value to which a limit of open files may be raised.
     pub(super) descriptors_highest: Option<u64>,
-    /// Connections that were closed here and keep their port for a minute.
+    /// Closed connections that keep their port for a minute.
     pub(super) time_wait: Option<u64>,
-    /// Whether such ports are used again for dialling: 0 never, 1 always, 2 on loopback.
+    /// Whether dials reuse such ports: 0 never, 1 always, 2 on loopback.
     pub(super) time_wait_reuse: Option<u64>,
-    /// What half-open connections are bounded by, and whether SYN cookies make that harmless.
+    /// The bound of half-open connections, and whether SYN cookies make it harmless.
     pub(super) max_half_open: Option<u64>,
     pub(super) syn_cookies: Option<u64>,
-    /// Connections that the packet filter follows, and may follow; none if it follows none.
+    /// Connections that the packet filter tracks, and the most it may track; none if it tracks none.
     pub(super) tracked: Option<(u64, u64)>,
     pub(super) clock: Clock,
-    /// Bytes of memory that can be had.
+    /// Bytes of available memory.
     pub(super) memory_bytes: Option<u64>,
-    /// Pages of memory that all TCP connections together may have.
+    /// Pages of memory that all TCP connections together may use.
     pub(super) max_tcp_pages: Option<u64>,
-    /// Whether the port that a node of the network listens at can be had, or why not.
+    /// Whether the port at which a node of the network listens is available, or why not.
     pub(super) port: Result<(), (ErrorKind, String)>,
     /// Socket options that the system refuses.
     pub(super) refused_options: Vec<RefusedOption>,
@@ -47,18 +48,18 @@ pub(super) struct Facts {
 /// Both clocks.
 #[derive(Clone, Debug)]
 pub(super) struct Clock {
-    /// What the kernel takes the time from, and what else it could.
+    /// The clock source of the kernel, and the available ones.
     pub(super) source: Option<(String, String)>,
-    /// What one read costs.
+    /// The cost of one read.
     pub(super) read: Duration,
-    /// The least step seen.
+    /// The smallest step seen.
     pub(super) step: Duration,
     /// The wall clock.
     pub(super) unix: UnixTime,
 }
 
 impl Facts {
-    /// Asks the system.
+    /// Collects the facts.
     pub(super) fn gather(network: Network) -> Self {
         let descriptor_limits = rlimit::Resource::NOFILE.get().ok();
         Self {
@@ -110,7 +111,7 @@ impl Clock {
     }
 }
 
-/// What is available, and no more than a container may have.
+/// Returns the available memory, at most the container's limit.
 fn memory_bytes() -> Option<u64> {
     let available = read("/proc/meminfo").as_deref().and_then(parse_available);
     let most = number("/sys/fs/cgroup/memory.max");
@@ -130,7 +131,7 @@ fn number(path: &str) -> Option<u64> {
     read(path)?.trim().parse().ok()
 }
 
-/// Open files of the system: allocated, unused, and the most there may be.
+/// Parses the open files of the system: allocated, unused, and the maximum.
 fn parse_system_files(text: &str) -> Option<(u64, u64)> {
     let numbers: Vec<u64> = text.split_whitespace().map(str::parse).collect::<Result<_, _>>().ok()?;
     match numbers[..] {
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_as_expected_is_unknown() {
+    fn unexpected_formats_are_unknown() {
         for text in ["", "1 2", "x y z", "1 2 3 4"] {
             assert_eq!(parse_system_files(text), None, "{text}");
         }

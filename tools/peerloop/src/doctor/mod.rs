@@ -1,8 +1,8 @@
-//! `doctor`: what this machine allows, whether that is enough for so many peers, and what to change.
+//! `doctor`: checks whether this machine can hold a number of peers, and reports what to change.
 //!
-//! [`Facts`] are read from the system, [`checks`] judge them, and the report tells each with its value, what it means
-//! and the command that changes it. Nothing is changed here but this process's own limit of open files. What a system
-//! does not tell is said to be unknown and never guessed.
+//! [`Facts`] are read from the system, [`checks`] evaluate them, and the report shows each with its value, its
+//! meaning and the command that changes it. Nothing is changed except this process's own limit of open files. A fact
+//! that a system does not report is shown as unknown and never guessed.
 
 mod checks;
 mod facts;
@@ -15,34 +15,34 @@ use crate::settings;
 use facts::Facts;
 use peerloop::Network;
 
-/// What the machine is asked for.
+/// The peers that the machine should hold.
 #[derive(Clone, Copy, Debug)]
 struct Wanted {
     peers: usize,
     network: Network,
 }
 
-/// What one look at the machine has brought.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Finding {
     name: &'static str,
     verdict: Verdict,
     value: String,
-    /// What that means for the peers wanted.
+    /// The meaning of the value for the wanted peers.
     means: String,
-    /// What to do about it; none if there is nothing to do.
+    /// The change to make; none if nothing is wrong.
     change: Option<String>,
 }
 
-/// How good it is.
+/// The verdict of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Verdict {
     Ok,
-    /// The system does not tell.
+    /// The system does not report it.
     Unknown,
     /// It works, but not as well as it could, or not in every case.
     Warning,
-    /// What is wanted cannot work.
+    /// The wanted number of peers cannot work.
     Problem,
 }
 
@@ -72,7 +72,7 @@ pub(crate) fn run(args: DoctorArgs) -> Result<Exit, Failure> {
     match problems.is_empty() {
         true => Ok(exit),
         false => Err(Failure::machine(format!(
-            "this machine is not fit for {} peers: {}; see `change` in the report, or ask for fewer with --peers",
+            "this machine cannot hold {} peers: {}; see `change` in the report, or ask for fewer with --peers",
             args.peers,
             problems.join(", ")
         ))),

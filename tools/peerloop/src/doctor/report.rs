@@ -7,7 +7,7 @@ use crate::output::page::Page;
 use crate::units::counted;
 use serde::Serialize;
 
-/// Below the name of a check.
+/// The indentation below the name of a check.
 const BELOW: &str = "                         ";
 
 #[derive(Debug, Serialize)]
@@ -29,14 +29,14 @@ struct Check<'a> {
     change: Option<&'a str>,
 }
 
-/// Returns the findings for people.
+/// Formats the findings for people.
 pub(super) fn text(findings: &[Finding], wanted: Wanted) -> String {
     let mut page = Page(format!("doctor  {} peers on {}\n\n", wanted.peers, wanted.network));
     for Finding { name, verdict, value, means, change } in findings {
         page.sentence(&format!("{:<9}{name:<16}", verdict.word()), value);
         page.sentence(BELOW, means);
         if let Some(change) = change {
-            // A command that is broken cannot be copied, and none has a comma.
+            // A command that is wrapped cannot be copied; no command contains a comma.
             page.parts(&format!("{BELOW}change: "), " ", change.split_inclusive(", ").map(str::trim_end));
         }
     }
@@ -49,7 +49,7 @@ pub(super) fn text(findings: &[Finding], wanted: Wanted) -> String {
         )
 }
 
-/// Returns the findings for programs.
+/// Formats the findings for programs.
 pub(super) fn json(findings: &[Finding], wanted: Wanted, exit: Exit) -> String {
     let checks = findings.iter().map(|Finding { name, verdict, value, means, change }| Check {
         name,

@@ -1,14 +1,14 @@
-//! What all JSON outputs have in common: the schema number, the tool, the exit, and the way they are formatted.
+//! The common parts of all JSON outputs: the schema number, the tool, the exit, and the formatting.
 //!
-//! Times are in nanoseconds. Integers stay below 2^53, because most readers of JSON hold numbers as floats; what may be
-//! larger is a text.
+//! Times are in nanoseconds. Integers stay below 2^53, because most readers of JSON hold numbers as floats; a value
+//! that may be larger is a text.
 
 use serde::Serialize;
 use serde::ser::Serializer;
 use serde_json::Value;
 use std::time::Duration;
 
-/// The form of the objects; it rises when the meaning of a key changes.
+/// The version of the objects' schema; it rises when the meaning of a key changes.
 pub(crate) const SCHEMA: u32 = 2;
 
 /// The program that wrote the object.
@@ -22,7 +22,7 @@ impl Tool {
     pub(crate) const THIS: Self = Self { name: "peerloop", version: env!("CARGO_PKG_VERSION") };
 }
 
-/// How the program ended.
+/// The exit of the program.
 #[derive(Debug, Serialize)]
 pub(crate) struct Exit {
     pub(crate) code: u8,
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_reader_may_lose_an_integer() {
+    fn integers_that_readers_would_round_are_detected() {
         let largest = u64::MAX >> 11;
         assert!(is_exact(
             &serde_json::json!([largest, -(largest as i64), null, { "a": [0.1, "18446744073709551615"] }])

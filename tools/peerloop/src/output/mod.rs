@@ -1,6 +1,6 @@
-//! What leaves the program: stdout for results, stderr for everything else, files that are opened before the work.
+//! The program's output: stdout for results, stderr for everything else, and files that are opened before the work.
 //!
-//! A reader that has gone away ends the writing quietly. Nothing here uses colours.
+//! A reader that closes its end stops the writing quietly. Nothing here uses colours.
 
 pub(crate) mod json;
 pub(crate) mod page;
@@ -23,7 +23,7 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-/// Writes one line to stderr, whose absence changes nothing.
+/// Writes one line to stderr; a failure to write is ignored.
 pub(crate) fn complain(message: &str) {
     let _ = writeln!(io::stderr(), "peerloop: {message}");
 }
@@ -31,10 +31,11 @@ pub(crate) fn complain(message: &str) {
 /// Variables that name files of a node, which no result may replace.
 const NODE_FILES: [&str; 2] = ["PEERLOOP_BOOK", "PEERLOOP_CONFIG"];
 
-/// Opens the files that results go to, each named by its flag.
+/// Opens the files for the results, each named by its flag.
 ///
-/// Two of them that are one file, by whatever name, are refused, and so is one that is a file of `kept`, of a node by
-/// the environment, or that this process writes its text to: the second would replace the first.
+/// Refuses two flags that name one file, under any name, because the second result would replace the first. Also
+/// refuses a file of `kept`, a node's file according to the environment, and a file that this process's text is
+/// written to.
 pub(crate) fn open_all<const N: usize>(
     outputs: [(&'static str, Option<&Path>); N],
     kept: &[(&str, &Path)],
@@ -46,7 +47,7 @@ pub(crate) fn open_all<const N: usize>(
         let sink = sink.insert(Sink::open(path)?);
         opened.extend(sink.id().map(|id| (format!("{flag} {}", path.display()), id)));
     }
-    // Some of these may be files that were begun above.
+    // Some of these may be files that were created above.
     let mut known = known_files(kept);
     for (name, id) in opened {
         if let Some(Known { name: other, is_stream, .. }) = known.iter().find(|known| known.id == id) {
@@ -62,7 +63,7 @@ pub(crate) fn open_all<const N: usize>(
 struct Known {
     name: String,
     id: FileId,
-    /// Standard output or standard error goes to it.
+    /// Whether standard output or standard error is written to it.
     is_stream: bool,
 }
 
@@ -80,7 +81,7 @@ fn known_files(kept: &[(&str, &Path)]) -> Vec<Known> {
     kept.chain(of_node).filter_map(known(false)).chain(streams.into_iter().filter_map(known(true))).collect()
 }
 
-/// The identity that two names of one file have in common.
+/// The identity of a file, which all its names share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FileId {
     /// Standard output, named `-`.
@@ -92,46 +93,46 @@ enum FileId {
 }
 
 impl FileId {
-    /// Returns the identity of a file or a pipe; none of a device, which keeps nothing that could be lost.
+    /// Returns the identity of a file or a pipe; `None` for a device, which stores nothing that could be lost.
     fn of(metadata: &Metadata) -> Option<Self> {
         let is_kept = metadata.is_file() || metadata.file_type().is_fifo();
         is_kept.then(|| Self::File { device: metadata.dev(), inode: metadata.ino() })
     }
 
-    /// Returns the identity of what a stream of this process goes to.
+    /// Returns the identity of the file that a stream of this process is written to.
     fn of_stream(stream: &impl AsFd) -> Option<Self> {
         let stream = File::from(stream.as_fd().try_clone_to_owned().ok()?);
         Self::of(&stream.metadata().ok()?)
     }
 }
 
-/// Writes one line to stderr that is no complaint.
+/// Writes one line to stderr that is not an error.
 pub(crate) fn remark(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-/// Where a result goes.
+/// The destination of a result.
 #[derive(Debug)]
 pub(crate) enum Sink {
     Stdout,
     File {
         path: PathBuf,
         file: File,
-        /// Begun here and not written yet: it goes with the value.
+        /// Created here and not written yet: it is removed with the value.
         is_empty: bool,
     },
 }
 
 impl Sink {
-    /// Opens `path`, `-` meaning stdout. What the file holds stays until the result is written; without a result a file
-    /// that is begun here goes again.
+    /// Opens `path`; `-` means stdout. The file keeps its content until the result is written; a file that is created
+    /// here is removed if there is no result.
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         if path.as_os_str() == "-" {
             return Ok(Self::Stdout);
         }
         let begun = OpenOptions::new().create_new(true).write(true).open(path).map(|file| (file, true));
         let opened = begun.or_else(|_| {
-            // Of a link that leads nowhere the target is begun.
+            // If a link's target is missing, the target is created.
             let is_begun = !path.exists();
             let file = OpenOptions::new().create(true).truncate(false).write(true).open(path);
             file.map(|file| (file, is_begun))
@@ -156,7 +157,7 @@ impl Sink {
         matches!(self, Self::Stdout)
     }
 
-    /// What the reader may look for; none on stdout.
+    /// Returns the name to show to the reader; `None` on stdout.
     pub(crate) fn name(&self) -> Option<String> {
         match self {
             Self::Stdout => None,
@@ -164,7 +165,7 @@ impl Sink {
         }
     }
 
-    /// Replaces what the file held.
+    /// Replaces the content of the file.
     pub(crate) fn write(&mut self, text: &str) -> Result<(), Failure> {
         match self {
             Self::Stdout => print(text),
@@ -186,7 +187,7 @@ impl Drop for Sink {
 }
 
 fn replace(file: &mut File, text: &str) -> io::Result<()> {
-    // Devices and pipes have no length to cut.
+    // Devices and pipes have no length to truncate.
     if file.metadata()?.is_file() {
         file.set_len(0)?;
     }

@@ -1,20 +1,20 @@
-//! Text that grows line by line and is no wider than a terminal.
+//! Text that is built line by line and is no wider than a terminal.
 
 use std::fmt::Write;
 
-/// How wide the lines are that do not have to be wider: no terminal breaks them.
+/// The width of lines that can be wrapped: no terminal breaks them.
 const WIDTH_CHARS: usize = 80;
 
-/// A text that grows line by line.
+/// A text that is built line by line.
 pub(crate) struct Page(pub(crate) String);
 
 impl Page {
     pub(crate) fn line(&mut self, line: std::fmt::Arguments<'_>) {
-        self.0.write_fmt(line).expect("a string takes all that is written");
+        self.0.write_fmt(line).expect("writing to a string cannot fail");
         self.0.push('\n');
     }
 
-    /// Returns a line of parts behind a label; those that do not fit go on below the first.
+    /// Adds a line of parts after a label; parts that do not fit continue below the first.
     pub(crate) fn parts<T: AsRef<str>>(&mut self, label: &str, gap: &str, parts: impl IntoIterator<Item = T>) {
         self.0.push_str(label);
         let indent = label.chars().count();
@@ -35,7 +35,7 @@ impl Page {
         self.0.push('\n');
     }
 
-    /// Returns a sentence behind a label.
+    /// Adds a sentence after a label.
     pub(crate) fn sentence(&mut self, label: &str, sentence: &str) {
         self.parts(label, " ", sentence.split(' '));
     }
@@ -47,7 +47,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_does_not_fit_goes_on_below_the_first_part() {
+    fn parts_that_do_not_fit_continue_below_the_first() {
         let mut page = Page(String::new());
         page.parts("label  ", "   ", ["a".repeat(36), "b".repeat(34), "c".to_owned()]);
         page.parts("label  ", "   ", ["d".repeat(90), "e".to_owned()]);

@@ -1,7 +1,7 @@
-//! Peers and bans as JSON: one document, or one on each line, which is what is read again.
+//! Peers and bans as JSON: one document, or one object on each line, which is the form that `import` reads.
 //!
-//! Times are seconds since 1970. Of what is read nothing is believed: a line has a limit, so has their number, and with
-//! one bad line nothing is imported.
+//! Times are seconds since 1970. No input is trusted: the length of a line and the number of lines are limited, and
+//! with one bad line nothing is imported.
 
 use crate::exit::Failure;
 use peerloop::address::Host;
@@ -17,19 +17,19 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
-/// The longest line; a user agent takes 256 of it.
+/// The longest line; a user agent uses 256 bytes of it.
 const MAX_LINE_BYTES: u64 = 4_096;
 
-/// As many as a book holds.
+/// The most lines: as many as a book holds.
 const MAX_LINES: usize = MAX_BOOK_PEERS + MAX_BANS;
 
-/// What some editors put before the first line.
+/// The byte order mark that some editors put before the first line.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// The error for `services` that cannot be read.
 const NOT_SERVICES: &str = "services are a whole number from 0 to 18446744073709551615, or a text of one";
 
-/// Bad lines whose number is told.
+/// The most bad lines whose number is reported.
 const MAX_TOLD: usize = 10;
 
 /// One line.
@@ -52,14 +52,14 @@ struct PeerLine {
     address: SocketAddr,
     #[serde(default = "unknown")]
     status: String,
-    /// Only of one that is banned.
+    /// Only for a banned peer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     #[serde(default)]
     status_since: i64,
     #[serde(default)]
     last_connected: Option<i64>,
-    /// Written as a text, for it may take all 64 bits; read as a number, too.
+    /// Written as a text, because it may use all 64 bits; a number is read, too.
     #[serde(default, serialize_with = "write_services", deserialize_with = "read_services")]
     services: u64,
     #[serde(default)]
@@ -71,23 +71,23 @@ struct PeerLine {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct BanLine {
-    /// An address of IPv4, or a /64 of IPv6.
+    /// An IPv4 address, or a /64 of IPv6.
     host: String,
     #[serde(default = "manual")]
     reason: String,
     since: i64,
-    /// None for ever.
+    /// `None` means for ever.
     until: Option<i64>,
 }
 
-/// Returns all of it as one document.
+/// Formats all peers and bans as one document.
 pub(super) fn document(peers: &[KnownPeer], bans: &[Ban]) -> Result<String, Failure> {
     let document =
         Document { peers: peers.iter().map(PeerLine::of).collect(), bans: bans.iter().map(BanLine::of).collect() };
     serde_json::to_string_pretty(&document).map(|text| text + "\n").map_err(|error| unwritten(&error))
 }
 
-/// Returns all of it, one on each line.
+/// Formats all peers and bans, one on each line.
 pub(super) fn export(peers: &[KnownPeer], bans: &[Ban]) -> Result<String, Failure> {
     let peers = peers.iter().map(|peer| Line::Peer(PeerLine::of(peer)));
     let bans = bans.iter().map(|ban| Line::Ban(BanLine::of(ban)));
@@ -95,7 +95,7 @@ pub(super) fn export(peers: &[KnownPeer], bans: &[Ban]) -> Result<String, Failur
     Ok(lines.map_err(|error| unwritten(&error))?.into_iter().map(|line| line + "\n").collect())
 }
 
-/// Reads what `export` has written from a file or, by the name `-`, from stdin.
+/// Reads lines in the form of `export` from a file or, by the name `-`, from stdin.
 pub(super) fn read(file: &Path) -> Result<Vec<Change>, Failure> {
     let is_stdin = file.as_os_str() == "-";
     let name = if is_stdin { "standard input".to_owned() } else { file.display().to_string() };
@@ -107,7 +107,7 @@ pub(super) fn read(file: &Path) -> Result<Vec<Change>, Failure> {
     read.map_err(failed)?.map_err(|what| Failure::run(format!("{name}:{what}; nothing was imported")))
 }
 
-/// Returns the changes that the lines are, or what is wrong with them.
+/// Returns the changes that the lines describe, or the error in them.
 fn changes(mut lines: impl BufRead) -> io::Result<Result<Vec<Change>, String>> {
     let (mut changes, mut bans) = (Vec::new(), 0);
     let (mut first, mut more) = (None, Vec::new());
@@ -155,7 +155,7 @@ fn also_bad(numbers: &[usize]) -> String {
 
 fn change(line: &[u8]) -> Result<Change, String> {
     let line: Line = serde_json::from_slice(line).map_err(|error| {
-        // Each line is a text of its own, whose only line is its first.
+        // Each line is parsed as a text of its own, so every error is in line 1.
         error.to_string().replace(" at line 1 column", " at column").replace(char::is_control, "?")
     })?;
     match line {
@@ -184,7 +184,7 @@ impl PeerLine {
 
     fn read(self) -> Result<KnownPeer, String> {
         if self.address.port() == 0 || self.address.ip().is_unspecified() {
-            return Err(format!("nobody listens at {}", self.address));
+            return Err(format!("{} is not an address to connect to", self.address));
         }
         let status = match (self.status.as_str(), self.reason) {
             ("unknown", None) => PeerStatus::Unknown,
@@ -195,7 +195,7 @@ impl PeerLine {
             ("unknown" | "valid" | "inaccessible", Some(_)) => {
                 return Err("only a peer that is banned has a reason".to_owned());
             }
-            _ => return Err("the status is none of unknown, valid, inaccessible, banned".to_owned()),
+            _ => return Err("the status must be unknown, valid, inaccessible or banned".to_owned()),
         };
         let mut peer = KnownPeer::new(self.address, UnixTime::from_secs(self.status_since));
         peer.status = status;
@@ -227,7 +227,7 @@ impl BanLine {
     }
 }
 
-/// Reads a host: one of its addresses, alone or with the prefix that every host of its family has.
+/// Parses a host: one of its addresses, alone or with the prefix that every host of its family has.
 fn host(text: &str) -> Result<Host, String> {
     let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
     let address = address.parse::<IpAddr>().map_err(|_| "the host is no IP address".to_owned())?;
@@ -240,7 +240,7 @@ fn host(text: &str) -> Result<Host, String> {
 
 fn reason(label: &str) -> Result<BanReason, String> {
     let found = BanReason::ALL.into_iter().find(|reason| reason.label() == label);
-    found.ok_or_else(|| format!("the reason is none of {}", BanReason::ALL.map(BanReason::label).join(", ")))
+    found.ok_or_else(|| format!("the reason must be one of {}", BanReason::ALL.map(BanReason::label).join(", ")))
 }
 
 fn write_services<S: Serializer>(services: &u64, serializer: S) -> Result<S::Ok, S::Error> {
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_exported_is_imported_as_it_was() {
+    fn exported_lines_are_imported_unchanged() {
         let (peers, bans) = examples();
         let text = export(&peers, &bans).unwrap();
         assert_eq!(text.lines().count(), 4);
@@ -348,18 +348,21 @@ mod tests {
     }
 
     #[test]
-    fn bad_lines_are_told_by_their_number() {
+    fn bad_lines_are_reported_by_their_number() {
         let good = "{\"peer\":{\"address\":\"192.0.2.1:8333\"}}\n";
         for (bad, part) in [
             ("nonsense", "expected"),
             ("{}", "expected"),
             ("{\"peer\":{\"address\":\"host:1\"}}", "address"),
-            ("{\"peer\":{\"address\":\"192.0.2.1:0\"}}", "nobody listens"),
+            ("{\"peer\":{\"address\":\"192.0.2.1:0\"}}", "is not an address to connect to"),
             ("{\"peer\":{\"address\":\"192.0.2.1:1\",\"colour\":1}}", "unknown field"),
-            ("{\"peer\":{\"address\":\"192.0.2.1:1\",\"status\":\"odd\"}}", "none of unknown"),
+            ("{\"peer\":{\"address\":\"192.0.2.1:1\",\"status\":\"odd\"}}", "must be unknown"),
             ("{\"peer\":{\"address\":\"192.0.2.1:1\",\"status\":\"banned\"}}", "needs a reason"),
             ("{\"peer\":{\"address\":\"192.0.2.1:1\",\"reason\":\"manual\"}}", "only a peer that is banned"),
-            ("{\"ban\":{\"host\":\"192.0.2.1\",\"since\":0,\"until\":null,\"reason\":\"whim\"}}", "none of network"),
+            (
+                "{\"ban\":{\"host\":\"192.0.2.1\",\"since\":0,\"until\":null,\"reason\":\"whim\"}}",
+                "must be one of network",
+            ),
             ("{\"ban\":{\"host\":\"192.0.2.1\"}}", "missing field"),
             ("{\"peer\":{\"address\":\"192.0.2.1:1\",\"services\":-1}}", "services are a whole number"),
             ("{\"peer\":{\"address\":\"192.0.2.1:1\",\"services\":\"0x21\"}}", "services are a whole number"),
@@ -373,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn what_other_systems_put_around_lines_is_no_mistake() {
+    fn a_byte_order_mark_and_other_line_endings_are_accepted() {
         let line = "{\"peer\":{\"address\":\"192.0.2.1:8333\"}}";
         let expected = read_text(line);
         assert!(expected.is_ok());
@@ -385,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn more_peers_or_bans_than_a_book_holds_are_refused_by_what_they_are() {
+    fn more_peers_or_bans_than_a_book_holds_are_refused() {
         for (line, what, most) in [
             ("{\"peer\":{\"address\":\"192.0.2.1:8333\"}}\n", "peers", MAX_BOOK_PEERS),
             ("{\"ban\":{\"host\":\"192.0.2.1\",\"since\":0,\"until\":null}}\n", "bans", MAX_BANS),
@@ -397,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_a_line_nor_their_number_is_without_a_limit() {
+    fn the_length_and_the_number_of_lines_are_limited() {
         let long = format!("\n{}", "x".repeat(MAX_LINE_BYTES as usize + 1));
         assert_eq!(read_text(&long), Err(format!("2: the line has more than {MAX_LINE_BYTES} bytes")));
         let many = "\n".repeat(MAX_LINES + 1);
@@ -407,7 +410,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn no_bytes_cause_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = changes(&bytes[..]);
         }
     }

@@ -1,8 +1,8 @@
-//! `peers`: the book of a node that is stopped, to be looked at and changed.
+//! `peers`: shows and changes the book of a stopped node.
 //!
-//! A node that runs holds its book alone; then every command but `allow` ends with one line that says so. Only `import`
-//! begins a book, and a file that is none stays untouched: a mistyped name makes and moves nothing. `list`, `show` and
-//! `export` read the book without a change to it, and need no permission to write it.
+//! A running node has exclusive use of its book; every command but `allow` then ends with one line that says so. Only
+//! `import` creates a book, and a file that is not a book stays untouched: a mistyped name creates and moves nothing.
+//! `list`, `show` and `export` read the book without changing it, and need no permission to write it.
 
 mod lines;
 mod show;
@@ -29,7 +29,7 @@ pub(crate) fn run(args: &PeersArgs) -> Result<Exit, Failure> {
     output::print(&carry_out(&args.command, &settings)?).map(|()| Exit::Success)
 }
 
-/// Does what is asked, and returns what to print.
+/// Carries out the command, and returns the text to print.
 fn carry_out(command: &PeersCommand, settings: &Effective) -> Result<String, Failure> {
     let opened = || open(book_of(settings)?);
     match command {
@@ -66,7 +66,7 @@ fn book_of(settings: &Effective) -> Result<&Path, Failure> {
     settings.node.book.as_deref().ok_or_else(|| Failure::usage(what))
 }
 
-/// Reads all of a book that exists.
+/// Reads a book that exists.
 fn read(path: &Path) -> Result<Known, Failure> {
     check_is_there(path)?;
     book::read(path)
@@ -87,15 +87,15 @@ fn check_is_there(path: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Puts all that `file` has into the book, which is begun if there is none.
+/// Adds the content of `file` to the book, which is created if it does not exist.
 fn import(path: &Path, file: &Path) -> Result<String, Failure> {
-    // What is wrong in it is found before a book is begun.
+    // Errors in the file are found before a book is created.
     let changes = lines::read(file)?;
     let is_begun = !path.exists();
     let mut store = if is_begun { book::open(path)? } else { open(path)? };
     if let Err(error) = store.apply(&changes) {
         if is_begun {
-            // It holds nothing, and nobody else has it open.
+            // It is empty, and no other process has it open.
             let _ = std::fs::remove_file(store.path());
         }
         return Err(Failure::run(format!("{error}; nothing was imported")));
@@ -141,7 +141,7 @@ fn of_host(store: &RedbStore, host: Host) -> Result<Vec<KnownPeer>, Failure> {
     Ok(store.list_all()?.into_iter().filter(|peer| Host::of(peer.address().ip()) == host).collect())
 }
 
-/// Returns the setting that has one more network, which a node that runs takes when it is told of it.
+/// Returns the setting with one more network, for the settings file of a running node.
 fn allowing(settings: &Effective, network: (IpAddr, u8)) -> String {
     let manager = settings.node.config.manager.as_ref().expect("the settings are those of a managed loop");
     let mut networks = manager.trusted.clone();

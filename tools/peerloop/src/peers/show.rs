@@ -1,9 +1,9 @@
-//! Peers and bans for people to read.
+//! Peers and bans as text for people.
 
 use peerloop::ban::Ban;
 use peerloop::store::{KnownPeer, PeerStatus};
 
-/// Returns a line for each, and how many there are.
+/// Formats a line for each peer and ban, and their numbers.
 pub(super) fn list(peers: &[KnownPeer], bans: &[Ban]) -> String {
     let mut text = String::new();
     let addresses: Vec<String> = peers.iter().map(|peer| peer.address().to_string()).collect();
@@ -24,7 +24,7 @@ pub(super) fn list(peers: &[KnownPeer], bans: &[Ban]) -> String {
     text + &format!("peers {}, bans {}\n", peers.len(), bans.len())
 }
 
-/// Returns all that is known of each.
+/// Formats each peer and ban in full.
 pub(super) fn each(peers: &[KnownPeer], bans: &[Ban]) -> String {
     let mut text = String::new();
     for peer in peers {
@@ -55,7 +55,7 @@ pub(super) fn each(peers: &[KnownPeer], bans: &[Ban]) -> String {
     text
 }
 
-/// Until when a ban is.
+/// Formats the end of a ban.
 pub(super) fn end_of(ban: &Ban) -> String {
     ban.until.map_or_else(|| "for ever".to_owned(), |until| format!("until {until}"))
 }

@@ -1,8 +1,7 @@
-//! `probe`: one peer, step by step, each step timed, and then what it said of itself.
+//! `probe`: connects to one peer step by step, times each step, and reports the peer's description of itself.
 //!
-//! The loop has a thread of its own, and this one hears signals. A step that fails ends the probe, and so does a
-//! signal; what was learned until then is still reported. Only when no TCP connection can be opened, the next address
-//! of the name is tried.
+//! The loop has a thread of its own, and this one handles signals. A failed step or a signal ends the probe; the
+//! findings so far are still reported. The next address of the name is tried only if no TCP connection can be opened.
 
 mod report;
 
@@ -25,27 +24,28 @@ use std::net::SocketAddr;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-/// Pings sent, each after the answer to the one before.
+/// The number of pings, each sent after the pong to the one before.
 const PINGS: usize = 10;
-/// Rejects that are kept; a peer may send any number.
+/// The most rejects that are kept; a peer may send any number.
 const MAX_REJECTS: usize = 8;
-/// Rows of the loop: the connection that is probed, and one that has failed and keeps its row until then.
+/// Rows of the loop: the probed connection, and a failed one that keeps its row until then.
 const MAX_LINKS: usize = 2;
 
-/// What was learned.
+/// The findings of a probe.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     resolve: Duration,
-    /// The addresses that were tried before the last one, and why no TCP connection could be opened to each.
+    /// The addresses that were tried before the last one, with the reason why no TCP connection could be opened to
+    /// each.
     unreached: Vec<(SocketAddr, CloseReason)>,
     connect: Option<Duration>,
-    /// From the established connection to the peer's version.
+    /// Time from the established connection to the peer's version.
     version_after: Option<Duration>,
-    /// From the peer's version to the end of the handshake.
+    /// Time from the peer's version to the end of the handshake.
     verack_after: Option<Duration>,
     pings: Vec<Duration>,
     version: Option<Version>,
-    /// The peer's clock less ours, in seconds.
+    /// The peer's clock minus ours, in seconds.
     clock_offset_secs: Option<i64>,
     max_recv_payload_bytes: Option<u32>,
     stream_policies: Option<String>,
@@ -55,13 +55,13 @@ pub(crate) struct Findings {
 }
 
 impl Findings {
-    /// Returns the address that is probed.
+    /// Returns the probed address.
     fn address(&self, target: &Target) -> SocketAddr {
         target.addresses[self.unreached.len()]
     }
 }
 
-/// Goes through the steps with one peer.
+/// A handler that performs the steps with one peer.
 #[derive(Debug)]
 struct Prober {
     target: Target,
@@ -71,7 +71,7 @@ struct Prober {
     findings: Findings,
 }
 
-/// Ends the probe because of a signal, without a wait for the peer.
+/// Ends the probe because of a signal, without waiting for the peer.
 #[derive(Debug)]
 struct Abort(Stop);
 
@@ -98,7 +98,7 @@ pub(crate) fn run(args: ProbeArgs) -> Result<Exit, Failure> {
     if let Ok(handle) = receiver.recv() {
         while let Some(Notice::Stop(stop)) = notices.next(None) {
             stops.note(stop);
-            // A loop that has ended needs no telling.
+            // It fails only if the loop has ended already.
             let _ = handle.request(Abort(stop));
         }
     }
@@ -120,19 +120,19 @@ pub(crate) fn run(args: ProbeArgs) -> Result<Exit, Failure> {
     }
 }
 
-/// Goes through the steps with the loop on this thread.
+/// Runs the probe's loop on this thread.
 fn probe(config: Config, prober: Prober, handle: SyncSender<Handle<Abort>>) -> Result<Prober, Failure> {
     let name = prober.target.name.clone();
     let mut reactor: Reactor<MioNet, Prober> =
         Reactor::new(config, prober).map_err(|error| Failure::machine(format!("starting the loop: {error}")))?;
-    // The reporting thread waits for it and is still there.
+    // The receiver exists: the reporting thread waits for the handle.
     let _ = handle.send(reactor.handle());
     drop(handle);
     reactor.run().map_err(|error| Failure::run(format!("probing {name}: waiting for the network: {error}")))?;
     Ok(reactor.into_handler())
 }
 
-/// Returns the target as it was typed, and all its addresses unless it is one itself.
+/// Returns the target as it was typed, followed by its addresses unless it is an address itself.
 fn shown(target: &Target) -> String {
     let addresses: Vec<String> = target.addresses.iter().map(ToString::to_string).collect();
     match addresses.len() {
@@ -142,7 +142,7 @@ fn shown(target: &Target) -> String {
 }
 
 impl Prober {
-    /// Connects to the first address that was not tried.
+    /// Connects to the next address that was not tried.
     fn connect(&mut self, ctx: &mut Ctx<'_>) {
         let address = self.findings.address(&self.target);
         match ctx.connect(address) {
@@ -188,7 +188,7 @@ impl Prober {
                 (Some(_), Some(_), None) => ("waiting for verack: ".to_owned(), Stage::Handshake),
                 (Some(_), Some(_), Some(_)) => (format!("at ping {}: ", self.findings.pings.len() + 1), Stage::Ready),
             };
-            let hint = hint(reason, stage).unwrap_or("try again, or with a longer --timeout");
+            let hint = hint(reason, stage).unwrap_or("try again, or use a longer --timeout");
             self.findings.failed.get_or_insert_with(|| format!("{next}{}; {hint}", cause_at(reason, stage)));
         }
         ctx.stop();
@@ -235,7 +235,7 @@ impl Handler for Prober {
             }
             Event::SendHeaders => self.findings.send_headers = true,
             Event::Rejected(reject) if self.findings.rejects.len() < MAX_REJECTS => {
-                // Both texts are the peer's.
+                // Both texts are chosen by the peer.
                 let (message, reason) = (reject.message.escape_ascii(), reject.reason.escape_ascii());
                 let RejectCode(code) = reject.code;
                 let meaning = reject.code.meaning(reject.message).map(|meaning| format!(" ({meaning})"));

@@ -1,4 +1,4 @@
-//! What a probe found: in plain words, or as JSON.
+//! The findings of a probe as text for people or as JSON.
 
 use super::{Findings, PINGS};
 use crate::exit::Exit;
@@ -12,7 +12,7 @@ use serde::Serialize;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Service bits that nodes have given a meaning.
+/// Service bits with a known meaning.
 const SERVICES: [(u64, &str); 6] = [
     (SERVICE_NETWORK, "serves the whole chain"),
     (0x02, "answers getutxo"),
@@ -59,7 +59,7 @@ struct Step {
 struct Peer {
     agent: String,
     protocol: i32,
-    /// As text, for it may take all 64 bits; so may the offset, of a clock that may say anything.
+    /// A text, because it may use all 64 bits; so may the offset of an arbitrary clock.
     services: String,
     services_text: String,
     height: Option<i32>,
@@ -70,7 +70,7 @@ struct Peer {
     send_headers: bool,
 }
 
-/// Returns the findings for people.
+/// Formats the findings for people.
 pub(super) fn text(target: &Target, network: Network, findings: &Findings) -> String {
     let mut lines = vec![format!("probe {} on {network}", target.name), String::new()];
     let outcomes = outcomes(target, findings);
@@ -89,7 +89,7 @@ pub(super) fn text(target: &Target, network: Network, findings: &Findings) -> St
         lines.push(format!("{:<12}{:>9}   ours sent, theirs received", "version", show_latency(version)));
     }
     if let Some(verack) = findings.verack_after {
-        let remark = if verack.is_zero() { "came with the version: " } else { "" };
+        let remark = if verack.is_zero() { "arrived with the version: " } else { "" };
         lines.push(format!("{:<12}{:>9}   {remark}the handshake is complete", "verack", show_latency(verack)));
     }
     for (index, ping) in findings.pings.iter().enumerate() {
@@ -121,7 +121,7 @@ fn outcomes(target: &Target, findings: &Findings) -> Vec<Outcome> {
     target.addresses.iter().enumerate().map(outcome).collect()
 }
 
-/// Returns the findings for programs.
+/// Formats the findings for programs.
 pub(super) fn json(target: &Target, network: Network, findings: &Findings, exit: Exit) -> String {
     let step = |name, duration: Option<Duration>| duration.map(|duration| Step { name, ns: nanos(duration) });
     let steps = [
@@ -187,12 +187,12 @@ fn peer_lines(version: &Version, findings: &Findings) -> Vec<String> {
     ];
     facts.extend(version.start_height.map(|height| ("height", height.to_string())));
     facts.extend(findings.clock_offset_secs.map(|offset| ("clock", clock(offset))));
-    let relays = if version.relays() { "wants to hear of transactions" } else { "wants no transactions" };
+    let relays = if version.relays() { "wants transactions announced" } else { "wants no transactions announced" };
     facts.push(("relay", relays.to_owned()));
     facts.extend(
         findings
             .max_recv_payload_bytes
-            .map(|bytes| ("protoconf", format!("takes messages of up to {}", show_bytes(u64::from(bytes))))),
+            .map(|bytes| ("protoconf", format!("accepts messages of up to {}", show_bytes(u64::from(bytes))))),
     );
     facts.extend(findings.stream_policies.clone().map(|names| ("streams", names)));
     if findings.send_headers {
@@ -224,14 +224,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn service_bits_are_told_in_words() {
+    fn service_bits_are_shown_in_words() {
         assert_eq!(services(0x21), "serves the whole chain, Bitcoin SV");
         assert_eq!(services(0), "none");
         assert_eq!(services(1 << 63 | 1), "serves the whole chain, others 0x8000000000000000");
     }
 
     #[test]
-    fn any_clock_can_be_told() {
+    fn any_clock_can_be_shown() {
         assert_eq!(clock(0), "as ours");
         assert_eq!(clock(i64::MAX), "9223372036854775807 s ahead of ours");
         assert_eq!(clock(i64::MIN), "9223372036854775808 s behind ours");

@@ -1,7 +1,7 @@
-//! What a node says while it runs: lines with a time and a level on stderr, above a status line on a terminal.
+//! The node's messages while it runs: lines with a time and a level on stderr, above a status line on a terminal.
 //!
-//! All of it is written by one thread, fed by a queue: the loop, whose log this is, never waits for a terminal or a
-//! pipe. When [`MAX_QUEUE_LINES`] wait, what comes is dropped, and the next line that fits says how much.
+//! One thread writes all of them, fed by a queue: the loop, which logs through it, never waits for a terminal or a
+//! pipe. When [`MAX_QUEUE_LINES`] wait, new lines are dropped, and the next line that fits reports how many.
 
 use crate::exit::Failure;
 use crate::progress::Progress;
@@ -17,22 +17,22 @@ use std::time::{Duration, SystemTime};
 /// Lines that may wait to be written.
 const MAX_QUEUE_LINES: usize = 1_024;
 
-/// How long the end waits for the last lines to be written.
+/// The time for which the end waits for the last lines to be written.
 pub(super) const MAX_FLUSH: Duration = Duration::from_millis(500);
 
-/// What logs the events of the library; records of other crates are dropped.
+/// The target of the library's log records; records of other crates are dropped.
 const TARGET: &str = "peerloop";
 
-/// How the library's line about other settings begins. The program tells of them itself, once and by the names of its
+/// The start of the library's log line about changed settings. The program reports them itself, by the names of its
 /// settings.
 const OF_RELOADS: &str = "event=config_updated ";
 
-/// The way to stderr.
+/// The queue to the thread that writes to stderr.
 #[derive(Clone, Debug)]
 pub(super) struct Console {
     said: SyncSender<Said>,
     lost: Arc<AtomicU64>,
-    /// Whether there is a status line to be kept.
+    /// Whether there is a status line to maintain.
     is_live: bool,
 }
 
@@ -40,9 +40,9 @@ pub(super) struct Console {
 enum Said {
     Line(String),
     Status(String),
-    /// There is no status any more.
+    /// Removes the status line.
     Clear,
-    /// All that was said before is written.
+    /// Confirms that all earlier messages are written.
     Flush(SyncSender<()>),
 }
 
@@ -55,7 +55,7 @@ impl Console {
         let lost = Arc::clone(&console.lost);
         let thread = Builder::new().name("console".to_owned()).spawn(move || write_all(&queue, &lost, progress));
         thread.map_err(|error| Failure::machine(format!("starting the console thread: {error}")))?;
-        // The process has one logger for its whole life. That there is one already happens in tests alone.
+        // A process has one logger for its whole life; only in tests is there one already.
         let _ = log::set_logger(Box::leak(Box::new(console.clone())));
         log::set_max_level(level);
         Ok(console)
@@ -66,17 +66,17 @@ impl Console {
         self.is_live
     }
 
-    /// Says something that whoever runs the node has asked for, whatever the level of the log is.
+    /// Prints a message that the user asked for, at any log level.
     pub(super) fn say(&self, level: Level, text: &str) {
         self.put(line(level, text, SystemTime::now()));
     }
 
     pub(super) fn show_status(&self, status: String) {
-        // There is another one in a second.
+        // Another one follows in a second.
         let _ = self.said.try_send(Said::Status(status));
     }
 
-    /// Waits until everything is written, but not for a reader that has stopped to read. The status goes.
+    /// Removes the status line and waits until everything is written, but not for a reader that has stopped reading.
     pub(super) fn finish(&self) {
         let (done, is_done) = sync_channel(1);
         let sent = self.said.try_send(Said::Clear).and_then(|()| self.said.try_send(Said::Flush(done)));
@@ -111,7 +111,7 @@ impl Log for Console {
     }
 }
 
-/// Returns one line, whatever is in the text.
+/// Formats a record as one line, with control characters replaced.
 fn line(level: Level, text: &str, now: SystemTime) -> String {
     format!("{} {:<5} {}", show_time(now), level.as_str().to_lowercase(), text.replace(char::is_control, "?"))
 }
@@ -122,7 +122,7 @@ fn write_all(queue: &Receiver<Said>, lost: &AtomicU64, mut progress: Progress) {
         match said {
             Said::Line(line) => {
                 progress.clear();
-                // A terminal that is gone loses its lines and nothing else.
+                // A closed terminal loses only its lines.
                 let _ = writeln!(io::stderr(), "{line}");
                 let lost = lost.swap(0, Ordering::Relaxed);
                 if lost > 0 {
@@ -147,13 +147,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_has_its_time_and_level_and_no_end_within() {
+    fn a_record_becomes_one_line_with_a_time_and_a_level() {
         let time = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_125);
         assert_eq!(line(Level::Warn, "a\nb\x1b[2J", time), "2023-11-14T22:13:20.125Z warn  a?b?[2J");
     }
 
     #[test]
-    fn a_line_has_a_time_whatever_the_wall_clock_says() {
+    fn a_line_has_a_time_for_any_wall_clock() {
         let year = Duration::from_secs(31_557_600);
         for (time, told) in [
             (SystemTime::UNIX_EPOCH - Duration::from_millis(1), "1969-12-31T23:59:59.999Z warn  a"),
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_that_nobody_reads_holds_nobody_up() {
+    fn a_full_queue_never_blocks_the_sender() {
         let (said, queue) = sync_channel(2);
         let console = Console { said, lost: Arc::default(), is_live: false };
         for _ in 0..5 {

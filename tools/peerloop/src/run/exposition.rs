@@ -1,7 +1,7 @@
-//! What a loop has done, as text that Prometheus reads: the exposition of OpenMetrics 1.0.
+//! The metrics of a loop as text for Prometheus: the exposition format of OpenMetrics 1.0.
 //!
 //! Every name begins with `peerloop_`, every value is in seconds, bytes or a count, and every label is from a closed
-//! list, so that no peer can add a line. It is made anew of each snapshot.
+//! list, so that no peer can add a line. Each snapshot is formatted anew.
 
 use peerloop::api::Stats;
 use peerloop::histogram::{Counters, LatencyHistogram, LatencySummary};
@@ -18,13 +18,13 @@ use prometheus_client::registry::{Registry, Unit};
 use std::fmt;
 use std::time::Duration;
 
-/// A counter by its name, its help, and where it stands.
+/// A counter: its name, its help, and its value in the counters.
 type Row = (&'static str, &'static str, fn(&Counters) -> u64);
 
 const COUNTERS: [Row; 36] = [
     ("turns", "Turns of the loop", |counters| counters.turns),
     ("accepted_connections", "Connections accepted", |counters| counters.accepted),
-    ("refused_connections", "Connections closed at once for want of a row", |counters| counters.refused),
+    ("refused_connections", "Connections closed at once because no row was free", |counters| counters.refused),
     ("accept_failures", "Accepts that failed for one connection", |counters| counters.accept_failures),
     ("accept_pauses", "Times that accepting had to pause", |counters| counters.accept_pauses),
     ("socket_options_refused", "Socket options that the system refuses", |counters| counters.socket_options_refused),
@@ -33,34 +33,34 @@ const COUNTERS: [Row; 36] = [
     ("names_resolved", "Names looked up", |counters| counters.names_resolved),
     ("resolve_failures", "Names that could not be looked up", |counters| counters.resolve_failures),
     ("book_writes", "Times that the book became durable", |counters| counters.batches_persisted),
-    ("book_failures", "Times that the book could not be written any more", |counters| counters.persist_failures),
-    ("addresses_learned", "Addresses that peers have brought into the book", |counters| counters.addresses_learned),
-    ("addresses_told", "Addresses that peers were told", |counters| counters.addresses_told),
-    ("memory_pauses", "Reads and writes that had to pause for want of memory", |counters| counters.memory_pauses),
+    ("book_failures", "Times that the book could no longer be written", |counters| counters.persist_failures),
+    ("addresses_learned", "Addresses that peers added to the book", |counters| counters.addresses_learned),
+    ("addresses_told", "Addresses sent to peers", |counters| counters.addresses_told),
+    ("memory_pauses", "Reads and writes that had to pause for lack of memory", |counters| counters.memory_pauses),
     ("dialled_connections", "Connections dialled", |counters| counters.dialled),
     ("restarts", "Connections that failed and were dialled again at once", |counters| counters.restarts),
-    ("bans", "Bans that began", |counters| counters.bans),
+    ("bans", "Bans that started", |counters| counters.bans),
     ("handshakes", "Handshakes completed", |counters| counters.handshakes),
     ("frames_received", "Frames received", |counters| counters.frames_received),
     ("pings_answered", "Pings answered", |counters| counters.pings_answered),
     ("pings_sent", "Pings queued for sending", |counters| counters.pings_sent),
     ("pongs_received", "Pongs that answered a ping", |counters| counters.pongs_received),
-    ("pongs_unmatched", "Pongs that answered none", |counters| counters.pongs_unmatched),
+    ("pongs_unmatched", "Pongs that answered no ping", |counters| counters.pongs_unmatched),
     ("bad_checksums", "Frames dropped for a wrong checksum", |counters| counters.bad_checksums),
-    ("malformed_commands", "Frames dropped for a command that is no name", |counters| counters.malformed_commands),
-    ("undecodable_messages", "Messages for the loop itself that made no sense", |counters| counters.undecodable),
+    ("malformed_commands", "Frames dropped for an invalid command name", |counters| counters.malformed_commands),
+    ("undecodable_messages", "Messages for the loop itself that could not be decoded", |counters| counters.undecodable),
     ("early_messages", "Messages ignored before the end of the handshake", |counters| counters.before_handshake),
     ("early_veracks", "Veracks before the version", |counters| counters.early_veracks),
     ("duplicate_handshakes", "Second versions and veracks", |counters| counters.duplicate_handshakes),
-    ("discarded_frames", "Frames dropped as nobody wanted them", |counters| counters.discarded),
-    ("oversize_frames", "Frames dropped as larger than what is gathered", |counters| counters.over_buffer_limit),
-    ("unbuffered_frames", "Frames dropped as too much was being gathered", |counters| counters.no_buffer_room),
-    ("deadlines_missed", "Deadlines of peers that passed", |counters| counters.timeouts),
-    ("stale_events", "Events of connections that were gone", |counters| counters.stale_events),
-    ("timers_rearmed", "Timers that went off before what they are for", |counters| counters.timers_rearmed),
+    ("discarded_frames", "Frames dropped because the handler did not want them", |counters| counters.discarded),
+    ("oversize_frames", "Frames dropped because they exceeded the buffer limit", |counters| counters.over_buffer_limit),
+    ("unbuffered_frames", "Frames dropped because too much was buffered", |counters| counters.no_buffer_room),
+    ("deadlines_missed", "Expired deadlines of peers", |counters| counters.timeouts),
+    ("stale_events", "Events of connections already removed", |counters| counters.stale_events),
+    ("timers_rearmed", "Timers that fired before their deadline", |counters| counters.timers_rearmed),
 ];
 
-/// The upper bounds of the buckets of latencies, in nanoseconds; what is longer counts above them all.
+/// The upper bounds of the buckets of latencies, in nanoseconds; longer latencies count above them all.
 const BUCKETS_NANOS: [u64; 15] = [
     100_000,
     250_000,
@@ -79,17 +79,17 @@ const BUCKETS_NANOS: [u64; 15] = [
     10_000_000_000,
 ];
 
-/// All that is told of a loop at one moment.
+/// The state of a loop at one moment.
 #[derive(Debug, Default)]
 pub(super) struct Snapshot {
     pub(super) stats: Stats,
-    /// Those since the loop began.
+    /// The latencies since the loop started.
     pub(super) connect: LatencyHistogram,
     pub(super) handshake: LatencyHistogram,
     pub(super) ping_rtt: LatencyHistogram,
 }
 
-/// Returns the exposition of one snapshot.
+/// Formats the exposition of one snapshot.
 pub(super) fn exposition(snapshot: Snapshot, network: Network) -> Result<String, fmt::Error> {
     let labels = [("network".into(), network.name().into())];
     let mut registry = Registry::with_prefix_and_labels("peerloop", labels.into_iter());
@@ -99,11 +99,11 @@ pub(super) fn exposition(snapshot: Snapshot, network: Network) -> Result<String,
     Ok(text)
 }
 
-/// Writes the same in the text format of Prometheus 0.0.4: the names of counters end in `_total` where they are
-/// described, too, and there are neither units nor an end.
+/// Converts it to the text format of Prometheus 0.0.4: the names of counters end in `_total` in their descriptions
+/// too, and there are no units and no end marker.
 pub(super) fn plain(open_metrics: &str) -> String {
     let mut text = String::with_capacity(open_metrics.len());
-    // A metric's help stands before its type, and a counter's help needs the other name.
+    // A metric's help precedes its type, and a counter's help needs the other name.
     let mut help = None;
     for line in open_metrics.lines() {
         let words: Vec<&str> = line.splitn(4, ' ').collect();
@@ -128,23 +128,23 @@ impl Collector for Snapshot {
         let mut metrics = Metrics(encoder);
         metrics.state_of(&self.stats)?;
         metrics.work_of(&self.stats)?;
-        metrics.histogram("connect", "How long dials took until the TCP connection was there", &self.connect)?;
-        metrics.histogram("handshake", "How long handshakes took, from the TCP connection on", &self.handshake)?;
-        metrics.histogram("ping_rtt", "How long pongs took, from when their pings were sent", &self.ping_rtt)?;
-        metrics.quantiles("turn", "How long each turn's work took", &self.stats.turn)?;
-        metrics.quantiles("loop_lag", "How late exact wake-ups were", &self.stats.loop_lag)?;
-        metrics.quantiles("keepalive_lag", "How late keepalive pings were", &self.stats.keepalive_lag)
+        metrics.histogram("connect", "Time from a dial to its TCP connection", &self.connect)?;
+        metrics.histogram("handshake", "Time from the TCP connection to the end of the handshake", &self.handshake)?;
+        metrics.histogram("ping_rtt", "Time from a ping to its pong", &self.ping_rtt)?;
+        metrics.quantiles("turn", "Time of each turn's work", &self.stats.turn)?;
+        metrics.quantiles("loop_lag", "Delay of exact wake-ups", &self.stats.loop_lag)?;
+        metrics.quantiles("keepalive_lag", "Delay of keepalive pings", &self.stats.keepalive_lag)
     }
 }
 
-/// Writes metrics one after the other.
+/// A writer of metrics.
 struct Metrics<'a>(DescriptorEncoder<'a>);
 
 impl Metrics<'_> {
-    /// What there is at the moment.
+    /// Writes the current state.
     fn state_of(&mut self, stats: &Stats) -> fmt::Result {
         self.gauge("peers", "Peers whose handshake is complete", stats.ready as u64)?;
-        let help = "Connections by direction and state, those on their way in or out among them";
+        let help = "Connections by direction and state, including those being opened or closed";
         let mut family = self.family("connections", help, None, &gauge(0_u64))?;
         for kind in ConnectionType::ALL {
             for state in ConnectionState::ALL {
@@ -159,16 +159,16 @@ impl Metrics<'_> {
         {
             gauge(count as u64).encode(family.encode_family(&Labels([("status", status)]))?)?;
         }
-        self.gauge("banned_hosts", "Hosts that are banned", stats.banned_hosts as u64)?;
-        self.gauge("send_queues", "Send queues that hold something", stats.send_queues as u64)?;
+        self.gauge("banned_hosts", "Banned hosts", stats.banned_hosts as u64)?;
+        self.gauge("send_queues", "Non-empty send queues", stats.send_queues as u64)?;
         let bytes = Some(&Unit::Bytes);
-        self.one("waiting", "Bytes that wait in all send queues", bytes, &gauge(stats.waiting_bytes))?;
-        self.one("gathered", "Memory of large messages that are arriving", bytes, &gauge(stats.gathered_bytes))
+        self.one("waiting", "Waiting bytes in all send queues", bytes, &gauge(stats.waiting_bytes))?;
+        self.one("gathered", "Bytes held for incomplete large messages", bytes, &gauge(stats.gathered_bytes))
     }
 
-    /// What was done since the loop began.
+    /// Writes the work since the loop started.
     fn work_of(&mut self, stats: &Stats) -> fmt::Result {
-        self.seconds("uptime", "Time since the loop began", stats.uptime)?;
+        self.seconds("uptime", "Time since the loop started", stats.uptime)?;
         self.seconds("busy", "Time that the loop was working", stats.busy)?;
         self.seconds("spinning", "Time that the loop polled for exact wake-ups instead of sleeping", stats.spinning)?;
         let counters = &stats.counters;
@@ -188,7 +188,7 @@ impl Metrics<'_> {
         for (direction, bytes) in [("received", counters.bytes_received), ("sent", counters.bytes_sent)] {
             counter(bytes).encode(family.encode_family(&Labels([("direction", direction)]))?)?;
         }
-        let help = "Messages, delivered or not; what is no command of the protocol counts as other";
+        let help = "Messages, delivered or not; commands outside the protocol count as other";
         let mut family = self.family("messages", help, None, &counter(0_u64))?;
         for (direction, counts) in [("received", &stats.received), ("sent", &stats.sent)] {
             for (command, count) in counts.iter() {
@@ -204,7 +204,7 @@ impl Metrics<'_> {
         metric.encode(self.family(name, help, unit, metric)?)
     }
 
-    /// Begins a metric of the kind of `metric`.
+    /// Starts a metric of the type of `metric`.
     fn family<'a>(
         &'a mut self,
         name: &'a str,
@@ -223,7 +223,7 @@ impl Metrics<'_> {
         self.one(name, help, Some(&Unit::Seconds), &counter(time.as_secs_f64()))
     }
 
-    /// Writes the shape of a histogram as gauges, none of which has a value while nothing was measured.
+    /// Writes the summary of a histogram as gauges, which have no value before the first measurement.
     fn quantiles(&mut self, name: &str, help: &str, summary: &LatencySummary) -> fmt::Result {
         let mut family = self.family(name, help, Some(&Unit::Seconds), &gauge(0.0))?;
         let LatencySummary { p50, p99, p999, max, .. } = *summary;
@@ -235,7 +235,7 @@ impl Metrics<'_> {
         Ok(())
     }
 
-    /// Returns a histogram in the buckets that all nodes have, so that those of several can be added.
+    /// Writes a histogram in the buckets that all nodes use, so that those of several nodes can be added.
     fn histogram(&mut self, name: &str, help: &str, histogram: &LatencyHistogram) -> fmt::Result {
         let mut encoder =
             self.0.encode_descriptor(name, &format!("{help}."), Some(&Unit::Seconds), MetricType::Histogram)?;
@@ -243,7 +243,8 @@ impl Metrics<'_> {
         let mut counted = 0;
         let mut buckets = Vec::with_capacity(BUCKETS_NANOS.len() + 1);
         for bound in BUCKETS_NANOS {
-            // From zero on, for a count from just above the bound before would have the latencies at that one again.
+            // Counted from zero: a count from just above the bound before would include the latencies at that bound
+            // again.
             let up_to_bound = hdr.count_between(0, bound);
             buckets.push((bound as f64 / 1e9, up_to_bound - counted));
             counted = up_to_bound;
@@ -349,7 +350,7 @@ mod tests {
         let text = plain(&open_metrics);
         for part in [
             "# HELP peerloop_peers Peers whose handshake is complete.\n# TYPE peerloop_peers gauge\npeerloop_peers{",
-            "# HELP peerloop_bans_total Bans that began.\n# TYPE peerloop_bans_total counter\npeerloop_bans_total{",
+            "# HELP peerloop_bans_total Bans that started.\n# TYPE peerloop_bans_total counter\npeerloop_bans_total{",
             "# TYPE peerloop_uptime_seconds_total counter\npeerloop_uptime_seconds_total{network=\"regtest\"} 0",
             "# TYPE peerloop_connect_seconds histogram\npeerloop_connect_seconds_sum{",
         ] {
@@ -362,8 +363,8 @@ mod tests {
     }
 
     #[test]
-    fn no_counter_is_left_out() {
-        // Those that are a sum of others by reason, and those with a direction.
+    fn every_counter_is_exposed() {
+        // Sums of others by reason, and counters with a direction.
         const OTHERWISE: [&str; 3] = ["closed", "bytes_received", "bytes_sent"];
         let text = format!("{:#?}", Counters::default());
         let fields = text.lines().filter_map(|line| line.trim_start().split_once(": ")).map(|(name, _)| name);

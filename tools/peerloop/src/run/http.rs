@@ -1,8 +1,8 @@
 //! A small HTTP server for one text at one path: `GET` and `HEAD`, one request per connection.
 //!
-//! One thread serves all connections at once, so that a client which is slow or sends nothing holds no other up. At
-//! most [`MAX_CONNECTIONS`] are open: a new one closes the oldest. Each has [`MAX_REQUEST`] for its request and as much
-//! again for the answer, and a request head of at most [`MAX_HEAD_BYTES`].
+//! One thread serves all connections at once, so that a slow or silent client delays no other. At most
+//! [`MAX_CONNECTIONS`] are open: a new one closes the oldest. Each has [`MAX_REQUEST`] for its request and as much
+//! again for the reply, and a request head of at most [`MAX_HEAD_BYTES`].
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{self, ErrorKind, Read, Write};
@@ -10,17 +10,17 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Connections at once, the oldest of which gives way to a new one. With their heads and answers of some 100 KB each
-/// they take 7 MB at the most; idle scrapers of several collectors fit many times over.
+/// The most open connections; a new one replaces the oldest. With their heads and replies of some 100 KB each they
+/// use at most 7 MB; the idle scrapers of several collectors fit many times over.
 pub(super) const MAX_CONNECTIONS: usize = 64;
 
 /// The longest head of a request: browsers and proxies send 1 or 2 KiB.
 const MAX_HEAD_BYTES: usize = 8 * 1024;
 
-/// Time for a request to arrive, and as much again for its answer to be taken.
+/// Time for a request to arrive, and as much again for its reply to be read.
 const MAX_REQUEST: Duration = Duration::from_secs(2);
 
-/// How long to wait when no connection can be accepted, as for want of descriptors.
+/// The pause when no connection can be accepted, for example for lack of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The form in which a client wants the text.
@@ -41,7 +41,7 @@ impl Format {
     }
 }
 
-/// Serves what `text` returns at `path`, for as long as the process lives. Without a text the answer is 503.
+/// Serves the result of `text` at `path`, for as long as the process lives. Without a text the reply is 503.
 pub(super) fn serve(
     listener: &TcpListener,
     path: &str,
@@ -61,7 +61,7 @@ pub(super) fn serve(
     }
 }
 
-/// Waits until a connection can be accepted or served, or has run out of time. Returns whether to accept.
+/// Waits until a connection can be accepted or served, or has timed out. Returns whether to accept.
 fn wait(listener: &TcpListener, accept_at: Instant, connections: &[Connection]) -> io::Result<bool> {
     let now = Instant::now();
     let may_accept = accept_at <= now;
@@ -79,7 +79,7 @@ fn wait(listener: &TcpListener, accept_at: Instant, connections: &[Connection]) 
     }
 }
 
-/// Accepts all that wait; returns whether it can go on so.
+/// Accepts all waiting connections; returns whether it can continue.
 fn accept(listener: &TcpListener, connections: &mut Vec<Connection>) -> bool {
     for _ in 0..MAX_CONNECTIONS {
         match listener.accept() {
@@ -87,14 +87,14 @@ fn accept(listener: &TcpListener, connections: &mut Vec<Connection>) -> bool {
                 if connections.len() >= MAX_CONNECTIONS {
                     connections.remove(0);
                 }
-                // A socket that cannot be made so is lost, and closed.
+                // A socket that cannot be made non-blocking is closed.
                 if socket.set_nonblocking(true).is_ok() {
                     let until = Instant::now() + MAX_REQUEST;
                     connections.push(Connection { socket, until, stage: Stage::Reading(Vec::new()) });
                 }
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
-            // One that went away before it was accepted says nothing of the next.
+            // A connection that was closed before it was accepted does not affect the next.
             Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
             Err(_) => return false,
         }
@@ -106,7 +106,7 @@ fn accept(listener: &TcpListener, connections: &mut Vec<Connection>) -> bool {
 #[derive(Debug)]
 struct Connection {
     socket: TcpStream,
-    /// It is closed then.
+    /// The moment at which it is closed.
     until: Instant,
     stage: Stage,
 }
@@ -118,8 +118,8 @@ enum Stage {
         answer: Vec<u8>,
         written: usize,
     },
-    /// All is written. What the client still sends is read, for a close with unread bytes would reset the connection
-    /// and take the answer with it.
+    /// The reply is written. Further input is read, because closing with unread bytes would reset the connection and
+    /// lose the reply.
     Draining,
 }
 
@@ -132,7 +132,7 @@ impl Connection {
         PollFd::new(&self.socket, flags)
     }
 
-    /// Does what can be done without waiting. An error means that the connection is over.
+    /// Makes progress without blocking. An error means that the connection has ended.
     fn go_on(&mut self, answer: &mut impl FnMut(&[u8]) -> Vec<u8>, now: Instant) -> io::Result<()> {
         loop {
             let is_blocked = match &mut self.stage {
@@ -172,7 +172,7 @@ fn read(socket: &mut TcpStream, head: &mut Vec<u8>) -> io::Result<Progress> {
     while head.len() < MAX_HEAD_BYTES && !is_whole(head) {
         let room = part.len().min(MAX_HEAD_BYTES - head.len());
         match socket.read(&mut part[..room]) {
-            // A client that connects and sends nothing gets no answer.
+            // A client that connects and sends nothing gets no reply.
             Ok(0) if head.is_empty() => return Err(ErrorKind::UnexpectedEof.into()),
             Ok(0) => break,
             Ok(len) => head.extend_from_slice(&part[..len]),
@@ -200,7 +200,7 @@ fn write(socket: &mut TcpStream, answer: &[u8], written: &mut usize) -> io::Resu
     Ok(Progress::Done)
 }
 
-/// Reads and forgets, once; returns whether nothing more is there yet.
+/// Reads and discards once; returns whether nothing more has arrived yet.
 fn drain(socket: &mut TcpStream) -> io::Result<bool> {
     match socket.read(&mut [0; 1024]) {
         Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
@@ -211,7 +211,7 @@ fn drain(socket: &mut TcpStream) -> io::Result<bool> {
     }
 }
 
-/// Builds the whole answer to a request.
+/// Builds the whole reply to a request.
 fn answer(head: &[u8], path: &str, text: &mut impl FnMut(Format) -> Option<Arc<str>>) -> Vec<u8> {
     let request = match Request::parse(head, path) {
         Ok(request) => request,
@@ -248,7 +248,7 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// The status of the answer to anything else.
+    /// The status of the reply to any other request.
     fn parse(head: &[u8], path: &str) -> Result<Self, &'static str> {
         const BAD_REQUEST: &str = "400 Bad Request";
         if !is_whole(head) && head.len() >= MAX_HEAD_BYTES {
@@ -275,14 +275,15 @@ impl Request {
     }
 }
 
-/// Returns the path of a target, also of one in absolute form, as proxies send it: `http://host/path?query`.
+/// Returns the path of a target, including one in absolute form, as proxies send it: `http://host/path?query`.
 fn path_of(target: &str) -> &str {
     let without_scheme = ["http://", "https://"].iter().find_map(|scheme| target.strip_prefix(scheme));
     let path = without_scheme.map_or(target, |rest| rest.find('/').map_or("/", |at| &rest[at..]));
     path.split(['?', '#']).next().unwrap_or_default()
 }
 
-/// OpenMetrics if it is named and liked no less than plain text; plain text else, as every collector reads it.
+/// Returns OpenMetrics if it is named and preferred at least as much as plain text, else plain text, which every
+/// collector reads.
 fn preferred<'a>(accepted: impl Iterator<Item = &'a str>) -> Format {
     let (mut plain, mut open_metrics) = (0.0_f32, 0.0_f32);
     for range in accepted.flat_map(|value| value.split(',')) {
@@ -304,7 +305,7 @@ mod tests {
     use std::net::SocketAddr;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    /// Returns a server of a text, that tells how often it was asked for one.
+    /// Returns a server of a text, and the number of requests for it.
     fn server(text: Option<&'static str>) -> (SocketAddr, Arc<AtomicUsize>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -332,14 +333,14 @@ mod tests {
                          Content-Length: 7\r\nVary: Accept\r\nConnection: close\r\n\r\n";
 
     #[test]
-    fn a_get_has_the_text_and_a_head_only_what_stands_before_it() {
+    fn a_get_has_the_text_and_a_head_only_its_header() {
         let (address, _) = server(Some("x"));
         assert_eq!(ask(address, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"), format!("{PLAIN}Plain x"));
         assert_eq!(ask(address, b"HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n"), PLAIN);
     }
 
     #[test]
-    fn every_form_of_the_path_is_known_and_all_else_is_an_error() {
+    fn every_form_of_the_path_is_accepted_and_all_other_requests_are_errors() {
         let (address, asked) = server(Some("x"));
         for target in
             ["/metrics", "/metrics?x=1", "http://node:9333/metrics", "https://[::1]:1/metrics?y", "/metrics#top"]
@@ -365,12 +366,12 @@ mod tests {
             );
             assert_eq!(ask(address, request), expected, "{request:?}");
         }
-        assert_eq!(asked.load(Ordering::Relaxed), answered, "nothing else asks for the text");
+        assert_eq!(asked.load(Ordering::Relaxed), answered, "only valid requests read the text");
         assert!(ask(server(None).0, b"GET /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 503 Service Unavailable"));
     }
 
     #[test]
-    fn another_method_is_told_which_there_are() {
+    fn another_method_gets_the_list_of_allowed_ones() {
         let (address, _) = server(Some("x"));
         for method in ["POST", "PUT", "OPTIONS", "get"] {
             let text = ask(address, format!("{method} /metrics HTTP/1.1\r\n\r\n").as_bytes());
@@ -380,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn the_format_is_the_one_that_is_liked_best() {
+    fn the_format_is_the_one_that_the_client_prefers() {
         for (accepted, format) in [
             (&[][..], Format::Plain),
             (&["*/*"], Format::Plain),
@@ -402,9 +403,9 @@ mod tests {
     }
 
     #[test]
-    fn clients_that_are_idle_or_slow_hold_no_other_up() {
+    fn idle_and_slow_clients_delay_no_other() {
         let (address, _) = server(Some("x"));
-        // Twice as many as may be open: the oldest give way.
+        // Twice as many as may be open: the oldest are closed.
         let idle: Vec<TcpStream> = (0..2 * MAX_CONNECTIONS)
             .map(|at| {
                 let mut client = TcpStream::connect(address).unwrap();
@@ -419,14 +420,14 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_takes_no_answer_holds_no_other_up_and_is_closed() {
+    fn a_client_that_does_not_read_delays_no_other_and_is_closed() {
         const MORE_THAN_BUFFERS_TAKE: usize = 64 << 20;
         let text: &'static str = "~".repeat(MORE_THAN_BUFFERS_TAKE).leak();
         let (address, _) = server(Some(text));
         let mut stuck = TcpStream::connect(address).unwrap();
         stuck.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
         assert!(ask(address, b"HEAD /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 200 OK\r\n"));
-        // It takes nothing for longer than it may.
+        // It reads nothing for longer than allowed.
         std::thread::sleep(MAX_REQUEST + Duration::from_millis(500));
         let mut taken = Vec::new();
         let _ = stuck.read_to_end(&mut taken);
@@ -434,14 +435,14 @@ mod tests {
     }
 
     #[test]
-    fn a_head_without_an_end_is_cut_at_its_limit_and_its_sender_reads_the_answer() {
+    fn a_head_without_an_end_is_refused_at_its_limit() {
         let (address, _) = server(Some("x"));
         let text = ask(address, &[b'x'; 4 * MAX_HEAD_BYTES]);
         assert!(text.starts_with("HTTP/1.1 431 Request Header Fields Too Large\r\n"), "{text}");
     }
 
     #[test]
-    fn a_client_that_ends_its_half_is_answered_and_one_that_says_nothing_is_closed() {
+    fn a_half_closed_client_gets_a_reply_and_a_silent_one_is_closed() {
         let (address, _) = server(Some("x"));
         let mut client = TcpStream::connect(address).unwrap();
         client.write_all(b"GET /metrics HTTP/1.1\r\n").unwrap();

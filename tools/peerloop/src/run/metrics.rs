@@ -1,7 +1,7 @@
-//! `--metrics-addr`: the state of a loop over HTTP, for collectors that ask now and then.
+//! `--metrics-addr`: the state of a loop over HTTP, for collectors.
 //!
-//! A thread of its own serves them all at once ([`http`]). It asks the loop for a snapshot at most every
-//! [`MIN_SNAPSHOT_INTERVAL`], however many clients ask it, so that no flood reaches the loop.
+//! A thread of its own serves all clients at once ([`http`]). It requests a snapshot from the loop at most every
+//! [`MIN_SNAPSHOT_INTERVAL`], for any number of clients, so that no flood reaches the loop.
 
 use super::exposition::{Snapshot, exposition, plain};
 use super::http::{self, Format};
@@ -14,10 +14,10 @@ use std::sync::Arc;
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
-/// Where the metrics are.
+/// The path of the metrics.
 const PATH: &str = "/metrics";
 
-/// How long a snapshot is given to all who ask: collectors ask every second or less often.
+/// The time for which a snapshot is served to all clients: collectors ask every second or less often.
 const MIN_SNAPSHOT_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The bound address.
@@ -51,7 +51,7 @@ impl Metrics {
             let mut latencies = Latencies::default();
             let mut texts = Texts::default();
             let mut snapshot = || exposition(latencies.snapshot(&handle)?, network).ok();
-            // It ends only if the system cannot poll, and the node goes on without it.
+            // It ends only if the system cannot poll; the node continues without metrics.
             let _ = http::serve(&self.listener, PATH, |format| texts.take(format, Instant::now(), &mut snapshot));
         };
         let thread = Builder::new().name("metrics".to_owned()).spawn(serve);
@@ -68,7 +68,7 @@ struct Texts {
 }
 
 impl Texts {
-    /// Returns the text in this format; it is made anew if the last one is too old. None if there is no snapshot.
+    /// Returns the text in this format, made anew if the last one is too old; `None` if there is no snapshot.
     fn take(
         &mut self,
         format: Format,
@@ -91,18 +91,18 @@ impl Texts {
     }
 }
 
-/// The latencies since the loop began: it gives away what it has recorded whenever it is asked.
+/// The latencies since the loop started: each request to the loop returns and clears its recorded ones.
 #[derive(Debug, Default)]
 struct Latencies {
     connect: LatencyHistogram,
     handshake: LatencyHistogram,
     ping_rtt: LatencyHistogram,
-    /// What the loop gets for the next one.
+    /// The histogram that the loop receives in exchange for the next one.
     spare: LatencyHistogram,
 }
 
 impl Latencies {
-    /// What is to be told; nothing when the loop takes no more commands.
+    /// Returns the current snapshot; `None` when the loop accepts no more requests.
     fn snapshot(&mut self, handle: &Handle<()>) -> Option<Snapshot> {
         let stats = handle.stats().ok()?.wait().ok()?;
         let Self { connect, handshake, ping_rtt, spare } = self;
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_of_requests_takes_one_snapshot_in_a_while() {
+    fn a_flood_of_requests_causes_one_snapshot_per_interval() {
         let (mut texts, mut count) = (Texts::default(), 0);
         let mut snapshot = || {
             count += 1;

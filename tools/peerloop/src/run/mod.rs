@@ -1,11 +1,11 @@
-//! `run`: a long-lived node. It finds, keeps and bans peers, stores both in a book, and can be told of
-//! other settings while it runs.
+//! `run`: a long-lived node. It finds, keeps and bans peers, stores both in a book, and can change its settings while
+//! it runs.
 //!
-//! The loop has a thread of its own, its book another, and what it says on stderr a third, so that it waits for neither
-//! a disk nor a terminal. This thread sleeps until a signal comes; only a status line on a terminal wakes it once a
-//! second. SIGHUP reads the settings again, unless it tells that the terminal is gone: that ends the node as SIGTERM
-//! does. SIGINT and SIGTERM let the peers go and the book be written: [`MAX_DRAIN`] and [`console::MAX_FLUSH`] together
-//! are five seconds. A second one ends at once.
+//! The loop has a thread of its own, its book another, and its messages on stderr a third, so that it never waits for
+//! a disk or a terminal. This thread sleeps until a signal arrives; only a status line on a terminal wakes it once a
+//! second. SIGHUP reads the settings again, unless it means that the terminal was closed: that ends the node as
+//! SIGTERM does. After SIGINT or SIGTERM the peers are closed and the book is written: [`MAX_DRAIN`] and
+//! [`console::MAX_FLUSH`] together are five seconds. A second signal ends the program at once.
 
 mod console;
 mod exposition;
@@ -40,19 +40,19 @@ use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// The least that is left for the last writing of the book; peers that go sooner leave it more.
+/// The least time for the last write of the book; peers that close sooner extend it.
 const MIN_BOOK: Duration = Duration::from_millis(500);
 
-/// How long the peers and the book may take to end.
+/// The most time for the peers and the book to end.
 const MAX_DRAIN: Duration = SHUTDOWN_GRACE.saturating_add(MIN_BOOK);
 
-/// When to ask the loop again whose queue is full.
+/// The pause before another request to a loop whose queue is full.
 const ASK_AGAIN: Duration = Duration::from_millis(10);
 
-/// How often to look whether the settings have been read.
+/// The interval at which a read of the settings is checked for its end.
 const READ_POLL: Duration = Duration::from_millis(20);
 
-/// What the status line tells the rates of.
+/// The counters whose rates the status line shows.
 const SHOWN: [Shown; 1] = [Shown("frames", |counters| counters.frames_received)];
 
 pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
@@ -87,7 +87,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
     output::print(&summary(&outcome?, began.elapsed())).map(|()| Exit::Success)
 }
 
-/// Reads what was given, from the file and the environment as they are now.
+/// Reads the settings from the file and the environment in their current state.
 fn settings(flags: &SettingFlags, config: Option<&Path>) -> Result<Effective, Failure> {
     let file = settings_file(config)?;
     let settings = Settings::load(flags, std::env::vars_os(), file.as_ref())?;
@@ -95,14 +95,13 @@ fn settings(flags: &SettingFlags, config: Option<&Path>) -> Result<Effective, Fa
     Ok(settings)
 }
 
-/// Reads the settings again on a thread of its own, so that a disk or a pipe that does not answer keeps no signal
-/// waiting.
+/// Reads the settings again on a thread of its own, so that a slow disk or pipe does not delay signals.
 fn read_again(args: &RunArgs) -> Receiver<Result<Effective, Failure>> {
     let (sender, receiver) = channel();
     let (flags, config, refused) = (args.settings.clone(), args.config.clone(), sender.clone());
     let thread = Builder::new().name("reload".to_owned()).spawn(move || {
         let read = settings(&flags, config.as_deref());
-        // Nobody waits for it when the node has ended meanwhile.
+        // If the node has ended meanwhile, there is no receiver.
         let _ = sender.send(read.and_then(|read| check_machine(&read.node.config).map(|_| read)));
     });
     if let Err(error) = thread {
@@ -117,7 +116,7 @@ pub(crate) fn settings_file(flag: Option<&Path>) -> Result<Option<SettingsFile>,
     SettingsFile::read(&path).map(Some).map_err(|why| Failure::usage(format!("{named_by}: {why}")))
 }
 
-/// Where the settings file is and what says so, if anything does.
+/// Returns the path of the settings file and the source of that path, if there is one.
 fn settings_path(flag: Option<&Path>) -> Option<(PathBuf, &'static str)> {
     if let Some(path) = flag {
         return Some((path.to_owned(), "flag --config"));
@@ -130,7 +129,7 @@ fn manager(config: &Config) -> &ManagerConfig {
     config.manager.as_ref().expect("the settings are those of a managed loop")
 }
 
-/// Makes sure that the machine can hold the peers; returns the descriptors that the node may come to need.
+/// Checks that the machine can hold the peers; returns the descriptors that the node may need.
 fn check_machine(config: &Config) -> Result<u64, Failure> {
     let ManagerConfig { max_peers, listen, .. } = manager(config);
     let need = Need::Accept { listeners: listen.len() };
@@ -165,7 +164,7 @@ fn greeting(node: &Node, known: &Known, metrics: Option<&Metrics>) -> String {
     text
 }
 
-/// Builds the loop where it runs, and runs it until all peers are closed and the book is written.
+/// Builds the loop on this thread, and runs it until all peers are closed and the book is written.
 fn keep_peers(
     config: Config,
     store: Option<RedbStore>,
@@ -179,7 +178,7 @@ fn keep_peers(
     }
     let mut reactor = Reactor::with_net(config, net, NoHandler).map_err(|error| failed(&error))?;
     reactor.remember(known.peers, known.bans);
-    // The reporting thread waits for it and is still there.
+    // The receiver exists: the reporting thread waits for the handle.
     let _ = ready.send(reactor.handle());
     drop(ready);
     let ran = reactor.run().map_err(|error| Failure::run(format!("waiting for the network: {error}")));
@@ -187,7 +186,7 @@ fn keep_peers(
     ran.and(written).map(|()| reactor.stats())
 }
 
-/// Goes on until a signal asks for the end, and returns it; none if the loop has ended by itself.
+/// Runs until a signal asks for the end, and returns it; `None` if the loop has ended by itself.
 fn watch(
     args: &RunArgs,
     mut node: Node,
@@ -198,11 +197,11 @@ fn watch(
 ) -> Option<Stop> {
     let interval = console.is_live().then_some(STATUS_INTERVAL);
     let mut watch = Watch::new(handle);
-    // The read in progress, and whether another one was asked for meanwhile.
+    // The read in progress, and whether another one was requested meanwhile.
     let (mut reading, mut is_asked_again) = (None, false);
     loop {
         match notices.next(if reading.is_some() { Some(READ_POLL) } else { interval }) {
-            // One that is hung up is none any more.
+            // A terminal that was hung up is no longer a terminal.
             Some(Notice::Stop(stop @ Stop::HungUp)) if had_terminal && !io::stderr().is_terminal() => {
                 return Some(stop);
             }
@@ -237,7 +236,7 @@ fn summary(stats: &Stats, uptime: Duration) -> String {
     status::summary("ran", uptime, &done, counters)
 }
 
-/// Lets the peers go and the book be written, unless a second signal does not want to wait for that.
+/// Lets the peers close and the book be written, unless a second signal ends the program at once.
 fn drain(
     stop: Stop,
     thread: JoinHandle<Result<Stats, Failure>>,
@@ -250,7 +249,7 @@ fn drain(
     let began = Instant::now();
     let mut is_asked = false;
     while began.elapsed() < MAX_DRAIN {
-        // A full queue is about to be taken; any other refusal means that the loop has ended.
+        // A full queue will be read soon; any other refusal means that the loop has ended.
         is_asked = is_asked || !matches!(handle.stop(), Err(SendError::Full(_)));
         let left = MAX_DRAIN.saturating_sub(began.elapsed());
         match notices.next(Some(if is_asked { left } else { left.min(ASK_AGAIN) })) {
@@ -277,7 +276,7 @@ mod tests {
     use peerloop::time::UnixTime;
 
     #[test]
-    fn who_has_somebody_to_dial_is_not_told_otherwise() {
+    fn a_node_with_peers_to_dial_gets_no_warning() {
         let is_told = |node: &Node, known: &Known| greeting(node, known, None).contains("no peers to dial");
         let (mut node, mut known) = (Node::default(), Known::default());
         assert!(!is_told(&node, &known), "mainnet has seeds");
@@ -290,6 +289,6 @@ mod tests {
     #[test]
     fn peers_book_and_last_lines_together_have_five_seconds() {
         assert_eq!(MAX_DRAIN + console::MAX_FLUSH, Duration::from_secs(5));
-        assert!(MAX_DRAIN >= SHUTDOWN_GRACE + MIN_BOOK, "the book is written when the last peer has gone");
+        assert!(MAX_DRAIN >= SHUTDOWN_GRACE + MIN_BOOK, "the book is written after the last peer has closed");
     }
 }

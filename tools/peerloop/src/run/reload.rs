@@ -1,8 +1,8 @@
-//! SIGHUP: the settings are read again, and the loop takes them as a whole or not at all.
+//! SIGHUP: the settings are read again, and the loop applies them completely or not at all.
 //!
-//! One line tells what has changed, by the names of the settings, or why nothing has. What the program itself holds
-//! open does not change while it runs, and the line tells that as well. The library's own line about it is left out of
-//! the log.
+//! One line reports each change by the name of its setting, or the reason why nothing has changed. Files and
+//! addresses that the program itself holds open do not change while it runs, and a line reports that as well. The
+//! library's own line about the change is not logged.
 
 use super::console::Console;
 use crate::exit::Failure;
@@ -11,7 +11,7 @@ use log::Level;
 use peerloop::Handle;
 use peerloop::config::{Config, ConfigChange};
 
-/// Takes `read` in place of `node`; `has_file` tells whether a settings file was read.
+/// Applies `read` in place of `node`; `has_file` means that a settings file was read.
 pub(super) fn reload(
     read: Result<Effective, Failure>,
     has_file: bool,
@@ -46,7 +46,7 @@ fn update(config: &Config, handle: &Handle<()>) -> Result<Vec<ConfigChange>, Str
     }
 }
 
-/// What has changed, and what would have.
+/// Describes the changes, and those that need a restart.
 fn told(changes: &[ConfigChange], old: &Node, new: &Node, has_file: bool) -> Vec<String> {
     let line = |ConfigChange { field, old, new, effect }: &ConfigChange| {
         format!("{} from {old} to {new}, {effect}", name_of(*field))
@@ -58,7 +58,7 @@ fn told(changes: &[ConfigChange], old: &Node, new: &Node, has_file: bool) -> Vec
     }
     for (name, is_same) in [("book", old.book == new.book), ("metrics_addr", old.metrics_addr == new.metrics_addr)] {
         if !is_same {
-            lines.push(format!("{name} takes effect when the node is restarted"));
+            lines.push(format!("{name} changes when the node is restarted"));
         }
     }
     if lines.is_empty() {
@@ -76,7 +76,7 @@ mod tests {
     use std::path::PathBuf;
 
     #[test]
-    fn each_change_is_a_line_and_so_is_what_has_to_wait() {
+    fn each_change_is_a_line_and_so_is_each_that_needs_a_restart() {
         let old = Node::default();
         let mut new = old.clone();
         new.config.spin = false;
@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(lines.len(), 3, "{lines:?}");
         assert!(lines[0].contains("spin") && lines[0].contains("true") && lines[0].contains("false"), "{lines:?}");
         assert_eq!(lines[1], "log_level from info to debug, at once");
-        assert!(lines[2].starts_with("book takes effect"), "{lines:?}");
+        assert!(lines[2].starts_with("book changes when"), "{lines:?}");
         assert_eq!(told(&[], &old, &old, true), ["no setting has changed"]);
         assert!(told(&[], &old, &old, false)[0].ends_with("--config names one"));
     }

@@ -1,4 +1,4 @@
-//! A settings file: TOML, one key for each, nothing below another.
+//! A settings file: TOML with one key for each setting and no tables.
 
 use super::table::{self, SETTINGS};
 use super::{Given, Source};
@@ -19,20 +19,20 @@ pub(crate) struct SettingsFile {
     pub(super) text: String,
 }
 
-/// How long a settings file may take to be read. A pipe that nobody writes to, and a disk that hangs, take for ever.
+/// The most time to read a settings file. A pipe without a writer, or a disk that hangs, would block for ever.
 const MAX_READ: Duration = Duration::from_secs(5);
 
-/// The largest settings file; all of them with their comments have some 10 KiB.
+/// The largest settings file; all settings with their comments are some 10 KiB.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// Reads that may be stuck at once, each a thread that waits for the system; with so many no further one begins.
+/// The most reads that may be stuck at once, each a thread that waits for the system; beyond that no read starts.
 const MAX_STUCK: usize = 4;
 
-/// Reads that were begun and have not ended.
+/// Reads that have started and not ended.
 static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
 
 impl SettingsFile {
-    /// Reads the whole file, or says what is to be done. It takes [`MAX_READ`] at the most.
+    /// Reads the whole file within [`MAX_READ`], or returns advice.
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
         Self::read_within(path, MAX_READ)
     }
@@ -51,7 +51,7 @@ impl SettingsFile {
                 file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map(|_| text)
             });
             UNDER_WAY.fetch_sub(1, Ordering::Relaxed);
-            // Nobody waits any more if it took too long.
+            // If the read lasted too long, there is no receiver.
             let _ = sender.send(text);
         });
         if let Err(error) = thread {
@@ -73,7 +73,7 @@ impl SettingsFile {
         }
     }
 
-    /// Returns all that it says. The first key that is no setting, and the first value of another kind, end it.
+    /// Returns all values. Fails at the first unknown key and at the first value of a wrong kind.
     pub(super) fn given(&self) -> Result<Vec<Given>, Failure> {
         let table = DeTable::parse(&self.text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
@@ -127,6 +127,8 @@ fn text_of(value: &DeValue<'_>) -> Result<String, String> {
         },
         DeValue::Float(number) => Ok(number.as_str().to_owned()),
         DeValue::Boolean(is_on) => Ok(is_on.to_string()),
-        DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => Err(format!("takes no {}", value.type_str())),
+        DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {
+            Err(format!("has the wrong type {}", value.type_str()))
+        }
     }
 }

@@ -1,6 +1,6 @@
-//! What kinds of values there are: how each is read from text, and written as TOML.
+//! The kinds of values: how each is read from text, and written as TOML.
 //!
-//! What is written is read back as the same value.
+//! A written value is read back as the same value.
 
 use super::Node;
 use crate::targets;
@@ -15,18 +15,18 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A kind of value, and where in the settings it stands.
+/// A kind of value, and the position of its field in the settings.
 #[derive(Debug)]
 pub(super) enum Kind {
     Network,
-    /// Four bytes, if they are not the network's own.
+    /// Four bytes, if they differ from the network's own.
     Magic,
     FixedPeers,
     /// Pairs of a command and a size.
     CommandSizes,
     Duration(fn(&mut Config) -> &mut Duration),
     Size(fn(&mut Config) -> &mut u64),
-    /// The size of a block, or `unlimited`, which is the largest that the protocol can say.
+    /// The size of a block, or `unlimited`, which is the largest that the protocol can express.
     BlockSize(fn(&mut Config) -> &mut u64),
     Count(fn(&mut Config) -> &mut usize),
     /// A count, or 0, or `unlimited`.
@@ -52,7 +52,7 @@ const UNLIMITED: &str = "unlimited";
 
 /// Returns the manager's part, which every configuration here has.
 pub(super) fn manager(config: &mut Config) -> &mut ManagerConfig {
-    config.manager.as_mut().expect("the configuration is made with a manager")
+    config.manager.as_mut().expect("the configuration has a manager")
 }
 
 impl Kind {
@@ -80,7 +80,7 @@ impl Kind {
         }
     }
 
-    /// What its value is called in help.
+    /// Returns the name of its value in help.
     pub(super) const fn value_name(&self) -> &'static str {
         match self {
             Self::Network => "NAME",
@@ -101,15 +101,15 @@ impl Kind {
         }
     }
 
-    /// Sets the value that `texts` say: one, or those of a list.
+    /// Sets the value from `texts`: one text, or one for each element of a list.
     pub(super) fn read(&self, node: &mut Node, texts: &[String]) -> Result<(), String> {
         let config = &mut node.config;
         let one = || match texts {
             [text] => Ok(text.as_str()),
-            _ => Err(format!("takes one value, and {} were given", texts.len())),
+            _ => Err(format!("needs one value, but {} were given", texts.len())),
         };
         match self {
-            // The other defaults are those of the network, so this one is read before them.
+            // The other defaults depend on the network, so this setting is read before them.
             Self::Network => *config = Config::managed(one()?.parse::<Network>().map_err(|error| error.to_string())?),
             Self::Magic => config.magic = Some(parse_magic(one()?)?),
             Self::FixedPeers => read_fixed_peers(manager(config), texts)?,
@@ -140,7 +140,7 @@ impl Kind {
             Self::Texts(of) => *of(config) = texts.to_vec(),
             Self::Addresses(of) => *of(config) = all(texts, parse_address)?,
             Self::Networks(of) => *of(config) = all(texts, parse_network)?,
-            // An empty text is the one way to say that there is none.
+            // An empty text is the only way to type that there is none.
             Self::File(of) => *of(node) = Some(one()?).filter(|text| !text.is_empty()).map(PathBuf::from),
             Self::Address(of) => {
                 *of(node) = Some(one()?).filter(|text| !text.is_empty()).map(parse_address).transpose()?;
@@ -150,7 +150,7 @@ impl Kind {
         Ok(())
     }
 
-    /// Returns the value as TOML; none if there is none.
+    /// Returns the value as TOML; `None` if there is none.
     pub(super) fn show(&self, node: &mut Node) -> Option<String> {
         let config = &mut node.config;
         Some(match self {
@@ -197,7 +197,7 @@ impl Kind {
     }
 }
 
-/// Takes addresses with a port as they are; everything else is a name, which the loop resolves.
+/// Sorts the fixed peers: addresses with a port are used as they are; all others are names, which the loop resolves.
 fn read_fixed_peers(manager: &mut ManagerConfig, texts: &[String]) -> Result<(), String> {
     let (mut peers, mut names) = (Vec::new(), Vec::new());
     for text in texts.iter().flat_map(|text| text.split(',')).map(str::trim) {
@@ -205,7 +205,7 @@ fn read_fixed_peers(manager: &mut ManagerConfig, texts: &[String]) -> Result<(),
             Ok(address) => peers.push(address),
             Err(_) if targets::split(text).is_some() => names.push(text.to_owned()),
             Err(_) => {
-                return Err(format!("`{text}` is no peer: use host, host:port or [ipv6]:port, as localhost:8333"));
+                return Err(format!("`{text}` is not a peer: use host, host:port or [ipv6]:port, as localhost:8333"));
             }
         }
     }
@@ -220,7 +220,7 @@ fn all<T>(texts: &[String], parse: impl Fn(&str) -> Result<T, String>) -> Result
 }
 
 fn parse_number<T: FromStr>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|_| format!("`{text}` is no number that fits, for example 10"))
+    text.parse().map_err(|_| format!("`{text}` is not a number that fits, for example 10"))
 }
 
 fn parse_switch(text: &str) -> Result<bool, String> {
@@ -228,7 +228,7 @@ fn parse_switch(text: &str) -> Result<bool, String> {
 }
 
 fn parse_level(text: &str) -> Result<LevelFilter, String> {
-    text.parse().map_err(|_| format!("`{text}` is no level: use off, error, warn, info, debug or trace"))
+    text.parse().map_err(|_| format!("`{text}` is not a level: use off, error, warn, info, debug or trace"))
 }
 
 fn parse_bits(text: &str) -> Result<u64, String> {
@@ -241,11 +241,13 @@ fn parse_bits(text: &str) -> Result<u64, String> {
 fn parse_magic(text: &str) -> Result<[u8; 4], String> {
     let is_hex = text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let number = u32::from_str_radix(text, 16).ok().filter(|_| is_hex);
-    number.map(u32::to_be_bytes).ok_or_else(|| format!("`{text}` is no magic: use 8 hexadecimal digits, as e3e1f3e8"))
+    number
+        .map(u32::to_be_bytes)
+        .ok_or_else(|| format!("`{text}` is not a magic: use 8 hexadecimal digits, as e3e1f3e8"))
 }
 
 pub(crate) fn parse_network(text: &str) -> Result<(IpAddr, u8), String> {
-    let refused = || format!("`{text}` is no address, alone or with a prefix, as 192.0.2.0/24");
+    let refused = || format!("`{text}` is not an address, alone or with a prefix, as 192.0.2.0/24");
     let (address, bits) = match text.split_once('/') {
         Some((address, bits)) => (address, Some(bits)),
         None => (text, None),
@@ -258,11 +260,11 @@ pub(crate) fn parse_network(text: &str) -> Result<(IpAddr, u8), String> {
 
 fn parse_command_size(text: &str) -> Result<(CommandName, u64), String> {
     let (command, size) =
-        text.split_once('=').ok_or_else(|| format!("`{text}` is no limit of a command, as tx=4MiB"))?;
+        text.split_once('=').ok_or_else(|| format!("`{text}` is not a limit of a command, as tx=4MiB"))?;
     let mut name = [0; 12];
     match name.get_mut(..command.len()) {
         Some(place) if !command.is_empty() => place.copy_from_slice(command.as_bytes()),
-        Some(_) | None => return Err(format!("`{command}` is no command: it has 1 to 12 characters")),
+        Some(_) | None => return Err(format!("`{command}` is not a command: it has 1 to 12 characters")),
     }
     Ok((CommandName::from_bytes(name), parse_bytes(size)?))
 }

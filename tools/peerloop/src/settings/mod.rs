@@ -1,13 +1,11 @@
 //! The settings of a long-lived node: flags override variables, which override the file, which overrides defaults.
 //!
-//! A setting has one name and stands once, in [`table`]: `ping_interval` is the key of a TOML file, `--ping-interval`
-//! the flag and `PEERLOOP_PING_INTERVAL` the variable. Whatever it is given by goes through the same reader, so a
-//! duration is written `10s` and a size `2MiB` everywhere. Nothing is ignored: a key that is no setting, a value that
-//! cannot be read and a combination that is not valid end the program with one line that names where it was given.
-//! An empty variable is as if it were not set, and those that Kubernetes sets for a service named `peerloop-..` are
-//! somebody else's.
-//! Every value of the outcome knows its source. Nothing here reads the environment or a file by itself, but for
-//! [`SettingsFile::read`].
+//! A setting has one name and one row in [`table`]: `ping_interval` is the key of a TOML file, `--ping-interval` the
+//! flag and `PEERLOOP_PING_INTERVAL` the variable. All three use the same parser, so a duration is written `10s` and
+//! a size `2MiB` everywhere. Nothing is ignored: an unknown key, a value that cannot be read or an invalid
+//! combination ends the program with one line that names its source. An empty variable counts as not set, and the
+//! variables that Kubernetes sets for a service named `peerloop-..` are not settings. Every resulting value knows its
+//! source. Nothing here reads the environment or a file by itself, except [`SettingsFile::read`].
 
 mod file;
 mod kind;
@@ -30,10 +28,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use table::{OF_NETWORK, SETTINGS, Setting};
 
-/// What the names of variables begin with.
+/// The prefix of the variables.
 const VARIABLE_PREFIX: &str = "PEERLOOP_";
 
-/// How settings are read.
+/// The reader of settings.
 #[derive(Debug)]
 pub(crate) struct Settings;
 
@@ -43,7 +41,7 @@ pub(crate) struct SettingFlags {
     given: Vec<Given>,
 }
 
-/// All that a long-running node is told: how its loop behaves, and what the program does around it.
+/// The settings of a long-running node: its loop's configuration, and the program's own settings.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Node {
     pub(crate) config: Config,
@@ -52,15 +50,15 @@ pub(crate) struct Node {
     pub(crate) log_level: LevelFilter,
 }
 
-/// Settings and where each of their values comes from.
+/// Settings and the source of each value.
 #[derive(Clone, Debug)]
 pub(crate) struct Effective {
     pub(crate) node: Node,
-    /// As many as there are settings, in the same order.
+    /// One source for each setting, in the same order.
     sources: Vec<Source>,
 }
 
-/// Where a value was given.
+/// The source of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
     Default,
@@ -72,15 +70,15 @@ pub(crate) enum Source {
 /// A value as it was given.
 #[derive(Clone, Debug)]
 struct Given {
-    /// The number of its setting in the table.
+    /// The position of its setting in the table.
     setting: usize,
     source: Source,
-    /// The value; of a list each element.
+    /// The value; for a list, each element.
     texts: Vec<String>,
 }
 
 impl Settings {
-    /// Merges what was given into a configuration with a manager, and checks the whole of it.
+    /// Merges the given values into a configuration with a manager, and checks the whole of it.
     pub(crate) fn load(
         flags: &SettingFlags,
         variables: impl IntoIterator<Item = (OsString, OsString)>,
@@ -91,7 +89,7 @@ impl Settings {
         let mut node = Node::default();
         let mut sources = vec![Source::Default; SETTINGS.len()];
         for ((number, setting), effective) in SETTINGS.iter().enumerate().zip(&mut sources) {
-            // A value that is overridden elsewhere has to be right as well.
+            // A value that is overridden elsewhere has to be valid as well.
             for Given { source, texts, .. } in given.iter().filter(|given| given.setting == number) {
                 let read = setting.kind.read(&mut node, texts);
                 read.map_err(|why| Failure::usage(format!("{source}: {}: {why}", setting.name)))?;
@@ -105,17 +103,17 @@ impl Settings {
 }
 
 impl Effective {
-    /// Returns the whole configuration as a file, each value with its source. What the network decides is a comment,
-    /// so that another network there brings its own.
+    /// Formats the whole configuration as a file, each value with its source. The network's own defaults are
+    /// comments, so that the file works for another network too.
     pub(crate) fn to_toml(&self) -> String {
         let mut node = self.node.clone();
         let mut text = "# Flags override variables, which override the file.\n".to_owned();
         for (setting, source) in SETTINGS.iter().zip(&self.sources) {
-            // A path may hold anything, and a comment no end of a line.
+            // A path may contain any characters, but a comment must not contain a line break.
             let told = source.to_string().replace(char::is_control, "?");
             let name = setting.name;
             text += &match setting.kind.show(&mut node) {
-                // Written as a value it would stay when the network is changed.
+                // Written as a value, it would stay when the network is changed.
                 Some(value) if *source == Source::Default && OF_NETWORK.contains(&name) => {
                     format!("# {name} = {value} # {told} of {}\n", node.config.network)
                 }
@@ -126,13 +124,13 @@ impl Effective {
         text
     }
 
-    /// Where the value of a setting was given; none if there is no such setting.
+    /// Returns the source of a setting's value; `None` if there is no such setting.
     pub(crate) fn source(&self, name: &str) -> Option<&Source> {
         let number = SETTINGS.iter().position(|setting| setting.name == name)?;
         self.sources.get(number)
     }
 
-    /// Makes sure that the network was said if a peer to dial has a port other than mainnet's.
+    /// Checks that a network is given if a peer to dial has a port other than mainnet's.
     pub(crate) fn check_network(&self) -> Result<(), Failure> {
         let is_said = |name| self.source(name).is_some_and(|source| *source != Source::Default);
         if is_said("network") || is_said("magic") {
@@ -156,7 +154,7 @@ impl Effective {
                 Some(source) => format!("{source}: "),
             };
             let mut text = format!("{given}{name} {}", error.rule);
-            // The given value may be right, and the one that it is compared with wrong.
+            // The given value may be valid, and the one that it is compared with wrong.
             let mut compared: Vec<&str> = error.others.iter().map(|&other| name_of(other)).collect();
             compared.retain(|&other| other != name);
             let mut node = self.node.clone();
@@ -183,7 +181,7 @@ impl Default for Node {
 }
 
 impl SettingFlags {
-    /// Returns the flags of a command that has no setting but the book.
+    /// Returns the flags of a command whose only setting is the book.
     pub(crate) fn of_book(book: Option<&str>) -> Self {
         let given = |book: &str| {
             let setting = SETTINGS.iter().position(|setting| setting.name == "book").expect("it is in the table");
@@ -235,7 +233,7 @@ impl clap::Args for SettingFlags {
 impl clap::FromArgMatches for SettingFlags {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let texts = |setting: &Setting| {
-            // An empty text is the one way to type an empty list.
+            // An empty text is the only way to type an empty list.
             let is_meant = |text: &&String| !(setting.kind.is_list() && text.is_empty());
             Some(matches.get_many::<String>(setting.name)?.filter(is_meant).cloned().collect())
         };
@@ -251,7 +249,7 @@ impl clap::FromArgMatches for SettingFlags {
     }
 }
 
-/// Returns the network of commands whose only setting it is: of the flag, or else of the variable.
+/// Returns the network of commands whose only setting it is: from the flag, or else from the variable.
 pub(crate) fn network(
     flag: Option<Network>,
     variables: impl IntoIterator<Item = (OsString, OsString)>,
@@ -263,12 +261,12 @@ pub(crate) fn network(
         let read = text_of(&value).and_then(|text| text.parse::<Network>().map_err(|error| error.to_string()));
         read.map_err(|why| Failure::usage(format!("variable {name}: {}: {why}", setting.name)))
     });
-    // A value that is overridden elsewhere has to be right as well.
+    // A value that is overridden elsewhere has to be valid as well.
     Ok(flag.or(of_variable.transpose()?))
 }
 
-/// Returns the variables that are settings. A name that is almost a setting's is a mistake; all other names that begin
-/// alike are somebody else's.
+/// Returns the variables that are settings. A name that is almost a setting's is an error; all other names with the
+/// prefix are ignored.
 fn of_variables(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Vec<Given>, Failure> {
     let mut found = Vec::new();
     for (name, value) in variables {
@@ -300,8 +298,8 @@ fn of_variables(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Re
 /// Whether Kubernetes or Docker has set this variable for a service whose name begins with `peerloop`.
 ///
 /// For a service `NAME` at port 8333 they set `NAME_SERVICE_HOST`, `NAME_SERVICE_PORT`, `NAME_SERVICE_PORT_LABEL`,
-/// `NAME_PORT=tcp://10.0.0.1:8333`, `NAME_PORT_8333_TCP=tcp://..` and `NAME_PORT_8333_TCP_PROTO`, `_PORT` and `_ADDR`.
-/// A service `peerloop-default` so sets the variable of a setting; its value tells whose it is.
+/// `NAME_PORT=tcp://10.0.0.1:8333`, `NAME_PORT_8333_TCP=tcp://..` and `NAME_PORT_8333_TCP_PROTO`, `_PORT` and
+/// `_ADDR`. A service `peerloop-default` thus sets the variable of a setting; its value shows that it is a service's.
 fn is_service_link(rest: &str, value: &str) -> bool {
     let is_part = |part: &str| rest == part || rest.ends_with(&format!("_{part}"));
     let is_url = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
@@ -319,7 +317,7 @@ fn is_service_link(rest: &str, value: &str) -> bool {
 }
 
 fn text_of(value: &OsStr) -> Result<&str, String> {
-    value.to_str().ok_or_else(|| "its value is no text".to_owned())
+    value.to_str().ok_or_else(|| "its value is not text".to_owned())
 }
 
 impl fmt::Display for Source {

@@ -1,7 +1,7 @@
 //! The one table of the program's settings: key, the library's fields that it sets, kind of value, and help.
 //!
-//! Key of a file, flag and variable all come from the first column. The order is that of reading, and the network comes
-//! first, because the other defaults are its own.
+//! The first column provides the key, the flag and the variable. Settings are read in this order; the network is
+//! first, because other defaults depend on it.
 
 use super::kind::{Kind, manager};
 use peerloop::config::Field;
@@ -9,18 +9,18 @@ use peerloop::config::Field;
 /// One setting.
 #[derive(Debug)]
 pub(super) struct Setting {
-    /// Its key in a file; flag and variable are made from it.
+    /// Its key in a file; the flag and the variable are derived from it.
     pub(super) name: &'static str,
-    /// The fields of the library's configuration that it sets; none of those that are the program's own.
+    /// The fields of the library's configuration that it sets; none for the program's own settings.
     pub(super) fields: &'static [Field],
     pub(super) help: &'static str,
     pub(super) kind: Kind,
 }
 
-/// The settings whose defaults are those of the network.
+/// The settings whose defaults depend on the network.
 pub(super) const OF_NETWORK: [&str; 2] = ["dns_seeds", "default_port"];
 
-/// Edits that a mistyped name may be away from the right one.
+/// The most edits between a mistyped name and the right one.
 const MAX_EDITS: usize = 2;
 
 /// Settings that had another name before; files, variables and flags may use it for one more release.
@@ -40,8 +40,8 @@ const FORMER_NAMES: [(&str, &str); 13] = [
     ("measure_peers", "measures_peers"),
 ];
 
-/// Makes [`SETTINGS`] of rows `name [Fields]: Kind in place, "help";`, where the value is the place's field of the same
-/// name. A kind that knows its place by itself has none.
+/// Declares [`SETTINGS`] from rows `name [Fields]: Kind in place, "help";`, where the value is the place's field of
+/// the same name. Kinds that know their place have none.
 macro_rules! settings {
     ($($name:ident [$($field:ident)*]: $kind:ident $(in $place:ident)?, $help:literal;)+) => {
         pub(super) static SETTINGS: &[Setting] = &[$(
@@ -87,7 +87,7 @@ settings! {
         "Maximum peers of one address range, in percent of max_peers";
     accepts_per_host_per_second [AcceptsPerHostPerSecond]: Number in manager,
         "Connections accepted from one host per second";
-    evict_inbound [EvictInbound]: Switch in manager, "Close an inbound peer for a new one if all slots are taken";
+    evict_inbound [EvictInbound]: Switch in manager, "Close an inbound peer for a new one if no slot is free";
     ban_score [BanScore]: Number in manager, "Misbehavior score at which a host is banned";
     ban_duration [BanDuration]: Duration in manager, "Duration of a ban for misbehavior";
     banned_agents [BannedAgents]: Texts in rules,
@@ -119,7 +119,7 @@ settings! {
     max_buffered_total_bytes [MaxBufferedTotalBytes]: Size in config, "Maximum bytes buffered at once, for all peers";
     min_body_bytes_per_second [MinBodyBytesPerSecond]: Size in config,
         "Minimum rate of an arriving message, per second";
-    measure_peers [MeasurePeers]: Switch in config, "Measure what each peer costs";
+    measure_peers [MeasurePeers]: Switch in config, "Measure the cost of each peer";
     spin [Spin]: Switch in config, "Poll through the last millisecond before an exact wake-up";
     // The program itself.
     book []: File in node, "File that stores peers and bans for the next run; without one they are lost at exit";
@@ -138,19 +138,19 @@ pub(super) fn position_of(name: &str) -> Option<usize> {
 }
 
 impl Setting {
-    /// Returns the name that the setting had before, if it had another.
+    /// Returns the former name of the setting, if it had one.
     pub(super) fn former_name(&self) -> Option<&'static str> {
         FORMER_NAMES.iter().find(|(name, _)| *name == self.name).map(|&(_, former)| former)
     }
 }
 
-/// Finds the setting whose name is almost this one.
+/// Finds the setting with the most similar name.
 pub(super) fn nearest(name: &str) -> Option<&'static Setting> {
     let distances = SETTINGS.iter().map(|setting| (edits(name, setting.name), setting));
     distances.filter(|(distance, _)| *distance <= MAX_EDITS).min_by_key(|(distance, _)| *distance).map(|(_, near)| near)
 }
 
-/// Characters to insert, leave out or replace to get from one text to the other.
+/// Counts the characters to insert, remove or replace to turn one text into the other.
 fn edits(one: &str, other: &str) -> usize {
     let mut row: Vec<usize> = (0..=other.chars().count()).collect();
     for (line, a) in one.chars().enumerate() {
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn req_e43_every_field_is_a_setting_and_every_setting_a_field() {
-        // What contains others, and what a node that goes on for weeks has no use for.
+        // Fields that contain others, and one that is useless for a node that runs for weeks.
         let without = [Field::Manager, Field::VersionRules, Field::Seed];
         for &field in Field::ALL {
             let settings = SETTINGS.iter().filter(|setting| setting.fields.contains(&field)).count();
@@ -188,7 +188,7 @@ mod tests {
             assert!(!setting.help.is_empty(), "`{name}` has no help");
         }
         let names: BTreeSet<&str> = SETTINGS.iter().map(|setting| setting.name).collect();
-        assert_eq!(names.len(), SETTINGS.len(), "no name is there twice");
+        assert_eq!(names.len(), SETTINGS.len(), "a name is listed twice");
     }
 
     #[test]

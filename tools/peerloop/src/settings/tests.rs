@@ -1,4 +1,4 @@
-//! Where values come from, what is said about a mistake, and that what is printed is what is read.
+//! Sources of values, messages about mistakes, and that printed settings are read back unchanged.
 
 use super::*;
 use crate::exit::Exit;
@@ -28,7 +28,7 @@ fn loaded(typed: &[&str], variables: &[(&str, &str)], text: &str) -> Effective {
     load(typed, variables, text).unwrap_or_else(|failure| panic!("{}", failure.message))
 }
 
-/// Returns the one line about what is wrong with a file.
+/// Returns the one-line error of a file.
 #[track_caller]
 fn refused(text: &str) -> String {
     refusal(load(&[], &[], text))
@@ -36,7 +36,7 @@ fn refused(text: &str) -> String {
 
 #[track_caller]
 fn refusal(outcome: Result<Effective, Failure>) -> String {
-    let failure = outcome.expect_err("it is wrong");
+    let failure = outcome.expect_err("the settings are invalid");
     assert_eq!(failure.exit, Exit::Usage);
     assert!(!failure.message.contains('\n'), "{}", failure.message);
     failure.message
@@ -47,14 +47,14 @@ fn managed(effective: &mut Effective) -> &mut peerloop::config::ManagerConfig {
 }
 
 #[test]
-fn without_anything_given_the_defaults_hold() {
+fn without_settings_the_defaults_apply() {
     let effective = Settings::load(&SettingFlags::default(), [], None).unwrap();
     assert_eq!(effective.node.config, Config::managed(Network::Mainnet));
     assert!(effective.sources.iter().all(|source| *source == Source::Default));
 }
 
 #[test]
-fn flags_go_over_the_environment_and_that_over_the_file() {
+fn flags_override_the_environment_which_overrides_the_file() {
     let text = "ping_interval = '1s'\npong_timeout = '1s'\nconnect_timeout = '1s'\n";
     let variables = [("PEERLOOP_PING_INTERVAL", "2s"), ("PEERLOOP_PONG_TIMEOUT", "2s")];
     let effective = loaded(&["--ping-interval", "3s"], &variables, text);
@@ -67,7 +67,7 @@ fn flags_go_over_the_environment_and_that_over_the_file() {
 }
 
 #[test]
-fn the_defaults_are_those_of_the_network_wherever_that_is_given() {
+fn the_defaults_depend_on_the_network_from_any_source() {
     let mut effective = loaded(&["--network", "regtest"], &[], "target_peers = 3\nnetwork = 'stn'\n");
     assert_eq!(effective.node.config.network, Network::Regtest);
     let manager = managed(&mut effective);
@@ -76,7 +76,7 @@ fn the_defaults_are_those_of_the_network_wherever_that_is_given() {
 }
 
 #[test]
-fn a_former_name_of_a_setting_is_still_understood() {
+fn a_former_name_of_a_setting_is_still_accepted() {
     let now = loaded(&[], &[], "max_backoff = '9m'").node;
     assert_ne!(now, Node::default());
     assert_eq!(loaded(&[], &[], "backoff_max = '9m'").node, now);
@@ -88,7 +88,7 @@ fn a_former_name_of_a_setting_is_still_understood() {
 fn every_setting_can_be_given_in_all_three_ways() {
     let mut example = loaded(&[], &[], EXAMPLE);
     for setting in SETTINGS {
-        let shown = setting.kind.show(&mut example.node).expect("the example has it");
+        let shown = setting.kind.show(&mut example.node).expect("the example sets it");
         let line = format!("{} = {shown}", setting.name);
         let texts = file(&line).given().unwrap().remove(0).texts;
         let typed: Vec<String> = match texts.is_empty() {
@@ -99,7 +99,7 @@ fn every_setting_can_be_given_in_all_three_ways() {
         let by_file = loaded(&[], &[], &line).node;
         assert_ne!(by_file, Node::default(), "{} changes something", setting.name);
         assert_eq!(loaded(&typed, &[], "").node, by_file, "{typed:?}");
-        // An empty variable is as if it were not set, so a comma is the empty list.
+        // An empty variable counts as not set, so a comma is the empty list.
         let value = if texts.is_empty() { ",".to_owned() } else { texts.join(",") };
         assert_eq!(loaded(&[], &[(&setting.variable(), &value)], "").node, by_file, "{}", setting.name);
     }
@@ -158,7 +158,7 @@ log_level = "debug"
 "#;
 
 #[test]
-fn the_example_says_every_setting_otherwise_than_its_default() {
+fn the_example_changes_every_setting_from_its_default() {
     let mut effective = loaded(&[], &[], EXAMPLE);
     assert!(effective.sources.iter().all(|source| *source != Source::Default));
     let mut defaults = Node::default();
@@ -178,7 +178,7 @@ fn the_example_says_every_setting_otherwise_than_its_default() {
 }
 
 #[test]
-fn what_is_printed_is_a_file_that_says_the_same() {
+fn printed_settings_are_a_file_with_the_same_values() {
     for text in ["", EXAMPLE, "network = 'testnet'", "user_agent = \"tab\\there\"\nmax_inbound = 'unlimited'"] {
         let effective = loaded(&[], &[], text);
         let printed = effective.to_toml();
@@ -199,7 +199,7 @@ fn what_is_printed_is_a_file_that_says_the_same() {
 }
 
 #[test]
-fn what_is_printed_follows_when_its_network_is_changed() {
+fn printed_defaults_follow_a_changed_network() {
     let printed = loaded(&[], &[], "").to_toml();
     for line in ["# default_port = 8333 # default of mainnet", "# dns_seeds = [\"seed.bitcoinsv.io\", "] {
         assert!(printed.lines().any(|printed| printed.starts_with(line)), "{line}: {printed}");
@@ -207,41 +207,41 @@ fn what_is_printed_follows_when_its_network_is_changed() {
     let edited = printed.replace("network = \"mainnet\"", "network = \"testnet\"");
     assert_eq!(loaded(&[], &[], &edited).node.config, Config::managed(Network::Testnet), "{edited}");
     assert_eq!(loaded(&["--network", "stn"], &[], &printed).node.config, Config::managed(Network::Stn));
-    // What was given stays as it was given, even if it is the default.
+    // A given value stays as it was given, even if it is the default.
     let given = loaded(&["--default-port", "8333"], &[], &printed).to_toml();
     assert!(given.contains("\ndefault_port = 8333 # flag --default-port\n"), "{given}");
 }
 
 #[test]
-fn a_key_that_is_no_setting_is_named_with_its_line_and_the_right_one() {
+fn an_unknown_key_is_named_with_its_line_and_the_right_name() {
     let message = refused("# A node.\n\nping_intervall = '10s'\n");
     assert_eq!(message, "node.toml:3: there is no setting `ping_intervall`; is it `ping_interval`?");
     assert!(refused("ping-interval = '10s'").ends_with("is it `ping_interval`?"));
     assert!(refused("colour = 'red'").ends_with("--print-config lists all"));
-    assert!(refused("[ping_interval]\nseconds = 1").contains("node.toml:1: ping_interval: takes no table"));
+    assert!(refused("[ping_interval]\nseconds = 1").contains("node.toml:1: ping_interval: has the wrong type table"));
 }
 
 #[test]
-fn a_value_that_cannot_be_read_is_named_with_its_place() {
+fn a_value_that_cannot_be_read_is_named_with_its_source() {
     for (text, parts) in [
-        ("ping_interval = 10", &["node.toml:1", "ping_interval", "`10` is no duration", "10s"][..]),
-        ("\nmax_peers = 0", &["node.toml:2", "`0` is no count"]),
+        ("ping_interval = 10", &["node.toml:1", "ping_interval", "`10` is not a duration", "10s"][..]),
+        ("\nmax_peers = 0", &["node.toml:2", "`0` is not a count"]),
         ("spin = 1", &["`1` is neither true nor false"]),
         ("listen = '127.0.0.1:1'", &["listen", "is a list"]),
-        ("listen = ['localhost']", &["`localhost` is no address with a port"]),
-        ("fixed_peers = ['node:1:2']", &["`node:1:2` is no peer"]),
-        ("fixed_peers = ['@file']", &["`@file` is no peer"]),
-        ("user_agent = ['a']", &["takes no array"]),
-        ("default_port = 70000", &["`70000` is no number that fits"]),
-        ("max_message_bytes = 'unlimited'", &["`unlimited` is no size"]),
-        ("max_block_bytes = '2MB'", &["`2MB` is no size"]),
-        ("trusted = ['10.0.0.0/33']", &["`10.0.0.0/33` is no address"]),
-        ("magic = '+1234567'", &["is no magic"]),
+        ("listen = ['localhost']", &["`localhost` is not an address with a port"]),
+        ("fixed_peers = ['node:1:2']", &["`node:1:2` is not a peer"]),
+        ("fixed_peers = ['@file']", &["`@file` is not a peer"]),
+        ("user_agent = ['a']", &["has the wrong type array"]),
+        ("default_port = 70000", &["`70000` is not a number that fits"]),
+        ("max_message_bytes = 'unlimited'", &["`unlimited` is not a size"]),
+        ("max_block_bytes = '2MB'", &["`2MB` is not a size"]),
+        ("trusted = ['10.0.0.0/33']", &["`10.0.0.0/33` is not an address"]),
+        ("magic = '+1234567'", &["is not a magic"]),
         ("max_buffered_command_bytes = ['tx']", &["tx=4MiB"]),
         ("max_buffered_command_bytes = ['thirteenchars=1']", &["1 to 12 characters"]),
         ("network = 'bitcoin'", &["unknown network"]),
         ("services = 0xffffffffffffffffff", &["too large"]),
-        ("start_height = 1979-05-27", &["takes no datetime"]),
+        ("start_height = 1979-05-27", &["has the wrong type datetime"]),
         ("spin = true\nspin = true", &["node.toml:2", "duplicate key"]),
         ("spin = ", &["node.toml:1"]),
     ] {
@@ -251,15 +251,15 @@ fn a_value_that_cannot_be_read_is_named_with_its_place() {
         }
     }
     let message = refusal(load(&[], &[("PEERLOOP_PING_INTERVAL", "10")], ""));
-    assert!(message.starts_with("variable PEERLOOP_PING_INTERVAL: ping_interval: `10` is no"), "{message}");
+    assert!(message.starts_with("variable PEERLOOP_PING_INTERVAL: ping_interval: `10` is not"), "{message}");
     let message = refusal(load(&["--ping-interval", "10s"], &[], "ping_interval = 10"));
     assert!(message.starts_with("node.toml:1: ping_interval: "), "though it is overridden: {message}");
     let message = refusal(load(&["--ping-interval", "10"], &[], ""));
-    assert!(message.starts_with("flag --ping-interval: ping_interval: `10` is no"), "{message}");
+    assert!(message.starts_with("flag --ping-interval: ping_interval: `10` is not"), "{message}");
 }
 
 #[test]
-fn what_is_not_valid_is_named_with_where_it_was_given() {
+fn an_invalid_combination_is_named_with_its_source() {
     let message = refused("\ntarget_peers = 21");
     assert_eq!(message, "node.toml:2: target_peers must be 1 to max_peers; max_peers is 20 (default)");
     let message = refusal(load(&["--max-links", "7"], &[], ""));
@@ -287,7 +287,7 @@ fn what_is_not_valid_is_named_with_where_it_was_given() {
 }
 
 #[test]
-fn a_variable_is_a_setting_a_mistake_or_somebody_elses() {
+fn a_variable_is_a_setting_a_mistake_or_not_ours() {
     let effective = loaded(&[], &[("PEERLOOP_REAL_NODE", "/x"), ("PEERLOOP_LONG", "1"), ("PATH", "/y")], "");
     assert_eq!(effective.node.config, Config::managed(Network::Mainnet));
     let message = refusal(load(&[], &[("PEERLOOP_MAXPEERS", "7")], ""));
@@ -300,7 +300,7 @@ fn a_variable_is_a_setting_a_mistake_or_somebody_elses() {
 }
 
 #[test]
-fn an_empty_variable_is_as_if_it_were_not_set() {
+fn an_empty_variable_counts_as_not_set() {
     let text = "max_peers = 9";
     for setting in SETTINGS {
         let effective = loaded(&[], &[(&setting.variable(), "")], text);
@@ -311,7 +311,7 @@ fn an_empty_variable_is_as_if_it_were_not_set() {
 }
 
 #[test]
-fn the_variables_of_a_service_stop_no_start() {
+fn variables_of_a_service_do_not_prevent_a_start() {
     let variables = [
         ("PEERLOOP_PORT", "tcp://10.0.0.1:8333"),
         ("PEERLOOP_SERVICE_HOST", "10.0.0.1"),
@@ -354,14 +354,14 @@ fn the_network_of_other_commands_is_the_flag_or_else_the_variable() {
 }
 
 #[test]
-fn a_peer_at_a_port_other_than_mainnets_needs_the_network_said() {
+fn a_peer_at_a_port_other_than_mainnets_needs_a_given_network() {
     let check = |typed: &[&str], variables: &[(&str, &str)], text: &str| {
         loaded(typed, variables, text).check_network().map_err(|failure| failure.message)
     };
     for (typed, part) in [
         (["--fixed-peers", "127.0.0.1:18444"], "127.0.0.1:18444 has the port of regtest: add --network regtest"),
-        (["--fixed-peers", "[::1]:1"], "[::1]:1 has a port that tells no network: add --network mainnet"),
-        (["--dns-seeds", "seed.example:1"], "seed.example:1 has a port that tells no network"),
+        (["--fixed-peers", "[::1]:1"], "[::1]:1 has a port of no known network: add --network mainnet"),
+        (["--dns-seeds", "seed.example:1"], "seed.example:1 has a port of no known network"),
     ] {
         let refused = check(&typed, &[], "").unwrap_err();
         assert!(refused.starts_with(part), "{refused}");
@@ -375,29 +375,29 @@ fn a_peer_at_a_port_other_than_mainnets_needs_the_network_said() {
 }
 
 #[test]
-fn a_limit_may_be_none_or_nobody() {
+fn a_limit_may_be_unlimited_or_zero() {
     for (text, limit) in [("unlimited", usize::MAX), ("0", 0), ("2k", 2_000)] {
         assert_eq!(loaded(&["--max-inbound", text], &[], "").node.config.max_inbound, limit);
     }
-    assert!(refusal(load(&["--max-inbound=-1"], &[], "")).contains("`-1` is no count"));
+    assert!(refusal(load(&["--max-inbound=-1"], &[], "")).contains("`-1` is not a count"));
     for (text, limit) in [("unlimited", i64::MAX as u64), ("4GiB", 4 << 30)] {
         let effective = loaded(&["--max-block-bytes", text], &[], "");
         assert_eq!(effective.node.config.max_block_bytes, limit);
         let line = format!("max_block_bytes = \"{text}\" # flag --max-block-bytes\n");
         assert!(effective.to_toml().contains(&line), "{}", effective.to_toml());
     }
-    assert!(refusal(load(&["--max-block-bytes", "endless"], &[], "")).contains("`endless` is no size"));
+    assert!(refusal(load(&["--max-block-bytes", "endless"], &[], "")).contains("`endless` is not a size"));
 }
 
 #[test]
-fn flags_are_those_of_the_table() {
+fn every_setting_of_the_table_is_a_flag() {
     let mut effective =
         loaded(&["--listen", "127.0.0.1:1", "--listen", "[::1]:2", "--evict-inbound", "--spin=false"], &[], "");
     assert!(!effective.node.config.spin);
     assert_eq!(loaded(&["--start-height", "-1"], &[], "").node.config.start_height, -1);
     let manager = managed(&mut effective);
     assert_eq!((manager.listen.len(), manager.evict_inbound), (2, true));
-    assert!(flags(&["--max-peers", "1", "--max-peers", "2"]).is_err(), "one value is taken once");
+    assert!(flags(&["--max-peers", "1", "--max-peers", "2"]).is_err(), "a single value was accepted twice");
     assert!(flags(&["--max-pers", "1"]).unwrap_err().to_string().contains("--max-peers"));
     SettingFlags::augment_args(Command::new("run")).debug_assert();
 }
@@ -410,14 +410,14 @@ fn a_file_that_cannot_be_read_is_named() {
 
 proptest! {
     #[test]
-    fn no_file_makes_it_panic(text in "\\PC{0,40}", key in prop::sample::select(vec!["spin", "listen", "magic"])) {
+    fn no_file_causes_a_panic(text in "\\PC{0,40}", key in prop::sample::select(vec!["spin", "listen", "magic"])) {
         let _ = load(&[], &[], &text);
         let _ = load(&[], &[], &format!("{key} = {text}"));
         let _ = load(&[], &[], &format!("{key} = ['{text}']"));
     }
 
     #[test]
-    fn any_text_is_printed_so_that_it_is_read_again(agent in "[ -~\\x00-\\x1f\u{e9}\u{7f}]{0,60}") {
+    fn any_printed_text_is_read_back_unchanged(agent in "[ -~\\x00-\\x1f\u{e9}\u{7f}]{0,60}") {
         let mut effective = loaded(&[], &[], "");
         effective.node.config.user_agent.clone_from(&agent);
         prop_assert_eq!(loaded(&[], &[], &effective.to_toml()).node.config.user_agent, agent);
@@ -425,7 +425,7 @@ proptest! {
 }
 
 #[test]
-fn a_file_that_never_ends_or_never_answers_is_given_up() {
+fn reading_a_file_that_never_ends_or_never_responds_is_abandoned() {
     let refused = SettingsFile::read(Path::new("/dev/zero")).unwrap_err();
     let told = "reading the settings in /dev/zero: it has more than 1048576 bytes; name a settings file";
     assert_eq!(refused, told);
@@ -437,7 +437,7 @@ fn a_file_that_never_ends_or_never_answers_is_given_up() {
     let refused: Vec<String> = (0..5).map(|_| read()).collect();
     assert!(refused[0].starts_with(&told), "{}", refused[0]);
     assert!(refused[4].contains("earlier reads still wait"), "{}", refused[4]);
-    // They all end when somebody writes.
+    // They all end when the pipe gets a writer.
     drop(std::fs::OpenOptions::new().write(true).open(&pipe).unwrap());
     std::fs::remove_file(&pipe).unwrap();
 }

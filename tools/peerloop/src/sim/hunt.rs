@@ -1,7 +1,7 @@
-//! Runs seeds, each a world of its own, on as many threads as asked for, and ends at the first that breaks something.
+//! Runs seeds, each a world of its own, on the requested number of threads, and ends at the first violation.
 //!
-//! Worlds know nothing of each other, so the threads share a counter and what they have counted so far. A panic inside
-//! a world is told with the command that repeats it.
+//! Worlds are independent, so the threads share only a counter and their totals. A panic inside a world is reported
+//! with the command that repeats it.
 
 use super::{Plan, Played};
 use crate::exit::{Failure, Stops};
@@ -18,34 +18,34 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// What was counted over all worlds so far.
+/// The totals over all worlds so far.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) worlds: u64,
     pub(crate) events: u64,
     pub(crate) virtual_time: Duration,
     pub(crate) violations: u64,
-    /// The lowest seed that broke something, and the first that it broke.
+    /// The lowest seed with a violation, and its first violation.
     pub(crate) found: Option<(u64, Violation)>,
-    /// The signals that ended it before its time. The first ends every world after the turn that it is at, the second
-    /// does not wait for that.
+    /// The signals that ended the run early. The first ends every world after its current turn, the second ends at
+    /// once.
     pub(crate) stops: Stops,
 }
 
-/// What the threads share.
+/// The state that the threads share.
 #[derive(Debug, Default)]
 struct Shared {
-    /// Seeds that were taken, in their order.
+    /// Seeds that were started, in order.
     taken: AtomicU64,
-    /// No more seeds are taken.
+    /// Whether no more seeds are started.
     is_over: AtomicBool,
-    /// For worlds that have begun.
+    /// The patience of started worlds.
     patience: Patience,
     tally: Mutex<Tally>,
 }
 
 thread_local! {
-    /// The seed that this thread is at.
+    /// The current seed of this thread.
     static SEED: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
@@ -87,7 +87,7 @@ impl Tally {
         self.violations += played.violations.len() as u64;
     }
 
-    /// Returns one line: what was done.
+    /// Formats the work done as one line.
     pub(crate) fn line(&self, took: Duration) -> String {
         let done = self.done();
         format!("seeds {}  {done}  violations {}  took {}", self.worlds, self.violations, show_seconds(took))
@@ -98,8 +98,8 @@ impl Tally {
     }
 }
 
-/// Runs the seeds of a plan until one breaks something, all are done, or a signal comes. Worlds that a signal has ended
-/// are not counted.
+/// Runs the seeds of a plan until one breaks an invariant, all are done, or a signal arrives. Worlds that a signal
+/// has ended are not counted.
 pub(crate) fn hunt(plan: &Plan, notices: &Notices, progress: &mut Progress) -> Result<Tally, Failure> {
     tell_of_panics(plan);
     let shared = Arc::new(Shared::default());
@@ -135,7 +135,7 @@ pub(crate) fn hunt(plan: &Plan, notices: &Notices, progress: &mut Progress) -> R
     Ok(tally)
 }
 
-/// Does something with a seed, and names the seed if that panics.
+/// Runs `work` for a seed, and names the seed if it panics.
 pub(crate) fn at_seed<T>(seed: u64, work: impl FnOnce() -> T) -> T {
     SEED.set(Some(seed));
     let result = work();
@@ -143,7 +143,7 @@ pub(crate) fn at_seed<T>(seed: u64, work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Adds to the message of a panic what repeats it: the program may have no other chance to say so.
+/// Adds the command that repeats it to the message of a panic: the program may have no other chance to print it.
 fn tell_of_panics(plan: &Plan) {
     let (before, plan) = (panic::take_hook(), plan.clone());
     panic::set_hook(Box::new(move |what| {

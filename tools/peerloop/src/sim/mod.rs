@@ -1,7 +1,7 @@
-//! `sim`: the loop in hostile worlds, one for each seed, held to its invariants.
+//! `sim`: runs the loop in hostile worlds, one for each seed, and checks its invariants.
 //!
-//! The first seed that breaks something ends the run. Its tape is made smaller and written down, so that it can be
-//! looked at, replayed and kept. Only programs that were built with the feature `sim` have this command.
+//! The first seed with a violation ends the run. Its tape is shrunk and written to a file, so that it can be
+//! examined, replayed and kept. Only programs that were built with the feature `sim` have this command.
 
 mod hunt;
 mod report;
@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// What kind of worlds are drawn.
+/// The kind of worlds to draw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Worlds {
     /// Everything
@@ -33,29 +33,29 @@ pub(crate) enum Worlds {
     WithoutHostile,
 }
 
-/// What came of one world.
+/// The outcome of one world.
 #[derive(Clone, Debug)]
 pub(crate) struct Played {
     pub(crate) events: u64,
-    /// What patience counts.
+    /// The number of calls, which patience limits.
     pub(crate) calls: u64,
     pub(crate) virtual_time: Duration,
     pub(crate) violations: Vec<Violation>,
 }
 
-/// What is going to be run.
+/// The plan of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) seeds: u64,
-    /// The first.
+    /// The first seed.
     pub(crate) seed: u64,
     pub(crate) worlds: Worlds,
     pub(crate) jobs: usize,
-    /// Time that a smaller tape may cost.
+    /// The time to shrink a tape.
     pub(crate) minimise: Duration,
-    /// Where that tape goes, unless it has the default name.
+    /// The file for that tape, unless it has the default name.
     pub(crate) save: Option<PathBuf>,
-    /// Nothing comes of a world for which patience is too short.
+    /// Plays a tape; returns `None` if patience is too short for the world.
     pub(crate) play: fn(&Tape, Profile, &Patience) -> Option<Played>,
 }
 
@@ -96,7 +96,7 @@ impl Plan {
     }
 }
 
-/// How this program is run from the root of its sources.
+/// The command that runs this program from the root of its sources.
 const COMMAND: &str = "cargo run --release --features sim -- sim";
 
 pub(crate) fn run(args: SimArgs) -> Result<Exit, Failure> {
@@ -108,7 +108,7 @@ pub(crate) fn run(args: SimArgs) -> Result<Exit, Failure> {
     let plan = Plan::new(&args);
     let began = Instant::now();
     let is_stdout_free = !json.as_ref().is_some_and(Sink::is_stdout);
-    // What was found is told at once, because nobody knows what making it smaller runs into.
+    // A violation is reported at once, because shrinking its tape may fail.
     let tell = |find: &Find| if is_stdout_free { output::print(&find.text()) } else { Ok(()) };
     let (tally, find) = match &args.tape {
         Some(path) => replay(&plan, path, tell)?,
@@ -148,7 +148,7 @@ fn replay(
     Ok((tally, find))
 }
 
-/// Runs seeds, and makes the tape of the first that breaks something smaller.
+/// Runs seeds, and shrinks the tape of the first with a violation.
 fn search(
     plan: &Plan,
     tell: impl Fn(&Find) -> Result<(), Failure>,
@@ -165,7 +165,7 @@ fn search(
     Ok((tally, Some(find)))
 }
 
-/// Makes the tape of `seed` smaller and writes it down; a second signal ends that without a tape.
+/// Shrinks the tape of `seed` and writes it to a file; a second signal ends that without a tape.
 fn make_smaller(
     plan: &Plan,
     seed: u64,
@@ -208,7 +208,7 @@ fn make_smaller(
     Ok(Some(Smaller { replay: plan.replay(&path), path, bytes: text.len(), runs, is_least }))
 }
 
-/// A tape as text, because tapes are not for sharing between threads.
+/// A tape as text, because tapes cannot be shared between threads.
 #[derive(Debug)]
 pub(crate) struct LeastTape {
     pub(crate) text: String,
@@ -216,18 +216,18 @@ pub(crate) struct LeastTape {
     is_least: bool,
 }
 
-/// What a search for a smaller tape has cost so far, and whether it has to end.
+/// The cost of a search for a smaller tape so far, and whether it has to end.
 #[derive(Debug, Default)]
 struct Effort {
     runs: AtomicU64,
     patience: Patience,
 }
 
-/// A smaller tape may make a world of this many times as many calls; what takes more is taken for one that holds.
+/// A smaller tape's world may make this many times as many calls; if it makes more, it counts as without a violation.
 const CALLS_FACTOR: u64 = 10;
 
-/// Returns the smallest tape that breaks an invariant as a seed does; the seed itself if its own tape does not break
-/// it.
+/// Returns the smallest tape that breaks the same invariant as a seed, or the seed itself if its own tape does not
+/// break it.
 fn least_tape(plan: &Plan, seed: u64, invariant: u8, effort: &Effort) -> LeastTape {
     let Effort { runs, patience } = effort;
     let profile = plan.worlds.profile();
@@ -247,7 +247,7 @@ fn least_tape(plan: &Plan, seed: u64, invariant: u8, effort: &Effort) -> LeastTa
     };
     hunt::at_seed(seed, || match least() {
         Some(Minimised { tape, runs, is_least }) => {
-            // The last run may have been given up.
+            // The last run may have been abandoned.
             LeastTape { text: tape.to_text(), runs, is_least: is_least && patience.goes_on() }
         }
         None => LeastTape { text: Tape::from_seed(seed).to_text(), runs: 0, is_least: false },
@@ -265,7 +265,7 @@ mod tests {
 
     const TIME: Duration = Duration::from_secs(3_600);
 
-    /// Returns a world in which what must hold does so unless eight of its draws are high.
+    /// Returns a world whose invariant holds unless eight of its draws are high.
     fn play_dice(tape: &Tape, _profile: Profile, _patience: &Patience) -> Option<Played> {
         let dice = tape.stream(3);
         let high: Vec<u32> = (0..40).map(|_| dice.below(1_000)).filter(|draw| *draw >= 900).collect();
@@ -275,8 +275,8 @@ mod tests {
         Some(Played { events: 10, calls: 20, virtual_time: TIME, violations })
     }
 
-    /// Returns the same, but a world that draws 0 from another stream goes on for as long as there is patience, with
-    /// so many calls each time that it asks for that.
+    /// Returns such a world, except that one that draws 0 from another stream runs for as long as there is patience,
+    /// with that many calls between two checks of it.
     fn play_on(tape: &Tape, profile: Profile, patience: &Patience, calls_per_look: u64) -> Option<Played> {
         if tape.stream(4).below(1_000_000) == 0 {
             let mut calls = 0;
@@ -321,7 +321,7 @@ mod tests {
             let (seed, violation) = tally.found.unwrap();
             assert!(breaks(seed) && seed >= first && violation.invariant == 9);
             assert_eq!((tally.events, tally.virtual_time), (10 * tally.worlds, TIME * tally.worlds as u32));
-            assert!(find.unwrap().smaller.is_none(), "nobody asked for it");
+            assert!(find.unwrap().smaller.is_none(), "a smaller tape was not requested");
             if jobs == 1 {
                 assert_eq!((seed, tally.worlds, tally.violations), (first, first - 99, 1));
             }
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_found_is_told_in_one_line_with_the_command_that_repeats_it() {
+    fn a_violation_is_one_line_and_the_command_that_repeats_it() {
         let plan = Plan { minimise: Duration::ZERO, ..plan("line") };
         let (tally, find) = search_quietly(&plan);
         let (seed, _) = tally.found.unwrap();
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tape_of_what_was_found_is_least_and_can_be_replayed() {
+    fn the_tape_of_a_violation_is_minimal_and_can_be_replayed() {
         let plan = plan("least");
         let path = plan.save.clone().unwrap();
         let (_, find) = search_quietly(&plan);
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tape_whose_world_goes_on_and_on_is_taken_for_one_that_holds() {
+    fn a_tape_whose_world_does_not_end_counts_as_without_violation() {
         let play = |tape: &Tape, profile, patience: &_| play_on(tape, profile, patience, 1);
         let plan = Plan { play, ..plan("on-and-on") };
         let (_, find) = search_quietly(&plan);
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_for_a_smaller_tape_ends_a_world_that_does_not() {
+    fn the_time_limit_for_shrinking_ends_an_endless_world() {
         let play = |tape: &Tape, profile, patience: &_| play_on(tape, profile, patience, 0);
         let plan = Plan { play, minimise: Duration::from_nanos(1), ..plan("in-vain") };
         let (tally, find) = search_quietly(&plan);
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn the_json_says_the_same() {
+    fn the_json_has_the_same_facts() {
         let plan = Plan { minimise: Duration::ZERO, ..plan("json") };
         let (tally, find) = search_quietly(&plan);
         let run = report::Run { plan: &plan, tape: None, tally: &tally, took: TIME };
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_is_a_success() {
+    fn worlds_without_violations_are_a_success() {
         let sound = (100..).take_while(|seed| !breaks(*seed)).count() as u64;
         let plan = Plan { seeds: sound, ..plan("sound") };
         let (tally, find) = search_quietly(&plan);
@@ -410,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_tape_is_refused_by_name() {
+    fn a_file_that_is_not_a_tape_is_refused_by_name() {
         let path = plan("wrong").save.unwrap();
         std::fs::write(&path, "1: x").unwrap();
         let failure = replay(&plan("wrong"), &path, |_| Ok(())).unwrap_err();

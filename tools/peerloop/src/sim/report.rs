@@ -1,4 +1,4 @@
-//! What a simulation found, in its three forms: text for people, JSON for programs, and the file of a tape.
+//! The result of a simulation in three forms: text for people, JSON for programs, and the file of a tape.
 
 use super::hunt::Tally;
 use super::{LeastTape, Plan};
@@ -14,18 +14,18 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// What broke something.
+/// The source of a violation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Origin<'a> {
     Seed(u64),
     Tape(&'a Path),
 }
 
-/// Something that must hold and did not.
+/// A violation of an invariant.
 #[derive(Debug)]
 pub(crate) struct Find {
     origin: String,
-    /// A seed means something only together with the sources.
+    /// A seed is meaningful only together with the sources.
     commit: String,
     pub(crate) violation: Violation,
     repeat: String,
@@ -60,7 +60,7 @@ impl Find {
         Self { origin, commit: commit(), violation, repeat, smaller: None }
     }
 
-    /// What was found, in one line.
+    /// Formats the violation as one line.
     fn line(&self) -> String {
         let Violation { invariant, at, text } = &self.violation;
         let seconds = at.as_nanos() as f64 / 1e9;
@@ -68,12 +68,12 @@ impl Find {
         format!("{} commit={} at={seconds:.9}s invariant={invariant} {text}", self.origin, self.commit)
     }
 
-    /// What was found, and how to find it again.
+    /// Formats the violation, and the command that repeats it.
     pub(crate) fn text(&self) -> String {
         format!("{}\nrepeat: {}\n", self.line(), self.repeat)
     }
 
-    /// Why the run failed.
+    /// Describes why the run failed.
     pub(crate) fn reason(&self) -> String {
         let number = self.violation.invariant;
         format!("simulating: {} breaks invariant {number}; repeat it with: {}", self.origin, self.repeat)
@@ -88,7 +88,7 @@ impl Smaller {
     }
 }
 
-/// Returns the rest for people: [`Find::text`] was printed before.
+/// Formats the rest for people: [`Find::text`] was printed before.
 pub(crate) fn text(run: &Run<'_>, find: Option<&Find>) -> String {
     let smaller = find.and_then(|find| find.smaller.as_ref());
     let (tally, profile) = (run.tally.line(run.took), run.plan.worlds.name());
@@ -102,7 +102,7 @@ pub(crate) fn text(run: &Run<'_>, find: Option<&Find>) -> String {
     }
 }
 
-/// Returns the file of a tape: what it shows, in the first line, where it comes from, the world, and the draws.
+/// Formats the file of a tape: the violation in the first line, its source, the world, and the draws.
 pub(crate) fn tape_file(plan: &Plan, find: &Find, tape: &LeastTape) -> String {
     let mut file = format!("# {}\n", find.violation.to_string().replace('\n', " "));
     let _ = writeln!(file, "# {} commit={} profile={}", find.origin, find.commit, plan.worlds.name());
@@ -115,7 +115,7 @@ pub(crate) fn tape_file(plan: &Plan, find: &Find, tape: &LeastTape) -> String {
     file + &tape.text
 }
 
-/// Returns the commit that the sources of this program are at, `-dirty` if they were changed since.
+/// Returns the commit of this program's sources, with `-dirty` if they were changed since.
 fn commit() -> String {
     let describe = ["-C", env!("CARGO_MANIFEST_DIR"), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"];
     let output = Command::new("git").args(describe).output().ok().filter(|output| output.status.success());
@@ -136,7 +136,7 @@ struct Document {
 #[derive(Debug, Serialize)]
 struct Facts {
     profile: String,
-    /// As text: most readers of JSON hold numbers in 53 bits.
+    /// A text: most readers of JSON hold numbers in 53 bits.
     first_seed: Option<String>,
     tape: Option<String>,
     duration_ns: u64,
@@ -147,7 +147,7 @@ struct Facts {
 struct Counts {
     seeds: u64,
     events: u64,
-    /// As text: all worlds together may take more than 2^53 ns.
+    /// A text: all worlds together may last longer than 2^53 ns.
     virtual_ns: String,
     violations: u64,
 }
@@ -156,7 +156,7 @@ struct Counts {
 struct Found {
     origin: String,
     commit: String,
-    /// As text: a world may take as long as it likes.
+    /// A text: a world may last any time.
     at_ns: String,
     invariant: u8,
     text: String,
@@ -173,7 +173,7 @@ struct SmallerTape {
     replay: String,
 }
 
-/// Returns the result for programs.
+/// Formats the result for programs.
 pub(crate) fn json(run: &Run<'_>, find: Option<&Find>) -> String {
     let (exit, reason) = match (find, run.tally.stops.exit()) {
         (Some(find), _) => (Exit::RunFailed, find.reason()),

@@ -1,4 +1,4 @@
-//! `bench`: its table, its files, and the ways in which it ends.
+//! `bench`: its table, its files, and its exits.
 
 use crate::{ResultFile, Running, peerloop};
 use base64::Engine;
@@ -19,7 +19,7 @@ fn number(json: &Value, pointer: &str) -> u64 {
     json.pointer(pointer).and_then(Value::as_u64).unwrap_or_else(|| panic!("no number at {pointer}: {json}"))
 }
 
-/// All counts fit each other, whatever they are.
+/// Checks that all counts are consistent, for any outcome.
 fn assert_counts_add_up(json: &Value) {
     let count = |name: &str| number(json, &format!("/counts/{name}"));
     assert_eq!(count("planned"), count("sent") + count("unsent"));
@@ -40,7 +40,7 @@ fn assert_counts_add_up(json: &Value) {
 fn the_table_shows_every_part() {
     let run = short(&[]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
-    assert_eq!(run.stderr, "", "-q leaves stderr empty");
+    assert_eq!(run.stderr, "", "stderr is empty with -q");
     for part in [
         "no target given",
         "checks  descriptors",
@@ -71,11 +71,11 @@ fn the_json_file_has_its_keys_and_counts_that_add_up() {
     let file = ResultFile::new("keys.json");
     let run = short(&["--json", file.path(), "--seed", "18446744073709551615", "--percentiles", "50,99.99"]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
-    assert!(run.stdout.contains(file.path()), "the table names the file");
+    assert!(run.stdout.contains(file.path()), "the table does not name the file");
     let json = file.json();
     assert_counts_add_up(&json);
     assert_eq!(number(&json, "/schema"), 2);
-    assert_eq!(json["run"]["seed"], "18446744073709551615", "no reader may round it");
+    assert_eq!(json["run"]["seed"], "18446744073709551615", "the seed is a text, which no reader rounds");
     assert!(number(&json, "/host/descriptors") > 0);
     assert_eq!(number(&json, "/counts/ready"), 20);
     assert_eq!(number(&json, "/counts/planned"), 200);
@@ -99,18 +99,18 @@ fn the_histogram_in_the_json_is_whole() {
     let bytes = STANDARD.decode(planned["hdr"].as_str().unwrap()).unwrap();
     let histogram: Histogram<u64> = Deserializer::new().deserialize(&mut &bytes[..]).unwrap();
     assert_eq!(histogram.len(), number(planned, "/count"));
-    // A little below the middle, for the crate's own quantiles may be one sample too high.
+    // A little below the middle, because the crate's own quantiles may be one sample too high.
     assert_eq!(histogram.value_at_quantile(0.499_999), number(planned, "/percentiles/50"));
 }
 
 #[test]
-fn a_run_that_cannot_be_trusted_fails_if_that_is_demanded() {
+fn a_run_that_cannot_be_trusted_fails_with_strict() {
     // No machine keeps a schedule of a million pings a second over 20 peers.
     let hopeless = ["-r", "1000k", "--drain", "0s"];
     let file = ResultFile::new("strict.json");
     let run = short(&[&hopeless[..], &["--strict", "--json", file.path()]].concat());
     assert_eq!(run.code, Some(4), "{}", run.stderr);
-    assert!(run.complaint().contains("not trusted, as --strict demands: "), "{}", run.complaint());
+    assert!(run.complaint().contains("not trusted, as --strict requires: "), "{}", run.complaint());
     let json = file.json();
     assert_eq!((number(&json, "/exit/code"), json["generator"]["verdict"].as_str()), (4, Some("not_trusted")));
     assert_eq!(short(&hopeless).code, Some(0));
@@ -137,7 +137,7 @@ fn unanswered_pings_are_in_every_percentile_and_in_every_output() {
         assert_eq!(percentiles["99.9"], Value::Null);
     }
     assert!(ping_rtt["planned"]["percentiles_of_answered"]["99.9"].is_u64());
-    let row = run.stdout.lines().find(|line| line.starts_with("ping_rtt ")).expect("it has its row");
+    let row = run.stdout.lines().find(|line| line.starts_with("ping_rtt ")).expect("ping_rtt has a row");
     assert!(row.contains(" > "), "{row}");
     assert!(run.stdout.contains(" % unanswered: "), "{}", run.stdout);
     assert!(hgrm.read().contains(&format!("#[Unanswered = {failed:9}, ")), "{}", hgrm.read());
@@ -189,7 +189,7 @@ fn an_older_result_is_replaced_as_a_whole() {
 }
 
 #[test]
-fn progress_is_plain_lines_where_nobody_watches() {
+fn progress_is_plain_lines_without_a_terminal() {
     let run = peerloop(&["bench", "-c", "5", "-d", "2s", "--warmup", "0s"]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert!(run.stderr.contains("run     ["), "{}", run.stderr);
@@ -197,7 +197,7 @@ fn progress_is_plain_lines_where_nobody_watches() {
 }
 
 #[test]
-fn a_refused_port_fails_the_run_and_says_why() {
+fn a_refused_port_fails_the_run_with_the_cause() {
     let file = ResultFile::new("refused.json");
     // The reserved port 1 has no listener.
     let run = peerloop(&["bench", "127.0.0.1:1", "--network", "regtest", "-c", "5", "--json", file.path(), "-q"]);
@@ -218,7 +218,7 @@ fn a_refused_port_fails_the_run_and_says_why() {
 }
 
 #[test]
-fn a_node_that_turns_away_the_first_connection_gets_no_other() {
+fn a_node_that_refuses_the_first_connection_gets_no_other() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let node = std::thread::spawn(move || {
@@ -231,7 +231,7 @@ fn a_node_that_turns_away_the_first_connection_gets_no_other() {
     assert!(run.complaint().contains("is --network right"), "{}", run.complaint());
     let listener = node.join().unwrap();
     listener.set_nonblocking(true).unwrap();
-    assert!(listener.accept().is_err(), "a second connection of a wrong network is one nearer to a ban");
+    assert!(listener.accept().is_err(), "a second connection was made, although wrong networks lead to a ban");
 }
 
 #[test]
@@ -251,7 +251,7 @@ fn a_signal_ends_the_wait_for_the_first_connection() {
     let (mut silent, _) = listener.accept().unwrap();
     silent.read_exact(&mut [0; 24]).unwrap();
     run.signal("INT");
-    // The loop says that it ends the connection, and waits for the same from the node.
+    // The loop shuts down its side, and waits until the node does the same.
     silent.read_to_end(&mut Vec::new()).unwrap();
     drop(silent);
     let run = run.finish();
@@ -277,7 +277,7 @@ fn targets_come_from_a_list_a_file_and_the_network_from_a_variable() {
 }
 
 #[test]
-fn a_full_node_fails_the_run_and_is_told_from_a_dead_one() {
+fn a_full_node_fails_the_run_and_is_distinguished_from_a_dead_one() {
     let (_node, address) = Running::serve(&["--max-peers", "5"]);
     let file = ResultFile::new("full.json");
     let target = [address.as_str(), "--network", "regtest", "--json", file.path()];
@@ -290,7 +290,7 @@ fn a_full_node_fails_the_run_and_is_told_from_a_dead_one() {
     assert_eq!((number(&json, "/config/min_peers"), number(&json, "/exit/code")), (20, 1));
     assert_eq!(json["run"]["partial"], false);
     assert!(run.stdout.contains("Failed     remote 15"), "{}", run.stdout);
-    let reason = "5 of 20 peers were left at the end, fewer than --min-peers 100%, that is 20; 15 of 20 failed: ";
+    let reason = "5 of 20 peers remained at the end, fewer than --min-peers 100%, that is 20; 15 of 20 failed: ";
     for text in [run.complaint(), json["exit"]["reasons"][0].as_str().unwrap(), &unbroken(&run.stdout)] {
         assert!(text.contains(reason) && text.contains("856 inbound") && text.contains("116 by default"), "{text}");
     }
@@ -300,13 +300,13 @@ fn a_full_node_fails_the_run_and_is_told_from_a_dead_one() {
     }
 }
 
-/// Returns the text in one line, as it was before it was broken into lines.
+/// Returns the text in one line, with its line breaks removed.
 fn unbroken(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[test]
-fn more_peers_than_are_planned_cannot_be_demanded() {
+fn more_peers_than_planned_cannot_be_required() {
     let run = peerloop(&["bench", "-c", "50", "--min-peers", "51"]);
     assert_eq!(run.code, Some(2));
     assert!(run.complaint().contains("--min-peers 51 is more than the 50 planned peers"), "{}", run.complaint());
@@ -334,7 +334,7 @@ fn a_node_that_dies_in_the_middle_fails_the_run() {
         assert!(text.contains("ended early after ") && text.contains(" of 3600 s: all 5 peers were lost"), "{text}");
         assert!(text.contains("did the node stop?") && !text.contains("856"), "{text}");
     }
-    assert!(reasons[1].starts_with("0 of 5 peers were left at the end, fewer than --min-peers 100%"), "{reasons:?}");
+    assert!(reasons[1].starts_with("0 of 5 peers remained at the end, fewer than --min-peers 100%"), "{reasons:?}");
 }
 
 #[test]
@@ -358,10 +358,10 @@ fn each_of_two_targets_has_a_row() {
     assert_eq!((row(0, "lost"), row(1, "lost"), row(1, "unsent_absent")), (2, 0, 0));
     let reasons = json["exit"]["reasons"].as_array().unwrap();
     assert_eq!((reasons.len(), &reasons[0]), (2, &"stopped by SIGINT".into()));
-    let lost = "2 of 4 peers were left at the end, fewer than --min-peers 100%, that is 4; 2 of 4 failed: ";
-    assert!(reasons[1].as_str().unwrap().starts_with(lost), "a signal hides no other reason: {reasons:?}");
+    let lost = "2 of 4 peers remained at the end, fewer than --min-peers 100%, that is 4; 2 of 4 failed: ";
+    assert!(reasons[1].as_str().unwrap().starts_with(lost), "a signal hid another reason: {reasons:?}");
     let planned = [0, 1].map(|index| row(index, "planned"));
-    assert!(planned[0] - planned[1] <= 1, "operations go round the targets: {planned:?}");
+    assert!(planned[0] - planned[1] <= 1, "operations are not assigned to the targets in turn: {planned:?}");
     assert_eq!(planned.iter().sum::<u64>(), number(&json, "/counts/planned"));
     assert!(json["targets"][1]["ping_rtt_percentiles"]["50"].is_number(), "{json}");
     for address in [first_address, second_address] {
@@ -423,7 +423,7 @@ fn the_second_interrupt_reports_at_once() {
     let rest = ["--drain", "1h", "--timeout", "1h", "--json", file.path()];
     let mut run = Running::start(&[&["bench"], &target[..], &rest[..]].concat());
     run.wait_for("run ");
-    // A node that stands still leaves pings unanswered, so the drain goes on.
+    // A stopped node does not answer pings, so the drain lasts.
     node.signal("STOP");
     run.wait_for("run ");
     run.signal("INT");
@@ -435,7 +435,7 @@ fn the_second_interrupt_reports_at_once() {
     assert!(run.stdout.contains("partial stopped at once by a second signal, SIGINT"), "{}", run.stdout);
     let json = file.json();
     assert_counts_add_up(&json);
-    assert!(number(&json, "/counts/timed_out") > 0, "the pings that the node did not answer");
+    assert!(number(&json, "/counts/timed_out") > 0, "pings that the node did not answer have timed out");
     assert_eq!((number(&json, "/exit/code"), &json["run"]["partial"]), (131, &true.into()));
 }
 
@@ -454,7 +454,7 @@ fn a_signal_that_is_ignored_at_the_start_stays_ignored() {
 }
 
 #[test]
-fn a_reader_that_leaves_is_no_failure() {
+fn a_reader_that_closes_its_end_is_not_a_failure() {
     let mut run = Running::start(&SHORT);
     run.close_stdout();
     let run = run.finish();
@@ -467,12 +467,12 @@ fn a_full_disk_fails_the_run() {
     let run = short(&["--json", "/dev/full"]);
     assert_eq!(run.code, Some(1));
     assert!(run.complaint().contains("writing /dev/full: "), "{}", run.complaint());
-    assert!(run.stdout.contains("verdict: "), "the table is still printed: {}", run.stdout);
+    assert!(run.stdout.contains("verdict: "), "the table is not printed: {}", run.stdout);
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_name_that_is_no_text_is_written_to_and_told() {
+fn a_file_name_that_is_not_text_is_used_and_shown() {
     use std::os::unix::ffi::OsStrExt;
     let file = ResultFile::new("no-text.json");
     let path = [file.path().as_bytes(), b"\xff"].concat();

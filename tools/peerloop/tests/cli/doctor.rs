@@ -1,4 +1,4 @@
-//! `doctor`: it tells what this machine is fit for, in words and as JSON, with the code that scripts rely on.
+//! `doctor`: it reports the machine's capacity, in words and as JSON, with the exit code that scripts rely on.
 
 use crate::peerloop;
 use serde_json::Value;
@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::net::TcpListener;
 
 #[test]
-fn one_peer_is_within_the_means_of_any_machine() {
+fn any_machine_can_hold_one_peer() {
     let run = peerloop(&["doctor", "--peers", "1"]);
     assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
     assert!(run.stdout.starts_with("doctor  1 peers on mainnet\n"), "{}", run.stdout);
@@ -22,17 +22,17 @@ fn one_peer_is_within_the_means_of_any_machine() {
 }
 
 #[test]
-fn what_cannot_work_ends_with_its_code_and_one_line() {
+fn an_impossible_number_of_peers_ends_with_its_code_and_one_line() {
     let run = peerloop(&["doctor", "--peers", "90m"]);
     assert_eq!(run.code, Some(3));
     assert!(run.complaint().contains("90000000 peers: descriptors"), "{}", run.complaint());
     assert!(run.stdout.contains("problem  descriptors"), "{}", run.stdout);
     assert!(run.stdout.contains("change: "), "{}", run.stdout);
-    assert!(run.stdout.contains("90000097"), "the arithmetic is shown: {}", run.stdout);
+    assert!(run.stdout.contains("90000097"), "the arithmetic is not shown: {}", run.stdout);
 }
 
 #[test]
-fn the_json_has_the_same() {
+fn the_json_has_the_same_findings() {
     let run = peerloop(&["doctor", "--peers", "90m", "--network", "stn", "--json"]);
     assert_eq!(run.code, Some(3));
     let json: Value = serde_json::from_str(&run.stdout).unwrap();
@@ -40,7 +40,7 @@ fn the_json_has_the_same() {
     assert_eq!(json["exit"]["code"], 3);
     let checks = json["checks"].as_array().unwrap();
     let names: BTreeSet<&str> = checks.iter().map(|check| check["name"].as_str().unwrap()).collect();
-    assert_eq!(names.len(), checks.len(), "each check is told once");
+    assert_eq!(names.len(), checks.len(), "a check is listed twice");
     for check in checks {
         let is_ill = ["warning", "problem"].contains(&check["verdict"].as_str().unwrap());
         assert_eq!(check["change"].is_string(), is_ill, "{check}");
@@ -52,10 +52,10 @@ fn the_json_has_the_same() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_named() {
+fn a_port_in_use_is_named() {
     // No other test listens at the port of this network.
     let _taken = TcpListener::bind("0.0.0.0:9333");
     let run = peerloop(&["doctor", "--peers", "1", "--network", "stn"]);
-    assert_eq!(run.code, Some(0), "a warning is no failure");
+    assert_eq!(run.code, Some(0), "a warning is not a failure");
     assert!(run.stdout.contains("warning  network port    9333 of stn"), "{}", run.stdout);
 }

@@ -1,6 +1,6 @@
-//! The program as its users meet it: run as a process, judged by exit code, stdout and stderr.
+//! The program from a user's view: run as a process, checked by exit code, stdout and stderr.
 //!
-//! Everything stays on loopback. No test depends on how long something takes.
+//! Everything stays on loopback. No test depends on how long an operation lasts.
 
 mod bench;
 mod doctor;
@@ -22,7 +22,7 @@ use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 /// A node on a free port.
 const SERVE: [&str; 5] = ["serve", "--network", "regtest", "--listen", "127.0.0.1:0"];
 
-/// What a finished run left.
+/// The result of a finished run.
 #[derive(Debug)]
 pub(crate) struct Finished {
     pub(crate) code: Option<i32>,
@@ -31,11 +31,11 @@ pub(crate) struct Finished {
 }
 
 impl Finished {
-    /// Returns the one line on stderr that says what went wrong.
+    /// Returns the one line on stderr that describes the error.
     #[track_caller]
     pub(crate) fn complaint(&self) -> &str {
         let lines: Vec<&str> = self.stderr.lines().filter(|line| line.starts_with("peerloop: ")).collect();
-        assert_eq!(lines.len(), 1, "one line tells what went wrong: {}", self.stderr);
+        assert_eq!(lines.len(), 1, "stderr is not one line: {}", self.stderr);
         lines[0]
     }
 }
@@ -53,20 +53,20 @@ fn text(bytes: Vec<u8>) -> String {
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_peerloop"));
     command.args(arguments).stdin(Stdio::null());
-    // No settings of whoever runs the tests.
+    // The settings of the user who runs the tests must not apply.
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PEERLOOP_")) {
         command.env_remove(name);
     }
     command
 }
 
-/// The program while it runs; it is killed when the test gives up.
+/// The running program; it is killed when the value is dropped.
 #[derive(Debug)]
 pub(crate) struct Running {
     child: Child,
     stdout: Option<BufReader<ChildStdout>>,
     stderr: BufReader<ChildStderr>,
-    /// What was read of stderr so far.
+    /// The part of stderr read so far.
     told: String,
 }
 
@@ -82,14 +82,14 @@ impl Running {
         Self { child, stdout, stderr, told: String::new() }
     }
 
-    /// A node on a free port, and its address.
+    /// Starts a node on a free port, and returns it with its address.
     pub(crate) fn serve(arguments: &[&str]) -> (Self, String) {
         let mut node = Self::start(&[&SERVE, arguments].concat());
         let address = node.address();
         (node, address)
     }
 
-    /// Returns a node on a free port that may open so many descriptors, and its address.
+    /// Starts a node on a free port that may open that many descriptors, and returns it with its address.
     pub(crate) fn serve_under(descriptors: u64) -> (Self, String) {
         let mut shell = Command::new("sh");
         let script = format!("ulimit -n {descriptors}; exec \"$0\" \"$@\"");
@@ -113,17 +113,17 @@ impl Running {
         line
     }
 
-    /// Nobody reads its stdout any more.
+    /// Closes the reading end of its stdout.
     pub(crate) fn close_stdout(&mut self) {
         self.stdout = None;
     }
 
-    /// Reads stderr up to a line that begins so.
+    /// Reads stderr up to a line that starts with `beginning`.
     pub(crate) fn wait_for(&mut self, beginning: &str) {
         loop {
             let mut line = String::new();
             let len = self.stderr.read_line(&mut line).expect("it can be read");
-            assert_ne!(len, 0, "`{beginning}` never came: {}", self.told);
+            assert_ne!(len, 0, "`{beginning}` never arrived: {}", self.told);
             self.told += &line;
             if line.starts_with(beginning) {
                 return;
@@ -131,12 +131,12 @@ impl Running {
         }
     }
 
-    /// Reads stderr up to a line that has this in it, and returns that line.
+    /// Reads stderr up to a line that contains `part`, and returns that line.
     pub(crate) fn wait_for_part(&mut self, part: &str) -> String {
         loop {
             let mut line = String::new();
             let len = self.stderr.read_line(&mut line).expect("it can be read");
-            assert_ne!(len, 0, "`{part}` never came: {}", self.told);
+            assert_ne!(len, 0, "`{part}` never arrived: {}", self.told);
             self.told += &line;
             if line.contains(part) {
                 return line;
@@ -152,7 +152,7 @@ impl Running {
         Self::spawn(shell)
     }
 
-    /// Sends a signal again and again: a repetition that comes too soon is taken for the signal before it.
+    /// Sends a signal repeatedly: a repetition that is too early counts as the signal before it.
     pub(crate) fn signal_until_it_ends(&mut self, name: &str) {
         while self.child.try_wait().expect("it can be asked").is_none() {
             self.signal(name);

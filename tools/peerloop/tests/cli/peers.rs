@@ -1,4 +1,4 @@
-//! `peers`: the book of a stopped node, listed, changed, taken out and put back.
+//! `peers`: the book of a stopped node is listed, changed, exported and imported.
 
 use crate::usage::refused;
 use crate::{Running, command, folder, peerloop};
@@ -27,7 +27,7 @@ fn peers(book: &str, arguments: &[&str]) -> String {
     run.stdout
 }
 
-/// Returns a book with what the lines say.
+/// Returns a book with the content of the lines.
 fn filled(folder: &Folder) -> String {
     let (book, lines) = (folder.file("peers.redb"), folder.with("lines", LINES));
     assert_eq!(peers(&book, &["import", &lines]), format!("imported into {book}: peers 2, bans 1\n"));
@@ -35,7 +35,7 @@ fn filled(folder: &Folder) -> String {
 }
 
 #[test]
-fn what_is_exported_is_what_was_imported() {
+fn exported_lines_are_the_imported_ones() {
     let folder = folder();
     let book = filled(&folder);
     assert_eq!(peers(&book, &["export"]), LINES);
@@ -46,7 +46,7 @@ fn what_is_exported_is_what_was_imported() {
 }
 
 #[test]
-fn a_list_has_the_status_that_was_asked_for_and_json_on_demand() {
+fn a_list_can_be_filtered_by_status_and_printed_as_json() {
     let folder = folder();
     let book = filled(&folder);
     let list = peers(&book, &["list"]);
@@ -62,7 +62,7 @@ fn a_list_has_the_status_that_was_asked_for_and_json_on_demand() {
 }
 
 #[test]
-fn a_ban_takes_the_peers_of_its_host_and_gives_them_back() {
+fn a_ban_applies_to_its_hosts_peers_until_it_is_lifted() {
     let folder = folder();
     let book = filled(&folder);
     assert!(peers(&book, &["ban", "192.0.2.7", "--for", "1h"]).starts_with("banned 192.0.2.7 until 2"));
@@ -78,7 +78,11 @@ fn a_ban_takes_the_peers_of_its_host_and_gives_them_back() {
     let banned = r#"{"peer":{"address":"192.0.2.7:1","status":"banned","reason":"misbehaviour"}}"#;
     peers(&book, &["import", &folder.with("peer-alone", banned)]);
     peers(&book, &["unban", "192.0.2.7"]);
-    assert_eq!(peers(&book, &["list", "--status", "banned"]), "peers 0, bans 0\n", "its host had no ban");
+    assert_eq!(
+        peers(&book, &["list", "--status", "banned"]),
+        "peers 0, bans 0\n",
+        "an imported peer stays banned although its host has no ban"
+    );
     assert_eq!(peers(&book, &["ban", "2001:db8:0:1::5"]), "banned 2001:db8:0:1::/64 for ever\n");
 }
 
@@ -91,7 +95,7 @@ fn one_bad_line_imports_nothing() {
 }
 
 #[test]
-fn a_file_that_is_no_book_stays_as_it_is() {
+fn a_file_that_is_not_a_book_stays_unchanged() {
     let folder = folder();
     let book = folder.with("list", "my shopping list");
     for arguments in [&["list"][..], &["ban", "192.0.2.1"], &["export"], &["import", &folder.with("lines", LINES)]] {
@@ -126,7 +130,7 @@ fn damaged(folder: &Folder) -> String {
 }
 
 #[test]
-fn what_cannot_be_opened_as_a_book_is_told_by_every_command_in_one_line() {
+fn every_command_reports_an_unusable_book_in_one_line() {
     let folder = folder();
     let lines = folder.with("lines", LINES);
     let (missing, pipe, locked) = (folder.file("missing"), folder.file("pipe"), filled(&folder));
@@ -150,13 +154,13 @@ fn what_cannot_be_opened_as_a_book_is_told_by_every_command_in_one_line() {
             refused(&[&["peers", "--book", book], arguments].concat(), 1, parts);
         }
     }
-    // One that is missing is begun.
+    // A missing book is created.
     for (book, parts) in books.iter().filter(|(book, _)| fs::metadata(book).is_ok()) {
         refused(&["peers", "--book", book, "import", &lines], 1, parts);
     }
-    assert!(!Path::new(&folder.file("damaged.set-aside-1")).exists(), "only a node that runs sets a book aside");
+    assert!(!Path::new(&folder.file("damaged.set-aside-1")).exists(), "a command other than run set a book aside");
     fs::set_permissions(&locked, Permissions::from_mode(0o400)).expect("it is ours");
-    // To whom everything is allowed nothing is read-only.
+    // For a user with all permissions nothing is read-only.
     if OpenOptions::new().write(true).open(&locked).is_err() {
         for arguments in [&["ban", "192.0.2.7"][..], &["unban", "192.0.2.7"], &["import", &lines]] {
             let parts = ["Permission denied", "allow this process to write the file"];
@@ -166,7 +170,7 @@ fn what_cannot_be_opened_as_a_book_is_told_by_every_command_in_one_line() {
 }
 
 #[test]
-fn a_hundred_thousand_lines_go_in_and_out_and_a_reader_may_stop_in_the_midst() {
+fn a_hundred_thousand_lines_are_imported_and_exported() {
     let folder = folder();
     let lines = |count: u32, line: &dyn Fn(u32) -> String| -> String { (0..count).map(line).collect() };
     let peer = |at: u32| format!("{{\"peer\":{{\"address\":\"10.{}.{}.1:8333\"}}}}\n", at >> 8, at & 255);
@@ -192,7 +196,7 @@ fn a_hundred_thousand_lines_go_in_and_out_and_a_reader_may_stop_in_the_midst() {
 }
 
 #[test]
-fn json_is_json_whatever_there_is_to_tell() {
+fn json_is_valid_for_any_content() {
     let folder = folder();
     let book = folder.file("peers.redb");
     let json = |arguments: &[&str]| -> serde_json::Value {
@@ -215,7 +219,7 @@ fn json_is_json_whatever_there_is_to_tell() {
 }
 
 #[test]
-fn who_is_allowed_is_a_setting_that_works_as_it_is_printed() {
+fn the_printed_setting_of_an_allowed_network_works() {
     let folder = folder();
     let before = folder.with("node.toml", "trusted = ['10.0.0.0/8']\n");
     let run = peerloop(&["peers", "allow", "192.0.2.1", "--config", &before]);

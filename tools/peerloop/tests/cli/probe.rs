@@ -1,4 +1,4 @@
-//! `probe`: every step of a good peer, and the step at which a bad one fails.
+//! `probe`: every step with a good peer, and the failed step with a bad one.
 
 use crate::{Running, peerloop};
 use serde_json::Value;
@@ -24,7 +24,7 @@ fn each_step_is_timed_and_the_peer_is_described() {
         "height      0",
         "clock ",
         "relay ",
-        "protoconf   takes messages of up to 2.0 MiB",
+        "protoconf   accepts messages of up to 2.0 MiB",
         "sendheaders ",
     ] {
         assert!(run.stdout.contains(part), "{part} is missing:\n{}", run.stdout);
@@ -32,7 +32,7 @@ fn each_step_is_timed_and_the_peer_is_described() {
 }
 
 #[test]
-fn the_json_has_the_same() {
+fn the_json_has_the_same_findings() {
     let (_node, address) = Running::serve(&[]);
     let run = peerloop(&["probe", &address, "--network", "regtest", "--json"]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
@@ -46,7 +46,7 @@ fn the_json_has_the_same() {
 }
 
 #[test]
-fn a_failed_step_is_named_with_what_to_do() {
+fn a_failed_step_is_named_with_advice() {
     let refused = peerloop(&["probe", "127.0.0.1:1", "--network", "mainnet"]);
     assert_eq!(refused.code, Some(1));
     let complaint = refused.complaint();
@@ -57,11 +57,11 @@ fn a_failed_step_is_named_with_what_to_do() {
     let stranger = peerloop(&["probe", &address, "--network", "stn"]);
     assert_eq!(stranger.code, Some(1));
     assert!(stranger.complaint().contains("waiting for version"), "{}", stranger.complaint());
-    assert!(stranger.stdout.contains("connect "), "what was learned is still told: {}", stranger.stdout);
+    assert!(stranger.stdout.contains("connect "), "the findings so far are not reported: {}", stranger.stdout);
 }
 
 #[test]
-fn the_addresses_are_shown_with_what_became_of_them() {
+fn the_addresses_are_shown_with_their_outcomes() {
     let (_node, address) = Running::serve(&[]);
     let run = peerloop(&["probe", &address, "--network", "regtest", "--json"]);
     let json: Value = serde_json::from_str(&run.stdout).unwrap();
@@ -95,7 +95,7 @@ fn a_silent_peer_times_out() {
 }
 
 #[test]
-fn a_signal_ends_the_probe_which_tells_what_it_learned() {
+fn a_signal_ends_the_probe_which_reports_its_findings() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -112,7 +112,7 @@ fn a_signal_ends_the_probe_which_tells_what_it_learned() {
 }
 
 #[test]
-fn a_full_node_says_so_in_words() {
+fn a_full_node_is_described_in_words() {
     let (_node, address) = Running::serve(&["--max-peers", "1"]);
     let mut holder = Running::start(&["bench", &address, "--network", "regtest", "-c", "1", "-d", "1h"]);
     holder.wait_for("warmup");

@@ -1,6 +1,7 @@
-//! What `serve` prepares for many peers: a table of descriptors of its full size, and an allocator that gives back.
+//! The preparation of `serve` for many peers: a descriptor table of its full size, and an allocator that returns
+//! memory.
 //!
-//! Only Linux tells either in `/proc`, and only glibc keeps what is freed.
+//! Only Linux reports both in `/proc`, and only glibc keeps freed memory.
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
 
 use crate::{Running, folder};
@@ -14,9 +15,9 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// What may stay of a burst, above what the process had before.
+/// The most memory that may remain of a burst, above the process's use before.
 const MAX_KEPT_BYTES: u64 = 8 * 1024 * 1024;
-/// Longer than anything takes.
+/// Longer than any step.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
@@ -26,19 +27,19 @@ fn the_descriptor_table_has_its_full_size_before_the_first_peer() {
 }
 
 #[test]
-fn the_memory_of_a_thousand_large_claims_is_given_back() {
-    // The loop gathers a `protoconf` by itself, whatever its handler wants.
+fn the_memory_of_a_thousand_large_claims_is_returned() {
+    // The loop gathers a `protoconf` by itself, independently of its handler.
     assert_given_back(1_000, MAX_LEGACY_PAYLOAD_BYTES, 16 * 1024);
 }
 
 #[test]
-fn the_memory_of_three_thousand_claims_of_4_to_64_kib_is_given_back() {
+fn the_memory_of_three_thousand_claims_of_4_to_64_kib_is_returned() {
     for claimed_bytes in [4_097, 6_000, 10_000, 20_000, 40_000, 60_000, 65_535] {
         assert_given_back(3_000, claimed_bytes, claimed_bytes as usize - 1);
     }
 }
 
-/// Lets so many peers begin a message, send a part of it and leave, and checks what the process holds then.
+/// Lets that many peers start a message, send a part of it and disconnect, and checks the process's memory.
 #[track_caller]
 fn assert_given_back(peer_count: usize, claimed_bytes: u64, sent_bytes: usize) {
     rlimit::increase_nofile_limit(u64::MAX).expect("the limit may be raised to the hard one");
@@ -48,22 +49,22 @@ fn assert_given_back(peer_count: usize, claimed_bytes: u64, sent_bytes: usize) {
     let opening = [greeting(), claim(claimed_bytes, sent_bytes)].concat();
     let peers: Vec<TcpStream> = (0..peer_count).map(|_| open(&address, &opening)).collect();
     let sent_bytes = (peer_count * sent_bytes) as u64;
-    until("what was sent is in memory", || (rss_bytes() >= before + sent_bytes, rss_bytes() - before));
+    until("the sent bytes are in memory", || (rss_bytes() >= before + sent_bytes, rss_bytes() - before));
     drop(peers);
     let kept_bytes = || rss_bytes().saturating_sub(before);
-    until("it is given back", || (kept_bytes() <= MAX_KEPT_BYTES, kept_bytes()));
+    until("the memory is returned", || (kept_bytes() <= MAX_KEPT_BYTES, kept_bytes()));
 }
 
 impl Running {
-    /// Returns a number of its status, from the line that begins so.
+    /// Returns a number of its status, from the line that starts with `beginning`.
     fn status(&self, beginning: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix(beginning)).expect("the kernel tells it");
+        let line = status.lines().find_map(|line| line.strip_prefix(beginning)).expect("the kernel reports it");
         line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("it is a number")
     }
 }
 
-/// Shakes hands and sends the claim; what the node says is read, so that it takes everything in.
+/// Completes a handshake and sends the claim; reading the node's bytes keeps it reading ours.
 fn open(address: &str, opening: &[u8]) -> TcpStream {
     let mut socket = TcpStream::connect(address).expect("the node listens");
     socket.set_read_timeout(Some(PATIENCE)).expect("it is connected");
@@ -72,13 +73,13 @@ fn open(address: &str, opening: &[u8]) -> TcpStream {
     socket
 }
 
-/// Returns the beginning of a message that the node gathers by itself.
+/// Returns the start of a message that the node gathers by itself.
 fn claim(payload_len: u64, sent_bytes: usize) -> Vec<u8> {
     let header = Header { command: CommandName::PROTOCONF, payload_len, checksum: Some([0; 4]) };
     [header.encode(MAGIC).to_vec(), vec![0x55; sent_bytes]].concat()
 }
 
-/// Waits until it is so; the number says how far it is.
+/// Waits until the condition holds; the number shows the progress.
 #[track_caller]
 fn until(what: &str, mut look: impl FnMut() -> (bool, u64)) {
     let began = Instant::now();
@@ -87,13 +88,13 @@ fn until(what: &str, mut look: impl FnMut() -> (bool, u64)) {
         if is_so {
             return println!("{what}: {number}");
         }
-        assert!(began.elapsed() < PATIENCE, "in vain: {what}: {number}");
+        assert!(began.elapsed() < PATIENCE, "waited in vain: {what}: {number}");
         sleep(Duration::from_millis(20));
     }
 }
 
-/// Starts the program as process 1 of a namespace of its own, and returns its process here; none where that is not
-/// allowed.
+/// Starts the program as process 1 of a namespace of its own, and returns its process id here; `None` where that is
+/// not allowed.
 fn start_as_init(arguments: &[&str]) -> Option<(Running, u32)> {
     let namespace = ["--pid", "--fork", "--kill-child"];
     let is_allowed = Command::new("unshare").args(namespace).arg("true").output().is_ok_and(|run| run.status.success());
@@ -107,7 +108,7 @@ fn start_as_init(arguments: &[&str]) -> Option<(Running, u32)> {
     let outer = run.child.id();
     let path = format!("/proc/{outer}/task/{outer}/children");
     loop {
-        let children = std::fs::read_to_string(&path).expect("the kernel tells the children");
+        let children = std::fs::read_to_string(&path).expect("the kernel lists the children");
         if let Some(child) = children.split_whitespace().next() {
             return Some((run, child.parse().expect("it is a number")));
         }
@@ -139,7 +140,7 @@ fn as_process_1_a_command_ends_by_a_signal_before_it_has_a_loop() {
     assert!(Command::new("mkfifo").arg(&fifo).status().expect("it is there").success());
     let targets = format!("@{fifo}");
     let Some((run, process)) = start_as_init(&["bench", &targets, "--network", "regtest"]) else { return };
-    // The opening of the pipe returns when the program opens it, too, and then the program waits for its end.
+    // Opening the pipe returns when the program opens it too; the program then waits for the pipe's end.
     let _open = std::fs::OpenOptions::new().write(true).open(&fifo).unwrap();
     kill("INT", process);
     assert_eq!(run.finish().code, Some(130));

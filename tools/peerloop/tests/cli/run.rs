@@ -1,4 +1,4 @@
-//! `run`: it finds its peers, says what happens, takes other settings, and keeps its book.
+//! `run`: it finds its peers, reports events, applies new settings, and maintains its book.
 
 use crate::usage::refused;
 use crate::{Running, command, folder, peerloop};
@@ -11,7 +11,7 @@ use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Returns a node of the test network that dials nobody but `peers`; what it prints first is read.
+/// Returns a node of the test network that dials only `peers`, with its first output.
 fn node(peers: &[&str], arguments: &[&str]) -> (Running, String) {
     let fixed: Vec<String> = peers.iter().map(|peer| format!("--fixed-peers={peer}")).collect();
     let fixed = fixed.iter().map(String::as_str);
@@ -27,7 +27,7 @@ fn node(peers: &[&str], arguments: &[&str]) -> (Running, String) {
     (node, greeting)
 }
 
-/// Where it listens.
+/// Returns the address at which it listens.
 fn listening(node: &mut Running) -> String {
     let line = node.wait_for_part("event=listener_bound");
     let address = line.split_whitespace().find_map(|word| word.strip_prefix("listen_address="));
@@ -85,12 +85,12 @@ fn end_at_once(has_book: bool) {
         arguments.extend(["--book", &book]);
     }
     let (mut node, _) = node(&["127.0.0.1:1"], &arguments);
-    // It is waited for when the node closes, for it does not close its own end.
+    // The node waits for this peer when it closes, because the peer does not close its own end.
     let silent = TcpStream::connect(listening(&mut node)).expect("it listens");
     node.wait_for_part("event=connection_established");
     node.signal("INT");
     node.wait_for_part("SIGINT: closing");
-    // Sooner it would count as the same one.
+    // An earlier one would count as the same signal.
     std::thread::sleep(Duration::from_millis(150));
     node.signal("TERM");
     let ended = node.finish();
@@ -101,7 +101,7 @@ fn end_at_once(has_book: bool) {
 }
 
 #[test]
-fn a_node_that_can_meet_nobody_says_so() {
+fn a_node_without_peers_to_dial_reports_it() {
     let folder = folder();
     let book = folder.file("peers.redb");
     let alone = |has: &str| format!("no peers to dial: {has} no seeds; use --fixed-peers or --listen\n");
@@ -117,7 +117,7 @@ fn a_node_that_can_meet_nobody_says_so() {
         let wanted = if first.contains("fixed") { "1 fixed" } else { "aims at 8" };
         assert!(first.ends_with(&format!("  {wanted}, at most 20 peers\n")), "{first}");
         node.greeting();
-        // It hears signals before it greets.
+        // It handles signals before it prints the greeting.
         node.signal("TERM");
         let ended = node.finish();
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
@@ -151,7 +151,7 @@ fn req_e45_a_hang_up_reads_the_settings_again() {
         ("network = 'regtest'\nfixed_peers = ['127.0.0.1:1']\nmax_peers = 30", "info  SIGHUP: no setting has changed"),
         (
             "network = 'regtest'\nfixed_peers = ['127.0.0.1:1']\nmax_peers = 30\nbook = 'other'",
-            "info  SIGHUP: book takes effect when the node is restarted",
+            "info  SIGHUP: book changes when the node is restarted",
         ),
         (
             "network = 'regtest'\nfixed_peers = ['127.0.0.1:1']\nmax_peers = '16m'\nmax_links = '16m'",
@@ -174,16 +174,16 @@ fn req_e45_a_hang_up_reads_the_settings_again() {
     node.signal("TERM");
     let ended = node.finish();
     assert_eq!(ended.code, Some(0));
-    assert!(!ended.stderr.contains("config_updated"), "the log has each reload once: {}", ended.stderr);
+    assert!(!ended.stderr.contains("config_updated"), "the log has a reload twice: {}", ended.stderr);
 }
 
 #[test]
-fn a_file_of_settings_that_blocks_keeps_no_signal_waiting() {
+fn a_settings_file_that_blocks_delays_no_signal() {
     let folder = folder();
     let pipe = folder.file("node.toml");
     assert!(Command::new("mkfifo").arg(&pipe).status().expect("there is a shell's tool for it").success());
     let write = |text: &str| {
-        // It waits until the node reads.
+        // It blocks until the node reads.
         let mut file = OpenOptions::new().write(true).open(&pipe).expect("it is there");
         file.write_all(text.as_bytes()).expect("the node reads");
     };
@@ -191,7 +191,7 @@ fn a_file_of_settings_that_blocks_keeps_no_signal_waiting() {
     write("network = 'regtest'\nlisten = ['127.0.0.1:0']\n");
     listening(&mut node);
     node.signal("HUP");
-    // Long enough for it to begin to read.
+    // Long enough for it to start reading.
     std::thread::sleep(Duration::from_millis(150));
     node.signal("TERM");
     let ended = node.finish();
@@ -200,7 +200,7 @@ fn a_file_of_settings_that_blocks_keeps_no_signal_waiting() {
 }
 
 #[test]
-fn a_hang_up_without_a_file_of_settings_says_so() {
+fn a_hang_up_without_a_settings_file_is_reported() {
     let (mut node, _) = node(&["127.0.0.1:1"], &[]);
     node.wait_for_part("event=connection_failed");
     node.signal("HUP");
@@ -215,7 +215,7 @@ fn a_hang_up_without_a_file_of_settings_says_so() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_terminal_that_is_closed_ends_the_node_and_one_that_is_there_does_not() {
+fn only_a_hang_up_of_a_closed_terminal_ends_the_node() {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let terminal = openpt(flags).expect("the system has terminals");
     grantpt(&terminal).and_then(|()| unlockpt(&terminal)).expect("it is ours");
@@ -226,7 +226,7 @@ fn a_terminal_that_is_closed_ends_the_node_and_one_that_is_there_does_not() {
     let mut node = run.stdout(Stdio::piped()).stderr(shown).spawn().expect("the program starts");
     drop(run);
     let mut stdout = BufReader::new(node.stdout.take().expect("it is piped"));
-    // It hears signals before it greets.
+    // It handles signals before it prints the greeting.
     stdout.read_line(&mut String::new()).expect("it can be read");
     let hang_up = || {
         let kill = Command::new("kill").args(["-HUP", &node.id().to_string()]).status().expect("there is a kill");
@@ -237,7 +237,7 @@ fn a_terminal_that_is_closed_ends_the_node_and_one_that_is_there_does_not() {
     let mut line = String::new();
     while !line.contains("SIGHUP: no setting has changed") {
         line.clear();
-        told.read_line(&mut line).expect("the node goes on");
+        told.read_line(&mut line).expect("the node keeps running");
     }
     drop(told);
     hang_up();
@@ -246,14 +246,14 @@ fn a_terminal_that_is_closed_ends_the_node_and_one_that_is_there_does_not() {
         node.try_wait().expect("it is our child")
     });
     node.kill().expect("it is our child");
-    assert_eq!(ended.expect("it does not go on").code(), Some(0));
+    assert_eq!(ended.expect("the node still runs").code(), Some(0));
     let mut rest = String::new();
     stdout.read_to_string(&mut rest).expect("it can be read");
     assert!(rest.contains("ran ") && rest.contains(" dialled"), "{rest}");
 }
 
 #[test]
-fn a_mistake_in_a_setting_is_told_with_where_it_was_made() {
+fn a_mistake_in_a_setting_is_reported_with_its_source() {
     let folder = folder();
     let refused = |text: &str, variables: &[(&str, &str)], flags: &[&str]| {
         let settings = folder.with("node.toml", text);
@@ -266,8 +266,8 @@ fn a_mistake_in_a_setting_is_told_with_where_it_was_made() {
     };
     for (text, variables, flags, told) in [
         ("colour = 1", &[][..], &[][..], "node.toml:1: there is no setting `colour`; --print-config lists all"),
-        ("max_peers = true", &[], &[], "node.toml:1: max_peers: `true` is no count: use a whole number above zero"),
-        ("", &[("PEERLOOP_MAX_PEERS", "0")], &[], "variable PEERLOOP_MAX_PEERS: max_peers: `0` is no count"),
+        ("max_peers = true", &[], &[], "node.toml:1: max_peers: `true` is not a count: use a whole number above zero"),
+        ("", &[("PEERLOOP_MAX_PEERS", "0")], &[], "variable PEERLOOP_MAX_PEERS: max_peers: `0` is not a count"),
         ("", &[("PEERLOOP_MAXPEERS", "1")], &[], "there is no such setting; is it PEERLOOP_MAX_PEERS?"),
         ("", &[], &["--max-peers", "1", "--max-peers", "2"], "'--max-peers <N>' cannot be used multiple times"),
         ("max_peers = 5", &[], &[], "target_peers is 8 (default); max_peers is 5 (node.toml:1)"),
@@ -287,7 +287,7 @@ fn req_e38_a_ban_holds_after_a_restart_until_it_is_ended() {
     let folder = folder();
     let book = folder.file("peers.redb");
     let listen = ["--book", &book, "--listen", "127.0.0.1:0"];
-    // Nobody is at the first address, and whether it is dialled does not matter.
+    // The first address has no listener, and it does not matter whether it is dialled.
     let is_let_in = |is_let_in: bool| {
         let (mut node, greeting) = node(&["127.0.0.2:1"], &listen);
         let address = listening(&mut node);
@@ -316,7 +316,7 @@ fn req_e38_a_ban_holds_after_a_restart_until_it_is_ended() {
 }
 
 #[test]
-fn a_file_that_never_was_a_book_is_refused_and_left_alone() {
+fn a_file_that_never_was_a_book_is_refused_and_unchanged() {
     let folder = folder();
     let book = folder.with("list", "my shopping list");
     let run = peerloop(&["run", "--network", "regtest", "--book", &book]);
@@ -328,7 +328,7 @@ fn a_file_that_never_was_a_book_is_refused_and_left_alone() {
 }
 
 #[test]
-fn a_spoilt_book_is_kept_and_told_of() {
+fn a_damaged_book_is_kept_and_reported() {
     let folder = folder();
     let (book, lines) = (folder.file("peers.redb"), folder.with("lines", ""));
     assert_eq!(peerloop(&["peers", "--book", &book, "import", &lines]).code, Some(0));
@@ -344,7 +344,7 @@ fn a_spoilt_book_is_kept_and_told_of() {
     assert!(std::fs::read(folder.file("peers.redb.set-aside-1")).unwrap() == spoilt);
 }
 
-/// Runs a command in a process whose files may have so many blocks of 512 bytes.
+/// Runs a command in a process whose files may have at most that many blocks of 512 bytes.
 fn under_a_limit_of_blocks(blocks: &str, arguments: &[&str]) -> Command {
     let mut shell = Command::new("sh");
     let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
@@ -354,7 +354,7 @@ fn under_a_limit_of_blocks(blocks: &str, arguments: &[&str]) -> Command {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_book_that_cannot_be_written_at_the_end_fails_the_run_and_says_how_much_is_lost() {
+fn a_book_that_cannot_be_written_at_the_end_fails_the_run_with_the_loss() {
     let folder = folder();
     let (book, lines) = (folder.file("peers.redb"), folder.with("lines", ""));
     assert_eq!(peerloop(&["peers", "--book", &book, "import", &lines]).code, Some(0));
@@ -362,10 +362,10 @@ fn a_book_that_cannot_be_written_at_the_end_fails_the_run_and_says_how_much_is_l
     let arguments = ["run", "--book", &book, "--config", &settings];
     let mut node = Running::spawn(under_a_limit_of_blocks("unlimited", &arguments));
     listening(&mut node);
-    // From here on its files cannot grow, and no byte of them can be written.
+    // From here on its files cannot grow, so no byte of them can be written.
     let process = i32::try_from(node.child.id()).expect("a process id fits");
     rlimit::prlimit(process, rlimit::Resource::FSIZE, Some((0, 0)), None).expect("a limit may be lowered");
-    // It meets somebody whom the book would remember.
+    // It connects to a peer that the book would store.
     let (server, address) = Running::serve(&["-q"]);
     folder.with("node.toml", &format!("network = 'regtest'\nlisten = ['127.0.0.1:0']\nfixed_peers = ['{address}']\n"));
     node.signal("HUP");
@@ -381,7 +381,7 @@ fn a_book_that_cannot_be_written_at_the_end_fails_the_run_and_says_how_much_is_l
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_book_that_cannot_be_begun_or_filled_leaves_nothing_behind() {
+fn a_book_that_cannot_be_created_or_filled_is_removed() {
     let folder = folder();
     let book = folder.file("peers.redb");
     let peer = |at: u32| format!("{{\"peer\":{{\"address\":\"10.{}.{}.1:8333\"}}}}\n", at >> 8, at & 255);
@@ -400,7 +400,8 @@ fn req_e47_the_metrics_can_be_scraped() {
     let (server, address) = Running::serve(&["-q"]);
     let (mut node, greeting) = node(&[&address], &["--metrics-addr", "127.0.0.1:0", "--ping-interval", "10ms"]);
     let line = greeting + &node.greeting();
-    let url = line.split_whitespace().find_map(|word| word.strip_prefix("http://")).expect("it is told");
+    let url =
+        line.split_whitespace().find_map(|word| word.strip_prefix("http://")).expect("the greeting has the address");
     let (metrics_addr, path) = url.split_at(url.find('/').expect("it has a path"));
     assert_eq!(path, "/metrics");
     node.wait_for_part("event=handshake_complete");
@@ -423,7 +424,7 @@ fn req_e47_the_metrics_can_be_scraped() {
     let only_head = get(metrics_addr, "HEAD", "text/plain");
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && body.ends_with('\n'), "{plain}");
     assert!(only_head.starts_with("HTTP/1.1 200 OK\r\n") && only_head.ends_with("\r\n\r\n"), "{only_head}");
-    // Idle ones hold no other up.
+    // Idle clients delay no other.
     let idle: Vec<TcpStream> = (0..99).map(|_| TcpStream::connect(metrics_addr).expect("it listens")).collect();
     assert_eq!(scrape(metrics_addr)["peerloop_peers{network=\"regtest\"}"], 1.0);
     drop(idle);
@@ -440,7 +441,7 @@ fn req_e47_the_metrics_can_be_scraped() {
     drop(server);
 }
 
-/// Returns the whole answer to a request.
+/// Returns the whole reply to a request.
 fn get(address: &str, method: &str, accept: &str) -> String {
     let mut socket = TcpStream::connect(address).expect("it listens");
     let request = format!("{method} http://{address}/metrics HTTP/1.1\r\nHost: {address}\r\nAccept: {accept}\r\n\r\n");
@@ -465,7 +466,7 @@ fn scrape(address: &str) -> BTreeMap<String, f64> {
 }
 
 #[test]
-fn what_is_printed_as_settings_is_taken_as_such() {
+fn printed_settings_are_accepted_as_settings() {
     let folder = folder();
     let given = ["--max-peers", "30", "--listen", "127.0.0.1:8333", "--book", "b \"c\".redb", "--log-level", "warn"];
     let first = peerloop(&[&["run", "--print-config"], &given[..]].concat());
@@ -482,7 +483,7 @@ fn what_is_printed_as_settings_is_taken_as_such() {
 }
 
 #[test]
-fn settings_as_they_are_printed_change_nothing_in_a_node_that_runs() {
+fn printed_settings_change_nothing_in_a_running_node() {
     let folder = folder();
     let given = ["--network", "regtest", "--fixed-peers", "127.0.0.1:1", "--ping-interval", "90s"];
     let file = folder.with("node.toml", "");

@@ -1,4 +1,4 @@
-//! `serve`: it holds peers, answers them, and ends when it is told to.
+//! `serve`: it holds peers, answers them, and ends on a signal.
 
 use crate::{Running, peerloop};
 use std::net::{TcpListener, TcpStream};
@@ -14,9 +14,9 @@ fn a_signal_ends_it_with_a_summary() {
         node.signal(signal);
         let served = node.finish();
         assert_eq!((served.code, served.stderr.as_str()), (Some(0), ""));
-        // One connection goes ahead of the eight.
+        // The connection ahead of the eight counts too.
         assert!(
-            served.stdout.contains("9 accepted, 9 handshakes, 8 peers at once at the most, 8 pings"),
+            served.stdout.contains("9 accepted, 9 handshakes, at most 8 peers at once, 8 pings"),
             "{}",
             served.stdout
         );
@@ -32,7 +32,7 @@ fn it_stops_while_peers_are_connected() {
     node.signal("TERM");
     assert_eq!(node.finish().code, Some(0));
     let load = load.finish();
-    assert_eq!(load.code, Some(1), "its node went away: {}", load.stderr);
+    assert_eq!(load.code, Some(1), "its node has ended: {}", load.stderr);
     assert!(load.stdout.contains("ready 5   lost 5"), "{}", load.stdout);
     assert!(load.stdout.contains("closed_by_peer"), "{}", load.stdout);
 }
@@ -71,7 +71,7 @@ fn more_peers_than_descriptors_are_refused() {
 #[test]
 fn a_second_signal_does_not_wait_for_a_silent_peer() {
     let (mut node, address) = Running::serve(&[]);
-    // It never closes its end, so that a graceful end takes seconds.
+    // It never closes its end, so a graceful end lasts seconds.
     let _silent = TcpStream::connect(&address).unwrap();
     assert_eq!(peerloop(&["probe", &address, "--network", "regtest"]).code, Some(0), "the node has accepted both");
     node.signal_until_it_ends("TERM");

@@ -1,11 +1,11 @@
-//! `sim`: seeds are run, repeated and replayed. What it says of a violation is tested where one can be made up.
+//! `sim`: seeds are run, repeated and replayed. The text of a violation is tested where one can be constructed.
 
 use crate::usage::refused;
 use crate::{ResultFile, Running, folder, peerloop};
 use serde_json::Value;
 
 #[test]
-fn seeds_are_run_and_summed_up() {
+fn seeds_are_run_and_summarised() {
     let run = peerloop(&["sim", "--seeds", "3", "--seed", "7", "-q"]);
     assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{}", run.stdout);
     assert_eq!(run.stdout.lines().count(), 1);
@@ -14,7 +14,7 @@ fn seeds_are_run_and_summed_up() {
 }
 
 #[test]
-fn the_same_seeds_do_the_same_on_any_number_of_threads() {
+fn the_same_seeds_have_the_same_result_on_any_number_of_threads() {
     let counts = |jobs: &str| {
         let run = peerloop(&["sim", "--seeds", "4", "--seed", "7", "--jobs", jobs, "-q", "--json", "-"]);
         assert_eq!(run.code, Some(0), "{}", run.stderr);
@@ -41,7 +41,7 @@ fn a_tape_is_played_instead_of_seeds() {
 }
 
 #[test]
-fn a_signal_ends_it_and_what_was_run_is_summed_up() {
+fn a_signal_ends_it_with_a_summary_of_the_finished_worlds() {
     let mut run = Running::start(&["sim", "--seeds", "1000000000", "--seed", "7"]);
     run.wait_for("seeds ");
     run.signal("TERM");
@@ -51,12 +51,12 @@ fn a_signal_ends_it_and_what_was_run_is_summed_up() {
 }
 
 #[test]
-fn every_mistake_has_its_line() {
+fn every_mistake_is_reported_in_one_line() {
     let mistakes: [(&[&str], &str); 4] = [
-        (&["sim", "--seeds", "0"], "`0` is no count"),
+        (&["sim", "--seeds", "0"], "`0` is not a count"),
         (&["sim", "--profile", "kind"], "standard, without-hostile"),
         (&["sim", "--tape", "a", "--seed", "1"], "cannot be used with"),
-        (&["sim", "--jobs", "0"], "`0` is no count"),
+        (&["sim", "--jobs", "0"], "`0` is not a count"),
     ];
     for (arguments, part) in mistakes {
         let run = peerloop(arguments);
@@ -66,14 +66,14 @@ fn every_mistake_has_its_line() {
 }
 
 #[test]
-fn help_and_completions_know_it() {
+fn help_and_completions_list_sim() {
     assert!(peerloop(&["--help"]).stdout.contains("  sim "));
     assert!(peerloop(&["sim", "--help"]).stdout.contains("--tape"));
     assert!(peerloop(&["completions", "bash"]).stdout.contains("without-hostile"));
 }
 
 #[test]
-fn the_result_never_goes_over_a_tape() {
+fn the_result_never_replaces_a_tape() {
     let folder = folder();
     let (tape, result) = (folder.with("tape", "kept"), folder.file("result"));
     let told = |flag: &str| format!("and {flag} are one file; name another for one of them");

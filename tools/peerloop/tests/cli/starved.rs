@@ -1,7 +1,7 @@
-//! `serve` with far fewer descriptors than visitors, which it knows from the beginning, or finds out.
+//! `serve` with far fewer descriptors than visitors, either from the start or later.
 //!
-//! Only Linux tells the CPU time of another process and changes its limits. No test asserts a duration but by a bound
-//! that is many times what it should be; the exact figures are printed.
+//! Only Linux reports the CPU time of another process and changes its limits. Every asserted duration has a bound
+//! that is many times the expected one; the exact figures are printed.
 #![cfg(target_os = "linux")]
 
 use crate::Running;
@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 const LIMIT: u64 = 200;
 const VISITORS: usize = 1_000;
 const STARVED: Duration = Duration::from_millis(1_500);
-/// Longer than anything takes.
+/// Longer than any step.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How a node has received a visitor.
+/// The node's treatment of a visitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reception {
     Waits,
@@ -53,19 +53,19 @@ fn count(visitors: &[TcpStream], of: Reception) -> usize {
     visitors.iter().filter(|visitor| reception(visitor) == of).count()
 }
 
-/// Waits until it is so, and returns how long that took.
+/// Waits until the condition holds, and returns the time until then.
 #[track_caller]
 fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
     let began = Instant::now();
     while !is_so() {
-        assert!(began.elapsed() < PATIENCE, "in vain: {what}");
+        assert!(began.elapsed() < PATIENCE, "waited in vain: {what}");
         sleep(Duration::from_millis(5));
     }
     began.elapsed()
 }
 
 impl Running {
-    /// CPU time of all its threads.
+    /// Returns the CPU time of all its threads.
     fn cpu_time(&self) -> Duration {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it runs");
         let nanos = tasks.map(|task| {
@@ -86,7 +86,7 @@ impl Running {
     }
 }
 
-/// Takes in what the node has said; returns whether it has closed the connection.
+/// Reads the bytes from the node; returns whether it has closed the connection.
 fn hear(mut visitor: &TcpStream, heard: &mut Vec<u8>) -> bool {
     match visitor.read_to_end(heard) {
         Err(error) if error.kind() == ErrorKind::WouldBlock => false,
@@ -95,7 +95,7 @@ fn hear(mut visitor: &TcpStream, heard: &mut Vec<u8>) -> bool {
 }
 
 #[test]
-fn serve_turns_away_whom_it_has_no_descriptor_for_and_takes_others_once_some_leave() {
+fn serve_refuses_visitors_without_descriptors_and_accepts_again_once_some_disconnect() {
     let (node, address) = Running::serve_under(LIMIT);
     let mut visitors = visit_all(&address);
     until("nobody waits", || count(&visitors, Reception::Waits) == 0);
@@ -105,7 +105,7 @@ fn serve_turns_away_whom_it_has_no_descriptor_for_and_takes_others_once_some_lea
     node.assert_is_quiet();
     drop(visitors);
     let (mut newcomer, mut heard) = (visit(&address), Vec::new());
-    let took = until("it lets somebody in", || {
+    let took = until("it accepts a visitor", || {
         if hear(&newcomer, &mut heard) {
             (newcomer, heard) = (visit(&address), Vec::new());
         }
@@ -115,7 +115,7 @@ fn serve_turns_away_whom_it_has_no_descriptor_for_and_takes_others_once_some_lea
 }
 
 #[test]
-fn fault_e01_serve_sleeps_when_descriptors_are_taken_away_and_accepts_again_by_itself() {
+fn fault_e01_serve_sleeps_when_descriptors_run_out_and_accepts_again_by_itself() {
     let (node, address) = Running::serve(&["--max-peers", "2000"]);
     let process = i32::try_from(node.child.id()).expect("a process id fits");
     rlimit::prlimit(process, Resource::NOFILE, Some((LIMIT, LIMIT)), None).expect("a limit may be lowered");
@@ -123,12 +123,12 @@ fn fault_e01_serve_sleeps_when_descriptors_are_taken_away_and_accepts_again_by_i
     until("descriptors are short", || count(&visitors, Reception::Answered) > LIMIT as usize / 2);
     node.assert_is_quiet();
     while !visitors.is_empty() {
-        assert_eq!(count(&visitors, Reception::Closed), 0, "whoever waits is not lost");
+        assert_eq!(count(&visitors, Reception::Closed), 0, "a waiting visitor was closed");
         visitors.retain(|visitor| reception(visitor) == Reception::Waits);
         if !visitors.is_empty() {
             let took = until("it accepts again", || count(&visitors, Reception::Answered) > 0);
             println!("descriptors are free: accepting again after {took:?}");
-            until("all that fit are in", || {
+            until("all visitors that fit are connected", || {
                 let before = count(&visitors, Reception::Waits);
                 sleep(Duration::from_millis(50));
                 count(&visitors, Reception::Waits) == before

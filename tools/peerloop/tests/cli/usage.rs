@@ -1,4 +1,4 @@
-//! What is typed wrong, and what cannot work: one clear line and the right code, before anything begins.
+//! Mistyped arguments and impossible runs: one clear line and the right code, before anything starts.
 
 use crate::{ResultFile, command, folder, peerloop};
 use std::fs::OpenOptions;
@@ -19,14 +19,14 @@ pub(crate) fn refused(arguments: &[&str], code: i32, parts: &[&str]) {
 
 #[cfg(unix)]
 #[test]
-fn what_is_no_text_is_named_by_its_flag() {
+fn an_argument_that_is_not_text_is_named_by_its_flag() {
     let bad = OsStr::from_bytes(b"book\xff");
     let both = [OsStr::new("--book="), bad].join(OsStr::new(""));
-    let told = "flag --book: its value is no text";
+    let told = "flag --book: its value is not text";
     for (arguments, told) in [
         (&["run".as_ref(), "--book".as_ref(), bad][..], told),
         (&["run".as_ref(), &both], told),
-        (&["bench".as_ref(), bad], "argument book\u{fffd}: it is no text"),
+        (&["bench".as_ref(), bad], "argument book\u{fffd}: it is not text"),
     ] {
         let output = command(&[]).args(arguments).output().expect("the program starts");
         let line = String::from_utf8(output.stderr).expect("it is text");
@@ -35,64 +35,64 @@ fn what_is_no_text_is_named_by_its_flag() {
 }
 
 #[test]
-fn every_mistake_has_its_line() {
+fn every_mistake_is_reported_in_one_line() {
     refused(&["benhc"], 2, &["benhc", "bench", "--help"]);
     refused(&["bench", "--conections", "5"], 2, &["--conections", "--connections"]);
-    refused(&["bench", "-c", "0"], 2, &["`0` is no count"]);
-    refused(&["bench", "-c", "-5"], 2, &["`-5` is no count: use a whole number above zero"]);
-    refused(&["bench", "-d", "-1s"], 2, &["`-1s` is no duration: it cannot be negative"]);
-    refused(&["bench", "--rate-per-peer", "-0.5"], 2, &["`-0.5` is no rate"]);
-    refused(&["run", "--max-peers", "-5"], 2, &["flag --max-peers: max_peers: `-5` is no count"]);
-    refused(&["run", "--ping-interval", "-5s"], 2, &["`-5s` is no duration: it cannot be negative"]);
+    refused(&["bench", "-c", "0"], 2, &["`0` is not a count"]);
+    refused(&["bench", "-c", "-5"], 2, &["`-5` is not a count: use a whole number above zero"]);
+    refused(&["bench", "-d", "-1s"], 2, &["`-1s` is not a duration: it cannot be negative"]);
+    refused(&["bench", "--rate-per-peer", "-0.5"], 2, &["`-0.5` is not a rate"]);
+    refused(&["run", "--max-peers", "-5"], 2, &["flag --max-peers: max_peers: `-5` is not a count"]);
+    refused(&["run", "--ping-interval", "-5s"], 2, &["`-5s` is not a duration: it cannot be negative"]);
     refused(&["bench", "-d", "1000y"], 2, &["104 days"]);
     refused(&["bench", "-d", "1ns"], 2, &["`1ns` is shorter than 1ms"]);
-    refused(&["bench", "-r", "1e9"], 2, &["`1e9` is no rate"]);
-    refused(&["bench", "-r", "max"], 2, &["`max` is no rate: raise the rate until"]);
+    refused(&["bench", "-r", "1e9"], 2, &["`1e9` is not a rate"]);
+    refused(&["bench", "-r", "max"], 2, &["`max` is not a rate: raise the rate until"]);
     refused(&["bench", "-n", "5"], 2, &["unexpected argument '-n' found; -c N sets the peers, -d TIME how long"]);
     refused(&["bench", "-z", "5s"], 2, &["unexpected argument '-z' found; -d TIME sets how long to measure; see"]);
-    refused(&["bench", "--percentiles", "50,50.0"], 2, &["the percentile 50.0 is there twice"]);
-    refused(&["bench", ":99999"], 2, &["`:99999` is no target", "; ports are 1 to 65535"]);
-    refused(&["probe", ":8333"], 2, &["`:8333` is no target", "; the host is missing"]);
+    refused(&["bench", "--percentiles", "50,50.0"], 2, &["the percentile 50.0 is given twice"]);
+    refused(&["bench", ":99999"], 2, &["`:99999` is not a target", "; ports are 1 to 65535"]);
+    refused(&["probe", ":8333"], 2, &["`:8333` is not a target", "; the host is missing"]);
     refused(&["serve", "--listen", ":8333"], 2, &["all addresses of this machine are 0.0.0.0:8333"]);
     refused(&["run", "--listen", "127.0.0.1:99999"], 2, &["ports are 1 to 65535"]);
-    refused(&["bench", "-c", "many"], 2, &["`many` is no count"]);
+    refused(&["bench", "-c", "many"], 2, &["`many` is not a count"]);
     refused(&["bench", "-d", "10"], 2, &["-d", "10s"]);
     refused(&["bench", "-d", "0s"], 2, &["longer than zero"]);
-    refused(&["bench", "-r", "fast"], 2, &["`fast` is no rate"]);
+    refused(&["bench", "-r", "fast"], 2, &["`fast` is not a rate"]);
     refused(&["bench", "-r", "1", "--rate-per-peer", "1"], 2, &["cannot be used with"]);
     refused(&["bench", "--connect-rate", "0"], 2, &["above zero"]);
-    refused(&["bench", "--percentiles", "101"], 2, &["`101` is no percentile"]);
+    refused(&["bench", "--percentiles", "101"], 2, &["`101` is not a percentile"]);
     for command in ["bench", "serve", "doctor"] {
         refused(&[command, "--network", "bitcoin"], 2, &["[possible values: mainnet, testnet, stn, regtest]"]);
     }
-    refused(&["bench", "--source-ip", "here"], 2, &["`here` is no address"]);
+    refused(&["bench", "--source-ip", "here"], 2, &["`here` is not an address"]);
     refused(&["bench", "--json", "-", "--hgrm", "-"], 2, &["--hgrm - and --json - are one file"]);
     refused(&["bench", "127.0.0.1:18444"], 2, &["the port of regtest", "--network regtest"]);
     refused(&["probe", "127.0.0.1:18333"], 2, &["the port of testnet", "--network testnet"]);
-    refused(&["bench", "127.0.0.1:1"], 2, &["a port that tells no network", "--network mainnet, testnet", "_NETWORK"]);
-    refused(&["bench", "127.0.0.1,[::1]:1"], 2, &["[::1]:1 has a port that tells no network"]);
-    refused(&["probe", "127.0.0.1:1"], 2, &["a port that tells no network"]);
+    refused(&["bench", "127.0.0.1:1"], 2, &["a port of no known network", "--network mainnet, testnet", "_NETWORK"]);
+    refused(&["bench", "127.0.0.1,[::1]:1"], 2, &["[::1]:1 has a port of no known network"]);
+    refused(&["probe", "127.0.0.1:1"], 2, &["a port of no known network"]);
     refused(&["run", "--fixed-peers", "127.0.0.1:18444"], 2, &["the port of regtest", "--network regtest"]);
-    refused(&["run", "--fixed-peers", "127.0.0.1:1"], 2, &["a port that tells no network"]);
-    refused(&["probe", "127.0.0.1,::1"], 2, &["`127.0.0.1,::1` is no target"]);
+    refused(&["run", "--fixed-peers", "127.0.0.1:1"], 2, &["a port of no known network"]);
+    refused(&["probe", "127.0.0.1,::1"], 2, &["`127.0.0.1,::1` is not a target"]);
     refused(&["bench", "@/no/such/file"], 1, &["reading the targets in /no/such/file"]);
     refused(&["bench", "-4", "::1"], 2, &["-4", "::1"]);
     refused(&["bench", "-6", "--source-ip", "127.0.0.1"], 2, &["different families"]);
     refused(&["probe", "-4", "-6", "localhost"], 2, &["cannot be used with"]);
     refused(&["probe", "fe80::1"], 2, &["fe80::1 is link-local", "fe80::1%eth0"]);
-    refused(&["bench", "http://node"], 2, &["`http://node` is no target"]);
+    refused(&["bench", "http://node"], 2, &["`http://node` is not a target"]);
     refused(&["bench", "[::1]:8333", "--source-ip", "127.0.0.1"], 2, &["family"]);
     refused(&["bench", "--source-ip", "::1"], 2, &["127.0.0.1"]);
     refused(&["bench", "--source-ip", "::1", "--source-ip", "127.0.0.1"], 2, &["both families"]);
     refused(&["probe"], 2, &["HOST[:PORT]"]);
-    refused(&["serve", "--listen", "localhost"], 2, &["--listen", "`localhost` is no address with a port"]);
+    refused(&["serve", "--listen", "localhost"], 2, &["--listen", "`localhost` is not an address with a port"]);
     refused(&["completions", "cmd"], 2, &["bash"]);
     refused(&["run", "--max-peer", "9"], 2, &["--max-peer", "--max-peers"]);
-    refused(&["run", "--max-peers", "0"], 2, &["flag --max-peers", "`0` is no count"]);
+    refused(&["run", "--max-peers", "0"], 2, &["flag --max-peers", "`0` is not a count"]);
     refused(&["run", "--target-peers", "30"], 2, &["flag --target-peers: target_peers must be 1 to max_peers"]);
     refused(&["run", "--log-level", "loud"], 2, &["[possible values: off, error, warn, info, debug, trace]"]);
     refused(&["run", "--network", "bitcoin"], 2, &["[possible values: mainnet, testnet, stn, regtest]"]);
-    refused(&["run", "--metrics-addr", "here"], 2, &["`here` is no address with a port"]);
+    refused(&["run", "--metrics-addr", "here"], 2, &["`here` is not an address with a port"]);
     refused(&["run", "--config", "/no/such/file"], 2, &["reading the settings in /no/such/file"]);
     refused(&["run", "--book", "/no/such/folder/book"], 1, &["/no/such/folder/book", "make the folder"]);
     refused(&["run", "--book", "/"], 1, &["name a file, not a folder"]);
@@ -100,23 +100,23 @@ fn every_mistake_has_its_line() {
 }
 
 #[test]
-fn every_mistake_about_a_book_has_its_line() {
+fn every_mistake_about_a_book_is_reported_in_one_line() {
     refused(&["peers"], 2, &["requires a subcommand", "list", "export"]);
     refused(&["peers", "lsit"], 2, &["lsit", "list"]);
     refused(&["peers", "list"], 2, &["no peer book", "--book", "PEERLOOP_BOOK"]);
     let statuses = "[possible values: unknown, valid, inaccessible, banned]";
     refused(&["peers", "list", "--status", "good"], 2, &[statuses]);
     refused(&["peers", "list", "--book", "/no/such/book"], 1, &["there is no peer book /no/such/book"]);
-    refused(&["peers", "show", "host", "--book", "b"], 2, &["`host` is no address"]);
+    refused(&["peers", "show", "host", "--book", "b"], 2, &["`host` is not an address"]);
     refused(&["peers", "ban", "host"], 2, &["invalid IP address"]);
     refused(&["peers", "ban", "192.0.2.1", "--for", "5"], 2, &["write the unit"]);
-    refused(&["peers", "allow", "192.0.2.0/33"], 2, &["`192.0.2.0/33` is no address"]);
+    refused(&["peers", "allow", "192.0.2.0/33"], 2, &["`192.0.2.0/33` is not an address"]);
     refused(&["peers", "import", "/no/such/lines", "--book", "b"], 1, &["reading /no/such/lines"]);
 }
 
 #[test]
 fn a_public_address_is_not_loaded_unasked() {
-    // The address is set aside for documentation (RFC 5737); the refusal comes before any packet.
+    // The address is reserved for documentation (RFC 5737); the refusal precedes any packet.
     refused(&["bench", "203.0.113.1"], 2, &["203.0.113.1:8333", "public", "--yes"]);
     refused(&["bench", "203.0.113.1:9", "-c", "9", "--network", "mainnet"], 2, &["more than the 8"]);
 }
@@ -152,7 +152,7 @@ fn two_outputs_that_are_one_file_by_any_name_are_refused_before_the_run() {
     let told = ["--hgrm", "and --json", "are one file; name another for one of them"];
     refused(&result, &result, &told);
     refused(&result, &dotted, &told);
-    assert!(folder.names().is_empty(), "what was begun is removed");
+    assert!(folder.names().is_empty(), "a created file remained");
     folder.with("result", "kept");
     std::os::unix::fs::symlink(&result, folder.file("link")).expect("it can be made");
     std::fs::hard_link(&result, folder.file("hard")).expect("it can be made");
@@ -166,7 +166,7 @@ fn two_outputs_that_are_one_file_by_any_name_are_refused_before_the_run() {
 }
 
 #[test]
-fn results_never_go_over_the_book_the_settings_or_the_text() {
+fn results_never_replace_the_book_the_settings_or_the_text() {
     let folder = folder();
     let file = folder.with("file", "kept");
     for variable in ["PEERLOOP_BOOK", "PEERLOOP_CONFIG"] {
@@ -187,11 +187,11 @@ fn results_never_go_over_the_book_the_settings_or_the_text() {
     assert_eq!(run.stderr(stream()).output().expect("the program starts").status.code(), Some(2));
     let run =
         peerloop(&["bench", "-c", "1", "-d", "100ms", "--warmup", "0s", "--json", "/dev/null", "--hgrm", "/dev/null"]);
-    assert_eq!(run.code, Some(0), "a device holds nothing that could be lost: {}", run.stderr);
+    assert_eq!(run.code, Some(0), "a device, which stores nothing, was refused: {}", run.stderr);
 }
 
 #[test]
-fn a_refused_run_leaves_older_results_alone() {
+fn a_refused_run_keeps_older_results() {
     let file = ResultFile::new("kept.json");
     std::fs::write(file.path(), "kept").unwrap();
     refused(&["bench", "--json", file.path(), "--hgrm", "/no/such/folder/result"], 1, &["/no/such/folder"]);

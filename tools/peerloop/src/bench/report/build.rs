@@ -1,6 +1,6 @@
 //! Builds the [`Document`](super::Document) from the generator's report.
 //!
-//! All sums, shares and verdicts of the forms are made here, once.
+//! All sums, shares and verdicts of the forms are computed here, once.
 
 use super::document::{
     Agent, Counts, Document, Ended, Failed, FailedPings, Generator, Host, Measured, Metrics, Run, Scheduled, Settings,
@@ -17,7 +17,7 @@ use peerloop::load::{self, Interval, PeerCounts, Report, TargetReport, Verdict, 
 use std::time::SystemTime;
 
 impl Document {
-    /// Builds the results of a bench that began at `start` and got the signals `stops`.
+    /// Builds the results of a bench that started at `start` and received the signals `stops`.
     pub(crate) fn new(setup: &Setup, start: SystemTime, stops: Stops, report: Report) -> Self {
         let endings = ending::all(setup, stops, &report);
         Self {

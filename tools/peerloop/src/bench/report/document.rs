@@ -1,7 +1,7 @@
 //! The results of a bench: the one model that every form is rendered from.
 //!
-//! Serialized, it is the JSON form; its fields stand in the order of that form. Fields that are left out there hold the
-//! same facts in words or in full, for the other forms. Nothing here is computed from the generator's report: see
+//! Serialized, it is the JSON form, with its fields in the order of that form. Fields that are skipped there hold the
+//! same facts in words or in full, for the other forms. This file computes nothing from the generator's report: see
 //! `build`.
 
 use super::ending::Ending;
@@ -31,12 +31,12 @@ pub(crate) struct Document {
 }
 
 impl Document {
-    /// Returns how the program ends.
+    /// Returns the exit code of the program.
     pub(crate) fn exit(&self) -> Exit {
         self.exit.reasons.first().map_or(Exit::Success, |ending| ending.exit)
     }
 
-    /// Returns why it ends so, or `finished`.
+    /// Returns the reason for the exit code, or `finished`.
     pub(crate) fn reason(&self) -> &str {
         &self.exit.reason
     }
@@ -46,16 +46,16 @@ impl Document {
 pub(super) struct Run {
     pub(super) start: String,
     pub(super) duration_ns: Nanos,
-    /// The time of the schedule that `counts.planned` covers.
+    /// The length of the schedule that `counts.planned` covers.
     pub(super) scheduled_ns: Nanos,
     pub(super) ramp_ns: Option<Nanos>,
-    /// From the begin of the ramp to its last dial, as planned and as it was.
+    /// Time from the start of the ramp to its last dial, as planned and as measured.
     pub(super) ramp_planned_ns: Nanos,
     pub(super) ramp_dial_ns: Nanos,
     pub(super) dial_rate_per_s: Option<f64>,
     pub(super) answered_per_s: Option<f64>,
     pub(super) partial: bool,
-    /// As text: it takes all 64 bits.
+    /// A text, because it needs all 64 bits.
     pub(super) seed: String,
     pub(super) command: Vec<String>,
 }
@@ -91,12 +91,12 @@ pub(super) struct Settings {
 #[derive(Debug, Serialize)]
 pub(super) struct Target {
     pub(super) addr: String,
-    /// Known if there is one target and all its peers say the same.
+    /// Known if there is one target and all its peers have the same user agent.
     pub(super) agent: Option<String>,
     pub(super) protocol: Option<i32>,
     #[serde(flatten)]
     pub(super) tally: Tally,
-    /// From the planned moment; none for a target after the first 64.
+    /// Latencies from the planned moment; none for a target after the first 64.
     pub(super) ping_rtt_percentiles: Option<Table>,
 }
 
@@ -107,7 +107,7 @@ pub(super) struct Agent {
     pub(super) peers: usize,
 }
 
-/// What became of the connections and the pings, of one target or of all.
+/// The outcomes of the connections and the pings, of one target or of all.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Tally {
     pub(super) asked: usize,
@@ -118,7 +118,7 @@ pub(super) struct Tally {
     pub(super) planned: u64,
     pub(super) sent: u64,
     pub(super) unsent: u64,
-    /// Unsent pings whose peer never was ready, was lost, or left too many unanswered.
+    /// Unsent pings whose peer was never ready, was lost, or had too many unanswered pings.
     pub(super) unsent_absent: u64,
     pub(super) answered: u64,
     pub(super) timed_out: u64,
@@ -142,7 +142,7 @@ pub(super) struct Failed {
     pub(super) stage: Stage,
     pub(super) count: u64,
     pub(super) example: Option<String>,
-    /// The cause in full, and what to do.
+    /// The full cause, and advice.
     #[serde(skip)]
     pub(super) explanation: String,
 }
@@ -219,7 +219,7 @@ pub(super) struct Generator {
     pub(super) cpu_spinning: f64,
     pub(super) verdict: Trust,
     pub(super) reasons: Vec<String>,
-    /// The side that kept the load from being done as planned.
+    /// The side that kept the load from being carried out as planned.
     #[serde(serialize_with = "limit_name")]
     pub(super) limit: Limit,
 }

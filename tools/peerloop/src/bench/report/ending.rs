@@ -1,4 +1,4 @@
-//! Why a bench ended other than well, in one sentence each.
+//! The reasons why a bench failed or ended early, in one line each.
 
 use crate::bench::setup::Setup;
 use crate::causes::{Stage, cause_at, hint, is_closed_by_peer};
@@ -14,7 +14,7 @@ use std::time::Duration;
 pub(super) struct Ending {
     #[serde(skip)]
     pub(super) exit: Exit,
-    /// Whether it says why results are missing.
+    /// Whether it explains why results are missing.
     #[serde(skip)]
     pub(super) is_partial: bool,
     pub(super) reason: String,
@@ -27,7 +27,7 @@ pub(super) fn all(setup: &Setup, stops: Stops, report: &Report) -> Vec<Ending> {
     endings.into_iter().flatten().collect()
 }
 
-/// Says how a run ended before its time for want of peers.
+/// Describes the early end of a run that lost its peers.
 fn early(setup: &Setup, report: &Report) -> Option<Ending> {
     let EarlyEnd { cause, phase, elapsed } = report.early_end.filter(is_for_want_of_peers)?;
     if let Some(reason) = setup.failed_ahead.clone() {
@@ -40,7 +40,7 @@ fn early(setup: &Setup, report: &Report) -> Option<Ending> {
             1 => "the only peer was lost".to_owned(),
             ready => format!("all {ready} peers were lost"),
         },
-        _ => "no peer was left".to_owned(),
+        _ => "no peer remained".to_owned(),
     };
     let when = match (cause, phase) {
         (EndCause::NoneReady, _) => String::new(),
@@ -59,40 +59,40 @@ fn is_for_want_of_peers(end: &EarlyEnd) -> bool {
     end.cause != EndCause::Asked
 }
 
-/// Says how many peers were missing, at the beginning or at the end, below the number that was demanded.
+/// Describes how many peers were missing below the required number, at the start or at the end.
 fn too_few_peers(setup: &Setup, report: &Report) -> Option<Ending> {
     let min_peers = setup.min_peers.of(setup.connections);
     let (peers, asked) = (report.peers, report.peers.asked);
     let is_cut_short = report.early_end.is_some_and(|end| !is_for_want_of_peers(&end));
     if is_cut_short && report.ramp.time.is_none() {
-        // A signal in the ramp is why the others never came.
+        // The signal in the ramp explains the missing peers.
         return None;
     }
     let have = match () {
         () if peers.ready < min_peers => format!("{} of {asked} peers became ready", peers.ready),
-        () if peers.left() < min_peers => format!("{} of {asked} peers were left at the end", peers.left()),
+        () if peers.left() < min_peers => format!("{} of {asked} peers remained at the end", peers.left()),
         () => return None,
     };
     let demanded = match setup.min_peers.to_string() {
         given if given == min_peers.to_string() => given,
         given => format!("{given}, that is {min_peers}"),
     };
-    // The reason of an early end has named the cause.
+    // The reason of an early end already names the cause.
     let is_said = report.early_end.as_ref().is_some_and(is_for_want_of_peers);
     let cause = if is_said { String::new() } else { format!("; {}", first_cause(report)) };
     let reason = format!("{have}, fewer than --min-peers {demanded}{cause}");
     Some(Ending { exit: Exit::RunFailed, is_partial: false, reason })
 }
 
-/// Says why the numbers cannot be trusted, where that was demanded.
+/// Describes why the numbers cannot be trusted, if `--strict` requires that.
 fn untrusted(setup: &Setup, report: &Report) -> Option<Ending> {
     let Verdict::NotTrusted(doubts) = &report.verdict else { return None };
     let doubts: Vec<String> = doubts.iter().map(ToString::to_string).collect();
-    let reason = format!("not trusted, as --strict demands: {}", doubts.join("; "));
+    let reason = format!("not trusted, as --strict requires: {}", doubts.join("; "));
     setup.strict.then_some(Ending { exit: Exit::Untrusted, is_partial: false, reason })
 }
 
-/// Says what is known of a cause beyond its name: where the connections stood, and what to do.
+/// Describes a cause in full: the stage that the connections had reached, and advice.
 pub(crate) fn explain(failure: &load::Failure, targets: &[TargetReport]) -> String {
     let stage = Stage::of(failure.state);
     let at = match stage {
@@ -102,7 +102,7 @@ pub(crate) fn explain(failure: &load::Failure, targets: &[TargetReport]) -> Stri
     };
     let cause = match failure.example {
         Some(reason) => cause_at(reason, stage),
-        None => "the loop had no room".to_owned(),
+        None => "the loop had no free row".to_owned(),
     };
     match node_gone(failure, targets).or_else(|| hint(failure.example?, stage)) {
         Some(hint) => format!("{at}{cause}; {hint}"),
@@ -110,14 +110,14 @@ pub(crate) fn explain(failure: &load::Failure, targets: &[TargetReport]) -> Stri
     }
 }
 
-/// Says what may be behind the loss of ready peers if a target has lost all of its own: a full node keeps most of them.
+/// Returns a possible explanation if a target has lost all of its ready peers: a full node keeps most of them.
 fn node_gone(failure: &load::Failure, targets: &[TargetReport]) -> Option<&'static str> {
     let is_gone = |target: &TargetReport| target.peers.ready > 0 && target.peers.left() == 0;
     let is_closed = failure.example.is_some_and(is_closed_by_peer) && Stage::of(failure.state) == Stage::Ready;
-    (is_closed && targets.iter().any(is_gone)).then_some("did the node stop? every peer of it was lost")
+    (is_closed && targets.iter().any(is_gone)).then_some("did the node stop? all its peers were lost")
 }
 
-/// Says what ended most of the connections.
+/// Describes the cause that ended most of the connections.
 fn first_cause(report: &Report) -> String {
     match report.failures.first() {
         Some(failure) => {

@@ -1,7 +1,7 @@
-//! The percentile spectrum of a histogram as text, in the form that the public HdrHistogram plotter reads.
+//! The percentile spectrum of a histogram as text, in the format of the public HdrHistogram plotter.
 //!
-//! Four columns: value in milliseconds, percentile as a ratio, count up to it, and `1/(1-percentile)`, which the last
-//! row has not, being infinite. The steps between percentiles halve with the distance to 100 %.
+//! Four columns: the value in milliseconds, the percentile as a ratio, the count up to it, and `1/(1-percentile)`,
+//! which the last row omits because it is infinite. The steps between percentiles halve with the distance to 100 %.
 
 use super::document::Document;
 use super::view::View;
@@ -17,8 +17,8 @@ pub(crate) fn spectrum(document: &Document) -> String {
     render(&document.metrics.ping_rtt.planned)
 }
 
-/// Formats the spectrum of a view. Its percentiles are those of all operations: the rows end where those begin that
-/// were not answered, and a comment tells how many these are.
+/// Formats the spectrum of a view. Its percentiles are those of all operations: the rows end where the unanswered
+/// operations begin, and a comment states their number.
 fn render(view: &View) -> String {
     let mut text = format!("{:>12} {:>14} {:>10} {:>14}\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");
     let histogram = view.latencies.as_hdr();
@@ -48,7 +48,7 @@ fn render(view: &View) -> String {
     text
 }
 
-/// Yields the percentages of the rows: [`TICKS_PER_HALF_DISTANCE`] steps for each half of the distance to 100.
+/// Returns the percentages of the rows: [`TICKS_PER_HALF_DISTANCE`] steps for each half of the distance to 100.
 ///
 /// All of them are exact: a step is 100 divided by 10 and by a power of two.
 fn levels() -> impl Iterator<Item = f64> {
@@ -68,13 +68,13 @@ fn row(text: &mut String, nanos: u64, quantile: f64, count: u64) {
     text.push('\n');
 }
 
-/// Returns the slots of one bucket: twice the number of values that are told apart, as a power of two.
+/// Returns the number of slots in one bucket: twice the number of values that are distinguished, as a power of two.
 fn sub_buckets(histogram: &Histogram<u64>) -> u64 {
     (2 * 10u64.pow(u32::from(histogram.sigfig()))).next_power_of_two()
 }
 
 fn put(text: &mut String, part: std::fmt::Arguments<'_>) {
-    text.write_fmt(part).expect("a string takes all that is written");
+    text.write_fmt(part).expect("writing to a string cannot fail");
 }
 
 #[cfg(test)]
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_of_whole_samples_is_not_one_sample_too_far() {
+    fn a_row_with_an_exact_rank_does_not_reach_the_next_sample() {
         let text = rendered(1..=1_000);
         let rows: Vec<&str> = text.lines().filter(|line| line.contains(" 0.750000000000 ")).collect();
         assert_eq!(rows, ["    0.000750 0.750000000000        750           4.00"]);
@@ -155,7 +155,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn values_and_counts_rise_to_the_last_of_all(
+        fn values_and_counts_rise_to_the_last_row(
             nanos in proptest::collection::vec(1u64..3_600_000_000_000, 1..200),
         ) {
             let text = rendered(nanos.iter().copied());

@@ -60,7 +60,7 @@ fn latencies(micros: impl IntoIterator<Item = u64>) -> LatencyHistogram {
     histogram
 }
 
-/// Returns a run against the built-in node in which everything went well.
+/// Returns a run against the built-in node in which everything succeeded.
 fn measured() -> (Setup, Document) {
     let setup = setup(&[]);
     let mut report = Generator::new(setup.plan()).into_report_of_no_run(EndCause::Asked);
@@ -89,7 +89,7 @@ fn measured() -> (Setup, Document) {
     (setup, document)
 }
 
-/// Returns a run against two nodes, of which one was lost, that a signal ended and that cannot be trusted.
+/// Returns a run against two nodes that lost one node, was ended by a signal and cannot be trusted.
 fn failed() -> (Setup, Document) {
     let setup = setup(&["192.0.2.1:18444", "[2001:db8::2]:18444"]);
     let mut report = Generator::new(setup.plan()).into_report_of_no_run(EndCause::AllLost);
@@ -122,7 +122,7 @@ fn failed() -> (Setup, Document) {
     (setup, document)
 }
 
-/// Takes out what differs between machines and between versions of the program.
+/// Removes everything that differs between machines and between versions of the program.
 fn portable(json: &str) -> String {
     let (before, rest) = json.split_once("\"command\": ").unwrap();
     let (_, after) = rest.split_once(']').unwrap();
@@ -134,7 +134,7 @@ fn portable(json: &str) -> String {
     )
 }
 
-/// Compares the forms of a bench with what is stored; with `PEERLOOP_BLESS` set it stores them instead.
+/// Compares the forms of a bench with the stored ones; with `PEERLOOP_BLESS` set it stores them instead.
 #[track_caller]
 fn assert_golden(name: &str, (setup, document): &(Setup, Document)) {
     for (form, text) in [

@@ -10,19 +10,19 @@ use peerloop::error::Side;
 use peerloop::load::Limit;
 use std::time::Duration;
 
-/// Targets that have a row of their own; more would hide what follows.
+/// Targets with a row of their own; more rows would hide the following lines.
 const MAX_TARGET_ROWS: usize = 20;
 
-/// A gap between the views of `ping_rtt` that is worth a remark.
+/// The smallest gap between the views of `ping_rtt` that is mentioned.
 const GAP_TO_MENTION: Duration = Duration::from_millis(1);
 
-/// The share of a CPU from which on a whole one is in use.
+/// The share of a CPU that counts as a whole CPU.
 const WHOLE_CPU_SHARE: f64 = 0.95;
 
-/// Below a label.
+/// The indentation below a label.
 const BELOW: &str = "           ";
 
-/// Formats the whole report; `files` are those that the results were written to.
+/// Formats the whole report; `files` are the files of the results.
 pub(crate) fn summary(document: &Document, files: &[String]) -> String {
     let mut page = Page(String::new());
     let tally = document.counts.tally;
@@ -56,7 +56,7 @@ pub(crate) fn summary(document: &Document, files: &[String]) -> String {
     page.0
 }
 
-/// Says in one line whether the numbers can be trusted, for a reader who does not see the report.
+/// Formats in one line whether the numbers can be trusted, for a reader who does not see the report.
 pub(crate) fn verdict(document: &Document) -> String {
     let Generator { verdict, reasons, limit, .. } = &document.generator;
     let reasons = if reasons.is_empty() { String::new() } else { format!(": {}", reasons.join("; ")) };
@@ -72,7 +72,7 @@ impl Trust {
     }
 }
 
-/// Says how the ramp went, and the rate of its dials beside the asked one.
+/// Describes the ramp, and the rate of its dials beside the requested one.
 fn ramp(Document { run, config, counts, .. }: &Document) -> Vec<String> {
     let time = run.ramp_ns.map(|time| format!(" in {:.1} s", time.0.as_secs_f64())).unwrap_or_default();
     let mut parts = vec![format!("{}/{} peers{time}", counts.tally.ready, counts.tally.asked)];
@@ -102,7 +102,7 @@ fn work(page: &mut Page, Document { run, config, counts, agents, .. }: &Document
     }
 }
 
-/// Writes a row for each of several targets; one alone has nothing that the lines above do not say.
+/// Writes a row for each of several targets; a single target is covered by the lines above.
 fn targets(page: &mut Page, Document { targets, .. }: &Document) {
     if targets.len() < 2 {
         return;
@@ -153,7 +153,7 @@ fn latencies(page: &mut Page, Document { metrics, counts, .. }: &Document) {
     page.line(format_args!(""));
 }
 
-/// Says what share of the planned pings was not answered, if any.
+/// Describes the share of the planned pings that was not answered, if any.
 fn unanswered(Tally { planned, timed_out, unsent, .. }: Tally) -> Option<String> {
     let unanswered = timed_out + unsent;
     let shares = show_share(unanswered, planned);
@@ -215,7 +215,7 @@ mod tests {
     use peerloop::load::Doubt;
 
     #[test]
-    fn a_doubt_tells_its_lag_as_the_report_does() {
+    fn a_doubt_shows_its_lag_in_the_report_format() {
         for nanos in [1_000_001, 9_994_999, 9_995_000, 99_949_999, 99_950_000, 109_200_000, 999_499_999, 999_500_000] {
             let p99 = Duration::from_nanos(nanos);
             for doubt in [Doubt::SendLag { p99 }, Doubt::LoopLag { p99 }] {

@@ -2,7 +2,7 @@
 //!
 //! A view carries its whole histogram (in JSON as HdrHistogram V2, deflated, base64), so that several files can be
 //! merged exactly. `percentiles` are those of all operations, and null among those that failed;
-//! `percentiles_of_answered` and all else of a view leave out what failed.
+//! `percentiles_of_answered` and all other fields of a view ignore failed operations.
 
 use crate::output::json::{Nanos, nanos};
 use crate::units::{self, Percentiles, show_latency};
@@ -20,13 +20,13 @@ pub(super) struct View {
     pub(super) latencies: LatencyHistogram,
     /// Operations that never completed.
     pub(super) failed: u64,
-    /// The shortest time that one of those was waited for, if they were waited for.
+    /// The shortest wait for one of those, if any was waited for.
     pub(super) shortest_wait: Option<Duration>,
     pub(super) percentiles: Table,
     of_answered: Table,
 }
 
-/// The percentiles that were asked for, in that order.
+/// The requested percentiles, in order.
 #[derive(Clone, Debug)]
 pub(super) struct Table(pub(super) Vec<(units::Percentile, Percentile)>);
 
@@ -65,9 +65,7 @@ impl View {
 impl Serialize for View {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut hdr = Vec::new();
-        V2DeflateSerializer::new()
-            .serialize(self.latencies.as_hdr(), &mut hdr)
-            .expect("memory takes a histogram of this size");
+        V2DeflateSerializer::new().serialize(self.latencies.as_hdr(), &mut hdr).expect("a histogram fits into memory");
         let mut view = serializer.serialize_struct("View", 9)?;
         view.serialize_field("count", &self.latencies.count())?;
         view.serialize_field("failed", &self.failed)?;
@@ -83,7 +81,7 @@ impl Serialize for View {
 }
 
 impl Table {
-    /// Computes the percentiles of operations of which `failed` took longer than every one of `latencies`.
+    /// Computes the percentiles of operations of which `failed` lasted longer than every one of `latencies`.
     pub(super) fn new(
         percentiles: &Percentiles,
         latencies: &LatencyHistogram,
@@ -118,7 +116,7 @@ impl Percentile {
         }
     }
 
-    /// Formats it: `93 us`, `> 2.01 s`, `failed` where nobody waited, `-` without data.
+    /// Formats it: `93 us`, `> 2.01 s`, `failed` without a wait, `-` without data.
     pub(super) fn shown(self) -> String {
         match self {
             Self::Measured(latency) => show_latency(latency),
@@ -169,17 +167,17 @@ mod tests {
     #[test]
     fn failures_count_as_slower_than_everything() {
         assert_eq!(values("25,50,75,90,100", one_to(100), 100), [Some(50), Some(100), None, None, None]);
-        assert_eq!(values("1,50,100", LatencyHistogram::new(), 5), [None; 3], "nothing was answered");
+        assert_eq!(values("1,50,100", LatencyHistogram::new(), 5), [None; 3], "no ping was answered");
     }
 
     #[test]
-    fn failures_take_no_whole_sample_too_many() {
+    fn failures_do_not_shift_a_percentile_with_an_exact_rank() {
         assert_eq!(values("49.9,50,50.1,99.9", one_to(500), 500), [Some(499), Some(500), None, None]);
         assert_eq!(values("49.9,50,50.1,99.9", one_to(500), 0), [Some(250), Some(250), Some(251), Some(500)]);
     }
 
     #[test]
-    fn the_percentiles_of_a_view_count_what_failed_and_the_plain_ones_stand_beside() {
+    fn a_view_has_percentiles_with_and_without_failures() {
         let view = serialized(&view("50,99", one_to(560), 440, Some(Duration::from_millis(2_010))));
         let counts = [&view["count"], &view["failed"], &view["shortest_wait_ns"]];
         assert_eq!(counts, [&json!(560), &json!(440), &json!(2_010_000_000)]);
@@ -188,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_was_measured_there_is_no_number() {
+    fn without_measurements_there_are_no_numbers() {
         let view = serialized(&view("50", LatencyHistogram::new(), 0, None));
         assert_eq!([&view["min"], &view["mean"], &view["max"]], [&Value::Null; 3]);
         assert_eq!(view["percentiles"], json!({ "50": null }));
