@@ -105,11 +105,11 @@ impl Driver {
         self.run(until, actors, || false)
     }
 
-    /// Runs until `is_done`, which is called after every round, or else as [`Driver::run_until`].
+    /// Runs until `is_done`, which is called after every round, or until the end of [`Driver::run_until`].
     ///
     /// # Errors
     ///
-    /// As [`Driver::run_until`].
+    /// Those of [`Driver::run_until`].
     pub fn run(
         &self,
         until: Instant,

@@ -29,97 +29,97 @@ pub trait Layer {
         call(self.below_mut())
     }
 
-    /// As [`Net::now`].
+    /// Passes [`Net::now`] on.
     fn now(&self) -> Instant {
         self.below().now()
     }
 
-    /// As [`Net::unix_time`].
+    /// Passes [`Net::unix_time`] on.
     fn unix_time(&self) -> UnixTime {
         self.below().unix_time()
     }
 
-    /// As [`Net::wait`].
+    /// Passes [`Net::wait`] on.
     fn wait(&mut self, wait: Wait, ready: &mut Vec<Readiness>) -> io::Result<()> {
         self.pass(|below| below.wait(wait, ready))
     }
 
-    /// As [`Net::waker`].
+    /// Passes [`Net::waker`] on.
     fn waker(&self) -> Arc<dyn Wake> {
         self.below().waker()
     }
 
-    /// As [`Net::listen`].
+    /// Passes [`Net::listen`] on.
     fn listen(&mut self, index: u32, address: SocketAddr) -> io::Result<SocketAddr> {
         self.pass(|below| below.listen(index, address))
     }
 
-    /// As [`Net::accept`].
+    /// Passes [`Net::accept`] on.
     fn accept(&mut self, index: u32) -> io::Result<(<Self::Below as Net>::Socket, SocketAddr)> {
         self.pass(|below| below.accept(index))
     }
 
-    /// As [`Net::close_listener`].
+    /// Passes [`Net::close_listener`] on.
     fn close_listener(&mut self, index: u32) {
         self.pass(|below| below.close_listener(index));
     }
 
-    /// As [`Net::attach`].
+    /// Passes [`Net::attach`] on.
     fn attach(&mut self, link: LinkId, socket: <Self::Below as Net>::Socket) -> io::Result<()> {
         self.pass(|below| below.attach(link, socket))
     }
 
-    /// As [`Net::connect`].
+    /// Passes [`Net::connect`] on.
     fn connect(&mut self, link: LinkId, address: SocketAddr, source: Option<IpAddr>) -> io::Result<()> {
         self.pass(|below| below.connect(link, address, source))
     }
 
-    /// As [`Net::connected`].
+    /// Passes [`Net::connected`] on.
     fn connected(&mut self, link: LinkId) -> io::Result<Option<Endpoints>> {
         self.pass(|below| below.connected(link))
     }
 
-    /// As [`Net::read`].
+    /// Passes [`Net::read`] on.
     fn read(&mut self, link: LinkId, block: &mut [u8]) -> io::Result<usize> {
         self.pass(|below| below.read(link, block))
     }
 
-    /// As [`Net::write`].
+    /// Passes [`Net::write`] on.
     fn write(&mut self, link: LinkId, bytes: &[u8]) -> io::Result<usize> {
         self.pass(|below| below.write(link, bytes))
     }
 
-    /// As [`Net::write_gathered`].
+    /// Passes [`Net::write_gathered`] on.
     fn write_gathered(&mut self, link: LinkId, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         self.pass(|below| below.write_gathered(link, slices))
     }
 
-    /// As [`Net::shut_down_writing`].
+    /// Passes [`Net::shut_down_writing`] on.
     fn shut_down_writing(&mut self, link: LinkId) {
         self.pass(|below| below.shut_down_writing(link));
     }
 
-    /// As [`Net::close`].
+    /// Passes [`Net::close`] on.
     fn close(&mut self, link: LinkId) {
         self.pass(|below| below.close(link));
     }
 
-    /// As [`Net::take_refused_option`].
+    /// Passes [`Net::take_refused_option`] on.
     fn take_refused_option(&mut self) -> Option<RefusedOption> {
         self.pass(Net::take_refused_option)
     }
 
-    /// As [`Offload::resolve`].
+    /// Passes [`Offload::resolve`] on.
     fn resolve(&mut self, query: u32, name: &str, port: u16) -> Result<(), ResolveFailure> {
         self.pass(|below| below.resolve(query, name, port))
     }
 
-    /// As [`Offload::persist`].
+    /// Passes [`Offload::persist`] on.
     fn persist(&mut self, batch: Batch) -> Result<(), Batch> {
         self.pass(|below| below.persist(batch))
     }
 
-    /// As [`Offload::take_completion`].
+    /// Passes [`Offload::take_completion`] on.
     fn take_completion(&mut self) -> Option<Completion> {
         self.pass(Offload::take_completion)
     }

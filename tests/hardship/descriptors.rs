@@ -63,7 +63,7 @@ fn fault_e01_a_node_without_descriptors_waits_quietly_and_accepts_once_it_has_so
     assert_eq!(node.account().of("handshakes"), VISITORS as u64, "no visitor was lost");
 }
 
-/// Returns addresses of this machine at which nobody listens.
+/// Returns addresses of this machine without a listener.
 fn deserted(count: u8) -> Vec<SocketAddr> {
     let address = |host| {
         let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 6, host), 0)).expect("all of 127.0.0.0/8 is loopback");

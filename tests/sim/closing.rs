@@ -22,12 +22,12 @@ fn over_capacity() -> CloseReason {
     CloseReason::Local(LocalCause::OverCapacity)
 }
 
-/// A node that has room for one accepted peer, which is the honest one.
+/// Builds a node that has room for one accepted peer, which is the honest one.
 fn full_stage() -> Stage {
     Stage::with(Config { max_inbound: 1, ..config() }, Player::default())
 }
 
-/// A node that answers any message with a large one and closes.
+/// Builds a handler that answers any message with a large one and closes.
 fn farewell() -> Player {
     Player {
         on_message: Some(|ctx, peer| {

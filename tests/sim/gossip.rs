@@ -18,13 +18,13 @@ const SEED: &str = "seed.example";
 /// The services that an SV node offers.
 const SERVICES: u64 = 0x21;
 
-/// A loop that finds peers by itself, beginning with those behind `SEED`.
+/// Configures a loop that finds peers by itself, beginning with those behind `SEED`.
 fn managed(seed: u64) -> Config {
     let manager = ManagerConfig { dns_seeds: vec![SEED.to_owned()], ..ManagerConfig::new(Network::Regtest) };
     Config { seed: Some(seed), ping_interval: Duration::ZERO, manager: Some(Box::new(manager)), ..config() }
 }
 
-/// A loop that dials no peer by itself and answers every request.
+/// Configures a loop that dials no peer by itself and answers every request.
 fn waiting(seed: u64) -> Config {
     let manager = ManagerConfig::new(Network::Regtest);
     Config { seed: Some(seed), ping_interval: Duration::ZERO, manager: Some(Box::new(manager)), ..config() }

@@ -53,7 +53,7 @@ impl Handler for Keen {
     }
 }
 
-/// A loop under test, listening.
+/// Builds a loop under test, which listens.
 pub(crate) fn node(world: &World, config: Config, dials: Vec<SocketAddr>) -> Reactor<SimNet, Keen> {
     let handler = Keen { dials, ..Keen::default() };
     let mut node = Reactor::with_net(config, world.host(), handler).unwrap();

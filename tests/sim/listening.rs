@@ -35,7 +35,7 @@ fn run(world: &World, time: Duration, actors: &mut [&mut dyn Actor]) {
     Driver::new(world).run_until(world.now().plus(time), actors).unwrap();
 }
 
-/// The counters of opened listeners and of failures to open one.
+/// Returns the counters of opened listeners and of failures to open one.
 fn bound_and_failed(node: &Checked<Player>) -> (u64, u64) {
     let counters = node.stats().counters;
     (counters.listeners_bound, counters.listen_failures)

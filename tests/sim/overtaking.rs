@@ -19,7 +19,7 @@ const FEW: usize = 4;
 const MANY: usize = 15;
 const GREETING: [&str; 4] = ["version", "verack", "protoconf", "sendheaders"];
 
-/// The youngest peer, which is the one under test.
+/// Returns the youngest peer, which is the one under test.
 fn latest(ctx: &Ctx<'_>) -> PeerId {
     ctx.peers().last().expect("it is there").id()
 }

@@ -123,7 +123,7 @@ fn our_own_limit_bounds_the_parts_when_the_peer_accepts_more() {
     assert_eq!(lens, [most, 120_000 - most]);
 }
 
-/// The counts of inventories above 65,535 items.
+/// Returns the counts of inventories above 65,535 items.
 fn frames_of_large_counts(stream: &[u8]) -> Vec<usize> {
     let count = |payload: &[u8]| match payload[0] {
         0xfe => u32::from_le_bytes(payload[1..5].try_into().unwrap()) as usize,

@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// A batch that bans a host of its own.
+/// Builds a batch that bans a host of its own.
 fn batch(id: u64) -> Batch {
     let ban = Ban { host: host(id), reason: BanReason::Manual, since: UnixTime::from_secs(1), until: None };
     Batch { id, changes: vec![Change::PutBan(ban)] }

@@ -73,7 +73,7 @@ fn pongs_and_the_rest_of_a_header_count_from_their_arrival() {
     assert_eq!(commands(&peer.receive()), ["pong"]);
 }
 
-/// A handler that answers each message with more than a kibibyte.
+/// Builds a handler that answers each message with more than a kibibyte.
 fn answering() -> Player {
     Player {
         on_message: Some(|ctx, peer| {

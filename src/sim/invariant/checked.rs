@@ -56,7 +56,7 @@ impl<H: Handler> Checked<H> {
     ///
     /// # Errors
     ///
-    /// As [`Reactor::with_net`].
+    /// Those of [`Reactor::with_net`].
     pub fn new(world: &World, net: SimNet, config: Config, handler: H) -> Result<Self, StartError> {
         let bounds = Bounds::of(&config);
         let mut ledger = Ledger::of(&config);
@@ -110,38 +110,38 @@ impl<H: Handler> Checked<H> {
         self.reactor.handler_mut().handler_mut()
     }
 
-    /// As [`Reactor::handle`].
+    /// Calls [`Reactor::handle`].
     pub fn handle(&self) -> Handle<H::Request> {
         self.reactor.handle()
     }
 
-    /// As [`Reactor::stats`].
+    /// Calls [`Reactor::stats`].
     pub fn stats(&self) -> Stats {
         self.reactor.stats()
     }
 
-    /// As [`Reactor::listen`].
+    /// Calls [`Reactor::listen`].
     ///
     /// # Errors
     ///
-    /// Those of the reactor.
+    /// Those of [`Reactor::listen`].
     pub fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
         self.reactor.listen(address)
     }
 
-    /// As [`Reactor::remember`].
+    /// Calls [`Reactor::remember`].
     pub fn remember(&mut self, peers: Vec<KnownPeer>, bans: Vec<Ban>) {
         self.ledger.borrow_mut().managing.remember(&peers);
         self.reactor.remember(peers, bans);
         self.summary = self.reactor.inspect_summary();
     }
 
-    /// As [`Reactor::next_deadline`].
+    /// Calls [`Reactor::next_deadline`].
     pub fn next_deadline(&self) -> Wait {
         self.reactor.next_deadline()
     }
 
-    /// As [`Reactor::poll_once`], and checks the turn.
+    /// Calls [`Reactor::poll_once`], and checks the turn.
     ///
     /// # Errors
     ///
@@ -215,7 +215,8 @@ impl<H: Handler> Checked<H> {
         self.ledger.borrow().findings.total
     }
 
-    /// Returns the calls between two sweeps; a sweep may cost as much as those calls.
+    /// Returns the least number of calls until the next sweep, so that sweeps cost no more than the calls between
+    /// them.
     fn sweep_cost(&self, links: usize, connections: usize) -> u64 {
         if self.calls_per_sweep == 0 { 0 } else { links.max(connections) as u64 }
     }

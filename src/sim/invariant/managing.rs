@@ -457,7 +457,7 @@ fn nobody_banned_is_a_peer(sight: &SweepSight<'_>) -> Result<(), String> {
     none_of(sight.inspection.links.iter(), |link| link.is_banned && link.ending == EndingStep::Open)
 }
 
-/// Without a manager, the embedder decides which addresses it dials, and how often.
+/// Checks that no address is dialled twice. Without a manager, the embedder decides which addresses it dials.
 fn no_address_is_dialled_twice(sight: &SweepSight<'_>) -> Result<(), String> {
     if sight.inspection.manager.is_none() {
         return Ok(());
@@ -476,7 +476,7 @@ fn each_link_has_its_address(sight: &SweepSight<'_>) -> Result<(), String> {
     none_of(sight.inspection.links.iter(), |link| claims.binary_search(&(canonical(link.address), link.id)).is_err())
 }
 
-/// Whether an unroutable address may be there depends on the network.
+/// Checks the book's addresses. Whether an unroutable one may be there depends on the network.
 fn the_book_has_no_invalid_address(sight: &SweepSight<'_>) -> Result<(), String> {
     let is_undialable = |address: SocketAddr| {
         let ip = address.ip();

@@ -104,7 +104,7 @@ pub(super) fn the_disk_has_what_it_was_given(sight: &SweepSight<'_>) -> Result<(
     ensure(saved.may_be(disk), || format!("the disk has {disk:?} and not {saved:?}"))
 }
 
-/// A peer may differ as long as it is the one remembered at the start.
+/// Checks that the disk has everything known. A peer may differ as long as it is the one remembered at the start.
 pub(super) fn the_disk_has_what_is_known(sight: &SweepSight<'_>) -> Result<(), String> {
     let (Some(disk), Some(manager)) = (sight.disk, &sight.inspection.manager) else { return Ok(()) };
     if !manager.is_durable {

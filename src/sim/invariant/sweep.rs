@@ -182,7 +182,8 @@ fn what_was_agreed_stays(sight: &SweepSight<'_>) -> Result<(), String> {
     })
 }
 
-/// A peer whose input may have been read late gets the grace for that; everything else happens within a tick.
+/// Checks that no deadline was missed. A peer whose input may have been read late gets the grace for that; everything
+/// else happens within a tick.
 fn nobody_stays_unheard_for_ever(sight: &SweepSight<'_>) -> Result<(), String> {
     if is_behind(sight) {
         return Ok(());

@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 
 const NAME: &str = "node.example";
 
-/// A loop that dials one node by its name, in a world with `count` targets, and their addresses.
+/// Builds a loop that dials one node by its name, in a world with `count` targets, and returns their addresses, too.
 fn named(count: usize) -> (ManagedWorld, Vec<SocketAddr>) {
     let mode = DialMode::Fixed(Vec::new());
     let mut elsewhere = ManagedWorld::new(manager());

@@ -16,7 +16,7 @@ use std::time::Duration;
 const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9)), 18_444);
 const NANO: Duration = Duration::from_nanos(1);
 
-/// A managed world with a stranger in its book.
+/// Builds a managed world with a stranger in its book.
 fn managed_and_stranger(config: ManagerConfig) -> (ManagedWorld, Stranger) {
     let mut managed = ManagedWorld::at(World::new(1, Instant::ZERO), config, Watcher::default());
     let mut stranger = Stranger::new(&managed.world);

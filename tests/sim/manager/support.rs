@@ -91,7 +91,8 @@ impl Handler for Watcher {
     }
 }
 
-/// A manager on a regtest network, where addresses need not be routable, with caps and a rate that never apply.
+/// Configures a manager on a regtest network, where addresses need not be routable, with caps and a rate that never
+/// apply.
 pub(crate) fn manager() -> ManagerConfig {
     ManagerConfig {
         max_per_host: 1_000,

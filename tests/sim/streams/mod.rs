@@ -195,7 +195,7 @@ struct Room {
 }
 
 impl Room {
-    /// A room with one node.
+    /// Builds a room with one node.
     fn new(conditions: Conditions) -> Self {
         Self::with(config(), conditions)
     }

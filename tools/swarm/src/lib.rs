@@ -55,7 +55,7 @@ pub fn run(tape: &Tape, profile: Profile) -> Outcome {
     run_with(tape, profile, &Patience::default()).expect("this patience has no limit")
 }
 
-/// As [`run`], but returns `None` for a world that exceeds `patience`.
+/// Draws and runs a world like [`run`], but returns `None` for a world that exceeds `patience`.
 pub fn run_with(tape: &Tape, profile: Profile, patience: &Patience) -> Option<Outcome> {
     let mut scenario = Scenario::draw(tape, profile);
     if profile == Profile::WholeBudgets {

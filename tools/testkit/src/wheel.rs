@@ -1,4 +1,4 @@
-//! The wheel compared step by step with a map that is sorted anew for every question.
+//! The wheel compared step by step with a map that is sorted again for every question.
 
 use peerloop::wheel::Wheel;
 use std::collections::BTreeMap;

@@ -28,7 +28,7 @@ pub mod resources;
 
 pub use attack::{Attack, Attacker, Record};
 
-/// All attacks.
+/// Returns all attacks.
 pub fn attacks() -> impl Iterator<Item = &'static Attack> + Clone {
     [framing::ATTACKS, handshake::ATTACKS, claims::ATTACKS, resources::ATTACKS, floods::ATTACKS].into_iter().flatten()
 }

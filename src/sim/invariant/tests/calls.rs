@@ -60,7 +60,7 @@ fn block(len_bytes: u64) -> Header {
     Header { command: CommandName::BLOCK, payload_len: len_bytes, checksum: Some([1; 4]) }
 }
 
-/// A ledger in its second turn with one link that is open on both sides, and ready.
+/// Builds a ledger in its second turn with one link that is open on both sides, and ready.
 fn ledger() -> Ledger {
     let mut ledger = Ledger::new(Bounds::of(&config()));
     ledger.waited(Instant::ZERO);

@@ -18,7 +18,7 @@ impl ScriptedHandler {
         self.note_said(peer, sent);
     }
 
-    /// As [`ScriptedHandler::say`], but encoded by the loop, which may gather it.
+    /// Sends like [`ScriptedHandler::say`], but encoded by the loop, which may gather it.
     fn say_encoded(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, len_bytes: usize) {
         let Some(known) = self.get(peer) else { return };
         let payload = talk(known.said, len_bytes).split_off(HEADER_LEN_BYTES);
