@@ -65,6 +65,8 @@ pub enum Bug {
     PingPositionLost,
     /// Replies sent in one write are not followed by a call of `on_writable`.
     RepliesTellNobody,
+    /// A handler that asked for room when there was none is not offered any.
+    PullForgotten,
 }
 
 /// A budget of the loop that can be shrunk, but never enlarged.
@@ -92,6 +94,8 @@ pub enum Budget {
     Expiries,
     /// Closing links advanced by one step per turn.
     Closes,
+    /// Peers whose free room is offered per turn.
+    Pulls,
 }
 
 /// Whether `bug` is planted: never, without the feature.
@@ -131,7 +135,7 @@ mod saboteur {
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Self; 14] = [
+        pub const ALL: [Self; 15] = [
             Self::NoGenerationCheck,
             Self::EarlyTimer,
             Self::LostEdge,
@@ -146,12 +150,13 @@ mod saboteur {
             Self::InaccessibleForgotten,
             Self::PingPositionLost,
             Self::RepliesTellNobody,
+            Self::PullForgotten,
         ];
     }
 
     impl Budget {
         /// Every budget.
-        pub const ALL: [Self; 11] = [
+        pub const ALL: [Self; 12] = [
             Self::ReadBytes,
             Self::ReplyBytes,
             Self::SegmentBytes,
@@ -163,6 +168,7 @@ mod saboteur {
             Self::Dials,
             Self::Expiries,
             Self::Closes,
+            Self::Pulls,
         ];
 
         /// Returns the smallest size worth trying.
@@ -177,7 +183,8 @@ mod saboteur {
                 | Self::Accepts
                 | Self::Dials
                 | Self::Expiries
-                | Self::Closes => 1,
+                | Self::Closes
+                | Self::Pulls => 1,
             }
         }
     }

@@ -460,6 +460,13 @@ impl Engine {
         (!link.queue.is_empty() && link.readiness.writable && !link.has_ended()).then_some(&link.queue)
     }
 
+    /// Offers a peer's free room to the handler, if that has asked for it and there is enough.
+    pub(crate) fn offer_room<H: Handler>(&mut self, id: LinkId, handler: &mut H) {
+        if let Some(free_bytes) = self.state.links.table.take_pull(id) {
+            handler.on_pull(&mut Ctx::new(&mut self.state), PeerId::of(id), free_bytes);
+        }
+    }
+
     /// Accounts for `written` of `offered` bytes of a link's queue, which the kernel has taken at `at`.
     pub(crate) fn wrote_queued<H: Handler>(
         &mut self,

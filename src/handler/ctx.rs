@@ -202,6 +202,24 @@ impl<'a> Ctx<'a> {
         self.state.send_shared(link, frame)
     }
 
+    /// Asks for one call of [`Handler::on_pull`](super::Handler::on_pull), which offers the peer's free room. The call
+    /// comes in this turn's flush step if no more than [`PULL_WAITING_BYTES`](crate::limits::PULL_WAITING_BYTES) of
+    /// whole messages wait for the peer by then, else in that of the turn after the kernel has taken enough. A turn
+    /// makes at most [`PULLS_PER_TURN`](crate::limits::PULLS_PER_TURN) calls; the other peers go first in the next one.
+    ///
+    /// Idempotent until the call comes, and it costs no memory. A message that is being fed and a peer that is paused
+    /// make no difference. A peer that is closed before gets no call. Ask only while there is something to send:
+    /// the loop does not sleep while room is to be offered.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::NoSuchPeer`] and [`RequestError::NotReady`], as with [`Ctx::send`].
+    pub fn pull(&mut self, peer: PeerId) -> Result<(), RequestError> {
+        let link = self.sendable(peer)?;
+        self.state.links.table.ask_pull(link);
+        Ok(())
+    }
+
     /// Begins a message whose payload is fed in parts with [`Ctx::feed_body`], in constant memory. Other messages to
     /// the peer wait behind it.
     ///

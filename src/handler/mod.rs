@@ -74,6 +74,42 @@ pub trait Handler {
         let _ = (ctx, peer);
     }
 
+    /// Handles a peer's free room, once for each request by [`Ctx::pull`], in the flush step of a turn; what is sent
+    /// here leaves in the same turn.
+    ///
+    /// A frame of at most `free_bytes` bytes is accepted, unless the peer takes none as large at all;
+    /// [`PeerView::free_bytes`] says how much room is left after it.
+    /// If more than [`SEND_QUEUE_PAUSE_BYTES`](crate::limits::SEND_QUEUE_PAUSE_BYTES) wait, the peer is not read until
+    /// it has taken half of that.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use peerloop::{Ctx, Handler, PeerId};
+    /// use std::collections::VecDeque;
+    ///
+    /// struct Sender {
+    ///     frames: VecDeque<Bytes>,
+    /// }
+    ///
+    /// impl Handler for Sender {
+    ///     type Request = ();
+    ///
+    ///     fn on_pull(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, mut free_bytes: usize) {
+    ///         while let Some(frame) = self.frames.front().filter(|frame| frame.len() <= free_bytes) {
+    ///             let _ = ctx.send_shared(peer, frame);
+    ///             self.frames.pop_front();
+    ///             free_bytes = ctx.peer(peer).map_or(0, |view| view.free_bytes());
+    ///         }
+    ///         if !self.frames.is_empty() {
+    ///             let _ = ctx.pull(peer);
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    fn on_pull(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, free_bytes: usize) {
+        let _ = (ctx, peer, free_bytes);
+    }
+
     /// Handles the moment given to [`Ctx::wake_at`]; each call of that brings one call of this.
     fn on_timer(&mut self, ctx: &mut Ctx<'_>) {
         let _ = ctx;

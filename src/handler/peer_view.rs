@@ -79,6 +79,14 @@ impl<'a> PeerView<'a> {
         self.link.stream.as_ref().map(|stream| stream.left)
     }
 
+    /// Bytes of the largest frame that [`Ctx::send_shared`](super::Ctx::send_shared) accepts for it now:
+    /// [`MAX_SEND_QUEUE_BYTES`](crate::limits::MAX_SEND_QUEUE_BYTES) less what waits, or [`usize::MAX`] if nothing
+    /// waits, for an empty queue accepts one frame of any size that the peer accepts. A message that is being fed, and
+    /// what waits before it, takes no room.
+    pub fn free_bytes(&self) -> usize {
+        self.link.free_bytes()
+    }
+
     /// Bytes that wait to be sent to it, those behind a message that is being fed among them.
     pub fn waiting_bytes(&self) -> usize {
         let behind_bytes = self.link.stream.as_ref().map_or(0, |stream| stream.behind.waiting_bytes());

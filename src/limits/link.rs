@@ -53,6 +53,9 @@ pub const SEND_QUEUE_PAUSE_BYTES: usize = 500_000;
 /// embedder's messages use the room above [`SEND_QUEUE_PAUSE_BYTES`]. The engine's own replies are never refused:
 /// they exceed the pause by those to one block at the most.
 pub const MAX_SEND_QUEUE_BYTES: usize = 2 * 1024 * 1024;
+/// Bytes of whole messages that may still wait for a peer when its handler is offered the free room: as few as let a
+/// peer be read again that was not read because of its queue. What is offered is then at least 1.8 MB.
+pub const PULL_WAITING_BYTES: usize = SEND_QUEUE_PAUSE_BYTES / 2;
 /// Bytes of a streamed message, with all that is queued before it, that may wait for the kernel. A part that is fed
 /// is accepted only up to this.
 pub const MAX_BODY_WAITING_BYTES: usize = 1024 * 1024;

@@ -10,6 +10,9 @@ pub const WRITE_BLOCK_BYTES: usize = 64 * 1024;
 pub const MAX_READ_STEP: Duration = Duration::from_millis(2);
 /// Time after which the flush step ends; the other dirty links wait for the next turn.
 pub const MAX_FLUSH_STEP: Duration = Duration::from_millis(1);
+/// Peers whose free room is offered to the handler per turn, about as many as one flush step can write to; the others
+/// that asked wait for the next turn. The cost of what a handler does with the room is not bounded.
+pub const PULLS_PER_TURN: usize = 256;
 /// Connections accepted per turn and listener, each about 15 us of system calls.
 pub const ACCEPTS_PER_TURN: usize = 64;
 /// Dials started per turn, each about 40 us of system calls.

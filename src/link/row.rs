@@ -8,7 +8,9 @@ use super::send_queue::SendQueue;
 use crate::bugs::canary;
 use crate::error::{CloseReason, Consequences};
 use crate::id::LinkId;
-use crate::limits::{MAX_ROW_BYTES, MIN_SEND_STALL_BYTES, REJECT_READ_TIME, SEND_STALL_TIMEOUT};
+use crate::limits::{
+    MAX_ROW_BYTES, MAX_SEND_QUEUE_BYTES, MIN_SEND_STALL_BYTES, PULL_WAITING_BYTES, REJECT_READ_TIME, SEND_STALL_TIMEOUT,
+};
 use crate::peer::{ConnectionState, PeerConnection};
 use crate::protocol::PONG_ABOVE_VERSION;
 use crate::time::Instant;
@@ -135,6 +137,24 @@ impl Link {
         }
     }
 
+    /// Returns the length of the longest message that is accepted now: any for an empty queue.
+    pub(crate) fn free_bytes(&self) -> usize {
+        match self.messages_waiting_bytes() {
+            0 => usize::MAX,
+            waiting_bytes => MAX_SEND_QUEUE_BYTES.saturating_sub(waiting_bytes),
+        }
+    }
+
+    /// Returns whether the handler has asked for the free room and was not offered it yet.
+    pub(crate) fn asks_pull(&self) -> bool {
+        self.listed.on(Listed::PULL_ASKED)
+    }
+
+    /// Returns whether the free room is large enough to be offered to a handler that asks for it.
+    pub(crate) fn has_pull_room(&self) -> bool {
+        self.messages_waiting_bytes() <= PULL_WAITING_BYTES
+    }
+
     /// Returns the number of bytes that decides whether the peer is read: that of the waiting messages, or that of
     /// the pongs waiting before a message sent in parts, whichever is larger.
     pub(crate) fn untaken_bytes(&self) -> usize {
@@ -156,10 +176,10 @@ impl Link {
         self.generation == id.generation() || canary!(NoGenerationCheck)
     }
 
-    /// Whether it is listed as ready, dirty and closing, in this order.
+    /// Returns whether it is listed as ready, dirty, closing and pulled, in this order.
     #[cfg(feature = "sim")]
-    pub(crate) fn listed_as(&self) -> [bool; 3] {
-        [Listed::READY, Listed::DIRTY, Listed::CLOSING].map(|list| self.listed.on(list))
+    pub(crate) fn listed_as(&self) -> [bool; 4] {
+        [Listed::READY, Listed::DIRTY, Listed::CLOSING, Listed::PULL].map(|list| self.listed.on(list))
     }
 
     /// Whether its TCP connection is still being established.
@@ -219,7 +239,7 @@ impl Hold {
     }
 }
 
-/// The lists that a link is on, in one byte because there may be a million rows.
+/// The lists that a link is on or is to be on, in one byte because there may be a million rows.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Listed(u8);
 
@@ -227,6 +247,9 @@ impl Listed {
     pub(super) const READY: u8 = 1;
     pub(super) const DIRTY: u8 = 2;
     pub(super) const CLOSING: u8 = 4;
+    pub(super) const PULL: u8 = 8;
+    /// Not a list: the handler has asked for the free room.
+    pub(super) const PULL_ASKED: u8 = 16;
 
     pub(super) fn on(self, list: u8) -> bool {
         self.0 & list != 0

@@ -33,6 +33,7 @@ pub(crate) struct Table {
     ready: VecDeque<LinkId>,
     dirty: VecDeque<LinkId>,
     closing: VecDeque<LinkId>,
+    pulls: VecDeque<LinkId>,
     dials: VecDeque<Dial>,
 }
 
@@ -45,6 +46,7 @@ impl Table {
             ready: VecDeque::new(),
             dirty: VecDeque::new(),
             closing: VecDeque::new(),
+            pulls: VecDeque::new(),
             dials: VecDeque::new(),
         }
     }
@@ -164,6 +166,34 @@ impl Table {
         }
     }
 
+    /// Notes that the handler asks for a peer's free room, and lists the link as soon as there is room. Idempotent.
+    pub(crate) fn ask_pull(&mut self, id: LinkId) {
+        if let Some(link) = self.get_mut(id) {
+            link.listed.put(Listed::PULL_ASKED);
+            self.mark_pull(id);
+        }
+    }
+
+    /// Lists a link as one whose free room is offered, if the handler asks for the room and there is enough.
+    pub(crate) fn mark_pull(&mut self, id: LinkId) {
+        if let Some(link) = self.get_mut(id)
+            && link.asks_pull()
+            && link.has_pull_room()
+            && !link.listed.on(Listed::PULL)
+        {
+            link.listed.put(Listed::PULL);
+            self.pulls.push_back(id);
+        }
+    }
+
+    /// Returns a peer's free bytes if they are to be offered now, which answers the handler's request. A link without
+    /// enough room is listed again when there is.
+    pub(crate) fn take_pull(&mut self, id: LinkId) -> Option<usize> {
+        let link = self.get_mut(id).filter(|link| link.is_open() && link.asks_pull() && link.has_pull_room())?;
+        link.listed.take(Listed::PULL_ASKED);
+        Some(link.free_bytes())
+    }
+
     pub(crate) fn push_dial(&mut self, dial: Dial) {
         self.dials.push_back(dial);
     }
@@ -192,6 +222,14 @@ impl Table {
         Some(id)
     }
 
+    pub(crate) fn pop_pull(&mut self) -> Option<LinkId> {
+        let id = self.pulls.pop_front()?;
+        if let Some(link) = self.get_mut(id) {
+            link.listed.take(Listed::PULL);
+        }
+        Some(id)
+    }
+
     pub(crate) fn pop_dial(&mut self) -> Option<Dial> {
         self.dials.pop_front()
     }
@@ -208,6 +246,10 @@ impl Table {
         self.closing.len()
     }
 
+    pub(crate) fn pulls_len(&self) -> usize {
+        self.pulls.len()
+    }
+
     /// Returns the number of slots that were ever used.
     pub(crate) fn slots(&self) -> u32 {
         self.generations.len() as u32
@@ -220,12 +262,12 @@ impl Table {
         (self.generations.len(), self.rows.len(), retired)
     }
 
-    /// Returns the links listed as ready, dirty and closing, and those still to be dialled.
+    /// Returns the links listed as ready, dirty, closing and pulled, and those still to be dialled.
     #[cfg(feature = "sim")]
-    pub(crate) fn lists(&self) -> [Vec<LinkId>; 4] {
+    pub(crate) fn lists(&self) -> [Vec<LinkId>; 5] {
         let ids = |list: &VecDeque<LinkId>| list.iter().copied().collect();
         let dials = self.dials.iter().map(|dial| dial.link).collect();
-        [ids(&self.ready), ids(&self.dirty), ids(&self.closing), dials]
+        [ids(&self.ready), ids(&self.dirty), ids(&self.closing), ids(&self.pulls), dials]
     }
 
     /// Returns the next link to read.
@@ -242,7 +284,7 @@ impl Table {
     /// Returns the number of bytes of the rows and lists, including unused ones.
     #[cfg(feature = "sim")]
     pub(crate) fn held_bytes(&self) -> usize {
-        let ids = self.ready.capacity() + self.dirty.capacity() + self.closing.capacity();
+        let ids = [&self.ready, &self.dirty, &self.closing, &self.pulls].map(VecDeque::capacity).iter().sum::<usize>();
         self.rows.capacity() * size_of::<Link>()
             + self.generations.capacity() * size_of::<u32>()
             + ids * size_of::<LinkId>()
@@ -251,7 +293,8 @@ impl Table {
 
     /// Whether any list has work for the next turn.
     pub(crate) fn has_work(&self) -> bool {
-        !(self.ready.is_empty() && self.dirty.is_empty() && self.closing.is_empty() && self.dials.is_empty())
+        let lists = [&self.ready, &self.dirty, &self.closing, &self.pulls];
+        !(lists.iter().all(|list| list.is_empty()) && self.dials.is_empty())
     }
 }
 

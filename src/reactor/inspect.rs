@@ -49,6 +49,8 @@ pub struct Summary {
     pub dirty: usize,
     /// Links listed as ones whose end has to go on.
     pub closing: usize,
+    /// Links listed as ones whose free room is offered to the handler.
+    pub pulls: usize,
     /// Connections that are still to be dialled.
     pub dials: usize,
     /// The link that is read next.
@@ -89,6 +91,8 @@ pub struct Inspection {
     pub dirty: Vec<LinkId>,
     /// The ids listed as closing.
     pub closing: Vec<LinkId>,
+    /// The ids listed as ones whose free room is offered.
+    pub pulls: Vec<LinkId>,
     /// The ids of connections that are still to be dialled.
     pub dials: Vec<LinkId>,
     /// The listeners that are open.
@@ -127,6 +131,10 @@ pub struct LinkReport {
     pub is_dirty: bool,
     /// Whether it is listed as closing.
     pub is_closing: bool,
+    /// Whether it is listed as one whose free room is offered.
+    pub is_pull: bool,
+    /// Whether the handler asks for its free room and there is enough of that.
+    pub is_pull_due: bool,
     /// Whether it is believed readable.
     pub is_readable: bool,
     /// Whether it is believed writable.
@@ -226,6 +234,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
             ready: state.links.table.ready_len(),
             dirty: state.links.table.dirty_len(),
             closing: state.links.table.closing_len(),
+            pulls: state.links.table.pulls_len(),
             dials: state.links.table.dials_len(),
             next_ready: state.links.table.next_ready(),
             timers: state.links.wheel.len(),
@@ -259,7 +268,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     pub fn inspect(&self) -> Inspection {
         let state = self.engine.state();
         let (slots, occupied_slots, retired_slots) = state.links.table.slot_counts();
-        let [ready, dirty, closing, dials] = state.links.table.lists();
+        let [ready, dirty, closing, pulls, dials] = state.links.table.lists();
         let of_links: usize = state.links.table.iter().map(|(_, link)| held_bytes(link)).sum();
         let of_loop = state.links.table.held_bytes()
             + state.links.wheel.held_bytes()
@@ -276,6 +285,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
             ready,
             dirty,
             closing,
+            pulls,
             dials,
             listeners: self.listeners.open.iter().map(ListenerReport::of).collect(),
             unbound_addresses: self.listeners.waiting_len(),
@@ -287,7 +297,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
 
     fn report(&self, id: LinkId, link: &Link) -> LinkReport {
         let state = self.engine.state();
-        let [is_ready, is_dirty, is_closing] = link.listed_as();
+        let [is_ready, is_dirty, is_closing, is_pull] = link.listed_as();
         let (frame_received_bytes, gathering_bytes) = link.framer.gathering();
         let version = link.peer.handshake().peer_version();
         let address = link.peer.address();
@@ -304,6 +314,8 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
             is_ready,
             is_dirty,
             is_closing,
+            is_pull,
+            is_pull_due: link.asks_pull() && link.has_pull_room(),
             is_readable: link.readiness.readable,
             is_writable: link.readiness.writable,
             is_held: link.hold.is_held(),

@@ -13,7 +13,9 @@
 //!    out in one write per link.
 //! 6. **Timers**, every turn, whatever woke us, bounded. A peer is judged by the moment up to which its input was
 //!    looked at, so that a stop of the process costs nobody a connection who answered in time.
-//! 7. **Flush** what was queued, one gathered write per link where the kernel takes it, at most
+//! 7. **Flush**: peers for which the handler asked are offered their free room, at most
+//!    [`PULLS_PER_TURN`](crate::limits::PULLS_PER_TURN). Then what was queued is written, one gathered write per link
+//!    where the kernel takes it, at most
 //!    [`MAX_WRITTEN_PER_TURN_BYTES`](crate::limits::MAX_WRITTEN_PER_TURN_BYTES) of each link, for at most
 //!    [`MAX_FLUSH_STEP`](crate::limits::MAX_FLUSH_STEP) in all.
 //! 8. **Close**: graceful ends go on, finished ones are freed. Only here does a row become free, so no event of this
@@ -305,6 +307,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         if self.ready.is_empty() || !canary!(TimerStarvedByTraffic) {
             self.expire();
         }
+        self.offer_room();
         self.flush();
         self.close();
         self.engine.dispatch_control_events(&mut self.handler);

@@ -7,7 +7,8 @@ use crate::error::IoStep;
 use crate::handler::Handler;
 use crate::id::LinkId;
 use crate::limits::{
-    CLOSES_PER_TURN, MAX_FLUSH_STEP, MAX_READ_STEP, MAX_WRITTEN_PER_TURN_BYTES, SLICES_PER_WRITE, WRITES_PER_TURN,
+    CLOSES_PER_TURN, MAX_FLUSH_STEP, MAX_READ_STEP, MAX_WRITTEN_PER_TURN_BYTES, PULLS_PER_TURN, SLICES_PER_WRITE,
+    WRITES_PER_TURN,
 };
 use crate::net::Net;
 use crate::offload::Offload;
@@ -63,6 +64,20 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         let at = if replies.has_ping() { net.now() } else { intake.now() };
         let written = net.write(id, replies.gathered());
         intake.wrote_replies(written, at);
+    }
+
+    /// Offers free room to the handler, round robin: a peer for which it asks again has its turn after all others.
+    pub(super) fn offer_room(&mut self) {
+        let listed = self.engine.links_mut().table.pulls_len();
+        if listed == 0 {
+            return;
+        }
+        let mut mark = self.engine.telemetry_mut().mark(|| self.net.now());
+        for _ in 0..listed.min(budget!(Pulls, PULLS_PER_TURN)) {
+            let Some(id) = self.engine.links_mut().table.pop_pull() else { return };
+            self.engine.offer_room(id, &mut self.handler);
+            self.engine.telemetry_mut().charge(id, &mut mark, || self.net.now());
+        }
     }
 
     pub(super) fn flush(&mut self) {

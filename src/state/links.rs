@@ -8,7 +8,7 @@ use crate::bugs::{budget, canary};
 use crate::config::Config;
 use crate::error::{CloseReason, Consequences, RequestError};
 use crate::id::LinkId;
-use crate::limits::{CLOSE_GRACE, MAX_BLOCK_PAYLOAD_BYTES, MAX_SEND_QUEUE_BYTES, SEND_STALL_TIMEOUT, WHEEL_SLOTS};
+use crate::limits::{CLOSE_GRACE, MAX_BLOCK_PAYLOAD_BYTES, SEND_STALL_TIMEOUT, WHEEL_SLOTS};
 use crate::link::blocks::WriteBlock;
 use crate::link::row::{Ending, Hold, Link, Phase};
 use crate::link::send_queue::BufferPool;
@@ -256,9 +256,7 @@ impl Links {
     /// Checks that a message of `len` bytes fits the link's queue.
     pub(super) fn check_room(&self, id: LinkId, len: usize) -> Result<(), RequestError> {
         let link = self.table.get(id).ok_or(RequestError::NoSuchPeer)?;
-        let waiting_bytes = link.messages_waiting_bytes();
-        let is_full = waiting_bytes.saturating_add(len) > MAX_SEND_QUEUE_BYTES && waiting_bytes > 0;
-        if is_full && !canary!(UnboundedQueue) {
+        if len > link.free_bytes() && !canary!(UnboundedQueue) {
             return Err(RequestError::QueueFull);
         }
         Ok(())

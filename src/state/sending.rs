@@ -247,6 +247,8 @@ impl LoopState {
         {
             link.stream = Some(Box::new(OutgoingBody { left: header.payload_len, behind: SendQueue::default() }));
         }
+        // What waits before a body takes no room for messages.
+        self.links.table.mark_pull(id);
         Ok(())
     }
 
@@ -325,8 +327,12 @@ impl LoopState {
         }
         let is_hungry = link.stream.is_some() && link.queue.waiting_bytes() <= BODY_REFILL_BYTES;
         let next = if is_empty || is_hungry { AfterWrite::of(link) } else { AfterWrite::Nothing };
+        let asks_pull = link.asks_pull() && !canary!(PullForgotten);
         if link.hold.queue_full && link.untaken_bytes() <= SEND_QUEUE_PAUSE_BYTES / 2 {
             self.links.release(id, self.clocks.now(), |hold| hold.queue_full = false);
+        }
+        if asks_pull {
+            self.links.table.mark_pull(id);
         }
         self.links.rearm(id, self.clocks.now());
         next

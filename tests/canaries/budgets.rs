@@ -5,14 +5,14 @@ use peerloop::internals::{self, Budget};
 use peerloop::limits::READ_BLOCK_BYTES;
 use peerloop::sim::{Actor, Driver, World};
 use peerloop::time::Instant;
-use peerloop::{Config, Ctx};
+use peerloop::{Config, Ctx, PeerId};
 use peerloop_testkit::bytes::{frame, frames, ping, verack, version};
 use peerloop_testkit::simulated::{Journal, Node, Player, RawPeer, config, secs};
 use std::time::Duration;
 
 const BULK_BYTES: usize = 100_000;
 
-/// All observations at the end. The number of `on_writable` calls is not part of them.
+/// All observations at the end. The numbers of `on_writable` and `on_pull` calls are not part of them.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     acceptor: Journal,
@@ -41,7 +41,11 @@ fn run() -> (Outcome, Course) {
         ctx.send_shared(peer, &part).unwrap();
     };
     let acceptor_config = Config { ping_interval: secs(2), ..config() };
-    let player = Player { on_message: Some(answer), ..Player::default() };
+    let pull = |ctx: &mut Ctx<'_>| {
+        let ready: Vec<PeerId> = ctx.peers().filter(|peer| peer.is_ready()).map(|peer| peer.id()).collect();
+        ready.into_iter().for_each(|peer| ctx.pull(peer).unwrap());
+    };
+    let player = Player { on_message: Some(answer), on_request: Some(pull), ..Player::default() };
     let mut acceptor = Node::new(&world, acceptor_config.clone(), player);
     let dialler_config = Config { seed: Some(2), ping_interval: Duration::ZERO, ..config() };
     let player = Player::default().pinging(Instant::ZERO.plus(secs(1)), secs(1), 5);
@@ -69,8 +73,8 @@ fn run() -> (Outcome, Course) {
     run_for(&world, secs(1), &mut acceptor, &mut dialler);
     let counters = acceptor.reactor.stats().counters;
     let outcome = Outcome {
-        acceptor: Journal { writable: 0, ..acceptor.seen() },
-        dialler: Journal { writable: 0, ..dialler.seen() },
+        acceptor: Journal { writable: 0, pulled: 0, ..acceptor.seen() },
+        dialler: Journal { writable: 0, pulled: 0, ..dialler.seen() },
         received: frames(&received),
         bytes_received: counters.bytes_received,
     };

@@ -2,7 +2,7 @@
 
 use peerloop::config::{DialMode, ManagerConfig};
 use peerloop::error::{CloseReason, Deadline};
-use peerloop::limits::{HANDSHAKE_TIMEOUT, MAX_SEND_QUEUE_BYTES};
+use peerloop::limits::{HANDSHAKE_TIMEOUT, MAX_SEND_QUEUE_BYTES, PULL_WAITING_BYTES};
 use peerloop::protocol::CommandName;
 use peerloop::sim::{Conditions, Driver, Site, World};
 use peerloop::store::KnownPeer;
@@ -196,6 +196,24 @@ pub(crate) fn a_handler_is_not_called_after_its_reply_is_sent() -> bool {
     stage.settle();
     assert_eq!(commands(&peer.receive()), ["getaddr"]);
     stage.node.seen().writable == before
+}
+
+/// A handler sends more than a peer takes at once and asks for room, and then the peer takes it all.
+pub(crate) fn a_handler_that_asks_for_room_is_not_offered_it_later() -> bool {
+    let reply = |ctx: &mut Ctx<'_>, peer| {
+        ctx.send_shared(peer, &frame("bulk", &[0; 2 * PULL_WAITING_BYTES]).into()).unwrap();
+        ctx.pull(peer).unwrap();
+    };
+    let mut stage = Stage::with(config(), Player { on_message: Some(reply), ..Player::default() });
+    let mut peer = stage.ready_peer();
+    peer.send(&frame("question", &[]));
+    let mut received = 0;
+    while received < 24 + 2 * PULL_WAITING_BYTES {
+        stage.settle();
+        received += peer.receive().len();
+    }
+    stage.settle();
+    stage.node.seen().pulled == 0
 }
 
 /// The first dial gets no descriptor, and any later one would.

@@ -13,8 +13,8 @@ use crate::config::Config;
 use crate::error::{CloseReason, Deadline};
 use crate::id::{LinkId, PeerId};
 use crate::limits::{
-    ACCEPTS_PER_TURN, BODY_WINDOW, CLOSES_PER_TURN, DIALS_PER_TURN, HEADER_TIMEOUT, READ_BLOCK_BYTES,
-    SEND_STALL_TIMEOUT, WRITES_PER_TURN,
+    ACCEPTS_PER_TURN, BODY_WINDOW, CLOSES_PER_TURN, DIALS_PER_TURN, HEADER_TIMEOUT, MAX_SEND_QUEUE_BYTES,
+    PULL_WAITING_BYTES, READ_BLOCK_BYTES, SEND_STALL_TIMEOUT, WRITES_PER_TURN,
 };
 use crate::sim::faults::Site;
 use crate::time::Instant;
@@ -292,6 +292,12 @@ impl Ledger {
     /// Records a call of `on_writable`.
     pub(super) fn told_writable(&mut self, link: LinkId) {
         self.record(link.slot()).socket.is_told = true;
+    }
+
+    /// The handler is offered `free_bytes`, where there are as many as `there` if the peer is ready.
+    pub(super) fn offered(&mut self, link: LinkId, free_bytes: usize, there: Option<usize>) {
+        let is_right = there == Some(free_bytes) && free_bytes >= MAX_SEND_QUEUE_BYTES - PULL_WAITING_BYTES;
+        self.findings.check(42, is_right, || format!("{free_bytes} bytes are offered for {link:?}, of {there:?}"));
     }
 
     /// Returns the links of which the kernel accepted bytes in this turn without a call of `on_writable`.

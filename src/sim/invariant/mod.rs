@@ -51,6 +51,7 @@
 //! | 39 | When all is well, every honest peer is served | elsewhere: judges peers |
 //! | 40 | A ping counts as sent when the kernel accepts its last byte, so that its pong is matched | turn |
 //! | 41 | The handler learns when the kernel has accepted everything sent to a ready peer | turn |
+//! | 42 | A handler that asks for a peer's free room is offered it, and it is there | call, sweep |
 
 mod checked;
 mod gate;
@@ -124,7 +125,7 @@ pub struct Violation {
 }
 
 /// All invariants, in the order of their numbers.
-pub const INVARIANTS: [Invariant; 41] = {
+pub const INVARIANTS: [Invariant; 42] = {
     use When::{Call, Elsewhere, End, NotBuilt, Sweep, Turn};
     const fn invariant(number: u8, holds: &'static str, checked: &'static [When]) -> Invariant {
         Invariant { number, holds, checked }
@@ -207,6 +208,7 @@ pub const INVARIANTS: [Invariant; 41] = {
             &[Turn],
         ),
         invariant(41, "The handler learns when the kernel has accepted everything sent to a ready peer", &[Turn]),
+        invariant(42, "A handler that asks for a peer's free room is offered it, and it is there", &[Call, Sweep]),
     ]
 };
 

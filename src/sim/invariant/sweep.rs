@@ -45,7 +45,7 @@ pub(super) struct Memory {
 pub(super) type Check = fn(&SweepSight<'_>) -> Result<(), String>;
 
 /// Each check with the number of its invariant.
-pub(super) const CHECKS: [(u8, Check); 10] = [
+pub(super) const CHECKS: [(u8, Check); 11] = [
     (1, slots_and_links_add_up),
     (9, lists_hold_a_link_at_most_once),
     (12, nobody_on_the_list_is_passed_over),
@@ -56,6 +56,7 @@ pub(super) const CHECKS: [(u8, Check); 10] = [
     (21, each_deadline_has_its_timer),
     (21, no_deadline_lies_behind),
     (23, pings_in_flight_are_few),
+    (42, asked_for_room_is_offered),
 ];
 
 impl Memory {
@@ -117,10 +118,11 @@ fn slots_and_links_add_up(sight: &SweepSight<'_>) -> Result<(), String> {
 }
 
 fn lists_hold_a_link_at_most_once(sight: &SweepSight<'_>) -> Result<(), String> {
-    let Inspection { ready, dirty, closing, .. } = sight.inspection;
+    let Inspection { ready, dirty, closing, pulls, .. } = sight.inspection;
     check_list(sight, ready, |link| link.is_ready)?;
     check_list(sight, dirty, |link| link.is_dirty)?;
-    check_list(sight, closing, |link| link.is_closing)
+    check_list(sight, closing, |link| link.is_closing)?;
+    check_list(sight, pulls, |link| link.is_pull)
 }
 
 fn check_list(sight: &SweepSight<'_>, list: &[LinkId], is_listed: impl Fn(&LinkReport) -> bool) -> Result<(), String> {
@@ -220,6 +222,10 @@ fn no_deadline_lies_behind(sight: &SweepSight<'_>) -> Result<(), String> {
 
 fn pings_in_flight_are_few(sight: &SweepSight<'_>) -> Result<(), String> {
     none_of(sight.inspection.links.iter(), |link| link.pings > MAX_PINGS_OUTSTANDING)
+}
+
+fn asked_for_room_is_offered(sight: &SweepSight<'_>) -> Result<(), String> {
+    none_of(sight.open(), |link| link.is_pull_due && !link.is_pull)
 }
 
 /// Whether more timers may have fired than one turn handles.

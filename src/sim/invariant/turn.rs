@@ -71,11 +71,12 @@ fn links_are_those_that_came_and_did_not_go(sight: &TurnSight<'_>) -> Result<(),
 }
 
 fn the_loop_sleeps_only_without_work(sight: &TurnSight<'_>) -> Result<(), String> {
-    let Summary { wait, ready, dirty, closing, dials, has_more, .. } = *sight.after;
-    let has_work = has_more || ready + dirty + closing + dials > 0;
+    let Summary { wait, ready, dirty, closing, pulls, dials, has_more, .. } = *sight.after;
+    let has_work = has_more || ready + dirty + closing + pulls + dials > 0;
     ensure(has_work == (wait == Wait::Zero), || {
         format!(
-            "the wait is {wait:?} with {ready} ready, {dirty} dirty, {closing} closing, {dials} dials, more: {has_more}"
+            "the wait is {wait:?} with {ready} ready, {dirty} dirty, {closing} closing, {pulls} pulls, {dials} dials, \
+             more: {has_more}"
         )
     })
 }

@@ -129,6 +129,14 @@ impl<H: Handler> Handler for Witness<H> {
         self.called(ctx);
     }
 
+    fn on_pull(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, free_bytes: usize) {
+        self.told(ctx, peer);
+        let there = ctx.peer(peer).filter(|view| view.is_ready()).map(|view| view.free_bytes());
+        self.ledger.borrow_mut().offered(peer.link(), free_bytes, there);
+        self.handler.on_pull(ctx, peer, free_bytes);
+        self.called(ctx);
+    }
+
     fn on_timer(&mut self, ctx: &mut Ctx<'_>) {
         self.ledger.borrow_mut().woken(ctx.now());
         self.handler.on_timer(ctx);

@@ -8,6 +8,7 @@ mod ends;
 mod feeding;
 mod order;
 mod pressure;
+mod pulls;
 mod replies;
 
 use bytes::Bytes;
@@ -75,6 +76,10 @@ struct Streamer {
     answers_in_parts: bool,
     /// Actions to run inside `on_message`, one for each message that arrives.
     replies: VecDeque<Task>,
+    /// The peers whose room was offered, with the free bytes.
+    pulled: Vec<(PeerId, usize)>,
+    /// Run inside `on_pull`, one for each call.
+    on_pull: VecDeque<Task>,
 }
 
 impl Streamer {
@@ -166,6 +171,13 @@ impl Handler for Streamer {
         if let Some((from, part)) = self.kept.take() {
             ctx.resume(from);
             self.relay(ctx, from, part);
+        }
+    }
+
+    fn on_pull(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, free_bytes: usize) {
+        self.pulled.push((peer, free_bytes));
+        if let Some(Task(task)) = self.on_pull.pop_front() {
+            task(ctx);
         }
     }
 

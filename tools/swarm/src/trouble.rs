@@ -55,7 +55,7 @@ pub(super) fn draw_faults(chance: &Chance) -> Vec<(Site, i32, u32)> {
 }
 
 /// The budgets that can be shrunk, and their sizes.
-const BUDGETS: [(Budget, [usize; 3]); 11] = [
+const BUDGETS: [(Budget, [usize; 3]); 12] = [
     (Budget::ReadBytes, [1_000, 40, 1]),
     (Budget::ReplyBytes, [200, 40, 16]),
     (Budget::SegmentBytes, [500, 40, 16]),
@@ -67,6 +67,7 @@ const BUDGETS: [(Budget, [usize; 3]); 11] = [
     (Budget::Dials, [8, 2, 1]),
     (Budget::Expiries, [8, 2, 1]),
     (Budget::Closes, [8, 2, 1]),
+    (Budget::Pulls, [8, 2, 1]),
 ];
 
 pub(super) fn draw_budgets(chance: &Chance) -> Vec<(Budget, usize)> {

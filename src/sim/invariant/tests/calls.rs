@@ -5,7 +5,9 @@ use crate::api::{ControlEvent, Delivery, Event, NextDial};
 use crate::config::{Config, ManagerConfig};
 use crate::error::{CloseReason, Deadline};
 use crate::id::{LinkId, PeerId};
-use crate::limits::{ACCEPTS_PER_TURN, CLOSES_PER_TURN, DIALS_PER_TURN, READ_BLOCK_BYTES, TICK, WRITES_PER_TURN};
+use crate::limits::{
+    ACCEPTS_PER_TURN, CLOSES_PER_TURN, DIALS_PER_TURN, MAX_SEND_QUEUE_BYTES, READ_BLOCK_BYTES, TICK, WRITES_PER_TURN,
+};
 use crate::peer::{ConnectionState, ConnectionType};
 use crate::protocol::{CommandName, Network};
 use crate::sim::invariant::ledger::Ledger;
@@ -203,6 +205,9 @@ pub(super) const CALLS: &[Calls] = &[
         ledger.event(LINK, &closed(CloseReason::ClosedByPeer), LATE, Some(true));
         ledger.told(LINK, true);
     }),
+    (42, |ledger| ledger.offered(LINK, usize::MAX, None)),
+    (42, |ledger| ledger.offered(LINK, usize::MAX, Some(MAX_SEND_QUEUE_BYTES))),
+    (42, |ledger| ledger.offered(LINK, 1, Some(1))),
     (29, |ledger| ledger.control(&complete(), &config())),
     (29, |ledger| (0..2).for_each(|_| ledger.control(&established(), &config()))),
     (29, |ledger| {

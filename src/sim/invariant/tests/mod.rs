@@ -196,6 +196,7 @@ const SWEEPS: &[Doctored] = &[
     (9, |scene| scene.link().is_ready = true),
     (9, |scene| scene.link().is_dirty = true),
     (9, |scene| scene.link().is_closing = true),
+    (9, |scene| scene.link().is_pull = true),
     (9, |scene| scene.inspection.closing = vec![scene.inspection.links[0].id]),
     (9, |scene| {
         scene.link().is_ready = true;
@@ -248,6 +249,7 @@ const SWEEPS: &[Doctored] = &[
         (link.deadline, link.armed_tick) = (Instant::ZERO, Some(0));
     }),
     (23, |scene| scene.link().pings = MAX_PINGS_OUTSTANDING + 1),
+    (42, |scene| scene.link().is_pull_due = true),
     (24, |scene| scene.inspection.summary.manager.as_mut().expect("the acceptor has one").places_taken -= 1),
     (24, |scene| scene.manager().hosts += 1),
     (24, |scene| scene.manager().groups += 1),
@@ -412,6 +414,7 @@ const TURNS: &[DoctoredTurn] = &[
     (9, |turn| turn.after.ready = 1),
     (9, |turn| turn.after.dirty = 1),
     (9, |turn| turn.after.closing = 1),
+    (9, |turn| turn.after.pulls = 1),
     (9, |turn| turn.after.dials = 1),
     (9, |turn| turn.after.has_more = true),
     (11, |turn| turn.after.counters.timeouts += EXPIRIES_PER_TURN as u64 + 1),
@@ -509,7 +512,7 @@ fn the_table_equals_its_documentation() {
         format!("{} | {} | {} |", invariant.number, invariant.holds, checked.join(", "))
     });
     assert_eq!(rows, table);
-    assert_eq!(INVARIANTS.map(|invariant| invariant.number).to_vec(), (1..=41).collect::<Vec<u8>>());
+    assert_eq!(INVARIANTS.map(|invariant| invariant.number).to_vec(), (1..=42).collect::<Vec<u8>>());
 }
 
 #[test]

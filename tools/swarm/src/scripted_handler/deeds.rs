@@ -1,6 +1,6 @@
 //! The drawn handler's actions on its peers: at drawn moments, and from inside callbacks.
 
-use super::{Acquaintance, Known, MAX_DEEDS_INSIDE, ScriptedHandler, TALK, talk};
+use super::{Acquaintance, Known, LARGE_BYTES, MAX_DEEDS_INSIDE, ScriptedHandler, TALK, talk};
 use crate::scripted_attacker::NETWORK;
 use bytes::Bytes;
 use peerloop::error::{LocalCause, RequestError};
@@ -33,6 +33,58 @@ impl ScriptedHandler {
         }
     }
 
+    /// Asks for the room that is offered to [`ScriptedHandler::fill`].
+    pub(super) fn pull(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
+        match ctx.pull(peer) {
+            Ok(()) => self.get(peer).into_iter().for_each(|known| known.is_pulled = true),
+            Err(error) => self.refused(error),
+        }
+    }
+
+    /// Uses some of the offered room, or once nearly all of it, and sometimes asks for more.
+    pub(super) fn fill(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, free_bytes: usize) {
+        let Some(known) = self.get(peer) else { return };
+        let (troop, was_asked) = (known.troop, std::mem::take(&mut known.is_pulled));
+        let (was_filled, is_tired) = (known.was_filled, known.deeds_inside >= MAX_DEEDS_INSIDE);
+        if !was_asked {
+            self.wrong(42, ctx.now(), format!("{peer:?}'s room is offered, and nobody has asked for that"));
+        }
+        let Some(Acquaintance { habit, chance_inside, .. }) = self.troops.get(troop) else { return };
+        let (max_bytes, chance) = (habit.max_inside_bytes, chance_inside.clone());
+        if max_bytes == 0 || self.is_calm || is_tired {
+            return;
+        }
+        let fills = !was_filled && max_bytes >= LARGE_BYTES && chance.one_in(4);
+        let (mut left, mut free_bytes) = (if fills { u32::MAX } else { chance.below(4) }, free_bytes);
+        while left > 0 {
+            let len_bytes = chance.below(if fills { 5 * LARGE_BYTES } else { max_bytes }) as usize;
+            let fits = HEADER_LEN_BYTES + 8 + len_bytes <= free_bytes;
+            if !fits || !self.say_what_fits(ctx, peer, len_bytes) {
+                break;
+            }
+            free_bytes = ctx.peer(peer).map_or(0, |view| view.free_bytes());
+            left -= 1;
+        }
+        if let Some(known) = self.get(peer) {
+            known.was_filled |= fills;
+            known.deeds_inside += 1;
+        }
+        if chance.one_in(2) {
+            self.pull(ctx, peer);
+        }
+    }
+
+    /// Says something for which there has to be room, and returns whether it was accepted.
+    fn say_what_fits(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, len_bytes: usize) -> bool {
+        let Some(known) = self.get(peer) else { return false };
+        let sent = ctx.send_shared(peer, &talk(known.said, len_bytes).into());
+        self.note_said(peer, sent);
+        if sent == Err(RequestError::QueueFull) {
+            self.wrong(42, ctx.now(), format!("{peer:?} has no room for {len_bytes} bytes, which were offered"));
+        }
+        sent.is_ok()
+    }
+
     pub(super) fn ping(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
         let sent = ctx.ping(peer, ctx.now()).map(|_| ());
         self.done(sent);
@@ -50,10 +102,11 @@ impl ScriptedHandler {
             return;
         }
         for _ in 0..=chance.below(3) {
-            match chance.below(6) {
+            match chance.below(8) {
                 0 | 1 => self.ping(ctx, peer),
                 2 | 3 => self.say_encoded(ctx, peer, chance.below(max_bytes) as usize),
                 4 => self.say(ctx, peer, chance.below(max_bytes) as usize),
+                5 | 6 => self.pull(ctx, peer),
                 _ => self.say_much(ctx, peer),
             }
         }

@@ -32,6 +32,8 @@ const REDIAL: Duration = Duration::from_secs(1);
 const MAX_AT_ONCE: usize = 60;
 /// Deeds from inside callbacks for each peer: most of them cause further callbacks.
 const MAX_DEEDS_INSIDE: u32 = 40;
+/// Most bytes of a small message from inside callbacks that allow for large ones there.
+const LARGE_BYTES: u32 = 20_000;
 /// The nonce of a liar's pongs.
 pub(super) const LIE: u64 = u64::from_le_bytes([0xab; 8]);
 
@@ -79,6 +81,10 @@ pub(super) struct Known {
     heard: u64,
     said: u64,
     deeds_inside: u32,
+    /// Whether its free room was asked for and not offered yet.
+    is_pulled: bool,
+    /// Whether its queue was once filled with what it was offered.
+    was_filled: bool,
     /// The rest of a message still to be fed.
     feeding: Bytes,
     /// It has answered a ping since the calm.
@@ -188,6 +194,8 @@ impl ScriptedHandler {
             heard: 0,
             said: 0,
             deeds_inside: 0,
+            is_pulled: false,
+            was_filled: false,
             feeding: Bytes::new(),
             is_well: false,
         });
@@ -267,6 +275,7 @@ impl ScriptedHandler {
         }
         if habit.overwhelms {
             self.overwhelm(ctx, peer);
+            self.pull(ctx, peer);
         }
         if chance.one_in(2) {
             self.say(ctx, peer, chance.below(100) as usize);
@@ -411,6 +420,11 @@ impl Handler for ScriptedHandler {
 
     fn on_writable(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
         self.feed(ctx, peer);
+        self.act_inside(ctx, peer);
+    }
+
+    fn on_pull(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, free_bytes: usize) {
+        self.fill(ctx, peer, free_bytes);
         self.act_inside(ctx, peer);
     }
 

@@ -26,6 +26,7 @@ fn broken_by(bug: Bug) -> &'static [u8] {
         Bug::DialForgotten | Bug::InaccessibleForgotten => &[39],
         Bug::PingPositionLost => &[40],
         Bug::RepliesTellNobody => &[41],
+        Bug::PullForgotten => &[42],
     }
 }
 

@@ -52,6 +52,7 @@ pub struct Journal {
     pub chunks: usize,
     pub rejects: Vec<(u8, Vec<u8>)>,
     pub writable: usize,
+    pub pulled: usize,
     /// The queued bytes of each peer at the time of the request.
     pub waiting: Vec<usize>,
     pub closed: Vec<Closed>,
@@ -144,6 +145,10 @@ impl Handler for Player {
 
     fn on_writable(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId) {
         self.journal.borrow_mut().writable += 1;
+    }
+
+    fn on_pull(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, _free_bytes: usize) {
+        self.journal.borrow_mut().pulled += 1;
     }
 
     fn on_request(&mut self, ctx: &mut Ctx<'_>, (): ()) {
