@@ -8,14 +8,17 @@
 //! the next flush.
 //!
 //! The lock is held only to move items and to drop those that do not fit. Only the subscriber ever sleeps, until the
-//! condition variable wakes it or its timeout expires; a publisher waits for the lock only when it is dropped.
+//! condition variable wakes its thread or the waker its task, or its timeout expires; a publisher waits for the lock
+//! only when it is dropped. No waker is cloned, woken or dropped under the lock: that is code of the caller's runtime.
 
 use crate::error::RequestError;
 use crate::limits::{MAX_SUBSCRIPTION_BYTES, MAX_SUBSCRIPTION_ITEMS};
 use std::collections::VecDeque;
 use std::fmt;
+use std::future::poll_fn;
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 /// Something that can wait in a subscription.
@@ -45,7 +48,7 @@ pub enum Received<T> {
 /// subscriber holds the lock.
 ///
 /// Not for use inside a handler, where it would wait for its own loop. As an iterator it waits for each item and ends
-/// with the loop.
+/// with the loop. A task awaits [`next`](Self::next) instead.
 pub struct Subscription<T> {
     shared: Arc<Shared<T>>,
 }
@@ -80,6 +83,8 @@ struct State<T> {
     queue: Queue<T>,
     /// Threads that sleep until an item arrives.
     waiting: usize,
+    /// The task that polled last and found no item.
+    waker: Option<Waker>,
     /// Whether the publisher was dropped.
     ended: bool,
 }
@@ -97,7 +102,8 @@ impl<T: Queued> Subscription<T> {
     /// Makes a connected pair that holds `capacity` items, clamped to 1 to [`MAX_SUBSCRIPTION_ITEMS`].
     pub fn new(capacity: usize) -> (Publisher<T>, Self) {
         let max_items = capacity.clamp(1, MAX_SUBSCRIPTION_ITEMS);
-        let state = State { promised: VecDeque::new(), queue: Queue::new(max_items), waiting: 0, ended: false };
+        let state =
+            State { promised: VecDeque::new(), queue: Queue::new(max_items), waiting: 0, waker: None, ended: false };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         (Publisher { unsent: Queue::new(max_items), shared: Arc::downgrade(&shared) }, Self { shared })
     }
@@ -140,6 +146,68 @@ impl<T: Queued> Subscription<T> {
     pub fn try_recv(&self) -> Result<Option<Received<T>>, RequestError> {
         self.shared.lock().take()
     }
+
+    /// Returns the next item if there is one, `None` when the loop has ended and no item is left, and otherwise wakes
+    /// the task once when either is so. The task that polled last is woken. This is what a `Stream` needs, whichever
+    /// crate defines it:
+    ///
+    /// ```
+    /// use peerloop::subscribe::{Queued, Received, Subscription};
+    /// use std::pin::Pin;
+    /// use std::task::{Context, Poll};
+    ///
+    /// # trait Stream {
+    /// #     type Item;
+    /// #     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>>;
+    /// # }
+    /// struct Events<T>(Subscription<T>);
+    ///
+    /// impl<T: Queued> Stream for Events<T> {
+    ///     type Item = Received<T>;
+    ///
+    ///     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Received<T>>> {
+    ///         self.0.poll_next(context)
+    ///     }
+    /// }
+    /// ```
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Received<T>>> {
+        match self.try_recv() {
+            Ok(None) => {}
+            next => return Poll::Ready(next.ok().flatten()),
+        }
+        let waker = context.waker().clone();
+        let mut state = self.shared.lock();
+        match state.take() {
+            Ok(None) => {}
+            next => return Poll::Ready(next.ok().flatten()),
+        }
+        let before = state.waker.replace(waker);
+        drop(state);
+        drop(before);
+        Poll::Pending
+    }
+
+    /// Waits for the next item as a task, and returns `None` when the loop has ended and no item is left. Dropping the
+    /// future loses no item.
+    ///
+    /// ```
+    /// use peerloop::{ControlEvent, Received, Subscription};
+    ///
+    /// async fn count_bans(mut events: Subscription<ControlEvent>) -> u64 {
+    ///     let mut bans = 0;
+    ///     while let Some(received) = events.next().await {
+    ///         match received {
+    ///             Received::Item(ControlEvent::PeerBanned { .. }) => bans += 1,
+    ///             Received::Item(_) => {}
+    ///             Received::Lagged { count } => println!("too slow for {count} events"),
+    ///         }
+    ///     }
+    ///     bans
+    /// }
+    /// ```
+    pub async fn next(&mut self) -> Option<Received<T>> {
+        poll_fn(|context| self.poll_next(context)).await
+    }
 }
 
 impl<T: Queued> Iterator for Subscription<T> {
@@ -168,10 +236,13 @@ impl<T: Queued> Publisher<T> {
             Err(TryLockError::WouldBlock) => return Flushed::Busy,
         };
         state.queue.append(&mut self.unsent);
-        let is_awaited = state.waiting > 0;
+        let (is_awaited, waker) = (state.waiting > 0, state.waker.take());
         drop(state);
         if is_awaited {
             shared.changed.notify_all();
+        }
+        if let Some(waker) = waker {
+            waker.wake();
         }
         Flushed::All
     }
@@ -184,8 +255,12 @@ impl<T: Queued> Drop for Publisher<T> {
         let mut state = shared.lock();
         state.queue.append(&mut self.unsent);
         state.ended = true;
+        let waker = state.waker.take();
         drop(state);
         shared.changed.notify_all();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 }
 

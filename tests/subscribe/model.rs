@@ -6,14 +6,18 @@
 use crate::{Weight, light};
 use peerloop::limits::{MAX_SUBSCRIPTION_BYTES, MAX_SUBSCRIPTION_ITEMS};
 use peerloop::subscribe::{Flushed, Publisher, Received, Subscription};
+use peerloop_testkit::task::{Bell, block_on};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Push { bytes: usize },
     Flush,
     Take,
+    Poll,
 }
 
 #[derive(Default)]
@@ -64,7 +68,12 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(MAX_SUBSCRIPTION_BYTES),
         1 => Just(MAX_SUBSCRIPTION_BYTES + 1),
     ];
-    prop_oneof![6 => bytes.prop_map(|bytes| Step::Push { bytes }), 2 => Just(Step::Flush), 4 => Just(Step::Take)]
+    prop_oneof![
+        6 => bytes.prop_map(|bytes| Step::Push { bytes }),
+        2 => Just(Step::Flush),
+        3 => Just(Step::Take),
+        2 => Just(Step::Poll),
+    ]
 }
 
 proptest! {
@@ -74,7 +83,11 @@ proptest! {
         steps in vec(step(), 1..200),
     ) {
         let (mut publisher, subscription) = Subscription::new(capacity);
+        let mut subscription = subscription;
         let mut model = Model::default();
+        let bell = Bell::new();
+        let waker = Waker::from(Arc::clone(&bell));
+        let mut is_awaited = false;
         for step in steps {
             match step {
                 Step::Push { bytes } => {
@@ -82,18 +95,34 @@ proptest! {
                     model.pushed.push(bytes);
                 }
                 Step::Flush => {
+                    let has_news = model.passed_on < model.pushed.len();
                     prop_assert_eq!(publisher.flush(), Flushed::All);
                     model.flush(capacity);
+                    prop_assert_eq!(bell.take_rings(), usize::from(is_awaited && has_news));
+                    is_awaited &= !has_news;
                 }
                 Step::Take => prop_assert_eq!(subscription.try_recv(), Ok(model.take())),
+                Step::Poll => {
+                    let polled = match subscription.poll_next(&mut Context::from_waker(&waker)) {
+                        Poll::Ready(Some(received)) => Some(received),
+                        Poll::Ready(None) => panic!("the publisher lives"),
+                        Poll::Pending => None,
+                    };
+                    is_awaited |= polled.is_none();
+                    prop_assert_eq!(polled, model.take());
+                }
             }
         }
         drop(publisher);
         model.flush(capacity);
+        prop_assert_eq!(bell.take_rings(), usize::from(is_awaited));
         while let Some(heard) = model.take() {
             prop_assert_eq!(subscription.recv(), Ok(heard));
+            let Some(heard) = model.take() else { break };
+            prop_assert_eq!(block_on(subscription.next()), Some(heard));
         }
         prop_assert!(subscription.recv().is_err());
+        prop_assert_eq!(block_on(subscription.next()), None);
     }
 }
 

@@ -3,15 +3,27 @@
 use crate::{Weight, light};
 use peerloop::error::RequestError;
 use peerloop::subscribe::{Flushed, Received, Subscription};
+use peerloop_testkit::task::{Bell, block_on};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
 const ITEMS: u64 = 100_000;
 
-/// Receives until the end; returns the numbers of items received and lost, and checks the order.
+/// Receives as a thread until the end; returns the numbers of items received and lost, and checks the order.
 fn listen(subscription: Subscription<Weight>) -> (u64, u64) {
+    account(subscription)
+}
+
+/// Receives as a task.
+fn await_all(mut subscription: Subscription<Weight>) -> (u64, u64) {
+    account(std::iter::from_fn(move || block_on(subscription.next())))
+}
+
+fn account(all: impl Iterator<Item = Received<Weight>>) -> (u64, u64) {
     let (mut got, mut lost) = (0, 0);
-    for received in subscription {
+    for received in all {
         match received {
             Received::Lagged { count } => {
                 assert!(count > 0, "a loss has at least one item");
@@ -28,11 +40,13 @@ fn listen(subscription: Subscription<Weight>) -> (u64, u64) {
 
 #[test]
 fn listeners_of_any_speed_account_for_every_item() {
+    let receivers: [fn(_) -> _; 2] = [listen, await_all];
     let (mut publishers, threads): (Vec<_>, Vec<_>) = [1, 7, 1_000, 65_536]
         .into_iter()
-        .map(|capacity| {
+        .flat_map(|capacity| receivers.map(|receive| (capacity, receive)))
+        .map(|(capacity, receive)| {
             let (publisher, subscription) = Subscription::new(capacity);
-            (publisher, thread::spawn(move || listen(subscription)))
+            (publisher, thread::spawn(move || receive(subscription)))
         })
         .unzip();
     for index in 0..ITEMS {
@@ -112,4 +126,72 @@ fn a_receive_with_timeout_returns_nothing_a_late_item_or_the_end() {
     drop(later.join().expect("it does not panic"));
     assert_eq!(subscription.recv_timeout(Duration::from_secs(60)), Err(RequestError::Stopped));
     assert_eq!(subscription.try_recv(), Err(RequestError::Stopped));
+}
+
+#[test]
+fn the_last_task_that_polled_is_woken_once_by_items_and_by_the_end() {
+    let (mut publisher, mut subscription) = Subscription::new(4);
+    let bells = [(); 2].map(|()| Bell::new());
+    let mut poll = |bell: &Arc<Bell>| {
+        let waker = Waker::from(Arc::clone(bell));
+        subscription.poll_next(&mut Context::from_waker(&waker))
+    };
+    assert_eq!(bells.each_ref().map(&mut poll), [Poll::Pending; 2]);
+    assert_eq!(Arc::strong_count(&bells[0]), 1, "its waker was replaced");
+    publisher.push(light(0));
+    assert_eq!([publisher.flush(), publisher.flush()], [Flushed::All; 2]);
+    publisher.push(light(1));
+    assert_eq!(publisher.flush(), Flushed::All);
+    assert_eq!(bells.each_ref().map(|bell| bell.take_rings()), [0, 1]);
+    let taken = [(); 3].map(|()| poll(&bells[0]));
+    let items = [0, 1].map(|index| Poll::Ready(Some(Received::Item(light(index)))));
+    assert_eq!(taken, [items[0], items[1], Poll::Pending]);
+    drop(publisher);
+    assert_eq!(bells.each_ref().map(|bell| bell.take_rings()), [1, 0]);
+    assert_eq!([poll(&bells[0]), poll(&bells[0])], [Poll::Ready(None); 2]);
+}
+
+/// A task that receives within its own wake-up, as some executors do.
+struct Inline {
+    subscription: Mutex<Subscription<Weight>>,
+    received: Mutex<Vec<Option<Received<Weight>>>>,
+}
+
+impl Wake for Inline {
+    fn wake(self: Arc<Self>) {
+        let waker = Waker::from(Arc::clone(&self));
+        let mut subscription = self.subscription.lock().unwrap();
+        while let Poll::Ready(next) = subscription.poll_next(&mut Context::from_waker(&waker)) {
+            self.received.lock().unwrap().push(next);
+            if next.is_none() {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_task_may_receive_within_its_own_wake_up() {
+    let (mut publisher, subscription) = Subscription::new(4);
+    let task = Arc::new(Inline { subscription: Mutex::new(subscription), received: Mutex::default() });
+    Waker::from(Arc::clone(&task)).wake();
+    for index in 0..3 {
+        publisher.push(light(index));
+        assert_eq!(publisher.flush(), Flushed::All);
+    }
+    drop(publisher);
+    let items = [0, 1, 2].map(|index| Some(Received::Item(light(index))));
+    assert_eq!(*task.received.lock().unwrap(), [&items[..], &[None]].concat());
+}
+
+#[test]
+fn a_task_that_gives_up_waiting_loses_no_item() {
+    let (mut publisher, mut subscription) = Subscription::new(4);
+    {
+        let mut next = std::pin::pin!(subscription.next());
+        assert_eq!(next.as_mut().poll(&mut Context::from_waker(Waker::noop())), Poll::Pending);
+        publisher.push(light(0));
+        assert_eq!(publisher.flush(), Flushed::All);
+    }
+    assert_eq!(block_on(subscription.next()), Some(Received::Item(light(0))));
 }
