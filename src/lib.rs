@@ -115,7 +115,7 @@ pub use api::{Chunk, ControlEvent, Delivery, Event, Frame};
 pub use config::Config;
 pub use error::CloseReason;
 pub use handle::Handle;
-pub use handler::{Ctx, Handler};
+pub use handler::{Ctx, Handler, PeerMap};
 pub use id::PeerId;
 pub use link::framer::{self, MessageFramer};
 #[doc(hidden)]

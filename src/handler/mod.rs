@@ -6,10 +6,12 @@
 
 mod ctx;
 mod pair;
+mod peer_map;
 mod peer_view;
 
 pub use ctx::Ctx;
 pub use pair::PairRequest;
+pub use peer_map::PeerMap;
 pub use peer_view::PeerView;
 
 use crate::api::{Chunk, ControlEvent, Delivery, Event, Frame};

@@ -16,7 +16,6 @@ use super::timeline::Interval;
 use crate::api::{Event, Reply};
 use crate::handler::{Ctx, Handler};
 use crate::id::PeerId;
-use crate::peer::ConnectionState;
 use crate::time::Instant;
 use std::time::Duration;
 
@@ -324,8 +323,8 @@ impl Generator {
 
 /// Notes the waits for the pings in flight to all ready peers.
 fn note_all_unanswered(accounts: &mut Accounts, roster: &Roster, ctx: &Ctx<'_>) {
-    for peer in roster.peers() {
-        accounts.note_unanswered(ctx, peer, roster.index_of(peer));
+    for (connection, peer) in roster.peers() {
+        accounts.note_unanswered(ctx, peer, connection);
     }
 }
 
@@ -358,32 +357,30 @@ impl Handler for Generator {
     }
 
     fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
+        // Another handler of the loop may have peers of its own.
+        let Some(connection) = self.roster.index_of(peer) else { return };
         match event {
             Event::Opened { connect } => {
-                let connection = self.roster.index_of(peer);
                 // Connections are opened in the ramp, whose schedule holds the moments of the dials.
                 let planned = self.schedule.moment(connection as u64);
                 let (since_planned, since_begin) = (ctx.now().since(planned), ctx.now().since(self.ramp_began));
                 self.accounts.note_opened(connection, since_planned, since_begin, connect);
             }
             Event::Ready { handshake } => {
-                self.roster.add(peer);
+                self.roster.add(connection, peer);
                 let version = ctx.peer(peer).and_then(|view| view.version());
-                self.accounts.note_ready(self.roster.index_of(peer), handshake, version);
+                self.accounts.note_ready(connection, handshake, version);
                 self.advance(ctx);
             }
             Event::Pong { planned, sent, received, .. } => {
-                self.accounts.note_pong(self.roster.index_of(peer), planned, sent, received);
+                self.accounts.note_pong(connection, planned, sent, received);
                 if self.phase == Phase::Drain {
                     self.advance(ctx);
                 }
             }
             Event::Closed { reason, state } => {
-                if state == ConnectionState::Connected {
-                    self.roster.remove(peer);
-                }
+                self.roster.remove(peer);
                 if self.phase != Phase::Done {
-                    let connection = self.roster.index_of(peer);
                     self.first_failures += usize::from(connection < self.first_dials());
                     self.accounts.note_unanswered(ctx, peer, connection);
                     self.accounts.note_closed(ctx, connection, reason, state);

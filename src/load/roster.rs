@@ -4,6 +4,7 @@
 //! peer that is lost, or that was never ready, keeps its share of the schedule: its operations stay planned and are
 //! unsent, and the rates of the other peers do not change.
 
+use crate::handler::PeerMap;
 use crate::id::PeerId;
 use std::ops::Range;
 
@@ -13,44 +14,41 @@ pub(super) struct Roster {
     /// By index: the peer, while it is ready.
     ready: Vec<Option<PeerId>>,
     ready_count: usize,
-    /// By slot: the index of the connection that was dialled there last.
-    indices: Vec<usize>,
+    /// The indices of connections that are open or being opened.
+    indices: PeerMap<u32>,
 }
 
 impl Roster {
     /// Returns the roster of that many connections, none of which is ready.
     pub(super) fn new(connections: usize) -> Self {
-        Self { ready: vec![None; connections], ready_count: 0, indices: Vec::new() }
+        Self { ready: vec![None; connections], ready_count: 0, indices: PeerMap::new() }
     }
 
     /// Notes the connection index of a dialled peer.
     pub(super) fn note_dialled(&mut self, index: usize, peer: PeerId) {
-        if self.indices.len() <= peer.slot() {
-            self.indices.resize(peer.slot() + 1, usize::MAX);
-        }
-        self.indices[peer.slot()] = index;
+        // A table has at most 2^24 rows.
+        self.indices.insert(peer, index as u32);
     }
 
-    /// Returns the index of a peer's connection.
-    pub(super) fn index_of(&self, peer: PeerId) -> usize {
-        self.indices[peer.slot()]
+    /// Returns the index of a peer's connection; `None` for a peer of another handler.
+    pub(super) fn index_of(&self, peer: PeerId) -> Option<usize> {
+        self.indices.get(peer).map(|&index| index as usize)
     }
 
-    /// Adds a ready peer.
-    pub(super) fn add(&mut self, peer: PeerId) {
-        let index = self.index_of(peer);
+    /// Adds the ready peer of the connection with this index.
+    pub(super) fn add(&mut self, index: usize, peer: PeerId) {
         self.ready_count += usize::from(self.ready[index].replace(peer).is_none());
     }
 
-    /// Removes a peer that was ready.
+    /// Removes a peer that is gone.
     pub(super) fn remove(&mut self, peer: PeerId) {
-        let index = self.index_of(peer);
-        self.ready_count -= usize::from(self.ready[index].take().is_some());
+        let Some(index) = self.indices.remove(peer) else { return };
+        self.ready_count -= usize::from(self.ready[index as usize].take_if(|ready| *ready == peer).is_some());
     }
 
-    /// Lists the peers that are ready.
-    pub(super) fn peers(&self) -> impl Iterator<Item = PeerId> {
-        self.ready.iter().copied().flatten()
+    /// Lists the connections whose peers are ready.
+    pub(super) fn peers(&self) -> impl Iterator<Item = (usize, PeerId)> {
+        self.ready.iter().enumerate().filter_map(|(index, peer)| Some((index, (*peer)?)))
     }
 
     /// Returns whether no peer is ready.

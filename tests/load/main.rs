@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails in a helper fails its test")]
 
 mod account;
+mod beside;
 mod lag;
 mod schedule;
 mod stage;

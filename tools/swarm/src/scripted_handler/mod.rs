@@ -12,7 +12,7 @@ use super::scripted_attacker::NETWORK;
 use bytes::Bytes;
 use peerloop::api::{Chunk, ControlEvent, Delivery, Event, Frame};
 use peerloop::error::{CloseReason, LocalCause, RequestError};
-use peerloop::handler::{Ctx, Handler};
+use peerloop::handler::{Ctx, Handler, PeerMap};
 use peerloop::id::PeerId;
 use peerloop::peer::ConnectionType;
 use peerloop::protocol::CommandName;
@@ -109,7 +109,7 @@ pub(super) struct ScriptedHandler {
     /// The host of the first troop; the others follow.
     first_host: usize,
     due: Vec<Instant>,
-    peers: Vec<Option<Known>>,
+    peers: PeerMap<Known>,
     entered: u64,
     pub(super) ended: Vec<Ended>,
     pub(super) marks: Marks,
@@ -132,7 +132,7 @@ impl ScriptedHandler {
             troops,
             first_host,
             due,
-            peers: Vec::new(),
+            peers: PeerMap::new(),
             entered: 0,
             ended: Vec::new(),
             marks: Marks::default(),
@@ -148,7 +148,7 @@ impl ScriptedHandler {
 
     /// Returns all peers, by their slots.
     pub(super) fn known(&self) -> impl Iterator<Item = &Known> {
-        self.peers.iter().flatten()
+        self.peers.iter().map(|(_, known)| known)
     }
 
     /// Records that a user asks the loop to close this peer.
@@ -166,7 +166,7 @@ impl ScriptedHandler {
     }
 
     fn get(&mut self, peer: PeerId) -> Option<&mut Known> {
-        self.peers.get_mut(peer.slot())?.as_mut().filter(|known| known.id == peer)
+        self.peers.get_mut(peer)
     }
 
     fn wrong(&mut self, invariant: u8, at: Instant, text: String) {
@@ -177,12 +177,9 @@ impl ScriptedHandler {
 
     /// Enters a new peer.
     fn enter(&mut self, peer: PeerId, address: SocketAddr, began: Instant, is_outbound: bool) {
-        let (slot, troop) = (peer.slot(), self.troop_of(address.ip()));
+        let troop = self.troop_of(address.ip());
         self.entered += 1;
-        if self.peers.len() <= slot {
-            self.peers.resize_with(slot + 1, || None);
-        }
-        self.peers[slot] = Some(Known {
+        let known = Known {
             id: peer,
             order: self.entered,
             troop,
@@ -198,7 +195,8 @@ impl ScriptedHandler {
             was_filled: false,
             feeding: Bytes::new(),
             is_well: false,
-        });
+        };
+        self.peers.insert(peer, known);
     }
 
     fn dial(&mut self, ctx: &mut Ctx<'_>, troop: usize) {
@@ -284,10 +282,7 @@ impl ScriptedHandler {
 
     fn closed(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, reason: CloseReason) {
         let now = ctx.now();
-        let slot = peer.slot();
-        let Some(known) = self.peers.get_mut(slot).and_then(|entry| entry.take_if(|known| known.id == peer)) else {
-            return;
-        };
+        let Some(known) = self.peers.remove(peer) else { return };
         self.marks.set(Mark::reason(&reason));
         if reason == CloseReason::Local(LocalCause::Requested) && !known.was_asked {
             self.wrong(4, now, format!("{peer:?} was closed on request, but no request was made"));
