@@ -1,7 +1,7 @@
-//! The answers to `getaddr` that are repeated for a day, so that nobody reads the whole book by asking again and again.
+//! The replies to `getaddr` that are repeated for a day, so that repeated requests do not reveal the whole book.
 //!
-//! There is one answer for each slot, and the asker's network group decides which, keyed: a group gets one answer a
-//! day, however many connections it opens, and all groups together get no more than there are slots.
+//! There is one reply for each slot, and the requester's network group chooses the slot, keyed: a group gets one
+//! reply a day for any number of connections, and all groups together get at most as many as there are slots.
 
 use crate::address::NetGroup;
 use crate::limits::{ANSWER_LIFETIME, ANSWER_SLOTS};
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::net::{IpAddr, SocketAddr};
 
-/// The answers to `getaddr` by network group, 2 MB at the most.
+/// The replies to `getaddr` by network group, at most 2 MB.
 #[derive(Debug)]
 pub(super) struct Answers {
     keys: KeyedState,
@@ -23,7 +23,7 @@ impl Answers {
         Self { keys, by_slot: BTreeMap::new() }
     }
 
-    /// Returns the addresses for an asker; `draw` chooses them if its group has had none for a day.
+    /// Returns the addresses for a requester; `draw` chooses them if its group has had no reply for a day.
     pub(super) fn of(&mut self, asker: IpAddr, now: Instant, draw: impl FnOnce() -> Vec<SocketAddr>) -> &[SocketAddr] {
         let slot = self.keys.hash_one(NetGroup::of(asker)) % ANSWER_SLOTS;
         let (drawn_at, addresses) = self.by_slot.entry(slot).or_default();

@@ -1,6 +1,7 @@
 //! The misbehavior of a loop's peers so far: the points of each, and its bad checksums.
 //!
-//! Only peers with misbehavior have an entry, and it ends with the link. It decides; the engine closes and bans.
+//! Only peers with misbehavior have an entry, and it ends with the link. This file decides; the engine closes and
+//! bans.
 
 use crate::error::{Misbehavior, Penalty};
 use crate::id::LinkId;
@@ -9,12 +10,12 @@ use crate::time::Instant;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-/// What a misbehavior has led to.
+/// The consequence of a misbehavior.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Punishment {
     pub(crate) decision: Decision,
     pub(crate) points: u32,
-    /// The peer's points with them.
+    /// The peer's points after it.
     pub(crate) score: u32,
 }
 
@@ -48,7 +49,7 @@ impl Conduct {
         }
     }
 
-    /// Removes a link with all that it was charged.
+    /// Removes a link and its charges.
     pub(super) fn link_removed(&mut self, id: LinkId) {
         self.scores.remove(&id);
         self.bad_checksums.remove(&id);

@@ -1,14 +1,14 @@
-//! An address that was drawn, for the simulator's checks.
+//! A drawn address, for the simulator's checks.
 //!
-//! It records a decision of the dialler and never takes part in one.
+//! It records a decision of the dialler and does not influence one.
 
 use std::net::SocketAddr;
 
 /// An address that the manager chose to dial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Draw {
-    /// Which.
+    /// The address.
     pub address: SocketAddr,
-    /// Places that were taken with its own.
+    /// The number of used slots, including its own.
     pub places_taken: usize,
 }

@@ -1,4 +1,4 @@
-//! Which connections are to a peer that is connected already, by the address where it says it listens.
+//! Duplicate connections to one peer, detected by the peer's listening address.
 
 use crate::error::Side;
 use crate::id::LinkId;
@@ -7,23 +7,23 @@ use crate::wire::Version;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-/// What is wrong with a connection whose `version` has come.
+/// The problem of a connection whose `version` has arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Duplicate {
-    /// There is another link to the same peer, and this one goes.
+    /// There is another link to the same peer, and this one is closed.
     This,
-    /// There is another link to the same peer, which was opened at the same moment, and goes.
+    /// There is another link to the same peer, which was opened at the same moment and is closed.
     Other(LinkId),
 }
 
-/// Where peers say they listen, beside the addresses that they were dialled at.
+/// The listening addresses that peers claim, in addition to the addresses that they were dialled at.
 #[derive(Debug, Default)]
 pub(super) struct Duplicates {
     pub(super) said_listening: BTreeMap<LinkId, SocketAddr>,
 }
 
 impl Duplicates {
-    /// Returns the address that an accepted peer has claimed as its own.
+    /// Returns the listening address that an accepted peer has claimed.
     pub(super) fn said_listening(&self, id: LinkId) -> Option<SocketAddr> {
         self.said_listening.get(&id).copied()
     }
@@ -35,7 +35,7 @@ impl Duplicates {
         }
     }
 
-    /// Judges the `version` of a peer that was dialled at, or came from, `address`.
+    /// Checks the `version` of a peer that was dialled at, or connected from, `address`.
     ///
     /// `is_long_ready` returns whether another link has been ready for longer than two crossing handshakes can last.
     pub(super) fn identify(
@@ -85,7 +85,7 @@ mod tests {
     use rand::SeedableRng;
     use rand::rngs::StdRng;
 
-    /// What somebody says who listens at port 8333, and speaks from another one.
+    /// Returns the `version` of a peer that listens at port 8333, and connects from another port.
     fn version() -> Version {
         let mut payload = vec![0; 46];
         payload[..4].copy_from_slice(&70_016_i32.to_le_bytes());
@@ -99,20 +99,20 @@ mod tests {
     }
 
     #[test]
-    fn req_e33_who_came_is_remembered_where_it_listens_as_one_that_nobody_has_tried() {
+    fn req_e33_an_inbound_peer_is_stored_as_unknown_at_its_listening_address() {
         let mut rng = StdRng::seed_from_u64(1);
         let mut manager = Manager::new(&ManagerConfig::new(Network::Mainnet), Network::Mainnet, &mut rng);
         let (from, listening) = ("192.0.2.1:50000".parse().unwrap(), "192.0.2.1:8333".parse().unwrap());
         let (id, moment) = (LinkId::new(0, 1), (Instant::from_nanos(1), UnixTime::from_secs(1)));
         assert_eq!(manager.identify(id, from, Side::Remote, &version(), |_| false), None);
         manager.handshake_completed(id, from, Side::Remote, &version(), moment, &mut rng);
-        let known = manager.persistence.book.peer(listening).expect("it is remembered");
+        let known = manager.persistence.book.peer(listening).expect("it is in the book");
         assert_eq!((known.status, known.services, known.last_connected), (PeerStatus::Unknown, 0x21, None));
-        assert_eq!(manager.persistence.book.peer(from), None, "nobody listens there");
+        assert_eq!(manager.persistence.book.peer(from), None, "the source address is not in the book");
     }
 
     #[test]
-    fn req_e33_one_that_was_inaccessible_is_let_in_and_unknown_until_it_was_reached() {
+    fn req_e33_an_inaccessible_peer_may_connect_and_is_unknown_until_it_was_dialled() {
         let mut rng = StdRng::seed_from_u64(1);
         let mut manager = Manager::new(&ManagerConfig::new(Network::Mainnet), Network::Mainnet, &mut rng);
         let (from, listening) = ("192.0.2.1:50000".parse().unwrap(), "192.0.2.1:8333".parse().unwrap());
@@ -122,7 +122,7 @@ mod tests {
         manager.persistence.book.admit(peer, &mut rng).unwrap();
         assert_eq!(manager.identify(id, from, Side::Remote, &version(), |_| false), None);
         manager.handshake_completed(id, from, Side::Remote, &version(), moment, &mut rng);
-        let known = manager.persistence.book.peer(listening).expect("it is remembered");
+        let known = manager.persistence.book.peer(listening).expect("it is in the book");
         assert_eq!((known.status, known.services), (PeerStatus::Unknown, 0x21));
         manager.handshake_completed(id, listening, Side::Local, &version(), moment, &mut rng);
         assert_eq!(manager.persistence.book.peer(listening).map(|peer| peer.status), Some(PeerStatus::Valid));

@@ -1,6 +1,6 @@
-//! A look at the manager between two turns, in plain numbers. Looking changes nothing.
+//! A view of the manager between two turns, in plain numbers. It changes nothing.
 //!
-//! [`ManagerSummary`] costs the same however much there is to count; [`ManagerReport`] has the rest, and walks over it.
+//! [`ManagerSummary`] has a constant cost; [`ManagerReport`] has the rest, and iterates over it.
 
 use super::Manager;
 pub use super::draw::Draw;
@@ -10,39 +10,39 @@ use crate::manager::store::{KnownPeer, PeerStatus};
 use crate::time::Instant;
 use std::net::SocketAddr;
 
-/// What the manager counts of itself.
+/// The manager's counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ManagerSummary {
-    /// Places that peers and those being dialled have taken.
+    /// Slots used by peers, including those being dialled.
     pub places_taken: usize,
-    /// Places there are.
+    /// The maximum number of slots.
     pub max_places: usize,
-    /// Peers below which the manager dials.
+    /// The number of peers below which the manager dials.
     pub target: usize,
-    /// Bans in force, those that have run out in the last moment among them.
+    /// Bans in force, including those that have just expired.
     pub bans: usize,
-    /// Bans in force that nobody was told of yet.
+    /// Bans in force that are not reported yet.
     pub unannounced_bans: usize,
     /// Addresses in the book.
     pub book: usize,
-    /// What it chose to dial in the last turn, in order.
+    /// The addresses chosen to be dialled in the last turn, in order.
     pub drawn: Vec<Draw>,
 }
 
-/// What the manager believes of links and addresses.
+/// The manager's state of links and addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManagerReport {
     /// Hosts that have a link.
     pub hosts: usize,
     /// Ranges of addresses that have a link.
     pub groups: usize,
-    /// The addresses that are somebody's, in their order.
+    /// The addresses that links have claimed, in order.
     pub claims: Vec<(SocketAddr, LinkId)>,
-    /// Addresses that the dialler has in hand or in mind.
+    /// Addresses for which the dialler has a record.
     pub dial_records: usize,
-    /// Addresses that wait, and until when, the first due first.
+    /// Waiting addresses with the ends of their pauses, the first due first.
     pub waiting: Vec<(Instant, SocketAddr)>,
-    /// Whether the disk has all that was changed, as far as the manager knows.
+    /// Whether the disk has all changes, as far as the manager knows.
     pub is_durable: bool,
     /// The book, in the order of its addresses.
     pub book: Vec<KnownPeer>,

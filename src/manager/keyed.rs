@@ -1,15 +1,15 @@
 //! Hashing for maps whose keys a peer may choose: SipHash under a key that no peer knows.
 //!
-//! The key is drawn from the engine's random numbers, so nobody can choose keys that meet in one bucket, and a run that
-//! is replayed hashes as it did. [`KeyedHasher`] gives the very hashes of [`SipKey::hash`] for what is written to it,
-//! however it is cut, and allocates nothing. Whoever iterates over such a map makes a run depend on its key: don't.
+//! The key is drawn from the engine's random numbers, so a peer cannot choose keys that collide, and a replayed run
+//! hashes as the original. [`KeyedHasher`] returns the same hashes as [`SipKey::hash`] for the bytes written to it,
+//! however they are cut, and allocates nothing. Do not iterate over such a map: its order depends on the run's key.
 
 use crate::wire::siphash::{SipKey, SipState};
 use rand::Rng;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 
-/// Makes the hashers of one map, or of several that share a key.
+/// A builder of hashers for one map, or for several that share a key.
 #[derive(Clone, Copy)]
 pub(crate) struct KeyedState {
     key: SipKey,
@@ -30,22 +30,22 @@ impl BuildHasher for KeyedState {
 }
 
 impl fmt::Debug for KeyedState {
-    /// Without the key: a log is no place for it.
+    /// Omits the key, which must not be logged.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeyedState").finish_non_exhaustive()
     }
 }
 
-/// One hash on its way.
+/// A hash in progress.
 pub(crate) struct KeyedHasher {
     state: SipState,
-    /// The bytes that make no whole word yet, the first one lowest; zero above them.
+    /// The bytes that do not fill a word yet, the first one lowest; zero above them.
     pending: u64,
     len_bytes: u64,
 }
 
 impl KeyedHasher {
-    /// Takes the `count` lowest bytes of `word`, 1 to 8; those above have to be zero.
+    /// Adds the `count` lowest bytes of `word`, 1 to 8; those above have to be zero.
     fn push(&mut self, word: u64, count: u64) {
         let held = self.len_bytes % 8;
         self.len_bytes = self.len_bytes.wrapping_add(count);
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_is_that_of_the_whole_wherever_it_is_cut() {
+    fn the_hash_does_not_depend_on_how_the_bytes_are_cut() {
         let state = keyed(1);
         let bytes: Vec<u8> = (1..=40).collect();
         for len in 0..=bytes.len() {
@@ -122,7 +122,7 @@ mod tests {
                     hasher.write(&bytes[first..second]);
                     hasher.write(&bytes[second..len]);
                     assert_eq!(hasher.finish(), whole, "{len} bytes cut at {first} and {second}");
-                    assert_eq!(hasher.finish(), whole, "asking does not change the hash");
+                    assert_eq!(hasher.finish(), whole, "a second finish changed the hash");
                 }
             }
         }
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_is_the_random_numbers_and_nothing_else() {
+    fn the_key_depends_only_on_the_random_numbers() {
         let host = Host::V6(7);
         assert_eq!(keyed(3).hash_one(host), keyed(3).hash_one(host));
         assert_ne!(keyed(3).hash_one(host), keyed(4).hash_one(host));
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_that_meet_under_one_key_are_apart_under_another() {
+    fn hosts_that_collide_under_one_key_are_apart_under_another() {
         const BUCKETS: usize = 1 << 10;
         let bucket = |state: KeyedState, host| state.hash_one(host) as usize % BUCKETS;
         let known = keyed(5);

@@ -1,5 +1,5 @@
-//! A connection from its row to its end: whether its `version` is that of another link, what the book learns of its
-//! peer, and what its end changes.
+//! The life of a connection: the check of its `version` against other links, the facts about its peer for the book,
+//! and the consequences of its end.
 
 use super::Manager;
 use super::duplicates::Duplicate;
@@ -19,14 +19,14 @@ pub(crate) struct Leaving {
     pub(crate) id: LinkId,
     pub(crate) address: SocketAddr,
     pub(crate) connection_type: ConnectionType,
-    /// How far it had come.
+    /// The state that it had reached.
     pub(crate) state: ConnectionState,
     pub(crate) reason: CloseReason,
-    /// How the dialler treats the address.
+    /// The meaning of its end for the dialler.
     pub(crate) ended: Ended,
 }
 
-/// What the end of a connection has led to.
+/// The consequences of a connection's end.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Removed {
     /// Whether and when its address is dialled again, if it was dialled.
@@ -36,7 +36,7 @@ pub(crate) struct Removed {
 }
 
 impl Manager {
-    /// Judges the `version` of a peer that was dialled at, or came from, `address`.
+    /// Checks the `version` of a peer that was dialled at, or connected from, `address`.
     ///
     /// `is_long_ready` returns whether another link has been ready for longer than two crossing handshakes can last.
     pub(crate) fn identify(
@@ -50,7 +50,7 @@ impl Manager {
         self.duplicates.identify(&mut self.dialler.live, id, address, opener, version, is_long_ready)
     }
 
-    /// The handshake is complete: writes down what the peer said of itself, at the address where it listens.
+    /// Notes that the handshake is complete: stores the facts from the peer's `version` at its listening address.
     pub(crate) fn handshake_completed(
         &mut self,
         id: LinkId,
@@ -74,11 +74,11 @@ impl Manager {
         peer.services = version.services;
         match opener {
             Side::Local => self.add_to_book(peer, now, rng),
-            // It may say another port each time.
+            // It may claim another port each time.
             Side::Remote => self.learn_address(address.ip(), peer, (now, unix), rng),
         };
         self.persistence.update_book(listening, unix, now, |peer| {
-            // That somebody has come from there does not say that one can connect to it.
+            // An inbound connection does not prove that the address can be dialled.
             if opener == Side::Local {
                 peer.status = PeerStatus::Valid;
                 peer.failures = 0;
@@ -89,7 +89,7 @@ impl Manager {
         });
     }
 
-    /// Gives back all that a connection held, decides whether its address is dialled again, and records its ban.
+    /// Releases everything that a connection held, decides whether its address is dialled again, and records its ban.
     ///
     /// `has_ready_peer` is whether any other peer is ready.
     pub(crate) fn link_removed(

@@ -1,9 +1,10 @@
-//! The peer manager: one view of whom to dial, whom to let in, whom to keep out, and what is remembered of them.
+//! The peer manager: one component that decides which addresses to dial, which peers to accept and which to refuse,
+//! and that stores them.
 //!
-//! It joins the [dialler](dial), the [bans](ban), the [caps](admit) and the [book](store), which know nothing of each
-//! other. The engine tells it what becomes of connections, and it
-//! answers with what to do; it never touches a row, a socket or a clock. A loop without one pays for the test of a
-//! pointer where connections come and go, and where a message is for the handler.
+//! It joins the [dialler](dial), the [bans](ban), the [caps](admit) and the [book](store), which are independent of
+//! each other. The engine reports the life of connections to it, and it returns decisions; it never touches a row, a
+//! socket or a clock. A loop without a manager pays for the test of a pointer where connections open and close, and
+//! where a message is for the handler.
 
 pub(crate) mod admit;
 mod answers;
@@ -59,16 +60,16 @@ pub(crate) struct Manager {
     pub(crate) names: FixedNames,
     pub(crate) bans: BanList,
     admission: Admission,
-    /// What the choice of whom to close for a new one is keyed with.
+    /// The key for the choice of a peer to close for a new one.
     keys: KeyedState,
     pub(crate) persistence: Persistence,
     pub(crate) conduct: Conduct,
     duplicates: Duplicates,
     gossip: Gossip,
     outage: Outage,
-    /// Where this loop listens.
+    /// The addresses at which this loop listens.
     listening: Vec<SocketAddr>,
-    /// Times that it was weighed who has to go for a new one, since the turn before had accepted.
+    /// Evictions considered since the turn started to accept.
     evictions_considered: usize,
     /// The addresses that were chosen to be dialled in this turn.
     #[cfg(feature = "sim")]
@@ -98,7 +99,7 @@ impl Manager {
         }
     }
 
-    /// Takes other settings; closes nobody.
+    /// Applies other settings without closing any peer.
     pub(crate) fn reconfigure(&mut self, config: &ManagerConfig, now: Instant, unix: UnixTime) {
         self.names.reconfigure(config);
         self.seeds.reconfigure(config);
@@ -108,7 +109,7 @@ impl Manager {
         self.refresh_ban_status(now, unix);
     }
 
-    /// Gives the dialler its settings, and a fixed list with the present address of each name.
+    /// Gives the dialler its settings, and a fixed list with the current address of each name.
     fn update_fixed_list(&mut self) {
         let mut config = self.config.clone();
         if let DialMode::Fixed(peers) = &mut config.mode {
@@ -117,19 +118,19 @@ impl Manager {
         self.dialler.reconfigure(&config);
     }
 
-    /// This loop listens at an address: nobody to dial.
+    /// Notes that this loop listens at an address, which must not be dialled.
     pub(crate) fn listens_at(&mut self, address: SocketAddr) {
         self.listening.push(address);
     }
 
-    /// This loop does not listen at an address any more.
+    /// Notes that this loop has stopped listening at an address.
     pub(crate) fn listens_no_more_at(&mut self, address: SocketAddr) {
         if let Some(at) = self.listening.iter().position(|own| *own == address) {
             self.listening.swap_remove(at);
         }
     }
 
-    /// A port at which this loop can be dialled; 0 if there is none.
+    /// Returns a port at which this loop can be dialled; 0 if there is none.
     pub(crate) fn listening_port(&self) -> u16 {
         self.listening.first().map_or(0, SocketAddr::port)
     }
@@ -138,16 +139,17 @@ impl Manager {
         self.admission.is_trusted(address)
     }
 
-    /// A turn has accepted whom it accepts, and nothing else was done in it yet.
+    /// Starts a turn, after its connections were accepted and before any other work.
     pub(crate) fn begin_turn(&mut self) {
         self.evictions_considered = 0;
         #[cfg(feature = "sim")]
         self.drawn.clear();
     }
 
-    // --- Places -----------------------------------------------------------------------------------------------------
+    // --- Slots
+    // ----------------------------------------------------------------------------------------------------------
 
-    /// Whether a connection from `address` may come in; a place is for later.
+    /// Checks whether a connection from `address` may be admitted; its slot is checked later.
     pub(crate) fn admit_host(&mut self, address: IpAddr, now: Instant, unix: UnixTime) -> Result<(), Refusal> {
         if self.is_trusted(address) {
             return Ok(());
@@ -158,25 +160,25 @@ impl Manager {
         self.admission.admit(address, now)
     }
 
-    /// Whether it may be weighed who has to go for a new one: if that is wanted, and not too often in one turn.
+    /// Whether another eviction may be considered this turn, if evictions are enabled.
     pub(crate) fn may_evict(&mut self) -> bool {
         let may = self.config.evict_inbound && self.evictions_considered < EVICTIONS_PER_TURN;
         self.evictions_considered += usize::from(may);
         may
     }
 
-    /// Which of the accepted peers has to go for a new one; none if all are worth keeping.
+    /// Returns the accepted peer to close for a new one; `None` if all are worth keeping.
     pub(crate) fn choose_evicted(&self, candidates: impl Iterator<Item = evict::Candidate>) -> Option<PeerId> {
         evict::choose(candidates, self.keys)
     }
 
-    /// A row was taken for a connection with `address`.
+    /// Counts a new row for a connection with `address`.
     pub(crate) fn link_added(&mut self, id: LinkId, address: SocketAddr) {
         self.admission.link_added(address.ip());
         self.dialler.live.enter(address, id);
     }
 
-    /// Allows a dial that the embedder asked for, and takes its place.
+    /// Allows a dial that the embedder requested, and reserves its slot.
     pub(crate) fn allow_dial(&mut self, address: SocketAddr, now: Instant, unix: UnixTime) -> Result<(), RequestError> {
         if self.is_barred(address, now, unix) {
             return Err(RequestError::Banned);
@@ -187,10 +189,10 @@ impl Manager {
         })
     }
 
-    /// The next address to dial, with its place taken.
+    /// Returns the next address to dial, and reserves its slot.
     pub(crate) fn next_dial(&mut self, now: Instant, unix: UnixTime, rng: &mut StdRng) -> Option<SocketAddr> {
         let Self { config, dialler, bans, admission, persistence, listening, .. } = self;
-        // The owner listed these peers, however many of them one host has.
+        // The owner listed these peers, even if many are on one host.
         let has_caps = config.mode == DialMode::Normal;
         let barred = |address: SocketAddr| {
             if bans.is_banned(address.ip(), now, unix) && !admission.is_trusted(address.ip()) {
@@ -207,9 +209,9 @@ impl Manager {
         address
     }
 
-    /// When something is due although nothing happens.
+    /// Returns the moment at which something is due without another event.
     ///
-    /// `has_row` says whether there is a row for somebody to be dialled.
+    /// `has_row` is whether there is a row for a dial.
     pub(crate) fn next_at(&self, has_row: bool, now: Instant, unix: UnixTime) -> Option<Instant> {
         let dial = self.dialler.next_at().filter(|_| has_row);
         let seeds = self.seeds.next_at(self.dialler.lacks_candidates());
@@ -217,23 +219,23 @@ impl Manager {
         [dial, seeds, self.names.next_at(), bans, self.persistence.write_at(now)].into_iter().flatten().min()
     }
 
-    /// The next name to resolve, of a seed or of a fixed peer.
+    /// Returns the next name to resolve, of a seed or of a fixed peer.
     pub(crate) fn next_query(&mut self, now: Instant) -> Option<Resolve> {
         let is_hungry = self.dialler.lacks_candidates();
         self.seeds.next(now, is_hungry).or_else(|| self.names.next(now))
     }
 
-    /// The seed's or the fixed peer's name that a query is about, if its answer is awaited.
+    /// Returns the seed's or the fixed peer's name of a query, if its reply is awaited.
     pub(crate) fn name_of(&self, query: u32) -> Option<Arc<str>> {
         self.seeds.name_of(query).or_else(|| self.names.name_of(query))
     }
 
-    /// Gives up a query that was not answered in time, and returns its name; call until `None`.
+    /// Abandons a query that was not answered in time, and returns its name; call until `None`.
     pub(crate) fn give_up_query(&mut self, now: Instant, rng: &mut StdRng) -> Option<Arc<str>> {
         self.seeds.give_up(now).or_else(|| self.names.give_up(now, rng))
     }
 
-    /// An answer to a question: how many addresses are worth a try, and how many of them nobody knew.
+    /// Handles the reply to a query: returns the number of usable addresses, and how many of them are new.
     pub(crate) fn resolved(
         &mut self,
         query: u32,
@@ -257,7 +259,7 @@ impl Manager {
         (addresses.len(), new)
     }
 
-    /// Takes up what an earlier run has remembered.
+    /// Restores the peers and bans of an earlier run.
     pub(crate) fn remember(
         &mut self,
         peers: Vec<KnownPeer>,
@@ -268,14 +270,14 @@ impl Manager {
         let mut inaccessible = Vec::new();
         for peer in peers {
             let (address, status) = (peer.address(), peer.status);
-            // A book that is fuller than it may be loses what is worth the least.
+            // A book that exceeds its limit loses the peers that are worth the least.
             if self.persistence.book.admit(peer, rng).is_ok() && status == PeerStatus::Inaccessible {
                 inaccessible.push(address);
             }
         }
         for ban in bans {
             match self.bans.load(ban, now, unix) {
-                // Its stamps may have been mended, and would have to be at every start.
+                // Its timestamps were corrected; unless stored, that would be repeated at every start.
                 Outcome::Entered { ban: mended, .. } if mended != ban => {
                     self.persistence.record(Change::PutBan(mended), true, now)
                 }
@@ -290,7 +292,7 @@ impl Manager {
         self.dialler.book_changed();
     }
 
-    /// Makes an inaccessible peer one that nobody has tried: a seed or a peer names it, or the loop begins anew.
+    /// Makes an inaccessible peer unknown: a seed or a peer names it, or the loop starts anew.
     pub(super) fn make_unknown(&mut self, address: SocketAddr, now: Instant, unix: UnixTime) {
         if self.persistence.book.peer(address).is_some_and(|peer| peer.status == PeerStatus::Inaccessible) {
             self.persistence.update_book(address, unix, now, |peer| peer.status = PeerStatus::Unknown);
@@ -298,7 +300,7 @@ impl Manager {
         }
     }
 
-    /// Adds a peer to the book that nobody has tried; returns whether it is new and there is room.
+    /// Adds an unknown peer to the book; returns whether it is new and there is room.
     fn add_to_book(&mut self, peer: KnownPeer, now: Instant, rng: &mut StdRng) -> bool {
         let is_new = self.persistence.add_to_book(peer, now, rng);
         if is_new {
@@ -307,7 +309,7 @@ impl Manager {
         is_new
     }
 
-    /// The links that are counted for the host of `address` and for its range.
+    /// Returns the numbers of links that are counted for the host of `address` and for its range.
     #[cfg(feature = "sim")]
     pub(crate) fn counted(&self, address: IpAddr) -> (usize, usize) {
         self.admission.counted(address)
@@ -330,15 +332,15 @@ impl Manager {
 
     /// Returns whether no misbehavior bans the host at `address`: it is trusted or on this machine.
     ///
-    /// A host on this machine is never banned by itself, as SV Node 1.2.2 has it (net_processing.cpp
-    /// SendRejectsAndCheckIfBanned): everybody here shares its address.
+    /// A host on this machine is never banned automatically, as in SV Node 1.2.2 (net_processing.cpp
+    /// SendRejectsAndCheckIfBanned), because all its programs share the address.
     pub(crate) fn spares(&self, address: IpAddr) -> bool {
         address.to_canonical().is_loopback() || self.is_trusted(address)
     }
 
-    /// Bans the host at `address` for `length`, for ever if there is none; returns the ban, and that of another host
-    /// which had to go for it. There is none if the host is banned for longer already, or if all that there is room for
-    /// are worth more.
+    /// Bans the host at `address` for `length`, or for ever without one; returns the ban, and that of another host
+    /// which was removed to make room. Returns `None` if the host is already banned for longer, or if the list is
+    /// full of bans that rank higher.
     pub(crate) fn ban(
         &mut self,
         address: IpAddr,
@@ -351,7 +353,8 @@ impl Manager {
             Outcome::Entered { ban, displaced } => {
                 self.persistence.record(Change::PutBan(ban), was_known, now);
                 if let Some(displaced) = displaced {
-                    // Its peers in the book are pardoned with the next: each look at all of them is long.
+                    // The status of its peers is refreshed with the next ended bans, because searching the book is
+                    // slow.
                     self.lift_ban(displaced.host, now);
                 }
                 Some((ban, displaced))
@@ -360,7 +363,7 @@ impl Manager {
         }
     }
 
-    /// Says of an address in the book that it is banned, if it is.
+    /// Marks an address in the book as banned, if it is.
     fn record_ban_status(&mut self, address: SocketAddr, now: Instant, unix: UnixTime) {
         if let Some(ban) = self.bans.find(address.ip(), now, unix).filter(|_| !self.is_trusted(address.ip())) {
             self.persistence.update_book(address, unix, now, |peer| peer.status = PeerStatus::Banned(ban.reason));
@@ -374,7 +377,7 @@ impl Manager {
         ended.is_some()
     }
 
-    /// Ends bans whose time is over, as many as one turn may, and returns them.
+    /// Ends expired bans, as many as one turn may, and returns them.
     pub(crate) fn end_bans(&mut self, now: Instant, unix: UnixTime) -> Vec<Ban> {
         let over = iter::from_fn(|| self.bans.pop_expired(now, unix));
         let ended: Vec<Ban> = over.take(BANS_ENDED_PER_TURN).collect();
@@ -382,7 +385,7 @@ impl Manager {
         ended
     }
 
-    /// Bans are over: the disk forgets them, and the book says of nobody any more that he is banned who is not.
+    /// Removes ended bans from the disk, and clears the banned status of their peers in the book.
     fn bans_ended(&mut self, ended: &[Ban], now: Instant, unix: UnixTime) {
         if ended.is_empty() {
             return;
@@ -394,14 +397,13 @@ impl Manager {
         self.dialler.book_changed();
     }
 
-    /// A host is not banned any more: the disk forgets it, and that it was banned is not announced.
+    /// Lifts a host's ban: removes it from the disk, and does not report it if it is not reported yet.
     fn lift_ban(&mut self, host: Host, now: Instant) {
         self.dialler.ban_lifted(host);
         self.persistence.remove_ban(host, now);
     }
 
-    /// Says of those in the book whose hosts are not banned any more, or are trusted now, that nobody knows what they
-    /// are.
+    /// Clears the banned status of peers whose host is no longer banned, or is trusted now: they become unknown.
     pub(super) fn refresh_ban_status(&mut self, now: Instant, unix: UnixTime) {
         let listed = self.persistence.book.peers(PeerStatus::Banned(BanReason::Manual)).map(KnownPeer::address);
         let free: Vec<SocketAddr> = listed.filter(|peer| !self.is_barred(*peer, now, unix)).collect();
@@ -411,7 +413,7 @@ impl Manager {
     }
 }
 
-/// Whether `address` is where this loop listens.
+/// Whether this loop listens at `address`.
 fn is_own(listening: &[SocketAddr], address: SocketAddr) -> bool {
     let address = canonical(address);
     listening.iter().any(|own| {

@@ -1,8 +1,8 @@
-//! What is kept for the next run, and what is not said before it is.
+//! Persistence: the data stored for the next run, and the reports that wait until it is durable.
 //!
-//! The book in memory is what is decided by; each of its changes goes into the journal, and from there to whoever
-//! writes it to a disk. A ban is in force at once and announced when the disk has it: whoever has heard of one can rely
-//! on it after a crash. Where there is no disk, the network says at once that everything is on it.
+//! Decisions are based on the book in memory; each of its changes is added to the journal, from which a writer stores
+//! it on a disk. A ban is in force at once and reported when the disk has it: a subscriber that has received it can
+//! rely on it after a crash. Without a disk, every batch completes at once.
 
 use crate::address::Host;
 use crate::manager::ban::Ban;
@@ -15,19 +15,20 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::net::SocketAddr;
 
-/// A ban that can be announced, and the connections that were closed for it.
+/// A ban that can be reported, and the number of connections that were closed for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Announced {
     pub(crate) ban: Ban,
     pub(crate) peers_closed: usize,
 }
 
-/// What is kept for the next run: the book, its changes that are not on the disk, and the bans that wait for it.
+/// The data for the next run: the book, its changes that are not on the disk, and the bans that wait for it.
 #[derive(Debug)]
 pub(crate) struct Persistence {
     pub(crate) book: MemoryStore,
     journal: Journal,
-    /// Bans in force that are not announced, because they are not durable yet, with the connections closed for each.
+    /// Bans in force that are not reported yet because they are not durable, with the number of connections closed
+    /// for each.
     unannounced: BTreeMap<Host, (Ban, usize)>,
 }
 
@@ -36,7 +37,7 @@ impl Persistence {
         Self { book: MemoryStore::new(rng), journal: Journal::new(), unannounced: BTreeMap::new() }
     }
 
-    /// Changes what the book says of a peer that it knows.
+    /// Changes the record of a peer that is in the book.
     pub(super) fn update_book(
         &mut self,
         address: SocketAddr,
@@ -57,7 +58,7 @@ impl Persistence {
         self.record(Change::PutPeer(peer), true, now);
     }
 
-    /// Takes a peer into the book that nobody has tried; returns whether it is new and there is room.
+    /// Adds an unknown peer to the book; returns whether it is new and there is room.
     pub(super) fn add_to_book(&mut self, peer: KnownPeer, now: Instant, rng: &mut StdRng) -> bool {
         let Ok(gone) = self.book.admit(peer.clone(), rng) else { return false };
         if let Some(gone) = gone {
@@ -73,24 +74,24 @@ impl Persistence {
         self.record(Change::RemovePeer(address), true, now);
     }
 
-    /// Removes a ban that has ended, and does not announce it any more.
+    /// Removes a ban that has ended, and cancels its report.
     pub(super) fn remove_ban(&mut self, host: Host, now: Instant) {
         self.unannounced.remove(&host);
         self.record(Change::RemoveBan(host), true, now);
     }
 
-    /// Counts the bans in force that are not announced yet.
+    /// Returns the number of bans in force that are not reported yet.
     #[cfg(feature = "sim")]
     pub(super) fn unannounced_len(&self) -> usize {
         self.unannounced.len()
     }
 
-    /// Notes a change for the disk.
+    /// Adds a change to the journal.
     pub(super) fn record(&mut self, change: Change, was_known: bool, now: Instant) {
         self.journal.record(change, was_known, now);
     }
 
-    /// When there is something to write, or the disk has not answered for too long.
+    /// Returns the moment at which there is a batch to write, or at which the disk's reply is late.
     pub(crate) fn write_at(&self, now: Instant) -> Option<Instant> {
         match self.journal.wait() {
             Wait::Zero => Some(now),
@@ -99,17 +100,17 @@ impl Persistence {
         }
     }
 
-    /// The next changes to write, if it is time.
+    /// Returns the next changes to write, if it is time.
     pub(crate) fn next_batch(&mut self, now: Instant) -> Option<Batch> {
         self.journal.next_batch(now)
     }
 
-    /// The loop stops: nothing waits for others to be written with it any more.
+    /// Writes changes without delay from here on, because the loop stops.
     pub(crate) fn write_at_once(&mut self) {
         self.journal.write_at_once();
     }
 
-    /// Whether all that was changed is durable.
+    /// Whether all changes are durable.
     pub(crate) fn is_durable(&self) -> bool {
         self.journal.is_durable()
     }
@@ -119,25 +120,25 @@ impl Persistence {
         self.journal.unwritten()
     }
 
-    /// A ban is in force, for which so many connections are closed; it is announced when it is durable, in place of
-    /// one of the same host that is not yet.
+    /// Schedules the report of a ban in force, for which `peers_closed` connections were closed. It is reported when
+    /// it is durable, and replaces an unreported ban of the same host.
     pub(crate) fn announce(&mut self, ban: Ban, peers_closed: usize) {
         let (announced, all_closed) = self.unannounced.entry(ban.host).or_insert((ban, 0));
         *announced = ban;
         *all_closed += peers_closed;
     }
 
-    /// Whether the disk takes nothing at the moment.
+    /// Whether the disk currently accepts no changes.
     pub(crate) fn is_failing(&self) -> bool {
         self.journal.is_failing()
     }
 
-    /// Whether the disk has not answered for too long; said once, and failing it is from then on.
+    /// Whether the disk's reply is late; returned once, after which the disk counts as failing.
     pub(crate) fn note_late_disk(&mut self, now: Instant) -> bool {
         self.journal.note_late(now)
     }
 
-    /// Changes are on the disk, or could not be written; returns the bans that can be announced now.
+    /// Handles the result of a write; returns the bans that can be reported now.
     pub(crate) fn persisted(&mut self, answer: &Persisted) -> Vec<Announced> {
         let bans = self.journal.persisted(answer).into_iter().filter_map(|change| match change {
             Change::PutBan(ban) => Some(ban),
@@ -145,7 +146,7 @@ impl Persistence {
         });
         let mut announced = Vec::new();
         for durable in bans {
-            // Another ban of the host may be in force by now, which the disk has not.
+            // The host may be under another ban by now, which the disk does not have.
             if let Entry::Occupied(entry) = self.unannounced.entry(durable.host)
                 && entry.get().0 == durable
             {
@@ -175,7 +176,7 @@ impl Candidates for MemoryStore {
             Standing::Unknown => PeerStatus::Unknown,
             Standing::Inaccessible => PeerStatus::Inaccessible,
         };
-        // A generator behind a pointer is one; what it points to has no size.
+        // A reference to a generator is a generator with a known size.
         let mut rng = rng;
         self.pick(status, &mut rng, |peer| accept(peer.address()), tries)
     }
@@ -204,7 +205,7 @@ mod tests {
         Ipv4Addr::from_bits(0x0808_0000 + number).into()
     }
 
-    /// Bans a host, closes one of its connections, and announces that as soon as it is durable.
+    /// Bans a host, closes one of its connections, and schedules the report for when the ban is durable.
     fn ban(manager: &mut Manager, address: IpAddr, reason: BanReason, length: Option<Duration>) -> Ban {
         let (ban, _) = manager.ban(address, reason, length, MOMENT).expect("it is in force");
         manager.persistence.announce(ban, 1);
@@ -216,20 +217,20 @@ mod tests {
     }
 
     #[test]
-    fn a_ban_that_was_made_longer_is_announced_when_the_disk_has_the_longer_one() {
+    fn a_ban_that_was_extended_is_reported_when_the_disk_has_the_longer_one() {
         let mut manager = manager();
         ban(&mut manager, host(0), BanReason::Misbehavior, Some(Duration::from_secs(60)));
         let first = manager.persistence.next_batch(MOMENT.0).expect("a ban is written at once");
         let for_ever = ban(&mut manager, host(0), BanReason::Manual, None);
-        assert_eq!(durable(&mut manager, &first), [], "of what is in force the disk knows nothing yet");
+        assert_eq!(durable(&mut manager, &first), [], "the disk does not have the ban in force yet");
         let second = manager.persistence.next_batch(MOMENT.0).expect("a ban is written at once");
         let announced = Announced { ban: for_ever, peers_closed: 2 };
-        assert_eq!(durable(&mut manager, &second), [announced], "once, with all that was closed");
+        assert_eq!(durable(&mut manager, &second), [announced], "it is reported once, with all closed connections");
         assert!(manager.persistence.is_durable());
     }
 
     #[test]
-    fn a_ban_that_has_to_go_before_it_was_announced_is_not_kept_in_mind() {
+    fn a_ban_that_is_displaced_before_its_report_is_not_reported() {
         let mut manager = manager();
         let hour = |number: u32| Some(Duration::from_secs(3_600 + u64::from(number)));
         for number in 0..MAX_BANS as u32 + 3 {
@@ -238,11 +239,11 @@ mod tests {
         assert_eq!((manager.bans.len(), manager.persistence.unannounced.len()), (MAX_BANS, MAX_BANS));
         assert!(
             !manager.persistence.unannounced.contains_key(&Host::of(host(0))),
-            "the one that would have ended first went"
+            "the ban that would have ended first was displaced"
         );
     }
     #[test]
-    fn the_disk_forgets_a_ban_that_was_renewed_when_it_was_over_and_then_lifted() {
+    fn a_renewed_ban_that_is_then_lifted_is_removed_from_the_disk() {
         let mut manager = manager();
         ban(&mut manager, host(0), BanReason::Misbehavior, Some(Duration::from_secs(60)));
         let first = manager.persistence.next_batch(MOMENT.0).expect("a ban is written at once");

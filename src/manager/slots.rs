@@ -1,10 +1,11 @@
-//! Which addresses of the book came by hearsay: a table of slots of which nobody can fill more than a small part.
+//! The slots of hearsay: a table for the book's addresses from gossip, of which no source can fill more than a small
+//! part.
 //!
-//! An address has one slot, and whose word it came by decides which: a source, that is a [`NetGroup`], reaches
-//! [`GOSSIP_BUCKETS_PER_SOURCE`] buckets of the table, and with what it says of one range of addresses one bucket of
-//! those. Where they are is keyed, so nobody can choose what they share with others. That is how SV Node 1.2.2 keeps
-//! its addresses (addrman.cpp GetNewBucket), with 64 of 1,024 buckets per source. The table says who stands in a slot,
-//! and knows nothing of what became of it.
+//! An address has one slot, which depends on its source: a source, that is a [`NetGroup`], reaches
+//! [`GOSSIP_BUCKETS_PER_SOURCE`] buckets of the table, and for one range of addresses one bucket of those. The
+//! assignment is keyed, so a peer cannot choose collisions. SV Node 1.2.2 stores its addresses in the same way
+//! (addrman.cpp GetNewBucket), with 64 of 1,024 buckets per source. The table stores only the holder of each slot,
+//! not its later history.
 
 use crate::address::{Host, NetGroup, canonical};
 use crate::limits::{GOSSIP_BUCKET_SLOTS, GOSSIP_BUCKETS, GOSSIP_BUCKETS_PER_SOURCE};
@@ -14,7 +15,7 @@ use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::net::{IpAddr, SocketAddr};
 
-/// Who stands where.
+/// The holders of the slots.
 #[derive(Debug)]
 pub(super) struct Slots {
     keys: KeyedState,
@@ -25,21 +26,21 @@ pub(super) struct Slots {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Slot(u32);
 
-/// Who stands in a slot.
+/// The holder of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Held {
     pub(super) address: SocketAddr,
     pub(super) since: Instant,
 }
 
-const _: () = assert!(size_of::<(Slot, Held)>() <= 48, "what a slot costs is part of its limit");
+const _: () = assert!(size_of::<(Slot, Held)>() <= 48, "the limit of slots assumes 48 bytes each");
 
 impl Slots {
     pub(super) fn new(keys: KeyedState) -> Self {
         Self { keys, held: BTreeMap::new() }
     }
 
-    /// The slot of `address` by the word of the peer at `source`.
+    /// Returns the slot of `address` for the peer at `source`.
     pub(super) fn slot_of(&self, source: IpAddr, address: SocketAddr) -> Slot {
         let address = canonical(address);
         let (source, range) = (NetGroup::of(source), NetGroup::of(address.ip()));
@@ -50,17 +51,17 @@ impl Slots {
         Slot(bucket * GOSSIP_BUCKET_SLOTS + self.draw((bucket, address), GOSSIP_BUCKET_SLOTS))
     }
 
-    /// Who stands in `slot`, or did when it was last looked at.
+    /// Returns the holder of `slot`, as of its last check.
     pub(super) fn holder(&self, slot: Slot) -> Option<Held> {
         self.held.get(&slot).copied()
     }
 
-    /// Puts `address` there, in place of whoever it was.
+    /// Puts `address` there, in place of any other.
     pub(super) fn hold(&mut self, slot: Slot, address: SocketAddr, now: Instant) {
         self.held.insert(slot, Held { address: canonical(address), since: now });
     }
 
-    /// A number below `end` that only the key knows.
+    /// Returns a number below `end` that depends on the key.
     fn draw(&self, of: impl std::hash::Hash, end: u32) -> u32 {
         (self.keys.hash_one(of) % u64::from(end)) as u32
     }
@@ -92,11 +93,11 @@ mod tests {
         let reach: BTreeSet<Slot> =
             (0..1_000_000).map(|number| slots.slot_of(sources[number as usize % 2].into(), address(number))).collect();
         assert!(reach.len() <= MAX_BOOK_PEERS / 64, "{}", reach.len());
-        assert!(reach.len() > MAX_BOOK_PEERS / 64 / 2, "an honest source is not cut short: {}", reach.len());
+        assert!(reach.len() > MAX_BOOK_PEERS / 64 / 2, "an honest source reaches too few slots: {}", reach.len());
     }
 
     #[test]
-    fn what_a_source_says_of_one_range_shares_one_bucket() {
+    fn a_sources_addresses_of_one_range_share_one_bucket() {
         let slots = slots(2);
         let source = Ipv4Addr::new(8, 8, 0, 1).into();
         let reach: BTreeSet<Slot> = (0..65_536).map(|low| slots.slot_of(source, v4(0x0909_0000 | low))).collect();
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn two_sources_meet_no_more_often_than_by_chance() {
+    fn two_sources_collide_no_more_often_than_by_chance() {
         let slots = slots(3);
         let reach = |source: Ipv4Addr| -> BTreeSet<Slot> {
             (0..100_000).map(|number: u32| slots.slot_of(source.into(), v4(number << 12 | 1))).collect()
@@ -139,7 +140,7 @@ mod tests {
                 prop_assert!((slot.0 as usize) < MAX_BOOK_PEERS);
                 let IpAddr::V4(v4) = address.ip() else { unreachable!("they are of IPv4") };
                 let mapped = SocketAddr::new(v4.to_ipv6_mapped().into(), port);
-                prop_assert_eq!(slots.slot_of(source.into(), mapped), slot, "however it is written");
+                prop_assert_eq!(slots.slot_of(source.into(), mapped), slot, "it has another slot in another notation");
                 slots.hold(slot, mapped, Instant::ZERO);
                 model.insert(slot, address);
             }

@@ -100,7 +100,7 @@ fn a_file_that_never_was_a_book_is_refused_and_not_changed() {
     for bytes in [&b"{\"peers\": []}"[..], b"redb is what begins this text", &[0; 8_192]] {
         let folder = Folder::new();
         fs::write(folder.book(), bytes).unwrap();
-        assert_left_alone(&folder, "it is no peer book");
+        assert_left_alone(&folder, "it is not a peer book");
     }
 }
 
@@ -113,9 +113,9 @@ fn the_database_of_another_program_is_not_changed() {
     transaction.commit().unwrap();
     let crashed = fs::read(folder.book()).unwrap();
     drop(database);
-    assert_left_alone(&folder, "it is no peer book");
+    assert_left_alone(&folder, "it is not a peer book");
     fs::write(folder.book(), crashed).unwrap();
-    assert_left_alone(&folder, "it is no peer book");
+    assert_left_alone(&folder, "it is not a peer book");
 }
 
 /// Changes the book's tables without the store.
@@ -156,12 +156,12 @@ fn opening_an_existing_book_never_creates_one() {
     let whole = fs::read(folder.book()).unwrap();
     for (bytes, why) in [
         (&b""[..], "it is empty"),
-        (b"a shopping list", "it is no peer book"),
+        (b"a shopping list", "it is not a peer book"),
         (&whole[..whole.len() / 2], "it is damaged"),
     ] {
         fs::write(folder.book(), bytes).unwrap();
         let refused = RedbStore::open_existing(folder.book()).unwrap_err().to_string();
-        let told = "; it was left as it is; move it away, or use another";
+        let told = "; it was not changed; move it away, or use another";
         assert!(refused.contains(why) && refused.ends_with(told), "{refused}");
         assert!(fs::read(folder.book()).unwrap() == bytes, "{why}");
         assert_eq!(names(), 1);
@@ -273,7 +273,7 @@ fn a_refusal_by_the_system_is_an_error_with_path_cause_and_remedy() {
     let folder = Folder::new();
     let error = RedbStore::open(folder.path().join("none/book")).unwrap_err();
     assert!(matches!(error, StoreError::File { kind: io::ErrorKind::NotFound, .. }));
-    assert!(error.to_string().contains("none/book") && error.to_string().contains("make the folder"), "{error}");
+    assert!(error.to_string().contains("none/book") && error.to_string().contains("create the folder"), "{error}");
     let error = RedbStore::open(folder.path()).unwrap_err();
     assert!(matches!(error, StoreError::File { step: FileStep::Open, kind: io::ErrorKind::IsADirectory, .. }));
 }
@@ -287,7 +287,7 @@ fn a_link_is_followed_and_all_files_of_its_book_are_beside_the_book() {
     // The link's target may be a book on another day.
     let error = RedbStore::open(folder.book()).unwrap_err();
     assert!(matches!(error, StoreError::File { step: FileStep::Open, kind: io::ErrorKind::NotFound, .. }), "{error:?}");
-    assert!(error.to_string().contains("what the link there leads to"), "{error}");
+    assert!(error.to_string().contains("the target of the link"), "{error}");
     assert!(folder.book().is_symlink() && folder.others().is_empty());
 
     drop(small_book(&real));

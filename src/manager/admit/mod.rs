@@ -1,9 +1,9 @@
-//! Who is let in: caps per host and per range of addresses, and how often a host may come.
+//! Admission of connections: caps per host and per range of addresses, and the rate at which a host may connect.
 //!
-//! [`Admission`] counts the live connections of both directions and says of each new one whether there is room; what it
-//! refuses is closed before it costs a row. Of trusted addresses nothing is refused, but they count. [`evict`] chooses
-//! who has to go when all places are taken. Nothing in here closes a connection, and the counts grow with the live
-//! connections alone.
+//! [`Admission`] counts the live connections of both directions and decides whether there is room for a new one; a
+//! refused connection is closed before it uses a row. Trusted addresses are never refused, but they are counted.
+//! [`evict`] chooses the peer to close when all slots are used. Nothing here closes a connection, and the counts grow
+//! only with the live connections.
 
 pub(crate) mod evict;
 mod rate;
@@ -19,7 +19,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
 
-/// The live connections by whose they are, and the rates at which hosts come.
+/// The live connections by host and range, and the rates at which hosts connect.
 #[derive(Debug)]
 pub(crate) struct Admission {
     trusted: Trusted,
@@ -44,7 +44,7 @@ impl Admission {
         }
     }
 
-    /// Takes the caps, the rate and the trusted networks of `config`; nobody who is in has to go for that.
+    /// Applies the caps, the rate and the trusted networks of `config`, without closing any connection.
     pub(crate) fn reconfigure(&mut self, config: &ManagerConfig) {
         self.trusted = Trusted::new(&config.trusted);
         self.max_per_host = config.max_per_host;
@@ -53,13 +53,13 @@ impl Admission {
         self.rates.set_rate(config.accepts_per_host_per_second);
     }
 
-    /// Whether `address` is of a network that nothing here, no score and no ban is for.
+    /// Whether `address` belongs to a network to which no cap, score or ban applies.
     pub(crate) fn is_trusted(&self, address: IpAddr) -> bool {
         self.trusted.contains(address)
     }
 
-    /// Whether a connection that has come from `address` may be taken in. It counts as come, unless a cap refuses it;
-    /// as live it counts from [`Admission::link_added`] on.
+    /// Checks whether a connection from `address` may be admitted. It counts for the rate unless a cap refuses it; as
+    /// live it counts only from [`Admission::link_added`] on.
     pub(crate) fn admit(&mut self, address: IpAddr, now: Instant) -> Result<(), Refusal> {
         self.has_room(address)?;
         if self.trusted.contains(address) || self.rates.take(Host::of(address), now) {
@@ -69,7 +69,7 @@ impl Admission {
         }
     }
 
-    /// Whether the caps allow one connection more with `address`.
+    /// Checks whether the caps allow another connection with `address`.
     fn has_room(&self, address: IpAddr) -> Result<(), Refusal> {
         if let Some(count) = self.full_host(address) {
             return Err(Refusal::HostFull { count });
@@ -77,19 +77,19 @@ impl Admission {
         self.full_group(address).map_or(Ok(()), |count| Err(Refusal::GroupFull { count }))
     }
 
-    /// Returns the cap that keeps this side from opening one connection more to `address`.
+    /// Returns the cap that prevents dialling another connection to `address`.
     pub(crate) fn full_cap(&self, address: IpAddr) -> Option<DialHold> {
         let of_host = self.full_host(address).map(|_| DialHold::HostFull);
         of_host.or_else(|| self.full_group(address).map(|_| DialHold::GroupFull))
     }
 
-    /// Returns the connections of `address`'s host if there may be no more.
+    /// Returns the number of connections of `address`'s host if it is at its maximum.
     fn full_host(&self, address: IpAddr) -> Option<usize> {
         let count = self.by_host.of(Host::of(address));
         (count >= self.max_per_host && !self.trusted.contains(address)).then_some(count)
     }
 
-    /// Returns the connections of `address`'s range if there may be no more.
+    /// Returns the number of connections of `address`'s range if it is at its maximum.
     fn full_group(&self, address: IpAddr) -> Option<usize> {
         let count = self.by_group.of(NetGroup::of(address));
         (count >= self.max_per_group && !self.trusted.contains(address)).then_some(count)
@@ -101,26 +101,26 @@ impl Admission {
         self.by_group.increase(NetGroup::of(address));
     }
 
-    /// Ends the count of a connection that was [added](Admission::link_added).
+    /// Stops counting a connection that was counted by [`link_added`](Admission::link_added).
     pub(crate) fn link_removed(&mut self, address: IpAddr) {
         self.by_host.decrease(Host::of(address));
         self.by_group.decrease(NetGroup::of(address));
     }
 
-    /// The connections of the host of `address` and of its range.
+    /// Returns the numbers of connections of `address`'s host and of its range.
     #[cfg(feature = "sim")]
     pub(crate) fn counted(&self, address: IpAddr) -> (usize, usize) {
         (self.by_host.of(Host::of(address)), self.by_group.of(NetGroup::of(address)))
     }
 
-    /// The hosts and the ranges that have connections.
+    /// Returns the numbers of hosts and of ranges that have connections.
     #[cfg(feature = "sim")]
     pub(crate) fn counted_in_all(&self) -> (usize, usize) {
         (self.by_host.0.len(), self.by_group.0.len())
     }
 }
 
-/// Live connections by key; a key without any takes no room.
+/// Live connections by key; a key without connections uses no memory.
 #[derive(Debug)]
 struct Counts<K>(HashMap<K, usize, KeyedState>);
 
@@ -135,7 +135,7 @@ impl<K: Copy + Eq + Hash> Counts<K> {
 
     fn decrease(&mut self, key: K) {
         let count = self.0.get_mut(&key);
-        debug_assert!(count.is_some(), "only what has entered can leave");
+        debug_assert!(count.is_some(), "a connection was removed that was not counted");
         match count {
             Some(count) if *count > 1 => *count -= 1,
             Some(_) | None => {

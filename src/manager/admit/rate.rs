@@ -1,9 +1,9 @@
-//! How often hosts come: a bucket of tokens for each, with room for two seconds' worth.
+//! The rates at which hosts connect: one token bucket per host, with room for two seconds' worth.
 //!
-//! A bucket is one number, the moment at which it is full again. It always is after two seconds, and a full bucket need
-//! not be remembered. So there are two maps that change places every two seconds: who is in the older one and has not
-//! come since has a full bucket by the time it is cleared. Only if more hosts come within two seconds than a map has
-//! room for are buckets forgotten before they are full, those of the hosts that came least recently.
+//! A bucket is one number, the moment at which it is full again. That is within two seconds, and a full bucket needs
+//! no entry. So there are two maps that swap every two seconds: a host that is only in the older one has a full
+//! bucket by the time that map is cleared. Buckets are dropped before they are full only if more hosts connect within
+//! two seconds than a map has room for; then those of the least recent hosts are dropped.
 
 use crate::address::Host;
 use crate::limits::MAX_ACCEPT_RATES;
@@ -15,18 +15,18 @@ use std::time::Duration;
 
 /// The time in which an empty bucket fills.
 const FILL_TIME: Duration = Duration::from_secs(2);
-/// Hosts in one of the two maps.
+/// The most hosts in one of the two maps.
 const MAX_HOSTS: usize = MAX_ACCEPT_RATES / 2;
 
-/// The buckets of the hosts that came of late.
+/// The buckets of the hosts that connected recently.
 #[derive(Debug)]
 pub(super) struct AcceptRates {
-    /// When each bucket is full again.
+    /// The moment at which each bucket is full again.
     recent: HashMap<Host, Instant, KeyedState>,
     older: HashMap<Host, Instant, KeyedState>,
-    /// When `recent` was begun.
+    /// The moment at which `recent` was started.
     begun: Instant,
-    /// The time in which one token drips in.
+    /// The time in which one token is added.
     per_token: Duration,
 }
 
@@ -40,7 +40,7 @@ impl AcceptRates {
         self.per_token = per_token(per_second);
     }
 
-    /// Takes a token of `host`, or returns `false` and remembers nothing if it has none.
+    /// Removes one of `host`'s tokens; returns `false` and stores nothing if there is none.
     #[must_use]
     pub(super) fn take(&mut self, host: Host, now: Instant) -> bool {
         if now.since(self.begun) >= FILL_TIME {
@@ -65,7 +65,7 @@ impl AcceptRates {
     }
 }
 
-/// Zero, and so no limit, above one a nanosecond.
+/// Returns the time per token: zero, which means no limit, above one token per nanosecond.
 fn per_token(per_second: u32) -> Duration {
     Duration::from_secs(1) / per_second.max(1)
 }
@@ -107,14 +107,14 @@ mod tests {
     }
 
     #[test]
-    fn who_goes_on_trying_is_let_in_at_its_rate_all_the_same() {
+    fn a_host_that_keeps_trying_is_admitted_at_its_rate() {
         let mut rates = rates(10);
         let granted: u32 = (0..100_000).map(|millis| taken(&mut rates, at(millis), 1)).sum();
-        assert_eq!(granted, 20 + 999, "each 100 ms bring one, the last of them comes too late");
+        assert_eq!(granted, 20 + 999, "each 100 ms add one, and the last is added too late");
     }
 
     #[test]
-    fn one_host_does_not_use_up_what_is_anothers() {
+    fn one_host_does_not_use_anothers_tokens() {
         let mut rates = rates(10);
         assert_eq!(taken(&mut rates, at(0), 50), 20);
         assert!(rates.take(host(2), at(0)));
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_the_rate_holds_within_two_seconds() {
+    fn a_changed_rate_applies_within_two_seconds() {
         let mut rates = rates(10);
         assert_eq!(taken(&mut rates, at(0), 50), 20);
         rates.set_rate(1);
@@ -156,18 +156,18 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_others_leaves_alone_who_came_among_the_last() {
+    fn a_flood_of_others_does_not_reset_a_recent_host() {
         let mut rates = rates(10);
         assert_eq!(taken(&mut rates, at(0), 50), 20);
         for bits in 2..2 + MAX_HOSTS as u32 {
             assert!(rates.take(host(bits), at(0)));
         }
-        assert!(!rates.take(host(1), at(0)), "it is still known to have come");
+        assert!(!rates.take(host(1), at(0)), "its bucket is still known");
     }
 
     proptest! {
         #[test]
-        fn it_grants_what_buckets_that_are_never_forgotten_do(
+        fn it_grants_the_same_as_buckets_that_are_never_dropped(
             per_second in 1..50_u32,
             steps in prop::collection::vec((0..4_u32, 0..400_u64), 1..300),
         ) {

@@ -1,4 +1,4 @@
-//! Counts against naive ones, and every refusal.
+//! Counts compared with naive ones, and every refusal.
 
 use super::*;
 use crate::protocol::Network;
@@ -28,7 +28,7 @@ fn ip(text: &str) -> IpAddr {
 }
 
 #[test]
-fn a_host_is_full_with_its_number_of_connections_however_they_are_written() {
+fn a_host_is_full_at_its_maximum_in_every_notation() {
     let mut admission = admission();
     for text in ["9.9.9.9", "::ffff:9.9.9.9"] {
         assert_eq!(admission.admit(ip(text), Instant::ZERO), Ok(()));
@@ -52,7 +52,7 @@ fn a_64_of_ipv6_is_one_host() {
 }
 
 #[test]
-fn those_behind_a_translator_of_addresses_are_as_many_hosts_as_without_it() {
+fn hosts_behind_an_address_translator_are_counted_separately() {
     let mut admission = admission();
     for text in ["64:ff9b::808:808", "64:ff9b::808:808"] {
         assert_eq!(admission.admit(ip(text), Instant::ZERO), Ok(()));
@@ -63,17 +63,17 @@ fn those_behind_a_translator_of_addresses_are_as_many_hosts_as_without_it() {
 }
 
 #[test]
-fn a_range_is_full_with_its_share_of_all_peers() {
+fn a_range_is_full_at_its_share_of_all_peers() {
     let mut admission = admission();
     ["9.9.1.1", "9.9.2.2", "9.9.3.3"].iter().for_each(|text| admission.link_added(ip(text)));
     let full = Err(Refusal::GroupFull { count: 3 });
     assert_eq!(admission.admit(ip("9.9.4.4"), Instant::ZERO), full);
-    assert_eq!(admission.has_room(ip("2002:909:404::1")), full, "6to4 is of the range of its IPv4 address");
+    assert_eq!(admission.has_room(ip("2002:909:404::1")), full, "6to4 belongs to the range of its IPv4 address");
     assert_eq!(admission.has_room(ip("9.8.4.4")), Ok(()));
 }
 
 #[test]
-fn who_comes_too_often_is_refused_but_may_be_dialled() {
+fn a_host_that_connects_too_often_is_refused_but_may_be_dialled() {
     let mut admission = admission();
     for _ in 0..20 {
         assert_eq!(admission.admit(ip("9.9.9.9"), Instant::ZERO), Ok(()));
@@ -88,7 +88,7 @@ fn who_comes_too_often_is_refused_but_may_be_dialled() {
 }
 
 #[test]
-fn a_connection_that_a_cap_refuses_does_not_count_as_come() {
+fn a_connection_that_a_cap_refuses_does_not_count_for_the_rate() {
     let mut admission = admission();
     admission.link_added(ip("9.9.9.9"));
     admission.link_added(ip("9.9.9.9"));
@@ -100,7 +100,7 @@ fn a_connection_that_a_cap_refuses_does_not_count_as_come() {
 }
 
 #[test]
-fn the_trusted_are_never_refused_but_counted() {
+fn trusted_addresses_are_never_refused_but_counted() {
     let mut admission = admission();
     assert!(admission.is_trusted(ip("::ffff:1.1.0.7")) && !admission.is_trusted(ip("1.1.1.7")));
     for _ in 0..100 {
@@ -114,7 +114,7 @@ fn the_trusted_are_never_refused_but_counted() {
 }
 
 #[test]
-fn a_new_configuration_holds_for_whoever_comes_next() {
+fn a_new_configuration_applies_to_the_next_connection() {
     let mut admission = admission();
     admission.link_added(ip("9.9.9.9"));
     admission.link_added(ip("9.9.9.9"));
@@ -131,15 +131,15 @@ fn a_new_configuration_holds_for_whoever_comes_next() {
 }
 
 #[test]
-#[cfg_attr(debug_assertions, should_panic(expected = "only what has entered can leave"))]
-fn what_has_not_entered_cannot_leave() {
+#[cfg_attr(debug_assertions, should_panic(expected = "a connection was removed that was not counted"))]
+fn a_connection_that_was_not_counted_cannot_be_removed() {
     let mut admission = admission();
     admission.link_removed(ip("9.9.9.9"));
     assert_eq!(admission.by_host.of(Host::of(ip("9.9.9.9"))), 0);
 }
 
 #[test]
-fn a_flood_of_connections_that_come_and_go_leaves_nothing_behind() {
+fn a_flood_of_short_connections_leaves_no_counts() {
     const CONNECTIONS: u32 = 100_000;
     let mut admission = admission();
     for bits in 0..CONNECTIONS {
@@ -151,7 +151,7 @@ fn a_flood_of_connections_that_come_and_go_leaves_nothing_behind() {
     assert!(admission.by_host.0.is_empty() && admission.by_group.0.is_empty());
 }
 
-/// Addresses of few hosts and ranges, trusted ones and other spellings among them.
+/// Returns addresses of few hosts and ranges, including trusted ones and other notations.
 fn address() -> impl Strategy<Value = IpAddr> {
     prop_oneof![
         (0..3_u8, 0..3_u8).prop_map(|(group, host)| IpAddr::from([9, group, 0, host])),
@@ -164,7 +164,7 @@ fn address() -> impl Strategy<Value = IpAddr> {
 
 proptest! {
     #[test]
-    fn the_caps_hold_for_exactly_those_that_are_in(
+    fn the_caps_apply_to_exactly_the_counted_connections(
         steps in prop::collection::vec((address(), any::<bool>(), any::<prop::sample::Index>()), 1..200),
     ) {
         let mut admission = admission();

@@ -1,8 +1,9 @@
-//! Bans: what counts against a peer, when it is enough, and the banned hosts.
+//! Bans: the misbehavior of a peer, the limit, and the banned hosts.
 //!
-//! A [`Misbehavior`](crate::error::Misbehavior) costs points or the connection at once. The score adds up the points of
-//! one connection, the list keeps the [`Ban`]s of hosts, and trusted networks are exempt from all of this. Nothing in
-//! here closes a connection, reads a clock or writes to a disk, and no number of peers makes it grow beyond its limits.
+//! A [`Misbehavior`](crate::error::Misbehavior) costs points or the connection at once. The score adds up the points
+//! of one connection, the list stores the [`Ban`]s of hosts, and trusted networks are exempt from both. Nothing here
+//! closes a connection, reads a clock or writes to a disk, and memory stays within its limits for any number of
+//! peers.
 
 pub(crate) mod list;
 pub(crate) mod score;
@@ -13,15 +14,15 @@ pub use crate::error::ban_reason::BanReason;
 use crate::address::Host;
 use crate::time::UnixTime;
 
-/// A host that is not talked to.
+/// A banned host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ban {
     /// The host, with all its addresses and ports.
     pub host: Host,
-    /// What it is banned for.
+    /// The reason of the ban.
     pub reason: BanReason,
-    /// When the ban began.
+    /// The start of the ban.
     pub since: UnixTime,
-    /// When it ends; `None` for a ban for ever.
+    /// The end of the ban; `None` for a ban for ever.
     pub until: Option<UnixTime>,
 }

@@ -1,7 +1,7 @@
-//! What one connection has done wrong so far.
+//! The misbehavior of one connection so far.
 //!
-//! As in SV Node 1.2.2 the points of a connection only rise, and end with it. Whom a [`Decision`] does not concern,
-//! because it is trusted, is for the caller to know.
+//! As in SV Node 1.2.2 the points of a connection only rise, and end with it. The caller knows which peers are
+//! trusted and exempt from a [`Decision`].
 
 use crate::error::{Misbehavior, Penalty};
 use crate::time::Instant;
@@ -11,10 +11,10 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Score(u32);
 
-/// What a misbehavior leads to.
+/// The consequence of a misbehavior.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// The connection goes on.
+    /// The connection continues.
     Tolerated,
     /// The connection ends.
     Disconnect,
@@ -40,27 +40,27 @@ impl Score {
     }
 }
 
-/// Tells bad checksums that a poor line makes from those that somebody does (SV Node 1.2.2, net_processing.cpp
+/// Distinguishes bad checksums of a poor line from deliberate ones (SV Node 1.2.2, net_processing.cpp
 /// ProcessMessages).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ChecksumRun {
     last: Instant,
-    /// How many came so soon after the one before.
+    /// The number of bad checksums that followed too soon after the one before.
     hasty: u32,
 }
 
 impl ChecksumRun {
-    /// Less time than this since the last one is too little (SV Node 1.2.2, `-invalidcsinterval`).
+    /// The shortest acceptable pause since the last one (SV Node 1.2.2, `-invalidcsinterval`).
     const PAUSE: Duration = Duration::from_millis(500);
-    /// So many without a pause are forgiven (SV Node 1.2.2, `-invalidcsfreq`).
+    /// The number without a pause that is tolerated (SV Node 1.2.2, `-invalidcsfreq`).
     const FORGIVEN: u32 = 100;
 
-    /// The first bad checksum of a connection, at `now`.
+    /// Starts the count with a connection's first bad checksum, at `now`.
     pub(crate) const fn begun(now: Instant) -> Self {
         Self { last: now, hasty: 0 }
     }
 
-    /// Counts one more bad checksum, and returns what it is to be charged as.
+    /// Counts one more bad checksum, and returns the misbehavior to charge, if any.
     #[must_use]
     pub(crate) fn another(&mut self, now: Instant) -> Option<Misbehavior> {
         self.hasty = if now.since(self.last) < Self::PAUSE { self.hasty.saturating_add(1) } else { 0 };
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_points_is_decided_at_once_and_leaves_the_score_alone() {
+    fn a_misbehavior_without_points_is_decided_at_once_and_keeps_the_score() {
         let mut score = Score::default();
         assert_eq!(score.charge(Misbehavior::LateStreamSetup, 1), Decision::Disconnect);
         assert_eq!(score.points(), 0);
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hundred_hasty_checksums_are_forgiven_and_each_further_one_is_charged() {
+    fn a_hundred_hasty_checksums_are_tolerated_and_each_further_one_is_charged() {
         let step = Duration::from_millis(499);
         let mut now = Instant::ZERO;
         let mut run = ChecksumRun::begun(now);
@@ -146,14 +146,14 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_forgives_everything() {
+    fn a_pause_resets_the_count() {
         let mut run = ChecksumRun { last: Instant::ZERO, hasty: u32::MAX };
         assert_eq!(run.another(Instant::ZERO.plus(ChecksumRun::PAUSE)), None);
         assert_eq!(run, ChecksumRun::begun(Instant::ZERO.plus(ChecksumRun::PAUSE)));
     }
 
     #[test]
-    fn a_clock_that_stands_still_or_goes_back_counts_as_haste_and_does_not_overflow() {
+    fn a_clock_that_stands_still_or_is_set_back_counts_as_haste_and_does_not_overflow() {
         let mut run = ChecksumRun { last: Instant::MAX, hasty: u32::MAX };
         assert_eq!(run.another(Instant::ZERO), Some(Misbehavior::BadChecksums));
         assert_eq!(run.another(Instant::ZERO), Some(Misbehavior::BadChecksums));

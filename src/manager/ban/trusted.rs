@@ -1,29 +1,29 @@
 //! The networks to which no cap, rate or ban applies.
 //!
-//! Addresses of IPv4 that are written as IPv6 are those of IPv4, both in the list and when asked. A network of IPv6 has
-//! none of IPv4, however short its prefix is: who trusts all of IPv6 has not said so of IPv4.
+//! IPv4 addresses in IPv6 form count as IPv4, both in the list and in a query. An IPv6 network contains no IPv4
+//! address, however short its prefix: trusting all of IPv6 does not include IPv4.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A fixed list of networks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Trusted {
-    /// The first and last address of each, in order; none lies within one that stands before it.
+    /// The first and last address of each, in order; none lies within an earlier one.
     ranges: Box<[(IpAddr, IpAddr)]>,
 }
 
 impl Trusted {
-    /// The networks with the given addresses and lengths of prefix in bits; the addresses may have bits behind it. A
-    /// prefix longer than the address is taken for the whole of it.
+    /// Returns the list of networks with the given addresses and prefix lengths in bits. Address bits after the
+    /// prefix are ignored. A prefix longer than the address means the whole address.
     pub(crate) fn new(networks: &[(IpAddr, u8)]) -> Self {
         let mut ranges: Vec<_> = networks.iter().map(|&(address, bits)| range(address, bits)).collect();
-        // Two networks are apart, or one lies within the other; of those that begin together the largest comes last.
+        // Two networks are disjoint or nested; of those with the same start the largest sorts last.
         ranges.sort_unstable();
         ranges.dedup_by(|(_, last), (_, earlier_last)| *last <= *earlier_last);
         Self { ranges: ranges.into() }
     }
 
-    /// Whether one of the networks has `address`.
+    /// Whether one of the networks contains `address`.
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         let beyond = self.ranges.partition_point(|&(first, _)| first <= address);
@@ -31,7 +31,7 @@ impl Trusted {
     }
 }
 
-/// The first and last address of a network.
+/// Returns the first and last address of a network.
 fn range(address: IpAddr, bits: u8) -> (IpAddr, IpAddr) {
     const MAPPED_BITS: u8 = 96;
     match address {
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv4_address_is_itself_however_it_is_written() {
+    fn an_ipv4_address_is_the_same_in_every_notation() {
         for list in [trusted(&["10.1.0.0/16"]), trusted(&["::ffff:10.1.2.3/112"])] {
             assert!(list.contains(ip("10.1.2.3")) && list.contains(ip("::ffff:10.1.2.3")));
             assert!(!list.contains(ip("10.2.0.0")) && !list.contains(ip("::ffff:10.2.0.0")));
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn all_of_one_family_is_nothing_of_the_other() {
+    fn trusting_all_of_one_family_includes_nothing_of_the_other() {
         let (v4, v6) = (trusted(&["0.0.0.0/0"]), trusted(&["::/0"]));
         assert!(v4.contains(ip("255.255.255.255")) && v4.contains(ip("::ffff:0.0.0.0")) && !v4.contains(ip("::1")));
         assert!(v6.contains(ip("ffff::")) && v6.contains(ip("::")) && !v6.contains(ip("::ffff:1.2.3.4")));
@@ -102,11 +102,11 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_trusted_by_default() {
+    fn no_address_is_trusted_by_default() {
         assert!(!Trusted::default().contains(ip("127.0.0.1")));
     }
 
-    /// Addresses that are close enough to be in each other's networks.
+    /// Returns addresses that are close enough to be in each other's networks.
     fn address() -> impl Strategy<Value = IpAddr> {
         prop_oneof![
             any::<u8>().prop_map(|low| IpAddr::from([10, 0, low >> 6, low << 2])),

@@ -1,27 +1,27 @@
-//! What the dialler asks of the book.
+//! The dialler's view of the book.
 
 use rand::Rng;
 use std::net::SocketAddr;
 
-/// Which addresses of the book are meant.
+/// The standing of addresses in the book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// Those that a connection to has been ready once, and that were not given up since.
+    /// Connected once, and not given up since.
     Valid,
-    /// Those that nobody has tried, or nobody has succeeded with.
+    /// Never tried, or never connected.
     Unknown,
-    /// Those that failed too often, or were not for us.
+    /// Failed too often, or incompatible.
     Inaccessible,
 }
 
-/// A book of addresses that can be drawn from.
+/// A book from which addresses can be drawn.
 pub(crate) trait Candidates {
-    /// Whether there is nobody to draw, of any standing.
+    /// Whether there is no address of any standing to draw.
     fn is_empty(&self) -> bool;
 
-    /// Draws addresses of `standing` at random, at most `tries` of them, until `accept` takes one.
+    /// Draws addresses of `standing` at random, at most `tries` of them, until `accept` accepts one.
     ///
-    /// Banned addresses are never drawn. A draw costs no more however many addresses there are.
+    /// Banned addresses are never drawn. The cost of a draw does not depend on the number of addresses.
     fn pick(
         &self,
         standing: Standing,

@@ -1,26 +1,27 @@
-//! Two peers that dial each other at the same moment: which of the two links stays.
+//! Crossing connections: two peers that dial each other at the same moment, and the choice of the link that stays.
 //!
-//! Both sides have to decide alike without a word. They can if each knows the address at which the other listens: the
-//! link that was opened by the smaller of the two stays. Nothing is remembered in here.
+//! Both sides must decide alike without a message. They can if each knows the other's listening address: the link
+//! opened by the smaller address stays. Nothing is stored here.
 
 use crate::error::Side;
 use std::net::SocketAddr;
 
-/// Which of two links between the same two peers stays.
+/// The link that stays of two between the same peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keep {
-    /// Both: it cannot be told whether they are between the same two.
+    /// Both: it is unknown whether they connect the same peers.
     Both,
-    /// The one in question.
+    /// The link in question.
     This,
-    /// The other one.
+    /// The other link.
     Other,
 }
 
-/// Which of two crossing links stays: `this` link, which was opened by `opener`, or the one that the other side opened.
+/// Decides which of two crossing links stays: `this` link, which was opened by `opener`, or the one that the other
+/// side opened.
 ///
-/// `ours` is where the peer dialled us, as its `version` says in the receiver's address; `theirs` where we dialled it.
-/// `None`, or an address without a port, is one that does not say where anybody listens.
+/// `ours` is the address at which the peer dialled us, from the receiver's address in its `version`; `theirs` is the
+/// address at which we dialled it. `None`, or an address without a port, means that the listening address is unknown.
 pub(crate) fn resolve_crossing(opener: Side, ours: Option<SocketAddr>, theirs: Option<SocketAddr>) -> Keep {
     let (Some(ours), Some(theirs)) = (ours.and_then(listening), theirs.and_then(listening)) else {
         return Keep::Both;
@@ -66,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn req_e31_both_stay_if_nobody_can_tell_where_the_other_listens() {
+    fn req_e31_both_links_stay_if_a_listening_address_is_unknown() {
         let known = address("1.2.3.4:8333");
         for unknown in [None, address("1.2.3.5:0"), address("0.0.0.0:8333"), address("[::]:8333"), known] {
             for opener in [Side::Local, Side::Remote] {
@@ -90,7 +91,7 @@ mod tests {
     proptest! {
         #[test]
         fn req_e31_both_sides_keep_the_same_link(a in any_address(), b in any_address()) {
-            // One link was opened by a, the other by b; each side judges the one that it accepted.
+            // One link was opened by a, the other by b; each side decides about the one that it accepted.
             let of_a = resolve_crossing(Side::Remote, Some(a), Some(b));
             let of_b = resolve_crossing(Side::Remote, Some(b), Some(a));
             match of_a {
@@ -98,7 +99,7 @@ mod tests {
                 Keep::This => prop_assert_eq!(of_b, Keep::Other),
                 Keep::Other => prop_assert_eq!(of_b, Keep::This),
             }
-            // The same of the link that each side has dialled.
+            // The same for the link that each side has dialled.
             let swapped = |keep| match keep {
                 Keep::Both => Keep::Both,
                 Keep::This => Keep::Other,

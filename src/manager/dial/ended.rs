@@ -1,40 +1,40 @@
-//! What the end of a dialled connection says about its address, and what is done about it.
+//! The consequences of a dialled connection's end for its address.
 //!
-//! [`CloseReason::consequences`](crate::error::CloseReason) judges the reason; [`Ended::while_in`] adds how far the
-//! connection had come. Both are pure functions.
+//! [`CloseReason::consequences`](crate::error::CloseReason) classifies the reason; [`Ended::while_in`] adds the state
+//! that the connection had reached. Both are pure functions.
 
 pub(crate) use crate::error::Ended;
 
 use crate::peer::ConnectionState;
 use crate::time::Instant;
 
-/// What becomes of an address whose connection has ended.
+/// The dialler's decision about an address whose connection has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// It is dialled again at once: [`Dialler::next`](super::Dialler::next) gives it out before all others.
+    /// It is dialled again at once: [`Dialler::next`](super::Dialler::next) returns it before all others.
     Restart,
-    /// It is not dialled by itself before this moment; sooner only if a shortage of this machine is over sooner.
+    /// It is not dialled before this moment, except on request or if a shortage of this machine ends sooner.
     WaitUntil(Instant),
-    /// It failed too often or was not for us, and the book should say so: it is dialled after all others.
+    /// It failed too often or is incompatible, and the book should mark it so: it is dialled after all others.
     Inaccessible,
     /// Its name's next address is dialled instead, or the name is resolved again.
     NextAddress,
-    /// Nothing: it was dialled on command, or is left alone until the next.
+    /// Nothing: it was dialled on request, or is not dialled until the next request.
     Nothing,
 }
 
-/// The end of a dialled connection, judged.
+/// The decision about a dialled connection's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Departure {
     pub(crate) decision: Decision,
-    /// Dials of the address that failed in a row.
+    /// Failed dials of the address in a row.
     pub(crate) failures: u32,
-    /// Restarts of it within the window.
+    /// Restarts of the address within the window.
     pub(crate) restarts: u32,
 }
 
 impl Ended {
-    /// Returns what the end means for a connection that was in `state`.
+    /// Returns the meaning of the end for a connection that was in `state`.
     pub(crate) const fn while_in(self, state: ConnectionState) -> Self {
         match self {
             Self::Lost if !was_open(state) => Self::Unreached,
@@ -55,7 +55,7 @@ impl Ended {
         }
     }
 
-    /// Whether the address has to wait for it ever longer; after a lost connection only if it cannot be restarted.
+    /// Whether the address gets a growing pause for it; after a lost connection only if it cannot be restarted.
     pub(super) const fn is_failure(self) -> bool {
         match self {
             Self::Unreached | Self::Lost | Self::TurnedAway | Self::MissedDeadline | Self::Offline => true,
@@ -68,11 +68,11 @@ impl Ended {
         }
     }
 
-    /// Whether a connection that ended so in `state` was a dial that nobody answered with a whole handshake.
+    /// Whether a connection that ended this way in `state` was a dial without a complete handshake.
     pub(crate) fn is_failed_dial(self, state: ConnectionState) -> bool {
         match self {
             Self::Unreached | Self::Lost | Self::MissedDeadline | Self::Offline => state != ConnectionState::Connected,
-            // A node has answered.
+            // A node has responded.
             Self::TurnedAway | Self::Incompatible | Self::SelfConnection => false,
             Self::ClosedByUs | Self::NotAllowed | Self::Short(_) | Self::NoNetwork => false,
         }
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn req_e20_a_missed_deadline_is_a_failure_like_any_other_however_far_the_connection_had_come() {
+    fn req_e20_a_missed_deadline_is_a_failure_in_every_state() {
         assert_eq!(
             CloseReason::TimedOut(Deadline::Connect).consequences().ended.while_in(Connecting),
             Ended::Unreached
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn req_e06_who_is_not_for_us_is_unfit_however_far_it_came() {
+    fn req_e06_an_incompatible_peer_is_incompatible_in_every_state() {
         for reason in [
             CloseReason::Wire(WireError::BadMagic { found: [0; 4], network: None }),
             CloseReason::Misbehaved(Misbehavior::TooManyHandshakeMessages),

@@ -1,19 +1,19 @@
-//! One peer per range of addresses: who holds a range must not hold all our peers, nor have us sweep it for him.
+//! One peer per range of addresses: an attacker with a range must not get all our peers, nor make us scan the range.
 //!
-//! Only addresses that were drawn from the book count. Those that cannot be routed are one range on paper and
-//! everybody's own in fact, so they are exempt. What is kept is one entry per range that is in use or was dialled
-//! within [`GROUP_DIAL_PAUSE`].
+//! Only addresses that were drawn from the book count. Addresses that cannot be routed form one range on paper but
+//! are independent in fact, so they are exempt. Memory is one entry per range that is in use or was dialled within
+//! [`GROUP_DIAL_PAUSE`].
 
 use crate::address::NetGroup;
 use crate::limits::GROUP_DIAL_PAUSE;
 use crate::time::Instant;
 use std::collections::{BTreeMap, VecDeque};
 
-/// The ranges that peers are in, and those that were dialled a moment ago.
+/// The ranges of the peers, and the recently dialled ranges.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     uses: BTreeMap<NetGroup, GroupUse>,
-    /// The dials of the last moment, in their order.
+    /// The recent dials, in order.
     dials: VecDeque<(Instant, NetGroup)>,
 }
 
@@ -24,17 +24,17 @@ struct GroupUse {
 }
 
 impl Groups {
-    /// Whether nobody of `group` is a peer or is being dialled.
+    /// Whether no address of `group` is a peer or is being dialled.
     pub(super) fn is_free(&self, group: NetGroup) -> bool {
         self.uses.get(&group).is_none_or(|group| group.peers == 0)
     }
 
-    /// Whether somebody new of `group` may be dialled, as of the last [`Groups::tidy`].
+    /// Whether a new address of `group` may be dialled, as of the last [`Groups::tidy`].
     pub(super) fn is_rested(&self, group: NetGroup) -> bool {
         self.uses.get(&group).is_none_or(|group| group.peers == 0 && group.dials == 0)
     }
 
-    /// Somebody of `group` is dialled.
+    /// Notes that an address of `group` is dialled.
     pub(super) fn dial(&mut self, group: NetGroup, now: Instant) {
         self.join(group);
         if let Some(uses) = self.uses.get_mut(&group) {
@@ -43,19 +43,19 @@ impl Groups {
         }
     }
 
-    /// Somebody of `group` is a peer.
+    /// Notes that an address of `group` is a peer.
     pub(super) fn join(&mut self, group: NetGroup) {
         if group != NetGroup::Unroutable {
             self.uses.entry(group).or_default().peers += 1;
         }
     }
 
-    /// Somebody of `group` is no peer any more.
+    /// Notes that a peer of `group` has been removed.
     pub(super) fn leave(&mut self, group: NetGroup) {
         self.change(group, |uses| uses.peers -= 1);
     }
 
-    /// Forgets the dials that are long enough ago.
+    /// Removes the dials that are no longer recent.
     pub(super) fn tidy(&mut self, now: Instant) {
         while let Some(&(dialled_at, group)) = self.dials.front()
             && dialled_at.plus(GROUP_DIAL_PAUSE) <= now
@@ -70,13 +70,13 @@ impl Groups {
         self.uses.len()
     }
 
-    /// The ranges that have peers; checks that the dials are counted as they are listed.
+    /// Returns the ranges that have peers, after checking the counts of dials.
     #[cfg(test)]
     pub(super) fn peers(&self) -> BTreeMap<NetGroup, usize> {
         for (group, uses) in &self.uses {
             let dials = self.dials.iter().filter(|(_, other)| other == group).count();
             assert_eq!(uses.dials, dials, "{group:?}");
-            assert!(uses.peers + uses.dials > 0, "{group:?} is kept for nothing");
+            assert!(uses.peers + uses.dials > 0, "{group:?} has an entry without use");
         }
         self.uses.iter().map(|(&group, uses)| (group, uses.peers)).filter(|&(_, peers)| peers > 0).collect()
     }
@@ -98,7 +98,7 @@ mod tests {
     const GROUP: NetGroup = NetGroup::V4([8, 8]);
 
     #[test]
-    fn a_range_is_free_again_when_its_last_peer_leaves() {
+    fn a_range_is_free_again_when_its_last_peer_is_removed() {
         let mut groups = Groups::default();
         groups.join(GROUP);
         groups.join(GROUP);
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_routed_is_exempt() {
+    fn addresses_that_cannot_be_routed_are_exempt() {
         let mut groups = Groups::default();
         groups.dial(NetGroup::Unroutable, Instant::ZERO);
         groups.join(NetGroup::Unroutable);

@@ -5,12 +5,12 @@ use crate::limits::NO_CANDIDATES_DELAY;
 use crate::time::Instant;
 use std::collections::BTreeSet;
 
-/// The causes that are noted since the wanted peers were connected, at most one entry of each.
+/// The causes noted since the wanted peers were connected, at most one entry of each.
 #[derive(Debug, Default)]
 pub(super) struct Holds {
     noted: BTreeSet<DialHold>,
     unreported: BTreeSet<DialHold>,
-    /// The first draw in vain since the last dial, if there was nobody to wait for.
+    /// The first draw without a candidate since the last dial, if there was no address to wait for.
     no_candidates_since: Option<Instant>,
 }
 
@@ -25,12 +25,12 @@ impl Holds {
         self.noted.contains(&cause)
     }
 
-    /// Takes a cause to report; call until `None`.
+    /// Removes and returns a cause to report; call until `None`.
     pub(super) fn take(&mut self) -> Option<DialHold> {
         self.unreported.pop_first()
     }
 
-    /// Notes whether a draw of the book found no candidate, and none that waits.
+    /// Notes whether a draw from the book found no candidate, and none that waits.
     pub(super) fn drawn_in_vain(&mut self, has_none: bool, now: Instant) {
         let since = self.no_candidates_since.unwrap_or(now);
         self.no_candidates_since = has_none.then_some(since);
@@ -50,12 +50,12 @@ impl Holds {
         Some(since.plus(NO_CANDIDATES_DELAY))
     }
 
-    /// Forgets how long candidates have been missing: an address is dialled.
+    /// Resets the time for which candidates have been missing: an address is dialled.
     pub(super) const fn connect_starting(&mut self) {
         self.no_candidates_since = None;
     }
 
-    /// Lets each cause be reported again: the wanted peers are connected, or other ones are wanted.
+    /// Allows each cause to be reported again: the wanted peers are connected, or other ones are wanted.
     pub(super) fn clear(&mut self) {
         self.noted.clear();
         self.no_candidates_since = None;

@@ -1,7 +1,7 @@
-//! Which address is whose: no two links to one address and port, in either direction.
+//! The addresses of live links: at most one link per address and port, in either direction.
 //!
-//! A link has the address that it dialled or was accepted from and, once its `version` names the port that it listens
-//! on, that one too. Each is 56 bytes, and those of one host stand together.
+//! A link has the address that it dialled or was accepted from and, once its `version` names its listening port, that
+//! address too. Each entry is 56 bytes, and those of one host are adjacent.
 
 use super::records::LEAST_ADDRESS;
 use crate::address::{Host, canonical};
@@ -9,17 +9,17 @@ use crate::id::LinkId;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-/// The addresses of all live links. It is ordered, so that nobody can choose addresses that are slow to find.
+/// The addresses of all live links. The set is ordered, so that no peer can choose addresses that are slow to find.
 #[derive(Debug, Default)]
 pub(crate) struct Live {
     claims: BTreeSet<(Host, SocketAddr, LinkId)>,
 }
 
-/// The id that all others are greater than.
+/// The smallest id.
 const LEAST_ID: LinkId = LinkId::new(0, 0);
 
 impl Live {
-    /// Notes that `link` has `address`, whoever else has it: one remote port may be connected to two of ours.
+    /// Notes that `link` has `address`, even if another link has it: one remote port may be connected to two of ours.
     pub(crate) fn enter(&mut self, address: SocketAddr, link: LinkId) {
         self.claims.insert(claim(address, link));
     }
@@ -28,7 +28,7 @@ impl Live {
     ///
     /// # Errors
     ///
-    /// Another link that has it.
+    /// The other link that has it.
     pub(crate) fn claim(&mut self, address: SocketAddr, link: LinkId) -> Result<(), LinkId> {
         let other = self.holders(address).find(|&holder| holder != link);
         if other.is_none() {
@@ -42,18 +42,18 @@ impl Live {
         self.claims.remove(&claim(address, link));
     }
 
-    /// A link that has `address`.
+    /// Returns a link that has `address`.
     pub(crate) fn holder(&self, address: SocketAddr) -> Option<LinkId> {
         self.holders(address).next()
     }
 
-    /// The links with an address of `host`, in the order of their addresses; one that has two of them comes twice.
+    /// Returns the links with an address of `host`, in address order; a link with two such addresses is listed twice.
     pub(crate) fn of_host(&self, host: Host) -> impl Iterator<Item = LinkId> {
         let claims = self.claims.range((host, LEAST_ADDRESS, LEAST_ID)..);
         claims.take_while(move |(other, ..)| *other == host).map(|&(_, _, link)| link)
     }
 
-    /// All claims, in the order of their addresses.
+    /// Returns all claims, in address order.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (SocketAddr, LinkId)> {
         let claims: BTreeSet<_> = self.claims.iter().map(|&(_, address, link)| (address, link)).collect();
@@ -84,22 +84,22 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_the_one_that_claimed_it_first_until_that_lets_go() {
+    fn an_address_belongs_to_its_first_claimant_until_that_releases_it() {
         let mut live = Live::default();
         let theirs = address("192.0.2.1:8333");
         assert_eq!(live.claim(theirs, FIRST), Ok(()));
-        assert_eq!(live.claim(theirs, FIRST), Ok(()), "it is its own already");
+        assert_eq!(live.claim(theirs, FIRST), Ok(()), "a link may claim its own address again");
         assert_eq!(live.claim(address("[::ffff:192.0.2.1]:8333"), SECOND), Err(FIRST));
         assert_eq!(live.claim(address("192.0.2.1:8334"), SECOND), Ok(()));
         live.release(theirs, SECOND);
-        assert_eq!(live.holder(theirs), Some(FIRST), "it is not for others to let go of");
+        assert_eq!(live.holder(theirs), Some(FIRST), "another link cannot release it");
         live.release(address("[::ffff:192.0.2.1]:8333"), FIRST);
         assert_eq!(live.claim(theirs, SECOND), Ok(()));
         assert_eq!(live.iter().count(), 2);
     }
 
     #[test]
-    fn two_links_may_have_one_address_and_each_lets_go_of_its_own() {
+    fn two_links_may_share_an_address_and_each_releases_its_own_claim() {
         let mut live = Live::default();
         let theirs = address("192.0.2.1:5000");
         live.enter(theirs, SECOND);
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn the_links_of_a_host_are_also_those_that_a_translator_has_given_another_address() {
+    fn the_links_of_a_host_include_those_with_a_translated_address() {
         let mut live = Live::default();
         let links: Vec<LinkId> = (0..5).map(|slot| LinkId::new(slot, 0)).collect();
         let addresses = [
@@ -152,7 +152,7 @@ mod tests {
         assert!(of_host.iter().eq(&links[..4]), "{of_host:?}");
     }
 
-    /// Addresses that meet in a host, in one another, or not at all.
+    /// Returns addresses that share a host, are equal, or differ.
     fn any_address() -> impl Strategy<Value = SocketAddr> {
         const TEXTS: &[&str] =
             &["8.8.8.8", "8.8.8.9", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808:1::", "2a00::1", "2a00::2"];
@@ -168,7 +168,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_knows_what_a_list_of_all_claims_knows(
+        fn it_equals_a_plain_list_of_all_claims(
             steps in prop::collection::vec(
                 (prop::sample::select(&[Step::Enter, Step::Claim, Step::Release][..]), any_address(), 0..3_u32),
                 1..60,
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_is_gone_frees_nothing_of_its_slots_next_user() {
+    fn a_removed_link_frees_nothing_of_its_slots_next_user() {
         let mut live = Live::default();
         let theirs = address("192.0.2.1:8333");
         assert_eq!(live.claim(theirs, LinkId::new(1, 1)), Ok(()));

@@ -1,21 +1,22 @@
-//! Whom to dial when.
+//! The dialler: decides which address to dial, and when.
 //!
-//! The [`Dialler`] fills the places that are wanted: in normal mode with addresses that it draws from the book, valid
-//! ones before unknown ones, at most one of a range; with a fixed list, from that list, first come, first served. It
-//! remembers of each address only what it needs not to be a nuisance: that it is connected, how often it failed, and
-//! when it may be dialled again.
+//! The [`Dialler`] fills the wanted slots: in normal mode with addresses that it draws from the book, valid ones
+//! before unknown ones, at most one per range; with a fixed list from that list, in order. It stores only the state
+//! of an address that it needs for polite dialling: whether it is connected, how often it failed, and when it may be
+//! dialled again.
 //!
-//! - A connection that is lost is opened again at once, a few times per window. A dial that failed is repeated after a
-//!   pause that grows up to a maximum, and never given up.
-//! - An address of the book that failed too often is inaccessible: it is dialled when nobody else can be, and now and
-//!   then. One that was not for us is so at once, and rests for an hour unless a ban of its host ends sooner.
-//! - What this machine is short of, descriptors, memory, ports or a network, is held against no address: dialling as a
+//! - A lost connection is opened again at once, a few times per window. A failed dial is repeated after a pause that
+//!   grows up to a maximum, and never given up.
+//! - An address of the book that failed too often is inaccessible: it is dialled when no other address can be, and
+//!   now and then. An incompatible one is inaccessible at once, and rests for an hour unless a ban of its host ends
+//!   sooner.
+//! - A shortage of this machine (descriptors, memory, ports or network) counts against no address: dialling as a
 //!   whole slows down instead.
 //! - There is never more than one link to an address and port.
 //!
-//! It opens no socket, asks no clock and no resolver, and writes no book: it says whom to dial, is told what came of
-//! it, and answers what to make of that. Whatever addresses it is given, its memory is bounded by
-//! [`MAX_DIAL_RECORDS`](crate::limits::MAX_DIAL_RECORDS) or the fixed list.
+//! It opens no socket, uses no clock and no resolver, and writes no book: it returns the address to dial, and for
+//! each reported end its decision. Its memory is bounded by [`MAX_DIAL_RECORDS`](crate::limits::MAX_DIAL_RECORDS) or
+//! the fixed list.
 
 mod backoff;
 mod candidates;
@@ -65,13 +66,13 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Decides whom to dial when.
+/// Decides which address to dial, and when.
 ///
-/// Addresses are compared in their canonical form, and given out in it, with the interface that the fixed list names.
+/// Addresses are compared and returned in their canonical form, with the interface that the fixed list names.
 #[derive(Debug)]
 pub(crate) struct Dialler {
-    /// The count of all peers. [`Dialler::next`] and [`Dialler::try_manual`] take a place for what they allow to be
-    /// dialled; the row gives it back when it ends.
+    /// The count of all peers. [`Dialler::next`] and [`Dialler::try_manual`] reserve a slot for each dial that they
+    /// allow; its row returns the slot when it ends.
     pub(crate) slots: PeerSlots,
     /// The addresses of all live links, which their rows claim and release.
     pub(crate) live: Live,
@@ -80,7 +81,8 @@ pub(crate) struct Dialler {
     pace: Pace,
     /// The family whose line is served first next time.
     turn: Family,
-    /// The book is not drawn from before then: it had nobody. [`Instant::MAX`] if that will not change by itself.
+    /// The moment before which the book is not drawn from, because it was empty. [`Instant::MAX`] if only an event
+    /// can change that.
     book_retry_at: Instant,
     book_is_dry: bool,
     holds: Holds,
@@ -89,14 +91,14 @@ pub(crate) struct Dialler {
 #[derive(Clone, Copy, Debug)]
 struct Settings {
     is_fixed: bool,
-    /// Peers below which somebody is dialled.
+    /// The number of peers below which the dialler dials.
     target: usize,
     backoff: Backoff,
     max_retries: u16,
     restarts: RestartTracking,
 }
 
-/// Why an address is not dialled although somebody asked for it.
+/// The reason why a requested address is not dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
     /// There is a link to it, or one is being dialled.
@@ -118,7 +120,7 @@ impl Settings {
 }
 
 impl Dialler {
-    /// Knows nobody yet but a fixed list, all of which is due.
+    /// Creates a dialler that knows only the fixed list, all of which is due.
     pub(crate) fn new(config: &ManagerConfig) -> Self {
         let mut dialler = Self {
             slots: PeerSlots::new(config.max_peers),
@@ -137,7 +139,7 @@ impl Dialler {
         dialler
     }
 
-    /// Takes other settings. Closes nobody: what is live stays whatever the target, the maximum or the fixed list.
+    /// Applies other settings without closing any link, even if the target, the maximum or the fixed list shrinks.
     pub(crate) fn reconfigure(&mut self, config: &ManagerConfig) {
         let was_fixed = self.settings.is_fixed;
         self.settings = Settings::of(config);
@@ -152,9 +154,11 @@ impl Dialler {
         self.book_changed();
     }
 
-    // --- Whom to dial -----------------------------------------------------------------------------------------------
+    // --- Dialling
+    // -------------------------------------------------------------------------------------------------------
 
-    /// When [`Dialler::next`] is worth a call although nothing happens; a moment that has passed means at once.
+    /// Returns the moment at which to call [`Dialler::next`] without another event; a moment in the past means at
+    /// once.
     pub(crate) fn next_at(&self) -> Option<Instant> {
         if !self.wants_peer() && !self.may_lack_place() {
             return None;
@@ -173,10 +177,10 @@ impl Dialler {
         of_lines.into_iter().chain(of_others).chain(self.holds.next_at()).min()
     }
 
-    /// One address to dial now, with its place taken. Call until `None`, or until the turn has had enough.
+    /// Returns one address to dial now, and reserves its slot. Call until `None`, or until the turn's limit.
     ///
-    /// `barred` returns why an address must not be dialled, if it must not. Whatever becomes of the dial,
-    /// [`Dialler::ended`] must be told of its end. A cause that holds a wanted dial back is noted for
+    /// `barred` returns the reason why an address must not be dialled, if there is one. For every dial,
+    /// [`Dialler::ended`] must be called at its end. A cause that holds a wanted dial back is noted for
     /// [`Dialler::take_hold`].
     pub(crate) fn next(
         &mut self,
@@ -219,7 +223,7 @@ impl Dialler {
         self.slots.taken() < self.slots.max().min(self.settings.target)
     }
 
-    /// Whether a fixed peer may be without a place, and that is not noted yet.
+    /// Whether a fixed peer may lack a slot, and that is not noted yet.
     fn may_lack_place(&self) -> bool {
         self.settings.is_fixed && !self.holds.has(DialHold::MaxPeers)
     }
@@ -239,9 +243,9 @@ impl Dialler {
         }
     }
 
-    /// Takes a cause to report for which wanted peers are not dialled; call until `None`.
+    /// Returns a cause to report for which wanted peers are not dialled; call until `None`.
     ///
-    /// Each cause is given out once until the wanted peers are connected or the settings change.
+    /// Each cause is returned once until the wanted peers are connected or the settings change.
     pub(crate) fn take_hold(&mut self) -> Option<DialHold> {
         self.holds.take()
     }
@@ -263,7 +267,7 @@ impl Dialler {
                         self.turn = family.other();
                         return Some(address);
                     };
-                    // In place of one that was drawn the book has others.
+                    // The book can replace an address that was drawn.
                     if self.settings.is_fixed {
                         self.holds.note(cause);
                     }
@@ -298,7 +302,7 @@ impl Dialler {
         let order = first.into_iter().chain(others.map(|standing| (standing, Duration::ZERO)));
         let mut order =
             order.filter(|&(standing, _)| !canary!(InaccessibleForgotten) || standing != Standing::Inaccessible);
-        // Somebody was passed over, or not looked at, for whom no event says when to look again.
+        // Whether an address was skipped or not examined, and no event will cause another attempt.
         let mut has_blocked = false;
         let (mut causes, mut has_resting) = (BTreeSet::new(), false);
         let drawn = order.find_map(|(standing, rest)| {
@@ -333,27 +337,27 @@ impl Dialler {
             let events = unready().map(|family| self.pace.ready_at(family)).chain(self.records.first_due_after(now));
             let latest = if has_blocked { now.plus(BOOK_RETRY) } else { Instant::MAX };
             self.book_retry_at = events.fold(latest, Instant::min);
-            // An address of our own in the book is no candidate.
+            // An address of our own in the book is not a candidate.
             causes.remove(&DialHold::OwnAddress);
             let has_none = causes.is_empty() && !has_resting && self.records.first_due_after(now).is_none();
             causes.into_iter().for_each(|cause| self.holds.note(cause));
             self.holds.drawn_in_vain(has_none, now);
         }
-        // While only inaccessible addresses are left, the seeds are asked, too.
+        // While only inaccessible addresses remain, the seeds are queried, too.
         self.book_is_dry = drawn.is_none_or(|(_, standing, rest)| standing == Standing::Inaccessible && rest.is_zero());
         drawn.map(|(address, standing, _)| (address, standing))
     }
 
-    /// Takes a place for a dial that somebody asked for.
+    /// Reserves a slot for a requested dial.
     ///
-    /// An address that the dialler has in hand, from the fixed list or in a pause, is thereby dialled early, and its
-    /// end is judged like any other, but one that says nothing of the address leaves it its pause; of a fixed address
-    /// that was dismissed it ends the rest. Every other one is dialled this once: it is not restarted, does not wait
-    /// and leaves no record behind.
+    /// An address in the dialler's records, from the fixed list or in a pause, is thereby dialled early, and its end
+    /// has the usual consequences. But an end that does not concern the address keeps its pause; for a fixed address
+    /// closed on request it ends the rest. Any other address is dialled this once: it is not restarted, does not wait
+    /// and gets no record.
     ///
     /// # Errors
     ///
-    /// If the address is in use or the maximum is reached; nothing is taken then.
+    /// If the address is in use or the maximum is reached; no slot is reserved then.
     pub(crate) fn try_manual(&mut self, address: SocketAddr, now: Instant) -> Result<(), Taken> {
         let address = canonical(address);
         if self.is_taken(address) {
@@ -366,7 +370,7 @@ impl Dialler {
         Ok(())
     }
 
-    /// `kind` is that of an address that has no record.
+    /// Starts the dial; `kind` applies to an address without a record.
     fn dial(&mut self, address: SocketAddr, kind: Kind, now: Instant) {
         let restarts = self.settings.restarts;
         self.records.dial(address, || Record::new(kind, restarts), now);
@@ -374,21 +378,22 @@ impl Dialler {
         self.holds.connect_starting();
     }
 
-    // --- What came of it --------------------------------------------------------------------------------------------
+    // --- Results
+    // --------------------------------------------------------------------------------------------------------
 
-    /// Notes that the kernel has begun to connect: neither descriptors nor ports are short.
+    /// Notes that the kernel has started to connect: neither descriptors nor ports are short.
     pub(crate) fn connect_started(&mut self, address: SocketAddr) {
         self.pace.connect_started(Family::of(canonical(address)));
     }
 
-    /// Notes that the TCP connection is open and `version` has been sent.
+    /// Notes that the TCP connection is open, and `version` has been sent.
     pub(crate) fn tcp_connected(&mut self, address: SocketAddr) {
         let address = canonical(address);
         self.pace.answered(Family::of(address));
         self.records.tcp_connected(address);
     }
 
-    /// The handshake is complete: the book should say that the address is valid.
+    /// Notes that the handshake is complete: the book should mark the address as valid.
     pub(crate) fn ready(&mut self, address: SocketAddr, now: Instant) {
         self.records.ready(canonical(address), now);
         if self.has_wanted_peers() {
@@ -396,9 +401,9 @@ impl Dialler {
         }
     }
 
-    /// A connection that was dialled has ended; its place is given back by its row.
+    /// Notes that a dialled connection has ended; its row returns its slot.
     ///
-    /// The end of one that is not known, or was told before, means nothing.
+    /// A call for an unknown address, or a repeated one, has no effect.
     pub(crate) fn ended(&mut self, address: SocketAddr, ended: Ended, now: Instant, rng: &mut impl Rng) -> Departure {
         let address = canonical(address);
         let Some(mut record) = self.records.end(address) else {
@@ -410,7 +415,7 @@ impl Dialler {
             if now.since(since) >= RESTARTS_FORGOTTEN_AFTER {
                 record.restarts.reset();
             }
-            // A peer that is full says so right behind the handshake, which is no success then.
+            // A full peer refuses right after the handshake, which is no success then.
             if ended != Ended::TurnedAway {
                 (record.failures, record.strikes) = (0, 0);
             }
@@ -431,7 +436,7 @@ impl Dialler {
         Departure { decision, failures: record.failures.into(), restarts: record.restarts.restarts() }
     }
 
-    /// Decides when an address is dialled again, if ever, and keeps of its record what that needs.
+    /// Decides when an address is dialled again, if ever, and stores the record that this needs.
     fn judge(
         &mut self,
         address: SocketAddr,
@@ -468,7 +473,7 @@ impl Dialler {
             Ended::NotAllowed | Ended::Short(Shortage::Descriptors | Shortage::Memory) if paused_until > now => {
                 self.pause(address, record, paused_until, now)
             }
-            // Who is drawn from the book is kept from being dialled by whoever has it barred.
+            // A drawn address is barred for as long as the caller bars it, so it needs no pause.
             Ended::NotAllowed => Decision::Nothing,
             Ended::SelfConnection => self.pause(address, record, now.plus(SELF_BACKOFF), now),
             Ended::Short(Shortage::Descriptors | Shortage::Memory) => {
@@ -478,7 +483,7 @@ impl Dialler {
                 }
                 Decision::WaitUntil(self.pace.ready_at(Family::of(address)))
             }
-            // Both may be so for this address alone, and for ever: it must not stand in the way of the others.
+            // Both may apply to this address only, and for ever: it must not block the others.
             Ended::Short(Shortage::Ports | Shortage::SourceAddress) | Ended::NoNetwork => {
                 let until = after(self.settings.backoff.pause(1, rng));
                 self.pause(address, record, until, now)
@@ -486,7 +491,7 @@ impl Dialler {
         }
     }
 
-    /// Slows down for what lies on this side.
+    /// Slows down because of a shortage on this side.
     fn note_fault(&mut self, address: SocketAddr, ended: Ended, now: Instant) {
         let family = Family::of(address);
         match ended {
@@ -502,7 +507,7 @@ impl Dialler {
         }
     }
 
-    /// Lets an address wait for longer than last time; one of the book that is given up becomes inaccessible as well.
+    /// Extends an address's pause; an address of the book that is given up also becomes inaccessible.
     fn back_off(
         &mut self,
         address: SocketAddr,
@@ -514,7 +519,7 @@ impl Dialler {
         let is_given_up = is_given_up && record.kind == Kind::Drawn;
         let until = now.plus(self.settings.backoff.pause(record.failures.into(), rng));
         match self.pause(address, record, until, now) {
-            // One that failed must not be drawn again at once only because too many others have failed.
+            // A failed address must not be drawn again at once only because too many others have failed.
             Decision::Nothing => Decision::Inaccessible,
             _ if is_given_up => Decision::Inaccessible,
             decision => decision,
@@ -525,31 +530,32 @@ impl Dialler {
         if self.records.wait(address, record, until, now) { Decision::WaitUntil(until) } else { Decision::Nothing }
     }
 
-    /// Descriptors were short elsewhere, as in accepting.
+    /// Notes that descriptors were short elsewhere, for example in accepting.
     pub(crate) fn short_of_descriptors(&mut self, now: Instant) {
         self.pace.short_of(Shortage::Descriptors, Family::V4, now);
     }
 
-    /// A ban of `host` is over: those of its addresses that were not for us may be so by now, and wait no longer.
+    /// Ends the wait of `host`'s incompatible addresses after a ban: they may be compatible now.
     pub(crate) fn ban_lifted(&mut self, host: Host) {
         self.records.release_unfit(host);
         self.book_changed();
     }
 
-    /// The book has new addresses, or a ban has ended: what found nobody to dial may try again.
+    /// Allows another draw: the book has new addresses, or a ban has ended.
     pub(crate) const fn book_changed(&mut self) {
         self.book_retry_at = Instant::ZERO;
     }
 
-    // --- What is known ----------------------------------------------------------------------------------------------
+    // --- State
+    // ----------------------------------------------------------------------------------------------------------
 
-    /// Peers below which somebody is dialled.
+    /// Returns the number of peers below which the dialler dials.
     #[cfg(feature = "sim")]
     pub(crate) fn target(&self) -> usize {
         self.slots.max().min(self.settings.target)
     }
 
-    /// The addresses that wait, and until when.
+    /// Returns the waiting addresses, and the ends of their pauses.
     #[cfg(feature = "sim")]
     pub(crate) fn waiting(&self) -> impl ExactSizeIterator<Item = &(Instant, SocketAddr)> {
         self.records.waiting()
@@ -560,18 +566,18 @@ impl Dialler {
         self.records.is_live(canonical(address)) || self.live.holder(address).is_some()
     }
 
-    /// Whether more peers are wanted than the book has candidates for: the seeds should be asked.
+    /// Whether more peers are wanted than the book has candidates for, so that the seeds should be queried.
     pub(crate) fn lacks_candidates(&self) -> bool {
         !self.settings.is_fixed && self.book_is_dry && self.wants_peer()
     }
 
-    /// Addresses that are in hand, or remembered for how they failed.
+    /// Returns the number of addresses with a record.
     #[cfg(feature = "sim")]
     pub(crate) fn records_len(&self) -> usize {
         self.records.len()
     }
 
-    /// The restarts of an address that was dialled, for the row of its connection.
+    /// Returns the restarts of a dialled address, for the row of its connection.
     pub(crate) fn restarts(&self, address: SocketAddr) -> Option<RestartTracking> {
         self.records.get(canonical(address)).map(|record| record.restarts)
     }

@@ -1,8 +1,9 @@
-//! The dialler beside a naive model of it, under whatever happens.
+//! The dialler compared with a naive model, under arbitrary events.
 //!
-//! The model keeps a plain list of facts per address and no order, line or set. After each step both must agree on who
-//! is live and how many places are taken; each dial must be one that the facts allow, and each decision the one that
-//! they call for. At the end everybody can be reached, and then there must be as many peers as are wanted.
+//! The model stores a plain list of facts per address and no order, line or set. After each step both must agree on
+//! the live addresses and the number of used slots; each dial must be one that the facts allow, and each decision the
+//! one that they require. At the end every address can be reached, and then there must be as many peers as are
+//! wanted.
 
 use super::records::State;
 use super::tests::Book;
@@ -18,17 +19,17 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 enum Step {
     Dial(usize),
-    /// One that is live comes further: to the open connection, or to ready.
+    /// Advances a live connection: to the open connection, or to ready.
     Advance(usize),
-    /// One that is live ends.
+    /// Ends a live connection.
     End(usize, Ended),
     Pass(Duration),
     PassToNext,
-    /// Somebody connects to us, or leaves.
+    /// An inbound peer connects or disconnects.
     Inbound(bool),
     Request(usize),
     Ban(usize, bool),
-    /// A ban of somebody's host, which the dialler has not heard of, is over.
+    /// Ends the ban of a host, which the dialler was not notified of.
     Pardon(usize),
     Resize(usize, usize),
 }
@@ -47,7 +48,7 @@ struct Facts {
 }
 
 impl Facts {
-    /// What a success, or time, makes forgotten.
+    /// Clears the facts that a success, or time, outdates.
     fn forget(&mut self, ready_since: Option<Instant>, ended: Ended, now: Instant, restart_window: Duration) {
         if let Some(since) = ready_since {
             if now.since(since) >= RESTARTS_FORGOTTEN_AFTER {
@@ -62,7 +63,8 @@ impl Facts {
         }
     }
 
-    /// The end of a pause in which somebody has asked for it, which ends that say nothing of it leave alone.
+    /// Returns the end of the pause in which the address was requested, which ends that do not concern the address
+    /// keep.
     fn paused_until(&self, was_open: bool, now: Instant) -> Option<Instant> {
         match self.next {
             Next::NotBefore(until) | Next::NotBeforePardonOr(until) if !was_open && until > now => Some(until),
@@ -71,13 +73,13 @@ impl Facts {
     }
 }
 
-/// When an address may be dialled, as the verdicts said.
+/// The moment at which an address may be dialled, by the decisions so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 enum Next {
     #[default]
     Free,
     NotBefore(Instant),
-    /// Nor before then, unless a ban of its host ends.
+    /// Not before then, unless a ban of its host ends.
     NotBeforePardonOr(Instant),
     Never,
 }
@@ -191,7 +193,7 @@ impl World {
             .dialler
             .next(self.now, &mut self.rng, &self.book, |address| banned.contains(&address).then_some(DialHold::Banned));
         let Some(peer) = next else { return false };
-        assert!(taken < self.wanted().min(self.config.max_peers), "one too many");
+        assert!(taken < self.wanted().min(self.config.max_peers), "one peer more than wanted");
         assert!(!self.banned.contains(&peer), "{peer} is banned");
         if !self.is_fixed() {
             assert!(self.book.standings[&peer].is_some(), "{peer} was given up");
@@ -207,7 +209,7 @@ impl World {
             Next::NotBefore(until) | Next::NotBeforePardonOr(until) => {
                 assert!(self.now >= until, "{peer} is dialled {:?} early", until.since(self.now))
             }
-            Next::Never => panic!("{peer} is not to be dialled"),
+            Next::Never => panic!("{peer} must not be dialled"),
         }
         facts.is_in_hand = true;
         facts.live_since = Some(self.now);
@@ -230,7 +232,7 @@ impl World {
             None if has_place => Ok(()),
             None => Err(Taken::Slots),
         };
-        // Whether the dialler still knows an address that could be dialled again is its own affair.
+        // Whether the dialler still has the record of a dialable address is not part of the model.
         let is_in_hand = self.dialler.records.get(peer).is_some();
         assert_eq!(self.dialler.try_manual(peer, self.now), expected);
         if expected.is_ok() {
@@ -272,7 +274,7 @@ impl World {
             return;
         }
         if knew == Some(0) {
-            // It may have been forgotten in the meantime, as nobody asked for it.
+            // Without requests its record may have been dropped in the meantime.
             (facts.failures, facts.strikes) = (0, 0);
         }
         facts.forget(ready_since, ended, now, config.restart_window);
@@ -321,8 +323,8 @@ impl World {
         };
     }
 
-    /// Everybody can be reached from now on: there must be as many peers as are wanted before long, which is half an
-    /// hour for all but those that were given up or turned out to be ourselves.
+    /// Makes every address reachable. Then there must soon be as many peers as are wanted: within half an hour for
+    /// all but those that were given up or are the loop's own.
     fn settle(&mut self) {
         self.banned.clear();
         self.dialler.book_changed();
@@ -344,7 +346,7 @@ impl World {
         assert!(self.dialler.slots.taken() >= least, "{} of {least} peers", self.dialler.slots.taken());
     }
 
-    /// How many peers there can be, if nobody is banned.
+    /// Returns the number of possible peers, if no address is banned.
     fn possible_peers(&self) -> usize {
         let may_be_dialled = |(peer, facts): &(&SocketAddr, &Facts)| {
             let is_given_up = !self.is_fixed() && self.book.standings[*peer].is_none();
@@ -369,14 +371,14 @@ impl World {
     }
 }
 
-/// When an address may be dialled next that waits for what was no failure.
+/// Returns the next dial of an address that waits without a failure.
 fn after_no_failure(ended: Ended, until: Instant, paused_until: Option<Instant>, is_fixed: bool) -> Next {
     let is_local = matches!(ended, Ended::Short(_) | Ended::NoNetwork);
     let is_kept =
         if is_fixed { matches!(ended, Ended::NotAllowed | Ended::Incompatible) } else { ended == Ended::ClosedByUs };
     assert!(is_local || is_kept || ended == Ended::SelfConnection || paused_until.is_some());
     let is_long = paused_until.is_none_or(|paused_until| paused_until <= until);
-    assert!(is_long || ended == Ended::Incompatible, "not as long as before");
+    assert!(is_long || ended == Ended::Incompatible, "the pause is shorter than before");
     let may_be_over_before = matches!(ended, Ended::Short(Shortage::Descriptors | Shortage::Memory));
     match ended {
         Ended::Incompatible => Next::NotBeforePardonOr(until),
@@ -385,7 +387,7 @@ fn after_no_failure(ended: Ended, until: Instant, paused_until: Option<Instant>,
     }
 }
 
-/// Three in one range, two in another of IPv6, and some that cannot be routed.
+/// Returns three addresses in one range, two in another of IPv6, and some that cannot be routed.
 fn addresses() -> impl Iterator<Item = SocketAddr> {
     [
         "8.8.0.1:8333",

@@ -1,9 +1,9 @@
-//! Fixed peers that are known by name: which of a name's addresses is dialled, and when the name is resolved again.
+//! Fixed peers that are known by name: the choice among a name's addresses, and the next resolution of the name.
 //!
-//! One address of each name is in the dialler's fixed list. When a dial of it fails, the name's next address takes its
-//! place at once; after the last one the name is resolved again, after a pause that grows like that of a failed dial.
-//! A connection that was ready and is lost is restarted at its address first. After a round with a peer that is not for
-//! us the pause is the longest. Nothing here resolves a name or dials.
+//! One address of each name is in the dialler's fixed list. When a dial of it fails, the name's next address replaces
+//! it at once; after the last one the name is resolved again, after a pause that grows like that of a failed dial. A
+//! lost connection that was ready is first restarted at its address. After a round with an incompatible peer the
+//! pause is the longest. Nothing here resolves a name or dials.
 
 use super::backoff::Backoff;
 use super::ended::{Decision, Ended};
@@ -29,11 +29,11 @@ pub(crate) struct FixedNames {
 struct Named {
     name: String,
     state: State,
-    /// Rounds in a row in which no connection stayed.
+    /// Rounds in a row without a lasting connection.
     failures: u32,
-    /// Since when the present address is ready, if it is or was.
+    /// The moment at which the current address became ready, if it did.
     ready_since: Option<Instant>,
-    /// Whether this round has met a peer that is not for us.
+    /// Whether this round has met an incompatible peer.
     has_met_unfit: bool,
 }
 
@@ -53,15 +53,14 @@ enum State {
 }
 
 impl FixedNames {
-    /// All names of `config` are due at once, none in [`DialMode::Normal`].
+    /// Creates the names of `config`, all due at once; none in [`DialMode::Normal`].
     pub(crate) fn new(config: &ManagerConfig) -> Self {
         let mut names = Self { names: Vec::new(), next_query: 0, default_port: 0, backoff: Backoff::of(config) };
         names.reconfigure(config);
         names
     }
 
-    /// Takes the names of `config`. New ones are due at once; those that stay keep their state unless
-    /// the port changes.
+    /// Applies the names of `config`. New ones are due at once; known ones keep their state unless the port changes.
     pub(crate) fn reconfigure(&mut self, config: &ManagerConfig) {
         let listed: &[String] = match &config.mode {
             DialMode::Normal => &[],
@@ -91,17 +90,17 @@ impl FixedNames {
         self.backoff = Backoff::of(config);
     }
 
-    /// The address of each name that the dialler has to have in its list.
+    /// Returns the address of each name that must be in the dialler's list.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.names.iter().filter_map(Named::address)
     }
 
-    /// When a name is to be resolved, or its query given up.
+    /// Returns the moment at which a name is resolved, or its query abandoned.
     pub(crate) fn next_at(&self) -> Option<Instant> {
         self.names.iter().filter_map(Named::next_at).min()
     }
 
-    /// The next name to resolve; call until `None`.
+    /// Returns the next name to resolve; call until `None`.
     pub(crate) fn next(&mut self, now: Instant) -> Option<Resolve> {
         let is_due = |named: &&mut Named| matches!(named.state, State::Due(moment) if moment <= now);
         let named = self.names.iter_mut().find(is_due)?;
@@ -111,13 +110,13 @@ impl FixedNames {
         Some(Resolve { query, name: named.name.clone(), port: self.default_port })
     }
 
-    /// The name that a query is about, if its answer is awaited.
+    /// Returns the name of a query, if its reply is awaited.
     pub(crate) fn name_of(&self, query: u32) -> Option<Arc<str>> {
         let named = self.names.iter().find(|named| named.is_asked(query))?;
         Some(named.name.as_str().into())
     }
 
-    /// Gives up a query that was not answered in time, and returns its name; call until `None`.
+    /// Abandons a query that was not answered in time, and returns its name; call until `None`.
     pub(crate) fn give_up(&mut self, now: Instant, rng: &mut impl Rng) -> Option<Arc<str>> {
         let is_late = |named: &&mut Named| named.given_up_at().is_some_and(|moment| moment <= now);
         let named = self.names.iter_mut().find(is_late)?;
@@ -125,7 +124,7 @@ impl FixedNames {
         Some(named.name.as_str().into())
     }
 
-    /// Takes the answer to a query, an empty one if it failed. Returns how many addresses can be tried; the dialler
+    /// Stores the reply to a query, an empty one if it failed. Returns the number of usable addresses; the dialler
     /// needs the new list.
     pub(crate) fn resolved(
         &mut self,
@@ -151,15 +150,15 @@ impl FixedNames {
         count
     }
 
-    /// The handshake with `address` is complete.
+    /// Notes that the handshake with `address` is complete.
     pub(crate) fn ready(&mut self, address: SocketAddr, now: Instant) {
         for named in self.names.iter_mut().filter(|named| named.is_at(address)) {
             named.ready_since = Some(now);
         }
     }
 
-    /// A connection to `address` has ended. Returns whether its name uses another address from now on, or none until it
-    /// is resolved again; the dialler then needs the new list.
+    /// Notes that a connection to `address` has ended. Returns whether its name uses another address from now on, or
+    /// none until it is resolved again; the dialler then needs the new list.
     pub(crate) fn ended(
         &mut self,
         address: SocketAddr,
@@ -215,7 +214,7 @@ impl Named {
         }
     }
 
-    /// Goes on to the next address, or to a pause before the name is resolved again.
+    /// Moves to the next address, or to a pause before the name is resolved again.
     fn go_on(&mut self, backoff: Backoff, now: Instant, rng: &mut impl Rng) {
         match &mut self.state {
             State::Trying { addresses, index } if *index + 1 < addresses.len() => *index += 1,
@@ -225,7 +224,7 @@ impl Named {
 
     fn fail(&mut self, backoff: Backoff, now: Instant, rng: &mut impl Rng) {
         self.failures = self.failures.saturating_add(1);
-        // A node may ban us for asking again soon.
+        // A node may ban us for a retry that is too soon.
         let pause = match std::mem::take(&mut self.has_met_unfit) {
             true => backoff.longest(rng),
             false => backoff.pause(self.failures, rng),
@@ -234,8 +233,8 @@ impl Named {
     }
 }
 
-/// Whether an end says that another address should be tried. A shortage of this machine, a ban and our own wish say
-/// nothing of the address.
+/// Whether an end means that another address should be tried. A shortage of this machine, a ban or a requested close
+/// does not concern the address.
 fn is_of_address(ended: Ended) -> bool {
     match ended {
         Ended::Unreached
@@ -279,9 +278,9 @@ mod tests {
             Self { names: FixedNames::new(&config(names)), rng: StdRng::seed_from_u64(1) }
         }
 
-        /// Resolves the next name to these addresses; returns how many are tried.
+        /// Resolves the next name to these addresses; returns the number of usable ones.
         fn resolve(&mut self, now: Instant, answer: &[&str]) -> usize {
-            let query = self.names.next(now).expect("one is due").query;
+            let query = self.names.next(now).expect("a name is due").query;
             self.names.resolved(query, &addresses(answer), |own| own.port() == 9, now, &mut self.rng)
         }
 
@@ -298,11 +297,14 @@ mod tests {
     fn each_failure_leads_to_the_next_address_and_the_last_one_to_a_pause() {
         let mut stage = Stage::new(&["node.example"]);
         let answer = ["[2001:db8::1]:1", "192.0.2.1:1", "192.0.2.1:1", "192.0.2.2:0", "0.0.0.0:1", "192.0.2.3:9"];
-        assert_eq!(stage.resolve(START, &answer), 2, "doubled, impossible and own ones are left out");
+        assert_eq!(stage.resolve(START, &answer), 2, "repeated, impossible and own addresses are dropped");
         assert_eq!(stage.current(), ["[2001:db8::1]:1"]);
         assert!(stage.ends("[2001:db8::1]:1", Ended::NoNetwork, Decision::Nothing, START));
         assert_eq!(stage.current(), ["192.0.2.1:1"]);
-        assert!(!stage.ends("192.0.2.9:1", Ended::Unreached, Decision::Nothing, START), "it is none of ours");
+        assert!(
+            !stage.ends("192.0.2.9:1", Ended::Unreached, Decision::Nothing, START),
+            "an unknown address changed the state"
+        );
         assert!(stage.ends("192.0.2.1:1", Ended::Unreached, Decision::Nothing, START));
         let again_at = stage.names.next_at().unwrap();
         let pause = again_at.since(START);
@@ -313,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn what_says_nothing_of_the_address_keeps_it() {
+    fn an_end_that_does_not_concern_the_address_keeps_it() {
         let mut stage = Stage::new(&["node.example"]);
         stage.resolve(START, &["192.0.2.1:1", "192.0.2.2:1"]);
         for (ended, decision) in [
@@ -330,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_does_not_stay_makes_the_pauses_no_shorter() {
+    fn a_short_connection_does_not_shorten_the_pauses() {
         let mut stage = Stage::new(&["node.example"]);
         let mut now = START;
         let mut pause_after = |stay: Duration| {
@@ -351,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_that_met_a_peer_which_is_not_for_us_is_followed_by_the_longest_pause() {
+    fn a_round_with_an_incompatible_peer_is_followed_by_the_longest_pause() {
         let mut stage = Stage::new(&["node.example"]);
         stage.resolve(START, &["192.0.2.1:1", "192.0.2.2:1"]);
         assert!(stage.ends("192.0.2.1:1", Ended::Incompatible, Decision::Nothing, START));
@@ -366,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_without_an_answer_is_given_up_and_its_late_answer_ignored() {
+    fn a_query_without_a_reply_is_abandoned_and_its_late_reply_ignored() {
         let mut stage = Stage::new(&["node.example"]);
         let late = stage.names.next(START).unwrap();
         assert_eq!((late.name.as_str(), late.port, late.query & QUERY_BIT), ("node.example", 18_444, QUERY_BIT));
@@ -382,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_stay_keep_their_address_when_others_come_and_go() {
+    fn known_names_keep_their_address_when_others_change() {
         let mut stage = Stage::new(&["a.example", "b.example"]);
         stage.resolve(START, &["192.0.2.1:1"]);
         stage.resolve(START, &["192.0.2.2:1"]);

@@ -1,6 +1,6 @@
 //! A local outage: this machine has no ready peer, and dials to several network groups have failed within a minute.
 //!
-//! A dial that fails during an outage says nothing of its address. An outage lasts until a peer is ready: pauses
+//! A dial that fails during an outage does not concern its address. An outage lasts until a peer is ready: pauses
 //! between dials grow to minutes, so later failures may be too far apart to show it again.
 
 use crate::address::{Host, NetGroup};
@@ -8,7 +8,7 @@ use crate::limits::{MIN_OUTAGE_GROUPS, OUTAGE_WINDOW};
 use crate::time::Instant;
 use std::net::IpAddr;
 
-/// Recognises an outage by the dials that fail.
+/// Detects an outage by the dials that fail.
 #[derive(Debug, Default)]
 pub(crate) struct Outage {
     is_on: bool,
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    /// The decision on each of these failed dials, of which each has its second.
+    /// Returns the decision on each of these failed dials, each given with its second.
     fn verdicts(dials: &[(u64, &str)]) -> Vec<bool> {
         let mut outage = Outage::default();
         let note = |&(secs, address): &(u64, &str)| {

@@ -1,7 +1,8 @@
-//! How fast dials may follow each other while this machine is short of something, which is no fault of any address.
+//! The pace of dials while this machine is short of a resource, which is no fault of any address.
 //!
-//! For want of descriptors or memory all dials pause. For want of a network or of local ports those of one family of
-//! addresses slow down: a machine without IPv6 says so of each of its addresses, for ever, and goes on with IPv4.
+//! If descriptors or memory are short, all dials pause. If a network or local ports are missing, the dials of one
+//! address family slow down: a machine without IPv6 reports that for each of its addresses, for ever, and continues
+//! with IPv4.
 
 use crate::error::Shortage;
 use crate::limits::{DIAL_PAUSE_FIRST, MAX_DIAL_PAUSE, MAX_PORT_SPACING, PORT_SPACING_FIRST};
@@ -16,7 +17,7 @@ pub(super) enum Family {
     V6,
 }
 
-/// When the next dial may be.
+/// The moment of the next dial.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     shortage: Pause,
@@ -26,14 +27,14 @@ pub(super) struct Pace {
 #[derive(Debug, Default)]
 struct FamilyPace {
     no_network: Pause,
-    /// Least time between two dials; zero while there are ports.
+    /// The least time between two dials; zero while there are ports.
     spacing: Duration,
     next_dial: Instant,
-    /// When the spacing was last made longer: those that were dialled before say nothing new.
+    /// The moment at which the spacing was last extended; dials that started before it do not extend it again.
     slowed_at: Instant,
 }
 
-/// A pause that is longer each time that it was in vain.
+/// A pause that grows with each failure after it.
 #[derive(Debug, Default)]
 struct Pause {
     until: Instant,
@@ -60,7 +61,7 @@ impl Family {
 }
 
 impl Pace {
-    /// When an address of `family` may be dialled.
+    /// Returns the moment at which an address of `family` may be dialled.
     pub(super) fn ready_at(&self, family: Family) -> Instant {
         let FamilyPace { no_network, next_dial, .. } = &self.families[family.index()];
         self.shortage.until.max(no_network.until).max(*next_dial)
@@ -70,13 +71,13 @@ impl Pace {
         self.ready_at(family) <= now
     }
 
-    /// Notes that a dial begins.
+    /// Notes that a dial starts.
     pub(super) fn connect_starting(&mut self, family: Family, now: Instant) {
         let pace = &mut self.families[family.index()];
         pace.next_dial = now.plus(pace.spacing);
     }
 
-    /// Notes that the kernel has begun to connect, so nothing is short.
+    /// Notes that the kernel has started to connect, so nothing is short.
     pub(super) fn connect_started(&mut self, family: Family) {
         self.shortage = Pause::default();
         let pace = &mut self.families[family.index()];
@@ -86,7 +87,7 @@ impl Pace {
         }
     }
 
-    /// Something came back from an address, so there is a network.
+    /// Notes that an address responded, so there is a network.
     pub(super) fn answered(&mut self, family: Family) {
         self.families[family.index()].no_network = Pause::default();
     }
@@ -95,7 +96,7 @@ impl Pace {
         match shortage {
             Shortage::Descriptors | Shortage::Memory => self.shortage.prolong(now),
             Shortage::Ports => self.families[family.index()].slow_down(now),
-            // It is so for the dials from that address, however slow they are.
+            // It concerns the dials from that source address, however slow they are.
             Shortage::SourceAddress => {}
         }
     }
@@ -117,7 +118,7 @@ impl FamilyPace {
 }
 
 impl Pause {
-    /// Pauses for longer than last time; those that failed while it pauses were dialled before.
+    /// Pauses for longer than last time; failures during the pause were dialled before it and do not count.
     fn prolong(&mut self, now: Instant) {
         if now < self.until {
             return;
@@ -171,7 +172,7 @@ mod tests {
         let now = pace.ready_at(Family::V4);
         fail(&mut pace, now);
         pace.connect_started(Family::V4);
-        assert!(!pace.is_ready(Family::V4, now), "the kernel begins to connect without a network, too");
+        assert!(!pace.is_ready(Family::V4, now), "starting to connect does not prove a network");
         pace.answered(Family::V4);
         assert!(pace.is_ready(Family::V4, now));
     }

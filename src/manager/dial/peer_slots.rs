@@ -1,10 +1,10 @@
-//! The one count of peers, both directions and those being dialled together.
+//! The one count of peers, both directions, including those being dialled.
 //!
-//! A place is taken before a connection is dialled or admitted and given back when its row ends, on every path and
-//! once: the row says whether it holds one. The maximum may be lowered below what is taken, which closes nobody and
-//! lets nobody in.
+//! A slot is reserved before a connection is dialled or admitted and returned when its row ends, on every path and
+//! once: the row stores whether it holds one. The maximum may be lowered below the number of used slots, which closes
+//! no link and admits none.
 
-/// How many peers there are and may be.
+/// The number of peers, and its maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PeerSlots {
     max: usize,
@@ -16,7 +16,7 @@ impl PeerSlots {
         Self { max, taken: 0 }
     }
 
-    /// Takes a place, or returns `false` if there is none.
+    /// Reserves a slot, or returns `false` if none is free.
     #[must_use]
     pub(crate) const fn try_take(&mut self) -> bool {
         let is_free = self.taken < self.max;
@@ -24,18 +24,18 @@ impl PeerSlots {
         is_free
     }
 
-    /// Takes a place although there may be none, because somebody is about to give one back.
+    /// Reserves a slot even if none is free, because a peer is about to return one.
     pub(crate) const fn take_beyond(&mut self) {
         self.taken += 1;
     }
 
-    /// Gives back one place that was taken.
+    /// Returns one slot.
     pub(crate) fn give_back(&mut self) {
-        debug_assert!(self.taken > 0, "a place is given back that nobody has taken");
+        debug_assert!(self.taken > 0, "a slot was returned that was not taken");
         self.taken = self.taken.saturating_sub(1);
     }
 
-    /// Changes the maximum; who has a place keeps it.
+    /// Changes the maximum; used slots stay used.
     pub(crate) const fn set_max(&mut self, max: usize) {
         self.max = max;
     }
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn req_e27_no_more_places_are_taken_than_there_are() {
+    fn req_e27_no_more_slots_are_taken_than_the_maximum() {
         let mut places = PeerSlots::new(2);
         assert!(places.try_take() && places.try_take() && !places.try_take());
         places.give_back();
@@ -63,22 +63,22 @@ mod tests {
     }
 
     #[test]
-    fn req_e28_a_lower_maximum_takes_no_place_away_and_gives_none_out() {
+    fn req_e28_a_lower_maximum_revokes_no_slot_and_grants_none() {
         let mut places = PeerSlots::new(3);
         assert!(places.try_take() && places.try_take() && places.try_take());
         places.set_max(1);
         assert_eq!((places.taken(), places.max()), (3, 1));
         places.give_back();
         places.give_back();
-        assert!(!places.try_take(), "one is left, which is all there may be");
+        assert!(!places.try_take(), "one slot is used, which is the maximum");
         places.give_back();
         assert!(places.try_take());
     }
 
     #[test]
-    #[should_panic(expected = "nobody has taken")]
+    #[should_panic(expected = "was not taken")]
     #[cfg(debug_assertions)]
-    fn req_e27_a_place_cannot_be_given_back_twice() {
+    fn req_e27_a_slot_cannot_be_returned_twice() {
         let mut places = PeerSlots::new(1);
         assert!(places.try_take());
         places.give_back();

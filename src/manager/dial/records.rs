@@ -1,8 +1,8 @@
-//! What the dialler remembers of addresses, and the orders in which it needs them.
+//! The dialler's records of addresses, and the orders in which it needs them.
 //!
-//! A record is in at most one of three orders: the line of those to be dialled, the set of those that wait for a
-//! moment, or the set of those that were not for us. The maps are ordered, so that nobody can choose addresses that are
-//! slow to find. What carries nothing has no record.
+//! A record is in at most one of three orders: the line of addresses to dial, the set of those that wait for a
+//! moment, or the set of incompatible ones. The maps are ordered, so that no peer can choose addresses that are slow
+//! to find. An address without any state has no record.
 
 use super::groups::Groups;
 use super::pace::Family;
@@ -14,56 +14,56 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
-/// What is remembered of one address, 56 bytes.
+/// The record of one address, 56 bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Record {
     pub(super) kind: Kind,
     state: State,
-    /// Failed dials since the last success; they set the pause.
+    /// Failed dials since the last success; they determine the pause.
     pub(super) failures: u16,
-    /// Those of them that count against the address, for none is of a local outage.
+    /// The failures that count against the address: those outside a local outage.
     pub(super) strikes: u16,
     pub(super) restarts: RestartTracking,
 }
 
-const _: () = assert!(size_of::<Record>() <= 56, "what a record costs is part of its limit");
+const _: () = assert!(size_of::<Record>() <= 56, "the limit of records assumes 56 bytes each");
 
-/// Why an address is dialled.
+/// The reason why an address is dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// It was drawn from the book.
     Drawn,
-    /// It stands in the fixed list.
+    /// It is in the fixed list.
     Fixed,
-    /// Somebody asked for it, once.
+    /// It was requested once.
     OneShot,
 }
 
-/// Where an address is between two dials, or how far its connection has come.
+/// The state of an address between two dials, or of its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// To be dialled as soon as there is a place.
+    /// To be dialled as soon as a slot is free.
     InLine,
-    /// Its TCP connection is being opened; because somebody asked for it, if its pause is not over before then.
+    /// Its TCP connection is being opened; the moment is the end of its pause if it was requested during one.
     Dialling(Instant),
-    /// The handshake runs.
+    /// The handshake is in progress.
     Open,
-    /// A peer, since then.
+    /// A peer since this moment.
     Ready(Instant),
-    /// Not to be dialled before then.
+    /// Not to be dialled before this moment.
     Waiting(Instant),
-    /// Not to be dialled until somebody asks for it.
+    /// Not to be dialled until it is requested.
     Held,
 }
 
-/// Which end of the line.
+/// An end of the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     First,
     Last,
 }
 
-/// The one that all others are greater than.
+/// The smallest address.
 pub(super) const LEAST_ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
 
 /// All records.
@@ -72,10 +72,10 @@ pub(super) struct Records {
     by_address: BTreeMap<SocketAddr, Record>,
     /// The lines, one for each family.
     lines: [VecDeque<SocketAddr>; 2],
-    /// The interfaces of those addresses of the fixed list that mean nothing without one.
+    /// The interfaces of those addresses of the fixed list that need one.
     scopes: BTreeMap<SocketAddr, u32>,
     waiting: BTreeSet<(Instant, SocketAddr)>,
-    /// Those whose wait ends sooner if a ban of their host does: they were not for us, or are barred.
+    /// Waiting addresses that are due sooner if a ban of their host ends: incompatible or barred ones.
     unfit: BTreeSet<(Host, SocketAddr)>,
     groups: Groups,
 }
@@ -94,12 +94,12 @@ impl Record {
         Self { kind, state: State::Held, failures: 0, strikes: 0, restarts }
     }
 
-    /// Where the address stands; it changes only by the calls of [`Records`], which keep the orders.
+    /// Returns the state; it changes only through the calls of [`Records`], which maintain the orders.
     pub(super) const fn state(&self) -> State {
         self.state
     }
 
-    /// The end of the pause in which somebody asked for the address, unless it has answered.
+    /// Returns the end of the pause in which the address was requested, unless it has responded since.
     pub(super) const fn paused_until(&self) -> Instant {
         match self.state {
             State::Dialling(paused_until) => paused_until,
@@ -131,7 +131,7 @@ impl Records {
         self.get(address).is_some_and(|record| record.state.is_live())
     }
 
-    /// Whether an address of the book is not in hand, and its pause has been over for `rest`.
+    /// Whether an address of the book has no dial or connection, and its pause has been over for `rest`.
     pub(super) fn is_due(&self, address: SocketAddr, rest: Duration, now: Instant) -> bool {
         match self.get(address).map(|record| record.state) {
             None => true,
@@ -140,7 +140,7 @@ impl Records {
         }
     }
 
-    /// Whether the range of an address of the book has rested from the last dial.
+    /// Whether the range of an address of the book has rested since the last dial.
     pub(super) fn is_group_rested(&self, address: SocketAddr) -> bool {
         self.groups.is_rested(NetGroup::of(address.ip()))
     }
@@ -150,18 +150,18 @@ impl Records {
         !self.groups.is_free(NetGroup::of(address.ip()))
     }
 
-    /// Whether no address stands in line or waits.
+    /// Whether no address is in a line or waits.
     pub(super) fn has_none_to_dial(&self) -> bool {
         self.waiting.is_empty() && self.lines.iter().all(VecDeque::is_empty)
     }
 
-    /// Whether a record that stands in line may be dialled beside those that are live.
+    /// Whether a record in a line may be dialled beside the live ones.
     pub(super) fn fits_groups(&self, address: SocketAddr) -> bool {
         let is_drawn = self.get(address).is_some_and(|record| record.kind == Kind::Drawn);
         !is_drawn || self.groups.is_free(NetGroup::of(address.ip()))
     }
 
-    /// Takes the first of a line; it is held until it is dialled or set aside.
+    /// Removes and returns the first address of a line; it is held until it is dialled or set aside.
     pub(super) fn pop_line(&mut self, family: Family) -> Option<SocketAddr> {
         let address = self.lines[family.index()].pop_front()?;
         if let Some(record) = self.by_address.get_mut(&address) {
@@ -170,14 +170,14 @@ impl Records {
         Some(address)
     }
 
-    /// Puts an address that was taken from its line back to where it stood.
+    /// Returns an address that was removed from its line to its old position.
     pub(super) fn put_back(&mut self, address: SocketAddr) {
         if let Some(&record) = self.get(address) {
             self.line_up(address, record, Place::First);
         }
     }
 
-    /// A canonical address as it has to be dialled.
+    /// Returns a canonical address in the form for dialling.
     pub(super) fn scoped(&self, mut address: SocketAddr) -> SocketAddr {
         if let SocketAddr::V6(address) = &mut address {
             address.set_scope_id(self.scopes.get(&SocketAddr::V6(*address)).copied().unwrap_or(0));
@@ -189,12 +189,12 @@ impl Records {
         !self.lines[family.index()].is_empty()
     }
 
-    /// The moment at which the first of those that wait is due.
+    /// Returns the moment at which the first waiting address is due.
     pub(super) fn first_due(&self) -> Option<Instant> {
         self.waiting.first().map(|&(until, _)| until)
     }
 
-    /// The moment at which the next one is due of those that are not yet.
+    /// Returns the moment at which the next waiting address is due that is not due yet.
     pub(super) fn first_due_after(&self, now: Instant) -> Option<Instant> {
         let least = (now.plus(Duration::from_nanos(1)), LEAST_ADDRESS);
         self.waiting.range(least..).next().map(|&(until, _)| until)
@@ -202,7 +202,7 @@ impl Records {
 
     // --- Changes ----------------------------------------------------------------------------------------------------
 
-    /// Puts the record of an address that is dialled into its state; `record` is that of one that had none.
+    /// Moves the record of a dialled address to its state; `record` creates one if there is none.
     pub(super) fn dial(&mut self, address: SocketAddr, record: impl FnOnce() -> Record, now: Instant) {
         self.take_out(address);
         let record = self.by_address.entry(address).or_insert_with(record);
@@ -215,7 +215,7 @@ impl Records {
         }
     }
 
-    /// Notes that the book calls an address inaccessible that is dialled: it has failed `max_retries` times before.
+    /// Notes that the book lists a dialled address as inaccessible: it has failed `max_retries` times before.
     pub(super) fn note_inaccessible(&mut self, address: SocketAddr, max_retries: u16) {
         if let Some(record) = self.by_address.get_mut(&address) {
             record.failures = record.failures.max(max_retries);
@@ -239,7 +239,7 @@ impl Records {
         record.state = State::Ready(now);
     }
 
-    /// Ends the live state of an address and returns the record as it was; it must be put back or is forgotten.
+    /// Ends the live state of an address and removes its record, which the caller stores again or drops.
     pub(super) fn end(&mut self, address: SocketAddr) -> Option<Record> {
         if !self.is_live(address) {
             return None;
@@ -261,7 +261,7 @@ impl Records {
         }
     }
 
-    /// Remembers that an address has to wait. Returns `false`, and forgets it, if too many do.
+    /// Stores an address that has to wait. Returns `false` and drops it if too many wait.
     pub(super) fn wait(&mut self, address: SocketAddr, mut record: Record, until: Instant, now: Instant) -> bool {
         if record.kind == Kind::Drawn && self.by_address.len() >= MAX_DIAL_RECORDS && !self.forget_one_due(now) {
             return false;
@@ -277,14 +277,14 @@ impl Records {
         self.by_address.insert(address, record);
     }
 
-    /// Lets one wait, if it can be remembered, until then or until a ban of its host ends.
+    /// Lets an address wait, if it can be stored, until then or until a ban of its host ends.
     pub(super) fn wait_for_unban(&mut self, address: SocketAddr, record: Record, until: Instant, now: Instant) {
         if self.wait(address, record, until, now) {
             self.unfit.insert((Host::of(address.ip()), address));
         }
     }
 
-    /// Ends the wait of those of `host` that wait for a ban of it to end.
+    /// Ends the wait of `host`'s addresses that wait for the end of a ban.
     pub(super) fn release_unfit(&mut self, host: Host) {
         while let Some(&entry) = self.unfit.range((host, LEAST_ADDRESS)..).next().filter(|(other, _)| *other == host) {
             self.unfit.remove(&entry);
@@ -297,8 +297,8 @@ impl Records {
         }
     }
 
-    /// Puts one that stood in line aside: it cannot be dialled, and not for its own failure. `until` is for those of
-    /// the fixed list; another is for the book to give out again.
+    /// Sets an address aside that was in a line and cannot be dialled through no failure of its own. `until` applies
+    /// to the fixed list; the book will provide any other address again.
     pub(super) fn set_aside(&mut self, address: SocketAddr, until: Instant, now: Instant) {
         let Some(record) = self.by_address.remove(&address) else { return };
         match record.kind {
@@ -308,7 +308,7 @@ impl Records {
         }
     }
 
-    /// Lines up at most `max` of those that have waited long enough.
+    /// Moves at most `max` addresses that have waited long enough to the line.
     pub(super) fn recall_due(&mut self, now: Instant, max: usize) {
         for _ in 0..max {
             let Some(&(until, address)) = self.waiting.first() else { return };
@@ -322,7 +322,7 @@ impl Records {
         }
     }
 
-    /// Forgets at most `max` of those whom the book could have given out again for as long as `memory`.
+    /// Drops at most `max` records of addresses that the book could have provided again for as long as `memory`.
     pub(super) fn forget_long_due(&mut self, now: Instant, memory: Duration, max: usize) {
         for _ in 0..max {
             if self.first_due().is_none_or(|until| until.plus(memory) > now) {
@@ -332,7 +332,7 @@ impl Records {
         }
     }
 
-    /// Forgets the dials that ranges rest from.
+    /// Drops the dials for which ranges rest.
     pub(super) fn rest_groups(&mut self, now: Instant) {
         self.groups.tidy(now);
     }
@@ -345,7 +345,7 @@ impl Records {
         }
     }
 
-    /// Makes `peers` the fixed list: who is not in it and not live is forgotten, who is new in it is lined up.
+    /// Makes `peers` the fixed list: drops records that are neither listed nor live, and queues new ones.
     pub(super) fn fix(&mut self, peers: &[SocketAddr], restarts: RestartTracking) {
         let listed: BTreeSet<SocketAddr> = peers.iter().map(|&peer| canonical(peer)).collect();
         let groups = &mut self.groups;
@@ -367,7 +367,7 @@ impl Records {
         }
     }
 
-    /// Does without a fixed list: who is live stays as if it were drawn, and who has failed still waits.
+    /// Removes the fixed list: live addresses stay as if they were drawn, and failed ones still wait.
     pub(super) fn unfix(&mut self) {
         let groups = &mut self.groups;
         self.by_address.retain(|address, record| {
@@ -384,7 +384,7 @@ impl Records {
         self.drop_strays();
     }
 
-    /// Keeps the line and the waiting ones to those that have a record.
+    /// Removes addresses without a record from the lines and the waiting ones.
     fn drop_strays(&mut self) {
         let records = &self.by_address;
         for line in &mut self.lines {
@@ -404,7 +404,7 @@ impl Records {
         is_due
     }
 
-    /// Checks that each record stands where its state says, and nowhere else.
+    /// Checks that each record is in the order of its state, and in no other.
     #[cfg(test)]
     pub(super) fn assert_in_order(&self) {
         let (mut in_line, mut waiting) = (BTreeSet::new(), BTreeSet::new());
@@ -422,7 +422,7 @@ impl Records {
         }
         let lines = self.lines.iter().enumerate();
         let lines = lines.flat_map(|(index, line)| line.iter().map(move |&address| (index, address)));
-        assert_eq!(lines.clone().count(), in_line.len(), "somebody stands in line twice, or is forgotten");
+        assert_eq!(lines.clone().count(), in_line.len(), "an address is in the line twice, or is missing");
         assert_eq!(lines.collect::<BTreeSet<_>>(), in_line);
         assert_eq!((&self.waiting, self.groups.peers()), (&waiting, groups));
         for &(host, address) in &self.unfit {
@@ -431,7 +431,7 @@ impl Records {
         }
     }
 
-    /// Takes a record out of the line or the waiting ones, wherever it stands.
+    /// Removes a record from the line or the waiting ones, wherever it is.
     fn take_out(&mut self, address: SocketAddr) {
         match self.get(address).map(|record| record.state) {
             Some(State::Waiting(until)) => {
@@ -444,7 +444,7 @@ impl Records {
     }
 }
 
-/// The interface that `address` names.
+/// Returns the interface that `address` names.
 fn scope_of(address: SocketAddr) -> Option<u32> {
     match address {
         SocketAddr::V4(_) => None,

@@ -1,9 +1,8 @@
-//! Names whose addresses are peers: which of them to ask when, and what of their answers to believe.
+//! Seeds: names whose addresses are peers, their schedule, and the checks of their replies.
 //!
-//! Each seed is asked at the start and then every hour; sooner, but no more than once a minute, while nobody is left to
-//! dial. There is one open question per seed, given up after [`RESOLVE_TIMEOUT`]. An answer is a hint by somebody whom
-//! nobody has checked: its addresses are counted, limited and left out where no peer can be. Nothing here resolves a
-//! name.
+//! Each seed is queried at the start and then every hour; while there is no address to dial, sooner, but at most once
+//! a minute. Each seed has at most one open query, abandoned after [`RESOLVE_TIMEOUT`]. A reply is an unverified
+//! hint: its addresses are counted, limited and dropped where no peer can be. Nothing here resolves a name.
 
 use super::resolve::{QUERY_BIT, Resolve};
 use crate::address::{canonical, is_routable};
@@ -15,7 +14,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-/// When each seed is to be asked.
+/// The schedule of all seeds.
 #[derive(Debug)]
 pub(crate) struct Seeds {
     seeds: Vec<Seed>,
@@ -28,22 +27,22 @@ pub(crate) struct Seeds {
 struct Seed {
     name: String,
     asked_at: Option<Instant>,
-    /// The question that is not answered yet.
+    /// The query that is not answered yet.
     open_query: Option<u32>,
 }
 
-/// What a seed's answer was worth.
+/// The usable part of a seed's reply.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SeedAnswer {
     /// Addresses that may be peers, each once, at most [`MAX_SEED_ANSWERS`].
     pub(crate) addresses: Vec<SocketAddr>,
-    /// Addresses that were left out: above the maximum, where no peer can be, named twice, or our own.
+    /// The number of dropped addresses: above the maximum, where no peer can be, repeated, or our own.
     pub(crate) dropped: usize,
 }
 
 impl Seeds {
-    /// All seeds of `config` are due at once, none in [`DialMode::Fixed`]. On `network` regtest, peers have addresses
-    /// that cannot be routed.
+    /// Creates the seeds of `config`, all due at once; none in [`DialMode::Fixed`]. On `network` regtest, peers have
+    /// addresses that cannot be routed.
     pub(crate) fn new(config: &ManagerConfig, network: Network) -> Self {
         let takes_unroutable = network == Network::Regtest;
         let mut seeds = Self { seeds: Vec::new(), next_query: 0, default_port: 0, takes_unroutable };
@@ -51,7 +50,7 @@ impl Seeds {
         seeds
     }
 
-    /// Takes the names of `config`: who is new is due at once, who stays goes on as before.
+    /// Applies the names of `config`. New seeds are queried at once; known ones keep their schedule.
     pub(crate) fn reconfigure(&mut self, config: &ManagerConfig) {
         let names: &[String] = match &config.mode {
             DialMode::Normal => &config.dns_seeds,
@@ -71,21 +70,21 @@ impl Seeds {
         self.default_port = config.default_port;
     }
 
-    /// When a seed is to be asked, or given up. `is_hungry` is
+    /// Returns the moment at which a seed is queried, or abandoned. `is_hungry` is
     /// [`Dialler::lacks_candidates`](super::Dialler::lacks_candidates).
     pub(crate) fn next_at(&self, is_hungry: bool) -> Option<Instant> {
         let given_up = self.seeds.iter().filter_map(Seed::given_up_at).min();
         self.seeds.iter().map(|seed| seed.due_at(is_hungry)).chain(given_up).min()
     }
 
-    /// A seed that was asked and did not answer in time, if there is one; what it answers later is not listened to.
+    /// Returns a seed that did not reply in time, if there is one; a later reply is ignored.
     pub(crate) fn give_up(&mut self, now: Instant) -> Option<Arc<str>> {
         let seed = self.seeds.iter_mut().find(|seed| seed.given_up_at().is_some_and(|moment| moment <= now))?;
         seed.open_query = None;
         Some(seed.name.as_str().into())
     }
 
-    /// A question to ask now; call until `None`.
+    /// Returns a query to send now; call until `None`.
     pub(crate) fn next(&mut self, now: Instant, is_hungry: bool) -> Option<Resolve> {
         let seed = self.seeds.iter_mut().find(|seed| seed.due_at(is_hungry) <= now)?;
         let query = self.next_query;
@@ -95,14 +94,13 @@ impl Seeds {
         Some(Resolve { query, name: seed.name.clone(), port: self.default_port })
     }
 
-    /// The seed that a question was asked of, if its answer is awaited.
+    /// Returns the seed of a query, if its reply is awaited.
     pub(crate) fn name_of(&self, query: u32) -> Option<Arc<str>> {
         let seed = self.seeds.iter().find(|seed| seed.open_query == Some(query))?;
         Some(seed.name.as_str().into())
     }
 
-    /// What to believe of the answer to a question: nothing if nobody waits for it any more. One that failed has no
-    /// addresses.
+    /// Returns the usable part of a reply: nothing if the query is no longer open. A failed query has no addresses.
     pub(crate) fn resolved(
         &mut self,
         query: u32,
@@ -178,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn req_e41_a_failed_seed_is_asked_after_a_minute_only_while_nobody_is_left_to_dial() {
+    fn req_e41_a_failed_seed_is_asked_after_a_minute_only_without_addresses_to_dial() {
         let mut seeds = Seeds::new(&config(&["a.example"]), Network::Mainnet);
         let query = seeds.next(START, true).unwrap().query;
         assert_eq!(seeds.next(START, true), None);
@@ -191,18 +189,18 @@ mod tests {
     }
 
     #[test]
-    fn a_question_that_is_never_answered_is_asked_anew_and_a_late_answer_ignored() {
+    fn an_unanswered_query_is_repeated_and_a_late_reply_ignored() {
         let mut seeds = Seeds::new(&config(&["a.example"]), Network::Mainnet);
         let late = seeds.next(START, true).unwrap().query;
         let query = seeds.next(START.plus(MIN_SEED_INTERVAL), true).unwrap().query;
         let answer = addresses(&["8.8.8.8:8333"]);
         assert_eq!(seeds.resolved(late, &answer, |_| false), SeedAnswer::default());
         assert_eq!(seeds.resolved(query, &answer, |_| false).addresses.len(), 1);
-        assert_eq!(seeds.resolved(query, &answer, |_| false), SeedAnswer::default(), "it was answered");
+        assert_eq!(seeds.resolved(query, &answer, |_| false), SeedAnswer::default(), "a query was answered twice");
     }
 
     #[test]
-    fn fault_e12_who_does_not_answer_in_time_is_given_up_once() {
+    fn fault_e12_a_seed_that_does_not_reply_in_time_is_abandoned_once() {
         let mut seeds = Seeds::new(&config(&["a.example", "b.example", "c.example"]), Network::Mainnet);
         ask_all(&mut seeds, START, true);
         seeds.resolved(1, &[], |_| false);
@@ -213,12 +211,12 @@ mod tests {
             names.map(|name| name.map(|name| name.to_string())),
             [Some("a.example".to_owned()), Some("c.example".to_owned()), None]
         );
-        assert_eq!(seeds.next_at(true), Some(START.plus(MIN_SEED_INTERVAL)), "it is asked again");
+        assert_eq!(seeds.next_at(true), Some(START.plus(MIN_SEED_INTERVAL)), "it is queried again");
         assert_eq!((seeds.name_of(0), seeds.name_of(2)), (None, None));
     }
 
     #[test]
-    fn req_e41_a_fixed_list_asks_nobody() {
+    fn req_e41_a_fixed_list_queries_no_seed() {
         let mut fixed = config(&["a.example"]);
         fixed.mode = DialMode::Fixed(addresses(&["8.8.8.8:8333"]));
         let mut seeds = Seeds::new(&fixed, Network::Mainnet);
@@ -228,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn other_names_are_asked_at_once_and_those_that_stay_when_they_are_due() {
+    fn new_names_are_queried_at_once_and_known_ones_when_they_are_due() {
         let mut seeds = Seeds::new(&config(&["a.example", "b.example"]), Network::Mainnet);
         let queries: Vec<u32> = (0..2).map(|_| seeds.next(START, false).unwrap().query).collect();
         seeds.reconfigure(&config(&["c.example", "b.example", "c.example"]));
@@ -238,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn fault_e12_silly_addresses_are_left_out_and_counted() {
+    fn fault_e12_impossible_addresses_are_dropped_and_counted() {
         let answer = addresses(&[
             "8.8.8.8:8333",
             "[::ffff:8.8.8.8]:8333",
@@ -268,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn fault_e12_an_endless_answer_is_believed_up_to_its_limit() {
+    fn fault_e12_an_endless_reply_is_used_up_to_its_limit() {
         let mut seeds = Seeds::new(&config(&["a.example"]), Network::Mainnet);
         let query = seeds.next(START, false).unwrap().query;
         let answer: Vec<SocketAddr> = (0..1_000_u16).map(|n| ([8, 8, (n >> 8) as u8, n as u8], 8_333).into()).collect();

@@ -1,18 +1,17 @@
-//! What peers say of others: which of it is believed, and what is said to those who ask.
+//! Gossip: addresses that peers send, the limits on storing them, and the replies to peers that ask.
 //!
-//! Every peer that was dialled is asked once for addresses (`getaddr`) and may bring as many as one answer holds, and
-//! one more every ten seconds. Anybody else is believed an address of its own host and nothing more. What is believed
-//! goes into the book as something that nobody has tried, if its [slot](super::slots) is free. So one source reaches
-//! 1/64 of the book, whatever it sends and however often it comes back, and no number of them displaces a valid peer.
-//! That holds for as long as the loop runs, because a book read from a disk does not say who told. It costs 70 bytes
-//! for each address that came so, 5 MB at the worst, and 50 bytes for each connected peer that was asked, has asked, or
-//! has told.
+//! Every dialled peer is asked once for addresses (`getaddr`). It may add as many as one reply holds, and one more
+//! every ten seconds. From any other peer only an address of its own host is accepted. An accepted address is stored
+//! in the book as unknown, if its [slot](super::slots) is free. So one source reaches at most 1/64 of the book,
+//! however often it sends or reconnects, and no number of such addresses displaces a valid peer. That holds for the
+//! current run of the loop, because a book read from a disk does not store the sources. The cost is 70 bytes for each
+//! such address, at most 5 MB, and 50 bytes for each connected peer that was asked, has asked, or has sent addresses.
 //!
-//! Who has connected to us is answered once: with at most 1,000 addresses and 23 % of the book, drawn at random from
-//! those worth a dial, the same for a day for all askers of a network group. That is 30,027 bytes for a request of 24,
-//! at most once per connection and never before its handshake, so nobody can have it sent to somebody else. Nothing is
-//! passed on unasked, neither what others announce nor the loop's own address: those that it dials see its port in its
-//! `version`. In [`DialMode::Fixed`] nobody is asked, believed or answered.
+//! An inbound peer gets one reply: at most 1,000 addresses and 23 % of the book, drawn at random from those worth a
+//! dial, the same for a day for all requesters of a network group. That is 30,027 bytes for a request of 24, at most
+//! once per connection and never before its handshake, so it cannot be directed at a third party. Nothing is relayed,
+//! neither the announcements of others nor the loop's own address: dialled peers see its port in its `version`. In
+//! [`DialMode::Fixed`] peers are neither asked, believed nor answered.
 
 mod state;
 
@@ -41,7 +40,7 @@ impl Manager {
         self.config.learn_addresses && self.config.mode == DialMode::Normal
     }
 
-    /// Whether a message is to be read although the handler does not want it.
+    /// Whether a message is read even if the handler declines it.
     pub(crate) fn wants(&self, command: CommandName, len_bytes: u64) -> bool {
         match command {
             CommandName::ADDR => len_bytes <= MAX_ADDRESS_GATHERED_BYTES && self.gossips(),
@@ -50,7 +49,7 @@ impl Manager {
         }
     }
 
-    /// Notes that a dialled peer is asked for addresses and may send one answer; returns `false` if it was asked
+    /// Notes that a dialled peer is asked for addresses and may send one reply; returns `false` if it was asked
     /// before.
     pub(crate) fn asks(&mut self, id: LinkId, now: Instant) -> bool {
         if !self.gossips() {
@@ -64,7 +63,7 @@ impl Manager {
         is_first
     }
 
-    /// A peer has named addresses; returns how many of them are new in the book.
+    /// Handles the addresses that a peer has sent; returns how many of them are new in the book.
     pub(crate) fn on_addr(
         &mut self,
         teller: GossipPeer,
@@ -97,8 +96,8 @@ impl Manager {
         new
     }
 
-    /// Takes a peer into the book by the word of `source`, unless it is known or there is no slot for it; returns
-    /// whether it did. An inaccessible one becomes unknown, and keeps the pause that it has.
+    /// Adds a peer to the book on the word of `source`, unless it is known or its slot is in use; returns whether it
+    /// did. An inaccessible peer becomes unknown, and keeps its pause.
     pub(super) fn learn_address(
         &mut self,
         source: IpAddr,
@@ -132,8 +131,8 @@ impl Manager {
         is_new
     }
 
-    /// The answer to a peer that has connected to us and asks for addresses; none if it had one, or there are none. All
-    /// askers of a network group get the same for a day.
+    /// Builds the reply to an inbound peer that asks for addresses; `None` if it had one, or there are no addresses.
+    /// All requesters of a network group get the same for a day.
     pub(crate) fn build_addr_reply(
         &mut self,
         asker: GossipPeer,
@@ -154,7 +153,7 @@ impl Manager {
             is_listed && may_be_told && peer.services & SERVICE_NETWORK != 0
         };
         let draw = || {
-            // Some of those drawn may have to be left out.
+            // Some of the drawn peers may have to be dropped.
             let drawn = book.sample(&[PeerStatus::Valid, PeerStatus::Unknown], 2 * count, rng);
             drawn.into_iter().filter(is_worth_telling).take(count).map(KnownPeer::address).collect()
         };
@@ -164,14 +163,14 @@ impl Manager {
         (!told.is_empty()).then(|| Addresses::from_entries(told))
     }
 
-    /// Whether `address` is one that peers may tell each other: where a peer of this network can be, and not this loop.
+    /// Whether peers may exchange `address`: a peer of this network can be there, and it is not this loop.
     fn may_be_told(&self, address: SocketAddr) -> bool {
         self.seeds.may_be_peer(canonical(address)) && !is_own(&self.listening, address)
     }
 }
 
-/// When a peer was last seen if `claimed` says so, or five days ago if that cannot be; hearsay counts as two hours
-/// older (SV Node 1.2.2, net_processing.cpp ProcessAddrMessage).
+/// Returns the time at which a peer was last seen: `claimed`, or five days ago if that is impossible. Hearsay counts
+/// as two hours older (SV Node 1.2.2, net_processing.cpp ProcessAddrMessage).
 fn believed_time(claimed: u32, unix: UnixTime) -> UnixTime {
     const FIRST_SECS: i64 = 100_000_000;
     const FUTURE_SECS: i64 = 10 * 60;
@@ -183,7 +182,7 @@ fn believed_time(claimed: u32, unix: UnixTime) -> UnixTime {
     UnixTime::from_secs(seen.saturating_sub(PENALTY_SECS))
 }
 
-/// What is told of a peer: when it was last connected to, or said to have been seen.
+/// Returns a peer's entry for a reply, with the time of its last connection or of the claim that it was seen.
 fn entry_of(peer: &KnownPeer, unix: UnixTime) -> AddressEntry {
     let seen = peer.last_connected.unwrap_or(peer.status_since).as_secs().min(unix.as_secs());
     let time = u32::try_from(seen.max(0)).unwrap_or(u32::MAX);

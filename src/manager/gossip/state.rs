@@ -1,6 +1,6 @@
-//! The state of gossip: what each connected peer was asked for and sent, and the slots of the addresses that it named.
+//! The state of gossip: the requests and replies of each connected peer, and the slots of the addresses that it sent.
 //!
-//! Its memory is bounded by the slots and by an entry for each peer.
+//! Memory is bounded by the slots and by one entry for each peer.
 
 use crate::id::LinkId;
 use crate::limits::{ADDRESS_TOKEN_INTERVAL, MAX_ADDRESSES_PER_MESSAGE};
@@ -19,31 +19,31 @@ pub(in crate::manager) struct Gossip {
     pub(super) speakers: BTreeMap<LinkId, GossipState>,
 }
 
-/// A connected peer that gossips.
+/// The gossip of one connected peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct GossipState {
-    /// Addresses that it may still bring.
+    /// The number of addresses that it may still add.
     pub(super) tokens: u32,
     refilled_at: Instant,
     pub(super) is_asked: bool,
     pub(super) is_answered: bool,
 }
 
-/// A peer that says something.
+/// A peer that sends addresses or asks for them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GossipPeer {
     pub(crate) id: LinkId,
     pub(crate) address: SocketAddr,
 }
 
-const _: () = assert!(size_of::<(LinkId, GossipState)>() <= 32, "what a peer costs is part of what is promised");
+const _: () = assert!(size_of::<(LinkId, GossipState)>() <= 32, "the documented cost of a peer assumes 32 bytes");
 
 impl Gossip {
     pub(in crate::manager) fn new(keys: KeyedState) -> Self {
         Self { slots: Slots::new(keys), answers: Answers::new(keys), speakers: BTreeMap::new() }
     }
 
-    /// A connection ends, and what was known of its gossip with it.
+    /// Removes the gossip of a connection that has ended.
     pub(in crate::manager) fn link_removed(&mut self, id: LinkId) {
         self.speakers.remove(&id);
     }
@@ -59,7 +59,7 @@ impl Gossip {
 }
 
 impl GossipState {
-    /// Takes one token, if there is one.
+    /// Removes one token, if there is one.
     pub(super) fn take(&mut self, now: Instant) -> bool {
         let interval = ADDRESS_TOKEN_INTERVAL.as_nanos() as u64;
         let new = now.since(self.refilled_at).as_nanos() as u64 / interval;

@@ -1,4 +1,4 @@
-//! Gossip against naive models: what is believed of whom, what a flood can reach, and what is told to those who ask.
+//! Gossip compared with naive models: accepted addresses, the reach of a flood, and the replies.
 
 use super::*;
 use crate::address::NetGroup;
@@ -17,7 +17,7 @@ use std::time::Duration;
 const NETWORK: u64 = SERVICE_NETWORK;
 const UNIX: UnixTime = UnixTime::from_secs(1_700_000_000);
 
-/// A manager, its clock, and what random numbers it gets.
+/// A manager, its clock and its random numbers.
 struct Stage {
     manager: Manager,
     rng: StdRng,
@@ -36,13 +36,13 @@ impl Stage {
         Self::with(Network::Mainnet, DialMode::Normal)
     }
 
-    /// A connected peer at `address`.
+    /// Returns a connected peer at `address`.
     fn teller(&mut self, address: [u8; 4]) -> GossipPeer {
         self.peers += 1;
         GossipPeer { id: LinkId::from_u64(self.peers), address: SocketAddr::from((address, 50_000)) }
     }
 
-    /// One that was dialled and asked.
+    /// Returns a peer that was dialled and asked.
     fn asked(&mut self, address: [u8; 4]) -> GossipPeer {
         let teller = self.teller(address);
         assert!(self.manager.asks(teller.id, self.now));
@@ -65,7 +65,7 @@ impl Stage {
         answer.map(|addresses| addresses.as_ref().iter().collect())
     }
 
-    /// Puts a peer into the book as it stands there after a dial.
+    /// Puts a peer into the book as after a dial.
     fn put(&mut self, address: SocketAddr, status: PeerStatus, services: u64) {
         let mut peer = KnownPeer::new(address, UNIX);
         peer.services = services;
@@ -92,13 +92,13 @@ fn at(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
-/// A routable address, another one for each number below 2^22 or so.
+/// Returns a routable address, a different one for each number below 2^22 or so.
 fn routable(number: u32) -> SocketAddr {
     let bits = 0x1400_0000 + (number.wrapping_mul(0x9e37_79b1) & 0x03ff_ffff);
     SocketAddr::new(Ipv4Addr::from_bits(bits).into(), 8_333)
 }
 
-/// Two addresses that `source` brings into one slot.
+/// Returns two addresses that have the same slot for `source`.
 fn rivals(stage: &Stage, source: IpAddr) -> (SocketAddr, SocketAddr) {
     let slot_of = |address| stage.manager.gossip.slots.slot_of(source, address);
     let first = routable(0);
@@ -110,21 +110,21 @@ fn rivals(stage: &Stage, source: IpAddr) -> (SocketAddr, SocketAddr) {
 fn threat_p12_a_million_addresses_from_one_range_reach_a_64th_of_the_book() {
     let mut stage = Stage::new();
     for message in 0..1_000 {
-        // Each time another peer of the range, and each time it is one that we dialled.
+        // Each time another peer of the range, and each of them dialled by us.
         let teller = stage.asked([8, 8, (message % 256) as u8, (message / 256) as u8]);
         stage.told(teller, (0..1_000).map(|number| routable(message * 1_000 + number)));
         stage.manager.gossip.link_removed(teller.id);
     }
     let len = stage.manager.persistence.book.len();
     assert!(len <= MAX_BOOK_PEERS / 64, "{len}");
-    assert!(len > MAX_BOOK_PEERS / 128, "{len}: somebody honest brings some as well");
+    assert!(len > MAX_BOOK_PEERS / 128, "{len}: an honest source also adds addresses");
     let honest = stage.asked([9, 9, 9, 9]);
     let new = stage.told(honest, (2_000_000..2_000_500).map(routable));
-    assert!(new > 300, "{new} of 500: the slots of another source are free");
+    assert!(new > 300, "{new} of 500: the slots of another source were used");
 }
 
 #[test]
-fn threat_p12_a_host_that_returns_with_another_port_each_time_has_a_bucket_and_no_more() {
+fn threat_p12_a_host_that_reconnects_from_other_ports_uses_only_one_bucket() {
     let mut stage = Stage::new();
     for port in 1..=5_000 {
         let teller = stage.teller([8, 8, 8, 8]);
@@ -136,7 +136,7 @@ fn threat_p12_a_host_that_returns_with_another_port_each_time_has_a_bucket_and_n
 }
 
 #[test]
-fn threat_p12_a_peer_brings_a_thousand_addresses_and_one_more_every_ten_seconds() {
+fn threat_p12_a_peer_adds_a_thousand_addresses_and_one_more_every_ten_seconds() {
     let mut stage = Stage::with(Network::Mainnet, DialMode::Normal);
     let teller = stage.asked([8, 8, 8, 8]);
     let taken = |stage: &Stage| MAX_ADDRESSES_PER_MESSAGE as u32 - stage.manager.gossip.speakers[&teller.id].tokens;
@@ -155,7 +155,7 @@ fn threat_p12_a_peer_brings_a_thousand_addresses_and_one_more_every_ten_seconds(
     stage.now = stage.now.plus(ADDRESS_TOKEN_INTERVAL * 1_000_000);
     stage.told(teller, []);
     stage.told(teller, [routable(3_000)]);
-    assert_eq!(taken(&stage), 1, "no more than a thousand are saved up");
+    assert_eq!(taken(&stage), 1, "more than a thousand tokens were saved up");
 }
 
 #[test]
@@ -180,13 +180,13 @@ fn threat_p12_a_second_ask_allows_no_second_answer() {
 }
 
 #[test]
-fn threat_p12_who_was_not_asked_is_believed_its_own_host_alone() {
+fn threat_p12_a_peer_that_was_not_asked_may_only_add_its_own_host() {
     let mut stage = Stage::new();
     let teller = stage.teller([8, 8, 8, 8]);
     let others = ["9.9.9.9:8333", "8.8.8.9:8333", "[2a00::1]:8333"].map(at);
     assert_eq!(stage.told(teller, others), 0);
     let own = ["9.9.9.9:8333", "8.8.8.8:8333", "8.8.8.8:8334"].map(at);
-    assert_eq!(stage.told(teller, own), 1, "and one address in ten seconds");
+    assert_eq!(stage.told(teller, own), 1, "it may add one address in ten seconds");
     assert!(stage.knows(own[1]));
     stage.now = stage.now.plus(ADDRESS_TOKEN_INTERVAL);
     stage.told(teller, own);
@@ -194,7 +194,7 @@ fn threat_p12_who_was_not_asked_is_believed_its_own_host_alone() {
 }
 
 #[test]
-fn threat_p12_what_is_no_address_of_a_peer_is_not_believed() {
+fn threat_p12_an_address_that_cannot_be_a_peers_is_not_stored() {
     let mut stage = Stage::new();
     stage.manager.listens_at(at("8.8.4.4:8333"));
     stage.manager.ban(at("8.8.5.5:1").ip(), BanReason::Manual, None, (stage.now, UNIX)).unwrap();
@@ -221,7 +221,11 @@ fn threat_p12_what_is_no_address_of_a_peer_is_not_believed() {
     }
     let pruned = entry(at("9.9.9.9:8333"), SERVICE_NETWORK << 1, 0);
     assert_eq!(stage.told_entries(teller, [pruned]), 0);
-    assert_eq!(stage.told(teller, ["9.9.9.9:8333", "[::ffff:9.9.9.9]:8333"].map(at)), 1, "and a good one once");
+    assert_eq!(
+        stage.told(teller, ["9.9.9.9:8333", "[::ffff:9.9.9.9]:8333"].map(at)),
+        1,
+        "a valid address is added once"
+    );
     assert!(stage.manager.persistence.book.len() == 1);
 }
 
@@ -255,7 +259,7 @@ fn an_absurd_time_is_five_days_ago_and_all_hearsay_is_two_hours_older() {
 }
 
 #[test]
-fn threat_p12_only_who_is_given_up_or_long_untried_gives_way() {
+fn threat_p12_only_an_inaccessible_or_long_untried_peer_is_displaced() {
     let rival_comes = |status: PeerStatus, after: Duration| {
         let mut stage = Stage::new();
         let teller = stage.asked([8, 8, 8, 8]);
@@ -264,7 +268,7 @@ fn threat_p12_only_who_is_given_up_or_long_untried_gives_way() {
         stage.set_status(first, status);
         stage.now = stage.now.plus(after);
         stage.told(teller, [second]);
-        assert_ne!(stage.knows(first), stage.knows(second), "a slot is for one");
+        assert_ne!(stage.knows(first), stage.knows(second), "a slot holds one address");
         stage.knows(second)
     };
     let (long, ages) = (MAX_GOSSIP_UNTRIED, MAX_GOSSIP_UNTRIED * 1_000);
@@ -288,7 +292,7 @@ fn threat_p12_a_full_book_of_valid_peers_loses_none_of_them() {
 }
 
 #[test]
-fn threat_p27_an_answer_is_at_most_a_thousand_and_a_share_of_the_book_and_comes_once() {
+fn threat_p27_a_reply_is_at_most_a_thousand_and_a_share_of_the_book_and_is_sent_once() {
     for (known, most) in [(1, 1), (4, 1), (5, 2), (100, 23), (4_347, 1_000), (20_000, 1_000)] {
         let mut stage = Stage::new();
         for number in 0..known {
@@ -303,14 +307,14 @@ fn threat_p27_an_answer_is_at_most_a_thousand_and_a_share_of_the_book_and_comes_
         let mut payload = Vec::new();
         Addresses::from_entries(told).as_ref().encode(&mut payload);
         assert!(payload.len() as u64 <= MAX_ADDRESS_PAYLOAD_BYTES);
-        assert_eq!(stage.answer(asker), None, "a second time");
+        assert_eq!(stage.answer(asker), None, "a second reply was sent");
         let another = stage.teller([9, 9, 9, 9]);
         assert_eq!(stage.answer(another).map(|told| told.len()), Some(most));
     }
 }
 
 #[test]
-fn threat_p27_only_what_is_worth_a_dial_is_told_and_nobody_its_own_address() {
+fn threat_p27_only_addresses_worth_a_dial_are_sent_and_never_a_peers_own() {
     let mut stage = Stage::new();
     let good: Vec<SocketAddr> = (0..10).map(routable).collect();
     good.iter().for_each(|&address| stage.put(address, PeerStatus::Unknown, NETWORK));
@@ -334,7 +338,7 @@ fn threat_p27_only_what_is_worth_a_dial_is_told_and_nobody_its_own_address() {
 }
 
 #[test]
-fn threat_p27_a_group_that_asks_again_and_again_learns_one_answer_a_day() {
+fn threat_p27_a_group_that_asks_repeatedly_gets_one_reply_a_day() {
     let mut stage = Stage::new();
     (0..1_000).for_each(|number| stage.put(routable(number), PeerStatus::Unknown, NETWORK));
     let told = |stage: &mut Stage, from| {
@@ -358,14 +362,14 @@ fn threat_p27_a_group_that_asks_again_and_again_learns_one_answer_a_day() {
 }
 
 #[test]
-fn an_answer_from_an_empty_book_is_none() {
+fn an_empty_book_gives_no_reply() {
     let mut stage = Stage::new();
     let asker = stage.teller([9, 9, 9, 9]);
     assert_eq!(stage.answer(asker), None);
 }
 
 #[test]
-fn each_address_is_as_likely_to_be_told_as_any_other() {
+fn each_address_is_equally_likely_to_be_sent() {
     let mut stage = Stage::new();
     (0..100).for_each(|number| stage.put(routable(number), PeerStatus::Unknown, NETWORK));
     let mut times = vec![0; 100];
@@ -382,7 +386,7 @@ fn each_address_is_as_likely_to_be_told_as_any_other() {
 }
 
 #[test]
-fn a_fixed_list_neither_asks_nor_believes_nor_answers() {
+fn with_a_fixed_list_no_peer_is_asked_believed_or_answered() {
     let mut stage = Stage::with(Network::Mainnet, DialMode::Fixed(vec![routable(0)]));
     stage.put(routable(1), PeerStatus::Valid, NETWORK);
     let teller = stage.teller([8, 8, 8, 8]);
@@ -390,11 +394,11 @@ fn a_fixed_list_neither_asks_nor_believes_nor_answers() {
     assert_eq!(stage.told(teller, [at("8.8.8.8:8333"), routable(2)]), 0);
     assert_eq!(stage.answer(teller), None);
     assert!(!stage.manager.wants(CommandName::ADDR, 31) && !stage.manager.wants(CommandName::GETADDR, 0));
-    assert!(stage.manager.gossip.speakers.is_empty(), "and remembers nothing");
+    assert!(stage.manager.gossip.speakers.is_empty(), "gossip was stored");
 }
 
 #[test]
-fn only_what_can_be_read_is_wanted_of_what_a_handler_declines() {
+fn of_declined_messages_only_readable_ones_are_wanted() {
     let stage = Stage::new();
     assert!(stage.manager.wants(CommandName::ADDR, MAX_ADDRESS_GATHERED_BYTES));
     assert!(!stage.manager.wants(CommandName::ADDR, MAX_ADDRESS_GATHERED_BYTES + 1));
@@ -406,7 +410,7 @@ fn only_what_can_be_read_is_wanted_of_what_a_handler_declines() {
 }
 
 #[test]
-fn what_is_known_of_a_peers_gossip_ends_with_its_connection() {
+fn a_peers_gossip_is_removed_with_its_connection() {
     let mut stage = Stage::new();
     for _ in 0..100 {
         let (teller, asker) = (stage.asked([8, 8, 8, 8]), stage.teller([9, 9, 9, 9]));
@@ -420,7 +424,7 @@ fn what_is_known_of_a_peers_gossip_ends_with_its_connection() {
     assert!(stage.manager.gossip.speakers.is_empty());
 }
 
-/// What may happen to a book, over so few addresses and sources that they meet.
+/// A step of the book's history, over so few addresses and sources that they collide.
 #[derive(Clone, Debug)]
 enum Step {
     Tells { source: u8, is_asked: bool, addresses: Vec<u16> },
@@ -442,7 +446,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..60)
 }
 
-/// What a peer may bring, second by second.
+/// The number of addresses that a peer may add, second by second.
 #[derive(Clone, Copy)]
 struct Bucket {
     since: Instant,
@@ -450,7 +454,7 @@ struct Bucket {
     is_asked: bool,
 }
 
-/// 2,000 addresses in two ranges; the peers that tell of them are among them.
+/// Returns one of 2,000 addresses in two ranges, which include the sending peers.
 fn of_two_ranges(number: u16) -> SocketAddr {
     let [high, low] = number.to_be_bytes();
     SocketAddr::from(([20, 20 + (number % 2) as u8, high, low], 8_333))
@@ -460,11 +464,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 4))]
 
     #[test]
-    fn threat_p12_no_story_breaks_the_laws_of_the_book(steps in steps()) {
+    fn threat_p12_no_history_breaks_the_rules_of_the_book(steps in steps()) {
         let mut stage = Stage::new();
         let mut tellers: BTreeMap<u8, GossipPeer> = BTreeMap::new();
         let mut buckets: BTreeMap<u8, Bucket> = BTreeMap::new();
-        // By whose word each address came that is in the book.
+        // The source of each address in the book.
         let mut sources: BTreeMap<SocketAddr, NetGroup> = BTreeMap::new();
         let mut valid: BTreeSet<SocketAddr> = BTreeSet::new();
         for step in steps {
@@ -497,7 +501,7 @@ proptest! {
                     sources.retain(|&address, _| stage.knows(address));
                     for address in addresses.into_iter().filter(|address| !known.contains(address)) {
                         if stage.knows(address) {
-                            prop_assert!(believed.contains(&address), "{address} was beyond the allowance");
+                            prop_assert!(believed.contains(&address), "{address} exceeded the allowance");
                             sources.insert(address, NetGroup::of(teller.address.ip()));
                         }
                     }
@@ -519,8 +523,8 @@ proptest! {
                     }
                 }
             }
-            prop_assert!(valid.iter().all(|&address| stage.knows(address)), "a valid peer is gone");
-            prop_assert_eq!(stage.manager.persistence.book.len(), sources.len(), "nothing came from nowhere");
+            prop_assert!(valid.iter().all(|&address| stage.knows(address)), "a valid peer was removed");
+            prop_assert_eq!(stage.manager.persistence.book.len(), sources.len(), "an address has no source");
             let mut shares: BTreeMap<(NetGroup, NetGroup), u32> = BTreeMap::new();
             for (address, source) in &sources {
                 *shares.entry((*source, NetGroup::of(address.ip()))).or_default() += 1;

@@ -1,7 +1,7 @@
-//! The file under the database, which never grows beyond the cap that a file is opened under.
+//! The file under the database, which never grows beyond the cap that applies when a file is opened.
 //!
-//! Without it a book could grow until the next start takes it for something else. Everything but growth goes through
-//! to redb's own file.
+//! Without the cap a book could grow until the next start rejects it as too large. All other calls pass through to
+//! redb's own file.
 
 use crate::limits::MAX_BOOK_FILE_BYTES;
 use ::redb::backends::FileBackend;

@@ -1,6 +1,6 @@
-//! What can go wrong with the peer book.
+//! The errors of the peer book.
 //!
-//! Every error of a file says what was attempted, on which path, why it failed and what can be done about it.
+//! Every error of a file states the attempt, the path, the cause and advice.
 
 use crate::text::Counted;
 use std::fmt;
@@ -8,21 +8,21 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// Why the book did not do what was asked; it is as it was before.
+/// The reason why a call on the book failed; the book is unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The peer is known already.
+    /// The peer is already known.
     Duplicate {
         /// Its address.
         address: SocketAddr,
     },
     /// No such peer is known.
     NoSuchPeer {
-        /// The address asked for.
+        /// The requested address.
         address: SocketAddr,
     },
-    /// There is no room for more peers or bans, and nothing that may go for it.
+    /// There is no room for more peers or bans, and none can be displaced.
     Full,
     /// Another process, or another store of this one, has the file open.
     InUse {
@@ -31,39 +31,39 @@ pub enum StoreError {
     },
     /// The operating system refused something.
     File {
-        /// What was attempted.
+        /// The attempted step.
         step: FileStep,
-        /// With which file.
+        /// The file.
         path: PathBuf,
         /// The kind of the error.
         kind: io::ErrorKind,
         /// The system's number of the error, 0 if there is none.
         code: i32,
     },
-    /// The file is no book that can be used; it was left as it is.
+    /// The file is not a usable book; it was not changed.
     Unfit {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         what: String,
     },
     /// The file was found damaged while it was in use.
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What the database says.
+        /// The database's message.
         what: String,
     },
-    /// The database refused something for a reason of its own.
+    /// The database refused a call for a reason of its own.
     Database {
         /// The file.
         path: PathBuf,
-        /// What the database says.
+        /// The database's message.
         what: String,
     },
     /// The thread that writes the book has ended.
     WriterEnded,
-    /// The disk did not answer in time.
+    /// The disk did not respond in time.
     NoAnswer,
 }
 
@@ -71,33 +71,33 @@ pub enum StoreError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BookLost {
-    /// How many bans had changed.
+    /// The number of changed bans.
     pub bans: usize,
-    /// How many peers had changed.
+    /// The number of changed peers.
     pub peers: usize,
-    /// Why they could not be written.
+    /// The reason why they could not be written.
     pub error: StoreError,
 }
 
 impl fmt::Display for BookLost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { bans, peers, error } = self;
-        write!(f, "{error}; lost are the changes of {} and {}", Counted(*bans, "ban"), Counted(*peers, "peer"))
+        write!(f, "{error}; the changes of {} and {} are lost", Counted(*bans, "ban"), Counted(*peers, "peer"))
     }
 }
 
 impl std::error::Error for BookLost {}
 
-/// What was attempted with a file.
+/// A step on a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileStep {
     /// Locking it against other processes.
     Lock,
     /// Opening and checking it.
     Open,
-    /// Making a new one.
+    /// Creating a new one.
     Create,
-    /// Renaming it because it is no book.
+    /// Renaming it because it is not a usable book.
     SetAside,
     /// Reading.
     Read,
@@ -106,7 +106,7 @@ pub enum FileStep {
 }
 
 impl StoreError {
-    /// The error of `step` with `path`.
+    /// Returns the error of `step` with `path`.
     #[cfg(feature = "store")]
     pub(super) fn file(step: FileStep, path: &std::path::Path, error: &io::Error) -> Self {
         Self::File { step, path: path.to_owned(), kind: error.kind(), code: error.raw_os_error().unwrap_or(0) }
@@ -129,7 +129,7 @@ impl FileStep {
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Duplicate { address } => write!(f, "{address} is in the peer book already"),
+            Self::Duplicate { address } => write!(f, "{address} is already in the peer book"),
             Self::NoSuchPeer { address } => write!(f, "{address} is not in the peer book"),
             Self::Full => f.write_str("the peer book is full; remove peers or bans that are not needed"),
             Self::InUse { path } => {
@@ -147,12 +147,12 @@ impl fmt::Display for StoreError {
                 let path = path.display();
                 write!(
                     f,
-                    "the peer book {path} cannot be used: {what}; it was left as it is; move it away, or use another"
+                    "the peer book {path} cannot be used: {what}; it was not changed; move it away, or use another"
                 )
             }
             Self::Damaged { path, what } => write!(
                 f,
-                "the peer book {} is damaged: {what}; at the next start it is set aside and a new one is begun",
+                "the peer book {} is damaged: {what}; at the next start it is set aside and a new one is created",
                 path.display()
             ),
             Self::Database { path, what } => {
@@ -169,17 +169,17 @@ impl std::error::Error for StoreError {}
 const fn remedy(kind: io::ErrorKind) -> &'static str {
     match kind {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-            "what it holds is kept; make room, or use a file elsewhere"
+            "its content is kept; make room, or use a file elsewhere"
         }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             "allow this process to write the file and its folder, or use a file elsewhere"
         }
-        io::ErrorKind::NotFound => "make the folder, or what the link there leads to, or use a file elsewhere",
+        io::ErrorKind::NotFound => "create the folder, or the target of the link, or use a file elsewhere",
         io::ErrorKind::IsADirectory => "name a file, not a folder",
-        // Of a pipe or a device, or of a disk that knows no locks.
+        // The file is a pipe or a device, or its disk does not support locks.
         io::ErrorKind::Unsupported => "use an ordinary file on a disk that can lock files",
-        // Only setting aside asks for a name that must be free.
+        // Only setting aside requires a free name.
         io::ErrorKind::AlreadyExists => "remove some of those set aside earlier",
-        _ => "what it holds is kept; check the disk, or use a file elsewhere",
+        _ => "its content is kept; check the disk, or use a file elsewhere",
     }
 }

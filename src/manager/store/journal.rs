@@ -1,14 +1,14 @@
-//! What the loop has changed and the disk does not know yet.
+//! The journal: changes by the loop that are not durable yet.
 //!
-//! The loop [records](Journal::record) each change of its own store here and hands out [`Batch`]es: at once if a ban
-//! is among the changes, else when the first has waited for [`BOOK_DELAY`]. One batch is under way at a time; what
-//! changes meanwhile waits, the last change of a peer or host in place of those before. The next batch has bans before
-//! peers, of each what goes before what comes, and of that the oldest first. So a disk that is as full as the loop's
-//! own store has room for every batch; and a slow or full one costs no more than one change for each peer and ban that
-//! either the loop or the disk knows, at most twice [`MAX_BOOK_PEERS`](crate::limits::MAX_BOOK_PEERS) and
-//! [`MAX_BANS`](crate::limits::MAX_BANS).
+//! The loop [records](Journal::record) each change of its own store here, and the journal produces [`Batch`]es: at
+//! once if it has a change of a ban, else when the first change has waited for [`BOOK_DELAY`]. One batch is written
+//! at a time; later changes wait, and the last change of a peer or host replaces earlier ones. The next batch has
+//! bans before peers, within each kind removals before additions, and within those the oldest first. So a disk that
+//! is as full as the loop's own store has room for every batch. A slow or full disk costs at most one change for each
+//! peer and ban that either the loop or the disk knows, at most twice
+//! [`MAX_BOOK_PEERS`](crate::limits::MAX_BOOK_PEERS) and [`MAX_BANS`](crate::limits::MAX_BANS).
 //!
-//! A batch without an answer for [`MAX_BOOK_ANSWER`] counts as failing: a disk that hangs says nothing of it.
+//! A batch without a result for [`MAX_BOOK_ANSWER`] counts as failing, because a disk that hangs reports nothing.
 //!
 //! It never touches a disk or a clock, and it never loses a change.
 
@@ -18,7 +18,7 @@ use crate::limits::{BOOK_DELAY, MAX_BOOK_ANSWER, MAX_BOOK_BATCH};
 use crate::time::{Instant, Wait};
 use std::collections::BTreeMap;
 
-/// Gathers changes into batches and tells when they are durable.
+/// Gathers changes into batches and reports when they are durable.
 #[derive(Debug, Default)]
 pub struct Journal {
     bans: Queue,
@@ -34,11 +34,11 @@ struct UnderWay {
     id: u64,
     since: Instant,
     bans: Vec<Change>,
-    /// How many changes of peers there are beside them.
+    /// The number of changes of peers in it.
     peer_changes: usize,
 }
 
-/// Changes by what they are about, and those that remove and those that put by age.
+/// Changes by their subject, and those that remove and those that put by age.
 #[derive(Debug, Default)]
 struct Queue {
     by_key: BTreeMap<ChangeKey, Waiting>,
@@ -52,18 +52,18 @@ struct Waiting {
     change: Change,
     age: u64,
     since: Instant,
-    /// Whether the disk knows the peer or ban when the batch under way is durable.
+    /// Whether the disk will have the peer or ban when the current batch is durable.
     is_on_disk: bool,
 }
 
 impl Journal {
-    /// A journal without changes.
+    /// Creates a journal without changes.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Notes a change of the loop's own store, made at `now`; `was_known` says whether the peer, or the ban, was there
-    /// before it.
+    /// Records a change of the loop's own store, made at `now`; `was_known` is whether the peer or ban existed before
+    /// it.
     pub fn record(&mut self, change: Change, was_known: bool, now: Instant) {
         let queue = match change {
             Change::PutBan(_) | Change::RemoveBan(_) => &mut self.bans,
@@ -72,7 +72,7 @@ impl Journal {
         queue.put(change, was_known, now);
     }
 
-    /// When there will be a batch to hand out, or the one under way will be late; an answer to it may come sooner.
+    /// Returns the time until there is a batch, or until the current one is late; its result may arrive sooner.
     pub fn wait(&self) -> Wait {
         match &self.under_way {
             Some(_) if self.is_failing => Wait::Forever,
@@ -92,7 +92,7 @@ impl Journal {
         }
     }
 
-    /// The next batch, at most [`MAX_BOOK_BATCH`] changes, if it is time for one.
+    /// Returns the next batch, at most [`MAX_BOOK_BATCH`] changes, if it is time for one.
     pub fn next_batch(&mut self, now: Instant) -> Option<Batch> {
         if self.under_way.is_some() {
             return None;
@@ -111,7 +111,7 @@ impl Journal {
         Some(Batch { id: self.last_id, changes })
     }
 
-    /// Whether the batch under way has become late by `now`. This is said once: it counts as failing from then on.
+    /// Whether the current batch has become late by `now`. Returned once: the batch counts as failing from then on.
     pub fn note_late(&mut self, now: Instant) -> bool {
         let is_due = |batch: &UnderWay| batch.since.plus(MAX_BOOK_ANSWER) <= now;
         let is_late = !self.is_failing && self.under_way.as_ref().is_some_and(is_due);
@@ -119,7 +119,7 @@ impl Journal {
         is_late
     }
 
-    /// Takes an answer and returns the changes of bans that are durable by it.
+    /// Handles a result and returns the changes of bans that are durable by it.
     pub fn persisted(&mut self, answer: &Persisted) -> Vec<Change> {
         self.is_failing = answer.result.is_err();
         if self.is_failing {
@@ -128,7 +128,7 @@ impl Journal {
         self.under_way.take_if(|batch| batch.id <= answer.id).map_or_else(Vec::new, |batch| batch.bans)
     }
 
-    /// From here on no change waits for others: the loop is about to stop.
+    /// Stops delaying changes: the loop is about to stop.
     pub const fn write_at_once(&mut self) {
         self.is_hurried = true;
     }
@@ -144,7 +144,7 @@ impl Journal {
         (self.bans.len() + under_way.0, self.peers.len() + under_way.1)
     }
 
-    /// Whether the batch under way could not be written yet, or is late.
+    /// Whether the current batch could not be written yet, or is late.
     pub const fn is_failing(&self) -> bool {
         self.is_failing
     }
@@ -164,7 +164,7 @@ impl Queue {
                 Waiting { change, age: self.last_age, since: now, is_on_disk: was_known }
             }
         };
-        // What never reached the disk need not be removed there.
+        // A record that never reached the disk need not be removed there.
         if waiting.is_on_disk || !removes {
             self.by_age(removes).insert(waiting.age, key);
             self.by_key.insert(key, waiting);
@@ -180,7 +180,7 @@ impl Queue {
         while changes.len() < max
             && let Some((_, key)) = self.removals.pop_first().or_else(|| self.puts.pop_first())
         {
-            let waiting = self.by_key.remove(&key).expect("what has an age is waiting");
+            let waiting = self.by_key.remove(&key).expect("every age belongs to a waiting change");
             changes.push(waiting.change);
         }
         changes

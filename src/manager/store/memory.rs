@@ -1,11 +1,11 @@
-//! The book in memory, which the loop itself works on.
+//! The book in memory, on which the loop itself works.
 //!
-//! Every call costs the same however many peers there are, but for those that list peers and bans. Its worst case is
-//! that of [`MAX_BOOK_PEERS`]: 96 bytes a row, 74 bytes in the index by address, 16 bytes in the lists by status, and
-//! up to 256 bytes of user agent. It never touches a disk, and it fails only for want of room.
+//! The cost of a call does not depend on the number of peers, except for calls that list peers or bans. The most
+//! memory is that of [`MAX_BOOK_PEERS`]: 96 bytes a row, 74 bytes in the index by address, 16 bytes in the lists by
+//! status, and up to 256 bytes of user agent. It never touches a disk, and it fails only for lack of room.
 //!
-//! When it is full, a new peer takes the place of one that is worth no more: of an inaccessible one first, then of
-//! one that nobody has tried, then of a banned one (its host stays banned), and never of a valid one.
+//! When it is full, a new peer displaces one that is worth no more: first an inaccessible one, then an unknown one,
+//! then a banned one (its host stays banned), and never a valid one.
 
 use super::{Change, KnownPeer, PeerStatus, PeerStore, StoreError};
 use crate::address::{Host, canonical};
@@ -32,17 +32,17 @@ pub struct MemoryStore {
 #[derive(Clone, Debug)]
 struct Row {
     peer: KnownPeer,
-    /// Where the row stands in the list of its status.
+    /// The position of the row in the list of its status.
     place: u32,
 }
 
 impl MemoryStore {
-    /// An empty book for [`MAX_BOOK_PEERS`] peers, with hashes that only `rng` knows.
+    /// Creates an empty book for [`MAX_BOOK_PEERS`] peers, with hashes that only `rng` determines.
     pub fn new(rng: &mut impl Rng) -> Self {
         Self::with_limit(MAX_BOOK_PEERS, rng)
     }
 
-    /// An empty book for `max_peers` peers, but no more than [`MAX_BOOK_PEERS`].
+    /// Creates an empty book for `max_peers` peers, but no more than [`MAX_BOOK_PEERS`].
     pub fn with_limit(max_peers: usize, rng: &mut impl Rng) -> Self {
         Self {
             rows: Slab::new(),
@@ -53,7 +53,7 @@ impl MemoryStore {
         }
     }
 
-    /// How many peers are known.
+    /// Returns the number of peers.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
@@ -63,25 +63,25 @@ impl MemoryStore {
         self.rows.is_empty()
     }
 
-    /// How many peers are of this status, for whatever reason they are banned.
+    /// Returns the number of peers with this status; all reasons of bans count as one status.
     pub fn count(&self, status: PeerStatus) -> usize {
         self.by_status[status.index()].len()
     }
 
-    /// What is known of the peer with this address.
+    /// Returns the record of the peer with this address.
     pub fn peer(&self, address: SocketAddr) -> Option<&KnownPeer> {
         let row = *self.by_address.get(&canonical(address))?;
         Some(&self.rows[row as usize].peer)
     }
 
-    /// The peers of this status in no order, for whatever reason they are banned.
+    /// Returns the peers with this status in no order; all reasons of bans count as one status.
     pub fn peers(&self, status: PeerStatus) -> impl ExactSizeIterator<Item = &KnownPeer> {
         self.by_status[status.index()].iter().map(|&row| &self.rows[row as usize].peer)
     }
 
-    /// Adds a peer that is not known yet, and returns the one that had to go for it, if one had to.
+    /// Adds a new peer, and returns the peer that it displaced, if any.
     ///
-    /// Which peer goes, among those worth the least, is drawn from `rng`.
+    /// The displaced peer is drawn from `rng` among those worth the least.
     ///
     /// # Errors
     ///
@@ -96,22 +96,22 @@ impl MemoryStore {
         Ok(gone)
     }
 
-    /// Replaces what is known of a peer and returns what was; a peer that is not known stays so.
+    /// Replaces the record of a peer and returns the old one; an unknown peer is not added.
     pub fn replace(&mut self, peer: KnownPeer) -> Option<KnownPeer> {
         self.peer(peer.address())?;
         self.put(peer)
     }
 
-    /// Forgets a peer and returns what was known of it.
+    /// Removes a peer and returns its record.
     pub fn forget(&mut self, address: SocketAddr) -> Option<KnownPeer> {
         let row = self.by_address.remove(&canonical(address))?;
         self.leave_list(row);
         Some(self.rows.remove(row as usize).peer)
     }
 
-    /// Draws a peer of this status that `accept` takes; each is as likely as any other.
+    /// Draws a peer with this status that `accept` accepts, each with the same probability.
     ///
-    /// At most `tries` are looked at, all of them if there are no more.
+    /// At most `tries` peers are examined, or all if there are fewer.
     pub fn pick(
         &self,
         status: PeerStatus,
@@ -134,12 +134,12 @@ impl MemoryStore {
         None
     }
 
-    /// Draws up to `count` different peers of these statuses, each as likely as any other, in no order.
+    /// Draws up to `count` different peers with these statuses, each with the same probability, in no order.
     pub fn sample(&self, statuses: &[PeerStatus], count: usize, rng: &mut impl Rng) -> Vec<&KnownPeer> {
         let lists: Vec<&[u32]> = statuses.iter().map(|status| self.by_status[status.index()].as_slice()).collect();
         let total: usize = lists.iter().map(|list| list.len()).sum();
         let count = count.min(total);
-        // Floyd's way: no more draws than peers, however many of them are wanted.
+        // Floyd's algorithm: as many draws as peers, for any number of wanted peers.
         let (mut drawn, mut order) = (BTreeSet::new(), Vec::with_capacity(count));
         for last in total - count..total {
             let index = rng.random_range(0..=last);
@@ -159,14 +159,14 @@ impl MemoryStore {
         order.into_iter().map(|index| &self.rows[row_at(index) as usize].peer).collect()
     }
 
-    /// One of those that are worth the least, if `newcomer` is worth as much.
+    /// Returns one of the peers that are worth the least, if `newcomer` is worth as much.
     fn least(&self, newcomer: &KnownPeer, rng: &mut impl Rng) -> Result<SocketAddr, StoreError> {
         let highest = newcomer.status.index().min(PeerStatus::Valid.index() - 1);
         let list = self.by_status[..=highest].iter().find(|list| !list.is_empty()).ok_or(StoreError::Full)?;
         Ok(self.rows[list[rng.random_range(0..list.len())] as usize].peer.address())
     }
 
-    /// Adds or replaces, whatever room there is.
+    /// Adds or replaces a peer, regardless of the limit.
     fn put(&mut self, peer: KnownPeer) -> Option<KnownPeer> {
         let status = peer.status;
         let Some(&row) = self.by_address.get(&peer.address()) else {
@@ -203,7 +203,7 @@ impl MemoryStore {
         }
     }
 
-    /// Makes one change and returns the one that undoes it.
+    /// Makes one change and returns its inverse.
     fn change(&mut self, change: &Change) -> Change {
         match change {
             Change::PutPeer(peer) => match self.put(peer.clone()) {
@@ -226,7 +226,7 @@ impl MemoryStore {
     }
 }
 
-/// No call fails but for want of room.
+/// Calls fail only for lack of room.
 impl PeerStore for MemoryStore {
     fn read(&self, address: SocketAddr) -> Result<Option<KnownPeer>, StoreError> {
         Ok(self.peer(address).cloned())
@@ -266,4 +266,4 @@ fn sorted<'a>(peers: impl Iterator<Item = &'a KnownPeer>) -> Vec<KnownPeer> {
     peers
 }
 
-const _: () = assert!(size_of::<Row>() <= 96, "what a row costs is part of what the book promises");
+const _: () = assert!(size_of::<Row>() <= 96, "the documented size of the book assumes 96 bytes a row");

@@ -1,12 +1,12 @@
-//! The peer book: which peers there are, what is known of them, and who is banned.
+//! The peer book: the known peers, their records, and the banned hosts.
 //!
-//! A [`PeerStore`] holds it. The loop works on a [`MemoryStore`], which never waits and never fails but for want of
-//! room; a file holds the same for the next run (`RedbStore`, feature `store`). What changes is gathered by a
-//! [`Journal`] and written by a [`Writer`], which a thread of its own drives
+//! A [`PeerStore`] holds it. The loop works on a [`MemoryStore`], which never waits and fails only for lack of room;
+//! a file holds the same for the next run (`RedbStore`, feature `store`). A [`Journal`] gathers the changes and a
+//! [`Writer`] writes them, driven by a thread of its own
 //! ([`StoreWriter`](crate::offload::store_writer::StoreWriter)): the loop never waits for a disk.
 //!
-//! Each call is atomic: after an error the store is as it was, and what was refused for a fault of the machine may
-//! be asked again. Nothing here decides whom to dial or to ban, and nothing here reads a clock.
+//! Each call is atomic: after an error the store is unchanged, and a call that failed because of the machine may be
+//! repeated. Nothing here decides whom to dial or to ban, and nothing here reads a clock.
 
 #[cfg(feature = "store")]
 mod capped_file;
@@ -38,21 +38,21 @@ use crate::address::Host;
 use crate::manager::ban::Ban;
 use std::net::{IpAddr, SocketAddr};
 
-/// One change of a [`PeerStore`]. Done twice it is done once.
+/// One change of a [`PeerStore`]. Idempotent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// The peer is known, as this says.
+    /// Adds the peer, or replaces its record.
     PutPeer(KnownPeer),
-    /// Nothing is known of this address.
+    /// Removes the peer with this address.
     RemovePeer(SocketAddr),
-    /// The host is banned, as this says.
+    /// Adds the ban, or replaces that of the same host.
     PutBan(Ban),
-    /// The host is not banned.
+    /// Removes the ban of this host.
     RemoveBan(Host),
 }
 
 impl Change {
-    /// Whether it takes a peer or a ban out of the store.
+    /// Whether it removes a peer or a ban from the store.
     const fn removes(&self) -> bool {
         match self {
             Self::RemovePeer(_) | Self::RemoveBan(_) => true,
@@ -61,29 +61,29 @@ impl Change {
     }
 }
 
-/// Where peers and bans are remembered.
+/// A store of peers and bans.
 ///
-/// A store holds at most [`MAX_BOOK_PEERS`](crate::limits::MAX_BOOK_PEERS) peers, one of each address and port, and at
-/// most [`MAX_BANS`](crate::limits::MAX_BANS) bans, one of each host. An address of IPv4 that is written as
-/// one of IPv6 is that of IPv4. What a call has changed is durable when it returns, as far as the store is.
+/// A store holds at most [`MAX_BOOK_PEERS`](crate::limits::MAX_BOOK_PEERS) peers, one of each address and port, and
+/// at most [`MAX_BANS`](crate::limits::MAX_BANS) bans, one of each host. An IPv4 address in IPv6 form is the same as
+/// the IPv4 address. A change is as durable when its call returns as the store itself.
 ///
-/// Every call fails with what [`PeerStore::apply`] fails with if the store cannot be read or written.
+/// If the store cannot be read or written, every call fails with the error of [`PeerStore::apply`].
 pub trait PeerStore {
-    /// What is known of the peer with this address.
+    /// Returns the record of the peer with this address.
     ///
     /// # Errors
     ///
     /// When the store cannot be read.
     fn read(&self, address: SocketAddr) -> Result<Option<KnownPeer>, StoreError>;
 
-    /// All peers, in the order of their addresses.
+    /// Returns all peers, in the order of their addresses.
     ///
     /// # Errors
     ///
     /// When the store cannot be read.
     fn list_all(&self) -> Result<Vec<KnownPeer>, StoreError>;
 
-    /// All bans, in the order of their hosts.
+    /// Returns all bans, in the order of their hosts.
     ///
     /// # Errors
     ///
@@ -94,11 +94,11 @@ pub trait PeerStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Full`] if there were too many peers or bans after them, or what keeps the store from being
-    /// written.
+    /// [`StoreError::Full`] if there would be too many peers or bans after them, or the reason why the store cannot
+    /// be written.
     fn apply(&mut self, changes: &[Change]) -> Result<(), StoreError>;
 
-    /// Remembers a peer that is not known yet.
+    /// Adds a new peer.
     ///
     /// # Errors
     ///
@@ -110,7 +110,7 @@ pub trait PeerStore {
         }
     }
 
-    /// Replaces what is known of a peer.
+    /// Replaces the record of a peer.
     ///
     /// # Errors
     ///
@@ -122,7 +122,7 @@ pub trait PeerStore {
         }
     }
 
-    /// Forgets a peer.
+    /// Removes a peer.
     ///
     /// # Errors
     ///
@@ -134,8 +134,7 @@ pub trait PeerStore {
         }
     }
 
-    /// The peers of this status, in the order of their addresses; whoever is banned for whatever reason is of one
-    /// status.
+    /// Returns the peers with this status, in the order of their addresses; all reasons of bans count as one status.
     ///
     /// # Errors
     ///
@@ -144,7 +143,7 @@ pub trait PeerStore {
         Ok(self.list_all()?.into_iter().filter(|peer| peer.status.is_like(status)).collect())
     }
 
-    /// What is known of the peer at this address and port.
+    /// Returns the record of the peer at this address and port.
     ///
     /// # Errors
     ///
@@ -153,7 +152,7 @@ pub trait PeerStore {
         self.read(SocketAddr::new(ip, port))
     }
 
-    /// How many peers are of this status; whoever is banned for whatever reason is of one status.
+    /// Returns the number of peers with this status; all reasons of bans count as one status.
     ///
     /// # Errors
     ///
@@ -162,7 +161,7 @@ pub trait PeerStore {
         Ok(self.find_by_status(status)?.len())
     }
 
-    /// Remembers a ban, in place of an earlier one of the same host.
+    /// Adds a ban, in place of an earlier one of the same host.
     ///
     /// # Errors
     ///
@@ -171,7 +170,7 @@ pub trait PeerStore {
         self.apply(&[Change::PutBan(ban)])
     }
 
-    /// Forgets the ban of a host, if there is one.
+    /// Removes the ban of a host, if there is one.
     ///
     /// # Errors
     ///

@@ -1,8 +1,9 @@
 //! The book's file under a database that must not change it.
 //!
-//! redb writes to each file that it opens, and repairs one that was not closed cleanly. Here all of that goes to
-//! memory, so the file keeps its bytes and its times, and this process needs no permission to write it. Each lock that
-//! redb takes is a shared one on the file: several readers may have it open at once, and no writer beside them.
+//! redb writes to each file that it opens, and repairs one that was not closed cleanly. The overlay redirects these
+//! writes to memory, so the file keeps its bytes and its times, and this process needs no permission to write it.
+//! Each lock of redb becomes a shared lock on the file: several readers may have it open at once, but no writer
+//! beside them.
 
 use crate::limits::MAX_BOOK_FILE_BYTES;
 use ::redb::backends::FileBackend;
@@ -13,11 +14,11 @@ use std::io;
 use std::ops::Bound;
 use std::sync::{Mutex, PoisonError};
 
-/// Bytes that are kept in memory for each block with a change; all blocks of a file together have at most
+/// The size of a block that is kept in memory after a change; all blocks of a file together have at most
 /// [`MAX_BOOK_FILE_BYTES`].
 const BLOCK_BYTES: usize = 4_096;
 
-/// A file that is read, and what was written over it.
+/// A file that is read, and the changes written over it.
 #[derive(Debug)]
 pub(super) struct Overlay {
     file: FileBackend,
@@ -34,7 +35,7 @@ struct Written {
 }
 
 impl Overlay {
-    /// Takes a file that is open for reading.
+    /// Creates an overlay over a file that is open for reading.
     pub(super) fn new(file: File) -> Result<Self, DatabaseError> {
         let len_bytes = file.metadata()?.len();
         let written = Mutex::new(Written { len_bytes, file_end: len_bytes, blocks: BTreeMap::new() });
@@ -47,7 +48,7 @@ impl Overlay {
 }
 
 impl Written {
-    /// Reads the block `number` as it is in the file.
+    /// Reads the block `number` from the file.
     fn block_of(&self, number: u64, file: &FileBackend) -> io::Result<Vec<u8>> {
         let begin = number * BLOCK_BYTES as u64;
         let mut block = vec![0; BLOCK_BYTES];
@@ -105,7 +106,7 @@ impl Written {
     }
 }
 
-/// Splits a range of the file by blocks: the number of each, where in it the part begins, and which part it is.
+/// Splits a range of the file by blocks: the number of each, the offset of the part in it, and the part's range.
 fn parts(offset: u64, len: usize) -> impl Iterator<Item = (u64, usize, std::ops::Range<usize>)> {
     let mut begin = 0;
     std::iter::from_fn(move || {
@@ -172,7 +173,7 @@ mod tests {
     use super::*;
     use std::io::Write;
 
-    /// An overlay over a file with these bytes, which may only be read.
+    /// Returns an overlay over a read-only file with these bytes.
     fn over(bytes: &[u8], name: &str) -> (Overlay, std::path::PathBuf) {
         let path = std::env::temp_dir().join(format!("overlay-{}-{name}", std::process::id()));
         File::create(&path).and_then(|mut file| file.write_all(bytes)).unwrap();
@@ -186,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_and_the_file_stays_as_it_is() {
+    fn written_bytes_are_read_back_and_the_file_stays_unchanged() {
         let (overlay, path) = over(&[7; 5_000], "written");
         overlay.write(4_090, &[1; 10]).unwrap();
         assert_eq!(bytes_at(&overlay, 4_089, 12), [&[7][..], &[1; 10], &[7]].concat());
@@ -198,11 +199,11 @@ mod tests {
     }
 
     #[test]
-    fn what_was_cut_off_is_zero_when_the_file_grows_again() {
+    fn bytes_that_were_cut_off_are_zero_when_the_file_grows_again() {
         let (overlay, path) = over(&[7; 9_000], "cut");
         overlay.write(4_200, &[1; 10]).unwrap();
         overlay.set_len(4_205).unwrap();
-        assert!(overlay.read(4_205, &mut [0]).is_err(), "it ends there");
+        assert!(overlay.read(4_205, &mut [0]).is_err(), "a read beyond the end succeeded");
         overlay.set_len(9_000).unwrap();
         assert_eq!(bytes_at(&overlay, 4_199, 8), [7, 1, 1, 1, 1, 1, 0, 0]);
         assert_eq!(bytes_at(&overlay, 8_000, 1_000), [0; 1_000]);

@@ -1,4 +1,4 @@
-//! What is known of one peer.
+//! The record of one peer.
 
 use crate::address::canonical;
 use crate::limits::MAX_USER_AGENT_BYTES;
@@ -7,36 +7,36 @@ use crate::time::UnixTime;
 use std::fmt;
 use std::net::SocketAddr;
 
-/// What the book says of one address and port.
+/// The book's record of one address and port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownPeer {
     address: SocketAddr,
-    /// What it is good for.
+    /// The peer's status.
     pub status: PeerStatus,
-    /// Since when it has that status; of one that other peers have named and nobody has tried, when they say it was
-    /// last seen. Only for people to read: no decision depends on it.
+    /// The time since which it has that status; for an unknown peer from gossip, the time at which it was claimed to
+    /// be seen. For people only: no decision depends on it.
     pub status_since: UnixTime,
-    /// When a handshake with it was last completed, if ever. Only for people to read.
+    /// The time of the last completed handshake with it, if any. For people only.
     pub last_connected: Option<UnixTime>,
-    /// The services that it was last said to have, by itself or by others.
+    /// The services that it was last claimed to have, by itself or by others.
     pub services: u64,
-    /// The user agent that it last gave; empty if it never did.
+    /// The user agent of its last `version`; empty if it has sent none.
     pub user_agent: UserAgent,
-    /// Dials that have failed since the last one that did not.
+    /// Failed dials since the last successful one.
     pub failures: u32,
 }
 
-/// What a peer is good for.
+/// The status of a peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum PeerStatus {
-    /// Nobody has tried.
+    /// It was never tried.
     #[default]
     Unknown,
     /// A handshake with it was completed.
     Valid,
-    /// It failed too often or was not for us: it is dialled after all others, and rarely.
+    /// It failed too often or is incompatible: it is dialled after all others, and rarely.
     Inaccessible,
-    /// It is not to be talked to.
+    /// Its host is banned.
     Banned(BanReason),
 }
 
@@ -45,7 +45,7 @@ pub enum PeerStatus {
 pub struct UserAgent(Box<str>);
 
 impl KnownPeer {
-    /// A peer of which only the address is known, in its [`canonical`] form.
+    /// Returns a peer of which only the address is known, in its [`canonical`] form.
     pub fn new(address: SocketAddr, since: UnixTime) -> Self {
         Self {
             address: canonical(address),
@@ -58,23 +58,23 @@ impl KnownPeer {
         }
     }
 
-    /// Where it listens; an IPv4 address is always written as one.
+    /// Returns the address at which it listens; an IPv4 address is always in IPv4 form.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 }
 
 impl PeerStatus {
-    /// Whether both are the same but for the reason of a ban.
+    /// Whether both are the same apart from the reason of a ban.
     #[must_use]
     pub const fn is_like(self, other: Self) -> bool {
         self.index() == other.index()
     }
 
-    /// How many kinds there are.
+    /// The number of kinds.
     pub(super) const KINDS: usize = 4;
 
-    /// The kind as an index; the higher, the more it is worth to keep such a peer.
+    /// Returns the kind as an index; a higher kind is worth more.
     pub(super) const fn index(self) -> usize {
         match self {
             Self::Inaccessible => 0,
@@ -86,7 +86,7 @@ impl PeerStatus {
 }
 
 impl UserAgent {
-    /// What of `text` can be stored: its printable ASCII, cut to 256 bytes.
+    /// Returns the part of `text` that can be stored: its printable ASCII, cut to 256 bytes.
     pub fn sanitised(text: &[u8]) -> Self {
         let printable = text.iter().filter(|byte| matches!(byte, b' '..=b'~'));
         Self(printable.take(MAX_USER_AGENT_BYTES).map(|&byte| char::from(byte)).collect())
@@ -104,7 +104,7 @@ impl fmt::Display for UserAgent {
     }
 }
 
-/// A ban in words has its reason in the [`BanReason`].
+/// A ban is shown with its [`BanReason`].
 impl fmt::Display for PeerStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -1,7 +1,7 @@
-//! How the book's file writes peers and bans.
+//! The encoding of peers and bans in the book's file.
 //!
-//! Keys sort as addresses and hosts do. Numbers in values are little-endian. Whatever is read is bounded, and judged:
-//! what no version of this library writes is no record.
+//! Keys sort like addresses and hosts. Numbers in values are little-endian. Reading is bounded and strict: bytes that
+//! no version of this library writes are not a record.
 
 use super::{KnownPeer, PeerStatus, UserAgent};
 use crate::address::{Host, canonical};
@@ -55,7 +55,7 @@ pub(super) fn peer_value(peer: &KnownPeer) -> Vec<u8> {
     value
 }
 
-/// The peer of a record, if it is one.
+/// Decodes the peer of a record; `None` if it is invalid.
 pub(super) fn peer(key: &[u8], value: &[u8]) -> Option<KnownPeer> {
     let mut key = reader(key);
     let ip = match key.u8().ok()? {
@@ -94,7 +94,7 @@ pub(super) fn ban_value(ban: &Ban) -> Vec<u8> {
     value
 }
 
-/// The ban of a record, if it is one.
+/// Decodes the ban of a record; `None` if it is invalid.
 pub(super) fn ban(key: &[u8], value: &[u8]) -> Option<Ban> {
     let mut key = reader(key);
     let host = match key.u8().ok()? {
@@ -109,7 +109,7 @@ pub(super) fn ban(key: &[u8], value: &[u8]) -> Option<Ban> {
     (key.remaining() == 0 && value.remaining() == 0).then_some(ban)
 }
 
-/// The reader's errors name a command; none of them leaves this file.
+/// Returns a reader. Its errors name a command, but none of them is visible outside this file.
 const fn reader(bytes: &[u8]) -> Reader<'_> {
     Reader::new(CommandName::ADDR, bytes)
 }

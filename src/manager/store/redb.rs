@@ -1,15 +1,14 @@
 //! The book in a file of redb.
 //!
-//! What a call has changed is on the disk when it returns: each is one transaction with checksums and an `fsync`, and
-//! whenever the process or the machine ends, the file holds what the last or the current call has made of it. A file
-//! is checked whole, without a change to it, before anything in it is believed or written: one that never was a book is
-//! left alone, one that is damaged or of a later version is [set aside](SetAside), and records that make no sense are
-//! dropped and counted. After a fault of the disk the database is closed, and opened anew for the next change, which
-//! redb asks for.
+//! Every change is on the disk when its call returns: each call is one transaction with checksums and an `fsync`, and
+//! if the process or the machine stops, the file holds the result of the last or the current call. A file is checked
+//! completely, without changing it, before its content is used or written: a file that never was a book is not
+//! touched, a damaged one or one of a later version is [set aside](SetAside), and invalid records are dropped and
+//! counted. After a fault of the disk the database is closed, and opened again for the next change, as redb requires.
 //!
-//! The file never grows beyond [`MAX_BOOK_FILE_BYTES`](crate::limits::MAX_BOOK_FILE_BYTES), and of its pages
-//! [`BOOK_CACHE_BYTES`] are kept in memory. A store is for one process, and for a thread that may wait: not for the
-//! loop's own.
+//! The file never grows beyond [`MAX_BOOK_FILE_BYTES`](crate::limits::MAX_BOOK_FILE_BYTES), and [`BOOK_CACHE_BYTES`]
+//! of its pages are kept in memory. A store is for one process, and for a thread that may block: not for the loop's
+//! own.
 
 use super::capped_file::CappedFile;
 use super::overlay::Overlay;
@@ -27,7 +26,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-/// The version of the format of what the tables hold.
+/// The version of the format of the tables' content.
 const FORMAT: u64 = 1;
 
 const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("peerloop");
@@ -44,17 +43,17 @@ pub struct RedbStore {
     _lock: BookLock,
 }
 
-/// What was found when a book was opened.
+/// The findings of opening a book.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Opened {
     /// The earlier file, if it could not be used; the book is empty then.
     pub set_aside: Option<SetAside>,
-    /// Records that made no sense and were dropped.
+    /// Invalid records that were dropped.
     pub dropped: usize,
 }
 
-/// All that a book held when it was read.
+/// The content of a book when it was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BookContents {
@@ -62,28 +61,28 @@ pub struct BookContents {
     pub peers: Vec<KnownPeer>,
     /// The bans, in the order of their hosts.
     pub bans: Vec<Ban>,
-    /// Records that make no sense, or are more than a book may hold, and were left out.
+    /// Records that are invalid, or more than a book may hold, and were skipped.
     pub skipped: usize,
 }
 
-/// Why a file could not be opened.
+/// The reason why a file could not be opened.
 enum Refusal {
-    /// It is no book.
+    /// It is not a book.
     Unfit(Unfit),
-    /// It may be one.
+    /// It may be a book.
     Failed(StoreError),
 }
 
 impl RedbStore {
-    /// Opens the book in the file `path`, or begins one if there is none, or only one that is spoilt.
+    /// Opens the book in the file `path`. Creates one if there is none, or if the existing one is damaged.
     ///
-    /// A link is followed. Beside the book stand `<name>.lock`, for a moment `<name>.new`, and what was set aside: at
-    /// most [`MAX_BOOK_SET_ASIDE`](crate::limits::MAX_BOOK_SET_ASIDE) files.
+    /// A link is followed. Files beside the book are `<name>.lock`, for a moment `<name>.new`, and damaged books set
+    /// aside: at most [`MAX_BOOK_SET_ASIDE`](crate::limits::MAX_BOOK_SET_ASIDE) files.
     ///
     /// # Errors
     ///
     /// [`StoreError::Unfit`] if the file never was a book; [`StoreError::InUse`] if another store has it open;
-    /// [`StoreError::File`] if the system refuses it, or if too many files are set aside already. What the file holds
+    /// [`StoreError::File`] if the system refuses it, or if too many files are set aside already. The file's content
     /// is kept then.
     pub fn open(path: impl Into<PathBuf>) -> Result<(Self, Opened), StoreError> {
         let path = follow(path.into())?;
@@ -93,7 +92,7 @@ impl RedbStore {
             Some(Err(_)) | None => {}
         }
         let lock = BookLock::take(&path)?;
-        // Another process may have come first.
+        // Another process may have been faster.
         let unfit = match look(&path)? {
             None => None,
             Some(Err(unfit)) => Some(unfit),
@@ -115,12 +114,13 @@ impl RedbStore {
         Ok((Self { path, database, _lock: lock }, opened))
     }
 
-    /// Opens the book in the file `path` only if it is one: none is begun, and what cannot be used stays where it is.
-    /// Returns with it how many records made no sense and were dropped.
+    /// Opens the book in the file `path` only if it is one: none is created, and an unusable file stays in place.
+    /// Also returns the number of invalid records that were dropped.
     ///
     /// # Errors
     ///
-    /// As [`RedbStore::open`], and [`StoreError::Unfit`] if the file is no book, [`StoreError::File`] if there is none.
+    /// As [`RedbStore::open`], and [`StoreError::Unfit`] if the file is not a book, [`StoreError::File`] if there is
+    /// none.
     pub fn open_existing(path: impl Into<PathBuf>) -> Result<(Self, usize), StoreError> {
         let path = follow(path.into())?;
         drop(existing(&path)?);
@@ -130,11 +130,11 @@ impl RedbStore {
         Ok((Self { path, database: Some(database), _lock: lock }, dropped))
     }
 
-    /// Reads all of the book in the file `path`. Changes and makes no file, and needs no permission to write one.
+    /// Reads the whole book in the file `path`. Changes and creates no file, and needs no permission to write one.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unfit`] if the file is no book; [`StoreError::InUse`] if a store has it open;
+    /// [`StoreError::Unfit`] if the file is not a book; [`StoreError::InUse`] if a store has it open;
     /// [`StoreError::File`] if there is none, or if the system refuses it.
     pub fn read_contents(path: impl Into<PathBuf>) -> Result<BookContents, StoreError> {
         let path = follow(path.into())?;
@@ -147,7 +147,7 @@ impl RedbStore {
         read().map_err(|error| Refusal::of(&path, error).error(&path))
     }
 
-    /// The file.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -202,13 +202,13 @@ impl PeerStore for RedbStore {
     }
 }
 
-/// A book that is open to be read, and what keeps writers from it.
+/// A book that is open for reading, and the lock that excludes writers.
 struct Readable {
     database: Database,
     _lock: Option<BookLock>,
 }
 
-/// Judges the file as a whole without a change to it. Returns `None` if there is none, and why not if it is no book.
+/// Checks the whole file without changing it. Returns `None` if there is none, and the reason if it is not a book.
 fn judge(path: &Path) -> Result<Option<Result<Readable, Unfit>>, StoreError> {
     let lock = BookLock::share(path)?;
     match look(path)? {
@@ -225,7 +225,7 @@ fn judge(path: &Path) -> Result<Option<Result<Readable, Unfit>>, StoreError> {
     }
 }
 
-/// Opens a book that exists to read it.
+/// Opens an existing book for reading.
 fn existing(path: &Path) -> Result<Readable, StoreError> {
     match judge(path)? {
         None => Err(StoreError::file(FileStep::Open, path, &io::ErrorKind::NotFound.into())),
@@ -233,13 +233,13 @@ fn existing(path: &Path) -> Result<Readable, StoreError> {
     }
 }
 
-/// Opens a file that exists to write it, without a change to it.
+/// Opens an existing file for writing, without changing it.
 fn writable(path: &Path) -> Result<File, StoreError> {
     let file = OpenOptions::new().read(true).write(true).open(path);
     file.map_err(|error| StoreError::file(FileStep::Open, path, &error))
 }
 
-/// Opens a file that exists, with all checks, and says how many records were dropped.
+/// Opens an existing file, with all checks, and returns the number of dropped records.
 fn open_checked(path: &Path) -> Result<(Database, usize), Refusal> {
     let file = writable(path).map_err(Refusal::Failed)?;
     let opened = CappedFile::new(file).and_then(database);
@@ -249,7 +249,7 @@ fn open_checked(path: &Path) -> Result<(Database, usize), Refusal> {
     Ok((database, dropped))
 }
 
-/// Passes a database on if it holds a book in the format that is known here.
+/// Returns the database if it holds a book in the supported format.
 fn of_our_format(path: &Path, database: Database) -> Result<Database, Refusal> {
     match format(&database).map_err(|error| Refusal::of(path, error))? {
         Some(FORMAT) => Ok(database),
@@ -258,7 +258,7 @@ fn of_our_format(path: &Path, database: Database) -> Result<Database, Refusal> {
     }
 }
 
-/// Makes an empty book. It has its name only when it is complete, so nobody ever finds half of one.
+/// Creates an empty book. It gets its name only when it is complete, so no process ever finds half of one.
 fn begin(path: &Path) -> Result<Database, StoreError> {
     let new = beside(path, ".new");
     let failed = |error: io::Error| StoreError::file(FileStep::Create, &new, &error);
@@ -282,7 +282,7 @@ fn begin(path: &Path) -> Result<Database, StoreError> {
         Ok(database)
     });
     if renamed.is_err() {
-        // Half of a book is of no use; that it cannot be removed either is not the reason to tell.
+        // Half of a book is useless; if it cannot be removed either, the first error is the one to report.
         let _ = fs::remove_file(&new);
     }
     renamed
@@ -294,12 +294,12 @@ fn database(backend: impl StorageBackend) -> Result<Database, DatabaseError> {
     builder.create_with_backend(backend)
 }
 
-/// The format that the database says it has; a database that says nothing is not ours.
+/// Returns the format that the database states; a database without one is not ours.
 fn format(database: &Database) -> Result<Option<u64>, Error> {
     Ok(database.begin_read()?.open_table(ABOUT)?.get(FORMAT_KEY)?.map(|format| format.value()))
 }
 
-/// Removes records that no version of ours writes, and those beyond what a book may hold; says how many.
+/// Removes invalid records, and those beyond a book's limits; returns their number.
 fn drop_senseless(database: &Database) -> Result<usize, Error> {
     let transaction = database.begin_write()?;
     let mut dropped = 0;
@@ -322,7 +322,7 @@ fn drop_senseless(database: &Database) -> Result<usize, Error> {
     Ok(dropped)
 }
 
-/// Lists the records of a table, at most `max`, and counts those left out.
+/// Lists the records of a table, at most `max`, and counts the skipped ones.
 fn list<T>(
     database: &Database,
     table: TableDefinition<'static, &'static [u8], &'static [u8]>,
@@ -340,7 +340,7 @@ fn list<T>(
     Ok((found, skipped))
 }
 
-/// Whether there was room for these changes; if not, none is made.
+/// Makes these changes if there is room; otherwise makes none and returns `false`.
 fn write(database: &Database, changes: &[Change]) -> Result<bool, Error> {
     let transaction = database.begin_write()?;
     if !make(&transaction, changes)? {
@@ -387,7 +387,7 @@ impl Refusal {
         }
     }
 
-    /// The error for a file that is left as it is.
+    /// Returns the error for a file that is not changed.
     fn error(self, path: &Path) -> StoreError {
         match self {
             Self::Unfit(why) => why.of(path),
@@ -397,7 +397,7 @@ impl Refusal {
 }
 
 impl Unfit {
-    /// The error for a file that is left as it is.
+    /// Returns the error for a file that is not changed.
     fn of(&self, path: &Path) -> StoreError {
         StoreError::Unfit { path: path.to_owned(), what: self.to_string() }
     }
@@ -413,7 +413,7 @@ fn store_error(step: FileStep, path: &Path, error: Error) -> StoreError {
     }
 }
 
-/// Whether the file, and not the system, is why something could not be read.
+/// Whether the file's content, and not the system, is the reason why it could not be read.
 fn is_of_content(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
 }

@@ -1,8 +1,8 @@
-//! The file of the book as the operating system sees it: locked, looked at, and set aside if it is spoilt.
+//! The file of the book as the operating system sees it: locked, examined, and set aside if it is damaged.
 //!
-//! A spoilt book is renamed to `<name>.set-aside-1`, `-2` and so on. It is never deleted, written or put in the place
-//! of another file, so that somebody may still mend it. A file that never was a book is left alone. Only the first
-//! bytes and the length of a file are looked at here; the database judges the rest.
+//! A damaged book is renamed to `<name>.set-aside-1`, `-2` and so on. It is never deleted, written or moved over
+//! another file, so that it may still be repaired. A file that never was a book is not touched. Only the first bytes
+//! and the length of a file are examined here; the database checks the rest.
 
 use super::{FileStep, StoreError};
 use crate::limits::{MAX_BOOK_FILE_BYTES, MAX_BOOK_SET_ASIDE};
@@ -18,13 +18,13 @@ const MAGIC: [u8; 9] = [b'r', b'e', b'd', b'b', 0x1a, 0x0a, 0xa9, 0x0d, 0x0a];
 /// An earlier file that could not be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetAside {
-    /// Why.
+    /// The reason.
     pub why: Unfit,
-    /// Where it is now.
+    /// Its new path.
     pub path: PathBuf,
 }
 
-/// Why a file cannot be used as a book.
+/// The reason why a file cannot be used as a book.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unfit {
     /// It has no bytes.
@@ -34,11 +34,11 @@ pub enum Unfit {
         /// Its length in bytes.
         len_bytes: u64,
     },
-    /// It is something else: the file of another program, or no database.
+    /// It is another kind of file: that of another program, or not a database.
     Foreign,
     /// It is incomplete or damaged.
     Damaged {
-        /// What the database says.
+        /// The database's message.
         what: String,
     },
     /// A later version of this library wrote it.
@@ -48,15 +48,15 @@ pub enum Unfit {
     },
 }
 
-/// The lock that is held as long as a book is in use. It is on a file of its own, which stays when the book is renamed.
+/// The lock that is held while a book is in use. It is on a file of its own, which stays when the book is renamed.
 #[derive(Debug)]
 pub(super) struct BookLock {
-    /// What is locked until it is closed.
+    /// The file that is locked until it is closed.
     _file: File,
 }
 
 impl Unfit {
-    /// Returns whether the file was a book once, so that a new one may be begun in its place.
+    /// Returns whether the file was a book once, so that a new one may be created in its place.
     pub(super) const fn was_book(&self) -> bool {
         match self {
             Self::Empty | Self::Damaged { .. } | Self::FromTheFuture { .. } => true,
@@ -79,8 +79,8 @@ impl BookLock {
         }
     }
 
-    /// Locks the book against writers. Makes no file: without one no writer has the book, and one that cannot be opened
-    /// or locked leaves it to the locks of the database.
+    /// Locks the book against writers. Creates no file: without a lock file no writer has the book, and if it cannot
+    /// be opened or locked, the locks of the database must suffice.
     pub(super) fn share(book: &Path) -> Result<Option<Self>, StoreError> {
         let Ok(file) = File::open(beside(book, ".lock")) else { return Ok(None) };
         match file.try_lock_shared() {
@@ -91,7 +91,7 @@ impl BookLock {
     }
 }
 
-/// Follows the link `path`, if it is one, so that everything happens beside the book itself.
+/// Follows the link `path`, if it is one, so that all files are beside the book itself.
 pub(super) fn follow(path: PathBuf) -> Result<PathBuf, StoreError> {
     match path.is_symlink() {
         true => fs::canonicalize(&path).map_err(|error| StoreError::file(FileStep::Open, &path, &error)),
@@ -99,7 +99,7 @@ pub(super) fn follow(path: PathBuf) -> Result<PathBuf, StoreError> {
     }
 }
 
-/// What the file looks like from outside: `None` if there is none, and why not if it cannot be a book.
+/// Examines the file from outside: returns `None` if there is none, and the reason if it cannot be a book.
 pub(super) fn look(path: &Path) -> Result<Option<Result<(), Unfit>>, StoreError> {
     let failed = |error: io::Error| StoreError::file(FileStep::Open, path, &error);
     let metadata = match fs::metadata(path) {
@@ -109,7 +109,7 @@ pub(super) fn look(path: &Path) -> Result<Option<Result<(), Unfit>>, StoreError>
     if metadata.is_dir() {
         return Err(failed(io::ErrorKind::IsADirectory.into()));
     }
-    // To open something else, a pipe say, might wait for ever.
+    // Opening another kind of file, such as a pipe, might block for ever.
     if !metadata.is_file() {
         return Err(failed(io::ErrorKind::Unsupported.into()));
     }
@@ -131,7 +131,7 @@ pub(super) fn look(path: &Path) -> Result<Option<Result<(), Unfit>>, StoreError>
     }))
 }
 
-/// Renames the file to the first name that is free.
+/// Renames the file to the first free name.
 pub(super) fn set_aside(path: &Path, why: Unfit) -> Result<SetAside, StoreError> {
     let failed = |error: io::Error| StoreError::file(FileStep::SetAside, path, &error);
     for number in 1..=MAX_BOOK_SET_ASIDE {
@@ -144,7 +144,7 @@ pub(super) fn set_aside(path: &Path, why: Unfit) -> Result<SetAside, StoreError>
     Err(failed(io::ErrorKind::AlreadyExists.into()))
 }
 
-/// Makes what was renamed in the folder of `path` outlast a power failure.
+/// Makes a rename in the folder of `path` survive a power failure.
 pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     // Elsewhere a folder cannot be opened, and a rename is durable by itself.
     if cfg!(unix) {
@@ -154,7 +154,7 @@ pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The path with `suffix` behind its name.
+/// Returns the path with `suffix` after its name.
 pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(suffix);
@@ -166,7 +166,7 @@ impl fmt::Display for Unfit {
         match self {
             Self::Empty => f.write_str("it is empty"),
             Self::TooLarge { len_bytes } => write!(f, "it has {len_bytes} bytes, more than any peer book"),
-            Self::Foreign => f.write_str("it is no peer book"),
+            Self::Foreign => f.write_str("it is not a peer book"),
             Self::Damaged { what } => write!(f, "it is damaged: {what}"),
             Self::FromTheFuture { format } => write!(f, "a later version wrote it, in format {format}"),
         }

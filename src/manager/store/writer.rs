@@ -1,9 +1,9 @@
-//! What happens to a batch on its way to the disk, without the thread: keep it, write it, try again, tell.
+//! The writer of batches, without its thread: it keeps, writes and retries batches, and reports the results.
 //!
-//! A [`Writer`] owns the store. It keeps what it was given until it is durable; while the store refuses, the later
-//! change of a peer or a host replaces the earlier one, and attempts become rarer. It answers when everything is
-//! durable, and once when it begins to fail: an error is news, and so is its end, but not each attempt. It knows no
-//! clock: whoever drives it waits for as long as it says.
+//! A [`Writer`] owns the store. It keeps each batch until it is durable; while the store refuses, a later change of a
+//! peer or a host replaces the earlier one, and the pause between attempts grows. It reports when everything is
+//! durable, and once when it starts to fail, but not each failed attempt. It uses no clock: its caller waits for the
+//! time that it returns.
 
 use super::{Change, PeerStore, StoreError};
 use crate::address::{Host, canonical};
@@ -15,19 +15,19 @@ use std::time::Duration;
 /// Changes that are to be made durable together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// Rises from batch to batch.
+    /// A number that rises from batch to batch.
     pub id: u64,
     /// The changes, in order.
     pub changes: Vec<Change>,
 }
 
-/// An answer to batches.
+/// The result of writing batches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Persisted {
-    /// The last batch that the answer is about.
+    /// The last batch that the result covers.
     pub id: u64,
-    /// `Ok`: this batch and all before it are durable. An error: not all of it is yet. It is kept and tried again
-    /// until it is, and no further answer comes before that.
+    /// `Ok`: this batch and all before it are durable. An error: some changes are not durable yet. They are kept and
+    /// retried until they are, and no further result is returned before that.
     pub result: Result<(), StoreError>,
 }
 
@@ -37,13 +37,13 @@ pub struct Writer<S> {
     store: S,
     /// The last change of each peer and host.
     kept: BTreeMap<ChangeKey, Change>,
-    /// The last batch taken, unless all are durable.
+    /// The last batch accepted, unless all are durable.
     unwritten: Option<u64>,
     failures: u32,
     failure: Option<StoreError>,
 }
 
-/// What a change is about; bans come first.
+/// The subject of a change; bans sort first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum ChangeKey {
     Ban(Host),
@@ -51,18 +51,18 @@ pub(super) enum ChangeKey {
 }
 
 impl<S: PeerStore> Writer<S> {
-    /// A writer that has nothing to do.
+    /// Creates a writer without batches.
     pub fn new(store: S) -> Self {
         Self { store, kept: BTreeMap::new(), unwritten: None, failures: 0, failure: None }
     }
 
-    /// Takes a batch; it is not written before [`Writer::attempt`].
+    /// Accepts a batch; it is not written before [`Writer::attempt`].
     pub fn take(&mut self, batch: Batch) {
         self.unwritten = Some(batch.id);
         self.kept.extend(batch.changes.into_iter().map(|change| (ChangeKey::of(&change), change)));
     }
 
-    /// Writes what is kept. The answer is `None` if there was nothing, or if it failed not for the first time.
+    /// Writes the kept changes. Returns `None` if there were none, or after a repeated failure.
     pub fn attempt(&mut self) -> Option<Persisted> {
         let id = self.unwritten?;
         let result = self.write();
@@ -77,8 +77,8 @@ impl<S: PeerStore> Writer<S> {
         (self.failures <= 1).then_some(Persisted { id, result })
     }
 
-    /// A store writes aside what it changes, so the more at once, the larger its file: no more than a batch. What goes
-    /// comes before what needs its room.
+    /// Writes the kept changes in parts of a batch each: a store first writes its changes elsewhere, so a larger
+    /// transaction makes a larger file. Removals precede the additions that need their room.
     fn write(&mut self) -> Result<(), StoreError> {
         let mut order: Vec<(bool, ChangeKey)> =
             self.kept.iter().map(|(key, change)| (!change.removes(), *key)).collect();
@@ -93,7 +93,7 @@ impl<S: PeerStore> Writer<S> {
         Ok(())
     }
 
-    /// How long to wait before the next attempt: `None` if nothing is kept, zero if nothing has failed.
+    /// Returns the time to wait before the next attempt: `None` if nothing is kept, zero if nothing has failed.
     pub fn pause(&self) -> Option<Duration> {
         self.unwritten?;
         Some(match self.failures.checked_sub(1) {
@@ -102,7 +102,7 @@ impl<S: PeerStore> Writer<S> {
         })
     }
 
-    /// What the last attempt failed with, if it failed.
+    /// Returns the error of the last attempt, if it failed.
     pub const fn failure(&self) -> Option<&StoreError> {
         self.failure.as_ref()
     }

@@ -1,12 +1,12 @@
-//! Who has to go when all places are taken and somebody new has come.
+//! The choice of the peer to close when all slots are used and a new peer has connected.
 //!
-//! The rules are those of SV Node 1.2.2, net.cpp AttemptToEvictConnection. Some peers are spared for each quality that
-//! is hard to fake: a range of addresses that the key of this run happens to favour, a short ping, useful transactions,
-//! useful blocks, a long life. Among the rest the range with most peers loses its youngest. So whoever floods us from a
-//! few ranges drives out its own peers, and 20 at least always stay.
+//! The rules are those of SV Node 1.2.2, net.cpp AttemptToEvictConnection. For each quality that is hard to fake some
+//! peers are spared: a range of addresses that this run's key happens to favour, a short ping, useful transactions,
+//! useful blocks, a long life. Of the rest, the range with the most peers loses its youngest. So an attacker that
+//! floods us from a few ranges displaces its own peers, and at least 20 peers always stay.
 //!
-//! Peers that this side has opened never have to go, and neither have trusted ones. The choice depends on the peers and
-//! the key alone, not on their order, and takes bounded work however many there are.
+//! Peers that this side dialled are never closed, and neither are trusted ones. The choice depends only on the peers
+//! and the key, not on their order, and its work is bounded for any number of peers.
 
 use crate::address::NetGroup;
 use crate::id::PeerId;
@@ -29,7 +29,7 @@ const SPARED_BY_TRANSACTION: usize = 4;
 /// Peers spared for the latest useful block.
 const SPARED_BY_BLOCK: usize = 4;
 
-/// A peer, as far as it matters here.
+/// A peer's qualities that the choice uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Candidate {
     pub(crate) peer: PeerId,
@@ -37,11 +37,11 @@ pub(crate) struct Candidate {
     pub(crate) is_trusted: bool,
     pub(crate) group: NetGroup,
     pub(crate) connected_at: Instant,
-    /// The shortest ping of its life; `None` before the first pong.
+    /// The shortest ping of its connection; `None` before the first pong.
     pub(crate) shortest_ping: Option<Duration>,
-    /// When it last sent a transaction that was new to us.
+    /// The moment at which it last sent a transaction that was new to us.
     pub(crate) last_transaction: Option<Instant>,
-    /// When it last sent a block that was new to us.
+    /// The moment at which it last sent a block that was new to us.
     pub(crate) last_block: Option<Instant>,
     /// Whether it wants transactions; breaks ties.
     pub(crate) relays_transactions: bool,
@@ -57,16 +57,16 @@ impl Candidate {
         }
     }
 
-    /// Orders by age, oldest first, and tells any two peers apart.
+    /// Returns a key that orders peers by age, oldest first, and is unique for each peer.
     fn age(&self) -> (Instant, PeerId) {
         (self.connected_at, self.peer)
     }
 }
 
-/// The peer that has to go, if any.
+/// Returns the peer to close, if there is one.
 ///
-/// Peers that are being closed are no candidates. Of more than [`MAX_EVICTION_CANDIDATES`] that may go the first are
-/// taken, so they have to come in an order that nobody can foretell, as that of [`rows`].
+/// Peers that are closing are not candidates. Of more than [`MAX_EVICTION_CANDIDATES`] eligible peers only the first
+/// are considered, so their order must be unpredictable, as that of [`rows`] is.
 pub(crate) fn choose(candidates: impl Iterator<Item = Candidate>, state: KeyedState) -> Option<PeerId> {
     let may_go = candidates.filter(Candidate::may_go).take(MAX_EVICTION_CANDIDATES);
     let mut left: Vec<(u64, Candidate)> = may_go.map(|peer| (state.hash_one(peer.group), peer)).collect();
@@ -84,14 +84,14 @@ pub(crate) fn choose(candidates: impl Iterator<Item = Candidate>, state: KeyedSt
     youngest_of_largest.map(|(_, (_, peer))| peer)
 }
 
-/// The rows to look for candidates in, of a table that has `len`: each once at the most, [`MAX_EVICTION_ROWS`] of them,
-/// and in an order that nobody can foretell.
+/// Returns the rows to search for candidates in a table of `len` rows: each at most once, at most
+/// [`MAX_EVICTION_ROWS`], in an unpredictable order.
 pub(crate) fn rows<R: Rng>(len: usize, rng: &mut R) -> impl Iterator<Item = usize> + use<R> {
     let (first, mut step) = match len {
         0 => (0, 1),
         _ => (rng.random_range(0..len), rng.random_range(1..=len)),
     };
-    // A step without a common divisor comes to every row before it comes to one again.
+    // A step without a common divisor reaches every row before it repeats one.
     while greatest_common_divisor(step, len) > 1 {
         step = step % len + 1;
     }
@@ -106,7 +106,7 @@ const fn greatest_common_divisor(mut one: usize, mut other: usize) -> usize {
     one
 }
 
-/// Takes out the `count` candidates that stand first by `key`.
+/// Removes the first `count` candidates by `key`.
 fn spare<K: Ord>(left: &mut Vec<(u64, Candidate)>, count: usize, key: impl FnMut(&(u64, Candidate)) -> K) {
     if count >= left.len() {
         left.clear();

@@ -1,4 +1,4 @@
-//! The choice against a naive one, and under floods.
+//! The choice compared with a naive one, and under floods.
 
 use super::*;
 use crate::id::LinkId;
@@ -21,7 +21,7 @@ fn at(secs: u64) -> Instant {
     Instant::ZERO.plus(Duration::from_secs(secs))
 }
 
-/// An inbound peer with nothing in its favour, connected at second `slot`.
+/// Returns an inbound peer without any favourable quality, connected at second `slot`.
 fn idler(slot: usize, group: u8) -> Candidate {
     Candidate {
         peer: peer(slot),
@@ -37,7 +37,7 @@ fn idler(slot: usize, group: u8) -> Candidate {
     }
 }
 
-/// Who is spared, quality by quality, and who has to go.
+/// Returns the spared peers, quality by quality, and the peer to close.
 fn naive(candidates: &[Candidate], state: KeyedState) -> (BTreeSet<PeerId>, Option<PeerId>) {
     let is_fixed = |peer: &Candidate| peer.connection_type != ConnectionType::Inbound || peer.is_trusted;
     let mut spared: BTreeSet<PeerId> = candidates.iter().filter(|peer| is_fixed(peer)).map(|peer| peer.peer).collect();
@@ -99,7 +99,7 @@ fn candidate() -> impl Strategy<Value = Candidate> {
 
 proptest! {
     #[test]
-    fn the_choice_is_the_naive_one_whatever_the_order(
+    fn the_choice_is_the_naive_one_in_any_order(
         candidates in prop::collection::vec(candidate(), 0..120),
         seed in any::<u64>(),
     ) {
@@ -117,7 +117,7 @@ proptest! {
     }
 
     #[test]
-    fn no_row_comes_twice_and_of_a_small_table_each_comes(len in 0..9_000_usize, seed in any::<u64>()) {
+    fn no_row_is_repeated_and_small_tables_are_covered_completely(len in 0..9_000_usize, seed in any::<u64>()) {
         let seen: Vec<usize> = rows(len, &mut StdRng::seed_from_u64(seed)).collect();
         prop_assert_eq!(seen.len(), len.min(MAX_EVICTION_ROWS));
         prop_assert!(seen.iter().all(|&row| row < len));
@@ -144,7 +144,7 @@ proptest! {
 }
 
 #[test]
-fn of_twenty_peers_nobody_has_to_go_and_of_one_more_somebody_has() {
+fn twenty_peers_are_all_spared_and_of_one_more_one_is_closed() {
     let idlers = |count| (0..count).map(|slot| idler(slot, slot as u8));
     for count in 0..=20 {
         assert_eq!(choose(idlers(count), state(1)), None, "{count} peers");
@@ -153,7 +153,7 @@ fn of_twenty_peers_nobody_has_to_go_and_of_one_more_somebody_has() {
 }
 
 #[test]
-fn peers_that_we_opened_or_trust_never_have_to_go() {
+fn dialled_and_trusted_peers_are_never_closed() {
     let ours = |slot| Candidate { connection_type: ConnectionType::Outbound, ..idler(slot, 1) };
     let trusted = |slot| Candidate { is_trusted: true, ..idler(slot, 1) };
     let beyond = |slot| Candidate { connection_type: ConnectionType::OverCapacity, ..idler(slot, 1) };
@@ -165,13 +165,13 @@ fn peers_that_we_opened_or_trust_never_have_to_go() {
 }
 
 #[test]
-fn who_floods_from_one_range_drives_out_its_own() {
+fn a_flood_from_one_range_displaces_its_own_peers() {
     let mut peers: Vec<Candidate> = (0..60).map(|slot| idler(slot, slot as u8)).collect();
     for slot in 60..400 {
         let attacker = Candidate { shortest_ping: Some(Duration::from_micros(1)), ..idler(slot, 200) };
         if peers.len() >= 125 {
-            let gone = choose(peers.iter().copied(), state(2)).expect("with 125 peers there is one to go");
-            assert!(gone.slot() >= 60, "{gone} is honest");
+            let gone = choose(peers.iter().copied(), state(2)).expect("of 125 peers one is closed");
+            assert!(gone.slot() >= 60, "{gone}, an honest peer, was closed");
             peers.retain(|peer| peer.peer != gone);
         }
         peers.push(attacker);
@@ -186,7 +186,7 @@ fn a_crowd_of_idlers_from_everywhere_makes_room() {
 }
 
 #[test]
-fn no_more_is_weighed_than_the_limit_however_many_there_are() {
+fn the_number_of_candidates_is_limited_for_any_number_of_peers() {
     let mut asked = 0;
     let endless = (0..).map(|slot| {
         asked += 1;
@@ -197,10 +197,11 @@ fn no_more_is_weighed_than_the_limit_however_many_there_are() {
 }
 
 #[test]
-fn who_is_spared_for_its_range_changes_with_the_key() {
+fn the_ranges_that_are_spared_change_with_the_key() {
     let chosen = |seed| choose((0..21).map(|slot| idler(slot, slot as u8)), state(seed));
     let all: BTreeSet<_> = (0..64).map(chosen).collect();
-    // The youngest that the key does not favour has to go: mostly the very last, at times one of the four before.
+    // The youngest peer that the key does not favour is closed: mostly the very last, sometimes one of the four
+    // before.
     assert!((3..=5).contains(&all.len()), "{all:?}");
     assert!(all.iter().all(|gone| gone.is_some_and(|peer| peer.slot() >= 16)));
 }

@@ -1,13 +1,13 @@
 //! The bans in force, by host.
 //!
-//! A ban is looked up in constant time and ends by itself. Its length is measured on both clocks, and the one that says
-//! sooner wins: a wall clock that is set back cannot make a ban last longer, and one that is set forward ends it early,
-//! which costs little, for whoever goes on as before is banned again. A ban that is loaded lasts no longer than it was
-//! given, whatever the wall clock says by then.
+//! Looking up a ban costs constant time, and a ban ends by itself. Its length is measured on both clocks, and the
+//! earlier end applies: a wall clock that is set back cannot extend a ban, and one that is set forward ends it early,
+//! which costs little because a peer that keeps misbehaving is banned again. A loaded ban lasts at most as long as it
+//! was given for, regardless of the wall clock.
 //!
-//! There are at most [`MAX_BANS`] bans. Of those above it goes the one that would end soonest, first of those that
-//! were earned and only then of those that the embedder asked for, so that no number of hosts can drive out what was
-//! asked for. Nothing in here writes to the book: each call returns what has changed, for the caller to do so.
+//! There are at most [`MAX_BANS`] bans. Above that the ban that would end soonest is removed: first among those for
+//! misbehavior, and only then among those that the embedder requested, so that no number of hosts can displace the
+//! requested ones. Nothing here writes to the book: each call returns the changes, and the caller writes them.
 
 use super::{Ban, BanReason};
 use crate::address::Host;
@@ -18,33 +18,33 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// The hosts that are banned.
+/// The banned hosts.
 #[derive(Debug)]
 pub(crate) struct BanList {
     entries: HashMap<Host, Entry, KeyedState>,
     /// Each host of `entries`, by the end of its ban on the monotonic clock; [`Instant::MAX`] for none.
     earned: BTreeSet<(Instant, Host)>,
     asked_for: BTreeSet<(Instant, Host)>,
-    /// Those whose bans end, by their end on the wall clock.
+    /// The hosts whose bans end, by the end on the wall clock.
     by_wall_clock: BTreeSet<(UnixTime, Host)>,
     max: usize,
 }
 
-/// What became of a ban.
+/// The result of adding a ban.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It is in force, in place of any other of the same host.
+    /// The ban is in force and replaces any other one of the same host.
     Entered {
-        /// The ban as it is, its stamps mended.
+        /// The ban with its corrected timestamps.
         ban: Ban,
-        /// The ban of another host that had to go for it.
+        /// The ban of another host that was removed to make room.
         displaced: Option<Ban>,
     },
-    /// The host is banned for at least as long already.
+    /// The host is already banned for at least as long.
     Outlasted(Ban),
-    /// It has no time left.
+    /// The ban has ended already.
     Over,
-    /// All bans that there is room for go after it.
+    /// The list is full of bans that rank higher.
     Full,
 }
 
@@ -86,7 +86,7 @@ impl BanList {
         self.enter(host, entry, reason == BanReason::Manual, now, unix)
     }
 
-    /// Takes up a ban that was in force in an earlier run. One that claims to have begun later than now begins now.
+    /// Restores a ban of an earlier run. If its start is in the future, it starts now.
     #[must_use]
     pub(crate) fn load(&mut self, ban: Ban, now: Instant, unix: UnixTime) -> Outcome {
         let left = ban.until.map(|until| between(ban.since, until).min(between(unix, until)));
@@ -104,24 +104,24 @@ impl BanList {
         Some(entry.ban(host))
     }
 
-    /// The ban that `address` is under.
+    /// Returns the ban that applies to `address`.
     pub(crate) fn find(&self, address: IpAddr, now: Instant, unix: UnixTime) -> Option<Ban> {
         let host = Host::of(address);
         let entry = self.entries.get(&host).filter(|entry| !entry.is_over(now, unix))?;
         Some(entry.ban(host))
     }
 
-    /// Whether `address` is under a ban.
+    /// Whether `address` is banned.
     pub(crate) fn is_banned(&self, address: IpAddr, now: Instant, unix: UnixTime) -> bool {
         self.find(address, now, unix).is_some()
     }
 
-    /// Whether there is an entry for the host of `address`: a ban that is over stays one until it is taken out.
+    /// Whether there is an entry for the host of `address`; an expired ban keeps one until it is removed.
     pub(crate) fn has_entry(&self, address: IpAddr) -> bool {
         self.entries.contains_key(&Host::of(address))
     }
 
-    /// Takes out one ban that is over. It held nobody off any more: this is for the memory and the book.
+    /// Removes one expired ban. It no longer applied: this frees memory and updates the book.
     pub(crate) fn pop_expired(&mut self, now: Instant, unix: UnixTime) -> Option<Ban> {
         let by_wall_clock = self.by_wall_clock.first().filter(|&&(until, _)| until <= unix);
         let host = match by_wall_clock {
@@ -131,14 +131,14 @@ impl BanList {
         self.unban(host)
     }
 
-    /// When there will be a ban to [take out](BanList::pop_expired), if neither clock is set.
+    /// Returns the moment at which a ban can be [removed](BanList::pop_expired), if neither clock is set.
     pub(crate) fn next_expiry(&self, now: Instant, unix: UnixTime) -> Option<Instant> {
         let by_wall_clock = self.by_wall_clock.first().map(|&(until, _)| now.plus(between(unix, until)));
         let soonest = self.soonest().map(|(ends, _)| ends).filter(|&ends| ends != Instant::MAX);
         by_wall_clock.into_iter().chain(soonest).min()
     }
 
-    /// All bans in force, in the order of their hosts; takes milliseconds for a full list.
+    /// Returns all bans in force, in the order of their hosts; a full list costs milliseconds.
     pub(crate) fn list(&self, now: Instant, unix: UnixTime) -> Vec<Ban> {
         let mut hosts: Vec<Host> = self.earned.iter().chain(&self.asked_for).map(|&(_, host)| host).collect();
         hosts.sort_unstable();
@@ -149,7 +149,7 @@ impl BanList {
         hosts.into_iter().filter_map(in_force).collect()
     }
 
-    /// Bans, with those that are over and not taken out.
+    /// Returns the number of bans, including expired ones that are not removed yet.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -180,7 +180,7 @@ impl BanList {
         Outcome::Entered { ban: entry.ban(host), displaced }
     }
 
-    /// Takes out the first ban that has to go, if `entry` does not have to go before it.
+    /// Removes the lowest ranking ban, unless `entry` ranks lower.
     fn displace(&mut self, entry: &Entry) -> Option<Ban> {
         let (first, host) = match (self.earned.first(), self.asked_for.first()) {
             (Some(&(ends, host)), _) => ((false, ends), host),
@@ -191,7 +191,7 @@ impl BanList {
         if first < (is_asked_for, entry.ends) { self.unban(host) } else { None }
     }
 
-    /// The host whose ban ends first on the monotonic clock.
+    /// Returns the host whose ban ends first on the monotonic clock.
     fn soonest(&self) -> Option<(Instant, Host)> {
         self.earned.first().into_iter().chain(self.asked_for.first()).min().copied()
     }
@@ -208,7 +208,7 @@ impl BanList {
 }
 
 impl Entry {
-    /// A ban with `left` to last from now on, or for ever.
+    /// Returns a ban that lasts for `left` from now on, or for ever.
     fn lasting(left: Option<Duration>, reason: BanReason, since: UnixTime, now: Instant, unix: UnixTime) -> Self {
         Self {
             reason,
@@ -222,7 +222,7 @@ impl Entry {
         self.left(now, unix).is_zero()
     }
 
-    /// How long it still lasts, by the clock that says least.
+    /// Returns the remaining time, by the clock on which it is shorter.
     fn left(&self, now: Instant, unix: UnixTime) -> Duration {
         let Some(until) = self.until else { return Duration::MAX };
         let by_monotonic_clock = if self.ends == Instant::MAX { Duration::MAX } else { self.ends.since(now) };
@@ -234,12 +234,12 @@ impl Entry {
     }
 }
 
-/// The time from `from` to `to`, zero if that is earlier.
+/// Returns the time from `from` to `to`, zero if `to` is earlier.
 fn between(from: UnixTime, to: UnixTime) -> Duration {
     Duration::from_secs(u64::try_from(to.as_secs().saturating_sub(from.as_secs())).unwrap_or(0))
 }
 
-/// The first whole second that is at least `after` later.
+/// Returns the first whole second at least `after` later.
 fn later(time: UnixTime, after: Duration) -> UnixTime {
     let secs = after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0));
     UnixTime::from_secs(time.as_secs().saturating_add_unsigned(secs))

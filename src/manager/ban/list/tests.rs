@@ -1,4 +1,4 @@
-//! The list of bans against a naive one, at its limit, and while clocks are set to and fro.
+//! The list of bans compared with a naive one, at its limit, and while clocks are set forward and back.
 
 use super::*;
 use proptest::prelude::*;
@@ -39,7 +39,7 @@ fn one_day() -> BanList {
 }
 
 #[test]
-fn a_ban_holds_for_its_length_and_not_a_nanosecond_longer() {
+fn a_ban_lasts_for_its_length_and_not_a_nanosecond_longer() {
     let mut list = one_day();
     let last = after(DAY).minus(Duration::from_nanos(1));
     assert!(list.is_banned(address(1), last, wall(86_399)));
@@ -62,7 +62,7 @@ fn fault_e07_a_wall_clock_set_back_does_not_make_a_ban_last_longer() {
 }
 
 #[test]
-fn fault_e07_a_wall_clock_set_forward_ends_a_ban_early_and_takes_it_out() {
+fn fault_e07_a_wall_clock_set_forward_ends_a_ban_early_and_removes_it() {
     let mut list = one_day();
     let now = after(Duration::from_secs(1));
     assert!(list.is_banned(address(1), now, wall(86_399)));
@@ -75,7 +75,7 @@ fn fault_e07_a_wall_clock_set_forward_ends_a_ban_early_and_takes_it_out() {
 }
 
 #[test]
-fn fault_e08_a_monotonic_clock_that_stands_still_leaves_it_to_the_wall_clock() {
+fn fault_e08_if_the_monotonic_clock_stands_still_the_wall_clock_ends_a_ban() {
     let list = one_day();
     assert!(list.is_banned(address(1), Instant::ZERO, wall(86_399)));
     assert!(!list.is_banned(address(1), Instant::ZERO, wall(86_400)));
@@ -110,7 +110,7 @@ fn req_e38_a_ban_is_of_the_host_with_all_its_addresses() {
 }
 
 #[test]
-fn only_who_asks_for_it_shortens_a_ban() {
+fn only_a_requested_ban_shortens_one_in_force() {
     let mut list = one_day();
     let hour = Some(DAY / 24);
     let standing = list.find(address(1), Instant::ZERO, START).unwrap();
@@ -171,7 +171,7 @@ fn load(since: i64, until: i64) -> Option<(UnixTime, Option<UnixTime>)> {
 }
 
 #[test]
-fn req_e38_a_loaded_ban_lasts_what_is_left_of_it_and_never_longer_than_it_was_given() {
+fn req_e38_a_loaded_ban_lasts_for_its_remaining_time_and_at_most_its_length() {
     let at = |secs| wall(secs).as_secs();
     assert_eq!(load(at(-100), at(50)), Some((wall(-100), Some(wall(50)))));
     assert_eq!(load(at(-100), at(0)), None);
@@ -199,7 +199,7 @@ fn a_loaded_ban_ends_by_the_monotonic_clock_too() {
 }
 
 #[test]
-fn a_flood_of_hosts_leaves_a_full_list_with_the_latest_and_with_what_was_asked_for() {
+fn a_flood_of_hosts_keeps_the_latest_and_the_requested_bans() {
     const HOSTS: u32 = 200_000;
     let mut list = BanList::new(state());
     let hour = Some(DAY / 24);
@@ -214,7 +214,7 @@ fn a_flood_of_hosts_leaves_a_full_list_with_the_latest_and_with_what_was_asked_f
     }
     assert_eq!((list.entries.len(), list.asked_for.len()), (MAX_BANS, 1));
     assert_eq!((list.earned.len() + 1, list.by_wall_clock.len()), (MAX_BANS, MAX_BANS));
-    assert!(list.entries.capacity() <= 4 * MAX_BANS, "the map keeps room for as many as it has");
+    assert!(list.entries.capacity() <= 4 * MAX_BANS, "the map has more capacity than it needs");
     let now = Instant::from_nanos(u64::from(HOSTS));
     assert!(list.is_banned(address(HOSTS), now, START) && list.is_banned(address(HOSTS - 1), now, START));
     assert!(!list.is_banned(address(0), now, START));
@@ -222,7 +222,7 @@ fn a_flood_of_hosts_leaves_a_full_list_with_the_latest_and_with_what_was_asked_f
 }
 
 #[test]
-fn a_list_full_of_bans_that_were_asked_for_takes_no_other() {
+fn a_list_full_of_requested_bans_accepts_no_other() {
     let mut list = BanList::with_room_for(2, state());
     let mut ban = |bits, reason, length| list.ban(host(bits), reason, length, Instant::ZERO, START);
     assert!(matches!(ban(1, BanReason::Manual, None), Outcome::Entered { .. }));
@@ -235,7 +235,7 @@ fn a_list_full_of_bans_that_were_asked_for_takes_no_other() {
 }
 
 #[test]
-fn a_ban_that_is_over_goes_first_whatever_it_was_for() {
+fn an_expired_ban_is_removed_first_for_any_reason() {
     let mut list = BanList::with_room_for(2, state());
     let _ = list.ban(host(1), BanReason::Manual, Some(DAY), Instant::ZERO, START);
     let _ = list.ban(host(2), BanReason::Misbehavior, Some(DAY * 2), Instant::ZERO, START);
@@ -255,7 +255,7 @@ fn a_ban_that_outlasts_the_monotonic_clock_outlasts_the_same_ban_given_later() {
 
 const MAX_MODEL: usize = 5;
 
-/// A ban as one would write it down: what was given, and when by which clock.
+/// A ban as a record: its length, and its start on each clock.
 #[derive(Clone, Debug)]
 struct Given {
     ban: Ban,
@@ -274,12 +274,13 @@ impl Given {
         by_monotonic_clock.min(Duration::from_secs(by_wall_clock.max(0) as u64))
     }
 
-    /// The end by the monotonic clock. A ban that outlasts that clock never ends by it: only the wall clock ends it.
+    /// Returns the end on the monotonic clock. A ban that outlasts that clock never ends on it: only the wall clock
+    /// ends it.
     fn ends(&self) -> Instant {
         self.length.map_or(Instant::MAX, |length| self.at.plus(length))
     }
 
-    /// The order in which bans go when there are too many.
+    /// Returns the rank by which bans are removed when there are too many.
     fn place(&self) -> (bool, Instant) {
         (self.ban.reason == BanReason::Manual, self.ends())
     }
@@ -295,7 +296,7 @@ struct Model {
 }
 
 impl Model {
-    /// Enters `new`, and checks that the real list did as this one.
+    /// Enters `new`, and checks that the real list has the same result.
     fn enter(&mut self, new: Given, overrides: bool, outcome: Outcome, now: Instant, unix: UnixTime) {
         if new.left(now, unix).is_zero() {
             return assert_eq!(outcome, Outcome::Over);
@@ -319,7 +320,7 @@ impl Model {
             let is_first = self.given.iter().chain([&new]).all(|given| !given.goes_before(&gone));
             let is_over = gone.left(now, unix).is_zero();
             let any_over = self.given.iter().any(|given| given.left(now, unix).is_zero());
-            assert!(is_over || (is_first && !any_over), "{gone:?} had to go");
+            assert!(is_over || (is_first && !any_over), "{gone:?} was removed out of order");
         }
         self.given.push(new);
     }
@@ -352,7 +353,7 @@ enum Step {
     Pop,
 }
 
-/// Seconds: a few, some years, or all that there are.
+/// Returns seconds: a few, some years, or the extremes.
 fn secs() -> impl Strategy<Value = i64> {
     let years = prop_oneof![Just(-10), Just(-1), Just(1), Just(10)].prop_map(|years| years * 365 * 86_400);
     prop_oneof![12 => -9..9_i64, 1 => years, 1 => Just(i64::MIN), 1 => Just(i64::MAX)]
@@ -380,7 +381,7 @@ fn sum(time: UnixTime, secs: i64) -> UnixTime {
 
 proptest! {
     #[test]
-    fn the_list_does_as_a_naive_one_while_both_clocks_are_set_to_and_fro(
+    fn the_list_matches_a_naive_one_while_both_clocks_are_set_forward_and_back(
         steps in prop::collection::vec(step(), 1..60),
     ) {
         let mut list = BanList::with_room_for(MAX_MODEL, state());
@@ -426,7 +427,7 @@ proptest! {
                     match list.pop_expired(now, unix) {
                         Some(ban) => {
                             let at = model.given.iter().position(|given| given.ban == ban && over(given));
-                            model.given.remove(at.expect("only what is over is taken out"));
+                            model.given.remove(at.expect("a ban was removed that is not over"));
                         }
                         None => prop_assert!(!model.given.iter().any(over)),
                     }

@@ -3,12 +3,12 @@
 use super::*;
 use crate::limits::BARRED_RECHECK;
 
-/// Takes the causes to report.
+/// Returns the causes to report.
 fn holds(scene: &mut Scene) -> Vec<DialHold> {
     std::iter::from_fn(|| scene.dialler.take_hold()).collect()
 }
 
-/// Asks for a dial while `cause` bars every address.
+/// Requests a dial while `cause` bars every address.
 fn next_barred(scene: &mut Scene, cause: DialHold) {
     let next = scene.dialler.next(scene.now, &mut scene.rng, &scene.book, |_| Some(cause));
     assert_eq!(next, None);
@@ -45,7 +45,7 @@ fn a_book_with_all_addresses_in_hand_lacks_candidates_but_not_while_one_backs_of
 }
 
 #[test]
-fn a_fixed_peer_that_may_not_be_dialled_is_reported_once_however_often_it_is_looked_at() {
+fn a_fixed_peer_that_may_not_be_dialled_is_reported_only_once() {
     for cause in [DialHold::Banned, DialHold::OwnAddress, DialHold::HostFull, DialHold::GroupFull] {
         let mut scene = Scene::fixed(&private(3));
         next_barred(&mut scene, cause);
@@ -77,7 +77,7 @@ fn a_book_of_barred_addresses_is_reported_by_the_cause_and_an_own_address_is_no_
 }
 
 #[test]
-fn an_address_that_is_passed_over_for_another_is_not_reported() {
+fn an_address_that_is_skipped_for_another_is_not_reported() {
     let peers = private(2);
     let mut scene = Scene::normal(&peers);
     scene.banned.push(peers[0]);

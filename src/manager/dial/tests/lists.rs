@@ -1,4 +1,4 @@
-//! The fixed list, links to the same address, dials on command, and other settings.
+//! The fixed list, links to the same address, dials on request, and other settings.
 
 use super::*;
 use crate::address::Host;
@@ -12,7 +12,7 @@ fn req_e26_a_fixed_list_is_dialled_in_its_order_up_to_the_maximum_and_without_th
     let mut scene = Scene::fixed(&[&peers[..], &peers[..]].concat());
     scene.book = Book::of(&private(40), Standing::Valid);
     assert_eq!(scene.next_all(), peers[..20]);
-    assert_eq!(scene.dialler.next_at(), None, "there is no place");
+    assert_eq!(scene.dialler.next_at(), None, "no slot is free");
     let _ = scene.end(peers[3], Ended::Unreached);
     assert_eq!(scene.next_all(), [peers[20]]);
     for peer in &peers[4..=20] {
@@ -22,7 +22,7 @@ fn req_e26_a_fixed_list_is_dialled_in_its_order_up_to_the_maximum_and_without_th
     scene.pass(secs(7));
     let mut again = scene.next_all();
     again.sort();
-    assert_eq!(again[0], peers[3], "those that have failed once");
+    assert_eq!(again[0], peers[3], "those that have failed once are next");
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn req_e26_a_link_local_address_is_dialled_on_its_interface() {
     scene.config.mode = DialMode::Fixed(vec![second]);
     scene.dialler.reconfigure(&scene.config);
     scene.assert_waits(decision, secs(5));
-    assert_eq!(scene.next(), Some(second), "it was moved");
+    assert_eq!(scene.next(), Some(second), "it has moved in the line");
 }
 
 #[test]
@@ -64,11 +64,11 @@ fn a_list_of_100_000_is_served_in_turns() {
             let _ = scene.end(peer, Ended::Unreached);
         }
     }
-    assert_eq!(again, 100_000, "each is due and none comes twice");
+    assert_eq!(again, 100_000, "each is due and none is repeated");
 }
 
 #[test]
-fn req_e26_a_ban_is_honoured_and_looked_at_again() {
+fn req_e26_a_ban_is_honoured_and_checked_again() {
     let peers = private(2);
     let mut scene = Scene::fixed(&peers);
     scene.banned.push(peers[0]);
@@ -85,11 +85,11 @@ fn req_e26_a_ban_is_honoured_and_looked_at_again() {
     assert_eq!(scene.next_all(), [peers[1]]);
     assert_eq!(scene.end(peers[1], Ended::Lost), Decision::Restart);
     scene.banned.push(peers[1]);
-    assert_eq!(scene.next(), None, "who is banned is not restarted");
+    assert_eq!(scene.next(), None, "a banned address is not restarted");
 }
 
 #[test]
-fn req_e38_who_was_unfit_is_dialled_again_when_a_ban_of_its_host_is_over() {
+fn req_e38_an_incompatible_peer_is_dialled_again_after_a_ban_of_its_host() {
     let peers = [address("10.0.0.1:8333"), address("10.0.0.1:8334"), address("10.0.0.2:8333")];
     let mut scene = Scene::fixed(&peers);
     assert_eq!(scene.next_all(), peers);
@@ -98,16 +98,16 @@ fn req_e38_who_was_unfit_is_dialled_again_when_a_ban_of_its_host_is_over() {
     }
     assert_eq!(scene.next(), None, "both wait for the longest pause");
     scene.dialler.ban_lifted(Host::of(peers[0].ip()));
-    assert_eq!(scene.next_all(), peers[..1], "nobody has asked for the second, and the third is another host");
+    assert_eq!(scene.next_all(), peers[..1], "the second was not requested, and the third is another host");
     assert!(matches!(scene.end(peers[0], Ended::Incompatible), Decision::WaitUntil(_)));
     assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Ok(()));
     let _ = scene.end(peers[0], Ended::ClosedByUs);
     scene.dialler.ban_lifted(Host::of(peers[0].ip()));
-    assert_eq!(scene.next(), None, "it was dismissed since");
+    assert_eq!(scene.next(), None, "it was closed on request since");
     scene.config.mode = DialMode::Fixed(peers[..2].to_vec());
     scene.dialler.reconfigure(&scene.config);
     scene.dialler.ban_lifted(Host::of(peers[2].ip()));
-    assert_eq!(scene.next(), None, "it is not in the list any more");
+    assert_eq!(scene.next(), None, "it is no longer in the list");
 }
 
 // --- One link per address -------------------------------------------------------------------------------------------
@@ -131,7 +131,7 @@ fn req_e31_there_is_no_second_link_to_an_address() {
 }
 
 #[test]
-fn req_e31_who_has_connected_to_us_is_not_dialled() {
+fn req_e31_an_inbound_peer_is_not_dialled() {
     let peers = private(2);
     let link = LinkId::new(3, 0);
     for mut scene in [Scene::normal(&peers[..1]), Scene::fixed(&peers[..1])] {
@@ -162,7 +162,7 @@ fn a_dial_on_command_is_a_single_one() {
 }
 
 #[test]
-fn a_command_brings_a_waiting_address_forward() {
+fn a_request_dials_a_waiting_address_early() {
     let peers = private(1);
     for mut scene in [Scene::normal(&peers), Scene::fixed(&peers)] {
         assert_eq!(scene.next(), Some(peers[0]));
@@ -179,7 +179,7 @@ fn a_command_brings_a_waiting_address_forward() {
 }
 
 #[test]
-fn a_command_whose_end_says_nothing_of_a_waiting_address_leaves_it_its_pause() {
+fn a_requested_dial_that_does_not_concern_the_address_keeps_its_pause() {
     let peers = private(1);
     for ended in [
         Ended::Short(Shortage::Descriptors),
@@ -209,7 +209,7 @@ fn a_command_whose_end_says_nothing_of_a_waiting_address_leaves_it_its_pause() {
 }
 
 #[test]
-fn a_command_that_is_answered_ends_the_pause() {
+fn a_requested_dial_that_gets_a_response_ends_the_pause() {
     let peers = private(1);
     for mut scene in [Scene::normal(&peers), Scene::fixed(&peers)] {
         assert_eq!(scene.next(), Some(peers[0]));
@@ -223,7 +223,7 @@ fn a_command_that_is_answered_ends_the_pause() {
 }
 
 #[test]
-fn an_address_of_the_loop_itself_is_left_alone_for_a_day() {
+fn an_address_of_the_loop_itself_is_not_dialled_for_a_day() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     scene.config.max_retries = 1;
@@ -241,7 +241,7 @@ fn an_address_of_the_loop_itself_is_left_alone_for_a_day() {
 // --- Other settings -------------------------------------------------------------------------------------------------
 
 #[test]
-fn req_e28_lower_numbers_close_nobody() {
+fn req_e28_lower_numbers_close_no_peer() {
     let mut scene = Scene::normal(&private(30));
     let dialled = scene.next_all();
     assert_eq!(dialled.len(), 8);
@@ -263,7 +263,7 @@ fn req_e28_lower_numbers_close_nobody() {
 }
 
 #[test]
-fn other_limits_hold_for_those_that_are_known_already() {
+fn other_limits_apply_to_known_addresses() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     assert_eq!(scene.next(), Some(peers[0]));
@@ -280,7 +280,7 @@ fn other_limits_hold_for_those_that_are_known_already() {
 }
 
 #[test]
-fn another_fixed_list_forgets_whoever_is_not_live_and_keeps_what_is_known_of_the_rest() {
+fn another_fixed_list_drops_unlisted_records_and_keeps_the_others() {
     let peers = private(8);
     let mut scene = Scene::fixed(&peers[..6]);
     scene.config.max_peers = 4;
@@ -294,9 +294,9 @@ fn another_fixed_list_forgets_whoever_is_not_live_and_keeps_what_is_known_of_the
     // Live are 0 and 1, waiting 2 and 3, in line 4 and 5.
     scene.config.mode = DialMode::Fixed([1, 3, 5, 6].map(|index| peers[index]).to_vec());
     scene.dialler.reconfigure(&scene.config);
-    assert!(scene.dialler.is_taken(peers[0]), "it is closed by nobody");
+    assert!(scene.dialler.is_taken(peers[0]), "it was closed");
     assert_eq!(scene.next_all(), [peers[5], peers[6]]);
-    assert_eq!(scene.end(peers[0], Ended::Lost), Decision::Nothing, "but not restarted");
+    assert_eq!(scene.end(peers[0], Ended::Lost), Decision::Nothing, "an unlisted address was restarted");
     assert_eq!(scene.end(peers[1], Ended::Lost), Decision::Restart);
     scene.pass(secs(7));
     assert_eq!(scene.next_all(), [peers[1], peers[3]]);
@@ -315,10 +315,10 @@ fn the_mode_can_change_both_ways() {
     let _ = scene.end(peers[1], Ended::Unreached);
     scene.config.mode = DialMode::Normal;
     scene.dialler.reconfigure(&scene.config);
-    assert_eq!(scene.next(), None, "the rest of the list is forgotten");
+    assert_eq!(scene.next(), None, "the rest of the list is dropped");
     scene.book = Book::of(&[sibling, peers[1], peers[3]], Standing::Unknown);
     scene.dialler.book_changed();
-    assert_eq!(scene.next_all(), [peers[3]], "one is of a range that is taken, another waits");
+    assert_eq!(scene.next_all(), [peers[3]], "the range of one is in use, and another waits");
     let decision = scene.end(peers[3], Ended::Lost);
     assert_eq!(decision, Decision::Restart);
     scene.config.mode = DialMode::Fixed(peers[2..3].to_vec());
@@ -328,5 +328,5 @@ fn the_mode_can_change_both_ways() {
     scene.config.mode = DialMode::Normal;
     scene.dialler.reconfigure(&scene.config);
     scene.pass(secs(7));
-    assert!(scene.next_all().contains(&sibling), "its range is free");
+    assert!(scene.next_all().contains(&sibling), "its range is not free");
 }

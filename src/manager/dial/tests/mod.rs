@@ -1,4 +1,4 @@
-//! The dialler, one rule at a time: back-off, this machine's own faults, and the book.
+//! The dialler, one rule at a time: backoff, shortages of this machine, and the book.
 
 mod holds;
 mod lists;
@@ -17,7 +17,7 @@ use std::time::Duration;
 const START: Instant = Instant::from_nanos(1_000_000_000_000);
 const NANO: Duration = Duration::from_nanos(1);
 
-/// A book that is drawn from in the order of its addresses, from a random one on.
+/// A book whose draws follow the order of its addresses, from a random one on.
 #[derive(Debug, Default)]
 pub(super) struct Book {
     pub(super) standings: BTreeMap<SocketAddr, Option<Standing>>,
@@ -30,7 +30,7 @@ impl Book {
         Self { standings, draws: Cell::new(0) }
     }
 
-    /// What a decision says is in the book from now on.
+    /// Applies a decision to the book.
     pub(super) fn note(&mut self, address: SocketAddr, decision: Decision) {
         if decision == Decision::Inaccessible {
             self.standings.insert(address, Some(Standing::Inaccessible));
@@ -59,7 +59,7 @@ impl Candidates for Book {
     }
 }
 
-/// A dialler with all that it is asked with.
+/// A dialler and its environment.
 struct Scene {
     dialler: Dialler,
     config: ManagerConfig,
@@ -110,7 +110,7 @@ impl Scene {
         self.now = self.now.plus(time);
     }
 
-    /// The pause of the address that waits alone, whatever was said of it.
+    /// Returns the decision with the pause of the only waiting address.
     fn waits(&self, decision: Decision) -> Decision {
         match decision {
             Decision::Inaccessible => Decision::WaitUntil(self.dialler.records.first_due().expect("it waits")),
@@ -118,13 +118,13 @@ impl Scene {
         }
     }
 
-    /// Sees that an address waits for `least` or a quarter more, to the nanosecond, and lets that time pass.
+    /// Checks that an address waits for `least` or up to a quarter more, to the nanosecond, and lets that time pass.
     fn assert_waits(&mut self, decision: Decision, least: Duration) {
-        let Decision::WaitUntil(until) = decision else { panic!("{decision:?} is no pause of {least:?}") };
+        let Decision::WaitUntil(until) = decision else { panic!("{decision:?} is not a pause of {least:?}") };
         let pause = until.since(self.now);
         assert!((least..=least * 5 / 4).contains(&pause), "{pause:?} is not {least:?}");
         self.now = until.minus(NANO);
-        assert_eq!(self.next(), None, "before its time");
+        assert_eq!(self.next(), None, "it is dialled before its time");
         self.now = until;
     }
 }
@@ -133,7 +133,7 @@ fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
-/// Addresses that cannot be routed, so none stands in another's way.
+/// Returns addresses that cannot be routed, so none blocks another.
 fn private(count: u32) -> Vec<SocketAddr> {
     (1..=count).map(|host| SocketAddr::new(IpAddr::from((10 << 24 | host).to_be_bytes()), 8_333)).collect()
 }
@@ -142,7 +142,8 @@ fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
-// --- Back-off and restart -------------------------------------------------------------------------------------------
+// --- Backoff and restart
+// --------------------------------------------------------------------------------------------
 
 #[test]
 fn req_e20_a_failed_dial_is_repeated_after_longer_and_longer_pauses_and_never_given_up() {
@@ -173,8 +174,8 @@ fn req_e20_an_inaccessible_address_is_dialled_after_all_others_and_now_and_then_
     scene.config.target_peers = 1;
     scene.dialler.reconfigure(&scene.config);
     scene.book = Book::of(&peers[..1], Standing::Inaccessible);
-    assert_eq!(scene.next(), Some(peers[0]), "nobody else is left");
-    assert!(scene.dialler.lacks_candidates() || scene.dialler.book_is_dry, "so the seeds are asked");
+    assert_eq!(scene.next(), Some(peers[0]), "no other address remains");
+    assert!(scene.dialler.lacks_candidates() || scene.dialler.book_is_dry, "the seeds are not queried");
     assert_eq!(scene.end(peers[0], Ended::Unreached), Decision::Inaccessible);
     scene.book.standings.insert(peers[1], Some(Standing::Unknown));
     let dial = |scene: &mut Scene, time| {
@@ -189,7 +190,8 @@ fn req_e20_an_inaccessible_address_is_dialled_after_all_others_and_now_and_then_
     }
     scene.pass(INACCESSIBLE_RECHECK);
     let times = (0..2_000).filter(|_| dial(&mut scene, secs(10)) == peers[0]).count();
-    // Within 20,000 s: at once, then after an hour, a pause of 10 s to 750 s, and a draw of which one in 16 is its own.
+    // Within 20,000 s: at once, then after an hour, a pause of 10 s to 750 s, and a draw of which one in 16 is its
+    // own.
     assert!((4..=6).contains(&times), "{times}");
 }
 
@@ -212,7 +214,7 @@ fn req_e19_a_dial_that_fails_in_an_outage_makes_the_pause_longer_and_costs_no_ra
 }
 
 #[test]
-fn req_e20_a_success_begins_the_count_anew() {
+fn req_e20_a_success_resets_the_count() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     for pause in [5, 10, 20] {
@@ -242,13 +244,13 @@ fn req_e18_a_lost_connection_is_opened_again_at_once_a_few_times_per_window() {
         scene.make_ready(peers[0]);
         let decision = scene.end(peers[0], Ended::Lost);
         scene.assert_waits(decision, secs(5));
-        assert_eq!(scene.next(), Some(peers[0]), "a restart was no retry: this is the first");
+        assert_eq!(scene.next(), Some(peers[0]), "restarts are not retries: this is the first");
         scene.pass(scene.config.restart_window);
     }
 }
 
 #[test]
-fn req_e18_restarts_are_forgotten_once_a_connection_has_lasted() {
+fn req_e18_restarts_are_cleared_once_a_connection_has_lasted() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     assert_eq!(scene.next(), Some(peers[0]));
@@ -269,7 +271,7 @@ fn req_e18_restarts_are_forgotten_once_a_connection_has_lasted() {
 }
 
 #[test]
-fn req_e20_a_restart_that_finds_nobody_backs_off_like_any_dial() {
+fn req_e20_a_restart_that_fails_backs_off_like_any_dial() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     assert_eq!(scene.next(), Some(peers[0]));
@@ -283,7 +285,7 @@ fn req_e20_a_restart_that_finds_nobody_backs_off_like_any_dial() {
 }
 
 #[test]
-fn a_reject_right_behind_the_handshake_is_no_success() {
+fn a_reject_right_after_the_handshake_is_not_a_success() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     for pause in [5, 10, 20, 40] {
@@ -295,7 +297,7 @@ fn a_reject_right_behind_the_handshake_is_no_success() {
 }
 
 #[test]
-fn req_e19_a_peer_that_is_not_for_us_rests_for_an_hour_and_one_of_a_list_for_the_longest_pause() {
+fn req_e19_an_incompatible_peer_rests_for_an_hour_and_one_of_a_list_for_the_longest_pause() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     assert_eq!(scene.next(), Some(peers[0]));
@@ -313,7 +315,7 @@ fn req_e19_a_peer_that_is_not_for_us_rests_for_an_hour_and_one_of_a_list_for_the
 }
 
 #[test]
-fn req_e19_who_was_dismissed_is_left_alone() {
+fn req_e19_a_peer_that_was_closed_on_request_is_not_dialled() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     assert_eq!(scene.next(), Some(peers[0]));
@@ -331,17 +333,17 @@ fn req_e19_who_was_dismissed_is_left_alone() {
     assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Ok(()));
     let decision = scene.end(peers[0], Ended::Unreached);
     scene.assert_waits(decision, secs(5));
-    assert_eq!(scene.next(), Some(peers[0]), "it was asked for, so it is one of the list again");
+    assert_eq!(scene.next(), Some(peers[0]), "it was requested, so it is part of the list again");
 }
 
 #[test]
-fn who_is_barred_is_not_given_up() {
+fn a_barred_address_is_not_given_up() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     assert_eq!(scene.next(), Some(peers[0]));
     scene.make_ready(peers[0]);
     assert_eq!(scene.end(peers[0], Ended::NotAllowed), Decision::Nothing);
-    assert_eq!(scene.next(), Some(peers[0]), "nobody bars it any more");
+    assert_eq!(scene.next(), Some(peers[0]), "it is no longer barred");
 
     let mut scene = Scene::fixed(&peers);
     assert_eq!(scene.next(), Some(peers[0]));
@@ -354,7 +356,7 @@ fn who_is_barred_is_not_given_up() {
 }
 
 #[test]
-fn failures_are_counted_and_not_those_of_this_side() {
+fn failures_are_counted_except_those_of_this_side() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     scene.config.max_retries = 3;
@@ -374,11 +376,11 @@ fn failures_are_counted_and_not_those_of_this_side() {
     assert_eq!(end(Ended::Lost), 1, "it is restarted");
     assert_eq!(end(Ended::Unreached), 2);
     assert_eq!(end(Ended::Unreached), 3);
-    assert_eq!(end(Ended::Unreached), 4, "inaccessible, and counted on");
+    assert_eq!(end(Ended::Unreached), 4, "it is inaccessible, and failures are still counted");
 }
 
 #[test]
-fn the_end_of_what_is_not_known_means_nothing() {
+fn the_end_of_an_unknown_connection_has_no_effect() {
     let peers = private(2);
     let mut scene = Scene::normal(&peers[..1]);
     assert_eq!(scene.next(), Some(peers[0]));
@@ -392,7 +394,7 @@ fn the_end_of_what_is_not_known_means_nothing() {
 // --- This machine's own faults --------------------------------------------------------------------------------------
 
 #[test]
-fn fault_e02_for_want_of_descriptors_all_dials_pause_and_the_address_stays_first_in_line() {
+fn fault_e02_without_descriptors_all_dials_pause_and_the_address_stays_first_in_line() {
     let peers = private(3);
     let mut scene = Scene::fixed(&peers);
     for pause_ms in [100, 200, 400, 800, 1_000, 1_000] {
@@ -410,18 +412,18 @@ fn fault_e02_for_want_of_descriptors_all_dials_pause_and_the_address_stays_first
 }
 
 #[test]
-fn a_shortage_met_in_accepting_pauses_dials_too() {
+fn a_shortage_in_accepting_pauses_dials_too() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     scene.dialler.short_of_descriptors(START);
     assert_eq!((scene.next(), scene.dialler.next_at()), (None, Some(START.plus(DIAL_PAUSE_FIRST))));
-    assert!(!scene.dialler.lacks_candidates(), "nobody has asked the book");
+    assert!(!scene.dialler.lacks_candidates(), "the book was not drawn from");
     scene.pass(DIAL_PAUSE_FIRST);
     assert_eq!(scene.next(), Some(peers[0]));
 }
 
 #[test]
-fn fault_e05_without_one_family_the_other_goes_on_and_nobody_is_given_up() {
+fn fault_e05_without_one_family_the_other_continues_and_no_address_is_given_up() {
     let (v6, v4) = (address("[2001:4860::1]:8333"), private(3));
     for ended in [Ended::NoNetwork, Ended::Short(Shortage::Ports)] {
         let mut scene = Scene::fixed(&[v6, v4[0], v4[1], v4[2]]);
@@ -435,17 +437,17 @@ fn fault_e05_without_one_family_the_other_goes_on_and_nobody_is_given_up() {
                     reached.push(peer);
                 }
             }
-            assert_eq!(reached, v4, "at once, whatever becomes of the other");
-            scene.now = scene.dialler.next_at().expect("it is tried for ever").max(scene.now);
+            assert_eq!(reached, v4, "the other family delayed them");
+            scene.now = scene.dialler.next_at().expect("it is retried for ever").max(scene.now);
         }
-        assert!(scene.now.since(START) > secs(100), "but not all the time");
+        assert!(scene.now.since(START) > secs(100), "it is retried too often");
     }
 }
 
 // --- The book -------------------------------------------------------------------------------------------------------
 
 #[test]
-fn req_e25_valid_addresses_come_before_unknown_ones_then_inaccessible_ones_and_others_not_at_all() {
+fn req_e25_valid_addresses_precede_unknown_ones_and_inaccessible_ones_are_last() {
     let peers = private(12);
     let mut book = Book::of(&peers[..4], Standing::Unknown);
     book.standings.extend(peers[4..7].iter().map(|&peer| (peer, Some(Standing::Valid))));
@@ -479,15 +481,15 @@ fn there_is_one_drawn_peer_per_range_and_one_new_dial_of_it_per_second() {
     scene.pass(secs(60));
     assert_eq!(scene.next(), None);
     assert_eq!(scene.end(second, Ended::Lost), Decision::Restart);
-    assert_eq!(scene.next(), Some(second), "a restart is no new dial");
+    assert_eq!(scene.next(), Some(second), "a restart is not a new dial");
     assert_eq!(scene.next(), None);
 }
 
 #[test]
-fn req_e23_dials_stop_at_the_target_whoever_makes_it_up() {
+fn req_e23_dials_stop_at_the_target_which_includes_inbound_peers() {
     let mut scene = Scene::normal(&private(100));
     for _ in 0..3 {
-        assert!(scene.dialler.slots.try_take(), "somebody has connected to us");
+        assert!(scene.dialler.slots.try_take(), "an inbound peer takes a slot");
     }
     assert_eq!(scene.next_all().len(), scene.config.target_peers - 3);
     assert_eq!(scene.dialler.next_at(), None);
@@ -496,7 +498,7 @@ fn req_e23_dials_stop_at_the_target_whoever_makes_it_up() {
 }
 
 #[test]
-fn an_empty_book_is_not_asked_again_before_it_changes_and_the_seeds_are() {
+fn an_empty_book_is_not_drawn_from_until_it_changes_and_the_seeds_are_queried() {
     let peers = private(1);
     let mut scene = Scene::normal(&[]);
     for _ in 0..100 {
@@ -513,7 +515,7 @@ fn an_empty_book_is_not_asked_again_before_it_changes_and_the_seeds_are() {
 }
 
 #[test]
-fn a_book_that_has_nobody_for_now_is_asked_now_and_then() {
+fn a_book_without_candidates_for_now_is_drawn_from_now_and_then() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     scene.banned = peers;
@@ -529,14 +531,14 @@ fn a_pause_of_the_only_address_ends_when_it_ends() {
     assert_eq!(scene.next(), Some(peers[0]));
     let decision = scene.end(peers[0], Ended::Unreached);
     assert_eq!(scene.next(), None);
-    let next_at = scene.dialler.next_at().expect("somebody is wanted");
+    let next_at = scene.dialler.next_at().expect("a peer is wanted");
     assert_eq!(decision, Decision::WaitUntil(next_at));
     scene.now = next_at;
     assert_eq!(scene.next(), Some(peers[0]));
 }
 
 #[test]
-fn of_100_000_addresses_that_fail_not_all_are_remembered() {
+fn of_100_000_addresses_that_fail_only_some_have_records() {
     let mut scene = Scene::normal(&[]);
     let count = 100_000;
     for peer in private(count) {
@@ -561,5 +563,5 @@ fn of_100_000_addresses_that_fail_not_all_are_remembered() {
         scene.dialler.book_changed();
         assert_eq!(scene.next(), None);
     }
-    assert_eq!(scene.dialler.records.len(), 0, "nobody has asked for them for long");
+    assert_eq!(scene.dialler.records.len(), 0, "their records are dropped after a while");
 }

@@ -1,4 +1,4 @@
-//! The orders of the records under whatever happens, and whatever list or mode follows another.
+//! The orders of the records under arbitrary events, lists and modes.
 
 use super::*;
 use crate::address::Host;
@@ -13,7 +13,7 @@ enum Step {
     Ready(usize),
     End(usize, Ended),
     Pass(u64),
-    /// Bans somebody, or ends the ban.
+    /// Bans a host, or ends its ban.
     Ban(usize),
     Pardon(usize),
     List(Vec<usize>),
@@ -21,7 +21,7 @@ enum Step {
     Resize(usize),
 }
 
-/// Two in one range, two of one host, some that cannot be routed, and both families.
+/// Returns two addresses in one range, two of one host, some that cannot be routed, and both families.
 fn peers() -> Vec<SocketAddr> {
     let texts = ["8.8.0.1:1", "8.8.0.2:1", "8.8.0.2:2", "9.9.9.9:1", "10.0.0.1:1", "10.0.0.2:1", "[2001:4860::1]:1"];
     texts.map(address).to_vec()
@@ -45,7 +45,7 @@ fn any_step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Does a step, to which `live` are dialled and open.
+/// Performs a step; `live` are the addresses that are dialled and open.
 fn take(scene: &mut Scene, step: Step, live: &mut Vec<SocketAddr>) {
     let peers = peers();
     let chosen = |live: &[SocketAddr], which: usize| live.get(which % live.len().max(1)).copied();
@@ -98,7 +98,7 @@ fn take(scene: &mut Scene, step: Step, live: &mut Vec<SocketAddr>) {
 
 proptest! {
     #[test]
-    fn each_record_stands_where_its_state_says_whatever_list_follows_another(
+    fn each_record_is_in_the_order_of_its_state_after_any_change_of_list(
         steps in proptest::collection::vec(any_step(), 1..150),
     ) {
         let mut scene = Scene::normal(&peers());

@@ -320,7 +320,7 @@ fn a_file_that_never_was_a_book_is_refused_and_unchanged() {
     let folder = folder();
     let book = folder.with("list", "my shopping list");
     let run = peerloop(&["run", "--network", "regtest", "--book", &book]);
-    let why = "it is no peer book; it was left as it is; move it away, or use another";
+    let why = "it is not a peer book; it was not changed; move it away, or use another";
     let told = format!("peerloop: the peer book {book} cannot be used: {why}\n");
     assert_eq!((run.code, run.stdout.as_str(), run.stderr.as_str()), (Some(1), "", told.as_str()));
     assert_eq!(std::fs::read_to_string(&book).unwrap(), "my shopping list");
@@ -375,7 +375,7 @@ fn a_book_that_cannot_be_written_at_the_end_fails_the_run_with_the_loss() {
     assert_eq!((ended.code, ended.stdout.contains("ran ")), (Some(1), false), "{}", ended.stderr);
     let line = ended.complaint();
     assert!(line.starts_with("peerloop: writing the book at the end: ") && line.contains("File too large"), "{line}");
-    assert!(line.ends_with("; lost are the changes of 0 bans and 1 peer"), "{line}");
+    assert!(line.ends_with("; the changes of 0 bans and 1 peer are lost"), "{line}");
     drop(server);
 }
 

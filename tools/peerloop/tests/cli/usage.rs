@@ -94,7 +94,7 @@ fn every_mistake_is_reported_in_one_line() {
     refused(&["run", "--network", "bitcoin"], 2, &["[possible values: mainnet, testnet, stn, regtest]"]);
     refused(&["run", "--metrics-addr", "here"], 2, &["`here` is not an address with a port"]);
     refused(&["run", "--config", "/no/such/file"], 2, &["reading the settings in /no/such/file"]);
-    refused(&["run", "--book", "/no/such/folder/book"], 1, &["/no/such/folder/book", "make the folder"]);
+    refused(&["run", "--book", "/no/such/folder/book"], 1, &["/no/such/folder/book", "create the folder"]);
     refused(&["run", "--book", "/"], 1, &["name a file, not a folder"]);
     refused(&["run", "--max-peers", "16m", "--max-links", "16m"], 3, &["16000096 descriptors", "ulimit -Hn"]);
 }
