@@ -147,9 +147,9 @@ impl<T: Queued> Subscription<T> {
         self.shared.lock().take()
     }
 
-    /// Returns the next item if there is one, `None` when the loop has ended and no item is left, and otherwise wakes
-    /// the task once when either is so. The task that polled last is woken. This is what a `Stream` needs, whichever
-    /// crate defines it:
+    /// Returns the next item if there is one, and `None` when the loop has ended and no item remains. Otherwise it
+    /// wakes the task once when either happens. The task that polled last is woken. Any crate's `Stream` can be
+    /// implemented with it:
     ///
     /// ```
     /// use peerloop::subscribe::{Queued, Received, Subscription};
@@ -187,7 +187,7 @@ impl<T: Queued> Subscription<T> {
         Poll::Pending
     }
 
-    /// Waits for the next item as a task, and returns `None` when the loop has ended and no item is left. Dropping the
+    /// Waits for the next item as a task, and returns `None` when the loop has ended and no item remains. Dropping the
     /// future loses no item.
     ///
     /// ```

@@ -40,7 +40,7 @@ impl Roster {
         self.ready_count += usize::from(self.ready[index].replace(peer).is_none());
     }
 
-    /// Removes a peer that is gone.
+    /// Removes a peer whose connection has ended.
     pub(super) fn remove(&mut self, peer: PeerId) {
         let Some(index) = self.indices.remove(peer) else { return };
         self.ready_count -= usize::from(self.ready[index as usize].take_if(|ready| *ready == peer).is_some());

@@ -39,20 +39,20 @@ pub struct PingPongState {
 /// A ping that was answered by a valid pong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answered {
-    /// When the ping was due, or when it was sent if it was unplanned.
+    /// The moment at which the ping was due, or was sent if it was unplanned.
     pub planned: Instant,
-    /// When the write of its last byte began.
+    /// The moment just before the write of its last byte.
     pub sent: Instant,
-    /// When the pong was read.
+    /// The moment at which the pong was read.
     pub answered: Instant,
 }
 
 /// An unanswered ping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PingInFlight {
-    /// When the ping was due.
+    /// The moment at which the ping was due.
     pub planned: Instant,
-    /// When the write of its last byte began, or `None` while it waits in the send queue.
+    /// The moment just before the write of its last byte, or `None` while it waits in the send queue.
     pub sent: Option<Instant>,
 }
 

@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_offered_contains_what_is_wanted() {
+    fn contains_requires_all_wanted_services() {
         let node = Services(0x21);
         assert!(node.contains(Services::NETWORK) && node.contains(node) && node.contains(Services::default()));
         assert!(!node.contains(Services::BLOOM));

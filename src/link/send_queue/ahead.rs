@@ -69,7 +69,7 @@ fn a_pong_is_put_behind_the_frame_in_progress_at_every_point_of_it() {
 }
 
 #[test]
-fn nothing_goes_ahead_within_a_frame_that_is_fed() {
+fn nothing_is_queued_ahead_within_an_incomplete_frame() {
     let fed = message(1, 50);
     for written in 0..=40 {
         let (mut queue, mut pool) = (SendQueue::default(), BufferPool::default());

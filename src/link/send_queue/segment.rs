@@ -25,7 +25,7 @@ pub(super) enum Memory {
 pub(super) enum Content {
     /// Whole frames with correct headers; the last one may be incomplete.
     Frames,
-    /// Bytes to be treated as one frame, whatever they are.
+    /// Bytes to be treated as one frame, without looking at them.
     Frame,
     /// A part of the frame that began before it.
     Rest,

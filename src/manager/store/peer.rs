@@ -92,7 +92,7 @@ impl UserAgent {
         Self(printable.take(MAX_USER_AGENT_BYTES).map(|&byte| char::from(byte)).collect())
     }
 
-    /// The text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

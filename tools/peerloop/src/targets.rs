@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn the_port_comes_from_the_network() {
+    fn the_default_port_is_that_of_the_network() {
         let target = resolve("127.0.0.1", Network::Regtest, Family::Any).unwrap();
         assert_eq!(texts(&target.addresses), ["127.0.0.1:18444"]);
         let target = resolve("[::1]:7", Network::Regtest, Family::Any).unwrap();

@@ -235,7 +235,7 @@ pub(super) enum Trust {
     NotTrusted,
 }
 
-/// How the bench ended; `reason` is the first of `reasons`, or `finished`.
+/// The end of the bench; `reason` is the first of `reasons`, or `finished`.
 #[derive(Debug, Serialize)]
 pub(super) struct Ended {
     pub(super) code: u8,
