@@ -7,8 +7,10 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use peerloop::Network;
-use peerloop::framer::{Delivery, FrameLimits, Framed, FramerMemory, FramerRules, Input, MessageFramer, Payload};
-use peerloop::limits::{
+use peerloop::internals::framer::{
+    Delivery, FrameLimits, Framed, FramerMemory, FramerRules, Input, MessageFramer, Payload,
+};
+use peerloop::internals::limits::{
     HEADER_LEN_BYTES, MAX_BUFFERED_MESSAGE_BYTES, MAX_BUFFERED_TOTAL_BYTES, MIN_BODY_BYTES_PER_SECOND, READ_BLOCK_BYTES,
 };
 use peerloop::protocol::CommandName;

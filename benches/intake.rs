@@ -10,8 +10,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "it measures by the clock and sends from a thread")]
 
-use peerloop::framer::ChecksumVerdict;
-use peerloop::limits::{HEADER_LEN_BYTES, READ_BLOCK_BYTES};
+use peerloop::internals::framer::ChecksumVerdict;
+use peerloop::internals::limits::{HEADER_LEN_BYTES, READ_BLOCK_BYTES};
 use peerloop::protocol::CommandName;
 use peerloop::wire::Header;
 use peerloop::{Chunk, Config, Ctx, Delivery, Event, Handler, Network, PeerId, Reactor};
@@ -86,7 +86,7 @@ fn receive_bare(socket: &mut TcpStream, block: &mut [u8]) {
     assert_eq!(header.checksum.as_ref().map(|sum| &sum[..]), Some(&twice[..4]));
 }
 
-fn receive_with(reactor: &mut Reactor<peerloop::net::mio::MioNet, Counter>) {
+fn receive_with(reactor: &mut Reactor<peerloop::MioNet, Counter>) {
     let blocks = reactor.handler().blocks;
     while reactor.handler().blocks == blocks {
         reactor.poll_once(Duration::from_secs(1)).expect("the poller works");
@@ -99,7 +99,7 @@ fn median(times: &mut [Duration]) -> Duration {
 }
 
 /// Connects to the loop and completes the handshake.
-fn connect(reactor: &mut Reactor<peerloop::net::mio::MioNet, Counter>, address: SocketAddr) -> TcpStream {
+fn connect(reactor: &mut Reactor<peerloop::MioNet, Counter>, address: SocketAddr) -> TcpStream {
     let mut socket = TcpStream::connect(address).expect("the reactor listens");
     socket.write_all(&greeting()).expect("a greeting fits the socket's buffer");
     while !reactor.handler().is_ready {

@@ -25,7 +25,7 @@
 
 use bytes::Bytes;
 use peerloop::histogram::{LatencyHistogram, LatencySummary};
-use peerloop::limits::{BUFFER_GROWTH_BYTES, HEADER_LEN_BYTES};
+use peerloop::internals::limits::{BUFFER_GROWTH_BYTES, HEADER_LEN_BYTES};
 use peerloop::protocol::CommandName;
 use peerloop::wire::{Hash256, Header, Inventory, InventoryItem, MessageRef};
 use peerloop::{Config, Ctx, Delivery, Frame, Handler, Network, PeerId, Reactor};

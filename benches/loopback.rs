@@ -10,7 +10,7 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use peerloop::limits::{HEADER_LEN_BYTES, READ_BLOCK_BYTES};
+use peerloop::internals::limits::{HEADER_LEN_BYTES, READ_BLOCK_BYTES};
 use peerloop::protocol::CommandName;
 use peerloop::wire::{Header, MessageRef};
 use peerloop::{Config, Handler, Network, Reactor};

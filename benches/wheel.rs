@@ -6,8 +6,8 @@
 //! timers.
 
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
-use peerloop::limits::WHEEL_SLOTS;
-use peerloop::wheel::Wheel;
+use peerloop::internals::limits::WHEEL_SLOTS;
+use peerloop::internals::wheel::Wheel;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 

@@ -15,8 +15,8 @@ use bitcoin::p2p::message::{NetworkMessage, RawNetworkMessage};
 use chain_gang::messages::Message as GangMessage;
 use criterion::Criterion;
 use peerloop::api::Delivery;
-use peerloop::framer::{FrameLimits, Framed, FramerMemory, FramerRules, Input, MessageFramer};
-use peerloop::limits::HEADER_LEN_BYTES;
+use peerloop::internals::framer::{FrameLimits, Framed, FramerMemory, FramerRules, Input, MessageFramer};
+use peerloop::internals::limits::HEADER_LEN_BYTES;
 use peerloop::time::{Instant, UnixTime};
 use peerloop::wire::header::checksum;
 use peerloop::wire::{

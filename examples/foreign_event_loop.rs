@@ -20,7 +20,6 @@ mod nested {
     use super::setting;
     use mio::unix::SourceFd;
     use mio::{Events, Interest, Poll, Token};
-    use peerloop::net::Net;
     use peerloop::time::{Instant, Wait};
     use peerloop::{Config, Ctx, Event, Handler, PeerId, Reactor};
     use std::error::Error;
@@ -64,9 +63,9 @@ mod nested {
         outer.registry().register(&mut SourceFd(&inner.as_raw_fd()), Token(0), Interest::READABLE)?;
 
         let mut ticks = 0;
-        let mut next_tick = inner.net().now().plus(TICK);
+        let mut next_tick = inner.now().plus(TICK);
         loop {
-            let now = inner.net().now();
+            let now = inner.now();
             // The deadline changes with every turn, so it is read before every wait.
             let inner_due = match inner.next_deadline() {
                 Wait::Zero => Some(now),
@@ -76,7 +75,7 @@ mod nested {
             let wake_up = inner_due.map_or(next_tick, |due| due.min(next_tick));
             outer.poll(&mut events, Some(round_up(wake_up.since(now))))?;
 
-            let now = inner.net().now();
+            let now = inner.now();
             if !events.is_empty() || inner_due.is_some_and(|due| due <= now) {
                 // The outer loop has waited already; the inner one must not wait.
                 if !inner.poll_once(Duration::ZERO)? {

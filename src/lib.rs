@@ -24,8 +24,8 @@
 //!   threads reach it, [`Config`] what you may choose.
 //! - [`channel`] is for programs without a handler of their own: [`ControlEvent`]s and messages through bounded queues.
 //! - [`load`] is a load generator and a responder, written as plain handlers.
-//! - [`wire`] is the protocol alone, [`MessageFramer`] and the types in [`peer`] are its state machines; none of them
-//!   touches a socket or a clock, and each can be used on its own.
+//! - [`wire`] is the protocol alone, and the types in [`peer`] are its state machines; none of them touches a socket or
+//!   a clock, and each can be used on its own.
 //! - [`manual`] has the architecture, the turn of the loop and how all this is tested.
 //!
 //! # A peer's states
@@ -73,6 +73,8 @@
 //! ```
 
 #![forbid(unsafe_code)]
+// The lint judges a build with the internals: without them, what only they export is out of reach.
+#![cfg_attr(not(feature = "internals"), allow(unreachable_pub, reason = "exported by the internals alone"))]
 // Hidden lines of an example are read and copied, too.
 #![doc(test(attr(deny(unused_imports))))]
 
@@ -82,13 +84,13 @@ mod bugs;
 pub mod channel;
 pub mod config;
 mod engine;
-#[doc(hidden)]
-pub mod errno;
+#[cfg_attr(not(feature = "internals"), allow(dead_code, reason = "most numbers are for the simulator alone"))]
+mod errno;
 pub mod error;
 pub mod handle;
 pub mod handler;
-pub mod id;
-#[cfg(feature = "sim")]
+mod id;
+#[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals;
 pub mod limits;
@@ -96,8 +98,8 @@ mod link;
 pub mod load;
 mod manager;
 pub mod manual;
-pub mod net;
-pub mod offload;
+mod net;
+mod offload;
 pub mod peer;
 pub mod protocol;
 pub mod reactor;
@@ -105,10 +107,10 @@ pub mod reactor;
 pub mod sim;
 mod state;
 pub mod stats;
-pub mod subscribe;
+mod subscribe;
 mod text;
 pub mod time;
-pub mod wheel;
+mod wheel;
 pub mod wire;
 
 pub use api::{Chunk, ControlEvent, Delivery, Event, Frame};
@@ -117,10 +119,8 @@ pub use error::CloseReason;
 pub use handle::Handle;
 pub use handler::{Ctx, Handler, PeerMap};
 pub use id::PeerId;
-pub use link::framer::{self, MessageFramer};
-#[doc(hidden)]
-pub use link::{blocks, send_queue};
 pub use manager::{ban, store};
+pub use net::mio::{MioNet, refused_options};
 pub use peer::{
     ConnectionState, ConnectionType, HandshakeState, PeerConnection, PingPongState, RestartTracking, validate_version,
 };

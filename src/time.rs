@@ -1,6 +1,6 @@
 //! The loop's own clocks: monotonic [`Instant`]s that drive every decision, and [`UnixTime`] for stamps only.
 //!
-//! Both are plain numbers that enter through [`Net`](crate::net::Net), so a run can be replayed. Arithmetic
+//! Both are plain numbers that enter through the seam to the kernel, so a run can be replayed. Arithmetic
 //! saturates: no input, however absurd, overflows a deadline. This module never reads a clock.
 
 use std::fmt;

@@ -97,11 +97,13 @@ impl Wheel {
     }
 
     /// Returns the number of armed keys.
+    #[cfg(feature = "internals")]
     pub const fn len(&self) -> usize {
         self.armed
     }
 
     /// Returns whether no key is armed.
+    #[cfg(feature = "internals")]
     pub const fn is_empty(&self) -> bool {
         self.armed == 0
     }

@@ -30,16 +30,14 @@ pub const MAX_EMPTY_GATHERED_BYTES: u64 = 2_048;
 /// Largest payload of a `reject` that is gathered: a code, two lengths of one byte each, and the longest name, reason
 /// and hash. A node ignores longer ones (SV Node 1.2.2, net_processing.cpp ProcessRejectMessage).
 pub const MAX_REJECT_GATHERED_BYTES: u64 = (3 + MAX_REJECT_MESSAGE_BYTES + MAX_REJECT_REASON_BYTES + 32) as u64;
-/// Largest sum of all payloads that are being gathered, for the whole loop. Payloads that fit a
-/// [pooled buffer](super::MAX_POOLED_BUFFER_BYTES) are not counted: there is one per link, so they add at most
-/// `max_links` times 4 KiB.
+/// Largest sum of all payloads that are being gathered, for the whole loop. Payloads that fit a pooled buffer are not
+/// counted: there is one per link, so they add at most `max_links` times 4 KiB.
 pub const MAX_BUFFERED_TOTAL_BYTES: u64 = 256 * 1024 * 1024;
-/// Least size, and growth step, of the buffer that gathers a payload too large for a
-/// [pooled buffer](super::MAX_POOLED_BUFFER_BYTES). The size is address space. Where the allocator maps memory by
-/// itself, as glibc does from its `M_MMAP_THRESHOLD` on, only written pages cost memory, and all of it returns to the
-/// system when the message ends. Memory then exceeds the received bytes by at most this. An embedder on glibc sets
-/// that threshold to this size (mallopt, or `MALLOC_MMAP_THRESHOLD_=65536`), as the program does; otherwise the heap
-/// may stay as large as a burst has made it.
+/// Least size, and growth step, of the buffer that gathers a payload too large for a pooled buffer. The size is address
+/// space. Where the allocator maps memory by itself, as glibc does from its `M_MMAP_THRESHOLD` on, only written pages
+/// cost memory, and all of it returns to the system when the message ends. Memory then exceeds the received bytes by at
+/// most this. An embedder on glibc sets that threshold to this size (mallopt, or `MALLOC_MMAP_THRESHOLD_=65536`), as
+/// the program does; otherwise the heap may stay as large as a burst has made it.
 pub const BUFFER_GROWTH_BYTES: usize = 64 * 1024;
 /// Large buffers of [`BUFFER_GROWTH_BYTES`] kept for reuse: 1 MiB at the most. A loop that gathers no more messages
 /// of 4 to 64 KiB at once than this asks the allocator for none.

@@ -1,23 +1,35 @@
 //! Every bound of the library, in one place.
 //!
-//! Each constant names its unit, its reason and the most memory it can cost. Bounds that an embedder may change are
-//! the defaults of [`Config`](crate::Config); the others are properties of the protocol or of the loop. Nothing here
-//! depends on the rest of the crate. The assertions at the end hold together the bounds that only make sense as a
-//! pair.
+//! Each constant names its unit, its reason and the most memory it can cost. Bounds that an embedder may change are the
+//! defaults of [`Config`](crate::Config); the others are properties of the protocol or of the loop. Nothing here
+//! depends on the rest of the crate. Public are those that an embedder meets. The assertions at the end hold together
+//! the bounds that only make sense as a pair.
 
-mod link;
-mod manager;
-mod store;
-mod telemetry;
-mod turn;
-mod wire;
+pub(crate) mod link;
+pub(crate) mod manager;
+pub(crate) mod store;
+pub(crate) mod telemetry;
+pub(crate) mod turn;
+pub(crate) mod wire;
 
-pub use link::*;
-pub use manager::*;
-pub use store::*;
-pub use telemetry::*;
-pub use turn::*;
-pub use wire::*;
+pub use link::{
+    BUFFER_GROWTH_BYTES, HEADER_TIMEOUT, MAX_HANDSHAKE_MESSAGES, MAX_PINGS_OUTSTANDING, MAX_ROW_BYTES,
+    MAX_SEND_QUEUE_BYTES, PEER_COST_BYTES, PULL_WAITING_BYTES, SEND_QUEUE_PAUSE_BYTES,
+};
+pub use manager::MAX_BANS;
+pub use store::{MAX_BOOK_END, MAX_BOOK_FILE_BYTES, MAX_BOOK_PEERS, MAX_BOOK_SET_ASIDE};
+pub use telemetry::{CHANNEL_ITEMS, MAX_SUBSCRIPTION_BYTES, MAX_SUBSCRIPTION_ITEMS, PEERS_PER_REPLY};
+pub use turn::{
+    EXACT_WAKE_SPIN, LISTEN_BACKLOG, MAX_FLUSH_STEP, MAX_HANDLE_QUEUE, MAX_HANDLER_DEPTH, MAX_OVER_CAPACITY,
+    MAX_READ_STEP, MAX_RESOLVED_ADDRESSES, MAX_RESOLVES, MAX_WRITTEN_PER_TURN_BYTES, PULLS_PER_TURN, READ_BLOCK_BYTES,
+    RESOLVE_TIMEOUT, SHUTDOWN_GRACE,
+};
+pub use wire::{
+    MAX_BLOCK_PAYLOAD_BYTES, MAX_BLOOM_ELEMENT_BYTES, MAX_BLOOM_FILTER_BYTES, MAX_BLOOM_HASHES,
+    MAX_MINER_SIGNATURE_BYTES, MAX_REJECT_MESSAGE_BYTES, MAX_REJECT_REASON_BYTES, MAX_STREAM_POLICIES_BYTES,
+    MAX_STREAM_POLICY_BYTES, MAX_USER_AGENT_BYTES,
+};
+pub(crate) use {link::*, manager::*, store::*, telemetry::*, turn::*, wire::*};
 
 const _: () = {
     assert!(READ_BLOCK_BYTES > EXTENDED_HEADER_LEN_BYTES, "a header must fit the read block");

@@ -8,6 +8,7 @@ pub const MAX_BOOK_PEERS: usize = 65_536;
 /// records, rewritten again and again, use half of it.
 pub const MAX_BOOK_FILE_BYTES: u64 = 128 * 1024 * 1024;
 /// Memory of the database for pages of the book's file.
+#[cfg(any(feature = "internals", feature = "store"))]
 pub const BOOK_CACHE_BYTES: usize = 1024 * 1024;
 /// Files set aside because they are not a book, beside the one in use. With this many, no further one is created.
 pub const MAX_BOOK_SET_ASIDE: u32 = 16;

@@ -50,6 +50,7 @@ pub const MAX_BLOOM_ELEMENT_BYTES: usize = 520;
 /// send after its `getaddr`.
 pub const MAX_ADDRESSES_PER_MESSAGE: usize = 1_000;
 /// Payload of the longest `addr` that is no misbehavior: the count in 3 bytes, 30 bytes for each address.
+#[cfg(feature = "internals")]
 pub const MAX_ADDRESS_PAYLOAD_BYTES: u64 = 3 + 30 * MAX_ADDRESSES_PER_MESSAGE as u64;
 /// Headers of one `headers`; a message that claims more is misbehavior (SV Node 1.2.2, net_processing.cpp
 /// ProcessHeadersMessage).

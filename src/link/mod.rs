@@ -3,8 +3,8 @@
 //! All links are read into one block and reply through another; an idle link owns nothing but its row. Nothing here
 //! reaches a socket or a clock, interprets a message, or grows beyond a limit that its caller enforces.
 
-pub mod blocks;
-pub mod framer;
+pub(crate) mod blocks;
+pub(crate) mod framer;
 pub(crate) mod row;
-pub mod send_queue;
+pub(crate) mod send_queue;
 pub(crate) mod table;

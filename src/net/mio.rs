@@ -151,7 +151,7 @@ impl MioNet {
 
 #[cfg(unix)]
 impl std::os::fd::AsRawFd for MioNet {
-    /// Returns the poller's descriptor: readable when [`Net::wait`] would find something.
+    /// Returns the poller's descriptor: readable when a wait would find something.
     fn as_raw_fd(&self) -> std::os::fd::RawFd {
         self.poll.as_raw_fd()
     }

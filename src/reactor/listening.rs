@@ -159,11 +159,11 @@ impl Listeners {
 mod tests {
     use super::*;
     use crate::config::{Config, ManagerConfig};
+    use crate::errno::{EADDRINUSE, EMFILE};
     use crate::id::LinkId;
     use crate::limits::LOG_PAUSES_INTERVAL;
     use crate::protocol::Network;
     use crate::reactor::Reactor;
-    use crate::sim::errno::{EADDRINUSE, EMFILE};
     use crate::sim::{SimNet, Site, World};
 
     struct Idle;

@@ -1,4 +1,5 @@
-//! The turn: the one loop over one [`Net`], and the only place that waits, asks the time or touches a socket.
+//! The turn: the one loop over one seam to the kernel, and the only place that waits, asks the time or touches a
+//! socket.
 //!
 //! Work happens in turns, and each turn does the same in the same order:
 //!
@@ -240,7 +241,13 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         self.engine.stats()
     }
 
-    /// The network under the loop.
+    /// Reads the loop's clock, whose moments [`Reactor::next_deadline`] returns.
+    pub fn now(&self) -> Instant {
+        self.net.now()
+    }
+
+    /// Returns the seam to the kernel.
+    #[doc(hidden)]
     pub fn net(&self) -> &N {
         &self.net
     }

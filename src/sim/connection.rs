@@ -6,9 +6,9 @@
 //!
 //! A reset discards all unread bytes of both sides, the harshest behaviour allowed to a kernel.
 
-use super::errno::{EAGAIN, ECONNREFUSED, ECONNRESET, EPIPE};
 use super::pipe::{Cuts, Pipe, Pool};
 use super::tape::Chance;
+use crate::errno::{EAGAIN, ECONNREFUSED, ECONNRESET, EPIPE};
 use crate::net::Endpoints;
 use std::io::IoSlice;
 use std::net::SocketAddr;

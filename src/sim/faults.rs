@@ -4,8 +4,8 @@
 //! decides about the connection: a shortage or an interruption changes nothing, any other failure ends it. This
 //! module knows nothing of connections.
 
-use super::errno::{EAGAIN, EINTR};
 use super::tape::Chance;
+use crate::errno::{EAGAIN, EINTR};
 use crate::error::{IoStep, NetworkFailure};
 use std::io;
 
@@ -103,9 +103,9 @@ pub(super) fn is_passing(errno: i32) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::errno::{ECONNRESET, EMFILE, ENOBUFS, ENOMEM};
     use super::super::tape::Tape;
     use super::*;
+    use crate::errno::{ECONNRESET, EMFILE, ENOBUFS, ENOMEM};
 
     #[test]
     fn the_planned_call_fails_and_no_other() {

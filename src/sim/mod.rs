@@ -89,7 +89,6 @@ pub mod actor;
 
 mod connection;
 mod driver;
-pub use crate::errno;
 mod faults;
 pub mod invariant;
 mod kernel;

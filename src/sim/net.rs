@@ -5,10 +5,10 @@
 //! real seam. A dropped host closes everything that it has open, like a process that ends.
 
 use super::connection::EndId;
-use super::errno::{EAGAIN, ENOTCONN};
 use super::kernel::Kernel;
 use super::trace::Call;
 use super::world::World;
+use crate::errno::{EAGAIN, ENOTCONN};
 use crate::error::{RefusedOption, ResolveFailure};
 use crate::id::{LinkId, Token};
 use crate::manager::store::Batch;

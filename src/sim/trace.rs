@@ -255,8 +255,8 @@ fn word_of(bytes: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::errno::EAGAIN;
     use super::*;
+    use crate::errno::EAGAIN;
 
     fn trace_of(at: u64, host: usize, call: Call, outcome: Result<usize, i32>, moved: &[u8]) -> u64 {
         let mut trace = Trace::new();

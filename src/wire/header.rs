@@ -1,8 +1,8 @@
 //! The message header: 24 bytes, or 44 for payloads above 4 GiB - 1, and the limits on the length that it claims.
 //!
-//! Decoding a header checks nothing. [`payload_limit`] is the largest payload of a command, and the
-//! [`MessageFramer`](crate::MessageFramer) applies it before it reads any payload. The magic is not part of
-//! [`Header`]: it is compared byte by byte while it arrives, and written by [`Header::encode`].
+//! Decoding a header checks nothing. [`payload_limit`] is the largest payload of a command, and the framer applies it
+//! before it reads any payload. The magic is not part of [`Header`]: it is compared byte by byte while it arrives, and
+//! written by [`Header::encode`].
 
 use crate::limits::{
     EXTENDED_HEADER_LEN_BYTES, GETBLOCKTXN_BLOCK_SHARE_BYTES, HEADER_LEN_BYTES, MAX_BLOCK_PAYLOAD_BYTES,

@@ -1,8 +1,8 @@
 //! With budgets shrunk to almost nothing everything needs more turns, and nothing else changes.
 
 use peerloop::error::CloseReason;
+use peerloop::internals::limits::READ_BLOCK_BYTES;
 use peerloop::internals::{self, Budget};
-use peerloop::limits::READ_BLOCK_BYTES;
 use peerloop::sim::{Actor, Driver, World};
 use peerloop::time::Instant;
 use peerloop::{Config, Ctx, PeerId};

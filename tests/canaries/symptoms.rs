@@ -2,7 +2,7 @@
 
 use peerloop::config::{DialMode, ManagerConfig};
 use peerloop::error::{CloseReason, Deadline};
-use peerloop::limits::{HANDSHAKE_TIMEOUT, MAX_SEND_QUEUE_BYTES, PULL_WAITING_BYTES};
+use peerloop::internals::limits::{HANDSHAKE_TIMEOUT, MAX_SEND_QUEUE_BYTES, PULL_WAITING_BYTES};
 use peerloop::protocol::CommandName;
 use peerloop::sim::{Conditions, Driver, Site, World};
 use peerloop::store::KnownPeer;

@@ -1,10 +1,10 @@
 //! The errors of each call on Linux, by the manual pages of the system calls behind it.
 
-use peerloop::sim::Site;
-use peerloop::sim::errno::{
+use peerloop::internals::errno::{
     EADDRINUSE, EADDRNOTAVAIL, EAGAIN, ECONNABORTED, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, EINTR, EMFILE, ENETDOWN,
     ENETUNREACH, ENFILE, ENOBUFS, ENOMEM, ENOSPC, ENOTCONN, EPIPE, EPROTO, ETIMEDOUT,
 };
+use peerloop::sim::Site;
 
 /// Error numbers that only this table needs, as on Linux on x86-64 and ARM; elsewhere they are errors of some kind.
 const EPERM: i32 = 1;

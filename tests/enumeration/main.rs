@@ -243,8 +243,8 @@ fn after_any_failed_call_the_loop_continues_and_stops_clean() {
 #[cfg(feature = "sim-bugs")]
 #[test]
 fn a_bug_behind_a_failing_call_is_found() {
+    use peerloop::internals::errno::EMFILE;
     use peerloop::internals::{Bug, plant};
-    use peerloop::sim::errno::EMFILE;
     let fault = Fault { site: Site::Accept, errno: EMFILE, nth_call: 3 };
     let sound = live(Life::Busy, None, None).unwrap();
     live(Life::Busy, Some(fault), Some(&sound)).unwrap();

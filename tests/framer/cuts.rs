@@ -2,7 +2,7 @@
 
 use crate::frames::specified;
 use peerloop::error::WireError;
-use peerloop::framer::{FrameLimits, FramerRules};
+use peerloop::internals::framer::{FrameLimits, FramerRules};
 use peerloop::protocol::CommandName;
 use peerloop::wire::PayloadLimits;
 use peerloop_testkit::bytes::sha256_twice;

@@ -1,7 +1,9 @@
 //! Receiving directly into a frame's buffer: never beyond the frame and never with a hole.
 
-use peerloop::framer::{Delivery, FrameLimits, Framed, FramerMemory, FramerRules, Input, MessageFramer, Payload};
-use peerloop::limits::{BUFFER_GROWTH_BYTES, MAX_POOLED_BUFFER_BYTES};
+use peerloop::internals::framer::{
+    Delivery, FrameLimits, Framed, FramerMemory, FramerRules, Input, MessageFramer, Payload,
+};
+use peerloop::internals::limits::{BUFFER_GROWTH_BYTES, MAX_POOLED_BUFFER_BYTES};
 use peerloop::time::Instant;
 use peerloop_testkit::framing::{
     Arrival, Choice, Link, Outcome, command, frame, memory, payload, read_arriving, read_whole, rules,

@@ -2,7 +2,7 @@
 
 use crate::cuts::check_every_cut;
 use peerloop::error::WireError;
-use peerloop::framer::{ChecksumVerdict, Delivery, DropCause, Input, MessageFramer};
+use peerloop::internals::framer::{ChecksumVerdict, Delivery, DropCause, Input, MessageFramer};
 use peerloop::protocol::CommandName;
 use peerloop::time::Instant;
 use peerloop_testkit::bytes::hex;
@@ -92,7 +92,7 @@ fn a_block_of_more_than_four_gib_streams_in_constant_memory() {
         let mut input = Input::new(&piece[..len]);
         let framed =
             framer.next(&mut input, Instant::ZERO, &rules(), &mut memory, admit).expect("a chunk of the block");
-        let Some(peerloop::framer::Framed::Chunk { offset: at, bytes, last: verdict, .. }) = framed else {
+        let Some(peerloop::internals::framer::Framed::Chunk { offset: at, bytes, last: verdict, .. }) = framed else {
             panic!("{framed:?} is not a chunk");
         };
         assert_eq!((at, bytes.len()), (offset, len));

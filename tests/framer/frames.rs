@@ -1,6 +1,6 @@
 //! Frames of the specification, byte for byte, and frames at the limits of every field.
 
-use peerloop::framer::{
+use peerloop::internals::framer::{
     ChecksumVerdict, Delivery, DropCause, FrameLimits, Framed, FramerRules, Input, MessageFramer, Payload,
 };
 use peerloop::protocol::CommandName;

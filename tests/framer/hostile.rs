@@ -3,7 +3,7 @@
 use allocation_counter::{AllocationInfo, measure};
 use peerloop::Network;
 use peerloop::error::WireError;
-use peerloop::framer::{Delivery, DropCause, Framed, FramerMemory, FramerRules, Input, MessageFramer};
+use peerloop::internals::framer::{Delivery, DropCause, Framed, FramerMemory, FramerRules, Input, MessageFramer};
 use peerloop::protocol::CommandName;
 use peerloop::time::Instant;
 use peerloop::wire::PayloadLimits;

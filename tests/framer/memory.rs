@@ -1,9 +1,9 @@
 //! Memory that framing uses: none in the steady state, and never more than the bounds.
 
 use allocation_counter::measure;
-use peerloop::blocks::ReadBlock;
-use peerloop::framer::{Delivery, DropCause, Framed, FramerMemory, Input, MessageFramer, Payload};
-use peerloop::limits::{
+use peerloop::internals::blocks::ReadBlock;
+use peerloop::internals::framer::{Delivery, DropCause, Framed, FramerMemory, Input, MessageFramer, Payload};
+use peerloop::internals::limits::{
     BUFFER_GROWTH_BYTES, MAX_LARGE_BUFFERS, MAX_POOLED_BUFFER_BYTES, MAX_POOLED_BUFFERS, READ_BLOCK_BYTES,
 };
 use peerloop::time::Instant;
@@ -189,7 +189,7 @@ fn after_a_reset_a_framer_is_as_new() {
             let mut input = Input::new(second);
             let next = framer
                 .next(&mut input, Instant::ZERO, &rules(), &mut memory, |_| panic!("the framer asked about a header"));
-            let correct = Some(peerloop::framer::ChecksumVerdict::Correct);
+            let correct = Some(peerloop::internals::framer::ChecksumVerdict::Correct);
             assert!(matches!(next, Ok(Some(Framed::Chunk { last, .. })) if last == correct), "{next:?}");
         }
     }

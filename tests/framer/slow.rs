@@ -2,8 +2,8 @@
 
 use allocation_counter::measure;
 use peerloop::error::Deadline;
-use peerloop::framer::{Delivery, FrameLimits, Framed, FramerMemory, FramerRules, Input, MessageFramer};
-use peerloop::limits::{BUFFER_GROWTH_BYTES, MAX_BUFFERED_MESSAGE_BYTES};
+use peerloop::internals::framer::{Delivery, FrameLimits, Framed, FramerMemory, FramerRules, Input, MessageFramer};
+use peerloop::internals::limits::{BUFFER_GROWTH_BYTES, MAX_BUFFERED_MESSAGE_BYTES};
 use peerloop::time::Instant;
 use peerloop_testkit::framing::{MAGIC, command, frame, head, memory, payload, rules};
 use proptest::prelude::*;

@@ -1,7 +1,7 @@
 //! A peer without an engine: a blocking socket and the few messages that it needs.
 
 use crate::node::PATIENCE;
-use peerloop::limits::HEADER_LEN_BYTES;
+use peerloop::internals::limits::HEADER_LEN_BYTES;
 use peerloop::protocol::CommandName;
 use peerloop::wire::{Header, MessageRef};
 use peerloop_testkit::greeting::{frame, greeting};

@@ -110,8 +110,9 @@ fn req_e46_a_peers_life_is_logged_and_a_flood_of_failures_is_limited() {
 #[cfg(feature = "sim")]
 #[test]
 fn a_paused_listener_is_logged_every_minute_with_its_address_and_error() {
-    use peerloop::limits::LOG_PAUSES_INTERVAL;
-    use peerloop::sim::{Site, World, errno::EMFILE};
+    use peerloop::internals::errno::EMFILE;
+    use peerloop::internals::limits::LOG_PAUSES_INTERVAL;
+    use peerloop::sim::{Site, World};
 
     record();
     let world = World::new(1, peerloop::time::Instant::ZERO);

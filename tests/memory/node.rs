@@ -1,7 +1,7 @@
 //! A node whose handler allocates nothing, so that only the loop's own allocations are counted.
 
-use peerloop::limits::SHUTDOWN_GRACE;
-use peerloop::net::mio::MioNet;
+use peerloop::MioNet;
+use peerloop::internals::limits::SHUTDOWN_GRACE;
 use peerloop::wire::Header;
 use peerloop::{Config, Ctx, Delivery, Event, Frame, Handler, Network, PeerId, Reactor};
 use std::net::SocketAddr;

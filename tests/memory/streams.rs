@@ -3,8 +3,8 @@
 
 use allocation_counter::measure;
 use bytes::Bytes;
-use peerloop::limits::{EXTENDED_HEADER_LEN_BYTES, READ_BLOCK_BYTES};
-use peerloop::net::mio::MioNet;
+use peerloop::MioNet;
+use peerloop::internals::limits::{EXTENDED_HEADER_LEN_BYTES, READ_BLOCK_BYTES};
 use peerloop::protocol::CommandName;
 use peerloop::wire::Header;
 use peerloop::{Chunk, Config, Ctx, Delivery, Event, Frame, Handler, MessageRef, Network, PeerId, Reactor};

@@ -1,8 +1,8 @@
 //! Memory of an idle connection in the simulator, both of its ends together: one world must hold a million of them.
 
 use allocation_counter::measure;
-use peerloop::id::LinkId;
-use peerloop::net::Net;
+use peerloop::internals::id::LinkId;
+use peerloop::internals::net::Net;
 use peerloop::sim::World;
 use peerloop::time::{Instant, Wait};
 use std::net::SocketAddr;

@@ -258,7 +258,7 @@ fn why_they_refuse(ours: &MessageRef<'_>, payload: &[u8]) -> Option<Difference> 
 /// Returns whether `bytes` begin with `size` encoded in a longer form than needed.
 fn is_long_form(bytes: &[u8], size: usize) -> bool {
     let mut short = Vec::new();
-    peerloop::wire::codec::put_compact_size(size as u64, &mut short);
+    peerloop::internals::codec::put_compact_size(size as u64, &mut short);
     bytes.first().is_some_and(|&first| size_bytes(first) > short.len())
 }
 

@@ -1,7 +1,7 @@
 //! Listeners, dials and the edges that report them.
 
 use crate::stage::{BLOCKED, LINK, READABLE, ROOM, Seen, on_every_kernel};
-use peerloop::id::LinkId;
+use peerloop::internals::id::LinkId;
 use std::io::ErrorKind;
 
 const OTHER: LinkId = LinkId::from_u64(1);

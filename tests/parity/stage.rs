@@ -1,10 +1,10 @@
 //! Two hosts on any kernel, and the observations made of them.
 
+use peerloop::MioNet;
 use peerloop::error::ResolveFailure;
-use peerloop::id::{LinkId, Token};
-use peerloop::net::Net;
-use peerloop::net::mio::MioNet;
-use peerloop::offload::{Completion, Offload};
+use peerloop::internals::id::{LinkId, Token};
+use peerloop::internals::net::Net;
+use peerloop::internals::offload::{Completion, Offload};
 use peerloop::sim::{Poller, SimNet, World};
 use peerloop::time::{Instant, Wait};
 use std::io::{self, ErrorKind, IoSlice};
@@ -80,7 +80,7 @@ impl<N: Net + Offload> Calls for N {
                 break;
             }
         }
-        let seen = |event: &peerloop::net::Readiness| match Token::from_u64(event.token) {
+        let seen = |event: &peerloop::internals::net::Readiness| match Token::from_u64(event.token) {
             Token::Link(_) => Seen::Edge { readable: event.readable, ended: event.hung_up },
             Token::Listener(_) => Seen::Arrival,
             Token::Waker => Seen::Woken,

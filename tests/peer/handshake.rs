@@ -3,7 +3,7 @@
 use super::{at, version};
 use peerloop::config::VersionRules;
 use peerloop::error::Incompatibility;
-use peerloop::limits::MAX_HANDSHAKE_MESSAGES;
+use peerloop::internals::limits::MAX_HANDSHAKE_MESSAGES;
 use peerloop::peer::{HandshakeState, PeerConnection, validate_version};
 use peerloop::protocol::Network;
 use peerloop::time::Instant;

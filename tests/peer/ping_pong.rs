@@ -1,7 +1,7 @@
 //! Pings in flight compared with a simple map, and each promise by itself.
 
 use super::at;
-use peerloop::limits::MAX_PINGS_OUTSTANDING;
+use peerloop::internals::limits::MAX_PINGS_OUTSTANDING;
 use peerloop::peer::{Answered, PingPongState, PongError, create_pong_nonce};
 use peerloop::time::Instant;
 use proptest::prelude::*;

@@ -6,7 +6,7 @@ use peerloop::api::{Pending, Request};
 use peerloop::config::{Field, UpdateError};
 use peerloop::error::{CloseReason, LocalCause, RequestError};
 use peerloop::handle::SendError;
-use peerloop::limits::MAX_HANDLE_QUEUE;
+use peerloop::internals::limits::MAX_HANDLE_QUEUE;
 use peerloop::protocol::CommandName;
 use peerloop::wire::MessageRef;
 use peerloop::{Config, Ctx, Handle, Network, Reactor};

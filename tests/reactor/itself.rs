@@ -1,14 +1,14 @@
 //! Connections of a loop to itself: each is a failed dial, with and without a peer manager.
 
 use crate::probe::{ANY_PORT, Node, PATIENCE, Probe, Seen, regtest, until};
+use peerloop::MioNet;
 use peerloop::api::NextDial;
 use peerloop::config::ManagerConfig;
 use peerloop::error::{CloseReason, LocalCause};
-use peerloop::id::LinkId;
-use peerloop::limits::HEADER_LEN_BYTES;
-use peerloop::net::Net;
-use peerloop::net::mio::MioNet;
-use peerloop::offload::Offload;
+use peerloop::internals::id::LinkId;
+use peerloop::internals::limits::HEADER_LEN_BYTES;
+use peerloop::internals::net::Net;
+use peerloop::internals::offload::Offload;
 use peerloop::peer::ConnectionState;
 use peerloop::sim::Layer;
 use peerloop::wire::Header;

@@ -2,10 +2,10 @@
 
 use crate::probe::{ANY_PORT, BareSocket, PATIENCE, Probe, regtest};
 use mio::net::TcpStream;
+use peerloop::MioNet;
 use peerloop::config::ManagerConfig;
-use peerloop::net::Net;
-use peerloop::net::mio::MioNet;
-use peerloop::offload::Offload;
+use peerloop::internals::net::Net;
+use peerloop::internals::offload::Offload;
 use peerloop::sim::Layer;
 use peerloop::{Config, Network, Reactor};
 use std::io::{self, ErrorKind};

@@ -2,12 +2,12 @@
 //! peers than slots.
 
 use crate::probe::{Node, PATIENCE, Probe, regtest, until};
+use peerloop::MioNet;
 use peerloop::address::Host;
 use peerloop::api::{NextDial, Pending};
 use peerloop::ban::{Ban, BanReason};
 use peerloop::config::{DialMode, ManagerConfig};
 use peerloop::error::{CloseReason, LocalCause, Refusal, RequestError};
-use peerloop::net::mio::MioNet;
 use peerloop::peer::{ConnectionState, ConnectionType};
 use peerloop::store::{PeerStatus, PeerStore, RedbStore};
 use peerloop::time::Instant;

@@ -3,8 +3,8 @@
 use crate::probe::{BareSocket, Node, Seen, pattern, until};
 use bytes::Bytes;
 use peerloop::error::RequestError;
-use peerloop::framer::ChecksumVerdict;
-use peerloop::limits::HEADER_LEN_BYTES;
+use peerloop::internals::framer::ChecksumVerdict;
+use peerloop::internals::limits::HEADER_LEN_BYTES;
 use peerloop::protocol::CommandName;
 use peerloop::wire::MessageRef;
 use peerloop_testkit::greeting::frame;

@@ -1,12 +1,13 @@
 //! A book that is written off the loop.
 
 use crate::probe::PATIENCE;
+use peerloop::MioNet;
 use peerloop::address::Host;
 use peerloop::ban::{Ban, BanReason};
-use peerloop::net::Net;
-use peerloop::net::mio::MioNet;
-use peerloop::offload::{Completion, Offload};
-use peerloop::store::{Batch, Change, KnownPeer, MemoryStore, PeerStore, Persisted, StoreError};
+use peerloop::internals::net::Net;
+use peerloop::internals::offload::{Completion, Offload};
+use peerloop::internals::store::{Batch, MemoryStore, Persisted};
+use peerloop::store::{Change, KnownPeer, PeerStore, StoreError};
 use peerloop::time::{UnixTime, Wait};
 use rand::SeedableRng;
 use rand::rngs::StdRng;

@@ -1,11 +1,11 @@
 //! Both ends of a test: a [`Node`] whose handler records all its events, and a [`BareSocket`] without an engine.
 
 use bytes::Bytes;
+use peerloop::MioNet;
 use peerloop::api::{Delivery, Pending};
 use peerloop::error::CloseReason;
-use peerloop::framer::ChecksumVerdict;
-use peerloop::limits::HEADER_LEN_BYTES;
-use peerloop::net::mio::MioNet;
+use peerloop::internals::framer::ChecksumVerdict;
+use peerloop::internals::limits::HEADER_LEN_BYTES;
 use peerloop::peer::ConnectionState;
 use peerloop::protocol::CommandName;
 use peerloop::time::Instant;

@@ -2,10 +2,10 @@
 
 use crate::probe::{ANY_PORT, Probe, Seen, regtest};
 use mio::net::TcpStream;
+use peerloop::MioNet;
 use peerloop::Reactor;
 use peerloop::error::{CloseReason, IoStep};
-use peerloop::id::LinkId;
-use peerloop::net::mio::MioNet;
+use peerloop::internals::id::LinkId;
 use peerloop::peer::ConnectionState;
 use peerloop::sim::Layer;
 use std::io::{self, ErrorKind};

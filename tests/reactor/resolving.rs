@@ -1,11 +1,11 @@
 //! Names that the operating system looks up, and a loop that does not wait for that.
 
 use crate::probe::{PATIENCE, Probe, regtest};
+use peerloop::MioNet;
 use peerloop::Reactor;
 use peerloop::error::{ResolveCause, ResolveFailure};
-use peerloop::net::mio::MioNet;
-use peerloop::net::{Net, Readiness};
-use peerloop::offload::{Completion, Offload};
+use peerloop::internals::net::{Net, Readiness};
+use peerloop::internals::offload::{Completion, Offload};
 use peerloop::sim::Layer;
 use peerloop::time::Wait;
 use std::io;

@@ -1,9 +1,9 @@
 //! A loop counts its polling for an exact wake-up apart from its work and its sleep.
 
+use peerloop::MioNet;
 use peerloop::api::{Event, Stats};
 use peerloop::handler::Ctx;
-use peerloop::limits::EXACT_WAKE_SPIN;
-use peerloop::net::mio::MioNet;
+use peerloop::internals::limits::EXACT_WAKE_SPIN;
 use peerloop::{Config, Handler, Network, PeerId, Reactor};
 use std::time::Duration;
 

@@ -3,7 +3,7 @@
 use crate::probe::{BareSocket, Node, PATIENCE, Seen};
 use log::{Log, Metadata, Record};
 use peerloop::error::{CloseReason, IoStep};
-use peerloop::limits::{ACCEPTS_PER_TURN, LOG_BURST_LINES};
+use peerloop::internals::limits::{ACCEPTS_PER_TURN, LOG_BURST_LINES};
 use peerloop_testkit::greeting::greeting;
 use std::cell::Cell;
 use std::io;

@@ -1,6 +1,6 @@
 //! The loop's own `version` when it dials.
 
-use peerloop::limits::HEADER_LEN_BYTES;
+use peerloop::internals::limits::HEADER_LEN_BYTES;
 use peerloop::wire::Version;
 use peerloop::{Config, Ctx, Handler, Network, Reactor};
 use std::io::Read;

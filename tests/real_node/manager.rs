@@ -2,12 +2,12 @@
 //! no slot is free.
 
 use crate::node::Node;
+use peerloop::MioNet;
 use peerloop::address::Host;
 use peerloop::api::{NextDial, Pending};
 use peerloop::ban::{Ban, BanReason};
 use peerloop::config::ManagerConfig;
 use peerloop::error::{CloseReason, DialHold, LocalCause, RequestError};
-use peerloop::net::mio::MioNet;
 use peerloop::peer::{ConnectionState, ConnectionType};
 use peerloop::store::{PeerStore, RedbStore};
 use peerloop::time::Instant;

@@ -5,9 +5,9 @@
 //!
 //! Every message of the node must be readable to its last byte, and written by us it must have the same bytes again.
 
+use peerloop::MioNet;
 use peerloop::api::{Delivery, Frame, Pending};
 use peerloop::error::CloseReason;
-use peerloop::net::mio::MioNet;
 use peerloop::peer::ConnectionState;
 use peerloop::protocol::CommandName;
 use peerloop::wire::{Header, Message, MessageRef, Reject, Version};

@@ -1,9 +1,9 @@
 //! Accepts that fail: a failure of one connection costs only that one, and a lasting failure must not cost the loop.
 
 use peerloop::Reactor;
-use peerloop::limits::{ACCEPT_RETRY_FIRST, MAX_ACCEPT_RETRY};
+use peerloop::internals::errno::EMFILE;
+use peerloop::internals::limits::{ACCEPT_RETRY_FIRST, MAX_ACCEPT_RETRY};
 use peerloop::sim::World;
-use peerloop::sim::errno::EMFILE;
 use peerloop::time::{Instant, Wait};
 use peerloop_testkit::simulated::SlowHost;
 use peerloop_testkit::simulated::{Player, RawPeer, config};

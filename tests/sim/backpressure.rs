@@ -1,10 +1,10 @@
 //! A peer that does not read our replies gets no more of them, and costs no more than its queue.
 
 use peerloop::error::{CloseReason, Deadline};
-use peerloop::limits::{
+use peerloop::internals::limits::{
     MAX_SEND_QUEUE_BYTES, MIN_SEND_STALL_BYTES, SEND_QUEUE_PAUSE_BYTES, SEND_STALL_TIMEOUT, WRITE_BLOCK_BYTES,
 };
-use peerloop::net::Net;
+use peerloop::internals::net::Net;
 use peerloop::protocol::CommandName;
 use peerloop::sim::Conditions;
 use peerloop::time::Instant;

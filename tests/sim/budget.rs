@@ -1,6 +1,6 @@
 //! No step of a turn uses up the time of another one.
 
-use peerloop::limits::{
+use peerloop::internals::limits::{
     ACCEPTS_PER_TURN, DIALS_PER_TURN, MAX_FLUSH_STEP, MAX_WRITTEN_PER_TURN_BYTES, SLICES_PER_WRITE,
 };
 use peerloop::sim::{Conditions, World};

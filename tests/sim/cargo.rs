@@ -3,7 +3,7 @@
 use crate::keen::{PORT, crowd, run};
 use peerloop::api::{Chunk, Delivery, Event};
 use peerloop::handler::Handler;
-use peerloop::limits::{MAX_BODY_WAITING_BYTES, READ_BLOCK_BYTES};
+use peerloop::internals::limits::{MAX_BODY_WAITING_BYTES, READ_BLOCK_BYTES};
 use peerloop::sim::actor::{Cargo, Flow, Journal, Pace, Profile, Role, Sink, Source};
 use peerloop::sim::{Conditions, Cut, Cuts, SimNet, World};
 use peerloop::time::Instant;

@@ -2,8 +2,10 @@
 
 use peerloop::api::{Delivery, Event};
 use peerloop::error::{CloseReason, LocalCause};
-use peerloop::limits::{CLOSE_GRACE, MAX_OVER_CAPACITY, REJECT_READ_TIME, SEND_STALL_TIMEOUT, SHUTDOWN_GRACE};
-use peerloop::net::Net;
+use peerloop::internals::limits::{
+    CLOSE_GRACE, MAX_OVER_CAPACITY, REJECT_READ_TIME, SEND_STALL_TIMEOUT, SHUTDOWN_GRACE,
+};
+use peerloop::internals::net::Net;
 use peerloop::peer::ConnectionState;
 use peerloop::protocol::CommandName;
 use peerloop::sim::{Conditions, Driver, RunOutcome, World};

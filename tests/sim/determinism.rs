@@ -1,8 +1,8 @@
 //! The same seed gives the same run, call by call; another seed gives another one.
 
 use peerloop::Config;
-use peerloop::id::LinkId;
-use peerloop::net::Net;
+use peerloop::internals::id::LinkId;
+use peerloop::internals::net::Net;
 use peerloop::sim::{Actor, Conditions, Cut, Cuts, Driver, Poller, Tape, World};
 use peerloop::time::Instant;
 use peerloop_testkit::simulated::{Node, Player, config, raw_link, secs};

@@ -1,8 +1,8 @@
 //! Bytes that no correct peer sends, and correct ones at the wrong moment; an honest peer notices nothing of it.
 
 use peerloop::error::{CloseReason, Incompatibility, Misbehavior, WireError};
-use peerloop::framer::Delivery;
-use peerloop::limits::{
+use peerloop::internals::framer::Delivery;
+use peerloop::internals::limits::{
     MAX_EMPTY_GATHERED_BYTES, MAX_HANDSHAKE_PAYLOAD_BYTES, MAX_LEGACY_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES,
     MAX_PING_GATHERED_BYTES, MAX_PONG_GATHERED_BYTES, MAX_POOLED_BUFFER_BYTES, MAX_REJECT_GATHERED_BYTES,
     REJECT_READ_TIME,

@@ -1,8 +1,8 @@
 //! Configured listeners, and failures to bind or to accept.
 
 use peerloop::config::ManagerConfig;
-use peerloop::limits::{LISTEN_RETRY_FIRST, MAX_ACCEPT_RETRY, MAX_LISTEN_RETRY, TICK};
-use peerloop::sim::errno::{EADDRINUSE, EADDRNOTAVAIL, EMFILE};
+use peerloop::internals::errno::{EADDRINUSE, EADDRNOTAVAIL, EMFILE};
+use peerloop::internals::limits::{LISTEN_RETRY_FIRST, MAX_ACCEPT_RETRY, MAX_LISTEN_RETRY, TICK};
 use peerloop::sim::invariant::Checked;
 use peerloop::sim::{Actor, Driver, Site, World};
 use peerloop::time::Instant;

@@ -3,9 +3,9 @@
 use peerloop::api::Event;
 use peerloop::error::{CloseReason, Deadline, Incompatibility, IoStep, LocalCause, NetworkFailure};
 use peerloop::handler::Handler;
-use peerloop::limits::DIALS_PER_TURN;
+use peerloop::internals::errno::ECONNREFUSED;
+use peerloop::internals::limits::DIALS_PER_TURN;
 use peerloop::peer::ConnectionState;
-use peerloop::sim::errno::ECONNREFUSED;
 use peerloop::sim::{Driver, World};
 use peerloop::time::{Instant, Wait};
 use peerloop::{Config, Ctx, PeerId, Reactor};

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use peerloop::error::LocalCause;
-use peerloop::limits::{SEND_QUEUE_PAUSE_BYTES, WRITE_BLOCK_BYTES};
-use peerloop::net::Net;
+use peerloop::internals::limits::{SEND_QUEUE_PAUSE_BYTES, WRITE_BLOCK_BYTES};
+use peerloop::internals::net::Net;
 use peerloop::protocol::CommandName;
 use peerloop::sim::Conditions;
 use peerloop::wire::{Hash256, Header, Inventory, InventoryItem, MessageRef};

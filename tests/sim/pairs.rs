@@ -1,8 +1,8 @@
 //! Handlers composed on one loop: both see what happens, and each gets what it asked for.
 
 use peerloop::api::{Chunk, Delivery, Event, Frame};
-use peerloop::framer::ChecksumVerdict;
 use peerloop::handler::{Handler, PairRequest};
+use peerloop::internals::framer::ChecksumVerdict;
 use peerloop::sim::invariant::Checked;
 use peerloop::sim::{Driver, RunOutcome, World};
 use peerloop::time::Instant;

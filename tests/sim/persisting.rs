@@ -2,13 +2,14 @@
 
 use peerloop::address::Host;
 use peerloop::ban::{Ban, BanReason};
-use peerloop::id::Token;
-use peerloop::limits::{BOOK_RETRY_FIRST, MAX_BOOK_QUEUE};
-use peerloop::net::{Net, Readiness};
-use peerloop::offload::{Completion, Offload};
-use peerloop::sim::errno::{EIO, ENOSPC};
+use peerloop::internals::errno::{EIO, ENOSPC};
+use peerloop::internals::id::Token;
+use peerloop::internals::limits::{BOOK_RETRY_FIRST, MAX_BOOK_QUEUE};
+use peerloop::internals::net::{Net, Readiness};
+use peerloop::internals::offload::{Completion, Offload};
+use peerloop::internals::store::{Batch, Persisted};
 use peerloop::sim::{Disk, SimNet, World};
-use peerloop::store::{Batch, Change, PeerStore, Persisted, StoreError};
+use peerloop::store::{Change, PeerStore, StoreError};
 use peerloop::time::{Instant, UnixTime, Wait};
 use peerloop_testkit::simulated::secs;
 use std::collections::BTreeSet;

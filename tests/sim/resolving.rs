@@ -3,10 +3,10 @@
 
 use peerloop::Reactor;
 use peerloop::error::{ResolveCause, ResolveFailure};
-use peerloop::id::Token;
-use peerloop::limits::{MAX_RESOLVED_ADDRESSES, MAX_RESOLVES, RESOLVE_TIMEOUT};
-use peerloop::net::{Net, Readiness};
-use peerloop::offload::{Completion, Offload};
+use peerloop::internals::id::Token;
+use peerloop::internals::limits::{MAX_RESOLVED_ADDRESSES, MAX_RESOLVES, RESOLVE_TIMEOUT};
+use peerloop::internals::net::{Net, Readiness};
+use peerloop::internals::offload::{Completion, Offload};
 use peerloop::sim::Layer;
 use peerloop::sim::{Actor, Driver, Names, SimNet, Tape, World};
 use peerloop::time::{Instant, Wait};

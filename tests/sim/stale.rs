@@ -2,8 +2,8 @@
 
 use peerloop::PeerId;
 use peerloop::error::{CloseReason, Misbehavior};
-use peerloop::id::LinkId;
-use peerloop::net::Readiness;
+use peerloop::internals::id::LinkId;
+use peerloop::internals::net::Readiness;
 use peerloop::sim::World;
 use peerloop_testkit::bytes::{frame, ping, pong};
 use peerloop_testkit::simulated::{Player, RawPeer, Stage, config};

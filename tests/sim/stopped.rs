@@ -3,8 +3,8 @@
 
 use peerloop::Reactor;
 use peerloop::error::{CloseReason, Deadline};
-use peerloop::limits::{EVENTS_PER_TURN, READ_BLOCK_BYTES, SEND_STALL_TIMEOUT, UNREAD_INPUT_GRACE};
-use peerloop::net::Net;
+use peerloop::internals::limits::{EVENTS_PER_TURN, READ_BLOCK_BYTES, SEND_STALL_TIMEOUT, UNREAD_INPUT_GRACE};
+use peerloop::internals::net::Net;
 use peerloop::protocol::CommandName;
 use peerloop::sim::{Conditions, World};
 use peerloop::time::{Instant, Wait};

@@ -1,7 +1,7 @@
 //! The number of events that a world handles in a second, to show the cost of a change to the simulator: a figure,
 //! not a pass or fail.
 
-use peerloop::net::Net;
+use peerloop::internals::net::Net;
 use peerloop::sim::{Actor, Driver, SimNet, World};
 use peerloop::time::{Instant, Wait};
 use peerloop::{Config, Reactor};

@@ -4,7 +4,7 @@
 use peerloop::api::Event;
 use peerloop::config::{Effect, Field, UpdateError, VersionRules};
 use peerloop::error::{CloseReason, Deadline, Incompatibility, WireError};
-use peerloop::net::Net;
+use peerloop::internals::net::Net;
 use peerloop::protocol::CommandName;
 use peerloop::sim::{Driver, World};
 use peerloop::time::Instant;

@@ -3,8 +3,9 @@
 use crate::support::{Folder, address, ban, chance, host, peer, reason, rich_peer, status};
 use peerloop::address::Host;
 use peerloop::ban::BanReason;
-use peerloop::limits::{MAX_BANS, MAX_BOOK_PEERS};
-use peerloop::store::{Change, MemoryStore, PeerStatus, PeerStore, RedbStore, StoreError};
+use peerloop::internals::limits::{MAX_BANS, MAX_BOOK_PEERS};
+use peerloop::internals::store::MemoryStore;
+use peerloop::store::{Change, PeerStatus, PeerStore, RedbStore, StoreError};
 use peerloop::time::UnixTime;
 use rand::RngExt;
 use std::net::{IpAddr, SocketAddr};

@@ -1,7 +1,7 @@
 //! The book's file: its contents, the files that are set aside, and the processes that may use it.
 
 use crate::support::{Folder, address, ban, chance, host, is_long, peer, rich_peer, start};
-use peerloop::limits::{MAX_BANS, MAX_BOOK_BATCH, MAX_BOOK_FILE_BYTES, MAX_BOOK_PEERS, MAX_BOOK_SET_ASIDE};
+use peerloop::internals::limits::{MAX_BANS, MAX_BOOK_BATCH, MAX_BOOK_FILE_BYTES, MAX_BOOK_PEERS, MAX_BOOK_SET_ASIDE};
 use peerloop::store::{Change, FileStep, KnownPeer, Opened, PeerStore, RedbStore, StoreError, Unfit, UserAgent};
 use peerloop::time::UnixTime;
 use rand::RngExt;

@@ -3,8 +3,9 @@
 use crate::support::{Faulty, address, ban, chance, host, peer, rich_peer};
 use peerloop::address::Host;
 use peerloop::ban::Ban;
-use peerloop::limits::{BOOK_DELAY, MAX_BOOK_ANSWER, MAX_BOOK_BATCH};
-use peerloop::store::{Batch, Change, Journal, KnownPeer, MemoryStore, PeerStore, Persisted, StoreError, Writer};
+use peerloop::internals::limits::{BOOK_DELAY, MAX_BOOK_ANSWER, MAX_BOOK_BATCH};
+use peerloop::internals::store::{Batch, Journal, MemoryStore, Persisted, Writer};
+use peerloop::store::{Change, KnownPeer, PeerStore, StoreError};
 use peerloop::time::{Instant, Wait};
 use proptest::prelude::*;
 use rand::RngExt;

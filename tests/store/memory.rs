@@ -1,7 +1,8 @@
 //! The book in memory: compared with a naive list, and evictions when it is full.
 
 use crate::support::{address, chance, peer, rich_peer, status};
-use peerloop::store::{KnownPeer, MemoryStore, PeerStatus, PeerStore, StoreError, UserAgent};
+use peerloop::internals::store::MemoryStore;
+use peerloop::store::{KnownPeer, PeerStatus, PeerStore, StoreError, UserAgent};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 

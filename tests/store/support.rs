@@ -2,8 +2,9 @@
 
 use peerloop::address::Host;
 use peerloop::ban::{Ban, BanReason};
-use peerloop::limits::{MAX_BOOK_BATCH, MAX_BOOK_PEERS};
-use peerloop::store::{Change, KnownPeer, MemoryStore, PeerStatus, PeerStore, StoreError, UserAgent};
+use peerloop::internals::limits::{MAX_BOOK_BATCH, MAX_BOOK_PEERS};
+use peerloop::internals::store::MemoryStore;
+use peerloop::store::{Change, KnownPeer, PeerStatus, PeerStore, StoreError, UserAgent};
 use peerloop::time::UnixTime;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};

@@ -1,10 +1,11 @@
 //! The thread that writes the book.
 
 use crate::support::{Faulty, Folder, ban, peer};
-use peerloop::limits::MAX_BOOK_QUEUE;
-use peerloop::net::Wake;
-use peerloop::offload::store_writer::StoreWriter;
-use peerloop::store::{Batch, Change, KnownPeer, PeerStore, Persisted, RedbStore, StoreError};
+use peerloop::internals::limits::MAX_BOOK_QUEUE;
+use peerloop::internals::net::Wake;
+use peerloop::internals::offload::store_writer::StoreWriter;
+use peerloop::internals::store::{Batch, Persisted};
+use peerloop::store::{Change, KnownPeer, PeerStore, RedbStore, StoreError};
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};

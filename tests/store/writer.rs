@@ -1,8 +1,9 @@
 //! The writer without its thread: the batches that it keeps, its retries and its completions.
 
 use crate::support::{Faulty, address, ban, peer};
-use peerloop::limits::{BOOK_RETRY_FIRST, MAX_BOOK_BATCH, MAX_BOOK_PEERS, MAX_BOOK_RETRY};
-use peerloop::store::{Batch, Change, PeerStore, Persisted, StoreError, Writer};
+use peerloop::internals::limits::{BOOK_RETRY_FIRST, MAX_BOOK_BATCH, MAX_BOOK_PEERS, MAX_BOOK_RETRY};
+use peerloop::internals::store::{Batch, Persisted, Writer};
+use peerloop::store::{Change, PeerStore, StoreError};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 

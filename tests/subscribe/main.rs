@@ -6,7 +6,7 @@ mod model;
 mod replies;
 mod threads;
 
-use peerloop::subscribe::Queued;
+use peerloop::internals::subscribe::Queued;
 
 /// An item that reports how many bytes it keeps alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

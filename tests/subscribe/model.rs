@@ -4,8 +4,9 @@
 //! fits the bounds. The items between the two are lost.
 
 use crate::{Weight, light};
-use peerloop::limits::{MAX_SUBSCRIPTION_BYTES, MAX_SUBSCRIPTION_ITEMS};
-use peerloop::subscribe::{Flushed, Publisher, Received, Subscription};
+use peerloop::internals::limits::{MAX_SUBSCRIPTION_BYTES, MAX_SUBSCRIPTION_ITEMS};
+use peerloop::internals::subscribe::{Flushed, Publisher};
+use peerloop::{Received, Subscription};
 use peerloop_testkit::task::{Bell, block_on};
 use proptest::collection::vec;
 use proptest::prelude::*;

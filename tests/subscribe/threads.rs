@@ -2,7 +2,8 @@
 
 use crate::{Weight, light};
 use peerloop::error::RequestError;
-use peerloop::subscribe::{Flushed, Received, Subscription};
+use peerloop::internals::subscribe::Flushed;
+use peerloop::{Received, Subscription};
 use peerloop_testkit::task::{Bell, block_on};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};

@@ -1,7 +1,7 @@
 //! Edge cases that a random run is unlikely to reach, and each promise by itself.
 
-use peerloop::limits::WHEEL_SLOTS;
-use peerloop::wheel::Wheel;
+use peerloop::internals::limits::WHEEL_SLOTS;
+use peerloop::internals::wheel::Wheel;
 
 const ALL: usize = usize::MAX;
 

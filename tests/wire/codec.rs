@@ -1,8 +1,8 @@
 //! The reader and the writers, compared with naive ones.
 
 use peerloop::error::WireError;
+use peerloop::internals::codec::{Reader, put_compact_size, put_items, put_var_bytes};
 use peerloop::protocol::CommandName;
-use peerloop::wire::codec::{Reader, put_compact_size, put_items, put_var_bytes};
 use peerloop_testkit::bytes::hex;
 use proptest::prelude::*;
 

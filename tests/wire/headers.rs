@@ -3,8 +3,8 @@
 use crate::exact::{MAIN, REGTEST, assert_same};
 use crate::known_payload;
 use peerloop::error::WireError;
+use peerloop::internals::codec::put_compact_size;
 use peerloop::protocol::CommandName;
-use peerloop::wire::codec::put_compact_size;
 use peerloop::wire::{BlockHeader, Hash256, Headers, HeadersRef, ListedHeader, Message};
 use peerloop_testkit::bytes::hex;
 use peerloop_testkit::vectors::{COMPUTED, RECORDED};

@@ -2,8 +2,8 @@
 
 use crate::exact::{MAIN, REGTEST, assert_same};
 use peerloop::error::WireError;
+use peerloop::internals::codec::put_compact_size;
 use peerloop::protocol::CommandName;
-use peerloop::wire::codec::put_compact_size;
 use peerloop::wire::{Hash256, Inventory, InventoryItem, InventoryKind, InventoryRef, Message};
 use peerloop_testkit::bytes::hex;
 use peerloop_testkit::vectors::{COMPUTED, RECORDED, known};

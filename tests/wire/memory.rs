@@ -2,7 +2,7 @@
 
 use crate::exact::MAIN;
 use allocation_counter::measure;
-use peerloop::limits::HEADER_LEN_BYTES;
+use peerloop::internals::limits::HEADER_LEN_BYTES;
 use peerloop::protocol::CommandName;
 use peerloop::wire::{
     BlockHeader, EnrichedHeaderRef, ForkRef, Headers, Inventory, InventoryItem, InventoryRef, MessageRef, ProvenTxRef,

@@ -4,8 +4,8 @@ use crate::chain::{any_hash, any_header, assert_every_cut_fails, compact_txids, 
 use crate::known_payload;
 use allocation_counter::measure;
 use peerloop::error::WireError;
+use peerloop::internals::codec::Reader;
 use peerloop::protocol::CommandName;
-use peerloop::wire::codec::Reader;
 use peerloop::wire::{
     BlockHeader, EnrichedHeadersRef, Hash256, MerkleBlock, MerkleBlockRef, MerkleFrontier, MerkleMatch, MerkleProof,
     MerkleProofRef, MerkleVerdict, ProofSubject, ProofTarget,

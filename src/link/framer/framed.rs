@@ -51,6 +51,7 @@ pub enum Payload<'a> {
     Gathered(Vec<u8>),
 }
 
+#[cfg(feature = "internals")]
 impl Payload<'_> {
     /// Returns the bytes.
     pub fn as_slice(&self) -> &[u8] {
@@ -104,6 +105,7 @@ impl<'a> Input<'a> {
     }
 
     /// Returns the bytes that are not parsed yet.
+    #[cfg(feature = "internals")]
     pub fn rest(&self) -> &'a [u8] {
         self.rest
     }
@@ -154,6 +156,7 @@ pub struct FrameLimits {
 
 impl FrameLimits {
     /// Returns the same limit for every command.
+    #[cfg(feature = "internals")]
     pub const fn uniform(max_bytes: u64) -> Self {
         Self { general: max_bytes, by_command: Vec::new(), smallest: max_bytes }
     }

@@ -63,6 +63,7 @@ impl FramerMemory {
     }
 
     /// Returns the pool of small buffers.
+    #[cfg(feature = "internals")]
     pub fn buffers(&mut self) -> &mut BufferPool {
         &mut self.buffers
     }

@@ -59,6 +59,7 @@ impl MemoryStore {
     }
 
     /// Whether no peer is known.
+    #[cfg(feature = "internals")]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }

@@ -11,8 +11,8 @@
 #[cfg(feature = "store")]
 mod capped_file;
 mod error;
-mod journal;
-mod memory;
+pub(crate) mod journal;
+pub(crate) mod memory;
 #[cfg(feature = "store")]
 mod overlay;
 mod peer;
@@ -22,17 +22,17 @@ mod record;
 mod redb;
 #[cfg(feature = "store")]
 mod set_aside;
-mod writer;
+pub(crate) mod writer;
 
 pub use error::{BookLost, FileStep, StoreError};
-pub use journal::Journal;
-pub use memory::MemoryStore;
+pub(crate) use journal::Journal;
+pub(crate) use memory::MemoryStore;
 pub use peer::{KnownPeer, PeerStatus, UserAgent};
 #[cfg(feature = "store")]
 pub use redb::{BookContents, Opened, RedbStore};
 #[cfg(feature = "store")]
 pub use set_aside::{SetAside, Unfit};
-pub use writer::{Batch, Persisted, Writer};
+pub(crate) use writer::{Batch, Persisted, Writer};
 
 use crate::address::Host;
 use crate::manager::ban::Ban;

@@ -2,9 +2,9 @@
 
 use super::super::connection::EndId;
 use super::super::connection::{Connection, Edge, Edges, Owner, Side};
-use super::super::errno::{EADDRINUSE, EADDRNOTAVAIL, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT};
 use super::super::faults::Site;
 use super::{Coming, Draw, Kernel, host_at};
+use crate::errno::{EADDRINUSE, EADDRNOTAVAIL, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT};
 use crate::time::Instant;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

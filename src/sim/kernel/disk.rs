@@ -5,13 +5,13 @@
 
 use super::naming::time_between;
 use super::{Coming, Draw, Kernel};
+use crate::errno::{EIO, ENOSPC};
 use crate::limits::MAX_BOOK_QUEUE;
 use crate::manager::ban::Ban;
 use crate::manager::store::{
     Batch, Change, FileStep, KnownPeer, MemoryStore, PeerStore, Persisted, StoreError, Writer,
 };
 use crate::offload::Completion;
-use crate::sim::errno::{EIO, ENOSPC};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::cell::{Cell, RefCell};

@@ -2,12 +2,12 @@
 
 use super::super::connection::EndId;
 use super::super::connection::{Connection, Edges, Owner, Side};
-use super::super::errno::ENOTCONN;
 use super::super::faults::{Site, is_passing};
 use super::super::pipe::Pool;
 use super::super::tape::Chance;
 use super::super::trace::Call;
 use super::{Draw, Kernel};
+use crate::errno::ENOTCONN;
 use crate::id::LinkId;
 use crate::net::Endpoints;
 use std::io::IoSlice;

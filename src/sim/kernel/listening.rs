@@ -2,10 +2,10 @@
 
 use super::super::connection::Edges;
 use super::super::connection::EndId;
-use super::super::errno::{EADDRINUSE, EAGAIN};
 use super::super::faults::{Site, is_passing};
 use super::super::poller::Pending;
 use super::{FIRST_LISTENER_PORT, Kernel, Listener};
+use crate::errno::{EADDRINUSE, EAGAIN};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 

@@ -18,7 +18,6 @@ pub use naming::Names;
 pub(super) use view::{EndView, HostView};
 
 use super::connection::{Conditions, Connection, Edge, Edges, EndId, Mask, Owner, Side};
-use super::errno::{EINTR, EMFILE};
 use super::faults::{Faults, Site};
 use super::pipe::Pool;
 use super::poller::{Pending, Queue};
@@ -26,6 +25,7 @@ use super::ports::Ports;
 use super::tape::{Chance, Tape};
 use super::trace::{Call, Trace};
 use crate::bugs::budget;
+use crate::errno::{EINTR, EMFILE};
 use crate::id::Token;
 use crate::limits::{EVENTS_PER_TURN, LISTEN_BACKLOG};
 use crate::net::{Readiness, Wake};

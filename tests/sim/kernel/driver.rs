@@ -1,6 +1,6 @@
 //! Turns: loops with work get one, and loops without work are not even asked.
 
-use peerloop::net::Net;
+use peerloop::internals::net::Net;
 use peerloop::sim::{Actor, Driver, RunOutcome, SimNet, World};
 use peerloop::time::{Instant, Wait};
 use peerloop_testkit::simulated;

@@ -1,11 +1,11 @@
 //! Planned failures of calls: the error, and a kernel state like the real one's.
 
 use super::{ACCEPTOR, DIALLER, code, event, events, holding, hosts, pair, read, write};
-use peerloop::id::{LinkId, Token};
-use peerloop::net::{Net, Readiness};
-use peerloop::sim::errno::{
+use peerloop::internals::errno::{
     EADDRNOTAVAIL, EAGAIN, ECONNABORTED, ECONNREFUSED, ECONNRESET, EINTR, EMFILE, ENOBUFS, ENOSPC, EPROTO,
 };
+use peerloop::internals::id::{LinkId, Token};
+use peerloop::internals::net::{Net, Readiness};
 use peerloop::sim::{Conditions, SimNet, Site, World};
 use peerloop::time::{Instant, Wait};
 use peerloop_testkit::simulated::raw_link;

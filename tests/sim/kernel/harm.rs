@@ -2,9 +2,9 @@
 //! descriptors, and pauses.
 
 use super::{ACCEPTOR, DIALLER, code, event, events, holding, hosts, pair, read, write};
-use peerloop::id::LinkId;
-use peerloop::net::Net;
-use peerloop::sim::errno::{EADDRNOTAVAIL, ECONNRESET, EHOSTUNREACH, EMFILE, ENETUNREACH, ETIMEDOUT};
+use peerloop::internals::errno::{EADDRNOTAVAIL, ECONNRESET, EHOSTUNREACH, EMFILE, ENETUNREACH, ETIMEDOUT};
+use peerloop::internals::id::LinkId;
+use peerloop::internals::net::Net;
 use peerloop::sim::{Conditions, Driver, Route, World};
 use peerloop::time::Instant;
 use peerloop_testkit::simulated::{Node, Player, RawPeer, config, raw_link, secs};

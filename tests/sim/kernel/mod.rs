@@ -6,8 +6,8 @@ mod harm;
 mod pollers;
 
 use peerloop::handler::Handler;
-use peerloop::id::{LinkId, Token};
-use peerloop::net::{Net, Readiness};
+use peerloop::internals::id::{LinkId, Token};
+use peerloop::internals::net::{Net, Readiness};
 use peerloop::sim::{Actor, Call, Conditions, Cut, Cuts, Driver, RunError, RunOutcome, SimNet, World};
 use peerloop::time::{Instant, Wait};
 use peerloop::{Ctx, Reactor};

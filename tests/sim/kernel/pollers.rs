@@ -2,8 +2,8 @@
 
 use super::{ACCEPTOR, DIALLER, LINK, event, events, holding, hosts, pair, read, write};
 use peerloop::Config;
-use peerloop::id::LinkId;
-use peerloop::net::{Net, Readiness};
+use peerloop::internals::id::LinkId;
+use peerloop::internals::net::{Net, Readiness};
 use peerloop::sim::{Conditions, Cut, Cuts, Driver, Poller, SimNet, World};
 use peerloop::time::Instant;
 use peerloop_testkit::simulated::{Node, Player, config, raw_link, secs};

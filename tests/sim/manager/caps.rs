@@ -88,7 +88,7 @@ fn threat_p24_the_caps_apply_to_dialled_peers() {
     let mut stranger = Stranger::new(&managed.world);
     let ports: Vec<SocketAddr> = (1..6).map(|port| SocketAddr::new(stranger.net.ip(), port)).collect();
     for (index, address) in ports.iter().enumerate() {
-        peerloop::net::Net::listen(&mut stranger.net, index as u32 + 1, *address).unwrap();
+        peerloop::internals::net::Net::listen(&mut stranger.net, index as u32 + 1, *address).unwrap();
     }
     managed.remember(&ports, PeerStatus::Unknown);
     managed.run(secs(1));
@@ -122,7 +122,7 @@ fn req_e26_the_caps_do_not_apply_to_a_fixed_list() {
     let mut stranger = Stranger::new(&world);
     let listed: Vec<SocketAddr> = (1..=12).map(|port| SocketAddr::new(stranger.net.ip(), port)).collect();
     for (index, address) in listed.iter().enumerate() {
-        peerloop::net::Net::listen(&mut stranger.net, index as u32 + 1, *address).unwrap();
+        peerloop::internals::net::Net::listen(&mut stranger.net, index as u32 + 1, *address).unwrap();
     }
     let mode = DialMode::Fixed(listed);
     let config = ManagerConfig { mode, max_per_group_percent: 1, ..ManagerConfig::new(Network::Regtest) };

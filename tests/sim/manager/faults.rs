@@ -3,8 +3,8 @@
 use super::support::{ManagedWorld, Stranger, manager};
 use peerloop::api::NextDial;
 use peerloop::config::ManagerConfig;
-use peerloop::limits::{DIAL_PAUSE_FIRST, MAX_ACCEPT_RETRY};
-use peerloop::sim::errno::{EADDRNOTAVAIL, EMFILE, ENETUNREACH, ENFILE, ENOBUFS};
+use peerloop::internals::errno::{EADDRNOTAVAIL, EMFILE, ENETUNREACH, ENFILE, ENOBUFS};
+use peerloop::internals::limits::{DIAL_PAUSE_FIRST, MAX_ACCEPT_RETRY};
 use peerloop::sim::{Route, Site};
 use peerloop::store::PeerStatus;
 use peerloop_testkit::simulated::secs;

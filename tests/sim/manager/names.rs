@@ -4,7 +4,7 @@
 use super::support::{ManagedWorld, Watcher, manager};
 use peerloop::api::NextDial;
 use peerloop::config::{DialMode, ManagerConfig};
-use peerloop::limits::MAX_NAME_ADDRESSES;
+use peerloop::internals::limits::MAX_NAME_ADDRESSES;
 use peerloop_testkit::simulated::secs;
 use std::net::{IpAddr, SocketAddr};
 

@@ -5,7 +5,7 @@ use peerloop::address::Host;
 use peerloop::ban::{Ban, BanReason};
 use peerloop::config::{DialMode, ManagerConfig};
 use peerloop::error::{CloseReason, LocalCause, Refusal};
-use peerloop::limits::MAX_OVER_CAPACITY;
+use peerloop::internals::limits::MAX_OVER_CAPACITY;
 use peerloop::peer::ConnectionType;
 use peerloop::sim::World;
 use peerloop::store::PeerStatus;

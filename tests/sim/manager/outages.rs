@@ -5,7 +5,7 @@ use peerloop::Config;
 use peerloop::api::NextDial;
 use peerloop::config::{DialMode, ManagerConfig};
 use peerloop::error::{CloseReason, Deadline};
-use peerloop::limits::INACCESSIBLE_RECHECK;
+use peerloop::internals::limits::INACCESSIBLE_RECHECK;
 use peerloop::sim::World;
 use peerloop::store::PeerStatus;
 use peerloop::time::Instant;

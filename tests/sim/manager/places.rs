@@ -102,7 +102,11 @@ fn req_e27_accepted_peers_that_are_closed_in_any_callback_release_everything() {
         managed.settle();
         for link in 0..4 {
             let bytes = Claim::default().handshake();
-            let _ = peerloop::net::Net::write(&mut stranger.net, peerloop::id::LinkId::from_u64(link), &bytes);
+            let _ = peerloop::internals::net::Net::write(
+                &mut stranger.net,
+                peerloop::internals::id::LinkId::from_u64(link),
+                &bytes,
+            );
         }
         managed.settle();
         (0..4).for_each(|link| stranger.close(link));
@@ -151,7 +155,7 @@ fn req_e27_a_request_claims_a_slot_and_is_refused_when_there_is_none() {
 fn req_e27_an_accepted_connection_that_cannot_be_registered_releases_its_slot() {
     let mut managed = ManagedWorld::new(manager());
     let host = managed.node.net().host();
-    managed.world.fail_sometimes(host, peerloop::sim::Site::Attach, peerloop::sim::errno::ENOSPC, 1);
+    managed.world.fail_sometimes(host, peerloop::sim::Site::Attach, peerloop::internals::errno::ENOSPC, 1);
     let mut stranger = Stranger::new(&managed.world);
     stranger.dial_from(0, managed.address, None);
     managed.settle();

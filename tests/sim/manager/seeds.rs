@@ -5,7 +5,7 @@ use super::support::{ManagedWorld, Watcher, manager};
 use peerloop::ControlEvent;
 use peerloop::config::{DialMode, ManagerConfig};
 use peerloop::error::ResolveCause;
-use peerloop::limits::{MAX_SEED_ANSWERS, RESOLVE_TIMEOUT};
+use peerloop::internals::limits::{MAX_SEED_ANSWERS, RESOLVE_TIMEOUT};
 use peerloop::sim::{Names, Route, World};
 use peerloop::store::PeerStatus;
 use peerloop::time::Instant;

@@ -3,8 +3,8 @@
 use peerloop::api::{Event, NextDial};
 use peerloop::config::ManagerConfig;
 use peerloop::error::{CloseReason, LocalCause, Misbehavior, Refusal};
-use peerloop::id::LinkId;
-use peerloop::net::Net;
+use peerloop::internals::id::LinkId;
+use peerloop::internals::net::Net;
 use peerloop::protocol::CommandName;
 use peerloop::sim::invariant::{Checked, ManagerReport, ManagerSummary};
 use peerloop::sim::{Actor, Driver, SimNet, World};

@@ -3,8 +3,8 @@
 use super::{Room, Seen, feed_whole, opaque, pattern};
 use peerloop::config::ManagerConfig;
 use peerloop::error::{CloseReason, Deadline, LocalCause, Misbehavior, RequestError};
-use peerloop::framer::ChecksumVerdict;
-use peerloop::limits::{BODY_WINDOW, PONG_TIMEOUT};
+use peerloop::internals::framer::ChecksumVerdict;
+use peerloop::internals::limits::{BODY_WINDOW, PONG_TIMEOUT};
 use peerloop::protocol::CommandName;
 use peerloop::sim::{Conditions, Cut, Cuts};
 use peerloop::wire::Header;

@@ -3,8 +3,8 @@
 use super::{Room, pattern};
 use bytes::Bytes;
 use peerloop::error::RequestError;
-use peerloop::limits::{BODY_REFILL_BYTES, MAX_BODY_WAITING_BYTES, MAX_SEND_QUEUE_BYTES};
-use peerloop::net::Net;
+use peerloop::internals::limits::{BODY_REFILL_BYTES, MAX_BODY_WAITING_BYTES, MAX_SEND_QUEUE_BYTES};
+use peerloop::internals::net::Net;
 use peerloop::protocol::CommandName;
 use peerloop::sim::Conditions;
 use peerloop::wire::Header;

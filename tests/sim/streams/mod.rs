@@ -14,7 +14,7 @@ mod replies;
 use bytes::Bytes;
 use peerloop::api::{Delivery, Pending};
 use peerloop::error::{CloseReason, RequestError};
-use peerloop::framer::ChecksumVerdict;
+use peerloop::internals::framer::ChecksumVerdict;
 use peerloop::protocol::CommandName;
 use peerloop::sim::{Actor, Conditions, Driver, RunOutcome, SimNet, World};
 use peerloop::time::Instant;

@@ -3,9 +3,9 @@
 use super::{Room, Seen, Source, pattern, ping_nonces, waiting};
 use bytes::Bytes;
 use peerloop::error::{CloseReason, Deadline};
-use peerloop::framer::ChecksumVerdict;
-use peerloop::limits::{BODY_WINDOW, MAX_BODY_WAITING_BYTES, SEND_STALL_TIMEOUT};
-use peerloop::net::Net;
+use peerloop::internals::framer::ChecksumVerdict;
+use peerloop::internals::limits::{BODY_WINDOW, MAX_BODY_WAITING_BYTES, SEND_STALL_TIMEOUT};
+use peerloop::internals::net::Net;
 use peerloop::protocol::CommandName;
 use peerloop::sim::Conditions;
 use peerloop::wire::Header;

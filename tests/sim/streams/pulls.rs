@@ -3,8 +3,8 @@
 use super::{Room, Task, feed_whole, opaque, pattern, waiting};
 use bytes::Bytes;
 use peerloop::error::{LocalCause, RequestError};
+use peerloop::internals::limits::{MAX_SEND_QUEUE_BYTES, PULL_WAITING_BYTES};
 use peerloop::internals::{Budget, shrink};
-use peerloop::limits::{MAX_SEND_QUEUE_BYTES, PULL_WAITING_BYTES};
 use peerloop::protocol::CommandName;
 use peerloop::sim::Conditions;
 use peerloop::wire::Header;

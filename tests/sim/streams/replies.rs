@@ -2,7 +2,7 @@
 
 use super::{Room, Seen, Source, Task, opaque, pattern, ping_nonces};
 use bytes::Bytes;
-use peerloop::net::Net;
+use peerloop::internals::net::Net;
 use peerloop::protocol::CommandName;
 use peerloop::sim::Conditions;
 use peerloop::wire::Header;

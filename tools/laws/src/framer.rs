@@ -3,8 +3,8 @@
 
 use crate::tape::Tape;
 use allocation_counter::measure;
-use peerloop::framer::{FrameLimits, Framed, FramerMemory, FramerRules, Input, MessageFramer, Payload};
-use peerloop::limits::BUFFER_GROWTH_BYTES;
+use peerloop::internals::framer::{FrameLimits, Framed, FramerMemory, FramerRules, Input, MessageFramer, Payload};
+use peerloop::internals::limits::BUFFER_GROWTH_BYTES;
 use peerloop::time::Instant;
 use peerloop_testkit::framing::{self, Arrival, Choice};
 

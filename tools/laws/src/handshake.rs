@@ -3,7 +3,7 @@
 
 use crate::tape::Tape;
 use peerloop::Config;
-use peerloop::limits::{HANDSHAKE_TIMEOUT, MAX_HANDSHAKE_MESSAGES};
+use peerloop::internals::limits::{HANDSHAKE_TIMEOUT, MAX_HANDSHAKE_MESSAGES};
 use peerloop::sim::{Actor, Driver, World};
 use peerloop::time::Instant;
 use peerloop_testkit::bytes;

@@ -1,7 +1,7 @@
 //! A header decodes from its bytes and encodes to the same bytes; names and limits are checked as a node checks them.
 
 use crate::tape::Tape;
-use peerloop::limits::HEADER_LEN_BYTES;
+use peerloop::internals::limits::HEADER_LEN_BYTES;
 use peerloop::protocol::CommandName;
 use peerloop::wire::header::payload_limit;
 use peerloop::wire::{Header, PayloadLimits};
@@ -20,7 +20,7 @@ pub(crate) fn check(data: &[u8]) {
     let max_block_bytes = tape.u64() >> (tape.u8() % 64);
     let max_message_bytes = u64::from(tape.u32());
     let limits = PayloadLimits { max_message_bytes, max_block_bytes };
-    let rules = peerloop::framer::FramerRules { limits, ..framing::rules() };
+    let rules = peerloop::internals::framer::FramerRules { limits, ..framing::rules() };
     for command in [Header::decode(&bytes).command, Header::decode(&known).command] {
         assert_eq!(payload_limit(command, &limits), framing::limit(command.to_bytes(), &rules));
     }

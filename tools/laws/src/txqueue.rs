@@ -3,8 +3,8 @@
 
 use crate::tape::Tape;
 use bytes::Bytes;
-use peerloop::limits::{MAX_POOLED_BUFFER_BYTES, SLICES_PER_WRITE};
-use peerloop::send_queue::{BufferPool, SendQueue};
+use peerloop::internals::limits::{MAX_POOLED_BUFFER_BYTES, SLICES_PER_WRITE};
+use peerloop::internals::send_queue::{BufferPool, SendQueue};
 use std::collections::VecDeque;
 use std::io::IoSlice;
 

@@ -1,9 +1,9 @@
 //! A CompactSize has one form, and a reader accepts only that one.
 
 use peerloop::error::WireError;
-use peerloop::limits::MAX_COMPACT_SIZE;
+use peerloop::internals::codec::{Reader, put_compact_size};
+use peerloop::internals::limits::MAX_COMPACT_SIZE;
 use peerloop::protocol::CommandName;
-use peerloop::wire::codec::{Reader, put_compact_size};
 
 const COMMAND: CommandName = CommandName::INV;
 

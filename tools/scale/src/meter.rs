@@ -8,8 +8,8 @@
 use allocation_counter::{measure, opt_out};
 use peerloop::error::RefusedOption;
 use peerloop::handler::Handler;
-use peerloop::net::{Net, Readiness};
-use peerloop::offload::{Completion, Offload};
+use peerloop::internals::net::{Net, Readiness};
+use peerloop::internals::offload::{Completion, Offload};
 use peerloop::sim::Layer;
 use peerloop::sim::{Actor, SimNet};
 use peerloop::time::{Instant, UnixTime, Wait};

@@ -9,7 +9,7 @@ use super::scripted_attacker::{MESSAGES, ROWS, cell_reasons, script_time};
 use super::scripted_handler::{Ended, Known, ScriptedHandler};
 use super::stage::{Cast, Stage};
 use peerloop::error::{CloseReason, Deadline, LocalCause};
-use peerloop::limits::{PING_INTERVAL, PONG_TIMEOUT};
+use peerloop::internals::limits::{PING_INTERVAL, PONG_TIMEOUT};
 use peerloop::sim::Conditions;
 use peerloop::sim::Cuts;
 use peerloop::sim::actor::Expectation;

@@ -4,7 +4,7 @@
 //! doubled or reordered message is noticed, and so that two runs can be compared by the messages received.
 
 use super::scripted_handler::{TALK, talk};
-use peerloop::limits::{EXTENDED_HEADER_LEN_BYTES, HEADER_LEN_BYTES};
+use peerloop::internals::limits::{EXTENDED_HEADER_LEN_BYTES, HEADER_LEN_BYTES};
 use peerloop::protocol::CommandName;
 use peerloop::sim::actor::{End, Honest, Line, Persona};
 use peerloop::time::Instant;

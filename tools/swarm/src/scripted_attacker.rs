@@ -6,7 +6,7 @@
 
 use super::scripted_handler::LIE;
 use peerloop::config::Config;
-use peerloop::limits::{BODY_WINDOW, HEADER_TIMEOUT, SEND_STALL_TIMEOUT};
+use peerloop::internals::limits::{BODY_WINDOW, HEADER_TIMEOUT, SEND_STALL_TIMEOUT};
 use peerloop::protocol::{CommandName, Network};
 use peerloop::sim::Chance;
 use peerloop::sim::actor::{Line, Persona};

@@ -1,9 +1,9 @@
 //! Faults of a world: failing calls, and small budgets.
 
 use peerloop::internals::Budget;
+use peerloop::internals::errno;
 use peerloop::sim::Chance;
 use peerloop::sim::Site;
-use peerloop::sim::errno;
 
 /// The errors of calls; a loop reacts differently to each.
 pub(super) const FAILURES: [(Site, &[i32]); 7] = [

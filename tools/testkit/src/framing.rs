@@ -2,10 +2,10 @@
 
 use crate::bytes::sha256_twice;
 use peerloop::error::WireError;
-use peerloop::framer::{
+use peerloop::internals::framer::{
     ChecksumVerdict, Delivery, DropCause, FrameLimits, Framed, FramerMemory, FramerRules, Input, MessageFramer, Payload,
 };
-use peerloop::limits::{
+use peerloop::internals::limits::{
     BUFFER_GROWTH_BYTES, MAX_BUFFERED_MESSAGE_BYTES, MAX_BUFFERED_TOTAL_BYTES, MIN_BODY_BYTES_PER_SECOND,
 };
 use peerloop::protocol::{CommandName, Network};

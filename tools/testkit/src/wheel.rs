@@ -1,6 +1,6 @@
 //! The wheel compared step by step with a map that is sorted again for every question.
 
-use peerloop::wheel::Wheel;
+use peerloop::internals::wheel::Wheel;
 use std::collections::BTreeMap;
 
 /// A key's tick, and its position in the order of arming.

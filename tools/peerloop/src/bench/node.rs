@@ -1,8 +1,8 @@
 //! The built-in node that `bench` connects to without a target: its own loop on its own thread, on loopback.
 
 use crate::exit::Failure;
+use peerloop::MioNet;
 use peerloop::load::{Responder, ResponderRequest};
-use peerloop::net::mio::MioNet;
 use peerloop::{Config, Handle, Network, Reactor};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc::{SyncSender, sync_channel};

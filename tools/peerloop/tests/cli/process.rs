@@ -5,7 +5,7 @@
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
 
 use crate::{Running, folder};
-use peerloop::limits::MAX_LEGACY_PAYLOAD_BYTES;
+use peerloop::internals::limits::MAX_LEGACY_PAYLOAD_BYTES;
 use peerloop::protocol::CommandName;
 use peerloop::wire::Header;
 use peerloop_testkit::greeting::{MAGIC, greeting};

@@ -3,10 +3,10 @@
 use super::{Acquaintance, Known, LARGE_BYTES, MAX_DEEDS_INSIDE, ScriptedHandler, TALK, talk};
 use crate::scripted_attacker::NETWORK;
 use bytes::Bytes;
+use peerloop::PeerId;
 use peerloop::error::{LocalCause, RequestError};
 use peerloop::handler::Ctx;
-use peerloop::id::PeerId;
-use peerloop::limits::HEADER_LEN_BYTES;
+use peerloop::internals::limits::HEADER_LEN_BYTES;
 use peerloop::protocol::CommandName;
 use peerloop::wire::{Header, MessageRef, put_frame};
 

@@ -12,8 +12,8 @@ use peerloop::api::{Chunk, Delivery, Event, Frame, PeerInfo};
 use peerloop::config::{ConfigChange, Field, UpdateError};
 use peerloop::error::{CloseReason, Deadline};
 use peerloop::handler::Handler;
-use peerloop::id::LinkId;
-use peerloop::net::Net;
+use peerloop::internals::id::LinkId;
+use peerloop::internals::net::Net;
 use peerloop::peer::ConnectionState;
 use peerloop::sim::invariant::Checked;
 

@@ -1,7 +1,7 @@
 //! A virtual host whose calls need time, and whose accepts fail as the test plans it.
 
-use peerloop::id::LinkId;
-use peerloop::net::Net;
+use peerloop::internals::id::LinkId;
+use peerloop::internals::net::Net;
 use peerloop::sim::Layer;
 use peerloop::sim::{SimNet, SimSocket, World};
 use std::cell::RefCell;
