@@ -26,6 +26,7 @@ impl Handler for NoHandler {
 
 /// The other end of a loop without a handler. The loop continues when it is dropped.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Channel {
     /// Acts on the loop.
     pub handle: Handle<()>,

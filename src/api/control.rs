@@ -190,6 +190,7 @@ pub enum ControlEvent {
 
 /// The plan for an address whose dial failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum NextDial {
     /// At once, as a restart.
     Restart,

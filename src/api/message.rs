@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 /// A message that a peer sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MessageEvent {
     /// The sender.
     pub peer: PeerId,
@@ -26,6 +27,7 @@ pub struct MessageEvent {
 /// The engine handles the handshake, pings and pongs, `reject`, `protoconf` and `sendheaders` itself: no subscriber
 /// receives them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CommandFilter {
     /// All of them.
     #[default]

@@ -14,6 +14,7 @@ const MAX_LISTED: usize = 8;
 
 /// One field that differs between two configurations.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ConfigChange {
     /// The field.
     pub field: Field,

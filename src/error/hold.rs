@@ -7,6 +7,7 @@ use std::fmt;
 /// Pauses that end by themselves are not among these: a backoff, a range's pause after a dial, and the slower pace
 /// while this machine is short of descriptors, ports or a network. The failed dials before them are reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum DialHold {
     /// The book has no other address that may be dialled, and none that waits for its backoff.
     NoCandidates,

@@ -7,6 +7,7 @@ use std::io;
 
 /// The step at which the operating system failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum IoStep {
     /// Opening a socket and connecting it.
     Connect,
@@ -26,6 +27,7 @@ pub enum IoStep {
 
 /// A shortage of this machine, for which no peer is at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Shortage {
     /// No file descriptor is free (EMFILE, ENFILE).
     Descriptors,
@@ -39,6 +41,7 @@ pub enum Shortage {
 
 /// A failure that the operating system reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NetworkFailure {
     /// The failed step.
     pub step: IoStep,

@@ -5,6 +5,7 @@ use std::io;
 
 /// A name without addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ResolveFailure {
     /// The name as requested.
     pub name: String,

@@ -27,6 +27,7 @@ const FIRST_DIALS: usize = 100;
 
 /// A request from another thread to a generator.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum GeneratorRequest {
     /// Report the progress.
     Progress(Reply<Progress>),

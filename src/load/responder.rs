@@ -18,6 +18,7 @@ pub struct Responder {
 
 /// A request from another thread to a responder.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum ResponderRequest {
     /// Report the counts.
     Snapshot(Reply<Snapshot>),

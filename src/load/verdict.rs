@@ -49,6 +49,7 @@ pub enum Verdict {
 
 /// The cause that kept a load from being carried out as planned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Limit {
     /// Nothing: everything planned was sent in time and answered.
     None,

@@ -45,7 +45,7 @@ impl Endpoints {
     }
 }
 
-/// A system-call layer with clocks.
+/// A system-call layer with clocks. Sealed: only this library implements it.
 ///
 /// All calls but [`Net::wait`] return at once. After `WouldBlock` the caller tries again on the next [`Readiness`]. The
 /// implementation retries `Interrupted` itself.

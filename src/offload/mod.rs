@@ -29,7 +29,7 @@ pub enum Completion {
     Persisted(Persisted),
 }
 
-/// Runs jobs off the loop. No call blocks.
+/// Runs jobs off the loop. No call blocks. Sealed: only this library implements it.
 pub trait Offload {
     /// Starts to look up the addresses of `name`. A port behind a colon in `name` replaces `port`. The completion
     /// carries `query`; it may never arrive, so the caller needs a timeout of its own.

@@ -41,6 +41,7 @@ pub enum ConnectionType {
 
 /// A refused transition. It changed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TransitionError {
     /// A connection of this type has no such transition.
     Illegal {

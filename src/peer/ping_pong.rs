@@ -58,6 +58,7 @@ pub struct PingInFlight {
 
 /// The reason why a pong does not count. Such a pong changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PongError {
     /// No ping with this nonce waits for a pong.
     UnknownNonce,

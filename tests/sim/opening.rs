@@ -12,7 +12,7 @@ use peerloop::{Config, Ctx, PeerId, Reactor};
 use peerloop_testkit::bytes::{commands, frame, hex, ping, pong, verack, version};
 use peerloop_testkit::simulated::SlowHost;
 use peerloop_testkit::simulated::{Node, Player, RawPeer, Stage, config, secs};
-use std::io::ErrorKind;
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ fn a_refused_dial_is_closed_without_being_opened() {
     let nobody = SocketAddr::from(([10, 9, 9, 9], 18_444));
     let mut node = Node::new(&world, config(), Player::dialling(nobody));
     Driver::new(&world).run_until(Instant::ZERO, &mut [&mut node.reactor]).unwrap();
-    let failure = NetworkFailure { step: IoStep::Connect, kind: ErrorKind::ConnectionRefused, code: ECONNREFUSED };
+    let failure = NetworkFailure::new(IoStep::Connect, &io::Error::from_raw_os_error(ECONNREFUSED));
     let closed = node.closed();
     assert_eq!((closed.reason, closed.state), (CloseReason::Network(failure), ConnectionState::Connecting));
     assert_eq!((node.seen().opened, node.reactor.net().open_connections()), (0, 0));

@@ -17,6 +17,7 @@ pub enum Delivery {
 
 /// Whether a streamed payload matches its header's checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ChecksumVerdict {
     /// It matches.
     Correct,

@@ -90,6 +90,7 @@ impl std::error::Error for BookLost {}
 
 /// A step on a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FileStep {
     /// Locking it against other processes.
     Lock,

@@ -1,9 +1,7 @@
 //! The peer book: the known peers, their records, and the banned hosts.
 //!
-//! A [`PeerStore`] holds it. The loop works on a [`MemoryStore`], which never waits and fails only for lack of room;
-//! a file holds the same for the next run (`RedbStore`, feature `store`). A [`Journal`] gathers the changes and a
-//! [`Writer`] writes them, driven by a thread of its own
-//! ([`StoreWriter`](crate::offload::store_writer::StoreWriter)): the loop never waits for a disk.
+//! A [`PeerStore`] keeps it for the next run, for example in a file (`RedbStore`, feature `store`). The loop works on a
+//! copy in memory, and a thread of its own writes the changes: the loop never waits for a disk.
 //!
 //! Each call is atomic: after an error the store is unchanged, and a call that failed because of the machine may be
 //! repeated. Nothing here decides whom to dial or to ban, and nothing here reads a clock.

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 
 /// The book's record of one address and port.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct KnownPeer {
     address: SocketAddr,
     /// The peer's status.

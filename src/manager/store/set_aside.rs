@@ -17,6 +17,7 @@ const MAGIC: [u8; 9] = [b'r', b'e', b'd', b'b', 0x1a, 0x0a, 0xa9, 0x0d, 0x0a];
 
 /// An earlier file that could not be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SetAside {
     /// The reason.
     pub why: Unfit,
@@ -26,6 +27,7 @@ pub struct SetAside {
 
 /// The reason why a file cannot be used as a book.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Unfit {
     /// It has no bytes.
     Empty,

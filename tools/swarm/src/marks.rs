@@ -188,7 +188,7 @@ impl Mark {
                 NextDial::Inaccessible => Some(2),
                 NextDial::Never => Some(3),
                 // The worlds name no fixed peers.
-                NextDial::NextAddress => None,
+                _ => None,
             };
             cause = index.map(|index: usize| Self((FIRST_NEXT + index) as u16));
         }

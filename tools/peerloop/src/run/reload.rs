@@ -48,7 +48,7 @@ fn update(config: &Config, handle: &Handle<()>) -> Result<Vec<ConfigChange>, Str
 
 /// Describes the changes, and those that need a restart.
 fn told(changes: &[ConfigChange], old: &Node, new: &Node, has_file: bool) -> Vec<String> {
-    let line = |ConfigChange { field, old, new, effect }: &ConfigChange| {
+    let line = |ConfigChange { field, old, new, effect, .. }: &ConfigChange| {
         format!("{} from {old} to {new}, {effect}", name_of(*field))
     };
     let mut lines: Vec<String> = changes.iter().map(line).collect();
