@@ -50,8 +50,7 @@ fn on_addresses(id: LinkId, frame: &Frame<'_>, state: &mut LoopState) {
     let LoopState { links, manager, clocks, rng, telemetry, .. } = state;
     let (Some(manager), Some(link)) = (manager, links.table.get(id)) else { return };
     let source = GossipPeer { id, address: link.peer.address() };
-    telemetry.counters.addresses_learned +=
-        manager.on_addr(source, addresses, (clocks.now(), clocks.unix()), rng) as u64;
+    telemetry.counters.addresses_learned += manager.on_addr(source, addresses, clocks.moment(), rng) as u64;
 }
 
 fn on_getaddr(id: LinkId, state: &mut LoopState) {
@@ -61,7 +60,7 @@ fn on_getaddr(id: LinkId, state: &mut LoopState) {
         return;
     }
     let asker = GossipPeer { id, address: link.peer.address() };
-    let Some(addresses) = manager.build_addr_reply(asker, (clocks.now(), clocks.unix()), rng) else { return };
+    let Some(addresses) = manager.build_addr_reply(asker, clocks.moment(), rng) else { return };
     telemetry.counters.addresses_told += addresses.as_ref().len() as u64;
     let mut payload = links.pool.take();
     addresses.as_ref().encode(&mut payload);

@@ -290,7 +290,7 @@ impl Engine {
         }
         let LoopState { manager, clocks, links, config, .. } = &mut self.state;
         if let Some(manager) = manager {
-            manager.admit_host(address.ip(), clocks.now(), clocks.unix())?;
+            manager.admit_host(address.ip(), clocks.moment())?;
         }
         let links = links.table.len();
         if links >= config.max_links {

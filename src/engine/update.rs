@@ -43,7 +43,7 @@ impl Engine {
         self.state.outbox.emit(ControlEvent::ConfigUpdated { fields });
         let LoopState { manager, config, clocks, .. } = &mut self.state;
         if let (Some(manager), Some(config)) = (manager, &config.manager) {
-            manager.reconfigure(config, clocks.now(), clocks.unix());
+            manager.reconfigure(config, clocks.moment());
         }
         if changes.iter().any(|change| change.field == Field::Trusted)
             && let Ok(bans) = self.state.bans()

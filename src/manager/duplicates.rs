@@ -81,7 +81,7 @@ mod tests {
     use crate::manager::Manager;
     use crate::manager::store::{KnownPeer, PeerStatus};
     use crate::protocol::Network;
-    use crate::time::{Instant, UnixTime};
+    use crate::time::{Instant, Moment, UnixTime};
     use rand::SeedableRng;
     use rand::rngs::StdRng;
 
@@ -103,7 +103,7 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(1);
         let mut manager = Manager::new(&ManagerConfig::new(Network::Mainnet), Network::Mainnet, &mut rng);
         let (from, listening) = ("192.0.2.1:50000".parse().unwrap(), "192.0.2.1:8333".parse().unwrap());
-        let (id, moment) = (LinkId::new(0, 1), (Instant::from_nanos(1), UnixTime::from_secs(1)));
+        let (id, moment) = (LinkId::new(0, 1), Moment { now: Instant::from_nanos(1), unix: UnixTime::from_secs(1) });
         assert_eq!(manager.identify(id, from, Side::Remote, &version(), |_| false), None);
         manager.handshake_completed(id, from, Side::Remote, &version(), moment, &mut rng);
         let known = manager.persistence.book.peer(listening).expect("it is in the book");
@@ -116,8 +116,8 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(1);
         let mut manager = Manager::new(&ManagerConfig::new(Network::Mainnet), Network::Mainnet, &mut rng);
         let (from, listening) = ("192.0.2.1:50000".parse().unwrap(), "192.0.2.1:8333".parse().unwrap());
-        let (id, moment) = (LinkId::new(0, 1), (Instant::from_nanos(1), UnixTime::from_secs(1)));
-        let mut peer = KnownPeer::new(listening, moment.1);
+        let (id, moment) = (LinkId::new(0, 1), Moment { now: Instant::from_nanos(1), unix: UnixTime::from_secs(1) });
+        let mut peer = KnownPeer::new(listening, moment.unix);
         peer.status = PeerStatus::Inaccessible;
         manager.persistence.book.admit(peer, &mut rng).unwrap();
         assert_eq!(manager.identify(id, from, Side::Remote, &version(), |_| false), None);

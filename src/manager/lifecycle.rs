@@ -8,7 +8,7 @@ use crate::id::LinkId;
 use crate::manager::dial::{Decision, Departure, Ended};
 use crate::manager::store::{KnownPeer, PeerStatus, UserAgent};
 use crate::peer::{ConnectionState, ConnectionType};
-use crate::time::{Instant, UnixTime};
+use crate::time::Moment;
 use crate::wire::Version;
 use rand::rngs::StdRng;
 use std::net::SocketAddr;
@@ -57,32 +57,32 @@ impl Manager {
         address: SocketAddr,
         opener: Side,
         version: &Version,
-        (now, unix): (Instant, UnixTime),
+        moment: Moment,
         rng: &mut StdRng,
     ) {
         let listening = match opener {
             Side::Local => {
-                self.dialler.ready(address, now);
-                self.names.ready(address, now);
+                self.dialler.ready(address, moment.now);
+                self.names.ready(address, moment.now);
                 Some(address)
             }
             Side::Remote => self.duplicates.said_listening(id),
         };
         self.outage.end();
         let Some(listening) = listening else { return };
-        let mut peer = KnownPeer::new(listening, unix);
+        let mut peer = KnownPeer::new(listening, moment.unix);
         peer.services = version.services;
         match opener {
-            Side::Local => self.add_to_book(peer, now, rng),
+            Side::Local => self.add_to_book(peer, moment.now, rng),
             // It may claim another port each time.
-            Side::Remote => self.learn_address(address.ip(), peer, (now, unix), rng),
+            Side::Remote => self.learn_address(address.ip(), peer, moment, rng),
         };
-        self.persistence.update_book(listening, unix, now, |peer| {
+        self.persistence.update_book(listening, moment, |peer| {
             // An inbound connection does not prove that the address can be dialled.
             if opener == Side::Local {
                 peer.status = PeerStatus::Valid;
                 peer.failures = 0;
-                peer.last_connected = Some(unix);
+                peer.last_connected = Some(moment.unix);
             }
             peer.services = version.services;
             peer.user_agent = UserAgent::sanitised(version.user_agent.as_deref().unwrap_or_default());
@@ -96,13 +96,13 @@ impl Manager {
         &mut self,
         leaving: Leaving,
         has_ready_peer: bool,
-        (now, unix): (Instant, UnixTime),
+        moment: Moment,
         rng: &mut StdRng,
     ) -> Removed {
         let address = leaving.address;
-        let departure = self.forget_link(leaving, has_ready_peer, (now, unix), rng);
-        let is_barred = self.is_barred(address, now, unix);
-        self.record_ban_status(address, now, unix);
+        let departure = self.forget_link(leaving, has_ready_peer, moment, rng);
+        let is_barred = self.is_barred(address, moment);
+        self.record_ban_status(address, moment);
         Removed { departure, is_barred }
     }
 
@@ -110,7 +110,7 @@ impl Manager {
         &mut self,
         leaving: Leaving,
         has_ready_peer: bool,
-        (now, unix): (Instant, UnixTime),
+        moment: Moment,
         rng: &mut StdRng,
     ) -> Option<Departure> {
         let Leaving { id, address, connection_type, state, reason: _, mut ended } = leaving;
@@ -128,21 +128,21 @@ impl Manager {
         }
         if has_ready_peer {
             self.outage.end();
-        } else if ended.is_failed_dial(state) && self.outage.note_failed_dial(address.ip(), now) {
+        } else if ended.is_failed_dial(state) && self.outage.note_failed_dial(address.ip(), moment.now) {
             ended = Ended::Offline;
         }
-        let mut departure = self.dialler.ended(address, ended, now, rng);
-        if self.names.ended(address, ended, departure.decision, now, rng) {
+        let mut departure = self.dialler.ended(address, ended, moment.now, rng);
+        if self.names.ended(address, ended, departure.decision, moment.now, rng) {
             departure.decision = Decision::NextAddress;
             self.update_fixed_list();
         }
         let Departure { decision, failures, restarts: _ } = departure;
         match decision {
-            Decision::Inaccessible => self.persistence.update_book(address, unix, now, |peer| {
+            Decision::Inaccessible => self.persistence.update_book(address, moment, |peer| {
                 peer.status = PeerStatus::Inaccessible;
                 peer.failures = failures;
             }),
-            Decision::WaitUntil(_) => self.persistence.update_book(address, unix, now, |peer| peer.failures = failures),
+            Decision::WaitUntil(_) => self.persistence.update_book(address, moment, |peer| peer.failures = failures),
             Decision::Restart | Decision::NextAddress | Decision::Nothing => {}
         }
         Some(departure)

@@ -34,7 +34,7 @@ use crate::error::{DialHold, Misbehavior, Refusal, RequestError};
 use crate::id::{LinkId, PeerId};
 use crate::limits::{BANS_ENDED_PER_TURN, EVICTIONS_PER_TURN};
 use crate::protocol::Network;
-use crate::time::{Instant, Moment, UnixTime};
+use crate::time::{Instant, Moment};
 use admit::{Admission, evict};
 use ban::list::{BanList, Outcome};
 use ban::{Ban, BanReason};
@@ -100,13 +100,13 @@ impl Manager {
     }
 
     /// Applies other settings without closing any peer.
-    pub(crate) fn reconfigure(&mut self, config: &ManagerConfig, now: Instant, unix: UnixTime) {
+    pub(crate) fn reconfigure(&mut self, config: &ManagerConfig, moment: Moment) {
         self.names.reconfigure(config);
         self.seeds.reconfigure(config);
         self.admission.reconfigure(config);
         self.config = config.clone();
         self.update_fixed_list();
-        self.refresh_ban_status(now, unix);
+        self.refresh_ban_status(moment);
     }
 
     /// Gives the dialler its settings, and a fixed list with the current address of each name.
@@ -150,14 +150,14 @@ impl Manager {
     // ----------------------------------------------------------------------------------------------------------
 
     /// Checks whether a connection from `address` may be admitted; its slot is checked later.
-    pub(crate) fn admit_host(&mut self, address: IpAddr, now: Instant, unix: UnixTime) -> Result<(), Refusal> {
+    pub(crate) fn admit_host(&mut self, address: IpAddr, moment: Moment) -> Result<(), Refusal> {
         if self.is_trusted(address) {
             return Ok(());
         }
-        if self.bans.is_banned(address, now, unix) {
+        if self.bans.is_banned(address, moment) {
             return Err(Refusal::Banned);
         }
-        self.admission.admit(address, now)
+        self.admission.admit(address, moment.now)
     }
 
     /// Whether another eviction may be considered this turn, if evictions are enabled.
@@ -179,23 +179,23 @@ impl Manager {
     }
 
     /// Allows a dial that the embedder requested, and reserves its slot.
-    pub(crate) fn allow_dial(&mut self, address: SocketAddr, now: Instant, unix: UnixTime) -> Result<(), RequestError> {
-        if self.is_barred(address, now, unix) {
+    pub(crate) fn allow_dial(&mut self, address: SocketAddr, moment: Moment) -> Result<(), RequestError> {
+        if self.is_barred(address, moment) {
             return Err(RequestError::Banned);
         }
-        self.dialler.try_manual(address, now).map_err(|taken| match taken {
+        self.dialler.try_manual(address, moment.now).map_err(|taken| match taken {
             Taken::Address => RequestError::AddressTaken,
             Taken::Slots => RequestError::MaxPeers,
         })
     }
 
     /// Returns the next address to dial, and reserves its slot.
-    pub(crate) fn next_dial(&mut self, now: Instant, unix: UnixTime, rng: &mut StdRng) -> Option<SocketAddr> {
+    pub(crate) fn next_dial(&mut self, moment: Moment, rng: &mut StdRng) -> Option<SocketAddr> {
         let Self { config, dialler, bans, admission, persistence, listening, .. } = self;
         // The owner listed these peers, even if many are on one host.
         let has_caps = config.mode == DialMode::Normal;
         let barred = |address: SocketAddr| {
-            if bans.is_banned(address.ip(), now, unix) && !admission.is_trusted(address.ip()) {
+            if bans.is_banned(address.ip(), moment) && !admission.is_trusted(address.ip()) {
                 return Some(DialHold::Banned);
             }
             if is_own(listening, address) {
@@ -203,7 +203,7 @@ impl Manager {
             }
             has_caps.then(|| admission.full_cap(address.ip())).flatten()
         };
-        let address = dialler.next(now, rng, &persistence.book, barred);
+        let address = dialler.next(moment.now, rng, &persistence.book, barred);
         #[cfg(feature = "sim")]
         self.drawn.extend(address.map(|address| draw::Draw { address, places_taken: self.dialler.slots.taken() }));
         address
@@ -212,11 +212,11 @@ impl Manager {
     /// Returns the moment at which something is due without another event.
     ///
     /// `has_row` is whether there is a row for a dial.
-    pub(crate) fn next_at(&self, has_row: bool, now: Instant, unix: UnixTime) -> Option<Instant> {
+    pub(crate) fn next_at(&self, has_row: bool, moment: Moment) -> Option<Instant> {
         let dial = self.dialler.next_at().filter(|_| has_row);
         let seeds = self.seeds.next_at(self.dialler.lacks_candidates());
-        let bans = self.bans.next_expiry(now, unix);
-        [dial, seeds, self.names.next_at(), bans, self.persistence.write_at(now)].into_iter().flatten().min()
+        let bans = self.bans.next_expiry(moment);
+        [dial, seeds, self.names.next_at(), bans, self.persistence.write_at(moment.now)].into_iter().flatten().min()
     }
 
     /// Returns the next name to resolve, of a seed or of a fixed peer.
@@ -240,9 +240,10 @@ impl Manager {
         &mut self,
         query: u32,
         answer: &[SocketAddr],
-        (now, unix): (Instant, UnixTime),
+        moment: Moment,
         rng: &mut StdRng,
     ) -> (usize, usize) {
+        let Moment { now, unix } = moment;
         let Self { seeds, names, listening, .. } = self;
         if names.name_of(query).is_some() {
             let found = names.resolved(query, answer, |address| is_own(listening, address), now, rng);
@@ -250,23 +251,17 @@ impl Manager {
             return (found, 0);
         }
         let mut addresses = seeds.resolved(query, answer, |address| is_own(listening, address)).addresses;
-        addresses.retain(|address| !self.is_barred(*address, now, unix));
+        addresses.retain(|address| !self.is_barred(*address, moment));
         let mut new = 0;
         for &address in &addresses {
-            self.make_unknown(address, now, unix);
+            self.make_unknown(address, moment);
             new += usize::from(self.add_to_book(KnownPeer::new(address, unix), now, rng));
         }
         (addresses.len(), new)
     }
 
     /// Restores the peers and bans of an earlier run.
-    pub(crate) fn remember(
-        &mut self,
-        peers: Vec<KnownPeer>,
-        bans: Vec<Ban>,
-        Moment { now, unix }: Moment,
-        rng: &mut StdRng,
-    ) {
+    pub(crate) fn remember(&mut self, peers: Vec<KnownPeer>, bans: Vec<Ban>, moment: Moment, rng: &mut StdRng) {
         let mut inaccessible = Vec::new();
         for peer in peers {
             let (address, status) = (peer.address(), peer.status);
@@ -276,26 +271,26 @@ impl Manager {
             }
         }
         for ban in bans {
-            match self.bans.load(ban, now, unix) {
+            match self.bans.load(ban, moment) {
                 // Its timestamps were corrected; unless stored, that would be repeated at every start.
                 Outcome::Entered { ban: mended, .. } if mended != ban => {
-                    self.persistence.record(Change::PutBan(mended), true, now)
+                    self.persistence.record(Change::PutBan(mended), true, moment.now)
                 }
                 Outcome::Entered { .. } | Outcome::Outlasted(_) | Outcome::Full => {}
-                Outcome::Over => self.persistence.record(Change::RemoveBan(ban.host), true, now),
+                Outcome::Over => self.persistence.record(Change::RemoveBan(ban.host), true, moment.now),
             }
         }
-        self.refresh_ban_status(now, unix);
+        self.refresh_ban_status(moment);
         for address in inaccessible {
-            self.make_unknown(address, now, unix);
+            self.make_unknown(address, moment);
         }
         self.dialler.book_changed();
     }
 
     /// Makes an inaccessible peer unknown: a seed or a peer names it, or the loop starts anew.
-    pub(super) fn make_unknown(&mut self, address: SocketAddr, now: Instant, unix: UnixTime) {
+    pub(super) fn make_unknown(&mut self, address: SocketAddr, moment: Moment) {
         if self.persistence.book.peer(address).is_some_and(|peer| peer.status == PeerStatus::Inaccessible) {
-            self.persistence.update_book(address, unix, now, |peer| peer.status = PeerStatus::Unknown);
+            self.persistence.update_book(address, moment, |peer| peer.status = PeerStatus::Unknown);
             self.dialler.book_changed();
         }
     }
@@ -316,8 +311,8 @@ impl Manager {
     }
 
     /// Whether the host of `address` is banned and not trusted.
-    pub(crate) fn is_barred(&self, address: SocketAddr, now: Instant, unix: UnixTime) -> bool {
-        !self.is_trusted(address.ip()) && self.bans.is_banned(address.ip(), now, unix)
+    pub(crate) fn is_barred(&self, address: SocketAddr, moment: Moment) -> bool {
+        !self.is_trusted(address.ip()) && self.bans.is_banned(address.ip(), moment)
     }
 
     // --- Bans --------------------------------------------------------------------------------------------------------
@@ -346,16 +341,16 @@ impl Manager {
         address: IpAddr,
         reason: BanReason,
         length: Option<Duration>,
-        (now, unix): (Instant, UnixTime),
+        moment: Moment,
     ) -> Option<(Ban, Option<Ban>)> {
         let was_known = self.bans.has_entry(address);
-        match self.bans.ban(Host::of(address), reason, length, now, unix) {
+        match self.bans.ban(Host::of(address), reason, length, moment) {
             Outcome::Entered { ban, displaced } => {
-                self.persistence.record(Change::PutBan(ban), was_known, now);
+                self.persistence.record(Change::PutBan(ban), was_known, moment.now);
                 if let Some(displaced) = displaced {
                     // The status of its peers is refreshed with the next ended bans, because searching the book is
                     // slow.
-                    self.lift_ban(displaced.host, now);
+                    self.lift_ban(displaced.host, moment.now);
                 }
                 Some((ban, displaced))
             }
@@ -364,36 +359,36 @@ impl Manager {
     }
 
     /// Marks an address in the book as banned, if it is.
-    fn record_ban_status(&mut self, address: SocketAddr, now: Instant, unix: UnixTime) {
-        if let Some(ban) = self.bans.find(address.ip(), now, unix).filter(|_| !self.is_trusted(address.ip())) {
-            self.persistence.update_book(address, unix, now, |peer| peer.status = PeerStatus::Banned(ban.reason));
+    fn record_ban_status(&mut self, address: SocketAddr, moment: Moment) {
+        if let Some(ban) = self.bans.find(address.ip(), moment).filter(|_| !self.is_trusted(address.ip())) {
+            self.persistence.update_book(address, moment, |peer| peer.status = PeerStatus::Banned(ban.reason));
         }
     }
 
     /// Ends the ban of a host; returns whether there was one.
-    pub(crate) fn unban(&mut self, host: Host, now: Instant, unix: UnixTime) -> bool {
+    pub(crate) fn unban(&mut self, host: Host, moment: Moment) -> bool {
         let ended = self.bans.unban(host);
-        self.bans_ended(ended.as_slice(), now, unix);
+        self.bans_ended(ended.as_slice(), moment);
         ended.is_some()
     }
 
     /// Ends expired bans, as many as one turn may, and returns them.
-    pub(crate) fn end_bans(&mut self, now: Instant, unix: UnixTime) -> Vec<Ban> {
-        let over = iter::from_fn(|| self.bans.pop_expired(now, unix));
+    pub(crate) fn end_bans(&mut self, moment: Moment) -> Vec<Ban> {
+        let over = iter::from_fn(|| self.bans.pop_expired(moment));
         let ended: Vec<Ban> = over.take(BANS_ENDED_PER_TURN).collect();
-        self.bans_ended(&ended, now, unix);
+        self.bans_ended(&ended, moment);
         ended
     }
 
     /// Removes ended bans from the disk, and clears the banned status of their peers in the book.
-    fn bans_ended(&mut self, ended: &[Ban], now: Instant, unix: UnixTime) {
+    fn bans_ended(&mut self, ended: &[Ban], moment: Moment) {
         if ended.is_empty() {
             return;
         }
         for ban in ended {
-            self.lift_ban(ban.host, now);
+            self.lift_ban(ban.host, moment.now);
         }
-        self.refresh_ban_status(now, unix);
+        self.refresh_ban_status(moment);
         self.dialler.book_changed();
     }
 
@@ -404,11 +399,11 @@ impl Manager {
     }
 
     /// Clears the banned status of peers whose host is no longer banned, or is trusted now: they become unknown.
-    pub(super) fn refresh_ban_status(&mut self, now: Instant, unix: UnixTime) {
+    pub(super) fn refresh_ban_status(&mut self, moment: Moment) {
         let listed = self.persistence.book.peers(PeerStatus::Banned(BanReason::Manual)).map(KnownPeer::address);
-        let free: Vec<SocketAddr> = listed.filter(|peer| !self.is_barred(*peer, now, unix)).collect();
+        let free: Vec<SocketAddr> = listed.filter(|peer| !self.is_barred(*peer, moment)).collect();
         for address in free {
-            self.persistence.update_book(address, unix, now, |peer| peer.status = PeerStatus::Unknown);
+            self.persistence.update_book(address, moment, |peer| peer.status = PeerStatus::Unknown);
         }
     }
 }

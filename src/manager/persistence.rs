@@ -8,7 +8,7 @@ use crate::address::Host;
 use crate::manager::ban::Ban;
 use crate::manager::dial::{Candidates, Standing};
 use crate::manager::store::{Batch, Change, Journal, KnownPeer, MemoryStore, PeerStatus, Persisted};
-use crate::time::{Instant, UnixTime, Wait};
+use crate::time::{Instant, Moment, Wait};
 use rand::Rng;
 use rand::rngs::StdRng;
 use std::collections::BTreeMap;
@@ -41,8 +41,7 @@ impl Persistence {
     pub(super) fn update_book(
         &mut self,
         address: SocketAddr,
-        unix: UnixTime,
-        now: Instant,
+        Moment { now, unix }: Moment,
         change: impl FnOnce(&mut KnownPeer),
     ) {
         let Some(known) = self.book.peer(address) else { return };
@@ -190,11 +189,12 @@ mod tests {
     use crate::manager::Manager;
     use crate::manager::ban::BanReason;
     use crate::protocol::Network;
+    use crate::time::UnixTime;
     use rand::SeedableRng;
     use std::net::{IpAddr, Ipv4Addr};
     use std::time::Duration;
 
-    const MOMENT: (Instant, UnixTime) = (Instant::from_nanos(1), UnixTime::from_secs(1));
+    const MOMENT: Moment = Moment { now: Instant::from_nanos(1), unix: UnixTime::from_secs(1) };
 
     fn manager() -> Manager {
         let mut rng = StdRng::seed_from_u64(1);
@@ -220,10 +220,10 @@ mod tests {
     fn a_ban_that_was_extended_is_reported_when_the_disk_has_the_longer_one() {
         let mut manager = manager();
         ban(&mut manager, host(0), BanReason::Misbehavior, Some(Duration::from_secs(60)));
-        let first = manager.persistence.next_batch(MOMENT.0).expect("a ban is written at once");
+        let first = manager.persistence.next_batch(MOMENT.now).expect("a ban is written at once");
         let for_ever = ban(&mut manager, host(0), BanReason::Manual, None);
         assert_eq!(durable(&mut manager, &first), [], "the disk does not have the ban in force yet");
-        let second = manager.persistence.next_batch(MOMENT.0).expect("a ban is written at once");
+        let second = manager.persistence.next_batch(MOMENT.now).expect("a ban is written at once");
         let announced = Announced { ban: for_ever, peers_closed: 2 };
         assert_eq!(durable(&mut manager, &second), [announced], "it is reported once, with all closed connections");
         assert!(manager.persistence.is_durable());
@@ -246,12 +246,12 @@ mod tests {
     fn a_renewed_ban_that_is_then_lifted_is_removed_from_the_disk() {
         let mut manager = manager();
         ban(&mut manager, host(0), BanReason::Misbehavior, Some(Duration::from_secs(60)));
-        let first = manager.persistence.next_batch(MOMENT.0).expect("a ban is written at once");
+        let first = manager.persistence.next_batch(MOMENT.now).expect("a ban is written at once");
         durable(&mut manager, &first);
-        let later = (MOMENT.0.plus(Duration::from_secs(61)), UnixTime::from_secs(62));
+        let later = Moment { now: MOMENT.now.plus(Duration::from_secs(61)), unix: UnixTime::from_secs(62) };
         manager.ban(host(0), BanReason::Manual, None, later).expect("the first one is over");
-        assert!(manager.unban(Host::of(host(0)), later.0, later.1));
-        let batch = manager.persistence.next_batch(later.0).expect("the first one is on the disk");
+        assert!(manager.unban(Host::of(host(0)), later));
+        let batch = manager.persistence.next_batch(later.now).expect("the first one is on the disk");
         assert_eq!(batch.changes, [Change::RemoveBan(Host::of(host(0)))]);
     }
 }

@@ -306,8 +306,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
             id,
             address,
             counted: manager.map_or((0, 0), |manager| manager.counted(address.ip())),
-            is_banned: manager
-                .is_some_and(|manager| manager.is_barred(address, state.clocks.now(), state.clocks.unix())),
+            is_banned: manager.is_some_and(|manager| manager.is_barred(address, state.clocks.moment())),
             state: link.peer.state(),
             connection_type: link.peer.connection_type(),
             ending: EndingStep::of(link.phase()),

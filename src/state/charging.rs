@@ -54,8 +54,7 @@ impl LoopState {
     /// it did.
     pub(crate) fn ban(&mut self, address: IpAddr, reason: BanReason, length: Option<Duration>) -> bool {
         let Some(manager) = &mut self.manager else { return false };
-        let Some((ban, displaced)) = manager.ban(address, reason, length, (self.clocks.now(), self.clocks.unix()))
-        else {
+        let Some((ban, displaced)) = manager.ban(address, reason, length, self.clocks.moment()) else {
             return false;
         };
         if let Some(Ban { host, .. }) = displaced {
@@ -84,7 +83,7 @@ impl LoopState {
     pub(crate) fn unban(&mut self, address: IpAddr) -> Result<bool, RequestError> {
         let manager = self.manager.as_mut().ok_or(RequestError::NoManager)?;
         let host = Host::of(address);
-        let was_banned = manager.unban(host, self.clocks.now(), self.clocks.unix());
+        let was_banned = manager.unban(host, self.clocks.moment());
         if was_banned {
             self.outbox.emit(ControlEvent::PeerUnbanned { host });
         }
@@ -94,7 +93,7 @@ impl LoopState {
     /// Returns the bans in force.
     pub(crate) fn bans(&self) -> Result<Vec<Ban>, RequestError> {
         let manager = self.manager.as_ref().ok_or(RequestError::NoManager)?;
-        Ok(manager.bans.list(self.clocks.now(), self.clocks.unix()))
+        Ok(manager.bans.list(self.clocks.moment()))
     }
 
     /// Closes the connections of these hosts, except those of trusted ones, and returns how many it closed.

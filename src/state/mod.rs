@@ -74,7 +74,7 @@ impl LoopState {
             return Err(RequestError::TableFull);
         }
         if let Some(manager) = &mut self.manager {
-            manager.allow_dial(address, self.clocks.now(), self.clocks.unix())?;
+            manager.allow_dial(address, self.clocks.moment())?;
         }
         Ok(self.open(address, source))
     }

@@ -59,8 +59,7 @@ impl Managing<'_> {
     /// Handles the addresses of one of the manager's names, or the failure to find them.
     fn resolved(&mut self, query: u32, addresses: &[SocketAddr], failure: Option<ResolveFailure>) {
         let Some(name) = self.manager.name_of(query) else { return };
-        let moment = (self.moment.now, self.moment.unix);
-        let (found, new) = self.manager.resolved(query, addresses, moment, self.rng);
+        let (found, new) = self.manager.resolved(query, addresses, self.moment, self.rng);
         self.outbox.emit(match failure {
             None => ControlEvent::SeedResolved { name, found, new },
             Some(failure) => ControlEvent::SeedFailed { name, cause: failure.cause },

@@ -66,15 +66,15 @@ fn dial_wanted(state: &mut LoopState) {
 /// Returns how long the manager has nothing to do.
 pub(crate) fn wait(state: &LoopState) -> Wait {
     let Some(manager) = &state.manager else { return Wait::Forever };
-    let (now, unix) = (state.clocks.now(), state.clocks.unix());
+    let moment = state.clocks.moment();
     let next = match state.stopping {
         // All that is left is to write the changes of the book.
-        true => manager.persistence.write_at(now),
-        false => manager.next_at(has_row(&state.links, &state.config), now, unix),
+        true => manager.persistence.write_at(moment.now),
+        false => manager.next_at(has_row(&state.links, &state.config), moment),
     };
     match next {
-        Some(moment) if moment <= now => Wait::Zero,
-        Some(moment) => Wait::Until(moment),
+        Some(due_at) if due_at <= moment.now => Wait::Zero,
+        Some(due_at) => Wait::Until(due_at),
         None => Wait::Forever,
     }
 }
@@ -97,9 +97,8 @@ impl<'a> Managing<'a> {
     }
 
     fn is_due(&self) -> bool {
-        let Moment { now, unix } = self.moment;
-        let next_at = self.manager.next_at(self.has_row(), now, unix);
-        !self.is_stopping && next_at.is_some_and(|moment| moment <= now)
+        let next_at = self.manager.next_at(self.has_row(), self.moment);
+        !self.is_stopping && next_at.is_some_and(|due_at| due_at <= self.moment.now)
     }
 
     /// Returns the next address to dial, with its slot taken.
@@ -107,7 +106,7 @@ impl<'a> Managing<'a> {
         if !self.has_row() {
             return None;
         }
-        self.manager.next_dial(self.moment.now, self.moment.unix, self.rng)
+        self.manager.next_dial(self.moment, self.rng)
     }
 
     /// Reports a due dial for which the table has no row.
@@ -134,7 +133,7 @@ impl<'a> Managing<'a> {
     }
 
     fn end_bans(&mut self) {
-        for ban in self.manager.end_bans(self.moment.now, self.moment.unix) {
+        for ban in self.manager.end_bans(self.moment) {
             self.outbox.emit(ControlEvent::PeerUnbanned { host: ban.host });
         }
     }
@@ -213,17 +212,15 @@ impl<'a> Managing<'a> {
     /// Records a peer whose handshake is complete.
     pub(super) fn handshake_completed(&mut self, id: LinkId) {
         let Some((peer, version)) = self.links.table.get(id).and_then(introduced) else { return };
-        let Moment { now, unix } = self.moment;
-        self.manager.handshake_completed(id, peer.address(), opener_of(peer), version, (now, unix), self.rng);
+        self.manager.handshake_completed(id, peer.address(), opener_of(peer), version, self.moment, self.rng);
     }
 }
 
 /// Reports the end of a link whose row is about to be freed, and gives back what the manager held for it.
 pub(super) fn link_removed(leaving: Leaving, state: &mut LoopState) {
     let has_ready_peer = state.telemetry.ready_count() > 0;
-    let removed = Managing::of(state).map(|Managing { manager, moment: Moment { now, unix }, rng, .. }| {
-        manager.link_removed(leaving, has_ready_peer, (now, unix), rng)
-    });
+    let removed = Managing::of(state)
+        .map(|Managing { manager, moment, rng, .. }| manager.link_removed(leaving, has_ready_peer, moment, rng));
     let Removed { departure, is_barred } = removed.unwrap_or_default();
     state.outbox.emit(end_event(leaving, departure, is_barred));
     if let Some(Departure { decision: Decision::Restart, restarts, .. }) = departure {

@@ -29,7 +29,7 @@ use crate::limits::{
 use crate::manager::persistence::Persistence;
 use crate::manager::store::{KnownPeer, PeerStatus};
 use crate::protocol::{CommandName, SERVICE_NETWORK};
-use crate::time::{Instant, UnixTime};
+use crate::time::{Instant, Moment, UnixTime};
 use crate::wire::{AddressEntry, Addresses, AddressesRef, NetAddress};
 use rand::rngs::StdRng;
 use std::net::{IpAddr, SocketAddr};
@@ -68,46 +68,40 @@ impl Manager {
         &mut self,
         teller: GossipPeer,
         addresses: AddressesRef<'_>,
-        (now, unix): (Instant, UnixTime),
+        moment: Moment,
         rng: &mut StdRng,
     ) -> usize {
         if !self.gossips() {
             return 0;
         }
         let source = teller.address.ip().to_canonical();
-        let is_asked = self.gossip.speaker(teller.id, now).is_asked;
+        let is_asked = self.gossip.speaker(teller.id, moment.now).is_asked;
         let mut new = 0;
         for entry in addresses.iter().take(MAX_ADDRESSES_PER_MESSAGE) {
             let address = entry.address.to_socket();
             if !is_asked && address.ip() != source {
                 continue;
             }
-            if !self.gossip.speaker(teller.id, now).take(now) {
+            if !self.gossip.speaker(teller.id, moment.now).take(moment.now) {
                 break;
             }
             let has_blocks = entry.address.services & SERVICE_NETWORK != 0;
-            if !has_blocks || !self.may_be_told(address) || self.is_barred(address, now, unix) {
+            if !has_blocks || !self.may_be_told(address) || self.is_barred(address, moment) {
                 continue;
             }
-            let mut peer = KnownPeer::new(address, believed_time(entry.time, unix));
+            let mut peer = KnownPeer::new(address, believed_time(entry.time, moment.unix));
             peer.services = entry.address.services;
-            new += usize::from(self.learn_address(source, peer, (now, unix), rng));
+            new += usize::from(self.learn_address(source, peer, moment, rng));
         }
         new
     }
 
     /// Adds a peer to the book on the word of `source`, unless it is known or its slot is in use; returns whether it
     /// did. An inaccessible peer becomes unknown, and keeps its pause.
-    pub(super) fn learn_address(
-        &mut self,
-        source: IpAddr,
-        peer: KnownPeer,
-        (now, unix): (Instant, UnixTime),
-        rng: &mut StdRng,
-    ) -> bool {
+    pub(super) fn learn_address(&mut self, source: IpAddr, peer: KnownPeer, moment: Moment, rng: &mut StdRng) -> bool {
         let address = peer.address();
         if self.persistence.book.peer(address).is_some() {
-            self.make_unknown(address, now, unix);
+            self.make_unknown(address, moment);
             return false;
         }
         let slot = self.gossip.slots.slot_of(source, address);
@@ -116,17 +110,17 @@ impl Manager {
         {
             let gives_way = match known.status {
                 PeerStatus::Inaccessible => true,
-                PeerStatus::Unknown => now >= held.since.plus(MAX_GOSSIP_UNTRIED),
+                PeerStatus::Unknown => moment.now >= held.since.plus(MAX_GOSSIP_UNTRIED),
                 PeerStatus::Valid | PeerStatus::Banned(_) => false,
             };
             if !gives_way {
                 return false;
             }
-            self.persistence.remove_from_book(held.address, now);
+            self.persistence.remove_from_book(held.address, moment.now);
         }
-        let is_new = self.add_to_book(peer, now, rng);
+        let is_new = self.add_to_book(peer, moment.now, rng);
         if is_new {
-            self.gossip.slots.hold(slot, address, now);
+            self.gossip.slots.hold(slot, address, moment.now);
         }
         is_new
     }
@@ -136,10 +130,10 @@ impl Manager {
     pub(crate) fn build_addr_reply(
         &mut self,
         asker: GossipPeer,
-        (now, unix): (Instant, UnixTime),
+        moment: Moment,
         rng: &mut StdRng,
     ) -> Option<Addresses> {
-        if !self.gossips() || std::mem::replace(&mut self.gossip.speaker(asker.id, now).is_answered, true) {
+        if !self.gossips() || std::mem::replace(&mut self.gossip.speaker(asker.id, moment.now).is_answered, true) {
             return None;
         }
         let share = (self.persistence.book.len() * ADDRESSES_PER_ANSWER_PERCENT).div_ceil(100);
@@ -157,9 +151,9 @@ impl Manager {
             let drawn = book.sample(&[PeerStatus::Valid, PeerStatus::Unknown], 2 * count, rng);
             drawn.into_iter().filter(is_worth_telling).take(count).map(KnownPeer::address).collect()
         };
-        let addresses = gossip.answers.of(asker.address.ip(), now, draw).iter();
+        let addresses = gossip.answers.of(asker.address.ip(), moment.now, draw).iter();
         let known = addresses.filter(|&&address| Some(address) != own).filter_map(|&address| book.peer(address));
-        let told: Vec<AddressEntry> = known.filter(is_worth_telling).map(|peer| entry_of(peer, unix)).collect();
+        let told: Vec<AddressEntry> = known.filter(is_worth_telling).map(|peer| entry_of(peer, moment.unix)).collect();
         (!told.is_empty()).then(|| Addresses::from_entries(told))
     }
 

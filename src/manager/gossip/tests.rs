@@ -57,11 +57,11 @@ impl Stage {
     fn told_entries(&mut self, teller: GossipPeer, entries: impl IntoIterator<Item = AddressEntry>) -> usize {
         let entries: Vec<AddressEntry> = entries.into_iter().collect();
         let message = Addresses::from_entries(entries);
-        self.manager.on_addr(teller, message.as_ref(), (self.now, UNIX), &mut self.rng)
+        self.manager.on_addr(teller, message.as_ref(), Moment { now: self.now, unix: UNIX }, &mut self.rng)
     }
 
     fn answer(&mut self, asker: GossipPeer) -> Option<Vec<AddressEntry>> {
-        let answer = self.manager.build_addr_reply(asker, (self.now, UNIX), &mut self.rng);
+        let answer = self.manager.build_addr_reply(asker, Moment { now: self.now, unix: UNIX }, &mut self.rng);
         answer.map(|addresses| addresses.as_ref().iter().collect())
     }
 
@@ -130,7 +130,7 @@ fn threat_p12_a_host_that_reconnects_from_other_ports_uses_only_one_bucket() {
         let teller = stage.teller([8, 8, 8, 8]);
         stage.told(teller, [SocketAddr::from(([8, 8, 8, 8], port))]);
         let peer = KnownPeer::new(SocketAddr::from(([8, 8, 8, 8], 10_000 + port)), UNIX);
-        stage.manager.learn_address(teller.address.ip(), peer, (stage.now, UNIX), &mut stage.rng);
+        stage.manager.learn_address(teller.address.ip(), peer, Moment { now: stage.now, unix: UNIX }, &mut stage.rng);
     }
     assert_eq!(stage.manager.persistence.book.len(), GOSSIP_BUCKET_SLOTS as usize);
 }
@@ -197,7 +197,7 @@ fn threat_p12_a_peer_that_was_not_asked_may_only_add_its_own_host() {
 fn threat_p12_an_address_that_cannot_be_a_peers_is_not_stored() {
     let mut stage = Stage::new();
     stage.manager.listens_at(at("8.8.4.4:8333"));
-    stage.manager.ban(at("8.8.5.5:1").ip(), BanReason::Manual, None, (stage.now, UNIX)).unwrap();
+    stage.manager.ban(at("8.8.5.5:1").ip(), BanReason::Manual, None, Moment { now: stage.now, unix: UNIX }).unwrap();
     let teller = stage.asked([8, 8, 8, 8]);
     for bad in [
         "0.0.0.0:8333",

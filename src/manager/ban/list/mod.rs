@@ -13,7 +13,7 @@ use super::{Ban, BanReason};
 use crate::address::Host;
 use crate::limits::MAX_BANS;
 use crate::manager::keyed::KeyedState;
-use crate::time::{Instant, UnixTime};
+use crate::time::{Instant, Moment, UnixTime};
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -74,24 +74,18 @@ impl BanList {
 
     /// Bans `host` for `length`, or for ever. Only a [`BanReason::Manual`] ban can shorten one in force.
     #[must_use]
-    pub(crate) fn ban(
-        &mut self,
-        host: Host,
-        reason: BanReason,
-        length: Option<Duration>,
-        now: Instant,
-        unix: UnixTime,
-    ) -> Outcome {
-        let entry = Entry::lasting(length, reason, unix, now, unix);
-        self.enter(host, entry, reason == BanReason::Manual, now, unix)
+    pub(crate) fn ban(&mut self, host: Host, reason: BanReason, length: Option<Duration>, moment: Moment) -> Outcome {
+        let entry = Entry::lasting(length, reason, moment.unix, moment);
+        self.enter(host, entry, reason == BanReason::Manual, moment)
     }
 
     /// Restores a ban of an earlier run. If its start is in the future, it starts now.
     #[must_use]
-    pub(crate) fn load(&mut self, ban: Ban, now: Instant, unix: UnixTime) -> Outcome {
+    pub(crate) fn load(&mut self, ban: Ban, moment: Moment) -> Outcome {
+        let unix = moment.unix;
         let left = ban.until.map(|until| between(ban.since, until).min(between(unix, until)));
-        let entry = Entry::lasting(left, ban.reason, ban.since.min(unix), now, unix);
-        self.enter(ban.host, entry, false, now, unix)
+        let entry = Entry::lasting(left, ban.reason, ban.since.min(unix), moment);
+        self.enter(ban.host, entry, false, moment)
     }
 
     /// Ends the ban of `host` and returns it.
@@ -105,15 +99,15 @@ impl BanList {
     }
 
     /// Returns the ban that applies to `address`.
-    pub(crate) fn find(&self, address: IpAddr, now: Instant, unix: UnixTime) -> Option<Ban> {
+    pub(crate) fn find(&self, address: IpAddr, moment: Moment) -> Option<Ban> {
         let host = Host::of(address);
-        let entry = self.entries.get(&host).filter(|entry| !entry.is_over(now, unix))?;
+        let entry = self.entries.get(&host).filter(|entry| !entry.is_over(moment))?;
         Some(entry.ban(host))
     }
 
     /// Whether `address` is banned.
-    pub(crate) fn is_banned(&self, address: IpAddr, now: Instant, unix: UnixTime) -> bool {
-        self.find(address, now, unix).is_some()
+    pub(crate) fn is_banned(&self, address: IpAddr, moment: Moment) -> bool {
+        self.find(address, moment).is_some()
     }
 
     /// Whether there is an entry for the host of `address`; an expired ban keeps one until it is removed.
@@ -122,7 +116,7 @@ impl BanList {
     }
 
     /// Removes one expired ban. It no longer applied: this frees memory and updates the book.
-    pub(crate) fn pop_expired(&mut self, now: Instant, unix: UnixTime) -> Option<Ban> {
+    pub(crate) fn pop_expired(&mut self, Moment { now, unix }: Moment) -> Option<Ban> {
         let by_wall_clock = self.by_wall_clock.first().filter(|&&(until, _)| until <= unix);
         let host = match by_wall_clock {
             Some(&(_, host)) => host,
@@ -132,18 +126,18 @@ impl BanList {
     }
 
     /// Returns the moment at which a ban can be [removed](BanList::pop_expired), if neither clock is set.
-    pub(crate) fn next_expiry(&self, now: Instant, unix: UnixTime) -> Option<Instant> {
+    pub(crate) fn next_expiry(&self, Moment { now, unix }: Moment) -> Option<Instant> {
         let by_wall_clock = self.by_wall_clock.first().map(|&(until, _)| now.plus(between(unix, until)));
         let soonest = self.soonest().map(|(ends, _)| ends).filter(|&ends| ends != Instant::MAX);
         by_wall_clock.into_iter().chain(soonest).min()
     }
 
     /// Returns all bans in force, in the order of their hosts; a full list costs milliseconds.
-    pub(crate) fn list(&self, now: Instant, unix: UnixTime) -> Vec<Ban> {
+    pub(crate) fn list(&self, moment: Moment) -> Vec<Ban> {
         let mut hosts: Vec<Host> = self.earned.iter().chain(&self.asked_for).map(|&(_, host)| host).collect();
         hosts.sort_unstable();
         let in_force = |host| {
-            let entry = self.entries.get(&host).filter(|entry| !entry.is_over(now, unix))?;
+            let entry = self.entries.get(&host).filter(|entry| !entry.is_over(moment))?;
             Some(entry.ban(host))
         };
         hosts.into_iter().filter_map(in_force).collect()
@@ -154,20 +148,20 @@ impl BanList {
         self.entries.len()
     }
 
-    fn enter(&mut self, host: Host, entry: Entry, overrides: bool, now: Instant, unix: UnixTime) -> Outcome {
-        if entry.is_over(now, unix) {
+    fn enter(&mut self, host: Host, entry: Entry, overrides: bool, moment: Moment) -> Outcome {
+        if entry.is_over(moment) {
             return Outcome::Over;
         }
         if let Some(standing) = self.entries.get(&host)
             && !overrides
-            && standing.left(now, unix) >= entry.left(now, unix)
+            && standing.left(moment) >= entry.left(moment)
         {
             return Outcome::Outlasted(standing.ban(host));
         }
         self.unban(host);
         let mut displaced = None;
         if self.entries.len() >= self.max {
-            displaced = self.pop_expired(now, unix).or_else(|| self.displace(&entry));
+            displaced = self.pop_expired(moment).or_else(|| self.displace(&entry));
             if displaced.is_none() {
                 return Outcome::Full;
             }
@@ -209,7 +203,7 @@ impl BanList {
 
 impl Entry {
     /// Returns a ban that lasts for `left` from now on, or for ever.
-    fn lasting(left: Option<Duration>, reason: BanReason, since: UnixTime, now: Instant, unix: UnixTime) -> Self {
+    fn lasting(left: Option<Duration>, reason: BanReason, since: UnixTime, Moment { now, unix }: Moment) -> Self {
         Self {
             reason,
             since,
@@ -218,12 +212,12 @@ impl Entry {
         }
     }
 
-    fn is_over(&self, now: Instant, unix: UnixTime) -> bool {
-        self.left(now, unix).is_zero()
+    fn is_over(&self, moment: Moment) -> bool {
+        self.left(moment).is_zero()
     }
 
     /// Returns the remaining time, by the clock on which it is shorter.
-    fn left(&self, now: Instant, unix: UnixTime) -> Duration {
+    fn left(&self, Moment { now, unix }: Moment) -> Duration {
         let Some(until) = self.until else { return Duration::MAX };
         let by_monotonic_clock = if self.ends == Instant::MAX { Duration::MAX } else { self.ends.since(now) };
         by_monotonic_clock.min(between(unix, until))

@@ -29,10 +29,14 @@ fn wall(secs: i64) -> UnixTime {
     UnixTime::from_secs(START.as_secs() + secs)
 }
 
+const fn moment(now: Instant, unix: UnixTime) -> Moment {
+    Moment { now, unix }
+}
+
 /// Bans `host(1)` for a day at the beginning of both clocks.
 fn one_day() -> BanList {
     let mut list = BanList::new(state());
-    let outcome = list.ban(host(1), BanReason::Misbehavior, Some(DAY), Instant::ZERO, START);
+    let outcome = list.ban(host(1), BanReason::Misbehavior, Some(DAY), moment(Instant::ZERO, START));
     let ban = Ban { host: host(1), reason: BanReason::Misbehavior, since: START, until: Some(wall(86_400)) };
     assert_eq!(outcome, Outcome::Entered { ban, displaced: None });
     list
@@ -42,43 +46,43 @@ fn one_day() -> BanList {
 fn a_ban_lasts_for_its_length_and_not_a_nanosecond_longer() {
     let mut list = one_day();
     let last = after(DAY).minus(Duration::from_nanos(1));
-    assert!(list.is_banned(address(1), last, wall(86_399)));
-    assert_eq!(list.next_expiry(last, wall(86_399)), Some(after(DAY)));
-    assert_eq!(list.pop_expired(last, wall(86_399)), None);
-    assert!(!list.is_banned(address(1), after(DAY), wall(86_400)));
-    assert_eq!(list.pop_expired(after(DAY), wall(86_400)).map(|ban| ban.host), Some(host(1)));
-    assert_eq!((list.len(), list.next_expiry(after(DAY), wall(86_400))), (0, None));
+    assert!(list.is_banned(address(1), moment(last, wall(86_399))));
+    assert_eq!(list.next_expiry(moment(last, wall(86_399))), Some(after(DAY)));
+    assert_eq!(list.pop_expired(moment(last, wall(86_399))), None);
+    assert!(!list.is_banned(address(1), moment(after(DAY), wall(86_400))));
+    assert_eq!(list.pop_expired(moment(after(DAY), wall(86_400))).map(|ban| ban.host), Some(host(1)));
+    assert_eq!((list.len(), list.next_expiry(moment(after(DAY), wall(86_400)))), (0, None));
 }
 
 #[test]
 fn fault_e07_a_wall_clock_set_back_does_not_make_a_ban_last_longer() {
     let mut list = one_day();
     for unix in [wall(-1), UnixTime::from_secs(0), UnixTime::from_secs(i64::MIN)] {
-        assert!(list.is_banned(address(1), after(DAY / 2), unix));
-        assert_eq!(list.next_expiry(after(DAY / 2), unix), Some(after(DAY)));
-        assert!(!list.is_banned(address(1), after(DAY), unix));
+        assert!(list.is_banned(address(1), moment(after(DAY / 2), unix)));
+        assert_eq!(list.next_expiry(moment(after(DAY / 2), unix)), Some(after(DAY)));
+        assert!(!list.is_banned(address(1), moment(after(DAY), unix)));
     }
-    assert!(list.pop_expired(after(DAY), UnixTime::from_secs(i64::MIN)).is_some());
+    assert!(list.pop_expired(moment(after(DAY), UnixTime::from_secs(i64::MIN))).is_some());
 }
 
 #[test]
 fn fault_e07_a_wall_clock_set_forward_ends_a_ban_early_and_removes_it() {
     let mut list = one_day();
     let now = after(Duration::from_secs(1));
-    assert!(list.is_banned(address(1), now, wall(86_399)));
+    assert!(list.is_banned(address(1), moment(now, wall(86_399))));
     for unix in [wall(86_400), UnixTime::from_secs(i64::MAX)] {
-        assert!(!list.is_banned(address(1), now, unix));
-        assert_eq!(list.next_expiry(now, unix), Some(now));
-        assert_eq!(list.list(now, unix), []);
+        assert!(!list.is_banned(address(1), moment(now, unix)));
+        assert_eq!(list.next_expiry(moment(now, unix)), Some(now));
+        assert_eq!(list.list(moment(now, unix)), []);
     }
-    assert!(list.pop_expired(now, wall(86_400)).is_some());
+    assert!(list.pop_expired(moment(now, wall(86_400))).is_some());
 }
 
 #[test]
 fn fault_e08_if_the_monotonic_clock_stands_still_the_wall_clock_ends_a_ban() {
     let list = one_day();
-    assert!(list.is_banned(address(1), Instant::ZERO, wall(86_399)));
-    assert!(!list.is_banned(address(1), Instant::ZERO, wall(86_400)));
+    assert!(list.is_banned(address(1), moment(Instant::ZERO, wall(86_399))));
+    assert!(!list.is_banned(address(1), moment(Instant::ZERO, wall(86_400))));
 }
 
 #[test]
@@ -86,13 +90,13 @@ fn a_ban_for_ever_ends_by_no_clock() {
     let mut list = BanList::new(state());
     let (now, unix) = (Instant::MAX, UnixTime::from_secs(i64::MAX));
     for reason in [BanReason::NetworkMismatch, BanReason::Manual] {
-        let outcome = list.ban(host(1), reason, None, Instant::ZERO, START);
+        let outcome = list.ban(host(1), reason, None, moment(Instant::ZERO, START));
         assert!(matches!(outcome, Outcome::Entered { ban: Ban { until: None, .. }, .. }), "{outcome:?}");
-        assert!(list.is_banned(address(1), now, unix));
-        assert_eq!((list.pop_expired(now, unix), list.next_expiry(now, unix)), (None, None));
+        assert!(list.is_banned(address(1), moment(now, unix)));
+        assert_eq!((list.pop_expired(moment(now, unix)), list.next_expiry(moment(now, unix))), (None, None));
     }
     assert_eq!(list.unban(host(1)).map(|ban| ban.reason), Some(BanReason::Manual));
-    assert!(!list.is_banned(address(1), Instant::ZERO, START));
+    assert!(!list.is_banned(address(1), moment(Instant::ZERO, START)));
     assert_eq!(list.unban(host(1)), None);
 }
 
@@ -100,48 +104,48 @@ fn a_ban_for_ever_ends_by_no_clock() {
 fn req_e38_a_ban_is_of_the_host_with_all_its_addresses() {
     let mut list = BanList::new(state());
     let banned: IpAddr = "2a00:1:2:3::1".parse().unwrap();
-    let _ = list.ban(Host::of(banned), BanReason::Manual, None, Instant::ZERO, START);
-    let is_banned = |text: &str| list.is_banned(text.parse().unwrap(), Instant::ZERO, START);
+    let _ = list.ban(Host::of(banned), BanReason::Manual, None, moment(Instant::ZERO, START));
+    let is_banned = |text: &str| list.is_banned(text.parse().unwrap(), moment(Instant::ZERO, START));
     assert!(is_banned("2a00:1:2:3:ffff::9") && !is_banned("2a00:1:2:4::1"));
     let mut list = one_day();
-    assert!(list.is_banned("::ffff:0.0.0.1".parse().unwrap(), Instant::ZERO, START));
+    assert!(list.is_banned("::ffff:0.0.0.1".parse().unwrap(), moment(Instant::ZERO, START)));
     let _ = list.unban(Host::of("::ffff:0.0.0.1".parse().unwrap()));
-    assert!(!list.is_banned(address(1), Instant::ZERO, START));
+    assert!(!list.is_banned(address(1), moment(Instant::ZERO, START)));
 }
 
 #[test]
 fn only_a_requested_ban_shortens_one_in_force() {
     let mut list = one_day();
     let hour = Some(DAY / 24);
-    let standing = list.find(address(1), Instant::ZERO, START).unwrap();
+    let standing = list.find(address(1), moment(Instant::ZERO, START)).unwrap();
     for length in [hour, Some(DAY)] {
-        let outcome = list.ban(host(1), BanReason::BannedUserAgent, length, Instant::ZERO, START);
+        let outcome = list.ban(host(1), BanReason::BannedUserAgent, length, moment(Instant::ZERO, START));
         assert_eq!(outcome, Outcome::Outlasted(standing));
     }
-    let outcome = list.ban(host(1), BanReason::Manual, hour, Instant::ZERO, START);
+    let outcome = list.ban(host(1), BanReason::Manual, hour, moment(Instant::ZERO, START));
     assert!(matches!(outcome, Outcome::Entered { .. }));
-    assert!(!list.is_banned(address(1), after(DAY / 24), START));
-    let outcome = list.ban(host(1), BanReason::Misbehavior, None, Instant::ZERO, START);
+    assert!(!list.is_banned(address(1), moment(after(DAY / 24), START)));
+    let outcome = list.ban(host(1), BanReason::Misbehavior, None, moment(Instant::ZERO, START));
     assert!(matches!(outcome, Outcome::Entered { ban: Ban { until: None, .. }, .. }));
-    assert_eq!((list.len(), list.next_expiry(Instant::ZERO, START)), (1, None));
+    assert_eq!((list.len(), list.next_expiry(moment(Instant::ZERO, START))), (1, None));
 }
 
 #[test]
 fn a_later_ban_of_the_same_length_lasts_longer_and_replaces_the_first() {
     let mut list = one_day();
     let (now, unix) = (after(DAY / 2), wall(43_200));
-    let outcome = list.ban(host(1), BanReason::BlockchainMismatch, Some(DAY), now, unix);
+    let outcome = list.ban(host(1), BanReason::BlockchainMismatch, Some(DAY), moment(now, unix));
     assert!(matches!(outcome, Outcome::Entered { ban, displaced: None } if ban.since == unix), "{outcome:?}");
-    assert!(list.is_banned(address(1), after(DAY), wall(86_400)));
+    assert!(list.is_banned(address(1), moment(after(DAY), wall(86_400))));
 }
 
 #[test]
 fn a_ban_without_length_changes_nothing() {
     let mut list = one_day();
     for (host, reason) in [(host(1), BanReason::Manual), (host(2), BanReason::Misbehavior)] {
-        assert_eq!(list.ban(host, reason, Some(Duration::ZERO), Instant::ZERO, START), Outcome::Over);
+        assert_eq!(list.ban(host, reason, Some(Duration::ZERO), moment(Instant::ZERO, START)), Outcome::Over);
     }
-    assert_eq!(list.list(Instant::ZERO, START).len(), 1);
+    assert_eq!(list.list(moment(Instant::ZERO, START)).len(), 1);
 }
 
 #[test]
@@ -149,16 +153,16 @@ fn the_longest_length_does_not_overflow() {
     let mut list = BanList::new(state());
     let now = Instant::from_nanos(u64::MAX - 1);
     for (bits, unix) in [(1, START), (2, UnixTime::from_secs(i64::MAX - 1)), (3, UnixTime::from_secs(i64::MIN))] {
-        let outcome = list.ban(host(bits), BanReason::Misbehavior, Some(Duration::MAX), now, unix);
+        let outcome = list.ban(host(bits), BanReason::Misbehavior, Some(Duration::MAX), moment(now, unix));
         assert!(matches!(outcome, Outcome::Entered { .. }), "{outcome:?}");
-        assert!(list.is_banned(address(bits), Instant::MAX, unix));
+        assert!(list.is_banned(address(bits), moment(Instant::MAX, unix)));
     }
 }
 
 fn load(since: i64, until: i64) -> Option<(UnixTime, Option<UnixTime>)> {
     let mut list = BanList::new(state());
     let (since, until) = (UnixTime::from_secs(since), Some(UnixTime::from_secs(until)));
-    match list.load(Ban { host: host(1), reason: BanReason::Manual, since, until }, Instant::ZERO, START) {
+    match list.load(Ban { host: host(1), reason: BanReason::Manual, since, until }, moment(Instant::ZERO, START)) {
         Outcome::Entered { ban, displaced: None } => {
             assert!(ban.since <= START && ban.until > Some(START));
             Some((ban.since, ban.until))
@@ -184,7 +188,7 @@ fn req_e38_a_loaded_ban_lasts_for_its_remaining_time_and_at_most_its_length() {
     assert_eq!(load(i64::MIN, i64::MAX), Some((UnixTime::from_secs(i64::MIN), Some(UnixTime::from_secs(i64::MAX)))));
     let mut list = BanList::new(state());
     let for_ever = Ban { host: host(1), reason: BanReason::Misbehavior, since: wall(9), until: None };
-    let outcome = list.load(for_ever, Instant::ZERO, START);
+    let outcome = list.load(for_ever, moment(Instant::ZERO, START));
     assert_eq!(outcome, Outcome::Entered { ban: Ban { since: START, ..for_ever }, displaced: None });
 }
 
@@ -192,10 +196,10 @@ fn req_e38_a_loaded_ban_lasts_for_its_remaining_time_and_at_most_its_length() {
 fn a_loaded_ban_ends_by_the_monotonic_clock_too() {
     let mut list = BanList::new(state());
     let ban = Ban { host: host(1), reason: BanReason::Manual, since: wall(-10), until: Some(wall(60)) };
-    let _ = list.load(ban, Instant::ZERO, START);
+    let _ = list.load(ban, moment(Instant::ZERO, START));
     let minute = Duration::from_secs(60);
-    assert!(list.is_banned(address(1), after(minute).minus(Duration::from_nanos(1)), wall(-1_000)));
-    assert!(!list.is_banned(address(1), after(minute), wall(-1_000)));
+    assert!(list.is_banned(address(1), moment(after(minute).minus(Duration::from_nanos(1)), wall(-1_000))));
+    assert!(!list.is_banned(address(1), moment(after(minute), wall(-1_000))));
 }
 
 #[test]
@@ -203,11 +207,11 @@ fn a_flood_of_hosts_keeps_the_latest_and_the_requested_bans() {
     const HOSTS: u32 = 200_000;
     let mut list = BanList::new(state());
     let hour = Some(DAY / 24);
-    let asked_for = list.ban(host(HOSTS), BanReason::Manual, Some(DAY / 1_000), Instant::ZERO, START);
+    let asked_for = list.ban(host(HOSTS), BanReason::Manual, Some(DAY / 1_000), moment(Instant::ZERO, START));
     assert!(matches!(asked_for, Outcome::Entered { .. }));
     for bits in 0..HOSTS {
         let now = Instant::from_nanos(u64::from(bits));
-        let outcome = list.ban(host(bits), BanReason::Misbehavior, hour, now, START);
+        let outcome = list.ban(host(bits), BanReason::Misbehavior, hour, moment(now, START));
         let expected = (bits + 1).checked_sub(MAX_BANS as u32).map(host);
         let Outcome::Entered { displaced, .. } = outcome else { panic!("{outcome:?}") };
         assert_eq!(displaced.map(|ban| ban.host), expected);
@@ -216,15 +220,17 @@ fn a_flood_of_hosts_keeps_the_latest_and_the_requested_bans() {
     assert_eq!((list.earned.len() + 1, list.by_wall_clock.len()), (MAX_BANS, MAX_BANS));
     assert!(list.entries.capacity() <= 4 * MAX_BANS, "the map has more capacity than it needs");
     let now = Instant::from_nanos(u64::from(HOSTS));
-    assert!(list.is_banned(address(HOSTS), now, START) && list.is_banned(address(HOSTS - 1), now, START));
-    assert!(!list.is_banned(address(0), now, START));
-    assert!(list.list(now, START).is_sorted_by_key(|ban| ban.host));
+    assert!(
+        list.is_banned(address(HOSTS), moment(now, START)) && list.is_banned(address(HOSTS - 1), moment(now, START))
+    );
+    assert!(!list.is_banned(address(0), moment(now, START)));
+    assert!(list.list(moment(now, START)).is_sorted_by_key(|ban| ban.host));
 }
 
 #[test]
 fn a_list_full_of_requested_bans_accepts_no_other() {
     let mut list = BanList::with_room_for(2, state());
-    let mut ban = |bits, reason, length| list.ban(host(bits), reason, length, Instant::ZERO, START);
+    let mut ban = |bits, reason, length| list.ban(host(bits), reason, length, moment(Instant::ZERO, START));
     assert!(matches!(ban(1, BanReason::Manual, None), Outcome::Entered { .. }));
     assert!(matches!(ban(2, BanReason::Manual, Some(DAY)), Outcome::Entered { .. }));
     assert_eq!(ban(3, BanReason::Misbehavior, None), Outcome::Full);
@@ -237,9 +243,9 @@ fn a_list_full_of_requested_bans_accepts_no_other() {
 #[test]
 fn an_expired_ban_is_removed_first_for_any_reason() {
     let mut list = BanList::with_room_for(2, state());
-    let _ = list.ban(host(1), BanReason::Manual, Some(DAY), Instant::ZERO, START);
-    let _ = list.ban(host(2), BanReason::Misbehavior, Some(DAY * 2), Instant::ZERO, START);
-    let outcome = list.ban(host(3), BanReason::Misbehavior, Some(DAY), after(DAY), START);
+    let _ = list.ban(host(1), BanReason::Manual, Some(DAY), moment(Instant::ZERO, START));
+    let _ = list.ban(host(2), BanReason::Misbehavior, Some(DAY * 2), moment(Instant::ZERO, START));
+    let outcome = list.ban(host(3), BanReason::Misbehavior, Some(DAY), moment(after(DAY), START));
     assert!(matches!(outcome, Outcome::Entered { displaced: Some(gone), .. } if gone.host == host(1)), "{outcome:?}");
 }
 
@@ -248,7 +254,7 @@ fn a_ban_that_outlasts_the_monotonic_clock_outlasts_the_same_ban_given_later() {
     let mut list = BanList::with_room_for(2, state());
     let ban =
         Ban { host: host(1), reason: BanReason::Manual, since: START, until: Some(UnixTime::from_secs(i64::MAX)) };
-    let load = |list: &mut BanList, now| list.load(ban, now, START);
+    let load = |list: &mut BanList, now| list.load(ban, moment(now, START));
     assert_eq!(load(&mut list, Instant::ZERO), Outcome::Entered { ban, displaced: None });
     assert_eq!(load(&mut list, after(Duration::from_millis(1))), Outcome::Outlasted(ban));
 }
@@ -264,7 +270,7 @@ struct Given {
 }
 
 impl Given {
-    fn left(&self, now: Instant, unix: UnixTime) -> Duration {
+    fn left(&self, Moment { now, unix }: Moment) -> Duration {
         let Some((length, until)) = self.length.zip(self.ban.until) else { return Duration::MAX };
         let by_monotonic_clock = match self.ends() {
             Instant::MAX => Duration::MAX,
@@ -297,19 +303,19 @@ struct Model {
 
 impl Model {
     /// Enters `new`, and checks that the real list has the same result.
-    fn enter(&mut self, new: Given, overrides: bool, outcome: Outcome, now: Instant, unix: UnixTime) {
-        if new.left(now, unix).is_zero() {
+    fn enter(&mut self, new: Given, overrides: bool, outcome: Outcome, moment: Moment) {
+        if new.left(moment).is_zero() {
             return assert_eq!(outcome, Outcome::Over);
         }
         if let Some(at) = self.given.iter().position(|given| given.ban.host == new.ban.host) {
-            if !overrides && self.given[at].left(now, unix) >= new.left(now, unix) {
+            if !overrides && self.given[at].left(moment) >= new.left(moment) {
                 return assert_eq!(outcome, Outcome::Outlasted(self.given[at].ban));
             }
             self.given.remove(at);
         }
         let Outcome::Entered { ban, displaced } = outcome else {
             assert_eq!((outcome, self.given.len()), (Outcome::Full, MAX_MODEL));
-            assert!(self.given.iter().all(|given| !given.left(now, unix).is_zero() && !given.goes_before(&new)));
+            assert!(self.given.iter().all(|given| !given.left(moment).is_zero() && !given.goes_before(&new)));
             return;
         };
         assert_eq!(ban, new.ban);
@@ -318,27 +324,27 @@ impl Model {
             let at = self.given.iter().position(|given| given.ban == displaced).expect("it was in the list");
             let gone = self.given.remove(at);
             let is_first = self.given.iter().chain([&new]).all(|given| !given.goes_before(&gone));
-            let is_over = gone.left(now, unix).is_zero();
-            let any_over = self.given.iter().any(|given| given.left(now, unix).is_zero());
+            let is_over = gone.left(moment).is_zero();
+            let any_over = self.given.iter().any(|given| given.left(moment).is_zero());
             assert!(is_over || (is_first && !any_over), "{gone:?} was removed out of order");
         }
         self.given.push(new);
     }
 
-    fn check(&self, list: &BanList, now: Instant, unix: UnixTime) {
+    fn check(&self, list: &BanList, moment: Moment) {
         let mut in_force: Vec<Ban> =
-            self.given.iter().filter(|given| !given.left(now, unix).is_zero()).map(|given| given.ban).collect();
+            self.given.iter().filter(|given| !given.left(moment).is_zero()).map(|given| given.ban).collect();
         in_force.sort_by_key(|ban| ban.host);
-        assert_eq!(list.list(now, unix), in_force);
+        assert_eq!(list.list(moment), in_force);
         for bits in 0..8 {
             let ban = in_force.iter().find(|ban| ban.host == host(bits)).copied();
-            assert_eq!(list.find(address(bits), now, unix), ban);
+            assert_eq!(list.find(address(bits), moment), ban);
         }
         assert_eq!(list.len(), self.given.len());
         let ending = self.given.iter().filter(|given| given.length.is_some());
         assert_eq!(
-            list.next_expiry(now, unix).map(|at| at.max(now)),
-            ending.map(|given| now.plus(given.left(now, unix))).min()
+            list.next_expiry(moment).map(|at| at.max(moment.now)),
+            ending.map(|given| moment.now.plus(given.left(moment))).min()
         );
     }
 }
@@ -388,13 +394,14 @@ proptest! {
         let mut model = Model::default();
         let (mut now, mut unix) = (Instant::ZERO, START);
         for step in steps {
+            let present = moment(now, unix);
             match step {
                 Step::Ban { host: bits, reason, length } => {
                     let reason = BanReason::ALL[reason];
                     let until = length.map(|length| sum(unix, length.as_millis().div_ceil(1_000) as i64));
                     let ban = Ban { host: host(bits), reason, since: unix, until };
-                    let outcome = list.ban(host(bits), reason, length, now, unix);
-                    model.enter(Given { ban, at: now, length }, reason == BanReason::Manual, outcome, now, unix);
+                    let outcome = list.ban(host(bits), reason, length, present);
+                    model.enter(Given { ban, at: now, length }, reason == BanReason::Manual, outcome, present);
                 }
                 Step::Load { host: bits, reason, since, until } => {
                     let (since, until) = (sum(unix, since), until.map(|until| sum(unix, until)));
@@ -410,8 +417,8 @@ proptest! {
                         at: now,
                         length: left.map(|left| Duration::from_secs(left as u64)),
                     };
-                    let outcome = list.load(Ban { since, until, ..given.ban }, now, unix);
-                    model.enter(given, false, outcome, now, unix);
+                    let outcome = list.load(Ban { since, until, ..given.ban }, present);
+                    model.enter(given, false, outcome, present);
                 }
                 Step::Unban { host: bits } => {
                     let at = model.given.iter().position(|given| given.ban.host == host(bits));
@@ -423,8 +430,8 @@ proptest! {
                 }
                 Step::SetWallClock { secs } => unix = sum(unix, secs),
                 Step::Pop => {
-                    let over = |given: &Given| given.left(now, unix).is_zero();
-                    match list.pop_expired(now, unix) {
+                    let over = |given: &Given| given.left(present).is_zero();
+                    match list.pop_expired(present) {
                         Some(ban) => {
                             let at = model.given.iter().position(|given| given.ban == ban && over(given));
                             model.given.remove(at.expect("a ban was removed that is not over"));
@@ -433,7 +440,7 @@ proptest! {
                     }
                 }
             }
-            model.check(&list, now, unix);
+            model.check(&list, moment(now, unix));
         }
     }
 }
