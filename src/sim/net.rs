@@ -7,7 +7,6 @@
 use super::connection::EndId;
 use super::kernel::Kernel;
 use super::trace::Call;
-use super::world::World;
 use crate::errno::{EAGAIN, ENOTCONN};
 use crate::error::{RefusedOption, ResolveFailure};
 use crate::id::{LinkId, Token};
@@ -15,15 +14,16 @@ use crate::manager::store::Batch;
 use crate::net::{Endpoints, Net, Readiness, Wake};
 use crate::offload::{Completion, Offload};
 use crate::time::{Instant, UnixTime, Wait};
-use std::cell::RefMut;
+use std::cell::{RefCell, RefMut};
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
 
-/// The network of one host of a [`World`].
+/// The network of one host of a [`World`](super::World).
 #[derive(Debug)]
 pub struct SimNet {
-    world: World,
+    kernel: Rc<RefCell<Kernel>>,
     host: u32,
     sockets: Vec<Option<SimSocket>>,
 }
@@ -31,35 +31,35 @@ pub struct SimNet {
 /// An open end of a connection, closed on drop.
 #[derive(Debug)]
 pub struct SimSocket {
-    world: World,
+    kernel: Rc<RefCell<Kernel>>,
     host: u32,
     end: EndId,
 }
 
 impl Drop for SimSocket {
     fn drop(&mut self) {
-        self.world.kernel_mut().release(self.host as usize, self.end);
+        self.kernel.borrow_mut().release(self.host as usize, self.end);
     }
 }
 
 impl SimNet {
-    pub(super) fn new(world: World, host: usize) -> Self {
-        Self { world, host: host as u32, sockets: Vec::new() }
+    pub(super) fn new(kernel: Rc<RefCell<Kernel>>, host: usize) -> Self {
+        Self { kernel, host: host as u32, sockets: Vec::new() }
     }
 
     /// Returns the host's own address.
     pub fn ip(&self) -> IpAddr {
-        self.world.kernel().ip(self.host())
+        self.kernel.borrow().ip(self.host())
     }
 
-    /// Returns its index in the order of [`World::host`].
+    /// Returns its index in the order of [`World::host`](super::World::host).
     pub fn host(&self) -> usize {
         self.host as usize
     }
 
     /// Whether [`Net::wait`] would find an event.
     pub fn has_events(&self) -> bool {
-        self.world.kernel().has_events(self.host())
+        self.kernel.borrow().has_events(self.host())
     }
 
     /// Returns the number of open connections, established or not.
@@ -70,7 +70,7 @@ impl SimNet {
     /// Closes the link's socket, if it has one, with a reset instead of an orderly end.
     pub fn reset(&mut self, link: LinkId) {
         if let Ok(end) = self.end(link) {
-            self.world.kernel_mut().abort(end);
+            self.kernel.borrow_mut().abort(end);
         }
         self.close(link);
     }
@@ -87,7 +87,7 @@ impl SimNet {
     }
 
     fn socket(&self, end: EndId) -> SimSocket {
-        SimSocket { world: self.world.clone(), host: self.host, end }
+        SimSocket { kernel: Rc::clone(&self.kernel), host: self.host, end }
     }
 
     /// Makes a call and records its outcome.
@@ -97,7 +97,7 @@ impl SimNet {
         make: impl FnOnce(&mut Kernel, usize) -> Result<T, i32>,
         number: impl FnOnce(&T) -> usize,
     ) -> io::Result<T> {
-        let mut kernel: RefMut<'_, Kernel> = self.world.kernel_mut();
+        let mut kernel: RefMut<'_, Kernel> = self.kernel.borrow_mut();
         let result = make(&mut kernel, self.host());
         let outcome = result.as_ref().map(number).map_err(|errno| *errno);
         kernel.note(self.host(), call, outcome, &[]);
@@ -109,19 +109,19 @@ impl Net for SimNet {
     type Socket = SimSocket;
 
     fn now(&self) -> Instant {
-        self.world.now()
+        self.kernel.borrow().now
     }
 
     fn unix_time(&self) -> UnixTime {
-        self.world.unix_time()
+        self.kernel.borrow().unix_time()
     }
 
     fn wait(&mut self, _wait: Wait, ready: &mut Vec<Readiness>) -> io::Result<()> {
-        self.world.kernel_mut().wait(self.host(), ready).map_err(io::Error::from_raw_os_error)
+        self.kernel.borrow_mut().wait(self.host(), ready).map_err(io::Error::from_raw_os_error)
     }
 
     fn waker(&self) -> Arc<dyn Wake> {
-        self.world.kernel().flag(self.host())
+        self.kernel.borrow().flag(self.host())
     }
 
     fn listen(&mut self, index: u32, address: SocketAddr) -> io::Result<SocketAddr> {
@@ -136,7 +136,7 @@ impl Net for SimNet {
     }
 
     fn close_listener(&mut self, index: u32) {
-        let mut kernel = self.world.kernel_mut();
+        let mut kernel = self.kernel.borrow_mut();
         kernel.note(self.host(), Call::CloseListener { index }, Ok(0), &[]);
         kernel.close_listener(self.host(), index);
     }
@@ -163,7 +163,7 @@ impl Net for SimNet {
     }
 
     fn read(&mut self, link: LinkId, block: &mut [u8]) -> io::Result<usize> {
-        let mut kernel = self.world.kernel_mut();
+        let mut kernel = self.kernel.borrow_mut();
         let result = self.end(link).and_then(|end| kernel.read(self.host(), end, block));
         let moved = &block[..result.unwrap_or(0)];
         kernel.note(self.host(), Call::Read { link, room_bytes: block.len() }, result, moved);
@@ -175,7 +175,7 @@ impl Net for SimNet {
     }
 
     fn write_gathered(&mut self, link: LinkId, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let mut kernel = self.world.kernel_mut();
+        let mut kernel = self.kernel.borrow_mut();
         let end = self.end(link);
         let result = end.and_then(|end| kernel.write(self.host(), end, slices));
         kernel.note_write(self.host(), link, end, slices, result);
@@ -183,7 +183,7 @@ impl Net for SimNet {
     }
 
     fn shut_down_writing(&mut self, link: LinkId) {
-        let mut kernel = self.world.kernel_mut();
+        let mut kernel = self.kernel.borrow_mut();
         kernel.note(self.host(), Call::ShutDownWriting { link }, Ok(0), &[]);
         if let Ok(end) = self.end(link) {
             kernel.shut_down_writing(end);
@@ -191,7 +191,7 @@ impl Net for SimNet {
     }
 
     fn close(&mut self, link: LinkId) {
-        self.world.kernel_mut().note(self.host(), Call::Close { link }, Ok(0), &[]);
+        self.kernel.borrow_mut().note(self.host(), Call::Close { link }, Ok(0), &[]);
         if let Some(socket) = self.sockets.get_mut(link.slot()) {
             *socket = None;
         }
@@ -204,7 +204,7 @@ impl Net for SimNet {
 
 impl Offload for SimNet {
     fn resolve(&mut self, query: u32, name: &str, port: u16) -> Result<(), ResolveFailure> {
-        let mut kernel = self.world.kernel_mut();
+        let mut kernel = self.kernel.borrow_mut();
         let result = kernel.resolve(self.host(), query, name, port);
         let outcome = result.as_ref().map(|()| 0).map_err(|_| EAGAIN);
         kernel.note(self.host(), Call::Resolve { query, port }, outcome, name.as_bytes());
@@ -213,7 +213,7 @@ impl Offload for SimNet {
 
     fn persist(&mut self, batch: Batch) -> Result<(), Batch> {
         let (id, count, text) = (batch.id, batch.changes.len(), format!("{:?}", batch.changes));
-        let mut kernel = self.world.kernel_mut();
+        let mut kernel = self.kernel.borrow_mut();
         let result = kernel.persist(self.host(), batch);
         let outcome = result.as_ref().map(|()| count).map_err(|_| EAGAIN);
         kernel.note(self.host(), Call::Persist { id }, outcome, text.as_bytes());
@@ -221,7 +221,7 @@ impl Offload for SimNet {
     }
 
     fn take_completion(&mut self) -> Option<Completion> {
-        let mut kernel = self.world.kernel_mut();
+        let mut kernel = self.kernel.borrow_mut();
         let completion = kernel.take_completion(self.host())?;
         kernel.note(self.host(), Call::TakeCompletion, Ok(0), format!("{completion:?}").as_bytes());
         Some(completion)
@@ -230,6 +230,6 @@ impl Offload for SimNet {
 
 impl Drop for SimNet {
     fn drop(&mut self) {
-        self.world.kernel_mut().close_listeners(self.host());
+        self.kernel.borrow_mut().close_listeners(self.host());
     }
 }

@@ -40,7 +40,7 @@ impl World {
     /// Adds a host; the first has the address 10.0.0.1, the second 10.0.0.2, and so on.
     pub fn host(&self) -> SimNet {
         let host = self.kernel_mut().add_host();
-        SimNet::new(self.clone(), host)
+        SimNet::new(Rc::clone(&self.kernel), host)
     }
 
     /// Restarts a host whose network was dropped, like a killed process that starts again on the same machine.
@@ -49,7 +49,7 @@ impl World {
         self.kernel_mut().lose_unwritten(host);
         self.kernel_mut().forget_questions(host);
         self.kernel_mut().renew_poller(host);
-        SimNet::new(self.clone(), host)
+        SimNet::new(Rc::clone(&self.kernel), host)
     }
 
     /// Returns the tape that all random numbers of this world are drawn from.

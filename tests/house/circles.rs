@@ -37,15 +37,6 @@ pub(crate) const KNOWN: &[&str] = &[
     "src/sim/invariant/turn.rs -> src/sim/invariant/hearsay.rs",
     "src/sim/invariant/turn.rs -> src/sim/invariant/managing.rs",
     "src/sim/invariant/turn.rs -> src/sim/invariant/mod.rs",
-    "src/sim/kernel/dialling.rs -> src/sim/kernel/mod.rs",
-    "src/sim/kernel/disk.rs -> src/sim/kernel/mod.rs",
-    "src/sim/kernel/disk.rs -> src/sim/kernel/naming.rs",
-    "src/sim/kernel/mod.rs -> src/sim/kernel/dialling.rs",
-    "src/sim/kernel/mod.rs -> src/sim/kernel/disk.rs",
-    "src/sim/kernel/mod.rs -> src/sim/kernel/naming.rs",
-    "src/sim/kernel/naming.rs -> src/sim/kernel/mod.rs",
-    "src/sim/net.rs -> src/sim/world.rs",
-    "src/sim/world.rs -> src/sim/net.rs",
 ];
 
 type Arrows<'a> = BTreeMap<&'a str, BTreeMap<&'a str, (&'a Source, usize)>>;

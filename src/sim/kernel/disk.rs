@@ -4,14 +4,13 @@
 //! same. A batch is written whole or not at all.
 
 use super::naming::time_between;
-use super::{Coming, Draw, Kernel};
 use crate::errno::{EIO, ENOSPC};
 use crate::limits::MAX_BOOK_QUEUE;
 use crate::manager::ban::Ban;
 use crate::manager::store::{
     Batch, Change, FileStep, KnownPeer, MemoryStore, PeerStore, Persisted, StoreError, Writer,
 };
-use crate::offload::Completion;
+use crate::sim::tape::Chance;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::cell::{Cell, RefCell};
@@ -65,79 +64,63 @@ impl Default for Book {
     }
 }
 
-impl Kernel {
-    pub(in crate::sim) fn set_disk(&mut self, host: usize, disk: Disk) {
-        self.hosts[host].disk = disk;
+impl Book {
+    /// Returns a copy of the durable state.
+    pub(super) fn durable(&self) -> MemoryStore {
+        self.platter.store.borrow().clone()
     }
 
-    pub(in crate::sim) fn book(&self, host: usize) -> MemoryStore {
-        self.hosts[host].book.platter.store.borrow().clone()
-    }
-
-    pub(in crate::sim) fn persist(&mut self, host: usize, batch: Batch) -> Result<(), Batch> {
-        let book = &mut self.hosts[host].book;
-        if book.unanswered.len() >= MAX_BOOK_QUEUE {
+    /// Takes a batch to write, unless too many wait.
+    pub(super) fn take(&mut self, batch: Batch) -> Result<(), Batch> {
+        if self.unanswered.len() >= MAX_BOOK_QUEUE {
             return Err(batch);
         }
-        book.unanswered.push_back(batch.id);
-        book.writer.take(batch);
-        if !book.is_writing {
-            self.write_later(host);
-        }
+        self.unanswered.push_back(batch.id);
+        self.writer.take(batch);
         Ok(())
     }
 
-    /// Begins the next attempt to write, if there is anything to write.
-    fn write_later(&mut self, host: usize) {
-        let Some(pause) = self.hosts[host].book.writer.pause() else { return };
-        let takes = match self.hosts[host].disk {
-            Disk::Sound | Disk::Failing(_) => Duration::ZERO,
-            Disk::Wild => time_between(&self.hosts[host].chances[Draw::Disk as usize], (Duration::ZERO, MAX_SLOW)),
-        };
-        self.hosts[host].book.is_writing = true;
-        let life = self.hosts[host].asked.life;
-        match pause + takes {
-            Duration::ZERO => self.write_book(host, life),
-            after => self.happen_later(after, Coming::Write { host, life }),
-        }
+    pub(super) fn is_writing(&self) -> bool {
+        self.is_writing
     }
 
-    pub(super) fn write_book(&mut self, host: usize, life: u32) {
-        if self.hosts[host].asked.life != life {
-            return;
-        }
-        let chance = &self.hosts[host].chances[Draw::Disk as usize];
-        let fault = match self.hosts[host].disk {
+    /// Begins the next attempt to write, if there is anything to write, and returns its duration.
+    pub(super) fn begin_write(&mut self, disk: Disk, chance: &Chance) -> Option<Duration> {
+        let pause = self.writer.pause()?;
+        let takes = match disk {
+            Disk::Sound | Disk::Failing(_) => Duration::ZERO,
+            Disk::Wild => time_between(chance, (Duration::ZERO, MAX_SLOW)),
+        };
+        self.is_writing = true;
+        Some(pause + takes)
+    }
+
+    /// Ends an attempt to write, and returns the result that the host receives, if any.
+    pub(super) fn end_write(&mut self, disk: Disk, chance: &Chance) -> Option<Persisted> {
+        let fault = match disk {
             Disk::Sound => None,
             Disk::Failing(errno) => Some(errno),
             Disk::Wild => *chance.pick(&[None, None, None, Some(EIO), Some(ENOSPC)]),
         };
-        let book = &mut self.hosts[host].book;
-        book.is_writing = false;
-        book.platter.fault.set(fault);
-        if let Some(answer) = book.writer.attempt() {
-            let Persisted { id, result } = &answer;
-            if result.is_ok() {
-                book.unanswered.retain(|unanswered| unanswered > id);
-            }
-            let reply = self.reply(host, Completion::Persisted(answer));
-            self.answer(reply);
+        self.is_writing = false;
+        self.platter.fault.set(fault);
+        let answer = self.writer.attempt()?;
+        if answer.result.is_ok() {
+            self.unanswered.retain(|unanswered| *unanswered > answer.id);
         }
-        self.write_later(host);
+        Some(answer)
     }
 
-    /// Discards a killed host's unwritten changes, or completes the write in progress.
-    pub(in crate::sim) fn lose_unwritten(&mut self, host: usize) {
-        let is_wild = self.hosts[host].disk == Disk::Wild;
-        let was_written = is_wild && self.hosts[host].chances[Draw::Disk as usize].one_in(2);
-        let book = &mut self.hosts[host].book;
-        book.platter.fault.set(None);
+    /// Discards unwritten changes, or completes the write in progress.
+    pub(super) fn lose_unwritten(&mut self, disk: Disk, chance: &Chance) {
+        let was_written = disk == Disk::Wild && chance.one_in(2);
+        self.platter.fault.set(None);
         if was_written {
             // No process remains to receive the outcome.
-            let _ = book.writer.attempt();
+            let _ = self.writer.attempt();
         }
-        let platter = book.platter.clone();
-        *book = Book { writer: Writer::new(platter.clone()), platter, unanswered: VecDeque::new(), is_writing: false };
+        let platter = self.platter.clone();
+        *self = Self { writer: Writer::new(platter.clone()), platter, unanswered: VecDeque::new(), is_writing: false };
     }
 }
 

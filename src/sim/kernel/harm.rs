@@ -1,9 +1,9 @@
 //! A test's interventions on hosts and connections from outside.
 
-use super::super::connection::EndId;
-use super::super::connection::{Connection, Side};
-use super::super::faults::Site;
-use super::{Draw, Kernel, OWN_DESCRIPTORS, stream_of};
+use super::Kernel;
+use super::host::{Draw, OWN_DESCRIPTORS, stream_of};
+use crate::sim::connection::{Connection, EndId, Side};
+use crate::sim::faults::Site;
 
 /// First stream of a host's faults, one for each site.
 const FIRST_FAULT_STREAM: usize = 16;

@@ -4,52 +4,51 @@
 //! and traffic that a cut network delays. A host that never collects has at most one waiting event per socket. No
 //! call looks at all hosts or all connections, except those by which a test cuts, heals or resets something.
 
-mod dialling;
 mod disk;
 mod harm;
-mod links;
-mod listening;
+mod host;
 mod naming;
+mod route;
+mod schedule;
+mod sockets;
 mod view;
 
-pub use dialling::Route;
 pub use disk::Disk;
 pub use naming::Names;
+pub use route::Route;
 pub(super) use view::{EndView, HostView};
 
 use super::connection::{Conditions, Connection, Edge, Edges, EndId, Mask, Owner, Side};
-use super::faults::{Faults, Site};
+use super::faults::Site;
 use super::pipe::Pool;
 use super::poller::{Pending, Queue};
 use super::ports::Ports;
-use super::tape::{Chance, Tape};
+use super::tape::Tape;
 use super::trace::{Call, Trace};
 use crate::bugs::budget;
 use crate::errno::{EINTR, EMFILE};
+use crate::error::ResolveFailure;
 use crate::id::Token;
 use crate::limits::{EVENTS_PER_TURN, LISTEN_BACKLOG};
-use crate::net::{Readiness, Wake};
+use crate::manager::store::{Batch, MemoryStore};
+use crate::net::Readiness;
+use crate::offload::Completion;
+use crate::offload::resolver::outcome_of;
 use crate::time::{Instant, UnixTime};
-use disk::Book;
-use naming::Asked;
+use host::{Draw, Flag, Host, Listener, stream_of};
+use naming::{Reply, draw_answer, known};
+use schedule::{Coming, Schedule};
 use slab::Slab;
-use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// The first port of a listener that asks for any.
-const FIRST_LISTENER_PORT: u16 = 61_000;
 /// The ports of dials, as on Linux.
 const DIAL_PORTS: RangeInclusive<u16> = 32_768..=60_999;
-/// The address before that of the first host.
-const NETWORK: u32 = u32::from_be_bytes([10, 0, 0, 0]);
-/// Descriptors of the poller and its waker.
-const OWN_DESCRIPTORS: usize = 2;
-
 #[derive(Debug)]
 pub(super) struct Kernel {
     pub(super) now: Instant,
@@ -70,93 +69,10 @@ pub(super) struct Kernel {
     listeners: BTreeMap<SocketAddr, Listener>,
     connections: Slab<Connection>,
     next_serial: u32,
-    /// Scheduled changes, by moment and order.
-    coming: BTreeMap<(Instant, u64), Coming>,
-    next_coming: u64,
+    schedule: Schedule,
     /// Dials that the cut network delays.
     unanswered: Vec<EndId>,
     pool: Pool,
-}
-
-#[derive(Debug)]
-struct Host {
-    ip: IpAddr,
-    next_port: u16,
-    queue: Queue,
-    is_stirred: bool,
-    is_cut: bool,
-    paused_until: Instant,
-    /// Addresses of its listeners, by their index.
-    listening: BTreeMap<u32, SocketAddr>,
-    woken: Arc<Flag>,
-    descriptors: usize,
-    max_descriptors: usize,
-    faults: Faults,
-    chances: [Chance; 5],
-    names: Names,
-    asked: Asked,
-    disk: Disk,
-    book: Book,
-}
-
-/// A purpose of a host's draws, each with a stream of its own.
-#[derive(Clone, Copy, Debug)]
-enum Draw {
-    Cuts,
-    Poller,
-    Routes,
-    Names,
-    Disk,
-}
-
-/// A scheduled change.
-#[derive(Debug)]
-enum Coming {
-    /// A dial fails.
-    DialFails(EndId, i32),
-    /// A host receives a completion.
-    Answer(naming::Reply),
-    /// A host tries to write its address book, unless it was restarted since.
-    Write { host: usize, life: u32 },
-}
-
-#[derive(Debug)]
-struct Listener {
-    host: usize,
-    index: u32,
-    room: usize,
-    /// Established and not accepted yet.
-    waiting: VecDeque<EndId>,
-    /// Dials for which the backlog has no room.
-    opening: VecDeque<EndId>,
-    is_queued: bool,
-}
-
-/// A waker that the next wait of its host notices.
-#[derive(Debug)]
-pub(super) struct Flag {
-    woken: AtomicBool,
-    any_woken: Arc<AtomicBool>,
-}
-
-impl Wake for Flag {
-    fn wake(&self) {
-        self.woken.store(true, Ordering::Release);
-        self.any_woken.store(true, Ordering::Release);
-    }
-}
-
-/// Returns the world's own stream for one purpose of a host; lower streams are for actors.
-fn stream_of(host: usize, purpose: usize) -> u32 {
-    u32::try_from(host << 6 | purpose).map_or(u32::MAX, |id| 1 << 31 | id)
-}
-
-/// Returns the host that would have this address.
-fn host_at(ip: IpAddr) -> Option<usize> {
-    match ip {
-        IpAddr::V4(ip) => u32::from(ip).checked_sub(NETWORK + 1).map(|host| host as usize),
-        IpAddr::V6(_) => None,
-    }
 }
 
 impl Kernel {
@@ -177,8 +93,7 @@ impl Kernel {
             listeners: BTreeMap::new(),
             connections: Slab::new(),
             next_serial: 0,
-            coming: BTreeMap::new(),
-            next_coming: 0,
+            schedule: Schedule::default(),
             names: BTreeMap::new(),
             unanswered: Vec::new(),
             pool: Pool::default(),
@@ -194,20 +109,16 @@ impl Kernel {
 
     /// Returns the moment of the next scheduled change.
     pub(super) fn next_coming(&self) -> Option<Instant> {
-        self.coming.first_key_value().map(|((at, _), _)| *at)
+        self.schedule.next_at()
     }
 
     fn happen_later(&mut self, after: Duration, what: Coming) {
-        self.coming.insert((self.now.plus(after), self.next_coming), what);
-        self.next_coming += 1;
+        self.schedule.add(self.now.plus(after), what);
     }
 
     pub(super) fn advance(&mut self, by: Duration) {
         let until = self.now.plus(by);
-        while let Some(at) = self.next_coming()
-            && at <= until
-        {
-            let (_, what) = self.coming.pop_first().expect("it exists");
+        while let Some((at, what)) = self.schedule.take_by(until) {
             self.now = at;
             match what {
                 Coming::DialFails(dialler, errno) => self.fail_dial(dialler, errno),
@@ -224,24 +135,8 @@ impl Kernel {
         let host = self.hosts.len();
         let number = u32::try_from(host + 1).expect("hosts are few");
         let chance = |draw: Draw| self.tape.stream(stream_of(host, draw as usize));
-        self.hosts.push(Host {
-            ip: Ipv4Addr::from(NETWORK + number).into(),
-            next_port: FIRST_LISTENER_PORT,
-            queue: Queue::default(),
-            is_stirred: false,
-            is_cut: false,
-            paused_until: Instant::ZERO,
-            listening: BTreeMap::new(),
-            woken: Arc::new(Flag { woken: AtomicBool::new(false), any_woken: Arc::clone(&self.any_woken) }),
-            descriptors: OWN_DESCRIPTORS,
-            max_descriptors: usize::MAX,
-            faults: Faults::default(),
-            chances: [Draw::Cuts, Draw::Poller, Draw::Routes, Draw::Names, Draw::Disk].map(chance),
-            names: Names::default(),
-            asked: Asked::default(),
-            disk: Disk::default(),
-            book: Book::default(),
-        });
+        let chances = [Draw::Cuts, Draw::Poller, Draw::Routes, Draw::Names, Draw::Disk].map(chance);
+        self.hosts.push(Host::new(number, chances, &self.any_woken));
         host
     }
 
@@ -381,6 +276,92 @@ impl Kernel {
 
     fn connection(&mut self, id: EndId) -> Option<&mut Connection> {
         self.connections.get_mut(id.index as usize).filter(|connection| connection.serial == id.serial)
+    }
+
+    // --- Jobs off the loop -------------------------------------------------------------------------------------------
+
+    pub(super) fn set_names(&mut self, host: usize, names: Names) {
+        self.hosts[host].names = names;
+    }
+
+    pub(super) fn resolve(&mut self, host: usize, query: u32, name: &str, port: u16) -> Result<(), ResolveFailure> {
+        let Host { asked, names: resolver, chances, ip, .. } = &mut self.hosts[host];
+        asked.ask(name)?;
+        let life = asked.life;
+        let known = || known(&self.names, name, port);
+        let (found, after) = match resolver {
+            Names::Known => (known(), Some(Duration::ZERO)),
+            Names::Wild => draw_answer(&chances[Draw::Names as usize], *ip, port, known),
+        };
+        let answer = Completion::Resolved { query, outcome: outcome_of(name.to_owned(), found) };
+        match after {
+            Some(Duration::ZERO) => self.hosts[host].complete(answer),
+            Some(after) => self.happen_later(after, Coming::Answer(Reply { host, life, answer })),
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Delivers a completion to a host, unless it was restarted since its query.
+    fn answer(&mut self, reply: Reply) {
+        let host = &mut self.hosts[reply.host];
+        if host.asked.life == reply.life {
+            host.complete(reply.answer);
+        }
+    }
+
+    pub(super) fn take_completion(&mut self, host: usize) -> Option<Completion> {
+        self.hosts[host].asked.take_completion()
+    }
+
+    /// Drops all queries of a host.
+    pub(super) fn forget_questions(&mut self, host: usize) {
+        self.hosts[host].asked.forget();
+    }
+
+    pub(super) fn set_disk(&mut self, host: usize, disk: Disk) {
+        self.hosts[host].disk = disk;
+    }
+
+    pub(super) fn book(&self, host: usize) -> MemoryStore {
+        self.hosts[host].book.durable()
+    }
+
+    pub(super) fn persist(&mut self, host: usize, batch: Batch) -> Result<(), Batch> {
+        let book = &mut self.hosts[host].book;
+        book.take(batch)?;
+        if !book.is_writing() {
+            self.write_later(host);
+        }
+        Ok(())
+    }
+
+    /// Begins the next attempt to write a host's book, if there is anything to write.
+    fn write_later(&mut self, host: usize) {
+        let Host { book, disk, chances, asked, .. } = &mut self.hosts[host];
+        let life = asked.life;
+        match book.begin_write(*disk, &chances[Draw::Disk as usize]) {
+            None => {}
+            Some(Duration::ZERO) => self.write_book(host, life),
+            Some(after) => self.happen_later(after, Coming::Write { host, life }),
+        }
+    }
+
+    fn write_book(&mut self, host: usize, life: u32) {
+        let Host { book, disk, chances, asked, .. } = &mut self.hosts[host];
+        if asked.life != life {
+            return;
+        }
+        if let Some(answer) = book.end_write(*disk, &chances[Draw::Disk as usize]) {
+            self.hosts[host].complete(Completion::Persisted(answer));
+        }
+        self.write_later(host);
+    }
+
+    /// Discards a killed host's unwritten changes, or completes the write in progress.
+    pub(super) fn lose_unwritten(&mut self, host: usize) {
+        let Host { book, disk, chances, .. } = &mut self.hosts[host];
+        book.lose_unwritten(*disk, &chances[Draw::Disk as usize]);
     }
 
     // --- Common to all calls ----------------------------------------------------------------------------------------

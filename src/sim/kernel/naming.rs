@@ -2,14 +2,12 @@
 //!
 //! A reply is bounded like the real resolver's; everything else about it may be absurd.
 
-use super::{Coming, Draw, Kernel};
 use crate::error::{ResolveCause, ResolveFailure};
 use crate::limits::MAX_RESOLVES;
-use crate::net::Wake;
 use crate::offload::Completion;
-use crate::offload::resolver::{host_and_port, outcome_of};
+use crate::offload::resolver::host_and_port;
 use crate::sim::tape::Chance;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -45,98 +43,74 @@ pub(super) struct Asked {
 /// A scheduled reply.
 #[derive(Debug)]
 pub(super) struct Reply {
-    host: usize,
-    life: u32,
-    answer: Completion,
+    pub(super) host: usize,
+    pub(super) life: u32,
+    pub(super) answer: Completion,
 }
 
-impl Kernel {
-    pub(in crate::sim) fn set_names(&mut self, host: usize, names: Names) {
-        self.hosts[host].names = names;
-    }
-
-    pub(in crate::sim) fn resolve(
-        &mut self,
-        host: usize,
-        query: u32,
-        name: &str,
-        port: u16,
-    ) -> Result<(), ResolveFailure> {
-        if self.hosts[host].asked.names >= MAX_RESOLVES {
+impl Asked {
+    /// Counts a query, or refuses one that is too many.
+    pub(super) fn ask(&mut self, name: &str) -> Result<(), ResolveFailure> {
+        if self.names >= MAX_RESOLVES {
             return Err(ResolveFailure { name: name.to_owned(), cause: ResolveCause::TooMany });
         }
-        self.hosts[host].asked.names += 1;
-        let (found, after) = match self.hosts[host].names {
-            Names::Known => (self.known(name, port), Some(Duration::ZERO)),
-            Names::Wild => self.draw_answer(host, name, port),
-        };
-        let outcome = outcome_of(name.to_owned(), found);
-        let reply = self.reply(host, Completion::Resolved { query, outcome });
-        match after {
-            Some(Duration::ZERO) => self.answer(reply),
-            Some(after) => self.happen_later(after, Coming::Answer(reply)),
-            None => {}
-        }
+        self.names += 1;
         Ok(())
     }
 
-    fn known(&self, name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        let (host, port) = host_and_port(name, port);
-        if let Ok(ip) = host.parse() {
-            return Ok(vec![SocketAddr::new(ip, port)]);
-        }
-        let addresses = self.names.get(host).ok_or_else(|| io::Error::other("the name is unknown"))?;
-        Ok(addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect())
+    /// Adds a completion to collect.
+    pub(super) fn complete(&mut self, answer: Completion) {
+        self.answers.push_back(answer);
     }
 
-    fn draw_answer(&self, host: usize, name: &str, port: u16) -> (io::Result<Vec<SocketAddr>>, Option<Duration>) {
-        let chance = &self.hosts[host].chances[Draw::Names as usize];
-        let (kind, prompt) = (chance.below(9), time_between(chance, (Duration::ZERO, MAX_PROMPT)));
-        let found = match kind {
-            2 => Ok(vec![public(chance, port)]),
-            3 => Ok((0..MANY).map(|_| public(chance, port)).collect()),
-            4 => Ok(vec![public(chance, port); 3]),
-            5 => Ok((0..1 + chance.below(8)).map(|_| absurd(chance, self.ip(host), port)).collect()),
-            6 => Err(io::Error::other("the name server has failed")),
-            7 => Ok(Vec::new()),
-            _ => self.known(name, port),
-        };
-        let after = match kind {
-            1 => Some(time_between(chance, LATE)),
-            8 => None,
-            _ => Some(prompt),
-        };
-        (found, after)
-    }
-
-    pub(super) fn reply(&self, host: usize, answer: Completion) -> Reply {
-        Reply { host, life: self.hosts[host].asked.life, answer }
-    }
-
-    /// Delivers a completion to a host, unless it was restarted since its query.
-    pub(super) fn answer(&mut self, reply: Reply) {
-        let host = &mut self.hosts[reply.host];
-        if host.asked.life == reply.life {
-            host.asked.answers.push_back(reply.answer);
-            host.woken.wake();
-        }
-    }
-
-    pub(in crate::sim) fn take_completion(&mut self, host: usize) -> Option<Completion> {
-        let asked = &mut self.hosts[host].asked;
-        let answer = asked.answers.pop_front()?;
+    pub(super) fn take_completion(&mut self) -> Option<Completion> {
+        let answer = self.answers.pop_front()?;
         match answer {
-            Completion::Resolved { .. } => asked.names -= 1,
+            Completion::Resolved { .. } => self.names -= 1,
             Completion::Persisted(_) => {}
         }
         Some(answer)
     }
 
-    /// Drops all queries of a host.
-    pub(in crate::sim) fn forget_questions(&mut self, host: usize) {
-        let asked = &mut self.hosts[host].asked;
-        *asked = Asked { life: asked.life + 1, ..Asked::default() };
+    /// Drops all queries.
+    pub(super) fn forget(&mut self) {
+        *self = Self { life: self.life + 1, ..Self::default() };
     }
+}
+
+/// Returns the addresses of a name in `names`, or of an address in text form.
+pub(super) fn known(names: &BTreeMap<String, Vec<IpAddr>>, name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let (host, port) = host_and_port(name, port);
+    if let Ok(ip) = host.parse() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
+    }
+    let addresses = names.get(host).ok_or_else(|| io::Error::other("the name is unknown"))?;
+    Ok(addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect())
+}
+
+/// Draws the reply of the wild resolver of the host at `own`, and its delay; no delay means never.
+pub(super) fn draw_answer(
+    chance: &Chance,
+    own: IpAddr,
+    port: u16,
+    known: impl FnOnce() -> io::Result<Vec<SocketAddr>>,
+) -> (io::Result<Vec<SocketAddr>>, Option<Duration>) {
+    let (kind, prompt) = (chance.below(9), time_between(chance, (Duration::ZERO, MAX_PROMPT)));
+    let found = match kind {
+        2 => Ok(vec![public(chance, port)]),
+        3 => Ok((0..MANY).map(|_| public(chance, port)).collect()),
+        4 => Ok(vec![public(chance, port); 3]),
+        5 => Ok((0..1 + chance.below(8)).map(|_| absurd(chance, own, port)).collect()),
+        6 => Err(io::Error::other("the name server has failed")),
+        7 => Ok(Vec::new()),
+        _ => known(),
+    };
+    let after = match kind {
+        1 => Some(time_between(chance, LATE)),
+        8 => None,
+        _ => Some(prompt),
+    };
+    (found, after)
 }
 
 pub(super) fn time_between(chance: &Chance, (least, most): (Duration, Duration)) -> Duration {

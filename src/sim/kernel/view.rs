@@ -1,8 +1,9 @@
 //! A complete view of one host's open sockets, for checks. It changes nothing.
 
-use super::{Kernel, OWN_DESCRIPTORS, Side};
+use super::Kernel;
+use super::host::{Listener, OWN_DESCRIPTORS};
 use crate::id::{LinkId, Token};
-use crate::sim::connection::Owner;
+use crate::sim::connection::{Owner, Side};
 use crate::sim::poller::Poller;
 use crate::sim::world::World;
 
@@ -44,15 +45,15 @@ pub(in crate::sim) struct BacklogView {
 impl World {
     /// Returns everything that a host has open, at a cost that grows with the connections of all hosts.
     pub(in crate::sim) fn view_of(&self, host: usize) -> HostView {
-        self.kernel_mut().view_of(host)
+        HostView::of(&mut self.kernel_mut(), host)
     }
 }
 
-impl Kernel {
-    fn view_of(&mut self, host: usize) -> HostView {
-        let (poller, descriptors) = (self.hosts[host].queue.poller, self.hosts[host].descriptors);
+impl HostView {
+    fn of(kernel: &mut Kernel, host: usize) -> Self {
+        let (poller, descriptors) = (kernel.hosts[host].queue.poller, kernel.hosts[host].descriptors);
         let mut ends = Vec::new();
-        for (_, connection) in &mut self.connections {
+        for (_, connection) in &mut kernel.connections {
             for side in [Side::Dialler, Side::Acceptor] {
                 let end = connection.end(side);
                 let Some(Owner { token, .. }) = end.owner.filter(|owner| owner.host as usize == host) else { continue };
@@ -69,17 +70,17 @@ impl Kernel {
                 });
             }
         }
-        let listeners = self.listeners.values().filter(|listener| listener.host == host);
-        let backlog = |listener: &super::Listener| BacklogView {
+        let listeners = kernel.listeners.values().filter(|listener| listener.host == host);
+        let backlog = |listener: &Listener| BacklogView {
             index: listener.index,
             waiting: listener.waiting.len(),
             has_edge: listener.is_queued,
         };
-        HostView {
+        Self {
             ends,
             listeners: listeners.map(backlog).collect(),
             sockets: descriptors - OWN_DESCRIPTORS,
-            looked_at: self.connections.len(),
+            looked_at: kernel.connections.len(),
         }
     }
 }

@@ -1,0 +1,125 @@
+//! One host of the virtual kernel: its events, its faults, and its jobs off the loop.
+//!
+//! The [`Kernel`](super::Kernel) changes it. Each purpose draws from a stream of its own, so that a new draw for one
+//! changes no other.
+
+use super::disk::{Book, Disk};
+use super::naming::{Asked, Names};
+use crate::net::Wake;
+use crate::offload::Completion;
+use crate::sim::connection::EndId;
+use crate::sim::faults::Faults;
+use crate::sim::poller::Queue;
+use crate::sim::tape::Chance;
+use crate::time::Instant;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The first port of a listener that asks for any.
+pub(super) const FIRST_LISTENER_PORT: u16 = 61_000;
+/// The address before that of the first host.
+const NETWORK: u32 = u32::from_be_bytes([10, 0, 0, 0]);
+/// Descriptors of the poller and its waker.
+pub(super) const OWN_DESCRIPTORS: usize = 2;
+
+#[derive(Debug)]
+pub(super) struct Host {
+    pub(super) ip: IpAddr,
+    pub(super) next_port: u16,
+    pub(super) queue: Queue,
+    pub(super) is_stirred: bool,
+    pub(super) is_cut: bool,
+    pub(super) paused_until: Instant,
+    /// Addresses of its listeners, by their index.
+    pub(super) listening: BTreeMap<u32, SocketAddr>,
+    pub(super) woken: Arc<Flag>,
+    pub(super) descriptors: usize,
+    pub(super) max_descriptors: usize,
+    pub(super) faults: Faults,
+    pub(super) chances: [Chance; 5],
+    pub(super) names: Names,
+    pub(super) asked: Asked,
+    pub(super) disk: Disk,
+    pub(super) book: Book,
+}
+
+/// A purpose of a host's draws, each with a stream of its own.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Draw {
+    Cuts,
+    Poller,
+    Routes,
+    Names,
+    Disk,
+}
+
+#[derive(Debug)]
+pub(super) struct Listener {
+    pub(super) host: usize,
+    pub(super) index: u32,
+    pub(super) room: usize,
+    /// Established and not accepted yet.
+    pub(super) waiting: VecDeque<EndId>,
+    /// Dials for which the backlog has no room.
+    pub(super) opening: VecDeque<EndId>,
+    pub(super) is_queued: bool,
+}
+
+/// A waker that the next wait of its host notices.
+#[derive(Debug)]
+pub(in crate::sim) struct Flag {
+    pub(super) woken: AtomicBool,
+    pub(super) any_woken: Arc<AtomicBool>,
+}
+
+impl Wake for Flag {
+    fn wake(&self) {
+        self.woken.store(true, Ordering::Release);
+        self.any_woken.store(true, Ordering::Release);
+    }
+}
+
+impl Host {
+    /// Returns the host that is added as `number`, the first as 1.
+    pub(super) fn new(number: u32, chances: [Chance; 5], any_woken: &Arc<AtomicBool>) -> Self {
+        Self {
+            ip: Ipv4Addr::from(NETWORK + number).into(),
+            next_port: FIRST_LISTENER_PORT,
+            queue: Queue::default(),
+            is_stirred: false,
+            is_cut: false,
+            paused_until: Instant::ZERO,
+            listening: BTreeMap::new(),
+            woken: Arc::new(Flag { woken: AtomicBool::new(false), any_woken: Arc::clone(any_woken) }),
+            descriptors: OWN_DESCRIPTORS,
+            max_descriptors: usize::MAX,
+            faults: Faults::default(),
+            chances,
+            names: Names::default(),
+            asked: Asked::default(),
+            disk: Disk::default(),
+            book: Book::default(),
+        }
+    }
+
+    /// Adds a completion, which the host collects after its next wait.
+    pub(super) fn complete(&mut self, completion: Completion) {
+        self.asked.complete(completion);
+        self.woken.wake();
+    }
+}
+
+/// Returns the world's own stream for one purpose of a host; lower streams are for actors.
+pub(super) fn stream_of(host: usize, purpose: usize) -> u32 {
+    u32::try_from(host << 6 | purpose).map_or(u32::MAX, |id| 1 << 31 | id)
+}
+
+/// Returns the host that would have this address.
+pub(super) fn host_at(ip: IpAddr) -> Option<usize> {
+    match ip {
+        IpAddr::V4(ip) => u32::from(ip).checked_sub(NETWORK + 1).map(|host| host as usize),
+        IpAddr::V6(_) => None,
+    }
+}

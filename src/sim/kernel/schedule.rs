@@ -1,0 +1,46 @@
+//! The scheduled changes of the virtual kernel, by moment and order.
+//!
+//! Changes of one moment happen in the order in which they were added.
+
+use super::naming::Reply;
+use crate::sim::connection::EndId;
+use crate::time::Instant;
+use std::collections::BTreeMap;
+
+/// A scheduled change.
+#[derive(Debug)]
+pub(super) enum Coming {
+    /// A dial fails.
+    DialFails(EndId, i32),
+    /// A host receives a completion.
+    Answer(Reply),
+    /// A host tries to write its address book, unless it was restarted since.
+    Write { host: usize, life: u32 },
+}
+
+/// The scheduled changes.
+#[derive(Debug, Default)]
+pub(super) struct Schedule {
+    coming: BTreeMap<(Instant, u64), Coming>,
+    /// The number of changes added so far.
+    added: u64,
+}
+
+impl Schedule {
+    pub(super) fn add(&mut self, at: Instant, what: Coming) {
+        self.coming.insert((at, self.added), what);
+        self.added += 1;
+    }
+
+    /// Returns the moment of the next change.
+    pub(super) fn next_at(&self) -> Option<Instant> {
+        self.coming.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// Removes the next change that is due by `until`, and returns it with its moment.
+    pub(super) fn take_by(&mut self, until: Instant) -> Option<(Instant, Coming)> {
+        let first = self.coming.first_entry().filter(|first| first.key().0 <= until)?;
+        let ((at, _), what) = first.remove_entry();
+        Some((at, what))
+    }
+}
