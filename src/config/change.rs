@@ -5,12 +5,9 @@
 //! configuration to a loop and returns this list. A configuration that changes a fixed field is refused, and the
 //! error names all such fields at once.
 
-use super::{Config, ConfigError, DialMode, Field, ManagerConfig, VersionRules};
+use super::table::Difference;
+use super::{Config, ConfigError, Effect, Field};
 use std::fmt;
-use std::time::Duration;
-
-/// The number of list elements that a change's text shows: the whole list may have 100,000.
-const MAX_LISTED: usize = 8;
 
 /// One field that differs between two configurations.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,26 +21,6 @@ pub struct ConfigChange {
     pub new: String,
     /// The scope of the new value.
     pub effect: Effect,
-}
-
-/// The scope of a changed field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Effect {
-    /// Applies at once and everywhere; running deadlines are set anew.
-    Now,
-    /// Applies to connections that are accepted or requested from now on; no open connection is closed.
-    NewConnections,
-    /// Applies to the remaining steps of handshakes: sent messages and accepted versions stay as they are.
-    NextHandshakes,
-    /// Applies to messages whose header arrives from now on.
-    NextMessages,
-    /// Applies to the manager's next dials and name look-ups; no open connection is closed.
-    NextDials,
-    /// Applies to misbehavior counted and bans started from now on.
-    NextBans,
-    /// Applies to the listeners: unlisted ones are closed and new ones opened; their connections stay.
-    Listeners,
 }
 
 /// The error for a configuration that a running loop cannot apply. Nothing has changed.
@@ -68,128 +45,20 @@ impl Config {
     /// `network`, `magic`, `seed`, and whether there is a `manager`.
     pub fn changes_to(&self, new: &Self) -> Result<Vec<ConfigChange>, UpdateError> {
         new.validate().map_err(UpdateError::Invalid)?;
-        let mut changes = Changes::default();
-        self.compare(new, &mut changes);
-        match changes.fixed.is_empty() {
-            true => Ok(changes.found),
-            false => Err(UpdateError::Fixed { fields: changes.fixed }),
-        }
-    }
-}
-
-/// The differences found so far.
-#[derive(Default)]
-pub(super) struct Changes {
-    found: Vec<ConfigChange>,
-    fixed: Vec<Field>,
-}
-
-impl Changes {
-    pub(super) fn fixed(&mut self, field: Field, is_equal: bool) {
-        if !is_equal {
-            self.fixed.push(field);
-        }
-    }
-
-    pub(super) fn value<T: Value>(&mut self, field: Field, effect: Effect, old: &T, new: &T) {
-        if old != new {
-            self.found.push(ConfigChange { field, old: old.text(), new: new.text(), effect });
-        }
-    }
-
-    pub(super) fn part<T: Part>(&mut self, field: Field, old: &T, new: &T) {
-        old.compare_as(field, new, self);
-    }
-}
-
-/// A field that is a struct of the table, or an optional one.
-pub(super) trait Part {
-    /// Adds the differences of its fields, or `field` itself if only one of the two is present.
-    fn compare_as(&self, field: Field, new: &Self, changes: &mut Changes);
-}
-
-impl Part for VersionRules {
-    fn compare_as(&self, _: Field, new: &Self, changes: &mut Changes) {
-        self.compare(new, changes);
-    }
-}
-
-impl Part for Option<Box<ManagerConfig>> {
-    fn compare_as(&self, field: Field, new: &Self, changes: &mut Changes) {
-        match (self, new) {
-            (Some(old), Some(new)) => old.compare(new, changes),
-            (old, new) => changes.fixed(field, old.is_some() == new.is_some()),
-        }
-    }
-}
-
-/// A value that a running loop can change.
-pub(super) trait Value: PartialEq {
-    /// Formats it for a [`ConfigChange`].
-    fn text(&self) -> String;
-}
-
-macro_rules! values_shown_by_debug {
-    ($($type:ty),+) => {
-        $(impl Value for $type {
-            fn text(&self) -> String {
-                format!("{self:?}")
+        let (mut changes, mut fields) = (Vec::new(), Vec::new());
+        self.compare(new, &mut |difference| match difference {
+            Difference::Fixed(field) => fields.push(field),
+            Difference::Value { field, effect, old, new } => {
+                changes.push(ConfigChange { field, old: old.text(), new: new.text(), effect });
             }
-        })+
-    };
-}
-
-values_shown_by_debug!(bool, f64, i32, u16, u32, u64, Duration, String);
-
-impl Value for usize {
-    fn text(&self) -> String {
-        match *self {
-            Self::MAX => "no limit".to_owned(),
-            limit => limit.to_string(),
-        }
-    }
-}
-
-impl<T: PartialEq + fmt::Debug> Value for Vec<T> {
-    fn text(&self) -> String {
-        list_text(self)
-    }
-}
-
-impl Value for DialMode {
-    fn text(&self) -> String {
-        match self {
-            Self::Normal => "normal".to_owned(),
-            Self::Fixed(peers) => format!("fixed {}", list_text(peers)),
-        }
-    }
-}
-
-fn list_text<T: fmt::Debug>(list: &[T]) -> String {
-    let shown: Vec<String> = list.iter().take(MAX_LISTED).map(|element| format!("{element:?}")).collect();
-    match list.len().saturating_sub(MAX_LISTED) {
-        0 => format!("[{}]", shown.join(", ")),
-        more => format!("[{}, and {more} more]", shown.join(", ")),
+        });
+        if fields.is_empty() { Ok(changes) } else { Err(UpdateError::Fixed { fields }) }
     }
 }
 
 impl fmt::Display for ConfigChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} from {} to {}, {}", self.field, self.old, self.new, self.effect)
-    }
-}
-
-impl fmt::Display for Effect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Now => "at once",
-            Self::NewConnections => "for new connections",
-            Self::NextHandshakes => "for the next handshakes",
-            Self::NextMessages => "for the next messages",
-            Self::NextDials => "for the next dials",
-            Self::NextBans => "for the next bans",
-            Self::Listeners => "for the listeners",
-        })
     }
 }
 
@@ -210,8 +79,10 @@ impl std::error::Error for UpdateError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{DialMode, ManagerConfig};
     use crate::protocol::{CommandName, Network};
     use std::collections::BTreeSet;
+    use std::time::Duration;
 
     /// A field, the effect of its change, and a change of it alone.
     type Case = (Field, Effect, fn(&mut Config));

@@ -3,21 +3,10 @@
 //! A loop without a [`ManagerConfig`] dials no peer by itself and refuses peers only when its table is full. Every
 //! field has its default in [`limits`](crate::limits) and is checked with the rest of the [`Config`](crate::Config).
 
-use super::{ConfigError, Field, ManagerConfig};
+use super::{ConfigError, DialMode, Field, ManagerConfig};
 use crate::limits;
 use crate::protocol::Network;
 use std::net::SocketAddr;
-
-/// The peers that the manager dials.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DialMode {
-    /// Peers of the book, until there are [`ManagerConfig::target_peers`]. Peers that were valid before precede
-    /// unknown ones.
-    Normal,
-    /// Only these peers and [`ManagerConfig::fixed_names`], all of them as far as [`ManagerConfig::max_peers`] and
-    /// bans allow. At most 100,000, and at least one if there is no name.
-    Fixed(Vec<SocketAddr>),
-}
 
 impl ManagerConfig {
     /// Returns the defaults for `network` with only these peers.
@@ -32,7 +21,7 @@ impl ManagerConfig {
     }
 
     pub(super) fn validate(&self, max_links: usize) -> Result<(), ConfigError> {
-        self.check_ranges()?;
+        self.check_ranges().map_err(ConfigError::out_of_range)?;
         let compare = ConfigError::unless_compared;
         let is_possible = (1..=max_links).contains(&self.max_peers);
         compare(Field::MaxPeers, is_possible, "must be 1 to max_links", &[Field::MaxLinks])?;
@@ -45,16 +34,6 @@ impl ManagerConfig {
         }
         let is_possible = self.max_backoff >= self.initial_backoff;
         compare(Field::MaxBackoff, is_possible, "must not be below initial_backoff", &[Field::InitialBackoff])
-    }
-}
-
-impl DialMode {
-    /// Returns whether all fixed peers have an address and a port.
-    pub(super) fn is_dialable(&self) -> bool {
-        match self {
-            Self::Normal => true,
-            Self::Fixed(peers) => peers.iter().all(|peer| peer.port() != 0 && !peer.ip().is_unspecified()),
-        }
     }
 }
 

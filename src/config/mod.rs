@@ -4,15 +4,20 @@
 //! harmful field with a [`ConfigError`] that names it. Nothing in here is read from files or the environment.
 
 mod change;
+mod dial_mode;
+mod effect;
+mod error;
 mod manager;
 mod table;
+mod value;
 
-pub use change::{ConfigChange, Effect, UpdateError};
-pub use manager::DialMode;
+pub use change::{ConfigChange, UpdateError};
+pub use dial_mode::DialMode;
+pub use effect::Effect;
+pub use error::ConfigError;
 pub use table::{Config, Field, ManagerConfig, VersionRules};
 
 use crate::protocol::Network;
-use std::fmt;
 
 impl Config {
     /// Returns the defaults for `network` with a peer manager.
@@ -31,8 +36,7 @@ impl Config {
     ///
     /// The first field that is out of its range.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        self.check_ranges()?;
-        self.version_rules.check_ranges()?;
+        self.check_ranges().and_then(|()| self.version_rules.check_ranges()).map_err(ConfigError::out_of_range)?;
         if let Some(manager) = &self.manager {
             manager.validate(self.max_links)?;
         }
@@ -57,38 +61,6 @@ impl Default for VersionRules {
         Self::defaults(Network::Mainnet)
     }
 }
-
-/// The error for a field that is out of its range.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ConfigError {
-    /// The field.
-    pub field: Field,
-    /// The range or form that the field must have, as text.
-    pub rule: &'static str,
-    /// The other fields that the rule compares this one with; usually none. One of them may hold the wrong value.
-    pub others: &'static [Field],
-}
-
-impl ConfigError {
-    /// Refuses `field` unless its rule holds.
-    fn unless(field: Field, holds: bool, rule: &'static str) -> Result<(), Self> {
-        Self::unless_compared(field, holds, rule, &[])
-    }
-
-    /// Refuses `field` unless it satisfies the rule that compares it with `others`.
-    fn unless_compared(field: Field, holds: bool, rule: &'static str, others: &'static [Field]) -> Result<(), Self> {
-        if holds { Ok(()) } else { Err(Self { field, rule, others }) }
-    }
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "configuration: {} {}", self.field, self.rule)
-    }
-}
-
-impl std::error::Error for ConfigError {}
 
 #[cfg(test)]
 mod tests {

@@ -3,8 +3,8 @@
 //! A row produces a field of its struct, a [`Field`], the default, the range checks, and the comparison of two
 //! configurations. Each struct's own `validate` checks the rules that compare several fields.
 
-use super::change::{Changes, Effect};
-use super::{ConfigError, DialMode};
+use super::value::Value;
+use super::{DialMode, Effect};
 use crate::limits;
 use crate::protocol::{CommandName, MIN_PROTOCOL_VERSION, Network, PROTOCOL_VERSION};
 use std::fmt;
@@ -14,10 +14,21 @@ use std::time::Duration;
 /// A condition on one value, and its wording after the field's name.
 type Rule<T> = (fn(&T) -> bool, &'static str);
 
+/// A field that does not satisfy its own rule, and the rule's text.
+pub(super) type Broken = (Field, &'static str);
+
+/// A field that differs between two configurations.
+pub(super) enum Difference<'a> {
+    /// No running loop can change it.
+    Fixed(Field),
+    /// A running loop can change it.
+    Value { field: Field, effect: Effect, old: &'a dyn Value, new: &'a dyn Value },
+}
+
 /// Declares the structs and [`Field`] from rows `Variant name: Type = default, effect, rules..;`.
 ///
-/// The effect is one of [`Effect`], `fixed` for a field that no running loop can change, or `part` for a struct of
-/// this table.
+/// The effect is one of [`Effect`], `fixed` for a field that no running loop can change, `part` for a struct of this
+/// table, or `optional_part` for one whose presence is fixed.
 macro_rules! settings {
     ($(
         $(#[$attribute:meta])*
@@ -41,17 +52,19 @@ macro_rules! settings {
                 }
 
                 /// Checks each field against its own range.
-                pub(super) fn check_ranges(&self) -> Result<(), ConfigError> {
+                pub(super) fn check_ranges(&self) -> Result<(), Broken> {
                     $($(
                         let (holds, rule): Rule<$type> = $rule;
-                        ConfigError::unless(Field::$variant, holds(&self.$field), rule)?;
+                        if !holds(&self.$field) {
+                            return Err((Field::$variant, rule));
+                        }
                     )*)+
                     Ok(())
                 }
 
-                /// Adds the differences to `changes`.
-                pub(super) fn compare(&self, new: &Self, changes: &mut Changes) {
-                    $(settings!(@compare $effect, changes, Field::$variant, &self.$field, &new.$field);)+
+                /// Calls `found` with each difference.
+                pub(super) fn compare(&self, new: &Self, found: &mut impl FnMut(Difference<'_>)) {
+                    $(settings!(@compare $effect, found, Field::$variant, &self.$field, &new.$field);)+
                 }
             }
         )+
@@ -80,14 +93,25 @@ macro_rules! settings {
             }
         }
     };
-    (@compare fixed, $changes:ident, $field:expr, $old:expr, $new:expr) => {
-        $changes.fixed($field, $old == $new)
+    (@compare fixed, $found:ident, $field:expr, $old:expr, $new:expr) => {
+        if $old != $new {
+            $found(Difference::Fixed($field));
+        }
     };
-    (@compare part, $changes:ident, $field:expr, $old:expr, $new:expr) => {
-        $changes.part($field, $old, $new)
+    (@compare part, $found:ident, $field:expr, $old:expr, $new:expr) => {
+        $old.compare($new, $found)
     };
-    (@compare $effect:ident, $changes:ident, $field:expr, $old:expr, $new:expr) => {
-        $changes.value($field, Effect::$effect, $old, $new)
+    (@compare optional_part, $found:ident, $field:expr, $old:expr, $new:expr) => {
+        match ($old, $new) {
+            (Some(old), Some(new)) => old.compare(new, $found),
+            (None, None) => {}
+            (Some(_), None) | (None, Some(_)) => $found(Difference::Fixed($field)),
+        }
+    };
+    (@compare $effect:ident, $found:ident, $field:expr, $old:expr, $new:expr) => {
+        if $old != $new {
+            $found(Difference::Value { field: $field, effect: Effect::$effect, old: $old, new: $new });
+        }
     };
 }
 
@@ -206,7 +230,7 @@ settings! {
             (|rate| *rate <= 1_000_000_000, "is 0 to 1,000,000,000");
         /// The peer manager, which finds, keeps and refuses peers. Default none: the loop connects only on request,
         /// and its only caps are [`Config::max_links`] and [`Config::max_inbound`].
-        Manager manager: Option<Box<ManagerConfig>> = None, part;
+        Manager manager: Option<Box<ManagerConfig>> = None, optional_part;
         /// Whether an exact wake-up is met by polling through its last millisecond. Default true. Without it the loop
         /// uses less CPU and wakes up to a millisecond late, which the load generator's report then shows as its own
         /// lag.

@@ -8,36 +8,7 @@ use crate::source::{Source, Violation, words};
 use std::collections::{BTreeMap, VecDeque};
 
 /// The arrows of today's circles. Lines may only be removed.
-pub(crate) const KNOWN: &[&str] = &[
-    "src/config/change.rs -> src/config/manager.rs",
-    "src/config/change.rs -> src/config/mod.rs",
-    "src/config/change.rs -> src/config/table.rs",
-    "src/config/manager.rs -> src/config/mod.rs",
-    "src/config/manager.rs -> src/config/table.rs",
-    "src/config/mod.rs -> src/config/table.rs",
-    "src/config/table.rs -> src/config/change.rs",
-    "src/config/table.rs -> src/config/manager.rs",
-    "src/config/table.rs -> src/config/mod.rs",
-    "src/sim/invariant/hearsay.rs -> src/sim/invariant/sweep.rs",
-    "src/sim/invariant/hearsay.rs -> src/sim/invariant/turn.rs",
-    "src/sim/invariant/ledger.rs -> src/sim/invariant/hearsay.rs",
-    "src/sim/invariant/ledger.rs -> src/sim/invariant/managing.rs",
-    "src/sim/invariant/ledger.rs -> src/sim/invariant/mod.rs",
-    "src/sim/invariant/managing.rs -> src/sim/invariant/hearsay.rs",
-    "src/sim/invariant/managing.rs -> src/sim/invariant/mod.rs",
-    "src/sim/invariant/managing.rs -> src/sim/invariant/saved.rs",
-    "src/sim/invariant/managing.rs -> src/sim/invariant/sweep.rs",
-    "src/sim/invariant/managing.rs -> src/sim/invariant/turn.rs",
-    "src/sim/invariant/mod.rs -> src/sim/invariant/managing.rs",
-    "src/sim/invariant/saved.rs -> src/sim/invariant/sweep.rs",
-    "src/sim/invariant/saved.rs -> src/sim/invariant/turn.rs",
-    "src/sim/invariant/sweep.rs -> src/sim/invariant/ledger.rs",
-    "src/sim/invariant/sweep.rs -> src/sim/invariant/saved.rs",
-    "src/sim/invariant/sweep.rs -> src/sim/invariant/turn.rs",
-    "src/sim/invariant/turn.rs -> src/sim/invariant/hearsay.rs",
-    "src/sim/invariant/turn.rs -> src/sim/invariant/managing.rs",
-    "src/sim/invariant/turn.rs -> src/sim/invariant/mod.rs",
-];
+pub(crate) const KNOWN: &[&str] = &[];
 
 type Arrows<'a> = BTreeMap<&'a str, BTreeMap<&'a str, (&'a Source, usize)>>;
 

@@ -1,11 +1,11 @@
 //! A loop under the watch of all invariants.
 
+use super::bounds::Bounds;
 use super::gate::Gate;
 use super::ledger::Ledger;
 use super::saved::Disk;
-use super::sweep::{self, Memory, SweepSight};
-use super::turn::{self, TurnSight};
-use super::{Bounds, Inspection, Summary, Violation, Witness, managing, outside};
+use super::sight::{Memory, SweepSight, TurnSight, ensure};
+use super::{Inspection, Summary, Violation, Witness, manager_checks, outside, sweep, turn};
 use crate::address::Host;
 use crate::api::Stats;
 use crate::config::Config;
@@ -175,7 +175,7 @@ impl<H: Handler> Checked<H> {
             memory: &self.memory,
             disk: disk.as_ref(),
         };
-        let checks = sweep::CHECKS.iter().chain(&outside::CHECKS).chain(&managing::CHECKS);
+        let checks = sweep::CHECKS.iter().chain(&outside::CHECKS).chain(&manager_checks::CHECKS);
         let found: Vec<(u8, String)> =
             checks.filter_map(|(number, check)| check(&sight).err().map(|text| (*number, text))).collect();
         let (turn, calls) = (ledger.turn, ledger.calls);
@@ -306,7 +306,7 @@ pub(super) fn end(inspection: &Inspection) -> Result<(), String> {
     ];
     let held_bytes = summary.gathered_bytes + summary.waiting_bytes;
     let is_empty = summary.connections == Census::default() && summary.over_capacity == 0 && held_bytes == 0;
-    turn::ensure(left == [0; 7] && is_empty, || {
+    ensure(left == [0; 7] && is_empty, || {
         format!("links, listeners, dials, timers, ready and inbound peers, slots: {left:?}; {summary:?}")
     })
 }

@@ -4,14 +4,11 @@
 //! peer one reply and an address every ten seconds, any other peer addresses of its own host. It judges as long as
 //! the handler receives every such message whole, because it sees no others, and remembers [`MAX_TOLD`] addresses.
 
-use super::sweep::SweepSight;
-use super::turn::{TurnSight, ensure};
 use crate::address::{NetGroup, canonical};
 use crate::id::LinkId;
 use crate::limits::{
     ADDRESS_TOKEN_INTERVAL, GOSSIP_BUCKET_SLOTS, GOSSIP_BUCKETS_PER_SOURCE, MAX_ADDRESSES_PER_MESSAGE,
 };
-use crate::manager::store::KnownPeer;
 use crate::time::Instant;
 use crate::wire::AddressesRef;
 use std::collections::{BTreeMap, BTreeSet};
@@ -100,42 +97,8 @@ impl Hearsay {
 
     /// Returns the ranges whose gossip alone explains an address in the book; none if it may be there anyway, or was
     /// not named.
-    fn tellers(&self, address: SocketAddr) -> Option<&BTreeSet<NetGroup>> {
+    pub(super) fn tellers(&self, address: SocketAddr) -> Option<&BTreeSet<NetGroup>> {
         let is_known = self.known.contains(&address) || self.guests.contains(&address.ip());
         self.told.get(&address).filter(|_| !is_known)
     }
-}
-
-// --- After each turn ------------------------------------------------------------------------------------------------
-
-pub(super) fn no_more_is_learned_than_was_granted(sight: &TurnSight<'_>) -> Result<(), String> {
-    let learned = sight.after.counters.addresses_learned;
-    ensure(sight.granted.is_none_or(|granted| learned <= granted), || {
-        format!("{learned} addresses are learned, and {:?} were granted", sight.granted)
-    })
-}
-
-// --- In a sweep -----------------------------------------------------------------------------------------------------
-
-pub(super) fn nobody_is_believed_who_was_not_asked(sight: &SweepSight<'_>) -> Result<(), String> {
-    let unasked = told(sight).find(|(_, tellers)| tellers.is_empty());
-    ensure(unasked.is_none(), || format!("the book has gossip of a peer that was not asked: {unasked:?}"))
-}
-
-pub(super) fn no_source_fills_more_than_its_share(sight: &SweepSight<'_>) -> Result<(), String> {
-    let mut by_source: BTreeMap<NetGroup, usize> = BTreeMap::new();
-    for (_, tellers) in told(sight) {
-        if let (Some(source), 1) = (tellers.first(), tellers.len()) {
-            *by_source.entry(*source).or_default() += 1;
-        }
-    }
-    let beyond = by_source.iter().find(|(_, count)| **count > MAX_SHARE);
-    ensure(beyond.is_none(), || format!("{beyond:?} addresses from the gossip of one range"))
-}
-
-/// Returns the addresses in the book that only gossip explains.
-fn told<'a>(sight: &'a SweepSight<'_>) -> impl Iterator<Item = (SocketAddr, &'a BTreeSet<NetGroup>)> {
-    let hearsay = &sight.ledger.managing.hearsay;
-    let book = sight.inspection.manager.iter().flat_map(|manager| &manager.book).map(KnownPeer::address);
-    book.filter_map(|address| Some((address, hearsay.tellers(address)?)))
 }

@@ -4,10 +4,11 @@
 //! checked against the earlier ones when it is made, in a time that does not depend on their number. A slot costs one
 //! record, for its present link.
 
+use super::bounds::Bounds;
+use super::findings::Findings;
 use super::hearsay::Teller;
 use super::managing::Managing;
 use super::outgoing::{Fault, Outgoing};
-use super::{Bounds, Findings};
 use crate::api::{ControlEvent, Delivery, Event};
 use crate::config::Config;
 use crate::error::{CloseReason, Deadline};

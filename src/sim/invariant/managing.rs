@@ -3,29 +3,24 @@
 //! [`Managing`] is the ledger's record of the control events; it stays empty for a loop without a manager. It costs
 //! one entry for each dialled address that must pause.
 
-use super::Findings;
-use super::hearsay::{self, Hearsay};
-use super::saved::{self, Saved};
-use super::sweep::{Check, SweepSight, none_of};
-use super::turn::{TurnSight, ensure};
-use crate::address::{Host, NetGroup, canonical};
+use super::bounds::DialBounds;
+use super::findings::Findings;
+use super::hearsay::Hearsay;
+use super::saved::Saved;
+use crate::address::{Host, canonical};
 use crate::api::{ControlEvent, NextDial};
-use crate::config::{Config, Field, ManagerConfig};
-use crate::error::{CloseReason, Deadline, LocalCause};
+use crate::config::{Config, Field};
+use crate::error::{CloseReason, LocalCause};
 use crate::id::PeerId;
-use crate::limits::{
-    BACKOFF_JITTER_PERCENT, BARRED_RECHECK, INACCESSIBLE_RECHECK, MAX_BANS, MAX_BOOK_PEERS, RESTARTS_FORGOTTEN_AFTER,
-    SELF_BACKOFF,
-};
+use crate::limits::{INACCESSIBLE_RECHECK, RESTARTS_FORGOTTEN_AFTER};
 use crate::manager::ban::trusted::Trusted;
 use crate::manager::inspect::ManagerSummary;
 use crate::manager::store::KnownPeer;
 use crate::peer::ConnectionType;
-use crate::reactor::inspect::{EndingStep, LinkReport, ManagerReport};
 use crate::time::Instant;
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Accepted peers that are never evicted: four for their range, eight for their pings, four for their transactions
@@ -34,19 +29,6 @@ pub(super) const SPARED: usize = 20;
 /// Those of them that are spared for their shortest ping. The others are spared for properties that are invisible
 /// from outside, or not built.
 pub(super) const SPARED_BY_PING: usize = 8;
-/// Maximum difference between two ways to round a pause.
-const ROUNDING: Duration = Duration::from_micros(1);
-
-/// The configuration's promises about dials.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct DialBounds {
-    initial_backoff: Duration,
-    backoff_multiplier: f64,
-    max_backoff: Duration,
-    max_restarts: u32,
-    restart_window: Duration,
-    max_retries: u32,
-}
 
 /// The record of dials, restarts, bans and evictions.
 #[derive(Debug, Default)]
@@ -81,50 +63,6 @@ pub(super) struct Managing {
     pub(super) saved: Saved,
     /// Hosts whose ban was reported in this turn and has not ended in it.
     pub(super) announced: BTreeSet<Host>,
-}
-
-impl DialBounds {
-    pub(super) fn of(config: &Config) -> Option<Self> {
-        let ManagerConfig {
-            initial_backoff,
-            backoff_multiplier,
-            max_backoff,
-            max_restarts,
-            restart_window,
-            max_retries,
-            ..
-        } = *config.manager.as_deref()?;
-        Some(Self { initial_backoff, backoff_multiplier, max_backoff, max_restarts, restart_window, max_retries })
-    }
-
-    /// Returns the pause after a number of failures, without its jitter.
-    fn pause(&self, failures: u32) -> Duration {
-        let exponent = i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX);
-        let secs = self.initial_backoff.as_secs_f64() * self.backoff_multiplier.powi(exponent);
-        Duration::try_from_secs_f64(secs).map_or(self.max_backoff, |pause| pause.min(self.max_backoff))
-    }
-
-    /// Whether a pause from `now` until `until` is correct for `reason`. Moments are compared, not lengths: a pause
-    /// beyond the end of the clock ends there.
-    fn allows(&self, now: Instant, until: Instant, failures: u32, reason: CloseReason) -> bool {
-        let within = |least: Duration, most: Duration| {
-            let longest = most.saturating_add(most / 100 * BACKOFF_JITTER_PERCENT as u32).saturating_add(ROUNDING);
-            now.plus(least) <= until.plus(ROUNDING) && until <= now.plus(longest)
-        };
-        match reason {
-            CloseReason::Local(LocalCause::SelfConnection) => within(SELF_BACKOFF, SELF_BACKOFF),
-            CloseReason::TimedOut(Deadline::Connect) => within(self.pause(failures), self.pause(failures)),
-            CloseReason::Local(LocalCause::Banned | LocalCause::Duplicate) => within(BARRED_RECHECK, BARRED_RECHECK),
-            CloseReason::Local(_) => within(self.max_backoff, self.max_backoff),
-            CloseReason::Wire(_)
-            | CloseReason::Misbehaved(_)
-            | CloseReason::Incompatible(_)
-            | CloseReason::TimedOut(_)
-            | CloseReason::Network(_)
-            | CloseReason::ClosedByPeer
-            | CloseReason::RejectedByPeer(_) => within(self.initial_backoff, self.max_backoff),
-        }
-    }
 }
 
 impl Managing {
@@ -381,109 +319,4 @@ fn is_barred(reason: CloseReason) -> bool {
 
 fn is_shortage(reason: CloseReason) -> bool {
     matches!(reason, CloseReason::Network(failure) if failure.shortage().is_some())
-}
-
-// --- After each turn ------------------------------------------------------------------------------------------------
-
-pub(super) fn slots_keep_their_maximum(sight: &TurnSight<'_>) -> Result<(), String> {
-    let Some(after) = &sight.after.manager else { return Ok(()) };
-    let before = sight.before.manager.as_ref().map_or(0, |before| before.places_taken);
-    // A peer to be evicted closes before long, and its successor has a slot already.
-    let most = after.max_places.max(before) + sight.after.closing;
-    ensure(after.places_taken <= most, || format!("{} slots are in use, of {most}", after.places_taken))
-}
-
-pub(super) fn nobody_is_dialled_beyond_the_target(sight: &TurnSight<'_>) -> Result<(), String> {
-    let Some(ManagerSummary { target, drawn, .. }) = &sight.after.manager else { return Ok(()) };
-    let beyond = drawn.iter().find(|draw| draw.places_taken > *target);
-    beyond.map_or(Ok(()), |draw| Err(format!("{draw:?} with a target of {target}")))
-}
-
-pub(super) fn bans_keep_their_bound(sight: &TurnSight<'_>) -> Result<(), String> {
-    let Some(ManagerSummary { bans, unannounced_bans, .. }) = sight.after.manager else { return Ok(()) };
-    ensure(bans <= MAX_BANS && unannounced_bans <= bans, || {
-        format!("{bans} bans, of which {unannounced_bans} are not announced")
-    })
-}
-
-pub(super) fn announced_bans_are_on_the_disk(sight: &TurnSight<'_>) -> Result<(), String> {
-    ensure(sight.undurable.is_empty(), || format!("bans that are not on the disk: {:?}", sight.undurable))
-}
-
-pub(super) fn the_book_keeps_its_bound(sight: &TurnSight<'_>) -> Result<(), String> {
-    let Some(ManagerSummary { book, .. }) = sight.after.manager else { return Ok(()) };
-    ensure(book <= MAX_BOOK_PEERS, || format!("{book} addresses in the book"))
-}
-
-// --- In a sweep -----------------------------------------------------------------------------------------------------
-
-/// Checks of the manager's view of the links, the disk and the book, each with the number of its invariant.
-pub(super) const CHECKS: [(u8, Check); 10] = [
-    (24, each_peer_has_one_place),
-    (24, each_link_counts_once),
-    (25, nobody_banned_is_a_peer),
-    (27, no_address_is_dialled_twice),
-    (27, each_link_has_its_address),
-    (30, saved::the_disk_has_what_it_was_given),
-    (30, saved::the_disk_has_what_is_known),
-    (31, the_book_has_no_invalid_address),
-    (31, hearsay::nobody_is_believed_who_was_not_asked),
-    (31, hearsay::no_source_fills_more_than_its_share),
-];
-
-fn each_peer_has_one_place(sight: &SweepSight<'_>) -> Result<(), String> {
-    let Some(manager) = &sight.inspection.summary.manager else { return Ok(()) };
-    let has_place = |link: &&LinkReport| link.connection_type != ConnectionType::OverCapacity;
-    let counted = sight.inspection.links.iter().filter(has_place).count();
-    ensure(counted == manager.places_taken, || format!("{} slots are in use, by {counted}", manager.places_taken))
-}
-
-fn each_link_counts_once(sight: &SweepSight<'_>) -> Result<(), String> {
-    let Some(manager) = &sight.inspection.manager else { return Ok(()) };
-    let (mut hosts, mut groups) = (BTreeMap::new(), BTreeMap::new());
-    for link in &sight.inspection.links {
-        *hosts.entry(Host::of(link.address.ip())).or_insert(0) += 1;
-        *groups.entry(NetGroup::of(link.address.ip())).or_insert(0) += 1;
-    }
-    let (believed, counted) = ((manager.hosts, manager.groups), (hosts.len(), groups.len()));
-    ensure(believed == counted, || format!("links of {counted:?} hosts and ranges, the manager counts {believed:?}"))?;
-    none_of(sight.inspection.links.iter(), |link| {
-        let ip = link.address.ip();
-        link.counted != (hosts[&Host::of(ip)], groups[&NetGroup::of(ip)])
-    })
-}
-
-fn nobody_banned_is_a_peer(sight: &SweepSight<'_>) -> Result<(), String> {
-    none_of(sight.inspection.links.iter(), |link| link.is_banned && link.ending == EndingStep::Open)
-}
-
-/// Checks that no address is dialled twice. Without a manager, the embedder decides which addresses it dials.
-fn no_address_is_dialled_twice(sight: &SweepSight<'_>) -> Result<(), String> {
-    if sight.inspection.manager.is_none() {
-        return Ok(());
-    }
-    let dialled = sight.inspection.links.iter().filter(|link| link.connection_type == ConnectionType::Outbound);
-    let mut seen: BTreeSet<SocketAddr> = BTreeSet::new();
-    let twice = dialled.map(|link| canonical(link.address)).find(|&address| !seen.insert(address));
-    ensure(twice.is_none(), || format!("{twice:?} is dialled twice"))
-}
-
-fn each_link_has_its_address(sight: &SweepSight<'_>) -> Result<(), String> {
-    let Some(ManagerReport { claims, .. }) = &sight.inspection.manager else { return Ok(()) };
-    let links: BTreeSet<_> = sight.inspection.links.iter().map(|link| link.id).collect();
-    let stray = claims.iter().find(|(_, link)| !links.contains(link));
-    ensure(stray.is_none(), || format!("{stray:?} has no link"))?;
-    none_of(sight.inspection.links.iter(), |link| claims.binary_search(&(canonical(link.address), link.id)).is_err())
-}
-
-/// Checks the book's addresses. Whether an unroutable one may be there depends on the network.
-fn the_book_has_no_invalid_address(sight: &SweepSight<'_>) -> Result<(), String> {
-    let is_undialable = |address: SocketAddr| {
-        let ip = address.ip();
-        let is_broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
-        address.port() == 0 || ip.is_unspecified() || ip.is_multicast() || is_broadcast
-    };
-    let book = sight.inspection.manager.iter().flat_map(|manager| &manager.book);
-    let invalid = book.map(KnownPeer::address).find(|address| is_undialable(*address));
-    ensure(invalid.is_none(), || format!("{invalid:?} cannot be dialled"))
 }

@@ -53,15 +53,19 @@
 //! | 41 | The handler learns when the kernel has accepted everything sent to a ready peer | turn |
 //! | 42 | A handler that asks for a peer's free room is offered it, and it is there | call, sweep |
 
+mod bounds;
 mod checked;
+mod findings;
 mod gate;
 mod hearsay;
 mod ledger;
+mod manager_checks;
 mod managing;
 mod outgoing;
 mod outside;
 mod promised;
 mod saved;
+mod sight;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -76,14 +80,8 @@ pub use checked::Checked;
 pub use gate::Gate;
 pub use witness::Witness;
 
-use crate::config::Config;
 use crate::time::Instant;
-use managing::DialBounds;
 use std::fmt;
-use std::time::Duration;
-
-/// Maximum violations kept; the first ones are the most useful.
-const VIOLATIONS_KEPT: usize = 32;
 
 /// An invariant of a loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,83 +209,6 @@ pub const INVARIANTS: [Invariant; 42] = {
         invariant(42, "A handler that asks for a peer's free room is offered it, and it is there", &[Call, Sweep]),
     ]
 };
-
-/// Violations in the order in which they were found.
-#[derive(Debug, Default)]
-struct Findings {
-    now: Instant,
-    list: Vec<Violation>,
-    total: u64,
-}
-
-impl Findings {
-    fn list(&self) -> &[Violation] {
-        &self.list
-    }
-
-    #[inline]
-    fn check(&mut self, invariant: u8, holds: bool, text: impl FnOnce() -> String) {
-        if !holds {
-            self.found(invariant, text());
-        }
-    }
-
-    #[cold]
-    fn found(&mut self, invariant: u8, text: String) {
-        self.total += 1;
-        if self.list.len() < VIOLATIONS_KEPT {
-            self.list.push(Violation { invariant, at: self.now, text });
-        }
-    }
-}
-
-/// The configuration's promises.
-#[derive(Clone, Copy, Debug)]
-struct Bounds {
-    magic: [u8; 4],
-    max_links: usize,
-    max_inbound: usize,
-    max_gathered_bytes: u64,
-    connect_timeout: Duration,
-    handshake_timeout: Duration,
-    pong_timeout: Duration,
-    dials: Option<DialBounds>,
-}
-
-impl Bounds {
-    fn of(config: &Config) -> Self {
-        Self {
-            magic: config.magic_bytes(),
-            max_links: config.max_links,
-            max_inbound: config.max_inbound,
-            max_gathered_bytes: config.max_buffered_total_bytes,
-            connect_timeout: config.connect_timeout,
-            handshake_timeout: config.handshake_timeout,
-            pong_timeout: config.pong_timeout,
-            dials: DialBounds::of(config),
-        }
-    }
-
-    /// Returns the promises for a turn in which one configuration replaced another.
-    fn or_looser(self, other: Self) -> Self {
-        Self {
-            max_links: self.max_links.max(other.max_links),
-            max_inbound: self.max_inbound.max(other.max_inbound),
-            max_gathered_bytes: self.max_gathered_bytes.max(other.max_gathered_bytes),
-            ..other
-        }
-    }
-
-    /// Returns the promises for existing links, which may stay although a new configuration allows fewer.
-    fn at_least(self, summary: &Summary) -> Self {
-        Self {
-            max_links: self.max_links.max(summary.links),
-            max_inbound: self.max_inbound.max(summary.inbound),
-            max_gathered_bytes: self.max_gathered_bytes.max(summary.gathered_bytes),
-            ..self
-        }
-    }
-}
 
 impl fmt::Display for When {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,13 +1,12 @@
 //! Invariants between the loop and its kernel: each knows the other's sockets, and no event between them is lost.
 
-use super::sweep::{Check, SweepSight, none_of};
-use super::turn::ensure;
+use super::sight::{SweepCheck, SweepSight, ensure, none_of};
 use crate::peer::ConnectionState;
 use crate::reactor::inspect::LinkReport;
 use crate::sim::kernel::EndView;
 
 /// Each check with the number of its invariant.
-pub(super) const CHECKS: [(u8, Check); 7] = [
+pub(super) const CHECKS: [(u8, SweepCheck); 7] = [
     (2, each_link_has_its_socket),
     (3, what_is_open_is_what_is_known),
     (7, what_can_be_read_is_listed),

@@ -4,8 +4,6 @@
 //! [`Saved`] follows the batches sent to the network and the completions it returns, and so knows the required
 //! contents without knowing how they are written.
 
-use super::sweep::SweepSight;
-use super::turn::ensure;
 use crate::address::Host;
 use crate::manager::ban::Ban;
 use crate::manager::store::{Batch, Change, KnownPeer, MemoryStore, PeerStore, Persisted};
@@ -27,7 +25,7 @@ pub(super) struct Saved {
     /// The unconfirmed batches, in order.
     given: VecDeque<Batch>,
     /// The peers that the loop remembered at its start, which may not be on the disk.
-    remembered: BTreeMap<SocketAddr, KnownPeer>,
+    pub(super) remembered: BTreeMap<SocketAddr, KnownPeer>,
     /// A batch was written or confirmed since the last check.
     has_news: bool,
 }
@@ -88,7 +86,7 @@ impl Saved {
     }
 
     /// Whether `disk` is the confirmed state, or that with some of the later batches.
-    fn may_be(&self, disk: &Disk) -> bool {
+    pub(super) fn may_be(&self, disk: &Disk) -> bool {
         let mut state = self.confirmed.clone();
         *disk == state
             || self.given.iter().any(|batch| {
@@ -96,27 +94,4 @@ impl Saved {
                 *disk == state
             })
     }
-}
-
-pub(super) fn the_disk_has_what_it_was_given(sight: &SweepSight<'_>) -> Result<(), String> {
-    let Some(disk) = sight.disk else { return Ok(()) };
-    let saved = &sight.ledger.managing.saved;
-    ensure(saved.may_be(disk), || format!("the disk has {disk:?} and not {saved:?}"))
-}
-
-/// Checks that the disk has everything known. A peer may differ as long as it is the one remembered at the start.
-pub(super) fn the_disk_has_what_is_known(sight: &SweepSight<'_>) -> Result<(), String> {
-    let (Some(disk), Some(manager)) = (sight.disk, &sight.inspection.manager) else { return Ok(()) };
-    if !manager.is_durable {
-        return Ok(());
-    }
-    let remembered = &sight.ledger.managing.saved.remembered;
-    let is_as_told = |peer: &KnownPeer| remembered.get(&peer.address()) == Some(peer);
-    let book: BTreeMap<SocketAddr, &KnownPeer> = manager.book.iter().map(|peer| (peer.address(), peer)).collect();
-    let unsaved = manager.book.iter().find(|peer| disk.peers.get(&peer.address()) != Some(peer) && !is_as_told(peer));
-    ensure(unsaved.is_none(), || format!("no write waits, and the disk has no {unsaved:?}"))?;
-    let stale = disk.peers.values().find(|peer| book.get(&peer.address()) != Some(peer) && !is_as_told(peer));
-    ensure(stale.is_none(), || format!("no write waits, and the disk still has {stale:?}"))?;
-    let (saved, known) = (disk.bans.len(), sight.inspection.summary.manager.as_ref().map_or(0, |after| after.bans));
-    ensure(saved <= known, || format!("no write waits, and the disk has {saved} bans of {known}"))
 }

@@ -1,8 +1,7 @@
 //! Invariants between any two turns, checked on every row, list, queue and timer of the loop.
 
-use super::ledger::Ledger;
-use super::saved::Disk;
-use super::turn::{MAX_UNREAD_TURNS, ensure};
+use super::sight::{Memory, SweepCheck, SweepSight, ensure, none_of};
+use super::turn::MAX_UNREAD_TURNS;
 use crate::bugs::budget;
 use crate::id::LinkId;
 use crate::limits::{
@@ -10,42 +9,13 @@ use crate::limits::{
     MAX_SEND_QUEUE_BYTES, READ_BLOCK_BYTES, SEND_QUEUE_PAUSE_BYTES, TICK, UNREAD_INPUT_GRACE,
 };
 use crate::peer::{ConnectionState, ConnectionType};
-use crate::reactor::inspect::{Agreed, EndingStep, Inspection, LinkReport};
-use crate::sim::kernel::HostView;
+use crate::reactor::inspect::{Agreed, Inspection, LinkReport};
 use crate::stats::Census;
 use crate::time::Instant;
 use crate::wheel::tick_at_or_after;
 
-/// The complete state between two turns.
-#[derive(Debug)]
-pub(super) struct SweepSight<'a> {
-    pub(super) inspection: &'a Inspection,
-    pub(super) ledger: &'a Ledger,
-    /// The loop's host as the virtual kernel sees it, and the number of sockets that its network counts.
-    pub(super) host: &'a HostView,
-    pub(super) open_sockets: usize,
-    /// The clock at the last turn, before it began: a deadline of that moment had a whole turn.
-    pub(super) settled: Instant,
-    pub(super) memory: &'a Memory,
-    /// The disk's contents, if the loop has an address book and they may have changed.
-    pub(super) disk: Option<&'a Disk>,
-}
-
-/// The state that a sweep keeps for the next one.
-#[derive(Debug, Default)]
-pub(super) struct Memory {
-    /// The terms agreed with the ready peers, by slot.
-    pub(super) agreed: Vec<Option<(LinkId, Agreed)>>,
-    /// The list of links to read.
-    pub(super) ready: Vec<LinkId>,
-    pub(super) turn: u64,
-    pub(super) at: Instant,
-}
-
-pub(super) type Check = fn(&SweepSight<'_>) -> Result<(), String>;
-
 /// Each check with the number of its invariant.
-pub(super) const CHECKS: [(u8, Check); 11] = [
+pub(super) const CHECKS: [(u8, SweepCheck); 11] = [
     (1, slots_and_links_add_up),
     (9, lists_hold_a_link_at_most_once),
     (12, nobody_on_the_list_is_passed_over),
@@ -58,49 +28,6 @@ pub(super) const CHECKS: [(u8, Check); 11] = [
     (23, pings_in_flight_are_few),
     (42, asked_for_room_is_offered),
 ];
-
-impl Memory {
-    pub(super) fn of(mut self, inspection: &Inspection, turn: u64) -> Self {
-        for link in inspection.links.iter().filter(|link| link.state == ConnectionState::Connected) {
-            let slot = link.id.slot();
-            if self.agreed.len() <= slot {
-                self.agreed.resize(slot + 1, None);
-            }
-            self.agreed[slot] = Some((link.id, link.agreed));
-        }
-        self.ready.clone_from(&inspection.ready);
-        Self { turn, at: inspection.summary.now, ..self }
-    }
-}
-
-impl SweepSight<'_> {
-    /// Returns the links whose end is not decided.
-    pub(super) fn going(&self) -> impl Iterator<Item = &LinkReport> {
-        self.inspection.links.iter().filter(|link| link.ending != EndingStep::Ended)
-    }
-
-    /// Returns the links that are not ending, and not still to be dialled.
-    fn open(&self) -> impl Iterator<Item = &LinkReport> {
-        self.inspection.links.iter().filter(|link| link.ending == EndingStep::Open && !self.is_to_be_dialled(link))
-    }
-
-    /// Returns the open links whose timers match their deadlines.
-    fn timed(&self) -> impl Iterator<Item = &LinkReport> {
-        self.open().filter(|link| !link.has_new_deadlines)
-    }
-
-    pub(super) fn is_to_be_dialled(&self, link: &LinkReport) -> bool {
-        link.state == ConnectionState::Connecting && self.ledger.socket_of(link.id.slot()) != Some(link.id)
-    }
-}
-
-/// Checks that none of `links` breaks a rule; the error describes the first that does.
-pub(super) fn none_of<'a>(
-    mut links: impl Iterator<Item = &'a LinkReport>,
-    breaks: impl Fn(&LinkReport) -> bool,
-) -> Result<(), String> {
-    links.find(|link| breaks(link)).map_or(Ok(()), |link| Err(format!("{link:?}")))
-}
 
 fn slots_and_links_add_up(sight: &SweepSight<'_>) -> Result<(), String> {
     let Inspection { summary, slots, occupied_slots, retired_slots, links, .. } = sight.inspection;

@@ -1,42 +1,16 @@
 //! Invariants after every turn, checked on the loop's counts, in a time that does not depend on its links.
 
-use super::{Bounds, hearsay, managing};
-use crate::address::Host;
-use crate::id::LinkId;
+use super::manager_checks;
+use super::sight::{TurnCheck, TurnSight, ensure};
 use crate::limits::{EXPIRIES_PER_TURN, HEADER_LEN_BYTES, MAX_OVER_CAPACITY, READ_BLOCK_BYTES};
 use crate::reactor::inspect::Summary;
-use crate::time::{Instant, Wait};
+use crate::time::Wait;
 
 /// Turns in which the next link to be read may stay unread: it may be held again before each.
 pub(super) const MAX_UNREAD_TURNS: u64 = 8;
 
-/// The two ends of a turn.
-#[derive(Clone, Debug)]
-pub(super) struct TurnSight<'a> {
-    pub(super) before: &'a Summary,
-    pub(super) after: &'a Summary,
-    pub(super) bounds: &'a Bounds,
-    /// Peers reported ready to the handler, since the loop began.
-    pub(super) told_ready: u64,
-    /// Peers reported closed to the handler, since the loop began.
-    pub(super) told_closed: u64,
-    /// Turns for which the same link has been the next to be read, without being read.
-    pub(super) next_unread_turns: u64,
-    /// Hosts whose ban was announced in the turn and is not on the disk.
-    pub(super) undurable: &'a [Host],
-    /// Pings whose last byte the kernel accepted in the turn, but which the loop considers sent at another time, or
-    /// not at all.
-    pub(super) misdated_pings: &'a [(LinkId, Option<Instant>)],
-    /// Ready links whose last byte the kernel accepted in the turn without a call of `on_writable`.
-    pub(super) untold: &'a [LinkId],
-    /// Addresses that peers may have added since the loop began; none if that is unknown.
-    pub(super) granted: Option<u64>,
-}
-
-pub(super) type Check = fn(&TurnSight<'_>) -> Result<(), String>;
-
 /// Each check with the number of its invariant.
-pub(super) const CHECKS: [(u8, Check); 18] = [
+pub(super) const CHECKS: [(u8, TurnCheck); 18] = [
     (1, links_are_those_that_came_and_did_not_go),
     (9, the_loop_sleeps_only_without_work),
     (11, a_turn_keeps_its_bounds),
@@ -46,13 +20,13 @@ pub(super) const CHECKS: [(u8, Check); 18] = [
     (22, the_handler_is_woken_in_time),
     (23, a_pong_answers_a_ping),
     (24, accepted_links_keep_their_bounds),
-    (24, managing::slots_keep_their_maximum),
-    (24, managing::nobody_is_dialled_beyond_the_target),
-    (25, managing::bans_keep_their_bound),
+    (24, manager_checks::slots_keep_their_maximum),
+    (24, manager_checks::nobody_is_dialled_beyond_the_target),
+    (25, manager_checks::bans_keep_their_bound),
     (29, events_are_those_that_were_counted),
-    (30, managing::announced_bans_are_on_the_disk),
-    (31, managing::the_book_keeps_its_bound),
-    (31, hearsay::no_more_is_learned_than_was_granted),
+    (30, manager_checks::announced_bans_are_on_the_disk),
+    (31, manager_checks::the_book_keeps_its_bound),
+    (31, manager_checks::no_more_is_learned_than_was_granted),
     (40, a_ping_is_sent_when_the_kernel_takes_its_end),
     (41, the_handler_hears_that_it_may_send_more),
 ];
@@ -150,8 +124,4 @@ fn the_handler_hears_that_it_may_send_more(sight: &TurnSight<'_>) -> Result<(), 
     ensure(sight.untold.is_empty(), || {
         format!("the queues of {:?} are empty, but `on_writable` was not called", sight.untold)
     })
-}
-
-pub(super) fn ensure(holds: bool, text: impl FnOnce() -> String) -> Result<(), String> {
-    if holds { Ok(()) } else { Err(text()) }
 }

@@ -18,7 +18,7 @@ pub use naming::Names;
 pub use route::Route;
 pub(super) use view::{EndView, HostView};
 
-use super::connection::{Conditions, Connection, Edge, Edges, EndId, Mask, Owner, Side};
+use super::connection::{Conditions, Connection, Edge, Edges, EndId, Mask, Owner};
 use super::faults::Site;
 use super::pipe::Pool;
 use super::poller::{Pending, Queue};

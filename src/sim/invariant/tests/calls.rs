@@ -10,9 +10,10 @@ use crate::limits::{
 };
 use crate::peer::{ConnectionState, ConnectionType};
 use crate::protocol::{CommandName, Network};
+use crate::sim::invariant::bounds::Bounds;
 use crate::sim::invariant::ledger::Ledger;
 use crate::sim::invariant::managing::{SPARED, SPARED_BY_PING};
-use crate::sim::invariant::{Bounds, Draw, ManagerSummary};
+use crate::sim::invariant::{Draw, ManagerSummary};
 use crate::time::Instant;
 use crate::wire::Header;
 use std::collections::BTreeSet;

@@ -4,13 +4,14 @@
 mod book;
 mod calls;
 
+use super::bounds::Bounds;
 use super::ledger::Ledger;
 use super::saved::Disk;
-use super::sweep::{self, Memory, SweepSight};
-use super::turn::{self, MAX_UNREAD_TURNS, TurnSight};
+use super::sight::{Memory, SweepSight, TurnSight};
+use super::turn::{self, MAX_UNREAD_TURNS};
 use super::{
-    Bounds, Checked, Draw, INVARIANTS, Inspection, LinkReport, ManagerReport, ManagerSummary, Summary, When, checked,
-    managing, outside,
+    Checked, Draw, INVARIANTS, Inspection, LinkReport, ManagerReport, ManagerSummary, Summary, When, checked,
+    manager_checks, outside, sweep,
 };
 use crate::address::Host;
 use crate::config::{Config, ManagerConfig};
@@ -156,7 +157,7 @@ impl Scene {
             memory: &self.memory,
             disk: Some(&self.disk),
         };
-        let checks = sweep::CHECKS.iter().chain(&outside::CHECKS).chain(&managing::CHECKS).enumerate();
+        let checks = sweep::CHECKS.iter().chain(&outside::CHECKS).chain(&manager_checks::CHECKS).enumerate();
         checks.filter(|(_, (_, check))| check(&sight).is_err()).map(|(at, (number, _))| (*number, at)).collect()
     }
 }
@@ -330,7 +331,7 @@ fn a_sweep_names_the_invariant_that_is_broken_and_no_other() {
         assert_eq!(broken.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [*number], "case {index}");
         hit.extend(broken.iter().map(|(_, at)| *at));
     }
-    let checks = sweep::CHECKS.len() + outside::CHECKS.len() + managing::CHECKS.len();
+    let checks = sweep::CHECKS.len() + outside::CHECKS.len() + manager_checks::CHECKS.len();
     assert_eq!(hit.len(), checks, "each check has failed once: {hit:?}");
 }
 
@@ -523,7 +524,7 @@ fn the_table_lists_when_each_invariant_is_checked() {
     let numbers = |cases: &mut dyn Iterator<Item = u8>| -> BTreeSet<u8> { cases.collect() };
     assert_eq!(of_table(When::Call), numbers(&mut calls::CALLS.iter().map(|(number, _)| *number)));
     assert_eq!(of_table(When::Turn), numbers(&mut turn::CHECKS.iter().map(|(number, _)| *number)));
-    let sweeps = sweep::CHECKS.iter().chain(&outside::CHECKS).chain(&managing::CHECKS);
+    let sweeps = sweep::CHECKS.iter().chain(&outside::CHECKS).chain(&manager_checks::CHECKS);
     assert_eq!(of_table(When::Sweep), numbers(&mut sweeps.map(|(number, _)| *number)));
     assert_eq!(of_table(When::End), BTreeSet::from([36]));
 }

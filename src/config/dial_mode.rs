@@ -1,0 +1,31 @@
+//! The choice of the peers that the manager dials.
+//!
+//! It is a plain value; [`ManagerConfig`](super::ManagerConfig) has the limits that go with it.
+
+use std::net::SocketAddr;
+
+/// The peers that the manager dials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DialMode {
+    /// Peers of the book, until there are [`ManagerConfig::target_peers`]. Peers that were valid before precede
+    /// unknown ones.
+    ///
+    /// [`ManagerConfig::target_peers`]: super::ManagerConfig::target_peers
+    Normal,
+    /// Only these peers and [`ManagerConfig::fixed_names`], all of them as far as [`ManagerConfig::max_peers`] and
+    /// bans allow. At most 100,000, and at least one if there is no name.
+    ///
+    /// [`ManagerConfig::fixed_names`]: super::ManagerConfig::fixed_names
+    /// [`ManagerConfig::max_peers`]: super::ManagerConfig::max_peers
+    Fixed(Vec<SocketAddr>),
+}
+
+impl DialMode {
+    /// Returns whether all fixed peers have an address and a port.
+    pub(super) fn is_dialable(&self) -> bool {
+        match self {
+            Self::Normal => true,
+            Self::Fixed(peers) => peers.iter().all(|peer| peer.port() != 0 && !peer.ip().is_unspecified()),
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! The scope of a changed setting.
+//!
+//! Each row of the [table](super::table) has one, and the loop applies the change accordingly.
+
+use std::fmt;
+
+/// The scope of a changed field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Effect {
+    /// Applies at once and everywhere; running deadlines are set anew.
+    Now,
+    /// Applies to connections that are accepted or requested from now on; no open connection is closed.
+    NewConnections,
+    /// Applies to the remaining steps of handshakes: sent messages and accepted versions stay as they are.
+    NextHandshakes,
+    /// Applies to messages whose header arrives from now on.
+    NextMessages,
+    /// Applies to the manager's next dials and name look-ups; no open connection is closed.
+    NextDials,
+    /// Applies to misbehavior counted and bans started from now on.
+    NextBans,
+    /// Applies to the listeners: unlisted ones are closed and new ones opened; their connections stay.
+    Listeners,
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Now => "at once",
+            Self::NewConnections => "for new connections",
+            Self::NextHandshakes => "for the next handshakes",
+            Self::NextMessages => "for the next messages",
+            Self::NextDials => "for the next dials",
+            Self::NextBans => "for the next bans",
+            Self::Listeners => "for the listeners",
+        })
+    }
+}

@@ -1,0 +1,44 @@
+//! The error for a harmful field of a configuration.
+//!
+//! It names the field, its rule, and the fields that the rule compares it with.
+
+use super::Field;
+use super::table::Broken;
+use std::fmt;
+
+/// The error for a field that is out of its range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConfigError {
+    /// The field.
+    pub field: Field,
+    /// The range or form that the field must have, as text.
+    pub rule: &'static str,
+    /// The other fields that the rule compares this one with; usually none. One of them may hold the wrong value.
+    pub others: &'static [Field],
+}
+
+impl ConfigError {
+    /// Returns the error for a field that does not satisfy its own rule.
+    pub(super) fn out_of_range((field, rule): Broken) -> Self {
+        Self { field, rule, others: &[] }
+    }
+
+    /// Refuses `field` unless it satisfies the rule that compares it with `others`.
+    pub(super) fn unless_compared(
+        field: Field,
+        holds: bool,
+        rule: &'static str,
+        others: &'static [Field],
+    ) -> Result<(), Self> {
+        if holds { Ok(()) } else { Err(Self { field, rule, others }) }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "configuration: {} {}", self.field, self.rule)
+    }
+}
+
+impl std::error::Error for ConfigError {}

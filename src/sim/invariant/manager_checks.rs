@@ -1,0 +1,172 @@
+//! Checks of the peer manager: its counts after every turn, and in a sweep its view of links, disk and book.
+//!
+//! They compare the loop with what the [ledger](super::ledger) has recorded, and change neither.
+
+use super::hearsay::MAX_SHARE;
+use super::sight::{SweepCheck, SweepSight, TurnSight, ensure, none_of};
+use crate::address::{Host, NetGroup, canonical};
+use crate::limits::{MAX_BANS, MAX_BOOK_PEERS};
+use crate::manager::inspect::ManagerSummary;
+use crate::manager::store::KnownPeer;
+use crate::peer::ConnectionType;
+use crate::reactor::inspect::{EndingStep, LinkReport, ManagerReport};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+// --- After each turn ------------------------------------------------------------------------------------------------
+
+pub(super) fn slots_keep_their_maximum(sight: &TurnSight<'_>) -> Result<(), String> {
+    let Some(after) = &sight.after.manager else { return Ok(()) };
+    let before = sight.before.manager.as_ref().map_or(0, |before| before.places_taken);
+    // A peer to be evicted closes before long, and its successor has a slot already.
+    let most = after.max_places.max(before) + sight.after.closing;
+    ensure(after.places_taken <= most, || format!("{} slots are in use, of {most}", after.places_taken))
+}
+
+pub(super) fn nobody_is_dialled_beyond_the_target(sight: &TurnSight<'_>) -> Result<(), String> {
+    let Some(ManagerSummary { target, drawn, .. }) = &sight.after.manager else { return Ok(()) };
+    let beyond = drawn.iter().find(|draw| draw.places_taken > *target);
+    beyond.map_or(Ok(()), |draw| Err(format!("{draw:?} with a target of {target}")))
+}
+
+pub(super) fn bans_keep_their_bound(sight: &TurnSight<'_>) -> Result<(), String> {
+    let Some(ManagerSummary { bans, unannounced_bans, .. }) = sight.after.manager else { return Ok(()) };
+    ensure(bans <= MAX_BANS && unannounced_bans <= bans, || {
+        format!("{bans} bans, of which {unannounced_bans} are not announced")
+    })
+}
+
+pub(super) fn announced_bans_are_on_the_disk(sight: &TurnSight<'_>) -> Result<(), String> {
+    ensure(sight.undurable.is_empty(), || format!("bans that are not on the disk: {:?}", sight.undurable))
+}
+
+pub(super) fn the_book_keeps_its_bound(sight: &TurnSight<'_>) -> Result<(), String> {
+    let Some(ManagerSummary { book, .. }) = sight.after.manager else { return Ok(()) };
+    ensure(book <= MAX_BOOK_PEERS, || format!("{book} addresses in the book"))
+}
+
+pub(super) fn no_more_is_learned_than_was_granted(sight: &TurnSight<'_>) -> Result<(), String> {
+    let learned = sight.after.counters.addresses_learned;
+    ensure(sight.granted.is_none_or(|granted| learned <= granted), || {
+        format!("{learned} addresses are learned, and {:?} were granted", sight.granted)
+    })
+}
+
+// --- In a sweep -----------------------------------------------------------------------------------------------------
+
+/// Checks of the manager's view of the links, the disk and the book, each with the number of its invariant.
+pub(super) const CHECKS: [(u8, SweepCheck); 10] = [
+    (24, each_peer_has_one_place),
+    (24, each_link_counts_once),
+    (25, nobody_banned_is_a_peer),
+    (27, no_address_is_dialled_twice),
+    (27, each_link_has_its_address),
+    (30, the_disk_has_what_it_was_given),
+    (30, the_disk_has_what_is_known),
+    (31, the_book_has_no_invalid_address),
+    (31, nobody_is_believed_who_was_not_asked),
+    (31, no_source_fills_more_than_its_share),
+];
+
+fn each_peer_has_one_place(sight: &SweepSight<'_>) -> Result<(), String> {
+    let Some(manager) = &sight.inspection.summary.manager else { return Ok(()) };
+    let has_place = |link: &&LinkReport| link.connection_type != ConnectionType::OverCapacity;
+    let counted = sight.inspection.links.iter().filter(has_place).count();
+    ensure(counted == manager.places_taken, || format!("{} slots are in use, by {counted}", manager.places_taken))
+}
+
+fn each_link_counts_once(sight: &SweepSight<'_>) -> Result<(), String> {
+    let Some(manager) = &sight.inspection.manager else { return Ok(()) };
+    let (mut hosts, mut groups) = (BTreeMap::new(), BTreeMap::new());
+    for link in &sight.inspection.links {
+        *hosts.entry(Host::of(link.address.ip())).or_insert(0) += 1;
+        *groups.entry(NetGroup::of(link.address.ip())).or_insert(0) += 1;
+    }
+    let (believed, counted) = ((manager.hosts, manager.groups), (hosts.len(), groups.len()));
+    ensure(believed == counted, || format!("links of {counted:?} hosts and ranges, the manager counts {believed:?}"))?;
+    none_of(sight.inspection.links.iter(), |link| {
+        let ip = link.address.ip();
+        link.counted != (hosts[&Host::of(ip)], groups[&NetGroup::of(ip)])
+    })
+}
+
+fn nobody_banned_is_a_peer(sight: &SweepSight<'_>) -> Result<(), String> {
+    none_of(sight.inspection.links.iter(), |link| link.is_banned && link.ending == EndingStep::Open)
+}
+
+/// Checks that no address is dialled twice. Without a manager, the embedder decides which addresses it dials.
+fn no_address_is_dialled_twice(sight: &SweepSight<'_>) -> Result<(), String> {
+    if sight.inspection.manager.is_none() {
+        return Ok(());
+    }
+    let dialled = sight.inspection.links.iter().filter(|link| link.connection_type == ConnectionType::Outbound);
+    let mut seen: BTreeSet<SocketAddr> = BTreeSet::new();
+    let twice = dialled.map(|link| canonical(link.address)).find(|&address| !seen.insert(address));
+    ensure(twice.is_none(), || format!("{twice:?} is dialled twice"))
+}
+
+fn each_link_has_its_address(sight: &SweepSight<'_>) -> Result<(), String> {
+    let Some(ManagerReport { claims, .. }) = &sight.inspection.manager else { return Ok(()) };
+    let links: BTreeSet<_> = sight.inspection.links.iter().map(|link| link.id).collect();
+    let stray = claims.iter().find(|(_, link)| !links.contains(link));
+    ensure(stray.is_none(), || format!("{stray:?} has no link"))?;
+    none_of(sight.inspection.links.iter(), |link| claims.binary_search(&(canonical(link.address), link.id)).is_err())
+}
+
+/// Checks the book's addresses. Whether an unroutable one may be there depends on the network.
+fn the_book_has_no_invalid_address(sight: &SweepSight<'_>) -> Result<(), String> {
+    let is_undialable = |address: SocketAddr| {
+        let ip = address.ip();
+        let is_broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
+        address.port() == 0 || ip.is_unspecified() || ip.is_multicast() || is_broadcast
+    };
+    let book = sight.inspection.manager.iter().flat_map(|manager| &manager.book);
+    let invalid = book.map(KnownPeer::address).find(|address| is_undialable(*address));
+    ensure(invalid.is_none(), || format!("{invalid:?} cannot be dialled"))
+}
+
+fn the_disk_has_what_it_was_given(sight: &SweepSight<'_>) -> Result<(), String> {
+    let Some(disk) = sight.disk else { return Ok(()) };
+    let saved = &sight.ledger.managing.saved;
+    ensure(saved.may_be(disk), || format!("the disk has {disk:?} and not {saved:?}"))
+}
+
+/// Checks that the disk has everything known. A peer may differ as long as it is the one remembered at the start.
+fn the_disk_has_what_is_known(sight: &SweepSight<'_>) -> Result<(), String> {
+    let (Some(disk), Some(manager)) = (sight.disk, &sight.inspection.manager) else { return Ok(()) };
+    if !manager.is_durable {
+        return Ok(());
+    }
+    let remembered = &sight.ledger.managing.saved.remembered;
+    let is_as_told = |peer: &KnownPeer| remembered.get(&peer.address()) == Some(peer);
+    let book: BTreeMap<SocketAddr, &KnownPeer> = manager.book.iter().map(|peer| (peer.address(), peer)).collect();
+    let unsaved = manager.book.iter().find(|peer| disk.peers.get(&peer.address()) != Some(peer) && !is_as_told(peer));
+    ensure(unsaved.is_none(), || format!("no write waits, and the disk has no {unsaved:?}"))?;
+    let stale = disk.peers.values().find(|peer| book.get(&peer.address()) != Some(peer) && !is_as_told(peer));
+    ensure(stale.is_none(), || format!("no write waits, and the disk still has {stale:?}"))?;
+    let (saved, known) = (disk.bans.len(), sight.inspection.summary.manager.as_ref().map_or(0, |after| after.bans));
+    ensure(saved <= known, || format!("no write waits, and the disk has {saved} bans of {known}"))
+}
+
+fn nobody_is_believed_who_was_not_asked(sight: &SweepSight<'_>) -> Result<(), String> {
+    let unasked = told(sight).find(|(_, tellers)| tellers.is_empty());
+    ensure(unasked.is_none(), || format!("the book has gossip of a peer that was not asked: {unasked:?}"))
+}
+
+fn no_source_fills_more_than_its_share(sight: &SweepSight<'_>) -> Result<(), String> {
+    let mut by_source: BTreeMap<NetGroup, usize> = BTreeMap::new();
+    for (_, tellers) in told(sight) {
+        if let (Some(source), 1) = (tellers.first(), tellers.len()) {
+            *by_source.entry(*source).or_default() += 1;
+        }
+    }
+    let beyond = by_source.iter().find(|(_, count)| **count > MAX_SHARE);
+    ensure(beyond.is_none(), || format!("{beyond:?} addresses from the gossip of one range"))
+}
+
+/// Returns the addresses in the book that only gossip explains.
+fn told<'a>(sight: &'a SweepSight<'_>) -> impl Iterator<Item = (SocketAddr, &'a BTreeSet<NetGroup>)> {
+    let hearsay = &sight.ledger.managing.hearsay;
+    let book = sight.inspection.manager.iter().flat_map(|manager| &manager.book).map(KnownPeer::address);
+    book.filter_map(|address| Some((address, hearsay.tellers(address)?)))
+}

@@ -1,0 +1,115 @@
+//! What a check is given: the two ends of a turn, or the complete state between two turns.
+//!
+//! A check only looks: it returns `Ok`, or the text of what it found.
+
+use super::bounds::Bounds;
+use super::ledger::Ledger;
+use super::saved::Disk;
+use crate::address::Host;
+use crate::id::LinkId;
+use crate::peer::ConnectionState;
+use crate::reactor::inspect::{Agreed, EndingStep, Inspection, LinkReport, Summary};
+use crate::sim::kernel::HostView;
+use crate::time::Instant;
+
+/// A check after every turn.
+pub(super) type TurnCheck = fn(&TurnSight<'_>) -> Result<(), String>;
+/// A check in a sweep.
+pub(super) type SweepCheck = fn(&SweepSight<'_>) -> Result<(), String>;
+
+/// The two ends of a turn.
+#[derive(Clone, Debug)]
+pub(super) struct TurnSight<'a> {
+    pub(super) before: &'a Summary,
+    pub(super) after: &'a Summary,
+    pub(super) bounds: &'a Bounds,
+    /// Peers reported ready to the handler, since the loop began.
+    pub(super) told_ready: u64,
+    /// Peers reported closed to the handler, since the loop began.
+    pub(super) told_closed: u64,
+    /// Turns for which the same link has been the next to be read, without being read.
+    pub(super) next_unread_turns: u64,
+    /// Hosts whose ban was announced in the turn and is not on the disk.
+    pub(super) undurable: &'a [Host],
+    /// Pings whose last byte the kernel accepted in the turn, but which the loop considers sent at another time, or
+    /// not at all.
+    pub(super) misdated_pings: &'a [(LinkId, Option<Instant>)],
+    /// Ready links whose last byte the kernel accepted in the turn without a call of `on_writable`.
+    pub(super) untold: &'a [LinkId],
+    /// Addresses that peers may have added since the loop began; none if that is unknown.
+    pub(super) granted: Option<u64>,
+}
+
+/// The complete state between two turns.
+#[derive(Debug)]
+pub(super) struct SweepSight<'a> {
+    pub(super) inspection: &'a Inspection,
+    pub(super) ledger: &'a Ledger,
+    /// The loop's host as the virtual kernel sees it, and the number of sockets that its network counts.
+    pub(super) host: &'a HostView,
+    pub(super) open_sockets: usize,
+    /// The clock at the last turn, before it began: a deadline of that moment had a whole turn.
+    pub(super) settled: Instant,
+    pub(super) memory: &'a Memory,
+    /// The disk's contents, if the loop has an address book and they may have changed.
+    pub(super) disk: Option<&'a Disk>,
+}
+
+/// The state that a sweep keeps for the next one.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// The terms agreed with the ready peers, by slot.
+    pub(super) agreed: Vec<Option<(LinkId, Agreed)>>,
+    /// The list of links to read.
+    pub(super) ready: Vec<LinkId>,
+    pub(super) turn: u64,
+    pub(super) at: Instant,
+}
+
+impl Memory {
+    pub(super) fn of(mut self, inspection: &Inspection, turn: u64) -> Self {
+        for link in inspection.links.iter().filter(|link| link.state == ConnectionState::Connected) {
+            let slot = link.id.slot();
+            if self.agreed.len() <= slot {
+                self.agreed.resize(slot + 1, None);
+            }
+            self.agreed[slot] = Some((link.id, link.agreed));
+        }
+        self.ready.clone_from(&inspection.ready);
+        Self { turn, at: inspection.summary.now, ..self }
+    }
+}
+
+impl SweepSight<'_> {
+    /// Returns the links whose end is not decided.
+    pub(super) fn going(&self) -> impl Iterator<Item = &LinkReport> {
+        self.inspection.links.iter().filter(|link| link.ending != EndingStep::Ended)
+    }
+
+    /// Returns the links that are not ending, and not still to be dialled.
+    pub(super) fn open(&self) -> impl Iterator<Item = &LinkReport> {
+        self.inspection.links.iter().filter(|link| link.ending == EndingStep::Open && !self.is_to_be_dialled(link))
+    }
+
+    /// Returns the open links whose timers match their deadlines.
+    pub(super) fn timed(&self) -> impl Iterator<Item = &LinkReport> {
+        self.open().filter(|link| !link.has_new_deadlines)
+    }
+
+    pub(super) fn is_to_be_dialled(&self, link: &LinkReport) -> bool {
+        link.state == ConnectionState::Connecting && self.ledger.socket_of(link.id.slot()) != Some(link.id)
+    }
+}
+
+/// Returns the text as an error unless the condition holds.
+pub(super) fn ensure(holds: bool, text: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(text()) }
+}
+
+/// Checks that none of `links` breaks a rule; the error describes the first that does.
+pub(super) fn none_of<'a>(
+    mut links: impl Iterator<Item = &'a LinkReport>,
+    breaks: impl Fn(&LinkReport) -> bool,
+) -> Result<(), String> {
+    links.find(|link| breaks(link)).map_or(Ok(()), |link| Err(format!("{link:?}")))
+}
