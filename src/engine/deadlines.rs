@@ -28,7 +28,7 @@ impl Deadlines<'_> {
         self.retry_if_due(id);
         let Some(link) = self.state.links.table.get_mut(id) else { return };
         match link.phase() {
-            None => match self.overdue(id, self.heard_of(id)) {
+            None => match self.overdue(id, self.input_seen_until(id)) {
                 Some(deadline) => {
                     self.state.telemetry.counters.timeouts += 1;
                     self.state.links.abort(id, deadline.into());
@@ -58,15 +58,16 @@ impl Deadlines<'_> {
         self.state.links.table.mark_dirty(id);
     }
 
-    /// The moment up to which all is known of what the peer did. It can keep that back by [`UNREAD_INPUT_GRACE`] only.
-    fn heard_of(&self, id: LinkId) -> Instant {
+    /// Returns the moment up to which the peer's input was seen. What is still unread puts it off by
+    /// [`UNREAD_INPUT_GRACE`] at most.
+    fn input_seen_until(&self, id: LinkId) -> Instant {
         let is_behind = |link: &Link| link.is_listed() || link.retry_at != Instant::MAX;
-        let heard = if self.state.links.table.get(id).is_some_and(is_behind) {
+        let seen_until = if self.state.links.table.get(id).is_some_and(is_behind) {
             Instant::ZERO
         } else {
             self.state.clocks.input_seen_until
         };
-        heard.max(self.state.clocks.now().minus(UNREAD_INPUT_GRACE))
+        seen_until.max(self.state.clocks.now().minus(UNREAD_INPUT_GRACE))
     }
 
     /// The first thing that the peer should have done by `now`.

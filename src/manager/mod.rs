@@ -7,7 +7,6 @@
 //! where a message is for the handler.
 
 pub(crate) mod admit;
-mod answers;
 pub mod ban;
 mod conduct;
 pub(crate) mod dial;
@@ -20,7 +19,6 @@ pub(crate) mod inspect;
 pub(crate) mod keyed;
 mod lifecycle;
 mod persistence;
-mod slots;
 pub mod store;
 
 pub(crate) use duplicates::Duplicate;

@@ -2,7 +2,7 @@
 //!
 //! Every dialled peer is asked once for addresses (`getaddr`). It may add as many as one reply holds, and one more
 //! every ten seconds. From any other peer only an address of its own host is accepted. An accepted address is stored
-//! in the book as unknown, if its [slot](super::slots) is free. So one source reaches at most 1/64 of the book,
+//! in the book as unknown, if its [slot](slots) is free. So one source reaches at most 1/64 of the book,
 //! however often it sends or reconnects, and no number of such addresses displaces a valid peer. That holds for the
 //! current run of the loop, because a book read from a disk does not store the sources. The cost is 70 bytes for each
 //! such address, at most 5 MB, and 50 bytes for each connected peer that was asked, has asked, or has sent addresses.
@@ -13,6 +13,8 @@
 //! neither the announcements of others nor the loop's own address: dialled peers see its port in its `version`. In
 //! [`DialMode::Fixed`] peers are neither asked, believed nor answered.
 
+mod addr_replies;
+mod slots;
 mod state;
 
 pub(super) use state::Gossip;
@@ -55,10 +57,10 @@ impl Manager {
         if !self.gossips() {
             return false;
         }
-        let speaker = self.gossip.speaker(id, now);
-        let is_first = !std::mem::replace(&mut speaker.is_asked, true);
+        let state = self.gossip.state_of(id, now);
+        let is_first = !std::mem::replace(&mut state.is_asked, true);
         if is_first {
-            speaker.tokens = MAX_ADDRESSES_PER_MESSAGE as u32;
+            state.tokens = MAX_ADDRESSES_PER_MESSAGE as u32;
         }
         is_first
     }
@@ -66,7 +68,7 @@ impl Manager {
     /// Handles the addresses that a peer has sent; returns how many of them are new in the book.
     pub(crate) fn on_addr(
         &mut self,
-        teller: GossipPeer,
+        sender: GossipPeer,
         addresses: AddressesRef<'_>,
         moment: Moment,
         rng: &mut StdRng,
@@ -74,15 +76,15 @@ impl Manager {
         if !self.gossips() {
             return 0;
         }
-        let source = teller.address.ip().to_canonical();
-        let is_asked = self.gossip.speaker(teller.id, moment.now).is_asked;
+        let source = sender.address.ip().to_canonical();
+        let is_asked = self.gossip.state_of(sender.id, moment.now).is_asked;
         let mut new = 0;
         for entry in addresses.iter().take(MAX_ADDRESSES_PER_MESSAGE) {
             let address = entry.address.to_socket();
             if !is_asked && address.ip() != source {
                 continue;
             }
-            if !self.gossip.speaker(teller.id, moment.now).take(moment.now) {
+            if !self.gossip.state_of(sender.id, moment.now).take(moment.now) {
                 break;
             }
             let has_blocks = entry.address.services & SERVICE_NETWORK != 0;
@@ -133,7 +135,7 @@ impl Manager {
         moment: Moment,
         rng: &mut StdRng,
     ) -> Option<Addresses> {
-        if !self.gossips() || std::mem::replace(&mut self.gossip.speaker(asker.id, moment.now).is_answered, true) {
+        if !self.gossips() || std::mem::replace(&mut self.gossip.state_of(asker.id, moment.now).is_answered, true) {
             return None;
         }
         let share = (self.persistence.book.len() * ADDRESSES_PER_ANSWER_PERCENT).div_ceil(100);
@@ -151,7 +153,7 @@ impl Manager {
             let drawn = book.sample(&[PeerStatus::Valid, PeerStatus::Unknown], 2 * count, rng);
             drawn.into_iter().filter(is_worth_telling).take(count).map(KnownPeer::address).collect()
         };
-        let addresses = gossip.answers.of(asker.address.ip(), moment.now, draw).iter();
+        let addresses = gossip.replies.of(asker.address.ip(), moment.now, draw).iter();
         let known = addresses.filter(|&&address| Some(address) != own).filter_map(|&address| book.peer(address));
         let told: Vec<AddressEntry> = known.filter(is_worth_telling).map(|peer| entry_of(peer, moment.unix)).collect();
         (!told.is_empty()).then(|| Addresses::from_entries(told))

@@ -2,11 +2,11 @@
 //!
 //! Memory is bounded by the slots and by one entry for each peer.
 
+use super::addr_replies::AddrReplies;
+use super::slots::Slots;
 use crate::id::LinkId;
 use crate::limits::{ADDRESS_TOKEN_INTERVAL, MAX_ADDRESSES_PER_MESSAGE};
-use crate::manager::answers::Answers;
 use crate::manager::keyed::KeyedState;
-use crate::manager::slots::Slots;
 use crate::time::Instant;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,8 +15,8 @@ use std::net::SocketAddr;
 #[derive(Debug)]
 pub(in crate::manager) struct Gossip {
     pub(super) slots: Slots,
-    pub(super) answers: Answers,
-    pub(super) speakers: BTreeMap<LinkId, GossipState>,
+    pub(super) replies: AddrReplies,
+    pub(super) states: BTreeMap<LinkId, GossipState>,
 }
 
 /// The gossip of one connected peer.
@@ -40,16 +40,16 @@ const _: () = assert!(size_of::<(LinkId, GossipState)>() <= 32, "the documented 
 
 impl Gossip {
     pub(in crate::manager) fn new(keys: KeyedState) -> Self {
-        Self { slots: Slots::new(keys), answers: Answers::new(keys), speakers: BTreeMap::new() }
+        Self { slots: Slots::new(keys), replies: AddrReplies::new(keys), states: BTreeMap::new() }
     }
 
     /// Removes the gossip of a connection that has ended.
     pub(in crate::manager) fn link_removed(&mut self, id: LinkId) {
-        self.speakers.remove(&id);
+        self.states.remove(&id);
     }
 
-    pub(super) fn speaker(&mut self, id: LinkId, now: Instant) -> &mut GossipState {
-        self.speakers.entry(id).or_insert(GossipState {
+    pub(super) fn state_of(&mut self, id: LinkId, now: Instant) -> &mut GossipState {
+        self.states.entry(id).or_insert(GossipState {
             tokens: 1,
             refilled_at: now,
             is_asked: false,

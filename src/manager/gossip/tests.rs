@@ -37,27 +37,27 @@ impl Stage {
     }
 
     /// Returns a connected peer at `address`.
-    fn teller(&mut self, address: [u8; 4]) -> GossipPeer {
+    fn sender(&mut self, address: [u8; 4]) -> GossipPeer {
         self.peers += 1;
         GossipPeer { id: LinkId::from_u64(self.peers), address: SocketAddr::from((address, 50_000)) }
     }
 
     /// Returns a peer that was dialled and asked.
     fn asked(&mut self, address: [u8; 4]) -> GossipPeer {
-        let teller = self.teller(address);
-        assert!(self.manager.asks(teller.id, self.now));
-        teller
+        let sender = self.sender(address);
+        assert!(self.manager.asks(sender.id, self.now));
+        sender
     }
 
-    fn told(&mut self, teller: GossipPeer, addresses: impl IntoIterator<Item = SocketAddr>) -> usize {
+    fn told(&mut self, sender: GossipPeer, addresses: impl IntoIterator<Item = SocketAddr>) -> usize {
         let entries = addresses.into_iter().map(|address| entry(address, NETWORK, UNIX.as_secs() as u32));
-        self.told_entries(teller, entries)
+        self.told_entries(sender, entries)
     }
 
-    fn told_entries(&mut self, teller: GossipPeer, entries: impl IntoIterator<Item = AddressEntry>) -> usize {
+    fn told_entries(&mut self, sender: GossipPeer, entries: impl IntoIterator<Item = AddressEntry>) -> usize {
         let entries: Vec<AddressEntry> = entries.into_iter().collect();
         let message = Addresses::from_entries(entries);
-        self.manager.on_addr(teller, message.as_ref(), Moment { now: self.now, unix: UNIX }, &mut self.rng)
+        self.manager.on_addr(sender, message.as_ref(), Moment { now: self.now, unix: UNIX }, &mut self.rng)
     }
 
     fn answer(&mut self, asker: GossipPeer) -> Option<Vec<AddressEntry>> {
@@ -111,9 +111,9 @@ fn threat_p12_a_million_addresses_from_one_range_reach_a_64th_of_the_book() {
     let mut stage = Stage::new();
     for message in 0..1_000 {
         // Each time another peer of the range, and each of them dialled by us.
-        let teller = stage.asked([8, 8, (message % 256) as u8, (message / 256) as u8]);
-        stage.told(teller, (0..1_000).map(|number| routable(message * 1_000 + number)));
-        stage.manager.gossip.link_removed(teller.id);
+        let sender = stage.asked([8, 8, (message % 256) as u8, (message / 256) as u8]);
+        stage.told(sender, (0..1_000).map(|number| routable(message * 1_000 + number)));
+        stage.manager.gossip.link_removed(sender.id);
     }
     let len = stage.manager.persistence.book.len();
     assert!(len <= MAX_BOOK_PEERS / 64, "{len}");
@@ -127,10 +127,10 @@ fn threat_p12_a_million_addresses_from_one_range_reach_a_64th_of_the_book() {
 fn threat_p12_a_host_that_reconnects_from_other_ports_uses_only_one_bucket() {
     let mut stage = Stage::new();
     for port in 1..=5_000 {
-        let teller = stage.teller([8, 8, 8, 8]);
-        stage.told(teller, [SocketAddr::from(([8, 8, 8, 8], port))]);
+        let sender = stage.sender([8, 8, 8, 8]);
+        stage.told(sender, [SocketAddr::from(([8, 8, 8, 8], port))]);
         let peer = KnownPeer::new(SocketAddr::from(([8, 8, 8, 8], 10_000 + port)), UNIX);
-        stage.manager.learn_address(teller.address.ip(), peer, Moment { now: stage.now, unix: UNIX }, &mut stage.rng);
+        stage.manager.learn_address(sender.address.ip(), peer, Moment { now: stage.now, unix: UNIX }, &mut stage.rng);
     }
     assert_eq!(stage.manager.persistence.book.len(), GOSSIP_BUCKET_SLOTS as usize);
 }
@@ -138,23 +138,23 @@ fn threat_p12_a_host_that_reconnects_from_other_ports_uses_only_one_bucket() {
 #[test]
 fn threat_p12_a_peer_adds_a_thousand_addresses_and_one_more_every_ten_seconds() {
     let mut stage = Stage::with(Network::Mainnet, DialMode::Normal);
-    let teller = stage.asked([8, 8, 8, 8]);
-    let taken = |stage: &Stage| MAX_ADDRESSES_PER_MESSAGE as u32 - stage.manager.gossip.speakers[&teller.id].tokens;
-    stage.told(teller, (0..600).map(routable));
+    let sender = stage.asked([8, 8, 8, 8]);
+    let taken = |stage: &Stage| MAX_ADDRESSES_PER_MESSAGE as u32 - stage.manager.gossip.states[&sender.id].tokens;
+    stage.told(sender, (0..600).map(routable));
     assert_eq!(taken(&stage), 600);
-    stage.told(teller, (600..1_200).map(routable));
+    stage.told(sender, (600..1_200).map(routable));
     assert_eq!(taken(&stage), 1_000);
     let before = stage.manager.persistence.book.len();
-    assert_eq!(stage.told(teller, (1_200..2_200).map(routable)), 0);
+    assert_eq!(stage.told(sender, (1_200..2_200).map(routable)), 0);
     stage.now = stage.now.plus(ADDRESS_TOKEN_INTERVAL - Duration::from_nanos(1));
-    assert_eq!(stage.told(teller, (1_200..2_200).map(routable)), 0);
+    assert_eq!(stage.told(sender, (1_200..2_200).map(routable)), 0);
     stage.now = stage.now.plus(Duration::from_nanos(1));
-    stage.told(teller, (1_200..2_200).map(routable));
+    stage.told(sender, (1_200..2_200).map(routable));
     assert!(stage.manager.persistence.book.len() <= before + 1);
     assert_eq!(taken(&stage), 1_000);
     stage.now = stage.now.plus(ADDRESS_TOKEN_INTERVAL * 1_000_000);
-    stage.told(teller, []);
-    stage.told(teller, [routable(3_000)]);
+    stage.told(sender, []);
+    stage.told(sender, [routable(3_000)]);
     assert_eq!(taken(&stage), 1, "more than a thousand tokens were saved up");
 }
 
@@ -164,8 +164,8 @@ fn req_e20_gossip_that_names_an_inaccessible_address_makes_it_unknown_and_no_oth
     for (number, status) in [PeerStatus::Inaccessible, PeerStatus::Valid].into_iter().enumerate() {
         stage.put(routable(number as u32), status, NETWORK);
     }
-    let teller = stage.asked([8, 8, 8, 8]);
-    assert_eq!(stage.told(teller, [routable(0), routable(1)]), 0, "neither is new");
+    let sender = stage.asked([8, 8, 8, 8]);
+    assert_eq!(stage.told(sender, [routable(0), routable(1)]), 0, "neither is new");
     let statuses = [0, 1].map(|number| stage.manager.persistence.book.peer(routable(number)).unwrap().status);
     assert_eq!(statuses, [PeerStatus::Unknown, PeerStatus::Valid]);
 }
@@ -173,23 +173,23 @@ fn req_e20_gossip_that_names_an_inaccessible_address_makes_it_unknown_and_no_oth
 #[test]
 fn threat_p12_a_second_ask_allows_no_second_answer() {
     let mut stage = Stage::new();
-    let teller = stage.asked([8, 8, 8, 8]);
-    stage.told(teller, (0..1_000).map(routable));
-    assert!(!stage.manager.asks(teller.id, stage.now));
-    assert_eq!(stage.told(teller, (1_000..2_000).map(routable)), 0);
+    let sender = stage.asked([8, 8, 8, 8]);
+    stage.told(sender, (0..1_000).map(routable));
+    assert!(!stage.manager.asks(sender.id, stage.now));
+    assert_eq!(stage.told(sender, (1_000..2_000).map(routable)), 0);
 }
 
 #[test]
 fn threat_p12_a_peer_that_was_not_asked_may_only_add_its_own_host() {
     let mut stage = Stage::new();
-    let teller = stage.teller([8, 8, 8, 8]);
+    let sender = stage.sender([8, 8, 8, 8]);
     let others = ["9.9.9.9:8333", "8.8.8.9:8333", "[2a00::1]:8333"].map(at);
-    assert_eq!(stage.told(teller, others), 0);
+    assert_eq!(stage.told(sender, others), 0);
     let own = ["9.9.9.9:8333", "8.8.8.8:8333", "8.8.8.8:8334"].map(at);
-    assert_eq!(stage.told(teller, own), 1, "it may add one address in ten seconds");
+    assert_eq!(stage.told(sender, own), 1, "it may add one address in ten seconds");
     assert!(stage.knows(own[1]));
     stage.now = stage.now.plus(ADDRESS_TOKEN_INTERVAL);
-    stage.told(teller, own);
+    stage.told(sender, own);
     assert!(!stage.knows(others[0]));
 }
 
@@ -198,7 +198,7 @@ fn threat_p12_an_address_that_cannot_be_a_peers_is_not_stored() {
     let mut stage = Stage::new();
     stage.manager.listens_at(at("8.8.4.4:8333"));
     stage.manager.ban(at("8.8.5.5:1").ip(), BanReason::Manual, None, Moment { now: stage.now, unix: UNIX }).unwrap();
-    let teller = stage.asked([8, 8, 8, 8]);
+    let sender = stage.asked([8, 8, 8, 8]);
     for bad in [
         "0.0.0.0:8333",
         "10.1.2.3:8333",
@@ -217,12 +217,12 @@ fn threat_p12_an_address_that_cannot_be_a_peers_is_not_stored() {
         "8.8.4.4:8333",
         "8.8.5.5:8333",
     ] {
-        assert_eq!(stage.told(teller, [at(bad)]), 0, "{bad}");
+        assert_eq!(stage.told(sender, [at(bad)]), 0, "{bad}");
     }
     let pruned = entry(at("9.9.9.9:8333"), SERVICE_NETWORK << 1, 0);
-    assert_eq!(stage.told_entries(teller, [pruned]), 0);
+    assert_eq!(stage.told_entries(sender, [pruned]), 0);
     assert_eq!(
-        stage.told(teller, ["9.9.9.9:8333", "[::ffff:9.9.9.9]:8333"].map(at)),
+        stage.told(sender, ["9.9.9.9:8333", "[::ffff:9.9.9.9]:8333"].map(at)),
         1,
         "a valid address is added once"
     );
@@ -232,9 +232,9 @@ fn threat_p12_an_address_that_cannot_be_a_peers_is_not_stored() {
 #[test]
 fn peers_of_a_test_network_may_have_addresses_that_cannot_be_routed() {
     let mut stage = Stage::with(Network::Regtest, DialMode::Normal);
-    let teller = stage.asked([10, 0, 0, 1]);
-    assert_eq!(stage.told(teller, ["10.0.0.2:18444", "127.0.0.1:18444", "9.9.9.9:1"].map(at)), 3);
-    assert_eq!(stage.told(teller, ["0.0.0.0:18444", "224.0.0.1:18444", "255.255.255.255:1"].map(at)), 0);
+    let sender = stage.asked([10, 0, 0, 1]);
+    assert_eq!(stage.told(sender, ["10.0.0.2:18444", "127.0.0.1:18444", "9.9.9.9:1"].map(at)), 3);
+    assert_eq!(stage.told(sender, ["0.0.0.0:18444", "224.0.0.1:18444", "255.255.255.255:1"].map(at)), 0);
 }
 
 #[test]
@@ -262,12 +262,12 @@ fn an_absurd_time_is_five_days_ago_and_all_hearsay_is_two_hours_older() {
 fn threat_p12_only_an_inaccessible_or_long_untried_peer_is_displaced() {
     let rival_comes = |status: PeerStatus, after: Duration| {
         let mut stage = Stage::new();
-        let teller = stage.asked([8, 8, 8, 8]);
-        let (first, second) = rivals(&stage, teller.address.ip());
-        assert_eq!(stage.told(teller, [first]), 1);
+        let sender = stage.asked([8, 8, 8, 8]);
+        let (first, second) = rivals(&stage, sender.address.ip());
+        assert_eq!(stage.told(sender, [first]), 1);
         stage.set_status(first, status);
         stage.now = stage.now.plus(after);
-        stage.told(teller, [second]);
+        stage.told(sender, [second]);
         assert_ne!(stage.knows(first), stage.knows(second), "a slot holds one address");
         stage.knows(second)
     };
@@ -285,8 +285,8 @@ fn threat_p12_a_full_book_of_valid_peers_loses_none_of_them() {
     for number in 0..MAX_BOOK_PEERS as u32 {
         stage.put(routable(number), PeerStatus::Valid, NETWORK);
     }
-    let teller = stage.asked([8, 8, 8, 8]);
-    assert_eq!(stage.told(teller, (100_000..101_000).map(routable)), 0);
+    let sender = stage.asked([8, 8, 8, 8]);
+    assert_eq!(stage.told(sender, (100_000..101_000).map(routable)), 0);
     assert_eq!(stage.manager.persistence.book.count(PeerStatus::Valid), MAX_BOOK_PEERS);
     assert!((100_000..101_000).all(|number| stage.manager.persistence.book.peer(routable(number)).is_none()));
 }
@@ -299,7 +299,7 @@ fn threat_p27_a_reply_is_at_most_a_thousand_and_a_share_of_the_book_and_is_sent_
             let status = if number % 2 == 0 { PeerStatus::Valid } else { PeerStatus::Unknown };
             stage.put(routable(number), status, NETWORK);
         }
-        let asker = stage.teller([9, 9, 9, 9]);
+        let asker = stage.sender([9, 9, 9, 9]);
         let told = stage.answer(asker).unwrap();
         let different: BTreeSet<SocketAddr> = told.iter().map(|entry| entry.address.to_socket()).collect();
         assert_eq!((told.len(), different.len()), (most, most), "of {known}");
@@ -308,7 +308,7 @@ fn threat_p27_a_reply_is_at_most_a_thousand_and_a_share_of_the_book_and_is_sent_
         Addresses::from_entries(told).as_ref().encode(&mut payload);
         assert!(payload.len() as u64 <= MAX_ADDRESS_PAYLOAD_BYTES);
         assert_eq!(stage.answer(asker), None, "a second reply was sent");
-        let another = stage.teller([9, 9, 9, 9]);
+        let another = stage.sender([9, 9, 9, 9]);
         assert_eq!(stage.answer(another).map(|told| told.len()), Some(most));
     }
 }
@@ -325,7 +325,7 @@ fn threat_p27_only_addresses_worth_a_dial_are_sent_and_never_a_peers_own() {
     (0..10_u16).for_each(|low| stage.put(SocketAddr::from(([10, 0, 0, 1], 1 + low)), PeerStatus::Valid, NETWORK));
     for _ in 0..100 {
         stage.now = stage.now.plus(ANSWER_LIFETIME);
-        let asker = stage.teller([9, 9, 9, 9]);
+        let asker = stage.sender([9, 9, 9, 9]);
         stage.manager.duplicates.said_listening.insert(asker.id, good[0]);
         let told = stage.answer(asker).unwrap_or_default();
         assert!(told.len() <= (50_usize * 23).div_ceil(100));
@@ -342,7 +342,7 @@ fn threat_p27_a_group_that_asks_repeatedly_gets_one_reply_a_day() {
     let mut stage = Stage::new();
     (0..1_000).for_each(|number| stage.put(routable(number), PeerStatus::Unknown, NETWORK));
     let told = |stage: &mut Stage, from| {
-        let asker = stage.teller(from);
+        let asker = stage.sender(from);
         let entries = stage.answer(asker).unwrap();
         let addresses: BTreeSet<SocketAddr> = entries.iter().map(|entry| entry.address.to_socket()).collect();
         addresses
@@ -354,7 +354,7 @@ fn threat_p27_a_group_that_asks_repeatedly_gets_one_reply_a_day() {
         assert_eq!(told(&mut stage, [9, 9, host, 1]), first);
     }
     let of_all: BTreeSet<BTreeSet<SocketAddr>> = (1..=200).map(|group| told(&mut stage, [group, 7, 7, 7])).collect();
-    assert!((30..=64).contains(&of_all.len()), "{} different answers", of_all.len());
+    assert!((30..=64).contains(&of_all.len()), "{} different replies", of_all.len());
     stage.now = stage.now.plus(ANSWER_LIFETIME - Duration::from_nanos(1));
     assert_eq!(told(&mut stage, [9, 9, 9, 9]), first);
     stage.now = stage.now.plus(Duration::from_nanos(1));
@@ -364,7 +364,7 @@ fn threat_p27_a_group_that_asks_repeatedly_gets_one_reply_a_day() {
 #[test]
 fn an_empty_book_gives_no_reply() {
     let mut stage = Stage::new();
-    let asker = stage.teller([9, 9, 9, 9]);
+    let asker = stage.sender([9, 9, 9, 9]);
     assert_eq!(stage.answer(asker), None);
 }
 
@@ -375,7 +375,7 @@ fn each_address_is_equally_likely_to_be_sent() {
     let mut times = vec![0; 100];
     for _ in 0..2_000 {
         stage.now = stage.now.plus(ANSWER_LIFETIME);
-        let asker = stage.teller([9, 9, 9, 9]);
+        let asker = stage.sender([9, 9, 9, 9]);
         for entry in stage.answer(asker).unwrap() {
             let told = entry.address.to_socket();
             times[(0..100).position(|number| routable(number) == told).unwrap()] += 1;
@@ -389,12 +389,12 @@ fn each_address_is_equally_likely_to_be_sent() {
 fn with_a_fixed_list_no_peer_is_asked_believed_or_answered() {
     let mut stage = Stage::with(Network::Mainnet, DialMode::Fixed(vec![routable(0)]));
     stage.put(routable(1), PeerStatus::Valid, NETWORK);
-    let teller = stage.teller([8, 8, 8, 8]);
-    assert!(!stage.manager.asks(teller.id, stage.now));
-    assert_eq!(stage.told(teller, [at("8.8.8.8:8333"), routable(2)]), 0);
-    assert_eq!(stage.answer(teller), None);
+    let sender = stage.sender([8, 8, 8, 8]);
+    assert!(!stage.manager.asks(sender.id, stage.now));
+    assert_eq!(stage.told(sender, [at("8.8.8.8:8333"), routable(2)]), 0);
+    assert_eq!(stage.answer(sender), None);
     assert!(!stage.manager.wants(CommandName::ADDR, 31) && !stage.manager.wants(CommandName::GETADDR, 0));
-    assert!(stage.manager.gossip.speakers.is_empty(), "gossip was stored");
+    assert!(stage.manager.gossip.states.is_empty(), "gossip was stored");
 }
 
 #[test]
@@ -413,15 +413,15 @@ fn of_declined_messages_only_readable_ones_are_wanted() {
 fn a_peers_gossip_is_removed_with_its_connection() {
     let mut stage = Stage::new();
     for _ in 0..100 {
-        let (teller, asker) = (stage.asked([8, 8, 8, 8]), stage.teller([9, 9, 9, 9]));
-        stage.told(teller, [routable(1)]);
+        let (sender, asker) = (stage.asked([8, 8, 8, 8]), stage.sender([9, 9, 9, 9]));
+        stage.told(sender, [routable(1)]);
         stage.told(asker, [routable(2)]);
         stage.answer(asker);
-        assert_eq!(stage.manager.gossip.speakers.len(), 2);
-        stage.manager.gossip.link_removed(teller.id);
+        assert_eq!(stage.manager.gossip.states.len(), 2);
+        stage.manager.gossip.link_removed(sender.id);
         stage.manager.gossip.link_removed(asker.id);
     }
-    assert!(stage.manager.gossip.speakers.is_empty());
+    assert!(stage.manager.gossip.states.is_empty());
 }
 
 /// A step of the book's history, over so few addresses and sources that they collide.
@@ -466,7 +466,7 @@ proptest! {
     #[test]
     fn threat_p12_no_history_breaks_the_rules_of_the_book(steps in steps()) {
         let mut stage = Stage::new();
-        let mut tellers: BTreeMap<u8, GossipPeer> = BTreeMap::new();
+        let mut senders: BTreeMap<u8, GossipPeer> = BTreeMap::new();
         let mut buckets: BTreeMap<u8, Bucket> = BTreeMap::new();
         // The source of each address in the book.
         let mut sources: BTreeMap<SocketAddr, NetGroup> = BTreeMap::new();
@@ -476,33 +476,33 @@ proptest! {
                 Step::Tells { source, is_asked, addresses } => {
                     let own = SocketAddr::from(([20, 20, 0, source], 8_333));
                     let SocketAddr::V4(own) = own else { unreachable!("it is of IPv4") };
-                    let fresh = stage.teller(own.ip().octets());
-                    let teller = *tellers.entry(source).or_insert(fresh);
+                    let fresh = stage.sender(own.ip().octets());
+                    let sender = *senders.entry(source).or_insert(fresh);
                     let now = stage.now;
                     let bucket = buckets.entry(source).or_insert(Bucket { since: now, left: 1, is_asked: false });
                     if is_asked && !bucket.is_asked {
                         (bucket.is_asked, bucket.left) = (true, 1_000);
                     }
                     if is_asked {
-                        stage.manager.asks(teller.id, now);
+                        stage.manager.asks(sender.id, now);
                     }
                     while now >= bucket.since.plus(ADDRESS_TOKEN_INTERVAL) {
                         bucket.since = bucket.since.plus(ADDRESS_TOKEN_INTERVAL);
                         bucket.left = (bucket.left + 1).min(1_000);
                     }
                     let addresses: Vec<SocketAddr> = addresses.into_iter().map(of_two_ranges).collect();
-                    let may_speak = |address: &&SocketAddr| bucket.is_asked || address.ip() == teller.address.ip();
+                    let may_speak = |address: &&SocketAddr| bucket.is_asked || address.ip() == sender.address.ip();
                     let believed: Vec<SocketAddr> =
                         addresses.iter().filter(may_speak).take(bucket.left as usize).copied().collect();
                     bucket.left -= believed.len() as u64;
                     let known: BTreeSet<SocketAddr> =
                         addresses.iter().filter(|&&address| stage.knows(address)).copied().collect();
-                    stage.told(teller, addresses.iter().copied());
+                    stage.told(sender, addresses.iter().copied());
                     sources.retain(|&address, _| stage.knows(address));
                     for address in addresses.into_iter().filter(|address| !known.contains(address)) {
                         if stage.knows(address) {
                             prop_assert!(believed.contains(&address), "{address} exceeded the allowance");
-                            sources.insert(address, NetGroup::of(teller.address.ip()));
+                            sources.insert(address, NetGroup::of(sender.address.ip()));
                         }
                     }
                 }
@@ -518,8 +518,8 @@ proptest! {
                 }
                 Step::Leaves { source } => {
                     buckets.remove(&source);
-                    if let Some(teller) = tellers.remove(&source) {
-                        stage.manager.gossip.link_removed(teller.id);
+                    if let Some(sender) = senders.remove(&source) {
+                        stage.manager.gossip.link_removed(sender.id);
                     }
                 }
             }

@@ -13,19 +13,24 @@ use std::net::{IpAddr, SocketAddr};
 
 /// The replies to `getaddr` by network group, at most 2 MB.
 #[derive(Debug)]
-pub(super) struct Answers {
+pub(super) struct AddrReplies {
     keys: KeyedState,
     by_slot: BTreeMap<u64, (Instant, Vec<SocketAddr>)>,
 }
 
-impl Answers {
+impl AddrReplies {
     pub(super) const fn new(keys: KeyedState) -> Self {
         Self { keys, by_slot: BTreeMap::new() }
     }
 
     /// Returns the addresses for a requester; `draw` chooses them if its group has had no reply for a day.
-    pub(super) fn of(&mut self, asker: IpAddr, now: Instant, draw: impl FnOnce() -> Vec<SocketAddr>) -> &[SocketAddr] {
-        let slot = self.keys.hash_one(NetGroup::of(asker)) % ANSWER_SLOTS;
+    pub(super) fn of(
+        &mut self,
+        requester: IpAddr,
+        now: Instant,
+        draw: impl FnOnce() -> Vec<SocketAddr>,
+    ) -> &[SocketAddr] {
+        let slot = self.keys.hash_one(NetGroup::of(requester)) % ANSWER_SLOTS;
         let (drawn_at, addresses) = self.by_slot.entry(slot).or_default();
         if addresses.is_empty() || now >= drawn_at.plus(ANSWER_LIFETIME) {
             (*drawn_at, *addresses) = (now, draw());
