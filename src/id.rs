@@ -129,6 +129,11 @@ impl Lane {
     /// One more than the highest [`Lane::index`].
     pub(crate) const COUNT: usize = 2 << MAX_HANDLER_DEPTH;
 
+    /// Returns the lane with this [`Lane::index`].
+    pub(crate) fn at(index: u8) -> Self {
+        Self(index)
+    }
+
     /// Returns the lane of a pair's first or second part.
     ///
     /// # Panics

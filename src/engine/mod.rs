@@ -462,8 +462,10 @@ impl Engine {
 
     /// Offers a peer's free room to the handler, if that has asked for it and there is enough.
     pub(crate) fn offer_room<H: Handler>(&mut self, id: LinkId, handler: &mut H) {
-        if let Some(free_bytes) = self.state.links.table.take_pull(id) {
-            handler.on_pull(&mut Ctx::new(&mut self.state), PeerId::of(id), free_bytes);
+        if let Some((lane, free_bytes)) = self.state.links.table.take_pull(id) {
+            handler.on_pull(&mut Ctx::aimed_at(lane, &mut self.state), PeerId::of(id), free_bytes);
+            // Another lane may have asked, too.
+            self.state.links.table.mark_pull(id);
         }
     }
 

@@ -1,5 +1,6 @@
 //! The handler's view of the loop, valid for one call.
 
+use super::broadcast::Broadcast;
 use super::peer_view::PeerView;
 use crate::api::Delivery;
 use crate::config::Config;
@@ -202,6 +203,38 @@ impl<'a> Ctx<'a> {
         self.state.send_shared(link, frame)
     }
 
+    /// Sends a frame that is encoded already to every ready peer that `filter` selects, in the order of their slots, and
+    /// returns how many accepted it and who refused it. Nothing is copied, and no list is made of the peers.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use peerloop::{Ctx, PeerId};
+    ///
+    /// /// Sends to all peers but the one that a message came from.
+    /// fn pass_on(ctx: &mut Ctx<'_>, from: PeerId, frame: &Bytes) {
+    ///     let sent = ctx.broadcast(frame, |peer| peer.id() != from);
+    ///     for (peer, error) in &sent.refused {
+    ///         println!("{peer} misses a message: {error}");
+    ///     }
+    /// }
+    /// ```
+    pub fn broadcast(&mut self, frame: &Bytes, mut filter: impl FnMut(&PeerView<'_>) -> bool) -> Broadcast {
+        let mut sent = Broadcast::default();
+        for slot in 0..self.state.links.table.slots() {
+            let peer = self.state.links.table.id_at(slot).map(PeerId::of);
+            let Some(view) = peer.and_then(|peer| self.peer(peer)).filter(|view| view.is_ready() && filter(view))
+            else {
+                continue;
+            };
+            let peer = view.id();
+            match self.state.send_shared(peer.link(), frame) {
+                Ok(()) => sent.accepted += 1,
+                Err(error) => sent.refused.push((peer, error)),
+            }
+        }
+        sent
+    }
+
     /// Asks for one call of [`Handler::on_pull`](super::Handler::on_pull), which offers the peer's free room. The call
     /// comes in this turn's flush step if no more than [`PULL_WAITING_BYTES`](crate::limits::PULL_WAITING_BYTES) of
     /// whole messages wait for the peer by then, else in that of the turn after the kernel has taken enough. A turn
@@ -216,7 +249,7 @@ impl<'a> Ctx<'a> {
     /// [`RequestError::NoSuchPeer`] and [`RequestError::NotReady`], as with [`Ctx::send`].
     pub fn pull(&mut self, peer: PeerId) -> Result<(), RequestError> {
         let link = self.sendable(peer)?;
-        self.state.links.table.ask_pull(link);
+        self.state.links.table.ask_pull(link, self.lane);
         Ok(())
     }
 

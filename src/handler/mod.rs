@@ -4,11 +4,13 @@
 //! events that it causes are reported later in the same turn or in the next one. It must not block. A call of its
 //! [`Ctx`] acts at once on queues and lists, and the loop carries the rest out before it sleeps.
 
+mod broadcast;
 mod ctx;
 mod pair;
 mod peer_map;
 mod peer_view;
 
+pub use broadcast::Broadcast;
 pub use ctx::Ctx;
 pub use pair::PairRequest;
 pub use peer_map::PeerMap;

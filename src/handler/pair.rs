@@ -25,7 +25,7 @@ pub enum PairRequest<A, B> {
 ///   and the other in chunks, it is gathered once: the one gets it whole, the other as a single chunk, and neither gets
 ///   it if its checksum is wrong or the loop has no room to gather it. One that is
 ///   [too large to be gathered](Config::max_buffered_message_bytes) goes to the other alone, in the usual chunks.
-/// - What a handler asks for itself, such as [`Ctx::wake_at`], comes back to it alone.
+/// - What a handler asks for itself, by [`Ctx::wake_at`] or [`Ctx::pull`], comes back to it alone.
 /// - A request goes to the handler that it names: the pair's requests are [`PairRequest`]s.
 ///
 /// Both act on the same peers. What one does to a peer, the other one sees: if the first closes a peer within a call,
@@ -114,6 +114,16 @@ impl<A: Handler, B: Handler> Handler for (A, B) {
     fn on_writable(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
         self.0.on_writable(&mut ctx.for_part(false), peer);
         self.1.on_writable(&mut ctx.for_part(true), peer);
+    }
+
+    fn on_pull(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, free_bytes: usize) {
+        let [first, second] = ctx.is_for_part();
+        if first {
+            self.0.on_pull(&mut ctx.for_part(false), peer, free_bytes);
+        }
+        if second {
+            self.1.on_pull(&mut ctx.for_part(true), peer, free_bytes);
+        }
     }
 
     fn on_timer(&mut self, ctx: &mut Ctx<'_>) {

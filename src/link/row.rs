@@ -7,7 +7,7 @@ use super::framer::MessageFramer;
 use super::send_queue::SendQueue;
 use crate::bugs::canary;
 use crate::error::{CloseReason, Consequences};
-use crate::id::LinkId;
+use crate::id::{Lane, LinkId};
 use crate::limits::{
     MAX_ROW_BYTES, MAX_SEND_QUEUE_BYTES, MIN_SEND_STALL_BYTES, PULL_WAITING_BYTES, REJECT_READ_TIME, SEND_STALL_TIMEOUT,
 };
@@ -18,6 +18,7 @@ use std::mem::offset_of;
 use std::num::NonZeroU8;
 
 const _: () = assert!(size_of::<Link>() <= MAX_ROW_BYTES, "the row of an idle peer is too large");
+const _: () = assert!(Lane::COUNT <= u32::BITS as usize, "the lanes of a link are bits of one number");
 const _: () = assert!(offset_of!(Link, peer) <= 64, "the fields of every message exceed one cache line");
 
 /// One TCP connection.
@@ -66,6 +67,10 @@ pub(crate) struct Link {
     pub(crate) said_reject: bool,
     /// Whether the peer has sent `sendhdrsen`.
     pub(crate) prefers_enriched_headers: bool,
+    /// The lane behind the one that was offered the free room last.
+    pub(super) pull_last: u8,
+    /// The lanes that ask for the free room, a bit each.
+    pub(super) pull_lanes: u32,
 }
 
 impl Link {
@@ -145,9 +150,23 @@ impl Link {
         }
     }
 
-    /// Returns whether the handler has asked for the free room and was not offered it yet.
+    /// Returns whether a handler has asked for the free room and was not offered it yet.
     pub(crate) fn asks_pull(&self) -> bool {
-        self.listed.on(Listed::PULL_ASKED)
+        self.pull_lanes != 0
+    }
+
+    /// Notes that the handler of `lane` asks for the free room. Idempotent.
+    pub(super) fn ask_pull(&mut self, lane: Lane) {
+        self.pull_lanes |= 1 << lane.index();
+    }
+
+    /// Removes the next lane that asks for the free room, in turn, and returns it.
+    pub(super) fn next_pull(&mut self) -> Option<Lane> {
+        let behind_last = self.pull_lanes & u32::MAX << self.pull_last;
+        let index = if behind_last == 0 { self.pull_lanes } else { behind_last }.trailing_zeros();
+        self.pull_lanes &= !(1_u32.checked_shl(index)?);
+        self.pull_last = (index + 1) as u8 % u32::BITS as u8;
+        Some(Lane::at(index as u8))
     }
 
     /// Returns whether the free room is large enough to be offered to a handler that asks for it.
@@ -239,7 +258,7 @@ impl Hold {
     }
 }
 
-/// The lists that a link is on or is to be on, in one byte because there may be a million rows.
+/// The lists that a link is on, in one byte because there may be a million rows.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Listed(u8);
 
@@ -248,8 +267,6 @@ impl Listed {
     pub(super) const DIRTY: u8 = 2;
     pub(super) const CLOSING: u8 = 4;
     pub(super) const PULL: u8 = 8;
-    /// Not a list: the handler has asked for the free room.
-    pub(super) const PULL_ASKED: u8 = 16;
 
     pub(super) fn on(self, list: u8) -> bool {
         self.0 & list != 0

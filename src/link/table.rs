@@ -9,7 +9,7 @@ use super::framer::MessageFramer;
 use super::row::{Hold, Link, LinkReadiness, Listed};
 use super::send_queue::SendQueue;
 use crate::bugs::canary;
-use crate::id::LinkId;
+use crate::id::{Lane, LinkId};
 use crate::peer::PeerConnection;
 use crate::time::Instant;
 use slab::Slab;
@@ -79,6 +79,8 @@ impl Table {
             hold: Hold::default(),
             said_reject: false,
             prefers_enriched_headers: false,
+            pull_last: 0,
+            pull_lanes: 0,
             declined: false,
             negotiated_version: 0,
             reject_code: None,
@@ -166,10 +168,10 @@ impl Table {
         }
     }
 
-    /// Notes that the handler asks for a peer's free room, and lists the link as soon as there is room. Idempotent.
-    pub(crate) fn ask_pull(&mut self, id: LinkId) {
+    /// Notes that the handler of `lane` asks for a peer's free room, and lists the link as soon as there is room. Idempotent.
+    pub(crate) fn ask_pull(&mut self, id: LinkId, lane: Lane) {
         if let Some(link) = self.get_mut(id) {
-            link.listed.put(Listed::PULL_ASKED);
+            link.ask_pull(lane);
             self.mark_pull(id);
         }
     }
@@ -186,12 +188,12 @@ impl Table {
         }
     }
 
-    /// Returns a peer's free bytes if they are to be offered now, which answers the handler's request. A link without
-    /// enough room is listed again when there is.
-    pub(crate) fn take_pull(&mut self, id: LinkId) -> Option<usize> {
-        let link = self.get_mut(id).filter(|link| link.is_open() && link.asks_pull() && link.has_pull_room())?;
-        link.listed.take(Listed::PULL_ASKED);
-        Some(link.free_bytes())
+    /// Returns the next lane that asks for a peer's free room, and the free bytes, if they are to be offered now. That
+    /// answers the request. A link without enough room is listed again when there is.
+    pub(crate) fn take_pull(&mut self, id: LinkId) -> Option<(Lane, usize)> {
+        let link = self.get_mut(id).filter(|link| link.is_open() && link.has_pull_room())?;
+        let lane = link.next_pull()?;
+        Some((lane, link.free_bytes()))
     }
 
     pub(crate) fn push_dial(&mut self, dial: Dial) {

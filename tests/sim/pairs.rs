@@ -20,11 +20,13 @@ struct Part {
     seen: Vec<String>,
     /// Whether it aborts who sends a message.
     is_harsh: bool,
+    /// How often it wants the room of the first peer after a request.
+    pulls: usize,
 }
 
 impl Part {
     fn new(wish: Delivery, wakes: &[u64]) -> Self {
-        Self { wish, wakes: wakes.iter().map(|&at| secs(at)).collect(), seen: Vec::new(), is_harsh: false }
+        Self { wish, wakes: wakes.iter().map(|&at| secs(at)).collect(), seen: Vec::new(), is_harsh: false, pulls: 0 }
     }
 
     /// What it saw since the last call.
@@ -72,8 +74,18 @@ impl Handler for Part {
         self.seen.push(format!("woken at {}", ctx.now().as_nanos() / 1_000_000_000));
     }
 
-    fn on_request(&mut self, _ctx: &mut Ctx<'_>, request: u32) {
+    fn on_pull(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, _free_bytes: usize) {
+        self.seen.push("room".into());
+        self.pulls -= 1;
+        if self.pulls > 0 {
+            ctx.pull(peer).unwrap();
+        }
+    }
+
+    fn on_request(&mut self, ctx: &mut Ctx<'_>, request: u32) {
         self.seen.push(format!("request {request}"));
+        let ready: Vec<PeerId> = ctx.peers().map(|peer| peer.id()).take(self.pulls).collect();
+        ready.into_iter().for_each(|peer| ctx.pull(peer).unwrap());
     }
 }
 
@@ -204,4 +216,20 @@ fn a_handler_sees_the_message_for_which_the_other_one_ends_the_peer() {
     scene.take();
     scene.send(&frame("tx", &[7; 10]));
     assert_eq!(scene.take(), [["header of 10", "whole 10", "closed"]; 3]);
+}
+
+#[test]
+fn free_room_is_offered_to_the_handlers_that_asked_for_it_in_turn() {
+    let mut handlers = trio([Delivery::Discard; 3]);
+    (handlers.0.pulls, handlers.1.1.pulls) = (3, 2);
+    let mut scene = Scene::new(config(), handlers);
+    scene.take();
+    let handle = scene.node.handle();
+    handle.request(PairRequest::First(1)).unwrap();
+    handle.request(PairRequest::Second(PairRequest::Second(2))).unwrap();
+    scene.run_for(0);
+    let [first, second, third] = scene.take();
+    assert_eq!(first, ["request 1", "room", "room", "room"]);
+    assert!(second.is_empty());
+    assert_eq!(third, ["request 2", "room", "room"]);
 }

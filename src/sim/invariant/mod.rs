@@ -52,6 +52,7 @@
 //! | 40 | A ping counts as sent when the kernel accepts its last byte, so that its pong is matched | turn |
 //! | 41 | The handler learns when the kernel has accepted everything sent to a ready peer | turn |
 //! | 42 | A handler that asks for a peer's free room is offered it, and it is there | call, sweep |
+//! | 43 | A frame for many peers is accepted or refused by each that was selected | elsewhere: compares peers |
 
 mod bounds;
 mod checked;
@@ -123,7 +124,7 @@ pub struct Violation {
 }
 
 /// All invariants, in the order of their numbers.
-pub const INVARIANTS: [Invariant; 42] = {
+pub const INVARIANTS: [Invariant; 43] = {
     use When::{Call, Elsewhere, End, NotBuilt, Sweep, Turn};
     const fn invariant(number: u8, holds: &'static str, checked: &'static [When]) -> Invariant {
         Invariant { number, holds, checked }
@@ -207,6 +208,11 @@ pub const INVARIANTS: [Invariant; 42] = {
         ),
         invariant(41, "The handler learns when the kernel has accepted everything sent to a ready peer", &[Turn]),
         invariant(42, "A handler that asks for a peer's free room is offered it, and it is there", &[Call, Sweep]),
+        invariant(
+            43,
+            "A frame for many peers is accepted or refused by each that was selected",
+            &[Elsewhere("compares peers")],
+        ),
     ]
 };
 

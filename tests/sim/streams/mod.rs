@@ -4,6 +4,7 @@
 //! peer on request, and records all callbacks. Its output is compared with bytes that this crate's encoder did not
 //! produce.
 
+mod broadcast;
 mod ends;
 mod feeding;
 mod order;

@@ -1,11 +1,11 @@
 //! The drawn handler's actions on its peers: at drawn moments, and from inside callbacks.
 
-use super::{Acquaintance, Known, LARGE_BYTES, MAX_DEEDS_INSIDE, ScriptedHandler, TALK, talk};
+use super::{Acquaintance, GOSSIP, Known, LARGE_BYTES, MAX_DEEDS_INSIDE, ScriptedHandler, TALK, talk};
 use crate::scripted_attacker::NETWORK;
 use bytes::Bytes;
 use peerloop::PeerId;
 use peerloop::error::{LocalCause, RequestError};
-use peerloop::handler::Ctx;
+use peerloop::handler::{Ctx, PeerView};
 use peerloop::internals::limits::HEADER_LEN_BYTES;
 use peerloop::protocol::CommandName;
 use peerloop::wire::{Header, MessageRef, put_frame};
@@ -102,17 +102,31 @@ impl ScriptedHandler {
             return;
         }
         for _ in 0..=chance.below(3) {
-            match chance.below(8) {
+            match chance.below(9) {
                 0 | 1 => self.ping(ctx, peer),
                 2 | 3 => self.say_encoded(ctx, peer, chance.below(max_bytes) as usize),
                 4 => self.say(ctx, peer, chance.below(max_bytes) as usize),
                 5 | 6 => self.pull(ctx, peer),
+                7 => self.announce(ctx, troop, chance.below(max_bytes) as usize),
                 _ => self.say_much(ctx, peer),
             }
         }
         if let Some(known) = self.get(peer) {
             known.deeds_inside += 1;
         }
+    }
+
+    /// Sends one frame to all ready peers of a troop, and counts those that accepted or refused it.
+    fn announce(&mut self, ctx: &mut Ctx<'_>, troop: usize, len_bytes: usize) {
+        let mut frame = Vec::new();
+        put_frame(NETWORK.magic(), GOSSIP, &vec![7; len_bytes], &mut frame);
+        let is_chosen = |view: &PeerView<'_>| self.troop_of(view.address().ip()) == troop;
+        let chosen = ctx.peers().filter(|view| view.is_ready() && is_chosen(view)).count();
+        let sent = ctx.broadcast(&frame.into(), is_chosen);
+        if sent.accepted + sent.refused.len() != chosen {
+            self.wrong(43, ctx.now(), format!("a frame for {chosen} peers: {sent:?}"));
+        }
+        sent.refused.into_iter().for_each(|(_, error)| self.refused(error));
     }
 
     /// Begins to feed a block, or sends one in one piece.

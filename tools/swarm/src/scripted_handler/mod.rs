@@ -24,6 +24,8 @@ use std::time::Duration;
 
 /// The command of numbered messages.
 pub(super) const TALK: CommandName = CommandName::new("talk");
+/// The command of what is sent to many peers at once.
+const GOSSIP: CommandName = CommandName::new("gossip");
 /// Small slices that are kept for a while, as an embedder may.
 const MAX_KEEPSAKES: usize = 64;
 /// Pause before a peer is dialled again.

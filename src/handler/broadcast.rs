@@ -1,0 +1,17 @@
+//! What became of a frame that was sent to many peers.
+//!
+//! A result and no more: it holds no frame, and allocates only for peers that refuse.
+
+use crate::error::RequestError;
+use crate::id::PeerId;
+
+/// The result of [`Ctx::broadcast`](super::Ctx::broadcast).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use = "peers may have refused the frame"]
+#[non_exhaustive]
+pub struct Broadcast {
+    /// The number of peers that accepted the frame.
+    pub accepted: usize,
+    /// The peers that refused it, each with the error of [`Ctx::send_shared`](super::Ctx::send_shared); 12 bytes each.
+    pub refused: Vec<(PeerId, RequestError)>,
+}
