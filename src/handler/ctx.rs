@@ -203,8 +203,8 @@ impl<'a> Ctx<'a> {
         self.state.send_shared(link, frame)
     }
 
-    /// Sends a frame that is encoded already to every ready peer that `filter` selects, in the order of their slots, and
-    /// returns how many accepted it and who refused it. Nothing is copied, and no list is made of the peers.
+    /// Sends a frame that is encoded already to every ready peer that `filter` selects, in the order of their slots.
+    /// Returns how many accepted it and which refused it. Nothing is copied, and no list is made of the peers.
     ///
     /// ```
     /// use bytes::Bytes;

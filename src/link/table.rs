@@ -168,7 +168,8 @@ impl Table {
         }
     }
 
-    /// Notes that the handler of `lane` asks for a peer's free room, and lists the link as soon as there is room. Idempotent.
+    /// Notes that the handler of `lane` asks for a peer's free room, and lists the link as soon as there is room.
+    /// Idempotent.
     pub(crate) fn ask_pull(&mut self, id: LinkId, lane: Lane) {
         if let Some(link) = self.get_mut(id) {
             link.ask_pull(lane);

@@ -4,6 +4,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "the tests bound their waiting by the clock")]
 
+use peerloop_testkit::examples::{self, Client, Relay, large_transaction};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -12,30 +13,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The features of `tools/test`'s build, with or without planted bugs. With other features, or without the rest of
-/// the workspace, every dependency would be built once more.
-const FEATURES: &str =
-    if cfg!(feature = "sim-bugs") { "peerloop/sim-bugs,peerloop-cli/sim" } else { "peerloop-cli/sim" };
 
 /// Returns the folder of this very build's examples, and builds them first.
 fn folder() -> &'static PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| {
-        // target/PROFILE/deps/examples-0123456789abcdef
-        let this = std::env::current_exe().expect("a test is a program");
-        let profile = this.ancestors().nth(2).expect("it lies in the folder of its profile");
-        let name = profile.file_name().and_then(|name| name.to_str()).expect("its name is that of the profile");
-        let name = if name == "debug" { "dev" } else { name };
-        let built = Command::new(env!("CARGO"))
-            .args(["build", "--workspace", "--locked", "--examples", "--features", FEATURES, "--profile", name])
-            .arg("--target-dir")
-            .arg(profile.parent().expect("profiles lie in the folder of what is built"))
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .output()
-            .expect("a build of tests has cargo");
-        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-        profile.join("examples")
-    })
+    FOLDER.get_or_init(|| examples::folder(cfg!(feature = "sim-bugs")))
 }
 
 /// Runs the example and returns its output.
@@ -123,8 +105,16 @@ fn req_e54_a_watcher_of_announcements_asks_for_a_node() {
 }
 
 #[test]
+fn req_e54_a_relay_serves_sixty_large_transactions_at_once() {
+    let relay = Relay::start(folder());
+    let transactions: Vec<Vec<u8>> = (0..60).map(|number| large_transaction(number, 90_000)).collect();
+    Client::connect(relay.address).give(&transactions);
+    assert_eq!(Client::connect(relay.address).ask(60), (60, 0));
+}
+
+#[test]
 fn an_invalid_address_is_shown_with_the_expected_form() {
-    for name in ["simple_client", "crawler", "relay_watch"] {
+    for name in ["simple_client", "crawler", "relay_watch", "relay"] {
         let (complaint, _) = complaint_of(name, &["mainnet", "localhost"]);
         assert!(complaint.starts_with("Error: `localhost` is no address with a port: write [NETWORK]"), "{complaint}");
     }

@@ -21,6 +21,7 @@ mod node;
 mod observer;
 mod pings;
 mod plain;
+mod relay;
 mod said;
 mod signed;
 mod streams;

@@ -124,7 +124,7 @@ pub(crate) fn hash(text: &str) -> Hash256 {
     text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
-fn from_hex(text: &str) -> Vec<u8> {
+pub(crate) fn from_hex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal")).collect()
 }
 

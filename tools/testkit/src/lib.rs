@@ -5,6 +5,7 @@
 //! - [`simulated`]: hosts of the virtual network.
 //! - [`framing`] and [`wheel`]: naive models of the framer and the timer wheel.
 //! - [`task`]: futures without a runtime.
+//! - [`examples`]: the programs of the folder `examples`.
 //! - [`Folder`]: a folder that is removed with the value.
 //!
 //! It replaces no allocator, so a benchmark may use it. Tests inside the library see another build of the library's
@@ -16,6 +17,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails in a helper fails its test")]
 
 pub mod bytes;
+pub mod examples;
 mod folder;
 pub mod framing;
 pub mod greeting;

@@ -1,0 +1,64 @@
+//! The example `relay` between a peer that gives it large transactions and the node, which asks for all of them.
+
+use crate::mined::{MATURITY, from_hex};
+use crate::node::Node;
+use peerloop::wire::{Message, Tx, TxOutRef, TxRef};
+use peerloop_testkit::examples::{self, Client, Relay};
+use serde_json::{Value, json};
+use std::thread;
+use std::time::Duration;
+
+const COUNT: usize = 60;
+const DATA_BYTES: u32 = 90_000;
+/// Bytes of a `getdata` for all of them.
+const REQUEST_BYTES: usize = 24 + 1 + 36 * COUNT;
+
+/// Returns valid transactions with much data, which the node has signed and not kept.
+fn large_payments(node: &Node) -> Vec<Vec<u8>> {
+    node.cli(&["generate", &(MATURITY + COUNT).to_string()]);
+    let address = node.cli(&["getnewaddress"]);
+    let unspent = node.json(&["listunspent"]);
+    let unspent = unspent.as_array().expect("it is a list");
+    assert_eq!(unspent.len(), COUNT, "a coinbase for each");
+    unspent.iter().map(|output| large_payment(node, &address, output)).collect()
+}
+
+fn large_payment(node: &Node, address: &str, output: &Value) -> Vec<u8> {
+    let input = json!([{"txid": output["txid"], "vout": output["vout"]}]).to_string();
+    let amount = output["amount"].as_f64().expect("it is a number") - 0.01;
+    let unsigned = node.cli(&["createrawtransaction", &input, &format!("{{\"{address}\":{amount:.8}}}")]);
+    // The signature is not about the outputs, so one more can be added.
+    let signed = node.json(&["signrawtransaction", &unsigned, "[]", "null", "NONE|FORKID"]);
+    assert_eq!(signed["complete"], Value::Bool(true), "{signed}");
+    let bytes = from_hex(signed["hex"].as_str().expect("it is a transaction"));
+    let tx = TxRef::decode(&bytes).expect("it is a transaction");
+    // OP_FALSE, OP_RETURN, OP_PUSHDATA4.
+    let mut script = vec![0x00, 0x6a, 0x4e];
+    script.extend(DATA_BYTES.to_le_bytes());
+    script.resize(script.len() + DATA_BYTES as usize, 7);
+    let (inputs, mut outputs): (Vec<_>, Vec<_>) = (tx.inputs().collect(), tx.outputs().collect());
+    outputs.push(TxOutRef { value: 0, script: &script });
+    let mut payload = Vec::new();
+    Message::Tx(Tx::from_parts(tx.version(), &inputs, &outputs, tx.locktime())).as_ref().encode_payload(&mut payload);
+    payload
+}
+
+#[test]
+fn a_node_is_served_all_sixty_large_transactions_that_it_asks_for_at_once() {
+    let Some(node) = Node::start() else { return };
+    let payments = large_payments(&node);
+    let relay = Relay::start(&examples::folder(cfg!(feature = "sim-bugs")));
+    Client::connect(relay.address).give(&payments);
+    node.cli(&["addnode", &relay.address.to_string(), "onetry"]);
+    let mut size = Value::Null;
+    for _ in 0..600 {
+        size = node.json(&["getmempoolinfo"])["size"].clone();
+        if size == json!(COUNT) {
+            break;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(size, json!(COUNT));
+    let peer = node.peer_once(|_| true);
+    assert_eq!(peer["bytessent_per_msg"]["getdata"], json!(REQUEST_BYTES), "all were asked for with one message");
+}

@@ -1,0 +1,211 @@
+//! The examples' programs: how they are built, and for `relay` a peer that gives it transactions or asks for them.
+//!
+//! The test's own thread turns the peer's loop, and only while it waits for something; a wait that lasts too long
+//! panics.
+
+#![allow(clippy::disallowed_methods, reason = "the program is a process of its own; waiting for it needs a clock")]
+
+use bytes::Bytes;
+use peerloop::protocol::CommandName;
+use peerloop::wire::{Hash256, Header, Inventory, InventoryItem, TxRef};
+use peerloop::{Config, Ctx, Delivery, Event, Frame, Handler, Message, MessageRef, MioNet, Network, PeerId, Reactor};
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Builds the examples beside the test program that calls this, and returns their folder.
+///
+/// The features are those of `tools/test`'s build, with or without planted bugs. With other features, or without the
+/// rest of the workspace, every dependency would be built once more.
+pub fn folder(has_bugs: bool) -> PathBuf {
+    let features = if has_bugs { "peerloop/sim-bugs,peerloop-cli/sim" } else { "peerloop-cli/sim" };
+    // target/PROFILE/deps/examples-0123456789abcdef
+    let this = std::env::current_exe().expect("a test is a program");
+    let profile = this.ancestors().nth(2).expect("it lies in the folder of its profile");
+    let name = profile.file_name().and_then(|name| name.to_str()).expect("its name is that of the profile");
+    let name = if name == "debug" { "dev" } else { name };
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--workspace", "--locked", "--examples", "--features", features, "--profile", name])
+        .arg("--target-dir")
+        .arg(profile.parent().expect("profiles lie in the folder of what is built"))
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
+        .output()
+        .expect("a build of tests has cargo");
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    profile.join("examples")
+}
+
+/// The running example; dropping it kills it.
+pub struct Relay {
+    process: Child,
+    pub address: SocketAddr,
+}
+
+impl Relay {
+    /// Starts the example, which listens at a free loopback port.
+    pub fn start(folder: &Path) -> Self {
+        let mut process = Command::new(folder.join("relay"))
+            .args(["regtest", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it is built");
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().expect("it is piped")).read_line(&mut line).expect("it prints text");
+        let address = line.trim_end().strip_prefix("listening at ").expect("it says where it listens");
+        Self { process, address: address.parse().expect("it is an address") }
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        // An error means that it has ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A peer of the relay's.
+pub struct Client {
+    reactor: Reactor<MioNet, Exchange>,
+}
+
+#[derive(Default)]
+struct Exchange {
+    /// Frames that are still to be sent.
+    unsent: VecDeque<Bytes>,
+    announced: Vec<Hash256>,
+    received: Vec<Hash256>,
+    not_found: usize,
+    pongs: usize,
+    peer: Option<PeerId>,
+}
+
+impl Client {
+    /// Connects and completes the handshake.
+    pub fn connect(address: SocketAddr) -> Self {
+        let reactor = Reactor::new(Config::new(Network::Regtest), Exchange::default()).expect("there is a poller");
+        let connect: <Exchange as Handler>::Request = Box::new(move |_, ctx| {
+            ctx.connect(address).expect("the table has room");
+        });
+        assert!(reactor.handle().request(connect).is_ok(), "the queue has room");
+        let mut client = Self { reactor };
+        client.until("handshake", |exchange| exchange.peer.is_some());
+        client
+    }
+
+    /// Sends these transactions, and waits until the relay has looked at all of them.
+    pub fn give(&mut self, transactions: &[Vec<u8>]) {
+        let frame = |payload: &Vec<u8>| {
+            let mut frame = Vec::new();
+            MessageRef::Opaque { command: CommandName::TX, payload }.encode_frame(Network::Regtest.magic(), &mut frame);
+            Bytes::from(frame)
+        };
+        let frames: VecDeque<Bytes> = transactions.iter().map(frame).collect();
+        self.act(move |exchange, ctx| {
+            exchange.unsent = frames;
+            ctx.pull(exchange.peer.expect("it is ready")).expect("it is ready");
+        });
+        self.until("room for all", |exchange| exchange.unsent.is_empty());
+        // A ping overtakes what waits, so all of that has to be taken first.
+        let waits = |client: &Self| client.reactor.stats().waiting_bytes > 0;
+        let began = Instant::now();
+        while waits(self) {
+            assert!(began.elapsed() < PATIENCE, "the relay does not read");
+            self.turn();
+        }
+        self.act(|exchange, ctx| {
+            ctx.ping(exchange.peer.expect("it is ready"), ctx.now()).expect("it has pongs");
+        });
+        self.until("pong", |exchange| exchange.pongs > 0);
+    }
+
+    /// Waits until so many transactions are announced, asks for all of them with one message, and returns how many
+    /// arrive, and how many are said to be missing.
+    pub fn ask(&mut self, count: usize) -> (usize, usize) {
+        self.until("announcements", |exchange| exchange.announced.len() >= count);
+        self.act(|exchange, ctx| {
+            let items = exchange.announced.iter().copied().map(InventoryItem::tx);
+            let request = Message::GetData(Inventory::from_items(items));
+            ctx.send(exchange.peer.expect("it is ready"), &request.as_ref()).expect("an empty queue has room");
+        });
+        self.until("transactions", |exchange| exchange.received.len() + exchange.not_found >= exchange.announced.len());
+        let Exchange { received, not_found, announced, .. } = self.reactor.handler();
+        assert!(received.iter().all(|hash| announced.contains(hash)));
+        (received.len(), *not_found)
+    }
+
+    fn act(&mut self, act: impl FnOnce(&mut Exchange, &mut Ctx<'_>) + Send + 'static) {
+        assert!(self.reactor.handle().request(Box::new(act)).is_ok(), "the queue has room");
+        self.turn();
+    }
+
+    fn turn(&mut self) {
+        self.reactor.poll_once(Duration::from_millis(100)).expect("the poller works");
+    }
+
+    fn until(&mut self, what: &str, is_so: impl Fn(&Exchange) -> bool) {
+        let began = Instant::now();
+        while !is_so(self.reactor.handler()) {
+            assert!(began.elapsed() < PATIENCE, "no {what}");
+            self.turn();
+        }
+    }
+}
+
+impl Handler for Exchange {
+    type Request = Box<dyn FnOnce(&mut Self, &mut Ctx<'_>) + Send>;
+
+    fn on_event(&mut self, _ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
+        match event {
+            Event::Ready { .. } => self.peer = Some(peer),
+            Event::Pong { .. } => self.pongs += 1,
+            Event::Closed { reason, .. } => panic!("the relay is gone: {reason}"),
+            _ => {}
+        }
+    }
+
+    fn on_header(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, _header: &Header) -> Delivery {
+        Delivery::Buffer
+    }
+
+    fn on_message(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, frame: Frame<'_>) {
+        match frame.decode() {
+            Ok(MessageRef::Inv(items)) => self.announced.extend(items.iter().map(|item| item.hash)),
+            Ok(MessageRef::Tx(tx)) => self.received.push(tx.txid()),
+            Ok(MessageRef::NotFound(items)) => self.not_found += items.len(),
+            _ => {}
+        }
+    }
+
+    fn on_pull(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, mut free_bytes: usize) {
+        while let Some(frame) = self.unsent.front().filter(|frame| frame.len() <= free_bytes) {
+            ctx.send_shared(peer, frame).expect("it fits");
+            self.unsent.pop_front();
+            free_bytes = ctx.peer(peer).map_or(0, |view| view.free_bytes());
+        }
+        if !self.unsent.is_empty() {
+            ctx.pull(peer).expect("the peer is ready");
+        }
+    }
+
+    fn on_request(&mut self, ctx: &mut Ctx<'_>, act: Self::Request) {
+        act(self, ctx);
+    }
+}
+
+/// Returns a transaction of at least so many bytes that spends nothing that exists.
+pub fn large_transaction(number: u8, len_bytes: usize) -> Vec<u8> {
+    let mut bytes = vec![1, 0, 0, 0, 1];
+    bytes.extend([number; 36]);
+    bytes.extend([0, 0xff, 0xff, 0xff, 0xff, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0xfe]);
+    bytes.extend(u32::try_from(len_bytes).expect("it is short").to_le_bytes());
+    bytes.resize(bytes.len() + len_bytes, number);
+    bytes.extend([0; 4]);
+    assert!(TxRef::decode(&bytes).is_ok());
+    bytes
+}
