@@ -30,6 +30,7 @@ use crate::link::framer::{FrameLimits, FramerMemory, FramerRules};
 use crate::link::send_queue::SendQueue;
 use crate::link::table::Dial;
 use crate::manager::Manager;
+use crate::offload::Completion;
 use crate::peer::{ConnectionType, PeerConnection};
 use crate::state::{AfterWrite, Links, LoopState, Telemetry};
 use crate::stats::Stats;
@@ -368,6 +369,11 @@ impl Engine {
         if let Some(manager) = &mut self.state.manager {
             manager.listens_no_more_at(address);
         }
+    }
+
+    /// Handles the result of a job off the loop, however late.
+    pub(crate) fn job_completed(&mut self, completion: Completion) {
+        managing::job_completed(completion, &mut self.state);
     }
 
     /// Reports a socket option that the system refuses.

@@ -142,7 +142,7 @@ impl<H: Handler> Reactor<MioNet, H> {
     pub fn finish_book(&mut self) -> Result<(), BookLost> {
         let finished = self.net.finish_book();
         if let Ok(Some(id)) = finished {
-            self.job_completed(Completion::Persisted(Persisted { id, result: Ok(()) }));
+            self.engine.job_completed(Completion::Persisted(Persisted { id, result: Ok(()) }));
         }
         let (bans, peers) = self.engine.manager().map_or((0, 0), |manager| manager.persistence.unwritten());
         match finished {
@@ -429,20 +429,14 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         while let Some(batch) = self.engine.managing().and_then(|mut managing| managing.next_batch()) {
             if let Err(Batch { id, .. }) = self.net.persist(batch) {
                 let result = Err(StoreError::WriterEnded);
-                self.job_completed(Completion::Persisted(Persisted { id, result }));
+                self.engine.job_completed(Completion::Persisted(Persisted { id, result }));
             }
         }
         while let Some(query) = self.engine.managing().and_then(|mut managing| managing.next_query()) {
             let Resolve { query, name, port } = query;
             if let Err(failure) = self.net.resolve(query, &name, port) {
-                self.job_completed(Completion::Resolved { query, outcome: Err(failure) });
+                self.engine.job_completed(Completion::Resolved { query, outcome: Err(failure) });
             }
-        }
-    }
-
-    fn job_completed(&mut self, completion: Completion) {
-        if let Some(mut managing) = self.engine.managing() {
-            managing.job_completed(completion);
         }
     }
 
@@ -458,7 +452,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
                 self.completions_pending = false;
                 return;
             };
-            self.job_completed(completion);
+            self.engine.job_completed(completion);
         }
     }
 

@@ -9,25 +9,26 @@ use crate::manager::Announced;
 use crate::manager::ban::Ban;
 use crate::manager::store::{Persisted, StoreError};
 use crate::offload::Completion;
+use crate::state::LoopState;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-impl Managing<'_> {
-    /// Handles the result of a job.
-    pub(crate) fn job_completed(&mut self, completion: Completion) {
-        match completion {
-            Completion::Resolved { query, outcome: Ok(addresses) } => {
-                self.telemetry.counters.names_resolved += 1;
-                self.resolved(query, &addresses, None);
-            }
-            Completion::Resolved { query, outcome: Err(failure) } => {
-                self.telemetry.counters.resolve_failures += 1;
-                self.resolved(query, &[], Some(failure));
-            }
-            Completion::Persisted(persisted) => self.persisted(&persisted),
-        }
+/// Counts the result of a job, and passes it to the manager.
+pub(in crate::engine) fn job_completed(completion: Completion, state: &mut LoopState) {
+    match &completion {
+        Completion::Resolved { outcome: Ok(_), .. } => state.telemetry.counters.names_resolved += 1,
+        Completion::Resolved { outcome: Err(_), .. } => state.telemetry.counters.resolve_failures += 1,
+        Completion::Persisted(_) => {}
     }
+    let Some(mut managing) = Managing::of(state) else { return };
+    match completion {
+        Completion::Resolved { query, outcome: Ok(addresses) } => managing.resolved(query, &addresses, None),
+        Completion::Resolved { query, outcome: Err(failure) } => managing.resolved(query, &[], Some(failure)),
+        Completion::Persisted(persisted) => managing.persisted(&persisted),
+    }
+}
 
+impl Managing<'_> {
     /// Reports a disk that does not answer, once.
     pub(super) fn report_late_disk(&mut self) {
         if self.manager.persistence.note_late_disk(self.moment.now) {

@@ -5,6 +5,8 @@
 
 mod completions;
 
+pub(super) use completions::job_completed;
+
 use crate::address::NetGroup;
 use crate::api::{ControlEvent, NextDial};
 use crate::config::Config;

@@ -150,11 +150,11 @@ impl Stage {
             [] => Err(ResolveFailure { name: SEED.to_owned(), cause: ResolveCause::NoAddress }),
             found => Ok(found.to_vec()),
         };
-        managing(&mut self.engine).job_completed(Completion::Resolved { query, outcome });
+        self.engine.job_completed(Completion::Resolved { query, outcome });
     }
 
     fn answer_batch(&mut self, id: u64, result: Result<(), StoreError>) {
-        managing(&mut self.engine).job_completed(Completion::Persisted(Persisted { id, result }));
+        self.engine.job_completed(Completion::Persisted(Persisted { id, result }));
     }
 
     fn stop(&mut self) {
