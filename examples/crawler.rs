@@ -7,7 +7,7 @@
 
 mod setting;
 
-use peerloop::error::LocalCause;
+use peerloop::error::Disconnect;
 use peerloop::protocol::CommandName;
 use peerloop::time::Instant;
 use peerloop::wire::Header;
@@ -76,7 +76,7 @@ impl Handler for Crawler {
             }
             Event::Closed { reason, .. } => {
                 if let Some(view) = ctx.peer(peer)
-                    && reason != CloseReason::Local(LocalCause::Requested)
+                    && reason != CloseReason::Requested(Disconnect::Done)
                 {
                     println!("{}: {reason}", view.address());
                 }
@@ -96,7 +96,7 @@ impl Handler for Crawler {
         addresses.iter().for_each(|entry| self.found(entry.address.to_socket()));
         // Nodes also announce their own address unasked. The answer to `getaddr` is longer, or empty.
         if addresses.len() != 1 {
-            ctx.close(peer, CloseReason::Local(LocalCause::Requested));
+            ctx.close(peer, Disconnect::Done);
         }
     }
 
@@ -104,7 +104,7 @@ impl Handler for Crawler {
         while self.asked.front().is_some_and(|&(until, _)| until <= ctx.now()) {
             // The peer may be closed already: its id then names no peer, and closing it again is harmless.
             let Some((_, peer)) = self.asked.pop_front() else { break };
-            ctx.close(peer, CloseReason::Local(LocalCause::Requested));
+            ctx.close(peer, Disconnect::Done);
         }
         if let Some(&(until, _)) = self.asked.front() {
             ctx.wake_at(until);

@@ -4,8 +4,8 @@
 
 mod setting;
 
-use peerloop::error::LocalCause;
-use peerloop::{CloseReason, Config, Ctx, Event, Handler, PeerId, Reactor};
+use peerloop::error::Disconnect;
+use peerloop::{Config, Ctx, Event, Handler, PeerId, Reactor};
 use setting::Trouble;
 use std::net::SocketAddr;
 
@@ -37,7 +37,7 @@ impl Handler for Client {
                 if self.pongs < PONGS {
                     let _ = ctx.ping(peer, ctx.now());
                 } else {
-                    ctx.close(peer, CloseReason::Local(LocalCause::Requested));
+                    ctx.close(peer, Disconnect::Done);
                 }
             }
             Event::Closed { reason, .. } => {

@@ -115,7 +115,7 @@ pub mod wire;
 
 pub use api::{Chunk, ControlEvent, Delivery, Event, Frame};
 pub use config::Config;
-pub use error::CloseReason;
+pub use error::{CloseReason, Disconnect};
 pub use handle::Handle;
 pub use handler::{Ctx, Handler, PeerMap};
 pub use id::PeerId;

@@ -105,8 +105,8 @@ impl Closing<'_> {
     }
 }
 
-/// Returns the state in which a connection ends that was in `state`. The handler may give any reason at any time, so an
-/// undecided dial can have one that supposes a peer: it fails.
+/// Returns the state in which a connection ends that was in `state`. Only an open connection can end as rejected; any
+/// other that was not simply closed has failed.
 fn end_of(state: ConnectionState, end_state: EndState) -> ConnectionState {
     match (state, end_state) {
         (ConnectionState::Disconnected | ConnectionState::Rejected | ConnectionState::Failed, _) => state,

@@ -22,7 +22,7 @@ mod update;
 use crate::api::{ControlEvent, PeerInfo, Request};
 use crate::bugs::{budget, canary};
 use crate::config::Config;
-use crate::error::{CloseReason, IoStep, LocalCause, NetworkFailure, Refusal, RefusedOption, Shortage};
+use crate::error::{CloseReason, Disconnect, IoStep, LocalCause, NetworkFailure, Refusal, RefusedOption, Shortage};
 use crate::handler::{Ctx, Handler, PeerView};
 use crate::id::{LinkId, PeerId};
 use crate::limits::{EXPIRIES_PER_TURN, MAX_OVER_CAPACITY, MEMORY_RETRY, PEERS_PER_REPLY, TICK};
@@ -91,7 +91,7 @@ impl Engine {
                 reply.send(self.state.connect(address, source).map(PeerId::of));
             }
             Request::Close { peer } => {
-                self.state.links.close(peer.link(), LocalCause::Requested.into(), self.state.clocks.now())
+                self.state.links.close(peer.link(), Disconnect::Done.into(), self.state.clocks.now())
             }
             Request::Send { peer, frame } => {
                 // This request has no reply; `SendMessage` has one.

@@ -4,7 +4,9 @@
 //! It judges the reason alone. The caller adds how far the connection had progressed and whether the host is trusted.
 
 use super::ban_reason::BanReason;
-use super::{CloseReason, Deadline, Incompatibility, LocalCause, NetworkFailure, Penalty, Shortage, WireError};
+use super::{
+    CloseReason, Deadline, Disconnect, Incompatibility, LocalCause, NetworkFailure, Penalty, Shortage, WireError,
+};
 use log::Level;
 use std::io::ErrorKind;
 
@@ -57,9 +59,8 @@ pub(crate) enum EndState {
 impl CloseReason {
     /// Returns whether a later connection to the same address may well succeed.
     ///
-    /// The peer manager dials an address again after the usual pauses exactly for these reasons, and in two other
-    /// cases: a [`LocalCause::SelfConnection`] ended while it was
-    /// [`Connecting`](crate::peer::ConnectionState::Connecting), or the handler gave a reason that blames the peer.
+    /// The peer manager dials an address again after the usual pauses exactly for these reasons, and in one other case:
+    /// a [`LocalCause::SelfConnection`] ended while it was [`Connecting`](crate::peer::ConnectionState::Connecting).
     pub const fn is_transient(&self) -> bool {
         match self.consequences().ended {
             Ended::Unreached
@@ -89,10 +90,12 @@ impl CloseReason {
             Self::Network(failure) => (Ended::of_failure(failure), Failed, Warn),
             Self::ClosedByPeer => (Ended::Lost, Disconnected, Info),
             Self::RejectedByPeer(_) => (Ended::TurnedAway, Rejected, Warn),
+            Self::Requested(Disconnect::RetryLater) => (Ended::MissedDeadline, Disconnected, Info),
+            Self::Requested(Disconnect::Unsuitable) => (Ended::Incompatible, Disconnected, Info),
             Self::Local(LocalCause::SelfConnection) => (Ended::SelfConnection, Disconnected, Info),
             Self::Local(LocalCause::Banned | LocalCause::Duplicate) => (Ended::NotAllowed, Disconnected, Info),
             Self::Local(LocalCause::OverCapacity) => (Ended::ClosedByUs, Rejected, Info),
-            Self::Local(LocalCause::Requested | LocalCause::Shutdown | LocalCause::Evicted) => {
+            Self::Requested(Disconnect::Done) | Self::Local(LocalCause::Shutdown | LocalCause::Evicted) => {
                 (Ended::ClosedByUs, Disconnected, Info)
             }
         };
@@ -122,6 +125,7 @@ impl CloseReason {
             | Self::Network(_)
             | Self::ClosedByPeer
             | Self::RejectedByPeer(_)
+            | Self::Requested(_)
             | Self::Local(_) => None,
         };
         Consequences { ended, ban, end_state, level }
@@ -129,25 +133,6 @@ impl CloseReason {
 }
 
 impl Consequences {
-    /// Returns the consequences of a reason that the handler gave. One that blames the peer costs the address only a
-    /// pause, and none earns a ban: it is no finding of the loop.
-    pub(crate) const fn given_by_handler(self) -> Self {
-        let ended = match self.ended {
-            Ended::ClosedByUs => Ended::ClosedByUs,
-            Ended::Unreached
-            | Ended::Lost
-            | Ended::TurnedAway
-            | Ended::MissedDeadline
-            | Ended::Offline
-            | Ended::Incompatible
-            | Ended::SelfConnection
-            | Ended::NotAllowed
-            | Ended::Short(_)
-            | Ended::NoNetwork => Ended::MissedDeadline,
-        };
-        Self { ended, ban: None, ..self }
-    }
-
     /// Returns the same consequences without the ban.
     pub(crate) const fn without_ban(self) -> Self {
         Self { ban: None, ..self }
@@ -210,6 +195,8 @@ mod tests {
         closed_by_peer         Lost                  -                    Disconnected INFO
         rejected_by_peer       TurnedAway            -                    Rejected     WARN
         requested              ClosedByUs            -                    Disconnected INFO
+        retry_later            MissedDeadline        -                    Disconnected INFO
+        unsuitable             Incompatible          -                    Disconnected INFO
         shutdown               ClosedByUs            -                    Disconnected INFO
         over_capacity          ClosedByUs            -                    Rejected     INFO
         banned                 NotAllowed            -                    Disconnected INFO
@@ -233,13 +220,11 @@ mod tests {
     }
 
     #[test]
-    fn no_reason_that_a_handler_gives_bans_or_costs_an_address_more_than_a_pause() {
-        for reason in one_of_each() {
-            let by_loop = reason.consequences();
-            let is_wish = by_loop.ended == Ended::ClosedByUs;
-            let ended = if is_wish { Ended::ClosedByUs } else { Ended::MissedDeadline };
-            assert_eq!(by_loop.given_by_handler(), Consequences { ended, ban: None, ..by_loop }, "{reason}");
-        }
+    fn no_disconnect_bans_and_each_treats_the_address_in_its_own_way() {
+        let consequences = Disconnect::ALL.map(|disconnect| CloseReason::Requested(disconnect).consequences());
+        assert!(consequences.iter().all(|found| found.ban.is_none() && found.end_state == EndState::Disconnected));
+        let ended = consequences.map(|found| found.ended);
+        assert_eq!(ended, [Ended::ClosedByUs, Ended::MissedDeadline, Ended::Incompatible]);
     }
 
     #[test]

@@ -57,6 +57,8 @@ labels! {
     ClosedByPeer "closed_by_peer"
     RejectedByPeer "rejected_by_peer"
     Requested "requested"
+    RetryLater "retry_later"
+    Unsuitable "unsuitable"
     Shutdown "shutdown"
     OverCapacity "over_capacity"
     Banned "banned"
@@ -78,7 +80,7 @@ pub(super) mod tests {
         ETIMEDOUT,
     };
     use crate::error::{
-        CloseReason, Deadline, Incompatibility, IoStep, LocalCause, Misbehavior, NetworkFailure, WireError,
+        CloseReason, Deadline, Disconnect, Incompatibility, IoStep, LocalCause, Misbehavior, NetworkFailure, WireError,
     };
     use crate::protocol::{CommandName, Network};
     use std::collections::BTreeSet;
@@ -125,7 +127,6 @@ pub(super) mod tests {
             EIO,
         ];
         let causes = [
-            LocalCause::Requested,
             LocalCause::Shutdown,
             LocalCause::OverCapacity,
             LocalCause::Banned,
@@ -143,6 +144,7 @@ pub(super) mod tests {
         failures.insert(2, foreign);
         reasons.extend(failures.into_iter().map(CloseReason::Network));
         reasons.extend([CloseReason::ClosedByPeer, CloseReason::RejectedByPeer(1)]);
+        reasons.extend(Disconnect::ALL.map(CloseReason::Requested));
         reasons.extend(causes.map(CloseReason::Local));
         reasons
     }

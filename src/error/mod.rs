@@ -3,12 +3,13 @@
 //! A [`CloseReason`] is `Copy`, free of text, and built from facts alone: [`WireError`] if the peer's bytes are
 //! wrong, [`Misbehavior`] if they are right but not allowed, [`Incompatibility`] if the peer is honest but
 //! useless to us, [`Deadline`] if it was too slow, [`NetworkFailure`] if the operating system reported a failure,
-//! [`LocalCause`] if this side wanted the end. Mistakes of the embedder are
+//! [`LocalCause`] if the loop wanted the end, [`Disconnect`] if the embedder did. Mistakes of the embedder are
 //! [`ConfigError`](crate::config::ConfigError) and [`RequestError`]. Every text names the attempt, its object, the
 //! cause and, where there is one, the remedy.
 
 pub(crate) mod ban_reason;
 mod consequences;
+mod disconnect;
 mod foreign_protocol;
 mod hold;
 mod label;
@@ -19,6 +20,7 @@ mod refusal;
 mod resolving;
 
 pub(crate) use consequences::{Consequences, EndState, Ended};
+pub use disconnect::Disconnect;
 pub use hold::DialHold;
 pub use misbehavior::{Misbehavior, Penalty};
 pub use network::{IoStep, NetworkFailure, Shortage};
@@ -51,7 +53,9 @@ pub enum CloseReason {
     ClosedByPeer,
     /// The peer closed the connection, and its last message was a `reject` with this code.
     RejectedByPeer(u8),
-    /// This side closed the connection.
+    /// The embedder closed the connection.
+    Requested(Disconnect),
+    /// The loop closed the connection.
     Local(LocalCause),
 }
 
@@ -68,7 +72,7 @@ impl CloseReason {
     /// Returns the side of the cause: this one, if it wanted the end or this machine was short of something.
     pub const fn side(&self) -> Side {
         match self {
-            Self::Local(_) => Side::Local,
+            Self::Requested(_) | Self::Local(_) => Side::Local,
             Self::Network(failure) if failure.shortage().is_some() => Side::Local,
             Self::Wire(_)
             | Self::Misbehaved(_)
@@ -110,7 +114,7 @@ impl CloseReason {
             Self::Network(failure) => failure.label(),
             Self::ClosedByPeer => Label::ClosedByPeer,
             Self::RejectedByPeer(_) => Label::RejectedByPeer,
-            Self::Local(LocalCause::Requested) => Label::Requested,
+            Self::Requested(disconnect) => disconnect.label(),
             Self::Local(LocalCause::Shutdown) => Label::Shutdown,
             Self::Local(LocalCause::OverCapacity) => Label::OverCapacity,
             Self::Local(LocalCause::Banned) => Label::Banned,
@@ -224,12 +228,10 @@ pub enum Deadline {
     Send,
 }
 
-/// The reason why this side closed a connection.
+/// The reason why the loop closed a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LocalCause {
-    /// The embedder asked for it.
-    Requested,
     /// The loop is stopping.
     Shutdown,
     /// The maximum of peers is reached.
@@ -303,6 +305,7 @@ impl fmt::Display for CloseReason {
                 write!(f, "closed by the peer after a reject with code {code:#04x}")?;
                 reject_code_name(*code).map_or(Ok(()), |name| write!(f, " ({name})"))
             }
+            Self::Requested(disconnect) => write!(f, "closed by this side: {disconnect}"),
             Self::Local(cause) => write!(f, "closed by this side: {cause}"),
         }
     }
@@ -358,7 +361,6 @@ impl fmt::Display for Deadline {
 impl fmt::Display for LocalCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Requested => "as requested",
             Self::Shutdown => "shutting down",
             Self::OverCapacity => "the maximum of peers is reached",
             Self::Banned => "its host is banned",
@@ -415,6 +417,11 @@ impl From<Incompatibility> for CloseReason {
 impl From<Deadline> for CloseReason {
     fn from(deadline: Deadline) -> Self {
         Self::TimedOut(deadline)
+    }
+}
+impl From<Disconnect> for CloseReason {
+    fn from(disconnect: Disconnect) -> Self {
+        Self::Requested(disconnect)
     }
 }
 impl From<LocalCause> for CloseReason {

@@ -4,7 +4,7 @@ use super::broadcast::Broadcast;
 use super::peer_view::PeerView;
 use crate::api::Delivery;
 use crate::config::Config;
-use crate::error::{CloseReason, Misbehavior, RequestError};
+use crate::error::{Disconnect, Misbehavior, RequestError};
 use crate::id::{Lane, LinkId, PeerId};
 use crate::peer::ConnectionState;
 use crate::state::LoopState;
@@ -145,22 +145,16 @@ impl<'a> Ctx<'a> {
         self.state.connect(address, Some(source)).map(PeerId::of)
     }
 
-    /// Closes a peer after what waits for it is sent; `reason` comes back in its `Closed` event. A message that is
-    /// being fed ends with what was fed of it, and what waits behind it is not sent.
-    ///
-    /// `reason` bans nobody and costs an address no more than a pause, whatever it says of the peer. After
-    /// [`Requested`](crate::error::LocalCause::Requested), `Shutdown`, `OverCapacity` or `Evicted` a peer manager
-    /// leaves an address of a fixed list alone until somebody dials it, and another one for the longest pause; after
-    /// any other reason it dials the address again like one that missed a deadline. To ban a host, use
-    /// [`Handle::ban`](crate::Handle::ban).
-    pub fn close(&mut self, peer: PeerId, reason: CloseReason) {
-        let consequences = reason.consequences().given_by_handler();
-        self.state.links.close_with(peer.link(), reason, consequences, self.state.clocks.now());
+    /// Closes a peer after its queue is sent. A message that is being fed ends with what was fed of it, and what waits
+    /// behind it is not sent. `disconnect` returns in [`Event::Closed`](crate::Event::Closed), says when a peer manager
+    /// dials the address again, and bans nobody.
+    pub fn close(&mut self, peer: PeerId, disconnect: Disconnect) {
+        self.state.links.close(peer.link(), disconnect.into(), self.state.clocks.now());
     }
 
-    /// Closes a peer at the end of this turn, whatever waits for it. `reason` is as with [`Ctx::close`].
-    pub fn abort(&mut self, peer: PeerId, reason: CloseReason) {
-        self.state.links.abort_with(peer.link(), reason, reason.consequences().given_by_handler());
+    /// Closes a peer at the end of this turn and drops its queue. `disconnect` is as with [`Ctx::close`].
+    pub fn abort(&mut self, peer: PeerId, disconnect: Disconnect) {
+        self.state.links.abort(peer.link(), disconnect.into());
     }
 
     /// Charges a peer with a misbehavior, as the engine does with the kinds that it recognises itself. The peer manager

@@ -172,18 +172,14 @@ impl Links {
 
     /// Closes a link after all that waits for it is sent. The reason and consequences of an end that has begun stay.
     pub(crate) fn close(&mut self, id: LinkId, reason: CloseReason, now: Instant) {
-        self.close_with(id, reason, reason.consequences(), now);
-    }
-
-    /// Closes a link like [`Links::close`], with other consequences than those of the reason.
-    pub(crate) fn close_with(&mut self, id: LinkId, reason: CloseReason, consequences: Consequences, now: Instant) {
         let Some(link) = self.table.get_mut(id) else { return };
         if !link.is_open() {
             return;
         }
         if link.peer.state() == ConnectionState::Connecting {
-            return self.abort_with(id, reason, consequences);
+            return self.abort(id, reason);
         }
+        let consequences = reason.consequences();
         link.ending = Some(Box::new(Ending { reason, consequences, phase: Phase::Draining(now) }));
         link.send_progress = now;
         self.release(id, now, |hold| *hold = Hold::default());

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use peerloop::api::{Chunk, Delivery, Event, Frame};
-use peerloop::error::LocalCause;
+use peerloop::error::Disconnect;
 use peerloop::handler::Handler;
 use peerloop::protocol::CommandName;
 use peerloop::sim::actor::{Crowd, End, Honest, Journal, Line, Persona, Profile, Role};
@@ -151,8 +151,8 @@ impl Handler for Busy {
                     let _ = ctx.ping(*peer, ctx.now());
                 }
             }
-            (2, [.., last]) => ctx.close(*last, LocalCause::Requested.into()),
-            (3, [.., last]) => ctx.abort(*last, LocalCause::Requested.into()),
+            (2, [.., last]) => ctx.close(*last, Disconnect::Done),
+            (3, [.., last]) => ctx.abort(*last, Disconnect::Done),
             (4, _) => {
                 for address in &self.dials {
                     let _ = ctx.connect(*address);

@@ -1,6 +1,7 @@
 //! A node whose handler allocates nothing, so that only the loop's own allocations are counted.
 
 use peerloop::MioNet;
+use peerloop::error::Disconnect;
 use peerloop::internals::limits::SHUTDOWN_GRACE;
 use peerloop::wire::Header;
 use peerloop::{Config, Ctx, Delivery, Event, Frame, Handler, Network, PeerId, Reactor};
@@ -112,7 +113,7 @@ impl Handler for Tally {
             Request::CloseAll => {
                 let peers: Vec<PeerId> = ctx.peers().map(|view| view.id()).collect();
                 for peer in peers {
-                    ctx.close(peer, peerloop::error::LocalCause::Requested.into());
+                    ctx.close(peer, Disconnect::Done);
                 }
             }
         }

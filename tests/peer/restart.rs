@@ -3,7 +3,7 @@
 use super::{address, at};
 use peerloop::CloseReason;
 use peerloop::error::{
-    Deadline, Incompatibility, IoStep, LocalCause, Misbehavior, NetworkFailure, Shortage, Side, WireError,
+    Deadline, Disconnect, Incompatibility, IoStep, LocalCause, Misbehavior, NetworkFailure, Shortage, Side, WireError,
 };
 use peerloop::peer::{ConnectionState, PeerConnection, RestartTracking};
 use peerloop::time::Instant;
@@ -77,7 +77,7 @@ fn req_e51_an_error_names_its_origin_and_whether_to_retry() {
         (CloseReason::Wire(WireError::BadMagic { found: [0; 4], network: None }), Side::Remote, false),
         (CloseReason::Misbehaved(Misbehavior::InvalidBlock), Side::Remote, false),
         (CloseReason::Incompatible(Incompatibility::Blockchain), Side::Remote, false),
-        (CloseReason::Local(LocalCause::Requested), Side::Local, false),
+        (CloseReason::Requested(Disconnect::Done), Side::Local, false),
         (CloseReason::Local(LocalCause::Banned), Side::Local, false),
     ] {
         assert_eq!((reason.side(), reason.is_transient()), (side, is_transient), "{reason}");

@@ -2,10 +2,10 @@
 
 use crate::probe::{Node, Seen, regtest, until};
 use peerloop::api::Pending;
-use peerloop::error::{LocalCause, RequestError};
+use peerloop::error::{Disconnect, RequestError};
 use peerloop::peer::{ConnectionState, ConnectionType};
 use peerloop::protocol::{CommandName, PROTOCOL_VERSION};
-use peerloop::{CloseReason, Config, Message, Network};
+use peerloop::{Config, Message, Network};
 
 /// Turns the node until it has answered.
 fn answer<T>(node: &mut Node, pending: Pending<T>) -> T {
@@ -75,7 +75,7 @@ fn a_loop_without_a_manager_refuses_requests_about_bans() {
 #[test]
 fn req_e47_a_loop_reports_its_counters() {
     let (mut nodes, [there, _]) = Node::pair();
-    nodes[0].act(move |ctx| ctx.close(there, CloseReason::Local(LocalCause::Requested)));
+    nodes[0].act(move |ctx| ctx.close(there, Disconnect::Done));
     let [one, two] = &mut nodes;
     until([one, two], "both connections are closed", |nodes| nodes.iter().all(|node| node.reactor.stats().links == 0));
     for (node, dialled) in nodes.iter_mut().zip([1, 0]) {

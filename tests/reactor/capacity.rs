@@ -2,7 +2,7 @@
 
 use crate::probe::{Node, Seen, regtest, until};
 use peerloop::Config;
-use peerloop::error::{CloseReason, LocalCause};
+use peerloop::error::{CloseReason, Disconnect, LocalCause};
 use peerloop::peer::ConnectionState;
 use peerloop::wire::RejectCode;
 
@@ -51,7 +51,7 @@ fn one_peer_too_many_is_rejected() {
 
     // A slot that becomes free serves the next peer.
     let first = visitors.ready()[0];
-    visitors.act(move |ctx| ctx.close(first, LocalCause::Requested.into()));
+    visitors.act(move |ctx| ctx.close(first, Disconnect::Done));
     until([&mut node, &mut visitors], "one is closed", |[node, _]| node.reactor.stats().links == 1);
     let fourth = visitors.dial(address);
     until([&mut node, &mut visitors], "the fourth is ready", |[node, _]| node.reactor.stats().ready == 2);

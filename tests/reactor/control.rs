@@ -2,7 +2,7 @@
 
 use crate::probe::{ANY_PORT, BareSocket, Node, regtest, until};
 use peerloop::api::NextDial;
-use peerloop::error::{CloseReason, IoStep, LocalCause, Refusal, RequestError};
+use peerloop::error::{CloseReason, Disconnect, IoStep, LocalCause, Refusal, RequestError};
 use peerloop::peer::{ConnectionState, ConnectionType};
 use peerloop::{Config, ControlEvent, Ctx, Handler, PeerId, Reactor, Received, Subscription};
 use std::io::ErrorKind;
@@ -30,7 +30,7 @@ fn req_e34_handlers_and_subscribers_of_both_ends_receive_the_same_events_of_a_pe
     let address = two.address;
     let there = one.dial(address);
     until([&mut one, &mut two], "both are ready", |nodes| nodes.iter().all(|node| node.ready().len() == 1));
-    one.act(move |ctx| ctx.close(there, LocalCause::Requested.into()));
+    one.act(move |ctx| ctx.close(there, Disconnect::Done));
     until([&mut one, &mut two], "both receive the end", |nodes| nodes.iter().all(|node| events_of(node).len() == 3));
 
     let connection_type = ConnectionType::Outbound;
@@ -38,7 +38,7 @@ fn req_e34_handlers_and_subscribers_of_both_ends_receive_the_same_events_of_a_pe
     assert_eq!(*established, ControlEvent::ConnectionEstablished { peer: there, address, connection_type });
     assert!(matches!(complete, ControlEvent::HandshakeComplete { peer, address: at, handshake, .. }
             if (*peer, *at) == (there, address) && *handshake > Duration::ZERO));
-    let (state, reason) = (ConnectionState::Connected, LocalCause::Requested.into());
+    let (state, reason) = (ConnectionState::Connected, Disconnect::Done.into());
     assert_eq!(*lost, ControlEvent::ConnectionLost { peer: there, address, connection_type, state, reason });
     let labels: Vec<_> = events_of(&two).iter().map(ControlEvent::label).collect();
     assert_eq!(labels, ["connection_established", "handshake_complete", "connection_lost"]);
@@ -121,7 +121,7 @@ impl Handler for Doorman {
     fn on_control(&mut self, ctx: &mut Ctx<'_>, event: &ControlEvent) {
         self.events.push(event.clone());
         if let ControlEvent::HandshakeComplete { peer, .. } = event {
-            ctx.abort(*peer, LocalCause::Requested.into());
+            ctx.abort(*peer, Disconnect::Done);
             assert!(ctx.peer(*peer).is_some(), "its row is freed in a later turn");
         }
     }
@@ -150,7 +150,7 @@ fn req_e35_a_slow_subscriber_learns_how_many_it_lost_and_delays_no_other() {
     let quick = two.reactor.handle().subscribe_control_events(100).expect("the queue has room");
     let there = one.dial(two.address);
     until([&mut one, &mut two], "both are ready", |nodes| nodes.iter().all(|node| node.ready().len() == 1));
-    one.act(move |ctx| ctx.close(there, LocalCause::Requested.into()));
+    one.act(move |ctx| ctx.close(there, Disconnect::Done));
     until([&mut one, &mut two], "the end is received", |[_, two]| events_of(two).len() == 3);
     assert_eq!(slow.try_recv(), Ok(Some(Received::Lagged { count: 2 })));
     assert_eq!(slow.try_recv(), Ok(Some(Received::Item(events_of(&two)[2].clone()))));

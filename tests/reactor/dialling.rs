@@ -2,9 +2,7 @@
 
 use crate::probe::{ANY_PORT, Node, Seen, regtest, until};
 use peerloop::Config;
-use peerloop::error::{
-    CloseReason, Deadline, Incompatibility, IoStep, LocalCause, Misbehavior, RequestError, Shortage, Side,
-};
+use peerloop::error::{CloseReason, Deadline, Disconnect, IoStep, RequestError, Shortage, Side};
 use peerloop::peer::ConnectionState;
 use socket2::{Domain, Socket, Type};
 use std::io::ErrorKind;
@@ -80,33 +78,26 @@ fn a_dial_that_is_closed_before_its_outcome_ends_as_requested() {
     let address = node.address;
     let peer = node.act(move |ctx| {
         let peer = ctx.connect(address).expect("the table has room");
-        ctx.close(peer, LocalCause::Requested.into());
+        ctx.close(peer, Disconnect::Done);
         peer
     });
     until([&mut node], "it is closed", |[node]| node.end_of(peer).is_some());
-    let requested = CloseReason::Local(LocalCause::Requested);
+    let requested = CloseReason::Requested(Disconnect::Done);
     assert_eq!(node.seen_of(peer), [Seen::Closed(requested, ConnectionState::Connecting)]);
 }
 
 #[test]
 fn a_dial_ends_with_any_reason_that_an_embedder_gives() {
-    for reason in [
-        CloseReason::Incompatible(Incompatibility::Blockchain),
-        CloseReason::RejectedByPeer(0x10),
-        CloseReason::ClosedByPeer,
-        CloseReason::Local(LocalCause::OverCapacity),
-        CloseReason::Misbehaved(Misbehavior::SecondProtoconf),
-        CloseReason::TimedOut(Deadline::Pong),
-    ] {
+    for disconnect in Disconnect::ALL {
         let mut node = Node::new();
         let address = node.address;
         let peer = node.act(move |ctx| {
             let peer = ctx.connect(address).expect("the table has room");
-            ctx.abort(peer, reason);
+            ctx.abort(peer, disconnect);
             peer
         });
         until([&mut node], "it is closed", |[node]| node.end_of(peer).is_some());
-        assert_eq!(node.seen_of(peer), [Seen::Closed(reason, ConnectionState::Connecting)]);
+        assert_eq!(node.seen_of(peer), [Seen::Closed(disconnect.into(), ConnectionState::Connecting)]);
     }
 }
 

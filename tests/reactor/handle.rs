@@ -4,7 +4,7 @@ use crate::probe::{ANY_PORT, Node, PATIENCE, Probe, Seen, Task, pattern, regtest
 use bytes::Bytes;
 use peerloop::api::{Pending, Request};
 use peerloop::config::{Field, UpdateError};
-use peerloop::error::{CloseReason, LocalCause, RequestError};
+use peerloop::error::{CloseReason, Disconnect, RequestError};
 use peerloop::handle::SendError;
 use peerloop::internals::limits::MAX_HANDLE_QUEUE;
 use peerloop::protocol::CommandName;
@@ -63,7 +63,7 @@ fn two_sleeping_loops_are_controlled_from_a_third_thread() {
     one.stop().expect("the queue has room");
     two.stop().expect("the queue has room");
     let (one_probe, two_probe) = (one_thread.join().expect("it ends"), two_thread.join().expect("it ends"));
-    assert!(matches!(one_probe.seen[2].1, Seen::Closed(CloseReason::Local(LocalCause::Requested), _)));
+    assert!(matches!(one_probe.seen[2].1, Seen::Closed(CloseReason::Requested(Disconnect::Done), _)));
     assert_eq!(two_probe.seen[2].1, Seen::Message(CommandName::new("inv"), pattern(73).into()));
     assert!(matches!(two_probe.seen[3].1, Seen::Closed(CloseReason::ClosedByPeer, _)));
     assert!(matches!(one.stop(), Err(SendError::Stopped(Request::Stop))));

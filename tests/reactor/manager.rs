@@ -7,7 +7,7 @@ use peerloop::address::Host;
 use peerloop::api::{NextDial, Pending};
 use peerloop::ban::{Ban, BanReason};
 use peerloop::config::{DialMode, ManagerConfig};
-use peerloop::error::{CloseReason, LocalCause, Refusal, RequestError};
+use peerloop::error::{CloseReason, Disconnect, LocalCause, Refusal, RequestError};
 use peerloop::peer::{ConnectionState, ConnectionType};
 use peerloop::store::{PeerStatus, PeerStore, RedbStore};
 use peerloop::time::Instant;
@@ -303,7 +303,7 @@ fn req_e24_a_visitor_beyond_the_maximum_is_rejected_and_never_counted() {
     assert_eq!((node.ready().len(), node.reactor.stats().ready), (2, 2), "it was never counted");
 
     // Each closed peer frees a slot, the dialled one too: it is dialled again only if there is a slot.
-    visitors.act(move |ctx| ctx.close(first, LocalCause::Requested.into()));
+    visitors.act(move |ctx| ctx.close(first, Disconnect::Done));
     until([&mut node, &mut visitors], "one is closed", |[node, _]| node.reactor.stats().links == 1);
     let third = visitors.dial(door);
     until([&mut node, &mut visitors], "another is ready", |[node, _]| node.reactor.stats().ready == 2);

@@ -2,7 +2,7 @@
 
 use crate::probe::{ANY_PORT, BareSocket, Node, Seen, regtest, until};
 use peerloop::Config;
-use peerloop::error::{CloseReason, LocalCause};
+use peerloop::error::{CloseReason, Disconnect, LocalCause};
 use peerloop::peer::{ConnectionState, ConnectionType};
 use peerloop::wire::Version;
 use std::net::Ipv6Addr;
@@ -72,11 +72,11 @@ fn a_quiet_peer_is_pinged_without_a_request() {
 #[test]
 fn both_ends_report_a_graceful_close_as_one() {
     let ([mut one, mut two], [there, here]) = Node::pair();
-    one.act(move |ctx| ctx.close(there, LocalCause::Requested.into()));
+    one.act(move |ctx| ctx.close(there, Disconnect::Done));
     until([&mut one, &mut two], "both ends are closed", |[one, two]| {
         one.end_of(there).is_some() && two.end_of(here).is_some()
     });
-    let requested = CloseReason::Local(LocalCause::Requested);
+    let requested = CloseReason::Requested(Disconnect::Done);
     assert_eq!(one.end_of(there), Some((requested, ConnectionState::Connected)));
     assert_eq!(two.end_of(here), Some((CloseReason::ClosedByPeer, ConnectionState::Connected)));
     for node in [one, two] {

@@ -3,7 +3,7 @@
 use crate::probe::{BareSocket, Node, PATIENCE, Seen, pattern, ping, until};
 use bytes::Bytes;
 use peerloop::PeerId;
-use peerloop::error::{CloseReason, LocalCause, RequestError};
+use peerloop::error::{CloseReason, Disconnect, RequestError};
 use peerloop::internals::framer::ChecksumVerdict;
 use peerloop::internals::limits::MAX_BODY_WAITING_BYTES;
 use peerloop::protocol::CommandName;
@@ -84,7 +84,7 @@ fn the_other_end_reads_an_extended_header_and_reports_the_cut() {
     });
     until([&mut one, &mut two], "the part has arrived", |[_, two]| two.reactor.handler().streamed.len() == part.len());
     assert!(two.reactor.handler().streamed == part);
-    one.act(move |ctx| ctx.abort(there, LocalCause::Requested.into()));
+    one.act(move |ctx| ctx.abort(there, Disconnect::Done));
     until([&mut one, &mut two], "the end is noticed", |[_, two]| two.end_of(here).is_some());
     let seen = two.seen_of(here);
     let [.., cut, Seen::Closed(reason, _)] = &seen[..] else { panic!("{seen:?}") };
@@ -104,7 +104,7 @@ fn a_graceful_close_sends_the_fed_parts_and_then_the_end() {
         ctx.feed_body(peer, &mut part).expect("it is being fed");
         assert!(part.is_empty(), "there is room");
         ctx.ping(peer, ctx.now()).expect("it is ready");
-        ctx.close(peer, LocalCause::Requested.into());
+        ctx.close(peer, Disconnect::Done);
     });
     let reader = std::thread::spawn(move || {
         let mut received = Vec::new();

@@ -3,7 +3,7 @@
 use crate::node::Node;
 use crate::observer::{Observer, config};
 use peerloop::PeerId;
-use peerloop::error::{CloseReason, LocalCause};
+use peerloop::error::Disconnect;
 use peerloop::wire::{BlockHeader, Hash256, Inventory, InventoryItem, InventoryKind, Locator, Message, Tx, TxRef};
 use serde_json::Value;
 
@@ -44,7 +44,7 @@ impl Chain {
     /// Connects anew, as a peer to which nothing has been announced.
     pub(crate) fn reconnect(&mut self) {
         let peer = self.peer;
-        self.observer.ask(move |ctx| ctx.close(peer, CloseReason::Local(LocalCause::Requested)));
+        self.observer.ask(move |ctx| ctx.close(peer, Disconnect::Done));
         self.observer.closed(peer);
         self.peer = self.observer.ready(self.node.address());
     }

@@ -1,7 +1,7 @@
 //! Closing: queued frames are sent first, later input is dropped, and no peer can delay the end for long.
 
 use peerloop::api::{Delivery, Event};
-use peerloop::error::{CloseReason, LocalCause};
+use peerloop::error::{CloseReason, Disconnect, LocalCause};
 use peerloop::internals::limits::{
     CLOSE_GRACE, MAX_OVER_CAPACITY, REJECT_READ_TIME, SEND_STALL_TIMEOUT, SHUTDOWN_GRACE,
 };
@@ -35,7 +35,7 @@ fn farewell() -> Player {
         on_message: Some(|ctx, peer| {
             let command = CommandName::from_bytes(*b"farewell\0\0\0\0");
             ctx.send(peer, &MessageRef::Opaque { command, payload: &[7; FAREWELL_LEN - 24] }).unwrap();
-            ctx.close(peer, LocalCause::Requested.into());
+            ctx.close(peer, Disconnect::Done);
             assert!(ctx.send(peer, &MessageRef::Ping { nonce: 1 }).is_err(), "nothing is sent behind the end");
         }),
         ..Player::default()
@@ -141,7 +141,7 @@ fn req_e21_queued_frames_are_sent_before_the_end() {
         assert_eq!(last, ("farewell".to_owned(), vec![7; FAREWELL_LEN - 24]));
         peer.close();
         stage.settle();
-        assert_eq!(stage.closed().reason, CloseReason::Local(LocalCause::Requested));
+        assert_eq!(stage.closed().reason, CloseReason::Requested(Disconnect::Done));
         assert_eq!(stage.closed().state, ConnectionState::Connected);
     }
 }
@@ -155,7 +155,7 @@ fn a_peer_that_does_not_read_the_last_frames_is_closed_without_them() {
     stage.run_for(CLOSE_GRACE - INSTANT_BEFORE);
     assert_eq!(stage.node.seen().closed, []);
     stage.run_for(INSTANT_BEFORE);
-    assert_eq!(stage.closed().reason, CloseReason::Local(LocalCause::Requested));
+    assert_eq!(stage.closed().reason, CloseReason::Requested(Disconnect::Done));
 }
 
 #[test]
@@ -170,14 +170,14 @@ fn a_peer_that_reads_the_last_frames_bit_by_bit_is_closed_after_a_minute() {
         peer.net.read(raw_link(), &mut [0; 10]).unwrap();
         stage.run_for(secs(1));
     }
-    assert_eq!(stage.closed().reason, CloseReason::Local(LocalCause::Requested));
+    assert_eq!(stage.closed().reason, CloseReason::Requested(Disconnect::Done));
 }
 
 #[test]
 fn a_pause_after_the_close_does_not_delay_the_end() {
     let player = Player {
         on_message: Some(|ctx, peer| {
-            ctx.close(peer, LocalCause::Requested.into());
+            ctx.close(peer, Disconnect::Done);
             ctx.pause(peer);
         }),
         ..Player::default()
@@ -198,14 +198,14 @@ fn a_peer_closed_at_its_version_is_never_ready() {
         if let Event::VersionReceived = event
             && ctx.ready_count() == 1
         {
-            ctx.close(peer, LocalCause::Requested.into());
+            ctx.close(peer, Disconnect::Done);
         }
     };
     let abort: fn(&mut Ctx<'_>, PeerId, Event<'_>) = |ctx, peer, event| {
         if let Event::VersionReceived = event
             && ctx.ready_count() == 1
         {
-            ctx.abort(peer, LocalCause::Requested.into());
+            ctx.abort(peer, Disconnect::Done);
         }
     };
     for script in [close, abort] {
@@ -223,11 +223,11 @@ fn a_peer_closed_at_its_version_is_never_ready() {
 #[test]
 fn nothing_is_delivered_of_a_message_at_whose_header_the_peer_was_closed() {
     let buffer: fn(&mut Ctx<'_>, PeerId) -> Delivery = |ctx, peer| {
-        ctx.abort(peer, LocalCause::Requested.into());
+        ctx.abort(peer, Disconnect::Done);
         Delivery::Buffer
     };
     let stream: fn(&mut Ctx<'_>, PeerId) -> Delivery = |ctx, peer| {
-        ctx.abort(peer, LocalCause::Requested.into());
+        ctx.abort(peer, Disconnect::Done);
         Delivery::Chunks
     };
     for script in [buffer, stream] {
@@ -235,7 +235,7 @@ fn nothing_is_delivered_of_a_message_at_whose_header_the_peer_was_closed() {
         let mut peer = stage.ready_peer();
         peer.send(&frame("question", &[0]));
         stage.settle();
-        assert_eq!(stage.closed().reason, CloseReason::Local(LocalCause::Requested));
+        assert_eq!(stage.closed().reason, CloseReason::Requested(Disconnect::Done));
         assert_eq!((stage.node.seen().messages, stage.node.seen().chunks), (vec![], 0));
     }
 }
@@ -255,7 +255,7 @@ fn nothing_is_delivered_behind_the_end() {
     assert_eq!(commands(&peer.receive()), ["farewell"]);
     peer.close();
     stage.settle();
-    assert_eq!(stage.closed().reason, CloseReason::Local(LocalCause::Requested));
+    assert_eq!(stage.closed().reason, CloseReason::Requested(Disconnect::Done));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use allocation_counter::{measure, opt_out};
 use bytes::Bytes;
 use peerloop::api::Event;
-use peerloop::error::{CloseReason, Deadline};
+use peerloop::error::Disconnect;
 use peerloop::handler::Handler;
 use peerloop::internals::errno::{EAGAIN, ECONNABORTED, EMFILE, ENOBUFS, EPIPE};
 use peerloop::sim::Layer;
@@ -57,9 +57,14 @@ fn a_torn_frame_of_a_handler_is_found_where_the_next_one_should_begin() {
 }
 
 #[test]
-fn a_deadline_before_its_time_is_found() {
-    let found = found(|ctx, peer| ctx.abort(peer, CloseReason::TimedOut(Deadline::Pong)));
-    assert_eq!(found.iter().map(|violation| violation.invariant).collect::<Vec<_>>(), [22]);
+fn a_handler_that_closes_peers_breaks_nothing() {
+    for closes in [
+        |ctx: &mut Ctx<'_>, peer| ctx.abort(peer, Disconnect::Done),
+        |ctx: &mut Ctx<'_>, peer| ctx.close(peer, Disconnect::RetryLater),
+        |ctx: &mut Ctx<'_>, peer| ctx.close(peer, Disconnect::Unsuitable),
+    ] {
+        assert_eq!(found(closes), []);
+    }
 }
 
 #[test]

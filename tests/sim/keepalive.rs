@@ -2,7 +2,7 @@
 
 use peerloop::Config;
 use peerloop::api::Event;
-use peerloop::error::{CloseReason, Deadline};
+use peerloop::error::{CloseReason, Deadline, Disconnect};
 use peerloop::sim::invariant::Violation;
 use peerloop::sim::{Driver, World};
 use peerloop::time::Instant;
@@ -88,7 +88,7 @@ fn req_e13_a_round_trip_counts_from_the_write_and_a_latency_from_the_moment_it_w
             {
                 assert_eq!((planned, sent), (Instant::ZERO.plus(INTERVAL), Instant::ZERO.plus(INTERVAL)));
                 assert_eq!(received, Instant::ZERO.plus(INTERVAL + secs(7)));
-                ctx.close(peer, peerloop::error::LocalCause::Requested.into());
+                ctx.close(peer, Disconnect::Done);
             }
         }),
         ..Player::default()

@@ -1,7 +1,7 @@
 //! Dials: established, refused, undecided; and the time in a version.
 
 use peerloop::api::Event;
-use peerloop::error::{CloseReason, Deadline, Incompatibility, IoStep, LocalCause, NetworkFailure};
+use peerloop::error::{CloseReason, Deadline, Disconnect, IoStep, NetworkFailure};
 use peerloop::handler::Handler;
 use peerloop::internals::errno::ECONNREFUSED;
 use peerloop::internals::limits::DIALS_PER_TURN;
@@ -72,7 +72,8 @@ fn a_version_holds_the_wall_time_of_its_moment() {
 /// A handler that dials and closes the connection before it is decided, or when it is established.
 struct Fickle {
     address: SocketAddr,
-    aborts_dial: bool,
+    /// The reason with which it aborts the dial before it is decided.
+    aborts_dial: Option<Disconnect>,
     closed: Vec<(CloseReason, ConnectionState)>,
 }
 
@@ -81,14 +82,14 @@ impl Handler for Fickle {
 
     fn on_start(&mut self, ctx: &mut Ctx<'_>) {
         let peer = ctx.connect(self.address).unwrap();
-        if self.aborts_dial {
-            ctx.abort(peer, Incompatibility::BannedUserAgent.into());
+        if let Some(disconnect) = self.aborts_dial {
+            ctx.abort(peer, disconnect);
         }
     }
 
     fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
         match event {
-            Event::Opened { .. } => ctx.close(peer, LocalCause::Requested.into()),
+            Event::Opened { .. } => ctx.close(peer, Disconnect::Done),
             Event::Closed { reason, state } => self.closed.push((reason, state)),
             other => panic!("{other:?}"),
         }
@@ -97,20 +98,21 @@ impl Handler for Fickle {
 
 #[test]
 fn a_dial_that_is_closed_for_any_reason_ends_with_that_reason() {
-    let world = World::new(1, Instant::ZERO);
-    let mut raw = RawPeer::new(&world);
-    let fickle = Fickle { address: raw.listen(), aborts_dial: true, closed: Vec::new() };
-    let mut reactor = Reactor::with_net(config(), world.host(), fickle).unwrap();
-    Driver::new(&world).run_until(Instant::ZERO, &mut [&mut reactor]).unwrap();
-    let reason = CloseReason::Incompatible(Incompatibility::BannedUserAgent);
-    assert_eq!(reactor.handler().closed, [(reason, ConnectionState::Connecting)]);
+    for disconnect in Disconnect::ALL {
+        let world = World::new(1, Instant::ZERO);
+        let mut raw = RawPeer::new(&world);
+        let fickle = Fickle { address: raw.listen(), aborts_dial: Some(disconnect), closed: Vec::new() };
+        let mut reactor = Reactor::with_net(config(), world.host(), fickle).unwrap();
+        Driver::new(&world).run_until(Instant::ZERO, &mut [&mut reactor]).unwrap();
+        assert_eq!(reactor.handler().closed, [(disconnect.into(), ConnectionState::Connecting)]);
+    }
 }
 
 #[test]
 fn a_peer_closed_at_its_opening_receives_no_version() {
     let world = World::new(1, Instant::ZERO);
     let mut raw = RawPeer::new(&world);
-    let fickle = Fickle { address: raw.listen(), aborts_dial: false, closed: Vec::new() };
+    let fickle = Fickle { address: raw.listen(), aborts_dial: None, closed: Vec::new() };
     let mut reactor = Reactor::with_net(config(), world.host(), fickle).unwrap();
     let driver = Driver::new(&world);
     driver.run_until(Instant::ZERO, &mut [&mut reactor]).unwrap();
@@ -118,7 +120,7 @@ fn a_peer_closed_at_its_opening_receives_no_version() {
     assert_eq!((raw.receive(), raw.has_seen_end), (vec![], true));
     raw.close();
     driver.run_until(Instant::ZERO, &mut [&mut reactor]).unwrap();
-    let reason = CloseReason::Local(LocalCause::Requested);
+    let reason = CloseReason::Requested(Disconnect::Done);
     assert_eq!(reactor.handler().closed, [(reason, ConnectionState::AwaitingHandshake)]);
 }
 
@@ -129,7 +131,7 @@ fn closed_dials_cost_no_turns_of_their_own() {
         on_request: Some(|ctx| {
             for _ in 0..100 * DIALS_PER_TURN {
                 let peer = ctx.connect(([10, 9, 9, 9], 18_444).into()).unwrap();
-                ctx.abort(peer, LocalCause::Requested.into());
+                ctx.abort(peer, Disconnect::Done);
             }
         }),
         ..Player::default()

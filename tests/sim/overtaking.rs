@@ -1,7 +1,7 @@
 //! Pings and pongs are sent behind the frame in progress and before all frames that have not begun.
 
 use bytes::Bytes;
-use peerloop::error::LocalCause;
+use peerloop::error::Disconnect;
 use peerloop::internals::limits::{SEND_QUEUE_PAUSE_BYTES, WRITE_BLOCK_BYTES};
 use peerloop::internals::net::Net;
 use peerloop::protocol::CommandName;
@@ -233,7 +233,7 @@ fn a_graceful_end_sends_overtaking_and_overtaken_frames() {
         let peer = latest(ctx);
         match ctx.peer(peer).unwrap().waiting_bytes() {
             0 => send_bulks(ctx, FEW),
-            _ => ctx.close(peer, LocalCause::Requested.into()),
+            _ => ctx.close(peer, Disconnect::Done),
         }
     });
     command(&mut stage);

@@ -60,7 +60,7 @@ impl Handler for Part {
     fn on_message(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
         self.seen.push(format!("whole {}", frame.payload().len()));
         if self.is_harsh {
-            ctx.abort(peer, peerloop::error::LocalCause::Requested.into());
+            ctx.abort(peer, peerloop::Disconnect::Done);
         }
     }
 

@@ -1,14 +1,12 @@
 //! Events that outlived their link, and rows that must not be used again too soon.
 
 use peerloop::PeerId;
-use peerloop::error::{CloseReason, Misbehavior};
+use peerloop::error::Disconnect;
 use peerloop::internals::id::LinkId;
 use peerloop::internals::net::Readiness;
 use peerloop::sim::World;
 use peerloop_testkit::bytes::{frame, ping, pong};
 use peerloop_testkit::simulated::{Player, RawPeer, Stage, config};
-
-const REASON: CloseReason = CloseReason::Misbehaved(Misbehavior::TooManyHandshakeMessages);
 
 fn forge(world: &World, stage: &Stage, token: u64) {
     let readiness = Readiness { token, readable: true, writable: true, hung_up: true };
@@ -22,7 +20,7 @@ fn jealous_stage() -> Stage {
             let honest = ctx.peers().map(|peer| peer.id()).next();
             let others: Vec<PeerId> = ctx.peers().map(|peer| peer.id()).collect();
             for peer in others.into_iter().filter(|peer| *peer != sender && Some(*peer) != honest) {
-                ctx.abort(peer, REASON);
+                ctx.abort(peer, Disconnect::Unsuitable);
             }
         }),
         ..Player::default()
@@ -42,7 +40,7 @@ fn a_peer_closed_by_a_handler_is_not_read_though_its_event_is_in_the_same_batch(
     assert_eq!(seen.messages.len(), 1, "{:?}", seen.messages);
     let (sender, _, _) = seen.messages[0];
     let closed = stage.closed();
-    assert_eq!((closed.peer, closed.reason), (seen.ready[2], REASON));
+    assert_eq!((closed.peer, closed.reason), (seen.ready[2], Disconnect::Unsuitable.into()));
     assert_eq!(sender, seen.ready[1]);
     second.receive();
     assert!(second.has_seen_end);

@@ -93,8 +93,8 @@ const fn was_open(state: ConnectionState) -> bool {
 mod tests {
     use super::*;
     use crate::error::{
-        CloseReason, Deadline, Incompatibility, IoStep, LocalCause, Misbehavior, NetworkFailure, Shortage, WireError,
-        one_of_each,
+        CloseReason, Deadline, Disconnect, Incompatibility, IoStep, LocalCause, Misbehavior, NetworkFailure, Shortage,
+        WireError, one_of_each,
     };
     use ConnectionState::{AwaitingHandshake, Connected, Connecting};
     use std::io::{self, ErrorKind};
@@ -157,7 +157,8 @@ mod tests {
             assert_eq!(ends(reason), [Ended::Incompatible; 3], "{reason}");
         }
         assert_eq!(ends(CloseReason::RejectedByPeer(0x11)), [Ended::TurnedAway; 3]);
-        for cause in [LocalCause::Requested, LocalCause::Shutdown, LocalCause::OverCapacity] {
+        assert_eq!(ends(Disconnect::Done.into()), [Ended::ClosedByUs; 3]);
+        for cause in [LocalCause::Shutdown, LocalCause::OverCapacity] {
             assert_eq!(ends(cause.into()), [Ended::ClosedByUs; 3], "{cause:?}");
         }
         for cause in [LocalCause::Banned, LocalCause::Duplicate] {

@@ -3,7 +3,7 @@
 //! A new configuration replaces them; what is there already may stay beyond them.
 
 use crate::config::{Config, ManagerConfig};
-use crate::error::{CloseReason, Deadline, LocalCause};
+use crate::error::{CloseReason, Deadline, Disconnect, LocalCause};
 use crate::limits::{BACKOFF_JITTER_PERCENT, BARRED_RECHECK, SELF_BACKOFF};
 use crate::reactor::inspect::Summary;
 use crate::time::Instant;
@@ -103,12 +103,15 @@ impl DialBounds {
             CloseReason::Local(LocalCause::SelfConnection) => within(SELF_BACKOFF, SELF_BACKOFF),
             CloseReason::TimedOut(Deadline::Connect) => within(self.pause(failures), self.pause(failures)),
             CloseReason::Local(LocalCause::Banned | LocalCause::Duplicate) => within(BARRED_RECHECK, BARRED_RECHECK),
-            CloseReason::Local(_) => within(self.max_backoff, self.max_backoff),
+            CloseReason::Requested(Disconnect::Done) | CloseReason::Local(_) => {
+                within(self.max_backoff, self.max_backoff)
+            }
             CloseReason::Wire(_)
             | CloseReason::Misbehaved(_)
             | CloseReason::Incompatible(_)
             | CloseReason::TimedOut(_)
             | CloseReason::Network(_)
+            | CloseReason::Requested(_)
             | CloseReason::ClosedByPeer
             | CloseReason::RejectedByPeer(_) => within(self.initial_backoff, self.max_backoff),
         }

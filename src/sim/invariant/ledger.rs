@@ -497,6 +497,7 @@ impl Ledger {
             | CloseReason::Network(_)
             | CloseReason::ClosedByPeer
             | CloseReason::RejectedByPeer(_)
+            | CloseReason::Requested(_)
             | CloseReason::Local(_) => Duration::ZERO,
         }
     }

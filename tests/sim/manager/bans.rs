@@ -4,7 +4,8 @@ use super::support::{Claim, ManagedWorld, Moment, Stranger, Watcher, known_as, m
 use peerloop::address::Host;
 use peerloop::ban::{Ban, BanReason};
 use peerloop::config::{DialMode, ManagerConfig};
-use peerloop::error::{CloseReason, Incompatibility, LocalCause, Misbehavior, Refusal, RequestError, WireError};
+use peerloop::error::{CloseReason, Disconnect, LocalCause, Misbehavior, Refusal, RequestError};
+use peerloop::internals::limits::INACCESSIBLE_RECHECK;
 use peerloop::sim::World;
 use peerloop::sim::invariant::Checked;
 use peerloop::store::PeerStatus;
@@ -46,35 +47,38 @@ fn a_ban_applies_to_a_trusted_host_once_it_is_trusted_no_more() {
 }
 
 #[test]
-fn no_close_reason_of_a_handler_bans_a_host_or_removes_an_address() {
-    let reasons = [
-        CloseReason::Wire(WireError::BadMagic { found: *b"GET ", network: None }),
-        CloseReason::Misbehaved(Misbehavior::InvalidBlock),
-        CloseReason::Incompatible(Incompatibility::Blockchain),
-        CloseReason::Incompatible(Incompatibility::BannedUserAgent),
-        CloseReason::Local(LocalCause::Banned),
-        CloseReason::Local(LocalCause::SelfConnection),
+fn a_close_by_the_handler_bans_nobody_and_decides_when_the_address_is_dialled_again() {
+    const LONGEST: Duration = Duration::from_secs(600);
+    // The reason, whether the address is of a fixed list, for how long it is left alone, and by when it is dialled.
+    let cases = [
+        (Disconnect::Done, false, secs(599), Some(secs(760))),
+        (Disconnect::Done, true, LONGEST * 24, None),
+        (Disconnect::RetryLater, false, secs(4), Some(secs(7))),
+        (Disconnect::RetryLater, true, secs(4), Some(secs(7))),
+        (Disconnect::Unsuitable, false, INACCESSIBLE_RECHECK - secs(1), Some(INACCESSIBLE_RECHECK + secs(60))),
+        (Disconnect::Unsuitable, true, secs(599), Some(secs(760))),
     ];
-    for reason in reasons {
-        let watcher = Watcher { closes_at: Some(Moment::Ready), reason: Some(reason), ..Watcher::default() };
+    for (disconnect, is_fixed, alone, by) in cases {
+        let watcher = Watcher { closes_at: Some(Moment::Ready), disconnect: Some(disconnect), ..Watcher::default() };
         let world = World::new(1, Instant::ZERO);
         let mut stranger = Stranger::new(&world);
         let theirs = stranger.listen();
-        let mode = DialMode::Fixed(vec![theirs]);
-        let mut managed = ManagedWorld::at(world, ManagerConfig { mode, ..manager() }, watcher);
-        for dial in 0..3 {
-            let is_dialled = (0..60).any(|_| {
-                managed.run(secs(1));
-                stranger.accept(dial)
-            });
-            assert!(is_dialled, "{reason}: it is dialled again");
-            stranger.send(dial, &Claim::default().handshake());
-            managed.settle();
-            stranger.close(dial);
+        let mode = if is_fixed { DialMode::Fixed(vec![theirs]) } else { DialMode::Normal };
+        let mut managed = ManagedWorld::at(world, ManagerConfig { mode, target_peers: 1, ..manager() }, watcher);
+        if !is_fixed {
+            managed.remember(&[theirs], PeerStatus::Valid);
         }
         managed.settle();
-        assert_eq!((managed.ends(), banned(&managed)), (vec![reason; 3], vec![]));
-        assert_eq!(managed.node.stats().banned_hosts, 0, "{reason}");
+        assert!(stranger.accept(0), "it is dialled");
+        stranger.send(0, &Claim::default().handshake());
+        managed.settle();
+        stranger.close(0);
+        managed.run(alone);
+        assert_eq!((managed.ends(), banned(&managed)), (vec![disconnect.into()], vec![]));
+        assert!(!stranger.accept(1), "{disconnect:?}: it is left alone");
+        managed.run(by.map_or(LONGEST, |by| by - alone));
+        assert_eq!(stranger.accept(1), by.is_some(), "{disconnect:?}: it is dialled again");
+        assert_eq!((managed.node.stats().banned_hosts, managed.node.violations()), (0, vec![]));
     }
 }
 

@@ -3,7 +3,7 @@
 use super::support::{Claim, ManagedWorld, Stranger, Watcher, manager};
 use peerloop::api::NextDial;
 use peerloop::config::ManagerConfig;
-use peerloop::error::{CloseReason, Incompatibility, LocalCause};
+use peerloop::error::{CloseReason, Disconnect, Incompatibility};
 use peerloop::peer::ConnectionType;
 use peerloop::sim::World;
 use peerloop::store::PeerStatus;
@@ -151,7 +151,7 @@ fn req_e19_a_peer_closed_by_the_embedder_is_not_restarted() {
     stranger.close(0);
     managed.run(secs(599));
     assert!(!stranger.accept(1), "it is not dialled for the longest pause");
-    assert_eq!((managed.ends(), managed.count("connection_restarting")), (vec![LocalCause::Requested.into()], 0));
+    assert_eq!((managed.ends(), managed.count("connection_restarting")), (vec![Disconnect::Done.into()], 0));
     assert_eq!(managed.known(stranger.address()).failures, 0, "that is no failure");
 }
 

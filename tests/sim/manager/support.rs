@@ -2,7 +2,7 @@
 
 use peerloop::api::{Event, NextDial};
 use peerloop::config::ManagerConfig;
-use peerloop::error::{CloseReason, LocalCause, Misbehavior, Refusal};
+use peerloop::error::{CloseReason, Disconnect, Misbehavior, Refusal};
 use peerloop::internals::id::LinkId;
 use peerloop::internals::net::Net;
 use peerloop::protocol::CommandName;
@@ -34,8 +34,8 @@ pub(crate) enum Moment {
 pub(crate) struct Watcher {
     pub(crate) log: Rc<RefCell<Vec<(Instant, ControlEvent)>>>,
     pub(crate) closes_at: Option<Moment>,
-    /// The close reason that it passes; that of a request if there is none.
-    pub(crate) reason: Option<CloseReason>,
+    /// The reason that it gives; [`Disconnect::Done`] if there is none.
+    pub(crate) disconnect: Option<Disconnect>,
     /// The misbehavior that a request makes it charge to all peers; without one the request closes them.
     pub(crate) charges: Option<Misbehavior>,
     /// Whether it has messages buffered instead of discarded.
@@ -47,7 +47,7 @@ pub(crate) struct Watcher {
 impl Watcher {
     fn act(&self, ctx: &mut Ctx<'_>, peer: PeerId, moment: Moment) {
         if self.closes_at == Some(moment) {
-            ctx.close(peer, self.reason.unwrap_or_else(|| LocalCause::Requested.into()));
+            ctx.close(peer, self.disconnect.unwrap_or(Disconnect::Done));
         }
     }
 }
@@ -85,7 +85,7 @@ impl Handler for Watcher {
         for peer in peers {
             match self.charges {
                 Some(misbehavior) => ctx.penalize(peer, misbehavior),
-                None => ctx.close(peer, LocalCause::Requested.into()),
+                None => ctx.close(peer, Disconnect::Done),
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{Room, Seen, feed_whole, opaque, pattern};
 use peerloop::config::ManagerConfig;
-use peerloop::error::{CloseReason, Deadline, LocalCause, Misbehavior, RequestError};
+use peerloop::error::{CloseReason, Deadline, Disconnect, Misbehavior, RequestError};
 use peerloop::internals::framer::ChecksumVerdict;
 use peerloop::internals::limits::{BODY_WINDOW, PONG_TIMEOUT};
 use peerloop::protocol::CommandName;
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 const CORRECT: Seen = Seen::Streamed(ChecksumVerdict::Correct);
 const INSTANT: Duration = Duration::from_nanos(1);
-const REQUESTED: CloseReason = CloseReason::Local(LocalCause::Requested);
+const REQUESTED: CloseReason = CloseReason::Requested(Disconnect::Done);
 
 #[test]
 fn a_graceful_close_sends_the_fed_parts_and_nothing_behind_them() {
@@ -26,7 +26,7 @@ fn a_graceful_close_sends_the_fed_parts_and_nothing_behind_them() {
         ctx.begin_body(peer, &header).unwrap();
         feed_whole(ctx, peer, &part).unwrap();
         ctx.send(peer, &opaque("behind", b"")).unwrap();
-        ctx.close(peer, REQUESTED);
+        ctx.close(peer, Disconnect::Done);
         feed_whole(ctx, peer, &part)
     });
     assert_eq!(refused, Err(RequestError::NotReady));
@@ -141,7 +141,7 @@ fn a_handler_that_ends_a_peer_itself_learns_of_the_cut_too() {
     let (mut raw, peer) = room.add_peer();
     raw.send(&block[..424]);
     room.settle();
-    room.act(0, move |ctx| ctx.close(peer, REQUESTED));
+    room.act(0, move |ctx| ctx.close(peer, Disconnect::Done));
     raw.send(&block[424..]);
     room.settle();
     raw.close();

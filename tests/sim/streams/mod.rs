@@ -14,7 +14,7 @@ mod replies;
 
 use bytes::Bytes;
 use peerloop::api::{Delivery, Pending};
-use peerloop::error::{CloseReason, RequestError};
+use peerloop::error::{CloseReason, Disconnect, RequestError};
 use peerloop::internals::framer::ChecksumVerdict;
 use peerloop::protocol::CommandName;
 use peerloop::sim::{Actor, Conditions, Driver, RunOutcome, SimNet, World};
@@ -123,7 +123,7 @@ impl Handler for Streamer {
 
     fn on_header(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, header: &Header) -> Delivery {
         if self.aborts_at_header {
-            ctx.abort(peer, peerloop::error::LocalCause::Requested.into());
+            ctx.abort(peer, Disconnect::Done);
         }
         if header.command != CommandName::BLOCK {
             return Delivery::Buffer;
@@ -161,7 +161,7 @@ impl Handler for Streamer {
             ctx.pause(peer);
         }
         if self.aborts_at_chunk {
-            ctx.abort(peer, peerloop::error::LocalCause::Requested.into());
+            ctx.abort(peer, Disconnect::Done);
         }
         self.relay(ctx, peer, chunk.to_bytes());
     }

@@ -2,7 +2,7 @@
 
 use super::{Room, Task, feed_whole, opaque, pattern, waiting};
 use bytes::Bytes;
-use peerloop::error::{LocalCause, RequestError};
+use peerloop::error::{Disconnect, RequestError};
 use peerloop::internals::limits::{MAX_SEND_QUEUE_BYTES, PULL_WAITING_BYTES};
 use peerloop::internals::{Budget, shrink};
 use peerloop::protocol::CommandName;
@@ -92,10 +92,8 @@ fn an_empty_queue_is_offered_for_one_frame_of_any_size() {
 
 #[test]
 fn a_peer_that_is_closed_before_its_turn_is_not_called() {
-    let end: [fn(&mut Ctx<'_>, PeerId); 2] = [
-        |ctx, peer| ctx.close(peer, LocalCause::Requested.into()),
-        |ctx, peer| ctx.abort(peer, LocalCause::Requested.into()),
-    ];
+    let end: [fn(&mut Ctx<'_>, PeerId); 2] =
+        [|ctx, peer| ctx.close(peer, Disconnect::Done), |ctx, peer| ctx.abort(peer, Disconnect::Done)];
     for end in end {
         let mut room = small_room();
         let (_raw, peer) = room.add_peer();

@@ -20,7 +20,7 @@ pub struct Mark(u16);
 pub struct Marks([u64; 6]);
 
 /// The labels of all close reasons; a wrong checksum ends no connection.
-const REASONS: [&str; 40] = [
+const REASONS: [&str; 42] = [
     "bad_magic",
     "over_limit",
     "truncated_message",
@@ -51,6 +51,8 @@ const REASONS: [&str; 40] = [
     "closed_by_peer",
     "rejected_by_peer",
     "requested",
+    "retry_later",
+    "unsuitable",
     "shutdown",
     "over_capacity",
     "field_too_long",

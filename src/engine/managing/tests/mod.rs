@@ -7,7 +7,7 @@ use crate::api::ControlEvent;
 use crate::config::{Config, DialMode, ManagerConfig};
 use crate::engine::managing::{self, Managing};
 use crate::engine::{Engine, Intake};
-use crate::error::{DialHold, IoStep, LocalCause, RequestError, ResolveCause, ResolveFailure};
+use crate::error::{DialHold, Disconnect, IoStep, RequestError, ResolveCause, ResolveFailure};
 use crate::handler::Handler;
 use crate::id::LinkId;
 use crate::limits::{
@@ -409,7 +409,7 @@ fn without_a_row_for_another_link_it_sleeps_until_one_is_free() {
     stage.remember(&[host(3)], PeerStatus::Valid);
     stage.settle();
     assert_eq!((stage.links(), stage.sleep()), (visitors.to_vec(), None), "nobody of them has a place");
-    stage.engine.state.links.abort(visitors[0], LocalCause::Requested.into());
+    stage.engine.state.links.abort(visitors[0], Disconnect::Done.into());
     stage.settle();
     assert_eq!(stage.links().len(), 2, "the row is that of the peer that is dialled");
     stage.assert_accounts();

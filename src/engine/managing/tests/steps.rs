@@ -2,7 +2,7 @@
 
 use super::{Deaf, Fate, Stage, asking, host};
 use crate::config::{DialMode, ManagerConfig};
-use crate::error::{IoStep, LocalCause};
+use crate::error::{Disconnect, IoStep};
 use crate::limits::SHUTDOWN_GRACE;
 use crate::manager::store::{PeerStatus, StoreError};
 use crate::time::Wait;
@@ -135,7 +135,7 @@ impl Stage {
             Step::Connect { number } => drop(self.engine.state.connect(host(number), None)),
             Step::Close { index } => {
                 if let Some(&id) = self.links().get(index) {
-                    self.engine.state.links.close(id, LocalCause::Requested.into(), self.engine.state.clocks.now());
+                    self.engine.state.links.close(id, Disconnect::Done.into(), self.engine.state.clocks.now());
                 }
             }
             Step::Reset { index } => {

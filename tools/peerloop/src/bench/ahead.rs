@@ -11,7 +11,7 @@ use crate::causes::Stage;
 use crate::exit::{Failure, Stops};
 use crate::notices::{Notice, Notices};
 use peerloop::api::Event;
-use peerloop::error::{CloseReason, LocalCause, Side};
+use peerloop::error::{CloseReason, Disconnect, Side};
 use peerloop::handler::{Ctx, Handler};
 use peerloop::load::{self, EndCause, Generator, Limit, Report};
 use peerloop::peer::ConnectionState;
@@ -167,7 +167,7 @@ impl Handler for Ahead {
                 self.ready.push(self.nodes[self.ready.len()][self.unreached.len()]);
                 self.unreached.clear();
                 // Its slot is free before the other connections are opened.
-                ctx.close(peer, LocalCause::Requested.into());
+                ctx.close(peer, Disconnect::Done);
                 self.go_on(ctx);
             }
             Event::Closed { reason, state } => {

@@ -15,7 +15,7 @@ use crate::settings;
 use crate::targets::{self, Target};
 use peerloop::MioNet;
 use peerloop::api::Event;
-use peerloop::error::{CloseReason, LocalCause, RequestError};
+use peerloop::error::{CloseReason, Disconnect, RequestError};
 use peerloop::handler::{Ctx, Handler};
 use peerloop::peer::ConnectionState;
 use peerloop::wire::{RejectCode, Version};
@@ -205,7 +205,7 @@ impl Handler for Prober {
     fn on_request(&mut self, ctx: &mut Ctx<'_>, Abort(stop): Abort) {
         self.findings.failed.get_or_insert_with(|| format!("stopped by {}", stop.signal()));
         if let Some(peer) = self.current {
-            ctx.abort(peer, LocalCause::Requested.into());
+            ctx.abort(peer, Disconnect::Done);
         }
         ctx.stop();
     }

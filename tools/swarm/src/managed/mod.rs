@@ -19,7 +19,7 @@ use peerloop::PeerId;
 use peerloop::address::Host;
 use peerloop::api::{ControlEvent, Delivery, Event};
 use peerloop::config::{Config, DialMode};
-use peerloop::error::CloseReason;
+use peerloop::error::Disconnect;
 use peerloop::handler::{Ctx, Handler};
 use peerloop::internals::errno::EADDRINUSE;
 use peerloop::internals::limits::{CLOSE_GRACE, SHUTDOWN_GRACE};
@@ -59,8 +59,7 @@ struct WatchingHandler {
 #[derive(Debug)]
 enum Order {
     Dial(SocketAddr),
-    /// The peer is unfit for this loop, as only a handler that reads its messages can find out.
-    Judge(PeerId, CloseReason),
+    Disconnect(PeerId, Disconnect),
 }
 
 /// A managed world that runs.
@@ -269,10 +268,10 @@ impl ManagedWorld {
                     let _ = handle.close(peer);
                 }
             }
-            Deed::Judge { pick: number, reason } => {
+            Deed::Disconnect { pick: number, disconnect } => {
                 if let Some(peer) = pick(number) {
                     self.dismiss(peer);
-                    drop(handle.request(Order::Judge(peer, reason)));
+                    drop(handle.request(Order::Disconnect(peer, disconnect)));
                 }
             }
             Deed::Retune { trusted, learn_addresses, fixed } => self.retune(trusted, learn_addresses, fixed),
@@ -517,7 +516,7 @@ impl Handler for WatchingHandler {
                     self.marks.set(Mark::refusal(error));
                 }
             }
-            Order::Judge(peer, reason) => ctx.close(peer, reason),
+            Order::Disconnect(peer, disconnect) => ctx.close(peer, disconnect),
         }
     }
 

@@ -3,8 +3,7 @@
 use super::resident::Nature;
 use crate::scripted_attacker::NETWORK;
 use peerloop::config::{Config, DialMode, ManagerConfig};
-use peerloop::error::{CloseReason, Incompatibility, Misbehavior};
-use peerloop::protocol::Network;
+use peerloop::error::Disconnect;
 use peerloop::sim::{Chance, Tape};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -80,10 +79,10 @@ pub(super) enum Deed {
     Close {
         pick: u32,
     },
-    /// The handler identifies a peer as unfit.
-    Judge {
+    /// The handler closes a peer.
+    Disconnect {
         pick: u32,
-        reason: CloseReason,
+        disconnect: Disconnect,
     },
     Configure {
         target: usize,
@@ -223,8 +222,8 @@ impl Plan {
             let at = Duration::from_millis(chance.range(0, length.as_millis() as u64));
             let pick = chance.below(1 << 16);
             let deed = match chance.below(4) {
-                0 => Deed::Judge { pick, reason: Misbehavior::LateStreamSetup.into() },
-                1 => Deed::Judge { pick, reason: Incompatibility::Network { found: Network::Testnet }.into() },
+                0 => Deed::Disconnect { pick, disconnect: Disconnect::RetryLater },
+                1 => Deed::Disconnect { pick, disconnect: Disconnect::Unsuitable },
                 _ => Deed::Retune {
                     trusted: self.draw_trusted(chance),
                     learn_addresses: !chance.one_in(3),

@@ -4,7 +4,7 @@ use super::{Acquaintance, GOSSIP, Known, LARGE_BYTES, MAX_DEEDS_INSIDE, Scripted
 use crate::scripted_attacker::NETWORK;
 use bytes::Bytes;
 use peerloop::PeerId;
-use peerloop::error::{LocalCause, RequestError};
+use peerloop::error::{Disconnect, RequestError};
 use peerloop::handler::{Ctx, PeerView};
 use peerloop::internals::limits::HEADER_LEN_BYTES;
 use peerloop::protocol::CommandName;
@@ -183,11 +183,10 @@ impl ScriptedHandler {
     }
 
     pub(super) fn end(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, is_graceful: bool) {
-        if let Some(known) = self.get(peer) {
-            known.was_asked = true;
-        }
-        let reason = LocalCause::Requested.into();
-        if is_graceful { ctx.close(peer, reason) } else { ctx.abort(peer, reason) }
+        let Some(known) = self.get(peer) else { return };
+        known.was_asked = true;
+        let disconnect = Disconnect::ALL[known.order as usize % Disconnect::ALL.len()];
+        if is_graceful { ctx.close(peer, disconnect) } else { ctx.abort(peer, disconnect) }
     }
 
     /// Acts on one peer of a troop.

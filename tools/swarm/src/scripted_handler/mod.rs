@@ -286,7 +286,7 @@ impl ScriptedHandler {
         let now = ctx.now();
         let Some(known) = self.peers.remove(peer) else { return };
         self.marks.set(Mark::reason(&reason));
-        if reason == CloseReason::Local(LocalCause::Requested) && !known.was_asked {
+        if matches!(reason, CloseReason::Requested(_)) && !known.was_asked {
             self.wrong(4, now, format!("{peer:?} was closed on request, but no request was made"));
         }
         let Known { troop, began, was_asked, is_outbound, .. } = known;

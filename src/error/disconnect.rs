@@ -1,0 +1,71 @@
+//! The reasons that an embedder can give for a close.
+//!
+//! They are plain values. [`CloseReason::consequences`](super::CloseReason) maps each to the treatment of the address.
+
+use super::label::Label;
+use std::fmt;
+
+/// The reason that an embedder gives for closing a peer, for [`Ctx::close`](crate::Ctx::close) and
+/// [`Ctx::abort`](crate::Ctx::abort).
+///
+/// It decides when a [peer manager](crate::config::ManagerConfig) that dialled the address dials it again, and nothing
+/// else: no variant bans a host or adds to a peer's score. For an accepted peer, and without a manager, all variants
+/// are alike. It returns in [`Event::Closed`](crate::Event::Closed) as
+/// [`CloseReason::Requested`](super::CloseReason::Requested).
+///
+/// ```
+/// use peerloop::{Ctx, Disconnect, Event, Handler, PeerId};
+///
+/// struct Picky;
+///
+/// impl Handler for Picky {
+///     type Request = ();
+///
+///     fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
+///         if let Event::Ready { .. } = event {
+///             let height = ctx.peer(peer).and_then(|view| view.version()?.start_height);
+///             if height < Some(800_000) {
+///                 ctx.close(peer, Disconnect::RetryLater);
+///             }
+///         }
+///     }
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Disconnect {
+    /// The peer is not needed any more. Its address waits for the longest pause,
+    /// [`max_backoff`](crate::config::ManagerConfig::max_backoff); one of a fixed list is not dialled until a user
+    /// dials it.
+    Done,
+    /// The peer may be of use later. Its address is dialled again like one that missed a deadline: after a pause that
+    /// grows with each failure in a row, and no more after
+    /// [`max_retries`](crate::config::ManagerConfig::max_retries).
+    RetryLater,
+    /// The peer is of no use. Its address is marked inaccessible in the book and dialled rarely, after all others; one
+    /// of a fixed list waits for the longest pause.
+    Unsuitable,
+}
+
+impl Disconnect {
+    /// All reasons.
+    pub const ALL: [Self; 3] = [Self::Done, Self::RetryLater, Self::Unsuitable];
+
+    pub(super) const fn label(self) -> Label {
+        match self {
+            Self::Done => Label::Requested,
+            Self::RetryLater => Label::RetryLater,
+            Self::Unsuitable => Label::Unsuitable,
+        }
+    }
+}
+
+impl fmt::Display for Disconnect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Done => "as requested",
+            Self::RetryLater => "to be tried again later",
+            Self::Unsuitable => "it is unsuitable",
+        })
+    }
+}
