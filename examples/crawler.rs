@@ -100,7 +100,7 @@ impl Handler for Crawler {
         }
     }
 
-    fn on_timer(&mut self, ctx: &mut Ctx<'_>) {
+    fn on_wake(&mut self, ctx: &mut Ctx<'_>) {
         while self.asked.front().is_some_and(|&(until, _)| until <= ctx.now()) {
             // The peer may be closed already: its id then names no peer, and closing it again is harmless.
             let Some((_, peer)) = self.asked.pop_front() else { break };

@@ -39,7 +39,7 @@ pub(crate) use {budget, canary};
 pub enum Bug {
     /// An id, of an event or of a handler's note, reaches the present user of its slot, regardless of its generation.
     NoGenerationCheck,
-    /// A timer fires up to one tick before its deadline.
+    /// A link's timer fires up to one tick before its deadline.
     EarlyTimer,
     /// A read that fills its room counts as the last.
     LostEdge,
@@ -67,6 +67,8 @@ pub enum Bug {
     RepliesTellNobody,
     /// A handler that asked for room when there was none is not offered any.
     PullForgotten,
+    /// A timer of the handler that is cancelled fires all the same.
+    CancelledTimerFires,
 }
 
 /// A budget of the loop that can be shrunk, but never enlarged.
@@ -135,7 +137,7 @@ mod saboteur {
 
     impl Bug {
         /// Every bug.
-        pub const ALL: [Self; 15] = [
+        pub const ALL: [Self; 16] = [
             Self::NoGenerationCheck,
             Self::EarlyTimer,
             Self::LostEdge,
@@ -151,6 +153,7 @@ mod saboteur {
             Self::PingPositionLost,
             Self::RepliesTellNobody,
             Self::PullForgotten,
+            Self::CancelledTimerFires,
         ];
     }
 

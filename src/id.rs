@@ -121,7 +121,7 @@ impl Token {
 ///
 /// The loop's own handler has [`Lane::ROOT`]. The parts of a pair have the pair's lane and one bit more, so that a lane
 /// is the path to its handler, behind a leading 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Lane(u8);
 
 impl Lane {

@@ -32,7 +32,7 @@ use crate::link::table::Dial;
 use crate::manager::Manager;
 use crate::offload::Completion;
 use crate::peer::{ConnectionType, PeerConnection};
-use crate::state::{AfterWrite, Links, LoopState, Telemetry};
+use crate::state::{AfterWrite, Links, LoopState, Telemetry, TimerKey};
 use crate::stats::Stats;
 use crate::time::{Instant, UnixTime, Wait};
 use crate::wheel::{instant_of, tick_of};
@@ -220,12 +220,22 @@ impl Engine {
         handler.on_start(&mut Ctx::new(&mut self.state));
     }
 
+    /// Calls the handler for its timers that are due, at most as many as one turn may. What it sets meanwhile fires in
+    /// a later turn.
+    pub(crate) fn fire_timers<H: Handler>(&mut self, handler: &mut H) {
+        let limit = budget!(Expiries, EXPIRIES_PER_TURN);
+        self.state.timers.expire(self.state.clocks.now(), limit);
+        while let Some(TimerKey { lane, key }) = self.state.timers.take_expired() {
+            handler.on_timer(&mut Ctx::aimed_at(lane, &mut self.state), key);
+        }
+    }
+
     /// Calls the handler if a moment that it asked for has come, or each of its parts for which one has.
-    pub(crate) fn handler_timer_due<H: Handler>(&mut self, handler: &mut H) {
+    pub(crate) fn wake_handler<H: Handler>(&mut self, handler: &mut H) {
         for index in 0..self.state.clocks.wakes() {
             let Some((lane, asked)) = self.state.clocks.take_due_wake(index) else { continue };
             self.state.telemetry.loop_lag.record(self.now().since(asked));
-            handler.on_timer(&mut Ctx::aimed_at(lane, &mut self.state));
+            handler.on_wake(&mut Ctx::aimed_at(lane, &mut self.state));
         }
     }
 
@@ -508,6 +518,7 @@ impl Engine {
             return Wait::Zero;
         }
         let timers = self.state.links.wheel.next_tick().map_or(Wait::Forever, |tick| Wait::Until(instant_of(tick)));
+        let timers = timers.or_sooner(self.state.timers.next_at().map_or(Wait::Forever, Wait::Until));
         let timers = timers.or_sooner(managing::wait(&self.state));
         match self.state.outbox.has_unsent() {
             true => timers.or_sooner(Wait::Until(self.state.clocks.now().plus(TICK))),

@@ -285,6 +285,8 @@ pub enum RequestError {
     /// The maximum of bans, [`MAX_BANS`](crate::limits::MAX_BANS), is reached, and all were requested and end no
     /// sooner than this one would.
     BansFull,
+    /// The maximum of timers, [`MAX_TIMERS`](crate::limits::MAX_TIMERS), is set.
+    TooManyTimers,
     /// The loop has stopped.
     Stopped,
 }
@@ -390,6 +392,7 @@ impl fmt::Display for RequestError {
             Self::MaxPeers => "the maximum of peers is reached; raise max_peers",
             Self::NoManager => "the loop has no peer manager; set Config::manager",
             Self::BansFull => "the maximum of bans is reached; end some that are not needed",
+            Self::TooManyTimers => "the maximum of timers is set; cancel some that are not needed",
             Self::Stopped => "the loop has stopped",
         })
     }

@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::error::{Disconnect, Misbehavior, RequestError};
 use crate::id::{Lane, LinkId, PeerId};
 use crate::peer::ConnectionState;
-use crate::state::LoopState;
+use crate::state::{LoopState, TimerKey};
 use crate::stats::MessageCounts;
 use crate::stats::histogram::Counters;
 use crate::time::{Instant, UnixTime};
@@ -300,10 +300,65 @@ impl<'a> Ctx<'a> {
         self.state.links.release(peer.link(), self.state.clocks.now(), |hold| hold.paused = false);
     }
 
-    /// Asks for [`Handler::on_timer`](super::Handler::on_timer) at `moment`, exactly if the configuration allows it
+    /// Asks for [`Handler::on_wake`](super::Handler::on_wake) at `moment`, exactly if the configuration allows it
     /// to spin. Of several moments asked for, the earliest is kept; each of several composed handlers has its own.
     pub fn wake_at(&mut self, moment: Instant) {
         self.state.clocks.ask_wake(self.lane, moment);
+    }
+
+    /// Sets the timer `key` for the moment `at`, or moves it there if it is set:
+    /// [`Handler::on_timer`](super::Handler::on_timer) is called once for it. Costs about 100 ns and no allocation once
+    /// as many timers have been set before, however many are set.
+    ///
+    /// A timer never fires early, and never in the turn that sets it unless its moment is still to come: one in the past
+    /// fires in the next turn, and one at [`Instant::MAX`] never. Each of several composed handlers has keys of its own.
+    /// For an exact moment use [`Ctx::wake_at`].
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::TooManyTimers`] when [`MAX_TIMERS`](crate::limits::MAX_TIMERS) other timers are set.
+    ///
+    /// ```
+    /// use peerloop::{Ctx, Disconnect, Event, Handler, PeerId};
+    /// use std::collections::HashMap;
+    /// use std::time::Duration;
+    ///
+    /// /// Closes each peer a minute after it became ready.
+    /// #[derive(Default)]
+    /// struct ShortVisits {
+    ///     peers: HashMap<u64, PeerId>,
+    ///     visits: u64,
+    /// }
+    ///
+    /// impl Handler for ShortVisits {
+    ///     type Request = ();
+    ///
+    ///     fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
+    ///         if let Event::Ready { .. } = event {
+    ///             self.visits += 1;
+    ///             match ctx.set_timer(self.visits, ctx.now().plus(Duration::from_secs(60))) {
+    ///                 Ok(()) => drop(self.peers.insert(self.visits, peer)),
+    ///                 Err(_) => ctx.close(peer, Disconnect::RetryLater),
+    ///             }
+    ///         }
+    ///     }
+    ///
+    ///     fn on_timer(&mut self, ctx: &mut Ctx<'_>, key: u64) {
+    ///         if let Some(peer) = self.peers.remove(&key) {
+    ///             ctx.close(peer, Disconnect::Done);
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    pub fn set_timer(&mut self, key: u64, at: Instant) -> Result<(), RequestError> {
+        let key = TimerKey { lane: self.lane, key };
+        let LoopState { timers, clocks, rng, .. } = &mut *self.state;
+        timers.set(key, at, clocks.now(), rng)
+    }
+
+    /// Cancels the timer `key` and returns whether it was set. It does not fire any more, even if it is due.
+    pub fn cancel_timer(&mut self, key: u64) -> bool {
+        self.state.timers.cancel(TimerKey { lane: self.lane, key })
     }
 
     /// The earliest moment that was asked for.

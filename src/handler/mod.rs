@@ -114,8 +114,16 @@ pub trait Handler {
         let _ = (ctx, peer, free_bytes);
     }
 
+    /// Handles a timer that was set with [`Ctx::set_timer`]. It is set no more, so this may set it again.
+    ///
+    /// A timer fires at its moment or at most one tick, [`TICK`](crate::limits::TICK), after it, and later only if the
+    /// turn takes longer or more than [`EXPIRIES_PER_TURN`](crate::limits::EXPIRIES_PER_TURN) timers are due.
+    fn on_timer(&mut self, ctx: &mut Ctx<'_>, key: u64) {
+        let _ = (ctx, key);
+    }
+
     /// Handles the moment given to [`Ctx::wake_at`]; each call of that brings one call of this.
-    fn on_timer(&mut self, ctx: &mut Ctx<'_>) {
+    fn on_wake(&mut self, ctx: &mut Ctx<'_>) {
         let _ = ctx;
     }
 

@@ -126,13 +126,23 @@ impl<A: Handler, B: Handler> Handler for (A, B) {
         }
     }
 
-    fn on_timer(&mut self, ctx: &mut Ctx<'_>) {
+    fn on_timer(&mut self, ctx: &mut Ctx<'_>, key: u64) {
         let [first, second] = ctx.is_for_part();
         if first {
-            self.0.on_timer(&mut ctx.for_part(false));
+            self.0.on_timer(&mut ctx.for_part(false), key);
         }
         if second {
-            self.1.on_timer(&mut ctx.for_part(true));
+            self.1.on_timer(&mut ctx.for_part(true), key);
+        }
+    }
+
+    fn on_wake(&mut self, ctx: &mut Ctx<'_>) {
+        let [first, second] = ctx.is_for_part();
+        if first {
+            self.0.on_wake(&mut ctx.for_part(false));
+        }
+        if second {
+            self.1.on_wake(&mut ctx.for_part(true));
         }
     }
 

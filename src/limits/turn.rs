@@ -24,7 +24,7 @@ pub const REQUESTS_PER_TURN: usize = 1_024;
 /// Time after which the step that receives commands ends; the rest waits for the next turn. A list of peers costs
 /// 0.3 ms. The cost of a handler's own commands is not bounded.
 pub const MAX_REQUESTS_STEP: Duration = Duration::from_millis(2);
-/// Timers fired per turn. If more are due, the next wait is zero.
+/// Timers fired per turn: of links, and as many again of the handler's own. If more are due, the next wait is zero.
 pub const EXPIRIES_PER_TURN: usize = 4_096;
 /// Readiness events received from the kernel per turn (16 bytes each).
 pub const EVENTS_PER_TURN: usize = 1_024;
@@ -52,6 +52,10 @@ pub const MAX_HANDLE_QUEUE: usize = 1_024;
 pub const TICK: Duration = Duration::from_millis(1);
 /// Slots of the timer wheel (4 bytes each): 65.536 s, so that a two-minute timer is examined twice.
 pub const WHEEL_SLOTS: usize = 65_536;
+/// Timers that the handlers of a loop may have set at one time. Each costs 110 bytes, so all of them 7.2 MB, and 9.5 MB
+/// while the tables grow. Their memory follows the most timers that were set at one time, and stays for reuse. The
+/// first timer also maps 264 KiB for a wheel, whose pages the kernel provides as they are used.
+pub const MAX_TIMERS: usize = 65_536;
 /// Time before an exact wake-up at which the loop stops sleeping and polls: the kernel rounds sleeps to a
 /// millisecond.
 pub const EXACT_WAKE_SPIN: Duration = Duration::from_millis(1);

@@ -340,7 +340,7 @@ impl Handler for Generator {
         self.wake(ctx);
     }
 
-    fn on_timer(&mut self, ctx: &mut Ctx<'_>) {
+    fn on_wake(&mut self, ctx: &mut Ctx<'_>) {
         match self.phase {
             Phase::Ramp => self.dial_due(ctx),
             Phase::Warmup => self.ping_due(ctx),

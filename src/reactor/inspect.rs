@@ -55,8 +55,12 @@ pub struct Summary {
     pub dials: usize,
     /// The link that is read next.
     pub next_ready: Option<LinkId>,
-    /// Armed timers.
+    /// Armed timers of links.
     pub timers: usize,
+    /// How often a timer of the handler fired, was cancelled or was moved.
+    pub handler_timers_settled: u64,
+    /// When a timer of the handler has to be looked at next.
+    pub handler_timer_at: Option<Instant>,
     /// The moment that the handler asked to be woken at.
     pub wake_at: Option<Instant>,
     /// Bytes held for large frames that are being gathered.
@@ -238,6 +242,8 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
             dials: state.links.table.dials_len(),
             next_ready: state.links.table.next_ready(),
             timers: state.links.wheel.len(),
+            handler_timers_settled: state.timers.settled(),
+            handler_timer_at: state.timers.next_at(),
             wake_at: state.clocks.wake_at(),
             gathered_bytes: self.engine.memory().gathered_bytes(),
             has_more: self.ready.len() >= budget!(Events, EVENTS_PER_TURN)

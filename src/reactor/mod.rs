@@ -462,7 +462,8 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         self.read_clock();
         self.engine.rearm_after_update();
         self.engine.expire_timers(&mut self.due);
-        self.engine.handler_timer_due(&mut self.handler);
+        self.engine.fire_timers(&mut self.handler);
+        self.engine.wake_handler(&mut self.handler);
     }
 
     /// Ends all listeners and peers once the loop is to stop, and returns whether it goes on.

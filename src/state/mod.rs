@@ -1,6 +1,7 @@
 //! The state that the engine and the handler's [`Ctx`](crate::handler::Ctx) share.
 //!
-//! Its parts have a responsibility each: [`Links`] are the connections, [`Clocks`] the time, [`Telemetry`] what is
+//! Its parts have a responsibility each: [`Links`] are the connections, [`Clocks`] the time, [`Timers`]
+//! those of the handler, [`Telemetry`] what is
 //! counted and measured, [`Outbox`] the events that leave, and the [`Manager`] is the policy for peers. Here are the
 //! steps that need several of them: links are opened, [`sending`] has what is sent on them, [`charging`] what
 //! misbehavior leads to. No call here reaches a socket or a clock.
@@ -11,6 +12,7 @@ mod links;
 mod outbox;
 mod sending;
 mod telemetry;
+mod timers;
 mod wishes;
 
 pub(crate) use clocks::Clocks;
@@ -18,6 +20,7 @@ pub(crate) use links::Links;
 pub(crate) use outbox::Outbox;
 pub(crate) use sending::AfterWrite;
 pub(crate) use telemetry::Telemetry;
+pub(crate) use timers::{TimerKey, Timers};
 pub(crate) use wishes::Wishes;
 
 use crate::config::Config;
@@ -39,6 +42,7 @@ pub(crate) struct LoopState {
     pub(crate) rng: StdRng,
     pub(crate) links: Links,
     pub(crate) clocks: Clocks,
+    pub(crate) timers: Timers,
     pub(crate) telemetry: Telemetry,
     pub(crate) outbox: Outbox,
     pub(crate) wishes: Wishes,
@@ -56,6 +60,7 @@ impl LoopState {
             rng,
             links: Links::new(&config, now),
             clocks: Clocks::new(now),
+            timers: Timers::default(),
             telemetry: Telemetry::new(config.measure_peers),
             outbox: Outbox::default(),
             wishes: Wishes::default(),

@@ -30,6 +30,7 @@ fn shows(bug: Bug) -> bool {
         Bug::PingPositionLost => symptoms::a_pong_to_a_ping_among_large_replies_does_not_count(),
         Bug::RepliesTellNobody => symptoms::a_handler_is_not_called_after_its_reply_is_sent(),
         Bug::PullForgotten => symptoms::a_handler_that_asks_for_room_is_not_offered_it_later(),
+        Bug::CancelledTimerFires => symptoms::a_cancelled_timer_fires(),
     }
 }
 

@@ -242,3 +242,15 @@ pub(crate) fn a_peer_is_not_dialled_again_once_it_is_inaccessible() -> bool {
     Driver::new(&world).run_until(Instant::ZERO.plus(secs(60)), &mut [&mut reactor, &mut target.reactor]).unwrap();
     reactor.stats().ready == 0
 }
+
+/// A timer is cancelled before it is due.
+pub(crate) fn a_cancelled_timer_fires() -> bool {
+    let mut stage = Stage::new();
+    stage.node.reactor.handler_mut().on_request = Some(|ctx| {
+        ctx.set_timer(7, ctx.now().plus(secs(1))).unwrap();
+        assert!(ctx.cancel_timer(7));
+    });
+    stage.node.reactor.handle().request(()).unwrap();
+    stage.run_for(secs(2));
+    stage.node.seen().timers == [7]
+}

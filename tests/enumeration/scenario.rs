@@ -142,7 +142,7 @@ impl Handler for Busy {
         self.feed(ctx);
     }
 
-    fn on_timer(&mut self, ctx: &mut Ctx<'_>) {
+    fn on_wake(&mut self, ctx: &mut Ctx<'_>) {
         self.steps += 1;
         let ready: Vec<PeerId> = ctx.peers().filter(|peer| peer.is_ready()).map(|peer| peer.id()).collect();
         match (self.steps, &ready[..]) {

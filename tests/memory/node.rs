@@ -92,7 +92,7 @@ impl Handler for Tally {
         self.payload_bytes += frame.payload().len();
     }
 
-    fn on_timer(&mut self, ctx: &mut Ctx<'_>) {
+    fn on_wake(&mut self, ctx: &mut Ctx<'_>) {
         for &peer in &self.peers {
             // More than a few pings in flight allocate memory for a peer.
             let is_free = ctx.peer(peer).is_some_and(|view| view.connection().ping_pong().pending_count() == 0);

@@ -18,7 +18,7 @@ impl Handler for WakesSoon {
         ctx.wake_at(ctx.now().plus(EXACT_WAKE_SPIN));
     }
 
-    fn on_timer(&mut self, ctx: &mut Ctx<'_>) {
+    fn on_wake(&mut self, ctx: &mut Ctx<'_>) {
         ctx.stop();
     }
 

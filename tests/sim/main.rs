@@ -38,5 +38,6 @@ mod stale;
 mod stopped;
 mod streams;
 mod throughput;
+mod timers;
 mod updates;
 mod wraps;

@@ -17,6 +17,8 @@ use std::time::Duration;
 struct Part {
     wish: Delivery,
     wakes: Vec<Duration>,
+    /// The second for which it sets a timer when the loop starts.
+    timer: Option<u64>,
     seen: Vec<String>,
     /// Whether it aborts who sends a message.
     is_harsh: bool,
@@ -26,7 +28,8 @@ struct Part {
 
 impl Part {
     fn new(wish: Delivery, wakes: &[u64]) -> Self {
-        Self { wish, wakes: wakes.iter().map(|&at| secs(at)).collect(), seen: Vec::new(), is_harsh: false, pulls: 0 }
+        let wakes = wakes.iter().map(|&at| secs(at)).collect();
+        Self { wish, wakes, timer: None, seen: Vec::new(), is_harsh: false, pulls: 0 }
     }
 
     /// What it saw since the last call.
@@ -41,6 +44,9 @@ impl Handler for Part {
     fn on_start(&mut self, ctx: &mut Ctx<'_>) {
         self.seen.push("start".into());
         self.wakes.iter().for_each(|wake| ctx.wake_at(Instant::ZERO.plus(*wake)));
+        if let Some(at) = self.timer {
+            ctx.set_timer(7, Instant::ZERO.plus(secs(at))).unwrap();
+        }
     }
 
     fn on_event(&mut self, _ctx: &mut Ctx<'_>, _peer: PeerId, event: Event<'_>) {
@@ -70,7 +76,11 @@ impl Handler for Part {
         self.seen.push(format!("{}+{}{last}", chunk.offset(), chunk.bytes().len()));
     }
 
-    fn on_timer(&mut self, ctx: &mut Ctx<'_>) {
+    fn on_timer(&mut self, ctx: &mut Ctx<'_>, key: u64) {
+        self.seen.push(format!("timer {key} at {}", ctx.now().as_nanos() / 1_000_000_000));
+    }
+
+    fn on_wake(&mut self, ctx: &mut Ctx<'_>) {
         self.seen.push(format!("woken at {}", ctx.now().as_nanos() / 1_000_000_000));
     }
 
@@ -142,6 +152,15 @@ fn each_handler_is_woken_at_its_own_moments_alone() {
     assert_eq!(scene.take(), [["start", "ready"]; 3]);
     scene.run_for(20);
     assert_eq!(scene.take(), [["woken at 3"], ["woken at 3"], ["woken at 5"]]);
+}
+
+#[test]
+fn the_timers_of_each_handler_have_keys_of_their_own() {
+    let part = |at| Part { timer: Some(at), ..Part::new(Delivery::Discard, &[]) };
+    let mut scene = Scene::new(config(), (part(3), (part(5), part(4))));
+    assert_eq!(scene.take(), [["start", "ready"]; 3]);
+    scene.run_for(20);
+    assert_eq!(scene.take(), [["timer 7 at 3"], ["timer 7 at 5"], ["timer 7 at 4"]]);
 }
 
 #[test]

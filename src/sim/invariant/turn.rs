@@ -10,7 +10,7 @@ use crate::time::Wait;
 pub(super) const MAX_UNREAD_TURNS: u64 = 8;
 
 /// Each check with the number of its invariant.
-pub(super) const CHECKS: [(u8, TurnCheck); 18] = [
+pub(super) const CHECKS: [(u8, TurnCheck); 20] = [
     (1, links_are_those_that_came_and_did_not_go),
     (9, the_loop_sleeps_only_without_work),
     (11, a_turn_keeps_its_bounds),
@@ -18,6 +18,8 @@ pub(super) const CHECKS: [(u8, TurnCheck); 18] = [
     (13, gathered_frames_keep_their_bound),
     (21, a_timer_belongs_to_a_link),
     (22, the_handler_is_woken_in_time),
+    (22, the_handlers_timers_fire_in_time),
+    (22, the_loop_sleeps_no_longer_than_to_the_next_timer),
     (23, a_pong_answers_a_ping),
     (24, accepted_links_keep_their_bounds),
     (24, manager_checks::slots_keep_their_maximum),
@@ -89,6 +91,25 @@ fn the_handler_is_woken_in_time(sight: &TurnSight<'_>) -> Result<(), String> {
     let (before, after) = (sight.before, sight.after);
     let was_missed = before.wake_at.is_some_and(|asked| asked <= before.now) && before.wake_at == after.wake_at;
     ensure(!was_missed, || format!("the handler asked for {:?} and is not woken at {:?}", after.wake_at, after.now))
+}
+
+fn the_handlers_timers_fire_in_time(sight: &TurnSight<'_>) -> Result<(), String> {
+    let (before, after) = (sight.before, sight.after);
+    let was_due = before.handler_timer_at.is_some_and(|due| due <= before.now);
+    let was_missed = was_due
+        && before.handler_timers_settled == after.handler_timers_settled
+        && before.handler_timer_at == after.handler_timer_at;
+    ensure(!was_missed, || format!("a timer of the handler is due at {:?} and does not fire", after.handler_timer_at))
+}
+
+fn the_loop_sleeps_no_longer_than_to_the_next_timer(sight: &TurnSight<'_>) -> Result<(), String> {
+    let Summary { wait, handler_timer_at, .. } = *sight.after;
+    let sleeps_past = match (wait, handler_timer_at) {
+        (Wait::Zero, _) | (_, None) => false,
+        (Wait::Until(moment), Some(due)) => moment > due,
+        (Wait::Forever, Some(_)) => true,
+    };
+    ensure(!sleeps_past, || format!("the wait is {wait:?} and a timer of the handler is due at {handler_timer_at:?}"))
 }
 
 fn a_pong_answers_a_ping(sight: &TurnSight<'_>) -> Result<(), String> {

@@ -137,9 +137,14 @@ impl<H: Handler> Handler for Witness<H> {
         self.called(ctx);
     }
 
-    fn on_timer(&mut self, ctx: &mut Ctx<'_>) {
+    fn on_timer(&mut self, ctx: &mut Ctx<'_>, key: u64) {
+        self.handler.on_timer(ctx, key);
+        self.called(ctx);
+    }
+
+    fn on_wake(&mut self, ctx: &mut Ctx<'_>) {
         self.ledger.borrow_mut().woken(ctx.now());
-        self.handler.on_timer(ctx);
+        self.handler.on_wake(ctx);
         self.called(ctx);
     }
 

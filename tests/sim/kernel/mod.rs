@@ -313,7 +313,7 @@ impl Handler for Metronome {
         ctx.wake_at(ctx.now());
     }
 
-    fn on_timer(&mut self, ctx: &mut Ctx<'_>) {
+    fn on_wake(&mut self, ctx: &mut Ctx<'_>) {
         self.0 += 1;
         ctx.wake_at(ctx.now().plus(secs(1)));
     }

@@ -195,7 +195,7 @@ impl Handler for Dialler {
         ctx.wake_at(ctx.now());
     }
 
-    fn on_timer(&mut self, ctx: &mut Ctx<'_>) {
+    fn on_wake(&mut self, ctx: &mut Ctx<'_>) {
         for index in self.dialled..self.dials.min(self.dialled + PER_MILLISECOND) {
             let target = self.targets[index as usize % self.targets.len()];
             ctx.connect(target).expect("the table has room");

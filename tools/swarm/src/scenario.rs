@@ -43,6 +43,7 @@ pub(super) mod stream {
     pub(crate) const CROWD: u32 = 300;
     pub(crate) const RIVAL: u32 = 400;
     pub(crate) const DEEDS_INSIDE: u32 = 500;
+    pub(crate) const TIMERS: u32 = 600;
 }
 
 /// The kind of worlds to draw.

@@ -10,7 +10,7 @@ use super::numbered_peer::{Heard, NumberedPeer};
 use super::patience::Patience;
 use super::scenario::{Deed, Habit, Kind, NODE, Nowhere, Quirk, Scenario, Troop, attack_at, stream};
 use super::scripted_attacker::{MESSAGES, NETWORK, ROWS, STATES, ScriptedAttacker, Step, cell};
-use super::scripted_handler::{Acquaintance, ScriptedHandler, Wish};
+use super::scripted_handler::{Acquaintance, ScriptedHandler, Timekeeper, Wish};
 use bytes::Bytes;
 use peerloop::PeerId;
 use peerloop::config::Config;
@@ -451,6 +451,7 @@ fn scripted_handler_of(scenario: &Scenario, tape: &Tape, cast: &[Cast]) -> Scrip
             dials: is_there.then_some((there, troop.count)),
             chance: tape.stream(stream::HABIT + index as u32),
             chance_inside: tape.stream(stream::DEEDS_INSIDE + index as u32),
+            timekeeper: Timekeeper::new(tape.stream(stream::TIMERS + index as u32)),
             is_honest: troop.kind.is_honest(),
             is_judged: judge::is_judged(troop),
             answers: troop.kind == Kind::Rival,
@@ -474,6 +475,7 @@ fn rival_of(
         dials: troop.dials.then_some((node, troop.count)),
         chance: tape.stream(stream::RIVAL + 1),
         chance_inside: tape.stream(stream::RIVAL + 2),
+        timekeeper: Timekeeper::new(tape.stream(stream::RIVAL + 3)),
         is_honest: true,
         is_judged: false,
         answers: true,

@@ -425,6 +425,12 @@ const TURNS: &[DoctoredTurn] = &[
     (12, |turn| turn.next_unread_turns += 1),
     (13, |turn| turn.after.gathered_bytes = turn.bounds.max_gathered_bytes + 1),
     (21, |turn| turn.after.timers = turn.after.links + 1),
+    (22, |turn| {
+        let due = Some(Instant::ZERO);
+        (turn.before.handler_timer_at, turn.after.handler_timer_at) = (due, due);
+        turn.after.wait = Wait::Until(Instant::ZERO);
+    }),
+    (22, |turn| turn.after.handler_timer_at = Some(Instant::ZERO)),
     (22, |turn| (turn.before.wake_at, turn.after.wake_at) = (Some(Instant::ZERO), Some(Instant::ZERO))),
     (23, |turn| turn.after.counters.pongs_received = turn.after.counters.pings_sent + 1),
     (24, |turn| turn.bounds.max_inbound = 1),

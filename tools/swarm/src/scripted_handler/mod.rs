@@ -5,6 +5,7 @@
 //! judged peers.
 
 mod deeds;
+mod timers;
 
 use super::marks::{Mark, Marks};
 use super::scenario::Habit;
@@ -21,6 +22,7 @@ use peerloop::time::Instant;
 use peerloop::wire::{Header, put_frame};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
+pub(super) use timers::Timekeeper;
 
 /// The command of numbered messages.
 pub(super) const TALK: CommandName = CommandName::new("talk");
@@ -48,6 +50,7 @@ pub(super) struct Acquaintance {
     pub(super) chance: Chance,
     /// For deeds from inside the callbacks of its peers.
     pub(super) chance_inside: Chance,
+    pub(super) timekeeper: Timekeeper,
     /// Whether its peers are dialled again after they disconnect.
     pub(super) is_honest: bool,
     /// Whether the reaction to its peers is judged, so that nothing may be done to them.
@@ -338,6 +341,7 @@ impl Handler for ScriptedHandler {
 
     fn on_start(&mut self, ctx: &mut Ctx<'_>) {
         for troop in 0..self.troops.len() {
+            self.use_timers(ctx, troop);
             let count = self.troops[troop].dials.map_or(0, |(_, count)| count);
             (0..count).for_each(|_| self.dial(ctx, troop));
             let every = self.troops[troop].habit.acts_every;
@@ -349,6 +353,7 @@ impl Handler for ScriptedHandler {
     }
 
     fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
+        self.use_timers_for(ctx, peer);
         if self.get(peer).is_none()
             && let Some(view) = ctx.peer(peer)
         {
@@ -379,6 +384,7 @@ impl Handler for ScriptedHandler {
     }
 
     fn on_header(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, header: &Header) -> Delivery {
+        self.use_timers_for(ctx, peer);
         let Some(troop) = self.get(peer).map(|known| known.troop) else { return Delivery::Buffer };
         let Some(acquaintance) = self.troops.get(troop) else { return Delivery::Buffer };
         let (habit, chance) = (acquaintance.habit, acquaintance.chance.clone());
@@ -393,6 +399,7 @@ impl Handler for ScriptedHandler {
     }
 
     fn on_message(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
+        self.use_timers_for(ctx, peer);
         if frame.command() == TALK {
             self.hear_talk(ctx, peer, frame.payload());
             return self.act_inside(ctx, peer);
@@ -407,6 +414,7 @@ impl Handler for ScriptedHandler {
     }
 
     fn on_chunk(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, chunk: Chunk<'_>) {
+        self.use_timers_for(ctx, peer);
         self.act_inside(ctx, peer);
         if self.keepsakes.len() < MAX_KEEPSAKES {
             self.keepsakes.push(chunk.to_bytes());
@@ -416,6 +424,7 @@ impl Handler for ScriptedHandler {
     }
 
     fn on_writable(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
+        self.use_timers_for(ctx, peer);
         self.feed(ctx, peer);
         self.act_inside(ctx, peer);
     }
@@ -427,16 +436,22 @@ impl Handler for ScriptedHandler {
 
     fn on_control(&mut self, ctx: &mut Ctx<'_>, event: &ControlEvent) {
         if let Some(peer) = event.peer() {
+            self.use_timers_for(ctx, peer);
             self.act_inside(ctx, peer);
         }
     }
 
-    fn on_timer(&mut self, ctx: &mut Ctx<'_>) {
+    fn on_timer(&mut self, ctx: &mut Ctx<'_>, key: u64) {
+        self.timer_fired(ctx, key);
+    }
+
+    fn on_wake(&mut self, ctx: &mut Ctx<'_>) {
         let now = ctx.now();
         for troop in 0..self.troops.len() {
             if self.due[troop] <= now {
                 self.due[troop] = now.plus(self.troops[troop].habit.acts_every);
                 self.act(ctx, troop);
+                self.use_timers(ctx, troop);
                 let of_troop = self.known().filter(|known| known.troop == troop);
                 let oldest = of_troop.min_by_key(|known| known.order).map(|known| known.id);
                 oldest.into_iter().for_each(|peer| self.act_inside(ctx, peer));
@@ -455,6 +470,7 @@ impl Handler for ScriptedHandler {
     }
 
     fn on_request(&mut self, ctx: &mut Ctx<'_>, wish: Wish) {
+        (0..self.troops.len()).for_each(|troop| self.use_timers(ctx, troop));
         match wish {
             Wish::Calm => self.calm_down(ctx),
             Wish::Check => self.check(ctx),

@@ -14,7 +14,7 @@ const MAX_SEEDS: u64 = 10_000;
 fn broken_by(bug: Bug) -> &'static [u8] {
     match bug {
         Bug::NoGenerationCheck => &[4],
-        Bug::EarlyTimer => &[22],
+        Bug::EarlyTimer | Bug::CancelledTimerFires => &[22],
         Bug::LostEdge => &[7],
         Bug::NoDeferredFree => &[4, 5],
         Bug::NoAcceptRetry => &[10, 39],

@@ -56,6 +56,8 @@ pub struct Journal {
     /// The queued bytes of each peer at the time of the request.
     pub waiting: Vec<usize>,
     pub closed: Vec<Closed>,
+    /// The keys of the timers that fired.
+    pub timers: Vec<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -158,7 +160,11 @@ impl Handler for Player {
         }
     }
 
-    fn on_timer(&mut self, ctx: &mut Ctx<'_>) {
+    fn on_timer(&mut self, _ctx: &mut Ctx<'_>, key: u64) {
+        self.journal.borrow_mut().timers.push(key);
+    }
+
+    fn on_wake(&mut self, ctx: &mut Ctx<'_>) {
         let Some((due, pause, left)) = self.pinging else { return };
         let ready: Vec<PeerId> = ctx.peers().filter(|peer| peer.is_ready()).map(|peer| peer.id()).collect();
         for peer in ready {

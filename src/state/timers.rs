@@ -1,0 +1,311 @@
+//! The handler's timers: any number of moments up to a limit, each under a key of the handler's choice.
+//!
+//! Setting, replacing and cancelling a timer is one look-up and a constant number of steps, because the timers stand in
+//! a hashed wheel of their own. A timer fires once, never before its moment, and at most one tick after it in a turn
+//! that keeps its bounds. A timer that is set while others fire waits for the next turn, so that each turn ends.
+//! Nothing is allocated before the first timer is set; afterwards the memory of timers that are gone is used again.
+//!
+//! Nothing here calls the handler, reads a clock, or iterates in hash order.
+
+use crate::bugs::{budget, canary};
+use crate::error::RequestError;
+use crate::id::Lane;
+use crate::limits::{MAX_TIMERS, WHEEL_SLOTS};
+use crate::manager::keyed::KeyedState;
+use crate::time::Instant;
+use crate::wheel::{Wheel, instant_of, tick_at_or_after, tick_of};
+use rand::Rng;
+use slab::Slab;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+/// A timer's key: the lane of the handler that set it, and the number of its choice, which a peer may have chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct TimerKey {
+    pub(crate) lane: Lane,
+    pub(crate) key: u64,
+}
+
+/// The handler's timers.
+#[derive(Debug, Default)]
+pub(crate) struct Timers {
+    set: Option<Box<SetTimers>>,
+}
+
+#[derive(Debug)]
+struct SetTimers {
+    /// Each timer's key, at the index that is its key in the wheel.
+    keys: Slab<TimerKey>,
+    indices: HashMap<TimerKey, u32, KeyedState>,
+    wheel: Wheel,
+    /// The timers that have expired in this turn and not fired yet, the last to fire first.
+    expired: Vec<u32>,
+    /// Timers that fired, were cancelled or moved.
+    settled: u64,
+}
+
+impl Timers {
+    /// Sets a timer for `at`, in place of the moment that it had; `rng` gives the key of the map for the first one.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::TooManyTimers`] for another timer while [`MAX_TIMERS`] are set.
+    pub(crate) fn set(
+        &mut self,
+        key: TimerKey,
+        at: Instant,
+        now: Instant,
+        rng: &mut impl Rng,
+    ) -> Result<(), RequestError> {
+        let timers = self.set.get_or_insert_with(|| Box::new(SetTimers::new(now, rng)));
+        let is_full = timers.keys.len() >= MAX_TIMERS;
+        let index = match timers.indices.entry(key) {
+            Entry::Occupied(index) => {
+                timers.settled += 1;
+                *index.get()
+            }
+            Entry::Vacant(_) if is_full => return Err(RequestError::TooManyTimers),
+            Entry::Vacant(vacant) => *vacant.insert(timers.keys.insert(key) as u32),
+        };
+        timers.wheel.arm(index, tick_at_or_after(at));
+        Ok(())
+    }
+
+    /// Cancels a timer and returns whether it was set.
+    pub(crate) fn cancel(&mut self, key: TimerKey) -> bool {
+        let Some(timers) = &mut self.set else { return false };
+        if canary!(CancelledTimerFires) {
+            return timers.indices.contains_key(&key);
+        }
+        let Some(index) = timers.indices.remove(&key) else { return false };
+        timers.keys.remove(index as usize);
+        timers.wheel.disarm(index);
+        timers.settled += 1;
+        true
+    }
+
+    /// Returns when to look for expired timers next.
+    pub(crate) fn next_at(&self) -> Option<Instant> {
+        self.set.as_ref()?.wheel.next_tick().map(instant_of)
+    }
+
+    /// Finds the timers that have expired, at most `limit` of them; [`Timers::take_expired`] returns each.
+    pub(crate) fn expire(&mut self, now: Instant, limit: usize) {
+        let Some(timers) = &mut self.set else { return };
+        timers.wheel.expire(tick_of(now), limit, &mut timers.expired);
+        timers.expired.reverse();
+    }
+
+    /// Removes the next expired timer and returns its key, which may be set again from then on.
+    pub(crate) fn take_expired(&mut self) -> Option<TimerKey> {
+        let timers = self.set.as_deref_mut()?;
+        while let Some(index) = timers.expired.pop() {
+            // An earlier callback may have cancelled the timer, or set it or another in its stead again.
+            if timers.wheel.armed_tick(index).is_some() {
+                continue;
+            }
+            if let Some(key) = timers.keys.try_remove(index as usize) {
+                timers.indices.remove(&key);
+                timers.settled += 1;
+                return Some(key);
+            }
+        }
+        None
+    }
+
+    /// Returns how often a timer fired, was cancelled or was moved.
+    #[cfg(feature = "sim")]
+    pub(crate) fn settled(&self) -> u64 {
+        self.set.as_ref().map_or(0, |timers| timers.settled)
+    }
+}
+
+impl SetTimers {
+    fn new(now: Instant, rng: &mut impl Rng) -> Self {
+        Self {
+            keys: Slab::new(),
+            indices: HashMap::with_hasher(KeyedState::new(rng)),
+            wheel: Wheel::new(budget!(WheelSlots, WHEEL_SLOTS), tick_of(now)),
+            expired: Vec::new(),
+            settled: 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use allocation_counter::measure;
+    use proptest::prelude::*;
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+    use std::collections::BTreeMap;
+
+    const MILLI: u64 = 1_000_000;
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_nanos(millis * MILLI)
+    }
+
+    fn key(key: u64) -> TimerKey {
+        TimerKey { lane: Lane::ROOT, key }
+    }
+
+    struct Stage {
+        timers: Timers,
+        rng: StdRng,
+    }
+
+    impl Stage {
+        fn new() -> Self {
+            Self { timers: Timers::default(), rng: StdRng::seed_from_u64(1) }
+        }
+
+        fn set(&mut self, number: u64, moment: Instant) -> Result<(), RequestError> {
+            self.timers.set(key(number), moment, Instant::ZERO, &mut self.rng)
+        }
+
+        /// Returns the keys of all timers that have expired at `now`.
+        fn fire(&mut self, now: Instant, limit: usize) -> Vec<u64> {
+            self.timers.expire(now, limit);
+            std::iter::from_fn(|| self.timers.take_expired()).map(|key| key.key).collect()
+        }
+    }
+
+    #[test]
+    fn timers_fire_once_in_the_order_of_their_moments_and_never_early() {
+        let mut stage = Stage::new();
+        assert_eq!((stage.timers.next_at(), stage.fire(at(9), 9)), (None, vec![]));
+        for (number, millis) in [(7, 30), (8, 10), (9, 20)] {
+            stage.set(number, at(millis)).unwrap();
+        }
+        assert_eq!(stage.timers.next_at(), Some(at(10)));
+        assert_eq!(stage.fire(Instant::from_nanos(10 * MILLI - 1), 9), []);
+        assert_eq!(stage.fire(at(20), 9), [8, 9]);
+        assert_eq!((stage.fire(at(29), 9), stage.fire(at(30), 9), stage.fire(at(99), 9)), (vec![], vec![7], vec![]));
+    }
+
+    #[test]
+    fn a_moment_within_a_tick_fires_with_the_next_tick() {
+        let mut stage = Stage::new();
+        stage.set(1, Instant::from_nanos(10 * MILLI + 1)).unwrap();
+        assert_eq!((stage.fire(Instant::from_nanos(11 * MILLI - 1), 9), stage.fire(at(11), 9)), (vec![], vec![1]));
+    }
+
+    #[test]
+    fn setting_a_key_again_replaces_its_moment_and_cancelling_removes_it() {
+        let mut stage = Stage::new();
+        stage.set(1, at(10)).unwrap();
+        stage.set(1, at(20)).unwrap();
+        stage.set(2, at(15)).unwrap();
+        assert_eq!(stage.fire(at(10), 9), []);
+        assert!(stage.timers.cancel(key(2)));
+        assert!(!stage.timers.cancel(key(2)), "it is set no more");
+        assert!(
+            !stage.timers.cancel(TimerKey { lane: Lane::ROOT.part(true), key: 1 }),
+            "another lane has other timers"
+        );
+        assert_eq!(stage.fire(at(99), 9), [1]);
+        assert!(!stage.timers.cancel(key(1)), "it has fired");
+    }
+
+    #[test]
+    fn what_a_callback_does_to_a_timer_that_has_expired_with_its_own_counts() {
+        let mut stage = Stage::new();
+        for number in 1..=4 {
+            stage.set(number, at(10)).unwrap();
+        }
+        stage.timers.expire(at(10), 9);
+        assert_eq!(stage.timers.take_expired(), Some(key(1)));
+        assert!(stage.timers.cancel(key(2)));
+        // It takes the place of the cancelled one, and is due as well.
+        stage.set(5, at(1)).unwrap();
+        stage.set(3, at(50)).unwrap();
+        stage.set(1, at(1)).unwrap();
+        assert_eq!(stage.timers.take_expired(), Some(key(4)));
+        assert_eq!(stage.timers.take_expired(), None, "what was set meanwhile fires in the next turn");
+        let mut next = stage.fire(at(10), 9);
+        next.sort_unstable();
+        assert_eq!((next, stage.fire(at(50), 9)), (vec![1, 5], vec![3]));
+    }
+
+    #[test]
+    fn a_full_budget_leaves_the_rest_for_the_next_turn() {
+        let mut stage = Stage::new();
+        for number in 0..10 {
+            stage.set(number, at(10)).unwrap();
+        }
+        assert_eq!(stage.fire(at(10), 4), [0, 1, 2, 3]);
+        assert!(stage.timers.next_at().is_some_and(|next| next <= at(10)));
+        assert_eq!(stage.fire(at(10), 9), [4, 5, 6, 7, 8, 9]);
+    }
+
+    #[test]
+    fn a_full_table_refuses_another_key_and_takes_a_known_one() {
+        let mut stage = Stage::new();
+        for number in 0..MAX_TIMERS as u64 {
+            stage.set(number, Instant::MAX).unwrap();
+        }
+        assert_eq!(stage.set(u64::MAX, at(1)), Err(RequestError::TooManyTimers));
+        stage.set(5, at(1)).unwrap();
+        assert_eq!((stage.fire(at(1), 9), stage.set(u64::MAX, at(2))), (vec![5], Ok(())));
+        assert_eq!(stage.fire(at(2), 9), [u64::MAX]);
+    }
+
+    #[test]
+    fn the_memory_of_timers_keeps_its_bound_and_is_used_again() {
+        let mut stage = Stage::new();
+        let fill = |stage: &mut Stage, from: u64| {
+            for number in from..from + MAX_TIMERS as u64 {
+                stage.set(number, Instant::MAX).unwrap();
+            }
+        };
+        let first = measure(|| fill(&mut stage, 0));
+        assert!(first.bytes_max < 9_500_000 && first.bytes_current < 7_500_000, "{first:?}");
+        let again = measure(|| {
+            for number in 0..MAX_TIMERS as u64 {
+                stage.timers.cancel(key(number));
+            }
+            fill(&mut stage, 1 << 40);
+        });
+        assert!(again.bytes_max < 3_500_000 && again.bytes_current == 0, "the map may be rehashed: {again:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn timers_do_what_a_sorted_map_does(
+            steps in prop::collection::vec((0..6_u8, 0..8_u64, 0..300_u64), 0..200),
+            limit in 1..5_usize,
+        ) {
+            let mut stage = Stage::new();
+            let mut model: BTreeMap<u64, u64> = BTreeMap::new();
+            let mut now = 0;
+            for (step, number, millis) in steps {
+                match step {
+                    0..=2 => {
+                        stage.set(number, at(millis)).unwrap();
+                        model.insert(number, millis);
+                    }
+                    3 => prop_assert_eq!(stage.timers.cancel(key(number)), model.remove(&number).is_some()),
+                    _ => {
+                        now = now.max(millis);
+                        let mut fired = stage.fire(at(now), limit);
+                        prop_assert!(fired.len() <= limit);
+                        let due = model.values().filter(|millis| **millis <= now).count();
+                        prop_assert_eq!(fired.len(), due.min(limit));
+                        fired.sort_unstable();
+                        fired.dedup();
+                        for number in fired {
+                            prop_assert!(model.remove(&number).is_some_and(|millis| millis <= now));
+                        }
+                    }
+                }
+                let next = stage.timers.next_at();
+                match model.values().min() {
+                    Some(earliest) => prop_assert!(next.is_some_and(|next| next <= at(now.max(*earliest)))),
+                    None => prop_assert_eq!(next, None),
+                }
+            }
+        }
+    }
+}

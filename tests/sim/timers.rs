@@ -1,0 +1,207 @@
+//! The handler's timers by key: from every callback, at their limits, and against the loop's sleep.
+
+use peerloop::api::{Chunk, Delivery, Frame};
+use peerloop::error::RequestError;
+use peerloop::internals::limits::{EXPIRIES_PER_TURN, MAX_TIMERS};
+use peerloop::sim::invariant::Checked;
+use peerloop::sim::{Driver, World};
+use peerloop::time::{Instant, Wait};
+use peerloop::wire::Header;
+use peerloop::{Config, ControlEvent, Ctx, Disconnect, Event, Handler, PeerId};
+use peerloop_testkit::bytes::{frame, ready_bytes};
+use peerloop_testkit::simulated::{RawPeer, TICK, config, secs};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+type Script = fn(&mut Timing, &mut Ctx<'_>);
+
+/// Runs a script when it starts, and another for each timer.
+struct Timing {
+    on_start: Script,
+    on_timer: fn(&mut Self, &mut Ctx<'_>, u64),
+    fired: Vec<(u64, Instant)>,
+    /// Whether it uses timers in each callback.
+    uses_timers: bool,
+    /// Names of the callbacks in which it did.
+    called: BTreeSet<&'static str>,
+}
+
+impl Timing {
+    fn new(on_start: Script) -> Self {
+        Self { on_start, on_timer: |_, _, _| {}, fired: Vec::new(), uses_timers: false, called: BTreeSet::new() }
+    }
+
+    /// Sets a timer of the callback's own, and cancels and moves others.
+    fn called(&mut self, ctx: &mut Ctx<'_>, callback: &'static str) {
+        if !self.uses_timers || !self.called.insert(callback) {
+            return;
+        }
+        let key = self.called.len() as u64;
+        ctx.set_timer(key, ctx.now()).unwrap();
+        ctx.set_timer(key, ctx.now().plus(secs(100))).unwrap();
+        ctx.set_timer(1 << 63 | key, ctx.now()).unwrap();
+        assert!(ctx.cancel_timer(1 << 63 | key), "{callback}");
+        assert!(!ctx.cancel_timer(1 << 63 | key), "{callback}");
+    }
+}
+
+impl Handler for Timing {
+    type Request = ();
+
+    fn on_start(&mut self, ctx: &mut Ctx<'_>) {
+        self.called(ctx, "start");
+        (self.on_start)(self, ctx);
+    }
+
+    fn on_event(&mut self, ctx: &mut Ctx<'_>, _: PeerId, event: Event<'_>) {
+        self.called(ctx, if matches!(event, Event::Closed { .. }) { "closed" } else { "event" });
+    }
+
+    fn on_header(&mut self, ctx: &mut Ctx<'_>, _: PeerId, header: &Header) -> Delivery {
+        self.called(ctx, "header");
+        if header.payload_len > 100 { Delivery::Chunks } else { Delivery::Buffer }
+    }
+
+    fn on_message(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
+        self.called(ctx, "message");
+        ctx.send_shared(peer, &ctx.encode(&frame.decode().unwrap())).unwrap();
+    }
+
+    fn on_chunk(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, _: Chunk<'_>) {
+        self.called(ctx, "chunk");
+        ctx.close(peer, Disconnect::Done);
+    }
+
+    fn on_writable(&mut self, ctx: &mut Ctx<'_>, _: PeerId) {
+        self.called(ctx, "writable");
+    }
+
+    fn on_wake(&mut self, ctx: &mut Ctx<'_>) {
+        self.called(ctx, "wake");
+    }
+
+    fn on_timer(&mut self, ctx: &mut Ctx<'_>, key: u64) {
+        self.called(ctx, "timer");
+        self.fired.push((key, ctx.now()));
+        (self.on_timer)(self, ctx, key);
+    }
+
+    fn on_request(&mut self, ctx: &mut Ctx<'_>, (): ()) {
+        self.called(ctx, "request");
+        ctx.wake_at(ctx.now());
+    }
+
+    fn on_control(&mut self, ctx: &mut Ctx<'_>, _: &ControlEvent) {
+        self.called(ctx, "control");
+    }
+}
+
+fn started(world: &World, handler: Timing) -> Checked<Timing> {
+    Checked::new(world, world.host(), Config { ping_interval: Duration::ZERO, ..config() }, handler).unwrap()
+}
+
+/// Runs a loop alone for `length` and returns it.
+fn run(handler: Timing, length: Duration) -> Checked<Timing> {
+    let world = World::new(1, Instant::ZERO);
+    let mut reactor = started(&world, handler);
+    Driver::new(&world).run_until(Instant::ZERO.plus(length), &mut [&mut reactor]).unwrap();
+    assert_eq!(reactor.violations(), []);
+    reactor
+}
+
+#[test]
+fn a_timer_fires_once_at_its_tick_and_the_loop_sleeps_until_then() {
+    let world = World::new(1, Instant::ZERO);
+    let mut reactor = started(
+        &world,
+        Timing::new(|_, ctx| {
+            ctx.set_timer(u64::MAX, Instant::ZERO.plus(TICK * 5 - Duration::from_nanos(1))).unwrap();
+            ctx.set_timer(7, Instant::ZERO.plus(secs(7_200))).unwrap();
+        }),
+    );
+    let driver = Driver::new(&world);
+    driver.run_until(Instant::ZERO, &mut [&mut reactor]).unwrap();
+    assert_eq!(reactor.next_deadline(), Wait::Until(Instant::ZERO.plus(TICK * 5)));
+    driver.run_until(Instant::ZERO.plus(secs(9_999)), &mut [&mut reactor]).unwrap();
+    let fired = [(u64::MAX, Instant::ZERO.plus(TICK * 5)), (7, Instant::ZERO.plus(secs(7_200)))];
+    assert_eq!(reactor.handler().fired, fired);
+    assert!(reactor.stats().counters.turns < 200, "an idle loop does not tick");
+    assert_eq!((reactor.next_deadline(), reactor.violations()), (Wait::Forever, vec![]));
+}
+
+#[test]
+fn a_timer_can_be_set_moved_and_cancelled_from_inside_every_callback() {
+    let world = World::new(1, Instant::ZERO);
+    let mut raw = RawPeer::new(&world);
+    let timing = Timing { uses_timers: true, ..Timing::new(|_, _| {}) };
+    let mut reactor = started(&world, timing);
+    let address = SocketAddr::new(reactor.net().ip(), 18_444);
+    reactor.listen(address).unwrap();
+    reactor.handle().request(()).unwrap();
+    let driver = Driver::new(&world);
+    driver.run_until(Instant::ZERO, &mut [&mut reactor]).unwrap();
+    raw.dial(address);
+    raw.send(&[ready_bytes(), frame("getaddr", &[])].concat());
+    driver.run_until(Instant::ZERO.plus(secs(1)), &mut [&mut reactor]).unwrap();
+    raw.send(&frame("bulk", &[0; 200]));
+    driver.run_until(Instant::ZERO.plus(secs(20)), &mut [&mut reactor]).unwrap();
+    raw.close();
+    driver.run_until(Instant::ZERO.plus(secs(300)), &mut [&mut reactor]).unwrap();
+    let called =
+        ["chunk", "closed", "control", "event", "header", "message", "request", "start", "timer", "wake", "writable"];
+    let timing = reactor.handler();
+    assert_eq!(timing.called.iter().copied().collect::<Vec<_>>(), called);
+    let mut keys: Vec<u64> = timing.fired.iter().map(|(key, _)| *key).collect();
+    keys.sort_unstable();
+    assert_eq!((keys, reactor.violations()), ((1..=called.len() as u64).collect(), vec![]));
+}
+
+#[test]
+fn a_timer_in_the_past_fires_once_a_turn_and_one_at_the_end_of_time_never() {
+    let timing = Timing {
+        on_timer: |timing, ctx, key| {
+            if key == 1 && timing.fired.len() < 100 {
+                ctx.set_timer(1, Instant::ZERO).unwrap();
+            }
+        },
+        ..Timing::new(|_, ctx| {
+            ctx.set_timer(1, Instant::ZERO).unwrap();
+            ctx.set_timer(2, Instant::MAX).unwrap();
+        })
+    };
+    let reactor = run(timing, secs(10));
+    assert_eq!(reactor.handler().fired.len(), 100);
+    let turns = reactor.stats().counters.turns;
+    assert!(turns >= 100, "{turns} turns: it fires once in each");
+}
+
+#[test]
+fn a_timer_that_sets_itself_again_fires_every_period() {
+    let timing = Timing {
+        on_timer: |_, ctx, key| ctx.set_timer(key, ctx.now().plus(TICK * 10)).unwrap(),
+        ..Timing::new(|_, ctx| {
+            ctx.set_timer(9, ctx.now().plus(TICK * 10)).unwrap();
+        })
+    };
+    let reactor = run(timing, Duration::from_millis(105));
+    let moments: Vec<Instant> = reactor.handler().fired.iter().map(|(_, at)| *at).collect();
+    assert_eq!(moments, (1..=10).map(|turn| Instant::ZERO.plus(TICK * 10 * turn)).collect::<Vec<_>>());
+}
+
+#[test]
+fn as_many_timers_as_there_may_be_fire_in_bounded_turns_and_one_more_is_refused() {
+    let timing = Timing::new(|_, ctx| {
+        for key in 0..MAX_TIMERS as u64 {
+            ctx.set_timer(key << 40, ctx.now().plus(TICK)).unwrap();
+        }
+        assert_eq!(ctx.set_timer(1, ctx.now()), Err(RequestError::TooManyTimers));
+        assert_eq!(ctx.set_timer(5 << 40, ctx.now().plus(TICK)), Ok(()), "it is set");
+        assert!(ctx.cancel_timer(6 << 40));
+        assert_eq!(ctx.set_timer(1, ctx.now().plus(TICK)), Ok(()), "there is room again");
+    });
+    let reactor = run(timing, secs(1));
+    let fired = &reactor.handler().fired;
+    assert_eq!(fired.iter().map(|(key, _)| key).collect::<BTreeSet<_>>().len(), MAX_TIMERS);
+    assert!(reactor.stats().counters.turns >= (MAX_TIMERS / EXPIRIES_PER_TURN) as u64);
+}
