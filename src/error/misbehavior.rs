@@ -10,7 +10,7 @@ use std::fmt;
 /// Something that a peer must not do.
 ///
 /// The engine charges the kinds that it recognises without a chain; a handler charges the others with
-/// [`Ctx::penalize`](crate::Ctx::penalize). The [manual](crate::manual::peer_manager) lists both. The
+/// [`Ctx::penalize_for`](crate::Ctx::penalize_for). The [manual](crate::manual::peer_manager) lists both. The
 /// [`CloseReason`](super::CloseReason) of a connection that ended for one carries it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -71,20 +71,27 @@ pub enum Misbehavior {
     TooManyHandshakeMessages,
     /// It sends `protoconf` again.
     SecondProtoconf,
+    /// It does something that a handler has a reason of its own to charge.
+    Other {
+        /// The points that it costs.
+        points: u32,
+        /// The reason, as it is reported and logged.
+        reason: &'static str,
+    },
 }
 
 /// The cost of a misbehavior.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Penalty {
-    /// So many points, never zero; the connection goes on until they reach the limit.
+    /// So many points; the connection goes on until they reach the limit.
     Points(u32),
     /// The connection, and nothing else.
     Disconnect,
 }
 
 impl Misbehavior {
-    /// All kinds, from the cheapest to the dearest.
+    /// All kinds but [`Misbehavior::Other`], from the cheapest to the dearest.
     pub const ALL: [Self; 28] = [
         Self::SecondVersion,
         Self::MessageBeforeVersion,
@@ -166,6 +173,7 @@ impl Misbehavior {
     /// Returns its cost.
     pub const fn penalty(self) -> Penalty {
         match self {
+            Self::Other { points, .. } => Penalty::Points(points),
             Self::SecondVersion => Penalty::Points(Self::SECOND_VERSION_POINTS),
             Self::MessageBeforeVersion => Penalty::Points(Self::MESSAGE_BEFORE_VERSION_POINTS),
             Self::MessageBeforeVerack => Penalty::Points(Self::MESSAGE_BEFORE_VERACK_POINTS),
@@ -240,6 +248,7 @@ impl Misbehavior {
             Self::LateStreamSetup => "late_stream_setup",
             Self::TooManyHandshakeMessages => "handshake_flood",
             Self::SecondProtoconf => "second_protoconf",
+            Self::Other { .. } => "other",
         }
     }
 }
@@ -275,6 +284,7 @@ impl fmt::Display for Misbehavior {
             Self::LateStreamSetup => "the setup of a stream on a connection in use",
             Self::TooManyHandshakeMessages => "too many messages before the end of its handshake",
             Self::SecondProtoconf => "a second protoconf",
+            Self::Other { reason, .. } => reason,
         })
     }
 }

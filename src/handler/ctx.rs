@@ -157,14 +157,76 @@ impl<'a> Ctx<'a> {
         self.state.links.abort(peer.link(), disconnect.into());
     }
 
-    /// Charges a peer with a misbehavior, as the engine does with the kinds that it recognises itself. The peer manager
-    /// counts the points, and closes the peer or bans its host at once if they reach its limit.
+    /// Charges a peer with `points` for a `reason` of your own, which [`ControlEvent::PeerMisbehaved`] and the log report.
+    /// The peer manager counts the points like all others. At its limit,
+    /// [`ban_score`](crate::config::ManagerConfig::ban_score), it closes the peer at once and bans its host for
+    /// [`ban_duration`](crate::config::ManagerConfig::ban_duration). 0 points are only reported.
     ///
-    /// Call it for what only a handler can judge, such as an invalid block. The
-    /// [manual](crate::manual::peer_manager) lists these kinds; any other would be charged twice. The call does nothing
-    /// without a peer manager, for a trusted host, and for a peer that is being closed.
-    pub fn penalize(&mut self, peer: PeerId, misbehavior: Misbehavior) {
+    /// The call does nothing without a peer manager, for a trusted host, and for a peer that is being closed.
+    ///
+    /// ```
+    /// use peerloop::{Ctx, Frame, Handler, PeerId};
+    ///
+    /// struct Strict;
+    ///
+    /// impl Handler for Strict {
+    ///     type Request = ();
+    ///
+    ///     fn on_message(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
+    ///         if frame.decode().is_err() {
+    ///             ctx.penalize(peer, 25, "a payload that does not decode");
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// [`ControlEvent::PeerMisbehaved`]: crate::ControlEvent::PeerMisbehaved
+    pub fn penalize(&mut self, peer: PeerId, points: u32, reason: &'static str) {
+        self.penalize_for(peer, Misbehavior::Other { points, reason });
+    }
+
+    /// Charges a peer like [`Ctx::penalize`], by the node's own figure for a kind of misbehavior that only a handler can
+    /// judge, such as an invalid block. The [manual](crate::manual::peer_manager) lists these kinds; the engine charges
+    /// the others itself, so charging one of them charges it twice.
+    pub fn penalize_for(&mut self, peer: PeerId, misbehavior: Misbehavior) {
         self.state.charge(peer.link(), misbehavior);
+    }
+
+    /// Bans the host of `address` for `duration`, or for ever, and begins to close its connections. A duration of zero
+    /// has no effect. The ban is in force at once, and reported when it is durable.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::NoManager`] and [`RequestError::BansFull`].
+    ///
+    /// ```
+    /// use peerloop::{Ctx, Event, Handler, PeerId};
+    /// use std::time::Duration;
+    ///
+    /// struct NoGuests;
+    ///
+    /// impl Handler for NoGuests {
+    ///     type Request = ();
+    ///
+    ///     fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
+    ///         if let (Event::Rejected(_), Some(view)) = (event, ctx.peer(peer)) {
+    ///             let host = view.address().ip();
+    ///             let _ = ctx.ban(host, Some(Duration::from_secs(3_600)));
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    pub fn ban(&mut self, address: IpAddr, duration: Option<Duration>) -> Result<(), RequestError> {
+        self.state.ban_by_request(address, duration)
+    }
+
+    /// Ends the ban of the host of `address`, and returns whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::NoManager`].
+    pub fn unban(&mut self, address: IpAddr) -> Result<bool, RequestError> {
+        self.state.unban(address)
     }
 
     /// Sends a message. An inventory with more items than the peer takes in one message leaves in several. What waits

@@ -10,9 +10,9 @@ use peerloop::sim::World;
 use peerloop::sim::invariant::Checked;
 use peerloop::store::PeerStatus;
 use peerloop::time::{Instant, UnixTime};
-use peerloop::{Config, ControlEvent, Network};
+use peerloop::{Config, ControlEvent, Ctx, Network, PeerId};
 use peerloop_testkit::bytes::{frame, version};
-use peerloop_testkit::simulated::secs;
+use peerloop_testkit::simulated::{config, secs};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -355,4 +355,83 @@ fn a_loop_without_a_manager_refuses_a_ban() {
     assert_eq!(ban.unwrap().wait(), Ok(Err(RequestError::NoManager)));
     assert_eq!(unban.unwrap().wait(), Ok(Err(RequestError::NoManager)));
     assert_eq!(bans.unwrap().wait(), Ok(Err(RequestError::NoManager)));
+}
+
+#[test]
+fn a_handler_can_ban_and_unban_from_inside_every_callback() {
+    for moment in [Moment::Opened, Moment::VersionReceived, Moment::Ready, Moment::Closed, Moment::Control] {
+        let does: fn(&mut Ctx<'_>, PeerId) = |ctx, _| {
+            let innocent = IpAddr::from([9, 9, 9, 9]);
+            assert_eq!((ctx.ban(innocent, None), ctx.unban(innocent)), (Ok(()), Ok(true)));
+            assert_eq!((ctx.ban(innocent, Some(Duration::ZERO)), ctx.unban(innocent)), (Ok(()), Ok(false)));
+            assert_eq!(ctx.ban(THEIRS, Some(secs(50))), Ok(()));
+        };
+        let mut managed =
+            ManagedWorld::with(manager(), Watcher { closes_at: Some(moment), does: Some(does), ..Watcher::default() });
+        let mut stranger = Stranger::new(&managed.world);
+        managed.welcome(&mut stranger, 0, Some(THEIRS));
+        stranger.close(0);
+        managed.run(secs(30));
+        assert_eq!(managed.node.stats().banned_hosts, 1, "{moment:?}");
+        assert_eq!(managed.ends().len(), 1, "{moment:?}");
+        assert!(moment == Moment::Closed || managed.ends() == [LocalCause::Banned.into()], "{moment:?}");
+        managed.run(secs(30));
+        assert_eq!((managed.node.stats().banned_hosts, managed.node.violations()), (0, vec![]), "{moment:?}");
+    }
+}
+
+#[test]
+fn a_handler_without_a_peer_manager_can_ban_nobody() {
+    let does: fn(&mut Ctx<'_>, PeerId) = |ctx, peer| {
+        assert_eq!(ctx.ban(THEIRS, None), Err(RequestError::NoManager));
+        assert_eq!(ctx.unban(THEIRS), Err(RequestError::NoManager));
+        ctx.penalize(peer, u32::MAX, "nothing");
+    };
+    let watcher = Watcher { closes_at: Some(Moment::Ready), does: Some(does), ..Watcher::default() };
+    let mut managed = ManagedWorld::of(World::new(1, Instant::ZERO), config(), watcher);
+    let mut stranger = Stranger::new(&managed.world);
+    managed.welcome(&mut stranger, 0, Some(THEIRS));
+    assert_eq!((managed.ready(), managed.ends()), (1, vec![]));
+}
+
+#[test]
+fn points_with_a_reason_of_the_handler_count_like_all_others() {
+    let does: fn(&mut Ctx<'_>, PeerId) = |ctx, peer| {
+        ctx.penalize(peer, 0, "a trifle");
+        ctx.penalize(peer, 60, "spam");
+        ctx.penalize_for(peer, Misbehavior::SecondVersion);
+        assert!(ctx.peer(peer).is_some_and(|view| view.is_ready()), "61 points");
+        ctx.penalize(peer, u32::MAX, "more spam");
+        ctx.penalize(peer, 1, "it is being closed");
+    };
+    let watcher = || Watcher { closes_at: Some(Moment::Ready), does: Some(does), ..Watcher::default() };
+    let mut managed = ManagedWorld::with(manager(), watcher());
+    let mut stranger = Stranger::new(&managed.world);
+    managed.welcome(&mut stranger, 0, Some(THEIRS));
+    managed.settle();
+    let charge = |event| match event {
+        ControlEvent::PeerMisbehaved { misbehavior, points, score, .. } => {
+            Some((misbehavior.to_string(), misbehavior.label(), points, score))
+        }
+        _ => None,
+    };
+    let charged: Vec<_> = managed.events().into_iter().filter_map(charge).collect();
+    let expected = [
+        ("a trifle", "other", 0, 0),
+        ("spam", "other", 60, 60),
+        ("a second version", "second_version", 1, 61),
+        ("more spam", "other", u32::MAX, u32::MAX),
+    ];
+    assert_eq!(charged, expected.map(|(text, label, points, score)| (text.to_owned(), label, points, score)));
+    let end = CloseReason::Misbehaved(Misbehavior::Other { points: u32::MAX, reason: "more spam" });
+    assert_eq!((managed.ends(), end.label()), (vec![end], "ban_score"));
+    assert_eq!(banned(&managed), [(Host::of(THEIRS), BanReason::Misbehavior, 0)]);
+
+    let mut trusting = ManagedWorld::with(
+        ManagerConfig { trusted: vec![(THEIRS, 32)], ..manager() },
+        Watcher { does: Some(|ctx, peer| ctx.penalize(peer, 1_000, "spam")), ..watcher() },
+    );
+    let mut stranger = Stranger::new(&trusting.world);
+    trusting.welcome(&mut stranger, 0, Some(THEIRS));
+    assert_eq!((trusting.ready(), trusting.count("peer_misbehaved")), (1, 0));
 }

@@ -36,6 +36,8 @@ pub(crate) struct Watcher {
     pub(crate) closes_at: Option<Moment>,
     /// The reason that it gives; [`Disconnect::Done`] if there is none.
     pub(crate) disconnect: Option<Disconnect>,
+    /// What it does instead of closing the peer.
+    pub(crate) does: Option<fn(&mut Ctx<'_>, PeerId)>,
     /// The misbehavior that a request makes it charge to all peers; without one the request closes them.
     pub(crate) charges: Option<Misbehavior>,
     /// Whether it has messages buffered instead of discarded.
@@ -46,8 +48,10 @@ pub(crate) struct Watcher {
 
 impl Watcher {
     fn act(&self, ctx: &mut Ctx<'_>, peer: PeerId, moment: Moment) {
-        if self.closes_at == Some(moment) {
-            ctx.close(peer, self.disconnect.unwrap_or(Disconnect::Done));
+        match self.does {
+            _ if self.closes_at != Some(moment) => {}
+            Some(does) => does(ctx, peer),
+            None => ctx.close(peer, self.disconnect.unwrap_or(Disconnect::Done)),
         }
     }
 }
@@ -84,7 +88,7 @@ impl Handler for Watcher {
         let peers: Vec<PeerId> = ctx.peers().map(|peer| peer.id()).collect();
         for peer in peers {
             match self.charges {
-                Some(misbehavior) => ctx.penalize(peer, misbehavior),
+                Some(misbehavior) => ctx.penalize_for(peer, misbehavior),
                 None => ctx.close(peer, Disconnect::Done),
             }
         }

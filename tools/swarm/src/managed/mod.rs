@@ -60,6 +60,9 @@ struct WatchingHandler {
 enum Order {
     Dial(SocketAddr),
     Disconnect(PeerId, Disconnect),
+    Penalize(PeerId, u32),
+    Ban(IpAddr, Option<Duration>),
+    Unban(IpAddr),
 }
 
 /// A managed world that runs.
@@ -259,8 +262,10 @@ impl ManagedWorld {
             peers.iter().nth(pick as usize % peers.len().max(1)).copied()
         };
         match deed {
-            Deed::Ban { host, length } => drop(handle.ban(ip_of(host), length)),
-            Deed::Unban { host } => drop(handle.unban(ip_of(host))),
+            Deed::Ban { host, length } if host % 2 == 0 => drop(handle.ban(ip_of(host), length)),
+            Deed::Ban { host, length } => drop(handle.request(Order::Ban(ip_of(host), length))),
+            Deed::Unban { host } if host % 2 == 0 => drop(handle.unban(ip_of(host))),
+            Deed::Unban { host } => drop(handle.request(Order::Unban(ip_of(host)))),
             Deed::Dial { host } => drop(handle.request(Order::Dial(SocketAddr::new(ip_of(host), PORT)))),
             Deed::Close { pick: number } => {
                 if let Some(peer) = pick(number) {
@@ -272,6 +277,12 @@ impl ManagedWorld {
                 if let Some(peer) = pick(number) {
                     self.dismiss(peer);
                     drop(handle.request(Order::Disconnect(peer, disconnect)));
+                }
+            }
+            Deed::Penalize { pick: number } => {
+                if let Some(peer) = pick(number) {
+                    self.dismiss(peer);
+                    drop(handle.request(Order::Penalize(peer, number % 130)));
                 }
             }
             Deed::Retune { trusted, learn_addresses, fixed } => self.retune(trusted, learn_addresses, fixed),
@@ -517,6 +528,9 @@ impl Handler for WatchingHandler {
                 }
             }
             Order::Disconnect(peer, disconnect) => ctx.close(peer, disconnect),
+            Order::Penalize(peer, points) => ctx.penalize(peer, points, "a whim"),
+            Order::Ban(ip, length) => drop(ctx.ban(ip, length)),
+            Order::Unban(ip) => drop(ctx.unban(ip)),
         }
     }
 
