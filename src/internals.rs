@@ -38,7 +38,7 @@ modules! {
     limits = crate::limits::link, crate::limits::manager, crate::limits::store, crate::limits::telemetry,
         crate::limits::turn, crate::limits::wire;
     /// The seam to the kernel.
-    net = crate::net;
+    net = crate::clock, crate::net;
     /// Jobs off the loop.
     offload = crate::offload;
     /// Queues of a link's outgoing bytes.

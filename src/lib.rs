@@ -82,6 +82,7 @@ pub mod address;
 pub mod api;
 mod bugs;
 pub mod channel;
+mod clock;
 pub mod config;
 mod engine;
 #[cfg_attr(not(feature = "internals"), allow(dead_code, reason = "most numbers are for the simulator alone"))]

@@ -137,6 +137,7 @@ mod tests {
     use rand::SeedableRng;
     use rand::rngs::StdRng;
     use std::io;
+    use std::sync::Arc;
 
     struct Deaf;
 
@@ -147,7 +148,7 @@ mod tests {
     #[test]
     fn who_is_late_while_memory_is_short_wakes_the_loop_for_the_next_try_only() {
         const ENOMEM: i32 = 12;
-        let mut engine = Engine::new(Config::new(Network::Regtest), StdRng::seed_from_u64(1), Instant::ZERO);
+        let mut engine = Engine::new(Config::new(Network::Regtest), StdRng::seed_from_u64(1), Arc::new(Instant::ZERO));
         let id = engine.accept(([192, 0, 2, 1], 8_333).into()).expect("the table is empty");
         engine.handshake(id).tcp_connected(&mut Deaf);
         engine.dispatch_control_events(&mut Deaf);

@@ -21,6 +21,7 @@ mod update;
 
 use crate::api::{ControlEvent, PeerInfo, Request};
 use crate::bugs::{budget, canary};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::{CloseReason, Disconnect, IoStep, LocalCause, NetworkFailure, Refusal, RefusedOption, Shortage};
 use crate::handler::{Ctx, Handler, PeerView};
@@ -32,7 +33,7 @@ use crate::link::table::Dial;
 use crate::manager::Manager;
 use crate::offload::Completion;
 use crate::peer::{ConnectionType, PeerConnection};
-use crate::state::{AfterWrite, Links, LoopState, Telemetry, TimerKey};
+use crate::state::{self, AfterWrite, Links, LoopState, Telemetry, TimerKey};
 use crate::stats::Stats;
 use crate::time::{Instant, UnixTime, Wait};
 use crate::wheel::{instant_of, tick_of};
@@ -52,6 +53,7 @@ use rearming::Rearming;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU8;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Table, wheel, rng and policies of one loop.
@@ -74,12 +76,12 @@ enum Admission {
 }
 
 impl Engine {
-    pub(crate) fn new(config: Config, rng: StdRng, now: Instant) -> Self {
+    pub(crate) fn new(config: Config, rng: StdRng, clock: Arc<dyn Clock>) -> Self {
         let memory = FramerMemory::new(config.max_buffered_total_bytes);
         let frames = HandshakeFrames::new(&config);
         let rules = framer_rules(&config);
         let logbook = LogBook::new(config.network);
-        let state = LoopState::new(config, rng, now);
+        let state = LoopState::new(config, rng, clock);
         Self { state, rules, memory, frames, nonces: Nonces::default(), logbook, rearming: Rearming::default() }
     }
 
@@ -185,7 +187,12 @@ impl Engine {
 
     /// Returns all gauges, counters and latencies.
     pub(crate) fn stats(&self) -> Stats {
-        report::stats(&self.state, &self.memory)
+        state::stats(&self.state, self.memory.gathered_bytes())
+    }
+
+    /// Notes the memory of gathered messages, which handlers may ask for during the turn.
+    pub(crate) fn note_gathered_bytes(&mut self) {
+        self.state.telemetry.gathered_bytes = self.memory.gathered_bytes();
     }
 
     /// Returns the moment of what is being handled.
@@ -552,7 +559,7 @@ mod tests {
     #[test]
     fn an_accepted_connection_that_cannot_be_registered_is_freed() {
         let config = Config::new(Network::Regtest);
-        let mut engine = Engine::new(config, StdRng::seed_from_u64(1), Instant::ZERO);
+        let mut engine = Engine::new(config, StdRng::seed_from_u64(1), Arc::new(Instant::ZERO));
         let id = engine.accept(([192, 0, 2, 1], 8_333).into()).expect("the table is empty");
         engine.failed(id, IoStep::Register, &io::ErrorKind::Other.into());
         assert_eq!(engine.closing(id).step(&mut Deaf), CloseStep::Close);
@@ -561,7 +568,7 @@ mod tests {
 
     #[test]
     fn an_end_that_goes_on_by_itself_sets_no_timer() {
-        let mut engine = Engine::new(Config::new(Network::Regtest), StdRng::seed_from_u64(1), Instant::ZERO);
+        let mut engine = Engine::new(Config::new(Network::Regtest), StdRng::seed_from_u64(1), Arc::new(Instant::ZERO));
         let id = engine.accept(([192, 0, 2, 1], 8_333).into()).expect("the table is empty");
         engine.handshake(id).tcp_connected(&mut Deaf);
         let armed = engine.state.links.wheel.armed_tick(id.slot() as u32);

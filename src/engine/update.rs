@@ -66,6 +66,7 @@ mod tests {
     use crate::wheel::tick_at_or_after;
     use rand::SeedableRng;
     use rand::rngs::StdRng;
+    use std::sync::Arc;
     use std::time::Duration;
 
     struct Deaf;
@@ -79,7 +80,7 @@ mod tests {
     }
 
     fn engine() -> Engine {
-        Engine::new(config(), StdRng::seed_from_u64(1), Instant::ZERO)
+        Engine::new(config(), StdRng::seed_from_u64(1), Arc::new(Instant::ZERO))
     }
 
     #[test]
@@ -111,7 +112,7 @@ mod tests {
         let mut engine = Engine::new(
             Config { pong_timeout: Duration::from_secs(1), ..config() },
             StdRng::seed_from_u64(1),
-            Instant::ZERO,
+            Arc::new(Instant::ZERO),
         );
         let id = engine.accept(([192, 0, 2, 1], 8_333).into()).expect("there is room");
         engine.handshake(id).tcp_connected(&mut Deaf);
@@ -165,7 +166,7 @@ mod tests {
     #[test]
     fn a_manager_stays_for_the_life_of_its_loop() {
         let managed = Config { manager: Some(Box::new(ManagerConfig::new(Network::Regtest))), ..config() };
-        let mut engine = Engine::new(managed, StdRng::seed_from_u64(1), Instant::ZERO);
+        let mut engine = Engine::new(managed, StdRng::seed_from_u64(1), Arc::new(Instant::ZERO));
         for dry_run in [true, false] {
             let fields = vec![Field::Manager];
             assert_eq!(engine.update_config(config(), dry_run), Err(UpdateError::Fixed { fields }));

@@ -5,6 +5,7 @@
 //! decides anything: errors are returned as they are, except `Interrupted`, which is retried.
 
 use super::{Endpoints, Net, Readiness, Wake};
+use crate::clock::Clock;
 use crate::errno::EINPROGRESS;
 use crate::error::{RefusedOption, ResolveFailure, SocketOption};
 use crate::id::{LinkId, Token};
@@ -63,7 +64,19 @@ pub struct MioNet {
     refused: Vec<SocketOption>,
     /// Refusals that the loop has not read yet.
     untaken: VecDeque<RefusedOption>,
+    clock: Arc<SystemClock>,
+}
+
+/// The operating system's monotonic clock, counted from the poller's making.
+#[derive(Debug)]
+struct SystemClock {
     origin: std::time::Instant,
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Instant {
+        Instant::from_nanos(u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
 }
 
 impl MioNet {
@@ -85,7 +98,7 @@ impl MioNet {
             sockets: Vec::new(),
             refused: Vec::new(),
             untaken: VecDeque::new(),
-            origin: std::time::Instant::now(),
+            clock: Arc::new(SystemClock { origin: std::time::Instant::now() }),
         })
     }
 
@@ -168,7 +181,11 @@ impl Net for MioNet {
     type Socket = TcpStream;
 
     fn now(&self) -> Instant {
-        Instant::from_nanos(u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX))
+        self.clock.now()
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock) as Arc<dyn Clock>
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the wall clock's one source")]

@@ -8,6 +8,7 @@
 
 pub mod mio;
 
+use crate::clock::Clock;
 use crate::error::RefusedOption;
 use crate::id::LinkId;
 use crate::time::{Instant, UnixTime, Wait};
@@ -55,6 +56,9 @@ pub trait Net {
 
     /// Reads the monotonic clock.
     fn now(&self) -> Instant;
+
+    /// Returns the clock that [`Net::now`] reads, for handlers.
+    fn clock(&self) -> Arc<dyn Clock>;
 
     /// Reads the wall clock.
     fn unix_time(&self) -> UnixTime;

@@ -166,7 +166,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
             None => seeded_by_system().map_err(StartError::System)?,
         };
         let (handle, requests) = Handle::new(net.waker(), config.magic_bytes());
-        let engine = Engine::new(config, rng, net.now());
+        let engine = Engine::new(config, rng, net.clock());
         Ok(Self {
             net,
             engine,
@@ -301,6 +301,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         if self.ready.len() < budget!(Events, EVENTS_PER_TURN) {
             self.engine.input_is_seen();
         }
+        self.engine.note_gathered_bytes();
         let was_idle = self.ready.is_empty() && !self.is_due(began);
         self.start();
         self.note_readiness();

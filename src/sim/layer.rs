@@ -3,6 +3,7 @@
 //! An implementation of [`Layer`] names the network below and overrides the calls it changes; all others pass
 //! through. Tests count, delay and fail calls with it. A layer is a [`Net`] like any other, so layers can be stacked.
 
+use crate::clock::Clock;
 use crate::error::{RefusedOption, ResolveFailure};
 use crate::id::LinkId;
 use crate::manager::store::Batch;
@@ -32,6 +33,11 @@ pub trait Layer {
     /// Passes [`Net::now`] on.
     fn now(&self) -> Instant {
         self.below().now()
+    }
+
+    /// Passes [`Net::clock`] on.
+    fn clock(&self) -> Arc<dyn Clock> {
+        self.below().clock()
     }
 
     /// Passes [`Net::unix_time`] on.
@@ -130,6 +136,10 @@ impl<L: Layer> Net for L {
 
     fn now(&self) -> Instant {
         Layer::now(self)
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        Layer::clock(self)
     }
 
     fn unix_time(&self) -> UnixTime {

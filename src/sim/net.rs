@@ -7,6 +7,7 @@
 use super::connection::EndId;
 use super::kernel::Kernel;
 use super::trace::Call;
+use crate::clock::Clock;
 use crate::errno::{EAGAIN, ENOTCONN};
 use crate::error::{RefusedOption, ResolveFailure};
 use crate::id::{LinkId, Token};
@@ -110,6 +111,10 @@ impl Net for SimNet {
 
     fn now(&self) -> Instant {
         self.kernel.borrow().now
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.kernel.borrow().clock) as Arc<dyn Clock>
     }
 
     fn unix_time(&self) -> UnixTime {

@@ -1,13 +1,14 @@
 //! The state that the engine and the handler's [`Ctx`](crate::handler::Ctx) share.
 //!
-//! Its parts have a responsibility each: [`Links`] are the connections, [`Clocks`] the time, [`Timers`]
-//! those of the handler, [`Telemetry`] what is
-//! counted and measured, [`Outbox`] the events that leave, and the [`Manager`] is the policy for peers. Here are the
-//! steps that need several of them: links are opened, [`sending`] has what is sent on them, [`charging`] what
-//! misbehavior leads to. No call here reaches a socket or a clock.
+//! Its parts have a responsibility each: [`Links`] are the connections, [`Clocks`] the time, [`Timers`] those of
+//! handlers, [`Telemetry`] what is counted and measured, [`Outbox`] the events that leave, and the [`Manager`] is the
+//! policy for peers. Here are the steps that need several of them: links are opened, [`sending`] has what is sent on
+//! them, [`charging`] what misbehavior leads to. No call here reaches a socket or reads a clock; a handler alone reads
+//! the one that stands here for it.
 
 mod charging;
 mod clocks;
+mod figures;
 mod links;
 mod outbox;
 mod sending;
@@ -16,6 +17,7 @@ mod timers;
 mod wishes;
 
 pub(crate) use clocks::Clocks;
+pub(crate) use figures::stats;
 pub(crate) use links::Links;
 pub(crate) use outbox::Outbox;
 pub(crate) use sending::AfterWrite;
@@ -23,6 +25,7 @@ pub(crate) use telemetry::Telemetry;
 pub(crate) use timers::{TimerKey, Timers};
 pub(crate) use wishes::Wishes;
 
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::RequestError;
 use crate::id::LinkId;
@@ -30,9 +33,9 @@ use crate::limits::{MAX_RESTARTS, RESTART_WINDOW};
 use crate::link::table::Dial;
 use crate::manager::Manager;
 use crate::peer::PeerConnection;
-use crate::time::Instant;
 use rand::rngs::StdRng;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 #[derive(Debug)]
 pub(crate) struct LoopState {
@@ -42,6 +45,8 @@ pub(crate) struct LoopState {
     pub(crate) rng: StdRng,
     pub(crate) links: Links,
     pub(crate) clocks: Clocks,
+    /// The loop's clock, for a handler that asks what time it is now; the loop itself reads it through its `Net`.
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) timers: Timers,
     pub(crate) telemetry: Telemetry,
     pub(crate) outbox: Outbox,
@@ -52,7 +57,8 @@ pub(crate) struct LoopState {
 }
 
 impl LoopState {
-    pub(crate) fn new(config: Config, mut rng: StdRng, now: Instant) -> Self {
+    pub(crate) fn new(config: Config, mut rng: StdRng, clock: Arc<dyn Clock>) -> Self {
+        let now = clock.now();
         let manager =
             config.manager.as_deref().map(|manager| Box::new(Manager::new(manager, config.network, &mut rng)));
         Self {
@@ -60,6 +66,7 @@ impl LoopState {
             rng,
             links: Links::new(&config, now),
             clocks: Clocks::new(now),
+            clock,
             timers: Timers::default(),
             telemetry: Telemetry::new(config.measure_peers),
             outbox: Outbox::default(),

@@ -28,6 +28,8 @@ pub(crate) struct Telemetry {
     pub(crate) turn: LatencyHistogram,
     pub(crate) loop_lag: LatencyHistogram,
     pub(crate) keepalive_lag: LatencyHistogram,
+    /// Bytes of messages that were being gathered when the turn began.
+    pub(crate) gathered_bytes: u64,
     /// Time spent at work.
     pub(crate) busy: Duration,
     /// Time spent polling instead of sleeping.
@@ -50,6 +52,7 @@ impl Telemetry {
             turn: LatencyHistogram::new(),
             loop_lag: LatencyHistogram::new(),
             keepalive_lag: LatencyHistogram::new(),
+            gathered_bytes: 0,
             busy: Duration::ZERO,
             spinning: Duration::ZERO,
         }

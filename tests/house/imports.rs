@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The modules from the lowest row to the highest; those of one row may import each other, but not in a circle.
 const ROWS: [&[&str]; 15] = [
-    &["limits", "time", "id", "protocol", "address", "bugs", "errno", "text"],
+    &["limits", "time", "clock", "id", "protocol", "address", "bugs", "errno", "text"],
     &["error"],
     &["wire", "wheel", "config", "stats::histogram"],
     &["peer", "manager::keyed"],

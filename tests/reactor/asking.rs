@@ -6,6 +6,7 @@ use peerloop::error::{Disconnect, RequestError};
 use peerloop::peer::{ConnectionState, ConnectionType};
 use peerloop::protocol::{CommandName, PROTOCOL_VERSION};
 use peerloop::{Config, Message, Network};
+use std::time::Duration;
 
 /// Turns the node until it has answered.
 fn answer<T>(node: &mut Node, pending: Pending<T>) -> T {
@@ -87,4 +88,15 @@ fn req_e47_a_loop_reports_its_counters() {
         assert!(counters.bytes_received > 100 && counters.bytes_sent > 100, "a version at least");
         assert!(counters.frames_received >= 2, "version and verack");
     }
+}
+
+#[test]
+fn a_handler_reads_the_clock_while_it_works() {
+    let mut node = Node::new();
+    let (now, before, after) = node.act(|ctx| {
+        let before = ctx.clock();
+        std::thread::sleep(Duration::from_millis(2));
+        (ctx.now(), before, ctx.clock())
+    });
+    assert!(now <= before && after.since(before) >= Duration::from_millis(2), "{now:?} {before:?} {after:?}");
 }

@@ -5,6 +5,7 @@
 
 mod accepting;
 mod actors;
+mod asking;
 mod attackers;
 mod backpressure;
 mod budget;

@@ -26,6 +26,7 @@ use super::ports::Ports;
 use super::tape::Tape;
 use super::trace::{Call, Trace};
 use crate::bugs::budget;
+use crate::clock::Clock;
 use crate::errno::{EINTR, EMFILE};
 use crate::error::ResolveFailure;
 use crate::id::Token;
@@ -44,7 +45,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The ports of dials, as on Linux.
@@ -52,6 +53,8 @@ const DIAL_PORTS: RangeInclusive<u16> = 32_768..=60_999;
 #[derive(Debug)]
 pub(super) struct Kernel {
     pub(super) now: Instant,
+    /// The same for handlers, which read it at any time.
+    pub(super) clock: Arc<VirtualClock>,
     pub(super) began: Instant,
     pub(super) unix_began: UnixTime,
     pub(super) conditions: Rc<Conditions>,
@@ -75,10 +78,21 @@ pub(super) struct Kernel {
     pool: Pool,
 }
 
+/// The world's clock as handlers read it.
+#[derive(Debug)]
+pub(super) struct VirtualClock(AtomicU64);
+
+impl Clock for VirtualClock {
+    fn now(&self) -> Instant {
+        Instant::from_nanos(self.0.load(Ordering::Acquire))
+    }
+}
+
 impl Kernel {
     pub(super) fn new(tape: Tape, began: Instant) -> Self {
         Self {
             now: began,
+            clock: Arc::new(VirtualClock(AtomicU64::new(began.as_nanos()))),
             began,
             unix_began: UnixTime::from_secs(1_700_000_000),
             conditions: Rc::default(),
@@ -102,6 +116,11 @@ impl Kernel {
 
     // --- Time -------------------------------------------------------------------------------------------------------
 
+    fn set_now(&mut self, now: Instant) {
+        self.now = now;
+        self.clock.0.store(now.as_nanos(), Ordering::Release);
+    }
+
     pub(super) fn unix_time(&self) -> UnixTime {
         let passed = i64::try_from(self.now.since(self.began).as_secs()).unwrap_or(i64::MAX);
         UnixTime::from_secs(self.unix_began.as_secs().saturating_add(passed))
@@ -119,14 +138,14 @@ impl Kernel {
     pub(super) fn advance(&mut self, by: Duration) {
         let until = self.now.plus(by);
         while let Some((at, what)) = self.schedule.take_by(until) {
-            self.now = at;
+            self.set_now(at);
             match what {
                 Coming::DialFails(dialler, errno) => self.fail_dial(dialler, errno),
                 Coming::Answer(reply) => self.answer(reply),
                 Coming::Write { host, life } => self.write_book(host, life),
             }
         }
-        self.now = until;
+        self.set_now(until);
     }
 
     // --- Hosts and their events -------------------------------------------------------------------------------------

@@ -60,7 +60,7 @@ struct Stage {
 impl Stage {
     fn new(manager: ManagerConfig) -> Self {
         let config = Config { manager: Some(Box::new(manager)), ..Config::new(Network::Regtest) };
-        let mut engine = Engine::new(config, StdRng::seed_from_u64(1), Instant::ZERO);
+        let mut engine = Engine::new(config, StdRng::seed_from_u64(1), Arc::new(Instant::ZERO));
         engine.state.clocks.set_unix(UnixTime::from_secs(1_000_000));
         Self { engine, fate: Fate::Undecided, batches: Vec::new(), questions: Vec::new(), turns: 0 }
     }
