@@ -23,6 +23,24 @@ use std::time::Duration;
 /// Controls a loop from any thread; `C` is the handler's own kind of request.
 ///
 /// Cheap to clone. The queue holds [`MAX_HANDLE_QUEUE`] requests.
+///
+/// ```
+/// use peerloop::api::CommandFilter;
+/// use peerloop::handle::SendError;
+/// use peerloop::protocol::CommandName;
+/// use peerloop::{Config, Handle, Received};
+///
+/// /// Prints the changes that a loop would make for another configuration, then its next event and next `inv`.
+/// fn watch(handle: &Handle<()>, config: Config) -> Result<(), SendError<()>> {
+///     println!("{:?}", handle.check_config(config)?.wait());
+///     let events = handle.subscribe_control_events(100)?;
+///     let inventories = handle.subscribe_messages(CommandFilter::Only(vec![CommandName::INV]), 100)?;
+///     if let (Ok(event), Ok(Received::Item(message))) = (events.recv(), inventories.recv()) {
+///         println!("{event:?}, {:?}", message.to_message());
+///     }
+///     Ok(())
+/// }
+/// ```
 pub struct Handle<C> {
     requests: SyncSender<Request<C>>,
     waker: Arc<dyn Wake>,

@@ -128,7 +128,7 @@ pub use peer::{
 pub use protocol::Network;
 pub use reactor::Reactor;
 pub use stats::histogram;
-pub use subscribe::{Received, Subscription};
+pub use subscribe::{Queued, Received, Subscription};
 pub use wire::{Message, MessageRef};
 
 #[cfg(doctest)]

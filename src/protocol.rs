@@ -21,6 +21,14 @@ pub const SERVICE_NETWORK: u64 = 0x01;
 pub const SERVICE_BITCOIN_CASH: u64 = 0x20;
 
 /// A Bitcoin SV network.
+///
+/// ```
+/// use peerloop::Network;
+/// use peerloop::protocol::CommandName;
+///
+/// assert_eq!(Network::from_magic(Network::Regtest.magic()), Some(Network::Regtest));
+/// assert!(CommandName::new("inv").is_well_formed());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Network {
     /// The main network.
@@ -212,6 +220,7 @@ impl CommandName {
     /// Returns the index in [`CommandName::ALL`], or that list's length for an unknown name.
     // This runs for every message, so it is a hash without collisions and one comparison.
     #[inline]
+    #[doc(hidden)]
     pub const fn index(self) -> usize {
         let index = INDEXES[self.hash(INDEX_FACTOR)] as usize;
         let named = &Self::ALL[index];

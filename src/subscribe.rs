@@ -24,6 +24,7 @@ use std::time::Duration;
 /// Something that can wait in a subscription.
 pub trait Queued: Clone + Send + 'static {
     /// Returns the bytes that the item keeps alive beside its own size, which count to [`MAX_SUBSCRIPTION_BYTES`].
+    #[doc(hidden)]
     fn held_bytes(&self) -> usize {
         0
     }
@@ -152,7 +153,7 @@ impl<T: Queued> Subscription<T> {
     /// implemented with it:
     ///
     /// ```
-    /// use peerloop::subscribe::{Queued, Received, Subscription};
+    /// use peerloop::{Queued, Received, Subscription};
     /// use std::pin::Pin;
     /// use std::task::{Context, Poll};
     ///

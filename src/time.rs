@@ -128,6 +128,7 @@ pub enum Wait {
 impl Wait {
     /// Returns the shorter of the two.
     #[must_use]
+    #[doc(hidden)]
     pub fn or_sooner(self, other: Self) -> Self {
         match (self, other) {
             (Self::Zero, _) | (_, Self::Zero) => Self::Zero,

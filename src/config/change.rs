@@ -39,6 +39,18 @@ pub enum UpdateError {
 impl Config {
     /// Lists the changes that applying `new` to a loop with this configuration would make; empty if they are equal.
     ///
+    /// ```
+    /// use peerloop::{Config, Network};
+    ///
+    /// let old = Config::new(Network::Regtest);
+    /// let new = Config { relay: false, ..old.clone() };
+    /// assert_eq!(old.magic_bytes(), new.magic_bytes());
+    /// for change in old.changes_to(&new)? {
+    ///     println!("{change}"); // relay from true to false, for the next handshakes
+    /// }
+    /// # Ok::<(), peerloop::config::UpdateError>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`UpdateError::Invalid`] when `new` is not valid, [`UpdateError::Fixed`] when it changes a fixed field:

@@ -6,6 +6,18 @@
 //! [`LocalCause`] if the loop wanted the end, [`Disconnect`] if the embedder did. Mistakes of the embedder are
 //! [`ConfigError`](crate::config::ConfigError) and [`RequestError`]. Every text names the attempt, its object, the
 //! cause and, where there is one, the remedy.
+//!
+//! ```
+//! use peerloop::CloseReason;
+//!
+//! fn advice(reason: CloseReason) -> &'static str {
+//!     match reason {
+//!         CloseReason::Network(failure) if failure.shortage().is_some() => "raise the limits of this process",
+//!         reason if reason.is_transient() => "connect again later",
+//!         _ => "choose another peer",
+//!     }
+//! }
+//! ```
 
 pub(crate) mod ban_reason;
 mod consequences;

@@ -21,6 +21,20 @@ use std::time::Duration;
 ///
 /// Everything is done at once on queues and lists; nothing blocks, and nothing calls the handler back before it
 /// returns.
+///
+/// ```
+/// use peerloop::error::Misbehavior;
+/// use peerloop::protocol::CommandName;
+/// use peerloop::{Ctx, PeerId};
+///
+/// /// Charges a peer, and prints what that costs it.
+/// fn charge(ctx: &mut Ctx<'_>, peer: PeerId, misbehavior: Misbehavior) {
+///     let (received, sent) = (ctx.received_messages(), ctx.sent_messages());
+///     println!("{} blocks received, {} sent", received.count(CommandName::BLOCK).messages, sent.total().messages);
+///     println!("{misbehavior:?} costs {:?}, one of {} ready peers", misbehavior.penalty(), ctx.ready_count());
+///     ctx.penalize(peer, misbehavior);
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Ctx<'a> {
     state: &'a mut LoopState,

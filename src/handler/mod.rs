@@ -3,6 +3,65 @@
 //! A handler is called on the loop's own thread, where events occur, and never while it is already being called: the
 //! events that it causes are reported later in the same turn or in the next one. It must not block. A call of its
 //! [`Ctx`] acts at once on queues and lists, and the loop carries the rest out before it sleeps.
+//!
+//! A message larger than memory arrives in chunks and leaves as a body that is fed in parts:
+//!
+//! ```
+//! use bytes::Bytes;
+//! use peerloop::api::ChecksumVerdict;
+//! use peerloop::protocol::CommandName;
+//! use peerloop::wire::Header;
+//! use peerloop::{Chunk, Ctx, Delivery, Handler, PeerId};
+//! use std::collections::VecDeque;
+//!
+//! /// Passes each block on to another peer while it arrives.
+//! struct Forwarder {
+//!     to: PeerId,
+//!     parts: VecDeque<Bytes>,
+//! }
+//!
+//! impl Forwarder {
+//!     fn feed(&mut self, ctx: &mut Ctx<'_>) {
+//!         while let Some(part) = self.parts.front_mut() {
+//!             if ctx.feed_body(self.to, part).is_err() || !part.is_empty() {
+//!                 return;
+//!             }
+//!             self.parts.pop_front();
+//!         }
+//!     }
+//! }
+//!
+//! impl Handler for Forwarder {
+//!     type Request = ();
+//!
+//!     fn on_header(&mut self, ctx: &mut Ctx<'_>, _: PeerId, header: &Header) -> Delivery {
+//!         match header.command == CommandName::BLOCK && ctx.begin_body(self.to, header).is_ok() {
+//!             true => Delivery::Chunks,
+//!             false => Delivery::Discard,
+//!         }
+//!     }
+//!
+//!     fn on_chunk(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, chunk: Chunk<'_>) {
+//!         self.parts.push_back(chunk.to_bytes());
+//!         self.feed(ctx);
+//!         // The sender waits while the receiver has no room.
+//!         if !self.parts.is_empty() {
+//!             ctx.pause(peer);
+//!         }
+//!         if chunk.last() == Some(ChecksumVerdict::Wrong) {
+//!             println!("{} of {} bytes: wrong checksum", chunk.offset(), chunk.total());
+//!         }
+//!     }
+//!
+//!     fn on_writable(&mut self, ctx: &mut Ctx<'_>, _: PeerId) {
+//!         self.feed(ctx);
+//!         let senders: Vec<PeerId> = ctx.peers().map(|peer| peer.id()).collect();
+//!         if self.parts.is_empty() {
+//!             senders.into_iter().for_each(|sender| ctx.resume(sender));
+//!         }
+//!     }
+//! }
+//! ```
 
 mod broadcast;
 mod ctx;

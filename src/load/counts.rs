@@ -24,6 +24,7 @@ impl PeerCounts {
     }
 
     /// Whether every connection has become ready or has failed.
+    #[doc(hidden)]
     pub fn is_decided(&self) -> bool {
         self.ready + self.failed >= self.asked
     }

@@ -284,6 +284,7 @@ impl PeerConnection {
     }
 
     /// Returns the pings in flight for changes.
+    #[doc(hidden)]
     pub const fn ping_pong_mut(&mut self) -> &mut PingPongState {
         &mut self.ping_pong
     }
@@ -294,6 +295,7 @@ impl PeerConnection {
     }
 
     /// Returns the restarts of an outbound connection for changes.
+    #[doc(hidden)]
     pub fn restart_mut(&mut self) -> Option<&mut RestartTracking> {
         self.restart.as_deref_mut()
     }
@@ -304,6 +306,7 @@ impl PeerConnection {
     }
 
     /// Records that the peer sent `sendheaders`.
+    #[doc(hidden)]
     pub const fn set_send_headers_mode(&mut self) {
         self.send_headers_mode = true;
     }
@@ -320,6 +323,7 @@ impl PeerConnection {
     }
 
     /// Records the peer's `protoconf`; returns `false` for a second one, which changes nothing.
+    #[doc(hidden)]
     pub const fn apply_protoconf(&mut self, max_recv_payload: u32) -> bool {
         if self.protoconf_received {
             return false;

@@ -66,6 +66,7 @@ impl HandshakeState {
     }
 
     /// Counts a `version` that is not the peer's first; returns whether it is one.
+    #[doc(hidden)]
     pub const fn repeats_version(&mut self) -> bool {
         let repeats = self.peer_version.is_some();
         self.duplicate_versions = self.duplicate_versions.saturating_add(repeats as u8);
@@ -95,6 +96,7 @@ impl HandshakeState {
     /// Counts a message of the peer; returns `false` above [`MAX_HANDSHAKE_MESSAGES`]. Messages after the handshake
     /// are not counted.
     #[must_use]
+    #[doc(hidden)]
     pub const fn count_message(&mut self) -> bool {
         if self.is_complete() {
             return true;
@@ -140,6 +142,7 @@ impl HandshakeState {
     }
 
     /// Moves the deadline by the time during which this side did not read.
+    #[doc(hidden)]
     pub fn excuse(&mut self, pause: Duration) {
         self.started = self.started.plus(pause);
     }

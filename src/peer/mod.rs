@@ -71,6 +71,78 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! A handler reads them through a [`PeerView`](crate::handler::PeerView):
+//!
+//! ```
+//! use peerloop::handler::PeerView;
+//!
+//! fn describe(peer: PeerView<'_>) -> String {
+//!     let connection = peer.connection();
+//!     let (handshake, pings) = (connection.handshake(), connection.ping_pong());
+//!     let mut text = format!("{:?} since {:?}", connection.connection_type(), connection.since());
+//!     if let Some(version) = handshake.peer_version() {
+//!         text += &format!(", {:?}", version.printable_user_agent());
+//!     }
+//!     let (last, least, waiting) = (pings.last_rtt(), pings.least_rtt(), pings.pending_count());
+//!     text += &format!(", round trips {last:?} and {least:?}, {waiting} pings without a pong");
+//!     let odd = handshake.duplicate_versions() + handshake.duplicate_veracks() + handshake.messages_before_complete();
+//!     text += &format!(", {odd} odd messages, wants headers: {}", connection.send_headers_mode());
+//!     if connection.protoconf_received() {
+//!         text += &format!(", takes {} bytes", connection.max_recv_payload());
+//!     }
+//!     if let Some(restarts) = connection.restart() {
+//!         text += &format!(", {} restarts in {:?}", restarts.restarts(), restarts.window());
+//!     }
+//!     if let (true, Some(cost)) = (peer.is_ready(), peer.cost()) {
+//!         text += &format!(", {:?} busy, body left {:?}", cost.busy, peer.body_left_bytes());
+//!     }
+//!     text
+//! }
+//! ```
+//!
+//! Every moment is an argument, so that each type can be used without a loop:
+//!
+//! ```
+//! use peerloop::peer::{
+//!     ConnectionState, ConnectionType, HandshakeState, PeerConnection, PingPongState, RestartTracking,
+//! };
+//! use peerloop::time::Instant;
+//! use std::time::Duration;
+//!
+//! let (start, timeout) = (Instant::ZERO, Duration::from_secs(10));
+//! let late = start.plus(timeout);
+//! let address = "127.0.0.1:8333".parse()?;
+//!
+//! let mut accepted = PeerConnection::new_inbound(address, timeout);
+//! accepted.transition_to_awaiting_handshake(start)?;
+//! assert!(accepted.is_inbound() && accepted.connection_type().is_inbound());
+//! assert!(accepted.state().may_become(ConnectionState::Failed, ConnectionType::Inbound));
+//! accepted.transition_to_failed(late)?;
+//! accepted.transition_to_disconnected(late)?;
+//!
+//! let mut refused = PeerConnection::new_over_capacity(address, timeout);
+//! refused.transition_to_awaiting_handshake(start)?;
+//! refused.transition_to_rejected(late)?;
+//!
+//! let mut handshake = HandshakeState::new();
+//! handshake.start(start);
+//! assert_eq!(handshake.deadline(timeout), Some(late));
+//! assert!(handshake.is_timed_out(late, timeout) && !handshake.version_sent() && !handshake.verack_sent());
+//! assert!(!handshake.version_received() && !handshake.verack_received());
+//!
+//! let mut pings = PingPongState::new(timeout);
+//! pings.record_ping(7, start);
+//! assert_eq!(pings.in_flight().count(), 1);
+//! assert_eq!(pings.check_timeouts(late).collect::<Vec<_>>(), [7]);
+//! assert_eq!((pings.remove_timed_out(late), pings.pending_count()), (1, 0));
+//!
+//! let mut restarts = RestartTracking::new(1, Duration::from_secs(60));
+//! assert!(restarts.try_restart(start) && !restarts.try_restart(late));
+//! restarts.reset();
+//! assert!(restarts.try_restart(late));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod connection;
 mod handshake;

@@ -38,6 +38,7 @@ pub struct PingPongState {
 
 /// A ping that was answered by a valid pong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[doc(hidden)]
 pub struct Answered {
     /// The moment at which the ping was due, or was sent if it was unplanned.
     pub planned: Instant,
@@ -138,11 +139,13 @@ impl PingPongState {
     /// and counts from its sending.
     ///
     /// Returns `false` and records nothing if the nonce is 0 or in flight, or if [`MAX_PINGS_OUTSTANDING`] is reached.
+    #[doc(hidden)]
     pub fn queue_ping(&mut self, nonce: u64, planned: Instant, end_offset: u64) -> bool {
         self.insert(nonce, planned, Progress::Queued { end_offset })
     }
 
     /// Moves the queued ping that ends at `from_offset`, so that it ends at `to_offset`, because it overtook others.
+    #[doc(hidden)]
     pub fn move_ping(&mut self, from_offset: u64, to_offset: u64) {
         let spilled = self.spill.iter_mut().flat_map(|spill| &mut spill.pings);
         for ping in self.first.iter_mut().chain(spilled) {
@@ -154,6 +157,7 @@ impl PingPongState {
     }
 
     /// Sets the sent time `at` of every queued ping that ends within the link's first `up_to_offset` bytes.
+    #[doc(hidden)]
     pub fn mark_written(&mut self, up_to_offset: u64, at: Instant) {
         let spilled = self.spill.iter_mut().flat_map(|spill| &mut spill.pings);
         for ping in self.first.iter_mut().chain(spilled) {
@@ -165,6 +169,7 @@ impl PingPongState {
     }
 
     /// Restarts the timeout of every ping in flight, because its pong may be unread since this side stopped reading.
+    #[doc(hidden)]
     pub const fn resume_reading(&mut self, now: Instant) {
         self.reading_since = now;
     }
@@ -174,6 +179,7 @@ impl PingPongState {
     /// # Errors
     ///
     /// If the pong does not count, see [`PongError`]; nothing changes then.
+    #[doc(hidden)]
     pub fn settle(&mut self, nonce: u64, now: Instant) -> Result<Answered, PongError> {
         let answers = |ping: &Ping| ping.nonce.get() == nonce || canary!(StalePongAccepted);
         let ping = self.pings().find(|ping| answers(ping)).ok_or(PongError::UnknownNonce)?;
@@ -265,6 +271,7 @@ impl PingPongState {
     }
 
     /// Sets the time within which a ping must be answered, also for those in flight.
+    #[doc(hidden)]
     pub const fn set_timeout(&mut self, timeout: Duration) {
         self.timeout_nanos = saturating_nanos(timeout);
     }

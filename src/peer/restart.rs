@@ -24,6 +24,7 @@ impl RestartTracking {
     }
 
     /// Changes the limit to `max_restarts` per `window`; restarts granted so far count.
+    #[doc(hidden)]
     pub const fn limit_to(&mut self, max_restarts: u32, window: Duration) {
         self.max_restarts = max_restarts;
         self.window = window;

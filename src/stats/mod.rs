@@ -22,6 +22,17 @@ use crate::stats::histogram::{Counters, LatencySummary};
 use std::time::Duration;
 
 /// A loop's counters and current state.
+///
+/// ```
+/// use peerloop::api::Stats;
+/// use peerloop::peer::{ConnectionState, ConnectionType};
+///
+/// fn summary(stats: &Stats) -> String {
+///     let accepted = stats.connections.of_type(ConnectionType::Inbound);
+///     let connected = stats.connections.in_state(ConnectionState::Connected);
+///     format!("{accepted} accepted, {connected} connected, {} messages received", stats.received.total().messages)
+/// }
+/// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Stats {

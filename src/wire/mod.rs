@@ -60,6 +60,25 @@
 //! it cannot hold that many items. Bytes after the last known field of a message are ignored, as the node does, and
 //! never sent. Encoding cuts a text that is too long for its field, so that no field can corrupt the next one.
 //!
+//! # Example
+//!
+//! Each message has a borrowed form that decodes and encodes, and an owned one that lends it:
+//!
+//! ```
+//! use peerloop::protocol::CommandName;
+//! use peerloop::wire::{Hash256, Inventory, InventoryItem, InventoryRef, Message, MessageRef};
+//!
+//! let owned = Inventory::from_items([InventoryItem::tx(Hash256::ZERO)]);
+//! let mut payload = Vec::new();
+//! owned.as_ref().encode(&mut payload);
+//!
+//! let borrowed = InventoryRef::decode(CommandName::INV, &payload)?;
+//! assert_eq!(borrowed.iter().collect::<Vec<_>>(), [InventoryItem::tx(Hash256::ZERO)]);
+//! assert_eq!(borrowed.into_owned(), owned);
+//! assert_eq!(Message::Inv(owned).as_ref(), MessageRef::Inv(borrowed));
+//! # Ok::<(), peerloop::error::WireError>(())
+//! ```
+//!
 //! [`EXTMSG`]: crate::protocol::CommandName::EXTMSG
 
 pub mod address;

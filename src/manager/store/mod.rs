@@ -66,6 +66,26 @@ impl Change {
 /// the IPv4 address. A change is as durable when its call returns as the store itself.
 ///
 /// If the store cannot be read or written, every call fails with the error of [`PeerStore::apply`].
+///
+/// ```
+/// use peerloop::ban::Ban;
+/// use peerloop::store::{PeerStatus, PeerStore, StoreError};
+/// use std::net::SocketAddr;
+///
+/// /// Replaces the ban of a host, and drops a peer and all that cannot be reached.
+/// fn tidy(book: &mut impl PeerStore, ban: Ban, peer: SocketAddr) -> Result<(), StoreError> {
+///     if let Some(peer) = book.find_by_ip_port(peer.ip(), peer.port())? {
+///         book.delete(peer.address())?;
+///     }
+///     book.remove_ban(ban.host)?;
+///     book.put_ban(ban)?;
+///     println!("{} peers to drop", book.count_by_status(PeerStatus::Inaccessible)?);
+///     for peer in book.find_by_status(PeerStatus::Inaccessible)? {
+///         book.delete(peer.address())?;
+///     }
+///     Ok(())
+/// }
+/// ```
 pub trait PeerStore {
     /// Returns the record of the peer with this address.
     ///

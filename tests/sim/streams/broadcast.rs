@@ -3,7 +3,7 @@
 use super::{Room, pattern};
 use bytes::Bytes;
 use peerloop::error::RequestError;
-use peerloop::limits::MAX_SEND_QUEUE_BYTES;
+use peerloop::internals::limits::MAX_SEND_QUEUE_BYTES;
 use peerloop::sim::Conditions;
 use peerloop_testkit::bytes::{commands, frame};
 use peerloop_testkit::simulated::RawPeer;
