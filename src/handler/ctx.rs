@@ -27,12 +27,13 @@ use std::time::Duration;
 /// use peerloop::protocol::CommandName;
 /// use peerloop::{Ctx, PeerId};
 ///
-/// /// Charges a peer, and prints what that costs it.
-/// fn charge(ctx: &mut Ctx<'_>, peer: PeerId, misbehavior: Misbehavior) {
+/// /// Charges a peer for a wrong reply, and cancels the timer that waits for the reply.
+/// fn charge(ctx: &mut Ctx<'_>, peer: PeerId, misbehavior: Misbehavior, timer: u64) {
 ///     let (received, sent) = (ctx.received_messages(), ctx.sent_messages());
 ///     println!("{} blocks received, {} sent", received.count(CommandName::BLOCK).messages, sent.total().messages);
 ///     println!("{misbehavior:?} costs {:?}, one of {} ready peers", misbehavior.penalty(), ctx.ready_count());
-///     ctx.penalize(peer, misbehavior);
+///     ctx.penalize_for(peer, misbehavior);
+///     ctx.cancel_timer(timer);
 /// }
 /// ```
 #[derive(Debug)]
