@@ -262,9 +262,9 @@ impl ManagedWorld {
             peers.iter().nth(pick as usize % peers.len().max(1)).copied()
         };
         match deed {
-            Deed::Ban { host, length } if host % 2 == 0 => drop(handle.ban(ip_of(host), length)),
+            Deed::Ban { host, length } if host.is_multiple_of(2) => drop(handle.ban(ip_of(host), length)),
             Deed::Ban { host, length } => drop(handle.request(Order::Ban(ip_of(host), length))),
-            Deed::Unban { host } if host % 2 == 0 => drop(handle.unban(ip_of(host))),
+            Deed::Unban { host } if host.is_multiple_of(2) => drop(handle.unban(ip_of(host))),
             Deed::Unban { host } => drop(handle.request(Order::Unban(ip_of(host)))),
             Deed::Dial { host } => drop(handle.request(Order::Dial(SocketAddr::new(ip_of(host), PORT)))),
             Deed::Close { pick: number } => {

@@ -226,7 +226,7 @@ impl Plan {
             let at = Duration::from_millis(chance.range(0, length.as_millis() as u64));
             let pick = chance.below(1 << 16);
             let deed = match chance.below(4) {
-                0 | 1 if pick % 3 == 0 => Deed::Penalize { pick },
+                0 | 1 if pick.is_multiple_of(3) => Deed::Penalize { pick },
                 0 => Deed::Disconnect { pick, disconnect: Disconnect::RetryLater },
                 1 => Deed::Disconnect { pick, disconnect: Disconnect::Unsuitable },
                 _ => Deed::Retune {
