@@ -1,9 +1,9 @@
-//! The cost of framing beside the checksum that every message needs anyway.
+//! The cost of framing in addition to the checksum that every message needs anyway.
 //!
 //! Each group reads the same bytes twice: `framer` reads frames, and `checksum` only hashes their payloads, whose
 //! boundaries are known beforehand. The difference is the framer's own cost. The groups are a block full of pings
 //! (many headers, few bytes), a block full of inventories, and a message of 1 MiB that arrives in pieces of 64 KiB
-//! and is gathered through the block, received directly or streamed.
+//! and is buffered through the block, received directly or streamed.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use peerloop::Network;

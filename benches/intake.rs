@@ -3,12 +3,12 @@
 //! One sender writes `block` messages of 64 MiB over loopback; the receiver is either a reactor whose handler
 //! receives them in parts, or a loop of `read` and SHA-256 with a block of the same size. Both check the same
 //! checksum, a double hash of the payload. The two alternate message by message, each on its own connection and
-//! always fed by the same thread, so that both run under the same conditions. Printed are the median time of each and
+//! always fed by the same thread, so that both run under the same conditions. It prints each median time and
 //! the ratio of the medians.
 //!
 //! `cargo bench --bench intake -- --messages 1000` measures more of them.
 
-#![allow(clippy::disallowed_methods, reason = "it measures by the clock and sends from a thread")]
+#![allow(clippy::disallowed_methods, reason = "the benchmark reads the clock and sends from a thread")]
 
 use peerloop::internals::framer::ChecksumVerdict;
 use peerloop::internals::limits::{HEADER_LEN_BYTES, READ_BLOCK_BYTES};
@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 const PAYLOAD_BYTES: usize = 64 << 20;
 /// Bytes that the sender writes at once.
 const WRITE_BYTES: usize = 1 << 20;
-/// Enough for stable medians: with 20 messages the ratio varied between 0.80 and 1.09.
+/// Number of messages for stable medians: with 20 messages the ratio varied between 0.80 and 1.09.
 const MESSAGES: usize = 200;
 /// The ratio's goal.
 const MIN_RATIO: f64 = 0.90;
@@ -68,7 +68,7 @@ fn send_when_asked(asked: &mpsc::Receiver<TcpStream>, frame: &[u8]) {
     }
 }
 
-/// Does the least possible work: receives into one block, hashes, compares.
+/// Does the minimum of work: receives into one block, hashes, compares.
 fn receive_bare(socket: &mut TcpStream, block: &mut [u8]) {
     let mut header = [0; HEADER_LEN_BYTES];
     socket.read_exact(&mut header).expect("a message arrives");
@@ -121,7 +121,8 @@ fn main() {
     let address = reactor.listen(any_port).expect("a loopback port is free");
     let to_reactor = connect(&mut reactor, address);
     let listener = TcpListener::bind(any_port).expect("a loopback port is free");
-    let to_bare = TcpStream::connect(listener.local_addr().expect("it is bound")).expect("it listens");
+    let to_bare =
+        TcpStream::connect(listener.local_addr().expect("the listener is bound")).expect("the listener is open");
     let (mut bare, _) = listener.accept().expect("one connection waits");
     let mut block = vec![0; READ_BLOCK_BYTES];
 

@@ -1,21 +1,21 @@
 //! The effect of a thousand hostile peers on an honest one.
 //!
 //! For each kind of hostility a fresh node, in a process of its own, serves one honest peer that pings in a closed
-//! loop (it sends the next ping when the pong has arrived): first alone, then beside 1,000 hostile peers. Printed are
-//! the honest peer's latency and throughput in both cases, the node's resident memory before and after, and its
-//! longest turn, each beside its goal; a figure that misses its goal is marked with `!`.
+//! loop (it sends the next ping when the pong has arrived): first alone, then together with 1,000 hostile peers. It
+//! prints the honest peer's latency and throughput in both cases, the node's resident memory before and after, and
+//! its longest turn, each next to its goal; a figure that misses its goal is marked with `!`.
 //!
 //! The attacker should have a machine of its own, but here it shares this one. So it is a third process of lower
 //! priority (nice 5), and each kind offers a fixed number of messages or connections per second over all of its
-//! peers; it does not catch up on those that it could not deliver in time. The table shows the delivered ones. Turns
-//! are measured in wall time, so a node that is preempted in a turn has a long one: beside them the table shows for
-//! how many milliseconds of each second the node could have run and did not. On a machine with other work,
-//! `PEERLOOP_ISOLATION_NODE='chrt --fifo 10'` keeps it out of the node's turns.
+//! peers; it skips those that it could not deliver in time. The table shows the delivered ones. Turns are measured in
+//! wall time, so a turn in which the node is preempted is long: the table also shows for how many milliseconds of
+//! each second the node was runnable but did not run. On a machine with other work, `PEERLOOP_ISOLATION_NODE='chrt
+//! --fifo 10'` keeps it out of the node's turns.
 //!
 //! Memory is measured after a first wave of 1,000 honest peers has connected and closed in the middle of a message,
 //! because tables and pools keep their size. It is measured again some seconds after the hostile peers have closed,
-//! or one minute after with `PEERLOOP_LONG=1`. A name runs the kinds that contain it: `cargo bench --bench isolation
-//! -- claims`. Only Linux reports memory in `/proc`.
+//! or one minute after with `PEERLOOP_LONG=1`. An argument selects the kinds whose names contain it: `cargo bench
+//! --bench isolation -- claims`. Only Linux reports memory in `/proc`.
 //!
 //! The node's process is prepared as `peerloop serve` prepares its own: its descriptor table has its full size, and
 //! glibc returns large buffers to the system when they are freed. `MALLOC_MMAP_THRESHOLD_=131072` in the environment
@@ -49,7 +49,7 @@ const UNDER_FIRE: Duration = Duration::from_secs(5);
 const ROLE: &str = "PEERLOOP_ISOLATION_ROLE";
 /// The command that starts the nodes, such as `chrt --fifo 10` on a machine with other work.
 const NODE_BEHIND: &str = "PEERLOOP_ISOLATION_NODE";
-/// The size from which glibc returns a freed buffer to the system, and the node's value if it is not set: the first
+/// The size from which glibc returns a freed buffer to the system. The node's value, if it is not set, is the first
 /// step of a large message.
 const ALLOCATOR: (&str, usize) = ("MALLOC_MMAP_THRESHOLD_", BUFFER_GROWTH_BYTES);
 /// Longer than any step.
@@ -79,14 +79,14 @@ enum Conduct {
     Flood(fn() -> Vec<u8>),
     /// Completes the handshake, then sends all of this; never reads.
     NeverRead(fn() -> Vec<u8>),
-    /// Connects anew, replacing its connection, and sends this.
+    /// Opens a new connection in place of its old one, and sends this.
     Anew(fn() -> Vec<u8>),
-    /// Connects anew and closes its old connection, every second one with a reset.
+    /// Opens a new connection and closes its old one, every second one with a reset.
     Reconnect,
 }
 
 const KINDS: [Kind; 11] = [
-    Kind { name: "silent", per_second: 1_000, what: "looks, at silent connects", conduct: Conduct::Silent },
+    Kind { name: "silent", per_second: 1_000, what: "checks, on silent connections", conduct: Conduct::Silent },
     Kind { name: "dripping header", per_second: 1_000, what: "bytes", conduct: Conduct::Drip(ping) },
     Kind { name: "garbage", per_second: 1_000, what: "connects and 1 KiB", conduct: Conduct::Anew(garbage) },
     Kind { name: "wrong checksum", per_second: 10_000, what: "inv of 1 KiB", conduct: Conduct::Flood(wrong_checksum) },
@@ -134,7 +134,7 @@ fn run_all() {
     let wanted = env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
     let settle = Duration::from_secs(if env::var_os("PEERLOOP_LONG").is_some() { 60 } else { 6 });
     println!(
-        "one honest peer beside {HOSTILE_PEERS} hostile ones; goals: p99 <= {P99_GOAL:?}, throughput >= \
+        "one honest peer with {HOSTILE_PEERS} hostile ones; goals: p99 <= {P99_GOAL:?}, throughput >= \
          {THROUGHPUT_GOAL_PERCENT} %, memory within {MEMORY_GOAL_PERCENT} % after {settle:?}, longest turn \
          <= {TURN_GOAL:?}"
     );
@@ -142,7 +142,7 @@ fn run_all() {
     println!("the nodes run with a descriptor table of full size and {allocator}={threshold}");
     println!(
         "{:<18}|{:^46}|{:^17}|{:^18}|{:^21}|{:^31}|{:^31}",
-        "", "hostile, per second", "alone", "under fire", "pings/s", "resident memory, KiB", "turns, ms"
+        "", "hostile, per second", "alone", "under attack", "pings/s", "resident memory, KiB", "turns, ms"
     );
     println!(
         "{:<18}|{:>8} {:>8} {:<28}|{:>8} {:>8}|{:>8} {:>8} |{:>6} {:>6} {:>6} |{:>7} {:>7} {:>7} {:>6} |{:>7} {:>7} \
@@ -177,7 +177,7 @@ fn measure(index: usize, kind: &Kind, settle: Duration) -> String {
     let address: SocketAddr = node.answer("address ").parse().expect("an address");
     let mut wave: Vec<Peer> = (0..HOSTILE_PEERS).map(|_| Peer::ready(address)).collect();
     for peer in &mut wave {
-        peer.0.write_all(&ping()[..HEADER_LEN_BYTES - 1]).expect("it is connected");
+        peer.0.write_all(&ping()[..HEADER_LEN_BYTES - 1]).expect("the socket is connected");
     }
     thread::sleep(Duration::from_millis(300));
     drop(wave);
@@ -203,8 +203,8 @@ fn measure(index: usize, kind: &Kind, settle: Duration) -> String {
     }
     let after = node.memory_kib();
 
-    let [alone_p50, alone_p99, fire_p50, fire_p99] = [alone.p50, alone.p99, fire.p50, fire.p99]
-        .map(|latency| latency.expect("each time has a ping that was answered"));
+    let [alone_p50, alone_p99, fire_p50, fire_p99] =
+        [alone.p50, alone.p99, fire.p50, fire.p99].map(|latency| latency.expect("each interval has an answered ping"));
     let rate = |pings: &LatencySummary, time: Duration| pings.count as f64 / time.as_secs_f64();
     let (rate_alone, rate_fire) = (rate(&alone, QUIET), rate(&fire, UNDER_FIRE));
     let share = rate_fire / rate_alone * 100.0;
@@ -254,7 +254,7 @@ struct Process {
 impl Process {
     /// Starts it through another command, such as `nice -n 5`, or directly.
     fn start(role: &str, behind: &str) -> Self {
-        let program = env::current_exe().expect("this program has a path");
+        let program = env::current_exe().expect("the program has a path");
         let mut words = behind.split_whitespace();
         let mut command = match words.next() {
             Some(wrapper) => {
@@ -272,37 +272,38 @@ impl Process {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let input = child.stdin.take().expect("it is piped");
-        let output = BufReader::new(child.stdout.take().expect("it is piped"));
+        let input = child.stdin.take().expect("the stream is piped");
+        let output = BufReader::new(child.stdout.take().expect("the stream is piped"));
         Self { child, input, output }
     }
 
     /// Reads the next line, which must have this beginning, and returns its rest.
     fn answer(&mut self, beginning: &str) -> String {
         let mut line = String::new();
-        self.output.read_line(&mut line).expect("it writes text");
-        let rest = line.strip_prefix(beginning).unwrap_or_else(|| panic!("`{line}` in place of `{beginning}`"));
+        self.output.read_line(&mut line).expect("the process writes text");
+        let rest = line.strip_prefix(beginning).unwrap_or_else(|| panic!("expected `{beginning}`, got `{line}`"));
         rest.trim().to_owned()
     }
 
-    /// Asks for its counters so far.
+    /// Requests its counters so far.
     fn numbers(&mut self) -> [u64; 2] {
-        self.input.write_all(b"numbers\n").expect("it is alive");
+        self.input.write_all(b"numbers\n").expect("the process is alive");
         let line = self.answer("numbers ");
         let mut numbers = line.split(' ').map(|number| number.parse().expect("a number"));
-        [(); 2].map(|()| numbers.next().expect("there are two"))
+        [(); 2].map(|()| numbers.next().expect("two numbers are printed"))
     }
 
     fn memory_kib(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it is alive");
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the process is alive");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the kernel reports it");
-        line.split_whitespace().next().and_then(|kib| kib.parse().ok()).expect("it is a number")
+        line.split_whitespace().next().and_then(|kib| kib.parse().ok()).expect("the field is a number")
     }
 
-    /// Returns how long its threads could have run and did not.
+    /// Returns for how long its threads were runnable but did not run.
     fn waited(&self) -> Duration {
         let tasks = format!("/proc/{}/task", self.child.id());
-        let tasks = fs::read_dir(tasks).expect("it is alive").map(|task| task.expect("it can be listed").path());
+        let tasks =
+            fs::read_dir(tasks).expect("the process is alive").map(|task| task.expect("the task can be listed").path());
         let nanos = tasks.map(|task| {
             let text = fs::read_to_string(task.join("schedstat")).expect("the thread is alive");
             let nanos = text.split_whitespace().nth(1).and_then(|nanos| nanos.parse().ok());
@@ -326,10 +327,10 @@ struct Peer(TcpStream);
 impl Peer {
     fn ready(address: SocketAddr) -> Self {
         let socket = TcpStream::connect(address).expect("the node listens");
-        socket.set_nodelay(true).expect("it is connected");
-        socket.set_read_timeout(Some(PATIENCE)).expect("it is connected");
+        socket.set_nodelay(true).expect("the socket is connected");
+        socket.set_read_timeout(Some(PATIENCE)).expect("the socket is connected");
         let mut peer = Self(socket);
-        peer.0.write_all(&greeting()).expect("it is connected");
+        peer.0.write_all(&greeting()).expect("the socket is connected");
         while peer.read_frame() != CommandName::SENDHEADERS {}
         peer
     }
@@ -455,20 +456,20 @@ impl<'a> Attacker<'a> {
 
     fn open(&mut self) -> Hostile {
         let socket = TcpStream::connect(self.address).expect("the node listens");
-        socket.set_nodelay(true).expect("it is connected");
+        socket.set_nodelay(true).expect("the socket is connected");
         self.opened += 1;
         let hello = match self.conduct {
             Conduct::Silent | Conduct::Reconnect => Vec::new(),
             Conduct::Drip(_) | Conduct::Flood(_) => greeting(),
             Conduct::NeverRead(_) => {
-                SockRef::from(&socket).set_recv_buffer_size(4_096).expect("it is connected");
+                SockRef::from(&socket).set_recv_buffer_size(4_096).expect("the socket is connected");
                 greeting()
             }
             Conduct::Anew(_) => self.message.clone(),
         };
         // The node may have closed it already, which shows in this peer's next turn.
         let _ = (&socket).write_all(&hello);
-        socket.set_nonblocking(true).expect("it is connected");
+        socket.set_nonblocking(true).expect("the socket is connected");
         self.delivered += match self.conduct {
             Conduct::Silent | Conduct::Reconnect | Conduct::Anew(_) => 1,
             Conduct::Drip(_) | Conduct::Flood(_) | Conduct::NeverRead(_) => 0,
@@ -504,7 +505,7 @@ impl Handler for Reader {
     fn on_message(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
         if frame.command() == CommandName::new("getaddr") {
             let answer = self.answer.get_or_insert_with(|| inventory().into());
-            // A peer that does not read it gets no more of it.
+            // A peer that does not read its replies gets no more.
             let _ = ctx.send_shared(peer, answer);
         } else {
             // An invalid message is read up to its first error.
@@ -534,7 +535,7 @@ fn run_node() {
 fn grow_descriptor_table() {
     let clones: io::Result<Vec<OwnedFd>> =
         (0..2 * HOSTILE_PEERS).map(|_| io::stdin().as_fd().try_clone_to_owned()).collect();
-    drop(clones.expect("so many descriptors are allowed"));
+    drop(clones.expect("the limit allows this many descriptors"));
 }
 
 /// Returns the lines of standard input, up to its end.
@@ -567,10 +568,10 @@ fn inventory_of(items: usize) -> Vec<u8> {
     frame(&MessageRef::Inv(items.as_ref()))
 }
 
-/// Returns an inventory that is valid but for its payload's last byte.
+/// Returns an inventory that is valid except for its payload's last byte.
 fn wrong_checksum() -> Vec<u8> {
     let mut bytes = inventory_of(28);
-    *bytes.last_mut().expect("it has a payload") ^= 1;
+    *bytes.last_mut().expect("the frame has a payload") ^= 1;
     bytes
 }
 

@@ -1,9 +1,8 @@
-//! The cost of a ping through the whole loop, compared with the least that a readiness loop can do for the same
-//! bytes.
+//! The cost of a ping through the whole loop, compared with a minimal readiness loop for the same bytes.
 //!
 //! The same client drives two servers in the same way, over 64 connections on loopback: `peerloop` is a reactor whose
 //! peers have completed the handshake, and `bare mio` reads all readable bytes and writes them back, without framing,
-//! checksums, timers or accounting. Each iteration writes one ping to every connection and then reads every answer,
+//! checksums, timers or accounting. Each iteration writes one ping to every connection and then reads every reply,
 //! so the servers see readiness in batches. Both include the client's own cost; the difference of the two is the
 //! engine's cost of 64 pings.
 
@@ -44,8 +43,8 @@ fn run_bare_mio(started: &Report<(SocketAddr, Option<peerloop::Handle<()>>)>) {
     let mut poll = Poll::new().expect("the kernel gives a poller");
     let mut listener = TcpListener::bind(ANY_PORT).expect("a loopback port is free");
     let listening = Token(usize::MAX);
-    poll.registry().register(&mut listener, listening, Interest::READABLE).expect("it can be polled");
-    started.send((listener.local_addr().expect("it is bound"), None)).expect("the client waits for it");
+    poll.registry().register(&mut listener, listening, Interest::READABLE).expect("the socket can be polled");
+    started.send((listener.local_addr().expect("the listener is bound"), None)).expect("the client waits for it");
     let mut events = Events::with_capacity(1_024);
     let mut sockets: Vec<TcpStream> = Vec::new();
     let mut block = vec![0; READ_BLOCK_BYTES];
@@ -56,17 +55,17 @@ fn run_bare_mio(started: &Report<(SocketAddr, Option<peerloop::Handle<()>>)>) {
             if event.token() == listening {
                 while let Ok((mut socket, _)) = listener.accept() {
                     let token = Token(sockets.len());
-                    socket.set_nodelay(true).expect("it is connected");
+                    socket.set_nodelay(true).expect("the socket is connected");
                     poll.registry()
                         .register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)
-                        .expect("it can be polled");
+                        .expect("the socket can be polled");
                     sockets.push(socket);
                 }
             } else if event.is_readable() {
                 let socket = &mut sockets[event.token().0];
                 match socket.read(&mut block) {
                     Ok(0) => ended += 1,
-                    Ok(len) => socket.write_all(&block[..len]).expect("so few bytes fit the socket's buffer"),
+                    Ok(len) => socket.write_all(&block[..len]).expect("this many bytes fit the socket's buffer"),
                     Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
                 }
             }
@@ -74,7 +73,7 @@ fn run_bare_mio(started: &Report<(SocketAddr, Option<peerloop::Handle<()>>)>) {
     }
 }
 
-/// The same client for both servers: blocking sockets, one ping on each, then one answer from each.
+/// The same client for both servers: blocking sockets, one ping on each, then one reply from each.
 struct Client {
     sockets: Vec<net::TcpStream>,
     ping: Vec<u8>,
@@ -84,8 +83,8 @@ impl Client {
     fn connect(address: SocketAddr) -> Self {
         let connect = |_| {
             let socket = net::TcpStream::connect(address).expect("the server listens");
-            socket.set_nodelay(true).expect("it is connected");
-            socket.set_read_timeout(Some(Duration::from_secs(10))).expect("it is connected");
+            socket.set_nodelay(true).expect("the socket is connected");
+            socket.set_read_timeout(Some(Duration::from_secs(10))).expect("the socket is connected");
             socket
         };
         Self { sockets: (0..CONNECTIONS).map(connect).collect(), ping: frame(&MessageRef::Ping { nonce: 7 }) }
@@ -94,7 +93,7 @@ impl Client {
     fn shake_hands(&mut self) {
         let greeting = greeting();
         for socket in &mut self.sockets {
-            socket.write_all(&greeting).expect("it is connected");
+            socket.write_all(&greeting).expect("the socket is connected");
             loop {
                 let mut header = [0; HEADER_LEN_BYTES];
                 socket.read_exact(&mut header).expect("the server greets");
@@ -109,7 +108,7 @@ impl Client {
 
     fn round(&mut self) {
         for socket in &mut self.sockets {
-            socket.write_all(&self.ping).expect("it is connected");
+            socket.write_all(&self.ping).expect("the socket is connected");
         }
         let mut answer = [0; PING_LEN_BYTES];
         for socket in &mut self.sockets {

@@ -1,7 +1,7 @@
 //! The cost of a timer in the wheel, compared with a heap with lazy deletion and an ordered set.
 //!
 //! All three store one deadline per key, time passes one tick per iteration, and ten keys are due or moved in each:
-//! `expire` lets every deadline pass and arms it anew, `re_arm` moves each one before it passes, as traffic does. A
+//! `expire` lets every deadline pass and arms it again, `re_arm` moves each one before it passes, as traffic does. A
 //! new deadline is the latest of all, which is the best case for a heap. Times are per iteration, throughput in
 //! timers.
 

@@ -4,7 +4,8 @@
 //! header. Building begins with the message as its crate stores it and ends with the frame, checksum included.
 //! Criterion times each by itself. The table at the end compares them: all alternate for some rounds, and it shows
 //! for each the median time of a pass, the ratio of the faster crate to `peerloop`, and the same ratio without the
-//! checksum, each one's own by its own implementation over the same payloads. `WIRE_TABLE=1` shows the table alone.
+//! checksum. Each crate's checksum is timed with its own implementation over the same payloads, and subtracted.
+//! `WIRE_TABLE=1` shows the table alone.
 //!
 //! `bitcoin` computes a checksum when a message is wrapped, and keeps it; so its building is the encoding of a
 //! wrapped message plus one checksum.
@@ -29,7 +30,7 @@ use std::time::Duration;
 
 const MAGIC: [u8; 4] = [0xe3, 0xe1, 0xf3, 0xe8];
 const ROUNDS: usize = 101;
-/// The least time of one turn in the table: far above the clock's resolution, and short enough that other work on the
+/// Minimum time of one turn in the table: far above the clock's resolution, and short enough that other work on the
 /// machine does not interrupt most turns.
 const MIN_TURN: Duration = Duration::from_micros(200);
 
@@ -204,12 +205,12 @@ impl Family {
 
     fn build_bitcoin(&self, out: &mut Vec<u8>) {
         for message in &self.bitcoin {
-            message.consensus_encode(out).expect("memory accepts all");
+            message.consensus_encode(out).expect("writing to memory cannot fail");
         }
     }
 
     fn build_gang(&self, out: &mut Vec<u8>) {
-        self.gang.iter().for_each(|message| message.write(out, MAGIC).expect("memory accepts all"));
+        self.gang.iter().for_each(|message| message.write(out, MAGIC).expect("writing to memory cannot fail"));
     }
 }
 
@@ -280,11 +281,11 @@ fn sum_ours(message: &MessageRef<'_>) -> u64 {
         MessageRef::Headers(list) => sum_all(list.iter().map(|item| sum_our_header(&item.header))),
         MessageRef::Tx(tx) => sum_our_tx(tx),
         MessageRef::Block(block) => {
-            let transactions = block.transactions.iter().map(|tx| sum_our_tx(&tx.expect("it is valid")));
+            let transactions = block.transactions.iter().map(|tx| sum_our_tx(&tx.expect("the transaction is valid")));
             sum_our_header(&block.header).wrapping_add(sum_all(transactions))
         }
         MessageRef::Version(version) => {
-            let sender = version.sender.expect("it has a sender");
+            let sender = version.sender.expect("the version has a sender");
             let agent = version.user_agent.as_deref().map_or(0, <[u8]>::len);
             version.services ^ sender.nonce ^ agent as u64 ^ u64::from(sender.address.port)
         }
@@ -403,7 +404,7 @@ fn print_table(families: &[Family]) {
     }
 }
 
-/// Times all in alternation, so that a slow machine slows down all of them.
+/// Times all crates in alternation, so that a slow machine slows down all of them.
 fn compete(contenders: &mut [Contender<'_>]) -> Vec<Medians> {
     let mut rounds: Vec<(Vec<f64>, Vec<f64>)> = contenders.iter().map(|_| (Vec::new(), Vec::new())).collect();
     let passes: Vec<u32> = contenders.iter_mut().map(|contender| passes_needed(&mut contender.whole)).collect();
@@ -421,7 +422,7 @@ fn passes_needed(pass: &mut Pass<'_>) -> u32 {
     (MIN_TURN.as_secs_f64() * 1e6 / once).ceil().clamp(1.0, 100_000.0) as u32
 }
 
-#[expect(clippy::disallowed_methods, reason = "a measurement is a matter of the real clock")]
+#[expect(clippy::disallowed_methods, reason = "the benchmark measures wall time")]
 fn micros(pass: &mut Pass<'_>, passes: u32) -> f64 {
     let began = std::time::Instant::now();
     for _ in 0..passes {

@@ -1,9 +1,8 @@
-//! Crawls nodes: asks each for the addresses that it knows, up to a thousand nodes, and prints each with its user
-//! agent.
+//! Crawls nodes: requests each node's known addresses, up to a thousand nodes, and prints each with its user agent.
 //!
-//! `cargo run --example crawler`, or with nodes to begin at: `.. mainnet 192.0.2.1:8333`. Without an argument it
-//! crawls four nodes of its own. Constants bound all that peers can make it do: the addresses it keeps, the
-//! connections open at once, and the time of each.
+//! Run `cargo run --example crawler`, or name nodes to begin with: `.. mainnet 192.0.2.1:8333`. Without an argument
+//! it crawls four nodes of its own. Constants bound the effect of peers: the addresses it keeps, the connections open
+//! at once, and the time for each.
 
 mod setting;
 
@@ -21,7 +20,7 @@ use std::time::Duration;
 
 const MAX_NODES: usize = 1_000;
 const AT_ONCE: usize = 64;
-/// A real node answers within seconds, or not at all.
+/// A real node replies within seconds, or not at all.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
@@ -30,7 +29,7 @@ struct Crawler {
     waiting: VecDeque<SocketAddr>,
     open: usize,
     reached: usize,
-    /// The peers asked, each with its deadline for the answer; the oldest in front.
+    /// The peers asked, each with its deadline for the reply; the oldest in front.
     asked: VecDeque<(Instant, PeerId)>,
 }
 
@@ -94,7 +93,7 @@ impl Handler for Crawler {
     fn on_message(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
         let Ok(MessageRef::Addr(addresses)) = frame.decode() else { return };
         addresses.iter().for_each(|entry| self.found(entry.address.to_socket()));
-        // Nodes also announce their own address unasked. The answer to `getaddr` is longer, or empty.
+        // Nodes also announce their own address unasked. The reply to `getaddr` is longer, or empty.
         if addresses.len() != 1 {
             ctx.close(peer, Disconnect::Done);
         }

@@ -1,7 +1,7 @@
-//! Prints the events of connections and the messages of peers, from a thread beside the loop.
+//! Prints connection events and peers' messages, from a thread beside the loop's.
 //!
-//! `cargo run --example event_monitor`, or with nodes: `.. mainnet 192.0.2.1:8333`. Without an argument it watches a
-//! node of its own, asks it for addresses and ends with the connection.
+//! Run `cargo run --example event_monitor`, or name nodes: `.. mainnet 192.0.2.1:8333`. Without an argument it
+//! watches a node of its own, asks it for addresses and exits when the connection closes.
 
 mod setting;
 
@@ -22,8 +22,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         channel.handle.connect(node, None)?;
     }
 
-    // Each subscription has a queue of its own, so messages have a thread of their own. A filter for certain commands
-    // spares the loop the copies of all others.
+    // Each subscription has a queue of its own, so messages have a thread of their own. A command filter saves the
+    // loop from copying other messages.
     let (messages, handle) = (channel.messages, channel.handle.clone());
     let listening = thread::spawn(move || {
         for received in messages {
@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                         let _ = handle.close(message.peer);
                     }
                 }
-                Received::Lagged { count } => println!("messages: too slow for {count}"),
+                Received::Lagged { count } => println!("lost {count} messages: reading too slowly"),
             }
         }
     });
@@ -52,11 +52,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     _ => {}
                 }
             }
-            Received::Lagged { count } => println!("events: too slow for {count}"),
+            Received::Lagged { count } => println!("lost {count} events: reading too slowly"),
         }
     }
     // Both subscriptions end with the loop.
-    listening.join().expect("it only prints");
+    listening.join().expect("the thread does not panic");
     running.join().expect("the loop does not panic")?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Keeps connections to a list of nodes and to no others; the manager dials, restarts and backs off by itself.
+//! Keeps connections to a list of nodes and to no others. The manager dials, restarts and backs off by itself.
 //!
 //! `cargo run --example fixed_peers`, or with nodes: `.. mainnet 192.0.2.1:8333 192.0.2.2:8333`. Without an argument
 //! it starts three nodes, stops one of them once all are connected, and ends when a dial of that one has failed.
@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let event = match channel.control.recv()? {
             Received::Item(event) => event,
             Received::Lagged { count } => {
-                println!("too slow for {count} events");
+                println!("lost {count} events: reading too slowly");
                 continue;
             }
         };
@@ -42,7 +42,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 ready += 1;
                 if ready == wanted && !own.is_empty() {
                     println!("all {wanted} peers are ready; stopping one of them");
-                    own.pop().expect("it is not empty").handle.stop()?;
+                    own.pop().expect("the list is not empty").handle.stop()?;
                 }
             }
             ControlEvent::ConnectionLost { .. } => ready -= 1,

@@ -1,7 +1,8 @@
-//! Runs a loop inside another one: the outer loop waits for both, and turns the inner one only when that is due.
+//! Runs a loop inside another one: the outer loop waits for both, and runs a turn of the inner one only when it is
+//! due.
 //!
-//! `cargo run --example foreign_event_loop`, or with a node: `.. mainnet 192.0.2.1:8333`. The outer loop here is a
-//! poller of mio with a tick of its own; any loop that waits for descriptors will do.
+//! Run `cargo run --example foreign_event_loop`, or name a node: `.. mainnet 192.0.2.1:8333`. The outer loop here is
+//! a mio poller with its own tick; any loop that waits for descriptors works.
 
 mod setting;
 
@@ -56,7 +57,7 @@ mod nested {
 
     pub(crate) fn run() -> Result<(), Box<dyn Error>> {
         let (network, node) = setting::network_and_node()?;
-        // Without `spin` an exact wake-up of the inner loop never delays the outer one.
+        // With `spin` off, exact wake-ups of the inner loop do not delay the outer one.
         let mut inner = Reactor::new(Config { spin: false, ..Config::new(network) }, Client { node })?;
         let mut outer = Poll::new()?;
         let mut events = Events::with_capacity(8);
@@ -98,7 +99,7 @@ mod nested {
         now.plus(TICK)
     }
 
-    /// Rounds up to milliseconds, in which pollers count: a poller that wakes a little early would turn for nothing.
+    /// Rounds up to milliseconds, in which pollers count: a poller that wakes a little early would run an empty turn.
     fn round_up(wait: Duration) -> Duration {
         Duration::from_millis(u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX))
     }

@@ -1,4 +1,4 @@
-//! Connects to one node, measures three pings and closes the connection: about the least that a handler can do.
+//! Connects to one node, measures three pings and closes the connection: about the minimum of a handler.
 //!
 //! `cargo run --example simple_client`, or with a node: `.. mainnet 192.0.2.1:8333`.
 
@@ -28,7 +28,7 @@ impl Handler for Client {
             Event::Ready { handshake } => {
                 let agent = ctx.peer(peer).and_then(|view| view.info().user_agent).unwrap_or_default();
                 println!("ready: {agent} after {handshake:?}");
-                // Planned now, so that every delay from here on counts.
+                // Planned now, so that every delay from this moment counts.
                 let _ = ctx.ping(peer, ctx.now());
             }
             Event::Pong { planned, received, .. } => {
@@ -55,6 +55,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     reactor.run()?;
     match reactor.handler().pongs {
         PONGS => Ok(()),
-        pongs => Err(Trouble(format!("{node} has answered {pongs} of {PONGS} pings")).into()),
+        pongs => Err(Trouble(format!("{node} answered {pongs} of {PONGS} pings")).into()),
     }
 }

@@ -1,9 +1,9 @@
 //! Parts shared by the examples: their arguments, and nodes on loopback for when none is given.
 //!
-//! A built-in node is a loop on a thread of its own, as in any program. It accepts everybody, and answers a `getaddr`
+//! A built-in node is a loop on a thread of its own, as in any program. It accepts every peer, and answers a `getaddr`
 //! with the addresses given at its start.
 
-#![allow(dead_code, reason = "no example needs all of it")]
+#![allow(dead_code, reason = "no example uses every item")]
 
 use peerloop::protocol::CommandName;
 use peerloop::wire::{AddressEntry, Addresses, Header, Message, NetAddress};
@@ -13,7 +13,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::thread;
 
-/// An error with a text of the example's own: `main` shows errors by `Debug`.
+/// An error whose `Debug` is its text, because `main` prints errors with `Debug`.
 pub(crate) struct Trouble(pub(crate) String);
 
 impl fmt::Debug for Trouble {
@@ -30,7 +30,8 @@ impl fmt::Display for Trouble {
 
 impl Error for Trouble {}
 
-/// Reads the network and the nodes from the command line, `[NETWORK] [ADDRESS:PORT]..`; regtest and none by default.
+/// Reads the network and the nodes from the command line, `[NETWORK] [ADDRESS:PORT]..`; the default is regtest and no
+/// nodes.
 pub(crate) fn arguments() -> Result<(Network, Vec<SocketAddr>), Box<dyn Error>> {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
     let network = match arguments.first().map(|first| first.parse()) {
@@ -41,8 +42,8 @@ pub(crate) fn arguments() -> Result<(Network, Vec<SocketAddr>), Box<dyn Error>> 
         Some(Err(_)) | None => Network::Regtest,
     };
     let node = |text: &String| {
-        let wanted = "write [NETWORK] [ADDRESS:PORT].., for example mainnet 192.0.2.1:8333";
-        text.parse().map_err(|_| Trouble(format!("`{text}` is no address with a port: {wanted}")))
+        let wanted = "use [NETWORK] [ADDRESS:PORT].., for example mainnet 192.0.2.1:8333";
+        text.parse().map_err(|_| Trouble(format!("`{text}` is not an address with a port: {wanted}")))
     };
     Ok((network, arguments.iter().map(node).collect::<Result<_, _>>()?))
 }
@@ -89,7 +90,7 @@ impl Handler for Answering {
         let entries =
             self.known.iter().map(|&node| AddressEntry { time, address: NetAddress::from_socket(0x21, node) });
         let answer = Message::Addr(Addresses::from_entries(entries));
-        // The loop closes a peer that does not read its answers.
+        // The loop closes a peer that does not read its replies.
         let _ = ctx.send(peer, &answer.as_ref());
     }
 }

@@ -29,15 +29,15 @@ fn output_of(name: &str) -> String {
         .unwrap_or_else(|error| panic!("{name}: {error}"));
     let began = Instant::now();
     // Their output fits a pipe, so it need not be read meanwhile.
-    while example.try_wait().expect("it is our child").is_none() {
+    while example.try_wait().expect("the process is our child").is_none() {
         if began.elapsed() > PATIENCE {
-            example.kill().expect("it is our child");
+            example.kill().expect("the process is our child");
             break;
         }
         thread::sleep(Duration::from_millis(5));
     }
-    let ended = example.wait_with_output().expect("it is our child");
-    let printed = String::from_utf8(ended.stdout).expect("it prints text");
+    let ended = example.wait_with_output().expect("the process is our child");
+    let printed = String::from_utf8(ended.stdout).expect("the output is text");
     let complaint = String::from_utf8_lossy(&ended.stderr);
     assert!(ended.status.success(), "{name}: {}\n{printed}\n{complaint}", ended.status);
     assert_eq!(complaint, "", "{name}");
@@ -91,10 +91,10 @@ fn req_e54_a_loop_runs_within_another_one() {
 
 /// Runs an example that fails, and returns its texts on stderr and on stdout.
 fn complaint_of(name: &str, arguments: &[&str]) -> (String, String) {
-    let ended = Command::new(folder().join(name)).args(arguments).output().expect("it is built");
+    let ended = Command::new(folder().join(name)).args(arguments).output().expect("the example is built");
     assert!(!ended.status.success(), "{name} {arguments:?}");
     let [complaint, printed] =
-        [ended.stderr, ended.stdout].map(|bytes| String::from_utf8(bytes).expect("it prints text"));
+        [ended.stderr, ended.stdout].map(|bytes| String::from_utf8(bytes).expect("the output is text"));
     (complaint, printed)
 }
 
@@ -127,8 +127,8 @@ fn a_refusing_node_is_reported_with_the_reason() {
     let node = node.to_string();
     let (complaint, printed) = complaint_of("simple_client", &["regtest", &node]);
     assert_eq!(complaint, format!("Error: {node} has answered 0 of 3 pings\n"), "{printed}");
-    let crawl = Command::new(folder().join("crawler")).args(["regtest", &node]).output().expect("it is built");
-    let printed = String::from_utf8(crawl.stdout).expect("it prints text");
+    let crawl = Command::new(folder().join("crawler")).args(["regtest", &node]).output().expect("the example is built");
+    let printed = String::from_utf8(crawl.stdout).expect("the output is text");
     assert!(printed.starts_with(&format!("{node}: ")), "{printed}");
     assert!(printed.ends_with("1 nodes known, 0 reached\n"), "{printed}");
 }

@@ -67,7 +67,7 @@ fn fault_e01_a_node_without_descriptors_waits_quietly_and_accepts_once_it_has_so
 fn deserted(count: u8) -> Vec<SocketAddr> {
     let address = |host| {
         let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 6, host), 0)).expect("all of 127.0.0.0/8 is loopback");
-        listener.local_addr().expect("it is bound")
+        listener.local_addr().expect("the listener is bound")
     };
     (1..=count).map(address).collect()
 }

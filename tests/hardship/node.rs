@@ -91,12 +91,12 @@ impl Node {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let input = child.stdin.take().expect("it is piped");
-        let output = BufReader::new(child.stdout.take().expect("it is piped"));
+        let input = child.stdin.take().expect("the stream is piped");
+        let output = BufReader::new(child.stdout.take().expect("the stream is piped"));
         let address = SocketAddr::from(([0; 4], 0));
         // The value is complete before anything can fail, so the process is killed in any case.
         let mut node = Self { child, input, output, address, strace_log };
-        node.address = node.answer("listening at ").parse().expect("it is an address");
+        node.address = node.answer("listening at ").parse().expect("the text is an address");
         node
     }
 
@@ -126,7 +126,7 @@ impl Node {
         self.ask("account");
         let line = self.answer("account ");
         let pairs = line.split_whitespace().filter_map(|pair| pair.split_once('='));
-        Account(pairs.map(|(name, count)| (name.to_owned(), count.parse().expect("it is a number"))).collect())
+        Account(pairs.map(|(name, count)| (name.to_owned(), count.parse().expect("the field is a number"))).collect())
     }
 
     /// Asks for accounts until one satisfies `done`.
@@ -155,7 +155,11 @@ impl Node {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.process())).expect("the process runs");
         let (_, behind_name) = stat.rsplit_once(')').expect("the name is in brackets");
         let field = |index: usize| -> u64 {
-            behind_name.split_whitespace().nth(index).and_then(|field| field.parse().ok()).expect("it is a number")
+            behind_name
+                .split_whitespace()
+                .nth(index)
+                .and_then(|field| field.parse().ok())
+                .expect("the field is a number")
         };
         Duration::from_millis((field(11) + field(12)) * 1_000 / TICKS_PER_SEC)
     }
@@ -205,7 +209,7 @@ static COUNT: AtomicUsize = AtomicUsize::new(0);
 
 /// Returns a command that runs this program again, to run `test` and become its node.
 fn itself(test: &str) -> Command {
-    let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
+    let mut command = Command::new(std::env::current_exe().expect("the program has a path"));
     command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(VARIABLE, test);
     command
 }

@@ -10,7 +10,7 @@ fn fault_e04_a_dial_without_a_port_is_a_shortage_of_this_side() {
     let test = "ports::fault_e04_a_dial_without_a_port_is_a_shortage_of_this_side";
     let Some(mut node) = Node::with_fault(test, "connect:error=EADDRNOTAVAIL:when=1..5") else { return };
     let far = TcpListener::bind("127.0.0.1:0").expect("a loopback port is free");
-    node.dial(far.local_addr().expect("it is bound"), DIALS);
+    node.dial(far.local_addr().expect("the listener is bound"), DIALS);
     let account = node.until("the dials have ended", |account| account.of("closed") == 5);
     assert_eq!((account.of("end:local_eaddrnotavail"), account.of("local_ends")), (5, 5), "{account:?}");
     for _ in 5..DIALS {

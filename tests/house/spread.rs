@@ -31,7 +31,7 @@ pub(crate) fn check(sources: &[Source]) -> BTreeMap<String, Violation> {
     let describe = |(name, blocks): (String, BTreeMap<&str, Violation>)| {
         let list: Vec<&str> = blocks.keys().copied().collect();
         let remedy = format!("the methods of `{name}` stand in {}; {MAX_FILES} files are the most", list.join(", "));
-        let first = blocks.into_values().next().expect("it has more than three");
+        let first = blocks.into_values().next().expect("there are more than three blocks");
         (name, Violation { remedy, ..first })
     };
     spread.map(describe).collect()

@@ -95,7 +95,7 @@ fn req_e46_a_peers_life_is_logged_and_a_flood_of_failures_is_limited() {
     drop(dialler);
     let all = lines_of("connection_failed");
     let suppressed = |(_, line): &(Level, String)| line.split_once(" suppressed=")?.1.parse::<usize>().ok();
-    let (level, last) = all.last().expect("there are some");
+    let (level, last) = all.last().expect("lines were logged");
     assert!(*level == Level::Warn && last.starts_with("event=connection_failed network=regtest suppressed="), "{last}");
     assert_eq!(all.len(), failed.len() + 1, "the suppressed lines are counted at the end");
     assert_eq!(
@@ -117,7 +117,7 @@ fn a_paused_listener_is_logged_every_minute_with_its_address_and_error() {
     record();
     let world = World::new(1, peerloop::time::Instant::ZERO);
     let config = Config { seed: Some(7), ..Config::new(Network::Regtest) };
-    let mut reactor = Reactor::with_net(config, world.host(), Dialler(Vec::new())).expect("it is valid");
+    let mut reactor = Reactor::with_net(config, world.host(), Dialler(Vec::new())).expect("the configuration is valid");
     reactor.listen(([10, 0, 0, 1], 18_444).into()).expect("no other socket listens there");
     world.fail_sometimes(0, Site::Accept, EMFILE, 1);
     for _ in 0..3 {

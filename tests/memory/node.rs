@@ -69,13 +69,13 @@ impl Handler for Tally {
                 self.settled += 1;
                 if self.pings != Pings::Never {
                     self.peers.push(peer);
-                    ctx.ping(peer, ctx.now()).expect("it is ready");
+                    ctx.ping(peer, ctx.now()).expect("the peer is ready");
                 }
             }
             Event::Pong { .. } => {
                 self.pongs += 1;
                 if self.pings == Pings::AfterEachPong {
-                    ctx.ping(peer, ctx.now()).expect("it is ready");
+                    ctx.ping(peer, ctx.now()).expect("the peer is ready");
                 }
             }
             Event::Closed { .. } => self.closed += 1,
@@ -97,7 +97,7 @@ impl Handler for Tally {
             // More than a few pings in flight allocate memory for a peer.
             let is_free = ctx.peer(peer).is_some_and(|view| view.connection().ping_pong().pending_count() == 0);
             if is_free {
-                ctx.ping(peer, ctx.now()).expect("it is ready");
+                ctx.ping(peer, ctx.now()).expect("the peer is ready");
             }
         }
         Self::next_round(ctx);
@@ -173,7 +173,7 @@ impl FarEnd {
     /// Stops the far end while `node` closes its own peers.
     pub(crate) fn stop(mut self, node: &mut Node) {
         self.handle.stop().expect("the queue has room");
-        let thread = self.thread.take().expect("it is stopped once");
+        let thread = self.thread.take().expect("the node is stopped once");
         let began = std::time::Instant::now();
         while !thread.is_finished() {
             assert!(began.elapsed() < PATIENCE + SHUTDOWN_GRACE, "the far end does not stop");

@@ -69,7 +69,7 @@ fn pings_from_the_timer_allocate_only_pooled_buffers() {
 /// Returns a node and a bare socket that is its peer.
 fn ready() -> (Node, TcpStream) {
     let mut node = Node::new(Pings::Never);
-    let mut socket = TcpStream::connect(node.address).expect("it listens");
+    let mut socket = TcpStream::connect(node.address).expect("the node listens");
     socket.set_nodelay(true).expect("the socket is open");
     socket.write_all(&[greeting(), frame(&MessageRef::SendHeaders)].concat()).expect("the kernel takes it");
     node.until(|tally| tally.settled == 1);
@@ -99,7 +99,7 @@ fn a_small_message_in_two_parts_allocates_nothing_wherever_it_is_cut() {
     assert_eq!(node.reactor.handler().messages - before, inv.len() as u64 - 1, "each part was read by itself");
     assert_eq!(node.reactor.stats().counters.pings_answered, 2 * (ping.len() as u64 - 1));
     assert_eq!(info.count_total, 0);
-    assert_ne!(socket.read(&mut answers).expect("it is connected"), 0);
+    assert_ne!(socket.read(&mut answers).expect("the socket is connected"), 0);
 }
 
 /// Returns every known payload as a frame of this network, except those that only belong to a handshake.

@@ -70,7 +70,7 @@ impl End {
                 self.rolling.update(&part);
                 part
             });
-            ctx.feed_body(peer, &mut part).expect("it is being fed");
+            ctx.feed_body(peer, &mut part).expect("the body is being fed");
             if !part.is_empty() {
                 self.kept = Some(part);
                 return;
@@ -96,7 +96,7 @@ impl Handler for End {
                 let is_basic = u32::try_from(self.sends_bytes).is_ok();
                 let checksum = is_basic.then_some([0; 4]);
                 let header = Header { command: CommandName::BLOCK, payload_len: self.sends_bytes, checksum };
-                ctx.begin_body(peer, &header).expect("it is ready");
+                ctx.begin_body(peer, &header).expect("the peer is ready");
                 self.feed(ctx);
             }
             Event::BodyCut { received, reason, .. } => panic!("cut after {received} bytes: {reason}"),
@@ -204,7 +204,7 @@ fn kept(frames: &[u8], rounds: usize) -> (i64, usize) {
     let config = Config { seed: Some(7), ..Config::new(Network::Regtest) };
     let mut reactor = Reactor::new(config, keeper).expect("the kernel gives a poller");
     let address = reactor.listen(([127, 0, 0, 1], 0).into()).expect("a loopback port is free");
-    let mut socket = std::net::TcpStream::connect(address).expect("it listens");
+    let mut socket = std::net::TcpStream::connect(address).expect("the node listens");
     socket.write_all(&greeting()).expect("the kernel takes it");
     while reactor.stats().ready == 0 {
         reactor.poll_once(Duration::from_millis(1)).expect("the poller works");

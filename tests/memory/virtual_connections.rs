@@ -22,7 +22,7 @@ fn an_idle_virtual_connection_uses_less_than_four_hundred_bytes() {
         for link in (0..CONNECTIONS).map(LinkId::from_u64) {
             dialler.connect(link, address, None).expect("the other host listens");
             let (socket, _) = acceptor.accept(0).expect("the other host dials");
-            acceptor.attach(link, socket).expect("it is registered");
+            acceptor.attach(link, socket).expect("the link is registered");
             // A handshake, and silence after it.
             assert_eq!(dialler.write(link, &block[..200]).expect("there is room"), 200);
             assert_eq!(acceptor.read(link, &mut block).expect("the data has arrived"), 200);

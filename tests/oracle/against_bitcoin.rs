@@ -48,12 +48,12 @@ fn blocks_and_transactions_have_the_same_hashes_and_roots() {
         let theirs = whole_block(&ours).expect("the crate can represent it");
         prop_assert_eq!(block_hash(ours.hash()), theirs.block_hash());
         prop_assert_eq!(ours.hash().to_string(), theirs.block_hash().to_string());
-        let root = ours.merkle_tree().expect("it is a whole block").root();
+        let root = ours.merkle_tree().expect("the block is whole").root();
         prop_assert_eq!(root.map(merkle_node), theirs.compute_merkle_root());
         prop_assert!(theirs.check_merkle_root());
         let mut compared = 2;
         for (ours, theirs) in ours.transactions.iter().zip(&theirs.txdata) {
-            let ours = ours.expect("it is a whole block");
+            let ours = ours.expect("the block is whole");
             prop_assert_eq!(txid(ours.txid()), theirs.compute_txid());
             prop_assert_eq!(ours.is_coinbase(), theirs.is_coinbase());
             compared += 2;
@@ -73,7 +73,7 @@ fn a_block_makes_the_same_compact_block() {
             let block = block.as_ref();
             let theirs = whole_block(&block).expect("the crate can represent it");
             let prefill: Vec<usize> = prefill.into_iter().filter(|&index| index < theirs.txdata.len()).collect();
-            let transactions = block.transactions.iter().map(|tx| tx.expect("it is a whole block"));
+            let transactions = block.transactions.iter().map(|tx| tx.expect("the block is whole"));
             let is_prefilled = |index: u32| index == 0 || prefill.contains(&(index as usize));
             let ours = CompactBlock::from_transactions(block.header, nonce, transactions, is_prefilled);
             let theirs = HeaderAndShortIds::from_block(&theirs, nonce, 1, &prefill);

@@ -43,8 +43,8 @@ fn req_e30_two_programs_talk_through_their_channels() {
     assert_eq!((received.peer, received.to_message()), (here, Ok(Message::GetAddr)));
     one.handle.stop().expect("the queue has room");
     two.handle.stop().expect("the queue has room");
-    one_thread.join().expect("it ends");
-    two_thread.join().expect("it ends");
+    one_thread.join().expect("the thread ends");
+    two_thread.join().expect("the thread ends");
     let mut ends =
         two.control.filter(|received| matches!(received, Received::Item(ControlEvent::ConnectionLost { .. })));
     assert!(ends.next().is_some() && ends.next().is_none(), "one loss, then the end of the loop");

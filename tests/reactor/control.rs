@@ -51,7 +51,7 @@ fn req_e34_handlers_and_subscribers_of_both_ends_receive_the_same_events_of_a_pe
 fn req_e34_an_unsuccessful_dial_is_reported_as_failed_and_not_as_lost() {
     let mut node = Node::new();
     let listener = TcpListener::bind(ANY_PORT).expect("a loopback port is free");
-    let address = listener.local_addr().expect("it is bound");
+    let address = listener.local_addr().expect("the listener is bound");
     let silent = node.dial(address);
     until([&mut node], "it is established", |[node]| events_of(node).len() == 1);
     drop(listener);

@@ -13,7 +13,7 @@ const SPARE: usize = 5;
 
 /// Opens a descriptor for each that is free.
 fn hoard() -> Vec<OwnedFd> {
-    let any = || File::open(std::env::current_exe().expect("this program has a path")).map(OwnedFd::from);
+    let any = || File::open(std::env::current_exe().expect("the program has a path")).map(OwnedFd::from);
     std::iter::from_fn(|| any().ok()).collect()
 }
 

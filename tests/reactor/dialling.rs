@@ -60,8 +60,8 @@ fn a_peer_sees_the_requested_source_address() {
 fn an_unanswered_dial_times_out() {
     let full = Socket::new(Domain::IPV4, Type::STREAM, None).expect("the kernel gives a socket");
     full.bind(&ANY_PORT.into()).expect("a loopback port is free");
-    full.listen(0).expect("it is bound");
-    let address = full.local_addr().expect("it is bound").as_socket().expect("it is an IP address");
+    full.listen(0).expect("the listener is bound");
+    let address = full.local_addr().expect("the listener is bound").as_socket().expect("the address is an IP address");
     // The kernel holds one connection more than the backlog, and does not answer further ones.
     let _holds = TcpStream::connect(address).expect("the backlog has room");
     let mut node = Node::with(Config { connect_timeout: Duration::from_millis(50), ..regtest() });

@@ -73,8 +73,9 @@ fn a_command_wakes_the_outer_loop() {
     let mut outer = Outer::around(&node);
     outer.run(&mut node, "it sleeps", |node| node.reactor.next_deadline() == Wait::Forever);
     let handle = node.reactor.handle();
-    let pending = std::thread::spawn(move || handle.stats().expect("the queue has room")).join().expect("it is sent");
-    outer.run(&mut node, "the command is carried out", |_| pending.try_take().expect("it runs").is_some());
+    let pending =
+        std::thread::spawn(move || handle.stats().expect("the queue has room")).join().expect("the request is sent");
+    outer.run(&mut node, "the command is carried out", |_| pending.try_take().expect("the loop runs").is_some());
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn messages_that_arrive_with_the_end_are_delivered_before_it() {
             seen[2..],
             [Seen::Message(INV, payload.into()), Seen::Closed(CloseReason::ClosedByPeer, ConnectionState::Connected)]
         );
-        let mut socket = writer.join().expect("all is written");
+        let mut socket = writer.join().expect("everything is written");
         assert_eq!(socket.read_frame(), (CommandName::PONG, 9_u64.to_le_bytes().to_vec()));
         assert!(socket.is_at_end());
     }

@@ -47,14 +47,19 @@ fn wait_for(what: &str, done: impl Fn() -> bool) {
 fn two_sleeping_loops_are_controlled_from_a_third_thread() {
     let (_, one, one_thread) = spawn();
     let (address, two, two_thread) = spawn();
-    let there = one.connect(address, None).expect("the queue has room").wait().expect("it runs").expect("it has room");
+    let there = one
+        .connect(address, None)
+        .expect("the queue has room")
+        .wait()
+        .expect("the loop runs")
+        .expect("the table has room");
     wait_for("both are ready", || [&one, &two].iter().all(|handle| ask(handle, |ctx| ctx.ready_count()) == 1));
 
     for command in ["inv", "addr"].map(CommandName::new) {
         let frame = ask(&one, move |ctx| ctx.encode(&MessageRef::Opaque { command, payload: &pattern(73) }));
         one.send(there, frame).expect("the queue has room");
     }
-    let stats = |handle: &Handle<Task>| handle.stats().expect("the queue has room").wait().expect("it runs");
+    let stats = |handle: &Handle<Task>| handle.stats().expect("the queue has room").wait().expect("the loop runs");
     wait_for("the second message is skipped", || stats(&two).counters.discarded == 1);
     assert_eq!((stats(&one).links, stats(&one).ready, stats(&one).counters.dialled), (1, 1, 1));
 
@@ -62,7 +67,8 @@ fn two_sleeping_loops_are_controlled_from_a_third_thread() {
     wait_for("both are closed", || stats(&one).links + stats(&two).links == 0);
     one.stop().expect("the queue has room");
     two.stop().expect("the queue has room");
-    let (one_probe, two_probe) = (one_thread.join().expect("it ends"), two_thread.join().expect("it ends"));
+    let (one_probe, two_probe) =
+        (one_thread.join().expect("the thread ends"), two_thread.join().expect("the thread ends"));
     assert!(matches!(one_probe.seen[2].1, Seen::Closed(CloseReason::Requested(Disconnect::Done), _)));
     assert_eq!(two_probe.seen[2].1, Seen::Message(CommandName::new("inv"), pattern(73).into()));
     assert!(matches!(two_probe.seen[3].1, Seen::Closed(CloseReason::ClosedByPeer, _)));
@@ -75,16 +81,16 @@ fn req_e45_a_sleeping_loop_accepts_a_configuration_from_another_thread() {
     let (_, handle, thread) = spawn();
     let (old, new) = (regtest(), Config { ping_interval: Duration::from_secs(7), ..regtest() });
     let interval = |handle: &Handle<Task>| ask(handle, |ctx| ctx.config().ping_interval);
-    let tried = handle.check_config(new.clone()).expect("the queue has room").wait().expect("it runs");
+    let tried = handle.check_config(new.clone()).expect("the queue has room").wait().expect("the loop runs");
     assert_eq!(interval(&handle), old.ping_interval);
-    let done = handle.update_config(new).expect("the queue has room").wait().expect("it runs");
+    let done = handle.update_config(new).expect("the queue has room").wait().expect("the loop runs");
     assert_eq!((interval(&handle), tried.map(|changes| changes.len())), (Duration::from_secs(7), Ok(1)));
     assert_eq!(done.map(|changes| changes[0].field), Ok(Field::PingInterval));
     let other = Config { network: Network::Mainnet, ..old };
-    let refused = handle.update_config(other).expect("the queue has room").wait().expect("it runs");
+    let refused = handle.update_config(other).expect("the queue has room").wait().expect("the loop runs");
     assert_eq!(refused, Err(UpdateError::Fixed { fields: vec![Field::Network] }));
     handle.stop().expect("the queue has room");
-    thread.join().expect("it ends");
+    thread.join().expect("the thread ends");
 }
 
 #[test]
@@ -116,7 +122,8 @@ fn req_e36_commands_of_many_threads_are_all_carried_out() {
             scope.spawn(move || {
                 for _ in 0..EACH {
                     let sender = sender.clone();
-                    let mut command = Request::Handler(Task::new(move |_| sender.send(()).expect("it counts")));
+                    let mut command =
+                        Request::Handler(Task::new(move |_| sender.send(()).expect("the receiver exists")));
                     while let Err(refused) = handle.try_send(command) {
                         command = match refused {
                             SendError::Full(command) => command,
@@ -130,7 +137,7 @@ fn req_e36_commands_of_many_threads_are_all_carried_out() {
     });
     drop(sender);
     handle.stop().expect("the queue has room");
-    thread.join().expect("it ends");
+    thread.join().expect("the thread ends");
     assert_eq!(receiver.iter().count(), THREADS * EACH);
 }
 

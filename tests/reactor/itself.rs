@@ -46,7 +46,7 @@ impl Layer for SamePort {
 /// Returns a port of this machine at which nobody listens.
 fn deserted(ip: impl Into<IpAddr>) -> SocketAddr {
     let listener = TcpListener::bind((ip.into(), 0)).expect("a loopback port is free");
-    listener.local_addr().expect("it is bound")
+    listener.local_addr().expect("the listener is bound")
 }
 
 fn fixed(peer: SocketAddr) -> Config {
@@ -73,7 +73,8 @@ fn a_socket_that_the_kernel_connects_to_itself_is_a_failed_dial() {
         let mut reactor = on_one_port(regtest());
         let dial = reactor.handle().connect(address, None).expect("the queue has room");
         turn_until_closed(&mut reactor);
-        let peer = dial.try_take().expect("the loop runs").expect("it is dialled").expect("the table has room");
+        let peer =
+            dial.try_take().expect("the loop runs").expect("the request has completed").expect("the table has room");
         let end = Seen::Closed(TO_ITSELF, ConnectionState::Connecting);
         assert_eq!(reactor.handler().seen, [(peer, end)], "it was never open");
         let stats = reactor.stats();
@@ -101,13 +102,13 @@ fn a_fixed_peer_that_the_kernel_connects_to_itself_is_retried_like_one_that_is_d
 fn threat_p17_a_peer_that_echoes_our_version_is_a_failed_dial() {
     for is_managed in [false, true] {
         let echo = TcpListener::bind(ANY_PORT).expect("a loopback port is free");
-        let address = echo.local_addr().expect("it is bound");
+        let address = echo.local_addr().expect("the listener is bound");
         let mut node = Node::with(if is_managed { fixed(address) } else { regtest() });
         if !is_managed {
             node.dial(address);
         }
         until([&mut node], "it is dialled", |[node]| node.count(|seen| *seen == Seen::Opened) == 1);
-        let (mut socket, _) = echo.accept().expect("it is dialled");
+        let (mut socket, _) = echo.accept().expect("the loop dials");
         let version = read_bytes_of_frame(&mut socket);
         // A peer that repeats all its input would complete the handshake with our own `verack`.
         socket.write_all(&version).expect("the node reads");
@@ -132,7 +133,7 @@ fn read_bytes_of_frame(socket: &mut TcpStream) -> Vec<u8> {
     let mut frame = vec![0; HEADER_LEN_BYTES];
     socket.read_exact(&mut frame).expect("a header arrives");
     assert_eq!(frame[..4], MAGIC);
-    let header = Header::decode(frame.first_chunk().expect("it is as long"));
+    let header = Header::decode(frame.first_chunk().expect("the frame contains a header"));
     frame.resize(HEADER_LEN_BYTES + header.payload_len as usize, 0);
     socket.read_exact(&mut frame[HEADER_LEN_BYTES..]).expect("a payload arrives");
     frame

@@ -45,7 +45,7 @@ fn req_e32_the_configuration_alone_decides_whether_a_loop_listens() {
 #[test]
 fn fault_e17_an_occupied_port_is_not_fatal_and_is_bound_once_it_is_free() {
     let occupant = TcpListener::bind(ANY_PORT).expect("a loopback port is free");
-    let taken = occupant.local_addr().expect("it is bound");
+    let taken = occupant.local_addr().expect("the listener is bound");
     let mut reactor =
         Reactor::new(listening_at(vec![taken, ANY_PORT]), Probe::default()).expect("the configuration is valid");
     reactor.poll_once(Duration::ZERO).expect("the poller works");

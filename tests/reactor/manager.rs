@@ -23,7 +23,7 @@ const MAX_BACKOFF: Duration = Duration::from_millis(80);
 /// Returns a free port of a host on this machine that no other test uses.
 fn own_address(host: u8) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 5, host), 0)).expect("all of 127.0.0.0/8 is loopback");
-    listener.local_addr().expect("it is bound")
+    listener.local_addr().expect("the listener is bound")
 }
 
 fn fixed(peers: &[SocketAddr]) -> ManagerConfig {
@@ -58,7 +58,7 @@ fn ban(node: &mut Node, address: SocketAddr) {
 
 fn unban(node: &mut Node, address: SocketAddr) -> bool {
     let pending = node.reactor.handle().unban(address.ip()).expect("the queue has room");
-    answer(node, &pending).expect("it has a manager")
+    answer(node, &pending).expect("the loop has a manager")
 }
 
 fn events_of(node: &Node) -> &[ControlEvent] {
@@ -187,16 +187,17 @@ impl BookFile {
     fn open(&self, manager: ManagerConfig) -> (Node, Vec<Ban>) {
         let (store, opened) = RedbStore::open(self.0.file("peers.redb")).expect("the folder can be written");
         assert_eq!((opened.set_aside, opened.dropped), (None, 0));
-        let (peers, bans) = (store.list_all().expect("it is open"), store.bans().expect("it is open"));
+        let (peers, bans) = (store.list_all().expect("the store is open"), store.bans().expect("the store is open"));
         let net = MioNet::new().and_then(|net| net.with_store(store)).expect("the kernel gives a poller and a thread");
-        let mut reactor = Reactor::with_net(managed(manager), net, Probe::default()).expect("it is valid");
+        let mut reactor =
+            Reactor::with_net(managed(manager), net, Probe::default()).expect("the configuration is valid");
         reactor.remember(peers, bans.clone());
         (Node { reactor, address: crate::probe::ANY_PORT }, bans)
     }
 
     fn status(&self, address: SocketAddr) -> Option<PeerStatus> {
         let (store, _) = RedbStore::open(self.0.file("peers.redb")).expect("the folder can be written");
-        store.read(address).expect("it is open").map(|peer| peer.status)
+        store.read(address).expect("the store is open").map(|peer| peer.status)
     }
 }
 

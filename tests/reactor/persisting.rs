@@ -62,17 +62,17 @@ fn req_e29_a_batch_is_durable_with_its_answer_and_the_rest_once_the_network_is_d
     let mut net = net.with_store(shared.clone()).expect("the system gives a thread");
     net.persist(batch(1)).expect("nothing waits yet");
     persisted(&mut net, 1);
-    assert_eq!(shared.bans().expect("it can be read").len(), 1);
+    assert_eq!(shared.bans().expect("the store can be read").len(), 1);
     net.persist(batch(2)).expect("nothing waits any more");
     drop(net);
-    assert_eq!(shared.bans().expect("it can be read").len(), 2);
+    assert_eq!(shared.bans().expect("the store can be read").len(), 2);
 }
 
 #[test]
 fn a_network_without_a_store_answers_at_once() {
     let mut net = MioNet::new().expect("the kernel gives a poller");
     for id in 1..100 {
-        net.persist(batch(id)).expect("it keeps nothing");
+        net.persist(batch(id)).expect("the batch is accepted");
     }
     persisted(&mut net, 99);
     assert_eq!(net.take_completion(), None);

@@ -286,9 +286,9 @@ pub(crate) fn in_a_child(name: &str, body: impl FnOnce()) -> ExitStatus {
         body();
         std::process::exit(0);
     }
-    Command::new(env::current_exe().expect("this program has a path"))
+    Command::new(env::current_exe().expect("the program has a path"))
         .args(["--exact", name, "--nocapture", "--test-threads=1"])
         .env(VARIABLE, name)
         .status()
-        .expect("this program runs again")
+        .expect("the program starts again")
 }

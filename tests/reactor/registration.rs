@@ -33,7 +33,7 @@ fn a_connection_that_cannot_be_registered_ends_and_frees_its_row() {
     let net = Stingy(MioNet::new().expect("the kernel gives a poller"));
     let mut reactor = Reactor::with_net(regtest(), net, Probe::default()).expect("the configuration is valid");
     let address = reactor.listen(ANY_PORT).expect("a loopback port is free");
-    let _socket = std::net::TcpStream::connect(address).expect("it listens");
+    let _socket = std::net::TcpStream::connect(address).expect("the node listens");
     while reactor.stats().counters.closed == 0 {
         assert!(reactor.poll_once(Duration::from_millis(1)).expect("the poller works"));
     }

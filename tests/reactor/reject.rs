@@ -45,9 +45,9 @@ fn reason_after(last: &[MessageRef<'_>]) -> CloseReason {
     for message in [MessageRef::Version(Cow::Owned(version)), MessageRef::Verack].iter().chain(last) {
         message.encode_frame(network.magic(), &mut bytes);
     }
-    let mut socket = TcpStream::connect(address).expect("it listens");
+    let mut socket = TcpStream::connect(address).expect("the node listens");
     socket.write_all(&bytes).expect("the kernel has room for so little");
-    socket.shutdown(Shutdown::Write).expect("it is open");
+    socket.shutdown(Shutdown::Write).expect("the socket is open");
     let began = Instant::now();
     loop {
         if let Some(reason) = reactor.handler().0 {

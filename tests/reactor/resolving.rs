@@ -55,7 +55,7 @@ fn an_address_resolves_to_itself() {
 fn a_failure_of_a_name_that_cannot_exist_names_it() {
     // The first is reserved for this purpose (RFC 6761); the second cannot even be passed to the system.
     for name in ["no-such-seed.invalid", "two\0names"] {
-        let failure = resolved(name, 1).expect_err("it has no address");
+        let failure = resolved(name, 1).expect_err("the name has no address");
         assert_eq!(failure.name, name);
         assert!(matches!(failure.cause, ResolveCause::System(_)), "{failure:?}");
         assert!(failure.to_string().contains(&format!("{name:?}")), "{failure}");
@@ -79,7 +79,7 @@ impl Layer for Curious {
     }
     fn wait(&mut self, wait: Wait, ready: &mut Vec<Readiness>) -> io::Result<()> {
         for query in 0..std::mem::take(&mut self.questions) {
-            self.net.resolve(query, "seed.example", 1).expect("they are not too many");
+            self.net.resolve(query, "seed.example", 1).expect("the queue has room");
         }
         self.net.wait(wait, ready)
     }
@@ -126,7 +126,7 @@ fn look_ups_that_hang_block_neither_each_other_nor_the_loop_nor_its_end() {
     let mut reactor = reactor_asking(QUESTIONS, net);
     reactor.poll_once(Duration::ZERO).expect("the poller works");
     for _ in 0..QUESTIONS {
-        has_reached.recv_timeout(PATIENCE).expect("each is being looked up");
+        has_reached.recv_timeout(PATIENCE).expect("each name is being looked up");
     }
     for _ in 0..3 {
         reactor.poll_once(Duration::from_millis(1)).expect("the poller works");

@@ -20,8 +20,8 @@ const MAX_BEHIND_BYTES: usize = 1_000;
 fn feed(node: &mut Node, peer: PeerId, payload: &Bytes, fed: usize) -> usize {
     let mut rest = payload.slice(fed..);
     let left = node.act(move |ctx| {
-        ctx.feed_body(peer, &mut rest).expect("it is being fed");
-        let waiting = ctx.peer(peer).expect("it is there").waiting_bytes();
+        ctx.feed_body(peer, &mut rest).expect("the body is being fed");
+        let waiting = ctx.peer(peer).expect("the peer is connected").waiting_bytes();
         assert!(waiting <= MAX_BODY_WAITING_BYTES + MAX_BEHIND_BYTES, "{waiting} bytes wait");
         rest.len()
     });
@@ -30,7 +30,7 @@ fn feed(node: &mut Node, peer: PeerId, payload: &Bytes, fed: usize) -> usize {
 
 fn begin(node: &mut Node, peer: PeerId, payload: &Bytes) {
     let header = Header::of(CommandName::BLOCK, payload);
-    node.act(move |ctx| ctx.begin_body(peer, &header)).expect("it is ready");
+    node.act(move |ctx| ctx.begin_body(peer, &header)).expect("the peer is ready");
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn a_bare_socket_reads_a_block_fed_in_parts_whole_and_later_messages_behind_it()
     begin(&mut node, peer, &payload);
     let mut fed = feed(&mut node, peer, &payload, 0);
     assert!(fed < payload.len(), "the kernel does not accept all of it");
-    let nonce = node.act(move |ctx| ctx.ping(peer, ctx.now())).expect("it is ready");
+    let nonce = node.act(move |ctx| ctx.ping(peer, ctx.now())).expect("the peer is ready");
     let opaque = MessageRef::Opaque { command: INV, payload: &[1; 36] };
     let shared = Bytes::from(frame(&opaque));
     node.act(move |ctx| ctx.send_shared(peer, &shared)).expect("there is room");
@@ -78,8 +78,8 @@ fn the_other_end_reads_an_extended_header_and_reports_the_cut() {
     let mut part = Bytes::from(pattern(300_000));
     let mut sent = part.clone();
     one.act(move |ctx| {
-        ctx.begin_body(there, &header).expect("it is ready");
-        ctx.feed_body(there, &mut sent).expect("it is being fed");
+        ctx.begin_body(there, &header).expect("the peer is ready");
+        ctx.feed_body(there, &mut sent).expect("the body is being fed");
         assert!(sent.is_empty(), "there is room");
     });
     until([&mut one, &mut two], "the part has arrived", |[_, two]| two.reactor.handler().streamed.len() == part.len());
@@ -101,9 +101,9 @@ fn a_graceful_close_sends_the_fed_parts_and_then_the_end() {
     begin(&mut node, peer, &payload);
     let mut part = payload.slice(..150_000);
     node.act(move |ctx| {
-        ctx.feed_body(peer, &mut part).expect("it is being fed");
+        ctx.feed_body(peer, &mut part).expect("the body is being fed");
         assert!(part.is_empty(), "there is room");
-        ctx.ping(peer, ctx.now()).expect("it is ready");
+        ctx.ping(peer, ctx.now()).expect("the peer is ready");
         ctx.close(peer, Disconnect::Done);
     });
     let reader = std::thread::spawn(move || {
@@ -114,7 +114,7 @@ fn a_graceful_close_sends_the_fed_parts_and_then_the_end() {
     });
     until([&mut node], "it has ended", |[node]| node.end_of(peer).is_some());
     let expected = [&Header::of(CommandName::BLOCK, &payload).encode(MAGIC)[..], &payload[..150_000]].concat();
-    assert!(reader.join().expect("it reads") == expected);
+    assert!(reader.join().expect("the reader does not panic") == expected);
 }
 
 #[test]

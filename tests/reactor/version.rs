@@ -19,14 +19,14 @@ impl Handler for Dialler {
 }
 
 fn unix_time_secs() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");
-    i64::try_from(since.as_secs()).expect("it is before the end of time")
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is after 1970");
+    i64::try_from(since.as_secs()).expect("the time fits 63 bits")
 }
 
 #[test]
 fn our_version_carries_the_time_of_day() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a loopback port is free");
-    let address = listener.local_addr().expect("it is bound");
+    let address = listener.local_addr().expect("the listener is bound");
     let mut reactor = Reactor::new(Config::new(Network::Regtest), Dialler(address)).expect("the defaults are valid");
     let earliest = unix_time_secs();
     while reactor.stats().counters.bytes_sent == 0 {
@@ -34,10 +34,10 @@ fn our_version_carries_the_time_of_day() {
     }
     let latest = unix_time_secs();
 
-    let (mut socket, _) = listener.accept().expect("it was dialled");
-    let mut frame = vec![0; usize::try_from(reactor.stats().counters.bytes_sent).expect("it is small")];
+    let (mut socket, _) = listener.accept().expect("the loop has dialled");
+    let mut frame = vec![0; usize::try_from(reactor.stats().counters.bytes_sent).expect("the count is small")];
     socket.read_exact(&mut frame).expect("so much was sent");
-    let version = Version::decode(&frame[HEADER_LEN_BYTES..]).expect("it is a version");
+    let version = Version::decode(&frame[HEADER_LEN_BYTES..]).expect("the frame is a version");
     let time = version.time.as_secs();
     assert!((earliest..=latest).contains(&time), "{time} is not between {earliest} and {latest}");
 }

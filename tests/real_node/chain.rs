@@ -9,7 +9,7 @@ use peerloop::wire::{
 };
 
 fn txids_of(block: &BlockRef<'_>) -> Vec<Hash256> {
-    block.transactions.iter().map(|tx| tx.expect("it was walked").txid()).collect()
+    block.transactions.iter().map(|tx| tx.expect("the block was walked").txid()).collect()
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn its_headers_are_linked_and_its_blocks_are_whole() {
     let txids = txids_of(&block.as_ref());
     assert_eq!(txids.len(), 5, "a coinbase and four payments");
     assert_eq!(txids, chain.txids(best));
-    let tree = block.as_ref().merkle_tree().expect("it was walked");
+    let tree = block.as_ref().merkle_tree().expect("the block was walked");
     assert_eq!(tree.verdict(block.as_ref().header.merkle_root), MerkleVerdict::Valid);
 
     chain.say(Message::GetBlocks(chain.locator()));
@@ -80,7 +80,7 @@ fn a_compact_block_names_its_transactions_and_the_node_sends_the_rest_on_request
         _ => None,
     });
     assert_eq!(answer.as_ref().block_hash, mined);
-    let got: Vec<_> = answer.as_ref().transactions.iter().map(|tx| tx.expect("it was walked").txid()).collect();
+    let got: Vec<_> = answer.as_ref().transactions.iter().map(|tx| tx.expect("the block was walked").txid()).collect();
     assert_eq!(got, [txids[1], txids[3], txids[4]]);
     chain.assert_in_good_standing();
 }
@@ -106,7 +106,7 @@ fn a_merkleblock_proves_the_matches_of_the_filter_and_nothing_else() {
         let Message::MerkleBlock(block) = &block else { panic!("{block:?} is no merkleblock") };
         assert_eq!(block.as_ref().header.hash(), best);
         assert_eq!(block.as_ref().tx_count as usize, txids.len());
-        let matches = block.as_ref().matches().expect("its tree leads to the root");
+        let matches = block.as_ref().matches().expect("the tree leads to the root");
         let expected: Vec<_> = chosen.iter().map(|&index| (index as u32, txids[index])).collect();
         assert_eq!(matches.iter().map(|found| (found.index, found.txid)).collect::<Vec<_>>(), expected);
         for &index in &chosen {
@@ -138,7 +138,7 @@ fn an_enriched_header_proves_the_coinbase_and_the_count() {
     assert_eq!((last.header.hash(), last.tx_count), (chain.best_block(), 5));
     for item in all.as_ref().iter() {
         assert_eq!(item.no_more_headers, item == last);
-        let coinbase = item.coinbase.expect("it carries the coinbase");
+        let coinbase = item.coinbase.expect("the item has the coinbase");
         assert!(coinbase.tx.is_coinbase());
         assert!(coinbase.is_proven_by(&item.header), "{coinbase:?}");
         assert_eq!(coinbase.proof.target, ProofTarget::BlockHash(item.header.hash()));

@@ -80,10 +80,10 @@ fn a_reject_that_other_messages_follow_is_not_the_reason_of_the_end() {
     let reject = observer.until("reject", peer, |happened| matches!(happened, Happened::Rejected(_)));
     let Happened::Rejected(reject) = reject else { panic!("{reject:?} is no reject") };
     assert_eq!((&*reject.message, reject.code), (b"ping".as_slice(), RejectCode::MALFORMED));
-    observer.ask(move |ctx| ctx.ping(peer, ctx.now())).expect("it is still ready after its reject");
+    observer.ask(move |ctx| ctx.ping(peer, ctx.now())).expect("the peer is still ready after its reject");
     observer.until("pong", peer, |happened| matches!(happened, Happened::Pong { .. }));
 
-    node.cli(&["disconnectnode", node.peer_once(|_| true)["addr"].as_str().expect("it has an address")]);
+    node.cli(&["disconnectnode", node.peer_once(|_| true)["addr"].as_str().expect("the peer has an address")]);
     let (reason, _) = observer.closed(peer);
     assert!(is_end_or_reset(reason) && reason.is_transient(), "{reason:?}");
 }
@@ -95,12 +95,12 @@ fn only_the_peer_that_the_node_disconnects_ends() {
     let staying = observer.ready(node.address());
     let going = observer.ready(node.address());
     let peers = node.json(&["getpeerinfo"]);
-    node.cli(&["disconnectnode", peers[1]["addr"].as_str().expect("it has an address")]);
+    node.cli(&["disconnectnode", peers[1]["addr"].as_str().expect("the peer has an address")]);
     let (reason, state) = observer.closed(going);
     assert_eq!(state, ConnectionState::Connected);
     assert!(is_end_or_reset(reason), "{reason:?}");
 
-    let nonce = observer.ask(move |ctx| ctx.ping(staying, ctx.now())).expect("it is ready");
+    let nonce = observer.ask(move |ctx| ctx.ping(staying, ctx.now())).expect("the peer is ready");
     observer.until("pong", staying, |happened| matches!(*happened, Happened::Pong { nonce: n, .. } if n == nonce));
     assert!(observer.ask(move |ctx| ctx.ping(going, ctx.now())).is_err(), "its id is not valid any more");
 }

@@ -29,11 +29,11 @@ fn after_sendhdrsen_a_new_block_is_announced_by_its_enriched_header() {
     wire.say(&Message::Ping { nonce: 7 });
     wire.receive_command(CommandName::PONG);
 
-    let mined = node.json(&["generate", "1"])[0].as_str().map(hash).expect("it mines one");
+    let mined = node.json(&["generate", "1"])[0].as_str().map(hash).expect("one block is mined");
     let Message::HdrsEn(announced) = wire.receive_command(CommandName::HDRSEN) else { panic!("it is a hdrsen") };
     let [item] = announced.as_ref().iter().collect::<Vec<_>>()[..] else { panic!("{announced:?} is not one") };
     assert_eq!((item.header.hash(), item.tx_count, item.no_more_headers), (mined, 1, true));
-    let coinbase = item.coinbase.expect("it carries the coinbase");
+    let coinbase = item.coinbase.expect("the item has the coinbase");
     assert!(coinbase.is_proven_by(&item.header), "{coinbase:?}");
     let block = node.json(&["getblock", &mined.to_string()]);
     assert_eq!(block["tx"][0].as_str().map(hash), Some(coinbase.tx.txid()));

@@ -44,11 +44,11 @@ fn assert_we_know_the_node(observer: &mut Observer, peer: PeerId, height: i32) {
     assert_eq!(version.services, 0x21);
     assert_eq!(version.start_height, Some(height));
     assert_eq!(version.relay, Some(true));
-    let sender = version.sender.expect("its version is complete");
+    let sender = version.sender.expect("the node's version is complete");
     assert_eq!(sender.address, NetAddress { services: 0x21, ..NetAddress::UNSPECIFIED });
     assert_eq!(version.receiver, NetAddress::UNSPECIFIED, "a loopback address is not sent");
     let marks = observer.ask(move |ctx| {
-        let handshake = ctx.peer(peer).expect("it is there").connection().handshake();
+        let handshake = ctx.peer(peer).expect("the peer is connected").connection().handshake();
         [
             handshake.version_sent(),
             handshake.version_received(),
@@ -63,7 +63,7 @@ fn assert_we_know_the_node(observer: &mut Observer, peer: PeerId, height: i32) {
 }
 
 fn connection_type(observer: &mut Observer, peer: PeerId) -> ConnectionType {
-    observer.ask(move |ctx| ctx.peer(peer).expect("it is there").connection().connection_type())
+    observer.ask(move |ctx| ctx.peer(peer).expect("the peer is connected").connection().connection_type())
 }
 
 #[test]
@@ -99,9 +99,9 @@ fn req_e52_the_node_dials_us_and_each_knows_the_other() {
     assert_the_node_knows_us(&seen);
     assert_eq!(seen["inbound"], json!(false));
     assert_eq!(seen["addr"], json!(address));
-    let came_from = observer.ask(move |ctx| ctx.peer(peer).expect("it is there").address());
+    let came_from = observer.ask(move |ctx| ctx.peer(peer).expect("the peer is connected").address());
     assert_eq!(seen["addrlocal"], json!(came_from.to_string()), "our version has the address at which we see the node");
-    let streams = seen["streams"].as_array().expect("it lists them");
+    let streams = seen["streams"].as_array().expect("the streams are listed");
     assert_eq!(streams.len(), 1, "our empty answer to its association id keeps it from opening more");
     assert_eq!(observer.ask(|ctx| ctx.peers().count()), 1);
 }

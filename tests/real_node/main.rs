@@ -36,7 +36,7 @@ fn the_node_starts_and_answers_rpc() {
     assert!(node.cli(&["getnetworkinfo"]).contains("Bitcoin SV"), "another node answers");
     let (command, address) = (["getpeerinfo"], node.address());
     assert_eq!(node.cli(&command).split_whitespace().collect::<String>(), "[]", "no peer is connected to {address}");
-    std::net::TcpStream::connect(address).expect("it listens for peers");
+    std::net::TcpStream::connect(address).expect("the node listens for peers");
 }
 
 #[test]

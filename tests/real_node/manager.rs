@@ -55,7 +55,7 @@ impl Managed {
     fn with_book(folder: &Path, manager: ManagerConfig) -> (Self, Vec<Ban>) {
         let (store, opened) = RedbStore::open(folder.join("peers.redb")).expect("the folder can be written");
         assert_eq!((opened.set_aside, opened.dropped), (None, 0));
-        let (peers, bans) = (store.list_all().expect("it is open"), store.bans().expect("it is open"));
+        let (peers, bans) = (store.list_all().expect("the store is open"), store.bans().expect("the store is open"));
         let net = MioNet::new().and_then(|net| net.with_store(store)).expect("the kernel gives a poller and a thread");
         let mut reactor =
             Reactor::with_net(config(manager), net, Recorder::default()).expect("the configuration is valid");
@@ -125,7 +125,7 @@ impl Managed {
 
 /// Counts the occurrences of `text` in the node's log.
 fn log_count(node: &Node, text: &str) -> usize {
-    let log = std::fs::read(node.data_folder().join("regtest").join("bitcoind.log")).expect("it keeps a log");
+    let log = std::fs::read(node.data_folder().join("regtest").join("bitcoind.log")).expect("the node writes a log");
     String::from_utf8_lossy(&log).matches(text).count()
 }
 

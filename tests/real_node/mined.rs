@@ -38,7 +38,7 @@ impl Chain {
 
     /// Mines a block with all waiting transactions and returns its hash.
     pub(crate) fn mine(&self) -> Hash256 {
-        hash(self.node.json(&["generatetoaddress", "1", &self.address])[0].as_str().expect("it is a hash"))
+        hash(self.node.json(&["generatetoaddress", "1", &self.address])[0].as_str().expect("the text is a hash"))
     }
 
     /// Connects anew, as a peer to which nothing has been announced.
@@ -56,8 +56,8 @@ impl Chain {
     /// Returns the ids of all transactions of a block, as RPC reports them.
     pub(crate) fn txids(&self, block: Hash256) -> Vec<Hash256> {
         let block = self.node.json(&["getblock", &block.to_string()]);
-        let txids = block["tx"].as_array().expect("it has transactions");
-        txids.iter().map(|txid| hash(txid.as_str().expect("it is a hash"))).collect()
+        let txids = block["tx"].as_array().expect("the block has transactions");
+        txids.iter().map(|txid| hash(txid.as_str().expect("the text is a hash"))).collect()
     }
 
     /// Returns the bytes that RPC prints as hexadecimal.
@@ -69,13 +69,14 @@ impl Chain {
     pub(crate) fn unsent_tx(&self, position: usize, fee: &str) -> Tx {
         let output = &self.node.json(&["listunspent"])[position];
         let input = format!("[{{\"txid\":{},\"vout\":{}}}]", output["txid"], output["vout"]);
-        let amount = output["amount"].as_f64().expect("it is a number") - fee.parse::<f64>().expect("it is a number");
+        let amount = output["amount"].as_f64().expect("the field is a number")
+            - fee.parse::<f64>().expect("the field is a number");
         let payment = format!("{{\"{}\":{amount:.8}}}", self.address);
         let unsigned = self.node.cli(&["createrawtransaction", &input, &payment]);
         let signed = self.node.json(&["signrawtransaction", &unsigned]);
         assert_eq!(signed["complete"], Value::Bool(true), "{signed}");
-        let bytes = from_hex(signed["hex"].as_str().expect("it is a transaction"));
-        let tx = TxRef::decode(&bytes).expect("it is a transaction");
+        let bytes = from_hex(signed["hex"].as_str().expect("the node returns a transaction"));
+        let tx = TxRef::decode(&bytes).expect("the bytes are a transaction");
         // Put together anew, so that we write all of its bytes.
         let (inputs, outputs): (Vec<_>, Vec<_>) = (tx.inputs().collect(), tx.outputs().collect());
         Tx::from_parts(tx.version(), &inputs, &outputs, tx.locktime())

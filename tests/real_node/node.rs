@@ -101,7 +101,7 @@ impl Node {
         let mut peers = Value::Null;
         for _ in 0..MAX_ANSWER_POLLS {
             peers = self.json(&["getpeerinfo"]);
-            let peers = peers.as_array().expect("it answers with a list");
+            let peers = peers.as_array().expect("the reply is a list");
             assert!(peers.len() <= 1, "the node has more peers than ours: {peers:?}");
             if let Some(peer) = peers.first().filter(|peer| holds(peer)) {
                 return peer.clone();
@@ -119,7 +119,7 @@ impl Node {
     pub(crate) fn log_once_it_says(&self, text: &str) -> String {
         let mut log = String::new();
         for _ in 0..MAX_ANSWER_POLLS {
-            let bytes = fs::read(self.data.path().join("regtest").join("bitcoind.log")).expect("it keeps a log");
+            let bytes = fs::read(self.data.path().join("regtest").join("bitcoind.log")).expect("the node writes a log");
             log = String::from_utf8_lossy(&bytes).into_owned();
             if log.contains(text) {
                 return log;
@@ -206,7 +206,7 @@ fn spawn(programs: &Path, data: &Folder, address: SocketAddr, rpc_port: u16, opt
         .arg("-maxconnections=1000")
         .args(options)
         .stdin(Stdio::null())
-        .stdout(output.try_clone().expect("one more descriptor"))
+        .stdout(output.try_clone().expect("a descriptor is free"))
         .stderr(output)
         .spawn()
         .unwrap_or_else(|error| panic!("{PROGRAMS_VARIABLE} names {}: {error}", programs.display()))
@@ -230,5 +230,5 @@ fn programs() -> Option<PathBuf> {
 
 fn free_addresses() -> [SocketAddr; 2] {
     let listeners = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a loopback port is free"));
-    listeners.map(|listener| listener.local_addr().expect("it is bound"))
+    listeners.map(|listener| listener.local_addr().expect("the listener is bound"))
 }

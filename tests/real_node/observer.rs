@@ -161,7 +161,8 @@ impl Observer {
 
     /// Returns the `version` of `peer`.
     pub(crate) fn version(&mut self, peer: PeerId) -> Version {
-        self.ask(move |ctx| ctx.peer(peer).and_then(|view| view.version().cloned())).expect("its version has arrived")
+        self.ask(move |ctx| ctx.peer(peer).and_then(|view| view.version().cloned()))
+            .expect("the node's version has arrived")
     }
 
     fn turn_until<T>(&mut self, what: &str, find: impl Fn(&Record) -> Option<T>) -> T {

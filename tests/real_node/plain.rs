@@ -17,7 +17,7 @@ pub(crate) struct Wire(TcpStream);
 
 impl Wire {
     pub(crate) fn new(socket: TcpStream) -> Self {
-        socket.set_read_timeout(Some(PATIENCE)).expect("it is a socket");
+        socket.set_read_timeout(Some(PATIENCE)).expect("the socket is open");
         Self(socket)
     }
 
@@ -39,7 +39,7 @@ impl Wire {
         self.0.read_exact(&mut payload).expect("the node answers");
         assert_eq!(header[..4], MAGIC);
         assert_eq!(Header::decode(&header).checksum, Some(checksum(&payload)));
-        let message = MessageRef::decode(Header::decode(&header).command, &payload).expect("it can be read");
+        let message = MessageRef::decode(Header::decode(&header).command, &payload).expect("the message is valid");
         let mut frame = Vec::new();
         message.encode_frame(MAGIC, &mut frame);
         assert_eq!(frame, [&header[..], &payload].concat(), "{message:?} is written as it was read");

@@ -25,13 +25,13 @@ fn large_payments(node: &Node) -> Vec<Vec<u8>> {
 
 fn large_payment(node: &Node, address: &str, output: &Value) -> Vec<u8> {
     let input = json!([{"txid": output["txid"], "vout": output["vout"]}]).to_string();
-    let amount = output["amount"].as_f64().expect("it is a number") - 0.01;
+    let amount = output["amount"].as_f64().expect("the field is a number") - 0.01;
     let unsigned = node.cli(&["createrawtransaction", &input, &format!("{{\"{address}\":{amount:.8}}}")]);
     // The signature is not about the outputs, so one more can be added.
     let signed = node.json(&["signrawtransaction", &unsigned, "[]", "null", "NONE|FORKID"]);
     assert_eq!(signed["complete"], Value::Bool(true), "{signed}");
-    let bytes = from_hex(signed["hex"].as_str().expect("it is a transaction"));
-    let tx = TxRef::decode(&bytes).expect("it is a transaction");
+    let bytes = from_hex(signed["hex"].as_str().expect("the node returns a transaction"));
+    let tx = TxRef::decode(&bytes).expect("the bytes are a transaction");
     // OP_FALSE, OP_RETURN, OP_PUSHDATA4.
     let mut script = vec![0x00, 0x6a, 0x4e];
     script.extend(DATA_BYTES.to_le_bytes());

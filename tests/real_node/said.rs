@@ -76,7 +76,7 @@ impl Session {
     fn mined_header(&self, transactions: &[Tx]) -> BlockHeader {
         let best = self.chain.best_block();
         let parent = self.chain.bytes(&["getblockheader", &best.to_string(), "false"]);
-        let parent = BlockHeader::decode(parent.as_slice().try_into().expect("it has 80 bytes"));
+        let parent = BlockHeader::decode(parent.as_slice().try_into().expect("the header has 80 bytes"));
         let tree: MerkleFrontier = transactions.iter().map(|tx| tx.as_ref().txid()).collect();
         let merkle_root = tree.root().expect("there is a transaction");
         let header = BlockHeader { prev_hash: best, merkle_root, time: parent.time + 1, ..parent };
@@ -86,7 +86,7 @@ impl Session {
 
     /// Returns the coinbase of a block after the best one; `mark` distinguishes those of the same height.
     fn coinbase(&self, mark: u8) -> Tx {
-        let height: u8 = self.chain.node.cli(&["getblockcount"]).parse().expect("it is a small number");
+        let height: u8 = self.chain.node.cli(&["getblockcount"]).parse().expect("the height is small");
         let script = [1, height + 1, 1, mark];
         let input = TxInRef { prev_txid: Hash256::ZERO, prev_index: u32::MAX, script: &script, sequence: u32::MAX };
         Tx::from_parts(1, &[input], &[TxOutRef { value: 5_000_000_000, script: &[0x51] }], 0)
@@ -104,7 +104,7 @@ impl Session {
 
 fn tx_proof(transactions: &[Tx], index: usize, target: ProofTarget) -> MerkleProof {
     let txids: Vec<Hash256> = transactions.iter().map(|tx| tx.as_ref().txid()).collect();
-    let nodes = MerkleProof::branch(&txids, index).expect("there is such a leaf");
+    let nodes = MerkleProof::branch(&txids, index).expect("the leaf exists");
     MerkleProof::from_parts(index as u64, ProofSubject::Tx(transactions[index].clone()), target, nodes)
 }
 
@@ -113,7 +113,8 @@ fn small_talk(session: &mut Session) -> Vec<Message> {
     let chain = &mut session.chain;
     let best = chain.best_block();
     let headers = chain.headers();
-    let now = u32::try_from(chain.observer.ask(|ctx| ctx.unix_time()).as_secs()).expect("it fits for a while");
+    let now =
+        u32::try_from(chain.observer.ask(|ctx| ctx.unix_time()).as_secs()).expect("the time fits 32 bits until 2106");
     let address = NetAddress::from_socket(0x21, ([44, 55, 66, 77], 8_333).into());
     let unknown = InventoryItem::tx(Hash256::from_bytes([0x11; 32]));
     let mut filter = BloomFilter::new(10, 0.001, 7, BloomFilter::UPDATE_ALL);
@@ -173,7 +174,7 @@ fn every_message_is_accepted_and_none_is_punished() {
     let locator = session.chain.locator();
     session.say(Message::GetHeaders(locator));
     let small_talk = small_talk(&mut session);
-    *session.said_bytes.get_mut("getheaders").expect("it was said") *= 2;
+    *session.said_bytes.get_mut("getheaders").expect("the message was recorded") *= 2;
     small_talk.into_iter().for_each(|message| session.say(message));
     unheeded(&session).into_iter().for_each(|message| session.say(message));
 
@@ -232,7 +233,7 @@ fn say_a_double_spend(session: &mut Session) {
     let forks = [fork(session, 5, "0.001"), fork(session, 6, "0.002")];
     let message =
         DoubleSpend::from_forks(forks.iter().map(|(header, proof)| (std::slice::from_ref(header), proof.as_ref())))
-            .expect("its proofs are of the right kind");
+            .expect("the proofs have the right kind");
     assert_eq!(message.as_ref().validate(), Ok(()));
     session.say(Message::DsDetected(message));
     session.chain.node.log_once_it_says("Valid double-spend detected message from peer=0");

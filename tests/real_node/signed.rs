@@ -11,7 +11,7 @@ use peerloop::wire::{AuthResponse, Message, RejectCode, RevokeMid, RevokeMidRef}
 use std::fmt::Write as _;
 
 fn key(seed: u8) -> (SecretKey, [u8; 33]) {
-    let secret = SecretKey::from_slice(&[seed; 32]).expect("it is a key");
+    let secret = SecretKey::from_slice(&[seed; 32]).expect("the bytes are a key");
     (secret, PublicKey::from_secret_key(&Secp256k1::new(), &secret).serialize())
 }
 
@@ -58,7 +58,7 @@ fn the_answer_to_a_challenge_is_refused_for_our_identity_and_not_for_its_form() 
         Message::AuthCh(challenge) => Some(*challenge),
         _ => None,
     };
-    let challenge = chain.observer.first(peer, find).expect("it challenges every peer");
+    let challenge = chain.observer.first(peer, find).expect("the node challenges every peer");
     let (secret, public_key) = key(1);
     let answer = |client_nonce| AuthResponse {
         public_key,

@@ -17,7 +17,8 @@ const POLICY: &[u8] = b"BlockPriority";
 fn assert_joined(node: &Node) {
     // For a moment, the second connection is a peer of its own.
     let is_joined = |peers: &Value| peers[1].is_null() && !peers[0]["streams"][1].is_null();
-    let peers = (0..MAX_POLLS).map(|_| node.json(&["getpeerinfo"])).find(is_joined).expect("they become one peer");
+    let peers =
+        (0..MAX_POLLS).map(|_| node.json(&["getpeerinfo"])).find(is_joined).expect("the streams become one peer");
     let [general, data] = [0, 1].map(|index| &peers[0]["streams"][index]["streamtype"]);
     assert_eq!((general, data), (&json!("GENERAL"), &json!("DATA1")));
     assert_eq!((&peers[0]["streampolicy"], &peers[0]["banscore"]), (&json!("BlockPriority"), &json!(0)));
@@ -48,7 +49,7 @@ fn the_node_accepts_our_second_connection() {
 fn we_accept_a_second_connection_of_the_node() {
     let Some(node) = Node::start() else { return };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a loopback port is free");
-    let address = listener.local_addr().expect("it is bound");
+    let address = listener.local_addr().expect("the listener is bound");
     node.cli(&["addnode", &address.to_string(), "onetry"]);
     let mut general = Wire::new(listener.accept().expect("the node dials").0);
     let Message::Version(theirs) = general.receive() else { panic!("it begins with its version") };

@@ -42,13 +42,19 @@ fn play(attack: &'static Attack, dialler: Dialler, conditions: Conditions) -> Ou
     let mut attacker = Some(Role::of(attacker));
     let (mut node, from): (_, IpAddr) = match dialler {
         Dialler::Loop => {
-            let there = attackers.listen(PORT, move |_| attacker.take().expect("it is dialled once")).unwrap();
+            let there =
+                attackers.listen(PORT, move |_| attacker.take().expect("the attacker is dialled once")).unwrap();
             (node(&world, config(), vec![there]), there.ip())
         }
         Dialler::Attacker => {
             let node = node(&world, config(), vec![]);
             let from = attackers.source(0);
-            attackers.dial_at(Instant::ZERO, address_of(&node), Some(from), attacker.take().expect("it dials once"));
+            attackers.dial_at(
+                Instant::ZERO,
+                address_of(&node),
+                Some(from),
+                attacker.take().expect("the attacker dials once"),
+            );
             (node, from)
         }
     };

@@ -40,12 +40,12 @@ impl Handler for Relay {
     }
 
     fn on_header(&mut self, ctx: &mut Ctx<'_>, _peer: PeerId, header: &Header) -> Delivery {
-        ctx.begin_body(self.sink.expect("it is ready"), header).unwrap();
+        ctx.begin_body(self.sink.expect("the peer is ready"), header).unwrap();
         Delivery::Chunks
     }
 
     fn on_chunk(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, chunk: Chunk<'_>) {
-        let sink = self.sink.expect("it is ready");
+        let sink = self.sink.expect("the peer is ready");
         assert_eq!(chunk.offset(), self.passed);
         assert_eq!(self.cargo.first_wrong(chunk.offset(), chunk.bytes()), None);
         self.passed += chunk.bytes().len() as u64;

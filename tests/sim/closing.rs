@@ -98,7 +98,7 @@ fn req_e24_beyond_the_bound_of_rejects_connections_are_closed_without_one() {
     assert_eq!((refused.receive(), refused.has_seen_end), (vec![], true));
     let counters = stage.node.reactor.stats().counters;
     assert_eq!((counters.accepted, counters.refused), (1 + MAX_OVER_CAPACITY as u64, 1));
-    told.pop().expect("there are many").close();
+    told.pop().expect("there are many peers").close();
     stage.settle();
     let mut next = stage.peer();
     next.send(&version());

@@ -21,7 +21,7 @@ const GREETING: [&str; 4] = ["version", "verack", "protoconf", "sendheaders"];
 
 /// Returns the youngest peer, which is the one under test.
 fn latest(ctx: &Ctx<'_>) -> PeerId {
-    ctx.peers().last().expect("it is there").id()
+    ctx.peers().last().expect("the peer is connected").id()
 }
 
 fn bulk(number: usize) -> Vec<u8> {

@@ -88,7 +88,7 @@ fn req_e47_messages_are_counted_by_command_and_direction_with_their_bytes() {
 fn req_e47_a_handlers_messages_are_counted_as_often_as_they_are_sent() {
     let player = Player {
         on_request: Some(|ctx| {
-            let peer = ctx.peers().next().expect("it is there").id();
+            let peer = ctx.peers().next().expect("the peer is connected").id();
             ctx.send(peer, &MessageRef::GetAddr).unwrap();
             ctx.ping(peer, ctx.now()).unwrap();
             let shared = ctx.encode(&MessageRef::FeeFilter(FeeFilter { satoshis_per_1000_bytes: 5 }));
@@ -228,7 +228,7 @@ fn req_e47_peer_costs_are_measured_only_on_request_and_from_then_on() {
     stage.measure(true);
     peer.send(&ping().repeat(2));
     stage.settle();
-    let cost = stage.last_cost().expect("it is measured");
+    let cost = stage.last_cost().expect("the peer is measured");
     assert_eq!((cost.received_bytes, cost.sent_bytes, cost.queued), (64, 64, Duration::ZERO));
     stage.measure(false);
     assert_eq!(stage.last_cost(), None);
@@ -242,10 +242,10 @@ fn req_e47_the_time_that_bytes_wait_for_a_peer_is_its_own_cost_alone() {
     let mut stage = Stage::with(Config { measure_peers: true, ..config() }, Player::default());
     let mut peer = stage.ready_peer();
     crate::backpressure::ping_until_blocked(&mut stage, &mut peer);
-    let before = stage.last_cost().expect("it is measured").queued;
+    let before = stage.last_cost().expect("the peer is measured").queued;
     stage.run_for(secs(7));
-    assert_eq!(stage.last_cost().expect("it is measured").queued, before + secs(7));
-    let honest = stage.listed()[0].cost.expect("it is measured");
+    assert_eq!(stage.last_cost().expect("the peer is measured").queued, before + secs(7));
+    let honest = stage.listed()[0].cost.expect("the peer is measured");
     assert_eq!(honest.queued, Duration::ZERO);
     assert!(honest.received_bytes > 0 && honest.sent_bytes > 0);
     let sent_bytes = |peer: &PeerInfo| peer.cost.map(|cost| cost.sent_bytes);
@@ -253,9 +253,9 @@ fn req_e47_the_time_that_bytes_wait_for_a_peer_is_its_own_cost_alone() {
     while !peer.receive().is_empty() {
         stage.settle();
     }
-    let gone = stage.last_cost().expect("it is measured").queued;
+    let gone = stage.last_cost().expect("the peer is measured").queued;
     stage.run_for(secs(1));
-    assert_eq!(stage.last_cost().expect("it is measured").queued, gone, "nothing waits any more");
+    assert_eq!(stage.last_cost().expect("the peer is measured").queued, gone, "nothing waits any more");
     peer.close();
 }
 
@@ -268,7 +268,7 @@ fn req_e47_the_loops_time_is_charged_only_to_the_peer_that_it_serves() {
     let address = net.address();
     let player = Player {
         on_request: Some(|ctx| {
-            let last = ctx.peers().last().expect("it is there").id();
+            let last = ctx.peers().last().expect("the peer is connected").id();
             ctx.send_shared(last, &frame("other", b"").into()).unwrap();
         }),
         ..Player::default()
@@ -284,9 +284,9 @@ fn req_e47_the_loops_time_is_charged_only_to_the_peer_that_it_serves() {
         let pending = reactor.handle().peers(None).unwrap();
         reactor.poll_once(Duration::ZERO).unwrap();
         let listed = pending.try_take().unwrap().expect("the loop has answered");
-        let busy = listed.iter().map(|peer| peer.cost.expect("it is measured").busy).collect::<Vec<_>>();
+        let busy = listed.iter().map(|peer| peer.cost.expect("the peer is measured").busy).collect::<Vec<_>>();
         assert!(busy.iter().sum::<Duration>() <= reactor.stats().busy, "the sum does not exceed the loop's own time");
-        <[Duration; 2]>::try_from(busy).expect("there are two")
+        <[Duration; 2]>::try_from(busy).expect("two peers are listed")
     };
     let shaken_hands = busy(&mut reactor);
     assert_eq!(shaken_hands, [READ_TIME + WRITE_TIME; 2], "the handshake's messages in both directions");
@@ -312,7 +312,7 @@ fn req_e47_a_pong_is_measured_from_when_its_ping_was_due() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     stage.run_for(config().ping_interval);
-    let nonce = frames(&peer.receive()).pop().expect("it is pinged").1;
+    let nonce = frames(&peer.receive()).pop().expect("the peer is pinged").1;
     peer.send(&frame("pong", &[9; 8]));
     stage.run_for(LATE);
     // The honest peer is pinged as well, and answers at once.

@@ -141,11 +141,11 @@ fn waiting_with_a_timeout_ends_with_nothing_a_reply_or_the_end() {
     let later = thread::spawn(move || reply.send(REPLY));
     assert_eq!(pending.wait_timeout(Duration::MAX), Ok(Some(REPLY)));
     assert_eq!(pending.wait_timeout(Duration::from_secs(60)), Err(RequestError::Stopped), "it was taken");
-    later.join().expect("it only sends");
+    later.join().expect("the thread does not panic");
     let (reply, mut pending) = Pending::<u32>::new();
     let later = thread::spawn(move || drop(reply));
     assert_eq!(pending.wait_timeout(Duration::from_secs(60)), Err(RequestError::Stopped));
-    later.join().expect("it only drops");
+    later.join().expect("the thread does not panic");
 }
 
 /// A task that is polled by its own wake-up, as some executors do.

@@ -124,7 +124,7 @@ fn a_receive_with_timeout_returns_nothing_a_late_item_or_the_end() {
         publisher
     });
     assert_eq!(subscription.recv_timeout(Duration::from_secs(60)), Ok(Some(Received::Item(light(0)))));
-    drop(later.join().expect("it does not panic"));
+    drop(later.join().expect("the thread does not panic"));
     assert_eq!(subscription.recv_timeout(Duration::from_secs(60)), Err(RequestError::Stopped));
     assert_eq!(subscription.try_recv(), Err(RequestError::Stopped));
 }

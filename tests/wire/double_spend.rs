@@ -32,7 +32,7 @@ fn spending(outputs: &[u32], value: i64) -> Tx {
 }
 
 fn proof_of(tx: &Tx, index: usize, txids: &[Hash256], root: Hash256) -> MerkleProof {
-    let branch = MerkleProof::branch(txids, index).expect("it is a position");
+    let branch = MerkleProof::branch(txids, index).expect("the position exists");
     MerkleProof::from_parts(index as u64, ProofSubject::Tx(tx.clone()), ProofTarget::MerkleRoot(root), branch)
 }
 
@@ -56,7 +56,7 @@ fn message(forks: &[Fork]) -> Option<DoubleSpend> {
 }
 
 fn verdict(forks: &[Fork]) -> Result<(), DoubleSpendFault> {
-    let message = message(forks).expect("it is well formed");
+    let message = message(forks).expect("the message is well formed");
     let payload = encoded(|out| message.as_ref().encode(out));
     let read = DoubleSpendRef::decode(&payload).expect("a built message decodes");
     assert_eq!(read.into_owned(), message);

@@ -113,7 +113,7 @@ fn req_e42_each_network_has_its_port_and_is_written_as_it_is_read() {
 #[test]
 fn req_e10_port_8333_is_written_as_20_8d() {
     let version = Version {
-        receiver: NetAddress::from_socket(0x21, "1.2.3.4:8333".parse().expect("it is an address")),
+        receiver: NetAddress::from_socket(0x21, "1.2.3.4:8333".parse().expect("the text is an address")),
         ..example_version(AssociationId::Empty)
     };
     let mut payload = Vec::new();

@@ -44,10 +44,10 @@ fn the_first_blocks_have_their_known_hashes() {
 
 #[test]
 fn known_headers_are_exact() {
-    let (_, none) = COMPUTED.iter().find(|(name, _)| *name == "headers").expect("it was computed");
+    let (_, none) = COMPUTED.iter().find(|(name, _)| *name == "headers").expect("a computed frame exists");
     assert_same(none, MAIN, "headers", Message::Headers(Headers::default()));
 
-    let (_, one) = RECORDED.iter().find(|(name, _)| *name == "headers").expect("it was recorded");
+    let (_, one) = RECORDED.iter().find(|(name, _)| *name == "headers").expect("a recorded frame exists");
     let header = BlockHeader {
         version: 0x2000_0000,
         prev_hash: hash("6ae7f749d866c8bb8c5a9d294f2e3c3c1f5d9d1f839ceadb80a06bfa4fcccf35"),

@@ -36,7 +36,7 @@ fn known_requests_are_exact() {
         let (_, text) = COMPUTED.iter().find(|(name, _)| *name == command).expect(command);
         assert_same(text, MAIN, command, message);
     }
-    let (_, text) = RECORDED.iter().find(|(name, _)| *name == "getheaders").expect("it was recorded");
+    let (_, text) = RECORDED.iter().find(|(name, _)| *name == "getheaders").expect("a recorded frame exists");
     assert_same(text, REGTEST, "getheaders", Message::GetHeaders(node));
 }
 

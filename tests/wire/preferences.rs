@@ -16,13 +16,13 @@ fn known_messages_are_exact() {
     let [low, high] = frames("sendcmpct").collect::<Vec<_>>()[..] else { panic!("two were computed") };
     assert_same(low, MAIN, "sendcmpct", compact(false));
     assert_same(high, MAIN, "sendcmpct", compact(true));
-    let (_, recorded) = RECORDED.iter().find(|(name, _)| *name == "sendcmpct").expect("it was recorded");
+    let (_, recorded) = RECORDED.iter().find(|(name, _)| *name == "sendcmpct").expect("a recorded frame exists");
     assert_same(recorded, REGTEST, "sendcmpct", compact(false));
 
-    let fee = frames("feefilter").next().expect("it was computed");
+    let fee = frames("feefilter").next().expect("a computed frame exists");
     assert_same(fee, MAIN, "feefilter", Message::FeeFilter(FeeFilter { satoshis_per_1000_bytes: 500 }));
 
-    let aged = frames("mempool").next().expect("it was computed");
+    let aged = frames("mempool").next().expect("a computed frame exists");
     assert_same(aged, MAIN, "mempool", Message::Mempool(Mempool { age_secs: Some(3_600) }));
     let empty = "e3e1f3e86d656d706f6f6c0000000000000000005df6e0e2";
     assert_same(empty, MAIN, "mempool", Message::Mempool(Mempool { age_secs: None }));

@@ -24,7 +24,7 @@ fn payload(len: &[u8], signatures: &[u8]) -> Vec<u8> {
 
 #[test]
 fn the_known_message_is_exact() {
-    let (_, text) = COMPUTED.iter().find(|(name, _)| *name == "revokemid").expect("it was computed");
+    let (_, text) = COMPUTED.iter().find(|(name, _)| *name == "revokemid").expect("a computed frame exists");
     let message = RevokeMid {
         revocation_key: key(0xa1),
         miner_id: key(0xb2),

@@ -6,7 +6,8 @@ use peerloop::wire::{BlockHeader, BlockRef, Hash256, ProofOfWorkError, Target, W
 
 /// The first header of the main network.
 fn genesis() -> BlockHeader {
-    let merkle_root = "4a5e1e4baab89f3a32518a88c31bc87f618f76673e2cc77ab2127b7afdeda33b".parse().expect("it is a hash");
+    let merkle_root =
+        "4a5e1e4baab89f3a32518a88c31bc87f618f76673e2cc77ab2127b7afdeda33b".parse().expect("the text is a hash");
     let (prev_hash, time, bits, nonce) = (Hash256::ZERO, 1_231_006_505, 0x1d00_ffff, 2_083_236_893);
     BlockHeader { version: 1, prev_hash, merkle_root, time, bits, nonce }
 }

@@ -122,7 +122,7 @@ impl Crowd {
     /// Opens a connection at a moment, from a given address or from any.
     pub fn dial_at(&mut self, at: Instant, to: SocketAddr, source: Option<IpAddr>, role: impl Into<Role>) {
         let mut role = Some(role.into());
-        self.push_dials(at, to, source, Duration::ZERO, 1, move |_| role.take().expect("it is cast once"));
+        self.push_dials(at, to, source, Duration::ZERO, 1, move |_| role.take().expect("the role is cast once"));
     }
 
     /// Opens `count` connections, the first at `from` and each further one `every` later; `cast` receives the number

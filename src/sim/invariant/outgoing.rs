@@ -225,7 +225,7 @@ mod tests {
         let early = |first: &[CommandName], then: CommandName| {
             let mut outgoing = Outgoing::default();
             for command in first {
-                outgoing.follow(&frame(*command, b""), MAGIC).expect("these may be sent");
+                outgoing.follow(&frame(*command, b""), MAGIC).expect("these messages may be sent");
             }
             outgoing.follow(&frame(then, b""), MAGIC)
         };

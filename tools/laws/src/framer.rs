@@ -10,7 +10,7 @@ use peerloop_testkit::framing::{self, Arrival, Choice};
 
 const CHOICES: [Choice; 5] = [Choice::BUFFER, Choice::BUFFER, Choice::STREAM, Choice::DISCARD, Choice::Refuse];
 
-/// Memory of a started frame, beside its payload.
+/// Memory of a started frame, in addition to its payload.
 pub(super) const MAX_RECORD_BYTES: u64 = 512;
 
 pub(crate) fn check(data: &[u8]) {

@@ -14,8 +14,7 @@ use peerloop::wire::{BlockRef, BlockStreamEvent, BlockStreamParser, Hash256, Pay
 use peerloop_testkit::bytes::sha256_twice;
 use peerloop_testkit::framing::{self, Arrival, Choice};
 
-/// Lengths around the largest claim of a basic header, around the largest accepted length, and the largest possible
-/// claim.
+/// Lengths near a basic header's maximum claim and near the maximum accepted length, and the largest possible claim.
 const EXTENDED_LENGTHS: [u64; 6] = [(1 << 32) - 1, 1 << 32, (1 << 32) + 1, (1 << 63) - 1, 1 << 63, u64::MAX];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +56,7 @@ fn head(kind: HeaderKind, len: u64, payload: &[u8]) -> Vec<u8> {
 /// Checks one `block` that claims this length and is delivered in this way.
 fn check_frame(kind: HeaderKind, len: u64, payload: &[u8], choice: Choice, arrivals: &[Arrival]) {
     let stream = [&head(kind, len, payload), payload].concat();
-    // Only the bytes that arrive bound the memory.
+    // Memory is bounded by the received bytes alone.
     let rules = FramerRules { frame_limits: FrameLimits::uniform(u64::MAX), ..framing::rules() };
     let expected = framing::read_whole(&stream, &rules, &[choice]);
     assert_eq!(framing::read_arriving(&stream, &[Arrival::Block(usize::MAX)], &rules, &[choice]), expected);
@@ -73,7 +72,7 @@ fn check_frame(kind: HeaderKind, len: u64, payload: &[u8], choice: Choice, arriv
     assert!(allocated <= max_gathered_bytes as u64 + MAX_RECORD_BYTES, "{choice:?} of {len} uses {allocated} bytes");
 }
 
-/// Checks that the limit itself is the largest accepted length, and that a larger one is refused with the last byte
+/// Checks that the limit itself is the maximum accepted length, and that a larger one is refused with the last byte
 /// of its header.
 fn check_limits(kind: HeaderKind, limit: u64, payload: &[u8]) {
     let limits = PayloadLimits { max_block_bytes: limit, ..PayloadLimits::default() };

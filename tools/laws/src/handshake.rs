@@ -1,5 +1,5 @@
-//! A handshake follows its table in either direction: nothing is sent or accepted too early, and it ends in time
-//! whatever the peer sends or omits.
+//! A handshake follows its table in either direction: nothing is sent or accepted too early, and it ends in time for
+//! any message that the peer sends or omits.
 
 use crate::tape::Tape;
 use peerloop::Config;
@@ -24,7 +24,7 @@ enum Step {
     BrokenVersion(usize),
     Verack,
     Ping,
-    /// A message that belongs after a handshake, or nowhere.
+    /// A message that is valid only after a handshake, or never.
     Early(&'static str),
     BadChecksum,
     Wait(Duration),

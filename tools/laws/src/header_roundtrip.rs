@@ -29,7 +29,7 @@ pub(crate) fn check(data: &[u8]) {
 /// The fields of an extended header are in its last twenty bytes alone.
 fn check_extended(basic: [u8; HEADER_LEN_BYTES], extension: [u8; 20]) {
     let bytes: Vec<u8> = [&basic[..], &extension].concat();
-    let bytes = bytes.first_chunk().expect("it has 44 bytes");
+    let bytes = bytes.first_chunk().expect("an extended header has 44 bytes");
     let header = Header::decode_extended(bytes);
     assert_eq!(header.command.to_bytes()[..], extension[..12]);
     assert_eq!(header.payload_len.to_le_bytes(), extension[12..]);
@@ -38,7 +38,7 @@ fn check_extended(basic: [u8; HEADER_LEN_BYTES], extension: [u8; 20]) {
     assert_eq!(written[..4], [1, 2, 3, 4]);
     assert_eq!(written[24..], extension);
     assert_eq!(Header::decode_extended(&written), header);
-    let basic = written.first_chunk().expect("it is longer than a basic header");
+    let basic = written.first_chunk().expect("an extended header is longer than a basic one");
     assert_eq!(Header::len_of(basic), written.len());
 }
 

@@ -4,13 +4,13 @@
 //!
 //! | difference | we | `bitcoin` |
 //! |---|---|---|
-//! | `Tail` | ignore bytes behind a message, or know more fields there | refuses them |
-//! | `ShortVersion` | accept a `version` that ends behind any field | wants all up to `relay` |
+//! | `Tail` | ignore bytes after a message, or know more fields there | refuses them |
+//! | `ShortVersion` | accept a `version` that ends after any field | wants all up to `relay` |
 //! | `Text` | accept any bytes as a text | refuses all but UTF-8 |
 //! | `Limit` | refuse texts, filters and elements above the node's limits | has no limits |
 //! | `NoInputs` | read a transaction without inputs as such | reads the marker of a witness |
 //! | `Flag` | read any byte of `sendcmpct` but zero as true, any flags of a filter | refuses unknown ones |
-//! | `HeaderTxCount` | accept any count behind a header of `headers` | refuses all but zero |
+//! | `HeaderTxCount` | accept any count after a header of `headers` | refuses all but zero |
 //! | `RejectCode` | accept any code of `reject` | refuses unknown ones |
 //! | `RejectHash` | accept a `reject` without a hash, and expect one of `tx` and `block` alone | always wants one |
 //! | `Fee` | accept any rate of `feefilter` | refuses impossible ones |
@@ -131,7 +131,7 @@ pub fn judge(command: CommandName, payload: &[u8]) -> Option<Difference> {
         }
     }
     if common.len() < payload.len() {
-        assert!(decode(command, payload).is_err(), "it does not end where we say: {ours:?}");
+        assert!(decode(command, payload).is_err(), "the message does not end at our length: {ours:?}");
         return Some(Difference::Tail);
     }
     None

@@ -1,5 +1,4 @@
-//! The laws of the fuzz targets: functions that accept any bytes and panic if a promise is broken.
-//!
+//! The fuzz targets' laws: functions that accept any bytes and panic if a promise is broken.
 //! A law reads its actions from its bytes, and performs them. `tools/fuzz` searches for bytes that break one;
 //! `tests/corpus` replays the inputs kept by the searches. A law has no randomness and no clock, so the same bytes
 //! always give the same result. [`judge`] and [`theirs`] compare the library with the crate `bitcoin`, for the laws
@@ -44,7 +43,7 @@ pub const LAWS: [Law; 9] = [
 ///
 /// # Panics
 ///
-/// If there is none.
+/// If no law has this name.
 pub fn law(name: &str) -> fn(&[u8]) {
     LAWS.into_iter().find(|law| law.name == name).expect("a target has the name of its law").check
 }

@@ -78,7 +78,7 @@ fn is_normalised(message: &MessageRef<'_>, payload: &[u8]) -> bool {
     }
 }
 
-/// Visits everything in the message and returns the least number of bytes that its items need.
+/// Visits everything in the message and returns the minimum number of bytes that its items need.
 fn visit(message: &MessageRef<'_>) -> usize {
     match message {
         MessageRef::Version(version) => {

@@ -104,11 +104,11 @@ impl<'a> Tape<'a> {
         match kind % 16 {
             0..=5 => put_frame(command, self.take(len), [0; 4], stream),
             6 | 7 => put_frame(command, self.take(len), self.array(), stream),
-            // Lengths around a pooled buffer's capacity, and large enough to be received directly.
+            // Lengths near a pooled buffer's capacity, and lengths large enough to be received directly.
             8 => put_frame(command, &framing::payload(4_096 - 8 + len % 16), [0; 4], stream),
             9 if len >= 0xf0 => put_frame(command, &framing::payload((len - 0xef) * 1_237), [0; 4], stream),
             9 => put_frame(command, &framing::payload(len), [0; 4], stream),
-            // A header that claims a payload without any bytes behind it.
+            // A header that claims a payload without any bytes after it.
             10 | 11 => stream.extend_from_slice(&framing::head(command, self.u32(), self.array())),
             _ => stream.extend_from_slice(self.take(len)),
         }

@@ -78,7 +78,7 @@ fn offered(queue: &SendQueue, model: &Model) -> usize {
     let offered: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.iter().copied()).collect();
     assert!(slices[..filled].iter().all(|slice| !slice.is_empty()), "no slice is wasted");
     assert!(offered.iter().eq(model.waiting.iter().take(offered.len())), "the bytes are in order");
-    assert!(filled == SLICES_PER_WRITE || offered.len() == model.waiting.len(), "a write has all that fits");
+    assert!(filled == SLICES_PER_WRITE || offered.len() == model.waiting.len(), "a write contains all bytes that fit");
     offered.len()
 }
 

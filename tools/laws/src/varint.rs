@@ -19,7 +19,7 @@ pub(crate) fn check(data: &[u8]) {
     check_list(data, read);
 }
 
-/// Returns the result in the specification's words.
+/// Computes the result by the specification.
 fn expected(data: &[u8]) -> Result<u64, WireError> {
     let truncated = Err(WireError::Truncated { command: COMMAND });
     let Some((&first, behind)) = data.split_first() else { return truncated };
@@ -38,7 +38,7 @@ fn expected(data: &[u8]) -> Result<u64, WireError> {
     }
 }
 
-/// Checks the size as a count of items and as a length of bytes, which must be present.
+/// Checks the size as an item count and as a length of bytes, which must be present.
 fn check_list(data: &[u8], read: Result<u64, WireError>) {
     let behind = |size: u64| {
         let mut shortest = Vec::new();

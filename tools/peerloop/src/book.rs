@@ -1,4 +1,4 @@
-//! Opens the book of peers for the commands: it reports findings, and a refusal contains advice.
+//! Opens the peer book for the subcommands, reports unusable or dropped records, and adds advice to errors.
 
 use crate::exit::Failure;
 use crate::output;
@@ -6,14 +6,14 @@ use peerloop::ban::Ban;
 use peerloop::store::{KnownPeer, PeerStore, RedbStore, StoreError};
 use std::path::Path;
 
-/// The content of a book.
+/// A book's content.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     pub(crate) peers: Vec<KnownPeer>,
     pub(crate) bans: Vec<Ban>,
 }
 
-/// Reads a book that exists, which needs no permission to write it.
+/// Reads an existing book; read permission is enough.
 pub(crate) fn read(path: &Path) -> Result<Known, Failure> {
     let contents = RedbStore::read_contents(path)?;
     if contents.skipped > 0 {

@@ -63,15 +63,15 @@ pub(crate) fn hint(reason: CloseReason, stage: Stage) -> Option<&'static str> {
             ..
         }) => Some("is the address right? does a firewall block it?"),
         CloseReason::RejectedByPeer(_) => {
-            Some("is the node full? one SV Node accepts at most 856 inbound peers, 116 by default")
+            Some("is the node at capacity? one SV Node accepts at most 856 inbound peers, 116 by default")
         }
         _ if is_closed_by_peer(reason) => Some(match stage {
             Stage::Ready => {
-                "a full SV Node drops older peers for newer ones: it accepts at most 856 inbound, 116 by default"
+                "a node at capacity drops older peers for newer ones; an SV Node accepts 116 inbound by default, at most 856"
             }
             Stage::Connecting | Stage::Handshake => {
-                "is --network right, the node not full, and this host not banned there? one SV Node takes 856 inbound \
-                 peers at most, 116 by default, and bans a host for a day that has spoken of another network"
+                "is --network right, the node below capacity, and this host not banned there? an SV Node accepts 116 \
+                 inbound peers by default, at most 856, and bans a host for a day after another network's magic"
             }
         }),
         CloseReason::Wire(WireError::BadMagic { .. }) | CloseReason::TimedOut(Deadline::Handshake) => {
@@ -92,14 +92,14 @@ mod tests {
     #[test]
     fn a_hint_follows_from_the_reason_and_the_stage() {
         let failure = |kind: ErrorKind| CloseReason::Network(NetworkFailure::new(IoStep::Read, &io::Error::from(kind)));
-        let dropped = "a full SV Node drops";
+        let dropped = "a node at capacity drops";
         let (unreached, strange) = ("is the address right", "is this the port of a Bitcoin node");
         for (reason, stage, begin) in [
             (failure(ErrorKind::ConnectionRefused), Stage::Connecting, Some("is a node listening there?")),
             (failure(ErrorKind::HostUnreachable), Stage::Connecting, Some(unreached)),
             (failure(ErrorKind::NetworkUnreachable), Stage::Connecting, Some(unreached)),
             (CloseReason::TimedOut(Deadline::Connect), Stage::Connecting, Some(unreached)),
-            (CloseReason::RejectedByPeer(0x11), Stage::Handshake, Some("is the node full?")),
+            (CloseReason::RejectedByPeer(0x11), Stage::Handshake, Some("is the node at capacity?")),
             (CloseReason::ClosedByPeer, Stage::Ready, Some(dropped)),
             (failure(ErrorKind::ConnectionReset), Stage::Ready, Some(dropped)),
             (CloseReason::ClosedByPeer, Stage::Handshake, Some("is --network right")),

@@ -94,7 +94,7 @@ pub(crate) struct BenchArgs {
     /// Peers to open; 1k is 1000 [default: 100; 1000 without a target]
     #[arg(short, long, value_name = "N", value_parser = parse_count)]
     pub(crate) connections: Option<usize>,
-    /// Minimum of peers that become ready and stay to the end, or the run fails: 950, 95%; 0 allows any number
+    /// Minimum number of peers that become ready and stay to the end, or the run fails: 950, 95%; 0 allows any number
     #[arg(long, value_name = "N|P%", default_value = "100%", value_parser = parse_min_peers)]
     pub(crate) min_peers: MinPeers,
     /// Time to measure
@@ -121,7 +121,7 @@ pub(crate) struct BenchArgs {
     /// Percentiles to report
     #[arg(long, value_name = "LIST", default_value = "50,90,99,99.9,100", value_parser = parse_percentiles)]
     pub(crate) percentiles: Percentiles,
-    /// Local address to connect from; with a prefix, that address and all after it in its network; repeatable
+    /// Local address to connect from; with a prefix, also all later addresses of its network; repeatable
     #[arg(long, value_name = "IP[/PREFIX]")]
     pub(crate) source_ip: Vec<Source>,
     /// Write the results as JSON; with -, stdout carries nothing else
@@ -149,13 +149,13 @@ pub(crate) struct BenchArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct ServeArgs {
-    /// Address to listen at; repeatable [default: 127.0.0.1 with the network's port]
+    /// Address to listen on; repeatable [default: 127.0.0.1 with the network's port]
     #[arg(long, value_name = "IP:PORT", value_parser = parse_address)]
     pub(crate) listen: Vec<SocketAddr>,
     /// Network [default: PEERLOOP_NETWORK, or mainnet]
     #[arg(long, value_name = "NAME", value_parser = network_parser())]
     pub(crate) network: Option<Network>,
-    /// Maximum peers; 1k is 1000 [default: as many as the limit of open files allows]
+    /// Maximum number of peers; 1k is 1000 [default: as many as the limit of open files allows]
     #[arg(long, value_name = "N", value_parser = parse_count)]
     pub(crate) max_peers: Option<usize>,
     /// Show no status line
@@ -202,7 +202,7 @@ pub(crate) enum PeersCommand {
         /// Only peers with this status
         #[arg(long, value_name = "STATUS", value_parser = status_parser())]
         status: Option<PeerStatus>,
-        /// Print them as JSON
+        /// Print as JSON
         #[arg(long)]
         json: bool,
     },
@@ -211,7 +211,7 @@ pub(crate) enum PeersCommand {
         /// The host, or one of its peers
         #[arg(value_name = "IP[:PORT]", value_parser = parse_host_or_peer)]
         wanted: HostOrPeer,
-        /// Print it as JSON
+        /// Print as JSON
         #[arg(long)]
         json: bool,
     },
@@ -365,7 +365,7 @@ fn parse_host_or_peer(text: &str) -> Result<HostOrPeer, String> {
     wanted.map_err(|_| format!("`{text}` is not an address, alone or with a port, as 192.0.2.1 or [2001:db8::1]:8333"))
 }
 
-/// The names of values that may start with a digit.
+/// The value names that may start with a digit.
 const NUMBERS: [&str; 7] = ["N", "N|P%", "TIME", "RATE", "LIST", "SIZE", "FACTOR"];
 
 /// Flags of other load generators, and the equivalents here.

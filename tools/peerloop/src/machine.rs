@@ -14,7 +14,7 @@ use std::num::NonZeroUsize;
 /// Descriptors that are not for peers: standard streams, files, pollers, wakers, listeners.
 const DESCRIPTORS_BESIDE_PEERS: u64 = 32;
 
-/// The lowest default of POSIX systems for decades.
+/// The lowest default on POSIX systems in decades.
 const DESCRIPTORS_IF_UNKNOWN: u64 = 256;
 
 /// The purpose for which a command needs descriptors.
@@ -24,9 +24,9 @@ pub(crate) enum Need {
     Dial,
     /// Connections to a node in this process, which has the other ends.
     BothEnds,
-    /// A node that accepts connections, also some above its maximum.
+    /// A node that accepts connections, including some above its maximum.
     Accept {
-        /// Addresses that it listens at.
+        /// Addresses that it listens on.
         listeners: usize,
     },
 }
@@ -69,7 +69,7 @@ impl Machine {
         (peers as u64).saturating_mul(need.per_peer()).saturating_add(self.besides(need))
     }
 
-    /// Returns the most peers that the descriptors allow.
+    /// Returns the maximum number of peers that the descriptors allow.
     pub(crate) fn max_peers(&self, need: Need) -> u64 {
         self.descriptors.saturating_sub(self.besides(need)) / need.per_peer()
     }
@@ -101,7 +101,7 @@ impl Machine {
         }
         let each = match need {
             Need::Dial | Need::Accept { .. } => "one for each",
-            Need::BothEnds => "two for each, as both ends are here",
+            Need::BothEnds => "two for each: both ends are in this process",
         };
         let peers = counted(peers, "peer");
         let fewer = match self.max_peers(need) {
@@ -109,8 +109,8 @@ impl Machine {
             fits => format!("use at most {}, or ", counted(fits, "peer")),
         };
         Err(Failure::machine(format!(
-            "{peers} need {needed} descriptors ({each}, and {besides} besides), but this process may open {has}; \
-             {fewer}raise the hard limit (ulimit -Hn)"
+            "{peers} need {needed} descriptors ({each}, plus {besides} for the process), but this process may open \
+             {has}; {fewer}raise the hard limit (ulimit -Hn)"
         )))
     }
 
@@ -119,15 +119,16 @@ impl Machine {
         self.ports.map(|(first, last)| u64::from(last) - u64::from(first) + 1)
     }
 
-    /// Checks that there are ports for that many connections. Without source addresses each target has all ports to
+    /// Checks that there are ports for that many connections. Without source addresses, each target can use all
+    /// ports; with them, a source address can use each port once, for all targets together.
     /// itself; a source address has each port once, for all targets together.
     pub(crate) fn check_ports(&self, connections: usize, targets: usize, sources: usize) -> Result<(), Failure> {
         let Some(ports) = self.port_count() else { return Ok(()) };
         let (places, place) = match (sources, targets.max(1)) {
             (0, 1) => (1, "target"),
-            (0, targets) => (targets, "targets"),
+            (0, targets) => (targets, "target"),
             (1, _) => (1, "source address"),
-            (sources, _) => (sources, "source addresses"),
+            (sources, _) => (sources, "source address"),
         };
         let share = connections.div_ceil(places) as u64;
         if share <= ports {
@@ -136,7 +137,7 @@ impl Machine {
         let more = (connections as u64).div_ceil(ports);
         let (first, last) = self.ports.unwrap_or_default();
         Err(Failure::machine(format!(
-            "{connections} connections over {places} {place} need {share} local ports each, but there are {ports} \
+            "{connections} connections need {share} local ports per {place}, but there are {ports} \
              ({first} to {last}); add --source-ip until there are {more} addresses, or widen \
              net.ipv4.ip_local_port_range"
         )))
@@ -166,7 +167,7 @@ pub(crate) fn check_sources(sources: &[IpAddr]) -> Result<(), Failure> {
             && error.kind() == ErrorKind::AddrNotAvailable
         {
             return Err(Failure::machine(format!(
-                "binding the source address {source}: {error}; use one that an interface of this machine has"
+                "binding the source address {source}: {error}; use an address of one of this machine's interfaces"
             )));
         }
     }
@@ -181,7 +182,7 @@ fn parse_port_range(text: &str) -> Option<(u16, u16)> {
     }
 }
 
-/// Parses the first number of `/proc/loadavg`, which has two digits behind its point.
+/// Parses the first number of `/proc/loadavg`, which has two digits after its point.
 fn parse_load(text: &str) -> Option<u32> {
     let (whole, hundredths) = text.split_whitespace().next()?.split_once('.')?;
     let whole: u32 = whole.parse().ok()?;
@@ -220,7 +221,7 @@ mod tests {
     fn the_number_of_peers_that_a_refusal_suggests_is_accepted() {
         let accept = Need::Accept { listeners: 0 };
         let refused = MACHINE.check_descriptors(19_950, accept).unwrap_err();
-        for part in ["19950 peers need 20046", "96 besides", "at most 19904 peers"] {
+        for part in ["19950 peers need 20046", "plus 96 for the process", "at most 19904 peers"] {
             assert!(refused.message.contains(part), "{part}: {}", refused.message);
         }
         let refused = Machine { descriptors: 32, ..MACHINE }.check_descriptors(1, Need::Dial).unwrap_err();

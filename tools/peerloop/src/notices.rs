@@ -13,10 +13,10 @@ use std::sync::{Arc, LazyLock};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-/// An event that the reporting thread has to handle.
+/// An event for the reporting thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Notice {
-    /// A signal asks for the end, unless the command uses a hang-up for another purpose.
+    /// A signal requests the end, unless the command uses a hang-up for another purpose.
     Stop(Stop),
     /// A thread that [`Notices::spawn`] started has ended, for any reason.
     Ended,
@@ -86,7 +86,7 @@ impl Notices {
     }
 }
 
-/// Whether a signal ends the program in its handler, if it is process 1: until a [`Notices`] handles signals.
+/// Returns whether a signal ends the program in its handler, if it is process 1: until a [`Notices`] handles signals.
 static ENDS_AT_ONCE: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| Arc::new(AtomicBool::new(true)));
 
 /// Ends the program by a signal where the system would not: a signal without a handler is ignored by process 1 of a
@@ -120,7 +120,7 @@ impl Drop for Ending {
     }
 }
 
-/// Whether the mask `SigIgn` of `/proc/self/status` contains `signal`.
+/// Returns whether the mask `SigIgn` of `/proc/self/status` contains `signal`.
 fn is_ignored(signal: i32, status: &str) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
@@ -152,7 +152,7 @@ mod tests {
     fn the_end_of_a_panicking_thread_is_a_notice() {
         let (sender, receiver) = channel();
         let notices = Notices { sender, receiver };
-        let thread = notices.spawn("test", || panic!("as the test wants it")).unwrap();
+        let thread = notices.spawn("test", || panic!("a test panic")).unwrap();
         assert_eq!(notices.next(None), Some(Notice::Ended));
         assert!(thread.join().is_err());
         assert_eq!(notices.next(Some(Duration::ZERO)), None);

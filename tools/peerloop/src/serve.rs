@@ -28,7 +28,7 @@ const MAX_DEFAULT_PEERS: usize = 1_000_000;
 const SHOWN: [Shown; 2] =
     [Shown("handshakes", |counters| counters.handshakes), Shown("pings", |counters| counters.pings_answered)];
 
-/// The message that the loop's thread sends when it listens.
+/// The message that the loop's thread sends when its listeners are open.
 #[derive(Debug)]
 struct Listening {
     addresses: Vec<SocketAddr>,
@@ -84,7 +84,7 @@ fn serve(config: Config, addresses: &[SocketAddr], ready: SyncSender<Listening>)
     for &address in addresses {
         reactor.listen(address).map_err(|error| {
             Failure::run(format!(
-                "listening at {address}: {error}; use --listen with an address of this machine and a port that is free"
+                "listening on {address}: {error}; use --listen with an address of this machine and a port that is free"
             ))
         })?;
     }
@@ -141,7 +141,7 @@ fn snapshot(handle: &Handle<ResponderRequest>) -> Option<Snapshot> {
 fn greeting(addresses: &[SocketAddr], network: Network, max_peers: usize) -> String {
     let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
     let most = counted(max_peers, "peer");
-    format!("listening at {}  network {network}  at most {most}\n", addresses.join(" "))
+    format!("listening on {}  network {network}  at most {most}\n", addresses.join(" "))
 }
 
 fn summary(snapshot: &Snapshot, uptime: Duration) -> String {

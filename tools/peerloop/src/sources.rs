@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-/// The most addresses of one source: more than any machine needs.
+/// Maximum number of addresses of one source: more than any machine needs.
 const MAX_ADDRESSES: u128 = 4_096;
 
 /// A local address, or those from it to the end of its network.
@@ -53,9 +53,9 @@ impl FromStr for Source {
             last -= u128::from(address.is_ipv4());
         }
         match last.checked_sub(first) {
-            None => Err(format!("`{text}` holds no address that a connection can come from")),
+            None => Err(format!("`{text}` contains no usable source address")),
             Some(more) if more >= MAX_ADDRESSES => {
-                Err(format!("`{text}` holds more than {MAX_ADDRESSES} addresses: use a longer prefix"))
+                Err(format!("`{text}` contains more than {MAX_ADDRESSES} addresses: use a longer prefix"))
             }
             Some(more) => {
                 let first = match address {
@@ -112,7 +112,7 @@ mod tests {
         for large in ["10.0.0.0/8", "0.0.0.0/0", "::/0", "fd00::/64"] {
             assert!(large.parse::<Source>().unwrap_err().contains("4096"), "{large}");
         }
-        assert!("10.0.0.3/30".parse::<Source>().unwrap_err().contains("no address"), "a broadcast address alone");
+        assert!("10.0.0.3/30".parse::<Source>().unwrap_err().contains("no usable"), "a broadcast address alone");
     }
 
     proptest! {

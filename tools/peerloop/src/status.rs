@@ -43,7 +43,7 @@ impl Watch {
     }
 }
 
-/// The most time to wait for a loop's reply at the end.
+/// Maximum time to wait for a loop's reply at the end.
 const MAX_ANSWER: Duration = Duration::from_secs(1);
 
 /// Waits for a reply for at most a second: the loop may hang.

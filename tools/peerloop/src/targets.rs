@@ -14,10 +14,10 @@ use std::fs::File;
 use std::io::Read;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
-/// The most peers to an address on the public internet without --yes.
+/// Maximum number of peers to an address on the public internet without --yes.
 const MAX_POLITE_PEERS: usize = 8;
 
-/// The largest file of targets: some 50,000 lines, and as much memory.
+/// Maximum size of a file of targets: about 50,000 lines; reading it needs the same amount of memory.
 const MAX_TARGETS_FILE_BYTES: u64 = 1 << 20;
 
 /// A node to connect to.
@@ -97,7 +97,7 @@ fn read_targets(path: &str) -> Result<Vec<String>, Failure> {
     read.map_err(|error| Failure::run(format!("reading the targets in {path}: {error}; name a readable file")))?;
     if text.len() as u64 > MAX_TARGETS_FILE_BYTES {
         return Err(Failure::usage(format!(
-            "the targets in {path} are more than {MAX_TARGETS_FILE_BYTES} bytes; name fewer"
+            "{path} is larger than {MAX_TARGETS_FILE_BYTES} bytes; list fewer targets"
         )));
     }
     let mut names = Vec::new();
@@ -151,10 +151,11 @@ pub(crate) fn network<'a>(
             Some(other) => {
                 format!("has the port of {other}: add --network {other}, or --network mainnet if you mean that")
             }
-            None => "has a port of no known network: add --network mainnet, testnet, stn or regtest".to_owned(),
+            None => "has a port that no known network uses: add --network mainnet, testnet, stn or regtest".to_owned(),
         };
         return Err(Failure::usage(format!(
-            "{target} {add} (or set PEERLOOP_NETWORK); a node may ban a host for a day that speaks of another network"
+            "{target} {add} (or set PEERLOOP_NETWORK); \
+             a node may ban, for a day, a host that sends another network's magic"
         )));
     }
     Ok(Network::Mainnet)
@@ -187,7 +188,7 @@ pub(crate) fn resolve(target: &str, network: Network, family: Family) -> Result<
     if addresses.is_empty() {
         let others: Vec<String> = others.iter().map(|other| other.ip().to_string()).collect();
         return Err(Failure::usage(format!(
-            "{host} has no address of the family that -4, -6 or --source-ip asks for, but {}; change these flags",
+            "{host} has only {}, which -4, -6 or --source-ip excludes; change these flags",
             others.join(" ")
         )));
     }
@@ -203,8 +204,8 @@ pub(crate) fn guard(targets: &[Target], connections: usize, agreed: bool) -> Res
     let public = targets.iter().flat_map(|target| &target.addresses).find(|address| !is_own_ground(address.ip()));
     match public {
         Some(target) if connections > MAX_POLITE_PEERS && !agreed => Err(Failure::usage(format!(
-            "{target} is a public address: {connections} peers are more than the {MAX_POLITE_PEERS} that anyone may \
-             open unasked; add --yes if its owner agrees, or use -c {MAX_POLITE_PEERS}"
+            "{target} is a public address: {connections} peers exceed the {MAX_POLITE_PEERS} allowed \
+             without its owner's consent; add --yes if the owner agrees, or use -c {MAX_POLITE_PEERS}"
         ))),
         Some(_) | None => Ok(()),
     }
@@ -234,7 +235,7 @@ pub(crate) fn split(target: &str) -> Option<(&str, Option<u16>)> {
     is_name.then_some((host, port))
 }
 
-/// Whether the text is an IPv6 address, with or without its interface.
+/// Returns whether the text is an IPv6 address, with or without its interface.
 fn is_ipv6(text: &str) -> bool {
     let (address, interface) = text.split_once('%').unwrap_or((text, "-"));
     let is_odd = |c: char| c.is_whitespace() || c.is_control() || "/,%[]".contains(c);
@@ -245,7 +246,7 @@ fn parse_port(text: &str) -> Option<u16> {
     text.parse().ok().filter(|&port| port != 0 && text.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// Whether the address belongs to this machine or to a private network.
+/// Returns whether the address belongs to this machine or to a private network.
 fn is_own_ground(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => address.is_loopback() || address.is_private() || address.is_link_local(),
@@ -299,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_port_is_that_of_the_network() {
+    fn the_default_port_is_the_networks() {
         let target = resolve("127.0.0.1", Network::Regtest, Family::Any).unwrap();
         assert_eq!(texts(&target.addresses), ["127.0.0.1:18444"]);
         let target = resolve("[::1]:7", Network::Regtest, Family::Any).unwrap();
@@ -307,12 +308,12 @@ mod tests {
     }
 
     #[test]
-    fn every_port_but_that_of_mainnet_needs_a_given_network() {
+    fn every_port_except_mainnets_needs_a_given_network() {
         for (target, part) in [
             ("[::1]:18444", "has the port of regtest: add --network regtest, or --network mainnet"),
             ("node:18333", "has the port of testnet: add --network testnet"),
             ("node:9333", "has the port of stn: add --network stn"),
-            ("node:1", "has a port of no known network: add --network mainnet, testnet, stn or regtest"),
+            ("node:1", "has a port that no known network uses: add --network mainnet, testnet, stn or regtest"),
         ] {
             let refused = network(None, ["node", target]).unwrap_err();
             assert_eq!(refused.exit, Exit::Usage);
@@ -327,17 +328,17 @@ mod tests {
     }
 
     #[test]
-    fn a_target_of_another_family_than_the_one_asked_for_is_wrong_usage() {
+    fn a_target_without_an_address_of_the_requested_family_is_a_usage_error() {
         let refused = resolve("127.0.0.1", Network::Regtest, Family::V6).unwrap_err();
         assert_eq!(refused.exit, Exit::Usage);
-        assert!(refused.message.contains("but 127.0.0.1;"), "{refused:?}");
+        assert!(refused.message.contains("has only 127.0.0.1, which"), "{refused:?}");
         assert_eq!(Family::V4.and(Family::V6), None);
         assert_eq!(Family::Any.and(Family::V6), Some(Family::V6));
         assert_eq!(Family::V4.and(Family::Any), Some(Family::V4));
     }
 
     #[test]
-    fn a_name_has_all_its_addresses_in_the_order_of_the_resolver_and_each_once() {
+    fn a_name_resolves_to_each_address_once_in_the_resolvers_order() {
         let mut once: Vec<SocketAddr> = ("localhost", 8_333).to_socket_addrs().unwrap().collect();
         let target = resolve("localhost", Network::Mainnet, Family::Any).unwrap();
         once.dedup();

@@ -20,10 +20,10 @@ pub(crate) struct Percentile {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Percentiles(pub(crate) Vec<Percentile>);
 
-/// The most columns that fit a line.
+/// Maximum number of columns that fit a line.
 const MAX_PERCENTILES: usize = 12;
 
-/// The shortest time of a run or of a step of it.
+/// Minimum time of a run or of a step of it.
 const MIN_TIME: Duration = Duration::from_millis(1);
 
 /// Parses a count above zero: `1000`, `1.5k`, `2m`.
@@ -40,11 +40,11 @@ pub(crate) fn parse_count(text: &str) -> Result<usize, String> {
         return Err(refused());
     }
     // The fraction fills the first of the zeros that the suffix stands for.
-    let count = format!("{whole}{part:0<zeros$}").parse().map_err(|_| format!("`{text}` is too large a count"))?;
+    let count = format!("{whole}{part:0<zeros$}").parse().map_err(|_| format!("`{text}` is too large"))?;
     if count > 0 { Ok(count) } else { Err(refused()) }
 }
 
-/// The fastest rate: one operation each nanosecond, the resolution of a schedule.
+/// Maximum rate: one operation each nanosecond, the resolution of a schedule.
 const RATE_MAX_PER_SECOND: f64 = 1e9;
 
 /// Parses a rate of zero or more: `500`, `500/s`, `10/ms`, `1.5k/s`. A decimal is kept as an exact ratio.
@@ -52,7 +52,7 @@ pub(crate) fn parse_rate(text: &str) -> Result<Rate, String> {
     let refused = || format!("`{text}` is not a rate: use a number with /s, /ms or /m, for example 500/s");
     if text == "max" {
         return Err(
-            "`max` is not a rate: raise the rate until the report names what limits it, for example 50k/s".into()
+            "`max` is not a rate: raise the rate until the report names the bottleneck, for example 50k/s".into()
         );
     }
     let (amount, unit) = match text.split_once('/') {
@@ -128,7 +128,7 @@ pub(crate) fn write_bytes(bytes: u64) -> String {
 /// Parses a duration with its unit: `10s`, `1m 30s`, `250ms`; zero is written `0s`.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| match error {
-        humantime::DurationError::NumberOverflow => format!("`{text}` is too long a duration"),
+        humantime::DurationError::NumberOverflow => format!("`{text}` is too long"),
         _ if text.starts_with('-') => format!("`{text}` is not a duration: it cannot be negative"),
         _ => format!("`{text}` is not a duration: write the unit, for example 10s or 250ms"),
     })
@@ -323,7 +323,7 @@ mod tests {
             assert_eq!(parse_count(wrong), Err(told));
         }
         for large in ["99999999999999999999", "20000000000000000k"] {
-            assert_eq!(parse_count(large), Err(format!("`{large}` is too large a count")));
+            assert_eq!(parse_count(large), Err(format!("`{large}` is too large")));
         }
     }
 
@@ -354,7 +354,7 @@ mod tests {
         for text in wrong {
             assert!(parse_rate(text).is_err(), "{text}");
         }
-        assert!(parse_rate("max").unwrap_err().contains("raise the rate until the report names what limits it"));
+        assert!(parse_rate("max").unwrap_err().contains("raise the rate until the report names the bottleneck"));
         assert!(parse_rate_above_zero("0").is_err());
         assert_eq!(parse_rate_above_zero("0.5"), Ok(Rate::new(1, Duration::from_secs(2)).unwrap()));
     }
@@ -366,7 +366,7 @@ mod tests {
         assert_eq!(parse_time_above_zero("1d"), Ok(Duration::from_secs(86_400)));
         for (text, told) in [
             ("1ns", "`1ns` is shorter than 1ms, the shortest time that is supported"),
-            ("99999999999999999999y", "`99999999999999999999y` is too long a duration"),
+            ("99999999999999999999y", "`99999999999999999999y` is too long"),
             ("-1s", "`-1s` is not a duration: it cannot be negative"),
             ("1.5", "`1.5` is not a duration: write the unit, for example 10s or 250ms"),
             ("0s", "`0s` must be longer than zero"),

@@ -27,14 +27,14 @@ const SECOND: Duration = Duration::from_secs(1);
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_ROUNDS: u32 = 2;
 const CHURN_SECONDS: u32 = 3;
-/// One in so many peers is replaced by another in a second.
+/// One in this many peers is replaced per second.
 const CHURN_ONE_IN: u64 = 100;
 const PORT: u16 = 18_444;
 /// Connections from the loop to one port; there are 28,232 local ports for each.
 const PER_LISTENER: u64 = 20_000;
 /// Addresses from which the crowd dials.
 const SOURCES: u32 = 61;
-/// Room for links that end while others connect.
+/// Room for links that close while others connect.
 const ENDING: usize = 1_024;
 
 /// The events and memory of the loop up to the end of one phase.
@@ -46,7 +46,7 @@ pub struct Phase {
     pub ready: u64,
     /// The loop's totals since it began.
     pub account: Account,
-    /// Bytes that the loop itself reports.
+    /// Bytes reported by the loop itself.
     pub accounted_bytes: u64,
 }
 
@@ -74,7 +74,7 @@ pub fn live(peers: u64) -> Vec<Phase> {
     phases
 }
 
-/// The ends of a life's phases.
+/// Moments at which a life's phases end.
 #[derive(Clone, Copy, Debug)]
 struct Times {
     come: Instant,
@@ -86,7 +86,7 @@ impl Times {
     fn of(peers: u64) -> Self {
         let millis = (peers / 2).div_ceil(PER_MILLISECOND);
         let come = Instant::ZERO.plus(Duration::from_millis(millis) + SECOND);
-        assert!(come < Instant::ZERO.plus(PING_INTERVAL), "all are connected before the first of them is pinged");
+        assert!(come < Instant::ZERO.plus(PING_INTERVAL), "all peers are connected before the first ping");
         let pinged = come.plus(PING_INTERVAL * PING_ROUNDS);
         Self { come, pinged, churned: pinged.plus(SECOND * (CHURN_SECONDS + 1)) }
     }
@@ -135,7 +135,7 @@ impl Stage {
             crowd.dial_many(address, Instant::ZERO, MILLISECOND, count, cast);
         }
         let node = Measured::new(net, |net| {
-            let max_links = usize::try_from(peers).expect("there is a table for them") + ENDING;
+            let max_links = usize::try_from(peers).expect("a table can hold this many peers") + ENDING;
             let defaults = Config::new(Network::Regtest);
             let config = Config { max_links, ping_interval: PING_INTERVAL, seed: Some(1), ..defaults };
             let handler = Dialler { targets, dialled: 0, dials: half };
@@ -211,13 +211,13 @@ impl Handler for Dialler {
         let Some(view) = ctx.peer(peer) else { return };
         if view.connection().connection_type() == ConnectionType::Outbound {
             let address = view.address();
-            // Refused while the loop stops.
+            // The call is refused while the loop stops.
             let _ = ctx.connect(address);
         }
     }
 }
 
-/// Returns the role of the peer with this index; those after the first `count` stay.
+/// Returns the role of the peer with this index; those after the first `count` do not close.
 fn cast(profile: &Rc<Profile>, times: Times, index: u64, count: u64) -> Role {
     let honest = Honest::new(profile);
     match times.leaving(index, count).filter(|_| index < count) {

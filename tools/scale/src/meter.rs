@@ -21,7 +21,7 @@ use std::time::Duration;
 /// The events and memory of a loop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Account {
-    /// Readiness reported to it and calls that it made about sockets; clock reads and waits are no events.
+    /// Readiness events and socket calls; clock reads and waits do not count.
     pub events: u64,
     /// Calls of `poll_once`.
     pub turns: u64,
@@ -29,7 +29,7 @@ pub struct Account {
     pub allocations: u64,
     /// Bytes that it uses between two turns.
     pub held_bytes: i64,
-    /// The most bytes that it ever used, within or between turns.
+    /// Maximum bytes that it ever used, within or between turns.
     pub peak_bytes: i64,
 }
 
@@ -68,7 +68,7 @@ impl<H: Handler> Measured<H> {
         let made = measure(|| reactor = Some(make(Beyond { net, events: 0 })));
         let mut account = Account::default();
         account.add(&made);
-        Self { reactor: reactor.expect("it was made"), account }
+        Self { reactor: reactor.expect("the loop was created"), account }
     }
 
     pub(crate) fn account(&self) -> Account {
@@ -86,7 +86,7 @@ impl<H: Handler> Measured<H> {
 
 impl Account {
     fn add(&mut self, info: &allocation_counter::AllocationInfo) {
-        let most_bytes = i64::try_from(info.bytes_max).expect("no machine has so much memory");
+        let most_bytes = i64::try_from(info.bytes_max).expect("no machine has this much memory");
         self.peak_bytes = self.peak_bytes.max(self.held_bytes + most_bytes);
         self.held_bytes += info.bytes_current;
         self.allocations += info.count_total;

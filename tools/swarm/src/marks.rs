@@ -213,7 +213,7 @@ impl Mark {
 
     /// Marks the circumstance whose text begins like this.
     pub(super) fn circumstance(begins: &str) -> Self {
-        let index = CIRCUMSTANCES.iter().position(|text| text.starts_with(begins)).expect("it is in the table");
+        let index = CIRCUMSTANCES.iter().position(|text| text.starts_with(begins)).expect("the index is in the table");
         Self((FIRST_CIRCUMSTANCE + index) as u16)
     }
 }
@@ -264,7 +264,7 @@ impl fmt::Display for Mark {
         if index < FIRST_FAILURE {
             write!(f, "ended by {}", REASONS[index])
         } else if index < FIRST_ROW {
-            let (site, errno) = failures().nth(index - FIRST_FAILURE).expect("it is in the table");
+            let (site, errno) = failures().nth(index - FIRST_FAILURE).expect("the index is in the table");
             write!(f, "{site:?} failed with {errno}")
         } else if index < FIRST_ATTACK {
             let row = &ROWS[(index - FIRST_ROW) / 2];

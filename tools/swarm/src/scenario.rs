@@ -450,7 +450,7 @@ pub(super) const ATTACKS: u32 = {
 ///
 /// If `index` is not below [`ATTACKS`].
 pub(super) fn attack_at(index: usize) -> &'static byzantine::Attack {
-    byzantine::attacks().nth(index).expect("it is below their number")
+    byzantine::attacks().nth(index).expect("the index is in range")
 }
 
 /// Whether it needs many bytes, which should not be sent one by one.

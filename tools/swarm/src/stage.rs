@@ -156,7 +156,7 @@ impl Stage {
                 Kind::Hostile(row) => self.marks.set(Mark::row(row, troop.dials)),
                 Kind::Attacker(attack) => self.marks.set(Mark::attack(attack, troop.dials)),
                 Kind::Untimely(state, message) => {
-                    let state = STATES.iter().position(|known| *known == state).expect("it is one of them");
+                    let state = STATES.iter().position(|known| *known == state).expect("the state is listed");
                     self.marks.set(Mark::cell(state, message, troop.dials));
                 }
                 Kind::Nobody | Kind::Honest(_) | Kind::Rival | Kind::Nowhere(_) => {}

@@ -23,7 +23,7 @@ pub fn protoconf() -> Vec<u8> {
     hex(NODE_PROTOCONF)
 }
 
-/// Returns what a peer sends until it is ready.
+/// Returns a peer's messages until it is ready.
 pub fn ready_bytes() -> Vec<u8> {
     [version(), verack()].concat()
 }
@@ -33,7 +33,7 @@ pub fn ping() -> Vec<u8> {
     hex(NODE_PING)
 }
 
-/// Returns the answer to [`ping`].
+/// Returns the reply to [`ping`].
 pub fn pong() -> Vec<u8> {
     hex(NODE_PING_ANSWER)
 }

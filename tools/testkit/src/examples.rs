@@ -26,8 +26,8 @@ pub fn folder(has_bugs: bool) -> PathBuf {
     let features = if has_bugs { "peerloop/sim-bugs,peerloop-cli/sim" } else { "peerloop-cli/sim" };
     // target/PROFILE/deps/examples-0123456789abcdef
     let this = std::env::current_exe().expect("a test is a program");
-    let profile = this.ancestors().nth(2).expect("it lies in the folder of its profile");
-    let name = profile.file_name().and_then(|name| name.to_str()).expect("its name is that of the profile");
+    let profile = this.ancestors().nth(2).expect("the program is in its profile's folder");
+    let name = profile.file_name().and_then(|name| name.to_str()).expect("the folder is named after its profile");
     let name = if name == "debug" { "dev" } else { name };
     let built = Command::new(env!("CARGO"))
         .args(["build", "--workspace", "--locked", "--examples", "--features", features, "--profile", name])
@@ -53,11 +53,13 @@ impl Relay {
             .args(["regtest", "127.0.0.1:0"])
             .stdout(Stdio::piped())
             .spawn()
-            .expect("it is built");
+            .expect("the example is built");
         let mut line = String::new();
-        BufReader::new(process.stdout.take().expect("it is piped")).read_line(&mut line).expect("it prints text");
+        BufReader::new(process.stdout.take().expect("the stream is piped"))
+            .read_line(&mut line)
+            .expect("the output is text");
         let address = line.trim_end().strip_prefix("listening at ").expect("it says where it listens");
-        Self { process, address: address.parse().expect("it is an address") }
+        Self { process, address: address.parse().expect("the text is an address") }
     }
 }
 
@@ -108,7 +110,7 @@ impl Client {
         let frames: VecDeque<Bytes> = transactions.iter().map(frame).collect();
         self.act(move |exchange, ctx| {
             exchange.unsent = frames;
-            ctx.pull(exchange.peer.expect("it is ready")).expect("it is ready");
+            ctx.pull(exchange.peer.expect("the peer is ready")).expect("the peer is ready");
         });
         self.until("room for all", |exchange| exchange.unsent.is_empty());
         // A ping overtakes what waits, so all of that has to be taken first.
@@ -119,7 +121,7 @@ impl Client {
             self.turn();
         }
         self.act(|exchange, ctx| {
-            ctx.ping(exchange.peer.expect("it is ready"), ctx.now()).expect("it has pongs");
+            ctx.ping(exchange.peer.expect("the peer is ready"), ctx.now()).expect("it has pongs");
         });
         self.until("pong", |exchange| exchange.pongs > 0);
     }
@@ -131,7 +133,7 @@ impl Client {
         self.act(|exchange, ctx| {
             let items = exchange.announced.iter().copied().map(InventoryItem::tx);
             let request = Message::GetData(Inventory::from_items(items));
-            ctx.send(exchange.peer.expect("it is ready"), &request.as_ref()).expect("an empty queue has room");
+            ctx.send(exchange.peer.expect("the peer is ready"), &request.as_ref()).expect("an empty queue has room");
         });
         self.until("transactions", |exchange| exchange.received.len() + exchange.not_found >= exchange.announced.len());
         let Exchange { received, not_found, announced, .. } = self.reactor.handler();

@@ -31,15 +31,16 @@ impl Folder {
     /// Writes a file in it, and returns its path.
     pub fn with(&self, name: &str, text: &str) -> String {
         let path = self.file(name);
-        std::fs::write(&path, text).expect("it can be written");
+        std::fs::write(&path, text).expect("the file can be written");
         path
     }
 
     /// Lists the names in it, sorted.
     pub fn names(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(&self.0).expect("it is there");
-        let name = |entry: std::io::Result<std::fs::DirEntry>| entry.expect("it is there").file_name().into_string();
-        let mut names: Vec<String> = entries.map(|entry| name(entry).expect("it is text")).collect();
+        let entries = std::fs::read_dir(&self.0).expect("the folder exists");
+        let name =
+            |entry: std::io::Result<std::fs::DirEntry>| entry.expect("the entry can be read").file_name().into_string();
+        let mut names: Vec<String> = entries.map(|entry| name(entry).expect("the text is UTF-8")).collect();
         names.sort();
         names
     }

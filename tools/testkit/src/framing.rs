@@ -62,7 +62,7 @@ pub struct Story {
     /// The bytes delivered of a streamed frame whose end did not arrive.
     pub unfinished: Vec<u8>,
     pub error: Option<WireError>,
-    /// How often the caller was asked about a header.
+    /// Number of headers for which the caller's decision was requested.
     pub asked: usize,
 }
 
@@ -96,7 +96,7 @@ pub fn payload(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at ^ (at >> 8) ^ (at >> 16).wrapping_mul(31)) as u8).collect()
 }
 
-/// Returns the limits once more, in the specification's words.
+/// Returns the limits by the specification.
 pub fn limit(command: [u8; 12], rules: &FramerRules) -> u64 {
     let name = command.iter().copied().take_while(|&byte| byte != 0).collect::<Vec<u8>>();
     if command[name.len()..].iter().any(|&byte| byte != 0) {
@@ -135,7 +135,7 @@ pub fn decided(error: WireError) -> WireError {
     match error {
         WireError::BadMagic { found, network } => {
             assert!(network.is_none() || network == Network::from_magic(found));
-            bad_magic(&found, (0..4).find(|&at| found[at] != MAGIC[at]).expect("one of the four is wrong"))
+            bad_magic(&found, (0..4).find(|&at| found[at] != MAGIC[at]).expect("one of the four bytes is wrong"))
         }
         other => other,
     }
@@ -237,7 +237,7 @@ pub struct Link<'a> {
     /// The payload length that the last header claims, and that header's own length.
     payload_len: u64,
     head_len: u64,
-    /// How often there was room to receive into.
+    /// Number of times that there was room to receive into.
     pub rooms_offered: usize,
 }
 
@@ -256,7 +256,7 @@ impl<'a> Link<'a> {
         }
     }
 
-    /// Makes the beginning of `rest` arrive and returns its length.
+    /// Delivers the beginning of `rest` and returns its length.
     pub fn arrive(&mut self, rest: &[u8], arrival: Arrival, memory: &mut FramerMemory) -> usize {
         let taken = match arrival {
             Arrival::Direct(most) => self.arrive_directly(&rest[..most.min(rest.len())], memory),
@@ -338,7 +338,7 @@ impl<'a> Link<'a> {
             }
         };
         self.finished_bytes += header.len_bytes() as u64 + header.payload_len;
-        assert!(self.finished_bytes <= self.fed_bytes, "no frame is larger than what was fed");
+        assert!(self.finished_bytes <= self.fed_bytes, "no frame is larger than the input");
         self.story.outcomes.push(outcome);
     }
 

@@ -88,7 +88,7 @@ pub const NODE_REJECT_TX: &str = "dab5bffa72656a656374000000000000340000002f297e
     027478100f6261642d74782d636f696e62617365ab52cc1d2e7232f19d5a34345ed008b8563fb4570cc88545781a3685\
     377e456a";
 
-/// Frames that are constants of their own because tests name them, one of each command.
+/// Frames with constants of their own because tests name them, one of each command.
 const NAMED: [(&str, &str); 7] = [
     ("version", VERSION_WITH_ASSOCIATION),
     ("verack", VERACK),
@@ -249,7 +249,7 @@ pub const COMPUTED: [(&str, &str); 27] = [
     ),
 ];
 
-/// Recorded frames of such messages.
+/// Recorded frames, by command.
 pub const RECORDED: [(&str, &str); 14] = [
     (
         "authch",
@@ -342,13 +342,13 @@ pub const RECORDED: [(&str, &str); 14] = [
     ),
 ];
 
-/// Commands and payloads of these frames; every command but `extmsg` has one at least.
+/// Returns the command and payload of every frame above; every command but `extmsg` has at least one.
 pub fn payloads() -> impl Iterator<Item = (CommandName, Vec<u8>)> {
     let known = NAMED.iter().chain(&COMPUTED).chain(&RECORDED);
     known.map(|(command, frame)| (CommandName::new(command), payload(frame)))
 }
 
-/// Returns a frame's payload, which begins after 24 bytes of header.
+/// Returns a frame's payload, which begins after the 24-byte header.
 pub fn payload(frame: &str) -> Vec<u8> {
     hex(frame).split_off(24)
 }

@@ -36,7 +36,7 @@ impl BuiltInNode {
         let thread = thread.map_err(|error| failed(error.to_string()))?;
         match receiver.recv() {
             Ok(Ready { address, handle }) => Ok(Self { address, handle, thread }),
-            Err(_) => Err(failed(outcome(thread).err().unwrap_or_else(|| "it ended at once".to_owned()))),
+            Err(_) => Err(failed(outcome(thread).err().unwrap_or_else(|| "its thread ended at once".to_owned()))),
         }
     }
 

@@ -17,7 +17,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// Rows beyond the planned connections, so that a closing link does not occupy a new link's row.
+/// Rows in addition to the planned connections, so that a closing link does not occupy a new link's row.
 const SPARE_LINKS: usize = 64;
 
 /// A bench, ready to start.
@@ -64,7 +64,7 @@ impl Setup {
         let (peer_default, connect_default) = if is_built_in { (10, 1_000) } else { (1, 100) };
         let rate_per_peer = args.rate_per_peer.unwrap_or_else(|| Rate::per_second(peer_default));
         let rate = args.rate.or_else(|| rate_per_peer.times(connections as u64)).ok_or_else(|| {
-            Failure::usage(format!("--rate-per-peer for {connections} peers is too much; lower one of the two"))
+            Failure::usage(format!("--rate-per-peer for {connections} peers is too high; lower one of the two"))
         })?;
         if args.min_peers.of(connections) > connections {
             let min_peers = args.min_peers;
@@ -76,9 +76,9 @@ impl Setup {
         sources.sort_unstable();
         sources.dedup();
         let family = one_family(&sources)?.and(args.family.family());
-        let family = family.ok_or_else(|| Failure::usage("-4 or -6 and --source-ip ask for different families"))?;
+        let family = family.ok_or_else(|| Failure::usage("-4 or -6 and --source-ip select different families"))?;
         if is_built_in && family == Family::V6 {
-            return Err(Failure::usage("the built-in node listens at 127.0.0.1; use IPv4, also with --source-ip"));
+            return Err(Failure::usage("the built-in node listens on 127.0.0.1; use IPv4, also with --source-ip"));
         }
         let resolve = |name: &String| targets::resolve(name, network, family);
         let nodes: Vec<Target> = names.iter().map(resolve).collect::<Result<_, _>>()?;
@@ -113,12 +113,12 @@ impl Setup {
         Ok(setup)
     }
 
-    /// Whether the peers connect to the built-in node.
+    /// Returns whether the peers connect to the built-in node.
     pub(crate) fn is_built_in(&self) -> bool {
         self.nodes.is_empty()
     }
 
-    /// Whether a result is written to stdout, which then carries nothing else.
+    /// Returns whether a result is written to stdout, which then carries nothing else.
     pub(crate) fn stdout_is_taken(&self) -> bool {
         [&self.json, &self.hgrm].into_iter().flatten().any(Sink::is_stdout)
     }
@@ -199,7 +199,7 @@ fn one_family(sources: &[IpAddr]) -> Result<Family, Failure> {
     let Some(first) = sources.first() else { return Ok(Family::Any) };
     match sources.iter().all(|source| source.is_ipv4() == first.is_ipv4()) {
         true => Ok(Family::of(*first)),
-        false => Err(Failure::usage("the source addresses are of both families; use either IPv4 or IPv6 ones")),
+        false => Err(Failure::usage("the source addresses belong to both families; use only IPv4 or only IPv6")),
     }
 }
 

@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bar_is_as_long_at_every_moment() {
+    fn the_bar_has_the_same_length_at_every_moment() {
         let whole = Duration::from_secs(10);
         assert_eq!(bar(Duration::ZERO, whole), "[..........]");
         assert_eq!(bar(Duration::from_millis(4_999), whole), "[####......]");

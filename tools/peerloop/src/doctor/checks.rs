@@ -9,15 +9,15 @@ use peerloop::wire::Version;
 use std::io::ErrorKind;
 use std::time::Duration;
 
-/// The most inbound peers of an SV Node by default, and with the highest setting (SV Node 1.2.2, net.h, init.cpp,
-/// compat.h).
+/// Maximum number of inbound peers of an SV Node by default, and with the highest setting (SV Node 1.2.2, net.h,
+/// init.cpp, compat.h).
 const SV_NODE_PEERS: usize = 116;
 const MAX_SV_NODE_PEERS: usize = 856;
 /// A clock read that enters the kernel costs more than this; one that does not costs a tenth of it.
 const MAX_CLOCK_READ: Duration = Duration::from_nanos(250);
 /// Latencies are shown in microseconds.
 const MAX_CLOCK_STEP: Duration = Duration::from_micros(1);
-/// The most descriptors with one end of each connection here: those of `serve` and `run`.
+/// Maximum number of descriptors with one end of each connection here, as for `serve` and `run`.
 const ACCEPT: Need = Need::Accept { listeners: 1 };
 /// A time before this program was written.
 const WALL_CLOCK_MIN_UNIX_SECS: i64 = 1_700_000_000;
@@ -187,7 +187,7 @@ fn half_open(facts: &Facts) -> Option<Finding> {
 fn tracking(facts: &Facts, Wanted { peers, .. }: Wanted) -> Option<Finding> {
     const NAME: &str = "conntrack";
     let (followed, most) = facts.tracked?;
-    // On loopback, and after a restart of peers, a connection counts twice for some minutes.
+    // On loopback, and after peers restart, a connection counts twice for some minutes.
     let needed = followed.saturating_add((peers as u64).saturating_mul(2));
     let value = format!("the packet filter follows {followed} of {most} connections");
     Some(match needed <= most {
@@ -196,7 +196,7 @@ fn tracking(facts: &Facts, Wanted { peers, .. }: Wanted) -> Option<Finding> {
             NAME,
             Verdict::Warning,
             value,
-            format!("if it follows those of peerloop too, {needed} need room, and those beyond are dropped"),
+            format!("if it also follows peerloop's connections, {needed} need room, and further ones are dropped"),
         )
         .change(format!("sysctl -w net.netfilter.nf_conntrack_max={needed}")),
     })
@@ -208,7 +208,7 @@ fn listening(facts: &Facts, Wanted { network, .. }: Wanted) -> Option<Finding> {
     let value = format!("{port} of {network}");
     let warning = |means: &str| finding(NAME, Verdict::Warning, value.clone(), means);
     Some(match &facts.port {
-        Ok(()) => finding(NAME, Verdict::Ok, value, "free to listen at"),
+        Ok(()) => finding(NAME, Verdict::Ok, value, "free to listen on"),
         Err((ErrorKind::AddrInUse, _)) => warning("in use: another program listens there")
             .change(format!("stop the other program (ss -ltnp 'sport = :{port}'), or use --listen with another port")),
         Err((ErrorKind::PermissionDenied, _)) => {
@@ -269,7 +269,7 @@ fn memory(facts: &Facts, Wanted { peers, .. }: Wanted) -> Option<Finding> {
     let idle = per_peer.saturating_mul(peers as u64);
     let held = (SEND_QUEUE_PAUSE_BYTES as u64).saturating_mul(peers as u64);
     let means = format!(
-        "{peers} idle peers need at most {} beside the kernel's part; if none of them reads its replies, {} more",
+        "{peers} idle peers need at most {} besides the kernel's part, and {} more if none of them reads its replies",
         show_bytes(idle),
         show_bytes(held)
     );

@@ -15,13 +15,13 @@ use std::time::{Duration, Instant, SystemTime};
 /// The number of clock reads whose mean cost is measured.
 const CLOCK_READS: u32 = 10_000;
 
-/// The facts that the checks evaluate.
+/// Facts that the checks evaluate.
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
     pub(super) machine: Machine,
     /// The soft and the hard limit of open files before this process raised its own.
     pub(super) descriptor_limits: Option<(u64, u64)>,
-    /// Files that the whole system has open, and the most it may have open.
+    /// Files that the whole system has open, and their maximum number.
     pub(super) system_files: Option<(u64, u64)>,
     /// The highest value to which a limit of open files may be raised.
     pub(super) descriptors_highest: Option<u64>,
@@ -32,14 +32,14 @@ pub(super) struct Facts {
     /// The bound of half-open connections, and whether SYN cookies make it harmless.
     pub(super) max_half_open: Option<u64>,
     pub(super) syn_cookies: Option<u64>,
-    /// Connections that the packet filter tracks, and the most it may track; none if it tracks none.
+    /// Connections that the packet filter tracks, and their maximum number; none if it tracks none.
     pub(super) tracked: Option<(u64, u64)>,
     pub(super) clock: Clock,
     /// Bytes of available memory.
     pub(super) memory_bytes: Option<u64>,
     /// Pages of memory that all TCP connections together may use.
     pub(super) max_tcp_pages: Option<u64>,
-    /// Whether the port at which a node of the network listens is available, or why not.
+    /// Whether the port on which the network's nodes listen is available, or why not.
     pub(super) port: Result<(), (ErrorKind, String)>,
     /// Socket options that the system refuses.
     pub(super) refused_options: Vec<RefusedOption>,
@@ -82,7 +82,7 @@ impl Facts {
     }
 }
 
-/// Listens at `port` for a moment.
+/// Listens on `port` for a moment.
 fn try_port(port: u16) -> Result<(), (ErrorKind, String)> {
     let listened = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port));
     listened.map(drop).map_err(|error| (error.kind(), error.to_string()))

@@ -33,8 +33,8 @@ struct Check<'a> {
 pub(super) fn text(findings: &[Finding], wanted: Wanted) -> String {
     let mut page = Page(format!("doctor  {} peers on {}\n\n", wanted.peers, wanted.network));
     for Finding { name, verdict, value, means, change } in findings {
-        page.sentence(&format!("{:<9}{name:<16}", verdict.word()), value);
-        page.sentence(BELOW, means);
+        page.wrapped(&format!("{:<9}{name:<16}", verdict.word()), value);
+        page.wrapped(BELOW, means);
         if let Some(change) = change {
             // A command that is wrapped cannot be copied; no command contains a comma.
             page.parts(&format!("{BELOW}change: "), " ", change.split_inclusive(", ").map(str::trim_end));

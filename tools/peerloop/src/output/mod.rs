@@ -47,7 +47,7 @@ pub(crate) fn open_all<const N: usize>(
         let sink = sink.insert(Sink::open(path)?);
         opened.extend(sink.id().map(|id| (format!("{flag} {}", path.display()), id)));
     }
-    // Some of these may be files that were created above.
+    // Some of these files may have been created above.
     let mut known = known_files(kept);
     for (name, id) in opened {
         if let Some(Known { name: other, is_stream, .. }) = known.iter().find(|known| known.id == id) {
@@ -63,7 +63,7 @@ pub(crate) fn open_all<const N: usize>(
 struct Known {
     name: String,
     id: FileId,
-    /// Whether standard output or standard error is written to it.
+    /// Whether it is this process's standard output or standard error.
     is_stream: bool,
 }
 

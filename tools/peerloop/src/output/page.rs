@@ -35,8 +35,8 @@ impl Page {
         self.0.push('\n');
     }
 
-    /// Adds a sentence after a label.
-    pub(crate) fn sentence(&mut self, label: &str, sentence: &str) {
+    /// Adds wrapped text after a label.
+    pub(crate) fn wrapped(&mut self, label: &str, sentence: &str) {
         self.parts(label, " ", sentence.split(' '));
     }
 }
@@ -58,10 +58,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_sentence_keeps_its_words_and_the_width(words in proptest::collection::vec("[a-z]{1,20}", 1..60)) {
+        fn wrapped_text_keeps_its_words_and_the_width(words in proptest::collection::vec("[a-z]{1,20}", 1..60)) {
             let sentence = words.join(" ");
             let mut page = Page(String::new());
-            page.sentence("    ", &sentence);
+            page.wrapped("    ", &sentence);
             prop_assert!(page.0.lines().all(|line| line.len() <= WIDTH_CHARS && line.starts_with("    ")));
             prop_assert_eq!(page.0.split_whitespace().collect::<Vec<_>>().join(" "), sentence);
         }

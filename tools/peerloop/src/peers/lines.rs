@@ -17,10 +17,10 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
-/// The longest line; a user agent uses 256 bytes of it.
+/// Maximum length of a line; a user agent uses 256 bytes of it.
 const MAX_LINE_BYTES: u64 = 4_096;
 
-/// The most lines: as many as a book holds.
+/// Maximum number of lines: as many as a book holds.
 const MAX_LINES: usize = MAX_BOOK_PEERS + MAX_BANS;
 
 /// The byte order mark that some editors put before the first line.
@@ -29,7 +29,7 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// The error for `services` that cannot be read.
 const NOT_SERVICES: &str = "services are a whole number from 0 to 18446744073709551615, or a text of one";
 
-/// The most bad lines whose number is reported.
+/// Maximum number of bad lines whose line numbers are reported.
 const MAX_TOLD: usize = 10;
 
 /// One line.
@@ -118,7 +118,7 @@ fn changes(mut lines: impl BufRead) -> io::Result<Result<Vec<Change>, String>> {
             break;
         }
         if number > MAX_LINES {
-            return Ok(Err(format!("{number}: there are more lines than the {MAX_LINES} that a book has room for")));
+            return Ok(Err(format!("{number}: there are more than {MAX_LINES} lines, which is a book's maximum")));
         }
         if line.len() as u64 > MAX_LINE_BYTES {
             return Ok(Err(format!("{number}: the line has more than {MAX_LINE_BYTES} bytes")));
@@ -137,7 +137,7 @@ fn changes(mut lines: impl BufRead) -> io::Result<Result<Vec<Change>, String>> {
         }
         for (count, what, most) in [(changes.len() - bans, "peers", MAX_BOOK_PEERS), (bans, "bans", MAX_BANS)] {
             if count > most {
-                return Ok(Err(format!("{number}: there are more {what} than the {most} that a book has room for")));
+                return Ok(Err(format!("{number}: there are more than {most} {what}, which is a book's maximum")));
             }
         }
     }
@@ -230,7 +230,7 @@ impl BanLine {
 /// Parses a host: one of its addresses, alone or with the prefix that every host of its family has.
 fn host(text: &str) -> Result<Host, String> {
     let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
-    let address = address.parse::<IpAddr>().map_err(|_| "the host is no IP address".to_owned())?;
+    let address = address.parse::<IpAddr>().map_err(|_| "the host is not an IP address".to_owned())?;
     match (address.to_canonical(), prefix) {
         (_, None) | (IpAddr::V4(_), Some("32")) | (IpAddr::V6(_), Some("64")) => Ok(Host::of(address)),
         (IpAddr::V4(_), Some(_)) => Err("a host of IPv4 is one address: use no prefix, or /32".to_owned()),
@@ -322,7 +322,7 @@ mod tests {
         for (host, why) in [
             ("2001:db8::/48", "a host of IPv6 is a /64: use that prefix, or none"),
             ("192.0.2.0/24", "a host of IPv4 is one address: use no prefix, or /32"),
-            ("example", "the host is no IP address"),
+            ("example", "the host is not an IP address"),
         ] {
             assert_eq!(read_text(&line.replace("2001:db8:1:2::/64", host)), Err(format!("1: {why}")));
         }
@@ -395,7 +395,7 @@ mod tests {
         ] {
             assert_eq!(read_text(&line.repeat(most)).map(|changes| changes.len()), Ok(most));
             let refused = read_text(&line.repeat(most + 1)).unwrap_err();
-            assert!(refused.contains(&format!("{}: there are more {what} than the {most} ", most + 1)), "{refused}");
+            assert!(refused.contains(&format!("{}: there are more than {most} {what}, ", most + 1)), "{refused}");
         }
     }
 
@@ -404,7 +404,7 @@ mod tests {
         let long = format!("\n{}", "x".repeat(MAX_LINE_BYTES as usize + 1));
         assert_eq!(read_text(&long), Err(format!("2: the line has more than {MAX_LINE_BYTES} bytes")));
         let many = "\n".repeat(MAX_LINES + 1);
-        assert!(read_text(&many).unwrap_err().starts_with(&format!("{}: there are more", MAX_LINES + 1)));
+        assert!(read_text(&many).unwrap_err().starts_with(&format!("{}: there are more than", MAX_LINES + 1)));
         assert_eq!(read_text(&many[1..]), Ok(Vec::new()));
     }
 

@@ -1,8 +1,8 @@
 //! `peers`: shows and changes the book of a stopped node.
 //!
-//! A running node has exclusive use of its book; every command but `allow` then ends with one line that says so. Only
-//! `import` creates a book, and a file that is not a book stays untouched: a mistyped name creates and moves nothing.
-//! `list`, `show` and `export` read the book without changing it, and need no permission to write it.
+//! A running node locks its book: every command but `allow` then fails with a one-line error. Only `import` creates a
+//! book, and a file that is not a book is not changed: a mistyped name creates and moves nothing. `list`, `show` and
+//! `export` read the book without changing it, and need no write permission.
 
 mod lines;
 mod show;

@@ -24,9 +24,9 @@ use std::net::SocketAddr;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-/// The number of pings, each sent after the pong to the one before.
+/// The number of pings, each sent after the previous one's pong.
 const PINGS: usize = 10;
-/// The most rejects that are kept; a peer may send any number.
+/// Maximum number of rejects that are kept; a peer may send any number.
 const MAX_REJECTS: usize = 8;
 /// Rows of the loop: the probed connection, and a failed one that keeps its row until then.
 const MAX_LINKS: usize = 2;

@@ -20,7 +20,7 @@ const MAX_QUEUE_LINES: usize = 1_024;
 /// The time for which the end waits for the last lines to be written.
 pub(super) const MAX_FLUSH: Duration = Duration::from_millis(500);
 
-/// The target of the library's log records; records of other crates are dropped.
+/// The target of the library's log records; other crates' records are dropped.
 const TARGET: &str = "peerloop";
 
 /// The start of the library's log line about changed settings. The program reports them itself, by the names of its
@@ -72,7 +72,7 @@ impl Console {
     }
 
     pub(super) fn show_status(&self, status: String) {
-        // Another one follows in a second.
+        // The next one follows in a second.
         let _ = self.said.try_send(Said::Status(status));
     }
 

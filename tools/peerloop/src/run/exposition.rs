@@ -1,7 +1,7 @@
 //! The metrics of a loop as text for Prometheus: the exposition format of OpenMetrics 1.0.
 //!
 //! Every name begins with `peerloop_`, every value is in seconds, bytes or a count, and every label is from a closed
-//! list, so that no peer can add a line. Each snapshot is formatted anew.
+//! list, so that no peer can add a line. Each snapshot is formatted separately.
 
 use peerloop::api::Stats;
 use peerloop::histogram::{Counters, LatencyHistogram, LatencySummary};
@@ -279,7 +279,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn req_e47_every_name_is_our_own_and_every_metric_there_once() {
+    fn req_e47_every_metric_appears_once_with_our_prefix() {
         let text = exposition(Snapshot::default(), Network::Regtest).unwrap();
         assert!(text.ends_with("# EOF\n"), "{text}");
         let mut named = BTreeSet::new();
@@ -380,8 +380,9 @@ mod tests {
         BUCKETS_NANOS.into_iter().for_each(|nanos| ping_rtt.record(Duration::from_nanos(nanos)));
         let text = exposition(Snapshot { ping_rtt, ..Snapshot::default() }, Network::Regtest).unwrap();
         let buckets = text.lines().filter(|line| line.starts_with("peerloop_ping_rtt_seconds_bucket"));
-        let counts: Vec<usize> =
-            buckets.map(|line| line.rsplit_once(' ').expect("it has a value").1.parse().expect("a number")).collect();
+        let counts: Vec<usize> = buckets
+            .map(|line| line.rsplit_once(' ').expect("the line has a value").1.parse().expect("a number"))
+            .collect();
         let expected: Vec<usize> = (1..=BUCKETS_NANOS.len()).chain([BUCKETS_NANOS.len()]).collect();
         assert_eq!(counts, expected);
     }
@@ -395,7 +396,7 @@ mod tests {
         let text = exposition(Snapshot { handshake, ..Snapshot::default() }, Network::Regtest).unwrap();
         let value = |name: &str, le: &str| -> f64 {
             let line = text.lines().find(|line| line.starts_with(name) && line.contains(le)).expect(name);
-            line.rsplit_once(' ').expect("it has a value").1.parse().expect("it is a number")
+            line.rsplit_once(' ').expect("the line has a value").1.parse().expect("the field is a number")
         };
         let bucket = |le: &str| value("peerloop_handshake_seconds_bucket", &format!("le=\"{le}\""));
         assert_eq!(

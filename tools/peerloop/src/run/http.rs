@@ -1,8 +1,8 @@
 //! A small HTTP server for one text at one path: `GET` and `HEAD`, one request per connection.
 //!
 //! One thread serves all connections at once, so that a slow or silent client delays no other. At most
-//! [`MAX_CONNECTIONS`] are open: a new one closes the oldest. Each has [`MAX_REQUEST`] for its request and as much
-//! again for the reply, and a request head of at most [`MAX_HEAD_BYTES`].
+//! [`MAX_CONNECTIONS`] are open: a new one closes the oldest. Each has [`MAX_REQUEST`] for its request, the
+//! same time for the reply, and a request head of at most [`MAX_HEAD_BYTES`].
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{self, ErrorKind, Read, Write};
@@ -10,14 +10,14 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The most open connections; a new one replaces the oldest. With their heads and replies of some 100 KB each they
-/// use at most 7 MB; the idle scrapers of several collectors fit many times over.
+/// Maximum number of open connections; a new one replaces the oldest. With request heads and replies of about 100 KB
+/// each they use at most 7 MB, and the idle scrapers of several collectors fit many times over.
 pub(super) const MAX_CONNECTIONS: usize = 64;
 
-/// The longest head of a request: browsers and proxies send 1 or 2 KiB.
+/// Maximum size of a request head; browsers and proxies send 1 or 2 KiB.
 const MAX_HEAD_BYTES: usize = 8 * 1024;
 
-/// Time for a request to arrive, and as much again for its reply to be read.
+/// Time for a request to arrive, and the same time for its reply to be read.
 const MAX_REQUEST: Duration = Duration::from_secs(2);
 
 /// The pause when no connection can be accepted, for example for lack of descriptors.

@@ -68,7 +68,7 @@ struct Texts {
 }
 
 impl Texts {
-    /// Returns the text in this format, made anew if the last one is too old; `None` if there is no snapshot.
+    /// Returns the text in this format, refreshed if the last one is too old; `None` if there is no snapshot.
     fn take(
         &mut self,
         format: Format,

@@ -1,5 +1,5 @@
-//! `run`: a long-lived node. It finds, keeps and bans peers, stores both in a book, and can change its settings while
-//! it runs.
+//! `run`: a long-lived node. It finds, keeps and bans peers, stores peers and bans in a book, and can change its
+//! settings while it runs.
 //!
 //! The loop has a thread of its own, its book another, and its messages on stderr a third, so that it never waits for
 //! a disk or a terminal. This thread sleeps until a signal arrives; only a status line on a terminal wakes it once a
@@ -40,16 +40,16 @@ use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// The least time for the last write of the book; peers that close sooner extend it.
+/// Minimum time for the final book write; it grows if peers close sooner.
 const MIN_BOOK: Duration = Duration::from_millis(500);
 
-/// The most time for the peers and the book to end.
+/// Maximum time to close the peers and write the book.
 const MAX_DRAIN: Duration = SHUTDOWN_GRACE.saturating_add(MIN_BOOK);
 
 /// The pause before another request to a loop whose queue is full.
 const ASK_AGAIN: Duration = Duration::from_millis(10);
 
-/// The interval at which a read of the settings is checked for its end.
+/// Interval at which a running settings read is polled.
 const READ_POLL: Duration = Duration::from_millis(20);
 
 /// The counters whose rates the status line shows.
@@ -141,10 +141,10 @@ fn check_machine(config: &Config) -> Result<u64, Failure> {
 fn greeting(node: &Node, known: &Known, metrics: Option<&Metrics>) -> String {
     let ManagerConfig { mode, fixed_names, target_peers, max_peers, dns_seeds, listen, .. } = manager(&node.config);
     let wanted = match mode {
-        DialMode::Normal => format!("aims at {target_peers}"),
+        DialMode::Normal => format!("target {target_peers}"),
         DialMode::Fixed(peers) => format!("{} fixed", peers.len() + fixed_names.len()),
     };
-    let mut text = format!("running on {}  {wanted}, at most {}\n", node.config.network, counted(*max_peers, "peer"));
+    let mut text = format!("running on {}  {wanted}, maximum {}\n", node.config.network, counted(*max_peers, "peer"));
     text += &match &node.book {
         Some(path) => {
             format!("book {}: peers {}, bans {}\n", path.display(), known.peers.len(), known.bans.len())
@@ -277,17 +277,17 @@ mod tests {
 
     #[test]
     fn a_node_with_peers_to_dial_gets_no_warning() {
-        let is_told = |node: &Node, known: &Known| greeting(node, known, None).contains("no peers to dial");
+        let has_warning = |node: &Node, known: &Known| greeting(node, known, None).contains("no peers to dial");
         let (mut node, mut known) = (Node::default(), Known::default());
-        assert!(!is_told(&node, &known), "mainnet has seeds");
+        assert!(!has_warning(&node, &known), "mainnet has seeds");
         node.config = Config::managed(Network::Regtest);
-        assert!(is_told(&node, &known));
+        assert!(has_warning(&node, &known));
         known.peers.push(KnownPeer::new("192.0.2.1:8333".parse().unwrap(), UnixTime::from_secs(0)));
-        assert!(!is_told(&node, &known), "the book has one");
+        assert!(!has_warning(&node, &known), "the book has one");
     }
 
     #[test]
-    fn peers_book_and_last_lines_together_have_five_seconds() {
+    fn draining_and_flushing_take_at_most_five_seconds() {
         assert_eq!(MAX_DRAIN + console::MAX_FLUSH, Duration::from_secs(5));
         assert!(MAX_DRAIN >= SHUTDOWN_GRACE + MIN_BOOK, "the book is written after the last peer has closed");
     }

@@ -96,7 +96,7 @@ mod tests {
     fn a_change_has_the_name_of_its_setting() {
         let old = Node::default();
         let mut new = old.clone();
-        let manager = new.config.manager.as_mut().expect("it has one");
+        let manager = new.config.manager.as_mut().expect("the configuration has a manager");
         manager.mode = DialMode::Fixed(vec!["192.0.2.1:8333".parse().unwrap()]);
         let changes = old.config.changes_to(&new.config).unwrap();
         let lines = told(&changes, &old, &new, true);

@@ -19,20 +19,20 @@ pub(crate) struct SettingsFile {
     pub(super) text: String,
 }
 
-/// The most time to read a settings file. A pipe without a writer, or a disk that hangs, would block for ever.
+/// Maximum time to read a settings file. A pipe without a writer, or a disk that hangs, would block for ever.
 const MAX_READ: Duration = Duration::from_secs(5);
 
-/// The largest settings file; all settings with their comments are some 10 KiB.
+/// Maximum size of a settings file; all settings with their comments need about 10 KiB.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// The most reads that may be stuck at once, each a thread that waits for the system; beyond that no read starts.
+/// Maximum number of blocked reads, each a waiting thread; at the maximum no further read starts.
 const MAX_STUCK: usize = 4;
 
-/// Reads that have started and not ended.
+/// Reads in progress.
 static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
 
 impl SettingsFile {
-    /// Reads the whole file within [`MAX_READ`], or returns advice.
+    /// Reads the whole file within [`MAX_READ`], or returns an error text that contains advice.
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
         Self::read_within(path, MAX_READ)
     }
@@ -41,7 +41,7 @@ impl SettingsFile {
         let failed = |why: &str| format!("reading the settings in {}: {why}", path.display());
         if UNDER_WAY.fetch_add(1, Ordering::Relaxed) >= MAX_STUCK {
             UNDER_WAY.fetch_sub(1, Ordering::Relaxed);
-            return Err(failed("earlier reads still wait for the system; check the disk, or what writes to the pipe"));
+            return Err(failed("earlier reads are still blocked; check the disk, or the writer of the pipe"));
         }
         let (sender, receiver) = channel();
         let file = path.to_owned();
@@ -60,15 +60,13 @@ impl SettingsFile {
         }
         match receiver.recv_timeout(patience) {
             Ok(Ok(text)) if text.len() as u64 > MAX_FILE_BYTES => {
-                Err(failed(&format!("it has more than {MAX_FILE_BYTES} bytes; name a settings file")))
+                Err(failed(&format!("it is larger than {MAX_FILE_BYTES} bytes; name a settings file")))
             }
             Ok(Ok(text)) => Ok(Self { path: path.to_owned(), text }),
-            Ok(Err(error)) => {
-                Err(failed(&format!("{error}; name a file that `run --print-config` could have written")))
-            }
+            Ok(Err(error)) => Err(failed(&format!("{error}; use a file in the format of `run --print-config`"))),
             Err(_) => {
                 let secs = patience.as_secs();
-                Err(failed(&format!("no answer within {secs} s; check the disk, or what writes to the pipe")))
+                Err(failed(&format!("no data within {secs} s; check the disk, or the program that writes to the pipe")))
             }
         }
     }
@@ -112,7 +110,7 @@ fn unknown(name: &str) -> String {
 fn texts_of(value: &DeValue<'_>, is_list: bool) -> Result<Vec<String>, String> {
     match value {
         DeValue::Array(elements) if is_list => elements.iter().map(|element| text_of(element.get_ref())).collect(),
-        _ if is_list => Err(format!("is a list: write [ ] around the {}", value.type_str())),
+        _ if is_list => Err(format!("must be a list: write [ ] around the {}", value.type_str())),
         _ => Ok(vec![text_of(value)?]),
     }
 }

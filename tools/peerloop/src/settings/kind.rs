@@ -56,7 +56,7 @@ pub(super) fn manager(config: &mut Config) -> &mut ManagerConfig {
 }
 
 impl Kind {
-    /// Whether it may be given several times.
+    /// Returns whether it may be given several times.
     pub(super) const fn is_list(&self) -> bool {
         match self {
             Self::FixedPeers | Self::CommandSizes | Self::Texts(_) | Self::Addresses(_) | Self::Networks(_) => true,

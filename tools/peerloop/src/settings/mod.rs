@@ -184,7 +184,8 @@ impl SettingFlags {
     /// Returns the flags of a command whose only setting is the book.
     pub(crate) fn of_book(book: Option<&str>) -> Self {
         let given = |book: &str| {
-            let setting = SETTINGS.iter().position(|setting| setting.name == "book").expect("it is in the table");
+            let setting =
+                SETTINGS.iter().position(|setting| setting.name == "book").expect("the setting is in the table");
             let source = Source::Flag(SETTINGS[setting].flag());
             Given { setting, source, texts: vec![book.to_owned()] }
         };
@@ -254,7 +255,8 @@ pub(crate) fn network(
     flag: Option<Network>,
     variables: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Option<Network>, Failure> {
-    let setting = SETTINGS.iter().find(|setting| matches!(setting.kind, Kind::Network)).expect("it is in the table");
+    let setting =
+        SETTINGS.iter().find(|setting| matches!(setting.kind, Kind::Network)).expect("the setting is in the table");
     let name = setting.variable();
     let given = variables.into_iter().find(|(other, value)| *other == *name && !value.is_empty());
     let of_variable = given.map(|(_, value)| {
@@ -295,7 +297,7 @@ fn of_variables(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Re
     Ok(found)
 }
 
-/// Whether Kubernetes or Docker has set this variable for a service whose name begins with `peerloop`.
+/// Returns whether Kubernetes or Docker has set this variable for a service whose name begins with `peerloop`.
 ///
 /// For a service `NAME` at port 8333 they set `NAME_SERVICE_HOST`, `NAME_SERVICE_PORT`, `NAME_SERVICE_PORT_LABEL`,
 /// `NAME_PORT=tcp://10.0.0.1:8333`, `NAME_PORT_8333_TCP=tcp://..` and `NAME_PORT_8333_TCP_PROTO`, `_PORT` and

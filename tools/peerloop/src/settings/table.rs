@@ -20,7 +20,7 @@ pub(super) struct Setting {
 /// The settings whose defaults depend on the network.
 pub(super) const OF_NETWORK: [&str; 2] = ["dns_seeds", "default_port"];
 
-/// The most edits between a mistyped name and the right one.
+/// Maximum number of edits between a mistyped name and the right one.
 const MAX_EDITS: usize = 2;
 
 /// Settings that had another name before; files, variables and flags may use it for one more release.
@@ -69,7 +69,7 @@ settings! {
          repeatable";
     target_peers [TargetPeers]: Count in manager, "Peers to keep; the manager dials below it";
     max_peers [MaxPeers]: Count in manager, "Maximum peers, inbound and outbound together";
-    listen [Listen]: Addresses in manager, "Address to listen at; repeatable";
+    listen [Listen]: Addresses in manager, "Address to listen on; repeatable";
     dns_seeds [DnsSeeds]: Texts in manager, "Name whose addresses are peers; repeatable";
     default_port [DefaultPort]: Port in manager, "Port of an address without one";
     learn_addresses [LearnAddresses]: Switch in manager, "Ask peers for addresses, and store and share them";
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_of_a_network_are_those_that_differ_between_networks() {
+    fn the_settings_with_network_defaults_differ_between_networks() {
         for setting in SETTINGS {
             let shown = Network::ALL.map(|network| {
                 let mut node = Node { config: Config::managed(network), ..Node::default() };

@@ -227,7 +227,7 @@ fn a_value_that_cannot_be_read_is_named_with_its_source() {
         ("ping_interval = 10", &["node.toml:1", "ping_interval", "`10` is not a duration", "10s"][..]),
         ("\nmax_peers = 0", &["node.toml:2", "`0` is not a count"]),
         ("spin = 1", &["`1` is neither true nor false"]),
-        ("listen = '127.0.0.1:1'", &["listen", "is a list"]),
+        ("listen = '127.0.0.1:1'", &["listen", "must be a list"]),
         ("listen = ['localhost']", &["`localhost` is not an address with a port"]),
         ("fixed_peers = ['node:1:2']", &["`node:1:2` is not a peer"]),
         ("fixed_peers = ['@file']", &["`@file` is not a peer"]),
@@ -307,7 +307,7 @@ fn an_empty_variable_counts_as_not_set() {
         assert_eq!(effective.node, loaded(&[], &[], text).node, "{}", setting.name);
         assert!(!effective.sources.iter().any(|source| matches!(source, Source::Variable(_))), "{}", setting.name);
     }
-    assert_eq!(loaded(&[], &[("PEERLOOP_MAXPEERS", "")], "").node, Node::default(), "nor is it a mistake");
+    assert_eq!(loaded(&[], &[("PEERLOOP_MAXPEERS", "")], "").node, Node::default(), "it is not an error");
 }
 
 #[test]
@@ -360,8 +360,8 @@ fn a_peer_at_a_port_other_than_mainnets_needs_a_given_network() {
     };
     for (typed, part) in [
         (["--fixed-peers", "127.0.0.1:18444"], "127.0.0.1:18444 has the port of regtest: add --network regtest"),
-        (["--fixed-peers", "[::1]:1"], "[::1]:1 has a port of no known network: add --network mainnet"),
-        (["--dns-seeds", "seed.example:1"], "seed.example:1 has a port of no known network"),
+        (["--fixed-peers", "[::1]:1"], "[::1]:1 has a port that no known network uses: add --network mainnet"),
+        (["--dns-seeds", "seed.example:1"], "seed.example:1 has a port that no known network uses"),
     ] {
         let refused = check(&typed, &[], "").unwrap_err();
         assert!(refused.starts_with(part), "{refused}");
@@ -427,16 +427,16 @@ proptest! {
 #[test]
 fn reading_a_file_that_never_ends_or_never_responds_is_abandoned() {
     let refused = SettingsFile::read(Path::new("/dev/zero")).unwrap_err();
-    let told = "reading the settings in /dev/zero: it has more than 1048576 bytes; name a settings file";
+    let told = "reading the settings in /dev/zero: it is larger than 1048576 bytes; name a settings file";
     assert_eq!(refused, told);
     let pipe = std::env::temp_dir().join(format!("peerloop-settings-{}", std::process::id()));
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let read = || SettingsFile::read_within(&pipe, Duration::from_millis(1)).unwrap_err();
-    let told = format!("reading the settings in {}: no answer within 0 s; check the disk", pipe.display());
-    // The number of waiting reads is bounded.
+    let told = format!("reading the settings in {}: no data within 0 s; check the disk", pipe.display());
+    // The number of blocked reads is bounded.
     let refused: Vec<String> = (0..5).map(|_| read()).collect();
     assert!(refused[0].starts_with(&told), "{}", refused[0]);
-    assert!(refused[4].contains("earlier reads still wait"), "{}", refused[4]);
+    assert!(refused[4].contains("earlier reads are still blocked"), "{}", refused[4]);
     // They all end when the pipe gets a writer.
     drop(std::fs::OpenOptions::new().write(true).open(&pipe).unwrap());
     std::fs::remove_file(&pipe).unwrap();

@@ -138,7 +138,7 @@ fn replay(
     let text = std::fs::read_to_string(path).map_err(|error| Failure::run(format!("reading {name}: {error}")))?;
     let tape = Tape::parse(&text).map_err(|error| Failure::run(format!("reading {name}: {error}")))?;
     let played = (plan.play)(&tape, plan.worlds.profile(), &Patience::default());
-    let played = played.expect("nothing ends this patience");
+    let played = played.expect("this patience has no limit");
     let mut tally = Tally::default();
     tally.add(&played);
     let find = played.violations.into_iter().next().map(|first| Find::new(Origin::Tape(path), first, plan));
@@ -216,14 +216,15 @@ pub(crate) struct LeastTape {
     is_least: bool,
 }
 
-/// The cost of a search for a smaller tape so far, and whether it has to end.
+/// The cost of a search for a smaller tape so far, and whether it must end.
 #[derive(Debug, Default)]
 struct Effort {
     runs: AtomicU64,
     patience: Patience,
 }
 
-/// A smaller tape's world may make this many times as many calls; if it makes more, it counts as without a violation.
+/// The factor by which a smaller tape's world may make more calls than the seed's; with more calls it counts as
+/// without a violation.
 const CALLS_FACTOR: u64 = 10;
 
 /// Returns the smallest tape that breaks the same invariant as a seed, or the seed itself if its own tape does not
@@ -321,7 +322,7 @@ mod tests {
             let (seed, violation) = tally.found.unwrap();
             assert!(breaks(seed) && seed >= first && violation.invariant == 9);
             assert_eq!((tally.events, tally.virtual_time), (10 * tally.worlds, TIME * tally.worlds as u32));
-            assert!(find.unwrap().smaller.is_none(), "a smaller tape was not requested");
+            assert!(find.unwrap().smaller.is_none(), "no smaller tape was requested");
             if jobs == 1 {
                 assert_eq!((seed, tally.worlds, tally.violations), (first, first - 99, 1));
             }
@@ -369,7 +370,7 @@ mod tests {
         let file = std::fs::read_to_string(&smaller.path).unwrap();
         std::fs::remove_file(&smaller.path).unwrap();
         assert!(smaller.is_least, "{file}");
-        assert_eq!(Tape::parse(&file).unwrap().draws()[&4], [1], "without it the world does not end");
+        assert_eq!(Tape::parse(&file).unwrap().draws()[&4], [1], "without this draw the world does not end");
     }
 
     #[test]

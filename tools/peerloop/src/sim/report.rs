@@ -82,7 +82,7 @@ impl Find {
 
 impl Smaller {
     fn text(&self) -> String {
-        let least = if self.is_least { ", which no draw can be left out of or lowered" } else { "" };
+        let least = if self.is_least { "; no draw can be removed or lowered" } else { "" };
         let (path, bytes) = (self.path.display(), show_bytes(self.bytes as u64));
         format!("smaller: {path}, {bytes} after {} runs{least}\nreplay: {}\n", self.runs, self.replay)
     }
@@ -136,7 +136,7 @@ struct Document {
 #[derive(Debug, Serialize)]
 struct Facts {
     profile: String,
-    /// A text: most readers of JSON hold numbers in 53 bits.
+    /// A text: most JSON readers hold numbers in 53 bits.
     first_seed: Option<String>,
     tape: Option<String>,
     duration_ns: u64,

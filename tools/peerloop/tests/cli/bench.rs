@@ -63,7 +63,11 @@ fn the_table_shows_every_part() {
     ] {
         assert!(run.stdout.contains(part), "{part} is missing:\n{}", run.stdout);
     }
-    assert!(run.stdout.lines().all(|line| line.chars().count() <= 80), "a narrow terminal breaks it:\n{}", run.stdout);
+    assert!(
+        run.stdout.lines().all(|line| line.chars().count() <= 80),
+        "a line has more than 80 columns:\n{}",
+        run.stdout
+    );
 }
 
 #[test]
@@ -75,7 +79,7 @@ fn the_json_file_has_its_keys_and_counts_that_add_up() {
     let json = file.json();
     assert_counts_add_up(&json);
     assert_eq!(number(&json, "/schema"), 2);
-    assert_eq!(json["run"]["seed"], "18446744073709551615", "the seed is a text, which no reader rounds");
+    assert_eq!(json["run"]["seed"], "18446744073709551615", "the seed is a text, so that no reader rounds it");
     assert!(number(&json, "/host/descriptors") > 0);
     assert_eq!(number(&json, "/counts/ready"), 20);
     assert_eq!(number(&json, "/counts/planned"), 200);
@@ -110,7 +114,7 @@ fn a_run_that_cannot_be_trusted_fails_with_strict() {
     let file = ResultFile::new("strict.json");
     let run = short(&[&hopeless[..], &["--strict", "--json", file.path()]].concat());
     assert_eq!(run.code, Some(4), "{}", run.stderr);
-    assert!(run.complaint().contains("not trusted, as --strict requires: "), "{}", run.complaint());
+    assert!(run.complaint().contains("not trusted, which --strict treats as a failure"), "{}", run.complaint());
     let json = file.json();
     assert_eq!((number(&json, "/exit/code"), json["generator"]["verdict"].as_str()), (4, Some("not_trusted")));
     assert_eq!(short(&hopeless).code, Some(0));
@@ -199,7 +203,7 @@ fn progress_is_plain_lines_without_a_terminal() {
 #[test]
 fn a_refused_port_fails_the_run_with_the_cause() {
     let file = ResultFile::new("refused.json");
-    // The reserved port 1 has no listener.
+    // Port 1 is reserved and has no listener.
     let run = peerloop(&["bench", "127.0.0.1:1", "--network", "regtest", "-c", "5", "--json", file.path(), "-q"]);
     assert_eq!(run.code, Some(1));
     let complaint = run.complaint();
@@ -235,7 +239,7 @@ fn a_node_that_refuses_the_first_connection_gets_no_other() {
 }
 
 #[test]
-fn a_dead_node_beside_a_good_one_fails_the_run() {
+fn a_dead_node_among_good_ones_fails_the_run() {
     let (_node, address) = Running::serve(&[]);
     let targets = format!("{address},127.0.0.1:1");
     let run = short(&[&targets, "--network", "regtest"]);
@@ -260,7 +264,7 @@ fn a_signal_ends_the_wait_for_the_first_connection() {
 }
 
 #[test]
-fn targets_come_from_a_list_a_file_and_the_network_from_a_variable() {
+fn targets_are_read_from_a_list_or_a_file_and_the_network_from_a_variable() {
     let (_one, one) = Running::serve(&[]);
     let (_two, two) = Running::serve(&[]);
     let file = ResultFile::new("targets");
@@ -277,7 +281,7 @@ fn targets_come_from_a_list_a_file_and_the_network_from_a_variable() {
 }
 
 #[test]
-fn a_full_node_fails_the_run_and_is_distinguished_from_a_dead_one() {
+fn a_node_at_capacity_fails_the_run_and_is_distinguished_from_a_dead_one() {
     let (_node, address) = Running::serve(&["--max-peers", "5"]);
     let file = ResultFile::new("full.json");
     let target = [address.as_str(), "--network", "regtest", "--json", file.path()];

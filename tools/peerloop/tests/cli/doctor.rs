@@ -53,7 +53,7 @@ fn the_json_has_the_same_findings() {
 
 #[test]
 fn a_port_in_use_is_named() {
-    // No other test listens at the port of this network.
+    // No other test listens on this network's port.
     let _taken = TcpListener::bind("0.0.0.0:9333");
     let run = peerloop(&["doctor", "--peers", "1", "--network", "stn"]);
     assert_eq!(run.code, Some(0), "a warning is not a failure");

@@ -78,7 +78,7 @@ impl Running {
     fn spawn(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
         let stdout = child.stdout.take().map(BufReader::new);
-        let stderr = BufReader::new(child.stderr.take().expect("it is piped"));
+        let stderr = BufReader::new(child.stderr.take().expect("the stream is piped"));
         Self { child, stdout, stderr, told: String::new() }
     }
 
@@ -101,15 +101,15 @@ impl Running {
 
     fn address(&mut self) -> String {
         let line = self.greeting();
-        let address = line.strip_prefix("listening at ").and_then(|rest| rest.split_whitespace().next());
+        let address = line.strip_prefix("listening on ").and_then(|rest| rest.split_whitespace().next());
         address.unwrap_or_else(|| panic!("no address in `{line}`")).to_owned()
     }
 
     /// Returns the first line on stdout.
     pub(crate) fn greeting(&mut self) -> String {
         let mut line = String::new();
-        let stdout = self.stdout.as_mut().expect("it is open");
-        stdout.read_line(&mut line).expect("it can be read");
+        let stdout = self.stdout.as_mut().expect("stdout is open");
+        stdout.read_line(&mut line).expect("the output can be read");
         line
     }
 
@@ -122,7 +122,7 @@ impl Running {
     pub(crate) fn wait_for(&mut self, beginning: &str) {
         loop {
             let mut line = String::new();
-            let len = self.stderr.read_line(&mut line).expect("it can be read");
+            let len = self.stderr.read_line(&mut line).expect("the output can be read");
             assert_ne!(len, 0, "`{beginning}` never arrived: {}", self.told);
             self.told += &line;
             if line.starts_with(beginning) {
@@ -135,7 +135,7 @@ impl Running {
     pub(crate) fn wait_for_part(&mut self, part: &str) -> String {
         loop {
             let mut line = String::new();
-            let len = self.stderr.read_line(&mut line).expect("it can be read");
+            let len = self.stderr.read_line(&mut line).expect("the output can be read");
             assert_ne!(len, 0, "`{part}` never arrived: {}", self.told);
             self.told += &line;
             if line.contains(part) {
@@ -152,9 +152,9 @@ impl Running {
         Self::spawn(shell)
     }
 
-    /// Sends a signal repeatedly: a repetition that is too early counts as the signal before it.
+    /// Sends a signal repeatedly: an early repetition counts as the previous signal.
     pub(crate) fn signal_until_it_ends(&mut self, name: &str) {
-        while self.child.try_wait().expect("it can be asked").is_none() {
+        while self.child.try_wait().expect("the process can be polled").is_none() {
             self.signal(name);
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
@@ -170,10 +170,10 @@ impl Running {
     pub(crate) fn finish(mut self) -> Finished {
         let mut stdout = String::new();
         if let Some(rest) = &mut self.stdout {
-            rest.read_to_string(&mut stdout).expect("it can be read");
+            rest.read_to_string(&mut stdout).expect("the output can be read");
         }
-        self.stderr.read_to_string(&mut self.told).expect("it can be read");
-        let code = self.child.wait().expect("it ends").code();
+        self.stderr.read_to_string(&mut self.told).expect("the output can be read");
+        let code = self.child.wait().expect("the program ends").code();
         Finished { code, stdout, stderr: std::mem::take(&mut self.told) }
     }
 }
@@ -203,7 +203,7 @@ impl ResultFile {
     }
 
     pub(crate) fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.read()).expect("it is JSON")
+        serde_json::from_str(&self.read()).expect("the output is JSON")
     }
 }
 

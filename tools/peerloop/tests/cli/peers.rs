@@ -35,7 +35,7 @@ fn filled(folder: &Folder) -> String {
 }
 
 #[test]
-fn exported_lines_are_the_imported_ones() {
+fn exported_lines_equal_the_imported_ones() {
     let folder = folder();
     let book = filled(&folder);
     assert_eq!(peers(&book, &["export"]), LINES);
@@ -54,7 +54,7 @@ fn a_list_can_be_filtered_by_status_and_printed_as_json() {
     assert!(list.ends_with("banned 198.51.100.1 for ever: it misbehaved\npeers 2, bans 1\n"), "{list}");
     let valid = peers(&book, &["list", "--status", "valid"]);
     assert!(valid.contains("192.0.2.7:8333") && valid.ends_with("\npeers 1, bans 0\n"), "{valid}");
-    let json: serde_json::Value = serde_json::from_str(&peers(&book, &["list", "--json"])).expect("it is JSON");
+    let json: serde_json::Value = serde_json::from_str(&peers(&book, &["list", "--json"])).expect("the output is JSON");
     assert_eq!(json["peers"][0]["user_agent"], "/Bitcoin SV:1.2.2/");
     assert_eq!(json["bans"][0]["host"], "198.51.100.1");
     assert_eq!(peers(&book, &["show", "192.0.2.7:8333"]), peers(&book, &["show", "192.0.2.7"]));
@@ -109,21 +109,21 @@ fn a_file_that_is_not_a_book_stays_unchanged() {
 fn a_book_that_may_only_be_read_is_listed_shown_and_exported() {
     let folder = folder();
     let book = filled(&folder);
-    fs::remove_file(format!("{book}.lock")).expect("it was made");
-    let bytes = fs::read(&book).expect("it was filled");
-    fs::set_permissions(&book, Permissions::from_mode(0o400)).expect("it is ours");
-    fs::set_permissions(folder.file(""), Permissions::from_mode(0o500)).expect("it is ours");
+    fs::remove_file(format!("{book}.lock")).expect("the lock file exists");
+    let bytes = fs::read(&book).expect("the book was filled");
+    fs::set_permissions(&book, Permissions::from_mode(0o400)).expect("the file is ours");
+    fs::set_permissions(folder.file(""), Permissions::from_mode(0o500)).expect("the file is ours");
     assert_eq!(peers(&book, &["export"]), LINES);
     assert!(peers(&book, &["list"]).ends_with("peers 2, bans 1\n"));
     assert!(peers(&book, &["show", "192.0.2.7"]).contains("192.0.2.7:8333"));
-    fs::set_permissions(folder.file(""), Permissions::from_mode(0o700)).expect("it is ours");
-    assert!(fs::read(&book).expect("it is there") == bytes);
+    fs::set_permissions(folder.file(""), Permissions::from_mode(0o700)).expect("the file is ours");
+    assert!(fs::read(&book).expect("the file exists") == bytes);
     assert_eq!(folder.names(), ["lines", "peers.redb"]);
 }
 
 /// Returns a book that was cut in half.
 fn damaged(folder: &Folder) -> String {
-    let whole = fs::read(filled(folder)).expect("it was filled");
+    let whole = fs::read(filled(folder)).expect("the book was filled");
     let book = folder.file("damaged");
     fs::write(&book, &whole[..whole.len() / 2]).expect("the folder is there");
     book
@@ -159,7 +159,7 @@ fn every_command_reports_an_unusable_book_in_one_line() {
         refused(&["peers", "--book", book, "import", &lines], 1, parts);
     }
     assert!(!Path::new(&folder.file("damaged.set-aside-1")).exists(), "a command other than run set a book aside");
-    fs::set_permissions(&locked, Permissions::from_mode(0o400)).expect("it is ours");
+    fs::set_permissions(&locked, Permissions::from_mode(0o400)).expect("the file is ours");
     // For a user with all permissions nothing is read-only.
     if OpenOptions::new().write(true).open(&locked).is_err() {
         for arguments in [&["ban", "192.0.2.7"][..], &["unban", "192.0.2.7"], &["import", &lines]] {
@@ -181,12 +181,11 @@ fn a_hundred_thousand_lines_are_imported_and_exported() {
     let told = peers(&book, &["import", &folder.with("lines", &full)]);
     assert_eq!(told, format!("imported into {book}: peers 65536, bans 34464\n"));
     assert_eq!(peers(&book, &["export"]).lines().count(), 100_000);
-    let json: serde_json::Value = serde_json::from_str(&peers(&book, &["list", "--json"])).expect("it is JSON");
+    let json: serde_json::Value = serde_json::from_str(&peers(&book, &["list", "--json"])).expect("the output is JSON");
     let len = |name: &str| json[name].as_array().map(Vec::len);
     assert_eq!((len("peers"), len("bans")), (Some(65_536), Some(34_464)));
     let too_many = folder.with("too-many", &(lines(65_536, &peer) + &peer(0)));
-    let parts =
-        ["too-many:65537: there are more peers than the 65536 that a book has room for", "nothing was imported"];
+    let parts = ["too-many:65537: there are more than 65536 peers, which is a book's maximum", "nothing was imported"];
     refused(&["peers", "import", &too_many, "--book", &book], 1, &parts);
     let mut list = Running::start(&["peers", "--book", &book, "list"]);
     list.greeting();
@@ -200,7 +199,7 @@ fn json_is_valid_for_any_content() {
     let folder = folder();
     let book = folder.file("peers.redb");
     let json = |arguments: &[&str]| -> serde_json::Value {
-        serde_json::from_str(&peers(&book, arguments)).expect("it is JSON")
+        serde_json::from_str(&peers(&book, arguments)).expect("the output is JSON")
     };
     peers(&book, &["import", &folder.with("empty", "")]);
     let (nothing, quotes) = (serde_json::json!({ "peers": [], "bans": [] }), r#"/\"\\\u0000\u2028\u00e9/"#);
@@ -214,7 +213,7 @@ fn json_is_valid_for_any_content() {
     assert_eq!((&shown["peers"][0]["status"], &shown["bans"][0]["host"]), (&"banned".into(), &"2001:db8::/64".into()));
     assert!(shown["peers"][0]["user_agent"].as_str().is_some_and(|agent| agent.starts_with("/\"\\")), "{shown}");
     for line in peers(&book, &["export"]).lines() {
-        serde_json::from_str::<serde_json::Value>(line).expect("it is JSON");
+        serde_json::from_str::<serde_json::Value>(line).expect("the output is JSON");
     }
 }
 

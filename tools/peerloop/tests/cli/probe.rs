@@ -73,7 +73,7 @@ fn the_addresses_are_shown_with_their_outcomes() {
 }
 
 #[test]
-fn the_network_is_that_of_the_variable() {
+fn the_network_is_read_from_the_variable() {
     let (_node, address) = Running::serve(&[]);
     let output = crate::command(&["probe", &address]).env("PEERLOOP_NETWORK", "regtest").output();
     let output = output.expect("the program starts");
@@ -112,7 +112,7 @@ fn a_signal_ends_the_probe_which_reports_its_findings() {
 }
 
 #[test]
-fn a_full_node_is_described_in_words() {
+fn a_node_at_capacity_is_described_in_words() {
     let (_node, address) = Running::serve(&["--max-peers", "1"]);
     let mut holder = Running::start(&["bench", &address, "--network", "regtest", "-c", "1", "-d", "1h"]);
     holder.wait_for("warmup");

@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// The most memory that may remain of a burst, above the process's use before.
+/// Maximum memory that may remain from a burst, above the process's earlier use.
 const MAX_KEPT_BYTES: u64 = 8 * 1024 * 1024;
 /// Longer than any step.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -28,7 +28,7 @@ fn the_descriptor_table_has_its_full_size_before_the_first_peer() {
 
 #[test]
 fn the_memory_of_a_thousand_large_claims_is_returned() {
-    // The loop gathers a `protoconf` by itself, independently of its handler.
+    // The loop buffers a `protoconf` by itself, independently of its handler.
     assert_given_back(1_000, MAX_LEGACY_PAYLOAD_BYTES, 16 * 1024);
 }
 
@@ -58,22 +58,22 @@ fn assert_given_back(peer_count: usize, claimed_bytes: u64, sent_bytes: usize) {
 impl Running {
     /// Returns a number of its status, from the line that starts with `beginning`.
     fn status(&self, beginning: &str) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the process runs");
         let line = status.lines().find_map(|line| line.strip_prefix(beginning)).expect("the kernel reports it");
-        line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("it is a number")
+        line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("the field is a number")
     }
 }
 
 /// Completes a handshake and sends the claim; reading the node's bytes keeps it reading ours.
 fn open(address: &str, opening: &[u8]) -> TcpStream {
     let mut socket = TcpStream::connect(address).expect("the node listens");
-    socket.set_read_timeout(Some(PATIENCE)).expect("it is connected");
+    socket.set_read_timeout(Some(PATIENCE)).expect("the socket is connected");
     socket.write_all(opening).expect("the node reads");
     socket.read_exact(&mut [0; 1]).expect("the node answers");
     socket
 }
 
-/// Returns the start of a message that the node gathers by itself.
+/// Returns the start of a message that the node buffers by itself.
 fn claim(payload_len: u64, sent_bytes: usize) -> Vec<u8> {
     let header = Header { command: CommandName::PROTOCONF, payload_len, checksum: Some([0; 4]) };
     [header.encode(MAGIC).to_vec(), vec![0x55; sent_bytes]].concat()
@@ -88,7 +88,7 @@ fn until(what: &str, mut look: impl FnMut() -> (bool, u64)) {
         if is_so {
             return println!("{what}: {number}");
         }
-        assert!(began.elapsed() < PATIENCE, "waited in vain: {what}: {number}");
+        assert!(began.elapsed() < PATIENCE, "timed out waiting until {what}: {number}");
         sleep(Duration::from_millis(20));
     }
 }
@@ -110,7 +110,7 @@ fn start_as_init(arguments: &[&str]) -> Option<(Running, u32)> {
     loop {
         let children = std::fs::read_to_string(&path).expect("the kernel lists the children");
         if let Some(child) = children.split_whitespace().next() {
-            return Some((run, child.parse().expect("it is a number")));
+            return Some((run, child.parse().expect("the field is a number")));
         }
     }
 }
@@ -137,7 +137,7 @@ fn as_process_1_a_probe_ends_by_a_signal() {
 fn as_process_1_a_command_ends_by_a_signal_before_it_has_a_loop() {
     let folder = folder();
     let fifo = folder.file("targets");
-    assert!(Command::new("mkfifo").arg(&fifo).status().expect("it is there").success());
+    assert!(Command::new("mkfifo").arg(&fifo).status().expect("the tool exists").success());
     let targets = format!("@{fifo}");
     let Some((run, process)) = start_as_init(&["bench", &targets, "--network", "regtest"]) else { return };
     // Opening the pipe returns when the program opens it too; the program then waits for the pipe's end.

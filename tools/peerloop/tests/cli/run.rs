@@ -1,4 +1,4 @@
-//! `run`: it finds its peers, reports events, applies new settings, and maintains its book.
+//! `run`: the node dials its peers, reports events, applies new settings, and maintains its book.
 
 use crate::usage::refused;
 use crate::{Running, command, folder, peerloop};
@@ -22,12 +22,12 @@ fn node(peers: &[&str], arguments: &[&str]) -> (Running, String) {
         .collect();
     let mut node = Running::start(&command);
     let greeting = node.greeting() + &node.greeting();
-    let wanted = format!("running on regtest  {} fixed, at most 20 peers\n", peers.len());
+    let wanted = format!("running on regtest  {} fixed, maximum 20 peers\n", peers.len());
     assert!(greeting.starts_with(&wanted), "{greeting}");
     (node, greeting)
 }
 
-/// Returns the address at which it listens.
+/// Returns the address on which the node listens.
 fn listening(node: &mut Running) -> String {
     let line = node.wait_for_part("event=listener_bound");
     let address = line.split_whitespace().find_map(|word| word.strip_prefix("listen_address="));
@@ -35,7 +35,7 @@ fn listening(node: &mut Running) -> String {
 }
 
 #[test]
-fn it_dials_its_peers_and_ends_with_a_summary() {
+fn the_node_dials_its_peers_and_ends_with_a_summary() {
     let (server, address) = Running::serve(&["-q"]);
     for signal in ["INT", "TERM"] {
         let (mut node, greeting) = node(&[&address], &[]);
@@ -56,9 +56,9 @@ fn it_dials_its_peers_and_ends_with_a_summary() {
 }
 
 #[test]
-fn it_dials_a_peer_by_its_name() {
+fn the_node_dials_a_peer_by_its_name() {
     let (server, address) = Running::serve(&["-q"]);
-    let port = address.rsplit_once(':').expect("it has a port").1;
+    let port = address.rsplit_once(':').expect("the address has a port").1;
     let name = format!("localhost:{port}");
     let (mut node, _) = node(&[&name], &[]);
     let line = node.wait_for_part("event=seed_resolved");
@@ -71,7 +71,7 @@ fn it_dials_a_peer_by_its_name() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn a_second_signal_ends_the_node_at_once() {
     for has_book in [true, false] {
         end_at_once(has_book);
     }
@@ -86,11 +86,11 @@ fn end_at_once(has_book: bool) {
     }
     let (mut node, _) = node(&["127.0.0.1:1"], &arguments);
     // The node waits for this peer when it closes, because the peer does not close its own end.
-    let silent = TcpStream::connect(listening(&mut node)).expect("it listens");
+    let silent = TcpStream::connect(listening(&mut node)).expect("the node listens");
     node.wait_for_part("event=connection_established");
     node.signal("INT");
     node.wait_for_part("SIGINT: closing");
-    // An earlier one would count as the same signal.
+    // An earlier signal would count as the same one.
     std::thread::sleep(Duration::from_millis(150));
     node.signal("TERM");
     let ended = node.finish();
@@ -114,16 +114,16 @@ fn a_node_without_peers_to_dial_reports_it() {
     ] {
         let mut node = Running::start(&[&["run"], arguments].concat());
         let first = node.greeting();
-        let wanted = if first.contains("fixed") { "1 fixed" } else { "aims at 8" };
-        assert!(first.ends_with(&format!("  {wanted}, at most 20 peers\n")), "{first}");
+        let wanted = if first.contains("fixed") { "1 fixed" } else { "target 8" };
+        assert!(first.ends_with(&format!("  {wanted}, maximum 20 peers\n")), "{first}");
         node.greeting();
         // It handles signals before it prints the greeting.
         node.signal("TERM");
         let ended = node.finish();
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-        let is_told = told.as_ref().is_some_and(|told| ended.stdout.starts_with(told));
+        let has_warning = told.as_ref().is_some_and(|told| ended.stdout.starts_with(told));
         assert_eq!(
-            (ended.stdout.contains("no peers to dial"), is_told),
+            (ended.stdout.contains("no peers to dial"), has_warning),
             (told.is_some(), told.is_some()),
             "{}",
             ended.stdout
@@ -155,7 +155,7 @@ fn req_e45_a_hang_up_reads_the_settings_again() {
         ),
         (
             "network = 'regtest'\nfixed_peers = ['127.0.0.1:1']\nmax_peers = '16m'\nmax_links = '16m'",
-            "error SIGHUP: 16000000 peers need 16000096 descriptors (one for each, and 96 besides)",
+            "error SIGHUP: 16000000 peers need 16000096 descriptors (one for each, plus 96 for the process)",
         ),
         ("network = 'regtest'\nping_intervall = '9s'", "node.toml:2: there is no setting `ping_intervall`"),
     ] {
@@ -165,7 +165,7 @@ fn req_e45_a_hang_up_reads_the_settings_again() {
         assert!(line.contains(told), "{line}");
         assert_eq!(line.contains("nothing has changed"), line.contains(" error "), "{line}");
     }
-    std::fs::remove_file(&settings).expect("it is there");
+    std::fs::remove_file(&settings).expect("the file exists");
     node.signal("HUP");
     let line = node.wait_for_part("SIGHUP: ");
     for part in [" error SIGHUP: flag --config: reading the settings in ", "--print-config", "nothing has changed"] {
@@ -184,14 +184,14 @@ fn a_settings_file_that_blocks_delays_no_signal() {
     assert!(Command::new("mkfifo").arg(&pipe).status().expect("there is a shell's tool for it").success());
     let write = |text: &str| {
         // It blocks until the node reads.
-        let mut file = OpenOptions::new().write(true).open(&pipe).expect("it is there");
+        let mut file = OpenOptions::new().write(true).open(&pipe).expect("the file exists");
         file.write_all(text.as_bytes()).expect("the node reads");
     };
     let mut node = Running::start(&["run", "--config", &pipe]);
     write("network = 'regtest'\nlisten = ['127.0.0.1:0']\n");
     listening(&mut node);
     node.signal("HUP");
-    // Long enough for it to start reading.
+    // Long enough for the node to start reading.
     std::thread::sleep(Duration::from_millis(150));
     node.signal("TERM");
     let ended = node.finish();
@@ -218,16 +218,16 @@ fn a_hang_up_without_a_settings_file_is_reported() {
 fn only_a_hang_up_of_a_closed_terminal_ends_the_node() {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let terminal = openpt(flags).expect("the system has terminals");
-    grantpt(&terminal).and_then(|()| unlockpt(&terminal)).expect("it is ours");
-    let name = ptsname(&terminal, Vec::new()).expect("it has a name");
-    let name = name.to_str().expect("it is text");
-    let shown = OpenOptions::new().write(true).open(name).expect("it is there");
+    grantpt(&terminal).and_then(|()| unlockpt(&terminal)).expect("the terminal is ours");
+    let name = ptsname(&terminal, Vec::new()).expect("the terminal has a name");
+    let name = name.to_str().expect("the text is UTF-8");
+    let shown = OpenOptions::new().write(true).open(name).expect("the file exists");
     let mut run = command(&["run", "--network", "regtest", "--fixed-peers", "127.0.0.1:1"]);
     let mut node = run.stdout(Stdio::piped()).stderr(shown).spawn().expect("the program starts");
     drop(run);
-    let mut stdout = BufReader::new(node.stdout.take().expect("it is piped"));
+    let mut stdout = BufReader::new(node.stdout.take().expect("the stream is piped"));
     // It handles signals before it prints the greeting.
-    stdout.read_line(&mut String::new()).expect("it can be read");
+    stdout.read_line(&mut String::new()).expect("the output can be read");
     let hang_up = || {
         let kill = Command::new("kill").args(["-HUP", &node.id().to_string()]).status().expect("there is a kill");
         assert!(kill.success());
@@ -243,12 +243,12 @@ fn only_a_hang_up_of_a_closed_terminal_ends_the_node() {
     hang_up();
     let ended = (0..600).find_map(|_| {
         std::thread::sleep(Duration::from_millis(50));
-        node.try_wait().expect("it is our child")
+        node.try_wait().expect("the process is our child")
     });
-    node.kill().expect("it is our child");
+    node.kill().expect("the process is our child");
     assert_eq!(ended.expect("the node still runs").code(), Some(0));
     let mut rest = String::new();
-    stdout.read_to_string(&mut rest).expect("it can be read");
+    stdout.read_to_string(&mut rest).expect("the output can be read");
     assert!(rest.contains("ran ") && rest.contains(" dialled"), "{rest}");
 }
 
@@ -260,7 +260,7 @@ fn a_mistake_in_a_setting_is_reported_with_its_source() {
         let mut run = command(&[&["run", "--print-config", "--config", &settings], flags].concat());
         let output = run.envs(variables.iter().copied()).output().expect("the program starts");
         assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{text} {variables:?} {flags:?}");
-        let line = String::from_utf8(output.stderr).expect("it is text");
+        let line = String::from_utf8(output.stderr).expect("the text is UTF-8");
         assert_eq!(line.lines().count(), 1, "{line}");
         line.replace(&settings, "node.toml")
     };
@@ -277,13 +277,13 @@ fn a_mistake_in_a_setting_is_reported_with_its_source() {
         assert!(line.contains(told), "{told}: {line}");
     }
     let nowhere = command(&["run"]).env("PEERLOOP_CONFIG", "/no/such/file").output().expect("the program starts");
-    let line = String::from_utf8(nowhere.stderr).expect("it is text");
+    let line = String::from_utf8(nowhere.stderr).expect("the text is UTF-8");
     assert!(line.starts_with("peerloop: variable PEERLOOP_CONFIG: reading the settings in /no/such/file: "), "{line}");
     assert_eq!(nowhere.status.code(), Some(2));
 }
 
 #[test]
-fn req_e38_a_ban_holds_after_a_restart_until_it_is_ended() {
+fn req_e38_a_ban_holds_after_a_restart_until_it_is_lifted() {
     let folder = folder();
     let book = folder.file("peers.redb");
     let listen = ["--book", &book, "--listen", "127.0.0.1:0"];
@@ -316,7 +316,7 @@ fn req_e38_a_ban_holds_after_a_restart_until_it_is_ended() {
 }
 
 #[test]
-fn a_file_that_never_was_a_book_is_refused_and_unchanged() {
+fn a_file_that_is_not_a_book_is_refused_and_unchanged() {
     let folder = folder();
     let book = folder.with("list", "my shopping list");
     let run = peerloop(&["run", "--network", "regtest", "--book", &book]);
@@ -332,9 +332,9 @@ fn a_damaged_book_is_kept_and_reported() {
     let folder = folder();
     let (book, lines) = (folder.file("peers.redb"), folder.with("lines", ""));
     assert_eq!(peerloop(&["peers", "--book", &book, "import", &lines]).code, Some(0));
-    let whole = std::fs::read(&book).expect("it was begun");
+    let whole = std::fs::read(&book).expect("the book exists");
     let spoilt = &whole[..whole.len() / 2];
-    std::fs::write(&book, spoilt).expect("it is ours");
+    std::fs::write(&book, spoilt).expect("the file is ours");
     let (node, _) = node(&["127.0.0.1:1"], &["--book", &book]);
     node.signal("TERM");
     let ended = node.finish();
@@ -389,7 +389,7 @@ fn a_book_that_cannot_be_created_or_filled_is_removed() {
     for (blocks, told) in [("8", "making the peer book"), ("1000", "nothing was imported")] {
         let mut import = under_a_limit_of_blocks(blocks, &["peers", "--book", &book, "import", &lines]);
         let output = import.output().expect("there is a shell");
-        let line = String::from_utf8(output.stderr).expect("it is text");
+        let line = String::from_utf8(output.stderr).expect("the text is UTF-8");
         assert!(output.status.code() == Some(1) && line.contains(told), "{blocks}: {line}");
         assert_eq!(folder.names(), ["lines", "peers.redb.lock"], "{blocks}");
     }
@@ -402,7 +402,7 @@ fn req_e47_the_metrics_can_be_scraped() {
     let line = greeting + &node.greeting();
     let url =
         line.split_whitespace().find_map(|word| word.strip_prefix("http://")).expect("the greeting has the address");
-    let (metrics_addr, path) = url.split_at(url.find('/').expect("it has a path"));
+    let (metrics_addr, path) = url.split_at(url.find('/').expect("the URL has a path"));
     assert_eq!(path, "/metrics");
     node.wait_for_part("event=handshake_complete");
     let samples = scrape(metrics_addr);
@@ -425,7 +425,7 @@ fn req_e47_the_metrics_can_be_scraped() {
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && body.ends_with('\n'), "{plain}");
     assert!(only_head.starts_with("HTTP/1.1 200 OK\r\n") && only_head.ends_with("\r\n\r\n"), "{only_head}");
     // Idle clients delay no other.
-    let idle: Vec<TcpStream> = (0..99).map(|_| TcpStream::connect(metrics_addr).expect("it listens")).collect();
+    let idle: Vec<TcpStream> = (0..99).map(|_| TcpStream::connect(metrics_addr).expect("the node listens")).collect();
     assert_eq!(scrape(metrics_addr)["peerloop_peers{network=\"regtest\"}"], 1.0);
     drop(idle);
     let rtt = |name: &str| scrape(metrics_addr)[&format!("peerloop_ping_rtt_seconds_{name}{{network=\"regtest\"}}")];
@@ -443,11 +443,11 @@ fn req_e47_the_metrics_can_be_scraped() {
 
 /// Returns the whole reply to a request.
 fn get(address: &str, method: &str, accept: &str) -> String {
-    let mut socket = TcpStream::connect(address).expect("it listens");
+    let mut socket = TcpStream::connect(address).expect("the node listens");
     let request = format!("{method} http://{address}/metrics HTTP/1.1\r\nHost: {address}\r\nAccept: {accept}\r\n\r\n");
-    socket.write_all(request.as_bytes()).expect("it reads");
+    socket.write_all(request.as_bytes()).expect("the node reads");
     let mut text = String::new();
-    socket.read_to_string(&mut text).expect("it answers and closes");
+    socket.read_to_string(&mut text).expect("the server replies and closes");
     text
 }
 

@@ -4,7 +4,7 @@ use crate::{Running, peerloop};
 use std::net::{TcpListener, TcpStream};
 
 #[test]
-fn a_signal_ends_it_with_a_summary() {
+fn a_signal_stops_the_node_which_prints_a_summary() {
     for signal in ["TERM", "INT"] {
         let (node, address) = Running::serve(&["-q"]);
         let load =
@@ -24,7 +24,7 @@ fn a_signal_ends_it_with_a_summary() {
 }
 
 #[test]
-fn it_stops_while_peers_are_connected() {
+fn the_node_stops_while_peers_are_connected() {
     let (node, address) = Running::serve(&[]);
     let target = ["bench", address.as_str(), "--network", "regtest", "-c", "5", "-d", "1h", "--warmup", "0s"];
     let mut load = Running::start(&target);
@@ -38,7 +38,7 @@ fn it_stops_while_peers_are_connected() {
 }
 
 #[test]
-fn it_listens_at_several_addresses_under_its_other_name() {
+fn it_listens_on_several_addresses_under_its_other_name() {
     let arguments = ["listen", "--network", "regtest", "--listen", "127.0.0.1:0", "--listen", "127.0.0.2:0"];
     let mut node = Running::start(&arguments);
     let greeting = node.greeting();
@@ -57,7 +57,7 @@ fn an_address_in_use_is_named() {
     let address = taken.local_addr().unwrap().to_string();
     let run = peerloop(&["serve", "--listen", &address]);
     assert_eq!((run.code, run.stdout.as_str()), (Some(1), ""));
-    assert!(run.complaint().contains(&format!("listening at {address}: ")), "{}", run.complaint());
+    assert!(run.complaint().contains(&format!("listening on {address}: ")), "{}", run.complaint());
     assert!(run.complaint().contains("--listen"), "{}", run.complaint());
 }
 

@@ -41,7 +41,7 @@ fn a_tape_is_played_instead_of_seeds() {
 }
 
 #[test]
-fn a_signal_ends_it_with_a_summary_of_the_finished_worlds() {
+fn a_signal_ends_the_run_with_a_summary_of_the_finished_worlds() {
     let mut run = Running::start(&["sim", "--seeds", "1000000000", "--seed", "7"]);
     run.wait_for("seeds ");
     run.signal("TERM");

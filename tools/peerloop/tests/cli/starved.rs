@@ -1,4 +1,4 @@
-//! `serve` with far fewer descriptors than visitors, either from the start or later.
+//! Runs `serve` with far fewer descriptors than visitors, either from the start or later.
 //!
 //! Only Linux reports the CPU time of another process and changes its limits. Every asserted duration has a bound
 //! that is many times the expected one; the exact figures are printed.
@@ -39,7 +39,7 @@ fn visit(address: &str) -> TcpStream {
     let mut visitor = TcpStream::connect(address).expect("the node listens");
     // It may have been closed already.
     let _ = visitor.write_all(&greeting());
-    visitor.set_nonblocking(true).expect("it is open");
+    visitor.set_nonblocking(true).expect("the socket is open");
     visitor
 }
 
@@ -58,7 +58,7 @@ fn count(visitors: &[TcpStream], of: Reception) -> usize {
 fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
     let began = Instant::now();
     while !is_so() {
-        assert!(began.elapsed() < PATIENCE, "waited in vain: {what}");
+        assert!(began.elapsed() < PATIENCE, "timed out waiting until {what}");
         sleep(Duration::from_millis(5));
     }
     began.elapsed()
@@ -67,12 +67,12 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
 impl Running {
     /// Returns the CPU time of all its threads.
     fn cpu_time(&self) -> Duration {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it runs");
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("the process runs");
         let nanos = tasks.map(|task| {
-            let path = task.expect("it runs").path().join("schedstat");
+            let path = task.expect("the thread runs").path().join("schedstat");
             let schedstat = std::fs::read_to_string(path).expect("no thread ends");
             let on_cpu = schedstat.split_whitespace().next().expect("there are three numbers");
-            on_cpu.parse::<u64>().expect("it is a number")
+            on_cpu.parse::<u64>().expect("the field is a number")
         });
         Duration::from_nanos(nanos.sum())
     }
@@ -82,7 +82,7 @@ impl Running {
         sleep(STARVED);
         let share = (self.cpu_time() - before).as_secs_f64() / STARVED.as_secs_f64();
         println!("starved for {STARVED:?}: {:.3} % of a core", share * 100.0);
-        assert!(share < 0.2, "it spins while it waits: {share:.2} of a core");
+        assert!(share < 0.2, "the node spins while it waits: {share:.2} of a core");
     }
 }
 
@@ -105,7 +105,7 @@ fn serve_refuses_visitors_without_descriptors_and_accepts_again_once_some_discon
     node.assert_is_quiet();
     drop(visitors);
     let (mut newcomer, mut heard) = (visit(&address), Vec::new());
-    let took = until("it accepts a visitor", || {
+    let took = until("the node accepts a visitor", || {
         if hear(&newcomer, &mut heard) {
             (newcomer, heard) = (visit(&address), Vec::new());
         }
@@ -120,13 +120,13 @@ fn fault_e01_serve_sleeps_when_descriptors_run_out_and_accepts_again_by_itself()
     let process = i32::try_from(node.child.id()).expect("a process id fits");
     rlimit::prlimit(process, Resource::NOFILE, Some((LIMIT, LIMIT)), None).expect("a limit may be lowered");
     let mut visitors = visit_all(&address);
-    until("descriptors are short", || count(&visitors, Reception::Answered) > LIMIT as usize / 2);
+    until("descriptors run out", || count(&visitors, Reception::Answered) > LIMIT as usize / 2);
     node.assert_is_quiet();
     while !visitors.is_empty() {
         assert_eq!(count(&visitors, Reception::Closed), 0, "a waiting visitor was closed");
         visitors.retain(|visitor| reception(visitor) == Reception::Waits);
         if !visitors.is_empty() {
-            let took = until("it accepts again", || count(&visitors, Reception::Answered) > 0);
+            let took = until("the node accepts again", || count(&visitors, Reception::Answered) > 0);
             println!("descriptors are free: accepting again after {took:?}");
             until("all visitors that fit are connected", || {
                 let before = count(&visitors, Reception::Waits);

@@ -29,7 +29,7 @@ fn an_argument_that_is_not_text_is_named_by_its_flag() {
         (&["bench".as_ref(), bad], "argument book\u{fffd}: it is not text"),
     ] {
         let output = command(&[]).args(arguments).output().expect("the program starts");
-        let line = String::from_utf8(output.stderr).expect("it is text");
+        let line = String::from_utf8(output.stderr).expect("the text is UTF-8");
         assert_eq!((output.status.code(), line), (Some(2), format!("peerloop: {told}\n")));
     }
 }
@@ -69,11 +69,11 @@ fn every_mistake_is_reported_in_one_line() {
     refused(&["bench", "--json", "-", "--hgrm", "-"], 2, &["--hgrm - and --json - are one file"]);
     refused(&["bench", "127.0.0.1:18444"], 2, &["the port of regtest", "--network regtest"]);
     refused(&["probe", "127.0.0.1:18333"], 2, &["the port of testnet", "--network testnet"]);
-    refused(&["bench", "127.0.0.1:1"], 2, &["a port of no known network", "--network mainnet, testnet", "_NETWORK"]);
-    refused(&["bench", "127.0.0.1,[::1]:1"], 2, &["[::1]:1 has a port of no known network"]);
-    refused(&["probe", "127.0.0.1:1"], 2, &["a port of no known network"]);
+    refused(&["bench", "127.0.0.1:1"], 2, &["no known network uses", "--network mainnet, testnet", "_NETWORK"]);
+    refused(&["bench", "127.0.0.1,[::1]:1"], 2, &["[::1]:1 has a port that no known network uses"]);
+    refused(&["probe", "127.0.0.1:1"], 2, &["a port that no known network uses"]);
     refused(&["run", "--fixed-peers", "127.0.0.1:18444"], 2, &["the port of regtest", "--network regtest"]);
-    refused(&["run", "--fixed-peers", "127.0.0.1:1"], 2, &["a port of no known network"]);
+    refused(&["run", "--fixed-peers", "127.0.0.1:1"], 2, &["a port that no known network uses"]);
     refused(&["probe", "127.0.0.1,::1"], 2, &["`127.0.0.1,::1` is not a target"]);
     refused(&["bench", "@/no/such/file"], 1, &["reading the targets in /no/such/file"]);
     refused(&["bench", "-4", "::1"], 2, &["-4", "::1"]);
@@ -81,7 +81,7 @@ fn every_mistake_is_reported_in_one_line() {
     refused(&["probe", "-4", "-6", "localhost"], 2, &["cannot be used with"]);
     refused(&["probe", "fe80::1"], 2, &["fe80::1 is link-local", "fe80::1%eth0"]);
     refused(&["bench", "http://node"], 2, &["`http://node` is not a target"]);
-    refused(&["bench", "[::1]:8333", "--source-ip", "127.0.0.1"], 2, &["family"]);
+    refused(&["bench", "[::1]:8333", "--source-ip", "127.0.0.1"], 2, &["has only ::1, which"]);
     refused(&["bench", "--source-ip", "::1"], 2, &["127.0.0.1"]);
     refused(&["bench", "--source-ip", "::1", "--source-ip", "127.0.0.1"], 2, &["both families"]);
     refused(&["probe"], 2, &["HOST[:PORT]"]);
@@ -115,10 +115,10 @@ fn every_mistake_about_a_book_is_reported_in_one_line() {
 }
 
 #[test]
-fn a_public_address_is_not_loaded_unasked() {
+fn a_public_address_needs_consent_for_more_than_eight_peers() {
     // The address is reserved for documentation (RFC 5737); the refusal precedes any packet.
     refused(&["bench", "203.0.113.1"], 2, &["203.0.113.1:8333", "public", "--yes"]);
-    refused(&["bench", "203.0.113.1:9", "-c", "9", "--network", "mainnet"], 2, &["more than the 8"]);
+    refused(&["bench", "203.0.113.1:9", "-c", "9", "--network", "mainnet"], 2, &["exceed the 8"]);
 }
 
 #[test]
@@ -128,10 +128,10 @@ fn a_name_that_does_not_resolve_fails_the_run() {
 }
 
 #[test]
-fn more_than_this_machine_can_do_is_shown_with_the_arithmetic() {
+fn an_impossible_run_is_refused_with_the_arithmetic() {
     refused(&["bench", "-c", "90m"], 3, &["90000000 peers", "180000032 descriptors", "two for each", "ulimit -Hn"]);
     refused(&["bench", "127.0.0.1", "-c", "90m"], 3, &["90000032 descriptors", "one for each"]);
-    refused(&["bench", "--source-ip", "203.0.113.9"], 3, &["203.0.113.9", "an interface"]);
+    refused(&["bench", "--source-ip", "203.0.113.9"], 3, &["203.0.113.9", "interfaces"]);
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn a_file_that_cannot_be_written_is_found_before_the_run() {
 }
 
 #[test]
-fn two_outputs_that_are_one_file_by_any_name_are_refused_before_the_run() {
+fn two_outputs_in_one_file_are_refused_before_the_run_under_any_name() {
     let folder = folder();
     let (result, dotted) = (folder.file("result"), folder.file("./result"));
     let refused = |json: &str, hgrm: &str, parts: &[&str]| {
@@ -154,14 +154,14 @@ fn two_outputs_that_are_one_file_by_any_name_are_refused_before_the_run() {
     refused(&result, &dotted, &told);
     assert!(folder.names().is_empty(), "a created file remained");
     folder.with("result", "kept");
-    std::os::unix::fs::symlink(&result, folder.file("link")).expect("it can be made");
-    std::fs::hard_link(&result, folder.file("hard")).expect("it can be made");
+    std::os::unix::fs::symlink(&result, folder.file("link")).expect("the link can be created");
+    std::fs::hard_link(&result, folder.file("hard")).expect("the link can be created");
     for other in ["link", "hard", "./result"] {
         refused(&result, &folder.file(other), &told);
     }
-    std::os::unix::fs::symlink(folder.file("none"), folder.file("nowhere")).expect("it can be made");
+    std::os::unix::fs::symlink(folder.file("none"), folder.file("nowhere")).expect("the link can be created");
     refused(&folder.file("nowhere"), &folder.file("none"), &told);
-    assert_eq!(std::fs::read_to_string(&result).expect("it is there"), "kept");
+    assert_eq!(std::fs::read_to_string(&result).expect("the file exists"), "kept");
     assert_eq!(folder.names(), ["hard", "link", "nowhere", "result"]);
 }
 
@@ -172,17 +172,17 @@ fn results_never_replace_the_book_the_settings_or_the_text() {
     for variable in ["PEERLOOP_BOOK", "PEERLOOP_CONFIG"] {
         let mut run = command(&["bench", "-c", "1", "-d", "1s", "--json", &folder.file("./file")]);
         let output = run.env(variable, &file).output().expect("the program starts");
-        let line = String::from_utf8(output.stderr).expect("it is text");
+        let line = String::from_utf8(output.stderr).expect("the text is UTF-8");
         let told = format!("and the file of variable {variable} are one file; name another for one of them\n");
         assert!(output.status.code() == Some(2) && line.ends_with(&told), "{line}");
     }
-    let stream = || OpenOptions::new().append(true).open(&file).expect("it is there");
+    let stream = || OpenOptions::new().append(true).open(&file).expect("the file exists");
     let mut run = command(&["bench", "-c", "1", "-d", "1s", "--json", &file]);
     let output = run.stdout(stream()).output().expect("the program starts");
-    let line = String::from_utf8(output.stderr).expect("it is text");
+    let line = String::from_utf8(output.stderr).expect("the text is UTF-8");
     let told = "and standard output are one file; name another for one of them; `-` is standard output alone\n";
     assert!(output.status.code() == Some(2) && line.ends_with(told), "{line}");
-    assert_eq!(std::fs::read_to_string(&file).expect("it is there"), "kept");
+    assert_eq!(std::fs::read_to_string(&file).expect("the file exists"), "kept");
     let mut run = command(&["bench", "-c", "1", "-d", "1s", "--json", &file]);
     assert_eq!(run.stderr(stream()).output().expect("the program starts").status.code(), Some(2));
     let run =
@@ -199,7 +199,7 @@ fn a_refused_run_keeps_older_results() {
 }
 
 #[test]
-fn help_version_and_completions_go_to_stdout() {
+fn help_version_and_completions_are_written_to_stdout() {
     let cases: [(&[&str], &str); 12] = [
         (&[], "Usage: peerloop"),
         (&["--help"], "Exit codes"),

@@ -210,7 +210,7 @@ impl ManagedWorld {
     }
 
     fn node(&self) -> &Checked<WatchingHandler> {
-        self.node.as_ref().expect("it is absent only during a restart")
+        self.node.as_ref().expect("the node is absent only during a restart")
     }
 
     /// Returns the number of hosts.
@@ -287,7 +287,7 @@ impl ManagedWorld {
             }
             Deed::Retune { trusted, learn_addresses, fixed } => self.retune(trusted, learn_addresses, fixed),
             Deed::Configure { target, max, evicts, per_host } => {
-                let manager = self.config.manager.as_mut().expect("it is managed");
+                let manager = self.config.manager.as_mut().expect("the loop is managed");
                 (manager.target_peers, manager.max_peers) = (target, max);
                 (manager.evict_inbound, manager.max_per_host) = (evicts, per_host);
                 drop(handle.update_config(self.config.clone()));
@@ -321,7 +321,7 @@ impl ManagedWorld {
     /// Changes the configuration: the trusted networks, whether gossip is believed, and the length of the fixed list.
     fn retune(&mut self, trusted: Option<(IpAddr, u8)>, learn_addresses: bool, fixed: Option<usize>) {
         let listed: Option<Vec<SocketAddr>> = fixed.map(|count| self.plan.addresses().take(count).collect());
-        let manager = self.config.manager.as_mut().expect("it is managed");
+        let manager = self.config.manager.as_mut().expect("the loop is managed");
         let was_fixed = matches!(manager.mode, DialMode::Fixed(_));
         (manager.trusted, manager.learn_addresses) = (trusted.into_iter().collect(), learn_addresses);
         manager.mode = listed.map_or(DialMode::Normal, DialMode::Fixed);
@@ -386,7 +386,7 @@ impl ManagedWorld {
             has_place && link.state == ConnectionState::Connected && link.ending == EndingStep::Open
         };
         let well = links.iter().filter(is_well).count();
-        let settings = self.config.manager.as_deref().expect("it is managed");
+        let settings = self.config.manager.as_deref().expect("the loop is managed");
         let book = self.world.book(NODE);
         let listed = match &settings.mode {
             DialMode::Normal => None,

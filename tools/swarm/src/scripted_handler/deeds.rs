@@ -28,7 +28,7 @@ impl ScriptedHandler {
 
     fn note_said(&mut self, peer: PeerId, sent: Result<(), RequestError>) {
         match sent {
-            Ok(()) => self.get(peer).expect("it was there").said += 1,
+            Ok(()) => self.get(peer).expect("the peer was known").said += 1,
             Err(error) => self.refused(error),
         }
     }

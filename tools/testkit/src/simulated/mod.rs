@@ -1,6 +1,6 @@
 //! Hosts of the virtual network: a [`Node`] is a loop whose handler, a [`Player`], records its callbacks. A
 //! [`RawPeer`] sends bytes that the library's encoder did not produce. A [`Stage`] has a node under test and an
-//! honest peer of it.
+//! honest peer.
 
 mod slow_host;
 
@@ -75,7 +75,7 @@ pub struct Player {
     pub dials: Vec<SocketAddr>,
     /// The moment of the first ping, the pause to the next, and how many remain.
     pub pinging: Option<(Instant, Duration, u32)>,
-    /// Dialled whenever a peer has ended.
+    /// Dialled whenever a connection has closed.
     pub redials: Option<SocketAddr>,
     /// Called after the event was recorded.
     pub on_event: Option<fn(&mut Ctx<'_>, PeerId, Event<'_>)>,
@@ -194,7 +194,7 @@ impl Node {
         Self { reactor, journal, address }
     }
 
-    /// Whether a turn at this moment would find something to do.
+    /// Returns whether a turn at this moment would have work.
     pub fn has_work(&self) -> bool {
         self.reactor.next_deadline() == Wait::Zero || self.reactor.net().has_events()
     }
@@ -203,7 +203,7 @@ impl Node {
         self.journal.borrow().clone()
     }
 
-    /// Returns the only link that ended.
+    /// Returns the only closed link.
     pub fn closed(&self) -> Closed {
         let closed = self.seen().closed;
         assert_eq!(closed.len(), 1, "{closed:?}");
@@ -234,7 +234,7 @@ impl Drop for Node {
     }
 }
 
-/// A world with one loop under test, the hostile peer and an honest one that the loop must never lose.
+/// A world with the loop under test and an honest peer that the loop must never lose. Tests add hostile peers.
 pub struct Stage {
     pub world: World,
     pub node: Node,
@@ -270,7 +270,7 @@ impl Stage {
         assert_eq!(Driver::new(&self.world).run_until(until, actors).unwrap(), RunOutcome::TimeOver);
     }
 
-    /// Returns a raw peer whose handshake is complete and whose input is empty.
+    /// Returns a raw peer that has completed the handshake and read all input.
     pub fn ready_peer(&mut self) -> RawPeer {
         let mut peer = self.peer();
         peer.send(&version());
@@ -288,7 +288,7 @@ impl Stage {
         peer
     }
 
-    /// Returns when and why the only ended link was closed; the honest peer must be unaffected.
+    /// Returns when and why the only closed link was closed; the honest peer must be unaffected.
     pub fn closed(&self) -> Closed {
         self.assert_honest_peer_is_unaffected();
         self.node.closed()
@@ -323,9 +323,9 @@ impl Stage {
         assert_eq!(changes.iter().map(|change| change.field).collect::<Vec<_>>(), [Field::MeasurePeers]);
     }
 
-    /// Gives the node another configuration, which is the current one with the changes of `change`.
+    /// Applies `change` to the node's configuration.
     pub fn update(&mut self, change: impl FnOnce(&mut Config)) -> Vec<ConfigChange> {
-        self.try_update(change, false).expect("it may change")
+        self.try_update(change, false).expect("the change is allowed")
     }
 
     pub fn try_update(
@@ -341,7 +341,7 @@ impl Stage {
         pending.unwrap().try_take().unwrap().expect("the loop has answered")
     }
 
-    /// Runs to just before `moment`, until when no peer may be closed, and then to it, when one is.
+    /// Asserts that the peer is closed exactly at `moment`, for `deadline`, and none before.
     pub fn assert_closed_at(&mut self, moment: Duration, deadline: Deadline) {
         self.run_to(moment - Duration::from_nanos(1));
         assert_eq!(self.node.seen().closed, [], "closed too early");
@@ -371,7 +371,7 @@ impl RawPeer {
         Self { net: world.host(), has_seen_end: false }
     }
 
-    /// Returns one that has dialled.
+    /// Returns a raw peer that has dialled `address`.
     pub fn dialling(world: &World, address: SocketAddr) -> Self {
         let mut peer = Self::new(world);
         peer.dial(address);
@@ -397,7 +397,7 @@ impl RawPeer {
         assert_eq!(self.net.write(raw_link(), bytes).unwrap(), bytes.len());
     }
 
-    /// Reads everything that has arrived, and records the end or the reset behind it.
+    /// Reads everything that has arrived, and records a close or reset after it.
     pub fn receive(&mut self) -> Vec<u8> {
         let mut received = Vec::new();
         let mut block = vec![0; 64 * 1024];

@@ -1,4 +1,4 @@
-//! A virtual host whose calls need time, and whose accepts fail as the test plans it.
+//! A virtual host whose calls need time, and whose accepts fail as planned by the test.
 
 use peerloop::internals::id::LinkId;
 use peerloop::internals::net::Net;
@@ -22,7 +22,7 @@ pub struct SlowHost {
     world: World,
     /// The errors of the next accepts, before one succeeds again.
     pub accept_errors: Rc<RefCell<VecDeque<io::Error>>>,
-    /// The cost of each write; nothing unless the test sets it.
+    /// The cost of each write; zero unless the test sets it.
     pub write_time: Duration,
 }
 

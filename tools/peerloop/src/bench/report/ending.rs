@@ -14,7 +14,7 @@ use std::time::Duration;
 pub(super) struct Ending {
     #[serde(skip)]
     pub(super) exit: Exit,
-    /// Whether it explains why results are missing.
+    /// Whether the reason explains missing results.
     #[serde(skip)]
     pub(super) is_partial: bool,
     pub(super) reason: String,
@@ -59,7 +59,7 @@ fn is_for_want_of_peers(end: &EarlyEnd) -> bool {
     end.cause != EndCause::Asked
 }
 
-/// Describes how many peers were missing below the required number, at the start or at the end.
+/// Describes by how many peers the run fell short, at the start or at the end.
 fn too_few_peers(setup: &Setup, report: &Report) -> Option<Ending> {
     let min_peers = setup.min_peers.of(setup.connections);
     let (peers, asked) = (report.peers, report.peers.asked);
@@ -84,11 +84,11 @@ fn too_few_peers(setup: &Setup, report: &Report) -> Option<Ending> {
     Some(Ending { exit: Exit::RunFailed, is_partial: false, reason })
 }
 
-/// Describes why the numbers cannot be trusted, if `--strict` requires that.
+/// Describes why the numbers cannot be trusted, if `--strict` is set.
 fn untrusted(setup: &Setup, report: &Report) -> Option<Ending> {
     let Verdict::NotTrusted(doubts) = &report.verdict else { return None };
     let doubts: Vec<String> = doubts.iter().map(ToString::to_string).collect();
-    let reason = format!("not trusted, as --strict requires: {}", doubts.join("; "));
+    let reason = format!("the results are not trusted, which --strict treats as a failure: {}", doubts.join("; "));
     setup.strict.then_some(Ending { exit: Exit::Untrusted, is_partial: false, reason })
 }
 
@@ -102,7 +102,7 @@ pub(crate) fn explain(failure: &load::Failure, targets: &[TargetReport]) -> Stri
     };
     let cause = match failure.example {
         Some(reason) => cause_at(reason, stage),
-        None => "the loop had no free row".to_owned(),
+        None => "the connection table was full".to_owned(),
     };
     match node_gone(failure, targets).or_else(|| hint(failure.example?, stage)) {
         Some(hint) => format!("{at}{cause}; {hint}"),
@@ -110,7 +110,8 @@ pub(crate) fn explain(failure: &load::Failure, targets: &[TargetReport]) -> Stri
     }
 }
 
-/// Returns a possible explanation if a target has lost all of its ready peers: a full node keeps most of them.
+/// Returns a possible explanation if a target has lost all of its ready peers: a node at capacity would keep most of
+/// them.
 fn node_gone(failure: &load::Failure, targets: &[TargetReport]) -> Option<&'static str> {
     let is_gone = |target: &TargetReport| target.peers.ready > 0 && target.peers.left() == 0;
     let is_closed = failure.example.is_some_and(is_closed_by_peer) && Stage::of(failure.state) == Stage::Ready;

@@ -13,7 +13,7 @@ use std::time::Duration;
 /// Targets with a row of their own; more rows would hide the following lines.
 const MAX_TARGET_ROWS: usize = 20;
 
-/// The smallest gap between the views of `ping_rtt` that is mentioned.
+/// The minimum gap between the views of `ping_rtt` that is mentioned.
 const GAP_TO_MENTION: Duration = Duration::from_millis(1);
 
 /// The share of a CPU that counts as a whole CPU.
@@ -28,7 +28,7 @@ pub(crate) fn summary(document: &Document, files: &[String]) -> String {
     let tally = document.counts.tally;
     page.parts("ramp    ", "  ", ramp(document));
     for ending in &document.exit.reasons {
-        page.sentence(if ending.is_partial { "partial " } else { "failed  " }, &ending.reason);
+        page.wrapped(if ending.is_partial { "partial " } else { "failed  " }, &ending.reason);
     }
     page.line(format_args!(""));
     page.line(format_args!(
@@ -72,12 +72,12 @@ impl Trust {
     }
 }
 
-/// Describes the ramp, and the rate of its dials beside the requested one.
+/// Describes the ramp, and its dial rate next to the requested one.
 fn ramp(Document { run, config, counts, .. }: &Document) -> Vec<String> {
     let time = run.ramp_ns.map(|time| format!(" in {:.1} s", time.0.as_secs_f64())).unwrap_or_default();
     let mut parts = vec![format!("{}/{} peers{time}", counts.tally.ready, counts.tally.asked)];
     let asked = show_rate(config.connect_rate_per_s);
-    parts.extend(run.dial_rate_per_s.map(|rate| format!("dialled at {} of {asked} asked", show_rate(rate))));
+    parts.extend(run.dial_rate_per_s.map(|rate| format!("dialled at {} of {asked} requested", show_rate(rate))));
     parts
 }
 
@@ -88,7 +88,7 @@ fn work(page: &mut Page, Document { run, config, counts, agents, .. }: &Document
     parts.extend((unsent > 0).then(|| format!("{unsent} unsent")));
     parts.push(format!("{answered} answered"));
     parts.push(format!("{timed_out} timed out"));
-    parts.push(format!("{rate} of {} asked", show_rate(config.rate_per_s)));
+    parts.push(format!("{rate} of {} requested", show_rate(config.rate_per_s)));
     page.parts("Work       ", "   ", parts);
     let [sent, received] = [counts.sent_bytes, counts.received_bytes].map(show_bytes);
     page.line(format_args!("Traffic    out {sent}   in {received}"));
@@ -148,7 +148,7 @@ fn latencies(page: &mut Page, Document { metrics, counts, .. }: &Document) {
     };
     page.line(format_args!("connect and ping_rtt count from the planned time{remark}"));
     if let Some(unanswered) = unanswered(counts.tally) {
-        page.sentence("", &unanswered);
+        page.wrapped("", &unanswered);
     }
     page.line(format_args!(""));
 }
@@ -177,7 +177,7 @@ fn failures(page: &mut Page, Document { counts, .. }: &Document) {
         }
         page.line(format_args!("Failed     {name} {total}"));
         for failed in on(side) {
-            page.sentence(&format!("  {:<20}{:>7}  ", failed.cause, failed.count), &failed.explanation);
+            page.wrapped(&format!("  {:<20}{:>7}  ", failed.cause, failed.count), &failed.explanation);
         }
     }
     page.line(format_args!(""));
@@ -199,13 +199,10 @@ fn generator(page: &mut Page, Document { run, metrics, generator, .. }: &Documen
     ];
     page.parts("Generator  ", "   ", parts);
     if spinning > 0.0 && working + spinning >= WHOLE_CPU_SHARE {
-        page.sentence(
-            BELOW,
-            "a whole CPU was in use, part of it to spin until pings were due; --no-spin lets it sleep",
-        );
+        page.wrapped(BELOW, "a whole CPU was in use, part of it to spin until pings were due; --no-spin lets it sleep");
     }
     for reason in &generator.reasons {
-        page.sentence(BELOW, reason);
+        page.wrapped(BELOW, reason);
     }
 }
 
