@@ -96,7 +96,7 @@ impl Node {
         let address = SocketAddr::from(([0; 4], 0));
         // The value is complete before anything can fail, so the process is killed in any case.
         let mut node = Self { child, input, output, address, strace_log };
-        node.address = node.answer("listening at ").parse().expect("the text is an address");
+        node.address = node.answer("listening on ").parse().expect("the text is an address");
         node
     }
 
@@ -278,7 +278,7 @@ fn serve(config: Config) {
         reactor.run().expect("the poller works");
     });
     // The test harness has not ended its own line yet.
-    println!("\nlistening at {address}");
+    println!("\nlistening on {address}");
     for line in io::stdin().lines() {
         let line = line.expect("requests are text");
         let words: Vec<&str> = line.split_whitespace().collect();

@@ -18,7 +18,7 @@ fn large_payments(node: &Node) -> Vec<Vec<u8>> {
     node.cli(&["generate", &(MATURITY + COUNT).to_string()]);
     let address = node.cli(&["getnewaddress"]);
     let unspent = node.json(&["listunspent"]);
-    let unspent = unspent.as_array().expect("it is a list");
+    let unspent = unspent.as_array().expect("the reply is a list");
     assert_eq!(unspent.len(), COUNT, "a coinbase for each");
     unspent.iter().map(|output| large_payment(node, &address, output)).collect()
 }

@@ -58,7 +58,7 @@ impl Relay {
         BufReader::new(process.stdout.take().expect("the stream is piped"))
             .read_line(&mut line)
             .expect("the output is text");
-        let address = line.trim_end().strip_prefix("listening at ").expect("it says where it listens");
+        let address = line.trim_end().strip_prefix("listening on ").expect("the example prints its address");
         Self { process, address: address.parse().expect("the text is an address") }
     }
 }
@@ -121,7 +121,7 @@ impl Client {
             self.turn();
         }
         self.act(|exchange, ctx| {
-            ctx.ping(exchange.peer.expect("the peer is ready"), ctx.now()).expect("it has pongs");
+            ctx.ping(exchange.peer.expect("the peer is ready"), ctx.now()).expect("the peer has pongs");
         });
         self.until("pong", |exchange| exchange.pongs > 0);
     }
@@ -186,7 +186,7 @@ impl Handler for Exchange {
 
     fn on_pull(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, mut free_bytes: usize) {
         while let Some(frame) = self.unsent.front().filter(|frame| frame.len() <= free_bytes) {
-            ctx.send_shared(peer, frame).expect("it fits");
+            ctx.send_shared(peer, frame).expect("the frame fits");
             self.unsent.pop_front();
             free_bytes = ctx.peer(peer).map_or(0, |view| view.free_bytes());
         }
@@ -205,7 +205,7 @@ pub fn large_transaction(number: u8, len_bytes: usize) -> Vec<u8> {
     let mut bytes = vec![1, 0, 0, 0, 1];
     bytes.extend([number; 36]);
     bytes.extend([0, 0xff, 0xff, 0xff, 0xff, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0xfe]);
-    bytes.extend(u32::try_from(len_bytes).expect("it is short").to_le_bytes());
+    bytes.extend(u32::try_from(len_bytes).expect("the length is small").to_le_bytes());
     bytes.resize(bytes.len() + len_bytes, number);
     bytes.extend([0; 4]);
     assert!(TxRef::decode(&bytes).is_ok());
