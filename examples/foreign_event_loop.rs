@@ -87,7 +87,7 @@ mod nested {
             if next_tick <= now {
                 next_tick = tick(now, &mut ticks);
                 if ticks == TICKS {
-                    inner.handle().stop()?;
+                    inner.act(|_client, ctx| ctx.stop());
                 }
             }
         }

@@ -3,9 +3,11 @@
 //! A [`Handle`] puts requests into a bounded queue and wakes the loop. It never blocks: when the queue is full it
 //! returns the request. It is not for use inside a handler, which has its [`Ctx`](crate::Ctx).
 
-use crate::api::{CommandFilter, ControlEvent, Latency, MessageEvent, PeerInfo, Pending, Reply, Request, Stats};
+use crate::api::{
+    CommandFilter, ControlEvent, Direction, Latency, MessageEvent, PeerInfo, Pending, Reply, Request, Stats,
+};
 use crate::config::{Config, ConfigChange, UpdateError};
-use crate::error::RequestError;
+use crate::error::{AddConnectionError, RequestError};
 use crate::id::PeerId;
 use crate::limits::MAX_HANDLE_QUEUE;
 use crate::manager::ban::Ban;
@@ -15,7 +17,7 @@ use crate::subscribe::Subscription;
 use crate::wire::Message;
 use bytes::Bytes;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
@@ -90,6 +92,21 @@ impl<C> Handle<C> {
         source: Option<IpAddr>,
     ) -> Result<Pending<Result<PeerId, RequestError>>, SendError<C>> {
         self.ask(|reply| Request::Connect { address, source, reply })
+    }
+
+    /// Hands in a connection that the caller has opened, as
+    /// [`Reactor::add_connection`](crate::Reactor::add_connection). The reply is the new peer's id, before the
+    /// handshake.
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::try_send`]; the reply's is [`AddConnectionError`].
+    pub fn add_connection(
+        &self,
+        connection: TcpStream,
+        direction: Direction,
+    ) -> Result<Pending<Result<PeerId, AddConnectionError>>, SendError<C>> {
+        self.ask(|reply| Request::AddConnection { connection, direction, reply })
     }
 
     /// Closes a peer gracefully.

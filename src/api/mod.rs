@@ -16,7 +16,7 @@ pub use frame::{Chunk, Frame};
 pub use info::PeerInfo;
 pub use message::{CommandFilter, MessageEvent};
 pub use pending::{Pending, Reply};
-pub use request::{Latency, Request};
+pub use request::{Direction, Latency, Request};
 
 #[cfg(test)]
 pub(crate) use control::tests::one_of_each;

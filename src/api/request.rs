@@ -5,14 +5,14 @@ use super::info::PeerInfo;
 use super::message::{CommandFilter, MessageEvent};
 use super::pending::Reply;
 use crate::config::{Config, ConfigChange, UpdateError};
-use crate::error::RequestError;
+use crate::error::{AddConnectionError, RequestError};
 use crate::id::PeerId;
 use crate::manager::ban::Ban;
 use crate::stats::Stats;
 use crate::stats::histogram::LatencyHistogram;
 use crate::subscribe::Publisher;
 use bytes::Bytes;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// A request to a loop; sent with a [`Handle`](crate::Handle).
@@ -27,6 +27,15 @@ pub enum Request<C> {
         source: Option<IpAddr>,
         /// Receives the new peer's id.
         reply: Reply<Result<PeerId, RequestError>>,
+    },
+    /// Take over a connection that the sender has opened.
+    AddConnection {
+        /// The established connection.
+        connection: TcpStream,
+        /// Which side has dialled.
+        direction: Direction,
+        /// Receives the new peer's id.
+        reply: Reply<Result<PeerId, AddConnectionError>>,
     },
     /// Close a peer gracefully.
     Close {
@@ -121,6 +130,15 @@ pub enum Request<C> {
     Stop,
     /// A request to the handler.
     Handler(C),
+}
+
+/// Which side of a connection has dialled, and so sends its `version` first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// The peer has dialled.
+    Inbound,
+    /// This side has dialled.
+    Outbound,
 }
 
 /// A kind of latency that a loop records.

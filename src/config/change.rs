@@ -54,7 +54,7 @@ impl Config {
     /// # Errors
     ///
     /// [`UpdateError::Invalid`] when `new` is not valid, [`UpdateError::Fixed`] when it changes a fixed field:
-    /// `network`, `magic`, `seed`, and whether there is a `manager`.
+    /// `network`, `magic`, `reuse_port`, `seed`, and whether there is a `manager`.
     pub fn changes_to(&self, new: &Self) -> Result<Vec<ConfigChange>, UpdateError> {
         new.validate().map_err(UpdateError::Invalid)?;
         let (mut changes, mut fields) = (Vec::new(), Vec::new());
@@ -198,9 +198,10 @@ mod tests {
     fn every_field_is_tested_and_has_a_unique_name() {
         let listed = CASES.iter().map(|(field, ..)| *field);
         let of_manager = MANAGER_CASES.iter().map(|(field, ..)| *field);
-        let fixed_and_nested = [Field::Network, Field::Magic, Field::Seed, Field::VersionRules, Field::Manager];
+        let fixed = [Field::Network, Field::Magic, Field::ReusePort, Field::Seed];
+        let nested = [Field::VersionRules, Field::Manager];
         let mut names = BTreeSet::new();
-        for field in listed.chain(of_manager).chain(fixed_and_nested) {
+        for field in listed.chain(of_manager).chain(fixed).chain(nested) {
             assert!(names.insert(field.to_string()), "{field} is listed twice");
         }
         assert_eq!(field_names(), names);
@@ -215,15 +216,18 @@ mod tests {
             magic: Some([1; 4]),
             seed: Some(1),
             manager: None,
+            reuse_port: true,
             ping_interval: Duration::ZERO,
             ..config()
         };
         let refused = config().changes_to(&new).unwrap_err();
         assert_eq!(
             refused,
-            UpdateError::Fixed { fields: vec![Field::Network, Field::Magic, Field::Manager, Field::Seed] }
+            UpdateError::Fixed {
+                fields: vec![Field::Network, Field::Magic, Field::Manager, Field::ReusePort, Field::Seed]
+            }
         );
-        assert!(refused.to_string().contains("network, magic, manager, seed"), "{refused}");
+        assert!(refused.to_string().contains("network, magic, manager, reuse_port, seed"), "{refused}");
         let unmanaged = Config { manager: None, ..config() };
         assert_eq!(unmanaged.changes_to(&config()), Err(UpdateError::Fixed { fields: vec![Field::Manager] }));
     }

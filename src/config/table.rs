@@ -235,6 +235,9 @@ settings! {
         /// uses less CPU and wakes up to a millisecond late, which the load generator's report then shows as its own
         /// lag.
         Spin spin: bool = true, Now;
+        /// Whether each listener shares its address with those of other loops and processes that do the same
+        /// (`SO_REUSEPORT`). Linux spreads new connections over them; other systems may not. Default false.
+        ReusePort reuse_port: bool = false, fixed;
         /// Whether the loop measures the [cost of each peer](crate::stats::PeerCost), with one more clock reading for
         /// each link that a turn reads or writes, and [`PEER_COST_BYTES`](limits::PEER_COST_BYTES) for each link.
         /// Default false.

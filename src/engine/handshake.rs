@@ -22,6 +22,7 @@ use crate::state::LoopState;
 use crate::wire::{AssociationId, NetAddress, ProtoconfRef, RejectCode, RejectRef, Sender, Version};
 use rand::Rng;
 use std::num::NonZeroU8;
+use std::time::Duration;
 
 /// One link's way through the handshake, and the messages of its peer that the engine takes itself.
 pub(crate) struct Handshake<'a> {
@@ -34,12 +35,19 @@ pub(crate) struct Handshake<'a> {
 impl Handshake<'_> {
     /// Begins the handshake of a link whose TCP connection is established.
     pub(crate) fn tcp_connected<H: Handler>(&mut self, handler: &mut H) {
+        let Some(link) = self.state.links.table.get(self.id) else { return };
+        let was_dialled = link.peer.state() == ConnectionState::Connecting;
+        let connect = was_dialled.then(|| self.state.clocks.now().since(link.peer.since()));
+        self.connection_opened(connect, handler);
+    }
+
+    /// Begins the handshake of a link; `connect` is the time that its dial took, if the loop has dialled it.
+    pub(crate) fn connection_opened<H: Handler>(&mut self, connect: Option<Duration>, handler: &mut H) {
         let (state, id) = (&mut *self.state, self.id);
         let now = state.clocks.now();
         let Some(link) = state.links.table.get_mut(id) else { return };
         let before = link.peer.state();
-        let was_dialled = before == ConnectionState::Connecting;
-        let connect = was_dialled.then(|| now.since(link.peer.since()));
+        let is_dialler = !link.peer.is_inbound();
         link.peer.transition_to_awaiting_handshake(now).expect("it was not open before");
         let (address, connection_type) = (link.peer.address(), link.peer.connection_type());
         let peer = PeerId::of(id);
@@ -50,7 +58,7 @@ impl Handshake<'_> {
         state.outbox.emit(ControlEvent::ConnectionEstablished { peer, address, connection_type });
         state.links.rearm(id, now);
         emit(id, Event::Opened { connect }, state, handler);
-        if was_dialled && state.links.is_open(id) {
+        if is_dialler && state.links.is_open(id) {
             self.send_version();
         }
     }

@@ -23,7 +23,9 @@ use crate::api::{ControlEvent, PeerInfo, Request};
 use crate::bugs::{budget, canary};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::error::{CloseReason, Disconnect, IoStep, LocalCause, NetworkFailure, Refusal, RefusedOption, Shortage};
+use crate::error::{
+    CloseReason, Disconnect, IoStep, LocalCause, NetworkFailure, Refusal, RefusedOption, RequestError, Shortage,
+};
 use crate::handler::{Ctx, Handler, PeerView};
 use crate::id::{LinkId, PeerId};
 use crate::limits::{EXPIRIES_PER_TURN, MAX_OVER_CAPACITY, MEMORY_RETRY, PEERS_PER_REPLY, TICK};
@@ -33,7 +35,7 @@ use crate::link::table::Dial;
 use crate::manager::Manager;
 use crate::offload::Completion;
 use crate::peer::{ConnectionType, PeerConnection};
-use crate::state::{self, AfterWrite, Links, LoopState, Telemetry, TimerKey};
+use crate::state::{self, AddedConnection, AfterWrite, Links, LoopState, Telemetry, TimerKey};
 use crate::stats::Stats;
 use crate::time::{Instant, UnixTime, Wait};
 use crate::wheel::{instant_of, tick_of};
@@ -50,11 +52,11 @@ use managing::Managing;
 use nonces::Nonces;
 use rand::rngs::StdRng;
 use rearming::Rearming;
-use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{io, mem};
 
 /// Table, wheel, rng and policies of one loop.
 #[derive(Debug)]
@@ -91,6 +93,9 @@ impl Engine {
         match request {
             Request::Connect { address, source, reply } => {
                 reply.send(self.state.connect(address, source).map(PeerId::of));
+            }
+            Request::AddConnection { connection, direction, reply } => {
+                self.state.added_connections.push(AddedConnection { connection, direction, reply });
             }
             Request::Close { peer } => {
                 self.state.links.close(peer.link(), Disconnect::Done.into(), self.state.clocks.now())
@@ -222,6 +227,11 @@ impl Engine {
         self.state.links.table.len() > 0
     }
 
+    /// Returns the handler's view of the loop.
+    pub(crate) fn ctx(&mut self) -> Ctx<'_> {
+        Ctx::new(&mut self.state)
+    }
+
     /// Calls the handler for the first time.
     pub(crate) fn start<H: Handler>(&mut self, handler: &mut H) {
         handler.on_start(&mut Ctx::new(&mut self.state));
@@ -281,8 +291,18 @@ impl Engine {
 
     // --- Opening ----------------------------------------------------------------------------------------------------
 
-    /// Takes a row for an accepted connection, or `None` if there is none for it.
-    pub(crate) fn accept(&mut self, address: SocketAddr) -> Option<LinkId> {
+    /// Takes a row for a connection to `address` that an embedder has opened.
+    pub(crate) fn add_outbound(&mut self, address: SocketAddr) -> Result<LinkId, RequestError> {
+        self.state.add_outbound(address)
+    }
+
+    /// Returns the connections that other threads have handed in, each of which needs a row.
+    pub(crate) fn take_added_connections(&mut self) -> Vec<AddedConnection> {
+        mem::take(&mut self.state.added_connections)
+    }
+
+    /// Takes a row for an accepted connection.
+    pub(crate) fn accept(&mut self, address: SocketAddr) -> Result<LinkId, Refusal> {
         let timeout = self.state.config.pong_timeout;
         let peer = match self.admit_connection(address) {
             Ok(Admission::Peer) => PeerConnection::new_inbound(address, timeout),
@@ -290,7 +310,7 @@ impl Engine {
             Err(refusal) => {
                 self.state.telemetry.counters.refused += 1;
                 self.state.outbox.emit(ControlEvent::InboundRejected { address, refusal });
-                return None;
+                return Err(refusal);
             }
         };
         self.state.telemetry.census.add(peer.connection_type(), peer.state());
@@ -299,7 +319,7 @@ impl Engine {
         if let Some(manager) = &mut self.state.manager {
             manager.link_added(id, address);
         }
-        Some(id)
+        Ok(id)
     }
 
     fn admit_connection(&mut self, address: SocketAddr) -> Result<Admission, Refusal> {

@@ -19,6 +19,7 @@
 //! }
 //! ```
 
+mod add_connection;
 pub(crate) mod ban_reason;
 mod consequences;
 mod disconnect;
@@ -31,6 +32,7 @@ mod option;
 mod refusal;
 mod resolving;
 
+pub use add_connection::AddConnectionError;
 pub(crate) use consequences::{Consequences, EndState, Ended};
 pub use disconnect::Disconnect;
 pub use hold::DialHold;

@@ -15,6 +15,8 @@ pub enum SocketOption {
     OnlyV6,
     /// `SO_REUSEADDR`: an address can be listened at while closed connections still hold it.
     ReuseAddress,
+    /// `SO_REUSEPORT`: several loops listen at one address.
+    ReusePort,
 }
 
 /// A socket option that the system has refused. The socket is used without it.
@@ -34,6 +36,7 @@ impl SocketOption {
             Self::UserTimeout => "TCP_USER_TIMEOUT",
             Self::OnlyV6 => "IPV6_V6ONLY",
             Self::ReuseAddress => "SO_REUSEADDR",
+            Self::ReusePort => "SO_REUSEPORT",
         }
     }
 
@@ -44,6 +47,7 @@ impl SocketOption {
             Self::UserTimeout => "a vanished peer is noticed only by its missing pong or its full queue",
             Self::OnlyV6 => "an IPv6 listener may accept IPv4 connections too",
             Self::ReuseAddress => "listening again right after a restart may fail for some minutes",
+            Self::ReusePort => "only one loop can listen at an address",
         }
     }
 }

@@ -55,8 +55,27 @@ impl<'a> Ctx<'a> {
         Self { state, lane: Lane::ROOT, target }
     }
 
-    /// Returns the same view for the first or the second part of a pair.
-    pub(super) fn for_part(&mut self, is_second: bool) -> Ctx<'_> {
+    /// Returns the view of a pair's first handler: what is asked of it for the handler itself, such as
+    /// [`Ctx::wake_at`], comes back to the first handler. The pair passes calls on with it; use it in
+    /// [`Reactor::act`](crate::Reactor::act).
+    ///
+    /// # Panics
+    ///
+    /// If pairs are nested deeper than [`MAX_HANDLER_DEPTH`](crate::limits::MAX_HANDLER_DEPTH).
+    pub fn first(&mut self) -> Ctx<'_> {
+        self.for_part(false)
+    }
+
+    /// Returns the view of a pair's second handler, as [`Ctx::first`] does of the first.
+    ///
+    /// # Panics
+    ///
+    /// As [`Ctx::first`].
+    pub fn second(&mut self) -> Ctx<'_> {
+        self.for_part(true)
+    }
+
+    fn for_part(&mut self, is_second: bool) -> Ctx<'_> {
         Ctx { state: &mut *self.state, lane: self.lane.part(is_second), target: self.target }
     }
 

@@ -75,16 +75,16 @@ impl<A: Handler, B: Handler> Handler for (A, B) {
         // Only one that was given chunks of the message learns that there are no more.
         let [first, second] = ctx.wishes(peer).map(|wish| !is_cut || wish == Delivery::Chunks);
         if first {
-            self.0.on_event(&mut ctx.for_part(false), peer, event);
+            self.0.on_event(&mut ctx.first(), peer, event);
         }
         if second {
-            self.1.on_event(&mut ctx.for_part(true), peer, event);
+            self.1.on_event(&mut ctx.second(), peer, event);
         }
     }
 
     fn on_header(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, header: &Header) -> Delivery {
-        let first = self.0.on_header(&mut ctx.for_part(false), peer, header);
-        let second = self.1.on_header(&mut ctx.for_part(true), peer, header);
+        let first = self.0.on_header(&mut ctx.first(), peer, header);
+        let second = self.1.on_header(&mut ctx.second(), peer, header);
         ctx.note_wishes(peer, [first, second]);
         let is_wanted_as = |delivery| first == delivery || second == delivery;
         match (is_wanted_as(Delivery::Buffer), is_wanted_as(Delivery::Chunks)) {
@@ -97,70 +97,70 @@ impl<A: Handler, B: Handler> Handler for (A, B) {
 
     fn on_message(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
         let [first, second] = ctx.wishes(peer);
-        give_whole(&mut self.0, &mut ctx.for_part(false), peer, frame, first);
-        give_whole(&mut self.1, &mut ctx.for_part(true), peer, frame, second);
+        give_whole(&mut self.0, &mut ctx.first(), peer, frame, first);
+        give_whole(&mut self.1, &mut ctx.second(), peer, frame, second);
     }
 
     fn on_chunk(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, chunk: Chunk<'_>) {
         let [first, second] = ctx.wishes(peer).map(|wish| wish == Delivery::Chunks);
         if first {
-            self.0.on_chunk(&mut ctx.for_part(false), peer, chunk);
+            self.0.on_chunk(&mut ctx.first(), peer, chunk);
         }
         if second {
-            self.1.on_chunk(&mut ctx.for_part(true), peer, chunk);
+            self.1.on_chunk(&mut ctx.second(), peer, chunk);
         }
     }
 
     fn on_writable(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
-        self.0.on_writable(&mut ctx.for_part(false), peer);
-        self.1.on_writable(&mut ctx.for_part(true), peer);
+        self.0.on_writable(&mut ctx.first(), peer);
+        self.1.on_writable(&mut ctx.second(), peer);
     }
 
     fn on_pull(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, free_bytes: usize) {
         let [first, second] = ctx.is_for_part();
         if first {
-            self.0.on_pull(&mut ctx.for_part(false), peer, free_bytes);
+            self.0.on_pull(&mut ctx.first(), peer, free_bytes);
         }
         if second {
-            self.1.on_pull(&mut ctx.for_part(true), peer, free_bytes);
+            self.1.on_pull(&mut ctx.second(), peer, free_bytes);
         }
     }
 
     fn on_timer(&mut self, ctx: &mut Ctx<'_>, key: u64) {
         let [first, second] = ctx.is_for_part();
         if first {
-            self.0.on_timer(&mut ctx.for_part(false), key);
+            self.0.on_timer(&mut ctx.first(), key);
         }
         if second {
-            self.1.on_timer(&mut ctx.for_part(true), key);
+            self.1.on_timer(&mut ctx.second(), key);
         }
     }
 
     fn on_wake(&mut self, ctx: &mut Ctx<'_>) {
         let [first, second] = ctx.is_for_part();
         if first {
-            self.0.on_wake(&mut ctx.for_part(false));
+            self.0.on_wake(&mut ctx.first());
         }
         if second {
-            self.1.on_wake(&mut ctx.for_part(true));
+            self.1.on_wake(&mut ctx.second());
         }
     }
 
     fn on_request(&mut self, ctx: &mut Ctx<'_>, request: Self::Request) {
         match request {
-            PairRequest::First(request) => self.0.on_request(&mut ctx.for_part(false), request),
-            PairRequest::Second(request) => self.1.on_request(&mut ctx.for_part(true), request),
+            PairRequest::First(request) => self.0.on_request(&mut ctx.first(), request),
+            PairRequest::Second(request) => self.1.on_request(&mut ctx.second(), request),
         }
     }
 
     fn on_control(&mut self, ctx: &mut Ctx<'_>, event: &ControlEvent) {
-        self.0.on_control(&mut ctx.for_part(false), event);
-        self.1.on_control(&mut ctx.for_part(true), event);
+        self.0.on_control(&mut ctx.first(), event);
+        self.1.on_control(&mut ctx.second(), event);
     }
 
     fn on_start(&mut self, ctx: &mut Ctx<'_>) {
-        self.0.on_start(&mut ctx.for_part(false));
-        self.1.on_start(&mut ctx.for_part(true));
+        self.0.on_start(&mut ctx.first());
+        self.1.on_start(&mut ctx.second());
     }
 }
 

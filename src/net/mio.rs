@@ -61,6 +61,8 @@ pub struct MioNet {
     listeners: BTreeMap<u32, TcpListener>,
     sockets: Vec<Option<TcpStream>>,
     threads: Threads,
+    /// Whether listeners share their ports with those of other loops.
+    shares_ports: bool,
     refused: Vec<SocketOption>,
     /// Refusals that the loop has not read yet.
     untaken: VecDeque<RefusedOption>,
@@ -96,6 +98,7 @@ impl MioNet {
             waker,
             listeners: BTreeMap::new(),
             sockets: Vec::new(),
+            shares_ports: false,
             refused: Vec::new(),
             untaken: VecDeque::new(),
             clock: Arc::new(SystemClock { origin: std::time::Instant::now() }),
@@ -131,11 +134,18 @@ impl MioNet {
         self.threads.finish_book()
     }
 
-    /// Opens a socket for `address` and sets what it can of `options`. A refused option is reported once.
+    /// Opens a socket for `address` and sets what it can of `options`.
     fn open(&mut self, address: SocketAddr, options: &[SocketOption]) -> io::Result<Socket> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        self.set_options(&socket, options);
+        socket.set_nonblocking(true)?;
+        Ok(socket)
+    }
+
+    /// Sets what it can of `options`. A refused option is reported once.
+    fn set_options(&mut self, socket: &Socket, options: &[SocketOption]) {
         for &option in options {
-            if let Err(error) = set(&socket, option)
+            if let Err(error) = set(socket, option)
                 && !self.refused.contains(&option)
             {
                 self.refused.push(option);
@@ -143,8 +153,14 @@ impl MioNet {
                 Wake::wake(&*self.waker);
             }
         }
-        socket.set_nonblocking(true)?;
-        Ok(socket)
+    }
+
+    /// Registers a listener and returns its address.
+    fn put_listener(&mut self, index: u32, mut listener: TcpListener) -> io::Result<SocketAddr> {
+        let address = listener.local_addr()?;
+        self.poll.registry().register(&mut listener, token(Token::Listener(index)), Interest::READABLE)?;
+        self.listeners.insert(index, listener);
+        Ok(address)
     }
 
     fn socket(&mut self, link: LinkId) -> io::Result<&mut TcpStream> {
@@ -222,13 +238,30 @@ impl Net for MioNet {
     fn listen(&mut self, index: u32, address: SocketAddr) -> io::Result<SocketAddr> {
         let options: &[SocketOption] = if address.is_ipv6() { &OF_V6_LISTENERS } else { &OF_LISTENERS };
         let socket = self.open(address, options)?;
+        if self.shares_ports {
+            self.set_options(&socket, &[SocketOption::ReusePort]);
+        }
         socket.bind(&address.into())?;
         socket.listen(LISTEN_BACKLOG)?;
-        let mut listener = TcpListener::from_std(socket.into());
-        let address = listener.local_addr()?;
-        self.poll.registry().register(&mut listener, token(Token::Listener(index)), Interest::READABLE)?;
-        self.listeners.insert(index, listener);
-        Ok(address)
+        self.put_listener(index, TcpListener::from_std(socket.into()))
+    }
+
+    fn add_listener(&mut self, index: u32, listener: std::net::TcpListener) -> io::Result<SocketAddr> {
+        listener.set_nonblocking(true)?;
+        // Accepted connections inherit them.
+        self.set_options(&SockRef::from(&listener), &OF_CONNECTIONS);
+        self.put_listener(index, TcpListener::from_std(listener))
+    }
+
+    fn add_connection(&mut self, connection: std::net::TcpStream) -> io::Result<(TcpStream, Endpoints)> {
+        let endpoints = Endpoints { local: connection.local_addr()?, remote: connection.peer_addr()? };
+        connection.set_nonblocking(true)?;
+        self.set_options(&SockRef::from(&connection), &OF_CONNECTIONS);
+        Ok((TcpStream::from_std(connection), endpoints))
+    }
+
+    fn share_ports(&mut self) {
+        self.shares_ports = true;
     }
 
     fn accept(&mut self, index: u32) -> io::Result<(TcpStream, SocketAddr)> {
@@ -348,6 +381,10 @@ fn set(socket: &Socket, option: SocketOption) -> io::Result<()> {
         SocketOption::UserTimeout => Ok(()),
         #[cfg(not(unix))]
         SocketOption::ReuseAddress => Ok(()),
+        #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
+        SocketOption::ReusePort => socket.set_reuse_port(true),
+        #[cfg(not(all(unix, not(any(target_os = "solaris", target_os = "illumos")))))]
+        SocketOption::ReusePort => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 

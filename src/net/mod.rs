@@ -13,7 +13,7 @@ use crate::error::RefusedOption;
 use crate::id::LinkId;
 use crate::time::{Instant, UnixTime, Wait};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
 /// The kernel's report about one token. Each flag is a hint: the next read or write decides.
@@ -81,6 +81,24 @@ pub trait Net {
     ///
     /// The kernel's. Nothing stays open then.
     fn listen(&mut self, index: u32, address: SocketAddr) -> io::Result<SocketAddr>;
+
+    /// Takes over a listener that an embedder has opened, makes it non-blocking, and returns its address; its readiness
+    /// is as with [`Net::listen`].
+    ///
+    /// # Errors
+    ///
+    /// The kernel's, or `Unsupported` from a network that has no real sockets. The listener is closed then.
+    fn add_listener(&mut self, index: u32, listener: TcpListener) -> io::Result<SocketAddr>;
+
+    /// Takes over a connection that an embedder has opened, makes it non-blocking, and returns it with its ends.
+    ///
+    /// # Errors
+    ///
+    /// As [`Net::add_listener`], and when it is not established.
+    fn add_connection(&mut self, connection: TcpStream) -> io::Result<(Self::Socket, Endpoints)>;
+
+    /// Lets each listener that is opened from now on share its address with those of other loops that do the same.
+    fn share_ports(&mut self);
 
     /// Accepts the next connection.
     ///

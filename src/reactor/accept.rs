@@ -84,7 +84,7 @@ impl Listener {
             Err(error) => return self.accept_failed(error, engine),
         };
         self.retry = None;
-        let Some(id) = engine.accept(address) else { return true };
+        let Ok(id) = engine.accept(address) else { return true };
         match net.attach(id, socket) {
             Ok(()) => engine.handshake(id).tcp_connected(handler),
             Err(error) => engine.failed(id, IoStep::Register, &error),

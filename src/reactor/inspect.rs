@@ -250,6 +250,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
                 || self.requests_pending
                 || self.completions_pending
                 || !self.started
+                || !self.additions.is_empty()
                 || self.engine.rearming().is_going_on()
                 || managing::wait(state) == Wait::Zero
                 || self.listeners.open.iter().any(Listener::is_due),

@@ -12,7 +12,7 @@ use crate::limits::{LISTEN_RETRY_FIRST, MAX_LISTEN_RETRY};
 use crate::net::Net;
 use crate::time::{Instant, Wait};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 /// The listeners, and the addresses that wait for one.
@@ -68,6 +68,14 @@ impl Listeners {
     /// Opens a listener at `address` and returns the address that it got.
     pub(super) fn listen<N: Net>(&mut self, address: SocketAddr, net: &mut N) -> io::Result<SocketAddr> {
         self.bind(Place { asked: address, is_configured: false }, net)
+    }
+
+    /// Takes over a listener that the embedder has opened and returns its address.
+    pub(super) fn add<N: Net>(&mut self, listener: TcpListener, net: &mut N) -> io::Result<SocketAddr> {
+        let index = self.next_index();
+        let address = net.add_listener(index, listener)?;
+        self.open.push(Listener::new(index, Place { asked: address, is_configured: false }, address));
+        Ok(address)
     }
 
     /// Binds what is due and accepts at every listener; one that turns out to be broken is closed, and its address

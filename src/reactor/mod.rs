@@ -34,19 +34,21 @@
 //! A peer's failure ends that peer; only the poller itself can end the loop.
 
 mod accept;
+mod additions;
 mod dialling;
 #[cfg(feature = "sim")]
 pub(crate) mod inspect;
 mod listening;
 mod transfer;
 
-use crate::api::{Request, Stats};
+use crate::api::{Direction, Request, Stats};
 use crate::bugs::{budget, canary};
 use crate::config::{Config, ConfigError};
 use crate::engine::Engine;
+use crate::error::AddConnectionError;
 use crate::handle::Handle;
-use crate::handler::Handler;
-use crate::id::Token;
+use crate::handler::{Ctx, Handler};
+use crate::id::{PeerId, Token};
 use crate::limits::{
     COMPLETIONS_PER_TURN, EVENTS_PER_TURN, EXACT_WAKE_SPIN, MAX_REQUESTS_STEP, REQUESTS_PER_TURN, SHUTDOWN_GRACE,
 };
@@ -57,13 +59,15 @@ use crate::manager::store::{Batch, BookLost, KnownPeer, Persisted, StoreError};
 use crate::net::mio::MioNet;
 use crate::net::{Net, Readiness};
 use crate::offload::{Completion, Offload};
+use crate::state::AddedConnection;
 use crate::time::{Instant, Wait};
+use additions::Additions;
 use listening::Listeners;
 use rand::rngs::{StdRng, SysRng};
 use rand::{SeedableRng, TryRng};
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
@@ -103,6 +107,7 @@ pub struct Reactor<N: Net, H: Handler> {
     /// Whether there may be more completions and refused options than were taken.
     completions_pending: bool,
     listeners: Listeners,
+    additions: Additions,
     read_block: ReadBlock,
     ready: Vec<Readiness>,
     due: Vec<u32>,
@@ -133,6 +138,35 @@ impl<H: Handler> Reactor<MioNet, H> {
         Self::with_net(config, MioNet::new().map_err(StartError::System)?, handler)
     }
 
+    /// Accepts connections at a listener that the caller has opened, and returns its address. The loop makes it
+    /// non-blocking and sets the options that accepted connections inherit. Its connections count for every limit. It
+    /// stays open when the configuration changes, and is closed when the loop stops.
+    ///
+    /// # Errors
+    ///
+    /// The system's, when the listener cannot be used; it is closed then.
+    pub fn add_listener(&mut self, listener: TcpListener) -> io::Result<SocketAddr> {
+        let address = self.listeners.add(listener, &mut self.net)?;
+        self.engine.listens_at(address);
+        Ok(address)
+    }
+
+    /// Takes over a connection that the caller has opened, on which no byte of the protocol was sent or read. The loop
+    /// makes it non-blocking and sets its options; the handshake begins in the next turn. It counts for every limit as
+    /// an accepted or a dialled connection does. [`Handle::add_connection`] does the same from another thread.
+    ///
+    /// # Errors
+    ///
+    /// [`AddConnectionError`] with the reason; the connection is closed then.
+    pub fn add_connection(
+        &mut self,
+        connection: TcpStream,
+        direction: Direction,
+    ) -> Result<PeerId, AddConnectionError> {
+        self.read_clocks();
+        self.additions.add(connection, direction, &mut self.net, &mut self.engine)
+    }
+
     /// Waits until the book is written, at most [`MAX_BOOK_END`](crate::limits::MAX_BOOK_END), and closes its store. To
     /// be called when the loop has ended; without a call the end of the network does the same and only logs a failure.
     ///
@@ -159,8 +193,11 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     /// # Errors
     ///
     /// When the configuration is not valid, or no seed is given and the operating system has no randomness.
-    pub fn with_net(config: Config, net: N, handler: H) -> Result<Self, StartError> {
+    pub fn with_net(config: Config, mut net: N, handler: H) -> Result<Self, StartError> {
         config.validate().map_err(StartError::Config)?;
+        if config.reuse_port {
+            net.share_ports();
+        }
         let rng = match config.seed {
             Some(seed) => StdRng::seed_from_u64(seed),
             None => seeded_by_system().map_err(StartError::System)?,
@@ -176,6 +213,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
             requests_pending: true,
             completions_pending: false,
             listeners: Listeners::default(),
+            additions: Additions::default(),
             read_block: ReadBlock::new(),
             ready: Vec::with_capacity(EVENTS_PER_TURN),
             due: Vec::new(),
@@ -231,6 +269,17 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         self.handler
     }
 
+    /// Calls `act` with the handler and its view of the loop, between two turns, and returns its result. The next turn
+    /// does what follows from it, and [`Reactor::next_deadline`] is zero until then if anything does.
+    ///
+    /// It is for an embedder whose own loop drives [`Reactor::poll_once`], see the example `foreign_event_loop`; other
+    /// threads use a [`Handle`]. What the handlers of a pair are to get back, such as a wake-up, they ask of
+    /// [`Ctx::first`](crate::Ctx::first) and [`Ctx::second`](crate::Ctx::second).
+    pub fn act<R>(&mut self, act: impl FnOnce(&mut H, &mut Ctx<'_>) -> R) -> R {
+        self.read_clocks();
+        act(&mut self.handler, &mut self.engine.ctx())
+    }
+
     /// How the loop is configured; [`Handle::update_config`] changes it.
     pub fn config(&self) -> &Config {
         self.engine.config()
@@ -278,7 +327,8 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         // After as many events as one wait takes the kernel may hold more, and their edges may have been heard already.
         let more_events = self.ready.len() >= budget!(Events, EVENTS_PER_TURN);
         let more_to_take = self.requests_pending || self.completions_pending || !self.started;
-        if more_events || more_to_take {
+        let stops = self.engine.is_stopping() && self.stopping_since.is_none();
+        if more_events || more_to_take || stops || !self.additions.is_empty() {
             wait = Wait::Zero;
         }
         wait = wait.or_sooner(self.listeners.wait());
@@ -304,6 +354,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         self.engine.note_gathered_bytes();
         let was_idle = self.ready.is_empty() && !self.is_due(began);
         self.start();
+        self.additions.open(&mut self.engine, &mut self.handler);
         self.note_readiness();
         self.take_requests();
         self.take_completions();
@@ -422,6 +473,10 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
                 break;
             }
         }
+        for AddedConnection { connection, direction, reply } in self.engine.take_added_connections() {
+            reply.send(self.additions.add(connection, direction, &mut self.net, &mut self.engine));
+        }
+        self.additions.open(&mut self.engine, &mut self.handler);
         self.follow_configuration();
     }
 

@@ -11,7 +11,7 @@ use crate::net::{Endpoints, Net, Readiness, Wake};
 use crate::offload::{Completion, Offload};
 use crate::time::{Instant, UnixTime, Wait};
 use std::io::{self, IoSlice};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
 /// A network in front of another one. Each call that is not overridden is that of the network below.
@@ -58,6 +58,21 @@ pub trait Layer {
     /// Passes [`Net::listen`] on.
     fn listen(&mut self, index: u32, address: SocketAddr) -> io::Result<SocketAddr> {
         self.pass(|below| below.listen(index, address))
+    }
+
+    /// Passes [`Net::add_listener`] on.
+    fn add_listener(&mut self, index: u32, listener: TcpListener) -> io::Result<SocketAddr> {
+        self.pass(|below| below.add_listener(index, listener))
+    }
+
+    /// Passes [`Net::add_connection`] on.
+    fn add_connection(&mut self, connection: TcpStream) -> io::Result<(<Self::Below as Net>::Socket, Endpoints)> {
+        self.pass(|below| below.add_connection(connection))
+    }
+
+    /// Passes [`Net::share_ports`] on.
+    fn share_ports(&mut self) {
+        self.pass(Net::share_ports);
     }
 
     /// Passes [`Net::accept`] on.
@@ -156,6 +171,18 @@ impl<L: Layer> Net for L {
 
     fn listen(&mut self, index: u32, address: SocketAddr) -> io::Result<SocketAddr> {
         Layer::listen(self, index, address)
+    }
+
+    fn add_listener(&mut self, index: u32, listener: TcpListener) -> io::Result<SocketAddr> {
+        Layer::add_listener(self, index, listener)
+    }
+
+    fn add_connection(&mut self, connection: TcpStream) -> io::Result<(Self::Socket, Endpoints)> {
+        Layer::add_connection(self, connection)
+    }
+
+    fn share_ports(&mut self) {
+        Layer::share_ports(self);
     }
 
     fn accept(&mut self, index: u32) -> io::Result<(Self::Socket, SocketAddr)> {

@@ -17,7 +17,7 @@ use crate::offload::{Completion, Offload};
 use crate::time::{Instant, UnixTime, Wait};
 use std::cell::{RefCell, RefMut};
 use std::io::{self, IoSlice};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -133,6 +133,17 @@ impl Net for SimNet {
         let listen = |kernel: &mut Kernel, host| kernel.listen(host, index, address);
         self.noted(Call::Listen { address }, listen, |address| usize::from(address.port()))
     }
+
+    fn add_listener(&mut self, _index: u32, _listener: TcpListener) -> io::Result<SocketAddr> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn add_connection(&mut self, _connection: TcpStream) -> io::Result<(SimSocket, Endpoints)> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Has no effect: an address of the virtual kernel has one listener.
+    fn share_ports(&mut self) {}
 
     fn accept(&mut self, index: u32) -> io::Result<(SimSocket, SocketAddr)> {
         let accept = |kernel: &mut Kernel, host| kernel.accept(host, index);

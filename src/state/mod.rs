@@ -25,16 +25,17 @@ pub(crate) use telemetry::Telemetry;
 pub(crate) use timers::{TimerKey, Timers};
 pub(crate) use wishes::Wishes;
 
+use crate::api::{Direction, Reply};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::error::RequestError;
-use crate::id::LinkId;
+use crate::error::{AddConnectionError, RequestError};
+use crate::id::{LinkId, PeerId};
 use crate::limits::{MAX_RESTARTS, RESTART_WINDOW};
 use crate::link::table::Dial;
 use crate::manager::Manager;
 use crate::peer::PeerConnection;
 use rand::rngs::StdRng;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 
 #[derive(Debug)]
@@ -53,7 +54,17 @@ pub(crate) struct LoopState {
     pub(crate) wishes: Wishes,
     /// The policy that finds, keeps and refuses peers, if the loop has one.
     pub(crate) manager: Option<Box<Manager>>,
+    /// Connections that other threads have handed in, which the turn takes over.
+    pub(crate) added_connections: Vec<AddedConnection>,
     pub(crate) stopping: bool,
+}
+
+/// A connection that another thread has handed in.
+#[derive(Debug)]
+pub(crate) struct AddedConnection {
+    pub(crate) connection: TcpStream,
+    pub(crate) direction: Direction,
+    pub(crate) reply: Reply<Result<PeerId, AddConnectionError>>,
 }
 
 impl LoopState {
@@ -72,6 +83,7 @@ impl LoopState {
             outbox: Outbox::default(),
             wishes: Wishes::default(),
             manager,
+            added_connections: Vec::new(),
             stopping: false,
             config,
         }
@@ -79,6 +91,18 @@ impl LoopState {
 
     /// Takes a row for a connection to `address`, which the turn then opens.
     pub(crate) fn connect(&mut self, address: SocketAddr, source: Option<IpAddr>) -> Result<LinkId, RequestError> {
+        self.allow_outbound(address)?;
+        Ok(self.open(address, source))
+    }
+
+    /// Takes a row for a connection to `address` that an embedder has opened.
+    pub(crate) fn add_outbound(&mut self, address: SocketAddr) -> Result<LinkId, RequestError> {
+        self.allow_outbound(address)?;
+        Ok(self.take_outbound_row(address))
+    }
+
+    /// Returns an error if there may be no connection to `address`.
+    fn allow_outbound(&mut self, address: SocketAddr) -> Result<(), RequestError> {
         if self.stopping {
             return Err(RequestError::Stopped);
         }
@@ -88,11 +112,17 @@ impl LoopState {
         if let Some(manager) = &mut self.manager {
             manager.allow_dial(address, self.clocks.moment())?;
         }
-        Ok(self.open(address, source))
+        Ok(())
     }
 
-    /// Takes a row for a connection that the manager has counted.
+    /// Takes a row for a connection that the manager has counted, which the turn then opens.
     pub(crate) fn open(&mut self, address: SocketAddr, source: Option<IpAddr>) -> LinkId {
+        let link = self.take_outbound_row(address);
+        self.links.table.push_dial(Dial { link, address, source });
+        link
+    }
+
+    fn take_outbound_row(&mut self, address: SocketAddr) -> LinkId {
         let pong_timeout = self.config.pong_timeout;
         let mut peer = PeerConnection::new_outbound(address, (MAX_RESTARTS, RESTART_WINDOW), pong_timeout);
         let tracking = self.manager.as_ref().and_then(|manager| manager.dialler.restarts(address));
@@ -105,7 +135,6 @@ impl LoopState {
         if let Some(manager) = &mut self.manager {
             manager.link_added(link, address);
         }
-        self.links.table.push_dial(Dial { link, address, source });
         self.telemetry.counters.dialled += 1;
         link
     }

@@ -5,6 +5,7 @@
 #![cfg(unix)]
 #![allow(clippy::disallowed_methods, reason = "the tests bound their waiting by the clock and run loops on threads")]
 
+mod additions;
 mod asking;
 mod capacity;
 mod channel;

@@ -252,3 +252,17 @@ fn free_room_is_offered_to_the_handlers_that_asked_for_it_in_turn() {
     assert!(second.is_empty());
     assert_eq!(third, ["request 2", "room", "room"]);
 }
+
+#[test]
+fn what_is_asked_between_turns_for_a_handler_of_a_pair_comes_back_to_it_alone() {
+    let mut scene = Scene::new(config(), trio([Delivery::Discard; 3]));
+    scene.take();
+    scene.node.act(|(_, (_, third)), ctx| {
+        third.seen.push("act".into());
+        let moment = ctx.now().plus(secs(2));
+        ctx.second().second().wake_at(moment);
+        assert_eq!(ctx.ready_count(), 1);
+    });
+    scene.run_for(5);
+    assert_eq!(scene.take(), [vec![], vec![], vec!["act", "woken at 2"]]);
+}

@@ -10,7 +10,7 @@ use crate::address::Host;
 use crate::api::Stats;
 use crate::config::Config;
 use crate::handle::Handle;
-use crate::handler::Handler;
+use crate::handler::{Ctx, Handler};
 use crate::id::LinkId;
 use crate::manager::ban::Ban;
 use crate::manager::store::{KnownPeer, PeerStore};
@@ -134,6 +134,13 @@ impl<H: Handler> Checked<H> {
         self.ledger.borrow_mut().managing.remember(&peers);
         self.reactor.remember(peers, bans);
         self.summary = self.reactor.inspect_summary();
+    }
+
+    /// Calls [`Reactor::act`] with the user's own handler.
+    pub fn act<R>(&mut self, act: impl FnOnce(&mut H, &mut Ctx<'_>) -> R) -> R {
+        let result = self.reactor.act(|witness, ctx| witness.act(ctx, act));
+        self.summary = self.reactor.inspect_summary();
+        result
     }
 
     /// Calls [`Reactor::next_deadline`].

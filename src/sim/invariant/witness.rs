@@ -44,6 +44,13 @@ impl<H> Witness<H> {
         &mut self.handler
     }
 
+    /// Calls `act` with the handler behind it, between turns.
+    pub(super) fn act<R>(&mut self, ctx: &mut Ctx<'_>, act: impl FnOnce(&mut H, &mut Ctx<'_>) -> R) -> R {
+        let result = act(&mut self.handler, ctx);
+        self.called(ctx);
+        result
+    }
+
     /// Returns the first violations found, in order.
     pub fn violations(&self) -> Vec<Violation> {
         self.ledger.borrow().findings.list().to_vec()

@@ -158,6 +158,9 @@ pub(crate) struct ServeArgs {
     /// Maximum number of peers; 1k is 1000 [default: as many as the limit of open files allows]
     #[arg(long, value_name = "N", value_parser = parse_count)]
     pub(crate) max_peers: Option<usize>,
+    /// Share the listening ports with other loops that do the same
+    #[arg(long)]
+    pub(crate) reuse_port: bool,
     /// Show no status line
     #[arg(short, long)]
     pub(crate) quiet: bool,

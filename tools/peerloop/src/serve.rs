@@ -45,7 +45,8 @@ pub(crate) fn run(args: ServeArgs) -> Result<Exit, Failure> {
     let need = Need::Accept { listeners: addresses.len() };
     let max_peers = max_peers(&machine, args.max_peers, need)?;
     let max_links = max_peers + machine.max_over_capacity(need);
-    let config = Config { max_inbound: max_peers, max_links, ..Config::new(network) };
+    let reuse_port = args.reuse_port;
+    let config = Config { max_inbound: max_peers, max_links, reuse_port, ..Config::new(network) };
     machine::complain_of_refused_options();
     process::prepare(machine.descriptors_for(max_peers, need));
     let notices = Notices::new()?;

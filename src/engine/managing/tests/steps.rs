@@ -128,7 +128,7 @@ impl Stage {
             }
             Step::Accept { number } => {
                 let from = SocketAddr::new(host(number).ip(), 50_000 + self.turns as u16 % 10_000);
-                if let Some(id) = self.engine.accept(from) {
+                if let Ok(id) = self.engine.accept(from) {
                     self.engine.handshake(id).tcp_connected(&mut Deaf);
                 }
             }

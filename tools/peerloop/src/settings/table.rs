@@ -120,6 +120,7 @@ settings! {
     min_body_bytes_per_second [MinBodyBytesPerSecond]: Size in config,
         "Minimum rate of an arriving message, per second";
     measure_peers [MeasurePeers]: Switch in config, "Measure the cost of each peer";
+    reuse_port [ReusePort]: Switch in config, "Share the listening ports with other loops that do the same";
     spin [Spin]: Switch in config, "Poll through the last millisecond before an exact wake-up";
     // The program itself.
     book []: File in node, "File that stores peers and bans for the next run; without one they are lost at exit";

@@ -150,6 +150,7 @@ max_buffered_message_bytes = "1MiB"
 max_buffered_command_bytes = ["tx=4MiB", "inv=2KiB"]
 max_buffered_total_bytes = "64MiB"
 min_body_bytes_per_second = 0
+reuse_port = true
 spin = false
 measure_peers = true
 book = "/var/lib/peer \"book\".redb"

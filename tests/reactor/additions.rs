@@ -1,0 +1,176 @@
+//! Listeners and connections that an embedder has opened, and loops that share a port.
+
+use crate::probe::{ANY_PORT, BareSocket, Node, PATIENCE, Probe, Seen, ping, regtest, until};
+use peerloop::api::Direction;
+use peerloop::config::{Effect, ManagerConfig};
+use peerloop::error::{AddConnectionError, Disconnect, Refusal, RequestError};
+use peerloop::protocol::CommandName;
+use peerloop::time::Wait;
+use peerloop::{CloseReason, Config, Reactor};
+use peerloop_testkit::greeting::greeting;
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Returns both ends of an established connection: the end that dialled, and the other.
+fn connection() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind(ANY_PORT).expect("a loopback port is free");
+    let dialled = TcpStream::connect(listener.local_addr().expect("it is bound")).expect("somebody listens");
+    let (accepted, _) = listener.accept().expect("a connection waits");
+    (dialled, accepted)
+}
+
+#[test]
+fn a_listener_that_was_handed_in_accepts_before_and_after_a_new_configuration() {
+    let listener = TcpListener::bind(ANY_PORT).expect("a loopback port is free");
+    let address = listener.local_addr().expect("it is bound");
+    let manager = Some(Box::new(ManagerConfig::new(peerloop::Network::Regtest)));
+    let mut node = Node::with(Config { manager, ..regtest() });
+    assert_eq!(node.reactor.add_listener(listener).expect("it can be used"), address);
+    assert_eq!(node.reactor.next_deadline(), Wait::Zero);
+    node.address = address;
+    BareSocket::ready(&mut node);
+    let mut config = node.reactor.config().clone();
+    config.manager.as_mut().expect("it has one").listen = vec![ANY_PORT];
+    let pending = node.reactor.handle().update_config(config).expect("the queue has room");
+    node.turn();
+    let changes = pending.wait().expect("it runs").expect("it is valid");
+    assert_eq!(changes.iter().map(|change| change.effect).collect::<Vec<_>>(), [Effect::Listeners]);
+    assert_eq!(node.reactor.listening_at().count(), 3);
+    BareSocket::ready(&mut node);
+}
+
+#[test]
+fn a_connection_handed_in_from_either_side_becomes_a_peer() {
+    let (dialled, accepted) = connection();
+    let (mut one, mut two) = (Node::new(), Node::new());
+    let there = one.reactor.add_connection(dialled, Direction::Outbound).expect("it is established");
+    let here = two.reactor.add_connection(accepted, Direction::Inbound).expect("it is established");
+    assert_eq!((one.seen(), two.seen()), (&[][..], &[][..]), "a handler hears of it within a turn");
+    assert_eq!([&one, &two].map(|node| node.reactor.next_deadline()), [Wait::Zero; 2]);
+    until([&mut one, &mut two], "both are ready", |nodes| nodes.iter().all(|node| node.ready().len() == 1));
+    assert_eq!((one.ready(), two.ready()), (vec![there], vec![here]));
+    let (first, second) = (one.reactor.stats(), two.reactor.stats());
+    assert_eq!((first.counters.dialled, first.counters.accepted, first.connect.count), (1, 0, 0));
+    assert_eq!((second.counters.dialled, second.counters.accepted), (0, 1));
+}
+
+#[test]
+fn a_connection_is_handed_in_from_another_thread() {
+    let (dialled, accepted) = connection();
+    let mut node = Node::new();
+    node.turn();
+    let handle = node.reactor.handle();
+    let pending = thread::spawn(move || handle.add_connection(accepted, Direction::Inbound).expect("there is room"));
+    let pending = pending.join().expect("it is sent");
+    let mut socket = BareSocket(dialled);
+    socket.write(&greeting());
+    until([&mut node], "it is ready", |[node]| node.ready().len() == 1);
+    assert_eq!(pending.wait().expect("it runs"), Ok(node.ready()[0]));
+    while socket.read_frame().0 != CommandName::SENDHEADERS {}
+    socket.write(&ping(7));
+    until([&mut node], "the ping is answered", |[node]| node.reactor.stats().counters.pings_answered == 1);
+    assert_eq!(socket.read_frame(), (CommandName::PONG, 7_u64.to_le_bytes().to_vec()));
+}
+
+#[test]
+fn a_connection_that_was_handed_in_counts_for_every_limit() {
+    let mut node = Node::with(Config { max_links: 1, ..regtest() });
+    let add = |direction, node: &mut Node| {
+        let (dialled, accepted) = connection();
+        let (given, kept) = if direction == Direction::Inbound { (accepted, dialled) } else { (dialled, accepted) };
+        (node.reactor.add_connection(given, direction), BareSocket(kept))
+    };
+    let (first, _kept) = add(Direction::Inbound, &mut node);
+    assert!(first.is_ok());
+    let (inbound, mut other) = add(Direction::Inbound, &mut node);
+    assert_eq!(inbound, Err(AddConnectionError::Refused(Refusal::TableFull { links: 1 })));
+    assert!(other.is_at_end(), "what is refused is closed");
+    let (outbound, _other) = add(Direction::Outbound, &mut node);
+    assert_eq!(outbound, Err(AddConnectionError::NotAllowed(RequestError::TableFull)));
+    let reasons = [inbound, outbound].map(|refused| refused.expect_err("it is refused").to_string());
+    assert_eq!(reasons[0], "the connection is refused: the loop has 1 connection; raise max_links or max_inbound");
+
+    let manager = Some(Box::new(ManagerConfig::new(peerloop::Network::Regtest)));
+    let mut node = Node::with(Config { manager, ..regtest() });
+    let ban = node.reactor.handle().ban(ANY_PORT.ip(), None).expect("the queue has room");
+    node.turn();
+    assert_eq!(ban.wait().expect("it runs"), Ok(()));
+    assert_eq!(add(Direction::Inbound, &mut node).0, Err(AddConnectionError::Refused(Refusal::Banned)));
+    assert_eq!(add(Direction::Outbound, &mut node).0, Err(AddConnectionError::NotAllowed(RequestError::Banned)));
+}
+
+#[test]
+fn a_socket_that_is_not_connected_is_refused_with_the_remedy() {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("there is one");
+    let mut node = Node::new();
+    let refused = node.reactor.add_connection(socket.into(), Direction::Outbound).expect_err("it has no peer");
+    assert!(matches!(refused, AddConnectionError::Unusable(_)));
+    let text = refused.to_string();
+    assert!(text.starts_with("the connection cannot be used: "), "{text}");
+    assert!(text.ends_with("; hand in a TCP connection that is established"), "{text}");
+    assert_eq!(node.reactor.stats().links, 0);
+}
+
+#[test]
+fn a_connection_that_is_closed_before_its_turn_is_never_opened() {
+    for direction in [Direction::Inbound, Direction::Outbound] {
+        let (dialled, accepted) = connection();
+        let (given, kept) = if direction == Direction::Inbound { (accepted, dialled) } else { (dialled, accepted) };
+        let mut node = Node::new();
+        let peer = node.reactor.add_connection(given, direction).expect("it is established");
+        node.reactor.act(|_probe, ctx| ctx.abort(peer, Disconnect::Done));
+        until([&mut node], "it is closed", |[node]| node.end_of(peer).is_some());
+        assert!(matches!(node.seen_of(peer)[..], [Seen::Closed(CloseReason::Requested(Disconnect::Done), _)]));
+        assert!(BareSocket(kept).is_at_end());
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[test]
+fn two_loops_share_a_port_and_both_accept() {
+    let shared = || Config { reuse_port: true, ..regtest() };
+    let mut one = Node::with(shared());
+    let mut two = Node::listening_at(shared(), one.address);
+    assert_eq!(one.address, two.address);
+    assert!(Reactor::new(regtest(), Probe::default()).expect("it is valid").listen(one.address).is_err());
+    // The kernel spreads connections by their ports: with a thousand, one loop has none once in 2^1000 runs.
+    let began = Instant::now();
+    let mut sockets = Vec::new();
+    let accepted = |node: &Node| node.reactor.stats().counters.accepted;
+    while accepted(&one) == 0 || accepted(&two) == 0 {
+        assert!(began.elapsed() < PATIENCE && sockets.len() < 1_000, "one loop accepts nothing");
+        sockets.push(BareSocket::connect(one.address));
+        for node in [&mut one, &mut two] {
+            node.reactor.poll_once(Duration::from_millis(1)).expect("the poller works");
+        }
+    }
+}
+
+#[test]
+fn what_is_done_between_two_turns_is_done_in_the_next_one() {
+    let ([mut one, mut two], [there, here]) = Node::pair();
+    until([&mut one, &mut two], "all is sent", |nodes| {
+        nodes.iter().all(|node| node.reactor.next_deadline() != Wait::Zero)
+    });
+    let nonce = one.reactor.act(|_probe, ctx| ctx.ping(there, ctx.now()).expect("it is ready"));
+    assert_eq!(one.reactor.next_deadline(), Wait::Zero);
+    until([&mut one, &mut two], "the pong arrives", |[one, _]| {
+        one.count(|seen| matches!(seen, Seen::Pong { nonce: answered, .. } if *answered == nonce)) == 1
+    });
+    two.reactor.act(|probe, ctx| {
+        probe.seen.clear();
+        ctx.close(here, Disconnect::Done);
+    });
+    assert_eq!(two.reactor.next_deadline(), Wait::Zero);
+    until([&mut one, &mut two], "both are closed", |nodes| nodes.iter().all(|node| node.reactor.stats().links == 0));
+    let dialled = one.reactor.act(|_probe, ctx| ctx.connect(ANY_PORT)).expect("the table has room");
+    assert_eq!(one.reactor.next_deadline(), Wait::Zero);
+    until([&mut one], "it has failed", |[one]| one.end_of(dialled).is_some());
+    one.reactor.act(|_probe, ctx| ctx.wake_at(ctx.now()));
+    assert!(matches!(one.reactor.next_deadline(), Wait::Until(_)));
+    until([&mut one], "it sleeps", |[one]| one.reactor.next_deadline() == Wait::Forever);
+    one.reactor.act(|_probe, ctx| ctx.stop());
+    assert_eq!(one.reactor.next_deadline(), Wait::Zero, "a loop that is to stop does not sleep");
+    assert!(!one.turn());
+}
