@@ -374,9 +374,9 @@ mod tests {
         );
         assert_eq!(
             line(&events[19], 0),
-            "event=dials_held_back error=\"the range of addresses has its maximum of connections; raise \
-             max_per_group_percent\" detail=\"peers are wanted but not dialled: the range of addresses has its maximum \
-             of connections; raise max_per_group_percent\" network=regtest"
+            "event=dials_held_back error=\"the address range has reached its maximum number of connections; raise \
+             max_per_group_percent\" detail=\"peers are wanted but not dialled: the address range has reached its \
+             maximum number of connections; raise max_per_group_percent\" network=regtest"
         );
         let failed = line(&events[12], 0);
         assert!(failed.starts_with("event=listener_bind_failed listen_address=192.0.2.1:8333 error=\""), "{failed}");

@@ -8,13 +8,13 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum BanReason {
-    /// Its messages are those of another network.
+    /// Its messages belong to another network.
     NetworkMismatch,
-    /// Its user agent is that of another blockchain's node.
+    /// Its user agent belongs to another blockchain's node.
     BlockchainMismatch,
     /// Its user agent is banned by configuration.
     BannedUserAgent,
-    /// It broke the protocol, at once badly or too often.
+    /// It misbehaved: one severe violation, or too many points.
     Misbehavior,
     /// The embedder asked for it.
     Manual,
@@ -25,7 +25,7 @@ impl BanReason {
     pub const ALL: [Self; 5] =
         [Self::NetworkMismatch, Self::BlockchainMismatch, Self::BannedUserAgent, Self::Misbehavior, Self::Manual];
 
-    /// A short name from a closed list, for counters, result files and the book.
+    /// Returns a short name from a closed list, for counters, result files and the book.
     pub const fn label(self) -> &'static str {
         match self {
             Self::NetworkMismatch => "network_mismatch",
@@ -41,7 +41,7 @@ impl fmt::Display for BanReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NetworkMismatch => "it is on another network",
-            Self::BlockchainMismatch => "its user agent is that of another blockchain's node",
+            Self::BlockchainMismatch => "its user agent belongs to another blockchain's node",
             Self::BannedUserAgent => "its user agent is banned",
             Self::Misbehavior => "it misbehaved",
             Self::Manual => "by hand",
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_reasons_have_one_label() {
+    fn every_reason_has_a_unique_label() {
         let mut labels = BanReason::ALL.map(BanReason::label).to_vec();
         labels.sort_unstable();
         labels.dedup();

@@ -1,7 +1,10 @@
-//! The consequences of a close reason. This is the only place that maps a reason to the treatment of the address, to
-//! the ban, to the connection's final state and to the log level.
+//! The consequences of a close reason.
 //!
-//! It judges the reason alone. The caller adds how far the connection had progressed and whether the host is trusted.
+//! Only this module maps a reason to the address's treatment, the ban, the connection's final state and the log
+//! level.
+//!
+//! It considers the reason alone. The caller adds how far the connection had progressed and whether the host is
+//! trusted.
 
 use super::ban_reason::BanReason;
 use super::{
@@ -21,34 +24,34 @@ pub(crate) struct Consequences {
     pub(crate) level: Level,
 }
 
-/// The end of a dialled connection, as far as the dialler cares.
+/// How a dialled connection ended, as far as the dialler needs to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
     /// No peer answered at the address.
     Unreached,
-    /// The peer closed an open connection, or the network lost it: a restart at once may well succeed.
+    /// The peer closed an open connection, or the network lost it. An immediate restart may well succeed.
     Lost,
-    /// The peer rejected the connection with a `reject`, as a full one does.
+    /// The peer rejected the connection with a `reject`, for example because it is full.
     TurnedAway,
-    /// The peer missed a deadline once its connection was open.
+    /// The peer missed a deadline after its connection was open.
     MissedDeadline,
-    /// The dial failed during a local outage, so it says nothing of the address.
+    /// The dial failed during a local outage, so it says nothing about the address.
     Offline,
-    /// The peer is not for us, or violated the protocol.
+    /// The peer is incompatible, or violated the protocol.
     Incompatible,
-    /// The address is that of this very loop.
+    /// The address belongs to this very loop.
     SelfConnection,
-    /// This side wanted the end.
+    /// This side closed the connection.
     ClosedByUs,
-    /// The address must not be dialled as things are: the host is banned, or has another connection.
+    /// The address must not be dialled for now: its host is banned, or it has another connection.
     NotAllowed,
-    /// This machine lacked what a connection needs.
+    /// This machine lacked a resource that a connection needs.
     Short(Shortage),
     /// This machine has no network, or no route to the address.
     NoNetwork,
 }
 
-/// The state in which a connection ends, if it was open.
+/// The final state of a connection that was open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EndState {
     Disconnected,
@@ -57,10 +60,11 @@ pub(crate) enum EndState {
 }
 
 impl CloseReason {
-    /// Returns whether a later connection to the same address may well succeed.
+    /// Returns whether a later connection to the same address may succeed.
     ///
-    /// The peer manager dials an address again after the usual pauses exactly for these reasons, and in one other case:
-    /// a [`LocalCause::SelfConnection`] ended while it was [`Connecting`](crate::peer::ConnectionState::Connecting).
+    /// For these reasons the peer manager dials an address again after the usual pauses. It also does so in one other
+    /// case: a [`LocalCause::SelfConnection`] that occurred while
+    /// [`Connecting`](crate::peer::ConnectionState::Connecting).
     pub const fn is_transient(&self) -> bool {
         match self.consequences().ended {
             Ended::Unreached
@@ -74,9 +78,9 @@ impl CloseReason {
         }
     }
 
-    /// Returns what follows from the reason.
+    /// Returns the reason's consequences.
     ///
-    /// A slow, outdated or lost peer earns no ban, nor does one whose payload is malformed (SV Node 1.2.2).
+    /// There is no ban for a slow, outdated or lost peer, nor for a malformed payload (SV Node 1.2.2).
     pub(crate) const fn consequences(&self) -> Consequences {
         use EndState::{Disconnected, Failed, Rejected};
         use Level::{Info, Warn};
@@ -100,7 +104,7 @@ impl CloseReason {
             }
         };
         let ban = match self {
-            // SV Node 1.2.2, net_processing.cpp ProcessMessages and net.cpp ReceiveMsgBytes: banned without a score
+            // SV Node 1.2.2, net_processing.cpp ProcessMessages and net.cpp ReceiveMsgBytes: a ban without points
             Self::Wire(WireError::BadMagic { network: None, .. } | WireError::OverLimit { .. }) => {
                 Some(BanReason::Misbehavior)
             }
@@ -155,8 +159,8 @@ mod tests {
     use crate::error::{IoStep, one_of_each};
     use crate::protocol::Network;
 
-    /// The label of each reason in the closed list's order, how the dialler treats the address, the ban, the end state
-    /// and the level.
+    /// The label of each reason in the closed list's order, with its treatment of the address, ban, final state and
+    /// log level.
     const TABLE: &str = "
         bad_magic              Incompatible          misbehaviour         Failed       WARN
         over_limit             Incompatible          misbehaviour         Failed       WARN
@@ -206,7 +210,7 @@ mod tests {
     ";
 
     #[test]
-    fn every_reason_has_the_treatment_the_ban_the_state_and_the_level_of_its_line_in_the_table() {
+    fn every_reason_matches_its_line_in_the_table() {
         let expected: Vec<Vec<&str>> =
             TABLE.trim().lines().map(|line| line.split_ascii_whitespace().collect()).collect();
         let reasons = one_of_each();
@@ -228,13 +232,13 @@ mod tests {
     }
 
     #[test]
-    fn req_e06_the_magic_of_another_network_earns_another_ban_than_that_of_none() {
+    fn req_e06_a_known_networks_magic_has_a_different_ban_reason_than_an_unknown_magic() {
         let foreign = WireError::BadMagic { found: [0xf9, 0xbe, 0xb4, 0xd9], network: Some(Network::Testnet) };
         assert_eq!(CloseReason::Wire(foreign).consequences().ban, Some(BanReason::NetworkMismatch));
     }
 
     #[test]
-    fn a_network_that_is_down_is_none_whatever_the_step() {
+    fn network_down_counts_as_no_network_at_every_step() {
         for step in [IoStep::Connect, IoStep::Read, IoStep::Write] {
             let reason = CloseReason::Network(NetworkFailure::new(step, &ErrorKind::NetworkDown.into()));
             assert_eq!(reason.consequences().ended, Ended::NoNetwork);

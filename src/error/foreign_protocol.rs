@@ -1,6 +1,6 @@
 //! Programs of other protocols, recognised by the first bytes that they send.
 
-/// Returns the well-known program whose connections begin with these bytes.
+/// Returns the well-known program whose connections start with these bytes.
 pub(super) fn of(first_bytes: [u8; 4]) -> Option<&'static str> {
     Some(match &first_bytes {
         b"HTTP" => "HTTP, this looks like a web server",
@@ -9,7 +9,7 @@ pub(super) fn of(first_bytes: [u8; 4]) -> Option<&'static str> {
         b"SSH-" => "SSH, this looks like a login server",
         b"220 " | b"220-" => "this looks like a mail or FTP server",
         b"-ERR" => "this looks like a Redis or mail server",
-        [0xf9, 0xbe, 0xb4, 0xd9] => "this looks like a node of Bitcoin Core",
+        [0xf9, 0xbe, 0xb4, 0xd9] => "this looks like a Bitcoin Core node",
         _ => return None,
     })
 }
@@ -19,21 +19,18 @@ mod tests {
     use crate::error::WireError;
 
     #[test]
-    fn the_first_bytes_of_a_well_known_protocol_name_its_program() {
-        for (found, told) in [
-            (*b"HTTP", "48545450 begins no message of this network: HTTP, this looks like a web server"),
-            (*b"GET ", "47455420 begins no message of this network: HTTP, this looks like a web client"),
-            ([0x15, 3, 3, 0], "15030300 begins no message of this network: TLS, this looks like an encrypted port"),
-            ([0x16, 3, 1, 2], "16030102 begins no message of this network: TLS, this looks like an encrypted port"),
-            (*b"SSH-", "5353482d begins no message of this network: SSH, this looks like a login server"),
-            (
-                [0xf9, 0xbe, 0xb4, 0xd9],
-                "f9beb4d9 begins no message of this network: this looks like a node of Bitcoin Core",
-            ),
-            ([0x16, 4, 1, 2], "16040102 begins no message of this network"),
-            ([0; 4], "00000000 begins no message of this network"),
+    fn first_bytes_identify_a_well_known_program() {
+        for (found, expected) in [
+            (*b"HTTP", "48545450 is not this network's magic: HTTP, this looks like a web server"),
+            (*b"GET ", "47455420 is not this network's magic: HTTP, this looks like a web client"),
+            ([0x15, 3, 3, 0], "15030300 is not this network's magic: TLS, this looks like an encrypted port"),
+            ([0x16, 3, 1, 2], "16030102 is not this network's magic: TLS, this looks like an encrypted port"),
+            (*b"SSH-", "5353482d is not this network's magic: SSH, this looks like a login server"),
+            ([0xf9, 0xbe, 0xb4, 0xd9], "f9beb4d9 is not this network's magic: this looks like a Bitcoin Core node"),
+            ([0x16, 4, 1, 2], "16040102 is not this network's magic"),
+            ([0; 4], "00000000 is not this network's magic"),
         ] {
-            assert_eq!(WireError::BadMagic { found, network: None }.to_string(), told);
+            assert_eq!(WireError::BadMagic { found, network: None }.to_string(), expected);
         }
     }
 }

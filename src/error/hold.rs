@@ -1,29 +1,29 @@
-//! Reasons why a wanted peer is not dialled.
+//! Reasons why the peer manager dials no address.
 
 use std::fmt;
 
 /// The reason why the peer manager dials no address although it wants a peer.
 ///
-/// Pauses that end by themselves are not among these: a backoff, a range's pause after a dial, and the slower pace
-/// while this machine is short of descriptors, ports or a network. The failed dials before them are reported.
+/// Pauses that end by themselves are not included: a backoff, a range's pause after a dial, and the slower pace while
+/// descriptors, ports or a network are missing. The failed dials that cause them are reported instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum DialHold {
-    /// The book has no other address that may be dialled, and none that waits for its backoff.
+    /// The book has no other address that may be dialled, and none that waits for its backoff to end.
     NoCandidates,
     /// The host is banned.
     Banned,
-    /// The fixed list has an address at which this loop listens.
+    /// The fixed list has an address on which this loop listens.
     OwnAddress,
-    /// The host has its maximum of connections.
+    /// The host has reached its maximum number of connections.
     HostFull,
-    /// The range of addresses has its maximum of connections.
+    /// The range of addresses has reached its maximum number of connections.
     GroupFull,
-    /// The range of addresses already has a dialled peer, and the book gives each range one.
+    /// The range of addresses already has a dialled peer, and the book allows one per range.
     GroupTaken,
-    /// The maximum of peers is reached before all fixed peers are connected.
+    /// The maximum number of peers is reached before all fixed peers are connected.
     MaxPeers,
-    /// The maximum of connections is reached, including those being closed or rejected.
+    /// The maximum number of connections is reached, including those being closed or rejected.
     MaxLinks,
 }
 
@@ -60,12 +60,12 @@ impl fmt::Display for DialHold {
         f.write_str(match self {
             Self::NoCandidates => "the book has no other address to dial; check the network and dns_seeds",
             Self::Banned => "the host is banned; lift the ban or trust the host",
-            Self::OwnAddress => "this loop listens at an address of the fixed list; remove it from the list",
-            Self::HostFull => "the host has its maximum of connections; raise max_per_host",
-            Self::GroupFull => "the range of addresses has its maximum of connections; raise max_per_group_percent",
-            Self::GroupTaken => {
-                "each remaining range of addresses in the book has a dialled peer, and one is the maximum"
+            Self::OwnAddress => "this loop listens on an address of the fixed list; remove it from the list",
+            Self::HostFull => "the host has reached its maximum number of connections; raise max_per_host",
+            Self::GroupFull => {
+                "the address range has reached its maximum number of connections; raise max_per_group_percent"
             }
+            Self::GroupTaken => "every remaining address range in the book already has its one dialled peer",
             Self::MaxPeers => "max_peers is reached before all fixed peers are connected; raise max_peers",
             Self::MaxLinks => "max_links is reached; raise max_links",
         })

@@ -1,9 +1,9 @@
-//! The closed list of names for why a connection ended.
+//! The closed list of close reasons' names.
 //!
 //! Reasons that differ only in their numbers share a name. Each name has an index in the list, so that counters of
 //! reasons fit an array.
 
-/// Makes the labels and their names one list, in which neither can be missing.
+/// Defines each label together with its name, so that neither can be missing.
 macro_rules! labels {
     ($($label:ident $name:literal)+) => {
         /// A cause without its numbers.
@@ -150,7 +150,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn req_e47_every_reason_has_a_label_of_the_closed_list_and_an_index_in_it() {
+    fn req_e47_every_reason_has_a_label_in_the_closed_list_and_its_index() {
         let reasons = one_of_each();
         let places: Vec<usize> = reasons.iter().map(CloseReason::index).collect();
         assert_eq!(places, (0..CloseReason::LABELS.len()).collect::<Vec<_>>());

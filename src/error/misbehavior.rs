@@ -1,73 +1,73 @@
-//! What peers do wrong, and the cost of each kind: the node's own figures.
+//! Kinds of misbehavior and their penalties, with SV Node's own figures.
 //!
-//! Points are those of SV Node 1.2.2, so that a peer which the node would keep is kept here too. What a peer may do
-//! without any cost is not listed: an unknown command, a single bad checksum, a payload that does not decode. Nothing
-//! here counts points or closes a connection.
+//! Points match SV Node 1.2.2, so that a peer the node would keep is kept here too. Behavior without a penalty is not
+//! listed: an unknown command, a single bad checksum, a payload that does not decode. Nothing here counts points or
+//! closes a connection.
 
 use super::label::Label;
 use std::fmt;
 
 /// Something that a peer must not do.
 ///
-/// The engine charges the kinds that it recognises without a chain; a handler charges the others with
-/// [`Ctx::penalize_for`](crate::Ctx::penalize_for). The [manual](crate::manual::peer_manager) lists both. The
-/// [`CloseReason`](super::CloseReason) of a connection that ended for one carries it.
+/// The engine penalises the kinds that it can detect without block data. A handler penalises the others with
+/// [`Ctx::penalize_for`](crate::Ctx::penalize_for). The [manual](crate::manual::peer_manager) lists both. A connection
+/// closed for misbehavior carries the kind in its [`CloseReason`](super::CloseReason).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Misbehavior {
     /// It sends `version` again.
     SecondVersion,
-    /// It sends something before its `version`.
+    /// It sends another message before its `version`.
     MessageBeforeVersion,
-    /// It sends something between its `version` and its `verack`.
+    /// It sends another message between its `version` and its `verack`.
     MessageBeforeVerack,
     /// It sends `sendheaders` or `sendhdrsen` again.
     SecondSendHeaders,
     /// It sends a count or length above 2^32 - 1.
     OverlongSize,
-    /// It sends bad checksums without a pause.
+    /// It sends many bad checksums in quick succession.
     BadChecksums,
     /// It sends `authch` or `authresp` faster than allowed.
     TooManyAuthMessages,
-    /// It sends a `revokemid` that is malformed or not signed as it has to be.
+    /// It sends a `revokemid` that is malformed or not validly signed.
     BadRevocation,
-    /// It sends a `dsdetected` that is malformed, proves nothing or is about blocks long ago.
+    /// It sends a `dsdetected` that is malformed, proves nothing or concerns old blocks.
     BadDoubleSpend,
-    /// It sends eight or more headers whose parent nobody knows.
+    /// It sends eight or more headers whose parent is unknown.
     HeadersWithoutParent,
-    /// It sends a transaction without inputs or without outputs.
+    /// It sends a transaction without inputs or outputs.
     EmptyTransaction,
     /// It sends more than 1,000 addresses in one message.
     TooManyAddresses,
     /// It sends more than 2,000 headers in one message.
     TooManyHeaders,
-    /// It sends headers of which one does not follow the one before.
+    /// It sends headers that do not form a chain.
     DisconnectedHeaders,
-    /// It has announced ten headers more in a row whose parent nobody knows.
+    /// It has announced ten more headers in a row with an unknown parent.
     UnconnectedAnnouncements,
-    /// It sends a header without its proof of work.
+    /// It sends a header with an invalid proof of work.
     BadProofOfWork,
-    /// It sends a bloom filter, or an element of one, though our services do not offer them.
+    /// It sends a bloom filter or a filter element, although our services do not offer bloom filters.
     UnwantedBloomFilter,
-    /// It sends a bloom filter of more than 36,000 bytes or 50 functions.
+    /// It sends a bloom filter of more than 36,000 bytes or more than 50 hash functions.
     OversizedBloomFilter,
-    /// It sends an element of more than 520 bytes for a bloom filter.
+    /// It sends a bloom filter element of more than 520 bytes.
     OversizedBloomElement,
-    /// It asks for a transaction that the block does not have.
+    /// It requests a transaction at an index that the block does not have.
     TransactionIndexOutOfRange,
-    /// It sends a `cmpctblock` or `blocktxn` that cannot be right.
+    /// It sends an invalid `cmpctblock` or `blocktxn`.
     BadCompactBlock,
-    /// It sends a transaction that no rules of relaying make wrong, but those of the chain.
+    /// It sends a transaction that violates the consensus rules, not only relay policy.
     InvalidTransaction,
-    /// It sends a block that the rules of the chain forbid.
+    /// It sends a block that violates the consensus rules.
     InvalidBlock,
-    /// It sends an `inv` with an entry of unknown kind.
+    /// It sends an `inv` with an entry of an unknown kind.
     UnknownInventoryKind,
-    /// It asks for the `mempool`, which is not offered to it.
+    /// It requests the `mempool`, which is not offered to it.
     UnwantedMempoolRequest,
-    /// It sends `createstrm` or `streamack` on a connection that has had its `version`.
+    /// It sends `createstrm` or `streamack` after the connection's `version`.
     LateStreamSetup,
-    /// It sends more messages than any handshake needs, before its handshake is complete.
+    /// It sends more messages before its handshake is complete than any handshake needs.
     TooManyHandshakeMessages,
     /// It sends `protoconf` again.
     SecondProtoconf,
@@ -80,18 +80,18 @@ pub enum Misbehavior {
     },
 }
 
-/// The cost of a misbehavior.
+/// The penalty for a misbehavior.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Penalty {
-    /// So many points; the connection goes on until they reach the limit.
+    /// This many points. The connection stays open until the points reach the limit.
     Points(u32),
-    /// The connection, and nothing else.
+    /// Closes the connection without a ban.
     Disconnect,
 }
 
 impl Misbehavior {
-    /// All kinds but [`Misbehavior::Other`], from the cheapest to the dearest.
+    /// All kinds except [`Misbehavior::Other`], in order of increasing cost.
     pub const ALL: [Self; 28] = [
         Self::SecondVersion,
         Self::MessageBeforeVersion,
@@ -170,7 +170,7 @@ impl Misbehavior {
     /// SV Node 1.2.2, validation.cpp CheckBlock.
     pub const INVALID_BLOCK_POINTS: u32 = 100;
 
-    /// Returns its cost.
+    /// Returns the penalty.
     pub const fn penalty(self) -> Penalty {
         match self {
             Self::Other { points, .. } => Penalty::Points(points),
@@ -198,7 +198,7 @@ impl Misbehavior {
             Self::InvalidTransaction => Penalty::Points(Self::INVALID_TRANSACTION_POINTS),
             Self::InvalidBlock => Penalty::Points(Self::INVALID_BLOCK_POINTS),
             // SV Node 1.2.2, net_processing.cpp ProcessInvMessage, ProcessMempoolMessage, ProcessCreateStreamMessage,
-            // ProcessProtoconfMessage; the node has no bound for the messages of a handshake.
+            // ProcessProtoconfMessage. The node does not limit the number of handshake messages.
             Self::UnknownInventoryKind
             | Self::UnwantedMempoolRequest
             | Self::LateStreamSetup
@@ -207,7 +207,8 @@ impl Misbehavior {
         }
     }
 
-    /// Returns the label of a close for it: the kinds that the engine closes for without a charge have their own.
+    /// Returns the close label. The kinds for which the engine itself closes, without points, have labels of their
+    /// own.
     pub(super) const fn close_label(self) -> Label {
         match self.penalty() {
             Penalty::Points(_) => Label::BanScore,
@@ -261,28 +262,28 @@ impl fmt::Display for Misbehavior {
             Self::MessageBeforeVerack => "a message before its verack",
             Self::SecondSendHeaders => "a second sendheaders or sendhdrsen",
             Self::OverlongSize => "a count or length above 2^32 - 1",
-            Self::BadChecksums => "many bad checksums without a pause",
+            Self::BadChecksums => "many bad checksums in quick succession",
             Self::TooManyAuthMessages => "authch or authresp faster than allowed",
-            Self::BadRevocation => "a revokemid that is not valid",
-            Self::BadDoubleSpend => "a dsdetected that is not valid",
+            Self::BadRevocation => "an invalid revokemid",
+            Self::BadDoubleSpend => "an invalid dsdetected",
             Self::HeadersWithoutParent => "headers without a known parent",
             Self::EmptyTransaction => "a transaction without inputs or outputs",
             Self::TooManyAddresses => "more than 1,000 addresses in one message",
             Self::TooManyHeaders => "more than 2,000 headers in one message",
-            Self::DisconnectedHeaders => "headers that do not follow each other",
+            Self::DisconnectedHeaders => "headers that do not form a chain",
             Self::UnconnectedAnnouncements => "ten announced headers in a row without a known parent",
-            Self::BadProofOfWork => "a header without its proof of work",
+            Self::BadProofOfWork => "a header with an invalid proof of work",
             Self::UnwantedBloomFilter => "a bloom filter, which is not offered",
-            Self::OversizedBloomFilter => "a bloom filter of more than 36,000 bytes or 50 functions",
-            Self::OversizedBloomElement => "an element of a bloom filter of more than 520 bytes",
-            Self::TransactionIndexOutOfRange => "a request for a transaction that its block does not have",
-            Self::BadCompactBlock => "a compact block that cannot be right",
+            Self::OversizedBloomFilter => "a bloom filter of more than 36,000 bytes or 50 hash functions",
+            Self::OversizedBloomElement => "a bloom filter element of more than 520 bytes",
+            Self::TransactionIndexOutOfRange => "a request for a transaction index that the block does not have",
+            Self::BadCompactBlock => "an invalid compact block",
             Self::InvalidTransaction => "an invalid transaction",
             Self::InvalidBlock => "an invalid block",
-            Self::UnknownInventoryKind => "an inventory entry of unknown kind",
+            Self::UnknownInventoryKind => "an inventory entry of an unknown kind",
             Self::UnwantedMempoolRequest => "a request for the mempool, which is not offered",
-            Self::LateStreamSetup => "the setup of a stream on a connection in use",
-            Self::TooManyHandshakeMessages => "too many messages before the end of its handshake",
+            Self::LateStreamSetup => "a stream setup on a connection that is already in use",
+            Self::TooManyHandshakeMessages => "too many messages before its handshake was complete",
             Self::SecondProtoconf => "a second protoconf",
             Self::Other { reason, .. } => reason,
         })
@@ -295,7 +296,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn each_kind_costs_what_it_costs_at_the_node() {
+    fn every_kind_has_the_nodes_penalty() {
         let costs = |from: usize, to: usize, penalty| {
             for misbehavior in &Misbehavior::ALL[from..to] {
                 assert_eq!(misbehavior.penalty(), penalty, "{misbehavior}");
@@ -310,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_kinds_are_called_alike() {
+    fn every_kind_has_a_unique_label_and_text() {
         let labels: BTreeSet<&str> = Misbehavior::ALL.iter().map(|kind| kind.label()).collect();
         let texts: BTreeSet<String> = Misbehavior::ALL.iter().map(Misbehavior::to_string).collect();
         assert_eq!((labels.len(), texts.len()), (Misbehavior::ALL.len(), Misbehavior::ALL.len()));

@@ -1,9 +1,9 @@
 //! Errors and the reasons of closed connections, typed by the side at fault.
 //!
-//! A [`CloseReason`] is `Copy`, free of text, and built from facts alone: [`WireError`] if the peer's bytes are
-//! wrong, [`Misbehavior`] if they are right but not allowed, [`Incompatibility`] if the peer is honest but
-//! useless to us, [`Deadline`] if it was too slow, [`NetworkFailure`] if the operating system reported a failure,
-//! [`LocalCause`] if the loop wanted the end, [`Disconnect`] if the embedder did. Mistakes of the embedder are
+//! A [`CloseReason`] is `Copy`, has no text, and is built from facts alone: [`WireError`] if the peer's bytes are
+//! invalid, [`Misbehavior`] if they are valid but not allowed, [`Incompatibility`] if the peer is honest but useless
+//! to us, [`Deadline`] if it was too slow, [`NetworkFailure`] if the operating system reported a failure,
+//! [`LocalCause`] if the loop closed the connection, [`Disconnect`] if the embedder did. Mistakes of the embedder are
 //! [`ConfigError`](crate::config::ConfigError) and [`RequestError`]. Every text names the attempt, its object, the
 //! cause and, where there is one, the remedy.
 //!
@@ -52,12 +52,12 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CloseReason {
-    /// The peer sent bytes that cannot be right.
+    /// The peer sent invalid data.
     Wire(WireError),
-    /// The peer misbehaved: so that it was closed at once, or for the last time before its points reached those of a
-    /// ban.
+    /// The peer misbehaved: either the violation closed the connection at once, or it raised the peer's points to the
+    /// ban threshold.
     Misbehaved(Misbehavior),
-    /// The peer's version, network or software is not one that we accept.
+    /// We do not accept the peer's version, network or software.
     Incompatible(Incompatibility),
     /// The peer missed a deadline.
     TimedOut(Deadline),
@@ -83,7 +83,7 @@ pub enum Side {
 }
 
 impl CloseReason {
-    /// Returns the side of the cause: this one, if it wanted the end or this machine was short of something.
+    /// Returns the side at fault: this one if it chose to close or this machine lacked a resource.
     pub const fn side(&self) -> Side {
         match self {
             Self::Requested(_) | Self::Local(_) => Side::Local,
@@ -106,7 +106,7 @@ impl CloseReason {
         self.cause().name()
     }
 
-    /// Returns its label's index in [`CloseReason::LABELS`].
+    /// Returns the label's index in [`CloseReason::LABELS`].
     pub(crate) const fn index(&self) -> usize {
         self.cause() as usize
     }
@@ -145,12 +145,12 @@ impl CloseReason {
 pub enum WireError {
     /// A message does not begin with the network's magic.
     BadMagic {
-        /// The bytes received, 0 for those that had not arrived yet.
+        /// The bytes received, with 0 for those that had not arrived yet.
         found: [u8; 4],
-        /// The network they belong to, if all four are known.
+        /// The network with this magic, if all four bytes are known.
         network: Option<Network>,
     },
-    /// The header claims a payload above the limit of its command.
+    /// The header claims a payload above its command's limit.
     OverLimit {
         /// The command.
         command: CommandName,
@@ -167,7 +167,7 @@ pub enum WireError {
         /// The command.
         command: CommandName,
     },
-    /// A count or length is above 2^32 - 1, more than any message can have.
+    /// A count or length is above 2^32 - 1, the largest that any message may have.
     OverlongSize {
         /// The command.
         command: CommandName,
@@ -177,12 +177,12 @@ pub enum WireError {
         /// The command.
         command: CommandName,
     },
-    /// A field has a value that the protocol does not know.
+    /// A field has a value that the protocol does not define.
     BadValue {
         /// The command.
         command: CommandName,
     },
-    /// The checksum in the header is not that of the payload.
+    /// The header's checksum does not match the payload.
     BadChecksum {
         /// The command.
         command: CommandName,
@@ -218,13 +218,13 @@ pub enum Incompatibility {
         /// The network it is on.
         found: Network,
     },
-    /// Its user agent is that of another blockchain's node.
+    /// Its user agent belongs to another blockchain's node.
     Blockchain,
     /// Its user agent is banned by configuration.
     BannedUserAgent,
 }
 
-/// An event that must happen in time.
+/// A deadline, named after the event that must happen before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Deadline {
@@ -248,21 +248,21 @@ pub enum Deadline {
 pub enum LocalCause {
     /// The loop is stopping.
     Shutdown,
-    /// The maximum of peers is reached.
+    /// The maximum number of peers is reached.
     OverCapacity,
     /// Its host is banned.
     Banned,
     /// It was evicted for another peer.
     Evicted,
-    /// There is another connection to the same peer.
+    /// We are already connected to this peer.
     Duplicate,
-    /// The loop is connected to itself. Either the peer's `version` has a nonce of ours, or, in the state
-    /// [`Connecting`](crate::peer::ConnectionState::Connecting), nobody listens at the port and the kernel picked
-    /// that very port as the source.
+    /// The loop is connected to itself. Either the peer's `version` has one of our nonces, or, in the state
+    /// [`Connecting`](crate::peer::ConnectionState::Connecting), nobody listens on the port and the kernel chose that
+    /// very port as the source.
     SelfConnection,
 }
 
-/// A command that could not be carried out.
+/// A request that could not be carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RequestError {
@@ -272,13 +272,13 @@ pub enum RequestError {
     QueueFull,
     /// The peer's handshake is not complete, or the peer is being closed.
     NotReady,
-    /// The peer has its maximum of pings in flight.
+    /// The peer has reached its maximum number of pings in flight.
     TooManyPings,
-    /// The peer's protocol version has no pongs.
+    /// The peer's protocol version does not support pongs.
     NoPongs,
     /// The message is larger than the peer accepts, by its `protoconf` or its protocol version.
     TooLargeForPeer,
-    /// A message is being fed to the peer in parts; another can begin when it is complete.
+    /// A message is being fed to the peer in parts. The next one can begin when it is complete.
     BodyOpen,
     /// No message is being fed to the peer.
     NoBody,
@@ -290,14 +290,15 @@ pub enum RequestError {
     TableFull,
     /// The address belongs to a banned host.
     Banned,
-    /// There is a connection to the address, or one is being opened.
+    /// A connection to the address exists or is being opened.
     AddressTaken,
-    /// The maximum of peers is reached; see [`ManagerConfig::max_peers`](crate::config::ManagerConfig::max_peers).
+    /// The maximum number of peers is reached; see
+    /// [`ManagerConfig::max_peers`](crate::config::ManagerConfig::max_peers).
     MaxPeers,
     /// The loop has no peer manager, and so no bans; see [`Config::manager`](crate::Config::manager).
     NoManager,
-    /// The maximum of bans, [`MAX_BANS`](crate::limits::MAX_BANS), is reached, and all were requested and end no
-    /// sooner than this one would.
+    /// The maximum number of bans, [`MAX_BANS`](crate::limits::MAX_BANS), is reached. All of them were requested, and
+    /// none ends sooner than this one would.
     BansFull,
     /// The maximum of timers, [`MAX_TIMERS`](crate::limits::MAX_TIMERS), is set.
     TooManyTimers,
@@ -308,7 +309,7 @@ pub enum RequestError {
 impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Wire(error) => write!(f, "the peer sent wrong bytes: {error}"),
+            Self::Wire(error) => write!(f, "the peer sent invalid data: {error}"),
             Self::Misbehaved(misbehavior) => match misbehavior.penalty() {
                 Penalty::Points(_) => write!(f, "the peer misbehaved too often, last with {misbehavior}"),
                 Penalty::Disconnect => write!(f, "the peer violated the protocol with {misbehavior}"),
@@ -334,7 +335,7 @@ impl fmt::Display for WireError {
                 write!(f, "the message is for {network}")
             }
             Self::BadMagic { found: [a, b, c, d], network: None } => {
-                write!(f, "{a:02x}{b:02x}{c:02x}{d:02x} begins no message of this network")?;
+                write!(f, "{a:02x}{b:02x}{c:02x}{d:02x} is not this network's magic")?;
                 foreign_protocol::of([*a, *b, *c, *d]).map_or(Ok(()), |speaker| write!(f, ": {speaker}"))
             }
             Self::OverLimit { command, len_bytes } => {
@@ -355,7 +356,7 @@ impl fmt::Display for Incompatibility {
         match self {
             Self::ProtocolVersion { claimed } => write!(f, "it speaks protocol version {claimed}, which is too old"),
             Self::Network { found } => write!(f, "it is on {found}"),
-            Self::Blockchain => f.write_str("its user agent is that of another blockchain's node"),
+            Self::Blockchain => f.write_str("its user agent belongs to another blockchain's node"),
             Self::BannedUserAgent => f.write_str("its user agent is banned"),
         }
     }
@@ -378,10 +379,10 @@ impl fmt::Display for LocalCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Shutdown => "shutting down",
-            Self::OverCapacity => "the maximum of peers is reached",
-            Self::Banned => "its host is banned",
+            Self::OverCapacity => "the maximum number of peers is reached",
+            Self::Banned => "the peer's host is banned",
             Self::Evicted => "evicted for another peer",
-            Self::Duplicate => "there is another connection to it",
+            Self::Duplicate => "already connected to this peer",
             Self::SelfConnection => "connected to itself",
         })
     }
@@ -393,8 +394,8 @@ impl fmt::Display for RequestError {
             Self::NoSuchPeer => "the peer is no longer connected",
             Self::QueueFull => "the peer's send queue is full; wait until it is writable",
             Self::NotReady => "the peer is not ready: its handshake is not complete, or it is being closed",
-            Self::TooManyPings => "the peer has its maximum of pings in flight; wait for a pong",
-            Self::NoPongs => "the peer's protocol version has no pongs",
+            Self::TooManyPings => "the peer has reached its maximum number of pings in flight; wait for a pong",
+            Self::NoPongs => "the peer's protocol version does not support pongs",
             Self::TooLargeForPeer => "the message is larger than the peer accepts",
             Self::BodyOpen => "a message is being fed to the peer; complete it first",
             Self::NoBody => "no message is being fed to the peer; begin one first",
@@ -402,11 +403,11 @@ impl fmt::Display for RequestError {
             Self::ChecksumMissing => "a message of up to 4 GiB - 1 needs its checksum before its payload",
             Self::TableFull => "the table has no room for another connection; raise max_links",
             Self::Banned => "the host of the address is banned; unban it first",
-            Self::AddressTaken => "there is a connection to the address already",
-            Self::MaxPeers => "the maximum of peers is reached; raise max_peers",
+            Self::AddressTaken => "already connected or connecting to the address",
+            Self::MaxPeers => "the maximum number of peers is reached; raise max_peers",
             Self::NoManager => "the loop has no peer manager; set Config::manager",
-            Self::BansFull => "the maximum of bans is reached; end some that are not needed",
-            Self::TooManyTimers => "the maximum of timers is set; cancel some that are not needed",
+            Self::BansFull => "the maximum number of bans is reached; lift some that are not needed",
+            Self::TooManyTimers => "the maximum number of timers is set; cancel some that are not needed",
             Self::Stopped => "the loop has stopped",
         })
     }
@@ -466,9 +467,9 @@ mod tests {
     }
 
     #[test]
-    fn a_reject_code_is_shown_with_its_name() {
-        let told = |code| CloseReason::RejectedByPeer(code).to_string();
-        assert_eq!(told(0x44), "closed by the peer after a reject with code 0x44 (too busy)");
-        assert_eq!(told(0x99), "closed by the peer after a reject with code 0x99");
+    fn a_reject_code_appears_with_its_name() {
+        let text = |code| CloseReason::RejectedByPeer(code).to_string();
+        assert_eq!(text(0x44), "closed by the peer after a reject with code 0x44 (too busy)");
+        assert_eq!(text(0x99), "closed by the peer after a reject with code 0x99");
     }
 }

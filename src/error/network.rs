@@ -19,13 +19,13 @@ pub enum IoStep {
     Read,
     /// Sending.
     Write,
-    /// Listening at an address.
+    /// Listening on an address.
     Bind,
     /// Resolving a name.
     Resolve,
 }
 
-/// A shortage of this machine, for which no peer is at fault.
+/// A shortage of this machine, not a fault of any peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Shortage {
@@ -33,7 +33,7 @@ pub enum Shortage {
     Descriptors,
     /// No local port is free for the address (EADDRNOTAVAIL, or EADDRINUSE for a source address).
     Ports,
-    /// The source address does not belong to this machine (EADDRNOTAVAIL when it is bound).
+    /// The source address does not belong to this machine (EADDRNOTAVAIL when binding it).
     SourceAddress,
     /// The kernel has no memory for the socket (ENOBUFS, ENOMEM).
     Memory,
@@ -57,7 +57,7 @@ impl NetworkFailure {
         Self { step, kind: error.kind(), code: error.raw_os_error().unwrap_or(0) }
     }
 
-    /// Returns the shortage behind the failure, if there is one.
+    /// Returns the shortage that caused the failure, if there is one.
     pub const fn shortage(&self) -> Option<Shortage> {
         match self.code {
             EMFILE | ENFILE => Some(Shortage::Descriptors),
@@ -72,8 +72,8 @@ impl NetworkFailure {
         }
     }
 
-    /// Returns the step at which a dial failed. Once a socket has a source address, only binding reports an address
-    /// in use or not available; connecting does not.
+    /// Returns the step at which a dial failed. If the socket has a source address, only binding reports an address
+    /// that is in use or unavailable; connecting does not.
     pub(crate) fn step_of_dial(has_source: bool, error: &io::Error) -> IoStep {
         match error.kind() {
             io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable if has_source => IoStep::BindSource,
@@ -81,8 +81,8 @@ impl NetworkFailure {
         }
     }
 
-    /// Whether a failed accept concerns the accepted connection alone: Linux reports errors there that the connection
-    /// had before (accept(2), "Error handling").
+    /// Returns whether a failed accept concerns only the accepted connection. Linux reports errors there that the
+    /// connection had before (accept(2), "Error handling").
     pub(crate) const fn is_of_one_connection(&self) -> bool {
         match self.kind {
             io::ErrorKind::ConnectionAborted
@@ -131,11 +131,13 @@ impl fmt::Display for NetworkFailure {
         let remedy = match self.shortage() {
             Some(Shortage::Descriptors) => "; raise the limit of open files (ulimit -n)",
             Some(Shortage::Ports) => "; no local port is free: add source addresses",
-            Some(Shortage::SourceAddress) => "; use an address of this machine",
+            Some(Shortage::SourceAddress) => "; use an address of one of this machine's interfaces",
             Some(Shortage::Memory) => "; the kernel has no memory for more sockets",
             None => match (self.step, self.kind) {
-                (IoStep::Bind, io::ErrorKind::AddrNotAvailable) => "; use an address of this machine",
-                (IoStep::Bind, io::ErrorKind::AddrInUse) => "; another socket listens there: use another port",
+                (IoStep::Bind, io::ErrorKind::AddrNotAvailable) => {
+                    "; use an address of one of this machine's interfaces"
+                }
+                (IoStep::Bind, io::ErrorKind::AddrInUse) => "; another socket listens there; use another port",
                 (IoStep::Bind, io::ErrorKind::PermissionDenied) => "; this process may not use that port",
                 _ => "",
             },
@@ -166,6 +168,6 @@ mod tests {
         assert_eq!(failed(true, ECONNREFUSED), (None, Side::Remote, "refused"));
         let listening = NetworkFailure::new(IoStep::Bind, &io::Error::from_raw_os_error(EADDRNOTAVAIL));
         assert_eq!(listening.shortage(), None, "a listener's address is not a source address");
-        assert!(listening.to_string().ends_with("; use an address of this machine"), "{listening}");
+        assert!(listening.to_string().ends_with("; use an address of one of this machine's interfaces"), "{listening}");
     }
 }

@@ -1,4 +1,4 @@
-//! Socket options that the loop asks for and can do without.
+//! Optional socket options that the loop sets.
 
 use std::fmt;
 use std::io;
@@ -11,9 +11,9 @@ pub enum SocketOption {
     NoDelay,
     /// `TCP_USER_TIMEOUT`: the kernel gives up on a peer that acknowledges nothing.
     UserTimeout,
-    /// `IPV6_V6ONLY`: a listener at an IPv6 address accepts no IPv4 connection.
+    /// `IPV6_V6ONLY`: a listener on an IPv6 address accepts no IPv4 connection.
     OnlyV6,
-    /// `SO_REUSEADDR`: an address can be listened at while closed connections still hold it.
+    /// `SO_REUSEADDR`: a listener can bind an address while closed connections still hold it.
     ReuseAddress,
     /// `SO_REUSEPORT`: several loops listen at one address.
     ReusePort,
@@ -40,7 +40,7 @@ impl SocketOption {
         }
     }
 
-    /// Returns the drawback of a connection or listener without the option.
+    /// Returns the disadvantage of a connection or listener without the option.
     const fn loss(self) -> &'static str {
         match self {
             Self::NoDelay => "latencies may include waits of up to 40 ms for acknowledgements",

@@ -4,20 +4,20 @@ use super::NetworkFailure;
 use crate::text::Counted;
 use std::fmt;
 
-/// The reason why an accepted connection got no row, or no peer slot.
+/// The reason why an accepted connection received no row or no peer slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
     /// Its host is banned.
     Banned,
-    /// Its host has its maximum of connections.
+    /// Its host has reached its maximum number of connections.
     HostFull {
-        /// Connections of the host.
+        /// The host's connections.
         count: usize,
     },
-    /// Its range of addresses has its maximum of connections.
+    /// Its range of addresses has reached its maximum number of connections.
     GroupFull {
-        /// Connections of the range.
+        /// The range's connections.
         count: usize,
     },
     /// Its host connects too often.

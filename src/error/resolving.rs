@@ -1,9 +1,9 @@
-//! Reasons why a name gave no address.
+//! Reasons why a name could not be resolved.
 
 use std::fmt;
 use std::io;
 
-/// A name without addresses.
+/// A name that could not be resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ResolveFailure {
@@ -13,17 +13,17 @@ pub struct ResolveFailure {
     pub cause: ResolveCause,
 }
 
-/// The reason why a name gave no address.
+/// The reason why a name could not be resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ResolveCause {
-    /// The operating system's resolver failed, with this text. A name that does not exist is reported so.
+    /// The operating system's resolver failed with this text. A name that does not exist is reported this way.
     System(String),
-    /// The name exists and has no address.
+    /// The name exists but has no addresses.
     NoAddress,
     /// [`MAX_RESOLVES`](crate::limits::MAX_RESOLVES) names are being looked up already.
     TooMany,
-    /// No thread could be started to look it up.
+    /// No thread could be started for the look-up.
     NoThread(io::ErrorKind),
     /// No answer arrived within [`RESOLVE_TIMEOUT`](crate::limits::RESOLVE_TIMEOUT).
     TimedOut,
@@ -31,7 +31,7 @@ pub enum ResolveCause {
 
 impl fmt::Display for ResolveFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} gave no address: {}", self.name, self.cause)
+        write!(f, "could not resolve {:?}: {}", self.name, self.cause)
     }
 }
 
@@ -39,9 +39,9 @@ impl fmt::Display for ResolveCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::System(words) => f.write_str(words),
-            Self::NoAddress => f.write_str("the name exists and has none"),
+            Self::NoAddress => f.write_str("the name exists but has no addresses"),
             Self::TooMany => f.write_str("too many names are being looked up; try again later"),
-            Self::NoThread(kind) => write!(f, "no thread could be started to look it up ({kind})"),
+            Self::NoThread(kind) => write!(f, "no thread could be started for the look-up ({kind})"),
             Self::TimedOut => f.write_str("the resolver did not answer in time"),
         }
     }

@@ -1,8 +1,8 @@
 //! Name look-ups, each on a thread of its own because the operating system's resolver blocks.
 //!
-//! A name whose servers do not respond delays no other. A thread ends with its look-up, and nothing joins it: it owns
-//! only its end of the channel, so a look-up that hangs for ever costs one thread. At most [`MAX_RESOLVES`] look-ups
-//! are running or have results that were not collected.
+//! A name whose servers do not respond does not delay other names. A thread ends with its look-up, and nothing joins
+//! it. It owns only its end of the channel, so a look-up that hangs for ever costs one thread. At most
+//! [`MAX_RESOLVES`] look-ups are running or have uncollected results.
 
 use crate::error::{ResolveCause, ResolveFailure};
 use crate::limits::{MAX_RESOLVED_ADDRESSES, MAX_RESOLVES};
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-/// Finds the addresses of a name and a port. It may block for any time.
+/// A function that finds the addresses of a name and a port. It may block for any time.
 pub(super) trait LookUp: Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static {}
 
 impl<F: Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static> LookUp for F {}
@@ -31,7 +31,7 @@ pub(super) struct Resolver {
     /// Cloned for each thread.
     answer: Sender<Resolved>,
     answers: Receiver<Resolved>,
-    /// Look-ups whose results were not collected.
+    /// Look-ups whose results have not been collected.
     outstanding: usize,
 }
 
@@ -43,13 +43,13 @@ pub(super) struct Resolved {
 }
 
 impl Resolver {
-    /// Makes a resolver without look-ups.
+    /// Creates a resolver without look-ups.
     pub(super) fn new(look_up: impl LookUp) -> Self {
         let (answer, answers) = channel();
         Self { look_up: Arc::new(look_up), answer, answers, outstanding: 0 }
     }
 
-    /// Starts to look up a name. `waker` is called when the result is there.
+    /// Starts to look up a name. `waker` is called when the result is available.
     pub(super) fn ask(
         &mut self,
         query: u32,
@@ -99,7 +99,7 @@ fn found(look_up: &dyn LookUp, name: &str, port: u16) -> io::Result<Vec<SocketAd
         .unwrap_or_else(|_| Err(io::Error::other("the look-up has panicked")))
 }
 
-/// Turns what a look-up found into its outcome: at least one address, and at most [`MAX_RESOLVED_ADDRESSES`].
+/// Converts a look-up's result into its outcome: at least one address, and at most [`MAX_RESOLVED_ADDRESSES`].
 pub(crate) fn outcome_of(name: String, found: io::Result<Vec<SocketAddr>>) -> Result<Vec<SocketAddr>, ResolveFailure> {
     match found {
         Ok(addresses) if addresses.is_empty() => Err(ResolveFailure { name, cause: ResolveCause::NoAddress }),
@@ -112,7 +112,7 @@ pub(crate) fn outcome_of(name: String, found: io::Result<Vec<SocketAddr>>) -> Re
     }
 }
 
-/// Splits a name into its host and the port behind it; without one, the port is `port`.
+/// Splits a name into its host and the port after it. A name without a port gets `port`.
 pub(crate) fn host_and_port(name: &str, port: u16) -> (&str, u16) {
     if name.parse::<Ipv6Addr>().is_ok() {
         return (name, port);
@@ -151,19 +151,20 @@ mod tests {
 
     fn next(resolver: &mut Resolver, rung: &Receiver<()>) -> Resolved {
         rung.recv_timeout(PATIENCE).expect("no result woke the loop");
-        resolver.take().expect("the waker was called before the result was there")
+        resolver.take().expect("the waker was called before the result was available")
     }
 
     fn address(port: u16) -> SocketAddr {
         SocketAddr::from(([192, 0, 2, 1], port))
     }
 
-    /// Makes a look-up that waits for a signal on each call, and its sender. Sending fails once the look-up is dropped.
+    /// Returns a look-up that waits for a signal on each call, and the signal's sender. Sending fails once the
+    /// look-up is dropped.
     fn held_up() -> (impl LookUp, Sender<()>) {
         let (go, may_go) = channel();
         let may_go = Mutex::new(may_go);
         let look_up = move |_: &str, port| {
-            // It continues without a sender, too.
+            // The look-up continues without a sender, too.
             let _ = may_go.lock().unwrap().recv();
             Ok(vec![address(port)])
         };
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_may_carry_its_port() {
+    fn a_name_may_include_its_port() {
         for (name, expected) in [
             ("seed.example", ("seed.example", 1)),
             ("seed.example:8333", ("seed.example", 8_333)),
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn fault_e12_a_name_that_hangs_delays_no_other() {
+    fn fault_e12_a_hanging_name_does_not_delay_other_names() {
         let (waker, rung) = bell();
         let (held, go) = held_up();
         let mut resolver = Resolver::new(move |name: &str, port| match name {
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn fault_e12_a_thousand_addresses_are_cut_and_none_is_a_failure() {
+    fn fault_e12_a_thousand_addresses_are_truncated_and_none_is_a_failure() {
         let (waker, rung) = bell();
         let mut resolver = Resolver::new(|_, port| Ok((0..port).map(address).collect()));
         resolver.ask(1, "many.example", 1_000, &waker).unwrap();
@@ -232,10 +233,10 @@ mod tests {
     #[test]
     fn a_failure_states_the_name_and_the_cause() {
         let (waker, rung) = bell();
-        let mut resolver = Resolver::new(|_, _| Err(io::Error::other("the server is on fire")));
+        let mut resolver = Resolver::new(|_, _| Err(io::Error::other("the server has failed")));
         resolver.ask(1, "seed.example:7", 1, &waker).unwrap();
         let failure = next(&mut resolver, &rung).outcome.unwrap_err();
-        assert_eq!(failure.to_string(), "\"seed.example:7\" gave no address: the server is on fire");
+        assert_eq!(failure.to_string(), "could not resolve \"seed.example:7\": the server has failed");
     }
 
     #[test]
@@ -279,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_up_that_panics_is_a_failure_of_its_name_only() {
+    fn a_panicking_look_up_fails_only_its_own_name() {
         let (waker, rung) = bell();
         let mut resolver = Resolver::new(|name, port| {
             assert_ne!(name, "bad.example", "this panic is part of a test");
@@ -287,7 +288,7 @@ mod tests {
         });
         resolver.ask(1, "bad.example", 1, &waker).unwrap();
         let failure = next(&mut resolver, &rung).outcome.unwrap_err();
-        assert_eq!(failure.to_string(), "\"bad.example\" gave no address: the look-up has panicked");
+        assert_eq!(failure.to_string(), "could not resolve \"bad.example\": the look-up has panicked");
         resolver.ask(2, "good.example", 2, &waker).unwrap();
         assert_eq!(next(&mut resolver, &rung), Resolved { query: 2, outcome: Ok(vec![address(2)]) });
         assert_eq!(resolver.outstanding, 0);
