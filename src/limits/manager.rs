@@ -3,33 +3,33 @@
 use super::wire::MAX_LEGACY_PAYLOAD_BYTES;
 use std::time::Duration;
 
-/// Default restarts of an outbound connection per [`RESTART_WINDOW`].
+/// Default number of restarts of an outbound connection per [`RESTART_WINDOW`].
 pub const MAX_RESTARTS: u32 = 3;
 /// Default window in which [`MAX_RESTARTS`] counts.
 pub const RESTART_WINDOW: Duration = Duration::from_secs(3_600);
-/// Default number of peers that the manager dials for.
+/// Default number of peers up to which the manager dials.
 pub const TARGET_PEERS: usize = 8;
-/// Default number of peers, both directions together.
+/// Default maximum number of peers, both directions together.
 pub const MAX_PEERS: usize = 20;
 /// Default pause after the first failed dial of an address.
 pub const INITIAL_BACKOFF: Duration = Duration::from_secs(5);
 /// Default factor by which each further pause grows.
 pub const BACKOFF_MULTIPLIER: f64 = 2.0;
-/// Default longest pause between two dials of an address.
+/// Default maximum pause between two dials of an address.
 pub const MAX_BACKOFF: Duration = Duration::from_secs(600);
 /// Default number of failed dials after which an address counts as inaccessible.
 pub const MAX_RETRIES: u32 = 10;
-/// Default number of peers of one host.
+/// Default maximum number of peers per host.
 pub const MAX_PER_HOST: usize = 8;
-/// Default rate of accepted connections of one host.
+/// Default rate of accepted connections per host.
 pub const ACCEPTS_PER_HOST_PER_SECOND: u32 = 10;
-/// Default misbehavior at which a host is banned (SV Node 1.2.2, `-banscore`).
+/// Default number of misbehavior points at which a host is banned (SV Node 1.2.2, `-banscore`).
 pub const BAN_SCORE: u32 = 100;
-/// Default time for which a host is banned (SV Node 1.2.2, `-bantime`).
+/// Default duration of a ban (SV Node 1.2.2, `-bantime`).
 pub const BAN_DURATION: Duration = Duration::from_secs(24 * 3_600);
-/// Trusted networks, 34 bytes each, searched by bisection at every accepted connection.
+/// Trusted networks, 34 bytes each, found by binary search for every accepted connection.
 pub const MAX_TRUSTED: usize = 1_024;
-/// Addresses at which the manager listens.
+/// Addresses on which the manager listens.
 pub const MAX_LISTENERS: usize = 64;
 /// Names whose addresses are peers.
 pub const MAX_DNS_SEEDS: usize = 64;
@@ -39,70 +39,70 @@ pub const MAX_FIXED_NAMES: usize = 64;
 pub const MAX_NAME_ADDRESSES: usize = 16;
 /// Peers of a fixed list, each a record of the dialler.
 pub const MAX_FIXED_PEERS: usize = 100_000;
-/// Addresses remembered because dialling them failed, 200 bytes each, 280 if their node was incompatible: 18 MB. An
-/// address that fails beyond these counts as inaccessible at once.
+/// Addresses remembered because dialling them failed, 200 bytes each, or 280 if their node was incompatible: 18 MB.
+/// Once there are this many, a further address that fails counts as inaccessible at once.
 pub const MAX_DIAL_RECORDS: usize = 65_536;
 /// Largest random share by which a backoff grows, so that addresses that failed together are not retried together.
 pub const BACKOFF_JITTER_PERCENT: u64 = 25;
-/// Time that a connection must last for its restarts to be forgotten. A peer that closes each connection right after
-/// the handshake is therefore not restarted without end.
+/// Time that a connection must last for its restarts to be forgotten. This bounds the restarts of a peer that closes
+/// each connection right after the handshake.
 pub const RESTARTS_FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
-/// Time beyond its backoff after which an inaccessible address of the book is dialled although other candidates
-/// remain. Also the pause of an address whose node was incompatible, and the time for which the dialler remembers how
-/// an address failed.
+/// Time after its backoff at which an inaccessible address of the book is dialled although other candidates remain.
+/// Also the pause of an address whose node was incompatible, and the time for which the dialler remembers an
+/// address's failures.
 pub const INACCESSIBLE_RECHECK: Duration = Duration::from_secs(3_600);
-/// Draws from the book among which one prefers an inaccessible address.
+/// Number of draws from the book, one of which prefers an inaccessible address.
 pub const INACCESSIBLE_DRAWS: u32 = 16;
 /// Network groups whose dials must fail within [`OUTAGE_WINDOW`], while no peer is ready, to show a local outage. Two
 /// may be down by chance.
 pub const MIN_OUTAGE_GROUPS: usize = 3;
 /// Time within which dials must fail to show a local outage.
 pub const OUTAGE_WINDOW: Duration = Duration::from_secs(60);
-/// Pause before a fixed address that is banned, or connected to us, is checked again.
+/// Pause before a fixed address that is banned or already connected is checked again.
 pub const BARRED_RECHECK: Duration = Duration::from_secs(10);
-/// Longest pause after the book had no address that may be dialled now. It is longer only if all of its addresses are
+/// Maximum pause after the book had no address that may be dialled now. The pause is longer only if all addresses are
 /// in use or wait for a known moment (SV Node 1.2.2, net.cpp ThreadOpenConnections).
 pub const BOOK_RETRY: Duration = Duration::from_millis(500);
-/// Time without a candidate before that is reported. The seeds have answered by then, within
+/// Time without a candidate after which that is reported. The seeds have replied by then, within
 /// [`RESOLVE_TIMEOUT`](super::RESOLVE_TIMEOUT).
 pub const NO_CANDIDATES_DELAY: Duration = Duration::from_secs(10);
 /// Addresses drawn from the book, or from the queue of new ones, to find one that can be dialled.
 pub const CANDIDATE_TRIES: usize = 64;
-/// Pause between two dials of new addresses in one range, so that no peer can make us scan the range.
+/// Pause between two dials of new addresses in one range, so that a peer cannot make us scan the range.
 pub const GROUP_DIAL_PAUSE: Duration = Duration::from_secs(1);
-/// First pause of all dials when descriptors or memory are short, or of one family's dials without a network; it
+/// First pause of all dials when descriptors or memory run out, or of one family's dials without a network. It
 /// doubles up to [`MAX_DIAL_PAUSE`].
 pub const DIAL_PAUSE_FIRST: Duration = Duration::from_millis(100);
-/// Longest pause of dials caused by this machine's own shortages.
+/// Maximum pause of dials after a shortage of this machine.
 pub const MAX_DIAL_PAUSE: Duration = Duration::from_secs(1);
-/// Least time between two dials once local ports are short, 1,000 per second. It doubles with each dial that finds no
-/// port, up to [`MAX_PORT_SPACING`], and shrinks by a sixteenth with each that finds one.
+/// Minimum time between two dials once local ports run out, 1,000 dials per second. It doubles with each dial that
+/// finds no port, up to [`MAX_PORT_SPACING`], and shrinks by a sixteenth with each dial that finds one.
 pub const PORT_SPACING_FIRST: Duration = Duration::from_millis(1);
-/// Most time between two dials while local ports are short.
+/// Maximum time between two dials while local ports are exhausted.
 pub const MAX_PORT_SPACING: Duration = Duration::from_secs(1);
-/// Pause of an address that proved to be our own.
+/// Pause of an address that turned out to be our own.
 pub const SELF_BACKOFF: Duration = Duration::from_secs(24 * 3_600);
-/// Addresses accepted from one seed's answer.
+/// Addresses accepted from one seed's reply.
 pub const MAX_SEED_ANSWERS: usize = 256;
 /// Time between two queries to a seed.
 pub const SEED_INTERVAL: Duration = Duration::from_secs(3_600);
-/// Least time between two queries to a seed while there is no address to dial.
+/// Minimum time between two queries to a seed while there is no address to dial.
 pub const MIN_SEED_INTERVAL: Duration = Duration::from_secs(60);
-/// Largest payload of an `addr` that is gathered although the handler discards it: its checksum and count decide
-/// whether it is misbehavior. Longer ones are dropped unread. The gathered bytes count against the loop's buffer
+/// Largest payload of an `addr` that is buffered although the handler discards it: its checksum and count decide
+/// whether it is misbehavior. Longer payloads are dropped unread. The buffered bytes count against the loop's buffer
 /// limit.
 pub const MAX_ADDRESS_GATHERED_BYTES: u64 = MAX_LEGACY_PAYLOAD_BYTES;
-/// Largest payload of a `headers`, `filterload` or `filteradd` that a loop with a peer manager gathers although the
-/// handler discards it: its checksum decides whether it is misbehavior. Longer ones are dropped unread. The gathered
-/// bytes count against the loop's buffer limit.
+/// Largest payload of a `headers`, `filterload` or `filteradd` that a loop with a peer manager buffers although the
+/// handler discards it: its checksum decides whether it is misbehavior. Longer payloads are dropped unread. The
+/// buffered bytes count against the loop's buffer limit.
 pub const MAX_JUDGED_GATHERED_BYTES: u64 = MAX_LEGACY_PAYLOAD_BYTES;
 /// Time after which a peer may send one more address.
 pub const ADDRESS_TOKEN_INTERVAL: Duration = Duration::from_secs(10);
-/// Share of the book, rounded up, that answers a peer's `getaddr` (SV Node 1.2.2, addrman.h ADDRMAN_GETADDR_MAX_PCT).
+/// Share of the book, rounded up, in a reply to `getaddr` (SV Node 1.2.2, addrman.h ADDRMAN_GETADDR_MAX_PCT).
 pub const ADDRESSES_PER_ANSWER_PERCENT: usize = 23;
-/// Different answers to `getaddr` in one [`ANSWER_LIFETIME`], each up to 32 KB: 2 MB.
+/// Different replies to `getaddr` in one [`ANSWER_LIFETIME`], each up to 32 KB: 2 MB.
 pub const ANSWER_SLOTS: u64 = 64;
-/// Time for which all peers of one network group get the same answer to `getaddr`.
+/// Time during which all peers of one network group receive the same reply to `getaddr`.
 pub const ANSWER_LIFETIME: Duration = Duration::from_secs(24 * 3_600);
 /// Buckets of the table of addresses known by gossip.
 pub const GOSSIP_BUCKETS: u32 = 1_024;
@@ -111,17 +111,17 @@ pub const GOSSIP_BUCKETS: u32 = 1_024;
 pub const GOSSIP_BUCKET_SLOTS: u32 = 64;
 /// Buckets that the peers of one range of addresses can fill with their gossip.
 pub const GOSSIP_BUCKETS_PER_SOURCE: u32 = 16;
-/// Time after which an address that was never tried yields its slot to another.
+/// Time after which an address that was never tried may be replaced by another.
 pub const MAX_GOSSIP_UNTRIED: Duration = Duration::from_secs(7 * 24 * 3_600);
-/// Hosts banned at one time: at most 32 MiB for the table, while it grows, and for the orders in which bans end.
+/// Maximum number of banned hosts: at most 32 MiB for the table while it grows, and for the orders in which bans end.
 pub const MAX_BANS: usize = 65_536;
-/// Bans whose end is checked per turn. If any has ended, each banned peer of the book is checked once.
+/// Bans checked for expiry per turn. If any has expired, each banned peer of the book is checked once.
 pub const BANS_ENDED_PER_TURN: usize = 1_024;
-/// Hosts whose rate of accepted connections is known at one time, at most 4 MiB.
+/// Hosts whose rate of accepted connections is tracked at one time, at most 4 MiB.
 pub const MAX_ACCEPT_RATES: usize = 65_536;
-/// Peers compared when one is evicted, about 100 bytes each meanwhile.
+/// Peers compared for an eviction, about 100 bytes each during the comparison.
 pub const MAX_EVICTION_CANDIDATES: usize = 512;
-/// Rows examined to find them.
+/// Rows examined to find the candidates of an eviction.
 pub const MAX_EVICTION_ROWS: usize = 2_048;
 /// Accepted connections per turn for which an eviction is considered, each about 80 us. Later ones are over capacity.
 pub const EVICTIONS_PER_TURN: usize = 8;

@@ -1,9 +1,9 @@
 //! Every bound of the library, in one place.
 //!
-//! Each constant names its unit, its reason and the most memory it can cost. Bounds that an embedder may change are the
+//! Each constant names its unit, its reason and its maximum memory cost. Bounds that an embedder may change are the
 //! defaults of [`Config`](crate::Config); the others are properties of the protocol or of the loop. Nothing here
-//! depends on the rest of the crate. Public are those that an embedder meets. The assertions at the end hold together
-//! the bounds that only make sense as a pair.
+//! depends on the rest of the crate. Only the bounds that an embedder meets are public. The assertions at the end
+//! check bounds that depend on each other.
 
 pub(crate) mod link;
 pub(crate) mod manager;
@@ -40,16 +40,16 @@ const _: () = {
     assert!(
         TCP_USER_TIMEOUT.as_secs() > PING_INTERVAL.as_secs() + PONG_TIMEOUT.as_secs()
             && TCP_USER_TIMEOUT.as_secs() > SEND_STALL_TIMEOUT.as_secs(),
-        "the kernel gives up on no peer that the loop still waits for"
+        "the kernel must not give up on a peer before the loop does"
     );
     assert!(SEND_QUEUE_PAUSE_BYTES < MAX_SEND_QUEUE_BYTES, "reading stops before sending is refused");
-    assert!(MIN_SEND_STALL_BYTES < SEND_QUEUE_PAUSE_BYTES, "a full queue must differ from one that moves");
+    assert!(MIN_SEND_STALL_BYTES < SEND_QUEUE_PAUSE_BYTES, "a full queue must hold more than a slow peer must read");
     assert!(BODY_REFILL_BYTES < MAX_BODY_WAITING_BYTES, "a handler asked to feed more must have room");
     assert!(WHEEL_SLOTS.is_power_of_two(), "slots are found by masking");
     assert!(MAX_BUFFERED_MESSAGE_BYTES <= MAX_BUFFERED_TOTAL_BYTES, "one message must fit the total");
     assert!(MAX_DNS_SEEDS <= MAX_RESOLVES, "all seeds can be asked at once");
     assert!(MAX_FIXED_NAMES <= MAX_RESOLVES, "all names of fixed peers can be resolved at once");
-    assert!(MAX_EVICTION_CANDIDATES <= MAX_EVICTION_ROWS, "a row is one candidate at the most");
+    assert!(MAX_EVICTION_CANDIDATES <= MAX_EVICTION_ROWS, "a row is at most one candidate");
     assert!(
         (GOSSIP_BUCKETS_PER_SOURCE * GOSSIP_BUCKET_SLOTS) as usize * 64 <= MAX_BOOK_PEERS,
         "one source reaches a 64th of the book"

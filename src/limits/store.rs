@@ -1,29 +1,28 @@
-//! The address book: its file, its cache, and how long the loop waits for the disk.
+//! Bounds of the address book: its file, its cache, and the loop's waits for the disk.
 
 use std::time::Duration;
 
-/// Peers that the book remembers: about 11 MB in the loop, and 17 MB more if all have the longest user agent.
+/// Peers in the book: about 11 MB in the loop, and 17 MB more if all have the longest user agent.
 pub const MAX_BOOK_PEERS: usize = 65_536;
-/// Largest file of the book. A larger file is not opened, and the file never grows beyond this. The most and longest
-/// records, rewritten again and again, use half of it.
+/// Largest file of the book. A larger file is not opened, and the file never grows beyond this. The maximum number of
+/// records, each at its maximum length and rewritten repeatedly, uses half of it.
 pub const MAX_BOOK_FILE_BYTES: u64 = 128 * 1024 * 1024;
 /// Memory of the database for pages of the book's file.
 #[cfg(any(feature = "internals", feature = "store"))]
 pub const BOOK_CACHE_BYTES: usize = 1024 * 1024;
-/// Files set aside because they are not a book, beside the one in use. With this many, no further one is created.
+/// Unusable files set aside besides the book in use. Once there are this many, opening an unusable book fails.
 pub const MAX_BOOK_SET_ASIDE: u32 = 16;
 /// Changes written to the book at once, about 1 MB.
 pub const MAX_BOOK_BATCH: usize = 4_096;
 /// Batches that wait for the thread that writes the book.
 pub const MAX_BOOK_QUEUE: usize = 4;
-/// Time for which a change other than a ban waits for others to be written with it. It is on the disk within a
-/// second.
+/// Time that a change other than a ban waits for further changes to the book. It is on disk within a second.
 pub const BOOK_DELAY: Duration = Duration::from_millis(500);
 /// First pause after the book could not be written; it doubles up to [`MAX_BOOK_RETRY`].
 pub const BOOK_RETRY_FIRST: Duration = Duration::from_millis(250);
 /// Longest pause between two attempts to write the book.
 pub const MAX_BOOK_RETRY: Duration = Duration::from_secs(30);
-/// Time without an answer to a write after which the disk counts as failing.
+/// Time without a reply to a write after which the disk counts as failing.
 pub const MAX_BOOK_ANSWER: Duration = Duration::from_secs(10);
-/// Time for which a stopping loop waits for a silent disk; the last changes may be lost then.
+/// Maximum wait of a stopping loop for a disk that does not respond. The last changes may be lost after that.
 pub const MAX_BOOK_END: Duration = Duration::from_secs(5);

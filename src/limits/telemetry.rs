@@ -4,20 +4,20 @@ use std::time::Duration;
 
 /// Items of one subscription that wait on either side of its lock, about 100 bytes each.
 pub const MAX_SUBSCRIPTION_ITEMS: usize = 65_536;
-/// Bytes of payload of one subscription that wait on either side of its lock. A payload that shares a block with the
-/// loop holds at most twice its size. With its items, an unread subscription costs 270 MB at the worst, and one whose
-/// reader stops behind a loss 400 MB.
+/// Payload bytes of one subscription that wait on either side of its lock. A payload that shares a block with the
+/// loop holds at most twice its size. With its items, an unread subscription costs up to 270 MB, and up to 400 MB if
+/// its reader stops after a loss was reported.
 pub const MAX_SUBSCRIPTION_BYTES: usize = 64 * 1024 * 1024;
-/// Control events for which the loop keeps room between turns. A turn with more releases its room.
+/// Control events for which the loop keeps memory between turns. A turn that needs more frees the excess afterwards.
 pub const CONTROL_EVENTS_KEPT: usize = 1_024;
-/// Peers in one answer to a [`Handle`](crate::Handle): about 0.3 ms of the loop, and 512 bytes each at the most.
+/// Peers in one reply to a [`Handle`](crate::Handle): about 0.3 ms of the loop's time, and at most 512 bytes each.
 pub const PEERS_PER_REPLY: usize = 1_024;
 /// Lines of one kind that are logged at once.
 pub const LOG_BURST_LINES: u32 = 20;
-/// Time after which another line of a kind may be logged once its burst is used up. With lines of 768 bytes at the
-/// most, each kind logs less than 3 MB per hour.
+/// Time after which another line of a kind may be logged once its burst is used up. With lines of at most 768 bytes,
+/// each kind logs less than 3 MB per hour.
 pub const LOG_REFILL: Duration = Duration::from_secs(1);
-/// Least time between two log lines about a paused listener, as when descriptors are short.
+/// Minimum time between two log lines about a paused listener, for example when descriptors run out.
 pub const LOG_PAUSES_INTERVAL: Duration = Duration::from_secs(60);
 /// Default number of control events, and of messages, that a [`Channel`](crate::channel::Channel) holds.
 pub const CHANNEL_ITEMS: usize = 1_024;
