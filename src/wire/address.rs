@@ -1,6 +1,6 @@
 //! `addr`: addresses of other nodes, as claimed by the sender.
 //!
-//! Times and services are claims. Nothing is checked here, not even whether an address is routable.
+//! Times and services are claims. This file checks nothing, not even whether an address is routable.
 
 use super::codec::{Reader, field, put_items};
 use super::version::NetAddress;
@@ -44,11 +44,11 @@ impl AddressEntry {
 }
 
 impl<'a> AddressesRef<'a> {
-    /// Reads the payload of an `addr`, but checks only the count.
+    /// Reads the payload of an `addr`. Checks only the count.
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if it holds fewer items than it counts, [`WireError::NonCanonicalSize`] and
+    /// [`WireError::Truncated`] if it holds fewer items than its count, [`WireError::NonCanonicalSize`] and
     /// [`WireError::TooLong`] for the count.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         Ok(Self { entries: Reader::new(CommandName::ADDR, payload).items()? })
@@ -59,12 +59,12 @@ impl<'a> AddressesRef<'a> {
         put_items(self.entries, out);
     }
 
-    /// Returns the number of addresses; a node punishes more than 1,000.
+    /// Returns the number of addresses; a node penalises more than 1,000.
     pub const fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there are no addresses.
+    /// Returns whether there are no addresses.
     pub const fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

@@ -1,7 +1,7 @@
-//! `authch` and `authresp`: a miner proves that it holds the key it is known by.
+//! `authch` and `authresp`: a miner proves that it holds the key under which it is known.
 //!
-//! This file encodes and decodes the messages and assembles the bytes to sign; it neither makes nor checks
-//! signatures. No peer has to reply to a challenge.
+//! This file encodes and decodes the messages and assembles the bytes to sign; it neither creates nor checks
+//! signatures. A peer need not reply to a challenge.
 
 use super::codec::{Reader, put_var_bytes};
 use super::hash::Hash256;
@@ -22,7 +22,7 @@ pub struct AuthChallenge {
 pub struct AuthResponseRef<'a> {
     /// The miner's compressed public key.
     pub public_key: [u8; PUBLIC_KEY_LEN_BYTES],
-    /// The miner's own part of the signed bytes, so that the challenger does not choose all of them; a node rejects
+    /// The miner's own part of the signed bytes, so that the challenger does not choose all of them. A node rejects
     /// 0.
     pub client_nonce: u64,
     /// The DER signature of [`AuthChallenge::digest`], from 70 to 72 bytes.
@@ -34,7 +34,7 @@ pub struct AuthResponseRef<'a> {
 pub struct AuthResponse {
     /// The miner's compressed public key.
     pub public_key: [u8; PUBLIC_KEY_LEN_BYTES],
-    /// The miner's own part of the signed bytes, so that the challenger does not choose all of them; a node rejects
+    /// The miner's own part of the signed bytes, so that the challenger does not choose all of them. A node rejects
     /// 0.
     pub client_nonce: u64,
     /// The DER signature of [`AuthChallenge::digest`], from 70 to 72 bytes.
@@ -95,7 +95,7 @@ impl<'a> AuthResponseRef<'a> {
         Ok(Self { public_key, client_nonce, signature })
     }
 
-    /// Appends the payload; a signature that is too long is cut.
+    /// Appends the payload; a signature that is too long is truncated.
     pub fn encode(&self, out: &mut Vec<u8>) {
         put_var_bytes(&self.public_key, PUBLIC_KEY_LEN_BYTES, out);
         out.extend_from_slice(&self.client_nonce.to_le_bytes());

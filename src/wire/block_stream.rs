@@ -1,8 +1,8 @@
-//! Parsers for transactions and blocks of any size that arrive in pieces, however they are cut.
+//! Parsers for transactions and blocks of any size that arrive in pieces of any size.
 //!
-//! The parsers read the bytes that have arrived and keep none of them: no script is held, however large. They keep
+//! The parsers read the bytes that have arrived and keep none of them, so no script is held, however large. They keep
 //! their position, a SHA-256 in progress and, for a block, one hash per level of its Merkle tree: less than 3 KiB in
-//! all. They accept the same bytes as [`TxRef`](super::TxRef), wherever these are cut.
+//! all. They accept the same bytes as [`TxRef`](super::TxRef), wherever these are split.
 
 use super::codec::Reader;
 use super::hash::Hash256;
@@ -25,7 +25,7 @@ pub struct TxStreamParser {
     hasher: Sha256,
 }
 
-/// A transaction that was read completely.
+/// A transaction that has been read completely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamedTx {
     /// Its id.
@@ -66,14 +66,14 @@ pub enum BlockStreamEvent {
     End(StreamedBlock),
 }
 
-/// A block that was read completely.
+/// A block that has been read completely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamedBlock {
     /// Its header.
     pub header: BlockHeader,
     /// The number of its transactions.
     pub tx_count: u64,
-    /// Its bytes on the wire, header and count included.
+    /// Its bytes on the wire, including the header and the count.
     pub len_bytes: u64,
     /// Whether the transactions match the header's Merkle root.
     pub verdict: MerkleVerdict,
@@ -127,8 +127,8 @@ impl TxStreamParser {
         }
     }
 
-    /// Consumes `unread` up to the end of the transaction, or all of it. After the end the parser is ready for
-    /// another transaction; after an error it must not be used.
+    /// Consumes `unread` up to the end of the transaction, or all of it. After the end the parser is ready for the
+    /// next transaction; after an error it must not be used.
     ///
     /// # Errors
     ///
@@ -146,7 +146,7 @@ impl TxStreamParser {
         Ok(Some(StreamedTx { txid: Hash256::finish(hasher), ..read }))
     }
 
-    /// Whether nothing of a transaction has been read since the last one ended.
+    /// Returns whether the parser is between two transactions: it has read no byte since the last one ended.
     pub const fn is_at_boundary(&self) -> bool {
         self.read.len_bytes == 0
     }
@@ -164,12 +164,12 @@ impl TxStreamParser {
                 return Ok(true);
             }
             let Some(size) = self.size.advance(self.command, unread)? else { return Ok(false) };
-            self.go_on(size);
+            self.resume(size);
         }
     }
 
     /// Continues after the awaited size or count.
-    fn go_on(&mut self, size: u64) {
+    fn resume(&mut self, size: u64) {
         match self.awaited {
             Awaited::InputCount => {
                 self.read.input_count = size;
@@ -255,7 +255,8 @@ impl BlockStreamParser {
         event
     }
 
-    /// Whether the end of the block was reached. A block that is incomplete when its payload ends is truncated.
+    /// Returns whether the end of the block was reached. A block that is incomplete when its payload ends is
+    /// truncated.
     pub const fn is_complete(&self) -> bool {
         matches!(self.stage, Stage::Ended)
     }

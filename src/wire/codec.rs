@@ -1,14 +1,14 @@
-//! The primitive encodings: a bounds-checked reader, and the writers of sizes and byte strings.
+//! The primitive encodings: a bounds-checked reader, and writers of sizes and byte strings.
 //!
 //! A [`Reader`] reads the fields of one payload and names the command in every error. It checks a length before it
-//! uses it, never allocates and never panics on any bytes. Integers are written with `to_le_bytes`; only sizes and
-//! byte strings have a form of their own.
+//! uses it, never allocates, and panics on no input. Integers are written with `to_le_bytes`; only sizes and byte
+//! strings have their own writers.
 
 use crate::error::WireError;
 use crate::limits::MAX_COMPACT_SIZE;
 use crate::protocol::CommandName;
 
-/// A reader of one payload's fields in order (SV Node 1.2.2, serialize.h). Integers are little-endian unless named
+/// A reader of one payload's fields in order (SV Node 1.2.2, serialize.h). Integers are little-endian unless stated
 /// otherwise.
 ///
 /// Every method fails with [`WireError::Truncated`] if the payload ends inside its field. After an error the position
@@ -49,7 +49,7 @@ impl<'a> Reader<'a> {
         self.unread
     }
 
-    /// Reads a field that older peers omit, or returns `None` if the payload ends before it.
+    /// Reads a field that older peers omit. Returns `None` if the payload ends before it.
     ///
     /// # Errors
     ///
@@ -81,7 +81,7 @@ impl<'a> Reader<'a> {
         self.chunk().copied()
     }
 
-    /// Borrows the next `N` bytes, which is cheaper than a copy where there are many items.
+    /// Borrows the next `N` bytes, which is cheaper than a copy if there are many items.
     pub(super) fn chunk<const N: usize>(&mut self) -> Result<&'a [u8; N], WireError> {
         let (field, unread) = self.unread.split_first_chunk().ok_or_else(|| self.truncated())?;
         self.unread = unread;
@@ -105,7 +105,7 @@ impl<'a> Reader<'a> {
         i64: i64::from_le_bytes,
     }
 
-    /// Reads one byte; every value but zero is true.
+    /// Reads one byte; every value except zero is true.
     ///
     /// # Errors
     ///
@@ -122,7 +122,7 @@ impl<'a> Reader<'a> {
     /// [`WireError::Truncated`].
     #[inline]
     pub fn compact_size(&mut self) -> Result<u64, WireError> {
-        // Nearly all sizes are one byte. The others are read through a copy, so that a loop may keep its reader in
+        // Nearly all sizes are one byte. The others are read through a copy, so that a loop can keep its reader in
         // registers.
         let (size, unread) = match self.unread {
             [size @ 0..=0xfc, unread @ ..] => (u64::from(*size), unread),
@@ -159,8 +159,8 @@ impl<'a> Reader<'a> {
         self.bytes(len_bytes.ok_or_else(|| self.too_long())?)
     }
 
-    /// Reads a CompactSize that counts elements of at least `min_element_bytes` bytes each, and rejects a count that
-    /// the rest of the payload cannot hold.
+    /// Reads a CompactSize that counts elements of at least `min_element_bytes` bytes each. Rejects a count that the
+    /// rest of the payload cannot hold.
     ///
     /// # Errors
     ///
@@ -219,7 +219,7 @@ pub fn put_compact_size(size: u64, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends the length of `bytes` and the bytes, cut to `max_bytes` so that a reader accepts them.
+/// Appends the length of `bytes` and the bytes, truncated to `max_bytes` so that a reader accepts them.
 pub fn put_var_bytes(bytes: &[u8], max_bytes: usize, out: &mut Vec<u8>) {
     let bytes = &bytes[..bytes.len().min(max_bytes)];
     put_compact_size(bytes.len() as u64, out);
@@ -232,8 +232,8 @@ pub fn put_items<const N: usize>(items: &[[u8; N]], out: &mut Vec<u8>) {
     out.extend_from_slice(items.as_flattened());
 }
 
-/// Returns the `N` bytes of an item of fixed size at offset `at`. Both are constants, so the compiler removes the
-/// check.
+/// Returns the `N` bytes at offset `at` of an item of fixed size. Both numbers are constants, so the compiler removes
+/// the check.
 pub(super) fn field<const N: usize>(item: &[u8], at: usize) -> [u8; N] {
     *item[at..].first_chunk().expect("a field lies within its item")
 }

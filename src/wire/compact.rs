@@ -1,8 +1,8 @@
 //! `cmpctblock`, `getblocktxn` and `blocktxn`: compact blocks, requests for their missing transactions, and the
 //! replies (BIP 152).
 //!
-//! Positions are sent as distances from the position after the previous one. This file adds them up once, with every
-//! sum checked, so that callers see only positions in the block.
+//! Positions are sent as distances from the position after the previous one. This file adds the distances once, with
+//! every sum checked, so that callers see only positions in the block.
 
 use super::codec::{Reader, field, put_compact_size, put_items};
 use super::hash::Hash256;
@@ -73,7 +73,7 @@ pub struct GetBlockTxn {
     indexes: List<BlockIndex>,
 }
 
-/// A position in a block, as a `getblocktxn` lists it.
+/// A position in a block, as listed in a `getblocktxn`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct BlockIndex;
 
@@ -94,13 +94,14 @@ pub struct BlockTxn {
 }
 
 impl<'a> CompactBlockRef<'a> {
-    /// Reads the payload of a `cmpctblock`, and finds the end of each prefilled transaction.
+    /// Reads the payload of a `cmpctblock` and finds the end of each prefilled transaction.
     ///
     /// # Errors
     ///
     /// [`WireError::BadValue`] for a message that a node rejects too: a header without a target, no transaction at
-    /// all, or a prefilled transaction at a position for which there are too few short ids; [`WireError::TooLong`]
-    /// for a position above 32 bits; [`WireError::Truncated`] and [`WireError::NonCanonicalSize`].
+    /// all, or a prefilled transaction at a position that the short ids before it cannot reach;
+    /// [`WireError::TooLong`] for a position above 32 bits; [`WireError::Truncated`] and
+    /// [`WireError::NonCanonicalSize`].
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::CMPCTBLOCK, payload);
         let header = BlockHeader::read(&mut reader)?;
@@ -146,7 +147,7 @@ impl<'a> CompactBlockRef<'a> {
         ShortIds::new(&self.header, self.nonce)
     }
 
-    /// Returns the owned message, with a copy of ids and transactions.
+    /// Returns the owned message, with a copy of the ids and transactions.
     pub fn into_owned(self) -> CompactBlock {
         CompactBlock {
             header: self.header,
@@ -158,8 +159,8 @@ impl<'a> CompactBlockRef<'a> {
 }
 
 impl CompactBlock {
-    /// Returns the compact block in which the transactions at the positions that `is_prefilled` picks are prefilled,
-    /// usually only the first.
+    /// Returns the compact block in which the transactions selected by `is_prefilled` are prefilled, usually only the
+    /// first.
     ///
     /// # Panics
     ///
@@ -237,7 +238,7 @@ impl ShortIds {
         Self { key: SipKey { k0: half(0), k1: half(8) } }
     }
 
-    /// Returns the short id of a transaction, as it stands in [`CompactBlockRef::short_ids`].
+    /// Returns a transaction's short id, in the form of [`CompactBlockRef::short_ids`].
     pub fn short_id(&self, txid: Hash256) -> [u8; SHORT_ID_BYTES] {
         field(&self.key.hash(txid.as_bytes()).to_le_bytes(), 0)
     }
@@ -249,7 +250,7 @@ impl ShortIds {
 }
 
 impl<'a> GetBlockTxnRef<'a> {
-    /// Reads the payload of a `getblocktxn`, and checks the sums of its positions.
+    /// Reads the payload of a `getblocktxn` and checks the sums of its positions.
     ///
     /// # Errors
     ///
@@ -296,7 +297,7 @@ impl GetBlockTxn {
 }
 
 impl<'a> BlockTxnRef<'a> {
-    /// Reads the hash and the count of a `blocktxn`; the transactions are checked while they are iterated over.
+    /// Reads the hash and the count of a `blocktxn`. The transactions are checked while they are iterated over.
     ///
     /// # Errors
     ///
@@ -333,7 +334,7 @@ impl BlockTxn {
     }
 }
 
-/// Reads a position that is at least `least`, and moves `least` past it; the position and its distance must fit 32
+/// Reads a position that is at least `least`, and moves `least` past it. The position and its distance must fit in 32
 /// bits.
 fn read_index(reader: &mut Reader<'_>, least: &mut u64) -> Result<u32, WireError> {
     let index = u32::try_from(*least + reader.compact_size()?).map_err(|_| reader.too_long())?;

@@ -1,6 +1,6 @@
-//! `createstrm` and `streamack`: a further connection to a peer that is already connected.
+//! `createstrm` and `streamack`: another connection to a peer that is already connected.
 //!
-//! The messages only name the association and the stream; this file does not decide which connection belongs to which
+//! The messages only name the association and the stream. This file does not decide which connection belongs to which
 //! peer.
 
 use super::codec::{Reader, put_var_bytes};
@@ -17,8 +17,8 @@ pub struct CreateStreamRef<'a> {
     pub association_id: AssociationId,
     /// The connection's purpose.
     pub stream_type: StreamType,
-    /// The name of the policy that assigns messages to streams, at most [`MAX_STREAM_POLICY_BYTES`]; empty keeps the
-    /// current policy.
+    /// The name of the policy that assigns messages to streams, at most [`MAX_STREAM_POLICY_BYTES`]. An empty name
+    /// keeps the current policy.
     pub policy: &'a [u8],
 }
 
@@ -29,8 +29,8 @@ pub struct CreateStream {
     pub association_id: AssociationId,
     /// The connection's purpose.
     pub stream_type: StreamType,
-    /// The name of the policy that assigns messages to streams, at most [`MAX_STREAM_POLICY_BYTES`]; empty keeps the
-    /// current policy.
+    /// The name of the policy that assigns messages to streams, at most [`MAX_STREAM_POLICY_BYTES`]. An empty name
+    /// keeps the current policy.
     pub policy: Box<[u8]>,
 }
 
@@ -51,13 +51,13 @@ pub enum StreamType {
     Unknown = 0,
     /// The first connection.
     General = 1,
-    /// The first further one; the policy `BlockPriority` moves blocks, headers and pings to it.
+    /// The first additional one. The policy `BlockPriority` moves blocks, headers and pings to it.
     Data1 = 2,
-    /// The second further one.
+    /// The second additional one.
     Data2 = 3,
-    /// The third further one.
+    /// The third additional one.
     Data3 = 4,
-    /// The fourth further one.
+    /// The fourth additional one.
     Data4 = 5,
 }
 
@@ -67,7 +67,8 @@ impl<'a> CreateStreamRef<'a> {
     /// # Errors
     ///
     /// [`WireError::Truncated`] if it ends inside a field, [`WireError::BadValue`] for an association id or stream of
-    /// unknown type, [`WireError::TooLong`] and [`WireError::NonCanonicalSize`] for the lengths of id and policy.
+    /// an unknown type, [`WireError::TooLong`] and [`WireError::NonCanonicalSize`] for the lengths of the id and the
+    /// policy.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::CREATESTRM, payload);
         Ok(Self {
@@ -77,7 +78,7 @@ impl<'a> CreateStreamRef<'a> {
         })
     }
 
-    /// Appends the payload; a policy that is too long is cut.
+    /// Appends the payload; a policy that is too long is truncated.
     pub fn encode(&self, out: &mut Vec<u8>) {
         self.association_id.write(out);
         out.push(self.stream_type as u8);
@@ -103,7 +104,7 @@ impl StreamAck {
     /// # Errors
     ///
     /// [`WireError::Truncated`] if it ends inside a field, [`WireError::BadValue`] for an association id or stream of
-    /// unknown type, [`WireError::TooLong`] and [`WireError::NonCanonicalSize`] for the length of the id.
+    /// an unknown type, [`WireError::TooLong`] and [`WireError::NonCanonicalSize`] for the length of the id.
     pub fn decode(payload: &[u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::STREAMACK, payload);
         Ok(Self { association_id: AssociationId::read(&mut reader)?, stream_type: StreamType::read(&mut reader)? })

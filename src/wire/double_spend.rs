@@ -1,7 +1,7 @@
-//! `dsdetected`: two or more branches of the chain that spend the same output, each with its proof.
+//! `dsdetected`: two or more chain branches that spend the same output, each with its proof.
 //!
-//! Decoding checks the form. [`DoubleSpendRef::validate`] checks everything that the message can show by itself. The
-//! branches' work, and whether they fork from a block of ours, only the chain's owner can check.
+//! Decoding checks the form. [`DoubleSpendRef::validate`] checks everything that the message alone can show. Only a
+//! node with the chain can check the branches' work and whether they fork from a known block.
 
 use super::codec::{Reader, put_items};
 use super::hash::Hash256;
@@ -25,7 +25,7 @@ pub struct DoubleSpend {
     forks: List<ForkRef<'static>>,
 }
 
-/// A branch of the chain with a transaction that spends an output which another branch spends too.
+/// A branch of the chain, with a transaction that spends an output that another branch spends too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ForkRef<'a> {
     /// The transaction.
@@ -41,7 +41,7 @@ pub type Forks<'a> = Items<'a, ForkRef<'static>>;
 /// A fault of a well-formed `dsdetected`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DoubleSpendFault {
-    /// A branch has no headers, or has a header that does not name the next one as its parent.
+    /// A branch has no headers, or one of its headers does not name the next one as its parent.
     NoChain,
     /// A proof does not lead to the first header of its branch.
     NotProven,
@@ -49,7 +49,7 @@ pub enum DoubleSpendFault {
     NoCommonAncestor,
     /// Two branches have the same transaction.
     SameTransaction,
-    /// A transaction spends nothing that another branch spends too.
+    /// A transaction spends no output that another branch spends too.
     NoDoubleSpend,
 }
 
@@ -57,12 +57,12 @@ impl<'a> DoubleSpendRef<'a> {
     /// The only version of the message.
     const VERSION: u16 = 1;
 
-    /// Reads the payload of a `dsdetected`, and finds the end of each branch.
+    /// Reads the payload of a `dsdetected` and finds the end of each branch.
     ///
     /// # Errors
     ///
     /// [`WireError::BadValue`] if the version is not 1, if there are fewer than two branches, or if a proof has no
-    /// whole transaction, is about a coinbase, or does not name a root; otherwise as [`MerkleProofRef::read`].
+    /// whole transaction, concerns a coinbase, or does not name a root; otherwise as [`MerkleProofRef::read`].
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::DSDETECTED, payload);
         if reader.u16()? != Self::VERSION {
@@ -86,8 +86,8 @@ impl<'a> DoubleSpendRef<'a> {
         self.forks.iter()
     }
 
-    /// Checks what the message can show by itself (SV Node 1.2.2, double_spend/dsdetected_message.cpp IsValid).
-    /// Allocates 40 bytes per input and 33 per branch, which is less than the message's size.
+    /// Checks everything that the message alone can show (SV Node 1.2.2, double_spend/dsdetected_message.cpp
+    /// IsValid). Allocates 40 bytes per input and 33 per branch, which is less than the message's size.
     ///
     /// # Errors
     ///
@@ -107,7 +107,7 @@ impl<'a> DoubleSpendRef<'a> {
         if self.all_spend_twice() { Ok(()) } else { Err(DoubleSpendFault::NoDoubleSpend) }
     }
 
-    /// Whether each branch spends an output that another branch spends too.
+    /// Returns whether each branch spends an output that another branch spends too.
     fn all_spend_twice(&self) -> bool {
         let outpoints = |(index, fork): (usize, ForkRef<'a>)| {
             fork.tx.inputs().map(move |input| (input.prev_txid, input.prev_index, index as u32))
@@ -117,8 +117,8 @@ impl<'a> DoubleSpendRef<'a> {
         spent.sort_unstable();
         let mut is_double = vec![false; self.forks.len()];
         for same in spent.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
-            // The branch is part of the sort key: if only one branch spends an output, however often, it is both
-            // first and last.
+            // The branch is part of the sort key. If only one branch spends an output, however often, that branch is
+            // both first and last.
             if same.first().map(|first| first.2) != same.last().map(|last| last.2) {
                 same.iter().for_each(|&(_, _, index)| is_double[index as usize] = true);
             }
@@ -133,8 +133,8 @@ impl<'a> DoubleSpendRef<'a> {
 }
 
 impl DoubleSpend {
-    /// Returns the message with these branches: for each its headers, from the transaction's block back to the child
-    /// of the common ancestor, and the proof. Returns `None` for a message that [`DoubleSpendRef::decode`] would
+    /// Returns the message with these branches, each with its headers, from the transaction's block back to the child
+    /// of the common ancestor, and its proof. Returns `None` for a message that [`DoubleSpendRef::decode`] would
     /// reject.
     pub fn from_forks<'a>(forks: impl IntoIterator<Item = (&'a [BlockHeader], MerkleProofRef<'a>)>) -> Option<Self> {
         let mut is_proven = true;
@@ -191,7 +191,7 @@ impl<'a> ForkRef<'a> {
         self.headers().next_back().map(|header| header.prev_hash)
     }
 
-    /// Checks the branch. Headers that are linked by their hashes cannot repeat, so repetition is not checked.
+    /// Checks the branch. Headers linked by their hashes cannot repeat, so repetition is not checked.
     fn validate(&self) -> Result<(), DoubleSpendFault> {
         let first = self.headers().next().ok_or(DoubleSpendFault::NoChain)?;
         let mut parents = self.headers().skip(1);
@@ -205,11 +205,11 @@ impl<'a> ForkRef<'a> {
 impl fmt::Display for DoubleSpendFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NoChain => "the headers of a branch are not a chain",
+            Self::NoChain => "the headers of a branch do not form a chain",
             Self::NotProven => "a proof does not lead to its header",
-            Self::NoCommonAncestor => "the branches do not begin at the same block",
+            Self::NoCommonAncestor => "the branches do not fork from the same block",
             Self::SameTransaction => "two branches have the same transaction",
-            Self::NoDoubleSpend => "a transaction spends nothing that another branch spends too",
+            Self::NoDoubleSpend => "a transaction spends no output that another branch spends too",
         })
     }
 }

@@ -1,7 +1,7 @@
-//! `filterload` and `filteradd`: the bloom filter by which a peer selects transactions without naming them (BIP 37).
+//! `filterload` and `filteradd`: a bloom filter with which a peer selects transactions without naming them (BIP 37).
 //!
-//! A filter may match elements that were never added, and always matches those that were. A lookup costs one hash per
-//! hash function, so decoding limits the filter's size: a hostile filter costs at most 50 hashes per lookup.
+//! A filter always matches its elements, and may match other elements. A look-up costs one hash per hash function, so
+//! decoding limits the filter's size: a hostile filter costs at most 50 hashes per look-up.
 
 use super::codec::{Reader, put_var_bytes};
 use super::hash::Hash256;
@@ -19,7 +19,7 @@ pub struct FilterLoadRef<'a> {
     pub hash_count: u32,
     /// The seed of the hash functions.
     pub tweak: u32,
-    /// The filter's growth on a match: [`BloomFilter::UPDATE_NONE`] and so on, in the two lowest bits.
+    /// How the filter grows on a match: [`BloomFilter::UPDATE_NONE`] and so on, in the two lowest bits.
     pub flags: u8,
 }
 
@@ -63,7 +63,7 @@ impl<'a> FilterLoadRef<'a> {
         Ok(Self { bits, hash_count, tweak: reader.u32()?, flags: reader.u8()? })
     }
 
-    /// Appends the payload; excess bits are cut.
+    /// Appends the payload; excess bits are truncated.
     pub fn encode(&self, out: &mut Vec<u8>) {
         put_var_bytes(self.bits, MAX_BLOOM_FILTER_BYTES, out);
         out.extend_from_slice(&self.hash_count.to_le_bytes());
@@ -71,15 +71,15 @@ impl<'a> FilterLoadRef<'a> {
         out.push(self.flags);
     }
 
-    /// Whether `element` may be in the filter. A filter without bits matches everything; no filter matches an element
-    /// of more than [`MAX_BLOOM_ELEMENT_BYTES`].
+    /// Returns whether `element` may be in the filter. A filter without bits matches everything; no filter matches an
+    /// element of more than [`MAX_BLOOM_ELEMENT_BYTES`].
     pub fn contains(&self, element: &[u8]) -> bool {
         element.len() <= MAX_BLOOM_ELEMENT_BYTES
             && bit_indexes(self.bits.len(), self.hash_count, self.tweak, element)
                 .all(|bit| self.bits[bit / 8] & 1 << (bit % 8) != 0)
     }
 
-    /// Whether the output may be in the filter.
+    /// Returns whether the output may be in the filter.
     pub fn contains_outpoint(&self, txid: Hash256, index: u32) -> bool {
         self.contains(&outpoint(txid, index))
     }
@@ -92,15 +92,15 @@ impl<'a> FilterLoadRef<'a> {
 }
 
 impl BloomFilter {
-    /// Nothing is added on a match.
+    /// A match adds nothing.
     pub const UPDATE_NONE: u8 = 0;
-    /// The matched output is added.
+    /// A match adds the matched output.
     pub const UPDATE_ALL: u8 = 1;
-    /// The matched output is added if it pays to a bare public key or several.
+    /// A match adds the matched output if it pays to one or more bare public keys.
     pub const UPDATE_PUBKEYS: u8 = 2;
 
-    /// Returns an empty filter for `element_count` elements whose false positive rate is as near to
-    /// `false_positive_rate` as the limits allow. A rate above 1 or below 0 counts as 1 or 0.
+    /// Returns an empty filter for `element_count` elements, with a false positive rate as close to
+    /// `false_positive_rate` as the limits allow. A rate above 1 counts as 1, and a rate below 0 as 0.
     pub fn new(element_count: u32, false_positive_rate: f64, tweak: u32, flags: u8) -> Self {
         let rate = if false_positive_rate.is_nan() { 1.0 } else { false_positive_rate.clamp(0.0, 1.0) };
         let wanted_bits = -rate.ln() / (LN_2 * LN_2) * f64::from(element_count);
@@ -126,12 +126,12 @@ impl BloomFilter {
         self.insert(&outpoint(txid, index));
     }
 
-    /// Whether `element` may be in the filter, as [`FilterLoadRef::contains`].
+    /// Returns whether `element` may be in the filter, as [`FilterLoadRef::contains`].
     pub fn contains(&self, element: &[u8]) -> bool {
         self.as_ref().contains(element)
     }
 
-    /// Removes everything.
+    /// Removes all elements.
     pub fn clear(&mut self) {
         self.bits.fill(0);
     }
@@ -154,7 +154,7 @@ impl<'a> FilterAddRef<'a> {
         Ok(Self { element: reader.var_bytes(MAX_BLOOM_ELEMENT_BYTES)? })
     }
 
-    /// Appends the payload; an element that is too long is cut.
+    /// Appends the payload; an element that is too long is truncated.
     pub fn encode(&self, out: &mut Vec<u8>) {
         put_var_bytes(self.element, MAX_BLOOM_ELEMENT_BYTES, out);
     }
@@ -172,7 +172,7 @@ impl FilterAdd {
     }
 }
 
-/// Returns the bit indexes of `element` in a filter of `len_bytes`, none if that is 0 (CVE-2013-5700).
+/// Returns the bit indexes of `element` in a filter of `len_bytes`; none if that is 0 (CVE-2013-5700).
 fn bit_indexes(len_bytes: usize, hash_count: u32, tweak: u32, element: &[u8]) -> impl Iterator<Item = usize> {
     let hash_count = if len_bytes == 0 { 0 } else { hash_count };
     (0..hash_count).map(move |index| {
@@ -208,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hashes_are_those_of_the_reference_node() {
+    fn the_hashes_match_the_reference_node() {
         for (seed, bytes, hash) in [
             (0, &[][..], 0),
             (0xfba4_c795, &[], 0x6a39_6f08),

@@ -1,13 +1,13 @@
-//! Hashes of 32 bytes, by which blocks and transactions are named.
+//! Hashes of 32 bytes, which identify blocks and transactions.
 //!
-//! A [`Hash256`] holds the bytes in wire order, as SHA-256 produces them. The text form is reversed by convention;
-//! nothing else reverses the bytes.
+//! A [`Hash256`] holds the bytes in wire order, as SHA-256 produces them. Only the text form is reversed, by
+//! convention.
 
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::str::FromStr;
 
-/// A double SHA-256, 32 bytes in wire order; as text, 64 hexadecimal digits that begin with the last byte.
+/// A double SHA-256: 32 bytes in wire order. Its text form is 64 hexadecimal digits that start with the last byte.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Hash256([u8; 32]);
 
@@ -61,7 +61,7 @@ pub struct InvalidHash;
 
 impl fmt::Display for InvalidHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a hash is written as 64 hexadecimal digits")
+        f.write_str("a hash must have 64 hexadecimal digits")
     }
 }
 
@@ -91,8 +91,8 @@ mod tests {
     const GENESIS: &str = "000000000019d6689c085ae165831e934ff763ae46a2a6c172b3f1b60a8ce26f";
 
     #[test]
-    fn text_is_the_wire_order_reversed() {
-        let hash: Hash256 = GENESIS.parse().expect("it is a hash");
+    fn the_text_form_reverses_the_wire_order() {
+        let hash: Hash256 = GENESIS.parse().expect("the text is a hash");
         assert_eq!(hash.as_bytes()[..4], [0x6f, 0xe2, 0x8c, 0x0a]);
         assert_eq!(hash.as_bytes()[27..], [0; 5]);
         assert_eq!(hash.to_string(), GENESIS);
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_no_hash_is_refused() {
+    fn text_that_is_not_a_hash_is_rejected() {
         let signed = format!("+{}", &GENESIS[1..]);
         let foreign = format!("{}é", &GENESIS[2..]);
         let spaced = format!(" {}", &GENESIS[1..]);

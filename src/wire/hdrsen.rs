@@ -1,7 +1,7 @@
-//! `hdrsen`: headers, each with a light client's data about its block.
+//! `hdrsen`: headers, each with data about its block for light clients.
 //!
-//! Decoding checks each item once; iteration reads the items one by one, and their transactions stay in place. No
-//! proof is checked here: ask the item's proof.
+//! Decoding checks each item once; iteration reads the items one by one, without copying their transactions. No proof
+//! is checked here; use the item's own check.
 
 use super::codec::{Reader, put_compact_size};
 use super::headers::BlockHeader;
@@ -16,7 +16,7 @@ pub type EnrichedHeadersRef<'a> = ListRef<'a, EnrichedHeaderRef<'static>>;
 /// An owned `hdrsen` message.
 pub type EnrichedHeaders = List<EnrichedHeaderRef<'static>>;
 
-/// A header and its sender's data about the block.
+/// A header with the sender's data about its block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EnrichedHeaderRef<'a> {
     /// The header.
@@ -32,11 +32,11 @@ pub struct EnrichedHeaderRef<'a> {
 }
 
 impl<'a> EnrichedHeadersRef<'a> {
-    /// Reads the payload of a `hdrsen`, and finds the end of each item.
+    /// Reads the payload of a `hdrsen` and finds the end of each item.
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if it ends inside a field or cannot hold the counted items, and the errors of
+    /// [`WireError::Truncated`] if it ends inside a field or cannot hold the counted items, and the errors of its
     /// transactions and proofs.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         Self::read(&mut Reader::new(CommandName::HDRSEN, payload))

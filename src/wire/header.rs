@@ -1,8 +1,8 @@
-//! The message header: 24 bytes, or 44 for payloads above 4 GiB - 1, and the limits on the length that it claims.
+//! The message header, 24 bytes, or 44 for payloads above 4 GiB - 1, and the limits on the length that it claims.
 //!
-//! Decoding a header checks nothing. [`payload_limit`] is the largest payload of a command, and the framer applies it
-//! before it reads any payload. The magic is not part of [`Header`]: it is compared byte by byte while it arrives, and
-//! written by [`Header::encode`].
+//! Decoding a header checks nothing. [`payload_limit`] returns a command's largest payload, and the framer applies it
+//! before it reads any payload. The magic is not part of [`Header`]: the framer compares it byte by byte as it
+//! arrives, and [`Header::encode`] writes it.
 
 use crate::limits::{
     EXTENDED_HEADER_LEN_BYTES, GETBLOCKTXN_BLOCK_SHARE_BYTES, HEADER_LEN_BYTES, MAX_BLOCK_PAYLOAD_BYTES,
@@ -28,7 +28,7 @@ mod field {
 /// The checksum of an empty payload: the first four bytes of SHA-256 applied twice to nothing.
 pub const EMPTY_CHECKSUM: [u8; 4] = [0x5d, 0xf6, 0xe0, 0xe2];
 
-/// The most bytes that fit one SHA-256 block beside its padding.
+/// The maximum number of bytes that fit in one SHA-256 block together with its padding.
 const MAX_ONE_BLOCK_BYTES: usize = 55;
 
 /// The initial state of SHA-256 (FIPS 180-4, 5.3.3).
@@ -57,7 +57,7 @@ impl Header {
         Self { command, payload_len: payload.len() as u64, checksum: Some(checksum(payload)) }
     }
 
-    /// Returns the length of the header that starts with these bytes. Like the node, it compares only the first six
+    /// Returns the length of the header that starts with these bytes. Like the node, this compares only the first six
     /// bytes of the command (SV Node 1.2.2, protocol.cpp CMessageHeader::IsExtended).
     #[inline]
     pub fn len_of(basic: &[u8; HEADER_LEN_BYTES]) -> usize {
@@ -70,13 +70,13 @@ impl Header {
         if self.is_extended() { EXTENDED_HEADER_LEN_BYTES } else { HEADER_LEN_BYTES }
     }
 
-    /// Whether it has the extended form.
+    /// Returns whether it has the extended form.
     #[inline]
     pub const fn is_extended(&self) -> bool {
         self.checksum.is_none()
     }
 
-    /// Reads the fields of a basic header after the magic, which the caller has compared.
+    /// Reads the fields of a basic header after the magic, which the caller has already compared.
     #[inline]
     pub fn decode(bytes: &[u8; HEADER_LEN_BYTES]) -> Self {
         Self {
@@ -97,7 +97,7 @@ impl Header {
     ///
     /// # Panics
     ///
-    /// If the header is extended, or the payload length does not fit 32 bits.
+    /// If the header is extended, or the payload length does not fit in 32 bits.
     pub fn encode(&self, magic: [u8; 4]) -> [u8; HEADER_LEN_BYTES] {
         let checksum = self.checksum.expect("a basic header has a checksum");
         let len = u32::try_from(self.payload_len).expect("a basic header holds 32 bits of length");
@@ -127,18 +127,18 @@ fn four(field: &[u8]) -> [u8; 4] {
     field.try_into().expect("the field has four bytes")
 }
 
-/// Returns the first four bytes of SHA-256 applied twice.
+/// Returns the first four bytes of SHA-256 applied twice to `payload`.
 pub fn checksum(payload: &[u8]) -> [u8; 4] {
     if payload.len() > MAX_ONE_BLOCK_BYTES {
         return finish_checksum(Sha256::new_with_prefix(payload));
     }
-    // Most messages are small, and for them a hasher's bookkeeping costs a third of the hash.
+    // Most messages are small. For them a hasher's bookkeeping costs a third of the hash.
     let mut block = [0; 64];
     block[..payload.len()].copy_from_slice(payload);
     checksum_of_digest(digest_one_block(block, payload.len()))
 }
 
-/// Returns the checksum of the bytes that `hasher` has read, for payloads that are never held whole.
+/// Returns the checksum of the bytes fed to `hasher`, for payloads that are never held whole.
 pub fn finish_checksum(hasher: Sha256) -> [u8; 4] {
     let once = hasher.finalize();
     let (words, _) = once.as_chunks();
@@ -153,7 +153,7 @@ fn checksum_of_digest(once: [u32; 8]) -> [u8; 4] {
     digest_one_block(block, 32)[0].to_be_bytes()
 }
 
-/// Returns the digest of the first `len` bytes of `block`, the rest of which is zero.
+/// Returns the digest of the first `len` bytes of `block`; its other bytes are zero.
 #[inline]
 fn digest_one_block(mut block: [u8; 64], len: usize) -> [u32; 8] {
     block[len] = 0x80;
@@ -166,7 +166,7 @@ fn digest_one_block(mut block: [u8; 64], len: usize) -> [u32; 8] {
 /// The largest payloads that a node accepts (SV Node 1.2.2, protocol.cpp CMessageHeader::IsOversized).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PayloadLimits {
-    /// The limit in bytes of every command without a limit of its own, including unknown commands; our `protoconf`
+    /// The limit in bytes of every command without a limit of its own, including unknown commands. Our `protoconf`
     /// announces it. Default 2 MiB, at least 1 MiB.
     pub max_message_bytes: u64,
     /// The limit in bytes of `block`, `cmpctblock`, `blocktxn` and `hdrsen`. Default 2^63 - 1.
@@ -180,7 +180,7 @@ impl Default for PayloadLimits {
 }
 
 impl PayloadLimits {
-    /// Whether `command` may claim a payload of `payload_len` bytes.
+    /// Returns whether `command` may claim a payload of `payload_len` bytes.
     #[inline]
     pub fn allow(&self, command: CommandName, payload_len: u64) -> bool {
         // Fast path: pings and empty messages are smaller than every command's limit.
@@ -203,11 +203,11 @@ pub fn payload_limit(command: CommandName, limits: &PayloadLimits) -> u64 {
     }
 }
 
-/// The minimum limit of `getblocktxn`, however small blocks are.
+/// The minimum limit of `getblocktxn`, for any block size.
 const MIN_GETBLOCKTXN_BYTES: u64 = 24;
 
-/// Returns six bytes for each of the smallest transactions in the largest block, and the bytes of the rest of the
-/// message.
+/// Returns six bytes for each of the smallest transactions in the largest block, plus the bytes of the message's
+/// other fields.
 const fn getblocktxn_limit(max_block_bytes: u64) -> u64 {
     let indexes = max_block_bytes / GETBLOCKTXN_BLOCK_SHARE_BYTES * 6;
     let header = if indexes > u32::MAX as u64 { 44 } else { 24 };
@@ -221,7 +221,7 @@ mod tests {
     const PING: [u8; 24] = *b"\xe3\xe1\xf3\xe8ping\0\0\0\0\0\0\0\0\x08\0\0\0\x25\x02\xfa\x94";
 
     #[test]
-    fn the_ping_of_the_specification_reads_and_writes() {
+    fn the_specifications_ping_decodes_and_encodes() {
         let header = Header::decode(&PING);
         assert_eq!(header.command, CommandName::PING);
         assert_eq!(header.payload_len, 8);
@@ -230,9 +230,9 @@ mod tests {
     }
 
     #[test]
-    fn the_extended_block_header_of_the_specification_reads_and_writes() {
+    fn the_specifications_extended_block_header_decodes_and_encodes() {
         let text = *b"\xe3\xe1\xf3\xe8extmsg\0\0\0\0\0\0\xff\xff\xff\xff\0\0\0\0block\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0";
-        assert_eq!(Header::len_of(text.first_chunk().expect("it is longer")), 44);
+        assert_eq!(Header::len_of(text.first_chunk().expect("the text is longer than a basic header")), 44);
         let header = Header::decode_extended(&text);
         assert_eq!(header, Header { command: CommandName::BLOCK, payload_len: 1 << 32, checksum: None });
         assert_eq!((header.is_extended(), header.len_bytes()), (true, 44));
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn six_bytes_make_a_header_extended() {
+    fn the_first_six_command_bytes_mark_an_extended_header() {
         let mut head = PING;
         assert_eq!(Header::len_of(&head), 24);
         head[4..16].copy_from_slice(b"extmsgXYZ\0\0\0");
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn payloads_of_every_length_around_a_block_have_the_checksum_of_the_plain_hash() {
+    fn the_checksum_matches_the_plain_hash_at_every_length_around_a_block() {
         let bytes: Vec<u8> = (0..200_u8).map(|at| at.wrapping_mul(73) ^ 0xa5).collect();
         for len in 0..=bytes.len() {
             let twice = Sha256::digest(Sha256::digest(&bytes[..len]));
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_are_those_of_the_node() {
+    fn the_limits_match_the_node() {
         let limits = PayloadLimits::default();
         for (command, limit) in [
             ("protoconf", 1_048_576),

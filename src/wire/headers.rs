@@ -1,7 +1,7 @@
-//! `headers`: block headers, each with an unused count of transactions.
+//! `headers`: block headers, each with an unused transaction count.
 //!
 //! A node writes 00 for that count but accepts any count, so the items may differ in size. Decoding checks each item
-//! once and copies none; iteration reads them again.
+//! once and copies none; iteration reads the items again.
 
 use super::codec::{Reader, field};
 use super::hash::Hash256;
@@ -16,13 +16,13 @@ pub struct BlockHeader {
     pub version: i32,
     /// The hash of the parent's header, zero for the first block.
     pub prev_hash: Hash256,
-    /// The root of the Merkle tree over the ids of the transactions.
+    /// The root of the Merkle tree over the transactions' ids.
     pub merkle_root: Hash256,
     /// The miner's clock, in Unix seconds.
     pub time: u32,
     /// The target of the proof of work, in its short form.
     pub bits: u32,
-    /// The number that the miner varied.
+    /// The number that the miner varied to find the block.
     pub nonce: u32,
 }
 
@@ -36,7 +36,7 @@ pub struct ListedHeader {
 }
 
 /// A borrowed `headers` message, in chain order (SV Node 1.2.2, net_processing.cpp ProcessHeadersMessage). A node
-/// that has no more headers sends an empty one.
+/// with no more headers sends an empty one.
 pub type HeadersRef<'a> = ListRef<'a, ListedHeader>;
 
 /// An owned `headers` message.
@@ -105,11 +105,11 @@ impl Item for ListedHeader {
 }
 
 impl<'a> HeadersRef<'a> {
-    /// Reads the payload of a `headers`, and finds the end of each item.
+    /// Reads the payload of a `headers` and finds the end of each item.
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if it holds fewer items than it counts, [`WireError::NonCanonicalSize`] and
+    /// [`WireError::Truncated`] if it holds fewer items than its count, [`WireError::NonCanonicalSize`] and
     /// [`WireError::TooLong`] for the counts.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         Self::read(&mut Reader::new(CommandName::HEADERS, payload))

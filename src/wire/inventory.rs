@@ -1,7 +1,7 @@
-//! `inv`, `getdata` and `notfound`: lists of items that a peer has, wants, or lacks.
+//! `inv`, `getdata` and `notfound`: lists of items that a peer has, requests, or lacks.
 //!
-//! The three share one payload: a count and items of 36 bytes. This file does not interpret the items: any type and
-//! any hash can be held and passed on, including types that no node knows.
+//! The three share one payload: a count and items of 36 bytes. This file does not interpret the items. It keeps and
+//! passes on any type and any hash, including types that no node knows.
 
 use super::codec::{Reader, put_items};
 use super::hash::Hash256;
@@ -10,8 +10,7 @@ use crate::protocol::CommandName;
 use bytes::Bytes;
 use std::fmt;
 
-/// The type of an item in an inventory, all 32 bits of it: a node defines no flags in it (SV Node 1.2.2, protocol.h
-/// GetDataMsg).
+/// The type of an inventory item, a number of 32 bits without flags (SV Node 1.2.2, protocol.h GetDataMsg).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InventoryKind(pub u32);
 
@@ -43,11 +42,11 @@ impl InventoryKind {
     pub const TX: Self = Self(1);
     /// A block.
     pub const BLOCK: Self = Self(2);
-    /// A block's transactions that match the requester's filter, as `merkleblock`; only in `getdata`.
+    /// A block's transactions that match the requester's filter, sent as `merkleblock`; only in `getdata`.
     pub const FILTERED_BLOCK: Self = Self(3);
-    /// A block as `cmpctblock`; only in `getdata`.
+    /// A block sent as `cmpctblock`; only in `getdata`.
     pub const COMPACT_BLOCK: Self = Self(4);
-    /// A transaction that a miner's information refers to, as `datareftx`; only in `getdata` and `notfound`.
+    /// A transaction that a miner's information refers to, sent as `datareftx`; only in `getdata` and `notfound`.
     pub const DATAREF_TX: Self = Self(5);
 
     /// Returns the name of the type, if it has one.
@@ -99,11 +98,11 @@ impl InventoryItem {
 }
 
 impl<'a> InventoryRef<'a> {
-    /// Reads the payload of `command`, one of the three, but checks only the count.
+    /// Reads the payload of `command`, one of the three. Checks only the count.
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if it holds fewer items than it counts, [`WireError::NonCanonicalSize`] and
+    /// [`WireError::Truncated`] if it holds fewer items than its count, [`WireError::NonCanonicalSize`] and
     /// [`WireError::TooLong`] for the count.
     pub fn decode(command: CommandName, payload: &'a [u8]) -> Result<Self, WireError> {
         Ok(Self { items: Reader::new(command, payload).items()? })
@@ -119,7 +118,7 @@ impl<'a> InventoryRef<'a> {
         self.items.len()
     }
 
-    /// Whether there are no items.
+    /// Returns whether there are no items.
     pub const fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
@@ -129,7 +128,7 @@ impl<'a> InventoryRef<'a> {
         self.items.iter().map(InventoryItem::decode)
     }
 
-    /// Returns the inventory in parts of at most `len` items, for peers that accept no more in one message; an empty
+    /// Returns the inventory in parts of at most `len` items, for peers that accept no more per message. An empty
     /// inventory has no parts.
     ///
     /// # Panics
@@ -146,7 +145,7 @@ impl<'a> InventoryRef<'a> {
 }
 
 impl Inventory {
-    /// Returns the inventory with these items. A peer's `protoconf` limits how many it accepts in one message.
+    /// Returns the inventory with these items. A peer's `protoconf` limits the number it accepts per message.
     pub fn from_items(items: impl IntoIterator<Item = InventoryItem>) -> Self {
         let items = items.into_iter();
         let mut bytes = Vec::with_capacity(items.size_hint().0.saturating_mul(InventoryItem::LEN_BYTES));

@@ -1,8 +1,8 @@
 //! Lists of items that differ in size: counted, checked once, and read one by one.
 //!
-//! A [`ListRef`] is a count and the bytes of that many items. Reading the list checks every item, so iteration cannot
-//! fail, and decodes none of them. A [`List`] is a copy of those bytes; [`Items`] reads the items one by one. Lists
-//! of items of one size do not need this file: they are slices of arrays.
+//! A [`ListRef`] is a count and the bytes of that many items. Reading a list checks every item without keeping it
+//! decoded, so iteration cannot fail. A [`List`] is a copy of those bytes; [`Items`] reads the items one by one.
+//! Lists of equally sized items do not need this file: they are slices of arrays.
 
 use super::codec::{Reader, put_compact_size};
 use crate::error::WireError;
@@ -12,11 +12,11 @@ use std::fmt;
 use std::iter::FusedIterator;
 use std::marker::PhantomData;
 
-/// A kind of item. If items borrow from their list, any lifetime names the kind.
+/// A kind of item. If items borrow from their list, any lifetime can stand for the kind.
 pub trait Item {
     /// An item of a list that lives for `'a`.
     type Read<'a>;
-    /// The state that the items read so far pass on to the next one.
+    /// The state passed from each item to the next one.
     type State: Clone + fmt::Debug;
 
     /// The size of the shortest item in bytes, at least one.
@@ -25,7 +25,7 @@ pub trait Item {
     const COMMAND: CommandName;
     /// The state before the first item.
     const START: Self::State;
-    /// The names of [`List`] and [`ListRef`] in their debug forms.
+    /// The names of [`List`] and [`ListRef`] in debug output.
     const NAMES: [&'static str; 2] = ["List", "ListRef"];
 
     /// Reads the next item.
@@ -81,7 +81,7 @@ impl<'a, T: Item> ListRef<'a, T> {
         Self::walk_with(reader, len, T::skip)
     }
 
-    /// Skips `len` items, each with `pass`.
+    /// Skips `len` items, using `pass` for each.
     pub(super) fn walk_with(
         reader: &mut Reader<'a>,
         len: usize,
@@ -106,7 +106,7 @@ impl<'a, T: Item> ListRef<'a, T> {
         self.len
     }
 
-    /// Whether there are no items.
+    /// Returns whether there are no items.
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -135,7 +135,7 @@ impl<T: Item> List<T> {
         Self::from_encoded(len, encoded.into())
     }
 
-    /// Returns the list of these `len` items.
+    /// Returns the list of the `len` items that `items` encodes.
     pub(super) const fn from_encoded(len: usize, items: Bytes) -> Self {
         Self { len, items, kind: PhantomData }
     }

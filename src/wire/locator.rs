@@ -2,7 +2,7 @@
 //!
 //! The three share one payload: a locator, which names blocks of the requester's chain from its tip to genesis in
 //! growing steps, and the block to stop at. The reply starts after the first block that the replying peer knows.
-//! [`locator_heights`] lists the heights of a locator; the chain's owner looks up the hashes.
+//! [`locator_heights`] lists the heights of a locator; the caller looks up the hashes.
 
 use super::codec::{Reader, put_items};
 use super::hash::Hash256;
@@ -16,7 +16,7 @@ use std::iter::successors;
 pub struct LocatorRef<'a> {
     /// The requester's protocol version; no node reads it.
     pub protocol_version: i32,
-    /// The last block wanted; zero for as many as possible.
+    /// The last block requested; zero requests as many as possible.
     pub stop: Hash256,
     hashes: &'a [[u8; Hash256::LEN_BYTES]],
 }
@@ -26,7 +26,7 @@ pub struct LocatorRef<'a> {
 pub struct Locator {
     /// The requester's protocol version; no node reads it.
     pub protocol_version: i32,
-    /// The last block wanted; zero for as many as possible.
+    /// The last block requested; zero requests as many as possible.
     pub stop: Hash256,
     hashes: Bytes,
 }
@@ -36,7 +36,7 @@ impl<'a> LocatorRef<'a> {
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if it ends inside a field or holds fewer hashes than it counts,
+    /// [`WireError::Truncated`] if it ends inside a field or holds fewer hashes than its count,
     /// [`WireError::NonCanonicalSize`] and [`WireError::TooLong`] for the count.
     pub fn decode(command: CommandName, payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(command, payload);
@@ -81,8 +81,8 @@ impl Locator {
     }
 }
 
-/// Returns the heights of a chain's locator, from `tip` to 0: eleven steps of one, then each step is twice the one
-/// before (SV Node 1.2.2, chain.cpp CChain::GetLocator). At most 43 heights.
+/// Returns the heights of a chain's locator, from `tip` to 0: eleven steps of one, then each step is twice the
+/// previous one (SV Node 1.2.2, chain.cpp CChain::GetLocator). At most 43 heights.
 pub fn locator_heights(tip: u32) -> impl Iterator<Item = u32> + Clone {
     const STEPS_OF_ONE: u32 = 11;
     let step_behind = |index: u32| 1 << (index + 1).saturating_sub(STEPS_OF_ONE).min(u32::BITS - 1);

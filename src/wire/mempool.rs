@@ -24,7 +24,7 @@ impl Mempool {
         Ok(Self { age_secs: if has_age { Some(reader.i64()?) } else { None } })
     }
 
-    /// Appends the payload, which is empty without an age because older nodes know no other form.
+    /// Appends the payload. Without an age it is empty, because older nodes know no other form.
     pub fn encode(&self, out: &mut Vec<u8>) {
         if let Some(age_secs) = self.age_secs {
             out.push(1);

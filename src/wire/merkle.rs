@@ -1,4 +1,4 @@
-//! Merkle trees: the root over a block's transactions, and the proof that one of them is in it.
+//! Merkle trees: the root over a block's transactions, and the proof that a transaction is in the block.
 //!
 //! A [`MerkleFrontier`] reads the ids one by one and keeps one hash per level, at most 64, so the tree over a block
 //! of any size costs 2 KiB. A [`MerkleProofRef`] is a branch of such a tree in the standardised format.
@@ -15,18 +15,18 @@ use crate::error::WireError;
 pub struct MerkleFrontier {
     leaf_count: u64,
     is_mutated: bool,
-    /// The roots of the complete subtrees, the largest first: one for each bit that is set in the leaf count.
+    /// The roots of the complete subtrees, the largest first: one for each set bit of the leaf count.
     subtrees: Vec<Hash256>,
 }
 
-/// The result of comparing the root that a header claims with that of the transactions.
+/// The result of comparing a header's claimed root with the root of the transactions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MerkleVerdict {
-    /// The root is that of the tree.
+    /// The root matches the tree.
     Valid,
-    /// The root is that of the tree, but also that of a tree with fewer leaves; see [`MerkleFrontier::is_mutated`].
+    /// The root matches the tree, but also a tree with fewer leaves; see [`MerkleFrontier::is_mutated`].
     Mutated,
-    /// The root is another one, or there are no transactions.
+    /// The root does not match, or there are no transactions.
     Mismatch,
 }
 
@@ -35,7 +35,7 @@ pub enum MerkleVerdict {
 pub struct MerkleProofRef<'a> {
     /// The position of the transaction in the block.
     pub index: u64,
-    /// The transaction that is proven to be in the block.
+    /// The transaction to be proven.
     pub subject: ProofSubject<TxRef<'a>>,
     /// The end of the branch.
     pub target: ProofTarget,
@@ -63,7 +63,7 @@ pub enum ProofSubject<T> {
 /// The target of a proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProofTarget {
-    /// The block hash, whose header holds the root.
+    /// The hash of the block, whose header holds the root.
     BlockHash(Hash256),
     /// The root itself.
     MerkleRoot(Hash256),
@@ -89,7 +89,7 @@ impl MerkleFrontier {
         let mut subtree = txid;
         let mut larger = self.leaf_count;
         while larger & 1 == 1 {
-            let left = self.subtrees.pop().expect("every bit of the leaf count stands for a subtree");
+            let left = self.subtrees.pop().expect("every set bit of the leaf count has a subtree");
             self.is_mutated |= left == subtree;
             subtree = parent(left, subtree);
             larger >>= 1;
@@ -103,7 +103,8 @@ impl MerkleFrontier {
         self.leaf_count
     }
 
-    /// Returns the root over all leaves so far, `None` without any. A level of odd length repeats its last hash.
+    /// Returns the root over all leaves so far, or `None` without leaves. A level of odd length repeats its last
+    /// hash.
     pub fn root(&self) -> Option<Hash256> {
         let mut subtrees = self.subtrees.iter().rev();
         let mut root = *subtrees.next()?;
@@ -121,13 +122,13 @@ impl MerkleFrontier {
         Some(root)
     }
 
-    /// Whether two neighbours were equal somewhere in the tree. A block without the second of them has the same root,
-    /// so an invalid block could pass as the valid one with the same hash (CVE-2012-2459).
+    /// Returns whether two neighbours were equal somewhere in the tree. A block without the second of them has the
+    /// same root, so an invalid block could be mistaken for the valid one with the same hash (CVE-2012-2459).
     pub const fn is_mutated(&self) -> bool {
         self.is_mutated
     }
 
-    /// Compares the root that a header claims with the tree's.
+    /// Compares a header's claimed root with the tree's root.
     pub fn verdict(&self, claimed_root: Hash256) -> MerkleVerdict {
         match self.root() {
             Some(root) if root == claimed_root && self.is_mutated => MerkleVerdict::Mutated,
@@ -213,7 +214,7 @@ impl<'a> MerkleProofRef<'a> {
         put_items(self.nodes, out);
     }
 
-    /// Returns the transaction's id, which is hashed if the proof carries the whole transaction.
+    /// Returns the transaction's id. It is computed if the proof contains the whole transaction.
     pub fn txid(&self) -> Hash256 {
         match self.subject {
             ProofSubject::Tx(tx) => tx.txid(),
@@ -236,7 +237,8 @@ impl<'a> MerkleProofRef<'a> {
         })
     }
 
-    /// Whether the branch leads from the transaction to this header; the target and the position are checked too.
+    /// Returns whether the branch leads from the transaction to this header. The target and the position are checked
+    /// too.
     pub fn proves(&self, header: &BlockHeader) -> bool {
         let is_inside =
             u32::try_from(self.nodes.len()).map_or(true, |levels| self.index.checked_shr(levels).unwrap_or(0) == 0);

@@ -1,7 +1,7 @@
 //! `merkleblock`: a header and the part of its Merkle tree that leads to the matched transactions.
 //!
 //! The tree is encoded depth-first, the first child before the second: a set bit for a node that leads to a match, a
-//! clear bit for a node of which only the hash is given. Decoding it costs no more than its bits.
+//! clear bit for a node represented only by its hash. The cost of decoding is proportional to the number of bits.
 
 use super::codec::{Reader, put_items, put_var_bytes};
 use super::hash::Hash256;
@@ -30,7 +30,7 @@ pub struct MerkleBlock {
     flags: Box<[u8]>,
 }
 
-/// A transaction that matched.
+/// A matched transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MerkleMatch {
     /// The position in the block.
@@ -75,8 +75,8 @@ impl<'a> MerkleBlockRef<'a> {
     }
 
     /// Returns the matched transactions in block order, or `None` if the tree is malformed or its root is not the
-    /// header's (SV Node 1.2.2, merkleblock.cpp ExtractMatches). Allocates 36 bytes per match, of which there are no
-    /// more than hashes, and computes at most 32 hashes for each match.
+    /// header's (SV Node 1.2.2, merkleblock.cpp ExtractMatches). Allocates 36 bytes per match and computes at most 32
+    /// hashes for each. There are at most as many matches as hashes.
     pub fn matches(&self) -> Option<Vec<MerkleMatch>> {
         let is_plausible = self.tx_count > 0
             && self.hashes.len() <= self.tx_count as usize
@@ -101,7 +101,7 @@ impl<'a> MerkleBlockRef<'a> {
 }
 
 impl MerkleBlock {
-    /// Returns the message for the transactions of a block at the positions that `is_match` picks. Without
+    /// Returns the message for a block, with the transactions at the positions selected by `is_match`. Without
     /// transactions it is the empty tree, which every reader rejects.
     ///
     /// # Panics
@@ -138,7 +138,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Returns the hash of the node at `index` of the level `height`, or `None` if the tree is malformed.
+    /// Returns the hash of the node at `index` on the level `height`, or `None` if the tree is malformed.
     fn node(&mut self, height: u32, index: u64) -> Option<Hash256> {
         let leads_to_match = self.flags.get(self.flags_used / 8)? >> (self.flags_used % 8) & 1 == 1;
         self.flags_used += 1;
@@ -154,7 +154,7 @@ impl Walk<'_> {
             return Some(parent(left, left));
         }
         let right = self.node(height - 1, 2 * index + 1)?;
-        // Equal neighbours would let one transaction stand for two (CVE-2012-2459).
+        // Equal neighbours would let one transaction count as two (CVE-2012-2459).
         (left != right).then(|| parent(left, right))
     }
 }

@@ -1,12 +1,12 @@
-//! The wire format: conversion of bytes to messages and back, identical to the reference node's.
+//! The wire format: conversion between bytes and messages, identical to the reference node's.
 //!
 //! A [`MessageRef`] borrows from its payload and a [`Message`] owns its data; there is one conversion each way. Lists
-//! and transactions, which can be long, are never expanded in memory: the borrowed form is a slice that is read item
+//! and transactions, which can be long, are never expanded in memory. The borrowed form is a slice that is read item
 //! by item, the owned form is a copy of that slice, and sending copies it again.
 //!
 //! # Messages
 //!
-//! The direction is an SV Node's: it sends a message marked `from`, and acts upon one marked `to`.
+//! Directions are from SV Node's point of view: it sends a message marked `from`, and acts on a message marked `to`.
 //!
 //! | command | direction | limit | payload | decoded as |
 //! |---|---|---|---|---|
@@ -54,11 +54,11 @@
 //! largest block, and 24 or 44 more. Any other command has the limit `message` and is [`MessageRef::Opaque`]: it can
 //! be received, inspected, sent and passed on, but its payload is not decoded.
 //!
-//! # Promises
+//! # Guarantees
 //!
-//! Decoding never panics on any bytes, and it allocates only for a user agent. A count is rejected if the bytes after
-//! it cannot hold that many items. Bytes after the last known field of a message are ignored, as the node does, and
-//! never sent. Encoding cuts a text that is too long for its field, so that no field can corrupt the next one.
+//! Decoding panics on no input and allocates only for a user agent. A count is rejected if the bytes after it cannot
+//! hold that many items. Bytes after the last known field of a message are ignored, as by the node, and never sent.
+//! Encoding truncates a text that is too long for its field, so that no field can corrupt the next one.
 //!
 //! # Example
 //!

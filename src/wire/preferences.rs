@@ -1,6 +1,6 @@
 //! `sendcmpct` and `feefilter`: a peer's preferences for announcements.
 //!
-//! Nothing is checked here: the receiver decides whether it honours a preference and whether the numbers are
+//! This file checks nothing: the receiver decides whether it honours a preference and whether the numbers are
 //! sensible.
 
 use super::codec::Reader;

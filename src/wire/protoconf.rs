@@ -1,6 +1,6 @@
 //! `protoconf`: the largest payload that a peer accepts, and the stream policies it knows.
 //!
-//! Fields that a later protocol may add are skipped on input and never written.
+//! Fields of later protocol versions are skipped on input and never written.
 
 use super::codec::{Reader, put_compact_size, put_var_bytes};
 use crate::error::WireError;
@@ -47,7 +47,7 @@ impl<'a> ProtoconfRef<'a> {
         Ok(Self { max_recv_payload_bytes, stream_policies })
     }
 
-    /// Appends the payload; policies that are too long are cut.
+    /// Appends the payload; policies that are too long are truncated.
     pub fn encode(&self, out: &mut Vec<u8>) {
         put_compact_size(if self.stream_policies.is_some() { 2 } else { 1 }, out);
         out.extend_from_slice(&self.max_recv_payload_bytes.to_le_bytes());

@@ -1,6 +1,6 @@
 //! `datareftx`: a transaction and the proof that it is in a block.
 //!
-//! The same pair carries the coinbase in `hdrsen`. Reading it checks no proof: a caller that has the header checks it
+//! `hdrsen` contains the same pair for the coinbase. Reading it checks no proof: a caller with the header checks it
 //! with [`ProvenTxRef::is_proven_by`].
 
 use super::codec::Reader;
@@ -15,7 +15,7 @@ use crate::protocol::CommandName;
 pub struct ProvenTxRef<'a> {
     /// The transaction.
     pub tx: TxRef<'a>,
-    /// The proof; only a check shows that its subject is this transaction.
+    /// The proof; its subject is known to be this transaction only after a check.
     pub proof: MerkleProofRef<'a>,
 }
 
@@ -24,7 +24,7 @@ pub struct ProvenTxRef<'a> {
 pub struct ProvenTx {
     /// The transaction.
     pub tx: Tx,
-    /// The proof; only a check shows that its subject is this transaction.
+    /// The proof; its subject is known to be this transaction only after a check.
     pub proof: MerkleProof,
 }
 
@@ -49,7 +49,7 @@ impl<'a> ProvenTxRef<'a> {
         self.proof.encode(out);
     }
 
-    /// Whether the proof is about the transaction and leads to this header.
+    /// Returns whether the proof concerns the transaction and leads to this header.
     pub fn is_proven_by(&self, header: &BlockHeader) -> bool {
         self.proof.txid() == self.tx.txid() && self.proof.proves(header)
     }

@@ -1,6 +1,6 @@
 //! `reject`: the reason why a peer refused a message.
 //!
-//! The message is optional and never answered, and the peer chooses its text freely.
+//! The message is optional and needs no reply, and the peer chooses its text freely.
 
 use super::codec::{Reader, put_var_bytes};
 use crate::error::WireError;
@@ -17,7 +17,7 @@ pub struct RejectRef<'a> {
     pub code: RejectCode,
     /// The reason in the peer's words, at most [`MAX_REJECT_REASON_BYTES`].
     pub reason: &'a [u8],
-    /// The transaction or block that was rejected, in wire order; only for `tx` and `block`, and not if malformed.
+    /// The hash of the rejected transaction or block, in wire order; only for `tx` and `block`, and not if malformed.
     pub hash: Option<[u8; 32]>,
 }
 
@@ -30,11 +30,11 @@ pub struct Reject {
     pub code: RejectCode,
     /// The reason in the peer's words, at most [`MAX_REJECT_REASON_BYTES`].
     pub reason: Box<[u8]>,
-    /// The transaction or block that was rejected, in wire order; only for `tx` and `block`, and not if malformed.
+    /// The hash of the rejected transaction or block, in wire order; only for `tx` and `block`, and not if malformed.
     pub hash: Option<[u8; 32]>,
 }
 
-/// The kind of a rejection: one byte, of which some values have names (SV Node 1.2.2, consensus/validation.h).
+/// The kind of a rejection: one byte. Some of its values have names (SV Node 1.2.2, consensus/validation.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RejectCode(pub u8);
 
@@ -54,8 +54,8 @@ impl<'a> RejectRef<'a> {
         Ok(Self { message, code, reason, hash })
     }
 
-    /// Appends the payload; fields that are too long are cut, and a hash is written only if the message and the code
-    /// call for one.
+    /// Appends the payload. Fields that are too long are truncated, and a hash is written only if the message and the
+    /// code require one.
     pub fn encode(&self, out: &mut Vec<u8>) {
         put_var_bytes(self.message, MAX_REJECT_MESSAGE_BYTES, out);
         out.push(self.code.0);
@@ -81,7 +81,7 @@ impl Reject {
 impl RejectCode {
     /// The message could not be read.
     pub const MALFORMED: Self = Self(0x01);
-    /// It breaks a consensus rule.
+    /// It violates a consensus rule.
     pub const INVALID: Self = Self(0x10);
     /// It belongs to an old version of the protocol.
     pub const OBSOLETE: Self = Self(0x11);
@@ -89,15 +89,15 @@ impl RejectCode {
     pub const DUPLICATE: Self = Self(0x12);
     /// It spends a frozen output, though it may still be mined.
     pub const SOFT_CONSENSUS_FREEZE: Self = Self(0x13);
-    /// It breaks the node's own policy.
+    /// It violates the node's own policy.
     pub const NONSTANDARD: Self = Self(0x40);
-    /// It has an output too small to be worth spending.
+    /// It has an output that is too small to be worth spending.
     pub const DUST: Self = Self(0x41);
-    /// It pays too little.
+    /// Its fee is too low.
     pub const INSUFFICIENT_FEE: Self = Self(0x42);
     /// It contradicts a checkpoint.
     pub const CHECKPOINT: Self = Self(0x43);
-    /// The node has no time for it.
+    /// The node is too busy to handle it.
     pub const TOO_BUSY: Self = Self(0x44);
     /// The peer sends too much.
     pub const RATE_EXCEEDED: Self = Self(0x45);
@@ -113,8 +113,8 @@ impl RejectCode {
 }
 
 impl RejectCode {
-    /// Describes the code in a `reject` of `message` for people: as SV Node 1.2.2 uses the pair
-    /// (net/net_processing.cpp), or else by the code's [name](Self::name).
+    /// Describes the code in a `reject` of `message` for people, following SV Node 1.2.2 (net/net_processing.cpp).
+    /// Falls back to the code's [name](Self::name).
     pub fn meaning(self, message: &[u8]) -> Option<&'static str> {
         Some(match (message, self) {
             (b"version", Self::OBSOLETE) => "our protocol version is too old",
@@ -143,7 +143,7 @@ impl fmt::Display for RejectCode {
     }
 }
 
-/// Whether a hash follows. A peer that could not read a transaction or block does not know its hash.
+/// Returns whether a hash follows. A peer that could not read a transaction or block does not know its hash.
 fn has_hash(message: &[u8], code: RejectCode) -> bool {
     code != RejectCode::MALFORMED && [&b"tx"[..], b"block"].contains(&message)
 }
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_means_something_else_for_each_message() {
+    fn the_meaning_of_a_code_depends_on_the_message() {
         for (message, code, meaning) in [
             (&b"version"[..], 0x44, Some("the node is full")),
             (b"getdata", 0x44, Some("too busy to send blocks")),

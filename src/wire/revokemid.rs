@@ -1,6 +1,6 @@
 //! `revokemid`: a miner revokes a compromised id.
 //!
-//! This file encodes and decodes the message and names the bytes to sign; it checks neither signatures nor keys.
+//! This file encodes and decodes the message and returns the digest to sign; it checks neither signatures nor keys.
 
 use super::codec::{Reader, put_compact_size};
 use crate::error::WireError;
@@ -68,7 +68,7 @@ impl<'a> RevokeMidRef<'a> {
         Ok(Self { revocation_key, miner_id, id_to_revoke, revocation_signature, miner_signature })
     }
 
-    /// Appends the payload; signatures that are too long are cut.
+    /// Appends the payload; signatures that are too long are truncated.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let signatures = [self.revocation_signature, self.miner_signature]
             .map(|signature| &signature[..signature.len().min(MAX_MINER_SIGNATURE_BYTES)]);

@@ -5,7 +5,7 @@
 use crate::protocol::{SERVICE_BITCOIN_CASH, SERVICE_NETWORK};
 use std::fmt;
 
-/// A node's services; as text, the names of its bits separated by `|`.
+/// A node's services. Their text form is the names of the bits, separated by `|`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Services(pub u64);
 
@@ -16,9 +16,9 @@ impl Services {
     pub const GETUTXO: Self = Self(0x02);
     /// It accepts `filterload` and related messages.
     pub const BLOOM: Self = Self(0x04);
-    /// It knows Xtreme Thinblocks.
+    /// It supports Xtreme Thinblocks.
     pub const XTHIN: Self = Self(0x10);
-    /// It is a Bitcoin SV node; the bit's name is older than Bitcoin SV.
+    /// It is a Bitcoin SV node; the bit's name predates Bitcoin SV.
     pub const BITCOIN_CASH: Self = Self(SERVICE_BITCOIN_CASH);
 
     /// The bits that have names, lowest first (SV Node 1.2.2, protocol.h ServiceFlags).
@@ -30,7 +30,7 @@ impl Services {
         (Self::BITCOIN_CASH, "BITCOIN_CASH"),
     ];
 
-    /// Whether all services in `wanted` are offered.
+    /// Returns whether all services in `wanted` are offered.
     pub const fn contains(self, wanted: Self) -> bool {
         self.0 & wanted.0 == wanted.0
     }
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn services_are_read_in_words() {
+    fn services_are_shown_by_name() {
         for (services, text) in [
             (0, "none"),
             (0x21, "NETWORK|BITCOIN_CASH"),

@@ -1,4 +1,4 @@
-//! SipHash-2-4: a fast keyed hash of 64 bits for short inputs. Nobody without the key can produce collisions.
+//! SipHash-2-4: a fast keyed hash of 64 bits for short inputs. Collisions cannot be found without the key.
 
 /// The two halves of a SipHash key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +25,8 @@ impl SipKey {
     }
 }
 
-/// A hash that reads its input word by word. The last word holds the input's remaining bytes, with the input's length
-/// in the highest byte.
+/// A hash state that absorbs its input word by word. The last word holds the input's remaining bytes, with the
+/// input's length in the highest byte.
 #[derive(Clone)]
 pub(crate) struct SipState([u64; 4]);
 
@@ -76,7 +76,7 @@ mod tests {
     const KEY: SipKey = SipKey { k0: 0x0706_0504_0302_0100, k1: 0x0f0e_0d0c_0b0a_0908 };
 
     #[test]
-    fn the_hashes_are_those_of_the_reference() {
+    fn the_hashes_match_the_reference() {
         let bytes: Vec<u8> = (0..64).collect();
         // The reference's vectors_sip64, by length of input.
         for (len, hash) in [

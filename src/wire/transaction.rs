@@ -1,7 +1,7 @@
 //! `tx`: a transaction, read in place, and lists of transactions.
 //!
-//! One pass over the bytes makes a [`TxRef`]: it finds the transaction's end and checks every count and size. After
-//! that nothing in it can fail: inputs and outputs are read during iteration, and no script is ever copied. Scripts
+//! A [`TxRef`] is built in one pass over the bytes, which finds the transaction's end and checks every count and
+//! size. Later reads cannot fail: inputs and outputs are read during iteration, and no script is ever copied. Scripts
 //! and values are not checked here.
 //!
 //! A [`TxListRef`] is the body of a block. It checks only its count, and reads the transactions one by one on
@@ -42,11 +42,11 @@ struct Layout {
 /// An input: the output that it spends, and the unlocking script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TxInRef<'a> {
-    /// The transaction whose output is spent, zero in a coinbase.
+    /// The transaction with the spent output; zero in a coinbase.
     pub prev_txid: Hash256,
-    /// The position of that output, 2^32 - 1 in a coinbase.
+    /// The position of that output; 2^32 - 1 in a coinbase.
     pub prev_index: u32,
-    /// The unlocking script, which may be anything.
+    /// The unlocking script, which may be any bytes.
     pub script: &'a [u8],
     /// The sequence number.
     pub sequence: u32,
@@ -57,7 +57,7 @@ pub struct TxInRef<'a> {
 pub struct TxOutRef<'a> {
     /// The value in satoshis, as claimed.
     pub value: i64,
-    /// The locking script, which may be anything.
+    /// The locking script, which may be any bytes.
     pub script: &'a [u8],
 }
 
@@ -67,7 +67,7 @@ pub type TxInputs<'a> = Items<'a, TxInRef<'static>>;
 /// An iterator over the outputs of a transaction.
 pub type TxOutputs<'a> = Items<'a, TxOutRef<'static>>;
 
-/// A counted list of transactions, of which only the count has been checked.
+/// A counted list of transactions. Only its count has been checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TxListRef<'a> {
     command: CommandName,
@@ -78,7 +78,8 @@ pub struct TxListRef<'a> {
 
 /// An iterator over the transactions of a list; an error is the last item.
 #[derive(Clone, Debug)]
-// Not [`Items`]: an error is an item here, and moving each transaction once less makes a block a quarter faster.
+// Not [`Items`], because an error is an item here. Moving each transaction once less also makes a block a quarter
+// faster.
 pub struct Transactions<'a> {
     unread_len: usize,
     reader: Reader<'a>,
@@ -97,7 +98,7 @@ impl<'a> TxRef<'a> {
         Self::read(&mut Reader::new(CommandName::TX, payload))
     }
 
-    /// Reads the transaction at the start of `bytes`, and returns the bytes after it.
+    /// Reads the transaction at the start of `bytes`. Returns it with the bytes after it.
     ///
     /// # Errors
     ///
@@ -167,7 +168,7 @@ impl<'a> TxRef<'a> {
         Items::over(CommandName::TX, output_count, &self.encoded[outputs_at..self.encoded.len() - 4])
     }
 
-    /// Whether this is the first transaction of a block, which spends nothing.
+    /// Returns whether this is a coinbase, the first transaction of a block, which spends no output.
     pub fn is_coinbase(&self) -> bool {
         let mut inputs = self.inputs();
         inputs.len() == 1
@@ -284,7 +285,7 @@ impl<'a> TxListRef<'a> {
         Ok(Self { command, len, unread: reader.unread() })
     }
 
-    /// Borrows the transactions of a `command` that a [`List`] holds.
+    /// Borrows the transactions of a `command` from a [`List`].
     pub(super) fn of(command: CommandName, transactions: &'a List<TxRef<'static>>) -> Self {
         let (len, unread) = transactions.encoded();
         Self { command, len, unread }
@@ -300,7 +301,7 @@ impl<'a> TxListRef<'a> {
         self.len
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no transactions.
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -364,8 +365,8 @@ impl<'a> Iterator for Transactions<'a> {
 
 impl FusedIterator for Transactions<'_> {}
 
-/// Skips `count` items that have `BEFORE` bytes before a script and `AFTER` bytes after it. Nearly all scripts have a
-/// size of one byte, and cost one check and one step.
+/// Skips `count` items with `BEFORE` bytes before a script and `AFTER` bytes after it. Nearly all scripts have a size
+/// of one byte, and cost one check and one step.
 fn skip_items<const BEFORE: usize, const AFTER: usize>(reader: &mut Reader<'_>, count: usize) -> Result<(), WireError> {
     for _ in 0..count {
         if let Some(&size @ 0..=0xfc) = reader.unread().get(BEFORE) {

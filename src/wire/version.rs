@@ -1,8 +1,8 @@
-//! `version`: a peer's description of itself, the first message of a connection.
+//! `version`: a peer's description of itself, which is the first message of a connection.
 //!
-//! Every field is a claim and is stored as received; only the form is checked here. The handshake judges a clock in
-//! the far future, a negative height or an unusual version number. Peers may omit the tail of the message at any of
-//! the boundaries that [`Version`] marks with `Option`.
+//! Every field is a claim and is stored as received; only the form is checked here. The handshake checks clocks in
+//! the far future, negative heights and unusual version numbers. Peers may omit the tail of the message at any
+//! boundary that [`Version`] marks with `Option`.
 
 use super::codec::{Reader, field, put_var_bytes};
 use crate::error::WireError;
@@ -13,8 +13,8 @@ use std::net::{IpAddr, SocketAddr};
 
 /// The `version` message (SV Node 1.2.2, net_processing.cpp ProcessVersionMessage).
 ///
-/// At most 362 bytes on the wire. A field that is `None` ends the message when it is encoded, even if later ones are
-/// not.
+/// At most 362 bytes on the wire. A field that is `None` ends the message when it is encoded, even if later fields
+/// have values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
     /// The protocol version as claimed, which may be negative; see [`Version::negotiated_version`].
@@ -23,7 +23,7 @@ pub struct Version {
     pub services: u64,
     /// The peer's clock.
     pub time: UnixTime,
-    /// The address under which the peer sees the other side.
+    /// The peer's view of our address.
     pub receiver: NetAddress,
     /// The peer's own address and nonce.
     pub sender: Option<Sender>,
@@ -31,18 +31,18 @@ pub struct Version {
     pub user_agent: Option<Box<[u8]>>,
     /// The height of the peer's chain.
     pub start_height: Option<i32>,
-    /// Whether the peer wants announcements of transactions; see [`Version::relays`].
+    /// Whether the peer requests announcements of transactions; see [`Version::relays`].
     pub relay: Option<bool>,
-    /// The association that further connections of the peer may join.
+    /// The association that additional connections of the peer may join.
     pub association_id: Option<AssociationId>,
 }
 
-/// The part of `version` that is present completely or not at all.
+/// The part of `version` that is either complete or absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sender {
-    /// The peer's own address, as it sees itself.
+    /// The peer's own address, as the peer sees it.
     pub address: NetAddress,
-    /// A number by which a node detects that it has connected to itself.
+    /// A number by which a node detects that it is connected to itself.
     pub nonce: u64,
 }
 
@@ -53,16 +53,16 @@ pub struct NetAddress {
     pub services: u64,
     /// The IPv6 address in network order; an IPv4 address is mapped to `::ffff:a.b.c.d`.
     pub ip: [u8; 16],
-    /// The port, the only big-endian number of the protocol.
+    /// The port, the protocol's only big-endian number.
     pub port: u16,
 }
 
 /// The name of the association of one peer's connections (SV Node 1.2.2, net/association_id.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AssociationId {
-    /// Further connections are not wanted.
+    /// The peer accepts no additional connections.
     Empty,
-    /// The id that a further connection names in its `createstrm`.
+    /// The id that an additional connection names in its `createstrm`.
     Uuid([u8; 16]),
 }
 
@@ -72,15 +72,15 @@ impl Version {
     /// # Errors
     ///
     /// [`WireError::Truncated`] if it ends inside a field, [`WireError::TooLong`] and [`WireError::NonCanonicalSize`]
-    /// for the lengths of user agent and association id, [`WireError::BadValue`] for an association id of unknown
-    /// type.
+    /// for the lengths of the user agent and the association id, [`WireError::BadValue`] for an association id of
+    /// unknown type.
     pub fn decode(payload: &[u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::VERSION, payload);
         let version = Self::read_fields(&mut reader)?;
         Ok(Self { association_id: reader.optional(AssociationId::read)?, ..version })
     }
 
-    /// Returns the reason in an SV Node's `reject` of a payload that does not decode (seen with SV Node 1.0.13).
+    /// Returns the reason in an SV Node's `reject` of a payload that does not decode (observed with SV Node 1.0.13).
     pub(crate) fn reject_reason(payload: &[u8]) -> Vec<u8> {
         let mut reader = Reader::new(CommandName::VERSION, payload);
         if let Err(error) = Self::read_fields(&mut reader) {
@@ -116,7 +116,7 @@ impl Version {
         })
     }
 
-    /// Appends the payload up to the first `None`; a user agent that is too long is cut.
+    /// Appends the payload up to the first `None`; a user agent that is too long is truncated.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.protocol_version.to_le_bytes());
         out.extend_from_slice(&self.services.to_le_bytes());
@@ -135,18 +135,18 @@ impl Version {
         association_id.write(out);
     }
 
-    /// Returns the protocol version as claimed, 0 for a negative claim.
+    /// Returns the claimed protocol version, 0 for a negative claim.
     pub fn claimed_version(&self) -> u32 {
         u32::try_from(self.protocol_version).unwrap_or(0)
     }
 
-    /// Returns the protocol version that both sides speak: the smaller of the peer's and ours.
+    /// Returns the protocol version that both sides use: the smaller of the peer's and ours.
     pub fn negotiated_version(&self) -> u32 {
         self.claimed_version().min(PROTOCOL_VERSION)
     }
 
-    /// Returns the user agent without the bytes that a node removes before it shows one, so it is safe to print;
-    /// empty if absent (SV Node 1.2.2, utilstrencodings.cpp SanitizeString).
+    /// Returns the user agent without the bytes that a node removes before showing one, so it is safe to print. Empty
+    /// if absent (SV Node 1.2.2, utilstrencodings.cpp SanitizeString).
     pub fn printable_user_agent(&self) -> String {
         let user_agent = self.user_agent.as_deref().unwrap_or_default();
         user_agent
@@ -157,7 +157,7 @@ impl Version {
             .collect()
     }
 
-    /// Whether the peer wants announcements of transactions, which is the default.
+    /// Returns whether the peer requests announcements of transactions, which is the default.
     pub fn relays(&self) -> bool {
         self.relay.unwrap_or(true)
     }
@@ -175,7 +175,7 @@ impl NetAddress {
     /// No address, no port and no services.
     pub const UNSPECIFIED: Self = Self { services: 0, ip: [0; 16], port: 0 };
 
-    /// Returns the address of a socket, IPv4 mapped into IPv6.
+    /// Returns the address of a socket, with IPv4 mapped into IPv6.
     pub fn from_socket(services: u64, socket: SocketAddr) -> Self {
         let ip = match socket.ip() {
             IpAddr::V4(ip) => ip.to_ipv6_mapped(),
@@ -232,7 +232,7 @@ impl AssociationId {
     }
 }
 
-/// Returns the text of an SV Node's parser for an error.
+/// Returns an SV Node parser's text for an error.
 fn parser_words(error: &WireError) -> &'static [u8] {
     match error {
         WireError::Truncated { .. } => b"CDataStream::read(): end of data",

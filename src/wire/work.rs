@@ -1,7 +1,7 @@
-//! Proof of work: a header's target, the work it stands for, and whether its hash meets the target.
+//! Proof of work: a header's target, the work that it represents, and whether the header's hash meets the target.
 //!
-//! The arithmetic is of 256 bits, exact and in constant memory. Nothing here knows a chain: the caller checks whether
-//! `bits` is the right target for a header's height.
+//! The arithmetic has 256 bits, is exact and uses constant memory. This file knows no chain: the caller checks
+//! whether `bits` is the right target for a header's height.
 
 use super::hash::Hash256;
 use super::headers::BlockHeader;
@@ -14,7 +14,7 @@ use std::ops::{Add, AddAssign};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Target(U256);
 
-/// The expected number of hashes behind a header or a chain: 256 bits, saturating.
+/// The expected number of hashes for a header or a chain: 256 bits, saturating.
 ///
 /// The chain with the most work is the best one, so work is compared and added up:
 ///
@@ -53,24 +53,24 @@ pub enum ProofOfWorkError {
 }
 
 impl BlockHeader {
-    /// Expands `bits` to the target, or returns `None` if it is negative, zero or above 256 bits (SV Node 1.2.2,
+    /// Expands `bits` to the target. Returns `None` if it is negative, zero or above 256 bits (SV Node 1.2.2,
     /// arith_uint256.cpp SetCompact).
     pub fn target(&self) -> Option<Target> {
         Target::from_bits(self.bits)
     }
 
-    /// Returns the expected number of hashes for a header with this target, and [`Work::ZERO`] if it has no target
-    /// (SV Node 1.2.2, chain.cpp GetBlockProof).
+    /// Returns the expected number of hashes for a header with this target, or [`Work::ZERO`] if it has no target (SV
+    /// Node 1.2.2, chain.cpp GetBlockProof).
     pub fn work(&self) -> Work {
         self.target().map_or(Work::ZERO, Target::work)
     }
 
-    /// Checks that the header's hash meets its target, and that the network allows that target (SV Node 1.2.2, pow.cpp
-    /// CheckProofOfWork). It hashes the header, in less than a microsecond.
+    /// Checks that the header's hash meets its target, and that the network allows that target (SV Node 1.2.2,
+    /// pow.cpp CheckProofOfWork). Hashes the header, in less than a microsecond.
     ///
     /// # Errors
     ///
-    /// The first of [`ProofOfWorkError`]'s causes that applies, in their order.
+    /// The first cause in [`ProofOfWorkError`]'s order that applies.
     pub fn check_proof_of_work(&self, network: Network) -> Result<(), ProofOfWorkError> {
         let target = self.target().ok_or(ProofOfWorkError::InvalidTarget { bits: self.bits })?;
         if target > Target::easiest_of(network) {
@@ -85,7 +85,7 @@ impl BlockHeader {
 }
 
 impl Target {
-    /// Expands the short form of a header: a length in bytes, a sign and three digits of 8 bits.
+    /// Expands a header's short form: a length in bytes, a sign and three digits of 8 bits.
     ///
     /// Returns `None` if it is negative, zero or above 256 bits.
     pub fn from_bits(bits: u32) -> Option<Self> {
@@ -110,7 +110,7 @@ impl Target {
         }
     }
 
-    /// Whether a header with this hash meets the target.
+    /// Returns whether a header with this hash meets the target.
     pub fn is_met_by(self, hash: Hash256) -> bool {
         U256::from_le_bytes(*hash.as_bytes()) <= self.0
     }
@@ -122,7 +122,7 @@ impl Target {
         Work(self.0.inverted().divided_by(divisor).saturating_add(U256::from(1)))
     }
 
-    /// Returns the 32 bytes, the highest first.
+    /// Returns the 32 bytes, the most significant first.
     pub fn to_be_bytes(self) -> [u8; 32] {
         self.0.to_be_bytes()
     }
@@ -132,13 +132,13 @@ impl Work {
     /// No work.
     pub const ZERO: Self = Self(U256([0; 4]));
 
-    /// Returns the work with these 32 bytes, the highest first, as [`Work::to_be_bytes`] gives them.
+    /// Returns the work with these 32 bytes, the most significant first, as written by [`Work::to_be_bytes`].
     pub fn from_be_bytes(mut bytes: [u8; 32]) -> Self {
         bytes.reverse();
         Self(U256::from_le_bytes(bytes))
     }
 
-    /// Returns the 32 bytes, the highest first.
+    /// Returns the 32 bytes, the most significant first.
     pub fn to_be_bytes(self) -> [u8; 32] {
         self.0.to_be_bytes()
     }
@@ -147,7 +147,7 @@ impl Work {
 impl Add for Work {
     type Output = Self;
 
-    /// Adds; a sum above 256 bits stays at the largest value.
+    /// Adds two amounts of work; a sum above 256 bits saturates.
     fn add(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
@@ -192,7 +192,7 @@ impl fmt::Debug for Work {
 impl fmt::Display for ProofOfWorkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::InvalidTarget { bits } => write!(f, "the header's bits {bits:#010x} are no target"),
+            Self::InvalidTarget { bits } => write!(f, "the header's bits {bits:#010x} are not a valid target"),
             Self::TargetTooEasy { target } => {
                 write!(f, "the header's target {target} is easier than the network allows")
             }
@@ -205,7 +205,7 @@ impl fmt::Display for ProofOfWorkError {
 
 impl std::error::Error for ProofOfWorkError {}
 
-/// An unsigned number of 256 bits, the lowest 64 first.
+/// An unsigned number of 256 bits, as four words, the least significant first.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 struct U256([u64; 4]);
 
@@ -241,7 +241,7 @@ impl U256 {
         highest.map_or(0, |index| 64 * (index as u32 + 1) - self.0[index].leading_zeros())
     }
 
-    /// Shifts to higher bits, or returns `None` if a bit would be lost.
+    /// Shifts to higher bits. Returns `None` if a bit would be lost.
     fn checked_shl(self, shift_bits: u32) -> Option<Self> {
         if self.bit_len() + shift_bits > Self::BITS {
             return None;
@@ -272,7 +272,7 @@ impl U256 {
         self.checked_add(other).unwrap_or(Self([u64::MAX; 4]))
     }
 
-    /// Subtracts a number that is not larger.
+    /// Subtracts a number that is not larger than this one.
     fn minus(self, other: Self) -> Self {
         let mut borrow = false;
         let mut rest = [0; 4];
@@ -284,11 +284,11 @@ impl U256 {
         Self(rest)
     }
 
-    /// Divides by a number that is not 0 and rounds down: long division, bit by bit.
+    /// Divides by a number that is not 0 and rounds down, by long division bit by bit.
     fn divided_by(self, divisor: Self) -> Self {
         let (mut quotient, mut rest) = (Self::default(), Self::default());
         for position in (0..self.bit_len()).rev() {
-            // A rest of 256 bits exceeds every divisor once another bit follows it.
+            // A remainder of 256 bits exceeds every divisor after one more bit.
             let overflows = rest.bit(Self::BITS - 1);
             rest = Self([
                 rest.0[0] << 1 | u64::from(self.bit(position)),

@@ -1,4 +1,4 @@
-//! Messages: a command and its decoded payload, and the encoding into a frame.
+//! Messages: a command with its decoded payload, and the encoding into a frame.
 //!
 //! A [`MessageRef`] borrows from the payload and is passed to handlers; a [`Message`] is its owned form. Every
 //! unknown command is `Opaque` and passes through unchanged. Frames are appended to the caller's buffer in one pass,
@@ -27,20 +27,20 @@ messages! {
     AUTHCH AuthCh(AuthChallenge);
     /// `authresp`: answers an `authch`.
     AUTHRESP AuthResp(AuthResponseRef => AuthResponse);
-    /// `createstrm`: makes the connection a further one of a known peer.
+    /// `createstrm`: makes the connection an additional one of a known peer.
     CREATESTRM CreateStrm(CreateStreamRef => CreateStream);
     /// `streamack`: accepts a `createstrm`.
     STREAMACK StreamAck(StreamAck);
     /// `sendheaders`: requests that blocks be announced by their headers.
     SENDHEADERS SendHeaders;
     /// `sendhdrsen`: requests that blocks be announced by enriched headers. A node honours it only if the same peer
-    /// has not sent `sendheaders` (seen at SV Node 1.0.13), which a loop sends to every peer.
+    /// has not sent `sendheaders` (observed with SV Node 1.0.13), which a loop sends to every peer.
     SENDHDRSEN SendHdrsEn;
     /// `sendcmpct`: states that the peer understands compact blocks.
     SENDCMPCT SendCmpct(SendCmpct);
     /// `feefilter`: states the lowest fee rate that the peer wants announced.
     FEEFILTER FeeFilter(FeeFilter);
-    /// `ping`: asks for a `pong`.
+    /// `ping`: requests a `pong`.
     PING Ping {
         /// The number that the `pong` repeats.
         nonce
@@ -50,23 +50,23 @@ messages! {
         /// The number of the `ping`.
         nonce
     };
-    /// `getaddr`: asks for an `addr`.
+    /// `getaddr`: requests an `addr`.
     GETADDR GetAddr;
     /// `addr`: lists addresses of other nodes.
     ADDR Addr(AddressesRef => Addresses);
-    /// `inv`: lists what the peer has.
+    /// `inv`: lists the items that the peer has.
     INV Inv(InventoryRef[..] => Inventory);
-    /// `getdata`: lists what the peer wants.
+    /// `getdata`: lists the items that the peer requests.
     GETDATA GetData(InventoryRef[..] => Inventory);
     /// `notfound`: lists the requested items that the peer does not have.
     NOTFOUND NotFound(InventoryRef[..] => Inventory);
-    /// `getblocks`: asks for an `inv` of the blocks after a locator.
+    /// `getblocks`: requests an `inv` of the blocks after a locator.
     GETBLOCKS GetBlocks(LocatorRef[..] => Locator);
-    /// `getheaders`: asks for the `headers` after a locator.
+    /// `getheaders`: requests the `headers` after a locator.
     GETHEADERS GetHeaders(LocatorRef[..] => Locator);
     /// `headers`: lists the headers of a chain, or announces a block by its header.
     HEADERS Headers(HeadersRef => Headers);
-    /// `gethdrsen`: asks for the `hdrsen` after a locator.
+    /// `gethdrsen`: requests the `hdrsen` after a locator.
     GETHDRSEN GetHdrsEn(LocatorRef[..] => Locator);
     /// `hdrsen`: lists headers, each with proofs about its block.
     HDRSEN HdrsEn(EnrichedHeadersRef => EnrichedHeaders);
@@ -78,21 +78,21 @@ messages! {
     MERKLEBLOCK MerkleBlock(MerkleBlockRef => MerkleBlock);
     /// `cmpctblock`: a block for a receiver that has most of its transactions.
     CMPCTBLOCK CmpctBlock(CompactBlockRef => CompactBlock);
-    /// `getblocktxn`: asks for transactions of a `cmpctblock`.
+    /// `getblocktxn`: requests transactions of a `cmpctblock`.
     GETBLOCKTXN GetBlockTxn(GetBlockTxnRef => GetBlockTxn);
     /// `blocktxn`: answers a `getblocktxn`.
     BLOCKTXN BlockTxn(BlockTxnRef => BlockTxn);
-    /// `mempool`: asks for an `inv` of unconfirmed transactions.
+    /// `mempool`: requests an `inv` of unconfirmed transactions.
     MEMPOOL Mempool(Mempool);
-    /// `filterload`: asks for matching transactions only.
+    /// `filterload`: requests only matching transactions.
     FILTERLOAD FilterLoad(FilterLoadRef => BloomFilter);
     /// `filteradd`: adds an element to the filter.
     FILTERADD FilterAdd(FilterAddRef => FilterAdd);
-    /// `filterclear`: asks for all transactions again.
+    /// `filterclear`: requests all transactions again.
     FILTERCLEAR FilterClear;
-    /// `reject`: reports that the peer refused a message.
+    /// `reject`: reports that the peer rejected a message.
     REJECT Reject(RejectRef => Reject);
-    /// `dsdetected`: reports branches of the chain that spend the same output.
+    /// `dsdetected`: reports chain branches that spend the same output.
     DSDETECTED DsDetected(DoubleSpendRef => DoubleSpend);
     /// `revokemid`: revokes a miner's id.
     REVOKEMID RevokeMid(RevokeMidRef => Box<RevokeMid>);
@@ -126,8 +126,8 @@ pub fn put_frame(magic: [u8; 4], command: CommandName, payload: &[u8], out: &mut
     out.extend_from_slice(payload);
 }
 
-/// Appends the `pong` that answers a `ping` whose checksum was verified. Both have the same payload, and so the same
-/// checksum.
+/// Appends the `pong` that answers a `ping` whose checksum was verified. Both have the same payload, and therefore
+/// the same checksum.
 pub fn put_pong(magic: [u8; 4], ping_payload: &[u8; 8], checksum: [u8; 4], out: &mut Vec<u8>) {
     let payload_len = ping_payload.len() as u64;
     let header = Header { command: CommandName::PONG, payload_len, checksum: Some(checksum) };

@@ -1,9 +1,9 @@
-//! `messages!`: declares both message enums, and the conversions between them and bytes, from one table.
+//! `messages!`: declares both message enums, and their conversions from and to bytes, from one table.
 //!
 //! A row names the command, the variant and the variant's content, in one of six forms. Each rule below handles one
 //! form. It reduces a row to `{ docs, command, variant, borrowed content, owned content, pattern, decode, encode,
-//! into owned, as borrowed }`, and the last rule expands that. Nothing is decided at run time: the result equals
-//! handwritten code.
+//! into owned, as borrowed }`, and the last rule expands that. The result equals handwritten code, with no decision
+//! at run time.
 
 /// Declares [`MessageRef`](super::MessageRef) and [`Message`](super::Message).
 macro_rules! messages {
@@ -14,7 +14,7 @@ macro_rules! messages {
         [$(#[$doc])*] $NAME $Variant [] [] [] [] [{}] [] []
     }] $($rest)* } };
 
-    // `{ nonce }`: a number of 64 bits.
+    // `{ nonce }`: a 64-bit number.
     (@rows ($command:ident $payload:ident $out:ident) [$($done:tt)*]
         $(#[$doc:meta])* $NAME:ident $Variant:ident { $(#[$about:meta])* $field:ident }; $($rest:tt)*
     ) => { messages! { @rows ($command $payload $out) [$($done)* {
@@ -32,7 +32,7 @@ macro_rules! messages {
         [($Both::decode($payload)?)] [message.encode($out)] [(message)] [(*message)]
     }] $($rest)* } };
 
-    // `(Cow<Owned>)`: a type that is owned when it is decoded.
+    // `(Cow<Owned>)`: a type that is owned as soon as it is decoded.
     (@rows ($command:ident $payload:ident $out:ident) [$($done:tt)*]
         $(#[$doc:meta])* $NAME:ident $Variant:ident(Cow<$Owned:ident>); $($rest:tt)*
     ) => { messages! { @rows ($command $payload $out) [$($done)* {
@@ -67,7 +67,7 @@ macro_rules! messages {
         [$($doc:tt)*] $NAME:ident $Variant:ident [$($borrowed:tt)*] [$($owned:tt)*] [$($pattern:tt)*]
         [$($decode:tt)*] [$($encode:tt)*] [$($into_owned:tt)*] [$($as_ref:tt)*]
     })*]) => {
-        /// A decoded message that borrows from its payload; only a `version` with a user agent allocates.
+        /// A decoded message that borrows from its payload. Only a `version` with a user agent allocates.
         #[derive(Clone, Debug, PartialEq, Eq)]
         #[non_exhaustive]
         pub enum MessageRef<'a> {
@@ -145,7 +145,7 @@ macro_rules! messages {
         }
     };
 
-    // The table. The identifiers name a row's input and output.
+    // The table itself. The identifiers name a row's input and output.
     ($(#[$doc:meta])* $NAME:ident $Variant:ident $($rest:tt)*) => {
         messages! { @rows (command payload out) [] $(#[$doc])* $NAME $Variant $($rest)* }
     };
