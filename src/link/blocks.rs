@@ -1,6 +1,6 @@
-//! The two blocks that all links of a loop share: one to receive into, one to gather replies in.
+//! The two blocks that all links of a loop share: one to receive into, one to collect replies in.
 //!
-//! A link needs memory of its own only for bytes that the kernel or the peer does not accept at once; a
+//! A link needs its own memory only for bytes that the kernel or the peer does not accept at once; a
 //! [`SendQueue`](super::send_queue::SendQueue) holds them. An idle link owns no memory.
 
 use crate::bugs::budget;
@@ -11,7 +11,7 @@ use std::mem;
 /// The block that every link is read into.
 ///
 /// The block is frozen while its frames are delivered, so that a handler can keep a part of it without a copy, and
-/// thawed afterwards. If a part was kept, the block is given up and a new one is allocated.
+/// thawed afterwards. If a part was kept, a new block is allocated.
 #[derive(Debug)]
 pub struct ReadBlock {
     bytes: BytesMut,
@@ -23,7 +23,7 @@ impl ReadBlock {
         Self { bytes: BytesMut::zeroed(READ_BLOCK_BYTES) }
     }
 
-    /// Returns the buffer to receive into, always the whole block.
+    /// Returns the buffer to receive into, which is always the whole block.
     pub fn room(&mut self) -> &mut [u8] {
         &mut self.bytes
     }
@@ -45,14 +45,14 @@ impl Default for ReadBlock {
     }
 }
 
-/// Whether a part of a block is large enough to be shared. A shared slice keeps its whole block alive, so a smaller
-/// one is copied: otherwise a few kept inventories would pin hundreds of megabytes. A shared part pins at most twice
-/// its own size.
+/// Returns whether a part of a block is large enough to be shared. A shared slice keeps its whole block alive, so
+/// smaller parts are copied. Otherwise a few kept inventories would pin hundreds of megabytes. A shared part pins at
+/// most twice its own size.
 pub(crate) fn worth_sharing(part_len: usize, block_len: usize) -> bool {
     part_len >= block_len.div_ceil(2)
 }
 
-/// The block in which replies are gathered while one link's input is parsed.
+/// The block in which replies are collected while one link's input is parsed.
 #[derive(Debug, Default)]
 pub struct WriteBlock {
     bytes: Vec<u8>,
@@ -65,22 +65,22 @@ impl WriteBlock {
         &mut self.bytes
     }
 
-    /// Returns the gathered replies.
+    /// Returns the collected replies.
     pub fn gathered(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Notes that the block holds one of our pings: the moment of its write counts.
+    /// Records that the block holds one of our pings, so that its send time is recorded when the block is written.
     pub(crate) fn note_ping(&mut self) {
         self.has_ping = true;
     }
 
-    /// Whether the block holds one of our pings.
+    /// Returns whether the block holds one of our pings.
     pub(crate) fn has_ping(&self) -> bool {
         self.has_ping
     }
 
-    /// Whether another `len` bytes may be gathered; beyond that, replies are queued.
+    /// Returns whether another `len` bytes of replies fit. Further replies are queued.
     pub fn has_room(&self, len: usize) -> bool {
         self.bytes.len() + len <= budget!(ReplyBytes, WRITE_BLOCK_BYTES)
     }
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_block_of_which_nothing_is_kept_is_reused() {
+    fn an_unshared_block_is_reused() {
         let mut block = ReadBlock::new();
         let before = block.room().as_ptr();
         let frozen = block.freeze();
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_of_which_a_part_is_kept_is_replaced_and_the_part_is_unchanged() {
+    fn a_block_with_a_kept_part_is_replaced_and_the_part_is_unchanged() {
         let mut block = ReadBlock::new();
         block.room()[..4].copy_from_slice(b"kept");
         let frozen = block.freeze();

@@ -1,7 +1,7 @@
-//! A row of the table: all state of one connection, except its socket.
+//! A row of the table: all state of one connection except its socket.
 //!
-//! The [`Net`](crate::net::Net) holds the socket under the same slot. There may be a million rows, so a row is as
-//! small as possible, and the fields that every message uses are in its first 64 bytes.
+//! [`Net`](crate::net::Net) holds the socket under the same slot. There may be a million rows, so a row is as small
+//! as possible, and the fields that every message uses are in its first 64 bytes.
 
 use super::framer::MessageFramer;
 use super::send_queue::SendQueue;
@@ -23,8 +23,8 @@ const _: () = assert!(offset_of!(Link, peer) <= 64, "the fields of every message
 
 /// One TCP connection.
 ///
-/// The fields that every message reads or writes are first: between two messages the kernel has evicted the caches,
-/// and each cache line of a row costs a miss.
+/// The fields that every message reads or writes are first. Between two messages the kernel evicts the caches, so
+/// each cache line of a row costs a miss.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Link {
@@ -32,77 +32,77 @@ pub(crate) struct Link {
     pub(super) generation: u32,
     pub(crate) readiness: LinkReadiness,
     pub(super) listed: Listed,
-    /// The connection's end, once it has begun. Boxed, because few links are ending at a time.
+    /// The link's closing, once it has begun. Boxed, because few links are closing at a time.
     pub(crate) ending: Option<Box<Ending>>,
     pub(crate) hold: Hold,
-    /// Whether the message that is arriving is only for subscribers or the peer manager: the handler declined it.
+    /// Whether the arriving message is only for subscribers or the peer manager, because the handler declined it.
     pub(crate) declined: bool,
-    /// The code of the peer's `reject`, if that is the last message it sent. No code is 0.
+    /// The code of the peer's `reject`, if that was its last message. No code is 0.
     pub(crate) reject_code: Option<NonZeroU8>,
-    /// The lower of the peer's protocol version and ours. Before the peer's is known, it is the version that we have
-    /// sent, if any.
+    /// The lower of the peer's protocol version and ours. Before the peer's version is known, this is the version
+    /// that we have sent, if any.
     pub(crate) negotiated_version: u32,
     pub(crate) queue: SendQueue,
-    /// The message that is being sent in parts, if any.
+    /// The message being sent in parts, if any.
     pub(crate) stream: Option<Box<OutgoingBody>>,
     /// Bytes that the kernel has accepted since the link was opened.
     pub(crate) bytes_written: u64,
     /// The peer's connection state.
     pub(crate) peer: PeerConnection,
-    /// The position in the link's outgoing bytes at which the last message sent in parts ends.
+    /// The end of the last message sent in parts, as a position in the link's outgoing bytes.
     pub(crate) body_end: u64,
     /// The start of the interval to our next ping: the end of the handshake, or the moment at which the last ping was
     /// due.
     pub(crate) pinged_at: Instant,
     /// The moment of the peer's last progress on the queued bytes, or the moment at which they began to wait.
     pub(crate) send_progress: Instant,
-    /// The position in the outgoing bytes at which the next progress counts; at most the written position if nothing
-    /// waits.
+    /// The position in the outgoing bytes at which the next progress counts. It is at most the written position if
+    /// nothing waits.
     pub(crate) send_goal: u64,
     /// The moment at which reading stopped, while it is stopped.
     pub(crate) held_since: Instant,
-    /// The moment to retry reading and writing after the kernel ran out of memory for them, or [`Instant::MAX`].
+    /// The moment to retry reading and writing after the kernel ran out of memory, or [`Instant::MAX`].
     pub(crate) retry_at: Instant,
     /// Whether the last message sent to the peer is a `reject`.
     pub(crate) said_reject: bool,
     /// Whether the peer has sent `sendhdrsen`.
     pub(crate) prefers_enriched_headers: bool,
-    /// The lane behind the one that was offered the free room last.
+    /// The lane after the one that was last offered the free room.
     pub(super) pull_last: u8,
-    /// The lanes that ask for the free room, a bit each.
+    /// The lanes that request the free room, one bit each.
     pub(super) pull_lanes: u32,
 }
 
 impl Link {
-    /// Whether it is not ending.
+    /// Returns whether the link is open, which excludes links that are closing.
     pub(crate) fn is_open(&self) -> bool {
         self.ending.is_none()
     }
 
-    /// Whether it is freed at the end of this turn.
+    /// Returns whether the link is freed at the end of this turn.
     pub(crate) fn has_ended(&self) -> bool {
         self.phase() == Some(Phase::Ended)
     }
 
-    /// Returns the phase of its end; `None` while it is open.
+    /// Returns the phase of the closing, or `None` while the link is open.
     pub(crate) fn phase(&self) -> Option<Phase> {
         self.ending.as_deref().map(|ending| ending.phase)
     }
 
-    /// Moves an end that has begun to `phase`.
+    /// Sets the phase of a closing that has begun.
     pub(crate) fn set_phase(&mut self, phase: Phase) {
         if let Some(ending) = &mut self.ending {
             ending.phase = phase;
         }
     }
 
-    /// Returns the earliest moment at which a closing link with an empty queue may shut down. A node drops received
-    /// but unread messages when it sees the end, so a `reject` would stay unread (seen with SV Node 1.0.13).
+    /// Returns the earliest moment at which a closing link with an empty queue may shut down. A node drops unread
+    /// messages when it sees the shutdown, so it would not read a `reject` (observed with SV Node 1.0.13).
     pub(crate) fn may_shut_down_at(&self) -> Instant {
         if self.said_reject { self.send_progress.plus(REJECT_READ_TIME) } else { Instant::ZERO }
     }
 
-    /// Notes that bytes were put into the queue.
+    /// Records that bytes were queued.
     pub(crate) fn note_waiting(&mut self, now: Instant) {
         if self.bytes_written >= self.send_goal {
             self.send_progress = now;
@@ -110,28 +110,27 @@ impl Link {
         }
     }
 
-    /// Notes that the kernel accepted queued bytes.
+    /// Records that the kernel accepted queued bytes.
     pub(crate) fn note_taken(&mut self, now: Instant) {
         if !self.is_open() {
-            // An ending link has a deadline of its own.
+            // A closing link has a deadline of its own.
             self.send_progress = now;
         }
         self.note_waiting(now);
         let late = now.since(self.send_progress.plus(SEND_STALL_TIMEOUT));
         if !late.is_zero() {
-            // The peer may have made this room in time, and has to get the time to make more.
+            // The peer may have freed this room in time, so it needs the full time to free more.
             self.send_progress = now.plus(late).minus(SEND_STALL_TIMEOUT);
         }
     }
 
-    /// Whether the peer's protocol version has pongs.
+    /// Returns whether the peer's protocol version supports pongs.
     pub(crate) fn has_pongs(&self) -> bool {
         self.negotiated_version > PONG_ABOVE_VERSION
     }
 
     /// Returns the number of waiting bytes of whole messages. It excludes a message sent in parts and the bytes
-    /// before it: these have a bound of their own, and two loops that send such messages to each other must keep
-    /// reading.
+    /// before it. These have their own bound, and two loops that send such messages to each other must keep reading.
     pub(crate) fn messages_waiting_bytes(&self) -> usize {
         match &self.stream {
             Some(stream) => stream.behind.waiting_bytes(),
@@ -142,7 +141,7 @@ impl Link {
         }
     }
 
-    /// Returns the length of the longest message that is accepted now: any for an empty queue.
+    /// Returns the length of the longest message that is accepted now. An empty queue accepts any length.
     pub(crate) fn free_bytes(&self) -> usize {
         match self.messages_waiting_bytes() {
             0 => usize::MAX,
@@ -150,64 +149,64 @@ impl Link {
         }
     }
 
-    /// Returns whether a handler has asked for the free room and was not offered it yet.
+    /// Returns whether a handler has requested the free room and it has not been offered yet.
     pub(crate) fn asks_pull(&self) -> bool {
         self.pull_lanes != 0
     }
 
-    /// Notes that the handler of `lane` asks for the free room. Idempotent.
+    /// Records that the handler of `lane` requests the free room. Idempotent.
     pub(super) fn ask_pull(&mut self, lane: Lane) {
         self.pull_lanes |= 1 << lane.index();
     }
 
-    /// Removes the next lane that asks for the free room, in turn, and returns it.
+    /// Removes and returns the next lane that requests the free room, in turn.
     pub(super) fn next_pull(&mut self) -> Option<Lane> {
-        let behind_last = self.pull_lanes & u32::MAX << self.pull_last;
-        let index = if behind_last == 0 { self.pull_lanes } else { behind_last }.trailing_zeros();
+        let after_last = self.pull_lanes & u32::MAX << self.pull_last;
+        let index = if after_last == 0 { self.pull_lanes } else { after_last }.trailing_zeros();
         self.pull_lanes &= !(1_u32.checked_shl(index)?);
         self.pull_last = (index + 1) as u8 % u32::BITS as u8;
         Some(Lane::at(index as u8))
     }
 
-    /// Returns whether the free room is large enough to be offered to a handler that asks for it.
+    /// Returns whether the free room is large enough to be offered to a handler that requests it.
     pub(crate) fn has_pull_room(&self) -> bool {
         self.messages_waiting_bytes() <= PULL_WAITING_BYTES
     }
 
-    /// Returns the number of bytes that decides whether the peer is read: that of the waiting messages, or that of
-    /// the pongs waiting before a message sent in parts, whichever is larger.
+    /// Returns the number of bytes that decides whether the peer is read: the waiting messages, or the pongs waiting
+    /// before a message sent in parts, whichever is larger.
     pub(crate) fn untaken_bytes(&self) -> usize {
         self.messages_waiting_bytes().max(self.queue.ahead_bytes())
     }
 
-    /// Whether the loop has yet to read from the peer or to write to it.
+    /// Returns whether the link is listed for reading or writing.
     pub(crate) fn is_listed(&self) -> bool {
         self.listed.on(Listed::READY | Listed::DIRTY)
     }
 
-    /// Whether the turn will perform the next step of its end.
+    /// Returns whether the link is listed for the next step of its closing.
     pub(crate) fn is_listed_closing(&self) -> bool {
         self.listed.on(Listed::CLOSING)
     }
 
-    /// Whether `id` belongs to this link and not to an earlier owner of the slot.
+    /// Returns whether `id` belongs to this link and not to an earlier user of the slot.
     pub(super) fn is_known_by(&self, id: LinkId) -> bool {
         self.generation == id.generation() || canary!(NoGenerationCheck)
     }
 
-    /// Returns whether it is listed as ready, dirty, closing and pulled, in this order.
+    /// Returns whether the link is listed as ready, dirty, closing and pulled, in this order.
     #[cfg(feature = "sim")]
     pub(crate) fn listed_as(&self) -> [bool; 4] {
         [Listed::READY, Listed::DIRTY, Listed::CLOSING, Listed::PULL].map(|list| self.listed.on(list))
     }
 
-    /// Whether its TCP connection is still being established.
+    /// Returns whether the TCP connection is still being established.
     pub(crate) fn is_connecting(&self) -> bool {
         self.peer.state() == ConnectionState::Connecting && self.is_open()
     }
 }
 
-/// A message that is sent in parts as they become available; all other messages wait behind it.
+/// A message that is sent in parts as they become available. All other messages wait until it is complete.
 #[derive(Debug)]
 pub(crate) struct OutgoingBody {
     /// Payload bytes still to be fed, never 0: the last byte ends the message.
@@ -215,7 +214,7 @@ pub(crate) struct OutgoingBody {
     pub(crate) behind: SendQueue,
 }
 
-/// The end of a link. Its reason and consequences are decided once, when it begins.
+/// The closing of a link. Its reason and consequences are decided once, when it begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ending {
     pub(crate) reason: CloseReason,
@@ -223,14 +222,14 @@ pub(crate) struct Ending {
     pub(crate) phase: Phase,
 }
 
-/// The phase of a link's end, and its start.
+/// The phase of a link's closing, and its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// Queued bytes are sent, and a `reject` gets time to be read, before writing is shut down.
     Draining(Instant),
-    /// Writing is shut down; input is dropped until the peer closes or the grace period ends.
+    /// Writing is shut down, and input is dropped until the peer closes or the grace period ends.
     Lingering(Instant),
-    /// It is freed at the end of this turn.
+    /// The link is freed at the end of this turn.
     Ended,
 }
 
@@ -239,7 +238,7 @@ pub(crate) enum Phase {
 pub(crate) struct LinkReadiness {
     pub(crate) readable: bool,
     pub(crate) writable: bool,
-    /// The peer has hung up: a short read is not the last one.
+    /// The peer has hung up, so a short read is not the last one.
     pub(crate) hung_up: bool,
 }
 
@@ -258,7 +257,7 @@ impl Hold {
     }
 }
 
-/// The lists that a link is on, in one byte because there may be a million rows.
+/// The lists that contain a link, as bits of one byte because there may be a million rows.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Listed(u8);
 

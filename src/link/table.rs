@@ -1,9 +1,9 @@
 //! The table: one row per link, and the lists of links that need work.
 //!
-//! A row holds all state of a connection, except its socket, which the [`Net`](crate::net::Net) holds under the same
-//! slot. Ids carry a generation, so a stale id finds nothing; a slot whose generations are used up is never used
-//! again. Each link is in each list at most once. The table does not act on its rows: the lists name the next link,
-//! and the engine acts on it.
+//! A row holds all state of a connection except its socket, which [`Net`](crate::net::Net) holds under the same slot.
+//! Ids carry a generation, so a stale id finds nothing. A slot whose generations are used up is never used again.
+//! Each link is in each list at most once. The table does not act on its rows: the lists name the next link, and the
+//! engine acts on it.
 
 use super::framer::MessageFramer;
 use super::row::{Hold, Link, LinkReadiness, Listed};
@@ -27,7 +27,7 @@ pub(crate) struct Dial {
 #[derive(Debug)]
 pub(crate) struct Table {
     rows: Slab<Link>,
-    /// The generation of each slot's next use, or of its current one.
+    /// The generation of each slot's current or next use.
     generations: Vec<u32>,
     live: usize,
     ready: VecDeque<LinkId>,
@@ -92,7 +92,7 @@ impl Table {
         LinkId::new(slot, generation)
     }
 
-    /// Frees a row, so that its id is never valid again.
+    /// Frees a row. Its id is never valid again.
     pub(crate) fn remove(&mut self, id: LinkId) {
         if self.get(id).is_none() {
             return;
@@ -135,7 +135,7 @@ impl Table {
         ids.filter_map(|id| self.get(id).map(|link| (id, link)))
     }
 
-    /// Lists a link for reading, unless it is listed already or is not to be read.
+    /// Lists a link for reading, unless it is already listed or must not be read.
     pub(crate) fn mark_ready(&mut self, id: LinkId) {
         if let Some(link) = self.get_mut(id)
             && link.readiness.readable
@@ -158,7 +158,7 @@ impl Table {
         }
     }
 
-    /// Lists a link whose end needs its next step.
+    /// Lists a link whose closing needs its next step.
     pub(crate) fn mark_closing(&mut self, id: LinkId) {
         if let Some(link) = self.get_mut(id)
             && !link.listed.on(Listed::CLOSING)
@@ -168,7 +168,7 @@ impl Table {
         }
     }
 
-    /// Notes that the handler of `lane` asks for a peer's free room, and lists the link as soon as there is room.
+    /// Records that the handler of `lane` requests a peer's free room, and lists the link as soon as there is room.
     /// Idempotent.
     pub(crate) fn ask_pull(&mut self, id: LinkId, lane: Lane) {
         if let Some(link) = self.get_mut(id) {
@@ -177,7 +177,7 @@ impl Table {
         }
     }
 
-    /// Lists a link as one whose free room is offered, if the handler asks for the room and there is enough.
+    /// Lists a link whose free room is to be offered, if the handler requested it and there is enough.
     pub(crate) fn mark_pull(&mut self, id: LinkId) {
         if let Some(link) = self.get_mut(id)
             && link.asks_pull()
@@ -189,8 +189,8 @@ impl Table {
         }
     }
 
-    /// Returns the next lane that asks for a peer's free room, and the free bytes, if they are to be offered now. That
-    /// answers the request. A link without enough room is listed again when there is.
+    /// Returns the next lane that requests a peer's free room, and the free bytes, if they are to be offered now. Clears
+    /// the request. A link without enough room is listed again once there is enough.
     pub(crate) fn take_pull(&mut self, id: LinkId) -> Option<(Lane, usize)> {
         let link = self.get_mut(id).filter(|link| link.is_open() && link.has_pull_room())?;
         let lane = link.next_pull()?;
@@ -258,7 +258,7 @@ impl Table {
         self.generations.len() as u32
     }
 
-    /// Returns the number of slots that were ever used, of those in use, and of those retired.
+    /// Returns the numbers of slots that were ever used, are in use, and are retired.
     #[cfg(feature = "sim")]
     pub(crate) fn slot_counts(&self) -> (usize, usize, usize) {
         let retired = self.generations.iter().filter(|generation| **generation > LinkId::MAX_GENERATION).count();
@@ -294,7 +294,7 @@ impl Table {
             + self.dials.capacity() * size_of::<Dial>()
     }
 
-    /// Whether any list has work for the next turn.
+    /// Returns whether any list has work for the next turn.
     pub(crate) fn has_work(&self) -> bool {
         let lists = [&self.ready, &self.dirty, &self.closing, &self.pulls];
         !(lists.iter().all(|list| list.is_empty()) && self.dials.is_empty())
@@ -344,7 +344,7 @@ mod tests {
         let id = table.insert(peer());
         table.mark_ready(id);
         assert_eq!(table.ready_len(), 0, "an unreadable link was listed");
-        table.get_mut(id).expect("it is live").readiness.readable = true;
+        table.get_mut(id).expect("the link is live").readiness.readable = true;
         table.mark_ready(id);
         table.mark_ready(id);
         assert_eq!(table.ready_len(), 1);

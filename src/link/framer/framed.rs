@@ -4,14 +4,14 @@ use crate::limits::BODY_WINDOW;
 use crate::protocol::CommandName;
 use crate::wire::header::{Header, PayloadLimits};
 
-/// The delivery of a payload, chosen when its header is complete.
+/// How a payload is delivered, chosen when its header is complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
     /// The payload is delivered whole, if the configured bounds allow it.
     Buffer,
     /// The payload is delivered in chunks as they arrive, in constant memory.
     Chunks,
-    /// The payload is skipped, unchecked.
+    /// The payload is skipped and not checked.
     Discard,
 }
 
@@ -21,9 +21,9 @@ pub enum Delivery {
 pub enum ChecksumVerdict {
     /// It matches.
     Correct,
-    /// It does not match: the delivered chunks must not be trusted.
+    /// It does not match, so the delivered chunks must not be trusted.
     Wrong,
-    /// The header is an extended one, which has no checksum.
+    /// The header is extended and has no checksum.
     Absent,
 }
 
@@ -38,16 +38,16 @@ pub enum DropCause {
     Discarded,
     /// It exceeds the buffer limit of one message.
     OverBufferLimit,
-    /// The links together already buffer as much as they may.
+    /// All links together already buffer the maximum number of bytes.
     NoBufferRoom,
 }
 
 /// A whole payload.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Payload<'a> {
-    /// The payload lies in the input.
+    /// The payload is contained in the input.
     InPlace(&'a [u8]),
-    /// The payload was gathered from several inputs; return it with
+    /// The payload was collected from several inputs. Return it with
     /// [`FramerMemory::recycle`](super::FramerMemory::recycle).
     Gathered(Vec<u8>),
 }
@@ -63,7 +63,7 @@ impl Payload<'_> {
     }
 }
 
-/// An item that [`MessageFramer::next`](super::MessageFramer::next) returns.
+/// An item returned by [`MessageFramer::next`](super::MessageFramer::next).
 #[derive(Debug, PartialEq, Eq)]
 pub enum Framed<'a> {
     /// A whole frame with a correct checksum.
@@ -79,9 +79,9 @@ pub enum Framed<'a> {
         header: Header,
         /// The part's offset in the payload.
         offset: u64,
-        /// The part; empty only for a frame without payload.
+        /// The part; empty only for a frame without a payload.
         bytes: &'a [u8],
-        /// Set on the last part.
+        /// The result of the checksum, on the last part only.
         last: Option<ChecksumVerdict>,
     },
     /// A frame that is not delivered.
@@ -100,18 +100,18 @@ pub struct Input<'a> {
 }
 
 impl<'a> Input<'a> {
-    /// Returns an input of which nothing is parsed yet.
+    /// Returns an input that has not been parsed yet.
     pub fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 
-    /// Returns the bytes that are not parsed yet.
+    /// Returns the bytes that have not been parsed yet.
     #[cfg(feature = "internals")]
     pub fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
-    /// Removes and returns a payload if all of it has arrived; a length that exceeds `usize` never has.
+    /// Removes and returns a payload if all of it has arrived, which is never the case for a length above `usize`.
     #[inline]
     pub(super) fn take_whole(&mut self, payload_len: u64) -> Option<&'a [u8]> {
         let len = usize::try_from(payload_len).ok().filter(|&len| len <= self.rest.len())?;
@@ -128,13 +128,14 @@ impl<'a> Input<'a> {
 /// The rules that frames must meet.
 #[derive(Clone, Debug)]
 pub struct FramerRules {
-    /// The bytes that begin every frame.
+    /// The bytes at the start of every frame.
     pub magic: [u8; 4],
     /// The largest payload that each command may claim.
     pub limits: PayloadLimits,
-    /// The largest payload that is gathered for one message.
+    /// The largest payload that is buffered for one message.
     pub frame_limits: FrameLimits,
-    /// The lowest rate of a body, in bytes per second over a [`BODY_WINDOW`]; 0 requires only that it does not stall.
+    /// The minimum rate of a body, in bytes per second over a [`BODY_WINDOW`]; 0 requires only that it does not
+    /// stall.
     pub min_body_bytes_per_second: u64,
 }
 
@@ -145,24 +146,24 @@ impl FramerRules {
     }
 }
 
-/// The most payload bytes that are gathered for one message, by its command.
+/// The maximum number of payload bytes that are buffered for one message, by its command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrameLimits {
     general: u64,
     /// Sorted by command.
     by_command: Vec<(CommandName, u64)>,
-    /// The smallest limit; payloads up to it need no search of the list.
+    /// The smallest limit. Payloads up to it need no search of the list.
     smallest: u64,
 }
 
 impl FrameLimits {
-    /// Returns the same limit for every command.
+    /// Returns limits with one value for every command.
     #[cfg(feature = "internals")]
     pub const fn uniform(max_bytes: u64) -> Self {
         Self { general: max_bytes, by_command: Vec::new(), smallest: max_bytes }
     }
 
-    /// Returns the limits of `by_command`, which lists each command once, and `general` for all others.
+    /// Returns limits with the values in `by_command`, which lists each command once, and `general` for all others.
     pub fn new(general: u64, by_command: &[(CommandName, u64)]) -> Self {
         let mut by_command = by_command.to_vec();
         by_command.sort_unstable();
@@ -178,7 +179,7 @@ impl FrameLimits {
         }
     }
 
-    /// Whether a payload is within the limit of its command.
+    /// Returns whether a payload is within its command's limit.
     #[inline]
     pub fn allow(&self, command: CommandName, payload_len: u64) -> bool {
         payload_len <= self.smallest || payload_len <= self.limit(command)
@@ -192,7 +193,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn each_command_has_the_limit_that_was_given_for_it(
+        fn each_command_has_its_own_limit(
             general in 0..9u64,
             given in prop::collection::hash_map(0..6usize, 0..9u64, 0..6),
             payload_len in 0..9u64,

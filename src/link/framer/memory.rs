@@ -1,9 +1,9 @@
 //! The memory that the framers of one loop share, and its bound.
 //!
-//! A payload is gathered in a buffer of one of two sizes, so that odd-sized messages do not fragment the heap. Up to
-//! [`MAX_POOLED_BUFFER_BYTES`] it is a small one of the pool. Above that it is a large one of at least
-//! [`BUFFER_GROWTH_BYTES`]: allocators map such buffers separately and return them to the system when they are freed.
-//! In a mapped buffer only written pages cost memory, so a large buffer counts by its payload.
+//! A payload is buffered in a buffer of one of two sizes, so that odd-sized messages do not fragment the heap. Up to
+//! [`MAX_POOLED_BUFFER_BYTES`] it is a small one from the pool. Above that it is a large one of at least
+//! [`BUFFER_GROWTH_BYTES`], because allocators map such buffers separately and return them to the system when they
+//! are freed. In a mapped buffer only written pages cost memory, so a large buffer counts by its payload.
 
 use super::partial::{Body, Fate, Partial, Progress};
 use crate::limits::{BUFFER_GROWTH_BYTES, MAX_LARGE_BUFFERS, MAX_POOLED_BUFFER_BYTES, MAX_POOLED_BUFFERS};
@@ -12,13 +12,13 @@ use crate::time::Instant;
 use sha2::{Digest, Sha256};
 use std::mem;
 
-/// Memory shared by the framers of one loop: pooled buffers, and the count of gathered bytes.
+/// Memory shared by the framers of one loop: pooled buffers, and the count of buffered bytes.
 #[derive(Debug)]
 pub struct FramerMemory {
     buffers: BufferPool,
-    /// Unused buffers of [`BUFFER_GROWTH_BYTES`], kept so that a busy loop maps no memory.
+    /// Unused buffers of [`BUFFER_GROWTH_BYTES`], kept so that a busy loop need not map memory.
     large: Vec<Vec<u8>>,
-    /// Unused records; boxed because a link's row has room for a pointer only.
+    /// Unused records, boxed because a link's row has room only for a pointer.
     #[expect(clippy::vec_box, reason = "the boxes go back into rows as they are")]
     partials: Vec<Box<Partial>>,
     gathered_bytes: u64,
@@ -26,7 +26,7 @@ pub struct FramerMemory {
 }
 
 impl FramerMemory {
-    /// Returns memory in which at most `max_gathered_bytes` of large frames are gathered at once. Frames up to
+    /// Returns memory in which at most `max_gathered_bytes` of large frames are buffered at once. Frames up to
     /// [`MAX_POOLED_BUFFER_BYTES`] are not counted, so that one peer's large frames cannot displace another's small
     /// ones.
     pub fn new(max_gathered_bytes: u64) -> Self {
@@ -68,7 +68,7 @@ impl FramerMemory {
         &mut self.buffers
     }
 
-    /// Returns a payload's buffer to its pool, or frees it if its size is neither of the two or the pool is full.
+    /// Returns a payload's buffer to its pool, or frees it if it has neither of the two sizes or the pool is full.
     pub fn recycle(&mut self, mut payload: Vec<u8>) {
         if payload.capacity() != BUFFER_GROWTH_BYTES {
             self.buffers.put(payload);
@@ -78,14 +78,14 @@ impl FramerMemory {
         }
     }
 
-    /// Makes room for `more` bytes after the `received` ones in `gathered`; returns `false` if the bound forbids it.
+    /// Makes room for `more` bytes after the `received` ones in `gathered`. Returns `false` if the bound forbids it.
     pub(super) fn reserve(&mut self, gathered: &mut Vec<u8>, received: u64, more: usize, payload_len: u64) -> bool {
         if gathered.capacity() as u64 - received >= more as u64 {
             return true;
         }
         if payload_len <= MAX_POOLED_BUFFER_BYTES as u64 {
-            // Every pooled buffer has the same capacity, so that frames of one kind never have to enlarge buffers of
-            // another.
+            // Every pooled buffer has the same capacity, so a buffer never has to be enlarged for another kind of
+            // frame.
             gathered.reserve_exact(MAX_POOLED_BUFFER_BYTES - gathered.len());
             return true;
         }
@@ -145,7 +145,7 @@ impl FramerMemory {
     }
 }
 
-/// Returns the bytes that a buffer counts for: 0 for a small one, and never more than its payload.
+/// Returns the number of bytes that count for a buffer: 0 for a small one, and never more than its payload.
 pub(super) fn charged(gathered: &Vec<u8>, payload_len: u64) -> u64 {
     let capacity = gathered.capacity();
     if capacity > MAX_POOLED_BUFFER_BYTES { payload_len.min(capacity as u64) } else { 0 }

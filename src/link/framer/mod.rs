@@ -1,18 +1,17 @@
 //! The framer: splits received bytes into frames, resumable at every byte.
 //!
-//! A [`MessageFramer`] is the receiving half of one link. Each call of [`MessageFramer::next`] returns the next item
-//! of the input: a whole frame, a chunk of a streamed one, or a dropped frame. It promises that
+//! A [`MessageFramer`] is the receiving half of one link. Each call to [`MessageFramer::next`] returns the next item
+//! of the input: a whole frame, a chunk of a streamed one, or a dropped frame. It guarantees:
 //!
-//! - the first byte that cannot belong to the network's magic ends the link, and a length above the command's limit
-//!   does so as soon as the header is complete, before any payload is read; after an error it returns only that
-//!   error;
-//! - its output does not depend on how the bytes were cut;
-//! - a frame that lies whole in the input is returned in place. Any other frame is gathered in the link's own memory,
-//!   which grows with the bytes received, not with the bytes claimed, and is bounded per message and for all links
-//!   together ([`FramerMemory`]); a payload beyond either bound is discarded and counted;
-//! - between frames it owns no memory.
+//! - The first byte that differs from the network's magic closes the link. A length above the command's limit does so
+//!   as soon as the header is complete, before any payload is read. After an error it returns only that error.
+//! - Its output does not depend on how the bytes were split.
+//! - A frame that lies whole in the input is returned in place. Any other frame is collected in the link's own
+//!   memory, which grows with the bytes received, not with the bytes claimed. That memory is bounded per message and
+//!   for all links together ([`FramerMemory`]); a payload beyond either bound is discarded and counted.
+//! - Between frames it owns no memory.
 //!
-//! It never interprets a payload and never reads a clock, and only its caller decides what happens to a frame.
+//! It never interprets a payload and never reads a clock. Only its caller decides how a frame is handled.
 
 mod framed;
 mod memory;
@@ -31,9 +30,9 @@ use sha2::Digest;
 use std::mem;
 use std::time::Duration;
 
-/// Smallest part of a payload that is received directly into the link's own buffer.
+/// Minimum remaining part of a payload that is received directly into the link's own buffer.
 const MIN_DIRECT_READ_BYTES: u64 = 16 * 1024;
-/// Largest payload that counts as small: at the default minimum rate of a body it lasts at most four seconds.
+/// Largest payload that counts as small. At the default minimum rate of a body it needs at most four seconds.
 const MAX_SMALL_PAYLOAD_BYTES: u64 = 4 * 1024;
 
 /// The receiving half of a link.
@@ -78,7 +77,7 @@ impl MessageFramer {
         result
     }
 
-    /// Returns the buffer to receive the body of a large frame into, if one is being gathered; then call
+    /// Returns the buffer to receive the body of a large frame into, if one is being collected. Then call
     /// [`MessageFramer::received_directly`]. The buffer never extends beyond the frame.
     pub fn direct_room(&mut self, memory: &mut FramerMemory) -> Option<&mut [u8]> {
         let State::Within(partial) = &mut self.state else { return None };
@@ -87,8 +86,8 @@ impl MessageFramer {
         if !matches!(body.fate, Fate::Gather) || left < MIN_DIRECT_READ_BYTES {
             return None;
         }
-        // The buffer is zeroed, and so costs memory even if nothing arrives: it is limited to as much as has arrived
-        // already.
+        // The buffer is zeroed and so costs memory even if nothing arrives. Its size is therefore limited to the
+        // number of bytes that have already arrived.
         let most = left.min(body.received.clamp(MIN_DIRECT_READ_BYTES, BUFFER_GROWTH_BYTES as u64));
         let spare = gathered.capacity() as u64 - body.received;
         let room = if spare < MIN_DIRECT_READ_BYTES { most } else { most.min(spare) } as usize;
@@ -104,8 +103,8 @@ impl MessageFramer {
         Some(&mut gathered[start..start + room])
     }
 
-    /// Notes how much of [`MessageFramer::direct_room`] was filled, 0 if nothing arrived. The next call of
-    /// [`MessageFramer::next`] returns a frame that this completes.
+    /// Records how many bytes of [`MessageFramer::direct_room`] were filled, 0 if nothing arrived. If this completes
+    /// a frame, the next call to [`MessageFramer::next`] returns it.
     ///
     /// # Panics
     ///
@@ -119,12 +118,12 @@ impl MessageFramer {
         partial.progress.note(len, now);
     }
 
-    /// Whether a frame has begun and is not complete.
+    /// Returns whether a frame has begun and is incomplete.
     pub fn is_within_frame(&self) -> bool {
         matches!(self.state, State::Within(_))
     }
 
-    /// Whether the payload that is arriving is large, so that the peer's next message may be far behind it.
+    /// Returns whether the arriving payload is large, so that the peer's next message may arrive much later.
     pub fn is_within_large_payload(&self) -> bool {
         match &self.state {
             State::Within(partial) => {
@@ -134,7 +133,7 @@ impl MessageFramer {
         }
     }
 
-    /// Returns the header of the frame that is being streamed, and the number of its payload bytes returned so far.
+    /// Returns the header of the frame being streamed, and the number of its payload bytes returned so far.
     pub fn streaming(&self) -> Option<(Header, u64)> {
         match &self.state {
             State::Within(partial) => {
@@ -144,7 +143,7 @@ impl MessageFramer {
         }
     }
 
-    /// Returns the number of bytes received of the incomplete frame, and the capacity its buffer can grow to.
+    /// Returns the number of bytes received of the incomplete frame, and the capacity to which its buffer can grow.
     #[cfg(feature = "sim")]
     pub(crate) fn gathering(&self) -> (u64, usize) {
         match &self.state {
@@ -159,7 +158,7 @@ impl MessageFramer {
         }
     }
 
-    /// Returns the number of bytes it holds beside its own size.
+    /// Returns the number of bytes it holds besides its own size.
     #[cfg(feature = "sim")]
     pub(crate) fn held_bytes(&self) -> usize {
         match &self.state {
@@ -177,9 +176,9 @@ impl MessageFramer {
         }
     }
 
-    /// Whether the incomplete frame is too slow: its header has lasted longer than
-    /// [`HEADER_TIMEOUT`](crate::limits::HEADER_TIMEOUT), or its body stalls or falls below the minimum rate for
-    /// [`BODY_WINDOW`](crate::limits::BODY_WINDOW). A body that moves may last any time.
+    /// Returns the deadline that the incomplete frame has missed, if any: its header has lasted longer than
+    /// [`HEADER_TIMEOUT`](crate::limits::HEADER_TIMEOUT), or its body stalls or stays below the minimum rate for
+    /// [`BODY_WINDOW`](crate::limits::BODY_WINDOW). A body above the minimum rate may last any time.
     pub fn overdue(&mut self, now: Instant, rules: &FramerRules) -> Option<Deadline> {
         match &mut self.state {
             State::Within(partial) => partial.overdue(now, rules),
@@ -187,7 +186,7 @@ impl MessageFramer {
         }
     }
 
-    /// Extends the deadlines by the time for which this side did not read.
+    /// Extends the deadlines by the time during which this side did not read.
     pub fn excuse(&mut self, pause: Duration) {
         if let State::Within(partial) = &mut self.state {
             let Progress { began, last_received, window_began, window_bytes: _ } = &mut partial.progress;
@@ -197,7 +196,7 @@ impl MessageFramer {
         }
     }
 
-    /// Drops the incomplete frame or the error, and returns the memory. Call it before a framer is dropped.
+    /// Drops the incomplete frame or the error, and releases its memory. Call this before dropping a framer.
     pub fn reset(&mut self, memory: &mut FramerMemory) {
         if let State::Within(partial) = mem::take(&mut self.state) {
             memory.retire(partial);
@@ -280,7 +279,7 @@ impl MessageFramer {
         progress.note(bytes.len(), now);
         let complete = body.received == header.payload_len;
         match body.fate {
-            // The bytes received directly are in the buffer already.
+            // Bytes received directly are already in the buffer.
             Fate::Gather if bytes.is_empty() => {}
             Fate::Gather => {
                 if memory.reserve(gathered, offset, bytes.len(), header.payload_len) {
@@ -351,7 +350,7 @@ fn check_magic(bytes: &[u8], magic: [u8; 4]) -> Result<(), WireError> {
     Err(WireError::BadMagic { found, network: Network::from_magic(found) })
 }
 
-/// Returns the header at the start of `bytes`, if it is complete, and whether a node would check its names.
+/// Returns the header at the start of `bytes`, if it is complete, and whether its command names are well formed.
 #[inline]
 fn read_head(bytes: &[u8]) -> Option<(Header, bool)> {
     let head = bytes.first_chunk()?;

@@ -1,4 +1,4 @@
-//! An incomplete frame: its parsed part, and its progress.
+//! An incomplete frame: its parsed part and its progress.
 
 use super::framed::{DropCause, FramerRules, Input};
 use crate::error::Deadline;
@@ -13,7 +13,7 @@ pub(super) struct Partial {
     pub(super) head: [u8; EXTENDED_HEADER_LEN_BYTES],
     pub(super) head_len: usize,
     pub(super) body: Option<Body>,
-    /// The payload received so far, followed by zeroed room that may be received into.
+    /// The payload received so far, followed by zeroed room to receive into.
     pub(super) gathered: Vec<u8>,
     /// The hash of a streamed payload so far; fresh for any other payload.
     pub(super) hasher: Sha256,
@@ -27,7 +27,7 @@ pub(super) struct Body {
     pub(super) received: u64,
 }
 
-/// The final decision about a body, after all bounds are checked.
+/// The decision about a body, after all bounds are checked.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fate {
     Gather,
@@ -57,7 +57,7 @@ impl Default for Partial {
 }
 
 impl Partial {
-    /// Reads as much of the header's missing bytes as has arrived.
+    /// Reads as many of the header's missing bytes as have arrived.
     pub(super) fn take_head(&mut self, input: &mut Input<'_>) {
         while self.head_len < self.wanted_head_len() && !input.rest.is_empty() {
             let wanted = (self.wanted_head_len() - self.head_len).min(input.rest.len());
@@ -66,7 +66,7 @@ impl Partial {
         }
     }
 
-    /// Returns the length of the header; its basic part decides whether it is extended.
+    /// Returns the length of the header. Its basic part decides whether it is extended.
     fn wanted_head_len(&self) -> usize {
         match self.head[..self.head_len].first_chunk() {
             Some(basic) => Header::len_of(basic),
@@ -89,8 +89,8 @@ impl Partial {
         if self.body.is_none() {
             return Some(Deadline::Header);
         }
-        let stands_still = now >= self.progress.last_received.plus(BODY_WINDOW);
-        if stands_still || self.progress.window_bytes < rules.min_body_window_bytes() {
+        let is_stalled = now >= self.progress.last_received.plus(BODY_WINDOW);
+        if is_stalled || self.progress.window_bytes < rules.min_body_window_bytes() {
             return Some(Deadline::Body);
         }
         self.progress.window_began = now;

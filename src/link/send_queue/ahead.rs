@@ -1,5 +1,5 @@
-//! Frames queued ahead are sent after the current frame and before all others, and no frame is torn, however many
-//! bytes the kernel accepts.
+//! Tests: frames queued ahead are sent after the current frame and before all others, and every frame stays whole for
+//! any number of bytes that the kernel accepts.
 
 use super::{BufferPool, SendQueue, frame_boundary};
 use crate::limits::{HEADER_LEN_BYTES, MAX_POOLED_BUFFER_BYTES, SLICES_PER_WRITE};
@@ -11,7 +11,7 @@ use std::io::IoSlice;
 
 const MAGIC: [u8; 4] = *b"MAGI";
 
-/// Returns a frame with a correct length, filled with a number of its own.
+/// Returns a frame with a correct length, filled with its number.
 fn frame(command: CommandName, number: u64, payload_len: usize) -> Vec<u8> {
     let header = Header { command, payload_len: payload_len as u64, checksum: Some([number as u8; 4]) };
     let mut bytes = header.encode(MAGIC).to_vec();
@@ -43,7 +43,7 @@ fn one_write(queue: &SendQueue) -> Vec<u8> {
 }
 
 #[test]
-fn a_pong_is_put_behind_the_frame_in_progress_at_every_point_of_it() {
+fn a_pong_is_queued_after_the_frame_in_progress_at_every_position() {
     let frames = [message(1, 40), message(2, 0), pong(3), message(4, 100)];
     let whole = frames.concat();
     for shared in [false, true] {
@@ -63,7 +63,7 @@ fn a_pong_is_put_behind_the_frame_in_progress_at_every_point_of_it() {
             assert_eq!(waits, Some(end - written + 64), "{written}");
             assert_eq!(queue.ahead_bytes(), 64);
             let expected = [&whole[written..end], &pong(5), &pong(6), &whole[end..]].concat();
-            assert_eq!(waiting(&queue), expected, "{written} of it are written, shared: {shared}");
+            assert_eq!(waiting(&queue), expected, "{written} bytes are written, shared: {shared}");
         }
     }
 }
@@ -77,9 +77,9 @@ fn nothing_is_queued_ahead_within_an_incomplete_frame() {
         queue.push_rest(&fed[24..30], &mut pool);
         queue.push_rest_shared(Bytes::copy_from_slice(&fed[30..40]), &mut pool);
         queue.advance(written, &mut pool);
-        let went_ahead = queue.push_ahead(&pong(2), true, &mut pool);
+        let queued = queue.push_ahead(&pong(2), true, &mut pool);
         let pong = if written == 0 { pong(2) } else { Vec::new() };
-        assert_eq!(went_ahead, (written == 0).then_some(32), "{written}");
+        assert_eq!(queued, (written == 0).then_some(32), "{written}");
         assert_eq!(waiting(&queue), [&pong, &fed[written..40]].concat(), "{written}");
     }
 }
@@ -115,11 +115,11 @@ fn once_the_pool_is_warm_pongs_queued_ahead_allocate_nothing() {
 }
 
 #[test]
-fn a_frame_whose_header_claims_too_much_ends_with_the_bytes() {
+fn a_frame_longer_than_the_bytes_ends_with_the_bytes() {
     let mut bytes = [message(1, 10), message(2, usize::from(u16::MAX))].concat();
     bytes.truncate(34 + 24 + 5);
     assert_eq!([0, 1, 34, 35, 60].map(|position| frame_boundary(&bytes, position)), [0, 34, 34, 63, 63]);
-    assert_eq!(frame_boundary(&bytes[..40], 36), 40, "not even a header");
+    assert_eq!(frame_boundary(&bytes[..40], 36), 40, "the header is incomplete");
 }
 
 #[derive(Clone, Debug)]
@@ -146,7 +146,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..50)
 }
 
-/// Frames in sending order, each with whether it was queued ahead and how many of its bytes are queued.
+/// Frames in sending order, each with whether it was queued ahead and the number of its queued bytes.
 #[derive(Default)]
 struct Model {
     frames: Vec<(Vec<u8>, bool, usize)>,
@@ -154,7 +154,7 @@ struct Model {
 }
 
 impl Model {
-    /// Returns the incomplete frame, which is the last.
+    /// Returns the incomplete frame, which is always the last one.
     fn fed(&mut self) -> Option<&mut (Vec<u8>, bool, usize)> {
         self.frames.last_mut().filter(|(frame, _, there)| *there < frame.len())
     }
@@ -163,7 +163,7 @@ impl Model {
         self.frames.push((frame, false, there));
     }
 
-    /// Queues a frame ahead and returns the position of its end, or `None` if it has to wait for an incomplete frame.
+    /// Queues a frame ahead. Returns the position of its end, or `None` if it has to wait for an incomplete frame.
     fn push_ahead(&mut self, frame: Vec<u8>) -> Option<usize> {
         let (mut index, mut begin) = (0, 0);
         while let Some((other, is_ahead, _)) = self.frames.get(index)

@@ -12,12 +12,12 @@ pub(crate) struct Buffers {
 
 impl Buffers {
     /// Returns an empty buffer, which owns no memory before its first use. The caller reserves
-    /// [`MAX_POOLED_BUFFER_BYTES`] at once, so that it never has to grow again.
+    /// [`MAX_POOLED_BUFFER_BYTES`] at once, so that the buffer never grows.
     pub(crate) fn take(&mut self) -> Vec<u8> {
         self.buffers.pop().unwrap_or_default()
     }
 
-    /// Keeps a buffer for reuse. Frees it if it has grown large or if the pool is full, and ignores it if it owns no
+    /// Keeps a buffer for reuse. Frees it if it is too large or the pool is full, and ignores it if it owns no
     /// memory.
     pub(crate) fn put(&mut self, mut buffer: Vec<u8>) {
         let is_pooled = (1..=MAX_POOLED_BUFFER_BYTES).contains(&buffer.capacity());
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_pool_keeps_no_large_buffer_and_not_too_many() {
+    fn the_pool_keeps_a_bounded_number_of_small_buffers() {
         let mut buffers = Buffers::default();
         buffers.put(Vec::with_capacity(MAX_POOLED_BUFFER_BYTES + 1));
         assert!(buffers.buffers.is_empty());

@@ -1,11 +1,11 @@
 //! The queue of outgoing bytes of one link, including frames that are sent ahead.
 //!
-//! Frames are sent in the order in which they were queued. Frames queued *ahead* are sent in their own order, right
-//! after the frame of which the kernel has accepted a byte, and before all others. No frame is ever torn. A frame
-//! sent in parts is one frame from its first byte to its last, however late that arrives.
+//! Frames are sent in the order in which they were queued. Frames queued *ahead* are sent in their own order: right
+//! after the frame that the kernel has begun to accept, and before all others. Frames are never split by another
+//! frame. A frame sent in parts is one frame from its first byte to its last, however late that arrives.
 //!
-//! Frame boundaries are searched for in the first segment only, and only when a frame is queued ahead: until then
-//! they cost nothing.
+//! Frame boundaries are searched for in the first segment only, and only when a frame is queued ahead. Otherwise they
+//! have no cost.
 
 mod buffers;
 mod pool;
@@ -25,7 +25,7 @@ use std::mem;
 
 /// A link's queue of outgoing bytes, which owns no memory while it is empty.
 ///
-/// Small frames are copied together; large and shared ones are held as [`Bytes`].
+/// Small frames are copied into shared buffers; large and shared ones are held as [`Bytes`].
 #[derive(Debug, Default)]
 pub struct SendQueue {
     queue: Option<Box<Queue>>,
@@ -41,7 +41,7 @@ pub(crate) struct QueueCount {
 }
 
 impl SendQueue {
-    /// Whether the queue is empty.
+    /// Returns whether the queue is empty.
     pub fn is_empty(&self) -> bool {
         self.queue.is_none()
     }
@@ -56,7 +56,7 @@ impl SendQueue {
         self.queue.as_ref().map_or(0, |queue| queue.ahead_bytes)
     }
 
-    /// Counts the waiting bytes anew, the largest segment, and the memory that the queue holds.
+    /// Recounts the waiting bytes, the largest segment, and the memory that the queue holds.
     #[cfg(feature = "sim")]
     pub(crate) fn recount(&self) -> QueueCount {
         let Some(queue) = &self.queue else { return QueueCount::default() };
@@ -90,7 +90,7 @@ impl SendQueue {
         self.push_bytes(part, Content::Rest, pool);
     }
 
-    /// Queues the next part without a copy, if it is large.
+    /// Queues the next part, without a copy if it is large.
     pub fn push_rest_shared(&mut self, part: Bytes, pool: &mut BufferPool) {
         match part.len() <= MAX_POOLED_BUFFER_BYTES {
             true => self.push_bytes(&part, Content::Rest, pool),
@@ -98,9 +98,9 @@ impl SendQueue {
         }
     }
 
-    /// Queues a copy of `frame` ahead, and returns the number of waiting bytes up to its end.
+    /// Queues a copy of `frame` ahead. Returns the number of waiting bytes up to its end.
     ///
-    /// `is_fed` means that the last queued frame is incomplete. If that frame has begun to be sent, nothing can be
+    /// `is_fed` means that the last queued frame is incomplete. If sending that frame has begun, nothing can be
     /// queued ahead: the call queues nothing and returns `None`.
     pub fn push_ahead(&mut self, frame: &[u8], is_fed: bool, pool: &mut BufferPool) -> Option<usize> {
         debug_assert!(!frame.is_empty(), "the frame is empty");
@@ -138,7 +138,7 @@ impl SendQueue {
         Some(queue.begun_bytes + queue.ahead_bytes)
     }
 
-    /// Fills `slices` with the first waiting bytes, at most `most_bytes`, and returns the number of slices it filled.
+    /// Fills `slices` with the first waiting bytes, at most `most_bytes`. Returns the number of slices filled.
     pub fn fill_slices<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICES_PER_WRITE], most_bytes: usize) -> usize {
         let Some(queue) = &self.queue else { return 0 };
         let (mut filled, mut left_bytes) = (0, most_bytes);
@@ -157,10 +157,10 @@ impl SendQueue {
     }
 
     /// Moves all waiting bytes of `other` to the end of this queue. Frames may be queued ahead in `other` only if
-    /// everything in this queue belongs to a frame that has begun to be sent.
+    /// everything in this queue belongs to a frame whose sending has begun.
     pub fn push_queue(&mut self, other: &mut Self, pool: &mut BufferPool) {
         let Some(mut theirs) = other.queue.take() else { return };
-        assert!(theirs.head_written == 0, "a queue that waited behind another was written from");
+        assert!(theirs.head_written == 0, "a waiting queue was already written from");
         let ours = self.queue.get_or_insert_with(|| pool.take_queue());
         if theirs.ahead_bytes > 0 {
             assert!(ours.ahead_bytes == 0, "frames queued ahead would lose their precedence");
@@ -183,7 +183,7 @@ impl SendQueue {
             assert!(written == 0, "the kernel wrote bytes of an empty queue");
             return;
         };
-        assert!(written <= queue.waiting_bytes, "the kernel wrote more than waits");
+        assert!(written <= queue.waiting_bytes, "the kernel wrote more bytes than were waiting");
         queue.waiting_bytes -= written;
         pool.waiting_bytes -= written as u64;
         if queue.ahead_bytes > 0 {
@@ -277,8 +277,8 @@ mod tests {
         prop::collection::vec(step, 0..200)
     }
 
-    /// The byte at each position of an endless stream; its period is prime, so that no shift by a buffer's size
-    /// matches.
+    /// Returns the bytes of an endless stream at any position. The stream's period is prime, so that no shift by a
+    /// buffer's size matches.
     struct Pattern(Bytes);
 
     impl Pattern {
@@ -293,8 +293,8 @@ mod tests {
         }
     }
 
-    /// Compares the waiting bytes with the stream from `position` on, and returns how many of them one gathered write
-    /// of at most `most` bytes sends.
+    /// Compares the waiting bytes with the stream from `position` on. Returns the number of bytes that one gathered
+    /// write of at most `most` bytes sends.
     fn check_waiting(queue: &SendQueue, pattern: &Pattern, position: usize, most: usize) -> usize {
         let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
         let filled = queue.fill_slices(&mut slices, most);
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_of_small_frames_gives_all_its_buffers_back_to_the_pool() {
+    fn a_queue_of_small_frames_returns_all_its_buffers_to_the_pool() {
         let (mut queue, mut pool) = (SendQueue::default(), BufferPool::default());
         for _ in 0..3 {
             queue.push_copy(&[0; 3_000], &mut pool);

@@ -1,26 +1,26 @@
 //! The buffers and queues that all links of a loop share, and the count of waiting bytes.
 //!
-//! The pool is bounded by its own limits; each link's limit bounds its waiting bytes.
+//! The pool has limits of its own; each link's limit bounds its waiting bytes.
 
 use super::buffers::Buffers;
 use super::queue::Queue;
 use crate::limits::{MAX_POOLED_BUFFERS, SLICES_PER_WRITE};
 
-/// Small buffers kept for reuse, and the totals of all queues that are made of them.
+/// Small buffers kept for reuse, and the totals of all queues built from them.
 #[derive(Debug, Default)]
 pub struct BufferPool {
     pub(super) buffers: Buffers,
     #[expect(clippy::vec_box, reason = "the boxes go back into rows as they are")]
     queues: Vec<Box<Queue>>,
-    /// Non-empty queues.
+    /// The number of non-empty queues.
     queues_in_use: usize,
-    /// Waiting bytes in these queues.
+    /// The number of waiting bytes in these queues.
     pub(super) waiting_bytes: u64,
 }
 
 impl BufferPool {
     /// Returns an empty buffer, which owns no memory before its first use. The caller reserves
-    /// [`MAX_POOLED_BUFFER_BYTES`] at once, so that it never has to grow again.
+    /// [`MAX_POOLED_BUFFER_BYTES`] at once, so that the buffer never grows.
     pub fn take(&mut self) -> Vec<u8> {
         self.buffers.take()
     }

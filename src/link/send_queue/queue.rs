@@ -1,6 +1,6 @@
 //! The segments that wait on one link, and the number of bytes that were queued ahead.
 //!
-//! A queue counts only its own bytes: [`SendQueue`](super::SendQueue) maintains the totals of all links, in its pool.
+//! A queue counts only its own bytes. [`SendQueue`](super::SendQueue) maintains the totals of all links in its pool.
 
 use super::buffers::Buffers;
 use super::segment::{Content, Memory, Segment, frame_boundary};
@@ -14,14 +14,14 @@ pub(crate) struct Queue {
     pub(super) waiting_bytes: usize,
     /// Waiting bytes that were queued ahead.
     pub(super) ahead_bytes: usize,
-    /// If there are such bytes: the bytes sent before them, all of the frame that has begun to be sent.
+    /// The bytes sent before the bytes queued ahead, if any: the rest of the frame whose sending has begun.
     pub(super) begun_bytes: usize,
-    /// If there are such bytes: the number of segments up to their end.
+    /// The number of segments up to the end of the bytes queued ahead, if any.
     pub(super) ahead_segments: usize,
 }
 
 impl Queue {
-    /// Resets everything but the room for segments, all of which must have been removed, and returns its capacity.
+    /// Resets all counts and returns the segment list's capacity. The caller has removed all segments.
     pub(super) fn reset(&mut self) -> usize {
         let Self { segments, head_written, waiting_bytes, ahead_bytes, begun_bytes, ahead_segments } = self;
         for count in [head_written, waiting_bytes, ahead_bytes, begun_bytes, ahead_segments] {
@@ -30,7 +30,7 @@ impl Queue {
         segments.capacity()
     }
 
-    /// Returns the number of bytes of its own memory, without the segments' content.
+    /// Returns the number of bytes of the queue's own memory, without the segments' content.
     #[cfg(feature = "sim")]
     pub(super) fn own_bytes(&self) -> usize {
         size_of::<Self>() + self.segments.capacity() * size_of::<Segment>()
@@ -47,7 +47,7 @@ impl Queue {
         }
     }
 
-    /// Returns the number of segments that hold only the frame which has begun to be sent, after splitting the first
+    /// Returns the number of segments that hold only the frame whose sending has begun, after splitting the first
     /// segment if necessary.
     pub(super) fn part_behind_begun(&mut self, buffers: &mut Buffers) -> usize {
         let Some(head) = self.segments.front_mut() else { return 0 };

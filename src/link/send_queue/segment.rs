@@ -1,6 +1,6 @@
 //! A segment of a send queue: contiguous bytes, and the kind of frames in them.
 //!
-//! Small frames share the pooled buffer of one segment; a large or shared frame is a segment of its own, held without
+//! Small frames share the pooled buffer of one segment. A large or shared frame is a segment of its own, held without
 //! a copy. The kind determines where a frame may be inserted ahead.
 
 use super::buffers::Buffers;
@@ -20,12 +20,12 @@ pub(super) enum Memory {
     Shared(Bytes),
 }
 
-/// The content of a segment, as far as the queue needs it.
+/// The kind of a segment's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Content {
     /// Whole frames with correct headers; the last one may be incomplete.
     Frames,
-    /// Bytes to be treated as one frame, without looking at them.
+    /// Bytes that are treated as one frame without parsing.
     Frame,
     /// A part of the frame that began before it.
     Rest,
@@ -68,7 +68,7 @@ impl Segment {
     }
 }
 
-/// Returns a copy in a buffer that never has to grow again.
+/// Returns a copy in a buffer that never has to grow.
 pub(super) fn pooled_copy(bytes: &[u8], buffers: &mut Buffers) -> Memory {
     let mut buffer = buffers.take();
     buffer.reserve_exact(MAX_POOLED_BUFFER_BYTES);
@@ -76,7 +76,7 @@ pub(super) fn pooled_copy(bytes: &[u8], buffers: &mut Buffers) -> Memory {
     Memory::Pooled(buffer)
 }
 
-/// Returns the first frame end at or after `position`, in bytes that begin with a frame. An incomplete frame ends
+/// Returns the first frame end at or after `position`, in bytes that start with a frame. An incomplete frame ends
 /// with the bytes.
 pub(crate) fn frame_boundary(frames: &[u8], position: usize) -> usize {
     let mut end = 0;
