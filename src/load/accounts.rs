@@ -1,6 +1,7 @@
 //! The account of a running load: planned, sent, answered and lost operations, by target.
 //!
-//! Every planned operation is counted exactly once in the end, even if its peer fails. This file sends nothing.
+//! At the end every planned operation has been counted exactly once, even if its peer failed. This file sends
+//! nothing.
 
 use super::counts::{Fate, PeerCounts, WorkCounts};
 use super::phase::EarlyEnd;
@@ -20,14 +21,14 @@ use crate::time::Instant;
 use crate::wire::Version;
 use std::time::Duration;
 
-/// The largest lag of the generator, at the 99th percentile, with which its numbers are trusted.
+/// Maximum lag of the generator, at the 99th percentile, for its numbers to be trusted.
 const MAX_LAG: Duration = Duration::from_millis(1);
-/// The largest share of the run for which the generator's thread may be busy.
+/// Maximum share of the run in which the generator's thread may be busy.
 const MAX_BUSY: f64 = 0.90;
-/// The largest share of planned pings that may stay unsent.
+/// Maximum share of planned pings that may stay unsent.
 const MAX_UNSENT: f64 = 0.001;
-/// The largest share of planned pings that may be outstanding at the end of the run, if these are more than twice as
-/// many as at its middle: the backlog of a target that falls behind grows.
+/// Maximum share of planned pings that may be outstanding at the end of the run if more than twice as many are
+/// outstanding as at its middle. A growing backlog means that a target falls behind.
 const MAX_BACKLOG: f64 = 0.02;
 /// Distinct user agents and causes of failure that are counted separately.
 const MAX_KINDS: usize = 64;
@@ -123,13 +124,13 @@ impl Accounts {
         self.report.scheduled_time = time;
     }
 
-    /// Notes the latest dial: its planned and its actual time, from the start of the ramp.
+    /// Records the latest dial: its planned and its actual time, from the start of the ramp.
     pub(super) fn note_dial(&mut self, planned_time: Duration, dial_time: Duration) {
         let ramp = &mut self.report.ramp;
         *ramp = Ramp { dialled: ramp.dialled + 1, planned_time, dial_time, ..*ramp };
     }
 
-    /// Notes the length of the ramp, if every connection has become ready or has failed.
+    /// Records the length of the ramp, if every connection has become ready or has failed.
     pub(super) fn end_ramp(&mut self, time: Duration) {
         self.report.ramp.time = self.report.peers.is_decided().then_some(time);
     }
@@ -144,7 +145,7 @@ impl Accounts {
         self.timeline.begin(ctx.now(), self.report.peers.left());
     }
 
-    /// Notes the outstanding pings when the second half of the run begins.
+    /// Records the outstanding pings when the second half of the run begins.
     pub(super) fn note_middle(&mut self) {
         self.backlog.0.get_or_insert_with(|| self.report.work.outstanding());
     }
@@ -163,8 +164,9 @@ impl Accounts {
         self.report.loop_lag.record(lag);
     }
 
-    /// Records an established connection. The loop may dial later than planned: it dialled `connect` ago, which is
-    /// less than `since_planned` ago, and `since_begin` is the time since the start of the ramp.
+    /// Records an established connection. The loop may have dialled later than planned: `connect` is the time since
+    /// the dial, `since_planned` the time since the planned dial, and `since_begin` the time since the start of the
+    /// ramp.
     pub(super) fn note_opened(
         &mut self,
         connection: usize,
@@ -181,7 +183,7 @@ impl Accounts {
         }
     }
 
-    /// Counts a peer in the account of all targets and in that of the connection's target.
+    /// Counts a peer in the totals and in the connection's target.
     fn count_peer(&mut self, connection: usize, count: impl Fn(&mut PeerCounts)) {
         count(&mut self.report.peers);
         count(&mut self.targets.of(connection).peers);
@@ -221,7 +223,7 @@ impl Accounts {
         self.run.is_some_and(|run| planned >= run.began)
     }
 
-    /// Notes the waits for a peer's pings that will not be answered.
+    /// Records the waits for a peer's pings that will not be answered.
     pub(super) fn note_unanswered(&mut self, ctx: &Ctx<'_>, peer: PeerId, connection: usize) {
         let Some(view) = ctx.peer(peer) else { return };
         for ping in view.connection().ping_pong().in_flight() {
@@ -285,7 +287,7 @@ impl Accounts {
         }
     }
 
-    /// Returns whether there is only one kind of failure, and no peer is ready.
+    /// Returns whether all failures so far are of one kind and no peer is ready.
     pub(super) fn all_failed_alike(&self) -> bool {
         self.report.peers.ready == 0 && self.report.failures.len() == 1
     }
@@ -326,7 +328,8 @@ impl Accounts {
         if doubts.is_empty() { Verdict::Trusted } else { Verdict::NotTrusted(doubts) }
     }
 
-    /// Decides why the load was not carried out as planned. A generator at fault hides the target's capacity.
+    /// Returns the cause that kept the load from being carried out as planned. A generator at fault hides the
+    /// target's capacity.
     fn limit(&self) -> Limit {
         let doubts = match &self.report.verdict {
             Verdict::Trusted => &[][..],

@@ -1,19 +1,19 @@
 //! Counts of connections and of pings, for one target or for all.
 //!
-//! They only count; shares and rates are computed where they are shown.
+//! These types only count; shares and rates are computed where they are shown.
 
 /// The outcomes of the connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PeerCounts {
-    /// Planned.
+    /// Planned connections.
     pub asked: usize,
     /// TCP connections established.
     pub opened: usize,
     /// Handshakes completed.
     pub ready: usize,
-    /// Closed after their handshake, before the end.
+    /// Connections closed after their handshake, before the end.
     pub lost: usize,
-    /// Closed before their handshake was complete, or never opened.
+    /// Connections closed before their handshake was complete, or never opened.
     pub failed: usize,
 }
 
@@ -23,7 +23,7 @@ impl PeerCounts {
         self.ready.saturating_sub(self.lost)
     }
 
-    /// Whether every connection has become ready or has failed.
+    /// Returns whether every connection has become ready or has failed.
     #[doc(hidden)]
     pub fn is_decided(&self) -> bool {
         self.ready + self.failed >= self.asked
@@ -33,21 +33,21 @@ impl PeerCounts {
 /// The outcomes of the pings in the counted part of the run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WorkCounts {
-    /// Due by the schedule: `sent + unsent`.
+    /// Pings due by the schedule: `sent + unsent`.
     ///
-    /// The schedule is that of all planned connections until the planned end: peers that were never ready or were
-    /// lost keep their share. Only [`GeneratorRequest::Finish`](super::GeneratorRequest::Finish) ends it sooner.
+    /// The schedule covers all planned connections until the planned end: peers that were never ready or were lost
+    /// keep their share. Only [`GeneratorRequest::Finish`](super::GeneratorRequest::Finish) ends it sooner.
     pub planned: u64,
-    /// Sent: `answered + timed_out`, once the run has ended.
+    /// Pings sent: `answered + timed_out`, once the run has ended.
     pub sent: u64,
-    /// Due and not sent.
+    /// Pings due and not sent.
     pub unsent: u64,
-    /// Those of the unsent whose peer could not be pinged: it was never ready, was lost, or had too many unanswered
+    /// The unsent pings whose peer could not be pinged: it was never ready, was lost, or had too many unanswered
     /// pings.
     pub absent: u64,
-    /// Answered before the end of the drain.
+    /// Pings answered before the end of the drain.
     pub answered: u64,
-    /// Not answered by then, including those of lost peers.
+    /// Pings not answered by then, including those of lost peers.
     pub timed_out: u64,
 }
 
@@ -67,7 +67,7 @@ impl WorkCounts {
         self.timed_out = self.sent.saturating_sub(self.answered);
     }
 
-    /// Counts the pings that were sent and are not answered yet.
+    /// Returns the number of pings that were sent and are not answered yet.
     pub(super) fn outstanding(&self) -> u64 {
         self.sent.saturating_sub(self.answered)
     }
@@ -81,7 +81,7 @@ impl WorkCounts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     Sent,
-    /// Its peer could not be pinged.
+    /// The peer could not be pinged.
     Absent,
     /// The schedule ended before it was sent.
     Unsent,

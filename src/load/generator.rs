@@ -1,8 +1,8 @@
 //! The generator: opens the planned connections, pings them by the schedule, and counts the results.
 //!
 //! It runs through its [`Phase`]s in order. It uses one exact wake-up at a time: the next dial, the next ping or the
-//! end of the phase, whichever is sooner. A due ping is sent independently of earlier pings; one that cannot be sent
-//! is counted as unsent and not made up for. A load ends early when all its peers are lost, and their remaining
+//! end of the phase, whichever is sooner. A due ping is sent independently of earlier pings. A ping that cannot be
+//! sent is counted as unsent and not sent later. A load ends early when all its peers are lost, and their remaining
 //! operations count as planned and unsent.
 
 use super::accounts::Accounts;
@@ -19,10 +19,10 @@ use crate::id::PeerId;
 use crate::time::Instant;
 use std::time::Duration;
 
-/// Pings or dials started in one call of the timer; further due ones follow in the next turn.
+/// Pings or dials started per timer call; further due ones follow in the next turn.
 const MAX_BURST: usize = 256;
 
-/// Dials that must all fail in the same way for the ramp to end at once.
+/// Number of first dials that end the ramp at once if they all fail in the same way.
 const FIRST_DIALS: usize = 100;
 
 /// A request from another thread to a generator.
@@ -33,7 +33,7 @@ pub enum GeneratorRequest {
     Progress(Reply<Progress>),
     /// Stop sending, wait for the last replies, and report the results so far.
     Finish,
-    /// Stop sending and report the results so far, without waiting: missing replies count as timed out. The loop
+    /// Stop sending and report the results so far, without waiting. Missing replies count as timed out. The loop
     /// continues to its end.
     Report(Reply<Box<Report>>),
 }
@@ -46,15 +46,15 @@ pub struct Progress {
     pub phase: Phase,
     /// The time since the phase began.
     pub phase_elapsed: Duration,
-    /// Its connections so far.
+    /// The connections so far.
     pub peers: PeerCounts,
     /// Pings that were due so far, in the counted part of the run.
     pub planned: u64,
-    /// Pings sent so far, likewise.
+    /// Pings sent so far, in the counted part of the run.
     pub sent: u64,
-    /// Pings answered so far, likewise.
+    /// Pings answered so far, in the counted part of the run.
     pub answered: u64,
-    /// The last whole interval of the counted part of the run; `None` before the end of the first.
+    /// The last whole interval of the counted part of the run; `None` before the end of the first interval.
     pub interval: Option<Interval>,
 }
 
@@ -68,7 +68,7 @@ pub struct Generator {
     phase: Phase,
     phase_began: Instant,
     ramp_began: Instant,
-    /// The dials, then the pings.
+    /// The schedule of the dials, then of the pings.
     schedule: Schedule,
     next_index: u64,
     /// The moment of the last requested wake-up.
@@ -113,8 +113,8 @@ impl Generator {
         self.accounts.into_report()
     }
 
-    /// Returns the report of a load that never started: everything is planned and nothing was sent, unless the
-    /// generator was asked to finish.
+    /// Returns the report of a load that never started: all operations are planned and none was sent, unless the
+    /// generator was requested to finish.
     pub fn into_report_of_no_run(mut self, cause: EndCause) -> Report {
         self.accounts.set_early_end(EarlyEnd { cause, phase: Phase::Ramp, elapsed: Duration::ZERO });
         self.count_rest(Duration::ZERO);
@@ -153,8 +153,8 @@ impl Generator {
         self.wake(ctx);
     }
 
-    /// Counts the operations of the run that were not sent: those until its planned end or, if the load was asked to
-    /// finish, those that were due within `elapsed`.
+    /// Counts the operations of the run that were not sent: those until its planned end or, if the load was requested
+    /// to finish, those that were due within `elapsed`.
     fn count_rest(&mut self, elapsed: Duration) {
         let time = match self.accounts.early_end() {
             Some(EarlyEnd { cause: EndCause::Asked, .. }) => elapsed.min(self.plan.duration),
@@ -166,7 +166,7 @@ impl Generator {
         }
     }
 
-    /// Skips to the end, or from a run to the drain, and notes the cause.
+    /// Skips to the end, or from a run to the drain, and records the cause.
     fn end_early(&mut self, ctx: &mut Ctx<'_>, cause: EndCause) {
         let elapsed = self.phase_elapsed(ctx);
         self.accounts.set_early_end(EarlyEnd { cause, phase: self.phase, elapsed });
@@ -194,7 +194,7 @@ impl Generator {
 
     /// Enters the next phase if this one is over, and further ones while there is nothing to do.
     ///
-    /// The warm-up is never over at once: the run starts in a later turn, when the last bytes of the handshakes have
+    /// The warm-up is never over at once. The run starts in a later turn, when the last bytes of the handshakes have
     /// been sent and do not count as its traffic.
     fn advance(&mut self, ctx: &mut Ctx<'_>) {
         let before = self.phase;
@@ -227,7 +227,7 @@ impl Generator {
         }
     }
 
-    /// Counts the dials whose common failure ends the ramp: each target has had at least one.
+    /// Returns the number of dials whose common failure ends the ramp. Each target has had at least one.
     fn first_dials(&self) -> usize {
         FIRST_DIALS.max(self.plan.targets.len())
     }
@@ -322,7 +322,7 @@ impl Generator {
     }
 }
 
-/// Notes the waits for the pings in flight to all ready peers.
+/// Records the waits for the pings in flight to all ready peers.
 fn note_all_unanswered(accounts: &mut Accounts, roster: &Roster, ctx: &Ctx<'_>) {
     for (connection, peer) in roster.peers() {
         accounts.note_unanswered(ctx, peer, connection);
@@ -345,7 +345,7 @@ impl Handler for Generator {
             Phase::Ramp => self.dial_due(ctx),
             Phase::Warmup => self.ping_due(ctx),
             Phase::Run => {
-                // A wake-up that was requested earlier precedes the latest one: nothing was late.
+                // A wake-up that was requested earlier precedes the latest one, so nothing was late.
                 if let Some(asked_for) = self.asked_for.filter(|moment| *moment <= ctx.now()) {
                     self.accounts.note_loop_lag(ctx.now().since(asked_for));
                 }

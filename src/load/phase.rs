@@ -1,4 +1,4 @@
-//! The phases of a load, and the causes that end one early.
+//! The phases of a load, and the causes of an early end.
 //!
 //! The generator decides when a phase ends; this file only names the phases and the causes.
 
@@ -13,7 +13,7 @@ pub enum Phase {
     Warmup,
     /// Pinging and counting.
     Run,
-    /// Waiting for the last answers.
+    /// Waiting for the last replies.
     Drain,
     /// Closing the connections.
     Done,
@@ -34,15 +34,15 @@ pub struct EarlyEnd {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EndCause {
-    /// The generator was asked to, by [`GeneratorRequest::Finish`](super::GeneratorRequest::Finish).
+    /// The generator was requested to finish, by [`GeneratorRequest::Finish`](super::GeneratorRequest::Finish).
     Asked,
     /// Every connection failed.
     NoneReady,
-    /// The first dials all failed in the same way, so the others were not made.
+    /// The first dials all failed in the same way, so the others were not started.
     FirstDialsFailed {
         /// The number of these dials.
         dials: usize,
     },
-    /// Every peer that was ready was lost.
+    /// Every ready peer was lost.
     AllLost,
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 pub struct Plan {
     /// The nodes to connect to, in turn; at least one.
     pub targets: Vec<SocketAddr>,
-    /// The local addresses to connect from, in turn; if empty, the system chooses.
+    /// The local addresses to connect from, in turn. If there are none, the system chooses.
     pub sources: Vec<IpAddr>,
     /// The number of connections to open.
     pub connections: usize,
@@ -17,9 +17,9 @@ pub struct Plan {
     pub connect_rate: Rate,
     /// The rate of pings of all peers together, evenly spaced and in turn over the peers. Zero sends none.
     pub rate: Rate,
-    /// The time for which pings are sent and not counted, once every connection is ready or has failed.
+    /// The duration of pings that are sent but not counted, once every connection is ready or has failed.
     pub warmup: Duration,
-    /// The time for which pings are sent and counted.
+    /// The duration of pings that are sent and counted.
     pub duration: Duration,
     /// The time to wait for replies after the last ping.
     pub drain: Duration,
@@ -41,10 +41,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_take_targets_and_fitting_sources_in_turn() {
-        let four: SocketAddr = "127.0.0.1:1".parse().expect("it is one");
-        let six: SocketAddr = "[::1]:1".parse().expect("it is one");
-        let sources: Vec<IpAddr> = ["127.0.0.2", "127.0.0.3"].map(|text| text.parse().expect("it is one")).into();
+    fn connections_use_targets_and_fitting_sources_in_turn() {
+        let four: SocketAddr = "127.0.0.1:1".parse().expect("the text is an address");
+        let six: SocketAddr = "[::1]:1".parse().expect("the text is an address");
+        let sources: Vec<IpAddr> =
+            ["127.0.0.2", "127.0.0.3"].map(|text| text.parse().expect("the text is an address")).into();
         let plan = Plan {
             targets: vec![four, six],
             sources: sources.clone(),

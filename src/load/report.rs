@@ -18,7 +18,7 @@ use std::time::Duration;
 pub struct Ramp {
     /// Connections dialled.
     pub dialled: usize,
-    /// Time from the start to the last dial, by the plan.
+    /// Planned time from the start to the last dial.
     pub planned_time: Duration,
     /// Time from the start to the last dial.
     pub dial_time: Duration,
@@ -27,25 +27,25 @@ pub struct Ramp {
 }
 
 impl Ramp {
-    /// Computes the rate at which connections were dialled, per second, from the planned one; none for fewer than two.
+    /// Computes the dial rate per second from the planned one; `None` for fewer than two connections.
     pub fn dial_rate_per_second(&self, planned: Rate) -> Option<f64> {
         let late = self.dial_time.as_secs_f64() / self.planned_time.as_secs_f64();
         (self.dialled > 1 && !self.planned_time.is_zero()).then(|| planned.as_per_second() / late.max(1.0))
     }
 }
 
-/// Connections that ended too soon, for one cause.
+/// Connections that were closed too soon, for one cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// The cause, from a closed list.
     pub label: &'static str,
-    /// The side responsible.
+    /// The side at fault.
     pub side: Side,
     /// The state that the connections had reached.
     pub state: ConnectionState,
     /// The number of connections.
     pub count: u64,
-    /// The full cause of the first connection; `None` if it was never opened because no row was free.
+    /// The close reason of the first such connection; `None` if it was never opened because no row was free.
     pub example: Option<CloseReason>,
 }
 
@@ -54,7 +54,7 @@ pub struct Failure {
 pub struct Agent {
     /// The user agent, printable.
     pub user_agent: String,
-    /// The protocol version claimed.
+    /// The claimed protocol version.
     pub protocol_version: i32,
     /// The number of peers.
     pub count: usize,
@@ -82,9 +82,9 @@ pub struct Report {
     pub handshake: LatencyHistogram,
     /// Time from the planned moment of a ping to its pong.
     pub ping_rtt_planned: LatencyHistogram,
-    /// Time from the moment a ping was given to the kernel to its pong.
+    /// Time from the moment the kernel accepted a ping to its pong.
     pub ping_rtt_sent: LatencyHistogram,
-    /// Time from the planned moment of a ping to the moment it was given to the kernel.
+    /// Time from the planned moment of a ping to the moment the kernel accepted it.
     pub send_lag: LatencyHistogram,
     /// The delay of the loop's wake-ups.
     pub loop_lag: LatencyHistogram,
@@ -92,22 +92,22 @@ pub struct Report {
     pub unanswered_waits: UnansweredWaits,
     /// The length of the intervals of the timeline, a whole number of seconds.
     pub interval: Duration,
-    /// The counted part of the run and its drain, interval by interval.
+    /// The counted part of the run and its drain, by interval.
     pub timeline: Vec<Interval>,
-    /// Connections that ended too soon, by cause; most frequent first.
+    /// Connections that were closed too soon, by cause; most frequent first.
     pub failures: Vec<Failure>,
     /// The user agents and versions of the peers; most frequent first.
     pub agents: Vec<Agent>,
     /// The opening of the connections.
     pub ramp: Ramp,
-    /// The length of the schedule that `work.planned` covers: the planned one, unless the load was asked to finish
-    /// early.
+    /// The length of the schedule that `work.planned` covers: the planned one, unless the load was requested to
+    /// finish early.
     pub scheduled_time: Duration,
     /// The length of the counted part of the run.
     pub run_time: Duration,
-    /// The share of it for which the generator's thread was busy.
+    /// The share of `run_time` in which the generator's thread was busy.
     pub busy: f64,
-    /// The share of it for which the generator's thread polled for exact wake-ups instead of sleeping.
+    /// The share of `run_time` in which the generator's thread polled for exact wake-ups instead of sleeping.
     pub spinning: f64,
     /// The early end, if there was one.
     pub early_end: Option<EarlyEnd>,
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rate_of_dials_is_the_planned_one_unless_the_last_was_late() {
+    fn the_dial_rate_is_the_planned_one_unless_the_last_dial_was_late() {
         let planned = Rate::per_second(5_000);
         let ramp = |planned_ms, dial_ms| Ramp {
             dialled: 19_000,

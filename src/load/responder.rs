@@ -1,6 +1,6 @@
 //! The responder: a node that completes handshakes, answers pings, and counts its peers.
 //!
-//! The engine produces all its replies; the responder wants no other message and keeps none.
+//! The engine produces all its replies; the responder requests no other message and keeps none.
 
 use crate::api::{Event, Reply};
 use crate::handler::{Ctx, Handler};
@@ -30,18 +30,18 @@ pub enum ResponderRequest {
 pub struct Snapshot {
     /// Peers whose handshake is complete.
     pub ready: usize,
-    /// The most peers at once whose handshake was complete.
+    /// The peak number of peers whose handshake was complete.
     pub peak: usize,
     /// Peers lost after their handshake.
     pub lost: u64,
-    /// Connections that ended before their handshake was complete.
+    /// Connections closed before their handshake was complete.
     pub failed: u64,
     /// The loop's counters.
     pub counters: Counters,
 }
 
 impl Responder {
-    /// Returns the counts; between turns, for the loop's own thread.
+    /// Returns the counts. For use between turns, by the loop's own thread.
     pub fn snapshot(&self, ready: usize, counters: &Counters) -> Snapshot {
         Snapshot { ready, peak: self.peak, lost: self.lost, failed: self.failed, counters: counters.clone() }
     }

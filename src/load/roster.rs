@@ -1,7 +1,7 @@
-//! The planned connections by their index, and each one's peer while it is ready.
+//! The planned connections by index, and each connection's peer while it is ready.
 //!
-//! Operation k of the schedule belongs to connection `k mod c`, where c is the number of planned connections. So a
-//! peer that is lost, or that was never ready, keeps its share of the schedule: its operations stay planned and are
+//! Operation k of the schedule belongs to connection `k mod c`, where c is the number of planned connections. A peer
+//! that is lost, or was never ready, therefore keeps its share of the schedule: its operations stay planned and are
 //! unsent, and the rates of the other peers do not change.
 
 use crate::handler::PeerMap;
@@ -19,12 +19,12 @@ pub(super) struct Roster {
 }
 
 impl Roster {
-    /// Returns the roster of that many connections, none of which is ready.
+    /// Returns the roster of this many connections, none of them ready.
     pub(super) fn new(connections: usize) -> Self {
         Self { ready: vec![None; connections], ready_count: 0, indices: PeerMap::new() }
     }
 
-    /// Notes the connection index of a dialled peer.
+    /// Records the connection index of a dialled peer.
     pub(super) fn note_dialled(&mut self, index: usize, peer: PeerId) {
         // A table has at most 2^24 rows.
         self.indices.insert(peer, index as u32);
@@ -40,7 +40,7 @@ impl Roster {
         self.ready_count += usize::from(self.ready[index].replace(peer).is_none());
     }
 
-    /// Removes a peer whose connection has ended.
+    /// Removes a peer whose connection was closed.
     pub(super) fn remove(&mut self, peer: PeerId) {
         let Some(index) = self.indices.remove(peer) else { return };
         self.ready_count -= usize::from(self.ready[index as usize].take_if(|ready| *ready == peer).is_some());
@@ -56,7 +56,7 @@ impl Roster {
         self.ready_count == 0
     }
 
-    /// Returns the index of the connection that an operation belongs to; 0 if there are no connections.
+    /// Returns the index of an operation's connection; 0 if there are no connections.
     pub(super) fn owner_of(&self, operation: u64) -> usize {
         operation.checked_rem(self.ready.len() as u64).unwrap_or(0) as usize
     }

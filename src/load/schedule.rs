@@ -1,5 +1,5 @@
-//! Rates and schedules in integer arithmetic: one formula gives the moment of an operation, and the number due by
-//! then.
+//! Rates and schedules in integer arithmetic: one formula yields both an operation's moment and the number of
+//! operations due before a time.
 
 use crate::time::Instant;
 use std::time::Duration;
@@ -8,7 +8,7 @@ const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 /// A rate as an exact ratio: a number of operations in a time.
 ///
-/// A decimal rate such as 0.1/s has no exact binary form; as a ratio it is one operation in ten seconds.
+/// A decimal rate such as 0.1/s has no exact binary form. As a ratio it is one operation in ten seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     operations: u64,
@@ -17,7 +17,7 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// The zero rate: no operation, ever.
+    /// The zero rate: no operations.
     pub const ZERO: Self = Self { operations: 0, time_ns: 1 };
 
     /// Returns the rate of a whole number of operations per second.
@@ -31,8 +31,8 @@ impl Rate {
         Some(Self::reduced(operations, time_ns))
     }
 
-    /// Returns the total rate of `count` parties that each keep this rate; `None` if the number of operations does
-    /// not fit 64 bits.
+    /// Returns the total rate of `count` parties with this rate each; `None` if the number of operations does not fit
+    /// in 64 bits.
     pub fn times(self, count: u64) -> Option<Self> {
         // Whole periods are divided out first, so nothing overflows.
         let common = gcd(count, self.time_ns);
@@ -40,17 +40,17 @@ impl Rate {
         Some(Self::reduced(operations, self.time_ns / common))
     }
 
-    /// Returns the operations per second, rounded to a float: for display only.
+    /// Returns the operations per second, rounded to a float for display only.
     pub fn as_per_second(self) -> f64 {
         self.operations as f64 * NANOS_PER_SECOND as f64 / self.time_ns as f64
     }
 
-    /// Whether there is no operation, ever.
+    /// Returns whether the rate is zero.
     pub const fn is_zero(self) -> bool {
         self.operations == 0
     }
 
-    /// Counts the operations that are due within `time`, the first of them at once.
+    /// Counts the operations that are due within `time`. The first is due at once.
     pub(super) fn count_in(self, time: Duration) -> u64 {
         let time_ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let count = (u128::from(time_ns) * u128::from(self.operations)).div_ceil(u128::from(self.time_ns));
@@ -72,8 +72,8 @@ const fn gcd(mut a: u64, mut b: u64) -> u64 {
 
 /// A rate as a sequence of evenly spaced moments.
 ///
-/// Moment k is `k x time / operations` after the start, rounded down to a nanosecond. So the moments before an end
-/// are those with `k < end x operations / time`, exactly.
+/// Moment k is `k x time / operations` after the start, rounded down to a nanosecond. The moments before an end are
+/// therefore exactly those with `k < end x operations / time`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Schedule {
     begin: Instant,
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn moments_are_evenly_spaced_and_begin_at_once() {
+    fn moments_are_evenly_spaced_from_the_start() {
         let schedule = Schedule::new(at(5), Rate::per_second(1_000));
         let moments = [0, 1, 100_000].map(|index| schedule.moment(index));
         assert_eq!(moments, [at(5), at(1_000_005), at(100_000_000_005)]);
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn three_peers_at_a_tenth_of_a_ping_a_second_are_due_three_pings_in_ten_seconds() {
+    fn three_peers_at_a_tenth_of_a_ping_per_second_have_three_pings_in_ten_seconds() {
         let rate = Rate::new(1, Duration::from_secs(10)).and_then(|rate| rate.times(3)).unwrap();
         assert_eq!(rate, Rate::new(3, Duration::from_secs(10)).unwrap());
         let schedule = Schedule::new(Instant::ZERO, rate);
@@ -154,7 +154,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn moments_and_counts_are_those_of_a_naive_clock(
+        fn moments_and_counts_match_a_naive_clock(
             peers in 1..60_u64,
             mantissa in 1..2_000_u64,
             decimals in 0..5_u32,
@@ -166,7 +166,7 @@ mod tests {
             let rate = Rate::new(mantissa, time).and_then(|rate| rate.times(peers)).unwrap();
             let begin = at(12_345);
             let schedule = Schedule::new(begin, rate);
-            // A naive clock is slow, so it sees at most a thousand operations.
+            // A naive clock is slow, so it counts at most a thousand operations.
             let end_ns = (end_ms * 1_000_000).min(1_000 * rate.time_ns / rate.operations + 1);
             let moments = naive(rate, end_ns);
             prop_assert_eq!(rate.count_in(Duration::from_nanos(end_ns)), moments.len() as u64);

@@ -1,4 +1,4 @@
-//! The account of each target, in addition to that of all targets together.
+//! The account of each target, besides the totals of all targets.
 
 use super::counts::{PeerCounts, WorkCounts};
 use super::unanswered::UnansweredWaits;
@@ -41,14 +41,14 @@ impl Targets {
                 ..PeerCounts::default()
             },
             work: WorkCounts::default(),
-            // The only target of a load has all measurements.
+            // A single target uses the totals instead of a histogram of its own.
             unanswered_waits: UnansweredWaits::default(),
             ping_rtt_planned: (targets > 1 && index < MAX_HISTOGRAMS).then(LatencyHistogram::new),
         };
         Self { accounts: addresses.iter().enumerate().map(account).collect() }
     }
 
-    /// Returns the account of the target that a connection belongs to.
+    /// Returns the account of a connection's target.
     pub(super) fn of(&mut self, connection: usize) -> &mut TargetReport {
         let targets = self.accounts.len();
         &mut self.accounts[connection % targets]

@@ -1,10 +1,10 @@
-//! The timeline: the counted part of a run, interval by interval.
+//! The timeline: the counted part of a run, by interval.
 //!
 //! Intervals form a grid that starts with the run. A ping counts as planned and sent in the interval of its planned
 //! moment, a reply in the interval of its arrival, and a lost peer in the interval of its loss. The drain after the
-//! planned end has intervals of its own, so that every reply is in one.
+//! planned end has its own intervals, so that every reply is in one.
 //!
-//! An interval costs 72 bytes once it is over. At most [`MAX_INTERVALS`] are kept of a run, 6 MiB: a longer run has
+//! An interval costs 72 bytes once it is over. At most [`MAX_INTERVALS`] are kept per run, 6 MiB; a longer run has
 //! longer intervals. All intervals share one histogram. Computing an interval's percentiles costs the loop about 13
 //! us, measured with optimised code and latencies up to 3 ms.
 
@@ -16,20 +16,20 @@ use std::time::Duration;
 /// The shortest interval.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The most intervals of a run: one day at a second each.
+/// Maximum number of intervals of a run: one day with one per second.
 const MAX_INTERVALS: u32 = 86_400;
 
 /// One interval of the counted part of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Interval {
-    /// Its end, from the start of the counted part. Only the last interval may be cut short.
+    /// The end, from the start of the counted part. Only the last interval may be shortened.
     pub end: Duration,
-    /// Pings that were due in it.
+    /// Pings due in the interval.
     pub planned: u64,
-    /// Those of them that were sent.
+    /// Due pings that were sent.
     pub sent: u64,
-    /// Replies that arrived in it.
+    /// Replies that arrived in the interval.
     pub answered: u64,
     /// The median latency of these replies, from the planned moment; `None` without a reply.
     pub p50: Option<Duration>,
@@ -37,9 +37,9 @@ pub struct Interval {
     pub p99: Option<Duration>,
     /// The largest of these latencies.
     pub max: Option<Duration>,
-    /// Peers that were ready at its end.
+    /// Peers that were ready at the interval's end.
     pub peers: usize,
-    /// Peers that were lost in it.
+    /// Peers lost in the interval.
     pub lost: usize,
 }
 
@@ -51,7 +51,7 @@ pub(super) struct Timeline {
     began: Instant,
     /// Peers that were ready at the start.
     peers: usize,
-    /// Peers lost since.
+    /// Peers lost since the start.
     lost: usize,
     rows: Vec<Row>,
     /// The latencies of the interval with the index `current`.
@@ -71,7 +71,7 @@ struct Row {
     max: Option<Duration>,
 }
 
-const _: () = assert!(size_of::<Row>() == 72, "the stated memory of a timeline assumes 72 bytes a row");
+const _: () = assert!(size_of::<Row>() == 72, "the documented memory of a timeline assumes 72 bytes per row");
 
 impl Timeline {
     /// Returns a timeline for a run of this length.
@@ -89,7 +89,7 @@ impl Timeline {
         }
     }
 
-    /// Starts the timeline with that many ready peers.
+    /// Starts the timeline with this many ready peers.
     pub(super) fn begin(&mut self, now: Instant, peers: usize) {
         (self.began, self.peers) = (now, peers);
     }
@@ -109,7 +109,7 @@ impl Timeline {
         self.lost += 1;
     }
 
-    /// Returns the last interval that is over at `now`; `None` before the end of the first.
+    /// Returns the last interval that is over at `now`; `None` before the end of the first interval.
     pub(super) fn latest(&mut self, now: Instant) -> Option<Interval> {
         if self.began > now {
             return None;
@@ -121,7 +121,7 @@ impl Timeline {
         Some(self.interval(before, self.peers.saturating_sub(lost), now.since(self.began)))
     }
 
-    /// Returns the length of the intervals, and all of them: those of the schedule, and any until the last event.
+    /// Returns the length of the intervals, and all intervals of the schedule, plus any until the last event.
     pub(super) fn into_intervals(mut self, scheduled: Duration) -> (Duration, Vec<Interval>) {
         self.seal(usize::MAX);
         let of_schedule = scheduled.as_nanos().div_ceil(self.interval.as_nanos()) as usize;
@@ -134,7 +134,7 @@ impl Timeline {
         (self.interval, intervals.collect())
     }
 
-    /// Returns an interval that ended with that many peers.
+    /// Returns an interval that ended with this many peers.
     fn interval(&self, index: usize, peers: usize, scheduled: Duration) -> Interval {
         let edge = |index: usize| self.interval.saturating_mul(u32::try_from(index).unwrap_or(u32::MAX));
         let (begin, end) = (edge(index), edge(index + 1));
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn intervals_are_exact_and_hold_every_answer_to_the_last() {
+    fn intervals_are_exact_and_contain_every_reply() {
         let mut timeline = timeline(Duration::from_millis(2_600));
         assert_eq!(timeline.latest(at(999)), None);
         for planned in [0, 500, 1_000, 2_000] {
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_run_has_longer_intervals_instead_of_more() {
+    fn a_long_run_has_longer_intervals_not_more() {
         const DAY_SECS: u64 = 86_400;
         let seconds = |run_secs| interval_of(Duration::from_secs(run_secs)).as_secs();
         assert_eq!([0, 10, DAY_SECS, DAY_SECS + 1, 100 * DAY_SECS].map(seconds), [1, 1, 1, 2, 100]);

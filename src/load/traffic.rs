@@ -5,7 +5,7 @@ use crate::limits::HEADER_LEN_BYTES;
 use crate::protocol::CommandName;
 use crate::stats::{MessageCount, MessageCounts};
 
-/// The messages of a handshake; SV Node sends some of them after its `verack`.
+/// The messages of a handshake. SV Node sends some of them after its `verack`.
 const INTRODUCTION: [CommandName; 7] = [
     CommandName::VERSION,
     CommandName::VERACK,
@@ -16,12 +16,12 @@ const INTRODUCTION: [CommandName; 7] = [
     CommandName::FEEFILTER,
 ];
 
-/// Bytes of the counted part of the run, headers included, without those of the handshakes.
+/// Bytes of the counted part of the run, including headers but without the handshakes' bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// Sent.
+    /// Bytes sent.
     pub sent_bytes: u64,
-    /// Received.
+    /// Bytes received.
     pub received_bytes: u64,
 }
 
@@ -45,7 +45,7 @@ impl Traffic {
     }
 }
 
-/// Sums up the bytes of handshake messages, headers included.
+/// Sums up the bytes of handshake messages, including headers.
 fn introduction_bytes(counts: &MessageCounts) -> u64 {
     let bytes = |command| {
         let MessageCount { messages, payload_bytes } = counts.count(command);

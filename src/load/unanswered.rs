@@ -6,19 +6,19 @@ use std::time::Duration;
 
 /// The shortest waits for sent pings that were not answered; `None` if there are no such pings.
 ///
-/// The latency of an unanswered ping is unknown, but it is longer than its wait, which ended with its peer's
-/// connection or with the drain.
+/// The latency of an unanswered ping is unknown, but it exceeds the wait, which ended with the peer's connection or
+/// with the drain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UnansweredWaits {
     /// Time from the planned moment of a ping.
     pub planned: Option<Duration>,
-    /// Time from the moment a ping was given to the kernel.
+    /// Time from the moment the kernel accepted a ping.
     pub sent: Option<Duration>,
 }
 
 impl UnansweredWaits {
-    /// Notes that the wait for a ping's pong ends at `now`.
+    /// Records that the wait for a ping's pong ends at `now`.
     pub(super) fn note(&mut self, ping: PingInFlight, now: Instant) {
         let shorter = |wait: Option<Duration>, since: Instant| {
             let waited = now.since(since);

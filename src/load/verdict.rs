@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-/// A reason for not trusting the numbers.
+/// A reason to distrust the numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Doubt {
@@ -19,7 +19,7 @@ pub enum Doubt {
     },
     /// The generator's thread was at its limit.
     Busy {
-        /// The share of the run for which it was busy.
+        /// The share of the run in which it was busy.
         share: f64,
     },
     /// Connections were dialled later than planned.
@@ -53,14 +53,15 @@ pub enum Verdict {
 pub enum Limit {
     /// Nothing: everything planned was sent in time and answered.
     None,
-    /// The target: it refused or lost peers, did not answer pings, or fell behind.
+    /// The target: it rejected or lost peers, did not answer pings, or fell behind.
     Node,
-    /// The generator: it was late, at its limit, or did not send pings. Its numbers about the target are in doubt.
+    /// The generator: it was late, was at its limit, or did not send pings. Its numbers about the target are in
+    /// doubt.
     Generator,
 }
 
 impl Limit {
-    /// Returns its name: `none`, `node` or `generator`.
+    /// Returns the name: `none`, `node` or `generator`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -113,7 +114,7 @@ impl fmt::Display for Doubt {
     }
 }
 
-/// Returns a lag with three digits: `1.05 ms`, `12.3 ms`, `109 ms`, `1.50 s`.
+/// Formats a lag with three digits: `1.05 ms`, `12.3 ms`, `109 ms`, `1.50 s`.
 fn shown(lag: Duration) -> String {
     let millis = lag.as_secs_f64() * 1e3;
     match lag.as_nanos() {
