@@ -2,7 +2,7 @@
 //!
 //! [`Config::changes_to`] validates the new configuration, compares every field and reports the effect of each
 //! change. It changes nothing itself: [`Handle::update_config`](crate::Handle::update_config) applies a new
-//! configuration to a loop and returns this list. A configuration that changes a fixed field is refused, and the
+//! configuration to a loop and returns this list. A configuration that changes a fixed field is rejected, and the
 //! error names all such fields at once.
 
 use super::table::Difference;
@@ -15,23 +15,23 @@ use std::fmt;
 pub struct ConfigChange {
     /// The field.
     pub field: Field,
-    /// Its old value; of a list, the first eight elements.
+    /// Its old value; for a list, the first eight elements.
     pub old: String,
-    /// Its new value; of a list, the first eight elements.
+    /// Its new value; for a list, the first eight elements.
     pub new: String,
     /// The scope of the new value.
     pub effect: Effect,
 }
 
-/// The error for a configuration that a running loop cannot apply. Nothing has changed.
+/// The error for a configuration that a running loop cannot apply. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UpdateError {
-    /// It is not valid.
+    /// The configuration is invalid.
     Invalid(ConfigError),
-    /// It changes fields that are fixed for the lifetime of a loop.
+    /// The configuration changes fields that are fixed for the lifetime of a loop.
     Fixed {
-        /// All of them.
+        /// All such fields.
         fields: Vec<Field>,
     },
 }
@@ -53,8 +53,8 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`UpdateError::Invalid`] when `new` is not valid, [`UpdateError::Fixed`] when it changes a fixed field:
-    /// `network`, `magic`, `reuse_port`, `seed`, and whether there is a `manager`.
+    /// [`UpdateError::Invalid`] if `new` is invalid, [`UpdateError::Fixed`] if it changes a fixed field: `network`,
+    /// `magic`, `reuse_port`, `seed`, and whether there is a `manager`.
     pub fn changes_to(&self, new: &Self) -> Result<Vec<ConfigChange>, UpdateError> {
         new.validate().map_err(UpdateError::Invalid)?;
         let (mut changes, mut fields) = (Vec::new(), Vec::new());
@@ -96,7 +96,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::time::Duration;
 
-    /// A field, the effect of its change, and a change of it alone.
+    /// A field, the effect of its change, and a change to it alone.
     type Case = (Field, Effect, fn(&mut Config));
 
     const CASES: [Case; 23] = [
@@ -127,7 +127,7 @@ mod tests {
         (Field::MeasurePeers, Effect::Now, |config| config.measure_peers = true),
     ];
 
-    /// A field of the manager's part, the effect of its change, and a change of it alone.
+    /// A field of the manager's part, the effect of its change, and a change to it alone.
     type ManagerCase = (Field, Effect, fn(&mut ManagerConfig));
 
     const MANAGER_CASES: [ManagerCase; 21] = [
@@ -162,7 +162,7 @@ mod tests {
         config.manager.as_mut().expect("the configuration has a manager")
     }
 
-    /// Returns the names of all fields, as the compiler knows them.
+    /// Returns the names of all fields, read from the debug output.
     fn field_names() -> BTreeSet<String> {
         let text = format!("{:#?}", config());
         let names = text.lines().filter_map(|line| line.trim_start().split_once(": "));
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn req_e45_each_field_that_changes_is_reported_alone_with_its_effect() {
+    fn req_e45_each_changed_field_is_reported_alone_with_its_effect() {
         for (field, effect, change) in CASES {
             let mut new = config();
             change(&mut new);
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_configuration_is_refused_before_any_comparison() {
+    fn an_invalid_configuration_is_rejected_before_any_comparison() {
         let new = Config { pong_timeout: Duration::ZERO, network: Network::Mainnet, ..config() };
         let refused = config().changes_to(&new).unwrap_err();
         assert!(matches!(refused, UpdateError::Invalid(ConfigError { field: Field::PongTimeout, .. })), "{refused:?}");

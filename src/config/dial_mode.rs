@@ -1,6 +1,6 @@
 //! The choice of the peers that the manager dials.
 //!
-//! It is a plain value; [`ManagerConfig`](super::ManagerConfig) has the limits that go with it.
+//! A plain value; [`ManagerConfig`](super::ManagerConfig) has the related limits.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ pub enum DialMode {
     /// [`ManagerConfig::target_peers`]: super::ManagerConfig::target_peers
     Normal,
     /// Only these peers and [`ManagerConfig::fixed_names`], all of them as far as [`ManagerConfig::max_peers`] and
-    /// bans allow. At most 100,000, and at least one if there is no name.
+    /// bans allow. At most 100,000, and at least one if there are no names.
     ///
     /// [`ManagerConfig::fixed_names`]: super::ManagerConfig::fixed_names
     /// [`ManagerConfig::max_peers`]: super::ManagerConfig::max_peers

@@ -1,6 +1,6 @@
 //! The scope of a changed setting.
 //!
-//! Each row of the [table](super::table) has one, and the loop applies the change accordingly.
+//! Each row of the [table](super::table) has a scope, and the loop applies the change accordingly.
 
 use std::fmt;
 
@@ -8,11 +8,11 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Effect {
-    /// Applies at once and everywhere; running deadlines are set anew.
+    /// Applies at once and everywhere; running deadlines are recomputed.
     Now,
     /// Applies to connections that are accepted or requested from now on; no open connection is closed.
     NewConnections,
-    /// Applies to the remaining steps of handshakes: sent messages and accepted versions stay as they are.
+    /// Applies to the remaining steps of handshakes; sent messages and accepted versions do not change.
     NextHandshakes,
     /// Applies to messages whose header arrives from now on.
     NextMessages,
@@ -20,7 +20,7 @@ pub enum Effect {
     NextDials,
     /// Applies to misbehavior counted and bans started from now on.
     NextBans,
-    /// Applies to the listeners: unlisted ones are closed and new ones opened; their connections stay.
+    /// Applies to the listeners: unlisted ones are closed and new ones opened; their connections stay open.
     Listeners,
 }
 

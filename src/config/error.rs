@@ -1,4 +1,4 @@
-//! The error for a harmful field of a configuration.
+//! The error for an invalid field of a configuration.
 //!
 //! It names the field, its rule, and the fields that the rule compares it with.
 
@@ -14,7 +14,7 @@ pub struct ConfigError {
     pub field: Field,
     /// The range or form that the field must have, as text.
     pub rule: &'static str,
-    /// The other fields that the rule compares this one with; usually none. One of them may hold the wrong value.
+    /// The other fields that the rule compares this one with; usually none. The wrong value may be in one of them.
     pub others: &'static [Field],
 }
 
@@ -24,7 +24,7 @@ impl ConfigError {
         Self { field, rule, others: &[] }
     }
 
-    /// Refuses `field` unless it satisfies the rule that compares it with `others`.
+    /// Rejects `field` unless it satisfies the rule that compares it with `others`.
     pub(super) fn unless_compared(
         field: Field,
         holds: bool,

@@ -1,6 +1,6 @@
 //! The settings of the peer manager.
 //!
-//! A loop without a [`ManagerConfig`] dials no peer by itself and refuses peers only when its table is full. Every
+//! A loop without a [`ManagerConfig`] dials no peer by itself and rejects peers only when its table is full. Every
 //! field has its default in [`limits`](crate::limits) and is checked with the rest of the [`Config`](crate::Config).
 
 use super::{ConfigError, DialMode, Field, ManagerConfig};
@@ -9,7 +9,7 @@ use crate::protocol::Network;
 use std::net::SocketAddr;
 
 impl ManagerConfig {
-    /// Returns the defaults for `network` with only these peers.
+    /// Returns the defaults for `network` with only these fixed peers.
     pub fn with_fixed_peers(network: Network, peers: Vec<SocketAddr>) -> Self {
         Self { mode: DialMode::Fixed(peers), ..Self::new(network) }
     }
@@ -30,7 +30,7 @@ impl ManagerConfig {
         if let DialMode::Fixed(peers) = &self.mode {
             let least = usize::from(self.fixed_names.is_empty());
             let is_possible = (least..=limits::MAX_FIXED_PEERS).contains(&peers.len());
-            compare(Field::Mode, is_possible, "fixed peers are 1 to 100,000", &[Field::FixedNames])?;
+            compare(Field::Mode, is_possible, "must list 1 to 100,000 fixed peers", &[Field::FixedNames])?;
         }
         let is_possible = self.max_backoff >= self.initial_backoff;
         compare(Field::MaxBackoff, is_possible, "must not be below initial_backoff", &[Field::InitialBackoff])
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn req_e23_each_harmful_value_is_refused_by_name() {
+    fn req_e23_each_invalid_value_is_rejected_by_name() {
         let good = || ManagerConfig::new(Network::Regtest);
         let listen = |count| (0..count).map(|port| ([127, 0, 0, 1], port).into()).collect::<Vec<SocketAddr>>();
         for (field, config) in [
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_of_a_range_is_at_least_that_of_a_host() {
+    fn a_ranges_limit_is_at_least_the_hosts_limit() {
         let config = ManagerConfig {
             max_peers: 20,
             max_per_host: 8,

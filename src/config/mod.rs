@@ -1,7 +1,7 @@
 //! The settings of a loop, with their defaults, ranges and costs.
 //!
-//! A [`Config`] is a plain value. The loop checks it at the start and before it replaces another one, and refuses every
-//! harmful field with a [`ConfigError`] that names it. Nothing in here is read from files or the environment.
+//! A [`Config`] is a plain value. The loop checks it at the start and before each replacement, and rejects every
+//! invalid field with a [`ConfigError`] that names it. This module reads neither files nor the environment.
 
 mod change;
 mod dial_mode;
@@ -25,7 +25,7 @@ impl Config {
         Self { manager: Some(Box::new(ManagerConfig::new(network))), ..Self::new(network) }
     }
 
-    /// Returns the four bytes that begin every message.
+    /// Returns the four bytes at the start of every message.
     pub fn magic_bytes(&self) -> [u8; 4] {
         self.magic.unwrap_or_else(|| self.network.magic())
     }
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn each_harmful_value_is_refused_by_name() {
+    fn each_invalid_value_is_rejected_by_name() {
         let good = Config::default;
         for (field, config) in [
             (Field::ConnectTimeout, Config { connect_timeout: Duration::ZERO, ..good() }),
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_of_single_commands_are_few_unambiguous_and_within_the_total() {
+    fn command_limits_are_few_unique_and_within_the_total() {
         let validate = |by_command: &[(CommandName, u64)]| {
             Config { max_buffered_command_bytes: by_command.to_vec(), ..Config::default() }.validate()
         };

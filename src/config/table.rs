@@ -1,6 +1,6 @@
-//! The one table of settings: name, type, default, effect of a change on a running loop, and range.
+//! The single table of settings: name, type, default, effect of a change on a running loop, and range.
 //!
-//! A row produces a field of its struct, a [`Field`], the default, the range checks, and the comparison of two
+//! Each row generates a field of its struct, a [`Field`], the default, the range checks, and the comparison of two
 //! configurations. Each struct's own `validate` checks the rules that compare several fields.
 
 use super::value::Value;
@@ -28,7 +28,7 @@ pub(super) enum Difference<'a> {
 /// Declares the structs and [`Field`] from rows `Variant name: Type = default, effect, rules..;`.
 ///
 /// The effect is one of [`Effect`], `fixed` for a field that no running loop can change, `part` for a struct of this
-/// table, or `optional_part` for one whose presence is fixed.
+/// table, or `optional_part` for a part whose presence is fixed.
 macro_rules! settings {
     ($(
         $(#[$attribute:meta])*
@@ -69,7 +69,7 @@ macro_rules! settings {
             }
         )+
 
-        /// A field of [`Config`], [`VersionRules`] or [`ManagerConfig`]. No two of them have the same name.
+        /// A field of [`Config`], [`VersionRules`] or [`ManagerConfig`]. Each name is unique.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Field {
@@ -116,8 +116,8 @@ macro_rules! settings {
 }
 
 const LONGER_THAN_ZERO: Rule<Duration> = (|time| !time.is_zero(), "must be longer than zero");
-const ENOUGH_FOR_A_HANDSHAKE: &str = "must be 2,048 or more, which a handshake may need";
-const AT_MOST_64_NAMES: &str = "has at most 64 names";
+const ENOUGH_FOR_A_HANDSHAKE: &str = "must be at least 2,048, because a handshake may need that many";
+const AT_MOST_64_NAMES: &str = "must have at most 64 names";
 const ARE_NAMES: Rule<Vec<String>> =
     (|names| names.iter().all(|name| is_name(name)), "must have names of 1 to 253 printable ASCII characters");
 
@@ -165,74 +165,75 @@ settings! {
         /// The protocol version we claim. Default 70016; other values are for testing a peer's reaction.
         ProtocolVersion protocol_version: u32 = PROTOCOL_VERSION, NextHandshakes;
         /// The services we claim. Default 0. [`SERVICE_NETWORK`](crate::protocol::SERVICE_NETWORK) is for a handler
-        /// that answers `getheaders` and `getdata`: a node without a chain asks one peer that claims it for headers,
-        /// and waits for that one. With 0 an SV Node omits our address from its `addr` messages. It may refuse us
+        /// that answers `getheaders` and `getdata`: a node without a chain requests headers from one peer that claims
+        /// it, and waits for that one. With 0 an SV Node omits our address from its `addr` messages. It may reject us
         /// with `reject(version, 0x40)` if it dials us because another peer claimed that we serve the chain.
         Services services: u64 = 0, NextHandshakes;
         /// The user agent we claim, at most 256 bytes. Default `/peerloop:VERSION/`.
         UserAgent user_agent: String = concat!("/peerloop:", env!("CARGO_PKG_VERSION"), "/").to_owned(), NextHandshakes,
-            (|agent| agent.len() <= limits::MAX_USER_AGENT_BYTES, "has at most 256 bytes");
+            (|agent| agent.len() <= limits::MAX_USER_AGENT_BYTES, "must have at most 256 bytes");
         /// The chain height we claim. Default 0.
         StartHeight start_height: i32 = 0, NextHandshakes;
         /// Whether peers may announce transactions to us. Default true.
         Relay relay: bool = true, NextHandshakes;
         /// The rules for acceptable `version` messages.
         VersionRules version_rules: VersionRules = VersionRules::default(), part;
-        /// The most connections at once, both directions. Each costs at most [`MAX_ROW_BYTES`](limits::MAX_ROW_BYTES)
-        /// plus its boxed version and a wheel node of 16 bytes. 1 to 16,777,216; default 100,000.
+        /// Maximum number of connections, both directions together. Each costs at most
+        /// [`MAX_ROW_BYTES`](limits::MAX_ROW_BYTES) plus its boxed version and a wheel node of 16 bytes. 1 to
+        /// 16,777,216; default 100,000.
         MaxLinks max_links: usize = 100_000, NewConnections,
             (|links| (1..=1 << 24).contains(links), "must be 1 to 16,777,216");
-        /// The most accepted connections at once; further ones complete their handshake, get a `reject` and are
-        /// closed. Default no limit but [`Config::max_links`].
+        /// Maximum number of accepted connections. Further ones complete their handshake, receive a `reject` and are
+        /// closed. Default: no limit except [`Config::max_links`].
         MaxInbound max_inbound: usize = usize::MAX, NewConnections;
-        /// Time for a TCP connection. Over zero; default 5 s.
+        /// Maximum time to establish a TCP connection. Over zero; default 5 s.
         ConnectTimeout connect_timeout: Duration = limits::CONNECT_TIMEOUT, Now, LONGER_THAN_ZERO;
-        /// Time for a handshake. Over zero; default 10 s.
+        /// Maximum time for a handshake. Over zero; default 10 s.
         HandshakeTimeout handshake_timeout: Duration = limits::HANDSHAKE_TIMEOUT, Now, LONGER_THAN_ZERO;
-        /// Pause between two pings of a peer; the first is sent one interval after the handshake. Default 120 s; zero
+        /// Pause between two pings of a peer. The first is sent one interval after the handshake. Default 120 s; zero
         /// sends none.
         PingInterval ping_interval: Duration = limits::PING_INTERVAL, Now;
-        /// Time for the pong to one of our pings. Over zero; default 30 s.
+        /// Maximum time for the pong to one of our pings. Over zero; default 30 s.
         PongTimeout pong_timeout: Duration = limits::PONG_TIMEOUT, Now, LONGER_THAN_ZERO;
         /// Largest payload of `block`, `cmpctblock`, `blocktxn` and `hdrsen`; default 2^63 - 1.
         MaxBlockBytes max_block_bytes: u64 = limits::MAX_BLOCK_PAYLOAD_BYTES, NextMessages,
             (|bytes| *bytes > 1_000_000, "must be above 1,000,000"),
             (|bytes| *bytes <= limits::MAX_BLOCK_PAYLOAD_BYTES, "must be at most 2^63 - 1");
-        /// Largest payload of all other messages, which our `protoconf` announces. 1 MiB to 1 GB; default 2 MiB. A
-        /// loop whose limit is lowered announces the new one and still accepts payloads up to the one announced
+        /// Largest payload of all other messages, which our `protoconf` announces. 1 MiB to 1 GB; default 2 MiB. When
+        /// the limit is lowered, the loop announces the new one and still accepts payloads up to the one announced
         /// before.
         MaxMessageBytes max_message_bytes: u64 = limits::MAX_PAYLOAD_BYTES, NextHandshakes,
             (
                 |bytes| (limits::MAX_LEGACY_PAYLOAD_BYTES..=1_000_000_000).contains(bytes),
-                "must be 1,048,576 to 1,000,000,000, as the protocol demands of a protoconf",
+                "must be 1,048,576 to 1,000,000,000, as the protocol requires of a protoconf",
             );
-        /// Largest payload that is gathered in memory for a handler; larger ones are discarded and counted unless they
-        /// are streamed. 2,048 to [`Config::max_buffered_total_bytes`]; default 2 MiB.
+        /// Largest payload that is buffered for a handler. Larger ones are discarded and counted unless they are
+        /// streamed. 2,048 to [`Config::max_buffered_total_bytes`]; default 2 MiB.
         MaxBufferedMessageBytes max_buffered_message_bytes: u64 = limits::MAX_BUFFERED_MESSAGE_BYTES, NextMessages,
             (|bytes| is_enough_for_a_handshake(*bytes), ENOUGH_FOR_A_HANDSHAKE);
-        /// Commands with a limit of their own in place of [`Config::max_buffered_message_bytes`], smaller or larger, in
-        /// the same range. At most 64, each once, in any order; default none.
+        /// Commands with their own limit instead of [`Config::max_buffered_message_bytes`], smaller or larger, in the
+        /// same range. At most 64, each once, in any order; default none.
         MaxBufferedCommandBytes max_buffered_command_bytes: Vec<(CommandName, u64)> = Vec::new(), NextMessages,
-            (|list| list.len() <= limits::MAX_BUFFERED_COMMANDS, "has at most 64 entries"),
+            (|list| list.len() <= limits::MAX_BUFFERED_COMMANDS, "must have at most 64 entries"),
             (|list| is_each_once(list.iter().map(|(command, _)| command)), "must have each command once"),
             (
                 |list| list.iter().all(|(command, _)| command.is_well_formed()),
-                "must have commands of printable ASCII, because no other is delivered",
+                "must have commands of printable ASCII, because others are not delivered",
             ),
             (|list| list.iter().all(|(_, bytes)| is_enough_for_a_handshake(*bytes)), ENOUGH_FOR_A_HANDSHAKE);
-        /// Most payload bytes that are gathered at any moment, for all peers together. Default 256 MiB.
+        /// Maximum number of payload bytes that are buffered at any moment, for all peers together. Default 256 MiB.
         MaxBufferedTotalBytes max_buffered_total_bytes: u64 = limits::MAX_BUFFERED_TOTAL_BYTES, Now;
-        /// Lowest rate of an arriving payload, in bytes per second over 60 s. A slower peer is closed; at this rate
+        /// Minimum rate of an arriving payload, in bytes per second over 60 s. A slower peer is closed; at this rate
         /// the payload may last any time. 0 to 1,000,000,000; default 1,024. With 0 a payload is too slow only when
-        /// none of it has arrived for 60 s, so that a peer that sends single bytes occupies the buffer as long as it
-        /// likes. The header has 20 s in any case.
+        /// none of it has arrived for 60 s, so a peer that sends single bytes can occupy the buffer for ever. The
+        /// header has 20 s in any case.
         MinBodyBytesPerSecond min_body_bytes_per_second: u64 = limits::MIN_BODY_BYTES_PER_SECOND, Now,
-            (|rate| *rate <= 1_000_000_000, "is 0 to 1,000,000,000");
-        /// The peer manager, which finds, keeps and refuses peers. Default none: the loop connects only on request,
+            (|rate| *rate <= 1_000_000_000, "must be 0 to 1,000,000,000");
+        /// The peer manager, which finds, keeps and rejects peers. Default none: the loop connects only on request,
         /// and its only caps are [`Config::max_links`] and [`Config::max_inbound`].
         Manager manager: Option<Box<ManagerConfig>> = None, optional_part;
-        /// Whether an exact wake-up is met by polling through its last millisecond. Default true. Without it the loop
-        /// uses less CPU and wakes up to a millisecond late, which the load generator's report then shows as its own
+        /// Whether the loop polls through the last millisecond before an exact wake-up. Default true. Otherwise it
+        /// uses less CPU and wakes up to a millisecond late. The load generator's report then shows that as its own
         /// lag.
         Spin spin: bool = true, Now;
         /// Whether each listener shares its address with those of other loops and processes that do the same
@@ -248,15 +249,15 @@ settings! {
 
     /// The rules for acceptable `version` messages.
     ///
-    /// User agents are compared without regard to case. A pattern with `*` must match the whole agent, `*` standing
-    /// for any text; a pattern without `*` may match anywhere in it; an empty pattern matches none. The lists are
-    /// checked in the order of the fields, so an agent of Bitcoin SV is accepted even if it names another chain too.
-    /// An agent in no list is accepted, because no list of good nodes is ever complete.
+    /// User agents are compared without regard to case. A pattern with `*` must match the whole agent, and each `*`
+    /// matches any text. A pattern without `*` may match anywhere in the agent. An empty pattern matches none. The
+    /// lists are checked in the order of the fields, so an agent of Bitcoin SV is accepted even if it names another
+    /// chain too. An agent in no list is accepted, because no list of good nodes is ever complete.
     #[derive(Clone, Debug, PartialEq, Eq)]
     struct VersionRules, pub(super) defaults(_network) {
-        /// Lowest protocol version. Default 31800.
+        /// Minimum protocol version. Default 31800.
         MinProtocolVersion min_protocol_version: u32 = MIN_PROTOCOL_VERSION, NextHandshakes;
-        /// Agents that are always refused. Default none.
+        /// Agents that are always rejected. Default none.
         BannedAgents banned_agents: Vec<String> = Vec::new(), NextHandshakes;
         /// Agents of Bitcoin SV nodes. Default Bitcoin SV, BitcoinSV, bsv/, /bsv, Teranode and peerloop.
         BitcoinSvAgents bitcoin_sv_agents: Vec<String> =
@@ -271,22 +272,23 @@ settings! {
     struct ManagerConfig, pub new(network) {
         /// The peers that the manager dials. Default [`DialMode::Normal`].
         Mode mode: DialMode = DialMode::Normal, NextDials,
-            (|mode| mode.is_dialable(), "fixed peers need an address and a port");
-        /// Fixed peers that are known by name, each dialled at one of its addresses in addition to those of
-        /// [`DialMode::Fixed`]: `host`, `host:port` or `[ipv6]:port`, with [`ManagerConfig::default_port`] if there
-        /// is none. When an address fails, the next one is tried; after the last, the name is resolved again. At most
-        /// 64; default none; ignored in [`DialMode::Normal`].
+            (|mode| mode.is_dialable(), "must list fixed peers with an address and a port");
+        /// Fixed peers that are known by name, each dialled at one of its addresses in addition to the addresses of
+        /// [`DialMode::Fixed`]: `host`, `host:port` or `[ipv6]:port`. The default port is
+        /// [`ManagerConfig::default_port`]. When an address fails, the next one is tried; after the last, the name is
+        /// resolved again. At most 64; default none; ignored in [`DialMode::Normal`].
         FixedNames fixed_names: Vec<String> = Vec::new(), NextDials,
             (|names| names.len() <= limits::MAX_FIXED_NAMES, AT_MOST_64_NAMES),
             ARE_NAMES;
-        /// Peers wanted: below this number the manager dials. 1 to [`ManagerConfig::max_peers`]; default 8.
+        /// Number of peers below which the manager dials. 1 to [`ManagerConfig::max_peers`]; default 8.
         TargetPeers target_peers: usize = limits::TARGET_PEERS, NextDials;
-        /// Most peers, both directions, including those being dialled; a further peer gets a `reject`. 1 to
-        /// [`Config::max_links`](crate::Config::max_links); default 20.
+        /// Maximum number of peers, both directions together, including those being dialled. A further peer receives
+        /// a `reject`. 1 to [`Config::max_links`](crate::Config::max_links); default 20.
         MaxPeers max_peers: usize = limits::MAX_PEERS, NewConnections;
-        /// Addresses to accept connections at; one that cannot be bound is retried. At most 64; default none.
+        /// Addresses on which to accept connections. An address that cannot be bound is retried. At most 64; default
+        /// none.
         Listen listen: Vec<SocketAddr> = Vec::new(), Listeners,
-            (|list| list.len() <= limits::MAX_LISTENERS, "has at most 64 addresses"),
+            (|list| list.len() <= limits::MAX_LISTENERS, "must have at most 64 addresses"),
             (|list| is_each_once(list.iter()), "must have each address once");
         /// Names whose addresses are peers, queried at the start and every hour in [`DialMode::Normal`]. At most 64;
         /// default the network's own.
@@ -296,8 +298,8 @@ settings! {
         /// The port of an address without one. 1 to 65,535; default the network's own.
         DefaultPort default_port: u16 = network.default_port(), NextDials,
             (|port| *port != 0, "must be 1 to 65,535");
-        /// Immediate restarts of a failed outbound connection per [`ManagerConfig::restart_window`]. Default 3; zero
-        /// for none.
+        /// Maximum number of immediate restarts of a failed outbound connection per
+        /// [`ManagerConfig::restart_window`]. Default 3; zero disables restarts.
         MaxRestarts max_restarts: u32 = limits::MAX_RESTARTS, NextDials;
         /// The window in which restarts are counted. Over zero; default an hour.
         RestartWindow restart_window: Duration = limits::RESTART_WINDOW, NextDials, LONGER_THAN_ZERO;
@@ -306,21 +308,22 @@ settings! {
         /// Factor by which each further pause grows. Above 1, at most 100; default 2.
         BackoffMultiplier backoff_multiplier: f64 = limits::BACKOFF_MULTIPLIER, NextDials,
             (|factor| *factor > 1.0 && *factor <= 100.0, "must be above 1 and at most 100");
-        /// Longest pause between two dials of an address. Not below [`ManagerConfig::initial_backoff`]; default 10 min.
+        /// Maximum pause between two dials of an address. Not below [`ManagerConfig::initial_backoff`]; default 10
+        /// min.
         MaxBackoff max_backoff: Duration = limits::MAX_BACKOFF, NextDials;
         /// Failed dials after which an address counts as inaccessible. 1 to 1,000; default 10.
         MaxRetries max_retries: u32 = limits::MAX_RETRIES, NextDials,
             (|retries| (1..=1_000).contains(retries), "must be 1 to 1,000");
-        /// Most peers of one host, an IPv4 address or a /64 of IPv6, both directions together; it does not limit the
-        /// dials of a fixed list. Over zero; default 8.
+        /// Maximum number of peers per host, an IPv4 address or a /64 of IPv6, both directions together. It does not
+        /// limit the dials of a fixed list. Over zero; default 8.
         MaxPerHost max_per_host: usize = limits::MAX_PER_HOST, NewConnections,
             (|peers| *peers > 0, "must be above zero");
-        /// Most peers of one [range](crate::address::NetGroup), in percent of [`ManagerConfig::max_peers`] but at
-        /// least [`ManagerConfig::max_per_host`]. 1 to 100; default 100, because all loopback and private addresses
-        /// are one range.
+        /// Maximum number of peers per [range](crate::address::NetGroup), in percent of [`ManagerConfig::max_peers`]
+        /// but at least [`ManagerConfig::max_per_host`]. 1 to 100; default 100, because all loopback and private
+        /// addresses are one range.
         MaxPerGroupPercent max_per_group_percent: u32 = 100, NewConnections,
             (|percent| (1..=100).contains(percent), "must be 1 to 100");
-        /// Connections of one host that are accepted per second, after an initial burst of twice as many. Over zero;
+        /// Connections per host that are accepted per second, after an initial burst of twice as many. Over zero;
         /// default 10.
         AcceptsPerHostPerSecond accepts_per_host_per_second: u32 = limits::ACCEPTS_PER_HOST_PER_SECOND, NewConnections,
             (|rate| *rate > 0, "must be above zero");
@@ -331,14 +334,14 @@ settings! {
             (|score| (1..=1_000_000).contains(score), "must be 1 to 1,000,000");
         /// Duration of a ban for misbehavior. Over zero; default 24 h.
         BanDuration ban_duration: Duration = limits::BAN_DURATION, NextBans, LONGER_THAN_ZERO;
-        /// Hosts that are exempt from all caps, rates and bans, each with the length of its prefix in bits. At most
-        /// 1,024; default none.
+        /// Hosts that are exempt from all caps, rates and bans, each with its prefix length in bits. At most 1,024;
+        /// default none.
         Trusted trusted: Vec<(IpAddr, u8)> = Vec::new(), Now,
-            (|list| list.len() <= limits::MAX_TRUSTED, "has at most 1,024 networks"),
-            (|list| list.iter().all(is_network), "has prefixes of at most 32 or 128 bits");
-        /// Whether peers are asked for addresses, whether theirs are added to the book, and whether `getaddr` is
-        /// answered. The handler still gets `addr` and `getaddr`; a handler that answers them itself turns this off.
-        /// Default true; ignored in [`DialMode::Fixed`]. Costs 7 MB with a full book, and 50 bytes per peer.
+            (|list| list.len() <= limits::MAX_TRUSTED, "must have at most 1,024 networks"),
+            (|list| list.iter().all(is_network), "must have prefixes of at most 32 bits (IPv4) or 128 bits (IPv6)");
+        /// Whether the manager requests addresses from peers, adds their addresses to the book, and answers
+        /// `getaddr`. The handler still receives `addr` and `getaddr`. A handler that answers them itself disables
+        /// this. Default true; ignored in [`DialMode::Fixed`]. Costs 7 MB with a full book, and 50 bytes per peer.
         LearnAddresses learn_addresses: bool = true, Now;
     }
 }

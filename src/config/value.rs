@@ -1,17 +1,17 @@
 //! The text of a setting's value in a report of changes.
 //!
-//! It is for people: a long list is truncated, and no value is read back from its text.
+//! The text is for people: a long list is truncated, and no value is parsed from its text.
 
 use super::DialMode;
 use std::fmt;
 use std::time::Duration;
 
-/// The number of list elements that a change's text shows: the whole list may have 100,000.
+/// The number of list elements in a change's text. The whole list may have 100,000.
 const MAX_LISTED: usize = 8;
 
 /// A value that a running loop can change.
 pub(super) trait Value {
-    /// Formats it for a [`ConfigChange`](super::ConfigChange).
+    /// Formats the value for a [`ConfigChange`](super::ConfigChange).
     fn text(&self) -> String;
 }
 
