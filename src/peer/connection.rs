@@ -1,6 +1,6 @@
 //! One connection to a peer: its state, the legal transitions, and the negotiated values.
 //!
-//! A state changes only through the `transition_to_` methods. They refuse a transition that is not in the table of
+//! A state changes only through the `transition_to_` methods. They reject a transition that is not in the table of
 //! the [module](crate::peer), and then change nothing. A transition only records a fact: it opens, sends and closes
 //! nothing.
 
@@ -14,7 +14,7 @@ use std::time::Duration;
 /// The state of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConnectionState {
-    /// Not begun, or over in an orderly way.
+    /// Not yet open, or closed in an orderly way.
     Disconnected,
     /// The TCP connection is being opened.
     Connecting,
@@ -22,24 +22,24 @@ pub enum ConnectionState {
     AwaitingHandshake,
     /// The handshake is complete.
     Connected,
-    /// One side refused the other.
+    /// One side rejected the other.
     Rejected,
-    /// The network failed, or the peer broke the protocol or missed a deadline.
+    /// The network failed, or the peer violated the protocol or missed a deadline.
     Failed,
 }
 
-/// The side that opened a connection, and whether there is room for it.
+/// The side that opened a connection, and whether there is room for the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConnectionType {
     /// This side dialled.
     Outbound,
     /// The peer dialled.
     Inbound,
-    /// The peer dialled beyond the maximum: it gets a handshake and a `reject`, and is never connected.
+    /// The peer dialled beyond the maximum. It completes a handshake, receives a `reject`, and is never connected.
     OverCapacity,
 }
 
-/// A refused transition. It changed nothing.
+/// A rejected transition. Nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TransitionError {
@@ -52,9 +52,9 @@ pub enum TransitionError {
         /// The connection's type.
         connection_type: ConnectionType,
     },
-    /// A connection without a complete handshake cannot be connected.
+    /// A connection without a complete handshake cannot become connected.
     HandshakeIncomplete,
-    /// An accepted connection cannot be opened again.
+    /// An accepted connection cannot be reopened.
     AcceptedOnce,
 }
 
@@ -151,7 +151,7 @@ impl ConnectionType {
 }
 
 impl PeerConnection {
-    /// Creates a connection that this side will open, with its number of restarts and their window.
+    /// Creates a connection that this side will open, with its maximum number of restarts and their window.
     pub fn new_outbound(peer: SocketAddr, restarts: (u32, Duration), ping_timeout: Duration) -> Self {
         let (max_restarts, restart_window) = restarts;
         let restart = RestartTracking::new(max_restarts, restart_window);
@@ -172,7 +172,7 @@ impl PeerConnection {
     ///
     /// # Errors
     ///
-    /// Unless the connection is outbound, and disconnected or failed.
+    /// If the connection is not outbound, or is neither disconnected nor failed.
     pub fn transition_to_connecting(&mut self, now: Instant) -> Result<(), TransitionError> {
         self.transition(ConnectionState::Connecting, now)?;
         self.handshake = HandshakeState::new();
@@ -187,7 +187,7 @@ impl PeerConnection {
     ///
     /// # Errors
     ///
-    /// Unless the connection is outbound and connecting, or was just accepted.
+    /// If the connection is neither outbound and connecting nor newly accepted.
     pub fn transition_to_awaiting_handshake(&mut self, now: Instant) -> Result<(), TransitionError> {
         if self.connection_type.is_inbound() && self.was_opened && self.state == ConnectionState::Disconnected {
             return Err(TransitionError::AcceptedOnce);
@@ -202,7 +202,8 @@ impl PeerConnection {
     ///
     /// # Errors
     ///
-    /// Unless the connection awaits its handshake, the handshake is complete and the maximum was not reached.
+    /// If the connection does not await its handshake, the handshake is incomplete, or the connection is over
+    /// capacity.
     pub fn transition_to_connected(&mut self, now: Instant) -> Result<(), TransitionError> {
         let is_legal = self.state.may_become(ConnectionState::Connected, self.connection_type);
         if is_legal && !self.handshake.is_complete() {
@@ -211,29 +212,29 @@ impl PeerConnection {
         self.transition(ConnectionState::Connected, now)
     }
 
-    /// Records that one side refused the other: beyond the maximum, incompatible, banned, or by a `reject`.
+    /// Records that one side rejected the other: beyond the maximum, incompatible, banned, or by a `reject`.
     ///
     /// # Errors
     ///
-    /// Unless the connection awaits its handshake or is connected.
+    /// If the connection neither awaits its handshake nor is connected.
     pub fn transition_to_rejected(&mut self, now: Instant) -> Result<(), TransitionError> {
         self.transition(ConnectionState::Rejected, now)
     }
 
-    /// Records that the network failed, or that the peer broke the protocol or missed a deadline.
+    /// Records that the network failed, or that the peer violated the protocol or missed a deadline.
     ///
     /// # Errors
     ///
-    /// Unless the connection is connecting, awaits its handshake or is connected.
+    /// If the connection is not connecting, awaiting its handshake or connected.
     pub fn transition_to_failed(&mut self, now: Instant) -> Result<(), TransitionError> {
         self.transition(ConnectionState::Failed, now)
     }
 
-    /// Records that the connection has ended.
+    /// Records that the connection was closed.
     ///
     /// # Errors
     ///
-    /// If it is disconnected already.
+    /// If the connection is already disconnected.
     pub fn transition_to_disconnected(&mut self, now: Instant) -> Result<(), TransitionError> {
         self.transition(ConnectionState::Disconnected, now)
     }
@@ -243,17 +244,17 @@ impl PeerConnection {
         self.state
     }
 
-    /// Returns when the state began, or [`Instant::ZERO`] before the first transition.
+    /// Returns the moment at which the state began, or [`Instant::ZERO`] before the first transition.
     pub const fn since(&self) -> Instant {
         self.since
     }
 
-    /// Restarts the state's clock: the time so far was this side's own delay.
+    /// Restarts the state's clock, because the time so far was this side's own delay.
     pub(crate) const fn restart_clock(&mut self, now: Instant) {
         self.since = now;
     }
 
-    /// Returns the side that opened the connection, and whether there is room for it.
+    /// Returns the side that opened the connection, and whether there is room for the connection.
     pub const fn connection_type(&self) -> ConnectionType {
         self.connection_type
     }
@@ -263,7 +264,7 @@ impl PeerConnection {
         self.connection_type.is_inbound()
     }
 
-    /// Returns the peer's address; an accepted connection's port is not the one on which the peer listens.
+    /// Returns the peer's address. An accepted connection's port is not the port on which the peer listens.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
@@ -300,7 +301,7 @@ impl PeerConnection {
         self.restart.as_deref_mut()
     }
 
-    /// Returns whether the peer asked for announcements of new blocks by `headers`.
+    /// Returns whether the peer requested announcements of new blocks by `headers`.
     pub const fn send_headers_mode(&self) -> bool {
         self.send_headers_mode
     }
@@ -311,8 +312,8 @@ impl PeerConnection {
         self.send_headers_mode = true;
     }
 
-    /// Returns the largest payload in bytes that the peer accepts in an ordinary message; 1,048,576 until its
-    /// `protoconf`.
+    /// Returns the largest payload in bytes that the peer accepts in an ordinary message. It is 1,048,576 until the
+    /// peer's `protoconf` arrives.
     pub const fn max_recv_payload(&self) -> u32 {
         self.max_recv_payload
     }
@@ -322,7 +323,7 @@ impl PeerConnection {
         self.protoconf_received
     }
 
-    /// Records the peer's `protoconf`; returns `false` for a second one, which changes nothing.
+    /// Records the peer's `protoconf`. Returns `false` for a second one, which changes nothing.
     #[doc(hidden)]
     pub const fn apply_protoconf(&mut self, max_recv_payload: u32) -> bool {
         if self.protoconf_received {
@@ -384,7 +385,7 @@ impl fmt::Display for TransitionError {
                 write!(f, "a connection of type {connection_type:?} that is {from:?} cannot become {to:?}")
             }
             Self::HandshakeIncomplete => f.write_str("the handshake is not complete"),
-            Self::AcceptedOnce => f.write_str("an accepted connection is over and cannot be opened again"),
+            Self::AcceptedOnce => f.write_str("an accepted connection was closed and cannot be reopened"),
         }
     }
 }

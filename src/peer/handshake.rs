@@ -1,7 +1,7 @@
 //! The handshake: both versions and both veracks, in any order, and the check of the peer's version.
 //!
-//! The state records the messages sent and received. The first one received counts: a second `version` or `verack` is
-//! counted and changes nothing. The start alone sets the deadline; traffic does not extend it.
+//! The state records the messages sent and received. Only the first `version` and the first `verack` count; later
+//! ones are counted as duplicates and change nothing. The start alone sets the deadline; traffic does not extend it.
 
 use super::user_agent::is_named_by;
 use crate::config::VersionRules;
@@ -12,10 +12,10 @@ use crate::time::Instant;
 use crate::wire::Version;
 use std::time::Duration;
 
-/// A handshake's progress. The peer's version is boxed and kept after the handshake; all else is inline.
+/// A handshake's progress. The peer's version is boxed and kept after the handshake; all other fields are inline.
 #[derive(Debug, Default)]
 pub struct HandshakeState {
-    /// [`Instant::MAX`] before the start: an `Option` would add eight bytes to every row.
+    /// [`Instant::MAX`] before the start, because an `Option` would add eight bytes to every row.
     started: Instant,
     peer_version: Option<Box<Version>>,
     version_sent: bool,
@@ -43,7 +43,7 @@ impl HandshakeState {
         }
     }
 
-    /// Starts the clock; a second start changes nothing.
+    /// Starts the clock. A second start changes nothing.
     pub fn start(&mut self, now: Instant) {
         if self.started == Instant::MAX {
             self.started = now;
@@ -55,7 +55,7 @@ impl HandshakeState {
         self.version_sent = true;
     }
 
-    /// Records the peer's `version`; returns `false` for a second one, which is only counted.
+    /// Records the peer's `version`. Returns `false` for a second one, which is only counted.
     pub fn mark_version_received(&mut self, peer_version: Version) -> bool {
         if self.peer_version.is_some() {
             self.duplicate_versions = self.duplicate_versions.saturating_add(1);
@@ -65,7 +65,7 @@ impl HandshakeState {
         true
     }
 
-    /// Counts a `version` that is not the peer's first; returns whether it is one.
+    /// Counts a `version` that is not the peer's first. Returns whether the peer has already sent one.
     #[doc(hidden)]
     pub const fn repeats_version(&mut self) -> bool {
         let repeats = self.peer_version.is_some();
@@ -78,7 +78,7 @@ impl HandshakeState {
         self.verack_sent = true;
     }
 
-    /// Records the peer's `verack`; returns `false` for a second one, which is only counted.
+    /// Records the peer's `verack`. Returns `false` for a second one, which is only counted.
     ///
     /// A `verack` before the peer's `version` is valid and counted as early.
     pub const fn mark_verack_received(&mut self) -> bool {
@@ -93,7 +93,7 @@ impl HandshakeState {
         true
     }
 
-    /// Counts a message of the peer; returns `false` above [`MAX_HANDSHAKE_MESSAGES`]. Messages after the handshake
+    /// Counts a message from the peer. Returns `false` above [`MAX_HANDSHAKE_MESSAGES`]. Messages after the handshake
     /// are not counted.
     #[must_use]
     #[doc(hidden)]
@@ -135,13 +135,14 @@ impl HandshakeState {
         self.peer_version.as_deref()
     }
 
-    /// Returns when the handshake must be complete, or `None` before its start and after its completion.
+    /// Returns the moment by which the handshake must be complete, or `None` before its start and after its
+    /// completion.
     pub fn deadline(&self, timeout: Duration) -> Option<Instant> {
         let is_running = self.started != Instant::MAX && !self.is_complete();
         is_running.then(|| self.started.plus(timeout))
     }
 
-    /// Moves the deadline by the time during which this side did not read.
+    /// Extends the deadline by the time during which this side did not read.
     #[doc(hidden)]
     pub fn excuse(&mut self, pause: Duration) {
         self.started = self.started.plus(pause);
@@ -152,7 +153,7 @@ impl HandshakeState {
         self.deadline(timeout).is_some_and(|deadline| now >= deadline)
     }
 
-    /// Returns the number of the peer's messages before the handshake was complete, at most 255.
+    /// Returns the number of messages that the peer sent before the handshake was complete, at most 255.
     pub const fn messages_before_complete(&self) -> u8 {
         self.messages
     }
@@ -175,9 +176,9 @@ impl HandshakeState {
 
 /// Checks whether `version` is acceptable.
 ///
-/// `network` is the one whose magic the message had, or `None` if that magic is of no known network and was accepted
-/// by configuration. The user agent is checked in the form of [`Version::printable_user_agent`], so that unprintable
-/// bytes cannot hide one. A version without a user agent is accepted.
+/// `network` is the network with the message's magic, or `None` if no known network has that magic and the
+/// configuration accepts it. The user agent is checked in the form of [`Version::printable_user_agent`], so that
+/// unprintable bytes cannot hide one. A version without a user agent is accepted.
 ///
 /// # Errors
 ///

@@ -1,8 +1,8 @@
 //! The state of one peer: its connection, its handshake, its pings in flight and its restarts.
 //!
-//! The loop runs on these types. They store facts and decide which changes are legal. They use no socket, no clock
-//! and no timer: every moment is an argument, every deadline a result. No input of a peer makes them panic or grow
-//! beyond [`limits`](crate::limits), and a connected idle peer uses one [`PeerConnection`] and its boxed version.
+//! The loop uses these types. They store facts and decide which changes are legal. They use no socket, no clock and
+//! no timer: every moment is an argument, every deadline a result. No input from a peer makes them panic or grow
+//! beyond [`limits`](crate::limits). A connected idle peer uses one [`PeerConnection`] and its boxed version.
 //!
 //! # States
 //!
@@ -27,7 +27,7 @@
 //! | `Failed` | `Disconnected` | all |
 //! | `Failed` | `Connecting`, a restart | outbound |
 //!
-//! Everything else is a [`TransitionError`], a state's transition to itself included.
+//! Everything else is a [`TransitionError`], including a state's transition to itself.
 //!
 //! # Examples
 //!

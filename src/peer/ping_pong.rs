@@ -1,11 +1,11 @@
 //! Pings in flight and their pongs.
 //!
 //! Each ping has two times: *planned*, when it was due by its schedule, and *sent*, just before the write of its last
-//! byte. A ping in the send queue has no sent time yet and cannot time out; a pong for it was guessed. A pong counts
-//! only if its nonce was sent, and only once.
+//! byte. A ping in the send queue has no sent time yet and cannot time out, and a pong for it was guessed. A pong
+//! counts only if its nonce was sent, and only once.
 //!
-//! The first ping is stored inline, further ones in a box, up to [`MAX_PINGS_OUTSTANDING`] in all. A search through
-//! so few is faster than a map.
+//! The first ping is stored inline, further ones in a box, up to [`MAX_PINGS_OUTSTANDING`] in all. For so small a
+//! number a linear search is faster than a map.
 
 use crate::bugs::canary;
 use crate::limits::MAX_PINGS_OUTSTANDING;
@@ -15,16 +15,16 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-/// Returns the nonce of the pong that answers a ping: the same.
+/// Returns the nonce of the pong that answers a ping, which is the ping's nonce.
 pub const fn create_pong_nonce(ping_nonce: u64) -> u64 {
     ping_nonce
 }
 
 /// One peer's unanswered pings.
 ///
-/// It uses 64 bytes, and 32 for each ping in flight but the first. Room for more than four of those is freed when
-/// none is in flight; room for four is kept, so that a peer that is pinged a little faster than it answers causes no
-/// allocation each time.
+/// It uses 64 bytes, and 32 for each ping in flight except the first. When none is in flight, room for more than four
+/// further pings is freed. Room for four is kept, so that a peer that is pinged slightly faster than it answers
+/// causes no repeated allocation.
 #[derive(Debug)]
 pub struct PingPongState {
     first: Option<Ping>,
@@ -32,17 +32,17 @@ pub struct PingPongState {
     timeout_nanos: u64,
     last_rtt: RoundTrip,
     least_rtt: RoundTrip,
-    /// The moment at which this side last resumed reading: no ping is charged for the time before.
+    /// The moment at which this side last resumed reading. The time before counts against no ping.
     reading_since: Instant,
 }
 
-/// A ping that was answered by a valid pong.
+/// A ping with a valid pong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[doc(hidden)]
 pub struct Answered {
     /// The moment at which the ping was due, or was sent if it was unplanned.
     pub planned: Instant,
-    /// The moment just before the write of its last byte.
+    /// The moment just before the write of the ping's last byte.
     pub sent: Instant,
     /// The moment at which the pong was read.
     pub answered: Instant,
@@ -53,7 +53,7 @@ pub struct Answered {
 pub struct PingInFlight {
     /// The moment at which the ping was due.
     pub planned: Instant,
-    /// The moment just before the write of its last byte, or `None` while it waits in the send queue.
+    /// The moment just before the write of the ping's last byte, or `None` while it waits in the send queue.
     pub sent: Option<Instant>,
 }
 
@@ -85,7 +85,7 @@ enum Progress {
 struct RoundTrip(u32);
 
 impl RoundTrip {
-    /// No pong has arrived; longer than any round trip.
+    /// No pong has arrived. Longer than any round trip.
     const NONE: Self = Self(u32::MAX);
     const MAX_MICROS: u64 = 3_600_000_000;
 
@@ -107,7 +107,7 @@ struct Spill {
 }
 
 impl PingPongState {
-    /// Creates a state without pings; later ones must be answered within `timeout`.
+    /// Creates a state without pings. Pings must be answered within `timeout`.
     pub const fn new(timeout: Duration) -> Self {
         Self {
             first: None,
@@ -122,21 +122,21 @@ impl PingPongState {
     /// Returns a nonce that a peer cannot guess if `rng` is cryptographic. It is never 0, because a pong with 0 makes
     /// a node drop its ping (SV Node 1.2.2, net_processing.cpp ProcessPongMessage).
     ///
-    /// The caller provides `rng`: any generator of the crate `rand` 0.10, which must be a dependency of its own.
+    /// The caller provides `rng`: any generator of the crate `rand` 0.10, which must be the caller's own dependency.
     pub fn generate_nonce(rng: &mut (impl Rng + ?Sized)) -> u64 {
         rng.next_u64().max(1)
     }
 
-    /// Records a ping that is sent at once, as planned.
+    /// Records a ping that is sent at once, at its planned moment.
     ///
     /// Returns `false` and records nothing if the nonce is 0 or in flight, or if [`MAX_PINGS_OUTSTANDING`] is reached.
     pub fn record_ping(&mut self, nonce: u64, now: Instant) -> bool {
         self.insert(nonce, now, Progress::Sent { at: now })
     }
 
-    /// Records a ping that waits in the send queue; `end_offset` is the number of bytes that the link will have sent
-    /// since it opened when this ping's last byte is written. An unplanned ping has [`Instant::MAX`] as `planned`,
-    /// and counts from its sending.
+    /// Records a ping that waits in the send queue. `end_offset` is the number of bytes that the link will have sent
+    /// since it opened when the ping's last byte is written. An unplanned ping has [`Instant::MAX`] as `planned`, and
+    /// counts from its sending.
     ///
     /// Returns `false` and records nothing if the nonce is 0 or in flight, or if [`MAX_PINGS_OUTSTANDING`] is reached.
     #[doc(hidden)]
@@ -144,7 +144,7 @@ impl PingPongState {
         self.insert(nonce, planned, Progress::Queued { end_offset })
     }
 
-    /// Moves the queued ping that ends at `from_offset`, so that it ends at `to_offset`, because it overtook others.
+    /// Moves the queued ping that ends at `from_offset` to end at `to_offset`, because it was sent ahead of others.
     #[doc(hidden)]
     pub fn move_ping(&mut self, from_offset: u64, to_offset: u64) {
         let spilled = self.spill.iter_mut().flat_map(|spill| &mut spill.pings);
@@ -168,7 +168,8 @@ impl PingPongState {
         }
     }
 
-    /// Restarts the timeout of every ping in flight, because its pong may be unread since this side stopped reading.
+    /// Restarts the timeout of every ping in flight, because its pong may have been unread since this side stopped
+    /// reading.
     #[doc(hidden)]
     pub const fn resume_reading(&mut self, now: Instant) {
         self.reading_since = now;
@@ -178,7 +179,7 @@ impl PingPongState {
     ///
     /// # Errors
     ///
-    /// If the pong does not count, see [`PongError`]; nothing changes then.
+    /// If the pong does not count; see [`PongError`]. Nothing changes then.
     #[doc(hidden)]
     pub fn settle(&mut self, nonce: u64, now: Instant) -> Result<Answered, PongError> {
         let answers = |ping: &Ping| ping.nonce.get() == nonce || canary!(StalePongAccepted);
@@ -198,7 +199,7 @@ impl PingPongState {
     ///
     /// # Errors
     ///
-    /// If the pong does not count, see [`PongError`]; nothing changes then.
+    /// If the pong does not count; see [`PongError`]. Nothing changes then.
     pub fn validate_pong(&mut self, nonce: u64, now: Instant) -> Result<Duration, PongError> {
         self.settle(nonce, now).map(|answered| answered.round_trip())
     }
@@ -213,7 +214,7 @@ impl PingPongState {
         self.least_rtt.known()
     }
 
-    /// Returns when the first sent ping becomes overdue.
+    /// Returns the moment at which the first sent ping becomes overdue.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.pings().filter_map(|ping| self.deadline_of(ping)).min()
     }
@@ -225,15 +226,15 @@ impl PingPongState {
             .map(|ping| ping.nonce.get())
     }
 
-    /// Removes overdue pings and returns their number; their pongs no longer count.
+    /// Removes overdue pings and returns their number. Their pongs no longer count.
     pub fn remove_timed_out(&mut self, now: Instant) -> usize {
         let (before, timeout, reading_since) = (self.pending_count(), self.timeout(), self.reading_since);
         self.retain(|ping| ping.deadline(timeout, reading_since).is_none_or(|deadline| now < deadline));
         before - self.pending_count()
     }
 
-    /// Returns when the ping with this nonce was sent, `Some(None)` if it is queued, or `None` if it is not in
-    /// flight.
+    /// Returns the sent time of the ping with this nonce: `Some(None)` if the ping is queued, or `None` if it is not
+    /// in flight.
     #[cfg(feature = "sim")]
     pub(crate) fn sent_at(&self, nonce: u64) -> Option<Option<Instant>> {
         let ping = self.pings().find(|ping| ping.nonce.get() == nonce)?;
@@ -243,7 +244,7 @@ impl PingPongState {
         })
     }
 
-    /// Iterates over the pings in flight, queued ones included, in no particular order.
+    /// Iterates over the pings in flight, including queued ones, in no particular order.
     pub fn in_flight(&self) -> impl Iterator<Item = PingInFlight> {
         self.pings().map(|ping| PingInFlight {
             planned: ping.planned,
@@ -254,7 +255,7 @@ impl PingPongState {
         })
     }
 
-    /// Returns the number of pings in flight, queued ones included.
+    /// Returns the number of pings in flight, including queued ones.
     pub fn pending_count(&self) -> usize {
         usize::from(self.first.is_some()) + self.spill.as_ref().map_or(0, |spill| spill.pings.len())
     }
@@ -270,7 +271,7 @@ impl PingPongState {
         Duration::from_nanos(self.timeout_nanos)
     }
 
-    /// Sets the time within which a ping must be answered, also for those in flight.
+    /// Sets the time within which a ping must be answered, including the pings in flight.
     #[doc(hidden)]
     pub const fn set_timeout(&mut self, timeout: Duration) {
         self.timeout_nanos = saturating_nanos(timeout);
@@ -309,12 +310,12 @@ impl PingPongState {
 }
 
 impl Answered {
-    /// Returns the time from when the ping was due to its pong: the wait as a schedule sees it.
+    /// Returns the time from the ping's due moment to its pong: the wait from the schedule's point of view.
     pub const fn latency(&self) -> Duration {
         self.answered.since(self.planned)
     }
 
-    /// Returns the time from when the ping was sent to its pong.
+    /// Returns the time from the ping's sending to its pong.
     pub const fn round_trip(&self) -> Duration {
         self.answered.since(self.sent)
     }
@@ -330,7 +331,7 @@ impl Ping {
 }
 
 impl Spill {
-    /// Room that is kept when no ping is in flight, 128 bytes.
+    /// Number of further pings whose room is kept while none is in flight, 128 bytes.
     const KEPT_PINGS: usize = 4;
 }
 
@@ -343,7 +344,7 @@ impl Default for Spill {
 impl fmt::Display for PongError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::UnknownNonce => "the pong answers no ping in flight",
+            Self::UnknownNonce => "the pong matches no ping in flight",
             Self::BeforePing => "the pong arrived before its ping was sent, so its nonce was guessed",
         })
     }
@@ -376,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn round_trips_are_kept_to_the_microsecond_with_the_least_of_them() {
+    fn the_last_and_the_shortest_round_trip_are_kept_to_the_microsecond() {
         let mut pings = PingPongState::new(Duration::MAX);
         let mut now = Instant::ZERO;
         assert_eq!((pings.last_rtt(), pings.least_rtt()), (None, None));
@@ -434,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_spill_has_room_for_no_more_than_the_limit() {
+    fn a_full_spill_has_room_for_exactly_the_limit() {
         let pings = with_pings(MAX_PINGS_OUTSTANDING);
         assert!(pings.spill.is_some_and(|spill| spill.pings.capacity() <= MAX_PINGS_OUTSTANDING));
     }

@@ -2,7 +2,7 @@
 //!
 //! A restart is the immediate second attempt after a network failure, before any backoff. A limited number is granted
 //! per window, so that a peer that keeps failing soon gets the dialler's backoff. Accepted connections are never
-//! restarted: the peer need not listen at the address from which it connected.
+//! restarted: the peer need not listen on the address from which it connected.
 
 use crate::time::Instant;
 use std::time::Duration;
@@ -17,13 +17,13 @@ pub struct RestartTracking {
 }
 
 impl RestartTracking {
-    /// Creates a limit of `max_restarts` per `window`, which begins with the first restart; a window of zero limits
-    /// nothing.
+    /// Creates a limit of `max_restarts` per `window`, which begins with the first restart. A window of zero never
+    /// limits restarts.
     pub const fn new(max_restarts: u32, window: Duration) -> Self {
         Self { window, window_start: Instant::ZERO, max_restarts, restarts: 0 }
     }
 
-    /// Changes the limit to `max_restarts` per `window`; restarts granted so far count.
+    /// Changes the limit to `max_restarts` per `window`. Restarts already granted still count.
     #[doc(hidden)]
     pub const fn limit_to(&mut self, max_restarts: u32, window: Duration) {
         self.max_restarts = max_restarts;
@@ -44,7 +44,7 @@ impl RestartTracking {
 
     /// Clears the restarts so far, after a success.
     ///
-    /// A completed handshake is a poor sign of success: a peer that closes every connection right after it would be
+    /// A completed handshake alone is not a success: a peer that closes every connection right after it would be
     /// restarted without end.
     pub const fn reset(&mut self) {
         self.restarts = 0;

@@ -1,11 +1,12 @@
 //! Matches user agents against the patterns of [`VersionRules`](crate::config::VersionRules).
 //!
-//! The agent is the peer's, the pattern is ours. For a given pattern the work is linear in the agent: at most its
-//! length times that of the longest text between two `*`. There is no backtracking, no recursion and no allocation.
+//! The peer chooses the agent, we choose the pattern. For a given pattern the work is linear in the agent: at most
+//! its length times the length of the longest text between two `*`. There is no backtracking, no recursion and no
+//! allocation.
 
 /// Returns whether one of `patterns` matches `agent`, ignoring ASCII case.
 ///
-/// An empty pattern matches no agent, so that a stray comma in a list cannot ban everybody.
+/// An empty pattern matches no agent, so that a stray comma in a list cannot ban every peer.
 pub(super) fn is_named_by(patterns: &[String], agent: &str) -> bool {
     patterns.iter().any(|pattern| names(pattern.as_bytes(), agent.as_bytes()))
 }
@@ -18,7 +19,7 @@ fn names(pattern: &[u8], agent: &[u8]) -> bool {
     let Some(mut rest) = without_prefix(agent, first).and_then(|rest| without_suffix(rest, last)) else {
         return false;
     };
-    // The leftmost match of each part is the only one to try: it has the most room for the parts behind it.
+    // Only the leftmost match of each part needs to be tried: it has the most room for the parts after it.
     for part in parts {
         let Some(at) = find(rest, part) else { return false };
         rest = &rest[at + part.len()..];

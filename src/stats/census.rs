@@ -10,17 +10,17 @@ pub struct Census {
 }
 
 impl Census {
-    /// Returns the number of one type in one state.
+    /// Returns the number of connections of one type in one state.
     pub const fn count(&self, connection_type: ConnectionType, state: ConnectionState) -> usize {
         self.counts[connection_type as usize][state as usize]
     }
 
-    /// Returns the number of one type in all states.
+    /// Returns the number of connections of one type in all states.
     pub fn of_type(&self, connection_type: ConnectionType) -> usize {
         self.counts[connection_type as usize].iter().sum()
     }
 
-    /// Returns the number of all types in one state.
+    /// Returns the number of connections of all types in one state.
     pub fn in_state(&self, state: ConnectionState) -> usize {
         self.counts.iter().map(|of_type| of_type[state as usize]).sum()
     }
@@ -36,7 +36,7 @@ impl Census {
         self.add(kind, to);
     }
 
-    /// Removes a connection that ended in `state`.
+    /// Removes a connection that was closed in `state`.
     pub(crate) const fn remove(&mut self, connection_type: ConnectionType, state: ConnectionState) {
         self.counts[connection_type as usize][state as usize] -= 1;
     }

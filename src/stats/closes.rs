@@ -3,20 +3,20 @@
 use crate::error::CloseReason;
 use std::fmt;
 
-/// The number of connections that ended, by [`CloseReason::label`].
+/// The number of closed connections, by [`CloseReason::label`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct CloseCounts {
-    /// Indexed by the position of the label.
+    /// Indexed by the label's index.
     counts: [u64; CloseReason::LABELS.len()],
 }
 
 impl CloseCounts {
-    /// Lists all labels in the order of [`CloseReason::LABELS`], each with the number of its connections.
+    /// Lists all labels in the order of [`CloseReason::LABELS`], each with its number of connections.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
         CloseReason::LABELS.iter().copied().zip(self.counts)
     }
 
-    /// Returns the number of connections that ended for a reason with the same label.
+    /// Returns the number of connections that were closed for a reason with the same label.
     pub const fn count(&self, reason: &CloseReason) -> u64 {
         self.counts[reason.index()]
     }

@@ -1,6 +1,6 @@
-//! The cost of each peer, in a table beside the rows that exists only while costs are measured.
+//! The cost of each peer, in a separate table that exists only while costs are measured.
 //!
-//! The loop makes a mark when it starts to work on a link, and charges the link with everything up to the next mark:
+//! The loop sets a mark when it starts to work on a link, and charges the link with everything up to the next mark:
 //! one clock reading for each link of a turn. The time includes the kernel's calls, the framer and the handler, even
 //! if the handler works for other peers.
 
@@ -12,18 +12,18 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerCost {
-    /// Time that the loop spent reading from it, handling its input, and writing to it.
+    /// Time that the loop spent reading from the peer, handling its input, and writing to it.
     pub busy: Duration,
-    /// Bytes received from it.
+    /// Bytes received from the peer.
     pub received_bytes: u64,
-    /// Bytes that the kernel accepted for it.
+    /// Bytes that the kernel accepted for the peer.
     pub sent_bytes: u64,
-    /// Time during which its send queue was not empty.
+    /// Time during which the peer's send queue was not empty.
     pub queued: Duration,
 }
 
 /// The costs of all peers of a loop, by slot: [`PEER_COST_BYTES`](crate::limits::PEER_COST_BYTES) for each slot up to
-/// the highest that was measured.
+/// the highest measured one.
 #[derive(Debug, Default)]
 pub(crate) struct Costs {
     rows: Vec<Row>,
@@ -31,10 +31,10 @@ pub(crate) struct Costs {
 
 #[derive(Clone, Copy, Debug)]
 struct Row {
-    /// The owner's generation: a later owner of the slot starts at zero, and an earlier one has no row.
+    /// The user's generation: a later user of the slot starts at zero, and an earlier one has no row.
     generation: u32,
     cost: PeerCost,
-    /// The moment at which its queue became non-empty; [`Instant::MAX`] while it is empty.
+    /// The moment at which the peer's queue became non-empty; [`Instant::MAX`] while it is empty.
     waits_since: Instant,
 }
 
@@ -50,7 +50,7 @@ pub(crate) struct Mark {
 }
 
 impl Costs {
-    /// Returns a peer's cost up to `now`; zero if it was not measured yet.
+    /// Returns a peer's cost up to `now`; zero if it was never measured.
     pub(crate) fn of(&self, id: LinkId, now: Instant) -> PeerCost {
         let row = self.rows.get(id.slot()).filter(|row| row.generation == id.generation());
         row.map_or_else(PeerCost::default, |row| PeerCost { queued: row.queued(now), ..row.cost })
@@ -64,14 +64,14 @@ impl Costs {
         cost.sent_bytes += to.sent_bytes - from.sent_bytes;
     }
 
-    /// Starts the link's queueing time, unless it runs.
+    /// Starts the link's queueing time, unless it is already running.
     pub(crate) fn waits(&mut self, id: LinkId, now: Instant) {
         if let Some(row) = self.row(id) {
             row.waits_since = row.waits_since.min(now);
         }
     }
 
-    /// Stops the link's queueing time: its queue is empty.
+    /// Stops the link's queueing time because its queue is empty.
     pub(crate) fn waits_no_more(&mut self, id: LinkId, now: Instant) {
         if let Some(row) = self.row(id) {
             row.cost.queued = row.queued(now);
@@ -85,7 +85,7 @@ impl Costs {
         self.rows.capacity() * size_of::<Row>()
     }
 
-    /// Returns a link's row, reset if its slot had an earlier owner; `None` if it has a later one.
+    /// Returns a link's row, reset if its slot had an earlier user; `None` if it has a later one.
     fn row(&mut self, id: LinkId) -> Option<&mut Row> {
         if self.rows.len() <= id.slot() {
             self.rows.resize(id.slot() + 1, Row::new(0));
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn costs_add_up_and_do_not_pass_to_the_next_owner_of_the_slot() {
+    fn costs_add_up_and_do_not_pass_to_the_slots_next_user() {
         let mut costs = Costs::default();
         let (peer, next) = (LinkId::new(3, 0), LinkId::new(3, 1));
         assert_eq!(costs.of(peer, at(1)), PeerCost::default());
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_id_is_not_charged_and_does_not_change_the_costs_of_its_slots_owner() {
+    fn a_stale_id_is_not_charged_and_does_not_change_its_slots_costs() {
         let mut costs = Costs::default();
         let (stale, owner) = (LinkId::new(0, 4), LinkId::new(0, 5));
         costs.charge(owner, &mark(10, 0, 0), &mark(15, 32, 7));

@@ -1,9 +1,9 @@
 //! Latency histograms, and the counters of a loop.
 //!
 //! Every latency is recorded in nanoseconds, from one nanosecond to 104 days, with three significant digits. A
-//! histogram is a fixed 352 KiB of addresses, of which a loop touches the pages it needs: 8 KiB for each doubling of
-//! the latency. All histograms have the same bounds, so that any two can be merged. The loop never serialises a
-//! histogram: a reader on another thread receives a whole histogram in exchange for a spare one, or a summary.
+//! histogram has a fixed 352 KiB of address space, but a loop touches only the pages it needs: 8 KiB for each
+//! doubling of the latency. All histograms have the same bounds, so any two can be merged. The loop never serialises
+//! a histogram: a reader on another thread receives a whole histogram in exchange for a spare one, or a summary.
 
 use hdrhistogram::Histogram;
 use std::fmt;
@@ -11,13 +11,13 @@ use std::time::Duration;
 
 /// The longest latency that a histogram distinguishes, in nanoseconds: 104 days, longer than any run or timeout.
 ///
-/// It is also the largest integer that every reader of JSON, and every HdrHistogram library, holds exactly.
+/// This is also the largest integer that every JSON reader and every HdrHistogram library represents exactly.
 pub const LATENCY_MAX_NANOS: u64 = (1 << 53) - 1;
 
 /// Returns the rank of the percentile `percent` of `count` samples: 1 for the first sample.
 ///
-/// The rule is that of HdrHistogram's Java original: `percent` is lowered by one ulp before the product is rounded
-/// up. Otherwise a percentage that binary fractions cannot represent, such as 99.9, would reach one sample too far.
+/// The rule matches HdrHistogram's Java original: `percent` is lowered by one ulp before the product is rounded up.
+/// Otherwise a percentage that binary fractions cannot represent, such as 99.9, would reach one sample too far.
 pub fn percentile_rank(percent: f64, count: u64) -> u64 {
     let percent = percent.next_down().clamp(0.0, 100.0);
     ((percent * count as f64 / 100.0).ceil() as u64).max(1)
@@ -57,7 +57,7 @@ impl LatencyHistogram {
         if rank > self.count() {
             return None;
         }
-        // Half a rank below the wanted one, so that no rounding error of the division crosses a rank.
+        // Half a rank below the requested one, so that no rounding error of the division crosses a rank.
         let quantile = (rank as f64 - 0.5) / self.count() as f64;
         Some(Duration::from_nanos(self.histogram.value_at_quantile(quantile)))
     }
@@ -77,7 +77,7 @@ impl LatencyHistogram {
         self.of_some(self.histogram.mean() as u64)
     }
 
-    /// Returns a value that is meaningful only if there are samples.
+    /// Returns `nanos` as a duration; `None` without samples, because the value is then meaningless.
     fn of_some(&self, nanos: u64) -> Option<Duration> {
         (self.count() > 0).then(|| Duration::from_nanos(nanos))
     }
@@ -110,7 +110,7 @@ impl LatencyHistogram {
 }
 
 impl fmt::Debug for LatencyHistogram {
-    /// Formats the summary; thousands of buckets would flood any message.
+    /// Formats the summary, because thousands of buckets would flood any message.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("LatencyHistogram").field(&self.summary()).finish()
     }
@@ -146,15 +146,15 @@ pub struct Counters {
     pub turns: u64,
     /// Connections accepted.
     pub accepted: u64,
-    /// Connections that were accepted and closed at once, because no row was free.
+    /// Connections that were accepted and closed at once because no row was free.
     pub refused: u64,
     /// Accepts that failed for one connection only.
     pub accept_failures: u64,
-    /// Pauses of accepting: for lack of descriptors or memory, or because the listener itself failed.
+    /// Pauses of accepting, because descriptors or memory ran out or the listener itself failed.
     pub accept_pauses: u64,
-    /// Socket options that the system refuses and the loop works without.
+    /// Socket options that the system refused. The loop works without them.
     pub socket_options_refused: u64,
-    /// Listeners that the loop opened by itself: those of the configuration, and replacements of broken ones.
+    /// Listeners that the loop opened by itself: those in the configuration, and replacements of broken ones.
     pub listeners_bound: u64,
     /// Failed attempts to open a listener, and listeners that had to be closed.
     pub listen_failures: u64,
@@ -168,19 +168,19 @@ pub struct Counters {
     pub persist_failures: u64,
     /// Addresses that peers added to the book.
     pub addresses_learned: u64,
-    /// Addresses sent to peers that asked for them.
+    /// Addresses sent to peers that requested them.
     pub addresses_told: u64,
-    /// Pauses of reading and writing because the kernel lacked memory.
+    /// Pauses of reading and writing because the kernel had no memory.
     pub memory_pauses: u64,
     /// Connections that were dialled.
     pub dialled: u64,
     /// Connections that failed and were dialled again at once.
     pub restarts: u64,
-    /// Bans that started, or started again with another end.
+    /// Bans that started, or restarted with another end.
     pub bans: u64,
     /// Handshakes completed.
     pub handshakes: u64,
-    /// Connections that ended.
+    /// Connections that were closed.
     pub closed: u64,
     /// Frames received, delivered or not.
     pub frames_received: u64,
@@ -190,33 +190,33 @@ pub struct Counters {
     pub bytes_sent: u64,
     /// Pings answered.
     pub pings_answered: u64,
-    /// Pings queued for sending; a ping whose peer disconnects before that is never sent.
+    /// Pings queued for sending. A ping whose peer disconnects before that is never sent.
     pub pings_sent: u64,
     /// Pongs that answered one of our pings.
     pub pongs_received: u64,
-    /// Pongs that answered no ping: unsolicited, repeated, late or guessed.
+    /// Pongs that matched no ping: unsolicited, repeated, late or guessed.
     pub pongs_unmatched: u64,
     /// Frames with a wrong checksum: dropped, or already streamed when it was detected.
     pub bad_checksums: u64,
     /// Frames dropped because their command is not a valid name.
     pub malformed_commands: u64,
-    /// Frames dropped because the handler did not want them.
+    /// Frames dropped because the handler discarded them.
     pub discarded: u64,
-    /// Frames dropped because they exceeded the buffer limit of their command.
+    /// Frames dropped because they exceeded their command's buffer limit.
     pub over_buffer_limit: u64,
-    /// Frames dropped because all links together buffered too much.
+    /// Frames dropped because all links together had reached the buffer limit.
     pub no_buffer_room: u64,
-    /// Messages for the engine itself that could not be decoded and were ignored.
+    /// Messages for the engine that could not be decoded and were ignored.
     pub undecodable: u64,
-    /// Messages that arrived before the end of the handshake without belonging to it, ignored.
+    /// Messages before the end of the handshake that do not belong to it. They were ignored.
     pub before_handshake: u64,
     /// Veracks that arrived before the version.
     pub early_veracks: u64,
-    /// Second versions and veracks, ignored.
+    /// Further versions and veracks after the first. They were ignored.
     pub duplicate_handshakes: u64,
     /// Events whose link had already been removed.
     pub stale_events: u64,
-    /// Timers that fired before their link's deadline, because it had moved.
+    /// Timers that fired before their link's deadline because the deadline had moved.
     pub timers_rearmed: u64,
     /// Deadlines that passed.
     pub timeouts: u64,
@@ -228,7 +228,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn values_out_of_range_count_at_its_ends() {
+    fn values_out_of_range_count_at_the_ends_of_the_range() {
         let mut histogram = LatencyHistogram::new();
         assert_eq!((histogram.min(), histogram.max(), histogram.percentile(99.0)), (None, None, None));
         histogram.record(Duration::ZERO);
@@ -250,13 +250,13 @@ mod tests {
     }
 
     #[test]
-    fn a_histogram_has_the_size_that_is_documented() {
+    fn a_histogram_has_the_documented_size() {
         let counters = LatencyHistogram::new().as_hdr().distinct_values();
         assert_eq!(counters * size_of::<u64>(), 352 * 1_024);
     }
 
     #[test]
-    fn a_summary_separates_the_few_slow_samples_from_the_many() {
+    fn a_summary_separates_a_few_slow_samples_from_the_rest() {
         let mut histogram = LatencyHistogram::new();
         assert_eq!(histogram.summary(), LatencySummary::default());
         for tenths in 1..=10_000 {
@@ -282,7 +282,7 @@ mod tests {
         /// The rank is the smallest integer not below the exact fraction, as long as floats distinguish neighbouring
         /// fractions: up to 2^50 hundredths of the last decimal.
         #[test]
-        fn ranks_are_those_of_exact_arithmetic(
+        fn ranks_match_exact_arithmetic(
             decimals in 0u32..=6,
             digits in 0u64..=100_000_000,
             count in prop_oneof![1u64..10_000, 1u64..1 << 44],

@@ -1,11 +1,11 @@
-//! The number of held back dials by cause.
+//! The number of reports that dials are held back, by cause.
 
 use crate::error::DialHold;
 
 /// The number of [`DialsHeldBack`](crate::ControlEvent::DialsHeldBack) reports by cause.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DialHoldCounts {
-    /// By the position of the cause.
+    /// Indexed by the position of the cause.
     counts: [u64; DialHold::ALL.len()],
 }
 

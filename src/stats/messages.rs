@@ -3,19 +3,19 @@
 use crate::protocol::CommandName;
 use std::fmt;
 
-/// Counts of the protocol's commands, and of all other commands together.
+/// Message counts of the protocol's commands, and of all other commands together.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct MessageCounts {
-    /// Indexed by [`CommandName::place`].
+    /// Indexed by [`CommandName::index`].
     counts: [MessageCount; CommandName::ALL.len() + 1],
 }
 
-/// A number of messages.
+/// A number of messages and their bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MessageCount {
-    /// Their number.
+    /// The number of messages.
     pub messages: u64,
-    /// The bytes of their payloads, without the headers.
+    /// The bytes of the payloads, without the headers.
     pub payload_bytes: u64,
 }
 
@@ -54,7 +54,7 @@ impl Default for MessageCounts {
 }
 
 impl fmt::Debug for MessageCounts {
-    /// Formats the commands with a count above zero.
+    /// Lists the commands with a count above zero.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.iter().filter(|(_, count)| count.messages > 0)).finish()
     }

@@ -1,8 +1,8 @@
 //! Statistics of a loop: gauges, counters, latencies, and the cost of each peer.
 //!
-//! Every value is updated by an addition where its event occurs, so a report costs the same for any number of peers.
-//! Causes and names are counted in fixed tables with one entry for each item of a closed list: peers cannot make a
-//! table grow. Only the [cost of each peer](PeerCost) uses memory per peer, and only when it is enabled.
+//! Every value is updated by an addition when its event occurs, so a report costs the same for any number of peers.
+//! Causes and names are counted in fixed tables with one entry for each item of a closed list, so peers cannot make a
+//! table grow. Only the [cost of each peer](PeerCost) uses memory per peer, and only if it is enabled.
 
 mod census;
 mod closes;
@@ -46,8 +46,8 @@ pub struct Stats {
     pub book: Option<BookCounts>,
     /// Banned hosts; 0 without a manager.
     pub banned_hosts: usize,
-    /// Non-empty send queues: one for a link that reads more slowly than it is sent to, and a second one while a
-    /// message is sent to it in parts and others wait behind that.
+    /// Non-empty send queues: one for a link that reads more slowly than we send, and a second one if other messages
+    /// wait for the end of a message sent in parts.
     pub send_queues: usize,
     /// Waiting bytes in all send queues.
     pub waiting_bytes: u64,
@@ -57,25 +57,25 @@ pub struct Stats {
     pub uptime: Duration,
     /// Time spent working, not waiting.
     pub busy: Duration,
-    /// Time spent polling instead of sleeping, to meet exact wake-ups: the CPU is in use, but no work is done.
+    /// Time spent polling instead of sleeping, to meet exact wake-ups. The CPU is in use, but no work is done.
     pub spinning: Duration,
     /// All counters.
     pub counters: Counters,
-    /// Connections that ended, by reason.
+    /// Closed connections, by reason.
     pub closes: CloseCounts,
     /// Reports that wanted peers were not dialled, by cause.
     pub dial_holds: DialHoldCounts,
     /// Frames received, delivered or not, by command.
     pub received: MessageCounts,
-    /// Frames queued for sending, by command; frames whose peer disconnects before that are never sent.
+    /// Frames queued for sending, by command. Frames whose peer disconnects before that are never sent.
     pub sent: MessageCounts,
     /// Time from a dial to its TCP connection. Like all latencies here, it covers the time since the loop started or
     /// since [`Handle::take_latencies`](crate::Handle::take_latencies) last cleared its histogram.
     pub connect: LatencySummary,
     /// Time from the TCP connection to the end of the handshake.
     pub handshake: LatencySummary,
-    /// Time until the pongs to our pings: from the sending of a keepalive, which is unplanned, and from the planned
-    /// moment of a handler's ping, so that it includes the delay of a late loop.
+    /// Time to the pongs to our pings. A keepalive is unplanned and counts from its sending; a handler's ping counts
+    /// from its planned moment, so that the time includes the delay of a late loop.
     pub ping_rtt: LatencySummary,
     /// Time of each turn's work.
     pub turn: LatencySummary,
@@ -89,19 +89,19 @@ pub struct Stats {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BookCounts {
-    /// Never tried.
+    /// Peers that were never tried.
     pub unknown: usize,
-    /// Were connected.
+    /// Peers that were connected before.
     pub valid: usize,
-    /// Could not be connected.
+    /// Peers that could not be connected.
     pub inaccessible: usize,
-    /// Banned.
+    /// Banned peers.
     pub banned: usize,
 }
 
 impl Stats {
-    /// Lists all of [`CloseReason::LABELS`](crate::CloseReason::LABELS) in their order, each with the number of
-    /// connections that ended for it.
+    /// Lists all of [`CloseReason::LABELS`](crate::CloseReason::LABELS) in their order, each with its number of
+    /// closed connections.
     pub fn closed_by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.closes.iter()
     }
