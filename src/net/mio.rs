@@ -1,8 +1,8 @@
-//! The real kernel, through mio: the only file that names it or reads a clock.
+//! The real kernel, through mio. This is the only file that names mio or reads a clock.
 //!
-//! Each socket is registered once, edge-triggered, for both kinds of readiness, and is closed with its link. Listeners
-//! have a deep backlog and options that accepted sockets inherit, which saves system calls for each. Nothing here
-//! decides anything: errors are returned as they are, except `Interrupted`, which is retried.
+//! Each socket is registered once, edge-triggered, for both kinds of readiness, and is closed with its link.
+//! Listeners have a deep backlog, and options that accepted sockets inherit, which saves system calls. Nothing here
+//! makes decisions: errors are returned unchanged, except `Interrupted`, which is retried.
 
 use super::{Endpoints, Net, Readiness, Wake};
 use crate::clock::Clock;
@@ -27,8 +27,8 @@ use std::time::Duration;
 
 const _: () = assert!(usize::BITS >= 64, "a poll token carries 64 bits");
 
-/// Makes the kernel return an error for a broken pipe instead of raising a signal. Apple's sockets are created that way
-/// (`SO_NOSIGPIPE`), and accepted ones inherit it.
+/// Makes the kernel return an error for a broken pipe instead of raising a signal. On Apple's systems, sockets are
+/// created with that behavior (`SO_NOSIGPIPE`), and accepted ones inherit it.
 const MSG_NOSIGNAL: i32 = if cfg!(any(target_os = "linux", target_os = "android")) {
     0x4000
 } else if cfg!(target_os = "freebsd") {
@@ -45,7 +45,7 @@ const MSG_NOSIGNAL: i32 = if cfg!(any(target_os = "linux", target_os = "android"
 const OF_CONNECTIONS: [SocketOption; 2] = [SocketOption::NoDelay, SocketOption::UserTimeout];
 /// Options of a listener; accepted connections inherit the first two.
 const OF_LISTENERS: [SocketOption; 3] = [SocketOption::NoDelay, SocketOption::UserTimeout, SocketOption::ReuseAddress];
-/// Options of a listener at an IPv6 address.
+/// Options of a listener on an IPv6 address.
 const OF_V6_LISTENERS: [SocketOption; 4] =
     [SocketOption::OnlyV6, SocketOption::NoDelay, SocketOption::UserTimeout, SocketOption::ReuseAddress];
 
@@ -82,11 +82,11 @@ impl Clock for SystemClock {
 }
 
 impl MioNet {
-    /// Makes a poller without sockets, whose clock starts now.
+    /// Creates a poller without sockets, whose clock starts now.
     ///
     /// # Errors
     ///
-    /// When the kernel gives no descriptor for the poller or its waker.
+    /// If the kernel has no descriptor for the poller or its waker.
     #[expect(clippy::disallowed_methods, reason = "this is the clock's one source")]
     pub fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
@@ -116,25 +116,25 @@ impl MioNet {
         self
     }
 
-    /// Keeps the address book in `store`, which a thread of its own writes. Dropping the network waits until everything
-    /// is written, a last attempt has failed, or the disk has not responded for
+    /// Keeps the address book in `store`, which is written by a separate thread. Dropping the network waits until
+    /// everything is written, a last attempt has failed, or the disk has not responded for
     /// [`MAX_BOOK_END`](crate::limits::MAX_BOOK_END).
     ///
     /// # Errors
     ///
-    /// When the system cannot start a thread.
+    /// If the system cannot start a thread.
     pub fn with_store(mut self, store: impl PeerStore + Send + 'static) -> io::Result<Self> {
         self.threads.set_store(store)?;
         Ok(self)
     }
 
-    /// Waits until all batches are durable and closes the store, as dropping does. Returns the last batch that had not
+    /// Waits until all batches are durable and closes the store, like dropping. Returns the last batch that had not
     /// completed, if any.
     pub(crate) fn finish_book(&mut self) -> Result<Option<u64>, StoreError> {
         self.threads.finish_book()
     }
 
-    /// Opens a socket for `address` and sets what it can of `options`.
+    /// Opens a socket for `address` with those of `options` that the system accepts.
     fn open(&mut self, address: SocketAddr, options: &[SocketOption]) -> io::Result<Socket> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         self.set_options(&socket, options);
@@ -142,7 +142,7 @@ impl MioNet {
         Ok(socket)
     }
 
-    /// Sets what it can of `options`. A refused option is reported once.
+    /// Sets those of `options` that the system accepts. A refused option is reported once.
     fn set_options(&mut self, socket: &Socket, options: &[SocketOption]) {
         for &option in options {
             if let Err(error) = set(socket, option)
@@ -180,7 +180,7 @@ impl MioNet {
 
 #[cfg(unix)]
 impl std::os::fd::AsRawFd for MioNet {
-    /// Returns the poller's descriptor: readable when a wait would find something.
+    /// Returns the poller's descriptor, which is readable when a wait would return events.
     fn as_raw_fd(&self) -> std::os::fd::RawFd {
         self.poll.as_raw_fd()
     }
@@ -188,7 +188,7 @@ impl std::os::fd::AsRawFd for MioNet {
 
 impl Wake for Waker {
     fn wake(&self) {
-        // It fails only when the poller is dropped, and then nothing waits.
+        // Waking fails only after the poller was dropped, and then nothing waits.
         let _ = Self::wake(self);
     }
 }
@@ -224,7 +224,7 @@ impl Net for MioNet {
             if error.kind() != io::ErrorKind::Interrupted {
                 return Err(error);
             }
-            // After a stop and a continuation of the process, poll again to see the events of the meantime.
+            // The process may have been stopped and continued. Poll again to collect the events since then.
             timeout = Some(Duration::ZERO);
         }
         ready.extend(self.events.iter().map(readiness));
@@ -325,14 +325,14 @@ impl Net for MioNet {
 
     fn shut_down_writing(&mut self, link: LinkId) {
         if let Ok(socket) = self.socket(link) {
-            // A lost connection shows at the next read.
+            // The next read reports a lost connection.
             let _ = socket.shutdown(Shutdown::Write);
         }
     }
 
     fn close(&mut self, link: LinkId) {
         if let Some(mut socket) = self.sockets.get_mut(link.slot()).and_then(Option::take) {
-            // As with listeners: closing removes it in any case.
+            // As with listeners, closing removes the socket in any case.
             let _ = self.poll.registry().deregister(&mut socket);
         }
     }
@@ -406,8 +406,8 @@ fn readiness(event: &Event) -> Readiness {
     }
 }
 
-/// Whether a connect is in progress. EINPROGRESS has no stable kind of its own, and an interrupted connect continues by
-/// itself: a second call would fail.
+/// Returns whether a connect is in progress. EINPROGRESS has no stable kind of its own. An interrupted connect
+/// continues by itself, and a second call would fail.
 fn is_in_progress(error: &io::Error) -> bool {
     let is_begun = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted);
     is_begun || error.raw_os_error() == Some(EINPROGRESS)
@@ -426,7 +426,7 @@ fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
 mod tests {
     use super::MSG_NOSIGNAL;
 
-    /// Compiling the tests for a system compares the flag with that of its C library.
+    /// Compares the flag with the target system's C library, at compile time.
     #[cfg(all(unix, not(target_vendor = "apple")))]
     const _: () = assert!(MSG_NOSIGNAL == libc::MSG_NOSIGNAL);
     #[cfg(target_vendor = "apple")]

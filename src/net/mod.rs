@@ -1,10 +1,10 @@
-//! The seam to the kernel: every system call, both clocks, and nothing else.
+//! The interface to the kernel: all socket calls and both clocks.
 //!
 //! The [`Reactor`](crate::Reactor) runs on a [`Net`]. [`MioNet`](crate::net::mio::MioNet) implements it with real
-//! sockets and `SimNet` (feature `sim`) with a virtual kernel; the loop above cannot distinguish them. Sockets live
-//! inside the implementation under their link's slot, so nothing above this trait carries their type. An
-//! implementation never interprets bytes, keeps no policy and never blocks outside [`Net::wait`]. Work that is slow
-//! in any kernel, such as looking up a name or writing to a disk, belongs to [`Offload`](crate::offload::Offload).
+//! sockets and `SimNet` (feature `sim`) with a virtual kernel; the loop above cannot distinguish them. Sockets are
+//! stored inside the implementation under their link's slot, so nothing above this trait carries their type. An
+//! implementation never interprets bytes, has no policy and never blocks outside [`Net::wait`]. Work that is slow in
+//! any kernel, such as looking up a name or writing to a disk, belongs to [`Offload`](crate::offload::Offload).
 
 pub mod mio;
 
@@ -19,13 +19,13 @@ use std::sync::Arc;
 /// The kernel's report about one token. Each flag is a hint: the next read or write decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Readiness {
-    /// The token, as [`Token::to_u64`](crate::id::Token::to_u64) made it; it may be stale.
+    /// The token, as written by [`Token::to_u64`](crate::id::Token::to_u64). It may be stale.
     pub token: u64,
     /// A read or an accept would return data, the end of the data, a connection or an error.
     pub readable: bool,
     /// A write would find room, or a connect has succeeded or failed.
     pub writable: bool,
-    /// The peer has closed its side, or the socket has an error: a short read is not the end of the data.
+    /// The peer has closed its side, or the socket has an error, so a short read is not the end of the data.
     pub hung_up: bool,
 }
 
@@ -39,8 +39,8 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    /// Whether the socket is connected to itself. TCP allows that: a dial to a port of this machine without a listener
-    /// succeeds if the kernel picks the same port as the source.
+    /// Returns whether the socket is connected to itself. TCP allows that: a dial to a port of this machine without a
+    /// listener succeeds if the kernel chooses the same port as the source.
     pub fn are_one(&self) -> bool {
         self.local.ip() == self.remote.ip() && self.local.port() == self.remote.port()
     }
@@ -48,8 +48,8 @@ impl Endpoints {
 
 /// A system-call layer with clocks. Sealed: only this library implements it.
 ///
-/// All calls but [`Net::wait`] return at once. After `WouldBlock` the caller tries again on the next [`Readiness`]. The
-/// implementation retries `Interrupted` itself.
+/// All calls except [`Net::wait`] return at once. After `WouldBlock` the caller retries on the next [`Readiness`].
+/// The implementation itself retries `Interrupted`.
 pub trait Net {
     /// An accepted connection that has no row yet.
     type Socket;
@@ -64,12 +64,12 @@ pub trait Net {
     fn unix_time(&self) -> UnixTime;
 
     /// Sleeps until there is readiness or the wait expires, and replaces the contents of `ready` with at most
-    /// [`EVENTS_PER_TURN`](crate::limits::EVENTS_PER_TURN) entries; fewer mean that no more events are pending. It
-    /// may return early with none.
+    /// [`EVENTS_PER_TURN`](crate::limits::EVENTS_PER_TURN) entries. Fewer entries mean that no more events are
+    /// pending. The call may return early without any.
     ///
     /// # Errors
     ///
-    /// When the poller itself fails. The loop ends then.
+    /// If the poller itself fails. The loop then ends.
     fn wait(&mut self, wait: Wait, ready: &mut Vec<Readiness>) -> io::Result<()>;
 
     /// Returns a handle that ends a [`Net::wait`] from another thread.
@@ -79,7 +79,7 @@ pub trait Net {
     ///
     /// # Errors
     ///
-    /// The kernel's. Nothing stays open then.
+    /// The kernel's error. Nothing stays open then.
     fn listen(&mut self, index: u32, address: SocketAddr) -> io::Result<SocketAddr>;
 
     /// Takes over a listener that an embedder has opened, makes it non-blocking, and returns its address; its readiness
@@ -104,7 +104,7 @@ pub trait Net {
     ///
     /// # Errors
     ///
-    /// `WouldBlock` when none waits; the caller decides by the kind of any other error.
+    /// `WouldBlock` if no connection waits. The caller decides by the kind of any other error.
     fn accept(&mut self, index: u32) -> io::Result<(Self::Socket, SocketAddr)>;
 
     /// Closes a listener. Its accepted connections stay open.
@@ -114,14 +114,14 @@ pub trait Net {
     ///
     /// # Errors
     ///
-    /// When the registration fails; the socket is closed then.
+    /// If the registration fails. The socket is then closed.
     fn attach(&mut self, link: LinkId, socket: Self::Socket) -> io::Result<()>;
 
     /// Starts to connect under `link`. The link becomes writable when the connect has succeeded or failed.
     ///
     /// # Errors
     ///
-    /// When it fails at once. Nothing stays open then.
+    /// If it fails at once. Nothing stays open then.
     fn connect(&mut self, link: LinkId, address: SocketAddr, source: Option<IpAddr>) -> io::Result<()>;
 
     /// Returns both ends once the link's connect has succeeded; `None` while it is in progress.
@@ -135,24 +135,24 @@ pub trait Net {
     ///
     /// # Errors
     ///
-    /// `WouldBlock`, or the error that ended the connection.
+    /// `WouldBlock`, or the error that closed the connection.
     fn read(&mut self, link: LinkId, block: &mut [u8]) -> io::Result<usize>;
 
     /// Sends from `bytes`. Never raises SIGPIPE.
     ///
     /// # Errors
     ///
-    /// `WouldBlock`, or the error that ended the connection.
+    /// `WouldBlock`, or the error that closed the connection.
     fn write(&mut self, link: LinkId, bytes: &[u8]) -> io::Result<usize>;
 
     /// Sends from several slices with one call. Never raises SIGPIPE.
     ///
     /// # Errors
     ///
-    /// `WouldBlock`, or the error that ended the connection.
+    /// `WouldBlock`, or the error that closed the connection.
     fn write_gathered(&mut self, link: LinkId, slices: &[io::IoSlice<'_>]) -> io::Result<usize>;
 
-    /// Shuts down the sending side. A failure shows at the next read.
+    /// Shuts down the sending side. The next read reports a failure.
     fn shut_down_writing(&mut self, link: LinkId);
 
     /// Deregisters and closes the link's socket, if it has one.

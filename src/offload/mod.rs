@@ -19,10 +19,10 @@ use std::net::SocketAddr;
 pub enum Completion {
     /// A name was looked up, or the look-up failed.
     Resolved {
-        /// The number that was given to [`Offload::resolve`].
+        /// The number passed to [`Offload::resolve`].
         query: u32,
         /// 1 to [`MAX_RESOLVED_ADDRESSES`](crate::limits::MAX_RESOLVED_ADDRESSES) addresses, in the resolver's order.
-        /// They are unchecked: an address may be absurd or repeated.
+        /// They are unchecked: an address may be unusable or repeated.
         outcome: Result<Vec<SocketAddr>, ResolveFailure>,
     },
     /// The address book is durable up to a batch, or cannot be written.
@@ -31,23 +31,24 @@ pub enum Completion {
 
 /// Runs jobs off the loop. No call blocks. Sealed: only this library implements it.
 pub trait Offload {
-    /// Starts to look up the addresses of `name`. A port behind a colon in `name` replaces `port`. The completion
-    /// carries `query`; it may never arrive, so the caller needs a timeout of its own.
+    /// Starts to look up the addresses of `name`. A port after a colon in `name` replaces `port`. The completion
+    /// carries `query`. It may never arrive, so the caller needs a timeout of its own.
     ///
     /// # Errors
     ///
-    /// When [`MAX_RESOLVES`](crate::limits::MAX_RESOLVES) completions are outstanding, or no thread can be started. No
+    /// If [`MAX_RESOLVES`](crate::limits::MAX_RESOLVES) completions are outstanding, or no thread can be started. No
     /// completion follows.
     fn resolve(&mut self, query: u32, name: &str, port: u16) -> Result<(), ResolveFailure>;
 
-    /// Starts to make a batch of changes of the address book durable. Completions arrive in the order of the batches,
-    /// and one may cover several. Without a store, nothing is kept and the batch completes at once.
+    /// Starts to make a batch of changes to the address book durable. Completions arrive in the order of the batches,
+    /// and one may cover several. Without a store, the batch completes at once and its changes are not stored.
     ///
     /// # Errors
     ///
-    /// The batch, when [`MAX_BOOK_QUEUE`](crate::limits::MAX_BOOK_QUEUE) are not durable yet or the writer has ended.
+    /// The batch, if [`MAX_BOOK_QUEUE`](crate::limits::MAX_BOOK_QUEUE) batches are not durable yet or the writer has
+    /// ended.
     fn persist(&mut self, batch: Batch) -> Result<(), Batch>;
 
-    /// Returns the next completion, if there is one. Each ends a [`Net::wait`](crate::net::Net::wait).
+    /// Returns the next completion, if there is one. Each completion ends a [`Net::wait`](crate::net::Net::wait).
     fn take_completion(&mut self) -> Option<Completion>;
 }
