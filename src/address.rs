@@ -1,9 +1,9 @@
-//! The owner of an address: the keys by which bans, caps and quotas count addresses.
+//! The owner of an address: the keys by which bans, caps and quotas group addresses.
 //!
-//! One [`Host`] is an owner at little cost: of a single IPv4 address, or of a /64 of IPv6, which has 2^64 addresses.
-//! One [`NetGroup`] is an owner of a whole range, as the node groups addresses (SV Node 1.2.2, netaddress.cpp
-//! GetGroup). An IPv4 address written as IPv6 always counts as IPv4: otherwise a peer would have two of everything,
-//! and all of IPv4 behind a translator would be one host. This module has no state.
+//! A [`Host`] is the unit that one owner gets cheaply: a single IPv4 address, or a /64 of IPv6. A [`NetGroup`] is a
+//! range that may have a single owner, grouped as SV Node does (1.2.2, netaddress.cpp GetGroup). An IPv4 address
+//! written as IPv6 always counts as IPv4. Otherwise a peer would have two of everything, and all IPv4 addresses that
+//! use the same translator would be one host. This module has no state.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -11,20 +11,20 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// One owner of addresses: an IPv4 address, or a /64 of IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Host {
-    /// An IPv4 address, also the one inside a 6to4, Teredo or translated address if it is routable.
+    /// An IPv4 address, including a routable one embedded in a 6to4, Teredo or translated address.
     V4(Ipv4Addr),
     /// The first 64 bits of an IPv6 address.
     V6(u64),
 }
 
-/// One range of addresses that may have a single owner; the number is a name, not a hash.
+/// A range of addresses that may have a single owner. The value identifies the range; it is not a hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NetGroup {
     /// All unroutable addresses, including loopback and private ranges.
     Unroutable,
-    /// A /16 of IPv4, also of the IPv4 address inside a 6to4, Teredo or translated one.
+    /// A /16 of IPv4, including IPv4 addresses embedded in 6to4, Teredo or translated addresses.
     V4([u8; 2]),
-    /// A /32 of IPv6; within Hurricane Electric's 2001:470::/32, whose users get /48s for free, a /36.
+    /// A /32 of IPv6, or a /36 within Hurricane Electric's 2001:470::/32, whose users get /48s for free.
     V6([u8; 5]),
 }
 
@@ -66,7 +66,7 @@ impl NetGroup {
     }
 }
 
-/// Returns whether a packet to `address` can be routed beyond this machine's own networks.
+/// Returns whether packets to `address` can be routed beyond this machine's own networks.
 pub fn is_routable(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => is_routable_v4(address),
@@ -77,7 +77,7 @@ pub fn is_routable(address: IpAddr) -> bool {
     }
 }
 
-/// Returns `address`, with an IPv4 address in its IPv4 form.
+/// Returns `address`, with an IPv4-mapped IPv6 address converted to IPv4.
 pub fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
@@ -106,7 +106,7 @@ fn is_routable_v6(address: Ipv6Addr) -> bool {
     a & 0xe000 == 0x2000 && !is_documentation && !is_orchid
 }
 
-/// Returns the IPv4 address that a transition mechanism embedded in an IPv6 one.
+/// Returns the IPv4 address that a transition mechanism embedded in an IPv6 address.
 fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let segments = address.segments();
     let join = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv4_address_has_one_host_and_one_group_however_it_is_written() {
+    fn every_spelling_of_an_ipv4_address_has_the_same_host_and_group() {
         for text in [
             "1.2.3.4",
             "::ffff:1.2.3.4",
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn no_outside_address_counts_as_a_host_of_this_machines_own_networks() {
+    fn an_embedded_private_address_does_not_count_as_that_host() {
         for text in ["2002:7f00:1::1", "2002:a00:1::1", "64:ff9b::7f00:1", "2001:0:5ef5:79fd::80ff:fffe"] {
             assert!(matches!(Host::of(ip(text)), Host::V6(_)), "{text}");
         }
@@ -164,14 +164,14 @@ mod tests {
     }
 
     #[test]
-    fn a_host_of_ipv6_is_a_64() {
+    fn an_ipv6_host_is_a_slash_64() {
         assert_eq!(Host::of(ip("2a00:1:2:3:4:5:6:7")), Host::of(ip("2a00:1:2:3:ffff::")));
         assert_ne!(Host::of(ip("2a00:1:2:3::")), Host::of(ip("2a00:1:2:4::")));
         assert_eq!(Host::of(ip("2a00:1:2:3:4:5:6:7")).to_string(), "2a00:1:2:3::/64");
     }
 
     #[test]
-    fn groups_are_16_of_ipv4_and_32_of_ipv6_but_36_of_the_tunnel_broker() {
+    fn groups_are_ipv4_16s_ipv6_32s_and_hurricane_electric_36s() {
         assert_eq!(NetGroup::of(ip("8.8.1.1")), NetGroup::of(ip("8.8.255.1")));
         assert_ne!(NetGroup::of(ip("8.8.1.1")), NetGroup::of(ip("8.9.1.1")));
         assert_eq!(NetGroup::of(ip("2a00:1:2::")), NetGroup::of(ip("2a00:1:ffff::")));

@@ -1,12 +1,12 @@
 //! Bugs that can be planted in the loop, and budgets that can be shrunk, to show that a simulation finds errors.
 //!
-//! A planted [`Bug`] changes one decision of the shipped code; a simulation that still finds nothing is itself
-//! broken. A shrunk [`Budget`] only changes how often the loop has to resume where it stopped, so that the rare paths
-//! behind a full budget become common. A run promises the same with every budget at its smallest.
+//! A planted [`Bug`] changes one decision of the shipped code. A simulation that still passes is itself broken. A
+//! shrunk [`Budget`] only makes the loop pause and resume more often, so that the rare paths after an exhausted
+//! budget become common. All guarantees hold with every budget at its smallest.
 //!
 //! In the loop a bug is `canary!(NAME)`, and a budget `budget!(NAME, FULL)`. Without the feature `sim-bugs` these are
-//! the constants `false` and `FULL`, and the compiler removes what stands behind them. With it, which is never shipped,
-//! their values belong to the calling thread and are set by guards, which restore them when they are dropped.
+//! the constants `false` and `FULL`, and the compiler removes the code that depends on them. With the feature, which
+//! is never shipped, their values belong to the calling thread. Guards set the values and restore them when dropped.
 
 #![cfg_attr(
     not(feature = "sim-bugs"),
@@ -18,14 +18,14 @@ pub use saboteur::{Planted, Shrunk, plant, shrink};
 #[cfg(feature = "sim-bugs")]
 pub(crate) use saboteur::{is_planted, shrunk};
 
-/// Returns whether a test has planted this [`Bug`]: the constant `false` in everything that is shipped.
+/// Returns whether a test has planted this [`Bug`]: the constant `false` in shipped builds.
 macro_rules! canary {
     ($bug:ident) => {
         $crate::bugs::is_planted($crate::bugs::Bug::$bug)
     };
 }
 
-/// Returns what a test has left of this [`Budget`]: all of `$full` in everything that is shipped.
+/// Returns the size of this [`Budget`] as shrunk by a test: `$full` in shipped builds.
 macro_rules! budget {
     ($budget:ident, $full:expr) => {
         $crate::bugs::shrunk($crate::bugs::Budget::$budget, $full)
@@ -37,15 +37,16 @@ pub(crate) use {budget, canary};
 /// A bug that can be planted in the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
-    /// An id, of an event or of a handler's note, reaches the present user of its slot, regardless of its generation.
+    /// The id of an event, or of a handler's timer, reaches the present user of its slot, regardless of its
+    /// generation.
     NoGenerationCheck,
     /// A link's timer fires up to one tick before its deadline.
     EarlyTimer,
-    /// A read that fills its room counts as the last.
+    /// A read that fills its buffer counts as the last one.
     LostEdge,
-    /// A slot is free, and is used again, while its link's end is still being reported.
+    /// A slot is free, and is used again, while its link's close is still being reported.
     NoDeferredFree,
-    /// A shortage at accept arms no timer: the listener waits for ever.
+    /// A shortage during an accept arms no timer, so the listener waits for ever.
     NoAcceptRetry,
     /// A slot that is freed once is counted as freed twice.
     SlotReleasedTwice,
@@ -57,15 +58,15 @@ pub enum Bug {
     TimerStarvedByTraffic,
     /// While a ping is in flight, a pong with any nonce is reported as its answer.
     StalePongAccepted,
-    /// An address whose dial failed for want of a descriptor or memory is never dialled again.
+    /// An address whose dial failed because of a descriptor or memory shortage is never dialled again.
     DialForgotten,
     /// An inaccessible address is never dialled again.
     InaccessibleForgotten,
-    /// A ping that overtakes the replies gathered before it keeps its old position.
+    /// A ping that is moved ahead of the replies collected before it keeps its old position.
     PingPositionLost,
-    /// Replies sent in one write are not followed by a call of `on_writable`.
+    /// Replies sent in one write are not followed by a call to `on_writable`.
     RepliesTellNobody,
-    /// A handler that asked for room when there was none is not offered any.
+    /// A handler that requested room when there was none is never offered any.
     PullForgotten,
     /// A timer of the handler that is cancelled fires all the same.
     CancelledTimerFires,
@@ -76,7 +77,7 @@ pub enum Bug {
 pub enum Budget {
     /// Bytes that one read may fill.
     ReadBytes,
-    /// Bytes of replies that are gathered for one write; more replies use the link's queue.
+    /// Bytes of replies that are collected for one write; further replies use the link's queue.
     ReplyBytes,
     /// Bytes of small frames that are copied together in the link's queue.
     SegmentBytes,
@@ -100,13 +101,13 @@ pub enum Budget {
     Pulls,
 }
 
-/// Whether `bug` is planted: never, without the feature.
+/// Returns whether `bug` is planted: never, without the feature.
 #[cfg(not(feature = "sim-bugs"))]
 pub(crate) const fn is_planted(_bug: Bug) -> bool {
     false
 }
 
-/// Returns `budget` as shrunk from `full`: all of it, without the feature.
+/// Returns the size of `budget`: `full`, without the feature.
 #[cfg(not(feature = "sim-bugs"))]
 pub(crate) const fn shrunk(_budget: Budget, full: usize) -> usize {
     full
@@ -200,7 +201,7 @@ mod saboteur {
         _of_this_thread: PhantomData<*const ()>,
     }
 
-    /// Plants `bug`, or none, in all loops of this thread, in place of the one planted before.
+    /// Plants `bug`, or none, in all loops of this thread, instead of the bug planted before.
     pub fn plant(bug: Option<Bug>) -> Planted {
         Planted { before: PLANTED.replace(bug), _of_this_thread: PhantomData }
     }
@@ -219,11 +220,12 @@ mod saboteur {
         _of_this_thread: PhantomData<*const ()>,
     }
 
-    /// Shrinks the budgets of all loops of this thread, each to at most its number. Other budgets stay as they are.
+    /// Shrinks the budgets of all loops of this thread, each to at most the given size. Other budgets keep their
+    /// sizes.
     ///
     /// # Panics
     ///
-    /// If a number is 0: a loop without a budget does nothing for ever.
+    /// If a size is 0: a loop without a budget would never progress.
     pub fn shrink(budgets: &[(Budget, usize)]) -> Shrunk {
         let before = MOST.with(|most| most.each_ref().map(Cell::get));
         for &(budget, size) in budgets {

@@ -1,10 +1,10 @@
 //! This operating system's error numbers.
 //!
-//! The standard library gives most of them a kind of its own; the others are matched by number. The simulator's
-//! virtual kernel fails with these numbers only, so that its errors are classified as those of the real one.
+//! The standard library gives most of them a kind of their own; the others are matched by number. The simulator's
+//! virtual kernel fails with these numbers only, so that its errors are classified like the real kernel's.
 
-/// Returns the number of this system: Linux, the systems derived from BSD, or System V, whose numbers Solaris,
-/// illumos and Linux on MIPS use.
+/// Returns this system's number: Linux, the systems derived from BSD, or System V, whose numbers Solaris, illumos and
+/// Linux on MIPS use.
 const fn errno(linux: i32, bsd: i32, system_v: i32) -> i32 {
     const IS_SYSTEM_V: bool = cfg!(any(
         target_os = "solaris",
@@ -46,7 +46,7 @@ pub const ENOMEM: i32 = 12;
 pub const ENFILE: i32 = 23;
 /// This process has no free descriptor.
 pub const EMFILE: i32 = 24;
-/// No room on the device; for a poller, no room for another registration.
+/// The device has no room; for a poller, there is no room for another registration.
 pub const ENOSPC: i32 = 28;
 /// The peer no longer reads.
 pub const EPIPE: i32 = 32;
@@ -58,13 +58,13 @@ pub const EPROTO: i32 = errno(71, EPROTO_OF_BSD, 71);
 pub const ENOPROTOOPT: i32 = errno(92, 42, 99);
 /// The address is in use.
 pub const EADDRINUSE: i32 = errno(98, 48, 125);
-/// No port is free, or the address is not one of this host.
+/// No port is free, or the address does not belong to this host.
 pub const EADDRNOTAVAIL: i32 = errno(99, 49, 126);
 /// No interface is up.
 pub const ENETDOWN: i32 = errno(100, 50, 127);
 /// No route leads to the network.
 pub const ENETUNREACH: i32 = errno(101, 51, 128);
-/// The connection ended before it was accepted.
+/// The connection was closed before it was accepted.
 pub const ECONNABORTED: i32 = errno(103, 53, 130);
 /// The peer has reset the connection.
 pub const ECONNRESET: i32 = errno(104, 54, 131);
@@ -74,7 +74,7 @@ pub const ENOBUFS: i32 = errno(105, 55, 132);
 pub const ENOTCONN: i32 = errno(107, 57, 134);
 /// The peer did not answer in time.
 pub const ETIMEDOUT: i32 = errno(110, 60, 145);
-/// No socket listens at the address.
+/// No socket listens on the address.
 pub const ECONNREFUSED: i32 = errno(111, 61, 146);
 /// The peer's host is down.
 pub const EHOSTDOWN: i32 = errno(112, 64, 147);
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
     use std::io::{Error, ErrorKind};
 
-    /// Compiling the tests for a system compares all numbers with those of its C library.
+    /// Compares all numbers with the C library of the target system, at compile time.
     const _: () = {
         assert!(EINTR == libc::EINTR && EAGAIN == libc::EAGAIN && EIO == libc::EIO && ENOMEM == libc::ENOMEM);
         assert!(ENFILE == libc::ENFILE && EMFILE == libc::EMFILE && ENOSPC == libc::ENOSPC && EPIPE == libc::EPIPE);

@@ -1,8 +1,7 @@
 //! Generational ids of links and peers, the poll tokens that contain them, and the lanes of composed handlers.
 //!
-//! A slot of the table is reused, an id never is: its generation rises each time the slot is freed. So an event, a
-//! timer or an embedder's note that outlived its link is recognised as stale instead of reaching the slot's new
-//! owner.
+//! A slot of the table is reused, an id never is: its generation rises each time the slot is freed. An event or a
+//! timer that outlived its link is therefore recognised as stale and does not reach the slot's new user.
 
 use crate::limits::MAX_HANDLER_DEPTH;
 use std::fmt;
@@ -15,14 +14,14 @@ pub struct LinkId {
 }
 
 impl LinkId {
-    /// The highest generation of a slot; a slot that reaches it is retired. Higher values mark other tokens.
+    /// The highest generation of a slot. A slot that reaches it is retired. Higher values mark other tokens.
     pub(crate) const MAX_GENERATION: u32 = u32::MAX - 1;
 
     pub(crate) const fn new(slot: u32, generation: u32) -> Self {
         Self { slot, generation }
     }
 
-    /// Returns the slot, an index that is dense and soon reused.
+    /// Returns the slot: a dense index that is soon reused.
     pub const fn slot(self) -> usize {
         self.slot as usize
     }
@@ -32,7 +31,7 @@ impl LinkId {
         self.generation
     }
 
-    /// Returns generation and slot as one number.
+    /// Returns the generation and the slot as one number.
     pub const fn to_u64(self) -> u64 {
         (self.generation as u64) << 32 | self.slot as u64
     }
@@ -51,7 +50,7 @@ impl fmt::Debug for LinkId {
 
 /// The unique id of a peer: the id of the link on which it sent `version`.
 ///
-/// A connection that is opened again is a new peer. Eight bytes, `Copy`, never reused.
+/// A connection that is reopened is a new peer. An id has eight bytes and is `Copy`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId(LinkId);
 
@@ -64,8 +63,8 @@ impl PeerId {
         self.0
     }
 
-    /// Returns a dense index below the number of rows ever in use at once, for an embedder's own table. It is reused
-    /// after the peer is closed: keep the `PeerId` beside it.
+    /// Returns a dense index, below the peak number of rows in use, for an embedder's own table. The index is reused
+    /// after the peer is closed, so store the `PeerId` with it.
     pub const fn slot(self) -> usize {
         self.0.slot()
     }
@@ -117,10 +116,10 @@ impl Token {
     }
 }
 
-/// A handler's place among those that are composed on one loop: what it asks for itself comes back to its lane.
+/// A handler's position among the handlers composed on one loop. Results of its own requests return to its lane.
 ///
-/// The loop's own handler has [`Lane::ROOT`]. The parts of a pair have the pair's lane and one bit more, so that a lane
-/// is the path to its handler, behind a leading 1.
+/// The loop's own handler has [`Lane::ROOT`]. The parts of a pair have the pair's lane with one bit appended, so a
+/// lane encodes the path to its handler after a leading 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Lane(u8);
 
@@ -144,7 +143,7 @@ impl Lane {
         Self(self.0 << 1 | u8::from(is_second))
     }
 
-    /// Returns whether `target` is this lane or that of a part of its handler.
+    /// Returns whether `target` is this lane or lies below it.
     pub(crate) fn leads_to(self, target: Self) -> bool {
         target.depth().checked_sub(self.depth()).is_some_and(|levels| target.0 >> levels == self.0)
     }
@@ -164,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lane_leads_to_itself_and_to_the_parts_below_it() {
+    fn a_lane_leads_to_itself_and_to_every_lane_below_it() {
         let [first, second] = [false, true].map(|is_second| Lane::ROOT.part(is_second));
         let deep = second.part(false).part(true).part(true);
         for above in [Lane::ROOT, second, second.part(false), deep] {
@@ -178,12 +177,12 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "handlers are composed at most 4 levels deep")]
-    fn handlers_are_not_composed_without_end() {
+    fn nesting_depth_is_bounded() {
         let _ = (0..=MAX_HANDLER_DEPTH).fold(Lane::ROOT, |lane, _| lane.part(true));
     }
 
     #[test]
-    fn tokens_survive_the_kernel() {
+    fn every_token_survives_packing() {
         let tokens = [
             Token::Link(LinkId::new(0, 0)),
             Token::Link(LinkId::new(u32::MAX, LinkId::MAX_GENERATION)),
@@ -198,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_packing_is_generation_then_slot() {
+    fn the_generation_is_packed_above_the_slot() {
         assert_eq!(LinkId::new(0x1122_3344, 0x5566_7788).to_u64(), 0x5566_7788_1122_3344);
     }
 }

@@ -1,11 +1,11 @@
 //! Parts of the library that only the project's own tests, benchmarks and tools use. They may change in any release.
 //!
-//! A folder's or a file's name here is that of the library. The rest:
+//! Each module here has the name of the library's module that it exposes. In addition:
 //!
-//! - [`shrink`], [`Shrunk`] and [`Budget`]: the swarm runs worlds in which a turn's budgets are small. Without the
-//!   feature `sim-bugs` nothing is shrunk.
-//! - [`link_of`]: [`World::reset`](crate::sim::World::reset) resets a link, and a handler knows peers.
-//! - `plant`, `Planted` and `Bug` (feature `sim-bugs`): tests plant a bug to show that they would find it.
+//! [`shrink`], [`Shrunk`] and [`Budget`]: the swarm runs worlds in which a turn's budgets are small. Without the
+//! feature `sim-bugs` no budget is shrunk.
+//! [`link_of`]: [`World::reset`](crate::sim::World::reset) resets a link, but a handler knows peers.
+//! `plant`, `Planted` and `Bug` (feature `sim-bugs`): tests plant a bug to show that they would find it.
 
 #[cfg(feature = "sim")]
 pub use crate::bugs::{Budget, Shrunk, shrink};
@@ -14,7 +14,7 @@ pub use crate::bugs::{Bug, Planted, plant};
 
 use crate::id::{LinkId, PeerId};
 
-/// Makes a module for each module of the library that embedders cannot reach.
+/// Declares a module for each module of the library that embedders cannot reach.
 macro_rules! modules {
     ($($(#[$doc:meta])* $name:ident = $($from:path),+;)+) => {
         $($(#[$doc])* pub mod $name {
@@ -24,20 +24,20 @@ macro_rules! modules {
 }
 
 modules! {
-    /// Blocks of memory that links read into and write from.
+    /// Memory blocks that links read into and write from.
     blocks = crate::link::blocks;
-    /// Fields of messages.
+    /// The fields of messages.
     codec = crate::wire::codec;
     /// This system's error numbers.
     errno = crate::errno;
-    /// Bytes to frames.
+    /// Conversion of bytes to frames.
     framer = crate::link::framer;
     /// Ids of links, and poll tokens.
     id = crate::id;
     /// All bounds of the library.
     limits = crate::limits::link, crate::limits::manager, crate::limits::store, crate::limits::telemetry,
         crate::limits::turn, crate::limits::wire;
-    /// The seam to the kernel.
+    /// The interface to the kernel.
     net = crate::clock, crate::net;
     /// Jobs off the loop.
     offload = crate::offload;
@@ -47,7 +47,7 @@ modules! {
     siphash = crate::wire::siphash;
     /// The address book between the loop and its file.
     store = crate::manager::store::journal, crate::manager::store::memory, crate::manager::store::writer;
-    /// Queues to subscribers.
+    /// The subscribers' queues.
     subscribe = crate::subscribe;
     /// The timer wheel.
     wheel = crate::wheel;

@@ -1,10 +1,9 @@
-//! Thousands of Bitcoin SV peers on one thread, and how each of them behaves, in microseconds.
+//! Thousands of Bitcoin SV peers on one thread, each measured to the microsecond.
 //!
-//! peerloop is a peer-to-peer engine for the Bitcoin SV network: a hand-written readiness loop that dials, accepts,
-//! shakes hands, answers pings, frames and checks every message, and keeps every deadline of every peer, without a
-//! thread, a task or a lock per peer. An idle peer costs a row of at most 272 bytes and what it said of itself.
-//! Whatever a peer sends, it can neither panic the loop, nor make it grow beyond a named limit, nor keep it from the
-//! others.
+//! peerloop is a peer-to-peer engine for the Bitcoin SV network. A hand-written readiness loop dials, accepts,
+//! completes handshakes, answers pings, frames and checks every message, and enforces every peer's deadlines, without
+//! a thread, a task or a lock per peer. An idle peer costs a row of at most 272 bytes and its `version`. No input
+//! from a peer can panic the loop, make it grow beyond a named limit, or keep it from serving the other peers.
 //!
 //! ```text
 //!   other threads ── Handle ──► bounded queue ─┐
@@ -18,19 +17,19 @@
 //!                      your Handler ───────────────────────────────── Ctx
 //! ```
 //!
-//! # Begin here
+//! # Start here
 //!
-//! - [`Handler`] is what you write, [`Ctx`] what it acts through, [`Reactor`] what runs it, [`Handle`] how other
-//!   threads reach it, [`Config`] what you may choose.
-//! - [`channel`] is for programs without a handler of their own: [`ControlEvent`]s and messages through bounded queues.
+//! - You implement [`Handler`], which acts through [`Ctx`]. [`Reactor`] runs it, and other threads reach it through a
+//!   [`Handle`]. [`Config`] has all settings.
+//! - [`channel`] is for programs without a handler: [`ControlEvent`]s and messages through bounded queues.
 //! - [`load`] is a load generator and a responder, written as plain handlers.
-//! - [`wire`] is the protocol alone, and the types in [`peer`] are its state machines; none of them touches a socket or
-//!   a clock, and each can be used on its own.
-//! - [`manual`] has the architecture, the turn of the loop and how all this is tested.
+//! - [`wire`] is the protocol alone, and [`peer`] has its state machines. None of them touches a socket or a clock, and
+//!   each can be used on its own.
+//! - [`manual`] describes the architecture, the turn of the loop and the tests.
 //!
 //! # A peer's states
 //!
-//! The types that the loop runs on are the ones that you see:
+//! The loop uses the same public types:
 //!
 //! ```
 //! # use peerloop::peer::{HandshakeState, PeerConnection, PingPongState};
@@ -73,9 +72,10 @@
 //! ```
 
 #![forbid(unsafe_code)]
-// The lint judges a build with the internals: without them, what only they export is out of reach.
+// The lint checks a build with the internals. Without that feature, items that only the internals export are
+// unreachable.
 #![cfg_attr(not(feature = "internals"), allow(unreachable_pub, reason = "exported by the internals alone"))]
-// Hidden lines of an example are read and copied, too.
+// Readers copy the hidden lines of an example, too.
 #![doc(test(attr(deny(unused_imports))))]
 
 pub mod address;

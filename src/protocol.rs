@@ -1,6 +1,6 @@
-//! The protocol's own constants: networks, command names, versions and service bits.
+//! The protocol's constants: networks, command names, versions and service bits.
 //!
-//! Names and numbers of the wire that need no codec, below the errors that mention them.
+//! These need no codec, and the errors can refer to them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,7 +17,7 @@ pub const SENDHEADERS_VERSION: u32 = 70_012;
 pub const EXTENDED_PAYLOAD_VERSION: u32 = 70_016;
 /// Service bit of a node that serves the whole chain.
 pub const SERVICE_NETWORK: u64 = 0x01;
-/// Service bit of Bitcoin SV nodes; its name is older than they are (NODE_BITCOIN_CASH).
+/// Service bit of Bitcoin SV nodes, whose name predates them (NODE_BITCOIN_CASH).
 pub const SERVICE_BITCOIN_CASH: u64 = 0x20;
 
 /// A Bitcoin SV network.
@@ -45,7 +45,7 @@ impl Network {
     /// All networks.
     pub const ALL: [Self; 4] = [Self::Mainnet, Self::Testnet, Self::Stn, Self::Regtest];
 
-    /// Returns the four bytes that begin every message, in wire order (SV Node 1.2.2, chainparams.cpp netMagic).
+    /// Returns the four bytes at the start of every message, in wire order (SV Node 1.2.2, chainparams.cpp netMagic).
     pub const fn magic(self) -> [u8; 4] {
         match self {
             Self::Mainnet => [0xe3, 0xe1, 0xf3, 0xe8],
@@ -65,7 +65,7 @@ impl Network {
         }
     }
 
-    /// Returns the names that resolve to nodes of the network (SV Node 1.2.2, chainparams.cpp vSeeds).
+    /// Returns the names that resolve to the network's nodes (SV Node 1.2.2, chainparams.cpp vSeeds).
     pub const fn dns_seeds(self) -> &'static [&'static str] {
         match self {
             Self::Mainnet => &["seed.bitcoinsv.io", "seed.satoshisvision.network", "seed.bitcoinseed.directory"],
@@ -125,7 +125,7 @@ impl FromStr for Network {
     }
 }
 
-/// Returns the name of a `reject` message's code, if it has one (SV Node 1.2.2, consensus/validation.h).
+/// Returns the name of a `reject` code, if it has one (SV Node 1.2.2, consensus/validation.h).
 pub(crate) const fn reject_code_name(code: u8) -> Option<&'static str> {
     Some(match code {
         0x01 => "malformed",
@@ -148,10 +148,10 @@ pub(crate) const fn reject_code_name(code: u8) -> Option<&'static str> {
 /// A command's name in the header: twelve bytes, padded with NUL.
 ///
 /// Any twelve bytes are representable; [`CommandName::is_well_formed`] returns whether a node would accept them.
-// Two numbers, because every message is compared with many names. The first byte is the highest, so they order like
-// text.
+// Two numbers, because every message is compared with many names. The first byte is the most significant, so names
+// order like text.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-// Twelve bytes and not sixteen, because each row stores some in its close reason.
+// Twelve bytes instead of sixteen, because each row stores some in its close reason.
 #[repr(Rust, packed(4))]
 pub struct CommandName {
     head: u64,
@@ -212,7 +212,7 @@ commands! {
     DSDETECTED = "dsdetected",
     REVOKEMID = "revokemid",
     DATAREFTX = "datareftx",
-    /// It is a form of the header, not a command.
+    /// A form of the header, not a command.
     EXTMSG = "extmsg",
 }
 
@@ -250,14 +250,14 @@ impl CommandName {
         Self::from_bytes(bytes)
     }
 
-    /// Creates a name from these bytes, also malformed ones.
+    /// Creates a name from these bytes, which may be malformed.
     #[inline]
     pub const fn from_bytes(bytes: [u8; 12]) -> Self {
         let [a, b, c, d, e, f, g, h, i, j, k, l] = bytes;
         Self { head: u64::from_be_bytes([a, b, c, d, e, f, g, h]), tail: u32::from_be_bytes([i, j, k, l]) }
     }
 
-    /// Returns the twelve bytes of the wire.
+    /// Returns the twelve bytes on the wire.
     #[inline]
     pub const fn to_bytes(self) -> [u8; 12] {
         let [a, b, c, d, e, f, g, h] = self.head.to_be_bytes();
@@ -278,7 +278,7 @@ impl CommandName {
 }
 
 const INDEX_BITS: u32 = 8;
-/// The first factor that gives each name of [`CommandName::ALL`] a hash of its own.
+/// The first factor that gives every name in [`CommandName::ALL`] a different hash.
 const INDEX_FACTOR: u64 = {
     let mut factor = 0x9e37_79b9_7f4a_7c15;
     while indexes(factor).is_none() {
@@ -286,7 +286,7 @@ const INDEX_FACTOR: u64 = {
     }
     factor
 };
-/// The index of the one name with each hash, and any index for an unused hash.
+/// The index of the name with each hash, or any index for an unused hash.
 const INDEXES: [u8; 1 << INDEX_BITS] = indexes(INDEX_FACTOR).expect("the factor was chosen for it");
 
 /// Returns the indexes by hash, or `None` if two names have the same hash.
@@ -311,17 +311,18 @@ const fn indexes(factor: u64) -> Option<[u8; 1 << INDEX_BITS]> {
     Some(by_hash)
 }
 
-/// Returns whether the bytes of `word`, the highest first, are printable up to the point where only NULs follow.
+/// Returns whether the bytes of `word`, the most significant first, are printable up to a point from which all are
+/// NUL.
 #[inline]
 const fn is_text_before_nul(word: u64) -> bool {
-    // All bytes at once, because this runs for every message. As long as no byte has its highest bit set, an addition
-    // that sets it in some bytes does not carry into the next.
+    // All bytes are checked at once, because this runs for every message. As long as no byte has its highest bit set,
+    // an addition that sets it in some bytes does not carry into the next byte.
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHEST_BITS: u64 = 0x80 * ONES;
     let has_delete_or_above = (word | word.wrapping_add(ONES)) & HIGHEST_BITS != 0;
     let printable = word.wrapping_add(0x60 * ONES) & HIGHEST_BITS;
     let nul = HIGHEST_BITS & !word.wrapping_add(0x7f * ONES);
-    // Adding one carries through the NULs at the end, and changes none before a byte that is not NUL.
+    // Adding one carries through the NULs at the end, and changes no NUL before another byte.
     let nul_before_text = (nul | (0x7f * ONES)).wrapping_add(1) & nul;
     !has_delete_or_above && printable ^ nul == HIGHEST_BITS && nul_before_text == 0
 }
@@ -345,7 +346,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_known_name_has_its_index_and_no_other_has_one() {
+    fn every_known_name_has_its_index_and_other_names_have_none() {
         for (place, name) in CommandName::ALL.into_iter().enumerate() {
             assert_eq!(name.index(), place);
             let bytes = name.to_bytes();
@@ -377,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn every_pair_of_bytes_at_every_position_is_checked_as_the_rule_states() {
+    fn every_pair_of_bytes_at_every_position_follows_the_rule() {
         for (first, second) in (0..=255).flat_map(|first| (0..=255).map(move |second| (first, second))) {
             for at in 0..11 {
                 for (before, behind) in [(b'a', 0), (b'a', b'z'), (0, 0), (b'~', 0)] {
@@ -392,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn command_names_are_checked_as_in_the_node() {
+    fn command_names_follow_the_nodes_rule() {
         assert!(CommandName::new("ping").is_well_formed());
         assert!(CommandName::new("twelve bytes").is_well_formed());
         assert!(CommandName::new("").is_well_formed());

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A number of things: `1 peer`, `2 peers`.
+/// A count with its noun: `1 peer`, `2 peers`.
 pub(crate) struct Counted<N>(pub(crate) N, pub(crate) &'static str);
 
 impl<N: fmt::Display + PartialEq + From<u8>> fmt::Display for Counted<N> {

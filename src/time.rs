@@ -1,28 +1,28 @@
-//! The loop's own clocks: monotonic [`Instant`]s that drive every decision, and [`UnixTime`] for stamps only.
+//! The loop's own clocks: monotonic [`Instant`]s, on which every decision is based, and [`UnixTime`] for stamps only.
 //!
-//! Both are plain numbers that enter through the seam to the kernel, so a run can be replayed. Arithmetic
-//! saturates: no input, however absurd, overflows a deadline. This module never reads a clock.
+//! Both are plain numbers that enter through the interface to the kernel, so a run can be replayed. Arithmetic
+//! saturates, so no input overflows a deadline. This module never reads a clock.
 
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// A moment on the loop's monotonic clock, in nanoseconds since the loop began.
+/// A moment on the loop's monotonic clock, in nanoseconds since the loop was created.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Instant(u64);
 
 impl Instant {
-    /// The moment at which the loop began.
+    /// The moment at which the loop was created.
     pub const ZERO: Self = Self(0);
     /// A moment that is never reached.
     pub const MAX: Self = Self(u64::MAX);
 
-    /// Returns the moment `nanos` nanoseconds after the loop began.
+    /// Returns the moment `nanos` nanoseconds after the loop was created.
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
-    /// Returns the nanoseconds since the loop began.
+    /// Returns the nanoseconds since the loop was created.
     pub const fn as_nanos(self) -> u64 {
         self.0
     }
@@ -33,13 +33,13 @@ impl Instant {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
-    /// Returns the moment `after` later, or [`Instant::MAX`] if that is beyond the clock.
+    /// Returns the moment that is `after` later, or [`Instant::MAX`] if that is beyond the clock.
     #[must_use]
     pub const fn plus(self, after: Duration) -> Self {
         Self(self.0.saturating_add(nanos(after)))
     }
 
-    /// Returns the moment `before` earlier, or [`Instant::ZERO`] if that is before the clock began.
+    /// Returns the moment that is `before` earlier, or [`Instant::ZERO`] if that is before the clock began.
     #[must_use]
     pub const fn minus(self, before: Duration) -> Self {
         Self(self.0.saturating_sub(nanos(before)))
@@ -52,17 +52,17 @@ impl fmt::Debug for Instant {
     }
 }
 
-/// Wall time in seconds since 1970, as in the `version` message. No timer and no decision depends on it.
+/// Wall-clock time in seconds since 1970, as in the `version` message. No timer and no decision depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct UnixTime(i64);
 
 impl UnixTime {
-    /// Returns the time `secs` seconds after the beginning of 1970; a peer may claim any value.
+    /// Returns the time `secs` seconds after the start of 1970. A peer may claim any value.
     pub const fn from_secs(secs: i64) -> Self {
         Self(secs)
     }
 
-    /// Returns the seconds since the beginning of 1970.
+    /// Returns the seconds since the start of 1970.
     pub const fn as_secs(self) -> i64 {
         self.0
     }
@@ -71,7 +71,7 @@ impl UnixTime {
 /// The same moment by both clocks of the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Moment {
-    /// The monotonic clock's time, which drives every decision.
+    /// The monotonic clock's time, on which every decision is based.
     pub(crate) now: Instant,
     /// The wall clock's time, for stamps and for data that outlives the process.
     pub(crate) unix: UnixTime,
@@ -81,7 +81,7 @@ pub(crate) struct Moment {
 const CALENDAR_SECS: RangeInclusive<i64> = -62_167_219_200..=253_402_300_799;
 
 impl fmt::Display for UnixTime {
-    /// Writes the time as RFC 3339 in UTC, or as `@` and its seconds since 1970 if it is beyond the years 0 to 9999.
+    /// Writes the time as RFC 3339 in UTC, or as `@` and the seconds since 1970 if it is outside the years 0 to 9999.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const DAY_SECS: i64 = 86_400;
         if !CALENDAR_SECS.contains(&self.0) {
@@ -96,11 +96,11 @@ impl fmt::Display for UnixTime {
 
 /// Converts days since 1970 to year, month and day of the Gregorian calendar.
 ///
-/// The algorithm's years begin with March, so that the leap day is the last one. An era is 400 years, after which the
-/// calendar repeats.
+/// The algorithm's years begin with March, so that the leap day is the last day of a year. An era is 400 years, after
+/// which the calendar repeats.
 const fn civil_date(days_since_1970: i64) -> (i64, i64, i64) {
     const ERA_DAYS: i64 = 146_097;
-    /// From the first of March of the year 0 to the beginning of 1970.
+    /// Days from 1 March of the year 0 to the start of 1970.
     const EPOCH_DAYS: i64 = 719_468;
     let days = days_since_1970 + EPOCH_DAYS;
     let (era, day_of_era) = (days.div_euclid(ERA_DAYS), days.rem_euclid(ERA_DAYS));
@@ -114,19 +114,19 @@ const fn civil_date(days_since_1970: i64) -> (i64, i64, i64) {
     (if month <= 2 { year + 1 } else { year }, month, day)
 }
 
-/// The longest time for which the loop may sleep.
+/// The longest time that the loop may sleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
-    /// Not at all: there is work, or a deadline has passed.
+    /// No sleep: there is work, or a deadline has passed.
     Zero,
-    /// Until this moment at the latest.
+    /// Until this moment.
     Until(Instant),
-    /// Until something happens.
+    /// Until an event arrives.
     Forever,
 }
 
 impl Wait {
-    /// Returns the shorter of the two.
+    /// Returns the shorter of the two waits.
     #[must_use]
     #[doc(hidden)]
     pub fn or_sooner(self, other: Self) -> Self {
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn wall_time_is_written_as_rfc_3339_or_raw_and_never_panics() {
+    fn wall_time_is_rfc_3339_or_a_raw_number_and_never_panics() {
         for (secs, text) in [
             (0, "1970-01-01T00:00:00Z"),
             (-1, "1969-12-31T23:59:59Z"),
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn every_day_of_the_calendar_is_the_one_after_the_day_before() {
+    fn every_calendar_day_follows_the_previous_day() {
         let first = CALENDAR_SECS.start() / 86_400;
         let last = CALENDAR_SECS.end() / 86_400;
         let mut expected = (0, 1, 1);

@@ -1,9 +1,9 @@
 //! A hashed timer wheel: one deadline per key, counted in ticks.
 //!
-//! A key is a link's slot in the table; it is armed for the earliest of the link's deadlines. The wheel is a ring of
-//! slots, one per tick, and each slot lists the keys whose tick falls on it. With the loop's 65,536 slots of 1 ms the
-//! ring spans 65.536 s; a key armed for later stays in its slot and is visited once per round. The wheel counts ticks
-//! and reads no clock; [`tick_at_or_after`], [`tick_of`] and [`instant_of`] convert.
+//! A key is a link's slot in the table, armed for the earliest of the link's deadlines. The wheel is a ring of slots,
+//! one per tick, and each slot lists the keys whose tick falls on it. With the loop's 65,536 slots of 1 ms the ring
+//! spans 65.536 s. A key armed for later stays in its slot and is visited once per round. The wheel counts ticks and
+//! reads no clock; [`tick_at_or_after`], [`tick_of`] and [`instant_of`] convert.
 //!
 //! Guarantees:
 //!
@@ -33,8 +33,8 @@ const WORD_BITS: usize = u64::BITS as usize;
 
 /// Returns the first tick that does not begin before `deadline`.
 ///
-/// Arm a key with it, and call [`Wheel::expire`] with [`tick_of`]: no key fires early, and each fires at most one
-/// tick late.
+/// If a key is armed with it and [`Wheel::expire`] is called with [`tick_of`], no key fires early, and each fires at
+/// most one tick late.
 pub const fn tick_at_or_after(deadline: Instant) -> u64 {
     deadline.as_nanos().div_ceil(TICK_NANOS)
 }
@@ -51,8 +51,8 @@ pub const fn instant_of(tick: u64) -> Instant {
 
 /// A timer wheel; the module's page lists its guarantees.
 ///
-/// It uses 4 bytes per slot, of which the kernel maps only the used pages, and 16 bytes for every key up to the
-/// highest armed one, at most twice that while the vector has room to grow.
+/// It uses 4 bytes per slot, although the kernel maps only the used pages, and 16 bytes for every key up to the
+/// highest armed one, at most twice that while the vector has spare capacity.
 ///
 /// Internally a key is its *entry*, which is the key plus one: 0 means none, so zeroed memory is an empty wheel.
 pub struct Wheel {
@@ -60,7 +60,7 @@ pub struct Wheel {
     cursor: u64,
     /// The number of slots minus one.
     mask: u64,
-    /// The first entry of each slot's list, followed by that of the overdue list.
+    /// The first entry of each slot's list, followed by the overdue list's first entry.
     heads: Vec<u32>,
     occupied: Occupied,
     /// The node of each entry; entry 0 is never armed.
@@ -68,7 +68,7 @@ pub struct Wheel {
     armed: usize,
 }
 
-/// A key's links in the circular list of its slot: the entries beside it, both 0 if the key is not armed.
+/// A key's links in the circular list of its slot: the neighbouring entries, both 0 if the key is not armed.
 #[derive(Clone, Copy, Default)]
 struct Node {
     tick: u64,
@@ -108,7 +108,7 @@ impl Wheel {
         self.armed == 0
     }
 
-    /// Returns the bytes of memory that it uses beside its own.
+    /// Returns the bytes of memory that the wheel uses besides its own.
     #[cfg(feature = "sim")]
     pub(crate) fn held_bytes(&self) -> usize {
         let words = self.occupied.words.capacity() + self.occupied.summary.capacity();
@@ -121,7 +121,7 @@ impl Wheel {
         (node.next != 0).then_some(node.tick)
     }
 
-    /// Arms `key` for `tick` and replaces its earlier tick, if any; a key armed for a tick already passed is due at
+    /// Arms `key` for `tick` and replaces its earlier tick, if any. A key armed for a tick already passed is due at
     /// once.
     ///
     /// Keys should be dense: the wheel uses 16 bytes for each one up to the highest.
@@ -167,12 +167,12 @@ impl Wheel {
         if self.heads[self.overdue()] != 0 { Some(self.cursor) } else { self.next_occupied_tick() }
     }
 
-    /// Appends at most `limit` keys armed for `now_tick` or before to `due` and disarms them; returns whether there
-    /// are more.
+    /// Appends at most `limit` keys armed for `now_tick` or before to `due` and disarms them. Returns whether more
+    /// such keys remain.
     ///
-    /// If there are more, [`Wheel::next_tick`] is not after `now_tick`, and the next call continues from here.
-    /// Visited keys of a later round do not count against `limit`. A `now_tick` before the last one is safe: no key
-    /// fires early, and no tick is passed twice.
+    /// If so, [`Wheel::next_tick`] is not after `now_tick`, and the next call continues from here. Visited keys of a
+    /// later round do not count against `limit`. A `now_tick` before the last one is safe: no key fires early, and no
+    /// tick is passed twice.
     pub fn expire(&mut self, now_tick: u64, limit: usize, due: &mut Vec<u32>) -> bool {
         let full_len = due.len().saturating_add(limit);
         if self.drain(self.overdue(), now_tick, full_len, due) {
@@ -193,7 +193,7 @@ impl Wheel {
         false
     }
 
-    /// Moves the due keys in `list` to `due`; returns whether some stayed because `due` has `full_len` keys.
+    /// Moves the due keys in `list` to `due`. Returns whether some remain because `due` has `full_len` keys.
     fn drain(&mut self, list: usize, now_tick: u64, full_len: usize, due: &mut Vec<u32>) -> bool {
         let mut entry = self.heads[list];
         if entry == 0 {
@@ -248,7 +248,7 @@ impl Wheel {
 
     /// Returns the first tick after the cursor whose slot is occupied.
     ///
-    /// A slot's keys are armed for that tick or for a multiple of the ring later, so the sum cannot overflow; once
+    /// A slot's keys are armed for that tick or for a multiple of the ring later, so the sum cannot overflow. Once
     /// the cursor has reached the very last tick, every slot is empty.
     fn next_occupied_tick(&self) -> Option<u64> {
         let from = self.cursor.wrapping_add(1);
@@ -337,7 +337,8 @@ fn first_set_at_or_after(words: &[u64], bit: usize) -> Option<usize> {
 mod tests {
     use super::*;
 
-    /// The interesting sizes: less than a word, one word, several, and several words of summary.
+    /// Sizes on each side of the bitmap's boundaries: less than a word, one word, several, and several words of
+    /// summary.
     const SIZES: [usize; 8] = [1, 2, 32, 64, 128, 4_096, 8_192, 65_536];
 
     fn slots_of_interest(slots: usize) -> Vec<usize> {
@@ -349,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_set_bit_is_found_from_every_bit_of_every_pair() {
+    fn the_first_set_bit_of_every_pair_is_found_from_every_start() {
         const BITS: usize = 3 * WORD_BITS;
         for low in 0..BITS {
             for high in low..BITS {
@@ -367,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn clearing_a_bit_leaves_every_other() {
+    fn clearing_a_bit_keeps_every_other_bit() {
         for bit in 0..2 * WORD_BITS {
             let mut words = [u64::MAX; 2];
             clear_bit(&mut words, bit);
@@ -379,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn ticks_ahead_are_what_counting_finds() {
+    fn ticks_ahead_matches_counting() {
         for mask in [0, 1, 3, 63] {
             let starts = [0, 1 << 31, 1 << 32, u64::MAX - 64 - mask];
             for from in starts.into_iter().flat_map(|start| start..start + mask + 2) {
@@ -392,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_occupied_slot_is_found_all_the_way_around() {
+    fn the_next_occupied_slot_is_found_all_around_the_ring() {
         for slots in SIZES {
             let interest = slots_of_interest(slots);
             for &slot in &interest {
@@ -409,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_occupied_slots_the_nearer_one_ahead_is_next() {
+    fn the_nearer_of_two_occupied_slots_is_next() {
         for slots in [2, 64, 128, 8_192] {
             let interest = slots_of_interest(slots);
             let ahead = |from: usize, slot: usize| (slot + slots - from) % slots;
@@ -437,17 +438,17 @@ mod tests {
     }
 
     #[test]
-    fn deadlines_round_up_and_the_present_rounds_down() {
+    fn deadlines_round_up_and_the_current_time_rounds_down() {
         let cases = [(0, 0, 0), (1, 1, 0), (999_999, 1, 0), (1_000_000, 1, 1), (1_000_001, 2, 1)];
         for (nanos, at_or_after, of) in cases {
             assert_eq!(tick_at_or_after(Instant::from_nanos(nanos)), at_or_after, "{nanos}");
             assert_eq!(tick_of(Instant::from_nanos(nanos)), of, "{nanos}");
         }
-        assert!(tick_at_or_after(Instant::MAX) > tick_of(Instant::MAX), "what never comes is never due");
+        assert!(tick_at_or_after(Instant::MAX) > tick_of(Instant::MAX), "a moment that is never reached is never due");
     }
 
     #[test]
-    fn a_tick_begins_where_the_deadline_rounds_to() {
+    fn a_tick_begins_at_the_rounded_deadline() {
         for nanos in [0, 1, 999_999, 1_000_000, 1 << 40, u64::MAX - 2_000_000] {
             let deadline = Instant::from_nanos(nanos);
             let fires = instant_of(tick_at_or_after(deadline));
