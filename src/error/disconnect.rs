@@ -1,6 +1,7 @@
-//! The reasons that an embedder can give for a close.
+//! The reasons that an embedder can give for closing a peer.
 //!
-//! They are plain values. [`CloseReason::consequences`](super::CloseReason) maps each to the treatment of the address.
+//! They are plain values. [`CloseReason::consequences`](super::CloseReason) maps each to the treatment of the
+//! address.
 
 use super::label::Label;
 use std::fmt;
@@ -8,9 +9,9 @@ use std::fmt;
 /// The reason that an embedder gives for closing a peer, for [`Ctx::close`](crate::Ctx::close) and
 /// [`Ctx::abort`](crate::Ctx::abort).
 ///
-/// It decides when a [peer manager](crate::config::ManagerConfig) that dialled the address dials it again, and nothing
-/// else: no variant bans a host or adds to a peer's score. For an accepted peer, and without a manager, all variants
-/// are alike. It returns in [`Event::Closed`](crate::Event::Closed) as
+/// It only decides when a [peer manager](crate::config::ManagerConfig) that dialled the address dials it again. No
+/// variant bans a host or adds to a peer's score. For an accepted peer, or without a manager, all variants have the
+/// same effect. [`Event::Closed`](crate::Event::Closed) returns it as
 /// [`CloseReason::Requested`](super::CloseReason::Requested).
 ///
 /// ```
@@ -34,16 +35,16 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Disconnect {
-    /// The peer is not needed any more. Its address waits for the longest pause,
-    /// [`max_backoff`](crate::config::ManagerConfig::max_backoff); one of a fixed list is not dialled until a user
-    /// dials it.
+    /// The peer is no longer needed. Its address waits for the longest pause,
+    /// [`max_backoff`](crate::config::ManagerConfig::max_backoff). An address of a fixed list is not dialled until a
+    /// user dials it.
     Done,
-    /// The peer may be of use later. Its address is dialled again like one that missed a deadline: after a pause that
+    /// The peer may be useful later. Its address is dialled again like one that missed a deadline: after a pause that
     /// grows with each failure in a row, and no more after
     /// [`max_retries`](crate::config::ManagerConfig::max_retries).
     RetryLater,
-    /// The peer is of no use. Its address is marked inaccessible in the book and dialled rarely, after all others; one
-    /// of a fixed list waits for the longest pause.
+    /// The peer is useless. Its address is marked inaccessible in the book and dialled rarely, after all others. An
+    /// address of a fixed list waits for the longest pause.
     Unsuitable,
 }
 

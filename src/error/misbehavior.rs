@@ -71,11 +71,11 @@ pub enum Misbehavior {
     TooManyHandshakeMessages,
     /// It sends `protoconf` again.
     SecondProtoconf,
-    /// It does something that a handler has a reason of its own to charge.
+    /// Misbehavior defined by a handler.
     Other {
-        /// The points that it costs.
+        /// The points.
         points: u32,
-        /// The reason, as it is reported and logged.
+        /// The reason, for reports and the log.
         reason: &'static str,
     },
 }

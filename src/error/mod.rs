@@ -300,7 +300,7 @@ pub enum RequestError {
     /// The maximum number of bans, [`MAX_BANS`](crate::limits::MAX_BANS), is reached. All of them were requested, and
     /// none ends sooner than this one would.
     BansFull,
-    /// The maximum of timers, [`MAX_TIMERS`](crate::limits::MAX_TIMERS), is set.
+    /// The maximum number of timers, [`MAX_TIMERS`](crate::limits::MAX_TIMERS), is set.
     TooManyTimers,
     /// The loop has stopped.
     Stopped,

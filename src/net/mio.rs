@@ -69,7 +69,7 @@ pub struct MioNet {
     clock: Arc<SystemClock>,
 }
 
-/// The operating system's monotonic clock, counted from the poller's making.
+/// The operating system's monotonic clock, counted from the poller's creation.
 #[derive(Debug)]
 struct SystemClock {
     origin: std::time::Instant,
