@@ -43,7 +43,7 @@ pub(crate) enum Ended {
     SelfConnection,
     /// This side closed the connection.
     ClosedByUs,
-    /// The address must not be dialled for now: its host is banned, or it has another connection.
+    /// The address must not be dialled at present: its host is banned, or it has another connection.
     NotAllowed,
     /// This machine lacked a resource that a connection needs.
     Short(Shortage),

@@ -189,8 +189,8 @@ impl Table {
         }
     }
 
-    /// Returns the next lane that requests a peer's free room, and the free bytes, if they are to be offered now. Clears
-    /// the request. A link without enough room is listed again once there is enough.
+    /// Returns the next lane that requests a peer's free room, and the free bytes, if they are to be offered now.
+    /// Clears the request. A link without enough room is listed again once there is enough.
     pub(crate) fn take_pull(&mut self, id: LinkId) -> Option<(Lane, usize)> {
         let link = self.get_mut(id).filter(|link| link.is_open() && link.has_pull_room())?;
         let lane = link.next_pull()?;
