@@ -1,17 +1,17 @@
-//! Reasons why a connection that an embedder has opened is not taken over.
+//! Reasons why a loop does not accept a connection that an embedder opened.
 
 use super::{NetworkFailure, Refusal, RequestError};
 use std::fmt;
 
-/// The reason why a loop has not taken over a connection. The connection is closed.
+/// The reason why a loop did not accept an embedder's connection. The connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AddConnectionError {
-    /// The system refuses to use it: it is not connected, or broken. A simulated network takes none.
+    /// The connection is unusable: it is broken or not connected. A simulated network accepts none.
     Unusable(NetworkFailure),
-    /// An inbound connection is refused, as an accepted one would be.
+    /// The inbound connection is refused for the same reasons as an accepted one.
     Refused(Refusal),
-    /// An outbound connection is not allowed, as a dial would not be.
+    /// The outbound connection is not allowed for the same reasons as a dial.
     NotAllowed(RequestError),
 }
 
@@ -19,7 +19,7 @@ impl fmt::Display for AddConnectionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unusable(failure) => {
-                write!(f, "the connection cannot be used: {failure}; hand in a TCP connection that is established")
+                write!(f, "the connection cannot be used: {failure}; pass an established TCP connection")
             }
             Self::Refused(refusal) => write!(f, "the connection is refused: {refusal}"),
             Self::NotAllowed(error) => write!(f, "the connection is not allowed: {error}"),

@@ -15,7 +15,7 @@ pub enum SocketOption {
     OnlyV6,
     /// `SO_REUSEADDR`: a listener can bind an address while closed connections still hold it.
     ReuseAddress,
-    /// `SO_REUSEPORT`: several loops listen at one address.
+    /// `SO_REUSEPORT`: several loops can listen on one address.
     ReusePort,
 }
 

@@ -61,7 +61,7 @@ pub struct MioNet {
     listeners: BTreeMap<u32, TcpListener>,
     sockets: Vec<Option<TcpStream>>,
     threads: Threads,
-    /// Whether listeners share their ports with those of other loops.
+    /// Whether listeners share their ports with other loops.
     shares_ports: bool,
     refused: Vec<SocketOption>,
     /// Refusals that the loop has not read yet.
@@ -248,7 +248,7 @@ impl Net for MioNet {
 
     fn add_listener(&mut self, index: u32, listener: std::net::TcpListener) -> io::Result<SocketAddr> {
         listener.set_nonblocking(true)?;
-        // Accepted connections inherit them.
+        // Accepted connections inherit the options.
         self.set_options(&SockRef::from(&listener), &OF_CONNECTIONS);
         self.put_listener(index, TcpListener::from_std(listener))
     }

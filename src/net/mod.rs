@@ -82,22 +82,22 @@ pub trait Net {
     /// The kernel's error. Nothing stays open then.
     fn listen(&mut self, index: u32, address: SocketAddr) -> io::Result<SocketAddr>;
 
-    /// Takes over a listener that an embedder has opened, makes it non-blocking, and returns its address; its readiness
-    /// is as with [`Net::listen`].
+    /// Adds a listener that an embedder opened, makes it non-blocking, and returns its address. Its readiness is
+    /// reported as for [`Net::listen`].
     ///
     /// # Errors
     ///
-    /// The kernel's, or `Unsupported` from a network that has no real sockets. The listener is closed then.
+    /// The kernel's error, or `Unsupported` from a network without real sockets. The listener is then closed.
     fn add_listener(&mut self, index: u32, listener: TcpListener) -> io::Result<SocketAddr>;
 
-    /// Takes over a connection that an embedder has opened, makes it non-blocking, and returns it with its ends.
+    /// Adds a connection that an embedder opened, makes it non-blocking, and returns it with both ends.
     ///
     /// # Errors
     ///
-    /// As [`Net::add_listener`], and when it is not established.
+    /// As [`Net::add_listener`], and if the connection is not established.
     fn add_connection(&mut self, connection: TcpStream) -> io::Result<(Self::Socket, Endpoints)>;
 
-    /// Lets each listener that is opened from now on share its address with those of other loops that do the same.
+    /// Lets each listener opened from now on share its address with other loops that do the same.
     fn share_ports(&mut self);
 
     /// Accepts the next connection.
