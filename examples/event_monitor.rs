@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         for received in messages {
             match received {
                 Received::Item(message) => {
-                    tell(&message);
+                    print_message(&message);
                     if is_own {
                         let _ = handle.close(message.peer);
                     }
@@ -61,7 +61,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn tell(message: &MessageEvent) {
+fn print_message(message: &MessageEvent) {
     let len_bytes = message.payload.len();
     match message.decode() {
         Ok(_) => println!("message: {} of {len_bytes} bytes from {}", message.header.command, message.peer),

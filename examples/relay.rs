@@ -62,7 +62,7 @@ impl Handler for Relay {
             }
             Ok(MessageRef::GetData(items)) => {
                 self.wanted.entry(peer).or_default().extend(items.iter());
-                // What it asks for meanwhile waits in the kernel.
+                // Its requests meanwhile wait in the kernel.
                 ctx.pause(peer);
                 ctx.pull(peer).unwrap_or_default();
             }

@@ -10,5 +10,5 @@ pub struct Draw {
     /// The address.
     pub address: SocketAddr,
     /// The number of used slots, including its own.
-    pub places_taken: usize,
+    pub slots_in_use: usize,
 }

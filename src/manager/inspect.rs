@@ -14,9 +14,9 @@ use std::net::SocketAddr;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ManagerSummary {
     /// Slots used by peers, including those being dialled.
-    pub places_taken: usize,
+    pub slots_in_use: usize,
     /// The maximum number of slots.
-    pub max_places: usize,
+    pub max_slots: usize,
     /// The number of peers below which the manager dials.
     pub target: usize,
     /// Bans in force, including those that have just expired.
@@ -51,8 +51,8 @@ pub struct ManagerReport {
 impl ManagerSummary {
     pub(crate) fn of(manager: &Manager) -> Self {
         Self {
-            places_taken: manager.dialler.slots.taken(),
-            max_places: manager.dialler.slots.max(),
+            slots_in_use: manager.dialler.slots.taken(),
+            max_slots: manager.dialler.slots.max(),
             target: manager.dialler.target(),
             bans: manager.bans.len(),
             unannounced_bans: manager.persistence.unannounced_len(),

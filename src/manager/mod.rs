@@ -203,7 +203,7 @@ impl Manager {
         };
         let address = dialler.next(moment.now, rng, &persistence.book, barred);
         #[cfg(feature = "sim")]
-        self.drawn.extend(address.map(|address| draw::Draw { address, places_taken: self.dialler.slots.taken() }));
+        self.drawn.extend(address.map(|address| draw::Draw { address, slots_in_use: self.dialler.slots.taken() }));
         address
     }
 

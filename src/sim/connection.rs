@@ -163,7 +163,7 @@ pub(super) struct End {
     /// The reader knows that it has read everything: a read returned less than it had room for, or nothing.
     pub(super) is_drained: bool,
     /// An event has reported that the peer closed its side.
-    was_told_end: bool,
+    has_reported_end: bool,
     /// Nothing more can be sent or received.
     is_dead: bool,
     is_shut: bool,
@@ -180,7 +180,7 @@ impl End {
             is_queued: false,
             owed: Edge::NONE,
             is_drained: true,
-            was_told_end: false,
+            has_reported_end: false,
             is_dead: false,
             is_shut: false,
             is_closed: false,
@@ -274,7 +274,7 @@ impl Connection {
     }
 
     /// Whether the dialler's port stays in use for a while after the end: the dialler was the first to finish.
-    pub(super) fn leaves_port_waiting(&self) -> bool {
+    pub(super) fn keeps_port_in_use(&self) -> bool {
         self.finished_first == Some(Side::Dialler) && !self.was_reset
     }
 
@@ -307,14 +307,14 @@ impl Connection {
     }
 
     /// Notifies an end: returns the part that `show` selects of everything that it can see and of its owed events.
-    pub(super) fn tell(&mut self, side: Side, show: impl FnOnce(Mask, Edge) -> Mask) -> Mask {
-        self.outgoing(side).told();
+    pub(super) fn notify(&mut self, side: Side, show: impl FnOnce(Mask, Edge) -> Mask) -> Mask {
+        self.outgoing(side).writer_notified();
         let seen = self.mask(side);
         let end = self.end(side);
         end.is_queued = false;
         let shown = show(seen, std::mem::take(&mut end.owed));
         end.is_drained &= !shown.readable;
-        end.was_told_end |= shown.hung_up;
+        end.has_reported_end |= shown.hung_up;
         shown
     }
 
@@ -340,7 +340,7 @@ impl Connection {
         if let Some(errno) = end.error.take() {
             return (Err(errno), Edges::NONE);
         }
-        let (is_dead, was_told_end, is_cut) = (end.is_dead, end.was_told_end, self.is_cut);
+        let (is_dead, has_reported_end, is_cut) = (end.is_dead, end.has_reported_end, self.is_cut);
         let conditions = Rc::clone(&self.conditions);
         let pipe = self.incoming(side);
         if pipe.arrived() == 0 {
@@ -353,7 +353,7 @@ impl Connection {
         let len = pipe.take(block, conditions.incoming(side), chance, is_cut, pool);
         // A reader whose read was short assumes that there is no more.
         let is_short = len < block.len();
-        let has_more = pipe.arrived() > 0 || (pipe.shows_end() && !was_told_end);
+        let has_more = pipe.arrived() > 0 || (pipe.shows_end() && !has_reported_end);
         let owes_room = !is_cut && pipe.owes_room(conditions.capacity_bytes());
         self.end(side).is_drained |= is_short;
         (Ok(len), Edges { own: Edge::readable_if(is_short && has_more), other: Edge::writable_if(owes_room) })
@@ -427,16 +427,16 @@ impl Connection {
         let leaves_unread = if is_cut { incoming.arrived() > 0 } else { incoming.len() > 0 };
         match leaves_unread {
             true => self.abort(side, pool),
-            false => self.leave(side, |connection| connection.shut_down_writing(side)),
+            false => self.close_end(side, |connection| connection.shut_down_writing(side)),
         }
     }
 
     /// Closes one end with a reset.
     pub(super) fn abort(&mut self, side: Side, pool: &mut Pool) -> Edges {
-        self.leave(side, |connection| connection.reset_end(side.other(), pool))
+        self.close_end(side, |connection| connection.reset_end(side.other(), pool))
     }
 
-    fn leave(&mut self, side: Side, last_word: impl FnOnce(&mut Self) -> Edges) -> Edges {
+    fn close_end(&mut self, side: Side, last_word: impl FnOnce(&mut Self) -> Edges) -> Edges {
         let end = self.end(side);
         if end.is_closed {
             return Edges::NONE;
@@ -489,7 +489,7 @@ impl Connection {
         Edges { own: Edge::BOTH, other: Edge::BOTH }
     }
 
-    /// Delivers everything that the cut network delayed, for both ends; `own` is that of the dialler.
+    /// Delivers everything that the cut network delayed, for both ends; `own` is the dialler's.
     pub(super) fn heal(&mut self, chance: &Chance, pool: &mut Pool) -> Edges {
         self.is_cut = false;
         let dialler = self.heal_end(Side::Dialler, chance, pool);

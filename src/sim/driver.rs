@@ -51,7 +51,7 @@ impl<H: Handler> Actor for Reactor<SimNet, H> {
     }
 }
 
-/// How a run ended.
+/// The outcome of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunOutcome {
     /// The awaited condition is met.
@@ -195,7 +195,7 @@ impl Schedule {
     /// Adds to the next round every loop that has received work since the last one.
     fn find_work(&mut self, actors: &[&mut dyn Actor]) {
         let mut stirred = std::mem::take(&mut self.stirred);
-        let any_woken = self.world.kernel_mut().take_stirred(&mut stirred);
+        let any_woken = self.world.kernel_mut().take_notified(&mut stirred);
         for host in stirred.drain(..) {
             if let Some(index) = self.loops.get(host as usize).copied().flatten() {
                 self.consider(index, &*actors[index]);
@@ -267,7 +267,7 @@ impl Schedule {
     /// Returns the next moment at which anything happens, `until` at the latest.
     fn next_moment(&self, until: Instant) -> Instant {
         let alarm = self.alarms.peek().map(|Reverse((moment, _))| *moment);
-        let coming = self.world.kernel().next_coming();
+        let coming = self.world.kernel().next_change();
         [alarm, coming].into_iter().flatten().fold(until, Instant::min)
     }
 }

@@ -74,24 +74,24 @@ impl Faults {
     }
 
     /// Counts a call and returns the error with which it must fail, if any.
-    pub(super) fn strike(&mut self, site: Site) -> Option<i32> {
+    pub(super) fn next_failure(&mut self, site: Site) -> Option<i32> {
         self.calls[site as usize] += 1;
         if self.planned.is_empty() {
             return None;
         }
         let calls = self.calls[site as usize];
-        let mut struck = None;
+        let mut failure = None;
         // All are asked, so that no fault changes another one's draws.
         for fault in self.planned.iter().filter(|fault| fault.site == site) {
-            let strikes = match &fault.when {
+            let fails = match &fault.when {
                 When::Sometimes { one_in, chance } => chance.one_in(*one_in),
                 When::Once { nth_call } => *nth_call == calls,
             };
-            if strikes {
-                struck = struck.or(Some(fault.errno));
+            if fails {
+                failure = failure.or(Some(fault.errno));
             }
         }
-        struck
+        failure
     }
 }
 
@@ -111,7 +111,7 @@ mod tests {
     fn the_planned_call_fails_and_no_other() {
         let mut faults = Faults::default();
         faults.fail_once(Site::Read, ENOMEM, 3);
-        let outcomes: Vec<_> = (0..5).map(|_| faults.strike(Site::Read)).collect();
+        let outcomes: Vec<_> = (0..5).map(|_| faults.next_failure(Site::Read)).collect();
         assert_eq!(outcomes, [None, None, Some(ENOMEM), None, None]);
         assert_eq!((faults.calls(Site::Read), faults.calls(Site::Write)), (5, 0));
     }
@@ -122,25 +122,25 @@ mod tests {
         let stream = |id| Tape::from_seed(1).stream(id);
         faults.fail_sometimes(Site::Write, EMFILE, 10, stream(1));
         faults.fail_sometimes(Site::Write, ENOBUFS, 0, stream(2));
-        let strikes = (0..1_000).filter(|_| faults.strike(Site::Write).is_some()).count();
-        assert!((60..140).contains(&strikes), "{strikes}");
-        assert_eq!(faults.strike(Site::Read), None);
+        let fails = (0..1_000).filter(|_| faults.next_failure(Site::Write).is_some()).count();
+        assert!((60..140).contains(&fails), "{fails}");
+        assert_eq!(faults.next_failure(Site::Read), None);
         faults.clear();
-        assert!((0..100).all(|_| faults.strike(Site::Write).is_none()));
+        assert!((0..100).all(|_| faults.next_failure(Site::Write).is_none()));
         assert_eq!(faults.calls(Site::Write), 1_100);
     }
 
     #[test]
     fn a_second_fault_does_not_shift_the_first() {
-        let strikes = |with_second: bool| {
+        let fails = |with_second: bool| {
             let mut faults = Faults::default();
             if with_second {
                 faults.fail_sometimes(Site::Read, ENOMEM, 2, Tape::from_seed(4).stream(2));
             }
             faults.fail_sometimes(Site::Read, ECONNRESET, 5, Tape::from_seed(4).stream(1));
-            (0..100).map(|_| faults.strike(Site::Read)).collect::<Vec<_>>()
+            (0..100).map(|_| faults.next_failure(Site::Read)).collect::<Vec<_>>()
         };
-        for (alone, both) in strikes(false).into_iter().zip(strikes(true)) {
+        for (alone, both) in fails(false).into_iter().zip(fails(true)) {
             assert!(alone == both || both == Some(ENOMEM));
         }
     }

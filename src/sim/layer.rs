@@ -14,7 +14,7 @@ use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
-/// A network in front of another one. Each call that is not overridden is that of the network below.
+/// A network in front of another one. A call that is not overridden is passed to the network below.
 pub trait Layer {
     /// The network below.
     type Below: Net + Offload;

@@ -1,6 +1,6 @@
 //! Reduces a tape that fails, so that a person can see the cause.
 //!
-//! A draw of 0 is the simplest outcome and the value that a tape returns behind its end. To omit a whole stream, to
+//! A draw of 0 is the simplest outcome and the value that a tape returns after its end. To omit a whole stream, to
 //! cut one short and to remove a single event is therefore the same: to set draws to 0. Whole streams are tried
 //! first, then the ends of streams, then ever smaller blocks of draws, and last each single draw, which is also
 //! lowered. This repeats until nothing helps or the caller ends the search. Every step keeps the failure and makes
@@ -25,10 +25,14 @@ pub struct Minimised {
 /// Reduces `tape` as long as it `fails`. Returns `None` if it does not fail itself, like a tape that [keeps
 /// nothing](Tape::from_seed).
 ///
-/// `fails` must be deterministic, and should check for the very same failure; neither is verified. `goes_on` receives
-/// the number of runs before each run; once it returns `false`, the search ends and calls nothing again.
-pub fn minimise(tape: &Tape, fails: impl FnMut(&Tape) -> bool, goes_on: impl FnMut(u64) -> bool) -> Option<Minimised> {
-    let mut search = Search { draws: tape.draws(), fails, goes_on, runs: 0, is_over: false };
+/// `fails` must be deterministic, and should check for the very same failure; neither is verified. `may_continue`
+/// receives the number of runs before each run; once it returns `false`, the search ends and calls nothing again.
+pub fn minimise(
+    tape: &Tape,
+    fails: impl FnMut(&Tape) -> bool,
+    may_continue: impl FnMut(u64) -> bool,
+) -> Option<Minimised> {
+    let mut search = Search { draws: tape.draws(), fails, may_continue, runs: 0, is_over: false };
     if !search.fails_with(search.draws.clone()) {
         return None;
     }
@@ -43,7 +47,7 @@ struct Search<F, G> {
     /// The smallest so far, without zeros at the end of a stream.
     draws: Draws,
     fails: F,
-    goes_on: G,
+    may_continue: G,
     runs: u64,
     is_over: bool,
 }
@@ -55,16 +59,16 @@ impl<F: FnMut(&Tape) -> bool, G: FnMut(u64) -> bool> Search<F, G> {
     /// Tries everything once; returns whether anything helped, so that another pass may help, too.
     fn pass(&mut self) -> bool {
         let before = self.draws.clone();
-        self.leave_streams_out();
+        self.omit_streams();
         self.cut_ends();
-        self.leave_draws_out();
+        self.omit_draws();
         self.lower_draws();
         !self.is_over && self.draws != before
     }
 
-    fn leave_streams_out(&mut self) {
+    fn omit_streams(&mut self) {
         let streams: Vec<u32> = self.draws.keys().copied().collect();
-        self.leave_out(streams, |draws, stream| {
+        self.omit(streams, |draws, stream| {
             draws.remove(&stream);
         });
     }
@@ -84,9 +88,9 @@ impl<F: FnMut(&Tape) -> bool, G: FnMut(u64) -> bool> Search<F, G> {
         }
     }
 
-    fn leave_draws_out(&mut self) {
+    fn omit_draws(&mut self) {
         let places = self.places();
-        self.leave_out(places, |draws, place| set(draws, place, 0));
+        self.omit(places, |draws, place| set(draws, place, 0));
     }
 
     /// Lowers each draw that cannot be 0: to 1, or else to the least that bisection finds.
@@ -115,14 +119,14 @@ impl<F: FnMut(&Tape) -> bool, G: FnMut(u64) -> bool> Search<F, G> {
     }
 
     /// Omits everything that can be omitted of `units`, in blocks: half of all at first, one at last.
-    fn leave_out<T: Copy>(&mut self, mut units: Vec<T>, leave_out: fn(&mut Draws, T)) {
+    fn omit<T: Copy>(&mut self, mut units: Vec<T>, omit: fn(&mut Draws, T)) {
         let mut block = units.len().div_ceil(2);
         while block > 0 {
             let mut at = 0;
             while at < units.len() {
                 let end = (at + block).min(units.len());
                 let has_helped = self.improve(|draws| {
-                    units[at..end].iter().for_each(|unit| leave_out(draws, *unit));
+                    units[at..end].iter().for_each(|unit| omit(draws, *unit));
                 });
                 if has_helped {
                     units.drain(at..end);
@@ -158,7 +162,7 @@ impl<F: FnMut(&Tape) -> bool, G: FnMut(u64) -> bool> Search<F, G> {
     }
 
     fn fails_with(&mut self, draws: Draws) -> bool {
-        if !(self.goes_on)(self.runs) {
+        if !(self.may_continue)(self.runs) {
             self.is_over = true;
             return false;
         }
@@ -251,18 +255,18 @@ mod tests {
         let long: Vec<u64> = (1..=200).collect();
         let needs = (0..200).step_by(3).map(|at| (4, at, 1)).collect();
         for max_runs in 1..60 {
-            let (mut runs, mut told) = (0, Vec::new());
+            let (mut runs, mut seen_runs) = (0, Vec::new());
             let fails = |tape: &Tape| {
                 runs += 1;
                 meets(tape, &needs)
             };
-            let goes_on = |runs| {
-                told.push(runs);
+            let may_continue = |runs| {
+                seen_runs.push(runs);
                 runs < max_runs
             };
-            let found = minimise(&tape_of(&[(4, &long)]), fails, goes_on).unwrap();
+            let found = minimise(&tape_of(&[(4, &long)]), fails, may_continue).unwrap();
             assert_eq!((found.runs, runs, found.is_least), (max_runs, max_runs, false));
-            assert_eq!(told, (0..=max_runs).collect::<Vec<u64>>());
+            assert_eq!(seen_runs, (0..=max_runs).collect::<Vec<u64>>());
             assert!(meets(&found.tape, &needs));
         }
     }

@@ -14,7 +14,7 @@
 //! The same seed and the same calls give the same outcomes, which [`Trace`] proves with one number. This module does
 //! not sleep, read a clock, open a socket or start a thread, and no other module depends on it.
 //!
-//! # Your handler under fire
+//! # Your handler under attack
 //!
 //! This example runs a hundred peers, each of which breaks or abuses the protocol in its own way
 //! ([`actor::byzantine`]), against your handler, under the watch of all [`invariant`]s. Ten minutes of virtual time

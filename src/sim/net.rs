@@ -1,8 +1,8 @@
 //! One host's network in the virtual kernel: the same seam as the real one.
 //!
 //! It keeps sockets under the slots of their links and records every call. A wait returns at once with the events
-//! present; time passes only when the world's driver advances it. Interrupted calls are retried here, as behind the
-//! real seam. A dropped host closes everything that it has open, like a process that ends.
+//! present; time passes only when the world's driver advances it. Interrupted calls are retried here, as they are
+//! behind the real seam. A dropped host closes everything that it has open, like a process that ends.
 
 use super::connection::EndId;
 use super::kernel::Kernel;

@@ -62,7 +62,7 @@ impl Pool {
         self.0.pop().unwrap_or_default()
     }
 
-    fn give_back(&mut self, mut buffer: Vec<u8>) {
+    fn recycle(&mut self, mut buffer: Vec<u8>) {
         if self.0.len() < MAX_POOLED && buffer.capacity() <= MAX_POOLED_BYTES {
             buffer.clear();
             self.0.push(buffer);
@@ -201,7 +201,7 @@ impl Pipe {
     }
 
     /// Records that the writer was notified.
-    pub(super) fn told(&mut self) {
+    pub(super) fn writer_notified(&mut self) {
         self.writer_stalled = false;
     }
 
@@ -213,7 +213,7 @@ impl Pipe {
     }
 
     pub(super) fn clear(&mut self, pool: &mut Pool) {
-        pool.give_back(std::mem::take(&mut self.buffer));
+        pool.recycle(std::mem::take(&mut self.buffer));
         self.taken = 0;
         self.arrived = 0;
     }

@@ -17,7 +17,7 @@ pub enum Poller {
     /// Like epoll: an edge with each arrival, read or not, which shows the whole state.
     #[default]
     Linux,
-    /// The least that is allowed: no edge for new data before the last was read to `WouldBlock` or by a short read,
+    /// The minimum that is allowed: no edge for new data before the last was read to `WouldBlock` or by a short read,
     /// and nothing but the edge's own subject.
     Mean,
     /// Like [`Poller::Linux`], with events that have no cause, that are repeated, or whose socket is closed.

@@ -18,11 +18,11 @@ pub(super) struct Ports {
 struct Pair {
     /// The lowest port never used.
     fresh: u32,
-    given_back: Option<Box<GivenBack>>,
+    released: Option<Box<Released>>,
 }
 
 #[derive(Debug, Default)]
-struct GivenBack {
+struct Released {
     free: VecDeque<u16>,
     /// In the order in which they become free.
     waiting: VecDeque<(Instant, u16)>,
@@ -36,14 +36,14 @@ impl Ports {
     /// Returns a port for a dial from `source` to `destination`, if one is free.
     pub(super) fn take(&mut self, source: IpAddr, destination: SocketAddr, now: Instant) -> Option<u16> {
         let first = u32::from(*self.range.start());
-        let pair = self.pairs.entry((source, destination)).or_insert(Pair { fresh: first, given_back: None });
+        let pair = self.pairs.entry((source, destination)).or_insert(Pair { fresh: first, released: None });
         if let Ok(port) = u16::try_from(pair.fresh.max(first))
             && port <= *self.range.end()
         {
             pair.fresh = u32::from(port) + 1;
             return Some(port);
         }
-        let GivenBack { free, waiting } = &mut **pair.given_back.as_mut()?;
+        let Released { free, waiting } = &mut **pair.released.as_mut()?;
         while let Some((free_at, port)) = waiting.front()
             && *free_at <= now
         {
@@ -56,12 +56,12 @@ impl Ports {
     }
 
     /// Returns the port of an ended connection from `source`, to be reused from `free_at` on, or at once.
-    pub(super) fn give_back(&mut self, source: SocketAddr, destination: SocketAddr, free_at: Option<Instant>) {
+    pub(super) fn release(&mut self, source: SocketAddr, destination: SocketAddr, free_at: Option<Instant>) {
         let Some(pair) = self.pairs.get_mut(&(source.ip(), destination)) else { return };
-        let given_back = pair.given_back.get_or_insert_default();
+        let released = pair.released.get_or_insert_default();
         match free_at {
-            Some(moment) => given_back.waiting.push_back((moment, source.port())),
-            None => given_back.free.push_back(source.port()),
+            Some(moment) => released.waiting.push_back((moment, source.port())),
+            None => released.free.push_back(source.port()),
         }
     }
 }
@@ -83,7 +83,7 @@ mod tests {
         let now = Instant::from_nanos(7);
         let take = |ports: &mut Ports| ports.take(SOURCE, destination(2), now);
         assert_eq!([take(&mut ports), take(&mut ports), take(&mut ports)], [Some(100), Some(101), None]);
-        ports.give_back(SocketAddr::new(SOURCE, 101), destination(2), None);
+        ports.release(SocketAddr::new(SOURCE, 101), destination(2), None);
         assert_eq!([take(&mut ports), take(&mut ports)], [Some(101), None]);
         assert_eq!(ports.take(SOURCE, destination(3), now), Some(100), "another destination has its own");
         let elsewhere = IpAddr::from([10, 0, 0, 9]);
@@ -95,7 +95,7 @@ mod tests {
         let mut ports = Ports::new(5..=5);
         let free_at = Instant::ZERO.plus(Duration::from_secs(60));
         assert_eq!(ports.take(SOURCE, destination(2), Instant::ZERO), Some(5));
-        ports.give_back(SocketAddr::new(SOURCE, 5), destination(2), Some(free_at));
+        ports.release(SocketAddr::new(SOURCE, 5), destination(2), Some(free_at));
         assert_eq!(ports.take(SOURCE, destination(2), free_at.minus(Duration::from_nanos(1))), None);
         assert_eq!(ports.take(SOURCE, destination(2), free_at), Some(5));
     }

@@ -4,7 +4,7 @@
 //! Stream `s` of seed `S` begins at a hash of both, and streams are independent. A recording tape keeps the draws,
 //! not the random numbers behind them. Its text can be replayed by a program that draws less, more or from other
 //! ranges, and can be reduced by hand or by a machine. A draw of 0 is always the simplest outcome, and the value that
-//! a tape returns behind its end.
+//! a tape returns after its end.
 //!
 //! Nothing here is fit for secrets.
 

@@ -47,7 +47,7 @@ impl World {
     /// Replies to its earlier queries are dropped; of the unconfirmed batches, the disk may have all, or none.
     pub fn restart(&self, host: usize) -> SimNet {
         self.kernel_mut().lose_unwritten(host);
-        self.kernel_mut().forget_questions(host);
+        self.kernel_mut().drop_queries(host);
         self.kernel_mut().renew_poller(host);
         SimNet::new(Rc::clone(&self.kernel), host)
     }
@@ -161,7 +161,7 @@ impl World {
 
     // --- Faults -----------------------------------------------------------------------------------------------------
 
-    /// Makes one in so many of a host's calls fail, drawn from a stream of the host and the site. A number of 0 means
+    /// Makes one in this many of a host's calls fail, drawn from a stream of the host and the site. A number of 0 means
     /// none. Several faults of one site are drawn one after another. A call that always fails with `EAGAIN`, or is
     /// always interrupted, keeps a loop busy while no time passes.
     pub fn fail_sometimes(&self, host: usize, site: Site, errno: i32, one_in: u32) {

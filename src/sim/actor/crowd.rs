@@ -23,11 +23,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 const READ_BLOCK_BYTES: usize = 64 * 1024;
-/// Maximum timers, dials and accepts of one turn; the rest is done in the next.
+/// Maximum number of timers, dials and accepts in one turn; the rest follow in the next.
 const TIMERS_PER_TURN: usize = 4_096;
 const DIALS_PER_TURN: usize = 1_024;
 const ACCEPTS_PER_TURN: usize = 1_024;
-/// Maximum addresses that a crowd dials from.
+/// Maximum number of a crowd's source addresses.
 const MAX_SOURCES: u32 = 4_096;
 
 /// A host of a [`World`](crate::sim::World) whose connections are played by personas.
@@ -58,7 +58,7 @@ struct Listener {
     cast: Box<dyn FnMut(u64) -> Role>,
     accepted: u64,
     is_ready: bool,
-    /// When accepting is retried after a failure.
+    /// Moment at which accepting is retried after a failure.
     retry_at: Instant,
 }
 
@@ -138,7 +138,7 @@ impl Crowd {
         self.push_dials(from, to, None, every, count, cast);
     }
 
-    /// Listens at a port of the host; `cast` receives the number of connections accepted there before.
+    /// Listens on a port of the host; `cast` receives the number of connections accepted there before.
     ///
     /// # Errors
     ///
@@ -260,7 +260,7 @@ impl Crowd {
         }
     }
 
-    // --- What happens to a connection -------------------------------------------------------------------------------
+    // --- Events of a connection -------------------------------------------------------------------------------
 
     fn wire(&mut self, id: LinkId) -> Option<&mut Wire> {
         let seat = self.seats.get_mut(id.slot())?;

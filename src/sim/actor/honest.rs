@@ -56,13 +56,13 @@ impl Honest {
         line.send(&self.profile.version_frame(line.serial()));
     }
 
-    fn hear(&mut self, line: &mut Line<'_>, message: &Message<'_>) {
+    fn handle(&mut self, line: &mut Line<'_>, message: &Message<'_>) {
         self.count(|tally| tally.messages += 1);
         match &message.command {
-            b"version\0\0\0\0\0" => self.hear_version(line, message.payload),
+            b"version\0\0\0\0\0" => self.handle_version(line, message.payload),
             b"reject\0\0\0\0\0\0" => self.count(|tally| tally.rejects += 1),
             _ if !self.seen.version => self.complain(line, Wrong::BeforeVersion),
-            b"verack\0\0\0\0\0\0" => self.hear_verack(line, message.payload),
+            b"verack\0\0\0\0\0\0" => self.handle_verack(line, message.payload),
             _ if !self.seen.verack => self.complain(line, Wrong::BeforeVerack),
             b"ping\0\0\0\0\0\0\0\0" => match pong_to(message.frame) {
                 Some(pong) => {
@@ -71,7 +71,7 @@ impl Honest {
                 }
                 None => self.complain(line, Wrong::Malformed),
             },
-            b"pong\0\0\0\0\0\0\0\0" => self.hear_pong(line, message.payload),
+            b"pong\0\0\0\0\0\0\0\0" => self.handle_pong(line, message.payload),
             b"protoconf\0\0\0" => {
                 let least: &[u8] = b"\x01\0\0\x10\0";
                 if message.payload.len() < least.len() {
@@ -85,7 +85,7 @@ impl Honest {
         }
     }
 
-    fn hear_version(&mut self, line: &mut Line<'_>, payload: &[u8]) {
+    fn handle_version(&mut self, line: &mut Line<'_>, payload: &[u8]) {
         if payload.len() < 46 {
             self.complain(line, Wrong::Malformed);
         }
@@ -102,7 +102,7 @@ impl Honest {
         line.send(&self.profile.after_verack);
     }
 
-    fn hear_verack(&mut self, line: &mut Line<'_>, payload: &[u8]) {
+    fn handle_verack(&mut self, line: &mut Line<'_>, payload: &[u8]) {
         if !payload.is_empty() {
             self.complain(line, Wrong::Malformed);
         }
@@ -119,7 +119,7 @@ impl Honest {
         line.wake_at(next);
     }
 
-    fn hear_pong(&mut self, line: &Line<'_>, payload: &[u8]) {
+    fn handle_pong(&mut self, line: &Line<'_>, payload: &[u8]) {
         if self.awaited != 0 && payload == self.awaited.to_le_bytes() {
             self.awaited = 0;
             self.count(|tally| tally.pongs += 1);
@@ -144,8 +144,8 @@ impl Persona for Honest {
 
     fn received(&mut self, line: &mut Line<'_>, bytes: &[u8]) {
         let (profile, mut reader) = (Rc::clone(&self.profile), mem::take(&mut self.reader));
-        let hear = |message: &Message<'_>| self.hear(line, message);
-        if let Err(wrong) = reader.read(bytes, profile.magic, &profile.spares, |_, _| {}, hear) {
+        let on_frame = |message: &Message<'_>| self.handle(line, message);
+        if let Err(wrong) = reader.read(bytes, profile.magic, &profile.spares, |_, _| {}, on_frame) {
             self.complain(line, wrong);
             line.close();
         }

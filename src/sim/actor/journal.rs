@@ -7,7 +7,7 @@ use crate::time::Instant;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-/// Maximum complaints kept; all are counted.
+/// Maximum number of complaints kept; all are counted.
 const COMPLAINTS_KEPT: usize = 64;
 
 /// The shared record of any number of honest peers. Clones are cheap and share one record.

@@ -47,7 +47,7 @@ pub(super) struct Wire {
     pub(super) is_opening: bool,
     pub(super) is_readable: bool,
     pub(super) is_hung_up: bool,
-    /// It stands in the crowd's list of connections to read.
+    /// Whether it is in the crowd's list of connections to read.
     pub(super) is_listed: bool,
     /// The kernel has refused a write, and reports when there is room.
     pub(super) is_blocked: bool,
@@ -184,7 +184,7 @@ impl Line<'_> {
         into.extend(self.out.drain(..));
     }
 
-    /// Writes the gathered bytes to the kernel, and keeps the rest.
+    /// Writes the collected bytes to the kernel, and keeps the rest.
     pub(super) fn hand_over(&mut self) {
         if self.out.is_empty() {
             return;

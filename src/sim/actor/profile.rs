@@ -20,7 +20,7 @@ pub struct Profile {
     pub(super) ping_every: Option<Duration>,
     pub(super) is_eager: bool,
     pub(super) verack: Vec<u8>,
-    /// Frames sent behind the verack.
+    /// Frames sent after the verack.
     pub(super) after_verack: Vec<u8>,
     /// Frames sent when the handshake is complete.
     pub(super) when_ready: Vec<u8>,
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn the_version_is_that_of_the_protocol() {
+    fn the_version_matches_the_protocol() {
         let payload = version_payload(70_016, VersionTail::AssociationId, b"/example:0.1/");
         assert_eq!(payload.len(), 100);
         assert_eq!(payload[..12], [0x80, 0x11, 0x01, 0, 0x21, 0, 0, 0, 0, 0, 0, 0]);
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_have_nonces_of_their_own() {
+    fn connections_have_different_nonces() {
         let profile = Profile::new([1, 2, 3, 4], &Journal::new());
         let (one, two) = (profile.version_payload(1), profile.version_payload(2));
         assert_ne!(one[NONCE_AT..NONCE_AT + 8], two[NONCE_AT..NONCE_AT + 8]);

@@ -87,7 +87,7 @@ impl Head {
 }
 
 impl Reader {
-    /// Calls `hear` for every frame that `input`, the newest bytes of the stream, completes.
+    /// Calls `on_frame` for every frame that `input`, the newest bytes of the stream, completes.
     ///
     /// Received pieces of a payload that is too large to be kept are passed to `large` with their offset.
     pub(super) fn read(
@@ -96,10 +96,10 @@ impl Reader {
         magic: [u8; 4],
         spares: &Spares,
         large: impl Fn(u64, &[u8]),
-        mut hear: impl FnMut(&Message<'_>),
+        mut on_frame: impl FnMut(&Message<'_>),
     ) -> Result<(), Wrong> {
         while let Some(message) = self.next(&mut input, magic, spares, &large)? {
-            hear(&message);
+            on_frame(&message);
         }
         Ok(())
     }
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_those_of_the_protocol() {
+    fn frames_match_the_protocol() {
         let ping = hex("e3e1f3e870696e670000000000000000080000002502fa940102030405060708");
         let pong = hex("e3e1f3e8706f6e670000000000000000080000002502fa940102030405060708");
         let nonce = u64::from_le_bytes([1, 2, 3, 4, 5, 6, 7, 8]);
@@ -306,10 +306,10 @@ mod tests {
             let (mut seen, shown) = (Vec::new(), Cell::new(0));
             for input in stream.chunks(piece) {
                 let large = |offset, bytes: &[u8]| assert_eq!(offset, shown.replace(offset + bytes.len() as u64));
-                let hear = |message: &Message<'_>| {
+                let on_frame = |message: &Message<'_>| {
                     seen.push((message.command[..4].to_vec(), message.payload.len(), message.frame.len()));
                 };
-                reader.read(input, MAIN, &spares, large, hear).unwrap();
+                reader.read(input, MAIN, &spares, large, on_frame).unwrap();
             }
             // The large payload is passed on in parts, unless it lies whole in one piece.
             let kept = if piece == stream.len() { 100_000 } else { 0 };

@@ -55,7 +55,7 @@ pub struct Flow {
 /// An actor that sends one cargo after the handshake, and then answers pings.
 #[derive(Debug)]
 pub struct Source {
-    hands: Hands,
+    session: Session,
     cargo: Cargo,
     pace: Pace,
     /// Bytes that may be sent before the next portion is due.
@@ -67,14 +67,14 @@ pub struct Source {
 /// An actor that receives one cargo after the handshake and checks it byte by byte, and answers pings.
 #[derive(Debug)]
 pub struct Sink {
-    hands: Hands,
+    session: Session,
     cargo: Cargo,
     pace: Pace,
 }
 
-/// A correct handshake, and the state that both ends need behind it.
+/// A correct handshake, and the state that both ends need after it.
 #[derive(Debug)]
-struct Hands {
+struct Session {
     profile: Rc<Profile>,
     reader: Reader,
     flow: Rc<Flow>,
@@ -102,7 +102,7 @@ impl Cargo {
         self.len_bytes
     }
 
-    /// Returns the longest contiguous piece at `offset`; empty behind the end.
+    /// Returns the longest contiguous piece at `offset`; empty at or after the end.
     pub fn at(&self, offset: u64) -> &[u8] {
         let left = self.len_bytes.saturating_sub(offset);
         let rest = &self.period[(offset % PERIOD as u64) as usize..];
@@ -169,7 +169,7 @@ impl Flow {
 impl Source {
     /// Returns a source of `cargo` that otherwise behaves like `profile`; the flow is shared.
     pub fn new(cargo: Cargo, pace: Pace, profile: &Rc<Profile>, flow: &Rc<Flow>) -> Self {
-        Self { hands: Hands::new(profile, flow), cargo, pace, portion: 0, owed: Vec::new() }
+        Self { session: Session::new(profile, flow), cargo, pace, portion: 0, owed: Vec::new() }
     }
 
     fn refill(&mut self, line: &mut Line<'_>) {
@@ -184,7 +184,7 @@ impl Source {
 
     /// Sends the bytes that are allowed now.
     fn feed(&mut self, line: &mut Line<'_>) {
-        let flow = Rc::clone(&self.hands.flow);
+        let flow = Rc::clone(&self.session.flow);
         loop {
             let moved = flow.moved.get();
             let piece = self.cargo.at(moved);
@@ -208,24 +208,24 @@ impl Source {
 
 impl Persona for Source {
     fn opened(&mut self, line: &mut Line<'_>) {
-        self.hands.opened(line);
+        self.session.opened(line);
     }
 
     fn received(&mut self, line: &mut Line<'_>, bytes: &[u8]) {
-        let was_ready = self.hands.flow.is_ready.get();
+        let was_ready = self.session.flow.is_ready.get();
         let mut pongs = Vec::new();
-        self.hands.received(
+        self.session.received(
             line,
             bytes,
             |_, _| {},
             |message| pongs.extend(pong_to(message.frame).into_iter().flatten()),
         );
-        if !was_ready && self.hands.flow.is_ready.get() {
-            self.cargo.send_header(line, self.hands.profile.magic);
+        if !was_ready && self.session.flow.is_ready.get() {
+            self.cargo.send_header(line, self.session.profile.magic);
             self.refill(line);
             self.feed(line);
         }
-        match self.hands.flow.is_complete.get() || !self.hands.flow.is_ready.get() {
+        match self.session.flow.is_complete.get() || !self.session.flow.is_ready.get() {
             true => drop(line.send(&pongs)),
             false => self.owed.append(&mut pongs),
         }
@@ -237,20 +237,20 @@ impl Persona for Source {
     }
 
     fn writable(&mut self, line: &mut Line<'_>) {
-        if self.hands.flow.is_ready.get() {
+        if self.session.flow.is_ready.get() {
             self.feed(line);
         }
     }
 
     fn ended(&mut self, how: End, at: Instant) {
-        self.hands.flow.ended.set(Some((at, how)));
+        self.session.flow.ended.set(Some((at, how)));
     }
 }
 
 impl Sink {
     /// Returns a sink that expects `cargo` and otherwise behaves like `profile`; the flow is shared.
     pub fn new(cargo: Cargo, pace: Pace, profile: &Rc<Profile>, flow: &Rc<Flow>) -> Self {
-        Self { hands: Hands::new(profile, flow), cargo, pace }
+        Self { session: Session::new(profile, flow), cargo, pace }
     }
 
     fn take_portion(&self, line: &mut Line<'_>) {
@@ -270,15 +270,15 @@ impl Sink {
 
 impl Persona for Sink {
     fn opened(&mut self, line: &mut Line<'_>) {
-        self.hands.opened(line);
+        self.session.opened(line);
     }
 
     fn received(&mut self, line: &mut Line<'_>, bytes: &[u8]) {
-        let (cargo, flow) = (&self.cargo, Rc::clone(&self.hands.flow));
+        let (cargo, flow) = (&self.cargo, Rc::clone(&self.session.flow));
         let was_ready = flow.is_ready.get();
         let mut pongs = Vec::new();
         let large = |offset, bytes: &[u8]| Self::check(cargo, &flow, offset, bytes);
-        self.hands.received(line, bytes, large, |message| {
+        self.session.received(line, bytes, large, |message| {
             if message.command != *b"block\0\0\0\0\0\0\0" {
                 return pongs.extend(pong_to(message.frame).into_iter().flatten());
             }
@@ -296,11 +296,11 @@ impl Persona for Sink {
     }
 
     fn ended(&mut self, how: End, at: Instant) {
-        self.hands.flow.ended.set(Some((at, how)));
+        self.session.flow.ended.set(Some((at, how)));
     }
 }
 
-impl Hands {
+impl Session {
     fn new(profile: &Rc<Profile>, flow: &Rc<Flow>) -> Self {
         Self { profile: Rc::clone(profile), reader: Reader::default(), flow: Rc::clone(flow) }
     }
@@ -320,7 +320,7 @@ impl Hands {
         mut other: impl FnMut(&Message<'_>),
     ) {
         let Self { profile, reader, flow } = self;
-        let hear = |message: &Message<'_>| match &message.command {
+        let on_frame = |message: &Message<'_>| match &message.command {
             b"version\0\0\0\0\0" => {
                 if !line.is_dialled() {
                     line.send(&profile.version_frame(line.serial()));
@@ -332,7 +332,7 @@ impl Hands {
             b"ping\0\0\0\0\0\0\0\0" | b"block\0\0\0\0\0\0\0" => other(message),
             _ => {}
         };
-        if reader.read(bytes, profile.magic, &profile.spares, large, hear).is_err() {
+        if reader.read(bytes, profile.magic, &profile.spares, large, on_frame).is_err() {
             flow.wrong_at.set(Some(flow.moved.get()));
             line.close();
         }
@@ -369,7 +369,7 @@ mod tests {
             assert_eq!(cargo.first_wrong(0, &wrong), Some(place as u64));
         }
         assert!(cargo.first_wrong(149_999, &whole[149_998..]).is_some());
-        assert_eq!(cargo.first_wrong(150_000, &[0]), Some(150_000), "nothing is behind the end");
+        assert_eq!(cargo.first_wrong(150_000, &[0]), Some(150_000), "no byte follows the end");
         for lost in [1, 4_096, 65_536, 65_520] {
             assert!(cargo.first_wrong(0, &whole[lost..lost + 50_000]).is_some(), "{lost} bytes are lost");
         }

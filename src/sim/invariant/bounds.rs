@@ -1,6 +1,6 @@
 //! The configuration's promises, as far as an invariant relies on them.
 //!
-//! A new configuration replaces them; what is there already may stay beyond them.
+//! A new configuration replaces them; links and bans that exist already may stay beyond them.
 
 use crate::config::{Config, ManagerConfig};
 use crate::error::{CloseReason, Deadline, Disconnect, LocalCause};

@@ -43,7 +43,7 @@ pub struct Checked<H: Handler> {
     summary: Summary,
     /// The clock at the last turn, before it began.
     settled: Instant,
-    /// The next link to be read, and the turn since which it has been that without being read.
+    /// The next link to be read, and the turn since which it has been next without being read.
     next_since: (Option<LinkId>, u64),
     memory: Memory,
     calls_per_sweep: u64,
@@ -154,23 +154,23 @@ impl<H: Handler> Checked<H> {
     ///
     /// When the poller fails.
     pub fn poll_once(&mut self, timeout: Duration) -> io::Result<bool> {
-        let goes_on = self.reactor.poll_once(timeout)?;
+        let continues = self.reactor.poll_once(timeout)?;
         self.check_turn();
-        if !goes_on && !mem::replace(&mut self.has_ended, true) {
+        if !continues && !mem::replace(&mut self.has_ended, true) {
             self.sweep();
             self.check_end();
         } else if self.ledger.borrow().calls >= self.next_sweep {
             self.sweep();
         }
-        Ok(goes_on)
+        Ok(continues)
     }
 
     /// Checks the complete state, between two turns.
     pub fn sweep(&mut self) {
         let inspection = self.reactor.inspect();
         let host = self.world.view_of(self.net().host());
-        let has_news = self.ledger.borrow_mut().managing.saved.take_news() || self.has_ended;
-        let is_written = has_news && inspection.manager.is_some();
+        let has_changed = self.ledger.borrow_mut().managing.saved.take_change() || self.has_ended;
+        let is_written = has_changed && inspection.manager.is_some();
         let disk = is_written.then(|| Disk::of(&self.world.book(self.net().host())));
         let ledger = self.ledger.borrow();
         let sight = SweepSight {
@@ -222,7 +222,7 @@ impl<H: Handler> Checked<H> {
         self.ledger.borrow().findings.total
     }
 
-    /// Returns the least number of calls until the next sweep, so that sweeps cost no more than the calls between
+    /// Returns the minimum number of calls until the next sweep, so that sweeps cost no more than the calls between
     /// them.
     fn sweep_cost(&self, links: usize, connections: usize) -> u64 {
         if self.calls_per_sweep == 0 { 0 } else { links.max(connections) as u64 }
@@ -235,7 +235,8 @@ impl<H: Handler> Checked<H> {
         let mut ledger = self.ledger.borrow_mut();
         let undurable = self.undurable(&ledger.managing.announced);
         let misdated_pings = self.misdated_pings(&ledger);
-        let untold: Vec<LinkId> = ledger.untold().filter(|link| self.reactor.is_drained(*link)).collect();
+        let missing_writable: Vec<LinkId> =
+            ledger.missing_writable().filter(|link| self.reactor.is_drained(*link)).collect();
         let was_read = after.next_ready.is_some_and(|link| ledger.read_in(link) == ledger.turn);
         if after.next_ready != self.next_since.0 || was_read {
             self.next_since = (after.next_ready, ledger.turn);
@@ -245,13 +246,13 @@ impl<H: Handler> Checked<H> {
             before: &self.summary,
             after: &after,
             bounds: &bounds,
-            told_ready: ledger.ready,
-            told_closed: ledger.closed,
+            reported_ready: ledger.ready,
+            reported_closed: ledger.closed,
             next_unread_turns,
             undurable: &undurable,
             misdated_pings: &misdated_pings,
-            untold: &untold,
-            granted: ledger.managing.hearsay.granted(),
+            missing_writable: &missing_writable,
+            granted: ledger.managing.gossip.granted(),
         };
         for (number, check) in &turn::CHECKS {
             if let Err(text) = check(&sight) {
@@ -279,7 +280,7 @@ impl<H: Handler> Checked<H> {
     fn misdated_pings(&self, ledger: &Ledger) -> Vec<(LinkId, Option<Instant>)> {
         let turn_began = ledger.findings.now;
         let sent = |(link, nonce): &(LinkId, u64)| Some((*link, self.reactor.ping_sent(*link, *nonce)?));
-        let in_flight = ledger.taken_pings().iter().filter_map(sent);
+        let in_flight = ledger.written_pings().iter().filter_map(sent);
         in_flight.filter(|(_, sent)| sent.is_none_or(|sent| sent < turn_began)).collect()
     }
 
@@ -300,7 +301,7 @@ impl<H: Handler> Checked<H> {
 /// Checks that an ended loop has released everything.
 pub(super) fn end(inspection: &Inspection) -> Result<(), String> {
     let Inspection { summary, links, listeners, unbound_addresses, dials, manager, .. } = inspection;
-    let places = summary.manager.as_ref().map_or(0, |manager| manager.places_taken);
+    let places = summary.manager.as_ref().map_or(0, |manager| manager.slots_in_use);
     let claims = manager.as_ref().map_or(0, |manager| manager.claims.len());
     let left = [
         links.len(),

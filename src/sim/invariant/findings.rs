@@ -5,7 +5,7 @@
 use super::Violation;
 use crate::time::Instant;
 
-/// Maximum violations kept; the first ones are the most useful.
+/// Maximum number of violations kept; the first ones are the most useful.
 const VIOLATIONS_KEPT: usize = 32;
 
 /// Violations in the order in which they were found.

@@ -34,7 +34,7 @@ impl Gate {
         result
     }
 
-    /// Returns the network behind it.
+    /// Returns the wrapped network.
     pub fn net(&self) -> &SimNet {
         &self.net
     }
@@ -112,7 +112,7 @@ impl Layer for Gate {
 
     fn persist(&mut self, batch: Batch) -> Result<(), Batch> {
         self.net.persist(batch.clone())?;
-        self.ledger.borrow_mut().managing.saved.gave(batch);
+        self.ledger.borrow_mut().managing.saved.add_batch(batch);
         Ok(())
     }
 
@@ -121,7 +121,7 @@ impl Layer for Gate {
         let managing = &mut self.ledger.borrow_mut().managing;
         match &completion {
             Completion::Resolved { outcome, .. } => {
-                outcome.iter().flatten().for_each(|address| managing.hearsay.knows(*address));
+                outcome.iter().flatten().for_each(|address| managing.gossip.allow_address(*address));
             }
             Completion::Persisted(persisted) => managing.saved.answered(persisted),
         }

@@ -6,7 +6,7 @@
 
 use super::bounds::Bounds;
 use super::findings::Findings;
-use super::hearsay::Teller;
+use super::gossip::AddrSender;
 use super::managing::Managing;
 use super::outgoing::{Fault, Outgoing};
 use crate::api::{ControlEvent, Delivery, Event};
@@ -68,8 +68,8 @@ struct OfTurn {
 struct Record {
     socket: Socket,
     peer: Peer,
-    /// The link of the last control event, and the stage that it reported.
-    told: Option<(LinkId, Stage)>,
+    /// The link of the last control event, and the reported stage.
+    reported: Option<(LinkId, Stage)>,
     /// The link last reported closed to the handler, and the reason.
     closed: Option<(LinkId, CloseReason)>,
 }
@@ -85,7 +85,7 @@ struct Socket {
     written_in: u64,
     writes: usize,
     /// Whether `on_writable` was called after the kernel last accepted bytes.
-    is_told: bool,
+    is_notified: bool,
     outgoing: Outgoing,
 }
 
@@ -229,7 +229,7 @@ impl Ledger {
         let is_ready = self.stage_of(link) == Stage::Ready;
         let socket = &mut self.record(link.slot()).socket;
         let is_own = socket.is_open && socket.link == Some(link);
-        socket.is_told &= taken == 0;
+        socket.is_notified &= taken == 0;
         socket.writes = if socket.written_in == turn { socket.writes + 1 } else { 1 };
         socket.written_in = turn;
         let writes = socket.writes;
@@ -283,16 +283,16 @@ impl Ledger {
     }
 
     /// Records a callback about a peer; `is_live` if the table has it.
-    pub(super) fn told(&mut self, link: LinkId, is_live: bool) {
+    pub(super) fn record_callback(&mut self, link: LinkId, is_live: bool) {
         let stage = self.stage_of(link);
-        self.findings.check(4, is_live, || format!("a callback about {link:?}, which is no link"));
+        self.findings.check(4, is_live, || format!("a callback about {link:?}, which is not in the table"));
         let is_known = matches!(stage, Stage::Opened | Stage::Ready);
         self.findings.check(29, is_known, || format!("a callback about {link:?}, which is {stage:?} to the handler"));
     }
 
     /// Records a call of `on_writable`.
-    pub(super) fn told_writable(&mut self, link: LinkId) {
-        self.record(link.slot()).socket.is_told = true;
+    pub(super) fn record_writable(&mut self, link: LinkId) {
+        self.record(link.slot()).socket.is_notified = true;
     }
 
     /// The handler is offered `free_bytes`, where there are as many as `there` if the peer is ready.
@@ -302,18 +302,18 @@ impl Ledger {
     }
 
     /// Returns the links of which the kernel accepted bytes in this turn without a call of `on_writable`.
-    pub(super) fn untold(&self) -> impl Iterator<Item = LinkId> {
-        let is_told = |link: &LinkId| self.records.get(link.slot()).is_some_and(|record| record.socket.is_told);
-        self.of_turn.written.iter().copied().filter(move |link| !is_told(link))
+    pub(super) fn missing_writable(&self) -> impl Iterator<Item = LinkId> {
+        let is_notified = |link: &LinkId| self.records.get(link.slot()).is_some_and(|record| record.socket.is_notified);
+        self.of_turn.written.iter().copied().filter(move |link| !is_notified(link))
     }
 
     /// Returns the pings whose last byte the kernel accepted in this turn.
-    pub(super) fn taken_pings(&self) -> &[(LinkId, u64)] {
+    pub(super) fn written_pings(&self) -> &[(LinkId, u64)] {
         &self.of_turn.pings
     }
 
     /// Records a callback about a message; `is_ready` if the peer is ready and not being closed.
-    pub(super) fn told_of_message(&mut self, link: LinkId, is_ready: bool) {
+    pub(super) fn record_message(&mut self, link: LinkId, is_ready: bool) {
         let stage = self.stage_of(link);
         let is_right = is_ready && stage == Stage::Ready;
         self.findings.check(18, is_right, || format!("a message of {link:?}, which is {stage:?} to the handler"));
@@ -322,14 +322,14 @@ impl Ledger {
     /// Records an event at `now`. `handshake` says whether the peer's is complete; none if the table does not have
     /// the peer.
     pub(super) fn event(&mut self, link: LinkId, event: &Event<'_>, now: Instant, handshake: Option<bool>) {
-        self.findings.check(4, handshake.is_some(), || format!("{link:?}, which is no link, has {event:?}"));
+        self.findings.check(4, handshake.is_some(), || format!("{link:?}, which is not in the table, has {event:?}"));
         match event {
             Event::Opened { .. } => self.opened(link, now),
             Event::Ready { .. } => self.became_ready(link, handshake == Some(true)),
             Event::Closed { reason, .. } => self.was_closed(link, *reason, now),
             Event::Pong { sent, received, .. } => {
                 let (sent, received) = (*sent, *received);
-                self.told(link, true);
+                self.record_callback(link, true);
                 let is_right = sent <= received && received <= now;
                 self.findings.check(23, is_right, || format!("{link:?}: a pong of {sent:?} to {received:?}"));
                 if self.bounds.dials.is_some() {
@@ -338,7 +338,7 @@ impl Ledger {
             }
             Event::BodyCut { header, received, .. } => self.cut(link, header, *received),
             Event::VersionReceived | Event::LimitsAnnounced { .. } | Event::SendHeaders | Event::Rejected(_) => {
-                self.told(link, true);
+                self.record_callback(link, true);
             }
         }
     }
@@ -351,7 +351,8 @@ impl Ledger {
         self.managing.follow(event, self.bounds.dials, self.findings.now, &mut self.findings);
         let Some(link) = event.peer().map(PeerId::link) else { return };
         let record = self.record(link.slot());
-        let before = record.told.filter(|(told, _)| *told == link).map_or(Stage::Unknown, |(_, stage)| stage);
+        let before =
+            record.reported.filter(|(reported, _)| *reported == link).map_or(Stage::Unknown, |(_, stage)| stage);
         let ends_by = |reason: &CloseReason| record.closed == Some((link, *reason));
         let (is_right, after) = match event {
             ControlEvent::ConnectionEstablished { .. } => (before == Stage::Unknown, Stage::Opened),
@@ -379,7 +380,7 @@ impl Ledger {
             | ControlEvent::BookRecovered
             | ControlEvent::ConfigUpdated { .. } => return,
         };
-        record.told = Some((link, after));
+        record.reported = Some((link, after));
         self.findings.check(29, is_right, || format!("{link:?}: {event:?} is reported after it was {before:?}"));
     }
 
@@ -394,8 +395,8 @@ impl Ledger {
         now: Instant,
     ) {
         let opened = self.record(link.slot()).peer.opened;
-        let teller = Teller { link, address, is_dialled, opened };
-        self.managing.hearsay.heard(teller, addresses, is_learning, now);
+        let sender = AddrSender { link, address, is_dialled, opened };
+        self.managing.gossip.record_named(sender, addresses, is_learning, now);
     }
 
     /// Records the handler's decision about a message.
@@ -476,7 +477,7 @@ impl Ledger {
 
     /// Records the cut of a streamed message, whose end was not delivered.
     fn cut(&mut self, link: LinkId, header: &Header, received: u64) {
-        self.told(link, true);
+        self.record_callback(link, true);
         let awaited = self.record(link.slot()).peer.message.take();
         let is_right = matches!(awaited, Some((head, Delivery::Chunks, at)) if head == *header && at == received);
         self.findings.check(16, is_right, || format!("{link:?}: a cut at {received} of {header:?}, not {awaited:?}"));

@@ -2,7 +2,7 @@
 //!
 //! They compare the loop with what the [ledger](super::ledger) has recorded, and change neither.
 
-use super::hearsay::MAX_SHARE;
+use super::gossip::MAX_SHARE;
 use super::sight::{SweepCheck, SweepSight, TurnSight, ensure, none_of};
 use crate::address::{Host, NetGroup, canonical};
 use crate::limits::{MAX_BANS, MAX_BOOK_PEERS};
@@ -17,15 +17,15 @@ use std::net::{IpAddr, SocketAddr};
 
 pub(super) fn slots_keep_their_maximum(sight: &TurnSight<'_>) -> Result<(), String> {
     let Some(after) = &sight.after.manager else { return Ok(()) };
-    let before = sight.before.manager.as_ref().map_or(0, |before| before.places_taken);
+    let before = sight.before.manager.as_ref().map_or(0, |before| before.slots_in_use);
     // A peer to be evicted closes before long, and its successor has a slot already.
-    let most = after.max_places.max(before) + sight.after.closing;
-    ensure(after.places_taken <= most, || format!("{} slots are in use, of {most}", after.places_taken))
+    let most = after.max_slots.max(before) + sight.after.closing;
+    ensure(after.slots_in_use <= most, || format!("{} slots are in use, of {most}", after.slots_in_use))
 }
 
-pub(super) fn nobody_is_dialled_beyond_the_target(sight: &TurnSight<'_>) -> Result<(), String> {
+pub(super) fn dials_keep_the_target(sight: &TurnSight<'_>) -> Result<(), String> {
     let Some(ManagerSummary { target, drawn, .. }) = &sight.after.manager else { return Ok(()) };
-    let beyond = drawn.iter().find(|draw| draw.places_taken > *target);
+    let beyond = drawn.iter().find(|draw| draw.slots_in_use > *target);
     beyond.map_or(Ok(()), |draw| Err(format!("{draw:?} with a target of {target}")))
 }
 
@@ -56,23 +56,23 @@ pub(super) fn no_more_is_learned_than_was_granted(sight: &TurnSight<'_>) -> Resu
 
 /// Checks of the manager's view of the links, the disk and the book, each with the number of its invariant.
 pub(super) const CHECKS: [(u8, SweepCheck); 10] = [
-    (24, each_peer_has_one_place),
+    (24, each_peer_has_one_slot),
     (24, each_link_counts_once),
-    (25, nobody_banned_is_a_peer),
+    (25, no_peer_is_banned),
     (27, no_address_is_dialled_twice),
     (27, each_link_has_its_address),
-    (30, the_disk_has_what_it_was_given),
-    (30, the_disk_has_what_is_known),
+    (30, the_disk_matches_the_batches),
+    (30, the_disk_matches_the_book),
     (31, the_book_has_no_invalid_address),
-    (31, nobody_is_believed_who_was_not_asked),
+    (31, gossip_is_believed_only_from_asked_peers),
     (31, no_source_fills_more_than_its_share),
 ];
 
-fn each_peer_has_one_place(sight: &SweepSight<'_>) -> Result<(), String> {
+fn each_peer_has_one_slot(sight: &SweepSight<'_>) -> Result<(), String> {
     let Some(manager) = &sight.inspection.summary.manager else { return Ok(()) };
     let has_place = |link: &&LinkReport| link.connection_type != ConnectionType::OverCapacity;
     let counted = sight.inspection.links.iter().filter(has_place).count();
-    ensure(counted == manager.places_taken, || format!("{} slots are in use, by {counted}", manager.places_taken))
+    ensure(counted == manager.slots_in_use, || format!("{} slots are in use, by {counted}", manager.slots_in_use))
 }
 
 fn each_link_counts_once(sight: &SweepSight<'_>) -> Result<(), String> {
@@ -90,7 +90,7 @@ fn each_link_counts_once(sight: &SweepSight<'_>) -> Result<(), String> {
     })
 }
 
-fn nobody_banned_is_a_peer(sight: &SweepSight<'_>) -> Result<(), String> {
+fn no_peer_is_banned(sight: &SweepSight<'_>) -> Result<(), String> {
     none_of(sight.inspection.links.iter(), |link| link.is_banned && link.ending == EndingStep::Open)
 }
 
@@ -125,38 +125,38 @@ fn the_book_has_no_invalid_address(sight: &SweepSight<'_>) -> Result<(), String>
     ensure(invalid.is_none(), || format!("{invalid:?} cannot be dialled"))
 }
 
-fn the_disk_has_what_it_was_given(sight: &SweepSight<'_>) -> Result<(), String> {
+fn the_disk_matches_the_batches(sight: &SweepSight<'_>) -> Result<(), String> {
     let Some(disk) = sight.disk else { return Ok(()) };
     let saved = &sight.ledger.managing.saved;
     ensure(saved.may_be(disk), || format!("the disk has {disk:?} and not {saved:?}"))
 }
 
 /// Checks that the disk has everything known. A peer may differ as long as it is the one remembered at the start.
-fn the_disk_has_what_is_known(sight: &SweepSight<'_>) -> Result<(), String> {
+fn the_disk_matches_the_book(sight: &SweepSight<'_>) -> Result<(), String> {
     let (Some(disk), Some(manager)) = (sight.disk, &sight.inspection.manager) else { return Ok(()) };
     if !manager.is_durable {
         return Ok(());
     }
     let remembered = &sight.ledger.managing.saved.remembered;
-    let is_as_told = |peer: &KnownPeer| remembered.get(&peer.address()) == Some(peer);
+    let is_unchanged = |peer: &KnownPeer| remembered.get(&peer.address()) == Some(peer);
     let book: BTreeMap<SocketAddr, &KnownPeer> = manager.book.iter().map(|peer| (peer.address(), peer)).collect();
-    let unsaved = manager.book.iter().find(|peer| disk.peers.get(&peer.address()) != Some(peer) && !is_as_told(peer));
+    let unsaved = manager.book.iter().find(|peer| disk.peers.get(&peer.address()) != Some(peer) && !is_unchanged(peer));
     ensure(unsaved.is_none(), || format!("no write waits, and the disk has no {unsaved:?}"))?;
-    let stale = disk.peers.values().find(|peer| book.get(&peer.address()) != Some(peer) && !is_as_told(peer));
+    let stale = disk.peers.values().find(|peer| book.get(&peer.address()) != Some(peer) && !is_unchanged(peer));
     ensure(stale.is_none(), || format!("no write waits, and the disk still has {stale:?}"))?;
     let (saved, known) = (disk.bans.len(), sight.inspection.summary.manager.as_ref().map_or(0, |after| after.bans));
     ensure(saved <= known, || format!("no write waits, and the disk has {saved} bans of {known}"))
 }
 
-fn nobody_is_believed_who_was_not_asked(sight: &SweepSight<'_>) -> Result<(), String> {
-    let unasked = told(sight).find(|(_, tellers)| tellers.is_empty());
+fn gossip_is_believed_only_from_asked_peers(sight: &SweepSight<'_>) -> Result<(), String> {
+    let unasked = named(sight).find(|(_, senders)| senders.is_empty());
     ensure(unasked.is_none(), || format!("the book has gossip of a peer that was not asked: {unasked:?}"))
 }
 
 fn no_source_fills_more_than_its_share(sight: &SweepSight<'_>) -> Result<(), String> {
     let mut by_source: BTreeMap<NetGroup, usize> = BTreeMap::new();
-    for (_, tellers) in told(sight) {
-        if let (Some(source), 1) = (tellers.first(), tellers.len()) {
+    for (_, senders) in named(sight) {
+        if let (Some(source), 1) = (senders.first(), senders.len()) {
             *by_source.entry(*source).or_default() += 1;
         }
     }
@@ -165,8 +165,8 @@ fn no_source_fills_more_than_its_share(sight: &SweepSight<'_>) -> Result<(), Str
 }
 
 /// Returns the addresses in the book that only gossip explains.
-fn told<'a>(sight: &'a SweepSight<'_>) -> impl Iterator<Item = (SocketAddr, &'a BTreeSet<NetGroup>)> {
-    let hearsay = &sight.ledger.managing.hearsay;
+fn named<'a>(sight: &'a SweepSight<'_>) -> impl Iterator<Item = (SocketAddr, &'a BTreeSet<NetGroup>)> {
+    let gossip = &sight.ledger.managing.gossip;
     let book = sight.inspection.manager.iter().flat_map(|manager| &manager.book).map(KnownPeer::address);
-    book.filter_map(|address| Some((address, hearsay.tellers(address)?)))
+    book.filter_map(|address| Some((address, gossip.senders(address)?)))
 }

@@ -5,7 +5,7 @@
 
 use super::bounds::DialBounds;
 use super::findings::Findings;
-use super::hearsay::Hearsay;
+use super::gossip::GossipRecord;
 use super::saved::Saved;
 use crate::address::{Host, canonical};
 use crate::api::{ControlEvent, NextDial};
@@ -59,7 +59,7 @@ pub(super) struct Managing {
     /// The loop's own addresses, and those reported in this turn.
     own: BTreeSet<SocketAddr>,
     new_own: Vec<SocketAddr>,
-    pub(super) hearsay: Hearsay,
+    pub(super) gossip: GossipRecord,
     pub(super) saved: Saved,
     /// Hosts whose ban was reported in this turn and has not ended in it.
     pub(super) announced: BTreeSet<Host>,
@@ -79,10 +79,10 @@ impl Managing {
             ControlEvent::ConnectionEstablished { peer, address, connection_type } => match connection_type {
                 ConnectionType::Inbound => {
                     self.inbound.insert(*peer, *address);
-                    self.hearsay.welcome(*address);
+                    self.gossip.add_host(*address);
                 }
                 ConnectionType::Outbound => self.new_pauses.push((*address, None)),
-                ConnectionType::OverCapacity => self.hearsay.welcome(*address),
+                ConnectionType::OverCapacity => self.gossip.add_host(*address),
             },
             ControlEvent::ConnectionFailed { peer, address, reason, failures, next, .. } => {
                 self.left(*peer);
@@ -107,7 +107,7 @@ impl Managing {
             ControlEvent::HandshakeComplete { address, connection_type, .. } => {
                 self.setbacks.remove(address);
                 if *connection_type == ConnectionType::Outbound {
-                    self.hearsay.knows(*address);
+                    self.gossip.allow_address(*address);
                 }
             }
             ControlEvent::ListenerBound { address } => self.new_own.push(canonical(*address)),
@@ -127,7 +127,7 @@ impl Managing {
     /// Records the peers that the loop remembers before it begins.
     pub(super) fn remember(&mut self, peers: &[KnownPeer]) {
         self.saved.remember(peers);
-        peers.iter().for_each(|peer| self.hearsay.knows(peer.address()));
+        peers.iter().for_each(|peer| self.gossip.allow_address(peer.address()));
     }
 
     /// Sets the trusted networks of a configuration.
@@ -144,7 +144,7 @@ impl Managing {
     fn left(&mut self, peer: PeerId) {
         self.inbound.remove(&peer);
         self.shortest_pings.remove(&peer);
-        self.hearsay.left(peer.link());
+        self.gossip.link_removed(peer.link());
     }
 
     fn unbanned(&mut self, host: Host) {
@@ -155,7 +155,7 @@ impl Managing {
         self.has_forgotten = true;
     }
 
-    /// Begins anew for another list of peers, or other pauses. A dialled peer that is not in a list of peers then
+    /// Starts again for another list of peers, or other pauses. A dialled peer that is not in a list of peers then
     /// counts as a guest.
     fn config_updated(&mut self, fields: &[Field]) {
         if fields.contains(&Field::Mode) {
@@ -179,7 +179,7 @@ impl Managing {
             .map(|(rival, _)| *rival)
             .collect();
         let is_right = is_inbound && !self.trusted.contains(address.ip()) && rivals.len() >= SPARED;
-        findings.check(28, is_right, || format!("{peer:?} at {address} is evicted, beside {} others", rivals.len()));
+        findings.check(28, is_right, || format!("{peer:?} at {address} is evicted, among {} others", rivals.len()));
         let ping = |peer: &PeerId| self.shortest_pings.get(peer).copied().unwrap_or(u128::MAX);
         let better = rivals.iter().filter(|rival| ping(rival) <= ping(&peer)).count();
         findings.check(28, better >= SPARED_BY_PING || rivals.len() < SPARED, || {
@@ -194,7 +194,7 @@ impl Managing {
         // A peer that is only a duplicate, or is banned, has no failure to pause for.
         let is_barred = is_barred(reason);
         if is_barred {
-            self.forget_restarts(address);
+            self.drop_restarts(address);
         }
         let is_blameless = is_barred || is_shortage(reason);
         if self.drawn.remove(&address) && !is_blameless {
@@ -215,7 +215,7 @@ impl Managing {
         self.ended.insert(address);
         self.set_back(address, reason, bounds.max_retries);
         if is_barred(reason) || matches!(next, NextDial::Inaccessible | NextDial::Never) {
-            self.forget_restarts(address);
+            self.drop_restarts(address);
         }
         if next == NextDial::Inaccessible {
             self.rest_until(address, now.plus(INACCESSIBLE_RECHECK));
@@ -227,10 +227,10 @@ impl Managing {
         }
         // A reason that reveals nothing about an address does not change its earlier pause.
         let says_something = matches!(reason, CloseReason::TimedOut(_));
-        let goes_on = !says_something && self.rests.get(&address).is_some_and(|latest| until <= *latest);
+        let is_unchanged = !says_something && self.rests.get(&address).is_some_and(|latest| until <= *latest);
         self.rest_until(address, until);
         self.new_pauses.push((address, Some(until)));
-        findings.check(26, goes_on || bounds.allows(now, until, failures, reason), || {
+        findings.check(26, is_unchanged || bounds.allows(now, until, failures, reason), || {
             format!("{address} pauses until {until:?} after {failures} failures: {reason:?}")
         });
     }
@@ -278,7 +278,7 @@ impl Managing {
 
     /// Permits the manager to drop an address's restarts: it has nothing more to do with it, or must wait for
     /// something else.
-    fn forget_restarts(&mut self, address: SocketAddr) {
+    fn drop_restarts(&mut self, address: SocketAddr) {
         if self.restarts.remove(&address).is_some() {
             self.has_forgotten = true;
         }
@@ -302,7 +302,7 @@ impl Managing {
             }
         }
         for address in mem::take(&mut self.given_up) {
-            self.forget_restarts(address);
+            self.drop_restarts(address);
         }
         let drawn = manager.into_iter().flat_map(|manager| &manager.drawn).map(|draw| draw.address);
         self.drawn.extend(drawn.filter(|address| !self.ended.contains(address)));

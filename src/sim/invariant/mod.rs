@@ -1,7 +1,7 @@
 //! Invariants of a loop, for any behaviour of its peers, its kernel and its handler.
 //!
-//! [`Checked`] is a [`Reactor`](crate::Reactor) that is watched from all sides. Its network is behind a [`Gate`] and
-//! its handler behind a [`Witness`], which check every call. After each turn its counts are checked, at a cost that
+//! [`Checked`] is a [`Reactor`](crate::Reactor) that is watched from all sides. A [`Gate`] wraps its network and a
+//! [`Witness`] its handler; both check every call. After each turn its counts are checked, at a cost that
 //! does not depend on its links. From time to time a sweep compares each row, list, queue and timer with each other
 //! and with the virtual kernel. A breach is reported as a [`Violation`], never as a panic, so that a run can be
 //! replayed and reduced.
@@ -24,7 +24,7 @@
 //! | 12 | A link with something to read is read, in turn | turn, sweep |
 //! | 13 | Memory for a frame follows the bytes received, and that of all frames is bounded | turn, sweep |
 //! | 14 | Queued bytes are counted correctly and bounded | sweep |
-//! | 15 | Accounted memory is that of the allocator | elsewhere: needs the allocator |
+//! | 15 | Accounted memory matches the allocator's | elsewhere: needs the allocator |
 //! | 16 | Messages are delivered whole, or as a gapless stream, or not, as the handler wants them | call |
 //! | 17 | Written bytes are whole frames in order, and only pings and pongs overtake | call |
 //! | 18 | Nothing is sent or delivered before its stage of the handshake | call |
@@ -58,7 +58,7 @@ mod bounds;
 mod checked;
 mod findings;
 mod gate;
-mod hearsay;
+mod gossip;
 mod ledger;
 mod manager_checks;
 mod managing;
@@ -156,7 +156,7 @@ pub const INVARIANTS: [Invariant; 43] = {
             &[Turn, Sweep],
         ),
         invariant(14, "Queued bytes are counted correctly and bounded", &[Sweep]),
-        invariant(15, "Accounted memory is that of the allocator", &[Elsewhere("needs the allocator")]),
+        invariant(15, "Accounted memory matches the allocator's", &[Elsewhere("needs the allocator")]),
         invariant(
             16,
             "Messages are delivered whole, or as a gapless stream, or not, as the handler wants them",

@@ -8,10 +8,10 @@ use crate::sim::kernel::EndView;
 /// Each check with the number of its invariant.
 pub(super) const CHECKS: [(u8, SweepCheck); 7] = [
     (2, each_link_has_its_socket),
-    (3, what_is_open_is_what_is_known),
-    (7, what_can_be_read_is_listed),
+    (3, open_sockets_match_known_ones),
+    (7, readable_links_are_listed),
     (7, unread_data_is_known_or_announced),
-    (8, what_can_be_sent_is_listed),
+    (8, sendable_links_are_listed),
     (8, room_to_send_is_known_or_announced),
     (10, waiting_connections_are_known_or_announced),
 ];
@@ -19,7 +19,7 @@ pub(super) const CHECKS: [(u8, SweepCheck); 7] = [
 fn each_link_has_its_socket(sight: &SweepSight<'_>) -> Result<(), String> {
     let mut dials = sight.inspection.dials.clone();
     dials.sort_unstable();
-    none_of(sight.going(), |link| match link.state {
+    none_of(sight.undecided(), |link| match link.state {
         ConnectionState::AwaitingHandshake | ConnectionState::Connected => !has_socket(sight, link),
         ConnectionState::Connecting => has_socket(sight, link) == dials.binary_search(&link.id).is_ok(),
         ConnectionState::Disconnected | ConnectionState::Rejected | ConnectionState::Failed => true,
@@ -34,7 +34,7 @@ fn each_link_has_its_socket(sight: &SweepSight<'_>) -> Result<(), String> {
     })
 }
 
-fn what_is_open_is_what_is_known(sight: &SweepSight<'_>) -> Result<(), String> {
+fn open_sockets_match_known_ones(sight: &SweepSight<'_>) -> Result<(), String> {
     let sockets = (sight.ledger.sockets, sight.open_sockets, sight.host.ends.len());
     let is_right = sockets.0 == sockets.1 && sockets.1 == sockets.2;
     ensure(is_right, || format!("sockets by the calls, the network and the kernel: {sockets:?}"))?;
@@ -44,16 +44,16 @@ fn what_is_open_is_what_is_known(sight: &SweepSight<'_>) -> Result<(), String> {
     ensure(sockets.0 + listeners.0 == open, || format!("{sockets:?} and {listeners:?} are open, and in all {open}"))
 }
 
-fn what_can_be_read_is_listed(sight: &SweepSight<'_>) -> Result<(), String> {
-    none_of(sight.going(), |link| is_open(link) && link.is_readable && !link.is_held && !link.is_ready)
+fn readable_links_are_listed(sight: &SweepSight<'_>) -> Result<(), String> {
+    none_of(sight.undecided(), |link| is_open(link) && link.is_readable && !link.is_held && !link.is_ready)
 }
 
 fn unread_data_is_known_or_announced(sight: &SweepSight<'_>) -> Result<(), String> {
     none_with(sight, |link, end| is_open(link) && end.is_readable && !end.will_be_readable && !link.is_readable)
 }
 
-fn what_can_be_sent_is_listed(sight: &SweepSight<'_>) -> Result<(), String> {
-    none_of(sight.going(), |link| {
+fn sendable_links_are_listed(sight: &SweepSight<'_>) -> Result<(), String> {
+    none_of(sight.undecided(), |link| {
         is_open(link) && link.outgoing.waiting_bytes > 0 && link.is_writable && !link.is_dirty
     })
 }
@@ -78,7 +78,7 @@ fn waiting_connections_are_known_or_announced(sight: &SweepSight<'_>) -> Result<
 fn none_with(sight: &SweepSight<'_>, breaks: fn(&LinkReport, &EndView) -> bool) -> Result<(), String> {
     let mut ends: Vec<&EndView> = sight.host.ends.iter().collect();
     ends.sort_unstable_by_key(|end| end.link);
-    none_of(sight.going(), |link| {
+    none_of(sight.undecided(), |link| {
         let end = ends.binary_search_by_key(&link.id, |end| end.link).ok().map(|index| ends[index]);
         end.is_some_and(|end| breaks(link, end))
     })

@@ -1,7 +1,7 @@
 //! The order of frames that were offered to the kernel and not accepted: as offered, except for pings and pongs.
 //!
 //! Offered frames wait, so all later ones join a queue that is not empty. Of the frames that have not begun to be
-//! sent, the first are those of the handshake that nothing precedes and all pings and pongs, old before new; then the
+//! sent, the first are the handshake's frames that nothing precedes and all pings and pongs, old before new; then the
 //! others follow in their promised order, with no ping or pong behind any of them. A whole frame is identified by its
 //! header, which contains the checksum.
 
@@ -50,7 +50,7 @@ fn judge(promised: VecDeque<Header>, offered: &[(usize, Header)]) -> (VecDeque<H
         } else if ahead.is_empty() && may_overtake && overtakes(header) {
             continue;
         } else if ahead.is_empty() && !overtakes(header) && behind.front().is_none_or(|next| next == header) {
-            // A handshake that continues behind the promised part is not overtaken either.
+            // A handshake that continues after the promised part is not overtaken either.
             is_handshake &= is_of_handshake(header.command);
             may_overtake &= is_handshake;
             behind.pop_front();

@@ -27,7 +27,7 @@ pub(super) struct Saved {
     /// The peers that the loop remembered at its start, which may not be on the disk.
     pub(super) remembered: BTreeMap<SocketAddr, KnownPeer>,
     /// A batch was written or confirmed since the last check.
-    has_news: bool,
+    has_changed: bool,
 }
 
 impl Disk {
@@ -55,7 +55,7 @@ impl Disk {
 impl Saved {
     /// Begins with a disk's contents.
     pub(super) fn begin(&mut self, disk: Disk) {
-        (self.confirmed, self.has_news) = (disk, true);
+        (self.confirmed, self.has_changed) = (disk, true);
     }
 
     /// Records the peers that the loop remembers.
@@ -64,9 +64,9 @@ impl Saved {
     }
 
     /// Records a batch accepted by the network.
-    pub(super) fn gave(&mut self, batch: Batch) {
+    pub(super) fn add_batch(&mut self, batch: Batch) {
         self.given.push_back(batch);
-        self.has_news = true;
+        self.has_changed = true;
     }
 
     /// Records a completion.
@@ -74,15 +74,15 @@ impl Saved {
         if answer.result.is_err() {
             return;
         }
-        self.has_news = true;
+        self.has_changed = true;
         while self.given.front().is_some_and(|batch| batch.id <= answer.id) {
             self.given.pop_front().iter().for_each(|batch| self.confirmed.apply(batch));
         }
     }
 
     /// Whether the disk is worth a check; a check resets this until a batch is written or confirmed.
-    pub(super) fn take_news(&mut self) -> bool {
-        mem::take(&mut self.has_news)
+    pub(super) fn take_change(&mut self) -> bool {
+        mem::take(&mut self.has_changed)
     }
 
     /// Whether `disk` is the confirmed state, or that with some of the later batches.

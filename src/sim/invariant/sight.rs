@@ -1,4 +1,4 @@
-//! What a check is given: the two ends of a turn, or the complete state between two turns.
+//! The inputs of a check: the two ends of a turn, or the complete state between two turns.
 //!
 //! A check only looks: it returns `Ok`, or the text of what it found.
 
@@ -24,9 +24,9 @@ pub(super) struct TurnSight<'a> {
     pub(super) after: &'a Summary,
     pub(super) bounds: &'a Bounds,
     /// Peers reported ready to the handler, since the loop began.
-    pub(super) told_ready: u64,
+    pub(super) reported_ready: u64,
     /// Peers reported closed to the handler, since the loop began.
-    pub(super) told_closed: u64,
+    pub(super) reported_closed: u64,
     /// Turns for which the same link has been the next to be read, without being read.
     pub(super) next_unread_turns: u64,
     /// Hosts whose ban was announced in the turn and is not on the disk.
@@ -35,7 +35,7 @@ pub(super) struct TurnSight<'a> {
     /// not at all.
     pub(super) misdated_pings: &'a [(LinkId, Option<Instant>)],
     /// Ready links whose last byte the kernel accepted in the turn without a call of `on_writable`.
-    pub(super) untold: &'a [LinkId],
+    pub(super) missing_writable: &'a [LinkId],
     /// Addresses that peers may have added since the loop began; none if that is unknown.
     pub(super) granted: Option<u64>,
 }
@@ -81,14 +81,14 @@ impl Memory {
 }
 
 impl SweepSight<'_> {
-    /// Returns the links whose end is not decided.
-    pub(super) fn going(&self) -> impl Iterator<Item = &LinkReport> {
+    /// Returns the links that have not reached their end.
+    pub(super) fn undecided(&self) -> impl Iterator<Item = &LinkReport> {
         self.inspection.links.iter().filter(|link| link.ending != EndingStep::Ended)
     }
 
     /// Returns the links that are not ending, and not still to be dialled.
     pub(super) fn open(&self) -> impl Iterator<Item = &LinkReport> {
-        self.inspection.links.iter().filter(|link| link.ending == EndingStep::Open && !self.is_to_be_dialled(link))
+        self.inspection.links.iter().filter(|link| link.ending == EndingStep::Open && !self.is_undialled(link))
     }
 
     /// Returns the open links whose timers match their deadlines.
@@ -96,7 +96,7 @@ impl SweepSight<'_> {
         self.open().filter(|link| !link.has_new_deadlines)
     }
 
-    pub(super) fn is_to_be_dialled(&self, link: &LinkReport) -> bool {
+    pub(super) fn is_undialled(&self, link: &LinkReport) -> bool {
         link.state == ConnectionState::Connecting && self.ledger.socket_of(link.id.slot()) != Some(link.id)
     }
 }

@@ -18,13 +18,13 @@ use crate::wheel::tick_at_or_after;
 pub(super) const CHECKS: [(u8, SweepCheck); 11] = [
     (1, slots_and_links_add_up),
     (9, lists_hold_a_link_at_most_once),
-    (12, nobody_on_the_list_is_passed_over),
+    (12, listed_links_are_read_in_turn),
     (13, memory_follows_the_bytes_received),
     (14, queues_keep_their_bounds),
-    (19, what_was_agreed_stays),
-    (20, nobody_stays_unheard_for_ever),
+    (19, agreed_terms_do_not_change),
+    (20, no_handshake_or_ping_is_overdue),
     (21, each_deadline_has_its_timer),
-    (21, no_deadline_lies_behind),
+    (21, no_deadline_has_passed),
     (23, pings_in_flight_are_few),
     (42, asked_for_room_is_offered),
 ];
@@ -60,13 +60,13 @@ fn check_list(sight: &SweepSight<'_>, list: &[LinkId], is_listed: impl Fn(&LinkR
     none_of(sight.inspection.links.iter(), |link| is_listed(link) != sorted.binary_search(&link.id).is_ok())
 }
 
-fn nobody_on_the_list_is_passed_over(sight: &SweepSight<'_>) -> Result<(), String> {
+fn listed_links_are_read_in_turn(sight: &SweepSight<'_>) -> Result<(), String> {
     let Memory { ready, turn, at, .. } = sight.memory;
     let passed = sight.ledger.turn - turn;
     let patient = ready.iter().enumerate().take_while(|(position, _)| passed > *position as u64 + MAX_UNREAD_TURNS);
     let mut waiting: Vec<LinkId> = patient.map(|(_, id)| *id).filter(|id| sight.ledger.read_in(*id) <= *turn).collect();
     waiting.sort_unstable();
-    none_of(sight.going(), |link| {
+    none_of(sight.undecided(), |link| {
         let was_held = link.is_held || link.held_since >= *at && link.held_since > Instant::ZERO;
         link.is_ready && !was_held && waiting.binary_search(&link.id).is_ok()
     })
@@ -82,7 +82,7 @@ fn memory_follows_the_bytes_received(sight: &SweepSight<'_>) -> Result<(), Strin
 }
 
 /// An empty queue accepts a message of any size, so the largest part is not counted. The fed part of a body has a
-/// bound of its own; whole messages wait before and behind it, and pongs that overtook it before it began.
+/// bound of its own; whole messages wait before and after it, and pongs that overtook it before it began.
 fn queues_keep_their_bounds(sight: &SweepSight<'_>) -> Result<(), String> {
     let Inspection { links, summary, .. } = sight.inspection;
     let parts = links.iter().flat_map(|link| [link.outgoing.recounted_bytes, link.outgoing.behind_bytes]);
@@ -99,7 +99,7 @@ fn queues_keep_their_bounds(sight: &SweepSight<'_>) -> Result<(), String> {
     })
 }
 
-fn what_was_agreed_stays(sight: &SweepSight<'_>) -> Result<(), String> {
+fn agreed_terms_do_not_change(sight: &SweepSight<'_>) -> Result<(), String> {
     none_of(sight.inspection.links.iter(), |link| {
         let known = sight.memory.agreed.get(link.id.slot()).copied().flatten();
         let Some((_, before)) = known.filter(|(id, _)| *id == link.id) else { return false };
@@ -113,7 +113,7 @@ fn what_was_agreed_stays(sight: &SweepSight<'_>) -> Result<(), String> {
 
 /// Checks that no deadline was missed. A peer whose input may have been read late gets the grace for that; everything
 /// else happens within a tick.
-fn nobody_stays_unheard_for_ever(sight: &SweepSight<'_>) -> Result<(), String> {
+fn no_handshake_or_ping_is_overdue(sight: &SweepSight<'_>) -> Result<(), String> {
     if is_behind(sight) {
         return Ok(());
     }
@@ -134,13 +134,13 @@ fn each_deadline_has_its_timer(sight: &SweepSight<'_>) -> Result<(), String> {
     let armed = sight.inspection.links.iter().filter(|link| link.armed_tick.is_some()).count();
     let believed = sight.inspection.summary.timers;
     ensure(armed == believed, || format!("{armed} links have a timer, {believed} timers are armed"))?;
-    let is_timed = |link: &&LinkReport| !(sight.is_to_be_dialled(link) || link.is_closing || link.has_new_deadlines);
-    none_of(sight.going().filter(is_timed), |link| {
+    let is_timed = |link: &&LinkReport| !(sight.is_undialled(link) || link.is_closing || link.has_new_deadlines);
+    none_of(sight.undecided().filter(is_timed), |link| {
         link.deadline != Instant::MAX && link.armed_tick.is_none_or(|tick| tick > tick_at_or_after(link.deadline))
     })
 }
 
-fn no_deadline_lies_behind(sight: &SweepSight<'_>) -> Result<(), String> {
+fn no_deadline_has_passed(sight: &SweepSight<'_>) -> Result<(), String> {
     if is_behind(sight) {
         return Ok(());
     }

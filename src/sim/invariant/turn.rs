@@ -11,7 +11,7 @@ pub(super) const MAX_UNREAD_TURNS: u64 = 8;
 
 /// Each check with the number of its invariant.
 pub(super) const CHECKS: [(u8, TurnCheck); 20] = [
-    (1, links_are_those_that_came_and_did_not_go),
+    (1, links_equal_added_minus_removed),
     (9, the_loop_sleeps_only_without_work),
     (11, a_turn_keeps_its_bounds),
     (12, the_next_link_is_read),
@@ -23,23 +23,23 @@ pub(super) const CHECKS: [(u8, TurnCheck); 20] = [
     (23, a_pong_answers_a_ping),
     (24, accepted_links_keep_their_bounds),
     (24, manager_checks::slots_keep_their_maximum),
-    (24, manager_checks::nobody_is_dialled_beyond_the_target),
+    (24, manager_checks::dials_keep_the_target),
     (25, manager_checks::bans_keep_their_bound),
-    (29, events_are_those_that_were_counted),
+    (29, events_match_the_counters),
     (30, manager_checks::announced_bans_are_on_the_disk),
     (31, manager_checks::the_book_keeps_its_bound),
     (31, manager_checks::no_more_is_learned_than_was_granted),
-    (40, a_ping_is_sent_when_the_kernel_takes_its_end),
-    (41, the_handler_hears_that_it_may_send_more),
+    (40, a_ping_is_sent_with_its_last_byte),
+    (41, the_handler_learns_of_room_to_send),
 ];
 
-fn links_are_those_that_came_and_did_not_go(sight: &TurnSight<'_>) -> Result<(), String> {
+fn links_equal_added_minus_removed(sight: &TurnSight<'_>) -> Result<(), String> {
     let Summary { links, ready_count, inbound, over_capacity, ref counters, .. } = *sight.after;
-    let came = counters.accepted + counters.dialled;
-    let is_right = came == counters.closed + links as u64 && ready_count <= links && inbound + over_capacity <= links;
+    let added = counters.accepted + counters.dialled;
+    let is_right = added == counters.closed + links as u64 && ready_count <= links && inbound + over_capacity <= links;
     ensure(is_right && links <= sight.bounds.max_links, || {
         format!(
-            "{came} links came and {} went, {links} are there: {inbound} inbound, {over_capacity} over capacity, \
+            "{added} links added and {} went, {links} are there: {inbound} inbound, {over_capacity} over capacity, \
              {ready_count} ready",
             counters.closed
         )
@@ -126,23 +126,23 @@ fn accepted_links_keep_their_bounds(sight: &TurnSight<'_>) -> Result<(), String>
     })
 }
 
-fn events_are_those_that_were_counted(sight: &TurnSight<'_>) -> Result<(), String> {
-    let TurnSight { told_ready, told_closed, .. } = *sight;
+fn events_match_the_counters(sight: &TurnSight<'_>) -> Result<(), String> {
+    let TurnSight { reported_ready, reported_closed, .. } = *sight;
     let counters = &sight.after.counters;
-    ensure((told_ready, told_closed) == (counters.handshakes, counters.closed), || {
+    ensure((reported_ready, reported_closed) == (counters.handshakes, counters.closed), || {
         format!(
-            "the handler was informed of {told_ready} ready and {told_closed} closed peers; counted are {} and {}",
+            "the handler learned of {reported_ready} ready and {reported_closed} closed peers, counted are {} and {}",
             counters.handshakes, counters.closed
         )
     })
 }
 
-fn a_ping_is_sent_when_the_kernel_takes_its_end(sight: &TurnSight<'_>) -> Result<(), String> {
+fn a_ping_is_sent_with_its_last_byte(sight: &TurnSight<'_>) -> Result<(), String> {
     ensure(sight.misdated_pings.is_empty(), || format!("sent just now, but dated: {:?}", sight.misdated_pings))
 }
 
-fn the_handler_hears_that_it_may_send_more(sight: &TurnSight<'_>) -> Result<(), String> {
-    ensure(sight.untold.is_empty(), || {
-        format!("the queues of {:?} are empty, but `on_writable` was not called", sight.untold)
+fn the_handler_learns_of_room_to_send(sight: &TurnSight<'_>) -> Result<(), String> {
+    ensure(sight.missing_writable.is_empty(), || {
+        format!("the queues of {:?} are empty, but `on_writable` was not called", sight.missing_writable)
     })
 }

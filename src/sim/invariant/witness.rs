@@ -34,12 +34,12 @@ impl<H> Witness<H> {
         Self { handler, ledger }
     }
 
-    /// Returns the handler behind it.
+    /// Returns the wrapped handler.
     pub fn handler(&self) -> &H {
         &self.handler
     }
 
-    /// Returns the handler behind it, to be changed between turns.
+    /// Returns the wrapped handler, to be changed between turns.
     pub fn handler_mut(&mut self) -> &mut H {
         &mut self.handler
     }
@@ -56,13 +56,13 @@ impl<H> Witness<H> {
         self.ledger.borrow().findings.list().to_vec()
     }
 
-    fn told(&self, ctx: &Ctx<'_>, peer: PeerId) {
-        self.ledger.borrow_mut().told(peer.link(), ctx.peer(peer).is_some());
+    fn check_callback(&self, ctx: &Ctx<'_>, peer: PeerId) {
+        self.ledger.borrow_mut().record_callback(peer.link(), ctx.peer(peer).is_some());
     }
 
-    fn told_of_message(&self, ctx: &Ctx<'_>, peer: PeerId) {
-        self.told(ctx, peer);
-        self.ledger.borrow_mut().told_of_message(peer.link(), is_ready(ctx, peer));
+    fn check_message(&self, ctx: &Ctx<'_>, peer: PeerId) {
+        self.check_callback(ctx, peer);
+        self.ledger.borrow_mut().record_message(peer.link(), is_ready(ctx, peer));
     }
 
     /// Records the addresses named by a peer of a managed loop.
@@ -79,7 +79,7 @@ impl<H> Witness<H> {
     /// Records an `addr` that the handler does not receive whole, so that its addresses are unknown.
     fn note_missed(&self, ctx: &Ctx<'_>, header: &Header, delivery: Delivery) {
         if ctx.config().manager.is_some() && header.command == CommandName::ADDR && delivery != Delivery::Buffer {
-            self.ledger.borrow_mut().managing.hearsay.missed();
+            self.ledger.borrow_mut().managing.gossip.missed();
         }
     }
 
@@ -103,7 +103,7 @@ impl<H: Handler> Handler for Witness<H> {
     }
 
     fn on_header(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, header: &Header) -> Delivery {
-        self.told_of_message(ctx, peer);
+        self.check_message(ctx, peer);
         let delivery = self.handler.on_header(ctx, peer, header);
         // A message is not delivered if the handler ended its peer at the header.
         let effective = if is_ready(ctx, peer) { delivery } else { Delivery::Discard };
@@ -114,7 +114,7 @@ impl<H: Handler> Handler for Witness<H> {
     }
 
     fn on_message(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
-        self.told_of_message(ctx, peer);
+        self.check_message(ctx, peer);
         self.ledger.borrow_mut().delivered(peer.link(), frame.header());
         self.note_addresses(ctx, peer, &frame);
         self.handler.on_message(ctx, peer, frame);
@@ -122,7 +122,7 @@ impl<H: Handler> Handler for Witness<H> {
     }
 
     fn on_chunk(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, chunk: Chunk<'_>) {
-        self.told_of_message(ctx, peer);
+        self.check_message(ctx, peer);
         let (len_bytes, is_last) = (chunk.bytes().len(), chunk.last().is_some());
         self.ledger.borrow_mut().streamed(peer.link(), chunk.header(), chunk.offset(), len_bytes, is_last);
         self.handler.on_chunk(ctx, peer, chunk);
@@ -130,14 +130,14 @@ impl<H: Handler> Handler for Witness<H> {
     }
 
     fn on_writable(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
-        self.told(ctx, peer);
-        self.ledger.borrow_mut().told_writable(peer.link());
+        self.check_callback(ctx, peer);
+        self.ledger.borrow_mut().record_writable(peer.link());
         self.handler.on_writable(ctx, peer);
         self.called(ctx);
     }
 
     fn on_pull(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, free_bytes: usize) {
-        self.told(ctx, peer);
+        self.check_callback(ctx, peer);
         let there = ctx.peer(peer).filter(|view| view.is_ready()).map(|view| view.free_bytes());
         self.ledger.borrow_mut().offered(peer.link(), free_bytes, there);
         self.handler.on_pull(ctx, peer, free_bytes);

@@ -40,8 +40,8 @@ pub enum Disk {
 /// An address book being written to the disk.
 #[derive(Debug)]
 pub(super) struct Book {
-    writer: Writer<Platter>,
-    platter: Platter,
+    writer: Writer<DurableState>,
+    durable_state: DurableState,
     /// The batches not known to be durable.
     unanswered: VecDeque<u64>,
     is_writing: bool,
@@ -49,7 +49,7 @@ pub(super) struct Book {
 
 /// The durable state; clones are the same.
 #[derive(Clone, Debug)]
-struct Platter {
+struct DurableState {
     store: Rc<RefCell<MemoryStore>>,
     /// The error of the next write.
     fault: Rc<Cell<Option<i32>>>,
@@ -59,15 +59,20 @@ impl Default for Book {
     fn default() -> Self {
         // Its key protects against peers, and this simulation has only our own.
         let store = MemoryStore::new(&mut StdRng::seed_from_u64(0));
-        let platter = Platter { store: Rc::new(RefCell::new(store)), fault: Rc::default() };
-        Self { writer: Writer::new(platter.clone()), platter, unanswered: VecDeque::new(), is_writing: false }
+        let durable_state = DurableState { store: Rc::new(RefCell::new(store)), fault: Rc::default() };
+        Self {
+            writer: Writer::new(durable_state.clone()),
+            durable_state,
+            unanswered: VecDeque::new(),
+            is_writing: false,
+        }
     }
 }
 
 impl Book {
     /// Returns a copy of the durable state.
     pub(super) fn durable(&self) -> MemoryStore {
-        self.platter.store.borrow().clone()
+        self.durable_state.store.borrow().clone()
     }
 
     /// Takes a batch to write, unless too many wait.
@@ -103,7 +108,7 @@ impl Book {
             Disk::Wild => *chance.pick(&[None, None, None, Some(EIO), Some(ENOSPC)]),
         };
         self.is_writing = false;
-        self.platter.fault.set(fault);
+        self.durable_state.fault.set(fault);
         let answer = self.writer.attempt()?;
         if answer.result.is_ok() {
             self.unanswered.retain(|unanswered| *unanswered > answer.id);
@@ -114,17 +119,22 @@ impl Book {
     /// Discards unwritten changes, or completes the write in progress.
     pub(super) fn lose_unwritten(&mut self, disk: Disk, chance: &Chance) {
         let was_written = disk == Disk::Wild && chance.one_in(2);
-        self.platter.fault.set(None);
+        self.durable_state.fault.set(None);
         if was_written {
             // No process remains to receive the outcome.
             let _ = self.writer.attempt();
         }
-        let platter = self.platter.clone();
-        *self = Self { writer: Writer::new(platter.clone()), platter, unanswered: VecDeque::new(), is_writing: false };
+        let durable_state = self.durable_state.clone();
+        *self = Self {
+            writer: Writer::new(durable_state.clone()),
+            durable_state,
+            unanswered: VecDeque::new(),
+            is_writing: false,
+        };
     }
 }
 
-impl PeerStore for Platter {
+impl PeerStore for DurableState {
     fn read(&self, address: SocketAddr) -> Result<Option<KnownPeer>, StoreError> {
         self.store.borrow().read(address)
     }

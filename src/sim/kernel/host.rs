@@ -29,7 +29,7 @@ pub(super) struct Host {
     pub(super) ip: IpAddr,
     pub(super) next_port: u16,
     pub(super) queue: Queue,
-    pub(super) is_stirred: bool,
+    pub(super) is_notified: bool,
     pub(super) is_cut: bool,
     pub(super) paused_until: Instant,
     /// Addresses of its listeners, by their index.
@@ -88,7 +88,7 @@ impl Host {
             ip: Ipv4Addr::from(NETWORK + number).into(),
             next_port: FIRST_LISTENER_PORT,
             queue: Queue::default(),
-            is_stirred: false,
+            is_notified: false,
             is_cut: false,
             paused_until: Instant::ZERO,
             listening: BTreeMap::new(),

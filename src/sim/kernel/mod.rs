@@ -38,7 +38,7 @@ use crate::offload::resolver::outcome_of;
 use crate::time::{Instant, UnixTime};
 use host::{Draw, Flag, Host, Listener, stream_of};
 use naming::{Reply, draw_answer, known};
-use schedule::{Coming, Schedule};
+use schedule::{Change, Schedule};
 use slab::Slab;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -67,7 +67,7 @@ pub(super) struct Kernel {
     pub(super) names: BTreeMap<String, Vec<IpAddr>>,
     hosts: Vec<Host>,
     /// Hosts that received an event since the driver last asked.
-    stirred: Vec<u32>,
+    notified: Vec<u32>,
     any_woken: Arc<AtomicBool>,
     listeners: BTreeMap<SocketAddr, Listener>,
     connections: Slab<Connection>,
@@ -102,7 +102,7 @@ impl Kernel {
             ports: Ports::new(DIAL_PORTS),
             routes: BTreeMap::new(),
             hosts: Vec::new(),
-            stirred: Vec::new(),
+            notified: Vec::new(),
             any_woken: Arc::default(),
             listeners: BTreeMap::new(),
             connections: Slab::new(),
@@ -127,11 +127,11 @@ impl Kernel {
     }
 
     /// Returns the moment of the next scheduled change.
-    pub(super) fn next_coming(&self) -> Option<Instant> {
+    pub(super) fn next_change(&self) -> Option<Instant> {
         self.schedule.next_at()
     }
 
-    fn happen_later(&mut self, after: Duration, what: Coming) {
+    fn happen_later(&mut self, after: Duration, what: Change) {
         self.schedule.add(self.now.plus(after), what);
     }
 
@@ -140,9 +140,9 @@ impl Kernel {
         while let Some((at, what)) = self.schedule.take_by(until) {
             self.set_now(at);
             match what {
-                Coming::DialFails(dialler, errno) => self.fail_dial(dialler, errno),
-                Coming::Answer(reply) => self.answer(reply),
-                Coming::Write { host, life } => self.write_book(host, life),
+                Change::DialFails(dialler, errno) => self.fail_dial(dialler, errno),
+                Change::Answer(reply) => self.answer(reply),
+                Change::Write { host, life } => self.write_book(host, life),
             }
         }
         self.set_now(until);
@@ -195,11 +195,11 @@ impl Kernel {
     }
 
     /// Moves the hosts that received an event since the last call to `hosts`; returns whether any waker was used.
-    pub(super) fn take_stirred(&mut self, hosts: &mut Vec<u32>) -> bool {
-        for &host in &self.stirred {
-            self.hosts[host as usize].is_stirred = false;
+    pub(super) fn take_notified(&mut self, hosts: &mut Vec<u32>) -> bool {
+        for &host in &self.notified {
+            self.hosts[host as usize].is_notified = false;
         }
-        hosts.append(&mut self.stirred);
+        hosts.append(&mut self.notified);
         self.any_woken.load(Ordering::Relaxed) && self.any_woken.swap(false, Ordering::AcqRel)
     }
 
@@ -207,15 +207,15 @@ impl Kernel {
         let now = self.now;
         let state = &mut self.hosts[host];
         state.queue.push(pending, now);
-        if !state.is_stirred {
-            state.is_stirred = true;
-            self.stirred.push(host as u32);
+        if !state.is_notified {
+            state.is_notified = true;
+            self.notified.push(host as u32);
         }
     }
 
     pub(super) fn wait(&mut self, host: usize, ready: &mut Vec<Readiness>) -> Result<(), i32> {
         ready.clear();
-        let result = match self.hosts[host].faults.strike(Site::Wait) {
+        let result = match self.hosts[host].faults.next_failure(Site::Wait) {
             // A stopped process is woken by a signal and must see the events of its pause.
             Some(EINTR) if !self.hosts[host].queue.is_late(self.now) => Ok(()),
             Some(EINTR) | None => {
@@ -255,7 +255,7 @@ impl Kernel {
         let poller = self.hosts[host].queue.poller;
         let connection = self.connection(id)?;
         let Owner { token, .. } = connection.end(id.side).owner?;
-        let Mask { readable, writable, hung_up } = connection.tell(id.side, |seen, owed| poller.shown(seen, owed));
+        let Mask { readable, writable, hung_up } = connection.notify(id.side, |seen, owed| poller.shown(seen, owed));
         (readable || writable).then_some(Readiness { token, readable, writable, hung_up })
     }
 
@@ -315,7 +315,7 @@ impl Kernel {
         let answer = Completion::Resolved { query, outcome: outcome_of(name.to_owned(), found) };
         match after {
             Some(Duration::ZERO) => self.hosts[host].complete(answer),
-            Some(after) => self.happen_later(after, Coming::Answer(Reply { host, life, answer })),
+            Some(after) => self.happen_later(after, Change::Answer(Reply { host, life, answer })),
             None => {}
         }
         Ok(())
@@ -334,8 +334,8 @@ impl Kernel {
     }
 
     /// Drops all queries of a host.
-    pub(super) fn forget_questions(&mut self, host: usize) {
-        self.hosts[host].asked.forget();
+    pub(super) fn drop_queries(&mut self, host: usize) {
+        self.hosts[host].asked.drop_all();
     }
 
     pub(super) fn set_disk(&mut self, host: usize, disk: Disk) {
@@ -362,7 +362,7 @@ impl Kernel {
         match book.begin_write(*disk, &chances[Draw::Disk as usize]) {
             None => {}
             Some(Duration::ZERO) => self.write_book(host, life),
-            Some(after) => self.happen_later(after, Coming::Write { host, life }),
+            Some(after) => self.happen_later(after, Change::Write { host, life }),
         }
     }
 
@@ -390,8 +390,8 @@ impl Kernel {
     }
 
     /// Counts a call, and makes it fail if it must. An interrupted call is retried and succeeds.
-    fn strike(&mut self, host: usize, site: Site) -> Result<(), i32> {
-        match self.hosts[host].faults.strike(site) {
+    fn count_call(&mut self, host: usize, site: Site) -> Result<(), i32> {
+        match self.hosts[host].faults.next_failure(site) {
             None | Some(EINTR) => Ok(()),
             Some(errno) => Err(errno),
         }
@@ -406,7 +406,7 @@ impl Kernel {
         Ok(())
     }
 
-    fn give_descriptor_back(&mut self, host: usize) {
+    fn release_descriptor(&mut self, host: usize) {
         self.hosts[host].descriptors -= 1;
     }
 }

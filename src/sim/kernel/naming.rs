@@ -73,7 +73,7 @@ impl Asked {
     }
 
     /// Drops all queries.
-    pub(super) fn forget(&mut self) {
+    pub(super) fn drop_all(&mut self) {
         *self = Self { life: self.life + 1, ..Self::default() };
     }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 /// A scheduled change.
 #[derive(Debug)]
-pub(super) enum Coming {
+pub(super) enum Change {
     /// A dial fails.
     DialFails(EndId, i32),
     /// A host receives a completion.
@@ -21,25 +21,25 @@ pub(super) enum Coming {
 /// The scheduled changes.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
-    coming: BTreeMap<(Instant, u64), Coming>,
+    changes: BTreeMap<(Instant, u64), Change>,
     /// The number of changes added so far.
     added: u64,
 }
 
 impl Schedule {
-    pub(super) fn add(&mut self, at: Instant, what: Coming) {
-        self.coming.insert((at, self.added), what);
+    pub(super) fn add(&mut self, at: Instant, what: Change) {
+        self.changes.insert((at, self.added), what);
         self.added += 1;
     }
 
     /// Returns the moment of the next change.
     pub(super) fn next_at(&self) -> Option<Instant> {
-        self.coming.first_key_value().map(|((at, _), _)| *at)
+        self.changes.first_key_value().map(|((at, _), _)| *at)
     }
 
     /// Removes the next change that is due by `until`, and returns it with its moment.
-    pub(super) fn take_by(&mut self, until: Instant) -> Option<(Instant, Coming)> {
-        let first = self.coming.first_entry().filter(|first| first.key().0 <= until)?;
+    pub(super) fn take_by(&mut self, until: Instant) -> Option<(Instant, Change)> {
+        let first = self.changes.first_entry().filter(|first| first.key().0 <= until)?;
         let ((at, _), what) = first.remove_entry();
         Some((at, what))
     }

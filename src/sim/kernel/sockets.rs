@@ -3,7 +3,7 @@
 use super::Kernel;
 use super::host::{Draw, FIRST_LISTENER_PORT, Listener, host_at};
 use super::route::Route;
-use super::schedule::Coming;
+use super::schedule::Change;
 use crate::errno::{EADDRINUSE, EADDRNOTAVAIL, EAGAIN, EHOSTUNREACH, ENETUNREACH, ENOTCONN, ETIMEDOUT};
 use crate::id::LinkId;
 use crate::net::Endpoints;
@@ -33,7 +33,7 @@ impl Kernel {
     }
 
     pub(in crate::sim) fn listen(&mut self, host: usize, index: u32, asked: SocketAddr) -> Result<SocketAddr, i32> {
-        self.strike(host, Site::Listen)?;
+        self.count_call(host, Site::Listen)?;
         let ip = if asked.ip().is_unspecified() { self.ip(host) } else { asked.ip() };
         let port = if asked.port() == 0 { self.free_listener_port(host) } else { asked.port() };
         let address = SocketAddr::new(ip, port);
@@ -58,7 +58,7 @@ impl Kernel {
     pub(in crate::sim) fn close_listener(&mut self, host: usize, index: u32) {
         let address = self.hosts[host].listening.remove(&index);
         let Some(listener) = address.and_then(|address| self.listeners.remove(&address)) else { return };
-        self.give_descriptor_back(host);
+        self.release_descriptor(host);
         for dialler in listener.opening {
             if let Some(connection) = self.connection(dialler) {
                 connection.refuse();
@@ -79,7 +79,7 @@ impl Kernel {
     pub(in crate::sim) fn accept(&mut self, host: usize, index: u32) -> Result<(EndId, SocketAddr), i32> {
         let listener = self.listener(host, index).ok_or(EAGAIN)?;
         let has_waiting = !listener.waiting.is_empty();
-        match self.strike(host, Site::Accept) {
+        match self.count_call(host, Site::Accept) {
             Ok(()) => {}
             // The host gets no further event of this listener unless one is queued.
             Err(EAGAIN) => {
@@ -95,7 +95,7 @@ impl Kernel {
             Err(_) => {}
         }
         self.take_descriptor(host)?;
-        self.take_waiting(host, index).inspect_err(|_| self.give_descriptor_back(host))
+        self.take_waiting(host, index).inspect_err(|_| self.release_descriptor(host))
     }
 
     /// Queues a listener's event, if none waits already.
@@ -126,7 +126,7 @@ impl Kernel {
         to: SocketAddr,
         source: Option<IpAddr>,
     ) -> Result<EndId, i32> {
-        self.strike(host, Site::Connect)?;
+        self.count_call(host, Site::Connect)?;
         let route = self.routes.get(&to.ip()).copied().unwrap_or_default();
         if route == Route::NoNetwork {
             return Err(ENETUNREACH);
@@ -137,7 +137,7 @@ impl Kernel {
         let for_want_of_ports = if source.is_some() { EADDRINUSE } else { EADDRNOTAVAIL };
         let source = source.unwrap_or(self.hosts[host].ip);
         let Some(port) = self.ports.take(source, to, self.now) else {
-            self.give_descriptor_back(host);
+            self.release_descriptor(host);
             return Err(for_want_of_ports);
         };
         let dialler = self.open(host, SocketAddr::new(source, port), to);
@@ -165,7 +165,7 @@ impl Kernel {
         EndId { index, serial, side: Side::Dialler }
     }
 
-    /// Returns the host that listens at an address, or else the one whose address it is.
+    /// Returns the host that listens on an address, or else the one whose address it is.
     fn host_of(&self, address: SocketAddr) -> Option<usize> {
         match self.listeners.get(&address) {
             Some(listener) => Some(listener.host),
@@ -210,7 +210,7 @@ impl Kernel {
     }
 
     fn fail_later(&mut self, dialler: EndId, errno: i32, after: Duration) {
-        self.happen_later(after, Coming::DialFails(dialler, errno));
+        self.happen_later(after, Change::DialFails(dialler, errno));
     }
 
     pub(super) fn fail_dial(&mut self, dialler: EndId, errno: i32) {
@@ -225,15 +225,15 @@ impl Kernel {
     /// Removes a connection that is over for both ends.
     fn remove(&mut self, id: EndId) {
         let connection = self.connections.remove(id.index as usize);
-        let free_at: Option<Instant> = connection.leaves_port_waiting().then(|| self.now.plus(TIME_WAIT));
-        self.ports.give_back(connection.dialled_from, connection.listener, free_at);
+        let free_at: Option<Instant> = connection.keeps_port_in_use().then(|| self.now.plus(TIME_WAIT));
+        self.ports.release(connection.dialled_from, connection.listener, free_at);
     }
 
     // --- Connections -------------------------------------------------------------------------------------------------
 
     /// Registers an end for events; its first event is its present state.
     pub(in crate::sim) fn attach(&mut self, host: usize, id: EndId, token: u64) -> Result<(), i32> {
-        self.strike(host, Site::Attach)?;
+        self.count_call(host, Site::Attach)?;
         if let Some(connection) = self.connection(id) {
             connection.end(id.side).owner = Some(Owner { host: host as u32, token });
             self.announce(id, Edges::OWN);
@@ -242,12 +242,12 @@ impl Kernel {
     }
 
     pub(in crate::sim) fn connected(&mut self, host: usize, id: EndId) -> Result<Option<Endpoints>, i32> {
-        self.strike_link(host, Site::Connected, id)?;
+        self.count_link_call(host, Site::Connected, id)?;
         self.connection(id).ok_or(ENOTCONN)?.connected(id.side)
     }
 
     pub(in crate::sim) fn read(&mut self, host: usize, id: EndId, block: &mut [u8]) -> Result<usize, i32> {
-        self.strike_link(host, Site::Read, id)?;
+        self.count_link_call(host, Site::Read, id)?;
         let (result, edges) =
             self.with_connection(id, |connection, chance, pool| connection.read(id.side, block, chance, pool))?;
         self.announce(id, edges);
@@ -255,7 +255,7 @@ impl Kernel {
     }
 
     pub(in crate::sim) fn write(&mut self, host: usize, id: EndId, slices: &[IoSlice<'_>]) -> Result<usize, i32> {
-        self.strike_link(host, Site::Write, id)?;
+        self.count_link_call(host, Site::Write, id)?;
         let (result, edges) =
             self.with_connection(id, |connection, chance, pool| connection.write(id.side, slices, chance, pool))?;
         self.announce(id, edges);
@@ -302,8 +302,8 @@ impl Kernel {
 
     /// Makes a call fail if it must: either it has changed nothing and an event will announce the retry, or the
     /// connection is over.
-    fn strike_link(&mut self, host: usize, site: Site, id: EndId) -> Result<(), i32> {
-        let Err(errno) = self.strike(host, site) else { return Ok(()) };
+    fn count_link_call(&mut self, host: usize, site: Site, id: EndId) -> Result<(), i32> {
+        let Err(errno) = self.count_call(host, site) else { return Ok(()) };
         let edges = match is_passing(errno) {
             true => {
                 // A caller that was refused waits for an event about present or later input.
@@ -329,7 +329,7 @@ impl Kernel {
     /// Closes an end and its descriptor.
     pub(in crate::sim) fn release(&mut self, host: usize, id: EndId) {
         self.close(id);
-        self.give_descriptor_back(host);
+        self.release_descriptor(host);
     }
 
     /// Closes an end with a reset.

@@ -250,7 +250,7 @@ fn a_hundred_points_are_a_ban_and_each_charge_is_reported() {
     let mut managed = ManagedWorld::new(manager());
     let mut stranger = Stranger::new(&managed.world);
     managed.welcome(&mut stranger, 0, Some(THEIRS));
-    managed.forget_log();
+    managed.clear_log();
     for _ in 0..99 {
         stranger.send(0, &version());
     }

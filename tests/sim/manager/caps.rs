@@ -144,7 +144,7 @@ fn full_managed(evict_inbound: bool) -> (ManagedWorld, Stranger) {
         managed.run(secs(1));
     }
     assert_eq!(managed.ready(), 60);
-    managed.forget_log();
+    managed.clear_log();
     (managed, stranger)
 }
 

@@ -9,7 +9,7 @@ mod misbehavior;
 mod names;
 mod numbers;
 mod outages;
-mod places;
 mod restarts;
 mod seeds;
+mod slots;
 pub(crate) mod support;

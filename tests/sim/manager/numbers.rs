@@ -78,7 +78,7 @@ fn req_e24_a_peer_above_the_maximum_is_rejected_and_never_counted() {
     let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, max_peers: 2, ..manager() });
     let mut stranger = Stranger::new(&managed.world);
     (0..2).for_each(|link| managed.welcome(&mut stranger, link, None));
-    managed.forget_log();
+    managed.clear_log();
     managed.welcome(&mut stranger, 2, None);
     managed.run(secs(1));
     let (received, has_ended) = stranger.receive(2);
@@ -196,7 +196,7 @@ fn req_e28_lower_numbers_close_no_peer_and_accept_none() {
     let changes = managed.node.handle().update_config(config).unwrap();
     managed.run(secs(60));
     assert_eq!(changes.wait().unwrap().map(|changes| changes.len()), Ok(2));
-    assert_eq!((managed.ready(), managed.places(), managed.summary().max_places, managed.ends()), (12, 12, 5, vec![]));
+    assert_eq!((managed.ready(), managed.places(), managed.summary().max_slots, managed.ends()), (12, 12, 5, vec![]));
     managed.welcome(&mut stranger, 10, None);
     assert_eq!((managed.ready(), managed.count("rejected_over_capacity")), (12, 1));
     (0..4).for_each(|link| stranger.close(link));

@@ -71,7 +71,7 @@ fn req_e41_banned_and_own_addresses_of_a_seed_are_omitted_and_an_inaccessible_on
     let mut answer: Vec<IpAddr> = addresses.iter().map(|address| address.ip()).collect();
     answer.push(managed.address.ip());
     managed.world.set_name("seed.example", answer);
-    managed.forget_log();
+    managed.clear_log();
     managed.run(secs(60));
     assert_eq!((resolved(&managed), managed.ready()), (vec![(2, 1)], 1));
     let named = managed.known(addresses[0]);

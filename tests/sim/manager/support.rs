@@ -191,7 +191,7 @@ impl ManagedWorld {
     }
 
     pub(crate) fn places(&self) -> usize {
-        self.summary().places_taken
+        self.summary().slots_in_use
     }
 
     pub(crate) fn ready(&self) -> usize {
@@ -207,7 +207,7 @@ impl ManagedWorld {
         self.node.handler().log.borrow().clone()
     }
 
-    pub(crate) fn forget_log(&self) {
+    pub(crate) fn clear_log(&self) {
         self.node.handler().log.borrow_mut().clear();
     }
 

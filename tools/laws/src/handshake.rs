@@ -213,7 +213,7 @@ impl Model {
             return;
         }
         match step {
-            Step::Version(spoken) if self.version.is_none() => self.hear(*spoken),
+            Step::Version(spoken) if self.version.is_none() => self.handle(*spoken),
             Step::BrokenVersion(_) if self.version.is_none() => {
                 self.said.push("reject");
                 self.stand = Stand::Closed("truncated_message");
@@ -232,7 +232,7 @@ impl Model {
         }
     }
 
-    fn hear(&mut self, spoken: Spoken) {
+    fn handle(&mut self, spoken: Spoken) {
         self.version = Some(spoken);
         if let Some(refusal) = spoken.refusal() {
             self.stand = Stand::Closed(refusal);

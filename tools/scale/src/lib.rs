@@ -60,11 +60,11 @@ pub fn live(peers: u64) -> Vec<Phase> {
     let times = Times::of(peers);
     let mut stage = Stage::new(peers, times);
     let mut phases = Vec::new();
-    stage.run_until(times.come);
+    stage.run_until(times.connected);
     phases.push(stage.phase("connect and handshake"));
     stage.run_until(times.pinged);
     phases.push(stage.phase("two rounds of pings"));
-    stage.let_others_come();
+    stage.dial_replacements();
     stage.run_until(times.churned);
     phases.push(stage.phase("1 % churn a second"));
     stage.node.handle().stop().expect("the queue has room");
@@ -77,7 +77,7 @@ pub fn live(peers: u64) -> Vec<Phase> {
 /// Moments at which a life's phases end.
 #[derive(Clone, Copy, Debug)]
 struct Times {
-    come: Instant,
+    connected: Instant,
     pinged: Instant,
     churned: Instant,
 }
@@ -85,14 +85,14 @@ struct Times {
 impl Times {
     fn of(peers: u64) -> Self {
         let millis = (peers / 2).div_ceil(PER_MILLISECOND);
-        let come = Instant::ZERO.plus(Duration::from_millis(millis) + SECOND);
-        assert!(come < Instant::ZERO.plus(PING_INTERVAL), "all peers are connected before the first ping");
-        let pinged = come.plus(PING_INTERVAL * PING_ROUNDS);
-        Self { come, pinged, churned: pinged.plus(SECOND * (CHURN_SECONDS + 1)) }
+        let connected = Instant::ZERO.plus(Duration::from_millis(millis) + SECOND);
+        assert!(connected < Instant::ZERO.plus(PING_INTERVAL), "all peers are connected before the first ping");
+        let pinged = connected.plus(PING_INTERVAL * PING_ROUNDS);
+        Self { connected, pinged, churned: pinged.plus(SECOND * (CHURN_SECONDS + 1)) }
     }
 
     /// Returns when the peer with this index among `count` closes its connection, if it does.
-    fn leaving(self, index: u64, count: u64) -> Option<Instant> {
+    fn closes_at(self, index: u64, count: u64) -> Option<Instant> {
         let second = u32::try_from(index % CHURN_ONE_IN).ok().filter(|second| *second < CHURN_SECONDS)?;
         let within_second = SECOND.mul_f64(index as f64 / count as f64);
         Some(self.pinged.plus(MILLISECOND + SECOND * second + within_second))
@@ -147,14 +147,14 @@ impl Stage {
     }
 
     /// Returns how many of the peers that dialled are replaced, which is also the number for those that were dialled.
-    fn leavers(&self) -> u64 {
+    fn replaced_peers(&self) -> u64 {
         let half = self.peers / 2;
-        (0..half).filter(|index| self.times.leaving(*index, half).is_some()).count() as u64
+        (0..half).filter(|index| self.times.closes_at(*index, half).is_some()).count() as u64
     }
 
     /// Makes as many new peers dial as dialling peers have closed.
-    fn let_others_come(&mut self) {
-        let count = self.leavers();
+    fn dial_replacements(&mut self) {
+        let count = self.replaced_peers();
         let every = (SECOND * CHURN_SECONDS).div_f64(count as f64);
         let profile = Rc::clone(&self.profile);
         self.crowd.dial_many(self.address, self.times.pinged, every, count, move |_| Honest::new(&profile).into());
@@ -173,7 +173,7 @@ impl Stage {
     fn check(&self) {
         let (tally, peers) = (self.journal.tally(), self.peers);
         assert_eq!(self.journal.complaints(), []);
-        assert_eq!(tally.ready, peers + 2 * self.leavers(), "each closed peer was replaced");
+        assert_eq!(tally.ready, peers + 2 * self.replaced_peers(), "each closed peer was replaced");
         assert_eq!(tally.pings_answered, peers * u64::from(PING_ROUNDS));
         assert_eq!((tally.closed, tally.failed, tally.torn), (peers, 0, 0));
         assert_eq!((self.crowd.len(), self.node.reactor().stats().links), (0, 0));
@@ -220,19 +220,19 @@ impl Handler for Dialler {
 /// Returns the role of the peer with this index; those after the first `count` do not close.
 fn cast(profile: &Rc<Profile>, times: Times, index: u64, count: u64) -> Role {
     let honest = Honest::new(profile);
-    match times.leaving(index, count).filter(|_| index < count) {
-        Some(leaves_at) => Role::of(Leaver { honest, leaves_at }),
+    match times.closes_at(index, count).filter(|_| index < count) {
+        Some(leaves_at) => Role::of(ClosingPeer { honest, leaves_at }),
         None => honest.into(),
     }
 }
 
 /// An honest peer that closes its connection at a given moment.
-struct Leaver {
+struct ClosingPeer {
     honest: Honest,
     leaves_at: Instant,
 }
 
-impl Persona for Leaver {
+impl Persona for ClosingPeer {
     fn opened(&mut self, line: &mut Line<'_>) {
         self.honest.opened(line);
     }

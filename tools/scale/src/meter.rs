@@ -95,11 +95,11 @@ impl Account {
 
 impl<H: Handler> Actor for Measured<H> {
     fn turn(&mut self) -> io::Result<bool> {
-        let mut goes_on = Ok(false);
-        let info = measure(|| goes_on = within_the_loop(&mut self.reactor));
+        let mut continues = Ok(false);
+        let info = measure(|| continues = within_the_loop(&mut self.reactor));
         self.account.add(&info);
         self.account.turns += 1;
-        goes_on
+        continues
     }
 
     fn wait(&self) -> Wait {

@@ -13,14 +13,14 @@ pub(super) const RECOVERY: Duration = Duration::from_secs(30 * 60);
 pub(super) const RECOVERY_FROM_OUTAGE: Duration = Duration::from_secs(15 * 60);
 /// Socket events after which the first phase ends early.
 pub(super) const MAX_EVENTS: u64 = 60_000;
-/// Maximum rounds at one moment. Even a run that reads a hundred peers three bytes at a time needs fewer.
+/// Maximum number of rounds at one moment. Even a run that reads a hundred peers three bytes at a time needs fewer.
 const MAX_ROUNDS: u64 = 4_000_000;
 
 /// A run of a world.
 pub(super) struct Course {
     pub(super) violations: Vec<Violation>,
     /// Nothing has ended the run early.
-    pub(super) goes_on: bool,
+    pub(super) is_running: bool,
     /// The run exceeds the patience.
     pub(super) is_given_up: bool,
     pub(super) began: Instant,
@@ -31,21 +31,21 @@ pub(super) struct Course {
 impl Course {
     pub(super) fn new(world: &World, patience: Patience) -> Self {
         let (world, began) = (world.clone(), world.now());
-        Self { violations: Vec::new(), goes_on: true, is_given_up: false, began, world, patience }
+        Self { violations: Vec::new(), is_running: true, is_given_up: false, began, world, patience }
     }
 
     pub(super) fn run_until(&mut self, until: Instant, actors: &mut [&mut dyn Actor]) {
-        if !self.goes_on {
+        if !self.is_running {
             return;
         }
         let driver = Driver::new(&self.world).with_rounds_per_moment(MAX_ROUNDS);
         let is_over = || !self.patience.lasts(self.world.trace().calls());
         match driver.run(until, actors, is_over) {
             Ok(RunOutcome::TimeOver | RunOutcome::AllEnded) => {}
-            Ok(RunOutcome::Done) => (self.is_given_up, self.goes_on) = (true, false),
+            Ok(RunOutcome::Done) => (self.is_given_up, self.is_running) = (true, false),
             Err(error) => {
                 self.found(9, error.to_string());
-                self.goes_on = false;
+                self.is_running = false;
             }
         }
     }

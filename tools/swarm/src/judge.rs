@@ -23,7 +23,7 @@ const SLACK: Duration = Duration::from_secs(2);
 /// A pipe that a handshake and some pings may fill.
 const NARROW_BYTES: usize = 4 * 1024;
 
-/// Whether nothing is done to the peers of a troop, so that the reaction owed to them can be judged.
+/// Returns whether nothing is done to a troop's peers, so that the reaction owed to them can be judged.
 pub(super) fn is_judged(troop: &Troop) -> bool {
     let habit = troop.habit;
     troop.kind.is_hostile() && habit.acts_every.is_zero() && !habit.is_rough && !habit.overwhelms
@@ -128,7 +128,8 @@ fn may_end(stage: &Stage, cast: &Cast, end: &Ended, is_quiet: bool) -> bool {
     }
 }
 
-/// Whether an attack's outcome depends on when its bytes arrive, while they are sent and received in drawn pieces.
+/// Returns whether an attack's outcome depends on when its bytes arrive, while they are sent and received in drawn
+/// pieces.
 fn is_held_up(stage: &Stage, attack: usize) -> bool {
     let Conditions { to_acceptor, to_dialler, .. } = &stage.scenario.conditions;
     let is_smooth = [to_acceptor, to_dialler].into_iter().all(|cuts| *cuts == Cuts::default());
@@ -150,7 +151,7 @@ pub(super) fn judge_journals(stage: &mut Stage) {
                 found.push((38, format!("{} complains: {complaint:?}", cast.troop.kind)));
             }
         }
-        let out_of_order = cast.heard.borrow().out_of_order;
+        let out_of_order = cast.received.borrow().out_of_order;
         if out_of_order > 0 {
             found.push((17, format!("{} received {out_of_order} messages out of order", cast.troop.kind)));
         }
@@ -159,8 +160,8 @@ pub(super) fn judge_journals(stage: &mut Stage) {
     found.into_iter().for_each(|(invariant, text)| stage.course.found(invariant, text));
 }
 
-/// Gathers the findings of the loops and their handlers.
-pub(super) fn gather(stage: &mut Stage) {
+/// Collects the findings of the loops and their handlers.
+pub(super) fn collect_findings(stage: &mut Stage) {
     let loops = [Some(&stage.node), stage.rival.as_ref()];
     for checked in loops.into_iter().flatten() {
         stage.course.violations.extend(checked.violations());
@@ -181,8 +182,8 @@ pub(super) fn gather(stage: &mut Stage) {
     stage.course.violations.sort_by_key(|violation| violation.at);
 }
 
-/// Lists the peers that still wait for something at the end of the recovery.
-pub(super) fn who_waits(stage: &Stage) -> Vec<String> {
+/// Lists the peers that are not served at the end of the recovery.
+pub(super) fn list_waiting(stage: &Stage) -> Vec<String> {
     let mut waits = Vec::new();
     for (index, cast) in stage.cast.iter().enumerate().filter(|(_, cast)| cast.troop.kind.is_honest()) {
         let wanted = cast.troop.count as usize;
@@ -192,7 +193,7 @@ pub(super) fn who_waits(stage: &Stage) -> Vec<String> {
             let ready = peers.iter().filter(|known| known.is_ready).count();
             let there = cast.crowd.as_ref().map_or(0, peerloop::sim::actor::Crowd::len);
             waits.push(format!(
-                "{}: {wanted} are to be there, {there} are open on their side, {} on the loop's, {ready} ready, {well} \
+                "{}: {wanted} are expected, {there} are open on their side, {} on the loop's, {ready} ready, {well} \
                  have answered",
                 cast.troop,
                 peers.len()

@@ -47,7 +47,7 @@ pub struct Outcome {
     /// The situations that were met.
     pub marks: Marks,
     /// One number for each honest peer over all that it received before the calm, by troop.
-    pub heard: Vec<Vec<u64>>,
+    pub received: Vec<Vec<u64>>,
 }
 
 /// Draws a world from `tape`, of which nothing was drawn before, and runs it to its end.
@@ -68,8 +68,8 @@ pub fn run_with(tape: &Tape, profile: Profile, patience: &Patience) -> Option<Ou
     let mut stage = Stage::new(tape, scenario, patience.clone());
     stage.run_safety();
     judge::judge_peers(&mut stage);
-    let heard = stage.cast.iter().map(|cast| cast.heard.borrow().digests.clone()).collect();
-    if stage.course.goes_on {
+    let received = stage.cast.iter().map(|cast| cast.received.borrow().digests.clone()).collect();
+    if stage.course.is_running {
         stage.calm_down();
         stage.run_liveness();
         stage.run_shutdown();
@@ -78,7 +78,7 @@ pub fn run_with(tape: &Tape, profile: Profile, patience: &Patience) -> Option<Ou
         return None;
     }
     judge::judge_journals(&mut stage);
-    judge::gather(&mut stage);
+    judge::collect_findings(&mut stage);
     let (trace_hash, calls) = (stage.world.trace().hash(), stage.world.trace().calls());
     Some(Outcome {
         events: stage.events(),
@@ -87,7 +87,7 @@ pub fn run_with(tape: &Tape, profile: Profile, patience: &Patience) -> Option<Ou
         trace_hash,
         violations: stage.course.violations,
         marks: stage.marks,
-        heard,
+        received,
         scenario: stage.scenario,
     })
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// Messages received by an honest troop, shared by all its peers.
 #[derive(Debug, Default)]
-pub(super) struct Heard {
+pub(super) struct Received {
     /// One number for each peer over all its messages, by the order in which the peers connected.
     pub(super) digests: Vec<u64>,
     /// Numbered messages that were not the next.
@@ -35,8 +35,8 @@ pub(super) struct Manner {
 pub(super) struct NumberedPeer {
     honest: Honest,
     manner: Manner,
-    heard: Rc<RefCell<Heard>>,
-    ear: Ear,
+    received: Rc<RefCell<Received>>,
+    follower: MessageFollower,
     said: u64,
     honest_due: Instant,
     talk_due: Instant,
@@ -44,7 +44,7 @@ pub(super) struct NumberedPeer {
 
 /// Follows a stream of frames and keeps no payload.
 #[derive(Debug, Default)]
-struct Ear {
+struct MessageFollower {
     head: Vec<u8>,
     command: Option<CommandName>,
     /// Bytes of payload still missing.
@@ -55,12 +55,12 @@ struct Ear {
 }
 
 impl NumberedPeer {
-    pub(super) fn new(honest: Honest, manner: Manner, heard: &Rc<RefCell<Heard>>) -> Self {
+    pub(super) fn new(honest: Honest, manner: Manner, received: &Rc<RefCell<Received>>) -> Self {
         Self {
             honest,
             manner,
-            heard: Rc::clone(heard),
-            ear: Ear::default(),
+            received: Rc::clone(received),
+            follower: MessageFollower::default(),
             said: 0,
             honest_due: Instant::MAX,
             talk_due: Instant::MAX,
@@ -82,18 +82,18 @@ impl Persona for NumberedPeer {
     }
 
     fn received(&mut self, line: &mut Line<'_>, bytes: &[u8]) {
-        let was_met = self.ear.is_met;
+        let was_met = self.follower.is_met;
         {
-            let mut heard = self.heard.borrow_mut();
+            let mut received = self.received.borrow_mut();
             let serial = line.serial() as usize;
-            if heard.digests.len() <= serial {
-                heard.digests.resize(serial + 1, 0);
+            if received.digests.len() <= serial {
+                received.digests.resize(serial + 1, 0);
             }
-            self.ear.follow(bytes, &mut heard, serial);
+            self.follower.follow(bytes, &mut received, serial);
         }
         self.act(line, |honest, line| honest.received(line, bytes));
         if let Some(every) = self.manner.every
-            && self.ear.is_met
+            && self.follower.is_met
             && !was_met
         {
             self.talk_due = line.now().plus(every.mul_f64(f64::from(1 + line.serial() % 16) / 16.0));
@@ -123,15 +123,15 @@ impl Persona for NumberedPeer {
     }
 }
 
-impl Ear {
-    fn follow(&mut self, mut bytes: &[u8], heard: &mut Heard, serial: usize) {
+impl MessageFollower {
+    fn follow(&mut self, mut bytes: &[u8], received: &mut Received, serial: usize) {
         while !bytes.is_empty() {
             let Some(command) = self.command else {
                 let wanted = self.head.first_chunk().map_or(HEADER_LEN_BYTES, Header::len_of);
                 let len = (wanted - self.head.len()).min(bytes.len());
                 self.head.extend_from_slice(&bytes[..len]);
                 bytes = &bytes[len..];
-                self.begin(heard, serial);
+                self.begin(received, serial);
                 continue;
             };
             let len = self.left.min(bytes.len() as u64) as usize;
@@ -141,12 +141,12 @@ impl Ear {
             }
             self.left -= len as u64;
             bytes = &bytes[len..];
-            self.end(heard, serial);
+            self.end(received, serial);
         }
     }
 
     /// Begins a message if its header is complete.
-    fn begin(&mut self, heard: &mut Heard, serial: usize) {
+    fn begin(&mut self, received: &mut Received, serial: usize) {
         let Some(basic) = self.head.first_chunk::<HEADER_LEN_BYTES>() else { return };
         let header = match self.head.first_chunk::<EXTENDED_HEADER_LEN_BYTES>() {
             Some(extended) => Header::decode_extended(extended),
@@ -158,22 +158,22 @@ impl Ear {
         self.command = Some(header.command);
         self.left = header.payload_len;
         self.is_met |= header.command == CommandName::VERACK;
-        heard.messages += 1;
+        received.messages += 1;
         if ![CommandName::PING, CommandName::PONG].contains(&header.command) {
-            mix(&mut heard.digests[serial], word(header.command) ^ header.payload_len);
+            mix(&mut received.digests[serial], word(header.command) ^ header.payload_len);
         }
-        self.end(heard, serial);
+        self.end(received, serial);
     }
 
-    fn end(&mut self, heard: &mut Heard, serial: usize) {
+    fn end(&mut self, received: &mut Received, serial: usize) {
         if self.left > 0 {
             return;
         }
         if self.command.take() == Some(TALK) {
             let number = self.number.first_chunk().map_or(u64::MAX, |number| u64::from_le_bytes(*number));
-            heard.out_of_order += u64::from(number != self.next_number);
+            received.out_of_order += u64::from(number != self.next_number);
             self.next_number = number.wrapping_add(1);
-            mix(&mut heard.digests[serial], number);
+            mix(&mut received.digests[serial], number);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A limit for worlds, so that one that runs on and on blocks no test.
+//! A limit for worlds, so that an endless one blocks no test.
 //!
 //! It is checked after every round of turns, never within a turn. It ends in two ways: by the number of calls that a
 //! world's hosts make, which is the same in every run of it, and on request from any thread.
@@ -31,13 +31,13 @@ impl Patience {
         self.is_over.store(true, Ordering::Relaxed);
     }
 
-    /// Whether no request has ended it.
-    pub fn goes_on(&self) -> bool {
+    /// Returns whether no request has ended it.
+    pub fn is_active(&self) -> bool {
         !self.is_over.load(Ordering::Relaxed)
     }
 
-    /// Whether a world with this many calls may continue.
+    /// Returns whether a world with this many calls may continue.
     pub fn lasts(&self, calls: u64) -> bool {
-        calls <= self.max_calls && self.goes_on()
+        calls <= self.max_calls && self.is_active()
     }
 }

@@ -23,11 +23,11 @@ use std::time::Duration;
 
 /// The host of the loop under test.
 pub(super) const NODE: usize = 0;
-/// Maximum troops of a world.
+/// Maximum number of a world's troops.
 pub(super) const MAX_TROOPS: usize = 9;
 /// Approximate number of socket events of a world.
 const EVENTS_AIM: u64 = 8_000;
-/// Maximum calls to fill a pipe on purpose.
+/// Maximum number of calls to fill a pipe on purpose.
 const MAX_CALLS_TO_FILL: usize = 20_000;
 
 /// The streams of a tape that a swarm draws from; those of the kernel lie above.

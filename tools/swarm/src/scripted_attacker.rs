@@ -165,7 +165,7 @@ impl ScriptedAttacker {
         Self { manners, steps: Rc::clone(steps), at: 0, done: 0 }
     }
 
-    fn go_on(&mut self, line: &mut Line<'_>) {
+    fn continue_script(&mut self, line: &mut Line<'_>) {
         let steps = Rc::clone(&self.steps);
         while let Some(step) = steps.get(self.at) {
             let pause = match step {
@@ -203,13 +203,13 @@ impl Persona for ScriptedAttacker {
         if self.manners == Manners::Full {
             line.send(&frame("verack", &[]));
         }
-        self.go_on(line);
+        self.continue_script(line);
     }
 
     fn received(&mut self, _line: &mut Line<'_>, _bytes: &[u8]) {}
 
     fn due(&mut self, line: &mut Line<'_>) {
-        self.go_on(line);
+        self.continue_script(line);
     }
 }
 

@@ -1,16 +1,16 @@
 //! A running scenario: hosts, loops and crowds, and the order of its events.
 //!
-//! Three phases follow each other: one in which everything may happen, one in which all is well and every honest peer
+//! Three phases follow each other: one with all drawn events, one without faults in which every honest peer
 //! must be served within half an hour, and the end, after which everything must be released.
 
 use super::course::{Course, MAX_EVENTS, RECOVERY};
 use super::judge;
 use super::marks::{Mark, Marks};
-use super::numbered_peer::{Heard, NumberedPeer};
+use super::numbered_peer::{NumberedPeer, Received};
 use super::patience::Patience;
 use super::scenario::{Deed, Habit, Kind, NODE, Nowhere, Quirk, Scenario, Troop, attack_at, stream};
 use super::scripted_attacker::{MESSAGES, NETWORK, ROWS, STATES, ScriptedAttacker, Step, cell};
-use super::scripted_handler::{Acquaintance, ScriptedHandler, Timekeeper, Wish};
+use super::scripted_handler::{ScriptedHandler, Timekeeper, TroopState, Wish};
 use bytes::Bytes;
 use peerloop::PeerId;
 use peerloop::config::Config;
@@ -60,7 +60,7 @@ pub(super) struct Cast {
     pub(super) troop: Troop,
     pub(super) crowd: Option<Crowd>,
     pub(super) journal: Journal,
-    pub(super) heard: Rc<RefCell<Heard>>,
+    pub(super) received: Rc<RefCell<Received>>,
     pub(super) steps: Rc<[Step]>,
     character: Rc<actor::Profile>,
 }
@@ -202,17 +202,17 @@ impl Stage {
                 self.world.heal(host);
             }
             self.run_until(at);
-            if !self.course.goes_on || self.node.has_ended() || self.events() > MAX_EVENTS {
+            if !self.course.is_running || self.node.has_ended() || self.events() > MAX_EVENTS {
                 break;
             }
             if let Some(deed) = deed {
-                self.befall(deed, &mut heals);
+                self.apply_deed(deed, &mut heals);
             }
         }
-        self.course.goes_on &= !self.node.has_ended();
+        self.course.is_running &= !self.node.has_ended();
     }
 
-    fn befall(&mut self, deed: Deed, heals: &mut Vec<(Instant, usize)>) {
+    fn apply_deed(&mut self, deed: Deed, heals: &mut Vec<(Instant, usize)>) {
         let handle = self.node.handle();
         let known: Vec<(PeerId, usize)> = self.node.handler().known().map(|known| (known.id, known.troop)).collect();
         // Users do nothing to judged peers, either.
@@ -251,9 +251,9 @@ impl Stage {
                 }
             }
             Deed::UserCloseGone { pick: number } => {
-                let gone = &self.node.handler().gone;
-                if !gone.is_empty() {
-                    let _ = handle.close(gone[number as usize % gone.len()]);
+                let removed = &self.node.handler().removed;
+                if !removed.is_empty() {
+                    let _ = handle.close(removed[number as usize % removed.len()]);
                 }
             }
             Deed::UserSend { pick: number } => {
@@ -308,10 +308,10 @@ impl Stage {
         self.wish(Wish::Calm);
         loop {
             self.run_until(self.world.now().plus(pause));
-            if !self.course.goes_on {
+            if !self.course.is_running {
                 return;
             }
-            let waits = judge::who_waits(self);
+            let waits = judge::list_waiting(self);
             if waits.is_empty() {
                 return;
             }
@@ -342,7 +342,7 @@ impl Stage {
             let _ = rival.handle().stop();
         }
         self.run_until(self.world.now().plus(SHUTDOWN_GRACE + CLOSE_GRACE + Duration::from_secs(1)));
-        if !self.course.goes_on {
+        if !self.course.is_running {
             return;
         }
         for host in [NODE, FIRST_TROOP] {
@@ -381,8 +381,8 @@ impl Cast {
             Kind::Untimely(_, message) => steps = cell(MESSAGES[message]),
             Kind::Nobody | Kind::Attacker(_) | Kind::Rival | Kind::Nowhere(_) => {}
         }
-        let (character, heard) = (Rc::new(character), Rc::default());
-        Self { troop, crowd: None, journal, heard, steps: steps.into(), character }
+        let (character, received) = (Rc::new(character), Rc::default());
+        Self { troop, crowd: None, journal, received, steps: steps.into(), character }
     }
 
     fn crowd_on(&self, net: SimNet, chance: Chance, node: SocketAddr, scenario: &Scenario) -> Crowd {
@@ -398,14 +398,14 @@ impl Cast {
     }
 
     fn role(&self) -> impl FnMut() -> Role + 'static {
-        let Self { troop, character, heard, steps, .. } = self;
-        let (troop, character, heard, steps) = (*troop, Rc::clone(character), Rc::clone(heard), Rc::clone(steps));
+        let Self { troop, character, received, steps, .. } = self;
+        let (troop, character, received, steps) = (*troop, Rc::clone(character), Rc::clone(received), Rc::clone(steps));
         move || match troop.kind {
             Kind::Attacker(attack) => Role::of(Attacker::new(attack_at(attack), &character, &Rc::default())),
             Kind::Hostile(row) => Role::of(ScriptedAttacker::new(ROWS[row].manners, &steps)),
             Kind::Untimely(manners, _) => Role::of(ScriptedAttacker::new(manners, &steps)),
             Kind::Honest(_) | Kind::Nobody | Kind::Rival | Kind::Nowhere(_) => {
-                Role::of(NumberedPeer::new(Honest::new(&character), troop.manner, &heard))
+                Role::of(NumberedPeer::new(Honest::new(&character), troop.manner, &received))
             }
         }
     }
@@ -446,7 +446,7 @@ fn scripted_handler_of(scenario: &Scenario, tape: &Tape, cast: &[Cast]) -> Scrip
         let [.., last] = (FIRST_TROOP as u32 + index as u32 + 1).to_be_bytes();
         let there = SocketAddr::from(([10, 0, 0, last], PORT));
         let is_there = troop.kind != Kind::Nobody && !troop.dials && troop.count > 0;
-        Acquaintance {
+        TroopState {
             habit: troop.habit,
             dials: is_there.then_some((there, troop.count)),
             chance: tape.stream(stream::HABIT + index as u32),
@@ -470,7 +470,7 @@ fn rival_of(
     node: SocketAddr,
 ) -> Checked<ScriptedHandler> {
     let there = SocketAddr::new(net.ip(), PORT);
-    let node = Acquaintance {
+    let node = TroopState {
         habit: Habit { is_rough: false, pauses: false, ..troop.habit },
         dials: troop.dials.then_some((node, troop.count)),
         chance: tape.stream(stream::RIVAL + 1),

@@ -18,9 +18,9 @@ use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Builds the examples beside the test program that calls this, and returns their folder.
+/// Builds the examples next to the calling test program, and returns their folder.
 ///
-/// The features are those of `tools/test`'s build, with or without planted bugs. With other features, or without the
+/// The features match the build of `tools/test`, with or without planted bugs. With other features, or without the
 /// rest of the workspace, every dependency would be built once more.
 pub fn folder(has_bugs: bool) -> PathBuf {
     let features = if has_bugs { "peerloop/sim-bugs,peerloop-cli/sim" } else { "peerloop-cli/sim" };
@@ -47,7 +47,7 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Starts the example, which listens at a free loopback port.
+    /// Starts the example, which listens on a free loopback port.
     pub fn start(folder: &Path) -> Self {
         let mut process = Command::new(folder.join("relay"))
             .args(["regtest", "127.0.0.1:0"])
@@ -126,7 +126,7 @@ impl Client {
         self.until("pong", |exchange| exchange.pongs > 0);
     }
 
-    /// Waits until so many transactions are announced, asks for all of them with one message, and returns how many
+    /// Waits until this many transactions are announced, asks for all of them with one message, and returns how many
     /// arrive, and how many are said to be missing.
     pub fn ask(&mut self, count: usize) -> (usize, usize) {
         self.until("announcements", |exchange| exchange.announced.len() >= count);
@@ -200,7 +200,7 @@ impl Handler for Exchange {
     }
 }
 
-/// Returns a transaction of at least so many bytes that spends nothing that exists.
+/// Returns a transaction of at least this many bytes that spends nothing that exists.
 pub fn large_transaction(number: u8, len_bytes: usize) -> Vec<u8> {
     let mut bytes = vec![1, 0, 0, 0, 1];
     bytes.extend([number; 36]);

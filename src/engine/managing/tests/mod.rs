@@ -429,8 +429,8 @@ fn who_is_driven_out_gives_back_the_place_of_its_own() {
     visit(&mut stage, 0..PEERS);
     stage.settle();
     visit(&mut stage, PEERS..PEERS + 4);
-    let places_taken = |stage: &Stage| stage.engine.state.manager.as_ref().map(|manager| manager.dialler.slots.taken());
-    assert_eq!(places_taken(&stage), Some(usize::from(PEERS) + 4), "those who go have their rows until the end");
+    let slots_in_use = |stage: &Stage| stage.engine.state.manager.as_ref().map(|manager| manager.dialler.slots.taken());
+    assert_eq!(slots_in_use(&stage), Some(usize::from(PEERS) + 4), "those who go have their rows until the end");
     stage.settle();
     assert_eq!((stage.links().len(), stage.engine.state.telemetry.counters.refused), (PEERS.into(), 0));
     stage.assert_accounts();

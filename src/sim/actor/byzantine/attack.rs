@@ -167,7 +167,7 @@ impl Attacker {
         self.is_over = true;
     }
 
-    fn hear(&mut self, line: &mut Line<'_>, message: &Message<'_>) {
+    fn handle(&mut self, line: &mut Line<'_>, message: &Message<'_>) {
         let shakes_hands = self.attack.begins == Begins::WhenReady;
         match &message.command {
             b"version\0\0\0\0\0" if shakes_hands => {
@@ -211,8 +211,8 @@ impl Persona for Attacker {
             return;
         }
         let (profile, mut reader) = (Rc::clone(&self.profile), mem::take(&mut self.reader));
-        let hear = |message: &Message<'_>| self.hear(line, message);
-        self.is_deaf = reader.read(bytes, profile.magic, &profile.spares, |_, _| {}, hear).is_err();
+        let on_frame = |message: &Message<'_>| self.handle(line, message);
+        self.is_deaf = reader.read(bytes, profile.magic, &profile.spares, |_, _| {}, on_frame).is_err();
         self.reader = reader;
     }
 

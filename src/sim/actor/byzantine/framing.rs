@@ -15,14 +15,14 @@ const OVER_LIMIT: [(&str, u32); 4] =
 /// The attacks of this kind.
 pub const ATTACKS: &[Attack] = &[
     Attack::new("P1", "garbage at once", garbage).at_once().closed_by(&["bad_magic"], Duration::ZERO),
-    Attack::new("P1", "garbage behind a good frame", late_garbage).closed_by(&["bad_magic"], Duration::ZERO),
+    Attack::new("P1", "garbage after a good frame", late_garbage).closed_by(&["bad_magic"], Duration::ZERO),
     Attack::new("P1", "a magic that is wrong in its last byte", slow_garbage).closed_by(&["bad_magic"], secs(3)),
     Attack::new("P2", "another network", other_network).at_once().closed_by(&["bad_magic"], Duration::ZERO),
     Attack::new("P3", "two hundred wrong checksums", wrong_checksums),
     Attack::new("P3", "a version with a wrong checksum", wrong_version)
         .at_once()
         .closed_by(&["handshake_timeout"], HANDSHAKE_TIMEOUT),
-    Attack::new("P3", "commands that are no names", wrong_names),
+    Attack::new("P3", "invalid command names", wrong_names),
     Attack::new("P4", "a length over the limit", over_limit).closed_by(&["over_limit"], Duration::ZERO),
     Attack::new("P4", "a large message before the handshake", early_giant)
         .at_once()

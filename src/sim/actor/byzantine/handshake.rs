@@ -10,7 +10,7 @@ const PROTOCOL_VERSION: usize = 0;
 const SERVICES: usize = 4;
 const TIME: usize = 12;
 const USER_AGENT: usize = 81;
-/// Behind the user agent of 18 bytes.
+/// After the user agent of 18 bytes.
 const HEIGHT: usize = 99;
 
 const HANDSHAKE_TIMED_OUT: &[&str] = &["handshake_timeout"];
@@ -54,7 +54,7 @@ pub const ATTACKS: &[Attack] = &[
     Attack::new("P23", "a reset in the midst of a frame", late_reset).closed_by(LEFT, Duration::ZERO),
     Attack::new("P23", "an end at once", finish).at_once().closed_by(LEFT, Duration::ZERO),
     Attack::new("P23", "a reject and an end", reject_and_leave).closed_by(&["rejected_by_peer"], Duration::ZERO),
-    Attack::new("P30", "a name that does not print", unprintable).at_once(),
+    Attack::new("P30", "an unprintable name", unprintable).at_once(),
     Attack::new("P36", "absurd claims", absurd_claims).at_once(),
 ];
 

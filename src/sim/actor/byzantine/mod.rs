@@ -1,7 +1,7 @@
 //! Peers that break the protocol or abuse it, one for each known way, and the reaction that the loop owes to each.
 //!
 //! An [`Attack`] is a script of a few steps; an [`Attacker`] plays it on one connection and records the outcome in
-//! its [`Record`]. An attack's deadlines are those of the default configuration; a delayed loop needs slack beside
+//! its [`Record`]. An attack's deadlines match the default configuration; a delayed loop needs slack in addition to
 //! them. An attack states whether it holds only on a quiet network.
 //!
 //! | threat | attacks |

@@ -64,7 +64,7 @@ fn slow_header(scene: &mut Scene<'_, '_>) -> Next {
 }
 
 /// Sends pings until the loop stops reading them. Returns whether there are more to send.
-fn ask_in_vain(scene: &mut Scene<'_, '_>) -> bool {
+fn send_unread_pings(scene: &mut Scene<'_, '_>) -> bool {
     if scene.line.is_blocked() {
         return false;
     }
@@ -76,13 +76,13 @@ fn ask_in_vain(scene: &mut Scene<'_, '_>) -> bool {
 
 fn deaf_asker(scene: &mut Scene<'_, '_>) -> Next {
     scene.line.stop_reading();
-    if ask_in_vain(scene) { Next::Wait(millis(1)) } else { Next::Rest }
+    if send_unread_pings(scene) { Next::Wait(millis(1)) } else { Next::Rest }
 }
 
 /// Reads too little of the loop's queue to count as progress.
 fn sipper(scene: &mut Scene<'_, '_>) -> Next {
     scene.line.stop_reading();
-    if ask_in_vain(scene) {
+    if send_unread_pings(scene) {
         return Next::Wait(millis(1));
     }
     scene.line.read_only(1);

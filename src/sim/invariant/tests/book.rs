@@ -5,7 +5,7 @@ use crate::address::Host;
 use crate::id::LinkId;
 use crate::manager::ban::{Ban, BanReason};
 use crate::manager::store::{Batch, Change, KnownPeer, Persisted};
-use crate::sim::invariant::hearsay::{MAX_SHARE, Teller};
+use crate::sim::invariant::gossip::{AddrSender, MAX_SHARE};
 use crate::time::{Instant, UnixTime};
 use crate::wire::{AddressEntry, Addresses, NetAddress};
 
@@ -33,7 +33,7 @@ pub(super) const SWEEPS: &[Doctored] = &[
         let (host, since) = (Host::of("192.0.2.1".parse().expect("an address")), UnixTime::from_secs(0));
         let ban = Ban { host, reason: BanReason::Manual, since, until };
         scene.disk.bans.insert(host, ban);
-        scene.ledger.managing.saved.gave(Batch { id: 1, changes: vec![Change::PutBan(ban)] });
+        scene.ledger.managing.saved.add_batch(Batch { id: 1, changes: vec![Change::PutBan(ban)] });
     }),
     (31, |scene| know(scene, ["192.0.2.1:0"])),
     (31, |scene| know(scene, ["224.0.0.1:1"])),
@@ -54,7 +54,7 @@ pub(super) const HARMLESS_SWEEPS: &[fn(&mut Scene)] = &[
         // It is written but not confirmed.
         scene.disk.peers.extend([("192.0.2.1:1".parse().expect("an address"), peer_at("192.0.2.1:1"))]);
         let changes = vec![Change::PutPeer(peer_at("192.0.2.1:1"))];
-        scene.ledger.managing.saved.gave(Batch { id: 1, changes });
+        scene.ledger.managing.saved.add_batch(Batch { id: 1, changes });
         scene.manager().is_durable = false;
     },
     |scene| {
@@ -80,12 +80,12 @@ pub(super) const HARMLESS_SWEEPS: &[fn(&mut Scene)] = &[
     },
     |scene| {
         name(scene, false, ["192.0.2.1:1"]);
-        scene.ledger.managing.hearsay.knows("192.0.2.1:1".parse().expect("an address"));
+        scene.ledger.managing.gossip.allow_address("192.0.2.1:1".parse().expect("an address"));
         know(scene, ["192.0.2.1:1"]);
     },
     |scene| {
         name(scene, false, ["192.0.2.1:1"]);
-        scene.ledger.managing.hearsay.missed();
+        scene.ledger.managing.gossip.missed();
         know(scene, ["192.0.2.1:1"]);
     },
 ];
@@ -98,7 +98,7 @@ fn peer_at(address: &str) -> KnownPeer {
 fn save(scene: &mut Scene, peer: KnownPeer) {
     scene.disk.peers.insert(peer.address(), peer.clone());
     let saved = &mut scene.ledger.managing.saved;
-    saved.gave(Batch { id: 1, changes: vec![Change::PutPeer(peer)] });
+    saved.add_batch(Batch { id: 1, changes: vec![Change::PutPeer(peer)] });
     saved.answered(&Persisted { id: 1, result: Ok(()) });
 }
 
@@ -115,11 +115,11 @@ fn name<'a>(scene: &mut Scene, is_dialled: bool, addresses: impl IntoIterator<It
         time: 0,
         address: NetAddress::from_socket(1, address.as_ref().parse().expect("an address")),
     });
-    let hearsay = &mut scene.ledger.managing.hearsay;
-    let link = LinkId::new(hearsay.granted().expect("all messages are seen") as u32, 0);
+    let gossip = &mut scene.ledger.managing.gossip;
+    let link = LinkId::new(gossip.granted().expect("all messages are seen") as u32, 0);
     let (address, opened) = ("198.51.100.1:1".parse().expect("an address"), Instant::ZERO);
-    let teller = Teller { link, address, is_dialled, opened };
-    hearsay.heard(teller, Addresses::from_entries(entries).as_ref(), true, Instant::ZERO);
+    let sender = AddrSender { link, address, is_dialled, opened };
+    gossip.record_named(sender, Addresses::from_entries(entries).as_ref(), true, Instant::ZERO);
 }
 
 /// Returns half as many addresses as one range may add to the book, and one more.

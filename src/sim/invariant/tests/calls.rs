@@ -101,7 +101,7 @@ pub(super) const CALLS: &[Calls] = &[
         ledger.closed_socket(LINK);
         ledger.read(LINK, 1);
     }),
-    (4, |ledger| ledger.told(LINK, false)),
+    (4, |ledger| ledger.record_callback(LINK, false)),
     (4, |ledger| ledger.event(LINK, &Event::SendHeaders, Instant::ZERO, None)),
     (5, |ledger| {
         ledger.closed_socket(LINK);
@@ -159,7 +159,7 @@ pub(super) const CALLS: &[Calls] = &[
     (17, |ledger| {
         greet(ledger);
         ledger.wrote(LINK, &[IoSlice::new(&talk())], 30);
-        // The frame in progress continues, and then the one behind the next follows.
+        // The frame in progress continues, and then the frame after the next follows.
         ledger.wrote(LINK, &[IoSlice::new(&talk()[30..48]), IoSlice::new(&talk()[72..])], 18 + 24);
     }),
     (17, |ledger| {
@@ -169,10 +169,10 @@ pub(super) const CALLS: &[Calls] = &[
         ledger.wrote(LINK, &[IoSlice::new(&late)], late.len());
     }),
     (18, |ledger| wrote(ledger, &frame(CommandName::PING))),
-    (18, |ledger| ledger.told_of_message(LINK, false)),
+    (18, |ledger| ledger.record_message(LINK, false)),
     (18, |ledger| {
         ledger.event(LinkId::new(4, 0), &OPENED, Instant::ZERO, Some(false));
-        ledger.told_of_message(LinkId::new(4, 0), true);
+        ledger.record_message(LinkId::new(4, 0), true);
     }),
     (18, |ledger| {
         ledger.event(LinkId::new(4, 0), &OPENED, Instant::ZERO, Some(false));
@@ -199,12 +199,12 @@ pub(super) const CALLS: &[Calls] = &[
     }),
     (29, |ledger| ledger.event(LINK, &OPENED, Instant::ZERO, Some(true))),
     (29, |ledger| ledger.event(LINK, &READY, Instant::ZERO, Some(true))),
-    (29, |ledger| ledger.told(NEXT, true)),
+    (29, |ledger| ledger.record_callback(NEXT, true)),
     (29, |ledger| ledger.event(NEXT, &Event::SendHeaders, Instant::ZERO, Some(true))),
     (29, |ledger| (0..2).for_each(|_| ledger.event(LINK, &closed(CloseReason::ClosedByPeer), LATE, Some(true)))),
     (29, |ledger| {
         ledger.event(LINK, &closed(CloseReason::ClosedByPeer), LATE, Some(true));
-        ledger.told(LINK, true);
+        ledger.record_callback(LINK, true);
     }),
     (42, |ledger| ledger.offered(LINK, usize::MAX, None)),
     (42, |ledger| ledger.offered(LINK, usize::MAX, Some(MAX_SEND_QUEUE_BYTES))),
@@ -268,8 +268,8 @@ fn there() -> SocketAddr {
 }
 
 fn drawn() -> ManagerSummary {
-    let draw = Draw { address: there(), places_taken: 1 };
-    ManagerSummary { places_taken: 1, max_places: 1, target: 1, drawn: vec![draw], ..ManagerSummary::default() }
+    let draw = Draw { address: there(), slots_in_use: 1 };
+    ManagerSummary { slots_in_use: 1, max_slots: 1, target: 1, drawn: vec![draw], ..ManagerSummary::default() }
 }
 
 /// Records a dial without a reply in time, after which the address pauses for this long.
@@ -358,10 +358,10 @@ fn a_ping_is_sent_with_its_last_byte_in_pieces_of_any_size() {
             written += piece.len();
             let expected = written.saturating_sub(48) / 32;
             let ping = (LINK, u64::from_le_bytes([5; 8]));
-            assert_eq!(ledger.taken_pings(), vec![ping; expected], "{written} bytes in pieces of {size}");
+            assert_eq!(ledger.written_pings(), vec![ping; expected], "{written} bytes in pieces of {size}");
         }
         ledger.waited(Instant::ZERO);
-        assert_eq!(ledger.taken_pings(), []);
+        assert_eq!(ledger.written_pings(), []);
     }
 }
 
@@ -369,14 +369,14 @@ fn a_ping_is_sent_with_its_last_byte_in_pieces_of_any_size() {
 fn a_handler_called_after_the_last_write_to_a_ready_peer_is_recorded() {
     let mut ledger = ledger();
     greet(&mut ledger);
-    assert_eq!(ledger.untold().collect::<Vec<_>>(), [LINK]);
-    ledger.told_writable(LINK);
-    assert_eq!(ledger.untold().count(), 0);
+    assert_eq!(ledger.missing_writable().collect::<Vec<_>>(), [LINK]);
+    ledger.record_writable(LINK);
+    assert_eq!(ledger.missing_writable().count(), 0);
     wrote(&mut ledger, &nonce(CommandName::PING));
-    assert_eq!(ledger.untold().collect::<BTreeSet<_>>(), BTreeSet::from([LINK]));
+    assert_eq!(ledger.missing_writable().collect::<BTreeSet<_>>(), BTreeSet::from([LINK]));
     ledger.waited(Instant::ZERO);
     ledger.wrote(LINK, &[IoSlice::new(&nonce(CommandName::PING))], 0);
-    assert_eq!(ledger.untold().count(), 0, "no bytes were accepted in this turn");
+    assert_eq!(ledger.missing_writable().count(), 0, "no bytes were accepted in this turn");
 }
 
 #[test]
@@ -391,7 +391,7 @@ fn a_correct_life_breaks_nothing() {
     let (said, rest) = (talk(), [nonce(CommandName::PONG), talk()[48..].to_vec()].concat());
     ledger.wrote(LINK, &[IoSlice::new(&said[30..48]), IoSlice::new(&rest)], 18 + rest.len());
     for (delivery, bytes) in [(Delivery::Buffer, 5), (Delivery::Discard, 6), (Delivery::Buffer, 7)] {
-        ledger.told_of_message(LINK, true);
+        ledger.record_message(LINK, true);
         ledger.admitted(LINK, &block(bytes), delivery);
     }
     ledger.delivered(LINK, &block(7));

@@ -207,7 +207,7 @@ const SWEEPS: &[Doctored] = &[
         scene.inspection.listeners[0].is_ready = false;
         scene.host.listeners[0].waiting = 1;
     }),
-    (12, |scene| passed_over(scene, 0)),
+    (12, |scene| skipped(scene, 0)),
     (13, |scene| {
         scene.link().gathering_bytes = BUFFER_GROWTH_BYTES + 1;
         scene.inspection.summary.gathered_bytes = BUFFER_GROWTH_BYTES as u64 + 1;
@@ -251,7 +251,7 @@ const SWEEPS: &[Doctored] = &[
     }),
     (23, |scene| scene.link().pings = MAX_PINGS_OUTSTANDING + 1),
     (42, |scene| scene.link().is_pull_due = true),
-    (24, |scene| scene.inspection.summary.manager.as_mut().expect("the acceptor has one").places_taken -= 1),
+    (24, |scene| scene.inspection.summary.manager.as_mut().expect("the acceptor has one").slots_in_use -= 1),
     (24, |scene| scene.manager().hosts += 1),
     (24, |scene| scene.manager().groups += 1),
     (24, |scene| scene.link().counted.0 = 1),
@@ -282,13 +282,13 @@ const HARMLESS_SWEEPS: &[fn(&mut Scene)] = &[
         scene.host.listeners[0].waiting = 1;
     },
     |scene| scene.dial(["10.0.0.2:1", "10.0.0.2:2"]),
-    |scene| passed_over(scene, 100),
+    |scene| skipped(scene, 100),
     |scene| {
-        passed_over(scene, 0);
+        skipped(scene, 0);
         scene.ledger.read(scene.inspection.links[0].id, 1);
     },
     |scene| {
-        passed_over(scene, 0);
+        skipped(scene, 0);
         scene.memory.at = Instant::from_nanos(5);
         scene.link().held_since = Instant::from_nanos(5);
     },
@@ -305,7 +305,7 @@ const HARMLESS_SWEEPS: &[fn(&mut Scene)] = &[
 ];
 
 /// Makes the first link stay at `position` of the list for many turns.
-fn passed_over(scene: &mut Scene, position: usize) {
+fn skipped(scene: &mut Scene, position: usize) {
     let id = scene.inspection.links[0].id;
     scene.memory.ready = vec![LinkId::new(50, 0); position];
     scene.memory.ready.push(id);
@@ -358,12 +358,12 @@ struct Turn {
     before: Summary,
     after: Summary,
     bounds: Bounds,
-    told_ready: u64,
-    told_closed: u64,
+    reported_ready: u64,
+    reported_closed: u64,
     next_unread_turns: u64,
     undurable: Vec<Host>,
     misdated_pings: Vec<(LinkId, Option<Instant>)>,
-    untold: Vec<LinkId>,
+    missing_writable: Vec<LinkId>,
     granted: Option<u64>,
 }
 
@@ -371,32 +371,32 @@ impl Turn {
     fn new() -> Self {
         let summary = Scene::new().inspection.summary;
         Self {
-            told_ready: summary.counters.handshakes,
-            told_closed: summary.counters.closed,
+            reported_ready: summary.counters.handshakes,
+            reported_closed: summary.counters.closed,
             before: summary.clone(),
             after: summary,
             bounds: Bounds::of(&config()),
             next_unread_turns: MAX_UNREAD_TURNS,
             undurable: Vec::new(),
             misdated_pings: Vec::new(),
-            untold: Vec::new(),
+            missing_writable: Vec::new(),
             granted: Some(0),
         }
     }
 
     fn broken(&self) -> Vec<(u8, usize)> {
-        let Self { ref before, ref after, ref bounds, told_ready, told_closed, next_unread_turns, .. } = *self;
-        let Self { ref undurable, ref misdated_pings, ref untold, granted, .. } = *self;
+        let Self { ref before, ref after, ref bounds, reported_ready, reported_closed, next_unread_turns, .. } = *self;
+        let Self { ref undurable, ref misdated_pings, ref missing_writable, granted, .. } = *self;
         let sight = TurnSight {
             before,
             after,
             bounds,
-            told_ready,
-            told_closed,
+            reported_ready,
+            reported_closed,
             next_unread_turns,
             undurable,
             misdated_pings,
-            untold,
+            missing_writable,
             granted,
         };
         let checks = turn::CHECKS.iter().enumerate();
@@ -440,26 +440,26 @@ const TURNS: &[DoctoredTurn] = &[
         turn.after.counters.accepted += MAX_OVER_CAPACITY as u64;
         turn.after.inbound = 0;
     }),
-    (29, |turn| turn.told_ready += 1),
-    (24, |turn| manages(turn, |after| after.places_taken = 4)),
+    (29, |turn| turn.reported_ready += 1),
+    (24, |turn| manages(turn, |after| after.slots_in_use = 4)),
     (24, |turn| {
         manages(turn, |after| {
-            after.drawn = vec![Draw { address: ADDRESS.parse().expect("an address"), places_taken: 3 }];
+            after.drawn = vec![Draw { address: ADDRESS.parse().expect("an address"), slots_in_use: 3 }];
         });
     }),
     (25, |turn| manages(turn, |after| after.bans = MAX_BANS + 1)),
     (25, |turn| manages(turn, |after| after.unannounced_bans = 1)),
-    (29, |turn| turn.told_closed += 1),
+    (29, |turn| turn.reported_closed += 1),
     (30, |turn| turn.undurable = vec![Host::of("192.0.2.1".parse().expect("an address"))]),
     (31, |turn| manages(turn, |after| after.book = MAX_BOOK_PEERS + 1)),
     (31, |turn| turn.after.counters.addresses_learned = 1),
     (40, |turn| turn.misdated_pings = vec![(LinkId::new(0, 0), None)]),
-    (41, |turn| turn.untold = vec![LinkId::new(0, 0)]),
+    (41, |turn| turn.missing_writable = vec![LinkId::new(0, 0)]),
 ];
 
 /// Adds a manager with all slots in use before a turn, and another state after it.
 fn manages(turn: &mut Turn, doctor: fn(&mut ManagerSummary)) {
-    let mut summary = ManagerSummary { places_taken: 3, max_places: 3, target: 2, ..ManagerSummary::default() };
+    let mut summary = ManagerSummary { slots_in_use: 3, max_slots: 3, target: 2, ..ManagerSummary::default() };
     turn.before.manager = Some(summary.clone());
     doctor(&mut summary);
     turn.after.manager = Some(summary);

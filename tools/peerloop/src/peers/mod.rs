@@ -143,7 +143,7 @@ fn of_host(store: &RedbStore, host: Host) -> Result<Vec<KnownPeer>, Failure> {
 
 /// Returns the setting with one more network, for the settings file of a running node.
 fn allowing(settings: &Effective, network: (IpAddr, u8)) -> String {
-    let manager = settings.node.config.manager.as_ref().expect("the settings are those of a managed loop");
+    let manager = settings.node.config.manager.as_ref().expect("the settings have a manager");
     let mut networks = manager.trusted.clone();
     if !networks.contains(&network) {
         networks.push(network);

@@ -126,7 +126,7 @@ fn settings_path(flag: Option<&Path>) -> Option<(PathBuf, &'static str)> {
 }
 
 fn manager(config: &Config) -> &ManagerConfig {
-    config.manager.as_ref().expect("the settings are those of a managed loop")
+    config.manager.as_ref().expect("the settings have a manager")
 }
 
 /// Checks that the machine can hold the peers; returns the descriptors that the node may need.
@@ -186,7 +186,7 @@ fn keep_peers(
     ran.and(written).map(|()| reactor.stats())
 }
 
-/// Runs until a signal asks for the end, and returns it; `None` if the loop has ended by itself.
+/// Runs until a signal requests the end, and returns it; `None` if the loop has ended by itself.
 fn watch(
     args: &RunArgs,
     mut node: Node,

@@ -136,7 +136,7 @@ impl Effective {
         if is_said("network") || is_said("magic") {
             return Ok(());
         }
-        let manager = self.node.config.manager.as_ref().expect("the settings are those of a managed loop");
+        let manager = self.node.config.manager.as_ref().expect("the settings have a manager");
         let names: Vec<String> = match &manager.mode {
             DialMode::Normal => manager.dns_seeds.clone(),
             DialMode::Fixed(peers) => {

@@ -242,14 +242,14 @@ fn least_tape(plan: &Plan, seed: u64, invariant: u8, effort: &Effort) -> LeastTa
         };
         let goes_on = |count| {
             runs.store(count, Ordering::Relaxed);
-            patience.goes_on()
+            patience.is_active()
         };
         minimise(&recording, breaks, goes_on)
     };
     hunt::at_seed(seed, || match least() {
         Some(Minimised { tape, runs, is_least }) => {
             // The last run may have been abandoned.
-            LeastTape { text: tape.to_text(), runs, is_least: is_least && patience.goes_on() }
+            LeastTape { text: tape.to_text(), runs, is_least: is_least && patience.is_active() }
         }
         None => LeastTape { text: Tape::from_seed(seed).to_text(), runs: 0, is_least: false },
     })

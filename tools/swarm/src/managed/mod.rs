@@ -1,7 +1,7 @@
 //! A world whose loop finds, keeps and refuses its peers itself: listeners of all kinds, floods, bans, kills, and a
 //! second loop that dials at the same moment.
 //!
-//! Its three phases are those of every world: first all that was drawn happens, then all is well and every wanted
+//! It has the three phases of every world: first all drawn events happen, then the faults end and every wanted
 //! slot must be filled with an honest peer within half an hour, then the loop is stopped and must release everything.
 
 mod plan;
@@ -94,10 +94,10 @@ pub(super) fn run(tape: &Tape, scenario: Scenario, plan: Plan, patience: &Patien
     if managed.course.is_given_up {
         return None;
     }
-    managed.bury();
+    managed.drop_loop();
     managed.judge_journal();
     let twin = managed.twin.take();
-    twin.into_iter().for_each(|twin| managed.gather(&twin));
+    twin.into_iter().for_each(|twin| managed.collect_findings(&twin));
     managed.course.violations.sort_by_key(|violation| violation.at);
     let (trace_hash, calls) = (managed.world.trace().hash(), managed.world.trace().calls());
     Some(Outcome {
@@ -107,7 +107,7 @@ pub(super) fn run(tape: &Tape, scenario: Scenario, plan: Plan, patience: &Patien
         trace_hash,
         violations: managed.course.violations,
         marks: managed.marks,
-        heard: Vec::new(),
+        received: Vec::new(),
         scenario: managed.scenario,
     })
 }
@@ -243,19 +243,19 @@ impl ManagedWorld {
         let mut heals: Vec<(Instant, usize)> = Vec::new();
         for (at, deed) in moments {
             self.run_until(at);
-            if !self.course.goes_on || self.events() > MAX_EVENTS {
+            if !self.course.is_running || self.events() > MAX_EVENTS {
                 return;
             }
             for (_, host) in heals.extract_if(.., |(heal_at, _)| *heal_at <= at) {
                 self.world.heal(host);
             }
             if let Some(deed) = deed {
-                self.befall(deed, &mut heals);
+                self.apply_deed(deed, &mut heals);
             }
         }
     }
 
-    fn befall(&mut self, deed: Deed, heals: &mut Vec<(Instant, usize)>) {
+    fn apply_deed(&mut self, deed: Deed, heals: &mut Vec<(Instant, usize)>) {
         let handle = self.node().handle();
         let pick = |pick: u32| {
             let peers = &self.node().handler().peers;
@@ -293,7 +293,7 @@ impl ManagedWorld {
                 drop(handle.update_config(self.config.clone()));
             }
             Deed::Kill => {
-                self.bury();
+                self.drop_loop();
                 let net = self.world.restart(NODE);
                 self.config.seed = self.config.seed.map(|seed| seed.wrapping_add(1));
                 self.start(net);
@@ -335,7 +335,7 @@ impl ManagedWorld {
 
     /// Cuts the loop's host off: all connections are lost and all dials fail.
     fn run_outage(&mut self) {
-        let Some(outage) = self.plan.outage.filter(|_| self.course.goes_on) else { return };
+        let Some(outage) = self.plan.outage.filter(|_| self.course.is_running) else { return };
         self.marks.set(Mark::circumstance("an outage"));
         self.world.cut(NODE);
         self.run_until(self.world.now().plus(outage));
@@ -361,7 +361,7 @@ impl ManagedWorld {
         let mut pause = Duration::from_secs(2);
         let recovery = if self.plan.outage.is_some() { RECOVERY_FROM_OUTAGE } else { RECOVERY };
         let late: BTreeSet<SocketAddr> = self.late(calm.plus(recovery));
-        while self.course.goes_on {
+        while self.course.is_running {
             self.run_until(self.world.now().plus(pause));
             let Some(lacks) = self.lacks(&late) else { return };
             if self.world.now().since(calm) > recovery {
@@ -377,7 +377,7 @@ impl ManagedWorld {
         waiting.iter().filter(|(due, _)| *due > until).map(|(_, address)| *address).collect()
     }
 
-    /// Describes the missing peers, if any could be there.
+    /// Describes the missing peers, if any are available.
     fn lacks(&self, late: &BTreeSet<SocketAddr>) -> Option<String> {
         let Inspection { summary, links, manager, .. } = self.node().inspect();
         let summary = summary.manager.unwrap_or_default();
@@ -415,7 +415,7 @@ impl ManagedWorld {
             let _ = checked.handle().stop();
         }
         self.run_until(self.world.now().plus(SHUTDOWN_GRACE + CLOSE_GRACE + Duration::from_secs(1)));
-        if !self.course.goes_on {
+        if !self.course.is_running {
             return;
         }
         let has_ended = self.node().has_ended();
@@ -425,9 +425,9 @@ impl ManagedWorld {
     // --- Outcome ----------------------------------------------------------------------------------------------------
 
     /// Drops the loop and keeps its findings.
-    fn bury(&mut self) {
+    fn drop_loop(&mut self) {
         let Some(node) = self.node.take() else { return };
-        self.gather(&node);
+        self.collect_findings(&node);
         let scenario = &self.scenario;
         self.marks.set_failures(|site, errno| node.has_failed(site, errno) || scenario.has_interrupted(site, errno));
         if node.stats().counters.addresses_learned > 0 {
@@ -436,7 +436,7 @@ impl ManagedWorld {
         self.banned.clone_from(&node.handler().banned);
     }
 
-    fn gather(&mut self, checked: &Checked<WatchingHandler>) {
+    fn collect_findings(&mut self, checked: &Checked<WatchingHandler>) {
         self.events += checked.socket_events();
         self.course.violations.extend(checked.violations());
         self.marks.merge(&checked.handler().marks);

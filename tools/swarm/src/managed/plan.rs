@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// The name of the seed that knows the honest peers' addresses.
 pub(super) const SEED_NAME: &str = "seed.example";
-/// The port of every first listener; further ones use the ports behind it.
+/// The port of every first listener; further ones use the following ports.
 pub(super) const PORT: u16 = 18_444;
 const MAX_HOSTS: u32 = 12;
 
@@ -145,7 +145,7 @@ impl Plan {
         Some(plan)
     }
 
-    /// Returns the addresses at which a listener is said to be.
+    /// Returns the claimed addresses of listeners.
     pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         let of_residents =
             self.residents.iter().enumerate().flat_map(|(index, (_, ports))| addresses_of(index + 1, *ports));

@@ -20,7 +20,7 @@ pub(super) enum Nature {
     Dropper,
     /// It closes after a while.
     Leaver,
-    /// It rejects the loop because it is full.
+    /// It rejects the loop because it is at capacity.
     Full,
     /// It is a node of another chain.
     OtherChain,
@@ -76,7 +76,7 @@ fn greeting(agent: &[u8]) -> Vec<u8> {
 }
 
 /// Builds an `addr` with addresses, most of which could be peers'.
-fn rumour(chance: &Chance) -> Vec<u8> {
+fn build_addr(chance: &Chance) -> Vec<u8> {
     let count = *chance.pick(&[1, 3, 10, 30, 1_000, 1_001]);
     let entries = (0..count).map(|_| {
         let [_, a, b, c] = chance.below(1 << 24).to_be_bytes();
@@ -169,8 +169,8 @@ impl Persona for Resident {
                 line.wake_at(line.now().plus(Duration::from_secs(1)));
             }
             Nature::Gossip => {
-                let rumour = rumour(line.chance());
-                line.send(&rumour);
+                let build_addr = build_addr(line.chance());
+                line.send(&build_addr);
                 line.wake_at(line.now().plus(Duration::from_secs(30)));
             }
             Nature::Dropper

@@ -1,6 +1,6 @@
 //! The drawn handler's actions on its peers: at drawn moments, and from inside callbacks.
 
-use super::{Acquaintance, GOSSIP, Known, LARGE_BYTES, MAX_DEEDS_INSIDE, ScriptedHandler, TALK, talk};
+use super::{GOSSIP, Known, LARGE_BYTES, MAX_DEEDS_INSIDE, ScriptedHandler, TALK, TroopState, talk};
 use crate::scripted_attacker::NETWORK;
 use bytes::Bytes;
 use peerloop::PeerId;
@@ -18,7 +18,7 @@ impl ScriptedHandler {
         self.note_said(peer, sent);
     }
 
-    /// Sends like [`ScriptedHandler::say`], but encoded by the loop, which may gather it.
+    /// Sends like [`ScriptedHandler::say`], but encoded by the loop, which may collect_findings it.
     fn say_encoded(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, len_bytes: usize) {
         let Some(known) = self.get(peer) else { return };
         let payload = talk(known.said, len_bytes).split_off(HEADER_LEN_BYTES);
@@ -47,9 +47,9 @@ impl ScriptedHandler {
         let (troop, was_asked) = (known.troop, std::mem::take(&mut known.is_pulled));
         let (was_filled, is_tired) = (known.was_filled, known.deeds_inside >= MAX_DEEDS_INSIDE);
         if !was_asked {
-            self.wrong(42, ctx.now(), format!("{peer:?}'s room is offered, and nobody has asked for that"));
+            self.wrong(42, ctx.now(), format!("{peer:?}'s room is offered, and nobody has requested it"));
         }
-        let Some(Acquaintance { habit, chance_inside, .. }) = self.troops.get(troop) else { return };
+        let Some(TroopState { habit, chance_inside, .. }) = self.troops.get(troop) else { return };
         let (max_bytes, chance) = (habit.max_inside_bytes, chance_inside.clone());
         if max_bytes == 0 || self.is_calm || is_tired {
             return;
@@ -59,7 +59,7 @@ impl ScriptedHandler {
         while left > 0 {
             let len_bytes = chance.below(if fills { 5 * LARGE_BYTES } else { max_bytes }) as usize;
             let fits = HEADER_LEN_BYTES + 8 + len_bytes <= free_bytes;
-            if !fits || !self.say_what_fits(ctx, peer, len_bytes) {
+            if !fits || !self.say_fitting(ctx, peer, len_bytes) {
                 break;
             }
             free_bytes = ctx.peer(peer).map_or(0, |view| view.free_bytes());
@@ -74,8 +74,8 @@ impl ScriptedHandler {
         }
     }
 
-    /// Says something for which there has to be room, and returns whether it was accepted.
-    fn say_what_fits(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, len_bytes: usize) -> bool {
+    /// Sends a message that must fit, and returns whether it was accepted.
+    fn say_fitting(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, len_bytes: usize) -> bool {
         let Some(known) = self.get(peer) else { return false };
         let sent = ctx.send_shared(peer, &talk(known.said, len_bytes).into());
         self.note_said(peer, sent);
@@ -96,7 +96,7 @@ impl ScriptedHandler {
             return;
         };
         let troop = *troop;
-        let Some(Acquaintance { habit, chance_inside, .. }) = self.troops.get(troop) else { return };
+        let Some(TroopState { habit, chance_inside, .. }) = self.troops.get(troop) else { return };
         let (max_bytes, chance) = (habit.max_inside_bytes, chance_inside.clone());
         if self.is_calm || max_bytes == 0 || !chance.one_in(3) {
             return;
@@ -191,9 +191,9 @@ impl ScriptedHandler {
 
     /// Acts on one peer of a troop.
     pub(super) fn act(&mut self, ctx: &mut Ctx<'_>, troop: usize) {
-        let Acquaintance { habit, chance, .. } = &self.troops[troop];
+        let TroopState { habit, chance, .. } = &self.troops[troop];
         let (habit, chance) = (*habit, chance.clone());
-        // The order is not that of the slots, which depends on other troops.
+        // The order differs from the slots' order, which depends on other troops.
         let mut peers: Vec<(u64, PeerId)> =
             self.known().filter(|known| known.troop == troop).map(|known| (known.order, known.id)).collect();
         peers.sort_unstable();
@@ -228,8 +228,8 @@ impl ScriptedHandler {
 
     /// Makes a mistake that must be refused.
     fn err(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, troop: usize) {
-        if let Some(gone) = self.gone.last().copied() {
-            let result = ctx.send(gone, &MessageRef::GetAddr);
+        if let Some(removed) = self.removed.last().copied() {
+            let result = ctx.send(removed, &MessageRef::GetAddr);
             self.done(result);
         }
         if self.troops[troop].is_honest {

@@ -28,7 +28,7 @@ pub(super) use timers::Timekeeper;
 pub(super) const TALK: CommandName = CommandName::new("talk");
 /// The command of what is sent to many peers at once.
 const GOSSIP: CommandName = CommandName::new("gossip");
-/// Small slices that are kept for a while, as an embedder may.
+/// Small slices that are kept for a while, as an embedder may keep them.
 const MAX_KEEPSAKES: usize = 64;
 /// Pause before a peer is dialled again.
 const REDIAL: Duration = Duration::from_secs(1);
@@ -36,14 +36,14 @@ const REDIAL: Duration = Duration::from_secs(1);
 const MAX_AT_ONCE: usize = 60;
 /// Deeds from inside callbacks for each peer: most of them cause further callbacks.
 const MAX_DEEDS_INSIDE: u32 = 40;
-/// Most bytes of a small message from inside callbacks that allow for large ones there.
+/// Maximum size of a small message from inside callbacks that allow for large ones there.
 const LARGE_BYTES: u32 = 20_000;
 /// The nonce of a liar's pongs.
 pub(super) const LIE: u64 = u64::from_le_bytes([0xab; 8]);
 
 /// The handler's state of a troop.
 #[derive(Debug)]
-pub(super) struct Acquaintance {
+pub(super) struct TroopState {
     pub(super) habit: Habit,
     /// The address at which it is dialled, and the number of dials.
     pub(super) dials: Option<(SocketAddr, u32)>,
@@ -83,7 +83,7 @@ pub(super) struct Known {
     pub(super) is_outbound: bool,
     was_asked: bool,
     is_paused: bool,
-    heard: u64,
+    next_number: u64,
     said: u64,
     deeds_inside: u32,
     /// Whether its free room was asked for and not offered yet.
@@ -110,7 +110,7 @@ pub(super) enum Wish {
 /// The handler.
 #[derive(Debug)]
 pub(super) struct ScriptedHandler {
-    pub(super) troops: Vec<Acquaintance>,
+    pub(super) troops: Vec<TroopState>,
     /// The host of the first troop; the others follow.
     first_host: usize,
     due: Vec<Instant>,
@@ -123,15 +123,15 @@ pub(super) struct ScriptedHandler {
     redials: Vec<(Instant, usize)>,
     keepsakes: Vec<Bytes>,
     bulk: Bytes,
-    /// Frames may be missing because there was no room to gather them.
+    /// Frames may be missing because there was no room to collect_findings them.
     pub(super) may_miss: bool,
     pub(super) is_calm: bool,
     /// Ids that were valid once.
-    pub(super) gone: Vec<PeerId>,
+    pub(super) removed: Vec<PeerId>,
 }
 
 impl ScriptedHandler {
-    pub(super) fn new(troops: Vec<Acquaintance>, first_host: usize, bulk_bytes: usize, may_miss: bool) -> Self {
+    pub(super) fn new(troops: Vec<TroopState>, first_host: usize, bulk_bytes: usize, may_miss: bool) -> Self {
         let due = vec![Instant::MAX; troops.len()];
         Self {
             troops,
@@ -147,7 +147,7 @@ impl ScriptedHandler {
             bulk: Bytes::from(vec![0; bulk_bytes]),
             may_miss,
             is_calm: false,
-            gone: Vec::new(),
+            removed: Vec::new(),
         }
     }
 
@@ -193,7 +193,7 @@ impl ScriptedHandler {
             is_outbound,
             was_asked: false,
             is_paused: false,
-            heard: 0,
+            next_number: 0,
             said: 0,
             deeds_inside: 0,
             is_pulled: false,
@@ -246,7 +246,7 @@ impl ScriptedHandler {
         let paused: Vec<PeerId> = self.known().filter(|known| known.is_paused).map(|known| known.id).collect();
         paused.into_iter().for_each(|peer| self.pause(ctx, peer, false));
         for troop in 0..self.troops.len() {
-            let Acquaintance { dials, is_honest, .. } = self.troops[troop];
+            let TroopState { dials, is_honest, .. } = self.troops[troop];
             let wanted = dials.filter(|_| is_honest).map_or(0, |(_, count)| count);
             for _ in self.outbound_of(troop)..wanted {
                 self.redials.push((ctx.now().plus(REDIAL), troop));
@@ -293,8 +293,8 @@ impl ScriptedHandler {
             self.wrong(4, now, format!("{peer:?} was closed on request, but no request was made"));
         }
         let Known { troop, began, was_asked, is_outbound, .. } = known;
-        if self.gone.len() < 256 {
-            self.gone.push(peer);
+        if self.removed.len() < 256 {
+            self.removed.push(peer);
         }
         self.ended.push(Ended { troop, began, at: now, reason, was_asked });
         let Some(acquaintance) = self.troops.get(troop) else { return };
@@ -314,12 +314,12 @@ impl ScriptedHandler {
         self.set_wake(ctx);
     }
 
-    fn hear_talk(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, payload: &[u8]) {
+    fn handle_numbered(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, payload: &[u8]) {
         let may_miss = self.may_miss;
         let Some(known) = self.get(peer) else { return };
         let number = payload.first_chunk().map_or(u64::MAX, |number| u64::from_le_bytes(*number));
-        let awaited = known.heard;
-        known.heard = number.wrapping_add(1);
+        let awaited = known.next_number;
+        known.next_number = number.wrapping_add(1);
         let troop = known.troop;
         if number != awaited && !(may_miss && number > awaited) {
             self.wrong(16, ctx.now(), format!("{peer:?} sent number {number} instead of {awaited}"));
@@ -401,7 +401,7 @@ impl Handler for ScriptedHandler {
     fn on_message(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
         self.use_timers_for(ctx, peer);
         if frame.command() == TALK {
-            self.hear_talk(ctx, peer, frame.payload());
+            self.handle_numbered(ctx, peer, frame.payload());
             return self.act_inside(ctx, peer);
         }
         self.act_inside(ctx, peer);

@@ -23,7 +23,7 @@ fn the_same_seed_gives_the_same_calls() {
         let (once, again) = (outcome(seed, Profile::Standard), outcome(seed, Profile::Standard));
         assert_eq!(once.trace_hash, again.trace_hash, "seed {seed}: {}", once.scenario);
         assert_eq!((once.events, once.virtual_time), (again.events, again.virtual_time), "seed {seed}");
-        assert_eq!((once.heard, once.violations), (again.heard, again.violations), "seed {seed}");
+        assert_eq!((once.received, once.violations), (again.received, again.violations), "seed {seed}");
     }
 }
 
@@ -79,7 +79,7 @@ fn hash_of_sources() -> u64 {
 #[test]
 fn honest_peers_receive_the_same_without_the_hostile_ones() {
     let mut compared = 0;
-    let mut heard_something = 0;
+    let mut received_something = 0;
     for seed in 0.. {
         if compared == COMPARED {
             break;
@@ -90,8 +90,8 @@ fn honest_peers_receive_the_same_without_the_hostile_ones() {
         }
         compared += 1;
         let without = outcome(seed, Profile::WithoutHostile);
-        assert_eq!(with.heard, without.heard, "seed {seed}: {}", with.scenario);
-        heard_something += usize::from(with.heard.iter().flatten().any(|digest| *digest != 0));
+        assert_eq!(with.received, without.received, "seed {seed}: {}", with.scenario);
+        received_something += usize::from(with.received.iter().flatten().any(|digest| *digest != 0));
     }
-    assert!(heard_something > compared / 2, "{heard_something} of {compared} worlds have honest peers");
+    assert!(received_something > compared / 2, "{received_something} of {compared} worlds have honest peers");
 }

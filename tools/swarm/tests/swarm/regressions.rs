@@ -1,4 +1,4 @@
-//! Earlier findings: each tape in `regressions` is replayed under every profile and breaks no invariant any more.
+//! Earlier findings: each tape in `regressions` is replayed under every profile and must break no invariant.
 //!
 //! A tape's first line describes its finding. The command `sim` writes such files; one is kept here if its finding
 //! was a bug and is fixed.
@@ -19,12 +19,12 @@ fn tapes() -> Vec<PathBuf> {
 }
 
 #[test]
-fn no_finding_returns() {
+fn no_fixed_finding_reappears() {
     for path in tapes() {
         let name = path.display();
         let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
         let found = text.lines().next().and_then(|line| line.strip_prefix("# "));
-        let found = found.unwrap_or_else(|| panic!("{name}: its first line must describe the finding, behind a `#`"));
+        let found = found.unwrap_or_else(|| panic!("{name}: its first line must describe the finding, after a `#`"));
         for profile in [Profile::Standard, Profile::WithoutHostile] {
             let tape = Tape::parse(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
             let violations = run(&tape, profile).violations;

@@ -13,8 +13,8 @@ use std::time::Duration;
 const SEEDS: u64 = 400;
 /// Number of seeds that must set every mark.
 const SEEDS_FOR_ALL_MARKS: u64 = 5_000;
-/// Maximum failures printed in full.
-const MAX_TOLD: usize = 10;
+/// Maximum number of failures printed in full.
+const MAX_PRINTED: usize = 10;
 
 /// The sum of many worlds' outcomes.
 #[derive(Default)]
@@ -96,11 +96,11 @@ fn no_world_breaks_an_invariant_and_together_they_set_every_mark() {
     let seeds: Vec<u64> = (first..first + count).collect();
     let sum = run_worlds(&seeds);
     println!("{sum}, seeds from {first} on");
-    let told = sum.failures.iter().take(MAX_TOLD).cloned().collect::<Vec<_>>().join("\n\n");
+    let printed = sum.failures.iter().take(MAX_PRINTED).cloned().collect::<Vec<_>>().join("\n\n");
     assert_eq!(sum.seeds, count);
     assert!(
         sum.failures.is_empty(),
-        "{sum}\n{told}\nto replay one: cargo run --release --features sim -- sim --seeds 1 --seed SEED"
+        "{sum}\n{printed}\nto replay one: cargo run --release --features sim -- sim --seeds 1 --seed SEED"
     );
     let missing: Vec<String> = sum.marks.missing().map(|mark| mark.to_string()).collect();
     assert!(count < SEEDS_FOR_ALL_MARKS || missing.is_empty(), "no world has set these marks: {missing:#?}");

@@ -17,7 +17,7 @@ pub(crate) fn spectrum(document: &Document) -> String {
     render(&document.metrics.ping_rtt.planned)
 }
 
-/// Formats the spectrum of a view. Its percentiles are those of all operations: the rows end where the unanswered
+/// Formats the spectrum of a view. Its percentiles cover all operations: the rows end where the unanswered
 /// operations begin, and a comment states their number.
 fn render(view: &View) -> String {
     let mut text = format!("{:>12} {:>14} {:>10} {:>14}\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");

@@ -1,8 +1,9 @@
 //! Gossip: the addresses that a loop may believe, and those in its address book.
 //!
-//! [`Hearsay`] follows the `addr` messages that the handler receives and grants each sender its addresses: a dialled
-//! peer one reply and an address every ten seconds, any other peer addresses of its own host. It judges as long as
-//! the handler receives every such message whole, because it sees no others, and remembers [`MAX_TOLD`] addresses.
+//! [`GossipRecord`] follows the `addr` messages that the handler receives and grants each sender its addresses: a
+//! dialled peer one reply and an address every ten seconds, any other peer addresses of its own host. It judges as
+//! long as the handler receives every such message whole, because it sees no others, and remembers [`MAX_NAMED`]
+//! addresses.
 
 use crate::address::{NetGroup, canonical};
 use crate::id::LinkId;
@@ -14,16 +15,16 @@ use crate::wire::AddressesRef;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-/// Maximum addresses remembered as named; beyond it, judging stops.
-const MAX_TOLD: usize = 100_000;
-/// Maximum addresses that the peers of one range can add to the book.
+/// Maximum number of named addresses that are remembered; beyond it, judging stops.
+const MAX_NAMED: usize = 100_000;
+/// Maximum number of addresses that the peers of one range can add to the book.
 pub(super) const MAX_SHARE: usize = (GOSSIP_BUCKETS_PER_SOURCE * GOSSIP_BUCKET_SLOTS) as usize;
 
 /// The named addresses and their senders.
 #[derive(Debug, Default)]
-pub(super) struct Hearsay {
+pub(super) struct GossipRecord {
     /// The ranges of believed senders of each named address, which may be none.
-    told: BTreeMap<SocketAddr, BTreeSet<NetGroup>>,
+    named: BTreeMap<SocketAddr, BTreeSet<NetGroup>>,
     /// Addresses that the book may contain regardless of gossip.
     known: BTreeSet<SocketAddr>,
     /// Hosts that have connected, which themselves name their listeners.
@@ -31,45 +32,51 @@ pub(super) struct Hearsay {
     /// Addresses granted to a link.
     granted: BTreeMap<LinkId, u64>,
     granted_in_all: u64,
-    is_deaf: bool,
+    has_missed: bool,
 }
 
 /// A peer that names addresses.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Teller {
+pub(super) struct AddrSender {
     pub(super) link: LinkId,
     pub(super) address: SocketAddr,
-    /// It was dialled, so it may have been asked.
+    /// Whether it was dialled, so that it may have been asked.
     pub(super) is_dialled: bool,
     pub(super) opened: Instant,
 }
 
-impl Hearsay {
+impl GossipRecord {
     /// Permits an address in the book: it was there before, a name resolved to it, or a dial to it succeeded.
-    pub(super) fn knows(&mut self, address: SocketAddr) {
+    pub(super) fn allow_address(&mut self, address: SocketAddr) {
         self.known.insert(canonical(address));
     }
 
     /// Records a host that has connected.
-    pub(super) fn welcome(&mut self, address: SocketAddr) {
+    pub(super) fn add_host(&mut self, address: SocketAddr) {
         self.guests.insert(address.ip().to_canonical());
     }
 
     /// Stops judging: a message was not delivered whole, so its addresses are unknown.
     pub(super) fn missed(&mut self) {
-        *self = Self { is_deaf: true, ..Self::default() };
+        *self = Self { has_missed: true, ..Self::default() };
     }
 
-    pub(super) fn left(&mut self, link: LinkId) {
+    pub(super) fn link_removed(&mut self, link: LinkId) {
         self.granted.remove(&link);
     }
 
-    /// Records addresses named by a peer; `is_learning` says whether the loop believes any gossip.
-    pub(super) fn heard(&mut self, teller: Teller, addresses: AddressesRef<'_>, is_learning: bool, now: Instant) {
-        if self.is_deaf {
+    /// Records addresses named by a peer; `is_learning` states whether the loop believes any gossip.
+    pub(super) fn record_named(
+        &mut self,
+        sender: AddrSender,
+        addresses: AddressesRef<'_>,
+        is_learning: bool,
+        now: Instant,
+    ) {
+        if self.has_missed {
             return;
         }
-        let Teller { link, address, is_dialled, opened } = teller;
+        let AddrSender { link, address, is_dialled, opened } = sender;
         let source = address.ip().to_canonical();
         let at_once = if is_dialled { MAX_ADDRESSES_PER_MESSAGE as u64 } else { 1 };
         // A part of an interval may have passed before the first was counted.
@@ -78,27 +85,27 @@ impl Hearsay {
         let is_believed = is_learning && addresses.len() <= MAX_ADDRESSES_PER_MESSAGE;
         for entry in addresses.iter().take(MAX_ADDRESSES_PER_MESSAGE) {
             let named = canonical(entry.address.to_socket());
-            let by = self.told.entry(named).or_default();
+            let by = self.named.entry(named).or_default();
             if is_believed && (is_dialled || named.ip() == source) && *granted < at_once + in_time {
                 *granted += 1;
                 self.granted_in_all += 1;
                 by.insert(NetGroup::of(source));
             }
         }
-        if self.told.len() > MAX_TOLD {
+        if self.named.len() > MAX_NAMED {
             self.missed();
         }
     }
 
     /// Returns how many addresses the loop may have learned in all; none if that is unknown.
     pub(super) fn granted(&self) -> Option<u64> {
-        (!self.is_deaf).then_some(self.granted_in_all)
+        (!self.has_missed).then_some(self.granted_in_all)
     }
 
     /// Returns the ranges whose gossip alone explains an address in the book; none if it may be there anyway, or was
     /// not named.
-    pub(super) fn tellers(&self, address: SocketAddr) -> Option<&BTreeSet<NetGroup>> {
+    pub(super) fn senders(&self, address: SocketAddr) -> Option<&BTreeSet<NetGroup>> {
         let is_known = self.known.contains(&address) || self.guests.contains(&address.ip());
-        self.told.get(&address).filter(|_| !is_known)
+        self.named.get(&address).filter(|_| !is_known)
     }
 }
