@@ -198,7 +198,7 @@ pub(crate) fn a_handler_is_not_called_after_its_reply_is_sent() -> bool {
     stage.node.seen().writable == before
 }
 
-/// A handler sends more than a peer takes at once and asks for room, and then the peer takes it all.
+/// A handler sends more than a peer reads at once and requests room, and then the peer reads it all.
 pub(crate) fn a_handler_that_asks_for_room_is_not_offered_it_later() -> bool {
     let reply = |ctx: &mut Ctx<'_>, peer| {
         ctx.send_shared(peer, &frame("bulk", &[0; 2 * PULL_WAITING_BYTES]).into()).unwrap();

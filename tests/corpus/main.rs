@@ -1,5 +1,5 @@
-//! All inputs that fuzzing kept, replayed on any machine: each file of `tools/fuzz/corpus` against the law of its
-//! folder. A file that once broke a law keeps a name that says how.
+//! Replays all inputs kept by fuzzing on any machine: each file of `tools/fuzz/corpus` against its folder's law. The
+//! name of a file that once broke a law describes how.
 
 use peerloop_laws::{LAWS, Law, law};
 use std::fs;
@@ -61,7 +61,7 @@ fn every_known_fault_is_a_named_seed() {
     }
 }
 
-/// The lengths around which a faulty reader misreads an extended header.
+/// Lengths near which a faulty reader misreads an extended header.
 #[test]
 fn every_edge_of_an_extended_length_is_a_named_seed() {
     for edge in [

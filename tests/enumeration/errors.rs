@@ -1,4 +1,4 @@
-//! The errors of each call on Linux, by the manual pages of the system calls behind it.
+//! Each call's errors on Linux, by the manual pages of the system calls that it makes.
 
 use peerloop::internals::errno::{
     EADDRINUSE, EADDRNOTAVAIL, EAGAIN, ECONNABORTED, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, EINTR, EMFILE, ENETDOWN,
@@ -35,12 +35,12 @@ pub(crate) const fn errors_of(site: Site) -> &'static [i32] {
     }
 }
 
-/// Whether a call with this error is only postponed: the loop's behaviour must not show it.
+/// Returns whether a call with this error is only postponed: the loop's behaviour must not show it.
 pub(crate) const fn is_put_off(errno: i32) -> bool {
     errno == EINTR || errno == EAGAIN
 }
 
-/// Whether a wait with this error ends the loop.
+/// Returns whether a wait with this error ends the loop.
 pub(crate) const fn ends_the_loop(site: Site, errno: i32) -> bool {
     matches!(site, Site::Wait) && errno != EINTR
 }

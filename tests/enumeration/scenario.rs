@@ -57,8 +57,7 @@ pub(crate) struct Seen {
 }
 
 impl Life {
-    /// Returns the number of peers that dial the loop at its first address, which is also that of peers that it
-    /// dials.
+    /// Returns the number of peers that dial the loop at its first address; the loop dials the same number.
     const fn connections(self) -> u32 {
         match self {
             Self::Busy => 3,
@@ -166,7 +165,7 @@ impl Handler for Busy {
     }
 }
 
-/// An honest peer that also sends a message to be gathered and one to be streamed, both at once.
+/// An honest peer that also sends a message to be buffered and one to be streamed, both at once.
 struct NumberedPeer(Honest);
 
 impl Persona for NumberedPeer {
@@ -189,7 +188,7 @@ impl Persona for NumberedPeer {
     }
 }
 
-/// A peer that ends in the middle of a message, with a reset or in an orderly way.
+/// A peer that closes in the middle of a message, with a reset or in an orderly way.
 struct Leaver {
     resets: bool,
 }
@@ -221,7 +220,7 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// Builds a stage; the first host is that of the loop, which does not listen yet.
+    /// Builds a stage; the first host is the loop's, which does not listen yet.
     pub(crate) fn new(life: Life) -> Self {
         let world = World::new(1, Instant::ZERO);
         let net = world.host();

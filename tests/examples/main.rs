@@ -116,13 +116,16 @@ fn req_e54_a_relay_serves_sixty_large_transactions_at_once() {
 fn an_invalid_address_is_shown_with_the_expected_form() {
     for name in ["simple_client", "crawler", "relay_watch", "relay"] {
         let (complaint, _) = complaint_of(name, &["mainnet", "localhost"]);
-        assert!(complaint.starts_with("Error: `localhost` is no address with a port: write [NETWORK]"), "{complaint}");
+        assert!(
+            complaint.starts_with("Error: `localhost` is not an address with a port: use [NETWORK]"),
+            "{complaint}"
+        );
     }
 }
 
 #[test]
 fn a_refusing_node_is_reported_with_the_reason() {
-    // Nobody listens at a port that was just released.
+    // A port that was just released has no listener.
     let node = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("there are ports");
     let node = node.to_string();
     let (complaint, printed) = complaint_of("simple_client", &["regtest", &node]);

@@ -10,7 +10,7 @@ use peerloop_testkit::framing::{
 };
 use proptest::prelude::*;
 
-/// The smallest rest of a frame that gets a read of its own.
+/// The minimum rest of a frame that gets a read of its own.
 const MIN_DIRECT: usize = 16 * 1_024;
 const GROWTH: usize = BUFFER_GROWTH_BYTES;
 const MAX_BUFFERED: usize = 3 * GROWTH + 100;
@@ -85,7 +85,7 @@ fn there_is_room_only_while_enough_is_missing() {
 }
 
 #[test]
-fn there_is_no_room_for_frames_that_are_not_gathered() {
+fn there_is_no_room_for_frames_that_are_not_buffered() {
     for choice in [Choice::STREAM, Choice::DISCARD] {
         let (rules, choices, mut memory) = (rules(), [choice], memory());
         let stream = frame("tx", &payload(100_000));
@@ -98,7 +98,7 @@ fn there_is_no_room_for_frames_that_are_not_gathered() {
     }
     let mut memory = memory();
     let (mut framer, _) = begun(MAX_BUFFERED + 1, 0, &mut memory);
-    assert!(framer.direct_room(&mut memory).is_none(), "more than may be gathered");
+    assert!(framer.direct_room(&mut memory).is_none(), "more than may be buffered");
 }
 
 #[test]
@@ -220,7 +220,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 2))]
 
     #[test]
-    fn any_mixture_of_rooms_and_blocks_gathers_the_payload(
+    fn any_mixture_of_rooms_and_blocks_receives_the_payload(
         len in prop_oneof![prop::sample::select(edges()), 1..MAX_BUFFERED],
         start in 0..20_000usize,
         steps in steps(),

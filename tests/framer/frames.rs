@@ -96,7 +96,7 @@ fn an_empty_payload_is_delivered_in_every_way() {
 }
 
 #[test]
-fn req_e50_a_wrong_checksum_drops_a_gathered_frame_and_marks_a_streamed_one() {
+fn req_e50_a_wrong_checksum_drops_a_buffered_frame_and_marks_a_streamed_one() {
     let body = payload(300);
     for wrong_bit in 0..32 {
         let mut checksum = sha256_twice(&body);
@@ -163,7 +163,7 @@ fn a_frame_above_the_buffer_limit_is_dropped_and_one_at_the_limit_is_not() {
         assert_eq!(story.outcomes.len(), 3);
     }
     let story = read_arriving(&frame("inv", &payload(5_001)), &[Arrival::Block(999)], &rules, &[Choice::STREAM]);
-    assert!(matches!(&story.outcomes[..], [Outcome::Streamed { .. }]), "a streamed frame is not gathered");
+    assert!(matches!(&story.outcomes[..], [Outcome::Streamed { .. }]), "a streamed frame is not buffered");
 }
 
 #[test]

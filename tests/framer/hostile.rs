@@ -60,7 +60,7 @@ fn garbage_allocates_only_its_error() {
 }
 
 #[test]
-fn garbage_behind_a_part_of_the_magic_allocates_only_its_error() {
+fn garbage_after_a_part_of_the_magic_allocates_only_its_error() {
     let (mut framer, mut memory, rules) = (MessageFramer::default(), memory(), rules());
     // The record of a partial frame is allocated once and reused by every link.
     assert_eq!(next(&mut framer, &MAGIC[..1], &rules, &mut memory), Ok(None));
@@ -170,7 +170,7 @@ fn a_wrong_checksum_does_not_affect_the_neighbouring_frames() {
 }
 
 #[test]
-fn a_discarded_payload_is_not_gathered_however_large() {
+fn a_discarded_payload_of_any_size_is_not_buffered() {
     let (mut framer, mut memory, rules) = (MessageFramer::default(), memory(), rules());
     let block = payload(60_000);
     let header = head(command(b"tx"), 600_000, sha256_twice(b""));

@@ -24,7 +24,7 @@ fn small_stream() -> Vec<u8> {
     .concat()
 }
 
-/// Feeds one block and returns the number of completed frames; the memory gets gathered payloads back.
+/// Feeds one block and returns the number of completed frames; buffered payloads are returned to the memory.
 fn feed(framer: &mut MessageFramer, block: &[u8], memory: &mut FramerMemory, delivery: Delivery) -> usize {
     let (rules, mut input, mut frames) = (rules(), Input::new(block), 0);
     while let Some(framed) =
@@ -92,7 +92,7 @@ proptest! {
     ) {
         let (stream, mut memory) = (small_stream(), memory());
         let mut framers: Vec<MessageFramer> = (0..links).map(|_| MessageFramer::default()).collect();
-        // The pool is warm once all links have gathered a frame at the same time, however small.
+        // The pool is warm once all links have buffered a frame at the same time, however small.
         for bytes in [&stream[..24 + 24 + 1], &stream[24 + 24 + 1..24 + 24 + 8]] {
             for framer in &mut framers {
                 feed(framer, bytes, &mut memory, Delivery::Buffer);
@@ -113,7 +113,7 @@ proptest! {
 }
 
 #[test]
-fn small_frames_are_gathered_even_without_room_for_large_ones() {
+fn small_frames_are_buffered_even_without_room_for_large_ones() {
     let (rules, choices, mut memory) = (rules(), [Choice::BUFFER], FramerMemory::new(0));
     for len in [1, 100, MAX_POOLED_BUFFER_BYTES, MAX_POOLED_BUFFER_BYTES + 1, 100_000] {
         let stream = frame("tx", &payload(len));
@@ -155,7 +155,7 @@ fn dropping_a_frame_for_lack_of_room_allocates_nothing() {
 }
 
 #[test]
-fn all_memory_is_returned_however_a_frame_ends() {
+fn all_memory_is_returned_at_every_end_of_a_frame() {
     let large = frame("tx", &payload(200_000));
     let mut wrong = large.clone();
     wrong[20] ^= 1;
@@ -199,7 +199,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 4))]
 
     #[test]
-    fn many_links_together_never_gather_more_than_the_bound(
+    fn many_links_together_never_buffer_more_than_the_bound(
         bound in 0..1_000_000u64,
         lens in prop::collection::vec(prop_oneof![1..5_000usize, 1..300_000usize], 2..12),
         turns in prop::collection::vec((0..12usize, 1..70_000usize, prop::bool::ANY), 0..80),
@@ -248,7 +248,7 @@ fn the_bound_can_be_used_to_its_last_byte() {
 }
 
 #[test]
-fn payloads_of_4_to_64_kib_share_one_size_of_buffer_and_count_as_what_they_are() {
+fn payloads_of_4_to_64_kib_share_one_buffer_size_and_count_by_their_own() {
     let mut memory = memory();
     let mut framers: [MessageFramer; MAX_LARGE_BUFFERS] = Default::default();
     let mut round = || {
@@ -268,7 +268,7 @@ fn payloads_of_4_to_64_kib_share_one_size_of_buffer_and_count_as_what_they_are()
         assert_eq!(memory.gathered_bytes(), 0);
     };
     round();
-    // The frames themselves are allocated anew in each round.
+    // The frames themselves are allocated again in each round.
     let warm = measure(&mut round);
     let frames_alone = measure(|| {
         (0..MAX_LARGE_BUFFERS).for_each(|index| {

@@ -9,7 +9,7 @@ use peerloop_testkit::framing::{MAGIC, command, frame, head, memory, payload, ru
 use proptest::prelude::*;
 use std::time::Duration;
 
-/// Memory that the framer may use beside the payload: the frame's record, and the list to which it returns.
+/// Memory that the framer may use in addition to the payload: the frame's record, and the list to which it returns.
 const MAX_RECORD_BYTES: u64 = 1_024;
 
 fn at(secs: u64) -> Instant {
@@ -111,7 +111,7 @@ fn a_body_that_never_arrives_uses_little_memory_and_expires() {
     let cost = measure(|| assert!(link.framer.direct_room(&mut link.memory).is_some()));
     assert!(cost.bytes_max <= BUFFER_GROWTH_BYTES as u64, "{cost:?}");
     link.framer.received_directly(0, at(69));
-    assert_eq!(link.framer.deadline(), Some(at(70)), "zero bytes are no progress");
+    assert_eq!(link.framer.deadline(), Some(at(70)), "zero bytes do not count as progress");
     assert_eq!(link.overdue(at(69)), None);
     assert_eq!(link.overdue(at(70)), Some(Deadline::Body));
 }
@@ -149,7 +149,7 @@ fn memory_follows_the_bytes_received_and_not_the_length_claimed() {
 }
 
 #[test]
-fn a_body_below_its_least_rate_is_overdue_after_one_window() {
+fn a_body_below_its_minimum_rate_is_overdue_after_one_window() {
     for delivery in DELIVERIES {
         for (bytes_per_sec, is_overdue) in [(1_023, true), (1_024, false), (5_000, false)] {
             let mut link = Link::new(delivery);
@@ -166,7 +166,7 @@ fn a_body_below_its_least_rate_is_overdue_after_one_window() {
 }
 
 #[test]
-fn the_least_rate_is_that_of_the_rules() {
+fn the_minimum_rate_follows_the_rules() {
     for (least, bytes_per_sec, is_overdue) in
         [(1, 1, false), (5_000, 4_999, true), (5_000, 5_000, false), (0, 1, false), (u64::MAX, 5_000, true)]
     {
@@ -182,7 +182,7 @@ fn the_least_rate_is_that_of_the_rules() {
 }
 
 #[test]
-fn without_a_least_rate_a_drip_is_in_time_and_a_stalled_body_is_not() {
+fn without_a_minimum_rate_a_drip_is_in_time_and_a_stalled_body_is_not() {
     let mut link = Link::new(Delivery::Discard);
     link.rules.min_body_bytes_per_second = 0;
     link.feed(&MAGIC[..1], at(0));
@@ -210,7 +210,7 @@ fn a_slow_rest_is_overdue_despite_a_fast_beginning() {
 }
 
 #[test]
-fn a_body_that_stands_still_is_overdue_one_window_after_its_last_byte() {
+fn a_stalled_body_is_overdue_one_window_after_its_last_byte() {
     for delivery in DELIVERIES {
         let mut link = Link::new(delivery);
         link.feed(&head(command(b"tx"), 2_000_000, [0; 4]), at(0));

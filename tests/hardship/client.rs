@@ -21,11 +21,11 @@ impl Client {
         Self(socket)
     }
 
-    /// Begins a connection, which may not be established yet; writes wait for that.
+    /// Starts connecting without waiting; writes block until the connection is established.
     pub(crate) fn begin(address: SocketAddr) -> Self {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a descriptor is free");
         socket.set_nonblocking(true).expect("the socket is open");
-        // The call would block, and the kernel continues by itself.
+        // The call returns at once, and the kernel completes the connection.
         let _ = socket.connect(&address.into());
         socket.set_nonblocking(false).expect("the socket is open");
         socket.set_read_timeout(Some(PATIENCE)).expect("the socket is open");
@@ -46,7 +46,8 @@ impl Client {
         self.write(&greeting());
     }
 
-    /// Greets a node that may have closed the connection already; returns whether it is still open.
+    /// Completes the handshake with a node that may have closed the connection already; returns whether it is still
+    /// open.
     pub(crate) fn try_greet(&mut self) -> bool {
         self.0.write_all(&greeting()).is_ok()
     }
@@ -103,7 +104,7 @@ impl Client {
     }
 }
 
-/// Lets every client send `rounds` pings, each round before the first pong of it is read, and reads all pongs.
+/// In each round, sends a ping from every client before reading the first pong.
 pub(crate) fn ping_all(clients: &mut [Client], rounds: u64) {
     for nonce in 0..rounds {
         clients.iter_mut().for_each(|client| client.ping(nonce));

@@ -1,4 +1,4 @@
-//! A node with few descriptors and many visitors: it sleeps while none is free, and accepts by itself once some are.
+//! A node with few descriptors and many visitors: it sleeps while none is free, and accepts again by itself.
 
 use crate::client::{Client, ping_all};
 use crate::node::{Account, Node, PATIENCE, raise_descriptors};
@@ -33,7 +33,7 @@ fn fault_e01_a_node_without_descriptors_waits_quietly_and_accepts_once_it_has_so
     assert!(raise_descriptors() > VISITORS as u64 + 50, "this test needs {VISITORS} descriptors; see ulimit -Hn");
     let mut waiting: Vec<Client> = (0..VISITORS).map(|_| Client::connect(node.address)).collect();
     waiting.iter_mut().for_each(Client::greet);
-    let account = node.until("descriptors are short", |account| account.of("accept_pauses") > 0);
+    let account = node.until("descriptors run out", |account| account.of("accept_pauses") > 0);
     let served = account.of("accepted") as usize;
     assert!(served > LIMIT as usize / 2 && served < LIMIT as usize, "{account:?}");
 
@@ -92,7 +92,7 @@ fn fault_e02_a_manager_without_descriptors_dials_as_slowly_as_it_accepts_and_res
     node.until("it dials", |account| dials(account) > 10 * u64::from(DESERTED));
     assert!(raise_descriptors() > VISITORS as u64 + 50, "this test needs {VISITORS} descriptors; see ulimit -Hn");
     let visitors: Vec<Client> = (0..VISITORS).map(|_| Client::connect(node.address)).collect();
-    node.until("descriptors are short", |account| account.of("accept_pauses") > 2);
+    node.until("descriptors run out", |account| account.of("accept_pauses") > 2);
     assert_is_quiet(&mut node);
     drop(visitors);
     let account = node.until("it accepts all", |account| account.of("accepted") >= VISITORS as u64);

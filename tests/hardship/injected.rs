@@ -1,4 +1,4 @@
-//! System calls that fail now and then, or always: the loop continues, no peer is lost, and everything is answered.
+//! System calls that fail occasionally or always: the loop continues, no peer is lost, and everything is answered.
 
 use crate::client::{Client, ping_all};
 use crate::node::{Account, Node};
@@ -27,8 +27,8 @@ fn serve_through(test: &str, inject: &str) -> Option<Account> {
 }
 
 #[test]
-fn an_accept_for_want_of_something_is_retried() {
-    let test = "injected::an_accept_for_want_of_something_is_retried";
+fn an_accept_that_fails_for_lack_of_a_resource_is_retried() {
+    let test = "injected::an_accept_that_fails_for_lack_of_a_resource_is_retried";
     for error in ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"] {
         let Some(account) = serve_through(test, &format!("accept4:error={error}:when=1..2")) else { return };
         assert_eq!(account.of("accept_pauses"), 2, "{error} is a shortage");
@@ -44,8 +44,8 @@ fn an_accept_of_an_aborted_connection_does_not_pause_the_others() {
 }
 
 #[test]
-fn fault_e14_interrupted_calls_are_made_again() {
-    let test = "injected::fault_e14_interrupted_calls_are_made_again";
+fn fault_e14_interrupted_calls_are_retried() {
+    let test = "injected::fault_e14_interrupted_calls_are_retried";
     for calls in ["?epoll_wait,epoll_pwait", "accept4", "recvfrom", "sendto", "sendmsg"] {
         let Some(account) = serve_through(test, &format!("{calls}:error=EINTR:when=1+2")) else { return };
         assert_eq!((account.of("accept_pauses"), account.of("accept_failures")), (0, 0), "{calls}");
@@ -64,9 +64,9 @@ fn fault_e03_a_short_lack_of_memory_closes_no_connection() {
 }
 
 #[test]
-fn refused_socket_options_are_done_without_and_reported_once() {
+fn refused_socket_options_are_skipped_and_reported_once() {
     const DIALS: u64 = 4;
-    let test = "injected::refused_socket_options_are_done_without_and_reported_once";
+    let test = "injected::refused_socket_options_are_skipped_and_reported_once";
     for error in ["ENOPROTOOPT", "EPERM", "ENOSYS"] {
         let mut other = Node::start(test, |_| {});
         let Some(mut node) = Node::with_fault(test, &format!("setsockopt:error={error}")) else { return };

@@ -54,7 +54,7 @@ impl Node {
         Self::spawn(itself(test), None)
     }
 
-    /// Starts a node whose system calls fail as strace's option `inject` says, such as
+    /// Starts a node whose system calls fail by strace's option `inject`, such as
     /// `accept4:error=EMFILE:when=1..3`. Returns `None` where strace does not work.
     pub(crate) fn with_fault(test: &str, inject: &str) -> Option<Self> {
         become_node(test, |_| {});
@@ -129,7 +129,7 @@ impl Node {
         Account(pairs.map(|(name, count)| (name.to_owned(), count.parse().expect("the field is a number"))).collect())
     }
 
-    /// Asks for accounts until one satisfies `done`.
+    /// Requests accounts until one satisfies `done`.
     pub(crate) fn until(&mut self, what: &str, done: impl Fn(&Account) -> bool) -> Account {
         let began = Instant::now();
         loop {
@@ -225,7 +225,7 @@ fn behind(mut wrapper: Command, command: Command) -> Command {
 
 // --- Abilities of the machine ---------------------------------------------------------------------------------------
 
-/// Whether strace can inject faults here; prints a notice if not.
+/// Returns whether strace can inject faults here; prints a notice if not.
 fn has_strace() -> bool {
     static WORKS: OnceLock<bool> = OnceLock::new();
     let works = *WORKS.get_or_init(|| {
@@ -234,7 +234,7 @@ fn has_strace() -> bool {
     works || skipped("strace is missing or may not trace")
 }
 
-/// Whether a network namespace can be made here; prints a notice if not.
+/// Returns whether a network namespace can be made here; prints a notice if not.
 fn has_namespaces() -> bool {
     let script = "ip link set lo up && test -w /proc/sys/net/ipv4/ip_local_port_range";
     works(Command::new("unshare").args(["--user", "--map-root-user", "--net", "sh", "-c", script]))

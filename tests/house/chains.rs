@@ -27,7 +27,7 @@ pub(crate) fn check(sources: &[Source]) -> BTreeMap<String, Violation> {
     breaches.collect()
 }
 
-/// Returns the fields behind the `self` at `at`, and whether a method of the last one is called.
+/// Returns the fields after the `self` at `at`, and whether a method of the last one is called.
 fn chain_at(code: &str, at: usize) -> (Vec<&str>, bool) {
     let (mut rest, mut fields) = (code[at + 4..].trim_start(), Vec::new());
     while let Some(after) = rest.strip_prefix('.').map(str::trim_start) {

@@ -1,6 +1,6 @@
-//! The library's layers: its modules stand in rows, and no row imports a higher one.
+//! The library's layers: its modules form rows, and no row imports a higher one.
 //!
-//! [`ROWS`] is the architecture. A new module fails until it has a position there; a part of a wing may stand in a
+//! [`ROWS`] is the architecture. A new module fails until it has a position there; a part of a wing may be in a
 //! lower row than the wing. Every path that begins at `crate` or `super` is checked, in an import or in the middle of
 //! code; documentation, tests and `lib.rs` may name anything.
 
@@ -63,7 +63,7 @@ pub(crate) fn check(sources: &[Source]) -> Vec<Violation> {
                 violations.push(source.violation(offset, remedy));
             } else if target_row == row && target != module {
                 if reaches(&within_row, &target, &module) {
-                    let remedy = format!("`{target}` uses `{module}` already; a circle has no bottom to begin reading");
+                    let remedy = format!("`{target}` uses `{module}` already; a circle has no first file to read");
                     violations.push(source.violation(offset, remedy));
                 }
                 within_row.entry(module.clone()).or_default().insert(target);

@@ -28,7 +28,7 @@ fn files_use_each_other_in_no_circle() {
 }
 
 #[test]
-fn the_methods_of_a_type_stand_together() {
+fn the_methods_of_a_type_are_in_few_files() {
     assert_only_known(spread::check(&sources()), spread::KNOWN, "spread.rs");
 }
 
@@ -68,7 +68,7 @@ fn lints_are_allowed_for_a_reason() {
 }
 
 #[test]
-fn one_file_speaks_to_the_operating_system() {
+fn one_file_calls_the_operating_system() {
     check_each(rules::only_the_kernel_file_knows_the_kernel);
 }
 
@@ -97,15 +97,15 @@ fn pages_name_files_that_exist() {
 }
 
 #[test]
-fn modules_stand_in_their_folder() {
+fn modules_are_in_their_folder() {
     let sources = sources();
     let paths: Vec<String> = sources.iter().map(|source| source.path.clone()).collect();
-    assert_none(sources.iter().flat_map(|source| rules::modules_stand_in_their_folder(source, &paths)).collect());
+    assert_none(sources.iter().flat_map(|source| rules::modules_are_in_their_folder(source, &paths)).collect());
 }
 
 #[test]
-fn modules_stand_in_one_crate() {
-    check_each(rules::modules_stand_in_one_crate);
+fn modules_are_in_one_crate() {
+    check_each(rules::modules_are_in_one_crate);
 }
 
 #[test]
@@ -146,14 +146,14 @@ fn check_each(rule: fn(&Source) -> Vec<Violation>) {
     assert_none(sources().iter().flat_map(rule).collect());
 }
 
-/// Checks that breaches are those of `known`, which stands in `list`: no other one, and none that no longer exists.
+/// Checks that the breaches equal `known`, which is kept in `list`: no other one, and none that no longer exists.
 #[track_caller]
 fn assert_only_known(mut breaches: BTreeMap<String, Violation>, known: &[&str], list: &str) {
     let gone: Vec<&str> = known.iter().copied().filter(|key| breaches.remove(*key).is_none()).collect();
     let remove = |key| Violation {
         path: format!("tests/house/{list}"),
         line: 0,
-        remedy: format!("remove the line \"{key}\", which is no breach any more"),
+        remedy: format!("remove the line \"{key}\", which is no longer a breach"),
     };
     assert_none(breaches.into_values().chain(gone.into_iter().map(remove)).collect());
 }

@@ -20,7 +20,7 @@ pub(crate) struct WrittenPath {
 pub(crate) enum Role {
     /// It is imported under `name`.
     Import { name: String, is_public: bool },
-    /// It stands in the middle of code.
+    /// It is in the middle of code.
     Code,
 }
 
@@ -223,7 +223,7 @@ impl<'a> Library<'a> {
     }
 }
 
-/// Whether an item of this name is defined in `code`.
+/// Returns whether an item of this name is defined in `code`.
 fn defines(code: &str, name: &str) -> bool {
     const ITEMS: [&str; 7] = ["const", "static", "fn", "struct", "enum", "trait", "type"];
     words(code, name).any(|at| ITEMS.iter().any(|item| code[..at].trim_end().ends_with(item)))

@@ -12,7 +12,7 @@ pub(crate) const MAX_FILE_LINES: usize = 600;
 pub(crate) const MAX_FUNCTION_LINES: usize = 70;
 pub(crate) const MAX_LINE_COLUMNS: usize = 120;
 
-/// The one file of the library that speaks to the operating system.
+/// The library's one file that calls the operating system.
 const KERNEL_FILE: &str = "src/net/mio.rs";
 /// The one folder whose files may have threads.
 const THREADS_FOLDER: &str = "src/offload/";
@@ -21,7 +21,7 @@ pub(crate) fn begins_with_a_header(source: &Source) -> Vec<Violation> {
     if !source.is_rust() || source.text.starts_with("//!") {
         return Vec::new();
     }
-    vec![source.violation(0, "begin the file with `//!`: what it is, what it promises, what it never does")]
+    vec![source.violation(0, "begin the file with `//!`: its purpose and its promises")]
 }
 
 pub(crate) fn file_is_short(source: &Source) -> Vec<Violation> {
@@ -34,16 +34,16 @@ pub(crate) fn file_is_short(source: &Source) -> Vec<Violation> {
 }
 
 /// Checks that a module with a folder has its file inside it, so that each module is found in one place.
-pub(crate) fn modules_stand_in_their_folder(source: &Source, paths: &[String]) -> Vec<Violation> {
+pub(crate) fn modules_are_in_their_folder(source: &Source, paths: &[String]) -> Vec<Violation> {
     let folder = source.path.strip_suffix("rs").map(|stem| format!("{}/", stem.trim_end_matches('.')));
     match folder.filter(|folder| source.is_rust() && paths.iter().any(|path| path.starts_with(folder))) {
-        Some(folder) => vec![source.violation(0, format!("move the file to `{folder}mod.rs`, beside its parts"))],
+        Some(folder) => vec![source.violation(0, format!("move the file to `{folder}mod.rs`, next to its parts"))],
         None => Vec::new(),
     }
 }
 
 /// Checks that no file is compiled into several crates: shared code is a crate.
-pub(crate) fn modules_stand_in_one_crate(source: &Source) -> Vec<Violation> {
+pub(crate) fn modules_are_in_one_crate(source: &Source) -> Vec<Violation> {
     let remedy = "move what is shared into `tools/testkit`, and depend on it";
     let is_path = |found: &Range<usize>| {
         let text = &source.code[found.clone()];
@@ -136,7 +136,7 @@ pub(crate) fn only_the_kernel_file_knows_the_kernel(source: &Source) -> Vec<Viol
     named.chain(mio).map(forbid).collect()
 }
 
-/// Whether `mio` after this code is the crate, and not our module `net::mio`.
+/// Returns whether `mio` after this code is the crate, and not our module `net::mio`.
 fn is_the_crate_mio(before: &str) -> bool {
     let before = before.trim_end();
     if before.ends_with("::") || before.ends_with(" mod") || before == "mod" {
@@ -230,7 +230,7 @@ pub(crate) fn named_files_exist(page: &Source, paths: &[String]) -> Vec<Violatio
     for word in page.text.split(|c| !is_path_char(c)) {
         let name = word.trim_start_matches("./").trim_end_matches('.');
         let end = at + word.len();
-        // A name before a colon is that of a protocol or of a crate.
+        // A name before a colon is a protocol's or a crate's.
         let is_link =
             page.text[..at].ends_with("](") && !page.text[end..].starts_with(':') && name.contains(['.', '/']);
         let is_elsewhere = name.starts_with("//") || name.contains(['*', '<', '>', '{', '}']);
@@ -243,7 +243,7 @@ pub(crate) fn named_files_exist(page: &Source, paths: &[String]) -> Vec<Violatio
     violations
 }
 
-/// Texts that are not ours to word.
+/// Texts by other authors.
 fn is_written_elsewhere(source: &Source) -> bool {
     source.path.starts_with("LICENSE") || source.path == "Cargo.lock"
 }
@@ -266,15 +266,15 @@ fn a_long_file_is_found() {
 }
 
 #[test]
-fn a_module_beside_its_folder_is_found() {
+fn a_module_next_to_its_folder_is_found() {
     let paths = ["src/link.rs", "src/link/row.rs", "src/link/rows/mod.rs"].map(str::to_owned);
-    let found = |path| modules_stand_in_their_folder(&Source::new(path, "//! A."), &paths).len();
+    let found = |path| modules_are_in_their_folder(&Source::new(path, "//! A."), &paths).len();
     assert_eq!(["src/link.rs", "src/link/row.rs", "src/link/rows/mod.rs"].map(found), [1, 0, 0]);
 }
 
 #[test]
 fn a_module_from_elsewhere_is_found() {
-    let rule = modules_stand_in_one_crate;
+    let rule = modules_are_in_one_crate;
     assert_eq!(lines(rule, "tests/a/main.rs", "mod a;\n#[path = \"../b.rs\"]\nmod b;"), [2]);
     assert_eq!(lines(rule, "tests/a/main.rs", "#[cfg_attr(unix, path = \"b.rs\")]\nmod b;"), [1]);
     assert_eq!(lines(rule, "tests/a/main.rs", "#[expect(a, reason = \"path = b\")] // #[path = b]\nmod b;"), []);

@@ -39,7 +39,7 @@ impl Source {
         self.path.ends_with(".rs")
     }
 
-    /// Whether the file is part of the library.
+    /// Returns whether the file is part of the library.
     pub(crate) fn is_library(&self) -> bool {
         self.is_rust() && self.path.starts_with("src/")
     }
@@ -77,7 +77,7 @@ pub(crate) fn is_word_char(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Returns the positions of `word` in `text` that have no letter, digit or underscore beside them.
+/// Returns the positions of `word` in `text` that have no letter, digit or underscore next to them.
 pub(crate) fn words<'a>(text: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
     text.match_indices(word).map(|(at, _)| at).filter(move |&at| {
         let free_before = !text[..at].ends_with(is_word_char) || !word.starts_with(is_word_char);

@@ -1,4 +1,4 @@
-//! A type's methods stand in at most three files: a type that needs more does too much, and its methods are hard to
+//! A type's methods are in at most three files: a type that needs more does too much, and its methods are hard to
 //! find.
 //!
 //! Files with inherent `impl` blocks in shipped code count. A trait may be implemented anywhere.

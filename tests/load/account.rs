@@ -62,7 +62,7 @@ fn a_peer_refused_after_the_handshake_is_lost() {
 }
 
 #[test]
-fn all_is_accounted_for_when_the_node_stops() {
+fn every_ping_is_accounted_for_when_the_node_stops() {
     let mut stage = Stage::new();
     stage.run_for(Duration::from_secs(5));
     stage.node.handle().stop().unwrap();
@@ -148,7 +148,7 @@ fn pings_due_while_the_generator_stalled_are_accounted_for_even_at_the_end_of_th
 }
 
 #[test]
-fn an_unanswered_ping_is_known_to_have_waited_at_least_so_long() {
+fn an_unanswered_ping_has_a_known_minimum_wait() {
     let mut stage = Stage::new();
     stage.run_for(Duration::from_millis(1_400));
     stage.stall_node(Duration::from_secs(20));
@@ -213,7 +213,7 @@ fn an_answer_after_more_than_a_minute_has_its_whole_latency() {
 }
 
 #[test]
-fn pings_without_room_beside_unanswered_ones_are_the_nodes_fault() {
+fn pings_without_room_next_to_unanswered_ones_are_the_nodes_fault() {
     let mut stage = Stage::with(|plan| Plan { rate: Rate::per_second(1_000), ..plan });
     stage.run_for(Duration::from_millis(1_400));
     stage.stall_node(Duration::from_secs(20));

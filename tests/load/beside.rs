@@ -1,4 +1,4 @@
-//! A generator beside another handler on one loop.
+//! A generator and another handler on one loop.
 
 use crate::stage::{config, plan};
 use peerloop::api::Pending;
@@ -42,7 +42,7 @@ impl Handler for Companion {
 }
 
 #[test]
-fn a_generator_counts_only_its_own_peers_beside_another_handler() {
+fn a_generator_counts_only_its_own_peers_in_addition_to_another_handler() {
     let world = World::new(7, Instant::ZERO);
     let mut node = Reactor::with_net(config(), world.host(), Responder::default()).unwrap();
     let address = node.listen(SocketAddr::new(node.net().ip(), 18_444)).unwrap();

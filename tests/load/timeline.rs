@@ -44,7 +44,7 @@ fn a_second_without_an_answer_has_no_latency_and_late_answers_count_where_they_a
 }
 
 #[test]
-fn asking_for_the_progress_changes_no_interval() {
+fn reading_the_progress_changes_no_interval() {
     let timeline = |polls: bool| {
         let mut stage = Stage::with(|plan| Plan { warmup: Duration::ZERO, ..plan });
         stage.run_for(Duration::from_secs(9));

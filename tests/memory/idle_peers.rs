@@ -3,7 +3,7 @@
 use crate::node::{FarEnd, Node, Pings, Request};
 use allocation_counter::{AllocationInfo, measure};
 
-/// The most bytes per peer, the growth of every table included.
+/// Maximum bytes per peer, including the growth of every table.
 const MAX_PEER_BYTES: u64 = 1_024;
 
 fn allow_descriptors(needed: u64) {

@@ -2,7 +2,7 @@
 //!
 //! An idle peer uses its row, its boxed version and its share of the tables; a message that fits the blocks allocates
 //! nothing at all. Far ends are on other threads, whose allocations do not count. The memory of the simulator's
-//! connections is counted beside it.
+//! connections is counted separately.
 
 #![cfg(unix)]
 #![allow(clippy::disallowed_methods, reason = "the tests bound their waiting by the clock and run loops on threads")]

@@ -14,7 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(600);
-/// The most that either end's heap may grow.
+/// Maximum growth of either end's heap.
 const MAX_GROWTH_BYTES: u64 = 8 << 20;
 const PART_BYTES: u64 = 64 << 10;
 

@@ -54,7 +54,7 @@ fn a_damaged_tree_proves_the_same_or_nothing_to_both() {
     compare_all("damaged trees beside bitcoin", 2_000, (any_merkle_block(), damage), |(block, damage)| {
         let mut bytes = Vec::new();
         block.as_ref().encode(&mut bytes);
-        // The damage is behind the header, so that the root is unchanged.
+        // The damage is after the header, so that the root is unchanged.
         for (at, bit) in damage {
             let at = BlockHeader::LEN_BYTES + at.index(bytes.len() - BlockHeader::LEN_BYTES);
             bytes[at] ^= 1 << bit;

@@ -1,4 +1,4 @@
-//! Damaged messages, for which the crate `bitcoin` and we must have the same result.
+//! Damaged messages, whose result must be the same for the crate `bitcoin` and for us.
 
 use crate::values::any_common;
 use crate::{compare_all, payload_of};

@@ -240,7 +240,7 @@ impl Host {
         self.calls.close_listener();
     }
 
-    /// Reads with room for so many bytes.
+    /// Reads with room for this many bytes.
     pub(crate) fn read(&mut self, room_bytes: usize) -> Seen {
         moved(self.calls.read(LINK, &mut vec![0; room_bytes]))
     }

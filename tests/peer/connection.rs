@@ -167,7 +167,7 @@ fn an_incomplete_handshake_does_not_connect() {
 }
 
 #[test]
-fn an_illegal_connect_is_called_illegal_whatever_the_handshake() {
+fn an_illegal_connect_is_reported_as_illegal_at_any_handshake() {
     let mut conn = new(OverCapacity);
     conn.transition_to_awaiting_handshake(at(1)).unwrap();
     let illegal = TransitionError::Illegal { from: AwaitingHandshake, to: Connected, connection_type: OverCapacity };

@@ -193,7 +193,7 @@ fn messages_are_counted_up_to_the_limit_and_refused_beyond_it() {
 }
 
 #[test]
-fn messages_behind_the_handshake_are_not_counted() {
+fn messages_after_the_handshake_are_not_counted() {
     let mut handshake = HandshakeState::new();
     assert!(handshake.count_message());
     MARKS.into_iter().for_each(|mark| apply(mark, &mut handshake));
@@ -216,7 +216,7 @@ fn the_network_is_checked_by_the_magic_received() {
 }
 
 #[test]
-fn a_protocol_version_below_the_least_is_refused_and_named() {
+fn a_protocol_version_below_the_minimum_is_refused_and_named() {
     let rules = VersionRules { min_protocol_version: 70_015, ..VersionRules::default() };
     for (protocol_version, verdict) in [
         (70_014, Err(Incompatibility::ProtocolVersion { claimed: 70_014 })),

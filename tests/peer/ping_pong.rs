@@ -65,7 +65,7 @@ fn req_e12_an_unknown_nonce_changes_nothing() {
 }
 
 #[test]
-fn req_e12_nonces_are_those_of_the_generator_and_never_zero() {
+fn req_e12_nonces_come_from_the_generator_and_are_never_zero() {
     struct Zeros;
     impl rand::TryRng for Zeros {
         type Error = std::convert::Infallible;
@@ -194,7 +194,7 @@ fn a_pong_before_its_ping_was_guessed_and_changes_nothing() {
 }
 
 #[test]
-fn the_sent_time_is_that_of_the_first_write_that_covers_the_ping() {
+fn the_sent_time_is_the_first_write_that_covers_the_ping() {
     let mut pings = PingPongState::new(TIMEOUT);
     for nonce in 1..=4 {
         pings.queue_ping(nonce, at(1), nonce * 32);

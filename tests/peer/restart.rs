@@ -91,16 +91,16 @@ fn no_restarts_are_granted_when_none_are_allowed() {
 }
 
 #[test]
-fn a_clock_that_stands_still_or_runs_back_ends_no_window() {
+fn a_stalled_or_reversed_clock_ends_no_window() {
     let mut restarts = RestartTracking::new(1, HOUR);
     assert!(restarts.try_restart(at(9_000)));
     assert!(!restarts.try_restart(at(9_000)) && !restarts.try_restart(at(0)));
 }
 
 proptest! {
-    /// The model keeps every granted restart and computes the windows anew each time.
+    /// The model keeps every granted restart and computes the windows again each time.
     #[test]
-    fn grants_are_those_of_a_list_of_windows(
+    fn grants_match_a_list_of_windows(
         max_restarts in 0u32..4,
         window_secs in 1u64..20,
         pauses in prop::collection::vec(0u64..8, 0..60),

@@ -127,7 +127,7 @@ fn an_empty_pattern_matches_no_agent() {
 }
 
 #[test]
-fn a_peer_without_a_user_agent_is_accepted_whatever_is_banned() {
+fn a_peer_without_a_user_agent_is_accepted_with_any_ban_list() {
     let verdict = validate_version(&version(None), None, Network::Mainnet, &banning(&["*"]));
     assert_eq!(verdict, Ok(()));
 }

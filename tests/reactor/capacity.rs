@@ -1,4 +1,4 @@
-//! The maximum of peers, all at once, and one more.
+//! The maximum number of peers, all at once, and one more.
 
 use crate::probe::{Node, Seen, regtest, until};
 use peerloop::Config;

@@ -11,7 +11,7 @@ const LIMIT: u64 = 128;
 const WAITING: usize = 20;
 const SPARE: usize = 5;
 
-/// Opens a descriptor for each that is free.
+/// Opens all free descriptors.
 fn hoard() -> Vec<OwnedFd> {
     let any = || File::open(std::env::current_exe().expect("the program has a path")).map(OwnedFd::from);
     std::iter::from_fn(|| any().ok()).collect()
@@ -31,7 +31,7 @@ fn fault_e01_waiting_connections_are_accepted_once_descriptors_are_free_again() 
             let sockets: Vec<BareSocket> = (0..WAITING).map(|_| BareSocket::connect(node.address)).collect();
             let mut hoard = hoard();
             hoard.truncate(hoard.len() - SPARE);
-            until([&mut node], "descriptors are short", |[node]| node.reactor.stats().counters.accept_pauses > 0);
+            until([&mut node], "descriptors run out", |[node]| node.reactor.stats().counters.accept_pauses > 0);
             assert_eq!(node.reactor.stats().counters.accepted, SPARE as u64);
             assert!(matches!(node.reactor.next_deadline(), Wait::Until(_)), "a starved loop sleeps");
             until([&mut node], "it has tried again", |[node]| node.reactor.stats().counters.accept_pauses >= 3);
@@ -46,18 +46,17 @@ fn fault_e01_waiting_connections_are_accepted_once_descriptors_are_free_again() 
 }
 
 #[test]
-fn peers_that_are_connected_already_are_served_while_descriptors_are_short() {
-    let ended =
-        in_a_child("descriptors::peers_that_are_connected_already_are_served_while_descriptors_are_short", || {
-            lower_the_limit();
-            let mut node = Node::new();
-            let (mut socket, _) = BareSocket::ready(&mut node);
-            let _waits = BareSocket::connect(node.address);
-            let _hoard = hoard();
-            until([&mut node], "descriptors are short", |[node]| node.reactor.stats().counters.accept_pauses > 0);
-            socket.write(&crate::probe::ping(3));
-            until([&mut node], "it is answered", |[node]| node.reactor.stats().counters.pings_answered == 1);
-        });
+fn connected_peers_are_served_while_no_descriptor_is_free() {
+    let ended = in_a_child("descriptors::connected_peers_are_served_while_no_descriptor_is_free", || {
+        lower_the_limit();
+        let mut node = Node::new();
+        let (mut socket, _) = BareSocket::ready(&mut node);
+        let _waits = BareSocket::connect(node.address);
+        let _hoard = hoard();
+        until([&mut node], "descriptors run out", |[node]| node.reactor.stats().counters.accept_pauses > 0);
+        socket.write(&crate::probe::ping(3));
+        until([&mut node], "it is answered", |[node]| node.reactor.stats().counters.pings_answered == 1);
+    });
     assert!(ended.success(), "{ended}");
 }
 

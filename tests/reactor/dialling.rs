@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-/// Returns an address at which nobody listens.
+/// Returns an address without a listener.
 fn deserted() -> SocketAddr {
     TcpListener::bind(ANY_PORT).and_then(|listener| listener.local_addr()).expect("a loopback port is free")
 }

@@ -68,7 +68,7 @@ fn a_nested_loop_shakes_hands_and_answers() {
 }
 
 #[test]
-fn a_command_wakes_the_outer_loop() {
+fn a_request_wakes_the_outer_loop() {
     let mut node = Node::new();
     let mut outer = Outer::around(&node);
     outer.run(&mut node, "it sleeps", |node| node.reactor.next_deadline() == Wait::Forever);

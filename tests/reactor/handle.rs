@@ -94,7 +94,7 @@ fn req_e45_a_sleeping_loop_accepts_a_configuration_from_another_thread() {
 }
 
 #[test]
-fn req_e36_a_full_queue_returns_the_command() {
+fn req_e36_a_full_queue_returns_the_request() {
     let ([mut one, mut two], [there, _]) = Node::pair();
     let handle = one.reactor.handle();
     for _ in 0..MAX_HANDLE_QUEUE {
@@ -111,7 +111,7 @@ fn req_e36_a_full_queue_returns_the_command() {
 }
 
 #[test]
-fn req_e36_commands_of_many_threads_are_all_carried_out() {
+fn req_e36_requests_of_many_threads_are_all_handled() {
     const THREADS: usize = 8;
     const EACH: usize = 2_000;
     let (_, handle, thread) = spawn();
@@ -142,7 +142,7 @@ fn req_e36_commands_of_many_threads_are_all_carried_out() {
 }
 
 #[test]
-fn a_pending_answer_ends_when_the_loop_is_dropped() {
+fn a_pending_reply_ends_when_the_loop_is_dropped() {
     let node = Node::new();
     let handle = node.reactor.handle();
     let pending = handle.stats().expect("the queue has room");
@@ -152,7 +152,7 @@ fn a_pending_answer_ends_when_the_loop_is_dropped() {
 }
 
 #[test]
-fn a_loop_that_has_ended_but_is_kept_accepts_no_more_commands() {
+fn a_loop_that_has_ended_but_is_kept_accepts_no_more_requests() {
     let mut node = Node::new();
     let handle = node.reactor.handle();
     handle.stop().expect("the queue has room");

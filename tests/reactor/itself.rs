@@ -43,7 +43,7 @@ impl Layer for SamePort {
     }
 }
 
-/// Returns a port of this machine at which nobody listens.
+/// Returns a port of this machine without a listener.
 fn deserted(ip: impl Into<IpAddr>) -> SocketAddr {
     let listener = TcpListener::bind((ip.into(), 0)).expect("a loopback port is free");
     listener.local_addr().expect("the listener is bound")

@@ -46,7 +46,7 @@ fn answer<T>(node: &mut Node, pending: &Pending<T>) -> T {
         node.turn();
         match pending.try_take().expect("the loop runs") {
             Some(answer) => return answer,
-            None => assert!(began.elapsed() < PATIENCE, "there is no answer"),
+            None => assert!(began.elapsed() < PATIENCE, "the reply does not arrive"),
         }
     }
 }
@@ -88,10 +88,10 @@ fn assert_backs_off(events: &[ControlEvent], address: SocketAddr, first: u32) {
     let mut due = None;
     for (event, count) in events.iter().zip(first..) {
         let ControlEvent::ConnectionFailed { address: of, state, reason, failures, next, .. } = event else {
-            panic!("{event} is no failed dial")
+            panic!("{event} is not a failed dial")
         };
         assert_eq!((*of, *state, reason.label()), (address, ConnectionState::Connecting, "refused"));
-        let NextDial::At(moment) = *next else { panic!("{next:?} is no pause") };
+        let NextDial::At(moment) = *next else { panic!("{next:?} is not a pause") };
         assert_eq!(*failures, count);
         let least = (INITIAL_BACKOFF * (1 << (count - 1).min(10))).min(MAX_BACKOFF);
         assert!(due.is_none_or(|due: Instant| moment >= due.plus(least)), "failure {count} is too early");
@@ -116,7 +116,7 @@ fn req_e19_a_lost_peer_is_dialled_at_once_and_then_ever_more_slowly_until_it_ret
         until([&mut node], "dials fail", |[node]| failures_of(node, address) >= failures);
         let (lost, rest) = events_of(&node)[before..].split_first().expect("there are events");
         let ControlEvent::ConnectionLost { address: of, connection_type, state, reason, .. } = lost else {
-            panic!("{lost} is no loss")
+            panic!("{lost} is not a loss")
         };
         assert_eq!((*of, *connection_type, *state), (address, ConnectionType::Outbound, ConnectionState::Connected));
         assert!(reason.is_transient(), "{reason}");

@@ -34,7 +34,7 @@ fn messages_arrive_whole_and_in_order_and_the_unwanted_are_skipped() {
 }
 
 #[test]
-fn a_message_of_a_mebibyte_is_gathered() {
+fn a_message_of_a_mebibyte_is_buffered() {
     let ([mut one, mut two], [there, here]) = Node::pair();
     let payload = pattern(1 << 20);
     let sent = payload.clone();

@@ -210,8 +210,8 @@ pub(crate) fn until<const N: usize>(mut nodes: [&mut Node; N], what: &str, done:
     let began = std::time::Instant::now();
     let wait = if N == 1 { Duration::from_millis(1) } else { Duration::ZERO };
     while !done(nodes.each_ref().map(|node| &**node)) {
-        let heard = nodes.each_ref().map(|node| node.seen().last());
-        assert!(began.elapsed() < PATIENCE, "timed out before {what}; last seen: {heard:?}");
+        let last = nodes.each_ref().map(|node| node.seen().last());
+        assert!(began.elapsed() < PATIENCE, "timed out before {what}; last seen: {last:?}");
         for node in &mut nodes {
             node.reactor.poll_once(wait).expect("the poller works");
         }
@@ -254,7 +254,7 @@ impl BareSocket {
         (header.command, payload)
     }
 
-    /// Whether the node has closed its side and sent nothing more.
+    /// Returns whether the node has closed its side and sent nothing more.
     pub(crate) fn is_at_end(&mut self) -> bool {
         self.0.read(&mut [0]).expect("an end arrives") == 0
     }

@@ -1,4 +1,4 @@
-//! A kernel that accepts connections but refuses to register them, as when it is out of memory.
+//! A kernel that accepts connections but refuses to register them, for example when it is out of memory.
 
 use crate::probe::{ANY_PORT, Probe, Seen, regtest};
 use mio::net::TcpStream;

@@ -14,7 +14,7 @@ fn fault_e13_writing_to_a_dead_peer_does_not_kill_the_process() {
     let ended = in_a_child("sigpipe::fault_e13_writing_to_a_dead_peer_does_not_kill_the_process", || {
         sigpipe::reset();
         let mut node = Node::new();
-        // One frame is sent by a plain write, two by a gathered one.
+        // One frame is sent by a plain write, two by a gathering one.
         for frames in [1, 2] {
             let (socket, peer) = BareSocket::ready(&mut node);
             // A loop that reads this peer would notice the end before it writes.

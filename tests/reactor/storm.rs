@@ -30,19 +30,19 @@ impl Log for LineCounter {
     fn flush(&self) {}
 }
 
-/// Connects sockets in hundreds; `go` ends each hundred, some before and some after they were accepted.
-fn storm(node: &mut Node, go: impl Fn(BareSocket)) {
+/// Connects sockets in hundreds; `end_all` ends each hundred, some before and some after they were accepted.
+fn storm(node: &mut Node, end_all: impl Fn(BareSocket)) {
     let began = std::time::Instant::now();
     for round in 0..CYCLES / AT_ONCE {
         let mut sockets: Vec<BareSocket> = (0..AT_ONCE).map(|_| BareSocket::connect(node.address)).collect();
-        sockets.drain(..AT_ONCE / 3).for_each(&go);
+        sockets.drain(..AT_ONCE / 3).for_each(&end_all);
         node.turn();
-        sockets.drain(..AT_ONCE / 3).for_each(&go);
+        sockets.drain(..AT_ONCE / 3).for_each(&end_all);
         for socket in &mut sockets {
             socket.write(&greeting());
         }
         node.turn();
-        sockets.drain(..).for_each(&go);
+        sockets.drain(..).for_each(&end_all);
         let so_far = ((round + 1) * AT_ONCE) as u64;
         while node.reactor.stats().counters.closed < so_far {
             assert!(began.elapsed() < PATIENCE, "not all of them are closed");

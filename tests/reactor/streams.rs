@@ -13,7 +13,7 @@ use std::io::Read;
 use std::net::Shutdown;
 
 const INV: CommandName = CommandName::new("inv");
-/// Most bytes that the tests send behind a message that is being fed.
+/// Maximum bytes that the tests send after a message that is being fed.
 const MAX_BEHIND_BYTES: usize = 1_000;
 
 /// Feeds `payload` from `fed` on as far as there is room, and returns the new offset.
@@ -34,7 +34,7 @@ fn begin(node: &mut Node, peer: PeerId, payload: &Bytes) {
 }
 
 #[test]
-fn a_bare_socket_reads_a_block_fed_in_parts_whole_and_later_messages_behind_it() {
+fn a_bare_socket_reads_a_block_fed_in_parts_whole_and_the_later_messages_after_it() {
     let mut node = Node::new();
     let (mut socket, peer) = BareSocket::ready(&mut node);
     let payload = Bytes::from(pattern(16 << 20));

@@ -1,4 +1,4 @@
-//! Subscriptions to messages: they receive messages beside the handler and change nothing for it.
+//! Subscriptions to messages: they receive messages in addition to the handler and change nothing for it.
 
 use crate::probe::{BareSocket, Node, Seen, pattern, until};
 use bytes::Bytes;

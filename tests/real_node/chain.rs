@@ -13,7 +13,7 @@ fn txids_of(block: &BlockRef<'_>) -> Vec<Hash256> {
 }
 
 #[test]
-fn its_headers_are_linked_and_its_blocks_are_whole() {
+fn a_chains_headers_are_linked_and_its_blocks_are_whole() {
     let Some(mut chain) = Chain::start_with(&[]) else { return };
     let best = chain.best_block();
     let headers = chain.headers();
@@ -28,7 +28,7 @@ fn its_headers_are_linked_and_its_blocks_are_whole() {
     chain.ask_for(InventoryKind::BLOCK, best);
     let block = chain.receive("block", |message| matches!(message, Message::Block(_)).then(|| message.clone()));
     assert_eq!(payload(&block), chain.bytes(&["getblock", &best.to_string(), "0"]));
-    let Message::Block(block) = &block else { panic!("{block:?} is no block") };
+    let Message::Block(block) = &block else { panic!("{block:?} is not a block") };
     assert_eq!(block.as_ref().hash(), best);
     assert_eq!(block.as_ref().header, headers[headers.len() - 1]);
     let txids = txids_of(&block.as_ref());
@@ -103,7 +103,7 @@ fn a_merkleblock_proves_the_matches_of_the_filter_and_nothing_else() {
             let proof = chain.bytes(&["gettxoutproof", &format!("[{}]", wanted.join(",")), &best.to_string()]);
             assert_eq!(payload(&block), proof);
         }
-        let Message::MerkleBlock(block) = &block else { panic!("{block:?} is no merkleblock") };
+        let Message::MerkleBlock(block) = &block else { panic!("{block:?} is not a merkleblock") };
         assert_eq!(block.as_ref().header.hash(), best);
         assert_eq!(block.as_ref().tx_count as usize, txids.len());
         let matches = block.as_ref().matches().expect("the tree leads to the root");
@@ -193,7 +193,7 @@ fn waiting_transactions_are_listed_and_sent_and_unknown_ones_not_found() {
 }
 
 #[test]
-fn it_announces_its_own_address() {
+fn a_node_announces_its_own_address() {
     let Some(node) = Node::start_with(&["-externalip=44.55.66.77"]) else { return };
     // A node whose newest block is old does not announce its address.
     node.cli(&["generate", "1"]);

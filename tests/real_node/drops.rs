@@ -43,7 +43,7 @@ fn a_user_agent_that_the_node_bans_is_closed_without_a_reject() {
 }
 
 #[test]
-fn req_e19_a_node_that_stops_is_a_transient_end() {
+fn req_e19_a_node_that_stops_is_a_transient_failure() {
     let Some(node) = Node::start() else { return };
     let mut observer = Observer::new(config());
     let peer = observer.ready(node.address());
@@ -55,7 +55,7 @@ fn req_e19_a_node_that_stops_is_a_transient_end() {
 }
 
 #[test]
-fn a_node_that_is_killed_is_an_end_too() {
+fn a_killed_node_is_a_closed_connection_too() {
     let Some(node) = Node::start() else { return };
     let mut observer = Observer::new(config());
     let address = node.address();
@@ -78,7 +78,7 @@ fn a_reject_that_other_messages_follow_is_not_the_reason_of_the_end() {
     let peer = observer.ready(node.address());
     observer.send(peer, "ping", vec![0; 3]);
     let reject = observer.until("reject", peer, |happened| matches!(happened, Happened::Rejected(_)));
-    let Happened::Rejected(reject) = reject else { panic!("{reject:?} is no reject") };
+    let Happened::Rejected(reject) = reject else { panic!("{reject:?} is not a reject") };
     assert_eq!((&*reject.message, reject.code), (b"ping".as_slice(), RejectCode::MALFORMED));
     observer.ask(move |ctx| ctx.ping(peer, ctx.now())).expect("the peer is still ready after its reject");
     observer.until("pong", peer, |happened| matches!(happened, Happened::Pong { .. }));
@@ -106,7 +106,7 @@ fn only_the_peer_that_the_node_disconnects_ends() {
 }
 
 #[test]
-fn a_full_node_closes_before_it_sends_its_version() {
+fn a_node_at_capacity_closes_before_it_sends_its_version() {
     // The node reserves nine of its slots for peers that it dials itself.
     let Some(node) = Node::start_with(&["-maxconnections=10"]) else { return };
     let mut observer = Observer::new(config());

@@ -173,7 +173,7 @@ fn req_e10_address_and_port_arrive_as_they_are() {
     node.log_once_it_says(&format!("blocks=0, us={}, assocID=Not-Set", node.address()));
 }
 
-/// Whether the other side ended the connection: orderly, or by a reset if it had not read everything.
+/// Returns whether the other side ended the connection: orderly, or by a reset if it had not read everything.
 pub(crate) fn is_end_or_reset(reason: CloseReason) -> bool {
     match reason {
         CloseReason::ClosedByPeer => true,

@@ -81,7 +81,7 @@ impl Managed {
             if let Some(answer) = pending.try_take().expect("the loop runs") {
                 return answer;
             }
-            assert!(began.elapsed() < PATIENCE, "there is no answer");
+            assert!(began.elapsed() < PATIENCE, "the reply does not arrive");
             self.reactor.poll_once(MAX_TURN).expect("the poller works");
         }
     }
@@ -158,11 +158,11 @@ fn assert_backs_off(failed: &[ControlEvent], address: SocketAddr) {
     let mut due = None;
     for (event, count) in failed.iter().zip(1..) {
         let ControlEvent::ConnectionFailed { address: of, state, reason, failures, next, .. } = event else {
-            panic!("{event} is no failed dial")
+            panic!("{event} is not a failed dial")
         };
         assert_eq!((*of, *state, reason.label()), (address, ConnectionState::Connecting, "refused"));
         assert_eq!(*failures, count, "the failures before it was ready are forgotten");
-        let NextDial::At(moment) = *next else { panic!("{next:?} is no pause") };
+        let NextDial::At(moment) = *next else { panic!("{next:?} is not a pause") };
         let least = (INITIAL_BACKOFF * (1 << (count - 1))).min(MAX_BACKOFF);
         assert!(due.is_none_or(|due: Instant| moment >= due.plus(least)), "failure {count} is too early");
         due = Some(moment);
@@ -195,11 +195,15 @@ fn req_e38_a_banned_node_is_closed_and_not_dialled_even_by_the_next_run_until_it
 
     let fixed = ManagerConfig::with_fixed_peers(Network::Regtest, vec![address]);
     let held_back = ControlEvent::DialsHeldBack { cause: DialHold::Banned };
-    for (manager, told) in [(fixed, vec![held_back]), (ManagerConfig::new(Network::Regtest), vec![])] {
+    for (manager, expected) in [(fixed, vec![held_back]), (ManagerConfig::new(Network::Regtest), vec![])] {
         let (mut managed, bans) = Managed::with_book(&folder, manager);
         assert_eq!(bans.iter().map(|ban| (ban.host, ban.reason)).collect::<Vec<_>>(), [(host, BanReason::Manual)]);
         managed.wait(MAX_BACKOFF * 10);
-        assert_eq!((managed.events(), log_count(&node, "Added connection")), (&told[..], 1), "the node saw us once");
+        assert_eq!(
+            (managed.events(), log_count(&node, "Added connection")),
+            (&expected[..], 1),
+            "the node saw us once"
+        );
         managed.stop();
     }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 /// Number of blocks after which a coinbase may be spent.
 pub(crate) const MATURITY: usize = 100;
 
-/// A node with a chain whose last block has transactions beside the coinbase.
+/// A node with a chain whose last block has transactions in addition to the coinbase.
 pub(crate) struct Chain {
     pub(crate) node: Node,
     pub(crate) observer: Observer,
@@ -41,7 +41,7 @@ impl Chain {
         hash(self.node.json(&["generatetoaddress", "1", &self.address])[0].as_str().expect("the text is a hash"))
     }
 
-    /// Connects anew, as a peer to which nothing has been announced.
+    /// Connects again, as a peer without announcements.
     pub(crate) fn reconnect(&mut self) {
         let peer = self.peer;
         self.observer.ask(move |ctx| ctx.close(peer, Disconnect::Done));
@@ -77,7 +77,7 @@ impl Chain {
         assert_eq!(signed["complete"], Value::Bool(true), "{signed}");
         let bytes = from_hex(signed["hex"].as_str().expect("the node returns a transaction"));
         let tx = TxRef::decode(&bytes).expect("the bytes are a transaction");
-        // Put together anew, so that we write all of its bytes.
+        // Built again from its parts, so that we write all of its bytes.
         let (inputs, outputs): (Vec<_>, Vec<_>) = (tx.inputs().collect(), tx.outputs().collect());
         Tx::from_parts(tx.version(), &inputs, &outputs, tx.locktime())
     }

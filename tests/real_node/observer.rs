@@ -23,10 +23,10 @@ const MAX_TURN: Duration = Duration::from_millis(100);
 pub(crate) struct Observer {
     reactor: Reactor<MioNet, Record>,
     /// Messages up to the last one that the test has received.
-    heard: usize,
+    read: usize,
 }
 
-/// The events of peers, in order, and the messages among them.
+/// The events of peers, in order, including the messages.
 #[derive(Debug, Default)]
 struct Record {
     happened: Vec<(PeerId, Happened)>,
@@ -53,7 +53,7 @@ pub(crate) fn config() -> Config {
 
 impl Observer {
     pub(crate) fn new(config: Config) -> Self {
-        Self { reactor: Reactor::new(config, Record::default()).expect("the configuration is valid"), heard: 0 }
+        Self { reactor: Reactor::new(config, Record::default()).expect("the configuration is valid"), read: 0 }
     }
 
     /// Listens on a free loopback port.
@@ -98,15 +98,14 @@ impl Observer {
         self.ask(move |ctx| ctx.send(peer, &message.as_ref())).expect("the peer is ready");
     }
 
-    /// Waits for a message of `peer` for which `find` returns something, after the last one that this method
-    /// returned.
+    /// Waits for a message of `peer` that `find` accepts, after the last one that this method returned.
     pub(crate) fn receive<T>(&mut self, what: &str, peer: PeerId, find: impl Fn(&Message) -> Option<T>) -> T {
-        let heard = self.heard;
+        let read = self.read;
         let (at, found) = self.turn_until(what, |record| {
-            let unheard = record.messages.iter().enumerate().skip(heard).filter(|(_, (who, _))| *who == peer);
-            unheard.into_iter().find_map(|(at, (_, message))| Some((at, find(message)?)))
+            let unread = record.messages.iter().enumerate().skip(read).filter(|(_, (who, _))| *who == peer);
+            unread.into_iter().find_map(|(at, (_, message))| Some((at, find(message)?)))
         });
-        self.heard = at + 1;
+        self.read = at + 1;
         found
     }
 
@@ -196,7 +195,7 @@ impl Handler for Record {
             Event::SendHeaders => Happened::SendHeaders,
             Event::Rejected(reject) => match MessageRef::Reject(reject).into_owned() {
                 Message::Reject(reject) => Happened::Rejected(reject),
-                other => panic!("{other:?} is no reject"),
+                other => panic!("{other:?} is not a reject"),
             },
             Event::Closed { reason, state } => Happened::Closed { reason, state },
             other => panic!("an unexpected event: {other:?}"),

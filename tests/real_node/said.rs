@@ -59,9 +59,9 @@ impl Session {
     /// Checks that all of it arrived, and that the node found no fault in it.
     fn assert_all_was_accepted(self) -> BTreeSet<String> {
         let seen = self.chain.node.peer_once(|_| true);
-        let heard = &seen["bytesrecv_per_msg"];
+        let counted = &seen["bytesrecv_per_msg"];
         for (command, bytes) in &self.said_bytes {
-            assert_eq!(heard[command], json!(bytes), "{command}: {heard:#}");
+            assert_eq!(counted[command], json!(bytes), "{command}: {counted:#}");
         }
         assert_eq!(seen["banscore"], json!(0), "{seen:#}");
         assert_eq!(self.chain.node.json(&["listbanned"]), json!([]));

@@ -75,7 +75,7 @@ fn the_answer_to_a_challenge_is_refused_for_our_identity_and_not_for_its_form() 
             Happened::Rejected(reject) => Some((reject.code, String::from_utf8_lossy(&reject.reason).into_owned())),
             _ => None,
         });
-        rejected.expect("we are no miner")
+        rejected.expect("we are not a miner")
     });
     // The node looks for the miner's address before it checks the signature.
     let no_miner = "Public ip address does not match the one advertised in the miner info document.";

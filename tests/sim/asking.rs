@@ -1,4 +1,4 @@
-//! What a handler can ask of its loop: the clock and the figures.
+//! A handler's questions to its loop: the clock and the figures.
 
 use peerloop::Ctx;
 use peerloop::handler::Handler;
@@ -29,7 +29,7 @@ impl Handler for Curious {
 }
 
 #[test]
-fn the_clock_moves_on_while_the_moment_of_a_callback_stands_still() {
+fn the_clock_advances_while_a_callbacks_moment_is_fixed() {
     let world = World::new(1, Instant::from_nanos(5_000));
     let curious = Curious { world: world.clone(), clock: Vec::new(), stats: Vec::new() };
     let mut node = Checked::new(&world, world.host(), config(), curious).unwrap();
@@ -41,7 +41,7 @@ fn the_clock_moves_on_while_the_moment_of_a_callback_stands_still() {
 }
 
 #[test]
-fn a_handlers_figures_are_those_that_a_handle_gets() {
+fn a_handlers_figures_match_a_handles() {
     let world = World::new(1, Instant::ZERO);
     let curious = Curious { world: world.clone(), clock: Vec::new(), stats: Vec::new() };
     let mut node = Checked::new(&world, world.host(), config(), curious).unwrap();
@@ -61,7 +61,7 @@ fn a_handlers_figures_are_those_that_a_handle_gets() {
 }
 
 #[test]
-fn a_handlers_figures_tell_the_bytes_that_are_being_gathered() {
+fn a_handlers_figures_include_the_bytes_being_buffered() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     peer.send(&header("bulk", 1_500_000, &[0; 4]));

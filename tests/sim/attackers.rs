@@ -98,7 +98,7 @@ fn the_loop_reacts_as_every_attack_declares() {
 }
 
 #[test]
-fn cuts_change_nothing_unless_the_attack_says_so() {
+fn cuts_change_nothing_unless_the_attack_declares_it() {
     let cut = Cuts { writes: Cut::Drawn, arrivals: Cut::Drawn };
     let rough = Conditions { capacity_bytes: 5_000, to_acceptor: cut.clone(), to_dialler: cut };
     let faults: Vec<String> = attacks()

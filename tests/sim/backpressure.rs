@@ -130,8 +130,7 @@ fn a_kibibyte_a_second_is_progress_and_a_byte_less_is_not() {
         let mut stage = Stage::new();
         let mut peer = stage.ready_peer();
         ping_until_blocked(&mut stage, &mut peer);
-        // The bytes waiting when the kernel first accepted less count as progress; from there on the minimum counts
-        // anew.
+        // The bytes waiting when the kernel first accepted less count as progress; then the minimum starts again.
         take(&mut peer, WRITE_BLOCK_BYTES);
         stage.settle();
         let (began, parts) = (stage.world.now(), 4);
@@ -154,7 +153,7 @@ fn a_kibibyte_a_second_is_progress_and_a_byte_less_is_not() {
 }
 
 #[test]
-fn reading_the_whole_backlog_is_progress_however_short_it_is_and_despite_later_messages() {
+fn reading_a_backlog_of_any_length_is_progress_despite_later_messages() {
     let player = Player {
         on_message: Some(|ctx, peer| {
             let command = CommandName::from_bytes(*b"answer\0\0\0\0\0\0");

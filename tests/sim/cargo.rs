@@ -111,7 +111,7 @@ fn the_slower_side_sets_the_pace_and_the_loop_holds_little() {
     let portion = u32::try_from(len_bytes / 200).unwrap();
     let check = |from: Pace, into: Pace| {
         let (max_waited, done) = relay(&Cargo::new(1, len_bytes), Conditions::default(), from, into);
-        // A ping and a pong may wait behind it.
+        // A ping and a pong may wait after it.
         let most = PAUSE_AT_BYTES + READ_BLOCK_BYTES + 64;
         assert!(max_waited <= most, "{max_waited} bytes waited, {from:?} {into:?}");
         assert!(max_waited < MAX_BODY_WAITING_BYTES);

@@ -36,7 +36,7 @@ fn farewell() -> Player {
             let command = CommandName::from_bytes(*b"farewell\0\0\0\0");
             ctx.send(peer, &MessageRef::Opaque { command, payload: &[7; FAREWELL_LEN - 24] }).unwrap();
             ctx.close(peer, Disconnect::Done);
-            assert!(ctx.send(peer, &MessageRef::Ping { nonce: 1 }).is_err(), "nothing is sent behind the end");
+            assert!(ctx.send(peer, &MessageRef::Ping { nonce: 1 }).is_err(), "nothing is sent after the end");
         }),
         ..Player::default()
     }
@@ -93,12 +93,12 @@ fn a_peer_over_capacity_that_stays_is_closed_after_the_grace() {
 #[test]
 fn req_e24_beyond_the_bound_of_rejects_connections_are_closed_without_one() {
     let mut stage = full_stage();
-    let mut told: Vec<RawPeer> = (0..MAX_OVER_CAPACITY).map(|_| stage.peer()).collect();
+    let mut rejected: Vec<RawPeer> = (0..MAX_OVER_CAPACITY).map(|_| stage.peer()).collect();
     let mut refused = stage.peer();
     assert_eq!((refused.receive(), refused.has_seen_end), (vec![], true));
     let counters = stage.node.reactor.stats().counters;
     assert_eq!((counters.accepted, counters.refused), (1 + MAX_OVER_CAPACITY as u64, 1));
-    told.pop().expect("there are many peers").close();
+    rejected.pop().expect("there are many peers").close();
     stage.settle();
     let mut next = stage.peer();
     next.send(&version());
@@ -241,7 +241,7 @@ fn nothing_is_delivered_of_a_message_at_whose_header_the_peer_was_closed() {
 }
 
 #[test]
-fn nothing_is_delivered_behind_the_end() {
+fn nothing_is_delivered_after_the_end() {
     let mut stage = Stage::with(config(), farewell());
     let mut peer = stage.ready_peer();
     for _ in 0..3 {

@@ -113,7 +113,7 @@ fn sixteen_messages_are_enough_for_a_handshake() {
 }
 
 #[test]
-fn before_the_handshake_is_complete_two_kib_are_the_most() {
+fn before_the_handshake_is_complete_two_kib_is_the_maximum() {
     let mut stage = Stage::new();
     let mut peer = stage.peer();
     peer.send(&frame("nonsense", &[0; 2_048]));
@@ -166,7 +166,7 @@ fn a_ping_sent_with_the_replies_has_its_deadline_too() {
         };
         let mut stage = Stage::with(Config { ping_interval, ..config() }, player);
         let mut peer = stage.ready_peer();
-        // Until then the timer is that of the handshake.
+        // Until then the timer is the handshake's.
         stage.run_for(secs(20));
         peer.send(&frame("question", b""));
         stage.settle();
@@ -204,7 +204,7 @@ fn a_body_that_never_arrives_has_sixty_seconds() {
 }
 
 #[test]
-fn a_body_that_trickles_is_as_good_as_none() {
+fn a_trickling_body_has_the_same_deadline_as_a_missing_one() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     peer.send(&header("addr", 100_000, &[0; 4]));
@@ -218,7 +218,7 @@ fn a_body_that_trickles_is_as_good_as_none() {
 }
 
 #[test]
-fn the_least_rate_of_a_body_is_configured() {
+fn a_bodys_minimum_rate_is_configured() {
     for (least, is_closed) in [(0, false), (100, false), (101, true)] {
         let mut stage = Stage::with(Config { min_body_bytes_per_second: least, ..config() }, Player::default());
         let mut peer = stage.ready_peer();

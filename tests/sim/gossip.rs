@@ -18,7 +18,7 @@ const SEED: &str = "seed.example";
 /// The services that an SV node offers.
 const SERVICES: u64 = 0x21;
 
-/// Configures a loop that finds peers by itself, beginning with those behind `SEED`.
+/// Configures a loop that finds peers by itself, beginning with the addresses of `SEED`.
 fn managed(seed: u64) -> Config {
     let manager = ManagerConfig { dns_seeds: vec![SEED.to_owned()], ..ManagerConfig::new(Network::Regtest) };
     Config { seed: Some(seed), ping_interval: Duration::ZERO, manager: Some(Box::new(manager)), ..config() }
@@ -65,7 +65,7 @@ struct Dialled {
     node: Node,
     peer: RawPeer,
     /// Bytes that the loop has sent since it had the peer's `version`.
-    heard: Vec<u8>,
+    greeting: Vec<u8>,
 }
 
 impl Dialled {
@@ -88,8 +88,8 @@ impl Dialled {
         assert_eq!(commands(&peer.receive()), ["version"]);
         peer.send(&ready_bytes());
         run(&world, secs(1), &mut [&mut node.reactor]);
-        let heard = peer.receive();
-        Self { world, node, peer, heard }
+        let greeting = peer.receive();
+        Self { world, node, peer, greeting }
     }
 
     fn run_for(&mut self, time: Duration) {
@@ -128,7 +128,7 @@ fn loops_that_know_one_of_them_find_each_other() {
 #[test]
 fn a_dialled_peer_is_asked_once_and_its_addresses_are_dialled() {
     let mut stage = Dialled::new(Player::default());
-    assert_eq!(commands(&stage.heard), ["verack", "protoconf", "sendheaders", "getaddr"]);
+    assert_eq!(commands(&stage.greeting), ["verack", "protoconf", "sendheaders", "getaddr"]);
     let mut named = RawPeer::new(&stage.world);
     let address = named.listen();
     stage.peer.send(&addr([address]));
@@ -144,7 +144,7 @@ fn a_dialled_peer_is_asked_once_and_its_addresses_are_dialled() {
 }
 
 #[test]
-fn gossip_is_read_though_the_handler_does_not_want_it_and_subscribers_do() {
+fn gossip_is_read_even_if_only_subscribers_want_it() {
     let mut stage = Dialled::new(discarding());
     let wanted = CommandFilter::Only(vec![CommandName::ADDR]);
     let subscription = stage.node.reactor.handle().subscribe_messages(wanted, 16).unwrap();
@@ -168,7 +168,7 @@ fn a_loop_without_a_manager_and_one_with_a_fixed_list_do_not_gossip() {
     let list = DialMode::Fixed(vec![([10, 0, 0, 9], 1).into()]);
     let fixed = ManagerConfig { mode: list, ..ManagerConfig::new(Network::Regtest) };
     let mut stage = Dialled::with(Config { manager: Some(Box::new(fixed)), ..managed(1) }, discarding());
-    assert_eq!(commands(&stage.heard), ["verack", "protoconf", "sendheaders"]);
+    assert_eq!(commands(&stage.greeting), ["verack", "protoconf", "sendheaders"]);
     stage.peer.send(&addr([stranger(1)]));
     stage.peer.send(&addr((0..1_001).map(stranger)));
     stage.run_for(secs(1));
@@ -185,7 +185,7 @@ fn a_loop_without_a_manager_and_one_with_a_fixed_list_do_not_gossip() {
 }
 
 #[test]
-fn threat_p12_a_flood_brings_a_thousand_addresses_and_one_more_every_ten_seconds() {
+fn threat_p12_a_flood_adds_a_thousand_addresses_and_one_more_every_ten_seconds() {
     let mut stage = Dialled::new(discarding());
     for message in 0..100 {
         stage.peer.send(&addr((0..1_000).map(|number| stranger(message * 1_000 + number))));
@@ -194,11 +194,14 @@ fn threat_p12_a_flood_brings_a_thousand_addresses_and_one_more_every_ten_seconds
     let learned = stage.learned();
     assert!((300..=1_100).contains(&learned), "{learned} of 100,000");
     let closed = stage.node.seen().closed;
-    assert!(closed.iter().all(|closed| closed.state == ConnectionState::Connecting), "it is no misbehavior");
+    assert!(
+        closed.iter().all(|closed| closed.state == ConnectionState::Connecting),
+        "a closed dial is not misbehavior"
+    );
 }
 
 #[test]
-fn threat_p12_a_flood_from_an_inbound_peer_brings_nothing() {
+fn threat_p12_a_flood_from_an_inbound_peer_adds_nothing() {
     let world = World::new(1, Instant::ZERO);
     let mut node = Node::new(&world, waiting(1), Player::default());
     let mut peer = RawPeer::dialling(&world, node.address);
@@ -216,8 +219,8 @@ fn threat_p12_a_flood_from_an_inbound_peer_brings_nothing() {
 /// Returns the points charged since the last call.
 fn points(events: &Subscription<ControlEvent>) -> Vec<u32> {
     let mut charged = Vec::new();
-    while let Ok(Some(heard)) = events.try_recv() {
-        if let Received::Item(ControlEvent::PeerMisbehaved { points, .. }) = heard {
+    while let Ok(Some(event)) = events.try_recv() {
+        if let Received::Item(ControlEvent::PeerMisbehaved { points, .. }) = event {
             charged.push(points);
         }
     }
@@ -239,7 +242,7 @@ fn threat_p12_too_many_addresses_are_charged_by_their_count_and_only_with_a_righ
         stage.peer.send(&frame("addr", &payload));
         stage.run_for(secs(1));
         assert_eq!(points(&events), []);
-        assert!(stage.learned() > 300, "the bytes behind a thousand addresses change nothing");
+        assert!(stage.learned() > 300, "the bytes after a thousand addresses change nothing");
         let learned = stage.learned();
 
         stage.peer.send(&addr((0..1_001).map(stranger)));
@@ -298,8 +301,8 @@ fn threat_p27_addresses_are_sent_once_and_only_to_inbound_peers() {
     assert_eq!(answers.len(), 1, "a thousand requests, one reply");
     let (command, payload) = &answers[0];
     let known = stage.learned() as usize + 1;
-    let told = payload[0] as usize;
-    assert_eq!((command.as_str(), payload.len()), ("addr", 1 + 30 * told));
-    assert!((1..=(known * 23).div_ceil(100)).contains(&told), "{told} of {known}");
-    assert_eq!(stage.node.reactor.stats().counters.addresses_told, told as u64);
+    let sent = payload[0] as usize;
+    assert_eq!((command.as_str(), payload.len()), ("addr", 1 + 30 * sent));
+    assert!((1..=(known * 23).div_ceil(100)).contains(&sent), "{sent} of {known}");
+    assert_eq!(stage.node.reactor.stats().counters.addresses_told, sent as u64);
 }

@@ -94,7 +94,7 @@ fn a_wrong_checksum_is_dropped_and_counted_and_the_peer_stays() {
 }
 
 #[test]
-fn a_version_with_a_wrong_checksum_is_none() {
+fn a_version_with_a_wrong_checksum_does_not_count() {
     let mut stage = Stage::new();
     let mut peer = stage.peer();
     let mut bad = version();
@@ -124,7 +124,7 @@ fn a_length_above_the_limit_closes_at_the_header() {
 }
 
 #[test]
-fn a_command_with_a_buffering_limit_of_its_own_is_gathered_up_to_that() {
+fn a_command_with_its_own_buffering_limit_is_buffered_up_to_that_limit() {
     let max_buffered_command_bytes = vec![(CommandName::new("larger"), 9_000), (CommandName::new("smaller"), 3_000)];
     let config = Config { max_buffered_message_bytes: 5_000, max_buffered_command_bytes, ..config() };
     let mut stage = Stage::with(config, Player::default());
@@ -140,7 +140,7 @@ fn a_command_with_a_buffering_limit_of_its_own_is_gathered_up_to_that() {
 }
 
 #[test]
-fn messages_for_the_engine_itself_are_gathered_up_to_limits_of_their_own() {
+fn messages_for_the_engine_itself_are_buffered_up_to_their_own_limits() {
     let limits = [
         ("ping", MAX_PING_GATHERED_BYTES),
         ("pong", MAX_PONG_GATHERED_BYTES),
@@ -266,7 +266,7 @@ fn an_empty_or_too_small_protoconf_closes() {
 }
 
 #[test]
-fn the_least_protoconf_and_the_largest_are_accepted() {
+fn the_smallest_and_the_largest_protoconf_are_accepted() {
     for limit in [1_048_576_u32, u32::MAX] {
         let mut stage = Stage::new();
         let mut peer = stage.ready_peer();
@@ -309,7 +309,7 @@ fn an_obsolete_peer_gets_a_reject_and_is_closed() {
         peer.send(&version_with(&[(PROTOCOL_VERSION, &claimed.to_le_bytes())]));
         stage.run_for(REJECT_READ_TIME);
         let answer = frames(&peer.receive());
-        assert!(peer.has_seen_end, "writing is shut down behind the reject");
+        assert!(peer.has_seen_end, "writing is shut down after the reject");
         let (command, payload) = &answer[answer.len() - 1];
         assert_eq!((command.as_str(), &payload[..9]), ("reject", &b"\x07version\x11"[..]), "{claimed}");
         assert!(!commands(&peer.receive()).iter().any(|name| name == "verack"));

@@ -1,5 +1,5 @@
-//! A loop's invariants, seen from outside: faults of a handler are found, and the accounted memory is that of the
-//! allocator.
+//! A loop's invariants, seen from outside: faults of a handler are found, and the accounted memory matches the
+//! allocator's.
 
 use allocation_counter::{measure, opt_out};
 use bytes::Bytes;
@@ -43,7 +43,7 @@ fn found(fault: fn(&mut Ctx<'_>, PeerId)) -> Vec<Violation> {
 }
 
 #[test]
-fn a_torn_frame_of_a_handler_is_found_where_the_next_one_should_begin() {
+fn a_handlers_torn_frame_is_found_where_the_next_one_should_begin() {
     let found = found(|ctx, peer| {
         let whole = frame("question", b"what?");
         ctx.send_shared(peer, &Bytes::copy_from_slice(&whole[..whole.len() - 1])).unwrap();
@@ -51,9 +51,9 @@ fn a_torn_frame_of_a_handler_is_found_where_the_next_one_should_begin() {
     });
     let [violation] = &found[..] else { panic!("{found:?}") };
     assert_eq!((violation.invariant, violation.at), (17, Instant::ZERO));
-    let told = violation.to_string();
+    let text = violation.to_string();
     let holds = "Written bytes are whole frames in order, and only pings and pongs overtake";
-    assert!(told.starts_with(&format!("invariant 17 ({holds}) is broken")), "{told}");
+    assert!(text.starts_with(&format!("invariant 17 ({holds}) is broken")), "{text}");
 }
 
 #[test]
@@ -151,7 +151,7 @@ impl Count {
 }
 
 #[test]
-fn accounted_memory_is_that_of_the_allocator() {
+fn accounted_memory_matches_the_allocators() {
     const PEERS: usize = 1_500;
     let world = World::new(1, Instant::ZERO);
     let mut count = Count::new(&world);

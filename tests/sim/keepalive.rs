@@ -166,7 +166,7 @@ fn req_e14_a_dialled_peer_that_did_not_answer_is_dialled_again() {
 }
 
 #[test]
-fn req_e14_a_body_in_transit_is_life_by_its_progress_and_no_longer() {
+fn req_e14_a_body_in_transit_is_a_sign_of_life_while_it_progresses() {
     const LEN_BYTES: usize = 60_000;
     for bytes_per_second in [1_100, 10_000] {
         let mut stage = Stage::with(config(), Player::default());
@@ -179,7 +179,7 @@ fn req_e14_a_body_in_transit_is_life_by_its_progress_and_no_longer() {
         assert_eq!(pings.len(), 1, "it is due despite the body in transit");
         for part in message[24..].chunks(bytes_per_second) {
             stage.run_for(secs(1));
-            assert_eq!(stage.node.seen().closed, [], "the pong is behind the body");
+            assert_eq!(stage.node.seen().closed, [], "the pong is after the body");
             peer.send(part);
         }
         stage.settle();
@@ -194,7 +194,7 @@ fn req_e14_a_body_in_transit_is_life_by_its_progress_and_no_longer() {
 }
 
 #[test]
-fn req_e14_a_body_that_stands_still_is_no_life() {
+fn req_e14_a_stalled_body_is_no_sign_of_life() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     stage.run_for(INTERVAL);

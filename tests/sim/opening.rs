@@ -164,7 +164,7 @@ fn the_time_in_our_own_queue_is_not_charged_to_a_dial() {
 }
 
 #[test]
-fn req_e11_sendheaders_is_sent_with_the_first_bytes_behind_the_peers_verack() {
+fn req_e11_sendheaders_is_sent_with_the_first_bytes_after_the_peers_verack() {
     let sendheaders = hex("dab5bffa73656e646865616465727300000000005df6e0e2");
     let mut stage = Stage::new();
     let mut peer = stage.peer();

@@ -1,4 +1,4 @@
-//! Pings and pongs are sent behind the frame in progress and before all frames that have not begun.
+//! Pings and pongs are sent after the frame in progress and before all frames that have not begun.
 
 use bytes::Bytes;
 use peerloop::error::Disconnect;
@@ -83,7 +83,7 @@ fn written(stage: &Stage, before: u64) -> usize {
 }
 
 #[test]
-fn a_slow_reader_gets_its_pong_behind_the_frame_in_progress() {
+fn a_slow_reader_gets_its_pong_after_the_frame_in_progress() {
     let whole = FEW * (24 + BULK_BYTES);
     for taken in [0, 1, 23, 36_000, 100_024 - 65_536, 100_023, 100_024, 134_511, 134_512, 134_513, 300_000, whole] {
         let (mut stage, mut peer) = stage(|ctx| send_bulks(ctx, FEW));
@@ -103,7 +103,7 @@ fn a_slow_reader_gets_its_pong_behind_the_frame_in_progress() {
 }
 
 #[test]
-fn a_peer_with_too_long_a_queue_gets_its_pong_as_soon_as_it_is_read_again() {
+fn a_peer_whose_queue_is_too_long_gets_its_pong_once_it_is_read_again() {
     let (mut stage, mut peer) = stage(|ctx| send_bulks(ctx, MANY));
     command(&mut stage);
     peer.send(&ping());

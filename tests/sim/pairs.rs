@@ -1,4 +1,4 @@
-//! Handlers composed on one loop: both see what happens, and each gets what it asked for.
+//! Handlers composed on one loop: both see every event, and each gets the form that it requested.
 
 use peerloop::api::{Chunk, Delivery, Event, Frame};
 use peerloop::handler::{Handler, PairRequest};
@@ -12,7 +12,7 @@ use peerloop_testkit::bytes::{frame, verack, version};
 use peerloop_testkit::simulated::{RawPeer, config, secs};
 use std::time::Duration;
 
-/// A handler that wants every message in one form, asks to be woken at moments, and writes down what it gets.
+/// A handler that wants every message in one form, asks to be woken at moments, and records its callbacks.
 #[derive(Debug)]
 struct Part {
     wish: Delivery,
@@ -20,7 +20,7 @@ struct Part {
     /// The second for which it sets a timer when the loop starts.
     timer: Option<u64>,
     seen: Vec<String>,
-    /// Whether it aborts who sends a message.
+    /// Whether it aborts the sender of a message.
     is_harsh: bool,
     /// How often it wants the room of the first peer after a request.
     pulls: usize,
@@ -32,7 +32,7 @@ impl Part {
         Self { wish, wakes, timer: None, seen: Vec::new(), is_harsh: false, pulls: 0 }
     }
 
-    /// What it saw since the last call.
+    /// Its observations since the last call.
     fn take(&mut self) -> Vec<String> {
         std::mem::take(&mut self.seen)
     }
@@ -133,7 +133,7 @@ impl Scene {
         self.run_for(0);
     }
 
-    /// What each of them saw since the last call.
+    /// The observations of each of them since the last call.
     fn take(&mut self) -> [Vec<String>; 3] {
         let (first, (second, third)) = self.node.handler_mut();
         [first.take(), second.take(), third.take()]
@@ -203,7 +203,7 @@ fn each_handler_gets_a_message_in_the_form_that_it_asked_for() {
 }
 
 #[test]
-fn a_message_too_large_to_be_gathered_reaches_the_handler_that_takes_chunks() {
+fn a_message_too_large_to_be_buffered_reaches_the_handler_that_accepts_chunks() {
     use Delivery::{Buffer, Chunks, Discard};
     let small = Config { max_buffered_message_bytes: 2_048, ..config() };
     let mut scene = Scene::new(small, trio([Buffer, Discard, Chunks]));
@@ -215,7 +215,7 @@ fn a_message_too_large_to_be_gathered_reaches_the_handler_that_takes_chunks() {
 }
 
 #[test]
-fn a_cut_message_is_reported_to_the_handler_that_took_chunks_of_it() {
+fn a_cut_message_is_reported_to_the_handler_that_received_its_chunks() {
     use Delivery::{Chunks, Discard};
     let mut scene = Scene::new(config(), trio([Discard, Chunks, Discard]));
     scene.take();

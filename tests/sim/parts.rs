@@ -54,7 +54,7 @@ fn drain(stage: &mut Stage, raw: &mut RawPeer) -> Vec<u8> {
     }
 }
 
-/// Returns the hashes' numbers in each inventory, whose counts and lengths must be those of the protocol.
+/// Returns the hashes' numbers in each inventory, whose counts and lengths must follow the protocol.
 fn parts(stream: &[u8], command: &str) -> Vec<Vec<u32>> {
     let part = |(name, payload): (String, Vec<u8>)| {
         assert_eq!(name, command);

@@ -60,7 +60,7 @@ fn a_pong_counts_once() {
 fn a_pong_before_its_ping_was_sent_is_a_guess() {
     let player = Player {
         on_message: Some(|ctx, peer| {
-            // A message that fills the pipe, so that the ping behind it must wait.
+            // A message that fills the pipe, so that the ping after it must wait.
             ctx.send(
                 peer,
                 &MessageRef::Opaque { command: CommandName::from_bytes(*b"filler\0\0\0\0\0\0"), payload: &[0; 900] },

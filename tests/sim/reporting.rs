@@ -153,9 +153,9 @@ fn req_e47_every_end_is_counted_once_by_its_reason() {
     assert_eq!(ended, BTreeMap::from(expected));
     assert_eq!(counters.closed, 4);
     assert_eq!(closes.count(&CloseReason::TimedOut(Deadline::Handshake)), 1);
-    let told: Vec<&str> = stage.node.seen().closed.iter().map(|closed| closed.reason.label()).collect();
-    assert_eq!(told.len(), 4);
-    assert!(told.iter().all(|label| ended.contains_key(label)), "{told:?}");
+    let labels: Vec<&str> = stage.node.seen().closed.iter().map(|closed| closed.reason.label()).collect();
+    assert_eq!(labels.len(), 4);
+    assert!(labels.iter().all(|label| ended.contains_key(label)), "{labels:?}");
     let listed: Vec<&str> = stage.stats().closed_by_reason().map(|(label, _)| label).collect();
     assert_eq!(listed, CloseReason::LABELS);
     drop(third);
@@ -316,7 +316,7 @@ fn req_e47_a_pong_is_measured_from_when_its_ping_was_due() {
     peer.send(&frame("pong", &[9; 8]));
     stage.run_for(LATE);
     // The honest peer is pinged as well, and answers at once.
-    assert_eq!(stage.stats().ping_rtt.count, 1, "an unmatched pong is no measurement");
+    assert_eq!(stage.stats().ping_rtt.count, 1, "an unmatched pong is not measured");
     for _ in 0..2 {
         peer.send(&frame("pong", &nonce));
     }

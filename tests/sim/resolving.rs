@@ -68,7 +68,7 @@ fn names_are_read_as_the_real_resolver_reads_them() {
 }
 
 #[test]
-fn more_names_than_may_wait_are_refused() {
+fn names_beyond_the_queues_bound_are_refused() {
     let world = World::new(1, Instant::ZERO);
     let mut net = world.host();
     for query in 0..MAX_RESOLVES as u32 {
@@ -107,13 +107,13 @@ fn wild_answers(tape: Tape) -> (World, Vec<Answered>) {
 }
 
 #[test]
-fn fault_e12_a_wild_resolver_is_as_bad_as_a_real_one_can_be_and_no_worse() {
+fn fault_e12_a_wild_resolver_shows_every_fault_of_a_real_one_and_no_other() {
     let (world, answers) = wild_answers(Tape::from_seed(5));
-    let found: Vec<&Vec<SocketAddr>> = answers.iter().filter_map(|heard| heard.outcome.as_ref().ok()).collect();
+    let found: Vec<&Vec<SocketAddr>> = answers.iter().filter_map(|reply| reply.outcome.as_ref().ok()).collect();
     assert!(answers.len() < QUESTIONS as usize, "some are never answered");
     assert!(answers.len() > QUESTIONS as usize / 2, "most are answered: {}", answers.len());
-    assert!(answers.iter().any(|heard| heard.after > RESOLVE_TIMEOUT), "some are late");
-    assert!(answers.iter().any(|heard| heard.outcome.is_err()), "some fail");
+    assert!(answers.iter().any(|reply| reply.after > RESOLVE_TIMEOUT), "some are late");
+    assert!(answers.iter().any(|reply| reply.outcome.is_err()), "some fail");
     assert!(found.iter().all(|addresses| (1..=MAX_RESOLVED_ADDRESSES).contains(&addresses.len())));
     assert!(found.iter().any(|addresses| addresses.len() == MAX_RESOLVED_ADDRESSES), "some are cut");
     assert!(found.iter().any(|addresses| addresses[..] == [SocketAddr::new(ip(1), 8_333)]), "some are right");
@@ -130,7 +130,7 @@ fn fault_e12_a_wild_resolver_is_as_bad_as_a_real_one_can_be_and_no_worse() {
 fn a_tape_without_draws_for_names_gives_the_correct_replies_at_once() {
     let (_, answers) = wild_answers(Tape::parse("").unwrap());
     let right = Ok(vec![SocketAddr::new(ip(1), 8_333)]);
-    assert!(answers.len() == QUESTIONS as usize && answers.iter().all(|heard| heard.outcome == right));
+    assert!(answers.len() == QUESTIONS as usize && answers.iter().all(|reply| reply.outcome == right));
 }
 
 #[test]

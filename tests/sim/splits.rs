@@ -11,7 +11,7 @@ use std::time::Duration;
 const ACCEPTOR: usize = 0;
 const DIALLER: usize = 1;
 const PINGS: usize = 10;
-/// Distance of the split points for which all pairs are tried.
+/// Distance of the split points whose pairs are all tried.
 const GRID_BYTES: usize = 37;
 
 /// Everything that must not depend on how the bytes were cut.

@@ -51,9 +51,9 @@ fn req_e45_an_update_reports_its_changes() {
         config.ping_interval = secs(30);
         config.max_inbound = 3;
     });
-    let told: Vec<_> = changes.iter().map(|change| (change.field, change.new.as_str(), change.effect)).collect();
+    let reported: Vec<_> = changes.iter().map(|change| (change.field, change.new.as_str(), change.effect)).collect();
     assert_eq!(changes[0].old, "no limit");
-    assert_eq!(told, [(Field::MaxInbound, "3", Effect::NewConnections), (Field::PingInterval, "30s", Effect::Now)]);
+    assert_eq!(reported, [(Field::MaxInbound, "3", Effect::NewConnections), (Field::PingInterval, "30s", Effect::Now)]);
     assert_eq!(stage.update(|_| {}), [], "nothing differs");
 }
 
@@ -293,8 +293,8 @@ fn the_lowest_version_applies_to_later_handshakes() {
     let mut peer = stage.peer();
     peer.send(&version());
     stage.run_for(secs(5));
-    let told = frames(&peer.receive());
-    assert!(told[0].1.ends_with(b"\x11\x20Version must be 70017 or greater"), "{told:?}");
+    let rejects = frames(&peer.receive());
+    assert!(rejects[0].1.ends_with(b"\x11\x20Version must be 70017 or greater"), "{rejects:?}");
     assert_eq!(stage.closed().reason, CloseReason::Incompatible(Incompatibility::ProtocolVersion { claimed: 70_016 }));
 }
 

@@ -50,7 +50,7 @@ fn req_e39_only_a_known_peer_is_updated_or_deleted() {
 }
 
 #[test]
-fn req_e37_an_ipv4_address_is_one_peer_however_it_is_written() {
+fn req_e37_an_ipv4_address_in_any_form_is_one_peer() {
     ask_both(|store| {
         let plain: SocketAddr = "1.2.3.4:8333".parse().unwrap();
         let mapped: SocketAddr = "[::ffff:1.2.3.4]:8333".parse().unwrap();

@@ -161,8 +161,8 @@ fn opening_an_existing_book_never_creates_one() {
     ] {
         fs::write(folder.book(), bytes).unwrap();
         let refused = RedbStore::open_existing(folder.book()).unwrap_err().to_string();
-        let told = "; it was not changed; move it away, or use another";
-        assert!(refused.contains(why) && refused.ends_with(told), "{refused}");
+        let ending = "; it was not changed; move it away, or use another";
+        assert!(refused.contains(why) && refused.ends_with(ending), "{refused}");
         assert!(fs::read(folder.book()).unwrap() == bytes, "{why}");
         assert_eq!(names(), 1);
     }
@@ -321,7 +321,7 @@ fn an_obstacle_to_a_new_book_is_named_if_it_cannot_be_removed() {
     let folder = Folder::new();
     fs::write(folder.path().join("book.new"), "half a book").unwrap();
     drop(small_book(&folder.book()));
-    assert_eq!(folder.others(), Vec::<String>::new(), "a crash's remains are no obstacle");
+    assert_eq!(folder.others(), Vec::<String>::new(), "a crash's remains do not prevent it");
     fs::remove_file(folder.book()).unwrap();
     fs::create_dir(folder.path().join("book.new")).unwrap();
     let error = RedbStore::open(folder.book()).unwrap_err();
@@ -354,7 +354,7 @@ fn a_book_without_write_permission_is_an_error_and_is_not_changed() {
     fs::remove_file(folder.path().join("book.lock")).unwrap();
     RedbStore::open(folder.book()).map(|_| ()).map_err(refused(FileStep::Open)).unwrap_err();
     RedbStore::open_existing(folder.book()).map(|_| ()).map_err(refused(FileStep::Open)).unwrap_err();
-    assert_eq!(folder.names(), ["book"], "a refused book has no lock beside it");
+    assert_eq!(folder.names(), ["book"], "a refused book has no lock file");
     assert_eq!(RedbStore::read_contents(folder.book()).unwrap().peers, [peer(1)]);
     let closed = folder.path().join("closed");
     fs::create_dir(&closed).unwrap();

@@ -1,6 +1,6 @@
 //! A full disk: the book reports it, keeps its contents, and continues when there is room again.
 //!
-//! A limit of file size stands for it everywhere, in a process of its own; where a small file system can be mounted,
+//! A limit of file size represents it everywhere, in a process of its own; where a small file system can be mounted,
 //! that is filled as well.
 
 use crate::support::{Folder, address, ban, chance, rich_peer, start};

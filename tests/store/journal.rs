@@ -260,7 +260,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 0..60)
 }
 
-/// The journal, the writer behind it and a disk that may fail.
+/// The journal, its writer and a disk that may fail.
 struct Path {
     writer: Writer<Faulty>,
     is_broken: Arc<AtomicBool>,

@@ -22,7 +22,7 @@ const DURABLE: &str = "durable";
 
 const PEERS: u32 = 300;
 const BANS_PER_BATCH: u32 = 8;
-/// Each batch removes the bans of the batch that was so many before it.
+/// Each batch removes the bans of the batch this many before it.
 const BATCHES_BANNED: u32 = 50;
 
 #[test]
@@ -39,16 +39,16 @@ fn fault_e11_nothing_durable_is_lost_whenever_the_process_is_killed() {
         let mut child = Command::new(std::env::current_exe().unwrap());
         child.args(["--exact", TEST, "--nocapture"]).env(CHILD, folder.book());
         let mut child = start(child.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()));
-        let mut told = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut reports = BufReader::new(child.stderr.take().unwrap()).lines();
         // One child in four is killed while it opens the book, or before it has one.
         let mut lines: Vec<String> = Vec::new();
         if rng.random_range(0..4) > 0 {
-            lines.extend(told.next().map(|line| line.unwrap()));
+            lines.extend(reports.next().map(|line| line.unwrap()));
         }
         std::thread::sleep(Duration::from_micros(rng.random_range(0..150_000)));
         child.kill().unwrap();
         child.wait().unwrap();
-        lines.extend(told.map(|line| line.unwrap()));
+        lines.extend(reports.map(|line| line.unwrap()));
         let numbers = |word: &str| -> Vec<u32> {
             lines.iter().filter_map(|line| line.strip_prefix(word)?.trim().parse().ok()).collect()
         };
@@ -105,9 +105,9 @@ fn found(book: &Path, allowed: &[u32], kill: usize) -> u32 {
     assert!(allowed.contains(&found), "kill {kill}: the book has batch {found}, announced were {allowed:?}");
     let mut expected: Vec<KnownPeer> = peers(found).filter(|_| found > 0).collect();
     expected.sort_by_key(KnownPeer::address);
-    assert!(store.list_all().unwrap() == expected, "kill {kill}: the peers are not those of batch {found}");
+    assert!(store.list_all().unwrap() == expected, "kill {kill}: the peers differ from batch {found}");
     let mut expected: Vec<Ban> = (1..=found).rev().take(BATCHES_BANNED as usize).flat_map(bans).collect();
     expected.sort_by_key(|ban| ban.host);
-    assert!(store.bans().unwrap() == expected, "kill {kill}: the bans are not those of batch {found}");
+    assert!(store.bans().unwrap() == expected, "kill {kill}: the bans differ from batch {found}");
     found
 }

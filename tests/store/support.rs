@@ -133,7 +133,7 @@ impl Faulty {
         Self::with_limit(MAX_BOOK_PEERS)
     }
 
-    /// Returns one that has room for so many peers.
+    /// Returns one that has room for this many peers.
     pub(crate) fn with_limit(max_peers: usize) -> (Self, Arc<AtomicBool>, Arc<Mutex<MemoryStore>>) {
         let content = Arc::new(Mutex::new(MemoryStore::with_limit(max_peers, &mut chance(1))));
         let is_broken = Arc::new(AtomicBool::new(false));

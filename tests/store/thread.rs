@@ -23,17 +23,17 @@ impl Wake for Bell {
 }
 
 fn bell() -> (Arc<dyn Wake>, Receiver<()>) {
-    let (sender, heard) = sync_channel(1);
-    (Arc::new(Bell(sender)), heard)
+    let (sender, rings) = sync_channel(1);
+    (Arc::new(Bell(sender)), rings)
 }
 
 /// Returns the next completion; the thread must ring for it.
-fn answer(writer: &mut StoreWriter, heard: &Receiver<()>) -> Persisted {
+fn answer(writer: &mut StoreWriter, rings: &Receiver<()>) -> Persisted {
     loop {
         if let Some(answer) = writer.try_answer() {
             return answer;
         }
-        heard.recv_timeout(Duration::from_secs(60)).expect("an answer rings");
+        rings.recv_timeout(Duration::from_secs(60)).expect("an answer rings");
     }
 }
 
@@ -44,11 +44,11 @@ fn bans(id: u64) -> Batch {
 #[test]
 fn completed_batches_are_in_the_file() {
     let folder = Folder::new();
-    let (waker, heard) = bell();
+    let (waker, rings) = bell();
     let mut writer = StoreWriter::spawn(RedbStore::open(folder.book()).unwrap().0, waker).unwrap();
     for id in 1..4 {
         writer.try_send(bans(id)).unwrap();
-        assert_eq!(answer(&mut writer, &heard), Persisted { id, result: Ok(()) });
+        assert_eq!(answer(&mut writer, &rings), Persisted { id, result: Ok(()) });
     }
     writer.finish().unwrap();
     assert_eq!(RedbStore::open(folder.book()).unwrap().0.bans().unwrap().len(), 3);
@@ -70,17 +70,17 @@ fn req_e29_dropping_the_writer_waits_until_all_is_written() {
 fn fault_e09_a_fault_is_reported_and_retried_and_excess_batches_are_returned() {
     let (store, is_broken, content) = Faulty::new();
     is_broken.store(true, Ordering::Relaxed);
-    let (waker, heard) = bell();
+    let (waker, rings) = bell();
     let mut writer = StoreWriter::spawn(store, waker).unwrap();
     writer.try_send(bans(1)).unwrap();
-    assert_eq!(answer(&mut writer, &heard), Persisted { id: 1, result: Err(StoreError::WriterEnded) });
+    assert_eq!(answer(&mut writer, &rings), Persisted { id: 1, result: Err(StoreError::WriterEnded) });
     for id in 2..=MAX_BOOK_QUEUE as u64 {
         writer.try_send(bans(id)).unwrap();
     }
     assert_eq!(writer.try_send(bans(99)), Err(bans(99)));
     is_broken.store(false, Ordering::Relaxed);
     let last = MAX_BOOK_QUEUE as u64;
-    assert_eq!(answer(&mut writer, &heard), Persisted { id: last, result: Ok(()) });
+    assert_eq!(answer(&mut writer, &rings), Persisted { id: last, result: Ok(()) });
     writer.try_send(bans(99)).unwrap();
     writer.finish().unwrap();
     assert_eq!(content.lock().unwrap().bans().unwrap().len(), MAX_BOOK_QUEUE + 1);
@@ -90,10 +90,10 @@ fn fault_e09_a_fault_is_reported_and_retried_and_excess_batches_are_returned() {
 fn a_lasting_fault_does_not_delay_the_end() {
     let (store, is_broken, _) = Faulty::new();
     is_broken.store(true, Ordering::Relaxed);
-    let (waker, heard) = bell();
+    let (waker, rings) = bell();
     let mut writer = StoreWriter::spawn(store, waker).unwrap();
     writer.try_send(bans(1)).unwrap();
-    answer(&mut writer, &heard);
+    answer(&mut writer, &rings);
     assert_eq!(writer.finish(), Err(StoreError::WriterEnded));
 }
 
@@ -121,10 +121,10 @@ impl PeerStore for Fatal {
 
 #[test]
 fn a_dead_thread_is_reported_once() {
-    let (waker, heard) = bell();
+    let (waker, rings) = bell();
     let mut writer = StoreWriter::spawn(Fatal(Mutex::new(())), waker).unwrap();
     writer.try_send(Batch { id: 5, changes: vec![Change::PutPeer(peer(1))] }).unwrap();
-    assert_eq!(answer(&mut writer, &heard), Persisted { id: 5, result: Err(StoreError::WriterEnded) });
+    assert_eq!(answer(&mut writer, &rings), Persisted { id: 5, result: Err(StoreError::WriterEnded) });
     assert_eq!(writer.try_answer(), None);
     assert_eq!(writer.try_send(bans(6)), Err(bans(6)));
     assert_eq!(writer.finish(), Err(StoreError::WriterEnded));

@@ -31,8 +31,8 @@ fn a_fault_and_its_end_are_reported_once_each_and_nothing_is_lost() {
     let mut pause = BOOK_RETRY_FIRST;
     for attempt in 1..40_u64 {
         writer.take(batch(attempt, [Change::PutPeer(peer(attempt as u32))]));
-        let told = writer.attempt();
-        assert_eq!(told, (attempt == 1).then_some(Persisted { id: 1, result: Err(StoreError::WriterEnded) }));
+        let completion = writer.attempt();
+        assert_eq!(completion, (attempt == 1).then_some(Persisted { id: 1, result: Err(StoreError::WriterEnded) }));
         assert_eq!(writer.failure(), Some(&StoreError::WriterEnded));
         assert_eq!(writer.pause(), Some(pause));
         pause = (pause * 2).min(MAX_BOOK_RETRY);

@@ -25,7 +25,7 @@ enum Step {
 struct Model {
     pushed: Vec<usize>,
     passed_on: usize,
-    heard: usize,
+    position: usize,
     /// The index up to which all unreceived items are promised to the listener.
     promised_to: usize,
     first_kept: usize,
@@ -36,7 +36,7 @@ impl Model {
         self.passed_on = self.pushed.len();
         let mut bytes = 0;
         let mut from = self.passed_on;
-        while from > self.heard.max(self.promised_to) && self.passed_on - from < capacity {
+        while from > self.position.max(self.promised_to) && self.passed_on - from < capacity {
             bytes += self.pushed[from - 1];
             if bytes > MAX_SUBSCRIPTION_BYTES {
                 break;
@@ -47,15 +47,15 @@ impl Model {
     }
 
     fn take(&mut self) -> Option<Received<Weight>> {
-        if self.promised_to <= self.heard && self.heard < self.first_kept {
-            let count = (self.first_kept - self.heard) as u64;
-            self.heard = self.first_kept;
+        if self.promised_to <= self.position && self.position < self.first_kept {
+            let count = (self.first_kept - self.position) as u64;
+            self.position = self.first_kept;
             self.promised_to = self.passed_on;
             return Some(Received::Lagged { count });
         }
-        let index = self.heard;
+        let index = self.position;
         (index < self.passed_on).then(|| {
-            self.heard += 1;
+            self.position += 1;
             Received::Item(Weight { index: index as u64, bytes: self.pushed[index] })
         })
     }
@@ -117,10 +117,10 @@ proptest! {
         drop(publisher);
         model.flush(capacity);
         prop_assert_eq!(bell.take_rings(), usize::from(is_awaited));
-        while let Some(heard) = model.take() {
-            prop_assert_eq!(subscription.recv(), Ok(heard));
-            let Some(heard) = model.take() else { break };
-            prop_assert_eq!(block_on(subscription.next()), Some(heard));
+        while let Some(item) = model.take() {
+            prop_assert_eq!(subscription.recv(), Ok(item));
+            let Some(item) = model.take() else { break };
+            prop_assert_eq!(block_on(subscription.next()), Some(item));
         }
         prop_assert!(subscription.recv().is_err());
         prop_assert_eq!(block_on(subscription.next()), None);

@@ -34,7 +34,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What the waiting side must see.
+/// Outcomes for the waiting side.
 #[derive(Default)]
 struct Model {
     /// The reply to come is decided: it was sent, or never will be.
@@ -114,7 +114,7 @@ proptest! {
 }
 
 #[test]
-fn a_reply_for_nobody_is_dropped() {
+fn a_reply_without_a_reader_is_dropped() {
     let (reply, pending) = Pending::new();
     assert!(reply.is_awaited());
     drop(pending);
@@ -125,7 +125,7 @@ fn a_reply_for_nobody_is_dropped() {
 }
 
 #[test]
-fn a_reply_that_nobody_took_is_dropped_with_its_pending() {
+fn an_unread_reply_is_dropped_with_its_pending() {
     let (reply, pending) = Pending::new();
     let content = Arc::new(());
     reply.send(Arc::clone(&content));
@@ -190,7 +190,7 @@ fn wait(pending: Pending<usize>, round: usize) -> Result<usize, RequestError> {
             }
         }
         _ => {
-            // A task that gives up and another that goes on.
+            // A task that gives up and another that continues.
             let mut pending = pending;
             let first = Pin::new(&mut pending).poll(&mut Context::from_waker(Waker::noop()));
             if let Poll::Ready(reply) = first { reply } else { block_on(pending) }

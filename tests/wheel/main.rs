@@ -1,4 +1,4 @@
-//! The timer wheel: compared with a model that sorts, and at the edges of its numbers.
+//! Tests of the timer wheel: against a sorting model, and at its numeric limits.
 
 mod edges;
 mod model;

@@ -41,7 +41,7 @@ fn every_cut_is_an_error() {
     }
     let longer = [&whole[..], &[0xff; 30]].concat();
     let addresses = AddressesRef::decode(&longer).unwrap();
-    assert_eq!(encode(addresses), whole, "bytes behind the last entry are ignored");
+    assert_eq!(encode(addresses), whole, "bytes after the last entry are ignored");
     assert!(addresses.iter().eq(entries));
 }
 

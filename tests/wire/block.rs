@@ -62,7 +62,7 @@ fn iteration_ends_with_the_first_error() {
 }
 
 #[test]
-fn bytes_behind_the_last_transaction_are_not_emitted() {
+fn bytes_after_the_last_transaction_are_not_emitted() {
     let payload = known_payload("block");
     let longer = [&payload[..], b"more"].concat();
     let block = BlockRef::decode(&longer).unwrap();

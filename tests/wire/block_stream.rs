@@ -98,7 +98,7 @@ fn every_truncation_is_detected() {
 }
 
 #[test]
-fn bytes_behind_the_end_are_ignored() {
+fn bytes_after_the_end_are_ignored() {
     let payload = known_payload("block");
     let expected = whole(&payload).unwrap();
     let longer = [&payload[..], b"more"].concat();
@@ -107,7 +107,7 @@ fn bytes_behind_the_end_are_ignored() {
 }
 
 #[test]
-fn the_merkle_verdict_is_that_of_the_tree() {
+fn the_merkle_verdict_matches_the_tree() {
     let verdict = |payload: &[u8]| match stream([payload]).0.last() {
         Some(BlockStreamEvent::End(block)) => block.verdict,
         other => panic!("{other:?}"),

@@ -193,7 +193,7 @@ proptest! {
 }
 
 #[test]
-fn p20_a_count_is_accepted_up_to_what_the_rest_can_hold() {
+fn p20_a_count_is_accepted_if_the_rest_can_hold_it() {
     let count = |text: &str, rest: usize, min_element_bytes: usize| {
         Reader::new(COMMAND, &[hex(text), vec![0; rest]].concat()).count(min_element_bytes)
     };

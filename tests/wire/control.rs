@@ -21,7 +21,7 @@ fn a_nonce_is_complete_or_the_message_is_truncated() {
             assert_eq!(MessageRef::decode(command, &bytes[..len]), Err(WireError::Truncated { command }));
         }
         let exact = MessageRef::decode(command, &bytes[..8]).unwrap();
-        assert_eq!(MessageRef::decode(command, &bytes), Ok(exact.clone()), "bytes behind the nonce are ignored");
+        assert_eq!(MessageRef::decode(command, &bytes), Ok(exact.clone()), "bytes after the nonce are ignored");
         assert_eq!(encode(&exact), bytes[..8]);
         assert_eq!(exact.command(), command);
     }
@@ -70,12 +70,12 @@ mod protoconf {
     }
 
     #[test]
-    fn no_fields_at_all_are_wrong() {
+    fn a_protoconf_without_fields_is_invalid() {
         assert_eq!(decode(&[&[0], &LEAST, b"\x07Default"]), Err(BAD_VALUE));
     }
 
     #[test]
-    fn a_payload_below_a_mebibyte_is_wrong() {
+    fn a_limit_below_a_mebibyte_is_invalid() {
         for (max_bytes, is_right) in [(0, false), (1_048_575, false), (1_048_576, true), (u32::MAX, true)] {
             let expected = if is_right { Ok((max_bytes, None)) } else { Err(BAD_VALUE) };
             assert_eq!(decode(&[&[1], &max_bytes.to_le_bytes()]), expected);

@@ -1,4 +1,4 @@
-//! Double spends: a message that proves one, and every way to fail.
+//! Double spends: a message that proves one, and every way in which one fails.
 
 use crate::chain::{assert_every_cut_fails, encoded, numbered_tx};
 use allocation_counter::measure;
@@ -110,7 +110,7 @@ fn three_branches_may_be_a_double_spend_in_pairs() {
 }
 
 #[test]
-fn a_transaction_that_spends_twice_by_itself_is_no_double_spend() {
+fn one_transaction_that_spends_twice_is_not_a_double_spend() {
     let forks = [fork(ancestor(), 1, &spending(&[1, 1], 1)), fork(ancestor(), 1, &spending(&[2, 2], 2))];
     assert_eq!(verdict(&forks), Err(DoubleSpendFault::NoDoubleSpend));
 }
@@ -163,7 +163,7 @@ fn branches_must_begin_at_the_same_block() {
 }
 
 #[test]
-fn the_same_transaction_twice_is_no_double_spend() {
+fn the_same_transaction_twice_is_not_a_double_spend() {
     let tx = spending(&[1], 1);
     let forks = [fork(ancestor(), 1, &tx), fork(ancestor(), 2, &tx)];
     assert_eq!(verdict(&forks), Err(DoubleSpendFault::SameTransaction));

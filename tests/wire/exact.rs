@@ -242,7 +242,7 @@ fn extended_headers_are_exact() {
 }
 
 #[test]
-fn frames_are_appended_to_what_is_there() {
+fn frames_are_appended_to_the_existing_bytes() {
     let mut out = hex(vectors::NODE_PING);
     Message::Verack.as_ref().encode_frame(MAIN, &mut out);
     Message::Pong { nonce: 0x0807_0605_0403_0201 }.as_ref().encode_frame(MAIN, &mut out);

@@ -70,7 +70,7 @@ fn every_cut_is_an_error() {
         }
         assert_eq!(HeadersRef::decode(&whole).unwrap().len(), 2);
         let longer = [&whole[..], &[0xff; 90]].concat();
-        assert_eq!(encode(HeadersRef::decode(&longer).unwrap()), whole, "bytes behind the last header are ignored");
+        assert_eq!(encode(HeadersRef::decode(&longer).unwrap()), whole, "bytes after the last header are ignored");
     }
 }
 
@@ -84,7 +84,7 @@ fn a_header_without_its_count_is_an_error() {
 
 #[test]
 fn a_long_count_uses_bytes_of_the_next_header() {
-    // There are bytes for two items of the least size, but the first one is longer.
+    // There are bytes for two items of the minimum size, but the first one is longer.
     let payload = [&[2][..], &[0; 80], &hex("fdfd00"), &[0; 79]].concat();
     assert_eq!(payload.len(), 1 + 2 * 81);
     assert_eq!(HeadersRef::decode(&payload), Err(TRUNCATED));

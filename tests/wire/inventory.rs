@@ -73,7 +73,7 @@ fn a_count_beyond_the_payload_is_an_error() {
 }
 
 #[test]
-fn bytes_behind_the_last_item_are_neither_kept_nor_sent() {
+fn bytes_after_the_last_item_are_neither_kept_nor_sent() {
     let payload = [hex("01"), vec![7; 36], vec![9; 40]].concat();
     let inventory = InventoryRef::decode(CommandName::INV, &payload).unwrap();
     assert_eq!(encode(inventory), payload[..37]);

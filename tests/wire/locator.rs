@@ -52,7 +52,7 @@ fn every_cut_is_an_error() {
 }
 
 #[test]
-fn the_stop_is_no_part_of_the_locator() {
+fn the_stop_is_not_part_of_the_locator() {
     // There are two hashes; a count of two uses both, so that the stop is missing.
     let payload = [&70_016_i32.to_le_bytes()[..], &[2], &[0xaa; 64]].concat();
     let truncated = Err(WireError::Truncated { command: CommandName::GETHEADERS });
@@ -62,7 +62,7 @@ fn the_stop_is_no_part_of_the_locator() {
 }
 
 #[test]
-fn bytes_behind_the_stop_are_neither_kept_nor_sent() {
+fn bytes_after_the_stop_are_neither_kept_nor_sent() {
     let whole = known_payload("getblocks");
     let longer = [&whole[..], &[0xff; 32]].concat();
     let locator = LocatorRef::decode(CommandName::GETBLOCKS, &longer).unwrap();
@@ -98,7 +98,7 @@ fn naive_heights(tip: u32) -> Vec<u32> {
 
 proptest! {
     #[test]
-    fn any_locator_is_that_of_the_node(tip in prop_oneof![0..5_000_u32, any::<u32>()]) {
+    fn any_locator_matches_the_nodes(tip in prop_oneof![0..5_000_u32, any::<u32>()]) {
         let heights: Vec<u32> = locator_heights(tip).collect();
         prop_assert!(heights.len() <= 43);
         prop_assert_eq!(heights, naive_heights(tip));

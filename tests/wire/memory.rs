@@ -13,7 +13,7 @@ use peerloop_testkit::vectors::payloads;
 use std::collections::BTreeSet;
 use std::hint::black_box;
 
-/// Returns the most bytes that may be allocated at one time for this payload.
+/// Returns the maximum number of bytes that may be allocated at one time for this payload.
 fn allowed(payload: &[u8]) -> u64 {
     2 * payload.len() as u64 + 4_096
 }

@@ -48,7 +48,7 @@ mod frontier {
     use super::*;
 
     #[test]
-    fn the_root_of_a_live_block_is_that_of_its_header() {
+    fn the_root_of_a_live_block_matches_its_header() {
         let header = known_payload("cmpctblock");
         let root = Hash256::from_bytes(header[36..68].try_into().unwrap());
         let tree: MerkleFrontier = compact_txids().into_iter().collect();
@@ -80,7 +80,7 @@ mod frontier {
 
     proptest! {
         #[test]
-        fn mutations_are_those_of_the_definition(leaves in vec(0..3_u32, 0..40)) {
+        fn mutations_match_the_definition(leaves in vec(0..3_u32, 0..40)) {
             let txids: Vec<Hash256> = leaves.into_iter().map(numbered).collect();
             let tree: MerkleFrontier = txids.iter().copied().collect();
             prop_assert_eq!((tree.root(), tree.is_mutated()), plain_tree(&txids));

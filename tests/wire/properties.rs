@@ -262,7 +262,7 @@ proptest! {
     }
 
     #[test]
-    fn bytes_behind_a_message_change_nothing(message in any_message(), tail in vec(any::<u8>(), 0..40)) {
+    fn bytes_after_a_message_change_nothing(message in any_message(), tail in vec(any::<u8>(), 0..40)) {
         let message = with_optional_fields(message);
         let whole = encode(&message.as_ref());
         let longer = [whole.clone(), tail].concat();

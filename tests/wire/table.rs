@@ -35,7 +35,7 @@ fn every_command_has_its_row() {
 }
 
 #[test]
-fn every_limit_is_that_of_the_code() {
+fn every_limit_matches_the_code() {
     let default = PayloadLimits::default();
     let small = PayloadLimits { max_message_bytes: 1_048_577, max_block_bytes: 4_000_000_000 };
     let huge = PayloadLimits { max_block_bytes: 1 << 40, ..default };
@@ -72,7 +72,7 @@ fn every_message_decodes_to_the_type_in_the_table() {
 }
 
 #[test]
-fn an_extended_header_is_no_message() {
+fn an_extended_header_is_not_a_message() {
     let command = CommandName::EXTMSG;
     assert_eq!(MessageRef::decode(command, b"any"), Ok(MessageRef::Opaque { command, payload: b"any" }));
 }

@@ -50,7 +50,7 @@ fn every_cut_is_an_error() {
 }
 
 #[test]
-fn bytes_behind_the_lock_time_are_ignored_and_not_emitted() {
+fn bytes_after_the_lock_time_are_ignored_and_not_emitted() {
     let bytes = hex(GENESIS_COINBASE);
     let longer = [&bytes[..], b"more"].concat();
     let tx = TxRef::decode(&longer).unwrap();
@@ -60,7 +60,7 @@ fn bytes_behind_the_lock_time_are_ignored_and_not_emitted() {
 }
 
 #[test]
-fn a_transaction_without_inputs_or_outputs_is_one() {
+fn a_transaction_without_inputs_or_outputs_is_valid() {
     let bytes = hex("02000000000007000000");
     assert_eq!(bytes.len(), TxRef::MIN_BYTES);
     let tx = TxRef::decode(&bytes).unwrap();

@@ -32,7 +32,7 @@ fn shortest() -> Version {
 }
 
 #[test]
-fn a_version_may_end_behind_any_optional_field_and_nowhere_else() {
+fn a_version_may_end_after_any_optional_field_and_nowhere_else() {
     let whole = payload(vectors::VERSION_WITH_ASSOCIATION);
     for cut in 0..=whole.len() {
         let decoded = Version::decode(&whole[..cut]);
@@ -70,7 +70,7 @@ fn a_missing_field_ends_the_message() {
 }
 
 #[test]
-fn bytes_behind_the_association_id_are_ignored() {
+fn bytes_after_the_association_id_are_ignored() {
     let whole = payload(vectors::VERSION_WITH_ASSOCIATION);
     assert_eq!(with_tail(117, b"more"), Version::decode(&whole));
     assert_eq!(with_tail(99, b"\0more"), Version::decode(&payload(vectors::VERSION_WITH_EMPTY_ASSOCIATION)));

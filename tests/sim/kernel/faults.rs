@@ -179,7 +179,7 @@ fn a_write_that_fails_ends_the_connection_of_both() {
 }
 
 #[test]
-fn interrupted_calls_are_retried_behind_the_seam() {
+fn interrupted_calls_are_retried_below_the_seam() {
     let (world, mut dialler, mut acceptor) = pair(Conditions::default());
     for (host, site) in [(DIALLER, Site::Write), (ACCEPTOR, Site::Read), (DIALLER, Site::Connected)] {
         fail_next(&world, host, site, EINTR);

@@ -54,7 +54,7 @@ fn a_mean_poller_reports_no_new_data_before_the_old_is_read() {
 }
 
 #[test]
-fn a_mean_poller_reports_an_end_that_arrives_behind_reported_data() {
+fn a_mean_poller_reports_an_end_that_arrives_after_reported_data() {
     let (_world, mut dialler, mut acceptor) = pair_with(Poller::Mean, Conditions::default());
     write(&mut dialler, b"ab").unwrap();
     assert_eq!(events(&mut acceptor), event(true, false, false));

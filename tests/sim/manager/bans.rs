@@ -29,7 +29,7 @@ fn banned(managed: &ManagedWorld) -> Vec<(Host, BanReason, usize)> {
 }
 
 #[test]
-fn a_ban_applies_to_a_trusted_host_once_it_is_trusted_no_more() {
+fn a_ban_applies_to_a_trusted_host_once_it_is_no_longer_trusted() {
     let mut managed = ManagedWorld::new(ManagerConfig { trusted: vec![(THEIRS, 32)], ..manager() });
     let mut stranger = Stranger::new(&managed.world);
     managed.welcome(&mut stranger, 0, Some(THEIRS));
@@ -282,7 +282,7 @@ fn points_end_with_their_connection() {
 }
 
 #[test]
-fn many_wrong_checksums_in_a_quick_row_are_charged() {
+fn many_wrong_checksums_in_quick_succession_are_charged() {
     let mut managed = ManagedWorld::new(manager());
     let mut stranger = Stranger::new(&managed.world);
     managed.welcome(&mut stranger, 0, Some(THEIRS));
@@ -310,7 +310,7 @@ fn trusted_peers_are_not_charged_and_not_banned_and_are_accepted_from_a_banned_h
 }
 
 #[test]
-fn req_e38_a_ban_that_was_remembered_holds_and_one_that_is_over_is_forgotten() {
+fn req_e38_a_stored_ban_holds_and_an_expired_one_is_dropped() {
     let world = World::new(1, Instant::ZERO);
     let mut managed = ManagedWorld::at(world, ManagerConfig { target_peers: 2, ..manager() }, Watcher::default());
     let addresses = managed.add_targets(2);

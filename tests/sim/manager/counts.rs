@@ -102,7 +102,7 @@ fn req_e47_a_ban_is_counted_when_it_begins_and_its_host_while_it_lasts() {
 }
 
 #[test]
-fn req_e47_a_ban_that_was_remembered_is_a_banned_host_and_no_new_ban() {
+fn req_e47_a_stored_ban_counts_as_a_banned_host_and_not_as_a_new_ban() {
     let mut managed = ManagedWorld::new(manager());
     let until = |until| Ban {
         host: Host::of(if until < 0 { FOE } else { IpAddr::from([8, 8, 8, 8]) }),

@@ -61,7 +61,7 @@ fn req_e31_an_inbound_peer_is_not_dialled_at_its_listener() {
 }
 
 #[test]
-fn req_e31_a_loop_says_at_which_port_it_listens() {
+fn req_e31_a_loop_announces_its_listening_port() {
     let mut managed = ManagedWorld::new(manager());
     let mut stranger = Stranger::new(&managed.world);
     managed.remember(&[stranger.listen()], PeerStatus::Unknown);

@@ -41,7 +41,7 @@ fn fault_e02_a_shortage_of_descriptors_or_memory_costs_no_address_anything_and_d
 }
 
 #[test]
-fn fault_e04_a_shortage_of_ports_is_no_fault_of_the_address_and_halves_the_rate() {
+fn fault_e04_a_shortage_of_ports_does_not_count_against_the_address_and_halves_the_rate() {
     let (mut managed, _) = starved(EADDRNOTAVAIL, secs(600));
     let dialled = managed.node.stats().counters.dialled;
     assert!(dialled <= 8 * 600 / 5, "each waits five seconds at least: {dialled}");

@@ -125,7 +125,7 @@ fn said_to(watcher: Watcher, bytes: &[u8]) -> (ManagedWorld, Vec<Vec<u8>>) {
     (managed, rejects)
 }
 
-/// Asserts that this was charged once, and that the connection ended and the host was banned as it costs.
+/// Asserts that this was charged once, and that its cost closed the connection and banned the host.
 fn assert_charged(managed: &ManagedWorld, misbehavior: Misbehavior) {
     let (points, end) = match misbehavior.penalty() {
         Penalty::Points(100) => (100, CloseReason::Misbehaved(misbehavior)),

@@ -26,7 +26,7 @@ fn req_e23_the_defaults_are_8_and_20_and_nonsense_is_refused() {
 }
 
 #[test]
-fn req_e24_below_the_target_it_dials_and_stops_there() {
+fn req_e24_a_loop_dials_up_to_the_target() {
     let mut managed = ManagedWorld::new(manager());
     let addresses = managed.add_targets(12);
     managed.remember(&addresses, PeerStatus::Unknown);
@@ -38,7 +38,7 @@ fn req_e24_below_the_target_it_dials_and_stops_there() {
 }
 
 #[test]
-fn req_e25_it_refills_when_a_peer_is_lost() {
+fn req_e25_a_loop_replaces_a_lost_peer() {
     let mut managed = ManagedWorld::new(ManagerConfig { max_restarts: 0, ..manager() });
     let addresses = managed.add_targets(9);
     managed.remember(&addresses, PeerStatus::Unknown);
@@ -52,7 +52,7 @@ fn req_e25_it_refills_when_a_peer_is_lost() {
 }
 
 #[test]
-fn req_e24_between_target_and_maximum_it_only_accepts() {
+fn req_e24_between_target_and_maximum_a_loop_only_accepts() {
     let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 2, max_peers: 5, ..manager() });
     let addresses = managed.add_targets(4);
     managed.remember(&addresses, PeerStatus::Unknown);
@@ -117,7 +117,7 @@ fn req_e24_a_bounded_number_of_peers_is_rejected_at_once() {
 }
 
 #[test]
-fn the_maximum_of_accepted_links_holds_beside_that_of_peers() {
+fn the_maximum_of_accepted_links_applies_in_addition_to_that_of_peers() {
     let world = World::new(1, Instant::ZERO);
     let mut managed = ManagedWorld::at(world, manager(), Watcher::default());
     let config = Config { max_inbound: 1, ..managed.node.reactor().config().clone() };

@@ -84,7 +84,7 @@ fn req_e19_the_row_of_a_restarted_peer_holds_its_restarts() {
     meet(&mut managed, &mut stranger, 1);
     assert_eq!(managed.ends(), [CloseReason::ClosedByPeer]);
     assert_eq!(managed.count("connection_restarting"), 1);
-    assert_eq!(managed.known(stranger.address()).failures, 0, "a restart is no failure");
+    assert_eq!(managed.known(stranger.address()).failures, 0, "a restart is not a failure");
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn req_e20_failed_dials_pause_for_longer_and_longer_and_then_count_as_inaccessib
 }
 
 #[test]
-fn req_e20_a_success_begins_the_count_anew() {
+fn req_e20_a_success_resets_the_count() {
     let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, max_restarts: 0, ..manager() });
     let mut stranger = Stranger::new(&managed.world);
     managed.remember(&[stranger.address()], PeerStatus::Unknown);
@@ -152,7 +152,7 @@ fn req_e19_a_peer_closed_by_the_embedder_is_not_restarted() {
     managed.run(secs(599));
     assert!(!stranger.accept(1), "it is not dialled for the longest pause");
     assert_eq!((managed.ends(), managed.count("connection_restarting")), (vec![Disconnect::Done.into()], 0));
-    assert_eq!(managed.known(stranger.address()).failures, 0, "that is no failure");
+    assert_eq!(managed.known(stranger.address()).failures, 0, "this close is not a failure");
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn req_e18_an_accepted_peer_is_never_dialled_back() {
 }
 
 #[test]
-fn req_e20_a_full_peer_is_retried_ever_more_slowly() {
+fn req_e20_a_peer_at_capacity_is_retried_ever_more_slowly() {
     let mut crowded = ManagedWorld::new(ManagerConfig { target_peers: 1, max_peers: 1, ..manager() });
     let mut stranger = Stranger::new(&crowded.world);
     crowded.welcome(&mut stranger, 0, None);

@@ -37,7 +37,7 @@ fn req_e41_the_addresses_of_a_seed_are_added_to_the_book_and_dialled_at_the_defa
 }
 
 #[test]
-fn req_e41_seeds_are_resolved_at_the_start_and_hourly_and_one_that_fails_delays_no_other() {
+fn req_e41_seeds_are_resolved_at_the_start_and_hourly_and_a_failed_one_delays_no_other() {
     let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, ..seeded(&["gone.example", "seed.example"]) });
     let addresses = managed.add_targets(1);
     managed.world.set_name("seed.example", vec![addresses[0].ip()]);
@@ -108,8 +108,8 @@ fn fault_e12_each_seed_is_reported_within_five_seconds_whether_it_answers_or_not
         let silent = managed.events().iter().filter(|event| is_given_up(event)).count();
         assert_eq!(answered + silent, NAMES.len());
         managed.run(secs(50));
-        let told = managed.count("seed_resolved") + managed.count("seed_failed");
-        assert_eq!(told, NAMES.len(), "a late result is not reported");
+        let reported = managed.count("seed_resolved") + managed.count("seed_failed");
+        assert_eq!(reported, NAMES.len(), "a late result is not reported");
         (given_up, others) = (given_up + silent, others + answered);
     }
     assert!(given_up > 3 && others > 30, "{given_up} and {others}");

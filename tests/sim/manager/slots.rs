@@ -1,4 +1,4 @@
-//! Slots: claimed before a dial, and released once, no matter how the connection ends.
+//! Slots: claimed before a dial, and released once at every end of the connection.
 
 use super::support::{Claim, ManagedWorld, Moment, Stranger, Watcher, manager};
 use peerloop::config::{DialMode, ManagerConfig};

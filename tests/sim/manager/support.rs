@@ -36,7 +36,7 @@ pub(crate) struct Watcher {
     pub(crate) closes_at: Option<Moment>,
     /// The reason that it gives; [`Disconnect::Done`] if there is none.
     pub(crate) disconnect: Option<Disconnect>,
-    /// What it does instead of closing the peer.
+    /// Its action instead of closing the peer.
     pub(crate) does: Option<fn(&mut Ctx<'_>, PeerId)>,
     /// The misbehavior that a request makes it charge to all peers; without one the request closes them.
     pub(crate) charges: Option<Misbehavior>,

@@ -1,4 +1,4 @@
-//! One frame for many peers: who gets it, who refuses it, and that nothing is copied.
+//! One frame for many peers: the peers that get it, those that refuse it, and that nothing is copied.
 
 use super::{Room, pattern};
 use bytes::Bytes;

@@ -18,7 +18,7 @@ const INSTANT: Duration = Duration::from_nanos(1);
 const REQUESTED: CloseReason = CloseReason::Requested(Disconnect::Done);
 
 #[test]
-fn a_graceful_close_sends_the_fed_parts_and_nothing_behind_them() {
+fn a_graceful_close_sends_the_fed_parts_and_nothing_after_them() {
     let mut room = Room::new(Conditions::default());
     let (mut raw, peer) = room.add_peer();
     let (header, part) = (Header::of(CommandName::BLOCK, &pattern(100)), pattern(60));

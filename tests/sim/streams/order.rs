@@ -1,4 +1,4 @@
-//! Messages sent while a body is being fed follow right behind it, pings and pongs first, whole and in order, for all
+//! Messages sent while a body is being fed follow right after it, pings and pongs first, whole and in order, for all
 //! cuts of the bytes.
 
 use super::{Room, Seen, feed_whole, opaque, pattern, ping_nonces};
@@ -79,12 +79,12 @@ fn run(conditions: Conditions) -> Vec<u8> {
     let at = |ticks: u32| began.plus(TICK * ticks);
     let pong = |nonce, planned, sent| Seen::Pong { nonce, planned, sent };
     let expected = [pong(first, at(0), at(0)), pong(second, at(1), at(3)), pong(third, at(3), at(3))];
-    assert_eq!(room.seen(0), expected, "a ping behind a block is stamped when it is sent");
+    assert_eq!(room.seen(0), expected, "a ping after a block is stamped when it is sent");
     received
 }
 
 #[test]
-fn messages_wait_behind_the_block_and_are_sent_in_order_for_all_cuts() {
+fn messages_wait_for_the_block_and_are_sent_in_order_for_all_cuts() {
     let len = run(Conditions::default()).len();
     let greeting = 126 + 24 + 51 + 24;
     for point in greeting..greeting + len {
@@ -101,7 +101,7 @@ fn messages_wait_behind_the_block_and_are_sent_in_order_for_all_cuts() {
 }
 
 #[test]
-fn messages_wait_behind_the_block_through_a_pipe_of_any_size() {
+fn messages_wait_for_the_block_through_a_pipe_of_any_size() {
     for (capacity_bytes, most) in [(200, 1), (200, 7), (201, 1_000), (333, 24), (4_096, 1)] {
         let to_dialler = Cuts { writes: Cut::AtMost(most), arrivals: Cut::None };
         run(Conditions { capacity_bytes, to_dialler, to_acceptor: Cuts::default() });

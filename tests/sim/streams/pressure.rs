@@ -14,7 +14,7 @@ use peerloop_testkit::simulated::{raw_link, secs};
 use std::time::Duration;
 
 const PART_BYTES: usize = 60_000;
-/// Bytes that may wait behind a block beside it: one of our pings every two minutes.
+/// Bytes that may wait in addition to a block: one of our pings every two minutes.
 const MAX_PINGS_BYTES: usize = 100;
 const CORRECT: Seen = Seen::Streamed(ChecksumVerdict::Correct);
 
@@ -155,7 +155,7 @@ fn two_nodes_that_stream_to_each_other_at_once_do_not_wait_for_each_other() {
 }
 
 #[test]
-fn pings_beside_a_large_reply_do_not_end_their_peer_and_are_answered_first() {
+fn pings_during_a_large_reply_do_not_close_their_peer_and_are_answered_first() {
     for shared in [false, true] {
         let mut room = Room::new(Conditions::default());
         let (mut raw, peer) = room.add_peer();

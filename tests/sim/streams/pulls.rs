@@ -1,4 +1,4 @@
-//! The pull step: a handler that asks for a peer's free room is offered it once, and what was offered is accepted.
+//! The pull step: a handler that asks for a peer's free room is offered it once, and the offered bytes are accepted.
 
 use super::{Room, Task, feed_whole, opaque, pattern, waiting};
 use bytes::Bytes;
@@ -12,19 +12,19 @@ use peerloop::{Config, Ctx, PeerId};
 use peerloop_testkit::bytes::{commands, frame, verack, version};
 use peerloop_testkit::simulated::{RawPeer, config};
 
-/// Bytes that a peer takes before it reads.
+/// Bytes that the kernel accepts before the peer reads.
 const TAKEN_BYTES: usize = 4_096;
 
 fn small_room() -> Room {
     Room::new(Conditions { capacity_bytes: TAKEN_BYTES, ..Conditions::default() })
 }
 
-/// A frame with so many bytes in all.
+/// A frame of this many bytes in all.
 fn frame_of(len_bytes: usize) -> Bytes {
     frame("tx", &pattern(len_bytes - 24)).into()
 }
 
-/// Reads what has arrived, and lets the node go on.
+/// Reads the arrived bytes, and lets the node continue.
 fn read_once(room: &mut Room, raw: &mut RawPeer) -> usize {
     let len_bytes = raw.receive().len();
     room.settle();
@@ -32,7 +32,7 @@ fn read_once(room: &mut Room, raw: &mut RawPeer) -> usize {
 }
 
 #[test]
-fn room_that_is_there_is_offered_once_however_often_it_was_asked_for() {
+fn available_room_is_offered_once_for_any_number_of_requests() {
     let mut room = small_room();
     let (mut raw, peer) = room.add_peer();
     let sent_inside = Task(Box::new(move |ctx| ctx.send(peer, &opaque("answer", b"")).unwrap()));
@@ -62,7 +62,7 @@ fn room_is_offered_as_soon_as_no_more_than_the_threshold_waits() {
 }
 
 #[test]
-fn what_is_offered_is_accepted_to_the_byte_and_not_a_byte_more() {
+fn offered_room_accepts_every_byte_and_not_one_more() {
     let mut room = small_room();
     let (_raw, peer) = room.add_peer();
     room.streamer(0).on_pull.push_back(Task(Box::new(move |ctx| {
@@ -126,7 +126,7 @@ fn a_peer_without_a_handshake_cannot_be_asked_for_room() {
 }
 
 #[test]
-fn peers_take_turns_when_a_turn_has_fewer_calls_than_were_asked_for() {
+fn peers_alternate_when_a_turn_has_fewer_calls_than_requests() {
     let _shrunk = shrink(&[(Budget::Pulls, 2)]);
     let mut room = Room::new(Conditions::default());
     let mut raws = [room.add_peer(), room.add_peer(), room.add_peer()];
@@ -147,7 +147,7 @@ fn peers_take_turns_when_a_turn_has_fewer_calls_than_were_asked_for() {
 }
 
 #[test]
-fn room_behind_a_body_is_offered_while_the_body_is_fed_and_the_peer_is_paused() {
+fn room_after_a_body_is_offered_while_the_body_is_fed_and_the_peer_is_paused() {
     let mut room = small_room();
     let (mut raw, peer) = room.add_peer();
     let payload = pattern(50_000);
@@ -158,7 +158,7 @@ fn room_behind_a_body_is_offered_while_the_body_is_fed_and_the_peer_is_paused() 
         ctx.pull(peer).unwrap();
     });
     assert_eq!(room.streamer(0).pulled, []);
-    // What waits before a body takes no room.
+    // Bytes that wait before a body need no room.
     room.streamer(0).on_pull.push_back(Task(Box::new(move |ctx| ctx.send(peer, &opaque("behind", b"")).unwrap())));
     room.act(0, move |ctx| ctx.begin_body(peer, &header).unwrap());
     assert_eq!(room.streamer(0).pulled, [(peer, usize::MAX)]);

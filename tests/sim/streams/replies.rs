@@ -35,7 +35,7 @@ fn send_large(ctx: &mut Ctx<'_>, peer: PeerId, command: &'static str) {
 }
 
 #[test]
-fn the_pong_of_a_ping_sent_behind_two_large_replies_is_matched() {
+fn the_pong_of_a_ping_sent_after_two_large_replies_is_matched() {
     let (mut room, mut raw, _) = room_with_reply(|ctx, peer| {
         send_large(ctx, peer, "first");
         send_large(ctx, peer, "second");
