@@ -1,6 +1,6 @@
-//! The end of a link: what is sent last, and what is freed when.
+//! The closing of a link: its last bytes, its report, and the release of its row.
 //!
-//! A row is freed in the closing step of a turn and nowhere else, after its end was reported.
+//! A row is freed only in a turn's closing step, after its close was reported.
 
 use super::managing;
 use super::nonces::Nonces;
@@ -16,7 +16,7 @@ use crate::manager::Leaving;
 use crate::peer::ConnectionState;
 use crate::state::LoopState;
 
-/// A link that may be ending, with the parts of the engine that its end concerns.
+/// A link that may be closing, with the engine's parts that its close concerns.
 pub(crate) struct Closing<'a> {
     pub(super) id: LinkId,
     pub(super) state: &'a mut LoopState,
@@ -24,19 +24,19 @@ pub(crate) struct Closing<'a> {
     pub(super) nonces: &'a mut Nonces,
 }
 
-/// What the end of a link needs done next.
+/// The next action for a closing link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CloseStep {
-    /// Nothing now.
+    /// No action yet.
     Wait,
-    /// All that waited is sent: shut down writing.
+    /// All queued bytes are sent: shut down writing.
     ShutDownWriting,
     /// The row is free: close the socket.
     Close,
 }
 
 impl Closing<'_> {
-    /// Takes the next step of the link's end.
+    /// Runs the next step of the link's close.
     pub(crate) fn step<H: Handler>(&mut self, handler: &mut H) -> CloseStep {
         let (state, id) = (&mut *self.state, self.id);
         let now = state.clocks.now();
@@ -72,14 +72,14 @@ impl Closing<'_> {
         let transition = match end {
             ConnectionState::Rejected => link.peer.transition_to_rejected(now),
             ConnectionState::Failed => link.peer.transition_to_failed(now),
-            // A connection that could not be registered was never anything else.
+            // A connection that could not be registered was never in another state.
             ConnectionState::Disconnected if last == end => Ok(()),
             ConnectionState::Disconnected
             | ConnectionState::Connecting
             | ConnectionState::AwaitingHandshake
             | ConnectionState::Connected => link.peer.transition_to_disconnected(now),
         };
-        debug_assert!(transition.is_ok(), "{last:?} cannot end by {reason:?}");
+        debug_assert!(transition.is_ok(), "{last:?} cannot close for {reason:?}");
         let ended = consequences.ended.while_in(last);
         let leaving = Leaving { id, address: link.peer.address(), connection_type: kind, state: last, reason, ended };
         let cut = link.framer.streaming();
@@ -105,8 +105,8 @@ impl Closing<'_> {
     }
 }
 
-/// Returns the state in which a connection ends that was in `state`. Only an open connection can end as rejected; any
-/// other that was not simply closed has failed.
+/// Returns the final state of a connection that was in `state`. Only an open connection can be rejected; any other has
+/// failed, unless it was simply closed.
 fn end_of(state: ConnectionState, end_state: EndState) -> ConnectionState {
     match (state, end_state) {
         (ConnectionState::Disconnected | ConnectionState::Rejected | ConnectionState::Failed, _) => state,

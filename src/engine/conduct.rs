@@ -1,5 +1,5 @@
-//! Judges messages that belong to the handler: misbehavior that shows without a chain, and without more of the payload
-//! than its first count. SV Node 1.0.13 answers and charges the same. It never decodes a whole message.
+//! Charges peers for misbehavior in the handler's messages. Only misbehavior that shows without a chain counts, and no
+//! payload is decoded beyond its first count. SV Node 1.0.13 replies and charges the same way.
 
 use crate::api::Frame;
 use crate::error::{Misbehavior, WireError};
@@ -10,7 +10,7 @@ use crate::state::LoopState;
 use crate::wire::codec::Reader;
 use crate::wire::{Header, RejectCode, Services};
 
-/// Returns whether a loop with a peer manager gathers a message that the handler discards, in order to judge it.
+/// Returns whether a loop with a peer manager buffers a message that the handler discards, in order to judge it.
 pub(super) fn is_judged(state: &LoopState, header: &Header) -> bool {
     let max_bytes = match header.command {
         CommandName::HEADERS => MAX_JUDGED_GATHERED_BYTES,
@@ -42,7 +42,7 @@ pub(super) fn judge(id: LinkId, frame: &Frame<'_>, is_declined: bool, state: &mu
 }
 
 fn judge_headers(id: LinkId, payload: &[u8], state: &mut LoopState) {
-    // The node looks at the count before anything that it counts.
+    // SV Node checks the count before the entries.
     match Reader::new(CommandName::HEADERS, payload).compact_size() {
         Ok(count) if count > MAX_HEADERS_PER_MESSAGE => state.charge(id, Misbehavior::TooManyHeaders),
         Ok(_) => {}
@@ -66,8 +66,7 @@ pub(super) fn charge_overlong_size(id: LinkId, message: &[u8], error: WireError,
     }
 }
 
-/// Rejects the setup of a stream on a connection that has had its `version`, and closes the connection, also that of a
-/// trusted host.
+/// Rejects a stream setup that follows a `version`, and closes the connection, even a trusted host's.
 pub(super) fn refuse_stream(id: LinkId, command: CommandName, state: &mut LoopState) {
     let (message, reason): (&[u8], &[u8]) = match command {
         CommandName::CREATESTRM => (b"createstrm", b"Invalid createstream scenario"),
@@ -78,7 +77,7 @@ pub(super) fn refuse_stream(id: LinkId, command: CommandName, state: &mut LoopSt
     state.links.close(id, Misbehavior::LateStreamSetup.into(), state.clocks.now());
 }
 
-/// Counts a message with a wrong checksum, and charges the peer if there were too many without a pause.
+/// Counts a message with a wrong checksum, and charges a peer that sent too many without a pause.
 pub(super) fn note_bad_checksum(id: LinkId, state: &mut LoopState) {
     state.telemetry.counters.bad_checksums += 1;
     let now = state.clocks.now();

@@ -1,7 +1,7 @@
-//! Expired deadlines: what a link's timer does when it fires.
+//! Expired deadlines: the actions of a link's timer.
 //!
-//! A peer is judged by what it did, never by what we have not looked at yet: after a stop of the process, or behind
-//! many others, its answer may lie unread in the kernel although it came in time.
+//! A reply may lie unread in the kernel although it arrived in time, for example when the process was suspended or many
+//! other links are read first. Deadlines therefore count up to the moment until which input was seen.
 
 use crate::bugs::canary;
 use crate::error::Deadline;
@@ -13,15 +13,14 @@ use crate::peer::ConnectionState;
 use crate::state::LoopState;
 use crate::time::Instant;
 
-/// The engine's parts by which links are judged when their timers fire.
+/// The engine's parts that a link's timer needs.
 pub(super) struct Deadlines<'a> {
     pub(super) state: &'a mut LoopState,
     pub(super) rules: &'a FramerRules,
 }
 
 impl Deadlines<'_> {
-    /// Handles the timer of the link in `slot`, which has fired: either one of its deadlines has passed, or they have
-    /// all moved and the timer is set again.
+    /// Handles the fired timer of the link in `slot`. If all of the link's deadlines have moved, the timer is rearmed.
     pub(super) fn timer_due(&mut self, slot: u32) {
         let Some(id) = self.state.links.table.id_at(slot) else { return };
         let now = self.state.clocks.now();
@@ -47,7 +46,7 @@ impl Deadlines<'_> {
         self.state.links.rearm(id, now);
     }
 
-    /// Reads and writes again where memory was short.
+    /// Lists a link for reading and writing again once its pause for lack of memory is over.
     fn retry_if_due(&mut self, id: LinkId) {
         let now = self.state.clocks.now();
         let Some(link) = self.state.links.table.get_mut(id).filter(|link| link.retry_at <= now) else { return };
@@ -58,8 +57,7 @@ impl Deadlines<'_> {
         self.state.links.table.mark_dirty(id);
     }
 
-    /// Returns the moment up to which the peer's input was seen. What is still unread puts it off by
-    /// [`UNREAD_INPUT_GRACE`] at most.
+    /// Returns the moment up to which the peer's input was seen, at most [`UNREAD_INPUT_GRACE`] ago.
     fn input_seen_until(&self, id: LinkId) -> Instant {
         let is_behind = |link: &Link| link.is_listed() || link.retry_at != Instant::MAX;
         let seen_until = if self.state.links.table.get(id).is_some_and(is_behind) {
@@ -70,7 +68,7 @@ impl Deadlines<'_> {
         seen_until.max(self.state.clocks.now().minus(UNREAD_INPUT_GRACE))
     }
 
-    /// The first thing that the peer should have done by `now`.
+    /// Returns the first deadline of the peer that has passed at `now`.
     fn overdue(&mut self, id: LinkId, now: Instant) -> Option<Deadline> {
         let now = if canary!(EarlyTimer) { now.plus(TICK) } else { now };
         let config = &self.state.config;
@@ -105,7 +103,7 @@ impl Deadlines<'_> {
         link.framer.overdue(now, self.rules)
     }
 
-    /// Sends the ping that keeps a quiet connection known to be alive; one in flight is enough.
+    /// Pings a quiet peer to check that it is alive, unless a ping is in flight.
     fn ping_if_due(&mut self, id: LinkId, now: Instant) {
         let planned =
             self.state.links.table.get(id).map_or(Instant::MAX, |link| self.state.links.timeouts.ping_due(link));
@@ -115,8 +113,8 @@ impl Deadlines<'_> {
         };
         link.pinged_at = now;
         if link.peer.ping_pong().pending_count() == 0 {
-            // Nobody planned this ping: it counts from its sending, and the timer's lag by itself. A full queue means
-            // that the peer takes nothing, which has a deadline of its own.
+            // No handler planned this ping: its latency counts from its sending, and the timer's lag is recorded
+            // separately. A full queue means that the peer reads nothing, which has its own deadline.
             let _ = self.state.ping(id, Instant::MAX);
             self.state.telemetry.keepalive_lag.record(now.since(planned));
         }
@@ -125,10 +123,10 @@ impl Deadlines<'_> {
 
 #[cfg(test)]
 mod tests {
+    use crate::channel::NoHandler;
     use crate::config::Config;
     use crate::engine::Engine;
     use crate::error::IoStep;
-    use crate::handler::Handler;
     use crate::limits::{HANDSHAKE_TIMEOUT, MEMORY_RETRY, UNREAD_INPUT_GRACE};
     use crate::link::row::Link;
     use crate::protocol::Network;
@@ -139,19 +137,13 @@ mod tests {
     use std::io;
     use std::sync::Arc;
 
-    struct Deaf;
-
-    impl Handler for Deaf {
-        type Request = ();
-    }
-
     #[test]
-    fn who_is_late_while_memory_is_short_wakes_the_loop_for_the_next_try_only() {
+    fn a_late_peer_wakes_the_loop_only_for_retries_while_memory_is_exhausted() {
         const ENOMEM: i32 = 12;
         let mut engine = Engine::new(Config::new(Network::Regtest), StdRng::seed_from_u64(1), Arc::new(Instant::ZERO));
         let id = engine.accept(([192, 0, 2, 1], 8_333).into()).expect("the table is empty");
-        engine.handshake(id).tcp_connected(&mut Deaf);
-        engine.dispatch_control_events(&mut Deaf);
+        engine.handshake(id).tcp_connected(&mut NoHandler);
+        engine.dispatch_control_events(&mut NoHandler);
         let mut now = Instant::ZERO.plus(HANDSHAKE_TIMEOUT);
         let judged = Instant::ZERO.plus(HANDSHAKE_TIMEOUT + UNREAD_INPUT_GRACE);
         while now < judged {
@@ -166,6 +158,6 @@ mod tests {
         }
         engine.state.clocks.advance(now);
         engine.timer_due(id.slot() as u32);
-        assert!(engine.state.links.table.get(id).is_some_and(Link::has_ended), "in the end");
+        assert!(engine.state.links.table.get(id).is_some_and(Link::has_ended), "the grace has passed");
     }
 }

@@ -1,7 +1,8 @@
-//! Addresses that peers gossip: the messages for it, which are read after the handler and never withheld from it.
+//! Address gossip: `addr` and `getaddr`, which are read after the handler has received them.
 //!
-//! A message that the handler streams is not read here. A handler that answers `getaddr` by itself belongs on a loop
-//! without [`learn_addresses`](crate::config::ManagerConfig::learn_addresses): its peers would get two replies.
+//! A message that the handler receives in chunks is not read here. A handler that replies to `getaddr` itself needs a
+//! loop without [`learn_addresses`](crate::config::ManagerConfig::learn_addresses); otherwise its peers get two
+//! replies.
 
 use super::conduct::charge_overlong_size;
 use crate::api::Frame;
@@ -24,7 +25,7 @@ pub(super) fn ask_for_addresses(id: LinkId, state: &mut LoopState) {
     }
 }
 
-/// Reads a message that was delivered to the handler, or declined by it.
+/// Reads a gossip message that was delivered to the handler, or declined by it.
 pub(super) fn observe_gossip(id: LinkId, frame: &Frame<'_>, state: &mut LoopState) {
     match frame.command() {
         CommandName::ADDR if state.links.is_open(id) => on_addresses(id, frame, state),

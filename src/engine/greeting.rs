@@ -1,6 +1,6 @@
 //! The handshake's frames that are the same for every peer, encoded once.
 //!
-//! A change of the configuration makes them anew. They hold no fact of any peer, and nothing here sends them.
+//! A change of the configuration rebuilds them.
 
 use crate::config::Config;
 use crate::wire::{MessageRef, ProtoconfRef};
@@ -8,7 +8,7 @@ use crate::wire::{MessageRef, ProtoconfRef};
 /// The stream policies that an SV node lists; peers without a common one use a single stream.
 const STREAM_POLICIES: &[u8] = b"BlockPriority,Default";
 
-/// The frames of the handshake that are the same for every peer.
+/// The encoded frames, which depend on the configuration only.
 #[derive(Debug)]
 pub(super) struct HandshakeFrames {
     pub(super) verack: Vec<u8>,

@@ -1,9 +1,9 @@
-//! How a connection becomes a peer: version, verack, protoconf and sendheaders, in both directions.
+//! The handshake, which makes a connection a peer: version, verack, protoconf and sendheaders, in both directions.
 //!
-//! The dialler says `version` at once; the acceptor waits for it and answers with `version`, `verack` and `protoconf`
-//! in one write. Version and verack are taken in any order. Everything else, `sendheaders` first, waits for the peer's
-//! `verack`. A peer that is refused for what it is gets a `reject` where the node sends one, and is closed gracefully
-//! so that it can read it.
+//! The dialler sends `version` at once. The acceptor waits for it and replies with `version`, `verack` and `protoconf`
+//! in one write. A peer's version and verack are accepted in any order. Everything else, `sendheaders` first, waits for
+//! the peer's `verack`. An incompatible peer gets a `reject` where SV Node sends one, and is closed gracefully so that
+//! it can read the `reject`.
 
 use super::gossip::ask_for_addresses;
 use super::greeting::HandshakeFrames;
@@ -24,7 +24,7 @@ use rand::Rng;
 use std::num::NonZeroU8;
 use std::time::Duration;
 
-/// One link's way through the handshake, and the messages of its peer that the engine takes itself.
+/// One link's handshake, and the peer's other messages that the engine handles itself.
 pub(crate) struct Handshake<'a> {
     pub(super) id: LinkId,
     pub(super) state: &'a mut LoopState,
@@ -41,14 +41,14 @@ impl Handshake<'_> {
         self.connection_opened(connect, handler);
     }
 
-    /// Begins the handshake of a link; `connect` is the time that its dial took, if the loop has dialled it.
+    /// Begins the handshake of a link; `connect` is the duration of its dial, if the loop has dialled it.
     pub(crate) fn connection_opened<H: Handler>(&mut self, connect: Option<Duration>, handler: &mut H) {
         let (state, id) = (&mut *self.state, self.id);
         let now = state.clocks.now();
         let Some(link) = state.links.table.get_mut(id) else { return };
         let before = link.peer.state();
         let is_dialler = !link.peer.is_inbound();
-        link.peer.transition_to_awaiting_handshake(now).expect("it was not open before");
+        link.peer.transition_to_awaiting_handshake(now).expect("the link was not open before");
         let (address, connection_type) = (link.peer.address(), link.peer.connection_type());
         let peer = PeerId::of(id);
         state.telemetry.census.moved(connection_type, before, ConnectionState::AwaitingHandshake);
@@ -67,8 +67,8 @@ impl Handshake<'_> {
     fn send_version(&mut self) {
         let (state, id) = (&mut *self.state, self.id);
         let Some(link) = state.links.table.get(id) else { return };
-        // Odd where we dialled and even where we accepted: two loops with one seed draw the same numbers, and must not
-        // take each other for themselves.
+        // Odd on dialled links and even on accepted ones: two loops with one seed draw the same numbers, and must not
+        // mistake each other for themselves.
         let nonce = state.rng.next_u64() & !1 | u64::from(!link.peer.is_inbound());
         if !link.peer.is_inbound() {
             self.nonces.insert(nonce, id);
@@ -77,7 +77,7 @@ impl Handshake<'_> {
             }
         }
         let config = &state.config;
-        // A node learns our port from it; our address it sees.
+        // A node learns our port from this field. It sees our address itself.
         let port = state.manager.as_ref().map_or(0, |manager| manager.listening_port());
         let version = Version {
             protocol_version: i32::try_from(config.protocol_version).unwrap_or(i32::MAX),
@@ -106,7 +106,7 @@ impl Handshake<'_> {
         }
     }
 
-    /// Handles the peer's `version`: answers it, or refuses the peer.
+    /// Handles the peer's `version`: replies to it, or refuses the peer.
     pub(super) fn on_version<H: Handler>(&mut self, payload: &[u8], handler: &mut H) {
         let (state, id) = (&mut *self.state, self.id);
         let Some(link) = state.links.table.get_mut(id) else { return };
@@ -124,11 +124,11 @@ impl Handshake<'_> {
             }
         };
         let config = &state.config;
-        // What we have claimed counts, whatever the configuration says by now.
+        // The version that we have sent counts, even if the configuration has changed since.
         let has_claimed = link.peer.handshake().version_sent();
         let ours = if has_claimed { link.negotiated_version } else { config.protocol_version };
         let negotiated = version.negotiated_version().min(ours);
-        // The framer has compared the magic, so a frame is on our network unless its magic is one that says nothing.
+        // The framer has checked the magic, so the peer is on our network. A custom magic identifies no network.
         let network = config.magic.is_none().then_some(config.network);
         let compatibility = validate_version(&version, network, config.network, &config.version_rules);
         link.negotiated_version = negotiated;
@@ -147,8 +147,8 @@ impl Handshake<'_> {
         self.complete(handler);
     }
 
-    /// Closes the link if its peer's `version` has a nonce of ours: the loop is connected to itself, or a peer repeats
-    /// the nonce. Returns whether it did.
+    /// Closes the link if the peer's `version` has one of our nonces: the loop is connected to itself, or the peer
+    /// repeats the nonce. Returns whether it closed the link.
     fn close_if_own(&mut self) -> bool {
         let (state, id) = (&mut *self.state, self.id);
         let table = &state.links.table;
@@ -156,7 +156,7 @@ impl Handshake<'_> {
         let sender = link.peer.handshake().peer_version().and_then(|version| version.sender);
         let Some(dialled) = sender.and_then(|sender| self.nonces.link_of(sender.nonce)) else { return false };
         let ip_of = |link: &Link| link.peer.address().ip().to_canonical();
-        // A stranger that repeats a nonce must not cost us the link on which we sent it.
+        // A stranger that repeats a nonce must not close the link on which we sent it.
         let is_proven = table.get(dialled).is_some_and(|dialled| ip_of(dialled) == ip_of(link));
         let reason = LocalCause::SelfConnection.into();
         if is_proven {
@@ -166,7 +166,7 @@ impl Handshake<'_> {
         true
     }
 
-    /// Sends what follows the peer's version, all of it in the write that is being gathered.
+    /// Sends the replies to the peer's `version`, all in the current write.
     fn answer_version(&mut self) {
         let Some(link) = self.state.links.table.get(self.id) else { return };
         let over_capacity = link.peer.connection_type() == ConnectionType::OverCapacity;
@@ -198,7 +198,7 @@ impl Handshake<'_> {
         self.complete(handler);
     }
 
-    /// Makes the link a ready peer if nothing of its handshake is outstanding.
+    /// Makes the link a ready peer once its handshake is complete.
     fn complete<H: Handler>(&mut self, handler: &mut H) {
         let (state, id) = (&mut *self.state, self.id);
         let now = state.clocks.now();
@@ -216,7 +216,7 @@ impl Handshake<'_> {
             state.send_frame(id, CommandName::SENDHEADERS, &self.frames.sendheaders);
         }
         let Some(link) = state.links.table.get_mut(id) else { return };
-        link.peer.transition_to_connected(now).expect("its handshake is complete");
+        link.peer.transition_to_connected(now).expect("the handshake is complete");
         link.pinged_at = now;
         let (address, connection_type) = (link.peer.address(), link.peer.connection_type());
         state.telemetry.census.moved(connection_type, before, ConnectionState::Connected);
@@ -233,7 +233,7 @@ impl Handshake<'_> {
         emit(id, Event::Ready { handshake }, state, handler);
     }
 
-    /// Closes an incompatible peer, with the words of the node where it has any.
+    /// Closes an incompatible peer, with SV Node's `reject` where it sends one.
     fn refuse(&mut self, cause: Incompatibility) {
         let (state, id) = (&mut *self.state, self.id);
         match cause {
@@ -248,7 +248,7 @@ impl Handshake<'_> {
         state.ban_if_earned(id);
     }
 
-    /// Closes a peer beyond the maximum once it can understand the reason.
+    /// Closes a peer above the maximum once it can read the reason.
     fn turn_away(&mut self) {
         let (state, id) = (&mut *self.state, self.id);
         state.send_last_reject(id, b"version", RejectCode::TOO_BUSY, b"maximum of connections reached");
@@ -261,7 +261,7 @@ impl Handshake<'_> {
 
     // --- What follows the handshake ---------------------------------------------------------------------------------
 
-    /// Handles the peer's `protoconf`, of which there may be one.
+    /// Handles the peer's `protoconf`; a second one aborts the link.
     pub(super) fn on_protoconf<H: Handler>(&mut self, payload: &[u8], handler: &mut H) {
         let links = &mut self.state.links;
         let ProtoconfRef { max_recv_payload_bytes, stream_policies } = match ProtoconfRef::decode(payload) {
@@ -275,7 +275,7 @@ impl Handshake<'_> {
         emit(self.id, Event::LimitsAnnounced { max_recv_payload_bytes, stream_policies }, self.state, handler);
     }
 
-    /// Handles the peer's `sendheaders`, of which there may be one.
+    /// Handles the peer's `sendheaders`; a second one is charged.
     pub(super) fn on_sendheaders<H: Handler>(&mut self, handler: &mut H) {
         let state = &mut *self.state;
         let Some(link) = state.links.table.get_mut(self.id) else { return };
@@ -286,7 +286,7 @@ impl Handshake<'_> {
         emit(self.id, Event::SendHeaders, state, handler);
     }
 
-    /// Handles a `reject` by the peer, which explains an end that follows.
+    /// Handles the peer's `reject`, which explains a close that follows.
     pub(super) fn on_reject<H: Handler>(&mut self, payload: &[u8], handler: &mut H) {
         let state = &mut *self.state;
         let Ok(reject) = RejectRef::decode(payload) else {

@@ -1,7 +1,7 @@
-//! The intake of one link: frames out of the bytes received, the engine's own messages answered, the rest to the
-//! handler.
+//! The intake of one link: extracts frames from the received bytes, handles the engine's own messages, and passes the
+//! rest to the handler.
 //!
-//! The replies to one read are gathered in the loop's write block and written with one call.
+//! The replies to one read are collected in the loop's write block and written with one call.
 
 use super::conduct::{judge, note_bad_checksum, refuse_stream};
 use super::gossip::observe_gossip;
@@ -35,7 +35,7 @@ impl Engine {
         self.state.clocks.input_seen_until = self.now();
     }
 
-    /// Notes what the kernel says of a socket, and returns whether that decides a connect.
+    /// Records a socket's readiness, and returns whether it decides a connect in progress.
     pub(crate) fn note_readiness(&mut self, id: LinkId, readable: bool, writable: bool, hung_up: bool) -> bool {
         let table = &mut self.state.links.table;
         let Some(link) = table.get_mut(id) else {
@@ -65,13 +65,13 @@ impl Engine {
         self.state.links.table.get(id).is_some_and(|link| !link.hold.is_held() && !link.has_ended())
     }
 
-    /// Returns the room for a link's next bytes if they belong into a buffer of its own.
+    /// Returns the room in a link's own buffer, if its next bytes belong there.
     pub(crate) fn direct_room(&mut self, id: LinkId) -> Option<&mut [u8]> {
         let link = self.state.links.table.get_mut(id)?;
         if !link.is_open() { None } else { link.framer.direct_room(&mut self.memory) }
     }
 
-    /// Decides from the result of a read into `room_len` bytes whether there is more to be read.
+    /// Decides from the result of a read into `room_len` bytes whether more can be read.
     pub(crate) fn conclude_read(&mut self, id: LinkId, received: io::Result<usize>, room_len: usize) {
         match received {
             Ok(0) => self.ended_by_peer(id),
@@ -88,10 +88,10 @@ impl Engine {
     }
 }
 
-/// The input of one link while it is parsed, and the window in which replies to it are gathered.
+/// The input of one link while it is parsed, and the window in which replies to it are collected.
 ///
-/// The write block belongs to the link from [`Intake::open`] until this value is consumed or dropped, and input is
-/// parsed in no other way. Replies that were not written by then are queued, so none can be lost or reach another link.
+/// The write block belongs to the link from [`Intake::open`] until this value is consumed or dropped. Input is parsed
+/// in no other way. Replies that are not written by then are queued, so none can be lost or reach another link.
 #[derive(Debug)]
 pub(crate) struct Intake<'a, H: Handler> {
     engine: &'a mut Engine,
@@ -113,7 +113,7 @@ impl<'a, H: Handler> Intake<'a, H> {
         Self { engine, handler, id }
     }
 
-    /// Returns the moment of what is being handled.
+    /// Returns the loop's current moment.
     pub(crate) fn now(&self) -> Instant {
         self.engine.now()
     }
@@ -135,13 +135,13 @@ impl<'a, H: Handler> Intake<'a, H> {
         self.parse(block, len);
     }
 
-    /// Returns what was gathered.
+    /// Returns the replies collected so far.
     pub(crate) fn replies(&self) -> &WriteBlock {
         self.engine.links().replies()
     }
 
-    /// Accounts for the result of writing the replies at `at`, queues what the kernel has not taken, and closes the
-    /// window.
+    /// Accounts for the result of writing the replies at `at`, queues the bytes that the kernel did not accept, and
+    /// closes the window.
     pub(crate) fn wrote_replies(self, written: io::Result<usize>, at: Instant) {
         let (engine, id) = (&mut *self.engine, self.id);
         let written = match written {
@@ -166,8 +166,8 @@ impl<'a, H: Handler> Intake<'a, H> {
         }
     }
 
-    /// Takes every frame out of the bytes. The framer is out of its row meanwhile, so that the handler may do
-    /// anything to any peer, this one included.
+    /// Extracts every frame from the bytes. The framer is moved out of its row meanwhile, so that the handler may act
+    /// on any peer, including this one.
     fn parse(&mut self, block: &Bytes, len: usize) {
         let id = self.id;
         let links = self.engine.links_mut();
@@ -188,7 +188,7 @@ impl<'a, H: Handler> Intake<'a, H> {
             match framer.next(&mut input, now, rules, memory, admit) {
                 Ok(None) => break,
                 Ok(Some(framed)) if state.links.is_open(id) => self.take(framed, block),
-                // The handler has ended it at its header.
+                // The handler closed the peer at this message's header.
                 Ok(Some(_)) => break,
                 Err(error) => {
                     state.links.abort(id, error.into());
@@ -201,7 +201,7 @@ impl<'a, H: Handler> Intake<'a, H> {
             link.framer = framer;
             let is_within_frame = link.framer.is_within_frame();
             if was_within_large_payload || link.framer.is_within_large_payload() {
-                // A pong cannot overtake it.
+                // A pong cannot overtake the large payload.
                 link.peer.ping_pong_mut().resume_reading(now);
             }
             if was_within_large_payload || is_within_frame {
@@ -246,7 +246,7 @@ impl<'a, H: Handler> Intake<'a, H> {
                 let counters = &mut state.telemetry.counters;
                 let counter = match cause {
                     DropCause::BadChecksum => return note_bad_checksum(self.id, state),
-                    // No handler is asked about these.
+                    // Handlers are not asked about the engine's own messages.
                     DropCause::Discarded if own_limit(header.command).is_some() => &mut counters.over_buffer_limit,
                     DropCause::MalformedCommand => &mut counters.malformed_commands,
                     DropCause::Discarded => &mut counters.discarded,
@@ -258,13 +258,13 @@ impl<'a, H: Handler> Intake<'a, H> {
         }
     }
 
-    /// Counts a frame, and ends a handshake that consists of too many.
+    /// Counts a frame, and aborts a handshake that has too many.
     fn count_frame(&mut self, header: &Header) {
         let state = &mut self.engine.state;
         state.telemetry.counters.frames_received += 1;
         state.telemetry.received.add(header.command, header.payload_len);
         let Some(link) = state.links.table.get_mut(self.id) else { return };
-        // Only the last thing that a peer says can be its reason to leave.
+        // Only the peer's last message can explain its close.
         link.reject_code = None;
         let is_awaited = link.peer.state() == ConnectionState::AwaitingHandshake;
         if is_awaited && !link.peer.handshake_mut().count_message() {
@@ -293,7 +293,7 @@ impl<'a, H: Handler> Intake<'a, H> {
         }
     }
 
-    /// Gives a message to the subscribers who want it, and to the handler unless it did not.
+    /// Passes a message to the subscribers that want it, and to the handler unless it has declined it.
     fn deliver(&mut self, frame: Frame<'_>, is_declined: bool) {
         let (engine, peer) = (&mut *self.engine, PeerId::of(self.id));
         if engine.state.outbox.wants(frame.command()) {
@@ -313,7 +313,7 @@ impl<'a, H: Handler> Intake<'a, H> {
         }
     }
 
-    /// A message came that only a peer may send whose handshake is complete.
+    /// Charges a peer for a message that may be sent only after the handshake.
     fn spoke_too_early(&mut self, command: CommandName) {
         let state = &mut self.engine.state;
         state.telemetry.counters.before_handshake += 1;
@@ -365,14 +365,14 @@ impl<'a, H: Handler> Intake<'a, H> {
     }
 }
 
-/// Forgets that the handler has declined a message, which ends here; of the next one that is not known.
+/// Clears the mark of a declined message, which ends here.
 fn end_declined(id: LinkId, links: &mut Links) {
     if let Some(link) = links.table.get_mut(id) {
         link.declined = false;
     }
 }
 
-/// What becomes of a message, decided when its header is complete.
+/// Decides a message's delivery when its header is complete.
 fn admit<H: Handler>(
     state: &mut LoopState,
     id: LinkId,
@@ -383,7 +383,7 @@ fn admit<H: Handler>(
     let is_connected = state.links.table.get(id).is_some_and(|link| link.peer.state() == ConnectionState::Connected);
     if !is_connected && len_bytes > MAX_HANDSHAKE_PAYLOAD_BYTES {
         let error = WireError::OverLimit { command, len_bytes };
-        // The lower limit of a handshake is our own, and a peer cannot know it.
+        // The lower limit of a handshake is our own. A peer cannot know it and is not banned.
         let reason = CloseReason::from(error);
         state.links.abort_with(id, reason, reason.consequences().without_ban());
         return Err(error);
@@ -393,7 +393,7 @@ fn admit<H: Handler>(
         None if is_connected => {
             let delivery = handler.on_header(&mut Ctx::new(state), PeerId::of(id), header);
             let is_wanted = delivery == Delivery::Discard && is_for_others(state, header);
-            // Nothing is delivered of a message whose header made the handler end its peer.
+            // A message is not delivered if the handler closed its peer at the header.
             match state.links.table.get_mut(id).filter(|link| link.is_open()) {
                 Some(link) if is_wanted => {
                     link.declined = true;
@@ -407,14 +407,15 @@ fn admit<H: Handler>(
     })
 }
 
-/// Whether a message that the handler does not want is one for subscribers or the peer manager.
+/// Returns whether subscribers or the peer manager want a message that the handler declines.
 fn is_for_others(state: &LoopState, header: &Header) -> bool {
     let is_read =
         |manager: &Manager| manager.wants(header.command, header.payload_len) || conduct::is_judged(state, header);
     state.outbox.wants(header.command) || state.manager.as_deref().is_some_and(is_read)
 }
 
-/// The most that is gathered of a message that the engine takes itself, whatever handlers want; `None` for all others.
+/// Returns the maximum payload that is buffered of a message that the engine handles itself; `None` for all other
+/// messages.
 #[inline]
 fn own_limit(command: CommandName) -> Option<u64> {
     match command {

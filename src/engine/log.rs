@@ -1,10 +1,10 @@
-//! The lines that a loop logs: which event at which level, with which fields, and never too many.
+//! The log of a loop: the line of each event, its level, and a limit on the number of lines.
 //!
-//! Each control event is one line of `key=value` pairs, the same keys for all: `event`, `peer_id`, `peer_address`,
-//! `connection_type`, `state`, `error` or else `detail`, `next_dial`, `network`. A key without a value is left out.
-//! Values are printable ASCII, whatever is in them. Lines of one kind are limited by a bucket of their own, filled by
-//! the loop's own clock; the next line that is let through says how many were not, and the end of the loop says it of
-//! those that none came after. Without a logger nothing is formatted.
+//! Each control event is one line of `key=value` pairs. All events share these keys: `event`, `peer_id`,
+//! `peer_address`, `connection_type`, `state`, `error` or else `detail`, `next_dial`, `network`. A key without a value
+//! is omitted. Values are escaped to printable ASCII. Each kind of line has its own token bucket, filled by the loop's
+//! clock. The next line that passes reports the number of suppressed lines before it, and the loop's end reports those
+//! that no line followed. Without a logger nothing is formatted.
 
 use crate::api::{ControlEvent, NextDial};
 use crate::limits::{LOG_BURST_LINES, LOG_REFILL, MAX_LOG_TEXT_CHARS};
@@ -24,17 +24,17 @@ const TARGET: &str = "peerloop";
 #[derive(Debug)]
 pub(crate) struct LogBook {
     network: Network,
-    /// By the label of the event, of which there is a closed list.
+    /// One bucket per event label; the list of labels is closed.
     buckets: Vec<(&'static str, Bucket)>,
 }
 
-/// What may still be logged of one kind of event.
+/// The rate limit of one kind of line.
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
     lines: u32,
     filled_at: Instant,
     suppressed: u64,
-    /// Of the line that was suppressed last.
+    /// The level of the line that was suppressed last.
     level: Level,
 }
 
@@ -43,7 +43,7 @@ impl LogBook {
         Self { network, buckets: Vec::new() }
     }
 
-    /// Logs an event, if somebody listens and there were not too many of its kind.
+    /// Logs an event, if a logger accepts its level and its kind is below its limit.
     pub(crate) fn note(&mut self, event: &ControlEvent, now: Instant) {
         let level = level_of(event);
         if !log::log_enabled!(target: TARGET, level) {
@@ -54,7 +54,7 @@ impl LogBook {
         }
     }
 
-    /// Logs that accepting pauses, which is no event: a program that listens sees the counter.
+    /// Logs a pause of accepting. Programs see it as a counter, not as a control event.
     pub(crate) fn note_accept_pause(&mut self, listen_address: SocketAddr, error: &io::Error, now: Instant) {
         const LEVEL: Level = Level::Warn;
         if !log::log_enabled!(target: TARGET, LEVEL) {
@@ -66,7 +66,8 @@ impl LogBook {
         }
     }
 
-    /// Takes a line of the kind `label`, and returns how many were suppressed before it; none if it is to be too.
+    /// Admits a line of the kind `label`, and returns how many were suppressed before it; `None` if this one is
+    /// suppressed, too.
     fn admit(&mut self, label: &'static str, level: Level, now: Instant) -> Option<u64> {
         let index = self.buckets.iter().position(|&(known, _)| known == label).unwrap_or_else(|| {
             self.buckets.push((label, Bucket { lines: LOG_BURST_LINES, filled_at: now, suppressed: 0, level }));
@@ -103,8 +104,8 @@ impl Bucket {
     }
 }
 
-/// What an event means to who reads the log: the ordinary course of things is worth `info` once per peer, what the
-/// other side did wrong is a warning, and an error is what somebody has to look after.
+/// Returns an event's level. Normal operation is logged as `info`, once per peer. A warning is a fault of the other
+/// side. An error needs an operator's attention.
 fn level_of(event: &ControlEvent) -> Level {
     match event {
         ControlEvent::ConnectionEstablished { .. }
@@ -161,7 +162,7 @@ impl fmt::Display for Line<'_> {
         if let Some(error) = error {
             write!(f, " error={}", Quoted(error))?;
         }
-        // Without an address an error does not say what it is of.
+        // Without an address an error does not identify its subject.
         if error.is_none() || address.is_none() && listen_address.is_none() {
             write!(f, " detail={}", Quoted(self.event))?;
         }
@@ -177,7 +178,7 @@ impl fmt::Display for Line<'_> {
     }
 }
 
-/// The line that is about no event.
+/// The line of a pause of accepting, which has no event.
 struct AcceptPause<'a> {
     listen_address: SocketAddr,
     error: &'a io::Error,
@@ -205,17 +206,17 @@ fn end_line(f: &mut fmt::Formatter<'_>, network: Network, suppressed: u64) -> fm
     }
 }
 
-/// What lines have in common.
+/// The fields that lines share.
 #[derive(Default)]
 struct Fields<'a> {
     address: Option<&'a dyn fmt::Display>,
-    /// Of a listener, which is no peer.
+    /// A listener's address, which is not a peer's.
     listen_address: Option<SocketAddr>,
     connection_type: Option<ConnectionType>,
-    /// The state that the connection is in after the event, or came to before it ended.
+    /// The connection's state after the event, or its last state if the event closed it.
     state: Option<ConnectionState>,
     error: Option<&'a dyn fmt::Display>,
-    /// When the address is dialled again.
+    /// The next dial of the address.
     next_dial: Option<NextDial>,
 }
 
@@ -272,10 +273,11 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A text between quotation marks, in which nothing can end it or the line, and which is never long.
+/// A text between quotation marks. It is escaped so that it cannot end the value or the line, and its length is
+/// limited.
 struct Quoted<'a>(&'a dyn fmt::Display);
 
-/// Passes characters on, those that are not printable ASCII escaped, as long as there is room for them.
+/// A writer that escapes characters other than printable ASCII, and drops those beyond its room.
 struct Escape<'a, 'b> {
     out: &'a mut fmt::Formatter<'b>,
     left: usize,
@@ -293,7 +295,7 @@ impl Write for Escape<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for character in text.chars() {
             let escaped = character.escape_default();
-            // It ends nothing as it is.
+            // An apostrophe cannot end the value.
             let is_apostrophe = character == '\'';
             let len = if is_apostrophe { 1 } else { escaped.len() };
             let Some(left) = self.left.checked_sub(len) else {
@@ -331,7 +333,7 @@ mod tests {
             let ControlEvent::ConnectionFailed { next: of_event, .. } = &mut event else { panic!("{event}") };
             *of_event = next;
             let line = line(&event, 0);
-            let (_, next) = line.split_once("\" next_dial=").expect("it stands behind the error");
+            let (_, next) = line.split_once("\" next_dial=").expect("the next dial follows the error");
             next.to_owned()
         };
         assert_eq!(next(NextDial::Restart), "now network=regtest");
@@ -383,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_of_accepting_is_told_as_everything_else_is() {
+    fn a_pause_of_accepting_is_logged_like_an_event() {
         let (listen_address, error) = (([192, 0, 2, 1], 8_333).into(), &io::Error::other("line\nbreak"));
         let line =
             |suppressed| AcceptPause { listen_address, error, network: Network::Regtest, suppressed }.to_string();
@@ -401,27 +403,31 @@ mod tests {
     }
 
     #[test]
-    fn a_line_with_two_long_texts_is_as_long_as_its_limit_says() {
+    fn a_line_with_two_long_texts_stays_within_its_limit() {
         let error = Arc::new(StoreError::Damaged { path: "p".repeat(4_096).into(), what: "w".repeat(4_096) });
         let line = line(&ControlEvent::BookFailing { error }, u64::MAX);
         assert!(line.len() <= 768 && line.contains("\" detail=\"the book of peers"), "{line}");
     }
 
     #[test]
-    fn no_text_can_end_its_line_or_its_value_or_be_long() {
+    fn texts_are_escaped_and_limited_in_length() {
         let quoted = |text: &str| Quoted(&text).to_string();
         assert_eq!(quoted("a\n\u{1b}[31m\"\\\u{202e}\0"), r#""a\n\u{1b}[31m\"\\\u{202e}\u{0}""#);
         assert_eq!(quoted("it's"), "\"it's\"");
         assert_eq!(quoted(&"x".repeat(300)).len(), MAX_LOG_TEXT_CHARS + 2);
         let of_emoji = quoted(&["x", &"\u{1f980}".repeat(300), "y"].concat());
-        assert_eq!(of_emoji, format!("\"x{}\"", r"\u{1f980}".repeat((MAX_LOG_TEXT_CHARS - 1) / 9)), "cut where it is");
+        assert_eq!(
+            of_emoji,
+            format!("\"x{}\"", r"\u{1f980}".repeat((MAX_LOG_TEXT_CHARS - 1) / 9)),
+            "the text is cut between characters"
+        );
         let name = Arc::from("seed\r\nevent=peer_banned");
         let event = ControlEvent::SeedResolved { name, found: 0, new: 0 };
         assert!(line(&event, 0).contains(r#"detail="seed\r\nevent=peer_banned has"#));
     }
 
     #[test]
-    fn lines_of_a_kind_are_few_and_those_that_were_not_logged_are_counted() {
+    fn lines_of_a_kind_are_limited_and_suppressed_ones_are_counted() {
         let mut book = LogBook::new(Network::Regtest);
         let mut now = Instant::from_nanos(7);
         for _ in 0..LOG_BURST_LINES {
@@ -429,13 +435,13 @@ mod tests {
         }
         now = now.plus(LOG_REFILL / 2);
         assert_eq!([admit(&mut book, "a", now), admit(&mut book, "a", now)], [None, None]);
-        assert_eq!(admit(&mut book, "b", now), Some(0), "another kind has lines of its own");
+        assert_eq!(admit(&mut book, "b", now), Some(0), "each kind has its own bucket");
         now = now.plus(LOG_REFILL / 2);
         assert_eq!([admit(&mut book, "a", now), admit(&mut book, "a", now)], [Some(2), None]);
         now = Instant::MAX;
         assert_eq!(admit(&mut book, "a", now), Some(1));
         let burst = (1..LOG_BURST_LINES).filter(|_| admit(&mut book, "a", now).is_some()).count();
         assert_eq!(burst as u32, LOG_BURST_LINES - 1);
-        assert_eq!(admit(&mut book, "a", now), None, "an age brings no more than a burst");
+        assert_eq!(admit(&mut book, "a", now), None, "a long pause refills one burst at most");
     }
 }

@@ -1,9 +1,9 @@
-//! The engine: what happens to links, in the steps that the turn takes.
+//! The engine: one loop's links and policies, run in the steps of a turn.
 //!
-//! It owns the table, the wheel, the rng and every policy, and it knows no socket, no clock and no thread: bytes,
-//! moments and failures are given to it, and what it wants done stands in lists and queues that the
-//! [`Reactor`](crate::Reactor) works through. The same seed and the same inputs give the same outputs, byte for byte.
-//! Whatever a peer sends, no call here panics, and what a call may cost is bounded by what it was given.
+//! It owns the table, the wheel, the rng and every policy. It knows no socket, clock or thread: bytes, moments and
+//! failures are passed to it, and its output waits in lists and queues for the [`Reactor`](crate::Reactor). The same
+//! seed and the same inputs give the same outputs, byte for byte. No input of a peer makes a call here panic, and the
+//! size of its input bounds a call's cost.
 
 mod closing;
 mod conduct;
@@ -70,7 +70,7 @@ pub(crate) struct Engine {
     rearming: Rearming,
 }
 
-/// What an accepted connection may become.
+/// The role of an accepted connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Admission {
     Peer,
@@ -183,7 +183,7 @@ impl Engine {
         Handshake { id, state, frames, nonces }
     }
 
-    /// Returns the end of a link.
+    /// Returns the closing of a link.
     #[inline]
     pub(crate) fn closing(&mut self, id: LinkId) -> Closing<'_> {
         let Self { state, memory, nonces, .. } = self;
@@ -195,17 +195,17 @@ impl Engine {
         state::stats(&self.state, self.memory.gathered_bytes())
     }
 
-    /// Notes the memory of gathered messages, which handlers may ask for during the turn.
+    /// Records the bytes of buffered messages, for handlers that ask during the turn.
     pub(crate) fn note_gathered_bytes(&mut self) {
         self.state.telemetry.gathered_bytes = self.memory.gathered_bytes();
     }
 
-    /// Returns the moment of what is being handled.
+    /// Returns the loop's current moment.
     pub(crate) fn now(&self) -> Instant {
         self.state.clocks.now()
     }
 
-    /// Moves the monotonic clock on; it never runs backwards.
+    /// Advances the monotonic clock; an earlier `now` has no effect.
     pub(crate) fn advance_clock(&mut self, now: Instant) {
         self.state.clocks.advance(now);
     }
@@ -214,7 +214,7 @@ impl Engine {
         self.state.clocks.set_unix(unix);
     }
 
-    /// Returns the earliest moment at which the handler asked to be called.
+    /// Returns the earliest wake-up that the handler asked for.
     pub(crate) fn wake_at(&self) -> Option<Instant> {
         self.state.clocks.wake_at()
     }
@@ -237,8 +237,8 @@ impl Engine {
         handler.on_start(&mut Ctx::new(&mut self.state));
     }
 
-    /// Calls the handler for its timers that are due, at most as many as one turn may. What it sets meanwhile fires in
-    /// a later turn.
+    /// Calls the handler for its due timers, up to the turn's limit. A timer that it sets meanwhile fires in a later
+    /// turn.
     pub(crate) fn fire_timers<H: Handler>(&mut self, handler: &mut H) {
         let limit = budget!(Expiries, EXPIRIES_PER_TURN);
         self.state.timers.expire(self.state.clocks.now(), limit);
@@ -247,7 +247,7 @@ impl Engine {
         }
     }
 
-    /// Calls the handler if a moment that it asked for has come, or each of its parts for which one has.
+    /// Calls the handler, or each of its parts, whose wake-up is due.
     pub(crate) fn wake_handler<H: Handler>(&mut self, handler: &mut H) {
         for index in 0..self.state.clocks.wakes() {
             let Some((lane, asked)) = self.state.clocks.take_due_wake(index) else { continue };
@@ -256,7 +256,7 @@ impl Engine {
         }
     }
 
-    /// Takes the peer manager's step of the turn, if the loop has one.
+    /// Runs the peer manager's step of the turn, if the loop has a manager.
     pub(crate) fn run_manager(&mut self) {
         managing::run(&mut self.state);
     }
@@ -266,17 +266,17 @@ impl Engine {
         report::dispatch_control_events(&mut self.state, &mut self.logbook, handler);
     }
 
-    /// Ends all subscriptions, with what is left for them.
+    /// Ends all subscriptions after passing on their last items.
     pub(crate) fn end_subscriptions(&mut self) {
         self.state.outbox.end();
     }
 
-    /// Sets the timers of links whose deadlines a new configuration has moved, as many as one turn may.
+    /// Rearms links whose deadlines a new configuration has moved, up to the turn's limit.
     pub(crate) fn rearm_after_update(&mut self) {
         self.rearming.proceed(&mut self.state.links, self.state.clocks.now());
     }
 
-    /// Handles the timers that are due, at most as many as one turn may; `due` is memory to work in.
+    /// Handles due link timers, up to the turn's limit; `due` is scratch memory.
     pub(crate) fn expire_timers(&mut self, due: &mut Vec<u32>) {
         let tick = tick_of(self.now()) + u64::from(canary!(EarlyTimer));
         due.clear();
@@ -284,24 +284,24 @@ impl Engine {
         due.iter().for_each(|&slot| self.timer_due(slot));
     }
 
-    /// Handles the timer of the link in `slot`, which has fired.
+    /// Handles the fired timer of the link in `slot`.
     fn timer_due(&mut self, slot: u32) {
         Deadlines { state: &mut self.state, rules: &self.rules }.timer_due(slot);
     }
 
     // --- Opening ----------------------------------------------------------------------------------------------------
 
-    /// Takes a row for a connection to `address` that an embedder has opened.
+    /// Allocates a row for a connection to `address` that an embedder has opened.
     pub(crate) fn add_outbound(&mut self, address: SocketAddr) -> Result<LinkId, RequestError> {
         self.state.add_outbound(address)
     }
 
-    /// Returns the connections that other threads have handed in, each of which needs a row.
+    /// Returns the connections that other threads have handed in. They have no rows yet.
     pub(crate) fn take_added_connections(&mut self) -> Vec<AddedConnection> {
         mem::take(&mut self.state.added_connections)
     }
 
-    /// Takes a row for an accepted connection.
+    /// Allocates a row for an accepted connection.
     pub(crate) fn accept(&mut self, address: SocketAddr) -> Result<LinkId, Refusal> {
         let timeout = self.state.config.pong_timeout;
         let peer = match self.admit_connection(address) {
@@ -342,7 +342,7 @@ impl Engine {
         }
     }
 
-    /// Takes a slot for an accepted peer; returns `false` if there is none.
+    /// Reserves a slot for an accepted peer; returns `false` if none is free.
     fn take_inbound_slot(&mut self) -> bool {
         if let Some(mut managing) = self.managing() {
             return managing.take_inbound_slot();
@@ -371,7 +371,7 @@ impl Engine {
         self.logbook.note_accept_pause(listen_address, error, self.state.clocks.now());
     }
 
-    /// Counts a pause of a listener. Where descriptors are short, dialling pauses, too.
+    /// Counts a listener's pause. If descriptors have run out, dialling pauses, too.
     pub(crate) fn accepting_paused(&mut self, error: &io::Error) {
         self.state.telemetry.counters.accept_pauses += 1;
         let is_short = NetworkFailure::new(IoStep::Connect, error).shortage() == Some(Shortage::Descriptors);
@@ -380,7 +380,7 @@ impl Engine {
         }
     }
 
-    /// Reports that the loop listens at `address` from now on.
+    /// Reports that the loop now listens on `address`.
     pub(crate) fn listener_bound(&mut self, address: SocketAddr) {
         self.state.telemetry.counters.listeners_bound += 1;
         self.state.outbox.emit(ControlEvent::ListenerBound { address });
@@ -394,14 +394,14 @@ impl Engine {
         }
     }
 
-    /// Reports that the loop does not listen at `address` and tries again after `retry_in`.
+    /// Reports that the loop cannot listen on `address` and retries after `retry_in`.
     pub(crate) fn listener_failed(&mut self, address: SocketAddr, error: &io::Error, retry_in: Duration) {
         self.state.telemetry.counters.listen_failures += 1;
         let failure = NetworkFailure::new(IoStep::Bind, error);
         self.state.outbox.emit(ControlEvent::ListenerBindFailed { address, failure, retry_in });
     }
 
-    /// Notes that the loop does not listen at `address` any more.
+    /// Notes that the loop no longer listens on `address`.
     pub(crate) fn listener_closed(&mut self, address: SocketAddr) {
         if let Some(manager) = &mut self.state.manager {
             manager.listens_no_more_at(address);
@@ -419,12 +419,12 @@ impl Engine {
         self.state.outbox.emit(ControlEvent::SocketOptionRefused { refused });
     }
 
-    /// Ends a connection whose two ends have the same address.
+    /// Aborts a connection whose two endpoints have the same address.
     pub(crate) fn connected_to_itself(&mut self, id: LinkId) {
         self.state.links.abort(id, LocalCause::SelfConnection.into());
     }
 
-    /// A dial begins, so it has a deadline; the time in our own queue is not the peer's.
+    /// Starts a dial's deadline. The time in our own queue does not count.
     pub(crate) fn connect_starting(&mut self, id: LinkId) {
         let now = self.state.clocks.now();
         let Some(link) = self.state.links.table.get_mut(id) else { return };
@@ -432,7 +432,7 @@ impl Engine {
         self.state.links.rearm(id, now);
     }
 
-    /// Notes that the kernel has begun to connect a dialled link.
+    /// Notes that the kernel has started to connect a dialled link.
     pub(crate) fn connect_started(&mut self, id: LinkId) {
         let LoopState { manager, links, .. } = &mut self.state;
         if let (Some(manager), Some(link)) = (manager, links.table.get(id)) {
@@ -442,18 +442,19 @@ impl Engine {
 
     // --- Failing and closing ----------------------------------------------------------------------------------------
 
-    /// The operating system reported a failure of a link.
+    /// Aborts a link after the operating system has reported a failure.
     pub(crate) fn failed(&mut self, id: LinkId, step: IoStep, error: &io::Error) {
         let reject_code = self.state.links.table.get(id).and_then(|link| link.reject_code).map(NonZeroU8::get);
         let reason = match reject_code {
-            // Who rejects and closes at once may well reset the connection.
+            // A peer that closes right after its `reject` may reset the connection.
             Some(code) if !matches!(step, IoStep::Connect | IoStep::BindSource) => CloseReason::RejectedByPeer(code),
             Some(_) | None => CloseReason::Network(NetworkFailure::new(step, error)),
         };
         self.state.links.abort(id, reason);
     }
 
-    /// A read or a write moved nothing: not at this moment, not for want of memory, or never again.
+    /// Handles a read or write that moved no bytes. It is retried if it would block or memory ran out; otherwise the
+    /// link is aborted.
     pub(crate) fn stalled(&mut self, id: LinkId, step: IoStep, error: &io::Error) {
         let is_short = NetworkFailure::new(step, error).shortage() == Some(Shortage::Memory);
         if error.kind() != io::ErrorKind::WouldBlock && !is_short {
@@ -466,20 +467,20 @@ impl Engine {
             IoStep::Connect | IoStep::BindSource | IoStep::Register | IoStep::Bind | IoStep::Resolve => {}
         }
         if is_short {
-            // No edge will come: as far as the kernel knows, nothing has changed.
+            // No edge will arrive, because the kernel sees no change.
             link.retry_at = self.state.clocks.now().plus(MEMORY_RETRY);
             self.state.telemetry.counters.memory_pauses += 1;
             self.state.links.rearm(id, self.state.clocks.now());
         }
     }
 
-    /// The peer will send nothing more.
+    /// Aborts a link whose peer has closed its side.
     pub(crate) fn ended_by_peer(&mut self, id: LinkId) {
         let reject_code = self.state.links.table.get(id).and_then(|link| link.reject_code).map(NonZeroU8::get);
         self.state.links.abort(id, reject_code.map_or(CloseReason::ClosedByPeer, CloseReason::RejectedByPeer));
     }
 
-    /// Begins the graceful end of all links.
+    /// Starts to close all links gracefully.
     pub(crate) fn close_all(&mut self) {
         let ids: Vec<LinkId> = self.state.links.table.iter().map(|(id, _)| id).collect();
         for id in ids {
@@ -487,7 +488,7 @@ impl Engine {
         }
     }
 
-    /// Gives up on all links that are left.
+    /// Aborts all remaining links.
     pub(crate) fn abort_all(&mut self) {
         let ids: Vec<LinkId> = self.state.links.table.iter().map(|(id, _)| id).collect();
         for id in ids {
@@ -497,13 +498,13 @@ impl Engine {
 
     // --- Sending ----------------------------------------------------------------------------------------------------
 
-    /// Returns the queue of a link that is believed writable; none while nothing waits in it.
+    /// Returns a link's queue if the link is believed writable and the queue holds bytes.
     pub(crate) fn sendable_queue(&self, id: LinkId) -> Option<&SendQueue> {
         let link = self.state.links.table.get(id)?;
         (!link.queue.is_empty() && link.readiness.writable && !link.has_ended()).then_some(&link.queue)
     }
 
-    /// Offers a peer's free room to the handler, if that has asked for it and there is enough.
+    /// Reports a peer's free queue room to the handler, if the handler asked for it and enough is free.
     pub(crate) fn offer_room<H: Handler>(&mut self, id: LinkId, handler: &mut H) {
         if let Some((lane, free_bytes)) = self.state.links.table.take_pull(id) {
             handler.on_pull(&mut Ctx::aimed_at(lane, &mut self.state), PeerId::of(id), free_bytes);
@@ -512,7 +513,7 @@ impl Engine {
         }
     }
 
-    /// Accounts for `written` of `offered` bytes of a link's queue, which the kernel has taken at `at`.
+    /// Accounts for `written` of `offered` bytes of a link's queue, which the kernel accepted at `at`.
     pub(crate) fn wrote_queued<H: Handler>(
         &mut self,
         id: LinkId,
@@ -528,7 +529,7 @@ impl Engine {
         self.after_write(id, next, handler);
     }
 
-    /// Does what follows on a write. Whatever has carried the bytes, nobody else calls `on_writable`.
+    /// Runs the follow-up of a write of queued bytes or replies. Only this function calls `on_writable`.
     fn after_write<H: Handler>(&mut self, id: LinkId, next: AfterWrite, handler: &mut H) {
         match next {
             AfterWrite::CallHandler => handler.on_writable(&mut Ctx::new(&mut self.state), PeerId::of(id)),
@@ -539,7 +540,7 @@ impl Engine {
 
     // --- Waiting ----------------------------------------------------------------------------------------------------
 
-    /// How long the loop may sleep for all that the engine knows, but for the handler's own exact wake-up.
+    /// Returns how long the loop may sleep. The handler's own exact wake-up is not included.
     pub(crate) fn wait(&self) -> Wait {
         if self.state.links.table.has_work() || self.state.outbox.has_events() || self.rearming.is_going_on() {
             return Wait::Zero;
@@ -566,15 +567,10 @@ fn framer_rules(config: &Config) -> FramerRules {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::channel::NoHandler;
     use crate::protocol::Network;
     use crate::stats::Census;
     use rand::SeedableRng;
-
-    struct Deaf;
-
-    impl Handler for Deaf {
-        type Request = ();
-    }
 
     #[test]
     fn an_accepted_connection_that_cannot_be_registered_is_freed() {
@@ -582,15 +578,15 @@ mod tests {
         let mut engine = Engine::new(config, StdRng::seed_from_u64(1), Arc::new(Instant::ZERO));
         let id = engine.accept(([192, 0, 2, 1], 8_333).into()).expect("the table is empty");
         engine.failed(id, IoStep::Register, &io::ErrorKind::Other.into());
-        assert_eq!(engine.closing(id).step(&mut Deaf), CloseStep::Close);
+        assert_eq!(engine.closing(id).step(&mut NoHandler), CloseStep::Close);
         assert_eq!((engine.state.links.table.len(), engine.state.telemetry.census), (0, Census::default()));
     }
 
     #[test]
-    fn an_end_that_goes_on_by_itself_sets_no_timer() {
+    fn a_close_that_continues_at_once_arms_no_timer() {
         let mut engine = Engine::new(Config::new(Network::Regtest), StdRng::seed_from_u64(1), Arc::new(Instant::ZERO));
         let id = engine.accept(([192, 0, 2, 1], 8_333).into()).expect("the table is empty");
-        engine.handshake(id).tcp_connected(&mut Deaf);
+        engine.handshake(id).tcp_connected(&mut NoHandler);
         let armed = engine.state.links.wheel.armed_tick(id.slot() as u32);
         assert!(armed.is_some(), "for the handshake");
         engine.close_all();

@@ -1,11 +1,11 @@
-//! The nonces of our own handshakes, by which a connection of the loop to itself is recognised.
+//! The nonces of our own handshakes, which reveal a loop's connection to itself.
 
 use crate::id::LinkId;
 use std::collections::BTreeMap;
 
-/// The nonces in the `version`s of dialled links whose handshake runs: at most one for each link, about 60 bytes.
+/// The nonces that were sent on dialled links during the handshake: at most one per link, about 60 bytes.
 ///
-/// A nonce is forgotten when its handshake ends, so that nobody gains anything by repeating it later.
+/// A nonce is removed when its handshake ends, so that repeating it later has no effect.
 #[derive(Debug, Default)]
 pub(super) struct Nonces {
     links: BTreeMap<u64, LinkId>,
@@ -24,7 +24,7 @@ impl Nonces {
         }
     }
 
-    /// Finds the link on which a nonce left.
+    /// Returns the link on which a nonce was sent.
     pub(super) fn link_of(&self, nonce: u64) -> Option<LinkId> {
         self.links.get(&nonce).copied()
     }

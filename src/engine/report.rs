@@ -1,4 +1,4 @@
-//! What the engine reports: events to the handler, and control events to all that listen.
+//! Reports of the engine: events to the handler, and control events to the log, the handler and subscribers.
 
 use super::log::LogBook;
 use crate::api::Event;
@@ -11,7 +11,7 @@ pub(super) fn emit<H: Handler>(id: LinkId, event: Event<'_>, state: &mut LoopSta
     handler.on_event(&mut Ctx::new(state), PeerId::of(id), event);
 }
 
-/// Passes the control events of the turn to the log and the handler, then these and the messages of the turn to the
+/// Passes the turn's control events to the log and the handler, then these events and the turn's messages to the
 /// subscribers.
 pub(super) fn dispatch_control_events<H: Handler>(state: &mut LoopState, logbook: &mut LogBook, handler: &mut H) {
     if !state.outbox.has_work() {

@@ -1,9 +1,9 @@
-//! A new configuration for a loop that runs.
+//! A new configuration for a running loop.
 //!
-//! It is taken between two steps of a turn, as a whole or not at all. Most of it is looked up where it is needed and so
-//! holds at once; what was derived from it is derived anew, and timers follow by the walk in
-//! [`rearming`](super::rearming). A limit that was lowered closes no connection; a ban of a host that is not trusted
-//! any more does.
+//! It is applied between two steps of a turn, as a whole or not at all. Most settings are read where they are needed,
+//! so they apply at once. Derived values are recomputed, and timers follow by the walk in
+//! [`rearming`](super::rearming). A lowered limit closes no connection. A banned host that is no longer trusted is
+//! closed.
 
 use super::greeting::HandshakeFrames;
 use super::{Engine, framer_rules};
@@ -12,7 +12,7 @@ use crate::config::{Config, ConfigChange, Field, UpdateError};
 use crate::state::LoopState;
 
 impl Engine {
-    /// Takes `config`, unless it is a dry run, and returns what that changes.
+    /// Applies `config`, unless this is a dry run, and returns the changes.
     pub(super) fn update_config(&mut self, config: Config, dry_run: bool) -> Result<Vec<ConfigChange>, UpdateError> {
         let changes = self.state.config.changes_to(&config)?;
         if dry_run || changes.is_empty() {
@@ -20,7 +20,7 @@ impl Engine {
         }
         let max_announced_bytes = self.rules.limits.max_message_bytes;
         self.rules = framer_rules(&config);
-        // Peers that were told of a higher limit may go on using it.
+        // Peers may continue to use a higher limit that was announced to them.
         let limit = &mut self.rules.limits.max_message_bytes;
         *limit = max_announced_bytes.max(*limit);
         self.memory.set_gathered_max_bytes(config.max_buffered_total_bytes);
@@ -56,8 +56,8 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::channel::NoHandler;
     use crate::config::ManagerConfig;
-    use crate::handler::Handler;
     use crate::id::LinkId;
     use crate::limits::EXPIRIES_PER_TURN;
     use crate::link::row::Link;
@@ -69,12 +69,6 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    struct Deaf;
-
-    impl Handler for Deaf {
-        type Request = ();
-    }
-
     fn config() -> Config {
         Config::new(Network::Regtest)
     }
@@ -84,12 +78,12 @@ mod tests {
     }
 
     #[test]
-    fn a_million_timers_would_follow_in_bounded_turns() {
+    fn timers_follow_a_new_configuration_in_bounded_turns() {
         const LINKS: usize = 2 * EXPIRIES_PER_TURN + 1;
         let mut engine = engine();
         let ids: Vec<LinkId> =
             (0..LINKS).map(|_| engine.accept(([192, 0, 2, 1], 8_333).into()).expect("there is room")).collect();
-        ids.iter().for_each(|id| engine.handshake(*id).tcp_connected(&mut Deaf));
+        ids.iter().for_each(|id| engine.handshake(*id).tcp_connected(&mut NoHandler));
         let sooner = Duration::from_secs(3);
         let tick = tick_at_or_after(Instant::ZERO.plus(sooner));
         let followed = |engine: &Engine| {
@@ -97,7 +91,7 @@ mod tests {
         };
         let changes = engine.update_config(Config { handshake_timeout: sooner, ..config() }, false);
         assert_eq!(changes.map(|changes| changes.len()), Ok(1));
-        engine.dispatch_control_events(&mut Deaf);
+        engine.dispatch_control_events(&mut NoHandler);
         for turn in 0..3 {
             assert_eq!(followed(&engine), turn * EXPIRIES_PER_TURN);
             assert_eq!(engine.wait(), Wait::Zero, "there is more to do");
@@ -108,23 +102,25 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_judged_by_a_time_that_is_gone_before_its_timer_has_followed() {
+    fn a_new_pong_timeout_applies_before_the_timer_is_rearmed() {
         let mut engine = Engine::new(
             Config { pong_timeout: Duration::from_secs(1), ..config() },
             StdRng::seed_from_u64(1),
             Arc::new(Instant::ZERO),
         );
         let id = engine.accept(([192, 0, 2, 1], 8_333).into()).expect("there is room");
-        engine.handshake(id).tcp_connected(&mut Deaf);
-        let link = engine.state.links.table.get_mut(id).expect("it is live");
+        engine.handshake(id).tcp_connected(&mut NoHandler);
+        let link = engine.state.links.table.get_mut(id).expect("the link is live");
         assert!(link.peer.ping_pong_mut().record_ping(1, Instant::ZERO));
         let late = Instant::ZERO.plus(Duration::from_secs(1));
         engine.state.clocks.advance(late);
         engine.state.clocks.input_seen_until = late;
-        engine.update_config(config(), false).expect("it may change");
+        engine.update_config(config(), false).expect("the configuration may change");
         engine.timer_due(id.slot() as u32);
         assert_eq!(engine.state.links.table.get(id).map(Link::is_open), Some(true));
-        engine.update_config(Config { pong_timeout: Duration::from_secs(1), ..config() }, false).expect("and back");
+        engine
+            .update_config(Config { pong_timeout: Duration::from_secs(1), ..config() }, false)
+            .expect("the configuration may change back");
         engine.timer_due(id.slot() as u32);
         assert_eq!(engine.state.links.table.get(id).map(Link::is_open), Some(false));
     }
@@ -146,15 +142,15 @@ mod tests {
         assert_eq!(engine.update_config(never, false).map(|changes| changes.len()), Ok(1));
         assert!(!engine.rearming.is_going_on());
         assert_eq!(engine.update_config(later, false).map(|changes| changes.len()), Ok(1));
-        assert!(engine.rearming.is_going_on(), "pings that nobody waited for come now");
+        assert!(engine.rearming.is_going_on(), "the pings, which were disabled, may be due now");
     }
 
     #[test]
-    fn a_dial_that_waits_for_its_turn_has_no_deadline_before() {
+    fn a_waiting_dial_has_no_deadline() {
         let mut engine = engine();
         let id = engine.state.connect(([192, 0, 2, 1], 8_333).into(), None).expect("there is room");
         let sooner = Config { connect_timeout: Duration::from_millis(1), ..config() };
-        engine.update_config(sooner, false).expect("it may change");
+        engine.update_config(sooner, false).expect("the configuration may change");
         engine.rearm_after_update();
         assert_eq!(engine.state.links.wheel.armed_tick(id.slot() as u32), None);
         engine.state.clocks.advance(Instant::ZERO.plus(Duration::from_secs(9)));
@@ -164,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manager_stays_for_the_life_of_its_loop() {
+    fn an_update_cannot_remove_the_manager() {
         let managed = Config { manager: Some(Box::new(ManagerConfig::new(Network::Regtest))), ..config() };
         let mut engine = Engine::new(managed, StdRng::seed_from_u64(1), Arc::new(Instant::ZERO));
         for dry_run in [true, false] {
@@ -175,10 +171,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_or_only_tried_changes_nothing() {
+    fn a_refused_update_or_a_dry_run_changes_nothing() {
         let mut engine = engine();
         let id = engine.accept(([192, 0, 2, 1], 8_333).into()).expect("there is room");
-        engine.handshake(id).tcp_connected(&mut Deaf);
+        engine.handshake(id).tcp_connected(&mut NoHandler);
         let good = Config { handshake_timeout: Duration::from_secs(1), max_message_bytes: 9_000_000, ..config() };
         let bad = Config { max_links: 0, ..good.clone() };
         let fixed = Config { network: Network::Mainnet, ..good.clone() };
@@ -187,7 +183,7 @@ mod tests {
         assert_eq!(engine.update_config(good.clone(), true).map(|changes| changes.len()), Ok(2));
         assert!(engine.update_config(bad, false).is_err());
         assert!(engine.update_config(fixed, false).is_err());
-        assert!(engine.update_config(managed, false).is_err(), "a manager has to be there from the start");
+        assert!(engine.update_config(managed, false).is_err(), "a running loop cannot get a manager");
         assert_eq!(engine.update_config(config(), false), Ok(Vec::new()));
         assert_eq!(format!("{engine:?}"), before);
         assert!(engine.update_config(good, false).is_ok());

@@ -1,6 +1,6 @@
-//! The results of jobs that run off the loop: names that were resolved, and changes of the book that were written.
+//! The results of jobs that run off the loop: resolved names and written changes of the book.
 //!
-//! A result is taken in however late it is. A disk that does not answer is reported while the loop runs or stops.
+//! Even a late result is applied. A disk that does not respond is reported while the loop runs or stops.
 
 use super::Managing;
 use crate::api::ControlEvent;
@@ -29,7 +29,7 @@ pub(in crate::engine) fn job_completed(completion: Completion, state: &mut LoopS
 }
 
 impl Managing<'_> {
-    /// Reports a disk that does not answer, once.
+    /// Reports a disk that does not respond, once.
     pub(super) fn report_late_disk(&mut self) {
         if self.manager.persistence.note_late_disk(self.moment.now) {
             self.telemetry.counters.persist_failures += 1;
@@ -37,7 +37,7 @@ impl Managing<'_> {
         }
     }
 
-    /// Handles changes of the book that are written, or cannot be written yet.
+    /// Handles the result of writing changes of the book.
     fn persisted(&mut self, answer: &Persisted) {
         let was_failing = self.manager.persistence.is_failing();
         for announced in self.manager.persistence.persisted(answer) {
@@ -57,7 +57,7 @@ impl Managing<'_> {
         }
     }
 
-    /// Handles the addresses of one of the manager's names, or the failure to find them.
+    /// Handles the addresses of a name that the manager queried, or the failure to resolve it.
     fn resolved(&mut self, query: u32, addresses: &[SocketAddr], failure: Option<ResolveFailure>) {
         let Some(name) = self.manager.name_of(query) else { return };
         let (found, new) = self.manager.resolved(query, addresses, self.moment, self.rng);

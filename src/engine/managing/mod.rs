@@ -1,7 +1,7 @@
-//! The peer manager's part in a turn: which addresses are dialled, and what its decisions change.
+//! The peer manager's part in a turn: dials, and the consequences of the manager's decisions.
 //!
-//! The manager decides, and [`Managing`] carries its decisions out on rows, events and figures. A loop without a
-//! manager has no such view, so each step costs it the test of a pointer. Nothing here reaches a socket or a clock.
+//! The manager decides, and [`Managing`] applies its decisions to rows, events and figures. A loop without a manager
+//! has no such view, and each step costs it one pointer test. Nothing here reaches a socket or a clock.
 
 mod completions;
 
@@ -41,7 +41,7 @@ pub(crate) struct Managing<'a> {
 
 // --- Steps of the turn ----------------------------------------------------------------------------------------------
 
-/// Takes the manager's step of a turn: dials due addresses, gives up late queries, and ends bans.
+/// Runs the manager's step of a turn: dials due addresses, drops late queries, and ends bans.
 pub(super) fn run(state: &mut LoopState) {
     let Some(mut managing) = Managing::of(state) else { return };
     managing.manager.begin_turn();
@@ -65,12 +65,12 @@ fn dial_wanted(state: &mut LoopState) {
     }
 }
 
-/// Returns how long the manager has nothing to do.
+/// Returns how long the loop may sleep before the manager's next step.
 pub(crate) fn wait(state: &LoopState) -> Wait {
     let Some(manager) = &state.manager else { return Wait::Forever };
     let moment = state.clocks.moment();
     let next = match state.stopping {
-        // All that is left is to write the changes of the book.
+        // Only the changes of the book remain to be written.
         true => manager.persistence.write_at(moment.now),
         false => manager.next_at(has_row(&state.links, &state.config), moment),
     };
@@ -81,7 +81,7 @@ pub(crate) fn wait(state: &LoopState) -> Wait {
     }
 }
 
-/// Returns whether the table has a row for one more link. Connections over capacity have rows, too.
+/// Returns whether the table has a row for one more link. Connections over capacity use rows, too.
 fn has_row(links: &Links, config: &Config) -> bool {
     links.table.len() < config.max_links
 }
@@ -103,7 +103,7 @@ impl<'a> Managing<'a> {
         !self.is_stopping && next_at.is_some_and(|due_at| due_at <= self.moment.now)
     }
 
-    /// Returns the next address to dial, with its slot taken.
+    /// Returns the next address to dial, and reserves its slot.
     fn next_dial(&mut self) -> Option<SocketAddr> {
         if !self.has_row() {
             return None;
@@ -111,7 +111,7 @@ impl<'a> Managing<'a> {
         self.manager.next_dial(self.moment, self.rng)
     }
 
-    /// Reports a due dial for which the table has no row.
+    /// Reports that the table has no row for a due dial.
     fn report_lack_of_rows(&mut self) {
         if !self.has_row() && !self.is_stopping {
             self.manager.dialler.lacks_row(self.moment.now);
@@ -119,7 +119,7 @@ impl<'a> Managing<'a> {
         }
     }
 
-    /// Reports the causes for which wanted peers are not dialled, each once until they are connected.
+    /// Reports why wanted peers are not dialled. Each cause is reported once until the wanted peers are connected.
     fn report_dial_holds(&mut self) {
         while let Some(cause) = self.manager.dialler.take_hold() {
             self.telemetry.dial_holds.add(cause);
@@ -152,20 +152,20 @@ impl<'a> Managing<'a> {
         self.manager.persistence.next_batch(self.moment.now)
     }
 
-    /// Loads what an earlier run has stored.
+    /// Loads the peers and bans that an earlier run has stored.
     pub(crate) fn remember(&mut self, peers: Vec<KnownPeer>, bans: Vec<Ban>) {
         self.manager.remember(peers, bans, self.moment, self.rng);
     }
 
     // --- Slots ------------------------------------------------------------------------------------------------------
 
-    /// Takes a slot for an accepted peer, and closes another peer for it if none is free; returns whether it did.
+    /// Reserves a slot for an accepted peer, and evicts another peer if none is free. Returns whether it reserved one.
     pub(super) fn take_inbound_slot(&mut self) -> bool {
         let is_below_max = self.telemetry.census.of_type(ConnectionType::Inbound) < self.config.max_inbound;
         is_below_max && self.manager.dialler.slots.try_take() || self.make_room()
     }
 
-    /// Closes an accepted peer for a new one, if that is configured and one can be spared.
+    /// Evicts an accepted peer for a new one, if that is configured and a candidate exists.
     fn make_room(&mut self) -> bool {
         if !self.manager.may_evict() {
             return false;
@@ -178,7 +178,7 @@ impl<'a> Managing<'a> {
         if let Some(link) = table.get(peer.link()) {
             self.outbox.emit(ControlEvent::PeerEvicted { peer, address: link.peer.address() });
         }
-        // Its row is freed at the end of this turn and gives its slot back then.
+        // The evicted peer's row is freed at the end of this turn, and its slot with it.
         self.manager.dialler.slots.take_beyond();
         self.links.abort(peer.link(), LocalCause::Evicted.into());
         true
@@ -186,8 +186,8 @@ impl<'a> Managing<'a> {
 
     // --- Links ------------------------------------------------------------------------------------------------------
 
-    /// Returns whether the connection whose `version` has arrived may go on. Closes it, or the other one, if both are
-    /// connections to one peer.
+    /// Closes one of two connections to the same peer, after the `version` of `id` has arrived. Returns whether `id`
+    /// may continue.
     pub(super) fn identify(&mut self, id: LinkId) -> bool {
         let now = self.moment.now;
         let patience = self.config.handshake_timeout;
@@ -218,7 +218,7 @@ impl<'a> Managing<'a> {
     }
 }
 
-/// Reports the end of a link whose row is about to be freed, and gives back what the manager held for it.
+/// Reports the close of a link whose row is about to be freed, and releases the manager's records of it.
 pub(super) fn link_removed(leaving: Leaving, state: &mut LoopState) {
     let has_ready_peer = state.telemetry.ready_count() > 0;
     let removed = Managing::of(state)
@@ -240,7 +240,7 @@ fn opener_of(peer: &PeerConnection) -> Side {
     if peer.is_inbound() { Side::Remote } else { Side::Local }
 }
 
-/// Returns a link as a candidate for eviction, unless it is ending.
+/// Returns a link as a candidate for eviction, unless it is closing.
 fn candidate(manager: &Manager, id: LinkId, link: &Link) -> Option<evict::Candidate> {
     if !link.is_open() {
         return None;
@@ -261,7 +261,7 @@ fn candidate(manager: &Manager, id: LinkId, link: &Link) -> Option<evict::Candid
     })
 }
 
-/// Builds the event of a connection's end; for a banned address no dial is planned.
+/// Builds the event of a connection's close. A banned address has no next dial.
 fn end_event(leaving: Leaving, departure: Option<Departure>, is_barred: bool) -> ControlEvent {
     let Leaving { id, address, connection_type, state, reason, ended: _ } = leaving;
     let peer = PeerId::of(id);
@@ -281,7 +281,7 @@ fn end_event(leaving: Leaving, departure: Option<Departure>, is_barred: bool) ->
     }
 }
 
-/// Returns when the address of a connection that has ended is dialled again.
+/// Returns when a closed connection's address is dialled again.
 fn next_dial(decision: Decision) -> NextDial {
     match decision {
         Decision::Restart => NextDial::Restart,

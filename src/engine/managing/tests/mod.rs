@@ -1,14 +1,14 @@
-//! The engine with a manager and no network: turns that are made by hand, at moments that the loop asks for.
+//! The engine with a manager and without a network: turns run by hand, at the moments that the loop asks for.
 
 mod steps;
 
 use crate::address::Host;
 use crate::api::ControlEvent;
+use crate::channel::NoHandler;
 use crate::config::{Config, DialMode, ManagerConfig};
 use crate::engine::managing::{self, Managing};
 use crate::engine::{Engine, Intake};
 use crate::error::{DialHold, Disconnect, IoStep, RequestError, ResolveCause, ResolveFailure};
-use crate::handler::Handler;
 use crate::id::LinkId;
 use crate::limits::{
     BARRED_RECHECK, BOOK_DELAY, BOOK_RETRY, DIAL_PAUSE_FIRST, EVICTIONS_PER_TURN, EXPIRIES_PER_TURN, MAX_BANS,
@@ -30,16 +30,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const SEED: &str = "seed.example";
-/// Turns at one moment after which a loop that is still awake does not sleep at all.
+/// Maximum number of turns at one moment. A loop that is still awake after them never sleeps.
 const MAX_TURNS: usize = 100;
 
-struct Deaf;
-
-impl Handler for Deaf {
-    type Request = ();
-}
-
-/// What becomes of dials.
+/// The outcome of dials.
 #[derive(Clone, Copy, Debug)]
 enum Fate {
     Connected,
@@ -48,7 +42,7 @@ enum Fate {
     NoDescriptors,
 }
 
-/// A loop, and what it has asked and was not answered.
+/// A loop, with its writes and queries that have no result yet.
 struct Stage {
     engine: Engine,
     fate: Fate,
@@ -75,7 +69,7 @@ impl Stage {
         managing(&mut self.engine).remember(peers, Vec::new());
     }
 
-    /// The steps of a turn that a manager has part in, on a network where each write is taken whole.
+    /// Runs the steps of a turn that concern a manager, on a network that accepts each write whole.
     fn turn(&mut self) {
         let engine = &mut self.engine;
         self.turns += 1;
@@ -96,16 +90,16 @@ impl Stage {
             let (now, waiting) =
                 (engine.state.clocks.now(), engine.state.links.table.get(id).map(|link| link.queue.waiting_bytes()));
             let waiting = waiting.unwrap_or(0);
-            engine.wrote_queued(id, waiting, waiting, now, &mut Deaf);
+            engine.wrote_queued(id, waiting, waiting, now, &mut NoHandler);
         }
         for _ in 0..engine.state.links.table.closing_len() {
-            let id = engine.state.links.table.pop_closing().expect("it was counted");
-            engine.closing(id).step(&mut Deaf);
+            let id = engine.state.links.table.pop_closing().expect("the closing list is not empty");
+            engine.closing(id).step(&mut NoHandler);
         }
-        engine.dispatch_control_events(&mut Deaf);
+        engine.dispatch_control_events(&mut NoHandler);
     }
 
-    /// Makes turns until the loop would sleep, and returns until when.
+    /// Runs turns until the loop would sleep, and returns its wait.
     fn settle(&mut self) -> Wait {
         for _ in 0..MAX_TURNS {
             self.turn();
@@ -115,7 +109,7 @@ impl Stage {
                 wait @ (Wait::Until(_) | Wait::Forever) => return wait,
             }
         }
-        panic!("it does not sleep: {:?} of {:?}", self.engine.wait(), managing::wait(&self.engine.state));
+        panic!("the loop does not sleep: {:?} of {:?}", self.engine.wait(), managing::wait(&self.engine.state));
     }
 
     fn pass(&mut self, time: Duration) {
@@ -126,7 +120,7 @@ impl Stage {
         clocks.input_seen_until = now;
     }
 
-    /// How long the manager has nothing to do.
+    /// Returns the time until the manager's next step; `None` if none is planned.
     fn sleep(&self) -> Option<Duration> {
         match managing::wait(&self.engine.state) {
             Wait::Zero => Some(Duration::ZERO),
@@ -135,7 +129,7 @@ impl Stage {
         }
     }
 
-    /// Sleeps whenever the loop would, until so much time has passed.
+    /// Sleeps whenever the loop would, until `time` has passed.
     fn sleep_for(&mut self, time: Duration) {
         let until = self.engine.state.clocks.now().plus(time);
         while self.engine.state.clocks.now() < until {
@@ -164,19 +158,19 @@ impl Stage {
     }
 
     fn is_durable(&self) -> bool {
-        self.engine.manager().expect("it has one").persistence.is_durable()
+        self.engine.manager().expect("the loop has a manager").persistence.is_durable()
     }
 
     fn links(&self) -> Vec<LinkId> {
         self.engine.state.links.table.iter().map(|(id, _)| id).collect()
     }
 
-    /// Checks that the manager holds for its links what they hold, and nothing else.
+    /// Checks that the manager's slots and claims match the links.
     fn assert_accounts(&self) {
         let table = &self.engine.state.links.table;
-        let manager = self.engine.state.manager.as_deref().expect("it has one");
-        let has_place = |connection_type| connection_type != ConnectionType::OverCapacity;
-        let peers = table.iter().filter(|(_, link)| has_place(link.peer.connection_type())).count();
+        let manager = self.engine.state.manager.as_deref().expect("the loop has a manager");
+        let has_slot = |connection_type| connection_type != ConnectionType::OverCapacity;
+        let peers = table.iter().filter(|(_, link)| has_slot(link.peer.connection_type())).count();
         assert_eq!(manager.dialler.slots.taken(), peers);
         let claims: BTreeSet<_> = manager.dialler.live.iter().collect();
         let links: BTreeSet<_> = table.iter().map(|(id, link)| (link.peer.address(), id)).collect();
@@ -185,14 +179,14 @@ impl Stage {
 }
 
 fn managing(engine: &mut Engine) -> Managing<'_> {
-    engine.managing().expect("it has a manager")
+    engine.managing().expect("the loop has a manager")
 }
 
 fn dial_ends(engine: &mut Engine, id: LinkId, fate: Fate) {
     match fate {
         Fate::Connected => {
             engine.connect_started(id);
-            engine.handshake(id).tcp_connected(&mut Deaf);
+            engine.handshake(id).tcp_connected(&mut NoHandler);
         }
         Fate::Undecided => engine.connect_started(id),
         Fate::Failed(kind) => engine.failed(id, IoStep::Connect, &kind.into()),
@@ -204,7 +198,7 @@ fn host(number: u8) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, number], 18_444))
 }
 
-/// A manager that nothing holds up, and that asks nobody.
+/// Returns a manager with high limits per host and no seeds.
 fn manager() -> ManagerConfig {
     ManagerConfig {
         max_per_host: 1_000,
@@ -214,7 +208,7 @@ fn manager() -> ManagerConfig {
     }
 }
 
-/// Wants no peer.
+/// Returns a manager that wants no peers.
 fn idle() -> ManagerConfig {
     ManagerConfig { mode: DialMode::Fixed(Vec::new()), ..manager() }
 }
@@ -227,26 +221,26 @@ fn trusting(address: SocketAddr) -> ManagerConfig {
     ManagerConfig { trusted: vec![(address.ip(), 32)], ..manager() }
 }
 
-// --- Bans -----------------------------------------------------------------------------------------------------------
+// --- Bans ------------------------------------------------------------------------------------------------------------
 
 #[test]
-fn a_claim_above_the_limit_of_its_command_is_banned_but_not_one_that_only_a_handshake_refuses() {
+fn only_a_length_above_its_commands_limit_is_banned_during_the_handshake() {
     for (len_bytes, bans) in [(MAX_HANDSHAKE_PAYLOAD_BYTES as u32 + 1, 0), (u32::MAX, 1)] {
         let mut stage = Stage::new(idle());
         let id = stage.engine.accept(host(1)).expect("there is room");
-        stage.engine.handshake(id).tcp_connected(&mut Deaf);
+        stage.engine.handshake(id).tcp_connected(&mut NoHandler);
         let magic = stage.engine.state.magic;
         let header = [&magic[..], b"headers\0\0\0\0\0", &len_bytes.to_le_bytes(), &[0; 4]].concat();
-        Intake::open(id, &mut stage.engine, &mut Deaf).received(&header.clone().into(), header.len());
+        Intake::open(id, &mut stage.engine, &mut NoHandler).received(&header.clone().into(), header.len());
         assert!(!stage.engine.state.links.is_open(id));
         assert_eq!(stage.engine.stats().banned_hosts, bans, "{len_bytes} bytes");
     }
 }
 
-// --- When it sleeps -------------------------------------------------------------------------------------------------
+// --- Sleeping --------------------------------------------------------------------------------------------------------
 
 #[test]
-fn with_an_empty_book_it_sleeps_until_it_hears_of_somebody() {
+fn with_an_empty_book_the_loop_sleeps_until_it_learns_an_address() {
     let mut stage = Stage::new(manager());
     assert_eq!(stage.sleep(), Some(Duration::ZERO));
     stage.settle();
@@ -258,24 +252,24 @@ fn with_an_empty_book_it_sleeps_until_it_hears_of_somebody() {
     assert_eq!(stage.engine.stats().dial_holds.count(DialHold::NoCandidates), 1);
     assert_eq!(stage.settle(), Wait::Forever);
     stage.remember(&[host(1)], PeerStatus::Inaccessible);
-    assert_eq!(stage.sleep(), Some(Duration::ZERO), "in a new run that one is unknown");
+    assert_eq!(stage.sleep(), Some(Duration::ZERO), "a new run treats an inaccessible address as unknown");
     stage.settle();
     assert_eq!(stage.links().len(), 1);
 }
 
 #[test]
-fn with_all_addresses_in_hand_it_sleeps() {
+fn with_all_addresses_connected_the_loop_sleeps() {
     let mut stage = Stage::new(manager());
     stage.remember(&[host(1), host(2)], PeerStatus::Valid);
     stage.settle();
     assert_eq!((stage.links().len(), stage.sleep()), (2, Some(NO_CANDIDATES_DELAY)));
     stage.pass(NO_CANDIDATES_DELAY);
     stage.engine.run_manager();
-    assert_eq!((stage.links().len(), stage.sleep()), (2, None), "what it lacks is reported");
+    assert_eq!((stage.links().len(), stage.sleep()), (2, None), "the lack of candidates is reported");
 }
 
 #[test]
-fn with_an_address_that_may_not_be_dialled_it_looks_again_twice_a_second_and_no_more_often() {
+fn an_address_that_may_not_be_dialled_is_checked_twice_a_second() {
     let mut stage = Stage::new(manager());
     let own = host(3);
     stage.engine.state.manager.as_mut().unwrap().listens_at(own);
@@ -291,32 +285,36 @@ fn with_an_address_that_may_not_be_dialled_it_looks_again_twice_a_second_and_no_
 }
 
 #[test]
-fn a_seed_wakes_it_when_its_time_comes_whatever_became_of_the_question_before() {
+fn a_seed_is_queried_on_schedule_after_any_earlier_outcome() {
     let mut stage = Stage::new(asking());
     stage.settle();
     assert_eq!(stage.questions.len(), 1);
     stage.sleep_for(MIN_SEED_INTERVAL - TICK);
-    assert_eq!(stage.questions.len(), 1, "it was not answered yet");
+    assert_eq!(stage.questions.len(), 1, "the first query is still pending");
     stage.sleep_for(TICK);
-    assert_eq!(stage.questions.len(), 2, "nobody is left to dial");
+    assert_eq!(stage.questions.len(), 2, "no candidate remains");
     stage.answer_seed(stage.questions[1], &[]);
     stage.sleep_for(MIN_SEED_INTERVAL - TICK);
-    assert_eq!(stage.questions.len(), 2, "a failure is no reason to ask at once");
+    assert_eq!(stage.questions.len(), 2, "a failure does not cause a query at once");
     stage.sleep_for(TICK);
     let asked_at = stage.engine.state.clocks.now();
     let peers: Vec<SocketAddr> = (0..20).map(host).collect();
     stage.answer_seed(stage.questions[2], &peers);
     stage.settle();
-    assert_eq!((stage.links().len(), stage.sleep()), (8, Some(BOOK_DELAY)), "they are to be written down");
+    assert_eq!((stage.links().len(), stage.sleep()), (8, Some(BOOK_DELAY)), "the new addresses have to be written");
     stage.pass(BOOK_DELAY);
     stage.settle();
     stage.answer_batch(1, Ok(()));
-    assert_eq!(managing::wait(&stage.engine.state), Wait::Until(asked_at.plus(SEED_INTERVAL)), "nobody else is wanted");
+    assert_eq!(
+        managing::wait(&stage.engine.state),
+        Wait::Until(asked_at.plus(SEED_INTERVAL)),
+        "no more peers are wanted"
+    );
     assert!(stage.turns < 40, "{} turns in two minutes", stage.turns);
 }
 
 #[test]
-fn a_slow_disk_is_waited_for_and_one_that_fails_too() {
+fn a_slow_or_failing_disk_has_one_batch_at_a_time() {
     let mut stage = Stage::new(idle());
     stage.engine.state.ban_by_request(host(1).ip(), None).unwrap();
     assert_eq!(stage.sleep(), Some(Duration::ZERO), "a ban is written at once");
@@ -327,7 +325,7 @@ fn a_slow_disk_is_waited_for_and_one_that_fails_too() {
     assert_eq!((&stage.batches[..], stage.sleep()), (&[1][..], late), "one batch is under way at a time");
     stage.answer_batch(1, Err(StoreError::Full));
     stage.settle();
-    assert_eq!((stage.batches.len(), stage.sleep()), (1, None), "the writer goes on trying");
+    assert_eq!((stage.batches.len(), stage.sleep()), (1, None), "the writer continues to retry");
     stage.answer_batch(1, Ok(()));
     assert_eq!(stage.sleep(), Some(Duration::ZERO));
     stage.settle();
@@ -335,7 +333,7 @@ fn a_slow_disk_is_waited_for_and_one_that_fails_too() {
 }
 
 #[test]
-fn fault_e09_a_disk_that_hangs_is_told_once_and_so_is_its_answer() {
+fn fault_e09_a_hanging_disk_and_its_recovery_are_reported_once() {
     for stops in [false, true] {
         let mut stage = Stage::new(idle());
         stage.engine.state.ban_by_request(host(1).ip(), None).unwrap();
@@ -348,9 +346,9 @@ fn fault_e09_a_disk_that_hangs_is_told_once_and_so_is_its_answer() {
         stage.engine.run_manager();
         let failing = ControlEvent::BookFailing { error: Arc::new(StoreError::NoAnswer) };
         assert_eq!(stage.engine.state.outbox.take_events(), [failing]);
-        assert_eq!(stage.settle(), Wait::Forever, "nothing is due before the answer");
+        assert_eq!(stage.settle(), Wait::Forever, "nothing is due before the result");
         stage.sleep_for(3 * MAX_BOOK_ANSWER);
-        assert_eq!(stage.engine.state.telemetry.counters.persist_failures, 1, "it is told once");
+        assert_eq!(stage.engine.state.telemetry.counters.persist_failures, 1, "the hang is counted once");
         stage.answer_batch(1, Ok(()));
         assert_eq!(stage.engine.state.outbox.take_events().last(), Some(&ControlEvent::BookRecovered));
     }
@@ -370,7 +368,7 @@ fn an_own_address_in_the_fixed_list_is_reported_once() {
 }
 
 #[test]
-fn the_end_of_a_ban_wakes_it() {
+fn the_end_of_a_ban_wakes_the_loop() {
     let mut stage = Stage::new(idle());
     let minute = Duration::from_secs(60);
     stage.engine.state.ban_by_request(host(1).ip(), Some(minute)).unwrap();
@@ -385,7 +383,7 @@ fn the_end_of_a_ban_wakes_it() {
 }
 
 #[test]
-fn a_loop_that_stops_dials_nobody_asks_nobody_and_only_writes() {
+fn a_stopping_loop_only_writes_the_book() {
     let mut stage = Stage::new(asking());
     stage.remember(&[host(1)], PeerStatus::Valid);
     stage.engine.state.ban_by_request(host(2).ip(), Some(Duration::from_secs(1))).unwrap();
@@ -400,44 +398,48 @@ fn a_loop_that_stops_dials_nobody_asks_nobody_and_only_writes() {
 }
 
 #[test]
-fn without_a_row_for_another_link_it_sleeps_until_one_is_free() {
+fn without_a_free_row_the_loop_sleeps_until_one_is_free() {
     let mut stage = Stage::new(manager());
     stage.engine.state.config.max_links = 2;
     stage.engine.state.config.max_inbound = 0;
     let visitors = [host(1), host(2)].map(|visitor| stage.engine.accept(visitor).expect("there is a row"));
-    visitors.iter().for_each(|id| stage.engine.handshake(*id).tcp_connected(&mut Deaf));
+    visitors.iter().for_each(|id| stage.engine.handshake(*id).tcp_connected(&mut NoHandler));
     stage.remember(&[host(3)], PeerStatus::Valid);
     stage.settle();
-    assert_eq!((stage.links(), stage.sleep()), (visitors.to_vec(), None), "nobody of them has a place");
+    assert_eq!((stage.links(), stage.sleep()), (visitors.to_vec(), None), "none of the visitors has a slot");
     stage.engine.state.links.abort(visitors[0], Disconnect::Done.into());
     stage.settle();
-    assert_eq!(stage.links().len(), 2, "the row is that of the peer that is dialled");
+    assert_eq!(stage.links().len(), 2, "the dialled peer has the free row");
     stage.assert_accounts();
 }
 
 #[test]
-fn who_is_driven_out_gives_back_the_place_of_its_own() {
+fn an_evicted_peer_returns_its_own_slot() {
     const PEERS: u8 = 30;
     let mut stage =
         Stage::new(ManagerConfig { target_peers: 1, max_peers: PEERS.into(), evict_inbound: true, ..manager() });
     let visit = |stage: &mut Stage, numbers: std::ops::Range<u8>| {
         for number in numbers {
-            let id = stage.engine.accept(host(number)).expect("somebody can be spared");
-            stage.engine.handshake(id).tcp_connected(&mut Deaf);
+            let id = stage.engine.accept(host(number)).expect("a peer can be evicted");
+            stage.engine.handshake(id).tcp_connected(&mut NoHandler);
         }
     };
     visit(&mut stage, 0..PEERS);
     stage.settle();
     visit(&mut stage, PEERS..PEERS + 4);
     let slots_in_use = |stage: &Stage| stage.engine.state.manager.as_ref().map(|manager| manager.dialler.slots.taken());
-    assert_eq!(slots_in_use(&stage), Some(usize::from(PEERS) + 4), "those who go have their rows until the end");
+    assert_eq!(
+        slots_in_use(&stage),
+        Some(usize::from(PEERS) + 4),
+        "evicted peers keep their rows until the turn's end"
+    );
     stage.settle();
     assert_eq!((stage.links().len(), stage.engine.state.telemetry.counters.refused), (PEERS.into(), 0));
     stage.assert_accounts();
 }
 
 #[test]
-fn a_turn_weighs_a_few_times_who_has_to_go_and_the_next_turn_again() {
+fn evictions_are_limited_per_turn() {
     const PEERS: u8 = 60;
     const EVICTED: u8 = EVICTIONS_PER_TURN as u8;
     let mut stage =
@@ -445,7 +447,7 @@ fn a_turn_weighs_a_few_times_who_has_to_go_and_the_next_turn_again() {
     let visit = |stage: &mut Stage, numbers: std::ops::Range<u8>| {
         for number in numbers {
             let id = stage.engine.accept(host(number)).expect("there are rows");
-            stage.engine.handshake(id).tcp_connected(&mut Deaf);
+            stage.engine.handshake(id).tcp_connected(&mut NoHandler);
         }
         let census = &stage.engine.state.telemetry.census;
         let counted = census.of_type(ConnectionType::OverCapacity);
@@ -453,13 +455,13 @@ fn a_turn_weighs_a_few_times_who_has_to_go_and_the_next_turn_again() {
         counted
     };
     assert_eq!(visit(&mut stage, 0..PEERS), 0);
-    assert_eq!(visit(&mut stage, PEERS..PEERS + EVICTED + 3), 3, "those that came last");
+    assert_eq!(visit(&mut stage, PEERS..PEERS + EVICTED + 3), 3, "the last arrivals get no slot");
     let second = PEERS + EVICTED + 3;
-    assert_eq!(visit(&mut stage, second..second + EVICTED), 3, "no more than those of before");
+    assert_eq!(visit(&mut stage, second..second + EVICTED), 3, "only the earlier ones get no slot");
     stage.assert_accounts();
 }
 
-// --- Another configuration ------------------------------------------------------------------------------------------
+// --- A changed configuration -----------------------------------------------------------------------------------------
 
 impl Stage {
     fn reconfigure(&mut self, manager: ManagerConfig) {
@@ -477,14 +479,14 @@ fn fixed(numbers: std::ops::Range<u8>) -> ManagerConfig {
 }
 
 #[test]
-fn of_a_fixed_list_that_is_shortened_while_dials_pause_only_the_rest_is_dialled() {
+fn only_the_rest_of_a_shortened_fixed_list_is_dialled_after_a_pause() {
     let mut stage = Stage::new(fixed(0..6));
     stage.fate = Fate::NoDescriptors;
     stage.settle();
     assert_eq!((stage.links(), stage.sleep()), (vec![], Some(DIAL_PAUSE_FIRST)));
     stage.reconfigure(fixed(4..5));
     stage.settle();
-    assert_eq!((stage.links(), stage.sleep()), (vec![], Some(DIAL_PAUSE_FIRST)), "it is not the list that is short");
+    assert_eq!((stage.links(), stage.sleep()), (vec![], Some(DIAL_PAUSE_FIRST)), "the list does not end the pause");
     stage.pass(DIAL_PAUSE_FIRST);
     stage.fate = Fate::Undecided;
     stage.settle();
@@ -492,19 +494,19 @@ fn of_a_fixed_list_that_is_shortened_while_dials_pause_only_the_rest_is_dialled(
 }
 
 #[test]
-fn who_is_being_dialled_when_the_fixed_list_drops_it_has_this_one_dial() {
+fn a_running_dial_continues_when_its_address_is_removed_from_the_fixed_list() {
     let mut stage = Stage::new(fixed(0..4));
     stage.settle();
     assert_eq!(stage.links().len(), 4);
     stage.reconfigure(fixed(0..1));
     stage.settle();
-    assert_eq!(stage.links().len(), 4, "nobody is closed for it");
+    assert_eq!(stage.links().len(), 4, "the shorter list closes no connection");
     stage.pass(stage.engine.state.config.connect_timeout);
     stage.settle();
     assert_eq!(stage.links(), []);
     stage.assert_accounts();
     for _ in 0..30 {
-        stage.pass(stage.sleep().expect("the one that is left is dialled again"));
+        stage.pass(stage.sleep().expect("the remaining address is dialled again"));
         stage.settle();
         assert!(stage.addresses().iter().all(|address| *address == host(0)));
         stage.pass(stage.engine.state.config.connect_timeout + TICK);
@@ -513,14 +515,14 @@ fn who_is_being_dialled_when_the_fixed_list_drops_it_has_this_one_dial() {
 }
 
 #[test]
-fn who_is_banned_and_not_trusted_any_more_is_closed() {
+fn a_banned_peer_that_is_no_longer_trusted_is_closed() {
     let mut stage = Stage::new(trusting(host(1)));
-    let links = [host(1), host(2)].map(|address| stage.engine.accept(address).expect("there is a place"));
-    links.iter().for_each(|id| stage.engine.handshake(*id).tcp_connected(&mut Deaf));
+    let links = [host(1), host(2)].map(|address| stage.engine.accept(address).expect("there is a slot"));
+    links.iter().for_each(|id| stage.engine.handshake(*id).tcp_connected(&mut NoHandler));
     stage.engine.state.ban_by_request(host(1).ip(), None).unwrap();
     stage.reconfigure(ManagerConfig { target_peers: 5, ..trusting(host(1)) });
     stage.settle();
-    assert!(links.iter().all(|id| stage.engine.state.links.is_open(*id)), "no ban is for who is trusted");
+    assert!(links.iter().all(|id| stage.engine.state.links.is_open(*id)), "a ban does not apply to a trusted host");
     stage.reconfigure(manager());
     assert_eq!(links.map(|id| stage.engine.state.links.is_open(id)), [false, true]);
     stage.settle();
@@ -528,7 +530,7 @@ fn who_is_banned_and_not_trusted_any_more_is_closed() {
 }
 
 #[test]
-fn who_is_banned_and_trusted_from_now_on_is_dialled() {
+fn a_banned_address_that_becomes_trusted_is_dialled() {
     let mut stage = Stage::new(manager());
     stage.engine.state.ban_by_request(host(1).ip(), None).unwrap();
     stage.remember(&[host(1)], PeerStatus::Banned(BanReason::Manual));
@@ -542,7 +544,7 @@ fn who_is_banned_and_trusted_from_now_on_is_dialled() {
 // --- A full list of bans ---------------------------------------------------------------------------------------------
 
 #[test]
-fn a_ban_that_there_is_no_room_for_is_refused_and_one_that_had_to_go_is_told() {
+fn a_ban_without_room_is_refused_and_a_displaced_one_is_reported() {
     let mut stage = Stage::new(manager());
     let number = |number: usize| IpAddr::from(Ipv4Addr::from_bits(0x0b00_0000 + number as u32));
     let minute = Some(Duration::from_secs(60));
@@ -551,11 +553,15 @@ fn a_ban_that_there_is_no_room_for_is_refused_and_one_that_had_to_go_is_told() {
     assert_eq!(
         stage.engine.state.ban_by_request(number(MAX_BANS), None),
         Ok(()),
-        "for ever is longer than for a minute"
+        "a permanent ban displaces a ban of a minute"
     );
     let unbanned = ControlEvent::PeerUnbanned { host: Host::of(number(0)) };
     assert_eq!(stage.engine.state.outbox.take_events(), [unbanned]);
     assert_eq!(stage.engine.state.ban_by_request(number(0), None), Err(RequestError::BansFull));
-    assert_eq!(stage.engine.state.ban_by_request(number(0), Some(Duration::ZERO)), Ok(()), "nothing was asked for");
+    assert_eq!(
+        stage.engine.state.ban_by_request(number(0), Some(Duration::ZERO)),
+        Ok(()),
+        "a ban of zero length needs no room"
+    );
     assert_eq!(stage.engine.state.bans().map(|bans| bans.len()), Ok(MAX_BANS));
 }

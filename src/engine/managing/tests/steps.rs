@@ -1,6 +1,7 @@
-//! Whatever happens: the loop sleeps after it, and holds a place for each peer and no other.
+//! Random steps, after which the loop sleeps and holds exactly one slot per peer.
 
-use super::{Deaf, Fate, Stage, asking, host};
+use super::{Fate, Stage, asking, host};
+use crate::channel::NoHandler;
 use crate::config::{DialMode, ManagerConfig};
 use crate::error::{Disconnect, IoStep};
 use crate::limits::SHUTDOWN_GRACE;
@@ -129,7 +130,7 @@ impl Stage {
             Step::Accept { number } => {
                 let from = SocketAddr::new(host(number).ip(), 50_000 + self.turns as u16 % 10_000);
                 if let Ok(id) = self.engine.accept(from) {
-                    self.engine.handshake(id).tcp_connected(&mut Deaf);
+                    self.engine.handshake(id).tcp_connected(&mut NoHandler);
                 }
             }
             Step::Connect { number } => drop(self.engine.state.connect(host(number), None)),
@@ -168,7 +169,7 @@ impl Stage {
 
 proptest! {
     #[test]
-    fn it_sleeps_after_whatever_happens_and_holds_a_place_for_each_peer_and_no_other(
+    fn after_any_steps_the_loop_sleeps_and_holds_one_slot_per_peer(
         steps in vec(step(), 1..80),
     ) {
         let mut stage = Stage::new(asking());
