@@ -108,7 +108,7 @@ fn a_socket_that_is_not_connected_is_refused_with_the_remedy() {
     assert!(matches!(refused, AddConnectionError::Unusable(_)));
     let text = refused.to_string();
     assert!(text.starts_with("the connection cannot be used: "), "{text}");
-    assert!(text.ends_with("; hand in a TCP connection that is established"), "{text}");
+    assert!(text.ends_with("; pass an established TCP connection"), "{text}");
     assert_eq!(node.reactor.stats().links, 0);
 }
 
