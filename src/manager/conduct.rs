@@ -1,7 +1,7 @@
-//! The misbehavior of a loop's peers so far: the points of each, and its bad checksums.
+//! The misbehavior of a loop's peers so far: each peer's points and bad checksums.
 //!
-//! Only peers with misbehavior have an entry, and it ends with the link. This file decides; the engine closes and
-//! bans.
+//! Only peers with misbehavior have an entry, which is removed with the link. This file decides; the engine closes
+//! and bans.
 
 use crate::error::{Misbehavior, Penalty};
 use crate::id::LinkId;
@@ -15,11 +15,11 @@ use std::collections::btree_map::Entry;
 pub(crate) struct Punishment {
     pub(crate) decision: Decision,
     pub(crate) points: u32,
-    /// The peer's points after it.
+    /// The peer's points afterwards.
     pub(crate) score: u32,
 }
 
-/// The misbehavior of connected peers. A peer without any has no entry.
+/// The misbehavior of connected peers. A peer without misbehavior has no entry.
 #[derive(Debug, Default)]
 pub(crate) struct Conduct {
     scores: BTreeMap<LinkId, Score>,
@@ -27,7 +27,7 @@ pub(crate) struct Conduct {
 }
 
 impl Conduct {
-    /// Charges a peer with a misbehavior; from `ban_score` points on the decision is a ban.
+    /// Charges a peer with a misbehavior. From `ban_score` points on the decision is a ban.
     pub(super) fn charge(&mut self, id: LinkId, misbehavior: Misbehavior, ban_score: u32) -> Punishment {
         let score = self.scores.entry(id).or_default();
         let decision = score.charge(misbehavior, ban_score);
@@ -38,7 +38,7 @@ impl Conduct {
         Punishment { decision, points, score: score.points() }
     }
 
-    /// Counts a wrong checksum, and returns the misbehavior to charge if there are too many without a pause.
+    /// Counts a wrong checksum. Returns the misbehavior to charge if too many arrived without a pause.
     pub(crate) fn count_bad_checksum(&mut self, id: LinkId, now: Instant) -> Option<Misbehavior> {
         match self.bad_checksums.entry(id) {
             Entry::Occupied(run) => run.into_mut().another(now),

@@ -1,6 +1,6 @@
 //! A drawn address, for the simulator's checks.
 //!
-//! It records a decision of the dialler and does not influence one.
+//! It records a decision of the dialler and does not influence any.
 
 use std::net::SocketAddr;
 
@@ -9,6 +9,6 @@ use std::net::SocketAddr;
 pub struct Draw {
     /// The address.
     pub address: SocketAddr,
-    /// The number of used slots, including its own.
+    /// The number of used slots, including the address's own.
     pub slots_in_use: usize,
 }

@@ -7,16 +7,16 @@ use crate::wire::Version;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-/// The problem of a connection whose `version` has arrived.
+/// The duplicate found for a connection whose `version` has arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Duplicate {
-    /// There is another link to the same peer, and this one is closed.
+    /// Another link to the same peer exists, and this link is closed.
     This,
-    /// There is another link to the same peer, which was opened at the same moment and is closed.
+    /// Another link to the same peer was opened at the same moment, and the other link is closed.
     Other(LinkId),
 }
 
-/// The listening addresses that peers claim, in addition to the addresses that they were dialled at.
+/// The listening addresses that peers claim, in addition to the addresses at which they were dialled.
 #[derive(Debug, Default)]
 pub(super) struct Duplicates {
     pub(super) said_listening: BTreeMap<LinkId, SocketAddr>,
@@ -28,14 +28,14 @@ impl Duplicates {
         self.said_listening.get(&id).copied()
     }
 
-    /// Removes a link, and releases the address that it has claimed.
+    /// Removes a link, and releases the address that it claimed.
     pub(super) fn link_removed(&mut self, id: LinkId, live: &mut Live) {
         if let Some(listening) = self.said_listening.remove(&id) {
             live.release(listening, id);
         }
     }
 
-    /// Checks the `version` of a peer that was dialled at, or connected from, `address`.
+    /// Checks the `version` of a peer that was dialled at `address` or connected from it.
     ///
     /// `is_long_ready` returns whether another link has been ready for longer than two crossing handshakes can last.
     pub(super) fn identify(
@@ -85,7 +85,7 @@ mod tests {
     use rand::SeedableRng;
     use rand::rngs::StdRng;
 
-    /// Returns the `version` of a peer that listens at port 8333, and connects from another port.
+    /// Returns the `version` of a peer that listens on port 8333 and connects from another port.
     fn version() -> Version {
         let mut payload = vec![0; 46];
         payload[..4].copy_from_slice(&70_016_i32.to_le_bytes());
@@ -106,13 +106,13 @@ mod tests {
         let (id, moment) = (LinkId::new(0, 1), Moment { now: Instant::from_nanos(1), unix: UnixTime::from_secs(1) });
         assert_eq!(manager.identify(id, from, Side::Remote, &version(), |_| false), None);
         manager.handshake_completed(id, from, Side::Remote, &version(), moment, &mut rng);
-        let known = manager.persistence.book.peer(listening).expect("it is in the book");
+        let known = manager.persistence.book.peer(listening).expect("the peer is in the book");
         assert_eq!((known.status, known.services, known.last_connected), (PeerStatus::Unknown, 0x21, None));
         assert_eq!(manager.persistence.book.peer(from), None, "the source address is not in the book");
     }
 
     #[test]
-    fn req_e33_an_inaccessible_peer_may_connect_and_is_unknown_until_it_was_dialled() {
+    fn req_e33_an_inaccessible_peer_may_connect_and_is_unknown_until_dialled() {
         let mut rng = StdRng::seed_from_u64(1);
         let mut manager = Manager::new(&ManagerConfig::new(Network::Mainnet), Network::Mainnet, &mut rng);
         let (from, listening) = ("192.0.2.1:50000".parse().unwrap(), "192.0.2.1:8333".parse().unwrap());
@@ -122,7 +122,7 @@ mod tests {
         manager.persistence.book.admit(peer, &mut rng).unwrap();
         assert_eq!(manager.identify(id, from, Side::Remote, &version(), |_| false), None);
         manager.handshake_completed(id, from, Side::Remote, &version(), moment, &mut rng);
-        let known = manager.persistence.book.peer(listening).expect("it is in the book");
+        let known = manager.persistence.book.peer(listening).expect("the peer is in the book");
         assert_eq!((known.status, known.services), (PeerStatus::Unknown, 0x21));
         manager.handshake_completed(id, listening, Side::Local, &version(), moment, &mut rng);
         assert_eq!(manager.persistence.book.peer(listening).map(|peer| peer.status), Some(PeerStatus::Valid));

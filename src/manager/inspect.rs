@@ -1,6 +1,7 @@
-//! A view of the manager between two turns, in plain numbers. It changes nothing.
+//! A view of the manager between two turns, in plain numbers. Reading it changes nothing.
 //!
-//! [`ManagerSummary`] has a constant cost; [`ManagerReport`] has the rest, and iterates over it.
+//! [`ManagerSummary`] has a constant cost. [`ManagerReport`] contains the rest and iterates over the manager's
+//! tables.
 
 use super::Manager;
 pub use super::draw::Draw;
@@ -21,7 +22,7 @@ pub struct ManagerSummary {
     pub target: usize,
     /// Bans in force, including those that have just expired.
     pub bans: usize,
-    /// Bans in force that are not reported yet.
+    /// Bans in force that have not been reported yet.
     pub unannounced_bans: usize,
     /// Addresses in the book.
     pub book: usize,
@@ -32,15 +33,15 @@ pub struct ManagerSummary {
 /// The manager's state of links and addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManagerReport {
-    /// Hosts that have a link.
+    /// Hosts with a link.
     pub hosts: usize,
-    /// Ranges of addresses that have a link.
+    /// Ranges of addresses with a link.
     pub groups: usize,
     /// The addresses that links have claimed, in order.
     pub claims: Vec<(SocketAddr, LinkId)>,
     /// Addresses for which the dialler has a record.
     pub dial_records: usize,
-    /// Waiting addresses with the ends of their pauses, the first due first.
+    /// Waiting addresses with the ends of their pauses, in the order in which they are due.
     pub waiting: Vec<(Instant, SocketAddr)>,
     /// Whether the disk has all changes, as far as the manager knows.
     pub is_durable: bool,

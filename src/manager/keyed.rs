@@ -1,15 +1,15 @@
-//! Hashing for maps whose keys a peer may choose: SipHash under a key that no peer knows.
+//! Hashing for maps whose keys a peer may choose: SipHash with a key that no peer knows.
 //!
 //! The key is drawn from the engine's random numbers, so a peer cannot choose keys that collide, and a replayed run
-//! hashes as the original. [`KeyedHasher`] returns the same hashes as [`SipKey::hash`] for the bytes written to it,
-//! however they are cut, and allocates nothing. Do not iterate over such a map: its order depends on the run's key.
+//! hashes like the original. [`KeyedHasher`] returns the same hashes as [`SipKey::hash`] for the bytes written to it,
+//! however they are split, and allocates nothing. Do not iterate over such a map: its order depends on the run's key.
 
 use crate::wire::siphash::{SipKey, SipState};
 use rand::Rng;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 
-/// A builder of hashers for one map, or for several that share a key.
+/// A builder of hashers for one map, or for several maps that share a key.
 #[derive(Clone, Copy)]
 pub(crate) struct KeyedState {
     key: SipKey,
@@ -39,13 +39,13 @@ impl fmt::Debug for KeyedState {
 /// A hash in progress.
 pub(crate) struct KeyedHasher {
     state: SipState,
-    /// The bytes that do not fill a word yet, the first one lowest; zero above them.
+    /// The bytes that do not fill a word yet, the first one lowest, with zeros above them.
     pending: u64,
     len_bytes: u64,
 }
 
 impl KeyedHasher {
-    /// Adds the `count` lowest bytes of `word`, 1 to 8; those above have to be zero.
+    /// Adds the `count` lowest bytes of `word`, 1 to 8. The bytes above must be zero.
     fn push(&mut self, word: u64, count: u64) {
         let held = self.len_bytes % 8;
         self.len_bytes = self.len_bytes.wrapping_add(count);
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_does_not_depend_on_how_the_bytes_are_cut() {
+    fn the_hash_does_not_depend_on_how_the_bytes_are_split() {
         let state = keyed(1);
         let bytes: Vec<u8> = (1..=40).collect();
         for len in 0..=bytes.len() {
@@ -121,7 +121,7 @@ mod tests {
                     hasher.write(&bytes[..first]);
                     hasher.write(&bytes[first..second]);
                     hasher.write(&bytes[second..len]);
-                    assert_eq!(hasher.finish(), whole, "{len} bytes cut at {first} and {second}");
+                    assert_eq!(hasher.finish(), whole, "{len} bytes split at {first} and {second}");
                     assert_eq!(hasher.finish(), whole, "a second finish changed the hash");
                 }
             }
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_hash_as_their_bytes_from_the_lowest_at_every_place_in_a_word() {
+    fn numbers_hash_like_their_little_endian_bytes_at_every_offset_in_a_word() {
         let state = keyed(2);
         for lead in 0..=8_usize {
             let mut hasher = state.build_hasher();
@@ -149,7 +149,7 @@ mod tests {
             bytes.extend(0x9091_u64.to_le_bytes());
             bytes.push(0xff);
             bytes.extend(7_u128.to_ne_bytes());
-            assert_eq!(hasher.finish(), state.key.hash(&bytes), "behind {lead} bytes");
+            assert_eq!(hasher.finish(), state.key.hash(&bytes), "after {lead} bytes");
         }
     }
 
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_that_collide_under_one_key_are_apart_under_another() {
+    fn hosts_that_collide_with_one_key_differ_with_another() {
         const BUCKETS: usize = 1 << 10;
         let bucket = |state: KeyedState, host| state.hash_one(host) as usize % BUCKETS;
         let known = keyed(5);

@@ -1,5 +1,5 @@
-//! The life of a connection: the check of its `version` against other links, the facts about its peer for the book,
-//! and the consequences of its end.
+//! A connection's life: the check of its `version` against other links, the facts about its peer for the book, and
+//! the consequences of its close.
 
 use super::Manager;
 use super::duplicates::Duplicate;
@@ -19,24 +19,24 @@ pub(crate) struct Leaving {
     pub(crate) id: LinkId,
     pub(crate) address: SocketAddr,
     pub(crate) connection_type: ConnectionType,
-    /// The state that it had reached.
+    /// The state that the connection had reached.
     pub(crate) state: ConnectionState,
     pub(crate) reason: CloseReason,
-    /// The meaning of its end for the dialler.
+    /// The close's meaning for the dialler.
     pub(crate) ended: Ended,
 }
 
-/// The consequences of a connection's end.
+/// The consequences of a connection's close.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Removed {
-    /// Whether and when its address is dialled again, if it was dialled.
+    /// Whether and when the address is dialled again, if this side dialled it.
     pub(crate) departure: Option<Departure>,
-    /// Whether its host is banned and not trusted.
+    /// Whether the host is banned and not trusted.
     pub(crate) is_barred: bool,
 }
 
 impl Manager {
-    /// Checks the `version` of a peer that was dialled at, or connected from, `address`.
+    /// Checks the `version` of a peer that was dialled at `address` or connected from it.
     ///
     /// `is_long_ready` returns whether another link has been ready for longer than two crossing handshakes can last.
     pub(crate) fn identify(
@@ -50,7 +50,7 @@ impl Manager {
         self.duplicates.identify(&mut self.dialler.live, id, address, opener, version, is_long_ready)
     }
 
-    /// Notes that the handshake is complete: stores the facts from the peer's `version` at its listening address.
+    /// Records that the handshake is complete. Stores the facts in the peer's `version` under its listening address.
     pub(crate) fn handshake_completed(
         &mut self,
         id: LinkId,
@@ -74,7 +74,7 @@ impl Manager {
         peer.services = version.services;
         match opener {
             Side::Local => self.add_to_book(peer, moment.now, rng),
-            // It may claim another port each time.
+            // The peer may claim another port each time.
             Side::Remote => self.learn_address(address.ip(), peer, moment, rng),
         };
         self.persistence.update_book(listening, moment, |peer| {

@@ -1,10 +1,9 @@
-//! The peer manager: one component that decides which addresses to dial, which peers to accept and which to refuse,
-//! and that stores them.
+//! The peer manager, which decides which addresses to dial and which peers to accept or refuse, and stores them.
 //!
 //! It joins the [dialler](dial), the [bans](ban), the [caps](admit) and the [book](store), which are independent of
-//! each other. The engine reports the life of connections to it, and it returns decisions; it never touches a row, a
-//! socket or a clock. A loop without a manager pays for the test of a pointer where connections open and close, and
-//! where a message is for the handler.
+//! each other. The engine reports the life of connections to it, and it returns decisions. It never touches a row, a
+//! socket or a clock. A loop without a manager pays only for a null check where connections open and close and where
+//! a message may be for the manager.
 
 pub(crate) mod admit;
 pub mod ban;
@@ -65,11 +64,11 @@ pub(crate) struct Manager {
     duplicates: Duplicates,
     gossip: Gossip,
     outage: Outage,
-    /// The addresses at which this loop listens.
+    /// The addresses on which this loop listens.
     listening: Vec<SocketAddr>,
     /// Evictions considered since the turn started to accept.
     evictions_considered: usize,
-    /// The addresses that were chosen to be dialled in this turn.
+    /// The addresses chosen to be dialled in this turn.
     #[cfg(feature = "sim")]
     drawn: Vec<draw::Draw>,
 }
@@ -107,7 +106,7 @@ impl Manager {
         self.refresh_ban_status(moment);
     }
 
-    /// Gives the dialler its settings, and a fixed list with the current address of each name.
+    /// Passes the dialler its settings, and a fixed list with the current address of each name.
     fn update_fixed_list(&mut self) {
         let mut config = self.config.clone();
         if let DialMode::Fixed(peers) = &mut config.mode {
@@ -116,19 +115,19 @@ impl Manager {
         self.dialler.reconfigure(&config);
     }
 
-    /// Notes that this loop listens at an address, which must not be dialled.
+    /// Records that this loop listens on an address, which must not be dialled.
     pub(crate) fn listens_at(&mut self, address: SocketAddr) {
         self.listening.push(address);
     }
 
-    /// Notes that this loop has stopped listening at an address.
+    /// Records that this loop has stopped listening on an address.
     pub(crate) fn listens_no_more_at(&mut self, address: SocketAddr) {
         if let Some(at) = self.listening.iter().position(|own| *own == address) {
             self.listening.swap_remove(at);
         }
     }
 
-    /// Returns a port at which this loop can be dialled; 0 if there is none.
+    /// Returns a port on which this loop can be dialled; 0 if there is none.
     pub(crate) fn listening_port(&self) -> u16 {
         self.listening.first().map_or(0, SocketAddr::port)
     }
@@ -147,7 +146,7 @@ impl Manager {
     // --- Slots
     // ----------------------------------------------------------------------------------------------------------
 
-    /// Checks whether a connection from `address` may be admitted; its slot is checked later.
+    /// Checks whether a connection from `address` may be admitted. Its slot is checked later.
     pub(crate) fn admit_host(&mut self, address: IpAddr, moment: Moment) -> Result<(), Refusal> {
         if self.is_trusted(address) {
             return Ok(());
@@ -158,7 +157,7 @@ impl Manager {
         self.admission.admit(address, moment.now)
     }
 
-    /// Whether another eviction may be considered this turn, if evictions are enabled.
+    /// Returns whether another eviction may be considered this turn, if evictions are enabled.
     pub(crate) fn may_evict(&mut self) -> bool {
         let may = self.config.evict_inbound && self.evictions_considered < EVICTIONS_PER_TURN;
         self.evictions_considered += usize::from(may);
@@ -190,7 +189,7 @@ impl Manager {
     /// Returns the next address to dial, and reserves its slot.
     pub(crate) fn next_dial(&mut self, moment: Moment, rng: &mut StdRng) -> Option<SocketAddr> {
         let Self { config, dialler, bans, admission, persistence, listening, .. } = self;
-        // The owner listed these peers, even if many are on one host.
+        // The user listed these peers, even if many are on one host.
         let has_caps = config.mode == DialMode::Normal;
         let barred = |address: SocketAddr| {
             if bans.is_banned(address.ip(), moment) && !admission.is_trusted(address.ip()) {
@@ -228,12 +227,12 @@ impl Manager {
         self.seeds.name_of(query).or_else(|| self.names.name_of(query))
     }
 
-    /// Abandons a query that was not answered in time, and returns its name; call until `None`.
+    /// Abandons a query that was not answered in time, and returns its name. Call until `None`.
     pub(crate) fn give_up_query(&mut self, now: Instant, rng: &mut StdRng) -> Option<Arc<str>> {
         self.seeds.give_up(now).or_else(|| self.names.give_up(now, rng))
     }
 
-    /// Handles the reply to a query: returns the number of usable addresses, and how many of them are new.
+    /// Handles the reply to a query. Returns the number of usable addresses, and how many of them are new.
     pub(crate) fn resolved(
         &mut self,
         query: u32,
@@ -263,14 +262,14 @@ impl Manager {
         let mut inaccessible = Vec::new();
         for peer in peers {
             let (address, status) = (peer.address(), peer.status);
-            // A book that exceeds its limit loses the peers that are worth the least.
+            // A book that exceeds its limit loses its least valuable peers.
             if self.persistence.book.admit(peer, rng).is_ok() && status == PeerStatus::Inaccessible {
                 inaccessible.push(address);
             }
         }
         for ban in bans {
             match self.bans.load(ban, moment) {
-                // Its timestamps were corrected; unless stored, that would be repeated at every start.
+                // The timestamps were corrected. If that is not stored, it would be repeated at every start.
                 Outcome::Entered { ban: mended, .. } if mended != ban => {
                     self.persistence.record(Change::PutBan(mended), true, moment.now)
                 }
@@ -285,7 +284,7 @@ impl Manager {
         self.dialler.book_changed();
     }
 
-    /// Makes an inaccessible peer unknown: a seed or a peer names it, or the loop starts anew.
+    /// Makes an inaccessible peer unknown, because a seed or a peer names it, or the loop restarts.
     pub(super) fn make_unknown(&mut self, address: SocketAddr, moment: Moment) {
         if self.persistence.book.peer(address).is_some_and(|peer| peer.status == PeerStatus::Inaccessible) {
             self.persistence.update_book(address, moment, |peer| peer.status = PeerStatus::Unknown);
@@ -293,7 +292,7 @@ impl Manager {
         }
     }
 
-    /// Adds an unknown peer to the book; returns whether it is new and there is room.
+    /// Adds an unknown peer to the book. Returns whether it is new and there is room.
     fn add_to_book(&mut self, peer: KnownPeer, now: Instant, rng: &mut StdRng) -> bool {
         let is_new = self.persistence.add_to_book(peer, now, rng);
         if is_new {
@@ -302,20 +301,20 @@ impl Manager {
         is_new
     }
 
-    /// Returns the numbers of links that are counted for the host of `address` and for its range.
+    /// Returns the numbers of links counted for the host of `address` and for its range.
     #[cfg(feature = "sim")]
     pub(crate) fn counted(&self, address: IpAddr) -> (usize, usize) {
         self.admission.counted(address)
     }
 
-    /// Whether the host of `address` is banned and not trusted.
+    /// Returns whether the host of `address` is banned and not trusted.
     pub(crate) fn is_barred(&self, address: SocketAddr, moment: Moment) -> bool {
         !self.is_trusted(address.ip()) && self.bans.is_banned(address.ip(), moment)
     }
 
     // --- Bans --------------------------------------------------------------------------------------------------------
 
-    /// Charges a peer with a misbehavior; a trusted one is never charged.
+    /// Charges a peer with a misbehavior. A trusted peer is never charged.
     pub(crate) fn charge(&mut self, id: LinkId, address: IpAddr, misbehavior: Misbehavior) -> Option<Punishment> {
         if self.is_trusted(address) {
             return None;
@@ -323,7 +322,7 @@ impl Manager {
         Some(self.conduct.charge(id, misbehavior, self.config.ban_score))
     }
 
-    /// Returns whether no misbehavior bans the host at `address`: it is trusted or on this machine.
+    /// Returns whether misbehavior never bans the host at `address`, because it is trusted or on this machine.
     ///
     /// A host on this machine is never banned automatically, as in SV Node 1.2.2 (net_processing.cpp
     /// SendRejectsAndCheckIfBanned), because all its programs share the address.
@@ -331,9 +330,9 @@ impl Manager {
         address.to_canonical().is_loopback() || self.is_trusted(address)
     }
 
-    /// Bans the host at `address` for `length`, or for ever without one; returns the ban, and that of another host
-    /// which was removed to make room. Returns `None` if the host is already banned for longer, or if the list is
-    /// full of bans that rank higher.
+    /// Bans the host at `address` for `length`, or for ever without one. Returns the ban, and the ban of another host
+    /// that was removed to make room. Returns `None` if the host is already banned for longer, or if the list is full
+    /// of bans that rank higher.
     pub(crate) fn ban(
         &mut self,
         address: IpAddr,
@@ -346,8 +345,8 @@ impl Manager {
             Outcome::Entered { ban, displaced } => {
                 self.persistence.record(Change::PutBan(ban), was_known, moment.now);
                 if let Some(displaced) = displaced {
-                    // The status of its peers is refreshed with the next ended bans, because searching the book is
-                    // slow.
+                    // The status of the host's peers is refreshed with the next ended bans, because searching the
+                    // book is slow.
                     self.lift_ban(displaced.host, moment.now);
                 }
                 Some((ban, displaced))
@@ -363,14 +362,14 @@ impl Manager {
         }
     }
 
-    /// Ends the ban of a host; returns whether there was one.
+    /// Lifts the ban of a host. Returns whether there was one.
     pub(crate) fn unban(&mut self, host: Host, moment: Moment) -> bool {
         let ended = self.bans.unban(host);
         self.bans_ended(ended.as_slice(), moment);
         ended.is_some()
     }
 
-    /// Ends expired bans, as many as one turn may, and returns them.
+    /// Ends expired bans, up to the limit per turn, and returns them.
     pub(crate) fn end_bans(&mut self, moment: Moment) -> Vec<Ban> {
         let over = iter::from_fn(|| self.bans.pop_expired(moment));
         let ended: Vec<Ban> = over.take(BANS_ENDED_PER_TURN).collect();
@@ -390,13 +389,13 @@ impl Manager {
         self.dialler.book_changed();
     }
 
-    /// Lifts a host's ban: removes it from the disk, and does not report it if it is not reported yet.
+    /// Lifts a host's ban: removes it from the disk, and cancels its report if it has not been reported yet.
     fn lift_ban(&mut self, host: Host, now: Instant) {
         self.dialler.ban_lifted(host);
         self.persistence.remove_ban(host, now);
     }
 
-    /// Clears the banned status of peers whose host is no longer banned, or is trusted now: they become unknown.
+    /// Clears the banned status of peers whose host is no longer banned or is now trusted. They become unknown.
     pub(super) fn refresh_ban_status(&mut self, moment: Moment) {
         let listed = self.persistence.book.peers(PeerStatus::Banned(BanReason::Manual)).map(KnownPeer::address);
         let free: Vec<SocketAddr> = listed.filter(|peer| !self.is_barred(*peer, moment)).collect();
@@ -406,7 +405,7 @@ impl Manager {
     }
 }
 
-/// Whether this loop listens at `address`.
+/// Returns whether this loop listens on `address`.
 fn is_own(listening: &[SocketAddr], address: SocketAddr) -> bool {
     let address = canonical(address);
     listening.iter().any(|own| {

@@ -1,8 +1,8 @@
 //! Persistence: the data stored for the next run, and the reports that wait until it is durable.
 //!
-//! Decisions are based on the book in memory; each of its changes is added to the journal, from which a writer stores
-//! it on a disk. A ban is in force at once and reported when the disk has it: a subscriber that has received it can
-//! rely on it after a crash. Without a disk, every batch completes at once.
+//! Decisions are based on the book in memory. Each change to it is added to the journal, from which a writer stores
+//! it on disk. A ban is in force at once and is reported when the disk has it, so that a subscriber can rely on a
+//! reported ban after a crash. Without a disk, every batch completes at once.
 
 use crate::address::Host;
 use crate::manager::ban::Ban;
@@ -15,20 +15,20 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::net::SocketAddr;
 
-/// A ban that can be reported, and the number of connections that were closed for it.
+/// A ban that can be reported, and the number of connections closed for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Announced {
     pub(crate) ban: Ban,
     pub(crate) peers_closed: usize,
 }
 
-/// The data for the next run: the book, its changes that are not on the disk, and the bans that wait for it.
+/// The data for the next run: the book, its changes that are not on disk yet, and the bans that wait for that.
 #[derive(Debug)]
 pub(crate) struct Persistence {
     pub(crate) book: MemoryStore,
     journal: Journal,
-    /// Bans in force that are not reported yet because they are not durable, with the number of connections closed
-    /// for each.
+    /// Bans in force that have not been reported because they are not durable yet, with the number of connections
+    /// closed for each.
     unannounced: BTreeMap<Host, (Ban, usize)>,
 }
 
@@ -57,11 +57,11 @@ impl Persistence {
         self.record(Change::PutPeer(peer), true, now);
     }
 
-    /// Adds an unknown peer to the book; returns whether it is new and there is room.
+    /// Adds an unknown peer to the book. Returns whether it is new and there is room.
     pub(super) fn add_to_book(&mut self, peer: KnownPeer, now: Instant, rng: &mut StdRng) -> bool {
-        let Ok(gone) = self.book.admit(peer.clone(), rng) else { return false };
-        if let Some(gone) = gone {
-            self.record(Change::RemovePeer(gone.address()), true, now);
+        let Ok(displaced) = self.book.admit(peer.clone(), rng) else { return false };
+        if let Some(displaced) = displaced {
+            self.record(Change::RemovePeer(displaced.address()), true, now);
         }
         self.record(Change::PutPeer(peer), false, now);
         true
@@ -79,7 +79,7 @@ impl Persistence {
         self.record(Change::RemoveBan(host), true, now);
     }
 
-    /// Returns the number of bans in force that are not reported yet.
+    /// Returns the number of bans in force that have not been reported yet.
     #[cfg(feature = "sim")]
     pub(super) fn unannounced_len(&self) -> usize {
         self.unannounced.len()
@@ -90,7 +90,7 @@ impl Persistence {
         self.journal.record(change, was_known, now);
     }
 
-    /// Returns the moment at which there is a batch to write, or at which the disk's reply is late.
+    /// Returns the moment at which there is a batch to write, or at which the disk's result is late.
     pub(crate) fn write_at(&self, now: Instant) -> Option<Instant> {
         match self.journal.wait() {
             Wait::Zero => Some(now),
@@ -104,12 +104,12 @@ impl Persistence {
         self.journal.next_batch(now)
     }
 
-    /// Writes changes without delay from here on, because the loop stops.
+    /// Stops delaying writes, because the loop stops.
     pub(crate) fn write_at_once(&mut self) {
         self.journal.write_at_once();
     }
 
-    /// Whether all changes are durable.
+    /// Returns whether all changes are durable.
     pub(crate) fn is_durable(&self) -> bool {
         self.journal.is_durable()
     }
@@ -119,25 +119,25 @@ impl Persistence {
         self.journal.unwritten()
     }
 
-    /// Schedules the report of a ban in force, for which `peers_closed` connections were closed. It is reported when
-    /// it is durable, and replaces an unreported ban of the same host.
+    /// Schedules the report of a ban in force for which `peers_closed` connections were closed. The ban is reported
+    /// when it is durable. It replaces an unreported ban of the same host.
     pub(crate) fn announce(&mut self, ban: Ban, peers_closed: usize) {
         let (announced, all_closed) = self.unannounced.entry(ban.host).or_insert((ban, 0));
         *announced = ban;
         *all_closed += peers_closed;
     }
 
-    /// Whether the disk currently accepts no changes.
+    /// Returns whether the disk currently accepts no changes.
     pub(crate) fn is_failing(&self) -> bool {
         self.journal.is_failing()
     }
 
-    /// Whether the disk's reply is late; returned once, after which the disk counts as failing.
+    /// Returns whether the disk's result is late. Returned once; the disk then counts as failing.
     pub(crate) fn note_late_disk(&mut self, now: Instant) -> bool {
         self.journal.note_late(now)
     }
 
-    /// Handles the result of a write; returns the bans that can be reported now.
+    /// Handles the result of a write. Returns the bans that can be reported now.
     pub(crate) fn persisted(&mut self, answer: &Persisted) -> Vec<Announced> {
         let bans = self.journal.persisted(answer).into_iter().filter_map(|change| match change {
             Change::PutBan(ban) => Some(ban),
@@ -207,7 +207,7 @@ mod tests {
 
     /// Bans a host, closes one of its connections, and schedules the report for when the ban is durable.
     fn ban(manager: &mut Manager, address: IpAddr, reason: BanReason, length: Option<Duration>) -> Ban {
-        let (ban, _) = manager.ban(address, reason, length, MOMENT).expect("it is in force");
+        let (ban, _) = manager.ban(address, reason, length, MOMENT).expect("the ban is in force");
         manager.persistence.announce(ban, 1);
         ban
     }
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ban_that_was_extended_is_reported_when_the_disk_has_the_longer_one() {
+    fn an_extended_ban_is_reported_when_the_disk_has_it() {
         let mut manager = manager();
         ban(&mut manager, host(0), BanReason::Misbehavior, Some(Duration::from_secs(60)));
         let first = manager.persistence.next_batch(MOMENT.now).expect("a ban is written at once");
@@ -225,12 +225,16 @@ mod tests {
         assert_eq!(durable(&mut manager, &first), [], "the disk does not have the ban in force yet");
         let second = manager.persistence.next_batch(MOMENT.now).expect("a ban is written at once");
         let announced = Announced { ban: for_ever, peers_closed: 2 };
-        assert_eq!(durable(&mut manager, &second), [announced], "it is reported once, with all closed connections");
+        assert_eq!(
+            durable(&mut manager, &second),
+            [announced],
+            "the ban is reported once, with all closed connections"
+        );
         assert!(manager.persistence.is_durable());
     }
 
     #[test]
-    fn a_ban_that_is_displaced_before_its_report_is_not_reported() {
+    fn a_ban_displaced_before_its_report_is_not_reported() {
         let mut manager = manager();
         let hour = |number: u32| Some(Duration::from_secs(3_600 + u64::from(number)));
         for number in 0..MAX_BANS as u32 + 3 {
@@ -249,9 +253,9 @@ mod tests {
         let first = manager.persistence.next_batch(MOMENT.now).expect("a ban is written at once");
         durable(&mut manager, &first);
         let later = Moment { now: MOMENT.now.plus(Duration::from_secs(61)), unix: UnixTime::from_secs(62) };
-        manager.ban(host(0), BanReason::Manual, None, later).expect("the first one is over");
+        manager.ban(host(0), BanReason::Manual, None, later).expect("the first ban is over");
         assert!(manager.unban(Host::of(host(0)), later));
-        let batch = manager.persistence.next_batch(later.now).expect("the first one is on the disk");
+        let batch = manager.persistence.next_batch(later.now).expect("the first ban is on the disk");
         assert_eq!(batch.changes, [Change::RemoveBan(Host::of(host(0)))]);
     }
 }

@@ -1,8 +1,8 @@
 //! The thread that writes the peer book, so that the loop never waits for a disk.
 //!
-//! A [`Writer`] makes all decisions; this file has the channel, the clock and the wake-ups. Each result wakes the loop.
-//! Dropping or [finishing](StoreWriter::finish) it waits until everything is durable or a last attempt has failed, but
-//! at most [`MAX_BOOK_END`] for a disk that does not respond.
+//! A [`Writer`] makes all decisions; this file has the channel, the clock and the wake-ups. Each result wakes the
+//! loop. Dropping or [finishing](StoreWriter::finish) it waits until everything is durable or a last attempt has
+//! failed, but at most [`MAX_BOOK_END`] for a disk that does not respond.
 
 use crate::limits::{MAX_BOOK_END, MAX_BOOK_QUEUE};
 use crate::manager::store::{Batch, PeerStore, Persisted, StoreError, Writer};
@@ -32,7 +32,7 @@ impl StoreWriter {
     ///
     /// # Errors
     ///
-    /// When the system cannot start a thread.
+    /// If the system cannot start a thread.
     pub fn spawn(store: impl PeerStore + Send + 'static, waker: Arc<dyn Wake>) -> io::Result<Self> {
         let (batches, queue) = sync_channel(MAX_BOOK_QUEUE);
         let (answer, answers) = channel();
@@ -53,14 +53,14 @@ impl StoreWriter {
     ///
     /// # Errors
     ///
-    /// The batch, if [`MAX_BOOK_QUEUE`] are not durable yet or the thread has ended.
+    /// The batch, if [`MAX_BOOK_QUEUE`] batches are not durable yet or the thread has ended.
     pub fn try_send(&mut self, batch: Batch) -> Result<(), Batch> {
         if self.unanswered.len() >= MAX_BOOK_QUEUE {
             return Err(batch);
         }
         let id = batch.id;
         let Some(batches) = &self.batches else { return Err(batch) };
-        // The channel holds as many as may be unanswered, so it is never full.
+        // The channel has room for all batches that may be unanswered, so it is never full.
         batches.try_send(batch).map_err(|error| match error {
             TrySendError::Full(batch) | TrySendError::Disconnected(batch) => batch,
         })?;
@@ -96,8 +96,8 @@ impl StoreWriter {
     ///
     /// # Errors
     ///
-    /// The last attempt's error, or [`StoreError::NoAnswer`] after [`MAX_BOOK_END`] without a result: the thread then
-    /// keeps running, with the store.
+    /// The last attempt's error, or [`StoreError::NoAnswer`] after [`MAX_BOOK_END`] without a result. The thread then
+    /// keeps running and keeps the store open.
     pub fn finish(mut self) -> Result<(), StoreError> {
         self.join(MAX_BOOK_END)
     }
@@ -124,7 +124,7 @@ impl Drop for StoreWriter {
     }
 }
 
-/// Sends the thread's results to the loop and wakes it, also when the thread ends.
+/// Sends the thread's results to the loop and wakes it, including when the thread ends.
 struct Port {
     answers: Option<Sender<Persisted>>,
     waker: Arc<dyn Wake>,
@@ -152,11 +152,11 @@ fn write_all(mut writer: Writer<impl PeerStore>, batches: &Receiver<Batch>, port
     while let Ok(batch) = batches.recv() {
         writer.take(batch);
         while let Some(pause) = writer.pause() {
-            let more_may_come = gather(&mut writer, batches, pause);
+            let more_may_arrive = collect(&mut writer, batches, pause);
             if let Some(answer) = writer.attempt() {
                 port.answer(answer);
             }
-            if let (false, Some(error)) = (more_may_come, writer.failure()) {
+            if let (false, Some(error)) = (more_may_arrive, writer.failure()) {
                 return Err(error.clone());
             }
         }
@@ -164,8 +164,8 @@ fn write_all(mut writer: Writer<impl PeerStore>, batches: &Receiver<Batch>, port
     Ok(())
 }
 
-/// Collects batches until none has arrived for `pause`, and returns whether more may arrive.
-fn gather(writer: &mut Writer<impl PeerStore>, batches: &Receiver<Batch>, pause: Duration) -> bool {
+/// Collects batches until none has arrived for `pause`. Returns whether more may arrive.
+fn collect(writer: &mut Writer<impl PeerStore>, batches: &Receiver<Batch>, pause: Duration) -> bool {
     loop {
         match batches.recv_timeout(pause) {
             Ok(batch) => writer.take(batch),
@@ -203,7 +203,7 @@ mod tests {
 
         fn apply(&mut self, _: &[Change]) -> Result<(), StoreError> {
             self.begun.send(()).unwrap();
-            // It continues without a sender, too.
+            // The disk continues without a sender, too.
             let _ = self.may_go.recv();
             Ok(())
         }
@@ -215,7 +215,7 @@ mod tests {
         fn wake(&self) {}
     }
 
-    /// Makes a writer whose disk hangs in its first batch, and the sender that releases it.
+    /// Returns a writer whose disk hangs in its first batch, and the sender that releases it.
     fn hanging() -> (StoreWriter, Sender<()>) {
         let ((begun, has_begun), (go, may_go)) = (channel(), channel());
         let mut writer = StoreWriter::spawn(Hanging { begun, may_go }, Arc::new(Silent)).unwrap();

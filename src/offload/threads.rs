@@ -1,7 +1,7 @@
-//! The jobs of a real loop: one thread for each name that is resolved, and one that writes the address book.
+//! The jobs of a real loop: one thread for each name being resolved, and one that writes the address book.
 //!
-//! Their number is bounded, and each completion wakes the loop. The loop's thread never waits for them, except for the
-//! book at its end.
+//! Their number is bounded, and each completion wakes the loop. The loop's thread never waits for them, except for
+//! the book at the loop's end.
 
 use super::resolver::{Resolved, Resolver, ask_system};
 use super::store_writer::StoreWriter;
@@ -24,7 +24,7 @@ pub struct Threads {
 }
 
 impl Threads {
-    /// Starts no thread yet: names are looked up by the operating system, and there is no store.
+    /// Creates the jobs without starting a thread: the operating system looks up names, and there is no store.
     pub fn new(waker: Arc<dyn Wake>) -> Self {
         Self { waker, resolver: Resolver::new(ask_system), book: None, unkept: None }
     }
@@ -43,7 +43,7 @@ impl Threads {
         Ok(())
     }
 
-    /// Waits until all batches are durable and closes the store, as dropping does. Returns the last batch that had not
+    /// Waits until all batches are durable and closes the store, like dropping. Returns the last batch that had not
     /// completed, if any.
     pub(crate) fn finish_book(&mut self) -> Result<Option<u64>, StoreError> {
         let Some(book) = self.book.take() else { return Ok(None) };

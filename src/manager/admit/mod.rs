@@ -1,9 +1,9 @@
 //! Admission of connections: caps per host and per range of addresses, and the rate at which a host may connect.
 //!
-//! [`Admission`] counts the live connections of both directions and decides whether there is room for a new one; a
+//! [`Admission`] counts the live connections of both directions and decides whether there is room for a new one. A
 //! refused connection is closed before it uses a row. Trusted addresses are never refused, but they are counted.
-//! [`evict`] chooses the peer to close when all slots are used. Nothing here closes a connection, and the counts grow
-//! only with the live connections.
+//! [`evict`] chooses the peer to close when all slots are in use. Nothing here closes a connection, and the counts
+//! grow only with the live connections.
 
 pub(crate) mod evict;
 mod rate;
@@ -44,7 +44,7 @@ impl Admission {
         }
     }
 
-    /// Applies the caps, the rate and the trusted networks of `config`, without closing any connection.
+    /// Applies the caps, the rate and the trusted networks of `config`. Closes no connection.
     pub(crate) fn reconfigure(&mut self, config: &ManagerConfig) {
         self.trusted = Trusted::new(&config.trusted);
         self.max_per_host = config.max_per_host;
@@ -53,13 +53,13 @@ impl Admission {
         self.rates.set_rate(config.accepts_per_host_per_second);
     }
 
-    /// Whether `address` belongs to a network to which no cap, score or ban applies.
+    /// Returns whether `address` belongs to a network that is exempt from caps, scores and bans.
     pub(crate) fn is_trusted(&self, address: IpAddr) -> bool {
         self.trusted.contains(address)
     }
 
-    /// Checks whether a connection from `address` may be admitted. It counts for the rate unless a cap refuses it; as
-    /// live it counts only from [`Admission::link_added`] on.
+    /// Checks whether a connection from `address` may be admitted. It counts towards the rate unless a cap refuses
+    /// it. It counts as live only from [`Admission::link_added`] on.
     pub(crate) fn admit(&mut self, address: IpAddr, now: Instant) -> Result<(), Refusal> {
         self.has_room(address)?;
         if self.trusted.contains(address) || self.rates.take(Host::of(address), now) {
@@ -83,19 +83,19 @@ impl Admission {
         of_host.or_else(|| self.full_group(address).map(|_| DialHold::GroupFull))
     }
 
-    /// Returns the number of connections of `address`'s host if it is at its maximum.
+    /// Returns the number of connections of `address`'s host if that is the maximum.
     fn full_host(&self, address: IpAddr) -> Option<usize> {
         let count = self.by_host.of(Host::of(address));
         (count >= self.max_per_host && !self.trusted.contains(address)).then_some(count)
     }
 
-    /// Returns the number of connections of `address`'s range if it is at its maximum.
+    /// Returns the number of connections of `address`'s range if that is the maximum.
     fn full_group(&self, address: IpAddr) -> Option<usize> {
         let count = self.by_group.of(NetGroup::of(address));
         (count >= self.max_per_group && !self.trusted.contains(address)).then_some(count)
     }
 
-    /// Counts a connection with `address`, of either direction, trusted or not.
+    /// Counts a connection with `address`, in either direction, trusted or not.
     pub(crate) fn link_added(&mut self, address: IpAddr) {
         self.by_host.increase(Host::of(address));
         self.by_group.increase(NetGroup::of(address));
@@ -107,13 +107,13 @@ impl Admission {
         self.by_group.decrease(NetGroup::of(address));
     }
 
-    /// Returns the numbers of connections of `address`'s host and of its range.
+    /// Returns the numbers of connections of `address`'s host and range.
     #[cfg(feature = "sim")]
     pub(crate) fn counted(&self, address: IpAddr) -> (usize, usize) {
         (self.by_host.of(Host::of(address)), self.by_group.of(NetGroup::of(address)))
     }
 
-    /// Returns the numbers of hosts and of ranges that have connections.
+    /// Returns the numbers of hosts and ranges with connections.
     #[cfg(feature = "sim")]
     pub(crate) fn counted_in_all(&self) -> (usize, usize) {
         (self.by_host.0.len(), self.by_group.0.len())

@@ -1,9 +1,9 @@
-//! The rates at which hosts connect: one token bucket per host, with room for two seconds' worth.
+//! The rates at which hosts connect: one token bucket per host, with room for the tokens of two seconds.
 //!
-//! A bucket is one number, the moment at which it is full again. That is within two seconds, and a full bucket needs
-//! no entry. So there are two maps that swap every two seconds: a host that is only in the older one has a full
-//! bucket by the time that map is cleared. Buckets are dropped before they are full only if more hosts connect within
-//! two seconds than a map has room for; then those of the least recent hosts are dropped.
+//! A bucket is one number: the moment at which it is full again. That is within two seconds, and a full bucket needs
+//! no entry. Two maps therefore swap every two seconds: a host that is only in the older one has a full bucket by the
+//! time that map is cleared. Buckets are dropped early only if more hosts connect within two seconds than fit in a
+//! map. Then the buckets of the least recent hosts are dropped.
 
 use crate::address::Host;
 use crate::limits::MAX_ACCEPT_RATES;
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// The time in which an empty bucket fills.
 const FILL_TIME: Duration = Duration::from_secs(2);
-/// The most hosts in one of the two maps.
+/// Maximum number of hosts in one of the two maps.
 const MAX_HOSTS: usize = MAX_ACCEPT_RATES / 2;
 
 /// The buckets of the hosts that connected recently.
@@ -40,11 +40,11 @@ impl AcceptRates {
         self.per_token = per_token(per_second);
     }
 
-    /// Removes one of `host`'s tokens; returns `false` and stores nothing if there is none.
+    /// Removes one of `host`'s tokens. Returns `false` and stores nothing if there is none.
     #[must_use]
     pub(super) fn take(&mut self, host: Host, now: Instant) -> bool {
         if now.since(self.begun) >= FILL_TIME {
-            self.begin_anew(now);
+            self.swap_maps(now);
         }
         let known = self.recent.get(&host).or_else(|| self.older.get(&host));
         let full_at = known.map_or(now, |&full_at| full_at.max(now)).plus(self.per_token);
@@ -52,20 +52,20 @@ impl AcceptRates {
             return false;
         }
         if self.recent.len() >= MAX_HOSTS && !self.recent.contains_key(&host) {
-            self.begin_anew(now);
+            self.swap_maps(now);
         }
         self.recent.insert(host, full_at);
         true
     }
 
-    fn begin_anew(&mut self, now: Instant) {
+    fn swap_maps(&mut self, now: Instant) {
         mem::swap(&mut self.recent, &mut self.older);
         self.recent.clear();
         self.begun = now;
     }
 }
 
-/// Returns the time per token: zero, which means no limit, above one token per nanosecond.
+/// Returns the time per token. It is zero, which means no limit, above one token per nanosecond.
 fn per_token(per_second: u32) -> Duration {
     Duration::from_secs(1) / per_second.max(1)
 }
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_has_twice_its_rate_at_once_and_then_its_rate() {
+    fn a_host_has_twice_its_rate_at_first_and_then_its_rate() {
         for per_second in [1, 3, 7, 10, 1_000] {
             let mut rates = rates(per_second);
             assert_eq!(taken(&mut rates, at(5_000), 3 * per_second), 2 * per_second);
@@ -110,7 +110,7 @@ mod tests {
     fn a_host_that_keeps_trying_is_admitted_at_its_rate() {
         let mut rates = rates(10);
         let granted: u32 = (0..100_000).map(|millis| taken(&mut rates, at(millis), 1)).sum();
-        assert_eq!(granted, 20 + 999, "each 100 ms add one, and the last is added too late");
+        assert_eq!(granted, 20 + 999, "each 100 ms add one token, and the last is added too late");
     }
 
     #[test]
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_stands_still_at_either_end_neither_overflows_nor_refills() {
+    fn a_clock_stopped_at_either_end_neither_overflows_nor_refills() {
         for moment in [Instant::ZERO, Instant::MAX.minus(Duration::from_secs(9))] {
             assert_eq!(taken(&mut rates(10), moment, 50), 20);
         }
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_hosts_does_not_make_it_grow_beyond_its_limit() {
+    fn a_flood_of_hosts_does_not_exceed_the_limit() {
         const HOSTS: u32 = 200_000;
         let mut rates = rates(10);
         for bits in 0..HOSTS {
@@ -162,7 +162,7 @@ mod tests {
         for bits in 2..2 + MAX_HOSTS as u32 {
             assert!(rates.take(host(bits), at(0)));
         }
-        assert!(!rates.take(host(1), at(0)), "its bucket is still known");
+        assert!(!rates.take(host(1), at(0)), "the host's bucket is still known");
     }
 
     proptest! {

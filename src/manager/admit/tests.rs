@@ -43,7 +43,7 @@ fn a_host_is_full_at_its_maximum_in_every_notation() {
 }
 
 #[test]
-fn a_64_of_ipv6_is_one_host() {
+fn an_ipv6_slash_64_is_one_host() {
     let mut admission = admission();
     admission.link_added(ip("2a00:1:2:3::1"));
     admission.link_added(ip("2a00:1:2:3:ffff::"));
@@ -52,7 +52,7 @@ fn a_64_of_ipv6_is_one_host() {
 }
 
 #[test]
-fn hosts_behind_an_address_translator_are_counted_separately() {
+fn hosts_that_share_an_address_translator_are_counted_separately() {
     let mut admission = admission();
     for text in ["64:ff9b::808:808", "64:ff9b::808:808"] {
         assert_eq!(admission.admit(ip(text), Instant::ZERO), Ok(()));
@@ -88,7 +88,7 @@ fn a_host_that_connects_too_often_is_refused_but_may_be_dialled() {
 }
 
 #[test]
-fn a_connection_that_a_cap_refuses_does_not_count_for_the_rate() {
+fn a_connection_refused_by_a_cap_does_not_count_towards_the_rate() {
     let mut admission = admission();
     admission.link_added(ip("9.9.9.9"));
     admission.link_added(ip("9.9.9.9"));
@@ -139,7 +139,7 @@ fn a_connection_that_was_not_counted_cannot_be_removed() {
 }
 
 #[test]
-fn a_flood_of_short_connections_leaves_no_counts() {
+fn no_counts_remain_after_a_flood_of_short_connections() {
     const CONNECTIONS: u32 = 100_000;
     let mut admission = admission();
     for bits in 0..CONNECTIONS {

@@ -1,9 +1,9 @@
 //! Bans: the misbehavior of a peer, the limit, and the banned hosts.
 //!
-//! A [`Misbehavior`](crate::error::Misbehavior) costs points or the connection at once. The score adds up the points
-//! of one connection, the list stores the [`Ban`]s of hosts, and trusted networks are exempt from both. Nothing here
-//! closes a connection, reads a clock or writes to a disk, and memory stays within its limits for any number of
-//! peers.
+//! A [`Misbehavior`](crate::error::Misbehavior) costs points, or closes the connection at once. The score adds up the
+//! points of one connection, the list stores the [`Ban`]s of hosts, and trusted networks are exempt from both.
+//! Nothing here closes a connection, reads a clock or writes to a disk, and memory stays within its limits for any
+//! number of peers.
 
 pub(crate) mod list;
 pub(crate) mod score;
@@ -19,7 +19,7 @@ use crate::time::UnixTime;
 pub struct Ban {
     /// The host, with all its addresses and ports.
     pub host: Host,
-    /// The reason of the ban.
+    /// The reason for the ban.
     pub reason: BanReason,
     /// The start of the ban.
     pub since: UnixTime,

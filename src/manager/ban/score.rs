@@ -1,7 +1,7 @@
 //! The misbehavior of one connection so far.
 //!
-//! As in SV Node 1.2.2 the points of a connection only rise, and end with it. The caller knows which peers are
-//! trusted and exempt from a [`Decision`].
+//! As in SV Node 1.2.2, the points of a connection only rise, and end with the connection. The caller knows which
+//! peers are trusted and therefore exempt.
 
 use crate::error::{Misbehavior, Penalty};
 use crate::time::Instant;
@@ -16,14 +16,14 @@ pub(crate) struct Score(u32);
 pub(crate) enum Decision {
     /// The connection continues.
     Tolerated,
-    /// The connection ends.
+    /// The connection is closed.
     Disconnect,
-    /// The connection ends, and its host is banned.
+    /// The connection is closed, and its host is banned.
     Ban,
 }
 
 impl Score {
-    /// Charges `misbehavior`; from `ban_score` points on the decision is a ban.
+    /// Charges `misbehavior`. From `ban_score` points on the decision is a ban.
     #[must_use]
     pub(crate) fn charge(&mut self, misbehavior: Misbehavior, ban_score: u32) -> Decision {
         match misbehavior.penalty() {
@@ -40,32 +40,32 @@ impl Score {
     }
 }
 
-/// Distinguishes bad checksums of a poor line from deliberate ones (SV Node 1.2.2, net_processing.cpp
+/// Distinguishes bad checksums caused by a poor line from deliberate ones (SV Node 1.2.2, net_processing.cpp
 /// ProcessMessages).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ChecksumRun {
     last: Instant,
-    /// The number of bad checksums that followed too soon after the one before.
+    /// The number of bad checksums that followed the previous one too soon.
     hasty: u32,
 }
 
 impl ChecksumRun {
-    /// The shortest acceptable pause since the last one (SV Node 1.2.2, `-invalidcsinterval`).
+    /// Minimum acceptable pause since the last bad checksum (SV Node 1.2.2, `-invalidcsinterval`).
     const PAUSE: Duration = Duration::from_millis(500);
-    /// The number without a pause that is tolerated (SV Node 1.2.2, `-invalidcsfreq`).
-    const FORGIVEN: u32 = 100;
+    /// Number of bad checksums without a pause that is tolerated (SV Node 1.2.2, `-invalidcsfreq`).
+    const TOLERATED: u32 = 100;
 
     /// Starts the count with a connection's first bad checksum, at `now`.
     pub(crate) const fn begun(now: Instant) -> Self {
         Self { last: now, hasty: 0 }
     }
 
-    /// Counts one more bad checksum, and returns the misbehavior to charge, if any.
+    /// Counts another bad checksum. Returns the misbehavior to charge, if any.
     #[must_use]
     pub(crate) fn another(&mut self, now: Instant) -> Option<Misbehavior> {
         self.hasty = if now.since(self.last) < Self::PAUSE { self.hasty.saturating_add(1) } else { 0 };
         self.last = now;
-        (self.hasty > Self::FORGIVEN).then_some(Misbehavior::BadChecksums)
+        (self.hasty > Self::TOLERATED).then_some(Misbehavior::BadChecksums)
     }
 }
 
@@ -77,7 +77,7 @@ mod tests {
     const BAN_SCORE: u32 = 100;
 
     #[test]
-    fn points_add_up_to_a_ban_at_the_limit_and_stay_there() {
+    fn points_add_up_to_a_ban_at_the_limit_and_above() {
         let mut score = Score::default();
         for points in 1..100 {
             assert_eq!(score.charge(Misbehavior::SecondVersion, BAN_SCORE), Decision::Tolerated);
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misbehavior_without_points_is_decided_at_once_and_keeps_the_score() {
+    fn a_misbehavior_without_points_closes_at_once_and_keeps_the_score() {
         let mut score = Score::default();
         assert_eq!(score.charge(Misbehavior::LateStreamSetup, 1), Decision::Disconnect);
         assert_eq!(score.points(), 0);
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lower_limit_holds_for_the_points_so_far() {
+    fn a_lower_limit_applies_to_the_points_so_far() {
         let mut score = Score::default();
         assert_eq!(score.charge(Misbehavior::BadProofOfWork, 1_000), Decision::Tolerated);
         assert_eq!(score.charge(Misbehavior::SecondVersion, 40), Decision::Ban);
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hundred_hasty_checksums_are_tolerated_and_each_further_one_is_charged() {
+    fn a_hundred_rapid_bad_checksums_are_tolerated_and_each_further_one_is_charged() {
         let step = Duration::from_millis(499);
         let mut now = Instant::ZERO;
         let mut run = ChecksumRun::begun(now);
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_stands_still_or_is_set_back_counts_as_haste_and_does_not_overflow() {
+    fn a_clock_that_stalls_or_is_set_back_counts_as_rapid_and_does_not_overflow() {
         let mut run = ChecksumRun { last: Instant::MAX, hasty: u32::MAX };
         assert_eq!(run.another(Instant::ZERO), Some(Misbehavior::BadChecksums));
         assert_eq!(run.another(Instant::ZERO), Some(Misbehavior::BadChecksums));

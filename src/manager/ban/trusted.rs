@@ -1,14 +1,14 @@
-//! The networks to which no cap, rate or ban applies.
+//! The networks that are exempt from caps, rates and bans.
 //!
 //! IPv4 addresses in IPv6 form count as IPv4, both in the list and in a query. An IPv6 network contains no IPv4
-//! address, however short its prefix: trusting all of IPv6 does not include IPv4.
+//! addresses, however short its prefix: trusting all of IPv6 does not include IPv4.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A fixed list of networks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Trusted {
-    /// The first and last address of each, in order; none lies within an earlier one.
+    /// The first and last address of each network, in order. None lies within an earlier one.
     ranges: Box<[(IpAddr, IpAddr)]>,
 }
 
@@ -17,13 +17,13 @@ impl Trusted {
     /// prefix are ignored. A prefix longer than the address means the whole address.
     pub(crate) fn new(networks: &[(IpAddr, u8)]) -> Self {
         let mut ranges: Vec<_> = networks.iter().map(|&(address, bits)| range(address, bits)).collect();
-        // Two networks are disjoint or nested; of those with the same start the largest sorts last.
+        // Two networks are disjoint or nested. Among those with the same start the largest sorts last.
         ranges.sort_unstable();
         ranges.dedup_by(|(_, last), (_, earlier_last)| *last <= *earlier_last);
         Self { ranges: ranges.into() }
     }
 
-    /// Whether one of the networks contains `address`.
+    /// Returns whether one of the networks contains `address`.
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         let beyond = self.ranges.partition_point(|&(first, _)| first <= address);
@@ -39,8 +39,8 @@ fn range(address: IpAddr, bits: u8) -> (IpAddr, IpAddr) {
         IpAddr::V6(address) => match address.to_ipv4_mapped() {
             Some(inner) if bits >= MAPPED_BITS => range_v4(inner, bits - MAPPED_BITS),
             _ => {
-                let behind = u128::MAX.checked_shr(bits.into()).unwrap_or(0);
-                let (first, last) = (address.to_bits() & !behind, address.to_bits() | behind);
+                let host_bits = u128::MAX.checked_shr(bits.into()).unwrap_or(0);
+                let (first, last) = (address.to_bits() & !host_bits, address.to_bits() | host_bits);
                 (Ipv6Addr::from_bits(first).into(), Ipv6Addr::from_bits(last).into())
             }
         },
@@ -48,8 +48,8 @@ fn range(address: IpAddr, bits: u8) -> (IpAddr, IpAddr) {
 }
 
 fn range_v4(address: Ipv4Addr, bits: u8) -> (IpAddr, IpAddr) {
-    let behind = u32::MAX.checked_shr(bits.into()).unwrap_or(0);
-    let (first, last) = (address.to_bits() & !behind, address.to_bits() | behind);
+    let host_bits = u32::MAX.checked_shr(bits.into()).unwrap_or(0);
+    let (first, last) = (address.to_bits() & !host_bits, address.to_bits() | host_bits);
     (Ipv4Addr::from_bits(first).into(), Ipv4Addr::from_bits(last).into())
 }
 
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn trusting_all_of_one_family_includes_nothing_of_the_other() {
+    fn trusting_all_of_one_family_excludes_the_other() {
         let (v4, v6) = (trusted(&["0.0.0.0/0"]), trusted(&["::/0"]));
         assert!(v4.contains(ip("255.255.255.255")) && v4.contains(ip("::ffff:0.0.0.0")) && !v4.contains(ip("::1")));
         assert!(v6.contains(ip("ffff::")) && v6.contains(ip("::")) && !v6.contains(ip("::ffff:1.2.3.4")));
@@ -121,7 +121,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_address_is_in_the_list_if_its_first_bits_are_those_of_a_network(
+        fn an_address_is_in_the_list_if_its_first_bits_match_a_network(
             networks in prop::collection::vec((address(), 0..=128_u8), 0..12),
             asked in prop::collection::vec(address(), 1..20),
         ) {

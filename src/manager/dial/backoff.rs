@@ -1,4 +1,4 @@
-//! Backoff: the pause before a failed address is dialled again, longer each time up to a maximum, and with jitter.
+//! Backoff: the pause before a failed address is dialled again, longer each time up to a maximum, with jitter.
 
 use crate::config::ManagerConfig;
 use crate::limits::BACKOFF_JITTER_PERCENT;
@@ -18,19 +18,19 @@ impl Backoff {
         Self { initial: config.initial_backoff, multiplier: config.backoff_multiplier, max: config.max_backoff }
     }
 
-    /// Returns the pause after `failures` failures in a row, with its jitter.
+    /// Returns the pause after `failures` failures in a row, including jitter.
     pub(super) fn pause(&self, failures: u32, rng: &mut impl Rng) -> Duration {
         let least = self.least(failures);
         let nanos = u64::try_from(least.as_nanos()).unwrap_or(u64::MAX);
         least.saturating_add(Duration::from_nanos(rng.random_range(0..=nanos / 100 * BACKOFF_JITTER_PERCENT)))
     }
 
-    /// Returns the longest pause, with its jitter.
+    /// Returns the longest pause, including jitter.
     pub(super) fn longest(&self, rng: &mut impl Rng) -> Duration {
         Self { initial: self.max, ..*self }.pause(1, rng)
     }
 
-    /// Returns the pause without its jitter, which only ever extends it.
+    /// Returns the pause without jitter, which only ever extends it.
     pub(super) fn least(&self, failures: u32) -> Duration {
         let mut pause = self.initial;
         for _ in 1..failures {
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn jitter_extends_a_pause_by_a_random_part_of_at_most_a_quarter() {
+    fn jitter_extends_a_pause_by_at_most_a_quarter() {
         let backoff = backoff(Duration::from_secs(8), 2.0, Duration::from_secs(600));
         let mut rng = StdRng::seed_from_u64(1);
         let pauses: Vec<Duration> = (0..1_000).map(|_| backoff.pause(1, &mut rng)).collect();

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 /// The standing of addresses in the book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// Connected once, and not given up since.
+    /// Connected once, and not marked inaccessible since.
     Valid,
     /// Never tried, or never connected.
     Unknown,
@@ -16,7 +16,7 @@ pub(crate) enum Standing {
 
 /// A book from which addresses can be drawn.
 pub(crate) trait Candidates {
-    /// Whether there is no address of any standing to draw.
+    /// Returns whether there is no address of any standing to draw.
     fn is_empty(&self) -> bool;
 
     /// Draws addresses of `standing` at random, at most `tries` of them, until `accept` accepts one.

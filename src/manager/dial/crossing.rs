@@ -1,12 +1,12 @@
-//! Crossing connections: two peers that dial each other at the same moment, and the choice of the link that stays.
+//! Crossing connections: two peers dial each other at the same moment, and one of the links is kept.
 //!
-//! Both sides must decide alike without a message. They can if each knows the other's listening address: the link
-//! opened by the smaller address stays. Nothing is stored here.
+//! Both sides must make the same decision without a message. They can if each knows the other's listening address:
+//! the link opened by the smaller address is kept. Nothing is stored here.
 
 use crate::error::Side;
 use std::net::SocketAddr;
 
-/// The link that stays of two between the same peers.
+/// The choice between two links of the same peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keep {
     /// Both: it is unknown whether they connect the same peers.
@@ -17,11 +17,12 @@ pub(crate) enum Keep {
     Other,
 }
 
-/// Decides which of two crossing links stays: `this` link, which was opened by `opener`, or the one that the other
+/// Decides which of two crossing links is kept: `this` link, which was opened by `opener`, or the link that the other
 /// side opened.
 ///
-/// `ours` is the address at which the peer dialled us, from the receiver's address in its `version`; `theirs` is the
-/// address at which we dialled it. `None`, or an address without a port, means that the listening address is unknown.
+/// `ours` is the address under which the peer dialled us, from the receiver's address in its `version`. `theirs` is
+/// the address under which we dialled it. `None`, or an address without a port, means that the listening address is
+/// unknown.
 pub(crate) fn resolve_crossing(opener: Side, ours: Option<SocketAddr>, theirs: Option<SocketAddr>) -> Keep {
     let (Some(ours), Some(theirs)) = (ours.and_then(listening), theirs.and_then(listening)) else {
         return Keep::Both;
@@ -50,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn req_e31_the_link_that_the_smaller_address_opened_stays() {
+    fn req_e31_the_link_opened_by_the_smaller_address_is_kept() {
         for (smaller, larger) in [
             ("1.2.3.4:8333", "1.2.3.5:8333"),
             ("2.0.0.0:8333", "10.0.0.0:8333"),
@@ -67,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn req_e31_both_links_stay_if_a_listening_address_is_unknown() {
+    fn req_e31_both_links_are_kept_if_a_listening_address_is_unknown() {
         let known = address("1.2.3.4:8333");
         for unknown in [None, address("1.2.3.5:0"), address("0.0.0.0:8333"), address("[::]:8333"), known] {
             for opener in [Side::Local, Side::Remote] {
@@ -91,7 +92,7 @@ mod tests {
     proptest! {
         #[test]
         fn req_e31_both_sides_keep_the_same_link(a in any_address(), b in any_address()) {
-            // One link was opened by a, the other by b; each side decides about the one that it accepted.
+            // One link was opened by a, the other by b. Each side decides about the one that it accepted.
             let of_a = resolve_crossing(Side::Remote, Some(a), Some(b));
             let of_b = resolve_crossing(Side::Remote, Some(b), Some(a));
             match of_a {

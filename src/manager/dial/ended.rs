@@ -1,4 +1,4 @@
-//! The consequences of a dialled connection's end for its address.
+//! The consequences of a dialled connection's close for its address.
 //!
 //! [`CloseReason::consequences`](crate::error::CloseReason) classifies the reason; [`Ended::while_in`] adds the state
 //! that the connection had reached. Both are pure functions.
@@ -8,22 +8,22 @@ pub(crate) use crate::error::Ended;
 use crate::peer::ConnectionState;
 use crate::time::Instant;
 
-/// The dialler's decision about an address whose connection has ended.
+/// The dialler's decision about an address whose connection was closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
-    /// It is dialled again at once: [`Dialler::next`](super::Dialler::next) returns it before all others.
+    /// The address is dialled again at once: [`Dialler::next`](super::Dialler::next) returns it before all others.
     Restart,
-    /// It is not dialled before this moment, except on request or if a shortage of this machine ends sooner.
+    /// The address is not dialled before this moment, except on request or if a shortage of this machine ends sooner.
     WaitUntil(Instant),
-    /// It failed too often or is incompatible, and the book should mark it so: it is dialled after all others.
+    /// The address failed too often or is incompatible, and the book should mark it: it is dialled after all others.
     Inaccessible,
-    /// Its name's next address is dialled instead, or the name is resolved again.
+    /// The name's next address is dialled instead, or the name is resolved again.
     NextAddress,
-    /// Nothing: it was dialled on request, or is not dialled until the next request.
+    /// Nothing: the address was dialled on request, or is not dialled until the next request.
     Nothing,
 }
 
-/// The decision about a dialled connection's end.
+/// The decision about a dialled connection's close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Departure {
     pub(crate) decision: Decision,
@@ -34,7 +34,7 @@ pub(crate) struct Departure {
 }
 
 impl Ended {
-    /// Returns the meaning of the end for a connection that was in `state`.
+    /// Returns the close's meaning for a connection that was in `state`.
     pub(crate) const fn while_in(self, state: ConnectionState) -> Self {
         match self {
             Self::Lost if !was_open(state) => Self::Unreached,
@@ -55,7 +55,8 @@ impl Ended {
         }
     }
 
-    /// Whether the address gets a growing pause for it; after a lost connection only if it cannot be restarted.
+    /// Returns whether it gives the address a growing pause. For a lost connection this applies only if it cannot be
+    /// restarted.
     pub(super) const fn is_failure(self) -> bool {
         match self {
             Self::Unreached | Self::Lost | Self::TurnedAway | Self::MissedDeadline | Self::Offline => true,
@@ -68,7 +69,7 @@ impl Ended {
         }
     }
 
-    /// Whether a connection that ended this way in `state` was a dial without a complete handshake.
+    /// Returns whether a connection closed this way in `state` was a dial without a complete handshake.
     pub(crate) fn is_failed_dial(self, state: ConnectionState) -> bool {
         match self {
             Self::Unreached | Self::Lost | Self::MissedDeadline | Self::Offline => state != ConnectionState::Connected,
@@ -110,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn req_e19_a_network_failure_is_a_failed_dial_before_the_connection_is_open_and_a_loss_after() {
+    fn req_e19_a_network_failure_is_a_failed_dial_before_the_connection_opens_and_a_loss_after() {
         use ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, HostUnreachable, Other, TimedOut};
         for kind in [ConnectionRefused, TimedOut, HostUnreachable, ConnectionReset, BrokenPipe, Other] {
             assert_eq!(ends(network(kind)), [Ended::Unreached, Ended::Lost, Ended::Lost], "{kind}");
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn fault_e02_a_shortage_of_this_machine_is_one_at_every_step() {
+    fn fault_e02_a_local_shortage_counts_as_one_at_every_step() {
         for (code, shortage) in [(24, Shortage::Descriptors), (23, Shortage::Descriptors), (12, Shortage::Memory)] {
             let reason = network(io::Error::from_raw_os_error(code));
             assert_eq!(ends(reason), [Ended::Short(shortage); 3], "{code}");
@@ -167,18 +168,18 @@ mod tests {
     }
 
     #[test]
-    fn req_e51_a_reason_is_transient_exactly_if_the_dialler_tries_its_address_again_after_the_usual_pauses() {
+    fn req_e51_a_reason_is_transient_exactly_if_the_dialler_retries_its_address() {
         for reason in one_of_each() {
             for (ended, state) in ends(reason).into_iter().zip(LIVE) {
                 let is_tried_again = ended.is_failure() || matches!(ended, Ended::Short(_) | Ended::NoNetwork);
-                let is_deserted = reason == LocalCause::SelfConnection.into() && state == Connecting;
-                assert_eq!(reason.is_transient() || is_deserted, is_tried_again, "{reason} while {state}");
+                let is_unreached = reason == LocalCause::SelfConnection.into() && state == Connecting;
+                assert_eq!(reason.is_transient() || is_unreached, is_tried_again, "{reason} while {state}");
             }
         }
     }
 
     #[test]
-    fn threat_p17_an_address_is_that_of_the_loop_if_its_version_says_so_and_deserted_if_the_kernel_does() {
+    fn threat_p17_a_self_connection_shown_by_a_version_is_ours_and_by_the_kernel_unreached() {
         let ends = ends(LocalCause::SelfConnection.into());
         assert_eq!(ends, [Ended::Unreached, Ended::SelfConnection, Ended::SelfConnection]);
     }

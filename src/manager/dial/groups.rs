@@ -1,7 +1,8 @@
-//! One peer per range of addresses: an attacker with a range must not get all our peers, nor make us scan the range.
+//! One peer per range of addresses, so that an attacker with a range cannot occupy all our slots or make us scan the
+//! range.
 //!
-//! Only addresses that were drawn from the book count. Addresses that cannot be routed form one range on paper but
-//! are independent in fact, so they are exempt. Memory is one entry per range that is in use or was dialled within
+//! Only addresses drawn from the book count. Addresses that cannot be routed formally share one range but are
+//! independent, so they are exempt. Memory is one entry per range that is in use or was dialled within
 //! [`GROUP_DIAL_PAUSE`].
 
 use crate::address::NetGroup;
@@ -9,7 +10,7 @@ use crate::limits::GROUP_DIAL_PAUSE;
 use crate::time::Instant;
 use std::collections::{BTreeMap, VecDeque};
 
-/// The ranges of the peers, and the recently dialled ranges.
+/// The peers' ranges, and the recently dialled ranges.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     uses: BTreeMap<NetGroup, GroupUse>,
@@ -24,17 +25,17 @@ struct GroupUse {
 }
 
 impl Groups {
-    /// Whether no address of `group` is a peer or is being dialled.
+    /// Returns whether no address of `group` is a peer or is being dialled.
     pub(super) fn is_free(&self, group: NetGroup) -> bool {
         self.uses.get(&group).is_none_or(|group| group.peers == 0)
     }
 
-    /// Whether a new address of `group` may be dialled, as of the last [`Groups::tidy`].
+    /// Returns whether a new address of `group` may be dialled, as of the last [`Groups::tidy`].
     pub(super) fn is_rested(&self, group: NetGroup) -> bool {
         self.uses.get(&group).is_none_or(|group| group.peers == 0 && group.dials == 0)
     }
 
-    /// Notes that an address of `group` is dialled.
+    /// Records that an address of `group` is dialled.
     pub(super) fn dial(&mut self, group: NetGroup, now: Instant) {
         self.join(group);
         if let Some(uses) = self.uses.get_mut(&group) {
@@ -43,14 +44,14 @@ impl Groups {
         }
     }
 
-    /// Notes that an address of `group` is a peer.
+    /// Records that an address of `group` is a peer.
     pub(super) fn join(&mut self, group: NetGroup) {
         if group != NetGroup::Unroutable {
             self.uses.entry(group).or_default().peers += 1;
         }
     }
 
-    /// Notes that a peer of `group` has been removed.
+    /// Records that a peer of `group` was removed.
     pub(super) fn leave(&mut self, group: NetGroup) {
         self.change(group, |uses| uses.peers -= 1);
     }
@@ -70,7 +71,7 @@ impl Groups {
         self.uses.len()
     }
 
-    /// Returns the ranges that have peers, after checking the counts of dials.
+    /// Returns the ranges with peers, after checking the counts of dials.
     #[cfg(test)]
     pub(super) fn peers(&self) -> BTreeMap<NetGroup, usize> {
         for (group, uses) in &self.uses {
@@ -111,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_that_was_dialled_rests_for_a_second() {
+    fn a_dialled_range_rests_for_a_second() {
         let mut groups = Groups::default();
         let dialled_at = Instant::from_nanos(5);
         groups.dial(GROUP, dialled_at);

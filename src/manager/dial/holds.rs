@@ -1,11 +1,11 @@
-//! The causes for which wanted peers are not dialled, each reported once until the wanted peers are connected.
+//! The causes that hold back wanted dials, each reported once until the wanted peers are connected.
 
 use crate::error::DialHold;
 use crate::limits::NO_CANDIDATES_DELAY;
 use crate::time::Instant;
 use std::collections::BTreeSet;
 
-/// The causes noted since the wanted peers were connected, at most one entry of each.
+/// The causes recorded since the wanted peers were connected, at most one entry per cause.
 #[derive(Debug, Default)]
 pub(super) struct Holds {
     noted: BTreeSet<DialHold>,
@@ -25,37 +25,37 @@ impl Holds {
         self.noted.contains(&cause)
     }
 
-    /// Removes and returns a cause to report; call until `None`.
+    /// Removes and returns a cause to report. Call until `None`.
     pub(super) fn take(&mut self) -> Option<DialHold> {
         self.unreported.pop_first()
     }
 
-    /// Notes whether a draw from the book found no candidate, and none that waits.
+    /// Records whether a draw from the book found no candidate and none that waits.
     pub(super) fn drawn_in_vain(&mut self, has_none: bool, now: Instant) {
         let since = self.no_candidates_since.unwrap_or(now);
         self.no_candidates_since = has_none.then_some(since);
         self.check_candidates(now);
     }
 
-    /// Notes that candidates are missing if they have been for long enough.
+    /// Records that candidates are missing if they have been missing for long enough.
     pub(super) fn check_candidates(&mut self, now: Instant) {
         if self.no_candidates_since.is_some_and(|since| since.plus(NO_CANDIDATES_DELAY) <= now) {
             self.note(DialHold::NoCandidates);
         }
     }
 
-    /// Returns when [`Holds::check_candidates`] has something to note.
+    /// Returns the moment at which [`Holds::check_candidates`] has something to record.
     pub(super) fn next_at(&self) -> Option<Instant> {
         let since = self.no_candidates_since.filter(|_| !self.has(DialHold::NoCandidates))?;
         Some(since.plus(NO_CANDIDATES_DELAY))
     }
 
-    /// Resets the time for which candidates have been missing: an address is dialled.
+    /// Resets the time for which candidates have been missing, because an address is dialled.
     pub(super) const fn connect_starting(&mut self) {
         self.no_candidates_since = None;
     }
 
-    /// Allows each cause to be reported again: the wanted peers are connected, or other ones are wanted.
+    /// Allows each cause to be reported again, because the wanted peers are connected or other peers are wanted.
     pub(super) fn clear(&mut self) {
         self.noted.clear();
         self.no_candidates_since = None;

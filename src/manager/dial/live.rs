@@ -1,7 +1,7 @@
 //! The addresses of live links: at most one link per address and port, in either direction.
 //!
-//! A link has the address that it dialled or was accepted from and, once its `version` names its listening port, that
-//! address too. Each entry is 56 bytes, and those of one host are adjacent.
+//! A link's address is the one that it dialled or was accepted from. Once its `version` names its listening port, the
+//! link also has that address. Each entry is 56 bytes, and the entries of one host are adjacent.
 
 use super::records::LEAST_ADDRESS;
 use crate::address::{Host, canonical};
@@ -19,7 +19,8 @@ pub(crate) struct Live {
 const LEAST_ID: LinkId = LinkId::new(0, 0);
 
 impl Live {
-    /// Notes that `link` has `address`, even if another link has it: one remote port may be connected to two of ours.
+    /// Records that `link` has `address`, even if another link has it: one remote port may be connected to two of our
+    /// ports.
     pub(crate) fn enter(&mut self, address: SocketAddr, link: LinkId) {
         self.claims.insert(claim(address, link));
     }
@@ -28,7 +29,7 @@ impl Live {
     ///
     /// # Errors
     ///
-    /// The other link that has it.
+    /// The other link with this address.
     pub(crate) fn claim(&mut self, address: SocketAddr, link: LinkId) -> Result<(), LinkId> {
         let other = self.holders(address).find(|&holder| holder != link);
         if other.is_none() {
@@ -37,17 +38,17 @@ impl Live {
         other.map_or(Ok(()), Err)
     }
 
-    /// Ends the claim of `link` to `address`, if it has one.
+    /// Removes the claim of `link` to `address`, if it has one.
     pub(crate) fn release(&mut self, address: SocketAddr, link: LinkId) {
         self.claims.remove(&claim(address, link));
     }
 
-    /// Returns a link that has `address`.
+    /// Returns a link with this address.
     pub(crate) fn holder(&self, address: SocketAddr) -> Option<LinkId> {
         self.holders(address).next()
     }
 
-    /// Returns the links with an address of `host`, in address order; a link with two such addresses is listed twice.
+    /// Returns the links with an address of `host`, in address order. A link with two such addresses is listed twice.
     pub(crate) fn of_host(&self, host: Host) -> impl Iterator<Item = LinkId> {
         let claims = self.claims.range((host, LEAST_ADDRESS, LEAST_ID)..);
         claims.take_while(move |(other, ..)| *other == host).map(|&(_, _, link)| link)
@@ -84,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_belongs_to_its_first_claimant_until_that_releases_it() {
+    fn an_address_belongs_to_its_first_claimant_until_released() {
         let mut live = Live::default();
         let theirs = address("192.0.2.1:8333");
         assert_eq!(live.claim(theirs, FIRST), Ok(()));
@@ -92,7 +93,7 @@ mod tests {
         assert_eq!(live.claim(address("[::ffff:192.0.2.1]:8333"), SECOND), Err(FIRST));
         assert_eq!(live.claim(address("192.0.2.1:8334"), SECOND), Ok(()));
         live.release(theirs, SECOND);
-        assert_eq!(live.holder(theirs), Some(FIRST), "another link cannot release it");
+        assert_eq!(live.holder(theirs), Some(FIRST), "another link cannot release the address");
         live.release(address("[::ffff:192.0.2.1]:8333"), FIRST);
         assert_eq!(live.claim(theirs, SECOND), Ok(()));
         assert_eq!(live.iter().count(), 2);
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_links_of_a_host_are_those_of_all_its_addresses_and_ports() {
+    fn a_hosts_links_include_all_its_addresses_and_ports() {
         let mut live = Live::default();
         let links: Vec<LinkId> = (0..9).map(|slot| LinkId::new(slot, 0)).collect();
         let addresses = [
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_links_of_a_host_include_those_with_a_translated_address() {
+    fn a_hosts_links_include_translated_addresses() {
         let mut live = Live::default();
         let links: Vec<LinkId> = (0..5).map(|slot| LinkId::new(slot, 0)).collect();
         let addresses = [
@@ -168,7 +169,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_equals_a_plain_list_of_all_claims(
+        fn the_set_equals_a_plain_list_of_all_claims(
             steps in prop::collection::vec(
                 (prop::sample::select(&[Step::Enter, Step::Claim, Step::Release][..]), any_address(), 0..3_u32),
                 1..60,
@@ -202,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_link_frees_nothing_of_its_slots_next_user() {
+    fn a_removed_link_releases_no_address_of_its_slots_next_user() {
         let mut live = Live::default();
         let theirs = address("192.0.2.1:8333");
         assert_eq!(live.claim(theirs, LinkId::new(1, 1)), Ok(()));

@@ -1,22 +1,22 @@
 //! The dialler: decides which address to dial, and when.
 //!
-//! The [`Dialler`] fills the wanted slots: in normal mode with addresses that it draws from the book, valid ones
-//! before unknown ones, at most one per range; with a fixed list from that list, in order. It stores only the state
-//! of an address that it needs for polite dialling: whether it is connected, how often it failed, and when it may be
-//! dialled again.
+//! The [`Dialler`] fills the wanted slots. In normal mode it draws addresses from the book: valid ones before unknown
+//! ones, and at most one per range. With a fixed list it uses that list, in order. It stores only the state of an
+//! address that polite dialling needs: whether it is connected, how often it failed, and when it may be dialled
+//! again.
 //!
-//! - A lost connection is opened again at once, a few times per window. A failed dial is repeated after a pause that
-//!   grows up to a maximum, and never given up.
+//! - A lost connection is reopened at once, a few times per window. A failed dial is repeated after a pause that
+//!   grows up to a maximum, and never abandoned.
 //! - An address of the book that failed too often is inaccessible: it is dialled when no other address can be, and
-//!   now and then. An incompatible one is inaccessible at once, and rests for an hour unless a ban of its host ends
-//!   sooner.
-//! - A shortage of this machine (descriptors, memory, ports or network) counts against no address: dialling as a
+//!   occasionally. An incompatible address is inaccessible at once, and waits for an hour unless a ban of its host
+//!   ends sooner.
+//! - A shortage of this machine (descriptors, memory, ports or network) counts against no address. Dialling as a
 //!   whole slows down instead.
 //! - There is never more than one link to an address and port.
 //!
-//! It opens no socket, uses no clock and no resolver, and writes no book: it returns the address to dial, and for
-//! each reported end its decision. Its memory is bounded by [`MAX_DIAL_RECORDS`](crate::limits::MAX_DIAL_RECORDS) or
-//! the fixed list.
+//! It opens no socket, uses no clock and no resolver, and writes no book. It returns the address to dial, and its
+//! decision for each reported close. Its memory is bounded by [`MAX_DIAL_RECORDS`](crate::limits::MAX_DIAL_RECORDS)
+//! or by the fixed list.
 
 mod backoff;
 mod candidates;
@@ -61,7 +61,7 @@ use backoff::Backoff;
 use holds::Holds;
 use pace::{Family, Pace};
 use rand::{Rng, RngExt};
-use records::{Kind, Place, Record, Records, State};
+use records::{Kind, LineEnd, Record, Records, State};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -72,7 +72,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct Dialler {
     /// The count of all peers. [`Dialler::next`] and [`Dialler::try_manual`] reserve a slot for each dial that they
-    /// allow; its row returns the slot when it ends.
+    /// allow. The row returns the slot when it is removed.
     pub(crate) slots: PeerSlots,
     /// The addresses of all live links, which their rows claim and release.
     pub(crate) live: Live,
@@ -101,9 +101,9 @@ struct Settings {
 /// The reason why a requested address is not dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
-    /// There is a link to it, or one is being dialled.
+    /// The address is connected or being dialled.
     Address,
-    /// The maximum of peers is reached.
+    /// The maximum number of peers is reached.
     Slots,
 }
 
@@ -120,7 +120,7 @@ impl Settings {
 }
 
 impl Dialler {
-    /// Creates a dialler that knows only the fixed list, all of which is due.
+    /// Creates a dialler that knows only the fixed list. All its addresses are due.
     pub(crate) fn new(config: &ManagerConfig) -> Self {
         let mut dialler = Self {
             slots: PeerSlots::new(config.max_peers),
@@ -139,7 +139,7 @@ impl Dialler {
         dialler
     }
 
-    /// Applies other settings without closing any link, even if the target, the maximum or the fixed list shrinks.
+    /// Applies other settings. Closes no link, even if the target, the maximum or the fixed list shrinks.
     pub(crate) fn reconfigure(&mut self, config: &ManagerConfig) {
         let was_fixed = self.settings.is_fixed;
         self.settings = Settings::of(config);
@@ -157,10 +157,10 @@ impl Dialler {
     // --- Dialling
     // -------------------------------------------------------------------------------------------------------
 
-    /// Returns the moment at which to call [`Dialler::next`] without another event; a moment in the past means at
+    /// Returns the moment at which to call [`Dialler::next`] without another event. A moment in the past means at
     /// once.
     pub(crate) fn next_at(&self) -> Option<Instant> {
-        if !self.wants_peer() && !self.may_lack_place() {
+        if !self.wants_peer() && !self.may_lack_slot() {
             return None;
         }
         let of_lines = Family::ALL
@@ -180,7 +180,7 @@ impl Dialler {
     /// Returns one address to dial now, and reserves its slot. Call until `None`, or until the turn's limit.
     ///
     /// `barred` returns the reason why an address must not be dialled, if there is one. For every dial,
-    /// [`Dialler::ended`] must be called at its end. A cause that holds a wanted dial back is noted for
+    /// [`Dialler::ended`] must be called when it is closed. A cause that holds back a wanted dial is recorded for
     /// [`Dialler::take_hold`].
     pub(crate) fn next(
         &mut self,
@@ -189,7 +189,7 @@ impl Dialler {
         book: &impl Candidates,
         mut barred: impl FnMut(SocketAddr) -> Option<DialHold>,
     ) -> Option<SocketAddr> {
-        if !self.wants_peer() && !self.may_lack_place() {
+        if !self.wants_peer() && !self.may_lack_slot() {
             return None;
         }
         if self.settings.is_fixed {
@@ -223,12 +223,12 @@ impl Dialler {
         self.slots.taken() < self.slots.max().min(self.settings.target)
     }
 
-    /// Whether a fixed peer may lack a slot, and that is not noted yet.
-    fn may_lack_place(&self) -> bool {
+    /// Returns whether a fixed peer may lack a slot and that has not been recorded yet.
+    fn may_lack_slot(&self) -> bool {
         self.settings.is_fixed && !self.holds.has(DialHold::MaxPeers)
     }
 
-    /// Whether all wanted peers are connected or being dialled.
+    /// Returns whether all wanted peers are connected or being dialled.
     fn has_wanted_peers(&self) -> bool {
         match self.settings.is_fixed {
             true => self.records.has_none_to_dial(),
@@ -236,14 +236,14 @@ impl Dialler {
         }
     }
 
-    /// Notes that the table has no row for a dial, if one is due.
+    /// Records that the table has no row for a dial, if one is due.
     pub(crate) fn lacks_row(&mut self, now: Instant) {
         if self.wants_peer() && self.next_at().is_some_and(|due_at| due_at <= now) {
             self.holds.note(DialHold::MaxLinks);
         }
     }
 
-    /// Returns a cause to report for which wanted peers are not dialled; call until `None`.
+    /// Returns a cause to report that holds back wanted dials. Call until `None`.
     ///
     /// Each cause is returned once until the wanted peers are connected or the settings change.
     pub(crate) fn take_hold(&mut self) -> Option<DialHold> {
@@ -337,7 +337,7 @@ impl Dialler {
             let events = unready().map(|family| self.pace.ready_at(family)).chain(self.records.first_due_after(now));
             let latest = if has_blocked { now.plus(BOOK_RETRY) } else { Instant::MAX };
             self.book_retry_at = events.fold(latest, Instant::min);
-            // An address of our own in the book is not a candidate.
+            // One of our own addresses in the book is not a candidate.
             causes.remove(&DialHold::OwnAddress);
             let has_none = causes.is_empty() && !has_resting && self.records.first_due_after(now).is_none();
             causes.into_iter().for_each(|cause| self.holds.note(cause));
@@ -350,14 +350,14 @@ impl Dialler {
 
     /// Reserves a slot for a requested dial.
     ///
-    /// An address in the dialler's records, from the fixed list or in a pause, is thereby dialled early, and its end
-    /// has the usual consequences. But an end that does not concern the address keeps its pause; for a fixed address
-    /// closed on request it ends the rest. Any other address is dialled this once: it is not restarted, does not wait
-    /// and gets no record.
+    /// An address in the dialler's records, in the fixed list or in a pause, is thereby dialled early, and its close
+    /// has the usual consequences. A close that does not concern the address keeps its pause. For a fixed address
+    /// closed on request, the dial makes it part of the list again. Any other address is dialled only once: it is not
+    /// restarted, does not wait and gets no record.
     ///
     /// # Errors
     ///
-    /// If the address is in use or the maximum is reached; no slot is reserved then.
+    /// If the address is in use or the maximum is reached. No slot is reserved then.
     pub(crate) fn try_manual(&mut self, address: SocketAddr, now: Instant) -> Result<(), Taken> {
         let address = canonical(address);
         if self.is_taken(address) {
@@ -370,7 +370,7 @@ impl Dialler {
         Ok(())
     }
 
-    /// Starts the dial; `kind` applies to an address without a record.
+    /// Starts the dial. `kind` applies to an address without a record.
     fn dial(&mut self, address: SocketAddr, kind: Kind, now: Instant) {
         let restarts = self.settings.restarts;
         self.records.dial(address, || Record::new(kind, restarts), now);
@@ -381,19 +381,19 @@ impl Dialler {
     // --- Results
     // --------------------------------------------------------------------------------------------------------
 
-    /// Notes that the kernel has started to connect: neither descriptors nor ports are short.
+    /// Records that the kernel has started to connect, so neither descriptors nor ports are missing.
     pub(crate) fn connect_started(&mut self, address: SocketAddr) {
         self.pace.connect_started(Family::of(canonical(address)));
     }
 
-    /// Notes that the TCP connection is open, and `version` has been sent.
+    /// Records that the TCP connection is open and `version` has been sent.
     pub(crate) fn tcp_connected(&mut self, address: SocketAddr) {
         let address = canonical(address);
         self.pace.answered(Family::of(address));
         self.records.tcp_connected(address);
     }
 
-    /// Notes that the handshake is complete: the book should mark the address as valid.
+    /// Records that the handshake is complete. The book should mark the address as valid.
     pub(crate) fn ready(&mut self, address: SocketAddr, now: Instant) {
         self.records.ready(canonical(address), now);
         if self.has_wanted_peers() {
@@ -401,7 +401,7 @@ impl Dialler {
         }
     }
 
-    /// Notes that a dialled connection has ended; its row returns its slot.
+    /// Records that a dialled connection was closed. Its row returns the slot.
     ///
     /// A call for an unknown address, or a repeated one, has no effect.
     pub(crate) fn ended(&mut self, address: SocketAddr, ended: Ended, now: Instant, rng: &mut impl Rng) -> Departure {
@@ -415,7 +415,7 @@ impl Dialler {
             if now.since(since) >= RESTARTS_FORGOTTEN_AFTER {
                 record.restarts.reset();
             }
-            // A full peer refuses right after the handshake, which is no success then.
+            // A full peer rejects right after the handshake, which is then not a success.
             if ended != Ended::TurnedAway {
                 (record.failures, record.strikes) = (0, 0);
             }
@@ -428,7 +428,7 @@ impl Dialler {
         let decision = match record.kind {
             Kind::OneShot => Decision::Nothing,
             Kind::Drawn | Kind::Fixed if is_restarted => {
-                self.records.line_up(address, record, Place::First);
+                self.records.line_up(address, record, LineEnd::First);
                 Decision::Restart
             }
             Kind::Drawn | Kind::Fixed => self.judge(address, record, ended, now, rng),
@@ -436,7 +436,7 @@ impl Dialler {
         Departure { decision, failures: record.failures.into(), restarts: record.restarts.restarts() }
     }
 
-    /// Decides when an address is dialled again, if ever, and stores the record that this needs.
+    /// Decides when an address is dialled again, if ever, and stores the record needed for that.
     fn judge(
         &mut self,
         address: SocketAddr,
@@ -479,11 +479,11 @@ impl Dialler {
             Ended::Short(Shortage::Descriptors | Shortage::Memory) => {
                 match canary!(DialForgotten) {
                     true => self.records.hold(address, record),
-                    false => self.records.line_up(address, record, Place::First),
+                    false => self.records.line_up(address, record, LineEnd::First),
                 }
                 Decision::WaitUntil(self.pace.ready_at(Family::of(address)))
             }
-            // Both may apply to this address only, and for ever: it must not block the others.
+            // Both may apply to this address only, and for ever. It must not block the others.
             Ended::Short(Shortage::Ports | Shortage::SourceAddress) | Ended::NoNetwork => {
                 let until = after(self.settings.backoff.pause(1, rng));
                 self.pause(address, record, until, now)
@@ -491,7 +491,7 @@ impl Dialler {
         }
     }
 
-    /// Slows down because of a shortage on this side.
+    /// Slows down after a shortage on this side.
     fn note_fault(&mut self, address: SocketAddr, ended: Ended, now: Instant) {
         let family = Family::of(address);
         match ended {
@@ -507,7 +507,7 @@ impl Dialler {
         }
     }
 
-    /// Extends an address's pause; an address of the book that is given up also becomes inaccessible.
+    /// Extends an address's pause. An address of the book that has failed too often also becomes inaccessible.
     fn back_off(
         &mut self,
         address: SocketAddr,
@@ -530,18 +530,18 @@ impl Dialler {
         if self.records.wait(address, record, until, now) { Decision::WaitUntil(until) } else { Decision::Nothing }
     }
 
-    /// Notes that descriptors were short elsewhere, for example in accepting.
+    /// Records that descriptors ran out elsewhere, for example while accepting.
     pub(crate) fn short_of_descriptors(&mut self, now: Instant) {
         self.pace.short_of(Shortage::Descriptors, Family::V4, now);
     }
 
-    /// Ends the wait of `host`'s incompatible addresses after a ban: they may be compatible now.
+    /// Ends the wait of `host`'s incompatible addresses after a ban, because they may be compatible now.
     pub(crate) fn ban_lifted(&mut self, host: Host) {
         self.records.release_unfit(host);
         self.book_changed();
     }
 
-    /// Allows another draw: the book has new addresses, or a ban has ended.
+    /// Allows another draw, because the book has new addresses or a ban has ended.
     pub(crate) const fn book_changed(&mut self) {
         self.book_retry_at = Instant::ZERO;
     }
@@ -561,12 +561,12 @@ impl Dialler {
         self.records.waiting()
     }
 
-    /// Whether there is a link to `address`, in either direction, or one is being dialled.
+    /// Returns whether `address` is connected or being dialled, in either direction.
     pub(crate) fn is_taken(&self, address: SocketAddr) -> bool {
         self.records.is_live(canonical(address)) || self.live.holder(address).is_some()
     }
 
-    /// Whether more peers are wanted than the book has candidates for, so that the seeds should be queried.
+    /// Returns whether more peers are wanted than the book has candidates for, so that the seeds should be queried.
     pub(crate) fn lacks_candidates(&self) -> bool {
         !self.settings.is_fixed && self.book_is_dry && self.wants_peer()
     }

@@ -1,9 +1,8 @@
 //! The dialler compared with a naive model, under arbitrary events.
 //!
 //! The model stores a plain list of facts per address and no order, line or set. After each step both must agree on
-//! the live addresses and the number of used slots; each dial must be one that the facts allow, and each decision the
-//! one that they require. At the end every address can be reached, and then there must be as many peers as are
-//! wanted.
+//! the live addresses and the number of used slots. Each dial must be allowed by the facts, and each decision
+//! required by them. At the end every address is made reachable, and then there must be as many peers as wanted.
 
 use super::records::State;
 use super::tests::Book;
@@ -19,18 +18,18 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 enum Step {
     Dial(usize),
-    /// Advances a live connection: to the open connection, or to ready.
+    /// Advances a live connection: to an open connection, or to ready.
     Advance(usize),
-    /// Ends a live connection.
+    /// Closes a live connection.
     End(usize, Ended),
     Pass(Duration),
     PassToNext,
-    /// An inbound peer connects or disconnects.
+    /// Connects or disconnects an inbound peer.
     Inbound(bool),
     Request(usize),
     Ban(usize, bool),
-    /// Ends the ban of a host, which the dialler was not notified of.
-    Pardon(usize),
+    /// Ends the ban of a host, of which the dialler was not notified.
+    Unban(usize),
     Resize(usize, usize),
 }
 
@@ -48,7 +47,7 @@ struct Facts {
 }
 
 impl Facts {
-    /// Clears the facts that a success, or time, outdates.
+    /// Clears the facts that a success, or time, makes obsolete.
     fn forget(&mut self, ready_since: Option<Instant>, ended: Ended, now: Instant, restart_window: Duration) {
         if let Some(since) = ready_since {
             if now.since(since) >= RESTARTS_FORGOTTEN_AFTER {
@@ -63,24 +62,24 @@ impl Facts {
         }
     }
 
-    /// Returns the end of the pause in which the address was requested, which ends that do not concern the address
-    /// keep.
+    /// Returns the end of the pause in which the address was requested. A close that does not concern the address
+    /// keeps that pause.
     fn paused_until(&self, was_open: bool, now: Instant) -> Option<Instant> {
         match self.next {
-            Next::NotBefore(until) | Next::NotBeforePardonOr(until) if !was_open && until > now => Some(until),
-            Next::NotBefore(_) | Next::NotBeforePardonOr(_) | Next::Free | Next::Never => None,
+            Next::NotBefore(until) | Next::NotBeforeUnbanOr(until) if !was_open && until > now => Some(until),
+            Next::NotBefore(_) | Next::NotBeforeUnbanOr(_) | Next::Free | Next::Never => None,
         }
     }
 }
 
-/// The moment at which an address may be dialled, by the decisions so far.
+/// The moment at which an address may be dialled, according to the decisions so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 enum Next {
     #[default]
     Free,
     NotBefore(Instant),
-    /// Not before then, unless a ban of its host ends.
-    NotBeforePardonOr(Instant),
+    /// Not before this moment, unless a ban of the host ends.
+    NotBeforeUnbanOr(Instant),
     Never,
 }
 
@@ -156,18 +155,18 @@ impl World {
                 self.dialler.slots.give_back();
             }
             Step::Inbound(false) => {}
-            Step::Request(index) => self.command(self.listed[index % self.listed.len()]),
+            Step::Request(index) => self.request(self.listed[index % self.listed.len()]),
             Step::Ban(index, true) => self.banned.push(self.listed[index % self.listed.len()]),
             Step::Ban(index, false) => {
                 let peer = self.listed[index % self.listed.len()];
                 self.banned.retain(|&banned| banned != peer);
             }
-            Step::Pardon(index) => {
+            Step::Unban(index) => {
                 let host = Host::of(self.listed[index % self.listed.len()].ip());
                 self.dialler.ban_lifted(host);
                 for (_, facts) in self.facts.iter_mut().filter(|(peer, _)| Host::of(peer.ip()) == host) {
-                    let is_pardoned = facts.live_since.is_none() && matches!(facts.next, Next::NotBeforePardonOr(_));
-                    facts.next = if is_pardoned { Next::Free } else { facts.next };
+                    let is_released = facts.live_since.is_none() && matches!(facts.next, Next::NotBeforeUnbanOr(_));
+                    facts.next = if is_released { Next::Free } else { facts.next };
                 }
             }
             Step::Resize(target, max) => {
@@ -193,20 +192,20 @@ impl World {
             .dialler
             .next(self.now, &mut self.rng, &self.book, |address| banned.contains(&address).then_some(DialHold::Banned));
         let Some(peer) = next else { return false };
-        assert!(taken < self.wanted().min(self.config.max_peers), "one peer more than wanted");
+        assert!(taken < self.wanted().min(self.config.max_peers), "one more peer than wanted is dialled");
         assert!(!self.banned.contains(&peer), "{peer} is banned");
         if !self.is_fixed() {
             assert!(self.book.standings[&peer].is_some(), "{peer} was given up");
             let group = NetGroup::of(peer.ip());
             let is_neighbour = |other: &SocketAddr| self.facts[other].is_in_hand && NetGroup::of(other.ip()) == group;
             let neighbours: Vec<_> = self.live().into_iter().filter(is_neighbour).collect();
-            assert!(group == NetGroup::Unroutable || neighbours.is_empty(), "{peer} beside {neighbours:?}");
+            assert!(group == NetGroup::Unroutable || neighbours.is_empty(), "{peer} and {neighbours:?} share a range");
         }
         let facts = self.facts.get_mut(&peer).expect("all addresses are listed");
         assert_eq!(facts.live_since, None, "{peer} has a link");
         match facts.next {
             Next::Free => {}
-            Next::NotBefore(until) | Next::NotBeforePardonOr(until) => {
+            Next::NotBefore(until) | Next::NotBeforeUnbanOr(until) => {
                 assert!(self.now >= until, "{peer} is dialled {:?} early", until.since(self.now))
             }
             Next::Never => panic!("{peer} must not be dialled"),
@@ -223,16 +222,16 @@ impl World {
         true
     }
 
-    fn command(&mut self, peer: SocketAddr) {
-        let has_place = self.dialler.slots.taken() < self.config.max_peers;
+    fn request(&mut self, peer: SocketAddr) {
+        let has_slot = self.dialler.slots.taken() < self.config.max_peers;
         let is_fixed = self.is_fixed();
         let facts = self.facts.get_mut(&peer).expect("all addresses are listed");
         let expected = match facts.live_since {
             Some(_) => Err(Taken::Address),
-            None if has_place => Ok(()),
+            None if has_slot => Ok(()),
             None => Err(Taken::Slots),
         };
-        // Whether the dialler still has the record of a dialable address is not part of the model.
+        // The model does not include whether the dialler still has the record of a dialable address.
         let is_in_hand = self.dialler.records.get(peer).is_some();
         assert_eq!(self.dialler.try_manual(peer, self.now), expected);
         if expected.is_ok() {
@@ -274,7 +273,7 @@ impl World {
             return;
         }
         if knew == Some(0) {
-            // Without requests its record may have been dropped in the meantime.
+            // Without requests the record may have been dropped in the meantime.
             (facts.failures, facts.strikes) = (0, 0);
         }
         facts.forget(ready_since, ended, now, config.restart_window);
@@ -303,7 +302,7 @@ impl World {
             Decision::WaitUntil(until) => after_no_failure(ended, until, paused_until, is_fixed),
             Decision::Inaccessible if ended == Ended::Incompatible => {
                 assert!(!is_fixed);
-                Next::NotBeforePardonOr(now.plus(INACCESSIBLE_RECHECK))
+                Next::NotBeforeUnbanOr(now.plus(INACCESSIBLE_RECHECK))
             }
             Decision::Inaccessible => {
                 facts.failures += 1;
@@ -323,8 +322,8 @@ impl World {
         };
     }
 
-    /// Makes every address reachable. Then there must soon be as many peers as are wanted: within half an hour for
-    /// all but those that were given up or are the loop's own.
+    /// Makes every address reachable. There must soon be as many peers as wanted: within half an hour, except for the
+    /// addresses that are inaccessible or the loop's own.
     fn settle(&mut self) {
         self.banned.clear();
         self.dialler.book_changed();
@@ -346,7 +345,7 @@ impl World {
         assert!(self.dialler.slots.taken() >= least, "{} of {least} peers", self.dialler.slots.taken());
     }
 
-    /// Returns the number of possible peers, if no address is banned.
+    /// Returns the number of possible peers if no address is banned.
     fn possible_peers(&self) -> usize {
         let may_be_dialled = |(peer, facts): &(&SocketAddr, &Facts)| {
             let is_given_up = !self.is_fixed() && self.book.standings[*peer].is_none();
@@ -360,7 +359,7 @@ impl World {
         unroutable.len() + routable.into_iter().collect::<BTreeSet<_>>().len()
     }
 
-    fn leave(&mut self) {
+    fn close_all(&mut self) {
         for peer in self.live() {
             self.end(peer, Ended::ClosedByUs);
         }
@@ -379,15 +378,15 @@ fn after_no_failure(ended: Ended, until: Instant, paused_until: Option<Instant>,
     assert!(is_local || is_kept || ended == Ended::SelfConnection || paused_until.is_some());
     let is_long = paused_until.is_none_or(|paused_until| paused_until <= until);
     assert!(is_long || ended == Ended::Incompatible, "the pause is shorter than before");
-    let may_be_over_before = matches!(ended, Ended::Short(Shortage::Descriptors | Shortage::Memory));
+    let may_end_sooner = matches!(ended, Ended::Short(Shortage::Descriptors | Shortage::Memory));
     match ended {
-        Ended::Incompatible => Next::NotBeforePardonOr(until),
-        _ if may_be_over_before && paused_until.is_none() => Next::Free,
+        Ended::Incompatible => Next::NotBeforeUnbanOr(until),
+        _ if may_end_sooner && paused_until.is_none() => Next::Free,
         _ => Next::NotBefore(until),
     }
 }
 
-/// Returns three addresses in one range, two in another of IPv6, and some that cannot be routed.
+/// Returns three addresses in one range, two in another range of IPv6, and some that cannot be routed.
 fn addresses() -> impl Iterator<Item = SocketAddr> {
     [
         "8.8.0.1:8333",
@@ -434,14 +433,14 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => any::<bool>().prop_map(Step::Inbound),
         1 => any::<usize>().prop_map(Step::Request),
         1 => (any::<usize>(), any::<bool>()).prop_map(|(index, is_ban)| Step::Ban(index, is_ban)),
-        1 => any::<usize>().prop_map(Step::Pardon),
+        1 => any::<usize>().prop_map(Step::Unban),
         1 => (1_usize..8, 1_usize..12).prop_map(|(target, max)| Step::Resize(target, max)),
     ]
 }
 
 proptest! {
     #[test]
-    fn req_e27_every_dial_and_every_verdict_is_one_that_the_facts_allow(
+    fn req_e27_the_facts_allow_every_dial_and_every_decision(
         is_fixed: bool,
         seed: u64,
         steps in proptest::collection::vec(any_step(), 1..200),
@@ -451,6 +450,6 @@ proptest! {
             world.step(step);
         }
         world.settle();
-        world.leave();
+        world.close_all();
     }
 }

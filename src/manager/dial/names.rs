@@ -1,9 +1,9 @@
-//! Fixed peers that are known by name: the choice among a name's addresses, and the next resolution of the name.
+//! Fixed peers that are known by name: the choice among a name's addresses, and the name's next resolution.
 //!
-//! One address of each name is in the dialler's fixed list. When a dial of it fails, the name's next address replaces
-//! it at once; after the last one the name is resolved again, after a pause that grows like that of a failed dial. A
-//! lost connection that was ready is first restarted at its address. After a round with an incompatible peer the
-//! pause is the longest. Nothing here resolves a name or dials.
+//! One address of each name is in the dialler's fixed list. When its dial fails, the name's next address replaces it
+//! at once. After the last one the name is resolved again, after a pause that grows like the pause of a failed dial.
+//! A lost connection that was ready is first restarted at its address. After a round with an incompatible peer the
+//! pause is the longest one. Nothing here resolves a name or dials.
 
 use super::backoff::Backoff;
 use super::ended::{Decision, Ended};
@@ -33,19 +33,19 @@ struct Named {
     failures: u32,
     /// The moment at which the current address became ready, if it did.
     ready_since: Option<Instant>,
-    /// Whether this round has met an incompatible peer.
+    /// Whether an incompatible peer was found in this round.
     has_met_unfit: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 enum State {
-    /// To be resolved then.
+    /// To be resolved at this moment.
     Due(Instant),
     Asked {
         query: u32,
         since: Instant,
     },
-    /// The address at this index is dialled or connected; those before it have failed.
+    /// The address at this index is dialled or connected; the addresses before it have failed.
     Trying {
         addresses: Vec<SocketAddr>,
         index: usize,
@@ -53,7 +53,7 @@ enum State {
 }
 
 impl FixedNames {
-    /// Creates the names of `config`, all due at once; none in [`DialMode::Normal`].
+    /// Creates the names of `config`, all due at once. There are none in [`DialMode::Normal`].
     pub(crate) fn new(config: &ManagerConfig) -> Self {
         let mut names = Self { names: Vec::new(), next_query: 0, default_port: 0, backoff: Backoff::of(config) };
         names.reconfigure(config);
@@ -95,12 +95,12 @@ impl FixedNames {
         self.names.iter().filter_map(Named::address)
     }
 
-    /// Returns the moment at which a name is resolved, or its query abandoned.
+    /// Returns the moment at which a name is resolved or its query abandoned.
     pub(crate) fn next_at(&self) -> Option<Instant> {
         self.names.iter().filter_map(Named::next_at).min()
     }
 
-    /// Returns the next name to resolve; call until `None`.
+    /// Returns the next name to resolve. Call until `None`.
     pub(crate) fn next(&mut self, now: Instant) -> Option<Resolve> {
         let is_due = |named: &&mut Named| matches!(named.state, State::Due(moment) if moment <= now);
         let named = self.names.iter_mut().find(is_due)?;
@@ -116,7 +116,7 @@ impl FixedNames {
         Some(named.name.as_str().into())
     }
 
-    /// Abandons a query that was not answered in time, and returns its name; call until `None`.
+    /// Abandons a query that was not answered in time, and returns its name. Call until `None`.
     pub(crate) fn give_up(&mut self, now: Instant, rng: &mut impl Rng) -> Option<Arc<str>> {
         let is_late = |named: &&mut Named| named.given_up_at().is_some_and(|moment| moment <= now);
         let named = self.names.iter_mut().find(is_late)?;
@@ -124,8 +124,8 @@ impl FixedNames {
         Some(named.name.as_str().into())
     }
 
-    /// Stores the reply to a query, an empty one if it failed. Returns the number of usable addresses; the dialler
-    /// needs the new list.
+    /// Stores the reply to a query, which is empty if the query failed. Returns the number of usable addresses. The
+    /// dialler then needs the new list.
     pub(crate) fn resolved(
         &mut self,
         query: u32,
@@ -150,15 +150,15 @@ impl FixedNames {
         count
     }
 
-    /// Notes that the handshake with `address` is complete.
+    /// Records that the handshake with `address` is complete.
     pub(crate) fn ready(&mut self, address: SocketAddr, now: Instant) {
         for named in self.names.iter_mut().filter(|named| named.is_at(address)) {
             named.ready_since = Some(now);
         }
     }
 
-    /// Notes that a connection to `address` has ended. Returns whether its name uses another address from now on, or
-    /// none until it is resolved again; the dialler then needs the new list.
+    /// Records that a connection to `address` was closed. Returns whether its name now uses another address, or none
+    /// until it is resolved again. The dialler then needs the new list.
     pub(crate) fn ended(
         &mut self,
         address: SocketAddr,
@@ -177,7 +177,7 @@ impl FixedNames {
                 continue;
             }
             named.has_met_unfit |= ended == Ended::Incompatible;
-            named.go_on(self.backoff, now, rng);
+            named.advance(self.backoff, now, rng);
             is_changed = true;
         }
         is_changed
@@ -215,7 +215,7 @@ impl Named {
     }
 
     /// Moves to the next address, or to a pause before the name is resolved again.
-    fn go_on(&mut self, backoff: Backoff, now: Instant, rng: &mut impl Rng) {
+    fn advance(&mut self, backoff: Backoff, now: Instant, rng: &mut impl Rng) {
         match &mut self.state {
             State::Trying { addresses, index } if *index + 1 < addresses.len() => *index += 1,
             State::Trying { .. } | State::Due(_) | State::Asked { .. } => self.fail(backoff, now, rng),
@@ -224,7 +224,7 @@ impl Named {
 
     fn fail(&mut self, backoff: Backoff, now: Instant, rng: &mut impl Rng) {
         self.failures = self.failures.saturating_add(1);
-        // A node may ban us for a retry that is too soon.
+        // A node may ban us for a retry that is too early.
         let pause = match std::mem::take(&mut self.has_met_unfit) {
             true => backoff.longest(rng),
             false => backoff.pause(self.failures, rng),
@@ -233,8 +233,8 @@ impl Named {
     }
 }
 
-/// Whether an end means that another address should be tried. A shortage of this machine, a ban or a requested close
-/// does not concern the address.
+/// Returns whether a close means that another address should be tried. A shortage of this machine, a ban or a
+/// requested close does not concern the address.
 fn is_of_address(ended: Ended) -> bool {
     match ended {
         Ended::Unreached
@@ -278,7 +278,7 @@ mod tests {
             Self { names: FixedNames::new(&config(names)), rng: StdRng::seed_from_u64(1) }
         }
 
-        /// Resolves the next name to these addresses; returns the number of usable ones.
+        /// Resolves the next name to these addresses. Returns the number of usable ones.
         fn resolve(&mut self, now: Instant, answer: &[&str]) -> usize {
             let query = self.names.next(now).expect("a name is due").query;
             self.names.resolved(query, &addresses(answer), |own| own.port() == 9, now, &mut self.rng)
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn each_failure_leads_to_the_next_address_and_the_last_one_to_a_pause() {
+    fn each_failure_moves_to_the_next_address_and_the_last_one_to_a_pause() {
         let mut stage = Stage::new(&["node.example"]);
         let answer = ["[2001:db8::1]:1", "192.0.2.1:1", "192.0.2.1:1", "192.0.2.2:0", "0.0.0.0:1", "192.0.2.3:9"];
         assert_eq!(stage.resolve(START, &answer), 2, "repeated, impossible and own addresses are dropped");
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_that_does_not_concern_the_address_keeps_it() {
+    fn a_close_that_does_not_concern_the_address_keeps_it() {
         let mut stage = Stage::new(&["node.example"]);
         stage.resolve(START, &["192.0.2.1:1", "192.0.2.2:1"]);
         for (ended, decision) in [
@@ -364,7 +364,7 @@ mod tests {
         stage.resolve(again_at, &["192.0.2.2:1"]);
         assert!(stage.ends("192.0.2.2:1", Ended::Unreached, Decision::Nothing, again_at));
         let pause = stage.names.next_at().unwrap().since(again_at);
-        assert!((10..13).contains(&pause.as_secs()), "the second round has a pause of its own: {pause:?}");
+        assert!((10..13).contains(&pause.as_secs()), "the second round has its own pause: {pause:?}");
     }
 
     #[test]

@@ -1,45 +1,45 @@
 //! A local outage: this machine has no ready peer, and dials to several network groups have failed within a minute.
 //!
-//! A dial that fails during an outage does not concern its address. An outage lasts until a peer is ready: pauses
-//! between dials grow to minutes, so later failures may be too far apart to show it again.
+//! A dial that fails during an outage does not concern its address. An outage lasts until a peer is ready, because
+//! pauses between dials grow to minutes, so later failures may be too far apart to show the outage again.
 
 use crate::address::{Host, NetGroup};
 use crate::limits::{MIN_OUTAGE_GROUPS, OUTAGE_WINDOW};
 use crate::time::Instant;
 use std::net::IpAddr;
 
-/// Detects an outage by the dials that fail.
+/// Detects an outage from failed dials.
 #[derive(Debug, Default)]
 pub(crate) struct Outage {
     is_on: bool,
     /// The latest failed dial of each group within [`OUTAGE_WINDOW`], fewer than [`MIN_OUTAGE_GROUPS`].
-    recent: Vec<(Instant, Place)>,
+    recent: Vec<(Instant, Origin)>,
 }
 
-/// A network group, or one host where groups mean nothing.
+/// A network group, or one host for addresses that cannot be routed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum Origin {
     Group(NetGroup),
     Host(Host),
 }
 
 impl Outage {
-    /// Notes that a dial failed while no peer was ready; returns whether there is an outage.
+    /// Records that a dial failed while no peer was ready. Returns whether there is an outage.
     pub(crate) fn note_failed_dial(&mut self, address: IpAddr, now: Instant) -> bool {
         if self.is_on {
             return true;
         }
-        let place = match NetGroup::of(address) {
-            NetGroup::Unroutable => Place::Host(Host::of(address)),
-            group @ (NetGroup::V4(_) | NetGroup::V6(_)) => Place::Group(group),
+        let origin = match NetGroup::of(address) {
+            NetGroup::Unroutable => Origin::Host(Host::of(address)),
+            group @ (NetGroup::V4(_) | NetGroup::V6(_)) => Origin::Group(group),
         };
-        self.recent.retain(|&(failed_at, other)| other != place && now.since(failed_at) <= OUTAGE_WINDOW);
-        self.recent.push((now, place));
+        self.recent.retain(|&(failed_at, other)| other != origin && now.since(failed_at) <= OUTAGE_WINDOW);
+        self.recent.push((now, origin));
         self.is_on = self.recent.len() >= MIN_OUTAGE_GROUPS;
         self.is_on
     }
 
-    /// Ends the outage: a peer is ready.
+    /// Ends the outage, because a peer is ready.
     pub(crate) fn end(&mut self) {
         *self = Self::default();
     }
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn req_e19_three_groups_that_fail_within_a_minute_are_an_outage() {
+    fn req_e19_three_groups_failing_within_a_minute_are_an_outage() {
         assert_eq!(verdicts(&[(0, "8.8.8.8"), (30, "9.9.9.9"), (60, "2a00::1")]), [false, false, true]);
         assert_eq!(verdicts(&[(0, "8.8.8.8"), (30, "9.9.9.9"), (61, "2a00::1")]), [false; 3]);
         assert_eq!(verdicts(&[(0, "8.8.8.8"), (1, "8.8.1.1"), (2, "9.9.9.9"), (3, "8.8.2.2")]), [false; 4]);
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn req_e19_hosts_that_cannot_be_routed_are_a_group_each() {
+    fn req_e19_each_unroutable_host_counts_as_its_own_group() {
         assert_eq!(
             verdicts(&[(0, "10.0.0.1"), (0, "10.0.0.1"), (0, "127.0.0.1"), (0, "10.0.0.2")])[2..],
             [false, true]

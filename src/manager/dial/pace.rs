@@ -1,8 +1,8 @@
-//! The pace of dials while this machine is short of a resource, which is no fault of any address.
+//! The pace of dials while this machine lacks a resource, which counts against no address.
 //!
-//! If descriptors or memory are short, all dials pause. If a network or local ports are missing, the dials of one
-//! address family slow down: a machine without IPv6 reports that for each of its addresses, for ever, and continues
-//! with IPv4.
+//! If descriptors or memory run out, all dials pause. If a network or local ports are missing, the dials of one
+//! address family slow down: a machine without IPv6 reports that for each IPv6 address, for ever, and continues with
+//! IPv4.
 
 use crate::error::Shortage;
 use crate::limits::{DIAL_PAUSE_FIRST, MAX_DIAL_PAUSE, MAX_PORT_SPACING, PORT_SPACING_FIRST};
@@ -27,10 +27,10 @@ pub(super) struct Pace {
 #[derive(Debug, Default)]
 struct FamilyPace {
     no_network: Pause,
-    /// The least time between two dials; zero while there are ports.
+    /// Minimum time between two dials; zero while there are free ports.
     spacing: Duration,
     next_dial: Instant,
-    /// The moment at which the spacing was last extended; dials that started before it do not extend it again.
+    /// The moment at which the spacing was last extended. Dials started before it do not extend it again.
     slowed_at: Instant,
 }
 
@@ -71,13 +71,13 @@ impl Pace {
         self.ready_at(family) <= now
     }
 
-    /// Notes that a dial starts.
+    /// Records that a dial starts.
     pub(super) fn connect_starting(&mut self, family: Family, now: Instant) {
         let pace = &mut self.families[family.index()];
         pace.next_dial = now.plus(pace.spacing);
     }
 
-    /// Notes that the kernel has started to connect, so nothing is short.
+    /// Records that the kernel has started to connect, so no resource is missing.
     pub(super) fn connect_started(&mut self, family: Family) {
         self.shortage = Pause::default();
         let pace = &mut self.families[family.index()];
@@ -87,7 +87,7 @@ impl Pace {
         }
     }
 
-    /// Notes that an address responded, so there is a network.
+    /// Records that an address responded, so there is a network.
     pub(super) fn answered(&mut self, family: Family) {
         self.families[family.index()].no_network = Pause::default();
     }
@@ -96,7 +96,7 @@ impl Pace {
         match shortage {
             Shortage::Descriptors | Shortage::Memory => self.shortage.prolong(now),
             Shortage::Ports => self.families[family.index()].slow_down(now),
-            // It concerns the dials from that source address, however slow they are.
+            // This concerns the dials from that source address, at any pace.
             Shortage::SourceAddress => {}
         }
     }
@@ -118,7 +118,8 @@ impl FamilyPace {
 }
 
 impl Pause {
-    /// Pauses for longer than last time; failures during the pause were dialled before it and do not count.
+    /// Pauses for longer than last time. Failures during the pause belong to dials started before it and do not
+    /// count.
     fn prolong(&mut self, now: Instant) {
         if now < self.until {
             return;
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn all_dials_pause_for_longer_and_longer_until_one_has_a_descriptor() {
+    fn all_dials_pause_ever_longer_until_one_gets_a_descriptor() {
         for shortage in [Shortage::Descriptors, Shortage::Memory] {
             let mut pace = Pace::default();
             let fail = |pace: &mut Pace, now| pace.short_of(shortage, Family::V4, now);
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn fault_e05_without_a_network_only_one_family_pauses_until_something_answers() {
+    fn fault_e05_without_a_network_one_family_pauses_until_an_address_responds() {
         let mut pace = Pace::default();
         let fail = |pace: &mut Pace, now| pace.no_network(Family::V4, now);
         assert_eq!(pauses(fail, &mut pace, 6), [100, 200, 400, 800, 1_000, 1_000]);
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn many_that_fail_at_once_are_one_failure() {
+    fn many_simultaneous_failures_count_as_one() {
         let mut pace = Pace::default();
         for _ in 0..32 {
             pace.short_of(Shortage::Descriptors, Family::V4, START);

@@ -1,8 +1,8 @@
-//! The one count of peers, both directions, including those being dialled.
+//! The single count of peers, both directions, including those being dialled.
 //!
-//! A slot is reserved before a connection is dialled or admitted and returned when its row ends, on every path and
-//! once: the row stores whether it holds one. The maximum may be lowered below the number of used slots, which closes
-//! no link and admits none.
+//! A slot is reserved before a connection is dialled or admitted. It is returned exactly once, on every path, when
+//! the row is removed: the row stores whether it holds one. The maximum may be lowered below the number of used
+//! slots, which closes no link and admits none.
 
 /// The number of peers, and its maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl PeerSlots {
 
     /// Returns one slot.
     pub(crate) fn give_back(&mut self) {
-        debug_assert!(self.taken > 0, "a slot was returned that was not taken");
+        debug_assert!(self.taken > 0, "a slot was returned that was not reserved");
         self.taken = self.taken.saturating_sub(1);
     }
 
@@ -54,34 +54,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn req_e27_no_more_slots_are_taken_than_the_maximum() {
-        let mut places = PeerSlots::new(2);
-        assert!(places.try_take() && places.try_take() && !places.try_take());
-        places.give_back();
-        assert!(places.try_take() && !places.try_take());
-        assert_eq!(places.taken(), 2);
+    fn req_e27_at_most_the_maximum_number_of_slots_is_reserved() {
+        let mut slots = PeerSlots::new(2);
+        assert!(slots.try_take() && slots.try_take() && !slots.try_take());
+        slots.give_back();
+        assert!(slots.try_take() && !slots.try_take());
+        assert_eq!(slots.taken(), 2);
     }
 
     #[test]
     fn req_e28_a_lower_maximum_revokes_no_slot_and_grants_none() {
-        let mut places = PeerSlots::new(3);
-        assert!(places.try_take() && places.try_take() && places.try_take());
-        places.set_max(1);
-        assert_eq!((places.taken(), places.max()), (3, 1));
-        places.give_back();
-        places.give_back();
-        assert!(!places.try_take(), "one slot is used, which is the maximum");
-        places.give_back();
-        assert!(places.try_take());
+        let mut slots = PeerSlots::new(3);
+        assert!(slots.try_take() && slots.try_take() && slots.try_take());
+        slots.set_max(1);
+        assert_eq!((slots.taken(), slots.max()), (3, 1));
+        slots.give_back();
+        slots.give_back();
+        assert!(!slots.try_take(), "one slot is used, which is the maximum");
+        slots.give_back();
+        assert!(slots.try_take());
     }
 
     #[test]
-    #[should_panic(expected = "was not taken")]
+    #[should_panic(expected = "was not reserved")]
     #[cfg(debug_assertions)]
     fn req_e27_a_slot_cannot_be_returned_twice() {
-        let mut places = PeerSlots::new(1);
-        assert!(places.try_take());
-        places.give_back();
-        places.give_back();
+        let mut slots = PeerSlots::new(1);
+        assert!(slots.try_take());
+        slots.give_back();
+        slots.give_back();
     }
 }

@@ -1,6 +1,6 @@
 //! The dialler's records of addresses, and the orders in which it needs them.
 //!
-//! A record is in at most one of three orders: the line of addresses to dial, the set of those that wait for a
+//! A record is in at most one of three orders: the line of addresses to dial, the set of addresses that wait for a
 //! moment, or the set of incompatible ones. The maps are ordered, so that no peer can choose addresses that are slow
 //! to find. An address without any state has no record.
 
@@ -19,7 +19,7 @@ use std::time::Duration;
 pub(super) struct Record {
     pub(super) kind: Kind,
     state: State,
-    /// Failed dials since the last success; they determine the pause.
+    /// Failed dials since the last success, which determine the pause.
     pub(super) failures: u16,
     /// The failures that count against the address: those outside a local outage.
     pub(super) strikes: u16,
@@ -31,11 +31,11 @@ const _: () = assert!(size_of::<Record>() <= 56, "the limit of records assumes 5
 /// The reason why an address is dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// It was drawn from the book.
+    /// The address was drawn from the book.
     Drawn,
-    /// It is in the fixed list.
+    /// The address is in the fixed list.
     Fixed,
-    /// It was requested once.
+    /// The address was requested once.
     OneShot,
 }
 
@@ -44,7 +44,8 @@ pub(super) enum Kind {
 pub(super) enum State {
     /// To be dialled as soon as a slot is free.
     InLine,
-    /// Its TCP connection is being opened; the moment is the end of its pause if it was requested during one.
+    /// The TCP connection is being opened. The moment is the end of the address's pause if it was requested during
+    /// one.
     Dialling(Instant),
     /// The handshake is in progress.
     Open,
@@ -52,13 +53,13 @@ pub(super) enum State {
     Ready(Instant),
     /// Not to be dialled before this moment.
     Waiting(Instant),
-    /// Not to be dialled until it is requested.
+    /// Not to be dialled until requested.
     Held,
 }
 
 /// An end of the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum LineEnd {
     First,
     Last,
 }
@@ -72,10 +73,10 @@ pub(super) struct Records {
     by_address: BTreeMap<SocketAddr, Record>,
     /// The lines, one for each family.
     lines: [VecDeque<SocketAddr>; 2],
-    /// The interfaces of those addresses of the fixed list that need one.
+    /// The interfaces of the fixed list's addresses that need one.
     scopes: BTreeMap<SocketAddr, u32>,
     waiting: BTreeSet<(Instant, SocketAddr)>,
-    /// Waiting addresses that are due sooner if a ban of their host ends: incompatible or barred ones.
+    /// Waiting addresses that are due sooner if a ban of their host ends, because they are incompatible or barred.
     unfit: BTreeSet<(Host, SocketAddr)>,
     groups: Groups,
 }
@@ -94,7 +95,7 @@ impl Record {
         Self { kind, state: State::Held, failures: 0, strikes: 0, restarts }
     }
 
-    /// Returns the state; it changes only through the calls of [`Records`], which maintain the orders.
+    /// Returns the state. Only the methods of [`Records`] change it, which maintain the orders.
     pub(super) const fn state(&self) -> State {
         self.state
     }
@@ -131,7 +132,7 @@ impl Records {
         self.get(address).is_some_and(|record| record.state.is_live())
     }
 
-    /// Whether an address of the book has no dial or connection, and its pause has been over for `rest`.
+    /// Returns whether an address of the book has no dial or connection, and its pause has been over for `rest`.
     pub(super) fn is_due(&self, address: SocketAddr, rest: Duration, now: Instant) -> bool {
         match self.get(address).map(|record| record.state) {
             None => true,
@@ -140,28 +141,28 @@ impl Records {
         }
     }
 
-    /// Whether the range of an address of the book has rested since the last dial.
+    /// Returns whether the range of an address of the book has rested since the last dial.
     pub(super) fn is_group_rested(&self, address: SocketAddr) -> bool {
         self.groups.is_rested(NetGroup::of(address.ip()))
     }
 
-    /// Whether the range of an address of the book has a peer that was drawn from it, or one being dialled.
+    /// Returns whether the range of an address of the book has a peer drawn from the book, or one being dialled.
     pub(super) fn is_group_taken(&self, address: SocketAddr) -> bool {
         !self.groups.is_free(NetGroup::of(address.ip()))
     }
 
-    /// Whether no address is in a line or waits.
+    /// Returns whether no address is in a line or waits.
     pub(super) fn has_none_to_dial(&self) -> bool {
         self.waiting.is_empty() && self.lines.iter().all(VecDeque::is_empty)
     }
 
-    /// Whether a record in a line may be dialled beside the live ones.
+    /// Returns whether a record in a line may be dialled in addition to the live ones.
     pub(super) fn fits_groups(&self, address: SocketAddr) -> bool {
         let is_drawn = self.get(address).is_some_and(|record| record.kind == Kind::Drawn);
         !is_drawn || self.groups.is_free(NetGroup::of(address.ip()))
     }
 
-    /// Removes and returns the first address of a line; it is held until it is dialled or set aside.
+    /// Removes and returns the first address of a line. It is held until it is dialled or set aside.
     pub(super) fn pop_line(&mut self, family: Family) -> Option<SocketAddr> {
         let address = self.lines[family.index()].pop_front()?;
         if let Some(record) = self.by_address.get_mut(&address) {
@@ -173,7 +174,7 @@ impl Records {
     /// Returns an address that was removed from its line to its old position.
     pub(super) fn put_back(&mut self, address: SocketAddr) {
         if let Some(&record) = self.get(address) {
-            self.line_up(address, record, Place::First);
+            self.line_up(address, record, LineEnd::First);
         }
     }
 
@@ -194,7 +195,7 @@ impl Records {
         self.waiting.first().map(|&(until, _)| until)
     }
 
-    /// Returns the moment at which the next waiting address is due that is not due yet.
+    /// Returns the moment at which the next waiting address that is not due yet becomes due.
     pub(super) fn first_due_after(&self, now: Instant) -> Option<Instant> {
         let least = (now.plus(Duration::from_nanos(1)), LEAST_ADDRESS);
         self.waiting.range(least..).next().map(|&(until, _)| until)
@@ -202,7 +203,7 @@ impl Records {
 
     // --- Changes ----------------------------------------------------------------------------------------------------
 
-    /// Moves the record of a dialled address to its state; `record` creates one if there is none.
+    /// Moves the record of a dialled address to the dialling state. `record` creates one if there is none.
     pub(super) fn dial(&mut self, address: SocketAddr, record: impl FnOnce() -> Record, now: Instant) {
         self.take_out(address);
         let record = self.by_address.entry(address).or_insert_with(record);
@@ -215,7 +216,7 @@ impl Records {
         }
     }
 
-    /// Notes that the book lists a dialled address as inaccessible: it has failed `max_retries` times before.
+    /// Records that the book lists a dialled address as inaccessible: it has failed `max_retries` times before.
     pub(super) fn note_inaccessible(&mut self, address: SocketAddr, max_retries: u16) {
         if let Some(record) = self.by_address.get_mut(&address) {
             record.failures = record.failures.max(max_retries);
@@ -251,13 +252,13 @@ impl Records {
         Some(record)
     }
 
-    pub(super) fn line_up(&mut self, address: SocketAddr, mut record: Record, place: Place) {
+    pub(super) fn line_up(&mut self, address: SocketAddr, mut record: Record, end: LineEnd) {
         record.state = State::InLine;
         self.by_address.insert(address, record);
         let line = &mut self.lines[Family::of(address).index()];
-        match place {
-            Place::First => line.push_front(address),
-            Place::Last => line.push_back(address),
+        match end {
+            LineEnd::First => line.push_front(address),
+            LineEnd::Last => line.push_back(address),
         }
     }
 
@@ -277,7 +278,7 @@ impl Records {
         self.by_address.insert(address, record);
     }
 
-    /// Lets an address wait, if it can be stored, until then or until a ban of its host ends.
+    /// Makes an address wait, if it can be stored, until this moment or until a ban of its host ends.
     pub(super) fn wait_for_unban(&mut self, address: SocketAddr, record: Record, until: Instant, now: Instant) {
         if self.wait(address, record, until, now) {
             self.unfit.insert((Host::of(address.ip()), address));
@@ -291,14 +292,14 @@ impl Records {
             let (_, address) = entry;
             self.take_out(address);
             match self.by_address.remove(&address) {
-                Some(record) if record.kind == Kind::Fixed => self.line_up(address, record, Place::Last),
+                Some(record) if record.kind == Kind::Fixed => self.line_up(address, record, LineEnd::Last),
                 Some(_) | None => {}
             }
         }
     }
 
-    /// Sets an address aside that was in a line and cannot be dialled through no failure of its own. `until` applies
-    /// to the fixed list; the book will provide any other address again.
+    /// Sets aside an address from a line that cannot be dialled, although it did not fail. `until` applies to the
+    /// fixed list; the book will provide any other address again.
     pub(super) fn set_aside(&mut self, address: SocketAddr, until: Instant, now: Instant) {
         let Some(record) = self.by_address.remove(&address) else { return };
         match record.kind {
@@ -308,7 +309,7 @@ impl Records {
         }
     }
 
-    /// Moves at most `max` addresses that have waited long enough to the line.
+    /// Moves at most `max` addresses whose wait is over to the line.
     pub(super) fn recall_due(&mut self, now: Instant, max: usize) {
         for _ in 0..max {
             let Some(&(until, address)) = self.waiting.first() else { return };
@@ -317,7 +318,7 @@ impl Records {
             }
             self.take_out(address);
             if let Some(&record) = self.get(address) {
-                self.line_up(address, record, Place::Last);
+                self.line_up(address, record, LineEnd::Last);
             }
         }
     }
@@ -332,7 +333,7 @@ impl Records {
         }
     }
 
-    /// Drops the dials for which ranges rest.
+    /// Drops the dials whose ranges have rested.
     pub(super) fn rest_groups(&mut self, now: Instant) {
         self.groups.tidy(now);
     }
@@ -362,7 +363,7 @@ impl Records {
         self.scopes = peers.iter().filter_map(|&peer| Some((canonical(peer), scope_of(peer)?))).collect();
         for address in peers.iter().map(|&peer| canonical(peer)) {
             if !self.by_address.contains_key(&address) {
-                self.line_up(address, Record::new(Kind::Fixed, restarts), Place::Last);
+                self.line_up(address, Record::new(Kind::Fixed, restarts), LineEnd::Last);
             }
         }
     }
@@ -384,7 +385,7 @@ impl Records {
         self.drop_strays();
     }
 
-    /// Removes addresses without a record from the lines and the waiting ones.
+    /// Removes addresses without a record from the lines and the waiting set.
     fn drop_strays(&mut self) {
         let records = &self.by_address;
         for line in &mut self.lines {
@@ -431,7 +432,7 @@ impl Records {
         }
     }
 
-    /// Removes a record from the line or the waiting ones, wherever it is.
+    /// Removes a record from its line or from the waiting set.
     fn take_out(&mut self, address: SocketAddr) {
         match self.get(address).map(|record| record.state) {
             Some(State::Waiting(until)) => {
@@ -444,7 +445,7 @@ impl Records {
     }
 }
 
-/// Returns the interface that `address` names.
+/// Returns the interface named in `address`.
 fn scope_of(address: SocketAddr) -> Option<u32> {
     match address {
         SocketAddr::V4(_) => None,

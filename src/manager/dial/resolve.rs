@@ -1,14 +1,14 @@
-//! A query to a resolver, and the numbers that distinguish the queries of seeds from those of fixed peers.
+//! A query to a resolver, and the numbers that distinguish queries of seeds from queries of fixed peers.
 //!
-//! It resolves nothing; the loop passes the query on to its jobs.
+//! Nothing here resolves a name; the loop passes the query on to its jobs.
 
-/// Queries of fixed peers' names have this bit, those of seeds do not.
+/// The bit that is set in queries of fixed peers' names and clear in queries of seeds.
 pub(super) const QUERY_BIT: u32 = 1 << 31;
 
 /// A name to be resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Resolve {
-    /// The number of the query; reused only after all others.
+    /// The number of the query. It is reused only after all others.
     pub(crate) query: u32,
     pub(crate) name: String,
     /// The port of an address without one.

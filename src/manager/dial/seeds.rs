@@ -1,8 +1,9 @@
 //! Seeds: names whose addresses are peers, their schedule, and the checks of their replies.
 //!
-//! Each seed is queried at the start and then every hour; while there is no address to dial, sooner, but at most once
-//! a minute. Each seed has at most one open query, abandoned after [`RESOLVE_TIMEOUT`]. A reply is an unverified
-//! hint: its addresses are counted, limited and dropped where no peer can be. Nothing here resolves a name.
+//! Each seed is queried at the start and then every hour, or sooner while there is no address to dial, but at most
+//! once a minute. Each seed has at most one open query, which is abandoned after [`RESOLVE_TIMEOUT`]. A reply is an
+//! unverified hint: its addresses are counted, limited, and dropped if no peer can have them. Nothing here resolves a
+//! name.
 
 use super::resolve::{QUERY_BIT, Resolve};
 use crate::address::{canonical, is_routable};
@@ -27,7 +28,7 @@ pub(crate) struct Seeds {
 struct Seed {
     name: String,
     asked_at: Option<Instant>,
-    /// The query that is not answered yet.
+    /// The query that has not been answered yet.
     open_query: Option<u32>,
 }
 
@@ -36,13 +37,13 @@ struct Seed {
 pub(crate) struct SeedAnswer {
     /// Addresses that may be peers, each once, at most [`MAX_SEED_ANSWERS`].
     pub(crate) addresses: Vec<SocketAddr>,
-    /// The number of dropped addresses: above the maximum, where no peer can be, repeated, or our own.
+    /// The number of dropped addresses: above the maximum, impossible for a peer, repeated, or our own.
     pub(crate) dropped: usize,
 }
 
 impl Seeds {
-    /// Creates the seeds of `config`, all due at once; none in [`DialMode::Fixed`]. On `network` regtest, peers have
-    /// addresses that cannot be routed.
+    /// Creates the seeds of `config`, all due at once. There are none in [`DialMode::Fixed`]. On regtest, peers may
+    /// have addresses that cannot be routed.
     pub(crate) fn new(config: &ManagerConfig, network: Network) -> Self {
         let takes_unroutable = network == Network::Regtest;
         let mut seeds = Self { seeds: Vec::new(), next_query: 0, default_port: 0, takes_unroutable };
@@ -70,21 +71,21 @@ impl Seeds {
         self.default_port = config.default_port;
     }
 
-    /// Returns the moment at which a seed is queried, or abandoned. `is_hungry` is
+    /// Returns the moment at which a seed is queried or abandoned. `is_hungry` is
     /// [`Dialler::lacks_candidates`](super::Dialler::lacks_candidates).
     pub(crate) fn next_at(&self, is_hungry: bool) -> Option<Instant> {
         let given_up = self.seeds.iter().filter_map(Seed::given_up_at).min();
         self.seeds.iter().map(|seed| seed.due_at(is_hungry)).chain(given_up).min()
     }
 
-    /// Returns a seed that did not reply in time, if there is one; a later reply is ignored.
+    /// Returns a seed that did not reply in time, if there is one. A later reply is ignored.
     pub(crate) fn give_up(&mut self, now: Instant) -> Option<Arc<str>> {
         let seed = self.seeds.iter_mut().find(|seed| seed.given_up_at().is_some_and(|moment| moment <= now))?;
         seed.open_query = None;
         Some(seed.name.as_str().into())
     }
 
-    /// Returns a query to send now; call until `None`.
+    /// Returns a query to send now. Call until `None`.
     pub(crate) fn next(&mut self, now: Instant, is_hungry: bool) -> Option<Resolve> {
         let seed = self.seeds.iter_mut().find(|seed| seed.due_at(is_hungry) <= now)?;
         let query = self.next_query;
@@ -100,7 +101,8 @@ impl Seeds {
         Some(seed.name.as_str().into())
     }
 
-    /// Returns the usable part of a reply: nothing if the query is no longer open. A failed query has no addresses.
+    /// Returns the usable part of a reply, which is empty if the query is no longer open. A failed query has no
+    /// addresses.
     pub(crate) fn resolved(
         &mut self,
         query: u32,
@@ -122,7 +124,7 @@ impl Seeds {
         SeedAnswer { addresses, dropped }
     }
 
-    /// Whether a peer of this network can be at `address`, which is in its canonical form.
+    /// Returns whether `address`, in its canonical form, can belong to a peer of this network.
     pub(crate) fn may_be_peer(&self, address: SocketAddr) -> bool {
         let ip = address.ip();
         let is_broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
@@ -154,7 +156,7 @@ mod tests {
         ManagerConfig { dns_seeds, ..ManagerConfig::new(Network::Mainnet) }
     }
 
-    fn ask_all(seeds: &mut Seeds, now: Instant, is_hungry: bool) -> Vec<String> {
+    fn query_all(seeds: &mut Seeds, now: Instant, is_hungry: bool) -> Vec<String> {
         std::iter::from_fn(|| seeds.next(now, is_hungry)).map(|resolve| resolve.name).collect()
     }
 
@@ -163,20 +165,20 @@ mod tests {
     }
 
     #[test]
-    fn req_e41_each_seed_is_asked_at_the_start_and_every_hour() {
+    fn req_e41_each_seed_is_queried_at_the_start_and_every_hour() {
         let mut seeds = Seeds::new(&config(&["a.example", "b.example"]), Network::Mainnet);
-        assert_eq!(ask_all(&mut seeds, START, false), ["a.example", "b.example"]);
+        assert_eq!(query_all(&mut seeds, START, false), ["a.example", "b.example"]);
         for query in 0..2 {
             seeds.resolved(query, &[], |_| false);
         }
         let due = START.plus(SEED_INTERVAL);
         assert_eq!(seeds.next_at(false), Some(due));
         assert_eq!(seeds.next(due.minus(Duration::from_nanos(1)), false), None);
-        assert_eq!(ask_all(&mut seeds, due, false), ["a.example", "b.example"]);
+        assert_eq!(query_all(&mut seeds, due, false), ["a.example", "b.example"]);
     }
 
     #[test]
-    fn req_e41_a_failed_seed_is_asked_after_a_minute_only_without_addresses_to_dial() {
+    fn req_e41_a_failed_seed_is_queried_after_a_minute_only_without_addresses_to_dial() {
         let mut seeds = Seeds::new(&config(&["a.example"]), Network::Mainnet);
         let query = seeds.next(START, true).unwrap().query;
         assert_eq!(seeds.next(START, true), None);
@@ -202,7 +204,7 @@ mod tests {
     #[test]
     fn fault_e12_a_seed_that_does_not_reply_in_time_is_abandoned_once() {
         let mut seeds = Seeds::new(&config(&["a.example", "b.example", "c.example"]), Network::Mainnet);
-        ask_all(&mut seeds, START, true);
+        query_all(&mut seeds, START, true);
         seeds.resolved(1, &[], |_| false);
         let due = START.plus(RESOLVE_TIMEOUT);
         assert_eq!((seeds.next_at(true), seeds.give_up(due.minus(Duration::from_nanos(1)))), (Some(due), None));
@@ -211,7 +213,7 @@ mod tests {
             names.map(|name| name.map(|name| name.to_string())),
             [Some("a.example".to_owned()), Some("c.example".to_owned()), None]
         );
-        assert_eq!(seeds.next_at(true), Some(START.plus(MIN_SEED_INTERVAL)), "it is queried again");
+        assert_eq!(seeds.next_at(true), Some(START.plus(MIN_SEED_INTERVAL)), "the seed is queried again");
         assert_eq!((seeds.name_of(0), seeds.name_of(2)), (None, None));
     }
 
@@ -222,7 +224,7 @@ mod tests {
         let mut seeds = Seeds::new(&fixed, Network::Mainnet);
         assert_eq!((seeds.next_at(true), seeds.next(START, true)), (None, None));
         seeds.reconfigure(&config(&["a.example"]));
-        assert_eq!(ask_all(&mut seeds, START, false), ["a.example"]);
+        assert_eq!(query_all(&mut seeds, START, false), ["a.example"]);
     }
 
     #[test]
@@ -230,7 +232,7 @@ mod tests {
         let mut seeds = Seeds::new(&config(&["a.example", "b.example"]), Network::Mainnet);
         let queries: Vec<u32> = (0..2).map(|_| seeds.next(START, false).unwrap().query).collect();
         seeds.reconfigure(&config(&["c.example", "b.example", "c.example"]));
-        assert_eq!(ask_all(&mut seeds, START, false), ["c.example"]);
+        assert_eq!(query_all(&mut seeds, START, false), ["c.example"]);
         assert_eq!(seeds.resolved(queries[0], &addresses(&["8.8.8.8:8333"]), |_| false), SeedAnswer::default());
         assert_eq!(seeds.resolved(queries[1], &addresses(&["8.8.8.8:8333"]), |_| false).addresses.len(), 1);
     }

@@ -1,7 +1,7 @@
-//! The replies to `getaddr` that are repeated for a day, so that repeated requests do not reveal the whole book.
+//! The replies to `getaddr`, which are repeated for a day so that repeated requests do not reveal the whole book.
 //!
-//! There is one reply for each slot, and the requester's network group chooses the slot, keyed: a group gets one
-//! reply a day for any number of connections, and all groups together get at most as many as there are slots.
+//! There is one reply per slot, and a keyed hash of the requester's network group chooses the slot. A group therefore
+//! gets one reply a day for any number of connections, and all groups together get at most one reply per slot.
 
 use crate::address::NetGroup;
 use crate::limits::{ANSWER_LIFETIME, ANSWER_SLOTS};
@@ -23,7 +23,8 @@ impl AddrReplies {
         Self { keys, by_slot: BTreeMap::new() }
     }
 
-    /// Returns the addresses for a requester; `draw` chooses them if its group has had no reply for a day.
+    /// Returns the addresses for a requester. `draw` chooses them if the requester's group has had no reply for a
+    /// day.
     pub(super) fn of(
         &mut self,
         requester: IpAddr,

@@ -1,17 +1,17 @@
-//! Gossip: addresses that peers send, the limits on storing them, and the replies to peers that ask.
+//! Gossip: addresses that peers send, the limits on storing them, and the replies to peers that request addresses.
 //!
-//! Every dialled peer is asked once for addresses (`getaddr`). It may add as many as one reply holds, and one more
-//! every ten seconds. From any other peer only an address of its own host is accepted. An accepted address is stored
-//! in the book as unknown, if its [slot](slots) is free. So one source reaches at most 1/64 of the book,
-//! however often it sends or reconnects, and no number of such addresses displaces a valid peer. That holds for the
-//! current run of the loop, because a book read from a disk does not store the sources. The cost is 70 bytes for each
-//! such address, at most 5 MB, and 50 bytes for each connected peer that was asked, has asked, or has sent addresses.
+//! Every dialled peer is sent one `getaddr`. It may add as many addresses as one reply holds, and one more every ten
+//! seconds. From any other peer only an address of its own host is accepted. An accepted address is stored in the
+//! book as unknown, if its [slot](slots) is free. One source therefore reaches at most 1/64 of the book, however
+//! often it sends or reconnects, and no number of such addresses displaces a valid peer. This holds for the current
+//! run of the loop, because a book read from a disk does not store the sources. The cost is 70 bytes for each such
+//! address, at most 5 MB, and 50 bytes for each connected peer with gossip in either direction.
 //!
-//! An inbound peer gets one reply: at most 1,000 addresses and 23 % of the book, drawn at random from those worth a
-//! dial, the same for a day for all requesters of a network group. That is 30,027 bytes for a request of 24, at most
-//! once per connection and never before its handshake, so it cannot be directed at a third party. Nothing is relayed,
-//! neither the announcements of others nor the loop's own address: dialled peers see its port in its `version`. In
-//! [`DialMode::Fixed`] peers are neither asked, believed nor answered.
+//! An inbound peer gets one reply: at most 1,000 addresses and 23 % of the book, drawn at random from those worth
+//! dialling. All requesters of a network group get the same reply for a day. That is 30,027 bytes for a request of
+//! 24, at most once per connection and never before its handshake, so it cannot be directed at a third party. Nothing
+//! is relayed, neither the announcements of others nor the loop's own address: dialled peers see its port in its
+//! `version`. In [`DialMode::Fixed`] the manager neither requests nor accepts addresses, nor replies to requests.
 
 mod addr_replies;
 mod slots;
@@ -37,12 +37,12 @@ use rand::rngs::StdRng;
 use std::net::{IpAddr, SocketAddr};
 
 impl Manager {
-    /// Whether peers are asked for addresses, believed, and answered.
+    /// Returns whether the manager requests addresses from peers, accepts theirs, and replies to their requests.
     pub(crate) fn gossips(&self) -> bool {
         self.config.learn_addresses && self.config.mode == DialMode::Normal
     }
 
-    /// Whether a message is read even if the handler declines it.
+    /// Returns whether a message is read even if the handler declines it.
     pub(crate) fn wants(&self, command: CommandName, len_bytes: u64) -> bool {
         match command {
             CommandName::ADDR => len_bytes <= MAX_ADDRESS_GATHERED_BYTES && self.gossips(),
@@ -51,7 +51,7 @@ impl Manager {
         }
     }
 
-    /// Notes that a dialled peer is asked for addresses and may send one reply; returns `false` if it was asked
+    /// Records that a dialled peer is asked for addresses and may send one reply. Returns `false` if it was asked
     /// before.
     pub(crate) fn asks(&mut self, id: LinkId, now: Instant) -> bool {
         if !self.gossips() {
@@ -65,7 +65,7 @@ impl Manager {
         is_first
     }
 
-    /// Handles the addresses that a peer has sent; returns how many of them are new in the book.
+    /// Handles the addresses that a peer has sent. Returns the number that are new in the book.
     pub(crate) fn on_addr(
         &mut self,
         sender: GossipPeer,
@@ -88,7 +88,7 @@ impl Manager {
                 break;
             }
             let has_blocks = entry.address.services & SERVICE_NETWORK != 0;
-            if !has_blocks || !self.may_be_told(address) || self.is_barred(address, moment) {
+            if !has_blocks || !self.may_be_shared(address) || self.is_barred(address, moment) {
                 continue;
             }
             let mut peer = KnownPeer::new(address, believed_time(entry.time, moment.unix));
@@ -98,8 +98,8 @@ impl Manager {
         new
     }
 
-    /// Adds a peer to the book on the word of `source`, unless it is known or its slot is in use; returns whether it
-    /// did. An inaccessible peer becomes unknown, and keeps its pause.
+    /// Adds a peer claimed by `source` to the book, unless it is known or its slot is in use. Returns whether it was
+    /// added. An inaccessible peer becomes unknown, and keeps its pause.
     pub(super) fn learn_address(&mut self, source: IpAddr, peer: KnownPeer, moment: Moment, rng: &mut StdRng) -> bool {
         let address = peer.address();
         if self.persistence.book.peer(address).is_some() {
@@ -127,8 +127,8 @@ impl Manager {
         is_new
     }
 
-    /// Builds the reply to an inbound peer that asks for addresses; `None` if it had one, or there are no addresses.
-    /// All requesters of a network group get the same for a day.
+    /// Builds the reply to an inbound peer that requests addresses; `None` if it has had one, or if there are no
+    /// addresses. All requesters of a network group get the same reply for a day.
     pub(crate) fn build_addr_reply(
         &mut self,
         asker: GossipPeer,
@@ -142,31 +142,33 @@ impl Manager {
         let count = share.min(MAX_ADDRESSES_PER_MESSAGE);
         let own = self.duplicates.said_listening(asker.id);
         let Self { gossip, persistence: Persistence { book, .. }, seeds, listening, .. } = self;
-        let is_worth_telling = |peer: &&KnownPeer| {
+        let is_worth_sending = |peer: &&KnownPeer| {
             let is_listed = matches!(peer.status, PeerStatus::Valid | PeerStatus::Unknown);
             let address = peer.address();
-            let may_be_told = seeds.may_be_peer(address) && !is_own(listening, address);
-            is_listed && may_be_told && peer.services & SERVICE_NETWORK != 0
+            let may_be_shared = seeds.may_be_peer(address) && !is_own(listening, address);
+            is_listed && may_be_shared && peer.services & SERVICE_NETWORK != 0
         };
         let draw = || {
             // Some of the drawn peers may have to be dropped.
             let drawn = book.sample(&[PeerStatus::Valid, PeerStatus::Unknown], 2 * count, rng);
-            drawn.into_iter().filter(is_worth_telling).take(count).map(KnownPeer::address).collect()
+            drawn.into_iter().filter(is_worth_sending).take(count).map(KnownPeer::address).collect()
         };
         let addresses = gossip.replies.of(asker.address.ip(), moment.now, draw).iter();
         let known = addresses.filter(|&&address| Some(address) != own).filter_map(|&address| book.peer(address));
-        let told: Vec<AddressEntry> = known.filter(is_worth_telling).map(|peer| entry_of(peer, moment.unix)).collect();
-        (!told.is_empty()).then(|| Addresses::from_entries(told))
+        let entries: Vec<AddressEntry> =
+            known.filter(is_worth_sending).map(|peer| entry_of(peer, moment.unix)).collect();
+        (!entries.is_empty()).then(|| Addresses::from_entries(entries))
     }
 
-    /// Whether peers may exchange `address`: a peer of this network can be there, and it is not this loop.
-    fn may_be_told(&self, address: SocketAddr) -> bool {
+    /// Returns whether `address` may be exchanged with peers: a peer of this network can have it, and it is not our
+    /// own.
+    fn may_be_shared(&self, address: SocketAddr) -> bool {
         self.seeds.may_be_peer(canonical(address)) && !is_own(&self.listening, address)
     }
 }
 
-/// Returns the time at which a peer was last seen: `claimed`, or five days ago if that is impossible. Hearsay counts
-/// as two hours older (SV Node 1.2.2, net_processing.cpp ProcessAddrMessage).
+/// Returns the time at which a peer was last seen: `claimed`, or five days ago if that is impossible. Claims by other
+/// peers count as two hours older (SV Node 1.2.2, net_processing.cpp ProcessAddrMessage).
 fn believed_time(claimed: u32, unix: UnixTime) -> UnixTime {
     const FIRST_SECS: i64 = 100_000_000;
     const FUTURE_SECS: i64 = 10 * 60;

@@ -1,11 +1,10 @@
-//! The slots of hearsay: a table for the book's addresses from gossip, of which no source can fill more than a small
-//! part.
+//! The slots of gossip: a table of the book's addresses from gossip, in which each source can fill only a small part.
 //!
-//! An address has one slot, which depends on its source: a source, that is a [`NetGroup`], reaches
-//! [`GOSSIP_BUCKETS_PER_SOURCE`] buckets of the table, and for one range of addresses one bucket of those. The
+//! An address has one slot, which depends on its source. A source is a [`NetGroup`]; it reaches
+//! [`GOSSIP_BUCKETS_PER_SOURCE`] buckets of the table, and one of these buckets for each range of addresses. The
 //! assignment is keyed, so a peer cannot choose collisions. SV Node 1.2.2 stores its addresses in the same way
-//! (addrman.cpp GetNewBucket), with 64 of 1,024 buckets per source. The table stores only the holder of each slot,
-//! not its later history.
+//! (addrman.cpp GetNewBucket), with 64 of 1,024 buckets per source. The table stores only the current holder of each
+//! slot.
 
 use crate::address::{Host, NetGroup, canonical};
 use crate::limits::{GOSSIP_BUCKET_SLOTS, GOSSIP_BUCKETS, GOSSIP_BUCKETS_PER_SOURCE};
@@ -40,11 +39,11 @@ impl Slots {
         Self { keys, held: BTreeMap::new() }
     }
 
-    /// Returns the slot of `address` for the peer at `source`.
+    /// Returns the slot of `address` when sent by the peer at `source`.
     pub(super) fn slot_of(&self, source: IpAddr, address: SocketAddr) -> Slot {
         let address = canonical(address);
         let (source, range) = (NetGroup::of(source), NetGroup::of(address.ip()));
-        // A network whose peers cannot be routed would have one bucket for all of them.
+        // A network with unroutable peers would have one bucket for all of them.
         let host = (range == NetGroup::Unroutable).then(|| Host::of(address.ip()));
         let lane = self.draw((source, range, host), GOSSIP_BUCKETS_PER_SOURCE);
         let bucket = self.draw((source, lane), GOSSIP_BUCKETS);
@@ -56,7 +55,7 @@ impl Slots {
         self.held.get(&slot).copied()
     }
 
-    /// Puts `address` there, in place of any other.
+    /// Stores `address` in `slot`, replacing any other.
     pub(super) fn hold(&mut self, slot: Slot, address: SocketAddr, now: Instant) {
         self.held.insert(slot, Held { address: canonical(address), since: now });
     }
@@ -118,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn peers_that_cannot_be_routed_have_more_than_one_bucket_among_them() {
+    fn unroutable_peers_share_more_than_one_bucket() {
         let slots = slots(4);
         let source = Ipv4Addr::new(10, 0, 0, 1).into();
         let reach: BTreeSet<Slot> = (0..10_000).map(|low| slots.slot_of(source, v4(0x0a00_0000 | low))).collect();
@@ -128,7 +127,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_slot_is_one_of_the_table_and_one_of_its_own(
+        fn every_slot_is_in_the_table_and_independent_of_notation(
             source in any::<[u8; 4]>(),
             addresses in prop::collection::vec((any::<[u8; 4]>(), 1..65_535_u16), 1..200),
         ) {
@@ -138,9 +137,9 @@ mod tests {
                 let address = SocketAddr::from((address, port));
                 let slot = slots.slot_of(source.into(), address);
                 prop_assert!((slot.0 as usize) < MAX_BOOK_PEERS);
-                let IpAddr::V4(v4) = address.ip() else { unreachable!("they are of IPv4") };
+                let IpAddr::V4(v4) = address.ip() else { unreachable!("the addresses are IPv4") };
                 let mapped = SocketAddr::new(v4.to_ipv6_mapped().into(), port);
-                prop_assert_eq!(slots.slot_of(source.into(), mapped), slot, "it has another slot in another notation");
+                prop_assert_eq!(slots.slot_of(source.into(), mapped), slot, "the slot depends on the notation");
                 slots.hold(slot, mapped, Instant::ZERO);
                 model.insert(slot, address);
             }

@@ -1,4 +1,4 @@
-//! The state of gossip: the requests and replies of each connected peer, and the slots of the addresses that it sent.
+//! The state of gossip: the requests and replies of each connected peer, and the slots of the addresses received.
 //!
 //! Memory is bounded by the slots and by one entry for each peer.
 
@@ -22,14 +22,14 @@ pub(in crate::manager) struct Gossip {
 /// The gossip of one connected peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct GossipState {
-    /// The number of addresses that it may still add.
+    /// The number of addresses that the peer may still add.
     pub(super) tokens: u32,
     refilled_at: Instant,
     pub(super) is_asked: bool,
     pub(super) is_answered: bool,
 }
 
-/// A peer that sends addresses or asks for them.
+/// A peer that sends or requests addresses.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GossipPeer {
     pub(crate) id: LinkId,
@@ -43,7 +43,7 @@ impl Gossip {
         Self { slots: Slots::new(keys), replies: AddrReplies::new(keys), states: BTreeMap::new() }
     }
 
-    /// Removes the gossip of a connection that has ended.
+    /// Removes the gossip of a closed connection.
     pub(in crate::manager) fn link_removed(&mut self, id: LinkId) {
         self.states.remove(&id);
     }

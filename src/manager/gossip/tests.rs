@@ -42,19 +42,19 @@ impl Stage {
         GossipPeer { id: LinkId::from_u64(self.peers), address: SocketAddr::from((address, 50_000)) }
     }
 
-    /// Returns a peer that was dialled and asked.
-    fn asked(&mut self, address: [u8; 4]) -> GossipPeer {
+    /// Returns a peer that was dialled and sent `getaddr`.
+    fn dialled_and_asked(&mut self, address: [u8; 4]) -> GossipPeer {
         let sender = self.sender(address);
         assert!(self.manager.asks(sender.id, self.now));
         sender
     }
 
-    fn told(&mut self, sender: GossipPeer, addresses: impl IntoIterator<Item = SocketAddr>) -> usize {
+    fn receive(&mut self, sender: GossipPeer, addresses: impl IntoIterator<Item = SocketAddr>) -> usize {
         let entries = addresses.into_iter().map(|address| entry(address, NETWORK, UNIX.as_secs() as u32));
-        self.told_entries(sender, entries)
+        self.receive_entries(sender, entries)
     }
 
-    fn told_entries(&mut self, sender: GossipPeer, entries: impl IntoIterator<Item = AddressEntry>) -> usize {
+    fn receive_entries(&mut self, sender: GossipPeer, entries: impl IntoIterator<Item = AddressEntry>) -> usize {
         let entries: Vec<AddressEntry> = entries.into_iter().collect();
         let message = Addresses::from_entries(entries);
         self.manager.on_addr(sender, message.as_ref(), Moment { now: self.now, unix: UNIX }, &mut self.rng)
@@ -65,7 +65,7 @@ impl Stage {
         answer.map(|addresses| addresses.as_ref().iter().collect())
     }
 
-    /// Puts a peer into the book as after a dial.
+    /// Adds a peer to the book as if it had been dialled.
     fn put(&mut self, address: SocketAddr, status: PeerStatus, services: u64) {
         let mut peer = KnownPeer::new(address, UNIX);
         peer.services = services;
@@ -110,16 +110,16 @@ fn rivals(stage: &Stage, source: IpAddr) -> (SocketAddr, SocketAddr) {
 fn threat_p12_a_million_addresses_from_one_range_reach_a_64th_of_the_book() {
     let mut stage = Stage::new();
     for message in 0..1_000 {
-        // Each time another peer of the range, and each of them dialled by us.
-        let sender = stage.asked([8, 8, (message % 256) as u8, (message / 256) as u8]);
-        stage.told(sender, (0..1_000).map(|number| routable(message * 1_000 + number)));
+        // Each time another peer of the range sends, and each of them was dialled by us.
+        let sender = stage.dialled_and_asked([8, 8, (message % 256) as u8, (message / 256) as u8]);
+        stage.receive(sender, (0..1_000).map(|number| routable(message * 1_000 + number)));
         stage.manager.gossip.link_removed(sender.id);
     }
     let len = stage.manager.persistence.book.len();
     assert!(len <= MAX_BOOK_PEERS / 64, "{len}");
     assert!(len > MAX_BOOK_PEERS / 128, "{len}: an honest source also adds addresses");
-    let honest = stage.asked([9, 9, 9, 9]);
-    let new = stage.told(honest, (2_000_000..2_000_500).map(routable));
+    let honest = stage.dialled_and_asked([9, 9, 9, 9]);
+    let new = stage.receive(honest, (2_000_000..2_000_500).map(routable));
     assert!(new > 300, "{new} of 500: the slots of another source were used");
 }
 
@@ -128,7 +128,7 @@ fn threat_p12_a_host_that_reconnects_from_other_ports_uses_only_one_bucket() {
     let mut stage = Stage::new();
     for port in 1..=5_000 {
         let sender = stage.sender([8, 8, 8, 8]);
-        stage.told(sender, [SocketAddr::from(([8, 8, 8, 8], port))]);
+        stage.receive(sender, [SocketAddr::from(([8, 8, 8, 8], port))]);
         let peer = KnownPeer::new(SocketAddr::from(([8, 8, 8, 8], 10_000 + port)), UNIX);
         stage.manager.learn_address(sender.address.ip(), peer, Moment { now: stage.now, unix: UNIX }, &mut stage.rng);
     }
@@ -138,45 +138,45 @@ fn threat_p12_a_host_that_reconnects_from_other_ports_uses_only_one_bucket() {
 #[test]
 fn threat_p12_a_peer_adds_a_thousand_addresses_and_one_more_every_ten_seconds() {
     let mut stage = Stage::with(Network::Mainnet, DialMode::Normal);
-    let sender = stage.asked([8, 8, 8, 8]);
+    let sender = stage.dialled_and_asked([8, 8, 8, 8]);
     let taken = |stage: &Stage| MAX_ADDRESSES_PER_MESSAGE as u32 - stage.manager.gossip.states[&sender.id].tokens;
-    stage.told(sender, (0..600).map(routable));
+    stage.receive(sender, (0..600).map(routable));
     assert_eq!(taken(&stage), 600);
-    stage.told(sender, (600..1_200).map(routable));
+    stage.receive(sender, (600..1_200).map(routable));
     assert_eq!(taken(&stage), 1_000);
     let before = stage.manager.persistence.book.len();
-    assert_eq!(stage.told(sender, (1_200..2_200).map(routable)), 0);
+    assert_eq!(stage.receive(sender, (1_200..2_200).map(routable)), 0);
     stage.now = stage.now.plus(ADDRESS_TOKEN_INTERVAL - Duration::from_nanos(1));
-    assert_eq!(stage.told(sender, (1_200..2_200).map(routable)), 0);
+    assert_eq!(stage.receive(sender, (1_200..2_200).map(routable)), 0);
     stage.now = stage.now.plus(Duration::from_nanos(1));
-    stage.told(sender, (1_200..2_200).map(routable));
+    stage.receive(sender, (1_200..2_200).map(routable));
     assert!(stage.manager.persistence.book.len() <= before + 1);
     assert_eq!(taken(&stage), 1_000);
     stage.now = stage.now.plus(ADDRESS_TOKEN_INTERVAL * 1_000_000);
-    stage.told(sender, []);
-    stage.told(sender, [routable(3_000)]);
-    assert_eq!(taken(&stage), 1, "more than a thousand tokens were saved up");
+    stage.receive(sender, []);
+    stage.receive(sender, [routable(3_000)]);
+    assert_eq!(taken(&stage), 1, "more than a thousand tokens were saved");
 }
 
 #[test]
-fn req_e20_gossip_that_names_an_inaccessible_address_makes_it_unknown_and_no_other() {
+fn req_e20_gossip_makes_only_the_named_inaccessible_address_unknown() {
     let mut stage = Stage::new();
     for (number, status) in [PeerStatus::Inaccessible, PeerStatus::Valid].into_iter().enumerate() {
         stage.put(routable(number as u32), status, NETWORK);
     }
-    let sender = stage.asked([8, 8, 8, 8]);
-    assert_eq!(stage.told(sender, [routable(0), routable(1)]), 0, "neither is new");
+    let sender = stage.dialled_and_asked([8, 8, 8, 8]);
+    assert_eq!(stage.receive(sender, [routable(0), routable(1)]), 0, "neither address is new");
     let statuses = [0, 1].map(|number| stage.manager.persistence.book.peer(routable(number)).unwrap().status);
     assert_eq!(statuses, [PeerStatus::Unknown, PeerStatus::Valid]);
 }
 
 #[test]
-fn threat_p12_a_second_ask_allows_no_second_answer() {
+fn threat_p12_a_second_request_allows_no_second_reply() {
     let mut stage = Stage::new();
-    let sender = stage.asked([8, 8, 8, 8]);
-    stage.told(sender, (0..1_000).map(routable));
+    let sender = stage.dialled_and_asked([8, 8, 8, 8]);
+    stage.receive(sender, (0..1_000).map(routable));
     assert!(!stage.manager.asks(sender.id, stage.now));
-    assert_eq!(stage.told(sender, (1_000..2_000).map(routable)), 0);
+    assert_eq!(stage.receive(sender, (1_000..2_000).map(routable)), 0);
 }
 
 #[test]
@@ -184,21 +184,21 @@ fn threat_p12_a_peer_that_was_not_asked_may_only_add_its_own_host() {
     let mut stage = Stage::new();
     let sender = stage.sender([8, 8, 8, 8]);
     let others = ["9.9.9.9:8333", "8.8.8.9:8333", "[2a00::1]:8333"].map(at);
-    assert_eq!(stage.told(sender, others), 0);
+    assert_eq!(stage.receive(sender, others), 0);
     let own = ["9.9.9.9:8333", "8.8.8.8:8333", "8.8.8.8:8334"].map(at);
-    assert_eq!(stage.told(sender, own), 1, "it may add one address in ten seconds");
+    assert_eq!(stage.receive(sender, own), 1, "the peer may add one address in ten seconds");
     assert!(stage.knows(own[1]));
     stage.now = stage.now.plus(ADDRESS_TOKEN_INTERVAL);
-    stage.told(sender, own);
+    stage.receive(sender, own);
     assert!(!stage.knows(others[0]));
 }
 
 #[test]
-fn threat_p12_an_address_that_cannot_be_a_peers_is_not_stored() {
+fn threat_p12_an_impossible_peer_address_is_not_stored() {
     let mut stage = Stage::new();
     stage.manager.listens_at(at("8.8.4.4:8333"));
     stage.manager.ban(at("8.8.5.5:1").ip(), BanReason::Manual, None, Moment { now: stage.now, unix: UNIX }).unwrap();
-    let sender = stage.asked([8, 8, 8, 8]);
+    let sender = stage.dialled_and_asked([8, 8, 8, 8]);
     for bad in [
         "0.0.0.0:8333",
         "10.1.2.3:8333",
@@ -217,12 +217,12 @@ fn threat_p12_an_address_that_cannot_be_a_peers_is_not_stored() {
         "8.8.4.4:8333",
         "8.8.5.5:8333",
     ] {
-        assert_eq!(stage.told(sender, [at(bad)]), 0, "{bad}");
+        assert_eq!(stage.receive(sender, [at(bad)]), 0, "{bad}");
     }
     let pruned = entry(at("9.9.9.9:8333"), SERVICE_NETWORK << 1, 0);
-    assert_eq!(stage.told_entries(sender, [pruned]), 0);
+    assert_eq!(stage.receive_entries(sender, [pruned]), 0);
     assert_eq!(
-        stage.told(sender, ["9.9.9.9:8333", "[::ffff:9.9.9.9]:8333"].map(at)),
+        stage.receive(sender, ["9.9.9.9:8333", "[::ffff:9.9.9.9]:8333"].map(at)),
         1,
         "a valid address is added once"
     );
@@ -232,13 +232,13 @@ fn threat_p12_an_address_that_cannot_be_a_peers_is_not_stored() {
 #[test]
 fn peers_of_a_test_network_may_have_addresses_that_cannot_be_routed() {
     let mut stage = Stage::with(Network::Regtest, DialMode::Normal);
-    let sender = stage.asked([10, 0, 0, 1]);
-    assert_eq!(stage.told(sender, ["10.0.0.2:18444", "127.0.0.1:18444", "9.9.9.9:1"].map(at)), 3);
-    assert_eq!(stage.told(sender, ["0.0.0.0:18444", "224.0.0.1:18444", "255.255.255.255:1"].map(at)), 0);
+    let sender = stage.dialled_and_asked([10, 0, 0, 1]);
+    assert_eq!(stage.receive(sender, ["10.0.0.2:18444", "127.0.0.1:18444", "9.9.9.9:1"].map(at)), 3);
+    assert_eq!(stage.receive(sender, ["0.0.0.0:18444", "224.0.0.1:18444", "255.255.255.255:1"].map(at)), 0);
 }
 
 #[test]
-fn an_absurd_time_is_five_days_ago_and_all_hearsay_is_two_hours_older() {
+fn an_impossible_time_is_five_days_ago_and_every_claim_is_two_hours_older() {
     const HOUR: i64 = 3_600;
     let now = UNIX.as_secs();
     for (claimed, believed) in [
@@ -262,12 +262,12 @@ fn an_absurd_time_is_five_days_ago_and_all_hearsay_is_two_hours_older() {
 fn threat_p12_only_an_inaccessible_or_long_untried_peer_is_displaced() {
     let rival_comes = |status: PeerStatus, after: Duration| {
         let mut stage = Stage::new();
-        let sender = stage.asked([8, 8, 8, 8]);
+        let sender = stage.dialled_and_asked([8, 8, 8, 8]);
         let (first, second) = rivals(&stage, sender.address.ip());
-        assert_eq!(stage.told(sender, [first]), 1);
+        assert_eq!(stage.receive(sender, [first]), 1);
         stage.set_status(first, status);
         stage.now = stage.now.plus(after);
-        stage.told(sender, [second]);
+        stage.receive(sender, [second]);
         assert_ne!(stage.knows(first), stage.knows(second), "a slot holds one address");
         stage.knows(second)
     };
@@ -285,8 +285,8 @@ fn threat_p12_a_full_book_of_valid_peers_loses_none_of_them() {
     for number in 0..MAX_BOOK_PEERS as u32 {
         stage.put(routable(number), PeerStatus::Valid, NETWORK);
     }
-    let sender = stage.asked([8, 8, 8, 8]);
-    assert_eq!(stage.told(sender, (100_000..101_000).map(routable)), 0);
+    let sender = stage.dialled_and_asked([8, 8, 8, 8]);
+    assert_eq!(stage.receive(sender, (100_000..101_000).map(routable)), 0);
     assert_eq!(stage.manager.persistence.book.count(PeerStatus::Valid), MAX_BOOK_PEERS);
     assert!((100_000..101_000).all(|number| stage.manager.persistence.book.peer(routable(number)).is_none()));
 }
@@ -300,16 +300,16 @@ fn threat_p27_a_reply_is_at_most_a_thousand_and_a_share_of_the_book_and_is_sent_
             stage.put(routable(number), status, NETWORK);
         }
         let asker = stage.sender([9, 9, 9, 9]);
-        let told = stage.answer(asker).unwrap();
-        let different: BTreeSet<SocketAddr> = told.iter().map(|entry| entry.address.to_socket()).collect();
-        assert_eq!((told.len(), different.len()), (most, most), "of {known}");
-        assert!(told.iter().all(|entry| stage.knows(entry.address.to_socket())));
+        let sent = stage.answer(asker).unwrap();
+        let different: BTreeSet<SocketAddr> = sent.iter().map(|entry| entry.address.to_socket()).collect();
+        assert_eq!((sent.len(), different.len()), (most, most), "of {known}");
+        assert!(sent.iter().all(|entry| stage.knows(entry.address.to_socket())));
         let mut payload = Vec::new();
-        Addresses::from_entries(told).as_ref().encode(&mut payload);
+        Addresses::from_entries(sent).as_ref().encode(&mut payload);
         assert!(payload.len() as u64 <= MAX_ADDRESS_PAYLOAD_BYTES);
         assert_eq!(stage.answer(asker), None, "a second reply was sent");
         let another = stage.sender([9, 9, 9, 9]);
-        assert_eq!(stage.answer(another).map(|told| told.len()), Some(most));
+        assert_eq!(stage.answer(another).map(|sent| sent.len()), Some(most));
     }
 }
 
@@ -327,9 +327,9 @@ fn threat_p27_only_addresses_worth_a_dial_are_sent_and_never_a_peers_own() {
         stage.now = stage.now.plus(ANSWER_LIFETIME);
         let asker = stage.sender([9, 9, 9, 9]);
         stage.manager.duplicates.said_listening.insert(asker.id, good[0]);
-        let told = stage.answer(asker).unwrap_or_default();
-        assert!(told.len() <= (50_usize * 23).div_ceil(100));
-        for entry in told {
+        let sent = stage.answer(asker).unwrap_or_default();
+        assert!(sent.len() <= (50_usize * 23).div_ceil(100));
+        for entry in sent {
             let address = entry.address.to_socket();
             assert!(good[1..].contains(&address), "{address}");
             assert_eq!((entry.address.services, entry.time), (NETWORK, UNIX.as_secs() as u32));
@@ -341,28 +341,28 @@ fn threat_p27_only_addresses_worth_a_dial_are_sent_and_never_a_peers_own() {
 fn threat_p27_a_group_that_asks_repeatedly_gets_one_reply_a_day() {
     let mut stage = Stage::new();
     (0..1_000).for_each(|number| stage.put(routable(number), PeerStatus::Unknown, NETWORK));
-    let told = |stage: &mut Stage, from| {
+    let sent = |stage: &mut Stage, from| {
         let asker = stage.sender(from);
         let entries = stage.answer(asker).unwrap();
         let addresses: BTreeSet<SocketAddr> = entries.iter().map(|entry| entry.address.to_socket()).collect();
         addresses
     };
-    let first = told(&mut stage, [9, 9, 9, 9]);
+    let first = sent(&mut stage, [9, 9, 9, 9]);
     assert_eq!(first.len(), 230);
     for host in 0..50 {
         stage.put(routable(2_000 + u32::from(host)), PeerStatus::Valid, NETWORK);
-        assert_eq!(told(&mut stage, [9, 9, host, 1]), first);
+        assert_eq!(sent(&mut stage, [9, 9, host, 1]), first);
     }
-    let of_all: BTreeSet<BTreeSet<SocketAddr>> = (1..=200).map(|group| told(&mut stage, [group, 7, 7, 7])).collect();
+    let of_all: BTreeSet<BTreeSet<SocketAddr>> = (1..=200).map(|group| sent(&mut stage, [group, 7, 7, 7])).collect();
     assert!((30..=64).contains(&of_all.len()), "{} different replies", of_all.len());
     stage.now = stage.now.plus(ANSWER_LIFETIME - Duration::from_nanos(1));
-    assert_eq!(told(&mut stage, [9, 9, 9, 9]), first);
+    assert_eq!(sent(&mut stage, [9, 9, 9, 9]), first);
     stage.now = stage.now.plus(Duration::from_nanos(1));
-    assert_ne!(told(&mut stage, [9, 9, 9, 9]), first);
+    assert_ne!(sent(&mut stage, [9, 9, 9, 9]), first);
 }
 
 #[test]
-fn an_empty_book_gives_no_reply() {
+fn an_empty_book_sends_no_reply() {
     let mut stage = Stage::new();
     let asker = stage.sender([9, 9, 9, 9]);
     assert_eq!(stage.answer(asker), None);
@@ -377,8 +377,8 @@ fn each_address_is_equally_likely_to_be_sent() {
         stage.now = stage.now.plus(ANSWER_LIFETIME);
         let asker = stage.sender([9, 9, 9, 9]);
         for entry in stage.answer(asker).unwrap() {
-            let told = entry.address.to_socket();
-            times[(0..100).position(|number| routable(number) == told).unwrap()] += 1;
+            let sent = entry.address.to_socket();
+            times[(0..100).position(|number| routable(number) == sent).unwrap()] += 1;
         }
     }
     // 460 on average, with a deviation of 19.
@@ -386,19 +386,19 @@ fn each_address_is_equally_likely_to_be_sent() {
 }
 
 #[test]
-fn with_a_fixed_list_no_peer_is_asked_believed_or_answered() {
+fn with_a_fixed_list_addresses_are_neither_requested_accepted_nor_sent() {
     let mut stage = Stage::with(Network::Mainnet, DialMode::Fixed(vec![routable(0)]));
     stage.put(routable(1), PeerStatus::Valid, NETWORK);
     let sender = stage.sender([8, 8, 8, 8]);
     assert!(!stage.manager.asks(sender.id, stage.now));
-    assert_eq!(stage.told(sender, [at("8.8.8.8:8333"), routable(2)]), 0);
+    assert_eq!(stage.receive(sender, [at("8.8.8.8:8333"), routable(2)]), 0);
     assert_eq!(stage.answer(sender), None);
     assert!(!stage.manager.wants(CommandName::ADDR, 31) && !stage.manager.wants(CommandName::GETADDR, 0));
     assert!(stage.manager.gossip.states.is_empty(), "gossip was stored");
 }
 
 #[test]
-fn of_declined_messages_only_readable_ones_are_wanted() {
+fn only_short_gossip_messages_are_read_if_the_handler_declines_them() {
     let stage = Stage::new();
     assert!(stage.manager.wants(CommandName::ADDR, MAX_ADDRESS_GATHERED_BYTES));
     assert!(!stage.manager.wants(CommandName::ADDR, MAX_ADDRESS_GATHERED_BYTES + 1));
@@ -413,9 +413,9 @@ fn of_declined_messages_only_readable_ones_are_wanted() {
 fn a_peers_gossip_is_removed_with_its_connection() {
     let mut stage = Stage::new();
     for _ in 0..100 {
-        let (sender, asker) = (stage.asked([8, 8, 8, 8]), stage.sender([9, 9, 9, 9]));
-        stage.told(sender, [routable(1)]);
-        stage.told(asker, [routable(2)]);
+        let (sender, asker) = (stage.dialled_and_asked([8, 8, 8, 8]), stage.sender([9, 9, 9, 9]));
+        stage.receive(sender, [routable(1)]);
+        stage.receive(asker, [routable(2)]);
         stage.answer(asker);
         assert_eq!(stage.manager.gossip.states.len(), 2);
         stage.manager.gossip.link_removed(sender.id);
@@ -475,7 +475,7 @@ proptest! {
             match step {
                 Step::Tells { source, is_asked, addresses } => {
                     let own = SocketAddr::from(([20, 20, 0, source], 8_333));
-                    let SocketAddr::V4(own) = own else { unreachable!("it is of IPv4") };
+                    let SocketAddr::V4(own) = own else { unreachable!("the address is IPv4") };
                     let fresh = stage.sender(own.ip().octets());
                     let sender = *senders.entry(source).or_insert(fresh);
                     let now = stage.now;
@@ -497,7 +497,7 @@ proptest! {
                     bucket.left -= believed.len() as u64;
                     let known: BTreeSet<SocketAddr> =
                         addresses.iter().filter(|&&address| stage.knows(address)).copied().collect();
-                    stage.told(sender, addresses.iter().copied());
+                    stage.receive(sender, addresses.iter().copied());
                     sources.retain(|&address, _| stage.knows(address));
                     for address in addresses.into_iter().filter(|address| !known.contains(address)) {
                         if stage.knows(address) {

@@ -1,6 +1,6 @@
-//! The file under the database, which never grows beyond the cap that applies when a file is opened.
+//! The file under the database, which never grows beyond the maximum size at which a file is still opened.
 //!
-//! Without the cap a book could grow until the next start rejects it as too large. All other calls pass through to
+//! Without this cap a book could grow until the next start rejects it as too large. All other calls pass through to
 //! redb's own file.
 
 use crate::limits::MAX_BOOK_FILE_BYTES;

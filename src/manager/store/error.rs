@@ -8,7 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// The reason why a call on the book failed; the book is unchanged.
+/// The reason why a call on the book failed. The book is unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -17,19 +17,19 @@ pub enum StoreError {
         /// Its address.
         address: SocketAddr,
     },
-    /// No such peer is known.
+    /// The peer is unknown.
     NoSuchPeer {
         /// The requested address.
         address: SocketAddr,
     },
     /// There is no room for more peers or bans, and none can be displaced.
     Full,
-    /// Another process, or another store of this one, has the file open.
+    /// Another process, or another store of this process, has the file open.
     InUse {
         /// The file.
         path: PathBuf,
     },
-    /// The operating system refused something.
+    /// The operating system reported an error.
     File {
         /// The attempted step.
         step: FileStep,
@@ -37,10 +37,10 @@ pub enum StoreError {
         path: PathBuf,
         /// The kind of the error.
         kind: io::ErrorKind,
-        /// The system's number of the error, 0 if there is none.
+        /// The system's error number, 0 if there is none.
         code: i32,
     },
-    /// The file is not a usable book; it was not changed.
+    /// The file is not a usable book. It was not changed.
     Unfit {
         /// The file.
         path: PathBuf,
@@ -54,7 +54,7 @@ pub enum StoreError {
         /// The database's message.
         what: String,
     },
-    /// The database refused a call for a reason of its own.
+    /// The database refused a call for another reason.
     Database {
         /// The file.
         path: PathBuf,
@@ -67,7 +67,7 @@ pub enum StoreError {
     NoAnswer,
 }
 
-/// Changes of the book that were not durable when the loop ended, and are lost.
+/// Changes to the book that were not durable when the loop ended and are lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BookLost {
@@ -107,7 +107,7 @@ pub enum FileStep {
 }
 
 impl StoreError {
-    /// Returns the error of `step` with `path`.
+    /// Returns the error of `step` on `path`.
     #[cfg(feature = "store")]
     pub(super) fn file(step: FileStep, path: &std::path::Path, error: &io::Error) -> Self {
         Self::File { step, path: path.to_owned(), kind: error.kind(), code: error.raw_os_error().unwrap_or(0) }
@@ -119,7 +119,7 @@ impl FileStep {
         match self {
             Self::Lock => "locking",
             Self::Open => "opening",
-            Self::Create => "making",
+            Self::Create => "creating",
             Self::SetAside => "setting aside",
             Self::Read => "reading",
             Self::Write => "writing",
@@ -180,7 +180,7 @@ const fn remedy(kind: io::ErrorKind) -> &'static str {
         // The file is a pipe or a device, or its disk does not support locks.
         io::ErrorKind::Unsupported => "use an ordinary file on a disk that can lock files",
         // Only setting aside requires a free name.
-        io::ErrorKind::AlreadyExists => "remove some of those set aside earlier",
+        io::ErrorKind::AlreadyExists => "remove some of the files set aside earlier",
         _ => "its content is kept; check the disk, or use a file elsewhere",
     }
 }

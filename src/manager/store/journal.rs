@@ -1,16 +1,16 @@
-//! The journal: changes by the loop that are not durable yet.
+//! The journal: the loop's changes that are not durable yet.
 //!
 //! The loop [records](Journal::record) each change of its own store here, and the journal produces [`Batch`]es: at
-//! once if it has a change of a ban, else when the first change has waited for [`BOOK_DELAY`]. One batch is written
-//! at a time; later changes wait, and the last change of a peer or host replaces earlier ones. The next batch has
-//! bans before peers, within each kind removals before additions, and within those the oldest first. So a disk that
-//! is as full as the loop's own store has room for every batch. A slow or full disk costs at most one change for each
-//! peer and ban that either the loop or the disk knows, at most twice
+//! once if a ban changed, otherwise when the first change has waited for [`BOOK_DELAY`]. One batch is written at a
+//! time. Later changes wait, and the last change of a peer or host replaces earlier ones. The next batch has bans
+//! before peers, within each kind removals before additions, and within those the oldest first. A disk that is as
+//! full as the loop's own store therefore has room for every batch. A slow or full disk costs at most one change for
+//! each peer and ban that either the loop or the disk knows: at most twice
 //! [`MAX_BOOK_PEERS`](crate::limits::MAX_BOOK_PEERS) and [`MAX_BANS`](crate::limits::MAX_BANS).
 //!
 //! A batch without a result for [`MAX_BOOK_ANSWER`] counts as failing, because a disk that hangs reports nothing.
 //!
-//! It never touches a disk or a clock, and it never loses a change.
+//! The journal never touches a disk or a clock, and never loses a change.
 
 use super::Change;
 use super::writer::{Batch, ChangeKey, Persisted};
@@ -18,7 +18,7 @@ use crate::limits::{BOOK_DELAY, MAX_BOOK_ANSWER, MAX_BOOK_BATCH};
 use crate::time::{Instant, Wait};
 use std::collections::BTreeMap;
 
-/// Gathers changes into batches and reports when they are durable.
+/// Collects changes into batches and reports when they are durable.
 #[derive(Debug, Default)]
 pub struct Journal {
     bans: Queue,
@@ -34,11 +34,11 @@ struct UnderWay {
     id: u64,
     since: Instant,
     bans: Vec<Change>,
-    /// The number of changes of peers in it.
+    /// The number of changes of peers in the batch.
     peer_changes: usize,
 }
 
-/// Changes by their subject, and those that remove and those that put by age.
+/// Changes by their subject, with the removals and the additions ordered by age.
 #[derive(Debug, Default)]
 struct Queue {
     by_key: BTreeMap<ChangeKey, Waiting>,
@@ -62,8 +62,8 @@ impl Journal {
         Self::default()
     }
 
-    /// Records a change of the loop's own store, made at `now`; `was_known` is whether the peer or ban existed before
-    /// it.
+    /// Records a change of the loop's own store, made at `now`. `was_known` is whether the peer or ban existed
+    /// before.
     pub fn record(&mut self, change: Change, was_known: bool, now: Instant) {
         let queue = match change {
             Change::PutBan(_) | Change::RemoveBan(_) => &mut self.bans,
@@ -72,7 +72,7 @@ impl Journal {
         queue.put(change, was_known, now);
     }
 
-    /// Returns the time until there is a batch, or until the current one is late; its result may arrive sooner.
+    /// Returns the time until there is a batch, or until the current one is late. Its result may arrive sooner.
     pub fn wait(&self) -> Wait {
         match &self.under_way {
             Some(_) if self.is_failing => Wait::Forever,
@@ -111,7 +111,7 @@ impl Journal {
         Some(Batch { id: self.last_id, changes })
     }
 
-    /// Whether the current batch has become late by `now`. Returned once: the batch counts as failing from then on.
+    /// Returns whether the current batch has become late by `now`. Returned once; the batch then counts as failing.
     pub fn note_late(&mut self, now: Instant) -> bool {
         let is_due = |batch: &UnderWay| batch.since.plus(MAX_BOOK_ANSWER) <= now;
         let is_late = !self.is_failing && self.under_way.as_ref().is_some_and(is_due);
@@ -119,7 +119,7 @@ impl Journal {
         is_late
     }
 
-    /// Handles a result and returns the changes of bans that are durable by it.
+    /// Handles a result. Returns the changes of bans that it makes durable.
     pub fn persisted(&mut self, answer: &Persisted) -> Vec<Change> {
         self.is_failing = answer.result.is_err();
         if self.is_failing {
@@ -128,12 +128,12 @@ impl Journal {
         self.under_way.take_if(|batch| batch.id <= answer.id).map_or_else(Vec::new, |batch| batch.bans)
     }
 
-    /// Stops delaying changes: the loop is about to stop.
+    /// Stops delaying changes, because the loop is about to stop.
     pub const fn write_at_once(&mut self) {
         self.is_hurried = true;
     }
 
-    /// Whether everything recorded is durable.
+    /// Returns whether everything recorded is durable.
     pub fn is_durable(&self) -> bool {
         self.bans.is_empty() && self.peers.is_empty() && self.under_way.is_none()
     }
@@ -144,7 +144,7 @@ impl Journal {
         (self.bans.len() + under_way.0, self.peers.len() + under_way.1)
     }
 
-    /// Whether the current batch could not be written yet, or is late.
+    /// Returns whether the current batch could not be written yet, or is late.
     pub const fn is_failing(&self) -> bool {
         self.is_failing
     }

@@ -1,11 +1,11 @@
-//! The book in memory, on which the loop itself works.
+//! The book in memory, which the loop itself uses.
 //!
-//! The cost of a call does not depend on the number of peers, except for calls that list peers or bans. The most
-//! memory is that of [`MAX_BOOK_PEERS`]: 96 bytes a row, 74 bytes in the index by address, 16 bytes in the lists by
-//! status, and up to 256 bytes of user agent. It never touches a disk, and it fails only for lack of room.
+//! The cost of a call does not depend on the number of peers, except for calls that list peers or bans. The maximum
+//! memory is for [`MAX_BOOK_PEERS`] rows of 96 bytes each, with 74 bytes in the index by address, 16 bytes in the
+//! lists by status, and up to 256 bytes of user agent. It never touches a disk, and fails only for lack of room.
 //!
-//! When it is full, a new peer displaces one that is worth no more: first an inaccessible one, then an unknown one,
-//! then a banned one (its host stays banned), and never a valid one.
+//! When it is full, a new peer displaces a peer of at most the same value: first an inaccessible one, then an unknown
+//! one, then a banned one (its host stays banned), and never a valid one.
 
 use super::{Change, KnownPeer, PeerStatus, PeerStore, StoreError};
 use crate::address::{Host, canonical};
@@ -32,17 +32,17 @@ pub struct MemoryStore {
 #[derive(Clone, Debug)]
 struct Row {
     peer: KnownPeer,
-    /// The position of the row in the list of its status.
-    place: u32,
+    /// The row's position in the list of its status.
+    position: u32,
 }
 
 impl MemoryStore {
-    /// Creates an empty book for [`MAX_BOOK_PEERS`] peers, with hashes that only `rng` determines.
+    /// Creates an empty book for [`MAX_BOOK_PEERS`] peers, with hashes determined only by `rng`.
     pub fn new(rng: &mut impl Rng) -> Self {
         Self::with_limit(MAX_BOOK_PEERS, rng)
     }
 
-    /// Creates an empty book for `max_peers` peers, but no more than [`MAX_BOOK_PEERS`].
+    /// Creates an empty book for `max_peers` peers, at most [`MAX_BOOK_PEERS`].
     pub fn with_limit(max_peers: usize, rng: &mut impl Rng) -> Self {
         Self {
             rows: Slab::new(),
@@ -58,13 +58,13 @@ impl MemoryStore {
         self.rows.len()
     }
 
-    /// Whether no peer is known.
+    /// Returns whether no peer is known.
     #[cfg(feature = "internals")]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// Returns the number of peers with this status; all reasons of bans count as one status.
+    /// Returns the number of peers with this status. All reasons of bans count as one status.
     pub fn count(&self, status: PeerStatus) -> usize {
         self.by_status[status.index()].len()
     }
@@ -75,29 +75,29 @@ impl MemoryStore {
         Some(&self.rows[row as usize].peer)
     }
 
-    /// Returns the peers with this status in no order; all reasons of bans count as one status.
+    /// Returns the peers with this status in no order. All reasons of bans count as one status.
     pub fn peers(&self, status: PeerStatus) -> impl ExactSizeIterator<Item = &KnownPeer> {
         self.by_status[status.index()].iter().map(|&row| &self.rows[row as usize].peer)
     }
 
-    /// Adds a new peer, and returns the peer that it displaced, if any.
+    /// Adds a new peer. Returns the peer that it displaced, if any.
     ///
-    /// The displaced peer is drawn from `rng` among those worth the least.
+    /// The displaced peer is drawn from `rng` among the least valuable ones.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Duplicate`], and [`StoreError::Full`] if all are worth more than the new one.
+    /// [`StoreError::Duplicate`], and [`StoreError::Full`] if all peers are more valuable than the new one.
     pub fn admit(&mut self, peer: KnownPeer, rng: &mut impl Rng) -> Result<Option<KnownPeer>, StoreError> {
         if self.peer(peer.address()).is_some() {
             return Err(StoreError::Duplicate { address: peer.address() });
         }
-        let goes = if self.len() < self.max_peers { None } else { Some(self.least(&peer, rng)?) };
-        let gone = goes.and_then(|address| self.forget(address));
+        let displaced = if self.len() < self.max_peers { None } else { Some(self.least(&peer, rng)?) };
+        let removed = displaced.and_then(|address| self.forget(address));
         self.put(peer);
-        Ok(gone)
+        Ok(removed)
     }
 
-    /// Replaces the record of a peer and returns the old one; an unknown peer is not added.
+    /// Replaces the record of a peer and returns the old one. An unknown peer is not added.
     pub fn replace(&mut self, peer: KnownPeer) -> Option<KnownPeer> {
         self.peer(peer.address())?;
         self.put(peer)
@@ -140,7 +140,7 @@ impl MemoryStore {
         let lists: Vec<&[u32]> = statuses.iter().map(|status| self.by_status[status.index()].as_slice()).collect();
         let total: usize = lists.iter().map(|list| list.len()).sum();
         let count = count.min(total);
-        // Floyd's algorithm: as many draws as peers, for any number of wanted peers.
+        // Floyd's algorithm: one draw per returned peer.
         let (mut drawn, mut order) = (BTreeSet::new(), Vec::with_capacity(count));
         for last in total - count..total {
             let index = rng.random_range(0..=last);
@@ -160,7 +160,7 @@ impl MemoryStore {
         order.into_iter().map(|index| &self.rows[row_at(index) as usize].peer).collect()
     }
 
-    /// Returns one of the peers that are worth the least, if `newcomer` is worth as much.
+    /// Returns one of the least valuable peers, if `newcomer` is at least as valuable.
     fn least(&self, newcomer: &KnownPeer, rng: &mut impl Rng) -> Result<SocketAddr, StoreError> {
         let highest = newcomer.status.index().min(PeerStatus::Valid.index() - 1);
         let list = self.by_status[..=highest].iter().find(|list| !list.is_empty()).ok_or(StoreError::Full)?;
@@ -172,7 +172,7 @@ impl MemoryStore {
         let status = peer.status;
         let Some(&row) = self.by_address.get(&peer.address()) else {
             let address = peer.address();
-            let row = self.rows.insert(Row { peer, place: 0 }) as u32;
+            let row = self.rows.insert(Row { peer, position: 0 }) as u32;
             self.by_address.insert(address, row);
             self.join_list(row);
             return None;
@@ -191,16 +191,16 @@ impl MemoryStore {
     fn join_list(&mut self, row: u32) {
         let entry = &mut self.rows[row as usize];
         let list = &mut self.by_status[entry.peer.status.index()];
-        entry.place = list.len() as u32;
+        entry.position = list.len() as u32;
         list.push(row);
     }
 
     fn leave_list(&mut self, row: u32) {
-        let Row { peer, place } = &self.rows[row as usize];
-        let (place, list) = (*place, &mut self.by_status[peer.status.index()]);
-        list.swap_remove(place as usize);
-        if let Some(&moved) = list.get(place as usize) {
-            self.rows[moved as usize].place = place;
+        let Row { peer, position } = &self.rows[row as usize];
+        let (position, list) = (*position, &mut self.by_status[peer.status.index()]);
+        list.swap_remove(position as usize);
+        if let Some(&moved) = list.get(position as usize) {
+            self.rows[moved as usize].position = position;
         }
     }
 
@@ -267,4 +267,4 @@ fn sorted<'a>(peers: impl Iterator<Item = &'a KnownPeer>) -> Vec<KnownPeer> {
     peers
 }
 
-const _: () = assert!(size_of::<Row>() <= 96, "the documented size of the book assumes 96 bytes a row");
+const _: () = assert!(size_of::<Row>() <= 96, "the documented size of the book assumes 96 bytes per row");

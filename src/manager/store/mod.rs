@@ -1,10 +1,10 @@
 //! The peer book: the known peers, their records, and the banned hosts.
 //!
-//! A [`PeerStore`] keeps it for the next run, for example in a file (`RedbStore`, feature `store`). The loop works on a
-//! copy in memory, and a thread of its own writes the changes: the loop never waits for a disk.
+//! A [`PeerStore`] keeps it for the next run, for example in a file (`RedbStore`, feature `store`). The loop uses a
+//! copy in memory, and a separate thread writes the changes, so the loop never waits for a disk.
 //!
 //! Each call is atomic: after an error the store is unchanged, and a call that failed because of the machine may be
-//! repeated. Nothing here decides whom to dial or to ban, and nothing here reads a clock.
+//! repeated. Nothing here decides about dials or bans, and nothing here reads a clock.
 
 #[cfg(feature = "store")]
 mod capped_file;
@@ -43,14 +43,14 @@ pub enum Change {
     PutPeer(KnownPeer),
     /// Removes the peer with this address.
     RemovePeer(SocketAddr),
-    /// Adds the ban, or replaces that of the same host.
+    /// Adds the ban, or replaces the ban of the same host.
     PutBan(Ban),
     /// Removes the ban of this host.
     RemoveBan(Host),
 }
 
 impl Change {
-    /// Whether it removes a peer or a ban from the store.
+    /// Returns whether it removes a peer or a ban from the store.
     const fn removes(&self) -> bool {
         match self {
             Self::RemovePeer(_) | Self::RemoveBan(_) => true,
@@ -61,9 +61,9 @@ impl Change {
 
 /// A store of peers and bans.
 ///
-/// A store holds at most [`MAX_BOOK_PEERS`](crate::limits::MAX_BOOK_PEERS) peers, one of each address and port, and
-/// at most [`MAX_BANS`](crate::limits::MAX_BANS) bans, one of each host. An IPv4 address in IPv6 form is the same as
-/// the IPv4 address. A change is as durable when its call returns as the store itself.
+/// A store holds at most [`MAX_BOOK_PEERS`](crate::limits::MAX_BOOK_PEERS) peers, one for each address and port, and
+/// at most [`MAX_BANS`](crate::limits::MAX_BANS) bans, one for each host. An IPv4 address in IPv6 form equals the
+/// IPv4 address. When a call returns, its change is as durable as the store itself.
 ///
 /// If the store cannot be read or written, every call fails with the error of [`PeerStore::apply`].
 ///
@@ -91,28 +91,28 @@ pub trait PeerStore {
     ///
     /// # Errors
     ///
-    /// When the store cannot be read.
+    /// If the store cannot be read.
     fn read(&self, address: SocketAddr) -> Result<Option<KnownPeer>, StoreError>;
 
     /// Returns all peers, in the order of their addresses.
     ///
     /// # Errors
     ///
-    /// When the store cannot be read.
+    /// If the store cannot be read.
     fn list_all(&self) -> Result<Vec<KnownPeer>, StoreError>;
 
     /// Returns all bans, in the order of their hosts.
     ///
     /// # Errors
     ///
-    /// When the store cannot be read.
+    /// If the store cannot be read.
     fn bans(&self) -> Result<Vec<Ban>, StoreError>;
 
-    /// Makes these changes in order, all of them or none.
+    /// Makes these changes in order, either all or none.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Full`] if there would be too many peers or bans after them, or the reason why the store cannot
+    /// [`StoreError::Full`] if there would be too many peers or bans afterwards, or the reason why the store cannot
     /// be written.
     fn apply(&mut self, changes: &[Change]) -> Result<(), StoreError>;
 
@@ -152,11 +152,11 @@ pub trait PeerStore {
         }
     }
 
-    /// Returns the peers with this status, in the order of their addresses; all reasons of bans count as one status.
+    /// Returns the peers with this status, in the order of their addresses. All reasons of bans count as one status.
     ///
     /// # Errors
     ///
-    /// When the store cannot be read.
+    /// If the store cannot be read.
     fn find_by_status(&self, status: PeerStatus) -> Result<Vec<KnownPeer>, StoreError> {
         Ok(self.list_all()?.into_iter().filter(|peer| peer.status.is_like(status)).collect())
     }
@@ -165,21 +165,21 @@ pub trait PeerStore {
     ///
     /// # Errors
     ///
-    /// When the store cannot be read.
+    /// If the store cannot be read.
     fn find_by_ip_port(&self, ip: IpAddr, port: u16) -> Result<Option<KnownPeer>, StoreError> {
         self.read(SocketAddr::new(ip, port))
     }
 
-    /// Returns the number of peers with this status; all reasons of bans count as one status.
+    /// Returns the number of peers with this status. All reasons of bans count as one status.
     ///
     /// # Errors
     ///
-    /// When the store cannot be read.
+    /// If the store cannot be read.
     fn count_by_status(&self, status: PeerStatus) -> Result<usize, StoreError> {
         Ok(self.find_by_status(status)?.len())
     }
 
-    /// Adds a ban, in place of an earlier one of the same host.
+    /// Adds a ban, replacing an earlier one of the same host.
     ///
     /// # Errors
     ///

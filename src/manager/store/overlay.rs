@@ -2,8 +2,8 @@
 //!
 //! redb writes to each file that it opens, and repairs one that was not closed cleanly. The overlay redirects these
 //! writes to memory, so the file keeps its bytes and its times, and this process needs no permission to write it.
-//! Each lock of redb becomes a shared lock on the file: several readers may have it open at once, but no writer
-//! beside them.
+//! Each lock of redb becomes a shared lock on the file: several readers may have it open at once, but no writer at
+//! the same time.
 
 use crate::limits::MAX_BOOK_FILE_BYTES;
 use ::redb::backends::FileBackend;
@@ -14,7 +14,7 @@ use std::io;
 use std::ops::Bound;
 use std::sync::{Mutex, PoisonError};
 
-/// The size of a block that is kept in memory after a change; all blocks of a file together have at most
+/// The size of a block that is kept in memory after a change. All blocks of a file together have at most
 /// [`MAX_BOOK_FILE_BYTES`].
 const BLOCK_BYTES: usize = 4_096;
 
@@ -28,7 +28,7 @@ pub(super) struct Overlay {
 #[derive(Debug)]
 struct Written {
     len_bytes: u64,
-    /// The file's bytes from here on are cut off.
+    /// The offset from which the file's bytes are truncated.
     file_end: u64,
     /// Whole blocks by their number.
     blocks: BTreeMap<u64, Vec<u8>>,
@@ -85,7 +85,7 @@ impl Written {
             if !self.blocks.contains_key(&number) {
                 self.blocks.insert(number, self.block_of(number, file)?);
             }
-            let block = self.blocks.get_mut(&number).expect("it was put there above");
+            let block = self.blocks.get_mut(&number).expect("the block was inserted above");
             block[within..within + part.len()].copy_from_slice(&data[part]);
         }
         self.len_bytes = self.len_bytes.max(end);
@@ -106,7 +106,7 @@ impl Written {
     }
 }
 
-/// Splits a range of the file by blocks: the number of each, the offset of the part in it, and the part's range.
+/// Splits a range of the file by blocks. Returns each block's number, the part's offset in it, and the part's range.
 fn parts(offset: u64, len: usize) -> impl Iterator<Item = (u64, usize, std::ops::Range<usize>)> {
     let mut begin = 0;
     std::iter::from_fn(move || {
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_were_cut_off_are_zero_when_the_file_grows_again() {
+    fn truncated_bytes_are_zero_when_the_file_grows_again() {
         let (overlay, path) = over(&[7; 9_000], "cut");
         overlay.write(4_200, &[1; 10]).unwrap();
         overlay.set_len(4_205).unwrap();

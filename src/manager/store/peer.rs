@@ -14,14 +14,14 @@ pub struct KnownPeer {
     address: SocketAddr,
     /// The peer's status.
     pub status: PeerStatus,
-    /// The time since which it has that status; for an unknown peer from gossip, the time at which it was claimed to
-    /// be seen. For people only: no decision depends on it.
+    /// The time since which the peer has this status. For an unknown peer from gossip, the time at which it was
+    /// claimed to be seen. For people only: no decision depends on it.
     pub status_since: UnixTime,
-    /// The time of the last completed handshake with it, if any. For people only.
+    /// The time of the last completed handshake with the peer, if any. For people only.
     pub last_connected: Option<UnixTime>,
-    /// The services that it was last claimed to have, by itself or by others.
+    /// The services last claimed for the peer, by itself or by others.
     pub services: u64,
-    /// The user agent of its last `version`; empty if it has sent none.
+    /// The user agent of the peer's last `version`; empty if there was none.
     pub user_agent: UserAgent,
     /// Failed dials since the last successful one.
     pub failures: u32,
@@ -30,14 +30,14 @@ pub struct KnownPeer {
 /// The status of a peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum PeerStatus {
-    /// It was never tried.
+    /// The peer was never tried.
     #[default]
     Unknown,
-    /// A handshake with it was completed.
+    /// A handshake with the peer was completed.
     Valid,
-    /// It failed too often or is incompatible: it is dialled after all others, and rarely.
+    /// The peer failed too often or is incompatible. It is dialled after all others, and rarely.
     Inaccessible,
-    /// Its host is banned.
+    /// The peer's host is banned.
     Banned(BanReason),
 }
 
@@ -46,7 +46,7 @@ pub enum PeerStatus {
 pub struct UserAgent(Box<str>);
 
 impl KnownPeer {
-    /// Returns a peer of which only the address is known, in its [`canonical`] form.
+    /// Returns a peer with nothing known but its address, in [`canonical`] form.
     pub fn new(address: SocketAddr, since: UnixTime) -> Self {
         Self {
             address: canonical(address),
@@ -59,14 +59,14 @@ impl KnownPeer {
         }
     }
 
-    /// Returns the address at which it listens; an IPv4 address is always in IPv4 form.
+    /// Returns the address on which the peer listens. An IPv4 address is always in IPv4 form.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 }
 
 impl PeerStatus {
-    /// Whether both are the same apart from the reason of a ban.
+    /// Returns whether both are equal apart from the reason of a ban.
     #[must_use]
     pub const fn is_like(self, other: Self) -> bool {
         self.index() == other.index()
@@ -75,7 +75,7 @@ impl PeerStatus {
     /// The number of kinds.
     pub(super) const KINDS: usize = 4;
 
-    /// Returns the kind as an index; a higher kind is worth more.
+    /// Returns the kind as an index. A higher kind is more valuable.
     pub(super) const fn index(self) -> usize {
         match self {
             Self::Inaccessible => 0,
@@ -87,7 +87,7 @@ impl PeerStatus {
 }
 
 impl UserAgent {
-    /// Returns the part of `text` that can be stored: its printable ASCII, cut to 256 bytes.
+    /// Returns the part of `text` that can be stored: its printable ASCII, truncated to 256 bytes.
     pub fn sanitised(text: &[u8]) -> Self {
         let printable = text.iter().filter(|byte| matches!(byte, b' '..=b'~'));
         Self(printable.take(MAX_USER_AGENT_BYTES).map(|&byte| char::from(byte)).collect())

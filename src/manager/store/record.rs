@@ -18,7 +18,7 @@ const V6: u8 = 6;
 const UNKNOWN: u8 = 0;
 const VALID: u8 = 1;
 const INACCESSIBLE: u8 = 2;
-/// Statuses from here on are bans, and the rest is the reason.
+/// Statuses from here on are bans; the difference is the reason.
 const BANNED: u8 = 16;
 
 const REASONS: [BanReason; 5] = [

@@ -1,14 +1,14 @@
-//! The book in a file of redb.
+//! The book in a redb file.
 //!
-//! Every change is on the disk when its call returns: each call is one transaction with checksums and an `fsync`, and
-//! if the process or the machine stops, the file holds the result of the last or the current call. A file is checked
-//! completely, without changing it, before its content is used or written: a file that never was a book is not
-//! touched, a damaged one or one of a later version is [set aside](SetAside), and invalid records are dropped and
-//! counted. After a fault of the disk the database is closed, and opened again for the next change, as redb requires.
+//! Every change is on disk when its call returns. Each call is one transaction with checksums and an `fsync`, and if
+//! the process or the machine stops, the file holds the result of the last or the current call. A file is checked
+//! completely, without changing it, before its content is used or written. A file that never was a book is not
+//! touched. A damaged file, or one from a later version, is [set aside](SetAside). Invalid records are dropped and
+//! counted. After a disk fault the database is closed and reopened for the next change, as redb requires.
 //!
 //! The file never grows beyond [`MAX_BOOK_FILE_BYTES`](crate::limits::MAX_BOOK_FILE_BYTES), and [`BOOK_CACHE_BYTES`]
-//! of its pages are kept in memory. A store is for one process, and for a thread that may block: not for the loop's
-//! own.
+//! of its pages are kept in memory. A store is for one process and for a thread that may block, not for the loop's
+//! thread.
 
 use super::capped_file::CappedFile;
 use super::overlay::Overlay;
@@ -26,7 +26,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-/// The version of the format of the tables' content.
+/// The version of the tables' format.
 const FORMAT: u64 = 1;
 
 const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("peerloop");
@@ -47,7 +47,7 @@ pub struct RedbStore {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Opened {
-    /// The earlier file, if it could not be used; the book is empty then.
+    /// The earlier file, if it could not be used. The book is then empty.
     pub set_aside: Option<SetAside>,
     /// Invalid records that were dropped.
     pub dropped: usize,
@@ -61,29 +61,29 @@ pub struct BookContents {
     pub peers: Vec<KnownPeer>,
     /// The bans, in the order of their hosts.
     pub bans: Vec<Ban>,
-    /// Records that are invalid, or more than a book may hold, and were skipped.
+    /// Skipped records, which are invalid or exceed a book's maximum.
     pub skipped: usize,
 }
 
 /// The reason why a file could not be opened.
 enum Refusal {
-    /// It is not a book.
+    /// The file is not a book.
     Unfit(Unfit),
-    /// It may be a book.
+    /// The file may be a book.
     Failed(StoreError),
 }
 
 impl RedbStore {
     /// Opens the book in the file `path`. Creates one if there is none, or if the existing one is damaged.
     ///
-    /// A link is followed. Files beside the book are `<name>.lock`, for a moment `<name>.new`, and damaged books set
-    /// aside: at most [`MAX_BOOK_SET_ASIDE`](crate::limits::MAX_BOOK_SET_ASIDE) files.
+    /// A link is followed. In addition to the book there may be the files `<name>.lock`, temporarily `<name>.new`,
+    /// and damaged books set aside: at most [`MAX_BOOK_SET_ASIDE`](crate::limits::MAX_BOOK_SET_ASIDE) files.
     ///
     /// # Errors
     ///
     /// [`StoreError::Unfit`] if the file never was a book; [`StoreError::InUse`] if another store has it open;
-    /// [`StoreError::File`] if the system refuses it, or if too many files are set aside already. The file's content
-    /// is kept then.
+    /// [`StoreError::File`] if the system refuses it, or if too many files are already set aside. The file's content
+    /// is then kept.
     pub fn open(path: impl Into<PathBuf>) -> Result<(Self, Opened), StoreError> {
         let path = follow(path.into())?;
         match judge(&path)? {
@@ -114,13 +114,13 @@ impl RedbStore {
         Ok((Self { path, database, _lock: lock }, opened))
     }
 
-    /// Opens the book in the file `path` only if it is one: none is created, and an unusable file stays in place.
+    /// Opens the book in the file `path` only if it is one: no file is created, and an unusable file stays unchanged.
     /// Also returns the number of invalid records that were dropped.
     ///
     /// # Errors
     ///
     /// As [`RedbStore::open`], and [`StoreError::Unfit`] if the file is not a book, [`StoreError::File`] if there is
-    /// none.
+    /// no file.
     pub fn open_existing(path: impl Into<PathBuf>) -> Result<(Self, usize), StoreError> {
         let path = follow(path.into())?;
         drop(existing(&path)?);
@@ -135,7 +135,7 @@ impl RedbStore {
     /// # Errors
     ///
     /// [`StoreError::Unfit`] if the file is not a book; [`StoreError::InUse`] if a store has it open;
-    /// [`StoreError::File`] if there is none, or if the system refuses it.
+    /// [`StoreError::File`] if there is no file, or if the system refuses it.
     pub fn read_contents(path: impl Into<PathBuf>) -> Result<BookContents, StoreError> {
         let path = follow(path.into())?;
         let Readable { database, _lock } = existing(&path)?;
@@ -154,7 +154,7 @@ impl RedbStore {
 
     fn query<T>(&self, query: impl FnOnce(&Database) -> Result<T, Error>) -> Result<T, StoreError> {
         let Some(database) = &self.database else {
-            let what = "it is closed after a fault, and opened again for the next change".to_owned();
+            let what = "the database is closed after a fault and reopened for the next change".to_owned();
             return Err(StoreError::Database { path: self.path.clone(), what });
         };
         query(database).map_err(|error| store_error(FileStep::Read, &self.path, error))
@@ -168,7 +168,7 @@ impl RedbStore {
             })?;
             self.database = Some(database);
         }
-        Ok(self.database.as_ref().expect("it was opened above"))
+        Ok(self.database.as_ref().expect("the database was opened above"))
     }
 }
 
@@ -258,7 +258,7 @@ fn of_our_format(path: &Path, database: Database) -> Result<Database, Refusal> {
     }
 }
 
-/// Creates an empty book. It gets its name only when it is complete, so no process ever finds half of one.
+/// Creates an empty book. It gets its name only when it is complete, so no process ever finds an incomplete one.
 fn begin(path: &Path) -> Result<Database, StoreError> {
     let new = beside(path, ".new");
     let failed = |error: io::Error| StoreError::file(FileStep::Create, &new, &error);
@@ -282,7 +282,7 @@ fn begin(path: &Path) -> Result<Database, StoreError> {
         Ok(database)
     });
     if renamed.is_err() {
-        // Half of a book is useless; if it cannot be removed either, the first error is the one to report.
+        // An incomplete book is useless. If it cannot be removed either, the first error is the one to report.
         let _ = fs::remove_file(&new);
     }
     renamed
@@ -294,12 +294,12 @@ fn database(backend: impl StorageBackend) -> Result<Database, DatabaseError> {
     builder.create_with_backend(backend)
 }
 
-/// Returns the format that the database states; a database without one is not ours.
+/// Returns the format stated in the database. A database without one is not ours.
 fn format(database: &Database) -> Result<Option<u64>, Error> {
     Ok(database.begin_read()?.open_table(ABOUT)?.get(FORMAT_KEY)?.map(|format| format.value()))
 }
 
-/// Removes invalid records, and those beyond a book's limits; returns their number.
+/// Removes invalid records, and records beyond a book's limits. Returns their number.
 fn drop_senseless(database: &Database) -> Result<usize, Error> {
     let transaction = database.begin_write()?;
     let mut dropped = 0;
@@ -322,7 +322,7 @@ fn drop_senseless(database: &Database) -> Result<usize, Error> {
     Ok(dropped)
 }
 
-/// Lists the records of a table, at most `max`, and counts the skipped ones.
+/// Lists the records of a table, at most `max`. Also counts the skipped ones.
 fn list<T>(
     database: &Database,
     table: TableDefinition<'static, &'static [u8], &'static [u8]>,
@@ -340,7 +340,7 @@ fn list<T>(
     Ok((found, skipped))
 }
 
-/// Makes these changes if there is room; otherwise makes none and returns `false`.
+/// Makes these changes if there is room. Otherwise makes none and returns `false`.
 fn write(database: &Database, changes: &[Change]) -> Result<bool, Error> {
     let transaction = database.begin_write()?;
     if !make(&transaction, changes)? {
@@ -413,7 +413,7 @@ fn store_error(step: FileStep, path: &Path, error: Error) -> StoreError {
     }
 }
 
-/// Whether the file's content, and not the system, is the reason why it could not be read.
+/// Returns whether the file could not be read because of its content and not because of the system.
 fn is_of_content(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
 }

@@ -29,28 +29,28 @@ pub struct SetAside {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unfit {
-    /// It has no bytes.
+    /// The file has no bytes.
     Empty,
-    /// It is larger than any book; this library never makes such a file.
+    /// The file is larger than any book. This library never writes such a file.
     TooLarge {
         /// Its length in bytes.
         len_bytes: u64,
     },
-    /// It is another kind of file: that of another program, or not a database.
+    /// The file is of another kind: it belongs to another program, or is not a database.
     Foreign,
-    /// It is incomplete or damaged.
+    /// The file is incomplete or damaged.
     Damaged {
         /// The database's message.
         what: String,
     },
-    /// A later version of this library wrote it.
+    /// A later version of this library wrote the file.
     FromTheFuture {
-        /// The version of its format.
+        /// The version of the file's format.
         format: u64,
     },
 }
 
-/// The lock that is held while a book is in use. It is on a file of its own, which stays when the book is renamed.
+/// The lock that is held while a book is in use. It is on a separate file, which stays when the book is renamed.
 #[derive(Debug)]
 pub(super) struct BookLock {
     /// The file that is locked until it is closed.
@@ -81,8 +81,8 @@ impl BookLock {
         }
     }
 
-    /// Locks the book against writers. Creates no file: without a lock file no writer has the book, and if it cannot
-    /// be opened or locked, the locks of the database must suffice.
+    /// Locks the book against writers. Creates no file: without a lock file no writer has the book. If the lock file
+    /// cannot be opened or locked, the locks of the database must suffice.
     pub(super) fn share(book: &Path) -> Result<Option<Self>, StoreError> {
         let Ok(file) = File::open(beside(book, ".lock")) else { return Ok(None) };
         match file.try_lock_shared() {
@@ -93,7 +93,7 @@ impl BookLock {
     }
 }
 
-/// Follows the link `path`, if it is one, so that all files are beside the book itself.
+/// Follows the link `path`, if it is one, so that all files are next to the book itself.
 pub(super) fn follow(path: PathBuf) -> Result<PathBuf, StoreError> {
     match path.is_symlink() {
         true => fs::canonicalize(&path).map_err(|error| StoreError::file(FileStep::Open, &path, &error)),
@@ -101,7 +101,7 @@ pub(super) fn follow(path: PathBuf) -> Result<PathBuf, StoreError> {
     }
 }
 
-/// Examines the file from outside: returns `None` if there is none, and the reason if it cannot be a book.
+/// Examines the file from outside. Returns `None` if there is none, and the reason if it cannot be a book.
 pub(super) fn look(path: &Path) -> Result<Option<Result<(), Unfit>>, StoreError> {
     let failed = |error: io::Error| StoreError::file(FileStep::Open, path, &error);
     let metadata = match fs::metadata(path) {
@@ -148,7 +148,7 @@ pub(super) fn set_aside(path: &Path, why: Unfit) -> Result<SetAside, StoreError>
 
 /// Makes a rename in the folder of `path` survive a power failure.
 pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
-    // Elsewhere a folder cannot be opened, and a rename is durable by itself.
+    // On other systems a folder cannot be opened, and a rename is durable by itself.
     if cfg!(unix) {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
         File::open(folder)?.sync_all()?;

@@ -1,9 +1,9 @@
 //! The writer of batches, without its thread: it keeps, writes and retries batches, and reports the results.
 //!
-//! A [`Writer`] owns the store. It keeps each batch until it is durable; while the store refuses, a later change of a
-//! peer or a host replaces the earlier one, and the pause between attempts grows. It reports when everything is
-//! durable, and once when it starts to fail, but not each failed attempt. It uses no clock: its caller waits for the
-//! time that it returns.
+//! A [`Writer`] owns the store. It keeps each batch until it is durable. While the store refuses writes, a later
+//! change of a peer or a host replaces the earlier one, and the pause between attempts grows. The writer reports when
+//! everything is durable, and once when it starts to fail, but not each failed attempt. It uses no clock: its caller
+//! waits for the time that it returns.
 
 use super::{Change, PeerStore, StoreError};
 use crate::address::{Host, canonical};
@@ -37,13 +37,13 @@ pub struct Writer<S> {
     store: S,
     /// The last change of each peer and host.
     kept: BTreeMap<ChangeKey, Change>,
-    /// The last batch accepted, unless all are durable.
+    /// The last accepted batch, unless all are durable.
     unwritten: Option<u64>,
     failures: u32,
     failure: Option<StoreError>,
 }
 
-/// The subject of a change; bans sort first.
+/// The subject of a change. Bans sort first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum ChangeKey {
     Ban(Host),
@@ -56,7 +56,7 @@ impl<S: PeerStore> Writer<S> {
         Self { store, kept: BTreeMap::new(), unwritten: None, failures: 0, failure: None }
     }
 
-    /// Accepts a batch; it is not written before [`Writer::attempt`].
+    /// Accepts a batch. It is not written before [`Writer::attempt`].
     pub fn take(&mut self, batch: Batch) {
         self.unwritten = Some(batch.id);
         self.kept.extend(batch.changes.into_iter().map(|change| (ChangeKey::of(&change), change)));
@@ -77,7 +77,7 @@ impl<S: PeerStore> Writer<S> {
         (self.failures <= 1).then_some(Persisted { id, result })
     }
 
-    /// Writes the kept changes in parts of a batch each: a store first writes its changes elsewhere, so a larger
+    /// Writes the kept changes in parts of a batch each. A store first writes its changes elsewhere, so a larger
     /// transaction makes a larger file. Removals precede the additions that need their room.
     fn write(&mut self) -> Result<(), StoreError> {
         let mut order: Vec<(bool, ChangeKey)> =
@@ -93,7 +93,7 @@ impl<S: PeerStore> Writer<S> {
         Ok(())
     }
 
-    /// Returns the time to wait before the next attempt: `None` if nothing is kept, zero if nothing has failed.
+    /// Returns the time to wait before the next attempt: `None` if nothing is kept, zero if no attempt has failed.
     pub fn pause(&self) -> Option<Duration> {
         self.unwritten?;
         Some(match self.failures.checked_sub(1) {

@@ -1,12 +1,12 @@
-//! The choice of the peer to close when all slots are used and a new peer has connected.
+//! The choice of the peer to close when all slots are in use and a new peer has connected.
 //!
-//! The rules are those of SV Node 1.2.2, net.cpp AttemptToEvictConnection. For each quality that is hard to fake some
-//! peers are spared: a range of addresses that this run's key happens to favour, a short ping, useful transactions,
-//! useful blocks, a long life. Of the rest, the range with the most peers loses its youngest. So an attacker that
-//! floods us from a few ranges displaces its own peers, and at least 20 peers always stay.
+//! The rules match SV Node 1.2.2, net.cpp AttemptToEvictConnection. Some peers are spared for each quality that is
+//! hard to fake: a range of addresses that this run's key favours at random, a short ping, useful transactions,
+//! useful blocks, a long connection. Of the rest, the range with the most peers loses its youngest peer. An attacker
+//! that floods us from a few ranges therefore displaces its own peers, and at least 20 peers always remain.
 //!
-//! Peers that this side dialled are never closed, and neither are trusted ones. The choice depends only on the peers
-//! and the key, not on their order, and its work is bounded for any number of peers.
+//! Peers that this side dialled, and trusted peers, are never closed. The choice depends only on the peers and the
+//! key, not on their order, and its work is bounded for any number of peers.
 
 use crate::address::NetGroup;
 use crate::id::PeerId;
@@ -37,15 +37,15 @@ pub(crate) struct Candidate {
     pub(crate) is_trusted: bool,
     pub(crate) group: NetGroup,
     pub(crate) connected_at: Instant,
-    /// The shortest ping of its connection; `None` before the first pong.
+    /// The shortest ping of the connection; `None` before the first pong.
     pub(crate) shortest_ping: Option<Duration>,
-    /// The moment at which it last sent a transaction that was new to us.
+    /// The moment at which the peer last sent a transaction that was new to us.
     pub(crate) last_transaction: Option<Instant>,
-    /// The moment at which it last sent a block that was new to us.
+    /// The moment at which the peer last sent a block that was new to us.
     pub(crate) last_block: Option<Instant>,
-    /// Whether it wants transactions; breaks ties.
+    /// Whether the peer requests transactions; breaks ties.
     pub(crate) relays_transactions: bool,
-    /// Whether it offers the services that we need; breaks ties.
+    /// Whether the peer offers the services that we need; breaks ties.
     pub(crate) has_needed_services: bool,
 }
 
@@ -65,8 +65,8 @@ impl Candidate {
 
 /// Returns the peer to close, if there is one.
 ///
-/// Peers that are closing are not candidates. Of more than [`MAX_EVICTION_CANDIDATES`] eligible peers only the first
-/// are considered, so their order must be unpredictable, as that of [`rows`] is.
+/// Peers that are closing are not candidates. If there are more than [`MAX_EVICTION_CANDIDATES`] eligible peers, only
+/// the first are considered, so their order must be unpredictable, like the order of [`rows`].
 pub(crate) fn choose(candidates: impl Iterator<Item = Candidate>, state: KeyedState) -> Option<PeerId> {
     let may_go = candidates.filter(Candidate::may_go).take(MAX_EVICTION_CANDIDATES);
     let mut left: Vec<(u64, Candidate)> = may_go.map(|peer| (state.hash_one(peer.group), peer)).collect();

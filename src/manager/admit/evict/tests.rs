@@ -37,7 +37,7 @@ fn idler(slot: usize, group: u8) -> Candidate {
     }
 }
 
-/// Returns the spared peers, quality by quality, and the peer to close.
+/// Returns the spared peers, by quality, and the peer to close.
 fn naive(candidates: &[Candidate], state: KeyedState) -> (BTreeSet<PeerId>, Option<PeerId>) {
     let is_fixed = |peer: &Candidate| peer.connection_type != ConnectionType::Inbound || peer.is_trusted;
     let mut spared: BTreeSet<PeerId> = candidates.iter().filter(|peer| is_fixed(peer)).map(|peer| peer.peer).collect();
@@ -99,7 +99,7 @@ fn candidate() -> impl Strategy<Value = Candidate> {
 
 proptest! {
     #[test]
-    fn the_choice_is_the_naive_one_in_any_order(
+    fn the_choice_matches_the_naive_one_in_any_order(
         candidates in prop::collection::vec(candidate(), 0..120),
         seed in any::<u64>(),
     ) {
@@ -125,7 +125,7 @@ proptest! {
     }
 
     #[test]
-    fn one_good_quality_is_enough_to_stay(
+    fn one_good_quality_spares_a_peer(
         honest in any::<Index>(),
         quality in 0..4_usize,
         groups in prop::collection::vec(0..20_u8, 60..300),
@@ -144,7 +144,7 @@ proptest! {
 }
 
 #[test]
-fn twenty_peers_are_all_spared_and_of_one_more_one_is_closed() {
+fn twenty_peers_are_all_spared_and_one_of_twenty_one_is_closed() {
     let idlers = |count| (0..count).map(|slot| idler(slot, slot as u8));
     for count in 0..=20 {
         assert_eq!(choose(idlers(count), state(1)), None, "{count} peers");
@@ -170,9 +170,9 @@ fn a_flood_from_one_range_displaces_its_own_peers() {
     for slot in 60..400 {
         let attacker = Candidate { shortest_ping: Some(Duration::from_micros(1)), ..idler(slot, 200) };
         if peers.len() >= 125 {
-            let gone = choose(peers.iter().copied(), state(2)).expect("of 125 peers one is closed");
-            assert!(gone.slot() >= 60, "{gone}, an honest peer, was closed");
-            peers.retain(|peer| peer.peer != gone);
+            let closed = choose(peers.iter().copied(), state(2)).expect("of 125 peers one is closed");
+            assert!(closed.slot() >= 60, "{closed}, an honest peer, was closed");
+            peers.retain(|peer| peer.peer != closed);
         }
         peers.push(attacker);
     }
@@ -180,7 +180,7 @@ fn a_flood_from_one_range_displaces_its_own_peers() {
 }
 
 #[test]
-fn a_crowd_of_idlers_from_everywhere_makes_room() {
+fn one_of_many_idle_peers_from_all_ranges_is_closed() {
     let idlers = (0..125_usize).map(|slot| idler(slot, slot as u8));
     assert_eq!(choose(idlers, state(5)), Some(peer(124)));
 }
@@ -197,17 +197,17 @@ fn the_number_of_candidates_is_limited_for_any_number_of_peers() {
 }
 
 #[test]
-fn the_ranges_that_are_spared_change_with_the_key() {
+fn the_spared_ranges_change_with_the_key() {
     let chosen = |seed| choose((0..21).map(|slot| idler(slot, slot as u8)), state(seed));
     let all: BTreeSet<_> = (0..64).map(chosen).collect();
-    // The youngest peer that the key does not favour is closed: mostly the very last, sometimes one of the four
-    // before.
+    // The youngest peer that the key does not favour is closed: usually the very last, sometimes one of the four
+    // before it.
     assert!((3..=5).contains(&all.len()), "{all:?}");
-    assert!(all.iter().all(|gone| gone.is_some_and(|peer| peer.slot() >= 16)));
+    assert!(all.iter().all(|closed| closed.is_some_and(|peer| peer.slot() >= 16)));
 }
 
 #[test]
-fn each_row_is_as_likely_as_another() {
+fn every_row_is_equally_likely() {
     const LEN: usize = 20_000;
     let mut seen = vec![0_u32; LEN];
     let mut rng = StdRng::seed_from_u64(1);

@@ -1,13 +1,13 @@
 //! The bans in force, by host.
 //!
-//! Looking up a ban costs constant time, and a ban ends by itself. Its length is measured on both clocks, and the
-//! earlier end applies: a wall clock that is set back cannot extend a ban, and one that is set forward ends it early,
-//! which costs little because a peer that keeps misbehaving is banned again. A loaded ban lasts at most as long as it
-//! was given for, regardless of the wall clock.
+//! Looking up a ban costs constant time, and a ban expires by itself. Its length is measured on both clocks, and the
+//! earlier end applies. A wall clock that is set back cannot extend a ban. One that is set forward ends the ban
+//! early, which costs little because a peer that keeps misbehaving is banned again. A loaded ban lasts at most its
+//! original length, regardless of the wall clock.
 //!
-//! There are at most [`MAX_BANS`] bans. Above that the ban that would end soonest is removed: first among those for
-//! misbehavior, and only then among those that the embedder requested, so that no number of hosts can displace the
-//! requested ones. Nothing here writes to the book: each call returns the changes, and the caller writes them.
+//! There are at most [`MAX_BANS`] bans. Beyond that, the ban that would end soonest is removed: first among the bans
+//! for misbehavior, and only then among the requested bans, so that no number of hosts can displace those. Nothing
+//! here writes to the book: each call returns the changes, and the caller writes them.
 
 use super::{Ban, BanReason};
 use crate::address::Host;
@@ -22,7 +22,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct BanList {
     entries: HashMap<Host, Entry, KeyedState>,
-    /// Each host of `entries`, by the end of its ban on the monotonic clock; [`Instant::MAX`] for none.
+    /// Each host of `entries`, by the end of its ban on the monotonic clock; [`Instant::MAX`] for a ban without an
+    /// end.
     earned: BTreeSet<(Instant, Host)>,
     asked_for: BTreeSet<(Instant, Host)>,
     /// The hosts whose bans end, by the end on the wall clock.
@@ -33,7 +34,7 @@ pub(crate) struct BanList {
 /// The result of adding a ban.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// The ban is in force and replaces any other one of the same host.
+    /// The ban is in force and replaces any other ban of the same host.
     Entered {
         /// The ban with its corrected timestamps.
         ban: Ban,
@@ -42,7 +43,7 @@ pub(crate) enum Outcome {
     },
     /// The host is already banned for at least as long.
     Outlasted(Ban),
-    /// The ban has ended already.
+    /// The ban has already expired.
     Over,
     /// The list is full of bans that rank higher.
     Full,
@@ -88,7 +89,7 @@ impl BanList {
         self.enter(ban.host, entry, false, moment)
     }
 
-    /// Ends the ban of `host` and returns it.
+    /// Lifts the ban of `host` and returns it.
     pub(crate) fn unban(&mut self, host: Host) -> Option<Ban> {
         let entry = self.entries.remove(&host)?;
         self.order(entry.reason).remove(&(entry.ends, host));
@@ -105,17 +106,17 @@ impl BanList {
         Some(entry.ban(host))
     }
 
-    /// Whether `address` is banned.
+    /// Returns whether `address` is banned.
     pub(crate) fn is_banned(&self, address: IpAddr, moment: Moment) -> bool {
         self.find(address, moment).is_some()
     }
 
-    /// Whether there is an entry for the host of `address`; an expired ban keeps one until it is removed.
+    /// Returns whether the host of `address` has an entry. An expired ban keeps one until it is removed.
     pub(crate) fn has_entry(&self, address: IpAddr) -> bool {
         self.entries.contains_key(&Host::of(address))
     }
 
-    /// Removes one expired ban. It no longer applied: this frees memory and updates the book.
+    /// Removes one expired ban. It no longer applied; removing it frees memory and updates the book.
     pub(crate) fn pop_expired(&mut self, Moment { now, unix }: Moment) -> Option<Ban> {
         let by_wall_clock = self.by_wall_clock.first().filter(|&&(until, _)| until <= unix);
         let host = match by_wall_clock {
@@ -125,14 +126,14 @@ impl BanList {
         self.unban(host)
     }
 
-    /// Returns the moment at which a ban can be [removed](BanList::pop_expired), if neither clock is set.
+    /// Returns the moment at which a ban can be [removed](BanList::pop_expired), provided neither clock is set.
     pub(crate) fn next_expiry(&self, Moment { now, unix }: Moment) -> Option<Instant> {
         let by_wall_clock = self.by_wall_clock.first().map(|&(until, _)| now.plus(between(unix, until)));
         let soonest = self.soonest().map(|(ends, _)| ends).filter(|&ends| ends != Instant::MAX);
         by_wall_clock.into_iter().chain(soonest).min()
     }
 
-    /// Returns all bans in force, in the order of their hosts; a full list costs milliseconds.
+    /// Returns all bans in force, in the order of their hosts. A full list costs milliseconds.
     pub(crate) fn list(&self, moment: Moment) -> Vec<Ban> {
         let mut hosts: Vec<Host> = self.earned.iter().chain(&self.asked_for).map(|&(_, host)| host).collect();
         hosts.sort_unstable();
@@ -143,7 +144,7 @@ impl BanList {
         hosts.into_iter().filter_map(in_force).collect()
     }
 
-    /// Returns the number of bans, including expired ones that are not removed yet.
+    /// Returns the number of bans, including expired ones that have not been removed yet.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -174,7 +175,7 @@ impl BanList {
         Outcome::Entered { ban: entry.ban(host), displaced }
     }
 
-    /// Removes the lowest ranking ban, unless `entry` ranks lower.
+    /// Removes the lowest-ranking ban, unless `entry` ranks lower.
     fn displace(&mut self, entry: &Entry) -> Option<Ban> {
         let (first, host) = match (self.earned.first(), self.asked_for.first()) {
             (Some(&(ends, host)), _) => ((false, ends), host),
@@ -216,7 +217,7 @@ impl Entry {
         self.left(moment).is_zero()
     }
 
-    /// Returns the remaining time, by the clock on which it is shorter.
+    /// Returns the remaining time by the clock on which it is shorter.
     fn left(&self, Moment { now, unix }: Moment) -> Duration {
         let Some(until) = self.until else { return Duration::MAX };
         let by_monotonic_clock = if self.ends == Instant::MAX { Duration::MAX } else { self.ends.since(now) };
@@ -228,12 +229,12 @@ impl Entry {
     }
 }
 
-/// Returns the time from `from` to `to`, zero if `to` is earlier.
+/// Returns the time from `from` to `to`, or zero if `to` is earlier.
 fn between(from: UnixTime, to: UnixTime) -> Duration {
     Duration::from_secs(u64::try_from(to.as_secs().saturating_sub(from.as_secs())).unwrap_or(0))
 }
 
-/// Returns the first whole second at least `after` later.
+/// Returns the first whole second that is at least `after` later.
 fn later(time: UnixTime, after: Duration) -> UnixTime {
     let secs = after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0));
     UnixTime::from_secs(time.as_secs().saturating_add_unsigned(secs))

@@ -33,7 +33,7 @@ const fn moment(now: Instant, unix: UnixTime) -> Moment {
     Moment { now, unix }
 }
 
-/// Bans `host(1)` for a day at the beginning of both clocks.
+/// Bans `host(1)` for a day at the start of both clocks.
 fn one_day() -> BanList {
     let mut list = BanList::new(state());
     let outcome = list.ban(host(1), BanReason::Misbehavior, Some(DAY), moment(Instant::ZERO, START));
@@ -43,7 +43,7 @@ fn one_day() -> BanList {
 }
 
 #[test]
-fn a_ban_lasts_for_its_length_and_not_a_nanosecond_longer() {
+fn a_ban_lasts_exactly_its_length() {
     let mut list = one_day();
     let last = after(DAY).minus(Duration::from_nanos(1));
     assert!(list.is_banned(address(1), moment(last, wall(86_399))));
@@ -55,7 +55,7 @@ fn a_ban_lasts_for_its_length_and_not_a_nanosecond_longer() {
 }
 
 #[test]
-fn fault_e07_a_wall_clock_set_back_does_not_make_a_ban_last_longer() {
+fn fault_e07_a_wall_clock_set_back_does_not_extend_a_ban() {
     let mut list = one_day();
     for unix in [wall(-1), UnixTime::from_secs(0), UnixTime::from_secs(i64::MIN)] {
         assert!(list.is_banned(address(1), moment(after(DAY / 2), unix)));
@@ -79,14 +79,14 @@ fn fault_e07_a_wall_clock_set_forward_ends_a_ban_early_and_removes_it() {
 }
 
 #[test]
-fn fault_e08_if_the_monotonic_clock_stands_still_the_wall_clock_ends_a_ban() {
+fn fault_e08_the_wall_clock_ends_a_ban_while_the_monotonic_clock_stalls() {
     let list = one_day();
     assert!(list.is_banned(address(1), moment(Instant::ZERO, wall(86_399))));
     assert!(!list.is_banned(address(1), moment(Instant::ZERO, wall(86_400))));
 }
 
 #[test]
-fn a_ban_for_ever_ends_by_no_clock() {
+fn no_clock_ends_a_ban_for_ever() {
     let mut list = BanList::new(state());
     let (now, unix) = (Instant::MAX, UnixTime::from_secs(i64::MAX));
     for reason in [BanReason::NetworkMismatch, BanReason::Manual] {
@@ -101,7 +101,7 @@ fn a_ban_for_ever_ends_by_no_clock() {
 }
 
 #[test]
-fn req_e38_a_ban_is_of_the_host_with_all_its_addresses() {
+fn req_e38_a_ban_applies_to_all_of_a_hosts_addresses() {
     let mut list = BanList::new(state());
     let banned: IpAddr = "2a00:1:2:3::1".parse().unwrap();
     let _ = list.ban(Host::of(banned), BanReason::Manual, None, moment(Instant::ZERO, START));
@@ -180,7 +180,7 @@ fn req_e38_a_loaded_ban_lasts_for_its_remaining_time_and_at_most_its_length() {
     assert_eq!(load(at(-100), at(50)), Some((wall(-100), Some(wall(50)))));
     assert_eq!(load(at(-100), at(0)), None);
     assert_eq!(load(at(-100), at(-50)), None);
-    // The clock was ahead when the ban was given, or has been set back since.
+    // The clock was ahead when the ban started, or has been set back since.
     assert_eq!(load(at(1_000_000), at(1_000_060)), Some((START, Some(wall(60)))));
     assert_eq!(load(i64::MAX - 60, i64::MAX), Some((START, Some(wall(60)))));
     assert_eq!(load(at(50), at(40)), None);
@@ -193,7 +193,7 @@ fn req_e38_a_loaded_ban_lasts_for_its_remaining_time_and_at_most_its_length() {
 }
 
 #[test]
-fn a_loaded_ban_ends_by_the_monotonic_clock_too() {
+fn the_monotonic_clock_ends_a_loaded_ban_too() {
     let mut list = BanList::new(state());
     let ban = Ban { host: host(1), reason: BanReason::Manual, since: wall(-10), until: Some(wall(60)) };
     let _ = list.load(ban, moment(Instant::ZERO, START));
@@ -228,7 +228,7 @@ fn a_flood_of_hosts_keeps_the_latest_and_the_requested_bans() {
 }
 
 #[test]
-fn a_list_full_of_requested_bans_accepts_no_other() {
+fn a_list_full_of_requested_bans_accepts_no_other_bans() {
     let mut list = BanList::with_room_for(2, state());
     let mut ban = |bits, reason, length| list.ban(host(bits), reason, length, moment(Instant::ZERO, START));
     assert!(matches!(ban(1, BanReason::Manual, None), Outcome::Entered { .. }));
@@ -236,7 +236,10 @@ fn a_list_full_of_requested_bans_accepts_no_other() {
     assert_eq!(ban(3, BanReason::Misbehavior, None), Outcome::Full);
     assert_eq!(ban(3, BanReason::Manual, Some(DAY)), Outcome::Full);
     let outcome = ban(3, BanReason::Manual, Some(DAY * 2));
-    assert!(matches!(outcome, Outcome::Entered { displaced: Some(gone), .. } if gone.host == host(2)), "{outcome:?}");
+    assert!(
+        matches!(outcome, Outcome::Entered { displaced: Some(removed), .. } if removed.host == host(2)),
+        "{outcome:?}"
+    );
     assert_eq!(ban(4, BanReason::Manual, Some(DAY)), Outcome::Full);
 }
 
@@ -246,7 +249,10 @@ fn an_expired_ban_is_removed_first_for_any_reason() {
     let _ = list.ban(host(1), BanReason::Manual, Some(DAY), moment(Instant::ZERO, START));
     let _ = list.ban(host(2), BanReason::Misbehavior, Some(DAY * 2), moment(Instant::ZERO, START));
     let outcome = list.ban(host(3), BanReason::Misbehavior, Some(DAY), moment(after(DAY), START));
-    assert!(matches!(outcome, Outcome::Entered { displaced: Some(gone), .. } if gone.host == host(1)), "{outcome:?}");
+    assert!(
+        matches!(outcome, Outcome::Entered { displaced: Some(removed), .. } if removed.host == host(1)),
+        "{outcome:?}"
+    );
 }
 
 #[test]
@@ -280,19 +286,18 @@ impl Given {
         by_monotonic_clock.min(Duration::from_secs(by_wall_clock.max(0) as u64))
     }
 
-    /// Returns the end on the monotonic clock. A ban that outlasts that clock never ends on it: only the wall clock
-    /// ends it.
+    /// Returns the end on the monotonic clock. If a ban outlasts that clock, only the wall clock ends it.
     fn ends(&self) -> Instant {
         self.length.map_or(Instant::MAX, |length| self.at.plus(length))
     }
 
     /// Returns the rank by which bans are removed when there are too many.
-    fn place(&self) -> (bool, Instant) {
+    fn rank(&self) -> (bool, Instant) {
         (self.ban.reason == BanReason::Manual, self.ends())
     }
 
-    fn goes_before(&self, other: &Self) -> bool {
-        self.place() < other.place()
+    fn ranks_below(&self, other: &Self) -> bool {
+        self.rank() < other.rank()
     }
 }
 
@@ -302,7 +307,7 @@ struct Model {
 }
 
 impl Model {
-    /// Enters `new`, and checks that the real list has the same result.
+    /// Adds `new`, and checks that the real list has the same result.
     fn enter(&mut self, new: Given, overrides: bool, outcome: Outcome, moment: Moment) {
         if new.left(moment).is_zero() {
             return assert_eq!(outcome, Outcome::Over);
@@ -315,18 +320,19 @@ impl Model {
         }
         let Outcome::Entered { ban, displaced } = outcome else {
             assert_eq!((outcome, self.given.len()), (Outcome::Full, MAX_MODEL));
-            assert!(self.given.iter().all(|given| !given.left(moment).is_zero() && !given.goes_before(&new)));
+            assert!(self.given.iter().all(|given| !given.left(moment).is_zero() && !given.ranks_below(&new)));
             return;
         };
         assert_eq!(ban, new.ban);
         assert_eq!(displaced.is_some(), self.given.len() == MAX_MODEL);
         if let Some(displaced) = displaced {
-            let at = self.given.iter().position(|given| given.ban == displaced).expect("it was in the list");
-            let gone = self.given.remove(at);
-            let is_first = self.given.iter().chain([&new]).all(|given| !given.goes_before(&gone));
-            let is_over = gone.left(moment).is_zero();
+            let at =
+                self.given.iter().position(|given| given.ban == displaced).expect("the displaced ban was in the list");
+            let removed = self.given.remove(at);
+            let is_first = self.given.iter().chain([&new]).all(|given| !given.ranks_below(&removed));
+            let is_over = removed.left(moment).is_zero();
             let any_over = self.given.iter().any(|given| given.left(moment).is_zero());
-            assert!(is_over || (is_first && !any_over), "{gone:?} was removed out of order");
+            assert!(is_over || (is_first && !any_over), "{removed:?} was removed out of order");
         }
         self.given.push(new);
     }
@@ -434,7 +440,7 @@ proptest! {
                     match list.pop_expired(present) {
                         Some(ban) => {
                             let at = model.given.iter().position(|given| given.ban == ban && over(given));
-                            model.given.remove(at.expect("a ban was removed that is not over"));
+                            model.given.remove(at.expect("an unexpired ban was removed"));
                         }
                         None => prop_assert!(!model.given.iter().any(over)),
                     }

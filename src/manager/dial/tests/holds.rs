@@ -1,4 +1,4 @@
-//! The causes for which wanted peers are not dialled, and how often they are reported.
+//! The causes that hold back wanted dials, and how often they are reported.
 
 use super::*;
 use crate::limits::BARRED_RECHECK;
@@ -29,7 +29,7 @@ fn an_empty_book_is_reported_once_after_the_delay() {
 }
 
 #[test]
-fn a_book_with_all_addresses_in_hand_lacks_candidates_but_not_while_one_backs_off() {
+fn a_book_with_all_addresses_in_use_lacks_candidates_but_not_while_one_waits() {
     let peers = private(2);
     let mut scene = Scene::normal(&peers);
     assert_eq!(scene.next_all().len(), 2);
@@ -59,7 +59,7 @@ fn a_fixed_peer_that_may_not_be_dialled_is_reported_only_once() {
 }
 
 #[test]
-fn a_book_of_barred_addresses_is_reported_by_the_cause_and_an_own_address_is_no_candidate() {
+fn a_book_of_barred_addresses_is_reported_by_cause_and_own_addresses_are_not_candidates() {
     for cause in [DialHold::Banned, DialHold::HostFull, DialHold::GroupFull] {
         let mut scene = Scene::normal(&private(3));
         next_barred(&mut scene, cause);

@@ -38,7 +38,7 @@ fn req_e26_a_link_local_address_is_dialled_on_its_interface() {
     scene.config.mode = DialMode::Fixed(vec![second]);
     scene.dialler.reconfigure(&scene.config);
     scene.assert_waits(decision, secs(5));
-    assert_eq!(scene.next(), Some(second), "it has moved in the line");
+    assert_eq!(scene.next(), Some(second), "the second address has moved in the line");
 }
 
 #[test]
@@ -96,24 +96,24 @@ fn req_e38_an_incompatible_peer_is_dialled_again_after_a_ban_of_its_host() {
     for (peer, ended) in peers.into_iter().zip([Ended::Incompatible, Ended::ClosedByUs, Ended::Incompatible]) {
         let _ = scene.end(peer, ended);
     }
-    assert_eq!(scene.next(), None, "both wait for the longest pause");
+    assert_eq!(scene.next(), None, "both addresses wait for the longest pause");
     scene.dialler.ban_lifted(Host::of(peers[0].ip()));
     assert_eq!(scene.next_all(), peers[..1], "the second was not requested, and the third is another host");
     assert!(matches!(scene.end(peers[0], Ended::Incompatible), Decision::WaitUntil(_)));
     assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Ok(()));
     let _ = scene.end(peers[0], Ended::ClosedByUs);
     scene.dialler.ban_lifted(Host::of(peers[0].ip()));
-    assert_eq!(scene.next(), None, "it was closed on request since");
+    assert_eq!(scene.next(), None, "the address was closed on request since");
     scene.config.mode = DialMode::Fixed(peers[..2].to_vec());
     scene.dialler.reconfigure(&scene.config);
     scene.dialler.ban_lifted(Host::of(peers[2].ip()));
-    assert_eq!(scene.next(), None, "it is no longer in the list");
+    assert_eq!(scene.next(), None, "the address is no longer in the list");
 }
 
 // --- One link per address -------------------------------------------------------------------------------------------
 
 #[test]
-fn req_e31_there_is_no_second_link_to_an_address() {
+fn req_e31_an_address_never_gets_a_second_link() {
     let peers = private(2);
     for mut scene in [Scene::normal(&peers[..1]), Scene::fixed(&peers[..1])] {
         assert_eq!(scene.next_all(), peers[..1]);
@@ -145,7 +145,7 @@ fn req_e31_an_inbound_peer_is_not_dialled() {
 }
 
 #[test]
-fn a_dial_on_command_is_a_single_one() {
+fn a_requested_dial_is_made_once() {
     let peers = private(30);
     let mut scene = Scene::normal(&[]);
     for ended in [Ended::Lost, Ended::Unreached, Ended::Short(Shortage::Memory), Ended::Incompatible, Ended::ClosedByUs]
@@ -174,7 +174,7 @@ fn a_request_dials_a_waiting_address_early() {
         assert_eq!(scene.next(), None);
     }
     let mut scene = Scene::fixed(&peers);
-    assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Ok(()), "from the line");
+    assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Ok(()), "the address is in the line");
     assert_eq!((scene.next(), scene.dialler.next_at()), (None, None));
 }
 
@@ -291,10 +291,10 @@ fn another_fixed_list_drops_unlisted_records_and_keeps_the_others() {
     scene.make_ready(peers[1]);
     let _ = scene.end(peers[2], Ended::Unreached);
     let _ = scene.end(peers[3], Ended::Unreached);
-    // Live are 0 and 1, waiting 2 and 3, in line 4 and 5.
+    // Addresses 0 and 1 are live, 2 and 3 wait, 4 and 5 are in the line.
     scene.config.mode = DialMode::Fixed([1, 3, 5, 6].map(|index| peers[index]).to_vec());
     scene.dialler.reconfigure(&scene.config);
-    assert!(scene.dialler.is_taken(peers[0]), "it was closed");
+    assert!(scene.dialler.is_taken(peers[0]), "the address was closed");
     assert_eq!(scene.next_all(), [peers[5], peers[6]]);
     assert_eq!(scene.end(peers[0], Ended::Lost), Decision::Nothing, "an unlisted address was restarted");
     assert_eq!(scene.end(peers[1], Ended::Lost), Decision::Restart);
@@ -328,5 +328,5 @@ fn the_mode_can_change_both_ways() {
     scene.config.mode = DialMode::Normal;
     scene.dialler.reconfigure(&scene.config);
     scene.pass(secs(7));
-    assert!(scene.next_all().contains(&sibling), "its range is not free");
+    assert!(scene.next_all().contains(&sibling), "the address's range is not free");
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 const START: Instant = Instant::from_nanos(1_000_000_000_000);
 const NANO: Duration = Duration::from_nanos(1);
 
-/// A book whose draws follow the order of its addresses, from a random one on.
+/// A book whose draws follow the order of its addresses, starting at a random one.
 #[derive(Debug, Default)]
 pub(super) struct Book {
     pub(super) standings: BTreeMap<SocketAddr, Option<Standing>>,
@@ -113,7 +113,7 @@ impl Scene {
     /// Returns the decision with the pause of the only waiting address.
     fn waits(&self, decision: Decision) -> Decision {
         match decision {
-            Decision::Inaccessible => Decision::WaitUntil(self.dialler.records.first_due().expect("it waits")),
+            Decision::Inaccessible => Decision::WaitUntil(self.dialler.records.first_due().expect("the address waits")),
             decision => decision,
         }
     }
@@ -124,7 +124,7 @@ impl Scene {
         let pause = until.since(self.now);
         assert!((least..=least * 5 / 4).contains(&pause), "{pause:?} is not {least:?}");
         self.now = until.minus(NANO);
-        assert_eq!(self.next(), None, "it is dialled before its time");
+        assert_eq!(self.next(), None, "the address is dialled too early");
         self.now = until;
     }
 }
@@ -146,7 +146,7 @@ fn secs(secs: u64) -> Duration {
 // --------------------------------------------------------------------------------------------
 
 #[test]
-fn req_e20_a_failed_dial_is_repeated_after_longer_and_longer_pauses_and_never_given_up() {
+fn req_e20_a_failed_dial_is_repeated_after_ever_longer_pauses_and_never_abandoned() {
     let peers = private(1);
     for ended in [Ended::Unreached, Ended::MissedDeadline, Ended::TurnedAway] {
         for mut scene in [Scene::normal(&peers), Scene::fixed(&peers)] {
@@ -167,7 +167,7 @@ fn req_e20_a_failed_dial_is_repeated_after_longer_and_longer_pauses_and_never_gi
 }
 
 #[test]
-fn req_e20_an_inaccessible_address_is_dialled_after_all_others_and_now_and_then_before_them() {
+fn req_e20_an_inaccessible_address_is_dialled_last_and_occasionally_before_others() {
     let peers = private(2);
     let mut scene = Scene::normal(&peers);
     scene.config.max_retries = 1;
@@ -180,23 +180,23 @@ fn req_e20_an_inaccessible_address_is_dialled_after_all_others_and_now_and_then_
     scene.book.standings.insert(peers[1], Some(Standing::Unknown));
     let dial = |scene: &mut Scene, time| {
         scene.pass(time);
-        let peer = scene.next().expect("one of them is due");
+        let peer = scene.next().expect("an address is due");
         let ended = if peer == peers[0] { Ended::Unreached } else { Ended::NoNetwork };
         let _ = scene.end(peer, ended);
         peer
     };
     for _ in 0..300 {
-        assert_eq!(dial(&mut scene, secs(10)), peers[1], "its hour is not over");
+        assert_eq!(dial(&mut scene, secs(10)), peers[1], "the address's hour is not over");
     }
     scene.pass(INACCESSIBLE_RECHECK);
     let times = (0..2_000).filter(|_| dial(&mut scene, secs(10)) == peers[0]).count();
-    // Within 20,000 s: at once, then after an hour, a pause of 10 s to 750 s, and a draw of which one in 16 is its
-    // own.
+    // Within 20,000 s: at once, then after an hour, a pause of 10 s to 750 s, and a draw, one in 16 of which prefers
+    // it.
     assert!((4..=6).contains(&times), "{times}");
 }
 
 #[test]
-fn req_e19_a_dial_that_fails_in_an_outage_makes_the_pause_longer_and_costs_no_rank() {
+fn req_e19_a_failed_dial_in_an_outage_extends_the_pause_and_keeps_the_rank() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     scene.config.max_retries = 2;
@@ -229,7 +229,7 @@ fn req_e20_a_success_resets_the_count() {
 }
 
 #[test]
-fn req_e18_a_lost_connection_is_opened_again_at_once_a_few_times_per_window() {
+fn req_e18_a_lost_connection_is_reopened_at_once_a_few_times_per_window() {
     let peers = private(2);
     let mut scene = Scene::fixed(&peers[..1]);
     assert_eq!(scene.next(), Some(peers[0]));
@@ -250,7 +250,7 @@ fn req_e18_a_lost_connection_is_opened_again_at_once_a_few_times_per_window() {
 }
 
 #[test]
-fn req_e18_restarts_are_cleared_once_a_connection_has_lasted() {
+fn req_e18_restarts_are_cleared_after_a_long_connection() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     assert_eq!(scene.next(), Some(peers[0]));
@@ -297,7 +297,7 @@ fn a_reject_right_after_the_handshake_is_not_a_success() {
 }
 
 #[test]
-fn req_e19_an_incompatible_peer_rests_for_an_hour_and_one_of_a_list_for_the_longest_pause() {
+fn req_e19_an_incompatible_peer_waits_an_hour_and_a_fixed_one_the_longest_pause() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     assert_eq!(scene.next(), Some(peers[0]));
@@ -333,17 +333,17 @@ fn req_e19_a_peer_that_was_closed_on_request_is_not_dialled() {
     assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Ok(()));
     let decision = scene.end(peers[0], Ended::Unreached);
     scene.assert_waits(decision, secs(5));
-    assert_eq!(scene.next(), Some(peers[0]), "it was requested, so it is part of the list again");
+    assert_eq!(scene.next(), Some(peers[0]), "the requested address is part of the list again");
 }
 
 #[test]
-fn a_barred_address_is_not_given_up() {
+fn a_barred_address_is_kept() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     assert_eq!(scene.next(), Some(peers[0]));
     scene.make_ready(peers[0]);
     assert_eq!(scene.end(peers[0], Ended::NotAllowed), Decision::Nothing);
-    assert_eq!(scene.next(), Some(peers[0]), "it is no longer barred");
+    assert_eq!(scene.next(), Some(peers[0]), "the address is no longer barred");
 
     let mut scene = Scene::fixed(&peers);
     assert_eq!(scene.next(), Some(peers[0]));
@@ -356,7 +356,7 @@ fn a_barred_address_is_not_given_up() {
 }
 
 #[test]
-fn failures_are_counted_except_those_of_this_side() {
+fn only_remote_failures_are_counted() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     scene.config.max_retries = 3;
@@ -373,14 +373,14 @@ fn failures_are_counted_except_those_of_this_side() {
     assert_eq!(end(Ended::Short(Shortage::Ports)), 0);
     assert_eq!(end(Ended::Unreached), 1);
     assert_eq!(end(Ended::Short(Shortage::Descriptors)), 1);
-    assert_eq!(end(Ended::Lost), 1, "it is restarted");
+    assert_eq!(end(Ended::Lost), 1, "the connection is restarted");
     assert_eq!(end(Ended::Unreached), 2);
     assert_eq!(end(Ended::Unreached), 3);
-    assert_eq!(end(Ended::Unreached), 4, "it is inaccessible, and failures are still counted");
+    assert_eq!(end(Ended::Unreached), 4, "an inaccessible address's failures are still counted");
 }
 
 #[test]
-fn the_end_of_an_unknown_connection_has_no_effect() {
+fn closing_an_unknown_connection_has_no_effect() {
     let peers = private(2);
     let mut scene = Scene::normal(&peers[..1]);
     assert_eq!(scene.next(), Some(peers[0]));
@@ -423,7 +423,7 @@ fn a_shortage_in_accepting_pauses_dials_too() {
 }
 
 #[test]
-fn fault_e05_without_one_family_the_other_continues_and_no_address_is_given_up() {
+fn fault_e05_without_one_family_the_other_continues_and_no_address_is_dropped() {
     let (v6, v4) = (address("[2001:4860::1]:8333"), private(3));
     for ended in [Ended::NoNetwork, Ended::Short(Shortage::Ports)] {
         let mut scene = Scene::fixed(&[v6, v4[0], v4[1], v4[2]]);
@@ -437,10 +437,10 @@ fn fault_e05_without_one_family_the_other_continues_and_no_address_is_given_up()
                     reached.push(peer);
                 }
             }
-            assert_eq!(reached, v4, "the other family delayed them");
-            scene.now = scene.dialler.next_at().expect("it is retried for ever").max(scene.now);
+            assert_eq!(reached, v4, "the other family delayed the IPv4 addresses");
+            scene.now = scene.dialler.next_at().expect("the address is retried for ever").max(scene.now);
         }
-        assert!(scene.now.since(START) > secs(100), "it is retried too often");
+        assert!(scene.now.since(START) > secs(100), "the address is retried too often");
     }
 }
 
@@ -462,7 +462,7 @@ fn req_e25_valid_addresses_precede_unknown_ones_and_inaccessible_ones_are_last()
 }
 
 #[test]
-fn there_is_one_drawn_peer_per_range_and_one_new_dial_of_it_per_second() {
+fn a_range_has_one_drawn_peer_and_one_new_dial_per_second() {
     let peers: Vec<SocketAddr> = (0..20).map(|host| ([8, 8, 0, host], 8_333).into()).collect();
     let other = address("9.9.9.9:8333");
     let mut scene = Scene::normal(&[&peers[..], &[other]].concat());
@@ -489,7 +489,7 @@ fn there_is_one_drawn_peer_per_range_and_one_new_dial_of_it_per_second() {
 fn req_e23_dials_stop_at_the_target_which_includes_inbound_peers() {
     let mut scene = Scene::normal(&private(100));
     for _ in 0..3 {
-        assert!(scene.dialler.slots.try_take(), "an inbound peer takes a slot");
+        assert!(scene.dialler.slots.try_take(), "an inbound peer uses a slot");
     }
     assert_eq!(scene.next_all().len(), scene.config.target_peers - 3);
     assert_eq!(scene.dialler.next_at(), None);
@@ -506,7 +506,11 @@ fn an_empty_book_is_not_drawn_from_until_it_changes_and_the_seeds_are_queried() 
     }
     assert_eq!(scene.book.draws.get(), 0);
     assert!(scene.dialler.lacks_candidates());
-    assert_eq!(scene.dialler.next_at(), Some(START.plus(NO_CANDIDATES_DELAY)), "it is reported then");
+    assert_eq!(
+        scene.dialler.next_at(),
+        Some(START.plus(NO_CANDIDATES_DELAY)),
+        "the missing candidates are reported then"
+    );
     scene.book = Book::of(&peers, Standing::Unknown);
     assert_eq!(scene.next(), None);
     scene.dialler.book_changed();
@@ -515,7 +519,7 @@ fn an_empty_book_is_not_drawn_from_until_it_changes_and_the_seeds_are_queried() 
 }
 
 #[test]
-fn a_book_without_candidates_for_now_is_drawn_from_now_and_then() {
+fn a_book_without_current_candidates_is_drawn_from_periodically() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     scene.banned = peers;
@@ -523,7 +527,7 @@ fn a_book_without_candidates_for_now_is_drawn_from_now_and_then() {
 }
 
 #[test]
-fn a_pause_of_the_only_address_ends_when_it_ends() {
+fn the_only_addresss_pause_decides_the_next_dial() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     scene.config.initial_backoff = Duration::from_millis(40);
@@ -538,7 +542,7 @@ fn a_pause_of_the_only_address_ends_when_it_ends() {
 }
 
 #[test]
-fn of_100_000_addresses_that_fail_only_some_have_records() {
+fn only_some_of_100_000_failed_addresses_have_records() {
     let mut scene = Scene::normal(&[]);
     let count = 100_000;
     for peer in private(count) {
@@ -563,5 +567,5 @@ fn of_100_000_addresses_that_fail_only_some_have_records() {
         scene.dialler.book_changed();
         assert_eq!(scene.next(), None);
     }
-    assert_eq!(scene.dialler.records.len(), 0, "their records are dropped after a while");
+    assert_eq!(scene.dialler.records.len(), 0, "the records are dropped after a while");
 }

@@ -13,7 +13,7 @@ enum Step {
     Ready(usize),
     End(usize, Ended),
     Pass(u64),
-    /// Bans a host, or ends its ban.
+    /// Bans a host, or lifts its ban.
     Ban(usize),
     Pardon(usize),
     List(Vec<usize>),
@@ -45,7 +45,7 @@ fn any_step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Performs a step; `live` are the addresses that are dialled and open.
+/// Performs a step. `live` are the addresses that are dialled and open.
 fn take(scene: &mut Scene, step: Step, live: &mut Vec<SocketAddr>) {
     let peers = peers();
     let chosen = |live: &[SocketAddr], which: usize| live.get(which % live.len().max(1)).copied();

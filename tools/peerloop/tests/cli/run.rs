@@ -386,7 +386,7 @@ fn a_book_that_cannot_be_created_or_filled_is_removed() {
     let book = folder.file("peers.redb");
     let peer = |at: u32| format!("{{\"peer\":{{\"address\":\"10.{}.{}.1:8333\"}}}}\n", at >> 8, at & 255);
     let lines = folder.with("lines", &(0..20_000).map(peer).collect::<String>());
-    for (blocks, told) in [("8", "making the peer book"), ("1000", "nothing was imported")] {
+    for (blocks, told) in [("8", "creating the peer book"), ("1000", "nothing was imported")] {
         let mut import = under_a_limit_of_blocks(blocks, &["peers", "--book", &book, "import", &lines]);
         let output = import.output().expect("there is a shell");
         let line = String::from_utf8(output.stderr).expect("the text is UTF-8");
