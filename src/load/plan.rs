@@ -6,6 +6,7 @@ use std::time::Duration;
 
 /// A load: the number of peers, their addresses, the rates and the durations.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Plan {
     /// The nodes to connect to, in turn; at least one.
     pub targets: Vec<SocketAddr>,
@@ -26,6 +27,56 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Returns a plan that opens `connections` to `targets` at `connect_rate`, and sends no ping. A
+    /// [`Generator`](super::Generator) needs at least one target and a rate above zero.
+    ///
+    /// ```
+    /// use peerloop::load::{Plan, Rate};
+    /// use std::time::Duration;
+    ///
+    /// let plan = Plan::new(vec!["127.0.0.1:18444".parse().unwrap()], 1_000, Rate::per_second(500))
+    ///     .with_pings(Rate::per_second(20_000), Duration::from_secs(30))
+    ///     .with_warmup(Duration::from_secs(2))
+    ///     .with_drain(Duration::from_secs(5));
+    /// assert_eq!(plan.connections, 1_000);
+    /// ```
+    pub fn new(targets: Vec<SocketAddr>, connections: usize, connect_rate: Rate) -> Self {
+        Self {
+            targets,
+            sources: Vec::new(),
+            connections,
+            connect_rate,
+            rate: Rate::ZERO,
+            warmup: Duration::ZERO,
+            duration: Duration::ZERO,
+            drain: Duration::ZERO,
+        }
+    }
+
+    /// Connects from these local addresses in turn.
+    #[must_use]
+    pub fn with_sources(self, sources: Vec<IpAddr>) -> Self {
+        Self { sources, ..self }
+    }
+
+    /// Sends and counts pings at `rate`, of all peers together, for `duration`.
+    #[must_use]
+    pub fn with_pings(self, rate: Rate, duration: Duration) -> Self {
+        Self { rate, duration, ..self }
+    }
+
+    /// Sends pings that do not count for `warmup` before.
+    #[must_use]
+    pub fn with_warmup(self, warmup: Duration) -> Self {
+        Self { warmup, ..self }
+    }
+
+    /// Waits for replies for at most `drain` after the last ping. Replies that are missing then have timed out.
+    #[must_use]
+    pub fn with_drain(self, drain: Duration) -> Self {
+        Self { drain, ..self }
+    }
+
     /// Returns the target and source of the connection with this index.
     pub(super) fn endpoints(&self, index: usize) -> (SocketAddr, Option<IpAddr>) {
         let target = self.targets[index % self.targets.len()];
@@ -46,16 +97,7 @@ mod tests {
         let six: SocketAddr = "[::1]:1".parse().expect("the text is an address");
         let sources: Vec<IpAddr> =
             ["127.0.0.2", "127.0.0.3"].map(|text| text.parse().expect("the text is an address")).into();
-        let plan = Plan {
-            targets: vec![four, six],
-            sources: sources.clone(),
-            connections: 4,
-            connect_rate: Rate::per_second(1),
-            rate: Rate::per_second(1),
-            warmup: Duration::ZERO,
-            duration: Duration::ZERO,
-            drain: Duration::ZERO,
-        };
+        let plan = Plan::new(vec![four, six], 4, Rate::per_second(1)).with_sources(sources.clone());
         assert_eq!(plan.endpoints(0), (four, Some(sources[0])));
         assert_eq!(plan.endpoints(1), (six, None));
         let alone = Plan { targets: vec![four], ..plan };

@@ -1,7 +1,7 @@
 //! Connections and pings start at their planned times.
 
 use crate::stage::{RATE, Stage};
-use peerloop::load::{Doubt, Limit, Phase, Plan, Rate, Verdict};
+use peerloop::load::{Doubt, Limit, Phase, Rate, Verdict};
 use std::time::Duration;
 
 #[test]
@@ -43,7 +43,7 @@ fn connections_that_are_dialled_late_count_from_the_plan_and_are_not_trusted() {
 
 #[test]
 fn pings_are_evenly_spaced_and_cycle_through_the_peers() {
-    let mut stage = Stage::with(|plan| Plan { warmup: Duration::ZERO, ..plan });
+    let mut stage = Stage::with(|plan| plan.warmup = Duration::ZERO);
     stage.run_for(Duration::from_millis(450));
     assert_eq!(stage.progress().planned, 1, "the first is due at once");
     for planned in 2..=101_u64 {
@@ -60,7 +60,7 @@ fn pings_are_evenly_spaced_and_cycle_through_the_peers() {
 #[test]
 fn three_peers_at_a_tenth_of_a_ping_a_second_send_three_pings_in_ten_seconds() {
     let rate = Rate::new(1, Duration::from_secs(10)).unwrap().times(3).unwrap();
-    let report = Stage::with(|plan| Plan { connections: 3, rate, ..plan }).finish();
+    let report = Stage::with(|plan| (plan.connections, plan.rate) = (3, rate)).finish();
     let work = report.work;
     assert_eq!((work.planned, work.sent, work.unsent, work.answered), (3, 3, 0, 3));
     assert_eq!(report.verdict, Verdict::Trusted);
@@ -85,7 +85,7 @@ fn the_warm_up_is_not_counted_and_an_answered_run_needs_no_drain() {
 
 #[test]
 fn a_rate_of_zero_sends_no_pings_and_keeps_the_peers() {
-    let mut stage = Stage::with(|plan| Plan { rate: Rate::ZERO, ..plan });
+    let mut stage = Stage::with(|plan| plan.rate = Rate::ZERO);
     stage.run_for(Duration::from_secs(11));
     assert_eq!(stage.node.stats().ready, 10);
     let report = stage.finish();

@@ -18,39 +18,35 @@ pub(crate) struct Stage {
 
 /// Returns a plan of ten peers, a hundred pings a second, a second of warm-up, ten seconds of run, two of drain.
 pub(crate) fn plan(target: SocketAddr) -> Plan {
-    Plan {
-        targets: vec![target],
-        sources: Vec::new(),
-        connections: 10,
-        connect_rate: Rate::per_second(20),
-        rate: Rate::per_second(RATE),
-        warmup: Duration::from_secs(1),
-        duration: Duration::from_secs(10),
-        drain: Duration::from_secs(2),
-    }
+    Plan::new(vec![target], 10, Rate::per_second(20))
+        .with_pings(Rate::per_second(RATE), Duration::from_secs(10))
+        .with_warmup(Duration::from_secs(1))
+        .with_drain(Duration::from_secs(2))
 }
 
 impl Stage {
     pub(crate) fn new() -> Self {
-        Self::with(|plan| plan)
+        Self::with(|_| ())
     }
 
-    pub(crate) fn with(change: impl FnOnce(Plan) -> Plan) -> Self {
+    pub(crate) fn with(change: impl FnOnce(&mut Plan)) -> Self {
         Self::on(Config { max_links: 1_000, ..config() }, change)
     }
 
     /// Returns a stage whose node has this configuration.
-    pub(crate) fn on(node_config: Config, change: impl FnOnce(Plan) -> Plan) -> Self {
+    pub(crate) fn on(node_config: Config, change: impl FnOnce(&mut Plan)) -> Self {
         Self::between(node_config, config(), change)
     }
 
     /// Returns a stage with these configurations of both sides.
-    pub(crate) fn between(node_config: Config, own_config: Config, change: impl FnOnce(Plan) -> Plan) -> Self {
+    pub(crate) fn between(node_config: Config, own_config: Config, change: impl FnOnce(&mut Plan)) -> Self {
         let world = World::new(7, Instant::from_nanos(123_456_789));
         let mut node = Reactor::with_net(node_config, world.host(), Responder::default()).unwrap();
         let address = SocketAddr::new(node.net().ip(), 18_444);
         node.listen(address).unwrap();
-        let generator = Generator::new(change(plan(address)));
+        let mut plan = plan(address);
+        change(&mut plan);
+        let generator = Generator::new(plan);
         let generator = Reactor::with_net(own_config, world.host(), generator).unwrap();
         Self { world, node, generator }
     }

@@ -1,7 +1,7 @@
 //! The course of a run: exact intervals that contain every answer.
 
 use crate::stage::Stage;
-use peerloop::load::{Interval, Phase, Plan};
+use peerloop::load::{Interval, Phase};
 use std::time::Duration;
 
 fn whole_seconds(timeline: &[Interval]) -> Vec<u64> {
@@ -27,7 +27,7 @@ fn intervals_end_on_the_grid_and_add_up_to_the_whole_whenever_progress_is_read()
 
 #[test]
 fn a_second_without_an_answer_has_no_latency_and_late_answers_count_where_they_arrive() {
-    let mut stage = Stage::with(|plan| Plan { warmup: Duration::ZERO, ..plan });
+    let mut stage = Stage::with(|plan| plan.warmup = Duration::ZERO);
     // The run begins 0.45 s after the ramp.
     stage.run_for(Duration::from_millis(450 + 9_005));
     stage.stall_node(Duration::from_millis(2_000));
@@ -46,7 +46,7 @@ fn a_second_without_an_answer_has_no_latency_and_late_answers_count_where_they_a
 #[test]
 fn reading_the_progress_changes_no_interval() {
     let timeline = |polls: bool| {
-        let mut stage = Stage::with(|plan| Plan { warmup: Duration::ZERO, ..plan });
+        let mut stage = Stage::with(|plan| plan.warmup = Duration::ZERO);
         stage.run_for(Duration::from_secs(9));
         stage.stall_node(Duration::from_secs(3));
         if polls {
@@ -63,7 +63,7 @@ fn reading_the_progress_changes_no_interval() {
 
 #[test]
 fn lost_peers_are_counted_in_their_second_and_the_schedule_runs_to_its_end() {
-    let mut stage = Stage::with(|plan| Plan { warmup: Duration::ZERO, ..plan });
+    let mut stage = Stage::with(|plan| plan.warmup = Duration::ZERO);
     stage.run_for(Duration::from_millis(450 + 4_500));
     stage.node.handle().stop().unwrap();
     let report = stage.finish();

@@ -14,16 +14,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 #[test]
 fn eight_hundred_peers_are_held_and_none_is_lost() {
     let Some(node) = Node::start() else { return };
-    let plan = Plan {
-        targets: vec![node.address()],
-        sources: Vec::new(),
-        connections: PEERS,
-        connect_rate: Rate::per_second(200),
-        rate: Rate::per_second(PEERS as u64),
-        warmup: Duration::ZERO,
-        duration: HOLD,
-        drain: Duration::from_secs(30),
-    };
+    let plan = Plan::new(vec![node.address()], PEERS, Rate::per_second(200))
+        .with_pings(Rate::per_second(PEERS as u64), HOLD)
+        .with_drain(Duration::from_secs(30));
     // Every answer must arrive; on a busy machine it may be late.
     let config = Config { pong_timeout: PATIENCE, handshake_timeout: PATIENCE, ..config() };
     let mut reactor = Reactor::new(config, Generator::new(plan)).expect("the configuration is valid");

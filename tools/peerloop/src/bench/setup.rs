@@ -150,16 +150,11 @@ impl Setup {
 
     /// Returns the generator's plan.
     pub(crate) fn plan(&self) -> Plan {
-        Plan {
-            targets: self.targets.clone(),
-            sources: self.sources.clone(),
-            connections: self.connections,
-            connect_rate: self.connect_rate,
-            rate: self.rate,
-            warmup: self.warmup,
-            duration: self.duration,
-            drain: self.drain,
-        }
+        Plan::new(self.targets.clone(), self.connections, self.connect_rate)
+            .with_sources(self.sources.clone())
+            .with_pings(self.rate, self.duration)
+            .with_warmup(self.warmup)
+            .with_drain(self.drain)
     }
 
     /// Returns the number of files and sockets that it will have open.
