@@ -6,6 +6,7 @@
 mod setting;
 
 use peerloop::api::{CommandFilter, MessageEvent};
+use peerloop::limits::CHANNEL_ITEMS;
 use peerloop::{Config, ControlEvent, Message, Received, channel};
 use setting::Node;
 use std::thread;
@@ -16,7 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if is_own {
         nodes.push(Node::start(network, &["192.0.2.1:8333".parse()?])?.address);
     }
-    let (mut reactor, channel) = channel::open(Config::new(network), CommandFilter::All)?;
+    let (mut reactor, channel) = channel::open(Config::new(network), CommandFilter::All, CHANNEL_ITEMS)?;
     let running = thread::spawn(move || reactor.run());
     for node in nodes {
         channel.handle.connect(node, None)?;

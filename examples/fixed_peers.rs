@@ -7,6 +7,7 @@ mod setting;
 
 use peerloop::api::CommandFilter;
 use peerloop::config::ManagerConfig;
+use peerloop::limits::CHANNEL_ITEMS;
 use peerloop::{Config, ControlEvent, Received, channel};
 use setting::Node;
 use std::thread;
@@ -24,7 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Beyond `max_peers` even a fixed list is not dialled.
     let manager = ManagerConfig { max_peers: wanted.max(20), ..ManagerConfig::with_fixed_peers(network, peers) };
     let config = Config { manager: Some(Box::new(manager)), ..Config::new(network) };
-    let (mut reactor, channel) = channel::open(config, CommandFilter::Only(Vec::new()))?;
+    let (mut reactor, channel) = channel::open(config, CommandFilter::Only(Vec::new()), CHANNEL_ITEMS)?;
     let running = thread::spawn(move || reactor.run());
 
     let mut ready = 0;

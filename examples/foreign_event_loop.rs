@@ -25,7 +25,7 @@ mod nested {
     use peerloop::{Config, Ctx, Event, Handler, PeerId, Reactor};
     use std::error::Error;
     use std::net::SocketAddr;
-    use std::os::fd::AsRawFd;
+    use std::os::fd::{AsFd, AsRawFd};
     use std::time::Duration;
 
     const TICK: Duration = Duration::from_millis(50);
@@ -61,7 +61,7 @@ mod nested {
         let mut inner = Reactor::new(Config { spin: false, ..Config::new(network) }, Client { node })?;
         let mut outer = Poll::new()?;
         let mut events = Events::with_capacity(8);
-        outer.registry().register(&mut SourceFd(&inner.as_raw_fd()), Token(0), Interest::READABLE)?;
+        outer.registry().register(&mut SourceFd(&inner.as_fd().as_raw_fd()), Token(0), Interest::READABLE)?;
 
         let mut ticks = 0;
         let mut next_tick = inner.now().plus(TICK);

@@ -9,7 +9,6 @@ use crate::api::{CommandFilter, ControlEvent, MessageEvent};
 use crate::config::Config;
 use crate::handle::Handle;
 use crate::handler::Handler;
-use crate::limits::CHANNEL_ITEMS;
 use crate::net::Net;
 use crate::net::mio::MioNet;
 use crate::offload::Offload;
@@ -38,18 +37,20 @@ pub struct Channel {
 
 /// Makes a loop on the real network, and a channel that receives the messages of `commands`.
 ///
-/// It holds [`CHANNEL_ITEMS`] events and as many messages; for other capacities, subscribe through
-/// [`Channel::handle`].
+/// It holds `capacity` events and as many messages, each clamped to 1 to
+/// [`MAX_SUBSCRIPTION_ITEMS`](crate::limits::MAX_SUBSCRIPTION_ITEMS); [`CHANNEL_ITEMS`](crate::limits::CHANNEL_ITEMS)
+/// suit a receiver that does little else. For more subscriptions use [`Channel::handle`].
 ///
 /// ```no_run
 /// use peerloop::api::CommandFilter;
+/// use peerloop::limits::CHANNEL_ITEMS;
 /// use peerloop::protocol::CommandName;
 /// use peerloop::{Config, ControlEvent, Message, Network, Received, channel};
 /// use std::thread;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let wanted = CommandFilter::Only(vec![CommandName::INV]);
-/// let (mut reactor, channel) = channel::open(Config::new(Network::Regtest), wanted)?;
+/// let (mut reactor, channel) = channel::open(Config::new(Network::Regtest), wanted, CHANNEL_ITEMS)?;
 /// let running = thread::spawn(move || reactor.run());
 ///
 /// channel.handle.connect("127.0.0.1:18444".parse()?, None)?;
@@ -75,8 +76,12 @@ pub struct Channel {
 /// # Errors
 ///
 /// As [`Reactor::new`].
-pub fn open(config: Config, commands: CommandFilter) -> Result<(Reactor<MioNet, NoHandler>, Channel), StartError> {
-    Ok(connect(Reactor::new(config, NoHandler)?, commands))
+pub fn open(
+    config: Config,
+    commands: CommandFilter,
+    capacity: usize,
+) -> Result<(Reactor<MioNet, NoHandler>, Channel), StartError> {
+    Ok(connect(Reactor::new(config, NoHandler)?, commands, capacity))
 }
 
 /// Makes a loop on another network, as [`open`] does.
@@ -88,16 +93,18 @@ pub fn open_on<N: Net + Offload>(
     config: Config,
     net: N,
     commands: CommandFilter,
+    capacity: usize,
 ) -> Result<(Reactor<N, NoHandler>, Channel), StartError> {
-    Ok(connect(Reactor::with_net(config, net, NoHandler)?, commands))
+    Ok(connect(Reactor::with_net(config, net, NoHandler)?, commands, capacity))
 }
 
 fn connect<N: Net + Offload>(
     reactor: Reactor<N, NoHandler>,
     commands: CommandFilter,
+    capacity: usize,
 ) -> (Reactor<N, NoHandler>, Channel) {
     let handle = reactor.handle();
-    let control = handle.subscribe_control_events(CHANNEL_ITEMS).expect("the queue of a new loop is empty");
-    let messages = handle.subscribe_messages(commands, CHANNEL_ITEMS).expect("the queue of a new loop is empty");
+    let control = handle.subscribe_control_events(capacity).expect("the queue of a new loop is empty");
+    let messages = handle.subscribe_messages(commands, capacity).expect("the queue of a new loop is empty");
     (reactor, Channel { handle, control, messages })
 }

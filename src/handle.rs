@@ -283,13 +283,43 @@ impl<C> Handle<C> {
         self.try_send(Request::Handler(request))
     }
 
-    /// Stops the loop: closes all peers gracefully and ends it.
+    /// Requests the configuration in force, with every update that was accepted so far.
     ///
     /// # Errors
     ///
     /// As [`Handle::try_send`].
-    pub fn stop(&self) -> Result<(), SendError<C>> {
-        self.try_send(Request::Stop)
+    pub fn config(&self) -> Result<Pending<Config>, SendError<C>> {
+        self.ask(|reply| Request::Config { reply })
+    }
+
+    /// Stops the loop: closes all peers gracefully and ends it. The reply arrives when the loop has ended: all peers
+    /// are closed, their rows are free, the address book is written, subscriptions have ended, and further requests
+    /// are refused. That takes at most [`SHUTDOWN_GRACE`](crate::limits::SHUTDOWN_GRACE), or as long as the store
+    /// needs. Each of several calls is answered. A caller that does not wait may drop the reply.
+    ///
+    /// ```
+    /// # use peerloop::{Config, Handler, Network, Reactor};
+    /// # use std::thread;
+    /// # struct Quiet;
+    /// # impl Handler for Quiet {
+    /// #     type Request = ();
+    /// # }
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut reactor = Reactor::new(Config::new(Network::Regtest), Quiet)?;
+    /// let handle = reactor.handle();
+    /// thread::spawn(move || reactor.run());
+    /// assert_eq!(handle.config()?.wait()?.network, Network::Regtest);
+    /// handle.stop()?.wait()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Handle::try_send`], so [`SendError::Stopped`] if the loop has ended before. The reply's is
+    /// [`RequestError::Stopped`], when the reactor was dropped before it could close its peers.
+    pub fn stop(&self) -> Result<Pending<()>, SendError<C>> {
+        self.ask(|reply| Request::Stop { reply })
     }
 
     /// Sends a request that has a reply.

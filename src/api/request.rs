@@ -126,8 +126,16 @@ pub enum Request<C> {
         /// Receives the histogram.
         reply: Reply<LatencyHistogram>,
     },
+    /// Report the configuration.
+    Config {
+        /// Receives the configuration in force.
+        reply: Reply<Config>,
+    },
     /// Close all peers gracefully and end the loop.
-    Stop,
+    Stop {
+        /// Receives the end of the loop.
+        reply: Reply<()>,
+    },
     /// A request to the handler.
     Handler(C),
 }

@@ -97,9 +97,7 @@ impl Engine {
             Request::AddConnection { connection, direction, reply } => {
                 self.state.added_connections.push(AddedConnection { connection, direction, reply });
             }
-            Request::Close { peer } => {
-                self.state.links.close(peer.link(), Disconnect::Done.into(), self.state.clocks.now())
-            }
+            Request::Close { peer } => self.ctx().close(peer, Disconnect::Done),
             Request::Send { peer, frame } => {
                 // This request has no reply; `SendMessage` has one.
                 let _ = Ctx::new(&mut self.state).send_shared(peer, &frame);
@@ -119,7 +117,8 @@ impl Engine {
             Request::TakeLatencies { latency, spare, reply } => {
                 reply.send(self.state.telemetry.swap_histogram(latency, spare))
             }
-            Request::Stop => self.state.stopping = true,
+            Request::Config { reply } => reply.send(self.config().clone()),
+            Request::Stop { reply } => self.state.stop(reply),
             Request::Handler(request) => handler.on_request(&mut Ctx::new(&mut self.state), request),
         }
     }
@@ -266,7 +265,7 @@ impl Engine {
         report::dispatch_control_events(&mut self.state, &mut self.logbook, handler);
     }
 
-    /// Ends all subscriptions after passing on their last items.
+    /// Ends all subscriptions after passing on their last items, and then replies to the requests to stop.
     pub(crate) fn end_subscriptions(&mut self) {
         self.state.outbox.end();
     }

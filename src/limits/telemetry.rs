@@ -19,7 +19,7 @@ pub const LOG_BURST_LINES: u32 = 20;
 pub const LOG_REFILL: Duration = Duration::from_secs(1);
 /// Minimum time between two log lines about a paused listener, for example when descriptors run out.
 pub const LOG_PAUSES_INTERVAL: Duration = Duration::from_secs(60);
-/// Default number of control events, and of messages, that a [`Channel`](crate::channel::Channel) holds.
+/// Usual capacity of a [`Channel`](crate::channel::Channel): number of control events, and of messages, that it holds.
 pub const CHANNEL_ITEMS: usize = 1_024;
 /// Characters of a text in a log line.
 pub const MAX_LOG_TEXT_CHARS: usize = 256;

@@ -179,6 +179,14 @@ impl MioNet {
 }
 
 #[cfg(unix)]
+impl std::os::fd::AsFd for MioNet {
+    /// Returns the poller's descriptor: readable when a wait would find something.
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.poll.registry().as_fd()
+    }
+}
+
+#[cfg(unix)]
 impl std::os::fd::AsRawFd for MioNet {
     /// Returns the poller's descriptor, which is readable when a wait would return events.
     fn as_raw_fd(&self) -> std::os::fd::RawFd {

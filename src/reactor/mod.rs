@@ -35,6 +35,8 @@
 
 mod accept;
 mod additions;
+#[cfg(unix)]
+mod descriptor;
 mod dialling;
 #[cfg(feature = "sim")]
 pub(crate) mod inspect;
@@ -371,12 +373,21 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         self.close();
         self.engine.dispatch_control_events(&mut self.handler);
         let goes_on = self.stop_if_asked();
-        if !goes_on {
-            self.requests = None;
-            self.engine.end_subscriptions();
-        }
         self.measure_turn(began, was_idle);
+        if !goes_on {
+            self.end();
+        }
         Ok(goes_on)
+    }
+
+    /// Refuses further requests, ends subscriptions, and reports the end to everybody who requested it.
+    fn end(&mut self) {
+        if let Some(requests) = self.requests.take() {
+            // A request to stop that came too late for the last turn is met as well.
+            let stops = requests.try_iter().filter(|request| matches!(request, Request::Stop { .. }));
+            stops.for_each(|stop| self.engine.request(stop, &mut self.handler));
+        }
+        self.engine.end_subscriptions();
     }
 
     // --- 1 and 2: wait and clock ------------------------------------------------------------------------------------
@@ -556,14 +567,6 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
             telemetry.turn.record(took);
             telemetry.busy += took;
         }
-    }
-}
-
-#[cfg(unix)]
-impl<N: Net + std::os::fd::AsRawFd, H: Handler> std::os::fd::AsRawFd for Reactor<N, H> {
-    /// The poller's descriptor, for nesting the loop in another: it is readable when a turn would find something.
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.net.as_raw_fd()
     }
 }
 

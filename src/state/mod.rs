@@ -89,6 +89,12 @@ impl LoopState {
         }
     }
 
+    /// Begins the end of the loop, which `reply` reports.
+    pub(crate) fn stop(&mut self, reply: Reply<()>) {
+        self.stopping = true;
+        self.outbox.add_stop(reply);
+    }
+
     /// Takes a row for a connection to `address`, which the turn then opens.
     pub(crate) fn connect(&mut self, address: SocketAddr, source: Option<IpAddr>) -> Result<LinkId, RequestError> {
         self.allow_outbound(address)?;

@@ -2,10 +2,9 @@
 //!
 //! The control events of a turn are gathered here and handed over at its end: to the log, the handler and the
 //! subscribers. Messages go to the matching publishers on arrival. Publishers are flushed once per turn. While nobody
-//! subscribes to messages, a message costs one look at a flag.
+//! subscribes to messages, a message costs one look at a flag. Replies to requests to stop wait here for the end.
 
-use crate::api::ControlEvent;
-use crate::api::{CommandFilter, MessageEvent};
+use crate::api::{CommandFilter, ControlEvent, MessageEvent, Reply};
 use crate::limits::CONTROL_EVENTS_KEPT;
 use crate::protocol::CommandName;
 use crate::subscribe::{Flushed, Publisher};
@@ -19,6 +18,8 @@ pub(crate) struct Outbox {
     messages: Vec<(CommandFilter, Publisher<MessageEvent>)>,
     /// Whether a publisher may hold items.
     has_unsent: bool,
+    /// Due at the end; no more than twice as many as callers wait.
+    stops: Vec<Reply<()>>,
 }
 
 impl Outbox {
@@ -33,6 +34,16 @@ impl Outbox {
 
     pub(crate) fn add_messages(&mut self, commands: CommandFilter, publisher: Publisher<MessageEvent>) {
         self.messages.push((commands, publisher));
+    }
+
+    /// Keeps the reply to a request to stop until the end.
+    pub(crate) fn add_stop(&mut self, reply: Reply<()>) {
+        if self.stops.len() == self.stops.capacity() {
+            // The room made here delays the next search by as many requests as are left.
+            self.stops.retain(Reply::is_awaited);
+            self.stops.reserve(self.stops.len() + 1);
+        }
+        self.stops.push(reply);
     }
 
     /// Whether there is something to hand over.
@@ -95,11 +106,12 @@ impl Outbox {
         self.has_unsent = is_busy;
     }
 
-    /// Ends all subscriptions, with what is left for them.
+    /// Ends all subscriptions, with what is left for them, and then reports the end to everybody who requested it.
     pub(crate) fn end(&mut self) {
         self.control.clear();
         self.messages.clear();
         self.has_unsent = false;
+        self.stops.drain(..).for_each(|reply| reply.send(()));
     }
 }
 

@@ -89,6 +89,21 @@ fn req_e54_a_loop_runs_within_another_one() {
     }
 }
 
+#[test]
+fn req_e54_a_runtime_receives_events_as_a_stream_and_its_requests_are_awaited() {
+    let printed = output_of("tokio_tasks");
+    for part in ["connection_established", "ready: 1 peer", "addr of 1 bytes", "stopped, with "] {
+        assert_eq!(count(&printed, part), 1, "{part}\n{printed}");
+    }
+}
+
+#[test]
+fn a_refusing_node_ends_the_example_of_a_runtime() {
+    let node = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("there are ports");
+    let (complaint, _) = complaint_of("tokio_tasks", &["regtest", &node.to_string()]);
+    assert!(complaint.starts_with(&format!("Error: the connection to {node} failed")), "{complaint}");
+}
+
 /// Runs an example that fails, and returns its texts on stderr and on stdout.
 fn complaint_of(name: &str, arguments: &[&str]) -> (String, String) {
     let ended = Command::new(folder().join(name)).args(arguments).output().expect("the example is built");

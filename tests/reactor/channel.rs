@@ -2,9 +2,10 @@
 
 use crate::probe::{ANY_PORT, PATIENCE};
 use peerloop::api::CommandFilter;
+use peerloop::limits::CHANNEL_ITEMS;
 use peerloop::protocol::CommandName;
 use peerloop::{Config, ControlEvent, Message, Network, PeerId, Received, channel};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
@@ -12,7 +13,7 @@ fn open() -> (SocketAddr, channel::Channel, JoinHandle<()>) {
     let (sender, receiver) = mpsc::channel();
     let wanted = CommandFilter::Only(vec![CommandName::GETADDR]);
     let (mut reactor, channel) =
-        channel::open(Config::new(Network::Regtest), wanted).expect("the kernel gives a poller");
+        channel::open(Config::new(Network::Regtest), wanted, CHANNEL_ITEMS).expect("the kernel gives a poller");
     let thread = thread::spawn(move || {
         let address = reactor.listen(ANY_PORT).expect("a loopback port is free");
         sender.send(address).expect("the test waits for it");
@@ -49,4 +50,22 @@ fn req_e30_two_programs_talk_through_their_channels() {
         two.control.filter(|received| matches!(received, Received::Item(ControlEvent::ConnectionLost { .. })));
     assert!(ends.next().is_some() && ends.next().is_none(), "one loss, then the end of the loop");
     assert!(two.messages.recv().is_err());
+}
+
+#[test]
+fn a_channel_holds_as_many_events_as_its_capacity() {
+    let (mut reactor, channel) =
+        channel::open(Config::new(Network::Regtest), CommandFilter::All, 2).expect("the kernel gives a poller");
+    // Nobody listens at a port that was just released.
+    let nobody = TcpListener::bind(ANY_PORT).and_then(|listener| listener.local_addr()).expect("there are ports");
+    for _ in 0..5 {
+        channel.handle.connect(nobody, None).expect("the queue has room");
+    }
+    while reactor.stats().counters.closed < 5 {
+        reactor.poll_once(PATIENCE).expect("the poller works");
+    }
+    channel.handle.stop().expect("the queue has room");
+    while reactor.poll_once(PATIENCE).expect("the poller works") {}
+    assert!(matches!(channel.control.recv(), Ok(Received::Lagged { .. })));
+    assert_eq!(channel.control.count(), 2);
 }

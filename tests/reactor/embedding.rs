@@ -9,7 +9,7 @@ use peerloop::internals::net::Net;
 use peerloop::protocol::CommandName;
 use peerloop::time::Wait;
 use peerloop_testkit::greeting::greeting;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 /// The embedder's own loop; like the loop inside, it receives each edge once.
@@ -22,7 +22,7 @@ impl Outer {
     fn around(node: &Node) -> Self {
         let poll = Poll::new().expect("the kernel gives a poller");
         poll.registry()
-            .register(&mut SourceFd(&node.reactor.as_raw_fd()), Token(0), Interest::READABLE)
+            .register(&mut SourceFd(&node.reactor.as_fd().as_raw_fd()), Token(0), Interest::READABLE)
             .expect("a poller can be polled");
         Self { poll, events: Events::with_capacity(8) }
     }

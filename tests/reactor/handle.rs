@@ -72,7 +72,7 @@ fn two_sleeping_loops_are_controlled_from_a_third_thread() {
     assert!(matches!(one_probe.seen[2].1, Seen::Closed(CloseReason::Requested(Disconnect::Done), _)));
     assert_eq!(two_probe.seen[2].1, Seen::Message(CommandName::new("inv"), pattern(73).into()));
     assert!(matches!(two_probe.seen[3].1, Seen::Closed(CloseReason::ClosedByPeer, _)));
-    assert!(matches!(one.stop(), Err(SendError::Stopped(Request::Stop))));
+    assert!(matches!(one.stop(), Err(SendError::Stopped(Request::Stop { .. }))));
     assert!(matches!(one.stats(), Err(SendError::Stopped(Request::Stats { .. }))));
 }
 
@@ -89,6 +89,8 @@ fn req_e45_a_sleeping_loop_accepts_a_configuration_from_another_thread() {
     let other = Config { network: Network::Mainnet, ..old };
     let refused = handle.update_config(other).expect("the queue has room").wait().expect("the loop runs");
     assert_eq!(refused, Err(UpdateError::Fixed { fields: vec![Field::Network] }));
+    let in_force = handle.config().expect("the queue has room").wait().expect("it runs");
+    assert_eq!(in_force, Config { ping_interval: Duration::from_secs(7), ..regtest() });
     handle.stop().expect("the queue has room");
     thread.join().expect("the thread ends");
 }
@@ -148,7 +150,7 @@ fn a_pending_reply_ends_when_the_loop_is_dropped() {
     let pending = handle.stats().expect("the queue has room");
     drop(node);
     assert_eq!(pending.wait().map(|_| ()), Err(RequestError::Stopped));
-    assert!(matches!(handle.stop(), Err(SendError::Stopped(Request::Stop))));
+    assert!(matches!(handle.stop(), Err(SendError::Stopped(Request::Stop { .. }))));
 }
 
 #[test]
@@ -160,4 +162,60 @@ fn a_loop_that_has_ended_but_is_kept_accepts_no_more_requests() {
     while node.turn() {}
     assert!(matches!(handle.stats(), Err(SendError::Stopped(Request::Stats { .. }))));
     assert!(unheard.wait().is_ok(), "a request before the end is answered");
+}
+
+#[test]
+fn every_stop_is_answered_when_the_last_peer_is_closed() {
+    let ([mut one, mut two], [there, _]) = Node::pair();
+    let handle = one.reactor.handle();
+    let dropped = (0..MAX_HANDLE_QUEUE - 2).map(|_| drop(handle.stop().expect("the queue has room"))).count();
+    assert_eq!(dropped, MAX_HANDLE_QUEUE - 2);
+    let mut stops = vec![handle.stop().expect("the queue has room"), handle.stop().expect("the queue has room")];
+    while one.turn() {
+        two.turn();
+        assert!(stops.iter().all(|stop| stop.try_take() == Ok(None)), "it has not ended");
+        match handle.stop() {
+            Ok(stop) => stops.push(stop),
+            Err(refused) => assert!(matches!(refused, SendError::Full(_)), "{refused}"),
+        }
+    }
+    assert!(one.end_of(there).is_some());
+    assert_eq!(one.reactor.stats().links, 0);
+    assert!(stops.len() > 2);
+    for stop in stops {
+        assert_eq!(stop.wait(), Ok(()));
+    }
+    assert!(matches!(handle.stop(), Err(SendError::Stopped(Request::Stop { .. }))));
+}
+
+#[test]
+fn a_stop_is_answered_though_the_handler_has_stopped_the_loop_before() {
+    let mut node = Node::new();
+    let handle = node.reactor.handle();
+    node.act(|ctx| ctx.stop());
+    if let Ok(stop) = handle.stop() {
+        while node.turn() {}
+        assert_eq!(stop.wait(), Ok(()));
+    }
+    assert!(matches!(handle.stop(), Err(SendError::Stopped(_))));
+}
+
+#[test]
+fn a_stop_of_a_loop_that_is_dropped_is_answered_as_failed() {
+    let ([mut one, _two], _) = Node::pair();
+    let handle = one.reactor.handle();
+    let (taken, waiting) = (handle.stop().expect("the queue has room"), one.turn());
+    assert!(waiting, "its peer is still to be closed");
+    let queued = handle.stop().expect("the queue has room");
+    drop(one);
+    assert_eq!([taken.wait(), queued.wait()], [Err(RequestError::Stopped); 2]);
+}
+
+#[test]
+fn a_thread_that_waits_for_the_end_needs_nothing_else() {
+    let (_, handle, thread) = spawn();
+    let mut stop = handle.stop().expect("the queue has room");
+    assert_eq!(stop.wait_timeout(PATIENCE), Ok(Some(())));
+    assert!(matches!(handle.stats(), Err(SendError::Stopped(_))), "a request after the end is refused");
+    thread.join().expect("it ends");
 }

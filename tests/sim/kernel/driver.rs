@@ -89,7 +89,7 @@ fn a_loop_that_is_woken_from_outside_gets_a_turn_at_once() {
     let mut node = Node::new(&world, config(), Player::default());
     let handle = node.reactor.handle();
     let at = Instant::ZERO.plus(secs(5));
-    let mut doer = Doer { at, does: move || handle.stop().unwrap() };
+    let mut doer = Doer { at, does: move || drop(handle.stop().unwrap()) };
     let outcome = Driver::new(&world).run_until(Instant::MAX, &mut [&mut node.reactor, &mut doer]).unwrap();
     assert_eq!((outcome, world.now()), (RunOutcome::AllEnded, at));
 }

@@ -55,10 +55,11 @@ impl Course {
     }
 
     /// Checks that a loop stopped long enough ago has nothing open but the two descriptors that every loop has.
-    pub(super) fn check_stopped(&mut self, host: usize, has_ended: bool) {
+    pub(super) fn check_stopped(&mut self, host: usize, has_ended: bool, is_answered: bool) {
         let open = self.world.open_descriptors(host);
-        if !has_ended || open != 2 {
-            self.found(36, format!("host {host}: has ended: {has_ended}, open descriptors: {open}"));
+        if !has_ended || !is_answered || open != 2 {
+            let text = format!("has ended: {has_ended}, answered: {is_answered}, open descriptors: {open}");
+            self.found(36, format!("host {host}: {text}"));
         }
     }
 

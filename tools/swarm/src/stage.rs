@@ -337,18 +337,18 @@ impl Stage {
 
     /// Stops the loops and checks that they release everything.
     pub(super) fn run_shutdown(&mut self) {
-        let _ = self.node.handle().stop();
-        if let Some(rival) = &self.rival {
-            let _ = rival.handle().stop();
-        }
+        // A loop that has ended refuses.
+        let stop = self.node.handle().stop().ok();
+        let rival_stop = self.rival.as_ref().and_then(|rival| rival.handle().stop().ok());
         self.run_until(self.world.now().plus(SHUTDOWN_GRACE + CLOSE_GRACE + Duration::from_secs(1)));
         if !self.course.is_running {
             return;
         }
-        for host in [NODE, FIRST_TROOP] {
+        for (host, stop) in [(NODE, stop), (FIRST_TROOP, rival_stop)] {
             let checked = if host == NODE { Some(&self.node) } else { self.rival.as_ref() };
             let Some(checked) = checked else { continue };
-            self.course.check_stopped(host, checked.has_ended());
+            let is_answered = stop.is_none_or(|stop| stop.try_take() == Ok(Some(())));
+            self.course.check_stopped(host, checked.has_ended(), is_answered);
         }
         let left: usize = self.cast.iter().filter_map(|cast| cast.crowd.as_ref()).map(Crowd::len).sum();
         if left > 0 {

@@ -411,15 +411,15 @@ impl ManagedWorld {
     }
 
     fn run_shutdown(&mut self) {
-        for checked in self.node.iter().chain(&self.twin) {
-            let _ = checked.handle().stop();
-        }
+        // A loop that has ended refuses.
+        let stops: Vec<_> = self.node.iter().chain(&self.twin).map(|checked| checked.handle().stop().ok()).collect();
         self.run_until(self.world.now().plus(SHUTDOWN_GRACE + CLOSE_GRACE + Duration::from_secs(1)));
         if !self.course.is_running {
             return;
         }
         let has_ended = self.node().has_ended();
-        self.course.check_stopped(NODE, has_ended);
+        let is_answered = stops[0].as_ref().is_none_or(|stop| stop.try_take() == Ok(Some(())));
+        self.course.check_stopped(NODE, has_ended, is_answered);
     }
 
     // --- Outcome ----------------------------------------------------------------------------------------------------

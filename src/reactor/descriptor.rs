@@ -1,0 +1,21 @@
+//! The poller's descriptor, for nesting the loop in another one that waits for descriptors.
+
+use super::Reactor;
+use crate::handler::Handler;
+use crate::net::Net;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+impl<N: Net + AsFd, H: Handler> AsFd for Reactor<N, H> {
+    /// Returns the poller's descriptor, which is readable when a turn would find something. Wait for it until
+    /// [`Reactor::next_deadline`], then call [`Reactor::poll_once`].
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.net.as_fd()
+    }
+}
+
+impl<N: Net + AsRawFd, H: Handler> AsRawFd for Reactor<N, H> {
+    /// Returns the same descriptor as [`AsFd`], for pollers that take a number.
+    fn as_raw_fd(&self) -> RawFd {
+        self.net.as_raw_fd()
+    }
+}
