@@ -26,6 +26,8 @@
 //! - [`wire`] is the protocol alone, and [`peer`] has its state machines. None of them touches a socket or a clock, and
 //!   each can be used on its own.
 //! - [`manual`] describes the architecture, the turn of the loop and the tests.
+//! - [`bytes`], [`hdrhistogram`] and [`rand`] are the only foreign crates whose types stand in signatures. They are
+//!   re-exported in the versions in use, so a program needs no dependency of its own on them.
 //!
 //! # A peer's states
 //!
@@ -113,6 +115,9 @@ mod text;
 pub mod time;
 mod wheel;
 pub mod wire;
+
+#[doc(no_inline)]
+pub use {bytes, hdrhistogram, rand};
 
 pub use api::{Chunk, ControlEvent, Delivery, Event, Frame};
 pub use config::Config;
