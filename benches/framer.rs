@@ -3,7 +3,8 @@
 //! Each group reads the same bytes twice: `framer` reads frames, and `checksum` only hashes their payloads, whose
 //! boundaries are known beforehand. The difference is the framer's own cost. The groups are a block full of pings
 //! (many headers, few bytes), a block full of inventories, and a message of 1 MiB that arrives in pieces of 64 KiB
-//! and is buffered through the block, received directly or streamed.
+//! and is buffered through the block, received directly or streamed. The last group compares the two ways to the id of
+//! a transaction of 1 MiB.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use peerloop::Network;
@@ -16,7 +17,7 @@ use peerloop::internals::limits::{
 use peerloop::protocol::CommandName;
 use peerloop::time::Instant;
 use peerloop::wire::header::checksum;
-use peerloop::wire::{Header, PayloadLimits};
+use peerloop::wire::{Hash256, Header, PayloadLimits};
 use std::hint::black_box;
 
 const MAGIC: [u8; 4] = Network::Mainnet.magic();
@@ -130,5 +131,27 @@ fn large_message(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, whole_frames, large_message);
+/// A transaction's id: the hash that the framer computed for the checksum, or a hash of the payload.
+fn transaction_id(c: &mut Criterion) {
+    let payload = &frame(CommandName::TX, 1 << 20)[HEADER_LEN_BYTES..];
+    let (stream, header) = (frame(CommandName::TX, 1 << 20), Header::of(CommandName::TX, payload));
+    let mut group = c.benchmark_group("1 MiB transaction and its id");
+    group.throughput(Throughput::Bytes(stream.len() as u64));
+    let mut link = Link::new();
+    group.bench_function("of the framer", |b| {
+        b.iter(|| {
+            assert_eq!(link.receive_directly(black_box(&stream)), 1);
+            black_box(link.memory.hash_of_last(&header).expect("it was computed"))
+        });
+    });
+    group.bench_function("hashed again", |b| {
+        b.iter(|| {
+            assert_eq!(link.receive_directly(black_box(&stream)), 1);
+            black_box(Hash256::of(black_box(payload)))
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, whole_frames, large_message, transaction_id);
 criterion_main!(benches);

@@ -53,8 +53,9 @@ impl Handler for Relay {
                 if self.kept.len() >= MAX_KEPT {
                     self.kept.clear();
                 }
-                if self.kept.insert(tx.txid(), ctx.encode(&MessageRef::Tx(tx))).is_none() {
-                    let announced = Inventory::from_items([InventoryItem::tx(tx.txid())]);
+                let txid = frame.hash().unwrap_or_else(|| tx.txid());
+                if self.kept.insert(txid, frame.to_frame()).is_none() {
+                    let announced = Inventory::from_items([InventoryItem::tx(txid)]);
                     let announcement = ctx.encode(&MessageRef::Inv(announced.as_ref()));
                     // A peer that has no room for an announcement misses it.
                     let _ = ctx.broadcast(&announcement, |other| other.id() != peer);

@@ -4,7 +4,7 @@ use crate::error::WireError;
 use crate::link::blocks::worth_sharing;
 use crate::link::framer::ChecksumVerdict;
 use crate::protocol::CommandName;
-use crate::wire::{Header, MessageRef};
+use crate::wire::{Hash256, Header, MessageRef};
 use bytes::Bytes;
 
 /// A whole message, borrowed from the block it was received into.
@@ -14,11 +14,20 @@ pub struct Frame<'a> {
     payload: &'a [u8],
     /// The block that contains the payload, if it can be shared.
     source: Option<&'a Bytes>,
+    /// The four bytes that the header begins with on the wire.
+    magic: [u8; 4],
+    /// The hash of the payload, if the framer has kept it.
+    hash: Option<&'a Hash256>,
 }
 
 impl<'a> Frame<'a> {
     pub(crate) fn new(header: Header, payload: &'a [u8], source: Option<&'a Bytes>) -> Self {
-        Self { header, payload, source }
+        Self { header, payload, source, magic: [0; 4], hash: None }
+    }
+
+    /// Returns the frame with what a handler may need to send it on.
+    pub(crate) fn with_origin(self, magic: [u8; 4], hash: Option<&'a Hash256>) -> Self {
+        Self { magic, hash, ..self }
     }
 
     /// Returns the command.
@@ -48,6 +57,41 @@ impl<'a> Frame<'a> {
     /// Returns the payload to keep: shared if it is large, copied if sharing would keep a much larger block alive.
     pub fn to_bytes(&self) -> Bytes {
         keep(self.payload, self.source)
+    }
+
+    /// Returns the message to send on, header and payload, as [`Ctx::send_shared`](crate::Ctx::send_shared) takes it.
+    /// Nothing is hashed again. It is shared if both lie in one block and make up at least half of that, else copied.
+    ///
+    /// A message that came with an extended header gets a basic one, which every peer reads; its checksum is computed
+    /// here. Only a payload of 4 GiB or more keeps the extended header.
+    pub fn to_frame(&self) -> Bytes {
+        let (basic, extended);
+        let header: &[u8] = if u32::try_from(self.payload.len()).is_err() {
+            extended = self.header.encode_extended(self.magic);
+            &extended
+        } else if self.header.is_extended() {
+            basic = Header::of(self.command(), self.payload).encode(self.magic);
+            &basic
+        } else {
+            basic = self.header.encode(self.magic);
+            &basic
+        };
+        self.shared_frame(header).unwrap_or_else(|| [header, self.payload].concat().into())
+    }
+
+    /// Returns the part of the block that holds this header and the payload, if it is there and worth sharing.
+    fn shared_frame(&self, header: &[u8]) -> Option<Bytes> {
+        let block = self.source.filter(|block| worth_sharing(header.len() + self.payload.len(), block.len()))?;
+        let payload_begin = self.payload.as_ptr().addr().checked_sub(block.as_ptr().addr())?;
+        let begin = payload_begin.checked_sub(header.len())?;
+        let is_there = block[begin..payload_begin] == *header;
+        is_there.then(|| block.slice(begin..payload_begin + self.payload.len()))
+    }
+
+    /// Returns SHA-256 applied twice to the payload: for a `tx` its id. The loop has computed it for the checksum; only
+    /// a payload of up to 55 bytes is hashed again. `None` for a message with an extended header: it has no checksum.
+    pub fn hash(&self) -> Option<Hash256> {
+        self.header.checksum.map(|_| self.hash.copied().unwrap_or_else(|| Hash256::of(self.payload)))
     }
 
     /// Returns the whole message as one chunk.
@@ -124,10 +168,56 @@ mod tests {
     fn large_parts_are_shared_and_small_ones_copied() {
         let block = Bytes::from(vec![7_u8; 64]);
         let header = Header::of(CommandName::TX, &block);
-        let shared = Frame::new(header, &block[..32], Some(&block)).to_bytes();
+        let frame = |payload| Frame::new(header, payload, Some(&block));
+        let shared = frame(&block[..32]).to_bytes();
         assert_eq!(shared.as_ptr(), block.as_ptr());
-        let copied = Frame::new(header, &block[..31], Some(&block)).to_bytes();
+        let copied = frame(&block[..31]).to_bytes();
         assert_ne!(copied.as_ptr(), block.as_ptr());
         assert_eq!(copied.len(), 31);
+    }
+
+    const MAGIC: [u8; 4] = *b"MAGI";
+
+    /// A block in which `before` bytes lie before a whole `tx` message.
+    fn block_of(before: usize, payload: &[u8]) -> (Header, Bytes) {
+        let header = Header::of(CommandName::TX, payload);
+        (header, [&vec![1; before], &header.encode(MAGIC)[..], payload].concat().into())
+    }
+
+    #[test]
+    fn a_whole_message_is_shared_if_its_header_lies_before_it_and_copied_else() {
+        let payload = vec![7_u8; 1_000];
+        for before in [0, 100, 1_024, 1_025] {
+            let (header, block) = block_of(before, &payload);
+            let frame = Frame::new(header, &block[before + 24..], Some(&block)).with_origin(MAGIC, None).to_frame();
+            assert_eq!(frame, block[before..], "{before}");
+            assert_eq!(frame.as_ptr() == block[before..].as_ptr(), before <= 1_024);
+        }
+        let (header, block) = block_of(0, &payload);
+        for (source, magic) in [(None, MAGIC), (Some(&block), *b"ELSE")] {
+            let frame = Frame::new(header, &block[24..], source).with_origin(magic, None).to_frame();
+            assert_eq!(frame, [&header.encode(magic)[..], &payload].concat());
+        }
+        let alone = Bytes::from(payload.clone());
+        assert_eq!(Frame::new(header, &alone, Some(&alone)).with_origin(MAGIC, None).to_frame(), block);
+    }
+
+    #[test]
+    fn a_message_with_an_extended_header_is_sent_on_with_a_basic_one() {
+        let payload = [7_u8; 100];
+        let (basic, block) = block_of(0, &payload);
+        let header = Header { checksum: None, ..basic };
+        let frame = Frame::new(header, &payload, None).with_origin(MAGIC, None);
+        assert_eq!((frame.to_frame(), frame.hash()), (block, None));
+    }
+
+    #[test]
+    fn the_hash_is_the_one_that_was_kept_or_else_computed() {
+        let payload = [3_u8; 100];
+        for (kept, hash) in [(None, Hash256::of(&payload)), (Some(Hash256::of(b"another")), Hash256::of(b"another"))] {
+            let header = Header::of(CommandName::TX, &payload);
+            let frame = Frame::new(header, &payload, None).with_origin(MAGIC, kept.as_ref());
+            assert_eq!(frame.hash(), Some(hash));
+        }
     }
 }

@@ -303,7 +303,11 @@ impl<'a, H: Handler> Intake<'a, H> {
         }
         match is_declined {
             true => end_declined(self.id, &mut engine.state.links),
-            false => self.handler.on_message(&mut Ctx::new(&mut engine.state), peer, frame),
+            false => {
+                let hash = engine.memory.hash_of_last(frame.header());
+                let frame = frame.with_origin(engine.state.magic, hash.as_ref());
+                self.handler.on_message(&mut Ctx::new(&mut engine.state), peer, frame);
+            }
         }
         if engine.state.manager.is_some() {
             observe_gossip(self.id, &frame, &mut engine.state);

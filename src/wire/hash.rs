@@ -3,9 +3,14 @@
 //! A [`Hash256`] holds the bytes in wire order, as SHA-256 produces them. Only the text form is reversed, by
 //! convention.
 
+use sha2::block_api::compress256;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::str::FromStr;
+
+/// The initial state of SHA-256 (FIPS 180-4, 5.3.3).
+const SHA256_BEGIN: [u32; 8] =
+    [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
 /// A double SHA-256: 32 bytes in wire order. Its text form is 64 hexadecimal digits that start with the last byte.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,7 +29,13 @@ impl Hash256 {
 
     /// Hashes the digest of `hasher` once more, for data that is never held whole.
     pub fn finish(hasher: Sha256) -> Self {
-        Self(Sha256::digest(hasher.finalize()).into())
+        let mut block = [0; 64];
+        block[..Self::LEN_BYTES].copy_from_slice(&hasher.finalize());
+        let mut bytes = [0; Self::LEN_BYTES];
+        for (bytes, word) in bytes.as_chunks_mut().0.iter_mut().zip(digest_one_block(block, Self::LEN_BYTES)) {
+            *bytes = word.to_be_bytes();
+        }
+        Self(bytes)
     }
 
     /// Returns the hash with these bytes, in wire order.
@@ -41,6 +52,16 @@ impl Hash256 {
     pub const fn to_bytes(self) -> [u8; 32] {
         self.0
     }
+}
+
+/// Returns the digest of the first `len` bytes of `block`, at most 55; its other bytes are zero.
+#[inline]
+pub(super) fn digest_one_block(mut block: [u8; 64], len: usize) -> [u32; 8] {
+    block[len] = 0x80;
+    block[62..].copy_from_slice(&(len as u16 * 8).to_be_bytes());
+    let mut state = SHA256_BEGIN;
+    compress256(&mut state, &[block]);
+    state
 }
 
 impl fmt::Display for Hash256 {

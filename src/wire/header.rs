@@ -4,13 +4,13 @@
 //! before it reads any payload. The magic is not part of [`Header`]: the framer compares it byte by byte as it
 //! arrives, and [`Header::encode`] writes it.
 
+use super::hash::{Hash256, digest_one_block};
 use crate::limits::{
     EXTENDED_HEADER_LEN_BYTES, GETBLOCKTXN_BLOCK_SHARE_BYTES, HEADER_LEN_BYTES, MAX_BLOCK_PAYLOAD_BYTES,
     MAX_LEGACY_PAYLOAD_BYTES, MAX_PAYLOAD_BYTES, MAX_TX_PAYLOAD_BYTES,
 };
 use crate::protocol::CommandName;
-use sha2::block_api::compress256;
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 use std::ops::Range;
 
 /// The offsets of the fields (SV Node 1.2.2, protocol.h CMessageHeader).
@@ -29,11 +29,7 @@ mod field {
 pub const EMPTY_CHECKSUM: [u8; 4] = [0x5d, 0xf6, 0xe0, 0xe2];
 
 /// The maximum number of bytes that fit in one SHA-256 block together with its padding.
-const MAX_ONE_BLOCK_BYTES: usize = 55;
-
-/// The initial state of SHA-256 (FIPS 180-4, 5.3.3).
-const SHA256_BEGIN: [u32; 8] =
-    [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
+pub(crate) const MAX_ONE_BLOCK_BYTES: usize = 55;
 
 /// A message header without its magic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,22 +126,12 @@ fn four(field: &[u8]) -> [u8; 4] {
 /// Returns the first four bytes of SHA-256 applied twice to `payload`.
 pub fn checksum(payload: &[u8]) -> [u8; 4] {
     if payload.len() > MAX_ONE_BLOCK_BYTES {
-        return finish_checksum(Sha256::new_with_prefix(payload));
+        return checksum_of_hash(&Hash256::of(payload));
     }
     // Most messages are small. For them a hasher's bookkeeping costs a third of the hash.
     let mut block = [0; 64];
     block[..payload.len()].copy_from_slice(payload);
-    checksum_of_digest(digest_one_block(block, payload.len()))
-}
-
-/// Returns the checksum of the bytes fed to `hasher`, for payloads that are never held whole.
-pub fn finish_checksum(hasher: Sha256) -> [u8; 4] {
-    let once = hasher.finalize();
-    let (words, _) = once.as_chunks();
-    checksum_of_digest(std::array::from_fn(|at| u32::from_be_bytes(words[at])))
-}
-
-fn checksum_of_digest(once: [u32; 8]) -> [u8; 4] {
+    let once = digest_one_block(block, payload.len());
     let mut block = [0; 64];
     for (bytes, word) in block.as_chunks_mut().0.iter_mut().zip(once) {
         *bytes = word.to_be_bytes();
@@ -153,14 +139,14 @@ fn checksum_of_digest(once: [u32; 8]) -> [u8; 4] {
     digest_one_block(block, 32)[0].to_be_bytes()
 }
 
-/// Returns the digest of the first `len` bytes of `block`; its other bytes are zero.
-#[inline]
-fn digest_one_block(mut block: [u8; 64], len: usize) -> [u32; 8] {
-    block[len] = 0x80;
-    block[62..].copy_from_slice(&(len as u16 * 8).to_be_bytes());
-    let mut state = SHA256_BEGIN;
-    compress256(&mut state, &[block]);
-    state
+/// Returns the checksum of the bytes fed to `hasher`, for payloads that are never held whole.
+pub fn finish_checksum(hasher: Sha256) -> [u8; 4] {
+    checksum_of_hash(&Hash256::finish(hasher))
+}
+
+/// Returns the checksum of a payload with this hash.
+pub(crate) fn checksum_of_hash(hash: &Hash256) -> [u8; 4] {
+    four(&hash.as_bytes()[..4])
 }
 
 /// The largest payloads that a node accepts (SV Node 1.2.2, protocol.cpp CMessageHeader::IsOversized).
@@ -217,6 +203,7 @@ const fn getblocktxn_limit(max_block_bytes: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sha2::Digest;
 
     const PING: [u8; 24] = *b"\xe3\xe1\xf3\xe8ping\0\0\0\0\0\0\0\0\x08\0\0\0\x25\x02\xfa\x94";
 

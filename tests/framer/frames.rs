@@ -5,6 +5,7 @@ use peerloop::internals::framer::{
 };
 use peerloop::protocol::CommandName;
 use peerloop::time::Instant;
+use peerloop::wire::Hash256;
 use peerloop_testkit::bytes::{hex, sha256_twice};
 use peerloop_testkit::framing::{
     Arrival, Choice, MAGIC, Outcome, Story, command, frame, head, memory, payload, read_arriving, read_whole, rules,
@@ -80,6 +81,26 @@ fn a_payload_in_one_piece_is_not_copied_after_a_cut_header() {
         assert_eq!(next(&stream[..cut]), Ok(None));
         let whole = next(&stream[cut..]);
         assert!(matches!(whole, Ok(Some(Framed::Frame { payload: Payload::InPlace(b"12345678"), .. }))), "{whole:?}");
+    }
+}
+
+#[test]
+fn the_hash_of_a_whole_payload_is_kept_if_it_is_longer_than_one_block_of_the_hash() {
+    for (len, cut) in [55, 56, 57, 300, 10_000].into_iter().flat_map(|len| [0, 24, 30].map(|cut| (len, cut))) {
+        let (bytes, mut framer, mut memory) = (payload(len), MessageFramer::default(), memory());
+        let stream = [frame("inv", &payload(100)), frame("tx", &bytes)].concat();
+        let mut tx = None;
+        for block in [&stream[..124 + cut], &stream[124 + cut..]] {
+            let mut input = Input::new(block);
+            while let Some(Framed::Frame { header, .. }) = framer
+                .next(&mut input, Instant::ZERO, &rules(), &mut memory, |_| Ok(Delivery::Buffer))
+                .expect("the stream is valid")
+            {
+                tx = Some((header.command, memory.hash_of_last(&header)));
+            }
+        }
+        let hash = (len > 55).then(|| Hash256::of(&bytes));
+        assert_eq!(tx, Some((CommandName::TX, hash)), "{len} bytes, cut at {cut}");
     }
 }
 

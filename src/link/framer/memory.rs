@@ -9,6 +9,8 @@ use super::partial::{Body, Fate, Partial, Progress};
 use crate::limits::{BUFFER_GROWTH_BYTES, MAX_LARGE_BUFFERS, MAX_POOLED_BUFFER_BYTES, MAX_POOLED_BUFFERS};
 use crate::link::send_queue::BufferPool;
 use crate::time::Instant;
+use crate::wire::header::{MAX_ONE_BLOCK_BYTES, checksum, checksum_of_hash};
+use crate::wire::{Hash256, Header};
 use sha2::{Digest, Sha256};
 use std::mem;
 
@@ -23,6 +25,9 @@ pub struct FramerMemory {
     partials: Vec<Box<Partial>>,
     gathered_bytes: u64,
     max_gathered_bytes: u64,
+    /// The hash of the last whole payload that was longer than a block of SHA-256. A frame does not carry it, because
+    /// each ping would pay for that.
+    hash: Hash256,
 }
 
 impl FramerMemory {
@@ -36,7 +41,26 @@ impl FramerMemory {
             partials: Vec::new(),
             gathered_bytes: 0,
             max_gathered_bytes,
+            hash: Hash256::ZERO,
         }
+    }
+
+    /// Returns the checksum of a whole payload.
+    #[inline]
+    pub(super) fn checksum(&mut self, payload: &[u8]) -> [u8; 4] {
+        if payload.len() <= MAX_ONE_BLOCK_BYTES {
+            return checksum(payload);
+        }
+        self.hash = Hash256::of(payload);
+        checksum_of_hash(&self.hash)
+    }
+
+    /// Returns the hash of the payload of the frame that was completed last, which has this header. `None` without a
+    /// checksum, and for a payload of up to 55 bytes.
+    pub fn hash_of_last(&self, header: &Header) -> Option<Hash256> {
+        let is_kept = header.payload_len > MAX_ONE_BLOCK_BYTES as u64 && !header.is_extended();
+        debug_assert!(!is_kept || header.checksum == Some(checksum_of_hash(&self.hash)), "it was the last one");
+        is_kept.then_some(self.hash)
     }
 
     /// Sets another bound. Buffers above it are kept and do not grow.

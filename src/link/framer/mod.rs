@@ -230,7 +230,7 @@ impl MessageFramer {
         let fate = judge(&header, is_well_formed, rules, admit)?;
         input.take(header.len_bytes());
         if let Some(payload) = input.take_whole(header.payload_len) {
-            return Ok(Some(finish_in_place(header, fate, payload)));
+            return Ok(Some(finish_in_place(header, fate, payload, memory)));
         }
         let mut partial = memory.partial(now);
         partial.body = Some(Body { header, fate, received: 0 });
@@ -256,7 +256,7 @@ impl MessageFramer {
         let fate = judge(&header, is_well_formed, rules, admit)?;
         if let Some(payload) = input.take_whole(header.payload_len) {
             self.reset(memory);
-            return Ok(Some(finish_in_place(header, fate, payload)));
+            return Ok(Some(finish_in_place(header, fate, payload, memory)));
         }
         partial.body = Some(Body { header, fate, received: 0 });
         partial.progress = Progress::new(now);
@@ -317,7 +317,7 @@ impl MessageFramer {
             Fate::Gather => {
                 let payload = mem::take(&mut partial.gathered);
                 memory.release(&payload, header.payload_len);
-                if verdict(&header, || checksum(&payload)) != ChecksumVerdict::Wrong {
+                if verdict(&header, || memory.checksum(&payload)) != ChecksumVerdict::Wrong {
                     Framed::Frame { header, payload: Payload::Gathered(payload) }
                 } else {
                     memory.recycle(payload);
@@ -387,9 +387,9 @@ fn judge(
 }
 
 #[inline]
-fn finish_in_place(header: Header, fate: Fate, payload: &[u8]) -> Framed<'_> {
+fn finish_in_place<'a>(header: Header, fate: Fate, payload: &'a [u8], memory: &mut FramerMemory) -> Framed<'a> {
     match fate {
-        Fate::Gather if verdict(&header, || checksum(payload)) != ChecksumVerdict::Wrong => {
+        Fate::Gather if verdict(&header, || memory.checksum(payload)) != ChecksumVerdict::Wrong => {
             Framed::Frame { header, payload: Payload::InPlace(payload) }
         }
         Fate::Gather => Framed::Dropped { header, cause: DropCause::BadChecksum },
