@@ -248,7 +248,7 @@ impl Connection {
         self.phase == Phase::Opening
     }
 
-    /// Whether a dial is still undecided.
+    /// Returns whether a dial is still undecided.
     pub(super) fn is_undecided(&self) -> bool {
         self.is_opening() && !self.dialler.is_dead
     }
@@ -273,7 +273,7 @@ impl Connection {
         self.dialler.is_closed && self.acceptor.is_closed
     }
 
-    /// Whether the dialler's port stays in use for a while after the end: the dialler was the first to finish.
+    /// Returns whether the dialler's port stays in use for a while after the end: the dialler was the first to finish.
     pub(super) fn keeps_port_in_use(&self) -> bool {
         self.finished_first == Some(Side::Dialler) && !self.was_reset
     }
@@ -286,14 +286,14 @@ impl Connection {
         Mask { readable: has_data || has_ended, writable: has_ended || self.decides_write(side), hung_up: has_ended }
     }
 
-    /// Whether a write would accept bytes or fail; the end of the incoming stream alone does not cause that.
+    /// Returns whether a write would accept bytes or fail; the end of the incoming stream alone does not cause that.
     pub(super) fn decides_write(&mut self, side: Side) -> bool {
         let is_established = self.phase == Phase::Established;
         let is_shut = self.end(side).is_shut;
         self.is_broken(side) || is_established && (is_shut || self.has_room(side))
     }
 
-    /// Whether `side` knows of room to write into. A waiting writer learns of bytes read during a cut when the
+    /// Returns whether `side` knows of room to write into. A waiting writer learns of bytes read during a cut when the
     /// network is healed.
     fn has_room(&mut self, side: Side) -> bool {
         let (capacity_bytes, is_cut) = (self.conditions.capacity_bytes(), self.is_cut);

@@ -95,7 +95,7 @@ impl Faults {
     }
 }
 
-/// Whether a call that failed with this error has changed nothing and may succeed when it is retried.
+/// Returns whether a call that failed with this error has changed nothing and may succeed when it is retried.
 pub(super) fn is_passing(errno: i32) -> bool {
     let failure = NetworkFailure::new(IoStep::Read, &io::Error::from_raw_os_error(errno));
     matches!(errno, EINTR | EAGAIN) || failure.shortage().is_some()

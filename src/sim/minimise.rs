@@ -282,7 +282,7 @@ mod tests {
         assert!(found.tape.to_text().len() <= 4_096, "{} bytes, {} runs", found.tape.to_text().len(), found.runs);
     }
 
-    /// Whether one draw can be set to 0, halved or lowered by one.
+    /// Returns whether one draw can be set to 0, halved or lowered by one.
     fn can_be_smaller(tape: &Tape, fails: impl Fn(&Tape) -> bool) -> bool {
         let draws = tape.draws();
         let places = draws.iter().flat_map(|(stream, draws)| (0..draws.len()).map(|at| (*stream, at)));

@@ -58,7 +58,7 @@ impl SimNet {
         self.host as usize
     }
 
-    /// Whether [`Net::wait`] would find an event.
+    /// Returns whether [`Net::wait`] would find an event.
     pub fn has_events(&self) -> bool {
         self.kernel.borrow().has_events(self.host())
     }

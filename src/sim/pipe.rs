@@ -102,7 +102,7 @@ impl Pipe {
         !self.writer_stalled && self.len() < capacity_bytes
     }
 
-    /// Whether the end of the stream has arrived, which it does together with the last byte before it.
+    /// Returns whether the end of the stream has arrived, which it does together with the last byte before it.
     pub(super) fn shows_end(&self) -> bool {
         self.is_finished && self.arrived() == self.len()
     }
@@ -205,7 +205,7 @@ impl Pipe {
         self.writer_stalled = false;
     }
 
-    /// Whether the writer must be notified of room, which happens once.
+    /// Returns whether the writer must be notified of room, which happens once.
     pub(super) fn owes_room(&mut self, capacity_bytes: usize) -> bool {
         let owes = self.writer_waits && self.has_room(capacity_bytes);
         self.writer_waits &= !owes;

@@ -64,7 +64,7 @@ impl Queue {
         self.events.is_empty()
     }
 
-    /// Whether an event waits since before `now`, which the next wait must show.
+    /// Returns whether an event waits since before `now`, which the next wait must show.
     pub(super) fn is_late(&self, now: Instant) -> bool {
         !self.is_empty() && self.waits_since < now
     }

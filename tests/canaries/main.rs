@@ -12,7 +12,7 @@ mod symptoms;
 use peerloop::internals::{self, Bug};
 use peerloop_testkit::simulated;
 
-/// Whether the symptom of `bug` shows in its scenario, with the bugs planted at this moment.
+/// Returns whether the symptom of `bug` shows in its scenario, with the bugs planted at this moment.
 fn shows(bug: Bug) -> bool {
     match bug {
         Bug::NoGenerationCheck => symptoms::a_stale_id_ends_the_next_owner_of_its_slot(),

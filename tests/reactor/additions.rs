@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 /// Returns both ends of an established connection: the end that dialled, and the other.
 fn connection() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind(ANY_PORT).expect("a loopback port is free");
-    let dialled = TcpStream::connect(listener.local_addr().expect("it is bound")).expect("somebody listens");
+    let dialled = TcpStream::connect(listener.local_addr().expect("the listener is bound")).expect("somebody listens");
     let (accepted, _) = listener.accept().expect("a connection waits");
     (dialled, accepted)
 }
@@ -23,18 +23,18 @@ fn connection() -> (TcpStream, TcpStream) {
 #[test]
 fn a_listener_that_was_handed_in_accepts_before_and_after_a_new_configuration() {
     let listener = TcpListener::bind(ANY_PORT).expect("a loopback port is free");
-    let address = listener.local_addr().expect("it is bound");
+    let address = listener.local_addr().expect("the listener is bound");
     let manager = Some(Box::new(ManagerConfig::new(peerloop::Network::Regtest)));
     let mut node = Node::with(Config { manager, ..regtest() });
-    assert_eq!(node.reactor.add_listener(listener).expect("it can be used"), address);
+    assert_eq!(node.reactor.add_listener(listener).expect("the listener can be used"), address);
     assert_eq!(node.reactor.next_deadline(), Wait::Zero);
     node.address = address;
     BareSocket::ready(&mut node);
     let mut config = node.reactor.config().clone();
-    config.manager.as_mut().expect("it has one").listen = vec![ANY_PORT];
+    config.manager.as_mut().expect("the configuration has a manager").listen = vec![ANY_PORT];
     let pending = node.reactor.handle().update_config(config).expect("the queue has room");
     node.turn();
-    let changes = pending.wait().expect("it runs").expect("it is valid");
+    let changes = pending.wait().expect("the loop runs").expect("the configuration is valid");
     assert_eq!(changes.iter().map(|change| change.effect).collect::<Vec<_>>(), [Effect::Listeners]);
     assert_eq!(node.reactor.listening_at().count(), 3);
     BareSocket::ready(&mut node);
@@ -44,8 +44,8 @@ fn a_listener_that_was_handed_in_accepts_before_and_after_a_new_configuration() 
 fn a_connection_handed_in_from_either_side_becomes_a_peer() {
     let (dialled, accepted) = connection();
     let (mut one, mut two) = (Node::new(), Node::new());
-    let there = one.reactor.add_connection(dialled, Direction::Outbound).expect("it is established");
-    let here = two.reactor.add_connection(accepted, Direction::Inbound).expect("it is established");
+    let there = one.reactor.add_connection(dialled, Direction::Outbound).expect("the connection is established");
+    let here = two.reactor.add_connection(accepted, Direction::Inbound).expect("the connection is established");
     assert_eq!((one.seen(), two.seen()), (&[][..], &[][..]), "a handler hears of it within a turn");
     assert_eq!([&one, &two].map(|node| node.reactor.next_deadline()), [Wait::Zero; 2]);
     until([&mut one, &mut two], "both are ready", |nodes| nodes.iter().all(|node| node.ready().len() == 1));
@@ -62,11 +62,11 @@ fn a_connection_is_handed_in_from_another_thread() {
     node.turn();
     let handle = node.reactor.handle();
     let pending = thread::spawn(move || handle.add_connection(accepted, Direction::Inbound).expect("there is room"));
-    let pending = pending.join().expect("it is sent");
+    let pending = pending.join().expect("the request is sent");
     let mut socket = BareSocket(dialled);
     socket.write(&greeting());
     until([&mut node], "it is ready", |[node]| node.ready().len() == 1);
-    assert_eq!(pending.wait().expect("it runs"), Ok(node.ready()[0]));
+    assert_eq!(pending.wait().expect("the loop runs"), Ok(node.ready()[0]));
     while socket.read_frame().0 != CommandName::SENDHEADERS {}
     socket.write(&ping(7));
     until([&mut node], "the ping is answered", |[node]| node.reactor.stats().counters.pings_answered == 1);
@@ -88,14 +88,14 @@ fn a_connection_that_was_handed_in_counts_for_every_limit() {
     assert!(other.is_at_end(), "what is refused is closed");
     let (outbound, _other) = add(Direction::Outbound, &mut node);
     assert_eq!(outbound, Err(AddConnectionError::NotAllowed(RequestError::TableFull)));
-    let reasons = [inbound, outbound].map(|refused| refused.expect_err("it is refused").to_string());
+    let reasons = [inbound, outbound].map(|refused| refused.expect_err("the socket is refused").to_string());
     assert_eq!(reasons[0], "the connection is refused: the loop has 1 connection; raise max_links or max_inbound");
 
     let manager = Some(Box::new(ManagerConfig::new(peerloop::Network::Regtest)));
     let mut node = Node::with(Config { manager, ..regtest() });
     let ban = node.reactor.handle().ban(ANY_PORT.ip(), None).expect("the queue has room");
     node.turn();
-    assert_eq!(ban.wait().expect("it runs"), Ok(()));
+    assert_eq!(ban.wait().expect("the loop runs"), Ok(()));
     assert_eq!(add(Direction::Inbound, &mut node).0, Err(AddConnectionError::Refused(Refusal::Banned)));
     assert_eq!(add(Direction::Outbound, &mut node).0, Err(AddConnectionError::NotAllowed(RequestError::Banned)));
 }
@@ -104,7 +104,7 @@ fn a_connection_that_was_handed_in_counts_for_every_limit() {
 fn a_socket_that_is_not_connected_is_refused_with_the_remedy() {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("there is one");
     let mut node = Node::new();
-    let refused = node.reactor.add_connection(socket.into(), Direction::Outbound).expect_err("it has no peer");
+    let refused = node.reactor.add_connection(socket.into(), Direction::Outbound).expect_err("the socket has no peer");
     assert!(matches!(refused, AddConnectionError::Unusable(_)));
     let text = refused.to_string();
     assert!(text.starts_with("the connection cannot be used: "), "{text}");
@@ -118,7 +118,7 @@ fn a_connection_that_is_closed_before_its_turn_is_never_opened() {
         let (dialled, accepted) = connection();
         let (given, kept) = if direction == Direction::Inbound { (accepted, dialled) } else { (dialled, accepted) };
         let mut node = Node::new();
-        let peer = node.reactor.add_connection(given, direction).expect("it is established");
+        let peer = node.reactor.add_connection(given, direction).expect("the connection is established");
         node.reactor.act(|_probe, ctx| ctx.abort(peer, Disconnect::Done));
         until([&mut node], "it is closed", |[node]| node.end_of(peer).is_some());
         assert!(matches!(node.seen_of(peer)[..], [Seen::Closed(CloseReason::Requested(Disconnect::Done), _)]));
@@ -133,7 +133,9 @@ fn two_loops_share_a_port_and_both_accept() {
     let mut one = Node::with(shared());
     let mut two = Node::listening_at(shared(), one.address);
     assert_eq!(one.address, two.address);
-    assert!(Reactor::new(regtest(), Probe::default()).expect("it is valid").listen(one.address).is_err());
+    assert!(
+        Reactor::new(regtest(), Probe::default()).expect("the configuration is valid").listen(one.address).is_err()
+    );
     // The kernel spreads connections by their ports: with a thousand, one loop has none once in 2^1000 runs.
     let began = Instant::now();
     let mut sockets = Vec::new();
@@ -153,7 +155,7 @@ fn what_is_done_between_two_turns_is_done_in_the_next_one() {
     until([&mut one, &mut two], "all is sent", |nodes| {
         nodes.iter().all(|node| node.reactor.next_deadline() != Wait::Zero)
     });
-    let nonce = one.reactor.act(|_probe, ctx| ctx.ping(there, ctx.now()).expect("it is ready"));
+    let nonce = one.reactor.act(|_probe, ctx| ctx.ping(there, ctx.now()).expect("the peer is ready"));
     assert_eq!(one.reactor.next_deadline(), Wait::Zero);
     until([&mut one, &mut two], "the pong arrives", |[one, _]| {
         one.count(|seen| matches!(seen, Seen::Pong { nonce: answered, .. } if *answered == nonce)) == 1

@@ -27,7 +27,7 @@ impl Outer {
         Self { poll, events: Events::with_capacity(8) }
     }
 
-    /// Whether the node must be turned now.
+    /// Returns whether the node must be turned now.
     fn is_due(&mut self, node: &Node) -> bool {
         self.poll.poll(&mut self.events, Some(Duration::ZERO)).expect("the poller works");
         node.reactor.next_deadline() == Wait::Zero || !self.events.is_empty()

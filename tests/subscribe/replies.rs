@@ -37,7 +37,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// Outcomes for the waiting side.
 #[derive(Default)]
 struct Model {
-    /// The reply to come is decided: it was sent, or never will be.
+    /// The reply is decided: it was sent, or never will be.
     is_decided: bool,
     reply: Option<u32>,
     /// The bell that the decision rings.

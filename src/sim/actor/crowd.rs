@@ -156,7 +156,7 @@ impl Crowd {
         self.seats.len()
     }
 
-    /// Whether there are no connections.
+    /// Returns whether there are no connections.
     pub fn is_empty(&self) -> bool {
         self.seats.is_empty()
     }

@@ -86,7 +86,7 @@ pub enum Wrong {
 }
 
 impl Wrong {
-    /// Whether this is a missing message, which may have causes outside the loop.
+    /// Returns whether this is a missing message, which may have causes outside the loop.
     pub const fn is_silence(self) -> bool {
         match self {
             Self::NoPong | Self::NoHandshake => true,

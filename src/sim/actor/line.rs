@@ -15,7 +15,7 @@ use std::io::ErrorKind;
 /// Maximum bytes per connection that wait for the kernel.
 pub const MAX_UNSENT_BYTES: usize = 4 * 1024 * 1024;
 
-/// Number of gathered bytes at which they are written to the kernel before the call ends.
+/// Number of collected bytes at which they are written to the kernel before the call ends.
 const MAX_GATHERED_BYTES: usize = 64 * 1024;
 
 /// A persona's connection, for the time of one call.
@@ -87,7 +87,7 @@ impl Line<'_> {
         self.wire.generation
     }
 
-    /// Whether this side opened the connection.
+    /// Returns whether this side opened the connection.
     pub fn is_dialled(&self) -> bool {
         self.wire.is_dialled
     }
@@ -125,7 +125,7 @@ impl Line<'_> {
         self.out.len() + self.wire.unsent.as_ref().map_or(0, |unsent| unsent.bytes.len() - unsent.sent)
     }
 
-    /// Whether the kernel accepted less than offered; it reports when there is room.
+    /// Returns whether the kernel accepted less than offered; it reports when there is room.
     pub fn is_blocked(&self) -> bool {
         self.wire.is_blocked || self.wire.unsent.is_some()
     }

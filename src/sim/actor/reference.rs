@@ -133,7 +133,7 @@ impl Reader {
         partial.fill(input, magic, large)
     }
 
-    /// Whether a frame has begun and is not complete.
+    /// Returns whether a frame has begun and is not complete.
     pub(super) fn is_within_frame(&self) -> bool {
         self.partial.as_ref().is_some_and(|partial| !partial.is_whole)
     }

@@ -150,7 +150,7 @@ impl Flow {
         self.moved.get()
     }
 
-    /// Whether the whole payload was sent, or received with every byte and the checksum correct.
+    /// Returns whether the whole payload was sent, or received with every byte and the checksum correct.
     pub fn is_complete(&self) -> bool {
         self.is_complete.get()
     }

@@ -92,8 +92,8 @@ impl DialBounds {
         Duration::try_from_secs_f64(secs).map_or(self.max_backoff, |pause| pause.min(self.max_backoff))
     }
 
-    /// Whether a pause from `now` until `until` is correct for `reason`. Moments are compared, not lengths: a pause
-    /// beyond the end of the clock ends there.
+    /// Returns whether a pause from `now` until `until` is correct for `reason`. Moments are compared, not lengths: a
+    /// pause beyond the end of the clock ends there.
     pub(super) fn allows(&self, now: Instant, until: Instant, failures: u32, reason: CloseReason) -> bool {
         let within = |least: Duration, most: Duration| {
             let longest = most.saturating_add(most / 100 * BACKOFF_JITTER_PERCENT as u32).saturating_add(ROUNDING);

@@ -207,12 +207,12 @@ impl<H: Handler> Checked<H> {
         self.ledger.borrow().attempts
     }
 
-    /// Whether a call of this kind has ever failed with this error.
+    /// Returns whether a call of this kind has ever failed with this error.
     pub fn has_failed(&self, site: Site, errno: i32) -> bool {
         self.ledger.borrow().has_failed(site, errno)
     }
 
-    /// Whether it has run its last turn.
+    /// Returns whether it has run its last turn.
     pub fn has_ended(&self) -> bool {
         self.has_ended
     }

@@ -509,7 +509,7 @@ fn bit_of(errno: i32) -> u128 {
     u32::try_from(errno).ok().and_then(|errno| 1_u128.checked_shl(errno)).unwrap_or(0)
 }
 
-/// Whether `link` may use a slot after `before`.
+/// Returns whether `link` may use a slot after `before`.
 fn rises(before: Option<LinkId>, link: LinkId) -> bool {
     before.is_none_or(|before| before.generation() < link.generation())
 }

@@ -312,7 +312,7 @@ impl Managing {
     }
 }
 
-/// Whether a duplicate or a ban bars the address.
+/// Returns whether a duplicate or a ban bars the address.
 fn is_barred(reason: CloseReason) -> bool {
     matches!(reason, CloseReason::Local(LocalCause::Banned | LocalCause::Duplicate))
 }

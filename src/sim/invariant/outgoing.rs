@@ -111,7 +111,7 @@ impl Walk {
                 }
                 Some(Header::decode(basic))
             }
-            Some(_) | None => self.gather(bytes, magic)?,
+            Some(_) | None => self.collect_header(bytes, magic)?,
         };
         self.left = header.map_or(0, |header| header.payload_len);
         Ok(header)
@@ -132,7 +132,7 @@ impl Walk {
     }
 
     /// Consumes the available bytes of a header, which may be written in pieces.
-    fn gather(&mut self, bytes: &mut &[u8], magic: [u8; 4]) -> Result<Option<Header>, Fault> {
+    fn collect_header(&mut self, bytes: &mut &[u8], magic: [u8; 4]) -> Result<Option<Header>, Fault> {
         loop {
             let wanted = self.head.first_chunk().map_or(HEADER_LEN_BYTES, Header::len_of);
             if self.head.len() == wanted {
@@ -162,7 +162,7 @@ impl Walk {
     }
 }
 
-/// Whether the beginning of a header, of any length, fits the network.
+/// Returns whether the beginning of a header, of any length, fits the network.
 fn has_magic(head: &[u8], magic: [u8; 4]) -> bool {
     let len = head.len().min(magic.len());
     head[..len] == magic[..len]

@@ -62,7 +62,7 @@ fn judge(promised: VecDeque<Header>, offered: &[(usize, Header)]) -> (VecDeque<H
     (ahead, Ok(()))
 }
 
-/// Whether a frame may overtake others.
+/// Returns whether a frame may overtake others.
 fn overtakes(header: &Header) -> bool {
     matches!(header.command, CommandName::PING | CommandName::PONG) && header.payload_len == 8
 }

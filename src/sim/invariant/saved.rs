@@ -80,12 +80,12 @@ impl Saved {
         }
     }
 
-    /// Whether the disk is worth a check; a check resets this until a batch is written or confirmed.
+    /// Returns whether the disk is worth a check; a check resets this until a batch is written or confirmed.
     pub(super) fn take_change(&mut self) -> bool {
         mem::take(&mut self.has_changed)
     }
 
-    /// Whether `disk` is the confirmed state, or that with some of the later batches.
+    /// Returns whether `disk` is the confirmed state, or that with some of the later batches.
     pub(super) fn may_be(&self, disk: &Disk) -> bool {
         let mut state = self.confirmed.clone();
         *disk == state

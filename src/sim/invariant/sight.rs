@@ -1,6 +1,6 @@
 //! The inputs of a check: the two ends of a turn, or the complete state between two turns.
 //!
-//! A check only looks: it returns `Ok`, or the text of what it found.
+//! A check only looks: it returns `Ok`, or a description of the violation.
 
 use super::bounds::Bounds;
 use super::ledger::Ledger;

@@ -155,7 +155,7 @@ fn asked_for_room_is_offered(sight: &SweepSight<'_>) -> Result<(), String> {
     none_of(sight.open(), |link| link.is_pull_due && !link.is_pull)
 }
 
-/// Whether more timers may have fired than one turn handles.
+/// Returns whether more timers may have fired than one turn handles.
 fn is_behind(sight: &SweepSight<'_>) -> bool {
     let expiries = budget!(Expiries, EXPIRIES_PER_TURN);
     sight.inspection.has_overdue_timers && sight.inspection.links.len() > expiries

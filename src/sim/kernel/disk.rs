@@ -75,7 +75,7 @@ impl Book {
         self.durable_state.store.borrow().clone()
     }
 
-    /// Takes a batch to write, unless too many wait.
+    /// Accepts a batch to write, unless too many wait.
     pub(super) fn take(&mut self, batch: Batch) -> Result<(), Batch> {
         if self.unanswered.len() >= MAX_BOOK_QUEUE {
             return Err(batch);

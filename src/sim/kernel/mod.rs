@@ -188,7 +188,7 @@ impl Kernel {
         self.hosts[host].queue.renew();
     }
 
-    /// Whether a wait of the host would find an event.
+    /// Returns whether a wait of the host would find an event.
     pub(super) fn has_events(&self, host: usize) -> bool {
         let Host { queue, woken, .. } = &self.hosts[host];
         !queue.is_empty() || woken.woken.load(Ordering::Acquire)

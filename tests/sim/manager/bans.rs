@@ -49,7 +49,7 @@ fn a_ban_applies_to_a_trusted_host_once_it_is_no_longer_trusted() {
 #[test]
 fn a_close_by_the_handler_bans_nobody_and_decides_when_the_address_is_dialled_again() {
     const LONGEST: Duration = Duration::from_secs(600);
-    // The reason, whether the address is of a fixed list, for how long it is left alone, and by when it is dialled.
+    // The reason, whether the address is of a fixed list, for how long it is not dialled, and by when it is dialled.
     let cases = [
         (Disconnect::Done, false, secs(599), Some(secs(760))),
         (Disconnect::Done, true, LONGEST * 24, None),

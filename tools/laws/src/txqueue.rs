@@ -71,7 +71,7 @@ fn len(tape: &mut Tape<'_>) -> usize {
     }
 }
 
-/// Compares one gathered write with the waiting bytes, and returns its length.
+/// Compares one gathering write with the waiting bytes, and returns its length.
 fn offered(queue: &SendQueue, model: &Model) -> usize {
     let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
     let filled = queue.fill_slices(&mut slices, usize::MAX);

@@ -435,13 +435,13 @@ fn no_text(arguments: impl Iterator<Item = OsString>) -> String {
 
 /// Returns the paragraphs of a parser's message before its usage, as one line.
 fn one_line(text: &str) -> String {
-    let told = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+    let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
     let mut message = String::new();
     // An argument that starts with a hyphen is a mistyped flag; the advice to pass it as a value does not help.
     let is_said = |line: &&str| {
         !(line.is_empty() || line.starts_with("For more information") || line.starts_with("tip: to pass '"))
     };
-    for line in told.filter(is_said) {
+    for line in lines.filter(is_said) {
         let line = line.trim_start_matches("error: ").trim_start_matches("tip: ");
         match message.chars().last() {
             None => {}

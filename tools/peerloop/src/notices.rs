@@ -33,18 +33,18 @@ impl Notices {
     /// Listens for signals from here on. A signal that was ignored when the program started stays ignored: a shell
     /// starts a background command that way, and `nohup` a command that survives its terminal.
     pub(crate) fn new() -> Result<Self, Failure> {
-        Self::hearing(&heard(&[SIGINT, SIGTERM, SIGHUP]))
+        Self::listening_for(&not_ignored(&[SIGINT, SIGTERM, SIGHUP]))
     }
 
     /// Listens for signals from here on, including a hang-up that was ignored: for a command that a hang-up does not
     /// end.
     pub(crate) fn with_hang_ups() -> Result<Self, Failure> {
-        let mut signals = heard(&[SIGINT, SIGTERM]);
+        let mut signals = not_ignored(&[SIGINT, SIGTERM]);
         signals.push(SIGHUP);
-        Self::hearing(&signals)
+        Self::listening_for(&signals)
     }
 
-    fn hearing(signals: &[i32]) -> Result<Self, Failure> {
+    fn listening_for(signals: &[i32]) -> Result<Self, Failure> {
         let (sender, receiver) = channel();
         let listening = Signals::new(signals).and_then(|mut signals| {
             let sender = sender.clone();
@@ -97,7 +97,7 @@ pub(crate) fn end_by_signals_as_init() -> Result<(), Failure> {
     if std::process::id() != 1 {
         return Ok(());
     }
-    for signal in heard(&[SIGINT, SIGTERM, SIGHUP]) {
+    for signal in not_ignored(&[SIGINT, SIGTERM, SIGHUP]) {
         let code = stop_of(signal).map_or(Exit::RunFailed, Exit::Stopped).code();
         register_conditional_shutdown(signal, code.into(), Arc::clone(&ENDS_AT_ONCE))
             .map_err(|error| Failure::machine(format!("listening for signals: {error}")))?;
@@ -106,7 +106,7 @@ pub(crate) fn end_by_signals_as_init() -> Result<(), Failure> {
 }
 
 /// Returns those of the signals that were not ignored when the program started, if `/proc` reports it.
-fn heard(signals: &[i32]) -> Vec<i32> {
+fn not_ignored(signals: &[i32]) -> Vec<i32> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     signals.iter().copied().filter(|&signal| !is_ignored(signal, &status)).collect()
 }

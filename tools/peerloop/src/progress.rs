@@ -32,7 +32,7 @@ impl Progress {
         Self { style, shown: None }
     }
 
-    /// Whether the line is redrawn on a terminal.
+    /// Returns whether the line is redrawn on a terminal.
     pub(crate) fn is_live(&self) -> bool {
         self.style == Style::Redrawn
     }

@@ -2,7 +2,7 @@
 //! load.
 //!
 //! A target is `host`, `host:port`, `[ipv6]` or `[ipv6]:port`; the default port is the network's. An IPv6 address may
-//! name its interface, as `fe80::1%eth0`. A name stands for all its addresses, in the order in which the system's
+//! name its interface, as `fe80::1%eth0`. A name represents all its addresses, in the order in which the system's
 //! resolver returns them (RFC 6724); a command uses the first one that responds.
 
 use crate::exit::Failure;
@@ -360,8 +360,8 @@ mod tests {
     fn lists_and_files_name_several_targets() {
         let words = |typed: &[&str]| expand(&typed.iter().map(|&word| word.to_owned()).collect::<Vec<_>>());
         assert_eq!(words(&["a,b:1", "[::1]:2"]).unwrap(), ["a", "b:1", "[::1]:2"]);
-        for (wrong, told) in [("a,,b", "``"), ("a,", "``"), ("a,b c", "`b c`")] {
-            assert!(words(&[wrong]).unwrap_err().message.starts_with(told), "{wrong}");
+        for (wrong, expected) in [("a,,b", "``"), ("a,", "``"), ("a,b c", "`b c`")] {
+            assert!(words(&[wrong]).unwrap_err().message.starts_with(expected), "{wrong}");
         }
         let missing = words(&["@/no/such/file"]).unwrap_err();
         assert!(missing.message.starts_with("reading the targets in /no/such/file: "), "{missing:?}");

@@ -39,7 +39,7 @@ pub(crate) fn parse_count(text: &str) -> Result<usize, String> {
     if !is_number || part.len() > zeros || digits.ends_with('.') {
         return Err(refused());
     }
-    // The fraction fills the first of the zeros that the suffix stands for.
+    // The fraction fills the first of the suffix's zeros.
     let count = format!("{whole}{part:0<zeros$}").parse().map_err(|_| format!("`{text}` is too large"))?;
     if count > 0 { Ok(count) } else { Err(refused()) }
 }
@@ -319,8 +319,8 @@ mod tests {
         assert_eq!(parse_count("007"), Ok(7));
         for wrong in ["", "0", "0k", "k", "-1", "1.5", "1kk", "1 000", "0.0k", "1.2345k", "1.k", ".5k", "1.2.3k", "+1"]
         {
-            let told = format!("`{wrong}` is not a count: use a whole number above zero, for example 1000 or 1.5k");
-            assert_eq!(parse_count(wrong), Err(told));
+            let expected = format!("`{wrong}` is not a count: use a whole number above zero, for example 1000 or 1.5k");
+            assert_eq!(parse_count(wrong), Err(expected));
         }
         for large in ["99999999999999999999", "20000000000000000k"] {
             assert_eq!(parse_count(large), Err(format!("`{large}` is too large")));
@@ -364,14 +364,14 @@ mod tests {
         assert_eq!(parse_time("0s"), Ok(Duration::ZERO));
         assert_eq!(parse_time_above_zero("1ms"), Ok(Duration::from_millis(1)));
         assert_eq!(parse_time_above_zero("1d"), Ok(Duration::from_secs(86_400)));
-        for (text, told) in [
+        for (text, expected) in [
             ("1ns", "`1ns` is shorter than 1ms, the shortest time that is supported"),
             ("99999999999999999999y", "`99999999999999999999y` is too long"),
             ("-1s", "`-1s` is not a duration: it cannot be negative"),
             ("1.5", "`1.5` is not a duration: write the unit, for example 10s or 250ms"),
             ("0s", "`0s` must be longer than zero"),
         ] {
-            assert_eq!(parse_time_above_zero(text), Err(told.to_owned()));
+            assert_eq!(parse_time_above_zero(text), Err(expected.to_owned()));
         }
     }
 
@@ -385,8 +385,9 @@ mod tests {
             ("localhost", ""),
             ("127.0.0.1:-1", ""),
         ] {
-            let told = format!("`{text}` is not an address with a port, as 192.0.2.1:8333 or [2001:db8::1]:8333{hint}");
-            assert_eq!(parse_address(text), Err(told));
+            let expected =
+                format!("`{text}` is not an address with a port, as 192.0.2.1:8333 or [2001:db8::1]:8333{hint}");
+            assert_eq!(parse_address(text), Err(expected));
         }
     }
 
@@ -433,8 +434,9 @@ mod tests {
         for wrong in ["", "0", "-1", "100.1", "50,,99", "p50", "nan", "+50", "5e1", "1,2,3,4,5,6,7,8,9,10,11,12,13"] {
             assert!(parse_percentiles(wrong).is_err(), "{wrong}");
         }
-        for (twice, told) in [("50,50", "50"), ("50,99,50.0", "50.0"), ("99.9,99.90", "99.90"), ("100,100", "100")] {
-            assert_eq!(parse_percentiles(twice), Err(format!("the percentile {told} is given twice")));
+        for (twice, expected) in [("50,50", "50"), ("50,99,50.0", "50.0"), ("99.9,99.90", "99.90"), ("100,100", "100")]
+        {
+            assert_eq!(parse_percentiles(twice), Err(format!("the percentile {expected} is given twice")));
         }
     }
 

@@ -231,7 +231,7 @@ impl Marks {
         happened.for_each(|(index, _)| self.set(Mark((FIRST_FAILURE + index) as u16)));
     }
 
-    /// Whether a mark is set.
+    /// Returns whether a mark is set.
     pub fn contains(&self, Mark(index): Mark) -> bool {
         self.0[usize::from(index) / 64] & 1 << (index % 64) != 0
     }
@@ -251,7 +251,7 @@ impl Marks {
         self.0.iter().map(|word| word.count_ones() as usize).sum()
     }
 
-    /// Whether no mark is set.
+    /// Returns whether no mark is set.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

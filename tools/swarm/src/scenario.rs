@@ -229,7 +229,7 @@ impl Scenario {
         scenario
     }
 
-    /// Whether only peers and handler can end a connection, and no byte is delayed.
+    /// Returns whether only peers and handler can end a connection, and no byte is delayed.
     pub fn is_quiet(&self) -> bool {
         let is_still = |(_, deed): &(Duration, Deed)| match deed {
             Deed::Cut { .. } | Deed::Pause { .. } | Deed::Reset { .. } | Deed::Stop => false,
@@ -244,7 +244,7 @@ impl Scenario {
         self.faults.is_empty() && is_ample && self.deeds.iter().all(is_still)
     }
 
-    /// Whether its honest peers receive the same messages at the same moments without its hostile peers.
+    /// Returns whether its honest peers receive the same messages at the same moments without its hostile peers.
     pub fn is_comparable(&self) -> bool {
         let is_ordered = matches!(self.poller, Poller::Linux | Poller::Mean)
             && matches!(self.crowd_poller, Poller::Linux | Poller::Mean);
@@ -252,7 +252,7 @@ impl Scenario {
         self.managed.is_none() && self.is_quiet() && is_ordered && is_alone && !self.is_short_of_memory
     }
 
-    /// Whether a signal has interrupted calls of this kind, which only the kernel's own seam sees.
+    /// Returns whether a signal has interrupted calls of this kind, which only the kernel's own seam sees.
     pub(super) fn has_interrupted(&self, site: Site, errno: i32) -> bool {
         errno == errno::EINTR && self.faults.iter().any(|fault| (fault.0, fault.1) == (site, errno))
     }
@@ -453,7 +453,7 @@ pub(super) fn attack_at(index: usize) -> &'static byzantine::Attack {
     byzantine::attacks().nth(index).expect("the index is in range")
 }
 
-/// Whether it needs many bytes, which should not be sent one by one.
+/// Returns whether it needs many bytes, which should not be sent one by one.
 fn is_heavy(attack: usize) -> bool {
     ["P5", "P8", "P10", "P11", "P12", "P13", "P20", "P28", "P30", "P31"].contains(&attack_at(attack).threat)
 }

@@ -113,7 +113,7 @@ impl Client {
             ctx.pull(exchange.peer.expect("the peer is ready")).expect("the peer is ready");
         });
         self.until("room for all", |exchange| exchange.unsent.is_empty());
-        // A ping overtakes what waits, so all of that has to be taken first.
+        // A ping overtakes waiting messages, so all of those must be accepted first.
         let waits = |client: &Self| client.reactor.stats().waiting_bytes > 0;
         let began = Instant::now();
         while waits(self) {

@@ -123,8 +123,8 @@ impl Record {
         self.began.get()
     }
 
-    /// Whether the loop answered the final ping. Every attack that the loop must keep asks for it, unless it stops
-    /// reading.
+    /// Returns whether the loop answered the final ping. Every attack that the loop must keep asks for it, unless it
+    /// stops reading.
     pub fn has_proved(&self) -> bool {
         self.has_proved.get()
     }

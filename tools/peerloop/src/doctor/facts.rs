@@ -60,7 +60,7 @@ pub(super) struct Clock {
 
 impl Facts {
     /// Collects the facts.
-    pub(super) fn gather(network: Network) -> Self {
+    pub(super) fn collect(network: Network) -> Self {
         let descriptor_limits = rlimit::Resource::NOFILE.get().ok();
         Self {
             descriptor_limits,
@@ -73,7 +73,7 @@ impl Facts {
             syn_cookies: number("/proc/sys/net/ipv4/tcp_syncookies"),
             tracked: number("/proc/sys/net/netfilter/nf_conntrack_count")
                 .zip(number("/proc/sys/net/netfilter/nf_conntrack_max")),
-            clock: Clock::gather(),
+            clock: Clock::collect(),
             memory_bytes: memory_bytes(),
             max_tcp_pages: read("/proc/sys/net/ipv4/tcp_mem").as_deref().and_then(parse_last_number),
             port: try_port(network.default_port()),
@@ -89,7 +89,7 @@ fn try_port(port: u16) -> Result<(), (ErrorKind, String)> {
 }
 
 impl Clock {
-    fn gather() -> Self {
+    fn collect() -> Self {
         const SOURCES: &str = "/sys/devices/system/clocksource/clocksource0";
         let trimmed = |file: &str| read(&format!("{SOURCES}/{file}")).map(|text| text.trim().to_owned());
         let began = Instant::now();
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn the_clock_of_this_machine_moves() {
-        let clock = Clock::gather();
+        let clock = Clock::collect();
         assert!(clock.step > Duration::ZERO && clock.step < Duration::MAX, "{clock:?}");
         assert!(clock.unix.as_secs() > 0);
     }

@@ -60,7 +60,7 @@ impl Verdict {
 pub(crate) fn run(args: DoctorArgs) -> Result<Exit, Failure> {
     let network = settings::network(args.network, std::env::vars_os())?.unwrap_or(Network::Mainnet);
     let wanted = Wanted { peers: args.peers, network };
-    let findings = checks::all(&Facts::gather(network), wanted);
+    let findings = checks::all(&Facts::collect(network), wanted);
     let problems: Vec<&str> =
         findings.iter().filter(|finding| finding.verdict == Verdict::Problem).map(|finding| finding.name).collect();
     let exit = if problems.is_empty() { Exit::Success } else { Exit::MachineCannot };

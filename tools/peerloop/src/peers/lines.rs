@@ -30,7 +30,7 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 const NOT_SERVICES: &str = "services are a whole number from 0 to 18446744073709551615, or a text of one";
 
 /// Maximum number of bad lines whose line numbers are reported.
-const MAX_TOLD: usize = 10;
+const MAX_LISTED: usize = 10;
 
 /// One line.
 #[derive(Debug, Deserialize, Serialize)]
@@ -145,11 +145,11 @@ fn changes(mut lines: impl BufRead) -> io::Result<Result<Vec<Change>, String>> {
 }
 
 fn also_bad(numbers: &[usize]) -> String {
-    let told: Vec<String> = numbers.iter().take(MAX_TOLD).map(ToString::to_string).collect();
-    match (told.is_empty(), numbers.len().saturating_sub(MAX_TOLD)) {
+    let listed: Vec<String> = numbers.iter().take(MAX_LISTED).map(ToString::to_string).collect();
+    match (listed.is_empty(), numbers.len().saturating_sub(MAX_LISTED)) {
         (true, _) => String::new(),
-        (false, 0) => format!("; bad as well: {}", told.join(", ")),
-        (false, others) => format!("; bad as well: {}, and {others} others", told.join(", ")),
+        (false, 0) => format!("; bad as well: {}", listed.join(", ")),
+        (false, others) => format!("; bad as well: {}, and {others} others", listed.join(", ")),
     }
 }
 

@@ -123,8 +123,8 @@ fn unban(store: &mut RedbStore, ip: IpAddr) -> Result<String, Failure> {
     let host = Host::of(ip);
     let bans = store.bans()?.into_iter().filter(|ban| ban.host == host);
     let peers = of_host(store, host)?.into_iter().filter(|peer| matches!(peer.status, PeerStatus::Banned(_)));
-    let pardoned = peers.map(|peer| with_status(peer, PeerStatus::Unknown, now()));
-    let changes: Vec<Change> = bans.map(|ban| Change::RemoveBan(ban.host)).chain(pardoned).collect();
+    let unbanned = peers.map(|peer| with_status(peer, PeerStatus::Unknown, now()));
+    let changes: Vec<Change> = bans.map(|ban| Change::RemoveBan(ban.host)).chain(unbanned).collect();
     if changes.is_empty() {
         return Err(Failure::run(format!("{host} is not banned; `peers list` shows all bans")));
     }

@@ -98,13 +98,16 @@ mod tests {
     #[test]
     fn any_time_can_be_shown() {
         let host = Host::of("192.0.2.1".parse().unwrap());
-        for (secs, told) in [(-1, "1969-12-31T23:59:59Z"), (i64::MIN, "@-9223372036854775808")] {
+        for (secs, expected) in [(-1, "1969-12-31T23:59:59Z"), (i64::MIN, "@-9223372036854775808")] {
             let time = UnixTime::from_secs(secs);
             let ban = Ban { host, reason: BanReason::Manual, since: time, until: Some(time) };
             let peer = KnownPeer::new("192.0.2.1:8333".parse().unwrap(), time);
-            assert_eq!(each(&[], &[ban]), format!("banned          192.0.2.1 since {told}, until {told}: by hand\n"));
-            assert!(list(std::slice::from_ref(&peer), &[]).contains(told));
-            assert!(each(&[peer], &[]).contains(&format!("since           {told}\n")));
+            assert_eq!(
+                each(&[], &[ban]),
+                format!("banned          192.0.2.1 since {expected}, until {expected}: by hand\n")
+            );
+            assert!(list(std::slice::from_ref(&peer), &[]).contains(expected));
+            assert!(each(&[peer], &[]).contains(&format!("since           {expected}\n")));
         }
     }
 }

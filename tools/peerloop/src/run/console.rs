@@ -61,7 +61,7 @@ impl Console {
         Ok(console)
     }
 
-    /// Whether a status is shown.
+    /// Returns whether a status is shown.
     pub(super) fn is_live(&self) -> bool {
         self.is_live
     }
@@ -155,11 +155,11 @@ mod tests {
     #[test]
     fn a_line_has_a_time_for_any_wall_clock() {
         let year = Duration::from_secs(31_557_600);
-        for (time, told) in [
+        for (time, expected) in [
             (SystemTime::UNIX_EPOCH - Duration::from_millis(1), "1969-12-31T23:59:59.999Z warn  a"),
             (SystemTime::UNIX_EPOCH + 8_030 * year, "@253407528000 warn  a"),
         ] {
-            assert_eq!(line(Level::Warn, "a", time), told);
+            assert_eq!(line(Level::Warn, "a", time), expected);
         }
     }
 

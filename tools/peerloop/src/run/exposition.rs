@@ -111,8 +111,8 @@ pub(super) fn plain(open_metrics: &str) -> String {
             ["#", "HELP", ..] => help = Some(words),
             ["#", "TYPE", name, kind] => {
                 let suffix = if kind == "counter" { "_total" } else { "" };
-                if let Some(["#", "HELP", _, told]) = help.take().as_deref() {
-                    text += &format!("# HELP {name}{suffix} {told}\n");
+                if let Some(["#", "HELP", _, description]) = help.take().as_deref() {
+                    text += &format!("# HELP {name}{suffix} {description}\n");
                 }
                 text += &format!("# TYPE {name}{suffix} {kind}\n");
             }

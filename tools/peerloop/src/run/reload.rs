@@ -24,7 +24,7 @@ pub(super) fn reload(
         Ok(new) => match update(&new.config, handle) {
             Err(why) => refused(&why, console),
             Ok(changes) => {
-                let lines = told(&changes, node, &new, has_file);
+                let lines = describe(&changes, node, &new, has_file);
                 console.say(Level::Info, &format!("SIGHUP: {}", lines.join("; ")));
                 log::set_max_level(new.log_level);
                 (node.config, node.log_level) = (new.config, new.log_level);
@@ -47,7 +47,7 @@ fn update(config: &Config, handle: &Handle<()>) -> Result<Vec<ConfigChange>, Str
 }
 
 /// Describes the changes, and those that need a restart.
-fn told(changes: &[ConfigChange], old: &Node, new: &Node, has_file: bool) -> Vec<String> {
+fn describe(changes: &[ConfigChange], old: &Node, new: &Node, has_file: bool) -> Vec<String> {
     let line = |ConfigChange { field, old, new, effect, .. }: &ConfigChange| {
         format!("{} from {old} to {new}, {effect}", name_of(*field))
     };
@@ -83,13 +83,13 @@ mod tests {
         new.log_level = LevelFilter::Debug;
         new.book = Some(PathBuf::from("b"));
         let changes = old.config.changes_to(&new.config).unwrap();
-        let lines = told(&changes, &old, &new, true);
+        let lines = describe(&changes, &old, &new, true);
         assert_eq!(lines.len(), 3, "{lines:?}");
         assert!(lines[0].contains("spin") && lines[0].contains("true") && lines[0].contains("false"), "{lines:?}");
         assert_eq!(lines[1], "log_level from info to debug, at once");
         assert!(lines[2].starts_with("book changes when"), "{lines:?}");
-        assert_eq!(told(&[], &old, &old, true), ["no setting has changed"]);
-        assert!(told(&[], &old, &old, false)[0].ends_with("--config names one"));
+        assert_eq!(describe(&[], &old, &old, true), ["no setting has changed"]);
+        assert!(describe(&[], &old, &old, false)[0].ends_with("--config names one"));
     }
 
     #[test]
@@ -99,7 +99,7 @@ mod tests {
         let manager = new.config.manager.as_mut().expect("the configuration has a manager");
         manager.mode = DialMode::Fixed(vec!["192.0.2.1:8333".parse().unwrap()]);
         let changes = old.config.changes_to(&new.config).unwrap();
-        let lines = told(&changes, &old, &new, true);
+        let lines = describe(&changes, &old, &new, true);
         assert_eq!(lines, ["fixed_peers from normal to fixed [192.0.2.1:8333], for the next dials"]);
     }
 }

@@ -110,15 +110,15 @@ impl Effective {
         let mut text = "# Flags override variables, which override the file.\n".to_owned();
         for (setting, source) in SETTINGS.iter().zip(&self.sources) {
             // A path may contain any characters, but a comment must not contain a line break.
-            let told = source.to_string().replace(char::is_control, "?");
+            let shown_source = source.to_string().replace(char::is_control, "?");
             let name = setting.name;
             text += &match setting.kind.show(&mut node) {
                 // Written as a value, it would stay when the network is changed.
                 Some(value) if *source == Source::Default && OF_NETWORK.contains(&name) => {
-                    format!("# {name} = {value} # {told} of {}\n", node.config.network)
+                    format!("# {name} = {value} # {shown_source} of {}\n", node.config.network)
                 }
-                Some(value) => format!("{name} = {value} # {told}\n"),
-                None => format!("# {name} is not set # {told}\n"),
+                Some(value) => format!("{name} = {value} # {shown_source}\n"),
+                None => format!("# {name} is not set # {shown_source}\n"),
             };
         }
         text

@@ -428,15 +428,15 @@ proptest! {
 #[test]
 fn reading_a_file_that_never_ends_or_never_responds_is_abandoned() {
     let refused = SettingsFile::read(Path::new("/dev/zero")).unwrap_err();
-    let told = "reading the settings in /dev/zero: it is larger than 1048576 bytes; name a settings file";
-    assert_eq!(refused, told);
+    let expected = "reading the settings in /dev/zero: it is larger than 1048576 bytes; name a settings file";
+    assert_eq!(refused, expected);
     let pipe = std::env::temp_dir().join(format!("peerloop-settings-{}", std::process::id()));
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let read = || SettingsFile::read_within(&pipe, Duration::from_millis(1)).unwrap_err();
-    let told = format!("reading the settings in {}: no data within 0 s; check the disk", pipe.display());
+    let expected = format!("reading the settings in {}: no data within 0 s; check the disk", pipe.display());
     // The number of blocked reads is bounded.
     let refused: Vec<String> = (0..5).map(|_| read()).collect();
-    assert!(refused[0].starts_with(&told), "{}", refused[0]);
+    assert!(refused[0].starts_with(&expected), "{}", refused[0]);
     assert!(refused[4].contains("earlier reads are still blocked"), "{}", refused[4]);
     // They all end when the pipe gets a writer.
     drop(std::fs::OpenOptions::new().write(true).open(&pipe).unwrap());

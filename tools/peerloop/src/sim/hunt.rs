@@ -101,7 +101,7 @@ impl Tally {
 /// Runs the seeds of a plan until one breaks an invariant, all are done, or a signal arrives. Worlds that a signal
 /// has ended are not counted.
 pub(crate) fn hunt(plan: &Plan, notices: &Notices, progress: &mut Progress) -> Result<Tally, Failure> {
-    tell_of_panics(plan);
+    report_panics(plan);
     let shared = Arc::new(Shared::default());
     let mut threads = Vec::new();
     for _ in 0..plan.jobs {
@@ -144,7 +144,7 @@ pub(crate) fn at_seed<T>(seed: u64, work: impl FnOnce() -> T) -> T {
 }
 
 /// Adds the command that repeats it to the message of a panic: the program may have no other chance to print it.
-fn tell_of_panics(plan: &Plan) {
+fn report_panics(plan: &Plan) {
     let (before, plan) = (panic::take_hook(), plan.clone());
     panic::set_hook(Box::new(move |what| {
         before(what);

@@ -67,7 +67,7 @@ pub(crate) struct Running {
     stdout: Option<BufReader<ChildStdout>>,
     stderr: BufReader<ChildStderr>,
     /// The part of stderr read so far.
-    told: String,
+    stderr_text: String,
 }
 
 impl Running {
@@ -79,7 +79,7 @@ impl Running {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
         let stdout = child.stdout.take().map(BufReader::new);
         let stderr = BufReader::new(child.stderr.take().expect("the stream is piped"));
-        Self { child, stdout, stderr, told: String::new() }
+        Self { child, stdout, stderr, stderr_text: String::new() }
     }
 
     /// Starts a node on a free port, and returns it with its address.
@@ -123,8 +123,8 @@ impl Running {
         loop {
             let mut line = String::new();
             let len = self.stderr.read_line(&mut line).expect("the output can be read");
-            assert_ne!(len, 0, "`{beginning}` never arrived: {}", self.told);
-            self.told += &line;
+            assert_ne!(len, 0, "`{beginning}` never arrived: {}", self.stderr_text);
+            self.stderr_text += &line;
             if line.starts_with(beginning) {
                 return;
             }
@@ -136,8 +136,8 @@ impl Running {
         loop {
             let mut line = String::new();
             let len = self.stderr.read_line(&mut line).expect("the output can be read");
-            assert_ne!(len, 0, "`{part}` never arrived: {}", self.told);
-            self.told += &line;
+            assert_ne!(len, 0, "`{part}` never arrived: {}", self.stderr_text);
+            self.stderr_text += &line;
             if line.contains(part) {
                 return line;
             }
@@ -172,9 +172,9 @@ impl Running {
         if let Some(rest) = &mut self.stdout {
             rest.read_to_string(&mut stdout).expect("the output can be read");
         }
-        self.stderr.read_to_string(&mut self.told).expect("the output can be read");
+        self.stderr.read_to_string(&mut self.stderr_text).expect("the output can be read");
         let code = self.child.wait().expect("the program ends").code();
-        Finished { code, stdout, stderr: std::mem::take(&mut self.told) }
+        Finished { code, stdout, stderr: std::mem::take(&mut self.stderr_text) }
     }
 }
 

@@ -178,8 +178,8 @@ fn a_hundred_thousand_lines_are_imported_and_exported() {
         |at: u32| format!("{{\"ban\":{{\"host\":\"11.{}.{}.1\",\"since\":0,\"until\":null}}}}\n", at >> 8, at & 255);
     let book = folder.file("peers.redb");
     let full = lines(65_536, &peer) + &lines(34_464, &ban);
-    let told = peers(&book, &["import", &folder.with("lines", &full)]);
-    assert_eq!(told, format!("imported into {book}: peers 65536, bans 34464\n"));
+    let printed = peers(&book, &["import", &folder.with("lines", &full)]);
+    assert_eq!(printed, format!("imported into {book}: peers 65536, bans 34464\n"));
     assert_eq!(peers(&book, &["export"]).lines().count(), 100_000);
     let json: serde_json::Value = serde_json::from_str(&peers(&book, &["list", "--json"])).expect("the output is JSON");
     let len = |name: &str| json[name].as_array().map(Vec::len);

@@ -133,6 +133,6 @@ fn another_protocol_is_named() {
     let run = peerloop(&["probe", &address, "--network", "regtest"]);
     let _ = server.join().unwrap();
     assert_eq!(run.code, Some(1));
-    let told = "48545450 is not this network's magic: HTTP, this looks like a web server";
-    assert!(run.complaint().contains(told), "{}", run.complaint());
+    let expected = "48545450 is not this network's magic: HTTP, this looks like a web server";
+    assert!(run.complaint().contains(expected), "{}", run.complaint());
 }

@@ -95,8 +95,8 @@ fn end_at_once(has_book: bool) {
     node.signal("TERM");
     let ended = node.finish();
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(143), ""), "{}", ended.stderr);
-    let told = if has_book { "; the book may lack the latest changes" } else { "" };
-    assert_eq!(ended.complaint(), format!("peerloop: ended at once{told}"));
+    let expected = if has_book { "; the book may lack the latest changes" } else { "" };
+    assert_eq!(ended.complaint(), format!("peerloop: ended at once{expected}"));
     drop(silent);
 }
 
@@ -105,7 +105,7 @@ fn a_node_without_peers_to_dial_reports_it() {
     let folder = folder();
     let book = folder.file("peers.redb");
     let alone = |has: &str| format!("no peers to dial: {has} no seeds; use --fixed-peers or --listen\n");
-    for (arguments, told) in [
+    for (arguments, expected) in [
         (&["--network", "regtest"][..], Some(alone("regtest has"))),
         (&["--dns-seeds="], Some(alone("the settings have"))),
         (&["--network", "regtest", "--book", &book], Some(alone("regtest has"))),
@@ -121,10 +121,10 @@ fn a_node_without_peers_to_dial_reports_it() {
         node.signal("TERM");
         let ended = node.finish();
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-        let has_warning = told.as_ref().is_some_and(|told| ended.stdout.starts_with(told));
+        let has_warning = expected.as_ref().is_some_and(|expected| ended.stdout.starts_with(expected));
         assert_eq!(
             (ended.stdout.contains("no peers to dial"), has_warning),
-            (told.is_some(), told.is_some()),
+            (expected.is_some(), expected.is_some()),
             "{}",
             ended.stdout
         );
@@ -145,7 +145,7 @@ fn req_e45_a_hang_up_reads_the_settings_again() {
     node.signal("HUP");
     let line = node.wait_for_part("SIGHUP: ");
     assert!(line.ends_with("info  SIGHUP: max_peers from 20 to 30, for new connections\n"), "{line}");
-    for (text, told) in [
+    for (text, expected) in [
         ("network = 'regtest'\nmax_peers = 0", "error SIGHUP: "),
         ("network = 'testnet'", "error SIGHUP: configuration: a running loop cannot change network"),
         ("network = 'regtest'\nfixed_peers = ['127.0.0.1:1']\nmax_peers = 30", "info  SIGHUP: no setting has changed"),
@@ -162,7 +162,7 @@ fn req_e45_a_hang_up_reads_the_settings_again() {
         folder.with("node.toml", text);
         node.signal("HUP");
         let line = node.wait_for_part("SIGHUP: ");
-        assert!(line.contains(told), "{line}");
+        assert!(line.contains(expected), "{line}");
         assert_eq!(line.contains("nothing has changed"), line.contains(" error "), "{line}");
     }
     std::fs::remove_file(&settings).expect("the file exists");
@@ -233,13 +233,13 @@ fn only_a_hang_up_of_a_closed_terminal_ends_the_node() {
         assert!(kill.success());
     };
     hang_up();
-    let mut told = BufReader::new(File::from(terminal));
+    let mut shown = BufReader::new(File::from(terminal));
     let mut line = String::new();
     while !line.contains("SIGHUP: no setting has changed") {
         line.clear();
-        told.read_line(&mut line).expect("the node keeps running");
+        shown.read_line(&mut line).expect("the node keeps running");
     }
-    drop(told);
+    drop(shown);
     hang_up();
     let ended = (0..600).find_map(|_| {
         std::thread::sleep(Duration::from_millis(50));
@@ -264,7 +264,7 @@ fn a_mistake_in_a_setting_is_reported_with_its_source() {
         assert_eq!(line.lines().count(), 1, "{line}");
         line.replace(&settings, "node.toml")
     };
-    for (text, variables, flags, told) in [
+    for (text, variables, flags, expected) in [
         ("colour = 1", &[][..], &[][..], "node.toml:1: there is no setting `colour`; --print-config lists all"),
         ("max_peers = true", &[], &[], "node.toml:1: max_peers: `true` is not a count: use a whole number above zero"),
         ("", &[("PEERLOOP_MAX_PEERS", "0")], &[], "variable PEERLOOP_MAX_PEERS: max_peers: `0` is not a count"),
@@ -274,7 +274,7 @@ fn a_mistake_in_a_setting_is_reported_with_its_source() {
         ("", &[("PEERLOOP_DEFAULT_PORT", "0")], &[], "PEERLOOP_DEFAULT_PORT: default_port must be 1 to 65,535"),
     ] {
         let line = refused(text, variables, flags);
-        assert!(line.contains(told), "{told}: {line}");
+        assert!(line.contains(expected), "{expected}: {line}");
     }
     let nowhere = command(&["run"]).env("PEERLOOP_CONFIG", "/no/such/file").output().expect("the program starts");
     let line = String::from_utf8(nowhere.stderr).expect("the text is UTF-8");
@@ -321,8 +321,8 @@ fn a_file_that_is_not_a_book_is_refused_and_unchanged() {
     let book = folder.with("list", "my shopping list");
     let run = peerloop(&["run", "--network", "regtest", "--book", &book]);
     let why = "it is not a peer book; it was not changed; move it away, or use another";
-    let told = format!("peerloop: the peer book {book} cannot be used: {why}\n");
-    assert_eq!((run.code, run.stdout.as_str(), run.stderr.as_str()), (Some(1), "", told.as_str()));
+    let expected = format!("peerloop: the peer book {book} cannot be used: {why}\n");
+    assert_eq!((run.code, run.stdout.as_str(), run.stderr.as_str()), (Some(1), "", expected.as_str()));
     assert_eq!(std::fs::read_to_string(&book).unwrap(), "my shopping list");
     assert_eq!(folder.names(), ["list"]);
 }
@@ -386,11 +386,11 @@ fn a_book_that_cannot_be_created_or_filled_is_removed() {
     let book = folder.file("peers.redb");
     let peer = |at: u32| format!("{{\"peer\":{{\"address\":\"10.{}.{}.1:8333\"}}}}\n", at >> 8, at & 255);
     let lines = folder.with("lines", &(0..20_000).map(peer).collect::<String>());
-    for (blocks, told) in [("8", "creating the peer book"), ("1000", "nothing was imported")] {
+    for (blocks, expected) in [("8", "creating the peer book"), ("1000", "nothing was imported")] {
         let mut import = under_a_limit_of_blocks(blocks, &["peers", "--book", &book, "import", &lines]);
         let output = import.output().expect("there is a shell");
         let line = String::from_utf8(output.stderr).expect("the text is UTF-8");
-        assert!(output.status.code() == Some(1) && line.contains(told), "{blocks}: {line}");
+        assert!(output.status.code() == Some(1) && line.contains(expected), "{blocks}: {line}");
         assert_eq!(folder.names(), ["lines", "peers.redb.lock"], "{blocks}");
     }
 }

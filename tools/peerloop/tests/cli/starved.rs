@@ -87,8 +87,8 @@ impl Running {
 }
 
 /// Reads the bytes from the node; returns whether it has closed the connection.
-fn hear(mut visitor: &TcpStream, heard: &mut Vec<u8>) -> bool {
-    match visitor.read_to_end(heard) {
+fn read_input(mut visitor: &TcpStream, received: &mut Vec<u8>) -> bool {
+    match visitor.read_to_end(received) {
         Err(error) if error.kind() == ErrorKind::WouldBlock => false,
         Ok(_) | Err(_) => true,
     }
@@ -99,17 +99,17 @@ fn serve_refuses_visitors_without_descriptors_and_accepts_again_once_some_discon
     let (node, address) = Running::serve_under(LIMIT);
     let mut visitors = visit_all(&address);
     until("nobody waits", || count(&visitors, Reception::Waits) == 0);
-    visitors.retain(|visitor| !hear(visitor, &mut Vec::new()));
+    visitors.retain(|visitor| !read_input(visitor, &mut Vec::new()));
     let inside = visitors.len() as u64;
     assert!(inside > LIMIT / 4 && inside < LIMIT, "{inside} are in");
     node.assert_is_quiet();
     drop(visitors);
-    let (mut newcomer, mut heard) = (visit(&address), Vec::new());
+    let (mut newcomer, mut received) = (visit(&address), Vec::new());
     let took = until("the node accepts a visitor", || {
-        if hear(&newcomer, &mut heard) {
-            (newcomer, heard) = (visit(&address), Vec::new());
+        if read_input(&newcomer, &mut received) {
+            (newcomer, received) = (visit(&address), Vec::new());
         }
-        heard.windows(11).any(|command| command == b"sendheaders")
+        received.windows(11).any(|command| command == b"sendheaders")
     });
     println!("descriptors are free: a newcomer is ready after {took:?}");
 }

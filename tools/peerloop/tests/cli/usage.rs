@@ -22,15 +22,15 @@ pub(crate) fn refused(arguments: &[&str], code: i32, parts: &[&str]) {
 fn an_argument_that_is_not_text_is_named_by_its_flag() {
     let bad = OsStr::from_bytes(b"book\xff");
     let both = [OsStr::new("--book="), bad].join(OsStr::new(""));
-    let told = "flag --book: its value is not text";
-    for (arguments, told) in [
-        (&["run".as_ref(), "--book".as_ref(), bad][..], told),
-        (&["run".as_ref(), &both], told),
+    let expected = "flag --book: its value is not text";
+    for (arguments, expected) in [
+        (&["run".as_ref(), "--book".as_ref(), bad][..], expected),
+        (&["run".as_ref(), &both], expected),
         (&["bench".as_ref(), bad], "argument book\u{fffd}: it is not text"),
     ] {
         let output = command(&[]).args(arguments).output().expect("the program starts");
         let line = String::from_utf8(output.stderr).expect("the text is UTF-8");
-        assert_eq!((output.status.code(), line), (Some(2), format!("peerloop: {told}\n")));
+        assert_eq!((output.status.code(), line), (Some(2), format!("peerloop: {expected}\n")));
     }
 }
 
@@ -149,18 +149,18 @@ fn two_outputs_in_one_file_are_refused_before_the_run_under_any_name() {
     let refused = |json: &str, hgrm: &str, parts: &[&str]| {
         refused(&["bench", "-c", "1", "-d", "1s", "--json", json, "--hgrm", hgrm], 2, parts);
     };
-    let told = ["--hgrm", "and --json", "are one file; name another for one of them"];
-    refused(&result, &result, &told);
-    refused(&result, &dotted, &told);
+    let expected = ["--hgrm", "and --json", "are one file; name another for one of them"];
+    refused(&result, &result, &expected);
+    refused(&result, &dotted, &expected);
     assert!(folder.names().is_empty(), "a created file remained");
     folder.with("result", "kept");
     std::os::unix::fs::symlink(&result, folder.file("link")).expect("the link can be created");
     std::fs::hard_link(&result, folder.file("hard")).expect("the link can be created");
     for other in ["link", "hard", "./result"] {
-        refused(&result, &folder.file(other), &told);
+        refused(&result, &folder.file(other), &expected);
     }
     std::os::unix::fs::symlink(folder.file("none"), folder.file("nowhere")).expect("the link can be created");
-    refused(&folder.file("nowhere"), &folder.file("none"), &told);
+    refused(&folder.file("nowhere"), &folder.file("none"), &expected);
     assert_eq!(std::fs::read_to_string(&result).expect("the file exists"), "kept");
     assert_eq!(folder.names(), ["hard", "link", "nowhere", "result"]);
 }
@@ -173,15 +173,15 @@ fn results_never_replace_the_book_the_settings_or_the_text() {
         let mut run = command(&["bench", "-c", "1", "-d", "1s", "--json", &folder.file("./file")]);
         let output = run.env(variable, &file).output().expect("the program starts");
         let line = String::from_utf8(output.stderr).expect("the text is UTF-8");
-        let told = format!("and the file of variable {variable} are one file; name another for one of them\n");
-        assert!(output.status.code() == Some(2) && line.ends_with(&told), "{line}");
+        let expected = format!("and the file of variable {variable} are one file; name another for one of them\n");
+        assert!(output.status.code() == Some(2) && line.ends_with(&expected), "{line}");
     }
     let stream = || OpenOptions::new().append(true).open(&file).expect("the file exists");
     let mut run = command(&["bench", "-c", "1", "-d", "1s", "--json", &file]);
     let output = run.stdout(stream()).output().expect("the program starts");
     let line = String::from_utf8(output.stderr).expect("the text is UTF-8");
-    let told = "and standard output are one file; name another for one of them; `-` is standard output alone\n";
-    assert!(output.status.code() == Some(2) && line.ends_with(told), "{line}");
+    let expected = "and standard output are one file; name another for one of them; `-` is standard output alone\n";
+    assert!(output.status.code() == Some(2) && line.ends_with(expected), "{line}");
     assert_eq!(std::fs::read_to_string(&file).expect("the file exists"), "kept");
     let mut run = command(&["bench", "-c", "1", "-d", "1s", "--json", &file]);
     assert_eq!(run.stderr(stream()).output().expect("the program starts").status.code(), Some(2));

@@ -18,7 +18,7 @@ impl ScriptedHandler {
         self.note_said(peer, sent);
     }
 
-    /// Sends like [`ScriptedHandler::say`], but encoded by the loop, which may collect_findings it.
+    /// Sends like [`ScriptedHandler::say`], but encoded by the loop, which may buffer it.
     fn say_encoded(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, len_bytes: usize) {
         let Some(known) = self.get(peer) else { return };
         let payload = talk(known.said, len_bytes).split_off(HEADER_LEN_BYTES);

@@ -26,7 +26,7 @@ pub(super) use timers::Timekeeper;
 
 /// The command of numbered messages.
 pub(super) const TALK: CommandName = CommandName::new("talk");
-/// The command of what is sent to many peers at once.
+/// The command of messages that are sent to many peers at once.
 const GOSSIP: CommandName = CommandName::new("gossip");
 /// Small slices that are kept for a while, as an embedder may keep them.
 const MAX_KEEPSAKES: usize = 64;
@@ -88,7 +88,7 @@ pub(super) struct Known {
     deeds_inside: u32,
     /// Whether its free room was asked for and not offered yet.
     is_pulled: bool,
-    /// Whether its queue was once filled with what it was offered.
+    /// Whether its queue was once filled with the offered room.
     was_filled: bool,
     /// The rest of a message still to be fed.
     feeding: Bytes,
@@ -123,7 +123,7 @@ pub(super) struct ScriptedHandler {
     redials: Vec<(Instant, usize)>,
     keepsakes: Vec<Bytes>,
     bulk: Bytes,
-    /// Frames may be missing because there was no room to collect_findings them.
+    /// Frames may be missing because there was no room to buffer them.
     pub(super) may_miss: bool,
     pub(super) is_calm: bool,
     /// Ids that were valid once.
