@@ -1,6 +1,6 @@
-//! Charges and bans, for the engine and for handlers alike.
+//! Charges and bans, for the engine and for handlers.
 //!
-//! Each acts at once on the rows of the affected host and reports an event. The manager decides; nothing here reads a
+//! Each changes the affected host's rows at once and emits an event. The manager decides. Nothing here reads a
 //! clock or waits for the disk.
 
 use super::LoopState;
@@ -15,8 +15,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 impl LoopState {
-    /// Charges an open link with a misbehavior, and closes the link or bans its host if that is due. Does nothing for a
-    /// trusted host or without a peer manager.
+    /// Charges an open link with a misbehavior, and closes the link or bans its host if its score requires that. Does
+    /// nothing for a trusted host or without a peer manager.
     pub(crate) fn charge(&mut self, id: LinkId, misbehavior: Misbehavior) {
         let (Some(manager), Some(link)) = (&mut self.manager, self.links.table.get(id)) else { return };
         if !link.is_open() {
@@ -29,7 +29,7 @@ impl LoopState {
         self.outbox.emit(ControlEvent::PeerMisbehaved { peer, address, misbehavior, points, score });
         match punishment.decision {
             Decision::Tolerated => {}
-            // The peer may read the `reject` that explains it.
+            // A graceful close lets the peer read the `reject`.
             Decision::Disconnect => self.links.close(id, misbehavior.into(), self.clocks.now()),
             Decision::Ban => {
                 self.links.abort(id, misbehavior.into());
@@ -38,8 +38,8 @@ impl LoopState {
         }
     }
 
-    /// Bans the host of a link if its end has just begun and earned a ban, unless the manager spares the host. The ban
-    /// holds from now on: a graceful close takes seconds in which the host would connect again.
+    /// Bans a link's host if the link's close has just begun and earns a ban, unless the manager spares the host. The
+    /// ban applies at once, because the host could reconnect during the seconds of a graceful close.
     pub(crate) fn ban_if_earned(&mut self, id: LinkId) {
         let (Some(manager), Some(link)) = (&self.manager, self.links.table.get_mut(id)) else { return };
         let Some(reason) = link.ending.as_deref_mut().and_then(|ending| ending.consequences.ban.take()) else { return };
@@ -50,8 +50,8 @@ impl LoopState {
         }
     }
 
-    /// Bans the host at `address`, closes all its connections, and reports the ban once it is durable; returns whether
-    /// it did.
+    /// Bans the host at `address`, closes all its connections, and reports the ban once it is durable. Returns whether
+    /// it banned the host.
     pub(crate) fn ban(&mut self, address: IpAddr, reason: BanReason, length: Option<Duration>) -> bool {
         let Some(manager) = &mut self.manager else { return false };
         let Some((ban, displaced)) = manager.ban(address, reason, length, self.clocks.moment()) else {
@@ -68,13 +68,13 @@ impl LoopState {
         true
     }
 
-    /// Bans the host at `address` by request, for ever if no length is given.
+    /// Bans the host at `address` by request, permanently if `length` is `None`.
     pub(crate) fn ban_by_request(&mut self, address: IpAddr, length: Option<Duration>) -> Result<(), RequestError> {
         if self.manager.is_none() {
             return Err(RequestError::NoManager);
         }
         let is_in_force = self.ban(address, BanReason::Manual, length);
-        // It outranks any other ban, so it can only lack room in the list, or end where it begins.
+        // A manual ban outranks any other, so it fails only if the list is full or its length is zero.
         let is_empty = length.is_some_and(|length| length.is_zero());
         if is_in_force || is_empty { Ok(()) } else { Err(RequestError::BansFull) }
     }
@@ -96,7 +96,8 @@ impl LoopState {
         Ok(manager.bans.list(self.clocks.moment()))
     }
 
-    /// Closes the connections of these hosts, except those of trusted ones, and returns how many it closed.
+    /// Closes the banned hosts' connections, except connections to trusted hosts. Returns the number of closed
+    /// connections.
     pub(crate) fn close_banned(&mut self, bans: &[Ban]) -> usize {
         let Some(manager) = &self.manager else { return 0 };
         let is_affected = |id: &LinkId| {

@@ -1,20 +1,21 @@
-//! The loop's time, and the moments at which handlers asked to be called: one for each lane.
+//! The loop's time, and the wake-ups that handlers asked for: one per lane.
 //!
-//! The reactor sets both clocks; nothing here reads one. Time never runs backwards: a clock that stepped back would let
-//! deadlines pass twice.
+//! The reactor sets both clocks; nothing here reads one. Time never runs backwards; otherwise deadlines could pass
+//! twice.
 
 use crate::id::Lane;
 use crate::time::{Instant, Moment, UnixTime};
 
-/// The loop's present moment, and the moments that count from it.
+/// The loop's current moment, and the wake-ups of its handlers.
 #[derive(Debug)]
 pub(crate) struct Clocks {
     moment: Moment,
-    /// All input that arrived before this moment is listed in the table or was looked at.
+    /// All input that arrived before this moment is listed in the table or was read.
     pub(crate) input_seen_until: Instant,
-    /// The earliest moment that the loop's own handler asked for.
+    /// The earliest wake-up that the loop's own handler asked for.
     wake_at: Option<Instant>,
-    /// The same of each part of it that has ever asked; empty unless handlers are composed.
+    /// The earliest wake-up of each part of that handler that has ever asked for one; empty unless handlers are
+    /// composed.
     parts_wake_at: Vec<(Lane, Option<Instant>)>,
 }
 
@@ -24,22 +25,22 @@ impl Clocks {
         Self { moment, input_seen_until: now, wake_at: None, parts_wake_at: Vec::new() }
     }
 
-    /// Returns the moment of what is being handled.
+    /// Returns the loop's current moment.
     pub(crate) fn now(&self) -> Instant {
         self.moment.now
     }
 
-    /// Returns the wall time when the turn began, for version stamps and ban expiry.
+    /// Returns the wall time at the turn's start, for version stamps and ban expiry.
     pub(crate) fn unix(&self) -> UnixTime {
         self.moment.unix
     }
 
-    /// Returns the time by both clocks.
+    /// Returns the current moment with the wall time.
     pub(crate) fn moment(&self) -> Moment {
         self.moment
     }
 
-    /// Moves the monotonic clock on to `now`, or leaves it where it is if that is earlier.
+    /// Advances the monotonic clock to `now`; an earlier moment has no effect.
     pub(crate) fn advance(&mut self, now: Instant) {
         self.moment.now = now.max(self.moment.now);
     }
@@ -49,12 +50,12 @@ impl Clocks {
         self.moment.unix = unix;
     }
 
-    /// Returns the earliest moment that a handler asked for.
+    /// Returns the earliest wake-up of all handlers.
     pub(crate) fn wake_at(&self) -> Option<Instant> {
         self.parts_wake_at.iter().filter_map(|&(_, asked)| asked).chain(self.wake_at).min()
     }
 
-    /// Adds a moment at which the handler of `lane` is to be called; only the earliest of a lane is kept.
+    /// Adds a wake-up for the handler of `lane`. Only the earliest wake-up of a lane is kept.
     pub(crate) fn ask_wake(&mut self, lane: Lane, moment: Instant) {
         let asked = if lane == Lane::ROOT { &mut self.wake_at } else { self.part_wake_at(lane) };
         *asked = Some(asked.map_or(moment, |asked| asked.min(moment)));
@@ -69,12 +70,12 @@ impl Clocks {
         &mut self.parts_wake_at[index].1
     }
 
-    /// Returns how many wake-ups there may be: an index for [`Clocks::take_due_wake`] is below it.
+    /// Returns the number of indices for [`Clocks::take_due_wake`].
     pub(crate) fn wakes(&self) -> usize {
         1 + self.parts_wake_at.len()
     }
 
-    /// Returns the lane and the moment of a wake-up if it has come, and forgets it.
+    /// Removes a wake-up if it is due, and returns its lane and moment.
     pub(crate) fn take_due_wake(&mut self, index: usize) -> Option<(Lane, Instant)> {
         let (lane, asked) = match index.checked_sub(1) {
             None => (Lane::ROOT, &mut self.wake_at),
@@ -97,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn the_earliest_moment_asked_for_is_due_once() {
+    fn the_earliest_wake_up_is_due_once() {
         let mut clocks = Clocks::new(Instant::ZERO);
         [9, 4, 6].into_iter().for_each(|nanos| clocks.ask_wake(Lane::ROOT, Instant::from_nanos(nanos)));
         clocks.advance(Instant::from_nanos(3));
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn each_lane_has_a_moment_of_its_own() {
+    fn each_lane_has_its_own_wake_up() {
         let mut clocks = Clocks::new(Instant::from_nanos(5));
         let [first, second] = [false, true].map(|is_second| Lane::ROOT.part(is_second));
         for (lane, nanos) in [(second, 4), (first, 9), (Lane::ROOT, 5), (first, 8), (second, 6)] {

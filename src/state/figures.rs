@@ -1,6 +1,4 @@
-//! The loop's figures, as handlers and other threads ask for them: a copy, with its histograms summarised.
-//!
-//! Nothing here counts or decides anything.
+//! A copy of the loop's figures for handlers and other threads, with summaries of the histograms.
 
 use super::LoopState;
 use crate::manager::Manager;
@@ -10,7 +8,7 @@ use crate::stats::{BookCounts, Stats};
 use crate::time::Instant;
 
 /// Returns all gauges, counters and latencies, at a cost that does not depend on the number of peers. `gathered_bytes`
-/// are those of messages that are being gathered.
+/// are the bytes of messages that are being buffered.
 pub(crate) fn stats(state: &LoopState, gathered_bytes: u64) -> Stats {
     Stats {
         links: state.links.table.len(),

@@ -1,8 +1,7 @@
-//! The links of a loop, with everything that they share: table, timers, buffers, and the block in which replies are
-//! gathered.
+//! The links of a loop with their shared parts: table, timers, buffers, and the block that collects replies.
 //!
-//! Here links are held, released, closed and timed. A deadline is never stored: it is computed from its beginning, so
-//! a new configuration moves it by itself. No call here reaches a socket or a clock; the moment is a parameter.
+//! This module holds, releases, closes and times links. A deadline is never stored: it is computed from its start, so a
+//! new configuration moves it. No call here reaches a socket or a clock; the moment is a parameter.
 
 use crate::bugs::{budget, canary};
 use crate::config::Config;
@@ -26,21 +25,21 @@ pub(crate) struct Links {
     pub(crate) table: Table,
     pub(crate) wheel: Wheel,
     pub(crate) pool: BufferPool,
-    /// The link that is being read, whose replies go to the write block.
+    /// The link that is being read. The write block collects its replies.
     pub(super) replying: Option<LinkId>,
     pub(super) write_block: WriteBlock,
     pub(crate) timeouts: Timeouts,
 }
 
-/// The times after which a peer is late or a ping is due, as they are configured.
+/// The configured timeouts and the ping interval.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timeouts {
     pub(crate) connect: Duration,
     pub(crate) handshake: Duration,
     pub(crate) pong: Duration,
-    /// Zero for no pings of ours.
+    /// Zero disables our pings.
     ping_interval: Duration,
-    /// Since when the ping interval is what it is: no ping was due by it before.
+    /// The moment of the ping interval's last change; no ping is due before it.
     ping_interval_since: Instant,
 }
 
@@ -55,8 +54,7 @@ impl Timeouts {
         }
     }
 
-    /// Takes over what is configured, and returns whether timers that are set may be too late by it, or rows have the
-    /// old time for a pong.
+    /// Applies the configuration. Returns whether armed timers may be too late now, or rows hold an old pong timeout.
     pub(crate) fn update(&mut self, config: &Config, now: Instant) -> bool {
         let mut new = Self::new(config, now);
         if new.ping_interval == self.ping_interval {
@@ -70,7 +68,7 @@ impl Timeouts {
         is_sooner || new.pong != before.pong
     }
 
-    /// Returns when the next ping of ours is due; [`Instant::MAX`] for never.
+    /// Returns when our next ping is due; [`Instant::MAX`] for never.
     pub(crate) fn ping_due(&self, link: &Link) -> Instant {
         if self.ping_interval.is_zero() || link.peer.state() != ConnectionState::Connected || !link.has_pongs() {
             return Instant::MAX;
@@ -78,13 +76,13 @@ impl Timeouts {
         link.pinged_at.plus(self.ping_interval).max(self.ping_interval_since)
     }
 
-    /// Returns the next moment at which something about the link is late or due.
+    /// Returns the link's earliest deadline or due moment; [`Instant::MAX`] for never.
     fn earliest_deadline(&self, link: &Link) -> Instant {
         let mut earliest = Instant::MAX;
         let mut consider = |deadline: Option<Instant>| earliest = earliest.min(deadline.unwrap_or(Instant::MAX));
         match link.phase() {
             Some(Phase::Lingering(since)) => return since.plus(CLOSE_GRACE),
-            // Its end goes on without a timer, which would go off in each turn until then.
+            // The close continues without a timer, which would fire in each turn until then.
             Some(Phase::Draining(_)) if link.is_listed_closing() => return Instant::MAX,
             Some(Phase::Draining(_)) if link.queue.is_empty() => return link.may_shut_down_at(),
             Some(Phase::Draining(since)) => {
@@ -125,26 +123,26 @@ impl Links {
         }
     }
 
-    /// Returns whether the link exists and is not ending.
+    /// Returns whether the link exists and is not closing.
     pub(crate) fn is_open(&self, id: LinkId) -> bool {
         self.table.get(id).is_some_and(|link| link.is_open())
     }
 
-    /// Returns the replies that were gathered for the link whose input is being parsed.
+    /// Returns the replies collected for the link whose input is being parsed.
     pub(crate) fn replies(&self) -> &WriteBlock {
         &self.write_block
     }
 
-    /// Notes that the kernel took less than it was offered: it reports when there is room again.
+    /// Marks a link as not writable after a partial write. The kernel reports when it has room again.
     pub(crate) fn not_writable(&mut self, id: LinkId) {
         if let Some(link) = self.table.get_mut(id) {
             link.readiness.writable = false;
         }
     }
 
-    // --- Reading or not ---------------------------------------------------------------------------------------------
+    // --- Pauses of reading ------------------------------------------------------------------------------------------
 
-    /// Adds a cause for not reading a link.
+    /// Adds a reason not to read a link.
     pub(crate) fn hold(&mut self, id: LinkId, now: Instant, add: impl FnOnce(&mut Hold)) {
         let Some(link) = self.table.get_mut(id).filter(|link| link.is_open()) else { return };
         if !link.hold.is_held() {
@@ -153,7 +151,8 @@ impl Links {
         add(&mut link.hold);
     }
 
-    /// Lifts a cause for not reading; if it was the last, the time lost is charged to no deadline of the peer.
+    /// Removes a reason not to read a link. If it was the last one, the pause does not count towards the peer's
+    /// deadlines.
     pub(crate) fn release(&mut self, id: LinkId, now: Instant, lift: impl FnOnce(&mut Hold)) {
         let Some(link) = self.table.get_mut(id) else { return };
         let was_held = link.hold.is_held();
@@ -170,7 +169,7 @@ impl Links {
 
     // --- Closing ----------------------------------------------------------------------------------------------------
 
-    /// Closes a link after all that waits for it is sent. The reason and consequences of an end that has begun stay.
+    /// Closes a link after its queue is sent. A close that has begun keeps its reason and consequences.
     pub(crate) fn close(&mut self, id: LinkId, reason: CloseReason, now: Instant) {
         let Some(link) = self.table.get_mut(id) else { return };
         if !link.is_open() {
@@ -187,13 +186,13 @@ impl Links {
         self.rearm(id, now);
     }
 
-    /// Closes a link at the end of this turn, whatever waits. The reason and consequences of an end that has begun
-    /// stay.
+    /// Closes a link at the end of this turn and drops its queue. A close that has begun keeps its reason and
+    /// consequences.
     pub(crate) fn abort(&mut self, id: LinkId, reason: CloseReason) {
         self.abort_with(id, reason, reason.consequences());
     }
 
-    /// Closes a link like [`Links::abort`], with other consequences than those of the reason.
+    /// Closes a link like [`Links::abort`], with `consequences` in place of the reason's own.
     pub(crate) fn abort_with(&mut self, id: LinkId, reason: CloseReason, consequences: Consequences) {
         if let Some(link) = self.table.get_mut(id).filter(|link| link.is_open()) {
             link.ending = Some(Box::new(Ending { reason, consequences, phase: Phase::Ended }));
@@ -201,7 +200,7 @@ impl Links {
         self.finish(id);
     }
 
-    /// Frees a link whose end has begun at the end of this turn, whatever waits.
+    /// Frees a closing link at the end of this turn, and drops its queue.
     pub(crate) fn finish(&mut self, id: LinkId) {
         let Some(link) = self.table.get_mut(id) else { return };
         link.set_phase(Phase::Ended);
@@ -210,8 +209,8 @@ impl Links {
 
     // --- Timers -----------------------------------------------------------------------------------------------------
 
-    /// Makes the link's timer fire no later than its earliest deadline. A timer that is set too early stays, and is
-    /// set again when it fires.
+    /// Arms the link's timer to fire no later than its earliest deadline. A timer that is armed too early is kept, and
+    /// is rearmed when it fires.
     pub(crate) fn rearm(&mut self, id: LinkId, now: Instant) {
         let Some(link) = self.table.get(id) else { return };
         let due = self.due_at(link, now);
@@ -225,8 +224,8 @@ impl Links {
         }
     }
 
-    /// Returns when the link's timer has something to do. A peer that is late while its next read or write waits for
-    /// memory is judged after that: a timer for a past deadline would fire in each turn until then.
+    /// Returns when the link's timer must fire. A deadline that passes while the next read or write waits for memory is
+    /// checked after the retry; otherwise its timer would fire in each turn until then.
     pub(crate) fn due_at(&self, link: &Link, now: Instant) -> Instant {
         let deadline = self.timeouts.earliest_deadline(link);
         let is_put_off = deadline <= now && link.retry_at != Instant::MAX;
@@ -235,8 +234,8 @@ impl Links {
 
     // --- Room to send -----------------------------------------------------------------------------------------------
 
-    /// Checks that the peer takes a payload of `len_bytes`: by its `protoconf`, which is about everything but blocks
-    /// and transactions.
+    /// Checks that the peer accepts a payload of `len_bytes`. The limit in its `protoconf` covers all messages except
+    /// blocks and transactions.
     pub(super) fn check_size(&self, id: LinkId, command: CommandName, len_bytes: u64) -> Result<(), RequestError> {
         let link = self.table.get(id).ok_or(RequestError::NoSuchPeer)?;
         let limits = PayloadLimits {

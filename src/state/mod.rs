@@ -1,10 +1,10 @@
 //! The state that the engine and the handler's [`Ctx`](crate::handler::Ctx) share.
 //!
-//! Its parts have a responsibility each: [`Links`] are the connections, [`Clocks`] the time, [`Timers`] those of
-//! handlers, [`Telemetry`] what is counted and measured, [`Outbox`] the events that leave, and the [`Manager`] is the
-//! policy for peers. Here are the steps that need several of them: links are opened, [`sending`] has what is sent on
-//! them, [`charging`] what misbehavior leads to. No call here reaches a socket or reads a clock; a handler alone reads
-//! the one that stands here for it.
+//! Each part has one responsibility: [`Links`] holds the connections, [`Clocks`] the time, [`Timers`] the handler's
+//! timers, [`Telemetry`] counters and measurements, [`Outbox`] outgoing events, and the [`Manager`] the policy for
+//! peers. This module has the steps that need several parts: it opens links, [`sending`] sends on them, and
+//! [`charging`] handles misbehavior. No call here reaches a socket or reads a clock. Only a handler reads the clock
+//! that is stored here.
 
 mod charging;
 mod clocks;
@@ -41,12 +41,12 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) struct LoopState {
     pub(crate) config: Config,
-    /// The four bytes that begin every message.
+    /// The network's magic, which begins every message.
     pub(crate) magic: [u8; 4],
     pub(crate) rng: StdRng,
     pub(crate) links: Links,
     pub(crate) clocks: Clocks,
-    /// The loop's clock, for a handler that asks what time it is now; the loop itself reads it through its `Net`.
+    /// The clock for handlers that ask for the present time. The loop itself reads it through its `Net`.
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) timers: Timers,
     pub(crate) telemetry: Telemetry,
@@ -54,7 +54,7 @@ pub(crate) struct LoopState {
     pub(crate) wishes: Wishes,
     /// The policy that finds, keeps and refuses peers, if the loop has one.
     pub(crate) manager: Option<Box<Manager>>,
-    /// Connections that other threads have handed in, which the turn takes over.
+    /// Connections that other threads have handed in, and that wait for a row.
     pub(crate) added_connections: Vec<AddedConnection>,
     pub(crate) stopping: bool,
 }
@@ -89,25 +89,25 @@ impl LoopState {
         }
     }
 
-    /// Begins the end of the loop, which `reply` reports.
+    /// Starts to stop the loop. `reply` reports its end.
     pub(crate) fn stop(&mut self, reply: Reply<()>) {
         self.stopping = true;
         self.outbox.add_stop(reply);
     }
 
-    /// Takes a row for a connection to `address`, which the turn then opens.
+    /// Allocates a row for a connection to `address`, which the turn then opens.
     pub(crate) fn connect(&mut self, address: SocketAddr, source: Option<IpAddr>) -> Result<LinkId, RequestError> {
         self.allow_outbound(address)?;
         Ok(self.open(address, source))
     }
 
-    /// Takes a row for a connection to `address` that an embedder has opened.
+    /// Allocates a row for a connection to `address` that an embedder has opened.
     pub(crate) fn add_outbound(&mut self, address: SocketAddr) -> Result<LinkId, RequestError> {
         self.allow_outbound(address)?;
         Ok(self.take_outbound_row(address))
     }
 
-    /// Returns an error if there may be no connection to `address`.
+    /// Checks that a connection to `address` is allowed.
     fn allow_outbound(&mut self, address: SocketAddr) -> Result<(), RequestError> {
         if self.stopping {
             return Err(RequestError::Stopped);
@@ -121,7 +121,7 @@ impl LoopState {
         Ok(())
     }
 
-    /// Takes a row for a connection that the manager has counted, which the turn then opens.
+    /// Allocates a row for a connection that the manager has counted, and that the turn then opens.
     pub(crate) fn open(&mut self, address: SocketAddr, source: Option<IpAddr>) -> LinkId {
         let link = self.take_outbound_row(address);
         self.links.table.push_dial(Dial { link, address, source });

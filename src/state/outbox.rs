@@ -1,8 +1,8 @@
-//! A loop's output beside bytes: control events for the handler, and what subscribers on other threads asked for.
+//! A loop's output besides bytes: control events, and items for subscribers on other threads.
 //!
-//! The control events of a turn are gathered here and handed over at its end: to the log, the handler and the
-//! subscribers. Messages go to the matching publishers on arrival. Publishers are flushed once per turn. While nobody
-//! subscribes to messages, a message costs one look at a flag. Replies to requests to stop wait here for the end.
+//! A turn's control events are collected here and passed on at its end: to the log, the handler and the subscribers.
+//! Messages are passed to the matching publishers on arrival. Publishers are flushed once per turn. Without a
+//! subscription to messages, a message costs one check. Replies to stop requests wait here for the loop's end.
 
 use crate::api::{CommandFilter, ControlEvent, MessageEvent, Reply};
 use crate::limits::CONTROL_EVENTS_KEPT;
@@ -23,7 +23,7 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    /// Adds a control event to those of the turn.
+    /// Adds a control event to the turn's events.
     pub(crate) fn emit(&mut self, event: ControlEvent) {
         self.events.push(event);
     }
@@ -36,55 +36,55 @@ impl Outbox {
         self.messages.push((commands, publisher));
     }
 
-    /// Keeps the reply to a request to stop until the end.
+    /// Keeps the reply to a stop request until the loop's end.
     pub(crate) fn add_stop(&mut self, reply: Reply<()>) {
         if self.stops.len() == self.stops.capacity() {
-            // The room made here delays the next search by as many requests as are left.
+            // The capacity reserved here delays the next search by the number of remaining requests.
             self.stops.retain(Reply::is_awaited);
             self.stops.reserve(self.stops.len() + 1);
         }
         self.stops.push(reply);
     }
 
-    /// Whether there is something to hand over.
+    /// Returns whether events or items wait to be passed on.
     pub(crate) fn has_work(&self) -> bool {
         self.has_events() || self.has_unsent
     }
 
-    /// Whether there are control events that nobody has heard yet.
+    /// Returns whether control events wait to be passed on.
     pub(crate) fn has_events(&self) -> bool {
         !self.events.is_empty()
     }
 
-    /// Whether a subscriber was busy, so that the rest has to be tried again.
+    /// Returns whether a subscriber was busy, so that the rest must be retried.
     pub(crate) fn has_unsent(&self) -> bool {
         self.has_unsent
     }
 
-    /// Takes the control events of the turn out; they come back through [`Outbox::give_back`].
+    /// Removes and returns the turn's control events; pass them back to [`Outbox::give_back`].
     pub(crate) fn take_events(&mut self) -> Vec<ControlEvent> {
         mem::take(&mut self.events)
     }
 
-    /// Gives control events that were heard to the subscribers, and keeps the memory for the next ones.
-    pub(crate) fn give_back(&mut self, mut heard: Vec<ControlEvent>) {
+    /// Passes handled control events to the subscribers, and keeps the memory for later ones.
+    pub(crate) fn give_back(&mut self, mut handled: Vec<ControlEvent>) {
         for publisher in &mut self.control {
-            heard.iter().for_each(|event| publisher.push(event.clone()));
+            handled.iter().for_each(|event| publisher.push(event.clone()));
         }
-        self.has_unsent |= !self.control.is_empty() && !heard.is_empty();
-        heard.clear();
-        if self.events.is_empty() && heard.capacity() <= CONTROL_EVENTS_KEPT {
-            self.events = heard;
+        self.has_unsent |= !self.control.is_empty() && !handled.is_empty();
+        handled.clear();
+        if self.events.is_empty() && handled.capacity() <= CONTROL_EVENTS_KEPT {
+            self.events = handled;
         }
     }
 
-    /// Whether a subscriber wants messages of `command`.
+    /// Returns whether a subscriber wants messages of `command`.
     #[inline]
     pub(crate) fn wants(&self, command: CommandName) -> bool {
         !self.messages.is_empty() && self.messages.iter().any(|(commands, _)| commands.has(command))
     }
 
-    /// Gives a message to those who want it.
+    /// Passes a message to the subscribers that want it.
     pub(crate) fn publish(&mut self, message: &MessageEvent) {
         for (commands, publisher) in &mut self.messages {
             if commands.has(message.header.command) {
@@ -94,7 +94,7 @@ impl Outbox {
         }
     }
 
-    /// Passes everything on, and forgets who is gone.
+    /// Flushes all publishers, and removes those whose subscription is dropped.
     pub(crate) fn flush(&mut self) {
         let mut is_busy = false;
         let mut stays = |flushed| {
@@ -106,7 +106,7 @@ impl Outbox {
         self.has_unsent = is_busy;
     }
 
-    /// Ends all subscriptions, with what is left for them, and then reports the end to everybody who requested it.
+    /// Ends all subscriptions after passing on their last items, and then replies to all stop requests.
     pub(crate) fn end(&mut self) {
         self.control.clear();
         self.messages.clear();
@@ -132,15 +132,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_while_others_are_heard_waits_for_the_next_turn() {
+    fn an_event_emitted_during_the_dispatch_waits_for_the_next_turn() {
         let mut outbox = Outbox::default();
         let (publisher, subscription) = Subscription::new(8);
         outbox.add_control(publisher);
-        let [first, second, ..] = &one_of_each()[..] else { panic!("there are more") };
+        let [first, second, ..] = &one_of_each()[..] else { panic!("the list has two events") };
         outbox.emit(first.clone());
-        let heard = outbox.take_events();
+        let handled = outbox.take_events();
         outbox.emit(second.clone());
-        outbox.give_back(heard);
+        outbox.give_back(handled);
         outbox.flush();
         assert!(outbox.has_events());
         assert_eq!(subscription.try_recv(), Ok(Some(Received::Item(first.clone()))));
@@ -150,18 +150,18 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_full_of_events_leaves_no_more_room_behind_than_is_kept() {
+    fn memory_kept_after_a_turn_of_many_events_is_bounded() {
         let mut outbox = Outbox::default();
         for count in [CONTROL_EVENTS_KEPT, 4 * CONTROL_EVENTS_KEPT] {
             (0..count).for_each(|_| outbox.emit(ControlEvent::BookRecovered));
-            let heard = outbox.take_events();
-            outbox.give_back(heard);
+            let handled = outbox.take_events();
+            outbox.give_back(handled);
             assert!(outbox.events.capacity() <= CONTROL_EVENTS_KEPT);
         }
     }
 
     #[test]
-    fn messages_go_to_those_who_want_them_while_they_are_there() {
+    fn messages_are_passed_to_live_subscriptions_that_want_them() {
         let mut outbox = Outbox::default();
         assert!(!outbox.wants(CommandName::TX));
         let (publisher, all) = Subscription::new(8);
@@ -176,7 +176,9 @@ mod tests {
         let commands = |subscription: &Subscription<MessageEvent>| -> Vec<CommandName> {
             let items = std::iter::from_fn(|| subscription.try_recv().unwrap());
             items
-                .map(|heard| if let Received::Item(item) = heard { item.header.command } else { panic!("lost") })
+                .map(
+                    |received| if let Received::Item(item) = received { item.header.command } else { panic!("lagged") },
+                )
                 .collect()
         };
         assert_eq!(commands(&all), [CommandName::TX, CommandName::BLOCK]);

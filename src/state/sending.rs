@@ -1,15 +1,15 @@
-//! What goes out on a link, and in which order.
+//! Sending on links, and the order of outgoing frames.
 //!
-//! Everything that is sent goes through here: first what is gathered in the write block while the link is being read,
-//! then its queue, and never the block while the queue holds anything. What waits in the queue is overtaken by pings
-//! and pongs, ours and the handler's, and by nothing else: they leave right behind the frame that has begun to leave,
-//! in their own order, so that neither the peer's measurement nor ours is one of our queue. What belongs to the
-//! handshake is never overtaken. While a message is being fed in parts, all others wait behind it, pings and pongs
-//! first; those overtake the message itself as long as its header waits.
+//! All outgoing bytes pass through here. The write block collects frames while the link is being read; all other frames
+//! wait in the link's queue. The block is never used while the queue holds anything. Only pings and pongs, ours and the
+//! handler's, overtake queued frames. They are sent right after the frame that is partly sent, in their own order, so
+//! that neither the peer nor we measure our queue. Frames of the handshake are never overtaken. While a message is
+//! being fed in parts, all other frames wait after it, pings and pongs first. These overtake the message itself as long
+//! as its header waits.
 //!
-//! A ping remembers where in the link's outgoing bytes it ends, so that it can be stamped by the write that carries it.
-//! That position changes only when a ping that was gathered moves ahead of other gathered frames.
-//! No call here reaches a socket or a clock.
+//! A ping remembers its end position in the link's outgoing bytes, so that the write that carries it stamps it. The
+//! position changes only when a collected ping moves ahead of other collected frames. No call here reaches a socket or
+//! a clock.
 
 use super::LoopState;
 use crate::bugs::canary;
@@ -28,19 +28,19 @@ use crate::time::Instant;
 use crate::wire::{Header, InventoryItem, InventoryRef, MessageRef, RejectCode, RejectRef, put_frame};
 use bytes::Bytes;
 
-/// The next step once the kernel has taken so much that a link may be sent more.
+/// The next step after a write that gave a link room for more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AfterWrite {
     /// Call the handler of the ready peer.
     CallHandler,
-    /// The link's end goes on.
+    /// Continue the link's close.
     ContinueClosing,
-    /// Nothing: there is no room, or nobody who may send.
+    /// No step: there is no room, or the link may not send.
     Nothing,
 }
 
 impl AfterWrite {
-    /// Returns the next step on a link that may be sent more.
+    /// Returns the next step for a link that has room for more.
     fn of(link: &Link) -> Self {
         match link.phase() {
             None if link.peer.state() == ConnectionState::Connected => Self::CallHandler,
@@ -51,13 +51,13 @@ impl AfterWrite {
 }
 
 impl LoopState {
-    /// Gathers replies to a link from here on, until [`LoopState::end_replies`].
+    /// Starts to collect replies to a link, until [`LoopState::end_replies`].
     pub(crate) fn begin_replies(&mut self, id: LinkId) {
-        debug_assert!(self.links.write_block.gathered().is_empty(), "every window is closed");
+        debug_assert!(self.links.write_block.gathered().is_empty(), "the previous reply window is closed");
         self.links.replying = Some(id);
     }
 
-    /// Queues the replies that were gathered and not written, and ends the gathering. Idempotent.
+    /// Queues collected replies that are not written, and stops collecting. Idempotent.
     pub(crate) fn end_replies(&mut self, id: LinkId) {
         if self.links.replying.is_some() && !self.links.write_block.gathered().is_empty() {
             self.wrote_replies(id, 0, self.clocks.now());
@@ -65,9 +65,9 @@ impl LoopState {
         self.links.replying = None;
     }
 
-    /// Appends what `write` writes to the link's outgoing bytes and returns where in them it ends.
+    /// Appends the frame that `write` writes to the link's outgoing bytes, and returns its end position in them.
     ///
-    /// The link must be able to take it: see [`Links::check_room`].
+    /// The link must have room for the frame: see [`Links::check_room`].
     pub(crate) fn append(&mut self, id: LinkId, len: usize, write: impl FnOnce(&mut Vec<u8>)) -> u64 {
         let Some(link) = self.links.table.get(id) else { return 0 };
         let may_gather = self.links.replying == Some(id) && link.queue.is_empty() && link.stream.is_none();
@@ -91,7 +91,7 @@ impl LoopState {
         self.enqueue(id, |queue, pool| queue.push_shared(frame, pool));
     }
 
-    /// Sends a message of the handler's.
+    /// Sends a handler's message.
     pub(crate) fn send(&mut self, id: LinkId, message: &MessageRef<'_>) -> Result<(), RequestError> {
         match message {
             MessageRef::Inv(inventory) => self.send_parts(id, *inventory, MessageRef::Inv),
@@ -100,7 +100,7 @@ impl LoopState {
         }
     }
 
-    /// Sends an inventory in as many messages as the peer's limit needs, all of them or none.
+    /// Sends an inventory in as many messages as the peer's limit requires: all of them or none.
     fn send_parts<'a>(
         &mut self,
         id: LinkId,
@@ -143,7 +143,7 @@ impl LoopState {
         verdict
     }
 
-    /// Sends a message of the engine's whose payload was encoded into a buffer of the pool.
+    /// Sends an engine's message whose payload was encoded into a pooled buffer.
     pub(crate) fn send_payload(&mut self, id: LinkId, command: CommandName, payload: Vec<u8>) {
         let (magic, len) = (self.magic, HEADER_LEN_BYTES + payload.len());
         self.append(id, len, |out| put_frame(magic, command, &payload, out));
@@ -151,7 +151,7 @@ impl LoopState {
         self.links.pool.put(payload);
     }
 
-    /// Sends a message of the engine's that is encoded already.
+    /// Sends an engine's message that is already encoded.
     pub(crate) fn send_frame(&mut self, id: LinkId, command: CommandName, frame: &[u8]) {
         self.append(id, frame.len(), |out| out.extend_from_slice(frame));
         self.telemetry.sent.add(command, (frame.len() - HEADER_LEN_BYTES) as u64);
@@ -164,7 +164,7 @@ impl LoopState {
         self.send_payload(id, CommandName::REJECT, payload);
     }
 
-    /// Sends a `reject` that the peer gets time to read before the connection ends.
+    /// Sends a `reject`, and gives the peer time to read it before the connection closes.
     pub(crate) fn send_last_reject(&mut self, id: LinkId, message: &[u8], code: RejectCode, reason: &[u8]) {
         if let Some(link) = self.links.table.get_mut(id) {
             link.said_reject = true;
@@ -172,7 +172,7 @@ impl LoopState {
         self.send_reject(id, message, code, reason);
     }
 
-    /// Sends a frame of the handler's that is encoded already.
+    /// Sends a handler's frame that is already encoded.
     pub(crate) fn send_shared(&mut self, id: LinkId, frame: &Bytes) -> Result<(), RequestError> {
         let header = frame.first_chunk::<HEADER_LEN_BYTES>().map(Header::decode);
         if let Some(header) = header {
@@ -186,7 +186,8 @@ impl LoopState {
         Ok(())
     }
 
-    /// Items of an inventory that the peer takes in one message (SV Node 1.2.2, net.cpp GetMaxInvElements).
+    /// Returns the maximum number of inventory items that the peer accepts in one message (SV Node 1.2.2, net.cpp
+    /// GetMaxInvElements).
     fn max_inventory_items(&self, id: LinkId) -> usize {
         let theirs = self.links.table.get(id).map_or(0, |link| u64::from(link.peer.max_recv_payload()));
         let ours = self.config.max_message_bytes.saturating_mul(SEND_LIMIT_FACTOR);
@@ -247,13 +248,13 @@ impl LoopState {
         {
             link.stream = Some(Box::new(OutgoingBody { left: header.payload_len, behind: SendQueue::default() }));
         }
-        // What waits before a body takes no room for messages.
+        // Bytes that wait before a body do not count against the room for messages.
         self.links.table.mark_pull(id);
         Ok(())
     }
 
-    /// Takes of the next part of the message that was begun what there is room for; its last byte lets go of what waits
-    /// behind it.
+    /// Queues as much of `part` as there is room for, and removes that much from `part`. The message's last byte
+    /// releases the frames that wait after it.
     pub(crate) fn feed_body(&mut self, id: LinkId, part: &mut Bytes) -> Result<(), RequestError> {
         if part.is_empty() {
             return Ok(());
@@ -279,10 +280,10 @@ impl LoopState {
         Ok(())
     }
 
-    // --- What became of it ------------------------------------------------------------------------------------------
+    // --- Results of writes ------------------------------------------------------------------------------------------
 
-    /// Accounts for `written` of the gathered replies, which the kernel has taken at `at`, queues the rest, and ends
-    /// the gathering.
+    /// Accounts for `written` bytes of the collected replies, which the kernel accepted at `at`. Queues the rest, and
+    /// stops collecting.
     pub(crate) fn wrote_replies(&mut self, id: LinkId, written: usize, at: Instant) -> AfterWrite {
         let next = self.account_replies(id, written, at);
         self.links.write_block.clear();
@@ -296,7 +297,7 @@ impl LoopState {
         let Some(link) = self.links.table.get_mut(id) else { return AfterWrite::Nothing };
         link.bytes_written += written as u64;
         self.telemetry.counters.bytes_sent += written as u64;
-        // Without a ping among the replies nothing of the row's pings is looked at, which would be one more cache miss.
+        // Without a ping among the replies, skipping the row's ping state saves a cache miss.
         if has_ping {
             link.peer.ping_pong_mut().mark_written(link.bytes_written, at);
         }
@@ -312,8 +313,8 @@ impl LoopState {
         next
     }
 
-    /// Accounts for `written` of the link's queue, which the kernel has taken at `at`. Pings among it are stamped, and
-    /// reading goes on if it had to stop.
+    /// Accounts for `written` bytes of the link's queue, which the kernel accepted at `at`. Stamps the pings among
+    /// them, and resumes reading if the full queue had paused it.
     pub(crate) fn wrote_queued(&mut self, id: LinkId, written: usize, at: Instant) -> AfterWrite {
         let Some(link) = self.links.table.get_mut(id) else { return AfterWrite::Nothing };
         link.queue.advance(written, &mut self.links.pool);
@@ -338,7 +339,7 @@ impl LoopState {
         next
     }
 
-    /// Puts something behind all that goes out before it, and returns where in the link's outgoing bytes it ends.
+    /// Queues bytes after all earlier ones, and returns their end position in the link's outgoing bytes.
     fn enqueue(&mut self, id: LinkId, push: impl FnOnce(&mut SendQueue, &mut BufferPool)) -> u64 {
         self.queue_replies(id);
         let Some(link) = self.links.table.get_mut(id) else { return 0 };
@@ -357,7 +358,7 @@ impl LoopState {
         end
     }
 
-    /// Queues a frame as [`Link::queue_ahead`] does, behind what was gathered.
+    /// Queues a frame as [`Link::queue_ahead`] does, after the collected replies.
     fn enqueue_ahead(&mut self, id: LinkId, frame: &[u8]) -> u64 {
         self.queue_replies(id);
         let Some(link) = self.links.table.get_mut(id) else { return 0 };
@@ -366,7 +367,7 @@ impl LoopState {
         end
     }
 
-    /// Moves what was gathered for a link to its queue, because more is to come behind it.
+    /// Moves a link's collected replies to its queue, because more bytes follow them.
     fn queue_replies(&mut self, id: LinkId) {
         let is_replying = self.links.replying == Some(id);
         let Some(link) = self.links.table.get_mut(id) else { return };
@@ -390,11 +391,11 @@ impl LoopState {
     }
 }
 
-/// Where frames stand among a link's outgoing bytes. Only these two functions put a frame in front of others, and both
-/// keep the positions that the row holds.
+/// The order of frames in a link's outgoing bytes. Only these two functions move a frame ahead of others, and both
+/// update the positions that the row holds.
 impl Link {
-    /// Queues `frame` ahead of all that has not begun to leave, but behind what was queued ahead before, and returns
-    /// where in the link's outgoing bytes it ends. That position is final: nothing gets in front of it any more.
+    /// Queues `frame` ahead of all frames that are not partly sent, but after frames that were queued ahead before it.
+    /// Returns its end position in the link's outgoing bytes, which is final, because no later frame overtakes it.
     fn queue_ahead(&mut self, frame: &[u8], pool: &mut BufferPool) -> u64 {
         match self.queue.push_ahead(frame, self.stream.is_some(), pool) {
             Some(waiting_bytes) => {
@@ -406,15 +407,15 @@ impl Link {
             }
             None => {
                 let before = self.bytes_written + self.queue.waiting_bytes() as u64;
-                let stream = self.stream.as_mut().expect("only what is being fed keeps a frame back");
+                let stream = self.stream.as_mut().expect("a frame is held back only while a body is being fed");
                 let waiting_bytes = stream.behind.push_ahead(frame, false, pool);
                 before + stream.left + waiting_bytes.map_or(0, |bytes| bytes as u64)
             }
         }
     }
 
-    /// Queues what the kernel has not taken of the gathered frames, on a link for which nothing else waits. The frames
-    /// of the handshake are the first of a link. Pings and pongs move ahead, and our pings' positions with them.
+    /// Queues the collected frames that the kernel did not accept, on a link whose queue is empty. Frames of the
+    /// handshake stay first. Pings and pongs move ahead of the others, and the positions of our pings move with them.
     fn queue_gathered(&mut self, block: &WriteBlock, written: usize, pool: &mut BufferPool) {
         let gathered = block.gathered();
         let block_begin = self.bytes_written - written as u64;
@@ -431,7 +432,7 @@ impl Link {
                 self.queue.push_copy(frame, pool);
                 continue;
             }
-            let end = self.queue.push_ahead(frame, false, pool).expect("nothing is being fed");
+            let end = self.queue.push_ahead(frame, false, pool).expect("no body is being fed");
             if block.has_ping() && !canary!(PingPositionLost) {
                 let moved_to = self.bytes_written + end as u64;
                 self.peer.ping_pong_mut().move_ping(block_begin + begin as u64, moved_to);
@@ -440,7 +441,7 @@ impl Link {
     }
 }
 
-/// Whether a frame of our own making may overtake others: a `ping` or `pong` that is whole and as long as it has to be.
+/// Returns whether one of our frames may overtake others: a whole `ping` or `pong` with a payload of 8 bytes.
 fn goes_ahead(frame: &[u8]) -> bool {
     const LEN_BYTES: usize = HEADER_LEN_BYTES + 8;
     frame.len() == LEN_BYTES

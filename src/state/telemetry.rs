@@ -1,6 +1,6 @@
 //! The loop's own figures: gauges, counters, latencies, and the cost of each peer.
 //!
-//! Nothing here decides anything, and the engine reads no value back except to report it.
+//! Nothing here decides anything. The engine uses the census in its decisions, and only reports the other values.
 
 use crate::api::Latency;
 use crate::id::LinkId;
@@ -20,7 +20,7 @@ pub(crate) struct Telemetry {
     pub(crate) dial_holds: DialHoldCounts,
     pub(crate) received: MessageCounts,
     pub(crate) sent: MessageCounts,
-    /// What each peer costs, if that is measured.
+    /// Each peer's cost, if costs are measured.
     pub(crate) costs: Option<Box<Costs>>,
     pub(crate) connect: LatencyHistogram,
     pub(crate) handshake: LatencyHistogram,
@@ -28,9 +28,9 @@ pub(crate) struct Telemetry {
     pub(crate) turn: LatencyHistogram,
     pub(crate) loop_lag: LatencyHistogram,
     pub(crate) keepalive_lag: LatencyHistogram,
-    /// Bytes of messages that were being gathered when the turn began.
+    /// Bytes of messages that were being buffered when the turn began.
     pub(crate) gathered_bytes: u64,
-    /// Time spent at work.
+    /// Time spent working.
     pub(crate) busy: Duration,
     /// Time spent polling instead of sleeping.
     pub(crate) spinning: Duration,
@@ -63,7 +63,7 @@ impl Telemetry {
         self.census.in_state(ConnectionState::Connected)
     }
 
-    /// Returns a histogram with all that it holds, and goes on with `spare`.
+    /// Replaces a histogram by `spare`, and returns the replaced one.
     pub(crate) fn swap_histogram(&mut self, latency: Latency, spare: LatencyHistogram) -> LatencyHistogram {
         let histogram = match latency {
             Latency::Connect => &mut self.connect,
@@ -76,21 +76,21 @@ impl Telemetry {
         mem::replace(histogram, spare)
     }
 
-    // --- What peers cost --------------------------------------------------------------------------------------------
+    // --- Costs of peers -------------------------------------------------------------------------------------------
 
-    /// Begins to measure what peers cost, with nothing, or ends it and frees the memory. Idempotent.
+    /// Starts to measure peers' costs from zero, or stops and frees the memory. Idempotent.
     pub(crate) fn measure_peers(&mut self, measures: bool) {
         if measures != self.costs.is_some() {
             self.costs = measures.then(Box::default);
         }
     }
 
-    /// Returns what a peer has cost up to `now`, if that is measured.
+    /// Returns a peer's cost up to `now`, if costs are measured.
     pub(crate) fn cost_of(&self, id: LinkId, now: Instant) -> Option<PeerCost> {
         self.costs.as_ref().map(|costs| costs.of(id, now))
     }
 
-    /// Returns where the loop is, if what each peer costs is measured; `clock` is read only then.
+    /// Returns the present time and byte counts, if costs are measured; `clock` is read only then.
     pub(crate) fn mark(&self, clock: impl FnOnce() -> Instant) -> Option<Mark> {
         self.costs.as_ref().map(|_| Mark {
             at: clock(),
@@ -99,7 +99,7 @@ impl Telemetry {
         })
     }
 
-    /// Charges a link with all that was done since `mark`, and moves that on.
+    /// Charges a link with the time and bytes since `mark`, and advances `mark`.
     pub(crate) fn charge(&mut self, id: LinkId, mark: &mut Option<Mark>, clock: impl FnOnce() -> Instant) {
         let Some(from) = mark else { return };
         let to = self.mark(clock);

@@ -1,9 +1,9 @@
-//! The handler's timers: any number of moments up to a limit, each under a key of the handler's choice.
+//! The handler's timers: a limited number, each under a key of the handler's choice.
 //!
-//! Setting, replacing and cancelling a timer is one look-up and a constant number of steps, because the timers stand in
-//! a hashed wheel of their own. A timer fires once, never before its moment, and at most one tick after it in a turn
-//! that keeps its bounds. A timer that is set while others fire waits for the next turn, so that each turn ends.
-//! Nothing is allocated before the first timer is set; afterwards the memory of timers that are gone is used again.
+//! Setting, replacing and cancelling a timer costs one lookup and a constant number of steps, because the timers have
+//! their own hashed wheel. A timer fires once, never before its moment, and at most one tick after it in a turn that
+//! keeps its bounds. A timer that is set while others fire waits for the next turn, so that each turn ends. Nothing is
+//! allocated before the first timer is set. The memory of removed timers is reused.
 //!
 //! Nothing here calls the handler, reads a clock, or iterates in hash order.
 
@@ -19,7 +19,7 @@ use slab::Slab;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-/// A timer's key: the lane of the handler that set it, and the number of its choice, which a peer may have chosen.
+/// A timer's key: the lane of the handler that set it, and the handler's number, which a peer may influence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct TimerKey {
     pub(crate) lane: Lane,
@@ -34,22 +34,22 @@ pub(crate) struct Timers {
 
 #[derive(Debug)]
 struct SetTimers {
-    /// Each timer's key, at the index that is its key in the wheel.
+    /// Each timer's key, at its index in the wheel.
     keys: Slab<TimerKey>,
     indices: HashMap<TimerKey, u32, KeyedState>,
     wheel: Wheel,
-    /// The timers that have expired in this turn and not fired yet, the last to fire first.
+    /// The timers that have expired in this turn and not fired yet, in reverse order of firing.
     expired: Vec<u32>,
-    /// Timers that fired, were cancelled or moved.
+    /// The number of timers that fired, were cancelled or moved.
     settled: u64,
 }
 
 impl Timers {
-    /// Sets a timer for `at`, in place of the moment that it had; `rng` gives the key of the map for the first one.
+    /// Sets a timer for `at`, which replaces its earlier moment. For the first timer, `rng` draws the map's key.
     ///
     /// # Errors
     ///
-    /// [`RequestError::TooManyTimers`] for another timer while [`MAX_TIMERS`] are set.
+    /// [`RequestError::TooManyTimers`] if the key is new and [`MAX_TIMERS`] timers are set.
     pub(crate) fn set(
         &mut self,
         key: TimerKey,
@@ -84,12 +84,12 @@ impl Timers {
         true
     }
 
-    /// Returns when to look for expired timers next.
+    /// Returns the next moment at which to look for expired timers.
     pub(crate) fn next_at(&self) -> Option<Instant> {
         self.set.as_ref()?.wheel.next_tick().map(instant_of)
     }
 
-    /// Finds the timers that have expired, at most `limit` of them; [`Timers::take_expired`] returns each.
+    /// Finds at most `limit` expired timers, which [`Timers::take_expired`] returns one by one.
     pub(crate) fn expire(&mut self, now: Instant, limit: usize) {
         let Some(timers) = &mut self.set else { return };
         timers.wheel.expire(tick_of(now), limit, &mut timers.expired);
@@ -100,7 +100,7 @@ impl Timers {
     pub(crate) fn take_expired(&mut self) -> Option<TimerKey> {
         let timers = self.set.as_deref_mut()?;
         while let Some(index) = timers.expired.pop() {
-            // An earlier callback may have cancelled the timer, or set it or another in its stead again.
+            // An earlier callback may have cancelled the timer, set it again, or set another timer at its index.
             if timers.wheel.armed_tick(index).is_some() {
                 continue;
             }
@@ -200,17 +200,14 @@ mod tests {
         stage.set(2, at(15)).unwrap();
         assert_eq!(stage.fire(at(10), 9), []);
         assert!(stage.timers.cancel(key(2)));
-        assert!(!stage.timers.cancel(key(2)), "it is set no more");
-        assert!(
-            !stage.timers.cancel(TimerKey { lane: Lane::ROOT.part(true), key: 1 }),
-            "another lane has other timers"
-        );
+        assert!(!stage.timers.cancel(key(2)), "the timer is no longer set");
+        assert!(!stage.timers.cancel(TimerKey { lane: Lane::ROOT.part(true), key: 1 }), "each lane has its own timers");
         assert_eq!(stage.fire(at(99), 9), [1]);
-        assert!(!stage.timers.cancel(key(1)), "it has fired");
+        assert!(!stage.timers.cancel(key(1)), "the timer has fired");
     }
 
     #[test]
-    fn what_a_callback_does_to_a_timer_that_has_expired_with_its_own_counts() {
+    fn a_callback_may_cancel_and_set_timers_that_expired_with_its_own() {
         let mut stage = Stage::new();
         for number in 1..=4 {
             stage.set(number, at(10)).unwrap();
@@ -218,19 +215,19 @@ mod tests {
         stage.timers.expire(at(10), 9);
         assert_eq!(stage.timers.take_expired(), Some(key(1)));
         assert!(stage.timers.cancel(key(2)));
-        // It takes the place of the cancelled one, and is due as well.
+        // Timer 5 reuses the index of the cancelled timer, and is due as well.
         stage.set(5, at(1)).unwrap();
         stage.set(3, at(50)).unwrap();
         stage.set(1, at(1)).unwrap();
         assert_eq!(stage.timers.take_expired(), Some(key(4)));
-        assert_eq!(stage.timers.take_expired(), None, "what was set meanwhile fires in the next turn");
+        assert_eq!(stage.timers.take_expired(), None, "timers set meanwhile fire in the next turn");
         let mut next = stage.fire(at(10), 9);
         next.sort_unstable();
         assert_eq!((next, stage.fire(at(50), 9)), (vec![1, 5], vec![3]));
     }
 
     #[test]
-    fn a_full_budget_leaves_the_rest_for_the_next_turn() {
+    fn a_full_budget_defers_the_rest_to_the_next_turn() {
         let mut stage = Stage::new();
         for number in 0..10 {
             stage.set(number, at(10)).unwrap();
@@ -241,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_table_refuses_another_key_and_takes_a_known_one() {
+    fn a_full_table_refuses_a_new_key_and_accepts_a_known_one() {
         let mut stage = Stage::new();
         for number in 0..MAX_TIMERS as u64 {
             stage.set(number, Instant::MAX).unwrap();
@@ -253,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_of_timers_keeps_its_bound_and_is_used_again() {
+    fn the_memory_of_timers_is_bounded_and_reused() {
         let mut stage = Stage::new();
         let fill = |stage: &mut Stage, from: u64| {
             for number in from..from + MAX_TIMERS as u64 {
@@ -273,7 +270,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn timers_do_what_a_sorted_map_does(
+        fn timers_match_a_sorted_map(
             steps in prop::collection::vec((0..6_u8, 0..8_u64, 0..300_u64), 0..200),
             limit in 1..5_usize,
         ) {

@@ -1,22 +1,22 @@
-//! How each of several composed handlers wants the message that is arriving from a peer.
+//! The delivery that each of several composed handlers wants for an arriving message.
 //!
-//! A pair asks both of its parts when a header arrives, and needs their wishes when the message is delivered. They are
-//! kept here and not in the row: a loop with one handler has none.
+//! A pair asks both of its parts when a header arrives, and needs their wishes when the message is delivered. Wishes
+//! are not stored in the row, because a loop with one handler has none.
 
 use crate::api::Delivery;
 use crate::id::{Lane, LinkId};
 
 const BITS: usize = 2;
-const _: () = assert!(Lane::COUNT * BITS <= u64::BITS as usize, "a link's wishes are one number");
+const _: () = assert!(Lane::COUNT * BITS <= u64::BITS as usize, "a link's wishes fit one number");
 
-/// The wishes of all lanes by the slot of the link, [`BITS`] for each lane.
+/// The wishes of all lanes by the link's slot, [`BITS`] bits per lane.
 ///
-/// One of a slot's former owner is never read: the header of each message sets it anew.
+/// A wish of the slot's former link is never read, because each message's header sets the wishes again.
 #[derive(Debug, Default)]
 pub(crate) struct Wishes(Vec<u64>);
 
 impl Wishes {
-    /// Notes the wish of a lane.
+    /// Stores the wish of a lane.
     pub(crate) fn set(&mut self, link: LinkId, lane: Lane, wish: Delivery) {
         if self.0.len() <= link.slot() {
             self.0.resize(link.slot() + 1, 0);
@@ -41,7 +41,7 @@ impl Wishes {
         }
     }
 
-    /// Returns the bytes of memory that they hold.
+    /// Returns the allocated memory in bytes.
     #[cfg(feature = "sim")]
     pub(crate) fn held_bytes(&self) -> usize {
         self.0.capacity() * size_of::<u64>()
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_lane_of_each_link_has_a_wish_of_its_own() {
+    fn each_lane_of_each_link_has_its_own_wish() {
         let mut wishes = Wishes::default();
         let [first, second] = [false, true].map(|is_second| Lane::ROOT.part(is_second));
         let last = second.part(true).part(true).part(true);
