@@ -23,8 +23,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let wanted = peers.len();
     // Beyond `max_peers` even a fixed list is not dialled.
-    let manager = ManagerConfig { max_peers: wanted.max(20), ..ManagerConfig::with_fixed_peers(network, peers) };
-    let config = Config { manager: Some(Box::new(manager)), ..Config::new(network) };
+    let manager = ManagerConfig::with_fixed_peers(network, peers).with_max_peers(wanted.max(20));
+    let config = Config::new(network).with_manager(Some(Box::new(manager)));
     let (mut reactor, channel) = channel::open(config, CommandFilter::Only(Vec::new()), CHANNEL_ITEMS)?;
     let running = thread::spawn(move || reactor.run());
 

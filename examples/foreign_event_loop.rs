@@ -58,7 +58,7 @@ mod nested {
     pub(crate) fn run() -> Result<(), Box<dyn Error>> {
         let (network, node) = setting::network_and_node()?;
         // With `spin` off, exact wake-ups of the inner loop do not delay the outer one.
-        let mut inner = Reactor::new(Config { spin: false, ..Config::new(network) }, Client { node })?;
+        let mut inner = Reactor::new(Config::new(network).with_spin(false), Client { node })?;
         let mut outer = Poll::new()?;
         let mut events = Events::with_capacity(8);
         outer.registry().register(&mut SourceFd(&inner.as_fd().as_raw_fd()), Token(0), Interest::READABLE)?;

@@ -43,7 +43,7 @@ impl Config {
     /// use peerloop::{Config, Network};
     ///
     /// let old = Config::new(Network::Regtest);
-    /// let new = Config { relay: false, ..old.clone() };
+    /// let new = old.clone().with_relay(false);
     /// assert_eq!(old.magic_bytes(), new.magic_bytes());
     /// for change in old.changes_to(&new)? {
     ///     println!("{change}"); // relay from true to false, for the next handshakes

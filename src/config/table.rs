@@ -1,7 +1,7 @@
 //! The single table of settings: name, type, default, effect of a change on a running loop, and range.
 //!
-//! Each row generates a field of its struct, a [`Field`], the default, the range checks, and the comparison of two
-//! configurations. Each struct's own `validate` checks the rules that compare several fields.
+//! Each row generates a field of its struct, its setter, a [`Field`], the default, the range checks, and the comparison
+//! of two configurations. Each struct's own `validate` checks the rules that compare several fields.
 
 use super::value::Value;
 use super::{DialMode, Effect};
@@ -25,7 +25,7 @@ pub(super) enum Difference<'a> {
     Value { field: Field, effect: Effect, old: &'a dyn Value, new: &'a dyn Value },
 }
 
-/// Declares the structs and [`Field`] from rows `Variant name: Type = default, effect, rules..;`.
+/// Declares the structs and [`Field`] from rows `Variant name with_name: Type = default, effect, rules..;`.
 ///
 /// The effect is one of [`Effect`], `fixed` for a field that no running loop can change, `part` for a struct of this
 /// table, or `optional_part` for a part whose presence is fixed.
@@ -35,12 +35,13 @@ macro_rules! settings {
         struct $owner:ident, $visible:vis $new:ident($network:ident) {
             $(
                 $(#[$doc:meta])*
-                $variant:ident $field:ident: $type:ty = $default:expr, $effect:ident $(, $rule:expr)*;
+                $variant:ident $field:ident $with:ident: $type:ty = $default:expr, $effect:ident $(, $rule:expr)*;
             )+
         }
     )+) => {
         $(
             $(#[$attribute])*
+            #[non_exhaustive]
             pub struct $owner {
                 $($(#[$doc])* pub $field: $type,)+
             }
@@ -50,6 +51,15 @@ macro_rules! settings {
                 $visible fn $new($network: Network) -> Self {
                     Self { $($field: $default,)+ }
                 }
+
+                $(
+                    #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]
+                    #[must_use]
+                    pub fn $with(mut self, $field: $type) -> Self {
+                        self.$field = $field;
+                        self
+                    }
+                )+
 
                 /// Checks each field against its own range.
                 pub(super) fn check_ranges(&self) -> Result<(), Broken> {
@@ -153,67 +163,71 @@ settings! {
     /// use peerloop::{Config, Network};
     /// use std::time::Duration;
     ///
-    /// let config = Config { ping_interval: Duration::from_secs(30), ..Config::new(Network::Regtest) };
+    /// let config = Config::new(Network::Regtest).with_ping_interval(Duration::from_secs(30));
     /// assert!(config.validate().is_ok());
     /// ```
     #[derive(Clone, Debug, PartialEq)]
     struct Config, pub new(network) {
         /// The network whose magic every message carries. Default mainnet.
-        Network network: Network = network, fixed;
+        Network network with_network: Network = network, fixed;
         /// The magic to use instead of the network's own, for private networks. Default none.
-        Magic magic: Option<[u8; 4]> = None, fixed;
+        Magic magic with_magic: Option<[u8; 4]> = None, fixed;
         /// The protocol version we claim. Default 70016; other values are for testing a peer's reaction.
-        ProtocolVersion protocol_version: u32 = PROTOCOL_VERSION, NextHandshakes;
+        ProtocolVersion protocol_version with_protocol_version: u32 = PROTOCOL_VERSION, NextHandshakes;
         /// The services we claim. Default 0. [`SERVICE_NETWORK`](crate::protocol::SERVICE_NETWORK) is for a handler
         /// that answers `getheaders` and `getdata`: a node without a chain requests headers from one peer that claims
         /// it, and waits for that one. With 0 an SV Node omits our address from its `addr` messages. It may reject us
         /// with `reject(version, 0x40)` if it dials us because another peer claimed that we serve the chain.
-        Services services: u64 = 0, NextHandshakes;
+        Services services with_services: u64 = 0, NextHandshakes;
         /// The user agent we claim, at most 256 bytes. Default `/peerloop:VERSION/`.
-        UserAgent user_agent: String = concat!("/peerloop:", env!("CARGO_PKG_VERSION"), "/").to_owned(), NextHandshakes,
+        UserAgent user_agent with_user_agent: String =
+            concat!("/peerloop:", env!("CARGO_PKG_VERSION"), "/").to_owned(), NextHandshakes,
             (|agent| agent.len() <= limits::MAX_USER_AGENT_BYTES, "must have at most 256 bytes");
         /// The chain height we claim. Default 0.
-        StartHeight start_height: i32 = 0, NextHandshakes;
+        StartHeight start_height with_start_height: i32 = 0, NextHandshakes;
         /// Whether peers may announce transactions to us. Default true.
-        Relay relay: bool = true, NextHandshakes;
+        Relay relay with_relay: bool = true, NextHandshakes;
         /// The rules for acceptable `version` messages.
-        VersionRules version_rules: VersionRules = VersionRules::default(), part;
+        VersionRules version_rules with_version_rules: VersionRules = VersionRules::default(), part;
         /// Maximum number of connections, both directions together. Each costs at most
         /// [`MAX_ROW_BYTES`](limits::MAX_ROW_BYTES) plus its boxed version and a wheel node of 16 bytes. 1 to
         /// 16,777,216; default 100,000.
-        MaxLinks max_links: usize = 100_000, NewConnections,
+        MaxLinks max_links with_max_links: usize = 100_000, NewConnections,
             (|links| (1..=1 << 24).contains(links), "must be 1 to 16,777,216");
         /// Maximum number of accepted connections. Further ones complete their handshake, receive a `reject` and are
         /// closed. Default: no limit except [`Config::max_links`].
-        MaxInbound max_inbound: usize = usize::MAX, NewConnections;
+        MaxInbound max_inbound with_max_inbound: usize = usize::MAX, NewConnections;
         /// Maximum time to establish a TCP connection. Over zero; default 5 s.
-        ConnectTimeout connect_timeout: Duration = limits::CONNECT_TIMEOUT, Now, LONGER_THAN_ZERO;
+        ConnectTimeout connect_timeout with_connect_timeout: Duration = limits::CONNECT_TIMEOUT, Now, LONGER_THAN_ZERO;
         /// Maximum time for a handshake. Over zero; default 10 s.
-        HandshakeTimeout handshake_timeout: Duration = limits::HANDSHAKE_TIMEOUT, Now, LONGER_THAN_ZERO;
+        HandshakeTimeout handshake_timeout with_handshake_timeout: Duration =
+            limits::HANDSHAKE_TIMEOUT, Now, LONGER_THAN_ZERO;
         /// Pause between two pings of a peer. The first is sent one interval after the handshake. Default 120 s; zero
         /// sends none.
-        PingInterval ping_interval: Duration = limits::PING_INTERVAL, Now;
+        PingInterval ping_interval with_ping_interval: Duration = limits::PING_INTERVAL, Now;
         /// Maximum time for the pong to one of our pings. Over zero; default 30 s.
-        PongTimeout pong_timeout: Duration = limits::PONG_TIMEOUT, Now, LONGER_THAN_ZERO;
+        PongTimeout pong_timeout with_pong_timeout: Duration = limits::PONG_TIMEOUT, Now, LONGER_THAN_ZERO;
         /// Largest payload of `block`, `cmpctblock`, `blocktxn` and `hdrsen`; default 2^63 - 1.
-        MaxBlockBytes max_block_bytes: u64 = limits::MAX_BLOCK_PAYLOAD_BYTES, NextMessages,
+        MaxBlockBytes max_block_bytes with_max_block_bytes: u64 = limits::MAX_BLOCK_PAYLOAD_BYTES, NextMessages,
             (|bytes| *bytes > 1_000_000, "must be above 1,000,000"),
             (|bytes| *bytes <= limits::MAX_BLOCK_PAYLOAD_BYTES, "must be at most 2^63 - 1");
         /// Largest payload of all other messages, which our `protoconf` announces. 1 MiB to 1 GB; default 2 MiB. When
         /// the limit is lowered, the loop announces the new one and still accepts payloads up to the one announced
         /// before.
-        MaxMessageBytes max_message_bytes: u64 = limits::MAX_PAYLOAD_BYTES, NextHandshakes,
+        MaxMessageBytes max_message_bytes with_max_message_bytes: u64 = limits::MAX_PAYLOAD_BYTES, NextHandshakes,
             (
                 |bytes| (limits::MAX_LEGACY_PAYLOAD_BYTES..=1_000_000_000).contains(bytes),
                 "must be 1,048,576 to 1,000,000,000, as the protocol requires of a protoconf",
             );
         /// Largest payload that is buffered for a handler. Larger ones are discarded and counted unless they are
         /// streamed. 2,048 to [`Config::max_buffered_total_bytes`]; default 2 MiB.
-        MaxBufferedMessageBytes max_buffered_message_bytes: u64 = limits::MAX_BUFFERED_MESSAGE_BYTES, NextMessages,
+        MaxBufferedMessageBytes max_buffered_message_bytes with_max_buffered_message_bytes: u64 =
+            limits::MAX_BUFFERED_MESSAGE_BYTES, NextMessages,
             (|bytes| is_enough_for_a_handshake(*bytes), ENOUGH_FOR_A_HANDSHAKE);
         /// Commands with their own limit instead of [`Config::max_buffered_message_bytes`], smaller or larger, in the
         /// same range. At most 64, each once, in any order; default none.
-        MaxBufferedCommandBytes max_buffered_command_bytes: Vec<(CommandName, u64)> = Vec::new(), NextMessages,
+        MaxBufferedCommandBytes max_buffered_command_bytes with_max_buffered_command_bytes: Vec<(CommandName, u64)> =
+            Vec::new(), NextMessages,
             (|list| list.len() <= limits::MAX_BUFFERED_COMMANDS, "must have at most 64 entries"),
             (|list| is_each_once(list.iter().map(|(command, _)| command)), "must have each command once"),
             (
@@ -222,29 +236,31 @@ settings! {
             ),
             (|list| list.iter().all(|(_, bytes)| is_enough_for_a_handshake(*bytes)), ENOUGH_FOR_A_HANDSHAKE);
         /// Maximum number of payload bytes that are buffered at any moment, for all peers together. Default 256 MiB.
-        MaxBufferedTotalBytes max_buffered_total_bytes: u64 = limits::MAX_BUFFERED_TOTAL_BYTES, Now;
+        MaxBufferedTotalBytes max_buffered_total_bytes with_max_buffered_total_bytes: u64 =
+            limits::MAX_BUFFERED_TOTAL_BYTES, Now;
         /// Minimum rate of an arriving payload, in bytes per second over 60 s. A slower peer is closed; at this rate
         /// the payload may last any time. 0 to 1,000,000,000; default 1,024. With 0 a payload is too slow only when
         /// none of it has arrived for 60 s, so a peer that sends single bytes can occupy the buffer for ever. The
         /// header has 20 s in any case.
-        MinBodyBytesPerSecond min_body_bytes_per_second: u64 = limits::MIN_BODY_BYTES_PER_SECOND, Now,
+        MinBodyBytesPerSecond min_body_bytes_per_second with_min_body_bytes_per_second: u64 =
+            limits::MIN_BODY_BYTES_PER_SECOND, Now,
             (|rate| *rate <= 1_000_000_000, "must be 0 to 1,000,000,000");
         /// The peer manager, which finds, keeps and rejects peers. Default none: the loop connects only on request,
         /// and its only caps are [`Config::max_links`] and [`Config::max_inbound`].
-        Manager manager: Option<Box<ManagerConfig>> = None, optional_part;
+        Manager manager with_manager: Option<Box<ManagerConfig>> = None, optional_part;
         /// Whether the loop polls through the last millisecond before an exact wake-up. Default true. Otherwise it
         /// uses less CPU and wakes up to a millisecond late. The load generator's report then shows that as its own
         /// lag.
-        Spin spin: bool = true, Now;
+        Spin spin with_spin: bool = true, Now;
         /// Whether each listener shares its address with those of other loops and processes that do the same
         /// (`SO_REUSEPORT`). Linux spreads new connections over them; other systems may not. Default false.
-        ReusePort reuse_port: bool = false, fixed;
+        ReusePort reuse_port with_reuse_port: bool = false, fixed;
         /// Whether the loop measures the [cost of each peer](crate::stats::PeerCost), with one more clock reading for
         /// each link that a turn reads or writes, and [`PEER_COST_BYTES`](limits::PEER_COST_BYTES) for each link.
         /// Default false.
-        MeasurePeers measure_peers: bool = false, Now;
+        MeasurePeers measure_peers with_measure_peers: bool = false, Now;
         /// The seed of all randomness. Default none: the operating system provides it.
-        Seed seed: Option<u64> = None, fixed;
+        Seed seed with_seed: Option<u64> = None, fixed;
     }
 
     /// The rules for acceptable `version` messages.
@@ -256,14 +272,14 @@ settings! {
     #[derive(Clone, Debug, PartialEq, Eq)]
     struct VersionRules, pub(super) defaults(_network) {
         /// Minimum protocol version. Default 31800.
-        MinProtocolVersion min_protocol_version: u32 = MIN_PROTOCOL_VERSION, NextHandshakes;
+        MinProtocolVersion min_protocol_version with_min_protocol_version: u32 = MIN_PROTOCOL_VERSION, NextHandshakes;
         /// Agents that are always rejected. Default none.
-        BannedAgents banned_agents: Vec<String> = Vec::new(), NextHandshakes;
+        BannedAgents banned_agents with_banned_agents: Vec<String> = Vec::new(), NextHandshakes;
         /// Agents of Bitcoin SV nodes. Default Bitcoin SV, BitcoinSV, bsv/, /bsv, Teranode and peerloop.
-        BitcoinSvAgents bitcoin_sv_agents: Vec<String> =
+        BitcoinSvAgents bitcoin_sv_agents with_bitcoin_sv_agents: Vec<String> =
             owned(&["Bitcoin SV", "BitcoinSV", "bsv/", "/bsv", "Teranode", "peerloop"]), NextHandshakes;
         /// Agents of other blockchains' nodes. Default satoshi, Bitcoin Core, btc, abc, cash and bch.
-        OtherChainAgents other_chain_agents: Vec<String> =
+        OtherChainAgents other_chain_agents with_other_chain_agents: Vec<String> =
             owned(&["satoshi", "Bitcoin Core", "btc", "abc", "cash", "bch"]), NextHandshakes;
     }
 
@@ -271,78 +287,82 @@ settings! {
     #[derive(Clone, Debug, PartialEq)]
     struct ManagerConfig, pub new(network) {
         /// The peers that the manager dials. Default [`DialMode::Normal`].
-        Mode mode: DialMode = DialMode::Normal, NextDials,
+        Mode mode with_mode: DialMode = DialMode::Normal, NextDials,
             (|mode| mode.is_dialable(), "must list fixed peers with an address and a port");
         /// Fixed peers that are known by name, each dialled at one of its addresses in addition to the addresses of
         /// [`DialMode::Fixed`]: `host`, `host:port` or `[ipv6]:port`. The default port is
         /// [`ManagerConfig::default_port`]. When an address fails, the next one is tried; after the last, the name is
         /// resolved again. At most 64; default none; ignored in [`DialMode::Normal`].
-        FixedNames fixed_names: Vec<String> = Vec::new(), NextDials,
+        FixedNames fixed_names with_fixed_names: Vec<String> = Vec::new(), NextDials,
             (|names| names.len() <= limits::MAX_FIXED_NAMES, AT_MOST_64_NAMES),
             ARE_NAMES;
         /// Number of peers below which the manager dials. 1 to [`ManagerConfig::max_peers`]; default 8.
-        TargetPeers target_peers: usize = limits::TARGET_PEERS, NextDials;
+        TargetPeers target_peers with_target_peers: usize = limits::TARGET_PEERS, NextDials;
         /// Maximum number of peers, both directions together, including those being dialled. A further peer receives
         /// a `reject`. 1 to [`Config::max_links`](crate::Config::max_links); default 20.
-        MaxPeers max_peers: usize = limits::MAX_PEERS, NewConnections;
+        MaxPeers max_peers with_max_peers: usize = limits::MAX_PEERS, NewConnections;
         /// Addresses on which to accept connections. An address that cannot be bound is retried. At most 64; default
         /// none.
-        Listen listen: Vec<SocketAddr> = Vec::new(), Listeners,
+        Listen listen with_listen: Vec<SocketAddr> = Vec::new(), Listeners,
             (|list| list.len() <= limits::MAX_LISTENERS, "must have at most 64 addresses"),
             (|list| is_each_once(list.iter()), "must have each address once");
         /// Names whose addresses are peers, queried at the start and every hour in [`DialMode::Normal`]. At most 64;
         /// default the network's own.
-        DnsSeeds dns_seeds: Vec<String> = network.dns_seeds().iter().map(|&seed| seed.to_owned()).collect(), NextDials,
+        DnsSeeds dns_seeds with_dns_seeds: Vec<String> =
+            network.dns_seeds().iter().map(|&seed| seed.to_owned()).collect(), NextDials,
             (|names| names.len() <= limits::MAX_DNS_SEEDS, AT_MOST_64_NAMES),
             ARE_NAMES;
         /// The port of an address without one. 1 to 65,535; default the network's own.
-        DefaultPort default_port: u16 = network.default_port(), NextDials,
+        DefaultPort default_port with_default_port: u16 = network.default_port(), NextDials,
             (|port| *port != 0, "must be 1 to 65,535");
         /// Maximum number of immediate restarts of a failed outbound connection per
         /// [`ManagerConfig::restart_window`]. Default 3; zero disables restarts.
-        MaxRestarts max_restarts: u32 = limits::MAX_RESTARTS, NextDials;
+        MaxRestarts max_restarts with_max_restarts: u32 = limits::MAX_RESTARTS, NextDials;
         /// The window in which restarts are counted. Over zero; default an hour.
-        RestartWindow restart_window: Duration = limits::RESTART_WINDOW, NextDials, LONGER_THAN_ZERO;
+        RestartWindow restart_window with_restart_window: Duration =
+            limits::RESTART_WINDOW, NextDials, LONGER_THAN_ZERO;
         /// Pause after an address's first failed dial. Over zero; default 5 s.
-        InitialBackoff initial_backoff: Duration = limits::INITIAL_BACKOFF, NextDials, LONGER_THAN_ZERO;
+        InitialBackoff initial_backoff with_initial_backoff: Duration =
+            limits::INITIAL_BACKOFF, NextDials, LONGER_THAN_ZERO;
         /// Factor by which each further pause grows. Above 1, at most 100; default 2.
-        BackoffMultiplier backoff_multiplier: f64 = limits::BACKOFF_MULTIPLIER, NextDials,
+        BackoffMultiplier backoff_multiplier with_backoff_multiplier: f64 = limits::BACKOFF_MULTIPLIER, NextDials,
             (|factor| *factor > 1.0 && *factor <= 100.0, "must be above 1 and at most 100");
         /// Maximum pause between two dials of an address. Not below [`ManagerConfig::initial_backoff`]; default 10
         /// min.
-        MaxBackoff max_backoff: Duration = limits::MAX_BACKOFF, NextDials;
+        MaxBackoff max_backoff with_max_backoff: Duration = limits::MAX_BACKOFF, NextDials;
         /// Failed dials after which an address counts as inaccessible. 1 to 1,000; default 10.
-        MaxRetries max_retries: u32 = limits::MAX_RETRIES, NextDials,
+        MaxRetries max_retries with_max_retries: u32 = limits::MAX_RETRIES, NextDials,
             (|retries| (1..=1_000).contains(retries), "must be 1 to 1,000");
         /// Maximum number of peers per host, an IPv4 address or a /64 of IPv6, both directions together. It does not
         /// limit the dials of a fixed list. Over zero; default 8.
-        MaxPerHost max_per_host: usize = limits::MAX_PER_HOST, NewConnections,
+        MaxPerHost max_per_host with_max_per_host: usize = limits::MAX_PER_HOST, NewConnections,
             (|peers| *peers > 0, "must be above zero");
         /// Maximum number of peers per [range](crate::address::NetGroup), in percent of [`ManagerConfig::max_peers`]
         /// but at least [`ManagerConfig::max_per_host`]. 1 to 100; default 100, because all loopback and private
         /// addresses are one range.
-        MaxPerGroupPercent max_per_group_percent: u32 = 100, NewConnections,
+        MaxPerGroupPercent max_per_group_percent with_max_per_group_percent: u32 = 100, NewConnections,
             (|percent| (1..=100).contains(percent), "must be 1 to 100");
         /// Connections per host that are accepted per second, after an initial burst of twice as many. Over zero;
         /// default 10.
-        AcceptsPerHostPerSecond accepts_per_host_per_second: u32 = limits::ACCEPTS_PER_HOST_PER_SECOND, NewConnections,
+        AcceptsPerHostPerSecond accepts_per_host_per_second with_accepts_per_host_per_second: u32 =
+            limits::ACCEPTS_PER_HOST_PER_SECOND, NewConnections,
             (|rate| *rate > 0, "must be above zero");
         /// Whether an accepted peer is closed for a new one if no slot is free. Default false.
-        EvictInbound evict_inbound: bool = false, NewConnections;
+        EvictInbound evict_inbound with_evict_inbound: bool = false, NewConnections;
         /// Misbehavior score at which a peer is closed and its host banned. 1 to 1,000,000; default 100.
-        BanScore ban_score: u32 = limits::BAN_SCORE, NextBans,
+        BanScore ban_score with_ban_score: u32 = limits::BAN_SCORE, NextBans,
             (|score| (1..=1_000_000).contains(score), "must be 1 to 1,000,000");
         /// Duration of a ban for misbehavior. Over zero; default 24 h.
-        BanDuration ban_duration: Duration = limits::BAN_DURATION, NextBans, LONGER_THAN_ZERO;
+        BanDuration ban_duration with_ban_duration: Duration = limits::BAN_DURATION, NextBans, LONGER_THAN_ZERO;
         /// Hosts that are exempt from all caps, rates and bans, each with its prefix length in bits. At most 1,024;
         /// default none.
-        Trusted trusted: Vec<(IpAddr, u8)> = Vec::new(), Now,
+        Trusted trusted with_trusted: Vec<(IpAddr, u8)> = Vec::new(), Now,
             (|list| list.len() <= limits::MAX_TRUSTED, "must have at most 1,024 networks"),
             (|list| list.iter().all(is_network), "must have prefixes of at most 32 bits (IPv4) or 128 bits (IPv6)");
         /// Whether the manager requests addresses from peers, adds their addresses to the book, and answers
         /// `getaddr`. The handler still receives `addr` and `getaddr`. A handler that answers them itself disables
         /// this. Default true; ignored in [`DialMode::Fixed`]. Costs 7 MB with a full book, and 50 bytes per peer.
-        LearnAddresses learn_addresses: bool = true, Now;
+        LearnAddresses learn_addresses with_learn_addresses: bool = true, Now;
     }
 }
 

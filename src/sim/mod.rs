@@ -75,7 +75,7 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let world = World::new(7, Instant::ZERO);
-//! let config = Config { seed: Some(1), ..Config::new(Network::Regtest) };
+//! let config = Config::new(Network::Regtest).with_seed(Some(1));
 //! let mut acceptor = Reactor::with_net(config.clone(), world.host(), Acceptor)?;
 //! acceptor.listen("10.0.0.1:18444".parse()?)?;
 //! let mut dialler = Reactor::with_net(config, world.host(), Dialler)?;

@@ -5,7 +5,7 @@ use peerloop::internals::limits::READ_BLOCK_BYTES;
 use peerloop::internals::{self, Budget};
 use peerloop::sim::{Actor, Driver, World};
 use peerloop::time::Instant;
-use peerloop::{Config, Ctx, PeerId};
+use peerloop::{Ctx, PeerId};
 use peerloop_testkit::bytes::{frame, frames, ping, verack, version};
 use peerloop_testkit::simulated::{Journal, Node, Player, RawPeer, config, secs};
 use std::time::Duration;
@@ -40,14 +40,14 @@ fn run() -> (Outcome, Course) {
         ctx.send_shared(peer, &part).unwrap();
         ctx.send_shared(peer, &part).unwrap();
     };
-    let acceptor_config = Config { ping_interval: secs(2), ..config() };
+    let acceptor_config = config().with_ping_interval(secs(2));
     let pull = |ctx: &mut Ctx<'_>| {
         let ready: Vec<PeerId> = ctx.peers().filter(|peer| peer.is_ready()).map(|peer| peer.id()).collect();
         ready.into_iter().for_each(|peer| ctx.pull(peer).unwrap());
     };
     let player = Player { on_message: Some(answer), on_request: Some(pull), ..Player::default() };
     let mut acceptor = Node::new(&world, acceptor_config.clone(), player);
-    let dialler_config = Config { seed: Some(2), ping_interval: Duration::ZERO, ..config() };
+    let dialler_config = config().with_seed(Some(2)).with_ping_interval(Duration::ZERO);
     let player = Player::default().pinging(Instant::ZERO.plus(secs(1)), secs(1), 5);
     let player = Player { dials: vec![acceptor.address; 3], ..player };
     let mut dialler = Node::new(&world, dialler_config, player);
@@ -61,7 +61,7 @@ fn run() -> (Outcome, Course) {
         run_for(&world, secs(1), &mut acceptor, &mut dialler);
         received.extend(peer.receive());
     }
-    let sooner = Config { ping_interval: Duration::from_millis(700), ..acceptor_config };
+    let sooner = acceptor_config.with_ping_interval(Duration::from_millis(700));
     acceptor.reactor.handle().update_config(sooner).unwrap();
     run_for(&world, secs(2), &mut acceptor, &mut dialler);
     received.extend(peer.receive());

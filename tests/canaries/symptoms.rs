@@ -8,7 +8,7 @@ use peerloop::sim::{Conditions, Driver, Site, World};
 use peerloop::store::KnownPeer;
 use peerloop::time::Instant;
 use peerloop::wire::MessageRef;
-use peerloop::{Config, Ctx, Event, Network, Reactor};
+use peerloop::{Ctx, Event, Network, Reactor};
 use peerloop_testkit::bytes::{commands, frame, frames, ping, verack, version};
 use peerloop_testkit::simulated::SlowHost;
 use peerloop_testkit::simulated::{Node, Player, RawPeer, Stage, TICK, config, secs};
@@ -220,10 +220,10 @@ pub(crate) fn a_handler_that_asks_for_room_is_not_offered_it_later() -> bool {
 pub(crate) fn a_peer_is_not_dialled_again_after_a_shortage() -> bool {
     let world = World::new(1, Instant::ZERO);
     let mut target = Node::new(&world, config(), Player::default());
-    let manager = ManagerConfig { mode: DialMode::Fixed(vec![target.address]), ..ManagerConfig::new(Network::Regtest) };
+    let manager = ManagerConfig::new(Network::Regtest).with_mode(DialMode::Fixed(vec![target.address]));
     let net = world.host();
     world.fail_once(net.host(), Site::Connect, NO_DESCRIPTORS, 1);
-    let config = Config { manager: Some(Box::new(manager)), ..config() };
+    let config = config().with_manager(Some(Box::new(manager)));
     let mut reactor = Reactor::with_net(config, net, Player::default()).unwrap();
     Driver::new(&world).run_until(Instant::ZERO.plus(secs(60)), &mut [&mut reactor, &mut target.reactor]).unwrap();
     reactor.stats().ready == 0
@@ -233,10 +233,10 @@ pub(crate) fn a_peer_is_not_dialled_again_after_a_shortage() -> bool {
 pub(crate) fn a_peer_is_not_dialled_again_once_it_is_inaccessible() -> bool {
     let world = World::new(1, Instant::ZERO);
     let mut target = Node::new(&world, config(), Player::default());
-    let manager = ManagerConfig { max_retries: 1, ..ManagerConfig::new(Network::Regtest) };
+    let manager = ManagerConfig::new(Network::Regtest).with_max_retries(1);
     let net = world.host();
     world.fail_once(net.host(), Site::Connect, REFUSED, 1);
-    let config = Config { manager: Some(Box::new(manager)), ..config() };
+    let config = config().with_manager(Some(Box::new(manager)));
     let mut reactor = Reactor::with_net(config, net, Player::default()).unwrap();
     reactor.remember(vec![KnownPeer::new(target.address, world.unix_time())], Vec::new());
     Driver::new(&world).run_until(Instant::ZERO.plus(secs(60)), &mut [&mut reactor, &mut target.reactor]).unwrap();

@@ -10,7 +10,7 @@ use peerloop::sim::invariant::Checked;
 use peerloop::sim::{Tape, World};
 use peerloop::time::Instant;
 use peerloop::wire::Header;
-use peerloop::{Config, Ctx, PeerId};
+use peerloop::{Ctx, PeerId};
 use peerloop_testkit::bytes::{REGTEST, frame};
 use peerloop_testkit::simulated::{config, secs};
 use std::net::SocketAddr;
@@ -238,7 +238,7 @@ impl Stage {
         let dials = vec![there; life.connections() as usize];
         let handler = Busy { life, dials, steps: 0, feeding: None, seen: Seen::default() };
         let is_crowded = life == Life::Crowded;
-        let config = Config { ping_interval: secs(if is_crowded { 120 } else { 1 }), ..config() };
+        let config = config().with_ping_interval(secs(if is_crowded { 120 } else { 1 }));
         let calls_per_sweep = if is_crowded { 256 } else { 0 };
         let node = Checked::new(&world, net, config, handler).unwrap().with_calls_per_sweep(calls_per_sweep);
         Self { world, node, peers, late, journal, late_journal, late_address, late_kind }

@@ -263,7 +263,7 @@ fn skipped(why: &str) -> bool {
 /// Serves and does not return, if this process is the node of `test`.
 fn become_node(test: &str, prepare: impl FnOnce(&mut Config)) {
     if std::env::var(VARIABLE).is_ok_and(|node| node == test) {
-        let mut config = Config { seed: Some(7), ..Config::new(Network::Regtest) };
+        let mut config = Config::new(Network::Regtest).with_seed(Some(7));
         prepare(&mut config);
         serve(config);
         std::process::exit(0);

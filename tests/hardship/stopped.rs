@@ -25,7 +25,7 @@ struct HonestPeers {
 
 impl HonestPeers {
     fn dial(address: SocketAddr, count: usize) -> Self {
-        let config = Config { ping_interval: Duration::ZERO, seed: Some(3), ..Config::new(Network::Regtest) };
+        let config = Config::new(Network::Regtest).with_ping_interval(Duration::ZERO).with_seed(Some(3));
         let mut reactor = Reactor::new(config, Answers).expect("the kernel gives a poller");
         let handle = reactor.handle();
         for _ in 0..count {

@@ -1,7 +1,6 @@
 //! Every connection and every ping is accounted for, however it ends.
 
 use crate::stage::{Stage, config};
-use peerloop::Config;
 use peerloop::error::Side;
 use peerloop::load::{
     Doubt, EndCause, GeneratorRequest, Limit, PeerCounts, Phase, Rate, Traffic, UnansweredWaits, Verdict, WorkCounts,
@@ -50,7 +49,7 @@ fn some_targets_may_be_dead() {
 
 #[test]
 fn a_peer_refused_after_the_handshake_is_lost() {
-    let full = Config { max_inbound: 4, ..config() };
+    let full = config().with_max_inbound(4);
     let report = Stage::on(full, |_| ()).finish();
     assert_eq!((report.peers.ready, report.peers.lost), (10, 6));
     assert_eq!(report.failures[0].label, "rejected_by_peer");
@@ -163,7 +162,7 @@ fn an_unanswered_ping_has_a_known_minimum_wait() {
 
 #[test]
 fn a_ping_of_a_lost_peer_is_waited_for_until_the_loss() {
-    let hasty = Config { pong_timeout: Duration::from_secs(1), ..config() };
+    let hasty = config().with_pong_timeout(Duration::from_secs(1));
     let mut stage = Stage::between(config(), hasty, |_| ());
     stage.run_for(Duration::from_millis(5_005));
     stage.stall_node(Duration::from_secs(20));

@@ -30,7 +30,7 @@ impl Stage {
     }
 
     pub(crate) fn with(change: impl FnOnce(&mut Plan)) -> Self {
-        Self::on(Config { max_links: 1_000, ..config() }, change)
+        Self::on(config().with_max_links(1_000), change)
     }
 
     /// Returns a stage whose node has this configuration.
@@ -91,5 +91,5 @@ impl Stage {
 
 pub(crate) fn config() -> Config {
     let pong_timeout = Duration::from_secs(200);
-    Config { seed: Some(11), ping_interval: Duration::ZERO, pong_timeout, ..Config::new(Network::Regtest) }
+    Config::new(Network::Regtest).with_seed(Some(11)).with_ping_interval(Duration::ZERO).with_pong_timeout(pong_timeout)
 }

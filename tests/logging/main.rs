@@ -58,7 +58,7 @@ fn record() {
 fn req_e46_a_peers_life_is_logged_and_a_flood_of_failures_is_limited() {
     const FAILURES: usize = 200;
     record();
-    let config = || Config { seed: Some(7), ..Config::new(Network::Regtest) };
+    let config = || Config::new(Network::Regtest).with_seed(Some(7));
     let mut node = Reactor::new(config(), Dialler(Vec::new())).expect("the kernel gives a poller");
     let address = node.listen(([127, 0, 0, 1], 0).into()).expect("a loopback port is free");
     let deserted = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
@@ -116,7 +116,7 @@ fn a_paused_listener_is_logged_every_minute_with_its_address_and_error() {
 
     record();
     let world = World::new(1, peerloop::time::Instant::ZERO);
-    let config = Config { seed: Some(7), ..Config::new(Network::Regtest) };
+    let config = Config::new(Network::Regtest).with_seed(Some(7));
     let mut reactor = Reactor::with_net(config, world.host(), Dialler(Vec::new())).expect("the configuration is valid");
     reactor.listen(([10, 0, 0, 1], 18_444).into()).expect("no other socket listens there");
     world.fail_sometimes(0, Site::Accept, EMFILE, 1);

@@ -128,7 +128,7 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn new(pings: Pings) -> Self {
-        let config = Config { seed: Some(7), ..Config::new(Network::Regtest) };
+        let config = Config::new(Network::Regtest).with_seed(Some(7));
         let mut reactor = Reactor::new(config, Tally::new(pings)).expect("the kernel gives a poller");
         let address = reactor.listen(([127, 0, 0, 1], 0).into()).expect("a loopback port is free");
         Self { reactor, address }

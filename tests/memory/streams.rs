@@ -121,7 +121,7 @@ impl Handler for End {
 }
 
 fn end(handler: End) -> Reactor<MioNet, End> {
-    Reactor::new(Config { seed: Some(7), ..Config::new(Network::Regtest) }, handler).expect("the kernel gives a poller")
+    Reactor::new(Config::new(Network::Regtest).with_seed(Some(7)), handler).expect("the kernel gives a poller")
 }
 
 /// Turns until the block has passed, and returns the largest growth of this thread's heap.
@@ -201,7 +201,7 @@ fn kept(frames: &[u8], rounds: usize) -> (i64, usize) {
     use std::io::Write;
     const SLOTS: usize = 1 << 16;
     let keeper = Keeper { kept: Vec::with_capacity(SLOTS), logical_bytes: 0 };
-    let config = Config { seed: Some(7), ..Config::new(Network::Regtest) };
+    let config = Config::new(Network::Regtest).with_seed(Some(7));
     let mut reactor = Reactor::new(config, keeper).expect("the kernel gives a poller");
     let address = reactor.listen(([127, 0, 0, 1], 0).into()).expect("a loopback port is free");
     let mut socket = std::net::TcpStream::connect(address).expect("the node listens");

@@ -217,7 +217,7 @@ fn the_network_is_checked_by_the_magic_received() {
 
 #[test]
 fn a_protocol_version_below_the_minimum_is_refused_and_named() {
-    let rules = VersionRules { min_protocol_version: 70_015, ..VersionRules::default() };
+    let rules = VersionRules::default().with_min_protocol_version(70_015);
     for (protocol_version, verdict) in [
         (70_014, Err(Incompatibility::ProtocolVersion { claimed: 70_014 })),
         (70_015, Ok(())),
@@ -233,7 +233,7 @@ fn a_protocol_version_below_the_minimum_is_refused_and_named() {
 
 #[test]
 fn req_e06_a_version_is_checked_in_the_order_network_protocol_ban_chain() {
-    let rules = VersionRules { banned_agents: vec!["satoshi".to_owned()], ..VersionRules::default() };
+    let rules = VersionRules::default().with_banned_agents(vec!["satoshi".to_owned()]);
     let mut version = version(Some(b"/Satoshi:0.1/"));
     version.protocol_version = 1;
     let judge = |version: &Version, network, rules: &VersionRules| {

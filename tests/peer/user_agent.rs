@@ -12,12 +12,10 @@ fn judge(agent: &[u8], rules: &VersionRules) -> Result<(), Incompatibility> {
 }
 
 fn banning(patterns: &[&str]) -> VersionRules {
-    VersionRules {
-        banned_agents: patterns.iter().map(|&pattern| pattern.to_owned()).collect(),
-        bitcoin_sv_agents: Vec::new(),
-        other_chain_agents: Vec::new(),
-        ..VersionRules::default()
-    }
+    VersionRules::default()
+        .with_banned_agents(patterns.iter().map(|&pattern| pattern.to_owned()).collect())
+        .with_bitcoin_sv_agents(Vec::new())
+        .with_other_chain_agents(Vec::new())
 }
 
 fn is_banned(pattern: &str, agent: &str) -> bool {
@@ -81,7 +79,7 @@ fn req_e07_bitcoin_sv_is_matched_before_other_chains() {
 
 #[test]
 fn req_e08_a_ban_precedes_every_other_list() {
-    let rules = VersionRules { banned_agents: vec!["/Bitcoin SV:1.0.*/".to_owned()], ..VersionRules::default() };
+    let rules = VersionRules::default().with_banned_agents(vec!["/Bitcoin SV:1.0.*/".to_owned()]);
     assert_eq!(judge(b"/Bitcoin SV:1.0.13/", &rules), Err(Incompatibility::BannedUserAgent));
     assert_eq!(judge(b"/bitcoin sv:1.0./", &rules), Err(Incompatibility::BannedUserAgent));
     assert_eq!(judge(b"/Bitcoin SV:1.2.2/", &rules), Ok(()));

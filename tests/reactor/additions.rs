@@ -6,7 +6,7 @@ use peerloop::config::{Effect, ManagerConfig};
 use peerloop::error::{AddConnectionError, Disconnect, Refusal, RequestError};
 use peerloop::protocol::CommandName;
 use peerloop::time::Wait;
-use peerloop::{CloseReason, Config, Reactor};
+use peerloop::{CloseReason, Reactor};
 use peerloop_testkit::greeting::greeting;
 use std::net::{TcpListener, TcpStream};
 use std::thread;
@@ -25,7 +25,7 @@ fn a_listener_that_was_handed_in_accepts_before_and_after_a_new_configuration() 
     let listener = TcpListener::bind(ANY_PORT).expect("a loopback port is free");
     let address = listener.local_addr().expect("the listener is bound");
     let manager = Some(Box::new(ManagerConfig::new(peerloop::Network::Regtest)));
-    let mut node = Node::with(Config { manager, ..regtest() });
+    let mut node = Node::with(regtest().with_manager(manager));
     assert_eq!(node.reactor.add_listener(listener).expect("the listener can be used"), address);
     assert_eq!(node.reactor.next_deadline(), Wait::Zero);
     node.address = address;
@@ -75,7 +75,7 @@ fn a_connection_is_handed_in_from_another_thread() {
 
 #[test]
 fn a_connection_that_was_handed_in_counts_for_every_limit() {
-    let mut node = Node::with(Config { max_links: 1, ..regtest() });
+    let mut node = Node::with(regtest().with_max_links(1));
     let add = |direction, node: &mut Node| {
         let (dialled, accepted) = connection();
         let (given, kept) = if direction == Direction::Inbound { (accepted, dialled) } else { (dialled, accepted) };
@@ -92,7 +92,7 @@ fn a_connection_that_was_handed_in_counts_for_every_limit() {
     assert_eq!(reasons[0], "the connection is refused: the loop has 1 connection; raise max_links or max_inbound");
 
     let manager = Some(Box::new(ManagerConfig::new(peerloop::Network::Regtest)));
-    let mut node = Node::with(Config { manager, ..regtest() });
+    let mut node = Node::with(regtest().with_manager(manager));
     let ban = node.reactor.handle().ban(ANY_PORT.ip(), None).expect("the queue has room");
     node.turn();
     assert_eq!(ban.wait().expect("the loop runs"), Ok(()));
@@ -129,7 +129,7 @@ fn a_connection_that_is_closed_before_its_turn_is_never_opened() {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 #[test]
 fn two_loops_share_a_port_and_both_accept() {
-    let shared = || Config { reuse_port: true, ..regtest() };
+    let shared = || regtest().with_reuse_port(true);
     let mut one = Node::with(shared());
     let mut two = Node::listening_at(shared(), one.address);
     assert_eq!(one.address, two.address);

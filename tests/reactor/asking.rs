@@ -22,7 +22,7 @@ fn answer<T>(node: &mut Node, pending: Pending<T>) -> T {
 
 #[test]
 fn req_e30_peers_are_listed_with_their_own_claims() {
-    let (mut one, mut two) = (Node::with(Config { user_agent: "/a\n\"b\u{1b}/".into(), ..regtest() }), Node::new());
+    let (mut one, mut two) = (Node::with(regtest().with_user_agent("/a\n\"b\u{1b}/".into())), Node::new());
     let (address, here) = (two.address, one.dial(two.address));
     until([&mut one, &mut two], "both are ready", |nodes| nodes.iter().all(|node| node.ready().len() == 1));
     let handle = one.reactor.handle();
@@ -48,7 +48,7 @@ fn req_e30_peers_are_listed_with_their_own_claims() {
 
 #[test]
 fn req_e30_a_message_is_encoded_for_the_loops_network_and_its_fate_reported() {
-    let config = || Config { magic: Some(*b"TEST"), ..Config::new(Network::Mainnet) };
+    let config = || Config::new(Network::Mainnet).with_magic(Some(*b"TEST"));
     let (mut one, mut two) = (Node::with(config()), Node::with(config()));
     let there = one.dial(two.address);
     let handle = one.reactor.handle();

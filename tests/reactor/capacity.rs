@@ -1,7 +1,6 @@
 //! The maximum number of peers, all at once, and one more.
 
 use crate::probe::{Node, Seen, regtest, until};
-use peerloop::Config;
 use peerloop::error::{CloseReason, Disconnect, LocalCause};
 use peerloop::peer::ConnectionState;
 use peerloop::wire::RejectCode;
@@ -21,7 +20,7 @@ pub(crate) fn allow_descriptors(needed: u64) {
 
 #[test]
 fn one_peer_too_many_is_rejected() {
-    let mut node = Node::with(Config { max_inbound: 2, ..regtest() });
+    let mut node = Node::with(regtest().with_max_inbound(2));
     let mut visitors = Node::new();
     let address = node.address;
     for _ in 0..2 {

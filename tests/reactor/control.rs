@@ -4,7 +4,7 @@ use crate::probe::{ANY_PORT, BareSocket, Node, regtest, until};
 use peerloop::api::NextDial;
 use peerloop::error::{CloseReason, Disconnect, IoStep, LocalCause, Refusal, RequestError};
 use peerloop::peer::{ConnectionState, ConnectionType};
-use peerloop::{Config, ControlEvent, Ctx, Handler, PeerId, Reactor, Received, Subscription};
+use peerloop::{ControlEvent, Ctx, Handler, PeerId, Reactor, Received, Subscription};
 use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::time::Duration;
@@ -82,7 +82,7 @@ fn req_e34_an_unsuccessful_dial_is_reported_as_failed_and_not_as_lost() {
 
 #[test]
 fn a_peer_without_a_slot_is_reported_otherwise_than_one_without_a_row() {
-    let mut node = Node::with(Config { max_inbound: 1, max_links: 2, ..regtest() });
+    let mut node = Node::with(regtest().with_max_inbound(1).with_max_links(2));
     let mut visitors = Node::new();
     let address = node.address;
     visitors.dial(address);
@@ -95,7 +95,7 @@ fn a_peer_without_a_slot_is_reported_otherwise_than_one_without_a_row() {
     let last = events_of(&node).last();
     assert!(matches!(last, Some(ControlEvent::InboundRejected { refusal: found, .. }) if *found == refusal));
 
-    let mut node = Node::with(Config { max_inbound: 0, ..regtest() });
+    let mut node = Node::with(regtest().with_max_inbound(0));
     visitors.dial(node.address);
     until([&mut node, &mut visitors], "it is rejected", |[node, _]| events_of(node).len() == 3);
     let [ControlEvent::ConnectionEstablished { peer: established, .. }, rejected, lost] = events_of(&node) else {

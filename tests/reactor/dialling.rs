@@ -1,7 +1,6 @@
 //! Unsuccessful dials, and the event of each.
 
 use crate::probe::{ANY_PORT, Node, Seen, regtest, until};
-use peerloop::Config;
 use peerloop::error::{CloseReason, Deadline, Disconnect, IoStep, RequestError, Shortage, Side};
 use peerloop::peer::ConnectionState;
 use socket2::{Domain, Socket, Type};
@@ -64,7 +63,7 @@ fn an_unanswered_dial_times_out() {
     let address = full.local_addr().expect("the listener is bound").as_socket().expect("the address is an IP address");
     // The kernel holds one connection more than the backlog, and does not answer further ones.
     let _holds = TcpStream::connect(address).expect("the backlog has room");
-    let mut node = Node::with(Config { connect_timeout: Duration::from_millis(50), ..regtest() });
+    let mut node = Node::with(regtest().with_connect_timeout(Duration::from_millis(50)));
     let peer = node.dial(address);
     until([&mut node], "the dial has timed out", |[node]| node.end_of(peer).is_some());
     let timed_out = CloseReason::TimedOut(Deadline::Connect);
@@ -103,7 +102,7 @@ fn a_dial_ends_with_any_reason_that_an_embedder_gives() {
 
 #[test]
 fn a_full_table_and_a_stopping_loop_refuse_a_dial() {
-    let mut node = Node::with(Config { max_links: 1, ..regtest() });
+    let mut node = Node::with(regtest().with_max_links(1));
     let target = Node::new();
     node.dial(target.address);
     let address = target.address;

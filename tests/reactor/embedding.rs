@@ -3,7 +3,6 @@
 use crate::probe::{BareSocket, Node, PATIENCE, Seen, ping, regtest};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use peerloop::Config;
 use peerloop::internals::limits::EVENTS_PER_TURN;
 use peerloop::internals::net::Net;
 use peerloop::protocol::CommandName;
@@ -80,7 +79,7 @@ fn a_request_wakes_the_outer_loop() {
 
 #[test]
 fn a_deadline_turns_the_loop_without_any_input() {
-    let mut node = Node::with(Config { handshake_timeout: Duration::from_millis(20), ..regtest() });
+    let mut node = Node::with(regtest().with_handshake_timeout(Duration::from_millis(20)));
     let mut outer = Outer::around(&node);
     let _socket = BareSocket::connect(node.address);
     let is_closed = |seen: &Seen| matches!(seen, Seen::Closed(..));

@@ -1,7 +1,6 @@
 //! Peers that close one direction only, or send their last message together with their end.
 
 use crate::probe::{BareSocket, Node, Seen, pattern, ping, regtest, until};
-use peerloop::Config;
 use peerloop::error::{CloseReason, Deadline};
 use peerloop::peer::ConnectionState;
 use peerloop::protocol::CommandName;
@@ -84,7 +83,7 @@ fn a_closed_peer_is_read_to_its_end_once_it_is_resumed() {
 
 #[test]
 fn a_peer_that_reads_no_more_fails_to_answer_a_ping() {
-    let mut node = Node::with(Config { pong_timeout: Duration::from_millis(50), ..regtest() });
+    let mut node = Node::with(regtest().with_pong_timeout(Duration::from_millis(50)));
     let (mut socket, peer) = BareSocket::ready(&mut node);
     socket.shut_down(Shutdown::Read);
     socket.write(&ping(1));

@@ -9,7 +9,7 @@ use peerloop::handle::SendError;
 use peerloop::internals::limits::MAX_HANDLE_QUEUE;
 use peerloop::protocol::CommandName;
 use peerloop::wire::MessageRef;
-use peerloop::{Config, Ctx, Handle, Network, Reactor};
+use peerloop::{Ctx, Handle, Network, Reactor};
 use std::net::SocketAddr;
 use std::sync::mpsc::channel;
 use std::thread::{self, JoinHandle};
@@ -79,18 +79,18 @@ fn two_sleeping_loops_are_controlled_from_a_third_thread() {
 #[test]
 fn req_e45_a_sleeping_loop_accepts_a_configuration_from_another_thread() {
     let (_, handle, thread) = spawn();
-    let (old, new) = (regtest(), Config { ping_interval: Duration::from_secs(7), ..regtest() });
+    let (old, new) = (regtest(), regtest().with_ping_interval(Duration::from_secs(7)));
     let interval = |handle: &Handle<Task>| ask(handle, |ctx| ctx.config().ping_interval);
     let tried = handle.check_config(new.clone()).expect("the queue has room").wait().expect("the loop runs");
     assert_eq!(interval(&handle), old.ping_interval);
     let done = handle.update_config(new).expect("the queue has room").wait().expect("the loop runs");
     assert_eq!((interval(&handle), tried.map(|changes| changes.len())), (Duration::from_secs(7), Ok(1)));
     assert_eq!(done.map(|changes| changes[0].field), Ok(Field::PingInterval));
-    let other = Config { network: Network::Mainnet, ..old };
+    let other = old.with_network(Network::Mainnet);
     let refused = handle.update_config(other).expect("the queue has room").wait().expect("the loop runs");
     assert_eq!(refused, Err(UpdateError::Fixed { fields: vec![Field::Network] }));
     let in_force = handle.config().expect("the queue has room").wait().expect("it runs");
-    assert_eq!(in_force, Config { ping_interval: Duration::from_secs(7), ..regtest() });
+    assert_eq!(in_force, regtest().with_ping_interval(Duration::from_secs(7)));
     handle.stop().expect("the queue has room");
     thread.join().expect("the thread ends");
 }

@@ -51,7 +51,7 @@ fn deserted(ip: impl Into<IpAddr>) -> SocketAddr {
 
 fn fixed(peer: SocketAddr) -> Config {
     let manager = ManagerConfig::with_fixed_peers(Network::Regtest, vec![peer]);
-    Config { manager: Some(Box::new(manager)), ..regtest() }
+    regtest().with_manager(Some(Box::new(manager)))
 }
 
 fn on_one_port(config: Config) -> Reactor<SamePort, Probe> {

@@ -13,8 +13,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 fn listening_at(listen: Vec<SocketAddr>) -> Config {
-    let manager = ManagerConfig { listen, ..ManagerConfig::new(Network::Regtest) };
-    Config { manager: Some(Box::new(manager)), ..regtest() }
+    let manager = ManagerConfig::new(Network::Regtest).with_listen(listen);
+    regtest().with_manager(Some(Box::new(manager)))
 }
 
 fn until<N: Net + Offload>(reactor: &mut Reactor<N, Probe>, what: &str, done: impl Fn(&Reactor<N, Probe>) -> bool) {

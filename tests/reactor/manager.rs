@@ -32,11 +32,11 @@ fn fixed(peers: &[SocketAddr]) -> ManagerConfig {
 
 /// Returns `manager` with short pauses and practically endless retries.
 fn patient(manager: ManagerConfig) -> ManagerConfig {
-    ManagerConfig { initial_backoff: INITIAL_BACKOFF, max_backoff: MAX_BACKOFF, max_retries: 1_000, ..manager }
+    manager.with_initial_backoff(INITIAL_BACKOFF).with_max_backoff(MAX_BACKOFF).with_max_retries(1_000)
 }
 
 fn managed(manager: ManagerConfig) -> Config {
-    Config { manager: Some(Box::new(manager)), ..regtest() }
+    regtest().with_manager(Some(Box::new(manager)))
 }
 
 /// Turns `node` until it has answered.
@@ -105,7 +105,7 @@ fn req_e19_a_lost_peer_is_dialled_at_once_and_then_ever_more_slowly_until_it_ret
     const FAILURES: usize = 5;
     let address = own_address(1);
     let mut peer = Node::listening_at(regtest(), address);
-    let mut node = Node::with(managed(ManagerConfig { max_restarts: RESTARTS, ..fixed(&[address]) }));
+    let mut node = Node::with(managed(fixed(&[address]).with_max_restarts(RESTARTS)));
     for loss in 1..=RESTARTS + 1 {
         until([&mut node, &mut peer], "it is ready", |[node, peer]| {
             peer.ready().len() == 1 && handshakes_with(node, address) == loss as usize
@@ -225,8 +225,7 @@ fn req_e38_a_ban_outlives_the_loop_and_an_unbanned_peer_is_dialled() {
     let book = BookFile::new();
     let [bad, good] = [5, 6].map(own_address);
     let [mut bad_node, mut good_node] = [bad, good].map(|address| Node::listening_at(regtest(), address));
-    let normal =
-        || patient(ManagerConfig { mode: DialMode::Normal, dns_seeds: vec![], ..ManagerConfig::new(Network::Regtest) });
+    let normal = || patient(ManagerConfig::new(Network::Regtest).with_mode(DialMode::Normal).with_dns_seeds(vec![]));
 
     let (mut node, bans) = book.open(normal());
     assert_eq!(bans, []);
@@ -268,7 +267,7 @@ fn req_e38_a_ban_outlives_the_loop_and_an_unbanned_peer_is_dialled() {
 fn req_e26_a_list_longer_than_the_maximum_waits_for_a_slot() {
     let addresses = [7, 8, 9].map(own_address);
     let [mut one, mut two, mut three] = addresses.map(|address| Node::listening_at(regtest(), address));
-    let mut node = Node::with(managed(ManagerConfig { target_peers: 1, max_peers: 2, ..fixed(&addresses) }));
+    let mut node = Node::with(managed(fixed(&addresses).with_target_peers(1).with_max_peers(2)));
     until([&mut node, &mut one, &mut two], "there are two", |[node, ..]| node.ready().len() == 2);
     for _ in 0..100 {
         [&mut node, &mut one, &mut two, &mut three].into_iter().for_each(|node| _ = node.turn());
@@ -285,7 +284,7 @@ fn req_e26_a_list_longer_than_the_maximum_waits_for_a_slot() {
 fn req_e24_a_visitor_beyond_the_maximum_is_rejected_and_never_counted() {
     let address = own_address(10);
     let mut peer = Node::listening_at(regtest(), address);
-    let manager = ManagerConfig { target_peers: 1, max_peers: 2, ..fixed(&[address]) };
+    let manager = fixed(&[address]).with_target_peers(1).with_max_peers(2);
     let mut node = Node::with(managed(manager));
     let mut visitors = Node::new();
     until([&mut node, &mut peer], "the dialled one is ready", |[node, _]| node.ready().len() == 1);

@@ -198,7 +198,7 @@ impl Node {
 }
 
 pub(crate) fn regtest() -> Config {
-    Config { seed: Some(7), ..Config::new(Network::Regtest) }
+    Config::new(Network::Regtest).with_seed(Some(7))
 }
 
 /// Turns the nodes until `done`.

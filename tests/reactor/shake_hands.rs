@@ -1,7 +1,6 @@
 //! Two nodes complete a handshake, ping each other and close, over IPv4 and IPv6.
 
 use crate::probe::{ANY_PORT, BareSocket, Node, Seen, regtest, until};
-use peerloop::Config;
 use peerloop::error::{CloseReason, Disconnect, LocalCause};
 use peerloop::peer::{ConnectionState, ConnectionType};
 use peerloop::wire::Version;
@@ -61,7 +60,7 @@ fn each_ping_is_answered_once_with_its_own_nonce() {
 
 #[test]
 fn a_quiet_peer_is_pinged_without_a_request() {
-    let mut one = Node::with(Config { ping_interval: Duration::from_millis(5), ..regtest() });
+    let mut one = Node::with(regtest().with_ping_interval(Duration::from_millis(5)));
     let mut two = Node::new();
     one.dial(two.address);
     let is_pong = |seen: &Seen| matches!(seen, Seen::Pong { .. });

@@ -26,7 +26,7 @@ impl Handler for WakesSoon {
 }
 
 fn stats_after_one_wake_up(spin: bool) -> Stats {
-    let config = Config { spin, ..Config::new(Network::Regtest) };
+    let config = Config::new(Network::Regtest).with_spin(spin);
     let mut reactor: Reactor<MioNet, WakesSoon> = Reactor::new(config, WakesSoon).expect("the kernel gives a poller");
     reactor.run().expect("the poller works");
     reactor.stats()

@@ -2,14 +2,13 @@
 
 use crate::node::Node;
 use crate::observer::{Happened, Observer, config};
-use peerloop::Config;
 use peerloop::protocol::{CommandName, SERVICE_NETWORK};
 use serde_json::json;
 
 #[test]
 fn protoconf_announces_each_sides_limit_to_the_other() {
     let Some(node) = Node::start_with(&["-debug=net"]) else { return };
-    let mut observer = Observer::new(Config { max_message_bytes: 3_456_789, ..config() });
+    let mut observer = Observer::new(config().with_max_message_bytes(3_456_789));
     let peer = observer.ready(node.address());
     observer.until("protoconf", peer, |happened| *happened == Happened::LimitsAnnounced(2_097_152));
     let limit = observer.ask(move |ctx| ctx.peer(peer).map(|view| view.connection().max_recv_payload()));
@@ -54,7 +53,7 @@ fn req_e11_sendheaders_is_exchanged_and_the_node_obeys_ours() {
 fn req_e35_messages_that_the_engine_does_not_answer_reach_the_handler() {
     let Some(node) = Node::start() else { return };
     // The node sends getheaders only to a peer that claims to have the chain.
-    let mut observer = Observer::new(Config { services: SERVICE_NETWORK, ..config() });
+    let mut observer = Observer::new(config().with_services(SERVICE_NETWORK));
     let peer = observer.ready(node.address());
     let getheaders = Happened::Message(CommandName::new("getheaders"));
     observer.until("getheaders", peer, |happened| *happened == getheaders);

@@ -3,7 +3,6 @@
 use crate::handshake::is_end_or_reset;
 use crate::node::Node;
 use crate::observer::{Happened, Observer, config};
-use peerloop::Config;
 use peerloop::config::VersionRules;
 use peerloop::error::{CloseReason, Incompatibility, LocalCause, Side};
 use peerloop::peer::ConnectionState;
@@ -13,7 +12,7 @@ use serde_json::json;
 #[test]
 fn a_version_that_the_node_rejects_is_reported_with_its_text() {
     let Some(node) = Node::start() else { return };
-    let mut observer = Observer::new(Config { protocol_version: 31_799, ..config() });
+    let mut observer = Observer::new(config().with_protocol_version(31_799));
     let peer = observer.connect(node.address());
     assert_eq!(observer.closed(peer), (CloseReason::RejectedByPeer(0x11), ConnectionState::AwaitingHandshake));
     let reject = Reject {
@@ -25,7 +24,7 @@ fn a_version_that_the_node_rejects_is_reported_with_its_text() {
     let [opened, rejected, _closed] = observer.happened(peer).try_into().expect("there are three events");
     assert_eq!((opened, rejected), (Happened::Opened { accepted: false }, Happened::Rejected(reject)));
 
-    let mut observer = Observer::new(Config { protocol_version: 31_800, ..config() });
+    let mut observer = Observer::new(config().with_protocol_version(31_800));
     let peer = observer.connect(node.address());
     observer.until("completed handshake", peer, |happened| *happened == Happened::Ready);
 }
@@ -33,7 +32,7 @@ fn a_version_that_the_node_rejects_is_reported_with_its_text() {
 #[test]
 fn a_user_agent_that_the_node_bans_is_closed_without_a_reject() {
     let Some(node) = Node::start() else { return };
-    let mut observer = Observer::new(Config { user_agent: "/cash:1/".to_owned(), ..config() });
+    let mut observer = Observer::new(config().with_user_agent("/cash:1/".to_owned()));
     let peer = observer.connect(node.address());
     let (reason, state) = observer.closed(peer);
     assert_eq!(state, ConnectionState::AwaitingHandshake);
@@ -125,8 +124,8 @@ fn a_node_at_capacity_closes_before_it_sends_its_version() {
 #[test]
 fn req_e08_a_node_that_we_ban_by_its_user_agent_is_closed_by_us() {
     let Some(node) = Node::start() else { return };
-    let version_rules = VersionRules { banned_agents: vec!["/bitcoin sv:1.0.*/".to_owned()], ..Default::default() };
-    let mut observer = Observer::new(Config { version_rules, ..config() });
+    let version_rules = VersionRules::default().with_banned_agents(vec!["/bitcoin sv:1.0.*/".to_owned()]);
+    let mut observer = Observer::new(config().with_version_rules(version_rules));
     let peer = observer.connect(node.address());
     let banned = CloseReason::Incompatible(Incompatibility::BannedUserAgent);
     assert_eq!(observer.closed(peer), (banned, ConnectionState::AwaitingHandshake));
@@ -135,7 +134,7 @@ fn req_e08_a_node_that_we_ban_by_its_user_agent_is_closed_by_us() {
 #[test]
 fn req_e24_a_node_beyond_our_maximum_is_rejected_after_its_handshake() {
     let Some(node) = Node::start_with(&["-debug=net"]) else { return };
-    let mut observer = Observer::new(Config { max_inbound: 0, ..config() });
+    let mut observer = Observer::new(config().with_max_inbound(0));
     let address = observer.listen().to_string();
     node.cli(&["addnode", &address, "onetry"]);
     let peer = observer.accepted();

@@ -13,14 +13,12 @@ use serde_json::json;
 
 /// Returns a configuration in which no field reads the same backwards.
 fn unmistakable() -> Config {
-    Config {
-        protocol_version: 70_015,
-        services: 0x0102_0304_0506_0721,
-        user_agent: "/peerloop:0.1.0(real; node)/".to_owned(),
-        start_height: 0x0012_d687,
-        relay: false,
-        ..config()
-    }
+    config()
+        .with_protocol_version(70_015)
+        .with_services(0x0102_0304_0506_0721)
+        .with_user_agent("/peerloop:0.1.0(real; node)/".to_owned())
+        .with_start_height(0x0012_d687)
+        .with_relay(false)
 }
 
 /// Compares the node's view of us with [`unmistakable`].
@@ -135,7 +133,7 @@ fn req_e09_the_magic_is_sent_in_wire_order_and_not_reversed() {
     let Some(node) = Node::start() else { return };
     let mut reversed = Network::Regtest.magic();
     reversed.reverse();
-    let mut observer = Observer::new(Config { magic: Some(reversed), ..config() });
+    let mut observer = Observer::new(config().with_magic(Some(reversed)));
     let peer = observer.connect(node.address());
     let (reason, state) = observer.closed(peer);
     assert_eq!(state, ConnectionState::AwaitingHandshake);
@@ -154,7 +152,7 @@ fn req_e09_the_magic_is_sent_in_wire_order_and_not_reversed() {
 #[test]
 fn a_node_of_another_network_is_named_and_closed() {
     let Some(node) = Node::start() else { return };
-    let mut observer = Observer::new(Config { network: Network::Mainnet, ..config() });
+    let mut observer = Observer::new(config().with_network(Network::Mainnet));
     let address = observer.listen().to_string();
     node.cli(&["addnode", &address, "onetry"]);
     let peer = observer.accepted();

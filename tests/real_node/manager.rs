@@ -42,8 +42,12 @@ impl Handler for Recorder {
 /// Returns a configuration with `manager`, short pauses, practically endless retries, and no peers but the test's.
 fn config(manager: ManagerConfig) -> Config {
     let (initial_backoff, max_backoff, max_retries) = (INITIAL_BACKOFF, MAX_BACKOFF, 1_000);
-    let manager = ManagerConfig { initial_backoff, max_backoff, max_retries, dns_seeds: vec![], ..manager };
-    Config { manager: Some(Box::new(manager)), ..Config::new(Network::Regtest) }
+    let manager = manager
+        .with_initial_backoff(initial_backoff)
+        .with_max_backoff(max_backoff)
+        .with_max_retries(max_retries)
+        .with_dns_seeds(vec![]);
+    Config::new(Network::Regtest).with_manager(Some(Box::new(manager)))
 }
 
 impl Managed {
@@ -218,7 +222,7 @@ fn req_e38_a_banned_node_is_closed_and_not_dialled_even_by_the_next_run_until_it
 fn req_e24_a_node_beyond_the_maximum_gets_a_handshake_and_a_reject_and_is_never_counted() {
     let Some(node) = Node::start_with(&["-debug=net"]) else { return };
     let fixed = ManagerConfig::with_fixed_peers(Network::Regtest, vec![node.address()]);
-    let mut managed = Managed::new(ManagerConfig { target_peers: 1, max_peers: 1, ..fixed });
+    let mut managed = Managed::new(fixed.with_target_peers(1).with_max_peers(1));
     let listening = managed.reactor.listen((Ipv4Addr::LOCALHOST, 0).into()).expect("a loopback port is free");
     managed.until("it is ready", |managed| managed.count("handshake_complete") == 1);
 

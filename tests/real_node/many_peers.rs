@@ -2,8 +2,8 @@
 
 use crate::node::Node;
 use crate::observer::config;
+use peerloop::Reactor;
 use peerloop::load::{Generator, PeerCounts, Phase, Plan, Rate};
-use peerloop::{Config, Reactor};
 use std::time::{Duration, Instant};
 
 const PEERS: usize = 800;
@@ -18,7 +18,7 @@ fn eight_hundred_peers_are_held_and_none_is_lost() {
         .with_pings(Rate::per_second(PEERS as u64), HOLD)
         .with_drain(Duration::from_secs(30));
     // Every answer must arrive; on a busy machine it may be late.
-    let config = Config { pong_timeout: PATIENCE, handshake_timeout: PATIENCE, ..config() };
+    let config = config().with_pong_timeout(PATIENCE).with_handshake_timeout(PATIENCE);
     let mut reactor = Reactor::new(config, Generator::new(plan)).expect("the configuration is valid");
     let began = Instant::now();
     let mut held_by_the_node = None;

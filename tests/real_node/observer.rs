@@ -48,7 +48,7 @@ pub(crate) enum Happened {
 
 /// Returns our configuration on the node's network, without pings of the engine's own.
 pub(crate) fn config() -> Config {
-    Config { ping_interval: Duration::ZERO, ..Config::new(Network::Regtest) }
+    Config::new(Network::Regtest).with_ping_interval(Duration::ZERO)
 }
 
 impl Observer {

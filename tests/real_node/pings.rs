@@ -3,7 +3,7 @@
 use crate::node::Node;
 use crate::observer::{Happened, Observer, config};
 use peerloop::protocol::{CommandName, SERVICE_NETWORK};
-use peerloop::{Config, Ctx, PeerId};
+use peerloop::{Ctx, PeerId};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -63,7 +63,7 @@ fn req_e12_a_hundred_pings_are_each_answered_once() {
 #[test]
 fn req_e13_the_nodes_own_ping_is_answered_with_its_nonce() {
     let Some(node) = Node::start() else { return };
-    let mut observer = Observer::new(Config { services: SERVICE_NETWORK, ..config() });
+    let mut observer = Observer::new(config().with_services(SERVICE_NETWORK));
     let peer = observer.ready(node.address());
     // The node pings us as soon as it knows us, before it sends getheaders to a peer that claims to have the chain.
     let getheaders = Happened::Message(CommandName::new("getheaders"));
@@ -78,7 +78,7 @@ fn req_e13_the_nodes_own_ping_is_answered_with_its_nonce() {
 fn req_e14_the_engine_pings_by_itself_one_interval_after_the_handshake() {
     let Some(node) = Node::start() else { return };
     let interval = Duration::from_millis(50);
-    let mut observer = Observer::new(Config { ping_interval: interval, ..config() });
+    let mut observer = Observer::new(config().with_ping_interval(interval));
     let peer = observer.ready(node.address());
     observer.until_times(3, "pongs to the engine's own pings", peer, is_pong);
     let pongs = observer.happened(peer).into_iter().filter_map(|happened| match happened {

@@ -1,7 +1,6 @@
 //! The actors themselves: honest peers with the real loop, and their complaints about a faulty loop.
 
 use crate::keen::{PORT, address_of, crowd, node, run};
-use peerloop::Config;
 use peerloop::sim::actor::{End, Honest, Journal, Line, Persona, Profile, Role, Tally, Wrong};
 use peerloop::sim::{Conditions, Cut, Cuts, World};
 use peerloop::time::Instant;
@@ -20,7 +19,7 @@ fn a_minute_with_honest_peers(conditions: Conditions) -> Tally {
     let mut peers = crowd(&world);
     let accepting = Rc::clone(&profile);
     let there = peers.listen(PORT, move |_| Honest::new(&accepting).into()).unwrap();
-    let config = Config { ping_interval: secs(5), ..config() };
+    let config = config().with_ping_interval(secs(5));
     let mut node = node(&world, config, vec![there; 20]);
     let here = address_of(&node);
     let dialling = Rc::clone(&profile);

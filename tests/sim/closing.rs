@@ -11,7 +11,7 @@ use peerloop::protocol::CommandName;
 use peerloop::sim::{Conditions, Driver, RunOutcome, World};
 use peerloop::time::Instant;
 use peerloop::wire::MessageRef;
-use peerloop::{Config, Ctx, PeerId};
+use peerloop::{Ctx, PeerId};
 use peerloop_testkit::bytes::{commands, frame, frames, ping, verack, version};
 use peerloop_testkit::simulated::{Closed, Node, Player, RawPeer, Stage, config, raw_link, secs};
 use std::time::Duration;
@@ -26,7 +26,7 @@ fn over_capacity() -> CloseReason {
 
 /// Builds a node that has room for one accepted peer, which is the honest one.
 fn full_stage() -> Stage {
-    Stage::with(Config { max_inbound: 1, ..config() }, Player::default())
+    Stage::with(config().with_max_inbound(1), Player::default())
 }
 
 /// Builds a handler that answers any message with a large one and closes.
@@ -109,7 +109,7 @@ fn req_e24_beyond_the_bound_of_rejects_connections_are_closed_without_one() {
 
 #[test]
 fn the_slot_of_a_closed_peer_is_free_again() {
-    let mut stage = Stage::with(Config { max_inbound: 2, ..config() }, Player::default());
+    let mut stage = Stage::with(config().with_max_inbound(2), Player::default());
     for round in 1..=3 {
         let mut peer = stage.ready_peer();
         assert_eq!(stage.node.seen().ready.len(), 1 + round);
@@ -262,7 +262,7 @@ fn nothing_is_delivered_after_the_end() {
 fn req_e21_a_stopped_loop_closes_all_peers_and_ends() {
     let world = World::new(1, Instant::ZERO);
     let mut node = Node::new(&world, config(), Player::default());
-    let mut peer = Node::new(&world, Config { seed: Some(2), ..config() }, Player::dialling(node.address));
+    let mut peer = Node::new(&world, config().with_seed(Some(2)), Player::dialling(node.address));
     let mut silent = RawPeer::dialling(&world, node.address);
     let driver = Driver::new(&world);
     driver.run_until(Instant::ZERO, &mut [&mut node.reactor, &mut peer.reactor]).unwrap();

@@ -2,7 +2,6 @@
 
 use crate::keen::{address_of, crowd, node, run};
 use allocation_counter::measure;
-use peerloop::Config;
 use peerloop::sim::actor::{Crowd, Honest, Journal, Profile};
 use peerloop::sim::{Poller, World};
 use peerloop::time::Instant;
@@ -24,7 +23,7 @@ fn honest_crowd(world: &World, to: SocketAddr, profile: Profile, count: u64, eve
 fn small_messages_of_warm_peers_allocate_nothing() {
     let world = World::new(1, Instant::ZERO);
     let journal = Journal::new();
-    let mut node = node(&world, Config { ping_interval: secs(2), ..config() }, vec![]);
+    let mut node = node(&world, config().with_ping_interval(secs(2)), vec![]);
     let profile = Profile::new(REGTEST, &journal).pinging(secs(1));
     let mut peers = honest_crowd(&world, address_of(&node), profile, 50, Duration::ZERO);
     run(&world, secs(60), &mut [&mut node, &mut peers]);
@@ -42,7 +41,7 @@ fn fault_e15_no_poller_is_too_mean_for_honest_peers() {
     for poller in [Poller::Linux, Poller::Mean, Poller::Noisy, Poller::Tiny] {
         let world = World::new(1, Instant::ZERO);
         let journal = Journal::new();
-        let mut node = node(&world, Config { ping_interval: secs(2), ..config() }, vec![]);
+        let mut node = node(&world, config().with_ping_interval(secs(2)), vec![]);
         let profile = Profile::new(REGTEST, &journal).pinging(secs(1));
         let mut peers = honest_crowd(&world, address_of(&node), profile, 50, Duration::from_millis(1));
         for host in [node.net().host(), peers.net().host()] {
@@ -83,7 +82,7 @@ fn the_cost_of_a_million_idle_peers() {
     for count in [1_000, 100_000, 1_000_000] {
         let world = World::new(1, Instant::ZERO);
         let journal = Journal::new();
-        let limits = Config { max_links: 1 << 20, ping_interval: secs(120), ..config() };
+        let limits = config().with_max_links(1 << 20).with_ping_interval(secs(120));
         let mut node = node(&world, limits, vec![]);
         let here = address_of(&node);
         let began = std::time::Instant::now();

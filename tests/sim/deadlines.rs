@@ -1,12 +1,12 @@
 //! Deadlines in virtual time: never early, exact to the tick, and not extended by traffic without progress.
 
+use peerloop::PeerId;
 use peerloop::api::Event;
 use peerloop::error::{CloseReason, Deadline, Misbehavior, WireError};
 use peerloop::peer::ConnectionState;
 use peerloop::protocol::CommandName;
 use peerloop::sim::{Driver, World};
 use peerloop::time::Instant;
-use peerloop::{Config, PeerId};
 use peerloop_testkit::bytes::{commands, frame, frames, header, ping, pong, verack, version};
 use peerloop_testkit::simulated::{Node, Player, RawPeer, Stage, TICK, config, secs};
 use std::time::Duration;
@@ -164,7 +164,7 @@ fn a_ping_sent_with_the_replies_has_its_deadline_too() {
             }),
             ..Player::default()
         };
-        let mut stage = Stage::with(Config { ping_interval, ..config() }, player);
+        let mut stage = Stage::with(config().with_ping_interval(ping_interval), player);
         let mut peer = stage.ready_peer();
         // Until then the timer is the handshake's.
         stage.run_for(secs(20));
@@ -220,7 +220,7 @@ fn a_trickling_body_has_the_same_deadline_as_a_missing_one() {
 #[test]
 fn a_bodys_minimum_rate_is_configured() {
     for (least, is_closed) in [(0, false), (100, false), (101, true)] {
-        let mut stage = Stage::with(Config { min_body_bytes_per_second: least, ..config() }, Player::default());
+        let mut stage = Stage::with(config().with_min_body_bytes_per_second(least), Player::default());
         let mut peer = stage.ready_peer();
         peer.send(&header("addr", 100_000, &[0; 4]));
         stage.settle();
@@ -270,7 +270,7 @@ fn the_time_for_which_a_peer_was_not_read_is_not_charged_to_it() {
         }),
         ..Player::default()
     };
-    let mut stage = Stage::with(Config { ping_interval: Duration::ZERO, ..config() }, player);
+    let mut stage = Stage::with(config().with_ping_interval(Duration::ZERO), player);
     let mut peer = stage.ready_peer();
     // When reading stops, a ping is in flight, its timer is set, and a header has begun.
     stage.run_for(secs(20));

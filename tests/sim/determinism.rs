@@ -1,6 +1,5 @@
 //! The same seed gives the same run, call by call; another seed gives another one.
 
-use peerloop::Config;
 use peerloop::internals::id::LinkId;
 use peerloop::internals::net::Net;
 use peerloop::sim::{Actor, Conditions, Cut, Cuts, Driver, Poller, Tape, World};
@@ -23,7 +22,7 @@ fn hash_of_a_run_with(tape: Tape) -> (u64, u64) {
     let (first, pause) = (Instant::ZERO.plus(secs(1)), Duration::from_millis(10));
     let mut acceptor = Node::new(&world, config(), Player::default().pinging(first, pause, PINGS));
     let player = Player::dialling(acceptor.address).pinging(first, pause, PINGS);
-    let mut dialler = Node::new(&world, Config { seed: Some(2), ..config() }, player);
+    let mut dialler = Node::new(&world, config().with_seed(Some(2)), player);
     world.set_poller(acceptor.reactor.net().host(), Poller::Noisy);
     world.set_poller(dialler.reactor.net().host(), Poller::Tiny);
     let until = Instant::ZERO.plus(secs(10));

@@ -29,8 +29,8 @@ const DURATIONS: [(Field, Set, bool); 8] = [
 ];
 
 fn managed() -> Config {
-    let manager = Some(Box::new(ManagerConfig { max_retries: 1_000, ..manager() }));
-    Config { manager, ..config() }
+    let manager = Some(Box::new(manager().with_max_retries(1_000)));
+    config().with_manager(manager)
 }
 
 /// Runs a loop whose configuration was changed by `set`. It dials a peer that answers, one that closes and one that

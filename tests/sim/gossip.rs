@@ -20,14 +20,14 @@ const SERVICES: u64 = 0x21;
 
 /// Configures a loop that finds peers by itself, beginning with the addresses of `SEED`.
 fn managed(seed: u64) -> Config {
-    let manager = ManagerConfig { dns_seeds: vec![SEED.to_owned()], ..ManagerConfig::new(Network::Regtest) };
-    Config { seed: Some(seed), ping_interval: Duration::ZERO, manager: Some(Box::new(manager)), ..config() }
+    let manager = ManagerConfig::new(Network::Regtest).with_dns_seeds(vec![SEED.to_owned()]);
+    config().with_seed(Some(seed)).with_ping_interval(Duration::ZERO).with_manager(Some(Box::new(manager)))
 }
 
 /// Configures a loop that dials no peer by itself and answers every request.
 fn waiting(seed: u64) -> Config {
     let manager = ManagerConfig::new(Network::Regtest);
-    Config { seed: Some(seed), ping_interval: Duration::ZERO, manager: Some(Box::new(manager)), ..config() }
+    config().with_seed(Some(seed)).with_ping_interval(Duration::ZERO).with_manager(Some(Box::new(manager)))
 }
 
 fn run(world: &World, time: Duration, actors: &mut [&mut dyn Actor]) {
@@ -108,7 +108,7 @@ fn discarding() -> Player {
 #[test]
 fn loops_that_know_one_of_them_find_each_other() {
     // A peer that claims no chain receives no addresses.
-    let serving = |config| Config { services: SERVICES, ..config };
+    let serving = |config: Config| config.with_services(SERVICES);
     let world = World::new(1, Instant::ZERO);
     let mut known = Node::new(&world, serving(waiting(1)), Player::default());
     world.set_name(SEED, vec![known.address.ip()]);
@@ -166,8 +166,8 @@ fn gossip_is_read_even_if_only_subscribers_want_it() {
 #[test]
 fn a_loop_without_a_manager_and_one_with_a_fixed_list_do_not_gossip() {
     let list = DialMode::Fixed(vec![([10, 0, 0, 9], 1).into()]);
-    let fixed = ManagerConfig { mode: list, ..ManagerConfig::new(Network::Regtest) };
-    let mut stage = Dialled::with(Config { manager: Some(Box::new(fixed)), ..managed(1) }, discarding());
+    let fixed = ManagerConfig::new(Network::Regtest).with_mode(list);
+    let mut stage = Dialled::with(managed(1).with_manager(Some(Box::new(fixed))), discarding());
     assert_eq!(commands(&stage.greeting), ["verack", "protoconf", "sendheaders"]);
     stage.peer.send(&addr([stranger(1)]));
     stage.peer.send(&addr((0..1_001).map(stranger)));

@@ -9,7 +9,7 @@ use peerloop::internals::limits::{
 };
 use peerloop::peer::ConnectionState;
 use peerloop::protocol::CommandName;
-use peerloop::{Config, Ctx, Network, PeerId};
+use peerloop::{Ctx, Network, PeerId};
 use peerloop_testkit::bytes::{REGTEST, commands, frame, frames, header, ping, pong, protoconf, verack, version};
 use peerloop_testkit::simulated::{Player, Stage, config};
 
@@ -126,7 +126,8 @@ fn a_length_above_the_limit_closes_at_the_header() {
 #[test]
 fn a_command_with_its_own_buffering_limit_is_buffered_up_to_that_limit() {
     let max_buffered_command_bytes = vec![(CommandName::new("larger"), 9_000), (CommandName::new("smaller"), 3_000)];
-    let config = Config { max_buffered_message_bytes: 5_000, max_buffered_command_bytes, ..config() };
+    let config =
+        config().with_max_buffered_message_bytes(5_000).with_max_buffered_command_bytes(max_buffered_command_bytes);
     let mut stage = Stage::with(config, Player::default());
     let mut peer = stage.ready_peer();
     for (command, max_bytes) in [("larger", 9_000), ("smaller", 3_000), ("other", 5_000)] {

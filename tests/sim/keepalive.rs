@@ -1,6 +1,5 @@
 //! Pings, their due times and the value of their pongs, under any other traffic on the link.
 
-use peerloop::Config;
 use peerloop::api::Event;
 use peerloop::error::{CloseReason, Deadline, Disconnect};
 use peerloop::sim::invariant::Violation;
@@ -208,7 +207,7 @@ fn req_e14_a_stalled_body_is_no_sign_of_life() {
 
 #[test]
 fn req_e14_a_small_body_delays_no_pong() {
-    let mut stage = Stage::with(Config { min_body_bytes_per_second: 0, ..config() }, Player::default());
+    let mut stage = Stage::with(config().with_min_body_bytes_per_second(0), Player::default());
     let mut peer = stage.ready_peer();
     stage.run_for(INTERVAL);
     peer.send(&header("addr", 4_096, &[0; 4]));

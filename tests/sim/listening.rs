@@ -23,8 +23,8 @@ fn here(port: u16) -> SocketAddr {
 }
 
 fn listening_at(listen: Vec<SocketAddr>) -> Config {
-    let manager = ManagerConfig { listen, ..ManagerConfig::new(Network::Regtest) };
-    Config { manager: Some(Box::new(manager)), ..config() }
+    let manager = ManagerConfig::new(Network::Regtest).with_listen(listen);
+    config().with_manager(Some(Box::new(manager)))
 }
 
 fn checked(world: &World, config: Config, player: Player) -> Checked<Player> {

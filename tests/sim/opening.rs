@@ -8,7 +8,7 @@ use peerloop::internals::limits::DIALS_PER_TURN;
 use peerloop::peer::ConnectionState;
 use peerloop::sim::{Driver, World};
 use peerloop::time::{Instant, Wait};
-use peerloop::{Config, Ctx, PeerId, Reactor};
+use peerloop::{Ctx, PeerId, Reactor};
 use peerloop_testkit::bytes::{commands, frame, hex, ping, pong, verack, version};
 use peerloop_testkit::simulated::SlowHost;
 use peerloop_testkit::simulated::{Node, Player, RawPeer, Stage, config, secs};
@@ -52,7 +52,7 @@ fn more_dials_than_fit_a_turn_or_a_backlog_all_get_through() {
     let mut node = Node::new(&world, config(), Player::default());
     let count = 2 * DIALS_PER_TURN + 3;
     let player = Player { dials: vec![node.address; count], ..Player::default() };
-    let mut dialler = Node::new(&world, Config { seed: Some(2), ..config() }, player);
+    let mut dialler = Node::new(&world, config().with_seed(Some(2)), player);
     Driver::new(&world).run_until(Instant::ZERO, &mut [&mut node.reactor, &mut dialler.reactor]).unwrap();
     assert_eq!((node.seen().ready.len(), dialler.seen().ready.len()), (count, count));
 }
@@ -152,7 +152,7 @@ fn the_time_in_our_own_queue_is_not_charged_to_a_dial() {
     let world = World::new(1, Instant::ZERO);
     let mut raw = RawPeer::new(&world);
     // The last dial waits more than a hundred milliseconds for the others; each is decided as soon as it has begun.
-    let config = Config { connect_timeout: Duration::from_millis(50), ..config() };
+    let config = config().with_connect_timeout(Duration::from_millis(50));
     let player = Player { dials: vec![raw.listen(); DIALS], ..Player::default() };
     let journal = Rc::clone(&player.journal);
     let mut reactor = Reactor::with_net(config, SlowHost::new(&world), player).unwrap();

@@ -205,7 +205,7 @@ fn each_handler_gets_a_message_in_the_form_that_it_asked_for() {
 #[test]
 fn a_message_too_large_to_be_buffered_reaches_the_handler_that_accepts_chunks() {
     use Delivery::{Buffer, Chunks, Discard};
-    let small = Config { max_buffered_message_bytes: 2_048, ..config() };
+    let small = config().with_max_buffered_message_bytes(2_048);
     let mut scene = Scene::new(small, trio([Buffer, Discard, Chunks]));
     scene.take();
     scene.send(&frame("tx", &[7; 2_049]));

@@ -110,7 +110,7 @@ fn an_inventory_of_exactly_one_part_is_sent_whole_and_one_item_more_makes_two() 
 
 #[test]
 fn our_own_limit_bounds_the_parts_when_the_peer_accepts_more() {
-    let config = Config { max_message_bytes: 1_048_576, ..simulated::config() };
+    let config = simulated::config().with_max_message_bytes(1_048_576);
     let (mut stage, mut raw) =
         stage(config, |ctx| ctx.send(hostile(ctx), &MessageRef::Inv(inventory(120_000).as_ref())).unwrap());
     raw.send(&protoconf(u32::MAX));

@@ -1,7 +1,6 @@
 //! Odd peers, old and new, are treated like all others, no matter which side dials and how the stream is cut.
 
 use crate::keen::{PORT, address_of, crowd, node, run};
-use peerloop::Config;
 use peerloop::sim::actor::{Journal, Odd, Profile, Quirk};
 use peerloop::sim::{Conditions, Cut, Cuts, World};
 use peerloop::time::Instant;
@@ -23,7 +22,7 @@ fn every_quirk_is_tolerated_in_both_directions() {
         let mut peers = crowd(&world);
         let (dialling, accepting) = (odd.clone(), odd);
         let there = peers.listen(PORT, move |_| accepting.role()).unwrap();
-        let mut node = node(&world, Config { ping_interval: secs(5), ..config() }, vec![there; 3]);
+        let mut node = node(&world, config().with_ping_interval(secs(5)), vec![there; 3]);
         peers.dial_many(address_of(&node), Instant::ZERO, Duration::ZERO, 3, move |_| dialling.role());
         run(&world, secs(60), &mut [&mut node, &mut peers]);
 

@@ -117,7 +117,7 @@ fn req_e47_a_handlers_messages_are_counted_as_often_as_they_are_sent() {
 
 #[test]
 fn req_e47_connections_are_counted_by_state_and_type_while_they_last() {
-    let mut stage = Stage::with(Config { max_inbound: 3, ..config() }, Player::default());
+    let mut stage = Stage::with(config().with_max_inbound(3), Player::default());
     let count = |stage: &Stage, connection_type, state| stage.stats().connections.count(connection_type, state);
     use ConnectionState::{AwaitingHandshake, Connected};
     let silent = stage.peer();
@@ -239,7 +239,7 @@ fn req_e47_peer_costs_are_measured_only_on_request_and_from_then_on() {
 
 #[test]
 fn req_e47_the_time_that_bytes_wait_for_a_peer_is_its_own_cost_alone() {
-    let mut stage = Stage::with(Config { measure_peers: true, ..config() }, Player::default());
+    let mut stage = Stage::with(config().with_measure_peers(true), Player::default());
     let mut peer = stage.ready_peer();
     crate::backpressure::ping_until_blocked(&mut stage, &mut peer);
     let before = stage.last_cost().expect("the peer is measured").queued;
@@ -273,7 +273,7 @@ fn req_e47_the_loops_time_is_charged_only_to_the_peer_that_it_serves() {
         }),
         ..Player::default()
     };
-    let mut reactor = Reactor::with_net(Config { measure_peers: true, ..config() }, net, player).unwrap();
+    let mut reactor = Reactor::with_net(config().with_measure_peers(true), net, player).unwrap();
     reactor.listen(address).unwrap();
     let mut peers = [RawPeer::dialling(&world, address), RawPeer::dialling(&world, address)];
     peers.iter_mut().for_each(|peer| peer.send(&ready_bytes()));

@@ -1,6 +1,5 @@
 //! Two loops through the handshake and ten pings each way, cut at every byte: the outcome and the bytes stay the same.
 
-use peerloop::Config;
 use peerloop::histogram::Counters;
 use peerloop::sim::{Call, Conditions, Cut, Cuts, Driver, Entry, RunOutcome, World};
 use peerloop::time::Instant;
@@ -33,7 +32,7 @@ fn run(conditions: Conditions) -> Outcome {
     let player = Player::default().pinging(first(1_000), secs(1), PINGS as u32);
     let mut acceptor = Node::new(&world, config(), player);
     let player = Player::dialling(acceptor.address).pinging(first(1_500), secs(1), PINGS as u32);
-    let mut dialler = Node::new(&world, Config { seed: Some(2), ..config() }, player);
+    let mut dialler = Node::new(&world, config().with_seed(Some(2)), player);
     let until = Instant::ZERO.plus(secs(12));
     let actors: &mut [&mut dyn peerloop::sim::Actor] = &mut [&mut acceptor.reactor, &mut dialler.reactor];
     assert_eq!(Driver::new(&world).run_until(until, actors).unwrap(), RunOutcome::TimeOver);

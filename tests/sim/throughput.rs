@@ -1,10 +1,10 @@
 //! The number of events that a world handles in a second, to show the cost of a change to the simulator: a figure,
 //! not a pass or fail.
 
+use peerloop::Reactor;
 use peerloop::internals::net::Net;
 use peerloop::sim::{Actor, Driver, SimNet, World};
 use peerloop::time::{Instant, Wait};
-use peerloop::{Config, Reactor};
 use peerloop_testkit::bytes::{ping, verack, version};
 use peerloop_testkit::simulated::{Player, config, raw_link, secs};
 use std::io;
@@ -58,7 +58,7 @@ impl Actor for Pinger {
 fn the_number_of_events_per_second() {
     for peers in [1, 16, 1_000] {
         let world = World::new(1, Instant::ZERO);
-        let config = Config { ping_interval: Duration::ZERO, ..config() };
+        let config = config().with_ping_interval(Duration::ZERO);
         let mut reactor = Reactor::with_net(config, world.host(), Player::default()).unwrap();
         let address = reactor.listen(SocketAddr::new(reactor.net().ip(), 18_444)).unwrap();
         let mut pingers: Vec<Pinger> = (0..peers).map(|_| Pinger::dialling(&world, address)).collect();

@@ -7,7 +7,7 @@ use peerloop::sim::invariant::Checked;
 use peerloop::sim::{Driver, World};
 use peerloop::time::{Instant, Wait};
 use peerloop::wire::Header;
-use peerloop::{Config, ControlEvent, Ctx, Disconnect, Event, Handler, PeerId};
+use peerloop::{ControlEvent, Ctx, Disconnect, Event, Handler, PeerId};
 use peerloop_testkit::bytes::{frame, ready_bytes};
 use peerloop_testkit::simulated::{RawPeer, TICK, config, secs};
 use std::collections::BTreeSet;
@@ -98,7 +98,7 @@ impl Handler for Timing {
 }
 
 fn started(world: &World, handler: Timing) -> Checked<Timing> {
-    Checked::new(world, world.host(), Config { ping_interval: Duration::ZERO, ..config() }, handler).unwrap()
+    Checked::new(world, world.host(), config().with_ping_interval(Duration::ZERO), handler).unwrap()
 }
 
 /// Runs a loop alone for `length` and returns it.

@@ -194,7 +194,7 @@ fn a_dial_under_way_gets_the_new_time() {
         let mut node = Node::new(&world, config(), Player::dialling(raw.listen()));
         let driver = Driver::new(&world);
         driver.run_until(at(secs(changed_at)), &mut [&mut node.reactor]).unwrap();
-        let new = Config { connect_timeout: secs(timeout), ..config() };
+        let new = config().with_connect_timeout(secs(timeout));
         node.reactor.handle().update_config(new).unwrap();
         driver.run_until(at(secs(timeout) - INSTANT_BEFORE), &mut [&mut node.reactor]).unwrap();
         assert_eq!(node.seen().closed, []);
@@ -206,7 +206,7 @@ fn a_dial_under_way_gets_the_new_time() {
 #[test]
 fn a_body_under_way_is_held_to_the_new_rate() {
     for (least, is_closed) in [(0, false), (1_024, true)] {
-        let mut stage = Stage::with(Config { min_body_bytes_per_second: 512, ..config() }, Player::default());
+        let mut stage = Stage::with(config().with_min_body_bytes_per_second(512), Player::default());
         let mut peer = stage.ready_peer();
         peer.send(&header("addr", 100_000, &[0; 4]));
         stage.settle();
@@ -269,8 +269,7 @@ fn req_e45_a_list_of_agents_applies_to_later_handshakes() {
     let mut under_way = stage.peer();
     assert_eq!(commands(&live.receive()), ["version", "verack", "protoconf", "sendheaders"]);
     let agents = |agents: &[&str]| agents.iter().map(|agent| (*agent).to_owned()).collect::<Vec<String>>();
-    stage
-        .update(|config| config.version_rules = VersionRules { banned_agents: agents(&["old"]), ..Default::default() });
+    stage.update(|config| config.version_rules = VersionRules::default().with_banned_agents(agents(&["old"])));
     under_way.send(&ready_bytes());
     stage.settle();
     assert_eq!(stage.node.reactor.stats().ready, 3, "an agent that is not listed is accepted");
@@ -324,13 +323,13 @@ fn a_sent_version_stays_in_force() {
     for (said, configured, pings) in [(70_016, 60_000, 1), (60_000, 70_016, 0)] {
         let world = World::new(1, Instant::ZERO);
         let mut raw = RawPeer::new(&world);
-        let first = Config { protocol_version: said, ..config() };
+        let first = config().with_protocol_version(said);
         let mut node = Node::new(&world, first.clone(), Player::dialling(raw.listen()));
         let driver = Driver::new(&world);
         driver.run_until(Instant::ZERO, &mut [&mut node.reactor]).unwrap();
         raw.accept();
         assert_eq!(raw.receive()[24..28], said.to_le_bytes());
-        node.reactor.handle().update_config(Config { protocol_version: configured, ..first }).unwrap();
+        node.reactor.handle().update_config(first.with_protocol_version(configured)).unwrap();
         driver.run_until(Instant::ZERO, &mut [&mut node.reactor]).unwrap();
         raw.send(&ready_bytes());
         driver.run_until(at(secs(120)), &mut [&mut node.reactor]).unwrap();

@@ -1,6 +1,5 @@
 //! The clock may begin anywhere: near the ends of the ring, of 32 bits of milliseconds, or at zero.
 
-use peerloop::Config;
 use peerloop::sim::{Actor, Driver, World};
 use peerloop::time::Instant;
 use peerloop_testkit::simulated::{Closed, Node, Player, RawPeer, TICK, config, secs};
@@ -14,7 +13,7 @@ fn outcome(start: Instant) -> (u128, usize, usize) {
     let world = World::new(1, start);
     let player = Player::default().pinging(start.plus(Duration::from_millis(700)), secs(7), 40);
     let mut node = Node::new(&world, config(), player);
-    let mut peer = Node::new(&world, Config { seed: Some(2), ..config() }, Player::dialling(node.address));
+    let mut peer = Node::new(&world, config().with_seed(Some(2)), Player::dialling(node.address));
     let _silent = RawPeer::dialling(&world, node.address);
     let actors: &mut [&mut dyn Actor] = &mut [&mut node.reactor, &mut peer.reactor];
     Driver::new(&world).run_until(start.plus(secs(300)), actors).unwrap();

@@ -1,7 +1,6 @@
 //! The personalities of a poller, checked call by call.
 
 use super::{ACCEPTOR, DIALLER, LINK, event, events, holding, hosts, pair, read, write};
-use peerloop::Config;
 use peerloop::internals::id::LinkId;
 use peerloop::internals::net::{Net, Readiness};
 use peerloop::sim::{Conditions, Cut, Cuts, Driver, Poller, SimNet, World};
@@ -187,7 +186,7 @@ fn the_loop_keeps_its_peers_under_every_poller() {
         let (first, pause) = (Instant::ZERO.plus(secs(1)), Duration::from_millis(100));
         let mut acceptor = Node::new(&world, config(), Player::default().pinging(first, pause, 50));
         let player = Player { dials: vec![acceptor.address; 20], ..Player::default() }.pinging(first, pause, 50);
-        let mut dialler = Node::new(&world, Config { seed: Some(2), ..config() }, player);
+        let mut dialler = Node::new(&world, config().with_seed(Some(2)), player);
         (0..2).for_each(|host| world.set_poller(host, poller));
         let until = Instant::ZERO.plus(secs(10));
         Driver::new(&world).run_until(until, &mut [&mut acceptor.reactor, &mut dialler.reactor]).unwrap();

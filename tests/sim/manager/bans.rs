@@ -3,7 +3,7 @@
 use super::support::{Claim, ManagedWorld, Moment, Stranger, Watcher, known_as, manager};
 use peerloop::address::Host;
 use peerloop::ban::{Ban, BanReason};
-use peerloop::config::{DialMode, ManagerConfig};
+use peerloop::config::DialMode;
 use peerloop::error::{CloseReason, Disconnect, LocalCause, Misbehavior, Refusal, RequestError};
 use peerloop::internals::limits::INACCESSIBLE_RECHECK;
 use peerloop::sim::World;
@@ -30,14 +30,14 @@ fn banned(managed: &ManagedWorld) -> Vec<(Host, BanReason, usize)> {
 
 #[test]
 fn a_ban_applies_to_a_trusted_host_once_it_is_no_longer_trusted() {
-    let mut managed = ManagedWorld::new(ManagerConfig { trusted: vec![(THEIRS, 32)], ..manager() });
+    let mut managed = ManagedWorld::new(manager().with_trusted(vec![(THEIRS, 32)]));
     let mut stranger = Stranger::new(&managed.world);
     managed.welcome(&mut stranger, 0, Some(THEIRS));
     managed.welcome(&mut stranger, 1, Some(OTHERS));
     managed.node.handle().ban(THEIRS, None).unwrap();
     managed.settle();
     assert_eq!((managed.ready(), banned(&managed)), (2, vec![(Host::of(THEIRS), BanReason::Manual, 0)]));
-    let config = Config { manager: Some(Box::new(manager())), ..managed.node.reactor().config().clone() };
+    let config = managed.node.reactor().config().clone().with_manager(Some(Box::new(manager())));
     drop(managed.node.handle().update_config(config).unwrap());
     managed.settle();
     assert!(stranger.receive(0).1, "it is closed");
@@ -64,7 +64,7 @@ fn a_close_by_the_handler_bans_nobody_and_decides_when_the_address_is_dialled_ag
         let mut stranger = Stranger::new(&world);
         let theirs = stranger.listen();
         let mode = if is_fixed { DialMode::Fixed(vec![theirs]) } else { DialMode::Normal };
-        let mut managed = ManagedWorld::at(world, ManagerConfig { mode, target_peers: 1, ..manager() }, watcher);
+        let mut managed = ManagedWorld::at(world, manager().with_mode(mode).with_target_peers(1), watcher);
         if !is_fixed {
             managed.remember(&[theirs], PeerStatus::Valid);
         }
@@ -148,7 +148,7 @@ fn req_e38_a_ban_for_a_wrong_agent_holds_from_the_close_on() {
 
 #[test]
 fn req_e38_a_dialled_peer_that_earns_a_ban_is_not_dialled_again_and_the_book_holds_the_reason() {
-    let mut managed = ManagedWorld::new(ManagerConfig { ban_duration: secs(3_600), ..manager() });
+    let mut managed = ManagedWorld::new(manager().with_ban_duration(secs(3_600)));
     let mut stranger = Stranger::new(&managed.world);
     let theirs = stranger.listen();
     let sibling = SocketAddr::new(theirs.ip(), 7);
@@ -175,7 +175,7 @@ fn req_e38_a_fixed_peer_is_dialled_again_when_its_ban_ends_or_is_lifted() {
     let theirs = stranger.listen();
     let mode = DialMode::Fixed(vec![theirs]);
     let watcher = Watcher::default();
-    let mut managed = ManagedWorld::at(world, ManagerConfig { mode, ban_duration: secs(3_600), ..manager() }, watcher);
+    let mut managed = ManagedWorld::at(world, manager().with_mode(mode).with_ban_duration(secs(3_600)), watcher);
     managed.settle();
     for (link, is_lifted) in [(0, false), (1, true), (2, true)] {
         assert!(stranger.accept(link));
@@ -194,7 +194,7 @@ fn req_e38_a_fixed_peer_is_dialled_again_when_its_ban_ends_or_is_lifted() {
 
 #[test]
 fn req_e38_a_requested_ban_closes_a_dialled_peer_which_is_dialled_again_when_it_is_lifted() {
-    let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, ..manager() });
+    let mut managed = ManagedWorld::new(manager().with_target_peers(1));
     let addresses = managed.add_targets(1);
     managed.remember(&addresses, PeerStatus::Unknown);
     managed.run(secs(1));
@@ -298,7 +298,7 @@ fn many_wrong_checksums_in_quick_succession_are_charged() {
 #[test]
 fn trusted_peers_are_not_charged_and_not_banned_and_are_accepted_from_a_banned_host() {
     let trusted = vec![(THEIRS, 32)];
-    let mut managed = ManagedWorld::new(ManagerConfig { trusted, ..manager() });
+    let mut managed = ManagedWorld::new(manager().with_trusted(trusted));
     let mut stranger = Stranger::new(&managed.world);
     managed.welcome(&mut stranger, 0, Some(THEIRS));
     (0..200).for_each(|_| stranger.send(0, &version()));
@@ -312,7 +312,7 @@ fn trusted_peers_are_not_charged_and_not_banned_and_are_accepted_from_a_banned_h
 #[test]
 fn req_e38_a_stored_ban_holds_and_an_expired_one_is_dropped() {
     let world = World::new(1, Instant::ZERO);
-    let mut managed = ManagedWorld::at(world, ManagerConfig { target_peers: 2, ..manager() }, Watcher::default());
+    let mut managed = ManagedWorld::at(world, manager().with_target_peers(2), Watcher::default());
     let addresses = managed.add_targets(2);
     let unix = managed.world.unix_time();
     let ban = |address: SocketAddr, until: Option<i64>| Ban {
@@ -348,7 +348,7 @@ fn a_thousand_bans_that_end_at_once_are_all_reported() {
 #[test]
 fn a_loop_without_a_manager_refuses_a_ban() {
     let world = World::new(1, Instant::ZERO);
-    let config = Config { seed: Some(1), ..Config::new(Network::Regtest) };
+    let config = Config::new(Network::Regtest).with_seed(Some(1));
     let mut node = Checked::new(&world, world.host(), config, Watcher::default()).unwrap();
     let (ban, unban, bans) = (node.handle().ban(THEIRS, None), node.handle().unban(THEIRS), node.handle().bans());
     node.poll_once(Duration::ZERO).unwrap();
@@ -428,7 +428,7 @@ fn points_with_a_reason_of_the_handler_count_like_all_others() {
     assert_eq!(banned(&managed), [(Host::of(THEIRS), BanReason::Misbehavior, 0)]);
 
     let mut trusting = ManagedWorld::with(
-        ManagerConfig { trusted: vec![(THEIRS, 32)], ..manager() },
+        manager().with_trusted(vec![(THEIRS, 32)]),
         Watcher { does: Some(|ctx, peer| ctx.penalize(peer, 1_000, "spam")), ..watcher() },
     );
     let mut stranger = Stranger::new(&trusting.world);

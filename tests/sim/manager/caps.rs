@@ -36,11 +36,8 @@ fn threat_p24_a_host_has_eight_connections_and_the_ninth_gets_no_row() {
 
 #[test]
 fn threat_p24_a_host_is_accepted_ten_times_a_second_after_a_burst_of_twenty() {
-    let mut managed = ManagedWorld::new(ManagerConfig {
-        max_per_host: 1_000,
-        max_peers: 1_000,
-        ..ManagerConfig::new(Network::Regtest)
-    });
+    let mut managed =
+        ManagedWorld::new(ManagerConfig::new(Network::Regtest).with_max_per_host(1_000).with_max_peers(1_000));
     let mut stranger = Stranger::new(&managed.world);
     (0..30).for_each(|link| stranger.dial_from(link, managed.address, None));
     managed.settle();
@@ -54,12 +51,8 @@ fn threat_p24_a_host_is_accepted_ten_times_a_second_after_a_burst_of_twenty() {
 
 #[test]
 fn threat_p25_a_range_has_its_share_of_the_peers_and_others_are_accepted() {
-    let config = ManagerConfig {
-        max_peers: 40,
-        max_per_host: 2,
-        max_per_group_percent: 10,
-        ..ManagerConfig::new(Network::Regtest)
-    };
+    let config =
+        ManagerConfig::new(Network::Regtest).with_max_peers(40).with_max_per_host(2).with_max_per_group_percent(10);
     let mut managed = ManagedWorld::new(config);
     let mut stranger = Stranger::new(&managed.world);
     for link in 0..6 {
@@ -75,7 +68,7 @@ fn threat_p25_a_range_has_its_share_of_the_peers_and_others_are_accepted() {
 #[test]
 fn threat_p24_no_cap_and_no_rate_applies_to_trusted_peers() {
     let trusted = vec![(IpAddr::from([8, 8, 8, 0]), 24)];
-    let config = ManagerConfig { trusted, max_peers: 100, ..ManagerConfig::new(Network::Regtest) };
+    let config = ManagerConfig::new(Network::Regtest).with_trusted(trusted).with_max_peers(100);
     let mut managed = ManagedWorld::new(config);
     let mut stranger = Stranger::new(&managed.world);
     (0..60).for_each(|link| managed.welcome(&mut stranger, link, ip("8.8.8.8")));
@@ -84,7 +77,7 @@ fn threat_p24_no_cap_and_no_rate_applies_to_trusted_peers() {
 
 #[test]
 fn threat_p24_the_caps_apply_to_dialled_peers() {
-    let mut managed = ManagedWorld::new(ManagerConfig { max_per_host: 2, ..ManagerConfig::new(Network::Regtest) });
+    let mut managed = ManagedWorld::new(ManagerConfig::new(Network::Regtest).with_max_per_host(2));
     let mut stranger = Stranger::new(&managed.world);
     let ports: Vec<SocketAddr> = (1..6).map(|port| SocketAddr::new(stranger.net.ip(), port)).collect();
     for (index, address) in ports.iter().enumerate() {
@@ -99,7 +92,7 @@ fn threat_p24_the_caps_apply_to_dialled_peers() {
 
 #[test]
 fn a_range_that_is_full_of_accepted_peers_holds_the_dials_back_and_that_is_reported_once() {
-    let mut managed = ManagedWorld::new(ManagerConfig { max_per_host: 2, max_per_group_percent: 20, ..manager() });
+    let mut managed = ManagedWorld::new(manager().with_max_per_host(2).with_max_per_group_percent(20));
     let mut stranger = Stranger::new(&managed.world);
     (0..4).for_each(|link| managed.welcome(&mut stranger, link, ip(&format!("9.9.0.{}", link + 1))));
     managed.remember(&["9.9.7.7:8333".parse().unwrap()], PeerStatus::Unknown);
@@ -125,7 +118,7 @@ fn req_e26_the_caps_do_not_apply_to_a_fixed_list() {
         peerloop::internals::net::Net::listen(&mut stranger.net, index as u32 + 1, *address).unwrap();
     }
     let mode = DialMode::Fixed(listed);
-    let config = ManagerConfig { mode, max_per_group_percent: 1, ..ManagerConfig::new(Network::Regtest) };
+    let config = ManagerConfig::new(Network::Regtest).with_mode(mode).with_max_per_group_percent(1);
     assert_eq!(config.max_per_host, 8);
     let mut managed = ManagedWorld::at(world, config, Watcher::default());
     managed.run(secs(1));
@@ -134,7 +127,7 @@ fn req_e26_the_caps_do_not_apply_to_a_fixed_list() {
 
 /// Builds a full world whose peers are all accepted, one a second, each from a range of its own except every third.
 fn full_managed(evict_inbound: bool) -> (ManagedWorld, Stranger) {
-    let config = ManagerConfig { target_peers: 1, max_peers: 60, evict_inbound, ..manager() };
+    let config = manager().with_target_peers(1).with_max_peers(60).with_evict_inbound(evict_inbound);
     let mut managed = ManagedWorld::new(config);
     let mut stranger = Stranger::new(&managed.world);
     for link in 0..60_u64 {
@@ -191,8 +184,9 @@ fn threat_p26_without_eviction_a_newcomer_is_rejected_for_want_of_room() {
 #[test]
 fn threat_p26_dialled_and_trusted_peers_are_never_evicted() {
     let trusted = vec![(IpAddr::from([9, 9, 0, 0]), 16)];
-    let mut managed =
-        ManagedWorld::new(ManagerConfig { target_peers: 5, max_peers: 40, evict_inbound: true, trusted, ..manager() });
+    let mut managed = ManagedWorld::new(
+        manager().with_target_peers(5).with_max_peers(40).with_evict_inbound(true).with_trusted(trusted),
+    );
     let addresses = managed.add_targets(5);
     managed.remember(&addresses, PeerStatus::Unknown);
     managed.run(secs(1));

@@ -2,7 +2,6 @@
 
 use super::support::{Claim, ManagedWorld, Stranger, Watcher, known_as, manager};
 use peerloop::ban::{Ban, BanReason};
-use peerloop::config::ManagerConfig;
 use peerloop::sim::World;
 use peerloop::sim::invariant::Checked;
 use peerloop::stats::BookCounts;
@@ -49,7 +48,7 @@ fn ban(managed: &mut ManagedWorld, address: IpAddr, length: Option<Duration>) {
 
 #[test]
 fn req_e47_only_an_immediate_new_dial_is_a_restart() {
-    let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, max_restarts: 2, ..manager() });
+    let mut managed = ManagedWorld::new(manager().with_target_peers(1).with_max_restarts(2));
     let (mut stranger, mut guest) = (Stranger::new(&managed.world), Stranger::new(&managed.world));
     // No listener yet: a dial that fails is retried later.
     managed.remember(&[stranger.address()], PeerStatus::Unknown);
@@ -122,7 +121,7 @@ fn req_e47_a_stored_ban_counts_as_a_banned_host_and_not_as_a_new_ban() {
 fn req_e47_the_book_is_counted_by_status_through_all_changes() {
     let mut managed = ManagedWorld::at(
         World::new(1, Instant::ZERO),
-        ManagerConfig { target_peers: 3, max_retries: 1, ..manager() },
+        manager().with_target_peers(3).with_max_retries(1),
         Watcher::default(),
     );
     assert_eq!(book(&managed), [0; 4]);

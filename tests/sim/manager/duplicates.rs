@@ -1,7 +1,7 @@
 //! One link per address: a second dial, two loops that dial each other at once, and a loop that dials itself.
 
 use super::support::{Claim, ManagedWorld, Stranger, Watcher, manager, nonce_of, port_of};
-use peerloop::config::{DialMode, ManagerConfig};
+use peerloop::config::DialMode;
 use peerloop::error::{CloseReason, LocalCause, RequestError};
 use peerloop::peer::ConnectionType;
 use peerloop::sim::{Driver, World};
@@ -75,7 +75,7 @@ fn crossing() -> [ManagedWorld; 2] {
     let world = World::new(1, Instant::ZERO);
     let address = |host: u8| SocketAddr::from(([10, 0, 0, host], 18_444));
     [2, 1].map(|other: u8| {
-        let config = ManagerConfig { mode: DialMode::Fixed(vec![address(other)]), ..manager() };
+        let config = manager().with_mode(DialMode::Fixed(vec![address(other)]));
         ManagedWorld::seeded(other.into(), world.clone(), config, Watcher::default())
     })
 }
@@ -139,7 +139,7 @@ fn threat_p18_a_second_link_from_a_peer_that_is_connected_is_closed() {
 
 #[test]
 fn threat_p18_links_that_name_no_port_stay_up_to_the_cap_of_their_host() {
-    let mut managed = ManagedWorld::new(ManagerConfig { max_per_host: 3, ..manager() });
+    let mut managed = ManagedWorld::new(manager().with_max_per_host(3));
     let mut stranger = Stranger::new(&managed.world);
     (0..3).for_each(|link| managed.welcome(&mut stranger, link, None));
     stranger.dial_from(3, managed.address, None);

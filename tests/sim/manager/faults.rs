@@ -2,7 +2,6 @@
 
 use super::support::{ManagedWorld, Stranger, manager};
 use peerloop::api::NextDial;
-use peerloop::config::ManagerConfig;
 use peerloop::internals::errno::{EADDRNOTAVAIL, EMFILE, ENETUNREACH, ENFILE, ENOBUFS};
 use peerloop::internals::limits::{DIAL_PAUSE_FIRST, MAX_ACCEPT_RETRY};
 use peerloop::sim::{Route, Site};
@@ -60,7 +59,7 @@ fn fault_e05_a_lost_network_costs_no_address_anything() {
 
 #[test]
 fn fault_e05_a_host_that_cannot_be_reached_backs_off() {
-    let mut managed = ManagedWorld::new(ManagerConfig { max_retries: 3, ..manager() });
+    let mut managed = ManagedWorld::new(manager().with_max_retries(3));
     let nobody = SocketAddr::from(([10, 9, 9, 9], 18_444));
     managed.remember(&[nobody], PeerStatus::Unknown);
     managed.world.set_route(nobody.ip(), Route::NoHost { least: Duration::ZERO, most: secs(1) });
@@ -98,7 +97,7 @@ fn fault_e01_a_shortage_of_descriptors_in_accepting_pauses_dials_too() {
 
 #[test]
 fn fault_e01_a_real_limit_of_descriptors_stops_neither_accepting_nor_dialling_for_good() {
-    let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 50, max_peers: 100, ..manager() });
+    let mut managed = ManagedWorld::new(manager().with_target_peers(50).with_max_peers(100));
     let host = managed.node.net().host();
     managed.world.set_descriptor_limit(host, managed.world.open_descriptors(host) + 6);
     let addresses = managed.add_targets(4);

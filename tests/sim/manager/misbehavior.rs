@@ -1,13 +1,12 @@
 //! Each kind of misbehavior as it arrives on the wire, or as a handler charges it, compared with the manual's table.
 
 use super::support::{Claim, ManagedWorld, Stranger, Watcher, manager};
-use peerloop::config::ManagerConfig;
+use peerloop::ControlEvent;
 use peerloop::error::{CloseReason, Misbehavior, Penalty};
 use peerloop::protocol::CommandName;
 use peerloop::sim::World;
 use peerloop::time::Instant;
 use peerloop::wire::Services;
-use peerloop::{Config, ControlEvent};
 use peerloop_testkit::bytes::{frame, frames, version};
 use peerloop_testkit::simulated::{config, secs};
 use std::collections::BTreeSet;
@@ -215,7 +214,7 @@ fn a_handler_that_wants_a_message_receives_it_before_the_peer_is_charged() {
 #[test]
 fn a_loop_that_offers_bloom_filters_charges_none() {
     let manager = Some(Box::new(manager()));
-    let config = Config { services: Services::BLOOM.0, manager, ping_interval: Duration::ZERO, ..config() };
+    let config = config().with_services(Services::BLOOM.0).with_manager(manager).with_ping_interval(Duration::ZERO);
     let mut managed = ManagedWorld::of(World::new(1, Instant::ZERO), config, Watcher::default());
     let both = [frame("filterload", &[0; 10]), frame("filteradd", &[1, 0])].concat();
     say(&mut managed, &after_handshake(&both));
@@ -224,7 +223,7 @@ fn a_loop_that_offers_bloom_filters_charges_none() {
 
 #[test]
 fn a_trusted_peer_is_never_charged_but_a_late_stream_closes_it() {
-    let trusting = || ManagedWorld::new(ManagerConfig { trusted: vec![(THEIRS, 32)], ..manager() });
+    let trusting = || ManagedWorld::new(manager().with_trusted(vec![(THEIRS, 32)]));
     let mut managed = trusting();
     say(&mut managed, &after_handshake(&frame("filterload", &[0; 10])));
     assert_uncharged(&managed);
@@ -236,7 +235,7 @@ fn a_trusted_peer_is_never_charged_but_a_late_stream_closes_it() {
 
 #[test]
 fn a_handler_cannot_charge_without_a_peer_manager() {
-    let config = Config { ping_interval: Duration::ZERO, ..config() };
+    let config = config().with_ping_interval(Duration::ZERO);
     let watcher = Watcher { charges: Some(Misbehavior::InvalidBlock), ..Watcher::default() };
     let mut managed = ManagedWorld::of(World::new(1, Instant::ZERO), config, watcher);
     let mut stranger = Stranger::new(&managed.world);

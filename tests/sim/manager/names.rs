@@ -3,7 +3,7 @@
 
 use super::support::{ManagedWorld, Watcher, manager};
 use peerloop::api::NextDial;
-use peerloop::config::{DialMode, ManagerConfig};
+use peerloop::config::DialMode;
 use peerloop::internals::limits::MAX_NAME_ADDRESSES;
 use peerloop_testkit::simulated::secs;
 use std::net::{IpAddr, SocketAddr};
@@ -15,7 +15,7 @@ fn named(count: usize) -> (ManagedWorld, Vec<SocketAddr>) {
     let mode = DialMode::Fixed(Vec::new());
     let mut elsewhere = ManagedWorld::new(manager());
     let addresses = elsewhere.add_targets(count);
-    let fixed = ManagerConfig { mode, fixed_names: vec![NAME.to_owned()], ..manager() };
+    let fixed = manager().with_mode(mode).with_fixed_names(vec![NAME.to_owned()]);
     let mut managed = ManagedWorld::at(elsewhere.world.clone(), fixed, Watcher::default());
     managed.targets = std::mem::take(&mut elsewhere.targets);
     (managed, addresses)

@@ -20,8 +20,8 @@ fn req_e23_the_defaults_are_8_and_20_and_nonsense_is_refused() {
     let config = ManagerConfig::new(Network::Mainnet);
     assert_eq!((config.target_peers, config.max_peers), (8, 20));
     for (target_peers, max_peers) in [(0, 20), (21, 20), (1, 0)] {
-        let manager = Some(Box::new(ManagerConfig { target_peers, max_peers, ..config.clone() }));
-        assert!(Config { manager, ..Config::new(Network::Mainnet) }.validate().is_err());
+        let manager = Some(Box::new(config.clone().with_target_peers(target_peers).with_max_peers(max_peers)));
+        assert!(Config::new(Network::Mainnet).with_manager(manager).validate().is_err());
     }
 }
 
@@ -39,7 +39,7 @@ fn req_e24_a_loop_dials_up_to_the_target() {
 
 #[test]
 fn req_e25_a_loop_replaces_a_lost_peer() {
-    let mut managed = ManagedWorld::new(ManagerConfig { max_restarts: 0, ..manager() });
+    let mut managed = ManagedWorld::new(manager().with_max_restarts(0));
     let addresses = managed.add_targets(9);
     managed.remember(&addresses, PeerStatus::Unknown);
     managed.run(secs(1));
@@ -53,7 +53,7 @@ fn req_e25_a_loop_replaces_a_lost_peer() {
 
 #[test]
 fn req_e24_between_target_and_maximum_a_loop_only_accepts() {
-    let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 2, max_peers: 5, ..manager() });
+    let mut managed = ManagedWorld::new(manager().with_target_peers(2).with_max_peers(5));
     let addresses = managed.add_targets(4);
     managed.remember(&addresses, PeerStatus::Unknown);
     managed.run(secs(1));
@@ -75,7 +75,7 @@ fn req_e24_between_target_and_maximum_a_loop_only_accepts() {
 
 #[test]
 fn req_e24_a_peer_above_the_maximum_is_rejected_and_never_counted() {
-    let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, max_peers: 2, ..manager() });
+    let mut managed = ManagedWorld::new(manager().with_target_peers(1).with_max_peers(2));
     let mut stranger = Stranger::new(&managed.world);
     (0..2).for_each(|link| managed.welcome(&mut stranger, link, None));
     managed.clear_log();
@@ -102,7 +102,7 @@ fn req_e24_a_peer_above_the_maximum_is_rejected_and_never_counted() {
 
 #[test]
 fn req_e24_a_bounded_number_of_peers_is_rejected_at_once() {
-    let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, max_peers: 1, ..manager() });
+    let mut managed = ManagedWorld::new(manager().with_target_peers(1).with_max_peers(1));
     let mut stranger = Stranger::new(&managed.world);
     managed.welcome(&mut stranger, 0, None);
     let most = MAX_OVER_CAPACITY as u64;
@@ -120,7 +120,7 @@ fn req_e24_a_bounded_number_of_peers_is_rejected_at_once() {
 fn the_maximum_of_accepted_links_applies_in_addition_to_that_of_peers() {
     let world = World::new(1, Instant::ZERO);
     let mut managed = ManagedWorld::at(world, manager(), Watcher::default());
-    let config = Config { max_inbound: 1, ..managed.node.reactor().config().clone() };
+    let config = managed.node.reactor().config().clone().with_max_inbound(1);
     drop(managed.node.handle().update_config(config).unwrap());
     let mut stranger = Stranger::new(&managed.world);
     managed.welcome(&mut stranger, 0, None);
@@ -151,7 +151,7 @@ fn req_e26_a_fixed_list_ignores_the_target_and_honours_the_maximum() {
     let mut managed = ManagedWorld::new(manager());
     let addresses = managed.add_targets(6);
     let mode = DialMode::Fixed(addresses[..5].to_vec());
-    let fixed = ManagerConfig { mode, target_peers: 1, max_peers: 3, ..manager() };
+    let fixed = manager().with_mode(mode).with_target_peers(1).with_max_peers(3);
     let world = managed.world.clone();
     let mut targets = std::mem::take(&mut managed.targets);
     let mut managed = ManagedWorld::at(world, fixed, Watcher::default());
@@ -171,8 +171,7 @@ fn req_e26_a_fixed_list_honours_bans_and_dials_when_they_end() {
     let mut elsewhere = ManagedWorld::new(manager());
     let addresses = elsewhere.add_targets(2);
     let mode = DialMode::Fixed(addresses.clone());
-    let mut managed =
-        ManagedWorld::at(elsewhere.world.clone(), ManagerConfig { mode, ..manager() }, Watcher::default());
+    let mut managed = ManagedWorld::at(elsewhere.world.clone(), manager().with_mode(mode), Watcher::default());
     managed.targets = std::mem::take(&mut elsewhere.targets);
     let done = managed.node.handle().ban(addresses[0].ip(), Some(secs(300))).unwrap();
     managed.run(secs(100));
@@ -191,8 +190,8 @@ fn req_e28_lower_numbers_close_no_peer_and_accept_none() {
     let mut stranger = Stranger::new(&managed.world);
     (0..4).for_each(|link| managed.welcome(&mut stranger, link, None));
     assert_eq!(managed.ready(), 12);
-    let lower = ManagerConfig { target_peers: 2, max_peers: 5, ..manager() };
-    let config = Config { manager: Some(Box::new(lower)), ..managed.node.reactor().config().clone() };
+    let lower = manager().with_target_peers(2).with_max_peers(5);
+    let config = managed.node.reactor().config().clone().with_manager(Some(Box::new(lower)));
     let changes = managed.node.handle().update_config(config).unwrap();
     managed.run(secs(60));
     assert_eq!(changes.wait().unwrap().map(|changes| changes.len()), Ok(2));
@@ -208,7 +207,7 @@ fn req_e28_lower_numbers_close_no_peer_and_accept_none() {
 
 #[test]
 fn req_e33_a_peer_that_names_its_listener_is_remembered_and_an_inaccessible_one_is_accepted() {
-    let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, ..manager() });
+    let mut managed = ManagedWorld::new(manager().with_target_peers(1));
     let mut stranger = Stranger::new(&managed.world);
     let theirs = stranger.address();
     let claim = Claim { port: theirs.port(), ..Claim::default() };

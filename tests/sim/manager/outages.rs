@@ -1,9 +1,8 @@
 //! Addresses survive outages, stalled handshakes and restarts: a failed dial lowers a rank and loses no address.
 
 use super::support::{Claim, ManagedWorld, Stranger, Watcher, manager};
-use peerloop::Config;
 use peerloop::api::NextDial;
-use peerloop::config::{DialMode, ManagerConfig};
+use peerloop::config::DialMode;
 use peerloop::error::{CloseReason, Deadline};
 use peerloop::internals::limits::INACCESSIBLE_RECHECK;
 use peerloop::sim::World;
@@ -29,8 +28,8 @@ fn req_e20_after_an_outage_of_any_length_all_peers_are_back_within_15_minutes_an
             let addresses = managed.add_targets(8);
             if mode_is_fixed {
                 let mode = DialMode::Fixed(addresses.clone());
-                let config = ManagerConfig { mode, ..manager() };
-                let config = Config { manager: Some(Box::new(config)), ..managed.node.reactor().config().clone() };
+                let config = manager().with_mode(mode);
+                let config = managed.node.reactor().config().clone().with_manager(Some(Box::new(config)));
                 drop(managed.node.handle().update_config(config).unwrap());
             }
             managed.remember(&addresses, PeerStatus::Unknown);
@@ -54,11 +53,8 @@ fn req_e20_after_an_outage_of_any_length_all_peers_are_back_within_15_minutes_an
 
 #[test]
 fn req_e20_a_stalled_handshake_backs_off_like_a_refused_dial() {
-    let mut managed = ManagedWorld::at(
-        World::new(1, Instant::ZERO),
-        ManagerConfig { target_peers: 1, ..manager() },
-        Watcher::default(),
-    );
+    let mut managed =
+        ManagedWorld::at(World::new(1, Instant::ZERO), manager().with_target_peers(1), Watcher::default());
     let mut stranger = Stranger::new(&managed.world);
     managed.remember(&[stranger.listen()], PeerStatus::Unknown);
     managed.settle();
@@ -80,7 +76,7 @@ fn req_e20_a_stalled_handshake_backs_off_like_a_refused_dial() {
 #[test]
 fn req_e20_a_fixed_peer_is_dialled_for_ever_with_pauses_of_minutes() {
     let mode = DialMode::Fixed(vec![NOBODY]);
-    let mut managed = ManagedWorld::new(ManagerConfig { mode, ..manager() });
+    let mut managed = ManagedWorld::new(manager().with_mode(mode));
     managed.remember(&[NOBODY], PeerStatus::Unknown);
     managed.run(secs(24 * 3_600));
     let failures = managed.failures();
@@ -99,7 +95,7 @@ fn req_e20_a_fixed_peer_is_dialled_for_ever_with_pauses_of_minutes() {
 
 #[test]
 fn req_e20_an_inaccessible_address_is_dialled_every_few_minutes_if_no_other_remains() {
-    let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, max_retries: 2, ..manager() });
+    let mut managed = ManagedWorld::new(manager().with_target_peers(1).with_max_retries(2));
     let mut stranger = Stranger::new(&managed.world);
     managed.remember(&[stranger.address()], PeerStatus::Unknown);
     managed.run(secs(6 * 3_600));
@@ -122,7 +118,7 @@ fn req_e20_an_inaccessible_address_is_dialled_every_few_minutes_if_no_other_rema
 
 #[test]
 fn req_e20_a_restart_makes_an_inaccessible_address_unknown() {
-    let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, ..manager() });
+    let mut managed = ManagedWorld::new(manager().with_target_peers(1));
     managed.remember(&[NOBODY], PeerStatus::Inaccessible);
     assert_eq!(managed.known(NOBODY).status, PeerStatus::Unknown);
     managed.settle();
@@ -132,7 +128,7 @@ fn req_e20_a_restart_makes_an_inaccessible_address_unknown() {
 
 #[test]
 fn req_e19_an_unfit_peer_is_dialled_again_after_an_hour() {
-    let config = ManagerConfig { target_peers: 1, ..manager() };
+    let config = manager().with_target_peers(1);
     let mut managed = ManagedWorld::at(World::new(1, Instant::ZERO), config, Watcher::default());
     let mut stranger = Stranger::new(&managed.world);
     managed.remember(&[stranger.listen()], PeerStatus::Unknown);

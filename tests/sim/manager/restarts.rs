@@ -8,7 +8,7 @@ use peerloop::peer::ConnectionType;
 use peerloop::sim::World;
 use peerloop::store::PeerStatus;
 use peerloop::time::Instant;
-use peerloop::{Config, ControlEvent, PeerId};
+use peerloop::{ControlEvent, PeerId};
 use peerloop_testkit::simulated::secs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -43,7 +43,7 @@ fn peers(managed: &ManagedWorld) -> Vec<PeerId> {
 
 #[test]
 fn req_e18_a_lost_peer_is_dialled_again_at_once_three_times_an_hour_and_then_backs_off() {
-    let (mut managed, mut stranger) = managed_and_stranger(ManagerConfig { target_peers: 1, ..manager() });
+    let (mut managed, mut stranger) = managed_and_stranger(manager().with_target_peers(1));
     for link in 0..4 {
         meet(&mut managed, &mut stranger, link);
         stranger.reset(link);
@@ -77,7 +77,7 @@ fn req_e18_a_lost_peer_is_dialled_again_at_once_three_times_an_hour_and_then_bac
 
 #[test]
 fn req_e19_the_row_of_a_restarted_peer_holds_its_restarts() {
-    let (mut managed, mut stranger) = managed_and_stranger(ManagerConfig { target_peers: 1, ..manager() });
+    let (mut managed, mut stranger) = managed_and_stranger(manager().with_target_peers(1));
     meet(&mut managed, &mut stranger, 0);
     stranger.receive(0);
     stranger.close(0);
@@ -89,7 +89,7 @@ fn req_e19_the_row_of_a_restarted_peer_holds_its_restarts() {
 
 #[test]
 fn req_e20_failed_dials_pause_for_longer_and_longer_and_then_count_as_inaccessible() {
-    let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, ..manager() });
+    let mut managed = ManagedWorld::new(manager().with_target_peers(1));
     managed.remember(&[NOBODY], PeerStatus::Unknown);
     managed.run(secs(3 * 3_600));
     let failures = managed.failures();
@@ -108,7 +108,7 @@ fn req_e20_failed_dials_pause_for_longer_and_longer_and_then_count_as_inaccessib
 
 #[test]
 fn req_e20_a_success_resets_the_count() {
-    let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, max_restarts: 0, ..manager() });
+    let mut managed = ManagedWorld::new(manager().with_target_peers(1).with_max_restarts(0));
     let mut stranger = Stranger::new(&managed.world);
     managed.remember(&[stranger.address()], PeerStatus::Unknown);
     managed.run(secs(20));
@@ -129,7 +129,7 @@ fn req_e20_a_success_resets_the_count() {
 
 #[test]
 fn req_e19_a_peer_banned_for_its_kind_is_not_retried() {
-    let (mut managed, mut stranger) = managed_and_stranger(ManagerConfig { target_peers: 1, ..manager() });
+    let (mut managed, mut stranger) = managed_and_stranger(manager().with_target_peers(1));
     managed.settle();
     assert!(stranger.accept(0));
     stranger.send(0, &Claim { user_agent: "/Bitcoin ABC:0.20.0/", ..Claim::default() }.version());
@@ -144,7 +144,7 @@ fn req_e19_a_peer_banned_for_its_kind_is_not_retried() {
 
 #[test]
 fn req_e19_a_peer_closed_by_the_embedder_is_not_restarted() {
-    let (mut managed, mut stranger) = managed_and_stranger(ManagerConfig { target_peers: 1, ..manager() });
+    let (mut managed, mut stranger) = managed_and_stranger(manager().with_target_peers(1));
     meet(&mut managed, &mut stranger, 0);
     managed.node.handle().request(()).unwrap();
     managed.settle();
@@ -172,12 +172,11 @@ fn req_e18_an_accepted_peer_is_never_dialled_back() {
 
 #[test]
 fn req_e20_a_peer_at_capacity_is_retried_ever_more_slowly() {
-    let mut crowded = ManagedWorld::new(ManagerConfig { target_peers: 1, max_peers: 1, ..manager() });
+    let mut crowded = ManagedWorld::new(manager().with_target_peers(1).with_max_peers(1));
     let mut stranger = Stranger::new(&crowded.world);
     crowded.welcome(&mut stranger, 0, None);
     let world = crowded.world.clone();
-    let mut managed =
-        ManagedWorld::at(world.clone(), ManagerConfig { target_peers: 1, ..manager() }, Watcher::default());
+    let mut managed = ManagedWorld::at(world.clone(), manager().with_target_peers(1), Watcher::default());
     managed.remember(&[crowded.address], PeerStatus::Unknown);
     let until = world.now().plus(secs(60));
     peerloop::sim::Driver::new(&world).run_until(until, &mut [&mut managed.node, &mut crowded.node]).unwrap();
@@ -189,11 +188,11 @@ fn req_e20_a_peer_at_capacity_is_retried_ever_more_slowly() {
 
 #[test]
 fn req_e44_new_settings_apply_to_the_next_failure() {
-    let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, ..manager() });
+    let mut managed = ManagedWorld::new(manager().with_target_peers(1));
     managed.remember(&[NOBODY], PeerStatus::Unknown);
     managed.settle();
-    let hasty = ManagerConfig { target_peers: 1, initial_backoff: secs(1), max_retries: 3, ..manager() };
-    let config = Config { manager: Some(Box::new(hasty)), ..managed.node.reactor().config().clone() };
+    let hasty = manager().with_target_peers(1).with_initial_backoff(secs(1)).with_max_retries(3);
+    let config = managed.node.reactor().config().clone().with_manager(Some(Box::new(hasty)));
     drop(managed.node.handle().update_config(config).unwrap());
     managed.run(secs(60));
     assert_eq!(managed.failures().iter().map(|(_, failures, _)| *failures).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);

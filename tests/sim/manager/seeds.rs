@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 fn seeded(names: &[&str]) -> ManagerConfig {
-    ManagerConfig { dns_seeds: names.iter().map(|&name| name.to_owned()).collect(), ..manager() }
+    manager().with_dns_seeds(names.iter().map(|&name| name.to_owned()).collect())
 }
 
 /// Returns the seeds' results: addresses that can be dialled, and those that were new.
@@ -38,7 +38,7 @@ fn req_e41_the_addresses_of_a_seed_are_added_to_the_book_and_dialled_at_the_defa
 
 #[test]
 fn req_e41_seeds_are_resolved_at_the_start_and_hourly_and_a_failed_one_delays_no_other() {
-    let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, ..seeded(&["gone.example", "seed.example"]) });
+    let mut managed = ManagedWorld::new(seeded(&["gone.example", "seed.example"]).with_target_peers(1));
     let addresses = managed.add_targets(1);
     managed.world.set_name("seed.example", vec![addresses[0].ip()]);
     managed.run(secs(1));
@@ -60,7 +60,7 @@ fn req_e41_without_an_address_to_dial_seeds_are_resolved_every_minute() {
 
 #[test]
 fn req_e41_banned_and_own_addresses_of_a_seed_are_omitted_and_an_inaccessible_one_becomes_unknown() {
-    let mut managed = ManagedWorld::new(ManagerConfig { max_retries: 1, ..seeded(&["seed.example"]) });
+    let mut managed = ManagedWorld::new(seeded(&["seed.example"]).with_max_retries(1));
     let addresses = managed.add_targets(3);
     let host = addresses[0].ip();
     managed.world.set_route(host, Route::NoHost { least: Duration::ZERO, most: Duration::ZERO });
@@ -120,7 +120,7 @@ fn req_e41_a_fixed_list_resolves_no_seed() {
     let mut elsewhere = ManagedWorld::new(manager());
     let addresses = elsewhere.add_targets(2);
     let mode = DialMode::Fixed(addresses[..1].to_vec());
-    let config = ManagerConfig { mode, ..seeded(&["seed.example"]) };
+    let config = seeded(&["seed.example"]).with_mode(mode);
     elsewhere.world.set_name("seed.example", vec![addresses[1].ip()]);
     let mut managed = ManagedWorld::at(elsewhere.world.clone(), config, Watcher::default());
     managed.targets = std::mem::take(&mut elsewhere.targets);

@@ -1,7 +1,7 @@
 //! Slots: claimed before a dial, and released once at every end of the connection.
 
 use super::support::{Claim, ManagedWorld, Moment, Stranger, Watcher, manager};
-use peerloop::config::{DialMode, ManagerConfig};
+use peerloop::config::DialMode;
 use peerloop::error::RequestError;
 use peerloop::sim::{Route, World};
 use peerloop::store::PeerStatus;
@@ -18,13 +18,13 @@ fn dialling_a_stranger(watcher: Watcher) -> (ManagedWorld, Stranger) {
     let world = World::new(1, Instant::ZERO);
     let mut stranger = Stranger::new(&world);
     let mode = DialMode::Fixed(vec![stranger.listen()]);
-    let config = ManagerConfig { mode, max_restarts: 0, max_retries: 1, ..manager() };
+    let config = manager().with_mode(mode).with_max_restarts(0).with_max_retries(1);
     (ManagedWorld::at(world, config, watcher), stranger)
 }
 
 #[test]
 fn req_e27_a_slot_is_claimed_before_the_dial_and_released_when_it_is_refused() {
-    let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, max_retries: 1, ..manager() });
+    let mut managed = ManagedWorld::new(manager().with_target_peers(1).with_max_retries(1));
     managed.remember(&[NOBODY], PeerStatus::Unknown);
     managed.world.set_route(NOBODY.ip(), Route::Silent { least: secs(2), most: secs(2) });
     managed.settle();
@@ -36,7 +36,7 @@ fn req_e27_a_slot_is_claimed_before_the_dial_and_released_when_it_is_refused() {
 
 #[test]
 fn req_e27_an_undecided_dial_releases_its_slot_in_time() {
-    let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, max_retries: 1, ..manager() });
+    let mut managed = ManagedWorld::new(manager().with_target_peers(1).with_max_retries(1));
     managed.remember(&[NOBODY], PeerStatus::Unknown);
     managed.world.set_route(NOBODY.ip(), Route::Silent { least: secs(100), most: secs(100) });
     managed.run(secs(5) - Duration::from_nanos(1));
@@ -94,7 +94,7 @@ fn req_e27_a_handler_that_closes_in_any_callback_releases_the_slot() {
 fn req_e27_accepted_peers_that_are_closed_in_any_callback_release_everything() {
     for moment in [Moment::Opened, Moment::VersionReceived, Moment::Ready, Moment::Closed, Moment::Control] {
         let watcher = Watcher { closes_at: Some(moment), ..Watcher::default() };
-        let mut managed = ManagedWorld::with(ManagerConfig { max_peers: 2, target_peers: 1, ..manager() }, watcher);
+        let mut managed = ManagedWorld::with(manager().with_max_peers(2).with_target_peers(1), watcher);
         let mut stranger = Stranger::new(&managed.world);
         for link in 0..4 {
             stranger.dial_from(link, managed.address, None);
@@ -139,7 +139,7 @@ fn req_e21_a_shutdown_at_any_stage_releases_everything() {
 
 #[test]
 fn req_e27_a_request_claims_a_slot_and_is_refused_when_there_is_none() {
-    let mut managed = ManagedWorld::new(ManagerConfig { target_peers: 1, max_peers: 2, ..manager() });
+    let mut managed = ManagedWorld::new(manager().with_target_peers(1).with_max_peers(2));
     let addresses = managed.add_targets(3);
     let answers: Vec<_> =
         addresses.iter().map(|address| managed.node.handle().connect(*address, None).unwrap()).collect();

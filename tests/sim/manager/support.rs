@@ -98,11 +98,7 @@ impl Handler for Watcher {
 /// Configures a manager on a regtest network, where addresses need not be routable, with caps and a rate that never
 /// apply.
 pub(crate) fn manager() -> ManagerConfig {
-    ManagerConfig {
-        max_per_host: 1_000,
-        accepts_per_host_per_second: 1_000_000,
-        ..ManagerConfig::new(Network::Regtest)
-    }
+    ManagerConfig::new(Network::Regtest).with_max_per_host(1_000).with_accepts_per_host_per_second(1_000_000)
 }
 
 pub(crate) struct ManagedWorld {
@@ -129,7 +125,7 @@ impl ManagedWorld {
 
     pub(crate) fn seeded(seed: u64, world: World, manager: ManagerConfig, watcher: Watcher) -> Self {
         let manager = Some(Box::new(manager));
-        let config = Config { seed: Some(seed), manager, ping_interval: Duration::ZERO, ..config() };
+        let config = config().with_seed(Some(seed)).with_manager(manager).with_ping_interval(Duration::ZERO);
         Self::of(world, config, watcher)
     }
 
@@ -143,7 +139,7 @@ impl ManagedWorld {
 
     /// Adds loops that accept every peer, and returns their addresses.
     pub(crate) fn add_targets(&mut self, count: usize) -> Vec<SocketAddr> {
-        let config = || Config { ping_interval: Duration::ZERO, ..config() };
+        let config = || config().with_ping_interval(Duration::ZERO);
         let nodes = (0..count).map(|_| Node::new(&self.world, config(), Player::default()));
         let nodes: Vec<Node> = nodes.collect();
         let addresses = nodes.iter().map(|node| node.address).collect();

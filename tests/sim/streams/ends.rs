@@ -1,6 +1,7 @@
 //! Connections that end in the middle of a message: the reports to each side, and their order.
 
 use super::{Room, Seen, feed_whole, opaque, pattern};
+use peerloop::Network;
 use peerloop::config::ManagerConfig;
 use peerloop::error::{CloseReason, Deadline, Disconnect, Misbehavior, RequestError};
 use peerloop::internals::framer::ChecksumVerdict;
@@ -8,7 +9,6 @@ use peerloop::internals::limits::{BODY_WINDOW, PONG_TIMEOUT};
 use peerloop::protocol::CommandName;
 use peerloop::sim::{Conditions, Cut, Cuts};
 use peerloop::wire::Header;
-use peerloop::{Config, Network};
 use peerloop_testkit::bytes::{frame, header};
 use peerloop_testkit::simulated::{TICK, config};
 use std::time::Duration;
@@ -63,7 +63,7 @@ fn a_streamed_message_with_a_wrong_checksum_is_counted_like_a_buffered_one() {
 #[test]
 fn many_streamed_messages_with_a_wrong_checksum_are_charged() {
     let manager = Some(Box::new(ManagerConfig::new(Network::Regtest)));
-    let mut room = Room::with(Config { manager, ..config() }, Conditions::default());
+    let mut room = Room::with(config().with_manager(manager), Conditions::default());
     let (mut raw, _) = room.add_peer();
     raw.send(&wrong_block(&pattern(10)).repeat(201));
     room.settle();

@@ -226,7 +226,7 @@ impl Room {
     /// first.
     fn add_node(&mut self) -> (PeerId, PeerId) {
         let seed = Some(self.nodes.len() as u64 + 1);
-        let config = Config { seed, ..config() };
+        let config = config().with_seed(seed);
         let node = Reactor::with_net(config, self.world.host(), Streamer::default()).unwrap();
         self.nodes.push(node);
         let (index, address) = (self.nodes.len() - 1, self.address);

@@ -8,7 +8,7 @@ use peerloop::internals::{Budget, shrink};
 use peerloop::protocol::CommandName;
 use peerloop::sim::Conditions;
 use peerloop::wire::Header;
-use peerloop::{Config, Ctx, PeerId};
+use peerloop::{Ctx, PeerId};
 use peerloop_testkit::bytes::{commands, frame, verack, version};
 use peerloop_testkit::simulated::{RawPeer, config};
 
@@ -111,7 +111,7 @@ fn a_peer_that_is_closed_before_its_turn_is_not_called() {
 #[test]
 fn a_peer_without_a_handshake_cannot_be_asked_for_room() {
     for max_inbound in [1, 0] {
-        let mut room = Room::with(Config { max_inbound, ..config() }, Conditions::default());
+        let mut room = Room::with(config().with_max_inbound(max_inbound), Conditions::default());
         let mut raw = RawPeer::dialling(&room.world, room.address);
         room.settle();
         let asked = room.act(0, |ctx| {

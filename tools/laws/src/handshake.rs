@@ -2,7 +2,6 @@
 //! any message that the peer sends or omits.
 
 use crate::tape::Tape;
-use peerloop::Config;
 use peerloop::internals::limits::{HANDSHAKE_TIMEOUT, MAX_HANDSHAKE_MESSAGES};
 use peerloop::sim::{Actor, Driver, World};
 use peerloop::time::Instant;
@@ -64,7 +63,7 @@ pub(crate) fn check(data: &[u8]) {
     let is_dialler = tape.u8() % 2 == 1;
     let world = World::new(1, Instant::ZERO);
     let mut peer = RawPeer::new(&world);
-    let config = Config { ping_interval: Duration::ZERO, ..simulated::config() };
+    let config = simulated::config().with_ping_interval(Duration::ZERO);
     let player = if is_dialler { Player::dialling(peer.listen()) } else { Player::default() };
     let mut node = Node::new(&world, config, player);
     if !is_dialler {

@@ -46,7 +46,7 @@ pub(crate) fn run(args: ServeArgs) -> Result<Exit, Failure> {
     let max_peers = max_peers(&machine, args.max_peers, need)?;
     let max_links = max_peers + machine.max_over_capacity(need);
     let reuse_port = args.reuse_port;
-    let config = Config { max_inbound: max_peers, max_links, reuse_port, ..Config::new(network) };
+    let config = Config::new(network).with_max_inbound(max_peers).with_max_links(max_links).with_reuse_port(reuse_port);
     machine::complain_of_refused_options();
     process::prepare(machine.descriptors_for(max_peers, need));
     let notices = Notices::new()?;

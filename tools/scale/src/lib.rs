@@ -137,7 +137,7 @@ impl Stage {
         let node = Measured::new(net, |net| {
             let max_links = usize::try_from(peers).expect("a table can hold this many peers") + ENDING;
             let defaults = Config::new(Network::Regtest);
-            let config = Config { max_links, ping_interval: PING_INTERVAL, seed: Some(1), ..defaults };
+            let config = defaults.with_max_links(max_links).with_ping_interval(PING_INTERVAL).with_seed(Some(1));
             let handler = Dialler { targets, dialled: 0, dials: half };
             let mut reactor = Reactor::with_net(config, net, handler).expect("the configuration is valid");
             reactor.listen(address).expect("the address is free");

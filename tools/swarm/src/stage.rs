@@ -424,14 +424,12 @@ impl Cast {
 
 fn config_of(scenario: &Scenario, tape: &Tape) -> Config {
     let inbound: u32 = scenario.honest().filter(|(_, troop)| troop.dials).map(|(_, troop)| troop.count).sum();
-    let mut config = Config {
-        max_links: 4_000,
-        max_inbound: scenario.spare_inbound.map_or(usize::MAX, |spare| inbound as usize + spare),
-        ping_interval: scenario.ping_interval,
-        pong_timeout: scenario.pong_timeout,
-        seed: Some(tape.stream(stream::RIVAL).range(0, u64::MAX)),
-        ..Config::new(NETWORK)
-    };
+    let mut config = Config::new(NETWORK)
+        .with_max_links(4_000)
+        .with_max_inbound(scenario.spare_inbound.map_or(usize::MAX, |spare| inbound as usize + spare))
+        .with_ping_interval(scenario.ping_interval)
+        .with_pong_timeout(scenario.pong_timeout)
+        .with_seed(Some(tape.stream(stream::RIVAL).range(0, u64::MAX)));
     config.version_rules.banned_agents.push("/banned:*".into());
     if scenario.is_short_of_memory {
         config.max_buffered_total_bytes = 20_000;
@@ -480,7 +478,7 @@ fn rival_of(
         is_judged: false,
         answers: true,
     };
-    let config = Config { seed: config.seed.map(|seed| !seed), max_inbound: usize::MAX, ..config.clone() };
+    let config = config.clone().with_seed(config.seed.map(|seed| !seed)).with_max_inbound(usize::MAX);
     let handler = ScriptedHandler::new(vec![node], NODE, 1_000, true);
     let mut rival = Checked::new(world, net, config, handler).expect("the configuration is valid");
     rival.listen(there).expect("nothing fails yet");

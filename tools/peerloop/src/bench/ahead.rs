@@ -28,7 +28,7 @@ pub(super) fn connect(setup: &mut Setup, notices: &Notices) -> Result<Option<(St
     if setup.is_built_in() {
         return Ok(None);
     }
-    let config = Config { max_links: setup.nodes.len() + SPARE_LINKS, spin: false, ..setup.config() };
+    let config = setup.config().with_max_links(setup.nodes.len() + SPARE_LINKS).with_spin(false);
     let nodes = setup.nodes.iter().map(|node| node.addresses.clone()).collect();
     let handler = Ahead::new(nodes, setup.sources.first().copied());
     let (sender, receiver) = sync_channel(1);
@@ -188,7 +188,7 @@ mod tests {
 
     /// Runs a loop to its end, and returns what it found and the connections that it dialled.
     fn end(nodes: &[&[SocketAddr]]) -> (Ahead, u64) {
-        let config = Config { max_links: nodes.len() + SPARE_LINKS, ..Config::new(Network::Regtest) };
+        let config = Config::new(Network::Regtest).with_max_links(nodes.len() + SPARE_LINKS);
         let nodes = nodes.iter().map(|node| node.to_vec()).collect();
         let mut reactor = Reactor::new(config, Ahead::new(nodes, None)).unwrap();
         reactor.run().unwrap();

@@ -138,14 +138,12 @@ impl Setup {
 
     /// Returns the configuration of the generator's loop, which sends no pings except those of the schedule.
     pub(crate) fn config(&self) -> Config {
-        Config {
-            max_links: self.connections + SPARE_LINKS,
-            ping_interval: Duration::ZERO,
-            pong_timeout: self.timeout,
-            spin: self.spin,
-            seed: Some(self.seed),
-            ..Config::new(self.network)
-        }
+        Config::new(self.network)
+            .with_max_links(self.connections + SPARE_LINKS)
+            .with_ping_interval(Duration::ZERO)
+            .with_pong_timeout(self.timeout)
+            .with_spin(self.spin)
+            .with_seed(Some(self.seed))
     }
 
     /// Returns the generator's plan.

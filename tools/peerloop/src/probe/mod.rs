@@ -81,14 +81,12 @@ pub(crate) fn run(args: ProbeArgs) -> Result<Exit, Failure> {
     let network = targets::network(asked, [args.target.as_str()])?;
     let target = targets::resolve(&args.target, network, args.family.family())?;
     machine::complain_of_refused_options();
-    let config = Config {
-        max_links: MAX_LINKS,
-        connect_timeout: args.timeout,
-        handshake_timeout: args.timeout,
-        pong_timeout: args.timeout,
-        ping_interval: Duration::ZERO,
-        ..Config::new(network)
-    };
+    let config = Config::new(network)
+        .with_max_links(MAX_LINKS)
+        .with_connect_timeout(args.timeout)
+        .with_handshake_timeout(args.timeout)
+        .with_pong_timeout(args.timeout)
+        .with_ping_interval(Duration::ZERO);
     let findings = Findings { resolve: began.elapsed(), ..Findings::default() };
     let notices = Notices::new()?;
     let prober = Prober { target, opened_at: peerloop::time::Instant::ZERO, current: None, findings };

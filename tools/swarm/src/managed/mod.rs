@@ -118,11 +118,8 @@ impl ManagedWorld {
         world.set_conditions(scenario.conditions.clone());
         let net = world.host();
         world.set_poller(NODE, scenario.poller);
-        let base = Config {
-            ping_interval: scenario.ping_interval,
-            pong_timeout: scenario.pong_timeout,
-            ..Config::new(NETWORK)
-        };
+        let base =
+            Config::new(NETWORK).with_ping_interval(scenario.ping_interval).with_pong_timeout(scenario.pong_timeout);
         let journal = Journal::new();
         let kind = Rc::new(actor::Profile::new(NETWORK.magic(), &journal));
         let overheard: Rc<RefCell<Vec<u8>>> = Rc::default();

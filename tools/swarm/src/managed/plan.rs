@@ -274,25 +274,23 @@ fn draw_nature(index: u32, chance: &Chance) -> Nature {
 
 fn draw_manager(chance: &Chance) -> ManagerConfig {
     let max_peers = *chance.pick(&[8, 1, 3, 20, 50]);
-    ManagerConfig {
-        target_peers: (1 + chance.below(8) as usize).min(max_peers),
-        max_peers,
-        listen: vec![SocketAddr::new(ip_of(0), PORT)],
-        dns_seeds: vec![SEED_NAME.to_owned(), "other.example".to_owned()],
-        max_restarts: chance.below(4),
-        restart_window: Duration::from_secs(*chance.pick(&[3_600, 60, 600])),
-        initial_backoff: Duration::from_secs(*chance.pick(&[5, 1, 30])),
-        backoff_multiplier: *chance.pick(&[2.0, 1.5, 10.0]),
-        max_backoff: Duration::from_secs(*chance.pick(&[600, 30, 120])),
-        max_retries: 1 + chance.below(10),
-        max_per_host: 1 + chance.below(8) as usize,
-        max_per_group_percent: *chance.pick(&[100, 100, 20]),
-        accepts_per_host_per_second: *chance.pick(&[10, 1, 100]),
-        evict_inbound: chance.one_in(2),
-        ban_score: *chance.pick(&[100, 5]),
-        ban_duration: Duration::from_secs(*chance.pick(&[86_400, 20, 300])),
-        ..ManagerConfig::new(NETWORK)
-    }
+    ManagerConfig::new(NETWORK)
+        .with_target_peers((1 + chance.below(8) as usize).min(max_peers))
+        .with_max_peers(max_peers)
+        .with_listen(vec![SocketAddr::new(ip_of(0), PORT)])
+        .with_dns_seeds(vec![SEED_NAME.to_owned(), "other.example".to_owned()])
+        .with_max_restarts(chance.below(4))
+        .with_restart_window(Duration::from_secs(*chance.pick(&[3_600, 60, 600])))
+        .with_initial_backoff(Duration::from_secs(*chance.pick(&[5, 1, 30])))
+        .with_backoff_multiplier(*chance.pick(&[2.0, 1.5, 10.0]))
+        .with_max_backoff(Duration::from_secs(*chance.pick(&[600, 30, 120])))
+        .with_max_retries(1 + chance.below(10))
+        .with_max_per_host(1 + chance.below(8) as usize)
+        .with_max_per_group_percent(*chance.pick(&[100, 100, 20]))
+        .with_accepts_per_host_per_second(*chance.pick(&[10, 1, 100]))
+        .with_evict_inbound(chance.one_in(2))
+        .with_ban_score(*chance.pick(&[100, 5]))
+        .with_ban_duration(Duration::from_secs(*chance.pick(&[86_400, 20, 300])))
 }
 
 impl fmt::Display for Plan {

@@ -35,7 +35,7 @@ pub fn secs(secs: u64) -> Duration {
 pub const TICK: Duration = Duration::from_millis(1);
 
 pub fn config() -> Config {
-    Config { seed: Some(1), ..Config::new(Network::Regtest) }
+    Config::new(Network::Regtest).with_seed(Some(1))
 }
 
 /// A handler's record of its callbacks.
@@ -251,7 +251,7 @@ impl Stage {
         let node = Node::new(&world, config, player);
         let player = Player::dialling(node.address).pinging(Instant::ZERO.plus(secs(1)), secs(1), u32::MAX);
         // Its own keepalives would cause pongs that the test did not plan.
-        let honest_config = Config { seed: Some(2), ping_interval: Duration::ZERO, ..self::config() };
+        let honest_config = self::config().with_seed(Some(2)).with_ping_interval(Duration::ZERO);
         let honest = Node::new(&world, honest_config, player);
         let mut stage = Self { world, node, honest };
         stage.settle();
