@@ -1,8 +1,8 @@
-//! Control events: what happens to connections, hosts, listeners, seeds, the address book and the configuration.
+//! Control events of connections, hosts, listeners, seeds, the address book and the configuration.
 //!
-//! A [`ControlEvent`] is owned and can be kept and sent to other threads. An [`Event`](super::Event) describes one peer
-//! in full; a control event is the short form for an observer of the whole loop. Its causes are types with numbers, and
-//! it carries no byte of a peer's choice.
+//! A [`ControlEvent`] is owned, so it can be kept and sent to other threads. An [`Event`](super::Event) describes one
+//! peer in full; a control event is the short form for an observer of the whole loop. It holds typed causes and
+//! numbers, but no bytes chosen by a peer.
 
 use crate::address::Host;
 use crate::config::Field;
@@ -19,12 +19,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Something that happened to the loop's connections, or to its knowledge of addresses.
+/// An event of the loop's connections, addresses or configuration.
 ///
 /// For each peer with a [`ConnectionEstablished`](Self::ConnectionEstablished) there is at most one
 /// [`HandshakeComplete`](Self::HandshakeComplete) and exactly one [`ConnectionFailed`](Self::ConnectionFailed) or
-/// [`ConnectionLost`](Self::ConnectionLost), which is the last event with its id. A dial that fails earlier has a
-/// `ConnectionFailed` alone.
+/// [`ConnectionLost`](Self::ConnectionLost), which is the last event with its id. A dial that fails before has only a
+/// `ConnectionFailed`.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ControlEvent {
@@ -32,12 +32,12 @@ pub enum ControlEvent {
     ConnectionEstablished {
         /// The peer.
         peer: PeerId,
-        /// The dialled address, or the one that the connection came from.
+        /// The peer's address: the dialled one, or the source of an accepted connection.
         address: SocketAddr,
         /// The side that opened it, and whether there is a slot for it.
         connection_type: ConnectionType,
     },
-    /// The handshake is complete; the peer counts.
+    /// The handshake is complete, and the peer counts as ready.
     HandshakeComplete {
         /// The peer.
         peer: PeerId,
@@ -48,22 +48,22 @@ pub enum ControlEvent {
         /// The time since the connection was established.
         handshake: Duration,
     },
-    /// A connection that this side dialled ended before its handshake was complete.
+    /// A dialled connection failed or closed before its handshake was complete.
     ConnectionFailed {
         /// The id that was reserved for the peer.
         peer: PeerId,
         /// The address that was dialled.
         address: SocketAddr,
-        /// How far the connection had come.
+        /// The last state of the connection.
         state: ConnectionState,
         /// The reason.
         reason: CloseReason,
-        /// Dials of the address that failed in a row, including this one; 1 without a peer manager.
+        /// The address's number of failed dials in a row, including this one; 1 without a peer manager.
         failures: u32,
-        /// When the address is dialled again; never without a peer manager.
+        /// The next dial of the address; [`NextDial::Never`] without a peer manager.
         next: NextDial,
     },
-    /// A peer disconnected, or an inbound connection ended before its handshake was complete.
+    /// A peer's connection closed, or an inbound connection closed before its handshake was complete.
     ConnectionLost {
         /// The peer.
         peer: PeerId,
@@ -71,30 +71,30 @@ pub enum ControlEvent {
         address: SocketAddr,
         /// The side that opened it.
         connection_type: ConnectionType,
-        /// How far the connection had come.
+        /// The last state of the connection.
         state: ConnectionState,
         /// The reason.
         reason: CloseReason,
     },
-    /// A peer that the network lost is dialled again at once.
+    /// A peer that was lost through a network failure is dialled again at once.
     ConnectionRestarting {
-        /// Its address.
+        /// The peer's address.
         address: SocketAddr,
-        /// Restarts within the window, including this one.
+        /// The number of restarts within the window, including this one.
         restarts: u32,
     },
-    /// A connection arrived and was closed at once.
+    /// An inbound connection arrived and was closed at once.
     InboundRejected {
-        /// The address that it came from.
+        /// The connection's source address.
         address: SocketAddr,
         /// The reason.
         refusal: Refusal,
     },
-    /// A peer connected when all slots were taken, and was closed with a `reject`. It was never counted.
+    /// A peer connected while no slot was free, and was closed with a `reject`. It never counted as ready.
     RejectedOverCapacity {
         /// The peer.
         peer: PeerId,
-        /// The address that it came from.
+        /// The connection's source address.
         address: SocketAddr,
     },
     /// A peer violated the protocol.
@@ -116,9 +116,9 @@ pub enum ControlEvent {
         host: Host,
         /// The reason.
         reason: BanReason,
-        /// The ban's end; `None` for a ban for ever.
+        /// The ban's end; `None` for a permanent ban.
         until: Option<UnixTime>,
-        /// Connections of the host that are closed.
+        /// The number of the host's connections that are closed.
         peers_closed: usize,
     },
     /// A host's ban has ended.
@@ -130,21 +130,21 @@ pub enum ControlEvent {
     PeerEvicted {
         /// The peer.
         peer: PeerId,
-        /// The address that it came from.
+        /// The connection's source address.
         address: SocketAddr,
     },
-    /// Peers are wanted, and none is dialled. Each cause is reported once until the wanted peers are connected or the
-    /// configuration changes. A pause that ends by itself, such as a backoff, is no cause.
+    /// Peers are wanted, but none is dialled. Each cause is reported once until the wanted peers are connected or the
+    /// configuration changes. A pause that ends by itself, such as a backoff, does not count as a cause.
     DialsHeldBack {
         /// The cause.
         cause: DialHold,
     },
-    /// Connections are accepted at an address.
+    /// The loop listens on an address.
     ListenerBound {
-        /// The address, with the port that the system chose if 0 was asked for.
+        /// The address, with the port that the system chose if port 0 was configured.
         address: SocketAddr,
     },
-    /// A configured address cannot be listened at.
+    /// The loop cannot listen on a configured address.
     ListenerBindFailed {
         /// The address.
         address: SocketAddr,
@@ -162,9 +162,9 @@ pub enum ControlEvent {
     SeedResolved {
         /// The name.
         name: Arc<str>,
-        /// Its addresses, without those that cannot be dialled.
+        /// The number of its addresses that can be dialled.
         found: usize,
-        /// Addresses that were not in the address book.
+        /// The number of addresses that were not in the address book.
         new: usize,
     },
     /// A name was not resolved.
@@ -196,24 +196,24 @@ pub enum NextDial {
     Restart,
     /// At this moment, or later if no slot is free then.
     At(Instant),
-    /// Rarely, for it failed too often or is not for us: within minutes if nobody else is left to dial, else after an
-    /// hour or more.
+    /// Rarely, because it failed too often or is incompatible: within minutes if no other address remains, else after
+    /// an hour or more.
     Inaccessible,
-    /// Not by itself: the next address of its name is dialled instead, or the name is resolved again.
+    /// Not planned: the next address of its name is dialled instead, or the name is resolved again.
     NextAddress,
-    /// At no moment that is planned: never, if it was dialled on command, else when nothing stands in its way any more,
-    /// as a ban of its host or another connection to it.
+    /// Not planned. An address that was dialled on request is never dialled again. Any other is dialled once its
+    /// obstacle is removed, such as a ban of its host or another connection to it.
     Never,
 }
 
 impl ControlEvent {
-    /// Returns the event's name from a closed list, for counters and logs.
+    /// Returns the event's label from a closed list, for counters and logs.
     pub const fn label(&self) -> &'static str {
         match self {
             Self::ConnectionEstablished { .. } => "connection_established",
             Self::HandshakeComplete { .. } => "handshake_complete",
             Self::ConnectionFailed { .. } => "connection_failed",
-            // Its handshake was not complete, so it did not count as a peer.
+            // The handshake was not complete, so the connection did not count as a peer.
             Self::ConnectionLost { state, .. } if !matches!(state, ConnectionState::Connected) => "connection_failed",
             Self::ConnectionLost { .. } => "connection_lost",
             Self::ConnectionRestarting { .. } => "connection_restarting",
@@ -271,23 +271,23 @@ impl fmt::Display for ControlEvent {
                 write!(f, "connected with {address} ({connection_type})")
             }
             Self::HandshakeComplete { address, handshake, .. } => {
-                write!(f, "the handshake with {address} took {} us", handshake.as_micros())
+                write!(f, "completed the handshake with {address} in {} us", handshake.as_micros())
             }
             Self::ConnectionFailed { address, reason, failures, next, .. } => {
                 write!(f, "the connection to {address} failed, {failures} in a row: {reason}; {next}")
             }
             Self::ConnectionLost { address, state: ConnectionState::Connected, reason, .. } => {
-                write!(f, "the connection to {address} ended: {reason}")
+                write!(f, "the connection to {address} closed: {reason}")
             }
             Self::ConnectionLost { address, reason, .. } => {
-                write!(f, "the connection to {address} ended before the peer was ready: {reason}")
+                write!(f, "the connection to {address} closed before the peer was ready: {reason}")
             }
             Self::ConnectionRestarting { address, restarts } => {
                 write!(f, "{address} is dialled again at once, restart {restarts}")
             }
-            Self::InboundRejected { address, refusal } => write!(f, "turned {address} away: {refusal}"),
+            Self::InboundRejected { address, refusal } => write!(f, "rejected {address}: {refusal}"),
             Self::RejectedOverCapacity { address, .. } => {
-                write!(f, "rejected {address}: the maximum of peers is reached")
+                write!(f, "rejected {address}: the maximum number of peers is reached")
             }
             Self::PeerMisbehaved { address, misbehavior, points, score, .. } => {
                 let (points, verb) = (Counted(*points, "point"), if *points == 1 { "makes" } else { "make" });
@@ -301,20 +301,20 @@ impl fmt::Display for ControlEvent {
                 }
                 write!(f, "; closes {peers_closed} of its connections")
             }
-            Self::PeerUnbanned { host } => write!(f, "{host} is not banned any more"),
+            Self::PeerUnbanned { host } => write!(f, "{host} is no longer banned"),
             Self::PeerEvicted { address, .. } => write!(f, "closed {address} to make room"),
             Self::DialsHeldBack { cause } => write!(f, "peers are wanted but not dialled: {cause}"),
-            Self::ListenerBound { address } => write!(f, "listening at {address}"),
+            Self::ListenerBound { address } => write!(f, "listening on {address}"),
             Self::ListenerBindFailed { address, failure, retry_in } => {
-                write!(f, "cannot listen at {address}: {failure}; trying again in {} s", retry_in.as_secs())
+                write!(f, "cannot listen on {address}: {failure}; retrying in {} s", retry_in.as_secs())
             }
             Self::SocketOptionRefused { refused } => refused.fmt(f),
             Self::SeedResolved { name, found, new } => {
                 write!(f, "{name} has {}, {new} of them new", Counted(*found, "address"))
             }
             Self::SeedFailed { name, cause } => write!(f, "{name} was not resolved: {cause}"),
-            Self::BookFailing { error } => write!(f, "the book of peers is not written: {error}"),
-            Self::BookRecovered => f.write_str("the book of peers is written again"),
+            Self::BookFailing { error } => write!(f, "cannot write the address book: {error}"),
+            Self::BookRecovered => f.write_str("the address book is written again"),
             Self::ConfigUpdated { fields } => write!(f, "the configuration has changed: {}", Field::names(fields)),
         }
     }
@@ -324,11 +324,11 @@ impl fmt::Display for NextDial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Restart => f.write_str("dialled again at once"),
-            // A moment of the loop's clock tells a person nothing.
+            // A moment of the loop's clock means nothing to a person.
             Self::At(_) => f.write_str("dialled again after a pause"),
             Self::Inaccessible => f.write_str("counts as inaccessible"),
             Self::NextAddress => f.write_str("the next address of its name is tried"),
-            Self::Never => f.write_str("no other dial is planned"),
+            Self::Never => f.write_str("no further dial is planned"),
         }
     }
 }
@@ -341,7 +341,7 @@ pub(crate) mod tests {
     use std::collections::BTreeSet;
     use std::io;
 
-    /// One event of each kind.
+    /// Returns one event of each kind.
     pub(crate) fn one_of_each() -> Vec<ControlEvent> {
         let peer = PeerId::of(LinkId::new(3, 1));
         let address = ([192, 0, 2, 1], 8_333).into();
@@ -376,7 +376,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn req_e34_each_kind_has_a_label_of_its_own_that_counters_can_use() {
+    fn req_e34_every_kind_has_a_unique_label_for_counters() {
         let labels: Vec<_> = one_of_each().iter().map(ControlEvent::label).collect();
         assert_eq!(labels.iter().collect::<BTreeSet<_>>().len(), labels.len());
         assert!(labels.iter().all(|label| label.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase())));
@@ -391,12 +391,12 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn times_are_whole_units_and_not_moments_of_the_loop_clock() {
+    fn texts_show_durations_and_dates_instead_of_loop_moments() {
         let mut events = one_of_each();
         let ControlEvent::HandshakeComplete { handshake, .. } = &mut events[1] else { panic!("{}", events[1]) };
         *handshake = Duration::from_nanos(193_440);
-        assert_eq!(events[1].to_string(), "the handshake with 192.0.2.1:8333 took 193 us");
-        assert!(events[12].to_string().ends_with("; trying again in 1 s"), "{}", events[12]);
+        assert_eq!(events[1].to_string(), "completed the handshake with 192.0.2.1:8333 in 193 us");
+        assert!(events[12].to_string().ends_with("; retrying in 1 s"), "{}", events[12]);
         let ban = events.iter_mut().find_map(|event| match event {
             ControlEvent::PeerBanned { until, .. } => {
                 *until = Some(UnixTime::from_secs(1_796_005_391));
@@ -404,21 +404,21 @@ pub(crate) mod tests {
             }
             _ => None,
         });
-        assert!(ban.expect("there is one").contains("; until 2026-11-30T02:23:11Z; closes "));
+        assert!(ban.expect("the list has a ban").contains("; until 2026-11-30T02:23:11Z; closes "));
         let misbehaved = events[7].to_string();
         assert!(misbehaved.ends_with("; 1 point makes 2"), "{misbehaved}");
         let ControlEvent::ConnectionLost { state, .. } = &mut events[3] else { panic!("{}", events[3]) };
         *state = ConnectionState::AwaitingHandshake;
-        assert_eq!(events[3].label(), "connection_failed", "it was no peer yet");
+        assert_eq!(events[3].label(), "connection_failed", "the peer was not ready yet");
         assert!(
-            events[3].to_string().starts_with("the connection to 192.0.2.1:8333 ended before the peer was ready: ")
+            events[3].to_string().starts_with("the connection to 192.0.2.1:8333 closed before the peer was ready: ")
         );
         let next = NextDial::At(Instant::from_nanos(5_752_062_110));
         assert_eq!(next.to_string(), "dialled again after a pause");
     }
 
     #[test]
-    fn an_event_that_waits_in_a_queue_is_small() {
+    fn a_queued_event_is_small() {
         assert!(size_of::<ControlEvent>() <= 128, "{}", size_of::<ControlEvent>());
     }
 }

@@ -6,62 +6,62 @@ use crate::time::Instant;
 use crate::wire::{Header, RejectRef};
 use std::time::Duration;
 
-/// Something that happened to a peer.
+/// An event of one peer.
 ///
-/// For each peer there is exactly one [`Event::Opened`] or, if the connection cannot be had, none, then at most one
-/// [`Event::Ready`], and exactly one [`Event::Closed`], which is the last.
+/// Each peer has one [`Event::Opened`], unless the connection fails, then at most one [`Event::Ready`], and exactly one
+/// [`Event::Closed`], which is its last event.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event<'a> {
     /// The TCP connection is established.
     Opened {
-        /// How long it took, for a connection that was dialled.
+        /// The duration of the dial; `None` if the loop has not dialled the connection.
         connect: Option<Duration>,
     },
     /// The peer's `version` has arrived and is acceptable; see
     /// [`PeerView::version`](crate::handler::PeerView::version).
     VersionReceived,
-    /// The handshake is complete; messages may be sent from here on.
+    /// The handshake is complete; messages may be sent from now on.
     Ready {
-        /// How long the handshake took, from the established connection.
+        /// The duration of the handshake, from the established connection.
         handshake: Duration,
     },
-    /// The peer answered a ping.
+    /// The peer replied to a ping.
     Pong {
         /// The nonce of the ping, as [`Ctx::ping`](crate::handler::Ctx::ping) returned it.
         nonce: u64,
-        /// When the ping was due by its sender's schedule; as `sent` for a keepalive of the loop, which nobody planned.
+        /// The moment at which its sender had planned the ping. For a keepalive of the loop it equals `sent`.
         planned: Instant,
-        /// When it was given to the kernel.
+        /// The moment at which the kernel accepted the ping.
         sent: Instant,
-        /// When the answer was read.
+        /// The moment at which the pong was read.
         received: Instant,
     },
-    /// The peer's `protoconf` says how large a message it accepts.
+    /// The peer's `protoconf` has arrived, with the largest message that the peer accepts.
     LimitsAnnounced {
-        /// Bytes of payload.
+        /// The maximum payload in bytes.
         max_recv_payload_bytes: u32,
-        /// The names of the stream policies that it knows, with commas between them.
+        /// The names of the peer's stream policies, separated by commas.
         stream_policies: Option<&'a [u8]>,
     },
     /// The peer wants new blocks announced by `headers`.
     SendHeaders,
-    /// The peer refuses something; it often closes the connection next.
+    /// The peer's `reject` has arrived. The peer often closes the connection next.
     Rejected(RejectRef<'a>),
-    /// A message that was being streamed will not be completed, because the connection ends; `Closed` follows.
+    /// A message that is being delivered in chunks stays incomplete, because the connection closes. `Closed` follows.
     BodyCut {
         /// The header of the message.
         header: Header,
-        /// How much of its payload was delivered.
+        /// The delivered bytes of its payload.
         received: u64,
-        /// Why the connection ends.
+        /// The reason for the close.
         reason: CloseReason,
     },
-    /// The peer is gone, and its id is not valid after this event.
+    /// The connection is closed. The peer's id is invalid after this event.
     Closed {
-        /// Why.
+        /// The reason.
         reason: CloseReason,
-        /// How far the connection had come.
+        /// The last state of the connection.
         state: ConnectionState,
     },
 }

@@ -14,7 +14,7 @@ pub struct Frame<'a> {
     payload: &'a [u8],
     /// The block that contains the payload, if it can be shared.
     source: Option<&'a Bytes>,
-    /// The four bytes that the header begins with on the wire.
+    /// The network's magic, with which the header begins on the wire.
     magic: [u8; 4],
     /// The hash of the payload, if the framer has kept it.
     hash: Option<&'a Hash256>,
@@ -25,7 +25,7 @@ impl<'a> Frame<'a> {
         Self { header, payload, source, magic: [0; 4], hash: None }
     }
 
-    /// Returns the frame with what a handler may need to send it on.
+    /// Returns the frame with the data that [`Frame::to_frame`] and [`Frame::hash`] need.
     pub(crate) fn with_origin(self, magic: [u8; 4], hash: Option<&'a Hash256>) -> Self {
         Self { magic, hash, ..self }
     }
@@ -35,7 +35,7 @@ impl<'a> Frame<'a> {
         self.header.command
     }
 
-    /// The header as it came.
+    /// Returns the header as received.
     pub fn header(&self) -> &Header {
         &self.header
     }
@@ -49,21 +49,23 @@ impl<'a> Frame<'a> {
     ///
     /// # Errors
     ///
-    /// When the payload is not a correct message of its command.
+    /// A [`WireError`] if the payload is not a valid message of its command.
     pub fn decode(&self) -> Result<MessageRef<'a>, WireError> {
         MessageRef::decode(self.header.command, self.payload)
     }
 
-    /// Returns the payload to keep: shared if it is large, copied if sharing would keep a much larger block alive.
+    /// Returns the payload as [`Bytes`] to keep. A large payload shares its block; a payload is copied if sharing would
+    /// keep a much larger block in memory.
     pub fn to_bytes(&self) -> Bytes {
         keep(self.payload, self.source)
     }
 
-    /// Returns the message to send on, header and payload, as [`Ctx::send_shared`](crate::Ctx::send_shared) takes it.
-    /// Nothing is hashed again. It is shared if both lie in one block and make up at least half of that, else copied.
+    /// Returns header and payload for [`Ctx::send_shared`](crate::Ctx::send_shared), to relay the message. Nothing is
+    /// hashed again. The bytes are shared if both lie in one block and make up at least half of it; otherwise they are
+    /// copied.
     ///
-    /// A message that came with an extended header gets a basic one, which every peer reads; its checksum is computed
-    /// here. Only a payload of 4 GiB or more keeps the extended header.
+    /// A message with an extended header gets a basic one, which every peer understands. Its checksum is computed here.
+    /// Only a payload of 4 GiB or more keeps the extended header.
     pub fn to_frame(&self) -> Bytes {
         let (basic, extended);
         let header: &[u8] = if u32::try_from(self.payload.len()).is_err() {
@@ -79,7 +81,7 @@ impl<'a> Frame<'a> {
         self.shared_frame(header).unwrap_or_else(|| [header, self.payload].concat().into())
     }
 
-    /// Returns the part of the block that holds this header and the payload, if it is there and worth sharing.
+    /// Returns the part of the block that holds this header and the payload, if both are in it and worth sharing.
     fn shared_frame(&self, header: &[u8]) -> Option<Bytes> {
         let block = self.source.filter(|block| worth_sharing(header.len() + self.payload.len(), block.len()))?;
         let payload_begin = self.payload.as_ptr().addr().checked_sub(block.as_ptr().addr())?;
@@ -88,8 +90,9 @@ impl<'a> Frame<'a> {
         is_there.then(|| block.slice(begin..payload_begin + self.payload.len()))
     }
 
-    /// Returns SHA-256 applied twice to the payload: for a `tx` its id. The loop has computed it for the checksum; only
-    /// a payload of up to 55 bytes is hashed again. `None` for a message with an extended header: it has no checksum.
+    /// Returns the payload's double SHA-256, which is the id of a `tx`. The loop has computed it for the checksum; only
+    /// a payload of up to 55 bytes is hashed again. Returns `None` for a message with an extended header, which has no
+    /// checksum.
     pub fn hash(&self) -> Option<Hash256> {
         self.header.checksum.map(|_| self.hash.copied().unwrap_or_else(|| Hash256::of(self.payload)))
     }
@@ -101,7 +104,7 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// A part of a streamed message, borrowed from the block it was received into.
+/// A part of a message that is delivered in chunks, borrowed from the block it was received into.
 #[derive(Clone, Copy, Debug)]
 pub struct Chunk<'a> {
     header: Header,
@@ -122,7 +125,7 @@ impl<'a> Chunk<'a> {
         Self { header, offset, bytes, last, source }
     }
 
-    /// The header of the message.
+    /// Returns the message's header.
     pub fn header(&self) -> &Header {
         &self.header
     }
@@ -132,7 +135,7 @@ impl<'a> Chunk<'a> {
         self.offset
     }
 
-    /// Returns the bytes of the whole payload.
+    /// Returns the length of the whole payload in bytes.
     pub fn total(&self) -> u64 {
         self.header.payload_len
     }
@@ -142,12 +145,12 @@ impl<'a> Chunk<'a> {
         self.bytes
     }
 
-    /// Returns, on the last part, whether the whole payload has the header's checksum.
+    /// Returns, for the last part, whether the whole payload matches the header's checksum; `None` for all other parts.
     pub fn last(&self) -> Option<ChecksumVerdict> {
         self.last
     }
 
-    /// Returns the part to keep, shared or copied as by [`Frame::to_bytes`].
+    /// Returns the part as [`Bytes`] to keep, shared or copied as in [`Frame::to_bytes`].
     pub fn to_bytes(&self) -> Bytes {
         keep(self.bytes, self.source)
     }

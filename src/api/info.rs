@@ -7,21 +7,21 @@ use crate::time::Instant;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// A snapshot of a peer. What the peer announced of itself is unverified.
+/// A snapshot of a peer. The data from its `version` is unverified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerInfo {
     /// Its id.
     pub id: PeerId,
-    /// The address that it was dialled at or that it connected from.
+    /// Its address: the dialled one, or the source of an accepted connection.
     pub address: SocketAddr,
     /// The side that opened the connection, and whether there was a slot for it.
     pub connection_type: ConnectionType,
-    /// How far the connection has come.
+    /// The state of the connection.
     pub state: ConnectionState,
     /// The moment at which it entered that state.
     pub since: Instant,
-    /// Its protocol version; `None` before its `version` arrived, as the next three.
+    /// Its protocol version. This and the next three fields are `None` until its `version` has arrived.
     pub protocol_version: Option<u32>,
     /// The services that it offers.
     pub services: Option<u64>,
@@ -33,9 +33,9 @@ pub struct PeerInfo {
     pub last_rtt: Option<Duration>,
     /// The shortest round trip.
     pub least_rtt: Option<Duration>,
-    /// Bytes sent to it.
+    /// The bytes sent to it.
     pub sent_bytes: u64,
-    /// Bytes that wait to be sent.
+    /// The bytes that wait to be sent to it.
     pub waiting_bytes: usize,
     /// Its cost so far; `None` unless [`Config::measure_peers`](crate::Config::measure_peers) is on.
     pub cost: Option<PeerCost>,

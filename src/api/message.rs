@@ -1,4 +1,4 @@
-//! Owned, checksummed messages for subscribers, of the commands that they asked for.
+//! Owned, checksummed messages for subscribers, selected by command.
 
 use crate::error::WireError;
 use crate::id::PeerId;
@@ -14,25 +14,25 @@ use bytes::Bytes;
 pub struct MessageEvent {
     /// The sender.
     pub peer: PeerId,
-    /// The header as it came.
+    /// The header as received.
     pub header: Header,
-    /// The payload, whole; all subscribers share it.
+    /// The whole payload, which all subscribers share.
     pub payload: Bytes,
-    /// When it was read.
+    /// The moment at which it was read.
     pub received: Instant,
 }
 
 /// Selects the messages of a subscriber.
 ///
-/// The engine handles the handshake, pings and pongs, `reject`, `protoconf` and `sendheaders` itself: no subscriber
+/// The engine handles the handshake, pings and pongs, `reject`, `protoconf` and `sendheaders` itself. No subscriber
 /// receives them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CommandFilter {
-    /// All of them.
+    /// All messages.
     #[default]
     All,
-    /// Those of a few commands; each message that arrives is compared with all of them.
+    /// Messages of the listed commands. Each arriving message is compared with all of them, so keep the list short.
     Only(Vec<CommandName>),
 }
 
@@ -41,7 +41,7 @@ impl MessageEvent {
     ///
     /// # Errors
     ///
-    /// When the payload is not a correct message of its command.
+    /// A [`WireError`] if the payload is not a valid message of its command.
     pub fn decode(&self) -> Result<MessageRef<'_>, WireError> {
         MessageRef::decode(self.header.command, &self.payload)
     }
@@ -57,7 +57,7 @@ impl MessageEvent {
 }
 
 impl CommandFilter {
-    /// Whether the filter selects messages of `command`.
+    /// Returns whether the filter selects messages of `command`.
     pub fn has(&self, command: CommandName) -> bool {
         match self {
             Self::All => true,

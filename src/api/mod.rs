@@ -1,6 +1,6 @@
-//! The vocabulary between the loop and its users: events, messages, commands and their replies.
+//! The vocabulary between the loop and its users: events, messages, requests and replies.
 //!
-//! Everything here is plain data, for handlers and for other threads alike. Nothing here acts on a peer.
+//! Everything here is plain data, for handlers and for other threads. Nothing here acts on a peer.
 
 mod control;
 mod event;

@@ -1,9 +1,9 @@
-//! The reply to one request, from the loop to whoever waits for it: a thread, a task or nobody.
+//! The reply to one request, from the loop to a waiting thread or task.
 //!
-//! A [`Reply`] is the loop's end, a [`Pending`] the other one. Sending never blocks the loop: the reply is set once,
-//! without a lock, and the waker's lock is only tried. If that fails, the waiting side holds it to store a waker, and
-//! looks for the reply again afterwards. The two fences order this: at least one side sees what the other has done.
-//! No lock is held while a waker is cloned, woken or dropped, since that is code of the caller's runtime.
+//! A [`Reply`] is the loop's end, a [`Pending`] the caller's. Sending never blocks the loop: the reply is set once,
+//! without a lock, and the waker's lock is only tried. If that fails, the caller holds the lock to store a waker, and
+//! checks for the reply again afterwards. The two fences ensure that at least one side sees the other's store. No lock
+//! is held while a waker is cloned, woken or dropped, because that runs code of the caller's runtime.
 
 use crate::error::RequestError;
 use std::fmt;
@@ -14,14 +14,14 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-/// The sending end of a [`Pending`], which ends with [`RequestError::Stopped`] if this is dropped unsent.
+/// The sending end of a [`Pending`]. If it is dropped without a reply, the `Pending` returns [`RequestError::Stopped`].
 pub struct Reply<T>(Arc<Slot<T>>);
 
 /// A reply that a loop has yet to send.
 ///
-/// It is a future without any need of a runtime, and can be waited for by a thread as well. Dropping it at any moment
-/// cancels nothing but the waiting: the request is carried out. It is not for use inside a handler, where it would wait
-/// for its own loop.
+/// It is a future that needs no runtime, and a thread can wait for it as well. Dropping it at any moment only cancels
+/// the wait: the request is still carried out. Do not wait for it inside a handler, because it would wait for its own
+/// loop.
 ///
 /// ```
 /// use peerloop::api::Pending;
@@ -43,39 +43,39 @@ pub struct Reply<T>(Arc<Slot<T>>);
 /// ```
 pub struct Pending<T>(Arc<Slot<T>>);
 
-/// What the two ends share.
+/// The state that the two ends share.
 struct Slot<T> {
-    /// Set once: the reply until it is taken, or nothing if it was never sent.
+    /// The reply until it is received, or `None` if it was never sent; set once.
     reply: OnceLock<Mutex<Option<T>>>,
-    /// Who last waited for it.
+    /// The waker of the last wait.
     waker: Mutex<Option<Waker>>,
 }
 
-/// Ends the sleep of a waiting thread.
+/// The waker of a waiting thread.
 struct Signal(SyncSender<()>);
 
 impl<T> Reply<T> {
-    /// Sends the reply. It is dropped if its `Pending` was.
+    /// Sends the reply, which is dropped if the `Pending` was dropped.
     pub fn send(self, reply: T) {
-        // It fails only if there is a reply, and this end is used up by the first.
+        // This fails only if there is a reply already, and the first reply consumes this end.
         let _ = self.0.reply.set(Mutex::new(Some(reply)));
     }
 
-    /// Whether the `Pending` still exists. A costly reply is not worth making for nobody.
+    /// Returns whether the `Pending` still exists. Check this before building a costly reply.
     pub fn is_awaited(&self) -> bool {
         Arc::strong_count(&self.0) > 1
     }
 }
 
 impl<T> Drop for Reply<T> {
-    /// Ends the waiting, with the reply if it was sent.
+    /// Ends the wait, with the reply if one was sent.
     fn drop(&mut self) {
         let _ = self.0.reply.set(Mutex::new(None));
         fence(Ordering::SeqCst);
         let waker = match self.0.waker.try_lock() {
             Ok(mut waker) => waker.take(),
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().take(),
-            // The other end is about to look for the reply.
+            // The other end holds the lock and checks for the reply afterwards.
             Err(TryLockError::WouldBlock) => None,
         };
         if let Some(waker) = waker {
@@ -85,7 +85,7 @@ impl<T> Drop for Reply<T> {
 }
 
 impl<T> Pending<T> {
-    /// Makes a connected pair, for a handler's request that has a reply.
+    /// Creates a connected pair, for a handler's request that has a reply.
     pub fn new() -> (Reply<T>, Self) {
         let slot = Arc::new(Slot { reply: OnceLock::new(), waker: Mutex::new(None) });
         (Reply(Arc::clone(&slot)), Self(slot))
@@ -95,7 +95,7 @@ impl<T> Pending<T> {
     ///
     /// # Errors
     ///
-    /// [`RequestError::Stopped`] when the loop has ended without a reply.
+    /// [`RequestError::Stopped`] if the loop has ended without a reply.
     pub fn wait(self) -> Result<T, RequestError> {
         let reply = self.wait_by(|signal| {
             let _ = signal.recv();
@@ -103,11 +103,12 @@ impl<T> Pending<T> {
         reply?.ok_or(RequestError::Stopped)
     }
 
-    /// Waits at most `timeout` for the reply, and returns `None` if it has not arrived by then: call again, or drop it.
+    /// Waits at most `timeout` for the reply. Returns `None` if the reply has not arrived by then; the call may be
+    /// repeated.
     ///
     /// # Errors
     ///
-    /// As [`Pending::wait`]; also when the reply was taken before.
+    /// As [`Pending::wait`], and if the reply was returned before.
     pub fn wait_timeout(&mut self, timeout: Duration) -> Result<Option<T>, RequestError> {
         self.wait_by(|signal| {
             let _ = signal.recv_timeout(timeout);
@@ -125,7 +126,7 @@ impl<T> Pending<T> {
         taken.map(Some).ok_or(RequestError::Stopped)
     }
 
-    /// Sleeps by `sleep` if there is no reply yet, and returns what there is then.
+    /// Calls `sleep` if there is no reply yet, and then returns the reply if it has arrived.
     fn wait_by(&self, sleep: impl FnOnce(&Receiver<()>)) -> Result<Option<T>, RequestError> {
         if let Some(reply) = self.try_take()? {
             return Ok(Some(reply));
@@ -139,7 +140,7 @@ impl<T> Pending<T> {
         self.try_take()
     }
 
-    /// Stores a waker in place of the one before, and returns the reply if it has arrived by then.
+    /// Replaces the stored waker, and returns the reply if it has arrived by then.
     fn take_or_store(&self, waker: &Waker) -> Result<Option<T>, RequestError> {
         let waker = waker.clone();
         let before = self.0.lock_waker().replace(waker);
@@ -150,7 +151,7 @@ impl<T> Pending<T> {
 }
 
 impl<T> Future for Pending<T> {
-    /// The reply; as an error [`RequestError::Stopped`] when the loop has ended without one, and after it was taken.
+    /// The reply, or [`RequestError::Stopped`] if the loop has ended without one or the reply was returned before.
     type Output = Result<T, RequestError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -166,7 +167,7 @@ impl<T> Future for Pending<T> {
 }
 
 impl<T> Drop for Pending<T> {
-    /// Drops the waker at once: a task that waits no longer is neither woken nor kept in memory.
+    /// Drops the waker at once, so that a task that no longer waits is neither woken nor kept in memory.
     fn drop(&mut self) {
         let waker = self.0.lock_waker().take();
         drop(waker);
@@ -174,7 +175,7 @@ impl<T> Drop for Pending<T> {
 }
 
 impl<T> Slot<T> {
-    /// Takes the waker's lock. A poisoned one is used too: nothing can panic while it is held.
+    /// Locks the waker. A poisoned lock is used, too, because nothing can panic while it is held.
     fn lock_waker(&self) -> MutexGuard<'_, Option<Waker>> {
         self.waker.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -182,7 +183,7 @@ impl<T> Slot<T> {
 
 impl Wake for Signal {
     fn wake(self: Arc<Self>) {
-        // A full channel has the signal already.
+        // A full channel holds the signal already.
         let _ = self.0.try_send(());
     }
 }
@@ -204,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reply_does_not_wait_for_the_lock_of_a_waker_that_is_being_stored() {
+    fn a_reply_does_not_wait_for_the_waker_lock() {
         let (reply, pending) = Pending::new();
         let held = pending.0.lock_waker();
         reply.send(7);

@@ -28,11 +28,11 @@ pub enum Request<C> {
         /// Receives the new peer's id.
         reply: Reply<Result<PeerId, RequestError>>,
     },
-    /// Take over a connection that the sender has opened.
+    /// Adopt a connection that the caller has opened.
     AddConnection {
         /// The established connection.
         connection: TcpStream,
-        /// Which side has dialled.
+        /// The side that has dialled.
         direction: Direction,
         /// Receives the new peer's id.
         reply: Reply<Result<PeerId, AddConnectionError>>,
@@ -65,7 +65,7 @@ pub enum Request<C> {
     },
     /// List at most [`PEERS_PER_REPLY`](crate::limits::PEERS_PER_REPLY) peers in the order of their slots.
     Peers {
-        /// Lists those behind this peer's slot; `None` starts with the first.
+        /// The peer after whose slot the list starts; `None` starts with the first slot.
         after: Option<PeerId>,
         /// Receives the list.
         reply: Reply<Vec<PeerInfo>>,
@@ -86,7 +86,7 @@ pub enum Request<C> {
     Ban {
         /// An address of the host.
         address: IpAddr,
-        /// The ban's duration; `None` bans for ever.
+        /// The ban's duration; `None` for a permanent ban.
         duration: Option<Duration>,
         /// Receives the result.
         reply: Reply<Result<(), RequestError>>,
@@ -95,7 +95,7 @@ pub enum Request<C> {
     Unban {
         /// An address of the host.
         address: IpAddr,
-        /// Receives whether there was one.
+        /// Receives whether the host was banned.
         reply: Reply<Result<bool, RequestError>>,
     },
     /// List the bans.
@@ -107,7 +107,7 @@ pub enum Request<C> {
     UpdateConfig {
         /// The complete configuration.
         config: Box<Config>,
-        /// Whether only to list what would change.
+        /// Whether only to list the changes.
         dry_run: bool,
         /// Receives the changes, or the reason why nothing changed.
         reply: Reply<Result<Vec<ConfigChange>, UpdateError>>,
@@ -117,7 +117,7 @@ pub enum Request<C> {
         /// Receives the report.
         reply: Reply<Stats>,
     },
-    /// Take what was recorded of a latency, and record into `spare` from now on.
+    /// Return a latency's histogram, and continue to record in `spare`.
     TakeLatencies {
         /// The kind of latency.
         latency: Latency,
@@ -133,14 +133,14 @@ pub enum Request<C> {
     },
     /// Close all peers gracefully and end the loop.
     Stop {
-        /// Receives the end of the loop.
+        /// Receives a reply once the loop has ended.
         reply: Reply<()>,
     },
     /// A request to the handler.
     Handler(C),
 }
 
-/// Which side of a connection has dialled, and so sends its `version` first.
+/// The side of a connection that has dialled. It sends its `version` first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// The peer has dialled.

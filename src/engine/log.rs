@@ -356,7 +356,7 @@ mod tests {
         assert_eq!(
             line(&events[1], 0),
             "event=handshake_complete peer_id=3.1 peer_address=192.0.2.1:8333 connection_type=outbound \
-             state=connected detail=\"the handshake with 192.0.2.1:8333 took 1000000 us\" network=regtest"
+             state=connected detail=\"completed the handshake with 192.0.2.1:8333 in 1000000 us\" network=regtest"
         );
         assert_eq!(
             line(&events[5], 3),
@@ -367,7 +367,7 @@ mod tests {
         assert!(line(&events[8], 0).contains(" peer_address=192.0.2.1 detail="));
         assert_eq!(
             line(&events[11], 0),
-            "event=listener_bound listen_address=192.0.2.1:8333 detail=\"listening at 192.0.2.1:8333\" network=regtest"
+            "event=listener_bound listen_address=192.0.2.1:8333 detail=\"listening on 192.0.2.1:8333\" network=regtest"
         );
         assert_eq!(
             line(&events[14], 0),
@@ -406,7 +406,7 @@ mod tests {
     fn a_line_with_two_long_texts_stays_within_its_limit() {
         let error = Arc::new(StoreError::Damaged { path: "p".repeat(4_096).into(), what: "w".repeat(4_096) });
         let line = line(&ControlEvent::BookFailing { error }, u64::MAX);
-        assert!(line.len() <= 768 && line.contains("\" detail=\"the book of peers"), "{line}");
+        assert!(line.len() <= 768 && line.contains("\" detail=\"cannot write the address book"), "{line}");
     }
 
     #[test]
