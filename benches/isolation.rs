@@ -44,13 +44,13 @@ use std::time::{Duration, Instant};
 
 const HOSTILE_PEERS: usize = 1_000;
 const QUIET: Duration = Duration::from_secs(2);
-const UNDER_FIRE: Duration = Duration::from_secs(5);
+const UNDER_ATTACK: Duration = Duration::from_secs(5);
 /// The variable with the role of a process that this program started: `node`, or `attacker KIND ADDRESS`.
 const ROLE: &str = "PEERLOOP_ISOLATION_ROLE";
 /// The command that starts the nodes, such as `chrt --fifo 10` on a machine with other work.
 const NODE_BEHIND: &str = "PEERLOOP_ISOLATION_NODE";
-/// The size from which glibc returns a freed buffer to the system. The node's value, if it is not set, is the first
-/// step of a large message.
+/// The size from which glibc returns a freed buffer to the system. If the variable is not set, the node uses the first
+/// allocation for a large message.
 const ALLOCATOR: (&str, usize) = ("MALLOC_MMAP_THRESHOLD_", BUFFER_GROWTH_BYTES);
 /// Longer than any step.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -156,10 +156,10 @@ fn run_all() {
         "p50 us",
         "p99 us",
         "alone",
-        "fire",
+        "attack",
         "%",
         "before",
-        "most",
+        "during",
         "after",
         "%",
         "alone",
@@ -189,11 +189,11 @@ fn measure(index: usize, kind: &Kind, settle: Duration) -> String {
 
     let mut attacker = Process::start(&format!("attacker/{index}/{address}"), "nice -n 5");
     attacker.answer("all connected");
-    let (fire_began, [sent_before, _]) = (Instant::now(), attacker.numbers());
-    let fire = honest.ping_for(UNDER_FIRE);
-    let delivered = (attacker.numbers()[0] - sent_before) as f64 / fire_began.elapsed().as_secs_f64();
+    let (attack_began, [sent_before, _]) = (Instant::now(), attacker.numbers());
+    let attacked = honest.ping_for(UNDER_ATTACK);
+    let delivered = (attacker.numbers()[0] - sent_before) as f64 / attack_began.elapsed().as_secs_f64();
     let most = node.memory_kib();
-    let waited = (node.waited() - waited_alone).as_secs_f64() * 1_000.0 / fire_began.elapsed().as_secs_f64();
+    let waited = (node.waited() - waited_alone).as_secs_f64() * 1_000.0 / attack_began.elapsed().as_secs_f64();
     let [longest, high] = node.numbers().map(Duration::from_nanos);
     drop(attacker);
     let settled = Instant::now();
@@ -203,24 +203,24 @@ fn measure(index: usize, kind: &Kind, settle: Duration) -> String {
     }
     let after = node.memory_kib();
 
-    let [alone_p50, alone_p99, fire_p50, fire_p99] =
-        [alone.p50, alone.p99, fire.p50, fire.p99].map(|latency| latency.expect("each interval has an answered ping"));
+    let [alone_p50, alone_p99, attacked_p50, attacked_p99] = [alone.p50, alone.p99, attacked.p50, attacked.p99]
+        .map(|latency| latency.expect("each interval has an answered ping"));
     let rate = |pings: &LatencySummary, time: Duration| pings.count as f64 / time.as_secs_f64();
-    let (rate_alone, rate_fire) = (rate(&alone, QUIET), rate(&fire, UNDER_FIRE));
-    let share = rate_fire / rate_alone * 100.0;
+    let (rate_alone, rate_attacked) = (rate(&alone, QUIET), rate(&attacked, UNDER_ATTACK));
+    let share = rate_attacked / rate_alone * 100.0;
     let growth = (after as f64 / before as f64 - 1.0) * 100.0;
     let millis = |time: Duration| time.as_secs_f64() * 1_000.0;
     format!(
-        "{:<18}|{:>8} {delivered:>8.0} {:<28}|{:>8.1} {:>8.1}|{:>8.1} {:>8.1}{}|{rate_alone:>6.0} {rate_fire:>6.0} \
+        "{:<18}|{:>8} {delivered:>8.0} {:<28}|{:>8.1} {:>8.1}|{:>8.1} {:>8.1}{}|{rate_alone:>6.0} {rate_attacked:>6.0} \
          {share:>6.0}{}|{before:>7} {most:>7} {after:>7} {growth:>6.1}{}|{:>7.2} {:>7.2} {:>7.2}{} {waited:>6.0}",
         kind.name,
         kind.per_second,
         kind.what,
         micros(alone_p50),
         micros(alone_p99),
-        micros(fire_p50),
-        micros(fire_p99),
-        mark(fire_p99 > P99_GOAL),
+        micros(attacked_p50),
+        micros(attacked_p99),
+        mark(attacked_p99 > P99_GOAL),
         mark(share < THROUGHPUT_GOAL_PERCENT),
         mark(growth > MEMORY_GOAL_PERCENT),
         millis(Duration::from_nanos(longest_alone)),

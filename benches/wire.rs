@@ -313,7 +313,7 @@ fn sum_bitcoin(message: &NetworkMessage) -> u64 {
         NetworkMessage::Ping(nonce) => *nonce,
         NetworkMessage::Inv(list) => {
             // The kind is a variant here, and all listed items are transactions.
-            sum_all(list.iter().map(|item| word(&item.network_hash().expect("always")) ^ 1))
+            sum_all(list.iter().map(|item| word(&item.network_hash().expect("every listed item has a hash")) ^ 1))
         }
         NetworkMessage::Headers(list) => sum_all(list.iter().map(sum_bitcoin_header)),
         NetworkMessage::Tx(tx) => sum_bitcoin_tx(tx),

@@ -1,7 +1,8 @@
 //! Relays transactions: keeps those that arrive, announces them to all other peers, and serves them on request.
 //!
-//! `cargo run --example relay 127.0.0.1:0` listens there; further addresses are nodes to connect to. It asks each peer
-//! that announces something new, believes everybody, and never sends more than a peer has room for.
+//! `cargo run --example relay 127.0.0.1:0` listens there; further addresses are nodes to connect to. It requests new
+//! transactions from the peers that announce them and does not validate them. It never sends more than a peer's queue
+//! has room for.
 
 mod setting;
 
@@ -10,7 +11,7 @@ use peerloop::wire::{Hash256, Header, Inventory, InventoryItem, InventoryKind};
 use peerloop::{Config, Ctx, Delivery, Event, Frame, Handler, MessageRef, PeerId, Reactor};
 use std::collections::{HashMap, VecDeque};
 
-/// Transactions kept, each of up to 2 MiB; then all are forgotten.
+/// Maximum number of kept transactions, each of up to 2 MiB. At the limit all are dropped.
 const MAX_KEPT: usize = 10_000;
 const COMMANDS: [CommandName; 3] = [CommandName::INV, CommandName::GETDATA, CommandName::TX];
 

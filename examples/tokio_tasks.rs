@@ -1,4 +1,4 @@
-//! Uses a loop from a runtime of tokio: requests are awaited, and events arrive as a stream.
+//! Uses a loop from a tokio runtime: requests are awaited, and events arrive as a stream.
 //!
 //! `cargo run --example tokio_tasks`, or with a node: `.. mainnet 192.0.2.1:8333`. The loop keeps a thread of its own,
 //! so no task can delay a peer; a reply or an event wakes its task from there. A runtime that must drive the loop
@@ -71,7 +71,7 @@ async fn ready(events: &mut Items<ControlEvent>) -> Result<(), Trouble> {
     Err(Trouble("the loop has ended".to_owned()))
 }
 
-/// A subscription as a stream of tokio. For another crate's `Stream` the adapter is the same.
+/// A subscription as a tokio stream. For another crate's `Stream` the adapter is the same.
 struct Items<T>(Subscription<T>);
 
 impl<T: Queued> Stream for Items<T> {

@@ -1,11 +1,12 @@
-//! The loop's monotonic clock as a handler reads it, for any kernel below.
+//! The loop's monotonic clock, as a handler reads it.
 //!
-//! Each [`Net`](crate::net::Net) provides its only clock. Nothing here reads the operating system's clock.
+//! The loop's [`Net`](crate::net::Net) provides it, and the loop has no other monotonic clock. Nothing here reads the
+//! operating system's clock.
 
 use crate::time::Instant;
 use std::fmt;
 
-/// A monotonic clock that any thread can read. It shows the moments of one loop and never moves backwards.
+/// A monotonic clock that any thread can read. Its instants are comparable only within one loop, and never decrease.
 pub trait Clock: Send + Sync + fmt::Debug {
     /// Returns the current moment.
     fn now(&self) -> Instant;

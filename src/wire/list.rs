@@ -12,7 +12,7 @@ use std::fmt;
 use std::iter::FusedIterator;
 use std::marker::PhantomData;
 
-/// A kind of item. If items borrow from their list, any lifetime can stand for the kind.
+/// A kind of item. If the item type has a lifetime, implement this for any one lifetime: [`Item::Read`] has its own.
 pub trait Item {
     /// An item of a list that lives for `'a`.
     type Read<'a>;

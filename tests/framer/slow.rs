@@ -9,7 +9,7 @@ use peerloop_testkit::framing::{MAGIC, command, frame, head, memory, payload, ru
 use proptest::prelude::*;
 use std::time::Duration;
 
-/// Memory that the framer may use in addition to the payload: the frame's record, and the list to which it returns.
+/// Memory that the framer may use besides the payload: the frame's record, and the list that keeps it afterwards.
 const MAX_RECORD_BYTES: u64 = 1_024;
 
 fn at(secs: u64) -> Instant {
@@ -255,7 +255,7 @@ fn bytes_received_directly_are_progress() {
 
 proptest! {
     #[test]
-    fn a_pause_of_ours_moves_every_deadline_by_itself(
+    fn our_own_pause_moves_every_deadline_by_its_length(
         sent in 1..200usize,
         began in 0..100u64,
         went_on in 0..19u64,

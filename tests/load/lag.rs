@@ -1,4 +1,4 @@
-//! Waiting times, and the side that is charged with them.
+//! Stalls of the node or of the generator, and which of the two the report names as the limit.
 
 use crate::stage::Stage;
 use peerloop::load::{Doubt, Limit, Verdict};

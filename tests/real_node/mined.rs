@@ -129,7 +129,7 @@ pub(crate) fn from_hex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal")).collect()
 }
 
-/// Returns the payload as we write it.
+/// Returns the message's payload, encoded by this crate.
 pub(crate) fn payload(message: &Message) -> Vec<u8> {
     let mut payload = Vec::new();
     message.as_ref().encode_payload(&mut payload);

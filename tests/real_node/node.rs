@@ -200,7 +200,7 @@ fn spawn(programs: &Path, data: &Folder, address: SocketAddr, rpc_port: u16, opt
         // The node does not start without these three.
         .args(["-excessiveblocksize=1000000000", "-maxstackmemoryusageconsensus=100000000"])
         .arg("-minminingtxfee=0.00000001")
-        // Making the 2,000 keys of the default would be most of its start.
+        // Generating the default 2,000 keys would need most of the start-up time.
         .arg("-keypool=1")
         // The node itself lowers this to 865, of which 856 are for inbound peers.
         .arg("-maxconnections=1000")

@@ -93,7 +93,7 @@ impl Observer {
         self.ask(message).expect("the peer is ready");
     }
 
-    /// Sends a message as we write it.
+    /// Sends a message, encoded by this crate.
     pub(crate) fn say(&mut self, peer: PeerId, message: Message) {
         self.ask(move |ctx| ctx.send(peer, &message.as_ref())).expect("the peer is ready");
     }
@@ -109,7 +109,7 @@ impl Observer {
         found
     }
 
-    /// Returns the result of `find` for the first message of `peer` so far that has one.
+    /// Returns `find`'s first result among `peer`'s messages so far.
     pub(crate) fn first<T>(&self, peer: PeerId, find: impl Fn(&Message) -> Option<T>) -> Option<T> {
         let messages = self.reactor.handler().messages.iter();
         messages.filter(|(who, _)| *who == peer).find_map(|(_, message)| find(message))

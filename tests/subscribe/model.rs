@@ -1,7 +1,7 @@
 //! Random runs, compared with the list of all items ever pushed.
 //!
-//! After a loss, a listener still receives the items promised to it then, and the longest tail of the later ones that
-//! fits the bounds. The items between the two are lost.
+//! When a listener receives `Lagged`, the items queued at that moment can no longer be lost. Of the later items it
+//! receives the longest tail that fits the bounds. The items between the two are lost.
 
 use crate::{Weight, light};
 use peerloop::internals::limits::{MAX_SUBSCRIPTION_BYTES, MAX_SUBSCRIPTION_ITEMS};
@@ -26,7 +26,7 @@ struct Model {
     pushed: Vec<usize>,
     passed_on: usize,
     position: usize,
-    /// The index up to which all unreceived items are promised to the listener.
+    /// The index up to which unreceived items can no longer be lost.
     promised_to: usize,
     first_kept: usize,
 }
@@ -79,7 +79,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
-    fn a_listener_gets_the_newest_in_order_and_the_number_of_the_others(
+    fn a_listener_gets_the_newest_items_in_order_and_the_number_lost(
         capacity in 1_usize..12,
         steps in vec(step(), 1..200),
     ) {
@@ -128,7 +128,7 @@ proptest! {
 }
 
 #[test]
-fn a_listener_that_receives_one_of_four_items_learns_of_a_loss_once_per_capacity() {
+fn a_listener_at_a_quarter_of_the_rate_gets_one_lag_report_per_capacity_of_items() {
     for capacity in [1, 4, 50] {
         let (mut publisher, subscription) = Subscription::new(capacity);
         let (mut next, mut losses, mut items) = (0, 0, 0);

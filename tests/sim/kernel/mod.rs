@@ -165,7 +165,7 @@ fn arrivals_stop_at_each_cut_and_the_rest_is_a_new_edge() {
     dialler.shut_down_writing(raw_link());
     assert_eq!(events(&mut acceptor), event(true, true, false), "the end is further off");
     assert_eq!(read(&mut acceptor, 2), Ok(b"ab".to_vec()));
-    assert_eq!(events(&mut acceptor), [], "a read that filled its room cannot know whether there is more");
+    assert_eq!(events(&mut acceptor), [], "a read that fills its buffer cannot show whether more bytes wait");
     assert_eq!(read(&mut acceptor, 9), Ok(b"c".to_vec()));
     assert_eq!(events(&mut acceptor), event(true, true, false));
     assert_eq!(read(&mut acceptor, 9), Ok(b"d".to_vec()));

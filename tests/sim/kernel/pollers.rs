@@ -36,12 +36,12 @@ fn crowded(poller: Poller, count: u64) -> (World, SimNet, SimNet) {
 fn a_mean_poller_reports_no_new_data_before_the_old_is_read() {
     let (_world, mut dialler, mut acceptor) = pair_with(Poller::Mean, Conditions::default());
     write(&mut dialler, b"ab").unwrap();
-    assert_eq!(events(&mut acceptor), event(true, false, false), "nor room that no writer waits for");
+    assert_eq!(events(&mut acceptor), event(true, false, false), "room is reported only to a waiting writer");
     write(&mut dialler, b"cd").unwrap();
     assert_eq!(events(&mut acceptor), []);
     assert_eq!(read(&mut acceptor, 2), Ok(b"ab".to_vec()));
     write(&mut dialler, b"ef").unwrap();
-    assert_eq!(events(&mut acceptor), [], "a read that filled its room does not count");
+    assert_eq!(events(&mut acceptor), [], "a read that fills its buffer does not rearm the event");
     assert_eq!(read(&mut acceptor, 4), Ok(b"cdef".to_vec()));
     assert_eq!(events(&mut acceptor), []);
     assert_eq!(read(&mut acceptor, 4), Err(ErrorKind::WouldBlock));
@@ -58,7 +58,7 @@ fn a_mean_poller_reports_an_end_that_arrives_after_reported_data() {
     write(&mut dialler, b"ab").unwrap();
     assert_eq!(events(&mut acceptor), event(true, false, false));
     dialler.shut_down_writing(raw_link());
-    assert_eq!(events(&mut acceptor), [], "it has not read yet");
+    assert_eq!(events(&mut acceptor), [], "the acceptor has not read yet");
     assert_eq!(read(&mut acceptor, 9), Ok(b"ab".to_vec()));
     assert_eq!(events(&mut acceptor), event(true, true, true), "a short read cannot show the end");
     assert_eq!(read(&mut acceptor, 9), Ok(vec![]));
@@ -72,11 +72,11 @@ fn a_mean_poller_does_not_report_an_end_with_the_data_twice() {
     dialler.shut_down_writing(raw_link());
     assert_eq!(events(&mut acceptor), event(true, true, true));
     assert_eq!(read(&mut acceptor, 9), Ok(b"ab".to_vec()));
-    assert_eq!(events(&mut acceptor), [], "a reader that continues because of the flag finds it");
+    assert_eq!(events(&mut acceptor), [], "the first event's flag already makes the reader read up to the end");
 }
 
 #[test]
-fn a_mean_poller_reports_room_and_nothing_else() {
+fn a_mean_poller_reports_only_room_when_room_is_new() {
     let (_world, mut dialler, mut acceptor) = pair_with(Poller::Mean, holding(4));
     assert_eq!(write(&mut dialler, b"abcdef"), Ok(4));
     write(&mut acceptor, b"x").unwrap();
@@ -95,7 +95,7 @@ fn a_mean_poller_reports_each_piece_that_arrives_after_a_short_read() {
         pair_with(Poller::Mean, Conditions { to_acceptor, ..Conditions::default() });
     let (mut sent, mut received) = (0, Vec::new());
     let bytes: Vec<u8> = (0..100).collect();
-    // Each acts on an event only: an event that is not reported is lost.
+    // Each side acts only on events, so it stalls if one is not reported.
     sent += write(&mut dialler, &bytes).unwrap();
     while received.len() < bytes.len() {
         let (writer, reader) = (events(&mut dialler), events(&mut acceptor));
@@ -115,7 +115,7 @@ fn a_mean_poller_reports_each_piece_that_arrives_after_a_short_read() {
 }
 
 #[test]
-fn a_mean_poller_reports_to_a_dialler_that_it_is_established_or_refused() {
+fn a_mean_poller_reports_an_established_and_a_refused_dial() {
     let (world, mut dialler, acceptor, address) = hosts();
     world.set_poller(DIALLER, Poller::Mean);
     dialler.connect(raw_link(), address, None).unwrap();
@@ -126,7 +126,7 @@ fn a_mean_poller_reports_to_a_dialler_that_it_is_established_or_refused() {
 }
 
 #[test]
-fn a_noisy_poller_repeats_invents_and_remembers_the_closed() {
+fn a_noisy_poller_reports_repeated_invented_and_stale_events() {
     let (world, mut dialler, mut acceptor) = pair_with(Poller::Noisy, Conditions::default());
     let (mut twice, mut invented, mut stale) = (0, 0, 0);
     for _ in 0..200 {
@@ -151,7 +151,7 @@ fn a_noisy_poller_repeats_invents_and_remembers_the_closed() {
 }
 
 #[test]
-fn a_tiny_poller_gives_one_to_three_at_a_time_in_any_order() {
+fn a_tiny_poller_reports_one_to_three_events_at_a_time_in_any_order() {
     let (_world, _dialler, mut acceptor) = crowded(Poller::Tiny, 50);
     let (mut tokens, mut sizes) = (Vec::new(), Vec::new());
     while acceptor.has_events() {
@@ -173,7 +173,7 @@ fn a_tiny_poller_delays_no_event_of_an_earlier_moment() {
     world.advance(Duration::from_nanos(1));
     dialler.write(LinkId::from_u64(0), b"b").unwrap();
     let ready: Vec<Readiness> = events(&mut acceptor);
-    assert!(ready.len() >= 47, "{} events: fewer than the limit mean that there are no more", ready.len());
+    assert!(ready.len() >= 47, "{} events: the rest of the earlier moment must be reported at once", ready.len());
     assert_eq!(events(&mut acceptor), []);
 }
 

@@ -1,4 +1,6 @@
-//! The fuzz targets' laws: functions that accept any bytes and panic if a promise is broken.
+//! The fuzz targets' laws: properties of the library that hold for any bytes. Each is a function that panics if its
+//! property is broken.
+//!
 //! A law reads its actions from its bytes, and performs them. `tools/fuzz` searches for bytes that break one;
 //! `tests/corpus` replays the inputs kept by the searches. A law has no randomness and no clock, so the same bytes
 //! always give the same result. [`judge`] and [`theirs`] compare the library with the crate `bitcoin`, for the laws

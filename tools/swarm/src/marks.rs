@@ -65,7 +65,7 @@ const REASONS: [&str; 42] = [
     "wrong_network",
 ];
 
-/// Circumstances of the environment, by the numbers of the faults where they have one.
+/// Conditions of the environment, each prefixed with its fault's or threat's number if it has one.
 pub(super) const CIRCUMSTANCES: [&str; 23] = [
     "E1 no descriptor for an accept",
     "E4 no port for a dial",
@@ -75,12 +75,12 @@ pub(super) const CIRCUMSTANCES: [&str; 23] = [
     "E22 a stop during the run",
     "P17 a cut network",
     "a reset on the way",
-    "another loop",
+    "a second loop",
     "a poller like Linux's",
     "a mean poller",
     "a noisy poller",
     "a tiny poller",
-    "no spare inbound",
+    "few inbound slots",
     "short of memory",
     "a thousand peers",
     "shrunk budgets",
@@ -189,7 +189,7 @@ impl Mark {
                 NextDial::At(_) => Some(1),
                 NextDial::Inaccessible => Some(2),
                 NextDial::Never => Some(3),
-                // The worlds name no fixed peers.
+                // `NextAddress` needs a fixed peer known by name, which no simulated world has.
                 _ => None,
             };
             cause = index.map(|index: usize| Self((FIRST_NEXT + index) as u16));

@@ -1,4 +1,4 @@
-//! libFuzzer's bytes for the law `framer`.
+//! Fuzzes the property `framer` of the crate `peerloop_laws` with libFuzzer.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! libFuzzer's bytes for the law `framer_stream`.
+//! Fuzzes the property `framer_stream` of the crate `peerloop_laws` with libFuzzer.
 
 #![no_main]
 

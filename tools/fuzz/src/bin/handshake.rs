@@ -1,4 +1,4 @@
-//! libFuzzer's bytes for the law `handshake`.
+//! Fuzzes the property `handshake` of the crate `peerloop_laws` with libFuzzer.
 
 #![no_main]
 

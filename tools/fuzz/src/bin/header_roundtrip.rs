@@ -1,4 +1,4 @@
-//! libFuzzer's bytes for the law `header_roundtrip`.
+//! Fuzzes the property `header_roundtrip` of the crate `peerloop_laws` with libFuzzer.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! libFuzzer's bytes for the law `msg_decode`.
+//! Fuzzes the property `msg_decode` of the crate `peerloop_laws` with libFuzzer.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! libFuzzer's bytes for the law `msg_differential`.
+//! Fuzzes the property `msg_differential` of the crate `peerloop_laws` with libFuzzer.
 
 #![no_main]
 

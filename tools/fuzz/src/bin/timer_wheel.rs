@@ -1,4 +1,4 @@
-//! libFuzzer's bytes for the law `timer_wheel`.
+//! Fuzzes the property `timer_wheel` of the crate `peerloop_laws` with libFuzzer.
 
 #![no_main]
 

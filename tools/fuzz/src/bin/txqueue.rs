@@ -1,4 +1,4 @@
-//! libFuzzer's bytes for the law `txqueue`.
+//! Fuzzes the property `txqueue` of the crate `peerloop_laws` with libFuzzer.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! libFuzzer's bytes for the law `varint`.
+//! Fuzzes the property `varint` of the crate `peerloop_laws` with libFuzzer.
 
 #![no_main]
 

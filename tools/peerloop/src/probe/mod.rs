@@ -28,7 +28,8 @@ use std::time::{Duration, Instant};
 const PINGS: usize = 10;
 /// Maximum number of rejects that are kept; a peer may send any number.
 const MAX_REJECTS: usize = 8;
-/// Rows of the loop: the probed connection, and a failed one that keeps its row until then.
+/// Rows of the loop's table: the probed connection, and the failed one before it, whose row is freed at the end of the
+/// turn.
 const MAX_LINKS: usize = 2;
 
 /// The findings of a probe.

@@ -38,8 +38,8 @@ fn a_recorded_run_is_replayed_call_by_call() {
 }
 
 /// Compares the debug build and the optimised one. They run the same sources one after the other, in either order:
-/// the first stores its hashes for the second, under a name that identifies those sources. Only one of them can
-/// shrink budgets.
+/// the first stores its hashes for the second, under a name that identifies those sources. Only the optimised build
+/// can shrink budgets, so both run with whole ones.
 #[test]
 fn every_build_makes_the_same_calls() {
     let hash = |seed: u64| format!("{seed} {:016x}\n", outcome(seed, Profile::WholeBudgets).trace_hash);
@@ -48,7 +48,7 @@ fn every_build_makes_the_same_calls() {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     match fs::read_to_string(&path) {
         Ok(theirs) => assert_eq!(ours, theirs, "another build of the same sources stored {}", path.display()),
-        Err(_) => fs::write(&path, ours).expect("the folder of the build can be written to"),
+        Err(_) => fs::write(&path, ours).expect("the build folder is writable"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Builds the [`Document`](super::Document) from the generator's report.
 //!
-//! All sums, shares and verdicts of the forms are computed here, once.
+//! All sums, shares and verdicts are computed here, once for all output formats.
 
 use super::document::{
     Agent, Counts, Document, Ended, Failed, FailedPings, Generator, Host, Measured, Metrics, Run, Scheduled, Settings,
