@@ -1,6 +1,6 @@
-//! What became of a frame that was sent to many peers.
+//! The result of sending one frame to many peers.
 //!
-//! A result and no more: it holds no frame, and allocates only for peers that refuse.
+//! It holds no frame, and allocates only for peers that refuse the frame.
 
 use crate::error::RequestError;
 use crate::id::PeerId;

@@ -17,10 +17,9 @@ use rand::rngs::StdRng;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// What a handler can see and do while it is called.
+/// A handler's access to the loop during one call.
 ///
-/// Everything is done at once on queues and lists; nothing blocks, and nothing calls the handler back before it
-/// returns.
+/// Each method changes queues and lists at once. No method blocks, and none calls the handler.
 ///
 /// ```
 /// use peerloop::error::Misbehavior;
@@ -39,9 +38,9 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Ctx<'a> {
     state: &'a mut LoopState,
-    /// The handler that is called.
+    /// The lane of the handler that is called.
     lane: Lane,
-    /// The handler that the call is for, if it is for one alone.
+    /// The lane of the only handler that receives the call; the root if all receive it.
     target: Lane,
 }
 
@@ -50,14 +49,14 @@ impl<'a> Ctx<'a> {
         Self::aimed_at(Lane::ROOT, state)
     }
 
-    /// Makes a view for a call that only the handler of `target` gets, because it has asked for it.
+    /// Creates a view for a call that only the handler of `target` receives, because it has requested the call.
     pub(crate) fn aimed_at(target: Lane, state: &'a mut LoopState) -> Self {
         Self { state, lane: Lane::ROOT, target }
     }
 
-    /// Returns the view of a pair's first handler: what is asked of it for the handler itself, such as
-    /// [`Ctx::wake_at`], comes back to the first handler. The pair passes calls on with it; use it in
-    /// [`Reactor::act`](crate::Reactor::act).
+    /// Returns the view of a pair's first handler. A call that is requested through this view, such as by
+    /// [`Ctx::wake_at`], is made to the first handler alone. Use it in [`Reactor::act`](crate::Reactor::act); elsewhere
+    /// the pair creates it.
     ///
     /// # Panics
     ///
@@ -66,7 +65,7 @@ impl<'a> Ctx<'a> {
         self.for_part(false)
     }
 
-    /// Returns the view of a pair's second handler, as [`Ctx::first`] does of the first.
+    /// Returns the view of a pair's second handler, like [`Ctx::first`] for the first one.
     ///
     /// # Panics
     ///
@@ -79,31 +78,30 @@ impl<'a> Ctx<'a> {
         Ctx { state: &mut *self.state, lane: self.lane.part(is_second), target: self.target }
     }
 
-    /// Returns whether the call is for the first, and whether it is for the second part of a pair.
+    /// Returns whether the call is for the first part of a pair, and whether it is for the second part.
     pub(super) fn is_for_part(&self) -> [bool; 2] {
         [false, true].map(|is_second| self.lane.part(is_second).leads_to(self.target))
     }
 
-    /// Notes how the parts of a pair want the message of `peer` that is arriving.
+    /// Stores the deliveries that the parts of a pair want for the arriving message of `peer`.
     pub(super) fn note_wishes(&mut self, peer: PeerId, wishes: [Delivery; 2]) {
         for (is_second, wish) in [false, true].into_iter().zip(wishes) {
             self.state.wishes.set(peer.link(), self.lane.part(is_second), wish);
         }
     }
 
-    /// Returns how the parts of a pair want the message of `peer` that is arriving.
+    /// Returns the deliveries that the parts of a pair want for the arriving message of `peer`.
     pub(super) fn wishes(&self, peer: PeerId) -> [Delivery; 2] {
         [false, true].map(|is_second| self.state.wishes.get(peer.link(), self.lane.part(is_second)))
     }
 
-    /// The moment of what is being handled.
+    /// Returns the moment of the call, which stays the same during it.
     pub fn now(&self) -> Instant {
         self.state.clocks.now()
     }
 
-    /// Reads the loop's clock, at a cost of about 30 ns. [`Ctx::now`] is the moment of what is being handled; this is
-    /// the present one, with which a handler times its own work. In the simulator it is the virtual clock, which
-    /// stands still during a callback.
+    /// Reads the loop's clock, at a cost of about 30 ns. Unlike [`Ctx::now`] it advances during a call, so a handler
+    /// can time its own work with it. In the simulator the clock is virtual and does not advance during a call.
     ///
     /// ```
     /// use peerloop::{Ctx, Frame, Handler, PeerId};
@@ -127,35 +125,34 @@ impl<'a> Ctx<'a> {
         self.state.clock.now().max(self.now())
     }
 
-    /// The wall time, for stamps.
+    /// Returns the wall time, for timestamps.
     pub fn unix_time(&self) -> UnixTime {
         self.state.clocks.unix()
     }
 
-    /// The loop's seeded randomness.
+    /// Returns the loop's seeded random number generator.
     pub fn rng(&mut self) -> &mut StdRng {
         &mut self.state.rng
     }
 
-    /// How the loop was configured.
+    /// Returns the loop's configuration.
     pub fn config(&self) -> &Config {
         &self.state.config
     }
 
-    /// What the loop has counted.
+    /// Returns the loop's counters.
     pub fn counters(&self) -> &Counters {
         &self.state.telemetry.counters
     }
 
-    /// Returns all gauges, counters and latencies of the loop, as [`Handle::stats`](crate::Handle::stats) does. They
-    /// cost a copy of about 3 kB and a walk over six histograms, a few microseconds however many peers there are, so do
-    /// not call it for each message; [`Ctx::counters`] is free. Within a turn `gathered_bytes` is as it was at its
-    /// beginning.
+    /// Returns all gauges, counters and latencies of the loop, as [`Handle::stats`](crate::Handle::stats) does. This
+    /// copies about 3 kB and walks over six histograms: a few microseconds, for any number of peers. Do not call it for
+    /// each message; [`Ctx::counters`] is free. `gathered_bytes` is the value at the turn's start.
     pub fn stats(&self) -> Stats {
         state::stats(self.state, self.state.telemetry.gathered_bytes)
     }
 
-    /// Time that the loop has spent at work, not waiting, up to the last turn.
+    /// Returns the time that the loop has spent working instead of waiting, up to the last turn.
     pub fn busy(&self) -> Duration {
         self.state.telemetry.busy
     }
@@ -165,23 +162,23 @@ impl<'a> Ctx<'a> {
         self.state.telemetry.spinning
     }
 
-    /// Returns how many messages were queued for sending, by command.
+    /// Returns the number of messages queued for sending, by command.
     pub fn sent_messages(&self) -> &MessageCounts {
         &self.state.telemetry.sent
     }
 
-    /// Returns how many messages were received, delivered or not, by command.
+    /// Returns the number of messages received, delivered or not, by command.
     pub fn received_messages(&self) -> &MessageCounts {
         &self.state.telemetry.received
     }
 
-    /// A peer, if it is not gone.
+    /// Returns a peer's view; `None` once the peer is closed.
     pub fn peer(&self, peer: PeerId) -> Option<PeerView<'_>> {
         let link = self.state.links.table.get(peer.link())?;
         Some(PeerView::new(peer.link(), link, self.state.telemetry.cost_of(peer.link(), self.now())))
     }
 
-    /// All peers, ready or not.
+    /// Returns the views of all peers, ready or not.
     pub fn peers(&self) -> impl Iterator<Item = PeerView<'_>> {
         self.state
             .links
@@ -190,12 +187,12 @@ impl<'a> Ctx<'a> {
             .map(|(id, link)| PeerView::new(id, link, self.state.telemetry.cost_of(id, self.now())))
     }
 
-    /// Peers whose handshake is complete.
+    /// Returns the number of peers whose handshake is complete.
     pub fn ready_count(&self) -> usize {
         self.state.telemetry.ready_count()
     }
 
-    /// Opens a connection. The answer is an event of the peer: `Opened`, or `Closed` with the reason.
+    /// Opens a connection. An event of the peer reports the result: `Opened`, or `Closed` with the reason.
     ///
     /// # Errors
     ///
@@ -204,7 +201,8 @@ impl<'a> Ctx<'a> {
         self.state.connect(address, None).map(PeerId::of)
     }
 
-    /// Opens a connection from a local address of the caller's choice, which multiplies the ports there are.
+    /// Opens a connection from a local address of the caller's choice. Several local addresses multiply the available
+    /// ports.
     ///
     /// # Errors
     ///
@@ -213,24 +211,24 @@ impl<'a> Ctx<'a> {
         self.state.connect(address, Some(source)).map(PeerId::of)
     }
 
-    /// Closes a peer after its queue is sent. A message that is being fed ends with what was fed of it, and what waits
-    /// behind it is not sent. `disconnect` returns in [`Event::Closed`](crate::Event::Closed), says when a peer manager
-    /// dials the address again, and bans nobody.
+    /// Closes a peer after its queue is sent. A message that is being fed is cut after the bytes fed so far, and
+    /// messages that wait after it are not sent. `disconnect` is reported in [`Event::Closed`](crate::Event::Closed)
+    /// and decides when a peer manager dials the address again. It never causes a ban.
     pub fn close(&mut self, peer: PeerId, disconnect: Disconnect) {
         self.state.links.close(peer.link(), disconnect.into(), self.state.clocks.now());
     }
 
-    /// Closes a peer at the end of this turn and drops its queue. `disconnect` is as with [`Ctx::close`].
+    /// Closes a peer at the end of this turn and drops its queue. `disconnect` is as for [`Ctx::close`].
     pub fn abort(&mut self, peer: PeerId, disconnect: Disconnect) {
         self.state.links.abort(peer.link(), disconnect.into());
     }
 
-    /// Charges a peer with `points` for a `reason` of your own; [`ControlEvent::PeerMisbehaved`] and the log report
-    /// both. The peer manager counts the points like all others. At its limit,
+    /// Charges a peer with `points` for your own `reason`; [`ControlEvent::PeerMisbehaved`] and the log report both.
+    /// The peer manager adds the points to the peer's score. At its limit,
     /// [`ban_score`](crate::config::ManagerConfig::ban_score), it closes the peer at once and bans its host for
     /// [`ban_duration`](crate::config::ManagerConfig::ban_duration). 0 points are only reported.
     ///
-    /// The call does nothing without a peer manager, for a trusted host, and for a peer that is being closed.
+    /// The call does nothing without a peer manager, for a trusted host, or for a peer that is being closed.
     ///
     /// ```
     /// use peerloop::{Ctx, Frame, Handler, PeerId};
@@ -253,15 +251,15 @@ impl<'a> Ctx<'a> {
         self.penalize_for(peer, Misbehavior::Other { points, reason });
     }
 
-    /// Charges a peer like [`Ctx::penalize`], by the node's own figure for a kind of misbehavior that only a handler
-    /// can judge, such as an invalid block. The [manual](crate::manual::peer_manager) lists these kinds; the engine
-    /// charges the others itself, so charging one of them charges it twice.
+    /// Charges a peer like [`Ctx::penalize`], with SV Node's points for a kind of misbehavior that only a handler can
+    /// detect, such as an invalid block. The [manual](crate::manual::peer_manager) lists these kinds. The engine
+    /// charges the other kinds itself, so a charge for one of them counts twice.
     pub fn penalize_for(&mut self, peer: PeerId, misbehavior: Misbehavior) {
         self.state.charge(peer.link(), misbehavior);
     }
 
-    /// Bans the host of `address` for `duration`, or for ever, and begins to close its connections. A duration of zero
-    /// has no effect. The ban is in force at once, and reported when it is durable.
+    /// Bans the host of `address` for `duration`, or permanently if it is `None`, and starts to close its connections.
+    /// A duration of zero has no effect. The ban applies at once, and is reported once it is durable.
     ///
     /// # Errors
     ///
@@ -288,7 +286,7 @@ impl<'a> Ctx<'a> {
         self.state.ban_by_request(address, duration)
     }
 
-    /// Ends the ban of the host of `address`, and returns whether there was one.
+    /// Ends the ban of the host of `address`, and returns whether it was banned.
     ///
     /// # Errors
     ///
@@ -297,27 +295,27 @@ impl<'a> Ctx<'a> {
         self.state.unban(address)
     }
 
-    /// Sends a message. An inventory with more items than the peer takes in one message leaves in several. What waits
-    /// leaves in the order in which it was sent, but for pings and pongs, which overtake other messages.
+    /// Sends a message. An inventory with more items than the peer accepts in one message is split. Messages are
+    /// written in the order in which they were sent, except that pings and pongs overtake other messages.
     ///
     /// # Errors
     ///
     /// [`RequestError::NoSuchPeer`], [`RequestError::NotReady`] before the handshake is complete or after the peer was
-    /// closed, [`RequestError::QueueFull`] when the peer does not take what it was sent before, and
-    /// [`RequestError::TooLargeForPeer`] when it said that it does not take messages as large.
+    /// closed, [`RequestError::QueueFull`] if the peer reads too slowly, and [`RequestError::TooLargeForPeer`] if the
+    /// message exceeds the limit that the peer announced.
     pub fn send(&mut self, peer: PeerId, message: &MessageRef<'_>) -> Result<(), RequestError> {
         let link = self.sendable(peer)?;
         self.state.send(link, message)
     }
 
-    /// A message as the bytes of a frame, to be sent to many peers with [`Ctx::send_shared`].
+    /// Encodes a message as a frame, which can be sent to many peers with [`Ctx::send_shared`].
     pub fn encode(&self, message: &MessageRef<'_>) -> Bytes {
         let mut frame = Vec::new();
         message.encode_frame(self.state.magic, &mut frame);
         frame.into()
     }
 
-    /// Sends a frame that is encoded already, without copying it.
+    /// Sends an encoded frame without copying it.
     ///
     /// # Errors
     ///
@@ -327,14 +325,14 @@ impl<'a> Ctx<'a> {
         self.state.send_shared(link, frame)
     }
 
-    /// Sends a frame that is encoded already to every ready peer that `filter` selects, in the order of their slots.
-    /// Returns how many accepted it and which refused it. Nothing is copied, and no list is made of the peers.
+    /// Sends an encoded frame to every ready peer that `filter` selects, in the order of their slots. Returns how many
+    /// accepted it and which refused it. It copies nothing and builds no list of peers.
     ///
     /// ```
     /// use bytes::Bytes;
     /// use peerloop::{Ctx, PeerId};
     ///
-    /// /// Sends to all peers but the one that a message came from.
+    /// /// Relays a frame to all peers except the sender of the message.
     /// fn pass_on(ctx: &mut Ctx<'_>, from: PeerId, frame: &Bytes) {
     ///     let sent = ctx.broadcast(frame, |peer| peer.id() != from);
     ///     for (peer, error) in &sent.refused {
@@ -359,14 +357,15 @@ impl<'a> Ctx<'a> {
         sent
     }
 
-    /// Asks for one call of [`Handler::on_pull`](super::Handler::on_pull), which offers the peer's free room. The call
-    /// comes in this turn's flush step if no more than [`PULL_WAITING_BYTES`](crate::limits::PULL_WAITING_BYTES) of
-    /// whole messages wait for the peer by then, else in that of the turn after the kernel has taken enough. A turn
-    /// makes at most [`PULLS_PER_TURN`](crate::limits::PULLS_PER_TURN) calls; the other peers go first in the next one.
+    /// Requests one call of [`Handler::on_pull`](super::Handler::on_pull), which offers the peer's free room. The call
+    /// is made in this turn's flush step if at most [`PULL_WAITING_BYTES`](crate::limits::PULL_WAITING_BYTES) of whole
+    /// messages wait for the peer by then, else in the flush step of the turn after the kernel has accepted enough. A
+    /// turn makes at most [`PULLS_PER_TURN`](crate::limits::PULLS_PER_TURN) calls; the remaining peers are first in the
+    /// next one.
     ///
-    /// Idempotent until the call comes, and it costs no memory. A message that is being fed and a peer that is paused
-    /// make no difference. A peer that is closed before gets no call. Ask only while there is something to send:
-    /// the loop does not sleep while room is to be offered.
+    /// Idempotent until the call is made, and needs no memory. It also works while a message is being fed or the peer
+    /// is paused. If the peer closes first, no call is made. Request it only while there is something to send, because
+    /// the loop does not sleep while it has room to offer.
     ///
     /// # Errors
     ///
@@ -378,37 +377,37 @@ impl<'a> Ctx<'a> {
     }
 
     /// Begins a message whose payload is fed in parts with [`Ctx::feed_body`], in constant memory. Other messages to
-    /// the peer wait behind it.
+    /// the peer wait after it.
     ///
-    /// The header of a payload of up to 4 GiB - 1 needs the checksum; a larger one leaves with the extended header,
-    /// which has none. A relay passes on the header that it received.
+    /// The header of a payload of up to 4 GiB - 1 needs the checksum. A larger payload is sent with the extended
+    /// header, which has none. A relay passes on the header that it received.
     ///
     /// # Errors
     ///
-    /// As [`Ctx::send`]; [`RequestError::TooLargeForPeer`] also when the payload needs an extended header and the
-    /// peer's protocol version has none, [`RequestError::ChecksumMissing`], [`RequestError::BodyOpen`].
+    /// As [`Ctx::send`]; [`RequestError::TooLargeForPeer`] also if the payload needs an extended header and the peer's
+    /// protocol version has none, [`RequestError::ChecksumMissing`], [`RequestError::BodyOpen`].
     pub fn begin_body(&mut self, peer: PeerId, header: &Header) -> Result<(), RequestError> {
         let link = self.sendable(peer)?;
         self.state.begin_body(link, header)
     }
 
-    /// Feeds the next part of the message begun with [`Ctx::begin_body`]: takes as much from the front of `part` as
-    /// leaves no more than 1 MiB waiting, without copying it if it is large. What stays in `part` is to be fed when
-    /// [`Handler::on_writable`](super::Handler::on_writable) tells to go on; if nothing stays, there may be room for
-    /// more. An empty part is always taken, as is the only part of a message without payload.
+    /// Feeds the next part of the message begun with [`Ctx::begin_body`]. Removes bytes from the front of `part` until
+    /// at most 1 MiB waits to be sent; a large part is not copied. Feed the rest of `part` when
+    /// [`Handler::on_writable`](super::Handler::on_writable) is called. If `part` is empty afterwards, there may be
+    /// room for more. An empty part is always accepted, including the only part of a message without payload.
     ///
     /// # Errors
     ///
     /// [`RequestError::NoSuchPeer`], [`RequestError::NotReady`], [`RequestError::NoBody`], and
-    /// [`RequestError::BodyOverrun`] when `part` is longer than what is left of the message. Nothing is taken then.
+    /// [`RequestError::BodyOverrun`] if `part` is longer than the rest of the message. `part` is unchanged then.
     pub fn feed_body(&mut self, peer: PeerId, part: &mut Bytes) -> Result<(), RequestError> {
         let link = self.sendable(peer)?;
         self.state.feed_body(link, part)
     }
 
-    /// Sends a ping that was due at `planned`, and returns its nonce. [`Event::Pong`](crate::Event::Pong) brings both
-    /// latencies, from `planned` and from the moment it was given to the kernel. It overtakes what waits for the peer,
-    /// so its pong does not prove that the peer has read what was sent before.
+    /// Sends a ping that was due at `planned`, and returns its nonce. [`Event::Pong`](crate::Event::Pong) yields both
+    /// latencies: from `planned`, and from the moment at which the kernel accepted the ping. The ping overtakes
+    /// messages that wait for the peer, so its pong does not prove that the peer has read earlier messages.
     ///
     /// # Errors
     ///
@@ -418,36 +417,37 @@ impl<'a> Ctx<'a> {
         self.state.ping(link, planned)
     }
 
-    /// Stops reading a peer; the kernel then slows it down. The time counts against no deadline of the peer. What was
-    /// read already is still delivered, [`READ_BLOCK_BYTES`](crate::limits::READ_BLOCK_BYTES) at the most: a handler
-    /// that pauses within a message may be given the others of the same block.
+    /// Stops reading a peer, which the kernel then slows down. The pause does not count towards the peer's deadlines.
+    /// Input that was already read, at most [`READ_BLOCK_BYTES`](crate::limits::READ_BLOCK_BYTES), is still delivered:
+    /// a handler that pauses within a message may receive further messages of the same block.
     pub fn pause(&mut self, peer: PeerId) {
         self.state.links.hold(peer.link(), self.state.clocks.now(), |hold| hold.paused = true);
     }
 
-    /// Reads a paused peer again.
+    /// Resumes reading a paused peer.
     pub fn resume(&mut self, peer: PeerId) {
         self.state.links.release(peer.link(), self.state.clocks.now(), |hold| hold.paused = false);
     }
 
-    /// Asks for [`Handler::on_wake`](super::Handler::on_wake) at `moment`, exactly if the configuration allows it
-    /// to spin. Of several moments asked for, the earliest is kept; each of several composed handlers has its own.
+    /// Requests one call of [`Handler::on_wake`](super::Handler::on_wake) at `moment`, which is exact if the
+    /// configuration lets the loop spin. Only the earliest of several requested moments is kept. Each of several
+    /// composed handlers has its own.
     pub fn wake_at(&mut self, moment: Instant) {
         self.state.clocks.ask_wake(self.lane, moment);
     }
 
-    /// Sets the timer `key` for the moment `at`, or moves it there if it is set:
-    /// [`Handler::on_timer`](super::Handler::on_timer) is called once for it. Costs about 100 ns and no allocation once
-    /// as many timers have been set before, however many are set.
+    /// Sets the timer `key` to the moment `at`, or moves it there if it is set.
+    /// [`Handler::on_timer`](super::Handler::on_timer) is called once for it. The call costs about 100 ns for any
+    /// number of timers, and allocates only when more timers are set than ever before.
     ///
-    /// A timer never fires early, and never before this call returns. One that is due already fires in the next timer
-    /// step, which is that of the next turn when it is set from inside
-    /// [`on_timer`](super::Handler::on_timer); one at [`Instant::MAX`] never fires. Each of several composed handlers
-    /// has keys of its own. For an exact moment use [`Ctx::wake_at`].
+    /// A timer never fires early, and never before this call returns. A timer that is already due fires in the next
+    /// timer step, which is in the next turn if it is set inside [`on_timer`](super::Handler::on_timer). A timer at
+    /// [`Instant::MAX`] never fires. Each of several composed handlers has its own keys. For an exact moment use
+    /// [`Ctx::wake_at`].
     ///
     /// # Errors
     ///
-    /// [`RequestError::TooManyTimers`] when [`MAX_TIMERS`](crate::limits::MAX_TIMERS) other timers are set.
+    /// [`RequestError::TooManyTimers`] if [`MAX_TIMERS`](crate::limits::MAX_TIMERS) other timers are set.
     ///
     /// ```
     /// use peerloop::{Ctx, Disconnect, Event, Handler, PeerId};
@@ -487,12 +487,12 @@ impl<'a> Ctx<'a> {
         timers.set(key, at, clocks.now(), rng)
     }
 
-    /// Cancels the timer `key` and returns whether it was set. It does not fire any more, even if it is due.
+    /// Cancels the timer `key` and returns whether it was set. It no longer fires, even if it is due.
     pub fn cancel_timer(&mut self, key: u64) -> bool {
         self.state.timers.cancel(TimerKey { lane: self.lane, key })
     }
 
-    /// The earliest moment that was asked for.
+    /// Returns the earliest wake-up that was requested.
     #[cfg(feature = "sim")]
     pub(crate) fn asked_wake(&self) -> Option<Instant> {
         self.state.clocks.wake_at()

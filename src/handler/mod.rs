@@ -1,10 +1,10 @@
-//! The face of the loop to an embedder: a [`Handler`] that is called inline, and the [`Ctx`] through which it acts.
+//! The embedder's interface: a [`Handler`] that the loop calls inline, and the [`Ctx`] through which the handler acts.
 //!
-//! A handler is called on the loop's own thread, where events occur, and never while it is already being called: the
-//! events that it causes are reported later in the same turn or in the next one. It must not block. A call of its
-//! [`Ctx`] acts at once on queues and lists, and the loop carries the rest out before it sleeps.
+//! A handler is called on the loop's thread, and never while a call is in progress: events that the handler causes are
+//! reported later in the same turn or in the next one. A handler must not block. A call of its [`Ctx`] changes queues
+//! and lists at once, and the loop does the rest before it sleeps.
 //!
-//! A message larger than memory arrives in chunks and leaves as a body that is fed in parts:
+//! A message larger than memory is received in chunks and sent as a body that is fed in parts:
 //!
 //! ```
 //! use bytes::Bytes;
@@ -82,8 +82,8 @@ use crate::wire::Header;
 /// An embedder's code, called for each event of its peers. Every method has a default.
 ///
 /// The engine handles the handshake, pings and pongs, `protoconf` and `sendheaders` itself and reports them as
-/// [`Event`]s. Every other message that arrives after the handshake is offered to [`Handler::on_header`], whose result
-/// decides how it is delivered. Two handlers run side by side on one loop as a pair, for `(A, B)` is a handler, too.
+/// [`Event`]s. Every other message that arrives after the handshake is passed to [`Handler::on_header`], whose result
+/// decides its delivery. Two handlers can share one loop as a pair, because `(A, B)` is a handler, too.
 ///
 /// ```
 /// use peerloop::{Ctx, Event, Handler, PeerId};
@@ -114,7 +114,7 @@ pub trait Handler {
         let _ = (ctx, peer, event);
     }
 
-    /// Chooses how a message is delivered, once its header has arrived. By default it is discarded.
+    /// Chooses a message's delivery once its header has arrived. By default the message is discarded.
     fn on_header(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, header: &Header) -> Delivery {
         let _ = (ctx, peer, header);
         Delivery::Discard
@@ -130,20 +130,19 @@ pub trait Handler {
         let _ = (ctx, peer, chunk);
     }
 
-    /// Handles free room: the kernel has accepted all bytes for a ready peer, or all but 256 KiB of a body, so more
-    /// may be sent or fed. It makes no difference whether the engine or the handler sent them, and from which
-    /// callback.
+    /// Handles free room: the kernel has accepted all bytes for a ready peer, or all but 256 KiB of a body, so more may
+    /// be sent or fed. The bytes may be the engine's or the handler's, sent from any callback.
     fn on_writable(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
         let _ = (ctx, peer);
     }
 
-    /// Handles a peer's free room, once for each request by [`Ctx::pull`], in the flush step of a turn; what is sent
-    /// here leaves in the same turn.
+    /// Handles a peer's free room, once for each call of [`Ctx::pull`], in the flush step of a turn. Frames sent here
+    /// are written in the same turn.
     ///
-    /// A frame of at most `free_bytes` bytes is accepted, unless the peer takes none as large at all;
-    /// [`PeerView::free_bytes`] says how much room is left after it.
-    /// If more than [`SEND_QUEUE_PAUSE_BYTES`](crate::limits::SEND_QUEUE_PAUSE_BYTES) wait, the peer is not read until
-    /// it has taken half of that.
+    /// A frame of at most `free_bytes` bytes is accepted, unless it exceeds the peer's own limit.
+    /// [`PeerView::free_bytes`] returns the room that remains after it. If more than
+    /// [`SEND_QUEUE_PAUSE_BYTES`](crate::limits::SEND_QUEUE_PAUSE_BYTES) bytes wait, the peer is not read until at most
+    /// half of that waits.
     ///
     /// ```
     /// use bytes::Bytes;
@@ -173,15 +172,15 @@ pub trait Handler {
         let _ = (ctx, peer, free_bytes);
     }
 
-    /// Handles a timer that was set with [`Ctx::set_timer`]. It is set no more, so this may set it again.
+    /// Handles a timer set with [`Ctx::set_timer`]. The timer is no longer set, so this may set it again.
     ///
-    /// A timer fires at its moment or at most one tick, [`TICK`](crate::limits::TICK), after it, and later only if the
-    /// turn takes longer or more than [`EXPIRIES_PER_TURN`](crate::limits::EXPIRIES_PER_TURN) timers are due.
+    /// A timer fires at most one tick, [`TICK`](crate::limits::TICK), after its moment, and later only if the turn
+    /// lasts longer or more than [`EXPIRIES_PER_TURN`](crate::limits::EXPIRIES_PER_TURN) timers are due.
     fn on_timer(&mut self, ctx: &mut Ctx<'_>, key: u64) {
         let _ = (ctx, key);
     }
 
-    /// Handles the moment given to [`Ctx::wake_at`]; each call of that brings one call of this.
+    /// Handles the wake-up requested with [`Ctx::wake_at`], which must be called again for another one.
     fn on_wake(&mut self, ctx: &mut Ctx<'_>) {
         let _ = ctx;
     }

@@ -1,7 +1,7 @@
 //! Two handlers on one loop.
 //!
-//! A pair is a handler: it passes each call on, to both of its parts or to the one that asked for it. It holds nothing
-//! of its own. What the parts of a pair ask for is kept by their lanes, so pairs nest.
+//! A pair is a handler: it passes each call on, to both of its parts or to the part that requested it. It has no state
+//! of its own. The requests of its parts are stored by their lanes, so pairs nest.
 
 use super::{Ctx, Handler};
 use crate::api::{Chunk, ControlEvent, Delivery, Event, Frame};
@@ -18,19 +18,22 @@ pub enum PairRequest<A, B> {
     Second(B),
 }
 
-/// Two handlers side by side, such as a load generator and an observer of one's own.
+/// Two handlers on one loop, such as a load generator and your own observer.
 ///
-/// - Both get each event of a peer and of the loop, and each call for free room, the first handler first.
-/// - Both are asked about each header, and each gets the message in the form that it asked for. If one wants it whole
-///   and the other in chunks, it is gathered once: the one gets it whole, the other as a single chunk, and neither gets
-///   it if its checksum is wrong or the loop has no room to gather it. One that is
-///   [too large to be gathered](Config::max_buffered_message_bytes) goes to the other alone, in the usual chunks.
-/// - What a handler asks for itself, by [`Ctx::wake_at`] or [`Ctx::pull`], comes back to it alone.
-/// - A request goes to the handler that it names: the pair's requests are [`PairRequest`]s.
+/// - Both receive each event of a peer and of the loop, and each call of [`Handler::on_writable`], the first handler
+///   first.
+/// - Both are asked about each header, and each receives the message in the form that it chose. If one chose it whole
+///   and the other in chunks, the message is buffered once: one receives it whole, the other as a single chunk. Neither
+///   receives it if its checksum is wrong or the loop has no room to buffer it. A message that is
+///   [too large to be buffered](Config::max_buffered_message_bytes) is delivered in the usual chunks, only to the
+///   handler that chose these.
+/// - A call that a handler requests for itself, by [`Ctx::wake_at`], [`Ctx::set_timer`] or [`Ctx::pull`], is made to it
+///   alone.
+/// - A request is passed to the handler that it names. The pair's requests are [`PairRequest`]s.
 ///
-/// Both act on the same peers. What one does to a peer, the other one sees: if the first closes a peer within a call,
-/// the second is called for the same event after that. A message in parts belongs to the peer, so only one of the two
-/// can feed one at a time. [`Ctx::stop`] ends the loop for both.
+/// Both act on the same peers and see each other's changes: if the first closes a peer during a call, the second is
+/// still called for the same event. Only one of them can feed a message to a peer at a time. [`Ctx::stop`] ends the
+/// loop for both.
 ///
 /// A part can be a pair itself, up to [`MAX_HANDLER_DEPTH`](crate::limits::MAX_HANDLER_DEPTH) levels deep.
 ///
@@ -72,7 +75,7 @@ impl<A: Handler, B: Handler> Handler for (A, B) {
 
     fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
         let is_cut = matches!(event, Event::BodyCut { .. });
-        // Only one that was given chunks of the message learns that there are no more.
+        // Only a handler that received chunks of the message is notified of the cut.
         let [first, second] = ctx.wishes(peer).map(|wish| !is_cut || wish == Delivery::Chunks);
         if first {
             self.0.on_event(&mut ctx.first(), peer, event);
@@ -164,7 +167,7 @@ impl<A: Handler, B: Handler> Handler for (A, B) {
     }
 }
 
-/// Gives a whole message to a handler as it wanted it.
+/// Delivers a whole message to a handler in the form that it chose.
 fn give_whole<H: Handler>(handler: &mut H, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>, wish: Delivery) {
     match wish {
         Delivery::Buffer => handler.on_message(ctx, peer, frame),
@@ -173,7 +176,7 @@ fn give_whole<H: Handler>(handler: &mut H, ctx: &mut Ctx<'_>, peer: PeerId, fram
     }
 }
 
-/// Returns whether a message is within the limit of its command.
+/// Returns whether a message is within its command's limit for buffered messages.
 fn may_be_gathered(header: &Header, config: &Config) -> bool {
     let of_command = config.max_buffered_command_bytes.iter().find(|(command, _)| *command == header.command);
     header.payload_len <= of_command.map_or(config.max_buffered_message_bytes, |&(_, bytes)| bytes)

@@ -1,19 +1,19 @@
-//! Data of an embedder's own for each peer.
+//! An embedder's own data for each peer.
 //!
-//! A table by slot: every call but iteration costs the same however many peers there are. It knows no loop, so it
-//! learns of a peer's end only from its user.
+//! A table by slot: every call except iteration has a constant cost. The table does not know the loop, so its user must
+//! remove the values of closed peers.
 
 use crate::id::PeerId;
 use std::fmt;
 
-/// A map from peers to values of an embedder's own.
+/// A map from peers to an embedder's own values.
 ///
-/// A lookup is one index and one comparison. An id whose peer is gone finds nothing, also after another peer has taken
-/// its slot. [Remove](Self::remove) a peer's value when its [`Event::Closed`](crate::Event::Closed) arrives: the value
-/// is dropped then, and its memory serves the next peer in the slot.
+/// A lookup costs one index and one comparison. An id finds only its own peer's value, never that of a later peer in
+/// the same slot. [Remove](Self::remove) a peer's value when its [`Event::Closed`](crate::Event::Closed) arrives; the
+/// slot's next peer reuses the memory.
 ///
-/// The map holds one `Option<(PeerId, T)>` for each slot up to the highest that was used: `size_of::<T>()` and about 12
-/// bytes, rounded up to the alignment of `T`, times the most peers at once.
+/// The map holds one `Option<(PeerId, T)>` for each slot up to the highest one in use so far: `size_of::<T>()` plus
+/// about 12 bytes, rounded up to the alignment of `T`, times the maximum number of simultaneous peers.
 ///
 /// ```
 /// use peerloop::{Ctx, Event, Handler, PeerId, PeerMap};
@@ -37,19 +37,19 @@ use std::fmt;
 /// ```
 #[derive(Clone)]
 pub struct PeerMap<T> {
-    /// By slot.
+    /// The values by slot, each with its peer.
     entries: Vec<Option<(PeerId, T)>>,
     len: usize,
 }
 
 impl<T> PeerMap<T> {
-    /// Makes an empty map, which holds no memory.
+    /// Creates an empty map, which allocates nothing.
     pub const fn new() -> Self {
         Self { entries: Vec::new(), len: 0 }
     }
 
-    /// Sets a peer's value and returns the one that it had. A value that an earlier peer left in the slot is dropped;
-    /// so is `value` if a later peer has one there.
+    /// Sets a peer's value, and returns its previous value. The value of an earlier peer in the slot is dropped. If a
+    /// later peer has a value there, `value` is dropped instead.
     pub fn insert(&mut self, peer: PeerId, value: T) -> Option<T> {
         let slot = peer.slot();
         if self.entries.len() <= slot {
@@ -70,7 +70,7 @@ impl<T> PeerMap<T> {
         (*owner == peer).then_some(value)
     }
 
-    /// Returns a peer's value, for changing it.
+    /// Returns a mutable reference to a peer's value.
     pub fn get_mut(&mut self, peer: PeerId) -> Option<&mut T> {
         let (owner, value) = self.entries.get_mut(peer.slot())?.as_mut()?;
         (*owner == peer).then_some(value)
@@ -93,12 +93,12 @@ impl<T> PeerMap<T> {
         self.len == 0
     }
 
-    /// Lists the peers and their values in the order of the slots.
+    /// Iterates over the peers and their values in the order of the slots.
     pub fn iter(&self) -> impl Iterator<Item = (PeerId, &T)> {
         self.entries.iter().flatten().map(|(peer, value)| (*peer, value))
     }
 
-    /// Lists the peers and their values in the order of the slots, for changing the values.
+    /// Iterates over the peers and mutable references to their values, in the order of the slots.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (PeerId, &mut T)> {
         self.entries.iter_mut().flatten().map(|(peer, value)| (*peer, value))
     }
@@ -140,7 +140,7 @@ mod tests {
         prop::collection::vec(step, 0..60)
     }
 
-    /// Does what a map by the whole id would do that holds one peer of each slot, the latest.
+    /// Inserts into a map by the whole id that keeps only the latest peer of each slot.
     fn insert(model: &mut BTreeMap<PeerId, u8>, peer: PeerId, value: u8) -> Option<u8> {
         let generation = peer.link().generation();
         let is_rival = |other: PeerId| other.slot() == peer.slot() && other != peer;
@@ -153,7 +153,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_peer_map_is_a_map_in_which_the_latest_peer_of_a_slot_has_its_place(steps in steps()) {
+        fn a_peer_map_keeps_the_latest_peer_of_each_slot(steps in steps()) {
             let (mut map, mut model) = (PeerMap::new(), BTreeMap::new());
             for step in steps {
                 match step {
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_of_a_peer_that_is_gone_serves_the_next_one() {
+    fn the_memory_of_a_removed_peer_is_reused() {
         let mut map = PeerMap::new();
         for generation in 0..1_000 {
             let peer = PeerId::of(LinkId::new(3, generation));

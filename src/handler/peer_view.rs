@@ -10,7 +10,7 @@ use crate::stats::PeerCost;
 use crate::wire::Version;
 use std::net::SocketAddr;
 
-/// A peer as it is now.
+/// A view of a peer's current state.
 #[derive(Clone, Copy, Debug)]
 pub struct PeerView<'a> {
     id: PeerId,
@@ -23,7 +23,7 @@ impl<'a> PeerView<'a> {
         Self { id: PeerId::of(id), link, cost }
     }
 
-    /// Returns a copy of all facts about the peer.
+    /// Returns a snapshot of the peer's state.
     pub fn info(&self) -> PeerInfo {
         let version = self.version();
         PeerInfo {
@@ -44,50 +44,51 @@ impl<'a> PeerView<'a> {
         }
     }
 
-    /// Its id.
+    /// Returns the peer's id.
     pub fn id(&self) -> PeerId {
         self.id
     }
 
-    /// Its state, in full.
+    /// Returns the peer's full connection state.
     pub fn connection(&self) -> &'a PeerConnection {
         &self.link.peer
     }
 
-    /// The address that it was dialled at or that it connected from.
+    /// Returns the peer's address: the dialled one, or the source of an accepted connection.
     pub fn address(&self) -> SocketAddr {
         self.link.peer.address()
     }
 
-    /// Whether its handshake is complete and it is not being closed.
+    /// Returns whether the peer's handshake is complete and the peer is not being closed.
     pub fn is_ready(&self) -> bool {
         self.link.peer.state() == ConnectionState::Connected && self.link.is_open()
     }
 
-    /// What it said of itself, once it has.
+    /// Returns the peer's `version`, once it has arrived.
     pub fn version(&self) -> Option<&'a Version> {
         self.link.peer.handshake().peer_version()
     }
 
-    /// What it has cost, if [`Config::measure_peers`](crate::Config::measure_peers) is on.
+    /// Returns the peer's cost so far, if [`Config::measure_peers`](crate::Config::measure_peers) is on.
     pub fn cost(&self) -> Option<PeerCost> {
         self.cost
     }
 
-    /// Bytes of the message that is being fed to it which are still to be fed; none if there is no such message.
+    /// Returns the bytes still to be fed of the message that is being fed to the peer; `None` if there is no such
+    /// message.
     pub fn body_left_bytes(&self) -> Option<u64> {
         self.link.stream.as_ref().map(|stream| stream.left)
     }
 
-    /// Bytes of the largest frame that [`Ctx::send_shared`](super::Ctx::send_shared) accepts for it now:
-    /// [`MAX_SEND_QUEUE_BYTES`](crate::limits::MAX_SEND_QUEUE_BYTES) less what waits, or [`usize::MAX`] if nothing
-    /// waits, for an empty queue accepts one frame of any size that the peer accepts. A message that is being fed, and
-    /// what waits before it, takes no room.
+    /// Returns the bytes of the largest frame that [`Ctx::send_shared`](super::Ctx::send_shared) accepts for the peer
+    /// now: [`MAX_SEND_QUEUE_BYTES`](crate::limits::MAX_SEND_QUEUE_BYTES) minus the waiting bytes, or [`usize::MAX`] if
+    /// none wait, because an empty queue accepts one frame of any size that the peer accepts. A message that is being
+    /// fed, and the bytes that wait before it, use no room.
     pub fn free_bytes(&self) -> usize {
         self.link.free_bytes()
     }
 
-    /// Bytes that wait to be sent to it, those behind a message that is being fed among them.
+    /// Returns the bytes that wait to be sent to the peer, including those that wait after a message that is being fed.
     pub fn waiting_bytes(&self) -> usize {
         let behind_bytes = self.link.stream.as_ref().map_or(0, |stream| stream.behind.waiting_bytes());
         self.link.queue.waiting_bytes() + behind_bytes
