@@ -53,6 +53,7 @@
 //! | 41 | The handler learns when the kernel has accepted everything sent to a ready peer | turn |
 //! | 42 | A handler that asks for a peer's free room is offered it, and it is there | call, sweep |
 //! | 43 | A frame for many peers is accepted or refused by each that was selected | elsewhere: compares peers |
+//! | 44 | Composed handlers see the same events, and each gets what it asked for | elsewhere: compares handlers |
 
 mod bounds;
 mod checked;
@@ -124,7 +125,7 @@ pub struct Violation {
 }
 
 /// All invariants, in the order of their numbers.
-pub const INVARIANTS: [Invariant; 43] = {
+pub const INVARIANTS: [Invariant; 44] = {
     use When::{Call, Elsewhere, End, NotBuilt, Sweep, Turn};
     const fn invariant(number: u8, holds: &'static str, checked: &'static [When]) -> Invariant {
         Invariant { number, holds, checked }
@@ -212,6 +213,11 @@ pub const INVARIANTS: [Invariant; 43] = {
             43,
             "A frame for many peers is accepted or refused by each that was selected",
             &[Elsewhere("compares peers")],
+        ),
+        invariant(
+            44,
+            "Composed handlers see the same events, and each gets what it asked for",
+            &[Elsewhere("compares handlers")],
         ),
     ]
 };

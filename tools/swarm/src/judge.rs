@@ -4,16 +4,20 @@
 //! Under harsh conditions a connection may also end for its environment; an honest peer is never ended for its
 //! messages, under any conditions.
 
-use super::scenario::{Kind, Troop, attack_at};
+use super::course::Course;
+use super::marks::Marks;
+use super::observer::COMPOSED;
+use super::scenario::{Kind, Scenario, Troop, attack_at};
 use super::scripted_attacker::{MESSAGES, ROWS, cell_reasons, script_time};
 use super::scripted_handler::{Ended, Known, ScriptedHandler};
 use super::stage::{Cast, Stage};
 use peerloop::error::{CloseReason, Deadline, LocalCause};
+use peerloop::handler::Handler;
 use peerloop::internals::limits::{PING_INTERVAL, PONG_TIMEOUT};
 use peerloop::sim::Conditions;
 use peerloop::sim::Cuts;
 use peerloop::sim::actor::Expectation;
-use peerloop::sim::invariant::Checked;
+use peerloop::sim::invariant::{Checked, Violation};
 use peerloop::time::Instant;
 use std::time::Duration;
 
@@ -32,9 +36,8 @@ pub(super) fn is_judged(troop: &Troop) -> bool {
 /// Judges everything that can be judged at the end of the first phase.
 pub(super) fn judge_peers(stage: &mut Stage) {
     let now = stage.world.now();
-    let ended: Vec<Ended> = stage.node.handler().ended.clone();
+    let ended: Vec<Ended> = stage.handler().ended.clone();
     let known: Vec<(usize, Instant)> = stage
-        .node
         .handler()
         .known()
         .filter(|known| known.is_ready || !known.is_outbound)
@@ -162,24 +165,36 @@ pub(super) fn judge_journals(stage: &mut Stage) {
 
 /// Collects the findings of the loops and their handlers.
 pub(super) fn collect_findings(stage: &mut Stage) {
-    let loops = [Some(&stage.node), stage.rival.as_ref()];
-    for checked in loops.into_iter().flatten() {
-        stage.course.violations.extend(checked.violations());
-        for (invariant, at, text) in &checked.handler().wrongs {
-            let (invariant, at, text) = (*invariant, *at, text.clone());
-            stage.course.violations.push(super::Violation { invariant, at, text });
-        }
-        let unmatched = checked.stats().counters.pongs_unmatched;
-        if unmatched > 0 && !stage.scenario.troops.iter().any(|troop| troop.kind.is_hostile()) {
-            stage.course.found(23, format!("{unmatched} pongs of honest peers are unmatched"));
-        }
-        stage.marks.merge(&checked.handler().marks);
-        let scenario = &stage.scenario;
-        stage
-            .marks
-            .set_failures(|site, errno| checked.has_failed(site, errno) || scenario.has_interrupted(site, errno));
+    let (handler, observer) = stage.node.handler();
+    if handler.calls != observer.calls {
+        stage.course.found(COMPOSED, "the two handlers of the loop saw different events".to_owned());
+    }
+    let wrongs = observer.wrongs.iter().cloned();
+    stage.course.violations.extend(wrongs.map(|(invariant, at, text)| Violation { invariant, at, text }));
+    collect_of(&stage.node, handler, &stage.scenario, &mut stage.course, &mut stage.marks);
+    if let Some(rival) = &stage.rival {
+        collect_of(rival, rival.handler(), &stage.scenario, &mut stage.course, &mut stage.marks);
     }
     stage.course.violations.sort_by_key(|violation| violation.at);
+}
+
+/// Collects the findings of one loop and its handler.
+fn collect_of<H: Handler>(
+    checked: &Checked<H>,
+    handler: &ScriptedHandler,
+    scenario: &Scenario,
+    course: &mut Course,
+    marks: &mut Marks,
+) {
+    course.violations.extend(checked.violations());
+    let wrongs = handler.wrongs.iter().cloned();
+    course.violations.extend(wrongs.map(|(invariant, at, text)| Violation { invariant, at, text }));
+    let unmatched = checked.stats().counters.pongs_unmatched;
+    if unmatched > 0 && !scenario.troops.iter().any(|troop| troop.kind.is_hostile()) {
+        course.found(23, format!("{unmatched} pongs of honest peers are unmatched"));
+    }
+    marks.merge(&handler.marks);
+    marks.set_failures(|site, errno| checked.has_failed(site, errno) || scenario.has_interrupted(site, errno));
 }
 
 /// Lists the peers that are not served at the end of the recovery.
@@ -187,7 +202,7 @@ pub(super) fn list_waiting(stage: &Stage) -> Vec<String> {
     let mut waits = Vec::new();
     for (index, cast) in stage.cast.iter().enumerate().filter(|(_, cast)| cast.troop.kind.is_honest()) {
         let wanted = cast.troop.count as usize;
-        let peers: Vec<&Known> = of_troop(&stage.node, index);
+        let peers: Vec<&Known> = of_troop(stage.handler(), index);
         let well = peers.iter().filter(|known| known.is_ready && known.is_well).count();
         if well < wanted {
             let ready = peers.iter().filter(|known| known.is_ready).count();
@@ -218,6 +233,6 @@ pub(super) fn list_waiting(stage: &Stage) -> Vec<String> {
     waits
 }
 
-fn of_troop(node: &Checked<ScriptedHandler>, troop: usize) -> Vec<&Known> {
-    node.handler().known().filter(|known| known.troop == troop).collect()
+fn of_troop(handler: &ScriptedHandler, troop: usize) -> Vec<&Known> {
+    handler.known().filter(|known| known.troop == troop).collect()
 }

@@ -12,6 +12,7 @@ mod judge;
 mod managed;
 mod marks;
 mod numbered_peer;
+mod observer;
 mod patience;
 mod scenario;
 mod scripted_attacker;

@@ -66,7 +66,7 @@ const REASONS: [&str; 42] = [
 ];
 
 /// Conditions of the environment, each prefixed with its fault's or threat's number if it has one.
-pub(super) const CIRCUMSTANCES: [&str; 23] = [
+pub(super) const CIRCUMSTANCES: [&str; 24] = [
     "E1 no descriptor for an accept",
     "E4 no port for a dial",
     "E6 a paused host",
@@ -90,6 +90,7 @@ pub(super) const CIRCUMSTANCES: [&str; 23] = [
     "a new fixed list",
     "a dropped fixed list",
     "an outage of minutes or hours",
+    "a second handler",
 ];
 
 /// Kinds of control events.

@@ -38,6 +38,8 @@ pub(super) mod stream {
     pub(crate) const DEEDS: u32 = 3;
     pub(crate) const LIMITS: u32 = 4;
     pub(crate) const INSIDE: u32 = 5;
+    pub(crate) const OBSERVER: u32 = 6;
+    pub(crate) const OBSERVER_WAKES: u32 = 7;
     pub(crate) const TROOP: u32 = 100;
     pub(crate) const HABIT: u32 = 200;
     pub(crate) const CROWD: u32 = 300;
@@ -74,6 +76,8 @@ pub struct Scenario {
     /// Inbound peers in addition to the honest ones; none if there is no limit.
     pub(super) spare_inbound: Option<usize>,
     pub(super) is_short_of_memory: bool,
+    /// A second handler asks for messages, moments and free room of its own, and users act between turns.
+    pub(super) is_observed: bool,
     pub(super) bulk_bytes: usize,
     pub(super) calls_per_sweep: u64,
     /// By the host of the troop, from 1.
@@ -204,6 +208,8 @@ impl Scenario {
             bulk_bytes: bulk_bytes.min(grain * 200),
             calls_per_sweep,
             troops: Vec::new(),
+            // A tape that has no draw for it, drawn before there was one, has 0.
+            is_observed: tape.stream(stream::OBSERVER).below(4) == 3,
             faults: draw_faults(&tape.stream(stream::FAULTS)),
             budgets,
             deeds: Vec::new(),

@@ -7,6 +7,7 @@ use super::course::{Course, MAX_EVENTS, RECOVERY};
 use super::judge;
 use super::marks::{Mark, Marks};
 use super::numbered_peer::{NumberedPeer, Received};
+use super::observer::Observer;
 use super::patience::Patience;
 use super::scenario::{Deed, Habit, Kind, NODE, Nowhere, Quirk, Scenario, Troop, attack_at, stream};
 use super::scripted_attacker::{MESSAGES, NETWORK, ROWS, STATES, ScriptedAttacker, Step, cell};
@@ -14,6 +15,7 @@ use super::scripted_handler::{ScriptedHandler, Timekeeper, TroopState, Wish};
 use bytes::Bytes;
 use peerloop::PeerId;
 use peerloop::config::Config;
+use peerloop::handler::{Handler, PairRequest};
 use peerloop::internals::errno::EINTR;
 use peerloop::internals::limits::{CLOSE_GRACE, SHUTDOWN_GRACE};
 use peerloop::internals::link_of;
@@ -44,7 +46,7 @@ pub(super) struct Stage {
     pub(super) world: World,
     pub(super) scenario: Scenario,
     pub(super) config: Config,
-    pub(super) node: Checked<ScriptedHandler>,
+    pub(super) node: Checked<(ScriptedHandler, Observer)>,
     pub(super) rival: Option<Checked<ScriptedHandler>>,
     pub(super) cast: Vec<Cast>,
     pub(super) marks: Marks,
@@ -93,7 +95,11 @@ impl Stage {
             cast.push(member);
         }
         let handler = scripted_handler_of(&scenario, tape, &cast);
-        let mut node = Checked::new(&world, net, config.clone(), handler).expect("the configuration is valid");
+        let chance = scenario.is_observed.then(|| tape.stream(stream::OBSERVER_WAKES));
+        // What it wants could take the room that the peers' messages need.
+        let observer = Observer::new(chance, !scenario.is_short_of_memory);
+        let mut node =
+            Checked::new(&world, net, config.clone(), (handler, observer)).expect("the configuration is valid");
         node = node.with_calls_per_sweep(scenario.calls_per_sweep);
         node.listen(here).expect("nothing fails yet");
         let course = Course::new(&world, patience);
@@ -144,6 +150,7 @@ impl Stage {
             (scenario.poller == Poller::Tiny, "a tiny"),
             (scenario.spare_inbound.is_some(), "few inbound slots"),
             (scenario.is_short_of_memory, "short of"),
+            (scenario.is_observed, "a second"),
             (peers > 500, "a thousand"),
             (!scenario.budgets.is_empty(), "shrunk"),
         ] {
@@ -214,7 +221,7 @@ impl Stage {
 
     fn apply_deed(&mut self, deed: Deed, heals: &mut Vec<(Instant, usize)>) {
         let handle = self.node.handle();
-        let known: Vec<(PeerId, usize)> = self.node.handler().known().map(|known| (known.id, known.troop)).collect();
+        let known: Vec<(PeerId, usize)> = self.handler().known().map(|known| (known.id, known.troop)).collect();
         // Users do nothing to judged peers, either.
         let free: Vec<PeerId> = known
             .into_iter()
@@ -246,21 +253,19 @@ impl Stage {
             Deed::UserDial { .. } => {}
             Deed::UserClose { pick: number } => {
                 if let Some(peer) = pick(number) {
-                    self.node.handler_mut().is_asked_to_close(peer);
+                    self.node.handler_mut().0.is_asked_to_close(peer);
                     let _ = handle.close(peer);
                 }
             }
             Deed::UserCloseGone { pick: number } => {
-                let removed = &self.node.handler().removed;
+                let removed = &self.handler().removed;
                 if !removed.is_empty() {
                     let _ = handle.close(removed[number as usize % removed.len()]);
                 }
             }
             Deed::UserSend { pick: number } => {
                 if let Some(peer) = pick(number) {
-                    let mut frame = Vec::new();
-                    put_frame(NETWORK.magic(), CommandName::GETADDR, &[], &mut frame);
-                    let _ = handle.send(peer, Bytes::from(frame));
+                    self.send_as_user(peer);
                 }
             }
             Deed::UserFlood => {
@@ -269,7 +274,7 @@ impl Stage {
             }
             Deed::UserStats => {
                 drop(handle.stats());
-                let _ = handle.request(Wish::Greet);
+                self.greet();
             }
             Deed::Stop => {
                 self.marks.set(Mark::circumstance("E22"));
@@ -277,6 +282,32 @@ impl Stage {
                 let _ = handle.stop();
             }
         }
+    }
+
+    /// Sends a message as a user does: between two turns in an observed world, else through the handle.
+    fn send_as_user(&mut self, peer: PeerId) {
+        let mut frame = Vec::new();
+        put_frame(NETWORK.magic(), CommandName::GETADDR, &[], &mut frame);
+        let frame = Bytes::from(frame);
+        if self.scenario.is_observed {
+            let _ = self.node.act(|_, ctx| ctx.send_shared(peer, &frame));
+        } else {
+            let _ = self.node.handle().send(peer, frame);
+        }
+    }
+
+    /// Has the handler send something to every peer.
+    fn greet(&mut self) {
+        if self.scenario.is_observed {
+            self.node.act(|(handler, _), ctx| handler.on_request(&mut ctx.first(), Wish::Greet));
+        } else {
+            let _ = self.node.handle().request(PairRequest::First(Wish::Greet));
+        }
+    }
+
+    /// Returns the handler that acts.
+    pub(super) fn handler(&self) -> &ScriptedHandler {
+        &self.node.handler().0
     }
 
     fn world_ip(&self, host: usize) -> IpAddr {
@@ -329,7 +360,7 @@ impl Stage {
 
     /// Sends a request, which may have to be repeated: a pausing loop may have a full request queue.
     fn wish(&self, wish: Wish) {
-        let _ = self.node.handle().request(wish);
+        let _ = self.node.handle().request(PairRequest::First(wish));
         if let Some(rival) = &self.rival {
             let _ = rival.handle().request(wish);
         }
@@ -345,10 +376,11 @@ impl Stage {
             return;
         }
         for (host, stop) in [(NODE, stop), (FIRST_TROOP, rival_stop)] {
-            let checked = if host == NODE { Some(&self.node) } else { self.rival.as_ref() };
-            let Some(checked) = checked else { continue };
+            let rival = || self.rival.as_ref().map(Checked::has_ended);
+            let has_ended = if host == NODE { Some(self.node.has_ended()) } else { rival() };
+            let Some(has_ended) = has_ended else { continue };
             let is_answered = stop.is_none_or(|stop| stop.try_take() == Ok(Some(())));
-            self.course.check_stopped(host, checked.has_ended(), is_answered);
+            self.course.check_stopped(host, has_ended, is_answered);
         }
         let left: usize = self.cast.iter().filter_map(|cast| cast.crowd.as_ref()).map(Crowd::len).sum();
         if left > 0 {

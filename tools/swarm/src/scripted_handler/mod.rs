@@ -8,6 +8,7 @@ mod deeds;
 mod timers;
 
 use super::marks::{Mark, Marks};
+use super::observer::{COMPOSED, Calls};
 use super::scenario::Habit;
 use super::scripted_attacker::NETWORK;
 use bytes::Bytes;
@@ -117,6 +118,10 @@ pub(super) struct ScriptedHandler {
     peers: PeerMap<Known>,
     entered: u64,
     pub(super) ended: Vec<Ended>,
+    /// The calls that an observer beside it gets as well.
+    pub(super) calls: Calls,
+    /// The earliest moment that it has asked for.
+    asked: Option<Instant>,
     pub(super) marks: Marks,
     /// Faults found, by the number of the invariant.
     pub(super) wrongs: Vec<(u8, Instant, String)>,
@@ -140,6 +145,8 @@ impl ScriptedHandler {
             peers: PeerMap::new(),
             entered: 0,
             ended: Vec::new(),
+            calls: Calls::default(),
+            asked: None,
             marks: Marks::default(),
             wrongs: Vec::new(),
             redials: Vec::new(),
@@ -225,10 +232,11 @@ impl ScriptedHandler {
         }
     }
 
-    fn set_wake(&self, ctx: &mut Ctx<'_>) {
+    fn set_wake(&mut self, ctx: &mut Ctx<'_>) {
         let redial = self.redials.iter().map(|(at, _)| *at);
         let Some(next) = self.due.iter().copied().chain(redial).min() else { return };
         if next < Instant::MAX {
+            self.asked = Some(self.asked.map_or(next, |asked| asked.min(next)));
             ctx.wake_at(next);
         }
     }
@@ -353,6 +361,7 @@ impl Handler for ScriptedHandler {
     }
 
     fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
+        self.calls.note_event(peer, &event);
         self.use_timers_for(ctx, peer);
         if self.get(peer).is_none()
             && let Some(view) = ctx.peer(peer)
@@ -384,6 +393,7 @@ impl Handler for ScriptedHandler {
     }
 
     fn on_header(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, header: &Header) -> Delivery {
+        self.calls.note((peer, header.command.to_bytes(), header.payload_len));
         self.use_timers_for(ctx, peer);
         let Some(troop) = self.get(peer).map(|known| known.troop) else { return Delivery::Buffer };
         let Some(acquaintance) = self.troops.get(troop) else { return Delivery::Buffer };
@@ -424,6 +434,7 @@ impl Handler for ScriptedHandler {
     }
 
     fn on_writable(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
+        self.calls.note(peer);
         self.use_timers_for(ctx, peer);
         self.feed(ctx, peer);
         self.act_inside(ctx, peer);
@@ -435,6 +446,7 @@ impl Handler for ScriptedHandler {
     }
 
     fn on_control(&mut self, ctx: &mut Ctx<'_>, event: &ControlEvent) {
+        self.calls.note(event.label());
         if let Some(peer) = event.peer() {
             self.use_timers_for(ctx, peer);
             self.act_inside(ctx, peer);
@@ -446,7 +458,10 @@ impl Handler for ScriptedHandler {
     }
 
     fn on_wake(&mut self, ctx: &mut Ctx<'_>) {
-        let now = ctx.now();
+        let (now, asked) = (ctx.now(), self.asked.take());
+        if asked.is_none_or(|asked| asked > now) {
+            self.wrong(COMPOSED, now, format!("the handler is woken at {now:?} and asked for {asked:?}"));
+        }
         for troop in 0..self.troops.len() {
             if self.due[troop] <= now {
                 self.due[troop] = now.plus(self.troops[troop].habit.acts_every);

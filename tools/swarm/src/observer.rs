@@ -1,0 +1,163 @@
+//! An observer beside the handler under the loop: the two are a pair.
+//!
+//! It does nothing to a peer. It wants each message in a form that depends on the message alone, asks for moments and
+//! free room of its own, and checks that it gets what it asked for and nothing else. In most worlds it only watches.
+
+use peerloop::PeerId;
+use peerloop::api::{Chunk, ControlEvent, Delivery, Event, Frame};
+use peerloop::handler::{Ctx, Handler, PeerMap};
+use peerloop::sim::Chance;
+use peerloop::time::Instant;
+use peerloop::wire::Header;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
+/// The invariant of composed handlers.
+pub(super) const COMPOSED: u8 = 44;
+/// The key of its timer, which the other handler uses as well.
+const TIMER: u64 = 0;
+/// Longest time between two moments that the observer asks for.
+const MAX_PAUSE: Duration = Duration::from_secs(5);
+
+/// The calls that both handlers of a pair get, as one number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Calls(u64);
+
+impl Calls {
+    /// Notes an event of a peer. One about a cut message is only for a handler that took chunks of it.
+    pub(super) fn note_event(&mut self, peer: PeerId, event: &Event<'_>) {
+        if !matches!(event, Event::BodyCut { .. }) {
+            self.note((peer, std::mem::discriminant(event)));
+        }
+    }
+
+    /// Notes any other call.
+    pub(super) fn note(&mut self, call: impl Hash) {
+        let mut hasher = DefaultHasher::new();
+        (self.0, call).hash(&mut hasher);
+        self.0 = hasher.finish();
+    }
+}
+
+/// The second handler of the pair.
+#[derive(Debug)]
+pub(super) struct Observer {
+    pub(super) calls: Calls,
+    /// What it draws its moments from; none if it only watches.
+    chance: Option<Chance>,
+    takes_messages: bool,
+    asked: Option<Instant>,
+    /// When its timer is due.
+    timer_due: Option<Instant>,
+    /// The peers whose free room it has asked for.
+    pulled: PeerMap<()>,
+    pub(super) wrongs: Vec<(u8, Instant, String)>,
+}
+
+impl Observer {
+    pub(super) fn new(chance: Option<Chance>, takes_messages: bool) -> Self {
+        Self {
+            calls: Calls::default(),
+            takes_messages: takes_messages && chance.is_some(),
+            chance,
+            asked: None,
+            timer_due: None,
+            pulled: PeerMap::new(),
+            wrongs: Vec::new(),
+        }
+    }
+
+    /// Returns the form that it wants a message in.
+    fn wish(&self, header: &Header) -> Delivery {
+        if !self.takes_messages {
+            return Delivery::Discard;
+        }
+        let [first, ..] = header.command.to_bytes();
+        match (u64::from(first) + header.payload_len) % 3 {
+            0 => Delivery::Buffer,
+            1 => Delivery::Chunks,
+            _ => Delivery::Discard,
+        }
+    }
+
+    fn check(&mut self, holds: bool, at: Instant, text: impl FnOnce() -> String) {
+        if !holds && self.wrongs.len() < 8 {
+            self.wrongs.push((COMPOSED, at, text()));
+        }
+    }
+
+    fn ask(&mut self, ctx: &mut Ctx<'_>) {
+        if let Some(chance) = &self.chance {
+            let pause = Duration::from_millis(chance.range(1, MAX_PAUSE.as_millis() as u64));
+            let moment = ctx.now().plus(pause);
+            self.asked = Some(moment);
+            ctx.wake_at(moment);
+            let due = moment.plus(pause);
+            // The other handler may have all timers that there are.
+            if self.timer_due.is_none() && ctx.set_timer(TIMER, due).is_ok() {
+                self.timer_due = Some(due);
+            }
+        }
+    }
+}
+
+impl Handler for Observer {
+    type Request = ();
+
+    fn on_start(&mut self, ctx: &mut Ctx<'_>) {
+        self.ask(ctx);
+    }
+
+    fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
+        self.calls.note_event(peer, &event);
+        match event {
+            // The other handler may have closed it.
+            Event::Ready { .. } if self.chance.is_some() && ctx.pull(peer).is_ok() => {
+                self.pulled.insert(peer, ());
+            }
+            Event::Closed { .. } => drop(self.pulled.remove(peer)),
+            _ => {}
+        }
+    }
+
+    fn on_header(&mut self, _ctx: &mut Ctx<'_>, peer: PeerId, header: &Header) -> Delivery {
+        self.calls.note((peer, header.command.to_bytes(), header.payload_len));
+        self.wish(header)
+    }
+
+    fn on_message(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
+        let is_wanted = self.wish(frame.header()) == Delivery::Buffer;
+        self.check(is_wanted, ctx.now(), || format!("the observer gets {:?} of {peer:?} whole", frame.header()));
+    }
+
+    fn on_chunk(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, chunk: Chunk<'_>) {
+        let is_wanted = self.wish(chunk.header()) == Delivery::Chunks;
+        self.check(is_wanted, ctx.now(), || format!("the observer gets a chunk of {:?} of {peer:?}", chunk.header()));
+    }
+
+    fn on_writable(&mut self, _ctx: &mut Ctx<'_>, peer: PeerId) {
+        self.calls.note(peer);
+    }
+
+    fn on_pull(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, _free_bytes: usize) {
+        let is_asked = self.pulled.remove(peer).is_some();
+        self.check(is_asked, ctx.now(), || format!("the observer is offered the free room of {peer:?} unasked"));
+    }
+
+    fn on_control(&mut self, _ctx: &mut Ctx<'_>, event: &ControlEvent) {
+        self.calls.note(event.label());
+    }
+
+    fn on_timer(&mut self, ctx: &mut Ctx<'_>, key: u64) {
+        let (due, now) = (self.timer_due.take(), ctx.now());
+        let is_due = key == TIMER && due.is_some_and(|due| due <= now);
+        self.check(is_due, now, || format!("timer {key:#x} of the observer fires at {now:?} and is due at {due:?}"));
+    }
+
+    fn on_wake(&mut self, ctx: &mut Ctx<'_>) {
+        let (asked, now) = (self.asked.take(), ctx.now());
+        let is_due = asked.is_some_and(|asked| asked <= now);
+        self.check(is_due, now, || format!("the observer is woken at {now:?} and asked for {asked:?}"));
+        self.ask(ctx);
+    }
+}
