@@ -29,6 +29,15 @@
 //! - [`bytes`], [`hdrhistogram`] and [`rand`] are the only foreign crates whose types stand in signatures. They are
 //!   re-exported in the versions in use, so a program needs no dependency of its own on them.
 //!
+//! # Types that may grow
+//!
+//! Types that may gain fields or variants are `#[non_exhaustive]`: build them with their functions, and match them with
+//! `..` or a wildcard arm. Types that are complete are exhaustive: [`Network`], [`address::Host`],
+//! [`address::NetGroup`], [`time::Wait`], [`Received`], [`error::Side`], [`Delivery`], [`load::Verdict`],
+//! [`load::Phase`], [`ban::Ban`], [`store::Change`], [`store::PeerStatus`], [`handler::PairRequest`],
+//! [`stats::MessageCount`], [`ConnectionState`], [`ConnectionType`], [`peer::PingInFlight`], and the messages of
+//! [`wire`], which the protocol fixes.
+//!
 //! # A peer's states
 //!
 //! The loop uses the same public types:

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 /// The peers that the manager dials.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum DialMode {
     /// Peers of the book, until there are [`ManagerConfig::target_peers`]. Peers that were valid before precede
     /// unknown ones.

@@ -21,6 +21,7 @@ pub enum SocketOption {
 
 /// A socket option that the system has refused. The socket is used without it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RefusedOption {
     /// The option.
     pub option: SocketOption,

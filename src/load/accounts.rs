@@ -204,7 +204,7 @@ impl Accounts {
         match self.report.agents.iter().position(same) {
             Some(index) => self.report.agents[index].count += 1,
             None if self.report.agents.len() < MAX_KINDS => {
-                self.report.agents.push(Agent { user_agent, protocol_version, count: 1 });
+                self.report.agents.push(Agent::new(user_agent, protocol_version));
             }
             None => {}
         }
@@ -281,7 +281,7 @@ impl Accounts {
         match self.report.failures.iter().position(same) {
             Some(index) => self.report.failures[index].count += 1,
             None if self.report.failures.len() < MAX_KINDS => {
-                self.report.failures.push(Failure { label, side, state, count: 1, example });
+                self.report.failures.push(Failure::new(label, side, state, example));
             }
             None => {}
         }

@@ -4,6 +4,7 @@
 
 /// The outcomes of the connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PeerCounts {
     /// Planned connections.
     pub asked: usize,
@@ -32,6 +33,7 @@ impl PeerCounts {
 
 /// The outcomes of the pings in the counted part of the run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct WorkCounts {
     /// Pings due by the schedule: `sent + unsent`.
     ///

@@ -5,6 +5,8 @@
 use std::time::Duration;
 
 /// A phase of a generator.
+///
+/// It is exhaustive: a display of a load's progress has to name each phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Opening connections.
@@ -21,6 +23,7 @@ pub enum Phase {
 
 /// The early end of a load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct EarlyEnd {
     /// The cause.
     pub cause: EndCause,

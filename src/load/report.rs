@@ -15,6 +15,7 @@ use std::time::Duration;
 
 /// The opening of the connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Ramp {
     /// Connections dialled.
     pub dialled: usize,
@@ -36,6 +37,7 @@ impl Ramp {
 
 /// Connections that were closed too soon, for one cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Failure {
     /// The cause, from a closed list.
     pub label: &'static str,
@@ -49,8 +51,16 @@ pub struct Failure {
     pub example: Option<CloseReason>,
 }
 
+impl Failure {
+    /// Returns the failure of one connection.
+    pub fn new(label: &'static str, side: Side, state: ConnectionState, example: Option<CloseReason>) -> Self {
+        Self { label, side, state, count: 1, example }
+    }
+}
+
 /// Peers with the same user agent and version.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Agent {
     /// The user agent, printable.
     pub user_agent: String,
@@ -58,6 +68,14 @@ pub struct Agent {
     pub protocol_version: i32,
     /// The number of peers.
     pub count: usize,
+}
+
+impl Agent {
+    /// Returns the agent of one peer.
+    #[doc(hidden)]
+    pub fn new(user_agent: String, protocol_version: i32) -> Self {
+        Self { user_agent, protocol_version, count: 1 }
+    }
 }
 
 /// The report of a load.

@@ -18,6 +18,7 @@ const INTRODUCTION: [CommandName; 7] = [
 
 /// Bytes of the counted part of the run, including headers but without the handshakes' bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Traffic {
     /// Bytes sent.
     pub sent_bytes: u64,

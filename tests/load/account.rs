@@ -3,7 +3,7 @@
 use crate::stage::{Stage, config};
 use peerloop::error::Side;
 use peerloop::load::{
-    Doubt, EndCause, GeneratorRequest, Limit, PeerCounts, Phase, Rate, Traffic, UnansweredWaits, Verdict, WorkCounts,
+    Doubt, EndCause, GeneratorRequest, Limit, Phase, Rate, Traffic, UnansweredWaits, Verdict, WorkCounts,
 };
 use peerloop::peer::ConnectionState;
 use std::time::Duration;
@@ -35,12 +35,15 @@ fn some_targets_may_be_dead() {
     assert_eq!((work.planned, work.answered), (1_000, 500), "the pings of dead targets are not moved to the others");
     assert_eq!((work.unsent, work.absent), (500, 500));
     assert_eq!(report.limit, Limit::Node);
-    let rows: Vec<_> = report.targets.iter().map(|target| (target.peers, target.work)).collect();
-    let living = PeerCounts { asked: 5, opened: 5, ready: 5, lost: 0, failed: 0 };
-    let all_answered = WorkCounts { planned: 500, sent: 500, answered: 500, ..WorkCounts::default() };
-    assert_eq!(rows[0], (living, all_answered));
-    let dead = PeerCounts { asked: 5, failed: 5, ..PeerCounts::default() };
-    assert_eq!(rows[1], (dead, WorkCounts { planned: 500, unsent: 500, absent: 500, ..WorkCounts::default() }));
+    let [living, dead] = [0, 1].map(|target| report.targets[target].peers);
+    assert_eq!((living.asked, living.opened, living.ready, living.lost, living.failed), (5, 5, 5, 0, 0));
+    assert_eq!((dead.asked, dead.opened, dead.ready, dead.lost, dead.failed), (5, 0, 0, 0, 5));
+    let [answered, absent] = [0, 1].map(|target| {
+        let WorkCounts { planned, sent, unsent, absent, answered, timed_out, .. } = report.targets[target].work;
+        [planned, sent, unsent, absent, answered, timed_out]
+    });
+    assert_eq!(answered, [500, 500, 0, 0, 500, 0]);
+    assert_eq!(absent, [500, 0, 500, 500, 0, 0]);
     assert_eq!(report.targets[0].ping_rtt_planned.as_ref().unwrap().count(), 500);
     assert_eq!(report.targets[1].ping_rtt_planned.as_ref().unwrap().count(), 0);
     assert_eq!(report.agents.len(), 1);
@@ -182,7 +185,7 @@ fn a_run_without_a_warm_up_counts_no_byte_of_the_handshakes() {
     let stage = Stage::with(|plan| plan.warmup = Duration::ZERO);
     let report = stage.finish();
     assert_eq!((report.work.answered, report.run_time), (1_000, Duration::from_secs(10)));
-    let Traffic { sent_bytes, received_bytes } = report.traffic;
+    let Traffic { sent_bytes, received_bytes, .. } = report.traffic;
     assert_eq!((sent_bytes, received_bytes), (1_000 * PING_BYTES, 1_000 * PING_BYTES));
 }
 

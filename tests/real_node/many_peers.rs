@@ -32,8 +32,8 @@ fn eight_hundred_peers_are_held_and_none_is_lost() {
     assert_eq!(held_by_the_node.as_deref(), Some("800"));
     let counters = reactor.stats().counters;
     let report = reactor.into_handler().into_report();
-    let all = PeerCounts { asked: PEERS, opened: PEERS, ready: PEERS, lost: 0, failed: 0 };
-    assert_eq!(report.peers, all, "{:?}", report.failures);
+    let PeerCounts { asked, opened, ready, lost, failed, .. } = report.peers;
+    assert_eq!([asked, opened, ready, lost, failed], [PEERS, PEERS, PEERS, 0, 0], "{:?}", report.failures);
     assert_eq!(report.failures, []);
     let planned = PEERS as u64 * HOLD.as_secs();
     assert_eq!((report.work.planned, report.work.unsent), (planned, 0));

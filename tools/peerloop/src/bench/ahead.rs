@@ -135,7 +135,7 @@ impl Ahead {
     }
 
     fn fail(&mut self, label: &'static str, side: Side, state: ConnectionState, example: Option<CloseReason>) {
-        self.failed = Some(load::Failure { label, side, state, count: 1, example });
+        self.failed = Some(load::Failure::new(label, side, state, example));
     }
 
     fn note_closed(&mut self, ctx: &mut Ctx<'_>, reason: CloseReason, state: ConnectionState) {

@@ -342,10 +342,13 @@ mod tests {
     use peerloop::Network;
     use peerloop::error::{RefusedOption, SocketOption};
     use peerloop::time::UnixTime;
+    use std::io;
 
     const GIB: u64 = 1 << 30;
 
-    const NO_USER_TIMEOUT: RefusedOption = RefusedOption { option: SocketOption::UserTimeout, code: 92 };
+    fn no_user_timeout() -> RefusedOption {
+        RefusedOption::new(SocketOption::UserTimeout, &io::Error::from_raw_os_error(92))
+    }
 
     fn facts() -> Facts {
         Facts {
@@ -448,7 +451,7 @@ mod tests {
             ("network port", Verdict::Warning, |facts| facts.port = Err((ErrorKind::AddrInUse, String::new()))),
             ("network port", Verdict::Warning, |facts| facts.port = Err((ErrorKind::PermissionDenied, String::new()))),
             ("network port", Verdict::Unknown, |facts| facts.port = Err((ErrorKind::Unsupported, String::new()))),
-            ("socket options", Verdict::Warning, |facts| facts.refused_options = vec![NO_USER_TIMEOUT]),
+            ("socket options", Verdict::Warning, |facts| facts.refused_options = vec![no_user_timeout()]),
             ("clock", Verdict::Warning, |facts| facts.clock.read = Duration::from_nanos(900)),
             ("clock", Verdict::Warning, |facts| facts.clock.step = Duration::from_millis(1)),
             ("wall clock", Verdict::Warning, |facts| facts.clock.unix = UnixTime::from_secs(5)),

@@ -141,8 +141,8 @@ fn check_machine(config: &Config) -> Result<u64, Failure> {
 fn greeting(node: &Node, known: &Known, metrics: Option<&Metrics>) -> String {
     let ManagerConfig { mode, fixed_names, target_peers, max_peers, dns_seeds, listen, .. } = manager(&node.config);
     let wanted = match mode {
-        DialMode::Normal => format!("target {target_peers}"),
         DialMode::Fixed(peers) => format!("{} fixed", peers.len() + fixed_names.len()),
+        _ => format!("target {target_peers}"),
     };
     let mut text = format!("running on {}  {wanted}, maximum {}\n", node.config.network, counted(*max_peers, "peer"));
     text += &match &node.book {

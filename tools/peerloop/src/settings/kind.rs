@@ -159,10 +159,10 @@ impl Kind {
             Self::FixedPeers => {
                 let ManagerConfig { mode, fixed_names, .. } = manager(config);
                 match mode {
-                    DialMode::Normal => list([]),
                     DialMode::Fixed(peers) => {
                         list(peers.iter().map(ToString::to_string).chain(fixed_names.iter().cloned()))
                     }
+                    _ => list([]),
                 }
             }
             Self::CommandSizes => {

@@ -138,10 +138,10 @@ impl Effective {
         }
         let manager = self.node.config.manager.as_ref().expect("the settings have a manager");
         let names: Vec<String> = match &manager.mode {
-            DialMode::Normal => manager.dns_seeds.clone(),
             DialMode::Fixed(peers) => {
                 peers.iter().map(ToString::to_string).chain(manager.fixed_names.iter().cloned()).collect()
             }
+            _ => manager.dns_seeds.clone(),
         };
         targets::network(None, names.iter().map(String::as_str)).map(drop)
     }

@@ -386,8 +386,8 @@ impl ManagedWorld {
         let settings = self.config.manager.as_deref().expect("the loop is managed");
         let book = self.world.book(NODE);
         let listed = match &settings.mode {
-            DialMode::Normal => None,
             DialMode::Fixed(listed) => Some(listed),
+            _ => None,
         };
         let is_dialled = |address: &SocketAddr| {
             listed.is_none_or(|listed| listed.contains(address) && !self.dismissed.contains(address))

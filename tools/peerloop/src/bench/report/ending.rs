@@ -29,7 +29,7 @@ pub(super) fn all(setup: &Setup, stops: Stops, report: &Report) -> Vec<Ending> {
 
 /// Describes the early end of a run that lost its peers.
 fn early(setup: &Setup, report: &Report) -> Option<Ending> {
-    let EarlyEnd { cause, phase, elapsed } = report.early_end.filter(is_for_want_of_peers)?;
+    let EarlyEnd { cause, phase, elapsed, .. } = report.early_end.filter(is_for_want_of_peers)?;
     if let Some(reason) = setup.failed_ahead.clone() {
         return Some(Ending { exit: Exit::RunFailed, is_partial: true, reason });
     }

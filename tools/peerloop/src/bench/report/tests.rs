@@ -12,7 +12,7 @@ use crate::units::parse_percentiles;
 use peerloop::Network;
 use peerloop::error::{CloseReason, IoStep, NetworkFailure, Side};
 use peerloop::histogram::LatencyHistogram;
-use peerloop::load::{self, Agent, Doubt, EndCause, Generator, Limit, PeerCounts, Rate, Traffic, Verdict, WorkCounts};
+use peerloop::load::{self, Agent, Doubt, EndCause, Generator, Limit, PeerCounts, Rate, Verdict, WorkCounts};
 use peerloop::peer::ConnectionState;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -60,6 +60,26 @@ fn latencies(micros: impl IntoIterator<Item = u64>) -> LatencyHistogram {
     histogram
 }
 
+fn peer_counts([asked, opened, ready, lost, failed]: [usize; 5]) -> PeerCounts {
+    let mut counts = PeerCounts::default();
+    (counts.asked, counts.opened, counts.ready) = (asked, opened, ready);
+    (counts.lost, counts.failed) = (lost, failed);
+    counts
+}
+
+fn work_counts([planned, sent, unsent, absent, answered, timed_out]: [u64; 6]) -> WorkCounts {
+    let mut counts = WorkCounts::default();
+    (counts.planned, counts.sent, counts.unsent, counts.absent) = (planned, sent, unsent, absent);
+    (counts.answered, counts.timed_out) = (answered, timed_out);
+    counts
+}
+
+fn agent(user_agent: &str, count: usize) -> Agent {
+    let mut agent = Agent::new(user_agent.to_owned(), 70_016);
+    agent.count = count;
+    agent
+}
+
 /// Returns a run against the built-in node in which everything succeeded.
 fn measured() -> (Setup, Document) {
     let setup = setup(&[]);
@@ -67,13 +87,13 @@ fn measured() -> (Setup, Document) {
     report.early_end = None;
     report.scheduled_time = setup.duration;
     report.run_time = Duration::from_millis(2_501);
-    report.peers = PeerCounts { asked: 20, opened: 20, ready: 20, lost: 0, failed: 0 };
-    report.work = WorkCounts { planned: 500, sent: 500, answered: 500, ..WorkCounts::default() };
+    report.peers = peer_counts([20, 20, 20, 0, 0]);
+    report.work = work_counts([500, 500, 0, 0, 500, 0]);
     report.ramp.dialled = 20;
     report.ramp.planned_time = Duration::from_millis(19);
     report.ramp.dial_time = Duration::from_millis(38);
     report.ramp.time = Some(Duration::from_millis(140));
-    report.traffic = Traffic { sent_bytes: 16_000, received_bytes: 16_384 };
+    (report.traffic.sent_bytes, report.traffic.received_bytes) = (16_000, 16_384);
     report.connect_planned = latencies(100..120);
     report.connect_dialled = latencies(90..110);
     report.handshake = latencies(200..220);
@@ -81,7 +101,7 @@ fn measured() -> (Setup, Document) {
     report.ping_rtt_sent = latencies(40..540);
     report.send_lag = latencies(1..501);
     report.loop_lag = latencies(1..50);
-    report.agents = vec![Agent { user_agent: "/peerloop:0.1.0/".to_owned(), protocol_version: 70_016, count: 20 }];
+    report.agents = vec![agent("/peerloop:0.1.0/", 20)];
     (report.busy, report.spinning) = (0.125, 0.875);
     report.verdict = Verdict::Trusted;
     report.limit = Limit::None;
@@ -93,20 +113,22 @@ fn measured() -> (Setup, Document) {
 fn failed() -> (Setup, Document) {
     let setup = setup(&["192.0.2.1:18444", "[2001:db8::2]:18444"]);
     let mut report = Generator::new(setup.plan()).into_report_of_no_run(EndCause::AllLost);
-    report.peers = PeerCounts { asked: 20, opened: 12, ready: 10, lost: 10, failed: 10 };
-    report.work = WorkCounts { planned: 500, sent: 60, unsent: 440, absent: 430, answered: 50, timed_out: 10 };
+    report.peers = peer_counts([20, 12, 10, 10, 10]);
+    report.work = work_counts([500, 60, 440, 430, 50, 10]);
     report.ping_rtt_planned = latencies(1_000..1_050);
     report.ping_rtt_sent = latencies(900..950);
     report.send_lag = latencies([1_500]);
     report.unanswered_waits.planned = Some(Duration::from_millis(2_010));
-    report.targets[1].peers = PeerCounts { asked: 10, opened: 10, ready: 10, lost: 10, failed: 0 };
-    report.targets[1].work =
-        WorkCounts { planned: 250, sent: 60, unsent: 190, absent: 180, answered: 50, timed_out: 10 };
+    report.targets[1].peers = peer_counts([10, 10, 10, 10, 0]);
+    report.targets[1].work = work_counts([250, 60, 190, 180, 50, 10]);
     report.targets[1].ping_rtt_planned = Some(latencies(1_000..1_050));
-    let agent = |user_agent: &str, count| Agent { user_agent: user_agent.to_owned(), protocol_version: 70_016, count };
     report.agents = vec![agent("/Bitcoin SV:1.0.13/", 7), agent("", 3)];
     let refused = NetworkFailure::new(IoStep::Connect, &ErrorKind::ConnectionRefused.into());
-    let failure = |label, side, state, count, example| load::Failure { label, side, state, count, example };
+    let failure = |label, side, state, count, example| {
+        let mut failure = load::Failure::new(label, side, state, example);
+        failure.count = count;
+        failure
+    };
     report.failures = vec![
         failure("closed", Side::Remote, ConnectionState::Connected, 10, Some(CloseReason::ClosedByPeer)),
         failure("refused", Side::Remote, ConnectionState::Connecting, 8, Some(CloseReason::Network(refused))),
