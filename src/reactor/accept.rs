@@ -1,8 +1,8 @@
-//! Step 4 of the turn, its first half: one listener, the connections that it accepts, and its pauses.
+//! Step 4 of the turn, first half: one listener, its accepted connections and its pauses.
 //!
-//! A failure of one connection is counted and accepting goes on. Any other pauses the listener, ever longer, and always
-//! arms a retry, because an edge-triggered listener never reminds. A listener that fails with anything but a shortage
-//! after its longest pause is broken.
+//! A failure of one connection is counted, and accepting continues. Any other failure pauses the listener, longer each
+//! time, and always arms a retry, because an edge-triggered listener reports no second event. A listener that still
+//! fails after its longest pause is broken, unless a resource has run out.
 
 use crate::bugs::{budget, canary};
 use crate::engine::Engine;
@@ -15,28 +15,28 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// What a listener was opened for.
+/// The origin of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    /// The address that was asked for, be its port 0.
+pub(super) struct Origin {
+    /// The requested address, whose port may be 0.
     pub(super) asked: SocketAddr,
-    /// Whether the configuration names it; any other was asked for by [`Reactor::listen`](super::Reactor::listen).
+    /// Whether the configuration lists the address; [`Reactor::listen`](super::Reactor::listen) requested any other.
     pub(super) is_configured: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct Listener {
     pub(super) index: u32,
-    pub(super) place: Place,
-    /// The address that it got.
+    pub(super) origin: Origin,
+    /// The bound address.
     pub(super) address: SocketAddr,
-    /// More connections may wait than were accepted.
+    /// Whether connections may wait to be accepted.
     pub(super) ready: bool,
-    /// Accepting pauses until then, because it failed and would fail again.
+    /// The pause of accepting after a failure, if there is one.
     retry: Option<Retry>,
-    /// When its pauses were logged last.
+    /// The moment at which a pause was last logged.
     pub(super) warned_at: Option<Instant>,
-    /// The error of a listener that does nothing but fail.
+    /// The error of a broken listener.
     pub(super) broken: Option<io::Error>,
 }
 
@@ -47,21 +47,21 @@ struct Retry {
 }
 
 impl Listener {
-    pub(super) fn new(index: u32, place: Place, address: SocketAddr) -> Self {
-        Self { index, place, address, ready: true, retry: None, warned_at: None, broken: None }
+    pub(super) fn new(index: u32, origin: Origin, address: SocketAddr) -> Self {
+        Self { index, origin, address, ready: true, retry: None, warned_at: None, broken: None }
     }
 
-    /// Returns whether it may accept now.
+    /// Returns whether the listener may accept now.
     pub(super) fn is_due(&self) -> bool {
         self.ready && self.retry.is_none()
     }
 
-    /// Returns when its pause ends.
+    /// Returns when the listener's pause ends.
     pub(super) fn retry_at(&self) -> Option<Instant> {
         self.retry.map(|retry| retry.at)
     }
 
-    /// Accepts the connections that wait, at most as many as one turn may.
+    /// Accepts waiting connections, up to the turn's limit.
     pub(super) fn accept<N: Net, H: Handler>(&mut self, net: &mut N, engine: &mut Engine, handler: &mut H) {
         let now = engine.now();
         if self.retry.is_some_and(|retry| retry.at <= now) {
@@ -77,7 +77,7 @@ impl Listener {
         }
     }
 
-    /// Accepts one connection and returns whether there may be more.
+    /// Accepts one connection, and returns whether more may wait.
     fn accept_one<N: Net, H: Handler>(&mut self, net: &mut N, engine: &mut Engine, handler: &mut H) -> bool {
         let (socket, address) = match net.accept(self.index) {
             Ok(accepted) => accepted,
@@ -100,7 +100,7 @@ impl Listener {
             return false;
         }
         let failure = NetworkFailure::new(IoStep::Connect, &error);
-        // An error without a number is the library's, which could make nothing of the connection's address.
+        // An error without a code is the library's: it could not decode the connection's address.
         if failure.is_of_one_connection() || error.raw_os_error().is_none() {
             engine.accept_failed();
             return true;

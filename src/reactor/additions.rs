@@ -1,4 +1,4 @@
-//! Connections that an embedder has opened: each gets a row, and its handshake begins in the next turn.
+//! Connections that an embedder has opened. Each gets a row, and its handshake begins in the next turn.
 //!
 //! A connection is admitted, counted and registered like one that the loop has accepted or dialled. Its events are
 //! reported only within a turn.
@@ -24,7 +24,7 @@ impl Additions {
         self.waiting.is_empty()
     }
 
-    /// Takes a row for a connection and registers it.
+    /// Allocates a row for a connection, and registers the connection.
     pub(super) fn add<N: Net>(
         &mut self,
         connection: TcpStream,
@@ -46,10 +46,10 @@ impl Additions {
         Ok(PeerId::of(id))
     }
 
-    /// Begins the handshakes of the connections that wait.
+    /// Begins the handshakes of the waiting connections.
     pub(super) fn open<H: Handler>(&mut self, engine: &mut Engine, handler: &mut H) {
         for id in self.waiting.drain(..) {
-            // The embedder may have closed it before.
+            // The embedder may have closed the connection meanwhile.
             if engine.links().is_open(id) {
                 engine.handshake(id).connection_opened(None, handler);
             }

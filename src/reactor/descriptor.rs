@@ -1,4 +1,4 @@
-//! The poller's descriptor, for nesting the loop in another one that waits for descriptors.
+//! The poller's descriptor, for nesting the loop in another event loop.
 
 use super::Reactor;
 use crate::handler::Handler;
@@ -6,7 +6,7 @@ use crate::net::Net;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 impl<N: Net + AsFd, H: Handler> AsFd for Reactor<N, H> {
-    /// Returns the poller's descriptor, which is readable when a turn would find something. Wait for it until
+    /// Returns the poller's descriptor, which is readable when a turn has events to handle. Wait for it until
     /// [`Reactor::next_deadline`], then call [`Reactor::poll_once`].
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.net.as_fd()
@@ -14,7 +14,7 @@ impl<N: Net + AsFd, H: Handler> AsFd for Reactor<N, H> {
 }
 
 impl<N: Net + AsRawFd, H: Handler> AsRawFd for Reactor<N, H> {
-    /// Returns the same descriptor as [`AsFd`], for pollers that take a number.
+    /// Returns the same descriptor as [`AsFd`], for pollers that need a raw number.
     fn as_raw_fd(&self) -> RawFd {
         self.net.as_raw_fd()
     }

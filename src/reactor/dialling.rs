@@ -1,7 +1,7 @@
-//! Step 4 of the turn, its second half: outbound connections.
+//! Step 4 of the turn, second half: outbound connections.
 //!
-//! It opens the sockets of due dials, a bounded number in each turn, and completes those that the kernel has decided.
-//! The choice of addresses belongs to the peer manager and the handler.
+//! It opens the sockets of due dials, a bounded number in each turn, and completes connects that the kernel has
+//! decided. The peer manager and the handler choose the addresses.
 
 use crate::bugs::budget;
 use crate::engine::Engine;
@@ -11,7 +11,7 @@ use crate::id::LinkId;
 use crate::limits::DIALS_PER_TURN;
 use crate::net::Net;
 
-/// Opens the sockets of new links, at most as many as one turn may.
+/// Opens the sockets of new links, up to the turn's limit.
 pub(super) fn dial<N: Net>(net: &mut N, engine: &mut Engine) {
     for _ in 0..budget!(Dials, DIALS_PER_TURN) {
         let Some(dial) = engine.next_dial() else { return };
@@ -27,7 +27,7 @@ pub(super) fn dial<N: Net>(net: &mut N, engine: &mut Engine) {
     }
 }
 
-/// Asks the kernel what became of a connect, and reports it to the engine if it is decided.
+/// Queries a connect's result from the kernel, and reports it to the engine if it is decided.
 pub(super) fn finish_connect<N: Net, H: Handler>(id: LinkId, net: &mut N, engine: &mut Engine, handler: &mut H) {
     match net.connected(id) {
         Ok(None) => {}

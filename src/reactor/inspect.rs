@@ -1,7 +1,7 @@
-//! A look at the loop between two turns, in plain numbers: what its links, lists, timers and queues are at.
+//! Snapshots of the loop between two turns: its links, lists, timers and queues in plain numbers.
 //!
-//! [`Summary`] costs the same however many links there are, [`Inspection`] walks over all of them. Both are copies that
-//! refer to nothing, so they can be kept, compared and doctored. Looking changes nothing.
+//! A [`Summary`] has a constant cost; an [`Inspection`] walks over all links. Both are owned copies, so they can be
+//! kept, compared and modified. A snapshot changes nothing.
 
 use super::Reactor;
 use super::accept::Listener;
@@ -22,14 +22,14 @@ use crate::wheel::tick_of;
 use crate::wire::Version;
 use std::net::SocketAddr;
 
-/// What a loop counts of itself.
+/// The loop's own counts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
     /// The moment of the last turn.
     pub now: Instant,
-    /// How long the loop would sleep.
+    /// The time that the loop would sleep.
     pub wait: Wait,
-    /// Links that the table believes to have.
+    /// The number of links by the table's own count.
     pub links: usize,
     /// The links by state and by type.
     pub connections: Census,
@@ -37,78 +37,78 @@ pub struct Summary {
     pub inbound: usize,
     /// Accepted links over capacity.
     pub over_capacity: usize,
-    /// Peers whose handshake is complete.
+    /// The number of peers whose handshake is complete.
     pub ready_count: usize,
-    /// Send queues that hold something.
+    /// The number of send queues that hold bytes.
     pub send_queues: usize,
-    /// Bytes that wait in them.
+    /// The bytes that wait in the send queues.
     pub waiting_bytes: u64,
-    /// Links listed as ones to read.
+    /// The number of links listed for reading.
     pub ready: usize,
-    /// Links listed as ones with something to send.
+    /// The number of links listed for sending.
     pub dirty: usize,
-    /// Links listed as ones whose end has to go on.
+    /// The number of links listed for closing.
     pub closing: usize,
-    /// Links listed as ones whose free room is offered to the handler.
+    /// The number of links listed for an offer of free room.
     pub pulls: usize,
-    /// Connections that are still to be dialled.
+    /// The number of connections still to be dialled.
     pub dials: usize,
-    /// The link that is read next.
+    /// The link to be read next.
     pub next_ready: Option<LinkId>,
     /// Armed timers of links.
     pub timers: usize,
-    /// How often a timer of the handler fired, was cancelled or was moved.
+    /// The number of times that a timer of the handler fired, was cancelled or was moved.
     pub handler_timers_settled: u64,
-    /// When a timer of the handler has to be looked at next.
+    /// The next moment at which to check the handler's timers.
     pub handler_timer_at: Option<Instant>,
-    /// The moment that the handler asked to be woken at.
+    /// The earliest wake-up that the handler requested.
     pub wake_at: Option<Instant>,
-    /// Bytes held for large frames that are being gathered.
+    /// The memory, in bytes, of large frames that are being buffered.
     pub gathered_bytes: u64,
-    /// Whether a listener, the kernel's events, the queue of requests or that of answers may hold more than was taken,
-    /// or timers are still to be set for deadlines that have moved.
+    /// Whether a listener, the kernel's events, the request queue or the completion queue may hold further items, or
+    /// timers must still be rearmed for moved deadlines.
     pub has_more: bool,
     /// Whether the loop is stopping.
     pub is_stopping: bool,
     /// All counters.
     pub counters: Counters,
-    /// What the peer manager counts, if there is one.
+    /// The peer manager's own counts, if there is one.
     pub manager: Option<ManagerSummary>,
 }
 
-/// All that can be seen of a loop between two turns.
+/// The complete visible state of a loop between two turns.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Inspection {
-    /// What the loop counts of itself.
+    /// The loop's own counts.
     pub summary: Summary,
-    /// Slots of the table that were ever used.
+    /// The number of table slots that were ever used.
     pub slots: usize,
-    /// Slots that hold a row, live or retired.
+    /// The number of slots that hold a row, live or retired.
     pub occupied_slots: usize,
-    /// Slots that are never used again.
+    /// The number of slots that are never used again.
     pub retired_slots: usize,
     /// The links, in the order of their slots.
     pub links: Vec<LinkReport>,
-    /// The ids listed as ready, first the one that is read next; those of links that are gone may be among them.
+    /// The ids listed as ready, in the order of reading. The list may include ids of removed links.
     pub ready: Vec<LinkId>,
     /// The ids listed as dirty.
     pub dirty: Vec<LinkId>,
     /// The ids listed as closing.
     pub closing: Vec<LinkId>,
-    /// The ids listed as ones whose free room is offered.
+    /// The ids listed for an offer of free room.
     pub pulls: Vec<LinkId>,
-    /// The ids of connections that are still to be dialled.
+    /// The ids of connections still to be dialled.
     pub dials: Vec<LinkId>,
-    /// The listeners that are open.
+    /// The open listeners.
     pub listeners: Vec<ListenerReport>,
-    /// Addresses that wait for a listener.
+    /// The number of addresses that wait for a listener.
     pub unbound_addresses: usize,
-    /// What the peer manager believes beside what it counts, if there is one.
+    /// The peer manager's further state, if there is one.
     pub manager: Option<ManagerReport>,
-    /// Whether a timer has gone off that was not looked at.
+    /// Whether a timer is due but was not handled.
     pub has_overdue_timers: bool,
-    /// Bytes that the loop holds for its links by its own account: rows, lists, timers, versions, frames, queues, and
-    /// the buffers that wait to be used again.
+    /// The bytes that the loop holds for its links by its own account: rows, lists, timers, versions, frames, queues
+    /// and pooled buffers.
     pub accounted_bytes: u64,
 }
 
@@ -117,17 +117,17 @@ pub struct Inspection {
 pub struct LinkReport {
     /// Its slot and generation.
     pub id: LinkId,
-    /// The address that it was dialled at or came from.
+    /// Its address: the dialled one, or the source of an accepted connection.
     pub address: SocketAddr,
-    /// The links that the manager counts for its host and for its range of addresses.
+    /// The number of links that the manager counts for its host and for its range of addresses.
     pub counted: (usize, usize),
     /// Whether its host is banned and not trusted.
     pub is_banned: bool,
-    /// Where it is in its life.
+    /// Its connection state.
     pub state: ConnectionState,
-    /// Who opened it.
+    /// The side that opened it.
     pub connection_type: ConnectionType,
-    /// How far its end has come.
+    /// The progress of its close.
     pub ending: EndingStep,
     /// Whether it is listed as ready.
     pub is_ready: bool,
@@ -135,94 +135,94 @@ pub struct LinkReport {
     pub is_dirty: bool,
     /// Whether it is listed as closing.
     pub is_closing: bool,
-    /// Whether it is listed as one whose free room is offered.
+    /// Whether it is listed for an offer of free room.
     pub is_pull: bool,
-    /// Whether the handler asks for its free room and there is enough of that.
+    /// Whether the handler requests its free room and enough is free.
     pub is_pull_due: bool,
     /// Whether it is believed readable.
     pub is_readable: bool,
     /// Whether it is believed writable.
     pub is_writable: bool,
-    /// Whether it is not read on purpose.
+    /// Whether reading is paused on purpose.
     pub is_held: bool,
-    /// When that began, now or the last time; [`Instant::ZERO`] for never.
+    /// The start of the current or last pause of reading; [`Instant::ZERO`] for never.
     pub held_since: Instant,
-    /// What waits to be sent.
+    /// The bytes that wait to be sent.
     pub outgoing: OutgoingReport,
-    /// Bytes received of the frame that has begun.
+    /// The received bytes of the incomplete frame.
     pub frame_received_bytes: u64,
-    /// Bytes of the memory that the payload of that frame is gathered in.
+    /// The size of the buffer for that frame's payload.
     pub gathering_bytes: usize,
-    /// The tick that its timer is armed for.
+    /// The tick at which its timer fires.
     pub armed_tick: Option<u64>,
     /// The earliest of its deadlines and retries; [`Instant::MAX`] for none.
     pub deadline: Instant,
-    /// Whether a new configuration has moved its deadlines and its timer is still to follow.
+    /// Whether a new configuration has moved its deadlines and its timer is not rearmed yet.
     pub has_new_deadlines: bool,
-    /// When its handshake has to be complete, while it is not.
+    /// The deadline of its handshake, until that is complete.
     pub handshake_deadline: Option<Instant>,
-    /// When the next ping of ours is due; [`Instant::MAX`] for never.
+    /// The moment at which our next ping is due; [`Instant::MAX`] for never.
     pub ping_due: Instant,
-    /// Pings of ours that were not answered.
+    /// The number of our pings without a pong yet.
     pub pings: usize,
-    /// What was agreed with the peer.
+    /// The values agreed with the peer.
     pub agreed: Agreed,
 }
 
-/// How far the end of a link has come.
+/// The progress of a link's close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndingStep {
-    /// It is not ending.
+    /// The link is not closing.
     Open,
-    /// What waits is being sent.
+    /// The queue is being sent.
     Draining,
     /// Writing is shut down, and input is dropped.
     Lingering,
-    /// It is to be freed.
+    /// The link is about to be freed.
     Ended,
 }
 
-/// What waits to be sent on a link.
+/// The bytes that wait to be sent on a link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OutgoingReport {
-    /// Bytes that wait, by the account of the queue.
+    /// The waiting bytes by the queue's own count.
     pub waiting_bytes: usize,
-    /// Bytes that wait, counted part by part.
+    /// The waiting bytes, counted part by part.
     pub recounted_bytes: usize,
-    /// Bytes that wait behind a message that is being fed.
+    /// The bytes that wait after a message that is being fed.
     pub behind_bytes: usize,
-    /// Bytes of the largest part of all that waits.
+    /// The bytes of the largest waiting part.
     pub largest_bytes: usize,
-    /// Whether parts of a message that was fed are among what waits, or may still come.
+    /// Whether parts of a fed message wait or may still be added.
     pub is_fed: bool,
 }
 
-/// What never changes once a peer is ready, but for the limit that its one `protoconf` sets.
+/// The values that never change once a peer is ready, except for the limit that its only `protoconf` sets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Agreed {
     /// The lower of both protocol versions; 0 before the peer's is known.
     pub protocol_version: u32,
     /// The services that the peer offers.
     pub services: u64,
-    /// The largest payload that the peer takes.
+    /// The largest payload that the peer accepts.
     pub max_recv_payload_bytes: u32,
-    /// Whether the peer said so.
+    /// Whether the peer's `protoconf` has set that limit.
     pub protoconf_received: bool,
 }
 
 /// One listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenerReport {
-    /// The number that its events carry.
+    /// The index in its events.
     pub index: u32,
-    /// Whether more connections may wait than were accepted.
+    /// Whether connections may wait to be accepted.
     pub is_ready: bool,
-    /// Until when accepting pauses.
+    /// The end of its pause, if accepting is paused.
     pub retry_at: Option<Instant>,
 }
 
 impl<N: Net + Offload, H: Handler> Reactor<N, H> {
-    /// What the loop counts of itself, at a cost that does not depend on how much there is to count.
+    /// Returns the loop's own counts at a constant cost.
     pub fn inspect_summary(&self) -> Summary {
         let state = self.engine.state();
         Summary {
@@ -260,18 +260,19 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         }
     }
 
-    /// When the loop sent a ping, `None` inside if it is queued; `None` if it is not in flight.
+    /// Returns the moment at which a ping was sent: an inner `None` if it is queued, an outer `None` if it is not in
+    /// flight.
     pub(crate) fn ping_sent(&self, link: LinkId, nonce: u64) -> Option<Option<Instant>> {
         self.engine.links().table.get(link)?.peer.ping_pong().sent_at(nonce)
     }
 
-    /// Whether a link is that of a ready peer, and the kernel has taken all that may be sent to it.
+    /// Returns whether a link belongs to a ready peer and the kernel has accepted all of its queue.
     pub(crate) fn is_drained(&self, link: LinkId) -> bool {
         let link = self.engine.links().table.get(link).filter(|link| link.is_open());
         link.is_some_and(|link| link.peer.state() == ConnectionState::Connected && link.queue.is_empty())
     }
 
-    /// All that can be seen of the loop, at a cost that grows with its links and with what waits for them.
+    /// Returns the complete visible state of the loop, at a cost that grows with its links and their queues.
     pub fn inspect(&self) -> Inspection {
         let state = self.engine.state();
         let (slots, occupied_slots, retired_slots) = state.links.table.slot_counts();
@@ -376,7 +377,7 @@ impl ListenerReport {
     }
 }
 
-/// Bytes of memory that a link holds beside its row.
+/// Returns the bytes of memory that a link holds besides its row.
 fn held_bytes(link: &Link) -> usize {
     let of_version =
         |version: &Version| size_of::<Version>() + version.user_agent.as_ref().map_or(0, |user_agent| user_agent.len());

@@ -1,11 +1,11 @@
-//! Where the loop accepts connections: the listeners that it has, and the addresses that it should have one at.
+//! The loop's listeners, and the addresses that wait for a listener.
 //!
-//! Each address of [`ManagerConfig::listen`](crate::config::ManagerConfig::listen) has a listener or waits for one.
-//! What cannot be bound is never fatal: the engine is told, and it is tried again, ever more slowly. A listener that
-//! does nothing but fail is closed and becomes an address that waits. Every listener has an index of its own for ever,
-//! so that an event that outlived its listener finds nobody.
+//! Each address of [`ManagerConfig::listen`](crate::config::ManagerConfig::listen) has a listener or waits for one. A
+//! failed bind is never fatal: it is reported to the engine and retried after growing pauses. A broken listener is
+//! closed, and its address waits again. A listener's index is never reused, so that an event that outlives its listener
+//! has no effect.
 
-use super::accept::{Listener, Place};
+use super::accept::{Listener, Origin};
 use crate::engine::Engine;
 use crate::handler::Handler;
 use crate::limits::{LISTEN_RETRY_FIRST, MAX_LISTEN_RETRY};
@@ -20,7 +20,7 @@ use std::time::Duration;
 pub(super) struct Listeners {
     pub(super) open: Vec<Listener>,
     waiting: Vec<Waiting>,
-    /// What the configuration says, as far as the loop knows.
+    /// The configured addresses that the loop has applied.
     configured: Vec<SocketAddr>,
     next_index: u32,
 }
@@ -28,7 +28,7 @@ pub(super) struct Listeners {
 /// An address that waits for its listener.
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
-    place: Place,
+    origin: Origin,
     retry_at: Instant,
     pause: Duration,
 }
@@ -38,13 +38,13 @@ impl Listeners {
         self.open.iter_mut().find(|listener| listener.index == index)
     }
 
-    /// Addresses that wait for a listener.
+    /// Returns the number of addresses that wait for a listener.
     #[cfg(feature = "sim")]
     pub(super) fn waiting_len(&self) -> usize {
         self.waiting.len()
     }
 
-    /// How long there is nothing to accept or to bind.
+    /// Returns the time until the next accept or bind.
     pub(super) fn wait(&self) -> Wait {
         if self.open.iter().any(Listener::is_due) {
             return Wait::Zero;
@@ -54,32 +54,32 @@ impl Listeners {
         accepts.chain(binds).min().map_or(Wait::Forever, Wait::Until)
     }
 
-    fn has(&self, place: Place) -> bool {
-        self.open.iter().any(|listener| listener.place == place)
-            || self.waiting.iter().any(|waiting| waiting.place == place)
+    fn has(&self, origin: Origin) -> bool {
+        self.open.iter().any(|listener| listener.origin == origin)
+            || self.waiting.iter().any(|waiting| waiting.origin == origin)
     }
 
     fn next_index(&mut self) -> u32 {
         let index = self.next_index;
-        self.next_index = index.checked_add(1).expect("binding once a second takes 136 years to use up all indexes");
+        self.next_index = index.checked_add(1).expect("at one bind per second the indexes last for 136 years");
         index
     }
 
-    /// Opens a listener at `address` and returns the address that it got.
+    /// Opens a listener on `address` and returns the bound address.
     pub(super) fn listen<N: Net>(&mut self, address: SocketAddr, net: &mut N) -> io::Result<SocketAddr> {
-        self.bind(Place { asked: address, is_configured: false }, net)
+        self.bind(Origin { asked: address, is_configured: false }, net)
     }
 
-    /// Takes over a listener that the embedder has opened and returns its address.
+    /// Adopts a listener that the embedder has opened, and returns its address.
     pub(super) fn add<N: Net>(&mut self, listener: TcpListener, net: &mut N) -> io::Result<SocketAddr> {
         let index = self.next_index();
         let address = net.add_listener(index, listener)?;
-        self.open.push(Listener::new(index, Place { asked: address, is_configured: false }, address));
+        self.open.push(Listener::new(index, Origin { asked: address, is_configured: false }, address));
         Ok(address)
     }
 
-    /// Binds what is due and accepts at every listener; one that turns out to be broken is closed, and its address
-    /// waits for a new one.
+    /// Binds due addresses and accepts on every listener. A broken listener is closed, and its address waits for a new
+    /// one.
     pub(super) fn accept<N: Net, H: Handler>(&mut self, net: &mut N, engine: &mut Engine, handler: &mut H) {
         self.bind_due(net, engine);
         for listener in &mut self.open {
@@ -88,31 +88,31 @@ impl Listeners {
         self.close_broken(net, engine);
     }
 
-    /// Brings the listeners into line with the configuration: addresses that stay keep their sockets, others are
-    /// closed, and new ones are bound, or wait if that fails.
+    /// Applies the configuration: sockets of kept addresses stay open, sockets of removed addresses are closed, and new
+    /// addresses are bound, or wait if that fails.
     pub(super) fn follow_configuration<N: Net>(&mut self, net: &mut N, engine: &mut Engine) {
         let addresses = engine.config().manager.as_ref().map_or(&[][..], |manager| &manager.listen);
         if engine.is_stopping() || addresses == self.configured {
             return;
         }
         let wanted = addresses.to_vec();
-        let is_obsolete = |place: Place| place.is_configured && !wanted.contains(&place.asked);
-        // Old sockets are closed first: one address may cover another.
-        for listener in self.open.extract_if(.., |listener| is_obsolete(listener.place)) {
+        let is_obsolete = |origin: Origin| origin.is_configured && !wanted.contains(&origin.asked);
+        // Old sockets are closed first, because one address may cover another.
+        for listener in self.open.extract_if(.., |listener| is_obsolete(listener.origin)) {
             net.close_listener(listener.index);
             engine.listener_closed(listener.address);
         }
-        self.waiting.retain(|waiting| !is_obsolete(waiting.place));
+        self.waiting.retain(|waiting| !is_obsolete(waiting.origin));
         for asked in &wanted {
-            let place = Place { asked: *asked, is_configured: true };
-            if !self.has(place) {
-                self.bind_or_wait(place, LISTEN_RETRY_FIRST, net, engine);
+            let origin = Origin { asked: *asked, is_configured: true };
+            if !self.has(origin) {
+                self.bind_or_wait(origin, LISTEN_RETRY_FIRST, net, engine);
             }
         }
         self.configured = wanted;
     }
 
-    /// Closes all listeners for good.
+    /// Closes all listeners permanently.
     pub(super) fn close_all<N: Net>(&mut self, net: &mut N, engine: &mut Engine) {
         for listener in self.open.drain(..) {
             net.close_listener(listener.index);
@@ -121,44 +121,44 @@ impl Listeners {
         self.waiting.clear();
     }
 
-    /// Tries the addresses that have waited long enough.
+    /// Binds the waiting addresses that are due.
     fn bind_due<N: Net>(&mut self, net: &mut N, engine: &mut Engine) {
         let now = engine.now();
         let due: Vec<Waiting> = self.waiting.extract_if(.., |waiting| waiting.retry_at <= now).collect();
-        for Waiting { place, pause, .. } in due {
-            self.bind_or_wait(place, (pause * 2).min(MAX_LISTEN_RETRY), net, engine);
+        for Waiting { origin, pause, .. } in due {
+            self.bind_or_wait(origin, (pause * 2).min(MAX_LISTEN_RETRY), net, engine);
         }
     }
 
     fn close_broken<N: Net>(&mut self, net: &mut N, engine: &mut Engine) {
         let broken: Vec<Listener> = self.open.extract_if(.., |listener| listener.broken.is_some()).collect();
-        for Listener { index, place, address, broken, .. } in broken {
+        for Listener { index, origin, address, broken, .. } in broken {
             net.close_listener(index);
             engine.listener_closed(address);
-            // A port that the system chose is known to others by now, if the embedder has told them.
-            let place = if place.is_configured { place } else { Place { asked: address, ..place } };
+            // The embedder may have published a port that the system chose, so the same port is bound again.
+            let origin = if origin.is_configured { origin } else { Origin { asked: address, ..origin } };
             if let Some(error) = broken {
-                self.wait_to_bind(place, LISTEN_RETRY_FIRST, &error, engine);
+                self.wait_to_bind(origin, LISTEN_RETRY_FIRST, &error, engine);
             }
         }
     }
 
-    fn bind_or_wait<N: Net>(&mut self, place: Place, pause: Duration, net: &mut N, engine: &mut Engine) {
-        match self.bind(place, net) {
+    fn bind_or_wait<N: Net>(&mut self, origin: Origin, pause: Duration, net: &mut N, engine: &mut Engine) {
+        match self.bind(origin, net) {
             Ok(address) => engine.listener_bound(address),
-            Err(error) => self.wait_to_bind(place, pause, &error, engine),
+            Err(error) => self.wait_to_bind(origin, pause, &error, engine),
         }
     }
 
-    fn wait_to_bind(&mut self, place: Place, pause: Duration, error: &io::Error, engine: &mut Engine) {
-        self.waiting.push(Waiting { place, retry_at: engine.now().plus(pause), pause });
-        engine.listener_failed(place.asked, error, pause);
+    fn wait_to_bind(&mut self, origin: Origin, pause: Duration, error: &io::Error, engine: &mut Engine) {
+        self.waiting.push(Waiting { origin, retry_at: engine.now().plus(pause), pause });
+        engine.listener_failed(origin.asked, error, pause);
     }
 
-    fn bind<N: Net>(&mut self, place: Place, net: &mut N) -> io::Result<SocketAddr> {
+    fn bind<N: Net>(&mut self, origin: Origin, net: &mut N) -> io::Result<SocketAddr> {
         let index = self.next_index();
-        let address = net.listen(index, place.asked)?;
-        self.open.push(Listener::new(index, place, address));
+        let address = net.listen(index, origin.asked)?;
+        self.open.push(Listener::new(index, origin, address));
         Ok(address)
     }
 }
@@ -202,13 +202,13 @@ mod tests {
         update.wait().unwrap().unwrap();
     }
 
-    /// The open listeners, by index and address.
+    /// Returns the open listeners by index and address.
     fn open(reactor: &Reactor<SimNet, Idle>) -> Vec<(u32, SocketAddr)> {
         reactor.listeners.open.iter().map(|listener| (listener.index, listener.address)).collect()
     }
 
     #[test]
-    fn req_e32_addresses_that_stay_keep_their_sockets_and_the_others_come_and_go() {
+    fn req_e32_kept_addresses_keep_their_sockets_when_others_are_added_and_removed() {
         let world = World::new(1, Instant::ZERO);
         let mut reactor = reactor(&world, &[here(1), here(0), here(3)]);
         let before = open(&reactor);
@@ -216,22 +216,22 @@ mod tests {
         let own = reactor.listen(here(9)).unwrap();
         reconfigure(&mut reactor, &[here(4), here(0), here(1)]);
         assert_eq!(open(&reactor), [before[0], before[1], (3, own), (4, here(4))]);
-        assert_eq!(world.open_descriptors(0), 2 + 4, "the socket of the third is closed");
+        assert_eq!(world.open_descriptors(0), 2 + 4, "the third address's socket is closed");
         reconfigure(&mut reactor, &[here(3)]);
         assert_eq!(open(&reactor), [(3, own), (5, here(3))], "no index is used twice");
         reconfigure(&mut reactor, &[]);
-        assert_eq!(open(&reactor), [(3, own)], "what the embedder has opened is not the configuration's");
+        assert_eq!(open(&reactor), [(3, own)], "the configuration does not affect the embedder's listener");
     }
 
     #[test]
-    fn req_e32_an_address_that_waits_is_given_up_when_the_configuration_drops_it() {
+    fn req_e32_a_waiting_address_is_dropped_when_the_configuration_removes_it() {
         let world = World::new(1, Instant::ZERO);
         let mut reactor = reactor(&world, &[]);
         world.fail_sometimes(0, Site::Listen, EADDRINUSE, 1);
         reconfigure(&mut reactor, &[here(1), here(2)]);
         assert_eq!((open(&reactor), reactor.listeners.waiting.len()), (vec![], 2));
         reconfigure(&mut reactor, &[here(2)]);
-        assert_eq!(reactor.stats().counters.listen_failures, 2, "who waits is not tried out of turn");
+        assert_eq!(reactor.stats().counters.listen_failures, 2, "a waiting address is not tried early");
         world.clear_faults();
         world.advance(LISTEN_RETRY_FIRST);
         reactor.poll_once(Duration::ZERO).unwrap();
@@ -240,14 +240,14 @@ mod tests {
     }
 
     #[test]
-    fn that_accepting_pauses_is_logged_once_a_minute_however_often_it_does() {
+    fn pauses_of_accepting_are_logged_once_a_minute_at_most() {
         const TICKS_PER_SECOND: u32 = 20;
         let world = World::new(1, Instant::ZERO);
         let mut reactor = reactor(&world, &[here(1)]);
         let mut stranger = world.host();
         let mut logged = Vec::new();
         for second in 0..150 {
-            // In every other second there are descriptors, and one more connection that wants one.
+            // In every other second there are free descriptors, and one more connection that needs one.
             match second % 2 {
                 0 => world.fail_sometimes(0, Site::Accept, EMFILE, 1),
                 _ => world.clear_faults(),
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_outlived_its_listener_finds_nobody() {
+    fn an_event_of_a_closed_listener_has_no_effect() {
         let world = World::new(1, Instant::ZERO);
         let mut reactor = reactor(&world, &[here(1)]);
         reconfigure(&mut reactor, &[here(2)]);

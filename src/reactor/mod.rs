@@ -1,37 +1,36 @@
-//! The turn: the one loop over one seam to the kernel, and the only place that waits, asks the time or touches a
-//! socket.
+//! The turn: the loop over the seam to the kernel. Only this module waits, reads the time or touches a socket.
 //!
-//! Work happens in turns, and each turn does the same in the same order:
+//! Work is done in turns. Each turn runs the same steps in the same order:
 //!
-//! 1. **Wait**, not at all if a list has work, else until the next deadline. A handler's exact wake-up is met by
-//!    sleeping to a millisecond before it and polling from there.
-//! 2. **Clock**: once after the wait, and again before each link's bytes are parsed; the wall clock once.
-//! 3. **Commands** from other threads, and completions of jobs off the loop, as looking up a name; both bounded.
-//! 4. **Accept and dial**, both bounded. A failure of one connection is counted and accepting goes on; any other, as a
-//!    shortage of descriptors or memory, arms a retry, always, because an edge-triggered listener never reminds. An
-//!    address that cannot be listened at is tried again as well, ever more slowly.
-//! 5. **Read** each ready link once, for at most [`MAX_READ_STEP`](crate::limits::MAX_READ_STEP) in all. Replies go
-//!    out in one write per link.
-//! 6. **Timers**, every turn, whatever woke us, bounded. A peer is judged by the moment up to which its input was
-//!    looked at, so that a stop of the process costs nobody a connection who answered in time.
-//! 7. **Flush**: peers for which the handler asked are offered their free room, at most
-//!    [`PULLS_PER_TURN`](crate::limits::PULLS_PER_TURN). Then what was queued is written, one gathered write per link
-//!    where the kernel takes it, at most
+//! 1. **Wait** until the next deadline, or not at all if a list has work. To meet a handler's exact wake-up, the loop
+//!    sleeps until a millisecond before it and polls from there.
+//! 2. **Clock**: read once after the wait, and again before each link's bytes are parsed; the wall clock once.
+//! 3. **Requests** from other threads, and completions of jobs off the loop, such as resolved names; both bounded.
+//! 4. **Accept and dial**, both bounded. A failure of one connection is counted, and accepting continues. Any other
+//!    failure, such as a lack of descriptors or memory, always arms a retry, because an edge-triggered listener reports
+//!    no second event. An address that cannot be bound is retried as well, after growing pauses.
+//! 5. **Read** each ready link once, for at most [`MAX_READ_STEP`](crate::limits::MAX_READ_STEP) in all. Replies are
+//!    written with one call per link.
+//! 6. **Timers**, in every turn, bounded. Deadlines count up to the moment until which the peer's input was seen, so
+//!    that a suspended process closes no peer that replied in time.
+//! 7. **Flush**: the handler is offered the free room of peers for which it asked, at most
+//!    [`PULLS_PER_TURN`](crate::limits::PULLS_PER_TURN). Then queued bytes are written, with one gathered write per
+//!    link if the kernel accepts them, at most
 //!    [`MAX_WRITTEN_PER_TURN_BYTES`](crate::limits::MAX_WRITTEN_PER_TURN_BYTES) of each link, for at most
 //!    [`MAX_FLUSH_STEP`](crate::limits::MAX_FLUSH_STEP) in all.
-//! 8. **Close**: graceful ends go on, finished ones are freed. Only here does a row become free, so no event of this
-//!    turn can reach a later owner of it.
-//! 9. **Tell** the control events of the turn to the handler and then to the subscribers, who also get their messages,
-//!    in one batch and under one lock each that is never waited for. What the handler causes here is heard in the next
-//!    turn.
+//! 8. **Close**: graceful closes continue, and finished links are freed. Only this step frees rows, so no event of this
+//!    turn can reach a row's next owner.
+//! 9. **Report** the turn's control events to the handler and then to the subscribers, which also receive their
+//!    messages: one batch each, under one lock that is only tried. Events that the handler causes here are reported in
+//!    the next turn.
 //!
-//! Readiness is a hint and is remembered: a socket is believed readable or writable until a call says otherwise. A
-//! read that does not fill its room has drained the socket, unless the kernel announced the end, because data and end
-//! may share one edge. Error and hang-up flags are never acted on; the next call reports what they meant. Between
-//! turns a link with unread data is on the ready list or held, one with queued bytes is on the dirty list or believed
-//! unwritable.
+//! Readiness is a hint and is remembered: a socket is believed readable or writable until a call shows otherwise. A
+//! read that does not fill its room has drained the socket, unless the kernel has reported the stream's end, because
+//! data and end may share one edge. Error and hang-up flags are never acted on; the next call reports their cause.
+//! Between turns a link with unread data is on the ready list or held, and a link with queued bytes is on the dirty
+//! list or believed unwritable.
 //!
-//! A peer's failure ends that peer; only the poller itself can end the loop.
+//! A peer's failure closes only that peer. Only a failure of the poller ends the loop.
 
 mod accept;
 mod additions;
@@ -102,60 +101,60 @@ pub struct Reactor<N: Net, H: Handler> {
     engine: Engine,
     handler: H,
     handle: Handle<H::Request>,
-    /// None once the loop has ended, so that handles hear of it.
+    /// `None` once the loop has ended, so that handles return an error.
     requests: Option<Receiver<Request<H::Request>>>,
-    /// Whether the queue of requests may hold more than was taken.
+    /// Whether the request queue may hold further requests.
     requests_pending: bool,
-    /// Whether there may be more completions and refused options than were taken.
+    /// Whether further completions or refused options may wait.
     completions_pending: bool,
     listeners: Listeners,
     additions: Additions,
     read_block: ReadBlock,
     ready: Vec<Readiness>,
     due: Vec<u32>,
-    /// When stopping began.
+    /// The moment at which stopping began.
     stopping_since: Option<Instant>,
     started: bool,
-    /// When the last turn ended; one that had nothing to do ended when it began.
+    /// The end of the last turn. An idle turn ends at its start.
     turn_ended: Instant,
 }
 
-/// A loop that could not be made.
+/// An error at the creation of a loop.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StartError {
     /// The configuration is not valid.
     Config(ConfigError),
-    /// The operating system gives no poller, no waker or no randomness.
+    /// The operating system provides no poller, waker or randomness.
     System(io::Error),
 }
 
 impl<H: Handler> Reactor<MioNet, H> {
-    /// A loop on the real network.
+    /// Creates a loop on the real network.
     ///
     /// # Errors
     ///
-    /// When the configuration is not valid or the operating system gives no poller.
+    /// [`StartError`] if the configuration is invalid or the operating system provides no poller.
     pub fn new(config: Config, handler: H) -> Result<Self, StartError> {
         Self::with_net(config, MioNet::new().map_err(StartError::System)?, handler)
     }
 
-    /// Accepts connections at a listener that the caller has opened, and returns its address. The loop makes it
+    /// Accepts connections on a listener that the caller has opened, and returns its address. The loop makes it
     /// non-blocking and sets the options that accepted connections inherit. Its connections count for every limit. It
     /// stays open when the configuration changes, and is closed when the loop stops.
     ///
     /// # Errors
     ///
-    /// The system's, when the listener cannot be used; it is closed then.
+    /// The system's error if the listener cannot be used; it is closed then.
     pub fn add_listener(&mut self, listener: TcpListener) -> io::Result<SocketAddr> {
         let address = self.listeners.add(listener, &mut self.net)?;
         self.engine.listens_at(address);
         Ok(address)
     }
 
-    /// Takes over a connection that the caller has opened, on which no byte of the protocol was sent or read. The loop
-    /// makes it non-blocking and sets its options; the handshake begins in the next turn. It counts for every limit as
-    /// an accepted or a dialled connection does. [`Handle::add_connection`] does the same from another thread.
+    /// Adopts a connection that the caller has opened, and on which no protocol byte was sent or read. The loop makes
+    /// it non-blocking and sets its options. The handshake begins in the next turn. The connection counts for every
+    /// limit like an accepted or a dialled one. [`Handle::add_connection`] does the same from another thread.
     ///
     /// # Errors
     ///
@@ -169,8 +168,9 @@ impl<H: Handler> Reactor<MioNet, H> {
         self.additions.add(connection, direction, &mut self.net, &mut self.engine)
     }
 
-    /// Waits until the book is written, at most [`MAX_BOOK_END`](crate::limits::MAX_BOOK_END), and closes its store. To
-    /// be called when the loop has ended; without a call the end of the network does the same and only logs a failure.
+    /// Waits until the address book is written, at most [`MAX_BOOK_END`](crate::limits::MAX_BOOK_END), and closes its
+    /// store. Call it after the loop has ended. Without a call, dropping the network does the same and only logs a
+    /// failure.
     ///
     /// # Errors
     ///
@@ -190,11 +190,12 @@ impl<H: Handler> Reactor<MioNet, H> {
 }
 
 impl<N: Net + Offload, H: Handler> Reactor<N, H> {
-    /// A loop on a network of the caller's choice.
+    /// Creates a loop on a network of the caller's choice.
     ///
     /// # Errors
     ///
-    /// When the configuration is not valid, or no seed is given and the operating system has no randomness.
+    /// [`StartError`] if the configuration is invalid, or if it has no seed and the operating system provides no
+    /// randomness.
     pub fn with_net(config: Config, mut net: N, handler: H) -> Result<Self, StartError> {
         config.validate().map_err(StartError::Config)?;
         if config.reuse_port {
@@ -225,13 +226,13 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         })
     }
 
-    /// A remote control for other threads.
+    /// Returns a handle that controls the loop from other threads.
     pub fn handle(&self) -> Handle<H::Request> {
         self.handle.clone()
     }
 
-    /// Loads what a [store](crate::manager::store::PeerStore) has kept of an earlier run, before the loop begins.
-    /// Without a [manager](crate::config::ManagerConfig) it is dropped.
+    /// Loads the peers and bans that a [store](crate::manager::store::PeerStore) has kept from an earlier run. Call it
+    /// before the first turn. Without a [manager](crate::config::ManagerConfig) they are dropped.
     pub fn remember(&mut self, peers: Vec<KnownPeer>, bans: Vec<Ban>) {
         self.read_clocks();
         if let Some(mut managing) = self.engine.managing() {
@@ -239,55 +240,55 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         }
     }
 
-    /// Accepts connections at `address` and returns the address it got, with the port that the system chose if that
+    /// Accepts connections on `address` and returns the bound address, with the port that the system chose if the port
     /// was 0.
     ///
     /// # Errors
     ///
-    /// When the address cannot be bound.
+    /// The system's error if the address cannot be bound.
     pub fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
         let bound = self.listeners.listen(address, &mut self.net)?;
         self.engine.listens_at(bound);
         Ok(bound)
     }
 
-    /// The addresses of all listeners that are open.
+    /// Returns the addresses of all open listeners.
     pub fn listening_at(&self) -> impl Iterator<Item = SocketAddr> {
         self.listeners.open.iter().map(|listener| listener.address)
     }
 
-    /// The handler.
+    /// Returns the handler.
     pub fn handler(&self) -> &H {
         &self.handler
     }
 
-    /// The handler, for changing it between turns.
+    /// Returns the handler, to change it between turns.
     pub fn handler_mut(&mut self) -> &mut H {
         &mut self.handler
     }
 
-    /// Ends the loop's life and gives the handler back.
+    /// Drops the loop and returns its handler.
     pub fn into_handler(self) -> H {
         self.handler
     }
 
-    /// Calls `act` with the handler and its view of the loop, between two turns, and returns its result. The next turn
-    /// does what follows from it, and [`Reactor::next_deadline`] is zero until then if anything does.
+    /// Calls `act` with the handler and its view of the loop between two turns, and returns the result. The next turn
+    /// carries out its effects. [`Reactor::next_deadline`] is zero until then if there are any.
     ///
-    /// It is for an embedder whose own loop drives [`Reactor::poll_once`], see the example `foreign_event_loop`; other
-    /// threads use a [`Handle`]. What the handlers of a pair are to get back, such as a wake-up, they ask of
-    /// [`Ctx::first`](crate::Ctx::first) and [`Ctx::second`](crate::Ctx::second).
+    /// Use it if your own event loop drives [`Reactor::poll_once`]; see the example `foreign_event_loop`. Other threads
+    /// use a [`Handle`]. To request a call of one handler of a pair, such as a wake-up, use
+    /// [`Ctx::first`](crate::Ctx::first) or [`Ctx::second`](crate::Ctx::second).
     pub fn act<R>(&mut self, act: impl FnOnce(&mut H, &mut Ctx<'_>) -> R) -> R {
         self.read_clocks();
         act(&mut self.handler, &mut self.engine.ctx())
     }
 
-    /// How the loop is configured; [`Handle::update_config`] changes it.
+    /// Returns the loop's configuration, which [`Handle::update_config`] changes.
     pub fn config(&self) -> &Config {
         self.engine.config()
     }
 
-    /// What the loop has done so far.
+    /// Returns the loop's gauges, counters and latencies.
     pub fn stats(&self) -> Stats {
         self.engine.stats()
     }
@@ -307,26 +308,27 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     ///
     /// # Errors
     ///
-    /// When the poller fails.
+    /// The system's error if the poller fails.
     pub fn run(&mut self) -> io::Result<()> {
         while self.turn(None)? {}
         Ok(())
     }
 
-    /// Runs one turn that waits for `timeout` at the most, and returns whether the loop goes on. For an embedder's
-    /// own loop: call it when the poller's descriptor is readable and at [`Reactor::next_deadline`].
+    /// Runs one turn that waits for at most `timeout`, and returns whether the loop continues. In your own event loop,
+    /// call it when the poller's descriptor is readable and at [`Reactor::next_deadline`].
     ///
     /// # Errors
     ///
-    /// When the poller fails.
+    /// The system's error if the poller fails.
     pub fn poll_once(&mut self, timeout: Duration) -> io::Result<bool> {
         self.turn(Some(timeout))
     }
 
-    /// How long nothing needs to be done unless the poller's descriptor becomes readable. It changes with every turn.
+    /// Returns when the next turn is due, unless the poller's descriptor becomes readable before. Every turn changes
+    /// it.
     pub fn next_deadline(&self) -> Wait {
         let mut wait = self.engine.wait();
-        // After as many events as one wait takes the kernel may hold more, and their edges may have been heard already.
+        // After a wait with the maximum number of events the kernel may hold more, whose edges may already be consumed.
         let more_events = self.ready.len() >= budget!(Events, EVENTS_PER_TURN);
         let more_to_take = self.requests_pending || self.completions_pending || !self.started;
         let stops = self.engine.is_stopping() && self.stopping_since.is_none();
@@ -380,10 +382,10 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         Ok(goes_on)
     }
 
-    /// Refuses further requests, ends subscriptions, and reports the end to everybody who requested it.
+    /// Refuses further requests, ends subscriptions, and replies to all stop requests.
     fn end(&mut self) {
         if let Some(requests) = self.requests.take() {
-            // A request to stop that came too late for the last turn is met as well.
+            // A stop request that arrived too late for the last turn gets its reply as well.
             let stops = requests.try_iter().filter(|request| matches!(request, Request::Stop { .. }));
             stops.for_each(|stop| self.engine.request(stop, &mut self.handler));
         }
@@ -414,7 +416,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         Ok(spins)
     }
 
-    /// Whether there is something to do though no event came.
+    /// Returns whether work is due without an event.
     fn is_due(&self, now: Instant) -> bool {
         match self.next_deadline() {
             Wait::Zero => true,
@@ -427,7 +429,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         self.engine.advance_clock(self.net.now());
     }
 
-    /// Reads the wall clock, too.
+    /// Reads both clocks.
     fn read_clocks(&mut self) {
         self.read_clock();
         self.engine.set_unix_time(self.net.unix_time());
@@ -491,7 +493,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         self.follow_configuration();
     }
 
-    /// Gives the manager's queries and the changes of its book to the network.
+    /// Passes the manager's queries and the changes of its book to the network.
     fn offload(&mut self) {
         while let Some(batch) = self.engine.managing().and_then(|mut managing| managing.next_batch()) {
             if let Err(Batch { id, .. }) = self.net.persist(batch) {
@@ -533,7 +535,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         self.engine.wake_handler(&mut self.handler);
     }
 
-    /// Ends all listeners and peers once the loop is to stop, and returns whether it goes on.
+    /// Closes all listeners and peers once a stop is requested, and returns whether the loop continues.
     fn stop_if_asked(&mut self) -> bool {
         if !self.engine.is_stopping() {
             return true;
@@ -580,7 +582,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(error) => error.fmt(f),
-            Self::System(error) => write!(f, "the system gives no poller or no randomness: {error}"),
+            Self::System(error) => write!(f, "cannot create the poller or obtain randomness: {error}"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Steps 5, 7 and 8 of the turn: bytes in, bytes out, and the ends of connections.
+//! Steps 5, 7 and 8 of the turn: reading, writing and closing.
 
 use super::Reactor;
 use crate::bugs::budget;
@@ -52,7 +52,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         self.engine.conclude_read(id, received, room_len);
     }
 
-    /// Lets the engine parse what was received, then writes its replies, with one call if the kernel takes it.
+    /// Lets the engine parse the received bytes, then writes its replies with one call.
     fn take_in(&mut self, id: LinkId, receive: impl FnOnce(&mut Intake<'_, H>)) {
         let Self { net, engine, handler, .. } = self;
         let mut intake = Intake::open(id, engine, handler);
@@ -66,7 +66,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         intake.wrote_replies(written, at);
     }
 
-    /// Offers free room to the handler, round robin: a peer for which it asks again has its turn after all others.
+    /// Offers free room to the handler, round robin: a peer that the handler requests again is served after all others.
     pub(super) fn offer_room(&mut self) {
         let listed = self.engine.links_mut().table.pulls_len();
         if listed == 0 {
@@ -93,8 +93,8 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         }
     }
 
-    /// Sends what waits, as much as one turn allows, and returns when the last write began. The kernel does not remind
-    /// of a link that could take more: what is left goes back on the list.
+    /// Writes a link's queue, up to the turn's limit, and returns the start of the last write. The kernel does not
+    /// report a link that stays writable, so a link with remaining bytes is listed again.
     fn flush_link(&mut self, id: LinkId, until: Instant) -> Instant {
         let (mut at, mut left_bytes) = (Instant::ZERO, MAX_WRITTEN_PER_TURN_BYTES);
         for _ in 0..WRITES_PER_TURN {
