@@ -14,9 +14,9 @@
 )]
 
 #[cfg(feature = "sim-bugs")]
-pub use saboteur::{Planted, Shrunk, plant, shrink};
+pub use planting::{Planted, Shrunk, plant, shrink};
 #[cfg(feature = "sim-bugs")]
-pub(crate) use saboteur::{is_planted, shrunk};
+pub(crate) use planting::{is_planted, shrunk};
 
 /// Returns whether a test has planted this [`Bug`]: the constant `false` in shipped builds.
 macro_rules! canary {
@@ -37,8 +37,7 @@ pub(crate) use {budget, canary};
 /// A bug that can be planted in the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
-    /// The id of an event, or of a handler's timer, reaches the present user of its slot, regardless of its
-    /// generation.
+    /// An event or a handler's timer reaches the present user of its slot, regardless of the generation in its id.
     NoGenerationCheck,
     /// A link's timer fires up to one tick before its deadline.
     EarlyTimer,
@@ -46,7 +45,7 @@ pub enum Bug {
     LostEdge,
     /// A slot is free, and is used again, while its link's close is still being reported.
     NoDeferredFree,
-    /// A shortage during an accept arms no timer, so the listener waits for ever.
+    /// A shortage during an accept arms no timer, so the listener never accepts again.
     NoAcceptRetry,
     /// A slot that is freed once is counted as freed twice.
     SlotReleasedTwice,
@@ -66,9 +65,9 @@ pub enum Bug {
     PingPositionLost,
     /// Replies sent in one write are not followed by a call to `on_writable`.
     RepliesTellNobody,
-    /// A handler that requested room when there was none is never offered any.
+    /// A handler that requests room while none is free is never offered any.
     PullForgotten,
-    /// A timer of the handler that is cancelled fires all the same.
+    /// A cancelled timer of the handler fires nevertheless.
     CancelledTimerFires,
 }
 
@@ -81,11 +80,11 @@ pub enum Budget {
     ReplyBytes,
     /// Bytes of small frames that are copied together in the link's queue.
     SegmentBytes,
-    /// Slices of one gathered write.
+    /// Slices of one vectored write.
     WriteSlices,
     /// Slots of the timer wheel, a power of two; read when a loop is made.
     WheelSlots,
-    /// Readiness events received from the kernel per turn.
+    /// Readiness events read from the kernel per turn.
     Events,
     /// Requests per turn.
     Requests,
@@ -126,7 +125,7 @@ pub const fn shrink(_budgets: &[(Budget, usize)]) -> Shrunk {
 pub struct Shrunk;
 
 #[cfg(feature = "sim-bugs")]
-mod saboteur {
+mod planting {
     use super::{Budget, Bug};
     use std::cell::Cell;
     use std::marker::PhantomData;
@@ -137,7 +136,7 @@ mod saboteur {
     }
 
     impl Bug {
-        /// Every bug.
+        /// All bugs.
         pub const ALL: [Self; 16] = [
             Self::NoGenerationCheck,
             Self::EarlyTimer,
@@ -159,7 +158,7 @@ mod saboteur {
     }
 
     impl Budget {
-        /// Every budget.
+        /// All budgets.
         pub const ALL: [Self; 12] = [
             Self::ReadBytes,
             Self::ReplyBytes,

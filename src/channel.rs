@@ -1,9 +1,10 @@
 //! Embedding without a handler: control events and messages through bounded queues.
 //!
-//! [`open`] makes a loop whose handler does nothing, and a [`Channel`] that carries its control events and messages to
-//! another thread and acts through a [`Handle`]. A slow receiver never blocks the loop: it loses the oldest items and
-//! learns how many. A program that must reply within the same turn, or that streams large messages, writes a
-//! [`Handler`] instead. No thread is started here: the loop runs on the thread that calls [`Reactor::run`].
+//! [`open`] creates a loop whose handler does nothing, and a [`Channel`] that passes its control events and messages to
+//! another thread and has a [`Handle`] to the loop. A slow receiver never blocks the loop: it loses the oldest items
+//! and learns how many. A program that must reply within the same turn, or that receives large messages in chunks,
+//! implements a [`Handler`] instead. No thread is started here: the loop runs on the thread that calls
+//! [`Reactor::run`].
 
 use crate::api::{CommandFilter, ControlEvent, MessageEvent};
 use crate::config::Config;
@@ -23,21 +24,21 @@ impl Handler for NoHandler {
     type Request = ();
 }
 
-/// The other end of a loop without a handler. The loop continues when it is dropped.
+/// The user's end of a loop without a handler. The loop continues when the channel is dropped.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Channel {
-    /// Acts on the loop.
+    /// The handle that controls the loop.
     pub handle: Handle<()>,
-    /// Receives control events from the loop's first turn on.
+    /// The control events, from the loop's first turn on.
     pub control: Subscription<ControlEvent>,
-    /// Receives the messages that the filter selects.
+    /// The messages that the filter selects.
     pub messages: Subscription<MessageEvent>,
 }
 
-/// Makes a loop on the real network, and a channel that receives the messages of `commands`.
+/// Creates a loop on the real network, and a channel that receives the messages of `commands`.
 ///
-/// It holds `capacity` events and as many messages, each clamped to 1 to
+/// The channel holds `capacity` events and as many messages, each clamped to 1 to
 /// [`MAX_SUBSCRIPTION_ITEMS`](crate::limits::MAX_SUBSCRIPTION_ITEMS); [`CHANNEL_ITEMS`](crate::limits::CHANNEL_ITEMS)
 /// suit a receiver that does little else. For more subscriptions use [`Channel::handle`].
 ///
@@ -84,7 +85,7 @@ pub fn open(
     Ok(connect(Reactor::new(config, NoHandler)?, commands, capacity))
 }
 
-/// Makes a loop on another network, as [`open`] does.
+/// Creates a loop on a network of the caller's choice, like [`open`].
 ///
 /// # Errors
 ///

@@ -1,7 +1,7 @@
-//! The remote control of a loop, for other threads.
+//! Control of a loop from other threads.
 //!
-//! A [`Handle`] puts requests into a bounded queue and wakes the loop. It never blocks: when the queue is full it
-//! returns the request. It is not for use inside a handler, which has its [`Ctx`](crate::Ctx).
+//! A [`Handle`] writes requests to a bounded queue and wakes the loop. It never blocks: if the queue is full, it
+//! returns the request. Inside a handler use its [`Ctx`](crate::Ctx) instead.
 
 use crate::api::{
     CommandFilter, ControlEvent, Direction, Latency, MessageEvent, PeerInfo, Pending, Reply, Request, Stats,
@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
-/// Controls a loop from any thread; `C` is the handler's own kind of request.
+/// A control of a loop for any thread; `C` is the handler's own type of request.
 ///
 /// Cheap to clone. The queue holds [`MAX_HANDLE_QUEUE`] requests.
 ///
@@ -61,7 +61,7 @@ pub enum SendError<C> {
 }
 
 impl<C> Handle<C> {
-    /// Makes a handle and the queue that the loop reads.
+    /// Creates a handle and the queue that the loop reads.
     pub(crate) fn new(waker: Arc<dyn Wake>, magic: [u8; 4]) -> (Self, Receiver<Request<C>>) {
         let (requests, queue) = sync_channel(MAX_HANDLE_QUEUE);
         (Self { requests, waker, magic }, queue)
@@ -71,7 +71,7 @@ impl<C> Handle<C> {
     ///
     /// # Errors
     ///
-    /// The request, when the queue is full or the loop has ended.
+    /// The request, if the queue is full or the loop has ended.
     pub fn try_send(&self, request: Request<C>) -> Result<(), SendError<C>> {
         self.requests.try_send(request).map_err(|error| match error {
             TrySendError::Full(request) => SendError::Full(request),
@@ -100,7 +100,7 @@ impl<C> Handle<C> {
     ///
     /// # Errors
     ///
-    /// As [`Handle::try_send`]; the reply's is [`AddConnectionError`].
+    /// As [`Handle::try_send`]; the reply's error is [`AddConnectionError`].
     pub fn add_connection(
         &self,
         connection: TcpStream,
@@ -128,12 +128,12 @@ impl<C> Handle<C> {
     }
 
     /// Sends a message to a peer. It is encoded on the caller's thread, with the magic of the loop's network. The reply
-    /// is whether the peer's queue accepted it, and may be ignored. An inventory is sent as it is: one with more items
-    /// than the peer accepts in one message is refused.
+    /// reports whether the peer's queue accepted the message, and may be ignored. An inventory is not split: it is
+    /// refused if it has more items than the peer accepts in one message.
     ///
     /// # Errors
     ///
-    /// As [`Handle::try_send`]; the reply's are those of [`Ctx::send`](crate::Ctx::send).
+    /// As [`Handle::try_send`]; the reply has the errors of [`Ctx::send`](crate::Ctx::send).
     pub fn send_message(
         &self,
         peer: PeerId,
@@ -154,8 +154,8 @@ impl<C> Handle<C> {
     }
 
     /// Lists peers of any state in the order of their slots: the first
-    /// [`PEERS_PER_REPLY`](crate::limits::PEERS_PER_REPLY), or with `after` those behind it. A shorter list is the
-    /// last.
+    /// [`PEERS_PER_REPLY`](crate::limits::PEERS_PER_REPLY), or, with `after`, those after that peer's slot. A shorter
+    /// list is the last one.
     ///
     /// # Errors
     ///
@@ -164,8 +164,8 @@ impl<C> Handle<C> {
         self.ask(|reply| Request::Peers { after, reply })
     }
 
-    /// Subscribes to control events, from the turn that takes the request. The subscription holds `capacity` of them,
-    /// clamped to 1 to [`MAX_SUBSCRIPTION_ITEMS`](crate::limits::MAX_SUBSCRIPTION_ITEMS).
+    /// Subscribes to control events, starting with the turn that handles the request. The subscription holds `capacity`
+    /// events, clamped to 1 to [`MAX_SUBSCRIPTION_ITEMS`](crate::limits::MAX_SUBSCRIPTION_ITEMS).
     ///
     /// # Errors
     ///
@@ -176,10 +176,11 @@ impl<C> Handle<C> {
         Ok(subscription)
     }
 
-    /// Subscribes to the messages of some commands: whole ones with a correct checksum, including those that the
-    /// handler discards, but not those that it streams or that exceed what is gathered for one message.
-    /// The subscription holds `capacity` messages as of [`Handle::subscribe_control_events`], and
-    /// [`MAX_SUBSCRIPTION_BYTES`](crate::limits::MAX_SUBSCRIPTION_BYTES) of payload.
+    /// Subscribes to the messages that `commands` selects: whole messages with a correct checksum, including those that
+    /// the handler discards. Messages that the handler receives in chunks, or that exceed the limits for buffered
+    /// messages, are not included. The subscription holds `capacity` messages, clamped as in
+    /// [`Handle::subscribe_control_events`], and [`MAX_SUBSCRIPTION_BYTES`](crate::limits::MAX_SUBSCRIPTION_BYTES) of
+    /// payload.
     ///
     /// # Errors
     ///
@@ -194,12 +195,12 @@ impl<C> Handle<C> {
         Ok(subscription)
     }
 
-    /// Bans the host of `address` for `duration`, or for ever, and closes its connections. A duration of zero has no
-    /// effect.
+    /// Bans the host of `address` for `duration`, or permanently if it is `None`, and closes its connections. A
+    /// duration of zero has no effect.
     ///
     /// # Errors
     ///
-    /// As [`Handle::try_send`]; the reply's are [`RequestError::NoManager`] and [`RequestError::BansFull`].
+    /// As [`Handle::try_send`]; the reply's errors are [`RequestError::NoManager`] and [`RequestError::BansFull`].
     pub fn ban(
         &self,
         address: IpAddr,
@@ -208,16 +209,16 @@ impl<C> Handle<C> {
         self.ask(|reply| Request::Ban { address, duration, reply })
     }
 
-    /// Ends the ban of the host of `address`. The reply is whether there was one.
+    /// Ends the ban of the host of `address`. The reply reports whether the host was banned.
     ///
     /// # Errors
     ///
-    /// As [`Handle::try_send`]; the reply's is [`RequestError::NoManager`].
+    /// As [`Handle::try_send`]; the reply's error is [`RequestError::NoManager`].
     pub fn unban(&self, address: IpAddr) -> Result<Pending<Result<bool, RequestError>>, SendError<C>> {
         self.ask(|reply| Request::Unban { address, reply })
     }
 
-    /// Lists the bans.
+    /// Lists the bans in force.
     ///
     /// # Errors
     ///
@@ -230,7 +231,7 @@ impl<C> Handle<C> {
     ///
     /// # Errors
     ///
-    /// As [`Handle::try_send`]; the reply's are those of [`Config::changes_to`].
+    /// As [`Handle::try_send`]; the reply has the errors of [`Config::changes_to`].
     pub fn update_config(
         &self,
         config: Config,
@@ -238,7 +239,7 @@ impl<C> Handle<C> {
         self.ask(|reply| Request::UpdateConfig { config: Box::new(config), dry_run: false, reply })
     }
 
-    /// Lists what [`Handle::update_config`] would change, and changes nothing.
+    /// Lists the changes that [`Handle::update_config`] would make, without making them.
     ///
     /// # Errors
     ///
@@ -259,8 +260,8 @@ impl<C> Handle<C> {
         self.ask(|reply| Request::Stats { reply })
     }
 
-    /// Takes what was recorded of a latency since the last call. `spare` replaces it and is emptied here: pass the
-    /// histogram of the last call. The loop neither copies nor serialises histograms.
+    /// Requests the values of a latency that were recorded since the last call. `spare` is cleared and replaces the
+    /// loop's histogram: pass the histogram of the last call. The loop neither copies nor serialises histograms.
     ///
     /// # Errors
     ///
@@ -293,9 +294,9 @@ impl<C> Handle<C> {
     }
 
     /// Stops the loop: closes all peers gracefully and ends it. The reply arrives when the loop has ended: all peers
-    /// are closed, their rows are free, the address book is written, subscriptions have ended, and further requests
-    /// are refused. That takes at most [`SHUTDOWN_GRACE`](crate::limits::SHUTDOWN_GRACE), or as long as the store
-    /// needs. Each of several calls is answered. A caller that does not wait may drop the reply.
+    /// are closed, their rows are free, the address book is written, subscriptions have ended, and further requests are
+    /// refused. This lasts at most [`SHUTDOWN_GRACE`](crate::limits::SHUTDOWN_GRACE), or as long as the store needs.
+    /// Each of several calls gets a reply. A caller that does not wait may drop the reply.
     ///
     /// ```
     /// # use peerloop::{Config, Handler, Network, Reactor};
@@ -316,8 +317,8 @@ impl<C> Handle<C> {
     ///
     /// # Errors
     ///
-    /// As [`Handle::try_send`], so [`SendError::Stopped`] if the loop has ended before. The reply's is
-    /// [`RequestError::Stopped`], when the reactor was dropped before it could close its peers.
+    /// As [`Handle::try_send`], including [`SendError::Stopped`] if the loop has already ended. The reply's error is
+    /// [`RequestError::Stopped`] if the reactor was dropped before it could close its peers.
     pub fn stop(&self) -> Result<Pending<()>, SendError<C>> {
         self.ask(|reply| Request::Stop { reply })
     }

@@ -1,15 +1,16 @@
 //! Bounded queues from a loop to subscribers on other threads.
 //!
-//! A [`Publisher`] is the loop's end, a [`Subscription`] the subscriber's. The publisher gathers items and moves them
+//! A [`Publisher`] is the loop's end, a [`Subscription`] the subscriber's. The publisher collects items and moves them
 //! to the subscription once per turn under one lock, which it only tries: if the subscriber holds the lock, the items
 //! wait for the next turn. A slow subscriber loses the oldest items and learns how many before it receives the next.
-//! The items that wait at that moment are promised: newer ones queue behind them and do not displace them, so between
+//! The items that wait at that moment are promised: newer items queue after them and do not displace them, so between
 //! two losses a slow subscriber receives as many items as its subscription holds. A dropped subscription is noticed at
 //! the next flush.
 //!
 //! The lock is held only to move items and to drop those that do not fit. Only the subscriber ever sleeps, until the
 //! condition variable wakes its thread or the waker its task, or its timeout expires; a publisher waits for the lock
-//! only when it is dropped. No waker is cloned, woken or dropped under the lock: that is code of the caller's runtime.
+//! only when it is dropped. No waker is cloned, woken or dropped under the lock, because that runs code of the caller's
+//! runtime.
 
 use crate::error::RequestError;
 use crate::limits::{MAX_SUBSCRIPTION_BYTES, MAX_SUBSCRIPTION_ITEMS};
@@ -21,9 +22,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError, Weak
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-/// Something that can wait in a subscription.
+/// An item that can wait in a subscription.
 pub trait Queued: Clone + Send + 'static {
-    /// Returns the bytes that the item keeps alive beside its own size, which count to [`MAX_SUBSCRIPTION_BYTES`].
+    /// Returns the bytes that the item holds besides its own size. They count towards [`MAX_SUBSCRIPTION_BYTES`].
     #[doc(hidden)]
     fn held_bytes(&self) -> usize {
         0
@@ -35,7 +36,7 @@ pub trait Queued: Clone + Send + 'static {
 pub enum Received<T> {
     /// The subscriber was too slow: items older than the next one were dropped.
     Lagged {
-        /// Items dropped since the last report.
+        /// The number of items dropped since the last report.
         count: u64,
     },
     /// The next item.
@@ -44,12 +45,12 @@ pub enum Received<T> {
 
 /// The subscriber's end of a queue. Dropping it ends the subscription.
 ///
-/// It holds at most its capacity, 1 to [`MAX_SUBSCRIPTION_ITEMS`] items, and [`MAX_SUBSCRIPTION_BYTES`] of the bytes
-/// that these keep alive; twice as much after it has reported a loss. The loop's end holds as much again while the
-/// subscriber holds the lock.
+/// It holds at most its capacity, 1 to [`MAX_SUBSCRIPTION_ITEMS`] items, and [`MAX_SUBSCRIPTION_BYTES`] of memory that
+/// they hold; twice as much after it has reported a loss. The loop's end holds as much again while the subscriber holds
+/// the lock.
 ///
-/// Not for use inside a handler, where it would wait for its own loop. As an iterator it waits for each item and ends
-/// with the loop. A task awaits [`next`](Self::next) instead.
+/// Do not wait for it inside a handler, because it would wait for its own loop. As an iterator it waits for each item
+/// and ends with the loop. A task awaits [`next`](Self::next) instead.
 pub struct Subscription<T> {
     shared: Arc<Shared<T>>,
 }
@@ -82,7 +83,7 @@ struct State<T> {
     /// Items that waited when a loss was reported. They are received before all of `queue`.
     promised: VecDeque<T>,
     queue: Queue<T>,
-    /// Threads that sleep until an item arrives.
+    /// The number of threads that sleep until an item arrives.
     waiting: usize,
     /// The task that polled last and found no item.
     waker: Option<Waker>,
@@ -100,7 +101,7 @@ struct Queue<T> {
 }
 
 impl<T: Queued> Subscription<T> {
-    /// Makes a connected pair that holds `capacity` items, clamped to 1 to [`MAX_SUBSCRIPTION_ITEMS`].
+    /// Creates a connected pair that holds `capacity` items, clamped to 1 to [`MAX_SUBSCRIPTION_ITEMS`].
     pub fn new(capacity: usize) -> (Publisher<T>, Self) {
         let max_items = capacity.clamp(1, MAX_SUBSCRIPTION_ITEMS);
         let state =
@@ -148,9 +149,8 @@ impl<T: Queued> Subscription<T> {
         self.shared.lock().take()
     }
 
-    /// Returns the next item if there is one, and `None` when the loop has ended and no item remains. Otherwise it
-    /// wakes the task once when either happens. The task that polled last is woken. Any crate's `Stream` can be
-    /// implemented with it:
+    /// Returns the next item if there is one, and `None` when the loop has ended and no item remains. Otherwise the
+    /// task that polled last is woken once when either happens. Any crate's `Stream` can be implemented with it:
     ///
     /// ```
     /// use peerloop::{Queued, Received, Subscription};
@@ -266,7 +266,7 @@ impl<T: Queued> Drop for Publisher<T> {
 }
 
 impl<T> Shared<T> {
-    /// Locks the state. A poisoned lock is used too: items are moved one by one, so a panic keeps the state
+    /// Locks the state. A poisoned lock is used, too: items are moved one by one, so a panic keeps the state
     /// consistent.
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -306,7 +306,7 @@ impl<T: Queued> Queue<T> {
         Self { items: VecDeque::new(), held_bytes: 0, lost: 0, max_items }
     }
 
-    /// Whether there is neither an item nor a loss.
+    /// Returns whether there is neither an item nor a loss.
     fn is_empty(&self) -> bool {
         self.items.is_empty() && self.lost == 0
     }
@@ -330,7 +330,7 @@ impl<T: Queued> Queue<T> {
         self.items.push_back(item);
     }
 
-    /// Moves all of `newer` behind the items here.
+    /// Moves all items of `newer` to the end of this queue.
     fn append(&mut self, newer: &mut Self) {
         if newer.lost > 0 {
             // Items that were dropped there are newer than all items here.
@@ -390,12 +390,12 @@ mod tests {
     }
 
     #[test]
-    fn a_subscriber_that_panics_with_the_lock_leaves_a_whole_queue() {
+    fn a_subscriber_that_panics_with_the_lock_keeps_the_queue_intact() {
         let (mut publisher, subscription) = Subscription::new(2);
         publisher.push(Number(7));
         let poison = std::panic::AssertUnwindSafe(|| {
             let _held = subscription.shared.lock();
-            panic!("with the lock");
+            panic!("the subscriber panics with the lock");
         });
         assert!(std::panic::catch_unwind(poison).is_err());
         assert_eq!(publisher.flush(), Flushed::All);
