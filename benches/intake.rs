@@ -6,7 +6,7 @@
 //! always fed by the same thread, so that both run under the same conditions. It prints each median time and
 //! the ratio of the medians.
 //!
-//! `cargo bench --bench intake -- --messages 1000` measures more of them.
+//! `cargo bench --bench intake -- --messages 1000` measures more messages.
 
 #![allow(clippy::disallowed_methods, reason = "the benchmark reads the clock and sends from a thread")]
 

@@ -192,7 +192,7 @@ fn measure(index: usize, kind: &Kind, settle: Duration) -> String {
     let (attack_began, [sent_before, _]) = (Instant::now(), attacker.numbers());
     let attacked = honest.ping_for(UNDER_ATTACK);
     let delivered = (attacker.numbers()[0] - sent_before) as f64 / attack_began.elapsed().as_secs_f64();
-    let most = node.memory_kib();
+    let during = node.memory_kib();
     let waited = (node.waited() - waited_alone).as_secs_f64() * 1_000.0 / attack_began.elapsed().as_secs_f64();
     let [longest, high] = node.numbers().map(Duration::from_nanos);
     drop(attacker);
@@ -212,7 +212,7 @@ fn measure(index: usize, kind: &Kind, settle: Duration) -> String {
     let millis = |time: Duration| time.as_secs_f64() * 1_000.0;
     format!(
         "{:<18}|{:>8} {delivered:>8.0} {:<28}|{:>8.1} {:>8.1}|{:>8.1} {:>8.1}{}|{rate_alone:>6.0} {rate_attacked:>6.0} \
-         {share:>6.0}{}|{before:>7} {most:>7} {after:>7} {growth:>6.1}{}|{:>7.2} {:>7.2} {:>7.2}{} {waited:>6.0}",
+         {share:>6.0}{}|{before:>7} {during:>7} {after:>7} {growth:>6.1}{}|{:>7.2} {:>7.2} {:>7.2}{} {waited:>6.0}",
         kind.name,
         kind.per_second,
         kind.what,

@@ -1,4 +1,4 @@
-//! Prints connection events and peers' messages, from a thread beside the loop's.
+//! Prints connection events and peers' messages, from a thread other than the loop's.
 //!
 //! Run `cargo run --example event_monitor`, or name nodes: `.. mainnet 192.0.2.1:8333`. Without an argument it
 //! watches a node of its own, asks it for addresses and exits when the connection closes.

@@ -1,4 +1,4 @@
-//! Connects to one node, measures three pings and closes the connection: about the minimum of a handler.
+//! Connects to one node, measures three pings and closes the connection: nearly the smallest useful handler.
 //!
 //! `cargo run --example simple_client`, or with a node: `.. mainnet 192.0.2.1:8333`.
 

@@ -1,9 +1,9 @@
-//! The owner of an address: the keys by which bans, caps and quotas group addresses.
+//! The keys by which bans, caps and quotas group addresses, so that one owner counts once.
 //!
 //! A [`Host`] is the unit that one owner gets cheaply: a single IPv4 address, or a /64 of IPv6. A [`NetGroup`] is a
 //! range that may have a single owner, grouped as SV Node does (1.2.2, netaddress.cpp GetGroup). An IPv4 address
-//! written as IPv6 always counts as IPv4. Otherwise a peer would have two of everything, and all IPv4 addresses that
-//! use the same translator would be one host. This module has no state.
+//! written as IPv6 always counts as IPv4. Otherwise one peer would count as two hosts, and all IPv4 addresses behind
+//! the same translator as one. This module has no state.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -1,6 +1,6 @@
 //! This operating system's error numbers.
 //!
-//! The standard library gives most of them a kind of their own; the others are matched by number. The simulator's
+//! The standard library has an `ErrorKind` for most of them; the others are matched by number. The simulator's
 //! virtual kernel fails with these numbers only, so that its errors are classified like the real kernel's.
 
 /// Returns this system's number: Linux, the systems derived from BSD, or System V, whose numbers Solaris, illumos and

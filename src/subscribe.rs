@@ -3,9 +3,9 @@
 //! A [`Publisher`] is the loop's end, a [`Subscription`] the subscriber's. The publisher collects items and moves them
 //! to the subscription once per turn under one lock, which it only tries: if the subscriber holds the lock, the items
 //! wait for the next turn. A slow subscriber loses the oldest items and learns how many before it receives the next.
-//! The items that wait at that moment are promised: newer items queue after them and do not displace them, so between
-//! two losses a slow subscriber receives as many items as its subscription holds. A dropped subscription is noticed at
-//! the next flush.
+//! The items that wait when the loss is reported are *promised*: newer items queue after them and never displace them.
+//! Between two losses a slow subscriber therefore receives as many items as its subscription holds. A dropped
+//! subscription is noticed at the next flush.
 //!
 //! The lock is held only to move items and to drop those that do not fit. Only the subscriber ever sleeps, until the
 //! condition variable wakes its thread or the waker its task, or its timeout expires; a publisher waits for the lock
@@ -285,8 +285,8 @@ impl<T: Queued> State<T> {
         }
     }
 
-    /// Removes and returns the next promised item, else the loss, which promises all waiting items, else the oldest
-    /// item.
+    /// Removes and returns the next promised item, or the loss, or the oldest item. Returning the loss promises all
+    /// waiting items.
     fn take_next(&mut self) -> Option<Received<T>> {
         if let Some(item) = self.promised.pop_front() {
             return Some(Received::Item(item));

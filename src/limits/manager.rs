@@ -44,7 +44,7 @@ pub const MAX_FIXED_PEERS: usize = 100_000;
 pub const MAX_DIAL_RECORDS: usize = 65_536;
 /// Largest random share by which a backoff grows, so that addresses that failed together are not retried together.
 pub const BACKOFF_JITTER_PERCENT: u64 = 25;
-/// Time that a connection must last for its restarts to be forgotten. This bounds the restarts of a peer that closes
+/// Time that a connection must last before its restarts no longer count. This bounds the restarts of a peer that closes
 /// each connection right after the handshake.
 pub const RESTARTS_FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 /// Time after its backoff at which an inaccessible address of the book is dialled although other candidates remain.
@@ -63,8 +63,8 @@ pub const BARRED_RECHECK: Duration = Duration::from_secs(10);
 /// Maximum pause after the book had no address that may be dialled now. The pause is longer only if all addresses are
 /// in use or wait for a known moment (SV Node 1.2.2, net.cpp ThreadOpenConnections).
 pub const BOOK_RETRY: Duration = Duration::from_millis(500);
-/// Time without a candidate after which that is reported. The seeds have replied by then, within
-/// [`RESOLVE_TIMEOUT`](super::RESOLVE_TIMEOUT).
+/// Time without a candidate after which the lack is reported. It exceeds [`RESOLVE_TIMEOUT`](super::RESOLVE_TIMEOUT),
+/// so the seeds have replied.
 pub const NO_CANDIDATES_DELAY: Duration = Duration::from_secs(10);
 /// Addresses drawn from the book, or from the queue of new ones, to find one that can be dialled.
 pub const CANDIDATE_TRIES: usize = 64;

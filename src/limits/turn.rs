@@ -64,8 +64,8 @@ pub const MAX_POOLED_BUFFERS: usize = 1_024;
 /// Largest buffer that returns to the pool, so the pool holds at most 4 MiB. Each link with an unfinished message has
 /// one. glibc may keep a burst's buffers in its heap: in the worst case `max_links` times this.
 pub const MAX_POOLED_BUFFER_BYTES: usize = 4_096;
-/// Time in which a stopping loop closes its peers gracefully; then it closes them at once. A program that has five
-/// seconds to stop keeps one of them for everything else.
+/// Time in which a stopping loop closes its peers gracefully; then it closes them at once. A program that
+/// must stop within five seconds has one second for everything else.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(4);
 /// Names looked up at once, each on a thread of its own and with up to [`MAX_RESOLVED_ADDRESSES`] addresses: half a
 /// megabyte plus the stacks.

@@ -1,4 +1,4 @@
-//! Host pollers: each personality reports new events in one of the legal ways, from the kindest to the meanest.
+//! Host pollers. Each personality reports new events in a different legal way.
 //!
 //! An event is an edge: it is queued once when something new can be seen, and carries the state at the moment of its
 //! collection. A host may rely only on the behaviour that all personalities share. None of them ever loses an event
@@ -17,8 +17,8 @@ pub enum Poller {
     /// Like epoll: an edge with each arrival, read or not, which shows the whole state.
     #[default]
     Linux,
-    /// The minimum that is allowed: no edge for new data before the last was read to `WouldBlock` or by a short read,
-    /// and nothing but the edge's own subject.
+    /// The minimum that is allowed. It reports new data only after earlier data was read to `WouldBlock` or by a short
+    /// read, and an event shows only the readiness that caused it.
     Mean,
     /// Like [`Poller::Linux`], with events that have no cause, that are repeated, or whose socket is closed.
     Noisy,

@@ -1,8 +1,8 @@
 //! A run's trace: one number over every call and its outcome, and the calls themselves on request.
 //!
 //! Clock reads have no entries of their own; each entry carries the moment at which it was made. The number depends
-//! on nothing but the entries: equal runs have equal numbers, and different runs have different ones, but for one
-//! chance in 2^64.
+//! only on the entries. Equal runs have equal numbers; two different runs have equal numbers with a chance of one in
+//! 2^64.
 
 use crate::id::LinkId;
 use crate::time::Instant;

@@ -31,8 +31,8 @@ struct Course {
     calls: u64,
 }
 
-/// Runs two loops that shake hands and ping each other for some seconds, one of them in the end with another
-/// configuration; a hand-driven peer pings, sends a large message, gets a reply in two parts and closes.
+/// Runs two loops that complete the handshake and ping each other for some seconds. At the end one loop gets a
+/// different configuration. A hand-driven peer pings, sends a large message, gets a reply in two parts and closes.
 fn run() -> (Outcome, Course) {
     let world = World::new(1, Instant::ZERO);
     let answer = |ctx: &mut Ctx<'_>, peer| {

@@ -1,4 +1,4 @@
-//! The small lives of a loop in which every call is made to fail once.
+//! The short scenarios of a loop in which every call is made to fail once.
 
 use bytes::Bytes;
 use peerloop::api::{Chunk, Delivery, Event, Frame};
@@ -24,7 +24,7 @@ const STREAM_BYTES: usize = 300_000;
 /// The handler's pause between two steps.
 const STEP: Duration = Duration::from_millis(100);
 
-/// A loop's life.
+/// A short scenario of one loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Life {
     /// Dials and accepts, pings, messages, streams and closes.

@@ -1,6 +1,6 @@
 //! The examples as a reader runs them: built, without an argument, against nodes of their own, within a time limit.
 //!
-//! The tests compare the purpose of each example, and no address, time or order that a run may choose.
+//! A test checks the result that an example exists for, but no address, time or order that may differ between runs.
 
 #![allow(clippy::disallowed_methods, reason = "the tests bound their waiting by the clock")]
 

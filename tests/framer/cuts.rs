@@ -14,7 +14,7 @@ fn tight() -> FramerRules {
     FramerRules { frame_limits: FrameLimits::new(60_000, &own), ..rules() }
 }
 
-/// Asserts that the framer's story equals the model's for both halves of every cut, and byte by byte.
+/// Asserts that the framer's results equal the model's for both halves of every cut, and byte by byte.
 pub(crate) fn check_every_cut(stream: &[u8], choices: &[Choice]) {
     let expected = read_whole(stream, &tight(), choices);
     for cut in 0..=stream.len() {
@@ -114,7 +114,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 2))]
 
     #[test]
-    fn any_stream_has_the_same_story_in_pieces_as_whole(
+    fn any_stream_gives_the_same_results_in_pieces_as_whole(
         stretches in prop::collection::vec(stretch(), 0..12),
         cut_off in 0..200usize,
         choices in choices(),
@@ -147,7 +147,7 @@ proptest! {
 
 #[test]
 fn a_refusal_is_the_error_of_every_later_call() {
-    let story = read_arriving(&frame("ping", b""), &[Arrival::Block(1)], &rules(), &[Choice::Refuse]);
-    assert_eq!(story.error, Some(WireError::BadValue { command: CommandName::PING }));
-    assert!(story.outcomes.is_empty());
+    let results = read_arriving(&frame("ping", b""), &[Arrival::Block(1)], &rules(), &[Choice::Refuse]);
+    assert_eq!(results.error, Some(WireError::BadValue { command: CommandName::PING }));
+    assert!(results.outcomes.is_empty());
 }

@@ -189,10 +189,10 @@ fn a_frame_beyond_the_total_bound_is_dropped_and_the_link_stays() {
             assert!(memory.gathered_bytes() <= bound);
         }
         assert_eq!(memory.gathered_bytes(), 0);
-        assert_eq!(link.story.outcomes.len(), 2);
-        assert!(matches!(&link.story.outcomes[0], Outcome::Dropped { .. }), "{bound}");
+        assert_eq!(link.results.outcomes.len(), 2);
+        assert!(matches!(&link.results.outcomes[0], Outcome::Dropped { .. }), "{bound}");
         let ping = Outcome::Frame { command: command(b"ping"), payload: b"12345678".to_vec() };
-        assert_eq!(link.story.outcomes[1], ping);
+        assert_eq!(link.results.outcomes[1], ping);
     }
 }
 

@@ -33,20 +33,20 @@ fn extended_frames_may_be_cut_anywhere() {
     {
         check_every_cut(&stream, choices);
     }
-    let story = read_whole(&stream, &rules(), &[Choice::BUFFER]);
-    assert_eq!(story.outcomes[0], Outcome::Frame { command: command(b"ping"), payload: (1..=8).collect() });
-    assert_eq!(story.outcomes[4], Outcome::Frame { command: command(b"extmsg"), payload: b"outer".to_vec() });
+    let results = read_whole(&stream, &rules(), &[Choice::BUFFER]);
+    assert_eq!(results.outcomes[0], Outcome::Frame { command: command(b"ping"), payload: (1..=8).collect() });
+    assert_eq!(results.outcomes[4], Outcome::Frame { command: command(b"extmsg"), payload: b"outer".to_vec() });
     let malformed =
         |inner: &[u8]| Outcome::Dropped { command: command(inner), payload_len: 3, cause: DropCause::MalformedCommand };
-    assert_eq!(story.outcomes[5..7], [malformed(b"tx"), malformed(b"t\0x")]);
+    assert_eq!(results.outcomes[5..7], [malformed(b"tx"), malformed(b"t\0x")]);
 }
 
 #[test]
 fn a_missing_checksum_is_neither_correct_nor_wrong() {
     let stream = extended(b"extmsg", b"block", 3, b"abc");
-    let story = read_arriving(&stream, &[Arrival::Block(usize::MAX)], &rules(), &[Choice::STREAM]);
+    let results = read_arriving(&stream, &[Arrival::Block(usize::MAX)], &rules(), &[Choice::STREAM]);
     let verdict = ChecksumVerdict::Absent;
-    assert_eq!(story.outcomes, [Outcome::Streamed { command: command(b"block"), payload: b"abc".to_vec(), verdict }]);
+    assert_eq!(results.outcomes, [Outcome::Streamed { command: command(b"block"), payload: b"abc".to_vec(), verdict }]);
 }
 
 #[test]

@@ -8,7 +8,8 @@ use peerloop::time::Instant;
 use peerloop::wire::Hash256;
 use peerloop_testkit::bytes::{hex, sha256_twice};
 use peerloop_testkit::framing::{
-    Arrival, Choice, MAGIC, Outcome, Story, command, frame, head, memory, payload, read_arriving, read_whole, rules,
+    Arrival, Choice, MAGIC, Outcome, StreamResults, command, frame, head, memory, payload, read_arriving, read_whole,
+    rules,
 };
 
 /// (command, header, payload), all on the main network.
@@ -46,14 +47,14 @@ pub(crate) fn specified() -> (Vec<u8>, Vec<Outcome>) {
     (stream, outcomes)
 }
 
-fn read(stream: &[u8], choice: Choice) -> Story {
+fn read(stream: &[u8], choice: Choice) -> StreamResults {
     read_arriving(stream, &[Arrival::Block(usize::MAX)], &rules(), &[choice])
 }
 
 #[test]
 fn the_frames_of_the_specification_are_read_exactly() {
     let (stream, outcomes) = specified();
-    let expected = Story { asked: outcomes.len(), outcomes, ..Story::default() };
+    let expected = StreamResults { asked: outcomes.len(), outcomes, ..StreamResults::default() };
     assert_eq!(read(&stream, Choice::BUFFER), expected);
     assert_eq!(read_whole(&stream, &rules(), &[Choice::BUFFER]), expected, "the model reads them as well");
 }
@@ -152,12 +153,12 @@ fn a_malformed_command_is_dropped_without_asking_the_caller() {
         let stream = [head(malformed, 100, sha256_twice(&body)), body, frame("ping", b"12345678")].concat();
         for arrival in [Arrival::Block(usize::MAX), Arrival::Block(1), Arrival::Block(50)] {
             for choice in [Choice::BUFFER, Choice::STREAM, Choice::DISCARD] {
-                let story = read_arriving(&stream, &[arrival], &rules(), &[choice]);
+                let results = read_arriving(&stream, &[arrival], &rules(), &[choice]);
                 let cause = DropCause::MalformedCommand;
                 let dropped = Outcome::Dropped { command: malformed, payload_len: 100, cause };
-                assert_eq!(story.outcomes[0], dropped);
-                assert_eq!(story.asked, 1, "only the ping is asked about");
-                assert_eq!(story.error, None);
+                assert_eq!(results.outcomes[0], dropped);
+                assert_eq!(results.asked, 1, "only the ping is asked about");
+                assert_eq!(results.error, None);
             }
         }
     }
@@ -166,8 +167,8 @@ fn a_malformed_command_is_dropped_without_asking_the_caller() {
 #[test]
 fn unknown_and_nameless_commands_are_frames_like_any_other() {
     for name in ["", "~", "twelve bytes", "no such"] {
-        let story = read(&frame(name, b"?"), Choice::BUFFER);
-        assert_eq!(story.outcomes, [Outcome::Frame { command: command(name.as_bytes()), payload: b"?".to_vec() }]);
+        let results = read(&frame(name, b"?"), Choice::BUFFER);
+        assert_eq!(results.outcomes, [Outcome::Frame { command: command(name.as_bytes()), payload: b"?".to_vec() }]);
     }
 }
 
@@ -176,15 +177,15 @@ fn a_frame_above_the_buffer_limit_is_dropped_and_one_at_the_limit_is_not() {
     let rules = FramerRules { frame_limits: FrameLimits::uniform(5_000), ..rules() };
     for arrival in [Arrival::Block(usize::MAX), Arrival::Block(999), Arrival::Direct(999)] {
         let stream = [frame("inv", &payload(5_000)), frame("inv", &payload(5_001)), frame("verack", b"")].concat();
-        let story = read_arriving(&stream, &[arrival], &rules, &[Choice::BUFFER]);
+        let results = read_arriving(&stream, &[arrival], &rules, &[Choice::BUFFER]);
         let whole = Outcome::Frame { command: command(b"inv"), payload: payload(5_000) };
         let cause = DropCause::OverBufferLimit;
         let dropped = Outcome::Dropped { command: command(b"inv"), payload_len: 5_001, cause };
-        assert_eq!(story.outcomes[..2], [whole, dropped]);
-        assert_eq!(story.outcomes.len(), 3);
+        assert_eq!(results.outcomes[..2], [whole, dropped]);
+        assert_eq!(results.outcomes.len(), 3);
     }
-    let story = read_arriving(&frame("inv", &payload(5_001)), &[Arrival::Block(999)], &rules, &[Choice::STREAM]);
-    assert!(matches!(&story.outcomes[..], [Outcome::Streamed { .. }]), "a streamed frame is not buffered");
+    let results = read_arriving(&frame("inv", &payload(5_001)), &[Arrival::Block(999)], &rules, &[Choice::STREAM]);
+    assert!(matches!(&results.outcomes[..], [Outcome::Streamed { .. }]), "a streamed frame is not buffered");
 }
 
 #[test]
@@ -194,11 +195,11 @@ fn a_command_may_have_a_smaller_or_larger_limit_of_its_own() {
     for (name, max_bytes) in [("inv", 3_000), ("tx", 9_000), ("headers", 5_000)] {
         let stream = [frame(name, &payload(max_bytes)), frame(name, &payload(max_bytes + 1))].concat();
         for arrival in [Arrival::Block(usize::MAX), Arrival::Block(999), Arrival::Direct(999)] {
-            let story = read_arriving(&stream, &[arrival], &rules, &[Choice::BUFFER]);
+            let results = read_arriving(&stream, &[arrival], &rules, &[Choice::BUFFER]);
             let command = command(name.as_bytes());
             let whole = Outcome::Frame { command, payload: payload(max_bytes) };
             let (payload_len, cause) = (max_bytes as u64 + 1, DropCause::OverBufferLimit);
-            assert_eq!(story.outcomes, [whole, Outcome::Dropped { command, payload_len, cause }]);
+            assert_eq!(results.outcomes, [whole, Outcome::Dropped { command, payload_len, cause }]);
         }
     }
 }

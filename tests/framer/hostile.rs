@@ -160,12 +160,12 @@ fn a_wrong_checksum_does_not_affect_the_neighbouring_frames() {
     let wrong = [head(command(b"inv"), 37, [1, 2, 3, 4]), payload(37)].concat();
     let stream = [frame("ping", b"12345678"), wrong, frame("pong", b"12345678")].concat();
     for arrival in [Arrival::Block(usize::MAX), Arrival::Block(1), Arrival::Block(33)] {
-        let story = read_arriving(&stream, &[arrival], &rules(), &[Choice::BUFFER]);
+        let results = read_arriving(&stream, &[arrival], &rules(), &[Choice::BUFFER]);
         let frame = |name: &[u8]| Outcome::Frame { command: command(name), payload: b"12345678".to_vec() };
         let cause = DropCause::BadChecksum;
         let dropped = Outcome::Dropped { command: command(b"inv"), payload_len: 37, cause };
-        assert_eq!(story.outcomes, [frame(b"ping"), dropped, frame(b"pong")]);
-        assert_eq!(story.error, None);
+        assert_eq!(results.outcomes, [frame(b"ping"), dropped, frame(b"pong")]);
+        assert_eq!(results.error, None);
     }
 }
 

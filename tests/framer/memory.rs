@@ -126,7 +126,7 @@ fn small_frames_are_buffered_even_without_room_for_large_ones() {
                 rest = &rest[link.arrive(rest, Arrival::Block(step), &mut memory)..];
                 assert_eq!(memory.gathered_bytes(), 0);
             }
-            let outcome = &link.story.outcomes[..];
+            let outcome = &link.results.outcomes[..];
             let is_kept = matches!(outcome, [Outcome::Frame { .. }]);
             let is_dropped = matches!(outcome, [Outcome::Dropped { cause: DropCause::NoBufferRoom, .. }]);
             // The first bytes of a large frame may fit into a buffer of the pool; the whole frame does not.
@@ -165,7 +165,7 @@ fn all_memory_is_returned_at_every_end_of_a_frame() {
         let (rules, choices) = (rules(), [Choice::BUFFER]);
         let mut link = Link::new(&rules, &choices);
         let mut rest = &stream[..end];
-        while !rest.is_empty() && link.story.error.is_none() {
+        while !rest.is_empty() && link.results.error.is_none() {
             rest = &rest[link.arrive(rest, Arrival::Direct(10_000), &mut memory)..];
         }
         assert_eq!(memory.gathered_bytes() > 0, end == 150_000, "only an unfinished frame uses memory");
@@ -217,8 +217,8 @@ proptest! {
         }
         prop_assert_eq!(memory.gathered_bytes(), 0, "all frames are complete");
         for (link, len) in links.iter().zip(lens) {
-            prop_assert_eq!(link.story.outcomes.len(), 2);
-            for outcome in &link.story.outcomes {
+            prop_assert_eq!(link.results.outcomes.len(), 2);
+            for outcome in &link.results.outcomes {
                 let whole = Outcome::Frame { command: command(b"tx"), payload: payload(len) };
                 let (payload_len, cause) = (len as u64, DropCause::NoBufferRoom);
                 let dropped = Outcome::Dropped { command: command(b"tx"), payload_len, cause };

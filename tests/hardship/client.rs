@@ -1,4 +1,4 @@
-//! A peer without an engine: a blocking socket and the few messages that it needs.
+//! A peer without the library: a blocking socket and the few messages that it needs.
 
 use crate::node::PATIENCE;
 use peerloop::internals::limits::HEADER_LEN_BYTES;

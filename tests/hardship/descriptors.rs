@@ -48,9 +48,9 @@ fn fault_e01_a_node_without_descriptors_waits_quietly_and_accepts_once_it_has_so
         let gone = inside.len() as u64;
         let closed = node.account().of("closed") + gone;
         inside.drain(..).for_each(drop);
-        node.until("they are closed", |account| account.of("closed") >= closed);
+        node.until("the peers are closed", |account| account.of("closed") >= closed);
         let freed = Instant::now();
-        let account = node.until("it accepts again", |account| account.of("accepted") > before);
+        let account = node.until("the node accepts again", |account| account.of("accepted") > before);
         println!("descriptors are free: accepting again after {:?}", freed.elapsed());
         assert!(freed.elapsed() < PATIENCE / 6, "the retry is due after a second");
         let target = (before + gone).min(VISITORS as u64);
@@ -89,14 +89,14 @@ fn fault_e02_a_manager_without_descriptors_dials_as_slowly_as_it_accepts_and_res
         ));
     });
     let dials = |account: &Account| account.of("end:refused");
-    node.until("it dials", |account| dials(account) > 10 * u64::from(DESERTED));
+    node.until("the node dials", |account| dials(account) > 10 * u64::from(DESERTED));
     assert!(raise_descriptors() > VISITORS as u64 + 50, "this test needs {VISITORS} descriptors; see ulimit -Hn");
     let visitors: Vec<Client> = (0..VISITORS).map(|_| Client::connect(node.address)).collect();
     node.until("descriptors run out", |account| account.of("accept_pauses") > 2);
     assert_is_quiet(&mut node);
     drop(visitors);
-    let account = node.until("it accepts all", |account| account.of("accepted") >= VISITORS as u64);
+    let account = node.until("the node accepts all", |account| account.of("accepted") >= VISITORS as u64);
     let before = dials(&account);
-    let account = node.until("it dials again", |account| dials(account) > before + 10 * u64::from(DESERTED));
+    let account = node.until("the node dials again", |account| dials(account) > before + 10 * u64::from(DESERTED));
     assert_eq!(account.of("refused"), 0, "no visitor was refused");
 }

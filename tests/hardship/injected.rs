@@ -36,8 +36,8 @@ fn an_accept_that_fails_for_lack_of_a_resource_is_retried() {
 }
 
 #[test]
-fn an_accept_of_an_aborted_connection_does_not_pause_the_others() {
-    let test = "injected::an_accept_of_an_aborted_connection_does_not_pause_the_others";
+fn an_aborted_connection_does_not_pause_later_accepts() {
+    let test = "injected::an_aborted_connection_does_not_pause_later_accepts";
     let Some(account) = serve_through(test, "accept4:error=ECONNABORTED:when=1+3") else { return };
     assert_eq!(account.of("accept_pauses"), 0);
     assert!(account.of("accept_failures") > 0);

@@ -1,4 +1,4 @@
-//! No chain of fields reaches through an object: a caller asks the object, so that its insides can change.
+//! No chain of fields reaches through an object: a caller uses the object's methods, so that its fields can change.
 //!
 //! A chain that begins at `self` has at most [`MAX_FIELDS`] fields, and never enters the `state` of a field.
 

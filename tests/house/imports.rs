@@ -1,7 +1,7 @@
 //! The library's layers: its modules form rows, and no row imports a higher one.
 //!
-//! [`ROWS`] is the architecture. A new module fails until it has a position there; a part of a wing may be in a
-//! lower row than the wing. Every path that begins at `crate` or `super` is checked, in an import or in the middle of
+//! [`ROWS`] is the architecture. A new module fails until it has a position there; a submodule may be in a lower
+//! row than its parent. Every path that begins at `crate` or `super` is checked, in an import or in the middle of
 //! code; documentation, tests and `lib.rs` may name anything.
 
 use crate::paths::{WrittenPath, absolute, is_under, module_path, test_files, written_paths};

@@ -1,6 +1,6 @@
 //! The rules that look at one file at a time.
 //!
-//! Each reads a [`Source`] and returns its breaches; the rule itself decides which files it concerns. The tests below
+//! Each rule reads a [`Source`] and returns its breaches; the rule itself decides which files it concerns. The tests below
 //! feed every rule a breach, so that none of them passes because it checks nothing.
 
 use crate::source::{

@@ -37,7 +37,7 @@ fn connections_that_are_dialled_late_count_from_the_plan_and_are_not_trusted() {
     assert!((399..=401).contains(&lag.as_millis()), "{lag:?}: the dial that was planned 250 ms after the begin");
     assert!(report.connect_planned.max().unwrap() >= lag && report.connect_dialled.max().unwrap() < lag);
     assert_eq!(report.limit, Limit::Generator);
-    let Verdict::NotTrusted(doubts) = report.verdict else { panic!("it must not be trusted") };
+    let Verdict::NotTrusted(doubts) = report.verdict else { panic!("the report must not be trusted") };
     assert!(matches!(doubts[..], [Doubt::DialLag { .. }]), "{doubts:?}");
 }
 

@@ -1,4 +1,4 @@
-//! The handshake is complete with all four marks, in any order, and a peer's repetitions do not change it.
+//! The handshake is complete with both versions and both veracks, in any order; repeated messages do not change it.
 
 use super::{at, version};
 use peerloop::config::VersionRules;
@@ -109,7 +109,7 @@ fn req_e04_a_silent_peer_is_timed_out_by_the_clock_alone() {
     handshake.start(at(5));
     assert!(!handshake.is_timed_out(at(15).minus(Duration::from_nanos(1)), TIMEOUT));
     assert!(handshake.is_timed_out(at(15), TIMEOUT), "the deadline itself is too late");
-    assert_eq!(handshake.deadline(TIMEOUT), Some(at(15)), "so a timer at the deadline finds it overdue");
+    assert_eq!(handshake.deadline(TIMEOUT), Some(at(15)), "the handshake is overdue at its deadline");
 }
 
 #[test]

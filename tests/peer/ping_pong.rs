@@ -130,7 +130,7 @@ fn req_e14_a_ping_is_overdue_by_the_clock_alone() {
     let deadline = pings.next_deadline().unwrap();
     assert_eq!(deadline, at(40));
     assert_eq!(overdue(&pings, deadline.minus(Duration::from_nanos(1))), BTreeSet::new());
-    assert_eq!(overdue(&pings, deadline), BTreeSet::from([1]), "a timer at the deadline finds it");
+    assert_eq!(overdue(&pings, deadline), BTreeSet::from([1]), "the ping is overdue at its deadline");
     assert_eq!(overdue(&pings, at(45)), BTreeSet::from([1, 2]));
     assert_eq!(pings.pending_count(), 2, "listing them changes nothing");
     assert_eq!(pings.remove_timed_out(deadline), 1);

@@ -65,7 +65,7 @@ fn a_connection_is_handed_in_from_another_thread() {
     let pending = pending.join().expect("the request is sent");
     let mut socket = BareSocket(dialled);
     socket.write(&greeting());
-    until([&mut node], "it is ready", |[node]| node.ready().len() == 1);
+    until([&mut node], "the peer is ready", |[node]| node.ready().len() == 1);
     assert_eq!(pending.wait().expect("the loop runs"), Ok(node.ready()[0]));
     while socket.read_frame().0 != CommandName::SENDHEADERS {}
     socket.write(&ping(7));
@@ -120,7 +120,7 @@ fn a_connection_that_is_closed_before_its_turn_is_never_opened() {
         let mut node = Node::new();
         let peer = node.reactor.add_connection(given, direction).expect("the connection is established");
         node.reactor.act(|_probe, ctx| ctx.abort(peer, Disconnect::Done));
-        until([&mut node], "it is closed", |[node]| node.end_of(peer).is_some());
+        until([&mut node], "the connection is closed", |[node]| node.end_of(peer).is_some());
         assert!(matches!(node.seen_of(peer)[..], [Seen::Closed(CloseReason::Requested(Disconnect::Done), _)]));
         assert!(BareSocket(kept).is_at_end());
     }
@@ -168,10 +168,10 @@ fn what_is_done_between_two_turns_is_done_in_the_next_one() {
     until([&mut one, &mut two], "both are closed", |nodes| nodes.iter().all(|node| node.reactor.stats().links == 0));
     let dialled = one.reactor.act(|_probe, ctx| ctx.connect(ANY_PORT)).expect("the table has room");
     assert_eq!(one.reactor.next_deadline(), Wait::Zero);
-    until([&mut one], "it has failed", |[one]| one.end_of(dialled).is_some());
+    until([&mut one], "the dial has failed", |[one]| one.end_of(dialled).is_some());
     one.reactor.act(|_probe, ctx| ctx.wake_at(ctx.now()));
     assert!(matches!(one.reactor.next_deadline(), Wait::Until(_)));
-    until([&mut one], "it sleeps", |[one]| one.reactor.next_deadline() == Wait::Forever);
+    until([&mut one], "the loop sleeps", |[one]| one.reactor.next_deadline() == Wait::Forever);
     one.reactor.act(|_probe, ctx| ctx.stop());
     assert_eq!(one.reactor.next_deadline(), Wait::Zero, "a loop that is to stop does not sleep");
     assert!(!one.turn());

@@ -26,7 +26,9 @@ fn req_e30_peers_are_listed_with_their_own_claims() {
     let (address, here) = (two.address, one.dial(two.address));
     until([&mut one, &mut two], "both are ready", |nodes| nodes.iter().all(|node| node.ready().len() == 1));
     let handle = one.reactor.handle();
-    let [info] = &answer(&mut one, handle.peers(None).expect("the queue has room"))[..] else { panic!("it has one") };
+    let [info] = &answer(&mut one, handle.peers(None).expect("the queue has room"))[..] else {
+        panic!("the loop has one peer")
+    };
     assert_eq!((info.id, info.address, info.connection_type), (here, address, ConnectionType::Outbound));
     assert_eq!((info.state, info.waiting_bytes), (ConnectionState::Connected, 0));
     assert_eq!((info.protocol_version, info.services, info.height), (Some(PROTOCOL_VERSION), Some(0), Some(0)));
@@ -35,10 +37,14 @@ fn req_e30_peers_are_listed_with_their_own_claims() {
     let nonce = one.act(move |ctx| ctx.ping(here, ctx.now()).expect("the queue has room"));
     let is_pong = |seen: &Seen| matches!(seen, Seen::Pong { nonce: of, .. } if *of == nonce);
     until([&mut one, &mut two], "the ping is answered", |[one, _]| one.count(is_pong) == 1);
-    let [info] = &answer(&mut one, handle.peers(None).expect("the queue has room"))[..] else { panic!("it has one") };
+    let [info] = &answer(&mut one, handle.peers(None).expect("the queue has room"))[..] else {
+        panic!("the loop has one peer")
+    };
     assert!(info.last_rtt.is_some() && info.last_rtt == info.least_rtt);
     let handle = two.reactor.handle();
-    let [info] = &answer(&mut two, handle.peers(None).expect("the queue has room"))[..] else { panic!("it has one") };
+    let [info] = &answer(&mut two, handle.peers(None).expect("the queue has room"))[..] else {
+        panic!("the loop has one peer")
+    };
     assert_eq!(info.user_agent.as_deref(), Some("/ab/"));
     let rest = answer(&mut two, handle.peers(Some(info.id)).expect("the queue has room"));
     assert_eq!(rest, []);
@@ -58,7 +64,7 @@ fn req_e30_a_message_is_encoded_for_the_loops_network_and_its_fate_reported() {
     let sent = answer(&mut one, handle.send_message(there, &Message::GetAddr).expect("the queue has room"));
     assert_eq!(sent, Ok(()));
     let is_message = |seen: &Seen| matches!(seen, Seen::Message(CommandName::GETADDR, payload) if payload.is_empty());
-    until([&mut one, &mut two], "it has arrived", |[_, two]| two.count(is_message) == 1);
+    until([&mut one, &mut two], "the message has arrived", |[_, two]| two.count(is_message) == 1);
 }
 
 #[test]

@@ -40,7 +40,9 @@ fn req_e30_two_programs_talk_through_their_channels() {
     let (there, here) = (ready_peer(&one), ready_peer(&two));
     let sent = one.handle.send_message(there, &Message::GetAddr).expect("the queue has room").wait();
     assert_eq!(sent, Ok(Ok(())));
-    let Ok(Some(Received::Item(received))) = two.messages.recv_timeout(PATIENCE) else { panic!("it does not arrive") };
+    let Ok(Some(Received::Item(received))) = two.messages.recv_timeout(PATIENCE) else {
+        panic!("the message does not arrive")
+    };
     assert_eq!((received.peer, received.to_message()), (here, Ok(Message::GetAddr)));
     one.handle.stop().expect("the queue has room");
     two.handle.stop().expect("the queue has room");

@@ -53,7 +53,7 @@ fn req_e34_an_unsuccessful_dial_is_reported_as_failed_and_not_as_lost() {
     let listener = TcpListener::bind(ANY_PORT).expect("a loopback port is free");
     let address = listener.local_addr().expect("the listener is bound");
     let silent = node.dial(address);
-    until([&mut node], "it is established", |[node]| events_of(node).len() == 1);
+    until([&mut node], "the connection is established", |[node]| events_of(node).len() == 1);
     drop(listener);
     until([&mut node], "the silent one is closed", |[node]| node.end_of(silent).is_some());
     let refused = node.dial(address);
@@ -97,7 +97,7 @@ fn a_peer_without_a_slot_is_reported_otherwise_than_one_without_a_row() {
 
     let mut node = Node::with(regtest().with_max_inbound(0));
     visitors.dial(node.address);
-    until([&mut node, &mut visitors], "it is rejected", |[node, _]| events_of(node).len() == 3);
+    until([&mut node, &mut visitors], "the visitor is rejected", |[node, _]| events_of(node).len() == 3);
     let [ControlEvent::ConnectionEstablished { peer: established, .. }, rejected, lost] = events_of(&node) else {
         panic!("{:?}", events_of(&node))
     };

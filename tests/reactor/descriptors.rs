@@ -34,7 +34,7 @@ fn fault_e01_waiting_connections_are_accepted_once_descriptors_are_free_again() 
             until([&mut node], "descriptors run out", |[node]| node.reactor.stats().counters.accept_pauses > 0);
             assert_eq!(node.reactor.stats().counters.accepted, SPARE as u64);
             assert!(matches!(node.reactor.next_deadline(), Wait::Until(_)), "a starved loop sleeps");
-            until([&mut node], "it has tried again", |[node]| node.reactor.stats().counters.accept_pauses >= 3);
+            until([&mut node], "the loop has tried again", |[node]| node.reactor.stats().counters.accept_pauses >= 3);
             drop(hoard);
             // No peer connects any more, so the kernel has nothing to announce.
             let is_opened = |seen: &Seen| *seen == Seen::Opened;
@@ -55,7 +55,7 @@ fn connected_peers_are_served_while_no_descriptor_is_free() {
         let _hoard = hoard();
         until([&mut node], "descriptors run out", |[node]| node.reactor.stats().counters.accept_pauses > 0);
         socket.write(&crate::probe::ping(3));
-        until([&mut node], "it is answered", |[node]| node.reactor.stats().counters.pings_answered == 1);
+        until([&mut node], "the ping is answered", |[node]| node.reactor.stats().counters.pings_answered == 1);
     });
     assert!(ended.success(), "{ended}");
 }
@@ -72,7 +72,7 @@ fn fault_e02_a_dial_without_a_descriptor_is_a_shortage_of_this_side() {
             Some((reason @ CloseReason::Network(failure), ConnectionState::Connecting)) => {
                 assert_eq!((failure.shortage(), reason.side()), (Some(Shortage::Descriptors), Side::Local));
             }
-            other => panic!("it ended by {other:?}"),
+            other => panic!("the connection ended by {other:?}"),
         }
         assert_eq!(node.seen_of(peer).len(), 1, "it was never opened");
         drop(hoard);

@@ -19,7 +19,7 @@ fn fault_e05_a_refused_connection_is_the_peers_fault() {
     let peer = node.dial(deserted());
     until([&mut node], "the dial has failed", |[node]| node.end_of(peer).is_some());
     let Some((reason @ CloseReason::Network(failure), state)) = node.end_of(peer) else {
-        panic!("it ended by {:?}", node.end_of(peer))
+        panic!("the connection ended by {:?}", node.end_of(peer))
     };
     assert_eq!((failure.step, failure.kind), (IoStep::Connect, ErrorKind::ConnectionRefused));
     assert_eq!((state, reason.side(), reason.is_transient()), (ConnectionState::Connecting, Side::Remote, true));
@@ -37,7 +37,7 @@ fn a_foreign_source_address_is_this_sides_fault() {
     let peer = node.act(move |ctx| ctx.connect_from(foreign, address)).expect("the table has room");
     until([&mut node], "the dial has failed", |[node]| node.end_of(peer).is_some());
     let Some((reason @ CloseReason::Network(failure), state)) = node.end_of(peer) else {
-        panic!("it ended by {:?}", node.end_of(peer))
+        panic!("the connection ended by {:?}", node.end_of(peer))
     };
     assert_eq!((failure.step, failure.kind), (IoStep::BindSource, ErrorKind::AddrNotAvailable));
     assert_eq!((failure.shortage(), reason.side()), (Some(Shortage::SourceAddress), Side::Local));
@@ -50,7 +50,7 @@ fn a_peer_sees_the_requested_source_address() {
     let source = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 77));
     let address = two.address;
     one.act(move |ctx| ctx.connect_from(source, address)).expect("the table has room");
-    until([&mut one, &mut two], "they are ready", |nodes| nodes.iter().all(|node| node.ready().len() == 1));
+    until([&mut one, &mut two], "the peers are ready", |nodes| nodes.iter().all(|node| node.ready().len() == 1));
     let seen = two.act(|ctx| ctx.peers().map(|view| view.address().ip()).collect::<Vec<_>>());
     assert_eq!(seen, [source]);
 }
@@ -80,7 +80,7 @@ fn a_dial_that_is_closed_before_its_outcome_ends_as_requested() {
         ctx.close(peer, Disconnect::Done);
         peer
     });
-    until([&mut node], "it is closed", |[node]| node.end_of(peer).is_some());
+    until([&mut node], "the connection is closed", |[node]| node.end_of(peer).is_some());
     let requested = CloseReason::Requested(Disconnect::Done);
     assert_eq!(node.seen_of(peer), [Seen::Closed(requested, ConnectionState::Connecting)]);
 }
@@ -95,7 +95,7 @@ fn a_dial_ends_with_any_reason_that_an_embedder_gives() {
             ctx.abort(peer, disconnect);
             peer
         });
-        until([&mut node], "it is closed", |[node]| node.end_of(peer).is_some());
+        until([&mut node], "the connection is closed", |[node]| node.end_of(peer).is_some());
         assert_eq!(node.seen_of(peer), [Seen::Closed(disconnect.into(), ConnectionState::Connecting)]);
     }
 }

@@ -57,7 +57,7 @@ fn a_nested_loop_shakes_hands_and_answers() {
     let mut outer = Outer::around(&node);
     let mut socket = BareSocket::connect(node.address);
     socket.write(&greeting());
-    outer.run(&mut node, "it is ready", |node| node.ready().len() == 1);
+    outer.run(&mut node, "the peer is ready", |node| node.ready().len() == 1);
     while socket.read_frame().0 != CommandName::SENDHEADERS {}
     for nonce in 1..=100 {
         socket.write(&ping(nonce));
@@ -70,7 +70,7 @@ fn a_nested_loop_shakes_hands_and_answers() {
 fn a_request_wakes_the_outer_loop() {
     let mut node = Node::new();
     let mut outer = Outer::around(&node);
-    outer.run(&mut node, "it sleeps", |node| node.reactor.next_deadline() == Wait::Forever);
+    outer.run(&mut node, "the loop sleeps", |node| node.reactor.next_deadline() == Wait::Forever);
     let handle = node.reactor.handle();
     let pending =
         std::thread::spawn(move || handle.stats().expect("the queue has room")).join().expect("the request is sent");
@@ -102,7 +102,7 @@ fn events_beyond_the_limit_of_one_turn_are_not_lost() {
             socket.write(&greeting());
             sockets.push(socket);
         }
-        outer.run(&mut node, "they are ready", |node| node.ready().len() == sockets.len());
+        outer.run(&mut node, "the peers are ready", |node| node.ready().len() == sockets.len());
     }
     // Peers that are not read make no work of their own that would turn the loop again.
     node.act(|ctx| {

@@ -29,7 +29,7 @@ fn messages_that_arrive_with_the_end_are_delivered_before_it() {
                 std::thread::yield_now();
             }
         }
-        until([&mut node], "it is closed", |[node]| node.end_of(peer).is_some());
+        until([&mut node], "the connection is closed", |[node]| node.end_of(peer).is_some());
         let seen = node.seen_of(peer);
         assert_eq!(
             seen[2..],
@@ -49,7 +49,7 @@ fn a_message_cut_by_the_end_is_not_delivered() {
         let (mut socket, peer) = BareSocket::ready(&mut node);
         socket.write(&whole[..cut]);
         socket.shut_down(Shutdown::Write);
-        until([&mut node], "it is closed", |[node]| node.end_of(peer).is_some());
+        until([&mut node], "the connection is closed", |[node]| node.end_of(peer).is_some());
         assert_eq!(node.seen_of(peer)[2..], [Seen::Closed(CloseReason::ClosedByPeer, ConnectionState::Connected)]);
     }
     assert_eq!(node.reactor.stats().gathered_bytes, 0, "the gathered bytes are freed");
@@ -59,9 +59,9 @@ fn a_message_cut_by_the_end_is_not_delivered() {
 fn an_end_without_input_is_noticed_at_once() {
     let mut node = Node::new();
     let (socket, peer) = BareSocket::ready(&mut node);
-    until([&mut node], "it sleeps", |[node]| node.reactor.next_deadline() != peerloop::time::Wait::Zero);
+    until([&mut node], "the loop sleeps", |[node]| node.reactor.next_deadline() != peerloop::time::Wait::Zero);
     socket.shut_down(Shutdown::Write);
-    until([&mut node], "it is closed", |[node]| node.end_of(peer).is_some());
+    until([&mut node], "the connection is closed", |[node]| node.end_of(peer).is_some());
     assert_eq!(node.end_of(peer), Some((CloseReason::ClosedByPeer, ConnectionState::Connected)));
 }
 
@@ -77,7 +77,7 @@ fn a_closed_peer_is_read_to_its_end_once_it_is_resumed() {
     }
     assert_eq!(node.seen_of(peer).len(), 2, "a paused peer is not read");
     node.act(move |ctx| ctx.resume(peer));
-    until([&mut node], "it is closed", |[node]| node.end_of(peer).is_some());
+    until([&mut node], "the connection is closed", |[node]| node.end_of(peer).is_some());
     assert_eq!(node.seen_of(peer)[2], Seen::Message(INV, b"last".as_slice().into()));
 }
 
@@ -89,6 +89,6 @@ fn a_peer_that_reads_no_more_fails_to_answer_a_ping() {
     socket.write(&ping(1));
     until([&mut node], "its ping is answered", |[node]| node.reactor.stats().counters.pings_answered == 1);
     node.act(move |ctx| ctx.ping(peer, ctx.now())).expect("the peer is ready");
-    until([&mut node], "it has timed out", |[node]| node.end_of(peer).is_some());
+    until([&mut node], "the peer has timed out", |[node]| node.end_of(peer).is_some());
     assert_eq!(node.end_of(peer), Some((CloseReason::TimedOut(Deadline::Pong), ConnectionState::Connected)));
 }

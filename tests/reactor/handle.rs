@@ -109,7 +109,7 @@ fn req_e36_a_full_queue_returns_the_request() {
     }
     one.turn();
     handle.send(there, Bytes::from_static(b"mine")).expect("one turn empties the queue");
-    crate::probe::until([&mut one, &mut two], "it is closed", |[one, _]| one.end_of(there).is_some());
+    crate::probe::until([&mut one, &mut two], "the connection is closed", |[one, _]| one.end_of(there).is_some());
 }
 
 #[test]

@@ -107,12 +107,14 @@ fn threat_p17_a_peer_that_echoes_our_version_is_a_failed_dial() {
         if !is_managed {
             node.dial(address);
         }
-        until([&mut node], "it is dialled", |[node]| node.count(|seen| *seen == Seen::Opened) == 1);
+        until([&mut node], "the loop dials", |[node]| node.count(|seen| *seen == Seen::Opened) == 1);
         let (mut socket, _) = echo.accept().expect("the loop dials");
         let version = read_bytes_of_frame(&mut socket);
         // A peer that repeats all its input would complete the handshake with our own `verack`.
         socket.write_all(&version).expect("the node reads");
-        until([&mut node], "it has ended", |[node]| node.count(|seen| matches!(seen, Seen::Closed(..))) == 1);
+        until([&mut node], "the connection has ended", |[node]| {
+            node.count(|seen| matches!(seen, Seen::Closed(..))) == 1
+        });
         let end = Seen::Closed(TO_ITSELF, ConnectionState::AwaitingHandshake);
         assert_eq!(node.seen().last().map(|(_, seen)| seen), Some(&end));
         assert_eq!((node.ready(), node.reactor.stats().counters.handshakes), (vec![], 0));

@@ -53,7 +53,7 @@ fn fault_e17_an_occupied_port_is_not_fatal_and_is_bound_once_it_is_free() {
     drop(occupant);
     until(&mut reactor, "the port is bound", |reactor| reactor.listening_at().any(|address| address == taken));
     let _socket = BareSocket::connect(taken);
-    until(&mut reactor, "it accepts", |reactor| reactor.stats().counters.accepted == 1);
+    until(&mut reactor, "the loop accepts", |reactor| reactor.stats().counters.accepted == 1);
 }
 
 /// The real kernel, except that the addresses of the first connections cannot be read.

@@ -107,7 +107,7 @@ fn req_e19_a_lost_peer_is_dialled_at_once_and_then_ever_more_slowly_until_it_ret
     let mut peer = Node::listening_at(regtest(), address);
     let mut node = Node::with(managed(fixed(&[address]).with_max_restarts(RESTARTS)));
     for loss in 1..=RESTARTS + 1 {
-        until([&mut node, &mut peer], "it is ready", |[node, peer]| {
+        until([&mut node, &mut peer], "the peer is ready", |[node, peer]| {
             peer.ready().len() == 1 && handshakes_with(node, address) == loss as usize
         });
         let before = events_of(&node).len();
@@ -129,7 +129,7 @@ fn req_e19_a_lost_peer_is_dialled_at_once_and_then_ever_more_slowly_until_it_ret
         }
         peer = Node::listening_at(regtest(), address);
     }
-    until([&mut node, &mut peer], "it has returned", |[_, peer]| peer.ready().len() == 1);
+    until([&mut node, &mut peer], "the peer has returned", |[_, peer]| peer.ready().len() == 1);
     assert_eq!(node.reactor.stats().links, 1);
 }
 
@@ -141,7 +141,7 @@ fn req_e38_a_banned_host_is_closed_not_dialled_and_not_accepted() {
     until([&mut node, &mut bad_node, &mut good_node], "both are ready", |[node, ..]| node.ready().len() == 2);
 
     ban(&mut node, bad);
-    until([&mut node, &mut bad_node], "it is closed", |[_, bad]| bad.end_of(bad.ready()[0]).is_some());
+    until([&mut node, &mut bad_node], "the connection is closed", |[_, bad]| bad.end_of(bad.ready()[0]).is_some());
     let host = Host::of(bad.ip());
     let banned = ControlEvent::PeerBanned { host, reason: BanReason::Manual, until: None, peers_closed: 1 };
     let is_the_end = |event: &ControlEvent| {
@@ -161,7 +161,7 @@ fn req_e38_a_banned_host_is_closed_not_dialled_and_not_accepted() {
 
     let address = node.address;
     let visit = bad_node.act(move |ctx| ctx.connect_from(bad.ip(), address)).expect("the table has room");
-    until([&mut node, &mut bad_node], "it is refused", |[_, bad]| bad.end_of(visit).is_some());
+    until([&mut node, &mut bad_node], "the visit is refused", |[_, bad]| bad.end_of(visit).is_some());
     let refused = events_of(&node).iter().filter_map(|event| match event {
         ControlEvent::InboundRejected { address, refusal } => Some((address.ip(), *refusal)),
         _ => None,
@@ -172,7 +172,7 @@ fn req_e38_a_banned_host_is_closed_not_dialled_and_not_accepted() {
 
     assert!(unban(&mut node, bad) && !unban(&mut node, bad));
     node.dial(bad);
-    until([&mut node, &mut bad_node], "it is a peer again", |[node, _]| node.reactor.stats().ready == 2);
+    until([&mut node, &mut bad_node], "the bad node is a peer again", |[node, _]| node.reactor.stats().ready == 2);
 }
 
 /// A book in a folder of its own.
@@ -254,7 +254,7 @@ fn req_e38_a_ban_outlives_the_loop_and_an_unbanned_peer_is_dialled() {
     bad_node.turn();
     assert_eq!(accepted(&bad_node), 1);
     assert!(unban(&mut node, bad));
-    until([&mut node, &mut bad_node], "it is dialled", |[node, _]| handshakes_with(node, bad) == 1);
+    until([&mut node, &mut bad_node], "the address is dialled", |[node, _]| handshakes_with(node, bad) == 1);
     stop(node, &mut [&mut bad_node, &mut good_node]);
     assert_eq!(book.status(bad), Some(PeerStatus::Valid));
 

@@ -39,7 +39,7 @@ fn a_message_of_a_mebibyte_is_buffered() {
     let payload = pattern(1 << 20);
     let sent = payload.clone();
     one.act(move |ctx| ctx.send(there, &opaque(INV, &sent)).expect("an empty queue accepts it"));
-    until([&mut one, &mut two], "it has arrived", |[_, two]| two.seen_of(here).len() == 3);
+    until([&mut one, &mut two], "the message has arrived", |[_, two]| two.seen_of(here).len() == 3);
     assert_eq!(two.seen_of(here)[2], Seen::Message(INV, payload.into()));
     assert_eq!(two.reactor.stats().gathered_bytes, 0, "it was delivered");
 }
@@ -57,7 +57,7 @@ fn a_block_of_sixteen_mebibytes_is_streamed_and_its_checksum_judged() {
         let block = Bytes::from(block);
         let sent = block.clone();
         one.act(move |ctx| ctx.send_shared(there, &sent).expect("an empty queue accepts it"));
-        until([&mut one, &mut two], "it has arrived", |[_, two]| two.seen_of(here).len() == 3 + index);
+        until([&mut one, &mut two], "the message has arrived", |[_, two]| two.seen_of(here).len() == 3 + index);
         assert_eq!(two.seen_of(here)[2 + index], Seen::Streamed { len_bytes: 16 << 20, verdict });
         assert!(two.reactor.handler().streamed == block[HEADER_LEN_BYTES..], "the bytes are the same");
     }

@@ -106,7 +106,7 @@ fn nodes_meet_over_ipv6() {
     assert!(two.address.is_ipv6() && two.address.port() != 0);
     let mut one = Node::new();
     one.dial(two.address);
-    until([&mut one, &mut two], "they are ready", |nodes| nodes.iter().all(|node| node.ready().len() == 1));
+    until([&mut one, &mut two], "the peers are ready", |nodes| nodes.iter().all(|node| node.ready().len() == 1));
     std::net::TcpStream::connect((std::net::Ipv4Addr::LOCALHOST, two.address.port()))
         .expect_err("a listener of IPv6 does not occupy the same port of IPv4");
 }

@@ -27,12 +27,12 @@ fn fault_e13_writing_to_a_dead_peer_does_not_kill_the_process() {
                     ctx.send_shared(peer, &Bytes::from_static(&[0; 32])).expect("the peer is ready");
                 }
             });
-            until([&mut node], "it is closed", |[node]| node.end_of(peer).is_some());
+            until([&mut node], "the connection is closed", |[node]| node.end_of(peer).is_some());
             match node.end_of(peer) {
                 Some((CloseReason::Network(failure), _)) => {
                     assert_eq!((failure.step, failure.kind), (IoStep::Write, ErrorKind::BrokenPipe));
                 }
-                other => panic!("it ended by {other:?}"),
+                other => panic!("the connection ended by {other:?}"),
             }
         }
     });

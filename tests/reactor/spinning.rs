@@ -7,7 +7,7 @@ use peerloop::internals::limits::EXACT_WAKE_SPIN;
 use peerloop::{Config, Handler, Network, PeerId, Reactor};
 use std::time::Duration;
 
-/// A handler that requests one wake-up too close to sleep until then, and stops the loop at it.
+/// A handler that requests one wake-up, too soon for the loop to sleep, and stops the loop when it fires.
 #[derive(Debug)]
 struct WakesSoon;
 

@@ -112,7 +112,7 @@ fn a_graceful_close_sends_the_fed_parts_and_then_the_end() {
         socket.shut_down(Shutdown::Both);
         received
     });
-    until([&mut node], "it has ended", |[node]| node.end_of(peer).is_some());
+    until([&mut node], "the connection has ended", |[node]| node.end_of(peer).is_some());
     let expected = [&Header::of(CommandName::BLOCK, &payload).encode(MAGIC)[..], &payload[..150_000]].concat();
     assert!(reader.join().expect("the reader does not panic") == expected);
 }

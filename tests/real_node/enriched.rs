@@ -30,7 +30,9 @@ fn after_sendhdrsen_a_new_block_is_announced_by_its_enriched_header() {
     wire.receive_command(CommandName::PONG);
 
     let mined = node.json(&["generate", "1"])[0].as_str().map(hash).expect("one block is mined");
-    let Message::HdrsEn(announced) = wire.receive_command(CommandName::HDRSEN) else { panic!("it is a hdrsen") };
+    let Message::HdrsEn(announced) = wire.receive_command(CommandName::HDRSEN) else {
+        panic!("the message is a hdrsen")
+    };
     let [item] = announced.as_ref().iter().collect::<Vec<_>>()[..] else { panic!("{announced:?} is not one") };
     assert_eq!((item.header.hash(), item.tx_count, item.no_more_headers), (mined, 1, true));
     let coinbase = item.coinbase.expect("the item has the coinbase");

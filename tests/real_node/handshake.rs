@@ -1,7 +1,7 @@
 //! The handshake in both directions, checked by each side's view of the other.
 //!
-//! The node reports by RPC all that we write. So a field in the wrong byte order cannot pass, even if our reading
-//! side is wrong in the same way.
+//! The node reports by RPC every field that we write. So a field in the wrong byte order cannot pass, even if our
+//! decoder has the same error.
 
 use crate::node::Node;
 use crate::observer::{Observer, config};

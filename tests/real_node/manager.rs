@@ -140,7 +140,7 @@ fn req_e19_a_killed_node_is_dialled_until_it_returns() {
     let address = node.address();
     let mut managed = Managed::new(ManagerConfig::with_fixed_peers(Network::Regtest, vec![address]));
     for life in 1..=2 {
-        managed.until("it is ready", |managed| managed.count("handshake_complete") == life);
+        managed.until("the peer is ready", |managed| managed.count("handshake_complete") == life);
         let before = managed.events().len();
         node.kill();
         managed.until("dials fail", |managed| managed.count("connection_failed") >= FAILURES * life);
@@ -152,7 +152,7 @@ fn req_e19_a_killed_node_is_dialled_until_it_returns() {
         assert_backs_off(failed, address);
         node.start_again();
     }
-    managed.until("it is ready", |managed| managed.count("handshake_complete") == 3);
+    managed.until("the peer is ready", |managed| managed.count("handshake_complete") == 3);
     assert_eq!(managed.ready_count(), 1);
     node.peer_once(|peer| peer["inbound"] == json!(true));
 }
@@ -183,11 +183,11 @@ fn req_e38_a_banned_node_is_closed_and_not_dialled_even_by_the_next_run_until_it
     let (mut managed, bans) = Managed::with_book(&folder, ManagerConfig::new(Network::Regtest));
     assert_eq!(bans, []);
     managed.connect(address).expect("there is a free slot");
-    managed.until("it is ready", |managed| managed.count("handshake_complete") == 1);
+    managed.until("the peer is ready", |managed| managed.count("handshake_complete") == 1);
     managed.ban(address);
     let banned = ControlEvent::PeerBanned { host, reason: BanReason::Manual, until: None, peers_closed: 1 };
     managed.until("the ban is reported", |managed| managed.events().contains(&banned));
-    managed.until("it is closed", |managed| managed.count("connection_lost") == 1);
+    managed.until("the connection is closed", |managed| managed.count("connection_lost") == 1);
     let is_closed = |event: &ControlEvent| {
         matches!(event, ControlEvent::ConnectionLost { reason: CloseReason::Local(LocalCause::Banned), .. })
     };
@@ -214,7 +214,7 @@ fn req_e38_a_banned_node_is_closed_and_not_dialled_even_by_the_next_run_until_it
     let (mut managed, _) = Managed::with_book(&folder, ManagerConfig::new(Network::Regtest));
     let pending = managed.reactor.handle().unban(address.ip()).expect("the queue has room");
     assert_eq!(managed.answer(&pending), Ok(true));
-    managed.until("it is dialled", |managed| managed.count("handshake_complete") == 1);
+    managed.until("the node is dialled", |managed| managed.count("handshake_complete") == 1);
     managed.stop();
 }
 
@@ -224,7 +224,7 @@ fn req_e24_a_node_beyond_the_maximum_gets_a_handshake_and_a_reject_and_is_never_
     let fixed = ManagerConfig::with_fixed_peers(Network::Regtest, vec![node.address()]);
     let mut managed = Managed::new(fixed.with_target_peers(1).with_max_peers(1));
     let listening = managed.reactor.listen((Ipv4Addr::LOCALHOST, 0).into()).expect("a loopback port is free");
-    managed.until("it is ready", |managed| managed.count("handshake_complete") == 1);
+    managed.until("the peer is ready", |managed| managed.count("handshake_complete") == 1);
 
     node.cli(&["addnode", &listening.to_string(), "onetry"]);
     managed.until("the one too many is closed", |managed| managed.count("connection_failed") == 1);

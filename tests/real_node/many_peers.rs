@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 const PEERS: usize = 800;
 const HOLD: Duration = Duration::from_secs(10);
-/// A deadline beyond which a node would never finish.
+/// A deadline far beyond the duration of a successful run.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 #[test]

@@ -3,7 +3,7 @@
 //! The test's own thread turns the loop, and only while it waits for something. A wait that lasts too long panics
 //! with the whole record. So no test hangs, and none depends on the node's speed.
 //!
-//! Every message of the node must be readable to its last byte, and written by us it must have the same bytes again.
+//! Every message of the node must decode to its last byte, and encode to the same bytes again.
 
 use peerloop::MioNet;
 use peerloop::api::{Delivery, Frame, Pending};

@@ -30,7 +30,9 @@ fn the_node_accepts_our_second_connection() {
     let association_id = AssociationId::Uuid(std::array::from_fn(|at| 0x10 + at as u8));
     let mut general = Wire::dial(node.address());
     general.say(&version(association_id));
-    let Message::Version(theirs) = general.receive_command(CommandName::VERSION) else { panic!("it is a version") };
+    let Message::Version(theirs) = general.receive_command(CommandName::VERSION) else {
+        panic!("the message is a version")
+    };
     assert_eq!(theirs.association_id, Some(association_id), "it answers with ours");
     general.say(&Message::Verack);
     general.say(&protoconf());
@@ -52,7 +54,7 @@ fn we_accept_a_second_connection_of_the_node() {
     let address = listener.local_addr().expect("the listener is bound");
     node.cli(&["addnode", &address.to_string(), "onetry"]);
     let mut general = Wire::new(listener.accept().expect("the node dials").0);
-    let Message::Version(theirs) = general.receive() else { panic!("it begins with its version") };
+    let Message::Version(theirs) = general.receive() else { panic!("the node begins with its version") };
     let Some(association_id @ AssociationId::Uuid(_)) = theirs.association_id else {
         panic!("{theirs:?} names no association")
     };

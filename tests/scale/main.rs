@@ -1,4 +1,4 @@
-//! The effect of the number of peers in one loop: none on any of them, and no more memory than promised.
+//! The number of peers in one loop affects no single peer, and their memory stays within the documented bound.
 
 use peerloop_scale::{Phase, live};
 

@@ -1,4 +1,4 @@
-//! A handler's questions to its loop: the clock and the figures.
+//! A handler's queries to its loop: the clock and the statistics.
 
 use peerloop::Ctx;
 use peerloop::handler::Handler;
@@ -35,7 +35,7 @@ fn the_clock_advances_while_a_callbacks_moment_is_fixed() {
     let mut node = Checked::new(&world, world.host(), config(), curious).unwrap();
     node.handle().request(()).unwrap();
     node.poll_once(Duration::ZERO).unwrap();
-    let [before, after] = node.handler().clock[..] else { panic!("it was called once") };
+    let [before, after] = node.handler().clock[..] else { panic!("the handler was called once") };
     let began = Instant::from_nanos(5_000);
     assert_eq!((before, after), ((began, began), (began, Instant::from_nanos(75_000))));
 }
@@ -55,7 +55,7 @@ fn a_handlers_figures_match_a_handles() {
     node.handle().request(()).unwrap();
     node.poll_once(Duration::ZERO).unwrap();
     let theirs = pending.try_take().unwrap().unwrap();
-    let [ours] = &node.handler().stats[..] else { panic!("it was called once") };
+    let [ours] = &node.handler().stats[..] else { panic!("the handler was called once") };
     assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
     assert_eq!((ours.ready, ours.links), (1, 1));
 }

@@ -1,4 +1,4 @@
-//! The same seed gives the same run, call by call; another seed gives another one.
+//! The same seed gives the same run, call by call; a different seed gives a different run.
 
 use peerloop::internals::id::LinkId;
 use peerloop::internals::net::Net;

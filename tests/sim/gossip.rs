@@ -42,7 +42,7 @@ fn addr(addresses: impl IntoIterator<Item = SocketAddr>) -> Vec<u8> {
         count += 1;
         entries.extend_from_slice(&1_500_000_000_u32.to_le_bytes());
         entries.extend_from_slice(&SERVICES.to_le_bytes());
-        let IpAddr::V4(ip) = address.ip() else { panic!("they are of IPv4") };
+        let IpAddr::V4(ip) = address.ip() else { panic!("the addresses are IPv4") };
         entries.extend_from_slice(&ip.to_ipv6_mapped().octets());
         entries.extend_from_slice(&address.port().to_be_bytes());
     }

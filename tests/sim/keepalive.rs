@@ -52,7 +52,7 @@ fn req_e12_each_ping_has_a_nonce_of_its_own_and_only_that_answers_it() {
 }
 
 #[test]
-fn a_keepalive_ping_counts_from_its_sending_and_the_timers_lag_by_itself() {
+fn a_keepalive_ping_is_timed_from_its_sending_and_the_timer_lag_is_separate() {
     const BEHIND: Duration = Duration::from_secs(2);
     let world = World::new(1, Instant::ZERO);
     let mut node = Node::new(&world, config(), Player::default());

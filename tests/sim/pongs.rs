@@ -1,4 +1,4 @@
-//! Pongs that match no ping prove nothing.
+//! Pongs that match no ping keep no connection alive.
 
 use peerloop::error::{CloseReason, Deadline};
 use peerloop::protocol::CommandName;

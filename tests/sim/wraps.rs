@@ -1,4 +1,4 @@
-//! The clock may begin anywhere: near the ends of the ring, of 32 bits of milliseconds, or at zero.
+//! The clock may begin at any value: zero, or shortly before the timer wheel or a 32-bit count of milliseconds wraps.
 
 use peerloop::sim::{Actor, Driver, World};
 use peerloop::time::Instant;

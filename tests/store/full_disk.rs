@@ -1,7 +1,7 @@
 //! A full disk: the book reports it, keeps its contents, and continues when there is room again.
 //!
-//! A limit of file size represents it everywhere, in a process of its own; where a small file system can be mounted,
-//! that is filled as well.
+//! A limit on file size simulates a full disk everywhere, in a process of its own. Where a small file system can be
+//! mounted, the test fills it as well.
 
 use crate::support::{Folder, address, ban, chance, rich_peer, start};
 use peerloop::store::{Change, FileStep, PeerStore, RedbStore, StoreError};

@@ -1,6 +1,6 @@
 //! Small buffers kept for reuse.
 //!
-//! They are bounded in number and in size, and independent of their future content.
+//! Their number and their size are bounded. A buffer may be reused for any content.
 
 use crate::limits::{MAX_POOLED_BUFFER_BYTES, MAX_POOLED_BUFFERS};
 

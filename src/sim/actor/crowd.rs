@@ -1,7 +1,7 @@
 //! One host with any number of connections, each with its own persona.
 //!
 //! A crowd is driven like a loop and costs a few dozen bytes for each idle honest connection, in addition to the
-//! virtual kernel's memory. It handles events in their order and never looks at a connection without one.
+//! virtual kernel's memory. It handles events in their order and does no work for a connection without an event.
 
 use super::super::driver::Actor;
 use super::super::net::SimNet;

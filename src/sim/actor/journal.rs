@@ -1,4 +1,4 @@
-//! Honest peers' record of the loop: counts, and every case in which it was wrong.
+//! Honest peers' record of the loop: counts, and every fault of the loop that they observed.
 //!
 //! Many peers share one journal. It does not judge the loop's speed, except that a peer complains about a handshake
 //! or a pong that is too slow.

@@ -1,4 +1,4 @@
-//! A persona's means to act: its own connection, its own timer, and its crowd's random numbers.
+//! The interface through which a persona acts: its connection, its timer, and its crowd's random numbers.
 //!
 //! Bytes sent in one call of a persona are written with as few writes as possible; bytes that the kernel does not
 //! accept are kept, up to [`MAX_UNSENT_BYTES`].
@@ -138,7 +138,7 @@ impl Line<'_> {
         }
     }
 
-    /// Closes the connection after this call, with the bytes that the kernel has accepted by then.
+    /// Closes the connection after this call. Bytes that the kernel has not accepted during the call are dropped.
     pub fn close(&mut self) {
         self.hand_over();
         self.wire.wish = Wish::Close;

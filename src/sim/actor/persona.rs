@@ -40,7 +40,7 @@ pub enum End {
     Failed(io::ErrorKind),
 }
 
-/// The reaction to a peer that the loop owes.
+/// The loop's required reaction to a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expectation {
     /// The loop never closes the peer.

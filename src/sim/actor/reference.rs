@@ -2,7 +2,7 @@
 //!
 //! It shares no line with the codec of the loop under test, so that a mistake in one is not hidden by the same
 //! mistake in the other. A [`Reader`] extracts frames from a stream however it was cut, keeps small payloads, hashes
-//! large ones as they arrive, and between frames owns nothing.
+//! large ones as they arrive, and owns no memory between frames.
 
 use super::journal::Wrong;
 use sha2::{Digest, Sha256};

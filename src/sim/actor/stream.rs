@@ -2,7 +2,7 @@
 //! advance.
 //!
 //! The bytes of a [`Cargo`] follow from their offset, so they need not be stored. They repeat after a prime number of
-//! bytes: a piece that is lost, doubled or moved by less than that shows at once, and any other by the length.
+//! bytes. A piece that is lost, repeated or moved by less than that is detected at once, and any other by the length.
 
 use super::line::Line;
 use super::persona::{End, Persona};

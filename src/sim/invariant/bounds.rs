@@ -1,6 +1,6 @@
-//! The configuration's promises, as far as an invariant relies on them.
+//! The bounds in a loop's configuration that the invariants check.
 //!
-//! A new configuration replaces them; links and bans that exist already may stay beyond them.
+//! A new configuration replaces them; existing links and bans may exceed the new bounds.
 
 use crate::config::{Config, ManagerConfig};
 use crate::error::{CloseReason, Deadline, Disconnect, LocalCause};
@@ -12,7 +12,7 @@ use std::time::Duration;
 /// Maximum difference between two ways to round a pause.
 const ROUNDING: Duration = Duration::from_micros(1);
 
-/// The configuration's promises.
+/// A configuration's bounds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     pub(super) magic: [u8; 4],

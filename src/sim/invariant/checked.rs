@@ -1,4 +1,4 @@
-//! A loop under the watch of all invariants.
+//! A loop on which all invariants are checked.
 
 use super::bounds::Bounds;
 use super::gate::Gate;

@@ -1,9 +1,9 @@
-//! Gossip: the addresses that a loop may believe, and those in its address book.
+//! Gossip: the addresses that a loop may accept, and those in its address book.
 //!
 //! [`GossipRecord`] follows the `addr` messages that the handler receives and grants each sender its addresses: a
-//! dialled peer one reply and an address every ten seconds, any other peer addresses of its own host. It judges as
-//! long as the handler receives every such message whole, because it sees no others, and remembers [`MAX_NAMED`]
-//! addresses.
+//! dialled peer one reply and an address every ten seconds, any other peer addresses of its own host. It
+//! sees only messages that the handler receives whole, so it stops checking at the first one that is not. It remembers
+//! at most [`MAX_NAMED`] addresses.
 
 use crate::address::{NetGroup, canonical};
 use crate::id::LinkId;
@@ -23,7 +23,7 @@ pub(super) const MAX_SHARE: usize = (GOSSIP_BUCKETS_PER_SOURCE * GOSSIP_BUCKET_S
 /// The named addresses and their senders.
 #[derive(Debug, Default)]
 pub(super) struct GossipRecord {
-    /// The ranges of believed senders of each named address, which may be none.
+    /// The ranges of the senders from which each named address is accepted; may be empty.
     named: BTreeMap<SocketAddr, BTreeSet<NetGroup>>,
     /// Addresses that the book may contain regardless of gossip.
     known: BTreeSet<SocketAddr>,
@@ -65,7 +65,7 @@ impl GossipRecord {
         self.granted.remove(&link);
     }
 
-    /// Records addresses named by a peer; `is_learning` states whether the loop believes any gossip.
+    /// Records addresses named by a peer; `is_learning` states whether the loop accepts any gossip.
     pub(super) fn record_named(
         &mut self,
         sender: AddrSender,

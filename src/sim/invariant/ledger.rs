@@ -1,6 +1,6 @@
 //! The ledger: each link seen from both sides of the loop, by its calls on the network and by those on the handler.
 //!
-//! The [`Gate`](super::gate::Gate) records the former, the [`Witness`](super::Witness) the latter. Each entry is
+//! [`Gate`](super::gate::Gate) records the network's calls, [`Witness`](super::Witness) the handler's. Each entry is
 //! checked against the earlier ones when it is made, in a time that does not depend on their number. A slot costs one
 //! record, for its present link.
 
@@ -384,8 +384,8 @@ impl Ledger {
         self.findings.check(29, is_right, || format!("{link:?}: {event:?} is reported after it was {before:?}"));
     }
 
-    /// Records addresses named by a peer at `address`, which was dialled or not, to a loop that believes some gossip
-    /// or none.
+    /// Records addresses named by a peer at `address`, which was dialled or not, to a loop that accepts gossip or
+    /// ignores it.
     pub(super) fn named(
         &mut self,
         link: LinkId,

@@ -1,6 +1,6 @@
 //! Checks of the peer manager: its counts after every turn, and in a sweep its view of links, disk and book.
 //!
-//! They compare the loop with the [ledger](super::ledger)'s records, and change neither.
+//! They compare the loop with the [ledger](super::ledger)'s records, and change nothing.
 
 use super::gossip::MAX_SHARE;
 use super::sight::{SweepCheck, SweepSight, TurnSight, ensure, none_of};

@@ -1,4 +1,4 @@
-//! Invariants between the loop and its kernel: each knows the other's sockets, and no event between them is lost.
+//! Invariants between the loop and its kernel: both have the same sockets, and no event between them is lost.
 
 use super::sight::{SweepCheck, SweepSight, ensure, none_of};
 use crate::peer::ConnectionState;

@@ -1,9 +1,9 @@
 //! The order of frames that were offered to the kernel and not accepted: as offered, except for pings and pongs.
 //!
-//! Offered frames wait, so all later ones join a queue that is not empty. Of the frames that have not begun to be
-//! sent, the first are the handshake's frames that nothing precedes and all pings and pongs, old before new; then the
-//! others follow in their promised order, with no ping or pong behind any of them. A whole frame is identified by its
-//! header, which contains the checksum.
+//! Later frames queue after the offered ones. Of the frames that have not begun to be sent, two kinds are first: the
+//! handshake's frames that no other frame precedes, and all pings and pongs, old before new. The other frames follow
+//! in the order in which they were offered, with no ping or pong after any of them. A whole frame is identified by
+//! its header, which contains the checksum.
 
 use crate::protocol::CommandName;
 use crate::wire::Header;
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn pings_and_pongs_overtake_the_others_and_not_each_other() {
+    fn pings_and_pongs_overtake_other_frames_but_not_each_other() {
         for right in ["AB", "pAB", "qpqAB", "qABC"] {
             assert_eq!(offer("AB", 0, right), Ok(()), "{right}");
         }

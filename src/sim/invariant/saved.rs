@@ -1,8 +1,8 @@
-//! The disk's contents: at any moment the last confirmed state or one written since, and the loop's whole knowledge
-//! when no write waits.
+//! The disk's required contents: at any moment the last confirmed state or one written since. When no write waits, the
+//! disk has the loop's complete book.
 //!
-//! [`Saved`] follows the batches sent to the network and the completions it returns, and so knows the required
-//! contents without knowing how they are written.
+//! [`Saved`] derives the required contents from the batches that the loop sends and the completions that it receives,
+//! independently of the way in which they are written.
 
 use crate::address::Host;
 use crate::manager::ban::Ban;

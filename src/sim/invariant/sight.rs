@@ -1,6 +1,6 @@
-//! The inputs of a check: the two ends of a turn, or the complete state between two turns.
+//! The inputs of a check: the loop's counts before and after a turn, or its complete state between two turns.
 //!
-//! A check only looks: it returns `Ok`, or a description of the violation.
+//! A check changes nothing: it returns `Ok`, or a description of the violation.
 
 use super::bounds::Bounds;
 use super::ledger::Ledger;
@@ -17,7 +17,7 @@ pub(super) type TurnCheck = fn(&TurnSight<'_>) -> Result<(), String>;
 /// A check in a sweep.
 pub(super) type SweepCheck = fn(&SweepSight<'_>) -> Result<(), String>;
 
-/// The two ends of a turn.
+/// The loop's counts before and after a turn.
 #[derive(Clone, Debug)]
 pub(super) struct TurnSight<'a> {
     pub(super) before: &'a Summary,

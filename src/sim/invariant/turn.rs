@@ -6,7 +6,7 @@ use crate::limits::{EXPIRIES_PER_TURN, HEADER_LEN_BYTES, MAX_OVER_CAPACITY, READ
 use crate::reactor::inspect::Summary;
 use crate::time::Wait;
 
-/// Turns in which the next link to be read may stay unread: it may be held again before each.
+/// Maximum number of turns in which the next link to be read stays unread. It may be paused again before each turn.
 pub(super) const MAX_UNREAD_TURNS: u64 = 8;
 
 /// Each check with the number of its invariant.

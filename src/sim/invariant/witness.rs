@@ -1,4 +1,4 @@
-//! A handler around a handler, which checks the promises made to handlers.
+//! A handler that wraps another one and checks the loop's guarantees to handlers.
 
 use super::Violation;
 use super::ledger::Ledger;

@@ -1,6 +1,6 @@
 //! A disk with an address book on it: confirmed changes survive, and unconfirmed ones may.
 //!
-//! Batches pass through the very [`Writer`] that the real thread drives, so that retries and completions are the
+//! Batches pass through the same [`Writer`] that the real thread drives, so that retries and completions are the
 //! same. A batch is written whole or not at all.
 
 use super::naming::time_between;

@@ -207,7 +207,7 @@ fn threat_p17_a_replayed_nonce_costs_only_the_replaying_peer() {
 }
 
 #[test]
-fn req_e31_one_port_may_be_connected_to_two_of_ours() {
+fn req_e31_one_remote_port_may_be_connected_to_two_of_our_listeners() {
     let mut managed = ManagedWorld::new(manager());
     let second = SocketAddr::new(managed.address.ip(), 18_445);
     managed.node.listen(second).unwrap();

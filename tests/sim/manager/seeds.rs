@@ -1,5 +1,4 @@
-//! Names whose addresses are peers: resolved at the start and every hour, believed within bounds, never in fixed
-//! mode.
+//! Names whose addresses are peers: resolved at the start and every hour, accepted within bounds, unused in fixed mode.
 
 use super::support::{ManagedWorld, Watcher, manager};
 use peerloop::ControlEvent;

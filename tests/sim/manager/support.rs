@@ -347,7 +347,7 @@ pub(crate) struct Claim {
     pub(crate) nonce: u64,
     /// Its listening port; 0 for none.
     pub(crate) port: u16,
-    /// The address that it believes to be ours.
+    /// The address that it names as ours.
     pub(crate) receiver: Option<SocketAddr>,
     pub(crate) user_agent: &'static str,
 }

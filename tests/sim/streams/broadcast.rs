@@ -1,4 +1,4 @@
-//! One frame for many peers: the peers that get it, those that refuse it, and that nothing is copied.
+//! One frame for many peers: the peers that get it, the peers without room for it, and that it is never copied.
 
 use super::{Room, pattern};
 use bytes::Bytes;
@@ -31,7 +31,7 @@ fn a_frame_reaches_every_ready_peer_that_the_filter_selects() {
 }
 
 #[test]
-fn a_peer_without_room_is_named_and_the_others_get_the_frame() {
+fn a_broadcast_returns_the_peers_without_room_and_reaches_all_other_peers() {
     let mut room = Room::new(Conditions { capacity_bytes: 4_096, ..Conditions::default() });
     let mut raws = [room.add_peer(), room.add_peer()];
     let full = raws[0].1;

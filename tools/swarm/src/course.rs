@@ -1,4 +1,4 @@
-//! A world's drive: runs its actors until a moment, while the patience lasts, and keeps the violations found.
+//! Drives a world: runs its actors until a moment or until the world's limit, and keeps the violations found.
 
 use super::patience::Patience;
 use peerloop::sim::World;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// Time within which a sound world recovers.
 pub(super) const RECOVERY: Duration = Duration::from_secs(30 * 60);
-/// The same after an outage, if no pause is longer than ten minutes and a quarter.
+/// Time within which a sound world recovers from an outage, if no pause is longer than ten minutes plus 25 % jitter.
 pub(super) const RECOVERY_FROM_OUTAGE: Duration = Duration::from_secs(15 * 60);
 /// Socket events after which the first phase ends early.
 pub(super) const MAX_EVENTS: u64 = 60_000;

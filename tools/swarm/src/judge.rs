@@ -1,8 +1,8 @@
-//! The judge of a run, in addition to the loop's invariants: the reaction owed to each peer, and the records of the
+//! Checks of a run in addition to the loop's invariants: the required reaction to each peer, and the records of the
 //! honest ones.
 //!
-//! Under harsh conditions a connection may also end for its environment; an honest peer is never ended for its
-//! messages, under any conditions.
+//! Under harsh conditions a connection may also be closed because of its environment. An honest peer is never closed
+//! because of its messages, under any conditions.
 
 use super::course::Course;
 use super::marks::Marks;
@@ -27,7 +27,7 @@ const SLACK: Duration = Duration::from_secs(2);
 /// A pipe that a handshake and some pings may fill.
 const NARROW_BYTES: usize = 4 * 1024;
 
-/// Returns whether nothing is done to a troop's peers, so that the reaction owed to them can be judged.
+/// Returns whether nothing is done to a troop's peers, so that the loop's reaction to them can be judged.
 pub(super) fn is_judged(troop: &Troop) -> bool {
     let habit = troop.habit;
     troop.kind.is_hostile() && habit.acts_every.is_zero() && !habit.is_rough && !habit.overwhelms

@@ -1,6 +1,6 @@
 //! A limit for worlds, so that an endless one blocks no test.
 //!
-//! It is checked after every round of turns, never within a turn. It ends in two ways: by the number of calls that a
+//! The limit is checked after every round of turns, never within a turn. It is reached in two ways: by the number of calls that a
 //! world's hosts make, which is the same in every run of it, and on request from any thread.
 
 use std::sync::Arc;

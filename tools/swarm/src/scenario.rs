@@ -450,7 +450,7 @@ pub(super) const ATTACKS: u32 = {
     (framing::ATTACKS.len() + handshake::ATTACKS.len() + others) as u32
 };
 
-/// Returns one of them.
+/// Returns the attack with this index.
 ///
 /// # Panics
 ///

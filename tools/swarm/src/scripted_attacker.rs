@@ -1,7 +1,7 @@
 //! The hostile peers: each follows a script and ignores all input.
 //!
-//! A script begins with as much of a handshake as its manners demand. Because bytes keep their order, the rest finds
-//! the loop in a known state of that handshake, no matter which side dialled. Each row states the loop's allowed
+//! A script begins with as much of a handshake as its [`Manners`] state. Because bytes keep their order, the loop is in
+//! a known state of that handshake when the rest arrives, no matter which side dialled. Each row states the loop's allowed
 //! reactions.
 
 use super::scripted_handler::LIE;

@@ -1,6 +1,6 @@
 //! The protocol's bytes, put together by hand: hexadecimal text, checksums and frames of the regression test network.
 //!
-//! The library's codec has no part in them, so that a test can hold the codec to them.
+//! The library's codec does not produce them, so that tests can check the codec against them.
 
 use crate::vectors::{NODE_PING, NODE_PING_ANSWER, NODE_PROTOCONF, NODE_VERACK, NODE_VERSION};
 use sha2::{Digest, Sha256};

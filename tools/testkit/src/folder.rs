@@ -1,6 +1,6 @@
 //! A folder for the files of one test.
 //!
-//! Each has a name of its own, and it is removed with the value, also when the test fails.
+//! Each folder has a unique name, and is removed when its value is dropped, also when the test fails.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,4 +1,4 @@
-//! A reader that has the whole stream, and a driver that feeds it to a framer in pieces.
+//! A naive reader of a whole stream, and a driver that feeds the same stream to a framer in pieces.
 
 use crate::bytes::sha256_twice;
 use peerloop::error::WireError;
@@ -57,7 +57,7 @@ pub enum Outcome {
 
 /// The outcome of one stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Story {
+pub struct StreamResults {
     pub outcomes: Vec<Outcome>,
     /// The bytes delivered of a streamed frame whose end did not arrive.
     pub unfinished: Vec<u8>,
@@ -142,22 +142,22 @@ pub fn decided(error: WireError) -> WireError {
 }
 
 /// Reads the whole stream. The n-th question about a header is answered with the n-th choice, cyclically.
-pub fn read_whole(stream: &[u8], rules: &FramerRules, choices: &[Choice]) -> Story {
-    let mut story = Story::default();
+pub fn read_whole(stream: &[u8], rules: &FramerRules, choices: &[Choice]) -> StreamResults {
+    let mut results = StreamResults::default();
     let mut rest = stream;
     loop {
         if let Some(wrong) = rest.iter().zip(&MAGIC).position(|(found, expected)| found != expected) {
-            story.error = Some(bad_magic(rest, wrong));
-            return story;
+            results.error = Some(bad_magic(rest, wrong));
+            return results;
         }
         if rest.len() < 24 {
-            return story;
+            return results;
         }
         let outer: [u8; 12] = rest[4..16].try_into().expect("the range is as long");
         let is_extended = outer[..6] == *b"extmsg";
         let head_len = if is_extended { 44 } else { 24 };
         if rest.len() < head_len {
-            return story;
+            return results;
         }
         let (command, payload_len, checksum) = if is_extended {
             let len = u64::from_le_bytes(rest[36..44].try_into().expect("the range is as long"));
@@ -168,28 +168,28 @@ pub fn read_whole(stream: &[u8], rules: &FramerRules, choices: &[Choice]) -> Sto
         };
         let header = Header { command: CommandName::from_bytes(command), payload_len, checksum };
         if header.payload_len > limit(command, rules) {
-            story.error = Some(WireError::OverLimit { command: header.command, len_bytes: header.payload_len });
-            return story;
+            results.error = Some(WireError::OverLimit { command: header.command, len_bytes: header.payload_len });
+            return results;
         }
         let mut delivery = None;
         if is_well_formed(command) && is_well_formed(outer) {
-            match choices[story.asked % choices.len()].decide(&header) {
+            match choices[results.asked % choices.len()].decide(&header) {
                 Ok(chosen) => delivery = Some(chosen),
-                Err(error) => story.error = Some(error),
+                Err(error) => results.error = Some(error),
             }
-            story.asked += 1;
+            results.asked += 1;
         }
-        if story.error.is_some() {
-            return story;
+        if results.error.is_some() {
+            return results;
         }
         let Some(payload) = rest[head_len..].get(..payload_len as usize) else {
             if delivery == Some(Delivery::Chunks) {
-                story.unfinished = rest[head_len..].to_vec();
+                results.unfinished = rest[head_len..].to_vec();
             }
-            return story;
+            return results;
         };
         rest = &rest[head_len + payload.len()..];
-        story.outcomes.push(outcome(&header, payload, delivery, rules));
+        results.outcomes.push(outcome(&header, payload, delivery, rules));
     }
 }
 
@@ -225,10 +225,10 @@ pub enum Arrival {
     Direct(usize),
 }
 
-/// One link: a framer and its story so far.
+/// One link: a framer and its results so far.
 pub struct Link<'a> {
     pub framer: MessageFramer,
-    pub story: Story,
+    pub results: StreamResults,
     rules: &'a FramerRules,
     choices: &'a [Choice],
     fed_bytes: u64,
@@ -245,7 +245,7 @@ impl<'a> Link<'a> {
     pub fn new(rules: &'a FramerRules, choices: &'a [Choice]) -> Self {
         Self {
             framer: MessageFramer::default(),
-            story: Story::default(),
+            results: StreamResults::default(),
             rules,
             choices,
             fed_bytes: 0,
@@ -289,8 +289,8 @@ impl<'a> Link<'a> {
 
     fn parse(&mut self, block: &[u8], memory: &mut FramerMemory) {
         let mut input = Input::new(block);
-        while self.story.error.is_none() {
-            let (asked, choices) = (&mut self.story.asked, self.choices);
+        while self.results.error.is_none() {
+            let (asked, choices) = (&mut self.results.asked, self.choices);
             let (payload_len, head_len) = (&mut self.payload_len, &mut self.head_len);
             let next = self.framer.next(&mut input, Instant::ZERO, self.rules, memory, |header| {
                 *asked += 1;
@@ -304,7 +304,7 @@ impl<'a> Link<'a> {
                 Err(error) => self.fail(error, memory),
             }
         }
-        if self.story.error.is_none() {
+        if self.results.error.is_none() {
             assert!(input.rest().is_empty(), "all of the input is consumed");
             assert_eq!(self.framer.is_within_frame(), self.fed_bytes > self.finished_bytes);
             assert_eq!(self.framer.deadline().is_some(), self.framer.is_within_frame());
@@ -323,13 +323,13 @@ impl<'a> Link<'a> {
                 (header, outcome)
             }
             Framed::Chunk { header, offset, bytes, last } => {
-                assert_eq!(offset, self.story.unfinished.len() as u64, "chunks follow each other");
+                assert_eq!(offset, self.results.unfinished.len() as u64, "chunks follow each other");
                 assert!(!bytes.is_empty() || header.payload_len == 0, "only an empty payload has an empty chunk");
-                self.story.unfinished.extend_from_slice(bytes);
-                let is_whole = self.story.unfinished.len() as u64 == header.payload_len;
+                self.results.unfinished.extend_from_slice(bytes);
+                let is_whole = self.results.unfinished.len() as u64 == header.payload_len;
                 assert_eq!(last.is_some(), is_whole, "the last chunk has the verdict");
                 let Some(verdict) = last else { return };
-                let payload = std::mem::take(&mut self.story.unfinished);
+                let payload = std::mem::take(&mut self.results.unfinished);
                 (header, Outcome::Streamed { command: header.command.to_bytes(), payload, verdict })
             }
             Framed::Dropped { header, cause } => {
@@ -339,12 +339,12 @@ impl<'a> Link<'a> {
         };
         self.finished_bytes += header.len_bytes() as u64 + header.payload_len;
         assert!(self.finished_bytes <= self.fed_bytes, "no frame is larger than the input");
-        self.story.outcomes.push(outcome);
+        self.results.outcomes.push(outcome);
     }
 
     /// Records the error and checks that the framer returns only this error from now on.
     fn fail(&mut self, error: WireError, memory: &mut FramerMemory) {
-        self.story.error = Some(decided(error));
+        self.results.error = Some(decided(error));
         let good = frame("verack", b"");
         for block in [&good[..], &good[..1], &[]] {
             let mut input = Input::new(block);
@@ -362,12 +362,12 @@ impl<'a> Link<'a> {
 }
 
 /// Reads the stream through a framer, with the arrivals repeated cyclically; at least one must not be empty.
-pub fn read_arriving(stream: &[u8], arrivals: &[Arrival], rules: &FramerRules, choices: &[Choice]) -> Story {
+pub fn read_arriving(stream: &[u8], arrivals: &[Arrival], rules: &FramerRules, choices: &[Choice]) -> StreamResults {
     let mut memory = memory();
     let mut link = Link::new(rules, choices);
     let mut rest = stream;
     for arrival in arrivals.iter().cycle() {
-        if rest.is_empty() || link.story.error.is_some() {
+        if rest.is_empty() || link.results.error.is_some() {
             break;
         }
         rest = &rest[link.arrive(rest, *arrival, &mut memory)..];
@@ -379,5 +379,5 @@ pub fn read_arriving(stream: &[u8], arrivals: &[Arrival], rules: &FramerRules, c
     }
     link.framer.reset(&mut memory);
     assert_eq!(memory.gathered_bytes(), 0, "a reset returns all memory");
-    link.story
+    link.results
 }

@@ -280,7 +280,7 @@ fn other_limits_apply_to_known_addresses() {
 }
 
 #[test]
-fn another_fixed_list_drops_unlisted_records_and_keeps_the_others() {
+fn a_new_fixed_list_drops_unlisted_records_and_keeps_listed_ones() {
     let peers = private(8);
     let mut scene = Scene::fixed(&peers[..6]);
     scene.config.max_peers = 4;

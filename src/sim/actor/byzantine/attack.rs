@@ -1,6 +1,6 @@
 //! An attack as a script, and the attacker that plays it.
 //!
-//! A script names its threat and the reaction that the loop owes. It is written in the protocol's bytes, never with
+//! A script names its threat and the loop's required reaction. It is written in the protocol's bytes, never with
 //! the loop's codec.
 
 use super::super::line::Line;
@@ -23,7 +23,7 @@ pub struct Attack {
     pub threat: &'static str,
     /// A description of the attack.
     pub name: &'static str,
-    /// The reaction that the loop owes.
+    /// The loop's required reaction.
     pub expects: Expectation,
     /// Whether that holds only where neither side's bytes are delayed: no cut, paused or silenced hosts and no
     /// failing calls.

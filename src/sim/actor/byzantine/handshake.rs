@@ -1,4 +1,4 @@
-//! Handshakes that do not end or fail, false claims about oneself, false pongs, and ways to end a connection.
+//! Handshakes that never finish or that fail, false claims in a `version`, false pongs, and ways to end a connection.
 
 use super::super::reference::frame;
 use super::attack::{Attack, Manners, Next, Scene, millis, secs};

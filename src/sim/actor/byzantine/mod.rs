@@ -1,4 +1,4 @@
-//! Peers that break the protocol or abuse it, one for each known way, and the reaction that the loop owes to each.
+//! Peers that break the protocol or abuse it, one for each known way, and the loop's required reaction to each.
 //!
 //! An [`Attack`] is a script of a few steps; an [`Attacker`] plays it on one connection and records the outcome in
 //! its [`Record`]. An attack's deadlines match the default configuration; a delayed loop needs slack in addition to

@@ -1,4 +1,5 @@
-//! Peers that cost memory, timers or patience: they announce and do not deliver, or ask and do not read.
+//! Peers that occupy memory and timers: they begin a message and do not finish it, or send requests and do not read the
+//! replies.
 
 use super::super::reference::nonce_frame;
 use super::attack::{Attack, Manners, Next, Scene, millis, secs};

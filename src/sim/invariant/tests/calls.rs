@@ -1,4 +1,4 @@
-//! Calls on the network and on the handler that break an invariant each.
+//! Calls on the network and on the handler, each of which breaks one invariant.
 
 use super::{ADDRESS, config};
 use crate::api::{ControlEvent, Delivery, Event, NextDial};

@@ -53,7 +53,7 @@ fn count(visitors: &[TcpStream], of: Reception) -> usize {
     visitors.iter().filter(|visitor| reception(visitor) == of).count()
 }
 
-/// Waits until the condition holds, and returns the time until then.
+/// Waits until the condition holds, and returns the duration of the wait.
 #[track_caller]
 fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
     let began = Instant::now();

@@ -208,8 +208,8 @@ impl Plan {
         }
     }
 
-    /// Draws which peers the loop trusts and believes, and how that and its dial list change; which peers gossip; and
-    /// which peers the handler finds unfit.
+    /// Draws the networks that the loop trusts, whether it accepts gossip, the peers that gossip, the peers that the
+    /// handler penalises or closes, and changes of the settings.
     fn draw_settings(&mut self, chance: &Chance, length: Duration) {
         self.manager.trusted = self.draw_trusted(chance).into_iter().collect();
         self.manager.learn_addresses = !chance.one_in(6);

@@ -1,7 +1,7 @@
-//! The results of a bench: the one model that every form is rendered from.
+//! The results of a bench: the one model from which every output format is rendered.
 //!
-//! Serialized, it is the JSON form, with its fields in the order of that form. Fields that are skipped there hold the
-//! same facts in words or in full, for the other forms. This file computes nothing from the generator's report: see
+//! Serialized, it is the JSON output, with its fields in the same order. Fields that are skipped there hold the same
+//! facts in words or in full, for the other formats. This file computes nothing from the generator's report: see
 //! `build`.
 
 use super::ending::Ending;

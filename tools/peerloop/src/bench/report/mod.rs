@@ -1,7 +1,7 @@
-//! The results of a bench: one model, [`Document`], and its forms.
+//! The results of a bench: one model, [`Document`], and its output formats.
 //!
-//! The model is built once, when the run has ended, and every form only renders it: [`text`] for people, [`hgrm`] for
-//! plots, and the model serialized for programs.
+//! The model is built once, when the run has ended, and every format only renders it: [`text`] for people, [`hgrm`]
+//! for plots, and the serialized model for programs.
 
 mod build;
 mod document;

@@ -1,7 +1,7 @@
 //! Latencies together with the operations that never completed: those count as slower than every latency.
 //!
 //! A view carries its whole histogram (in JSON as HdrHistogram V2, deflated, base64), so that several files can be
-//! merged exactly. `percentiles` cover all operations, and null among those that failed;
+//! merged exactly. `percentiles` cover all operations, and are null where the operation failed;
 //! `percentiles_of_answered` and all other fields of a view ignore failed operations.
 
 use crate::output::json::{Nanos, nanos};
