@@ -141,7 +141,7 @@ fn transaction_id(c: &mut Criterion) {
     group.bench_function("of the framer", |b| {
         b.iter(|| {
             assert_eq!(link.receive_directly(black_box(&stream)), 1);
-            black_box(link.memory.hash_of_last(&header).expect("it was computed"))
+            black_box(link.memory.hash_of_last(&header).expect("the hash was computed"))
         });
     });
     group.bench_function("hashed again", |b| {

@@ -3,8 +3,8 @@
 //! `cargo bench --bench scale [PEERS ..]` runs one loop with that many simulated peers, 1,000 and 1,000,000 by
 //! default: they connect, complete the handshake and are pinged twice, 1 % of them are replaced in each of three
 //! seconds, and the loop stops. Bytes and events are counted for the loop alone and are the same in every run. The
-//! time covers the whole world, including peers and the virtual kernel, so it shows little about the loop. `src/manual/testing.md`
-//! describes how to count the instructions.
+//! time covers the whole world, including peers and the virtual kernel, so it shows little about the loop.
+//! `src/manual/testing.md` describes how to count the instructions.
 
 use peerloop_scale::{Account, Phase};
 use std::process::ExitCode;

@@ -1,8 +1,8 @@
 //! Every call on the network fails once, with each of its errors, at each of its first occurrences.
 //!
-//! A [`Life`] is a short scenario of one loop. It runs once without a fault, to count its calls, and then once for each
-//! site, error and occurrence. After any failure, every invariant holds, at most one peer is lost, later peers are served, and the
-//! loop stops clean. An occurrence that no life reaches is named, never skipped.
+//! A [`Life`] is a short scenario of one loop. It runs once without a fault, to count its calls, and then once for
+//! each site, error and occurrence. After any failure, every invariant holds, at most one peer is lost, later peers
+//! are served, and the loop stops clean. An occurrence that no life reaches is named, never skipped.
 
 #![expect(clippy::unwrap_used, reason = "what fails in a helper fails its test")]
 

@@ -74,7 +74,7 @@ fn a_dripping_header_is_overdue_twenty_seconds_after_its_first_byte() {
     assert_eq!(link.framer.deadline(), Some(at(120)), "a further byte does not move the deadline");
     assert_eq!(link.overdue(Instant::from_nanos(at(120).as_nanos() - 1)), None);
     assert_eq!(link.overdue(at(120)), Some(Deadline::Header));
-    assert_eq!(link.overdue(at(121)), Some(Deadline::Header), "it stays overdue");
+    assert_eq!(link.overdue(at(121)), Some(Deadline::Header), "the header stays overdue");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The rules that look at one file at a time.
 //!
-//! Each rule reads a [`Source`] and returns its breaches; the rule itself decides which files it concerns. The tests below
-//! feed every rule a breach, so that none of them passes because it checks nothing.
+//! Each rule reads a [`Source`] and returns its breaches; the rule itself decides which files it concerns. The tests
+//! below feed every rule a breach, so that none of them passes because it checks nothing.
 
 use crate::source::{
     Source, Violation, after_body, after_matching, attributes, body_or_semicolon, is_word_char, words,

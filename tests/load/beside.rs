@@ -63,7 +63,7 @@ fn a_generator_counts_only_its_own_peers_in_addition_to_another_handler() {
     let report = generator.into_report();
     assert_eq!((report.peers.ready, report.peers.lost, report.work.answered), (10, 0, 1_000));
     assert_eq!(report.verdict, Verdict::Trusted);
-    assert_eq!(companion.pongs.len(), 11, "it sees the generator's peers");
+    assert_eq!(companion.pongs.len(), 11, "the handler sees the generator's peers");
     // It pings once a second, to the end of the run and into the drain.
     let own = *companion.pongs.get(companion.own.unwrap()).unwrap();
     assert!((11..=13).contains(&own), "{own}");

@@ -19,7 +19,7 @@ fn a_node_that_stalls_is_charged_for_every_ping_that_fell_due_meanwhile() {
         assert!((480..=520).contains(&p95.as_millis()), "{p95:?}");
         assert!((980..=1_010).contains(&histogram.max().unwrap().as_millis()));
     }
-    assert_eq!((report.verdict, report.limit), (Verdict::Trusted, Limit::None), "it answers all, if late");
+    assert_eq!((report.verdict, report.limit), (Verdict::Trusted, Limit::None), "the node answers all pings, if late");
 }
 
 #[test]

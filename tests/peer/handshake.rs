@@ -105,7 +105,7 @@ fn req_e03_the_clock_starts_once_with_awaiting_the_handshake() {
 #[test]
 fn req_e04_a_silent_peer_is_timed_out_by_the_clock_alone() {
     let mut handshake = HandshakeState::new();
-    assert!(!handshake.is_timed_out(Instant::MAX, TIMEOUT), "it has not begun");
+    assert!(!handshake.is_timed_out(Instant::MAX, TIMEOUT), "the handshake has not begun");
     handshake.start(at(5));
     assert!(!handshake.is_timed_out(at(15).minus(Duration::from_nanos(1)), TIMEOUT));
     assert!(handshake.is_timed_out(at(15), TIMEOUT), "the deadline itself is too late");
@@ -163,10 +163,10 @@ fn req_e02_a_verack_before_the_version_holds_and_is_counted() {
     assert!(handshake.mark_verack_received());
     assert!(handshake.verack_received());
     assert_eq!((handshake.early_veracks(), handshake.duplicate_veracks()), (1, 0));
-    assert!(!handshake.mark_verack_received(), "it is early and repeated");
+    assert!(!handshake.mark_verack_received(), "the verack is early and repeated");
     assert_eq!((handshake.early_veracks(), handshake.duplicate_veracks()), (2, 1));
     handshake.mark_version_received(version(None));
-    assert!(!handshake.mark_verack_received(), "it is repeated, and no longer early");
+    assert!(!handshake.mark_verack_received(), "the verack is repeated, and no longer early");
     assert_eq!((handshake.early_veracks(), handshake.duplicate_veracks()), (2, 2));
 }
 

@@ -135,7 +135,7 @@ fn req_e14_a_ping_is_overdue_by_the_clock_alone() {
     assert_eq!(pings.pending_count(), 2, "listing them changes nothing");
     assert_eq!(pings.remove_timed_out(deadline), 1);
     assert_eq!(pings.next_deadline(), Some(at(45)));
-    assert_eq!(pings.settle(1, at(41)), Err(PongError::UnknownNonce), "its ping was abandoned");
+    assert_eq!(pings.settle(1, at(41)), Err(PongError::UnknownNonce), "the pong's ping was abandoned");
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn a_pong_before_its_ping_was_guessed_and_changes_nothing() {
     pings.queue_ping(1, at(10), 64);
     assert_eq!(pings.settle(1, at(11)), Err(PongError::BeforePing));
     pings.mark_written(63, at(12));
-    assert_eq!(pings.settle(1, at(12)), Err(PongError::BeforePing), "its last byte is not written");
+    assert_eq!(pings.settle(1, at(12)), Err(PongError::BeforePing), "the ping's last byte is not written");
     assert_eq!((pings.pending_count(), pings.next_deadline()), (1, None), "a queued ping has no deadline");
     pings.mark_written(64, at(13));
     assert_eq!(pings.validate_pong(1, at(14)), Ok(Duration::from_secs(1)));

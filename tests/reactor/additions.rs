@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 /// Returns both ends of an established connection: the end that dialled, and the other.
 fn connection() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind(ANY_PORT).expect("a loopback port is free");
-    let dialled = TcpStream::connect(listener.local_addr().expect("the listener is bound")).expect("somebody listens");
+    let dialled =
+        TcpStream::connect(listener.local_addr().expect("the listener is bound")).expect("the address has a listener");
     let (accepted, _) = listener.accept().expect("a connection waits");
     (dialled, accepted)
 }

@@ -46,7 +46,7 @@ fn one_peer_too_many_is_rejected() {
     let turned_away = CloseReason::Local(LocalCause::OverCapacity);
     let (peer, last) = node.seen().last().expect("the node has seen peers").clone();
     assert_eq!(last, Seen::Closed(turned_away, ConnectionState::AwaitingHandshake));
-    assert_eq!(node.seen_of(peer).len(), 2, "it was never ready");
+    assert_eq!(node.seen_of(peer).len(), 2, "the peer was never ready");
 
     // A slot that becomes free serves the next peer.
     let first = visitors.ready()[0];

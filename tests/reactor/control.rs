@@ -122,7 +122,7 @@ impl Handler for Doorman {
         self.events.push(event.clone());
         if let ControlEvent::HandshakeComplete { peer, .. } = event {
             ctx.abort(*peer, Disconnect::Done);
-            assert!(ctx.peer(*peer).is_some(), "its row is freed in a later turn");
+            assert!(ctx.peer(*peer).is_some(), "the peer's row is freed in a later turn");
         }
     }
 }
@@ -135,7 +135,7 @@ fn a_handler_may_act_on_an_event_and_receives_the_effect_later() {
     let there: PeerId = visitor.dial(address);
     let began = std::time::Instant::now();
     while visitor.end_of(there).is_none() || doorman.handler().events.len() < 3 {
-        assert!(began.elapsed() < crate::probe::PATIENCE, "it is not closed");
+        assert!(began.elapsed() < crate::probe::PATIENCE, "the visitor is not closed");
         doorman.poll_once(Duration::ZERO).expect("the poller works");
         visitor.turn();
     }
@@ -165,7 +165,7 @@ fn a_loops_end_ends_its_subscriptions_after_the_last_event() {
     one.act(|ctx| ctx.stop());
     let began = std::time::Instant::now();
     while one.turn() {
-        assert!(began.elapsed() < crate::probe::PATIENCE, "it does not end");
+        assert!(began.elapsed() < crate::probe::PATIENCE, "the loop does not stop");
         two.turn();
     }
     assert!(matches!(subscription.recv(), Ok(Received::Item(ControlEvent::ConnectionLost { .. }))));

@@ -74,7 +74,7 @@ fn fault_e02_a_dial_without_a_descriptor_is_a_shortage_of_this_side() {
             }
             other => panic!("the connection ended by {other:?}"),
         }
-        assert_eq!(node.seen_of(peer).len(), 1, "it was never opened");
+        assert_eq!(node.seen_of(peer).len(), 1, "the connection was never opened");
         drop(hoard);
         let peer = node.dial(two.address);
         until([&mut node], "the next dial succeeds", |[node]| node.seen_of(peer) == [Seen::Opened]);

@@ -87,7 +87,7 @@ fn a_peer_that_reads_no_more_fails_to_answer_a_ping() {
     let (mut socket, peer) = BareSocket::ready(&mut node);
     socket.shut_down(Shutdown::Read);
     socket.write(&ping(1));
-    until([&mut node], "its ping is answered", |[node]| node.reactor.stats().counters.pings_answered == 1);
+    until([&mut node], "the peer's ping is answered", |[node]| node.reactor.stats().counters.pings_answered == 1);
     node.act(move |ctx| ctx.ping(peer, ctx.now())).expect("the peer is ready");
     until([&mut node], "the peer has timed out", |[node]| node.end_of(peer).is_some());
     assert_eq!(node.end_of(peer), Some((CloseReason::TimedOut(Deadline::Pong), ConnectionState::Connected)));

@@ -89,7 +89,7 @@ fn req_e45_a_sleeping_loop_accepts_a_configuration_from_another_thread() {
     let other = old.with_network(Network::Mainnet);
     let refused = handle.update_config(other).expect("the queue has room").wait().expect("the loop runs");
     assert_eq!(refused, Err(UpdateError::Fixed { fields: vec![Field::Network] }));
-    let in_force = handle.config().expect("the queue has room").wait().expect("it runs");
+    let in_force = handle.config().expect("the queue has room").wait().expect("the loop runs");
     assert_eq!(in_force, regtest().with_ping_interval(Duration::from_secs(7)));
     handle.stop().expect("the queue has room");
     thread.join().expect("the thread ends");
@@ -173,7 +173,7 @@ fn every_stop_is_answered_when_the_last_peer_is_closed() {
     let mut stops = vec![handle.stop().expect("the queue has room"), handle.stop().expect("the queue has room")];
     while one.turn() {
         two.turn();
-        assert!(stops.iter().all(|stop| stop.try_take() == Ok(None)), "it has not ended");
+        assert!(stops.iter().all(|stop| stop.try_take() == Ok(None)), "the loop has not ended");
         match handle.stop() {
             Ok(stop) => stops.push(stop),
             Err(refused) => assert!(matches!(refused, SendError::Full(_)), "{refused}"),
@@ -205,7 +205,7 @@ fn a_stop_of_a_loop_that_is_dropped_is_answered_as_failed() {
     let ([mut one, _two], _) = Node::pair();
     let handle = one.reactor.handle();
     let (taken, waiting) = (handle.stop().expect("the queue has room"), one.turn());
-    assert!(waiting, "its peer is still to be closed");
+    assert!(waiting, "the loop's peer is still to be closed");
     let queued = handle.stop().expect("the queue has room");
     drop(one);
     assert_eq!([taken.wait(), queued.wait()], [Err(RequestError::Stopped); 2]);
@@ -217,5 +217,5 @@ fn a_thread_that_waits_for_the_end_needs_nothing_else() {
     let mut stop = handle.stop().expect("the queue has room");
     assert_eq!(stop.wait_timeout(PATIENCE), Ok(Some(())));
     assert!(matches!(handle.stats(), Err(SendError::Stopped(_))), "a request after the end is refused");
-    thread.join().expect("it ends");
+    thread.join().expect("the loop's thread ends");
 }

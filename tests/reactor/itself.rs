@@ -37,7 +37,11 @@ impl Layer for SamePort {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
         socket.bind(&address.into())?;
         socket.connect(&address.into())?;
-        assert_eq!(socket.local_addr()?.as_socket(), socket.peer_addr()?.as_socket(), "it is connected to itself");
+        assert_eq!(
+            socket.local_addr()?.as_socket(),
+            socket.peer_addr()?.as_socket(),
+            "the socket is connected to itself"
+        );
         socket.set_nonblocking(true)?;
         self.0.attach(link, mio::net::TcpStream::from_std(socket.into()))
     }
@@ -76,7 +80,7 @@ fn a_socket_that_the_kernel_connects_to_itself_is_a_failed_dial() {
         let peer =
             dial.try_take().expect("the loop runs").expect("the request has completed").expect("the table has room");
         let end = Seen::Closed(TO_ITSELF, ConnectionState::Connecting);
-        assert_eq!(reactor.handler().seen, [(peer, end)], "it was never open");
+        assert_eq!(reactor.handler().seen, [(peer, end)], "the connection was never open");
         let stats = reactor.stats();
         assert_eq!((stats.links, stats.connect.count, stats.counters.handshakes), (0, 0, 0));
     }
@@ -95,7 +99,7 @@ fn a_fixed_peer_that_the_kernel_connects_to_itself_is_retried_like_one_that_is_d
     assert_eq!((of, reason, failures), (address, TO_ITSELF, 1));
     let longest = ManagerConfig::new(Network::Regtest).initial_backoff * 2;
     let moment = Net::now(reactor.net());
-    assert!(at.since(moment) <= longest, "it is retried after {:?}", at.since(moment));
+    assert!(at.since(moment) <= longest, "the address is retried after {:?}", at.since(moment));
 }
 
 #[test]

@@ -167,8 +167,8 @@ fn req_e38_a_banned_host_is_closed_not_dialled_and_not_accepted() {
         _ => None,
     });
     assert_eq!(refused.collect::<Vec<_>>(), [(bad.ip(), Refusal::Banned)]);
-    assert!(!bad_node.ready().contains(&visit), "it got no handshake");
-    assert_eq!(node.reactor.stats().ready, 1, "the other one stays connected");
+    assert!(!bad_node.ready().contains(&visit), "the visit got no handshake");
+    assert_eq!(node.reactor.stats().ready, 1, "the other peer stays connected");
 
     assert!(unban(&mut node, bad) && !unban(&mut node, bad));
     node.dial(bad);
@@ -206,7 +206,7 @@ fn stop(mut node: Node, others: &mut [&mut Node]) {
     node.act(|ctx| ctx.stop());
     let began = std::time::Instant::now();
     while node.turn() {
-        assert!(began.elapsed() < PATIENCE, "it does not end");
+        assert!(began.elapsed() < PATIENCE, "the loop does not stop");
         others.iter_mut().for_each(|other| _ = other.turn());
     }
 }
@@ -241,7 +241,7 @@ fn req_e38_a_ban_outlives_the_loop_and_an_unbanned_peer_is_dialled() {
     assert_eq!(book.status(good), Some(PeerStatus::Valid));
 
     let (mut node, _) = book.open(fixed(&[bad, good]));
-    until([&mut node, &mut good_node], "the other one of the list is dialled", |[node, _]| {
+    until([&mut node, &mut good_node], "the other address of the list is dialled", |[node, _]| {
         handshakes_with(node, good) == 1
     });
     assert_never_dials(&mut node, bad);
@@ -293,19 +293,23 @@ fn req_e24_a_visitor_beyond_the_maximum_is_rejected_and_never_counted() {
     until([&mut node, &mut visitors], "a visitor is ready", |[node, _]| node.ready().len() == 2);
 
     let second = visitors.dial(door);
-    until([&mut node, &mut visitors], "the one too many is closed", |[node, visitors]| {
+    until([&mut node, &mut visitors], "the peer over capacity is closed", |[node, visitors]| {
         visitors.end_of(second).is_some() && node.reactor.stats().links == 2
     });
     let busy = CloseReason::RejectedByPeer(RejectCode::TOO_BUSY.0);
-    assert_eq!(visitors.end_of(second), Some((busy, ConnectionState::Connected)), "its handshake was complete");
+    assert_eq!(
+        visitors.end_of(second),
+        Some((busy, ConnectionState::Connected)),
+        "the visitor's handshake was complete"
+    );
     let rejections = events_of(&node).iter().filter(|event| matches!(event, ControlEvent::RejectedOverCapacity { .. }));
     assert_eq!(rejections.count(), 1);
-    assert_eq!((node.ready().len(), node.reactor.stats().ready), (2, 2), "it was never counted");
+    assert_eq!((node.ready().len(), node.reactor.stats().ready), (2, 2), "the rejected peer was never counted");
 
     // Each closed peer frees a slot, the dialled one too: it is dialled again only if there is a slot.
     visitors.act(move |ctx| ctx.close(first, Disconnect::Done));
     until([&mut node, &mut visitors], "one is closed", |[node, _]| node.reactor.stats().links == 1);
     let third = visitors.dial(door);
-    until([&mut node, &mut visitors], "another is ready", |[node, _]| node.reactor.stats().ready == 2);
+    until([&mut node, &mut visitors], "another peer is ready", |[node, _]| node.reactor.stats().ready == 2);
     assert_eq!(visitors.end_of(third), None);
 }

@@ -41,7 +41,7 @@ fn a_message_of_a_mebibyte_is_buffered() {
     one.act(move |ctx| ctx.send(there, &opaque(INV, &sent)).expect("an empty queue accepts it"));
     until([&mut one, &mut two], "the message has arrived", |[_, two]| two.seen_of(here).len() == 3);
     assert_eq!(two.seen_of(here)[2], Seen::Message(INV, payload.into()));
-    assert_eq!(two.reactor.stats().gathered_bytes, 0, "it was delivered");
+    assert_eq!(two.reactor.stats().gathered_bytes, 0, "the message was delivered");
 }
 
 #[test]

@@ -224,7 +224,7 @@ pub(crate) struct BareSocket(pub(crate) TcpStream);
 
 impl BareSocket {
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        let socket = TcpStream::connect(address).expect("somebody listens");
+        let socket = TcpStream::connect(address).expect("the address has a listener");
         socket.set_read_timeout(Some(PATIENCE)).expect("the socket is open");
         socket.set_nodelay(true).expect("the socket is open");
         Self(socket)

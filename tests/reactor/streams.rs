@@ -54,7 +54,7 @@ fn a_bare_socket_reads_a_block_fed_in_parts_whole_and_the_later_messages_after_i
         assert_eq!(
             frames[1],
             (CommandName::PONG, 7_u64.to_le_bytes().to_vec()),
-            "it overtakes the message sent before"
+            "the pong overtakes the message sent before"
         );
         assert_eq!(frames[2], (INV, vec![1; 36]));
         socket.write(&frame(&MessageRef::Pong { nonce }));

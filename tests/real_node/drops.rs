@@ -140,9 +140,9 @@ fn req_e24_a_node_beyond_our_maximum_is_rejected_after_its_handshake() {
     let peer = observer.accepted();
     let over_capacity = CloseReason::Local(LocalCause::OverCapacity);
     assert_eq!(observer.closed(peer), (over_capacity, ConnectionState::AwaitingHandshake));
-    assert!(!observer.happened(peer).contains(&Happened::Ready), "it never counts as a peer");
+    assert!(!observer.happened(peer).contains(&Happened::Ready), "the node never counts as a peer");
     // A node drops unread input when the connection ends, so our reject may not show in its log.
     let log = node.log_once_it_says("Removing peer=0");
-    assert!(log.contains("stream socket gracefully closed by peer=0"), "it was not reset: {log}");
+    assert!(log.contains("stream socket gracefully closed by peer=0"), "the connection was not reset: {log}");
     assert_eq!(node.json(&["getconnectioncount"]), json!(0));
 }

@@ -73,7 +73,11 @@ fn req_e52_we_dial_the_node_and_each_knows_the_other() {
 
     assert_we_know_the_node(&mut observer, peer, 3);
     assert_eq!(connection_type(&mut observer, peer), ConnectionType::Outbound);
-    assert_eq!(observer.version(peer).association_id, Some(AssociationId::Empty), "it answers ours with the same");
+    assert_eq!(
+        observer.version(peer).association_id,
+        Some(AssociationId::Empty),
+        "the node answers our id with the same one"
+    );
     let seen = node.peer_once(|_| true);
     assert_the_node_knows_us(&seen);
     assert_eq!(seen["inbound"], json!(true));
@@ -92,7 +96,10 @@ fn req_e52_the_node_dials_us_and_each_knows_the_other() {
     assert_we_know_the_node(&mut observer, peer, 2);
     assert_eq!(connection_type(&mut observer, peer), ConnectionType::Inbound);
     let association_id = observer.version(peer).association_id;
-    assert!(matches!(association_id, Some(AssociationId::Uuid(_))), "it offers further streams: {association_id:?}");
+    assert!(
+        matches!(association_id, Some(AssociationId::Uuid(_))),
+        "the node offers further streams: {association_id:?}"
+    );
     let seen = node.peer_once(|peer| peer["bytesrecv_per_msg"]["protoconf"] == json!(51));
     assert_the_node_knows_us(&seen);
     assert_eq!(seen["inbound"], json!(false));

@@ -122,7 +122,7 @@ impl Managed {
         self.reactor.handle().stop().expect("the queue has room");
         let began = std::time::Instant::now();
         while self.reactor.poll_once(MAX_TURN).expect("the poller works") {
-            assert!(began.elapsed() < PATIENCE, "it does not end");
+            assert!(began.elapsed() < PATIENCE, "the loop does not stop");
         }
     }
 }
@@ -241,13 +241,13 @@ fn req_e24_a_node_beyond_the_maximum_gets_a_handshake_and_a_reject_and_is_never_
     assert!(managed.events().iter().any(|event| matches!(event, ControlEvent::ConnectionLost {
         peer, connection_type: ConnectionType::OverCapacity, state: ConnectionState::AwaitingHandshake, reason, ..
     } if (*peer, *reason) == (rejected, over_capacity))));
-    assert_eq!(managed.count("handshake_complete"), 1, "it was never counted");
+    assert_eq!(managed.count("handshake_complete"), 1, "the rejected peer was never counted");
     assert_eq!(managed.ready_count(), 1);
 
     let log = node.log_once_it_says("Removing peer=1");
-    assert!(log.contains("received: verack (0 bytes) peer=1"), "it had its handshake: {log}");
+    assert!(log.contains("received: verack (0 bytes) peer=1"), "the handshake was complete: {log}");
     let is_reject = |line: &str| line.contains("received: reject") && line.contains("peer=1");
-    assert!(log.lines().any(is_reject), "it received a reject: {log}");
-    assert!(log.contains("stream socket gracefully closed by peer=1"), "it was not reset: {log}");
+    assert!(log.lines().any(is_reject), "the node received a reject: {log}");
+    assert!(log.contains("stream socket gracefully closed by peer=1"), "the connection was not reset: {log}");
     assert_eq!(node.json(&["getconnectioncount"]), json!(1), "the other connection stays open");
 }

@@ -194,7 +194,7 @@ fn say_transactions_and_blocks(session: &mut Session) {
     session.say(Message::Tx(waiting.clone()));
     let kept = json!([waiting.as_ref().txid().to_string()]);
     // The node checks it while it answers other messages.
-    assert!((0..MAX_POLLS).any(|_| session.mempool() == kept), "it does not keep {kept}");
+    assert!((0..MAX_POLLS).any(|_| session.mempool() == kept), "the node does not keep {kept}");
 
     let whole = [session.coinbase(2)];
     let header = session.mined_header(&whole);
@@ -206,7 +206,7 @@ fn say_transactions_and_blocks(session: &mut Session) {
     let compact = CompactBlock::from_transactions(header, 0x5eed, known.iter().map(Tx::as_ref), |index| index == 0);
     session.say(Message::CmpctBlock(compact));
     session.assert_best(&header);
-    assert_eq!(session.mempool(), json!([]), "it found a waiting transaction by its short id");
+    assert_eq!(session.mempool(), json!([]), "the node finds a waiting transaction by its short id");
 
     let unknown = [session.coinbase(4), session.chain.unsent_tx(0, "0.001"), session.chain.unsent_tx(1, "0.001")];
     let header = session.mined_header(&unknown);

@@ -162,7 +162,10 @@ fn slow_requests_stop_at_their_time_limit_and_continue_in_the_next_turn() {
         reactor.poll_once(Duration::ZERO).unwrap();
         done.push(reactor.handler().done);
         assert!(done.len() < 10, "{done:?}");
-        assert!(reactor.handler().done == 7 || reactor.next_deadline() == Wait::Zero, "the rest is not forgotten");
+        assert!(
+            reactor.handler().done == 7 || reactor.next_deadline() == Wait::Zero,
+            "the remaining work is done later"
+        );
     }
     assert_eq!(done, [3, 6, 7], "a turn handles requests for two milliseconds, and completes the last one");
 }

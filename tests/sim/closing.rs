@@ -189,7 +189,7 @@ fn a_pause_after_the_close_does_not_delay_the_end() {
     assert_eq!((peer.receive(), peer.has_seen_end), (vec![], true));
     peer.close();
     stage.settle();
-    assert_eq!(stage.closed().at, Instant::ZERO, "its end was read");
+    assert_eq!(stage.closed().at, Instant::ZERO, "the peer's end was read");
 }
 
 #[test]

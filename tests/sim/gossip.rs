@@ -121,7 +121,7 @@ fn loops_that_know_one_of_them_find_each_other() {
         assert_eq!(node.reactor.stats().ready, 2, "each has both others, once");
     }
     let counters = second.reactor.stats().counters;
-    assert_eq!(counters.addresses_learned, 1, "the second has learned the first");
+    assert_eq!(counters.addresses_learned, 1, "the second loop has learned the first one's address");
     assert_eq!(known.reactor.stats().counters.addresses_told, 1);
 }
 
@@ -137,7 +137,7 @@ fn a_dialled_peer_is_asked_once_and_its_addresses_are_dialled() {
     assert_eq!(commands(&named.receive()), ["version"]);
     stage.peer.send(&addr([address]));
     stage.run_for(secs(100));
-    assert_eq!(commands(&stage.peer.receive()), [] as [&str; 0], "it is not asked again");
+    assert_eq!(commands(&stage.peer.receive()), [] as [&str; 0], "the peer gets no second getaddr");
     let messages = stage.node.seen().messages;
     assert_eq!(messages.len(), 2, "the handler receives its own messages");
     assert!(messages.iter().all(|(_, command, len)| (command.as_str(), *len) == ("addr", 31)));

@@ -177,7 +177,7 @@ fn messages_for_the_engine_itself_are_buffered_up_to_their_own_limits() {
             assert_eq!(peer.receive(), answer, "{command} of {len}");
             peer.send(&ping());
             stage.settle();
-            assert_eq!(peer.receive(), pong(), "it stays a peer after a {command} of {len}");
+            assert_eq!(peer.receive(), pong(), "the peer stays connected after a {command} of {len}");
             assert_eq!(stage.node.seen().sendheaders, usize::from(command == "sendheaders" && counted == 0) + 1);
             stage.assert_honest_peer_is_unaffected();
         }

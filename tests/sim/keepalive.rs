@@ -130,7 +130,7 @@ fn req_e14_a_peer_that_did_not_answer_is_not_banned_and_may_return() {
     stage.run_for(INTERVAL + TIMEOUT);
     let reason = stage.closed().reason;
     assert_eq!((reason, reason.is_transient()), (CloseReason::TimedOut(Deadline::Pong), true));
-    assert_eq!(frames(&peer.receive()).len(), 1, "neither a reject nor anything else");
+    assert_eq!(frames(&peer.receive()).len(), 1, "the peer receives only the ping");
     let mut again = stage.ready_peer();
     again.send(&ping());
     stage.settle();
@@ -175,7 +175,7 @@ fn req_e14_a_body_in_transit_is_a_sign_of_life_while_it_progresses() {
         peer.send(&message[..24]);
         stage.run_for(INSTANT);
         let pings = frames(&peer.receive());
-        assert_eq!(pings.len(), 1, "it is due despite the body in transit");
+        assert_eq!(pings.len(), 1, "the ping is due despite the body in transit");
         for part in message[24..].chunks(bytes_per_second) {
             stage.run_for(secs(1));
             assert_eq!(stage.node.seen().closed, [], "the pong is after the body");

@@ -75,7 +75,7 @@ fn req_e32_an_address_that_cannot_be_bound_is_retried_ever_more_slowly_up_to_a_m
         assert_eq!(bound_and_failed(&node), (0, failure));
         world.advance(pause - TICK);
         node.poll_once(Duration::ZERO).unwrap();
-        assert_eq!(bound_and_failed(&node), (0, failure), "it waits as long as it reported");
+        assert_eq!(bound_and_failed(&node), (0, failure), "the loop waits as long as it reported");
         world.advance(TICK);
         pause = (2 * pause).min(MAX_LISTEN_RETRY);
     }

@@ -196,7 +196,7 @@ fn as_many_timers_as_there_may_be_fire_in_bounded_turns_and_one_more_is_refused(
             ctx.set_timer(key << 40, ctx.now().plus(TICK)).unwrap();
         }
         assert_eq!(ctx.set_timer(1, ctx.now()), Err(RequestError::TooManyTimers));
-        assert_eq!(ctx.set_timer(5 << 40, ctx.now().plus(TICK)), Ok(()), "it is set");
+        assert_eq!(ctx.set_timer(5 << 40, ctx.now().plus(TICK)), Ok(()), "the timer is moved, not added");
         assert!(ctx.cancel_timer(6 << 40));
         assert_eq!(ctx.set_timer(1, ctx.now().plus(TICK)), Ok(()), "there is room again");
     });

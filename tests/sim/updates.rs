@@ -120,7 +120,7 @@ fn a_ping_overdue_by_the_new_interval_was_due_at_the_moment_of_the_change() {
     stage.run_to(secs(50));
     stage.update(|config| config.ping_interval = secs(20));
     let pings = frames(&peer.receive());
-    assert_eq!(pings.len(), 1, "it is due at once");
+    assert_eq!(pings.len(), 1, "the ping is due at once");
     peer.send(&frame("pong", &pings[0].1));
     stage.settle();
     assert_eq!(stage.node.seen().pongs.len(), 2, "the honest peer was pinged as well");
@@ -359,7 +359,7 @@ fn a_higher_limit_is_announced_to_newcomers_and_a_lower_one_breaks_no_promise() 
     assert_eq!(limit, 1_048_576);
     told_of_more.send(&header("inv", 5_000_000, &[0; 4]));
     stage.settle();
-    assert_eq!(stage.node.seen().closed, [], "its announced limit allows it");
+    assert_eq!(stage.node.seen().closed, [], "the peer's announced limit allows this message");
     told_of_more.close();
     stage.settle();
     let mut peer = stage.ready_peer();
@@ -383,7 +383,7 @@ fn a_lower_limit_of_blocks_applies_to_the_next_one() {
     assert_eq!(stage.closed().reason, CloseReason::Wire(over));
     under_way.send(&[0; 100]);
     stage.settle();
-    assert_eq!(stage.node.seen().closed.len(), 1, "it was admitted");
+    assert_eq!(stage.node.seen().closed.len(), 1, "the body was admitted before the update");
 }
 
 #[test]
@@ -420,7 +420,11 @@ fn fault_e21_a_message_above_a_lower_total_is_kept_until_it_grows() {
     peer.send(&message[200_000..]);
     stage.settle();
     let stats = stage.node.reactor.stats();
-    assert_eq!((stats.gathered_bytes, stats.counters.no_buffer_room), (0, 1), "it is dropped when it would grow");
+    assert_eq!(
+        (stats.gathered_bytes, stats.counters.no_buffer_room),
+        (0, 1),
+        "the message is dropped when its buffer would grow"
+    );
     assert_eq!((stage.node.seen().closed, stage.node.seen().messages), (vec![], vec![]));
 }
 

@@ -140,7 +140,11 @@ fn waiting_with_a_timeout_ends_with_nothing_a_reply_or_the_end() {
     assert_eq!(pending.wait_timeout(Duration::from_millis(1)), Ok(None));
     let later = thread::spawn(move || reply.send(REPLY));
     assert_eq!(pending.wait_timeout(Duration::MAX), Ok(Some(REPLY)));
-    assert_eq!(pending.wait_timeout(Duration::from_secs(60)), Err(RequestError::Stopped), "it was taken");
+    assert_eq!(
+        pending.wait_timeout(Duration::from_secs(60)),
+        Err(RequestError::Stopped),
+        "the reply was returned earlier"
+    );
     later.join().expect("the thread does not panic");
     let (reply, mut pending) = Pending::<u32>::new();
     let later = thread::spawn(move || drop(reply));
@@ -217,7 +221,7 @@ fn every_waiting_thread_and_task_gets_its_reply_whenever_it_is_sent() {
         });
         for round in 0..ROUNDS {
             let (reply, pending) = Pending::new();
-            sender.send((reply, round)).expect("the other thread takes them all");
+            sender.send((reply, round)).expect("the other thread receives all of them");
             if round % 11 != 0 {
                 let expected = if round % 7 == 0 { Err(RequestError::Stopped) } else { Ok(round) };
                 assert_eq!(wait(pending, round), expected);

@@ -138,7 +138,7 @@ fn the_last_task_that_polled_is_woken_once_by_items_and_by_the_end() {
         subscription.poll_next(&mut Context::from_waker(&waker))
     };
     assert_eq!(bells.each_ref().map(&mut poll), [Poll::Pending; 2]);
-    assert_eq!(Arc::strong_count(&bells[0]), 1, "its waker was replaced");
+    assert_eq!(Arc::strong_count(&bells[0]), 1, "the task's waker was replaced");
     publisher.push(light(0));
     assert_eq!([publisher.flush(), publisher.flush()], [Flushed::All; 2]);
     publisher.push(light(1));

@@ -129,7 +129,7 @@ fn the_spent_output_is_identified_by_id_and_index() {
 fn headers_must_be_a_chain() {
     let mut forks = double_spend();
     forks[0].headers[1].nonce ^= 1;
-    assert_eq!(verdict(&forks), Err(DoubleSpendFault::NoChain), "the first has another parent");
+    assert_eq!(verdict(&forks), Err(DoubleSpendFault::NoChain), "the first header has a different parent");
     let mut forks = double_spend();
     forks[0].headers.reverse();
     assert_eq!(verdict(&forks), Err(DoubleSpendFault::NoChain), "in reverse order");
@@ -146,7 +146,7 @@ fn proofs_must_lead_to_the_first_header() {
     let mut forks = double_spend();
     let [first, second] = forks.clone();
     forks[0].proof = second.proof;
-    assert_eq!(verdict(&forks), Err(DoubleSpendFault::NotProven), "that of the other branch");
+    assert_eq!(verdict(&forks), Err(DoubleSpendFault::NotProven), "the other branch's proof");
     let mut forks = double_spend();
     let tx = spending(&[1], 99);
     let header = first.headers[0];

@@ -119,7 +119,7 @@ fn req_e10_port_8333_is_written_as_20_8d() {
     let mut payload = Vec::new();
     version.encode(&mut payload);
     let address = hex("210000000000000000000000000000000000ffff01020304208d");
-    assert_eq!(payload[20..46], address, "it follows version, services and time");
+    assert_eq!(payload[20..46], address, "the address follows version, services and time");
     assert_eq!(Version::decode(&payload).map(|version| version.receiver.port), Ok(8_333));
 }
 

@@ -59,7 +59,7 @@ impl FramerMemory {
     /// checksum, and for a payload of up to 55 bytes.
     pub fn hash_of_last(&self, header: &Header) -> Option<Hash256> {
         let is_kept = header.payload_len > MAX_ONE_BLOCK_BYTES as u64 && !header.is_extended();
-        debug_assert!(!is_kept || header.checksum == Some(checksum_of_hash(&self.hash)), "it was the last one");
+        debug_assert!(!is_kept || header.checksum == Some(checksum_of_hash(&self.hash)), "the frame was the last one");
         is_kept.then_some(self.hash)
     }
 

@@ -1,7 +1,7 @@
 //! The misbehavior of one connection so far.
 //!
-//! As in SV Node 1.2.2, the points of a connection only rise, and are dropped with the connection. The caller knows which
-//! peers are trusted and therefore exempt.
+//! As in SV Node 1.2.2, the points of a connection only rise, and are dropped with the connection. The caller knows
+//! which peers are trusted and therefore exempt.
 
 use crate::error::{Misbehavior, Penalty};
 use crate::time::Instant;

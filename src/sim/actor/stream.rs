@@ -354,7 +354,7 @@ mod tests {
         assert!(cargo.at(200_000).is_empty());
         assert_eq!(cargo.checksum, Some(reference::checksum(&whole)));
         assert_ne!(Cargo::new(4, 200_000).checksum, cargo.checksum);
-        assert_eq!(Cargo::new(3, 1 << 32).checksum, None, "it needs an extended header");
+        assert_eq!(Cargo::new(3, 1 << 32).checksum, None, "the payload needs an extended header");
     }
 
     #[test]

@@ -76,7 +76,7 @@ fn after_a_shortage_the_connection_waits_without_another_event() {
     assert_eq!(events(&mut acceptor), [], "an edge-triggered listener never reminds");
     assert!(acceptor.accept(0).is_ok());
     fail_next(&world, ACCEPTOR, Site::Accept, EMFILE);
-    assert_eq!(code(acceptor.accept(0)), Some(EMFILE), "it fails before the queue is examined");
+    assert_eq!(code(acceptor.accept(0)), Some(EMFILE), "the accept fails before the backlog is examined");
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn an_accept_that_reports_a_dead_connection_removes_it() {
     let token = first.to_u64();
     assert_eq!(events(&mut dialler), [Readiness { token, readable: true, writable: true, hung_up: true }]);
     assert_eq!(code(dialler.read(first, &mut [0])), Some(ECONNRESET));
-    assert!(acceptor.accept(0).is_ok(), "the second is unharmed");
+    assert!(acceptor.accept(0).is_ok(), "the second connection is unaffected");
     fail_next(&world, ACCEPTOR, Site::Accept, EPROTO);
     assert_eq!(code(acceptor.accept(0)), Some(EAGAIN), "no connection remains");
 }

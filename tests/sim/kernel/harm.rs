@@ -18,7 +18,7 @@ fn a_cut_is_silent_both_ways_and_loses_nothing() {
     write(&mut dialler, b"before").unwrap();
     events(&mut acceptor);
     world.cut(ACCEPTOR);
-    assert_eq!(write(&mut dialler, b"after"), Ok(2), "its own kernel accepts as much");
+    assert_eq!(write(&mut dialler, b"after"), Ok(2), "the sender's own kernel accepts as much");
     assert_eq!(write(&mut acceptor, b"answer"), Ok(6));
     assert_eq!((events(&mut dialler), events(&mut acceptor)), (vec![], vec![]));
     assert_eq!(read(&mut acceptor, 99), Ok(b"before".to_vec()), "arrived bytes remain readable");
@@ -104,7 +104,7 @@ fn a_dial_across_the_cut_is_undecided_until_it_is_healed() {
     assert_eq!(events(&mut dialler), event(false, true, false));
     let _accepted = acceptor.accept(0).unwrap();
     world.advance(secs(100));
-    assert_eq!(events(&mut dialler), [], "it was in time");
+    assert_eq!(events(&mut dialler), [], "the dial was established in time");
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn an_unanswered_dial_times_out_in_the_kernel() {
     assert_eq!(events(&mut dialler), event(true, true, true));
     assert_eq!(code(dialler.connected(raw_link())), Some(ETIMEDOUT));
     world.heal(DIALLER);
-    assert_eq!(events(&mut dialler), [], "it is over");
+    assert_eq!(events(&mut dialler), [], "the failed dial reports no more events");
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn descriptors_run_out_and_are_returned() {
     dialler.connect(third, address, None).unwrap();
     world.set_descriptor_limit(ACCEPTOR, 4);
     let (socket, _) = acceptor.accept(0).unwrap();
-    assert_eq!(code(acceptor.accept(0).map(drop)), Some(EMFILE), "it keeps waiting");
+    assert_eq!(code(acceptor.accept(0).map(drop)), Some(EMFILE), "the connection waits in the backlog");
     drop(socket);
     let accepted = acceptor.accept(0).unwrap();
     assert_eq!(world.open_descriptors(ACCEPTOR), 4);

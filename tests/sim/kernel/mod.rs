@@ -86,7 +86,7 @@ fn a_connection_is_first_seen_writable_and_then_only_when_something_is_new() {
     assert_eq!(events(&mut acceptor), [listener]);
     let (socket, from) = acceptor.accept(3).unwrap();
     assert_eq!(from.ip(), dialler.ip());
-    assert_eq!(events(&mut acceptor), [], "it is not registered yet");
+    assert_eq!(events(&mut acceptor), [], "the accepted socket is not registered yet");
     acceptor.attach(raw_link(), socket).unwrap();
     assert_eq!(events(&mut acceptor), event(true, true, false));
     assert_eq!(events(&mut acceptor), [], "an edge is reported once, read or not");

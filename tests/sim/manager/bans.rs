@@ -40,7 +40,7 @@ fn a_ban_applies_to_a_trusted_host_once_it_is_no_longer_trusted() {
     let config = managed.node.reactor().config().clone().with_manager(Some(Box::new(manager())));
     drop(managed.node.handle().update_config(config).unwrap());
     managed.settle();
-    assert!(stranger.receive(0).1, "it is closed");
+    assert!(stranger.receive(0).1, "the connection is closed");
     stranger.close(0);
     managed.settle();
     assert_eq!((managed.ready(), managed.ends()), (1, vec![LocalCause::Banned.into()]));
@@ -69,7 +69,7 @@ fn a_close_by_the_handler_bans_nobody_and_decides_when_the_address_is_dialled_ag
             managed.remember(&[theirs], PeerStatus::Valid);
         }
         managed.settle();
-        assert!(stranger.accept(0), "it is dialled");
+        assert!(stranger.accept(0), "the address is dialled");
         stranger.send(0, &Claim::default().handshake());
         managed.settle();
         stranger.close(0);
@@ -97,7 +97,7 @@ fn req_e38_an_earned_ban_closes_all_links_of_the_host_and_keeps_it_out() {
     });
     managed.run(secs(5));
     assert_eq!(managed.ends()[1..], [CloseReason::Local(LocalCause::Banned); 2]);
-    assert_eq!(managed.ready(), 1, "its neighbour stays");
+    assert_eq!(managed.ready(), 1, "the neighbouring host stays connected");
     stranger.dial_from(4, managed.address, Some(THEIRS));
     managed.settle();
     assert_eq!(managed.refusals(), [Refusal::Banned]);
@@ -161,10 +161,10 @@ fn req_e38_a_dialled_peer_that_earns_a_ban_is_not_dialled_again_and_the_book_hol
     stranger.close(0);
     managed.remember(&[sibling], PeerStatus::Valid);
     managed.run(secs(3_590));
-    assert_eq!(managed.node.stats().counters.dialled, 1, "neither it nor its other ports");
+    assert_eq!(managed.node.stats().counters.dialled, 1, "no port of the banned host is dialled");
     managed.run(secs(11));
     assert_eq!(managed.count("peer_unbanned"), 1);
-    assert_eq!(managed.known(theirs).status, PeerStatus::Unknown, "it may be tried again");
+    assert_eq!(managed.known(theirs).status, PeerStatus::Unknown, "the address may be dialled again");
     assert!(stranger.accept(1), "and it is");
 }
 

@@ -57,7 +57,7 @@ fn req_e47_only_an_immediate_new_dial_is_a_restart() {
     stranger.listen();
     managed.run(secs(10));
     for (link, expected) in [(0, 1), (1, 2), (2, 2)] {
-        assert!(stranger.accept(link), "it is dialled");
+        assert!(stranger.accept(link), "the address is dialled");
         stranger.send(link, &Claim::default().handshake());
         managed.settle();
         assert_eq!(managed.ready(), 1);
@@ -89,7 +89,7 @@ fn req_e47_a_ban_is_counted_when_it_begins_and_its_host_while_it_lasts() {
     managed.settle();
     (0..2).for_each(|link| stranger.close(link));
     managed.run(secs(1));
-    assert_eq!(bans(&managed), (3, 2), "both have earned it, and the second changes nothing");
+    assert_eq!(bans(&managed), (3, 2), "both peers earned a ban, and the second ban changes nothing");
     let lifted = managed.node.handle().unban(attacker).unwrap();
     managed.settle();
     assert_eq!((lifted.wait(), bans(&managed)), (Ok(Ok(true)), (3, 1)));
@@ -147,7 +147,11 @@ fn req_e47_the_book_is_counted_by_status_through_all_changes() {
     drop(managed.node.handle().unban(FOE).unwrap());
     managed.settle();
     let [unknown, valid, inaccessible, banned] = book(&managed);
-    assert_eq!((unknown + inaccessible, valid, banned), (4, 1, 1), "their status is unknown, or the dial has failed");
+    assert_eq!(
+        (unknown + inaccessible, valid, banned),
+        (4, 1, 1),
+        "the peers' status is unknown, or the dial has failed"
+    );
     assert!(unknown > 0);
     managed.stop();
 }

@@ -57,7 +57,7 @@ fn req_e31_an_inbound_peer_is_not_dialled_at_its_listener() {
     assert_eq!(managed.node.stats().counters.dialled, 0, "although the book has it");
     stranger.close(0);
     managed.run(secs(1));
-    assert!(stranger.accept(1), "it is dialled after it has closed");
+    assert!(stranger.accept(1), "the address is dialled after its connection has closed");
 }
 
 #[test]

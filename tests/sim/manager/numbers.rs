@@ -223,5 +223,5 @@ fn req_e33_a_peer_that_names_its_listener_is_remembered_and_an_inaccessible_one_
     stranger.send(1, &claim.handshake());
     managed.settle();
     assert_eq!(managed.ready(), 1);
-    assert_eq!(managed.known(theirs).status, PeerStatus::Unknown, "it may be reachable now");
+    assert_eq!(managed.known(theirs).status, PeerStatus::Unknown, "the address may be reachable now");
 }

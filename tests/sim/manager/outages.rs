@@ -67,7 +67,7 @@ fn req_e20_a_stalled_handshake_backs_off_like_a_refused_dial() {
     assert_eq!(failures, 1);
     assert!((secs(5)..=secs(5) * 5 / 4).contains(&moment.since(at)), "{moment:?}");
     managed.run(secs(7));
-    assert!(stranger.accept(1), "it is dialled again");
+    assert!(stranger.accept(1), "the address is dialled again");
     stranger.send(1, &Claim::default().handshake());
     managed.settle();
     assert_eq!((managed.ready(), managed.known(stranger.address()).status), (1, PeerStatus::Valid));
@@ -141,5 +141,5 @@ fn req_e19_an_unfit_peer_is_dialled_again_after_an_hour() {
     assert_eq!(managed.failures()[0].2, NextDial::Inaccessible);
     assert_eq!((managed.known(stranger.address()).status, stranger.accept(1)), (PeerStatus::Inaccessible, false));
     managed.run(secs(3));
-    assert!(stranger.accept(1), "it may have been updated");
+    assert!(stranger.accept(1), "the node may have been updated");
 }

@@ -27,7 +27,7 @@ fn managed_and_stranger(config: ManagerConfig) -> (ManagedWorld, Stranger) {
 /// Lets the managed world dial and the stranger complete the handshake as `link`.
 fn meet(managed: &mut ManagedWorld, stranger: &mut Stranger, link: u64) {
     managed.settle();
-    assert!(stranger.accept(link), "it is dialled");
+    assert!(stranger.accept(link), "the address is dialled");
     stranger.send(link, &Claim::default().handshake());
     managed.settle();
     assert_eq!(managed.ready(), 1);
@@ -98,7 +98,7 @@ fn req_e20_failed_dials_pause_for_longer_and_longer_and_then_count_as_inaccessib
     for (pair, least) in failures.windows(2).zip([5, 10, 20, 40, 80, 160, 320, 600, 600]) {
         let (pause, least) = (pair[1].0.since(pair[0].0), secs(least));
         assert!((least..=least * 5 / 4).contains(&pause), "{pause:?} is not {least:?}");
-        assert_eq!(pair[0].2, NextDial::At(pair[1].0), "it is dialled at the reported moment");
+        assert_eq!(pair[0].2, NextDial::At(pair[1].0), "the address is dialled at the reported moment");
     }
     assert_eq!(failures[9].2, NextDial::Inaccessible);
     let known = managed.known(NOBODY);
@@ -150,7 +150,7 @@ fn req_e19_a_peer_closed_by_the_embedder_is_not_restarted() {
     managed.settle();
     stranger.close(0);
     managed.run(secs(599));
-    assert!(!stranger.accept(1), "it is not dialled for the longest pause");
+    assert!(!stranger.accept(1), "the address is not dialled for the longest pause");
     assert_eq!((managed.ends(), managed.count("connection_restarting")), (vec![Disconnect::Done.into()], 0));
     assert_eq!(managed.known(stranger.address()).failures, 0, "this close is not a failure");
 }

@@ -45,7 +45,11 @@ fn req_e41_seeds_are_resolved_at_the_start_and_hourly_and_a_failed_one_delays_no
     managed.run(secs(3_597));
     assert_eq!(managed.count("seed_failed"), 1);
     managed.run(secs(3));
-    assert_eq!((managed.count("seed_failed"), resolved(&managed)), (2, vec![(1, 1), (1, 0)]), "it is known by now");
+    assert_eq!(
+        (managed.count("seed_failed"), resolved(&managed)),
+        (2, vec![(1, 1), (1, 0)]),
+        "the address is already known"
+    );
     managed.run(secs(3_600));
     assert_eq!(managed.count("seed_failed"), 3);
 }
@@ -88,7 +92,7 @@ fn fault_e12_an_answer_without_end_is_believed_up_to_its_bound() {
         (resolved(&managed), managed.report().book.len()),
         (vec![(MAX_SEED_ANSWERS, MAX_SEED_ANSWERS)], MAX_SEED_ANSWERS)
     );
-    assert!(managed.places() <= 1, "they are one range");
+    assert!(managed.places() <= 1, "the addresses are in one range");
 }
 
 #[test]

@@ -91,7 +91,11 @@ fn a_body_has_its_whole_minute_after_a_pause() {
     raw.send(&[7; 100]);
     room.run_for(secs(1_000));
     room.act(0, move |ctx| ctx.resume(peer));
-    assert_eq!(ping_nonces(&raw.receive()).len(), 1, "its pong could not overtake the block and has its own time");
+    assert_eq!(
+        ping_nonces(&raw.receive()).len(),
+        1,
+        "the pong could not overtake the block and has a deadline of its own"
+    );
     room.run_for(BODY_WINDOW - Duration::from_nanos(1));
     assert_eq!(room.seen(0), []);
     room.run_for(Duration::from_nanos(1));

@@ -1,7 +1,7 @@
 //! A limit for worlds, so that an endless one blocks no test.
 //!
-//! The limit is checked after every round of turns, never within a turn. It is reached in two ways: by the number of calls that a
-//! world's hosts make, which is the same in every run of it, and on request from any thread.
+//! The limit is checked after every round of turns, never within a turn. It is reached in two ways: by the number of
+//! calls that a world's hosts make, which is the same in every run of it, and on request from any thread.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

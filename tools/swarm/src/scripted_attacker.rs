@@ -1,8 +1,8 @@
 //! The hostile peers: each follows a script and ignores all input.
 //!
-//! A script begins with as much of a handshake as its [`Manners`] state. Because bytes keep their order, the loop is in
-//! a known state of that handshake when the rest arrives, no matter which side dialled. Each row states the loop's allowed
-//! reactions.
+//! A script begins with as much of a handshake as its [`Manners`] state. Because bytes keep their order, the loop is
+//! in a known state of that handshake when the rest arrives, no matter which side dialled. Each row states the loop's
+//! allowed reactions.
 
 use super::scripted_handler::LIE;
 use peerloop::config::Config;

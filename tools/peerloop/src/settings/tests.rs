@@ -308,7 +308,11 @@ fn an_empty_variable_counts_as_not_set() {
         assert_eq!(effective.node, loaded(&[], &[], text).node, "{}", setting.name);
         assert!(!effective.sources.iter().any(|source| matches!(source, Source::Variable(_))), "{}", setting.name);
     }
-    assert_eq!(loaded(&[], &[("PEERLOOP_MAXPEERS", "")], "").node, Node::default(), "it is not an error");
+    assert_eq!(
+        loaded(&[], &[("PEERLOOP_MAXPEERS", "")], "").node,
+        Node::default(),
+        "an empty variable is not an error"
+    );
 }
 
 #[test]
