@@ -257,7 +257,7 @@ pub enum LocalCause {
     /// We are already connected to this peer.
     Duplicate,
     /// The loop is connected to itself. Either the peer's `version` has one of our nonces, or, in the state
-    /// [`Connecting`](crate::peer::ConnectionState::Connecting), nobody listens on the port and the kernel chose that
+    /// [`Connecting`](crate::peer::ConnectionState::Connecting), the port has no listener and the kernel chose that
     /// very port as the source.
     SelfConnection,
 }

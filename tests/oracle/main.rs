@@ -1,5 +1,5 @@
-//! The wire format compared with other codecs: they read the messages that we write, we read theirs, and both refuse
-//! the same.
+//! The wire format compared with other codecs: each reads the messages that the other writes, and both refuse the same
+//! bytes.
 //!
 //! [`against_bitcoin`] and [`against_chain_gang`] compare values and bytes of messages that both sides can represent;
 //! [`verdicts`] compares results for damaged bytes, and [`judge`](peerloop_laws::judge) lists all intended differences.

@@ -212,7 +212,7 @@ fn a_stop_of_a_loop_that_is_dropped_is_answered_as_failed() {
 }
 
 #[test]
-fn a_thread_that_waits_for_the_end_needs_nothing_else() {
+fn a_thread_can_wait_for_the_loops_end_without_any_other_call() {
     let (_, handle, thread) = spawn();
     let mut stop = handle.stop().expect("the queue has room");
     assert_eq!(stop.wait_timeout(PATIENCE), Ok(Some(())));

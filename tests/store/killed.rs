@@ -26,7 +26,7 @@ const BANS_PER_BATCH: u32 = 8;
 const BATCHES_BANNED: u32 = 50;
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "the child is killed at an instant that nobody chooses")]
+#[expect(clippy::disallowed_methods, reason = "the child is killed at an arbitrary instant")]
 fn fault_e11_nothing_durable_is_lost_whenever_the_process_is_killed() {
     if let Some(book) = std::env::var_os(CHILD) {
         write_for_ever(&PathBuf::from(book));

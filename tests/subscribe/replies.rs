@@ -108,7 +108,7 @@ proptest! {
         drop(pending);
         drop(reply);
         for bell in &bells {
-            prop_assert_eq!((bell.take_rings(), Arc::strong_count(bell)), (0, 1), "nobody waits any more");
+            prop_assert_eq!((bell.take_rings(), Arc::strong_count(bell)), (0, 1), "no task waits any more");
         }
     }
 }

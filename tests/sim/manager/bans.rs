@@ -381,7 +381,7 @@ fn a_handler_can_ban_and_unban_from_inside_every_callback() {
 }
 
 #[test]
-fn a_handler_without_a_peer_manager_can_ban_nobody() {
+fn a_handler_without_a_peer_manager_cannot_ban_a_host() {
     let does: fn(&mut Ctx<'_>, PeerId) = |ctx, peer| {
         assert_eq!(ctx.ban(THEIRS, None), Err(RequestError::NoManager));
         assert_eq!(ctx.unban(THEIRS), Err(RequestError::NoManager));

@@ -27,7 +27,7 @@ const SLACK: Duration = Duration::from_secs(2);
 /// A pipe that a handshake and some pings may fill.
 const NARROW_BYTES: usize = 4 * 1024;
 
-/// Returns whether nothing is done to a troop's peers, so that the loop's reaction to them can be judged.
+/// Returns whether the handler does nothing to a troop's peers, so that the loop's reaction to them can be judged.
 pub(super) fn is_judged(troop: &Troop) -> bool {
     let habit = troop.habit;
     troop.kind.is_hostile() && habit.acts_every.is_zero() && !habit.is_rough && !habit.overwhelms

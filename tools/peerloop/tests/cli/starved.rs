@@ -98,7 +98,7 @@ fn read_input(mut visitor: &TcpStream, received: &mut Vec<u8>) -> bool {
 fn serve_refuses_visitors_without_descriptors_and_accepts_again_once_some_disconnect() {
     let (node, address) = Running::serve_under(LIMIT);
     let mut visitors = visit_all(&address);
-    until("nobody waits", || count(&visitors, Reception::Waits) == 0);
+    until("no visitor waits", || count(&visitors, Reception::Waits) == 0);
     visitors.retain(|visitor| !read_input(visitor, &mut Vec::new()));
     let inside = visitors.len() as u64;
     assert!(inside > LIMIT / 4 && inside < LIMIT, "{inside} are in");

@@ -47,7 +47,7 @@ impl ScriptedHandler {
         let (troop, was_asked) = (known.troop, std::mem::take(&mut known.is_pulled));
         let (was_filled, is_tired) = (known.was_filled, known.deeds_inside >= MAX_DEEDS_INSIDE);
         if !was_asked {
-            self.wrong(42, ctx.now(), format!("{peer:?}'s room is offered, and nobody has requested it"));
+            self.wrong(42, ctx.now(), format!("{peer:?}'s room is offered without a request"));
         }
         let Some(TroopState { habit, chance_inside, .. }) = self.troops.get(troop) else { return };
         let (max_bytes, chance) = (habit.max_inside_bytes, chance_inside.clone());
