@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_message_is_shared_if_its_header_lies_before_it_and_copied_else() {
+    fn a_whole_message_is_shared_if_its_header_precedes_it_and_copied_otherwise() {
         let payload = vec![7_u8; 1_000];
         for before in [0, 100, 1_024, 1_025] {
             let (header, block) = block_of(before, &payload);
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_with_an_extended_header_is_sent_on_with_a_basic_one() {
+    fn a_message_with_an_extended_header_is_relayed_with_a_basic_one() {
         let payload = [7_u8; 100];
         let (basic, block) = block_of(0, &payload);
         let header = Header { checksum: None, ..basic };
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_is_the_one_that_was_kept_or_else_computed() {
+    fn a_kept_hash_is_returned_and_a_missing_one_is_computed() {
         let payload = [3_u8; 100];
         for (kept, hash) in [(None, Hash256::of(&payload)), (Some(Hash256::of(b"another")), Hash256::of(b"another"))] {
             let header = Header::of(CommandName::TX, &payload);

@@ -16,7 +16,7 @@ use crate::manager::Leaving;
 use crate::peer::ConnectionState;
 use crate::state::LoopState;
 
-/// A link that may be closing, with the engine's parts that its close concerns.
+/// A link that may be closing, with the engine's parts that its close needs.
 pub(crate) struct Closing<'a> {
     pub(super) id: LinkId,
     pub(super) state: &'a mut LoopState,

@@ -1,7 +1,8 @@
 //! Expired deadlines: the actions of a link's timer.
 //!
 //! A reply may lie unread in the kernel although it arrived in time, for example when the process was suspended or many
-//! other links are read first. Deadlines therefore count up to the moment until which input was seen.
+//! other links are read first. Deadlines are therefore compared with the moment up to which input was seen, not with
+//! the present.
 
 use crate::bugs::canary;
 use crate::error::Deadline;

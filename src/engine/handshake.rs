@@ -259,7 +259,7 @@ impl Handshake<'_> {
         state.links.close(id, LocalCause::OverCapacity.into(), state.clocks.now());
     }
 
-    // --- What follows the handshake ---------------------------------------------------------------------------------
+    // --- After the handshake ----------------------------------------------------------------------------------------
 
     /// Handles the peer's `protoconf`; a second one aborts the link.
     pub(super) fn on_protoconf<H: Handler>(&mut self, payload: &[u8], handler: &mut H) {

@@ -338,7 +338,11 @@ mod tests {
         };
         assert_eq!(next(NextDial::Restart), "now network=regtest");
         assert_eq!(next(NextDial::At(now.plus(Duration::from_micros(5_012_999)))), "5012ms network=regtest");
-        assert_eq!(next(NextDial::At(Instant::ZERO)), "0ms network=regtest", "it was due before the line was written");
+        assert_eq!(
+            next(NextDial::At(Instant::ZERO)),
+            "0ms network=regtest",
+            "the dial was due before the line was written"
+        );
         assert_eq!(next(NextDial::Inaccessible), "inaccessible network=regtest");
         assert_eq!(next(NextDial::NextAddress), "next_address network=regtest");
         assert_eq!(next(NextDial::Never), "never network=regtest");

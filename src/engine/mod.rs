@@ -2,7 +2,7 @@
 //!
 //! It owns the table, the wheel, the rng and every policy. It knows no socket, clock or thread: bytes, moments and
 //! failures are passed to it, and its output waits in lists and queues for the [`Reactor`](crate::Reactor). The same
-//! seed and the same inputs give the same outputs, byte for byte. No input of a peer makes a call here panic, and the
+//! seed and the same inputs give the same outputs, byte for byte. No input from a peer makes a call here panic, and the
 //! size of its input bounds a call's cost.
 
 mod closing;
@@ -182,7 +182,7 @@ impl Engine {
         Handshake { id, state, frames, nonces }
     }
 
-    /// Returns the closing of a link.
+    /// Returns the closing steps of a link.
     #[inline]
     pub(crate) fn closing(&mut self, id: LinkId) -> Closing<'_> {
         let Self { state, memory, nonces, .. } = self;
@@ -587,7 +587,7 @@ mod tests {
         let id = engine.accept(([192, 0, 2, 1], 8_333).into()).expect("the table is empty");
         engine.handshake(id).tcp_connected(&mut NoHandler);
         let armed = engine.state.links.wheel.armed_tick(id.slot() as u32);
-        assert!(armed.is_some(), "for the handshake");
+        assert!(armed.is_some(), "the handshake has a deadline");
         engine.close_all();
         assert_eq!(engine.state.links.wheel.armed_tick(id.slot() as u32), armed);
         assert_eq!(engine.wait(), Wait::Zero);

@@ -11,9 +11,9 @@
 //!    no second event. An address that cannot be bound is retried as well, after growing pauses.
 //! 5. **Read** each ready link once, for at most [`MAX_READ_STEP`](crate::limits::MAX_READ_STEP) in all. Replies are
 //!    written with one call per link.
-//! 6. **Timers**, in every turn, bounded. Deadlines count up to the moment until which the peer's input was seen, so
-//!    that a suspended process closes no peer that replied in time.
-//! 7. **Flush**: the handler is offered the free room of peers for which it asked, at most
+//! 6. **Timers**, in every turn, bounded. Deadlines are compared with the moment up to which the peer's input was seen,
+//!    so that a suspended process closes no peer that replied in time.
+//! 7. **Flush**: the handler is offered the free room of peers that it requested, at most
 //!    [`PULLS_PER_TURN`](crate::limits::PULLS_PER_TURN). Then queued bytes are written, with one gathered write per
 //!    link if the kernel accepts them, at most
 //!    [`MAX_WRITTEN_PER_TURN_BYTES`](crate::limits::MAX_WRITTEN_PER_TURN_BYTES) of each link, for at most
@@ -469,7 +469,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         }
     }
 
-    // --- 3: requests and completions ---------------------------------------------------------------------------------
+    // --- 3: requests and completions --------------------------------------------------------------------------------
 
     fn take_requests(&mut self) {
         if !self.requests_pending {

@@ -89,7 +89,7 @@ impl LoopState {
         }
     }
 
-    /// Starts to stop the loop. `reply` reports its end.
+    /// Begins the loop's shutdown. `reply` reports its end.
     pub(crate) fn stop(&mut self, reply: Reply<()>) {
         self.stopping = true;
         self.outbox.add_stop(reply);

@@ -18,7 +18,7 @@ pub(crate) struct Outbox {
     messages: Vec<(CommandFilter, Publisher<MessageEvent>)>,
     /// Whether a publisher may hold items.
     has_unsent: bool,
-    /// Due at the end; no more than twice as many as callers wait.
+    /// The replies due at the loop's end: at most twice as many as callers wait.
     stops: Vec<Reply<()>>,
 }
 

@@ -3,9 +3,9 @@
 //! All outgoing bytes pass through here. The write block collects frames while the link is being read; all other frames
 //! wait in the link's queue. The block is never used while the queue holds anything. Only pings and pongs, ours and the
 //! handler's, overtake queued frames. They are sent right after the frame that is partly sent, in their own order, so
-//! that neither the peer nor we measure our queue. Frames of the handshake are never overtaken. While a message is
-//! being fed in parts, all other frames wait after it, pings and pongs first. These overtake the message itself as long
-//! as its header waits.
+//! that no latency measurement, the peer's or ours, includes our queue. Frames of the handshake are never overtaken.
+//! While a message is being fed in parts, all other frames wait after it, pings and pongs first. These overtake the
+//! message itself as long as its header waits.
 //!
 //! A ping remembers its end position in the link's outgoing bytes, so that the write that carries it stamps it. The
 //! position changes only when a collected ping moves ahead of other collected frames. No call here reaches a socket or

@@ -76,7 +76,7 @@ impl Telemetry {
         mem::replace(histogram, spare)
     }
 
-    // --- Costs of peers -------------------------------------------------------------------------------------------
+    // --- Costs of peers ---------------------------------------------------------------------------------------------
 
     /// Starts to measure peers' costs from zero, or stops and frees the memory. Idempotent.
     pub(crate) fn measure_peers(&mut self, measures: bool) {

@@ -221,7 +221,7 @@ fn trusting(address: SocketAddr) -> ManagerConfig {
     ManagerConfig { trusted: vec![(address.ip(), 32)], ..manager() }
 }
 
-// --- Bans ------------------------------------------------------------------------------------------------------------
+// --- Bans -----------------------------------------------------------------------------------------------------------
 
 #[test]
 fn only_a_length_above_its_commands_limit_is_banned_during_the_handshake() {
@@ -237,7 +237,7 @@ fn only_a_length_above_its_commands_limit_is_banned_during_the_handshake() {
     }
 }
 
-// --- Sleeping --------------------------------------------------------------------------------------------------------
+// --- Sleeping -------------------------------------------------------------------------------------------------------
 
 #[test]
 fn with_an_empty_book_the_loop_sleeps_until_it_learns_an_address() {
@@ -455,13 +455,17 @@ fn evictions_are_limited_per_turn() {
         counted
     };
     assert_eq!(visit(&mut stage, 0..PEERS), 0);
-    assert_eq!(visit(&mut stage, PEERS..PEERS + EVICTED + 3), 3, "the last arrivals get no slot");
+    assert_eq!(visit(&mut stage, PEERS..PEERS + EVICTED + 3), 3, "the last arrivals are over capacity");
     let second = PEERS + EVICTED + 3;
-    assert_eq!(visit(&mut stage, second..second + EVICTED), 3, "only the earlier ones get no slot");
+    assert_eq!(
+        visit(&mut stage, second..second + EVICTED),
+        3,
+        "only the first visit's last arrivals are over capacity"
+    );
     stage.assert_accounts();
 }
 
-// --- A changed configuration -----------------------------------------------------------------------------------------
+// --- A changed configuration ----------------------------------------------------------------------------------------
 
 impl Stage {
     fn reconfigure(&mut self, manager: ManagerConfig) {
@@ -541,7 +545,7 @@ fn a_banned_address_that_becomes_trusted_is_dialled() {
     assert_eq!(stage.addresses(), [host(1)]);
 }
 
-// --- A full list of bans ---------------------------------------------------------------------------------------------
+// --- A full list of bans --------------------------------------------------------------------------------------------
 
 #[test]
 fn a_ban_without_room_is_refused_and_a_displaced_one_is_reported() {
