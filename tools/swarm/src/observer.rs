@@ -1,7 +1,7 @@
-//! An observer beside the handler under the loop: the two are a pair.
+//! An observer, composed with the scripted handler into a pair on the same loop.
 //!
-//! It does nothing to a peer. It wants each message in a form that depends on the message alone, asks for moments and
-//! free room of its own, and checks that it gets what it asked for and nothing else. In most worlds it only watches.
+//! It does nothing to a peer. It requests each message in a form that depends on the message alone, requests wake-ups
+//! and free room of its own, and checks that it receives exactly these. In most worlds it only watches.
 
 use peerloop::PeerId;
 use peerloop::api::{Chunk, ControlEvent, Delivery, Event, Frame};
@@ -14,9 +14,9 @@ use std::time::Duration;
 
 /// The invariant of composed handlers.
 pub(super) const COMPOSED: u8 = 44;
-/// The key of its timer, which the other handler uses as well.
+/// The key of the observer's timer. The other handler uses the same key.
 const TIMER: u64 = 0;
-/// Longest time between two moments that the observer asks for.
+/// Maximum time between two wake-ups that the observer requests.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 /// The calls that both handlers of a pair get, as one number.
@@ -24,7 +24,8 @@ const MAX_PAUSE: Duration = Duration::from_secs(5);
 pub(super) struct Calls(u64);
 
 impl Calls {
-    /// Notes an event of a peer. One about a cut message is only for a handler that took chunks of it.
+    /// Notes an event of a peer. A cut message is not noted, because only a handler that received its chunks gets the
+    /// event.
     pub(super) fn note_event(&mut self, peer: PeerId, event: &Event<'_>) {
         if !matches!(event, Event::BodyCut { .. }) {
             self.note((peer, std::mem::discriminant(event)));
@@ -43,13 +44,13 @@ impl Calls {
 #[derive(Debug)]
 pub(super) struct Observer {
     pub(super) calls: Calls,
-    /// What it draws its moments from; none if it only watches.
+    /// The source of the random wake-ups; `None` if the observer only watches.
     chance: Option<Chance>,
     takes_messages: bool,
     asked: Option<Instant>,
-    /// When its timer is due.
+    /// The moment at which the timer is due.
     timer_due: Option<Instant>,
-    /// The peers whose free room it has asked for.
+    /// The peers whose free room was requested.
     pulled: PeerMap<()>,
     pub(super) wrongs: Vec<(u8, Instant, String)>,
 }
@@ -67,7 +68,7 @@ impl Observer {
         }
     }
 
-    /// Returns the form that it wants a message in.
+    /// Returns the form in which the observer requests a message.
     fn wish(&self, header: &Header) -> Delivery {
         if !self.takes_messages {
             return Delivery::Discard;

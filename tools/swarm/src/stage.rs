@@ -96,7 +96,7 @@ impl Stage {
         }
         let handler = scripted_handler_of(&scenario, tape, &cast);
         let chance = scenario.is_observed.then(|| tape.stream(stream::OBSERVER_WAKES));
-        // What it wants could take the room that the peers' messages need.
+        // If memory is short, the observer's messages could use the room that the peers' messages need.
         let observer = Observer::new(chance, !scenario.is_short_of_memory);
         let mut node =
             Checked::new(&world, net, config.clone(), (handler, observer)).expect("the configuration is valid");
