@@ -67,7 +67,7 @@ impl LoopState {
 
     /// Appends the frame that `write` writes to the link's outgoing bytes, and returns its end position in them.
     ///
-    /// The link must have room for the frame: see [`Links::check_room`].
+    /// The link must have room for the frame: see [`Links::check_room`](super::Links::check_room).
     pub(crate) fn append(&mut self, id: LinkId, len: usize, write: impl FnOnce(&mut Vec<u8>)) -> u64 {
         let Some(link) = self.links.table.get(id) else { return 0 };
         let may_gather = self.links.replying == Some(id) && link.queue.is_empty() && link.stream.is_none();
