@@ -67,6 +67,14 @@ impl NetGroup {
 }
 
 /// Returns whether packets to `address` can be routed beyond this machine's own networks.
+///
+/// ```
+/// use peerloop::address::is_routable;
+///
+/// assert!(is_routable("8.8.8.8".parse()?));
+/// assert!(!is_routable("192.168.1.1".parse()?));
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
 pub fn is_routable(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => is_routable_v4(address),

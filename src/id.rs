@@ -65,6 +65,26 @@ impl PeerId {
 
     /// Returns a dense index, below the peak number of rows in use, for an embedder's own table. The index is reused
     /// after the peer is closed, so store the `PeerId` with it.
+    ///
+    /// ```
+    /// use peerloop::PeerId;
+    ///
+    /// /// The peers that have sent a transaction.
+    /// #[derive(Default)]
+    /// struct Senders(Vec<Option<PeerId>>);
+    ///
+    /// impl Senders {
+    ///     fn insert(&mut self, peer: PeerId) {
+    ///         let slots = self.0.len().max(peer.slot() + 1);
+    ///         self.0.resize(slots, None);
+    ///         self.0[peer.slot()] = Some(peer);
+    ///     }
+    ///
+    ///     fn contains(&self, peer: PeerId) -> bool {
+    ///         self.0.get(peer.slot()) == Some(&Some(peer))
+    ///     }
+    /// }
+    /// ```
     pub const fn slot(self) -> usize {
         self.0.slot()
     }

@@ -34,9 +34,9 @@
 //! Types that may gain fields or variants are `#[non_exhaustive]`: build them with their functions, and match them with
 //! `..` or a wildcard arm. Types that are complete are exhaustive: [`Network`], [`address::Host`],
 //! [`address::NetGroup`], [`time::Wait`], [`Received`], [`error::Side`], [`Delivery`], [`load::Verdict`],
-//! [`load::Phase`], [`ban::Ban`], [`store::Change`], [`store::PeerStatus`], [`handler::PairRequest`],
-//! [`stats::MessageCount`], [`ConnectionState`], [`ConnectionType`], [`peer::PingInFlight`], and the messages of
-//! [`wire`], which the protocol fixes.
+//! [`load::Phase`], [`api::Direction`], [`ban::Ban`], [`store::Change`], [`store::PeerStatus`],
+//! [`handler::PairRequest`], [`stats::MessageCount`], [`ConnectionState`], [`ConnectionType`], [`peer::PingInFlight`],
+//! and the messages of [`wire`], which the protocol fixes.
 //!
 //! # A peer's states
 //!

@@ -24,8 +24,10 @@ pub const SERVICE_BITCOIN_CASH: u64 = 0x20;
 ///
 /// ```
 /// use peerloop::Network;
-/// use peerloop::protocol::CommandName;
+/// use peerloop::protocol::{CommandName, UnknownNetwork};
 ///
+/// assert_eq!("regtest".parse(), Ok(Network::Regtest));
+/// assert_eq!("moon".parse::<Network>(), Err(UnknownNetwork));
 /// assert_eq!(Network::from_magic(Network::Regtest.magic()), Some(Network::Regtest));
 /// assert!(CommandName::new("inv").is_well_formed());
 /// ```

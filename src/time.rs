@@ -40,6 +40,15 @@ impl Instant {
     }
 
     /// Returns the moment that is `before` earlier, or [`Instant::ZERO`] if that is before the clock began.
+    ///
+    /// ```
+    /// use peerloop::time::Instant;
+    /// use std::time::Duration;
+    ///
+    /// let moment = Instant::from_nanos(5_000);
+    /// assert_eq!(moment.minus(Duration::from_micros(2)), Instant::from_nanos(3_000));
+    /// assert_eq!(moment.minus(Duration::from_secs(1)), Instant::ZERO);
+    /// ```
     #[must_use]
     pub const fn minus(self, before: Duration) -> Self {
         Self(self.0.saturating_sub(nanos(before)))

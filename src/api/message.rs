@@ -58,6 +58,15 @@ impl MessageEvent {
 
 impl CommandFilter {
     /// Returns whether the filter selects messages of `command`.
+    ///
+    /// ```
+    /// use peerloop::api::CommandFilter;
+    /// use peerloop::protocol::CommandName;
+    ///
+    /// let filter = CommandFilter::Only(vec![CommandName::TX, CommandName::BLOCK]);
+    /// assert!(filter.has(CommandName::TX));
+    /// assert!(!filter.has(CommandName::INV));
+    /// ```
     pub fn has(&self, command: CommandName) -> bool {
         match self {
             Self::All => true,

@@ -62,6 +62,15 @@ impl<T> Reply<T> {
     }
 
     /// Returns whether the `Pending` still exists. Check this before building a costly reply.
+    ///
+    /// ```
+    /// use peerloop::api::Pending;
+    ///
+    /// let (reply, pending) = Pending::<Vec<u8>>::new();
+    /// assert!(reply.is_awaited());
+    /// drop(pending);
+    /// assert!(!reply.is_awaited());
+    /// ```
     pub fn is_awaited(&self) -> bool {
         Arc::strong_count(&self.0) > 1
     }

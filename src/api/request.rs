@@ -141,6 +141,22 @@ pub enum Request<C> {
 }
 
 /// The side of a connection that has dialled. It sends its `version` first.
+///
+/// ```
+/// use peerloop::api::Direction;
+/// use peerloop::load::Responder;
+/// use peerloop::{Config, Network, Reactor};
+/// use std::net::{TcpListener, TcpStream};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut reactor = Reactor::new(Config::new(Network::Regtest), Responder::default())?;
+/// let address = reactor.add_listener(TcpListener::bind("127.0.0.1:0")?)?;
+/// let connection = TcpStream::connect(address)?;
+/// let peer = reactor.add_connection(connection, Direction::Outbound)?;
+/// println!("{peer} begins its handshake in the next turn");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// The peer has dialled.

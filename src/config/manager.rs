@@ -15,6 +15,14 @@ impl ManagerConfig {
     }
 
     /// Returns the maximum number of peers in one range of addresses.
+    ///
+    /// ```
+    /// use peerloop::Network;
+    /// use peerloop::config::ManagerConfig;
+    ///
+    /// let config = ManagerConfig::new(Network::Mainnet).with_max_peers(1_000).with_max_per_group_percent(10);
+    /// assert_eq!(config.max_per_group(), 100);
+    /// ```
     pub fn max_per_group(&self) -> usize {
         let share = self.max_peers as u64 * u64::from(self.max_per_group_percent) / 100;
         usize::try_from(share).unwrap_or(usize::MAX).max(self.max_per_host)

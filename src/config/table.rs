@@ -172,7 +172,8 @@ settings! {
         Network network with_network: Network = network, fixed;
         /// The magic to use instead of the network's own, for private networks. Default none.
         Magic magic with_magic: Option<[u8; 4]> = None, fixed;
-        /// The protocol version we claim. Default 70016; other values are for testing a peer's reaction.
+        /// The protocol version we claim. Default [`PROTOCOL_VERSION`], 70016; other values are for testing a peer's
+        /// reaction.
         ProtocolVersion protocol_version with_protocol_version: u32 = PROTOCOL_VERSION, NextHandshakes;
         /// The services we claim. Default 0. [`SERVICE_NETWORK`](crate::protocol::SERVICE_NETWORK) is for a handler
         /// that answers `getheaders` and `getdata`: a node without a chain requests headers from one peer that claims
@@ -241,7 +242,7 @@ settings! {
         /// Minimum rate of an arriving payload, in bytes per second over 60 s. A slower peer is closed; at this rate
         /// the payload may last any time. 0 to 1,000,000,000; default 1,024. With 0 a payload is too slow only when
         /// none of it has arrived for 60 s, so a peer that sends single bytes can occupy the buffer for ever. The
-        /// header has 20 s in any case.
+        /// header has [`HEADER_TIMEOUT`](limits::HEADER_TIMEOUT), 20 s, in any case.
         MinBodyBytesPerSecond min_body_bytes_per_second with_min_body_bytes_per_second: u64 =
             limits::MIN_BODY_BYTES_PER_SECOND, Now,
             (|rate| *rate <= 1_000_000_000, "must be 0 to 1,000,000,000");
@@ -271,7 +272,7 @@ settings! {
     /// chain too. An agent in no list is accepted, because no list of good nodes is ever complete.
     #[derive(Clone, Debug, PartialEq, Eq)]
     struct VersionRules, pub(super) defaults(_network) {
-        /// Minimum protocol version. Default 31800.
+        /// Minimum protocol version. Default [`MIN_PROTOCOL_VERSION`], 31800.
         MinProtocolVersion min_protocol_version with_min_protocol_version: u32 = MIN_PROTOCOL_VERSION, NextHandshakes;
         /// Agents that are always rejected. Default none.
         BannedAgents banned_agents with_banned_agents: Vec<String> = Vec::new(), NextHandshakes;

@@ -67,7 +67,8 @@ pub enum Misbehavior {
     UnwantedMempoolRequest,
     /// It sends `createstrm` or `streamack` after the connection's `version`.
     LateStreamSetup,
-    /// It sends more messages before its handshake is complete than any handshake needs.
+    /// It sends more than [`MAX_HANDSHAKE_MESSAGES`](crate::limits::MAX_HANDSHAKE_MESSAGES) messages before its
+    /// handshake is complete.
     TooManyHandshakeMessages,
     /// It sends `protoconf` again.
     SecondProtoconf,

@@ -40,7 +40,9 @@ pub use misbehavior::{Misbehavior, Penalty};
 pub use network::{IoStep, NetworkFailure, Shortage};
 pub use option::{RefusedOption, SocketOption};
 pub use refusal::Refusal;
-pub use resolving::{ResolveCause, ResolveFailure};
+pub use resolving::ResolveCause;
+#[doc(hidden)]
+pub use resolving::ResolveFailure;
 
 use crate::protocol::{CommandName, Network, reject_code_name};
 use label::Label;

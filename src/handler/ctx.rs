@@ -131,6 +131,15 @@ impl<'a> Ctx<'a> {
     }
 
     /// Returns the loop's seeded random number generator.
+    ///
+    /// ```
+    /// use peerloop::rand::seq::IndexedRandom;
+    /// use peerloop::{Ctx, PeerId};
+    ///
+    /// fn draw(ctx: &mut Ctx<'_>, peers: &[PeerId]) -> Option<PeerId> {
+    ///     peers.choose(ctx.rng()).copied()
+    /// }
+    /// ```
     pub fn rng(&mut self) -> &mut StdRng {
         &mut self.state.rng
     }

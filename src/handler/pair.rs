@@ -10,6 +10,37 @@ use crate::id::PeerId;
 use crate::wire::Header;
 
 /// A request to one handler of a pair.
+///
+/// A part can be a pair itself, up to [`MAX_HANDLER_DEPTH`](crate::limits::MAX_HANDLER_DEPTH) levels deep, so that its
+/// requests nest as well.
+///
+/// ```
+/// use peerloop::handler::PairRequest;
+/// use peerloop::load::Responder;
+/// use peerloop::{Config, Ctx, Handler, Network, Reactor};
+/// use std::time::Duration;
+///
+/// /// Adds up the numbers of its requests.
+/// struct Sum(u64);
+///
+/// impl Handler for Sum {
+///     type Request = u64;
+///
+///     fn on_request(&mut self, _ctx: &mut Ctx<'_>, number: u64) {
+///         self.0 += number;
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let mut reactor = Reactor::new(Config::new(Network::Regtest), (Sum(0), Responder::default()))?;
+/// reactor.handle().request(PairRequest::First(7))?;
+/// while reactor.handler().0.0 == 0 {
+///     reactor.poll_once(Duration::from_secs(1))?;
+/// }
+/// assert_eq!(reactor.handler().0.0, 7);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PairRequest<A, B> {
     /// For the first handler.
@@ -65,7 +96,9 @@ pub enum PairRequest<A, B> {
 /// let mut reactor = Reactor::new(Config::new(Network::Regtest), handlers)?;
 /// reactor.listen("127.0.0.1:0".parse()?)?;
 /// reactor.poll_once(Duration::ZERO)?;
-/// let (Metrics(counts), _responder) = reactor.handler();
+/// // Takes the counts so far.
+/// let (Metrics(counts), _responder) = reactor.handler_mut();
+/// let counts = std::mem::take(counts);
 /// assert_eq!(counts.get("connection_established"), None);
 /// # Ok(())
 /// # }

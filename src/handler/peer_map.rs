@@ -99,6 +99,14 @@ impl<T> PeerMap<T> {
     }
 
     /// Iterates over the peers and mutable references to their values, in the order of the slots.
+    ///
+    /// ```
+    /// use peerloop::PeerMap;
+    ///
+    /// fn halve(scores: &mut PeerMap<u64>) {
+    ///     scores.iter_mut().for_each(|(_peer, score)| *score /= 2);
+    /// }
+    /// ```
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (PeerId, &mut T)> {
         self.entries.iter_mut().flatten().map(|(peer, value)| (*peer, value))
     }

@@ -107,6 +107,18 @@ impl MioNet {
 
     /// Looks up names with `look_up`, which receives a host and a port, instead of the operating system's resolver.
     /// Each call has a thread of its own and may block.
+    ///
+    /// ```
+    /// use peerloop::load::Responder;
+    /// use peerloop::{Config, MioNet, Network, Reactor};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let net = MioNet::new()?.with_resolver(|_host, port| Ok(vec![([192, 0, 2, 1], port).into()]));
+    /// let reactor = Reactor::with_net(Config::managed(Network::Mainnet), net, Responder::default())?;
+    /// # drop(reactor);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_resolver(
         mut self,

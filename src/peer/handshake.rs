@@ -183,6 +183,26 @@ impl HandshakeState {
 /// # Errors
 ///
 /// The first that applies: wrong network, protocol version too old, banned agent, agent of another blockchain.
+///
+/// ```
+/// use peerloop::Network;
+/// use peerloop::config::VersionRules;
+/// use peerloop::error::Incompatibility;
+/// use peerloop::peer::validate_version;
+/// use peerloop::wire::Version;
+///
+/// // A version that ends with the receiver's address.
+/// let mut payload = vec![0; 46];
+/// payload[..4].copy_from_slice(&70_016_i32.to_le_bytes());
+/// let mut version = Version::decode(&payload)?;
+/// let check = |version: &Version| {
+///     validate_version(version, Some(Network::Mainnet), Network::Mainnet, &VersionRules::default())
+/// };
+/// assert_eq!(check(&version), Ok(()));
+/// version.user_agent = Some(b"/Satoshi:29.0.0/"[..].into());
+/// assert_eq!(check(&version), Err(Incompatibility::Blockchain));
+/// # Ok::<(), peerloop::error::WireError>(())
+/// ```
 pub fn validate_version(
     version: &Version,
     network: Option<Network>,

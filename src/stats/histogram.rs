@@ -24,6 +24,17 @@ pub fn percentile_rank(percent: f64, count: u64) -> u64 {
 }
 
 /// A histogram of latencies.
+///
+/// ```
+/// use peerloop::histogram::LatencyHistogram;
+/// use std::time::Duration;
+///
+/// let mut latencies = LatencyHistogram::new();
+/// for millis in 1..=100 {
+///     latencies.record(Duration::from_millis(millis));
+/// }
+/// assert_eq!(latencies.count(), 100);
+/// ```
 #[derive(Clone)]
 pub struct LatencyHistogram {
     histogram: Histogram<u64>,

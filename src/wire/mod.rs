@@ -54,6 +54,10 @@
 //! largest block, and 24 or 44 more. Any other command has the limit `message` and is [`MessageRef::Opaque`]: it can
 //! be received, inspected, sent and passed on, but its payload is not decoded.
 //!
+//! A peer answers `ping` if its version is above [`PONG_ABOVE_VERSION`](crate::protocol::PONG_ABOVE_VERSION). It knows
+//! `sendheaders` from [`SENDHEADERS_VERSION`](crate::protocol::SENDHEADERS_VERSION) on, and the long form of the header
+//! from [`EXTENDED_PAYLOAD_VERSION`](crate::protocol::EXTENDED_PAYLOAD_VERSION) on.
+//!
 //! # Guarantees
 //!
 //! Decoding panics on no input and allocates only for a user agent. A count is rejected if the bytes after it cannot

@@ -34,7 +34,7 @@ const FORMAT_KEY: &str = "format";
 const PEERS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("peers");
 const BANS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("bans");
 
-/// Peers and bans in a file.
+/// Peers and bans in a file of at most [`MAX_BOOK_FILE_BYTES`](crate::limits::MAX_BOOK_FILE_BYTES).
 #[derive(Debug)]
 pub struct RedbStore {
     path: PathBuf,
