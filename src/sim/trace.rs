@@ -225,13 +225,14 @@ impl Mixer {
     /// Hashes four words at once, in lanes that do not wait for each other.
     fn add_bytes(&mut self, bytes: &[u8]) {
         let mut lanes = KEYS;
-        let mut blocks = bytes.chunks_exact(32);
-        for block in &mut blocks {
-            for (lane, word) in lanes.iter_mut().zip(block.chunks_exact(8)) {
-                *lane = folded(*lane ^ word_of(word), KEYS[1]);
+        let (blocks, rest) = bytes.as_chunks::<32>();
+        for block in blocks {
+            let (words, _) = block.as_chunks::<8>();
+            for (lane, word) in lanes.iter_mut().zip(words) {
+                *lane = folded(*lane ^ u64::from_le_bytes(*word), KEYS[1]);
             }
         }
-        for word in blocks.remainder().chunks(8) {
+        for word in rest.chunks(8) {
             self.add(word_of(word));
         }
         if bytes.len() >= 32 {
