@@ -7,6 +7,7 @@ mod chains;
 mod circles;
 mod imports;
 mod paths;
+mod prose;
 mod requirements;
 mod rules;
 mod source;
@@ -16,6 +17,10 @@ use source::{Source, Violation};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Subjects of earlier commits are not checked.
+const FIRST_CHECKED_COMMIT: &str = "2026-11-29T12:00:00Z";
 
 #[test]
 fn imports_point_downwards() {
@@ -55,6 +60,20 @@ fn functions_are_short() {
 #[test]
 fn lines_are_short() {
     check_each(rules::lines_are_short);
+}
+
+#[test]
+fn comments_are_plain_english() {
+    check_each(prose::comments_are_plain);
+}
+
+#[test]
+fn commit_subjects_are_instructions() {
+    // Without a repository, as in an archive of the sources, there are no commits to check.
+    let mut log = Command::new("git");
+    log.args(["log", "--no-merges", "--since", FIRST_CHECKED_COMMIT, "--format=%s"]).current_dir(root());
+    let subjects = String::from_utf8(log.output().map(|output| output.stdout).unwrap_or_default()).expect("UTF-8");
+    assert_none(prose::subjects_are_instructions(subjects.lines()));
 }
 
 #[test]
