@@ -24,7 +24,7 @@ pub struct MerkleFrontier {
 pub enum MerkleVerdict {
     /// The root matches the tree.
     Valid,
-    /// The root matches the tree, but also a tree with fewer leaves; see [`MerkleFrontier::is_mutated`].
+    /// The root matches the tree, but also a tree with fewer leaf hashes; see [`MerkleFrontier::is_mutated`].
     Mutated,
     /// The root does not match, or there are no transactions.
     Mismatch,
@@ -98,12 +98,12 @@ impl MerkleFrontier {
         self.leaf_count += 1;
     }
 
-    /// Returns the number of leaves.
+    /// Returns the number of leaf hashes.
     pub const fn leaf_count(&self) -> u64 {
         self.leaf_count
     }
 
-    /// Returns the root over all leaves so far, or `None` without leaves. A level of odd length repeats its last
+    /// Returns the root over all leaf hashes so far, or `None` without any. A level of odd length repeats its last
     /// hash.
     pub fn root(&self) -> Option<Hash256> {
         let mut subtrees = self.subtrees.iter().rev();

@@ -159,7 +159,7 @@ impl Walk<'_> {
     }
 }
 
-/// A whole tree, from the leaves upwards, that is being reduced to a partial one.
+/// A whole tree, from its leaf level upwards, that is being reduced to a partial one.
 struct Tree<'a> {
     levels: &'a [(Vec<Hash256>, Vec<bool>)],
     hashes: Vec<[u8; Hash256::LEN_BYTES]>,
@@ -181,12 +181,12 @@ impl Tree<'_> {
     }
 }
 
-/// Returns the number of nodes on a level of a tree over `tx_count` leaves.
+/// Returns the number of nodes on a level of a tree over `tx_count` transactions.
 const fn width(tx_count: u64, height: u32) -> u64 {
     tx_count.div_ceil(1 << height)
 }
 
-/// Returns the root's level in a tree over `tx_count` leaves.
+/// Returns the root's level in a tree over `tx_count` transactions.
 fn height(tx_count: u64) -> u32 {
     (0..=32).find(|&height| width(tx_count, height) <= 1).expect("2^32 leaves have 32 levels above them")
 }

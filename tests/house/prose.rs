@@ -1,8 +1,8 @@
 //! Plain English in comments, and commit subjects that are instructions.
 //!
-//! No clause of a comment begins with a headless *who* or *what*: the subject is named. Documentation uses the field's
+//! No clause of a comment begins with a headless `who` or `what`: the subject is named. Documentation uses the field's
 //! verbs and nouns. A commit's subject is an imperative of at most [`MAX_SUBJECT_CHARS`] characters. This reads words,
-//! not sentences; what stands in backticks, in quotes or in a link's address is not prose.
+//! not sentences. Text in backticks, quotes, link addresses and examples is not prose.
 
 use crate::source::{Source, Violation};
 
@@ -11,7 +11,7 @@ const MAX_SUBJECT_CHARS: usize = 72;
 /// Words that begin a clause without naming its subject.
 const HEADLESS: [&str; 5] = ["who", "whom", "what", "whoever", "whatever"];
 
-/// Words before a headless clause that is another's subject or object: "drops what", "of whom".
+/// Words that a headless clause may follow, as in "of whom".
 const LEADS: [&str; 17] =
     ["and", "or", "but", "that", "of", "for", "to", "by", "with", "from", "on", "in", "as", "than", "is", "are", "if"];
 
@@ -78,17 +78,21 @@ const NOUNS: [&str; 8] = ["news", "sentence", "teller", "speaker", "warden", "to
 /// Finds headless clauses in comments, and in documentation also words that are not the field's.
 pub(crate) fn comments_are_plain(source: &Source) -> Vec<Violation> {
     let mut violations = Vec::new();
-    // The last word before the line and the mark behind it, within one comment.
-    let mut before = Before::Start;
+    let (mut before, mut is_example) = (Before::Start, false);
     for (index, line) in source.text.lines().enumerate().filter(|_| source.is_rust()) {
         let Some(comment) = line.trim_start().strip_prefix("//") else {
-            before = Before::Start;
+            (before, is_example) = (Before::Start, false);
             continue;
         };
         let is_doc = comment.starts_with(['/', '!']);
-        for word in prose_words(comment.trim_start_matches(['/', '!'])) {
+        let text = comment.trim_start_matches(['/', '!']).trim_start();
+        is_example ^= text.starts_with("```");
+        let mut words = prose_words(text).filter(|_| !is_example).peekable();
+        while let Some(word) = words.next() {
             let lower = word.text.to_lowercase();
-            let breach = if HEADLESS.contains(&&*lower) && before.begins_clause() {
+            // "What to change" is a noun.
+            let is_noun = words.peek().is_some_and(|next| next.text == "to");
+            let breach = if HEADLESS.contains(&&*lower) && before.begins_clause() && !is_noun {
                 Some(format!("\"{}\" has no head: name the subject of the clause", word.text))
             } else if is_doc && (VERBS.contains(&&*lower) || NOUNS.contains(&&*lower)) {
                 Some(format!("\"{}\" is not the field's word: use one of its own", word.text))
@@ -102,9 +106,9 @@ pub(crate) fn comments_are_plain(source: &Source) -> Vec<Violation> {
     violations
 }
 
-/// What stands before a word.
+/// The text before a word, within one comment.
 enum Before {
-    /// Nothing, or a mark that ends a clause.
+    /// None, or a mark that ends a clause.
     Start,
     Lead,
     Other,
@@ -132,7 +136,7 @@ struct Word<'a> {
     ends_clause: bool,
 }
 
-/// Returns the words of a comment's line; what is no prose counts as one word.
+/// Returns the words of a comment's line; each span that is not prose counts as one word.
 fn prose_words(line: &str) -> impl Iterator<Item = Word<'_>> {
     let spans = line.split('`').enumerate().flat_map(|(index, span)| match index % 2 {
         0 => span.split_whitespace().collect(),
@@ -175,6 +179,10 @@ fn a_headless_clause_is_found() {
     assert_eq!(lines("/// Who is live stays.\nlet a = what;"), [1]);
     assert_eq!(lines("// Drops a peer; what waits is lost, and\n// who sips is closed."), [1, 2]);
     assert_eq!(lines("// It is not known of\n// whom. Returns what the peer sent."), [2]);
+    assert_eq!(
+        lines("/// Prints\n/// ```\n/// a.take(what);\n/// ```\n// which port, and what to change."),
+        Vec::<usize>::new()
+    );
     assert_eq!(lines("// of\nlet a = 1;\n// the peer who sends, `what`, \"who\""), Vec::<usize>::new());
 }
 
