@@ -3,8 +3,8 @@
 //! - The kernel doubles the table of descriptors as it fills up. While a process has several threads, a thread that
 //!   requests a descriptor then waits for some 10 ms: a turn of the loop. So the table gets its full size first.
 //! - glibc keeps most of the memory of a burst of large buffers: after peers that start messages above 4 KiB and
-//! disconnect, the process would stay as large as they made it. The library buffers those messages only in large
-//! buffers, for all sizes. So large buffers are mapped, and return to the system when they are freed.
+//!   disconnect, the process would stay as large as they made it. The library buffers those messages only in large
+//!   buffers, for all sizes. So large buffers are mapped, and return to the system when they are freed.
 //!
 //! Nothing here fails: if the system refuses, the process is slower or larger, but as correct.
 

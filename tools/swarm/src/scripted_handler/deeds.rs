@@ -49,12 +49,12 @@ impl ScriptedHandler {
         if !was_asked {
             self.wrong(42, ctx.now(), format!("{peer:?}'s room is offered without a request"));
         }
-        let Some(TroopState { habit, chance_inside, .. }) = self.troops.get(troop) else { return };
-        let (max_bytes, chance) = (habit.max_inside_bytes, chance_inside.clone());
+        let Some(TroopState { habit, chance_inside, may_fill, .. }) = self.troops.get(troop) else { return };
+        let (max_bytes, chance, may_fill) = (habit.max_inside_bytes, chance_inside.clone(), *may_fill);
         if max_bytes == 0 || self.is_calm || is_tired {
             return;
         }
-        let fills = !was_filled && max_bytes >= LARGE_BYTES && chance.one_in(4);
+        let fills = may_fill && !was_filled && max_bytes >= LARGE_BYTES && chance.one_in(4);
         let (mut left, mut free_bytes) = (if fills { u32::MAX } else { chance.below(4) }, free_bytes);
         while left > 0 {
             let len_bytes = chance.below(if fills { 5 * LARGE_BYTES } else { max_bytes }) as usize;
