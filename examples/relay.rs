@@ -92,7 +92,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (network, addresses) = setting::arguments()?;
     let mut reactor = Reactor::new(Config::new(network), Relay::default())?;
     let mut addresses = addresses.into_iter();
-    println!("listening on {}", reactor.listen(addresses.next().unwrap_or(([127, 0, 0, 1], 0).into()))?);
+    println!("listening on {}", reactor.listen(addresses.next().unwrap_or_else(|| ([127, 0, 0, 1], 0).into()))?);
     addresses.try_for_each(|node| reactor.handle().connect(node, None).map(drop))?;
     Ok(reactor.run()?)
 }

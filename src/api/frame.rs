@@ -201,7 +201,7 @@ mod tests {
             let frame = Frame::new(header, &block[24..], source).with_origin(magic, None).to_frame();
             assert_eq!(frame, [&header.encode(magic)[..], &payload].concat());
         }
-        let alone = Bytes::from(payload.clone());
+        let alone = Bytes::from(payload);
         assert_eq!(Frame::new(header, &alone, Some(&alone)).with_origin(MAGIC, None).to_frame(), block);
     }
 

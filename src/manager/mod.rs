@@ -143,8 +143,7 @@ impl Manager {
         self.drawn.clear();
     }
 
-    // --- Slots
-    // ----------------------------------------------------------------------------------------------------------
+    // --- Slots -------------------------------------------------------------------------------------------------------
 
     /// Checks whether a connection from `address` may be admitted. Its slot is checked later.
     pub(crate) fn admit_host(&mut self, address: IpAddr, moment: Moment) -> Result<(), Refusal> {

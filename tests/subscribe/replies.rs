@@ -161,9 +161,9 @@ struct Inline {
 impl Wake for Inline {
     fn wake(self: Arc<Self>) {
         let waker = Waker::from(Arc::clone(&self));
-        let mut pending = self.pending.lock().unwrap();
+        let mut pending = self.pending.lock().expect("no task panicked");
         if let Poll::Ready(reply) = Pin::new(&mut *pending).poll(&mut Context::from_waker(&waker)) {
-            *self.taken.lock().unwrap() = Some(reply);
+            *self.taken.lock().expect("no task panicked") = Some(reply);
         }
     }
 }
@@ -173,9 +173,9 @@ fn a_task_may_be_polled_within_its_own_wake_up() {
     let (reply, pending) = Pending::new();
     let task = Arc::new(Inline { pending: Mutex::new(pending), taken: Mutex::new(None) });
     Waker::from(Arc::clone(&task)).wake();
-    assert_eq!(*task.taken.lock().unwrap(), None);
+    assert_eq!(*task.taken.lock().expect("no task panicked"), None);
     reply.send(REPLY);
-    assert_eq!(*task.taken.lock().unwrap(), Some(Ok(REPLY)));
+    assert_eq!(*task.taken.lock().expect("no task panicked"), Some(Ok(REPLY)));
 }
 
 /// Waits for the reply in the way of `round`.

@@ -161,9 +161,9 @@ struct Inline {
 impl Wake for Inline {
     fn wake(self: Arc<Self>) {
         let waker = Waker::from(Arc::clone(&self));
-        let mut subscription = self.subscription.lock().unwrap();
+        let mut subscription = self.subscription.lock().expect("no task panicked");
         while let Poll::Ready(next) = subscription.poll_next(&mut Context::from_waker(&waker)) {
-            self.received.lock().unwrap().push(next);
+            self.received.lock().expect("no task panicked").push(next);
             if next.is_none() {
                 break;
             }
@@ -182,7 +182,7 @@ fn a_task_may_receive_within_its_own_wake_up() {
     }
     drop(publisher);
     let items = [0, 1, 2].map(|index| Some(Received::Item(light(index))));
-    assert_eq!(*task.received.lock().unwrap(), [&items[..], &[None]].concat());
+    assert_eq!(*task.received.lock().expect("no task panicked"), [&items[..], &[None]].concat());
 }
 
 #[test]

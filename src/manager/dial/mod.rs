@@ -154,8 +154,7 @@ impl Dialler {
         self.book_changed();
     }
 
-    // --- Dialling
-    // -------------------------------------------------------------------------------------------------------
+    // --- Dialling ----------------------------------------------------------------------------------------------------
 
     /// Returns the moment at which to call [`Dialler::next`] without another event. A moment in the past means at
     /// once.
@@ -378,8 +377,7 @@ impl Dialler {
         self.holds.connect_starting();
     }
 
-    // --- Results
-    // --------------------------------------------------------------------------------------------------------
+    // --- Results -----------------------------------------------------------------------------------------------------
 
     /// Records that the kernel has started to connect, so neither descriptors nor ports are missing.
     pub(crate) fn connect_started(&mut self, address: SocketAddr) {
@@ -546,8 +544,7 @@ impl Dialler {
         self.book_retry_at = Instant::ZERO;
     }
 
-    // --- State
-    // ----------------------------------------------------------------------------------------------------------
+    // --- State -------------------------------------------------------------------------------------------------------
 
     /// Returns the number of peers below which the dialler dials.
     #[cfg(feature = "sim")]

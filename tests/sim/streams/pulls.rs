@@ -162,7 +162,7 @@ fn room_after_a_body_is_offered_while_the_body_is_fed_and_the_peer_is_paused() {
     room.streamer(0).on_pull.push_back(Task(Box::new(move |ctx| ctx.send(peer, &opaque("behind", b"")).unwrap())));
     room.act(0, move |ctx| ctx.begin_body(peer, &header).unwrap());
     assert_eq!(room.streamer(0).pulled, [(peer, usize::MAX)]);
-    let part = payload.clone();
+    let part = payload;
     room.act(0, move |ctx| feed_whole(ctx, peer, &part).unwrap());
     let received = room.drain(&mut raw);
     assert_eq!(commands(&received), ["tx", "block", "behind"]);

@@ -142,8 +142,7 @@ fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
-// --- Backoff and restart
-// --------------------------------------------------------------------------------------------
+// --- Backoff and restart ---------------------------------------------------------------------------------------------
 
 #[test]
 fn req_e20_a_failed_dial_is_repeated_after_ever_longer_pauses_and_never_abandoned() {
