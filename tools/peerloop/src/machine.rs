@@ -5,8 +5,8 @@
 use crate::exit::Failure;
 use crate::output;
 use crate::units::counted;
-use peerloop::internals::net::mio::refused_options;
 use peerloop::limits::MAX_OVER_CAPACITY;
+use peerloop::refused_options;
 use std::io::ErrorKind;
 use std::net::{IpAddr, UdpSocket};
 use std::num::NonZeroUsize;

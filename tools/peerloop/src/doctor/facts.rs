@@ -5,7 +5,7 @@ use crate::machine::Machine;
 use crate::units::unix_time;
 use peerloop::Network;
 use peerloop::error::RefusedOption;
-use peerloop::internals::net::mio::refused_options;
+use peerloop::refused_options;
 use peerloop::time::UnixTime;
 use std::fs;
 use std::io::ErrorKind;
