@@ -69,6 +69,8 @@ pub enum Bug {
     PullForgotten,
     /// A cancelled timer of the handler fires nevertheless.
     CancelledTimerFires,
+    /// The mark on a message stays where it is when a ping or pong overtakes the message.
+    MarkLeftBehind,
 }
 
 /// A budget of the loop that can be shrunk, but never enlarged.
@@ -137,7 +139,7 @@ mod planting {
 
     impl Bug {
         /// All bugs.
-        pub const ALL: [Self; 16] = [
+        pub const ALL: [Self; 17] = [
             Self::NoGenerationCheck,
             Self::EarlyTimer,
             Self::LostEdge,
@@ -154,6 +156,7 @@ mod planting {
             Self::RepliesTellNobody,
             Self::PullForgotten,
             Self::CancelledTimerFires,
+            Self::MarkLeftBehind,
         ];
     }
 

@@ -37,6 +37,14 @@ pub enum Event<'a> {
         /// The moment at which the pong was read.
         received: Instant,
     },
+    /// The kernel has accepted the last byte of a message sent with [`Ctx::send_marked`](crate::Ctx::send_marked). Of
+    /// several composed handlers, only the one that marked the message receives this.
+    Written {
+        /// The mark that the message was sent with.
+        mark: u64,
+        /// The moment of the write that carried the last byte.
+        at: Instant,
+    },
     /// The peer's `protoconf` has arrived, with the largest message that the peer accepts.
     LimitsAnnounced {
         /// The maximum payload in bytes.

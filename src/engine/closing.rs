@@ -94,6 +94,7 @@ impl Closing<'_> {
         }
         emit(id, Event::Closed { reason, state: last }, state, handler);
         state.links.wheel.disarm(id.slot() as u32);
+        state.marks.remove(id);
         if let Some(link) = state.links.table.get_mut(id) {
             link.framer.reset(self.memory);
             link.queue.clear(&mut state.links.pool);

@@ -525,7 +525,10 @@ impl Engine {
             self.state.links.not_writable(id);
         }
         let next = self.state.wrote_queued(id, written, at);
-        self.after_write(id, next, handler);
+        let has_closed = report::report_written(id, at, &mut self.state, handler) && !self.state.links.is_open(id);
+        if !has_closed || next != AfterWrite::CallHandler {
+            self.after_write(id, next, handler);
+        }
     }
 
     /// Runs the follow-up of a write of queued bytes or replies. Only this function calls `on_writable`.

@@ -4,11 +4,28 @@ use super::log::LogBook;
 use crate::api::Event;
 use crate::handler::{Ctx, Handler};
 use crate::id::{LinkId, PeerId};
-use crate::state::LoopState;
+use crate::state::{LoopState, Mark};
+use crate::time::Instant;
 
 /// Emits an event of a peer to the handler.
 pub(super) fn emit<H: Handler>(id: LinkId, event: Event<'_>, state: &mut LoopState, handler: &mut H) {
     handler.on_event(&mut Ctx::new(state), PeerId::of(id), event);
+}
+
+/// Reports the marked messages whose last byte the kernel accepted in the write at `at`, each to the handler that
+/// marked it. Returns whether there were any.
+pub(super) fn report_written<H: Handler>(id: LinkId, at: Instant, state: &mut LoopState, handler: &mut H) -> bool {
+    if state.marks.is_empty() {
+        return false;
+    }
+    let written = state.links.table.get(id).map_or(0, |link| link.bytes_written);
+    let mut has_reported = false;
+    while let Some(Mark { number, lane, .. }) = state.marks.take_due(id, written) {
+        let event = Event::Written { mark: number, at };
+        handler.on_event(&mut Ctx::aimed_at(lane, state), PeerId::of(id), event);
+        has_reported = true;
+    }
+    has_reported
 }
 
 /// Passes the turn's control events to the log and the handler, then these events and the turn's messages to the

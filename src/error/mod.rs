@@ -276,6 +276,8 @@ pub enum RequestError {
     NotReady,
     /// The peer has reached its maximum number of pings in flight.
     TooManyPings,
+    /// The peer has [`MAX_MARKS_PER_PEER`](crate::limits::MAX_MARKS_PER_PEER) marked messages that are not yet written.
+    TooManyMarks,
     /// The peer's protocol version does not support pongs.
     NoPongs,
     /// The message is larger than the peer accepts, by its `protoconf` or its protocol version.
@@ -409,6 +411,7 @@ impl fmt::Display for RequestError {
             Self::MaxPeers => "the maximum number of peers is reached; raise max_peers",
             Self::NoManager => "the loop has no peer manager; set Config::manager",
             Self::BansFull => "the maximum number of bans is reached; lift some that are not needed",
+            Self::TooManyMarks => "the peer has the maximum number of marked messages; try again when some are written",
             Self::TooManyTimers => "the maximum number of timers is set; cancel some that are not needed",
             Self::Stopped => "the loop has stopped",
         })

@@ -331,7 +331,66 @@ impl<'a> Ctx<'a> {
     /// As [`Ctx::send`].
     pub fn send_shared(&mut self, peer: PeerId, frame: &Bytes) -> Result<(), RequestError> {
         let link = self.sendable(peer)?;
-        self.state.send_shared(link, frame)
+        self.state.send_shared(link, frame).map(|_| ())
+    }
+
+    /// Sends an encoded frame like [`Ctx::send_shared`], and requests an [`Event::Written`](crate::Event::Written) with
+    /// `mark` and the time when the kernel accepts its last byte.
+    ///
+    /// The event is emitted right after the write and never during another callback, in the order in which the messages
+    /// were sent, also while the peer is being closed. If the peer's `Closed` event arrives first, the message was not
+    /// written whole. A written message may not have reached the peer: the kernel sends it later. A frame without bytes
+    /// is never reported. The caller chooses `mark`, which need not be unique.
+    ///
+    /// A mark costs 24 bytes until its event; messages without marks cost nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ctx::send`], and [`RequestError::TooManyMarks`] while
+    /// [`MAX_MARKS_PER_PEER`](crate::limits::MAX_MARKS_PER_PEER) marked messages wait for the peer. Nothing is sent in
+    /// case of an error.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use peerloop::error::RequestError;
+    /// use peerloop::limits::MAX_MARKS_PER_PEER;
+    /// use peerloop::time::Instant;
+    /// use peerloop::{Ctx, Event, Handler, PeerId};
+    /// use std::collections::VecDeque;
+    ///
+    /// /// Measures how long messages wait before the kernel accepts them.
+    /// #[derive(Default)]
+    /// struct Meter {
+    ///     sent: VecDeque<Instant>,
+    ///     written: u64,
+    /// }
+    ///
+    /// impl Meter {
+    ///     fn send(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, frame: &Bytes) {
+    ///         match ctx.send_marked(peer, frame, self.written + self.sent.len() as u64) {
+    ///             Ok(()) => self.sent.push_back(ctx.now()),
+    ///             Err(RequestError::TooManyMarks) => println!("{MAX_MARKS_PER_PEER} messages wait for {peer}"),
+    ///             Err(error) => println!("{peer} misses a message: {error}"),
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// impl Handler for Meter {
+    ///     type Request = ();
+    ///
+    ///     fn on_event(&mut self, _ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
+    ///         if let Event::Written { mark, at } = event
+    ///             && let Some(sent) = self.sent.pop_front()
+    ///         {
+    ///             self.written += 1;
+    ///             println!("message {mark} to {peer} waited for {:?}", at.since(sent));
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    pub fn send_marked(&mut self, peer: PeerId, frame: &Bytes, mark: u64) -> Result<(), RequestError> {
+        let link = self.sendable(peer)?;
+        self.state.send_marked(link, frame, mark, self.lane)
     }
 
     /// Sends an encoded frame to every ready peer that `filter` selects, in the order of their slots. Returns how many
@@ -359,7 +418,7 @@ impl<'a> Ctx<'a> {
             };
             let peer = view.id();
             match self.state.send_shared(peer.link(), frame) {
-                Ok(()) => sent.accepted += 1,
+                Ok(_) => sent.accepted += 1,
                 Err(error) => sent.refused.push((peer, error)),
             }
         }

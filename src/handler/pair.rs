@@ -58,8 +58,8 @@ pub enum PairRequest<A, B> {
 ///   receives it if its checksum is wrong or the loop has no room to buffer it. A message that is
 ///   [too large to be buffered](Config::max_buffered_message_bytes) is delivered in the usual chunks, only to the
 ///   handler that chose these.
-/// - A call that a handler requests for itself, by [`Ctx::wake_at`], [`Ctx::set_timer`] or [`Ctx::pull`], is made to it
-///   alone.
+/// - A call that a handler requests for itself, by [`Ctx::wake_at`], [`Ctx::set_timer`], [`Ctx::pull`] or
+///   [`Ctx::send_marked`], is made to it alone.
 /// - A request is passed to the handler that it names. The pair's requests are [`PairRequest`]s.
 ///
 /// Both act on the same peers and see each other's changes: if the first closes a peer during a call, the second is
@@ -109,7 +109,11 @@ impl<A: Handler, B: Handler> Handler for (A, B) {
     fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
         let is_cut = matches!(event, Event::BodyCut { .. });
         // Only a handler that received chunks of the message is notified of the cut.
-        let [first, second] = ctx.wishes(peer).map(|wish| !is_cut || wish == Delivery::Chunks);
+        let mut is_for = ctx.wishes(peer).map(|wish| !is_cut || wish == Delivery::Chunks);
+        if matches!(event, Event::Written { .. }) {
+            is_for = ctx.is_for_part();
+        }
+        let [first, second] = is_for;
         if first {
             self.0.on_event(&mut ctx.first(), peer, event);
         }

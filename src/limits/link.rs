@@ -15,6 +15,9 @@ pub const MAX_HANDSHAKE_MESSAGES: u8 = 16;
 pub const MAX_HANDSHAKE_PAYLOAD_BYTES: u64 = 2_048;
 /// Pings in flight per peer, all sent by us: one inline in the row, the rest (32 bytes each) in a box.
 pub const MAX_PINGS_OUTSTANDING: usize = 256;
+/// Marked messages to one peer that are not yet written: 24 bytes each, so 6 KiB, and up to 88 bytes in a tree. A peer
+/// without marks costs nothing; a handler that marks as many for each of 10,000 peers uses 63 MB.
+pub const MAX_MARKS_PER_PEER: usize = 256;
 /// Largest payload that is buffered for a handler, per message and thus per link.
 pub const MAX_BUFFERED_MESSAGE_BYTES: u64 = 2 * 1024 * 1024;
 /// Commands that may have their own limit instead of [`MAX_BUFFERED_MESSAGE_BYTES`], 24 bytes each. The protocol has

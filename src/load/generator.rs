@@ -388,6 +388,7 @@ impl Handler for Generator {
                 }
             }
             Event::VersionReceived
+            | Event::Written { .. }
             | Event::LimitsAnnounced { .. }
             | Event::SendHeaders
             | Event::Rejected(_)

@@ -57,6 +57,7 @@ impl Handler for Responder {
             Event::Closed { .. } => self.failed += 1,
             Event::Opened { .. }
             | Event::VersionReceived
+            | Event::Written { .. }
             | Event::Pong { .. }
             | Event::LimitsAnnounced { .. }
             | Event::SendHeaders

@@ -59,6 +59,8 @@ pub struct Summary {
     pub timers: usize,
     /// The number of times that a timer of the handler fired, was cancelled or was moved.
     pub handler_timers_settled: u64,
+    /// Links with marked messages that are not written.
+    pub marked_links: usize,
     /// The next moment at which to check the handler's timers.
     pub handler_timer_at: Option<Instant>,
     /// The earliest wake-up that the handler requested.
@@ -243,6 +245,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
             next_ready: state.links.table.next_ready(),
             timers: state.links.wheel.len(),
             handler_timers_settled: state.timers.settled(),
+            marked_links: state.marks.links(),
             handler_timer_at: state.timers.next_at(),
             wake_at: state.clocks.wake_at(),
             gathered_bytes: self.engine.memory().gathered_bytes(),

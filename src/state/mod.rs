@@ -10,6 +10,7 @@ mod charging;
 mod clocks;
 mod figures;
 mod links;
+mod marks;
 mod outbox;
 mod sending;
 mod telemetry;
@@ -19,6 +20,7 @@ mod wishes;
 pub(crate) use clocks::Clocks;
 pub(crate) use figures::stats;
 pub(crate) use links::Links;
+pub(crate) use marks::{Mark, Marks};
 pub(crate) use outbox::Outbox;
 pub(crate) use sending::AfterWrite;
 pub(crate) use telemetry::Telemetry;
@@ -49,6 +51,7 @@ pub(crate) struct LoopState {
     /// The clock for handlers that ask for the present time. The loop itself reads it through its `Net`.
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) timers: Timers,
+    pub(crate) marks: Marks,
     pub(crate) telemetry: Telemetry,
     pub(crate) outbox: Outbox,
     pub(crate) wishes: Wishes,
@@ -79,6 +82,7 @@ impl LoopState {
             clocks: Clocks::new(now),
             clock,
             timers: Timers::default(),
+            marks: Marks::default(),
             telemetry: Telemetry::new(config.measure_peers),
             outbox: Outbox::default(),
             wishes: Wishes::default(),

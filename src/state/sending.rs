@@ -11,10 +11,10 @@
 //! position changes only when a collected ping moves ahead of other collected frames. No call here reaches a socket or
 //! a clock.
 
-use super::LoopState;
+use super::{LoopState, Mark};
 use crate::bugs::canary;
 use crate::error::RequestError;
-use crate::id::LinkId;
+use crate::id::{Lane, LinkId};
 use crate::limits::{
     BODY_REFILL_BYTES, EXTENDED_HEADER_LEN_BYTES, HEADER_LEN_BYTES, MAX_BODY_WAITING_BYTES, MAX_PINGS_OUTSTANDING,
     SEND_LIMIT_FACTOR, SEND_QUEUE_PAUSE_BYTES,
@@ -86,9 +86,9 @@ impl LoopState {
         end
     }
 
-    /// Appends a frame without copying it.
-    pub(crate) fn append_shared(&mut self, id: LinkId, frame: Bytes) {
-        self.enqueue(id, |queue, pool| queue.push_shared(frame, pool));
+    /// Appends a frame without copying it, and returns where in the link's outgoing bytes it ends.
+    pub(crate) fn append_shared(&mut self, id: LinkId, frame: Bytes) -> u64 {
+        self.enqueue(id, |queue, pool| queue.push_shared(frame, pool))
     }
 
     /// Sends a handler's message.
@@ -172,16 +172,35 @@ impl LoopState {
         self.send_reject(id, message, code, reason);
     }
 
-    /// Sends a handler's frame that is already encoded.
-    pub(crate) fn send_shared(&mut self, id: LinkId, frame: &Bytes) -> Result<(), RequestError> {
+    /// Sends a handler's frame that is encoded already, and returns where in the link's outgoing bytes it ends.
+    pub(crate) fn send_shared(&mut self, id: LinkId, frame: &Bytes) -> Result<u64, RequestError> {
         let header = frame.first_chunk::<HEADER_LEN_BYTES>().map(Header::decode);
         if let Some(header) = header {
             self.links.check_size(id, header.command, header.payload_len)?;
         }
         self.links.check_room(id, frame.len())?;
-        self.append_shared(id, frame.clone());
+        let end = self.append_shared(id, frame.clone());
         if let Some(header) = header {
             self.telemetry.sent.add(header.command, (frame.len() - HEADER_LEN_BYTES) as u64);
+        }
+        Ok(end)
+    }
+
+    /// Sends a handler's frame like [`LoopState::send_shared`], and marks its end for the handler of `lane`. A frame
+    /// without bytes gets no mark, because no write carries it.
+    pub(crate) fn send_marked(
+        &mut self,
+        id: LinkId,
+        frame: &Bytes,
+        number: u64,
+        lane: Lane,
+    ) -> Result<(), RequestError> {
+        if !self.marks.has_room(id) {
+            return Err(RequestError::TooManyMarks);
+        }
+        let end = self.send_shared(id, frame)?;
+        if !frame.is_empty() {
+            self.marks.add(id, Mark { number, end, lane });
         }
         Ok(())
     }
@@ -363,6 +382,10 @@ impl LoopState {
         self.queue_replies(id);
         let Some(link) = self.links.table.get_mut(id) else { return 0 };
         let end = link.queue_ahead(frame, &mut self.links.pool);
+        let len_bytes = frame.len() as u64;
+        if !canary!(MarkLeftBehind) {
+            self.marks.make_room(id, end - len_bytes, len_bytes);
+        }
         self.queue_grew(id);
         end
     }

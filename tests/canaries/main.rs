@@ -31,6 +31,7 @@ fn shows(bug: Bug) -> bool {
         Bug::RepliesTellNobody => symptoms::a_handler_is_not_called_after_its_reply_is_sent(),
         Bug::PullForgotten => symptoms::a_handler_that_asks_for_room_is_not_offered_it_later(),
         Bug::CancelledTimerFires => symptoms::a_cancelled_timer_fires(),
+        Bug::MarkLeftBehind => symptoms::a_mark_is_reported_before_its_message_is_written(),
     }
 }
 

@@ -216,6 +216,33 @@ pub(crate) fn a_handler_that_asks_for_room_is_not_offered_it_later() -> bool {
     stage.node.seen().pulled == 0
 }
 
+/// A ping overtakes a marked message, and the kernel accepts all but the last ten bytes of that.
+pub(crate) fn a_mark_is_reported_before_its_message_is_written() -> bool {
+    const TAKEN_BYTES: usize = 4_096;
+    const MISSING_BYTES: usize = 10;
+    let reply = |ctx: &mut Ctx<'_>, peer| {
+        let (ping_bytes, marked) = (32, frame("marked", &7_u64.to_le_bytes()));
+        let bulk_bytes = 5 * TAKEN_BYTES + MISSING_BYTES - ping_bytes - marked.len();
+        ctx.send_shared(peer, &frame("bulk", &vec![0; bulk_bytes - 24]).into()).unwrap();
+        ctx.send_marked(peer, &marked.into(), 7).unwrap();
+        ctx.ping(peer, ctx.now()).unwrap();
+    };
+    let mut stage = Stage::with(config(), Player { on_message: Some(reply), ..Player::default() });
+    stage.world.set_conditions(Conditions { capacity_bytes: TAKEN_BYTES, ..Conditions::default() });
+    let mut peer = stage.ready_peer();
+    peer.send(&frame("question", &[]));
+    stage.settle();
+    for _ in 0..4 {
+        assert_eq!(peer.receive().len(), TAKEN_BYTES);
+        stage.settle();
+    }
+    let is_early = !stage.node.seen().written.is_empty();
+    assert_eq!(peer.receive().len(), TAKEN_BYTES);
+    stage.settle();
+    assert_eq!(stage.node.seen().written, [7]);
+    is_early
+}
+
 /// The first dial gets no descriptor, and any later one would.
 pub(crate) fn a_peer_is_not_dialled_again_after_a_shortage() -> bool {
     let world = World::new(1, Instant::ZERO);

@@ -24,12 +24,14 @@ struct Part {
     is_harsh: bool,
     /// How often it wants the room of the first peer after a request.
     pulls: usize,
+    /// The mark on a message to the first peer after a request.
+    mark: Option<u64>,
 }
 
 impl Part {
     fn new(wish: Delivery, wakes: &[u64]) -> Self {
         let wakes = wakes.iter().map(|&at| secs(at)).collect();
-        Self { wish, wakes, timer: None, seen: Vec::new(), is_harsh: false, pulls: 0 }
+        Self { wish, wakes, timer: None, seen: Vec::new(), is_harsh: false, pulls: 0, mark: None }
     }
 
     /// Its observations since the last call.
@@ -54,6 +56,7 @@ impl Handler for Part {
             Event::Ready { .. } => "ready".into(),
             Event::Closed { .. } => "closed".into(),
             Event::BodyCut { received, .. } => format!("cut after {received}"),
+            Event::Written { mark, .. } => format!("written {mark}"),
             _ => return,
         });
     }
@@ -94,6 +97,10 @@ impl Handler for Part {
 
     fn on_request(&mut self, ctx: &mut Ctx<'_>, request: u32) {
         self.seen.push(format!("request {request}"));
+        if let Some(mark) = self.mark {
+            let (peer, marked) = (ctx.peers().next().unwrap().id(), frame("marked", &mark.to_le_bytes()));
+            ctx.send_marked(peer, &marked.into(), mark).unwrap();
+        }
         let ready: Vec<PeerId> = ctx.peers().map(|peer| peer.id()).take(self.pulls).collect();
         ready.into_iter().for_each(|peer| ctx.pull(peer).unwrap());
     }
@@ -251,6 +258,23 @@ fn free_room_is_offered_to_the_handlers_that_asked_for_it_in_turn() {
     assert_eq!(first, ["request 1", "room", "room", "room"]);
     assert!(second.is_empty());
     assert_eq!(third, ["request 2", "room", "room"]);
+}
+
+#[test]
+fn a_mark_is_reported_to_the_handler_that_set_it() {
+    let mut handlers = trio([Delivery::Discard; 3]);
+    (handlers.0.mark, handlers.1.0.mark, handlers.1.1.mark) = (Some(5), Some(6), Some(7));
+    let mut scene = Scene::new(config(), handlers);
+    scene.take();
+    let handle = scene.node.handle();
+    handle.request(PairRequest::First(1)).unwrap();
+    handle.request(PairRequest::Second(PairRequest::Second(2))).unwrap();
+    handle.request(PairRequest::Second(PairRequest::First(3))).unwrap();
+    scene.run_for(0);
+    let [first, second, third] = scene.take();
+    assert_eq!(first, ["request 1", "written 5"]);
+    assert_eq!(second, ["request 3", "written 6"]);
+    assert_eq!(third, ["request 2", "written 7"]);
 }
 
 #[test]

@@ -252,6 +252,7 @@ impl<H: Handler> Checked<H> {
             undurable: &undurable,
             misdated_pings: &misdated_pings,
             missing_writable: &missing_writable,
+            missing_written: &ledger.missing_written(),
             granted: ledger.managing.gossip.granted(),
         };
         for (number, check) in &turn::CHECKS {
@@ -310,12 +311,13 @@ pub(super) fn end(inspection: &Inspection) -> Result<(), String> {
         summary.timers,
         summary.ready_count,
         summary.inbound,
+        summary.marked_links,
         places + claims,
     ];
     let held_bytes = summary.gathered_bytes + summary.waiting_bytes;
     let is_empty = summary.connections == Census::default() && summary.over_capacity == 0 && held_bytes == 0;
-    ensure(left == [0; 7] && is_empty, || {
-        format!("links, listeners, dials, timers, ready and inbound peers, slots: {left:?}; {summary:?}")
+    ensure(left == [0; 8] && is_empty, || {
+        format!("links, listeners, dials, timers, ready, inbound and marked peers, slots: {left:?}; {summary:?}")
     })
 }
 

@@ -20,6 +20,7 @@ use crate::limits::{
 use crate::sim::faults::Site;
 use crate::time::Instant;
 use crate::wire::{AddressesRef, Header};
+use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::mem;
 use std::net::SocketAddr;
@@ -59,6 +60,8 @@ struct OfTurn {
     written: Vec<LinkId>,
     /// Pings whose last byte the kernel accepted.
     pings: Vec<(LinkId, u64)>,
+    /// Links of which the kernel accepted a marked message whole.
+    marked: Vec<LinkId>,
     connects: usize,
     closes: usize,
 }
@@ -87,6 +90,8 @@ struct Socket {
     /// Whether `on_writable` was called after the kernel last accepted bytes.
     is_notified: bool,
     outgoing: Outgoing,
+    /// The marks of the messages that were written whole and not reported.
+    marked: VecDeque<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -177,6 +182,7 @@ impl Ledger {
         self.of_turn.accepts.fill(0);
         self.of_turn.written.clear();
         self.of_turn.pings.clear();
+        self.of_turn.marked.clear();
         (self.of_turn.connects, self.of_turn.closes) = (0, 0);
     }
 
@@ -235,7 +241,10 @@ impl Ledger {
         let writes = socket.writes;
         let followed = socket.outgoing.wrote(slices, taken, magic);
         let pings = mem::take(&mut socket.outgoing.pings);
+        let marked = mem::take(&mut socket.outgoing.marked);
+        socket.marked.extend(&marked);
         self.of_turn.pings.extend(pings.into_iter().map(|nonce| (link, nonce)));
+        self.of_turn.marked.extend(marked.first().map(|_| link));
         if is_ready && taken > 0 {
             self.of_turn.written.push(link);
         }
@@ -312,6 +321,20 @@ impl Ledger {
         &self.of_turn.pings
     }
 
+    /// Returns the links of which the kernel accepted a marked message in this turn without a report.
+    pub(super) fn missing_written(&self) -> Vec<LinkId> {
+        let is_missing =
+            |link: &LinkId| self.records.get(link.slot()).is_some_and(|record| !record.socket.marked.is_empty());
+        self.of_turn.marked.iter().copied().filter(is_missing).collect()
+    }
+
+    /// Records the report that a marked message is written.
+    fn reported_written(&mut self, link: LinkId, mark: u64) {
+        self.record_callback(link, true);
+        let awaited = self.record(link.slot()).socket.marked.pop_front();
+        self.findings.check(45, awaited == Some(mark), || format!("{link:?}: mark {mark} instead of {awaited:?}"));
+    }
+
     /// Records a callback about a message; `is_ready` if the peer is ready and not being closed.
     pub(super) fn record_message(&mut self, link: LinkId, is_ready: bool) {
         let stage = self.stage_of(link);
@@ -337,6 +360,7 @@ impl Ledger {
                 }
             }
             Event::BodyCut { header, received, .. } => self.cut(link, header, *received),
+            Event::Written { mark, .. } => self.reported_written(link, *mark),
             Event::VersionReceived | Event::LimitsAnnounced { .. } | Event::SendHeaders | Event::Rejected(_) => {
                 self.record_callback(link, true);
             }

@@ -54,6 +54,7 @@
 //! | 42 | A handler that asks for a peer's free room is offered it, and it is there | call, sweep |
 //! | 43 | A frame for many peers is accepted or refused by each that was selected | elsewhere: compares peers |
 //! | 44 | Composed handlers see the same events, and each gets what it asked for | elsewhere: compares handlers |
+//! | 45 | A mark is reported when the kernel accepts its message's last byte, once and in order | call, turn |
 
 mod bounds;
 mod checked;
@@ -82,8 +83,13 @@ pub use checked::Checked;
 pub use gate::Gate;
 pub use witness::Witness;
 
+use crate::protocol::CommandName;
 use crate::time::Instant;
 use std::fmt;
+
+/// The command of the messages whose marks are checked, alone among all that are marked. Their payload begins with the
+/// mark, in little endian, and they are sent in no other way than with [`Ctx::send_marked`](crate::Ctx::send_marked).
+pub const MARKED: CommandName = CommandName::new("marked");
 
 /// An invariant of a loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +131,7 @@ pub struct Violation {
 }
 
 /// All invariants, in the order of their numbers.
-pub const INVARIANTS: [Invariant; 44] = {
+pub const INVARIANTS: [Invariant; 45] = {
     use When::{Call, Elsewhere, End, NotBuilt, Sweep, Turn};
     const fn invariant(number: u8, holds: &'static str, checked: &'static [When]) -> Invariant {
         Invariant { number, holds, checked }
@@ -218,6 +224,11 @@ pub const INVARIANTS: [Invariant; 44] = {
             44,
             "Composed handlers see the same events, and each gets what it asked for",
             &[Elsewhere("compares handlers")],
+        ),
+        invariant(
+            45,
+            "A mark is reported when the kernel accepts its message's last byte, once and in order",
+            &[Call, Turn],
         ),
     ]
 };

@@ -1,5 +1,6 @@
 //! A loop's writes on one link, followed frame by frame without looking at payloads.
 
+use super::MARKED;
 use super::promised::Promised;
 use crate::limits::{EXTENDED_HEADER_LEN_BYTES, HEADER_LEN_BYTES};
 use crate::protocol::CommandName;
@@ -17,6 +18,10 @@ pub(super) struct Outgoing {
     ping: Option<Vec<u8>>,
     /// The nonces of the pings that were written whole, until they are collected.
     pub(super) pings: Vec<u64>,
+    /// The written part of a marked message's number, and the bytes that are missing, while it is not complete.
+    marking: Option<(Vec<u8>, u64)>,
+    /// The numbers of the marked messages that were written whole, until they are collected.
+    pub(super) marked: Vec<u64>,
 }
 
 /// A fault in written bytes.
@@ -62,8 +67,10 @@ impl Outgoing {
     fn follow(&mut self, mut bytes: &[u8], magic: [u8; 4]) -> Result<(), Fault> {
         loop {
             self.note_ping(bytes);
+            self.note_marked(bytes);
             let Some(header) = self.walk.next(&mut bytes, magic)? else { return Ok(()) };
             self.ping = (header.command == CommandName::PING && header.payload_len == 8).then(Vec::new);
+            self.marking = (header.command == MARKED).then_some((Vec::new(), header.payload_len));
             self.admit(header.command)?;
         }
     }
@@ -75,6 +82,17 @@ impl Outgoing {
         if let Some(nonce) = payload.first_chunk() {
             self.pings.push(u64::from_le_bytes(*nonce));
             self.ping = None;
+        }
+    }
+
+    /// Records the number of the marked message whose payload begins or continues here, once all of it is written.
+    fn note_marked(&mut self, bytes: &[u8]) {
+        let Some((number, left)) = &mut self.marking else { return };
+        number.extend(bytes.iter().take(8 - number.len()));
+        *left -= bytes.len().min(*left as usize) as u64;
+        if *left == 0 {
+            self.marked.extend(number.first_chunk().map(|number| u64::from_le_bytes(*number)));
+            self.marking = None;
         }
     }
 

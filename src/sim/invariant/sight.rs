@@ -36,6 +36,8 @@ pub(super) struct TurnSight<'a> {
     pub(super) misdated_pings: &'a [(LinkId, Option<Instant>)],
     /// Ready links whose last byte the kernel accepted in the turn without a call of `on_writable`.
     pub(super) missing_writable: &'a [LinkId],
+    /// Links of which the kernel accepted a marked message in the turn without a report.
+    pub(super) missing_written: &'a [LinkId],
     /// Addresses that peers may have added since the loop began; none if that is unknown.
     pub(super) granted: Option<u64>,
 }

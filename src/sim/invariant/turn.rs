@@ -10,7 +10,7 @@ use crate::time::Wait;
 pub(super) const MAX_UNREAD_TURNS: u64 = 8;
 
 /// Each check with the number of its invariant.
-pub(super) const CHECKS: [(u8, TurnCheck); 20] = [
+pub(super) const CHECKS: [(u8, TurnCheck); 21] = [
     (1, links_equal_added_minus_removed),
     (9, the_loop_sleeps_only_without_work),
     (11, a_turn_keeps_its_bounds),
@@ -31,6 +31,7 @@ pub(super) const CHECKS: [(u8, TurnCheck); 20] = [
     (31, manager_checks::no_more_is_learned_than_was_granted),
     (40, a_ping_is_sent_with_its_last_byte),
     (41, the_handler_learns_of_room_to_send),
+    (45, written_marks_are_reported),
 ];
 
 fn links_equal_added_minus_removed(sight: &TurnSight<'_>) -> Result<(), String> {
@@ -145,4 +146,8 @@ fn the_handler_learns_of_room_to_send(sight: &TurnSight<'_>) -> Result<(), Strin
     ensure(sight.missing_writable.is_empty(), || {
         format!("the queues of {:?} are empty, but `on_writable` was not called", sight.missing_writable)
     })
+}
+
+fn written_marks_are_reported(sight: &TurnSight<'_>) -> Result<(), String> {
+    ensure(sight.missing_written.is_empty(), || format!("unreported marks are written: {:?}", sight.missing_written))
 }

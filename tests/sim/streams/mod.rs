@@ -7,6 +7,7 @@
 mod broadcast;
 mod ends;
 mod feeding;
+mod marks;
 mod order;
 mod pressure;
 mod pulls;
@@ -35,6 +36,7 @@ enum Seen {
     Streamed(ChecksumVerdict),
     Cut { received: u64, reason: CloseReason },
     Closed(CloseReason),
+    Written { mark: u64, at: Instant },
 }
 
 /// A payload that is fed as far as the peer accepts it, and the rest when it is writable.
@@ -117,6 +119,7 @@ impl Handler for Streamer {
             Event::Pong { nonce, planned, sent, .. } => Seen::Pong { nonce, planned, sent },
             Event::BodyCut { received, reason, .. } => Seen::Cut { received, reason },
             Event::Closed { reason, .. } => Seen::Closed(reason),
+            Event::Written { mark, at } => Seen::Written { mark, at },
             _ => return,
         });
     }

@@ -24,10 +24,10 @@ const MAX_PAUSE: Duration = Duration::from_secs(5);
 pub(super) struct Calls(u64);
 
 impl Calls {
-    /// Notes an event of a peer. A cut message is not noted, because only a handler that received its chunks gets the
-    /// event.
+    /// Notes an event of a peer. A cut message and a written one are not noted, because only a handler that received
+    /// chunks of the first or marked the second gets the event.
     pub(super) fn note_event(&mut self, peer: PeerId, event: &Event<'_>) {
-        if !matches!(event, Event::BodyCut { .. }) {
+        if !matches!(event, Event::BodyCut { .. } | Event::Written { .. }) {
             self.note((peer, std::mem::discriminant(event)));
         }
     }
@@ -117,6 +117,9 @@ impl Handler for Observer {
                 self.pulled.insert(peer, ());
             }
             Event::Closed { .. } => drop(self.pulled.remove(peer)),
+            Event::Written { mark, .. } => {
+                self.check(false, ctx.now(), || format!("the observer gets mark {mark} of {peer:?}"));
+            }
             _ => {}
         }
     }

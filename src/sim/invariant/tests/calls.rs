@@ -13,7 +13,7 @@ use crate::protocol::{CommandName, Network};
 use crate::sim::invariant::bounds::Bounds;
 use crate::sim::invariant::ledger::Ledger;
 use crate::sim::invariant::managing::{SPARED, SPARED_BY_PING};
-use crate::sim::invariant::{Draw, ManagerSummary};
+use crate::sim::invariant::{Draw, MARKED, ManagerSummary};
 use crate::time::Instant;
 use crate::wire::Header;
 use std::collections::BTreeSet;
@@ -209,6 +209,7 @@ pub(super) const CALLS: &[Calls] = &[
     (42, |ledger| ledger.offered(LINK, usize::MAX, None)),
     (42, |ledger| ledger.offered(LINK, usize::MAX, Some(MAX_SEND_QUEUE_BYTES))),
     (42, |ledger| ledger.offered(LINK, 1, Some(1))),
+    (45, |ledger| ledger.event(LINK, &Event::Written { mark: 1, at: Instant::ZERO }, Instant::ZERO, Some(true))),
     (29, |ledger| ledger.control(&complete(), &config())),
     (29, |ledger| (0..2).for_each(|_| ledger.control(&established(), &config()))),
     (29, |ledger| {
@@ -377,6 +378,38 @@ fn a_handler_called_after_the_last_write_to_a_ready_peer_is_recorded() {
     ledger.waited(Instant::ZERO);
     ledger.wrote(LINK, &[IoSlice::new(&nonce(CommandName::PING))], 0);
     assert_eq!(ledger.missing_writable().count(), 0, "no bytes were accepted in this turn");
+}
+
+fn marked(number: u64, len_bytes: usize) -> Vec<u8> {
+    let mut payload = vec![9; len_bytes];
+    payload[..8].copy_from_slice(&number.to_le_bytes());
+    [&Header::of(MARKED, &payload).encode(config().magic_bytes())[..], &payload].concat()
+}
+
+#[test]
+fn a_marked_message_is_to_be_reported_once_its_last_byte_is_written() {
+    let bytes = [marked(7, 8), frame(CommandName::TX), marked(8, 100)].concat();
+    let (first, second) = (32, bytes.len());
+    for size in [1, 3, 30, 32, 60, 500] {
+        let mut ledger = ledger();
+        greet(&mut ledger);
+        let (mut written, mut due) = (0, 0);
+        for piece in bytes.chunks(size) {
+            ledger.waited(Instant::ZERO);
+            wrote(&mut ledger, piece);
+            written += piece.len();
+            let now_due = usize::from(written >= first) + usize::from(written >= second);
+            assert_eq!(ledger.missing_written().is_empty(), now_due == due, "{written} bytes in pieces of {size}");
+            for mark in due..now_due {
+                let event = Event::Written { mark: 7 + mark as u64, at: Instant::ZERO };
+                ledger.event(LINK, &event, Instant::ZERO, Some(true));
+            }
+            due = now_due;
+        }
+        assert_eq!((due, ledger.findings.list()), (2, &[][..]));
+        ledger.event(LINK, &Event::Written { mark: 8, at: Instant::ZERO }, Instant::ZERO, Some(true));
+        assert_eq!(ledger.findings.list()[0].invariant, 45, "it is reported twice");
+    }
 }
 
 #[test]

@@ -364,6 +364,7 @@ struct Turn {
     undurable: Vec<Host>,
     misdated_pings: Vec<(LinkId, Option<Instant>)>,
     missing_writable: Vec<LinkId>,
+    missing_written: Vec<LinkId>,
     granted: Option<u64>,
 }
 
@@ -380,13 +381,14 @@ impl Turn {
             undurable: Vec::new(),
             misdated_pings: Vec::new(),
             missing_writable: Vec::new(),
+            missing_written: Vec::new(),
             granted: Some(0),
         }
     }
 
     fn broken(&self) -> Vec<(u8, usize)> {
         let Self { ref before, ref after, ref bounds, reported_ready, reported_closed, next_unread_turns, .. } = *self;
-        let Self { ref undurable, ref misdated_pings, ref missing_writable, granted, .. } = *self;
+        let Self { ref undurable, ref misdated_pings, ref missing_writable, ref missing_written, granted, .. } = *self;
         let sight = TurnSight {
             before,
             after,
@@ -397,6 +399,7 @@ impl Turn {
             undurable,
             misdated_pings,
             missing_writable,
+            missing_written,
             granted,
         };
         let checks = turn::CHECKS.iter().enumerate();
@@ -455,6 +458,7 @@ const TURNS: &[DoctoredTurn] = &[
     (31, |turn| turn.after.counters.addresses_learned = 1),
     (40, |turn| turn.misdated_pings = vec![(LinkId::new(0, 0), None)]),
     (41, |turn| turn.missing_writable = vec![LinkId::new(0, 0)]),
+    (45, |turn| turn.missing_written = vec![LinkId::new(0, 0)]),
 ];
 
 /// Adds a manager with all slots in use before a turn, and another state after it.
@@ -490,7 +494,7 @@ fn the_end_releases_everything() {
     nothing.summary.manager = Some(ManagerSummary::default());
     nothing.manager.as_mut().expect("the acceptor has one").claims.clear();
     assert_eq!(checked::end(&nothing), Ok(()));
-    let left: [fn(&mut Inspection); 11] = [
+    let left: [fn(&mut Inspection); 12] = [
         |left| left.links = Scene::new().inspection.links,
         |left| left.listeners = Scene::new().inspection.listeners,
         |left| left.dials.push(LinkId::new(0, 0)),
@@ -502,6 +506,7 @@ fn the_end_releases_everything() {
         |left| left.summary.gathered_bytes = 1,
         |left| left.summary.connections.add(ConnectionType::Outbound, ConnectionState::Connecting),
         |left| left.summary.waiting_bytes = 1,
+        |left| left.summary.marked_links = 1,
     ];
     for doctor in left {
         let mut left = nothing.clone();
@@ -519,7 +524,7 @@ fn the_table_equals_its_documentation() {
         format!("{} | {} | {} |", invariant.number, invariant.holds, checked.join(", "))
     });
     assert_eq!(rows, table);
-    assert_eq!(INVARIANTS.map(|invariant| invariant.number).to_vec(), (1..=44).collect::<Vec<u8>>());
+    assert_eq!(INVARIANTS.map(|invariant| invariant.number).to_vec(), (1..=45).collect::<Vec<u8>>());
 }
 
 #[test]

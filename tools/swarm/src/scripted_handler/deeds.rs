@@ -6,8 +6,9 @@ use bytes::Bytes;
 use peerloop::PeerId;
 use peerloop::error::{Disconnect, RequestError};
 use peerloop::handler::{Ctx, PeerView};
-use peerloop::internals::limits::HEADER_LEN_BYTES;
+use peerloop::internals::limits::{HEADER_LEN_BYTES, MAX_MARKS_PER_PEER};
 use peerloop::protocol::CommandName;
+use peerloop::sim::invariant::MARKED;
 use peerloop::wire::{Header, MessageRef, put_frame};
 
 impl ScriptedHandler {
@@ -102,17 +103,35 @@ impl ScriptedHandler {
             return;
         }
         for _ in 0..=chance.below(3) {
-            match chance.below(9) {
+            match chance.below(10) {
                 0 | 1 => self.ping(ctx, peer),
                 2 | 3 => self.say_encoded(ctx, peer, chance.below(max_bytes) as usize),
                 4 => self.say(ctx, peer, chance.below(max_bytes) as usize),
                 5 | 6 => self.pull(ctx, peer),
                 7 => self.announce(ctx, troop, chance.below(max_bytes) as usize),
+                8 => self.send_marked(ctx, peer, chance.below(max_bytes) as usize, chance.one_in(30)),
                 _ => self.say_much(ctx, peer),
             }
         }
         if let Some(known) = self.get(peer) {
             known.deeds_inside += 1;
+        }
+    }
+
+    /// Sends a marked message, or more of them than may be marked.
+    fn send_marked(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, len_bytes: usize, is_greedy: bool) {
+        let (times, len_bytes) = if is_greedy { (MAX_MARKS_PER_PEER + 1, 0) } else { (1, len_bytes) };
+        for _ in 0..times {
+            let Some(known) = self.get(peer) else { return };
+            let mark = known.marked;
+            let mut payload = vec![mark as u8; 8 + len_bytes];
+            payload[..8].copy_from_slice(&mark.to_le_bytes());
+            let mut frame = Vec::new();
+            put_frame(NETWORK.magic(), MARKED, &payload, &mut frame);
+            match ctx.send_marked(peer, &frame.into(), mark) {
+                Ok(()) => self.get(peer).expect("it was there").marked += 1,
+                Err(error) => self.refused(error),
+            }
         }
     }
 

@@ -89,6 +89,8 @@ pub(super) struct Known {
     is_paused: bool,
     next_number: u64,
     said: u64,
+    /// Marked messages that were sent.
+    marked: u64,
     deeds_inside: u32,
     /// Whether its free room was asked for and not offered yet.
     is_pulled: bool,
@@ -205,6 +207,7 @@ impl ScriptedHandler {
             is_paused: false,
             next_number: 0,
             said: 0,
+            marked: 0,
             deeds_inside: 0,
             is_pulled: false,
             was_filled: false,

@@ -27,6 +27,7 @@ fn broken_by(bug: Bug) -> &'static [u8] {
         Bug::PingPositionLost => &[40],
         Bug::RepliesTellNobody => &[41],
         Bug::PullForgotten => &[42],
+        Bug::MarkLeftBehind => &[45],
     }
 }
 

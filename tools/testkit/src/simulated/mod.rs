@@ -53,6 +53,8 @@ pub struct Journal {
     pub rejects: Vec<(u8, Vec<u8>)>,
     pub writable: usize,
     pub pulled: usize,
+    /// The marks that were reported as written.
+    pub written: Vec<u64>,
     /// The queued bytes of each peer at the time of the request.
     pub waiting: Vec<usize>,
     pub closed: Vec<Closed>,
@@ -115,6 +117,7 @@ impl Handler for Player {
             Event::Pong { nonce, .. } => journal.pongs.push(nonce),
             Event::LimitsAnnounced { max_recv_payload_bytes, .. } => journal.limits.push(max_recv_payload_bytes),
             Event::VersionReceived => {}
+            Event::Written { mark, .. } => journal.written.push(mark),
             Event::SendHeaders => journal.sendheaders += 1,
             Event::Rejected(reject) => journal.rejects.push((reject.code.0, reject.reason.to_vec())),
             Event::Closed { reason, state } => journal.closed.push(Closed { peer, at: ctx.now(), reason, state }),
