@@ -144,7 +144,7 @@ fn a_refusing_node_is_reported_with_the_reason() {
     let node = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("there are ports");
     let node = node.to_string();
     let (complaint, printed) = complaint_of("simple_client", &["regtest", &node]);
-    assert_eq!(complaint, format!("Error: {node} has answered 0 of 3 pings\n"), "{printed}");
+    assert_eq!(complaint, format!("Error: {node} answered 0 of 3 pings\n"), "{printed}");
     let crawl = Command::new(folder().join("crawler")).args(["regtest", &node]).output().expect("the example is built");
     let printed = String::from_utf8(crawl.stdout).expect("the output is text");
     assert!(printed.starts_with(&format!("{node}: ")), "{printed}");
