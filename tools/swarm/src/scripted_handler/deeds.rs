@@ -52,10 +52,10 @@ impl ScriptedHandler {
         }
         let Some(TroopState { habit, chance_inside, may_fill, .. }) = self.troops.get(troop) else { return };
         let (max_bytes, chance, may_fill) = (habit.max_inside_bytes, chance_inside.clone(), *may_fill);
-        if max_bytes == 0 || self.is_calm || is_tired {
+        if max_bytes == 0 || self.is_calm || is_tired || !may_fill {
             return;
         }
-        let fills = may_fill && !was_filled && max_bytes >= LARGE_BYTES && chance.one_in(4);
+        let fills = !was_filled && max_bytes >= LARGE_BYTES && chance.one_in(4);
         let (mut left, mut free_bytes) = (if fills { u32::MAX } else { chance.below(4) }, free_bytes);
         while left > 0 {
             let len_bytes = chance.below(if fills { 5 * LARGE_BYTES } else { max_bytes }) as usize;
@@ -97,8 +97,8 @@ impl ScriptedHandler {
             return;
         };
         let troop = *troop;
-        let Some(TroopState { habit, chance_inside, .. }) = self.troops.get(troop) else { return };
-        let (max_bytes, chance) = (habit.max_inside_bytes, chance_inside.clone());
+        let Some(TroopState { habit, chance_inside, may_fill, .. }) = self.troops.get(troop) else { return };
+        let (max_bytes, chance, may_fill) = (habit.max_inside_bytes, chance_inside.clone(), *may_fill);
         if self.is_calm || max_bytes == 0 || !chance.one_in(3) {
             return;
         }
@@ -108,7 +108,7 @@ impl ScriptedHandler {
                 2 | 3 => self.say_encoded(ctx, peer, chance.below(max_bytes) as usize),
                 4 => self.say(ctx, peer, chance.below(max_bytes) as usize),
                 5 | 6 => self.pull(ctx, peer),
-                7 => self.announce(ctx, troop, chance.below(max_bytes) as usize),
+                7 if may_fill => self.announce(ctx, troop, chance.below(max_bytes) as usize),
                 8 => self.send_marked(ctx, peer, chance.below(max_bytes) as usize, chance.one_in(30)),
                 _ => self.say_much(ctx, peer),
             }
