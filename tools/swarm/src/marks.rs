@@ -19,8 +19,9 @@ pub struct Mark(u16);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Marks([u64; 6]);
 
-/// The labels of all close reasons; a wrong checksum ends no connection.
-const REASONS: [&str; 42] = [
+/// The labels of all reasons for which a loop closes. A wrong checksum closes no connection, and the framer refuses
+/// another network's magic as `bad_magic` before a `version` can be `wrong_network`.
+const REASONS: [&str; 41] = [
     "bad_magic",
     "over_limit",
     "truncated_message",
@@ -62,7 +63,6 @@ const REASONS: [&str; 42] = [
     "self_connection",
     "ban_score",
     "intolerable",
-    "wrong_network",
 ];
 
 /// Conditions of the environment, each prefixed with its fault's or threat's number if it has one.
@@ -212,9 +212,10 @@ impl Mark {
         Self((FIRST_CELL + 2 * cell + usize::from(dials)) as u16)
     }
 
-    /// Marks the circumstance whose text begins like this.
+    /// Marks the circumstance whose text begins like this, and no other one does.
     pub(super) fn circumstance(begins: &str) -> Self {
-        let index = CIRCUMSTANCES.iter().position(|text| text.starts_with(begins)).expect("the index is in the table");
+        let mut found = (0..CIRCUMSTANCES.len()).filter(|&index| CIRCUMSTANCES[index].starts_with(begins));
+        let (Some(index), None) = (found.next(), found.next()) else { panic!("{begins} names no single circumstance") };
         Self((FIRST_CIRCUMSTANCE + index) as u16)
     }
 }

@@ -150,7 +150,7 @@ impl Stage {
             (scenario.poller == Poller::Tiny, "a tiny"),
             (scenario.spare_inbound.is_some(), "few inbound slots"),
             (scenario.is_short_of_memory, "short of"),
-            (scenario.is_observed, "a second"),
+            (scenario.is_observed, "a second handler"),
             (peers > 500, "a thousand"),
             (!scenario.budgets.is_empty(), "shrunk"),
         ] {

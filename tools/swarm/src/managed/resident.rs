@@ -18,7 +18,7 @@ pub(super) enum Nature {
     Honest,
     /// It closes right after the handshake.
     Dropper,
-    /// It closes after a while.
+    /// It closes after a while, or sets up a stream too late, so that the loop closes it.
     Leaver,
     /// It rejects the loop because it is at capacity.
     Full,
@@ -160,6 +160,9 @@ impl Persona for Resident {
     fn due(&mut self, line: &mut Line<'_>) {
         match self.nature {
             Nature::Honest | Nature::Nobody | Nature::Silent => self.honest.due(line),
+            Nature::Leaver if line.chance().one_in(4) => {
+                line.send(&frame("createstrm", &[]));
+            }
             Nature::Leaver => line.close(),
             Nature::Nasty => {
                 let again = frame("version", &version(70_016, b"/nasty:2/"));
