@@ -1,4 +1,6 @@
 //! Reasons why a loop does not accept a connection that an embedder opened.
+//!
+//! Each text contains the cause and the remedy. The loop has already closed the connection.
 
 use super::{NetworkFailure, Refusal, RequestError};
 use std::fmt;

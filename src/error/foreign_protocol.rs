@@ -1,4 +1,6 @@
 //! Programs of other protocols, recognised by the first bytes that they send.
+//!
+//! The result is a hint for people. No decision depends on it.
 
 /// Returns the well-known program whose connections start with these bytes.
 pub(super) fn of(first_bytes: [u8; 4]) -> Option<&'static str> {

@@ -1,4 +1,7 @@
 //! The poller's descriptor, for nesting the loop in another event loop.
+//!
+//! It is readable when the loop has work from the kernel or a handle, and only systems with descriptors have it. The
+//! outer loop may wait for it, and must not read it or close it.
 
 use super::Reactor;
 use crate::handler::Handler;

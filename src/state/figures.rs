@@ -1,4 +1,6 @@
 //! A copy of the loop's figures for handlers and other threads, with summaries of the histograms.
+//!
+//! Copying changes no figure. The histograms themselves stay in the loop.
 
 use super::LoopState;
 use crate::manager::Manager;

@@ -1,4 +1,7 @@
 //! Sockets: listeners and their backlogs, dials and their routes, and the calls on connections.
+//!
+//! A call has the result that Linux would give, or a failure that was drawn or set by a test. The bytes of a connection
+//! are in `connection`, and no call here waits.
 
 use super::Kernel;
 use super::host::{Draw, FIRST_LISTENER_PORT, Listener, host_at};
