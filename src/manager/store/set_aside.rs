@@ -53,8 +53,7 @@ pub enum Unfit {
 /// The lock that is held while a book is in use. It is on a separate file, which stays when the book is renamed.
 #[derive(Debug)]
 pub(super) struct BookLock {
-    /// The file that is locked until it is closed.
-    _file: File,
+    file: File,
 }
 
 impl Unfit {
@@ -75,7 +74,7 @@ impl BookLock {
         let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
         let file = file.map_err(|error| failed(&error))?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { file }),
             Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: book.to_owned() }),
             Err(TryLockError::Error(error)) => Err(failed(&error)),
         }
@@ -86,10 +85,18 @@ impl BookLock {
     pub(super) fn share(book: &Path) -> Result<Option<Self>, StoreError> {
         let Ok(file) = File::open(beside(book, ".lock")) else { return Ok(None) };
         match file.try_lock_shared() {
-            Ok(()) => Ok(Some(Self { _file: file })),
+            Ok(()) => Ok(Some(Self { file })),
             Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: book.to_owned() }),
             Err(TryLockError::Error(_)) => Ok(None),
         }
+    }
+}
+
+impl Drop for BookLock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a child process that was just forked holds the same lock until it runs its
+        // own program.
+        let _ = self.file.unlock();
     }
 }
 
@@ -172,5 +179,29 @@ impl fmt::Display for Unfit {
             Self::Damaged { what } => write!(f, "it is damaged: {what}"),
             Self::FromTheFuture { format } => write!(f, "a later version wrote it, in format {format}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_released_although_a_forked_child_still_has_its_file() {
+        let folder = std::env::temp_dir().join(format!("peerloop-lock-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("the folder for temporary files can be written");
+        let book = folder.join("peers.redb");
+        drop(BookLock::take(&book).expect("nobody has the lock"));
+        let exclusive = || BookLock::take(&book);
+        let shared = || BookLock::share(&book).map(|lock| lock.expect("the lock file exists"));
+        for take in [&exclusive as &dyn Fn() -> Result<BookLock, StoreError>, &shared] {
+            let lock = take().expect("the lock is released");
+            let of_a_child = lock.file.try_clone().expect("a descriptor is free");
+            assert!(matches!(BookLock::take(&book), Err(StoreError::InUse { .. })));
+            drop(lock);
+            BookLock::take(&book).expect("the lock is released");
+            drop(of_a_child);
+        }
+        fs::remove_dir_all(&folder).expect("the folder is ours");
     }
 }
