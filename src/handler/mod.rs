@@ -140,9 +140,8 @@ pub trait Handler {
     /// are written in the same turn.
     ///
     /// A frame of at most `free_bytes` bytes is accepted, unless it exceeds the peer's own limit.
-    /// [`PeerView::free_bytes`] returns the room that remains after it. If more than
-    /// [`SEND_QUEUE_PAUSE_BYTES`](crate::limits::SEND_QUEUE_PAUSE_BYTES) bytes wait, the peer is not read until at most
-    /// half of that waits.
+    /// [`PeerView::free_bytes`] returns the room that remains after it. The peer is read all the time: call
+    /// [`Ctx::pause`] if it may send no more requests until it has read the replies.
     ///
     /// ```
     /// use bytes::Bytes;

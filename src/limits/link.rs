@@ -46,19 +46,20 @@ pub const BUFFER_GROWTH_BYTES: usize = 64 * 1024;
 /// Large buffers of [`BUFFER_GROWTH_BYTES`] kept for reuse: at most 1 MiB. A loop that buffers at most this many
 /// messages of 4 to 64 KiB at once never asks the allocator for one.
 pub const MAX_LARGE_BUFFERS: usize = 16;
-/// Length of a send queue above which its link is not read, so that a peer that does not read our replies gets no
-/// more of them. Including the replies to the read block that exceeded it, a peer's queue stays below 570 KB, and all
-/// queues together below `max_links` times that. The peer's pings and pongs are not read either until the queue has
-/// drained to half of this length. That time counts against none of the peer's deadlines for input.
-pub const SEND_QUEUE_PAUSE_BYTES: usize = 500_000;
-/// Length of a send queue beyond which a message is refused. An empty queue accepts a message of any size. Only the
-/// embedder's messages use the room above [`SEND_QUEUE_PAUSE_BYTES`]. The engine's own replies are never refused:
-/// they can exceed the pause length by at most the replies to one read block.
+/// Bytes of waiting pongs above which a link is not read, so that a peer that does not read our replies gets no more of
+/// them. Including the replies to the read block that exceeded it, they stay below 570 KB, and those of all peers below
+/// `max_links` times that. Reading resumes at half of this length. The time until then counts against none of the
+/// peer's deadlines for input. Above this length of the whole queue, a `reject` that does not end the connection is
+/// dropped. The embedder's messages have a bound of their own and do not stop the reading: two loops that send each
+/// other long queues would both stop.
+pub const UNREAD_REPLIES_PAUSE_BYTES: usize = 500_000;
+/// Length of a send queue beyond which the embedder's message is refused. An empty queue accepts a message of any size.
+/// The engine's replies add at most [`UNREAD_REPLIES_PAUSE_BYTES`] and the replies to one read block. A queue of more
+/// than one message thus stays below 2.7 MB.
 pub const MAX_SEND_QUEUE_BYTES: usize = 2 * 1024 * 1024;
-/// Maximum number of bytes of whole messages that still wait for a peer when the handler is offered the free room.
-/// This is the level at which reading from a peer resumes after a queue pause. The offered room is then at least 1.8
-/// MB.
-pub const PULL_WAITING_BYTES: usize = SEND_QUEUE_PAUSE_BYTES / 2;
+/// Maximum number of bytes of whole messages that still wait for a peer when the handler is offered the free room,
+/// which is then at least 1.8 MB.
+pub const PULL_WAITING_BYTES: usize = 250_000;
 /// Maximum number of bytes of a streamed message, including everything queued before it, that wait for the kernel. A
 /// fed part is accepted only up to this.
 pub const MAX_BODY_WAITING_BYTES: usize = 1024 * 1024;

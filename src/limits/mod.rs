@@ -14,7 +14,7 @@ pub(crate) mod wire;
 
 pub use link::{
     BUFFER_GROWTH_BYTES, HEADER_TIMEOUT, MAX_HANDSHAKE_MESSAGES, MAX_MARKS_PER_PEER, MAX_PINGS_OUTSTANDING,
-    MAX_ROW_BYTES, MAX_SEND_QUEUE_BYTES, PEER_COST_BYTES, PULL_WAITING_BYTES, SEND_QUEUE_PAUSE_BYTES,
+    MAX_ROW_BYTES, MAX_SEND_QUEUE_BYTES, PEER_COST_BYTES, PULL_WAITING_BYTES, UNREAD_REPLIES_PAUSE_BYTES,
 };
 pub use manager::MAX_BANS;
 pub use store::{MAX_BOOK_END, MAX_BOOK_FILE_BYTES, MAX_BOOK_PEERS, MAX_BOOK_SET_ASIDE};
@@ -42,8 +42,7 @@ const _: () = {
             && TCP_USER_TIMEOUT.as_secs() > SEND_STALL_TIMEOUT.as_secs(),
         "the kernel must not give up on a peer before the loop does"
     );
-    assert!(SEND_QUEUE_PAUSE_BYTES < MAX_SEND_QUEUE_BYTES, "reading stops before sending is refused");
-    assert!(MIN_SEND_STALL_BYTES < SEND_QUEUE_PAUSE_BYTES, "a full queue must hold more than a slow peer must read");
+    assert!(MIN_SEND_STALL_BYTES < UNREAD_REPLIES_PAUSE_BYTES, "a paused peer must have more to read than its minimum");
     assert!(BODY_REFILL_BYTES < MAX_BODY_WAITING_BYTES, "a handler asked to feed more must have room");
     assert!(WHEEL_SLOTS.is_power_of_two(), "slots are found by masking");
     assert!(MAX_BUFFERED_MESSAGE_BYTES <= MAX_BUFFERED_TOTAL_BYTES, "one message must fit the total");

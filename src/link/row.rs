@@ -130,7 +130,7 @@ impl Link {
     }
 
     /// Returns the number of waiting bytes of whole messages. It excludes a message sent in parts and the bytes
-    /// before it. These have their own bound, and two loops that send such messages to each other must keep reading.
+    /// before it, which have their own bound.
     pub(crate) fn messages_waiting_bytes(&self) -> usize {
         match &self.stream {
             Some(stream) => stream.behind.waiting_bytes(),
@@ -173,10 +173,9 @@ impl Link {
         self.messages_waiting_bytes() <= PULL_WAITING_BYTES
     }
 
-    /// Returns the number of bytes that decides whether the peer is read: the waiting messages, or the pongs waiting
-    /// before a message sent in parts, whichever is larger.
-    pub(crate) fn untaken_bytes(&self) -> usize {
-        self.messages_waiting_bytes().max(self.queue.ahead_bytes())
+    /// Returns the number of waiting bytes of pings and pongs. It decides whether the peer is read.
+    pub(crate) fn unread_replies_bytes(&self) -> usize {
+        self.queue.ahead_bytes() + self.stream.as_ref().map_or(0, |stream| stream.behind.ahead_bytes())
     }
 
     /// Returns whether the link is listed for reading or writing.
@@ -248,12 +247,12 @@ pub(crate) struct Hold {
     /// The handler paused it.
     pub(crate) paused: bool,
     /// The peer does not read the replies that it caused.
-    pub(crate) queue_full: bool,
+    pub(crate) unread_replies: bool,
 }
 
 impl Hold {
     pub(crate) fn is_held(self) -> bool {
-        self.paused || self.queue_full
+        self.paused || self.unread_replies
     }
 }
 

@@ -17,7 +17,7 @@ use crate::error::RequestError;
 use crate::id::{Lane, LinkId};
 use crate::limits::{
     BODY_REFILL_BYTES, EXTENDED_HEADER_LEN_BYTES, HEADER_LEN_BYTES, MAX_BODY_WAITING_BYTES, MAX_PINGS_OUTSTANDING,
-    SEND_LIMIT_FACTOR, SEND_QUEUE_PAUSE_BYTES,
+    SEND_LIMIT_FACTOR, UNREAD_REPLIES_PAUSE_BYTES,
 };
 use crate::link::blocks::WriteBlock;
 use crate::link::row::{Link, OutgoingBody, Phase};
@@ -157,8 +157,15 @@ impl LoopState {
         self.telemetry.sent.add(command, (frame.len() - HEADER_LEN_BYTES) as u64);
     }
 
-    /// Sends a `reject` of `message`.
+    /// Sends a `reject` of `message`, unless the peer has too many bytes to read already.
     pub(crate) fn send_reject(&mut self, id: LinkId, message: &[u8], code: RejectCode, reason: &[u8]) {
+        let waiting_bytes = self.links.table.get(id).map_or(0, Link::messages_waiting_bytes);
+        if waiting_bytes <= UNREAD_REPLIES_PAUSE_BYTES {
+            self.queue_reject(id, message, code, reason);
+        }
+    }
+
+    fn queue_reject(&mut self, id: LinkId, message: &[u8], code: RejectCode, reason: &[u8]) {
         let mut payload = self.links.pool.take();
         RejectRef { message, code, reason, hash: None }.encode(&mut payload);
         self.send_payload(id, CommandName::REJECT, payload);
@@ -169,7 +176,7 @@ impl LoopState {
         if let Some(link) = self.links.table.get_mut(id) {
             link.said_reject = true;
         }
-        self.send_reject(id, message, code, reason);
+        self.queue_reject(id, message, code, reason);
     }
 
     /// Sends a handler's frame that is encoded already, and returns where in the link's outgoing bytes it ends.
@@ -333,7 +340,7 @@ impl LoopState {
     }
 
     /// Accounts for `written` bytes of the link's queue, which the kernel accepted at `at`. Stamps the pings among
-    /// them, and resumes reading if the full queue had paused it.
+    /// them, and resumes reading if unread replies had paused it.
     pub(crate) fn wrote_queued(&mut self, id: LinkId, written: usize, at: Instant) -> AfterWrite {
         let Some(link) = self.links.table.get_mut(id) else { return AfterWrite::Nothing };
         link.queue.advance(written, &mut self.links.pool);
@@ -348,8 +355,8 @@ impl LoopState {
         let is_hungry = link.stream.is_some() && link.queue.waiting_bytes() <= BODY_REFILL_BYTES;
         let next = if is_empty || is_hungry { AfterWrite::of(link) } else { AfterWrite::Nothing };
         let asks_pull = link.asks_pull() && !canary!(PullForgotten);
-        if link.hold.queue_full && link.untaken_bytes() <= SEND_QUEUE_PAUSE_BYTES / 2 {
-            self.links.release(id, self.clocks.now(), |hold| hold.queue_full = false);
+        if link.hold.unread_replies && link.unread_replies_bytes() <= UNREAD_REPLIES_PAUSE_BYTES / 2 {
+            self.links.release(id, self.clocks.now(), |hold| hold.unread_replies = false);
         }
         if asks_pull {
             self.links.table.mark_pull(id);
@@ -407,8 +414,8 @@ impl LoopState {
         if let Some(costs) = self.telemetry.costs.as_mut().filter(|_| !link.queue.is_empty()) {
             costs.waits(id, self.clocks.now());
         }
-        if link.untaken_bytes() > SEND_QUEUE_PAUSE_BYTES {
-            self.links.hold(id, self.clocks.now(), |hold| hold.queue_full = true);
+        if link.unread_replies_bytes() > UNREAD_REPLIES_PAUSE_BYTES {
+            self.links.hold(id, self.clocks.now(), |hold| hold.unread_replies = true);
         }
         self.links.rearm(id, self.clocks.now());
     }

@@ -2,14 +2,14 @@
 
 use peerloop::error::{CloseReason, Deadline};
 use peerloop::internals::limits::{
-    MAX_SEND_QUEUE_BYTES, MIN_SEND_STALL_BYTES, SEND_QUEUE_PAUSE_BYTES, SEND_STALL_TIMEOUT, WRITE_BLOCK_BYTES,
+    MAX_SEND_QUEUE_BYTES, MIN_SEND_STALL_BYTES, SEND_STALL_TIMEOUT, UNREAD_REPLIES_PAUSE_BYTES, WRITE_BLOCK_BYTES,
 };
 use peerloop::internals::net::Net;
 use peerloop::protocol::CommandName;
 use peerloop::sim::Conditions;
 use peerloop::time::Instant;
 use peerloop::wire::MessageRef;
-use peerloop_testkit::bytes::{frame, frames, ping, pong};
+use peerloop_testkit::bytes::{frame, frames, ping, pong, version};
 use peerloop_testkit::simulated::{Player, RawPeer, Stage, TICK, config, raw_link, secs};
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -47,7 +47,7 @@ fn a_peer_that_pings_and_never_reads_is_not_read_and_is_closed_after_a_minute() 
     let mut peer = stage.ready_peer();
     ping_until_blocked(&mut stage, &mut peer);
     let waiting = longest_queue(&mut stage);
-    assert!(waiting > SEND_QUEUE_PAUSE_BYTES && waiting <= MAX_SEND_QUEUE_BYTES, "{waiting} bytes wait");
+    assert!(waiting > UNREAD_REPLIES_PAUSE_BYTES && waiting <= MAX_SEND_QUEUE_BYTES, "{waiting} bytes wait");
     let blocked_at = stage.world.now();
     stage.run_for(secs(60) - INSTANT_BEFORE);
     assert_eq!(stage.node.seen().closed, []);
@@ -55,6 +55,36 @@ fn a_peer_that_pings_and_never_reads_is_not_read_and_is_closed_after_a_minute() 
     stage.run_for(INSTANT_BEFORE);
     assert_eq!(stage.closed().reason, CloseReason::TimedOut(Deadline::Send));
     assert_eq!(stage.closed().at, blocked_at.plus(secs(60)));
+}
+
+/// Without a peer manager nothing is charged for these messages.
+#[test]
+fn a_peer_that_never_reads_its_rejects_gets_no_more_of_them() {
+    let mut stage = Stage::new();
+    let mut peer = stage.ready_peer();
+    let versions = version().repeat(1_000);
+    for _ in 0..15 {
+        peer.send(&versions);
+        stage.settle();
+    }
+    let waiting = longest_queue(&mut stage);
+    let reject = frame("reject", b"\x07version\x12\x19Duplicate version message");
+    let most = UNREAD_REPLIES_PAUSE_BYTES + reject.len();
+    assert!((UNREAD_REPLIES_PAUSE_BYTES..=most).contains(&waiting), "{waiting} bytes wait");
+    let mut received = Vec::new();
+    loop {
+        let more = peer.receive();
+        if more.is_empty() {
+            break;
+        }
+        received.extend(more);
+        stage.settle();
+    }
+    assert!(frames(&received).iter().all(|frame| *frame == frames(&reject)[0]));
+    peer.send(&versions);
+    stage.settle();
+    assert!(!peer.receive().is_empty(), "a peer that has read its rejects receives more of them");
+    stage.assert_honest_peer_is_unaffected();
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::bugs::budget;
 use crate::id::LinkId;
 use crate::limits::{
     BUFFER_GROWTH_BYTES, EXPIRIES_PER_TURN, MAX_BODY_WAITING_BYTES, MAX_PINGS_OUTSTANDING, MAX_POOLED_BUFFER_BYTES,
-    MAX_SEND_QUEUE_BYTES, READ_BLOCK_BYTES, SEND_QUEUE_PAUSE_BYTES, TICK, UNREAD_INPUT_GRACE,
+    MAX_SEND_QUEUE_BYTES, READ_BLOCK_BYTES, TICK, UNREAD_INPUT_GRACE, UNREAD_REPLIES_PAUSE_BYTES,
 };
 use crate::peer::{ConnectionState, ConnectionType};
 use crate::reactor::inspect::{Agreed, Inspection, LinkReport};
@@ -82,7 +82,7 @@ fn memory_follows_the_bytes_received(sight: &SweepSight<'_>) -> Result<(), Strin
 }
 
 /// An empty queue accepts a message of any size, so the largest part is not counted. The fed part of a body has a
-/// bound of its own; whole messages wait before and after it, and pongs that overtook it before it began.
+/// bound of its own; whole messages and pongs wait before and after it.
 fn queues_keep_their_bounds(sight: &SweepSight<'_>) -> Result<(), String> {
     let Inspection { links, summary, .. } = sight.inspection;
     let parts = links.iter().flat_map(|link| [link.outgoing.recounted_bytes, link.outgoing.behind_bytes]);
@@ -92,9 +92,9 @@ fn queues_keep_their_bounds(sight: &SweepSight<'_>) -> Result<(), String> {
     ensure(counted == believed, || format!("counted {counted:?} queues and bytes, the loop has {believed:?}"))?;
     none_of(sight.inspection.links.iter(), |link| {
         let outgoing = link.outgoing;
-        let whole = MAX_SEND_QUEUE_BYTES + READ_BLOCK_BYTES + outgoing.largest_bytes;
-        let pongs = SEND_QUEUE_PAUSE_BYTES + READ_BLOCK_BYTES;
-        let most = if outgoing.is_fed { 2 * whole + MAX_BODY_WAITING_BYTES + pongs } else { whole };
+        let pongs = UNREAD_REPLIES_PAUSE_BYTES + READ_BLOCK_BYTES;
+        let whole = MAX_SEND_QUEUE_BYTES + pongs + outgoing.largest_bytes;
+        let most = if outgoing.is_fed { 2 * whole + MAX_BODY_WAITING_BYTES } else { whole };
         outgoing.waiting_bytes != outgoing.recounted_bytes || outgoing.waiting_bytes + outgoing.behind_bytes > most
     })
 }

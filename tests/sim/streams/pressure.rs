@@ -1,6 +1,6 @@
 //! A receiver that does not read slows only its sender: bounded queues, no loss, and no deadline charged.
 
-use super::{Room, Seen, Source, pattern, ping_nonces, waiting};
+use super::{Room, Seen, Source, Task, opaque, pattern, ping_nonces, waiting};
 use bytes::Bytes;
 use peerloop::error::{CloseReason, Deadline};
 use peerloop::internals::framer::ChecksumVerdict;
@@ -41,6 +41,30 @@ fn a_receiver_that_pauses_slows_its_sender_and_loses_nothing() {
     assert!(room.streamer(1).received == payload);
     let most = room.streamer(0).max_waiting;
     assert!(most <= MAX_BODY_WAITING_BYTES + MAX_PINGS_BYTES, "{most} bytes waited");
+}
+
+/// With a shared bound for reading and sending, both would stop, and both would be closed after a minute.
+#[test]
+fn two_loops_with_long_queues_for_each_other_keep_reading() {
+    const MESSAGES: usize = 19;
+    let payload = pattern(100_000);
+    let mut room = Room::new(Conditions::default());
+    let (first_id, second_id) = room.add_node();
+    for (node, peer) in [(0, first_id), (1, second_id)] {
+        let payload = payload.clone();
+        let task = Task(Box::new(move |ctx| {
+            for _ in 0..MESSAGES {
+                ctx.send(peer, &opaque("bulk", &payload)).unwrap();
+            }
+        }));
+        room.nodes[node].handle().request(task).unwrap();
+    }
+    room.run_for(secs(1));
+    for node in [0, 1] {
+        let is_whole = |seen: &Seen| matches!(seen, Seen::Message(_, received) if *received == payload);
+        assert_eq!(room.seen(node).iter().filter(|seen| is_whole(seen)).count(), MESSAGES);
+        assert_eq!(room.seen(node).len(), MESSAGES, "nothing else happened");
+    }
 }
 
 #[test]
@@ -145,7 +169,7 @@ fn two_nodes_that_stream_to_each_other_at_once_do_not_wait_for_each_other() {
             }
         };
         let handles = [0, 1].map(|node: usize| room.nodes[node].handle());
-        let task = |peer| super::Task(Box::new(begin(peer)));
+        let task = |peer| Task(Box::new(begin(peer)));
         handles[0].request(task(there)).unwrap();
         handles[1].request(task(here)).unwrap();
         room.settle();

@@ -485,7 +485,6 @@ fn scripted_handler_of(scenario: &Scenario, tape: &Tape, cast: &[Cast]) -> Scrip
             is_honest: troop.kind.is_honest(),
             is_judged: judge::is_judged(troop),
             answers: troop.kind == Kind::Rival,
-            may_fill: true,
         }
     });
     ScriptedHandler::new(troops.collect(), FIRST_TROOP, scenario.bulk_bytes, scenario.is_short_of_memory)
@@ -510,7 +509,6 @@ fn rival_of(
         is_honest: true,
         is_judged: false,
         answers: true,
-        may_fill: false,
     };
     let config = config.clone().with_seed(config.seed.map(|seed| !seed)).with_max_inbound(usize::MAX);
     let handler = ScriptedHandler::new(vec![node], NODE, 1_000, true);

@@ -4,7 +4,7 @@ use super::facts::{Clock, Facts};
 use super::{Finding, Verdict, Wanted};
 use crate::machine::Need;
 use crate::units::{show_bytes, show_latency};
-use peerloop::limits::{LISTEN_BACKLOG, MAX_ROW_BYTES, MAX_USER_AGENT_BYTES, SEND_QUEUE_PAUSE_BYTES};
+use peerloop::limits::{LISTEN_BACKLOG, MAX_ROW_BYTES, MAX_USER_AGENT_BYTES, UNREAD_REPLIES_PAUSE_BYTES};
 use peerloop::wire::Version;
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -267,7 +267,7 @@ fn memory(facts: &Facts, Wanted { peers, .. }: Wanted) -> Option<Finding> {
     const NAME: &str = "memory";
     let per_peer = (MAX_ROW_BYTES + size_of::<Version>() + MAX_USER_AGENT_BYTES) as u64 + BESIDE_ROW_BYTES;
     let idle = per_peer.saturating_mul(peers as u64);
-    let held = (SEND_QUEUE_PAUSE_BYTES as u64).saturating_mul(peers as u64);
+    let held = (UNREAD_REPLIES_PAUSE_BYTES as u64).saturating_mul(peers as u64);
     let means = format!(
         "{peers} idle peers need at most {} besides the kernel's part, and {} more if none of them reads its replies",
         show_bytes(idle),

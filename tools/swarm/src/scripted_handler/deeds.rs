@@ -50,9 +50,9 @@ impl ScriptedHandler {
         if !was_asked {
             self.wrong(42, ctx.now(), format!("{peer:?}'s room is offered without a request"));
         }
-        let Some(TroopState { habit, chance_inside, may_fill, .. }) = self.troops.get(troop) else { return };
-        let (max_bytes, chance, may_fill) = (habit.max_inside_bytes, chance_inside.clone(), *may_fill);
-        if max_bytes == 0 || self.is_calm || is_tired || !may_fill {
+        let Some(TroopState { habit, chance_inside, .. }) = self.troops.get(troop) else { return };
+        let (max_bytes, chance) = (habit.max_inside_bytes, chance_inside.clone());
+        if max_bytes == 0 || self.is_calm || is_tired {
             return;
         }
         let fills = !was_filled && max_bytes >= LARGE_BYTES && chance.one_in(4);
@@ -97,8 +97,8 @@ impl ScriptedHandler {
             return;
         };
         let troop = *troop;
-        let Some(TroopState { habit, chance_inside, may_fill, .. }) = self.troops.get(troop) else { return };
-        let (max_bytes, chance, may_fill) = (habit.max_inside_bytes, chance_inside.clone(), *may_fill);
+        let Some(TroopState { habit, chance_inside, .. }) = self.troops.get(troop) else { return };
+        let (max_bytes, chance) = (habit.max_inside_bytes, chance_inside.clone());
         if self.is_calm || max_bytes == 0 || !chance.one_in(3) {
             return;
         }
@@ -108,7 +108,7 @@ impl ScriptedHandler {
                 2 | 3 => self.say_encoded(ctx, peer, chance.below(max_bytes) as usize),
                 4 => self.say(ctx, peer, chance.below(max_bytes) as usize),
                 5 | 6 => self.pull(ctx, peer),
-                7 if may_fill => self.announce(ctx, troop, chance.below(max_bytes) as usize),
+                7 => self.announce(ctx, troop, chance.below(max_bytes) as usize),
                 8 => self.send_marked(ctx, peer, chance.below(max_bytes) as usize, chance.one_in(30)),
                 _ => self.say_much(ctx, peer),
             }

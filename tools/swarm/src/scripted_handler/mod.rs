@@ -58,9 +58,6 @@ pub(super) struct TroopState {
     pub(super) is_judged: bool,
     /// It answers the loop's messages, so it receives no replies.
     pub(super) answers: bool,
-    /// Whether an offered room may be used. A loop does not read a peer for which it has queued
-    /// much. Two loops that do this to each other at the same time would wait until both time out.
-    pub(super) may_fill: bool,
 }
 
 /// How a peer ended.
