@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn an_embedded_private_address_does_not_count_as_that_host() {
+    fn an_embedded_private_address_is_not_the_private_host() {
         for text in ["2002:7f00:1::1", "2002:a00:1::1", "64:ff9b::7f00:1", "2001:0:5ef5:79fd::80ff:fffe"] {
             assert!(matches!(Host::of(ip(text)), Host::V6(_)), "{text}");
         }
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_are_ipv4_16s_ipv6_32s_and_hurricane_electric_36s() {
+    fn groups_are_ipv4_slash_16_ipv6_slash_32_and_hurricane_electric_slash_36() {
         assert_eq!(NetGroup::of(ip("8.8.1.1")), NetGroup::of(ip("8.8.255.1")));
         assert_ne!(NetGroup::of(ip("8.8.1.1")), NetGroup::of(ip("8.9.1.1")));
         assert_eq!(NetGroup::of(ip("2a00:1:2::")), NetGroup::of(ip("2a00:1:ffff::")));

@@ -5,8 +5,8 @@
 //! budget become common. All guarantees hold with every budget at its smallest.
 //!
 //! In the loop a bug is `canary!(NAME)`, and a budget `budget!(NAME, FULL)`. Without the feature `sim-bugs` these are
-//! the constants `false` and `FULL`, and the compiler removes the code that depends on them. With the feature, which
-//! is never shipped, their values belong to the calling thread. Guards set the values and restore them when dropped.
+//! the constants `false` and `FULL`, and the compiler removes the code that depends on them. With the feature, which is
+//! never shipped, each thread has its own values. Guards set the values and restore them when dropped.
 
 #![cfg_attr(
     not(feature = "sim-bugs"),
@@ -45,7 +45,7 @@ pub enum Bug {
     LostEdge,
     /// A slot is free, and is used again, while its link's close is still being reported.
     NoDeferredFree,
-    /// A shortage during an accept arms no timer, so the listener never accepts again.
+    /// An accept that fails because a resource ran out arms no timer, so the listener never accepts again.
     NoAcceptRetry,
     /// A slot that is freed once is counted as freed twice.
     SlotReleasedTwice,
@@ -55,9 +55,9 @@ pub enum Bug {
     UnboundedQueue,
     /// A turn with events skips the timers.
     TimerStarvedByTraffic,
-    /// While a ping is in flight, a pong with any nonce is reported as its answer.
+    /// While a ping is in flight, a pong with any nonce is reported as the reply.
     StalePongAccepted,
-    /// An address whose dial failed because of a descriptor or memory shortage is never dialled again.
+    /// An address whose dial failed because descriptors or memory ran out is never dialled again.
     DialForgotten,
     /// An inaccessible address is never dialled again.
     InaccessibleForgotten,
@@ -65,7 +65,7 @@ pub enum Bug {
     PingPositionLost,
     /// Replies sent in one write are not followed by a call to `on_writable`.
     RepliesTellNobody,
-    /// A handler that requests room while none is free is never offered any.
+    /// A handler that requests an offer of free room while none is free never gets one.
     PullForgotten,
     /// A cancelled timer of the handler fires nevertheless.
     CancelledTimerFires,
@@ -76,45 +76,45 @@ pub enum Bug {
 /// A budget of the loop that can be shrunk, but never enlarged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Budget {
-    /// Bytes that one read may fill.
+    /// Maximum bytes per read.
     ReadBytes,
-    /// Bytes of replies that are collected for one write; further replies use the link's queue.
+    /// Maximum bytes of replies collected for one write; further replies use the link's queue.
     ReplyBytes,
-    /// Bytes of small frames that are copied together in the link's queue.
+    /// Maximum bytes of small frames that are copied together in the link's queue.
     SegmentBytes,
-    /// Slices of one vectored write.
+    /// Maximum slices per vectored write.
     WriteSlices,
-    /// Slots of the timer wheel, a power of two; read when a loop is made.
+    /// The timer wheel's number of slots, a power of two; read when a loop is created.
     WheelSlots,
-    /// Readiness events read from the kernel per turn.
+    /// Maximum readiness events read from the kernel per turn.
     Events,
-    /// Requests per turn.
+    /// Maximum requests per turn.
     Requests,
-    /// Connections accepted per turn and listener.
+    /// Maximum connections accepted per turn and listener.
     Accepts,
-    /// Dials per turn.
+    /// Maximum dials per turn.
     Dials,
-    /// Timers fired per turn.
+    /// Maximum timers fired per turn.
     Expiries,
-    /// Closing links advanced by one step per turn.
+    /// Maximum closing links advanced by one step per turn.
     Closes,
-    /// Peers whose free room is offered per turn.
+    /// Maximum peers whose free room is offered per turn.
     Pulls,
 }
 
-/// Returns whether `bug` is planted: never, without the feature.
+/// Returns `false`: without the feature no bug can be planted.
 #[cfg(not(feature = "sim-bugs"))]
 pub(crate) const fn is_planted(_bug: Bug) -> bool {
     false
 }
 
-/// Returns the size of `budget`: `full`, without the feature.
+/// Returns `full`: without the feature no budget can be shrunk.
 #[cfg(not(feature = "sim-bugs"))]
 pub(crate) const fn shrunk(_budget: Budget, full: usize) -> usize {
     full
 }
 
-/// Shrinks no budget, without the feature.
+/// Does nothing: without the feature no budget can be shrunk.
 #[cfg(all(feature = "sim", not(feature = "sim-bugs")))]
 pub const fn shrink(_budgets: &[(Budget, usize)]) -> Shrunk {
     Shrunk
@@ -203,7 +203,7 @@ mod planting {
         _of_this_thread: PhantomData<*const ()>,
     }
 
-    /// Plants `bug`, or none, in all loops of this thread, instead of the bug planted before.
+    /// Plants `bug`, or none, in all loops of this thread. It replaces the bug planted before.
     pub fn plant(bug: Option<Bug>) -> Planted {
         Planted { before: PLANTED.replace(bug), _of_this_thread: PhantomData }
     }

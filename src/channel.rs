@@ -24,7 +24,7 @@ impl Handler for NoHandler {
     type Request = ();
 }
 
-/// The user's end of a loop without a handler. The loop continues when the channel is dropped.
+/// The user's end of a loop without a handler. The loop keeps running after the channel is dropped.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Channel {
@@ -38,9 +38,10 @@ pub struct Channel {
 
 /// Creates a loop on the real network, and a channel that receives the messages of `commands`.
 ///
-/// The channel holds `capacity` events and as many messages, each clamped to 1 to
-/// [`MAX_SUBSCRIPTION_ITEMS`](crate::limits::MAX_SUBSCRIPTION_ITEMS); [`CHANNEL_ITEMS`](crate::limits::CHANNEL_ITEMS)
-/// suit a receiver that does little else. For more subscriptions use [`Channel::handle`].
+/// The channel holds up to `capacity` events and up to `capacity` messages. `capacity` is clamped to the range from 1
+/// to [`MAX_SUBSCRIPTION_ITEMS`](crate::limits::MAX_SUBSCRIPTION_ITEMS);
+/// [`CHANNEL_ITEMS`](crate::limits::CHANNEL_ITEMS) suits a receiver that does little else. For more subscriptions use
+/// [`Channel::handle`].
 ///
 /// ```no_run
 /// use peerloop::api::CommandFilter;
@@ -62,7 +63,7 @@ pub struct Channel {
 ///         }
 ///         Received::Item(ControlEvent::ConnectionFailed { .. } | ControlEvent::ConnectionLost { .. }) => break,
 ///         Received::Item(event) => println!("{event}"),
-///         Received::Lagged { count } => println!("too slow for {count} events"),
+///         Received::Lagged { count } => println!("lagged: {count} events dropped"),
 ///     }
 ///     while let Some(Received::Item(message)) = channel.messages.try_recv()? {
 ///         println!("{} from {}", message.header.command, message.peer);

@@ -3,8 +3,8 @@
 //! The standard library has an `ErrorKind` for most of them; the others are matched by number. The simulator's
 //! virtual kernel fails with these numbers only, so that its errors are classified like the real kernel's.
 
-/// Returns this system's number: Linux, the systems derived from BSD, or System V, whose numbers Solaris, illumos and
-/// Linux on MIPS use.
+/// Returns the number that this system uses: Linux's, BSD's, or System V's, which Solaris, illumos and Linux on MIPS
+/// use.
 const fn errno(linux: i32, bsd: i32, system_v: i32) -> i32 {
     const IS_SYSTEM_V: bool = cfg!(any(
         target_os = "solaris",
@@ -23,7 +23,7 @@ const fn errno(linux: i32, bsd: i32, system_v: i32) -> i32 {
     }
 }
 
-/// The number of [`EPROTO`], which differs between the BSDs.
+/// The value of [`EPROTO`] on BSD, which differs between its descendants.
 const EPROTO_OF_BSD: i32 = if cfg!(any(target_os = "freebsd", target_os = "dragonfly")) {
     92
 } else if cfg!(target_os = "openbsd") {
@@ -40,17 +40,17 @@ pub const EINTR: i32 = 4;
 pub const EAGAIN: i32 = errno(11, 35, 11);
 /// The device has failed.
 pub const EIO: i32 = 5;
-/// No memory.
+/// Out of memory.
 pub const ENOMEM: i32 = 12;
 /// The whole system has no free descriptor.
 pub const ENFILE: i32 = 23;
 /// This process has no free descriptor.
 pub const EMFILE: i32 = 24;
-/// The device has no room; for a poller, there is no room for another registration.
+/// The device is full; for a poller, no further registration is possible.
 pub const ENOSPC: i32 = 28;
 /// The peer no longer reads.
 pub const EPIPE: i32 = 32;
-/// The network reports no route to the peer's network. On BSD the number belongs to no error.
+/// The network reports no route to the peer's network. BSD has no such error, and no error has the number -1.
 pub const ENONET: i32 = errno(64, -1, 64);
 /// The peer violated the protocol.
 pub const EPROTO: i32 = errno(71, EPROTO_OF_BSD, 71);
@@ -70,7 +70,7 @@ pub const ECONNABORTED: i32 = errno(103, 53, 130);
 pub const ECONNRESET: i32 = errno(104, 54, 131);
 /// The kernel has no buffer space.
 pub const ENOBUFS: i32 = errno(105, 55, 132);
-/// There is no connection.
+/// The socket is not connected.
 pub const ENOTCONN: i32 = errno(107, 57, 134);
 /// The peer did not answer in time.
 pub const ETIMEDOUT: i32 = errno(110, 60, 145);
@@ -78,7 +78,7 @@ pub const ETIMEDOUT: i32 = errno(110, 60, 145);
 pub const ECONNREFUSED: i32 = errno(111, 61, 146);
 /// The peer's host is down.
 pub const EHOSTDOWN: i32 = errno(112, 64, 147);
-/// The connect has begun and continues.
+/// The connection attempt is in progress.
 pub const EINPROGRESS: i32 = errno(115, 36, 150);
 /// No machine answers for the address on its network.
 pub const EHOSTUNREACH: i32 = errno(113, 65, 148);

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
-/// A control of a loop for any thread; `C` is the handler's own type of request.
+/// Controls a loop from any thread; `C` is the type of the handler's own requests.
 ///
 /// Cheap to clone. The queue holds [`MAX_HANDLE_QUEUE`] requests.
 ///
@@ -81,7 +81,7 @@ impl<C> Handle<C> {
         Ok(())
     }
 
-    /// Requests a connection. The reply is the new peer's id, before the connection is established.
+    /// Requests a connection. The reply is the new peer's id; it arrives before the connection is established.
     ///
     /// # Errors
     ///
@@ -94,9 +94,9 @@ impl<C> Handle<C> {
         self.ask(|reply| Request::Connect { address, source, reply })
     }
 
-    /// Hands in a connection that the caller has opened, as
-    /// [`Reactor::add_connection`](crate::Reactor::add_connection). The reply is the new peer's id, before the
-    /// handshake.
+    /// Passes a connection that the caller has opened to the loop, like
+    /// [`Reactor::add_connection`](crate::Reactor::add_connection). The reply is the new peer's id; it arrives before
+    /// the handshake.
     ///
     /// # Errors
     ///
@@ -154,7 +154,7 @@ impl<C> Handle<C> {
     }
 
     /// Lists peers of any state in the order of their slots: the first
-    /// [`PEERS_PER_REPLY`](crate::limits::PEERS_PER_REPLY), or, with `after`, those after that peer's slot. A shorter
+    /// [`PEERS_PER_REPLY`](crate::limits::PEERS_PER_REPLY), or, with `after`, as many after that peer's slot. A shorter
     /// list is the last one.
     ///
     /// # Errors
@@ -164,8 +164,9 @@ impl<C> Handle<C> {
         self.ask(|reply| Request::Peers { after, reply })
     }
 
-    /// Subscribes to control events, starting with the turn that handles the request. The subscription holds `capacity`
-    /// events, clamped to 1 to [`MAX_SUBSCRIPTION_ITEMS`](crate::limits::MAX_SUBSCRIPTION_ITEMS).
+    /// Subscribes to control events, starting with the turn that handles the request. The subscription holds up to
+    /// `capacity` events. `capacity` is clamped to the range from 1 to
+    /// [`MAX_SUBSCRIPTION_ITEMS`](crate::limits::MAX_SUBSCRIPTION_ITEMS).
     ///
     /// # Errors
     ///
@@ -178,9 +179,9 @@ impl<C> Handle<C> {
 
     /// Subscribes to the messages that `commands` selects: whole messages with a correct checksum, including those that
     /// the handler discards. Messages that the handler receives in chunks, or that exceed the limits for buffered
-    /// messages, are not included. The subscription holds `capacity` messages, clamped as in
-    /// [`Handle::subscribe_control_events`], and [`MAX_SUBSCRIPTION_BYTES`](crate::limits::MAX_SUBSCRIPTION_BYTES) of
-    /// payload.
+    /// messages, are not included. The subscription holds up to `capacity` messages, clamped as in
+    /// [`Handle::subscribe_control_events`], and up to
+    /// [`MAX_SUBSCRIPTION_BYTES`](crate::limits::MAX_SUBSCRIPTION_BYTES) of payload.
     ///
     /// # Errors
     ///
@@ -209,7 +210,7 @@ impl<C> Handle<C> {
         self.ask(|reply| Request::Ban { address, duration, reply })
     }
 
-    /// Ends the ban of the host of `address`. The reply reports whether the host was banned.
+    /// Lifts the ban of the host of `address`. The reply reports whether the host was banned.
     ///
     /// # Errors
     ///
@@ -294,9 +295,10 @@ impl<C> Handle<C> {
     }
 
     /// Stops the loop: closes all peers gracefully and ends it. The reply arrives when the loop has ended: all peers
-    /// are closed, their rows are free, the address book is written, subscriptions have ended, and further requests are
-    /// refused. This lasts at most [`SHUTDOWN_GRACE`](crate::limits::SHUTDOWN_GRACE), or as long as the store needs.
-    /// Each of several calls gets a reply. A caller that does not wait may drop the reply.
+    /// are closed, their rows are free, subscriptions have ended, and further requests are refused. This takes at most
+    /// [`SHUTDOWN_GRACE`](crate::limits::SHUTDOWN_GRACE). The address book is written by then, unless its store is too
+    /// slow; [`Reactor::finish_book`](crate::Reactor::finish_book) waits for the store. Each of several calls gets a
+    /// reply. A caller that does not wait may drop the reply.
     ///
     /// ```
     /// # use peerloop::{Config, Handler, Network, Reactor};

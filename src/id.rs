@@ -1,7 +1,7 @@
 //! Generational ids of links and peers, the poll tokens that contain them, and the lanes of composed handlers.
 //!
-//! A slot of the table is reused, an id never is: its generation rises each time the slot is freed. An event or a
-//! timer that outlived its link is therefore recognised as stale and does not reach the slot's new user.
+//! A slot of the table is reused, but an id never is, because the slot's generation rises each time it is freed. An
+//! event or a timer that outlived its link is therefore recognised as stale and does not reach the slot's new user.
 
 use crate::limits::MAX_HANDLER_DEPTH;
 use std::fmt;
@@ -26,7 +26,7 @@ impl LinkId {
         self.slot as usize
     }
 
-    /// Returns how often the slot was used before.
+    /// Returns the number of times that the slot was used before.
     pub const fn generation(self) -> u32 {
         self.generation
     }
@@ -136,7 +136,8 @@ impl Token {
     }
 }
 
-/// A handler's position among the handlers composed on one loop. Results of its own requests return to its lane.
+/// A handler's position among the handlers composed on one loop. The results of a handler's requests return to its
+/// lane.
 ///
 /// The loop's own handler has [`Lane::ROOT`]. The parts of a pair have the pair's lane with one bit appended, so a
 /// lane encodes the path to its handler after a leading 1.

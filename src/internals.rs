@@ -3,9 +3,9 @@
 //! Each module here has the name of the library's module that it exposes. In addition:
 //!
 //! [`shrink`], [`Shrunk`] and [`Budget`]: the swarm runs worlds in which a turn's budgets are small. Without the
-//! feature `sim-bugs` no budget is shrunk.
-//! [`link_of`]: [`World::reset`](crate::sim::World::reset) resets a link, but a handler knows peers.
-//! `plant`, `Planted` and `Bug` (feature `sim-bugs`): tests plant a bug to show that they would find it.
+//! feature `sim-bugs` no budget is shrunk. [`link_of`]: [`World::reset`](crate::sim::World::reset) resets a link, but
+//! handlers have only peer ids. `plant`, `Planted` and `Bug` (feature `sim-bugs`): tests plant a bug to show that they
+//! would find it.
 
 #[cfg(feature = "sim")]
 pub use crate::bugs::{Budget, Shrunk, shrink};
@@ -39,7 +39,7 @@ modules! {
         crate::limits::turn, crate::limits::wire;
     /// The interface to the kernel.
     net = crate::clock, crate::net;
-    /// Jobs off the loop.
+    /// Jobs that run off the loop's thread.
     offload = crate::offload;
     /// Queues of a link's outgoing bytes.
     send_queue = crate::link::send_queue;

@@ -23,11 +23,11 @@
 //!   [`Handle`]. [`Config`] has all settings.
 //! - [`channel`] is for programs without a handler: [`ControlEvent`]s and messages through bounded queues.
 //! - [`load`] is a load generator and a responder, written as plain handlers.
-//! - [`wire`] is the protocol alone, and [`peer`] has its state machines. None of them touches a socket or a clock, and
+//! - [`wire`] has the protocol's messages, and [`peer`] has its state machines. Neither uses a socket or a clock, and
 //!   each can be used on its own.
 //! - [`manual`] describes the architecture, the turn of the loop and the tests.
-//! - [`bytes`], [`hdrhistogram`] and [`rand`] are the only foreign crates whose types stand in signatures. They are
-//!   re-exported in the versions in use, so a program needs no dependency of its own on them.
+//! - [`bytes`], [`hdrhistogram`] and [`rand`] are the only other crates whose types appear in public signatures. They
+//!   are re-exported in the versions in use, so a program needs no dependency on them.
 //!
 //! # Types that may grow
 //!
@@ -85,8 +85,8 @@
 #![forbid(unsafe_code)]
 // The lint checks a build with the internals. Without that feature, items that only the internals export are
 // unreachable.
-#![cfg_attr(not(feature = "internals"), allow(unreachable_pub, reason = "exported by the internals alone"))]
-// Readers copy the hidden lines of an example, too.
+#![cfg_attr(not(feature = "internals"), allow(unreachable_pub, reason = "only the internals export them"))]
+// Readers also copy the hidden lines of an example.
 #![doc(test(attr(deny(unused_imports))))]
 
 pub mod address;
@@ -96,7 +96,7 @@ pub mod channel;
 mod clock;
 pub mod config;
 mod engine;
-#[cfg_attr(not(feature = "internals"), allow(dead_code, reason = "most numbers are for the simulator alone"))]
+#[cfg_attr(not(feature = "internals"), allow(dead_code, reason = "only the simulator uses most numbers"))]
 mod errno;
 pub mod error;
 pub mod handle;

@@ -1,6 +1,6 @@
 //! The protocol's constants: networks, command names, versions and service bits.
 //!
-//! These need no codec, and the errors can refer to them.
+//! They need no codec, so the error types can use them too.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,7 +17,7 @@ pub const SENDHEADERS_VERSION: u32 = 70_012;
 pub const EXTENDED_PAYLOAD_VERSION: u32 = 70_016;
 /// Service bit of a node that serves the whole chain.
 pub const SERVICE_NETWORK: u64 = 0x01;
-/// Service bit of Bitcoin SV nodes, whose name predates them (NODE_BITCOIN_CASH).
+/// Service bit of Bitcoin SV nodes; its name, NODE_BITCOIN_CASH, is older than they are.
 pub const SERVICE_BITCOIN_CASH: u64 = 0x20;
 
 /// A Bitcoin SV network.
@@ -150,10 +150,10 @@ pub(crate) const fn reject_code_name(code: u8) -> Option<&'static str> {
 /// A command's name in the header: twelve bytes, padded with NUL.
 ///
 /// Any twelve bytes are representable; [`CommandName::is_well_formed`] returns whether a node would accept them.
-// Two numbers, because every message is compared with many names. The first byte is the most significant, so names
-// order like text.
+// Two integers, because every message's name is compared with many others. The first byte is the most significant, so
+// names order like text.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-// Twelve bytes instead of sixteen, because each row stores some in its close reason.
+// Twelve bytes instead of sixteen, because each row's close reason stores names.
 #[repr(Rust, packed(4))]
 pub struct CommandName {
     head: u64,
@@ -289,7 +289,7 @@ const INDEX_FACTOR: u64 = {
     factor
 };
 /// The index of the name with each hash, or any index for an unused hash.
-const INDEXES: [u8; 1 << INDEX_BITS] = indexes(INDEX_FACTOR).expect("the factor was chosen for it");
+const INDEXES: [u8; 1 << INDEX_BITS] = indexes(INDEX_FACTOR).expect("the factor has no collisions");
 
 /// Returns the indexes by hash, or `None` if two names have the same hash.
 const fn indexes(factor: u64) -> Option<[u8; 1 << INDEX_BITS]> {
@@ -373,7 +373,7 @@ mod tests {
         assert_eq!(Network::from_magic([0xe8, 0xf3, 0xe1, 0xe3]), None, "a reversed magic is unknown");
     }
 
-    /// The rule as the node states it.
+    /// The rule as SV Node states it.
     fn is_well_formed(bytes: [u8; 12]) -> bool {
         let len = bytes.iter().position(|&byte| byte == 0).unwrap_or(12);
         bytes[..len].iter().all(|byte| (0x20..=0x7e).contains(byte)) && bytes[len..].iter().all(|&byte| byte == 0)

@@ -1,11 +1,11 @@
 //! Bounded queues from a loop to subscribers on other threads.
 //!
 //! A [`Publisher`] is the loop's end, a [`Subscription`] the subscriber's. The publisher collects items and moves them
-//! to the subscription once per turn under one lock, which it only tries: if the subscriber holds the lock, the items
-//! wait for the next turn. A slow subscriber loses the oldest items and learns how many before it receives the next.
-//! The items that wait when the loss is reported are *promised*: newer items queue after them and never displace them.
-//! Between two losses a slow subscriber therefore receives as many items as its subscription holds. A dropped
-//! subscription is noticed at the next flush.
+//! to the subscription once per turn under one lock, which it acquires with `try_lock`: if the subscriber holds the
+//! lock, the items wait for the next turn. A slow subscriber loses the oldest items and learns how many before it
+//! receives the next. The items that wait when the loss is reported are *promised*: newer items queue after them and
+//! never displace them. Between two losses a slow subscriber therefore receives as many items as its subscription
+//! holds. A dropped subscription is noticed at the next flush.
 //!
 //! The lock is held only to move items and to drop those that do not fit. Only the subscriber ever sleeps, until the
 //! condition variable wakes its thread or the waker its task, or its timeout expires; a publisher waits for the lock
@@ -45,12 +45,12 @@ pub enum Received<T> {
 
 /// The subscriber's end of a queue. Dropping it ends the subscription.
 ///
-/// It holds at most its capacity, 1 to [`MAX_SUBSCRIPTION_ITEMS`] items, and [`MAX_SUBSCRIPTION_BYTES`] of memory that
-/// they hold; twice as much after it has reported a loss. The loop's end holds as much again while the subscriber holds
-/// the lock.
+/// It holds at most `capacity` items, 1 to [`MAX_SUBSCRIPTION_ITEMS`], which hold at most [`MAX_SUBSCRIPTION_BYTES`] of
+/// memory. After it has reported a loss, both limits double. While the subscriber holds the lock, the loop's end may
+/// hold the same amount.
 ///
-/// Do not wait for it inside a handler, because it would wait for its own loop. As an iterator it waits for each item
-/// and ends with the loop. A task awaits [`next`](Self::next) instead.
+/// Never wait for it inside a handler of the same loop: that wait would never end. As an iterator it waits for each
+/// item and ends with the loop. A task awaits [`next`](Self::next) instead.
 pub struct Subscription<T> {
     shared: Arc<Shared<T>>,
 }
@@ -101,7 +101,7 @@ struct Queue<T> {
 }
 
 impl<T: Queued> Subscription<T> {
-    /// Creates a connected pair that holds `capacity` items, clamped to 1 to [`MAX_SUBSCRIPTION_ITEMS`].
+    /// Creates a connected pair that holds `capacity` items, clamped to the range from 1 to [`MAX_SUBSCRIPTION_ITEMS`].
     pub fn new(capacity: usize) -> (Publisher<T>, Self) {
         let max_items = capacity.clamp(1, MAX_SUBSCRIPTION_ITEMS);
         let state =
@@ -200,7 +200,7 @@ impl<T: Queued> Subscription<T> {
     ///         match received {
     ///             Received::Item(ControlEvent::PeerBanned { .. }) => bans += 1,
     ///             Received::Item(_) => {}
-    ///             Received::Lagged { count } => println!("too slow for {count} events"),
+    ///             Received::Lagged { count } => println!("lagged: {count} events dropped"),
     ///         }
     ///     }
     ///     bans
@@ -266,7 +266,7 @@ impl<T: Queued> Drop for Publisher<T> {
 }
 
 impl<T> Shared<T> {
-    /// Locks the state. A poisoned lock is used, too: items are moved one by one, so a panic keeps the state
+    /// Locks the state. A poisoned lock is used as well: items are moved one by one, so a panic keeps the state
     /// consistent.
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -390,12 +390,12 @@ mod tests {
     }
 
     #[test]
-    fn a_subscriber_that_panics_with_the_lock_keeps_the_queue_intact() {
+    fn a_subscriber_that_panics_while_it_holds_the_lock_keeps_the_queue_intact() {
         let (mut publisher, subscription) = Subscription::new(2);
         publisher.push(Number(7));
         let poison = std::panic::AssertUnwindSafe(|| {
             let _held = subscription.shared.lock();
-            panic!("the subscriber panics with the lock");
+            panic!("the subscriber panics while it holds the lock");
         });
         assert!(std::panic::catch_unwind(poison).is_err());
         assert_eq!(publisher.flush(), Flushed::All);

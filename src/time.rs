@@ -1,4 +1,5 @@
-//! The loop's own clocks: monotonic [`Instant`]s, on which every decision is based, and [`UnixTime`] for stamps only.
+//! The loop's own clocks: monotonic [`Instant`]s, on which every decision is based, and [`UnixTime`] for timestamps
+//! only.
 //!
 //! Both are plain numbers that enter through the interface to the kernel, so a run can be replayed. Arithmetic
 //! saturates, so no input overflows a deadline. This module never reads a clock.
@@ -77,12 +78,12 @@ impl UnixTime {
     }
 }
 
-/// The same moment by both clocks of the loop.
+/// The same moment on both clocks of the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Moment {
     /// The monotonic clock's time, on which every decision is based.
     pub(crate) now: Instant,
-    /// The wall clock's time, for stamps and for data that outlives the process.
+    /// The wall clock's time, for timestamps and for data that outlives the process.
     pub(crate) unix: UnixTime,
 }
 

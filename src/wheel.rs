@@ -2,8 +2,8 @@
 //!
 //! A key is a link's slot in the table, armed for the earliest of the link's deadlines. The wheel is a ring of slots,
 //! one per tick, and each slot lists the keys whose tick falls on it. With the loop's 65,536 slots of 1 ms the ring
-//! spans 65.536 s. A key armed for later stays in its slot and is visited once per round. The wheel counts ticks and
-//! reads no clock; [`tick_at_or_after`], [`tick_of`] and [`instant_of`] convert.
+//! spans 65.536 s. A key armed for a later round stays in its slot and is visited once per round. The wheel counts
+//! ticks and reads no clock; [`tick_at_or_after`], [`tick_of`] and [`instant_of`] convert between ticks and moments.
 //!
 //! Guarantees:
 //!
@@ -13,7 +13,8 @@
 //!   the order of arming. A call that passes more ticks than there are slots visits each slot once instead, so that
 //!   it mixes keys of different rounds.
 //! * An idle wheel has no cost: [`Wheel::next_tick`] returns the next tick with work.
-//! * After construction only [`Wheel::arm`] allocates for itself, and only for a key higher than any before it.
+//! * After construction only [`Wheel::arm`] allocates memory for the wheel, and only for a key higher than any before
+//!   it.
 //!
 //! | call | cost |
 //! |---|---|
@@ -21,8 +22,8 @@
 //! | `next_tick` | O(1): one word of a bitmap, then a summary of one word per 4,096 slots |
 //! | `expire` | O(keys in the occupied slots it passes), for any number of ticks |
 //!
-//! Most deadlines are moved and never pass. A heap would have to find and sift the entry, or keep a stale one for each
-//! move; `benches/wheel.rs` compares the wheel with such a heap and with an ordered set.
+//! Most deadlines are moved before they pass. A heap would have to find and sift the entry, or keep a stale one for
+//! each move; `benches/wheel.rs` compares the wheel with such a heap and with an ordered set.
 
 use crate::limits::TICK;
 use crate::time::Instant;
@@ -54,7 +55,7 @@ pub const fn instant_of(tick: u64) -> Instant {
 /// It uses 4 bytes per slot, although the kernel maps only the used pages, and 16 bytes for every key up to the
 /// highest armed one, at most twice that while the vector has spare capacity.
 ///
-/// Internally a key is its *entry*, which is the key plus one: 0 means none, so zeroed memory is an empty wheel.
+/// Internally a key is stored as an *entry*, the key plus one: 0 means none, so zeroed memory is an empty wheel.
 pub struct Wheel {
     /// The last tick that was passed. Keys armed for a later tick are in a slot, the others in the overdue list.
     cursor: u64,
@@ -108,7 +109,7 @@ impl Wheel {
         self.armed == 0
     }
 
-    /// Returns the bytes of memory that the wheel uses besides its own.
+    /// Returns the size of the wheel's heap memory in bytes.
     #[cfg(feature = "sim")]
     pub(crate) fn held_bytes(&self) -> usize {
         let words = self.occupied.words.capacity() + self.occupied.summary.capacity();

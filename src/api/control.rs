@@ -58,7 +58,7 @@ pub enum ControlEvent {
         state: ConnectionState,
         /// The reason.
         reason: CloseReason,
-        /// The address's number of failed dials in a row, including this one; 1 without a peer manager.
+        /// The number of consecutive failed dials of the address, including this one; 1 without a peer manager.
         failures: u32,
         /// The next dial of the address; [`NextDial::Never`] without a peer manager.
         next: NextDial,
@@ -179,7 +179,7 @@ pub enum ControlEvent {
         /// The reason.
         error: Arc<StoreError>,
     },
-    /// The address book is written again, with all pending changes.
+    /// The address book is writable again, and all pending changes are written.
     BookRecovered,
     /// The configuration was replaced.
     ConfigUpdated {
@@ -268,13 +268,14 @@ impl fmt::Display for ControlEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ConnectionEstablished { address, connection_type, .. } => {
-                write!(f, "connected with {address} ({connection_type})")
+                write!(f, "connected to {address} ({connection_type})")
             }
             Self::HandshakeComplete { address, handshake, .. } => {
                 write!(f, "completed the handshake with {address} in {} us", handshake.as_micros())
             }
             Self::ConnectionFailed { address, reason, failures, next, .. } => {
-                write!(f, "the connection to {address} failed, {failures} in a row: {reason}; {next}")
+                let failures = Counted(*failures, "consecutive failure");
+                write!(f, "the connection to {address} failed ({failures}): {reason}; {next}")
             }
             Self::ConnectionLost { address, state: ConnectionState::Connected, reason, .. } => {
                 write!(f, "the connection to {address} closed: {reason}")
@@ -290,16 +291,16 @@ impl fmt::Display for ControlEvent {
                 write!(f, "rejected {address}: the maximum number of peers is reached")
             }
             Self::PeerMisbehaved { address, misbehavior, points, score, .. } => {
-                let (points, verb) = (Counted(*points, "point"), if *points == 1 { "makes" } else { "make" });
-                write!(f, "{address} misbehaved: {misbehavior}; {points} {verb} {score}")
+                let points = Counted(*points, "point");
+                write!(f, "{address} misbehaved: {misbehavior}; added {points}, score {score}")
             }
             Self::PeerBanned { host, reason, until, peers_closed } => {
                 write!(f, "banned {host}: {reason}; ")?;
                 match until {
                     Some(until) => write!(f, "until {until}")?,
-                    None => f.write_str("for ever")?,
+                    None => f.write_str("permanently")?,
                 }
-                write!(f, "; closes {peers_closed} of its connections")
+                write!(f, "; closed {peers_closed} of its connections")
             }
             Self::PeerUnbanned { host } => write!(f, "{host} is no longer banned"),
             Self::PeerEvicted { address, .. } => write!(f, "closed {address} to make room"),
@@ -314,7 +315,7 @@ impl fmt::Display for ControlEvent {
             }
             Self::SeedFailed { name, cause } => write!(f, "{name} was not resolved: {cause}"),
             Self::BookFailing { error } => write!(f, "cannot write the address book: {error}"),
-            Self::BookRecovered => f.write_str("the address book is written again"),
+            Self::BookRecovered => f.write_str("the address book is writable again"),
             Self::ConfigUpdated { fields } => write!(f, "the configuration has changed: {}", Field::names(fields)),
         }
     }
@@ -324,7 +325,7 @@ impl fmt::Display for NextDial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Restart => f.write_str("dialled again at once"),
-            // A moment of the loop's clock means nothing to a person.
+            // A moment on the loop's clock means nothing to a reader.
             Self::At(_) => f.write_str("dialled again after a pause"),
             Self::Inaccessible => f.write_str("counts as inaccessible"),
             Self::NextAddress => f.write_str("the next address of its name is tried"),
@@ -404,9 +405,9 @@ pub(crate) mod tests {
             }
             _ => None,
         });
-        assert!(ban.expect("the list has a ban").contains("; until 2026-11-30T02:23:11Z; closes "));
+        assert!(ban.expect("the list has a ban").contains("; until 2026-11-30T02:23:11Z; closed "));
         let misbehaved = events[7].to_string();
-        assert!(misbehaved.ends_with("; 1 point makes 2"), "{misbehaved}");
+        assert!(misbehaved.ends_with("; added 1 point, score 2"), "{misbehaved}");
         let ControlEvent::ConnectionLost { state, .. } = &mut events[3] else { panic!("{}", events[3]) };
         *state = ConnectionState::AwaitingHandshake;
         assert_eq!(events[3].label(), "connection_failed", "the peer was not ready yet");

@@ -8,14 +8,14 @@ use std::time::Duration;
 
 /// An event of one peer.
 ///
-/// Each peer has one [`Event::Opened`], unless the connection fails, then at most one [`Event::Ready`], and exactly one
+/// Each peer has one [`Event::Opened`] (none if the connection fails), at most one [`Event::Ready`], and exactly one
 /// [`Event::Closed`], which is its last event.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event<'a> {
     /// The TCP connection is established.
     Opened {
-        /// The duration of the dial; `None` if the loop has not dialled the connection.
+        /// The duration of the dial; `None` if the loop did not dial the connection.
         connect: Option<Duration>,
     },
     /// The peer's `version` has arrived and is acceptable; see
@@ -30,9 +30,9 @@ pub enum Event<'a> {
     Pong {
         /// The nonce of the ping, as [`Ctx::ping`](crate::handler::Ctx::ping) returned it.
         nonce: u64,
-        /// The moment at which its sender had planned the ping. For a keepalive of the loop it equals `sent`.
+        /// The moment at which the ping was due. For a keepalive of the loop it equals `sent`.
         planned: Instant,
-        /// The moment at which the kernel accepted the ping.
+        /// The moment just before the write of the ping's last byte.
         sent: Instant,
         /// The moment at which the pong was read.
         received: Instant,
@@ -40,7 +40,7 @@ pub enum Event<'a> {
     /// The kernel has accepted the last byte of a message sent with [`Ctx::send_marked`](crate::Ctx::send_marked). Of
     /// several composed handlers, only the one that marked the message receives this.
     Written {
-        /// The mark that the message was sent with.
+        /// The mark with which the message was sent.
         mark: u64,
         /// The moment of the write that carried the last byte.
         at: Instant,
@@ -60,7 +60,7 @@ pub enum Event<'a> {
     BodyCut {
         /// The header of the message.
         header: Header,
-        /// The delivered bytes of its payload.
+        /// The number of payload bytes that were delivered.
         received: u64,
         /// The reason for the close.
         reason: CloseReason,

@@ -33,9 +33,9 @@ pub struct PeerInfo {
     pub last_rtt: Option<Duration>,
     /// The shortest round trip.
     pub least_rtt: Option<Duration>,
-    /// The bytes sent to it.
+    /// The number of bytes sent to it.
     pub sent_bytes: u64,
-    /// The bytes that wait to be sent to it.
+    /// The number of bytes that wait to be sent to it.
     pub waiting_bytes: usize,
     /// Its cost so far; `None` unless [`Config::measure_peers`](crate::Config::measure_peers) is on.
     pub cost: Option<PeerCost>,

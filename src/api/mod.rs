@@ -1,6 +1,6 @@
-//! The vocabulary between the loop and its users: events, messages, requests and replies.
+//! The types that the loop shares with its users: events, messages, requests and replies.
 //!
-//! Everything here is plain data, for handlers and for other threads. Nothing here acts on a peer.
+//! All are plain data, for handlers and for other threads. None acts on a peer.
 
 mod control;
 mod event;

@@ -1,9 +1,10 @@
 //! The reply to one request, from the loop to a waiting thread or task.
 //!
 //! A [`Reply`] is the loop's end, a [`Pending`] the caller's. Sending never blocks the loop: the reply is set once,
-//! without a lock, and the waker's lock is only tried. If that fails, the caller holds the lock to store a waker, and
-//! checks for the reply again afterwards. The two fences ensure that at least one side sees the other's store. No lock
-//! is held while a waker is cloned, woken or dropped, because that runs code of the caller's runtime.
+//! without a lock, and the waker's lock is never waited for, only attempted with `try_lock`. If that fails, the caller
+//! holds the lock to store a waker, and checks for the reply again afterwards. The two fences ensure that at least one
+//! side sees the other's store. No lock is held while a waker is cloned, woken or dropped, because that runs code of
+//! the caller's runtime.
 
 use crate::error::RequestError;
 use std::fmt;
@@ -20,8 +21,8 @@ pub struct Reply<T>(Arc<Slot<T>>);
 /// A reply that a loop has yet to send.
 ///
 /// It is a future that needs no runtime, and a thread can wait for it as well. Dropping it at any moment only cancels
-/// the wait: the request is still carried out. Do not wait for it inside a handler, because it would wait for its own
-/// loop.
+/// the wait: the request is still carried out. Never wait for it inside a handler of the same loop: that wait would
+/// never end.
 ///
 /// ```
 /// use peerloop::api::Pending;
@@ -184,7 +185,7 @@ impl<T> Drop for Pending<T> {
 }
 
 impl<T> Slot<T> {
-    /// Locks the waker. A poisoned lock is used, too, because nothing can panic while it is held.
+    /// Locks the waker. A poisoned lock is used as well, because nothing can panic while it is held.
     fn lock_waker(&self) -> MutexGuard<'_, Option<Waker>> {
         self.waker.lock().unwrap_or_else(PoisonError::into_inner)
     }

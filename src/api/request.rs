@@ -32,7 +32,7 @@ pub enum Request<C> {
     AddConnection {
         /// The established connection.
         connection: TcpStream,
-        /// The side that has dialled.
+        /// The side that dialled.
         direction: Direction,
         /// Receives the new peer's id.
         reply: Reply<Result<PeerId, AddConnectionError>>,
@@ -91,7 +91,7 @@ pub enum Request<C> {
         /// Receives the result.
         reply: Reply<Result<(), RequestError>>,
     },
-    /// End the ban of a host.
+    /// Lift the ban of a host.
     Unban {
         /// An address of the host.
         address: IpAddr,
@@ -107,7 +107,7 @@ pub enum Request<C> {
     UpdateConfig {
         /// The complete configuration.
         config: Box<Config>,
-        /// Whether only to list the changes.
+        /// Whether to list the changes without making them.
         dry_run: bool,
         /// Receives the changes, or the reason why nothing changed.
         reply: Reply<Result<Vec<ConfigChange>, UpdateError>>,
@@ -140,7 +140,7 @@ pub enum Request<C> {
     Handler(C),
 }
 
-/// The side of a connection that has dialled. It sends its `version` first.
+/// The side that dialled a connection. It sends its `version` first.
 ///
 /// ```
 /// use peerloop::api::Direction;
@@ -159,9 +159,9 @@ pub enum Request<C> {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// The peer has dialled.
+    /// The peer dialled.
     Inbound,
-    /// This side has dialled.
+    /// This side dialled.
     Outbound,
 }
 

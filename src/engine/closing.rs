@@ -106,8 +106,8 @@ impl Closing<'_> {
     }
 }
 
-/// Returns the final state of a connection that was in `state`. Only an open connection can be rejected; any other has
-/// failed, unless it was simply closed.
+/// Returns the final state of a connection that was in `state`. Only an open connection can end as rejected. Any other
+/// ends as failed, unless it was closed without a failure.
 fn end_of(state: ConnectionState, end_state: EndState) -> ConnectionState {
     match (state, end_state) {
         (ConnectionState::Disconnected | ConnectionState::Rejected | ConnectionState::Failed, _) => state,
@@ -126,7 +126,7 @@ mod tests {
     use crate::peer::ConnectionType;
 
     #[test]
-    fn every_connection_can_end_for_every_reason() {
+    fn every_reason_can_close_a_connection_in_any_open_state() {
         use ConnectionState::{AwaitingHandshake, Connected, Connecting};
         for reason in one_of_each() {
             for state in [Connecting, AwaitingHandshake, Connected] {

@@ -1,5 +1,5 @@
-//! Charges peers for misbehavior in the handler's messages. Only misbehavior that shows without a chain counts, and no
-//! payload is decoded beyond its first count. SV Node 1.0.13 replies and charges the same way.
+//! Charges peers for misbehavior in the handler's messages. Only misbehavior that can be detected without a chain is
+//! charged, and no payload is decoded beyond its first count. SV Node 1.0.13 replies and charges the same way.
 
 use crate::api::Frame;
 use crate::error::{Misbehavior, WireError};
@@ -58,7 +58,7 @@ fn judge_sendhdrsen(id: LinkId, state: &mut LoopState) {
     link.prefers_enriched_headers = true;
 }
 
-/// Rejects and charges a count or length above 2^32 - 1; any other error costs nothing.
+/// Rejects and charges a count or length above 2^32 - 1; ignores any other error.
 pub(super) fn charge_overlong_size(id: LinkId, message: &[u8], error: WireError, state: &mut LoopState) {
     if matches!(error, WireError::OverlongSize { .. }) {
         state.send_reject(id, message, RejectCode::MALFORMED, b"error parsing message");

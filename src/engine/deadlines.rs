@@ -1,8 +1,8 @@
 //! Expired deadlines: the actions of a link's timer.
 //!
-//! A reply may lie unread in the kernel although it arrived in time, for example when the process was suspended or many
+//! A reply that arrived in time may still be unread in the kernel, for example if the process was suspended or many
 //! other links are read first. Deadlines are therefore compared with the moment up to which input was seen, not with
-//! the present.
+//! the current one.
 
 use crate::bugs::canary;
 use crate::error::Deadline;
@@ -47,7 +47,7 @@ impl Deadlines<'_> {
         self.state.links.rearm(id, now);
     }
 
-    /// Lists a link for reading and writing again once its pause for lack of memory is over.
+    /// Lists a link for reading and writing again once its pause after a memory failure is over.
     fn retry_if_due(&mut self, id: LinkId) {
         let now = self.state.clocks.now();
         let Some(link) = self.state.links.table.get_mut(id).filter(|link| link.retry_at <= now) else { return };
@@ -114,8 +114,8 @@ impl Deadlines<'_> {
         };
         link.pinged_at = now;
         if link.peer.ping_pong().pending_count() == 0 {
-            // No handler planned this ping: its latency counts from its sending, and the timer's lag is recorded
-            // separately. A full queue means that the peer reads nothing, which has its own deadline.
+            // No handler planned this ping, so its latency is measured from its sending, and the timer's lag is
+            // recorded separately. A full queue means that the peer does not read, which has its own deadline.
             let _ = self.state.ping(id, Instant::MAX);
             self.state.telemetry.keepalive_lag.record(now.since(planned));
         }

@@ -5,10 +5,10 @@
 use crate::config::Config;
 use crate::wire::{MessageRef, ProtoconfRef};
 
-/// The stream policies that an SV node lists; peers without a common one use a single stream.
+/// The stream policies that an SV node lists; peers without a common policy use a single stream.
 const STREAM_POLICIES: &[u8] = b"BlockPriority,Default";
 
-/// The encoded frames, which depend on the configuration only.
+/// The encoded frames, which depend only on the configuration.
 #[derive(Debug)]
 pub(super) struct HandshakeFrames {
     pub(super) verack: Vec<u8>,

@@ -1,9 +1,10 @@
-//! The handshake, which makes a connection a peer: version, verack, protoconf and sendheaders, in both directions.
+//! The handshake, which turns a connection into a ready peer: version, verack, protoconf and sendheaders, in both
+//! directions.
 //!
 //! The dialler sends `version` at once. The acceptor waits for it and replies with `version`, `verack` and `protoconf`
-//! in one write. A peer's version and verack are accepted in any order. Everything else, `sendheaders` first, waits for
-//! the peer's `verack`. An incompatible peer gets a `reject` where SV Node sends one, and is closed gracefully so that
-//! it can read the `reject`.
+//! in one write. A peer's version and verack are accepted in any order. Everything else, starting with `sendheaders`,
+//! is sent only after the peer's `verack`. An incompatible peer gets a `reject` where SV Node sends one, and is closed
+//! gracefully so that it can read the `reject`.
 
 use super::gossip::ask_for_addresses;
 use super::greeting::HandshakeFrames;
@@ -41,7 +42,7 @@ impl Handshake<'_> {
         self.connection_opened(connect, handler);
     }
 
-    /// Begins the handshake of a link; `connect` is the duration of its dial, if the loop has dialled it.
+    /// Begins the handshake of a link; `connect` is the duration of its dial, if the loop dialled it.
     pub(crate) fn connection_opened<H: Handler>(&mut self, connect: Option<Duration>, handler: &mut H) {
         let (state, id) = (&mut *self.state, self.id);
         let now = state.clocks.now();
@@ -67,8 +68,8 @@ impl Handshake<'_> {
     fn send_version(&mut self) {
         let (state, id) = (&mut *self.state, self.id);
         let Some(link) = state.links.table.get(id) else { return };
-        // Odd on dialled links and even on accepted ones: two loops with one seed draw the same numbers, and must not
-        // mistake each other for themselves.
+        // The nonce is odd on dialled links and even on accepted ones. Two loops with the same seed draw the same
+        // numbers, and neither may mistake the other for itself.
         let nonce = state.rng.next_u64() & !1 | u64::from(!link.peer.is_inbound());
         if !link.peer.is_inbound() {
             self.nonces.insert(nonce, id);
@@ -98,7 +99,7 @@ impl Handshake<'_> {
         let claimed = config.protocol_version;
         state.send_payload(id, CommandName::VERSION, payload);
         if let Some(link) = state.links.table.get_mut(id) {
-            // An acceptor has compared both versions already.
+            // On an accepted link, both versions have been compared already.
             if !link.peer.handshake().version_received() {
                 link.negotiated_version = claimed;
             }
@@ -233,7 +234,7 @@ impl Handshake<'_> {
         emit(id, Event::Ready { handshake }, state, handler);
     }
 
-    /// Closes an incompatible peer, with SV Node's `reject` where it sends one.
+    /// Closes an incompatible peer, after the `reject` that SV Node sends, if it sends one.
     fn refuse(&mut self, cause: Incompatibility) {
         let (state, id) = (&mut *self.state, self.id);
         match cause {
@@ -248,7 +249,7 @@ impl Handshake<'_> {
         state.ban_if_earned(id);
     }
 
-    /// Closes a peer above the maximum once it can read the reason.
+    /// Closes a peer over capacity gracefully, so that it can read the `reject` first.
     fn turn_away(&mut self) {
         let (state, id) = (&mut *self.state, self.id);
         state.send_last_reject(id, b"version", RejectCode::TOO_BUSY, b"maximum of connections reached");
@@ -286,7 +287,7 @@ impl Handshake<'_> {
         emit(self.id, Event::SendHeaders, state, handler);
     }
 
-    /// Handles the peer's `reject`, which explains a close that follows.
+    /// Handles the peer's `reject`, which usually explains the close that follows it.
     pub(super) fn on_reject<H: Handler>(&mut self, payload: &[u8], handler: &mut H) {
         let state = &mut *self.state;
         let Ok(reject) = RejectRef::decode(payload) else {

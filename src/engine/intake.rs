@@ -30,12 +30,12 @@ use std::{io, mem};
 impl Engine {
     // --- Readiness --------------------------------------------------------------------------------------------------
 
-    /// Notes that the kernel has no more events: all input that arrived by now is listed.
+    /// Notes that the kernel has no more events: every link with input that arrived by now is listed.
     pub(crate) fn input_is_seen(&mut self) {
         self.state.clocks.input_seen_until = self.now();
     }
 
-    /// Records a socket's readiness, and returns whether it decides a connect in progress.
+    /// Records a socket's readiness, and returns whether it is the result of a connect in progress.
     pub(crate) fn note_readiness(&mut self, id: LinkId, readable: bool, writable: bool, hung_up: bool) -> bool {
         let table = &mut self.state.links.table;
         let Some(link) = table.get_mut(id) else {
@@ -71,7 +71,7 @@ impl Engine {
         if !link.is_open() { None } else { link.framer.direct_room(&mut self.memory) }
     }
 
-    /// Decides from the result of a read into `room_len` bytes whether more can be read.
+    /// Handles the result of a read into `room_len` bytes. If they were filled, more may be readable.
     pub(crate) fn conclude_read(&mut self, id: LinkId, received: io::Result<usize>, room_len: usize) {
         match received {
             Ok(0) => self.ended_by_peer(id),
@@ -91,7 +91,7 @@ impl Engine {
 /// The input of one link while it is parsed, and the window in which replies to it are collected.
 ///
 /// The write block belongs to the link from [`Intake::open`] until this value is consumed or dropped. Input is parsed
-/// in no other way. Replies that are not written by then are queued, so none can be lost or reach another link.
+/// in no other way. Replies that are not written by then are queued, so none can be lost or be sent to another link.
 #[derive(Debug)]
 pub(crate) struct Intake<'a, H: Handler> {
     engine: &'a mut Engine,
@@ -246,7 +246,7 @@ impl<'a, H: Handler> Intake<'a, H> {
                 let counters = &mut state.telemetry.counters;
                 let counter = match cause {
                     DropCause::BadChecksum => return note_bad_checksum(self.id, state),
-                    // Handlers are not asked about the engine's own messages.
+                    // No handler can discard a message that the engine handles itself.
                     DropCause::Discarded if own_limit(header.command).is_some() => &mut counters.over_buffer_limit,
                     DropCause::MalformedCommand => &mut counters.malformed_commands,
                     DropCause::Discarded => &mut counters.discarded,
@@ -258,7 +258,7 @@ impl<'a, H: Handler> Intake<'a, H> {
         }
     }
 
-    /// Counts a frame, and aborts a handshake that has too many.
+    /// Counts a frame, and aborts a handshake with too many frames.
     fn count_frame(&mut self, header: &Header) {
         let state = &mut self.engine.state;
         state.telemetry.counters.frames_received += 1;
@@ -293,7 +293,7 @@ impl<'a, H: Handler> Intake<'a, H> {
         }
     }
 
-    /// Passes a message to the subscribers that want it, and to the handler unless it has declined it.
+    /// Passes a message to the subscribers that want it, and to the handler unless the handler declined it.
     fn deliver(&mut self, frame: Frame<'_>, is_declined: bool) {
         let (engine, peer) = (&mut *self.engine, PeerId::of(self.id));
         if engine.state.outbox.wants(frame.command()) {
@@ -369,7 +369,7 @@ impl<'a, H: Handler> Intake<'a, H> {
     }
 }
 
-/// Clears the mark of a declined message, which ends here.
+/// Clears the link's flag for a declined message at the message's end.
 fn end_declined(id: LinkId, links: &mut Links) {
     if let Some(link) = links.table.get_mut(id) {
         link.declined = false;
@@ -418,8 +418,7 @@ fn is_for_others(state: &LoopState, header: &Header) -> bool {
     state.outbox.wants(header.command) || state.manager.as_deref().is_some_and(is_read)
 }
 
-/// Returns the maximum payload that is buffered of a message that the engine handles itself; `None` for all other
-/// messages.
+/// Returns the maximum buffered payload, in bytes, of a message that the engine handles itself; `None` for all others.
 #[inline]
 fn own_limit(command: CommandName) -> Option<u64> {
     match command {

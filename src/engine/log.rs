@@ -3,8 +3,8 @@
 //! Each control event is one line of `key=value` pairs. All events share these keys: `event`, `peer_id`,
 //! `peer_address`, `connection_type`, `state`, `error` or else `detail`, `next_dial`, `network`. A key without a value
 //! is omitted. Values are escaped to printable ASCII. Each kind of line has its own token bucket, filled by the loop's
-//! clock. The next line that passes reports the number of suppressed lines before it, and the loop's end reports those
-//! that no line followed. Without a logger nothing is formatted.
+//! clock. The next logged line of that kind reports the number of suppressed lines before it. When the loop ends, a
+//! last line of each kind reports the rest. Without a logger nothing is formatted.
 
 use crate::api::{ControlEvent, NextDial};
 use crate::limits::{LOG_BURST_LINES, LOG_REFILL, MAX_LOG_TEXT_CHARS};
@@ -43,7 +43,7 @@ impl LogBook {
         Self { network, buckets: Vec::new() }
     }
 
-    /// Logs an event, if a logger accepts its level and its kind is below its limit.
+    /// Logs an event, if a logger accepts its level and its kind is below the rate limit.
     pub(crate) fn note(&mut self, event: &ControlEvent, now: Instant) {
         let level = level_of(event);
         if !log::log_enabled!(target: TARGET, level) {
@@ -54,7 +54,7 @@ impl LogBook {
         }
     }
 
-    /// Logs a pause of accepting. Programs see it as a counter, not as a control event.
+    /// Logs that a listener pauses accepting. Programs see the pause in a counter, not as a control event.
     pub(crate) fn note_accept_pause(&mut self, listen_address: SocketAddr, error: &io::Error, now: Instant) {
         const LEVEL: Level = Level::Warn;
         if !log::log_enabled!(target: TARGET, LEVEL) {
@@ -66,8 +66,8 @@ impl LogBook {
         }
     }
 
-    /// Admits a line of the kind `label`, and returns how many were suppressed before it; `None` if this one is
-    /// suppressed, too.
+    /// Admits a line of the kind `label` and returns the number of lines suppressed before it, or `None` if this line
+    /// is also suppressed.
     fn admit(&mut self, label: &'static str, level: Level, now: Instant) -> Option<u64> {
         let index = self.buckets.iter().position(|&(known, _)| known == label).unwrap_or_else(|| {
             self.buckets.push((label, Bucket { lines: LOG_BURST_LINES, filled_at: now, suppressed: 0, level }));
@@ -104,8 +104,8 @@ impl Bucket {
     }
 }
 
-/// Returns an event's level. Normal operation is logged as `info`, once per peer. A warning is a fault of the other
-/// side. An error needs an operator's attention.
+/// Returns an event's level. Normal operation is logged as `info`, once per peer. A warning reports misbehavior, or a
+/// problem that does not stop the loop's work. An error needs an operator's attention.
 fn level_of(event: &ControlEvent) -> Level {
     match event {
         ControlEvent::ConnectionEstablished { .. }
@@ -178,7 +178,7 @@ impl fmt::Display for Line<'_> {
     }
 }
 
-/// The line of a pause of accepting, which has no event.
+/// The log line for a listener that pauses accepting; no event reports this.
 struct AcceptPause<'a> {
     listen_address: SocketAddr,
     error: &'a io::Error,
@@ -277,7 +277,7 @@ impl<'a> Fields<'a> {
 /// limited.
 struct Quoted<'a>(&'a dyn fmt::Display);
 
-/// A writer that escapes characters other than printable ASCII, and drops those beyond its room.
+/// A writer that escapes characters other than printable ASCII, and drops those beyond its limit.
 struct Escape<'a, 'b> {
     out: &'a mut fmt::Formatter<'b>,
     left: usize,
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_of_accepting_is_logged_like_an_event() {
+    fn an_accept_pause_is_logged_like_an_event() {
         let (listen_address, error) = (([192, 0, 2, 1], 8_333).into(), &io::Error::other("line\nbreak"));
         let line =
             |suppressed| AcceptPause { listen_address, error, network: Network::Regtest, suppressed }.to_string();

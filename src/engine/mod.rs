@@ -2,8 +2,8 @@
 //!
 //! It owns the table, the wheel, the rng and every policy. It knows no socket, clock or thread: bytes, moments and
 //! failures are passed to it, and its output waits in lists and queues for the [`Reactor`](crate::Reactor). The same
-//! seed and the same inputs give the same outputs, byte for byte. No input from a peer makes a call here panic, and the
-//! size of its input bounds a call's cost.
+//! seed and the same inputs give the same outputs, byte for byte. No input from a peer makes a call panic, and a call's
+//! cost is bounded by the size of its input.
 
 mod closing;
 mod conduct;
@@ -194,7 +194,7 @@ impl Engine {
         state::stats(&self.state, self.memory.gathered_bytes())
     }
 
-    /// Records the bytes of buffered messages, for handlers that ask during the turn.
+    /// Records the size of all buffered messages, for handlers that request it during the turn.
     pub(crate) fn note_gathered_bytes(&mut self) {
         self.state.telemetry.gathered_bytes = self.memory.gathered_bytes();
     }
@@ -213,7 +213,7 @@ impl Engine {
         self.state.clocks.set_unix(unix);
     }
 
-    /// Returns the earliest wake-up that the handler asked for.
+    /// Returns the earliest wake-up that the handler requested.
     pub(crate) fn wake_at(&self) -> Option<Instant> {
         self.state.clocks.wake_at()
     }
@@ -246,7 +246,7 @@ impl Engine {
         }
     }
 
-    /// Calls the handler, or each of its parts, whose wake-up is due.
+    /// Wakes each part of the handler whose wake-up is due.
     pub(crate) fn wake_handler<H: Handler>(&mut self, handler: &mut H) {
         for index in 0..self.state.clocks.wakes() {
             let Some((lane, asked)) = self.state.clocks.take_due_wake(index) else { continue };
@@ -295,7 +295,7 @@ impl Engine {
         self.state.add_outbound(address)
     }
 
-    /// Returns the connections that other threads have handed in. They have no rows yet.
+    /// Returns the connections that other threads have passed to the loop. They have no rows yet.
     pub(crate) fn take_added_connections(&mut self) -> Vec<AddedConnection> {
         mem::take(&mut self.state.added_connections)
     }
@@ -370,7 +370,7 @@ impl Engine {
         self.logbook.note_accept_pause(listen_address, error, self.state.clocks.now());
     }
 
-    /// Counts a listener's pause. If descriptors have run out, dialling pauses, too.
+    /// Counts a listener's pause. If descriptors have run out, dialling also pauses.
     pub(crate) fn accepting_paused(&mut self, error: &io::Error) {
         self.state.telemetry.counters.accept_pauses += 1;
         let is_short = NetworkFailure::new(IoStep::Connect, error).shortage() == Some(Shortage::Descriptors);
@@ -423,7 +423,7 @@ impl Engine {
         self.state.links.abort(id, LocalCause::SelfConnection.into());
     }
 
-    /// Starts a dial's deadline. The time in our own queue does not count.
+    /// Starts a dial's deadline, which excludes the time in the loop's own queue.
     pub(crate) fn connect_starting(&mut self, id: LinkId) {
         let now = self.state.clocks.now();
         let Some(link) = self.state.links.table.get_mut(id) else { return };
@@ -503,11 +503,11 @@ impl Engine {
         (!link.queue.is_empty() && link.readiness.writable && !link.has_ended()).then_some(&link.queue)
     }
 
-    /// Reports a peer's free queue room to the handler, if the handler asked for it and enough is free.
+    /// Reports a peer's free queue room to the handler, if the handler requested an offer and enough is free.
     pub(crate) fn offer_room<H: Handler>(&mut self, id: LinkId, handler: &mut H) {
         if let Some((lane, free_bytes)) = self.state.links.table.take_pull(id) {
             handler.on_pull(&mut Ctx::aimed_at(lane, &mut self.state), PeerId::of(id), free_bytes);
-            // Another lane may have asked, too.
+            // Another lane may also have requested an offer.
             self.state.links.table.mark_pull(id);
         }
     }
@@ -542,9 +542,9 @@ impl Engine {
 
     // --- Waiting ----------------------------------------------------------------------------------------------------
 
-    /// Returns how long the loop may sleep. The handler's own exact wake-up is not included.
+    /// Returns the longest time that the loop may sleep. The handler's own exact wake-up is not included.
     pub(crate) fn wait(&self) -> Wait {
-        if self.state.links.table.has_work() || self.state.outbox.has_events() || self.rearming.is_going_on() {
+        if self.state.links.table.has_work() || self.state.outbox.has_events() || self.rearming.is_under_way() {
             return Wait::Zero;
         }
         let timers = self.state.links.wheel.next_tick().map_or(Wait::Forever, |tick| Wait::Until(instant_of(tick)));

@@ -3,7 +3,7 @@
 use crate::id::LinkId;
 use std::collections::BTreeMap;
 
-/// The nonces that were sent on dialled links during the handshake: at most one per link, about 60 bytes.
+/// The nonces that were sent on dialled links during the handshake: at most one per link, about 60 bytes each.
 ///
 /// A nonce is removed when its handshake ends, so that repeating it later has no effect.
 #[derive(Debug, Default)]

@@ -1,8 +1,8 @@
 //! The walk that rearms timers after a change of the configuration.
 //!
-//! Deadlines follow by themselves, because only their start is stored. A timer that is set for a later moment must be
-//! rearmed, and the rows' copies of the pong timeout must be updated. This happens slot by slot, a bounded number in
-//! each turn. The loop does not sleep before the walk has ended.
+//! Deadlines need no update, because rows store only their starts. A timer set for a moment after the new deadline must
+//! be rearmed, and each row's copy of the pong timeout must be updated. The walk does this slot by slot, a bounded
+//! number in each turn. The loop does not sleep before the walk is complete.
 
 use crate::bugs::budget;
 use crate::id::LinkId;
@@ -13,7 +13,7 @@ use crate::time::Instant;
 /// The walk over all slots, if one is under way.
 #[derive(Debug, Default)]
 pub(crate) struct Rearming {
-    /// The first slot whose timer may still be set for the old deadlines; none if the walk is over.
+    /// The first slot whose timer may still be set for the old deadlines; `None` if no walk is under way.
     next_slot: Option<u32>,
 }
 
@@ -24,7 +24,7 @@ impl Rearming {
     }
 
     /// Returns whether the walk is under way.
-    pub(crate) fn is_going_on(&self) -> bool {
+    pub(crate) fn is_under_way(&self) -> bool {
         self.next_slot.is_some()
     }
 

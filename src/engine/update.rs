@@ -1,9 +1,8 @@
 //! A new configuration for a running loop.
 //!
 //! It is applied between two steps of a turn, as a whole or not at all. Most settings are read where they are needed,
-//! so they apply at once. Derived values are recomputed, and timers follow by the walk in
-//! [`rearming`](super::rearming). A lowered limit closes no connection. A banned host that is no longer trusted is
-//! closed.
+//! so they apply at once. Derived values are recomputed, and the walk in [`rearming`](super::rearming) updates the
+//! timers. A lowered limit closes no connection. The connections of a banned host that is no longer trusted are closed.
 
 use super::greeting::HandshakeFrames;
 use super::{Engine, framer_rules};
@@ -137,12 +136,12 @@ mod tests {
             ..config()
         };
         assert_eq!(engine.update_config(later.clone(), false).map(|changes| changes.len()), Ok(3));
-        assert!(!engine.rearming.is_going_on());
+        assert!(!engine.rearming.is_under_way());
         let never = Config { ping_interval: Duration::ZERO, ..later.clone() };
         assert_eq!(engine.update_config(never, false).map(|changes| changes.len()), Ok(1));
-        assert!(!engine.rearming.is_going_on());
+        assert!(!engine.rearming.is_under_way());
         assert_eq!(engine.update_config(later, false).map(|changes| changes.len()), Ok(1));
-        assert!(engine.rearming.is_going_on(), "the pings, which were disabled, may be due now");
+        assert!(engine.rearming.is_under_way(), "the pings, which were disabled, may be due now");
     }
 
     #[test]

@@ -49,12 +49,12 @@ impl<'a> Ctx<'a> {
         Self::aimed_at(Lane::ROOT, state)
     }
 
-    /// Creates a view for a call that only the handler of `target` receives, because it has requested the call.
+    /// Creates a view for a call that only the handler of `target` receives, because that handler requested the call.
     pub(crate) fn aimed_at(target: Lane, state: &'a mut LoopState) -> Self {
         Self { state, lane: Lane::ROOT, target }
     }
 
-    /// Returns the view of a pair's first handler. A call that is requested through this view, such as by
+    /// Returns the view of a pair's first handler. A call that is requested through this view, for example with
     /// [`Ctx::wake_at`], is made to the first handler alone. Use it in [`Reactor::act`](crate::Reactor::act); elsewhere
     /// the pair creates it.
     ///
@@ -295,7 +295,7 @@ impl<'a> Ctx<'a> {
         self.state.ban_by_request(address, duration)
     }
 
-    /// Ends the ban of the host of `address`, and returns whether it was banned.
+    /// Lifts the ban of the host of `address`, and returns whether the host was banned.
     ///
     /// # Errors
     ///
@@ -338,9 +338,9 @@ impl<'a> Ctx<'a> {
     /// `mark` and the time when the kernel accepts its last byte.
     ///
     /// The event is emitted right after the write and never during another callback, in the order in which the messages
-    /// were sent, also while the peer is being closed. If the peer's `Closed` event arrives first, the message was not
-    /// written whole. A written message may not have reached the peer: the kernel sends it later. A frame without bytes
-    /// is never reported. The caller chooses `mark`, which need not be unique.
+    /// were sent, even while the peer is being closed. If the peer's `Closed` event arrives first, the message was not
+    /// written whole. A written message may not have reached the peer, because the kernel may send it later. A frame
+    /// without bytes is never reported. The caller chooses `mark`, which need not be unique.
     ///
     /// A mark costs 24 bytes until its event; messages without marks cost nothing.
     ///
@@ -393,8 +393,8 @@ impl<'a> Ctx<'a> {
         self.state.send_marked(link, frame, mark, self.lane)
     }
 
-    /// Sends an encoded frame to every ready peer that `filter` selects, in the order of their slots. Returns how many
-    /// accepted it and which refused it. It copies nothing and builds no list of peers.
+    /// Sends an encoded frame to every ready peer that `filter` selects, in the order of their slots. Returns the
+    /// number of peers that accepted it, and the peers that refused it. It copies nothing and builds no list of peers.
     ///
     /// ```
     /// use bytes::Bytes;
@@ -474,8 +474,8 @@ impl<'a> Ctx<'a> {
     }
 
     /// Sends a ping that was due at `planned`, and returns its nonce. [`Event::Pong`](crate::Event::Pong) yields both
-    /// latencies: from `planned`, and from the moment at which the kernel accepted the ping. The ping overtakes
-    /// messages that wait for the peer, so its pong does not prove that the peer has read earlier messages.
+    /// latencies: from `planned`, and from the moment at which the ping was sent. The ping overtakes messages that wait
+    /// for the peer, so its pong does not prove that the peer has read earlier messages.
     ///
     /// # Errors
     ///
@@ -485,7 +485,7 @@ impl<'a> Ctx<'a> {
         self.state.ping(link, planned)
     }
 
-    /// Stops reading a peer, which the kernel then slows down. The pause does not count towards the peer's deadlines.
+    /// Stops reading a peer, so that the kernel slows it down. The pause does not count towards the peer's deadlines.
     /// Input that was already read, at most [`READ_BLOCK_BYTES`](crate::limits::READ_BLOCK_BYTES), is still delivered:
     /// a handler that pauses within a message may receive further messages of the same block.
     pub fn pause(&mut self, peer: PeerId) {

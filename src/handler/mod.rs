@@ -83,7 +83,7 @@ use crate::wire::Header;
 ///
 /// The engine handles the handshake, pings and pongs, `protoconf` and `sendheaders` itself and reports them as
 /// [`Event`]s. Every other message that arrives after the handshake is passed to [`Handler::on_header`], whose result
-/// decides its delivery. Two handlers can share one loop as a pair, because `(A, B)` is a handler, too.
+/// decides its delivery. Two handlers can share one loop as a pair, because `(A, B)` is also a handler.
 ///
 /// ```
 /// use peerloop::{Ctx, Event, Handler, PeerId};
@@ -179,7 +179,7 @@ pub trait Handler {
         let _ = (ctx, key);
     }
 
-    /// Handles the wake-up requested with [`Ctx::wake_at`], which must be called again for another one.
+    /// Handles the wake-up requested with [`Ctx::wake_at`]; call it again for another wake-up.
     fn on_wake(&mut self, ctx: &mut Ctx<'_>) {
         let _ = ctx;
     }

@@ -53,12 +53,12 @@ pub enum PairRequest<A, B> {
 ///
 /// - Both receive each event of a peer and of the loop, and each call of [`Handler::on_writable`], the first handler
 ///   first.
-/// - Both are asked about each header, and each receives the message in the form that it chose. If one chose it whole
-///   and the other in chunks, the message is buffered once: one receives it whole, the other as a single chunk. Neither
-///   receives it if its checksum is wrong or the loop has no room to buffer it. A message that is
-///   [too large to be buffered](Config::max_buffered_message_bytes) is delivered in the usual chunks, only to the
-///   handler that chose these.
-/// - A call that a handler requests for itself, by [`Ctx::wake_at`], [`Ctx::set_timer`], [`Ctx::pull`] or
+/// - Both receive each header, and each receives the message in the form that it chose. If one chose the whole message
+///   and the other chose chunks, the message is buffered once: one receives it whole, the other as a single chunk.
+///   Neither receives it if its checksum is wrong or the loop has no room to buffer it. A message that is [too large to
+///   be buffered](Config::max_buffered_message_bytes) is delivered in the usual chunks, only to the handler that chose
+///   these.
+/// - A call that a handler requests for itself, with [`Ctx::wake_at`], [`Ctx::set_timer`], [`Ctx::pull`] or
 ///   [`Ctx::send_marked`], is made to it alone.
 /// - A request is passed to the handler that it names. The pair's requests are [`PairRequest`]s.
 ///

@@ -74,21 +74,22 @@ impl<'a> PeerView<'a> {
         self.cost
     }
 
-    /// Returns the bytes still to be fed of the message that is being fed to the peer; `None` if there is no such
-    /// message.
+    /// Returns the number of bytes still to be fed of the message that is being fed to the peer; `None` if there is
+    /// none.
     pub fn body_left_bytes(&self) -> Option<u64> {
         self.link.stream.as_ref().map(|stream| stream.left)
     }
 
-    /// Returns the bytes of the largest frame that [`Ctx::send_shared`](super::Ctx::send_shared) accepts for the peer
-    /// now: [`MAX_SEND_QUEUE_BYTES`](crate::limits::MAX_SEND_QUEUE_BYTES) minus the waiting bytes, or [`usize::MAX`] if
-    /// none wait, because an empty queue accepts one frame of any size that the peer accepts. A message that is being
-    /// fed, and the bytes that wait before it, use no room.
+    /// Returns the size, in bytes, of the largest frame that [`Ctx::send_shared`](super::Ctx::send_shared) accepts for
+    /// the peer now: [`MAX_SEND_QUEUE_BYTES`](crate::limits::MAX_SEND_QUEUE_BYTES) minus the waiting bytes, or
+    /// [`usize::MAX`] if none wait, because an empty queue accepts one frame of any size that the peer accepts. A
+    /// message that is being fed, and the bytes that wait before it, use no room.
     pub fn free_bytes(&self) -> usize {
         self.link.free_bytes()
     }
 
-    /// Returns the bytes that wait to be sent to the peer, including those that wait after a message that is being fed.
+    /// Returns the number of bytes that wait to be sent to the peer, including those that wait after a message that is
+    /// being fed.
     pub fn waiting_bytes(&self) -> usize {
         let behind_bytes = self.link.stream.as_ref().map_or(0, |stream| stream.behind.waiting_bytes());
         self.link.queue.waiting_bytes() + behind_bytes

@@ -30,7 +30,7 @@ const MAX_UNSENT: f64 = 0.001;
 /// Maximum share of planned pings that may be outstanding at the end of the run if more than twice as many are
 /// outstanding as at its middle. A growing backlog means that a target falls behind.
 const MAX_BACKLOG: f64 = 0.02;
-/// Distinct user agents and causes of failure that are counted separately.
+/// Maximum number of user agents, and of failure causes, that are counted separately.
 const MAX_KINDS: usize = 64;
 
 /// The account while the load runs: a report without the values that are known only at the end.
@@ -41,7 +41,7 @@ pub(super) struct Accounts {
     timeline: Timeline,
     has_pings: bool,
     run: Option<Run>,
-    /// Outstanding pings at the middle of the run, once it is reached, and at its end.
+    /// The number of outstanding pings at the middle of the run, once it is reached, and at its end.
     backlog: (Option<u64>, u64),
     busy: Duration,
     spinning: Duration,

@@ -12,7 +12,7 @@ pub struct PeerCounts {
     pub opened: usize,
     /// Handshakes completed.
     pub ready: usize,
-    /// Connections closed after their handshake, before the end.
+    /// Connections closed after their handshake, before the load ended.
     pub lost: usize,
     /// Connections closed before their handshake was complete, or never opened.
     pub failed: usize,
@@ -47,7 +47,7 @@ pub struct WorkCounts {
     /// The unsent pings whose peer could not be pinged: it was never ready, was lost, or had too many unanswered
     /// pings.
     pub absent: u64,
-    /// Pings answered before the end of the drain.
+    /// Pings answered before the drain ended.
     pub answered: u64,
     /// Pings not answered by then, including those of lost peers.
     pub timed_out: u64,
@@ -64,7 +64,7 @@ impl WorkCounts {
         }
     }
 
-    /// Closes the account: unanswered pings have timed out.
+    /// Closes the account: counts unanswered pings as timed out.
     pub(super) fn end(&mut self) {
         self.timed_out = self.sent.saturating_sub(self.answered);
     }

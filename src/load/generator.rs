@@ -19,7 +19,7 @@ use crate::id::PeerId;
 use crate::time::Instant;
 use std::time::Duration;
 
-/// Pings or dials started per timer call; further due ones follow in the next turn.
+/// Maximum number of pings or dials started per wake-up; further due ones follow in the next turn.
 const MAX_BURST: usize = 256;
 
 /// Number of first dials that end the ramp at once if they all fail in the same way.
@@ -108,7 +108,7 @@ impl Generator {
         self.phase
     }
 
-    /// Returns the report, once its loop has ended.
+    /// Returns the report. Call it after the loop has ended.
     pub fn into_report(self) -> Report {
         self.accounts.into_report()
     }
@@ -212,7 +212,7 @@ impl Generator {
         }
     }
 
-    /// Returns the cause that ends the load in this phase for lack of peers, if there is one.
+    /// Returns the cause that ends the load in this phase because too few peers remain, if there is one.
     fn early_end(&self) -> Option<EndCause> {
         let peers = self.accounts.peers();
         let all_lost = self.roster.is_empty().then_some(EndCause::AllLost);
@@ -344,7 +344,7 @@ impl Handler for Generator {
             Phase::Ramp => self.dial_due(ctx),
             Phase::Warmup => self.ping_due(ctx),
             Phase::Run => {
-                // A wake-up that was requested earlier precedes the latest one, so nothing was late.
+                // A wake-up before the latest requested moment is an earlier request's, so nothing was late.
                 if let Some(asked_for) = self.asked_for.filter(|moment| *moment <= ctx.now()) {
                     self.accounts.note_loop_lag(ctx.now().since(asked_for));
                 }

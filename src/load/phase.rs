@@ -37,7 +37,7 @@ pub struct EarlyEnd {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EndCause {
-    /// The generator was requested to finish, by [`GeneratorRequest::Finish`](super::GeneratorRequest::Finish).
+    /// [`GeneratorRequest::Finish`](super::GeneratorRequest::Finish) was received.
     Asked,
     /// Every connection failed.
     NoneReady,

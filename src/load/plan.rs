@@ -16,11 +16,11 @@ pub struct Plan {
     pub connections: usize,
     /// The rate at which connections are opened, above zero.
     pub connect_rate: Rate,
-    /// The rate of pings of all peers together, evenly spaced and in turn over the peers. Zero sends none.
+    /// The total rate of pings, evenly spaced and sent to the peers in turn. Zero sends none.
     pub rate: Rate,
-    /// The duration of pings that are sent but not counted, once every connection is ready or has failed.
+    /// The time during which pings are sent but not counted, once every connection is ready or has failed.
     pub warmup: Duration,
-    /// The duration of pings that are sent and counted.
+    /// The time during which pings are sent and counted.
     pub duration: Duration,
     /// The time to wait for replies after the last ping.
     pub drain: Duration,
@@ -59,13 +59,13 @@ impl Plan {
         Self { sources, ..self }
     }
 
-    /// Sends and counts pings at `rate`, of all peers together, for `duration`.
+    /// Sends and counts pings at `rate`, in total for all peers, for `duration`.
     #[must_use]
     pub fn with_pings(self, rate: Rate, duration: Duration) -> Self {
         Self { rate, duration, ..self }
     }
 
-    /// Sends pings that do not count for `warmup` before.
+    /// Before that, sends pings that are not counted, for `warmup`.
     #[must_use]
     pub fn with_warmup(self, warmup: Duration) -> Self {
         Self { warmup, ..self }

@@ -88,21 +88,21 @@ pub struct Report {
     pub work: WorkCounts,
     /// The connections and the pings of each target, in the order of the plan.
     pub targets: Vec<TargetReport>,
-    /// The bytes.
+    /// The bytes sent and received.
     pub traffic: Traffic,
     /// Time from the planned moment of a dial to the established TCP connection.
     pub connect_planned: LatencyHistogram,
     /// Time from the dial to the established TCP connection.
     pub connect_dialled: LatencyHistogram,
-    /// Time from the planned moment of a dial to the dial, of connections that were established.
+    /// Time from the planned moment of a dial to the dial, for connections that were established.
     pub dial_lag: LatencyHistogram,
     /// Time from the established connection to the complete handshake.
     pub handshake: LatencyHistogram,
     /// Time from the planned moment of a ping to its pong.
     pub ping_rtt_planned: LatencyHistogram,
-    /// Time from the moment the kernel accepted a ping to its pong.
+    /// Time from the write of a ping to its pong.
     pub ping_rtt_sent: LatencyHistogram,
-    /// Time from the planned moment of a ping to the moment the kernel accepted it.
+    /// Time from the planned moment of a ping to its write.
     pub send_lag: LatencyHistogram,
     /// The delay of the loop's wake-ups.
     pub loop_lag: LatencyHistogram,

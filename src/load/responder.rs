@@ -41,7 +41,7 @@ pub struct Snapshot {
 }
 
 impl Responder {
-    /// Returns the counts. For use between turns, by the loop's own thread.
+    /// Returns the counts. Call it between turns, on the loop's own thread.
     pub fn snapshot(&self, ready: usize, counters: &Counters) -> Snapshot {
         Snapshot { ready, peak: self.peak, lost: self.lost, failed: self.failed, counters: counters.clone() }
     }

@@ -31,8 +31,8 @@ impl Rate {
         Some(Self::reduced(operations, time_ns))
     }
 
-    /// Returns the total rate of `count` parties with this rate each; `None` if the number of operations does not fit
-    /// in 64 bits.
+    /// Returns the total rate of `count` peers with this rate each; `None` if the number of operations does not fit in
+    /// 64 bits.
     pub fn times(self, count: u64) -> Option<Self> {
         // Whole periods are divided out first, so nothing overflows.
         let common = gcd(count, self.time_ns);

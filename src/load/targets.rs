@@ -1,4 +1,4 @@
-//! The account of each target, besides the totals of all targets.
+//! The account of each target, in addition to the totals of all targets.
 
 use super::counts::{PeerCounts, WorkCounts};
 use super::unanswered::UnansweredWaits;

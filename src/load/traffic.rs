@@ -1,4 +1,4 @@
-//! The bytes of the counted part of a run.
+//! The bytes sent and received in the counted part of a run.
 
 use crate::handler::Ctx;
 use crate::limits::HEADER_LEN_BYTES;
@@ -16,7 +16,7 @@ const INTRODUCTION: [CommandName; 7] = [
     CommandName::FEEFILTER,
 ];
 
-/// Bytes of the counted part of the run, including headers but without the handshakes' bytes.
+/// The bytes sent and received in the counted part of the run, including headers but without handshakes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Traffic {

@@ -13,7 +13,7 @@ use std::time::Duration;
 pub struct UnansweredWaits {
     /// Time from the planned moment of a ping.
     pub planned: Option<Duration>,
-    /// Time from the moment the kernel accepted a ping.
+    /// Time from the write of a ping.
     pub sent: Option<Duration>,
 }
 

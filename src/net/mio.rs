@@ -1,8 +1,8 @@
 //! The real kernel, through mio. This is the only file that names mio or reads a clock.
 //!
-//! Each socket is registered once, edge-triggered, for both kinds of readiness, and is closed with its link.
-//! Listeners have a deep backlog, and options that accepted sockets inherit, which saves system calls. Nothing here
-//! makes decisions: errors are returned unchanged, except `Interrupted`, which is retried.
+//! Each socket is registered once, edge-triggered, for both kinds of readiness, and is closed with its link. Listeners
+//! have a deep backlog, and options that accepted sockets inherit, which saves system calls. This module makes no
+//! decisions: errors are returned unchanged, except `Interrupted`, which is retried.
 
 use super::{Endpoints, Net, Readiness, Wake};
 use crate::clock::Clock;
@@ -87,7 +87,7 @@ impl MioNet {
     /// # Errors
     ///
     /// If the kernel has no descriptor for the poller or its waker.
-    #[expect(clippy::disallowed_methods, reason = "this is the clock's one source")]
+    #[expect(clippy::disallowed_methods, reason = "this is the clock's only source")]
     pub fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), token(Token::Waker))?);
@@ -192,7 +192,7 @@ impl MioNet {
 
 #[cfg(unix)]
 impl std::os::fd::AsFd for MioNet {
-    /// Returns the poller's descriptor: readable when a wait would find something.
+    /// Returns the poller's descriptor, which is readable when a wait would return events.
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.poll.registry().as_fd()
     }
@@ -224,7 +224,7 @@ impl Net for MioNet {
         Arc::clone(&self.clock) as Arc<dyn Clock>
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is the wall clock's one source")]
+    #[expect(clippy::disallowed_methods, reason = "this is the wall clock's only source")]
     fn unix_time(&self) -> UnixTime {
         let secs = |of: Duration| i64::try_from(of.as_secs()).unwrap_or(i64::MAX);
         match std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH) {
@@ -426,8 +426,8 @@ fn readiness(event: &Event) -> Readiness {
     }
 }
 
-/// Returns whether a connect is in progress. EINPROGRESS has no stable kind of its own. An interrupted connect
-/// continues by itself, and a second call would fail.
+/// Returns whether a connect is in progress. EINPROGRESS has no stable `ErrorKind`. An interrupted connect continues by
+/// itself, and a second call would fail.
 fn is_in_progress(error: &io::Error) -> bool {
     let is_begun = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted);
     is_begun || error.raw_os_error() == Some(EINPROGRESS)

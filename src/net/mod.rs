@@ -152,7 +152,7 @@ pub trait Net {
     /// `WouldBlock`, or the error that closed the connection.
     fn write_gathered(&mut self, link: LinkId, slices: &[io::IoSlice<'_>]) -> io::Result<usize>;
 
-    /// Shuts down the sending side. The next read reports a failure.
+    /// Shuts down the sending side. If that fails, the next read reports it.
     fn shut_down_writing(&mut self, link: LinkId);
 
     /// Deregisters and closes the link's socket, if it has one.

@@ -32,7 +32,7 @@ pub enum Completion {
 /// Runs jobs off the loop. No call blocks. Sealed: only this library implements it.
 pub trait Offload {
     /// Starts to look up the addresses of `name`. A port after a colon in `name` replaces `port`. The completion
-    /// carries `query`. It may never arrive, so the caller needs a timeout of its own.
+    /// carries `query`. The completion may never arrive, so the caller needs a timeout of its own.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
 //! Name look-ups, each on a thread of its own because the operating system's resolver blocks.
 //!
 //! A name whose servers do not respond does not delay other names. A thread ends with its look-up, and nothing joins
-//! it. It owns only its end of the channel, so a look-up that hangs for ever costs one thread. At most
-//! [`MAX_RESOLVES`] look-ups are running or have uncollected results.
+//! it. It owns only its end of the channel, so a look-up that hangs forever costs one thread. At most [`MAX_RESOLVES`]
+//! look-ups are running or have uncollected results.
 
 use crate::error::{ResolveCause, ResolveFailure};
 use crate::limits::{MAX_RESOLVED_ADDRESSES, MAX_RESOLVES};
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-/// A function that finds the addresses of a name and a port. It may block for any time.
+/// A function that finds the addresses of a name and a port. It may block for any length of time.
 pub(super) trait LookUp: Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static {}
 
 impl<F: Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static> LookUp for F {}
@@ -31,7 +31,7 @@ pub(super) struct Resolver {
     /// Cloned for each thread.
     answer: Sender<Resolved>,
     answers: Receiver<Resolved>,
-    /// Look-ups whose results have not been collected.
+    /// The number of look-ups whose results have not been collected.
     outstanding: usize,
 }
 
@@ -164,7 +164,7 @@ mod tests {
         let (go, may_go) = channel();
         let may_go = Mutex::new(may_go);
         let look_up = move |_: &str, port| {
-            // The look-up continues without a sender, too.
+            // The look-up also continues if the sender is dropped.
             let _ = may_go.lock().unwrap().recv();
             Ok(vec![address(port)])
         };

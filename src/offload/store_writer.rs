@@ -1,8 +1,8 @@
 //! The thread that writes the peer book, so that the loop never waits for a disk.
 //!
-//! A [`Writer`] makes all decisions; this file has the channel, the clock and the wake-ups. Each result wakes the
-//! loop. Dropping or [finishing](StoreWriter::finish) it waits until everything is durable or a last attempt has
-//! failed, but at most [`MAX_BOOK_END`] for a disk that does not respond.
+//! A [`Writer`] makes all decisions; this file has the channel, the clock and the wake-ups. Each result wakes the loop.
+//! Dropping or [finishing](StoreWriter::finish) a [`StoreWriter`] waits until everything is durable or a last attempt
+//! has failed, but at most [`MAX_BOOK_END`] for a disk that does not respond.
 
 use crate::limits::{MAX_BOOK_END, MAX_BOOK_QUEUE};
 use crate::manager::store::{Batch, PeerStore, Persisted, StoreError, Writer};
@@ -22,7 +22,7 @@ pub struct StoreWriter {
     batches: Option<SyncSender<Batch>>,
     answers: Receiver<Persisted>,
     thread: Option<JoinHandle<Result<(), StoreError>>>,
-    /// Batches that are not known to be durable.
+    /// The ids of the batches that are not known to be durable.
     unanswered: VecDeque<u64>,
     has_ended: bool,
 }
@@ -119,7 +119,7 @@ impl StoreWriter {
 impl Drop for StoreWriter {
     fn drop(&mut self) {
         if let Err(error) = self.join(MAX_BOOK_END) {
-            log::error!("the last changes of the peer book are lost: {error}");
+            log::error!("the last changes in the peer book are lost: {error}");
         }
     }
 }
@@ -203,7 +203,7 @@ mod tests {
 
         fn apply(&mut self, _: &[Change]) -> Result<(), StoreError> {
             self.begun.send(()).unwrap();
-            // The disk continues without a sender, too.
+            // The disk also continues if the sender is dropped.
             let _ = self.may_go.recv();
             Ok(())
         }

@@ -1,7 +1,7 @@
 //! The jobs of a real loop: one thread for each name being resolved, and one that writes the address book.
 //!
-//! Their number is bounded, and each completion wakes the loop. The loop's thread never waits for them, except for
-//! the book at the loop's end.
+//! The number of threads is bounded, and each completion wakes the loop. The loop's thread never waits for them, except
+//! for the book at the loop's end.
 
 use super::resolver::{Resolved, Resolver, ask_system};
 use super::store_writer::StoreWriter;

@@ -35,7 +35,7 @@ pub enum ConnectionType {
     Outbound,
     /// The peer dialled.
     Inbound,
-    /// The peer dialled beyond the maximum. It completes a handshake, receives a `reject`, and is never connected.
+    /// The peer dialled while no slot was free. It completes a handshake, receives a `reject`, and is never connected.
     OverCapacity,
 }
 
@@ -163,7 +163,7 @@ impl PeerConnection {
         Self::new(peer, ConnectionType::Inbound, None, ping_timeout)
     }
 
-    /// Creates a connection that was accepted beyond the maximum, so that it can be rejected with a message.
+    /// Creates a connection that was accepted over capacity, so that it can be rejected with a message.
     pub const fn new_over_capacity(peer: SocketAddr, ping_timeout: Duration) -> Self {
         Self::new(peer, ConnectionType::OverCapacity, None, ping_timeout)
     }
@@ -212,7 +212,7 @@ impl PeerConnection {
         self.transition(ConnectionState::Connected, now)
     }
 
-    /// Records that one side rejected the other: beyond the maximum, incompatible, banned, or by a `reject`.
+    /// Records that one side rejected the other: over capacity, incompatible, banned, or by a `reject`.
     ///
     /// # Errors
     ///

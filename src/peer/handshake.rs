@@ -144,7 +144,7 @@ impl HandshakeState {
 
     /// Extends the deadline by the time during which this side did not read.
     #[doc(hidden)]
-    pub fn excuse(&mut self, pause: Duration) {
+    pub fn extend_deadline(&mut self, pause: Duration) {
         self.started = self.started.plus(pause);
     }
 

@@ -4,8 +4,8 @@
 //! byte. A ping in the send queue has no sent time yet, so it cannot time out, and a pong with its nonce is a guess. A
 //! pong counts only if its nonce was sent, and only once.
 //!
-//! The first ping is stored inline, further ones in a box, up to [`MAX_PINGS_OUTSTANDING`] in all. For so small a
-//! number a linear search is faster than a map.
+//! The first ping is stored inline, further ones in a box, up to [`MAX_PINGS_OUTSTANDING`] in all. For this few pings,
+//! a linear search is faster than a map.
 
 use crate::bugs::canary;
 use crate::limits::MAX_PINGS_OUTSTANDING;
@@ -32,7 +32,7 @@ pub struct PingPongState {
     timeout_nanos: u64,
     last_rtt: RoundTrip,
     least_rtt: RoundTrip,
-    /// The moment at which this side last resumed reading. The time before counts against no ping.
+    /// The moment at which this side last resumed reading. No ping's timeout starts earlier.
     reading_since: Instant,
 }
 
@@ -136,7 +136,7 @@ impl PingPongState {
 
     /// Records a ping that waits in the send queue. `end_offset` is the number of bytes that the link will have sent
     /// since it opened when the ping's last byte is written. An unplanned ping has [`Instant::MAX`] as `planned`, and
-    /// counts from its sending.
+    /// its latency starts when it is sent.
     ///
     /// Returns `false` and records nothing if the nonce is 0 or in flight, or if [`MAX_PINGS_OUTSTANDING`] is reached.
     #[doc(hidden)]
@@ -209,7 +209,7 @@ impl PingPongState {
         self.last_rtt.known()
     }
 
-    /// Returns the shortest such round trip of this connection.
+    /// Returns this connection's shortest round trip, to the microsecond, at most one hour.
     pub fn least_rtt(&self) -> Option<Duration> {
         self.least_rtt.known()
     }

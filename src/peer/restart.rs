@@ -7,7 +7,7 @@
 use crate::time::Instant;
 use std::time::Duration;
 
-/// A limit of restarts per window of time: 32 bytes, `Copy`, kept as long as the address is dialled.
+/// A limit on restarts per window of time: 32 bytes, `Copy`, kept while the address is dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RestartTracking {
     window: Duration,

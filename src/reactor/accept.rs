@@ -32,7 +32,7 @@ pub(super) struct Listener {
     pub(super) address: SocketAddr,
     /// Whether connections may wait to be accepted.
     pub(super) ready: bool,
-    /// The pause of accepting after a failure, if there is one.
+    /// The listener's pause after a failed accept, if there is one.
     retry: Option<Retry>,
     /// The moment at which a pause was last logged.
     pub(super) warned_at: Option<Instant>,
@@ -56,7 +56,7 @@ impl Listener {
         self.ready && self.retry.is_none()
     }
 
-    /// Returns when the listener's pause ends.
+    /// Returns the moment at which the listener's pause ends.
     pub(super) fn retry_at(&self) -> Option<Instant> {
         self.retry.map(|retry| retry.at)
     }
@@ -100,7 +100,7 @@ impl Listener {
             return false;
         }
         let failure = NetworkFailure::new(IoStep::Connect, &error);
-        // An error without a code is the library's: it could not decode the connection's address.
+        // An error without a code is the standard library's: it could not decode the connection's address.
         if failure.is_of_one_connection() || error.raw_os_error().is_none() {
             engine.accept_failed();
             return true;

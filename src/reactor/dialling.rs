@@ -27,7 +27,7 @@ pub(super) fn dial<N: Net>(net: &mut N, engine: &mut Engine) {
     }
 }
 
-/// Queries a connect's result from the kernel, and reports it to the engine if it is decided.
+/// Queries a connect's result from the kernel, and reports it to the engine once it is known.
 pub(super) fn finish_connect<N: Net, H: Handler>(id: LinkId, net: &mut N, engine: &mut Engine, handler: &mut H) {
     match net.connected(id) {
         Ok(None) => {}

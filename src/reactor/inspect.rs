@@ -33,15 +33,15 @@ pub struct Summary {
     pub links: usize,
     /// The links by state and by type.
     pub connections: Census,
-    /// Accepted links, without those over capacity.
+    /// The number of accepted links, without those over capacity.
     pub inbound: usize,
-    /// Accepted links over capacity.
+    /// The number of accepted links over capacity.
     pub over_capacity: usize,
     /// The number of peers whose handshake is complete.
     pub ready_count: usize,
     /// The number of send queues that hold bytes.
     pub send_queues: usize,
-    /// The bytes that wait in the send queues.
+    /// The number of bytes that wait in the send queues.
     pub waiting_bytes: u64,
     /// The number of links listed for reading.
     pub ready: usize,
@@ -55,11 +55,11 @@ pub struct Summary {
     pub dials: usize,
     /// The link to be read next.
     pub next_ready: Option<LinkId>,
-    /// Armed timers of links.
+    /// The number of armed link timers.
     pub timers: usize,
     /// The number of times that a timer of the handler fired, was cancelled or was moved.
     pub handler_timers_settled: u64,
-    /// Links with marked messages that are not written.
+    /// The number of links with marked messages that are not yet written.
     pub marked_links: usize,
     /// The next moment at which to check the handler's timers.
     pub handler_timer_at: Option<Instant>,
@@ -109,8 +109,8 @@ pub struct Inspection {
     pub manager: Option<ManagerReport>,
     /// Whether a timer is due but was not handled.
     pub has_overdue_timers: bool,
-    /// The bytes that the loop holds for its links by its own account: rows, lists, timers, versions, frames, queues
-    /// and pooled buffers.
+    /// The memory, in bytes, that the loop counts for its links: rows, lists, timers, versions, frames, queues and
+    /// pooled buffers.
     pub accounted_bytes: u64,
 }
 
@@ -147,11 +147,11 @@ pub struct LinkReport {
     pub is_writable: bool,
     /// Whether reading is paused on purpose.
     pub is_held: bool,
-    /// The start of the current or last pause of reading; [`Instant::ZERO`] for never.
+    /// The start of the current or last read pause; [`Instant::ZERO`] if there was none.
     pub held_since: Instant,
     /// The bytes that wait to be sent.
     pub outgoing: OutgoingReport,
-    /// The received bytes of the incomplete frame.
+    /// The number of bytes received of the incomplete frame.
     pub frame_received_bytes: u64,
     /// The size of the buffer for that frame's payload.
     pub gathering_bytes: usize,
@@ -187,13 +187,13 @@ pub enum EndingStep {
 /// The bytes that wait to be sent on a link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OutgoingReport {
-    /// The waiting bytes by the queue's own count.
+    /// The number of waiting bytes by the queue's own count.
     pub waiting_bytes: usize,
-    /// The waiting bytes, counted part by part.
+    /// The number of waiting bytes, counted part by part.
     pub recounted_bytes: usize,
-    /// The bytes that wait after a message that is being fed.
+    /// The number of bytes that wait after a message that is being fed.
     pub behind_bytes: usize,
-    /// The bytes of the largest waiting part.
+    /// The size of the largest waiting part in bytes.
     pub largest_bytes: usize,
     /// Whether parts of a fed message wait or may still be added.
     pub is_fed: bool,
@@ -254,7 +254,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
                 || self.completions_pending
                 || !self.started
                 || !self.additions.is_empty()
-                || self.engine.rearming().is_going_on()
+                || self.engine.rearming().is_under_way()
                 || managing::wait(state) == Wait::Zero
                 || self.listeners.open.iter().any(Listener::is_due),
             is_stopping: state.stopping,
@@ -380,7 +380,7 @@ impl ListenerReport {
     }
 }
 
-/// Returns the bytes of memory that a link holds besides its row.
+/// Returns the memory, in bytes, that a link holds besides its row.
 fn held_bytes(link: &Link) -> usize {
     let of_version =
         |version: &Version| size_of::<Version>() + version.user_agent.as_ref().map_or(0, |user_agent| user_agent.len());

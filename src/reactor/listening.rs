@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_of_accepting_are_logged_once_a_minute_at_most() {
+    fn accept_pauses_are_logged_at_most_once_a_minute() {
         const TICKS_PER_SECOND: u32 = 20;
         let world = World::new(1, Instant::ZERO);
         let mut reactor = reactor(&world, &[here(1)]);

@@ -1,4 +1,5 @@
-//! The turn: the loop over the seam to the kernel. Only this module waits, reads the time or touches a socket.
+//! The turn: one pass of the loop over its interface to the kernel. Only this module waits, reads the time or uses a
+//! socket.
 //!
 //! Work is done in turns. Each turn runs the same steps in the same order:
 //!
@@ -7,25 +8,25 @@
 //! 2. **Clock**: read once after the wait, and again before each link's bytes are parsed; the wall clock once.
 //! 3. **Requests** from other threads, and completions of jobs off the loop, such as resolved names; both bounded.
 //! 4. **Accept and dial**, both bounded. A failure of one connection is counted, and accepting continues. Any other
-//!    failure, such as a lack of descriptors or memory, always arms a retry, because an edge-triggered listener reports
-//!    no second event. An address that cannot be bound is retried as well, after growing pauses.
+//!    failure, for example because descriptors or memory ran out, always arms a retry, because an edge-triggered
+//!    listener reports no second event. An address that cannot be bound is retried as well, after growing pauses.
 //! 5. **Read** each ready link once, for at most [`MAX_READ_STEP`](crate::limits::MAX_READ_STEP) in all. Replies are
 //!    written with one call per link.
 //! 6. **Timers**, in every turn, bounded. Deadlines are compared with the moment up to which the peer's input was seen,
 //!    so that a suspended process closes no peer that replied in time.
 //! 7. **Flush**: the handler is offered the free room of peers that it requested, at most
-//!    [`PULLS_PER_TURN`](crate::limits::PULLS_PER_TURN). Then queued bytes are written, with one gathered write per
+//!    [`PULLS_PER_TURN`](crate::limits::PULLS_PER_TURN). Then queued bytes are written, with one vectored write per
 //!    link if the kernel accepts them, at most
 //!    [`MAX_WRITTEN_PER_TURN_BYTES`](crate::limits::MAX_WRITTEN_PER_TURN_BYTES) of each link, for at most
 //!    [`MAX_FLUSH_STEP`](crate::limits::MAX_FLUSH_STEP) in all.
 //! 8. **Close**: graceful closes continue, and finished links are freed. Only this step frees rows, so no event of this
 //!    turn can reach a row's next owner.
 //! 9. **Report** the turn's control events to the handler and then to the subscribers, which also receive their
-//!    messages: one batch each, under one lock that is only tried. Events that the handler causes here are reported in
-//!    the next turn.
+//!    messages: one batch each, under one lock that is never waited for, only attempted with `try_lock`. Events that
+//!    the handler causes here are reported in the next turn.
 //!
 //! Readiness is a hint and is remembered: a socket is believed readable or writable until a call shows otherwise. A
-//! read that does not fill its room has drained the socket, unless the kernel has reported the stream's end, because
+//! read that does not fill its buffer has drained the socket, unless the kernel has reported the stream's end, because
 //! data and end may share one edge. Error and hang-up flags are never acted on; the next call reports their cause.
 //! Between turns a link with unread data is on the ready list or held, and a link with queued bytes is on the dirty
 //! list or believed unwritable.
@@ -105,7 +106,7 @@ pub struct Reactor<N: Net, H: Handler> {
     requests: Option<Receiver<Request<H::Request>>>,
     /// Whether the request queue may hold further requests.
     requests_pending: bool,
-    /// Whether further completions or refused options may wait.
+    /// Whether further completions or refused options may be waiting.
     completions_pending: bool,
     listeners: Listeners,
     additions: Additions,
@@ -115,7 +116,7 @@ pub struct Reactor<N: Net, H: Handler> {
     /// The moment at which stopping began.
     stopping_since: Option<Instant>,
     started: bool,
-    /// The end of the last turn. An idle turn ends at its start.
+    /// The end of the last turn; for an idle turn, its start.
     turn_ended: Instant,
 }
 
@@ -145,7 +146,7 @@ impl<H: Handler> Reactor<MioNet, H> {
     ///
     /// # Errors
     ///
-    /// The system's error if the listener cannot be used; it is closed then.
+    /// The system's error if the listener cannot be used; the listener is then closed.
     pub fn add_listener(&mut self, listener: TcpListener) -> io::Result<SocketAddr> {
         let address = self.listeners.add(listener, &mut self.net)?;
         self.engine.listens_at(address);
@@ -158,7 +159,7 @@ impl<H: Handler> Reactor<MioNet, H> {
     ///
     /// # Errors
     ///
-    /// [`AddConnectionError`] with the reason; the connection is closed then.
+    /// [`AddConnectionError`] with the reason; the connection is then closed.
     pub fn add_connection(
         &mut self,
         connection: TcpStream,
@@ -169,7 +170,7 @@ impl<H: Handler> Reactor<MioNet, H> {
     }
 
     /// Waits until the address book is written, at most [`MAX_BOOK_END`](crate::limits::MAX_BOOK_END), and closes its
-    /// store. Call it after the loop has ended. Without a call, dropping the network does the same and only logs a
+    /// store. Call it after the loop has ended. Without this call, dropping the network does the same and only logs a
     /// failure.
     ///
     /// # Errors
@@ -293,12 +294,12 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         self.engine.stats()
     }
 
-    /// Reads the loop's clock, whose moments [`Reactor::next_deadline`] returns.
+    /// Reads the loop's clock, on which [`Reactor::next_deadline`] is based.
     pub fn now(&self) -> Instant {
         self.net.now()
     }
 
-    /// Returns the seam to the kernel.
+    /// Returns the interface to the kernel.
     #[doc(hidden)]
     pub fn net(&self) -> &N {
         &self.net
@@ -324,8 +325,8 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         self.turn(Some(timeout))
     }
 
-    /// Returns when the next turn is due, unless the poller's descriptor becomes readable before. Every turn changes
-    /// it.
+    /// Returns the moment at which the next turn is due, unless the poller's descriptor becomes readable earlier. Every
+    /// turn may change it.
     pub fn next_deadline(&self) -> Wait {
         let mut wait = self.engine.wait();
         // After a wait with the maximum number of events the kernel may hold more, whose edges may already be consumed.
@@ -493,7 +494,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         self.follow_configuration();
     }
 
-    /// Passes the manager's queries and the changes of its book to the network.
+    /// Passes the manager's queries and its changes in the address book to the network.
     fn offload(&mut self) {
         while let Some(batch) = self.engine.managing().and_then(|mut managing| managing.next_batch()) {
             if let Err(Batch { id, .. }) = self.net.persist(batch) {

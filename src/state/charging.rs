@@ -1,6 +1,6 @@
 //! Charges and bans, for the engine and for handlers.
 //!
-//! Each changes the affected host's rows at once and emits an event. The manager decides. Nothing here reads a
+//! The manager decides on each. This module closes the affected links at once and emits an event. It never reads a
 //! clock or waits for the disk.
 
 use super::LoopState;
@@ -15,8 +15,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 impl LoopState {
-    /// Charges an open link with a misbehavior, and closes the link or bans its host if its score requires that. Does
-    /// nothing for a trusted host or without a peer manager.
+    /// Charges an open link with a misbehavior, and closes the link or bans its host if the new score requires that.
+    /// Does nothing for a trusted host or without a peer manager.
     pub(crate) fn charge(&mut self, id: LinkId, misbehavior: Misbehavior) {
         let (Some(manager), Some(link)) = (&mut self.manager, self.links.table.get(id)) else { return };
         if !link.is_open() {
@@ -74,12 +74,12 @@ impl LoopState {
             return Err(RequestError::NoManager);
         }
         let is_in_force = self.ban(address, BanReason::Manual, length);
-        // A manual ban outranks any other, so it fails only if the list is full or its length is zero.
+        // A manual ban outranks any other, so it fails only if the ban list is full or the ban's length is zero.
         let is_empty = length.is_some_and(|length| length.is_zero());
         if is_in_force || is_empty { Ok(()) } else { Err(RequestError::BansFull) }
     }
 
-    /// Ends the ban of the host at `address`, and returns whether there was one.
+    /// Lifts the ban of the host at `address`, and returns whether the host was banned.
     pub(crate) fn unban(&mut self, address: IpAddr) -> Result<bool, RequestError> {
         let manager = self.manager.as_mut().ok_or(RequestError::NoManager)?;
         let host = Host::of(address);

@@ -1,7 +1,7 @@
-//! The loop's time, and the wake-ups that handlers asked for: one per lane.
+//! The loop's time, and the wake-ups that handlers requested: one per lane.
 //!
-//! The reactor sets both clocks; nothing here reads one. Time never runs backwards; otherwise deadlines could pass
-//! twice.
+//! The reactor sets both clocks; this module never reads the operating system's. Time never runs backwards, because
+//! otherwise deadlines could pass twice.
 
 use crate::id::Lane;
 use crate::time::{Instant, Moment, UnixTime};
@@ -12,9 +12,9 @@ pub(crate) struct Clocks {
     moment: Moment,
     /// All input that arrived before this moment is listed in the table or was read.
     pub(crate) input_seen_until: Instant,
-    /// The earliest wake-up that the loop's own handler asked for.
+    /// The earliest wake-up that the loop's own handler requested.
     wake_at: Option<Instant>,
-    /// The earliest wake-up of each part of that handler that has ever asked for one; empty unless handlers are
+    /// Each handler part's earliest wake-up, for every part that has ever requested one; empty unless handlers are
     /// composed.
     parts_wake_at: Vec<(Lane, Option<Instant>)>,
 }
@@ -30,7 +30,7 @@ impl Clocks {
         self.moment.now
     }
 
-    /// Returns the wall time at the turn's start, for version stamps and ban expiry.
+    /// Returns the wall time at the turn's start, for `version` timestamps and ban expiry.
     pub(crate) fn unix(&self) -> UnixTime {
         self.moment.unix
     }

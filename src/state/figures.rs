@@ -1,6 +1,6 @@
-//! A copy of the loop's figures for handlers and other threads, with summaries of the histograms.
+//! A copy of the loop's statistics for handlers and other threads, with summaries of the histograms.
 //!
-//! Copying changes no figure. The histograms themselves stay in the loop.
+//! Copying changes nothing. The histograms themselves stay in the loop.
 
 use super::LoopState;
 use crate::manager::Manager;
@@ -10,7 +10,7 @@ use crate::stats::{BookCounts, Stats};
 use crate::time::Instant;
 
 /// Returns all gauges, counters and latencies, at a cost that does not depend on the number of peers. `gathered_bytes`
-/// are the bytes of messages that are being buffered.
+/// is the total size of the messages that are being buffered.
 pub(crate) fn stats(state: &LoopState, gathered_bytes: u64) -> Stats {
     Stats {
         links: state.links.table.len(),

@@ -1,7 +1,7 @@
 //! The links of a loop with their shared parts: table, timers, buffers, and the block that collects replies.
 //!
-//! This module holds, releases, closes and times links. A deadline is never stored: it is computed from its start, so a
-//! new configuration moves it. No call here reaches a socket or a clock; the moment is a parameter.
+//! This module pauses, resumes, closes and times links. A deadline is never stored: it is computed from its start, so a
+//! new configuration moves it. It never uses a socket or a clock; the current moment is a parameter.
 
 use crate::bugs::{budget, canary};
 use crate::config::Config;
@@ -68,7 +68,7 @@ impl Timeouts {
         is_sooner || new.pong != before.pong
     }
 
-    /// Returns when our next ping is due; [`Instant::MAX`] for never.
+    /// Returns the moment at which our next ping is due; [`Instant::MAX`] for never.
     pub(crate) fn ping_due(&self, link: &Link) -> Instant {
         if self.ping_interval.is_zero() || link.peer.state() != ConnectionState::Connected || !link.has_pongs() {
             return Instant::MAX;
@@ -159,8 +159,8 @@ impl Links {
         lift(&mut link.hold);
         if was_held && !link.hold.is_held() {
             let pause = now.since(link.held_since);
-            link.framer.excuse(pause);
-            link.peer.handshake_mut().excuse(pause);
+            link.framer.extend_deadlines(pause);
+            link.peer.handshake_mut().extend_deadline(pause);
             link.peer.ping_pong_mut().resume_reading(now);
             self.table.mark_ready(id);
             self.rearm(id, now);
@@ -224,8 +224,8 @@ impl Links {
         }
     }
 
-    /// Returns when the link's timer must fire. A deadline that passes while the next read or write waits for memory is
-    /// checked after the retry; otherwise its timer would fire in each turn until then.
+    /// Returns the moment at which the link's timer must fire. A deadline that passes while the next read or write
+    /// waits for memory is checked after the retry; otherwise its timer would fire in each turn until then.
     pub(crate) fn due_at(&self, link: &Link, now: Instant) -> Instant {
         let deadline = self.timeouts.earliest_deadline(link);
         let is_put_off = deadline <= now && link.retry_at != Instant::MAX;

@@ -1,8 +1,8 @@
-//! Marks on messages that are not yet written, each for a handler that learns when the kernel has accepted the message.
+//! Marks on messages that are not yet written. A mark's handler gets a report once the kernel has accepted the message.
 //!
 //! A mark is the position in a link's outgoing bytes at which its message ends. It moves when a frame is queued ahead
-//! of the message, and is due once the kernel has accepted as many bytes. A marked message is always queued, so the
-//! write block never completes one. A link without marks costs nothing here.
+//! of the message, and is due once the kernel has accepted that many bytes. A marked message is always queued, never
+//! collected in the write block. A link without marks costs nothing.
 
 use crate::id::{Lane, LinkId};
 use crate::limits::MAX_MARKS_PER_PEER;
@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 /// A mark on a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
-    /// The number of the handler's choice.
+    /// The number that the handler chose.
     pub(crate) number: u64,
     /// The position in the link's outgoing bytes at which the message ends.
     pub(crate) end: u64,
@@ -19,9 +19,9 @@ pub(crate) struct Mark {
     pub(crate) lane: Lane,
 }
 
-const _: () = assert!(size_of::<Mark>() == 24, "the limit states the bytes of a mark");
+const _: () = assert!(size_of::<Mark>() == 24, "the limit's documentation states a mark's size");
 
-/// The marks of all links, of each in the order of their positions.
+/// The marks of all links, each link's in the order of their positions.
 #[derive(Debug, Default)]
 pub(crate) struct Marks(BTreeMap<LinkId, VecDeque<Mark>>);
 
@@ -36,12 +36,12 @@ impl Marks {
         self.0.get(&link).is_none_or(|marks| marks.len() < MAX_MARKS_PER_PEER)
     }
 
-    /// Adds a mark behind all others of the link.
+    /// Adds a mark after all others of the link.
     pub(crate) fn add(&mut self, link: LinkId, mark: Mark) {
         self.0.entry(link).or_default().push_back(mark);
     }
 
-    /// Moves the link's marks behind `position`, at which `len_bytes` were inserted.
+    /// Moves the link's marks after `position`, at which `len_bytes` bytes were inserted.
     pub(crate) fn make_room(&mut self, link: LinkId, position: u64, len_bytes: u64) {
         if self.is_empty() {
             return;
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn an_inserted_frame_moves_the_marks_behind_it_and_no_others() {
+    fn an_inserted_frame_moves_the_marks_after_it_and_no_others() {
         for (position, ends) in [(0, [15, 25]), (9, [15, 25]), (10, [10, 25]), (19, [10, 25]), (20, [10, 20])] {
             let mut marks = marks(&[10, 20]);
             marks.make_room(LINK, position, 5);

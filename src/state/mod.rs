@@ -3,8 +3,8 @@
 //! Each part has one responsibility: [`Links`] holds the connections, [`Clocks`] the time, [`Timers`] the handler's
 //! timers, [`Telemetry`] counters and measurements, [`Outbox`] outgoing events, and the [`Manager`] the policy for
 //! peers. This module has the steps that need several parts: it opens links, [`sending`] sends on them, and
-//! [`charging`] handles misbehavior. No call here reaches a socket or reads a clock. Only a handler reads the clock
-//! that is stored here.
+//! [`charging`] handles misbehavior. No call uses a socket or reads a clock. Only a handler reads the clock that is
+//! stored here.
 
 mod charging;
 mod clocks;
@@ -48,7 +48,7 @@ pub(crate) struct LoopState {
     pub(crate) rng: StdRng,
     pub(crate) links: Links,
     pub(crate) clocks: Clocks,
-    /// The clock for handlers that ask for the present time. The loop itself reads it through its `Net`.
+    /// The clock for handlers that request the current time. The loop itself reads it through its `Net`.
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) timers: Timers,
     pub(crate) marks: Marks,
@@ -57,12 +57,12 @@ pub(crate) struct LoopState {
     pub(crate) wishes: Wishes,
     /// The policy that finds, keeps and refuses peers, if the loop has one.
     pub(crate) manager: Option<Box<Manager>>,
-    /// Connections that other threads have handed in, and that wait for a row.
+    /// Connections that other threads have passed to the loop and that wait for a row.
     pub(crate) added_connections: Vec<AddedConnection>,
     pub(crate) stopping: bool,
 }
 
-/// A connection that another thread has handed in.
+/// A connection that another thread has passed to the loop.
 #[derive(Debug)]
 pub(crate) struct AddedConnection {
     pub(crate) connection: TcpStream,
@@ -93,7 +93,7 @@ impl LoopState {
         }
     }
 
-    /// Begins the loop's shutdown. `reply` reports its end.
+    /// Begins the loop's shutdown. `reply` is sent when the loop has ended.
     pub(crate) fn stop(&mut self, reply: Reply<()>) {
         self.stopping = true;
         self.outbox.add_stop(reply);

@@ -18,7 +18,7 @@ pub(crate) struct Outbox {
     messages: Vec<(CommandFilter, Publisher<MessageEvent>)>,
     /// Whether a publisher may hold items.
     has_unsent: bool,
-    /// The replies due at the loop's end: at most twice as many as callers wait.
+    /// The replies due at the loop's end: about twice the number of waiting callers at most.
     stops: Vec<Reply<()>>,
 }
 
@@ -39,7 +39,7 @@ impl Outbox {
     /// Keeps the reply to a stop request until the loop's end.
     pub(crate) fn add_stop(&mut self, reply: Reply<()>) {
         if self.stops.len() == self.stops.capacity() {
-            // The capacity reserved here delays the next search by the number of remaining requests.
+            // The reserved capacity delays the next search by at least as many requests as remain.
             self.stops.retain(Reply::is_awaited);
             self.stops.reserve(self.stops.len() + 1);
         }
@@ -56,7 +56,7 @@ impl Outbox {
         !self.events.is_empty()
     }
 
-    /// Returns whether a subscriber was busy, so that the rest must be retried.
+    /// Returns whether items remain to be flushed, for example because a subscriber was busy.
     pub(crate) fn has_unsent(&self) -> bool {
         self.has_unsent
     }

@@ -1,6 +1,6 @@
-//! The loop's own figures: gauges, counters, latencies, and the cost of each peer.
+//! The loop's own statistics: gauges, counters, latencies, and the cost of each peer.
 //!
-//! Nothing here decides anything. The engine uses the census in its decisions, and only reports the other values.
+//! This module decides nothing. The engine bases decisions on the census, and only reports the other values.
 
 use crate::api::Latency;
 use crate::id::LinkId;
@@ -28,7 +28,7 @@ pub(crate) struct Telemetry {
     pub(crate) turn: LatencyHistogram,
     pub(crate) loop_lag: LatencyHistogram,
     pub(crate) keepalive_lag: LatencyHistogram,
-    /// Bytes of messages that were being buffered when the turn began.
+    /// The total size, in bytes, of the messages that were being buffered when the turn began.
     pub(crate) gathered_bytes: u64,
     /// Time spent working.
     pub(crate) busy: Duration,
@@ -90,7 +90,7 @@ impl Telemetry {
         self.costs.as_ref().map(|costs| costs.of(id, now))
     }
 
-    /// Returns the present time and byte counts, if costs are measured; `clock` is read only then.
+    /// Returns the current time and byte counts, if costs are measured; `clock` is read only then.
     pub(crate) fn mark(&self, clock: impl FnOnce() -> Instant) -> Option<Mark> {
         self.costs.as_ref().map(|_| Mark {
             at: clock(),

@@ -5,7 +5,7 @@
 //! keeps its bounds. A timer that is set while others fire waits for the next turn, so that each turn ends. Nothing is
 //! allocated before the first timer is set. The memory of removed timers is reused.
 //!
-//! Nothing here calls the handler, reads a clock, or iterates in hash order.
+//! This module never calls the handler, reads a clock, or iterates in hash order.
 
 use crate::bugs::{budget, canary};
 use crate::error::RequestError;
@@ -113,7 +113,7 @@ impl Timers {
         None
     }
 
-    /// Returns how often a timer fired, was cancelled or was moved.
+    /// Returns the number of times that a timer fired, was cancelled or was moved.
     #[cfg(feature = "sim")]
     pub(crate) fn settled(&self) -> u64 {
         self.set.as_ref().map_or(0, |timers| timers.settled)

@@ -1,13 +1,13 @@
 //! The delivery that each of several composed handlers wants for an arriving message.
 //!
-//! A pair asks both of its parts when a header arrives, and needs their wishes when the message is delivered. Wishes
+//! A pair passes an arriving header to both of its parts, and needs their wishes when the message is delivered. Wishes
 //! are not stored in the row, because a loop with one handler has none.
 
 use crate::api::Delivery;
 use crate::id::{Lane, LinkId};
 
 const BITS: usize = 2;
-const _: () = assert!(Lane::COUNT * BITS <= u64::BITS as usize, "a link's wishes fit one number");
+const _: () = assert!(Lane::COUNT * BITS <= u64::BITS as usize, "a link's wishes fit into a u64");
 
 /// The wishes of all lanes by the link's slot, [`BITS`] bits per lane.
 ///

@@ -31,7 +31,7 @@ pub(crate) struct Costs {
 
 #[derive(Clone, Copy, Debug)]
 struct Row {
-    /// The user's generation: a later user of the slot starts at zero, and an earlier one has no row.
+    /// The generation of the slot's user: a later user starts at zero, and an earlier one has no row.
     generation: u32,
     cost: PeerCost,
     /// The moment at which the peer's queue became non-empty; [`Instant::MAX`] while it is empty.
@@ -79,7 +79,7 @@ impl Costs {
         }
     }
 
-    /// Returns the bytes of memory that the table holds.
+    /// Returns the table's memory in bytes.
     #[cfg(feature = "sim")]
     pub(crate) fn held_bytes(&self) -> usize {
         self.rows.capacity() * size_of::<Row>()

@@ -161,7 +161,7 @@ pub struct Counters {
     pub refused: u64,
     /// Accepts that failed for one connection only.
     pub accept_failures: u64,
-    /// Pauses of accepting, because descriptors or memory ran out or the listener itself failed.
+    /// Pauses in accepting, because descriptors or memory ran out or the listener itself failed.
     pub accept_pauses: u64,
     /// Socket options that the system refused. The loop works without them.
     pub socket_options_refused: u64,
@@ -177,17 +177,17 @@ pub struct Counters {
     pub batches_persisted: u64,
     /// Times that the address book could no longer be written.
     pub persist_failures: u64,
-    /// Addresses that peers added to the book.
+    /// Addresses that peers added to the address book.
     pub addresses_learned: u64,
     /// Addresses sent to peers that requested them.
     pub addresses_told: u64,
-    /// Pauses of reading and writing because the kernel had no memory.
+    /// Pauses in reading and writing because the kernel ran out of memory.
     pub memory_pauses: u64,
     /// Connections that were dialled.
     pub dialled: u64,
     /// Connections that failed and were dialled again at once.
     pub restarts: u64,
-    /// Bans that started, or restarted with another end.
+    /// Bans that started, or got a different end.
     pub bans: u64,
     /// Handshakes completed.
     pub handshakes: u64,

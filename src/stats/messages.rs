@@ -10,12 +10,12 @@ pub struct MessageCounts {
     counts: [MessageCount; CommandName::ALL.len() + 1],
 }
 
-/// A number of messages and their bytes.
+/// A number of messages and the total size of their payloads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MessageCount {
     /// The number of messages.
     pub messages: u64,
-    /// The bytes of the payloads, without the headers.
+    /// The total size of the payloads in bytes, without the headers.
     pub payload_bytes: u64,
 }
 

@@ -36,22 +36,22 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Links in the table.
+    /// The number of links in the table.
     pub links: usize,
-    /// Peers whose handshake is complete.
+    /// The number of peers whose handshake is complete.
     pub ready: usize,
     /// The links by state and by type.
     pub connections: Census,
-    /// The peers of the book; `None` without a manager.
+    /// The number of peers in the address book, by status; `None` without a manager.
     pub book: Option<BookCounts>,
-    /// Banned hosts; 0 without a manager.
+    /// The number of banned hosts; 0 without a manager.
     pub banned_hosts: usize,
-    /// Non-empty send queues: one for a link that reads more slowly than we send, and a second one if other messages
-    /// wait for the end of a message sent in parts.
+    /// The number of non-empty send queues: one for a link that reads more slowly than we send, and a second one if
+    /// other messages wait for the end of a message sent in parts.
     pub send_queues: usize,
-    /// Waiting bytes in all send queues.
+    /// The number of waiting bytes in all send queues.
     pub waiting_bytes: u64,
-    /// Bytes held for incomplete large frames.
+    /// The memory, in bytes, held for incomplete large frames.
     pub gathered_bytes: u64,
     /// Time since the loop began.
     pub uptime: Duration,
@@ -61,21 +61,21 @@ pub struct Stats {
     pub spinning: Duration,
     /// All counters.
     pub counters: Counters,
-    /// Closed connections, by reason.
+    /// The number of closed connections, by reason.
     pub closes: CloseCounts,
-    /// Reports that wanted peers were not dialled, by cause.
+    /// The number of reports that wanted peers were not dialled, by cause.
     pub dial_holds: DialHoldCounts,
-    /// Frames received, delivered or not, by command.
+    /// The number of frames received, delivered or not, by command.
     pub received: MessageCounts,
-    /// Frames queued for sending, by command. Frames whose peer disconnects before that are never sent.
+    /// The number of frames queued for sending, by command. Frames whose peer disconnects before that are never sent.
     pub sent: MessageCounts,
     /// Time from a dial to its TCP connection. Like all latencies here, it covers the time since the loop started or
     /// since [`Handle::take_latencies`](crate::Handle::take_latencies) last cleared its histogram.
     pub connect: LatencySummary,
     /// Time from the TCP connection to the end of the handshake.
     pub handshake: LatencySummary,
-    /// Time to the pongs to our pings. A keepalive is unplanned and counts from its sending; a handler's ping counts
-    /// from its planned moment, so that the time includes the delay of a late loop.
+    /// Time from a ping to its pong. It starts when a keepalive is sent, and when a handler's ping is due, so that the
+    /// latter includes the delay of a late loop.
     pub ping_rtt: LatencySummary,
     /// Time of each turn's work.
     pub turn: LatencySummary,
@@ -85,7 +85,7 @@ pub struct Stats {
     pub keepalive_lag: LatencySummary,
 }
 
-/// The number of the book's peers by status.
+/// The number of peers in the address book, by status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BookCounts {

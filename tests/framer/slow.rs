@@ -267,7 +267,7 @@ proptest! {
         link.feed(&bytes[..1], at(began));
         link.feed(&bytes[1..=sent], at(began + went_on));
         let deadline = link.framer.deadline().unwrap();
-        link.framer.excuse(pause);
+        link.framer.extend_deadlines(pause);
         prop_assert_eq!(link.framer.deadline(), Some(deadline.plus(pause)));
         let just_before = Instant::from_nanos(deadline.plus(pause).as_nanos() - 1);
         prop_assert_eq!(link.overdue(just_before), None);
@@ -275,11 +275,11 @@ proptest! {
     }
 
     #[test]
-    fn an_excuse_moves_the_window_and_keeps_its_byte_count(kept_kib in 0..200usize) {
+    fn an_extension_moves_the_window_and_keeps_its_byte_count(kept_kib in 0..200usize) {
         let mut link = Link::new(Delivery::Discard);
         link.feed(&head(command(b"tx"), 1_000_000_000, [0; 4]), at(0));
         link.feed(&payload(kept_kib * 1_024), at(1));
-        link.framer.excuse(Duration::from_secs(1_000));
+        link.framer.extend_deadlines(Duration::from_secs(1_000));
         link.feed(b"x", at(1_059));
         prop_assert_eq!(link.overdue(at(1_059)), None);
         prop_assert_eq!(link.overdue(at(1_060)).is_none(), kept_kib >= 60);
@@ -287,9 +287,9 @@ proptest! {
 }
 
 #[test]
-fn an_excuse_between_frames_does_nothing() {
+fn an_extension_between_frames_does_nothing() {
     let mut link = Link::new(Delivery::Buffer);
-    link.framer.excuse(Duration::from_secs(9));
+    link.framer.extend_deadlines(Duration::from_secs(9));
     assert_eq!(link.framer.deadline(), None);
     link.feed(&MAGIC[..1], at(1));
     assert_eq!(link.framer.deadline(), Some(at(21)));
@@ -299,7 +299,7 @@ fn an_excuse_between_frames_does_nothing() {
 fn absurd_times_do_not_overflow() {
     let mut link = Link::new(Delivery::Buffer);
     link.feed(&MAGIC[..1], Instant::MAX);
-    link.framer.excuse(Duration::MAX);
+    link.framer.extend_deadlines(Duration::MAX);
     assert_eq!(link.framer.deadline(), Some(Instant::MAX));
     assert_eq!(link.overdue(at(1)), None);
 }

@@ -1,4 +1,4 @@
-//! The results of jobs that run off the loop: resolved names and written changes of the book.
+//! The results of jobs that run off the loop: resolved names and written changes in the address book.
 //!
 //! Even a late result is applied. A disk that does not respond is reported while the loop runs or stops.
 
@@ -37,7 +37,7 @@ impl Managing<'_> {
         }
     }
 
-    /// Handles the result of writing changes of the book.
+    /// Handles the result of writing changes in the address book.
     fn persisted(&mut self, answer: &Persisted) {
         let was_failing = self.manager.persistence.is_failing();
         for announced in self.manager.persistence.persisted(answer) {

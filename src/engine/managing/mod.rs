@@ -1,7 +1,7 @@
 //! The peer manager's part in a turn: dials, and the consequences of the manager's decisions.
 //!
-//! The manager decides, and [`Managing`] applies its decisions to rows, events and figures. A loop without a manager
-//! has no such view, and each step costs it one pointer test. Nothing here reaches a socket or a clock.
+//! The manager decides, and [`Managing`] applies its decisions to links, events and statistics. For a loop without a
+//! manager, each step costs one pointer check. This module never uses a socket or reads a clock.
 
 mod completions;
 
@@ -65,12 +65,12 @@ fn dial_wanted(state: &mut LoopState) {
     }
 }
 
-/// Returns how long the loop may sleep before the manager's next step.
+/// Returns the longest wait before the manager's next step.
 pub(crate) fn wait(state: &LoopState) -> Wait {
     let Some(manager) = &state.manager else { return Wait::Forever };
     let moment = state.clocks.moment();
     let next = match state.stopping {
-        // Only the changes of the book remain to be written.
+        // Only changes in the address book remain to be written.
         true => manager.persistence.write_at(moment.now),
         false => manager.next_at(has_row(&state.links, &state.config), moment),
     };
@@ -81,7 +81,7 @@ pub(crate) fn wait(state: &LoopState) -> Wait {
     }
 }
 
-/// Returns whether the table has a row for one more link. Connections over capacity use rows, too.
+/// Returns whether the table has a row for one more link. Connections over capacity also use rows.
 fn has_row(links: &Links, config: &Config) -> bool {
     links.table.len() < config.max_links
 }
@@ -142,17 +142,17 @@ impl<'a> Managing<'a> {
 
     // --- Jobs off the loop ------------------------------------------------------------------------------------------
 
-    /// Returns the next name to resolve; none once the loop stops.
+    /// Returns the next name to resolve; `None` once the loop is stopping.
     pub(crate) fn next_query(&mut self) -> Option<Resolve> {
         if self.is_stopping { None } else { self.manager.next_query(self.moment.now) }
     }
 
-    /// Returns the next changes of the book to write.
+    /// Returns the next changes in the address book to write.
     pub(crate) fn next_batch(&mut self) -> Option<Batch> {
         self.manager.persistence.next_batch(self.moment.now)
     }
 
-    /// Loads the peers and bans that an earlier run has stored.
+    /// Loads the peers and bans that an earlier run stored.
     pub(crate) fn remember(&mut self, peers: Vec<KnownPeer>, bans: Vec<Ban>) {
         self.manager.remember(peers, bans, self.moment, self.rng);
     }
@@ -231,7 +231,7 @@ pub(super) fn link_removed(leaving: Leaving, state: &mut LoopState) {
     }
 }
 
-/// Returns a peer and its `version`, once that has arrived.
+/// Returns a peer and its `version`, if the `version` has arrived.
 fn introduced(link: &Link) -> Option<(&PeerConnection, &Version)> {
     Some((&link.peer, link.peer.handshake().peer_version()?))
 }
@@ -281,7 +281,7 @@ fn end_event(leaving: Leaving, departure: Option<Departure>, is_barred: bool) ->
     }
 }
 
-/// Returns when a closed connection's address is dialled again.
+/// Returns the next dial of a closed connection's address.
 fn next_dial(decision: Decision) -> NextDial {
     match decision {
         Decision::Restart => NextDial::Restart,

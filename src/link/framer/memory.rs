@@ -21,12 +21,12 @@ pub struct FramerMemory {
     /// Unused buffers of [`BUFFER_GROWTH_BYTES`], kept so that a busy loop need not map memory.
     large: Vec<Vec<u8>>,
     /// Unused records, boxed because a link's row has room only for a pointer.
-    #[expect(clippy::vec_box, reason = "the boxes go back into rows as they are")]
+    #[expect(clippy::vec_box, reason = "the boxes are moved back into rows")]
     partials: Vec<Box<Partial>>,
     gathered_bytes: u64,
     max_gathered_bytes: u64,
     /// The hash of the last whole payload that was longer than a block of SHA-256. A frame does not carry it, because
-    /// each ping would pay for that.
+    /// that would slow down every ping.
     hash: Hash256,
 }
 
@@ -55,7 +55,7 @@ impl FramerMemory {
         checksum_of_hash(&self.hash)
     }
 
-    /// Returns the hash of the payload of the frame that was completed last, which has this header. `None` without a
+    /// Returns the payload's hash of the frame that was completed last, whose header this must be. `None` without a
     /// checksum, and for a payload of up to 55 bytes.
     pub fn hash_of_last(&self, header: &Header) -> Option<Hash256> {
         let is_kept = header.payload_len > MAX_ONE_BLOCK_BYTES as u64 && !header.is_extended();
@@ -63,7 +63,7 @@ impl FramerMemory {
         is_kept.then_some(self.hash)
     }
 
-    /// Sets another bound. Buffers above it are kept and do not grow.
+    /// Changes the bound. Buffers beyond a lower bound are kept and do not grow.
     pub fn set_gathered_max_bytes(&mut self, max_gathered_bytes: u64) {
         self.max_gathered_bytes = max_gathered_bytes;
     }
@@ -169,7 +169,7 @@ impl FramerMemory {
     }
 }
 
-/// Returns the number of bytes that count for a buffer: 0 for a small one, and never more than its payload.
+/// Returns the size at which a buffer is counted: 0 for a small one, and at most its payload's length.
 pub(super) fn charged(gathered: &Vec<u8>, payload_len: u64) -> u64 {
     let capacity = gathered.capacity();
     if capacity > MAX_POOLED_BUFFER_BYTES { payload_len.min(capacity as u64) } else { 0 }

@@ -6,9 +6,9 @@
 //! - The first byte that differs from the network's magic closes the link. A length above the command's limit does so
 //!   as soon as the header is complete, before any payload is read. After an error it returns only that error.
 //! - Its output does not depend on how the bytes were split.
-//! - A frame that lies whole in the input is returned in place. Any other frame is collected in the link's own
-//!   memory, which grows with the bytes received, not with the bytes claimed. That memory is bounded per message and
-//!   for all links together ([`FramerMemory`]); a payload beyond either bound is discarded and counted.
+//! - A frame that is complete in the input is returned in place. Any other frame is collected in the link's own memory,
+//!   which grows with the bytes received, not with the bytes claimed. That memory is bounded per message and for all
+//!   links together ([`FramerMemory`]); a payload beyond either bound is discarded and counted.
 //! - Between frames it owns no memory.
 //!
 //! It never interprets a payload and never reads a clock. Only its caller decides how a frame is handled.
@@ -30,7 +30,7 @@ use sha2::Digest;
 use std::mem;
 use std::time::Duration;
 
-/// Minimum remaining part of a payload that is received directly into the link's own buffer.
+/// Minimum number of remaining payload bytes that are received directly into the link's own buffer.
 const MIN_DIRECT_READ_BYTES: u64 = 16 * 1024;
 /// Largest payload that counts as small. At the default minimum rate of a body it needs at most four seconds.
 const MAX_SMALL_PAYLOAD_BYTES: u64 = 4 * 1024;
@@ -103,12 +103,12 @@ impl MessageFramer {
         Some(&mut gathered[start..start + room])
     }
 
-    /// Records how many bytes of [`MessageFramer::direct_room`] were filled, 0 if nothing arrived. If this completes
-    /// a frame, the next call to [`MessageFramer::next`] returns it.
+    /// Records the number of bytes of [`MessageFramer::direct_room`] that were filled, 0 if nothing arrived. If this
+    /// completes a frame, the next call to [`MessageFramer::next`] returns it.
     ///
     /// # Panics
     ///
-    /// If `len` exceeds the buffer, which no kernel does.
+    /// If `len` exceeds the buffer; no kernel reports that.
     pub fn received_directly(&mut self, len: usize, now: Instant) {
         let State::Within(partial) = &mut self.state else { return };
         let Some(body) = &mut partial.body else { return };
@@ -176,9 +176,9 @@ impl MessageFramer {
         }
     }
 
-    /// Returns the deadline that the incomplete frame has missed, if any: its header has lasted longer than
+    /// Returns the deadline that the incomplete frame has missed, if any: its header has taken longer than
     /// [`HEADER_TIMEOUT`](crate::limits::HEADER_TIMEOUT), or its body stalls or stays below the minimum rate for
-    /// [`BODY_WINDOW`](crate::limits::BODY_WINDOW). A body above the minimum rate may last any time.
+    /// [`BODY_WINDOW`](crate::limits::BODY_WINDOW). A body above the minimum rate may take any length of time.
     pub fn overdue(&mut self, now: Instant, rules: &FramerRules) -> Option<Deadline> {
         match &mut self.state {
             State::Within(partial) => partial.overdue(now, rules),
@@ -187,7 +187,7 @@ impl MessageFramer {
     }
 
     /// Extends the deadlines by the time during which this side did not read.
-    pub fn excuse(&mut self, pause: Duration) {
+    pub fn extend_deadlines(&mut self, pause: Duration) {
         if let State::Within(partial) = &mut self.state {
             let Progress { began, last_received, window_began, window_bytes: _ } = &mut partial.progress;
             for moment in [began, last_received, window_began] {

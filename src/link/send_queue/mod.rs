@@ -160,7 +160,7 @@ impl SendQueue {
     /// everything in this queue belongs to a frame whose sending has begun.
     pub fn push_queue(&mut self, other: &mut Self, pool: &mut BufferPool) {
         let Some(mut theirs) = other.queue.take() else { return };
-        assert!(theirs.head_written == 0, "a waiting queue was already written from");
+        assert!(theirs.head_written == 0, "the appended queue is already partly written");
         let ours = self.queue.get_or_insert_with(|| pool.take_queue());
         if theirs.ahead_bytes > 0 {
             assert!(ours.ahead_bytes == 0, "frames queued ahead would lose their precedence");
@@ -277,8 +277,7 @@ mod tests {
         prop::collection::vec(step, 0..200)
     }
 
-    /// Returns the bytes of an endless stream at any position. The stream's period is prime, so that no shift by a
-    /// buffer's size matches.
+    /// An endless stream of bytes. Its period is prime, so that no shift by a buffer's size matches.
     struct Pattern(Bytes);
 
     impl Pattern {
@@ -293,7 +292,7 @@ mod tests {
         }
     }
 
-    /// Compares the waiting bytes with the stream from `position` on. Returns the number of bytes that one gathered
+    /// Compares the waiting bytes with the stream from `position` on. Returns the number of bytes that one vectored
     /// write of at most `most` bytes sends.
     fn check_waiting(queue: &SendQueue, pattern: &Pattern, position: usize, most: usize) -> usize {
         let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];

@@ -10,7 +10,7 @@ use crate::limits::{MAX_POOLED_BUFFERS, SLICES_PER_WRITE};
 #[derive(Debug, Default)]
 pub struct BufferPool {
     pub(super) buffers: Buffers,
-    #[expect(clippy::vec_box, reason = "the boxes go back into rows as they are")]
+    #[expect(clippy::vec_box, reason = "the boxes are moved back into rows")]
     queues: Vec<Box<Queue>>,
     /// The number of non-empty queues.
     queues_in_use: usize,

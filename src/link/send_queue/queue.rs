@@ -9,12 +9,12 @@ use std::collections::VecDeque;
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     pub(super) segments: VecDeque<Segment>,
-    /// Bytes of the first segment that are already written.
+    /// The number of bytes of the first segment that are already written.
     pub(super) head_written: usize,
     pub(super) waiting_bytes: usize,
-    /// Waiting bytes that were queued ahead.
+    /// The number of waiting bytes that were queued ahead.
     pub(super) ahead_bytes: usize,
-    /// The bytes sent before the bytes queued ahead, if any: the rest of the frame whose sending has begun.
+    /// The number of bytes sent before those queued ahead, if any: the rest of the frame whose sending has begun.
     pub(super) begun_bytes: usize,
     /// The number of segments up to the end of the bytes queued ahead, if any.
     pub(super) ahead_segments: usize,

@@ -1,4 +1,4 @@
-//! The engine with a manager and without a network: turns run by hand, at the moments that the loop asks for.
+//! The engine with a manager and without a network: turns run by hand, at the moments that the loop requests.
 
 mod steps;
 
@@ -69,7 +69,7 @@ impl Stage {
         managing(&mut self.engine).remember(peers, Vec::new());
     }
 
-    /// Runs the steps of a turn that concern a manager, on a network that accepts each write whole.
+    /// Runs the steps of a turn that involve a manager, on a network that accepts each write in full.
     fn turn(&mut self) {
         let engine = &mut self.engine;
         self.turns += 1;
@@ -224,7 +224,7 @@ fn trusting(address: SocketAddr) -> ManagerConfig {
 // --- Bans -----------------------------------------------------------------------------------------------------------
 
 #[test]
-fn only_a_length_above_its_commands_limit_is_banned_during_the_handshake() {
+fn during_the_handshake_only_a_length_above_the_commands_limit_causes_a_ban() {
     for (len_bytes, bans) in [(MAX_HANDSHAKE_PAYLOAD_BYTES as u32 + 1, 0), (u32::MAX, 1)] {
         let mut stage = Stage::new(idle());
         let id = stage.engine.accept(host(1)).expect("there is room");
@@ -314,7 +314,7 @@ fn a_seed_is_queried_on_schedule_after_any_earlier_outcome() {
 }
 
 #[test]
-fn a_slow_or_failing_disk_has_one_batch_at_a_time() {
+fn a_slow_or_failing_disk_gets_one_batch_at_a_time() {
     let mut stage = Stage::new(idle());
     stage.engine.state.ban_by_request(host(1).ip(), None).unwrap();
     assert_eq!(stage.sleep(), Some(Duration::ZERO), "a ban is written at once");
@@ -368,7 +368,7 @@ fn an_own_address_in_the_fixed_list_is_reported_once() {
 }
 
 #[test]
-fn the_end_of_a_ban_wakes_the_loop() {
+fn an_expiring_ban_wakes_the_loop() {
     let mut stage = Stage::new(idle());
     let minute = Duration::from_secs(60);
     stage.engine.state.ban_by_request(host(1).ip(), Some(minute)).unwrap();
@@ -557,7 +557,7 @@ fn a_ban_without_room_is_refused_and_a_displaced_one_is_reported() {
     assert_eq!(
         stage.engine.state.ban_by_request(number(MAX_BANS), None),
         Ok(()),
-        "a permanent ban displaces a ban of a minute"
+        "a permanent ban displaces a one-minute ban"
     );
     let unbanned = ControlEvent::PeerUnbanned { host: Host::of(number(0)) };
     assert_eq!(stage.engine.state.outbox.take_events(), [unbanned]);
