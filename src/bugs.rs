@@ -37,11 +37,11 @@ pub(crate) use {budget, canary};
 /// A bug that can be planted in the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
-    /// An event or a handler's timer reaches the present user of its slot, regardless of the generation in its id.
+    /// An event or a handler's timer reaches the current user of its slot, regardless of the generation in its id.
     NoGenerationCheck,
     /// A link's timer fires up to one tick before its deadline.
     EarlyTimer,
-    /// A read that fills its buffer counts as the last one.
+    /// A read that fills its buffer is treated as the last one.
     LostEdge,
     /// A slot is free, and is used again, while its link's close is still being reported.
     NoDeferredFree,

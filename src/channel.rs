@@ -2,8 +2,8 @@
 //!
 //! [`open`] creates a loop whose handler does nothing, and a [`Channel`] that passes its control events and messages to
 //! another thread and has a [`Handle`] to the loop. A slow receiver never blocks the loop: it loses the oldest items
-//! and learns how many. A program that must reply within the same turn, or that receives large messages in chunks,
-//! implements a [`Handler`] instead. No thread is started here: the loop runs on the thread that calls
+//! and receives their number. A program that must reply within the same turn, or that receives large messages in
+//! chunks, implements a [`Handler`] instead. This module starts no thread: the loop runs on the thread that calls
 //! [`Reactor::run`].
 
 use crate::api::{CommandFilter, ControlEvent, MessageEvent};

@@ -118,7 +118,7 @@ impl<C> Handle<C> {
         self.try_send(Request::Close { peer })
     }
 
-    /// Sends an encoded frame to a peer. It is dropped if the peer is disconnected or its queue is full.
+    /// Sends an encoded frame to a peer. The frame is dropped if the peer is disconnected or its queue is full.
     ///
     /// # Errors
     ///
@@ -154,8 +154,8 @@ impl<C> Handle<C> {
     }
 
     /// Lists peers of any state in the order of their slots: the first
-    /// [`PEERS_PER_REPLY`](crate::limits::PEERS_PER_REPLY), or, with `after`, as many after that peer's slot. A shorter
-    /// list is the last one.
+    /// [`PEERS_PER_REPLY`](crate::limits::PEERS_PER_REPLY), or, with `after`, the next ones after that peer's slot. A
+    /// shorter list is the last one.
     ///
     /// # Errors
     ///
@@ -295,7 +295,7 @@ impl<C> Handle<C> {
     }
 
     /// Stops the loop: closes all peers gracefully and ends it. The reply arrives when the loop has ended: all peers
-    /// are closed, their rows are free, subscriptions have ended, and further requests are refused. This takes at most
+    /// are closed, their rows are free, subscriptions have ended, and further requests are refused. This lasts at most
     /// [`SHUTDOWN_GRACE`](crate::limits::SHUTDOWN_GRACE). The address book is written by then, unless its store is too
     /// slow; [`Reactor::finish_book`](crate::Reactor::finish_book) waits for the store. Each of several calls gets a
     /// reply. A caller that does not wait may drop the reply.

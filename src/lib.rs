@@ -8,7 +8,7 @@
 //! ```text
 //!   other threads ── Handle ──► bounded queue ─┐
 //!                                              ▼
-//!   kernel ─► Net ─► Reactor: wait · clock · commands · accept · read · timers · flush · close
+//!   kernel ─► Net ─► Reactor: wait · clock · requests · accept · read · timers · flush · close
 //!                        │ bytes, moments, failures                    ▲ lists and queues
 //!                        ▼                                             │
 //!                      Engine: Table of links · timer wheel · MessageFramer · PeerConnection

@@ -2,10 +2,10 @@
 //!
 //! A [`Publisher`] is the loop's end, a [`Subscription`] the subscriber's. The publisher collects items and moves them
 //! to the subscription once per turn under one lock, which it acquires with `try_lock`: if the subscriber holds the
-//! lock, the items wait for the next turn. A slow subscriber loses the oldest items and learns how many before it
-//! receives the next. The items that wait when the loss is reported are *promised*: newer items queue after them and
-//! never displace them. Between two losses a slow subscriber therefore receives as many items as its subscription
-//! holds. A dropped subscription is noticed at the next flush.
+//! lock, the items wait for the next turn. A slow subscriber loses the oldest items, and receives their number before
+//! the next item. The items that wait when the loss is reported are *promised*: newer items queue after them and never
+//! displace them. Between two losses a slow subscriber therefore receives as many items as its subscription holds. A
+//! dropped subscription is noticed at the next flush.
 //!
 //! The lock is held only to move items and to drop those that do not fit. Only the subscriber ever sleeps, until the
 //! condition variable wakes its thread or the waker its task, or its timeout expires; a publisher waits for the lock
@@ -24,7 +24,8 @@ use std::time::Duration;
 
 /// An item that can wait in a subscription.
 pub trait Queued: Clone + Send + 'static {
-    /// Returns the bytes that the item holds besides its own size. They count towards [`MAX_SUBSCRIPTION_BYTES`].
+    /// Returns the number of bytes that the item holds besides its own size. They count towards
+    /// [`MAX_SUBSCRIPTION_BYTES`].
     #[doc(hidden)]
     fn held_bytes(&self) -> usize {
         0

@@ -23,7 +23,7 @@ use std::time::Duration;
 ///
 /// For each peer with a [`ConnectionEstablished`](Self::ConnectionEstablished) there is at most one
 /// [`HandshakeComplete`](Self::HandshakeComplete) and exactly one [`ConnectionFailed`](Self::ConnectionFailed) or
-/// [`ConnectionLost`](Self::ConnectionLost), which is the last event with its id. A dial that fails before has only a
+/// [`ConnectionLost`](Self::ConnectionLost), which is the last event with its id. A dial that fails earlier has only a
 /// `ConnectionFailed`.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -110,7 +110,7 @@ pub enum ControlEvent {
         /// The peer's score with these points.
         score: u32,
     },
-    /// A host is banned, durably if there is a book on disk.
+    /// A host is banned, durably if the address book is on disk.
     PeerBanned {
         /// The host.
         host: Host,

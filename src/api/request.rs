@@ -42,7 +42,7 @@ pub enum Request<C> {
         /// The peer.
         peer: PeerId,
     },
-    /// Send an encoded frame to a peer. It is dropped if the peer is disconnected or its queue is full.
+    /// Send an encoded frame to a peer. The frame is dropped if the peer is disconnected or its queue is full.
     Send {
         /// The peer.
         peer: PeerId,

@@ -16,7 +16,7 @@ use crate::manager::Leaving;
 use crate::peer::ConnectionState;
 use crate::state::LoopState;
 
-/// A link that may be closing, with the engine's parts that its close needs.
+/// A link that may be closing, and the parts of the engine that its close needs.
 pub(crate) struct Closing<'a> {
     pub(super) id: LinkId,
     pub(super) state: &'a mut LoopState,
@@ -72,7 +72,7 @@ impl Closing<'_> {
         let transition = match end {
             ConnectionState::Rejected => link.peer.transition_to_rejected(now),
             ConnectionState::Failed => link.peer.transition_to_failed(now),
-            // A connection that could not be registered was never in another state.
+            // A connection that could not be registered is still disconnected.
             ConnectionState::Disconnected if last == end => Ok(()),
             ConnectionState::Disconnected
             | ConnectionState::Connecting

@@ -1,4 +1,4 @@
-//! Charges peers for misbehavior in the handler's messages. Only misbehavior that can be detected without a chain is
+//! Charges peers for misbehavior in messages to the handler. Only misbehavior that can be detected without a chain is
 //! charged, and no payload is decoded beyond its first count. SV Node 1.0.13 replies and charges the same way.
 
 use crate::api::Frame;

@@ -157,7 +157,7 @@ impl Handshake<'_> {
         let sender = link.peer.handshake().peer_version().and_then(|version| version.sender);
         let Some(dialled) = sender.and_then(|sender| self.nonces.link_of(sender.nonce)) else { return false };
         let ip_of = |link: &Link| link.peer.address().ip().to_canonical();
-        // A stranger that repeats a nonce must not close the link on which we sent it.
+        // A stranger that repeats a nonce must not be able to close the link on which we sent it.
         let is_proven = table.get(dialled).is_some_and(|dialled| ip_of(dialled) == ip_of(link));
         let reason = LocalCause::SelfConnection.into();
         if is_proven {
@@ -234,7 +234,7 @@ impl Handshake<'_> {
         emit(id, Event::Ready { handshake }, state, handler);
     }
 
-    /// Closes an incompatible peer, after the `reject` that SV Node sends, if it sends one.
+    /// Closes an incompatible peer. If SV Node sends a `reject` in the same case, it is sent first.
     fn refuse(&mut self, cause: Incompatibility) {
         let (state, id) = (&mut *self.state, self.id);
         match cause {

@@ -71,7 +71,7 @@ impl Engine {
         if !link.is_open() { None } else { link.framer.direct_room(&mut self.memory) }
     }
 
-    /// Handles the result of a read into `room_len` bytes. If they were filled, more may be readable.
+    /// Handles the result of a read into `room_len` bytes. If the read filled them, more may be readable.
     pub(crate) fn conclude_read(&mut self, id: LinkId, received: io::Result<usize>, room_len: usize) {
         match received {
             Ok(0) => self.ended_by_peer(id),
@@ -246,7 +246,7 @@ impl<'a, H: Handler> Intake<'a, H> {
                 let counters = &mut state.telemetry.counters;
                 let counter = match cause {
                     DropCause::BadChecksum => return note_bad_checksum(self.id, state),
-                    // No handler can discard a message that the engine handles itself.
+                    // The engine discards a message of its own only because the message exceeds its limit.
                     DropCause::Discarded if own_limit(header.command).is_some() => &mut counters.over_buffer_limit,
                     DropCause::MalformedCommand => &mut counters.malformed_commands,
                     DropCause::Discarded => &mut counters.discarded,
@@ -369,7 +369,7 @@ impl<'a, H: Handler> Intake<'a, H> {
     }
 }
 
-/// Clears the link's flag for a declined message at the message's end.
+/// Clears the link's `declined` flag after the declined message.
 fn end_declined(id: LinkId, links: &mut Links) {
     if let Some(link) = links.table.get_mut(id) {
         link.declined = false;
@@ -387,7 +387,7 @@ fn admit<H: Handler>(
     let is_connected = state.links.table.get(id).is_some_and(|link| link.peer.state() == ConnectionState::Connected);
     if !is_connected && len_bytes > MAX_HANDSHAKE_PAYLOAD_BYTES {
         let error = WireError::OverLimit { command, len_bytes };
-        // The lower limit of a handshake is our own. A peer cannot know it and is not banned.
+        // The lower limit of a handshake is not part of the protocol, so a peer that exceeds it is not banned.
         let reason = CloseReason::from(error);
         state.links.abort_with(id, reason, reason.consequences().without_ban());
         return Err(error);

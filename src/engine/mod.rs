@@ -1,6 +1,6 @@
 //! The engine: one loop's links and policies, run in the steps of a turn.
 //!
-//! It owns the table, the wheel, the rng and every policy. It knows no socket, clock or thread: bytes, moments and
+//! It owns the table, the wheel, the rng and every policy. It has no socket, clock or thread: bytes, moments and
 //! failures are passed to it, and its output waits in lists and queues for the [`Reactor`](crate::Reactor). The same
 //! seed and the same inputs give the same outputs, byte for byte. No input from a peer makes a call panic, and a call's
 //! cost is bounded by the size of its input.
@@ -466,7 +466,7 @@ impl Engine {
             IoStep::Connect | IoStep::BindSource | IoStep::Register | IoStep::Bind | IoStep::Resolve => {}
         }
         if is_short {
-            // No edge will arrive, because the kernel sees no change.
+            // No readiness edge will arrive, because nothing changes for the kernel.
             link.retry_at = self.state.clocks.now().plus(MEMORY_RETRY);
             self.state.telemetry.counters.memory_pauses += 1;
             self.state.links.rearm(id, self.state.clocks.now());

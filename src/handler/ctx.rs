@@ -447,22 +447,23 @@ impl<'a> Ctx<'a> {
     /// Begins a message whose payload is fed in parts with [`Ctx::feed_body`], in constant memory. Other messages to
     /// the peer wait after it.
     ///
-    /// The header of a payload of up to 4 GiB - 1 needs the checksum. A larger payload is sent with the extended
+    /// For a payload of up to 4 GiB - 1, the header must have the checksum. A larger payload is sent with the extended
     /// header, which has none. A relay passes on the header that it received.
     ///
     /// # Errors
     ///
     /// As [`Ctx::send`]; [`RequestError::TooLargeForPeer`] also if the payload needs an extended header and the peer's
-    /// protocol version has none, [`RequestError::ChecksumMissing`], [`RequestError::BodyOpen`].
+    /// protocol version does not support it, [`RequestError::ChecksumMissing`], [`RequestError::BodyOpen`].
     pub fn begin_body(&mut self, peer: PeerId, header: &Header) -> Result<(), RequestError> {
         let link = self.sendable(peer)?;
         self.state.begin_body(link, header)
     }
 
-    /// Feeds the next part of the message begun with [`Ctx::begin_body`]. Removes bytes from the front of `part` until
-    /// at most 1 MiB waits to be sent; a large part is not copied. Feed the rest of `part` when
-    /// [`Handler::on_writable`](super::Handler::on_writable) is called. If `part` is empty afterwards, there may be
-    /// room for more. An empty part is always accepted, including the only part of a message without payload.
+    /// Feeds the next part of the message begun with [`Ctx::begin_body`]. Moves bytes from the front of `part` to the
+    /// peer's queue until `part` is empty or 1 MiB waits to be sent; a large part is not copied. Feed the rest of
+    /// `part` when [`Handler::on_writable`](super::Handler::on_writable) is called. If `part` is empty afterwards,
+    /// there may be room for more. An empty part is always accepted, including the only part of a message without
+    /// payload.
     ///
     /// # Errors
     ///
@@ -499,7 +500,7 @@ impl<'a> Ctx<'a> {
 
     /// Requests one call of [`Handler::on_wake`](super::Handler::on_wake) at `moment`, which is exact if the
     /// configuration lets the loop spin. Only the earliest of several requested moments is kept. Each of several
-    /// composed handlers has its own.
+    /// composed handlers has its own wake-up.
     pub fn wake_at(&mut self, moment: Instant) {
         self.state.clocks.ask_wake(self.lane, moment);
     }

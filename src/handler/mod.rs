@@ -140,8 +140,8 @@ pub trait Handler {
     /// are written in the same turn.
     ///
     /// A frame of at most `free_bytes` bytes is accepted, unless it exceeds the peer's own limit.
-    /// [`PeerView::free_bytes`] returns the room that remains after it. The peer is read all the time: call
-    /// [`Ctx::pause`] if it may send no more requests until it has read the replies.
+    /// [`PeerView::free_bytes`] returns the room that remains after it. The peer is still read meanwhile. Call
+    /// [`Ctx::pause`] if it must not send further requests before it has read the replies.
     ///
     /// ```
     /// use bytes::Bytes;

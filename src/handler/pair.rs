@@ -1,7 +1,7 @@
 //! Two handlers on one loop.
 //!
-//! A pair is a handler: it passes each call on, to both of its parts or to the part that requested it. It has no state
-//! of its own. The requests of its parts are stored by their lanes, so pairs nest.
+//! A pair is a handler: it passes each call to both of its parts, or only to the part that requested it. It has no
+//! state of its own. The requests of its parts are stored by their lanes, so pairs nest.
 
 use super::{Ctx, Handler};
 use crate::api::{Chunk, ControlEvent, Delivery, Event, Frame};
@@ -70,7 +70,7 @@ pub enum PairRequest<A, B> {
 ///
 /// # Panics
 ///
-/// Each call panics, from [`Handler::on_start`] on, if pairs are nested deeper.
+/// Each call panics, from [`Handler::on_start`] on, if pairs are nested more deeply.
 ///
 /// ```
 /// use peerloop::api::ControlEvent;

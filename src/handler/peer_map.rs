@@ -1,6 +1,6 @@
 //! An embedder's own data for each peer.
 //!
-//! A table by slot: every call except iteration has a constant cost. The table does not know the loop, so its user must
+//! A table by slot: every call except iteration has a constant cost. The table receives no events, so its user must
 //! remove the values of closed peers.
 
 use crate::id::PeerId;
@@ -148,7 +148,7 @@ mod tests {
         prop::collection::vec(step, 0..60)
     }
 
-    /// Inserts into a map by the whole id that keeps only the latest peer of each slot.
+    /// Inserts into a map that is keyed by the whole id and keeps only the latest peer of each slot.
     fn insert(model: &mut BTreeMap<PeerId, u8>, peer: PeerId, value: u8) -> Option<u8> {
         let generation = peer.link().generation();
         let is_rival = |other: PeerId| other.slot() == peer.slot() && other != peer;

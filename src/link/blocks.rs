@@ -1,7 +1,7 @@
 //! The two blocks that all links of a loop share: one to receive into, one to collect replies in.
 //!
-//! A link needs its own memory only for bytes that the kernel or the peer does not accept at once; a
-//! [`SendQueue`](super::send_queue::SendQueue) holds them. An idle link owns no memory.
+//! A link needs its own memory only for an incomplete message, and for outgoing bytes that the kernel does not accept
+//! at once; a [`SendQueue`](super::send_queue::SendQueue) holds these. An idle link owns no memory.
 
 use crate::bugs::budget;
 use crate::limits::{READ_BLOCK_BYTES, WRITE_BLOCK_BYTES};

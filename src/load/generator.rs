@@ -33,7 +33,7 @@ pub enum GeneratorRequest {
     Progress(Reply<Progress>),
     /// Stop sending, wait for the last replies, and report the results so far.
     Finish,
-    /// Stop sending and report the results so far, without waiting. Missing replies count as timed out. The loop
+    /// Stop sending and report the results so far, without waiting. Missing replies count as timed out. The load then
     /// continues to its end.
     Report(Reply<Box<Report>>),
 }
@@ -227,7 +227,8 @@ impl Generator {
         }
     }
 
-    /// Returns the number of dials whose common failure ends the ramp. Each target has had at least one.
+    /// Returns the number of dials whose common failure ends the ramp. It is at least the number of targets, so that
+    /// each target has been dialled.
     fn first_dials(&self) -> usize {
         FIRST_DIALS.max(self.plan.targets.len())
     }
@@ -344,7 +345,7 @@ impl Handler for Generator {
             Phase::Ramp => self.dial_due(ctx),
             Phase::Warmup => self.ping_due(ctx),
             Phase::Run => {
-                // A wake-up before the latest requested moment is an earlier request's, so nothing was late.
+                // A wake-up before the latest requested moment belongs to an earlier request and is not late.
                 if let Some(asked_for) = self.asked_for.filter(|moment| *moment <= ctx.now()) {
                     self.accounts.note_loop_lag(ctx.now().since(asked_for));
                 }

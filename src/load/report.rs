@@ -62,7 +62,7 @@ impl Failure {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Agent {
-    /// The user agent, printable.
+    /// The user agent in printable form.
     pub user_agent: String,
     /// The claimed protocol version.
     pub protocol_version: i32,

@@ -1,4 +1,4 @@
-//! The real kernel, through mio. This is the only file that names mio or reads a clock.
+//! The real kernel, through mio. This is the only file that uses mio or reads a clock.
 //!
 //! Each socket is registered once, edge-triggered, for both kinds of readiness, and is closed with its link. Listeners
 //! have a deep backlog, and options that accepted sockets inherit, which saves system calls. This module makes no
@@ -426,8 +426,8 @@ fn readiness(event: &Event) -> Readiness {
     }
 }
 
-/// Returns whether a connect is in progress. EINPROGRESS has no stable `ErrorKind`. An interrupted connect continues by
-/// itself, and a second call would fail.
+/// Returns whether a connect's error means that the connect is in progress. EINPROGRESS has no stable `ErrorKind`. An
+/// interrupted connect continues by itself, and a second call would fail.
 fn is_in_progress(error: &io::Error) -> bool {
     let is_begun = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted);
     is_begun || error.raw_os_error() == Some(EINPROGRESS)

@@ -131,7 +131,7 @@ pub trait Net {
     /// The connect's error.
     fn connected(&mut self, link: LinkId) -> io::Result<Option<Endpoints>>;
 
-    /// Receives into `block`; 0 means the end of the peer's data.
+    /// Receives into `block` and returns the number of bytes; 0 means the end of the peer's data.
     ///
     /// # Errors
     ///

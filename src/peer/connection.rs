@@ -274,7 +274,7 @@ impl PeerConnection {
         &self.handshake
     }
 
-    /// Returns the handshake for changes.
+    /// Returns a mutable reference to the handshake.
     pub const fn handshake_mut(&mut self) -> &mut HandshakeState {
         &mut self.handshake
     }
@@ -284,7 +284,7 @@ impl PeerConnection {
         &self.ping_pong
     }
 
-    /// Returns the pings in flight for changes.
+    /// Returns a mutable reference to the pings in flight.
     #[doc(hidden)]
     pub const fn ping_pong_mut(&mut self) -> &mut PingPongState {
         &mut self.ping_pong
@@ -295,7 +295,7 @@ impl PeerConnection {
         self.restart.as_deref()
     }
 
-    /// Returns the restarts of an outbound connection for changes.
+    /// Returns a mutable reference to the restarts of an outbound connection.
     #[doc(hidden)]
     pub fn restart_mut(&mut self) -> Option<&mut RestartTracking> {
         self.restart.as_deref_mut()

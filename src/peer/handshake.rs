@@ -178,7 +178,7 @@ impl HandshakeState {
 ///
 /// `network` is the network with the message's magic, or `None` if no known network has that magic and the
 /// configuration accepts it. The user agent is checked in the form of [`Version::printable_user_agent`], so that
-/// unprintable bytes cannot hide one. A version without a user agent is accepted.
+/// unprintable bytes cannot hide a banned agent. A version without a user agent is accepted.
 ///
 /// # Errors
 ///

@@ -1,8 +1,8 @@
 //! Pings in flight and their pongs.
 //!
 //! Each ping has two times: *planned*, when it was due by its schedule, and *sent*, just before the write of its last
-//! byte. A ping in the send queue has no sent time yet, so it cannot time out, and a pong with its nonce is a guess. A
-//! pong counts only if its nonce was sent, and only once.
+//! byte. A ping in the send queue has no sent time yet, so it cannot time out, and a pong with its nonce must be a
+//! guess. A pong counts only if its nonce was sent, and only once.
 //!
 //! The first ping is stored inline, further ones in a box, up to [`MAX_PINGS_OUTSTANDING`] in all. For this few pings,
 //! a linear search is faster than a map.

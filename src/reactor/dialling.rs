@@ -1,7 +1,7 @@
 //! Step 4 of the turn, second half: outbound connections.
 //!
-//! It opens the sockets of due dials, a bounded number in each turn, and completes connects that the kernel has
-//! decided. The peer manager and the handler choose the addresses.
+//! It opens the sockets of due dials, a bounded number in each turn, and handles connects that have succeeded or
+//! failed. The peer manager and the handler choose the addresses.
 
 use crate::bugs::budget;
 use crate::engine::Engine;

@@ -22,8 +22,8 @@
 //! 8. **Close**: graceful closes continue, and finished links are freed. Only this step frees rows, so no event of this
 //!    turn can reach a row's next owner.
 //! 9. **Report** the turn's control events to the handler and then to the subscribers, which also receive their
-//!    messages: one batch each, under one lock that is never waited for, only attempted with `try_lock`. Events that
-//!    the handler causes here are reported in the next turn.
+//!    messages: one batch each, under the subscriber's lock, which is never waited for, only attempted with `try_lock`.
+//!    Events that the handler causes here are reported in the next turn.
 //!
 //! Readiness is a hint and is remembered: a socket is believed readable or writable until a call shows otherwise. A
 //! read that does not fill its buffer has drained the socket, unless the kernel has reported the stream's end, because
@@ -120,7 +120,7 @@ pub struct Reactor<N: Net, H: Handler> {
     turn_ended: Instant,
 }
 
-/// An error at the creation of a loop.
+/// An error in creating a loop.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StartError {
@@ -141,8 +141,8 @@ impl<H: Handler> Reactor<MioNet, H> {
     }
 
     /// Accepts connections on a listener that the caller has opened, and returns its address. The loop makes it
-    /// non-blocking and sets the options that accepted connections inherit. Its connections count for every limit. It
-    /// stays open when the configuration changes, and is closed when the loop stops.
+    /// non-blocking and sets the options that accepted connections inherit. Its connections count towards every limit.
+    /// It stays open when the configuration changes, and is closed when the loop stops.
     ///
     /// # Errors
     ///
@@ -154,8 +154,8 @@ impl<H: Handler> Reactor<MioNet, H> {
     }
 
     /// Adopts a connection that the caller has opened, and on which no protocol byte was sent or read. The loop makes
-    /// it non-blocking and sets its options. The handshake begins in the next turn. The connection counts for every
-    /// limit like an accepted or a dialled one. [`Handle::add_connection`] does the same from another thread.
+    /// it non-blocking and sets its options. The handshake begins in the next turn. The connection counts towards every
+    /// limit, like an accepted or a dialled one. [`Handle::add_connection`] does the same from another thread.
     ///
     /// # Errors
     ///
@@ -263,7 +263,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         &self.handler
     }
 
-    /// Returns the handler, to change it between turns.
+    /// Returns a mutable reference to the handler, for changes between turns.
     pub fn handler_mut(&mut self) -> &mut H {
         &mut self.handler
     }
@@ -273,8 +273,8 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         self.handler
     }
 
-    /// Calls `act` with the handler and its view of the loop between two turns, and returns the result. The next turn
-    /// carries out its effects. [`Reactor::next_deadline`] is zero until then if there are any.
+    /// Calls `act` with the handler and its view of the loop between two turns, and returns its result. The next turn
+    /// carries out the effects of `act`. If there are any, [`Reactor::next_deadline`] is zero until then.
     ///
     /// Use it if your own event loop drives [`Reactor::poll_once`]; see the example `foreign_event_loop`. Other threads
     /// use a [`Handle`]. To request a call of one handler of a pair, such as a wake-up, use

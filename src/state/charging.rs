@@ -38,8 +38,9 @@ impl LoopState {
         }
     }
 
-    /// Bans a link's host if the link's close has just begun and earns a ban, unless the manager spares the host. The
-    /// ban applies at once, because the host could reconnect during the seconds of a graceful close.
+    /// Bans a link's host if the link has just begun to close for a reason that earns a ban, unless the manager spares
+    /// the host. The ban applies at once, because the host could reconnect during a graceful close, which lasts
+    /// seconds.
     pub(crate) fn ban_if_earned(&mut self, id: LinkId) {
         let (Some(manager), Some(link)) = (&self.manager, self.links.table.get_mut(id)) else { return };
         let Some(reason) = link.ending.as_deref_mut().and_then(|ending| ending.consequences.ban.take()) else { return };

@@ -1,7 +1,7 @@
 //! The links of a loop with their shared parts: table, timers, buffers, and the block that collects replies.
 //!
 //! This module pauses, resumes, closes and times links. A deadline is never stored: it is computed from its start, so a
-//! new configuration moves it. It never uses a socket or a clock; the current moment is a parameter.
+//! new configuration moves it. No call uses a socket or a clock; the current moment is a parameter.
 
 use crate::bugs::{budget, canary};
 use crate::config::Config;

@@ -18,7 +18,7 @@ pub(crate) struct Outbox {
     messages: Vec<(CommandFilter, Publisher<MessageEvent>)>,
     /// Whether a publisher may hold items.
     has_unsent: bool,
-    /// The replies due at the loop's end: about twice the number of waiting callers at most.
+    /// The replies due at the loop's end, at most about twice the number of callers that still wait.
     stops: Vec<Reply<()>>,
 }
 

@@ -63,7 +63,7 @@ impl Telemetry {
         self.census.in_state(ConnectionState::Connected)
     }
 
-    /// Replaces a histogram by `spare`, and returns the replaced one.
+    /// Replaces a histogram with `spare`, and returns the replaced one.
     pub(crate) fn swap_histogram(&mut self, latency: Latency, spare: LatencyHistogram) -> LatencyHistogram {
         let histogram = match latency {
             Latency::Connect => &mut self.connect,

@@ -1,8 +1,8 @@
 //! The handler's timers: a limited number, each under a key of the handler's choice.
 //!
 //! Setting, replacing and cancelling a timer costs one lookup and a constant number of steps, because the timers have
-//! their own hashed wheel. A timer fires once, never before its moment, and at most one tick after it in a turn that
-//! keeps its bounds. A timer that is set while others fire waits for the next turn, so that each turn ends. Nothing is
+//! their own hashed wheel. A timer fires once, never before its moment, and at most one tick late if the turns keep
+//! their bounds. A timer that is set while others fire waits for the next turn, so that each turn ends. Nothing is
 //! allocated before the first timer is set. The memory of removed timers is reused.
 //!
 //! This module never calls the handler, reads a clock, or iterates in hash order.

@@ -215,7 +215,7 @@ pub struct Counters {
     pub discarded: u64,
     /// Frames dropped because they exceeded their command's buffer limit.
     pub over_buffer_limit: u64,
-    /// Frames dropped because all links together had reached the buffer limit.
+    /// Frames dropped because all links together had reached the total buffer limit.
     pub no_buffer_room: u64,
     /// Messages for the engine that could not be decoded and were ignored.
     pub undecodable: u64,
@@ -239,7 +239,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn values_out_of_range_count_at_the_ends_of_the_range() {
+    fn values_out_of_range_are_clamped_to_the_range() {
         let mut histogram = LatencyHistogram::new();
         assert_eq!((histogram.min(), histogram.max(), histogram.percentile(99.0)), (None, None, None));
         histogram.record(Duration::ZERO);

@@ -1,6 +1,6 @@
 //! The results of jobs that run off the loop: resolved names and written changes in the address book.
 //!
-//! Even a late result is applied. A disk that does not respond is reported while the loop runs or stops.
+//! Even a late result is applied. An unresponsive disk is reported whether the loop is running or stopping.
 
 use super::Managing;
 use crate::api::ControlEvent;

@@ -2,8 +2,8 @@
 //!
 //! A payload is buffered in a buffer of one of two sizes, so that odd-sized messages do not fragment the heap. Up to
 //! [`MAX_POOLED_BUFFER_BYTES`] it is a small one from the pool. Above that it is a large one of at least
-//! [`BUFFER_GROWTH_BYTES`], because allocators map such buffers separately and return them to the system when they
-//! are freed. In a mapped buffer only written pages cost memory, so a large buffer counts by its payload.
+//! [`BUFFER_GROWTH_BYTES`], because allocators map such buffers separately and return them to the system when they are
+//! freed. In a mapped buffer only written pages cost memory, so a large buffer is counted by its payload.
 
 use super::partial::{Body, Fate, Partial, Progress};
 use crate::limits::{BUFFER_GROWTH_BYTES, MAX_LARGE_BUFFERS, MAX_POOLED_BUFFER_BYTES, MAX_POOLED_BUFFERS};
@@ -55,15 +55,15 @@ impl FramerMemory {
         checksum_of_hash(&self.hash)
     }
 
-    /// Returns the payload's hash of the frame that was completed last, whose header this must be. `None` without a
-    /// checksum, and for a payload of up to 55 bytes.
+    /// Returns the payload's hash of the frame that was completed last; `header` must be that frame's header. `None`
+    /// without a checksum, and for a payload of up to 55 bytes.
     pub fn hash_of_last(&self, header: &Header) -> Option<Hash256> {
         let is_kept = header.payload_len > MAX_ONE_BLOCK_BYTES as u64 && !header.is_extended();
         debug_assert!(!is_kept || header.checksum == Some(checksum_of_hash(&self.hash)), "the frame was the last one");
         is_kept.then_some(self.hash)
     }
 
-    /// Changes the bound. Buffers beyond a lower bound are kept and do not grow.
+    /// Changes the bound. Existing buffers beyond the new bound are kept but do not grow.
     pub fn set_gathered_max_bytes(&mut self, max_gathered_bytes: u64) {
         self.max_gathered_bytes = max_gathered_bytes;
     }

@@ -176,9 +176,9 @@ impl MessageFramer {
         }
     }
 
-    /// Returns the deadline that the incomplete frame has missed, if any: its header has taken longer than
+    /// Returns the deadline that the incomplete frame has missed, if any: its header is still incomplete after
     /// [`HEADER_TIMEOUT`](crate::limits::HEADER_TIMEOUT), or its body stalls or stays below the minimum rate for
-    /// [`BODY_WINDOW`](crate::limits::BODY_WINDOW). A body above the minimum rate may take any length of time.
+    /// [`BODY_WINDOW`](crate::limits::BODY_WINDOW). A body above the minimum rate may last any length of time.
     pub fn overdue(&mut self, now: Instant, rules: &FramerRules) -> Option<Deadline> {
         match &mut self.state {
             State::Within(partial) => partial.overdue(now, rules),
