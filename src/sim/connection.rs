@@ -1,10 +1,10 @@
 //! One connection of the virtual kernel: two ends, and a pipe of bytes in each direction.
 //!
-//! Each operation returns which end must be notified; this module knows nothing of hosts, pollers or time. While the
-//! network between the two hosts is cut, each end continues alone, and its output reaches the other end when the
-//! network is healed.
+//! Each operation returns the notifications that both ends must receive. This module knows nothing of hosts, pollers or
+//! time. While the network between the two hosts is cut, each end continues alone, and its output reaches the other end
+//! when the network is healed.
 //!
-//! A reset discards all unread bytes of both sides, the harshest behaviour allowed to a kernel.
+//! A reset discards all unread bytes of both sides, the harshest behaviour that a kernel may have.
 
 use super::pipe::{Cuts, Pipe, Pool};
 use super::tape::Chance;
@@ -17,7 +17,7 @@ use std::rc::Rc;
 /// A connection's capacity and cuts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conditions {
-    /// Bytes that a direction holds between writer and reader, from 1 to 2 GiB. Default 256 KiB.
+    /// Maximum number of bytes that wait in each direction, from 1 byte to 2 GiB. Default 256 KiB.
     pub capacity_bytes: usize,
     /// The direction from the dialler to the acceptor.
     pub to_acceptor: Cuts,
@@ -71,7 +71,7 @@ pub(super) struct EndId {
     pub(super) side: Side,
 }
 
-/// Everything an end's poller can show.
+/// Everything that a poller can report of an end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Mask {
     pub(super) readable: bool,
@@ -118,7 +118,7 @@ impl Edges {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// No reply yet, or the listener has no room for it.
+    /// No reply has arrived, or the listener has no room for the connection.
     Opening,
     Established,
 }
@@ -126,13 +126,13 @@ enum Phase {
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) serial: u32,
-    /// The dialling host, and the dialled one; the same if no host has that address.
+    /// The dialling host and the dialled one; twice the dialling one if no host has the dialled address.
     pub(super) hosts: [u32; 2],
     pub(super) listener: SocketAddr,
     pub(super) dialled_from: SocketAddr,
     conditions: Rc<Conditions>,
     phase: Phase,
-    /// No bytes pass from one end to the other.
+    /// While true, no bytes pass from one end to the other.
     pub(super) is_cut: bool,
     was_reset: bool,
     finished_first: Option<Side>,
@@ -154,11 +154,11 @@ pub(super) struct Owner {
 pub(super) struct End {
     /// None until it is registered.
     pub(super) owner: Option<Owner>,
-    /// Reported by the next call, once.
+    /// An error that the next call reports, once.
     error: Option<i32>,
     /// An event waits to be collected.
     pub(super) is_queued: bool,
-    /// The subject of that event.
+    /// The readiness that the waiting event must report.
     pub(super) owed: Edge,
     /// The reader knows that it has read everything: a read returned less than it had room for, or nothing.
     pub(super) is_drained: bool,
@@ -168,7 +168,7 @@ pub(super) struct End {
     is_dead: bool,
     is_shut: bool,
     is_closed: bool,
-    /// The cut network delays a reset.
+    /// The cut network delays a reset of this end.
     reset_waits: bool,
 }
 
@@ -264,7 +264,7 @@ impl Connection {
         self.dialler.is_dead = true;
     }
 
-    /// Fails the dial for want of a listener.
+    /// Fails the dial because its address has no listener.
     pub(super) fn refuse(&mut self) {
         self.fail_to_open(ECONNREFUSED);
     }
@@ -273,7 +273,7 @@ impl Connection {
         self.dialler.is_closed && self.acceptor.is_closed
     }
 
-    /// Returns whether the dialler's port stays in use for a while after the end: the dialler was the first to finish.
+    /// Returns whether the dialler's port stays in use for a while, because the dialler closed the connection first.
     pub(super) fn keeps_port_in_use(&self) -> bool {
         self.finished_first == Some(Side::Dialler) && !self.was_reset
     }
@@ -286,15 +286,15 @@ impl Connection {
         Mask { readable: has_data || has_ended, writable: has_ended || self.decides_write(side), hung_up: has_ended }
     }
 
-    /// Returns whether a write would accept bytes or fail; the end of the incoming stream alone does not cause that.
+    /// Returns whether a write would accept bytes or fail; the end of the incoming stream alone does not make it fail.
     pub(super) fn decides_write(&mut self, side: Side) -> bool {
         let is_established = self.phase == Phase::Established;
         let is_shut = self.end(side).is_shut;
         self.is_broken(side) || is_established && (is_shut || self.has_room(side))
     }
 
-    /// Returns whether `side` knows of room to write into. A waiting writer learns of bytes read during a cut when the
-    /// network is healed.
+    /// Returns whether `side` knows of room to write into. A waiting writer does not learn of bytes read during a cut
+    /// before the network is healed.
     fn has_room(&mut self, side: Side) -> bool {
         let (capacity_bytes, is_cut) = (self.conditions.capacity_bytes(), self.is_cut);
         let pipe = self.outgoing(side);
@@ -306,7 +306,7 @@ impl Connection {
         end.is_dead || end.error.is_some()
     }
 
-    /// Notifies an end: returns the part that `show` selects of everything that it can see and of its owed events.
+    /// Notifies an end: returns the part that `show` selects from its state and its owed events.
     pub(super) fn notify(&mut self, side: Side, show: impl FnOnce(Mask, Edge) -> Mask) -> Mask {
         self.outgoing(side).writer_notified();
         let seen = self.mask(side);
@@ -351,7 +351,7 @@ impl Connection {
             return (Err(EAGAIN), Edges::NONE);
         }
         let len = pipe.take(block, conditions.incoming(side), chance, is_cut, pool);
-        // A reader whose read was short assumes that there is no more.
+        // After a short read, a reader assumes that nothing more waits.
         let is_short = len < block.len();
         let has_more = pipe.arrived() > 0 || (pipe.shows_end() && !has_reported_end);
         let owes_room = !is_cut && pipe.owes_room(conditions.capacity_bytes());
@@ -400,7 +400,7 @@ impl Connection {
         }
     }
 
-    /// Returns the last `len` bytes that `side` has written; none if no peer held them.
+    /// Returns the last `len` bytes that `side` has written; `None` if the pipe no longer holds them.
     pub(super) fn last_written(&mut self, side: Side, len: usize) -> Option<&[u8]> {
         let pipe = self.outgoing(side);
         (pipe.len() >= len).then(|| pipe.last(len))
@@ -419,11 +419,11 @@ impl Connection {
         Edges { own: Edge::NONE, other: Edge::readable_if(pipe.shows_end()) }
     }
 
-    /// Closes one end: with a reset if bytes remain unread, else in an orderly way.
+    /// Closes one end: with a reset if bytes remain unread, otherwise by finishing its stream.
     pub(super) fn close(&mut self, side: Side, pool: &mut Pool) -> Edges {
         let is_cut = self.is_cut;
         let incoming = self.incoming(side);
-        // Bytes that the cut network delays arrive at a closed end later, which causes a reset then.
+        // Bytes that the cut network delays reach the closed end later, and cause a reset then.
         let leaves_unread = if is_cut { incoming.arrived() > 0 } else { incoming.len() > 0 };
         match leaves_unread {
             true => self.abort(side, pool),
@@ -449,7 +449,7 @@ impl Connection {
         last_word(self)
     }
 
-    /// Sends a reset to `side`, which is the end opposite to the caller's.
+    /// Sends a reset to `side`, which is the caller's opposite end.
     fn reset_end(&mut self, side: Side, pool: &mut Pool) -> Edges {
         if self.is_cut {
             self.end(side).reset_waits = true;
@@ -469,7 +469,7 @@ impl Connection {
         end.is_dead = true;
     }
 
-    /// Ends the connection for both ends after a call of this end has failed and reported it.
+    /// Breaks both ends after a call of `side` has failed and reported its error.
     pub(super) fn fail_end(&mut self, side: Side, pool: &mut Pool) -> Edges {
         self.break_end(side, pool);
         self.end(side).error = None;
@@ -489,7 +489,7 @@ impl Connection {
         Edges { own: Edge::BOTH, other: Edge::BOTH }
     }
 
-    /// Delivers everything that the cut network delayed, for both ends; `own` is the dialler's.
+    /// Delivers everything that the cut network delayed, for both ends. In the result, `own` is the dialler's.
     pub(super) fn heal(&mut self, chance: &Chance, pool: &mut Pool) -> Edges {
         self.is_cut = false;
         let dialler = self.heal_end(Side::Dialler, chance, pool);

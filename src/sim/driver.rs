@@ -20,18 +20,18 @@ const MAX_ROUNDS_PER_MOMENT: u64 = 1_000_000;
 
 /// A loop that can be driven.
 pub trait Actor {
-    /// Does everything that can be done at once; returns whether the loop continues to run.
+    /// Does all work that is due now; returns whether the loop continues to run.
     ///
     /// # Errors
     ///
     /// When its poller fails.
     fn turn(&mut self) -> io::Result<bool>;
 
-    /// Returns how long it is idle unless its host receives an event.
+    /// Returns how long the loop stays idle unless its host receives an event.
     fn wait(&self) -> Wait;
 
-    /// Returns its host, as [`SimNet::host`] names it, whose events are work, too. An actor without a host is asked
-    /// for work in every round, and is never paused.
+    /// Returns the actor's host ([`SimNet::host`]), whose events are also work. An actor without a host is asked for
+    /// work in every round, and is never paused.
     fn host(&self) -> Option<usize> {
         None
     }
@@ -56,9 +56,9 @@ impl<H: Handler> Actor for Reactor<SimNet, H> {
 pub enum RunOutcome {
     /// The awaited condition is met.
     Done,
-    /// The time is over.
+    /// The time limit is reached.
     TimeOver,
-    /// Every loop has ended.
+    /// Every loop has stopped.
     AllEnded,
 }
 
@@ -68,12 +68,12 @@ pub enum RunOutcome {
 pub enum RunError {
     /// The loops keep each other busy while no time passes.
     Livelock {
-        /// The moment at which they do.
+        /// The moment of the livelock.
         at: Instant,
-        /// The number of rounds they were given.
+        /// The number of rounds at that moment.
         rounds: u64,
     },
-    /// The poller of a loop failed, which ends that loop.
+    /// A loop's poller failed, which stops that loop.
     Poller(io::Error),
 }
 
@@ -90,7 +90,7 @@ impl Driver {
         Self { world: world.clone(), max_rounds_per_moment: MAX_ROUNDS_PER_MOMENT }
     }
 
-    /// Sets how many rounds at one moment are considered a livelock.
+    /// Sets the number of rounds at one moment that is considered a livelock.
     #[must_use]
     pub fn with_rounds_per_moment(self, max_rounds_per_moment: u64) -> Self {
         Self { max_rounds_per_moment, ..self }
@@ -105,7 +105,8 @@ impl Driver {
         self.run(until, actors, || false)
     }
 
-    /// Runs until `is_done`, which is called after every round, or until the end of [`Driver::run_until`].
+    /// Runs like [`Driver::run_until`], but stops early once `is_done` returns true. `is_done` is called before every
+    /// round and every step of the clock.
     ///
     /// # Errors
     ///
@@ -148,7 +149,7 @@ impl Driver {
 #[derive(Debug)]
 struct Schedule {
     world: World,
-    /// The loops with a turn in the next round, each once.
+    /// The loops that have a turn in the next round, each once.
     next: Vec<usize>,
     is_next: Vec<bool>,
     round: Vec<usize>,
@@ -157,7 +158,7 @@ struct Schedule {
     alarms: BinaryHeap<Reverse<(Instant, usize)>>,
     /// The soonest alarm of each loop; any other alarm in the heap is void.
     alarm_at: Vec<Instant>,
-    /// By host.
+    /// Each host's loop.
     loops: Vec<Option<usize>>,
     without_host: Vec<usize>,
     stirred: Vec<u32>,
@@ -240,7 +241,7 @@ impl Schedule {
         }
     }
 
-    /// Sets an alarm, unless there is a sooner one: a loop that wakes too soon is asked again.
+    /// Sets an alarm unless there is a sooner one. A loop that wakes too soon is asked again.
     fn wake_at(&mut self, index: usize, moment: Instant) {
         if moment < self.alarm_at[index] {
             self.alarm_at[index] = moment;

@@ -1,32 +1,31 @@
 //! Calls that a test makes fail: at random, or exactly the n-th.
 //!
-//! A host counts its calls by site, and decides on a fault before the kernel does anything. The kind of failure
-//! decides about the connection: a shortage or an interruption changes nothing, any other failure ends it. This
-//! module knows nothing of connections.
+//! A host counts its calls by site, and draws a fault before the kernel does anything. A shortage or an interruption
+//! leaves the connection unchanged; any other failure breaks it. This module knows nothing of connections.
 
 use super::tape::Chance;
 use crate::errno::{EAGAIN, EINTR};
 use crate::error::{IoStep, NetworkFailure};
 use std::io;
 
-/// A call of [`Net`](crate::net::Net) that can fail. Closing cannot: no kernel keeps a descriptor whose close failed.
+/// A call of [`Net`](crate::net::Net) that can fail. Closing cannot: no kernel keeps a descriptor after a failed close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Site {
-    /// Waiting for readiness. `EINTR` makes it return early without events; any other error ends a loop.
+    /// Waiting for readiness. `EINTR` makes it return early without events; any other error stops a loop.
     Wait,
     /// Opening a listener.
     Listen,
-    /// Accepting a waiting connection. After a shortage it keeps waiting; any other error is the connection's end.
+    /// Accepting a waiting connection. After a shortage it keeps waiting; any other error aborts it.
     Accept,
     /// Registering an accepted connection, which is closed if that fails.
     Attach,
     /// Opening a connection, which is discarded if that fails at once.
     Connect,
-    /// Asking for a dial's outcome, which the error decides.
+    /// Asking for a dial's outcome, which the error replaces.
     Connected,
-    /// Receiving. A shortage or `EAGAIN` reads nothing; any other error ends the connection.
+    /// Receiving. A shortage or `EAGAIN` reads nothing; any other error breaks the connection.
     Read,
-    /// Sending. A shortage or `EAGAIN` writes nothing; any other error ends the connection.
+    /// Sending. A shortage or `EAGAIN` writes nothing; any other error breaks the connection.
     Write,
 }
 
@@ -36,7 +35,7 @@ impl Site {
         [Self::Wait, Self::Listen, Self::Accept, Self::Attach, Self::Connect, Self::Connected, Self::Read, Self::Write];
 }
 
-/// One host's calls and those of them that must fail.
+/// One host's call counts and planned failures.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     calls: [u64; Site::ALL.len()],
@@ -81,7 +80,7 @@ impl Faults {
         }
         let calls = self.calls[site as usize];
         let mut failure = None;
-        // All are asked, so that no fault changes another one's draws.
+        // Every fault draws, so that no fault changes another one's draws.
         for fault in self.planned.iter().filter(|fault| fault.site == site) {
             let fails = match &fault.when {
                 When::Sometimes { one_in, chance } => chance.one_in(*one_in),
@@ -146,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn shortages_pass_and_resets_do_not() {
+    fn shortages_are_passing_and_resets_are_not() {
         assert!([EINTR, EAGAIN, ENOMEM, ENOBUFS, EMFILE].into_iter().all(is_passing));
         assert!(!is_passing(ECONNRESET));
     }

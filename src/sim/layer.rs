@@ -1,4 +1,4 @@
-//! A network in front of another one, which changes some of its calls.
+//! A network on top of another one, which changes some of the calls to it.
 //!
 //! An implementation of [`Layer`] names the network below and overrides the calls it changes; all others pass
 //! through. Tests count, delay and fail calls with it. A layer is a [`Net`] like any other, so layers can be stacked.
@@ -14,7 +14,7 @@ use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
-/// A network in front of another one. A call that is not overridden is passed to the network below.
+/// A network on top of another one. A call that is not overridden is passed to the network below.
 pub trait Layer {
     /// The network below.
     type Below: Net + Offload;
@@ -25,7 +25,7 @@ pub trait Layer {
     /// Returns the network below, for making a call.
     fn below_mut(&mut self) -> &mut Self::Below;
 
-    /// Makes any call that changes something and is not overridden itself.
+    /// Makes every call that takes `&mut self` and is not overridden itself.
     fn pass<T>(&mut self, call: impl FnOnce(&mut Self::Below) -> T) -> T {
         call(self.below_mut())
     }

@@ -1,10 +1,10 @@
 //! Reduces a tape that fails, so that a person can see the cause.
 //!
-//! A draw of 0 is the simplest outcome and the value that a tape returns after its end. To omit a whole stream, to
-//! cut one short and to remove a single event is therefore the same: to set draws to 0. Whole streams are tried
-//! first, then the ends of streams, then ever smaller blocks of draws, and last each single draw, which is also
-//! lowered. This repeats until nothing helps or the caller ends the search. Every step keeps the failure and makes
-//! draws smaller, so the search ends, and the text never grows.
+//! A draw of 0 is the simplest outcome and the value that a tape returns after its end. Omitting a whole stream,
+//! cutting one short and removing a single event are therefore the same operation: setting draws to 0. Whole streams
+//! are tried first, then the ends of streams, then ever smaller blocks of draws, and last each single draw, which is
+//! also lowered. This repeats until no change helps or the caller ends the search. Every step keeps the failure and
+//! makes draws smaller, so the search ends, and the text never grows.
 //!
 //! This module knows nothing about runs: the caller decides whether a tape still fails.
 
@@ -22,11 +22,12 @@ pub struct Minimised {
     pub is_least: bool,
 }
 
-/// Reduces `tape` as long as it `fails`. Returns `None` if it does not fail itself, like a tape that [keeps
-/// nothing](Tape::from_seed).
+/// Reduces `tape` while it still `fails`. Returns `None` if `tape` itself does not fail; a tape that [keeps
+/// nothing](Tape::from_seed) is run as an empty one.
 ///
-/// `fails` must be deterministic, and should check for the very same failure; neither is verified. `may_continue`
-/// receives the number of runs before each run; once it returns `false`, the search ends and calls nothing again.
+/// `fails` must be deterministic, and should check for the very same failure; neither is verified. `may_continue` is
+/// called before each run with the number of runs so far; once it returns `false`, the search ends without further
+/// calls.
 pub fn minimise(
     tape: &Tape,
     fails: impl FnMut(&Tape) -> bool,
@@ -44,7 +45,7 @@ pub fn minimise(
 type Draws = BTreeMap<u32, Vec<u64>>;
 
 struct Search<F, G> {
-    /// The smallest so far, without zeros at the end of a stream.
+    /// The smallest failing draws so far, without zeros at the end of a stream.
     draws: Draws,
     fails: F,
     may_continue: G,
@@ -56,7 +57,7 @@ struct Search<F, G> {
 type Place = (u32, usize);
 
 impl<F: FnMut(&Tape) -> bool, G: FnMut(u64) -> bool> Search<F, G> {
-    /// Tries everything once; returns whether anything helped, so that another pass may help, too.
+    /// Tries every reduction once; returns whether any helped, in which case another pass may help, too.
     fn pass(&mut self) -> bool {
         let before = self.draws.clone();
         self.omit_streams();
@@ -93,7 +94,7 @@ impl<F: FnMut(&Tape) -> bool, G: FnMut(u64) -> bool> Search<F, G> {
         self.omit(places, |draws, place| set(draws, place, 0));
     }
 
-    /// Lowers each draw that cannot be 0: to 1, or else to the least that bisection finds.
+    /// Lowers each draw that cannot be 0: to 1, or else to the lowest value that bisection finds.
     fn lower_draws(&mut self) {
         for place in self.places() {
             let value = self.at(place);
@@ -107,7 +108,7 @@ impl<F: FnMut(&Tape) -> bool, G: FnMut(u64) -> bool> Search<F, G> {
         }
     }
 
-    /// Lowers a draw to just above one that no longer fails.
+    /// Lowers a draw to just above a value with which the tape no longer fails.
     fn bisect(&mut self, place: Place) {
         let mut not_enough = self.at(place) / 2;
         while self.at(place) - not_enough > 1 {
@@ -118,7 +119,7 @@ impl<F: FnMut(&Tape) -> bool, G: FnMut(u64) -> bool> Search<F, G> {
         }
     }
 
-    /// Omits everything that can be omitted of `units`, in blocks: half of all at first, one at last.
+    /// Omits as many `units` as possible, in blocks: first half of all, last a single one.
     fn omit<T: Copy>(&mut self, mut units: Vec<T>, omit: fn(&mut Draws, T)) {
         let mut block = units.len().div_ceil(2);
         while block > 0 {
@@ -144,7 +145,7 @@ impl<F: FnMut(&Tape) -> bool, G: FnMut(u64) -> bool> Search<F, G> {
 
     /// Keeps a change if the tape still fails with it.
     fn improve(&mut self, change: impl FnOnce(&mut Draws)) -> bool {
-        // A copy of the draws costs as much as a short run, and there may be many to be tried.
+        // Copying the draws costs as much as a short run, and many changes may be left to try.
         if self.is_over {
             return false;
         }
@@ -205,7 +206,7 @@ mod tests {
         Tape::of_draws(streams.iter().map(|(stream, draws)| (*stream, draws.to_vec())).collect())
     }
 
-    /// Positions, and the least draw that makes a tape fail there.
+    /// Positions, each with the smallest draw that makes a tape fail there.
     type Needs = Vec<(u32, usize, u64)>;
 
     fn meets(tape: &Tape, needs: &Needs) -> bool {
@@ -272,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tape_of_a_long_run_is_small_text_in_the_end() {
+    fn the_tape_of_a_long_run_is_reduced_to_a_small_text() {
         let streams: Vec<(u32, Vec<u64>)> = (0..300)
             .map(|stream| (stream, (0..400).map(|at| u64::from(stream) * 7_919 + at * 104_729).collect()))
             .collect();
@@ -302,7 +303,7 @@ mod tests {
         proptest::collection::btree_map(0..6_u32, proptest::collection::vec(value, 0..20), 0..5)
     }
 
-    /// Failures of several kinds, most of which do not suit bisection.
+    /// Returns whether a tape fails in one of several ways, most of which do not suit bisection.
     fn fails_by(shape: u8, tape: &Tape) -> bool {
         let draws = tape.draws();
         let all = || draws.values().flatten();
@@ -318,7 +319,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_result_fails_and_is_least_and_never_longer(draws in draws(), shape in 0..6_u8) {
+        fn the_result_still_fails_and_is_minimal_and_not_longer(draws in draws(), shape in 0..6_u8) {
             let tape = Tape::of_draws(draws);
             let fails = |tape: &Tape| fails_by(shape, tape);
             let found = minimise(&tape, fails, for_ever);
@@ -334,7 +335,7 @@ mod tests {
         }
 
         #[test]
-        fn with_few_runs_it_still_fails_and_is_not_longer(draws in draws(), shape in 0..6_u8, max_runs in 1..30_u64) {
+        fn after_few_runs_it_still_fails_and_is_not_longer(draws in draws(), shape in 0..6_u8, max_runs in 1..30_u64) {
             let tape = Tape::of_draws(draws);
             if let Some(found) = minimise(&tape, |tape| fails_by(shape, tape), |runs| runs < max_runs) {
                 prop_assert!(fails_by(shape, &found.tape) && found.runs <= max_runs);

@@ -7,9 +7,8 @@
 //! how its streams are cut into pieces, and how much a pipe holds.
 //!
 //! A [`World`] can be as hostile as the real one: calls fail ([`Site`]), hosts fall silent, pause, or run out of
-//! descriptors and ports, connections are reset, dials lead nowhere ([`Route`]), and a [`Poller`] reports the least
-//! that is legal, or false events. All random numbers are drawn from a [`Tape`], which can be written down and
-//! replayed.
+//! descriptors and ports, connections are reset, dials lead nowhere ([`Route`]), and a [`Poller`] reports as little
+//! as is legal, or false events. All random numbers are drawn from a [`Tape`], which can be written down and replayed.
 //!
 //! The same seed and the same calls give the same outcomes, which [`Trace`] proves with one number. This module does
 //! not sleep, read a clock, open a socket or start a thread, and no other module depends on it.
@@ -17,8 +16,8 @@
 //! # Your handler under attack
 //!
 //! This example runs a hundred peers, each of which breaks or abuses the protocol in its own way
-//! ([`actor::byzantine`]), against your handler, under the watch of all [`invariant`]s. Ten minutes of virtual time
-//! need a moment of real time:
+//! ([`actor::byzantine`]), against your handler, and checks all [`invariant`]s. Ten minutes of virtual time take a
+//! moment of real time:
 //!
 //! ```
 //! use peerloop::sim::actor::byzantine::{Attacker, attacks};
@@ -63,7 +62,7 @@
 //!     type Request = ();
 //!
 //!     fn on_start(&mut self, ctx: &mut Ctx<'_>) {
-//!         ctx.connect("10.0.0.1:18444".parse().expect("an address")).expect("the table has room");
+//!         ctx.connect("10.0.0.1:18444".parse().expect("the address is valid")).expect("the table has room");
 //!     }
 //! }
 //!

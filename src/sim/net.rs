@@ -1,8 +1,8 @@
-//! One host's network in the virtual kernel: the same seam as the real one.
+//! One host's network in the virtual kernel, with the same interface as the real one.
 //!
-//! It keeps sockets under the slots of their links and records every call. A wait returns at once with the events
-//! present; time passes only when the world's driver advances it. Interrupted calls are retried here, as they are
-//! behind the real seam. A dropped host closes everything that it has open, like a process that ends.
+//! It keeps sockets by the slots of their links and records every call. A wait returns at once with the events that are
+//! queued; time passes only when the world's driver advances it. Interrupted calls are retried here, as in the real
+//! network. A dropped network closes everything that its host has open, like a process that exits.
 
 use super::connection::EndId;
 use super::kernel::Kernel;
@@ -53,7 +53,7 @@ impl SimNet {
         self.kernel.borrow().ip(self.host())
     }
 
-    /// Returns its index in the order of [`World::host`](super::World::host).
+    /// Returns the host's index in the order of [`World::host`](super::World::host).
     pub fn host(&self) -> usize {
         self.host as usize
     }
@@ -68,7 +68,7 @@ impl SimNet {
         self.sockets.iter().flatten().count()
     }
 
-    /// Closes the link's socket, if it has one, with a reset instead of an orderly end.
+    /// Closes the link's socket, if it has one, with a reset.
     pub fn reset(&mut self, link: LinkId) {
         if let Ok(end) = self.end(link) {
             self.kernel.borrow_mut().abort(end);
@@ -142,7 +142,7 @@ impl Net for SimNet {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Has no effect: an address of the virtual kernel has one listener.
+    /// Has no effect: an address of the virtual kernel has at most one listener.
     fn share_ports(&mut self) {}
 
     fn accept(&mut self, index: u32) -> io::Result<(SimSocket, SocketAddr)> {

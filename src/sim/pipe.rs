@@ -1,42 +1,42 @@
-//! One direction of a connection: a bounded run of bytes between a writer and a reader.
+//! One direction of a connection: a bounded queue of bytes between a writer and a reader.
 //!
-//! A pipe accepts and shows its bytes in the pieces that its [`Cut`]s demand. It remembers the events that it owes:
-//! room to a writer that was cut short, the next piece to a reader that read the last one whole. While the network is
-//! cut, it accepts the bytes that fit and shows nothing new. Bytes move as slices, and an empty pipe owns no memory:
-//! its buffer returns to the pool.
+//! A pipe accepts and shows its bytes in the pieces that its [`Cut`]s require. It records the notifications that it
+//! owes: of room to a writer that was cut short, and of the next piece to a reader that read the last one completely.
+//! While the network is cut, it accepts the bytes that fit and shows nothing new. Bytes move as slices, and an empty
+//! pipe owns no memory: its buffer returns to the pool.
 
 use super::tape::Chance;
 use std::io::IoSlice;
 
-/// Buffers that the pool keeps for the next pipe, each of at most [`MAX_POOLED_BYTES`].
+/// Maximum number of buffers that the pool keeps, each of at most [`MAX_POOLED_BYTES`].
 const MAX_POOLED: usize = 64;
 const MAX_POOLED_BYTES: usize = 64 * 1024;
 
-/// Where a stream of bytes is cut into the pieces of single calls.
+/// The offsets at which a byte stream is cut into the pieces of single calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Cut {
-    /// Nowhere.
+    /// No offset.
     #[default]
     None,
-    /// After at most this many bytes per call, at least one.
+    /// After at most this many bytes per call; 0 counts as 1.
     AtMost(usize),
-    /// At these offsets from the beginning of the stream; no call moves bytes from both sides of one.
+    /// At these offsets from the beginning of the stream; no call moves bytes on both sides of an offset.
     At(Vec<u64>),
-    /// At offsets drawn from the stream of the later-added of the two hosts.
+    /// At random offsets, drawn by the one of the two hosts that was added later.
     Drawn,
 }
 
 /// The cuts of one direction of a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cuts {
-    /// The bytes of a write that the kernel accepts; it reports room again at the next wait.
+    /// The cuts of writes: the kernel accepts one piece, and reports room again at the next wait.
     pub writes: Cut,
-    /// The bytes that the reader sees at once; the next piece arrives after it has read this one.
+    /// The cuts of arrivals: the reader sees one piece, and the next arrives after it has read this one.
     pub arrivals: Cut,
 }
 
 impl Cut {
-    /// Returns how many of `len` bytes at `offset` are moved at once: at least one, if there is any.
+    /// Returns how many of `len` bytes at `offset` are moved at once: at least one, unless `len` is 0.
     fn piece(&self, offset: u64, len: usize, chance: &Chance) -> usize {
         if len == 0 {
             return 0;
@@ -53,7 +53,7 @@ impl Cut {
     }
 }
 
-/// Empty pipes' buffers.
+/// Buffers of emptied pipes, for reuse.
 #[derive(Debug, Default)]
 pub(super) struct Pool(Vec<Vec<u8>>);
 
@@ -75,13 +75,13 @@ pub(super) struct Pipe {
     /// The waiting bytes begin at `taken`.
     buffer: Vec<u8>,
     taken: u32,
-    /// Waiting bytes that the reader can see.
+    /// The number of waiting bytes that the reader can see.
     arrived: u32,
-    /// Since the connection began.
+    /// The number of bytes written since the connection began.
     written: u64,
     /// The end of the stream follows the last byte.
     is_finished: bool,
-    /// The cut network delays that end.
+    /// The cut network delays the end of the stream.
     finish_waits: bool,
     /// The writer was refused or cut short, and must be notified when there is room.
     writer_waits: bool,
@@ -121,7 +121,7 @@ impl Pipe {
         self.arrive(cuts, chance);
     }
 
-    /// Lets the next piece arrive; with drawn cuts, only after the last one was read to its end.
+    /// Lets the next piece arrive; with drawn cuts, only after the last one was read completely.
     fn arrive(&mut self, cuts: &Cuts, chance: &Chance) {
         if self.arrived > 0 && cuts.arrivals == Cut::Drawn {
             return;
@@ -153,7 +153,7 @@ impl Pipe {
         len
     }
 
-    /// Accepts the bytes that fit; returns their number and whether its [`Cut`] has reduced it.
+    /// Accepts the bytes that fit; returns their number and whether a [`Cut`] has reduced it.
     pub(super) fn put(
         &mut self,
         slices: &[IoSlice<'_>],
@@ -205,7 +205,7 @@ impl Pipe {
         self.writer_stalled = false;
     }
 
-    /// Returns whether the writer must be notified of room, which happens once.
+    /// Returns whether the writer must be notified of room, once for each refused or short write.
     pub(super) fn owes_room(&mut self, capacity_bytes: usize) -> bool {
         let owes = self.writer_waits && self.has_room(capacity_bytes);
         self.writer_waits &= !owes;

@@ -1,4 +1,4 @@
-//! Host pollers. Each personality reports new events in a different legal way.
+//! A host's poller, whose personalities report new events in different legal ways.
 //!
 //! An event is an edge: it is queued once when something new can be seen, and carries the state at the moment of its
 //! collection. A host may rely only on the behaviour that all personalities share. None of them ever loses an event
@@ -14,19 +14,19 @@ use std::collections::VecDeque;
 /// The behaviour of a host's poller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Poller {
-    /// Like epoll: an edge with each arrival, read or not, which shows the whole state.
+    /// Like epoll: every arrival causes an event, even if earlier data is unread, and an event shows the whole state.
     #[default]
     Linux,
-    /// The minimum that is allowed. It reports new data only after earlier data was read to `WouldBlock` or by a short
+    /// The allowed minimum. It reports new data only after earlier data was read to `WouldBlock` or by a short
     /// read, and an event shows only the readiness that caused it.
     Mean,
-    /// Like [`Poller::Linux`], with events that have no cause, that are repeated, or whose socket is closed.
+    /// Like [`Poller::Linux`], plus events that have no cause, are repeated, or are for a closed socket.
     Noisy,
-    /// Like [`Poller::Linux`], but shows only one to three events of the current moment at once, in any order.
+    /// Like [`Poller::Linux`], but a wait shows only one to three events of the current moment, in random order.
     Tiny,
 }
 
-/// Tokens that a [`Poller::Noisy`] remembers for its false events.
+/// Maximum number of tokens that a [`Poller::Noisy`] remembers for its false events.
 const MAX_RECENT: usize = 8;
 
 /// A notification for a host.
@@ -42,7 +42,7 @@ pub(super) enum Pending {
 pub(super) struct Queue {
     pub(super) poller: Poller,
     events: VecDeque<Pending>,
-    /// When the empty queue received its first event.
+    /// The moment at which the first event entered the empty queue.
     waits_since: Instant,
     recent: Vec<u64>,
 }
@@ -64,12 +64,12 @@ impl Queue {
         self.events.is_empty()
     }
 
-    /// Returns whether an event waits since before `now`, which the next wait must show.
+    /// Returns whether an event from before `now` waits; the next wait must show it.
     pub(super) fn is_late(&self, now: Instant) -> bool {
         !self.is_empty() && self.waits_since < now
     }
 
-    /// Returns how many events the next wait shows.
+    /// Returns the maximum number of events that the next wait shows.
     pub(super) fn len_to_show(&self, now: Instant, chance: &Chance) -> usize {
         match self.poller {
             Poller::Tiny if !self.is_late(now) && !self.is_empty() => 3 - chance.below(3) as usize,
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tiny_poller_shows_few_of_this_moment_and_all_earlier_ones() {
+    fn a_tiny_poller_shows_few_new_events_and_all_earlier_ones() {
         let chance = Tape::from_seed(1).stream(0);
         let queue = queue_of(Poller::Tiny, 100);
         let shown = |nanos| queue.len_to_show(Instant::from_nanos(nanos), &chance);

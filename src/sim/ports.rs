@@ -1,7 +1,7 @@
 //! Dials' local ports: a range of them for each pair of a source and a destination.
 //!
-//! A port is never used twice at the same time, and is not reused for a minute if the dialler ended the connection
-//! first. A pair costs memory for its returned ports only.
+//! A port is never used twice at the same time, and is not reused for a minute if the dialler closed the connection
+//! first. A pair uses memory only for its released ports.
 
 use crate::time::Instant;
 use std::collections::{BTreeMap, VecDeque};
@@ -55,7 +55,7 @@ impl Ports {
         free.remove(at)
     }
 
-    /// Returns the port of an ended connection from `source`, to be reused from `free_at` on, or at once.
+    /// Releases the port of a closed connection from `source`, for reuse from `free_at` on, or at once.
     pub(super) fn release(&mut self, source: SocketAddr, destination: SocketAddr, free_at: Option<Instant>) {
         let Some(pair) = self.pairs.get_mut(&(source.ip(), destination)) else { return };
         let released = pair.released.get_or_insert_default();
@@ -78,20 +78,20 @@ mod tests {
     }
 
     #[test]
-    fn a_port_is_used_once_until_it_is_returned() {
+    fn a_port_is_used_once_until_it_is_released() {
         let mut ports = Ports::new(100..=101);
         let now = Instant::from_nanos(7);
         let take = |ports: &mut Ports| ports.take(SOURCE, destination(2), now);
         assert_eq!([take(&mut ports), take(&mut ports), take(&mut ports)], [Some(100), Some(101), None]);
         ports.release(SocketAddr::new(SOURCE, 101), destination(2), None);
         assert_eq!([take(&mut ports), take(&mut ports)], [Some(101), None]);
-        assert_eq!(ports.take(SOURCE, destination(3), now), Some(100), "another destination has its own");
+        assert_eq!(ports.take(SOURCE, destination(3), now), Some(100), "another destination has its own ports");
         let elsewhere = IpAddr::from([10, 0, 0, 9]);
-        assert_eq!(ports.take(elsewhere, destination(2), now), Some(100), "another source has its own");
+        assert_eq!(ports.take(elsewhere, destination(2), now), Some(100), "another source has its own ports");
     }
 
     #[test]
-    fn a_port_that_waits_is_given_at_its_moment() {
+    fn a_waiting_port_becomes_free_at_its_moment() {
         let mut ports = Ports::new(5..=5);
         let free_at = Instant::ZERO.plus(Duration::from_secs(60));
         assert_eq!(ports.take(SOURCE, destination(2), Instant::ZERO), Some(5));

@@ -2,18 +2,18 @@
 //!
 //! Each actor, host and fault draws from a stream of its own, so that removing one of them changes no other's draws.
 //! Stream `s` of seed `S` begins at a hash of both, and streams are independent. A recording tape keeps the draws,
-//! not the random numbers behind them. Its text can be replayed by a program that draws less, more or from other
-//! ranges, and can be reduced by hand or by a machine. A draw of 0 is always the simplest outcome, and the value that
-//! a tape returns after its end.
+//! not the random numbers that they were made from. Its text can be replayed by a program that draws less, more or
+//! from other ranges, and can be reduced by hand or by a machine. A draw of 0 is always the simplest outcome, and the
+//! value that a tape returns after its end.
 //!
-//! Nothing here is fit for secrets.
+//! These random numbers are not fit for secrets.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 
-/// Maximum zeros that one word of a text represents, 8 MiB of them.
+/// Maximum number of zeros that one word of a text represents; they need 8 MiB.
 const MAX_ZEROS: usize = 1 << 20;
 
 /// All draws of a world. Clones are cheap and are the same tape.
@@ -47,13 +47,13 @@ struct Reel {
 enum Source {
     Seed(u64),
     Recording(u64),
-    /// Each stream's draws before its zeros.
+    /// Each stream's draws, after which it draws zeros.
     Written(BTreeMap<u32, Vec<u64>>),
 }
 
 #[derive(Debug)]
 struct Stream {
-    /// The generator's state; unused if the draws are written down already.
+    /// The generator's state; unused if the draws are already written down.
     state: Cell<u64>,
     track: Track,
 }
@@ -167,7 +167,7 @@ impl Tape {
 }
 
 impl Chance {
-    /// Returns a number below `bound`; 0 if that is 0.
+    /// Returns a number below `bound`, or 0 if `bound` is 0.
     pub fn below(&self, bound: u32) -> u32 {
         let draw = self.stream.draw(|random| scaled(random, u128::from(bound)));
         draw.min(u64::from(bound).saturating_sub(1)) as u32
@@ -180,12 +180,12 @@ impl Chance {
         low + draw.min(width)
     }
 
-    /// Returns `true` once in `n` times; never if `n` is 0, and never for a draw of 0.
+    /// Returns `true` with a probability of 1 in `n`; never if `n` is 0, and never for a draw of 0.
     pub fn one_in(&self, n: u32) -> bool {
         n > 0 && self.stream.draw(|random| u64::from(scaled(random, u128::from(n)) == 0)) != 0
     }
 
-    /// Fills `bytes` from one draw, independent of their number; with zeros for a draw of 0.
+    /// Fills `bytes` from a single draw, whatever their number; a draw of 0 fills them with zeros.
     pub fn fill(&self, bytes: &mut [u8]) {
         let mut state = self.stream.draw(|random| random);
         if state == 0 {
@@ -200,9 +200,9 @@ impl Chance {
     ///
     /// # Panics
     ///
-    /// If there are none.
+    /// If `items` is empty.
     pub fn pick<'a, T>(&self, items: &'a [T]) -> &'a T {
-        let count = u32::try_from(items.len()).expect("a choice among less than four billion");
+        let count = u32::try_from(items.len()).expect("there are fewer than 2^32 items");
         &items[self.below(count) as usize]
     }
 }
@@ -251,7 +251,7 @@ impl Stream {
     }
 }
 
-/// Removes the zeros at the end of each stream, which a tape returns there anyway.
+/// Removes the zeros at the end of each stream, which a tape draws there anyway.
 pub(super) fn trim(draws: &mut BTreeMap<u32, Vec<u64>>) {
     draws.retain(|_, stream| {
         let len = stream.iter().rposition(|draw| *draw != 0).map_or(0, |last| last + 1);
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn splitmix_is_the_published_one() {
+    fn splitmix64_returns_the_published_numbers() {
         let mut state = 1_234_567;
         let numbers: Vec<u64> = (0..3).map(|_| next(&mut state)).collect();
         assert_eq!(numbers, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn zero_is_the_simplest_outcome_and_follows_the_end() {
+    fn zero_is_the_simplest_outcome_and_is_drawn_after_the_end() {
         let chance = Tape::parse("3: 2").unwrap().stream(3);
         assert_eq!(chance.below(9), 2);
         assert_eq!(some_of_each(&chance), (0, 5, vec![false; 40], [0; 11], 'a'));

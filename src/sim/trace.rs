@@ -1,8 +1,7 @@
-//! A run's trace: one number over every call and its outcome, and the calls themselves on request.
+//! A run's trace: a hash of every call and its outcome, and on request the calls themselves.
 //!
-//! Clock reads have no entries of their own; each entry carries the moment at which it was made. The number depends
-//! only on the entries. Equal runs have equal numbers; two different runs have equal numbers with a chance of one in
-//! 2^64.
+//! Clock reads have no entries of their own; each entry holds the moment of its call. The hash depends only on the
+//! entries. Equal runs have equal hashes; two different runs have equal hashes with a probability of one in 2^64.
 
 use crate::id::LinkId;
 use crate::time::Instant;
@@ -14,7 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 pub enum Call {
     /// Asked for readiness; the outcome is the number of events.
     Wait,
-    /// One of the events of the last wait.
+    /// An event of the last wait.
     Event {
         /// The token of its link or listener.
         token: u64,
@@ -61,17 +60,17 @@ pub enum Call {
     Read {
         /// The connection.
         link: LinkId,
-        /// Bytes that there was room for.
+        /// The room for received bytes.
         room_bytes: usize,
     },
     /// Sent; the outcome is the number of bytes.
     Write {
         /// The connection.
         link: LinkId,
-        /// Bytes offered.
+        /// The number of bytes offered.
         offered_bytes: usize,
     },
-    /// Ended the outgoing stream.
+    /// Shut down the outgoing stream.
     ShutDownWriting {
         /// The connection.
         link: LinkId,
@@ -85,10 +84,10 @@ pub enum Call {
     Resolve {
         /// The number of the query.
         query: u32,
-        /// For addresses without one.
+        /// The port for addresses without one.
         port: u16,
     },
-    /// Wrote changes of the address book to the disk; their text is the entry's bytes and the outcome their number.
+    /// Passed changes of the address book to the disk; the entry's bytes are their text, the outcome is their number.
     Persist {
         /// The batch.
         id: u64,
@@ -100,9 +99,9 @@ pub enum Call {
 /// A call and its outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Entry {
-    /// When it was made.
+    /// The moment of the call.
     pub at: Instant,
-    /// The host that made it, in the order of [`World::host`](super::World::host).
+    /// The index of the host that made it, in the order of [`World::host`](super::World::host).
     pub host: usize,
     /// The call.
     pub call: Call,
@@ -146,7 +145,7 @@ impl Trace {
         }
     }
 
-    /// Returns one number over all entries.
+    /// Returns the hash of all entries.
     pub fn hash(&self) -> u64 {
         self.hash.0
     }
@@ -162,8 +161,8 @@ impl Trace {
     }
 }
 
-/// A hash over words, not bytes, with one multiplication each; the same in every build, which no hasher of the
-/// standard library promises.
+/// A hash of words, not bytes, with one multiplication per word. It is the same in every build, which no hasher of the
+/// standard library guarantees.
 #[derive(Clone, Copy, Debug)]
 struct Mixer(u64);
 
@@ -222,7 +221,7 @@ impl Mixer {
         }
     }
 
-    /// Hashes four words at once, in lanes that do not wait for each other.
+    /// Hashes four words at once, in independent lanes.
     fn add_bytes(&mut self, bytes: &[u8]) {
         let mut lanes = KEYS;
         let (blocks, rest) = bytes.as_chunks::<32>();

@@ -19,8 +19,8 @@ use std::time::Duration;
 
 /// Hosts, connections, a clock and one source of random numbers. Clones are cheap and are the same world.
 ///
-/// Hosts are named by [`SimNet::host`], their index in the order in which they were added. A method that receives the
-/// name of a host that does not exist panics.
+/// A host is identified by [`SimNet::host`], its index in the order in which hosts were added. Methods panic if there
+/// is no such host.
 #[derive(Clone, Debug)]
 pub struct World {
     kernel: Rc<RefCell<Kernel>>,
@@ -44,7 +44,7 @@ impl World {
     }
 
     /// Restarts a host whose network was dropped, like a killed process that starts again on the same machine.
-    /// Replies to its earlier queries are dropped; of the unconfirmed batches, the disk may have all, or none.
+    /// Replies to its earlier queries are dropped. Of the unconfirmed batches, the disk has either all or none.
     pub fn restart(&self, host: usize) -> SimNet {
         self.kernel_mut().lose_unwritten(host);
         self.kernel_mut().drop_queries(host);
@@ -57,7 +57,7 @@ impl World {
         self.kernel().tape.clone()
     }
 
-    /// Returns a stream of that tape. Those from 2^31 on are the world's own.
+    /// Returns a stream of that tape. Streams from 2^31 on are reserved for the world itself.
     pub fn chance(&self, stream: u32) -> Chance {
         self.kernel().tape.stream(stream)
     }
@@ -74,13 +74,13 @@ impl World {
         self.kernel().unix_time()
     }
 
-    /// Lets time pass, while no host acts.
+    /// Advances the clock while no host acts.
     pub fn advance(&self, by: Duration) {
         self.kernel_mut().advance(by);
     }
 
     /// Stops a host for a while, like a stopped process or machine: the driver gives it no turn, while the kernel
-    /// keeps working for it. The longest of several pauses counts.
+    /// keeps working for it. Of several pauses, the one that ends last counts.
     pub fn pause_host(&self, host: usize, time: Duration) {
         self.kernel_mut().pause(host, time);
     }
@@ -92,8 +92,8 @@ impl World {
         self.kernel_mut().conditions = Rc::new(conditions);
     }
 
-    /// Sets how many connections may wait at listeners that are opened later; further dials stay undecided. Default
-    /// 4,096.
+    /// Sets the maximum number of connections that wait to be accepted, for each listener that is opened later;
+    /// further dials stay pending. Default 4,096.
     pub fn set_backlog(&self, connections: usize) {
         self.kernel_mut().backlog = connections;
     }
@@ -125,24 +125,25 @@ impl World {
     }
 
     /// Sets the local ports of dials, for each pair of a source and a destination. Default 32,768 to 60,999. The port
-    /// of a dialler that ended its connection first stays in use for 60 s.
+    /// of a dialler that closed its connection first stays in use for 60 s.
     pub fn set_ports(&self, ports: RangeInclusive<u16>) {
         self.kernel_mut().ports.range = ports;
     }
 
     /// Stops all traffic to and from a host, silently and in both directions. Bytes written meanwhile wait; a dial
-    /// fails with `ETIMEDOUT` after 127 s. The cost grows with the number of all connections.
+    /// fails with `ETIMEDOUT` after 127 s. The cost grows with the total number of connections.
     pub fn cut(&self, host: usize) {
         self.kernel_mut().cut(host);
     }
 
-    /// Delivers everything that [`World::cut`] has delayed. The cost grows with the number of all connections.
+    /// Ends a [`World::cut`] and delivers everything that it delayed, unless the other host is cut, too. The cost grows
+    /// with the total number of connections.
     pub fn heal(&self, host: usize) {
         self.kernel_mut().heal(host);
     }
 
     /// Resets both ends of a host's connection, as a middlebox does; returns whether it exists. The cost grows with
-    /// the number of all connections.
+    /// the total number of connections.
     pub fn reset(&self, host: usize, link: LinkId) -> bool {
         self.kernel_mut().reset(host, Token::Link(link).to_u64())
     }
@@ -161,9 +162,9 @@ impl World {
 
     // --- Faults -----------------------------------------------------------------------------------------------------
 
-    /// Makes one in this many of a host's calls fail, drawn from a stream of the host and the site. A number of 0 means
-    /// none. Several faults of one site are drawn one after another. A call that always fails with `EAGAIN`, or is
-    /// always interrupted, keeps a loop busy while no time passes.
+    /// Makes each call of a host at a site fail with a probability of 1 in `one_in`; 0 means never. Several faults of
+    /// one host and site draw in turn from one random stream. A call that always fails with `EAGAIN`, or is always
+    /// interrupted, keeps a loop busy while no time passes.
     pub fn fail_sometimes(&self, host: usize, site: Site, errno: i32, one_in: u32) {
         self.kernel_mut().fail_sometimes(host, site, errno, one_in);
     }
@@ -183,19 +184,20 @@ impl World {
         self.kernel().calls(host, site)
     }
 
-    /// Sets how many descriptors a host may have open; beyond it calls fail with `EMFILE`. Default without limit.
+    /// Sets the maximum number of a host's open descriptors; at that number, calls fail with `EMFILE`. No limit by
+    /// default.
     pub fn set_descriptor_limit(&self, host: usize, descriptors: usize) {
         self.kernel_mut().set_descriptor_limit(host, descriptors);
     }
 
-    /// Returns a host's open descriptors: its connections, its listeners, its poller and its waker.
+    /// Returns the number of a host's open descriptors: its connections, its listeners, its poller and its waker.
     pub fn open_descriptors(&self, host: usize) -> usize {
         self.kernel().open_descriptors(host)
     }
 
     // --- The record -------------------------------------------------------------------------------------------------
 
-    /// Keeps every call from now on, not only the hash; the memory grows with each call.
+    /// Keeps every call from now on, not only the hash; memory grows with each call.
     pub fn keep_log(&self) {
         self.kernel_mut().trace.keep_log();
     }

@@ -52,7 +52,7 @@ fn a_handlers_torn_frame_is_found_where_the_next_one_should_begin() {
     let [violation] = &found[..] else { panic!("{found:?}") };
     assert_eq!((violation.invariant, violation.at), (17, Instant::ZERO));
     let text = violation.to_string();
-    let holds = "Written bytes are whole frames in order, and only pings and pongs overtake";
+    let holds = "Written bytes are whole frames in order, and only pings and pongs overtake others";
     assert!(text.starts_with(&format!("invariant 17 ({holds}) is broken")), "{text}");
 }
 

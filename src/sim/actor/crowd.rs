@@ -1,7 +1,7 @@
 //! One host with any number of connections, each with its own persona.
 //!
-//! A crowd is driven like a loop and costs a few dozen bytes for each idle honest connection, in addition to the
-//! virtual kernel's memory. It handles events in their order and does no work for a connection without an event.
+//! A crowd is driven like a loop and uses a few dozen bytes for each idle honest connection, in addition to the
+//! virtual kernel's memory. It handles events in order and does no work for a connection without an event.
 
 use super::super::driver::Actor;
 use super::super::net::SimNet;
@@ -23,7 +23,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 const READ_BLOCK_BYTES: usize = 64 * 1024;
-/// Maximum number of timers, dials and accepts in one turn; the rest follow in the next.
+/// Maximum numbers of timers, dials and accepts in one turn; the rest are handled in the next.
 const TIMERS_PER_TURN: usize = 4_096;
 const DIALS_PER_TURN: usize = 1_024;
 const ACCEPTS_PER_TURN: usize = 1_024;
@@ -58,7 +58,7 @@ struct Listener {
     cast: Box<dyn FnMut(u64) -> Role>,
     accepted: u64,
     is_ready: bool,
-    /// Moment at which accepting is retried after a failure.
+    /// The moment at which accepting is retried after a failure.
     retry_at: Instant,
 }
 
@@ -75,7 +75,7 @@ struct Dial {
 }
 
 impl Crowd {
-    /// Returns an empty crowd on a host of its own, which draws from `chance`.
+    /// Returns an empty crowd on its own host, which draws from `chance`.
     pub fn new(net: SimNet, chance: Chance) -> Self {
         Self {
             now: net.now(),
@@ -107,10 +107,9 @@ impl Crowd {
         self
     }
 
-    /// Returns one of the addresses that only this crowd dials from, by which a test distinguishes one peer from the
-    /// others.
+    /// Returns one of the addresses from which only this crowd dials, so that a test can distinguish its peers.
     pub fn source(&self, index: u32) -> IpAddr {
-        let host = u32::try_from(self.net.host()).expect("hosts are few");
+        let host = u32::try_from(self.net.host()).expect("there are fewer than 2^32 hosts");
         Ipv4Addr::from(u32::from(Ipv4Addr::new(172, 16, 0, 0)) + host * MAX_SOURCES + index % MAX_SOURCES).into()
     }
 
@@ -122,11 +121,11 @@ impl Crowd {
     /// Opens a connection at a moment, from a given address or from any.
     pub fn dial_at(&mut self, at: Instant, to: SocketAddr, source: Option<IpAddr>, role: impl Into<Role>) {
         let mut role = Some(role.into());
-        self.push_dials(at, to, source, Duration::ZERO, 1, move |_| role.take().expect("the role is cast once"));
+        self.push_dials(at, to, source, Duration::ZERO, 1, move |_| role.take().expect("one dial takes one role"));
     }
 
-    /// Opens `count` connections, the first at `from` and each further one `every` later; `cast` receives the number
-    /// of connections opened before.
+    /// Opens `count` connections, the first at `from` and each further one `every` later. `cast` returns each
+    /// connection's role; its argument is the number of connections opened before.
     pub fn dial_many(
         &mut self,
         to: SocketAddr,
@@ -138,13 +137,13 @@ impl Crowd {
         self.push_dials(from, to, None, every, count, cast);
     }
 
-    /// Listens on a port of the host; `cast` receives the number of connections accepted there before.
+    /// Listens on a port of the host. `cast` returns each connection's role; it receives the number accepted before.
     ///
     /// # Errors
     ///
     /// Those of the virtual kernel.
     pub fn listen(&mut self, port: u16, cast: impl FnMut(u64) -> Role + 'static) -> io::Result<SocketAddr> {
-        let index = u32::try_from(self.listeners.len()).expect("listeners are few");
+        let index = u32::try_from(self.listeners.len()).expect("there are fewer than 2^32 listeners");
         let address = self.net.listen(index, SocketAddr::new(self.net.ip(), port))?;
         let cast = Box::new(cast);
         self.listeners.push(Listener { cast, accepted: 0, is_ready: false, retry_at: Instant::MAX });
@@ -193,7 +192,7 @@ impl Crowd {
         let generation = self.next_generation;
         self.next_generation = (generation + 1) % LinkId::MAX_GENERATION;
         let slot = self.seats.insert(Seat { role, wire: Wire::new(generation, is_dialled) });
-        LinkId::new(u32::try_from(slot).expect("a crowd has less than four billion seats"), generation)
+        LinkId::new(u32::try_from(slot).expect("a crowd has fewer than 2^32 seats"), generation)
     }
 
     fn dial_due(&mut self) {
@@ -305,7 +304,7 @@ impl Crowd {
         }
     }
 
-    /// Queues a read for this turn or the next, if there is something to read and the persona wants it.
+    /// Queues a read for this turn or the next, if there are bytes to read and the persona wants them.
     fn list(&mut self, id: LinkId) {
         let Some(wire) = self.wire(id) else { return };
         if wire.is_readable && wire.appetite > 0 && !wire.is_listed {
@@ -367,7 +366,7 @@ impl Crowd {
         }
     }
 
-    /// Lets the persona act, and then carries out its wish.
+    /// Lets the persona act, and then does what it wishes.
     fn play(&mut self, id: LinkId, act: impl FnOnce(&mut dyn Persona, &mut Line<'_>)) {
         let Self { net, seats, timers, out, chance, now, .. } = self;
         let Some(Seat { role, wire }) = seats.get_mut(id.slot()) else { return };
@@ -475,7 +474,7 @@ impl PartialOrd for Dial {
     }
 }
 
-/// The heap returns its greatest first, so the order is reversed: the earliest is the greatest.
+/// The heap returns its greatest item first, so the order is reversed: the earliest dial is the greatest.
 impl Ord for Dial {
     fn cmp(&self, other: &Self) -> Ordering {
         other.key().cmp(&self.key())

@@ -1,10 +1,9 @@
-//! The reference peer: an SV Node as the loop sees it, and a witness of the loop's behaviour.
+//! The reference peer, which acts like an SV Node and checks the loop's behaviour.
 //!
-//! It completes the handshake from either side, answers pings, sends its own if its profile asks for it, and checks
+//! It completes the handshake from either side, answers pings, sends its own if its profile says so, and checks
 //! everything that it receives: whole frames in order, checksums, the version first and the verack next, no
 //! repetition of messages that are sent once, and pongs for its own pings only. It reports faults to its
-//! [`Journal`](super::Journal). It never misbehaves, so a loop that ends its connection must have a reason of its
-//! own.
+//! [`Journal`](super::Journal). It never misbehaves, so a loop that closes its connection must have another reason.
 
 use super::journal::{Tally, Wrong};
 use super::line::Line;
@@ -16,7 +15,7 @@ use std::mem;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Time after which an honest peer ends an incomplete handshake (SV Node 1.2.2, net.cpp `-p2phandshaketimeout`).
+/// Time after which an honest peer gives up an incomplete handshake (SV Node 1.2.2, net.cpp `-p2phandshaketimeout`).
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// One honest peer, 32 bytes.
@@ -38,7 +37,7 @@ struct Seen {
 }
 
 impl Honest {
-    /// Returns a peer of this kind, which dials or accepts.
+    /// Returns a peer of this kind, for a dialled or an accepted connection.
     pub fn new(profile: &Rc<Profile>) -> Self {
         let profile = Rc::clone(profile);
         Self { profile, reader: Reader::default(), awaited: 0, pings: 0, seen: Seen::default() }

@@ -1,7 +1,7 @@
-//! Honest peers' record of the loop: counts, and every fault of the loop that they observed.
+//! Honest peers' record of the loop: counts, and every fault that they observed in it.
 //!
-//! Many peers share one journal. It does not judge the loop's speed, except that a peer complains about a handshake
-//! or a pong that is too slow.
+//! Many peers share one journal. The loop's speed is not judged, except that a peer complains about a handshake or a
+//! pong that is too slow.
 
 use crate::time::Instant;
 use std::cell::RefCell;
@@ -22,18 +22,18 @@ struct Book {
     complaints: Vec<Complaint>,
 }
 
-/// Counts so far, of all peers together.
+/// Totals of all peers so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Connections established.
     pub opened: u64,
     /// Handshakes completed.
     pub ready: u64,
-    /// Connections that the loop ended in an orderly way.
+    /// Connections that the loop closed without an error.
     pub closed: u64,
     /// Connections that failed: refused, reset, unreachable.
     pub failed: u64,
-    /// Closed connections that ended inside a frame.
+    /// The part of `closed` that ended inside a frame.
     pub torn: u64,
     /// Rejects received from the loop.
     pub rejects: u64,
@@ -52,7 +52,7 @@ pub struct Tally {
 /// A case in which the loop was wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Complaint {
-    /// When the peer noticed it.
+    /// The moment at which the peer noticed it.
     pub at: Instant,
     /// The connection's number in the crowd, as [`Line::serial`](super::Line::serial) returns it.
     pub serial: u32,
@@ -86,7 +86,7 @@ pub enum Wrong {
 }
 
 impl Wrong {
-    /// Returns whether this is a missing message, which may have causes outside the loop.
+    /// Returns whether a message is missing, which may have a cause outside the loop.
     pub const fn is_silence(self) -> bool {
         match self {
             Self::NoPong | Self::NoHandshake => true,

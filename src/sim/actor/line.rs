@@ -1,7 +1,7 @@
 //! The interface through which a persona acts: its connection, its timer, and its crowd's random numbers.
 //!
-//! Bytes sent in one call of a persona are written with as few writes as possible; bytes that the kernel does not
-//! accept are kept, up to [`MAX_UNSENT_BYTES`].
+//! The bytes that a persona sends in one call are passed to the kernel in as few writes as possible. Bytes that the
+//! kernel does not accept are kept, up to [`MAX_UNSENT_BYTES`].
 
 use super::super::net::SimNet;
 use super::super::tape::Chance;
@@ -12,34 +12,34 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io::ErrorKind;
 
-/// Maximum bytes per connection that wait for the kernel.
+/// Maximum number of bytes per connection that wait for the kernel.
 pub const MAX_UNSENT_BYTES: usize = 4 * 1024 * 1024;
 
-/// Number of collected bytes at which they are written to the kernel before the call ends.
+/// Number of collected bytes from which they are written to the kernel before the call ends.
 const MAX_GATHERED_BYTES: usize = 64 * 1024;
 
-/// A persona's connection, for the time of one call.
+/// A persona's connection, for the duration of one call.
 #[derive(Debug)]
 pub struct Line<'a> {
     pub(super) net: &'a mut SimNet,
     pub(super) wire: &'a mut Wire,
     pub(super) timers: &'a mut Timers,
-    /// Sent in this call and not written to the kernel yet.
+    /// Bytes sent in this call and not yet written to the kernel.
     pub(super) out: &'a mut Vec<u8>,
     pub(super) chance: &'a Chance,
     pub(super) id: LinkId,
     pub(super) now: Instant,
 }
 
-/// A crowd's state of one connection.
+/// The crowd's state of one connection.
 #[derive(Debug)]
 pub(super) struct Wire {
     pub(super) generation: u32,
-    /// Bytes that the persona wants to read; `u32::MAX` is all.
+    /// The number of bytes that the persona wants to read; `u32::MAX` is all.
     pub(super) appetite: u32,
-    /// When the persona wants to be called.
+    /// The moment at which the persona wants to be called.
     pub(super) due: Instant,
-    /// The earliest of its entries among the timers; never later than `due`.
+    /// The moment of the connection's earliest timer; never later than `due`.
     pub(super) armed: Instant,
     pub(super) unsent: Option<Box<Unsent>>,
     pub(super) wish: Wish,
@@ -62,7 +62,7 @@ pub(super) enum Wish {
     Finished,
     Close,
     Reset,
-    /// A write reported the connection's end.
+    /// A write failed, so the connection is broken.
     Broken(ErrorKind),
 }
 
@@ -97,8 +97,8 @@ impl Line<'_> {
         self.chance
     }
 
-    /// Sends all of `bytes`, now or when there is room. Returns `false`, having sent nothing, if too much waits
-    /// already or the connection can no longer send.
+    /// Sends all of `bytes`, now or when there is room. Returns `false`, having sent nothing, if they exceed
+    /// [`MAX_UNSENT_BYTES`] with the bytes that wait already, or the connection can no longer send.
     pub fn send(&mut self, bytes: &[u8]) -> bool {
         if self.wire.wish != Wish::Stay || self.unsent_bytes() + bytes.len() > MAX_UNSENT_BYTES {
             return false;
@@ -110,8 +110,8 @@ impl Line<'_> {
         true
     }
 
-    /// Sends as much of `bytes` as the kernel accepts at once and keeps nothing; returns how much that was. If it was
-    /// not all, the persona is called when there is room.
+    /// Sends as much of `bytes` as the kernel accepts at once and keeps nothing; returns the number of bytes sent. If
+    /// it is less than all, the persona is called when there is room.
     pub fn offer(&mut self, bytes: &[u8]) -> usize {
         self.hand_over();
         if self.wire.wish != Wish::Stay || self.wire.is_blocked || self.wire.unsent.is_some() {
@@ -120,12 +120,12 @@ impl Line<'_> {
         self.wire.write(self.net, self.id, bytes)
     }
 
-    /// Returns the bytes that wait to be sent.
+    /// Returns the number of bytes that wait to be sent.
     pub fn unsent_bytes(&self) -> usize {
         self.out.len() + self.wire.unsent.as_ref().map_or(0, |unsent| unsent.bytes.len() - unsent.sent)
     }
 
-    /// Returns whether the kernel accepted less than offered; it reports when there is room.
+    /// Returns whether the kernel accepted less than it was offered and has not reported room since.
     pub fn is_blocked(&self) -> bool {
         self.wire.is_blocked || self.wire.unsent.is_some()
     }
@@ -150,7 +150,7 @@ impl Line<'_> {
         self.wire.wish = Wish::Reset;
     }
 
-    /// Asks to be called at `moment`, instead of any other; [`Instant::MAX`] is never.
+    /// Requests a call at `moment`, in place of any earlier request; [`Instant::MAX`] means never.
     pub fn wake_at(&mut self, moment: Instant) {
         self.wire.due = moment;
         if moment < self.wire.armed {
@@ -159,12 +159,12 @@ impl Line<'_> {
         }
     }
 
-    /// Returns when the persona is called next; [`Instant::MAX`] is never.
+    /// Returns the moment of the requested call; [`Instant::MAX`] means never.
     pub fn wakes_at(&self) -> Instant {
         self.wire.due
     }
 
-    /// Reads nothing from now on, not even an end.
+    /// Reads nothing from now on, and so does not notice that the connection ends.
     pub fn stop_reading(&mut self) {
         self.wire.appetite = 0;
     }
@@ -184,7 +184,7 @@ impl Line<'_> {
         into.extend(self.out.drain(..));
     }
 
-    /// Writes the collected bytes to the kernel, and keeps the rest.
+    /// Writes the collected bytes to the kernel, and keeps those that it does not accept.
     pub(super) fn hand_over(&mut self) {
         if self.out.is_empty() {
             return;

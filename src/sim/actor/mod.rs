@@ -3,10 +3,10 @@
 //! A [`Crowd`] is a host with a [`Persona`] for each of its connections. The crowd calls the persona for each event,
 //! and the persona acts through its [`Line`]. [`Honest`] is the reference peer and a witness: it records its
 //! observations of the loop in a [`Journal`]. All actors use a codec of their own, made from the protocol's byte
-//! vectors, and draw random numbers from their crowd's stream only.
+//! vectors, and draw random numbers only from their crowd's stream.
 //!
 //! [`Quirk`]s make honest peers odd, a [`Source`] and a [`Sink`] stream gigabytes, and [`byzantine`] holds the
-//! hostile peers, each with the [`Expectation`] of how the loop must react.
+//! hostile peers, each with the loop's required reaction ([`Expectation`]).
 
 pub mod byzantine;
 

@@ -1,4 +1,4 @@
-//! Personas, which play one side of a connection, and the reactions that they expect from the loop.
+//! Personas, which play one side of a connection, and the reactions that the loop must show to them.
 
 use super::line::Line;
 use crate::error::CloseReason;
@@ -12,20 +12,20 @@ pub trait Persona {
     /// Handles the established connection.
     fn opened(&mut self, line: &mut Line<'_>);
 
-    /// Handles received bytes; the borders between calls mean nothing.
+    /// Handles received bytes, which are split into calls at arbitrary offsets.
     fn received(&mut self, line: &mut Line<'_>, bytes: &[u8]);
 
-    /// Handles the moment that [`Line::wake_at`] asked for.
+    /// Handles the moment that was set with [`Line::wake_at`].
     fn due(&mut self, line: &mut Line<'_>) {
         let _ = line;
     }
 
-    /// Handles an empty queue: the kernel accepted everything that waited to be sent.
+    /// Handles an empty send queue: the kernel has accepted all bytes that waited.
     fn writable(&mut self, line: &mut Line<'_>) {
         let _ = line;
     }
 
-    /// Handles the end of a connection that this persona did not end itself.
+    /// Handles the end of a connection that this persona did not close itself.
     fn ended(&mut self, how: End, at: Instant) {
         let _ = (how, at);
     }
@@ -34,7 +34,7 @@ pub trait Persona {
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The other side closed it in an orderly way.
+    /// The other side closed it without an error.
     ByPeer,
     /// It failed, or was never established.
     Failed(io::ErrorKind),
@@ -49,7 +49,7 @@ pub enum Expectation {
     ClosedBy {
         /// The labels of the correct reasons, as [`CloseReason::label`] returns them.
         reasons: &'static [&'static str],
-        /// The maximum time after the peer's first attack step.
+        /// The maximum time from the peer's first attack step to the close.
         within: Duration,
     },
 }
@@ -61,7 +61,7 @@ pub enum Judgement {
     Right,
     /// The loop closed a peer that it had to keep.
     NotKept(CloseReason),
-    /// The loop closed it for another reason.
+    /// The loop closed it for a different reason.
     WrongReason(CloseReason),
     /// The loop closed it too late, or not at all.
     Late,

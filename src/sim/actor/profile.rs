@@ -1,4 +1,4 @@
-//! Everything that peers of one kind have in common: their `version` and the way they perform a handshake.
+//! Everything that peers of one kind have in common: their `version` and their handshake.
 
 use super::super::tape;
 use super::journal::Journal;
@@ -11,7 +11,7 @@ const PROTOCONF: &[u8] = b"\x02\x00\x00\x20\x00\x15BlockPriority,Default";
 /// The last protocol version without pongs.
 const LAST_WITHOUT_PONGS: i32 = 60_000;
 
-/// A kind of peer. Built once and shared by any number of connections.
+/// A kind of peer, built once and shared by any number of connections.
 #[derive(Debug)]
 pub struct Profile {
     pub(super) magic: [u8; 4],
@@ -27,10 +27,10 @@ pub struct Profile {
     version: Vec<u8>,
 }
 
-/// How much of a `version` is sent; each variant omits one field more than the one before.
+/// How much of a `version` is sent; each variant omits one more field than the previous one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum VersionTail {
-    /// All fields, the association id empty.
+    /// All fields, with an empty association id.
     AssociationId,
     /// Up to the relay flag.
     Relay,
@@ -51,7 +51,7 @@ impl VersionTail {
 }
 
 impl Profile {
-    /// Returns an SV Node on the network with this magic, which never pings.
+    /// Returns the profile of an SV Node that never pings, on the network with this magic.
     pub fn new(magic: [u8; 4], journal: &Journal) -> Self {
         Self {
             magic,
@@ -73,7 +73,7 @@ impl Profile {
         Self { ping_every: Some(every), ..self }
     }
 
-    /// Claims another protocol version, and omits what that version does not have.
+    /// Claims the given protocol version, and omits the messages that it does not have.
     #[must_use]
     pub fn with_protocol_version(mut self, version: i32) -> Self {
         self.version[..4].copy_from_slice(&version.to_le_bytes());
@@ -89,15 +89,15 @@ impl Profile {
     /// Sends a shorter `version`.
     #[must_use]
     pub fn with_version_tail(mut self, tail: VersionTail) -> Self {
-        let protocol_version = i32::from_le_bytes(*self.version.first_chunk().expect("every version has one"));
+        let protocol_version = i32::from_le_bytes(*self.version.first_chunk().expect("a version has a number"));
         self.version = version_payload(protocol_version, tail, b"/Bitcoin SV:1.2.2/");
         self
     }
 
-    /// Sends another user agent.
+    /// Sends the given user agent.
     #[must_use]
     pub fn with_user_agent(mut self, user_agent: &[u8]) -> Self {
-        let protocol_version = i32::from_le_bytes(*self.version.first_chunk().expect("every version has one"));
+        let protocol_version = i32::from_le_bytes(*self.version.first_chunk().expect("a version has a number"));
         self.version = version_payload(protocol_version, VersionTail::AssociationId, user_agent);
         self
     }
@@ -146,7 +146,7 @@ fn version_payload(protocol_version: i32, tail: VersionTail, user_agent: &[u8]) 
         payload.extend_from_slice(&[0; 18 + 8]);
     }
     if tail < VersionTail::Nonce {
-        payload.push(u8::try_from(user_agent.len()).expect("actors have short names"));
+        payload.push(u8::try_from(user_agent.len()).expect("actors have short user agents"));
         payload.extend_from_slice(user_agent);
     }
     if tail < VersionTail::UserAgent {

@@ -1,6 +1,6 @@
-//! Honest peers that differ from the reference: old protocols, few messages, everything at once, and very slow ones.
+//! Honest peers that differ from the reference: by an old protocol, by fewer messages, or by their pace.
 //!
-//! The loop must treat each of them like the reference peer, and they report to the same journal.
+//! The loop must treat each of them like the reference peer. They report to the same journal.
 
 use super::honest::Honest;
 use super::line::Line;
@@ -30,7 +30,7 @@ pub enum Quirk {
     OneByteAtATime,
 }
 
-/// A kind of odd peers.
+/// A kind of peer that has a quirk.
 #[derive(Clone, Debug)]
 pub struct Odd {
     quirk: Quirk,
@@ -58,7 +58,7 @@ impl Quirk {
 }
 
 impl Odd {
-    /// Returns peers like `profile` except for the quirk.
+    /// Returns the kind of peer that behaves like `profile` except for the quirk.
     pub fn new(quirk: Quirk, profile: Profile) -> Self {
         let profile = match quirk {
             Quirk::OldVersion(version) => profile.with_protocol_version(version),
@@ -94,7 +94,7 @@ impl Dripping {
         Self { honest, waiting: VecDeque::new(), honest_due: Instant::MAX, next_byte_at: Instant::MAX }
     }
 
-    /// Lets the honest peer act, and holds back its output.
+    /// Lets the honest peer act, and queues its output.
     fn act(&mut self, line: &mut Line<'_>, act: impl FnOnce(&mut Honest, &mut Line<'_>)) {
         line.wake_at(self.honest_due);
         act(&mut self.honest, line);

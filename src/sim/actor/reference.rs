@@ -1,31 +1,31 @@
 //! The actors' wire format: a second codec, made from the protocol's byte vectors.
 //!
 //! It shares no line with the codec of the loop under test, so that a mistake in one is not hidden by the same
-//! mistake in the other. A [`Reader`] extracts frames from a stream however it was cut, keeps small payloads, hashes
+//! mistake in the other. A [`Reader`] extracts frames from a stream that is cut anywhere, keeps small payloads, hashes
 //! large ones as they arrive, and owns no memory between frames.
 
 use super::journal::Wrong;
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;
 
-/// Bytes of the basic header, and of the extended one.
+/// Lengths of the basic header and of the extended one, in bytes.
 pub(super) const HEAD: usize = 24;
 const EXTENDED_HEAD: usize = 44;
 /// Payloads up to this many bytes are kept whole.
 const MAX_KEPT: u64 = 64 * 1024;
 /// Our announced maximum for the payload of an ordinary message.
 const MAX_ANNOUNCED: u64 = 2 * 1024 * 1024;
-/// Half-received frames kept for reuse, and the maximum capacity of each.
+/// Maximum number of frame buffers kept for reuse, and the maximum capacity of each in bytes.
 const MAX_SPARES: usize = 64;
 const MAX_SPARE_ROOM: usize = 4 * 1024;
 
-/// A whole frame whose checksum is right.
+/// A whole frame with a correct checksum.
 #[derive(Debug)]
 pub(super) struct Message<'a> {
     pub(super) command: [u8; 12],
     /// The whole frame; only its header if the payload is too large to be kept.
     pub(super) frame: &'a [u8],
-    /// As much as was kept.
+    /// The whole payload, or nothing if it is too large to be kept.
     pub(super) payload: &'a [u8],
 }
 
@@ -44,9 +44,9 @@ struct Partial {
     is_whole: bool,
 }
 
-/// Half-received frames for reuse, shared by many readers.
+/// Frame buffers for reuse, shared by many readers.
 #[derive(Debug, Default)]
-#[expect(clippy::vec_box, reason = "the boxes are what is reused")]
+#[expect(clippy::vec_box, reason = "the boxes are reused")]
 pub(super) struct Spares(RefCell<Vec<Box<Partial>>>);
 
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +58,7 @@ struct Head {
 }
 
 impl Head {
-    /// Reads the header at the beginning of `bytes`, if all of it is there.
+    /// Reads the header at the beginning of `bytes`, if it is complete.
     fn read(bytes: &[u8], magic: [u8; 4]) -> Result<Option<Self>, Wrong> {
         let seen = bytes.len().min(4);
         if bytes[..seen] != magic[..seen] {
@@ -133,7 +133,7 @@ impl Reader {
         partial.fill(input, magic, large)
     }
 
-    /// Returns whether a frame has begun and is not complete.
+    /// Returns whether a frame is only partly received.
     pub(super) fn is_within_frame(&self) -> bool {
         self.partial.as_ref().is_some_and(|partial| !partial.is_whole)
     }
@@ -212,7 +212,7 @@ pub(super) fn twice(hasher: Sha256) -> [u8; 4] {
     array(&Sha256::digest(hasher.finalize()))
 }
 
-/// Builds a header with any claims.
+/// Builds a header, whose fields need not be correct.
 pub(super) fn header(magic: [u8; 4], command: &str, len_bytes: u32, checksum: [u8; 4]) -> [u8; HEAD] {
     let mut bytes = [0; HEAD];
     bytes[..4].copy_from_slice(&magic);
@@ -246,7 +246,7 @@ pub(super) fn nonce_frame(magic: [u8; 4], command: &str, nonce: u64) -> [u8; HEA
     bytes
 }
 
-/// Builds the pong for a `ping`: the same frame with another letter.
+/// Builds the pong for a `ping`: the same frame with one letter changed.
 pub(super) fn pong_to(ping: &[u8]) -> Option<[u8; HEAD + 8]> {
     let mut pong: [u8; HEAD + 8] = ping.try_into().ok()?;
     pong[5] = b'o';
@@ -265,7 +265,7 @@ fn may_be_large(command: [u8; 12]) -> bool {
 }
 
 fn array<const LEN: usize>(bytes: &[u8]) -> [u8; LEN] {
-    *bytes.first_chunk().expect("the field lies within the header")
+    *bytes.first_chunk().expect("the field is inside the header")
 }
 
 #[cfg(test)]
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_are_the_same_for_all_cuts_of_the_stream() {
+    fn frames_are_the_same_for_all_piece_sizes() {
         let large = vec![7; 100_000];
         let mut stream = frame(MAIN, "version", &[1; 100]);
         stream.extend(frame(MAIN, "verack", &[]));
@@ -311,7 +311,7 @@ mod tests {
                 };
                 reader.read(input, MAIN, &spares, large, on_frame).unwrap();
             }
-            // The large payload is passed on in parts, unless it lies whole in one piece.
+            // The large payload is passed on in parts, unless one piece contains all of it.
             let kept = if piece == stream.len() { 100_000 } else { 0 };
             let expected: Vec<(Vec<u8>, usize, usize)> = vec![
                 (b"vers".to_vec(), 100, 124),
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_are_named() {
+    fn each_fault_is_reported_as_its_kind() {
         let read = |bytes: &[u8]| {
             Reader::default().read(bytes, MAIN, &Spares::default(), |_, _| {}, |message| panic!("{message:?}"))
         };

@@ -1,6 +1,4 @@
-//! One connection's persona in a crowd.
-//!
-//! It is drawn once and never changes. This module sends nothing.
+//! One connection's persona in a crowd, which is chosen once and never changes.
 
 use super::honest::Honest;
 use super::persona::Persona;
@@ -16,7 +14,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// Wraps any persona but the reference peer.
+    /// Wraps any persona other than the reference peer.
     pub fn of(persona: impl Persona + 'static) -> Self {
         Self::Other(Box::new(persona))
     }

@@ -1,8 +1,8 @@
 //! Streams of gigabytes that need no memory: a source that generates them, and a sink that knows every byte in
 //! advance.
 //!
-//! The bytes of a [`Cargo`] follow from their offset, so they need not be stored. They repeat after a prime number of
-//! bytes. A piece that is lost, repeated or moved by less than that is detected at once, and any other by the length.
+//! Each byte of a [`Cargo`] follows from its offset and need not be stored. The bytes repeat with a prime period. Lost,
+//! repeated or moved bytes are detected at once if their number is below the period, and otherwise by the length.
 
 use super::line::Line;
 use super::persona::{End, Persona};
@@ -24,7 +24,7 @@ const COMMAND: &str = "block";
 pub struct Cargo {
     period: Rc<[u8]>,
     len_bytes: u64,
-    /// Of the payload, for headers with a checksum field.
+    /// The payload's checksum, for headers that have a checksum field.
     checksum: Option<[u8; 4]>,
 }
 
@@ -35,7 +35,7 @@ pub enum Pace {
     AsItCan,
     /// A number of bytes at a time, with a pause between them.
     Portions {
-        /// The maximum bytes of one portion.
+        /// The maximum length of one portion, in bytes.
         len_bytes: u32,
         /// The time from one portion to the next.
         every: Duration,
@@ -58,7 +58,7 @@ pub struct Source {
     session: Session,
     cargo: Cargo,
     pace: Pace,
-    /// Bytes that may be sent before the next portion is due.
+    /// The number of bytes that may be sent before the next portion is due.
     portion: u64,
     /// Pongs owed for pings that arrived while the payload was being sent.
     owed: Vec<u8>,
@@ -81,7 +81,7 @@ struct Session {
 }
 
 impl Cargo {
-    /// Draws a payload of `len_bytes` from a seed. A payload of up to 4 GiB - 1 is hashed once, for its header.
+    /// Creates a payload of `len_bytes` from a seed. A payload of up to 4 GiB - 1 is hashed once, for its header.
     pub fn new(seed: u64, len_bytes: u64) -> Self {
         let mut state = seed;
         let period: Rc<[u8]> = (0..PERIOD)
@@ -109,7 +109,7 @@ impl Cargo {
         &rest[..left.min(rest.len() as u64) as usize]
     }
 
-    /// Returns the first wrong offset in `bytes`, which arrived at `offset`; beyond the end all are wrong.
+    /// Returns the offset of the first wrong byte in `bytes`, which begin at `offset`. Bytes beyond the end are wrong.
     pub fn first_wrong(&self, offset: u64, bytes: &[u8]) -> Option<u64> {
         let mut at = 0;
         while at < bytes.len() {
@@ -145,7 +145,7 @@ impl Cargo {
 }
 
 impl Flow {
-    /// Returns the payload bytes sent or received.
+    /// Returns the number of payload bytes sent or received.
     pub fn moved(&self) -> u64 {
         self.moved.get()
     }
@@ -160,7 +160,7 @@ impl Flow {
         self.wrong_at.get()
     }
 
-    /// Returns how and when the connection ended, if the other side ended it.
+    /// Returns when and how the connection ended, unless this side closed it.
     pub fn ended(&self) -> Option<(Instant, End)> {
         self.ended.get()
     }
@@ -344,7 +344,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cargo_s_bytes_follow_from_their_offsets() {
+    fn each_byte_of_a_cargo_follows_from_its_offset() {
         let cargo = Cargo::new(3, 200_000);
         let mut whole = Vec::new();
         while whole.len() < 200_000 {

@@ -1,4 +1,4 @@
-//! The bounds in a loop's configuration that the invariants check.
+//! The bounds that the invariants check, which follow from a loop's configuration.
 //!
 //! A new configuration replaces them; existing links and bans may exceed the new bounds.
 
@@ -25,7 +25,7 @@ pub(super) struct Bounds {
     pub(super) dials: Option<DialBounds>,
 }
 
-/// The configuration's promises about dials.
+/// A configuration's bounds for dials.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DialBounds {
     pub(super) initial_backoff: Duration,
@@ -50,7 +50,7 @@ impl Bounds {
         }
     }
 
-    /// Returns the promises for a turn in which one configuration replaced another.
+    /// Returns the bounds for a turn in which one configuration replaced another.
     pub(super) fn or_looser(self, other: Self) -> Self {
         Self {
             max_links: self.max_links.max(other.max_links),
@@ -60,7 +60,7 @@ impl Bounds {
         }
     }
 
-    /// Returns the promises for existing links, which may stay although a new configuration allows fewer.
+    /// Returns the bounds, raised to the current counts: links stay even if a new configuration allows fewer.
     pub(super) fn at_least(self, summary: &Summary) -> Self {
         Self {
             max_links: self.max_links.max(summary.links),
@@ -92,8 +92,8 @@ impl DialBounds {
         Duration::try_from_secs_f64(secs).map_or(self.max_backoff, |pause| pause.min(self.max_backoff))
     }
 
-    /// Returns whether a pause from `now` until `until` is correct for `reason`. Moments are compared, not lengths: a
-    /// pause beyond the end of the clock ends there.
+    /// Returns whether a pause from `now` until `until` is correct for `reason`. Moments are compared, not durations,
+    /// because a pause beyond the clock's last moment ends at that moment.
     pub(super) fn allows(&self, now: Instant, until: Instant, failures: u32, reason: CloseReason) -> bool {
         let within = |least: Duration, most: Duration| {
             let longest = most.saturating_add(most / 100 * BACKOFF_JITTER_PERCENT as u32).saturating_add(ROUNDING);

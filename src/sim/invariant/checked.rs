@@ -43,7 +43,7 @@ pub struct Checked<H: Handler> {
     summary: Summary,
     /// The clock at the last turn, before it began.
     settled: Instant,
-    /// The next link to be read, and the turn since which it has been next without being read.
+    /// The link to be read next, and the turn since which it has been next without being read.
     next_since: (Option<LinkId>, u64),
     memory: Memory,
     calls_per_sweep: u64,
@@ -83,8 +83,8 @@ impl<H: Handler> Checked<H> {
         })
     }
 
-    /// Sets after how many calls on the network a sweep is due; a loop with more links than that sweeps after as many
-    /// calls. 0 sweeps after every turn. Default 1,024.
+    /// Sets the number of network calls from one sweep to the next; it is raised to the number of links or connections
+    /// if that is higher. 0 sweeps after every turn. Default 1,024.
     #[must_use]
     pub fn with_calls_per_sweep(self, calls: u64) -> Self {
         Self { calls_per_sweep: calls, next_sweep: calls, ..self }
@@ -95,7 +95,7 @@ impl<H: Handler> Checked<H> {
         &self.reactor
     }
 
-    /// Returns its host's network.
+    /// Returns the network of the loop's host.
     pub fn net(&self) -> &SimNet {
         self.reactor.net().net()
     }
@@ -105,7 +105,7 @@ impl<H: Handler> Checked<H> {
         self.reactor.handler().handler()
     }
 
-    /// Returns the user's own handler, to be changed between turns.
+    /// Returns the user's own handler, for changes between turns.
     pub fn handler_mut(&mut self) -> &mut H {
         self.reactor.handler_mut().handler_mut()
     }
@@ -202,7 +202,7 @@ impl<H: Handler> Checked<H> {
         self.ledger.borrow().findings.list().to_vec()
     }
 
-    /// Returns the number of its calls on the network and of the readiness events that it received.
+    /// Returns the number of the loop's calls on the network plus the number of readiness events that it received.
     pub fn socket_events(&self) -> u64 {
         self.ledger.borrow().attempts
     }
@@ -212,7 +212,7 @@ impl<H: Handler> Checked<H> {
         self.ledger.borrow().has_failed(site, errno)
     }
 
-    /// Returns whether it has run its last turn.
+    /// Returns whether the loop has run its last turn.
     pub fn has_ended(&self) -> bool {
         self.has_ended
     }
@@ -277,7 +277,7 @@ impl<H: Handler> Checked<H> {
         announced.iter().copied().filter(|host| bans.iter().all(|ban| ban.host != *host)).collect()
     }
 
-    /// Returns the links of pings in flight that were not sent in the last turn, each with the moment of sending.
+    /// Returns the links whose ping was written in the last turn but has another date, each with that moment.
     fn misdated_pings(&self, ledger: &Ledger) -> Vec<(LinkId, Option<Instant>)> {
         let turn_began = ledger.findings.now;
         let sent = |(link, nonce): &(LinkId, u64)| Some((*link, self.reactor.ping_sent(*link, *nonce)?));
@@ -285,7 +285,7 @@ impl<H: Handler> Checked<H> {
         in_flight.filter(|(_, sent)| sent.is_none_or(|sent| sent < turn_began)).collect()
     }
 
-    /// Checks that an ended loop has released everything.
+    /// Checks that a stopped loop has released everything.
     fn check_end(&self) {
         let found = end(&self.reactor.inspect()).err().map(|text| (36, text));
         self.report(found.into_iter().collect());
@@ -299,7 +299,7 @@ impl<H: Handler> Checked<H> {
     }
 }
 
-/// Checks that an ended loop has released everything.
+/// Checks that a stopped loop has released everything.
 pub(super) fn end(inspection: &Inspection) -> Result<(), String> {
     let Inspection { summary, links, listeners, unbound_addresses, dials, manager, .. } = inspection;
     let places = summary.manager.as_ref().map_or(0, |manager| manager.slots_in_use);

@@ -1,6 +1,6 @@
 //! The violations of one run, in the order in which they were seen.
 //!
-//! Only the first ones are kept; all of them are counted.
+//! Only the first are kept; all are counted.
 
 use super::Violation;
 use crate::time::Instant;

@@ -14,7 +14,7 @@ use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
-/// A [`SimNet`] whose every call is checked.
+/// A [`SimNet`] that checks every call.
 #[derive(Debug)]
 pub struct Gate {
     net: SimNet,

@@ -1,9 +1,9 @@
 //! Gossip: the addresses that a loop may accept, and those in its address book.
 //!
 //! [`GossipRecord`] follows the `addr` messages that the handler receives and grants each sender its addresses: a
-//! dialled peer one reply and an address every ten seconds, any other peer addresses of its own host. It
-//! sees only messages that the handler receives whole, so it stops checking at the first one that is not. It remembers
-//! at most [`MAX_NAMED`] addresses.
+//! dialled peer one reply and an address every ten seconds, any other peer addresses of its own host. It sees only
+//! messages that the handler receives whole, and stops checking at the first `addr` that the handler does not. It
+//! remembers at most [`MAX_NAMED`] addresses.
 
 use crate::address::{NetGroup, canonical};
 use crate::id::LinkId;
@@ -15,7 +15,7 @@ use crate::wire::AddressesRef;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-/// Maximum number of named addresses that are remembered; beyond it, judging stops.
+/// Maximum number of named addresses that are remembered; beyond it, checking stops.
 const MAX_NAMED: usize = 100_000;
 /// Maximum number of addresses that the peers of one range can add to the book.
 pub(super) const MAX_SHARE: usize = (GOSSIP_BUCKETS_PER_SOURCE * GOSSIP_BUCKET_SLOTS) as usize;
@@ -23,13 +23,13 @@ pub(super) const MAX_SHARE: usize = (GOSSIP_BUCKETS_PER_SOURCE * GOSSIP_BUCKET_S
 /// The named addresses and their senders.
 #[derive(Debug, Default)]
 pub(super) struct GossipRecord {
-    /// The ranges of the senders from which each named address is accepted; may be empty.
+    /// For each named address, the ranges of the senders that it is accepted from; may be empty.
     named: BTreeMap<SocketAddr, BTreeSet<NetGroup>>,
     /// Addresses that the book may contain regardless of gossip.
     known: BTreeSet<SocketAddr>,
-    /// Hosts that have connected, which themselves name their listeners.
+    /// Hosts that have connected, and may name their own listeners.
     guests: BTreeSet<IpAddr>,
-    /// Addresses granted to a link.
+    /// The number of addresses granted to each link.
     granted: BTreeMap<LinkId, u64>,
     granted_in_all: u64,
     has_missed: bool,
@@ -40,7 +40,7 @@ pub(super) struct GossipRecord {
 pub(super) struct AddrSender {
     pub(super) link: LinkId,
     pub(super) address: SocketAddr,
-    /// Whether it was dialled, so that it may have been asked.
+    /// Whether it was dialled, and so may have been asked for addresses.
     pub(super) is_dialled: bool,
     pub(super) opened: Instant,
 }
@@ -56,7 +56,7 @@ impl GossipRecord {
         self.guests.insert(address.ip().to_canonical());
     }
 
-    /// Stops judging: a message was not delivered whole, so its addresses are unknown.
+    /// Stops checking, because not all named addresses are known any more.
     pub(super) fn missed(&mut self) {
         *self = Self { has_missed: true, ..Self::default() };
     }
@@ -97,13 +97,13 @@ impl GossipRecord {
         }
     }
 
-    /// Returns how many addresses the loop may have learned in all; none if that is unknown.
+    /// Returns the total number of addresses that the loop may have learned; `None` if it is unknown.
     pub(super) fn granted(&self) -> Option<u64> {
         (!self.has_missed).then_some(self.granted_in_all)
     }
 
-    /// Returns the ranges whose gossip alone explains an address in the book; none if it may be there anyway, or was
-    /// not named.
+    /// Returns the ranges whose gossip alone explains an address in the book; `None` if the address may be there for
+    /// another reason, or was not named.
     pub(super) fn senders(&self, address: SocketAddr) -> Option<&BTreeSet<NetGroup>> {
         let is_known = self.known.contains(&address) || self.guests.contains(&address.ip());
         self.named.get(&address).filter(|_| !is_known)

@@ -1,8 +1,8 @@
 //! The ledger: each link seen from both sides of the loop, by its calls on the network and by those on the handler.
 //!
 //! [`Gate`](super::gate::Gate) records the network's calls, [`Witness`](super::Witness) the handler's. Each entry is
-//! checked against the earlier ones when it is made, in a time that does not depend on their number. A slot costs one
-//! record, for its present link.
+//! checked against the earlier ones when it is made, in a time that does not depend on their number. Each slot has one
+//! record, for its current link.
 
 use super::bounds::Bounds;
 use super::findings::Findings;
@@ -33,19 +33,19 @@ pub(super) struct Ledger {
     pub(super) bounds: Bounds,
     /// The number of the last wait, counted from 1.
     pub(super) turn: u64,
-    /// Calls on the network.
+    /// The number of calls on the network, which decides when a sweep is due.
     pub(super) calls: u64,
-    /// Calls on the network, including failed ones, and readiness events received.
+    /// The number of calls that can fail, including failed ones, plus the number of readiness events received.
     pub(super) attempts: u64,
-    /// For each site, one bit for each error that a call failed with.
+    /// For each site, one bit for each error with which a call failed.
     failed: [u128; Site::ALL.len()],
-    /// Sockets that are open.
+    /// The number of open sockets.
     pub(super) sockets: usize,
-    /// Peers reported ready to the handler.
+    /// The number of peers reported ready to the handler.
     pub(super) ready: u64,
-    /// Peers reported closed to the handler.
+    /// The number of peers reported closed to the handler.
     pub(super) closed: u64,
-    /// The moment at which the handler asked to be woken, as of its last call.
+    /// The wake-up moment that the handler requested, as of its last callback.
     pub(super) wake_at: Option<Instant>,
     pub(super) managing: Managing,
     records: Vec<Record>,
@@ -56,17 +56,17 @@ pub(super) struct Ledger {
 #[derive(Debug, Default)]
 struct OfTurn {
     accepts: Vec<usize>,
-    /// Ready links of which the kernel accepted bytes.
+    /// Ready links whose bytes the kernel accepted.
     written: Vec<LinkId>,
     /// Pings whose last byte the kernel accepted.
     pings: Vec<(LinkId, u64)>,
-    /// Links of which the kernel accepted a marked message whole.
+    /// Links with a marked message that the kernel accepted completely.
     marked: Vec<LinkId>,
     connects: usize,
     closes: usize,
 }
 
-/// One slot.
+/// The record of one slot.
 #[derive(Debug, Default)]
 struct Record {
     socket: Socket,
@@ -79,7 +79,7 @@ struct Record {
 
 #[derive(Debug, Default)]
 struct Socket {
-    /// The link that has it, or had it last.
+    /// The link that has the slot's socket, or had it last.
     link: Option<LinkId>,
     is_open: bool,
     began: Instant,
@@ -100,7 +100,7 @@ struct Peer {
     link: Option<LinkId>,
     stage: Stage,
     opened: Instant,
-    /// The last header shown to the handler, its decision, and the bytes delivered since.
+    /// The last header shown to the handler, the handler's decision, and the number of bytes delivered since.
     message: Option<(Header, Delivery, u64)>,
 }
 
@@ -195,7 +195,8 @@ impl Ledger {
         }
         accepts[index] += 1;
         let accepts = accepts[index];
-        self.findings.check(11, accepts <= ACCEPTS_PER_TURN, || format!("listener {index} accepted {accepts} at once"));
+        self.findings
+            .check(11, accepts <= ACCEPTS_PER_TURN, || format!("listener {index}: {accepts} accepts in a turn"));
     }
 
     /// Records a socket that was opened for a link.
@@ -209,10 +210,10 @@ impl Ledger {
         *socket = Socket { link: Some(link), is_open: true, began: now, ..Socket::default() };
         self.sockets += usize::from(!was_open);
         let findings = &mut self.findings;
-        findings.check(11, connects <= DIALS_PER_TURN, || format!("{connects} dials at once"));
+        findings.check(11, connects <= DIALS_PER_TURN, || format!("{connects} dials in a turn"));
         findings.check(2, !was_open, || format!("{link:?} gets the slot of {before:?}, whose socket is open"));
         findings.check(5, closed_in != turn, || format!("{link:?} gets a slot that was freed in the same turn"));
-        findings.check(6, rises(before, link), || format!("{link:?} follows {before:?}"));
+        findings.check(6, rises(before, link), || format!("{link:?} reuses the slot of {before:?}"));
     }
 
     pub(super) fn read(&mut self, link: LinkId, room_bytes: usize) {
@@ -225,7 +226,7 @@ impl Ledger {
         let findings = &mut self.findings;
         findings.check(4, is_own, || format!("a read for {link:?}, which has no socket"));
         findings.check(11, is_first, || format!("{link:?} is read twice in a turn"));
-        findings.check(11, room_bytes <= READ_BLOCK_BYTES, || format!("{link:?} is given {room_bytes} bytes at once"));
+        findings.check(11, room_bytes <= READ_BLOCK_BYTES, || format!("{link:?} has room for {room_bytes} bytes"));
     }
 
     /// Records a write: the kernel was offered `slices` and accepted `taken` bytes of them.
@@ -250,11 +251,11 @@ impl Ledger {
         }
         let findings = &mut self.findings;
         findings.check(4, is_own, || format!("a write for {link:?}, which has no socket"));
-        // One more than the flushes: the replies to the input just read.
-        findings.check(11, writes <= WRITES_PER_TURN + 1, || format!("{link:?} is written to {writes} times"));
+        // One more than the flushes, for the replies to the input just read.
+        findings.check(11, writes <= WRITES_PER_TURN + 1, || format!("{link:?} has {writes} writes in a turn"));
         match followed {
             Ok(()) => {}
-            Err(Fault::OutOfTurn(command)) => findings.found(17, format!("{link:?} is sent {command} out of turn")),
+            Err(Fault::OutOfTurn(command)) => findings.found(17, format!("{link:?} is sent {command} out of order")),
             Err(Fault::Torn) => findings.found(17, format!("a frame to {link:?} is torn")),
             Err(Fault::TooEarly(command)) => findings.found(18, format!("{link:?} is sent {command} too early")),
         }
@@ -281,22 +282,22 @@ impl Ledger {
         self.sockets -= usize::from(was_open);
         let findings = &mut self.findings;
         findings.check(4, other.is_none(), || format!("{link:?} is closed, and with it the socket of {other:?}"));
-        findings.check(11, closes <= CLOSES_PER_TURN, || format!("{closes} links are closed at once"));
+        findings.check(11, closes <= CLOSES_PER_TURN, || format!("{closes} links are closed in a turn"));
     }
 
     // --- Calls on the handler ---------------------------------------------------------------------------------------
 
-    /// Checks later callbacks by this configuration.
+    /// Checks later callbacks against this configuration.
     pub(super) fn follow(&mut self, config: &Config) {
         self.bounds = Bounds::of(config);
     }
 
-    /// Records a callback about a peer; `is_live` if the table has it.
+    /// Records a callback for a peer; `is_live` if the table contains it.
     pub(super) fn record_callback(&mut self, link: LinkId, is_live: bool) {
         let stage = self.stage_of(link);
-        self.findings.check(4, is_live, || format!("a callback about {link:?}, which is not in the table"));
+        self.findings.check(4, is_live, || format!("a callback for {link:?}, which is not in the table"));
         let is_known = matches!(stage, Stage::Opened | Stage::Ready);
-        self.findings.check(29, is_known, || format!("a callback about {link:?}, which is {stage:?} to the handler"));
+        self.findings.check(29, is_known, || format!("a callback for {link:?}, which is {stage:?} to the handler"));
     }
 
     /// Records a call of `on_writable`.
@@ -304,13 +305,13 @@ impl Ledger {
         self.record(link.slot()).socket.is_notified = true;
     }
 
-    /// The handler is offered `free_bytes`, where there are as many as `there` if the peer is ready.
+    /// Records an offer of `free_bytes` to the handler; `there` is the free room of the peer, if it is ready.
     pub(super) fn offered(&mut self, link: LinkId, free_bytes: usize, there: Option<usize>) {
         let is_right = there == Some(free_bytes) && free_bytes >= MAX_SEND_QUEUE_BYTES - PULL_WAITING_BYTES;
-        self.findings.check(42, is_right, || format!("{free_bytes} bytes are offered for {link:?}, of {there:?}"));
+        self.findings.check(42, is_right, || format!("{free_bytes} bytes are offered for {link:?}, not {there:?}"));
     }
 
-    /// Returns the links of which the kernel accepted bytes in this turn without a call of `on_writable`.
+    /// Returns the links whose bytes the kernel accepted in this turn without a call of `on_writable`.
     pub(super) fn missing_writable(&self) -> impl Iterator<Item = LinkId> {
         let is_notified = |link: &LinkId| self.records.get(link.slot()).is_some_and(|record| record.socket.is_notified);
         self.of_turn.written.iter().copied().filter(move |link| !is_notified(link))
@@ -321,7 +322,7 @@ impl Ledger {
         &self.of_turn.pings
     }
 
-    /// Returns the links of which the kernel accepted a marked message in this turn without a report.
+    /// Returns the links with a marked message that the kernel accepted in this turn without a report.
     pub(super) fn missing_written(&self) -> Vec<LinkId> {
         let is_missing =
             |link: &LinkId| self.records.get(link.slot()).is_some_and(|record| !record.socket.marked.is_empty());
@@ -335,15 +336,15 @@ impl Ledger {
         self.findings.check(45, awaited == Some(mark), || format!("{link:?}: mark {mark} instead of {awaited:?}"));
     }
 
-    /// Records a callback about a message; `is_ready` if the peer is ready and not being closed.
+    /// Records a callback for a message; `is_ready` if the peer is ready and not being closed.
     pub(super) fn record_message(&mut self, link: LinkId, is_ready: bool) {
         let stage = self.stage_of(link);
         let is_right = is_ready && stage == Stage::Ready;
         self.findings.check(18, is_right, || format!("a message of {link:?}, which is {stage:?} to the handler"));
     }
 
-    /// Records an event at `now`. `handshake` says whether the peer's is complete; none if the table does not have
-    /// the peer.
+    /// Records an event at `now`. `handshake` states whether the peer's handshake is complete; `None` if the table does
+    /// not contain the peer.
     pub(super) fn event(&mut self, link: LinkId, event: &Event<'_>, now: Instant, handshake: Option<bool>) {
         self.findings.check(4, handshake.is_some(), || format!("{link:?}, which is not in the table, has {event:?}"));
         match event {
@@ -354,7 +355,7 @@ impl Ledger {
                 let (sent, received) = (*sent, *received);
                 self.record_callback(link, true);
                 let is_right = sent <= received && received <= now;
-                self.findings.check(23, is_right, || format!("{link:?}: a pong of {sent:?} to {received:?}"));
+                self.findings.check(23, is_right, || format!("{link:?}: ping at {sent:?}, pong at {received:?}"));
                 if self.bounds.dials.is_some() {
                     self.managing.ponged(PeerId::of(link), received.since(sent));
                 }
@@ -367,7 +368,7 @@ impl Ledger {
         }
     }
 
-    /// Records a control event, which must repeat the peer's events: in the same order, once, and with the same end.
+    /// Records a control event, which must repeat the peer's events: once, in the same order, and with the same reason.
     pub(super) fn control(&mut self, event: &ControlEvent, config: &Config) {
         if let ControlEvent::ConfigUpdated { .. } = event {
             self.managing.trust(config);
@@ -405,11 +406,11 @@ impl Ledger {
             | ControlEvent::ConfigUpdated { .. } => return,
         };
         record.reported = Some((link, after));
-        self.findings.check(29, is_right, || format!("{link:?}: {event:?} is reported after it was {before:?}"));
+        self.findings.check(29, is_right, || format!("{link:?}: {event:?} is reported after {before:?}"));
     }
 
-    /// Records addresses named by a peer at `address`, which was dialled or not, to a loop that accepts gossip or
-    /// ignores it.
+    /// Records the addresses named by a peer at `address`. `is_dialled` states whether the loop dialled it, and
+    /// `is_learning` whether the loop accepts gossip.
     pub(super) fn named(
         &mut self,
         link: LinkId,
@@ -428,7 +429,7 @@ impl Ledger {
         let peer = &mut self.record(link.slot()).peer;
         let before = peer.message.replace((*header, delivery, 0));
         let is_cut = before.is_some_and(|(_, delivery, _)| delivery == Delivery::Chunks);
-        self.findings.check(16, !is_cut, || format!("{link:?}: a message within a stream"));
+        self.findings.check(16, !is_cut, || format!("{link:?}: a message begins inside a stream"));
     }
 
     /// Records the delivery of a whole message.
@@ -451,11 +452,11 @@ impl Ledger {
         });
     }
 
-    /// Records a call of the handler's own timer.
+    /// Records the handler's wake-up.
     pub(super) fn woken(&mut self, now: Instant) {
         let asked = self.wake_at.take();
         let is_due = asked.is_some_and(|asked| asked <= now);
-        self.findings.check(22, is_due, || format!("the handler is woken at {now:?} and asked for {asked:?}"));
+        self.findings.check(22, is_due, || format!("the handler is woken at {now:?}, but asked for {asked:?}"));
     }
 
     fn stage_of(&mut self, link: LinkId) -> Stage {
@@ -495,8 +496,8 @@ impl Ledger {
         let least = self.least_age(reason);
         let findings = &mut self.findings;
         findings.check(29, stage != Stage::Closed, || format!("{link:?} is closed twice"));
-        findings.check(16, !is_cut, || format!("{link:?} is closed within a stream without a report of the cut"));
-        findings.check(22, age >= least, || format!("{link:?} ends by {reason:?} after {age:?}"));
+        findings.check(16, !is_cut, || format!("{link:?} is closed inside a stream without a report of the cut"));
+        findings.check(22, age >= least, || format!("{link:?} is closed after {age:?}: {reason:?}"));
     }
 
     /// Records the cut of a streamed message, whose end was not delivered.
@@ -504,10 +505,10 @@ impl Ledger {
         self.record_callback(link, true);
         let awaited = self.record(link.slot()).peer.message.take();
         let is_right = matches!(awaited, Some((head, Delivery::Chunks, at)) if head == *header && at == received);
-        self.findings.check(16, is_right, || format!("{link:?}: a cut at {received} of {header:?}, not {awaited:?}"));
+        self.findings.check(16, is_right, || format!("{link:?}: cut at {received} of {header:?}, not {awaited:?}"));
     }
 
-    /// Returns the minimum age of a connection that ends for this reason.
+    /// Returns the minimum age of a connection that is closed for this reason.
     fn least_age(&self, reason: CloseReason) -> Duration {
         match reason {
             CloseReason::TimedOut(Deadline::Connect) => self.bounds.connect_timeout,
@@ -528,7 +529,7 @@ impl Ledger {
     }
 }
 
-/// Errors have small numbers; any other counts as none.
+/// Returns an error's bit; 0 for a number that no error has.
 fn bit_of(errno: i32) -> u128 {
     u32::try_from(errno).ok().and_then(|errno| 1_u128.checked_shl(errno)).unwrap_or(0)
 }

@@ -18,21 +18,21 @@ use std::net::{IpAddr, SocketAddr};
 pub(super) fn slots_keep_their_maximum(sight: &TurnSight<'_>) -> Result<(), String> {
     let Some(after) = &sight.after.manager else { return Ok(()) };
     let before = sight.before.manager.as_ref().map_or(0, |before| before.slots_in_use);
-    // A peer to be evicted closes before long, and its successor has a slot already.
+    // An evicted peer closes soon, but its successor already has a slot.
     let most = after.max_slots.max(before) + sight.after.closing;
-    ensure(after.slots_in_use <= most, || format!("{} slots are in use, of {most}", after.slots_in_use))
+    ensure(after.slots_in_use <= most, || format!("{} slots are in use, at most {most} may be", after.slots_in_use))
 }
 
 pub(super) fn dials_keep_the_target(sight: &TurnSight<'_>) -> Result<(), String> {
     let Some(ManagerSummary { target, drawn, .. }) = &sight.after.manager else { return Ok(()) };
     let beyond = drawn.iter().find(|draw| draw.slots_in_use > *target);
-    beyond.map_or(Ok(()), |draw| Err(format!("{draw:?} with a target of {target}")))
+    beyond.map_or(Ok(()), |draw| Err(format!("{draw:?} exceeds the target of {target}")))
 }
 
 pub(super) fn bans_keep_their_bound(sight: &TurnSight<'_>) -> Result<(), String> {
     let Some(ManagerSummary { bans, unannounced_bans, .. }) = sight.after.manager else { return Ok(()) };
     ensure(bans <= MAX_BANS && unannounced_bans <= bans, || {
-        format!("{bans} bans, of which {unannounced_bans} are not announced")
+        format!("{bans} bans, {unannounced_bans} of them not announced")
     })
 }
 
@@ -48,7 +48,7 @@ pub(super) fn the_book_keeps_its_bound(sight: &TurnSight<'_>) -> Result<(), Stri
 pub(super) fn no_more_is_learned_than_was_granted(sight: &TurnSight<'_>) -> Result<(), String> {
     let learned = sight.after.counters.addresses_learned;
     ensure(sight.granted.is_none_or(|granted| learned <= granted), || {
-        format!("{learned} addresses are learned, and {:?} were granted", sight.granted)
+        format!("{learned} addresses were learned, but {:?} were granted", sight.granted)
     })
 }
 
@@ -113,7 +113,7 @@ fn each_link_has_its_address(sight: &SweepSight<'_>) -> Result<(), String> {
     none_of(sight.inspection.links.iter(), |link| claims.binary_search(&(canonical(link.address), link.id)).is_err())
 }
 
-/// Checks the book's addresses. Whether an unroutable one may be there depends on the network.
+/// Checks that the book's addresses can be dialled, except for unroutable ones, which some networks permit.
 fn the_book_has_no_invalid_address(sight: &SweepSight<'_>) -> Result<(), String> {
     let is_undialable = |address: SocketAddr| {
         let ip = address.ip();
@@ -128,10 +128,10 @@ fn the_book_has_no_invalid_address(sight: &SweepSight<'_>) -> Result<(), String>
 fn the_disk_matches_the_batches(sight: &SweepSight<'_>) -> Result<(), String> {
     let Some(disk) = sight.disk else { return Ok(()) };
     let saved = &sight.ledger.managing.saved;
-    ensure(saved.may_be(disk), || format!("the disk has {disk:?} and not {saved:?}"))
+    ensure(saved.may_be(disk), || format!("the disk has {disk:?} instead of {saved:?}"))
 }
 
-/// Checks that the disk has everything known. A peer may differ as long as it is the one remembered at the start.
+/// Checks that the disk has the whole book. A peer may differ while it is unchanged since the loop's start.
 fn the_disk_matches_the_book(sight: &SweepSight<'_>) -> Result<(), String> {
     let (Some(disk), Some(manager)) = (sight.disk, &sight.inspection.manager) else { return Ok(()) };
     if !manager.is_durable {
@@ -141,16 +141,16 @@ fn the_disk_matches_the_book(sight: &SweepSight<'_>) -> Result<(), String> {
     let is_unchanged = |peer: &KnownPeer| remembered.get(&peer.address()) == Some(peer);
     let book: BTreeMap<SocketAddr, &KnownPeer> = manager.book.iter().map(|peer| (peer.address(), peer)).collect();
     let unsaved = manager.book.iter().find(|peer| disk.peers.get(&peer.address()) != Some(peer) && !is_unchanged(peer));
-    ensure(unsaved.is_none(), || format!("no write waits, and the disk has no {unsaved:?}"))?;
+    ensure(unsaved.is_none(), || format!("no write waits, but the disk lacks {unsaved:?}"))?;
     let stale = disk.peers.values().find(|peer| book.get(&peer.address()) != Some(peer) && !is_unchanged(peer));
-    ensure(stale.is_none(), || format!("no write waits, and the disk still has {stale:?}"))?;
+    ensure(stale.is_none(), || format!("no write waits, but the disk still has {stale:?}"))?;
     let (saved, known) = (disk.bans.len(), sight.inspection.summary.manager.as_ref().map_or(0, |after| after.bans));
-    ensure(saved <= known, || format!("no write waits, and the disk has {saved} bans of {known}"))
+    ensure(saved <= known, || format!("no write waits, but the disk has {saved} bans, not {known}"))
 }
 
 fn gossip_is_believed_only_from_asked_peers(sight: &SweepSight<'_>) -> Result<(), String> {
     let unasked = named(sight).find(|(_, senders)| senders.is_empty());
-    ensure(unasked.is_none(), || format!("the book has gossip of a peer that was not asked: {unasked:?}"))
+    ensure(unasked.is_none(), || format!("the book has gossip from a peer that was not asked: {unasked:?}"))
 }
 
 fn no_source_fills_more_than_its_share(sight: &SweepSight<'_>) -> Result<(), String> {

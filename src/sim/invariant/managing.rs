@@ -1,7 +1,7 @@
 //! Invariants of a loop that manages its peers: slots, bans, pauses between dials, evictions and the address book.
 //!
-//! [`Managing`] is the ledger's record of the control events; it stays empty for a loop without a manager. It costs
-//! one entry for each dialled address that must pause.
+//! [`Managing`] is the ledger's record of the control events; it stays empty for a loop without a manager. It has one
+//! entry for each dialled address that must pause.
 
 use super::bounds::DialBounds;
 use super::findings::Findings;
@@ -23,37 +23,37 @@ use std::mem;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Accepted peers that are never evicted: four for their range, eight for their pings, four for their transactions
-/// and four for their blocks.
+/// Number of accepted peers that are never evicted: four for their range, eight for their pings, four for their
+/// transactions and four for their blocks.
 pub(super) const SPARED: usize = 20;
-/// Those of them that are spared for their shortest ping. The others are spared for properties that are invisible
-/// from outside, or not built.
+/// The number of them that are spared for their shortest ping. The others are spared for properties that are not
+/// visible from outside, or not implemented.
 pub(super) const SPARED_BY_PING: usize = 8;
 
 /// The record of dials, restarts, bans and evictions.
 #[derive(Debug, Default)]
 pub(super) struct Managing {
-    /// Addresses that the manager has dialled by itself and that are live.
+    /// Live addresses that the manager has dialled by its own choice.
     drawn: BTreeSet<SocketAddr>,
-    /// Addresses whose connection has ended in this turn, even if it began in it.
+    /// Addresses whose connection was closed in this turn, even if it was opened in this turn.
     ended: BTreeSet<SocketAddr>,
     /// The moment until which an address is not dialled.
     pauses: BTreeMap<SocketAddr, Instant>,
     /// The latest moment until which an earlier failure may pause an address, despite later changes.
     rests: BTreeMap<SocketAddr, Instant>,
-    /// The pauses of this turn, in which the address was dialled before it failed.
+    /// The pauses set in this turn, which apply from the next turn on.
     new_pauses: Vec<(SocketAddr, Option<Instant>)>,
-    /// The beginning of an address's latest window of restarts, the restarts in it, and the latest of them.
+    /// For each address, the beginning of its latest restart window, the number of restarts in it, and the latest one.
     restarts: BTreeMap<SocketAddr, (Instant, u32, Instant)>,
-    /// Consecutive connections that an address failed to keep, or to make ready, without a restart.
+    /// For each address, the number of failed or lost connections since its last handshake or restart.
     setbacks: BTreeMap<SocketAddr, u32>,
     /// Addresses that may be dropped in this turn.
     given_up: BTreeSet<SocketAddr>,
-    /// Restarts of some addresses were dropped, for a new configuration or the end of a ban.
+    /// Restarts of some addresses were dropped, for example after a new configuration or a lifted ban.
     has_forgotten: bool,
     /// Accepted peers that are established, and their addresses.
     inbound: BTreeMap<PeerId, SocketAddr>,
-    /// The shortest ping of each peer that has answered one, as the loop counts it, in microseconds.
+    /// The shortest ping latency of each peer, as the loop measures it, in microseconds.
     shortest_pings: BTreeMap<PeerId, u128>,
     trusted: Trusted,
     /// The loop's own addresses, and those reported in this turn.
@@ -61,7 +61,7 @@ pub(super) struct Managing {
     new_own: Vec<SocketAddr>,
     pub(super) gossip: GossipRecord,
     pub(super) saved: Saved,
-    /// Hosts whose ban was reported in this turn and has not ended in it.
+    /// Hosts whose ban was reported in this turn and was not lifted in it.
     pub(super) announced: BTreeSet<Host>,
 }
 
@@ -124,7 +124,7 @@ impl Managing {
         }
     }
 
-    /// Records the peers that the loop remembers before it begins.
+    /// Records the peers that the loop remembers before it starts.
     pub(super) fn remember(&mut self, peers: &[KnownPeer]) {
         self.saved.remember(peers);
         peers.iter().for_each(|peer| self.gossip.allow_address(peer.address()));
@@ -135,7 +135,7 @@ impl Managing {
         self.trusted = config.manager.as_deref().map(|manager| Trusted::new(&manager.trusted)).unwrap_or_default();
     }
 
-    /// Records a peer's reply to a ping, and its delay.
+    /// Records a peer's reply to a ping, and the latency.
     pub(super) fn ponged(&mut self, peer: PeerId, after: Duration) {
         let shortest = self.shortest_pings.entry(peer).or_insert(u128::MAX);
         *shortest = after.as_micros().min(*shortest);
@@ -155,8 +155,8 @@ impl Managing {
         self.has_forgotten = true;
     }
 
-    /// Starts again for another list of peers, or other pauses. A dialled peer that is not in a list of peers then
-    /// counts as a guest.
+    /// Clears the records that a new configuration invalidates. After a change of the mode, no live address counts as
+    /// the manager's own choice.
     fn config_updated(&mut self, fields: &[Field]) {
         if fields.contains(&Field::Mode) {
             self.drawn.clear();
@@ -168,8 +168,8 @@ impl Managing {
         self.has_forgotten = true;
     }
 
-    /// Checks an eviction of an accepted peer. Peers that are closing already cannot be chosen, so there may be fewer
-    /// than are known here; and pings answered since may have improved only others.
+    /// Checks an eviction of an accepted peer. The loop may have had fewer candidates than are known here, because it
+    /// does not choose closing peers. Pings answered since then can only have improved other peers.
     fn evicted(&mut self, peer: PeerId, address: SocketAddr, findings: &mut Findings) {
         let is_inbound = self.inbound.remove(&peer).is_some();
         let rivals: Vec<PeerId> = self
@@ -179,11 +179,11 @@ impl Managing {
             .map(|(rival, _)| *rival)
             .collect();
         let is_right = is_inbound && !self.trusted.contains(address.ip()) && rivals.len() >= SPARED;
-        findings.check(28, is_right, || format!("{peer:?} at {address} is evicted, among {} others", rivals.len()));
+        findings.check(28, is_right, || format!("{peer:?} at {address} is evicted, with {} others", rivals.len()));
         let ping = |peer: &PeerId| self.shortest_pings.get(peer).copied().unwrap_or(u128::MAX);
         let better = rivals.iter().filter(|rival| ping(rival) <= ping(&peer)).count();
         findings.check(28, better >= SPARED_BY_PING || rivals.len() < SPARED, || {
-            format!("{peer:?} at {address} is evicted, and only {better} others answer pings at least as fast")
+            format!("{peer:?} at {address} is evicted, but only {better} others answer pings at least as fast")
         });
     }
 
@@ -191,7 +191,7 @@ impl Managing {
         self.ended.insert(address);
         self.rest_until(address, now.plus(INACCESSIBLE_RECHECK));
         self.set_back(address, reason, bounds.max_retries);
-        // A peer that is only a duplicate, or is banned, has no failure to pause for.
+        // A duplicate or a ban is not a failure, and requires no pause.
         let is_barred = is_barred(reason);
         if is_barred {
             self.drop_restarts(address);
@@ -221,7 +221,7 @@ impl Managing {
             self.rest_until(address, now.plus(INACCESSIBLE_RECHECK));
         }
         let NextDial::At(until) = next else { return };
-        // A shortage of this machine may end sooner, but does not change the pause of an address dialled on request.
+        // A pause after a local shortage may end early, and does not replace that of an address dialled on request.
         if is_shortage(reason) {
             return;
         }
@@ -256,43 +256,43 @@ impl Managing {
         findings.check(
             26,
             restarts <= bounds.max_restarts && (is_next || restarts == 1 && is_new || !is_known),
-            || format!("{address} is restarted the {restarts}th time, {before} times since {began:?}"),
+            || format!("{address}: restart {restarts}, after {before} restarts since {began:?}"),
         );
-        // The end of a window whose beginning was dropped is unknown.
+        // If the record of a window's beginning was dropped, its end is unknown.
         if restarts == 1 || before > 0 {
             self.restarts.insert(address, (if restarts == 1 { now } else { began }, restarts, now));
         }
     }
 
-    /// Counts a connection that was not kept. After too many in a row the address is dropped with its record, unless
-    /// it is restarted, which is reported right after this.
+    /// Counts a failed or lost connection. After too many of them the manager drops the address with its record, unless
+    /// it restarts the address, which it reports right after this.
     fn set_back(&mut self, address: SocketAddr, reason: CloseReason, max_retries: u32) {
         let setbacks = self.setbacks.entry(address).or_default();
         *setbacks += 1;
-        // A full peer rejects right after the handshake, which then counts as no success.
+        // A peer at capacity rejects right after the handshake, which then does not count as a success.
         let may_be_given_up = *setbacks >= max_retries || matches!(reason, CloseReason::RejectedByPeer(_));
         if may_be_given_up {
             self.given_up.insert(address);
         }
     }
 
-    /// Permits the manager to drop an address's restarts: it has nothing more to do with it, or must wait for
-    /// something else.
+    /// Permits the manager to drop an address's restarts, because it gives up the address or pauses it for another
+    /// reason.
     fn drop_restarts(&mut self, address: SocketAddr) {
         if self.restarts.remove(&address).is_some() {
             self.has_forgotten = true;
         }
     }
 
-    /// Ends a turn in which the manager chose these addresses.
+    /// Ends a turn, and checks the addresses that the manager chose in it.
     pub(super) fn settle(&mut self, manager: Option<&ManagerSummary>, now: Instant, findings: &mut Findings) {
         for draw in manager.into_iter().flat_map(|manager| &manager.drawn) {
             let address = draw.address;
             findings.check(27, !self.own.contains(&address), || {
-                format!("{address} is dialled although it is the loop's own")
+                format!("{address} is dialled, although it is the loop's own")
             });
             if let Some(until) = self.pauses.remove(&address) {
-                findings.check(26, until <= now, || format!("{address} is dialled but pauses until {until:?}"));
+                findings.check(26, until <= now, || format!("{address} is dialled, but pauses until {until:?}"));
             }
         }
         for (address, until) in self.new_pauses.drain(..) {

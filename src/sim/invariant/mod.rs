@@ -1,60 +1,60 @@
 //! Invariants of a loop, for any behaviour of its peers, its kernel and its handler.
 //!
-//! [`Checked`] is a [`Reactor`](crate::Reactor) that is watched from all sides. A [`Gate`] wraps its network and a
-//! [`Witness`] its handler; both check every call. After each turn its counts are checked, at a cost that
-//! does not depend on its links. From time to time a sweep compares each row, list, queue and timer with each other
-//! and with the virtual kernel. A breach is reported as a [`Violation`], never as a panic, so that a run can be
-//! replayed and reduced.
+//! [`Checked`] is a [`Reactor`](crate::Reactor) that is checked from all sides. A [`Gate`] wraps its network and a
+//! [`Witness`] its handler; both check every call. After each turn its counts are checked, at a cost that does not
+//! depend on the number of links. From time to time a sweep compares all rows, lists, queues and timers with each other
+//! and with the virtual kernel. A broken invariant is reported as a [`Violation`], never as a panic, so that a run can
+//! be replayed and reduced.
 //!
 //! These are the [`INVARIANTS`]:
 //!
 //! | number | invariant | checked |
 //! |---|---|---|
-//! | 1 | Slots and links add up, in all and by state, and links are those added and not removed | turn, sweep |
+//! | 1 | Slots and links add up, in total and by state, and links equal additions minus removals | turn, sweep |
 //! | 2 | Each link has one registered socket, and each registered socket one link | call, sweep |
 //! | 3 | Loop, network and kernel agree on how many sockets and listeners are open | sweep |
 //! | 4 | No call uses an id whose link was removed | call |
 //! | 5 | A slot freed in a turn is not reused in that turn | call |
-//! | 6 | A slot's generation rises | call |
-//! | 7 | Unread data is on the list, or held, or announced by an event that waits | sweep |
-//! | 8 | Sendable data is on the list, or announced by an event that waits | sweep |
+//! | 6 | A slot's generation only increases | call |
+//! | 7 | A link with unread data is on the read list, held, or announced by a waiting event | sweep |
+//! | 8 | A link with sendable data is on the write list, or announced by a waiting event | sweep |
 //! | 9 | A link is on a list at most once, and the loop sleeps if and only if it has no work | turn, sweep |
-//! | 10 | Connections that wait are known to the loop, announced, or accepting pauses | sweep |
-//! | 11 | A turn's work for each link, and of each kind, is bounded | call, turn |
-//! | 12 | A link with something to read is read, in turn | turn, sweep |
-//! | 13 | Memory for a frame follows the bytes received, and that of all frames is bounded | turn, sweep |
+//! | 10 | Waiting connections are known to the loop or announced, unless accepting is paused | sweep |
+//! | 11 | A turn's work is bounded for each link and for each kind of work | call, turn |
+//! | 12 | A link with unread data is read in its turn | turn, sweep |
+//! | 13 | A frame's memory grows with its received bytes, and the memory of all frames is bounded | turn, sweep |
 //! | 14 | Queued bytes are counted correctly and bounded | sweep |
 //! | 15 | Accounted memory matches the allocator's | elsewhere: needs the allocator |
-//! | 16 | Messages are delivered whole, or as a gapless stream, or not, as the handler wants them | call |
-//! | 17 | Written bytes are whole frames in order, and only pings and pongs overtake | call |
+//! | 16 | Messages are delivered whole, as a gapless stream or not at all, as the handler decides | call |
+//! | 17 | Written bytes are whole frames in order, and only pings and pongs overtake others | call |
 //! | 18 | Nothing is sent or delivered before its stage of the handshake | call |
 //! | 19 | The terms agreed with a peer do not change | sweep |
 //! | 20 | No handshake deadline and no due ping is missed | sweep |
-//! | 21 | Each timer belongs to a link, each deadline has a timer, and none has passed | turn, sweep |
+//! | 21 | Each timer belongs to a link, each deadline has a timer, and no deadline has passed | turn, sweep |
 //! | 22 | No timer fires early or late | call, turn |
-//! | 23 | A pong counts for an earlier ping, and pings in flight are few | call, turn, sweep |
-//! | 24 | Accepted links, slots, and counts of hosts and ranges keep their maxima and add up | turn, sweep |
-//! | 25 | No peer has a banned address, and bans keep their bound | turn, sweep |
-//! | 26 | Dials to an address keep their distance, and restarts their bound | call |
-//! | 27 | No address is dialled twice, nor one of the loop's own, and each link has its own | call, sweep |
+//! | 23 | A pong answers an earlier ping, and pings in flight are bounded | call, turn, sweep |
+//! | 24 | Accepted links, slots, hosts and ranges are counted correctly and keep their maxima | turn, sweep |
+//! | 25 | No peer has a banned address, and the number of bans is bounded | turn, sweep |
+//! | 26 | An address is dialled only after its pause, and its restarts are bounded | call |
+//! | 27 | No address is dialled twice, nor one of the loop's own, and each link claims its address | call, sweep |
 //! | 28 | Only an unprotected inbound peer is evicted | call |
-//! | 29 | A peer is opened at most once, ready at most once, and closed once, last, for one reason | call, turn |
+//! | 29 | A peer is opened and ready at most once each, and closed once, last and for one reason | call, turn |
 //! | 30 | An announced ban is on the disk, and so is everything else once no write waits | turn, sweep |
-//! | 31 | The address book keeps its bounds, and no source fills more than its share | turn, sweep |
+//! | 31 | The address book is bounded, and no source fills more than its share | turn, sweep |
 //! | 32 | Log lines keep their bound | elsewhere: needs a logger |
-//! | 33 | Requests in flight keep their bound and have deadlines | not built: the relay |
+//! | 33 | Requests in flight are bounded and have deadlines | not built: the relay |
 //! | 34 | A hostile peer changes nothing for others | elsewhere: compares two runs |
 //! | 35 | A small message costs no allocation | elsewhere: needs the allocator |
-//! | 36 | An ended loop has released everything | end |
+//! | 36 | A stopped loop has released everything | end |
 //! | 37 | The same seed gives the same calls | elsewhere: compares two runs |
-//! | 38 | A peer ends for its own deeds or a failure, and honest ones see no fault | elsewhere: judges peers |
-//! | 39 | When all is well, every honest peer is served | elsewhere: judges peers |
+//! | 38 | A peer is closed only for its acts or a failure, and honest ones see no fault | elsewhere: judges peers |
+//! | 39 | Without faults, every honest peer is served | elsewhere: judges peers |
 //! | 40 | A ping counts as sent when the kernel accepts its last byte, so that its pong is matched | turn |
-//! | 41 | The handler learns when the kernel has accepted everything sent to a ready peer | turn |
-//! | 42 | A handler that asks for a peer's free room is offered it, and it is there | call, sweep |
-//! | 43 | A frame for many peers is accepted or refused by each that was selected | elsewhere: compares peers |
-//! | 44 | Composed handlers see the same events, and each gets what it asked for | elsewhere: compares handlers |
-//! | 45 | A mark is reported when the kernel accepts its message's last byte, once and in order | call, turn |
+//! | 41 | The handler is notified when the kernel has accepted all bytes for a ready peer | turn |
+//! | 42 | A handler that requests an offer of free room receives it, and the room exists | call, sweep |
+//! | 43 | A frame for many peers is either accepted or refused for each selected peer | elsewhere: compares peers |
+//! | 44 | Composed handlers see the same events, and each receives what it requested | elsewhere: compares handlers |
+//! | 45 | Each mark is reported once, in order, when the kernel accepts its message's last byte | call, turn |
 
 mod bounds;
 mod checked;
@@ -87,22 +87,22 @@ use crate::protocol::CommandName;
 use crate::time::Instant;
 use std::fmt;
 
-/// The command of the messages whose marks are checked, alone among all that are marked. Their payload begins with the
-/// mark, in little endian, and they are sent in no other way than with [`Ctx::send_marked`](crate::Ctx::send_marked).
+/// The command of the marked messages whose marks are checked; marks of other messages are not. The payload begins with
+/// the mark, in little endian, and they are sent only with [`Ctx::send_marked`](crate::Ctx::send_marked).
 pub const MARKED: CommandName = CommandName::new("marked");
 
 /// An invariant of a loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Invariant {
-    /// Its number, from 1.
+    /// Its number, counted from 1.
     pub number: u8,
     /// The invariant itself.
     pub holds: &'static str,
-    /// When it is checked.
+    /// The occasions at which it is checked.
     pub checked: &'static [When],
 }
 
-/// When an invariant is checked.
+/// An occasion at which an invariant is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
     /// At each related call on the network or the handler.
@@ -111,11 +111,11 @@ pub enum When {
     Turn,
     /// With each sweep.
     Sweep,
-    /// When the loop has ended.
+    /// When the loop has stopped.
     End,
-    /// Not by a [`Checked`] loop, because watching one is not enough.
+    /// Outside of a [`Checked`] loop, for this reason.
     Elsewhere(&'static str),
-    /// Not at all, because its subject does not exist.
+    /// Never, because this part does not exist.
     NotBuilt(&'static str),
 }
 
@@ -124,7 +124,7 @@ pub enum When {
 pub struct Violation {
     /// The invariant's number.
     pub invariant: u8,
-    /// When it was noticed.
+    /// The moment at which it was noticed.
     pub at: Instant,
     /// The evidence.
     pub text: String,
@@ -139,95 +139,99 @@ pub const INVARIANTS: [Invariant; 45] = {
     [
         invariant(
             1,
-            "Slots and links add up, in all and by state, and links are those added and not removed",
+            "Slots and links add up, in total and by state, and links equal additions minus removals",
             &[Turn, Sweep],
         ),
         invariant(2, "Each link has one registered socket, and each registered socket one link", &[Call, Sweep]),
         invariant(3, "Loop, network and kernel agree on how many sockets and listeners are open", &[Sweep]),
         invariant(4, "No call uses an id whose link was removed", &[Call]),
         invariant(5, "A slot freed in a turn is not reused in that turn", &[Call]),
-        invariant(6, "A slot's generation rises", &[Call]),
-        invariant(7, "Unread data is on the list, or held, or announced by an event that waits", &[Sweep]),
-        invariant(8, "Sendable data is on the list, or announced by an event that waits", &[Sweep]),
+        invariant(6, "A slot's generation only increases", &[Call]),
+        invariant(7, "A link with unread data is on the read list, held, or announced by a waiting event", &[Sweep]),
+        invariant(8, "A link with sendable data is on the write list, or announced by a waiting event", &[Sweep]),
         invariant(
             9,
             "A link is on a list at most once, and the loop sleeps if and only if it has no work",
             &[Turn, Sweep],
         ),
-        invariant(10, "Connections that wait are known to the loop, announced, or accepting pauses", &[Sweep]),
-        invariant(11, "A turn's work for each link, and of each kind, is bounded", &[Call, Turn]),
-        invariant(12, "A link with something to read is read, in turn", &[Turn, Sweep]),
+        invariant(10, "Waiting connections are known to the loop or announced, unless accepting is paused", &[Sweep]),
+        invariant(11, "A turn's work is bounded for each link and for each kind of work", &[Call, Turn]),
+        invariant(12, "A link with unread data is read in its turn", &[Turn, Sweep]),
         invariant(
             13,
-            "Memory for a frame follows the bytes received, and that of all frames is bounded",
+            "A frame's memory grows with its received bytes, and the memory of all frames is bounded",
             &[Turn, Sweep],
         ),
         invariant(14, "Queued bytes are counted correctly and bounded", &[Sweep]),
         invariant(15, "Accounted memory matches the allocator's", &[Elsewhere("needs the allocator")]),
         invariant(
             16,
-            "Messages are delivered whole, or as a gapless stream, or not, as the handler wants them",
+            "Messages are delivered whole, as a gapless stream or not at all, as the handler decides",
             &[Call],
         ),
-        invariant(17, "Written bytes are whole frames in order, and only pings and pongs overtake", &[Call]),
+        invariant(17, "Written bytes are whole frames in order, and only pings and pongs overtake others", &[Call]),
         invariant(18, "Nothing is sent or delivered before its stage of the handshake", &[Call]),
         invariant(19, "The terms agreed with a peer do not change", &[Sweep]),
         invariant(20, "No handshake deadline and no due ping is missed", &[Sweep]),
-        invariant(21, "Each timer belongs to a link, each deadline has a timer, and none has passed", &[Turn, Sweep]),
-        invariant(22, "No timer fires early or late", &[Call, Turn]),
-        invariant(23, "A pong counts for an earlier ping, and pings in flight are few", &[Call, Turn, Sweep]),
         invariant(
-            24,
-            "Accepted links, slots, and counts of hosts and ranges keep their maxima and add up",
+            21,
+            "Each timer belongs to a link, each deadline has a timer, and no deadline has passed",
             &[Turn, Sweep],
         ),
-        invariant(25, "No peer has a banned address, and bans keep their bound", &[Turn, Sweep]),
-        invariant(26, "Dials to an address keep their distance, and restarts their bound", &[Call]),
+        invariant(22, "No timer fires early or late", &[Call, Turn]),
+        invariant(23, "A pong answers an earlier ping, and pings in flight are bounded", &[Call, Turn, Sweep]),
+        invariant(
+            24,
+            "Accepted links, slots, hosts and ranges are counted correctly and keep their maxima",
+            &[Turn, Sweep],
+        ),
+        invariant(25, "No peer has a banned address, and the number of bans is bounded", &[Turn, Sweep]),
+        invariant(26, "An address is dialled only after its pause, and its restarts are bounded", &[Call]),
         invariant(
             27,
-            "No address is dialled twice, nor one of the loop's own, and each link has its own",
+            "No address is dialled twice, nor one of the loop's own, and each link claims its address",
             &[Call, Sweep],
         ),
         invariant(28, "Only an unprotected inbound peer is evicted", &[Call]),
         invariant(
             29,
-            "A peer is opened at most once, ready at most once, and closed once, last, for one reason",
+            "A peer is opened and ready at most once each, and closed once, last and for one reason",
             &[Call, Turn],
         ),
         invariant(30, "An announced ban is on the disk, and so is everything else once no write waits", &[Turn, Sweep]),
-        invariant(31, "The address book keeps its bounds, and no source fills more than its share", &[Turn, Sweep]),
+        invariant(31, "The address book is bounded, and no source fills more than its share", &[Turn, Sweep]),
         invariant(32, "Log lines keep their bound", &[Elsewhere("needs a logger")]),
-        invariant(33, "Requests in flight keep their bound and have deadlines", &[NotBuilt("the relay")]),
+        invariant(33, "Requests in flight are bounded and have deadlines", &[NotBuilt("the relay")]),
         invariant(34, "A hostile peer changes nothing for others", &[Elsewhere("compares two runs")]),
         invariant(35, "A small message costs no allocation", &[Elsewhere("needs the allocator")]),
-        invariant(36, "An ended loop has released everything", &[End]),
+        invariant(36, "A stopped loop has released everything", &[End]),
         invariant(37, "The same seed gives the same calls", &[Elsewhere("compares two runs")]),
         invariant(
             38,
-            "A peer ends for its own deeds or a failure, and honest ones see no fault",
+            "A peer is closed only for its acts or a failure, and honest ones see no fault",
             &[Elsewhere("judges peers")],
         ),
-        invariant(39, "When all is well, every honest peer is served", &[Elsewhere("judges peers")]),
+        invariant(39, "Without faults, every honest peer is served", &[Elsewhere("judges peers")]),
         invariant(
             40,
             "A ping counts as sent when the kernel accepts its last byte, so that its pong is matched",
             &[Turn],
         ),
-        invariant(41, "The handler learns when the kernel has accepted everything sent to a ready peer", &[Turn]),
-        invariant(42, "A handler that asks for a peer's free room is offered it, and it is there", &[Call, Sweep]),
+        invariant(41, "The handler is notified when the kernel has accepted all bytes for a ready peer", &[Turn]),
+        invariant(42, "A handler that requests an offer of free room receives it, and the room exists", &[Call, Sweep]),
         invariant(
             43,
-            "A frame for many peers is accepted or refused by each that was selected",
+            "A frame for many peers is either accepted or refused for each selected peer",
             &[Elsewhere("compares peers")],
         ),
         invariant(
             44,
-            "Composed handlers see the same events, and each gets what it asked for",
+            "Composed handlers see the same events, and each receives what it requested",
             &[Elsewhere("compares handlers")],
         ),
         invariant(
             45,
-            "A mark is reported when the kernel accepts its message's last byte, once and in order",
+            "Each mark is reported once, in order, when the kernel accepts its message's last byte",
             &[Call, Turn],
         ),
     ]

@@ -1,4 +1,4 @@
-//! A loop's writes on one link, followed frame by frame without looking at payloads.
+//! A loop's writes on one link, followed frame by frame. Only the payloads of pings and marked messages are read.
 
 use super::MARKED;
 use super::promised::Promised;
@@ -18,7 +18,7 @@ pub(super) struct Outgoing {
     ping: Option<Vec<u8>>,
     /// The nonces of the pings that were written whole, until they are collected.
     pub(super) pings: Vec<u64>,
-    /// The written part of a marked message's number, and the bytes that are missing, while it is not complete.
+    /// The written part of a marked message's number, and the length of the missing payload, while it is not complete.
     marking: Option<(Vec<u8>, u64)>,
     /// The numbers of the marked messages that were written whole, until they are collected.
     pub(super) marked: Vec<u64>,
@@ -29,7 +29,7 @@ pub(super) struct Outgoing {
 pub(super) enum Fault {
     /// No frame begins where the last one ended.
     Torn,
-    /// A frame is sent neither in its order nor as one that may overtake.
+    /// A frame is sent out of order, and may not overtake others.
     OutOfTurn(CommandName),
     /// A frame is sent before its stage of the handshake.
     TooEarly(CommandName),
@@ -38,11 +38,11 @@ pub(super) enum Fault {
 /// The position between two headers.
 #[derive(Clone, Debug, Default)]
 struct Walk {
-    /// Bytes of a payload still missing.
+    /// The number of missing payload bytes.
     left: u64,
     /// The written part of an incomplete header.
     head: Vec<u8>,
-    /// The position is lost: a frame did not begin where one had to.
+    /// The position is lost, because no frame began where one had to.
     is_lost: bool,
 }
 
@@ -96,7 +96,7 @@ impl Outgoing {
         }
     }
 
-    /// Whether the handshake is far enough for a message, which may be a part of it.
+    /// Returns an error if the handshake does not permit the message yet; the message may be a part of it.
     fn admit(&mut self, command: CommandName) -> Result<(), Fault> {
         let may_come = match command {
             CommandName::VERSION | CommandName::REJECT => true,
@@ -135,7 +135,7 @@ impl Walk {
         Ok(header)
     }
 
-    /// Returns all headers that are complete in later bytes, with the positions at which their frames begin.
+    /// Returns all headers that are complete in `slices`, each with the position at which its frame begins.
     fn frames_of(&self, slices: &[IoSlice<'_>], magic: [u8; 4]) -> Vec<(usize, Header)> {
         let (mut walk, mut frames, mut before) = (self.clone(), Vec::new(), 0);
         for slice in slices {
@@ -180,7 +180,7 @@ impl Walk {
     }
 }
 
-/// Returns whether the beginning of a header, of any length, fits the network.
+/// Returns whether a header, or the beginning of one, has the network's magic.
 fn has_magic(head: &[u8], magic: [u8; 4]) -> bool {
     let len = head.len().min(magic.len());
     head[..len] == magic[..len]

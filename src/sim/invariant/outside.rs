@@ -37,11 +37,11 @@ fn each_link_has_its_socket(sight: &SweepSight<'_>) -> Result<(), String> {
 fn open_sockets_match_known_ones(sight: &SweepSight<'_>) -> Result<(), String> {
     let sockets = (sight.ledger.sockets, sight.open_sockets, sight.host.ends.len());
     let is_right = sockets.0 == sockets.1 && sockets.1 == sockets.2;
-    ensure(is_right, || format!("sockets by the calls, the network and the kernel: {sockets:?}"))?;
+    ensure(is_right, || format!("sockets of the ledger, the network and the kernel: {sockets:?}"))?;
     let listeners = (sight.inspection.listeners.len(), sight.host.listeners.len());
     ensure(listeners.0 == listeners.1, || format!("listeners of the loop and of the kernel: {listeners:?}"))?;
     let open = sight.host.sockets;
-    ensure(sockets.0 + listeners.0 == open, || format!("{sockets:?} and {listeners:?} are open, and in all {open}"))
+    ensure(sockets.0 + listeners.0 == open, || format!("{sockets:?} and {listeners:?} are open, but {open} in total"))
 }
 
 fn readable_links_are_listed(sight: &SweepSight<'_>) -> Result<(), String> {
@@ -71,10 +71,10 @@ fn waiting_connections_are_known_or_announced(sight: &SweepSight<'_>) -> Result<
         let is_known = listener.is_some_and(|listener| listener.is_ready || listener.retry_at.is_some());
         backlog.waiting > 0 && !backlog.has_edge && !is_known
     });
-    ensure(lost.is_none(), || format!("{lost:?} are neither known nor announced"))
+    ensure(lost.is_none(), || format!("{lost:?} is neither known nor announced"))
 }
 
-/// Checks that no link and its end break a rule together.
+/// Checks that no link breaks a rule together with its end in the kernel.
 fn none_with(sight: &SweepSight<'_>, breaks: fn(&LinkReport, &EndView) -> bool) -> Result<(), String> {
     let mut ends: Vec<&EndView> = sight.host.ends.iter().collect();
     ends.sort_unstable_by_key(|end| end.link);

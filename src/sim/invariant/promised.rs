@@ -1,6 +1,6 @@
 //! The order of frames that were offered to the kernel and not accepted: as offered, except for pings and pongs.
 //!
-//! Later frames queue after the offered ones. Of the frames that have not begun to be sent, two kinds are first: the
+//! Later frames queue after the offered ones. Among the frames whose sending has not begun, two kinds are first: the
 //! handshake's frames that no other frame precedes, and all pings and pongs, old before new. The other frames follow
 //! in the order in which they were offered, with no ping or pong after any of them. A whole frame is identified by
 //! its header, which contains the checksum.
@@ -10,7 +10,7 @@ use crate::wire::Header;
 use std::collections::VecDeque;
 use std::mem;
 
-/// The frames that have not begun to be sent, as far as they were ever offered.
+/// The offered frames whose first byte the kernel has not accepted.
 #[derive(Debug, Default)]
 pub(super) struct Promised {
     frames: VecDeque<Header>,
@@ -21,8 +21,8 @@ impl Promised {
         self.frames.is_empty()
     }
 
-    /// Records an offer of frames, each with its position, of which `taken` bytes were accepted. Returns the command
-    /// of the first frame out of order.
+    /// Records an offer of frames, each with its position, and that the kernel accepted `taken` bytes. Returns the
+    /// command of the first frame out of order.
     pub(super) fn follow(&mut self, offered: &[(usize, Header)], taken: usize) -> Result<(), CommandName> {
         let mut verdict = Ok(());
         let mut expected = mem::take(&mut self.frames);
@@ -79,8 +79,8 @@ mod tests {
         Header { command, payload_len: 8, checksum: Some([number; 4]) }
     }
 
-    /// Builds frames from a letter each: `p` a ping, `q` a pong, `v` a verack, `h` a sendheaders; a capital is
-    /// another message.
+    /// Builds one frame from each letter: `p` is a ping, `q` a pong, `v` a verack, `h` a sendheaders, and a capital any
+    /// other message.
     fn frames(letters: &str) -> Vec<(usize, Header)> {
         let command = |letter| match letter {
             'p' => CommandName::PING,
@@ -92,7 +92,7 @@ mod tests {
         letters.bytes().enumerate().map(|(at, letter)| (at, header(command(char::from(letter)), letter))).collect()
     }
 
-    /// Offers frames of a byte each, of which some are accepted, and then others.
+    /// Offers frames of one byte each, accepts `taken` of them, and then offers others.
     fn offer(first: &str, taken: usize, second: &str) -> Result<(), CommandName> {
         let mut promised = Promised::default();
         promised.follow(&frames(first), taken).expect("nothing was promised before");
@@ -145,7 +145,7 @@ mod tests {
         assert_eq!(offer("vhA", 0, "vhpA"), Ok(()));
         assert!(offer("vhA", 0, "pvhA").is_err());
         assert!(offer("vhA", 0, "vphA").is_err());
-        assert_eq!(offer("Ah", 0, "pAh"), Ok(()), "a handler may send it as well");
+        assert_eq!(offer("Ah", 0, "pAh"), Ok(()), "a handler may send a `sendheaders`, too");
         assert_eq!(offer("v", 0, "vhpA"), Ok(()), "the handshake continues");
         for (first, wrong) in [("v", "vAp"), ("A", "Ahp"), ("vA", "vAhp")] {
             assert!(offer(first, 0, wrong).is_err(), "{first} and then {wrong}");

@@ -2,7 +2,7 @@
 //! disk has the loop's complete book.
 //!
 //! [`Saved`] derives the required contents from the batches that the loop sends and the completions that it receives,
-//! independently of the way in which they are written.
+//! regardless of how the batches are written.
 
 use crate::address::Host;
 use crate::manager::ban::Ban;
@@ -26,7 +26,7 @@ pub(super) struct Saved {
     given: VecDeque<Batch>,
     /// The peers that the loop remembered at its start, which may not be on the disk.
     pub(super) remembered: BTreeMap<SocketAddr, KnownPeer>,
-    /// A batch was written or confirmed since the last check.
+    /// A batch was accepted or confirmed since the last check.
     has_changed: bool,
 }
 
@@ -53,7 +53,7 @@ impl Disk {
 }
 
 impl Saved {
-    /// Begins with a disk's contents.
+    /// Starts with a disk's contents.
     pub(super) fn begin(&mut self, disk: Disk) {
         (self.confirmed, self.has_changed) = (disk, true);
     }
@@ -80,12 +80,12 @@ impl Saved {
         }
     }
 
-    /// Returns whether the disk is worth a check; a check resets this until a batch is written or confirmed.
+    /// Returns whether the disk's contents may have changed since the last call.
     pub(super) fn take_change(&mut self) -> bool {
         mem::take(&mut self.has_changed)
     }
 
-    /// Returns whether `disk` is the confirmed state, or that with some of the later batches.
+    /// Returns whether `disk` is the confirmed state, or that state after the first unconfirmed batches.
     pub(super) fn may_be(&self, disk: &Disk) -> bool {
         let mut state = self.confirmed.clone();
         *disk == state

@@ -23,11 +23,11 @@ pub(super) struct TurnSight<'a> {
     pub(super) before: &'a Summary,
     pub(super) after: &'a Summary,
     pub(super) bounds: &'a Bounds,
-    /// Peers reported ready to the handler, since the loop began.
+    /// The number of peers reported ready to the handler since the loop began.
     pub(super) reported_ready: u64,
-    /// Peers reported closed to the handler, since the loop began.
+    /// The number of peers reported closed to the handler since the loop began.
     pub(super) reported_closed: u64,
-    /// Turns for which the same link has been the next to be read, without being read.
+    /// The number of turns for which the same link has been the next to be read, without being read.
     pub(super) next_unread_turns: u64,
     /// Hosts whose ban was announced in the turn and is not on the disk.
     pub(super) undurable: &'a [Host],
@@ -36,9 +36,9 @@ pub(super) struct TurnSight<'a> {
     pub(super) misdated_pings: &'a [(LinkId, Option<Instant>)],
     /// Ready links whose last byte the kernel accepted in the turn without a call of `on_writable`.
     pub(super) missing_writable: &'a [LinkId],
-    /// Links of which the kernel accepted a marked message in the turn without a report.
+    /// Links with a marked message that the kernel accepted in the turn without a report.
     pub(super) missing_written: &'a [LinkId],
-    /// Addresses that peers may have added since the loop began; none if that is unknown.
+    /// The number of addresses that peers may have added since the loop began; `None` if it is unknown.
     pub(super) granted: Option<u64>,
 }
 
@@ -50,7 +50,7 @@ pub(super) struct SweepSight<'a> {
     /// The loop's host as the virtual kernel sees it, and the number of sockets that its network counts.
     pub(super) host: &'a HostView,
     pub(super) open_sockets: usize,
-    /// The clock at the last turn, before it began: a deadline of that moment had a whole turn.
+    /// The clock before the last turn began. A deadline of that moment could be handled in that turn.
     pub(super) settled: Instant,
     pub(super) memory: &'a Memory,
     /// The disk's contents, if the loop has an address book and they may have changed.
@@ -83,12 +83,12 @@ impl Memory {
 }
 
 impl SweepSight<'_> {
-    /// Returns the links that have not reached their end.
+    /// Returns the links that have not ended.
     pub(super) fn undecided(&self) -> impl Iterator<Item = &LinkReport> {
         self.inspection.links.iter().filter(|link| link.ending != EndingStep::Ended)
     }
 
-    /// Returns the links that are not ending, and not still to be dialled.
+    /// Returns the links that are not ending and do not wait to be dialled.
     pub(super) fn open(&self) -> impl Iterator<Item = &LinkReport> {
         self.inspection.links.iter().filter(|link| link.ending == EndingStep::Open && !self.is_undialled(link))
     }

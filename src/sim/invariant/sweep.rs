@@ -78,11 +78,11 @@ fn memory_follows_the_bytes_received(sight: &SweepSight<'_>) -> Result<(), Strin
     let is_charged = |bytes: &usize| *bytes > MAX_POOLED_BUFFER_BYTES;
     let charged: usize = links.iter().map(|link| link.gathering_bytes).filter(is_charged).sum();
     let believed = sight.inspection.summary.gathered_bytes;
-    ensure(charged as u64 == believed, || format!("{charged} bytes are gathered, the loop counts {believed}"))
+    ensure(charged as u64 == believed, || format!("{charged} bytes are buffered, the loop counts {believed}"))
 }
 
-/// An empty queue accepts a message of any size, so the largest part is not counted. The fed part of a body has a
-/// bound of its own; whole messages and pongs wait before and after it.
+/// Checks the queues' counts and bounds. An empty queue accepts a message of any size, so the largest one is allowed in
+/// addition. The fed part of a body has its own bound; whole messages and pongs wait before and after it.
 fn queues_keep_their_bounds(sight: &SweepSight<'_>) -> Result<(), String> {
     let Inspection { links, summary, .. } = sight.inspection;
     let parts = links.iter().flat_map(|link| [link.outgoing.recounted_bytes, link.outgoing.behind_bytes]);
@@ -111,8 +111,8 @@ fn agreed_terms_do_not_change(sight: &SweepSight<'_>) -> Result<(), String> {
     })
 }
 
-/// Checks that no deadline was missed. A peer whose input may have been read late gets the grace for that; everything
-/// else happens within a tick.
+/// Checks that no deadline was missed. A peer whose input may have been read late has a grace period; everything else
+/// happens within a tick.
 fn no_handshake_or_ping_is_overdue(sight: &SweepSight<'_>) -> Result<(), String> {
     if is_behind(sight) {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Invariants after every turn, checked on the loop's counts, in a time that does not depend on its links.
+//! Invariants after every turn, checked on the loop's counts, in a time that does not depend on the number of links.
 
 use super::manager_checks;
 use super::sight::{TurnCheck, TurnSight, ensure};
@@ -40,7 +40,7 @@ fn links_equal_added_minus_removed(sight: &TurnSight<'_>) -> Result<(), String> 
     let is_right = added == counters.closed + links as u64 && ready_count <= links && inbound + over_capacity <= links;
     ensure(is_right && links <= sight.bounds.max_links, || {
         format!(
-            "{added} links added and {} went, {links} are there: {inbound} inbound, {over_capacity} over capacity, \
+            "{added} links added, {} removed, {links} present: {inbound} inbound, {over_capacity} over capacity, \
              {ready_count} ready",
             counters.closed
         )
@@ -66,7 +66,7 @@ fn a_turn_keeps_its_bounds(sight: &TurnSight<'_>) -> Result<(), String> {
     let links = sight.before.links as u64 + (after.accepted + after.dialled - before.accepted - before.dialled);
     let is_right = expiries <= EXPIRIES_PER_TURN as u64
         && bytes <= links * READ_BLOCK_BYTES as u64
-        // The first frame of each link may have begun before.
+        // The first frame of each link may have begun in an earlier turn.
         && frames <= links + bytes / HEADER_LEN_BYTES as u64;
     ensure(is_right, || format!("{expiries} expiries, {bytes} bytes and {frames} frames of {links} links in a turn"))
 }
@@ -74,13 +74,13 @@ fn a_turn_keeps_its_bounds(sight: &TurnSight<'_>) -> Result<(), String> {
 fn the_next_link_is_read(sight: &TurnSight<'_>) -> Result<(), String> {
     let TurnSight { next_unread_turns, .. } = *sight;
     ensure(next_unread_turns <= MAX_UNREAD_TURNS, || {
-        format!("{:?} is to be read next, for {next_unread_turns} turns", sight.after.next_ready)
+        format!("{:?} has been next to be read for {next_unread_turns} turns", sight.after.next_ready)
     })
 }
 
 fn gathered_frames_keep_their_bound(sight: &TurnSight<'_>) -> Result<(), String> {
     let gathered_bytes = sight.after.gathered_bytes;
-    ensure(gathered_bytes <= sight.bounds.max_gathered_bytes, || format!("{gathered_bytes} bytes are gathered"))
+    ensure(gathered_bytes <= sight.bounds.max_gathered_bytes, || format!("{gathered_bytes} bytes are buffered"))
 }
 
 fn a_timer_belongs_to_a_link(sight: &TurnSight<'_>) -> Result<(), String> {
@@ -91,7 +91,7 @@ fn a_timer_belongs_to_a_link(sight: &TurnSight<'_>) -> Result<(), String> {
 fn the_handler_is_woken_in_time(sight: &TurnSight<'_>) -> Result<(), String> {
     let (before, after) = (sight.before, sight.after);
     let was_missed = before.wake_at.is_some_and(|asked| asked <= before.now) && before.wake_at == after.wake_at;
-    ensure(!was_missed, || format!("the handler asked for {:?} and is not woken at {:?}", after.wake_at, after.now))
+    ensure(!was_missed, || format!("the handler asked for {:?}, but is not woken at {:?}", after.wake_at, after.now))
 }
 
 fn the_handlers_timers_fire_in_time(sight: &TurnSight<'_>) -> Result<(), String> {
@@ -100,7 +100,7 @@ fn the_handlers_timers_fire_in_time(sight: &TurnSight<'_>) -> Result<(), String>
     let was_missed = was_due
         && before.handler_timers_settled == after.handler_timers_settled
         && before.handler_timer_at == after.handler_timer_at;
-    ensure(!was_missed, || format!("a timer of the handler is due at {:?} and does not fire", after.handler_timer_at))
+    ensure(!was_missed, || format!("a timer of the handler is due at {:?}, but does not fire", after.handler_timer_at))
 }
 
 fn the_loop_sleeps_no_longer_than_to_the_next_timer(sight: &TurnSight<'_>) -> Result<(), String> {
@@ -110,7 +110,7 @@ fn the_loop_sleeps_no_longer_than_to_the_next_timer(sight: &TurnSight<'_>) -> Re
         (Wait::Until(moment), Some(due)) => moment > due,
         (Wait::Forever, Some(_)) => true,
     };
-    ensure(!sleeps_past, || format!("the wait is {wait:?} and a timer of the handler is due at {handler_timer_at:?}"))
+    ensure(!sleeps_past, || format!("the wait is {wait:?}, but a timer of the handler is due at {handler_timer_at:?}"))
 }
 
 fn a_pong_answers_a_ping(sight: &TurnSight<'_>) -> Result<(), String> {
@@ -132,14 +132,14 @@ fn events_match_the_counters(sight: &TurnSight<'_>) -> Result<(), String> {
     let counters = &sight.after.counters;
     ensure((reported_ready, reported_closed) == (counters.handshakes, counters.closed), || {
         format!(
-            "the handler learned of {reported_ready} ready and {reported_closed} closed peers, counted are {} and {}",
+            "{reported_ready} ready and {reported_closed} closed peers were reported, but {} and {} were counted",
             counters.handshakes, counters.closed
         )
     })
 }
 
 fn a_ping_is_sent_with_its_last_byte(sight: &TurnSight<'_>) -> Result<(), String> {
-    ensure(sight.misdated_pings.is_empty(), || format!("sent just now, but dated: {:?}", sight.misdated_pings))
+    ensure(sight.misdated_pings.is_empty(), || format!("pings sent just now, but dated: {:?}", sight.misdated_pings))
 }
 
 fn the_handler_learns_of_room_to_send(sight: &TurnSight<'_>) -> Result<(), String> {
@@ -149,5 +149,7 @@ fn the_handler_learns_of_room_to_send(sight: &TurnSight<'_>) -> Result<(), Strin
 }
 
 fn written_marks_are_reported(sight: &TurnSight<'_>) -> Result<(), String> {
-    ensure(sight.missing_written.is_empty(), || format!("unreported marks are written: {:?}", sight.missing_written))
+    ensure(sight.missing_written.is_empty(), || {
+        format!("marked messages are written, but not reported: {:?}", sight.missing_written)
+    })
 }

@@ -12,9 +12,9 @@ use crate::wire::{AddressesRef, Header};
 use std::cell::RefCell;
 use std::rc::Rc;
 
-/// Passes every call on to a user's handler after checking it: a peer is opened before all else, ready before its
-/// messages, and closed once and last; messages arrive whole or as a gapless stream, as the handler decided; control
-/// events repeat the peer's events; the handler's timer fires when it asked, and no deadline passes early.
+/// Checks every call and passes it on to a user's handler. A peer is opened first, ready before its messages, and
+/// closed once and last. Messages arrive whole or as a gapless stream, as the handler decided. Control events repeat
+/// the peer's events. The handler is woken when it asked to be, and no deadline expires early.
 ///
 /// A handler that closes a peer early with a [`CloseReason::TimedOut`](crate::CloseReason) of its own looks like a
 /// timer that fired early.
@@ -39,12 +39,12 @@ impl<H> Witness<H> {
         &self.handler
     }
 
-    /// Returns the wrapped handler, to be changed between turns.
+    /// Returns the wrapped handler, for changes between turns.
     pub fn handler_mut(&mut self) -> &mut H {
         &mut self.handler
     }
 
-    /// Calls `act` with the handler behind it, between turns.
+    /// Calls `act` with the wrapped handler, between turns.
     pub(super) fn act<R>(&mut self, ctx: &mut Ctx<'_>, act: impl FnOnce(&mut H, &mut Ctx<'_>) -> R) -> R {
         let result = act(&mut self.handler, ctx);
         self.called(ctx);
@@ -83,7 +83,7 @@ impl<H> Witness<H> {
         }
     }
 
-    /// Records the wake-up that the handler asked for in this call.
+    /// Records the wake-up moment that the handler has requested.
     fn called(&self, ctx: &Ctx<'_>) {
         self.ledger.borrow_mut().wake_at = ctx.asked_wake();
     }
@@ -105,7 +105,7 @@ impl<H: Handler> Handler for Witness<H> {
     fn on_header(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, header: &Header) -> Delivery {
         self.check_message(ctx, peer);
         let delivery = self.handler.on_header(ctx, peer, header);
-        // A message is not delivered if the handler ended its peer at the header.
+        // A message is not delivered if the handler closed its peer at the header.
         let effective = if is_ready(ctx, peer) { delivery } else { Delivery::Discard };
         self.ledger.borrow_mut().admitted(peer.link(), header, effective);
         self.note_missed(ctx, header, delivery);

@@ -1,6 +1,6 @@
-//! A disk with an address book on it: confirmed changes survive, and unconfirmed ones may.
+//! A disk that holds an address book: confirmed changes survive a restart, and unconfirmed ones may.
 //!
-//! Batches pass through the same [`Writer`] that the real thread drives, so that retries and completions are the
+//! Batches pass through the same [`Writer`] that the real thread uses, so that retries and completions are the
 //! same. A batch is written whole or not at all.
 
 use super::naming::time_between;
@@ -27,13 +27,13 @@ const MAX_SLOW: Duration = Duration::from_secs(3);
 /// A host's disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Disk {
-    /// It writes at once, and reports at the next wait.
+    /// A write completes at once, and is reported at the next wait.
     #[default]
     Sound,
     /// Every write fails with this error.
     Failing(i32),
-    /// It needs up to three seconds to write, or fails for want of room, for another reason or for none. After a
-    /// kill, the batch in progress is either written or not.
+    /// A write needs up to three seconds, and may fail with `EIO` or `ENOSPC`. After a kill, the batch in progress is
+    /// either written or not.
     Wild,
 }
 
@@ -47,7 +47,7 @@ pub(super) struct Book {
     is_writing: bool,
 }
 
-/// The durable state; clones are the same.
+/// The durable state, which all clones share.
 #[derive(Clone, Debug)]
 struct DurableState {
     store: Rc<RefCell<MemoryStore>>,
@@ -57,7 +57,7 @@ struct DurableState {
 
 impl Default for Book {
     fn default() -> Self {
-        // Its key protects against peers, and this simulation has only our own.
+        // A constant key is safe here: it protects against hostile peers, and no simulated peer uses it.
         let store = MemoryStore::new(&mut StdRng::seed_from_u64(0));
         let durable_state = DurableState { store: Rc::new(RefCell::new(store)), fault: Rc::default() };
         Self {

@@ -1,11 +1,11 @@
-//! A test's interventions on hosts and connections from outside.
+//! Failures, cuts and resets that a test causes from outside.
 
 use super::Kernel;
 use super::host::{Draw, OWN_DESCRIPTORS, stream_of};
 use crate::sim::connection::{Connection, EndId, Side};
 use crate::sim::faults::Site;
 
-/// First stream of a host's faults, one for each site.
+/// A host's first fault stream; each site has one.
 const FIRST_FAULT_STREAM: usize = 16;
 
 impl Kernel {
@@ -42,7 +42,7 @@ impl Kernel {
         }
     }
 
-    /// Delivers the delayed traffic, unless the other host is cut as well.
+    /// Delivers the delayed traffic, unless the other host is cut, too.
     pub(in crate::sim) fn heal(&mut self, host: usize) {
         self.hosts[host].is_cut = false;
         let is_healed = |connection: &Connection| {

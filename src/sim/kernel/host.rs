@@ -1,7 +1,7 @@
 //! One host of the virtual kernel: its events, its faults, and its jobs off the loop.
 //!
-//! The [`Kernel`](super::Kernel) changes it. Each purpose draws from a stream of its own, so that a new draw for one
-//! changes no other.
+//! The [`Kernel`](super::Kernel) changes it. Each purpose draws from its own stream, so that a new draw for one purpose
+//! does not change the others.
 
 use super::disk::{Book, Disk};
 use super::naming::{Asked, Names};
@@ -17,11 +17,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The first port of a listener that asks for any.
+/// The first port for listeners that leave the choice to the kernel.
 pub(super) const FIRST_LISTENER_PORT: u16 = 61_000;
-/// The address before that of the first host.
+/// The address before the first host's.
 const NETWORK: u32 = u32::from_be_bytes([10, 0, 0, 0]);
-/// Descriptors of the poller and its waker.
+/// Number of descriptors of the poller and its waker.
 pub(super) const OWN_DESCRIPTORS: usize = 2;
 
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub(super) struct Host {
     pub(super) is_notified: bool,
     pub(super) is_cut: bool,
     pub(super) paused_until: Instant,
-    /// Addresses of its listeners, by their index.
+    /// The listeners' addresses, by index.
     pub(super) listening: BTreeMap<u32, SocketAddr>,
     pub(super) woken: Arc<Flag>,
     pub(super) descriptors: usize,
@@ -60,14 +60,14 @@ pub(super) struct Listener {
     pub(super) host: usize,
     pub(super) index: u32,
     pub(super) room: usize,
-    /// Established and not accepted yet.
+    /// Established connections that are not yet accepted.
     pub(super) waiting: VecDeque<EndId>,
     /// Dials for which the backlog has no room.
     pub(super) opening: VecDeque<EndId>,
     pub(super) is_queued: bool,
 }
 
-/// A waker that the next wait of its host notices.
+/// A waker, whose use the host's next wait reports.
 #[derive(Debug)]
 pub(in crate::sim) struct Flag {
     pub(super) woken: AtomicBool,
@@ -82,7 +82,7 @@ impl Wake for Flag {
 }
 
 impl Host {
-    /// Returns the host that is added as `number`, the first as 1.
+    /// Returns a new host; the `number` of the first is 1.
     pub(super) fn new(number: u32, chances: [Chance; 5], any_woken: &Arc<AtomicBool>) -> Self {
         Self {
             ip: Ipv4Addr::from(NETWORK + number).into(),
@@ -116,7 +116,7 @@ pub(super) fn stream_of(host: usize, purpose: usize) -> u32 {
     u32::try_from(host << 6 | purpose).map_or(u32::MAX, |id| 1 << 31 | id)
 }
 
-/// Returns the host that would have this address.
+/// Returns the host that has this address, or will have it once it is added.
 pub(super) fn host_at(ip: IpAddr) -> Option<usize> {
     match ip {
         IpAddr::V4(ip) => u32::from(ip).checked_sub(NETWORK + 1).map(|host| host as usize),

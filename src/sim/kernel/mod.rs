@@ -1,8 +1,8 @@
 //! The virtual kernel itself: hosts, listeners, connections, and the events that wait to be collected.
 //!
 //! Everything happens inside the call that causes it, except for dials that fail after a while, delayed completions,
-//! and traffic that a cut network delays. A host that never collects has at most one waiting event per socket. No
-//! call looks at all hosts or all connections, except those by which a test cuts, heals or resets something.
+//! and traffic that a cut network delays. A host that never collects its events has at most one per socket. No call
+//! examines all hosts or all connections, except a test's calls that cut, heal, reset or check something.
 
 mod disk;
 mod harm;
@@ -48,12 +48,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The ports of dials, as on Linux.
+/// The local ports of dials, as on Linux.
 const DIAL_PORTS: RangeInclusive<u16> = 32_768..=60_999;
 #[derive(Debug)]
 pub(super) struct Kernel {
     pub(super) now: Instant,
-    /// The same for handlers, which read it at any time.
+    /// A copy of `now` for handlers, which may read it at any time.
     pub(super) clock: Arc<VirtualClock>,
     pub(super) began: Instant,
     pub(super) unix_began: UnixTime,
@@ -63,7 +63,7 @@ pub(super) struct Kernel {
     pub(super) tape: Tape,
     pub(super) ports: Ports,
     pub(super) routes: BTreeMap<IpAddr, Route>,
-    /// The addresses of names.
+    /// Each name's addresses.
     pub(super) names: BTreeMap<String, Vec<IpAddr>>,
     hosts: Vec<Host>,
     /// Hosts that received an event since the driver last asked.
@@ -152,7 +152,7 @@ impl Kernel {
 
     pub(super) fn add_host(&mut self) -> usize {
         let host = self.hosts.len();
-        let number = u32::try_from(host + 1).expect("hosts are few");
+        let number = u32::try_from(host + 1).expect("there are fewer than 2^32 hosts");
         let chance = |draw: Draw| self.tape.stream(stream_of(host, draw as usize));
         let chances = [Draw::Cuts, Draw::Poller, Draw::Routes, Draw::Names, Draw::Disk].map(chance);
         self.hosts.push(Host::new(number, chances, &self.any_woken));
@@ -216,7 +216,7 @@ impl Kernel {
     pub(super) fn wait(&mut self, host: usize, ready: &mut Vec<Readiness>) -> Result<(), i32> {
         ready.clear();
         let result = match self.hosts[host].faults.next_failure(Site::Wait) {
-            // A stopped process is woken by a signal and must see the events of its pause.
+            // An interrupted wait returns no events, unless some are older: a process must see those of its pause.
             Some(EINTR) if !self.hosts[host].queue.is_late(self.now) => Ok(()),
             Some(EINTR) | None => {
                 self.collect(host, ready);
@@ -321,7 +321,7 @@ impl Kernel {
         Ok(())
     }
 
-    /// Delivers a completion to a host, unless it was restarted since its query.
+    /// Delivers a completion to a host, unless the host was restarted after its query.
     fn answer(&mut self, reply: Reply) {
         let host = &mut self.hosts[reply.host];
         if host.asked.life == reply.life {
@@ -389,7 +389,7 @@ impl Kernel {
         self.trace.note(self.now, host, call, outcome, moved);
     }
 
-    /// Counts a call, and makes it fail if it must. An interrupted call is retried and succeeds.
+    /// Counts a call, and returns its planned error, if any. An interrupted call is retried and succeeds.
     fn count_call(&mut self, host: usize, site: Site) -> Result<(), i32> {
         match self.hosts[host].faults.next_failure(site) {
             None | Some(EINTR) => Ok(()),

@@ -1,6 +1,6 @@
-//! Names and resolvers: one that answers correctly after a time, and one that returns anything.
+//! Names and resolvers: one that answers correctly at once, and one that may return anything.
 //!
-//! A reply is bounded like the real resolver's; everything else about it may be absurd.
+//! A reply obeys the real resolver's limits; everything else about it may be absurd.
 
 use crate::error::{ResolveCause, ResolveFailure};
 use crate::limits::MAX_RESOLVES;
@@ -16,26 +16,26 @@ use std::time::Duration;
 const MAX_PROMPT: Duration = Duration::from_millis(500);
 /// Minimum and maximum delay of a late reply.
 const LATE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
-/// Number of addresses of a name that has many.
+/// Number of addresses of a large reply.
 const MANY: u32 = 1_000;
 
 /// A host's resolver.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Names {
-    /// It knows the names of [`World::set_name`](crate::sim::World::set_name), and answers at once, by the next wait.
+    /// It knows the names of [`World::set_name`](crate::sim::World::set_name). Its reply arrives at the next wait.
     #[default]
     Known,
-    /// It draws its behaviour: it answers correctly, promptly or too late, or with one address, a thousand, the same
-    /// twice or absurd ones, or with a failure, or never.
+    /// It draws each reply: the correct one, within 500 ms or after 5 to 60 s; one address, a thousand, the same one
+    /// three times, absurd ones or none; a failure; or no reply at all.
     Wild,
 }
 
 /// A host's pending queries, and the completions that it has not collected yet.
 #[derive(Debug, Default)]
 pub(super) struct Asked {
-    /// How often all queries were dropped.
+    /// The number of times that all queries were dropped.
     pub(super) life: u32,
-    /// Names whose replies were not collected.
+    /// The number of names whose replies are not yet collected.
     names: usize,
     answers: VecDeque<Completion>,
 }
@@ -49,7 +49,7 @@ pub(super) struct Reply {
 }
 
 impl Asked {
-    /// Counts a query, or refuses one that is too many.
+    /// Counts a query, or refuses it if too many wait.
     pub(super) fn ask(&mut self, name: &str) -> Result<(), ResolveFailure> {
         if self.names >= MAX_RESOLVES {
             return Err(ResolveFailure { name: name.to_owned(), cause: ResolveCause::TooMany });
@@ -88,7 +88,7 @@ pub(super) fn known(names: &BTreeMap<String, Vec<IpAddr>>, name: &str, port: u16
     Ok(addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect())
 }
 
-/// Draws the reply of the wild resolver of the host at `own`, and its delay; no delay means never.
+/// Draws the wild resolver's reply to the host at `own`, and its delay; without a delay, it never arrives.
 pub(super) fn draw_answer(
     chance: &Chance,
     own: IpAddr,
@@ -118,7 +118,7 @@ pub(super) fn time_between(chance: &Chance, (least, most): (Duration, Duration))
     Duration::from_nanos(chance.range(nanos(least), nanos(most)))
 }
 
-/// Returns an address that might be a peer's: no host in a world has it.
+/// Returns a plausible peer address that no host of a world has.
 fn public(chance: &Chance, port: u16) -> SocketAddr {
     SocketAddr::from(([52, 1 + chance.below(250) as u8, chance.below(256) as u8, 1 + chance.below(250) as u8], port))
 }

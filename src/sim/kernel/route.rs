@@ -7,23 +7,23 @@ use std::time::Duration;
 /// The route of dials to an address, with or without a listener there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Route {
-    /// They reach the host with this address.
+    /// Dials reach the host with this address.
     #[default]
     Open,
-    /// They fail with `ETIMEDOUT` after a time drawn between these two.
+    /// Dials fail with `ETIMEDOUT` after a random time in this range.
     Silent {
-        /// The shortest.
+        /// The minimum time.
         least: Duration,
-        /// The longest.
+        /// The maximum time.
         most: Duration,
     },
-    /// They fail with `EHOSTUNREACH` after a time drawn between these two.
+    /// Dials fail with `EHOSTUNREACH` after a random time in this range.
     NoHost {
-        /// The shortest.
+        /// The minimum time.
         least: Duration,
-        /// The longest.
+        /// The maximum time.
         most: Duration,
     },
-    /// They fail at once with `ENETUNREACH`.
+    /// Dials fail at once with `ENETUNREACH`.
     NoNetwork,
 }

@@ -1,4 +1,4 @@
-//! The scheduled changes of the virtual kernel, by moment and order.
+//! The scheduled changes of the virtual kernel, ordered by moment.
 //!
 //! Changes of one moment happen in the order in which they were added.
 
@@ -14,7 +14,7 @@ pub(super) enum Change {
     DialFails(EndId, i32),
     /// A host receives a completion.
     Answer(Reply),
-    /// A host tries to write its address book, unless it was restarted since.
+    /// A host tries to write its address book, unless it was restarted in the meantime.
     Write { host: usize, life: u32 },
 }
 

@@ -1,7 +1,7 @@
 //! Sockets: listeners and their backlogs, dials and their routes, and the calls on connections.
 //!
-//! A call has the result that Linux would give, or a failure that was drawn or set by a test. The bytes of a connection
-//! are in `connection`, and no call here waits.
+//! A call returns the result that Linux would return, or a failure that was drawn or set by a test. No call here
+//! blocks. The module `connection` holds the bytes.
 
 use super::Kernel;
 use super::host::{Draw, FIRST_LISTENER_PORT, Listener, host_at};
@@ -22,9 +22,9 @@ use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// Time for which the port of a dialler that ended its connection stays in use, as on Linux.
+/// Time for which the port of a dialler that closed its connection first stays in use, as on Linux.
 const TIME_WAIT: Duration = Duration::from_secs(60);
-/// Time after which an unanswered dial fails, as on Linux after six repetitions.
+/// Time after which an unanswered dial fails, as on Linux after six retransmissions.
 const CONNECT_GIVEN_UP: Duration = Duration::from_secs(127);
 
 impl Kernel {
@@ -84,7 +84,7 @@ impl Kernel {
         let has_waiting = !listener.waiting.is_empty();
         match self.count_call(host, Site::Accept) {
             Ok(()) => {}
-            // The host gets no further event of this listener unless one is queued.
+            // The host receives no further event for this listener unless one is queued here.
             Err(EAGAIN) => {
                 self.remind_of_listener(host, index);
                 return Err(EAGAIN);
@@ -135,8 +135,7 @@ impl Kernel {
             return Err(ENETUNREACH);
         }
         self.take_descriptor(host)?;
-        // Linux finds a port for a given source address while binding it, and then reports that the address is in
-        // use.
+        // For a given source address, Linux chooses a port while it binds, and then reports that the address is in use.
         let for_want_of_ports = if source.is_some() { EADDRINUSE } else { EADDRNOTAVAIL };
         let source = source.unwrap_or(self.hosts[host].ip);
         let Some(port) = self.ports.take(source, to, self.now) else {
@@ -164,7 +163,7 @@ impl Kernel {
         let mut connection = Connection::new(serial, hosts.map(|host| host as u32), to, from, &self.conditions);
         connection.is_cut = hosts.into_iter().any(|host| self.hosts[host].is_cut);
         let index = self.connections.insert(connection);
-        let index = u32::try_from(index).expect("less than four billion connections");
+        let index = u32::try_from(index).expect("there are fewer than 2^32 connections");
         EndId { index, serial, side: Side::Dialler }
     }
 
@@ -195,12 +194,12 @@ impl Kernel {
     }
 
     fn establish(&mut self, dialler: EndId) {
-        // A dialler that has learned of a failure must not be established later.
+        // A dial must not be established after its failure was reported.
         let Some(connection) = self.connection(dialler).filter(|connection| connection.is_undecided()) else { return };
         connection.establish();
         let address = connection.listener;
         self.announce(dialler, Edges { own: Edge::BOTH, other: Edge::NONE });
-        let listener = self.listeners.get_mut(&address).expect("the dial has found the listener");
+        let listener = self.listeners.get_mut(&address).expect("the dial's listener exists");
         listener.waiting.push_back(EndId { side: Side::Acceptor, ..dialler });
         let (host, index) = (listener.host, listener.index);
         self.remind_of_listener(host, index);
@@ -234,7 +233,7 @@ impl Kernel {
 
     // --- Connections -------------------------------------------------------------------------------------------------
 
-    /// Registers an end for events; its first event is its present state.
+    /// Registers an end for events. Its first event reports its current state.
     pub(in crate::sim) fn attach(&mut self, host: usize, id: EndId, token: u64) -> Result<(), i32> {
         self.count_call(host, Site::Attach)?;
         if let Some(connection) = self.connection(id) {
@@ -303,13 +302,13 @@ impl Kernel {
         Ok(operation(connection, chance, pool))
     }
 
-    /// Makes a call fail if it must: either it has changed nothing and an event will announce the retry, or the
-    /// connection is over.
+    /// Counts a call, and returns its planned error, if any. After a passing error nothing has changed, and an event
+    /// follows for the retry; any other error breaks the connection.
     fn count_link_call(&mut self, host: usize, site: Site, id: EndId) -> Result<(), i32> {
         let Err(errno) = self.count_call(host, site) else { return Ok(()) };
         let edges = match is_passing(errno) {
             true => {
-                // A caller that was refused waits for an event about present or later input.
+                // A refused caller waits for an event, even if it could make progress now.
                 self.with_connection(id, |connection, _, _| connection.put_off(id.side, site == Site::Write))?;
                 Edges::OWN
             }
@@ -329,7 +328,7 @@ impl Kernel {
         self.end(id, Connection::close);
     }
 
-    /// Closes an end and its descriptor.
+    /// Closes an end and releases its descriptor.
     pub(in crate::sim) fn release(&mut self, host: usize, id: EndId) {
         self.close(id);
         self.release_descriptor(host);

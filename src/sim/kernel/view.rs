@@ -1,4 +1,4 @@
-//! A complete view of one host's open sockets, for checks. It changes nothing.
+//! A complete view of one host's open sockets, for checks. Taking it changes nothing.
 
 use super::Kernel;
 use super::host::{Listener, OWN_DESCRIPTORS};
@@ -13,9 +13,9 @@ pub(in crate::sim) struct HostView {
     /// The registered ends of connections.
     pub(in crate::sim) ends: Vec<EndView>,
     pub(in crate::sim) listeners: Vec<BacklogView>,
-    /// Open sockets, registered or not, including listeners.
+    /// The number of open sockets, registered or not, including listeners.
     pub(in crate::sim) sockets: usize,
-    /// The cost of the view: connections of all hosts that were examined.
+    /// The cost of the view: the number of connections examined, of all hosts.
     pub(in crate::sim) looked_at: usize,
 }
 
@@ -23,13 +23,13 @@ pub(in crate::sim) struct HostView {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sim) struct EndView {
     pub(in crate::sim) link: LinkId,
-    /// A read would return bytes, the end or an error.
+    /// A read would return bytes, the end of the stream or an error.
     pub(in crate::sim) is_readable: bool,
     /// A write would accept bytes or return an error, or a connect is decided.
     pub(in crate::sim) is_writable: bool,
-    /// A waiting event will report that it is readable, if it is.
+    /// A waiting event will report that the end is readable, if it is.
     pub(in crate::sim) will_be_readable: bool,
-    /// A waiting event will report that it is writable, if it is.
+    /// A waiting event will report that the end is writable, if it is.
     pub(in crate::sim) will_be_writable: bool,
 }
 
@@ -37,7 +37,7 @@ pub(in crate::sim) struct EndView {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sim) struct BacklogView {
     pub(in crate::sim) index: u32,
-    /// Connections that wait to be accepted.
+    /// The number of connections that wait to be accepted.
     pub(in crate::sim) waiting: usize,
     pub(in crate::sim) has_edge: bool,
 }

@@ -25,8 +25,8 @@ pub struct Attack {
     pub name: &'static str,
     /// The loop's required reaction.
     pub expects: Expectation,
-    /// Whether that holds only where neither side's bytes are delayed: no cut, paused or silenced hosts and no
-    /// failing calls.
+    /// Whether the reaction is required only where no bytes are delayed: without cut, paused or silenced hosts and
+    /// without failing calls.
     pub needs_quiet: bool,
     begins: Begins,
     manners: Manners,
@@ -47,7 +47,7 @@ enum Begins {
 pub(super) enum Manners {
     Answers,
     AnswersTwice,
-    /// When the script is over.
+    /// Answers when the script is over.
     AnswersLate,
     Silent,
 }
@@ -55,19 +55,19 @@ pub(super) enum Manners {
 /// The action after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// The next step, after a pause.
+    /// Take the next step after a pause.
     Wait(Duration),
-    /// A ping, which the loop answers if it still reads this connection, and nothing more.
+    /// Send a last ping, which the loop answers if it still reads this connection.
     Prove,
-    /// Nothing.
+    /// Do nothing more.
     Rest,
 }
 
-/// The view of the connection that one step of a script acts through.
+/// The connection, as one step of a script uses it.
 pub(super) struct Scene<'a, 'l> {
     pub(super) line: &'a mut Line<'l>,
     pub(super) profile: &'a Profile,
-    /// Steps done before.
+    /// The number of earlier steps.
     pub(super) step: u32,
 }
 
@@ -88,7 +88,7 @@ pub struct Attacker {
     reader: Reader,
     step: u32,
     is_over: bool,
-    /// It cannot parse the stream any more.
+    /// Whether it can no longer parse the stream.
     is_deaf: bool,
     owed: Vec<u8>,
 }
@@ -111,25 +111,25 @@ impl Attack {
         Self { expects: Expectation::ClosedBy { reasons, within }, ..self }
     }
 
-    /// Expects its reaction only where its bytes arrive on time.
+    /// Requires the reaction only where bytes arrive on time.
     pub(super) const fn when_quiet(self) -> Self {
         Self { needs_quiet: true, ..self }
     }
 }
 
 impl Record {
-    /// Returns when the attacker first did the deed that it is judged for.
+    /// Returns the moment of the attacker's first step.
     pub fn began(&self) -> Option<Instant> {
         self.began.get()
     }
 
-    /// Returns whether the loop answered the final ping. Every attack that the loop must keep asks for it, unless it
+    /// Returns whether the loop answered the last ping. Every attacker that the loop must keep sends one, unless it
     /// stops reading.
     pub fn has_proved(&self) -> bool {
         self.has_proved.get()
     }
 
-    /// Returns how and when its connection ended, if the loop ended it.
+    /// Returns when and how the connection ended, unless the attacker closed it.
     pub fn ended(&self) -> Option<(Instant, End)> {
         self.ended.get()
     }
@@ -239,7 +239,7 @@ impl Scene<'_, '_> {
         self.send(&frame);
     }
 
-    /// Sends a header without the payload that it claims, and with a checksum that no payload has.
+    /// Sends a header with a checksum of zeros, and without the payload that it claims.
     pub(super) fn send_header(&mut self, command: &str, len_bytes: u32) {
         let header = reference::header(self.magic(), command, len_bytes, [0; 4]);
         self.send(&header);
@@ -265,7 +265,7 @@ impl Scene<'_, '_> {
         self.send_frame("version", &version);
     }
 
-    /// Sends a version with other bytes at some offsets.
+    /// Sends a version with these bytes at these offsets.
     pub(super) fn send_version_with(&mut self, changes: &[(usize, &[u8])]) {
         let mut version = self.version();
         for (at, bytes) in changes {

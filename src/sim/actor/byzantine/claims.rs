@@ -17,11 +17,11 @@ pub const ATTACKS: &[Attack] = &[
     Attack::new("P19", "a version that ends inside a field", cut_version)
         .at_once()
         .closed_by(&["truncated_message"], REFUSED_WITHIN),
-    Attack::new("P20", "a user agent without end", endless_agent)
+    Attack::new("P20", "a user agent of endless length", endless_agent)
         .at_once()
         .closed_by(&["overlong_size"], REFUSED_WITHIN),
-    Attack::new("P20", "counts without end", count_bombs),
-    Attack::new("P21", "counts without end within good ones", nested_bombs),
+    Attack::new("P20", "endless counts", count_bombs),
+    Attack::new("P21", "endless counts within valid ones", nested_bombs),
     Attack::new("P33", "an empty protoconf", |scene| protoconf(scene, &[]))
         .closed_by(&["truncated_message"], Duration::ZERO),
     Attack::new("P33", "a protoconf without fields", |scene| protoconf(scene, &[0]))

@@ -1,4 +1,4 @@
-//! Floods: more of each message than any peer needs, as fast as a fast peer sends it.
+//! Floods: more messages of each kind than any peer needs, at the rate of a fast peer.
 
 use super::attack::{Attack, Next, Scene, millis};
 
@@ -11,7 +11,7 @@ pub const ATTACKS: &[Attack] = &[
     Attack::new("P11", "requests for everything", requests),
     Attack::new("P12", "addresses", |scene| flood(scene, "addr", 1_000, 30)),
     Attack::new("P13", "pings", pings),
-    Attack::new("P30", "rejects that do not print", rejects),
+    Attack::new("P30", "unprintable rejects", rejects),
 ];
 
 fn next(scene: &Scene<'_, '_>) -> Next {

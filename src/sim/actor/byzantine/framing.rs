@@ -8,7 +8,7 @@ use std::time::Duration;
 const MAINNET: [u8; 4] = [0xe3, 0xe1, 0xf3, 0xe8];
 const TESTNET: [u8; 4] = [0xf4, 0xe5, 0xf3, 0xf4];
 
-/// Headers that claim one byte more than their command may have.
+/// Commands, each with a length one byte above its limit.
 const OVER_LIMIT: [(&str, u32); 4] =
     [("addr", 2_097_153), ("protoconf", 1_048_577), ("tx", 1_000_000_001), ("no such", 2_097_153)];
 

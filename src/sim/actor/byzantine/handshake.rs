@@ -1,4 +1,4 @@
-//! Handshakes that never finish or that fail, false claims in a `version`, false pongs, and ways to end a connection.
+//! Handshakes that stall or fail, false claims in a `version`, false pongs, and ways to close a connection.
 
 use super::super::reference::frame;
 use super::attack::{Attack, Manners, Next, Scene, millis, secs};
@@ -10,7 +10,7 @@ const PROTOCOL_VERSION: usize = 0;
 const SERVICES: usize = 4;
 const TIME: usize = 12;
 const USER_AGENT: usize = 81;
-/// After the user agent of 18 bytes.
+/// Follows the user agent of 18 bytes.
 const HEIGHT: usize = 99;
 
 const HANDSHAKE_TIMED_OUT: &[&str] = &["handshake_timeout"];
@@ -34,9 +34,9 @@ pub const ATTACKS: &[Attack] = &[
     Attack::new("P14", "unsolicited pongs", stray_pongs),
     Attack::new("P15", "two pongs for each ping, and guessed ones", guessed_pongs).with_manners(Manners::AnswersTwice),
     Attack::new("P16", "the verack before the version", verack_first).at_once(),
-    Attack::new("P16", "versions and veracks again and again", repeated),
-    Attack::new("P16", "protoconf and pings before their time", early_messages).at_once(),
-    Attack::new("P16", "a protocol that is too old", obsolete)
+    Attack::new("P16", "repeated versions and veracks", repeated),
+    Attack::new("P16", "early protoconf and pings", early_messages).at_once(),
+    Attack::new("P16", "an obsolete protocol version", obsolete)
         .at_once()
         .closed_by(&["protocol_version"], REFUSED_WITHIN),
     Attack::new("P16", "a node of another blockchain", other_chain)
@@ -51,14 +51,14 @@ pub const ATTACKS: &[Attack] = &[
         .closed_by(&["pong_timeout"], PING_INTERVAL.saturating_add(PONG_TIMEOUT))
         .when_quiet(),
     Attack::new("P23", "a reset at once", reset).at_once().closed_by(LEFT, Duration::ZERO),
-    Attack::new("P23", "a reset in the midst of a frame", late_reset).closed_by(LEFT, Duration::ZERO),
-    Attack::new("P23", "an end at once", finish).at_once().closed_by(LEFT, Duration::ZERO),
-    Attack::new("P23", "a reject and an end", reject_and_leave).closed_by(&["rejected_by_peer"], Duration::ZERO),
+    Attack::new("P23", "a reset inside a frame", late_reset).closed_by(LEFT, Duration::ZERO),
+    Attack::new("P23", "a close at once", finish).at_once().closed_by(LEFT, Duration::ZERO),
+    Attack::new("P23", "a reject and a close", reject_and_leave).closed_by(&["rejected_by_peer"], Duration::ZERO),
     Attack::new("P30", "an unprintable name", unprintable).at_once(),
     Attack::new("P36", "absurd claims", absurd_claims).at_once(),
 ];
 
-/// The close reasons of a peer that ended the connection.
+/// The close reasons for a peer that closed the connection.
 const LEFT: &[&str] = &["reset", "closed_by_peer", "broken_pipe", "aborted"];
 
 fn rest(_scene: &mut Scene<'_, '_>) -> Next {

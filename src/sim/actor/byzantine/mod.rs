@@ -1,23 +1,23 @@
 //! Peers that break the protocol or abuse it, one for each known way, and the loop's required reaction to each.
 //!
 //! An [`Attack`] is a script of a few steps; an [`Attacker`] plays it on one connection and records the outcome in
-//! its [`Record`]. An attack's deadlines match the default configuration; a delayed loop needs slack in addition to
-//! them. An attack states whether it holds only on a quiet network.
+//! its [`Record`]. An attack's deadlines match the default configuration; add slack for a delayed loop. An attack
+//! states whether its reaction is required only on a quiet network.
 //!
 //! | threat | attacks |
 //! |---|---|
 //! | P1 garbage, P2 wrong network, P3 wrong checksums, P4 lengths over limits, P32 extended headers | [`framing`] |
-//! | P7 handshakes without end, P14 and P15 false pongs, P16 versions and veracks out of order | [`handshake`] |
-//! | P22 half-open peers, P23 resets, P30 names that do not print, P36 absurd claims | [`handshake`] |
+//! | P7 handshakes that stall, P14 and P15 false pongs, P16 versions and veracks out of order | [`handshake`] |
+//! | P22 half-open peers, P23 resets, P30 unprintable names, P36 absurd claims | [`handshake`] |
 //! | P19 sizes, P20 and P21 counts, P33 protoconf | [`claims`] |
-//! | P5 bodies, P6 headers that drip, P8 slow readers, P28 pinned buffers, P31 timers | [`resources`] |
+//! | P5 bodies, P6 slow headers, P8 slow readers, P28 pinned buffers, P31 timers | [`resources`] |
 //! | P10 inv, P11 requests, P12 addr, P13 pings, P30 rejects | [`floods`] |
-//! | P9 streams into a slow sink | [`Sink`](super::Sink), which is no attacker |
+//! | P9 streams into a slow sink | [`Sink`](super::Sink), which is not an attacker |
 //!
-//! Missing, because the loop under test lacks the part that they threaten: P17 connections to oneself and P18 double
-//! ones (a dialler that chooses addresses), P24 to P26 floods of connections (limits per address and eviction), P27
-//! amplification, P34 withheld transactions and P35 foreign state (a relay), P29 ground hashes (a map with
-//! peer-chosen keys).
+//! Some threats are missing, because the loop under test lacks the part that they attack: P17 connections to oneself
+//! and P18 double ones (a dialler that chooses addresses), P24 to P26 floods of connections (limits per address and
+//! eviction), P27 amplification, P34 withheld transactions and P35 foreign state (a relay), P29 ground hashes (a map
+//! with peer-chosen keys).
 
 mod attack;
 pub mod claims;

@@ -1,11 +1,11 @@
-//! Peers that occupy memory and timers: they begin a message and do not finish it, or send requests and do not read the
-//! replies.
+//! Peers that occupy memory and timers: they begin a message and do not finish it, or do not read the replies to their
+//! requests.
 
 use super::super::reference::nonce_frame;
 use super::attack::{Attack, Manners, Next, Scene, millis, secs};
 use crate::limits::{BODY_WINDOW, HEADER_TIMEOUT, SEND_STALL_TIMEOUT};
 
-/// A body is tolerated at 1,024 bytes a second or more.
+/// Slightly above the tolerated minimum of 1,024 bytes per second.
 const STEADY_BYTES: usize = 1_100;
 const STEADY_SECS: u32 = 300;
 
@@ -32,8 +32,8 @@ pub const ATTACKS: &[Attack] = &[
         .with_manners(Manners::Silent)
         .closed_by(&["send_stalled"], SEND_STALL_TIMEOUT.saturating_add(secs(1)))
         .when_quiet(),
-    Attack::new("P28", "small messages beside large ones", pinner),
-    Attack::new("P31", "a thousand frames in halves", halves).with_manners(Manners::AnswersLate),
+    Attack::new("P28", "small messages between large ones", pinner),
+    Attack::new("P31", "a thousand frames in two parts each", halves).with_manners(Manners::AnswersLate),
 ];
 
 fn no_body(scene: &mut Scene<'_, '_>) -> Next {
@@ -64,7 +64,7 @@ fn slow_header(scene: &mut Scene<'_, '_>) -> Next {
     if scene.step < 22 { Next::Wait(secs(1)) } else { Next::Rest }
 }
 
-/// Sends pings until the loop stops reading them. Returns whether there are more to send.
+/// Sends pings unless the loop has stopped reading them. Returns whether it sent any.
 fn send_unread_pings(scene: &mut Scene<'_, '_>) -> bool {
     if scene.line.is_blocked() {
         return false;
@@ -80,7 +80,7 @@ fn deaf_asker(scene: &mut Scene<'_, '_>) -> Next {
     if send_unread_pings(scene) { Next::Wait(millis(1)) } else { Next::Rest }
 }
 
-/// Reads too little of the loop's queue to count as progress.
+/// Reads the loop's queue too slowly to count as progress.
 fn sipper(scene: &mut Scene<'_, '_>) -> Next {
     scene.line.stop_reading();
     if send_unread_pings(scene) {

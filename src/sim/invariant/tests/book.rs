@@ -13,7 +13,7 @@ pub(super) const SWEEPS: &[Doctored] = &[
     // The disk has entries that were never written, lacks known ones, and still has dropped ones.
     (30, |scene| {
         scene.manager().is_durable = false;
-        scene.disk.peers.extend([("192.0.2.1:1".parse().expect("an address"), peer_at("192.0.2.1:1"))]);
+        scene.disk.peers.extend([("192.0.2.1:1".parse().expect("the address is valid"), peer_at("192.0.2.1:1"))]);
     }),
     (30, |scene| {
         scene.manager().is_durable = false;
@@ -30,7 +30,7 @@ pub(super) const SWEEPS: &[Doctored] = &[
     (30, |scene| save(scene, peer_at("192.0.2.1:1"))),
     (30, |scene| {
         let until = Some(UnixTime::from_secs(9));
-        let (host, since) = (Host::of("192.0.2.1".parse().expect("an address")), UnixTime::from_secs(0));
+        let (host, since) = (Host::of("192.0.2.1".parse().expect("the address is valid")), UnixTime::from_secs(0));
         let ban = Ban { host, reason: BanReason::Manual, since, until };
         scene.disk.bans.insert(host, ban);
         scene.ledger.managing.saved.add_batch(Batch { id: 1, changes: vec![Change::PutBan(ban)] });
@@ -51,8 +51,8 @@ pub(super) const SWEEPS: &[Doctored] = &[
 
 pub(super) const HARMLESS_SWEEPS: &[fn(&mut Scene)] = &[
     |scene| {
-        // It is written but not confirmed.
-        scene.disk.peers.extend([("192.0.2.1:1".parse().expect("an address"), peer_at("192.0.2.1:1"))]);
+        // The change is written but not confirmed.
+        scene.disk.peers.extend([("192.0.2.1:1".parse().expect("the address is valid"), peer_at("192.0.2.1:1"))]);
         let changes = vec![Change::PutPeer(peer_at("192.0.2.1:1"))];
         scene.ledger.managing.saved.add_batch(Batch { id: 1, changes });
         scene.manager().is_durable = false;
@@ -80,7 +80,7 @@ pub(super) const HARMLESS_SWEEPS: &[fn(&mut Scene)] = &[
     },
     |scene| {
         name(scene, false, ["192.0.2.1:1"]);
-        scene.ledger.managing.gossip.allow_address("192.0.2.1:1".parse().expect("an address"));
+        scene.ledger.managing.gossip.allow_address("192.0.2.1:1".parse().expect("the address is valid"));
         know(scene, ["192.0.2.1:1"]);
     },
     |scene| {
@@ -91,7 +91,7 @@ pub(super) const HARMLESS_SWEEPS: &[fn(&mut Scene)] = &[
 ];
 
 fn peer_at(address: &str) -> KnownPeer {
-    KnownPeer::new(address.parse().expect("an address"), UnixTime::from_secs(0))
+    KnownPeer::new(address.parse().expect("the address is valid"), UnixTime::from_secs(0))
 }
 
 /// Writes a peer to the disk, and confirms the batch.
@@ -102,22 +102,22 @@ fn save(scene: &mut Scene, peer: KnownPeer) {
     saved.answered(&Persisted { id: 1, result: Ok(()) });
 }
 
-/// Adds these to the book, while they wait to be written.
+/// Adds these addresses to the book, where they wait to be written.
 fn know<'a>(scene: &mut Scene, addresses: impl IntoIterator<Item = impl AsRef<str> + 'a>) {
     scene.manager().is_durable = false;
     let peers = addresses.into_iter().map(|address| peer_at(address.as_ref()));
     scene.manager().book.extend(peers);
 }
 
-/// Makes a new peer of 198.51.100.0, dialled or not, name these addresses.
+/// Makes a new peer in 198.51.100.0, dialled or not, name these addresses.
 fn name<'a>(scene: &mut Scene, is_dialled: bool, addresses: impl IntoIterator<Item = impl AsRef<str> + 'a>) {
     let entries = addresses.into_iter().map(|address| AddressEntry {
         time: 0,
-        address: NetAddress::from_socket(1, address.as_ref().parse().expect("an address")),
+        address: NetAddress::from_socket(1, address.as_ref().parse().expect("the address is valid")),
     });
     let gossip = &mut scene.ledger.managing.gossip;
-    let link = LinkId::new(gossip.granted().expect("all messages are seen") as u32, 0);
-    let (address, opened) = ("198.51.100.1:1".parse().expect("an address"), Instant::ZERO);
+    let link = LinkId::new(gossip.granted().expect("no message was missed") as u32, 0);
+    let (address, opened) = ("198.51.100.1:1".parse().expect("the address is valid"), Instant::ZERO);
     let sender = AddrSender { link, address, is_dialled, opened };
     gossip.record_named(sender, Addresses::from_entries(entries).as_ref(), true, Instant::ZERO);
 }

@@ -75,17 +75,17 @@ fn ledger() -> Ledger {
 }
 
 fn established() -> ControlEvent {
-    let (peer, address) = (PeerId::of(LINK), ADDRESS.parse().expect("an address"));
+    let (peer, address) = (PeerId::of(LINK), ADDRESS.parse().expect("the address is valid"));
     ControlEvent::ConnectionEstablished { peer, address, connection_type: INBOUND }
 }
 
 fn complete() -> ControlEvent {
-    let (peer, address, connection_type) = (PeerId::of(LINK), ADDRESS.parse().expect("an address"), INBOUND);
+    let (peer, address, connection_type) = (PeerId::of(LINK), ADDRESS.parse().expect("the address is valid"), INBOUND);
     ControlEvent::HandshakeComplete { peer, address, connection_type, handshake: Duration::ZERO }
 }
 
 fn lost(reason: CloseReason) -> ControlEvent {
-    let (peer, address, connection_type) = (PeerId::of(LINK), ADDRESS.parse().expect("an address"), INBOUND);
+    let (peer, address, connection_type) = (PeerId::of(LINK), ADDRESS.parse().expect("the address is valid"), INBOUND);
     ControlEvent::ConnectionLost { peer, address, connection_type, state: ConnectionState::Connected, reason }
 }
 
@@ -159,7 +159,7 @@ pub(super) const CALLS: &[Calls] = &[
     (17, |ledger| {
         greet(ledger);
         ledger.wrote(LINK, &[IoSlice::new(&talk())], 30);
-        // The frame in progress continues, and then the frame after the next follows.
+        // The frame in progress continues, but then the next frame is skipped.
         ledger.wrote(LINK, &[IoSlice::new(&talk()[30..48]), IoSlice::new(&talk()[72..])], 18 + 24);
     }),
     (17, |ledger| {
@@ -228,7 +228,7 @@ pub(super) const CALLS: &[Calls] = &[
         ledger.control(&complete(), &config());
     }),
     (29, |ledger| {
-        let (peer, address) = (PeerId::of(LINK), ADDRESS.parse().expect("an address"));
+        let (peer, address) = (PeerId::of(LINK), ADDRESS.parse().expect("the address is valid"));
         ledger.control(&ControlEvent::PeerEvicted { peer, address }, &config());
     }),
     (26, |ledger| fail(ledger, 1, Duration::from_millis(4_999))),
@@ -265,7 +265,7 @@ fn manage(ledger: &mut Ledger) {
 }
 
 fn there() -> SocketAddr {
-    "192.0.2.7:18444".parse().expect("an address")
+    "192.0.2.7:18444".parse().expect("the address is valid")
 }
 
 fn drawn() -> ManagerSummary {
@@ -326,7 +326,10 @@ fn correct_pauses_restarts_and_evictions_break_nothing() {
         },
         |ledger| {
             manage(ledger);
-            ledger.control(&ControlEvent::ListenerBound { address: ADDRESS.parse().expect("an address") }, &config());
+            ledger.control(
+                &ControlEvent::ListenerBound { address: ADDRESS.parse().expect("the address is valid") },
+                &config(),
+            );
             (0..2).for_each(|_| ledger.managing.settle(Some(&drawn()), Instant::ZERO, &mut ledger.findings));
         },
     ];
@@ -367,7 +370,7 @@ fn a_ping_is_sent_with_its_last_byte_in_pieces_of_any_size() {
 }
 
 #[test]
-fn a_handler_called_after_the_last_write_to_a_ready_peer_is_recorded() {
+fn a_call_after_the_last_write_to_a_ready_peer_is_recorded() {
     let mut ledger = ledger();
     greet(&mut ledger);
     assert_eq!(ledger.missing_writable().collect::<Vec<_>>(), [LINK]);
@@ -387,7 +390,7 @@ fn marked(number: u64, len_bytes: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_marked_message_is_to_be_reported_once_its_last_byte_is_written() {
+fn a_marked_message_must_be_reported_once_its_last_byte_is_written() {
     let bytes = [marked(7, 8), frame(CommandName::TX), marked(8, 100)].concat();
     let (first, second) = (32, bytes.len());
     for size in [1, 3, 30, 32, 60, 500] {
@@ -408,12 +411,12 @@ fn a_marked_message_is_to_be_reported_once_its_last_byte_is_written() {
         }
         assert_eq!((due, ledger.findings.list()), (2, &[][..]));
         ledger.event(LINK, &Event::Written { mark: 8, at: Instant::ZERO }, Instant::ZERO, Some(true));
-        assert_eq!(ledger.findings.list()[0].invariant, 45, "it is reported twice");
+        assert_eq!(ledger.findings.list()[0].invariant, 45, "the mark is reported twice");
     }
 }
 
 #[test]
-fn a_correct_life_breaks_nothing() {
+fn a_correct_connection_breaks_nothing() {
     let mut ledger = ledger();
     (0..ACCEPTS_PER_TURN).for_each(|_| ledger.accepted(0));
     ledger.read(LINK, READ_BLOCK_BYTES);

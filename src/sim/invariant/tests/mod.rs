@@ -1,5 +1,4 @@
-//! Every check is given a state that breaks its invariant and no other, so that none passes because it checks
-//! nothing.
+//! Gives every check a state that breaks its invariant and no other, so that a check that finds nothing is noticed.
 
 mod book;
 mod calls;
@@ -41,7 +40,7 @@ impl Handler for Dialler {
 
     fn on_start(&mut self, ctx: &mut Ctx<'_>) {
         for _ in 0..self.0 {
-            ctx.connect(ADDRESS.parse().expect("an address")).expect("there is room");
+            ctx.connect(ADDRESS.parse().expect("the address is valid")).expect("there is room");
         }
     }
 }
@@ -73,7 +72,7 @@ impl Scene {
     fn new() -> Self {
         let world = World::new(1, Instant::ZERO);
         let (mut acceptor, mut dialler) = (host(&world, managed(), 0), host(&world, config(), 2));
-        acceptor.listen(ADDRESS.parse::<SocketAddr>().expect("an address")).expect("the address is free");
+        acceptor.listen(ADDRESS.parse::<SocketAddr>().expect("the address is valid")).expect("the address is free");
         Driver::new(&world)
             .run_until(Instant::from_nanos(1), &mut [&mut acceptor, &mut dialler])
             .expect("the loops become idle");
@@ -102,7 +101,7 @@ impl Scene {
     }
 
     fn manager(&mut self) -> &mut ManagerReport {
-        self.inspection.manager.as_mut().expect("the acceptor has one")
+        self.inspection.manager.as_mut().expect("the acceptor has a manager")
     }
 
     /// Makes both peers look dialled, at these two addresses.
@@ -110,7 +109,7 @@ impl Scene {
         let summary = &mut self.inspection.summary;
         (summary.inbound, summary.connections) = (0, Census::default());
         (0..2).for_each(|_| summary.connections.add(ConnectionType::Outbound, ConnectionState::Connected));
-        let addresses = addresses.map(|address| address.parse::<SocketAddr>().expect("an address"));
+        let addresses = addresses.map(|address| address.parse::<SocketAddr>().expect("the address is valid"));
         let links = &mut self.inspection.links;
         for (link, address) in links.iter_mut().zip(addresses) {
             (link.address, link.connection_type) = (address, ConnectionType::Outbound);
@@ -251,7 +250,7 @@ const SWEEPS: &[Doctored] = &[
     }),
     (23, |scene| scene.link().pings = MAX_PINGS_OUTSTANDING + 1),
     (42, |scene| scene.link().is_pull_due = true),
-    (24, |scene| scene.inspection.summary.manager.as_mut().expect("the acceptor has one").slots_in_use -= 1),
+    (24, |scene| scene.inspection.summary.manager.as_mut().expect("the acceptor has a manager").slots_in_use -= 1),
     (24, |scene| scene.manager().hosts += 1),
     (24, |scene| scene.manager().groups += 1),
     (24, |scene| scene.link().counted.0 = 1),
@@ -447,13 +446,13 @@ const TURNS: &[DoctoredTurn] = &[
     (24, |turn| manages(turn, |after| after.slots_in_use = 4)),
     (24, |turn| {
         manages(turn, |after| {
-            after.drawn = vec![Draw { address: ADDRESS.parse().expect("an address"), slots_in_use: 3 }];
+            after.drawn = vec![Draw { address: ADDRESS.parse().expect("the address is valid"), slots_in_use: 3 }];
         });
     }),
     (25, |turn| manages(turn, |after| after.bans = MAX_BANS + 1)),
     (25, |turn| manages(turn, |after| after.unannounced_bans = 1)),
     (29, |turn| turn.reported_closed += 1),
-    (30, |turn| turn.undurable = vec![Host::of("192.0.2.1".parse().expect("an address"))]),
+    (30, |turn| turn.undurable = vec![Host::of("192.0.2.1".parse().expect("the address is valid"))]),
     (31, |turn| manages(turn, |after| after.book = MAX_BOOK_PEERS + 1)),
     (31, |turn| turn.after.counters.addresses_learned = 1),
     (40, |turn| turn.misdated_pings = vec![(LinkId::new(0, 0), None)]),
@@ -461,7 +460,7 @@ const TURNS: &[DoctoredTurn] = &[
     (45, |turn| turn.missing_written = vec![LinkId::new(0, 0)]),
 ];
 
-/// Adds a manager with all slots in use before a turn, and another state after it.
+/// Adds a manager with all slots in use before a turn, and a doctored state after it.
 fn manages(turn: &mut Turn, doctor: fn(&mut ManagerSummary)) {
     let mut summary = ManagerSummary { slots_in_use: 3, max_slots: 3, target: 2, ..ManagerSummary::default() };
     turn.before.manager = Some(summary.clone());
@@ -484,7 +483,7 @@ fn a_turn_names_the_invariant_that_is_broken_and_no_other() {
 }
 
 #[test]
-fn the_end_releases_everything() {
+fn a_stopped_loop_has_released_everything() {
     let mut nothing = Scene::new().inspection;
     assert!(checked::end(&nothing).is_err());
     nothing.links.clear();
@@ -492,7 +491,7 @@ fn the_end_releases_everything() {
     (nothing.summary.timers, nothing.summary.ready_count, nothing.summary.inbound) = (0, 0, 0);
     nothing.summary.connections = Census::default();
     nothing.summary.manager = Some(ManagerSummary::default());
-    nothing.manager.as_mut().expect("the acceptor has one").claims.clear();
+    nothing.manager.as_mut().expect("the acceptor has a manager").claims.clear();
     assert_eq!(checked::end(&nothing), Ok(()));
     let left: [fn(&mut Inspection); 12] = [
         |left| left.links = Scene::new().inspection.links,
