@@ -60,7 +60,7 @@ pub enum Call {
     Read {
         /// The connection.
         link: LinkId,
-        /// The room for received bytes.
+        /// The room for received data, in bytes.
         room_bytes: usize,
     },
     /// Sent; the outcome is the number of bytes.

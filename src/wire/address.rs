@@ -30,7 +30,7 @@ pub struct Addresses {
 }
 
 impl AddressEntry {
-    /// Bytes on the wire.
+    /// The length on the wire, in bytes.
     pub const LEN_BYTES: usize = 4 + NetAddress::LEN_BYTES;
 
     fn decode(bytes: &[u8; Self::LEN_BYTES]) -> Self {
@@ -49,7 +49,7 @@ impl<'a> AddressesRef<'a> {
     /// # Errors
     ///
     /// [`WireError::Truncated`] if it holds fewer items than its count, [`WireError::NonCanonicalSize`] and
-    /// [`WireError::TooLong`] for the count.
+    /// [`WireError::OverlongSize`] for the count.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         Ok(Self { entries: Reader::new(CommandName::ADDR, payload).items()? })
     }

@@ -1,4 +1,4 @@
-//! `authch` and `authresp`: a miner proves that it holds the key under which it is known.
+//! `authch` and `authresp`: a miner proves that it holds the key by which it is known.
 //!
 //! This file encodes and decodes the messages and assembles the bytes to sign; it neither creates nor checks
 //! signatures. A peer need not reply to a challenge.
@@ -42,7 +42,7 @@ pub struct AuthResponse {
 }
 
 impl AuthChallenge {
-    /// The only version.
+    /// The only version of the message.
     const VERSION: u32 = 1;
     const CHALLENGE_LEN_BYTES: u32 = 32;
 
@@ -82,8 +82,9 @@ impl<'a> AuthResponseRef<'a> {
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if it ends inside a field, [`WireError::TooLong`] and [`WireError::NonCanonicalSize`]
-    /// for the lengths of key and signature, [`WireError::BadValue`] if one of them is too short.
+    /// [`WireError::Truncated`] if it ends inside a field, [`WireError::TooLong`], [`WireError::OverlongSize`] and
+    /// [`WireError::NonCanonicalSize`] for the lengths of key and signature, [`WireError::BadValue`] if either is too
+    /// short.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::AUTHRESP, payload);
         let public_key = reader.var_bytes(PUBLIC_KEY_LEN_BYTES)?.try_into().map_err(|_| reader.bad_value())?;

@@ -29,13 +29,13 @@ pub struct Block {
 }
 
 impl<'a> BlockRef<'a> {
-    /// Reads the header and the count of a `block`. The transactions are checked by [`BlockRef::validate`] or while
-    /// they are iterated over.
+    /// Reads the header and the count of a `block`. The transactions are checked by [`BlockRef::validate`] or during
+    /// iteration.
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if it ends inside the header or cannot hold the counted transactions,
-    /// [`WireError::NonCanonicalSize`] and [`WireError::TooLong`] for the count.
+    /// [`WireError::Truncated`] if it ends inside the header or is too short for its transaction count,
+    /// [`WireError::NonCanonicalSize`] and [`WireError::OverlongSize`] for the count.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::BLOCK, payload);
         let header = BlockHeader::read(&mut reader)?;
@@ -52,7 +52,7 @@ impl<'a> BlockRef<'a> {
     ///
     /// # Errors
     ///
-    /// The error of the first invalid transaction, as [`TxRef::read`].
+    /// The error of [`TxRef::read`] for the first invalid transaction.
     pub fn validate(&self) -> Result<(), WireError> {
         self.transactions.validate()
     }
@@ -66,7 +66,7 @@ impl<'a> BlockRef<'a> {
     ///
     /// # Errors
     ///
-    /// The error of the first invalid transaction, as [`TxRef::read`].
+    /// The error of [`TxRef::read`] for the first invalid transaction.
     pub fn merkle_tree(&self) -> Result<MerkleFrontier, WireError> {
         self.transactions.iter().map(|tx| tx.map(|tx| tx.txid())).collect()
     }

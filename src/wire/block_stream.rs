@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 #[derive(Clone, Debug)]
 pub struct TxStreamParser {
     command: CommandName,
-    /// Bytes to skip before the awaited field.
+    /// The number of bytes to skip before the awaited field.
     skip_bytes: u64,
     awaited: Awaited,
     size: PartialSize,
@@ -30,7 +30,7 @@ pub struct TxStreamParser {
 pub struct StreamedTx {
     /// Its id.
     pub txid: Hash256,
-    /// Its bytes on the wire.
+    /// Its length on the wire, in bytes.
     pub len_bytes: u64,
     /// The number of its inputs.
     pub input_count: u64,
@@ -73,13 +73,13 @@ pub struct StreamedBlock {
     pub header: BlockHeader,
     /// The number of its transactions.
     pub tx_count: u64,
-    /// Its bytes on the wire, including the header and the count.
+    /// Its length on the wire in bytes, including the header and the count.
     pub len_bytes: u64,
     /// Whether the transactions match the header's Merkle root.
     pub verdict: MerkleVerdict,
 }
 
-/// The next field of a transaction that decides how to continue.
+/// A transaction's next count or size, which determines the fields after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Awaited {
     InputCount,
@@ -132,7 +132,7 @@ impl TxStreamParser {
     ///
     /// # Errors
     ///
-    /// [`WireError::NonCanonicalSize`] and [`WireError::TooLong`] for the counts and sizes.
+    /// [`WireError::NonCanonicalSize`] and [`WireError::OverlongSize`] for the counts and sizes.
     pub fn advance(&mut self, unread: &mut &[u8]) -> Result<Option<StreamedTx>, WireError> {
         let offered = *unread;
         let is_complete = self.walk(unread)?;
@@ -229,13 +229,14 @@ impl BlockStreamParser {
         }
     }
 
-    /// Consumes `unread` until a part is complete, or all of it and returns `None`. Call it until it returns `None`:
-    /// a block without transactions ends without another byte. Bytes after the block's end are consumed and ignored.
+    /// Consumes `unread` until a part of the block is complete; if none is, consumes all of it and returns `None`. Call
+    /// it until it returns `None`: a block without transactions ends without another byte. Bytes after the block's end
+    /// are consumed and ignored.
     ///
     /// # Errors
     ///
-    /// [`WireError::NonCanonicalSize`] and [`WireError::TooLong`] for counts and sizes; every later call returns the
-    /// same error.
+    /// [`WireError::NonCanonicalSize`] and [`WireError::OverlongSize`] for counts and sizes; every later call returns
+    /// the same error.
     pub fn advance(&mut self, unread: &mut &[u8]) -> Result<Option<BlockStreamEvent>, WireError> {
         let offered_bytes = unread.len();
         let event = match self.stage {

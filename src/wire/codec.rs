@@ -1,7 +1,7 @@
 //! The primitive encodings: a bounds-checked reader, and writers of sizes and byte strings.
 //!
-//! A [`Reader`] reads the fields of one payload and names the command in every error. It checks a length before it
-//! uses it, never allocates, and panics on no input. Integers are written with `to_le_bytes`; only sizes and byte
+//! A [`Reader`] reads the fields of one payload and names the command in every error. It checks each length before use,
+//! never allocates, and does not panic on any input. Integers are written with `to_le_bytes`; only sizes and byte
 //! strings have their own writers.
 
 use crate::error::WireError;
@@ -159,8 +159,8 @@ impl<'a> Reader<'a> {
         self.bytes(len_bytes.ok_or_else(|| self.too_long())?)
     }
 
-    /// Reads a CompactSize that counts elements of at least `min_element_bytes` bytes each. Rejects a count that the
-    /// rest of the payload cannot hold.
+    /// Reads a CompactSize that counts elements of at least `min_element_bytes` bytes each. Rejects a count for which
+    /// the rest of the payload is too short.
     ///
     /// # Errors
     ///
@@ -235,5 +235,5 @@ pub fn put_items<const N: usize>(items: &[[u8; N]], out: &mut Vec<u8>) {
 /// Returns the `N` bytes at offset `at` of an item of fixed size. Both numbers are constants, so the compiler removes
 /// the check.
 pub(super) fn field<const N: usize>(item: &[u8], at: usize) -> [u8; N] {
-    *item[at..].first_chunk().expect("a field lies within its item")
+    *item[at..].first_chunk().expect("the field is inside its item")
 }

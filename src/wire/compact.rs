@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use std::fmt::Debug;
 use std::iter::FusedIterator;
 
-/// Bytes of a short id.
+/// The length of a short id, in bytes.
 pub const SHORT_ID_BYTES: usize = 6;
 
 /// A borrowed `cmpctblock` message (SV Node 1.2.2, blockencodings.h CBlockHeaderAndShortTxIDs).
@@ -100,8 +100,8 @@ impl<'a> CompactBlockRef<'a> {
     ///
     /// [`WireError::BadValue`] for a message that a node rejects too: a header without a target, no transaction at
     /// all, or a prefilled transaction at a position that the short ids before it cannot reach;
-    /// [`WireError::TooLong`] for a position above 32 bits; [`WireError::Truncated`] and
-    /// [`WireError::NonCanonicalSize`].
+    /// [`WireError::TooLong`] for a position above 32 bits; [`WireError::Truncated`], [`WireError::NonCanonicalSize`]
+    /// and [`WireError::OverlongSize`].
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::CMPCTBLOCK, payload);
         let header = BlockHeader::read(&mut reader)?;
@@ -114,7 +114,7 @@ impl<'a> CompactBlockRef<'a> {
         let mut most = short_ids.len();
         let prefilled = ListRef::walk_with(&mut reader, prefilled_len, |reader, least| {
             let prefilled = PrefilledTx::read(reader, least)?;
-            // Every transaction before it is prefilled too or has a short id.
+            // Every earlier transaction is prefilled or has a short id.
             if prefilled.index as usize > most {
                 return Err(reader.bad_value());
             }
@@ -254,8 +254,8 @@ impl<'a> GetBlockTxnRef<'a> {
     ///
     /// # Errors
     ///
-    /// [`WireError::TooLong`] for a position above 32 bits, [`WireError::Truncated`] if it ends inside a field or
-    /// cannot hold the counted positions, [`WireError::NonCanonicalSize`].
+    /// [`WireError::TooLong`] for a position above 32 bits, [`WireError::Truncated`] if it ends inside a field or is
+    /// too short for its position count, [`WireError::NonCanonicalSize`] and [`WireError::OverlongSize`].
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::GETBLOCKTXN, payload);
         let block_hash = Hash256::from_bytes(reader.array()?);
@@ -297,12 +297,12 @@ impl GetBlockTxn {
 }
 
 impl<'a> BlockTxnRef<'a> {
-    /// Reads the hash and the count of a `blocktxn`. The transactions are checked while they are iterated over.
+    /// Reads the hash and the count of a `blocktxn`. The transactions are checked during iteration.
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if it ends inside the hash or cannot hold the counted transactions,
-    /// [`WireError::NonCanonicalSize`] and [`WireError::TooLong`] for the count.
+    /// [`WireError::Truncated`] if it ends inside the hash or is too short for its transaction count,
+    /// [`WireError::NonCanonicalSize`] and [`WireError::OverlongSize`] for the count.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::BLOCKTXN, payload);
         let block_hash = Hash256::from_bytes(reader.array()?);

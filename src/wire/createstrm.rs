@@ -1,4 +1,4 @@
-//! `createstrm` and `streamack`: another connection to a peer that is already connected.
+//! `createstrm` and `streamack`: an additional connection to a peer that is already connected.
 //!
 //! The messages only name the association and the stream. This file does not decide which connection belongs to which
 //! peer.
@@ -67,8 +67,8 @@ impl<'a> CreateStreamRef<'a> {
     /// # Errors
     ///
     /// [`WireError::Truncated`] if it ends inside a field, [`WireError::BadValue`] for an association id or stream of
-    /// an unknown type, [`WireError::TooLong`] and [`WireError::NonCanonicalSize`] for the lengths of the id and the
-    /// policy.
+    /// an unknown type, [`WireError::TooLong`], [`WireError::OverlongSize`] and [`WireError::NonCanonicalSize`] for the
+    /// lengths of the id and the policy.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::CREATESTRM, payload);
         Ok(Self {
@@ -104,7 +104,8 @@ impl StreamAck {
     /// # Errors
     ///
     /// [`WireError::Truncated`] if it ends inside a field, [`WireError::BadValue`] for an association id or stream of
-    /// an unknown type, [`WireError::TooLong`] and [`WireError::NonCanonicalSize`] for the length of the id.
+    /// an unknown type, [`WireError::TooLong`], [`WireError::OverlongSize`] and [`WireError::NonCanonicalSize`] for the
+    /// length of the id.
     pub fn decode(payload: &[u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::STREAMACK, payload);
         Ok(Self { association_id: AssociationId::read(&mut reader)?, stream_type: StreamType::read(&mut reader)? })

@@ -43,9 +43,9 @@ pub type Forks<'a> = Items<'a, ForkRef<'static>>;
 pub enum DoubleSpendFault {
     /// A branch has no headers, or one of its headers does not name the next one as its parent.
     NoChain,
-    /// A proof does not lead to the first header of its branch.
+    /// A proof does not match the first header of its branch.
     NotProven,
-    /// The branches do not begin at the same block.
+    /// The branches do not fork from the same block.
     NoCommonAncestor,
     /// Two branches have the same transaction.
     SameTransaction,
@@ -62,7 +62,7 @@ impl<'a> DoubleSpendRef<'a> {
     /// # Errors
     ///
     /// [`WireError::BadValue`] if the version is not 1, if there are fewer than two branches, or if a proof has no
-    /// whole transaction, concerns a coinbase, or does not name a root; otherwise as [`MerkleProofRef::read`].
+    /// whole transaction, is for a coinbase, or has no root; otherwise as [`MerkleProofRef::read`].
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::DSDETECTED, payload);
         if reader.u16()? != Self::VERSION {
@@ -157,7 +157,7 @@ impl Item for ForkRef<'_> {
     type Read<'a> = ForkRef<'a>;
     type State = ();
 
-    /// Bytes of a branch whose list of headers is empty.
+    /// The length in bytes of a branch without headers.
     const MIN_BYTES: usize = 1 + MerkleProofRef::MIN_BYTES;
     const COMMAND: CommandName = CommandName::DSDETECTED;
     const START: () = ();
@@ -206,7 +206,7 @@ impl fmt::Display for DoubleSpendFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoChain => "the headers of a branch do not form a chain",
-            Self::NotProven => "a proof does not lead to its header",
+            Self::NotProven => "a proof does not match its header",
             Self::NoCommonAncestor => "the branches do not fork from the same block",
             Self::SameTransaction => "two branches have the same transaction",
             Self::NoDoubleSpend => "a transaction spends no output that another branch spends too",

@@ -19,7 +19,7 @@ pub struct FilterLoadRef<'a> {
     pub hash_count: u32,
     /// The seed of the hash functions.
     pub tweak: u32,
-    /// How the filter grows on a match: [`BloomFilter::UPDATE_NONE`] and so on, in the two lowest bits.
+    /// How the filter grows on a match: [`BloomFilter::UPDATE_NONE`] or another such constant, in the two lowest bits.
     pub flags: u8,
 }
 
@@ -51,8 +51,8 @@ impl<'a> FilterLoadRef<'a> {
     ///
     /// # Errors
     ///
-    /// [`WireError::TooLong`] for more bits or hash functions than allowed, [`WireError::Truncated`] and
-    /// [`WireError::NonCanonicalSize`].
+    /// [`WireError::TooLong`] for more bits or hash functions than allowed, [`WireError::Truncated`],
+    /// [`WireError::NonCanonicalSize`] and [`WireError::OverlongSize`].
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::FILTERLOAD, payload);
         let bits = reader.var_bytes(MAX_BLOOM_FILTER_BYTES)?;
@@ -147,8 +147,8 @@ impl<'a> FilterAddRef<'a> {
     ///
     /// # Errors
     ///
-    /// [`WireError::TooLong`] above [`MAX_BLOOM_ELEMENT_BYTES`], [`WireError::Truncated`] and
-    /// [`WireError::NonCanonicalSize`].
+    /// [`WireError::TooLong`] above [`MAX_BLOOM_ELEMENT_BYTES`], [`WireError::Truncated`],
+    /// [`WireError::NonCanonicalSize`] and [`WireError::OverlongSize`].
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::FILTERADD, payload);
         Ok(Self { element: reader.var_bytes(MAX_BLOOM_ELEMENT_BYTES)? })

@@ -17,9 +17,9 @@ const SHA256_BEGIN: [u32; 8] =
 pub struct Hash256([u8; 32]);
 
 impl Hash256 {
-    /// The zero hash: the parent of the genesis block, and a locator's "no end".
+    /// The zero hash: the parent of the genesis block, and the `stop` of a locator without a last block.
     pub const ZERO: Self = Self([0; 32]);
-    /// Bytes on the wire.
+    /// The length on the wire, in bytes.
     pub const LEN_BYTES: usize = 32;
 
     /// Applies SHA-256 twice to `bytes`.

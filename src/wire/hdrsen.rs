@@ -1,7 +1,7 @@
 //! `hdrsen`: headers, each with data about its block for light clients.
 //!
-//! Decoding checks each item once; iteration reads the items one by one, without copying their transactions. No proof
-//! is checked here; use the item's own check.
+//! Decoding checks each item once; iteration reads the items one by one, without copying their transactions. Decoding
+//! checks no proof; call [`ProvenTxRef::is_proven_by`].
 
 use super::codec::{Reader, put_compact_size};
 use super::headers::BlockHeader;
@@ -36,7 +36,7 @@ impl<'a> EnrichedHeadersRef<'a> {
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if it ends inside a field or cannot hold the counted items, and the errors of its
+    /// [`WireError::Truncated`] if it ends inside a field or is too short for its item count, and the errors of its
     /// transactions and proofs.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         Self::read(&mut Reader::new(CommandName::HDRSEN, payload))

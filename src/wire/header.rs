@@ -66,7 +66,7 @@ impl Header {
         if self.is_extended() { EXTENDED_HEADER_LEN_BYTES } else { HEADER_LEN_BYTES }
     }
 
-    /// Returns whether it has the extended form.
+    /// Returns whether the header has the extended form.
     #[inline]
     pub const fn is_extended(&self) -> bool {
         self.checksum.is_none()
@@ -82,7 +82,7 @@ impl Header {
         }
     }
 
-    /// Reads an extended header after the magic. Like the node it ignores the outer length and checksum.
+    /// Reads an extended header after the magic. Like the node, this ignores the outer length and checksum.
     pub fn decode_extended(bytes: &[u8; EXTENDED_HEADER_LEN_BYTES]) -> Self {
         let command = bytes[field::REAL_COMMAND].try_into().expect("the field has twelve bytes");
         let payload_len = bytes[field::REAL_PAYLOAD_LEN].try_into().expect("the field has eight bytes");
@@ -152,7 +152,7 @@ pub(crate) fn checksum_of_hash(hash: &Hash256) -> [u8; 4] {
 /// The largest payloads that a node accepts (SV Node 1.2.2, protocol.cpp CMessageHeader::IsOversized).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PayloadLimits {
-    /// The limit in bytes of every command without a limit of its own, including unknown commands. Our `protoconf`
+    /// The limit in bytes of every command without its own limit, including unknown commands. Our `protoconf`
     /// announces it. Default 2 MiB, at least 1 MiB.
     pub max_message_bytes: u64,
     /// The limit in bytes of `block`, `cmpctblock`, `blocktxn` and `hdrsen`. Default 2^63 - 1.

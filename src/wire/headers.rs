@@ -43,7 +43,7 @@ pub type HeadersRef<'a> = ListRef<'a, ListedHeader>;
 pub type Headers = List<ListedHeader>;
 
 impl BlockHeader {
-    /// Bytes on the wire.
+    /// The length on the wire, in bytes.
     pub const LEN_BYTES: usize = 80;
 
     /// Reads a header; any bytes are valid.
@@ -110,7 +110,7 @@ impl<'a> HeadersRef<'a> {
     /// # Errors
     ///
     /// [`WireError::Truncated`] if it holds fewer items than its count, [`WireError::NonCanonicalSize`] and
-    /// [`WireError::TooLong`] for the counts.
+    /// [`WireError::OverlongSize`] for the counts.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         Self::read(&mut Reader::new(CommandName::HEADERS, payload))
     }

@@ -73,7 +73,7 @@ impl fmt::Display for InventoryKind {
 }
 
 impl InventoryItem {
-    /// Bytes on the wire.
+    /// The length on the wire, in bytes.
     pub const LEN_BYTES: usize = 4 + Hash256::LEN_BYTES;
 
     /// Returns the item for a transaction.
@@ -98,12 +98,12 @@ impl InventoryItem {
 }
 
 impl<'a> InventoryRef<'a> {
-    /// Reads the payload of `command`, one of the three. Checks only the count.
+    /// Reads the payload of `command`, one of these three. Checks only the count.
     ///
     /// # Errors
     ///
     /// [`WireError::Truncated`] if it holds fewer items than its count, [`WireError::NonCanonicalSize`] and
-    /// [`WireError::TooLong`] for the count.
+    /// [`WireError::OverlongSize`] for the count.
     pub fn decode(command: CommandName, payload: &'a [u8]) -> Result<Self, WireError> {
         Ok(Self { items: Reader::new(command, payload).items()? })
     }

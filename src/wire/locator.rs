@@ -32,12 +32,12 @@ pub struct Locator {
 }
 
 impl<'a> LocatorRef<'a> {
-    /// Reads the payload of `command`, one of the three, without reading the locator's hashes.
+    /// Reads the payload of `command`, one of these three, without reading the locator's hashes.
     ///
     /// # Errors
     ///
     /// [`WireError::Truncated`] if it ends inside a field or holds fewer hashes than its count,
-    /// [`WireError::NonCanonicalSize`] and [`WireError::TooLong`] for the count.
+    /// [`WireError::NonCanonicalSize`] and [`WireError::OverlongSize`] for the count.
     pub fn decode(command: CommandName, payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(command, payload);
         let protocol_version = reader.i32()?;

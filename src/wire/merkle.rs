@@ -162,7 +162,7 @@ impl<'a> MerkleProofRef<'a> {
     ///
     /// [`WireError::BadValue`] for a flag or a node type that a node does not use, and if the transaction's length
     /// differs from the stated one; [`WireError::Truncated`], [`WireError::NonCanonicalSize`] and
-    /// [`WireError::TooLong`].
+    /// [`WireError::OverlongSize`].
     pub fn read(reader: &mut Reader<'a>) -> Result<Self, WireError> {
         let flags = reader.u8()?;
         if flags & !(flag::FULL_TX | flag::MERKLE_ROOT) != 0 {
@@ -237,8 +237,8 @@ impl<'a> MerkleProofRef<'a> {
         })
     }
 
-    /// Returns whether the branch leads from the transaction to this header. The target and the position are checked
-    /// too.
+    /// Returns whether the branch leads from the transaction to this header's root. Also checks the target, and that
+    /// the position fits the branch.
     pub fn proves(&self, header: &BlockHeader) -> bool {
         let is_inside =
             u32::try_from(self.nodes.len()).map_or(true, |levels| self.index.checked_shr(levels).unwrap_or(0) == 0);

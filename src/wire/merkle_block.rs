@@ -44,8 +44,8 @@ impl<'a> MerkleBlockRef<'a> {
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if it ends inside a field or cannot hold the counted items,
-    /// [`WireError::NonCanonicalSize`] and [`WireError::TooLong`] for the counts.
+    /// [`WireError::Truncated`] if it ends inside a field or is too short for its item counts,
+    /// [`WireError::NonCanonicalSize`] and [`WireError::OverlongSize`] for the counts.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::MERKLEBLOCK, payload);
         Ok(Self {

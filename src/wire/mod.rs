@@ -60,8 +60,8 @@
 //!
 //! # Guarantees
 //!
-//! Decoding panics on no input and allocates only for a user agent. A count is rejected if the bytes after it cannot
-//! hold that many items. Bytes after the last known field of a message are ignored, as by the node, and never sent.
+//! Decoding never panics, and allocates only for a user agent. A count is rejected if the bytes after it are too few
+//! for that many items. Bytes after the last known field of a message are ignored, as by the node, and never sent.
 //! Encoding truncates a text that is too long for its field, so that no field can corrupt the next one.
 //!
 //! # Example

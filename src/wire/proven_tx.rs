@@ -1,7 +1,7 @@
 //! `datareftx`: a transaction and the proof that it is in a block.
 //!
-//! `hdrsen` contains the same pair for the coinbase. Reading it checks no proof: a caller with the header checks it
-//! with [`ProvenTxRef::is_proven_by`].
+//! `hdrsen` contains the same pair for the coinbase. Decoding either message checks no proof. A caller that has the
+//! header checks it with [`ProvenTxRef::is_proven_by`].
 
 use super::codec::Reader;
 use super::headers::BlockHeader;
@@ -15,7 +15,7 @@ use crate::protocol::CommandName;
 pub struct ProvenTxRef<'a> {
     /// The transaction.
     pub tx: TxRef<'a>,
-    /// The proof; its subject is known to be this transaction only after a check.
+    /// The proof. Until it is checked, it may be for another transaction.
     pub proof: MerkleProofRef<'a>,
 }
 
@@ -24,7 +24,7 @@ pub struct ProvenTxRef<'a> {
 pub struct ProvenTx {
     /// The transaction.
     pub tx: Tx,
-    /// The proof; its subject is known to be this transaction only after a check.
+    /// The proof. Until it is checked, it may be for another transaction.
     pub proof: MerkleProof,
 }
 
@@ -49,7 +49,7 @@ impl<'a> ProvenTxRef<'a> {
         self.proof.encode(out);
     }
 
-    /// Returns whether the proof concerns the transaction and leads to this header.
+    /// Returns whether the proof is for this transaction and matches the header.
     pub fn is_proven_by(&self, header: &BlockHeader) -> bool {
         self.proof.txid() == self.tx.txid() && self.proof.proves(header)
     }

@@ -1,6 +1,6 @@
 //! `reject`: the reason why a peer refused a message.
 //!
-//! The message is optional and needs no reply, and the peer chooses its text freely.
+//! The message is optional and needs no reply. The peer chooses its text freely.
 
 use super::codec::{Reader, put_var_bytes};
 use crate::error::WireError;
@@ -43,8 +43,8 @@ impl<'a> RejectRef<'a> {
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if it ends inside a field, [`WireError::TooLong`] and [`WireError::NonCanonicalSize`]
-    /// for the lengths of message and reason.
+    /// [`WireError::Truncated`] if it ends inside a field, [`WireError::TooLong`], [`WireError::OverlongSize`] and
+    /// [`WireError::NonCanonicalSize`] for the lengths of message and reason.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::REJECT, payload);
         let message = reader.var_bytes(MAX_REJECT_MESSAGE_BYTES)?;
@@ -120,7 +120,7 @@ impl RejectCode {
             (b"version", Self::OBSOLETE) => "our protocol version is too old",
             (b"version", Self::DUPLICATE) => "it already had our version",
             (b"version", Self::NONSTANDARD) => "we lack a service that it needs",
-            (b"version", Self::TOO_BUSY) => "the node is full",
+            (b"version", Self::TOO_BUSY) => "the node is at capacity",
             (b"version", Self::STREAM_SETUP) => "our version could not be read",
             (b"getdata", Self::TOO_BUSY) => "too busy to send blocks",
             (b"createstrm" | b"streamack", Self::NONSTANDARD) => "the connection is not a new stream",
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn the_meaning_of_a_code_depends_on_the_message() {
         for (message, code, meaning) in [
-            (&b"version"[..], 0x44, Some("the node is full")),
+            (&b"version"[..], 0x44, Some("the node is at capacity")),
             (b"getdata", 0x44, Some("too busy to send blocks")),
             (b"tx", 0x44, Some("too busy")),
             (b"version", 0x40, Some("we lack a service that it needs")),

@@ -42,7 +42,7 @@ pub struct RevokeMid {
 }
 
 impl<'a> RevokeMidRef<'a> {
-    /// The only version.
+    /// The only version of the message.
     const VERSION: u32 = 0;
 
     /// Reads the payload of a `revokemid`, without checking keys or signatures.
@@ -50,8 +50,8 @@ impl<'a> RevokeMidRef<'a> {
     /// # Errors
     ///
     /// [`WireError::Truncated`] if it ends inside a field, [`WireError::BadValue`] if the version is not 0 or the
-    /// signatures do not fill their field, [`WireError::TooLong`] and [`WireError::NonCanonicalSize`] for the length
-    /// of that field.
+    /// signatures do not fill their field, [`WireError::TooLong`], [`WireError::OverlongSize`] and
+    /// [`WireError::NonCanonicalSize`] for the length of that field.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::REVOKEMID, payload);
         if reader.u32()? != Self::VERSION {

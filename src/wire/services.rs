@@ -36,7 +36,7 @@ impl Services {
     }
 }
 
-/// Unnamed bits are printed last, as one hexadecimal number; no bits at all are `none`.
+/// Unnamed bits are printed last, as one hexadecimal number; without any bit the text is `none`.
 impl fmt::Display for Services {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut unnamed = self.0;

@@ -113,15 +113,15 @@ impl<'a> TxRef<'a> {
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if the payload ends inside it or cannot hold the counted items,
-    /// [`WireError::NonCanonicalSize`] and [`WireError::TooLong`] for its counts and sizes.
+    /// [`WireError::Truncated`] if the payload ends inside it or is too short for its counts,
+    /// [`WireError::NonCanonicalSize`] and [`WireError::OverlongSize`] for its counts and sizes.
     pub fn read(reader: &mut Reader<'a>) -> Result<Self, WireError> {
         let bytes = reader.unread();
         let position = |reader: &Reader<'_>| bytes.len() - reader.remaining();
         reader.bytes(4)?;
         let input_count = reader.count(TxInRef::MIN_BYTES)?;
         let inputs_at = position(reader);
-        skip_items::<{ TxInRef::SCRIPT_AT }, { TxInRef::BEHIND_SCRIPT }>(reader, input_count)?;
+        skip_items::<{ TxInRef::SCRIPT_AT }, { TxInRef::AFTER_SCRIPT }>(reader, input_count)?;
         let inputs_end = position(reader);
         let output_count = reader.count(TxOutRef::MIN_BYTES)?;
         let outputs_at = position(reader);
@@ -208,7 +208,7 @@ impl TxInRef<'_> {
     /// The size in bytes of the output's reference, before the script.
     const SCRIPT_AT: usize = 36;
     /// The size in bytes of the sequence number.
-    const BEHIND_SCRIPT: usize = 4;
+    const AFTER_SCRIPT: usize = 4;
 
     fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.prev_txid.as_bytes());
@@ -246,7 +246,7 @@ impl Item for TxInRef<'_> {
     type State = ();
 
     /// The size in bytes of an input with an empty script.
-    const MIN_BYTES: usize = Self::SCRIPT_AT + 1 + Self::BEHIND_SCRIPT;
+    const MIN_BYTES: usize = Self::SCRIPT_AT + 1 + Self::AFTER_SCRIPT;
     const COMMAND: CommandName = CommandName::TX;
     const START: () = ();
 
@@ -315,7 +315,7 @@ impl<'a> TxListRef<'a> {
     ///
     /// # Errors
     ///
-    /// The error of the first invalid transaction, as [`TxRef::read`].
+    /// The error of [`TxRef::read`] for the first invalid transaction.
     pub fn validate(&self) -> Result<(), WireError> {
         self.iter().try_for_each(|tx| tx.map(drop))
     }
@@ -365,8 +365,8 @@ impl<'a> Iterator for Transactions<'a> {
 
 impl FusedIterator for Transactions<'_> {}
 
-/// Skips `count` items with `BEFORE` bytes before a script and `AFTER` bytes after it. Nearly all scripts have a size
-/// of one byte, and cost one check and one step.
+/// Skips `count` items with `BEFORE` bytes before a script and `AFTER` bytes after it. Nearly all scripts are short
+/// enough for a size of one byte; such an item needs one check and one step.
 fn skip_items<const BEFORE: usize, const AFTER: usize>(reader: &mut Reader<'_>, count: usize) -> Result<(), WireError> {
     for _ in 0..count {
         if let Some(&size @ 0..=0xfc) = reader.unread().get(BEFORE) {

@@ -49,7 +49,7 @@ pub struct Sender {
 /// An address without a time, 26 bytes on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NetAddress {
-    /// The services offered there.
+    /// The services offered at this address.
     pub services: u64,
     /// The IPv6 address in network order; an IPv4 address is mapped to `::ffff:a.b.c.d`.
     pub ip: [u8; 16],
@@ -57,7 +57,7 @@ pub struct NetAddress {
     pub port: u16,
 }
 
-/// The name of the association of one peer's connections (SV Node 1.2.2, net/association_id.h).
+/// The id that joins the connections of one peer to an association (SV Node 1.2.2, net/association_id.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AssociationId {
     /// The peer accepts no additional connections.
@@ -71,9 +71,9 @@ impl Version {
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if it ends inside a field, [`WireError::TooLong`] and [`WireError::NonCanonicalSize`]
-    /// for the lengths of the user agent and the association id, [`WireError::BadValue`] for an association id of
-    /// unknown type.
+    /// [`WireError::Truncated`] if it ends inside a field, [`WireError::TooLong`], [`WireError::OverlongSize`] and
+    /// [`WireError::NonCanonicalSize`] for the lengths of the user agent and the association id,
+    /// [`WireError::BadValue`] for an association id of unknown type.
     pub fn decode(payload: &[u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::VERSION, payload);
         let version = Self::read_fields(&mut reader)?;
@@ -170,7 +170,7 @@ impl Sender {
 }
 
 impl NetAddress {
-    /// Bytes on the wire.
+    /// The length on the wire, in bytes.
     pub const LEN_BYTES: usize = 26;
     /// No address, no port and no services.
     pub const UNSPECIFIED: Self = Self { services: 0, ip: [0; 16], port: 0 };

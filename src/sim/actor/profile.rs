@@ -89,7 +89,7 @@ impl Profile {
     /// Sends a shorter `version`.
     #[must_use]
     pub fn with_version_tail(mut self, tail: VersionTail) -> Self {
-        let protocol_version = i32::from_le_bytes(*self.version.first_chunk().expect("a version has a number"));
+        let protocol_version = i32::from_le_bytes(*self.version.first_chunk().expect("the version has a number"));
         self.version = version_payload(protocol_version, tail, b"/Bitcoin SV:1.2.2/");
         self
     }
@@ -97,7 +97,7 @@ impl Profile {
     /// Sends the given user agent.
     #[must_use]
     pub fn with_user_agent(mut self, user_agent: &[u8]) -> Self {
-        let protocol_version = i32::from_le_bytes(*self.version.first_chunk().expect("a version has a number"));
+        let protocol_version = i32::from_le_bytes(*self.version.first_chunk().expect("the version has a number"));
         self.version = version_payload(protocol_version, VersionTail::AssociationId, user_agent);
         self
     }

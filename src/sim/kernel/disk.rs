@@ -57,7 +57,7 @@ struct DurableState {
 
 impl Default for Book {
     fn default() -> Self {
-        // A constant key is safe here: it protects against hostile peers, and no simulated peer uses it.
+        // A constant key is safe here: it protects against hostile peers, and no simulated peer exploits it.
         let store = MemoryStore::new(&mut StdRng::seed_from_u64(0));
         let durable_state = DurableState { store: Rc::new(RefCell::new(store)), fault: Rc::default() };
         Self {

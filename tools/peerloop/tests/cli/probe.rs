@@ -118,7 +118,7 @@ fn a_node_at_capacity_is_described_in_words() {
     holder.wait_for("warmup");
     let run = peerloop(&["probe", &address, "--network", "regtest"]);
     assert_eq!(run.code, Some(1), "{}", run.stdout);
-    assert!(run.stdout.contains("reject      version 0x44 (the node is full): "), "{}", run.stdout);
+    assert!(run.stdout.contains("reject      version 0x44 (the node is at capacity): "), "{}", run.stdout);
 }
 
 #[test]
