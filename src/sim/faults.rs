@@ -1,7 +1,7 @@
 //! Calls that a test makes fail: at random, or exactly the n-th.
 //!
 //! A host counts its calls by site, and draws a fault before the kernel does anything. A shortage or an interruption
-//! leaves the connection unchanged; any other failure breaks it. This module knows nothing of connections.
+//! does not change the connection; any other failure breaks it. This module knows nothing of connections.
 
 use super::tape::Chance;
 use crate::errno::{EAGAIN, EINTR};

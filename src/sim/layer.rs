@@ -25,7 +25,7 @@ pub trait Layer {
     /// Returns the network below, for making a call.
     fn below_mut(&mut self) -> &mut Self::Below;
 
-    /// Makes every call that takes `&mut self` and is not overridden itself.
+    /// Makes every call that can change something and is not overridden itself.
     fn pass<T>(&mut self, call: impl FnOnce(&mut Self::Below) -> T) -> T {
         call(self.below_mut())
     }

@@ -16,7 +16,7 @@
 //! # Your handler under attack
 //!
 //! This example runs a hundred peers, each of which breaks or abuses the protocol in its own way
-//! ([`actor::byzantine`]), against your handler, and checks all [`invariant`]s. Ten minutes of virtual time take a
+//! ([`actor::byzantine`]), against your handler, and checks all [`invariant`]s. Ten minutes of virtual time need a
 //! moment of real time:
 //!
 //! ```

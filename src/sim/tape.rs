@@ -185,7 +185,7 @@ impl Chance {
         n > 0 && self.stream.draw(|random| u64::from(scaled(random, u128::from(n)) == 0)) != 0
     }
 
-    /// Fills `bytes` from a single draw, whatever their number; a draw of 0 fills them with zeros.
+    /// Fills `bytes` from a single draw, regardless of their number; a draw of 0 fills them with zeros.
     pub fn fill(&self, bytes: &mut [u8]) {
         let mut state = self.stream.draw(|random| random);
         if state == 0 {

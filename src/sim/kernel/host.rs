@@ -17,7 +17,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The first port for listeners that leave the choice to the kernel.
+/// The first port for listeners without a requested port.
 pub(super) const FIRST_LISTENER_PORT: u16 = 61_000;
 /// The address before the first host's.
 const NETWORK: u32 = u32::from_be_bytes([10, 0, 0, 0]);

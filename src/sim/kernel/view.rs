@@ -1,4 +1,4 @@
-//! A complete view of one host's open sockets, for checks. Taking it changes nothing.
+//! A complete view of one host's open sockets, for checks. A view changes nothing.
 
 use super::Kernel;
 use super::host::{Listener, OWN_DESCRIPTORS};

@@ -55,7 +55,7 @@ pub(super) enum Manners {
 /// The action after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Take the next step after a pause.
+    /// Do the next step after a pause.
     Wait(Duration),
     /// Send a last ping, which the loop answers if it still reads this connection.
     Prove,
