@@ -37,7 +37,7 @@ pub enum UpdateError {
 }
 
 impl Config {
-    /// Lists the changes that applying `new` to a loop with this configuration would make; empty if they are equal.
+    /// Lists the changes that applying `new` to a loop with this configuration would make, none if both are equal.
     ///
     /// ```
     /// use peerloop::{Config, Network};
@@ -80,7 +80,7 @@ impl fmt::Display for UpdateError {
             Self::Invalid(error) => error.fmt(f),
             Self::Fixed { fields } => {
                 let fields = Field::names(fields);
-                write!(f, "configuration: a running loop cannot change {fields}; keep it, or start a new loop")
+                write!(f, "configuration: a running loop cannot change {fields}; start a new loop instead")
             }
         }
     }

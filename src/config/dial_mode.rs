@@ -8,8 +8,7 @@ use std::net::SocketAddr;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DialMode {
-    /// Peers of the book, until there are [`ManagerConfig::target_peers`]. Peers that were valid before precede
-    /// unknown ones.
+    /// Peers from the book, until there are [`ManagerConfig::target_peers`] peers. Valid ones precede unknown ones.
     ///
     /// [`ManagerConfig::target_peers`]: super::ManagerConfig::target_peers
     Normal,

@@ -12,7 +12,7 @@ pub enum Effect {
     Now,
     /// Applies to connections that are accepted or requested from now on; no open connection is closed.
     NewConnections,
-    /// Applies to the remaining steps of handshakes; sent messages and accepted versions do not change.
+    /// Applies to steps of handshakes from now on; sent messages and accepted versions do not change.
     NextHandshakes,
     /// Applies to messages whose header arrives from now on.
     NextMessages,
@@ -20,7 +20,7 @@ pub enum Effect {
     NextDials,
     /// Applies to misbehavior counted and bans started from now on.
     NextBans,
-    /// Applies to the listeners: unlisted ones are closed and new ones opened; their connections stay open.
+    /// Applies to the listeners: unlisted ones are closed, new ones are opened; accepted connections stay open.
     Listeners,
 }
 

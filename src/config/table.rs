@@ -11,7 +11,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// A condition on one value, and its wording after the field's name.
+/// A condition on one value, and the error text that follows the field's name.
 type Rule<T> = (fn(&T) -> bool, &'static str);
 
 /// A field that does not satisfy its own rule, and the rule's text.
@@ -177,8 +177,9 @@ settings! {
         ProtocolVersion protocol_version with_protocol_version: u32 = PROTOCOL_VERSION, NextHandshakes;
         /// The services we claim. Default 0. [`SERVICE_NETWORK`](crate::protocol::SERVICE_NETWORK) is for a handler
         /// that answers `getheaders` and `getdata`: a node without a chain requests headers from one peer that claims
-        /// it, and waits for that one. With 0 an SV Node omits our address from its `addr` messages. It may reject us
-        /// with `reject(version, 0x40)` if it dials us because another peer claimed that we serve the chain.
+        /// this service, and waits for that peer. With 0 an SV Node omits our address from its `addr` messages. It
+        /// may reject us with `reject(version, 0x40)` if it dials us because another peer claimed that we serve the
+        /// chain.
         Services services with_services: u64 = 0, NextHandshakes;
         /// The user agent we claim, at most 256 bytes. Default `/peerloop:VERSION/`.
         UserAgent user_agent with_user_agent: String =
@@ -213,7 +214,7 @@ settings! {
             (|bytes| *bytes > 1_000_000, "must be above 1,000,000"),
             (|bytes| *bytes <= limits::MAX_BLOCK_PAYLOAD_BYTES, "must be at most 2^63 - 1");
         /// Largest payload of all other messages, which our `protoconf` announces. 1 MiB to 1 GB; default 2 MiB. When
-        /// the limit is lowered, the loop announces the new one and still accepts payloads up to the one announced
+        /// the limit is lowered, the loop announces the new one and still accepts payloads up to the limit announced
         /// before.
         MaxMessageBytes max_message_bytes with_max_message_bytes: u64 = limits::MAX_PAYLOAD_BYTES, NextHandshakes,
             (
@@ -240,18 +241,18 @@ settings! {
         MaxBufferedTotalBytes max_buffered_total_bytes with_max_buffered_total_bytes: u64 =
             limits::MAX_BUFFERED_TOTAL_BYTES, Now;
         /// Minimum rate of an arriving payload, in bytes per second over 60 s. A slower peer is closed; at this rate
-        /// the payload may last any time. 0 to 1,000,000,000; default 1,024. With 0 a payload is too slow only when
-        /// none of it has arrived for 60 s, so a peer that sends single bytes can occupy the buffer for ever. The
-        /// header has [`HEADER_TIMEOUT`](limits::HEADER_TIMEOUT), 20 s, in any case.
+        /// the payload may take any length of time. 0 to 1,000,000,000; default 1,024. With 0 a payload is too slow
+        /// only when none of it has arrived for 60 s, so a peer that sends single bytes can occupy the buffer for
+        /// ever. A header must always arrive within [`HEADER_TIMEOUT`](limits::HEADER_TIMEOUT), 20 s.
         MinBodyBytesPerSecond min_body_bytes_per_second with_min_body_bytes_per_second: u64 =
             limits::MIN_BODY_BYTES_PER_SECOND, Now,
             (|rate| *rate <= 1_000_000_000, "must be 0 to 1,000,000,000");
         /// The peer manager, which finds, keeps and rejects peers. Default none: the loop connects only on request,
         /// and its only caps are [`Config::max_links`] and [`Config::max_inbound`].
         Manager manager with_manager: Option<Box<ManagerConfig>> = None, optional_part;
-        /// Whether the loop polls through the last millisecond before an exact wake-up. Default true. Otherwise it
-        /// uses less CPU and wakes up to a millisecond late. The load generator's report then shows that as its own
-        /// lag.
+        /// Whether the loop polls through the last millisecond before an exact wake-up. Default true. If false, the
+        /// loop uses less CPU but wakes up to a millisecond late, and the load generator's report shows this as its
+        /// own lag.
         Spin spin with_spin: bool = true, Now;
         /// Whether each listener shares its address with those of other loops and processes that do the same
         /// (`SO_REUSEPORT`). Linux spreads new connections over them; other systems may not. Default false.
@@ -267,9 +268,9 @@ settings! {
     /// The rules for acceptable `version` messages.
     ///
     /// User agents are compared without regard to case. A pattern with `*` must match the whole agent, and each `*`
-    /// matches any text. A pattern without `*` may match anywhere in the agent. An empty pattern matches none. The
-    /// lists are checked in the order of the fields, so an agent of Bitcoin SV is accepted even if it names another
-    /// chain too. An agent in no list is accepted, because no list of good nodes is ever complete.
+    /// matches any text. A pattern without `*` may match anywhere in the agent. An empty pattern matches no agent.
+    /// The lists are checked in the order of the fields, so an agent of Bitcoin SV is accepted even if it names
+    /// another chain too. An agent in no list is accepted, because no list of good nodes is ever complete.
     #[derive(Clone, Debug, PartialEq, Eq)]
     struct VersionRules, pub(super) defaults(_network) {
         /// Minimum protocol version. Default [`MIN_PROTOCOL_VERSION`], 31800.
@@ -313,11 +314,11 @@ settings! {
             network.dns_seeds().iter().map(|&seed| seed.to_owned()).collect(), NextDials,
             (|names| names.len() <= limits::MAX_DNS_SEEDS, AT_MOST_64_NAMES),
             ARE_NAMES;
-        /// The port of an address without one. 1 to 65,535; default the network's own.
+        /// The port to use for a name without one. 1 to 65,535; default the network's own.
         DefaultPort default_port with_default_port: u16 = network.default_port(), NextDials,
             (|port| *port != 0, "must be 1 to 65,535");
-        /// Maximum number of immediate restarts of a failed outbound connection per
-        /// [`ManagerConfig::restart_window`]. Default 3; zero disables restarts.
+        /// Maximum number of immediate restarts of a lost outbound connection per [`ManagerConfig::restart_window`].
+        /// Default 3; zero disables restarts.
         MaxRestarts max_restarts with_max_restarts: u32 = limits::MAX_RESTARTS, NextDials;
         /// The window in which restarts are counted. Over zero; default an hour.
         RestartWindow restart_window with_restart_window: Duration =
@@ -331,7 +332,7 @@ settings! {
         /// Maximum pause between two dials of an address. Not below [`ManagerConfig::initial_backoff`]; default 10
         /// min.
         MaxBackoff max_backoff with_max_backoff: Duration = limits::MAX_BACKOFF, NextDials;
-        /// Failed dials after which an address counts as inaccessible. 1 to 1,000; default 10.
+        /// Number of failed dials after which an address in the book counts as inaccessible. 1 to 1,000; default 10.
         MaxRetries max_retries with_max_retries: u32 = limits::MAX_RETRIES, NextDials,
             (|retries| (1..=1_000).contains(retries), "must be 1 to 1,000");
         /// Maximum number of peers per host, an IPv4 address or a /64 of IPv6, both directions together. It does not
@@ -343,8 +344,8 @@ settings! {
         /// addresses are one range.
         MaxPerGroupPercent max_per_group_percent with_max_per_group_percent: u32 = 100, NewConnections,
             (|percent| (1..=100).contains(percent), "must be 1 to 100");
-        /// Connections per host that are accepted per second, after an initial burst of twice as many. Over zero;
-        /// default 10.
+        /// Maximum number of connections accepted per host and second, after an initial burst of twice as many. Over
+        /// zero; default 10.
         AcceptsPerHostPerSecond accepts_per_host_per_second with_accepts_per_host_per_second: u32 =
             limits::ACCEPTS_PER_HOST_PER_SECOND, NewConnections,
             (|rate| *rate > 0, "must be above zero");
@@ -355,14 +356,15 @@ settings! {
             (|score| (1..=1_000_000).contains(score), "must be 1 to 1,000,000");
         /// Duration of a ban for misbehavior. Over zero; default 24 h.
         BanDuration ban_duration with_ban_duration: Duration = limits::BAN_DURATION, NextBans, LONGER_THAN_ZERO;
-        /// Hosts that are exempt from all caps, rates and bans, each with its prefix length in bits. At most 1,024;
-        /// default none.
+        /// Networks whose hosts are exempt from all caps, rates and bans: each an address and its prefix length in
+        /// bits. At most 1,024; default none.
         Trusted trusted with_trusted: Vec<(IpAddr, u8)> = Vec::new(), Now,
             (|list| list.len() <= limits::MAX_TRUSTED, "must have at most 1,024 networks"),
             (|list| list.iter().all(is_network), "must have prefixes of at most 32 bits (IPv4) or 128 bits (IPv6)");
         /// Whether the manager requests addresses from peers, adds their addresses to the book, and answers
-        /// `getaddr`. The handler still receives `addr` and `getaddr`. A handler that answers them itself disables
-        /// this. Default true; ignored in [`DialMode::Fixed`]. Costs 7 MB with a full book, and 50 bytes per peer.
+        /// `getaddr`. The handler still receives `addr` and `getaddr`. If the handler answers them itself, set this
+        /// to false. Default true; ignored in [`DialMode::Fixed`]. Costs 7 MB with a full book, and 50 bytes per
+        /// peer.
         LearnAddresses learn_addresses with_learn_addresses: bool = true, Now;
     }
 }

@@ -11,9 +11,9 @@ use std::fmt;
 pub enum AddConnectionError {
     /// The connection is unusable: it is broken or not connected. A simulated network accepts none.
     Unusable(NetworkFailure),
-    /// The inbound connection is refused for the same reasons as an accepted one.
+    /// The inbound connection was refused for a reason that applies to accepted ones.
     Refused(Refusal),
-    /// The outbound connection is not allowed for the same reasons as a dial.
+    /// The outbound connection is not allowed for a reason that applies to dials.
     NotAllowed(RequestError),
 }
 

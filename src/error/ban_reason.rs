@@ -16,7 +16,7 @@ pub enum BanReason {
     BannedUserAgent,
     /// It misbehaved: one severe violation, or too many points.
     Misbehavior,
-    /// The embedder asked for it.
+    /// The embedder requested it.
     Manual,
 }
 

@@ -11,7 +11,7 @@ use std::fmt;
 ///
 /// It only decides when a [peer manager](crate::config::ManagerConfig) that dialled the address dials it again. No
 /// variant bans a host or adds to a peer's score. For an accepted peer, or without a manager, all variants have the
-/// same effect. [`Event::Closed`](crate::Event::Closed) returns it as
+/// same effect. [`Event::Closed`](crate::Event::Closed) reports it as
 /// [`CloseReason::Requested`](super::CloseReason::Requested).
 ///
 /// ```
@@ -36,15 +36,15 @@ use std::fmt;
 #[non_exhaustive]
 pub enum Disconnect {
     /// The peer is no longer needed. Its address waits for the longest pause,
-    /// [`max_backoff`](crate::config::ManagerConfig::max_backoff). An address of a fixed list is not dialled until a
-    /// user dials it.
+    /// [`max_backoff`](crate::config::ManagerConfig::max_backoff). An address in a fixed list is not dialled again
+    /// until a dial is requested.
     Done,
     /// The peer may be useful later. Its address is dialled again like one that missed a deadline: after a pause that
-    /// grows with each failure in a row, and no more after
-    /// [`max_retries`](crate::config::ManagerConfig::max_retries).
+    /// grows with each consecutive failure. After [`max_retries`](crate::config::ManagerConfig::max_retries)
+    /// failures, an address in the book is marked inaccessible.
     RetryLater,
     /// The peer is useless. Its address is marked inaccessible in the book and dialled rarely, after all others. An
-    /// address of a fixed list waits for the longest pause.
+    /// address in a fixed list waits for the longest pause.
     Unsuitable,
 }
 

@@ -19,7 +19,7 @@ pub enum DialHold {
     HostFull,
     /// The range of addresses has reached its maximum number of connections.
     GroupFull,
-    /// The range of addresses already has a dialled peer, and the book allows one per range.
+    /// The range of addresses already has a dialled peer, and only one per range is dialled from the book.
     GroupTaken,
     /// The maximum number of peers is reached before all fixed peers are connected.
     MaxPeers,

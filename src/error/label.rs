@@ -1,4 +1,4 @@
-//! The closed list of close reasons' names.
+//! The closed list of the close reasons' labels.
 //!
 //! Reasons that differ only in their numbers share a name. Each name has an index in the list, so that counters of
 //! reasons fit an array.

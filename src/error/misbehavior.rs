@@ -1,8 +1,8 @@
 //! Kinds of misbehavior and their penalties, with SV Node's own figures.
 //!
-//! Points match SV Node 1.2.2, so that a peer the node would keep is kept here too. Behavior without a penalty is not
-//! listed: an unknown command, a single bad checksum, a payload that does not decode. Nothing here counts points or
-//! closes a connection.
+//! Points match SV Node 1.2.2, so that this library keeps the same peers. Behavior without a penalty is not listed:
+//! an unknown command, a single bad checksum, a payload that does not decode. Nothing here counts points or closes a
+//! connection.
 
 use super::label::Label;
 use std::fmt;
@@ -31,7 +31,7 @@ pub enum Misbehavior {
     TooManyAuthMessages,
     /// It sends a `revokemid` that is malformed or not validly signed.
     BadRevocation,
-    /// It sends a `dsdetected` that is malformed, proves nothing or concerns old blocks.
+    /// It sends a `dsdetected` that is malformed, proves nothing or is about old blocks.
     BadDoubleSpend,
     /// It sends eight or more headers whose parent is unknown.
     HeadersWithoutParent,
@@ -43,7 +43,7 @@ pub enum Misbehavior {
     TooManyHeaders,
     /// It sends headers that do not form a chain.
     DisconnectedHeaders,
-    /// It has announced ten more headers in a row with an unknown parent.
+    /// It has announced another ten consecutive headers with an unknown parent.
     UnconnectedAnnouncements,
     /// It sends a header with an invalid proof of work.
     BadProofOfWork,
@@ -208,8 +208,7 @@ impl Misbehavior {
         }
     }
 
-    /// Returns the close label. The kinds for which the engine itself closes, without points, have labels of their
-    /// own.
+    /// Returns the label of a close for this kind. Some kinds without points have their own labels.
     pub(super) const fn close_label(self) -> Label {
         match self.penalty() {
             Penalty::Points(_) => Label::BanScore,
@@ -219,7 +218,7 @@ impl Misbehavior {
         }
     }
 
-    /// Returns its short name from a closed list, for counters and result files.
+    /// Returns the kind's short name, from a closed list, for counters and result files.
     pub const fn label(self) -> &'static str {
         match self {
             Self::SecondVersion => "second_version",
@@ -272,7 +271,7 @@ impl fmt::Display for Misbehavior {
             Self::TooManyAddresses => "more than 1,000 addresses in one message",
             Self::TooManyHeaders => "more than 2,000 headers in one message",
             Self::DisconnectedHeaders => "headers that do not form a chain",
-            Self::UnconnectedAnnouncements => "ten announced headers in a row without a known parent",
+            Self::UnconnectedAnnouncements => "ten consecutive announced headers without a known parent",
             Self::BadProofOfWork => "a header with an invalid proof of work",
             Self::UnwantedBloomFilter => "a bloom filter, which is not offered",
             Self::OversizedBloomFilter => "a bloom filter of more than 36,000 bytes or 50 hash functions",
@@ -297,7 +296,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn every_kind_has_the_nodes_penalty() {
+    fn every_kind_has_the_penalty_of_an_sv_node() {
         let costs = |from: usize, to: usize, penalty| {
             for misbehavior in &Misbehavior::ALL[from..to] {
                 assert_eq!(misbehavior.penalty(), penalty, "{misbehavior}");

@@ -50,7 +50,7 @@ use label::Label;
 pub(crate) use label::tests::one_of_each;
 use std::fmt;
 
-/// The reason why a connection ended.
+/// The reason why a connection was closed, or could not be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CloseReason {
@@ -75,7 +75,7 @@ pub enum CloseReason {
     Local(LocalCause),
 }
 
-/// The side that ended a connection, or failed to open it.
+/// The side at fault for a closed or failed connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Side {
     /// This process or this machine.
@@ -85,7 +85,7 @@ pub enum Side {
 }
 
 impl CloseReason {
-    /// Returns the side at fault: this one if it chose to close or this machine lacked a resource.
+    /// Returns the side at fault: the local one if it chose to close or lacked a resource, otherwise the remote one.
     pub const fn side(&self) -> Side {
         match self {
             Self::Requested(_) | Self::Local(_) => Side::Local,
@@ -259,8 +259,8 @@ pub enum LocalCause {
     /// We are already connected to this peer.
     Duplicate,
     /// The loop is connected to itself. Either the peer's `version` has one of our nonces, or, in the state
-    /// [`Connecting`](crate::peer::ConnectionState::Connecting), the port has no listener and the kernel chose that
-    /// very port as the source.
+    /// [`Connecting`](crate::peer::ConnectionState::Connecting), the dialled port has no listener and the kernel
+    /// chose that same port as the source.
     SelfConnection,
 }
 
@@ -282,7 +282,7 @@ pub enum RequestError {
     NoPongs,
     /// The message is larger than the peer accepts, by its `protoconf` or its protocol version.
     TooLargeForPeer,
-    /// A message is being fed to the peer in parts. The next one can begin when it is complete.
+    /// A message is being fed to the peer in parts. The next message can begin when this one is complete.
     BodyOpen,
     /// No message is being fed to the peer.
     NoBody,
@@ -315,7 +315,7 @@ impl fmt::Display for CloseReason {
         match self {
             Self::Wire(error) => write!(f, "the peer sent invalid data: {error}"),
             Self::Misbehaved(misbehavior) => match misbehavior.penalty() {
-                Penalty::Points(_) => write!(f, "the peer misbehaved too often, last with {misbehavior}"),
+                Penalty::Points(_) => write!(f, "the peer reached the ban score with {misbehavior}"),
                 Penalty::Disconnect => write!(f, "the peer violated the protocol with {misbehavior}"),
             },
             Self::Incompatible(cause) => write!(f, "the peer is incompatible: {cause}"),
@@ -466,8 +466,7 @@ mod tests {
     #[test]
     fn a_close_for_misbehavior_names_it() {
         let text = |misbehavior| CloseReason::Misbehaved(misbehavior).to_string();
-        let often = "the peer misbehaved too often, last with a second version";
-        assert_eq!(text(Misbehavior::SecondVersion), often);
+        assert_eq!(text(Misbehavior::SecondVersion), "the peer reached the ban score with a second version");
         assert_eq!(text(Misbehavior::SecondProtoconf), "the peer violated the protocol with a second protoconf");
     }
 

@@ -1,4 +1,4 @@
-//! Failures of the operating system, and the side at fault for each.
+//! Failures that the operating system reports, and the shortages of this machine that cause some of them.
 
 use super::label::Label;
 use crate::errno::{EHOSTDOWN, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENONET, ENOPROTOOPT, EPROTO};
@@ -25,7 +25,7 @@ pub enum IoStep {
     Resolve,
 }
 
-/// A shortage of this machine, not a fault of any peer.
+/// A resource that this machine lacks. No peer is at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Shortage {
@@ -81,8 +81,8 @@ impl NetworkFailure {
         }
     }
 
-    /// Returns whether a failed accept concerns only the accepted connection. Linux reports errors there that the
-    /// connection had before (accept(2), "Error handling").
+    /// Returns whether a failed accept is the accepted connection's own failure. On Linux, accept also reports errors
+    /// that the connection already had (accept(2), "Error handling").
     pub(crate) const fn is_of_one_connection(&self) -> bool {
         match self.kind {
             io::ErrorKind::ConnectionAborted

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-/// A socket option that no connection depends on. A system or a sandbox may refuse any of them.
+/// A socket option that connections work without. A system or a sandbox may refuse it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SocketOption {
@@ -48,7 +48,7 @@ impl SocketOption {
             Self::UserTimeout => "a vanished peer is noticed only by its missing pong or its full queue",
             Self::OnlyV6 => "an IPv6 listener may accept IPv4 connections too",
             Self::ReuseAddress => "listening again right after a restart may fail for some minutes",
-            Self::ReusePort => "only one loop can listen at an address",
+            Self::ReusePort => "only one loop can listen on an address",
         }
     }
 }

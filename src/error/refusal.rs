@@ -12,27 +12,27 @@ pub enum Refusal {
     Banned,
     /// Its host has reached its maximum number of connections.
     HostFull {
-        /// The host's connections.
+        /// The number of the host's connections.
         count: usize,
     },
     /// Its range of addresses has reached its maximum number of connections.
     GroupFull {
-        /// The range's connections.
+        /// The number of the range's connections.
         count: usize,
     },
     /// Its host connects too often.
     TooFast {
-        /// Connections allowed per second.
+        /// The number of connections allowed per second.
         per_second: u32,
     },
     /// The table is full, or all slots for polite rejections are in use.
     TableFull {
-        /// Connections in the loop.
+        /// The number of connections in the loop.
         links: usize,
     },
     /// The loop is stopping.
     Stopping,
-    /// The operating system refused its registration.
+    /// The operating system failed to register its socket.
     Failed(NetworkFailure),
 }
 

@@ -3,38 +3,37 @@
 use super::wire::{MAX_REJECT_MESSAGE_BYTES, MAX_REJECT_REASON_BYTES};
 use std::time::Duration;
 
-/// Bytes of one link's row in the table, asserted at compile time. This is an idle peer's cost besides its boxed
-/// version.
+/// Size of one link's row in the table, asserted at compile time. An idle peer costs a row and its boxed version.
 pub const MAX_ROW_BYTES: usize = 272;
-/// Bytes of one slot in the table of peers' costs, which exists only while
+/// Size of one slot in the table of peers' costs, which exists only while
 /// [`Config::measure_peers`](crate::Config::measure_peers) is on.
 pub const PEER_COST_BYTES: usize = 64;
 /// Messages that a peer may send before its handshake is complete, including `version` and `verack`.
 pub const MAX_HANDSHAKE_MESSAGES: u8 = 16;
 /// Largest payload before the handshake is complete. The longest `version` within all field limits has 474 bytes.
 pub const MAX_HANDSHAKE_PAYLOAD_BYTES: u64 = 2_048;
-/// Pings in flight per peer, all sent by us: one inline in the row, the rest (32 bytes each) in a box.
+/// Maximum number of our pings in flight per peer: one is inline in the row, the rest (32 bytes each) are in a box.
 pub const MAX_PINGS_OUTSTANDING: usize = 256;
-/// Marked messages to one peer that are not yet written: 24 bytes each, so 6 KiB, and up to 88 bytes in a tree. A peer
-/// without marks costs nothing; a handler that marks as many for each of 10,000 peers uses 63 MB.
+/// Maximum number of marked messages to one peer that are not yet written: 24 bytes each, so 6 KiB, and up to 88
+/// bytes in a tree. A peer without marks costs nothing; 10,000 peers with all their marks cost 63 MB.
 pub const MAX_MARKS_PER_PEER: usize = 256;
 /// Largest payload that is buffered for a handler, per message and thus per link.
 pub const MAX_BUFFERED_MESSAGE_BYTES: u64 = 2 * 1024 * 1024;
 /// Commands that may have their own limit instead of [`MAX_BUFFERED_MESSAGE_BYTES`], 24 bytes each. The protocol has
-/// fewer.
+/// fewer commands.
 pub const MAX_BUFFERED_COMMANDS: usize = 64;
 /// Largest payload of a `ping` that is buffered. A node answers a ping of any length with its first 8 bytes (SV Node
 /// 1.2.2, net_processing.cpp ProcessPingMessage).
 pub const MAX_PING_GATHERED_BYTES: u64 = 2_048;
 /// Largest payload of a `pong` that is buffered. Only its first 8 bytes matter.
 pub const MAX_PONG_GATHERED_BYTES: u64 = 2_048;
-/// Largest payload of a `verack` or `sendheaders` that is buffered. They have no payload, and a node ignores one.
+/// Largest payload of a `verack` or `sendheaders` that is buffered. A correct one has none; a node ignores any.
 pub const MAX_EMPTY_GATHERED_BYTES: u64 = 2_048;
 /// Largest payload of a `reject` that is buffered: a code, two lengths of one byte each, and the longest name, reason
 /// and hash. A node ignores longer ones (SV Node 1.2.2, net_processing.cpp ProcessRejectMessage).
 pub const MAX_REJECT_GATHERED_BYTES: u64 = (3 + MAX_REJECT_MESSAGE_BYTES + MAX_REJECT_REASON_BYTES + 32) as u64;
-/// Largest sum of all payloads being buffered, for the whole loop. Payloads that fit a pooled buffer are not counted:
-/// there is one per link, so they add at most `max_links` times 4 KiB.
+/// Maximum total length of the payloads that a loop buffers at once. Payloads that fit a pooled buffer are not
+/// counted: there is one per link, so they add at most `max_links` times 4 KiB.
 pub const MAX_BUFFERED_TOTAL_BYTES: u64 = 256 * 1024 * 1024;
 /// Minimum size, and growth step, of the buffer for a payload that is too large for a pooled buffer. The size is
 /// address space. Where the allocator gives a large buffer its own mapping, as glibc does from its `M_MMAP_THRESHOLD`
@@ -46,12 +45,12 @@ pub const BUFFER_GROWTH_BYTES: usize = 64 * 1024;
 /// Large buffers of [`BUFFER_GROWTH_BYTES`] kept for reuse: at most 1 MiB. A loop that buffers at most this many
 /// messages of 4 to 64 KiB at once never asks the allocator for one.
 pub const MAX_LARGE_BUFFERS: usize = 16;
-/// Bytes of waiting pongs above which a link is not read, so that a peer that does not read our replies gets no more of
-/// them. Including the replies to the read block that exceeded it, they stay below 570 KB, and those of all peers below
-/// `max_links` times that. Reading resumes at half of this length. The time until then counts against none of the
-/// peer's deadlines for input. Above this length of the whole queue, a `reject` that does not end the connection is
-/// dropped. The embedder's messages have a bound of their own and do not stop the reading: two loops that send each
-/// other long queues would both stop.
+/// Length of a link's waiting pongs above which the link is not read, so that a peer that does not read our replies
+/// gets no more of them. Including the replies to the last read block, the pongs stay below 570 KB, and those of all
+/// peers below `max_links` times that. Reading resumes at half of this length. The time until then counts against
+/// none of the peer's deadlines for input. Above this length of the whole queue, a `reject` that does not close the
+/// connection is dropped. The embedder's messages have their own limit and do not stop the reading; otherwise two
+/// loops that send each other long queues would both stop.
 pub const UNREAD_REPLIES_PAUSE_BYTES: usize = 500_000;
 /// Length of a send queue beyond which the embedder's message is refused. An empty queue accepts a message of any size.
 /// The engine's replies add at most [`UNREAD_REPLIES_PAUSE_BYTES`] and the replies to one read block. A queue of more
@@ -63,17 +62,17 @@ pub const PULL_WAITING_BYTES: usize = 250_000;
 /// Maximum number of bytes of a streamed message, including everything queued before it, that wait for the kernel. A
 /// fed part is accepted only up to this.
 pub const MAX_BODY_WAITING_BYTES: usize = 1024 * 1024;
-/// Bytes of a streamed message still waiting at which the handler is asked to feed more.
+/// Number of waiting bytes of a streamed message at which the handler is asked to feed more.
 pub const BODY_REFILL_BYTES: usize = 256 * 1024;
 /// Default time for a TCP connection to be established.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Default time for the handshake, from entering `AwaitingHandshake`. No traffic extends it.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Default pause between two pings of a peer.
+/// Default pause between two pings to a peer.
 pub const PING_INTERVAL: Duration = Duration::from_secs(120);
-/// Default time for a pong.
+/// Default maximum time for a pong.
 pub const PONG_TIMEOUT: Duration = Duration::from_secs(30);
-/// Time for a header, from its first byte. Nothing extends it.
+/// Maximum time for a header to arrive, from its first byte. No traffic extends it.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(20);
 /// Maximum stall of a body, and the window over which its minimum rate is measured.
 pub const BODY_WINDOW: Duration = Duration::from_secs(60);
@@ -82,11 +81,11 @@ pub const MIN_BODY_BYTES_PER_SECOND: u64 = 1_024;
 /// Time in which a peer must read [`MIN_SEND_STALL_BYTES`] of its queue, or everything that was queued when the time
 /// began. The time restarts once the peer has done so.
 pub const SEND_STALL_TIMEOUT: Duration = Duration::from_secs(60);
-/// Bytes of a long queue that a peer must read per [`SEND_STALL_TIMEOUT`], 1 KiB/s. A slow reader loses its
-/// connection and its queue.
+/// Minimum number of bytes of a long queue that a peer must read per [`SEND_STALL_TIMEOUT`], 1 KiB/s. A slower peer
+/// is closed, and its queue is dropped.
 pub const MIN_SEND_STALL_BYTES: usize = 60 * 1024;
-/// Longest extension of any of the deadlines above while the loop has not yet processed the peer's input or its freed
-/// send space, for example after the process was suspended or when many other peers are served first. A flooding peer
+/// Maximum extension of any deadline above while the loop has not yet processed the peer's input or its freed send
+/// space, for example after the process was suspended or when many other peers are served first. A flooding peer
 /// gains no more than this.
 pub const UNREAD_INPUT_GRACE: Duration = Duration::from_secs(30);
 /// Time for which a gracefully closed link discards the peer's input, so that a reset does not discard our last

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// Default number of restarts of an outbound connection per [`RESTART_WINDOW`].
 pub const MAX_RESTARTS: u32 = 3;
-/// Default window in which [`MAX_RESTARTS`] counts.
+/// Default time window for [`MAX_RESTARTS`].
 pub const RESTART_WINDOW: Duration = Duration::from_secs(3_600);
 /// Default number of peers up to which the manager dials.
 pub const TARGET_PEERS: usize = 8;
@@ -31,56 +31,57 @@ pub const BAN_DURATION: Duration = Duration::from_secs(24 * 3_600);
 pub const MAX_TRUSTED: usize = 1_024;
 /// Addresses on which the manager listens.
 pub const MAX_LISTENERS: usize = 64;
-/// Names whose addresses are peers.
+/// Maximum number of DNS seeds, names whose addresses are peers.
 pub const MAX_DNS_SEEDS: usize = 64;
 /// Fixed peers that are known by name: 40 KB with [`MAX_NAME_ADDRESSES`] addresses each.
 pub const MAX_FIXED_NAMES: usize = 64;
 /// Addresses of a fixed peer's name that are tried, 32 bytes each.
 pub const MAX_NAME_ADDRESSES: usize = 16;
-/// Peers of a fixed list, each a record of the dialler.
+/// Peers in a fixed list, each with a record in the dialler.
 pub const MAX_FIXED_PEERS: usize = 100_000;
-/// Addresses remembered because dialling them failed, 200 bytes each, or 280 if their node was incompatible: 18 MB.
-/// Once there are this many, a further address that fails counts as inaccessible at once.
+/// Maximum number of addresses remembered because dialling them failed, 200 bytes each, or 280 if their node was
+/// incompatible: 18 MB. Once there are this many, a further address that fails counts as inaccessible at once.
 pub const MAX_DIAL_RECORDS: usize = 65_536;
-/// Largest random share by which a backoff grows, so that addresses that failed together are not retried together.
+/// Maximum jitter added to a backoff, in percent, so that addresses that failed together are not retried together.
 pub const BACKOFF_JITTER_PERCENT: u64 = 25;
-/// Time that a connection must last before its restarts no longer count. This bounds the restarts of a peer that closes
-/// each connection right after the handshake.
+/// Time that a connection must last before earlier restarts no longer count. This bounds the restarts of a peer that
+/// closes each connection right after the handshake.
 pub const RESTARTS_FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
-/// Time after its backoff at which an inaccessible address of the book is dialled although other candidates remain.
-/// Also the pause of an address whose node was incompatible, and the time for which the dialler remembers an
-/// address's failures.
+/// Time after the end of its backoff from which an inaccessible address in the book may be dialled although other
+/// candidates remain. Also the pause before an incompatible node's address is dialled again, and the time for which
+/// the dialler remembers an address's failures.
 pub const INACCESSIBLE_RECHECK: Duration = Duration::from_secs(3_600);
-/// Number of draws from the book, one of which prefers an inaccessible address.
+/// One in this number of draws from the book prefers an inaccessible address.
 pub const INACCESSIBLE_DRAWS: u32 = 16;
-/// Network groups whose dials must fail within [`OUTAGE_WINDOW`], while no peer is ready, to show a local outage. Two
-/// may be down by chance.
+/// Number of network groups with a failed dial within [`OUTAGE_WINDOW`], while no peer is ready, that indicates a
+/// local outage. Two groups may be down by chance.
 pub const MIN_OUTAGE_GROUPS: usize = 3;
-/// Time within which dials must fail to show a local outage.
+/// Time within which dials to [`MIN_OUTAGE_GROUPS`] groups must fail to indicate a local outage.
 pub const OUTAGE_WINDOW: Duration = Duration::from_secs(60);
 /// Pause before a fixed address that is banned or already connected is checked again.
 pub const BARRED_RECHECK: Duration = Duration::from_secs(10);
-/// Maximum pause after the book had no address that may be dialled now. The pause is longer only if all addresses are
-/// in use or wait for a known moment (SV Node 1.2.2, net.cpp ThreadOpenConnections).
+/// Pause before the book is searched again after it had no address to dial (SV Node 1.2.2, net.cpp
+/// ThreadOpenConnections). An earlier event ends the pause. If all addresses are in use or wait for a known moment,
+/// only an event ends it.
 pub const BOOK_RETRY: Duration = Duration::from_millis(500);
-/// Time without a candidate after which the lack is reported. It exceeds [`RESOLVE_TIMEOUT`](super::RESOLVE_TIMEOUT),
-/// so the seeds have replied.
+/// Time without a candidate after which this is reported. It exceeds [`RESOLVE_TIMEOUT`](super::RESOLVE_TIMEOUT), so
+/// the seeds have replied.
 pub const NO_CANDIDATES_DELAY: Duration = Duration::from_secs(10);
-/// Addresses drawn from the book, or from the queue of new ones, to find one that can be dialled.
+/// Maximum number of addresses drawn from the book, or taken from the line, to find one that can be dialled.
 pub const CANDIDATE_TRIES: usize = 64;
 /// Pause between two dials of new addresses in one range, so that a peer cannot make us scan the range.
 pub const GROUP_DIAL_PAUSE: Duration = Duration::from_secs(1);
-/// First pause of all dials when descriptors or memory run out, or of one family's dials without a network. It
-/// doubles up to [`MAX_DIAL_PAUSE`].
+/// Initial pause of all dials when descriptors or memory run out, or of one address family's dials when that family
+/// has no network. It doubles up to [`MAX_DIAL_PAUSE`].
 pub const DIAL_PAUSE_FIRST: Duration = Duration::from_millis(100);
-/// Maximum pause of dials after a shortage of this machine.
+/// Maximum pause of dials while this machine lacks descriptors, memory or a network.
 pub const MAX_DIAL_PAUSE: Duration = Duration::from_secs(1);
-/// Minimum time between two dials once local ports run out, 1,000 dials per second. It doubles with each dial that
-/// finds no port, up to [`MAX_PORT_SPACING`], and shrinks by a sixteenth with each dial that finds one.
+/// Initial spacing of dials when local ports run out: 1,000 dials per second. It doubles with each dial that finds no
+/// port, up to [`MAX_PORT_SPACING`], and shrinks by a sixteenth with each dial that finds one.
 pub const PORT_SPACING_FIRST: Duration = Duration::from_millis(1);
-/// Maximum time between two dials while local ports are exhausted.
+/// Maximum spacing of dials while local ports are exhausted.
 pub const MAX_PORT_SPACING: Duration = Duration::from_secs(1);
-/// Pause of an address that turned out to be our own.
+/// Pause before an address that turned out to be our own is dialled again.
 pub const SELF_BACKOFF: Duration = Duration::from_secs(24 * 3_600);
 /// Addresses accepted from one seed's reply.
 pub const MAX_SEED_ANSWERS: usize = 256;
@@ -98,9 +99,10 @@ pub const MAX_ADDRESS_GATHERED_BYTES: u64 = MAX_LEGACY_PAYLOAD_BYTES;
 pub const MAX_JUDGED_GATHERED_BYTES: u64 = MAX_LEGACY_PAYLOAD_BYTES;
 /// Time after which a peer may send one more address.
 pub const ADDRESS_TOKEN_INTERVAL: Duration = Duration::from_secs(10);
-/// Share of the book, rounded up, in a reply to `getaddr` (SV Node 1.2.2, addrman.h ADDRMAN_GETADDR_MAX_PCT).
+/// Maximum percentage of the book, rounded up, in a reply to `getaddr` (SV Node 1.2.2, addrman.h
+/// ADDRMAN_GETADDR_MAX_PCT).
 pub const ADDRESSES_PER_ANSWER_PERCENT: usize = 23;
-/// Different replies to `getaddr` in one [`ANSWER_LIFETIME`], each up to 32 KB: 2 MB.
+/// Maximum number of different replies to `getaddr` in one [`ANSWER_LIFETIME`], each up to 32 KB: 2 MB in total.
 pub const ANSWER_SLOTS: u64 = 64;
 /// Time during which all peers of one network group receive the same reply to `getaddr`.
 pub const ANSWER_LIFETIME: Duration = Duration::from_secs(24 * 3_600);
@@ -113,9 +115,9 @@ pub const GOSSIP_BUCKET_SLOTS: u32 = 64;
 pub const GOSSIP_BUCKETS_PER_SOURCE: u32 = 16;
 /// Time after which an address that was never tried may be replaced by another.
 pub const MAX_GOSSIP_UNTRIED: Duration = Duration::from_secs(7 * 24 * 3_600);
-/// Maximum number of banned hosts: at most 32 MiB for the table while it grows, and for the orders in which bans end.
+/// Maximum number of banned hosts: at most 32 MiB for the growing table and the sets that order the bans.
 pub const MAX_BANS: usize = 65_536;
-/// Bans checked for expiry per turn. If any has expired, each banned peer of the book is checked once.
+/// Expired bans removed per turn. If there are any, each banned peer in the book is checked once.
 pub const BANS_ENDED_PER_TURN: usize = 1_024;
 /// Hosts whose rate of accepted connections is tracked at one time, at most 4 MiB.
 pub const MAX_ACCEPT_RATES: usize = 65_536;
@@ -123,5 +125,5 @@ pub const MAX_ACCEPT_RATES: usize = 65_536;
 pub const MAX_EVICTION_CANDIDATES: usize = 512;
 /// Rows examined to find the candidates of an eviction.
 pub const MAX_EVICTION_ROWS: usize = 2_048;
-/// Accepted connections per turn for which an eviction is considered, each about 80 us. Later ones are over capacity.
+/// Accepted connections per turn for which an eviction is considered, each about 80 us. Others are over capacity.
 pub const EVICTIONS_PER_TURN: usize = 8;

@@ -32,7 +32,7 @@ pub use wire::{
 pub(crate) use {link::*, manager::*, store::*, telemetry::*, turn::*, wire::*};
 
 const _: () = {
-    assert!(READ_BLOCK_BYTES > EXTENDED_HEADER_LEN_BYTES, "a header must fit the read block");
+    assert!(READ_BLOCK_BYTES > EXTENDED_HEADER_LEN_BYTES, "a header must fit in the read block");
     assert!(
         MAX_HANDSHAKE_PAYLOAD_BYTES as usize + HEADER_LEN_BYTES <= READ_BLOCK_BYTES,
         "a handshake message never needs a buffer of its own"
@@ -45,10 +45,10 @@ const _: () = {
     assert!(MIN_SEND_STALL_BYTES < UNREAD_REPLIES_PAUSE_BYTES, "a paused peer must have more to read than its minimum");
     assert!(BODY_REFILL_BYTES < MAX_BODY_WAITING_BYTES, "a handler asked to feed more must have room");
     assert!(WHEEL_SLOTS.is_power_of_two(), "slots are found by masking");
-    assert!(MAX_BUFFERED_MESSAGE_BYTES <= MAX_BUFFERED_TOTAL_BYTES, "one message must fit the total");
-    assert!(MAX_DNS_SEEDS <= MAX_RESOLVES, "all seeds can be asked at once");
+    assert!(MAX_BUFFERED_MESSAGE_BYTES <= MAX_BUFFERED_TOTAL_BYTES, "one message must fit in the total");
+    assert!(MAX_DNS_SEEDS <= MAX_RESOLVES, "all seeds can be queried at once");
     assert!(MAX_FIXED_NAMES <= MAX_RESOLVES, "all names of fixed peers can be resolved at once");
-    assert!(MAX_EVICTION_CANDIDATES <= MAX_EVICTION_ROWS, "a row is at most one candidate");
+    assert!(MAX_EVICTION_CANDIDATES <= MAX_EVICTION_ROWS, "each row yields at most one candidate");
     assert!(
         (GOSSIP_BUCKETS_PER_SOURCE * GOSSIP_BUCKET_SLOTS) as usize * 64 <= MAX_BOOK_PEERS,
         "one source reaches a 64th of the book"

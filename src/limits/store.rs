@@ -4,23 +4,23 @@ use std::time::Duration;
 
 /// Peers in the book: about 11 MB in the loop, and 17 MB more if all have the longest user agent.
 pub const MAX_BOOK_PEERS: usize = 65_536;
-/// Largest file of the book. A larger file is not opened, and the file never grows beyond this. The maximum number of
-/// records, each at its maximum length and rewritten repeatedly, uses half of it.
+/// Maximum size of the book's file. A larger file is not opened, and the file never grows beyond this size. The
+/// maximum number of records, each at its maximum length and rewritten repeatedly, uses half of it.
 pub const MAX_BOOK_FILE_BYTES: u64 = 128 * 1024 * 1024;
-/// Memory of the database for pages of the book's file.
+/// Size of the database's page cache.
 #[cfg(any(feature = "internals", feature = "store"))]
 pub const BOOK_CACHE_BYTES: usize = 1024 * 1024;
-/// Unusable files set aside besides the book in use. Once there are this many, opening an unusable book fails.
+/// Maximum number of unusable books set aside. Once there are this many, opening another one fails.
 pub const MAX_BOOK_SET_ASIDE: u32 = 16;
 /// Changes written to the book at once, about 1 MB.
 pub const MAX_BOOK_BATCH: usize = 4_096;
 /// Batches that wait for the thread that writes the book.
 pub const MAX_BOOK_QUEUE: usize = 4;
-/// Time that a change other than a ban waits for further changes to the book. It is on disk within a second.
+/// Delay of a change other than a ban, to collect further changes. The change is on disk within a second.
 pub const BOOK_DELAY: Duration = Duration::from_millis(500);
-/// First pause after the book could not be written; it doubles up to [`MAX_BOOK_RETRY`].
+/// Initial pause after the book could not be written; it doubles up to [`MAX_BOOK_RETRY`].
 pub const BOOK_RETRY_FIRST: Duration = Duration::from_millis(250);
-/// Longest pause between two attempts to write the book.
+/// Maximum pause between two attempts to write the book.
 pub const MAX_BOOK_RETRY: Duration = Duration::from_secs(30);
 /// Time without a reply to a write after which the disk counts as failing.
 pub const MAX_BOOK_ANSWER: Duration = Duration::from_secs(10);

@@ -2,24 +2,24 @@
 
 use std::time::Duration;
 
-/// Items of one subscription that wait on either side of its lock, about 100 bytes each.
+/// Maximum number of items that each end of a subscription holds, about 100 bytes each.
 pub const MAX_SUBSCRIPTION_ITEMS: usize = 65_536;
-/// Payload bytes of one subscription that wait on either side of its lock. A payload that shares a block with the
-/// loop holds at most twice its size. With its items, an unread subscription costs up to 270 MB, and up to 400 MB if
-/// its reader stops after a loss was reported.
+/// Maximum number of payload bytes that each end of a subscription holds. A payload that shares a block with the loop
+/// holds at most twice its size. With its items, an unread subscription costs up to 270 MB, and up to 400 MB if its
+/// reader stops after a loss was reported.
 pub const MAX_SUBSCRIPTION_BYTES: usize = 64 * 1024 * 1024;
 /// Control events for which the loop keeps memory between turns. A turn that needs more frees the excess afterwards.
 pub const CONTROL_EVENTS_KEPT: usize = 1_024;
 /// Peers in one reply to a [`Handle`](crate::Handle): about 0.3 ms of the loop's time, and at most 512 bytes each.
 pub const PEERS_PER_REPLY: usize = 1_024;
-/// Lines of one kind that are logged at once.
+/// Maximum number of lines of one kind that are logged in a burst.
 pub const LOG_BURST_LINES: u32 = 20;
 /// Time after which another line of a kind may be logged once its burst is used up. With lines of at most 768 bytes,
 /// each kind logs less than 3 MB per hour.
 pub const LOG_REFILL: Duration = Duration::from_secs(1);
 /// Minimum time between two log lines about a paused listener, for example when descriptors run out.
 pub const LOG_PAUSES_INTERVAL: Duration = Duration::from_secs(60);
-/// Usual capacity of a [`Channel`](crate::channel::Channel): number of control events, and of messages, that it holds.
+/// Usual capacity of a [`Channel`](crate::channel::Channel): maximum number of control events, and of messages.
 pub const CHANNEL_ITEMS: usize = 1_024;
-/// Characters of a text in a log line.
+/// Maximum number of characters of one text in a log line.
 pub const MAX_LOG_TEXT_CHARS: usize = 256;

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-/// Bytes of the one block that all links are read into, and so the maximum read from a link per turn.
+/// Size of the block into which all links are read, and so the maximum number of bytes read from a link per turn.
 pub const READ_BLOCK_BYTES: usize = 64 * 1024;
-/// Bytes of the one block that collects replies while a link's input is parsed. Further replies use the link's queue.
+/// Size of the block that collects replies while a link's input is parsed. Further replies use the link's queue.
 pub const WRITE_BLOCK_BYTES: usize = 64 * 1024;
 /// Time after which the read step ends; the other ready links wait for the next turn.
 pub const MAX_READ_STEP: Duration = Duration::from_millis(2);
 /// Time after which the flush step ends; the other dirty links wait for the next turn.
 pub const MAX_FLUSH_STEP: Duration = Duration::from_millis(1);
-/// Peers whose free room is offered to the handler per turn, about as many as one flush step can write to. The others
-/// wait for the next turn. The cost of the handler's use of the room is not bounded.
+/// Maximum number of peers whose free room is offered to the handler per turn, about as many as one flush step can
+/// write to. The others wait for the next turn. The time that the handler spends on an offer is not bounded.
 pub const PULLS_PER_TURN: usize = 256;
 /// Connections accepted per turn and listener, each about 15 us of system calls.
 pub const ACCEPTS_PER_TURN: usize = 64;
@@ -21,40 +21,41 @@ pub const DIALS_PER_TURN: usize = 32;
 pub const CLOSES_PER_TURN: usize = 128;
 /// Requests received from the handle's queue per turn.
 pub const REQUESTS_PER_TURN: usize = 1_024;
-/// Time after which the step that receives requests ends; the rest waits for the next turn. A list of peers costs 0.3
-/// ms. The cost of a handler's own requests is not bounded.
+/// Time after which the step that receives requests ends; the rest waits for the next turn. A list of peers takes 0.3
+/// ms. The time that a handler's own requests take is not bounded.
 pub const MAX_REQUESTS_STEP: Duration = Duration::from_millis(2);
-/// Timers fired per turn: of links, and as many again of handlers. If more are due, the next wait is zero.
+/// Maximum number of link timers, and of handler timers, fired per turn. If more are due, the next wait is zero.
 pub const EXPIRIES_PER_TURN: usize = 4_096;
 /// Readiness events received from the kernel per turn (16 bytes each).
 pub const EVENTS_PER_TURN: usize = 1_024;
-/// Slices of one gathered write.
+/// Slices in one gathered write.
 pub const SLICES_PER_WRITE: usize = 64;
 /// Gathered writes per link and turn.
 pub const WRITES_PER_TURN: usize = 16;
 /// Bytes written per link and turn: about 0.3 ms of copying to a loopback peer that reads as fast as we write. The
 /// rest waits for the next turn.
 pub const MAX_WRITTEN_PER_TURN_BYTES: usize = 512 * 1024;
-/// Connections that wait in the kernel to be accepted; mio's own default of 128 loses bursts.
+/// Connections that the kernel queues to be accepted. mio's default of 128 overflows in bursts.
 pub const LISTEN_BACKLOG: i32 = 4_096;
-/// First pause of a listener whose accept fails, for example when descriptors or memory run out. It doubles up to
-/// [`MAX_ACCEPT_RETRY`].
+/// Initial pause of a listener after a failed accept, for example when descriptors or memory run out. It doubles up
+/// to [`MAX_ACCEPT_RETRY`].
 pub const ACCEPT_RETRY_FIRST: Duration = Duration::from_millis(100);
-/// Maximum pause of a listener, and so the longest wait once descriptors are free again.
+/// Maximum pause of such a listener, and so its maximum delay once descriptors are free again.
 pub const MAX_ACCEPT_RETRY: Duration = Duration::from_secs(1);
-/// Pause of a connection after the kernel had no memory for its read or write.
+/// Pause before retrying a read or write that failed because the kernel had no memory.
 pub const MEMORY_RETRY: Duration = Duration::from_millis(50);
-/// Accepted connections above the maximum that get a `reject` at once; any others are closed without one.
+/// Maximum number of connections over capacity that receive a `reject` at the same time; others are closed without
+/// one.
 pub const MAX_OVER_CAPACITY: usize = 64;
-/// Requests that wait in the handle's queue; a full queue returns the request.
+/// Maximum number of requests in the handle's queue; a full queue returns the request to its caller.
 pub const MAX_HANDLE_QUEUE: usize = 1_024;
 /// One tick of the timer wheel.
 pub const TICK: Duration = Duration::from_millis(1);
-/// Slots of the timer wheel (4 bytes each): 65.536 s, so that a two-minute timer is examined twice.
+/// Slots of the timer wheel, 4 bytes each. They span 65.536 s, so a two-minute timer is examined twice.
 pub const WHEEL_SLOTS: usize = 65_536;
-/// Maximum number of timers that the handlers of a loop may have set at one time. Each costs 110 bytes, so all of them
-/// 7.2 MB, and 9.5 MB while the tables grow. The memory follows the peak number of timers and is kept for reuse. The
-/// first timer also maps 264 KiB for a wheel, whose pages the kernel provides as they are used.
+/// Maximum number of timers that the handlers of a loop may have set at one time. Each costs 110 bytes, so all of
+/// them 7.2 MB, and 9.5 MB while the tables grow. The memory follows the peak number of timers and is kept for reuse.
+/// The first timer also maps 264 KiB of address space for a wheel, whose pages cost memory only once they are used.
 pub const MAX_TIMERS: usize = 65_536;
 /// Time before an exact wake-up at which the loop stops sleeping and polls, because the kernel rounds sleeps to a
 /// millisecond.
@@ -62,25 +63,25 @@ pub const EXACT_WAKE_SPIN: Duration = Duration::from_millis(1);
 /// Buffers kept for reuse; each keeps at most [`MAX_POOLED_BUFFER_BYTES`].
 pub const MAX_POOLED_BUFFERS: usize = 1_024;
 /// Largest buffer that returns to the pool, so the pool holds at most 4 MiB. Each link with an unfinished message has
-/// one. glibc may keep a burst's buffers in its heap: in the worst case `max_links` times this.
+/// one. glibc may keep a burst's buffers in its heap: in the worst case `max_links` times this size.
 pub const MAX_POOLED_BUFFER_BYTES: usize = 4_096;
-/// Time in which a stopping loop closes its peers gracefully; then it closes them at once. A program that
-/// must stop within five seconds has one second for everything else.
+/// Time in which a stopping loop closes its peers gracefully; then it closes them at once. A program that must stop
+/// within five seconds has one second for everything else.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(4);
-/// Names looked up at once, each on a thread of its own and with up to [`MAX_RESOLVED_ADDRESSES`] addresses: half a
-/// megabyte plus the stacks.
+/// Maximum number of simultaneous name look-ups, each on its own thread and with up to [`MAX_RESOLVED_ADDRESSES`]
+/// addresses: half a megabyte plus the threads' stacks.
 pub const MAX_RESOLVES: usize = 64;
 /// Addresses kept per name, 32 bytes each.
 pub const MAX_RESOLVED_ADDRESSES: usize = 256;
-/// Time for a name's look-up; a later reply is dropped.
+/// Maximum time for a name's look-up; a later reply is dropped.
 pub const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Completions received from [`Offload`](crate::offload::Offload) per turn, each with up to
 /// [`MAX_RESOLVED_ADDRESSES`] addresses.
 pub const COMPLETIONS_PER_TURN: usize = 16;
-/// First pause before a failed listener is tried again; it doubles up to [`MAX_LISTEN_RETRY`].
+/// Initial pause before retrying to bind a listener; it doubles up to [`MAX_LISTEN_RETRY`].
 pub const LISTEN_RETRY_FIRST: Duration = Duration::from_secs(1);
-/// Longest pause before a failed listener is tried again.
+/// Maximum pause before retrying to bind a listener.
 pub const MAX_LISTEN_RETRY: Duration = Duration::from_secs(60);
 /// Maximum depth of handlers composed in pairs, so at most 16 handlers. With several handlers, each link costs 8 more
-/// bytes, which hold each handler's chosen delivery for the incoming message.
+/// bytes, which record how each handler wants the incoming message delivered.
 pub const MAX_HANDLER_DEPTH: u32 = 4;

@@ -1,57 +1,57 @@
 //! Bounds of messages, set by the protocol or by the reference node.
 
-/// Bytes of the basic message header.
+/// Length of the basic message header.
 pub const HEADER_LEN_BYTES: usize = 24;
-/// Bytes of the extended message header: the basic one, then the real command and a 64-bit length.
+/// Length of the extended message header: the basic one, then the real command and a 64-bit length.
 pub const EXTENDED_HEADER_LEN_BYTES: usize = 44;
 /// Largest payload of a `protoconf`, and the limit assumed for a peer before its own `protoconf` (SV Node 1.2.2,
 /// protocol.h LEGACY_MAX_PROTOCOL_PAYLOAD_LENGTH).
 pub const MAX_LEGACY_PAYLOAD_BYTES: u64 = 1_048_576;
-/// Default limit of every command without its own limit (SV Node 1.2.2, `-maxprotocolrecvpayloadlength`).
+/// Default payload limit of every command without its own limit (SV Node 1.2.2, `-maxprotocolrecvpayloadlength`).
 pub const MAX_PAYLOAD_BYTES: u64 = 2_097_152;
 /// Largest payload of `tx` and `datareftx`.
 pub const MAX_TX_PAYLOAD_BYTES: u64 = 1_000_000_000;
 /// Largest payload of `block`, `cmpctblock`, `blocktxn` and `hdrsen`: the node's default maximum block size.
 pub const MAX_BLOCK_PAYLOAD_BYTES: u64 = i64::MAX as u64;
-/// Bytes of one short-id group in the node's rule for the largest `getblocktxn`: `size / 215 * 6 + 24`.
+/// Divisor in the node's rule for the largest `getblocktxn`: `maximum block size / 215 * 6 + 24`.
 pub const GETBLOCKTXN_BLOCK_SHARE_BYTES: u64 = 215;
 /// Largest value of a CompactSize on input (SV Node 1.2.2, serialize.h MAX_SIZE).
 pub const MAX_COMPACT_SIZE: u64 = 0xffff_ffff;
 /// Factor by which our messages may exceed our own limit if the peer accepts them (SV Node 1.2.2, `4 * own limit`).
 pub const SEND_LIMIT_FACTOR: u64 = 4;
-/// Bytes of a user agent in `version`.
+/// Maximum length of a user agent in `version`.
 pub const MAX_USER_AGENT_BYTES: usize = 256;
-/// Bytes of an association id: a type byte and the id.
+/// Maximum length of an association id: a type byte and the id.
 pub const MAX_ASSOCIATION_ID_BYTES: usize = 129;
-/// Bytes of the stream policy list in `protoconf`: ten names of 64 characters, each with a comma.
+/// Maximum length of the stream policy list in `protoconf`: ten names of 64 characters, each with a comma.
 pub const MAX_STREAM_POLICIES_BYTES: usize = 650;
-/// Bytes of the stream policy named in a `createstrm`.
+/// Maximum length of the stream policy's name in a `createstrm`.
 pub const MAX_STREAM_POLICY_BYTES: usize = 64;
-/// Bytes of a compressed public key, in `authresp` and `revokemid`.
+/// Length of a compressed public key, in `authresp` and `revokemid`.
 pub const PUBLIC_KEY_LEN_BYTES: usize = 33;
-/// Minimum bytes of the signature in `authresp`.
+/// Minimum length of the signature in `authresp`.
 pub const MIN_AUTH_SIGNATURE_BYTES: usize = 70;
-/// Maximum bytes of the signature in `authresp`.
+/// Maximum length of the signature in `authresp`.
 pub const MAX_AUTH_SIGNATURE_BYTES: usize = 72;
-/// Maximum bytes of each of the two signatures in `revokemid`, the largest length that fits in one byte.
+/// Maximum length of each of the two signatures in `revokemid`, the largest that fits in one byte.
 pub const MAX_MINER_SIGNATURE_BYTES: usize = 255;
-/// Bytes of the message name in `reject`.
+/// Maximum length of the message name in `reject`.
 pub const MAX_REJECT_MESSAGE_BYTES: usize = 12;
-/// Bytes of the reason in `reject`.
+/// Maximum length of the reason in `reject`.
 pub const MAX_REJECT_REASON_BYTES: usize = 111;
-/// Bytes of a bloom filter in `filterload`.
+/// Maximum length of a bloom filter in `filterload`.
 pub const MAX_BLOOM_FILTER_BYTES: usize = 36_000;
-/// Hash functions of a bloom filter.
+/// Maximum number of hash functions of a bloom filter.
 pub const MAX_BLOOM_HASHES: u32 = 50;
-/// Bytes of a bloom filter element, and thus of `filteradd`.
+/// Maximum length of a bloom filter element, which `filteradd` carries.
 pub const MAX_BLOOM_ELEMENT_BYTES: usize = 520;
-/// Addresses of one `addr`; a message with more is ignored and penalised (SV Node 1.2.2, net_processing.cpp
-/// ProcessAddrMessage). Also the number of addresses that a peer may send at once after our `getaddr`, and the
-/// maximum that we send after its `getaddr`.
+/// Maximum number of addresses in one `addr`; a message with more is ignored and penalised (SV Node 1.2.2,
+/// net_processing.cpp ProcessAddrMessage). Also the number of addresses that a peer may send at once after our
+/// `getaddr`, and the maximum that we send after its `getaddr`.
 pub const MAX_ADDRESSES_PER_MESSAGE: usize = 1_000;
-/// Payload of the longest `addr` that is not misbehavior: the count in 3 bytes, and 30 bytes for each address.
+/// Length of the longest `addr` payload that is not misbehavior: the count in 3 bytes, and 30 bytes for each address.
 #[cfg(feature = "internals")]
 pub const MAX_ADDRESS_PAYLOAD_BYTES: u64 = 3 + 30 * MAX_ADDRESSES_PER_MESSAGE as u64;
-/// Headers of one `headers`; a message that claims more is misbehavior (SV Node 1.2.2, net_processing.cpp
-/// ProcessHeadersMessage).
+/// Maximum number of headers in one `headers`; a message that claims more is misbehavior (SV Node 1.2.2,
+/// net_processing.cpp ProcessHeadersMessage).
 pub const MAX_HEADERS_PER_MESSAGE: u64 = 2_000;

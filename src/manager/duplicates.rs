@@ -16,7 +16,7 @@ pub(crate) enum Duplicate {
     Other(LinkId),
 }
 
-/// The listening addresses that peers claim, in addition to the addresses at which they were dialled.
+/// The listening addresses that accepted peers have claimed.
 #[derive(Debug, Default)]
 pub(super) struct Duplicates {
     pub(super) said_listening: BTreeMap<LinkId, SocketAddr>,
@@ -35,7 +35,7 @@ impl Duplicates {
         }
     }
 
-    /// Checks the `version` of a peer that was dialled at `address` or connected from it.
+    /// Looks for another link to the peer that sent `version` and was dialled at `address` or connected from it.
     ///
     /// `is_long_ready` returns whether another link has been ready for longer than two crossing handshakes can last.
     pub(super) fn identify(

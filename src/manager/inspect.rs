@@ -14,17 +14,17 @@ use std::net::SocketAddr;
 /// The manager's counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ManagerSummary {
-    /// Slots used by peers, including those being dialled.
+    /// The number of slots used by peers, including those being dialled.
     pub slots_in_use: usize,
     /// The maximum number of slots.
     pub max_slots: usize,
     /// The number of peers below which the manager dials.
     pub target: usize,
-    /// Bans in force, including those that have just expired.
+    /// The number of bans in force, including those that have just expired.
     pub bans: usize,
-    /// Bans in force that have not been reported yet.
+    /// The number of bans in force that have not been reported yet.
     pub unannounced_bans: usize,
-    /// Addresses in the book.
+    /// The number of addresses in the book.
     pub book: usize,
     /// The addresses chosen to be dialled in the last turn, in order.
     pub drawn: Vec<Draw>,
@@ -33,13 +33,13 @@ pub struct ManagerSummary {
 /// The manager's state of links and addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManagerReport {
-    /// Hosts with a link.
+    /// The number of hosts with a link.
     pub hosts: usize,
-    /// Ranges of addresses with a link.
+    /// The number of address ranges with a link.
     pub groups: usize,
     /// The addresses that links have claimed, in order.
     pub claims: Vec<(SocketAddr, LinkId)>,
-    /// Addresses for which the dialler has a record.
+    /// The number of addresses for which the dialler has a record.
     pub dial_records: usize,
     /// Waiting addresses with the ends of their pauses, in the order in which they are due.
     pub waiting: Vec<(Instant, SocketAddr)>,

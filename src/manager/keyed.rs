@@ -39,7 +39,7 @@ impl fmt::Debug for KeyedState {
 /// A hash in progress.
 pub(crate) struct KeyedHasher {
     state: SipState,
-    /// The bytes that do not fill a word yet, the first one lowest, with zeros above them.
+    /// The bytes that do not fill a word yet, in little-endian order, with zeros above them.
     pending: u64,
     len_bytes: u64,
 }
@@ -173,6 +173,6 @@ mod tests {
             fill[bucket(keyed(6), host)] += 1;
         }
         assert_eq!(colliding.len(), 256);
-        assert!(fill.iter().max() <= Some(&8), "{:?} in the fullest", fill.iter().max());
+        assert!(fill.iter().max() <= Some(&8), "{:?} hosts in the fullest bucket", fill.iter().max());
     }
 }

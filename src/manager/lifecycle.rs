@@ -36,7 +36,7 @@ pub(crate) struct Removed {
 }
 
 impl Manager {
-    /// Checks the `version` of a peer that was dialled at `address` or connected from it.
+    /// Looks for another link to the peer that sent `version` and was dialled at `address` or connected from it.
     ///
     /// `is_long_ready` returns whether another link has been ready for longer than two crossing handshakes can last.
     pub(crate) fn identify(
@@ -74,7 +74,7 @@ impl Manager {
         peer.services = version.services;
         match opener {
             Side::Local => self.add_to_book(peer, moment.now, rng),
-            // The peer may claim another port each time.
+            // The peer may claim a different port each time.
             Side::Remote => self.learn_address(address.ip(), peer, moment, rng),
         };
         self.persistence.update_book(listening, moment, |peer| {

@@ -1,9 +1,9 @@
-//! The peer manager, which decides which addresses to dial and which peers to accept or refuse, and stores them.
+//! The peer manager, which decides which addresses to dial and which peers to accept, and remembers them.
 //!
 //! It joins the [dialler](dial), the [bans](ban), the [caps](admit) and the [book](store), which are independent of
-//! each other. The engine reports the life of connections to it, and it returns decisions. It never touches a row, a
-//! socket or a clock. A loop without a manager pays only for a null check where connections open and close and where
-//! a message may be for the manager.
+//! each other. The engine reports each connection's events to the manager, which returns decisions. It never touches
+//! a row, a socket or a clock. A loop without a manager pays only for a null check where connections open and close
+//! and where a message may be for the manager.
 
 pub(crate) mod admit;
 pub mod ban;
@@ -48,7 +48,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use store::{Change, KnownPeer, PeerStatus};
 
-/// Finds, keeps and refuses the peers of one loop.
+/// Finds, accepts and refuses the peers of one loop.
 #[derive(Debug)]
 pub(crate) struct Manager {
     pub(crate) config: ManagerConfig,
@@ -57,7 +57,7 @@ pub(crate) struct Manager {
     pub(crate) names: FixedNames,
     pub(crate) bans: BanList,
     admission: Admission,
-    /// The key for the choice of a peer to close for a new one.
+    /// The key that makes the choice of an evicted peer unpredictable.
     keys: KeyedState,
     pub(crate) persistence: Persistence,
     pub(crate) conduct: Conduct,
@@ -66,7 +66,7 @@ pub(crate) struct Manager {
     outage: Outage,
     /// The addresses on which this loop listens.
     listening: Vec<SocketAddr>,
-    /// Evictions considered since the turn started to accept.
+    /// The number of evictions considered since the last [`Manager::begin_turn`].
     evictions_considered: usize,
     /// The addresses chosen to be dialled in this turn.
     #[cfg(feature = "sim")]
@@ -163,7 +163,7 @@ impl Manager {
         may
     }
 
-    /// Returns the accepted peer to close for a new one; `None` if all are worth keeping.
+    /// Returns the accepted peer to close for a new one, or `None` if all are spared.
     pub(crate) fn choose_evicted(&self, candidates: impl Iterator<Item = evict::Candidate>) -> Option<PeerId> {
         evict::choose(candidates, self.keys)
     }
@@ -188,7 +188,7 @@ impl Manager {
     /// Returns the next address to dial, and reserves its slot.
     pub(crate) fn next_dial(&mut self, moment: Moment, rng: &mut StdRng) -> Option<SocketAddr> {
         let Self { config, dialler, bans, admission, persistence, listening, .. } = self;
-        // The user listed these peers, even if many are on one host.
+        // A fixed list has no caps: the user chose these peers, even if many are on one host.
         let has_caps = config.mode == DialMode::Normal;
         let barred = |address: SocketAddr| {
             if bans.is_banned(address.ip(), moment) && !admission.is_trusted(address.ip()) {
@@ -205,7 +205,7 @@ impl Manager {
         address
     }
 
-    /// Returns the moment at which something is due without another event.
+    /// Returns the next moment at which the manager has work if no event happens before.
     ///
     /// `has_row` is whether there is a row for a dial.
     pub(crate) fn next_at(&self, has_row: bool, moment: Moment) -> Option<Instant> {
@@ -221,7 +221,7 @@ impl Manager {
         self.seeds.next(now, is_hungry).or_else(|| self.names.next(now))
     }
 
-    /// Returns the seed's or the fixed peer's name of a query, if its reply is awaited.
+    /// Returns the name of a seed or fixed peer that a query resolves, if its reply is awaited.
     pub(crate) fn name_of(&self, query: u32) -> Option<Arc<str>> {
         self.seeds.name_of(query).or_else(|| self.names.name_of(query))
     }
@@ -268,9 +268,9 @@ impl Manager {
         }
         for ban in bans {
             match self.bans.load(ban, moment) {
-                // The timestamps were corrected. If that is not stored, it would be repeated at every start.
-                Outcome::Entered { ban: mended, .. } if mended != ban => {
-                    self.persistence.record(Change::PutBan(mended), true, moment.now)
+                // The timestamps were corrected. Without storing them, every start would correct them again.
+                Outcome::Entered { ban: corrected, .. } if corrected != ban => {
+                    self.persistence.record(Change::PutBan(corrected), true, moment.now)
                 }
                 Outcome::Entered { .. } | Outcome::Outlasted(_) | Outcome::Full => {}
                 Outcome::Over => self.persistence.record(Change::RemoveBan(ban.host), true, moment.now),
@@ -291,7 +291,7 @@ impl Manager {
         }
     }
 
-    /// Adds an unknown peer to the book. Returns whether it is new and there is room.
+    /// Adds an unknown peer to the book. Returns `false` if the peer is already there or the book has no room.
     fn add_to_book(&mut self, peer: KnownPeer, now: Instant, rng: &mut StdRng) -> bool {
         let is_new = self.persistence.add_to_book(peer, now, rng);
         if is_new {
@@ -354,7 +354,7 @@ impl Manager {
         }
     }
 
-    /// Marks an address in the book as banned, if it is.
+    /// Marks an address in the book as banned if its host is banned.
     fn record_ban_status(&mut self, address: SocketAddr, moment: Moment) {
         if let Some(ban) = self.bans.find(address.ip(), moment).filter(|_| !self.is_trusted(address.ip())) {
             self.persistence.update_book(address, moment, |peer| peer.status = PeerStatus::Banned(ban.reason));

@@ -22,7 +22,7 @@ pub(crate) struct Announced {
     pub(crate) peers_closed: usize,
 }
 
-/// The data for the next run: the book, its changes that are not on disk yet, and the bans that wait for that.
+/// The data for the next run: the book, its changes that are not on disk yet, and the bans to report then.
 #[derive(Debug)]
 pub(crate) struct Persistence {
     pub(crate) book: MemoryStore,
@@ -57,7 +57,7 @@ impl Persistence {
         self.record(Change::PutPeer(peer), true, now);
     }
 
-    /// Adds an unknown peer to the book. Returns whether it is new and there is room.
+    /// Adds an unknown peer to the book. Returns `false` if the peer is already there or the book has no room.
     pub(super) fn add_to_book(&mut self, peer: KnownPeer, now: Instant, rng: &mut StdRng) -> bool {
         let Ok(displaced) = self.book.admit(peer.clone(), rng) else { return false };
         if let Some(displaced) = displaced {
@@ -85,7 +85,6 @@ impl Persistence {
         self.unannounced.len()
     }
 
-    /// Adds a change to the journal.
     pub(super) fn record(&mut self, change: Change, was_known: bool, now: Instant) {
         self.journal.record(change, was_known, now);
     }
@@ -114,7 +113,7 @@ impl Persistence {
         self.journal.is_durable()
     }
 
-    /// Counts the changes of bans and of peers that are not known to be durable.
+    /// Returns the numbers of changed bans and changed peers that are not known to be durable.
     pub(crate) fn unwritten(&self) -> (usize, usize) {
         self.journal.unwritten()
     }
@@ -132,7 +131,7 @@ impl Persistence {
         self.journal.is_failing()
     }
 
-    /// Returns whether the disk's result is late. Returned once; the disk then counts as failing.
+    /// Returns `true` once when the disk's result becomes late. The disk then counts as failing.
     pub(crate) fn note_late_disk(&mut self, now: Instant) -> bool {
         self.journal.note_late(now)
     }

@@ -77,19 +77,19 @@ impl Admission {
         self.full_group(address).map_or(Ok(()), |count| Err(Refusal::GroupFull { count }))
     }
 
-    /// Returns the cap that prevents dialling another connection to `address`.
+    /// Returns the cap that prevents another connection to `address`, if one does.
     pub(crate) fn full_cap(&self, address: IpAddr) -> Option<DialHold> {
         let of_host = self.full_host(address).map(|_| DialHold::HostFull);
         of_host.or_else(|| self.full_group(address).map(|_| DialHold::GroupFull))
     }
 
-    /// Returns the number of connections of `address`'s host if that is the maximum.
+    /// Returns the number of connections of `address`'s host if it has reached its maximum.
     fn full_host(&self, address: IpAddr) -> Option<usize> {
         let count = self.by_host.of(Host::of(address));
         (count >= self.max_per_host && !self.trusted.contains(address)).then_some(count)
     }
 
-    /// Returns the number of connections of `address`'s range if that is the maximum.
+    /// Returns the number of connections of `address`'s range if it has reached its maximum.
     fn full_group(&self, address: IpAddr) -> Option<usize> {
         let count = self.by_group.of(NetGroup::of(address));
         (count >= self.max_per_group && !self.trusted.contains(address)).then_some(count)

@@ -1,9 +1,9 @@
 //! The rates at which hosts connect: one token bucket per host, with room for the tokens of two seconds.
 //!
-//! A bucket is one number: the moment at which it is full again. That is within two seconds, and a full bucket needs
-//! no entry. Two maps therefore swap every two seconds: a host that is only in the older one has a full bucket by the
-//! time that map is cleared. Buckets are dropped early only if more hosts connect within two seconds than fit in a
-//! map. Then the buckets of the least recent hosts are dropped.
+//! A bucket is one number: the moment at which it is full again. That moment is at most two seconds away, and a full
+//! bucket needs no entry. Two maps therefore swap every two seconds: a host that is only in the older one has a full
+//! bucket by the time that map is cleared. Buckets are dropped early only if more hosts connect within two seconds
+//! than fit in a map. Then the buckets of the least recent hosts are dropped.
 
 use crate::address::Host;
 use crate::limits::MAX_ACCEPT_RATES;
@@ -167,7 +167,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_grants_the_same_as_buckets_that_are_never_dropped(
+        fn the_maps_grant_the_same_tokens_as_buckets_that_are_never_dropped(
             per_second in 1..50_u32,
             steps in prop::collection::vec((0..4_u32, 0..400_u64), 1..300),
         ) {

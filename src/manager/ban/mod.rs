@@ -1,4 +1,4 @@
-//! Bans: the misbehavior of a peer, the limit, and the banned hosts.
+//! Bans: the misbehavior scores of peers, and the banned hosts.
 //!
 //! A [`Misbehavior`](crate::error::Misbehavior) costs points, or closes the connection at once. The score adds up the
 //! points of one connection, the list stores the [`Ban`]s of hosts, and trusted networks are exempt from both.

@@ -52,7 +52,7 @@ pub(crate) struct ChecksumRun {
 impl ChecksumRun {
     /// Minimum acceptable pause since the last bad checksum (SV Node 1.2.2, `-invalidcsinterval`).
     const PAUSE: Duration = Duration::from_millis(500);
-    /// Number of bad checksums without a pause that is tolerated (SV Node 1.2.2, `-invalidcsfreq`).
+    /// Tolerated number of bad checksums in quick succession (SV Node 1.2.2, `-invalidcsfreq`).
     const TOLERATED: u32 = 100;
 
     /// Starts the count with a connection's first bad checksum, at `now`.

@@ -18,7 +18,7 @@ impl Backoff {
         Self { initial: config.initial_backoff, multiplier: config.backoff_multiplier, max: config.max_backoff }
     }
 
-    /// Returns the pause after `failures` failures in a row, including jitter.
+    /// Returns the pause after `failures` consecutive failures, including jitter.
     pub(super) fn pause(&self, failures: u32, rng: &mut impl Rng) -> Duration {
         let least = self.least(failures);
         let nanos = u64::try_from(least.as_nanos()).unwrap_or(u64::MAX);
@@ -30,7 +30,7 @@ impl Backoff {
         Self { initial: self.max, ..*self }.pause(1, rng)
     }
 
-    /// Returns the pause without jitter, which only ever extends it.
+    /// Returns the pause without jitter. Jitter only extends it.
     pub(super) fn least(&self, failures: u32) -> Duration {
         let mut pause = self.initial;
         for _ in 1..failures {

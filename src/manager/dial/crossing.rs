@@ -100,7 +100,7 @@ mod tests {
                 Keep::This => prop_assert_eq!(of_b, Keep::Other),
                 Keep::Other => prop_assert_eq!(of_b, Keep::This),
             }
-            // The same for the link that each side has dialled.
+            // Each side decides the same about the link that it dialled.
             let swapped = |keep| match keep {
                 Keep::Both => Keep::Both,
                 Keep::This => Keep::Other,

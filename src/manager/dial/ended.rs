@@ -13,7 +13,7 @@ use crate::time::Instant;
 pub(crate) enum Decision {
     /// The address is dialled again at once: [`Dialler::next`](super::Dialler::next) returns it before all others.
     Restart,
-    /// The address is not dialled before this moment, except on request or if a shortage of this machine ends sooner.
+    /// The address is not dialled before this moment, except on request, or once a missing resource is free.
     WaitUntil(Instant),
     /// The address failed too often or is incompatible, and the book should mark it: it is dialled after all others.
     Inaccessible,
@@ -27,9 +27,9 @@ pub(crate) enum Decision {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Departure {
     pub(crate) decision: Decision,
-    /// Failed dials of the address in a row.
+    /// The number of consecutive failed dials of the address.
     pub(crate) failures: u32,
-    /// Restarts of the address within the window.
+    /// The number of restarts of the address within the window.
     pub(crate) restarts: u32,
 }
 
@@ -55,7 +55,7 @@ impl Ended {
         }
     }
 
-    /// Returns whether it gives the address a growing pause. For a lost connection this applies only if it cannot be
+    /// Returns whether this close extends the address's backoff. A lost connection does so only if it is not
     /// restarted.
     pub(super) const fn is_failure(self) -> bool {
         match self {
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn threat_p17_a_self_connection_shown_by_a_version_is_ours_and_by_the_kernel_unreached() {
+    fn threat_p17_a_self_connection_is_unreached_while_connecting_and_our_own_address_later() {
         let ends = ends(LocalCause::SelfConnection.into());
         assert_eq!(ends, [Ended::Unreached, Ended::SelfConnection, Ended::SelfConnection]);
     }

@@ -30,8 +30,8 @@ impl Holds {
         self.unreported.pop_first()
     }
 
-    /// Records whether a draw from the book found no candidate and none that waits.
-    pub(super) fn drawn_in_vain(&mut self, has_none: bool, now: Instant) {
+    /// Records a draw from the book that found no candidate. `has_none` is whether no address waits either.
+    pub(super) fn drawn_without_candidate(&mut self, has_none: bool, now: Instant) {
         let since = self.no_candidates_since.unwrap_or(now);
         self.no_candidates_since = has_none.then_some(since);
         self.check_candidates(now);

@@ -15,7 +15,6 @@ pub(crate) struct Live {
     claims: BTreeSet<(Host, SocketAddr, LinkId)>,
 }
 
-/// The smallest id.
 const LEAST_ID: LinkId = LinkId::new(0, 0);
 
 impl Live {
@@ -203,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_link_releases_no_address_of_its_slots_next_user() {
+    fn a_removed_link_releases_no_address_of_the_next_link_in_its_slot() {
         let mut live = Live::default();
         let theirs = address("192.0.2.1:8333");
         assert_eq!(live.claim(theirs, LinkId::new(1, 1)), Ok(()));

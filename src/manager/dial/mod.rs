@@ -2,21 +2,21 @@
 //!
 //! The [`Dialler`] fills the wanted slots. In normal mode it draws addresses from the book: valid ones before unknown
 //! ones, and at most one per range. With a fixed list it uses that list, in order. It stores only the state of an
-//! address that polite dialling needs: whether it is connected, how often it failed, and when it may be dialled
-//! again.
+//! address that polite dialling needs: whether it is connected, the number of its failures, and when it may be
+//! dialled again.
 //!
-//! - A lost connection is reopened at once, a few times per window. A failed dial is repeated after a pause that
-//!   grows up to a maximum, and never abandoned.
-//! - An address of the book that failed too often is inaccessible: it is dialled when no other address can be, and
-//!   occasionally. An incompatible address is inaccessible at once, and waits for an hour unless a ban of its host
-//!   ends sooner.
-//! - A shortage of this machine (descriptors, memory, ports or network) counts against no address. Dialling as a
-//!   whole slows down instead.
+//! - A lost connection is reopened at once, a few times per window. A failed dial is always retried, after a pause
+//!   that grows up to a maximum.
+//! - An address in the book that failed too often is inaccessible: it is dialled when no other address can be, and
+//!   occasionally before others. An incompatible address is inaccessible at once, and waits for an hour unless a ban
+//!   of its host ends sooner.
+//! - If this machine lacks descriptors, memory, ports or a network, that counts against no address. Dialling slows
+//!   down instead.
 //! - There is never more than one link to an address and port.
 //!
-//! It opens no socket, uses no clock and no resolver, and writes no book. It returns the address to dial, and its
-//! decision for each reported close. Its memory is bounded by [`MAX_DIAL_RECORDS`](crate::limits::MAX_DIAL_RECORDS)
-//! or by the fixed list.
+//! It opens no socket, uses no clock and no resolver, and does not write the book. It returns the address to dial,
+//! and its decision for each reported close. Its memory is bounded by
+//! [`MAX_DIAL_RECORDS`](crate::limits::MAX_DIAL_RECORDS) or by the fixed list.
 
 mod backoff;
 mod candidates;
@@ -81,8 +81,8 @@ pub(crate) struct Dialler {
     pace: Pace,
     /// The family whose line is served first next time.
     turn: Family,
-    /// The moment before which the book is not drawn from, because it was empty. [`Instant::MAX`] if only an event
-    /// can change that.
+    /// The moment before which no address is drawn from the book, because the last draw found none. [`Instant::MAX`]
+    /// if only an event can change that.
     book_retry_at: Instant,
     book_is_dry: bool,
     holds: Holds,
@@ -156,8 +156,7 @@ impl Dialler {
 
     // --- Dialling ----------------------------------------------------------------------------------------------------
 
-    /// Returns the moment at which to call [`Dialler::next`] without another event. A moment in the past means at
-    /// once.
+    /// Returns the moment at which to call [`Dialler::next`] if no event happens before. A past moment means at once.
     pub(crate) fn next_at(&self) -> Option<Instant> {
         if !self.wants_peer() && !self.may_lack_slot() {
             return None;
@@ -287,7 +286,7 @@ impl Dialler {
         if book.is_empty() {
             self.book_is_dry = true;
             self.book_retry_at = Instant::MAX;
-            self.holds.drawn_in_vain(true, now);
+            self.holds.drawn_without_candidate(true, now);
             return None;
         }
         let unready = || Family::ALL.into_iter().filter(|&family| !self.pace.is_ready(family, now));
@@ -340,23 +339,23 @@ impl Dialler {
             causes.remove(&DialHold::OwnAddress);
             let has_none = causes.is_empty() && !has_resting && self.records.first_due_after(now).is_none();
             causes.into_iter().for_each(|cause| self.holds.note(cause));
-            self.holds.drawn_in_vain(has_none, now);
+            self.holds.drawn_without_candidate(has_none, now);
         }
-        // While only inaccessible addresses remain, the seeds are queried, too.
+        // The seeds are also queried while only inaccessible addresses remain.
         self.book_is_dry = drawn.is_none_or(|(_, standing, rest)| standing == Standing::Inaccessible && rest.is_zero());
         drawn.map(|(address, standing, _)| (address, standing))
     }
 
     /// Reserves a slot for a requested dial.
     ///
-    /// An address in the dialler's records, in the fixed list or in a pause, is thereby dialled early, and its close
-    /// has the usual consequences. A close that does not concern the address keeps its pause. For a fixed address
-    /// closed on request, the dial makes it part of the list again. Any other address is dialled only once: it is not
-    /// restarted, does not wait and gets no record.
+    /// An address with a record, which is in the fixed list or in a pause, is dialled early, and its close has the
+    /// usual consequences. A close that says nothing about the address keeps its pause. If a fixed address was closed
+    /// on request, the dial makes it part of the list again. An address without a record is dialled only once: it is
+    /// not restarted, and no record of it is kept.
     ///
     /// # Errors
     ///
-    /// If the address is in use or the maximum is reached. No slot is reserved then.
+    /// If the address is in use or the maximum number of peers is reached. No slot is reserved then.
     pub(crate) fn try_manual(&mut self, address: SocketAddr, now: Instant) -> Result<(), Taken> {
         let address = canonical(address);
         if self.is_taken(address) {
@@ -413,7 +412,7 @@ impl Dialler {
             if now.since(since) >= RESTARTS_FORGOTTEN_AFTER {
                 record.restarts.reset();
             }
-            // A full peer rejects right after the handshake, which is then not a success.
+            // A full peer rejects us right after the handshake, which is then not a success.
             if ended != Ended::TurnedAway {
                 (record.failures, record.strikes) = (0, 0);
             }
@@ -481,7 +480,7 @@ impl Dialler {
                 }
                 Decision::WaitUntil(self.pace.ready_at(Family::of(address)))
             }
-            // Both may apply to this address only, and for ever. It must not block the others.
+            // These failures may affect only this address, and for ever, so it must not block the others.
             Ended::Short(Shortage::Ports | Shortage::SourceAddress) | Ended::NoNetwork => {
                 let until = after(self.settings.backoff.pause(1, rng));
                 self.pause(address, record, until, now)
@@ -489,7 +488,7 @@ impl Dialler {
         }
     }
 
-    /// Slows down after a shortage on this side.
+    /// Slows dialling down if this machine lacked a resource. A response ends the pause for a missing network.
     fn note_fault(&mut self, address: SocketAddr, ended: Ended, now: Instant) {
         let family = Family::of(address);
         match ended {
@@ -505,7 +504,7 @@ impl Dialler {
         }
     }
 
-    /// Extends an address's pause. An address of the book that has failed too often also becomes inaccessible.
+    /// Extends an address's pause. One in the book that has failed too often also becomes inaccessible.
     fn back_off(
         &mut self,
         address: SocketAddr,

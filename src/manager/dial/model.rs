@@ -28,7 +28,7 @@ enum Step {
     Inbound(bool),
     Request(usize),
     Ban(usize, bool),
-    /// Ends the ban of a host, of which the dialler was not notified.
+    /// Notifies the dialler that the ban of a host was lifted.
     Unban(usize),
     Resize(usize, usize),
 }
@@ -62,7 +62,7 @@ impl Facts {
         }
     }
 
-    /// Returns the end of the pause in which the address was requested. A close that does not concern the address
+    /// Returns the end of the pause in which the address was requested. A close that says nothing about the address
     /// keeps that pause.
     fn paused_until(&self, was_open: bool, now: Instant) -> Option<Instant> {
         match self.next {
@@ -231,7 +231,7 @@ impl World {
             None if has_slot => Ok(()),
             None => Err(Taken::Slots),
         };
-        // The model does not include whether the dialler still has the record of a dialable address.
+        // The model does not know whether the dialler still has the record of a dialable address.
         let is_in_hand = self.dialler.records.get(peer).is_some();
         assert_eq!(self.dialler.try_manual(peer, self.now), expected);
         if expected.is_ok() {
@@ -370,7 +370,7 @@ impl World {
     }
 }
 
-/// Returns the next dial of an address that waits without a failure.
+/// Returns when an address that waits without a failure may be dialled again.
 fn after_no_failure(ended: Ended, until: Instant, paused_until: Option<Instant>, is_fixed: bool) -> Next {
     let is_local = matches!(ended, Ended::Short(_) | Ended::NoNetwork);
     let is_kept =
@@ -386,7 +386,7 @@ fn after_no_failure(ended: Ended, until: Instant, paused_until: Option<Instant>,
     }
 }
 
-/// Returns three addresses in one range, two in another range of IPv6, and some that cannot be routed.
+/// Returns three addresses in one IPv4 range, one in another, two in an IPv6 range, and some that cannot be routed.
 fn addresses() -> impl Iterator<Item = SocketAddr> {
     [
         "8.8.0.1:8333",

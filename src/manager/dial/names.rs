@@ -29,7 +29,7 @@ pub(crate) struct FixedNames {
 struct Named {
     name: String,
     state: State,
-    /// Rounds in a row without a lasting connection.
+    /// The number of consecutive rounds without a lasting connection.
     failures: u32,
     /// The moment at which the current address became ready, if it did.
     ready_since: Option<Instant>,
@@ -110,7 +110,7 @@ impl FixedNames {
         Some(Resolve { query, name: named.name.clone(), port: self.default_port })
     }
 
-    /// Returns the name of a query, if its reply is awaited.
+    /// Returns the name that a query resolves, if its reply is awaited.
     pub(crate) fn name_of(&self, query: u32) -> Option<Arc<str>> {
         let named = self.names.iter().find(|named| named.is_asked(query))?;
         Some(named.name.as_str().into())
@@ -233,8 +233,8 @@ impl Named {
     }
 }
 
-/// Returns whether a close means that another address should be tried. A shortage of this machine, a ban or a
-/// requested close does not concern the address.
+/// Returns whether a close means that another address should be tried. A ban, a requested close, or a resource that
+/// this machine lacks says nothing about the address.
 fn is_of_address(ended: Ended) -> bool {
     match ended {
         Ended::Unreached
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_close_that_does_not_concern_the_address_keeps_it() {
+    fn a_close_that_says_nothing_about_the_address_keeps_it() {
         let mut stage = Stage::new(&["node.example"]);
         stage.resolve(START, &["192.0.2.1:1", "192.0.2.2:1"]);
         for (ended, decision) in [

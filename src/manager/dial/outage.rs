@@ -1,6 +1,6 @@
 //! A local outage: this machine has no ready peer, and dials to several network groups have failed within a minute.
 //!
-//! A dial that fails during an outage does not concern its address. An outage lasts until a peer is ready, because
+//! A dial that fails during an outage says nothing about its address. An outage lasts until a peer is ready, because
 //! pauses between dials grow to minutes, so later failures may be too far apart to show the outage again.
 
 use crate::address::{Host, NetGroup};
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    /// Returns the decision on each of these failed dials, each given with its second.
+    /// Returns, for each failed dial with its second and address, whether there is an outage then.
     fn verdicts(dials: &[(u64, &str)]) -> Vec<bool> {
         let mut outage = Outage::default();
         let note = |&(secs, address): &(u64, &str)| {

@@ -10,14 +10,13 @@ use crate::time::Instant;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// IPv4 or IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Family {
     V4,
     V6,
 }
 
-/// The moment of the next dial.
+/// The moments from which dials are allowed.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     shortage: Pause,
@@ -96,7 +95,7 @@ impl Pace {
         match shortage {
             Shortage::Descriptors | Shortage::Memory => self.shortage.prolong(now),
             Shortage::Ports => self.families[family.index()].slow_down(now),
-            // This concerns the dials from that source address, at any pace.
+            // Dials from that source address fail at any pace.
             Shortage::SourceAddress => {}
         }
     }
@@ -118,8 +117,7 @@ impl FamilyPace {
 }
 
 impl Pause {
-    /// Pauses for longer than last time. Failures during the pause belong to dials started before it and do not
-    /// count.
+    /// Starts a pause longer than the last. Failures during a pause are of dials started before it and do not count.
     fn prolong(&mut self, now: Instant) {
         if now < self.until {
             return;

@@ -29,7 +29,6 @@ impl PeerSlots {
         self.taken += 1;
     }
 
-    /// Returns one slot.
     pub(crate) fn give_back(&mut self) {
         debug_assert!(self.taken > 0, "a slot was returned that was not reserved");
         self.taken = self.taken.saturating_sub(1);

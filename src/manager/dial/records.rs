@@ -1,8 +1,8 @@
 //! The dialler's records of addresses, and the orders in which it needs them.
 //!
-//! A record is in at most one of three orders: the line of addresses to dial, the set of addresses that wait for a
-//! moment, or the set of incompatible ones. The maps are ordered, so that no peer can choose addresses that are slow
-//! to find. An address without any state has no record.
+//! A record is in at most one of two orders: the line of addresses to dial, or the set of waiting addresses. Another
+//! set lists the waiting addresses that the end of a ban releases. The maps are ordered, so that no peer can choose
+//! addresses that are slow to find. An address without any state has no record.
 
 use super::groups::Groups;
 use super::pace::Family;
@@ -19,7 +19,7 @@ use std::time::Duration;
 pub(super) struct Record {
     pub(super) kind: Kind,
     state: State,
-    /// Failed dials since the last success, which determine the pause.
+    /// The number of failed dials since the last success, which determines the pause.
     pub(super) failures: u16,
     /// The failures that count against the address: those outside a local outage.
     pub(super) strikes: u16,
@@ -64,16 +64,14 @@ pub(super) enum LineEnd {
     Last,
 }
 
-/// The smallest address.
 pub(super) const LEAST_ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0));
 
-/// All records.
 #[derive(Debug, Default)]
 pub(super) struct Records {
     by_address: BTreeMap<SocketAddr, Record>,
     /// The lines, one for each family.
     lines: [VecDeque<SocketAddr>; 2],
-    /// The interfaces of the fixed list's addresses that need one.
+    /// The interface of each address in the fixed list that names one.
     scopes: BTreeMap<SocketAddr, u32>,
     waiting: BTreeSet<(Instant, SocketAddr)>,
     /// Waiting addresses that are due sooner if a ban of their host ends, because they are incompatible or barred.
@@ -132,7 +130,7 @@ impl Records {
         self.get(address).is_some_and(|record| record.state.is_live())
     }
 
-    /// Returns whether an address of the book has no dial or connection, and its pause has been over for `rest`.
+    /// Returns whether an address in the book has no dial or connection, and its pause has been over for `rest`.
     pub(super) fn is_due(&self, address: SocketAddr, rest: Duration, now: Instant) -> bool {
         match self.get(address).map(|record| record.state) {
             None => true,
@@ -141,12 +139,12 @@ impl Records {
         }
     }
 
-    /// Returns whether the range of an address of the book has rested since the last dial.
+    /// Returns whether the range of an address in the book has rested since the range's last dial.
     pub(super) fn is_group_rested(&self, address: SocketAddr) -> bool {
         self.groups.is_rested(NetGroup::of(address.ip()))
     }
 
-    /// Returns whether the range of an address of the book has a peer drawn from the book, or one being dialled.
+    /// Returns whether an address that was drawn from the book, in the same range, is a peer or is being dialled.
     pub(super) fn is_group_taken(&self, address: SocketAddr) -> bool {
         !self.groups.is_free(NetGroup::of(address.ip()))
     }
@@ -171,7 +169,7 @@ impl Records {
         Some(address)
     }
 
-    /// Returns an address that was removed from its line to its old position.
+    /// Puts an address back at the start of the line from which it was removed.
     pub(super) fn put_back(&mut self, address: SocketAddr) {
         if let Some(&record) = self.get(address) {
             self.line_up(address, record, LineEnd::First);
@@ -323,7 +321,7 @@ impl Records {
         }
     }
 
-    /// Drops at most `max` records of addresses that the book could have provided again for as long as `memory`.
+    /// Drops at most `max` records of addresses whose wait has been over for at least `memory`.
     pub(super) fn forget_long_due(&mut self, now: Instant, memory: Duration, max: usize) {
         for _ in 0..max {
             if self.first_due().is_none_or(|until| until.plus(memory) > now) {
@@ -368,7 +366,7 @@ impl Records {
         }
     }
 
-    /// Removes the fixed list: live addresses stay as if they were drawn, and failed ones still wait.
+    /// Removes the fixed list: live addresses stay as if drawn from the book, and failed ones still wait.
     pub(super) fn unfix(&mut self) {
         let groups = &mut self.groups;
         self.by_address.retain(|address, record| {

@@ -1,8 +1,8 @@
-//! A query to a resolver, and the numbers that distinguish queries of seeds from queries of fixed peers.
+//! A query to a resolver, and the bit of its number that distinguishes seeds from fixed peers.
 //!
-//! Nothing here resolves a name; the loop passes the query on to its jobs.
+//! Nothing here resolves a name; the loop passes the query to another thread.
 
-/// The bit that is set in queries of fixed peers' names and clear in queries of seeds.
+/// The bit that is set in the numbers of queries for fixed peers and clear in those for seeds.
 pub(super) const QUERY_BIT: u32 = 1 << 31;
 
 /// A name to be resolved.
@@ -11,6 +11,6 @@ pub(crate) struct Resolve {
     /// The number of the query. It is reused only after all others.
     pub(crate) query: u32,
     pub(crate) name: String,
-    /// The port of an address without one.
+    /// The port to use if the name has none.
     pub(crate) port: u16,
 }

@@ -78,7 +78,7 @@ impl Seeds {
         self.seeds.iter().map(|seed| seed.due_at(is_hungry)).chain(given_up).min()
     }
 
-    /// Returns a seed that did not reply in time, if there is one. A later reply is ignored.
+    /// Abandons one query that was not answered in time, and returns its seed's name. A later reply is ignored.
     pub(crate) fn give_up(&mut self, now: Instant) -> Option<Arc<str>> {
         let seed = self.seeds.iter_mut().find(|seed| seed.given_up_at().is_some_and(|moment| moment <= now))?;
         seed.open_query = None;
@@ -95,7 +95,7 @@ impl Seeds {
         Some(Resolve { query, name: seed.name.clone(), port: self.default_port })
     }
 
-    /// Returns the seed of a query, if its reply is awaited.
+    /// Returns the name of the seed that a query resolves, if its reply is awaited.
     pub(crate) fn name_of(&self, query: u32) -> Option<Arc<str>> {
         let seed = self.seeds.iter().find(|seed| seed.open_query == Some(query))?;
         Some(seed.name.as_str().into())

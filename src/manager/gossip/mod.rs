@@ -3,9 +3,9 @@
 //! Every dialled peer is sent one `getaddr`. It may add as many addresses as one reply holds, and one more every ten
 //! seconds. From any other peer only an address of its own host is accepted. An accepted address is stored in the
 //! book as unknown, if its [slot](slots) is free. One source therefore reaches at most 1/64 of the book, however
-//! often it sends or reconnects, and no number of such addresses displaces a valid peer. This holds for the current
-//! run of the loop, because a book read from a disk does not store the sources. The cost is 70 bytes for each such
-//! address, at most 5 MB, and 50 bytes for each connected peer with gossip in either direction.
+//! often it sends or reconnects, and no number of such addresses displaces a valid peer. These limits hold within one
+//! run of the loop, because the book on disk does not store the sources. The cost is 70 bytes for each such address,
+//! at most 5 MB, and 50 bytes for each connected peer with gossip in either direction.
 //!
 //! An inbound peer gets one reply: at most 1,000 addresses and 23 % of the book, drawn at random from those worth
 //! dialling. All requesters of a network group get the same reply for a day. That is 30,027 bytes for a request of
@@ -65,7 +65,7 @@ impl Manager {
         is_first
     }
 
-    /// Handles the addresses that a peer has sent. Returns the number that are new in the book.
+    /// Handles the addresses that a peer has sent. Returns the number of addresses that are new in the book.
     pub(crate) fn on_addr(
         &mut self,
         sender: GossipPeer,
@@ -167,8 +167,8 @@ impl Manager {
     }
 }
 
-/// Returns the time at which a peer was last seen: `claimed`, or five days ago if that is impossible. Claims by other
-/// peers count as two hours older (SV Node 1.2.2, net_processing.cpp ProcessAddrMessage).
+/// Returns the time at which a peer was last seen: `claimed`, or five days ago if that is impossible. Every claim
+/// counts as two hours older (SV Node 1.2.2, net_processing.cpp ProcessAddrMessage).
 fn believed_time(claimed: u32, unix: UnixTime) -> UnixTime {
     const FIRST_SECS: i64 = 100_000_000;
     const FUTURE_SECS: i64 = 10 * 60;

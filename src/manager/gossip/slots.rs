@@ -43,7 +43,7 @@ impl Slots {
     pub(super) fn slot_of(&self, source: IpAddr, address: SocketAddr) -> Slot {
         let address = canonical(address);
         let (source, range) = (NetGroup::of(source), NetGroup::of(address.ip()));
-        // A network with unroutable peers would have one bucket for all of them.
+        // Without the host, all unroutable peers would share one bucket.
         let host = (range == NetGroup::Unroutable).then(|| Host::of(address.ip()));
         let lane = self.draw((source, range, host), GOSSIP_BUCKETS_PER_SOURCE);
         let bucket = self.draw((source, lane), GOSSIP_BUCKETS);
@@ -60,7 +60,7 @@ impl Slots {
         self.held.insert(slot, Held { address: canonical(address), since: now });
     }
 
-    /// Returns a number below `end` that depends on the key.
+    /// Returns a number below `end` that depends on `of` and the key.
     fn draw(&self, of: impl std::hash::Hash, end: u32) -> u32 {
         (self.keys.hash_one(of) % u64::from(end)) as u32
     }

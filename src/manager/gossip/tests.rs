@@ -110,7 +110,7 @@ fn rivals(stage: &Stage, source: IpAddr) -> (SocketAddr, SocketAddr) {
 fn threat_p12_a_million_addresses_from_one_range_reach_a_64th_of_the_book() {
     let mut stage = Stage::new();
     for message in 0..1_000 {
-        // Each time another peer of the range sends, and each of them was dialled by us.
+        // Each message is from a different peer in the range, and we dialled each of them.
         let sender = stage.dialled_and_asked([8, 8, (message % 256) as u8, (message / 256) as u8]);
         stage.receive(sender, (0..1_000).map(|number| routable(message * 1_000 + number)));
         stage.manager.gossip.link_removed(sender.id);
@@ -362,7 +362,7 @@ fn threat_p27_a_group_that_asks_repeatedly_gets_one_reply_a_day() {
 }
 
 #[test]
-fn an_empty_book_sends_no_reply() {
+fn no_reply_is_sent_from_an_empty_book() {
     let mut stage = Stage::new();
     let asker = stage.sender([9, 9, 9, 9]);
     assert_eq!(stage.answer(asker), None);
@@ -381,7 +381,7 @@ fn each_address_is_equally_likely_to_be_sent() {
             times[(0..100).position(|number| routable(number) == sent).unwrap()] += 1;
         }
     }
-    // 460 on average, with a deviation of 19.
+    // 460 on average, with a standard deviation of 19.
     assert!(times.iter().all(|&times| (360..560).contains(&times)), "{times:?}");
 }
 
@@ -427,7 +427,7 @@ fn a_peers_gossip_is_removed_with_its_connection() {
 /// A step of the book's history, over so few addresses and sources that they collide.
 #[derive(Clone, Debug)]
 enum Step {
-    Tells { source: u8, is_asked: bool, addresses: Vec<u16> },
+    Sends { source: u8, is_asked: bool, addresses: Vec<u16> },
     Passes { secs: u64 },
     Becomes { address: u16, status: PeerStatus },
     Leaves { source: u8 },
@@ -438,7 +438,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let status = prop_oneof![Just(PeerStatus::Valid), Just(PeerStatus::Inaccessible)];
     let step = prop_oneof![
         6 => (0..6_u8, any::<bool>(), addresses)
-            .prop_map(|(source, is_asked, addresses)| Step::Tells { source, is_asked, addresses }),
+            .prop_map(|(source, is_asked, addresses)| Step::Sends { source, is_asked, addresses }),
         1 => (0..400_000_u64).prop_map(|secs| Step::Passes { secs }),
         6 => (0..2_000_u16, status).prop_map(|(address, status)| Step::Becomes { address, status }),
         1 => (0..6_u8).prop_map(|source| Step::Leaves { source }),
@@ -473,7 +473,7 @@ proptest! {
         let mut valid: BTreeSet<SocketAddr> = BTreeSet::new();
         for step in steps {
             match step {
-                Step::Tells { source, is_asked, addresses } => {
+                Step::Sends { source, is_asked, addresses } => {
                     let own = SocketAddr::from(([20, 20, 0, source], 8_333));
                     let SocketAddr::V4(own) = own else { unreachable!("the address is IPv4") };
                     let fresh = stage.sender(own.ip().octets());

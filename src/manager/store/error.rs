@@ -88,7 +88,7 @@ impl fmt::Display for BookLost {
 
 impl std::error::Error for BookLost {}
 
-/// A step on a file.
+/// A step of an access to the book's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FileStep {
@@ -159,7 +159,7 @@ impl fmt::Display for StoreError {
             Self::Database { path, what } => {
                 write!(f, "the peer book {} could not be used: {what}; try again", path.display())
             }
-            Self::WriterEnded => f.write_str("the thread that writes the peer book has ended; start again"),
+            Self::WriterEnded => f.write_str("the thread that writes the peer book has ended; restart the loop"),
             Self::NoAnswer => f.write_str("the disk with the peer book did not answer in time; check the disk"),
         }
     }

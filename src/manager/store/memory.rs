@@ -1,8 +1,8 @@
 //! The book in memory, which the loop itself uses.
 //!
-//! The cost of a call does not depend on the number of peers, except for calls that list peers or bans. The maximum
-//! memory is for [`MAX_BOOK_PEERS`] rows of 96 bytes each, with 74 bytes in the index by address, 16 bytes in the
-//! lists by status, and up to 256 bytes of user agent. It never touches a disk, and fails only for lack of room.
+//! The cost of a call does not depend on the number of peers, except for calls that list peers or bans. Each of the
+//! [`MAX_BOOK_PEERS`] peers costs at most a row of 96 bytes, 74 bytes in the index by address, 16 bytes in the lists
+//! by status, and 256 bytes of user agent. It never touches a disk, and fails only for lack of room.
 //!
 //! When it is full, a new peer displaces a peer of at most the same value: first an inaccessible one, then an unknown
 //! one, then a banned one (its host stays banned), and never a valid one.
@@ -42,7 +42,7 @@ impl MemoryStore {
         Self::with_limit(MAX_BOOK_PEERS, rng)
     }
 
-    /// Creates an empty book for `max_peers` peers, at most [`MAX_BOOK_PEERS`].
+    /// Creates an empty book for up to `max_peers` peers, at most [`MAX_BOOK_PEERS`].
     pub fn with_limit(max_peers: usize, rng: &mut impl Rng) -> Self {
         Self {
             rows: Slab::new(),
@@ -135,7 +135,7 @@ impl MemoryStore {
         None
     }
 
-    /// Draws up to `count` different peers with these statuses, each with the same probability, in no order.
+    /// Draws up to `count` different peers with these statuses, each with the same probability, in random order.
     pub fn sample(&self, statuses: &[PeerStatus], count: usize, rng: &mut impl Rng) -> Vec<&KnownPeer> {
         let lists: Vec<&[u32]> = statuses.iter().map(|status| self.by_status[status.index()].as_slice()).collect();
         let total: usize = lists.iter().map(|list| list.len()).sum();

@@ -3,8 +3,8 @@
 //! A [`PeerStore`] keeps it for the next run, for example in a file (`RedbStore`, feature `store`). The loop uses a
 //! copy in memory, and a separate thread writes the changes, so the loop never waits for a disk.
 //!
-//! Each call is atomic: after an error the store is unchanged, and a call that failed because of the machine may be
-//! repeated. Nothing here decides about dials or bans, and nothing here reads a clock.
+//! Each call is atomic: after an error the store is unchanged, and a call that failed because of the disk or the
+//! operating system may be repeated. Nothing here decides about dials or bans, and nothing here reads a clock.
 
 #[cfg(feature = "store")]
 mod capped_file;
@@ -36,7 +36,7 @@ use crate::address::Host;
 use crate::manager::ban::Ban;
 use std::net::{IpAddr, SocketAddr};
 
-/// One change of a [`PeerStore`]. Idempotent.
+/// One idempotent change of a [`PeerStore`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// Adds the peer, or replaces its record.
@@ -72,14 +72,14 @@ impl Change {
 /// use peerloop::store::{PeerStatus, PeerStore, StoreError};
 /// use std::net::SocketAddr;
 ///
-/// /// Replaces the ban of a host, and drops a peer and all that cannot be reached.
+/// /// Replaces the ban of a host, and removes one peer and all inaccessible ones.
 /// fn tidy(book: &mut impl PeerStore, ban: Ban, peer: SocketAddr) -> Result<(), StoreError> {
 ///     if let Some(peer) = book.find_by_ip_port(peer.ip(), peer.port())? {
 ///         book.delete(peer.address())?;
 ///     }
 ///     book.remove_ban(ban.host)?;
 ///     book.put_ban(ban)?;
-///     println!("{} peers to drop", book.count_by_status(PeerStatus::Inaccessible)?);
+///     println!("{} peers to remove", book.count_by_status(PeerStatus::Inaccessible)?);
 ///     for peer in book.find_by_status(PeerStatus::Inaccessible)? {
 ///         book.delete(peer.address())?;
 ///     }
@@ -108,7 +108,7 @@ pub trait PeerStore {
     /// If the store cannot be read.
     fn bans(&self) -> Result<Vec<Ban>, StoreError>;
 
-    /// Makes these changes in order, either all or none.
+    /// Applies these changes in order, either all or none.
     ///
     /// # Errors
     ///

@@ -18,7 +18,7 @@ use std::sync::{Mutex, PoisonError};
 /// [`MAX_BOOK_FILE_BYTES`].
 const BLOCK_BYTES: usize = 4_096;
 
-/// A file that is read, and the changes written over it.
+/// A file that is only read, and the changes written over it.
 #[derive(Debug)]
 pub(super) struct Overlay {
     file: FileBackend,
@@ -28,7 +28,7 @@ pub(super) struct Overlay {
 #[derive(Debug)]
 struct Written {
     len_bytes: u64,
-    /// The offset from which the file's bytes are truncated.
+    /// The offset from which the file's own bytes no longer apply, because the overlay was truncated.
     file_end: u64,
     /// Whole blocks by their number.
     blocks: BTreeMap<u64, Vec<u8>>,

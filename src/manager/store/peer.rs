@@ -14,23 +14,23 @@ pub struct KnownPeer {
     address: SocketAddr,
     /// The peer's status.
     pub status: PeerStatus,
-    /// The time since which the peer has this status. For an unknown peer from gossip, the time at which it was
-    /// claimed to be seen. For people only: no decision depends on it.
+    /// The time since which the peer has this status. For an unknown peer from gossip, the time at which it was last
+    /// seen, as claimed. No decision depends on it.
     pub status_since: UnixTime,
-    /// The time of the last completed handshake with the peer, if any. For people only.
+    /// The time of the last completed handshake with the peer, if any. No decision depends on it.
     pub last_connected: Option<UnixTime>,
     /// The services last claimed for the peer, by itself or by others.
     pub services: u64,
     /// The user agent of the peer's last `version`; empty if there was none.
     pub user_agent: UserAgent,
-    /// Failed dials since the last successful one.
+    /// The number of failed dials since the last successful one.
     pub failures: u32,
 }
 
 /// The status of a peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum PeerStatus {
-    /// The peer was never tried.
+    /// The peer was never tried, or its earlier status no longer applies.
     #[default]
     Unknown,
     /// A handshake with the peer was completed.
@@ -105,7 +105,7 @@ impl fmt::Display for UserAgent {
     }
 }
 
-/// A ban is shown with its [`BanReason`].
+/// Omits the reason of a ban.
 impl fmt::Display for PeerStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -1,7 +1,7 @@
 //! The encoding of peers and bans in the book's file.
 //!
-//! Keys sort like addresses and hosts. Numbers in values are little-endian. Reading is bounded and strict: bytes that
-//! no version of this library writes are not a record.
+//! Keys sort like addresses and hosts. Numbers in values are little-endian. Decoding is bounded and strict: it
+//! rejects bytes that no version of this library writes.
 
 use super::{KnownPeer, PeerStatus, UserAgent};
 use crate::address::{Host, canonical};

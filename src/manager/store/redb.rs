@@ -1,10 +1,10 @@
 //! The book in a redb file.
 //!
 //! Every change is on disk when its call returns. Each call is one transaction with checksums and an `fsync`, and if
-//! the process or the machine stops, the file holds the result of the last or the current call. A file is checked
-//! completely, without changing it, before its content is used or written. A file that never was a book is not
-//! touched. A damaged file, or one from a later version, is [set aside](SetAside). Invalid records are dropped and
-//! counted. After a disk fault the database is closed and reopened for the next change, as redb requires.
+//! the process or the machine stops, the file holds the result of the last completed or of the current call. A file
+//! is checked completely, without changing it, before its content is used or written. A file that never was a book is
+//! not touched. A damaged file, or one from a later version, is [set aside](SetAside). Invalid records are dropped
+//! and counted. After a disk fault the database is closed and reopened for the next change, as redb requires.
 //!
 //! The file never grows beyond [`MAX_BOOK_FILE_BYTES`](crate::limits::MAX_BOOK_FILE_BYTES), and [`BOOK_CACHE_BYTES`]
 //! of its pages are kept in memory. A store is for one process and for a thread that may block, not for the loop's
@@ -43,13 +43,13 @@ pub struct RedbStore {
     _lock: BookLock,
 }
 
-/// The findings of opening a book.
+/// The result of opening a book.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Opened {
     /// The earlier file, if it could not be used. The book is then empty.
     pub set_aside: Option<SetAside>,
-    /// Invalid records that were dropped.
+    /// The number of invalid records that were dropped.
     pub dropped: usize,
 }
 
@@ -61,7 +61,7 @@ pub struct BookContents {
     pub peers: Vec<KnownPeer>,
     /// The bans, in the order of their hosts.
     pub bans: Vec<Ban>,
-    /// Skipped records, which are invalid or exceed a book's maximum.
+    /// The number of skipped records, which are invalid or exceed a book's maximum.
     pub skipped: usize,
 }
 
@@ -76,14 +76,15 @@ enum Refusal {
 impl RedbStore {
     /// Opens the book in the file `path`. Creates one if there is none, or if the existing one is damaged.
     ///
-    /// A link is followed. In addition to the book there may be the files `<name>.lock`, temporarily `<name>.new`,
-    /// and damaged books set aside: at most [`MAX_BOOK_SET_ASIDE`](crate::limits::MAX_BOOK_SET_ASIDE) files.
+    /// A symbolic link is followed. In addition to the book there may be the files `<name>.lock`, temporarily
+    /// `<name>.new`, and damaged books set aside: at most [`MAX_BOOK_SET_ASIDE`](crate::limits::MAX_BOOK_SET_ASIDE)
+    /// files.
     ///
     /// # Errors
     ///
     /// [`StoreError::Unfit`] if the file never was a book; [`StoreError::InUse`] if another store has it open;
-    /// [`StoreError::File`] if the system refuses it, or if too many files are already set aside. The file's content
-    /// is then kept.
+    /// [`StoreError::File`] if the system reports an error, or if too many files are already set aside. The file's
+    /// content is then kept.
     pub fn open(path: impl Into<PathBuf>) -> Result<(Self, Opened), StoreError> {
         let path = follow(path.into())?;
         match judge(&path)? {
@@ -114,8 +115,8 @@ impl RedbStore {
         Ok((Self { path, database, _lock: lock }, opened))
     }
 
-    /// Opens the book in the file `path` only if it is one: no file is created, and an unusable file stays unchanged.
-    /// Also returns the number of invalid records that were dropped.
+    /// Opens the file `path` if it is a book: no file is created, and an unusable file stays unchanged. Also returns
+    /// the number of invalid records that were dropped.
     ///
     /// # Errors
     ///
@@ -135,7 +136,7 @@ impl RedbStore {
     /// # Errors
     ///
     /// [`StoreError::Unfit`] if the file is not a book; [`StoreError::InUse`] if a store has it open;
-    /// [`StoreError::File`] if there is no file, or if the system refuses it.
+    /// [`StoreError::File`] if there is no file, or if the system reports an error.
     pub fn read_contents(path: impl Into<PathBuf>) -> Result<BookContents, StoreError> {
         let path = follow(path.into())?;
         let Readable { database, _lock } = existing(&path)?;
@@ -245,7 +246,7 @@ fn open_checked(path: &Path) -> Result<(Database, usize), Refusal> {
     let opened = CappedFile::new(file).and_then(database);
     let database = opened.map_err(|error| Refusal::of(path, error.into()))?;
     let database = of_our_format(path, database)?;
-    let dropped = drop_senseless(&database).map_err(|error| Refusal::of(path, error))?;
+    let dropped = drop_invalid(&database).map_err(|error| Refusal::of(path, error))?;
     Ok((database, dropped))
 }
 
@@ -300,16 +301,16 @@ fn format(database: &Database) -> Result<Option<u64>, Error> {
 }
 
 /// Removes invalid records, and records beyond a book's limits. Returns their number.
-fn drop_senseless(database: &Database) -> Result<usize, Error> {
+fn drop_invalid(database: &Database) -> Result<usize, Error> {
     let transaction = database.begin_write()?;
     let mut dropped = 0;
-    for (table, max, makes_sense) in [
+    for (table, max, is_valid) in [
         (PEERS, MAX_BOOK_PEERS, (|key, value| record::peer(key, value).is_some()) as fn(&[u8], &[u8]) -> bool),
         (BANS, MAX_BANS, |key, value| record::ban(key, value).is_some()),
     ] {
         let mut kept = 0;
         transaction.open_table(table)?.retain(|key, value| {
-            let keeps = kept < max && makes_sense(key, value);
+            let keeps = kept < max && is_valid(key, value);
             kept += usize::from(keeps);
             dropped += usize::from(!keeps);
             keeps

@@ -81,7 +81,7 @@ impl BookLock {
     }
 
     /// Locks the book against writers. Creates no file: without a lock file no writer has the book. If the lock file
-    /// cannot be opened or locked, the locks of the database must suffice.
+    /// cannot be opened or locked, the database's own locks must suffice.
     pub(super) fn share(book: &Path) -> Result<Option<Self>, StoreError> {
         let Ok(file) = File::open(beside(book, ".lock")) else { return Ok(None) };
         match file.try_lock_shared() {
@@ -100,7 +100,7 @@ impl Drop for BookLock {
     }
 }
 
-/// Follows the link `path`, if it is one, so that all files are next to the book itself.
+/// Follows `path` if it is a symbolic link, so that all files are next to the book itself.
 pub(super) fn follow(path: PathBuf) -> Result<PathBuf, StoreError> {
     match path.is_symlink() {
         true => fs::canonicalize(&path).map_err(|error| StoreError::file(FileStep::Open, &path, &error)),
@@ -108,7 +108,8 @@ pub(super) fn follow(path: PathBuf) -> Result<PathBuf, StoreError> {
     }
 }
 
-/// Examines the file from outside. Returns `None` if there is none, and the reason if it cannot be a book.
+/// Examines the file's kind, length and first bytes. Returns `None` if there is no file, and the reason if it cannot
+/// be a book.
 pub(super) fn look(path: &Path) -> Result<Option<Result<(), Unfit>>, StoreError> {
     let failed = |error: io::Error| StoreError::file(FileStep::Open, path, &error);
     let metadata = match fs::metadata(path) {
@@ -135,7 +136,7 @@ pub(super) fn look(path: &Path) -> Result<Option<Result<(), Unfit>>, StoreError>
     file.take(MAGIC.len() as u64).read_to_end(&mut begin).map_err(failed)?;
     Ok(Some(match begin == MAGIC {
         true => Ok(()),
-        false if MAGIC.starts_with(&begin) => Err(Unfit::Damaged { what: "it ends after its first bytes".to_owned() }),
+        false if MAGIC.starts_with(&begin) => Err(Unfit::Damaged { what: "it ends in its magic number".to_owned() }),
         false => Err(Unfit::Foreign),
     }))
 }
@@ -202,6 +203,6 @@ mod tests {
             BookLock::take(&book).expect("the lock is released");
             drop(of_a_child);
         }
-        fs::remove_dir_all(&folder).expect("the folder is ours");
+        fs::remove_dir_all(&folder).expect("the folder can be removed");
     }
 }

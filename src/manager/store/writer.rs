@@ -77,8 +77,8 @@ impl<S: PeerStore> Writer<S> {
         (self.failures <= 1).then_some(Persisted { id, result })
     }
 
-    /// Writes the kept changes in parts of a batch each. A store first writes its changes elsewhere, so a larger
-    /// transaction makes a larger file. Removals precede the additions that need their room.
+    /// Writes the kept changes in parts of at most one batch. A store needs free pages for the changes of one
+    /// transaction, so a larger one makes a larger file. Removals precede the additions that need their room.
     fn write(&mut self) -> Result<(), StoreError> {
         let mut order: Vec<(bool, ChangeKey)> =
             self.kept.iter().map(|(key, change)| (!change.removes(), *key)).collect();

@@ -20,13 +20,13 @@ use std::hash::BuildHasher;
 use std::iter;
 use std::time::Duration;
 
-/// Peers spared for their range of addresses.
+/// Number of peers spared for their range of addresses.
 const SPARED_BY_GROUP: usize = 4;
-/// Peers spared for their shortest ping.
+/// Number of peers spared for their shortest ping.
 const SPARED_BY_PING: usize = 8;
-/// Peers spared for the latest useful transaction.
+/// Number of peers spared for the latest useful transaction.
 const SPARED_BY_TRANSACTION: usize = 4;
-/// Peers spared for the latest useful block.
+/// Number of peers spared for the latest useful block.
 const SPARED_BY_BLOCK: usize = 4;
 
 /// A peer's qualities that the choice uses.
@@ -91,7 +91,7 @@ pub(crate) fn rows<R: Rng>(len: usize, rng: &mut R) -> impl Iterator<Item = usiz
         0 => (0, 1),
         _ => (rng.random_range(0..len), rng.random_range(1..=len)),
     };
-    // A step without a common divisor reaches every row before it repeats one.
+    // A step that is coprime with `len` reaches every row before it repeats one.
     while greatest_common_divisor(step, len) > 1 {
         step = step % len + 1;
     }

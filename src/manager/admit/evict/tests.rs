@@ -37,7 +37,7 @@ fn idler(slot: usize, group: u8) -> Candidate {
     }
 }
 
-/// Returns the spared peers, by quality, and the peer to close.
+/// Returns the spared peers and the peer to close.
 fn naive(candidates: &[Candidate], state: KeyedState) -> (BTreeSet<PeerId>, Option<PeerId>) {
     let is_fixed = |peer: &Candidate| peer.connection_type != ConnectionType::Inbound || peer.is_trusted;
     let mut spared: BTreeSet<PeerId> = candidates.iter().filter(|peer| is_fixed(peer)).map(|peer| peer.peer).collect();
@@ -214,6 +214,6 @@ fn every_row_is_equally_likely() {
     for _ in 0..500 {
         rows(LEN, &mut rng).for_each(|row| seen[row] += 1);
     }
-    // 500 draws of a tenth each: 51 on average, with a deviation of 7.
+    // 500 draws of about a tenth each: 51 on average, with a standard deviation of 7.
     assert!(seen.iter().all(|&count| (15..100).contains(&count)), "{:?} {:?}", seen.iter().min(), seen.iter().max());
 }

@@ -6,8 +6,8 @@
 //! original length, regardless of the wall clock.
 //!
 //! There are at most [`MAX_BANS`] bans. Beyond that, the ban that would end soonest is removed: first among the bans
-//! for misbehavior, and only then among the requested bans, so that no number of hosts can displace those. Nothing
-//! here writes to the book: each call returns the changes, and the caller writes them.
+//! for misbehavior, and only then among the requested bans, so that no number of hosts can displace the requested
+//! ones. Nothing here writes to the book: each call returns the changes, and the caller writes them.
 
 use super::{Ban, BanReason};
 use crate::address::Host;
@@ -116,7 +116,7 @@ impl BanList {
         self.entries.contains_key(&Host::of(address))
     }
 
-    /// Removes one expired ban. It no longer applied; removing it frees memory and updates the book.
+    /// Removes and returns one expired ban, which no longer applies but still uses memory.
     pub(crate) fn pop_expired(&mut self, Moment { now, unix }: Moment) -> Option<Ban> {
         let by_wall_clock = self.by_wall_clock.first().filter(|&&(until, _)| until <= unix);
         let host = match by_wall_clock {

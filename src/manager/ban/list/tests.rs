@@ -140,7 +140,7 @@ fn a_later_ban_of_the_same_length_lasts_longer_and_replaces_the_first() {
 }
 
 #[test]
-fn a_ban_without_length_changes_nothing() {
+fn a_ban_of_zero_length_changes_nothing() {
     let mut list = one_day();
     for (host, reason) in [(host(1), BanReason::Manual), (host(2), BanReason::Misbehavior)] {
         assert_eq!(list.ban(host, reason, Some(Duration::ZERO), moment(Instant::ZERO, START)), Outcome::Over);

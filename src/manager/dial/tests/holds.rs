@@ -3,12 +3,11 @@
 use super::*;
 use crate::limits::BARRED_RECHECK;
 
-/// Returns the causes to report.
 fn holds(scene: &mut Scene) -> Vec<DialHold> {
     std::iter::from_fn(|| scene.dialler.take_hold()).collect()
 }
 
-/// Requests a dial while `cause` bars every address.
+/// Asks for the next dial while `cause` bars every address.
 fn next_barred(scene: &mut Scene, cause: DialHold) {
     let next = scene.dialler.next(scene.now, &mut scene.rng, &scene.book, |_| Some(cause));
     assert_eq!(next, None);

@@ -22,7 +22,7 @@ fn req_e26_a_fixed_list_is_dialled_in_its_order_up_to_the_maximum_and_without_th
     scene.pass(secs(7));
     let mut again = scene.next_all();
     again.sort();
-    assert_eq!(again[0], peers[3], "those that have failed once are next");
+    assert_eq!(again[0], peers[3], "the addresses that have failed once are next");
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn req_e26_a_link_local_address_is_dialled_on_its_interface() {
     scene.config.mode = DialMode::Fixed(vec![second]);
     scene.dialler.reconfigure(&scene.config);
     scene.assert_waits(decision, secs(5));
-    assert_eq!(scene.next(), Some(second), "the second address has moved in the line");
+    assert_eq!(scene.next(), Some(second), "the waiting address has the new interface");
 }
 
 #[test]
@@ -98,12 +98,12 @@ fn req_e38_an_incompatible_peer_is_dialled_again_after_a_ban_of_its_host() {
     }
     assert_eq!(scene.next(), None, "both addresses wait for the longest pause");
     scene.dialler.ban_lifted(Host::of(peers[0].ip()));
-    assert_eq!(scene.next_all(), peers[..1], "the second was not requested, and the third is another host");
+    assert_eq!(scene.next_all(), peers[..1], "the second was closed on request, and the third is on another host");
     assert!(matches!(scene.end(peers[0], Ended::Incompatible), Decision::WaitUntil(_)));
     assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Ok(()));
     let _ = scene.end(peers[0], Ended::ClosedByUs);
     scene.dialler.ban_lifted(Host::of(peers[0].ip()));
-    assert_eq!(scene.next(), None, "the address was closed on request since");
+    assert_eq!(scene.next(), None, "the address has been closed on request since then");
     scene.config.mode = DialMode::Fixed(peers[..2].to_vec());
     scene.dialler.reconfigure(&scene.config);
     scene.dialler.ban_lifted(Host::of(peers[2].ip()));
@@ -179,7 +179,7 @@ fn a_request_dials_a_waiting_address_early() {
 }
 
 #[test]
-fn a_requested_dial_that_does_not_concern_the_address_keeps_its_pause() {
+fn a_requested_dial_that_says_nothing_about_the_address_keeps_its_pause() {
     let peers = private(1);
     for ended in [
         Ended::Short(Shortage::Descriptors),
@@ -241,7 +241,7 @@ fn an_address_of_the_loop_itself_is_not_dialled_for_a_day() {
 // --- Other settings -------------------------------------------------------------------------------------------------
 
 #[test]
-fn req_e28_lower_numbers_close_no_peer() {
+fn req_e28_a_lower_target_or_maximum_closes_no_peer() {
     let mut scene = Scene::normal(&private(30));
     let dialled = scene.next_all();
     assert_eq!(dialled.len(), 8);
@@ -263,7 +263,7 @@ fn req_e28_lower_numbers_close_no_peer() {
 }
 
 #[test]
-fn other_limits_apply_to_known_addresses() {
+fn changed_limits_apply_to_known_addresses() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     assert_eq!(scene.next(), Some(peers[0]));

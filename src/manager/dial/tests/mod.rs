@@ -110,7 +110,7 @@ impl Scene {
         self.now = self.now.plus(time);
     }
 
-    /// Returns the decision with the pause of the only waiting address.
+    /// Returns `decision`, or the only waiting address's pause if it is `Inaccessible`.
     fn waits(&self, decision: Decision) -> Decision {
         match decision {
             Decision::Inaccessible => Decision::WaitUntil(self.dialler.records.first_due().expect("the address waits")),
@@ -120,9 +120,9 @@ impl Scene {
 
     /// Checks that an address waits for `least` or up to a quarter more, to the nanosecond, and lets that time pass.
     fn assert_waits(&mut self, decision: Decision, least: Duration) {
-        let Decision::WaitUntil(until) = decision else { panic!("{decision:?} is not a pause of {least:?}") };
+        let Decision::WaitUntil(until) = decision else { panic!("expected a pause of {least:?}, got {decision:?}") };
         let pause = until.since(self.now);
-        assert!((least..=least * 5 / 4).contains(&pause), "{pause:?} is not {least:?}");
+        assert!((least..=least * 5 / 4).contains(&pause), "the pause is {pause:?} instead of {least:?} plus jitter");
         self.now = until.minus(NANO);
         assert_eq!(self.next(), None, "the address is dialled too early");
         self.now = until;
@@ -133,7 +133,7 @@ fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
-/// Returns addresses that cannot be routed, so none blocks another.
+/// Returns addresses that cannot be routed, so that none blocks another in its range.
 fn private(count: u32) -> Vec<SocketAddr> {
     (1..=count).map(|host| SocketAddr::new(IpAddr::from((10 << 24 | host).to_be_bytes()), 8_333)).collect()
 }
@@ -189,8 +189,8 @@ fn req_e20_an_inaccessible_address_is_dialled_last_and_occasionally_before_other
     }
     scene.pass(INACCESSIBLE_RECHECK);
     let times = (0..2_000).filter(|_| dial(&mut scene, secs(10)) == peers[0]).count();
-    // Within 20,000 s: at once, then after an hour, a pause of 10 s to 750 s, and a draw, one in 16 of which prefers
-    // it.
+    // In 20,000 s: at once, then each time after an hour, a pause of 10 s to 750 s, and a draw that prefers it (one
+    // in 16).
     assert!((4..=6).contains(&times), "{times}");
 }
 
@@ -209,7 +209,7 @@ fn req_e19_a_failed_dial_in_an_outage_extends_the_pause_and_keeps_the_rank() {
     let decision = scene.end(peers[0], Ended::Unreached);
     scene.assert_waits(decision, secs(600));
     assert_eq!(scene.next(), Some(peers[0]));
-    assert_eq!(scene.end(peers[0], Ended::Unreached), Decision::Inaccessible, "the second that counts");
+    assert_eq!(scene.end(peers[0], Ended::Unreached), Decision::Inaccessible, "this is the second failure that counts");
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn req_e18_a_lost_connection_is_reopened_at_once_a_few_times_per_window() {
         scene.make_ready(peers[0]);
         let decision = scene.end(peers[0], Ended::Lost);
         scene.assert_waits(decision, secs(5));
-        assert_eq!(scene.next(), Some(peers[0]), "restarts are not retries: this is the first");
+        assert_eq!(scene.next(), Some(peers[0]), "the restarts do not count as failed dials");
         scene.pass(scene.config.restart_window);
     }
 }
@@ -390,7 +390,7 @@ fn closing_an_unknown_connection_has_no_effect() {
     }
 }
 
-// --- This machine's own faults --------------------------------------------------------------------------------------
+// --- Resources that this machine lacks ------------------------------------------------------------------------------
 
 #[test]
 fn fault_e02_without_descriptors_all_dials_pause_and_the_address_stays_first_in_line() {
@@ -422,7 +422,7 @@ fn a_shortage_in_accepting_pauses_dials_too() {
 }
 
 #[test]
-fn fault_e05_without_one_family_the_other_continues_and_no_address_is_dropped() {
+fn fault_e05_if_one_family_fails_the_other_continues_and_no_address_is_dropped() {
     let (v6, v4) = (address("[2001:4860::1]:8333"), private(3));
     for ended in [Ended::NoNetwork, Ended::Short(Shortage::Ports)] {
         let mut scene = Scene::fixed(&[v6, v4[0], v4[1], v4[2]]);
@@ -526,7 +526,7 @@ fn a_book_without_current_candidates_is_drawn_from_periodically() {
 }
 
 #[test]
-fn the_only_addresss_pause_decides_the_next_dial() {
+fn the_next_dial_is_due_when_the_only_pause_ends() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     scene.config.initial_backoff = Duration::from_millis(40);
@@ -541,7 +541,7 @@ fn the_only_addresss_pause_decides_the_next_dial() {
 }
 
 #[test]
-fn only_some_of_100_000_failed_addresses_have_records() {
+fn failed_addresses_beyond_the_limit_have_no_records() {
     let mut scene = Scene::normal(&[]);
     let count = 100_000;
     for peer in private(count) {

@@ -13,9 +13,9 @@ enum Step {
     Ready(usize),
     End(usize, Ended),
     Pass(u64),
-    /// Bans a host, or lifts its ban.
+    /// Bars an address, or allows it again.
     Ban(usize),
-    Pardon(usize),
+    LiftBan(usize),
     List(Vec<usize>),
     Normal,
     Resize(usize),
@@ -38,14 +38,14 @@ fn any_step() -> impl Strategy<Value = Step> {
         4 => (0..30_u64).prop_map(Step::Pass),
         1 => Just(Step::Pass(4_000)),
         1 => which().prop_map(Step::Ban),
-        1 => which().prop_map(Step::Pardon),
+        1 => which().prop_map(Step::LiftBan),
         2 => proptest::collection::vec(which(), 1..6).prop_map(Step::List),
         1 => Just(Step::Normal),
         1 => (1..9_usize).prop_map(Step::Resize),
     ]
 }
 
-/// Performs a step. `live` are the addresses that are dialled and open.
+/// Performs a step. `live` lists the addresses that are connected or being dialled.
 fn take(scene: &mut Scene, step: Step, live: &mut Vec<SocketAddr>) {
     let peers = peers();
     let chosen = |live: &[SocketAddr], which: usize| live.get(which % live.len().max(1)).copied();
@@ -80,7 +80,7 @@ fn take(scene: &mut Scene, step: Step, live: &mut Vec<SocketAddr>) {
         Step::Pass(time) => scene.pass(secs(time)),
         Step::Ban(which) if scene.banned.contains(&peers[which]) => scene.banned.retain(|peer| *peer != peers[which]),
         Step::Ban(which) => scene.banned.push(peers[which]),
-        Step::Pardon(which) => scene.dialler.ban_lifted(Host::of(peers[which].ip())),
+        Step::LiftBan(which) => scene.dialler.ban_lifted(Host::of(peers[which].ip())),
         Step::List(which) => {
             scene.config.mode = DialMode::Fixed(which.into_iter().map(|which| peers[which]).collect());
             scene.dialler.reconfigure(&scene.config);
