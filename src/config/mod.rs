@@ -1,7 +1,7 @@
 //! The settings of a loop, with their defaults, ranges and costs.
 //!
-//! A [`Config`] is a plain value. The loop checks it at the start and before each replacement, and rejects every
-//! invalid field with a [`ConfigError`] that names it. This module reads neither files nor the environment.
+//! A [`Config`] is a plain value. The loop checks it at the start and before each replacement, and rejects it with a
+//! [`ConfigError`] that names the first invalid field. This module reads neither files nor the environment.
 
 mod change;
 mod dial_mode;
@@ -34,7 +34,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// The first field that is out of its range.
+    /// A [`ConfigError`] for the first field that is out of its range.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.check_ranges().and_then(|()| self.version_rules.check_ranges()).map_err(ConfigError::out_of_range)?;
         if let Some(manager) = &self.manager {

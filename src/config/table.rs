@@ -192,7 +192,7 @@ settings! {
         /// The rules for acceptable `version` messages.
         VersionRules version_rules with_version_rules: VersionRules = VersionRules::default(), part;
         /// Maximum number of connections, both directions together. Each costs at most
-        /// [`MAX_ROW_BYTES`](limits::MAX_ROW_BYTES) plus its boxed version and a wheel node of 16 bytes. 1 to
+        /// [`MAX_ROW_BYTES`](limits::MAX_ROW_BYTES), its peer's boxed version, and 16 bytes in the timer wheel. 1 to
         /// 16,777,216; default 100,000.
         MaxLinks max_links with_max_links: usize = 100_000, NewConnections,
             (|links| (1..=1 << 24).contains(links), "must be 1 to 16,777,216");
@@ -204,7 +204,7 @@ settings! {
         /// Maximum time for a handshake. Over zero; default 10 s.
         HandshakeTimeout handshake_timeout with_handshake_timeout: Duration =
             limits::HANDSHAKE_TIMEOUT, Now, LONGER_THAN_ZERO;
-        /// Pause between two pings of a peer. The first is sent one interval after the handshake. Default 120 s; zero
+        /// Pause between two pings to a peer. The first is sent one interval after the handshake. Default 120 s; zero
         /// sends none.
         PingInterval ping_interval with_ping_interval: Duration = limits::PING_INTERVAL, Now;
         /// Maximum time for the pong to one of our pings. Over zero; default 30 s.
@@ -257,9 +257,9 @@ settings! {
         /// Whether each listener shares its address with those of other loops and processes that do the same
         /// (`SO_REUSEPORT`). Linux spreads new connections over them; other systems may not. Default false.
         ReusePort reuse_port with_reuse_port: bool = false, fixed;
-        /// Whether the loop measures the [cost of each peer](crate::stats::PeerCost), with one more clock reading for
-        /// each link that a turn reads or writes, and [`PEER_COST_BYTES`](limits::PEER_COST_BYTES) for each link.
-        /// Default false.
+        /// Whether the loop measures the [cost of each peer](crate::stats::PeerCost), which costs one more clock
+        /// reading for each link that a turn reads or writes, and [`PEER_COST_BYTES`](limits::PEER_COST_BYTES) for
+        /// each link. Default false.
         MeasurePeers measure_peers with_measure_peers: bool = false, Now;
         /// The seed of all randomness. Default none: the operating system provides it.
         Seed seed with_seed: Option<u64> = None, fixed;

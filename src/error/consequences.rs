@@ -39,7 +39,7 @@ pub(crate) enum Ended {
     Offline,
     /// The peer is incompatible, or violated the protocol.
     Incompatible,
-    /// The address belongs to this very loop.
+    /// The address is this loop's own.
     SelfConnection,
     /// This side closed the connection.
     ClosedByUs,
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn no_disconnect_bans_and_each_treats_the_address_in_its_own_way() {
+    fn no_disconnect_reason_bans_and_each_treats_the_address_in_its_own_way() {
         let consequences = Disconnect::ALL.map(|disconnect| CloseReason::Requested(disconnect).consequences());
         assert!(consequences.iter().all(|found| found.ban.is_none() && found.end_state == EndState::Disconnected));
         let ended = consequences.map(|found| found.ended);

@@ -39,7 +39,7 @@ pub enum Disconnect {
     /// [`max_backoff`](crate::config::ManagerConfig::max_backoff). An address in a fixed list is not dialled again
     /// until a dial is requested.
     Done,
-    /// The peer may be useful later. Its address is dialled again like one that missed a deadline: after a pause that
+    /// The peer may be useful later. Its address is dialled again as after a missed deadline: after a pause that
     /// grows with each consecutive failure. After [`max_retries`](crate::config::ManagerConfig::max_retries)
     /// failures, an address in the book is marked inaccessible.
     RetryLater,

@@ -60,7 +60,7 @@ impl fmt::Display for DialHold {
         f.write_str(match self {
             Self::NoCandidates => "the book has no other address to dial; check the network and dns_seeds",
             Self::Banned => "the host is banned; lift the ban or trust the host",
-            Self::OwnAddress => "this loop listens on an address of the fixed list; remove it from the list",
+            Self::OwnAddress => "this loop listens on an address in the fixed list; remove it from the list",
             Self::HostFull => "the host has reached its maximum number of connections; raise max_per_host",
             Self::GroupFull => {
                 "the address range has reached its maximum number of connections; raise max_per_group_percent"

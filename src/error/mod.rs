@@ -464,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn a_close_for_misbehavior_names_it() {
+    fn a_close_for_misbehavior_names_the_misbehavior() {
         let text = |misbehavior| CloseReason::Misbehaved(misbehavior).to_string();
         assert_eq!(text(Misbehavior::SecondVersion), "the peer reached the ban score with a second version");
         assert_eq!(text(Misbehavior::SecondProtoconf), "the peer violated the protocol with a second protoconf");

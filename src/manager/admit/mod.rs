@@ -120,7 +120,7 @@ impl Admission {
     }
 }
 
-/// Live connections by key; a key without connections uses no memory.
+/// The number of live connections per key; a key without connections uses no memory.
 #[derive(Debug)]
 struct Counts<K>(HashMap<K, usize, KeyedState>);
 

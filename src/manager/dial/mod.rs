@@ -221,7 +221,7 @@ impl Dialler {
         self.slots.taken() < self.slots.max().min(self.settings.target)
     }
 
-    /// Returns whether a fixed peer may lack a slot and that has not been recorded yet.
+    /// Returns whether a fixed peer may lack a slot and this has not been recorded yet.
     fn may_lack_slot(&self) -> bool {
         self.settings.is_fixed && !self.holds.has(DialHold::MaxPeers)
     }

@@ -71,7 +71,7 @@ impl Seeds {
         self.default_port = config.default_port;
     }
 
-    /// Returns the moment at which a seed is queried or abandoned. `is_hungry` is
+    /// Returns the moment at which a query is due or is abandoned. `is_hungry` is
     /// [`Dialler::lacks_candidates`](super::Dialler::lacks_candidates).
     pub(crate) fn next_at(&self, is_hungry: bool) -> Option<Instant> {
         let given_up = self.seeds.iter().filter_map(Seed::given_up_at).min();

@@ -8,10 +8,11 @@
 //! at most 5 MB, and 50 bytes for each connected peer with gossip in either direction.
 //!
 //! An inbound peer gets one reply: at most 1,000 addresses and 23 % of the book, drawn at random from those worth
-//! dialling. All requesters of a network group get the same reply for a day. That is 30,027 bytes for a request of
-//! 24, at most once per connection and never before its handshake, so it cannot be directed at a third party. Nothing
-//! is relayed, neither the announcements of others nor the loop's own address: dialled peers see its port in its
-//! `version`. In [`DialMode::Fixed`] the manager neither requests nor accepts addresses, nor replies to requests.
+//! dialling. All requesters of a network group get the same reply for a day. A reply has up to 30,027 bytes for a
+//! request of 24, at most once per connection and never before its handshake, so it cannot be directed at a third
+//! party. Nothing is relayed, neither the announcements of others nor the loop's own address: dialled peers see its
+//! port in its `version`. In [`DialMode::Fixed`] the manager neither requests nor accepts addresses, nor replies to
+//! requests.
 
 mod addr_replies;
 mod slots;

@@ -136,7 +136,7 @@ pub(super) fn look(path: &Path) -> Result<Option<Result<(), Unfit>>, StoreError>
     file.take(MAGIC.len() as u64).read_to_end(&mut begin).map_err(failed)?;
     Ok(Some(match begin == MAGIC {
         true => Ok(()),
-        false if MAGIC.starts_with(&begin) => Err(Unfit::Damaged { what: "it ends in its magic number".to_owned() }),
+        false if MAGIC.starts_with(&begin) => Err(Unfit::Damaged { what: "its magic number is incomplete".to_owned() }),
         false => Err(Unfit::Foreign),
     }))
 }
@@ -192,7 +192,7 @@ mod tests {
         let folder = std::env::temp_dir().join(format!("peerloop-lock-{}", std::process::id()));
         fs::create_dir_all(&folder).expect("the folder for temporary files can be written");
         let book = folder.join("peers.redb");
-        drop(BookLock::take(&book).expect("nobody has the lock"));
+        drop(BookLock::take(&book).expect("the lock is free"));
         let exclusive = || BookLock::take(&book);
         let shared = || BookLock::share(&book).map(|lock| lock.expect("the lock file exists"));
         for take in [&exclusive as &dyn Fn() -> Result<BookLock, StoreError>, &shared] {

@@ -87,7 +87,7 @@ fn an_address_that_is_skipped_for_another_is_not_reported() {
 fn a_range_with_a_dialled_peer_is_reported_and_one_that_only_rests_is_not() {
     let peers = [address("8.8.1.1:8333"), address("8.8.2.2:8333")];
     let mut scene = Scene::normal(&peers);
-    let dialled = scene.next().expect("both may be dialled");
+    let dialled = scene.next().expect("both addresses may be dialled");
     assert_eq!((scene.next(), holds(&mut scene)), (None, vec![DialHold::GroupTaken]));
     let mut scene = Scene::normal(&peers);
     assert_eq!(scene.next(), Some(dialled));

@@ -42,7 +42,7 @@ fn req_e26_a_link_local_address_is_dialled_on_its_interface() {
 }
 
 #[test]
-fn a_list_of_100_000_is_served_in_turns() {
+fn a_list_of_100_000_addresses_is_dialled_in_turn() {
     let peers = private(100_000);
     let mut scene = Scene::fixed(&peers);
     scene.config.max_peers = 1_000;
@@ -54,7 +54,7 @@ fn a_list_of_100_000_is_served_in_turns() {
             let _ = scene.end(peer, Ended::Unreached);
         }
     }
-    assert_eq!(scene.next(), None, "all of them wait");
+    assert_eq!(scene.next(), None, "all addresses wait");
     scene.pass(secs(7));
     let mut again = 0;
     for _ in 0..100 {
@@ -64,7 +64,7 @@ fn a_list_of_100_000_is_served_in_turns() {
             let _ = scene.end(peer, Ended::Unreached);
         }
     }
-    assert_eq!(again, 100_000, "each is due and none is repeated");
+    assert_eq!(again, 100_000, "each address is due and none is repeated");
 }
 
 #[test]
@@ -318,7 +318,7 @@ fn the_mode_can_change_both_ways() {
     assert_eq!(scene.next(), None, "the rest of the list is dropped");
     scene.book = Book::of(&[sibling, peers[1], peers[3]], Standing::Unknown);
     scene.dialler.book_changed();
-    assert_eq!(scene.next_all(), [peers[3]], "the range of one is in use, and another waits");
+    assert_eq!(scene.next_all(), [peers[3]], "the sibling's range is in use, and the other address waits");
     let decision = scene.end(peers[3], Ended::Lost);
     assert_eq!(decision, Decision::Restart);
     scene.config.mode = DialMode::Fixed(peers[2..3].to_vec());

@@ -1,4 +1,4 @@
-//! The dialler, one rule at a time: backoff, shortages of this machine, and the book.
+//! The dialler, one rule at a time: backoff, missing resources, and the book.
 
 mod holds;
 mod lists;
@@ -411,12 +411,12 @@ fn fault_e02_without_descriptors_all_dials_pause_and_the_address_stays_first_in_
 }
 
 #[test]
-fn a_shortage_in_accepting_pauses_dials_too() {
+fn descriptors_that_run_out_while_accepting_pause_dials_too() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     scene.dialler.short_of_descriptors(START);
     assert_eq!((scene.next(), scene.dialler.next_at()), (None, Some(START.plus(DIAL_PAUSE_FIRST))));
-    assert!(!scene.dialler.lacks_candidates(), "the book was not drawn from");
+    assert!(!scene.dialler.lacks_candidates(), "no address was drawn from the book");
     scene.pass(DIAL_PAUSE_FIRST);
     assert_eq!(scene.next(), Some(peers[0]));
 }
