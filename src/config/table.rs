@@ -241,9 +241,9 @@ settings! {
         MaxBufferedTotalBytes max_buffered_total_bytes with_max_buffered_total_bytes: u64 =
             limits::MAX_BUFFERED_TOTAL_BYTES, Now;
         /// Minimum rate of an arriving payload, in bytes per second over 60 s. A slower peer is closed; at this rate
-        /// the payload may take any length of time. 0 to 1,000,000,000; default 1,024. With 0 a payload is too slow
-        /// only when none of it has arrived for 60 s, so a peer that sends single bytes can occupy the buffer for
-        /// ever. A header must always arrive within [`HEADER_TIMEOUT`](limits::HEADER_TIMEOUT), 20 s.
+        /// the payload may last for any length of time. 0 to 1,000,000,000; default 1,024. With 0 a payload is too
+        /// slow only when none of it has arrived for 60 s, so a peer that sends single bytes can occupy the buffer
+        /// for ever. A header must always arrive within [`HEADER_TIMEOUT`](limits::HEADER_TIMEOUT), 20 s.
         MinBodyBytesPerSecond min_body_bytes_per_second with_min_body_bytes_per_second: u64 =
             limits::MIN_BODY_BYTES_PER_SECOND, Now,
             (|rate| *rate <= 1_000_000_000, "must be 0 to 1,000,000,000");

@@ -67,7 +67,7 @@ pub const BOOK_RETRY: Duration = Duration::from_millis(500);
 /// Time without a candidate after which this is reported. It exceeds [`RESOLVE_TIMEOUT`](super::RESOLVE_TIMEOUT), so
 /// the seeds have replied.
 pub const NO_CANDIDATES_DELAY: Duration = Duration::from_secs(10);
-/// Maximum number of addresses drawn from the book, or taken from the line, to find one that can be dialled.
+/// Maximum number of addresses from the book, or from the line, that are examined to find one that can be dialled.
 pub const CANDIDATE_TRIES: usize = 64;
 /// Pause between two dials of new addresses in one range, so that a peer cannot make us scan the range.
 pub const GROUP_DIAL_PAUSE: Duration = Duration::from_secs(1);

@@ -21,8 +21,8 @@ pub const DIALS_PER_TURN: usize = 32;
 pub const CLOSES_PER_TURN: usize = 128;
 /// Requests received from the handle's queue per turn.
 pub const REQUESTS_PER_TURN: usize = 1_024;
-/// Time after which the step that receives requests ends; the rest waits for the next turn. A list of peers takes 0.3
-/// ms. The time that a handler's own requests take is not bounded.
+/// Time after which the step that receives requests ends; the rest waits for the next turn. A list of peers costs 0.3
+/// ms. The time for a handler's own requests is not bounded.
 pub const MAX_REQUESTS_STEP: Duration = Duration::from_millis(2);
 /// Maximum number of link timers, and of handler timers, fired per turn. If more are due, the next wait is zero.
 pub const EXPIRIES_PER_TURN: usize = 4_096;
