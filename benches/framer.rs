@@ -3,8 +3,8 @@
 //! Each group reads the same bytes twice: `framer` reads frames, and `checksum` only hashes their payloads, whose
 //! boundaries are known beforehand. The difference is the framer's own cost. The groups are a block full of pings
 //! (many headers, few bytes), a block full of inventories, and a message of 1 MiB that arrives in pieces of 64 KiB
-//! and is buffered through the block, received directly or streamed. The last group compares the two ways to the id of
-//! a transaction of 1 MiB.
+//! and is buffered through the block, received directly or streamed. The last group compares two ways to compute the
+//! id of a transaction of 1 MiB.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use peerloop::Network;
@@ -87,7 +87,7 @@ impl Link {
     }
 }
 
-/// Blocks of whole frames.
+/// Measures blocks of whole frames.
 fn whole_frames(c: &mut Criterion) {
     for (name, command, payload_len) in
         [("pings", CommandName::PING, 8), ("inventories", CommandName::new("inv"), 3 + 500 * 36)]
@@ -109,12 +109,12 @@ fn whole_frames(c: &mut Criterion) {
     }
 }
 
-/// A message that is larger than the block.
+/// Measures a message that is larger than the block.
 fn large_message(c: &mut Criterion) {
     let stream = frame(CommandName::TX, 1 << 20);
     let mut group = c.benchmark_group("1 MiB message");
     group.throughput(Throughput::Bytes(stream.len() as u64));
-    for (name, delivery) in [("framer, gathered", Delivery::Buffer), ("framer, streamed", Delivery::Chunks)] {
+    for (name, delivery) in [("framer, buffered", Delivery::Buffer), ("framer, streamed", Delivery::Chunks)] {
         let mut link = Link::new();
         group.bench_function(name, |b| {
             b.iter(|| {
@@ -131,14 +131,14 @@ fn large_message(c: &mut Criterion) {
     group.finish();
 }
 
-/// A transaction's id: the hash that the framer computed for the checksum, or a hash of the payload.
+/// Measures a transaction's id: the hash that the framer computed for the checksum, or a new hash of the payload.
 fn transaction_id(c: &mut Criterion) {
     let payload = &frame(CommandName::TX, 1 << 20)[HEADER_LEN_BYTES..];
     let (stream, header) = (frame(CommandName::TX, 1 << 20), Header::of(CommandName::TX, payload));
     let mut group = c.benchmark_group("1 MiB transaction and its id");
     group.throughput(Throughput::Bytes(stream.len() as u64));
     let mut link = Link::new();
-    group.bench_function("of the framer", |b| {
+    group.bench_function("from the framer", |b| {
         b.iter(|| {
             assert_eq!(link.receive_directly(black_box(&stream)), 1);
             black_box(link.memory.hash_of_last(&header).expect("the hash was computed"))

@@ -24,11 +24,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const PAYLOAD_BYTES: usize = 64 << 20;
-/// Bytes that the sender writes at once.
+/// Number of bytes in each write of the sender.
 const WRITE_BYTES: usize = 1 << 20;
 /// Number of messages for stable medians: with 20 messages the ratio varied between 0.80 and 1.09.
 const MESSAGES: usize = 200;
-/// The ratio's goal.
+/// The goal for the ratio.
 const MIN_RATIO: f64 = 0.90;
 
 /// Receives blocks in parts and counts them.
@@ -59,7 +59,7 @@ impl Handler for Counter {
     }
 }
 
-/// Runs the sender's thread: writes the frame to each socket that it receives.
+/// Runs the sender's thread: writes the frame to each received socket.
 fn send_when_asked(asked: &mpsc::Receiver<TcpStream>, frame: &[u8]) {
     while let Ok(mut socket) = asked.recv() {
         for part in frame.chunks(WRITE_BYTES) {
@@ -68,7 +68,7 @@ fn send_when_asked(asked: &mpsc::Receiver<TcpStream>, frame: &[u8]) {
     }
 }
 
-/// Does the minimum of work: receives into one block, hashes, compares.
+/// Does the minimum of work: receives into one block, hashes and compares.
 fn receive_bare(socket: &mut TcpStream, block: &mut [u8]) {
     let mut header = [0; HEADER_LEN_BYTES];
     socket.read_exact(&mut header).expect("a message arrives");
@@ -117,7 +117,7 @@ fn main() {
     frame.extend_from_slice(&payload);
 
     let mut reactor =
-        Reactor::new(Config::new(Network::Regtest), Counter::default()).expect("the kernel gives a poller");
+        Reactor::new(Config::new(Network::Regtest), Counter::default()).expect("the kernel provides a poller");
     let address = reactor.listen(any_port).expect("a loopback port is free");
     let to_reactor = connect(&mut reactor, address);
     let listener = TcpListener::bind(any_port).expect("a loopback port is free");

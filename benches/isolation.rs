@@ -10,7 +10,7 @@
 //! peers; it skips those that it could not deliver in time. The table shows the delivered ones. Turns are measured in
 //! wall time, so a turn in which the node is preempted is long: the table also shows for how many milliseconds of
 //! each second the node was runnable but did not run. On a machine with other work, `PEERLOOP_ISOLATION_NODE='chrt
-//! --fifo 10'` keeps it out of the node's turns.
+//! --fifo 10'` keeps that work from preempting the node.
 //!
 //! Memory is measured after a first wave of 1,000 honest peers has connected and closed in the middle of a message,
 //! because tables and pools keep their size. It is measured again some seconds after the hostile peers have closed,
@@ -21,7 +21,7 @@
 //! glibc returns large buffers to the system when they are freed. `MALLOC_MMAP_THRESHOLD_=131072` in the environment
 //! shows glibc's own behaviour: it keeps some 64 MB that the node allocated and freed for the length claims.
 
-#![allow(clippy::disallowed_methods, reason = "the attacker and the honest peer keep time by themselves")]
+#![allow(clippy::disallowed_methods, reason = "the attacker and the honest peer read the clock")]
 
 use bytes::Bytes;
 use peerloop::histogram::{LatencyHistogram, LatencySummary};
@@ -45,14 +45,14 @@ use std::time::{Duration, Instant};
 const HOSTILE_PEERS: usize = 1_000;
 const QUIET: Duration = Duration::from_secs(2);
 const UNDER_ATTACK: Duration = Duration::from_secs(5);
-/// The variable with the role of a process that this program started: `node`, or `attacker KIND ADDRESS`.
+/// The variable with the role of a process that this program started: `node`, or `attacker/KIND/ADDRESS`.
 const ROLE: &str = "PEERLOOP_ISOLATION_ROLE";
 /// The command that starts the nodes, such as `chrt --fifo 10` on a machine with other work.
-const NODE_BEHIND: &str = "PEERLOOP_ISOLATION_NODE";
+const NODE_WRAPPER: &str = "PEERLOOP_ISOLATION_NODE";
 /// The size from which glibc returns a freed buffer to the system. If the variable is not set, the node uses the first
 /// allocation for a large message.
 const ALLOCATOR: (&str, usize) = ("MALLOC_MMAP_THRESHOLD_", BUFFER_GROWTH_BYTES);
-/// Longer than any step.
+/// Timeout of each read; no reply takes that long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const P99_GOAL: Duration = Duration::from_millis(50);
@@ -63,7 +63,7 @@ const TURN_GOAL: Duration = Duration::from_millis(5);
 /// One kind of hostile peer.
 struct Kind {
     name: &'static str,
-    /// Messages or connections per second of all peers of the kind together.
+    /// Messages or connections per second, of all peers of this kind together.
     per_second: u32,
     what: &'static str,
     conduct: Conduct,
@@ -73,14 +73,14 @@ struct Kind {
 enum Conduct {
     /// Connects, and then only checks whether it is still connected.
     Silent,
-    /// Completes the handshake, then sends one byte of this.
+    /// Completes the handshake, then sends one byte of this message.
     Drip(fn() -> Vec<u8>),
-    /// Completes the handshake, then sends all of this; reads the replies.
+    /// Completes the handshake, then sends this message; reads the replies.
     Flood(fn() -> Vec<u8>),
-    /// Completes the handshake, then sends all of this; never reads.
+    /// Completes the handshake, then sends this message; never reads.
     NeverRead(fn() -> Vec<u8>),
-    /// Opens a new connection in place of its old one, and sends this.
-    Anew(fn() -> Vec<u8>),
+    /// Opens a new connection in place of its old one, and sends this message.
+    Reopen(fn() -> Vec<u8>),
     /// Opens a new connection and closes its old one, every second one with a reset.
     Reconnect,
 }
@@ -88,7 +88,7 @@ enum Conduct {
 const KINDS: [Kind; 11] = [
     Kind { name: "silent", per_second: 1_000, what: "checks, on silent connections", conduct: Conduct::Silent },
     Kind { name: "dripping header", per_second: 1_000, what: "bytes", conduct: Conduct::Drip(ping) },
-    Kind { name: "garbage", per_second: 1_000, what: "connects and 1 KiB", conduct: Conduct::Anew(garbage) },
+    Kind { name: "garbage", per_second: 1_000, what: "connects and 1 KiB", conduct: Conduct::Reopen(garbage) },
     Kind { name: "wrong checksum", per_second: 10_000, what: "inv of 1 KiB", conduct: Conduct::Flood(wrong_checksum) },
     Kind { name: "ping flood", per_second: 20_000, what: "pings", conduct: Conduct::Flood(ping) },
     Kind { name: "inv flood", per_second: 1_000, what: "inv of 36 KB", conduct: Conduct::Flood(inventory) },
@@ -103,7 +103,7 @@ const KINDS: [Kind; 11] = [
         name: "length claims",
         per_second: 1_000,
         what: "claims of 2 MiB, 16 KiB sent",
-        conduct: Conduct::Anew(claim),
+        conduct: Conduct::Reopen(claim),
     },
     Kind { name: "reconnect storm", per_second: 1_000, what: "connect and close", conduct: Conduct::Reconnect },
     Kind {
@@ -130,7 +130,7 @@ fn main() {
 // --- The measurement ------------------------------------------------------------------------------------------------
 
 fn run_all() {
-    rlimit::increase_nofile_limit(4 * HOSTILE_PEERS as u64).expect("the limit may be raised to the hard one");
+    rlimit::increase_nofile_limit(4 * HOSTILE_PEERS as u64).expect("the soft limit can be raised to the hard limit");
     let wanted = env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
     let settle = Duration::from_secs(if env::var_os("PEERLOOP_LONG").is_some() { 60 } else { 6 });
     println!(
@@ -173,7 +173,7 @@ fn run_all() {
 }
 
 fn measure(index: usize, kind: &Kind, settle: Duration) -> String {
-    let mut node = Process::start("node", &env::var(NODE_BEHIND).unwrap_or_default());
+    let mut node = Process::start("node", &env::var(NODE_WRAPPER).unwrap_or_default());
     let address: SocketAddr = node.answer("address ").parse().expect("an address");
     let mut wave: Vec<Peer> = (0..HOSTILE_PEERS).map(|_| Peer::ready(address)).collect();
     for peer in &mut wave {
@@ -244,7 +244,7 @@ fn mark(is_missed: bool) -> char {
     if is_missed { '!' } else { ' ' }
 }
 
-/// Another process of this program, ended when dropped.
+/// Another process of this program, killed when dropped.
 struct Process {
     child: Child,
     input: ChildStdin,
@@ -252,10 +252,10 @@ struct Process {
 }
 
 impl Process {
-    /// Starts it through another command, such as `nice -n 5`, or directly.
-    fn start(role: &str, behind: &str) -> Self {
+    /// Starts the process through another command, such as `nice -n 5`, or directly.
+    fn start(role: &str, wrapper: &str) -> Self {
         let program = env::current_exe().expect("the program has a path");
-        let mut words = behind.split_whitespace();
+        let mut words = wrapper.split_whitespace();
         let mut command = match words.next() {
             Some(wrapper) => {
                 let mut command = Command::new(wrapper);
@@ -277,7 +277,7 @@ impl Process {
         Self { child, input, output }
     }
 
-    /// Reads the next line, which must have this beginning, and returns its rest.
+    /// Reads the next line, which must start with `beginning`, and returns the rest.
     fn answer(&mut self, beginning: &str) -> String {
         let mut line = String::new();
         self.output.read_line(&mut line).expect("the process writes text");
@@ -285,7 +285,7 @@ impl Process {
         rest.trim().to_owned()
     }
 
-    /// Requests its counters so far.
+    /// Requests the process's current counters.
     fn numbers(&mut self) -> [u64; 2] {
         self.input.write_all(b"numbers\n").expect("the process is alive");
         let line = self.answer("numbers ");
@@ -295,11 +295,11 @@ impl Process {
 
     fn memory_kib(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the process is alive");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the kernel reports it");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the kernel reports the size");
         line.split_whitespace().next().and_then(|kib| kib.parse().ok()).expect("the field is a number")
     }
 
-    /// Returns for how long its threads were runnable but did not run.
+    /// Returns the total time for which the process's threads were runnable but did not run.
     fn waited(&self) -> Duration {
         let tasks = format!("/proc/{}/task", self.child.id());
         let tasks =
@@ -307,7 +307,7 @@ impl Process {
         let nanos = tasks.map(|task| {
             let text = fs::read_to_string(task.join("schedstat")).expect("the thread is alive");
             let nanos = text.split_whitespace().nth(1).and_then(|nanos| nanos.parse().ok());
-            Duration::from_nanos(nanos.expect("the kernel reports it"))
+            Duration::from_nanos(nanos.expect("the kernel reports the wait"))
         });
         nanos.sum()
     }
@@ -341,7 +341,7 @@ impl Peer {
         let (ping, began) = (ping(), Instant::now());
         while began.elapsed() < time {
             let sent = Instant::now();
-            self.0.write_all(&ping).expect("an honest peer is kept");
+            self.0.write_all(&ping).expect("the node keeps an honest peer");
             while self.read_frame() != CommandName::PONG {}
             latencies.record(sent.elapsed());
         }
@@ -350,10 +350,10 @@ impl Peer {
 
     fn read_frame(&mut self) -> CommandName {
         let mut header = [0; HEADER_LEN_BYTES];
-        self.0.read_exact(&mut header).expect("an honest peer is answered");
+        self.0.read_exact(&mut header).expect("the node answers an honest peer");
         let header = Header::decode(&header);
         let mut payload = [0; 512];
-        self.0.read_exact(&mut payload[..header.payload_len as usize]).expect("an honest peer is answered");
+        self.0.read_exact(&mut payload[..header.payload_len as usize]).expect("the node answers an honest peer");
         header.command
     }
 }
@@ -380,11 +380,13 @@ impl<'a> Attacker<'a> {
     fn new(conduct: &'a Conduct, address: SocketAddr) -> Self {
         let message = match conduct {
             Conduct::Silent | Conduct::Reconnect => Vec::new(),
-            Conduct::Drip(message) | Conduct::Flood(message) | Conduct::NeverRead(message) | Conduct::Anew(message) => {
-                message()
-            }
+            Conduct::Drip(message)
+            | Conduct::Flood(message)
+            | Conduct::NeverRead(message)
+            | Conduct::Reopen(message) => message(),
         };
-        rlimit::increase_nofile_limit(2 * HOSTILE_PEERS as u64).expect("the limit may be raised to the hard one");
+        rlimit::increase_nofile_limit(2 * HOSTILE_PEERS as u64)
+            .expect("the soft limit can be raised to the hard limit");
         Self { conduct, address, peers: Vec::new(), message, delivered: 0, opened: 0 }
     }
 
@@ -406,7 +408,7 @@ impl<'a> Attacker<'a> {
                 Err(TryRecvError::Disconnected) => return,
             }
             let now = Instant::now();
-            // Actions later than this are skipped.
+            // Actions that are more than 20 ms late are skipped.
             due = due.max(now.checked_sub(Duration::from_millis(20)).unwrap_or(now));
             while due <= now {
                 self.act(next);
@@ -420,13 +422,13 @@ impl<'a> Attacker<'a> {
     fn act(&mut self, index: usize) {
         let is_alive = match self.conduct {
             Conduct::Silent => self.peers[index].drain(),
-            Conduct::Anew(_) => false,
+            Conduct::Reopen(_) => false,
             Conduct::Drip(_) => self.send(index, 1) && self.peers[index].drain(),
             Conduct::Flood(_) => self.send(index, usize::MAX) && self.peers[index].drain(),
             Conduct::NeverRead(_) => self.send(index, usize::MAX),
             Conduct::Reconnect => {
                 if index.is_multiple_of(2) {
-                    // The socket is open; if the option cannot be set, it ends in an orderly way.
+                    // If the option cannot be set, the socket closes without a reset.
                     let _ = SockRef::from(&self.peers[index].socket).set_linger(Some(Duration::ZERO));
                 }
                 false
@@ -465,13 +467,13 @@ impl<'a> Attacker<'a> {
                 SockRef::from(&socket).set_recv_buffer_size(4_096).expect("the socket is connected");
                 greeting()
             }
-            Conduct::Anew(_) => self.message.clone(),
+            Conduct::Reopen(_) => self.message.clone(),
         };
-        // The node may have closed it already, which shows in this peer's next turn.
+        // The node may have closed the connection already; this peer's next turn notices that.
         let _ = (&socket).write_all(&hello);
         socket.set_nonblocking(true).expect("the socket is connected");
         self.delivered += match self.conduct {
-            Conduct::Silent | Conduct::Reconnect | Conduct::Anew(_) => 1,
+            Conduct::Silent | Conduct::Reconnect | Conduct::Reopen(_) => 1,
             Conduct::Drip(_) | Conduct::Flood(_) | Conduct::NeverRead(_) => 0,
         };
         Hostile { socket, written: 0 }
@@ -515,9 +517,9 @@ impl Handler for Reader {
 }
 
 fn run_node() {
-    rlimit::increase_nofile_limit(4 * HOSTILE_PEERS as u64).expect("the limit may be raised to the hard one");
+    rlimit::increase_nofile_limit(4 * HOSTILE_PEERS as u64).expect("the soft limit can be raised to the hard limit");
     grow_descriptor_table();
-    let mut reactor = Reactor::new(Config::new(Network::Regtest), Reader { answer: None }).expect("a poller");
+    let mut reactor = Reactor::new(Config::new(Network::Regtest), Reader { answer: None }).expect("a new loop");
     let address = reactor.listen(([127, 0, 0, 1], 0).into()).expect("a loopback port is free");
     let handle = reactor.handle();
     thread::spawn(move || reactor.run().expect("the poller works"));

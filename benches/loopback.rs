@@ -32,19 +32,21 @@ impl Handler for Silent {
 }
 
 fn run_peerloop(started: &Report<(SocketAddr, Option<peerloop::Handle<()>>)>) {
-    let mut reactor = Reactor::new(Config::new(Network::Regtest), Silent).expect("the kernel gives a poller");
+    let mut reactor = Reactor::new(Config::new(Network::Regtest), Silent).expect("the kernel provides a poller");
     let address = reactor.listen(ANY_PORT).expect("a loopback port is free");
-    started.send((address, Some(reactor.handle()))).expect("the client waits for it");
+    started.send((address, Some(reactor.handle()))).expect("the client waits for the address");
     reactor.run().expect("the poller works");
 }
 
 /// Runs until the last of its connections is closed.
 fn run_bare_mio(started: &Report<(SocketAddr, Option<peerloop::Handle<()>>)>) {
-    let mut poll = Poll::new().expect("the kernel gives a poller");
+    let mut poll = Poll::new().expect("the kernel provides a poller");
     let mut listener = TcpListener::bind(ANY_PORT).expect("a loopback port is free");
     let listening = Token(usize::MAX);
     poll.registry().register(&mut listener, listening, Interest::READABLE).expect("the socket can be polled");
-    started.send((listener.local_addr().expect("the listener is bound"), None)).expect("the client waits for it");
+    started
+        .send((listener.local_addr().expect("the listener is bound"), None))
+        .expect("the client waits for the address");
     let mut events = Events::with_capacity(1_024);
     let mut sockets: Vec<TcpStream> = Vec::new();
     let mut block = vec![0; READ_BLOCK_BYTES];
@@ -90,7 +92,7 @@ impl Client {
         Self { sockets: (0..CONNECTIONS).map(connect).collect(), ping: frame(&MessageRef::Ping { nonce: 7 }) }
     }
 
-    fn shake_hands(&mut self) {
+    fn complete_handshakes(&mut self) {
         let greeting = greeting();
         for socket in &mut self.sockets {
             socket.write_all(&greeting).expect("the socket is connected");
@@ -128,7 +130,7 @@ fn pings(c: &mut Criterion) {
         let (address, handle) = server.recv().expect("the server starts");
         let mut client = Client::connect(address);
         if speaks {
-            client.shake_hands();
+            client.complete_handshakes();
         }
         group.bench_function(name, |b| b.iter(|| client.round()));
         drop(client);

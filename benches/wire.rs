@@ -108,7 +108,7 @@ fn header(seed: u64) -> BlockHeader {
     }
 }
 
-/// Returns the most common form: one signature and one key in, two key hashes out.
+/// Returns a transaction of the most common form: one signature and one key in, two key hashes out.
 fn tx(seed: u64) -> Tx {
     let script = [seed as u8; 107];
     let input = TxInRef { prev_txid: hash(seed), prev_index: 1, script: &script, sequence: u32::MAX };
@@ -373,7 +373,7 @@ fn sum_gang_tx(tx: &chain_gang::messages::Tx) -> u64 {
     sum_all(inputs.chain(outputs))
 }
 
-/// Microseconds of a pass, and of its checksums.
+/// Median times of a pass and of its checksums, in microseconds.
 #[derive(Clone, Copy)]
 struct Medians {
     whole: f64,
@@ -389,7 +389,7 @@ fn print_table(families: &[Family]) {
             let bare = |medians: Medians| medians.whole - medians.checksum;
             let cells: Vec<String> =
                 medians.iter().map(|median| format!("{:.2} ({:.2})", median.whole, bare(*median))).collect();
-            let [ours, others @ ..] = &medians[..] else { unreachable!("there are three") };
+            let [ours, others @ ..] = &medians[..] else { unreachable!("there are three crates") };
             let best = |cost: fn(Medians) -> f64| others.iter().map(|other| cost(*other)).fold(f64::MAX, f64::min);
             println!(
                 "{:<24} {:>19} {:>19} {:>19} {:>8.2} {:>10.2}",

@@ -111,7 +111,7 @@ impl Handler for Crawler {
     }
 }
 
-/// Starts four nodes: the first knows two, one of which knows the fourth.
+/// Starts four nodes: the first knows the second and the third, and the second knows the third and the fourth.
 fn start_nodes(network: Network) -> Result<SocketAddr, Box<dyn std::error::Error>> {
     let last = Node::start(network, &[])?.address;
     let third = Node::start(network, &[])?.address;

@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                         let _ = handle.close(message.peer);
                     }
                 }
-                Received::Lagged { count } => println!("lost {count} messages: reading too slowly"),
+                Received::Lagged { count } => println!("lagged: {count} messages dropped"),
             }
         }
     });
@@ -53,7 +53,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     _ => {}
                 }
             }
-            Received::Lagged { count } => println!("lost {count} events: reading too slowly"),
+            Received::Lagged { count } => println!("lagged: {count} events dropped"),
         }
     }
     // Both subscriptions end with the loop.

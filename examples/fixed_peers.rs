@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         peers = own.iter().map(|node| node.address).collect();
     }
     let wanted = peers.len();
-    // Beyond `max_peers` even a fixed list is not dialled.
+    // A fixed list is dialled only up to `max_peers`.
     let manager = ManagerConfig::with_fixed_peers(network, peers).with_max_peers(wanted.max(20));
     let config = Config::new(network).with_manager(Some(Box::new(manager)));
     let (mut reactor, channel) = channel::open(config, CommandFilter::Only(Vec::new()), CHANNEL_ITEMS)?;
@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let event = match channel.control.recv()? {
             Received::Item(event) => event,
             Received::Lagged { count } => {
-                println!("lost {count} events: reading too slowly");
+                println!("lagged: {count} events dropped");
                 continue;
             }
         };
@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 }
             }
             ControlEvent::ConnectionLost { .. } => ready -= 1,
-            // The event says when the next dial is due. Only this example ends here.
+            // The manager dials again at the time that the event reports. Only this example ends here.
             ControlEvent::ConnectionFailed { .. } if !own.is_empty() => break,
             _ => {}
         }

@@ -1,4 +1,4 @@
-//! Runs a loop inside another one: the outer loop waits for both, and runs a turn of the inner one only when it is
+//! Runs a loop inside another one: the outer loop waits for both, and runs a turn of the inner loop only when one is
 //! due.
 //!
 //! Run `cargo run --example foreign_event_loop`, or name a node: `.. mainnet 192.0.2.1:8333`. The outer loop here is
@@ -67,7 +67,7 @@ mod nested {
         let mut next_tick = inner.now().plus(TICK);
         loop {
             let now = inner.now();
-            // The deadline changes with every turn, so it is read before every wait.
+            // Every turn may change the deadline, so it is read before every wait.
             let inner_due = match inner.next_deadline() {
                 Wait::Zero => Some(now),
                 Wait::Until(moment) => Some(moment),
@@ -93,13 +93,13 @@ mod nested {
         }
     }
 
-    /// Does the outer loop's own work, and returns when it is due again.
+    /// Does the outer loop's own work, and returns the moment at which it is next due.
     fn tick(now: Instant, ticks: &mut u32) -> Instant {
         *ticks += 1;
         now.plus(TICK)
     }
 
-    /// Rounds up to milliseconds, in which pollers count: a poller that wakes a little early would run an empty turn.
+    /// Rounds up to whole milliseconds, a poller's resolution: waking a little early would run an empty turn.
     fn round_up(wait: Duration) -> Duration {
         Duration::from_millis(u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX))
     }

@@ -18,7 +18,7 @@ const COMMANDS: [CommandName; 3] = [CommandName::INV, CommandName::GETDATA, Comm
 #[derive(Default)]
 struct Relay {
     kept: HashMap<Hash256, bytes::Bytes>,
-    /// Items that each peer has asked for and was not sent yet.
+    /// Items that each peer has requested and that are not sent yet.
     wanted: HashMap<PeerId, VecDeque<InventoryItem>>,
 }
 
@@ -58,13 +58,13 @@ impl Handler for Relay {
                 if self.kept.insert(txid, frame.to_frame()).is_none() {
                     let announced = Inventory::from_items([InventoryItem::tx(txid)]);
                     let announcement = ctx.encode(&MessageRef::Inv(announced.as_ref()));
-                    // A peer that has no room for an announcement misses it.
+                    // A peer whose queue has no room misses the announcement.
                     let _ = ctx.broadcast(&announcement, |other| other.id() != peer);
                 }
             }
             Ok(MessageRef::GetData(items)) => {
                 self.wanted.entry(peer).or_default().extend(items.iter());
-                // Its requests meanwhile wait in the kernel.
+                // While the peer is paused, its further requests wait in the kernel.
                 ctx.pause(peer);
                 ctx.pull(peer).unwrap_or_default();
             }

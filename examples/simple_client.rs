@@ -28,7 +28,7 @@ impl Handler for Client {
             Event::Ready { handshake } => {
                 let agent = ctx.peer(peer).and_then(|view| view.info().user_agent).unwrap_or_default();
                 println!("ready: {agent} after {handshake:?}");
-                // Planned now, so that every delay from this moment counts.
+                // The ping is due now, so its latency includes every delay from this moment on.
                 let _ = ctx.ping(peer, ctx.now());
             }
             Event::Pong { planned, received, .. } => {

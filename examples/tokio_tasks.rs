@@ -1,8 +1,8 @@
 //! Uses a loop from a tokio runtime: requests are awaited, and events arrive as a stream.
 //!
 //! `cargo run --example tokio_tasks`, or with a node: `.. mainnet 192.0.2.1:8333`. The loop keeps a thread of its own,
-//! so no task can delay a peer; a reply or an event wakes its task from there. A runtime that must drive the loop
-//! itself waits for its descriptor, as the example `foreign_event_loop` does.
+//! so no task can delay a peer; that thread wakes the task that waits for a reply or an event. A runtime that must
+//! drive the loop itself waits for the loop's descriptor, as the example `foreign_event_loop` does.
 
 mod setting;
 
@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tokio_stream::{Stream, StreamExt};
 
-/// A longer wait for the node means that something is wrong.
+/// Maximum wait for the node.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[tokio::main(flavor = "current_thread")]
@@ -65,7 +65,7 @@ async fn ready(events: &mut Items<ControlEvent>) -> Result<(), Trouble> {
                 return Err(Trouble(event.to_string()));
             }
             Received::Item(event) => println!("{}", event.label()),
-            Received::Lagged { count } => println!("too slow for {count} events"),
+            Received::Lagged { count } => println!("lagged: {count} events dropped"),
         }
     }
     Err(Trouble("the loop has ended".to_owned()))

@@ -1,4 +1,4 @@
-//! Parts shared by the examples: their arguments, and nodes on loopback for when none is given.
+//! Parts shared by the examples: their arguments, and built-in nodes on loopback, used if no node is given.
 //!
 //! A built-in node is a loop on a thread of its own, as in any program. It accepts every peer, and answers a `getaddr`
 //! with the addresses given at its start.

@@ -32,12 +32,12 @@ pub(crate) fn open(path: &Path) -> Result<RedbStore, Failure> {
         let begun = "and a new one was created";
         output::complain(&format!("the peer book {book} could not be used: {why}; it is kept as {kept}, {begun}"));
     }
-    tell_dropped(path, opened.dropped);
+    report_dropped(path, opened.dropped);
     Ok(store)
 }
 
 /// Reports the number of dropped records, if any.
-pub(crate) fn tell_dropped(path: &Path, dropped: usize) {
+pub(crate) fn report_dropped(path: &Path, dropped: usize) {
     if dropped > 0 {
         let book = path.display();
         output::complain(&format!("{dropped} invalid records of the peer book {book} were dropped"));

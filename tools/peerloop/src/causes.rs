@@ -1,4 +1,4 @@
-//! Causes of ended connections in words: the stage of the connection, the reason, and a possible explanation.
+//! Describes why a connection closed: the stage of the connection, the reason, and a possible explanation.
 
 use peerloop::error::{CloseReason, Deadline, Incompatibility, NetworkFailure, WireError};
 use peerloop::peer::ConnectionState;
@@ -10,11 +10,11 @@ use std::io::ErrorKind;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Stage {
-    /// It had no TCP connection yet.
+    /// No TCP connection was established.
     Connecting,
-    /// It had a TCP connection, and the handshake was not complete.
+    /// A TCP connection was established, but the handshake was not complete.
     Handshake,
-    /// It had completed the handshake.
+    /// The handshake was complete.
     Ready,
 }
 
@@ -29,7 +29,7 @@ impl Stage {
     }
 }
 
-/// Describes why a connection ended. In a handshake a node rejects our `version`, which gives the code its meaning.
+/// Describes why a connection closed. A reject code during the handshake refers to our `version`.
 pub(crate) fn cause_at(reason: CloseReason, stage: Stage) -> String {
     match reason {
         CloseReason::RejectedByPeer(code) if stage == Stage::Handshake => match RejectCode(code).meaning(b"version") {
@@ -51,7 +51,7 @@ pub(crate) fn is_closed_by_peer(reason: CloseReason) -> bool {
     }
 }
 
-/// Suggests an explanation of a cause that the peer does not explain.
+/// Suggests an explanation for a reason, if there is a likely one.
 pub(crate) fn hint(reason: CloseReason, stage: Stage) -> Option<&'static str> {
     match reason {
         CloseReason::Network(NetworkFailure { kind: ErrorKind::ConnectionRefused, .. }) => {

@@ -67,9 +67,9 @@ pub(crate) enum Command {
     Peers(PeersArgs),
     /// Check one node, step by step
     Probe(ProbeArgs),
-    /// Check whether this machine can hold many peers, and what to change
+    /// Check whether this machine can hold many peers, and suggest changes
     Doctor(DoctorArgs),
-    /// Run the loop in hostile worlds, one for each seed, and hold it to its invariants
+    /// Run the loop in hostile worlds, one for each seed, and check its invariants
     #[cfg(feature = "sim")]
     Sim(SimArgs),
     /// Print the completions for a shell
@@ -94,7 +94,7 @@ pub(crate) struct BenchArgs {
     /// Peers to open; 1k is 1000 [default: 100; 1000 without a target]
     #[arg(short, long, value_name = "N", value_parser = parse_count)]
     pub(crate) connections: Option<usize>,
-    /// Minimum number of peers that become ready and stay to the end, or the run fails: 950, 95%; 0 allows any number
+    /// Minimum number of peers that must become ready and stay to the end: 950, 95%; 0 allows any number
     #[arg(long, value_name = "N|P%", default_value = "100%", value_parser = parse_min_peers)]
     pub(crate) min_peers: MinPeers,
     /// Time to measure
@@ -115,13 +115,13 @@ pub(crate) struct BenchArgs {
     /// Time to wait for the last pongs; later ones count as timed out
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_time)]
     pub(crate) drain: Duration,
-    /// Time for a pong; the peer is closed after it
+    /// Maximum time for a pong, after which the peer is closed
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_time_above_zero)]
     pub(crate) timeout: Duration,
     /// Percentiles to report
     #[arg(long, value_name = "LIST", default_value = "50,90,99,99.9,100", value_parser = parse_percentiles)]
     pub(crate) percentiles: Percentiles,
-    /// Local address to connect from; with a prefix, also all later addresses of its network; repeatable
+    /// Local address to connect from; with a prefix, that address and all later ones of its network; repeatable
     #[arg(long, value_name = "IP[/PREFIX]")]
     pub(crate) source_ip: Vec<Source>,
     /// Write the results as JSON; with -, stdout carries nothing else
@@ -184,7 +184,7 @@ pub(crate) struct RunArgs {
     pub(crate) settings: SettingFlags,
 }
 
-/// The peer book is the file of the setting `book`: --book, PEERLOOP_BOOK, or in the settings file.
+/// The peer book is the file of the setting `book`: from --book, PEERLOOP_BOOK or the settings file.
 #[derive(Args, Debug)]
 #[command(after_help = EXIT_CODES_OF_PEERS, arg_required_else_help = false)]
 pub(crate) struct PeersArgs {
@@ -261,7 +261,7 @@ impl HostOrPeer {
         }
     }
 
-    /// Returns whether it includes the peer with this address.
+    /// Returns whether `peer` is this peer, or a peer of this host.
     pub(crate) fn is(self, peer: SocketAddr) -> bool {
         match self {
             Self::Host(address) => Host::of(address) == Host::of(peer.ip()),
@@ -289,7 +289,7 @@ pub(crate) struct ProbeArgs {
     pub(crate) network: Option<Network>,
     #[command(flatten)]
     pub(crate) family: FamilyFlags,
-    /// Time for each step
+    /// Maximum time for each step
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_time_above_zero)]
     pub(crate) timeout: Duration,
     /// Print the result as JSON
@@ -316,13 +316,13 @@ pub(crate) struct SimArgs {
     /// Seeds to run; 1k is 1000
     #[arg(long, value_name = "N", default_value = "1000", value_parser = parse_count)]
     pub(crate) seeds: usize,
-    /// The first seed; the others follow it [default: drawn]
+    /// The first seed; the others follow it [default: random]
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
     /// Kind of worlds to draw
     #[arg(long, value_name = "NAME", default_value = "standard")]
     pub(crate) profile: Worlds,
-    /// Play this tape instead of seeds
+    /// Replay this tape instead of running seeds
     #[arg(long, value_name = "FILE", conflicts_with_all = ["seeds", "seed", "jobs", "minimise", "save"])]
     pub(crate) tape: Option<PathBuf>,
     /// Threads that run seeds
@@ -342,7 +342,7 @@ pub(crate) struct SimArgs {
     pub(crate) quiet: bool,
 }
 
-/// Parses a network; completions and messages list its four names.
+/// Parses a network; completions and error messages list the four names.
 fn network_parser() -> impl TypedValueParser<Value = Network> {
     PossibleValuesParser::new(network_names()).try_map(|text| text.parse())
 }
@@ -355,17 +355,19 @@ pub(crate) fn network_names() -> [PossibleValue; 4] {
     })
 }
 
-/// Parses the status of a peer; completions and messages list the names.
+/// Parses the status of a peer; completions and error messages list the names.
 fn status_parser() -> impl TypedValueParser<Value = PeerStatus> {
     let statuses =
         [PeerStatus::Unknown, PeerStatus::Valid, PeerStatus::Inaccessible, PeerStatus::Banned(BanReason::Manual)];
     let names = PossibleValuesParser::new(statuses.map(|status| status.to_string()));
-    names.try_map(move |text| statuses.into_iter().find(|status| status.to_string() == text).ok_or("no status"))
+    names.try_map(move |text| statuses.into_iter().find(|status| status.to_string() == text).ok_or("unknown status"))
 }
 
 fn parse_host_or_peer(text: &str) -> Result<HostOrPeer, String> {
     let wanted = text.parse().map(HostOrPeer::Peer).or_else(|_| text.parse().map(HostOrPeer::Host));
-    wanted.map_err(|_| format!("`{text}` is not an address, alone or with a port, as 192.0.2.1 or [2001:db8::1]:8333"))
+    wanted.map_err(|_| {
+        format!("`{text}` is not an address: use IP or IP:PORT, for example 192.0.2.1 or [2001:db8::1]:8333")
+    })
 }
 
 /// The value names that may start with a digit.
@@ -373,10 +375,10 @@ const NUMBERS: [&str; 7] = ["N", "N|P%", "TIME", "RATE", "LIST", "SIZE", "FACTOR
 
 /// Flags of other load generators, and the equivalents here.
 const OTHERS_FLAGS: [(&str, &str); 4] = [
-    ("-n", "-c N sets the peers, -d TIME how long they are measured; the number of pings follows from -r and -d"),
-    ("-z", "-d TIME sets how long to measure"),
-    ("-t", "-c N sets the peers; the generator has one thread, and --timeout TIME is the time for a pong"),
-    ("-k", "connections are always kept; -c N sets the peers"),
+    ("-n", "-c N sets the number of peers, -d TIME the time to measure; -r and -d determine the number of pings"),
+    ("-z", "-d TIME sets the time to measure"),
+    ("-t", "-c N sets the number of peers; the generator has one thread, and --timeout TIME is the time for a pong"),
+    ("-k", "connections are always kept; -c N sets the number of peers"),
 ];
 
 /// Reads the arguments of this process.
@@ -389,7 +391,7 @@ fn parse_from<T: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = T>)
     Cli::from_arg_matches_mut(&mut matches)
 }
 
-/// Lets numbers begin with a hyphen, so that a negative one is refused by the reader of its value, with the reason.
+/// Lets numbers begin with a hyphen, so that the value's parser refuses a negative number and states the reason.
 fn reads_hyphens(command: clap::Command) -> clap::Command {
     let is_number = |arg: &clap::Arg| {
         arg.get_value_names().is_some_and(|names| names.iter().any(|name| NUMBERS.contains(&name.as_str())))
@@ -399,7 +401,7 @@ fn reads_hyphens(command: clap::Command) -> clap::Command {
         .mut_subcommands(reads_hyphens)
 }
 
-/// Handles arguments that form no command: prints help and version, and describes a mistake in one line.
+/// Handles arguments that are not a valid command: prints help and version, and describes a mistake in one line.
 pub(crate) fn explain(error: &clap::Error) -> Result<Exit, Failure> {
     let text = error.render().to_string();
     match error.kind() {
@@ -423,14 +425,14 @@ fn no_text(arguments: impl Iterator<Item = OsString>) -> String {
         let shown = argument.to_string_lossy().replace(char::is_control, "?");
         if argument.to_str().is_none() {
             return match (shown.split_once('='), before.starts_with('-')) {
-                (Some((flag, _)), _) if flag.starts_with('-') => format!("flag {flag}: its value is not text"),
-                (_, true) => format!("flag {before}: its value is not text"),
-                (_, false) => format!("argument {shown}: it is not text"),
+                (Some((flag, _)), _) if flag.starts_with('-') => format!("flag {flag}: the value is not UTF-8 text"),
+                (_, true) => format!("flag {before}: the value is not UTF-8 text"),
+                (_, false) => format!("argument {shown} is not UTF-8 text"),
             };
         }
         before = shown;
     }
-    "an argument is not text".to_owned()
+    "an argument is not UTF-8 text".to_owned()
 }
 
 /// Returns the paragraphs of a parser's message before its usage, as one line.

@@ -1,11 +1,11 @@
-//! The end of the program: the exit codes that scripts rely on, and the one line that describes a failure.
+//! The program's exit: the codes that scripts rely on, and the one line that describes a failure.
 //!
 //! | code | meaning |
 //! |---|---|
 //! | 0 | finished |
 //! | 1 | the run ended early or had too few peers, a name, file or address could not be used, or a check failed |
 //! | 2 | wrong usage |
-//! | 3 | this machine cannot do it, found before the start |
+//! | 3 | a limit of this machine is too low, found before the start |
 //! | 4 | `bench --strict`: the numbers cannot be trusted |
 //! | 129, 130, 143 | ended by SIGHUP, SIGINT or SIGTERM; results up to then are written and marked `partial` |
 //! | 131 | ended at once by a second signal; results up to then are written, without waiting for the last replies |

@@ -11,10 +11,10 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, UdpSocket};
 use std::num::NonZeroUsize;
 
-/// Descriptors that are not for peers: standard streams, files, pollers, wakers, listeners.
+/// Number of descriptors that are not for peers: standard streams, files, pollers, wakers, listeners.
 const DESCRIPTORS_BESIDE_PEERS: u64 = 32;
 
-/// The lowest default on POSIX systems in decades.
+/// The limit assumed if the system reports none: the lowest default on POSIX systems in decades.
 const DESCRIPTORS_IF_UNKNOWN: u64 = 256;
 
 /// The purpose for which a command needs descriptors.
@@ -26,7 +26,7 @@ pub(crate) enum Need {
     BothEnds,
     /// A node that accepts connections, including some above its maximum.
     Accept {
-        /// Addresses that it listens on.
+        /// Number of addresses on which the node listens.
         listeners: usize,
     },
 }
@@ -34,20 +34,20 @@ pub(crate) enum Need {
 /// The limits of this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Machine {
-    /// Files and sockets that this process may have open.
+    /// Maximum number of open files and sockets of this process.
     pub(crate) descriptors: u64,
-    /// The first and the last port that the system hands out, if it reports them.
+    /// The first and the last local port that the system assigns, if it reports them.
     pub(crate) ports: Option<(u16, u16)>,
-    /// Connections that may wait to be accepted, if the system reports it.
+    /// Maximum number of connections that wait to be accepted, if the system reports it.
     pub(crate) backlog: Option<u32>,
-    /// CPUs that this process may use.
+    /// Number of CPUs that this process may use.
     pub(crate) cpus: usize,
     /// Hundredths of the load average of the last minute, if the system reports it.
     pub(crate) load_hundredths: Option<u32>,
 }
 
 impl Machine {
-    /// Raises the limit of open files as far as possible and reads all others.
+    /// Raises the limit of open files as far as possible and reads all other limits.
     pub(crate) fn survey() -> Self {
         let read = |path| std::fs::read_to_string(path).ok();
         Self {
@@ -64,7 +64,7 @@ impl Machine {
         self.load_hundredths.map(|load| format!("{}.{:02}", load / 100, load % 100))
     }
 
-    /// Returns the number of descriptors for `peers` peers and everything else: the one formula of all commands.
+    /// Returns the number of descriptors for `peers` peers and everything else; all commands use this formula.
     pub(crate) fn descriptors_needed(&self, peers: usize, need: Need) -> u64 {
         (peers as u64).saturating_mul(need.per_peer()).saturating_add(self.besides(need))
     }
@@ -74,8 +74,8 @@ impl Machine {
         self.descriptors.saturating_sub(self.besides(need)) / need.per_peer()
     }
 
-    /// Returns the number of connections above the maximum that may be open while they are refused: fewer where
-    /// descriptors are scarce.
+    /// Returns the number of connections above the maximum that may be open while they are refused: at most half of
+    /// the descriptors that remain.
     pub(crate) fn max_over_capacity(&self, need: Need) -> usize {
         let Need::Accept { listeners } = need else { return 0 };
         let room = self.descriptors.saturating_sub(DESCRIPTORS_BESIDE_PEERS.saturating_add(listeners as u64));
@@ -88,12 +88,12 @@ impl Machine {
         DESCRIPTORS_BESIDE_PEERS.saturating_add(more as u64)
     }
 
-    /// Returns the descriptors for that many peers, or all that are available.
+    /// Returns the number of descriptors for this many peers, at most the available number.
     pub(crate) fn descriptors_for(&self, peers: usize, need: Need) -> u64 {
         self.descriptors_needed(peers, need).min(self.descriptors)
     }
 
-    /// Checks that there are descriptors for that many peers.
+    /// Checks that there are descriptors for this many peers.
     pub(crate) fn check_descriptors(&self, peers: usize, need: Need) -> Result<(), Failure> {
         let (has, needed, besides) = (self.descriptors, self.descriptors_needed(peers, need), self.besides(need));
         if needed <= has {
@@ -109,19 +109,18 @@ impl Machine {
             fits => format!("use at most {}, or ", counted(fits, "peer")),
         };
         Err(Failure::machine(format!(
-            "{peers} need {needed} descriptors ({each}, plus {besides} for the process), but this process may open \
-             {has}; {fewer}raise the hard limit (ulimit -Hn)"
+            "{needed} descriptors are needed for {peers} ({each}, plus {besides} for the process), but this process \
+             may open {has}; {fewer}raise the hard limit (ulimit -Hn)"
         )))
     }
 
-    /// Returns the number of ports that the system hands out per source address.
+    /// Returns the number of local ports that the system assigns per source address.
     pub(crate) fn port_count(&self) -> Option<u64> {
         self.ports.map(|(first, last)| u64::from(last) - u64::from(first) + 1)
     }
 
-    /// Checks that there are ports for that many connections. Without source addresses, each target can use all
+    /// Checks that there are ports for this many connections. Without source addresses, each target can use all
     /// ports; with them, a source address can use each port once, for all targets together.
-    /// itself; a source address has each port once, for all targets together.
     pub(crate) fn check_ports(&self, connections: usize, targets: usize, sources: usize) -> Result<(), Failure> {
         let Some(ports) = self.port_count() else { return Ok(()) };
         let (places, place) = match (sources, targets.max(1)) {
@@ -138,8 +137,7 @@ impl Machine {
         let (first, last) = self.ports.unwrap_or_default();
         Err(Failure::machine(format!(
             "{connections} connections need {share} local ports per {place}, but there are {ports} \
-             ({first} to {last}); add --source-ip until there are {more} addresses, or widen \
-             net.ipv4.ip_local_port_range"
+             ({first} to {last}); use {more} addresses with --source-ip, or widen net.ipv4.ip_local_port_range"
         )))
     }
 }
@@ -160,7 +158,7 @@ pub(crate) fn complain_of_refused_options() {
     }
 }
 
-/// Checks that this machine has these addresses. Any other failure shows when connecting.
+/// Checks that this machine has these addresses. Other failures appear when connecting.
 pub(crate) fn check_sources(sources: &[IpAddr]) -> Result<(), Failure> {
     for source in sources {
         if let Err(error) = UdpSocket::bind((*source, 0))
@@ -221,11 +219,11 @@ mod tests {
     fn the_number_of_peers_that_a_refusal_suggests_is_accepted() {
         let accept = Need::Accept { listeners: 0 };
         let refused = MACHINE.check_descriptors(19_950, accept).unwrap_err();
-        for part in ["19950 peers need 20046", "plus 96 for the process", "at most 19904 peers"] {
+        for part in ["20046 descriptors are needed for 19950 peers", "plus 96 for the process", "at most 19904 peers"] {
             assert!(refused.message.contains(part), "{part}: {}", refused.message);
         }
         let refused = Machine { descriptors: 32, ..MACHINE }.check_descriptors(1, Need::Dial).unwrap_err();
-        assert!(refused.message.starts_with("1 peer need 33 descriptors"), "{}", refused.message);
+        assert!(refused.message.starts_with("33 descriptors are needed for 1 peer ("), "{}", refused.message);
         assert!(refused.message.ends_with("may open 32; raise the hard limit (ulimit -Hn)"), "{}", refused.message);
     }
 
@@ -258,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn the_port_range_is_read_as_the_kernel_writes_it() {
+    fn the_kernels_port_range_is_parsed() {
         assert_eq!(parse_port_range("32768\t60999\n"), Some((32_768, 60_999)));
         for wrong in ["", "1", "x y", "5 4", "1 70000"] {
             assert_eq!(parse_port_range(wrong), None, "{wrong}");
@@ -266,14 +264,14 @@ mod tests {
     }
 
     #[test]
-    fn the_load_average_of_the_last_minute_is_read() {
+    fn the_load_average_of_the_last_minute_is_parsed() {
         assert_eq!(parse_load("12.05 0.58 0.59 1/467 12345\n"), Some(1_205));
         assert_eq!(Machine { load_hundredths: Some(1_205), ..MACHINE }.load_average_text().as_deref(), Some("12.05"));
         assert_eq!([parse_load(""), parse_load("1"), parse_load("1.5 2")], [None; 3]);
     }
 
     #[test]
-    fn a_source_that_is_not_ours_is_named() {
+    fn a_source_address_of_another_machine_is_named() {
         assert_eq!(check_sources(&["127.0.0.3".parse().unwrap()]), Ok(()));
         let refused = check_sources(&["203.0.113.7".parse().unwrap()]).unwrap_err();
         assert!(refused.message.contains("203.0.113.7"), "{}", refused.message);

@@ -1,7 +1,7 @@
 //! The events that the reporting thread waits for: signals, and the end of the loops on other threads.
 //!
 //! One thread sleeps in the kernel until a signal arrives; nothing here uses a timer. Commands without a loop have no
-//! notices: a signal makes the system end them, or [`end_by_signals_as_init`] where they are process 1.
+//! notices: on a signal the system ends them, or [`end_by_signals_as_init`] does if they are process 1.
 
 use crate::exit::{Exit, Failure, Stop};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -16,7 +16,7 @@ use std::time::Duration;
 /// An event for the reporting thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Notice {
-    /// A signal requests the end, unless the command uses a hang-up for another purpose.
+    /// A signal arrived; it requests a stop, unless the command uses a hang-up for another purpose.
     Stop(Stop),
     /// A thread that [`Notices::spawn`] started has ended, for any reason.
     Ended,
@@ -36,8 +36,8 @@ impl Notices {
         Self::listening_for(&not_ignored(&[SIGINT, SIGTERM, SIGHUP]))
     }
 
-    /// Listens for signals from here on, including a hang-up that was ignored: for a command that a hang-up does not
-    /// end.
+    /// Listens for signals from here on, including a hang-up that was ignored: for a command that continues after a
+    /// hang-up.
     pub(crate) fn with_hang_ups() -> Result<Self, Failure> {
         let mut signals = not_ignored(&[SIGINT, SIGTERM]);
         signals.push(SIGHUP);
@@ -86,7 +86,7 @@ impl Notices {
     }
 }
 
-/// Returns whether a signal ends the program in its handler, if it is process 1: until a [`Notices`] handles signals.
+/// Whether a signal ends the program in its handler, if it is process 1: true until a [`Notices`] handles signals.
 static ENDS_AT_ONCE: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| Arc::new(AtomicBool::new(true)));
 
 /// Ends the program by a signal where the system would not: a signal without a handler is ignored by process 1 of a

@@ -1,14 +1,14 @@
 //! Prepares the process for many peers before it has a second thread.
 //!
-//! - The kernel doubles the table of descriptors as it fills up. While a process has several threads, a thread that
-//!   requests a descriptor then waits for some 10 ms: a turn of the loop. So the table gets its full size first.
+//! - The kernel doubles the table of descriptors when it is full. While a process has several threads, a thread that
+//!   requests a descriptor then waits for some 10 ms, which delays a turn. So the table gets its full size first.
 //! - glibc keeps most of the memory of a burst of large buffers: after peers that start messages above 4 KiB and
-//!   disconnect, the process would stay as large as they made it. The library buffers those messages only in large
-//!   buffers, for all sizes. So large buffers are mapped, and return to the system when they are freed.
+//!   disconnect, the process would keep the memory that they used. The library buffers messages of these sizes only
+//!   in large buffers. So large buffers are mapped, and return to the system when they are freed.
 //!
-//! Nothing here fails: if the system refuses, the process is slower or larger, but as correct.
+//! Nothing here fails: if the system refuses, the process is slower or larger, but still correct.
 
-/// Prepares for that many open files and sockets; each uses 8 bytes of the kernel's memory from here on.
+/// Prepares for this many open files and sockets; each uses 8 bytes of the kernel's memory from here on.
 pub(crate) fn prepare(descriptors: u64) {
     grow_descriptor_table(descriptors);
     return_large_buffers();
@@ -22,10 +22,10 @@ fn grow_descriptor_table(descriptors: u64) {
 
 /// Maps large buffers, which hold all messages above 4 KiB.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-#[expect(unsafe_code, reason = "there is no safe way to set it")]
+#[expect(unsafe_code, reason = "no safe function sets the threshold")]
 fn return_large_buffers() {
     const LARGE_BYTES: libc::c_int = peerloop::limits::BUFFER_GROWTH_BYTES as libc::c_int;
-    // SAFETY: the call stores two numbers, and any numbers are valid, and no other thread allocates meanwhile.
+    // SAFETY: the call stores a number, every number is valid, and no other thread allocates meanwhile.
     unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BYTES) };
 }
 
@@ -38,7 +38,7 @@ mod tests {
 
     fn table_size() -> u64 {
         let status = std::fs::read_to_string("/proc/self/status").expect("/proc is mounted");
-        let size = status.lines().find_map(|line| line.strip_prefix("FDSize:")).expect("the kernel reports it");
+        let size = status.lines().find_map(|line| line.strip_prefix("FDSize:")).expect("the kernel reports the size");
         size.trim().parse().expect("the field is a number")
     }
 
@@ -47,7 +47,7 @@ mod tests {
         let before = table_size();
         grow_descriptor_table(0);
         assert_eq!(table_size(), before, "room for one needs no growth");
-        let descriptors = rlimit::increase_nofile_limit(2 * before + 1).expect("the limit may be raised");
+        let descriptors = rlimit::increase_nofile_limit(2 * before + 1).expect("the limit can be raised");
         grow_descriptor_table(descriptors);
         assert!(table_size() >= descriptors && table_size() > before, "{before} and then {}", table_size());
         grow_descriptor_table(u64::MAX);

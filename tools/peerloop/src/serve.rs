@@ -21,7 +21,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-/// The default maximum with any number of descriptors.
+/// The largest default for the maximum number of peers, for any number of descriptors.
 const MAX_DEFAULT_PEERS: usize = 1_000_000;
 
 /// The counters whose rates the status line shows.
@@ -56,7 +56,7 @@ pub(crate) fn run(args: ServeArgs) -> Result<Exit, Failure> {
     if let Ok(listening) = receiver.recv() {
         output::print(&greeting(&listening.addresses, network, max_peers))?;
         let stops = wait(&notices, &listening.handle, args.quiet);
-        // It fails only if the loop has ended already.
+        // The request fails only if the loop has already ended.
         let _ = listening.handle.stop();
         if let Some(stop) = stops.and_then(|stops| second_signal(&notices, stops)) {
             let snapshot = snapshot(&listening.handle);
@@ -85,7 +85,7 @@ fn serve(config: Config, addresses: &[SocketAddr], ready: SyncSender<Listening>)
     for &address in addresses {
         reactor.listen(address).map_err(|error| {
             Failure::run(format!(
-                "listening on {address}: {error}; use --listen with an address of this machine and a port that is free"
+                "listening on {address}: {error}; use --listen with an address of this machine and a free port"
             ))
         })?;
     }
@@ -122,7 +122,7 @@ fn wait(notices: &Notices, handle: &Handle<ResponderRequest>, quiet: bool) -> Op
     }
 }
 
-/// Waits until the loop has closed its peers and ended, or until a second signal, which is returned.
+/// Waits until the loop has closed its peers and ended, or until a second signal, which it returns.
 fn second_signal(notices: &Notices, mut stops: Stops) -> Option<Stop> {
     while let Some(Notice::Stop(stop)) = notices.next(None) {
         if stops.note(stop) {
@@ -132,7 +132,7 @@ fn second_signal(notices: &Notices, mut stops: Stops) -> Option<Stop> {
     None
 }
 
-/// Requests the loop's counts, and waits for at most a second.
+/// Requests the loop's counts, and waits at most a second for them.
 fn snapshot(handle: &Handle<ResponderRequest>) -> Option<Snapshot> {
     let (reply, pending) = Pending::new();
     handle.request(ResponderRequest::Snapshot(reply)).ok()?;

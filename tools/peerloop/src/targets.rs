@@ -2,8 +2,8 @@
 //! load.
 //!
 //! A target is `host`, `host:port`, `[ipv6]` or `[ipv6]:port`; the default port is the network's. An IPv6 address may
-//! name its interface, as `fe80::1%eth0`. A name represents all its addresses, in the order in which the system's
-//! resolver returns them (RFC 6724); a command uses the first one that responds.
+//! name its interface, for example `fe80::1%eth0`. A name represents all its addresses, in the order in which the
+//! system's resolver returns them (RFC 6724); a command uses the first one that responds.
 
 use crate::exit::Failure;
 use crate::units::port_mistake;
@@ -14,7 +14,7 @@ use std::fs::File;
 use std::io::Read;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
-/// Maximum number of peers to an address on the public internet without --yes.
+/// Maximum number of connections to a public address without --yes.
 const MAX_POLITE_PEERS: usize = 8;
 
 /// Maximum size of a file of targets: about 50,000 lines; reading it needs the same amount of memory.
@@ -133,7 +133,7 @@ fn not_a_target(text: &str) -> Failure {
 }
 
 /// Returns the requested network, or mainnet. A port other than mainnet's requires the network to be given: a node
-/// bans a host for a day after a message of another network.
+/// bans a host for a day after a message with another network's magic.
 pub(crate) fn network<'a>(
     asked: Option<Network>,
     targets: impl IntoIterator<Item = &'a str>,
@@ -183,7 +183,7 @@ pub(crate) fn resolve(target: &str, network: Network, family: Family) -> Result<
     }
     if let Some(without_zone) = addresses.iter().find(|address| lacks_zone(address)) {
         let ip = without_zone.ip();
-        return Err(Failure::usage(format!("{ip} is link-local: add the interface it is reached by, as {ip}%eth0")));
+        return Err(Failure::usage(format!("{ip} is link-local: add its interface, for example {ip}%eth0")));
     }
     if addresses.is_empty() {
         let others: Vec<String> = others.iter().map(|other| other.ip().to_string()).collect();
@@ -349,7 +349,7 @@ mod tests {
     #[test]
     fn a_link_local_address_needs_its_interface() {
         let refused = resolve("fe80::1", Network::Regtest, Family::Any).unwrap_err();
-        assert_eq!(refused.message, "fe80::1 is link-local: add the interface it is reached by, as fe80::1%eth0");
+        assert_eq!(refused.message, "fe80::1 is link-local: add its interface, for example fe80::1%eth0");
         let refused = resolve("fe80::1%nosuchif", Network::Regtest, Family::Any).unwrap_err();
         assert!(refused.message.ends_with("check that this machine has an interface nosuchif"), "{refused:?}");
         let target = resolve("fe80::1%1", Network::Regtest, Family::Any).unwrap();

@@ -9,7 +9,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A percentile together with the text that named it, which also names it in the results.
+/// A percentile together with the text that named it, which is also its label in the results.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Percentile {
     pub(crate) label: String,
@@ -20,10 +20,10 @@ pub(crate) struct Percentile {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Percentiles(pub(crate) Vec<Percentile>);
 
-/// Maximum number of columns that fit a line.
+/// Maximum number of percentiles: more columns do not fit a line.
 const MAX_PERCENTILES: usize = 12;
 
-/// Minimum time of a run or of a step of it.
+/// Minimum time of a run or of one of its phases.
 const MIN_TIME: Duration = Duration::from_millis(1);
 
 /// Parses a count above zero: `1000`, `1.5k`, `2m`.
@@ -189,15 +189,15 @@ pub(crate) fn parse_address(text: &str) -> Result<SocketAddr, String> {
         let hint = match port_mistake(port) {
             Some(mistake) => mistake,
             None if host.is_empty() && !port.is_empty() => {
-                format!("; all addresses of this machine are 0.0.0.0:{port}")
+                format!("; for all addresses of this machine use 0.0.0.0:{port}")
             }
             None => String::new(),
         };
-        format!("`{text}` is not an address with a port, as 192.0.2.1:8333 or [2001:db8::1]:8333{hint}")
+        format!("`{text}` is not an address with a port, for example 192.0.2.1:8333 or [2001:db8::1]:8333{hint}")
     })
 }
 
-/// Describes the error of a number that is meant as a port, if there is one.
+/// Describes the error if the text is a number but not a port.
 pub(crate) fn port_mistake(port: &str) -> Option<String> {
     let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
     (is_number && !port.parse::<u16>().is_ok_and(|port| port > 0)).then(|| format!("; ports are 1 to {}", u16::MAX))
@@ -248,7 +248,7 @@ pub(crate) fn show_latency(latency: Duration) -> String {
     }
 }
 
-/// Formats a time of run in seconds: `10 s`, `2.5 s`; below a tenth of a second in milliseconds.
+/// Formats a run time in seconds: `10 s`, `2.5 s`; below a tenth of a second in milliseconds.
 pub(crate) fn show_seconds(time: Duration) -> String {
     match time.subsec_millis() / 100 {
         0 if time.as_secs() == 0 && !time.is_zero() => format!("{} ms", time.as_millis()),
@@ -275,7 +275,7 @@ pub(crate) fn unix_time(time: SystemTime) -> (UnixTime, u32) {
         Ok(after) => (UnixTime::from_secs(secs(after)), after.subsec_millis()),
         Err(error) => {
             let before = error.duration();
-            // The milliseconds count from the second before.
+            // The milliseconds count from the preceding second.
             let has_part = before.subsec_nanos() > 0;
             let millis = if has_part { (1_000_000_000 - before.subsec_nanos()) / 1_000_000 } else { 0 };
             (UnixTime::from_secs((-secs(before)).saturating_sub(i64::from(has_part))), millis)
@@ -381,13 +381,12 @@ mod tests {
         for (text, hint) in [
             (":99999", "; ports are 1 to 65535"),
             ("127.0.0.1:99999", "; ports are 1 to 65535"),
-            (":8333", "; all addresses of this machine are 0.0.0.0:8333"),
+            (":8333", "; for all addresses of this machine use 0.0.0.0:8333"),
             ("localhost", ""),
             ("127.0.0.1:-1", ""),
         ] {
-            let expected =
-                format!("`{text}` is not an address with a port, as 192.0.2.1:8333 or [2001:db8::1]:8333{hint}");
-            assert_eq!(parse_address(text), Err(expected));
+            let example = "for example 192.0.2.1:8333 or [2001:db8::1]:8333";
+            assert_eq!(parse_address(text), Err(format!("`{text}` is not an address with a port, {example}{hint}")));
         }
     }
 
@@ -480,7 +479,7 @@ mod tests {
         ] {
             assert_eq!(show_time(time.expect("the system can hold it")), text);
         }
-        // The earliest and latest times of the system, which not every system has.
+        // The earliest and latest times, which not every system can represent.
         let outermost =
             [UNIX_EPOCH.checked_add(of(i64::MAX as u64, 999_999_999)), UNIX_EPOCH.checked_sub(of(1 << 63, 0))];
         for time in outermost.into_iter().flatten() {
@@ -526,7 +525,7 @@ mod tests {
         }
 
         #[test]
-        fn a_rate_that_is_accepted_is_a_number_of_operations(text in "[0-9a-z./+-]{0,8}") {
+        fn an_accepted_rate_is_within_its_range(text in "[0-9a-z./+-]{0,8}") {
             if let Ok(rate) = parse_rate(&text) {
                 prop_assert!((0.0..=RATE_MAX_PER_SECOND).contains(&rate.as_per_second()));
             }

@@ -1,9 +1,10 @@
 //! The connections ahead of a bench: one to each node, one after the other, before any other is opened.
 //!
-//! An SV Node bans a host for a day at the first message of another network (measured with 1.0.13). So one connection
-//! has to show that a node is present and on this network before the next nodes and the other connections are tried.
-//! It also selects the address of a name: the next address is tried when a TCP connection fails, but never after a
-//! node has read our `version`. When a node is not ready, no further node is tried, and the bench ends.
+//! An SV Node bans a host for a day after a message with another network's magic (measured with 1.0.13). So one
+//! connection has to show that a node is present and on this network before the next nodes and the other connections
+//! are tried. That connection also selects the address of a name: the next address is tried when a TCP connection
+//! fails, but never after a node has read our `version`. When a node is not ready, no further node is tried, and the
+//! bench ends.
 
 use super::report::explain;
 use super::setup::Setup;
@@ -19,7 +20,7 @@ use peerloop::{Config, Handle, PeerId, Reactor};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
-/// Rows beyond one for each node: a failed connection keeps its row until the next one is started.
+/// Number of rows besides one for each node: a failed connection keeps its row until the next one is started.
 const SPARE_LINKS: usize = 8;
 
 /// Connects to each node once. Returns the report of a bench that ends here, because a node was not ready or a signal
@@ -40,18 +41,18 @@ pub(super) fn connect(setup: &mut Setup, notices: &Notices) -> Result<Option<(St
                 let report = Generator::new(setup.plan()).into_report_of_no_run(EndCause::Asked);
                 return Ok(Some((stops, report)));
             }
-            // It fails only if the loop has ended already.
+            // The request fails only if the loop has already ended.
             let _ = handle.stop();
         }
     }
-    let ended = thread.join().unwrap_or_else(|_| Err("its thread panicked".to_owned()));
+    let ended = thread.join().unwrap_or_else(|_| Err("the loop's thread panicked".to_owned()));
     let ahead = ended.map_err(|error| Failure::run(format!("connecting to the first node: {error}")))?;
     if !stops.is_any() && ahead.failed.is_none() {
         setup.targets = ahead.ready;
         return Ok(None);
     }
     let generator = Generator::new(setup.plan());
-    // A stop ends the current connection, which proves nothing about its node.
+    // A signal closes the current connection, which proves nothing about its node.
     let Some(failure) = ahead.failed.filter(|_| !stops.is_any()) else {
         let report = generator.into_report_of_no_run(EndCause::Asked);
         return Ok(Some((stops, report)));
@@ -77,7 +78,7 @@ fn run(config: Config, ahead: Ahead, handle: SyncSender<Handle<()>>) -> Result<A
     Ok(reactor.into_handler())
 }
 
-/// Describes which node was not ready and why; `unreached` are the addresses that were tried before the last one.
+/// Describes the node that was not ready and the reason; `unreached` has the addresses tried before the last one.
 fn failed(setup: &Setup, index: usize, unreached: &[(SocketAddr, CloseReason)], failure: &load::Failure) -> String {
     let name = &setup.nodes[index].name;
     let mut text = format!("the first connection to {name} failed, and no other was opened: ");
@@ -111,7 +112,7 @@ impl Ahead {
     }
 
     /// Connects to the next address to try, or ends the loop.
-    fn go_on(&mut self, ctx: &mut Ctx<'_>) {
+    fn advance(&mut self, ctx: &mut Ctx<'_>) {
         while let Some(node) = self.nodes.get(self.ready.len()).filter(|_| self.failed.is_none()) {
             // Several names may mean one node, which needs no second connection.
             if let Some(&known) = node.iter().find(|address| self.ready.contains(address)) {
@@ -146,7 +147,7 @@ impl Ahead {
             true => self.unreached.push((address, reason)),
             false => self.fail(reason.label(), reason.side(), state, Some(reason)),
         }
-        self.go_on(ctx);
+        self.advance(ctx);
     }
 }
 
@@ -154,7 +155,7 @@ impl Handler for Ahead {
     type Request = ();
 
     fn on_start(&mut self, ctx: &mut Ctx<'_>) {
-        self.go_on(ctx);
+        self.advance(ctx);
     }
 
     fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
@@ -166,9 +167,9 @@ impl Handler for Ahead {
                 self.current = None;
                 self.ready.push(self.nodes[self.ready.len()][self.unreached.len()]);
                 self.unreached.clear();
-                // Its slot is free before the other connections are opened.
+                // The node's slot is free again before the other connections are opened.
                 ctx.close(peer, Disconnect::Done);
-                self.go_on(ctx);
+                self.advance(ctx);
             }
             Event::Closed { reason, state } => {
                 self.current = None;
@@ -186,7 +187,7 @@ mod tests {
     use peerloop::Network;
     use std::net::TcpListener;
 
-    /// Runs a loop to its end, and returns what it found and the connections that it dialled.
+    /// Runs a loop to its end, and returns its handler and its number of dials.
     fn end(nodes: &[&[SocketAddr]]) -> (Ahead, u64) {
         let config = Config::new(Network::Regtest).with_max_links(nodes.len() + SPARE_LINKS);
         let nodes = nodes.iter().map(|node| node.to_vec()).collect();

@@ -15,7 +15,7 @@ pub(crate) enum MinPeers {
 }
 
 impl MinPeers {
-    /// Returns the number for that many connections; a share is rounded up.
+    /// Returns the minimum for a number of connections; a share is rounded up.
     pub(crate) fn of(self, connections: usize) -> usize {
         match self {
             Self::Count(count) => count,

@@ -1,7 +1,7 @@
 //! `bench`: opens many peers, pings them by a schedule and reports latency histograms.
 //!
 //! The generator's loop has a thread of its own, and so has the built-in node's; this thread handles signals, shows
-//! the progress and reports. Results are written however the run ended.
+//! the progress and reports. Results are written however the run ends.
 
 mod ahead;
 mod min_peers;
@@ -26,7 +26,7 @@ use peerloop::{Handle, Reactor};
 use report::{Document, hgrm, text};
 pub(crate) use setup::Setup;
 #[cfg(feature = "sim")]
-pub(crate) use setup::drawn_seed;
+pub(crate) use setup::random_seed;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::SystemTime;
 
@@ -84,7 +84,7 @@ fn generate(setup: &Setup, notices: &Notices) -> Result<(Stops, Report), Failure
     if let Some(report) = report {
         return Ok((stops, report));
     }
-    let outcome = thread.join().unwrap_or_else(|_| Err("its thread panicked".to_owned()));
+    let outcome = thread.join().unwrap_or_else(|_| Err("the loop's thread panicked".to_owned()));
     let report = outcome.map_err(|error| Failure::run(format!("running the load generator: {error}")))?;
     Ok((stops, report))
 }

@@ -8,7 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
-/// Rows beyond the expected peers, so that a closing link does not occupy a new link's row.
+/// Number of rows besides those of the expected peers, so that a closing link does not occupy a new link's row.
 const SPARE_LINKS: usize = 64;
 
 /// A running node.
@@ -27,7 +27,7 @@ struct Ready {
 }
 
 impl BuiltInNode {
-    /// Starts a node for that many peers; its loop is built on its own thread.
+    /// Starts a node for `peers` peers; its loop is built on its own thread.
     pub(crate) fn start(network: Network, peers: usize) -> Result<Self, Failure> {
         let (sender, receiver) = sync_channel(1);
         let config = Config::new(network).with_max_links(peers + SPARE_LINKS);
@@ -36,13 +36,15 @@ impl BuiltInNode {
         let thread = thread.map_err(|error| failed(error.to_string()))?;
         match receiver.recv() {
             Ok(Ready { address, handle }) => Ok(Self { address, handle, thread }),
-            Err(_) => Err(failed(outcome(thread).err().unwrap_or_else(|| "its thread ended at once".to_owned()))),
+            Err(_) => {
+                Err(failed(outcome(thread).err().unwrap_or_else(|| "the loop's thread ended at once".to_owned())))
+            }
         }
     }
 
     /// Stops the node, and returns its error if it failed before.
     pub(crate) fn stop(self) -> Result<(), Failure> {
-        // It fails only if the loop has ended already.
+        // The request fails only if the loop has already ended.
         let _ = self.handle.stop();
         outcome(self.thread).map_err(|error| Failure::run(format!("running the built-in node: {error}")))
     }
@@ -61,5 +63,5 @@ fn run(config: Config, ready: SyncSender<Ready>) -> Result<(), String> {
 }
 
 fn outcome(thread: JoinHandle<Result<(), String>>) -> Result<(), String> {
-    thread.join().unwrap_or_else(|_| Err("its thread panicked".to_owned()))
+    thread.join().unwrap_or_else(|_| Err("the loop's thread panicked".to_owned()))
 }

@@ -17,7 +17,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// Rows in addition to the planned connections, so that a closing link does not occupy a new link's row.
+/// Number of rows besides those of the planned connections, so that a closing link does not occupy a new link's row.
 const SPARE_LINKS: usize = 64;
 
 /// A bench, ready to start.
@@ -25,9 +25,9 @@ const SPARE_LINKS: usize = 64;
 pub(crate) struct Setup {
     /// The named nodes; empty for the built-in node.
     pub(crate) nodes: Vec<Target>,
-    /// The address of each node: its first one, until a connection ahead has found the one that responds.
+    /// The address of each node: its first one, until the connection ahead of the bench has found one that responds.
     pub(crate) targets: Vec<SocketAddr>,
-    /// The reason why a connection ahead did not become ready, if one did not.
+    /// The reason why a connection ahead of the bench did not become ready, if one failed.
     pub(crate) failed_ahead: Option<String>,
     pub(crate) sources: Vec<IpAddr>,
     pub(crate) network: Network,
@@ -78,7 +78,7 @@ impl Setup {
         let family = one_family(&sources)?.and(args.family.family());
         let family = family.ok_or_else(|| Failure::usage("-4 or -6 and --source-ip select different families"))?;
         if is_built_in && family == Family::V6 {
-            return Err(Failure::usage("the built-in node listens on 127.0.0.1; use IPv4, also with --source-ip"));
+            return Err(Failure::usage("the built-in node listens on 127.0.0.1; use IPv4, including for --source-ip"));
         }
         let resolve = |name: &String| targets::resolve(name, network, family);
         let nodes: Vec<Target> = names.iter().map(resolve).collect::<Result<_, _>>()?;
@@ -97,7 +97,7 @@ impl Setup {
             drain: args.drain,
             timeout: args.timeout,
             percentiles: args.percentiles,
-            seed: args.seed.unwrap_or_else(drawn_seed),
+            seed: args.seed.unwrap_or_else(random_seed),
             spin: !args.no_spin,
             strict: args.strict,
             quiet: args.quiet,
@@ -128,7 +128,7 @@ impl Setup {
         self.rate.as_per_second() / self.connections as f64
     }
 
-    /// Returns the targets as one word for messages.
+    /// Returns the names of the targets for messages.
     pub(crate) fn target_text(&self) -> String {
         if self.is_built_in() {
             return "the built-in node".to_owned();
@@ -155,7 +155,7 @@ impl Setup {
             .with_drain(self.drain)
     }
 
-    /// Returns the number of files and sockets that it will have open.
+    /// Returns the number of files and sockets that the bench will have open.
     pub(crate) fn descriptors(&self) -> u64 {
         self.machine.descriptors_for(self.connections, self.need())
     }
@@ -171,8 +171,8 @@ impl Setup {
         match total {
             Some(total) if total <= Duration::from_nanos(LATENCY_MAX_NANOS) => Ok(()),
             Some(_) | None => Err(Failure::usage(
-                "the run is too long to be measured: --warmup, --duration, --drain and --timeout may be 104 days \
-                 together; shorten one of them",
+                "the run is too long to be measured: --warmup, --duration, --drain and --timeout may total at most \
+                 104 days; shorten one of them",
             )),
         }
     }
@@ -197,7 +197,7 @@ fn one_family(sources: &[IpAddr]) -> Result<Family, Failure> {
 }
 
 /// Returns a random seed, which the report names so that any run can be repeated.
-pub(crate) fn drawn_seed() -> u64 {
+pub(crate) fn random_seed() -> u64 {
     // The standard library keys its hashers from the system's randomness.
     RandomState::new().build_hasher().finish()
 }

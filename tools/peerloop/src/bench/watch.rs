@@ -20,8 +20,8 @@ const ANSWER_PAUSE: Duration = Duration::from_millis(20);
 /// The length of the progress bar in characters.
 const BAR_CHARS: usize = 10;
 
-/// Watches until the generator's thread has ended, or until it has reported because of a second signal: then the
-/// report is returned, and the loop is abandoned.
+/// Watches until the generator's thread has ended. After a second signal it returns the generator's report at once and
+/// abandons the loop.
 pub(crate) fn watch(
     notices: &Notices,
     handle: &Handle<GeneratorRequest>,
@@ -39,7 +39,7 @@ pub(crate) fn watch(
             }
             Some(Notice::Stop(stop)) if !watch.stops.note(stop) => {
                 progress.show("stopping: waiting for the last pongs; send it again to stop at once");
-                // It fails only if the loop has ended already.
+                // The request fails only if the loop has already ended.
                 let _ = handle.request(GeneratorRequest::Finish);
             }
             Some(Notice::Stop(stop)) => {
@@ -85,7 +85,7 @@ impl<'a> Watch<'a> {
 
     fn ask(&mut self, handle: &Handle<GeneratorRequest>) {
         let (reply, pending) = Pending::new();
-        // It fails only if the loop has ended, which is a notice of its own.
+        // The request fails only if the loop has ended, which is a notice of its own.
         if handle.request(GeneratorRequest::Progress(reply)).is_ok() {
             self.pending = Some(pending);
         }

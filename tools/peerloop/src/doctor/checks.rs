@@ -15,9 +15,9 @@ const SV_NODE_PEERS: usize = 116;
 const MAX_SV_NODE_PEERS: usize = 856;
 /// A clock read that enters the kernel costs more than this; one that does not costs a tenth of it.
 const MAX_CLOCK_READ: Duration = Duration::from_nanos(250);
-/// Latencies are shown in microseconds.
+/// Maximum step of a good clock, because latencies are shown in microseconds.
 const MAX_CLOCK_STEP: Duration = Duration::from_micros(1);
-/// Maximum number of descriptors with one end of each connection here, as for `serve` and `run`.
+/// The need of a process that has one end of each connection, such as `serve` and `run`.
 const ACCEPT: Need = Need::Accept { listeners: 1 };
 /// A time before this program was written.
 const WALL_CLOCK_MIN_UNIX_SECS: i64 = 1_700_000_000;
@@ -25,7 +25,7 @@ const WALL_CLOCK_MIN_UNIX_SECS: i64 = 1_700_000_000;
 const WALL_CLOCK_MAX_UNIX_SECS: i64 = 253_402_300_799;
 /// The time for which a connection that was closed on this side keeps its port (Linux, TCP_TIMEWAIT_LEN).
 const TIME_WAIT_SECS: u64 = 60;
-/// A timer's node in the wheel, with room to grow, and the list entries of a link.
+/// Memory of a link besides its row: its timer's node in the wheel, with room to grow, and its list entries.
 const BESIDE_ROW_BYTES: u64 = 64;
 
 /// Returns all checks in the order of the report.
@@ -76,7 +76,7 @@ fn descriptors(facts: &Facts, Wanted { peers, .. }: Wanted) -> Option<Finding> {
     let highest = facts.descriptors_highest.filter(|highest| *highest < one_end);
     let fits = facts.machine.max_peers(ACCEPT);
     Some(if one_end > has {
-        let means = format!("{peers} peers need {one_end}, this process may have {has}: enough for {fits} peers");
+        let means = format!("{peers} peers need {one_end}, but this process may have {has}: enough for {fits} peers");
         finding(NAME, Verdict::Problem, value, means).change(match highest {
             Some(_) => {
                 format!("sysctl -w fs.nr_open={one_end} && ulimit -Hn {one_end}, both as root, before peerloop starts")
@@ -117,7 +117,7 @@ fn system_files(facts: &Facts, Wanted { peers, .. }: Wanted) -> Option<Finding> 
 fn ports(facts: &Facts, Wanted { peers, .. }: Wanted) -> Option<Finding> {
     const NAME: &str = "local ports";
     let Some((ports, (first, last))) = facts.machine.port_count().zip(facts.machine.ports) else {
-        return Some(unknown(NAME, "they bound how many connections go to one address; see --source-ip"));
+        return Some(unknown(NAME, "they limit the connections to one address; see --source-ip"));
     };
     let value = format!("{ports} ({first} to {last})");
     if peers as u64 <= ports {
@@ -153,7 +153,7 @@ fn time_wait(facts: &Facts) -> Option<Finding> {
 fn backlog(facts: &Facts) -> Option<Finding> {
     const NAME: &str = "listen backlog";
     let Some(backlog) = facts.machine.backlog else {
-        return Some(unknown(NAME, "it bounds how many connections wait to be accepted in a burst"));
+        return Some(unknown(NAME, "it limits the connections that wait to be accepted in a burst"));
     };
     let wanted = LISTEN_BACKLOG as u32;
     Some(match backlog >= wanted {
@@ -162,7 +162,7 @@ fn backlog(facts: &Facts) -> Option<Finding> {
             NAME,
             Verdict::Warning,
             format!("{backlog}"),
-            format!("of a burst of connections {backlog} wait; the others are a second late or fail"),
+            format!("in a burst, {backlog} connections wait; the others are a second late or fail"),
         )
         .change(format!("sysctl -w net.core.somaxconn={wanted}")),
     })
@@ -176,10 +176,10 @@ fn half_open(facts: &Facts) -> Option<Finding> {
             NAME,
             Verdict::Warning,
             format!("{most}, no SYN cookies"),
-            format!("of a burst, half-open connections above {most} are dropped"),
+            format!("in a burst, half-open connections above {most} are dropped"),
         )
         .change("sysctl -w net.ipv4.tcp_syncookies=1"),
-        (0, true) => finding(NAME, Verdict::Ok, format!("{most}, no SYN cookies"), "as many as may wait"),
+        (0, true) => finding(NAME, Verdict::Ok, format!("{most}, no SYN cookies"), "enough for the listen backlog"),
         _ => finding(NAME, Verdict::Ok, format!("{most}, then SYN cookies"), "a burst of connections loses none"),
     })
 }
@@ -189,14 +189,14 @@ fn tracking(facts: &Facts, Wanted { peers, .. }: Wanted) -> Option<Finding> {
     let (followed, most) = facts.tracked?;
     // On loopback, and after peers restart, a connection counts twice for some minutes.
     let needed = followed.saturating_add((peers as u64).saturating_mul(2));
-    let value = format!("the packet filter follows {followed} of {most} connections");
+    let value = format!("the packet filter tracks {followed} of {most} connections");
     Some(match needed <= most {
         true => finding(NAME, Verdict::Ok, value, "it has room for all"),
         false => finding(
             NAME,
             Verdict::Warning,
             value,
-            format!("if it also follows peerloop's connections, {needed} need room, and further ones are dropped"),
+            format!("if it also tracks peerloop's connections, {needed} need room, and further ones are dropped"),
         )
         .change(format!("sysctl -w net.netfilter.nf_conntrack_max={needed}")),
     })
@@ -209,13 +209,13 @@ fn listening(facts: &Facts, Wanted { network, .. }: Wanted) -> Option<Finding> {
     let warning = |means: &str| finding(NAME, Verdict::Warning, value.clone(), means);
     Some(match &facts.port {
         Ok(()) => finding(NAME, Verdict::Ok, value, "free to listen on"),
-        Err((ErrorKind::AddrInUse, _)) => warning("in use: another program listens there")
+        Err((ErrorKind::AddrInUse, _)) => warning("in use: another program listens on it")
             .change(format!("stop the other program (ss -ltnp 'sport = :{port}'), or use --listen with another port")),
         Err((ErrorKind::PermissionDenied, _)) => {
-            warning("this user may not listen there").change("use --listen with another port, or allow it to this user")
+            warning("this user may not listen on it").change("use --listen with another port, or permit this one")
         }
         Err((_, error)) => {
-            finding(NAME, Verdict::Unknown, value, format!("listening there was tried and failed: {error}"))
+            finding(NAME, Verdict::Unknown, value, format!("a trial of listening on it failed: {error}"))
         }
     })
 }
@@ -225,9 +225,9 @@ fn options(facts: &Facts) -> Option<Finding> {
     let texts: Vec<String> = facts.refused_options.iter().map(ToString::to_string).collect();
     let names: Vec<&str> = facts.refused_options.iter().map(|refused| refused.option.name()).collect();
     Some(match texts.is_empty() {
-        true => finding(NAME, Verdict::Ok, "all can be set", "the system refuses none that peerloop asks for"),
+        true => finding(NAME, Verdict::Ok, "all can be set", "the system accepts each that peerloop sets"),
         false => finding(NAME, Verdict::Warning, names.join(", "), texts.join("; "))
-            .change("run it on another kernel, or outside the sandbox"),
+            .change("run peerloop on another kernel, or outside the sandbox"),
     })
 }
 
@@ -240,13 +240,13 @@ fn clock(clock: &Clock) -> Option<Finding> {
     if is_good {
         return Some(finding(NAME, Verdict::Ok, value, "latencies are exact to the microsecond"));
     }
-    let means = "the clock is read several times for each message, and bounds how fine latencies are";
+    let means = "the clock is read several times for each message, and limits the resolution of latencies";
     let finding = finding(NAME, Verdict::Warning, value, means);
     Some(match source {
         Some((current, available)) if current != "tsc" && available.split(' ').any(|name| name == "tsc") => {
             finding.change("echo tsc > /sys/devices/system/clocksource/clocksource0/current_clocksource, as root")
         }
-        Some(_) | None => finding.change("run it on another machine, or optimised if this is a debug build"),
+        Some(_) | None => finding.change("run peerloop on another machine, or optimised if this is a debug build"),
     })
 }
 
@@ -257,7 +257,7 @@ fn wall_clock(clock: &Clock) -> Option<Finding> {
     Some(match (WALL_CLOCK_MIN_UNIX_SECS..=WALL_CLOCK_MAX_UNIX_SECS).contains(&clock.unix.as_secs()) {
         true => finding(NAME, Verdict::Ok, time, "it is sent to peers; only other clocks show whether it is right"),
         false => {
-            let value = format!("{time}, which is not now");
+            let value = format!("{time}, which is wrong");
             finding(NAME, Verdict::Warning, value, "it is sent to peers, and bans end by it").change(change)
         }
     })
@@ -311,7 +311,7 @@ fn cpus(facts: &Facts) -> Option<Finding> {
             "1",
             "a loop shares it with the kernel's work, and `bench` with its own node",
         )
-        .change("for latencies to trust, run peerloop and what it measures on a machine with two or more"),
+        .change("for trustworthy latencies, use a machine with two or more CPUs"),
         cpus => finding(
             "CPUs",
             Verdict::Ok,
@@ -330,7 +330,7 @@ fn nodes(Wanted { peers, .. }: Wanted) -> Option<Finding> {
             "target",
             Verdict::Ok,
             format!("{peers} peers"),
-            format!("{means}; `peerloop serve` as many as it has descriptors"),
+            format!("{means}; `peerloop serve` accepts one per available descriptor"),
         ),
     })
 }

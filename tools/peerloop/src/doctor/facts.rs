@@ -21,23 +21,23 @@ pub(super) struct Facts {
     pub(super) machine: Machine,
     /// The soft and the hard limit of open files before this process raised its own.
     pub(super) descriptor_limits: Option<(u64, u64)>,
-    /// Files that the whole system has open, and their maximum number.
+    /// Number of files that the whole system has open, and its maximum.
     pub(super) system_files: Option<(u64, u64)>,
     /// The highest value to which a limit of open files may be raised.
     pub(super) descriptors_highest: Option<u64>,
-    /// Closed connections that keep their port for a minute.
+    /// Number of closed connections that keep their port for a minute.
     pub(super) time_wait: Option<u64>,
     /// Whether dials reuse such ports: 0 never, 1 always, 2 on loopback.
     pub(super) time_wait_reuse: Option<u64>,
-    /// The bound of half-open connections, and whether SYN cookies make it harmless.
+    /// The limit on half-open connections, and whether SYN cookies make it harmless.
     pub(super) max_half_open: Option<u64>,
     pub(super) syn_cookies: Option<u64>,
-    /// Connections that the packet filter tracks, and their maximum number; none if it tracks none.
+    /// Number of connections that the packet filter tracks, and its maximum; `None` if it tracks none.
     pub(super) tracked: Option<(u64, u64)>,
     pub(super) clock: Clock,
-    /// Bytes of available memory.
+    /// Available memory, in bytes.
     pub(super) memory_bytes: Option<u64>,
-    /// Pages of memory that all TCP connections together may use.
+    /// Maximum number of memory pages of all TCP connections together.
     pub(super) max_tcp_pages: Option<u64>,
     /// Whether the port on which the network's nodes listen is available, or why not.
     pub(super) port: Result<(), (ErrorKind, String)>,
@@ -140,7 +140,7 @@ fn parse_system_files(text: &str) -> Option<(u64, u64)> {
     }
 }
 
-/// Returns the word after `tw` in the line of TCP.
+/// Parses the number after `tw` in the line `TCP:`.
 fn parse_time_wait(text: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("TCP:"))?;
     let mut words = line.split_whitespace().skip_while(|word| *word != "tw");
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_of_the_kernel_are_read_as_it_writes_them() {
+    fn kernel_files_are_parsed() {
         assert_eq!(parse_system_files("1312\t32\t2466170\n"), Some((1_280, 2_466_170)));
         let sockets = "sockets: used 34\nTCP: inuse 1 orphan 0 tw 17 alloc 1 mem 0\nUDP: inuse 0 mem 0\n";
         assert_eq!(parse_time_wait(sockets), Some(17));

@@ -38,9 +38,9 @@ struct Finding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Verdict {
     Ok,
-    /// The system does not report it.
+    /// The system does not report the fact.
     Unknown,
-    /// It works, but not as well as it could, or not in every case.
+    /// The wanted peers work, but not as well as they could, or not in every case.
     Warning,
     /// The wanted number of peers cannot work.
     Problem,

@@ -50,7 +50,7 @@ pub(crate) fn pretty(object: &impl Serialize) -> String {
     serde_json::to_string_pretty(object).expect("numbers, texts and lists can always be written") + "\n"
 }
 
-/// Returns whether every reader holds all integers in `value` exactly.
+/// Returns whether every JSON reader can hold all integers in `value` exactly.
 pub(crate) fn is_exact(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(_) | Value::String(_) => true,

@@ -1,6 +1,6 @@
 //! The program's output: stdout for results, stderr for everything else, and files that are opened before the work.
 //!
-//! A reader that closes its end stops the writing quietly. Nothing here uses colours.
+//! If the reader of a pipe closes its end, writing stops without an error. Nothing here uses colours.
 
 pub(crate) mod json;
 pub(crate) mod page;
@@ -34,8 +34,8 @@ const NODE_FILES: [&str; 2] = ["PEERLOOP_BOOK", "PEERLOOP_CONFIG"];
 /// Opens the files for the results, each named by its flag.
 ///
 /// Refuses two flags that name one file, under any name, because the second result would replace the first. Also
-/// refuses a file of `kept`, a node's file according to the environment, and a file that this process's text is
-/// written to.
+/// refuses a file of `kept`, a node's file according to the environment, and a file to which standard output or
+/// standard error is redirected.
 pub(crate) fn open_all<const N: usize>(
     outputs: [(&'static str, Option<&Path>); N],
     kept: &[(&str, &Path)],
@@ -52,7 +52,7 @@ pub(crate) fn open_all<const N: usize>(
     for (name, id) in opened {
         if let Some(Known { name: other, is_stream, .. }) = known.iter().find(|known| known.id == id) {
             let hint = if *is_stream { "; `-` is standard output alone" } else { "" };
-            return Err(Failure::usage(format!("{name} and {other} are one file; name another for one of them{hint}")));
+            return Err(Failure::usage(format!("{name} and {other} are the same file; use different files{hint}")));
         }
         known.push(Known { name, id, is_stream: false });
     }
@@ -67,7 +67,7 @@ struct Known {
     is_stream: bool,
 }
 
-/// Lists the files that no result may replace, as far as they exist.
+/// Lists the existing files that no result may replace.
 fn known_files(kept: &[(&str, &Path)]) -> Vec<Known> {
     let of_path = |path: &Path| fs::metadata(path).ok().and_then(|metadata| FileId::of(&metadata));
     let of_variable = |name: &str| std::env::var_os(name).and_then(|path| of_path(path.as_ref()));
@@ -106,7 +106,7 @@ impl FileId {
     }
 }
 
-/// Writes one line to stderr that is not an error.
+/// Writes a line that is not an error to stderr.
 pub(crate) fn remark(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
@@ -118,7 +118,7 @@ pub(crate) enum Sink {
     File {
         path: PathBuf,
         file: File,
-        /// Created here and not written yet: it is removed with the value.
+        /// Whether the file was created here and is not written yet; if so, dropping the value removes it.
         is_empty: bool,
     },
 }
@@ -140,7 +140,7 @@ impl Sink {
         match opened {
             Ok((file, is_empty)) => Ok(Self::File { path: path.to_owned(), file, is_empty }),
             Err(error) => Err(Failure::run(format!(
-                "opening {} for writing: {error}; name a file in a folder that exists and is yours",
+                "opening {} for writing: {error}; name a file in an existing folder that you may write to",
                 path.display()
             ))),
         }
@@ -171,8 +171,9 @@ impl Sink {
             Self::Stdout => print(text),
             Self::File { path, file, is_empty } => {
                 *is_empty = false;
-                replace(file, text)
-                    .map_err(|error| Failure::run(format!("writing {}: {error}; it lacks the results", path.display())))
+                replace(file, text).map_err(|error| {
+                    Failure::run(format!("writing {}: {error}; the file lacks the results", path.display()))
+                })
             }
         }
     }

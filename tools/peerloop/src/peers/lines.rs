@@ -1,7 +1,7 @@
 //! Peers and bans as JSON: one document, or one object on each line, which is the form that `import` reads.
 //!
 //! Times are seconds since 1970. No input is trusted: the length of a line and the number of lines are limited, and
-//! with one bad line nothing is imported.
+//! one invalid line prevents the whole import.
 
 use crate::exit::Failure;
 use peerloop::address::Host;
@@ -27,9 +27,9 @@ const MAX_LINES: usize = MAX_BOOK_PEERS + MAX_BANS;
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// The error for `services` that cannot be read.
-const NOT_SERVICES: &str = "services are a whole number from 0 to 18446744073709551615, or a text of one";
+const NOT_SERVICES: &str = "services must be a whole number from 0 to 18446744073709551615, or a string with one";
 
-/// Maximum number of bad lines whose line numbers are reported.
+/// Maximum number of further invalid lines whose line numbers are reported.
 const MAX_LISTED: usize = 10;
 
 /// One line.
@@ -59,7 +59,7 @@ struct PeerLine {
     status_since: i64,
     #[serde(default)]
     last_connected: Option<i64>,
-    /// Written as a text, because it may use all 64 bits; a number is read, too.
+    /// Written as a text, because it may use all 64 bits; a number is accepted too.
     #[serde(default, serialize_with = "write_services", deserialize_with = "read_services")]
     services: u64,
     #[serde(default)]
@@ -95,7 +95,7 @@ pub(super) fn export(peers: &[KnownPeer], bans: &[Ban]) -> Result<String, Failur
     Ok(lines.map_err(|error| unwritten(&error))?.into_iter().map(|line| line + "\n").collect())
 }
 
-/// Reads lines in the form of `export` from a file or, by the name `-`, from stdin.
+/// Reads lines in the form of `export` from a file, or from stdin if its name is `-`.
 pub(super) fn read(file: &Path) -> Result<Vec<Change>, Failure> {
     let is_stdin = file.as_os_str() == "-";
     let name = if is_stdin { "standard input".to_owned() } else { file.display().to_string() };
@@ -148,8 +148,8 @@ fn also_bad(numbers: &[usize]) -> String {
     let listed: Vec<String> = numbers.iter().take(MAX_LISTED).map(ToString::to_string).collect();
     match (listed.is_empty(), numbers.len().saturating_sub(MAX_LISTED)) {
         (true, _) => String::new(),
-        (false, 0) => format!("; bad as well: {}", listed.join(", ")),
-        (false, others) => format!("; bad as well: {}, and {others} others", listed.join(", ")),
+        (false, 0) => format!("; also invalid: lines {}", listed.join(", ")),
+        (false, others) => format!("; also invalid: lines {}, and {others} others", listed.join(", ")),
     }
 }
 
@@ -233,8 +233,8 @@ fn host(text: &str) -> Result<Host, String> {
     let address = address.parse::<IpAddr>().map_err(|_| "the host is not an IP address".to_owned())?;
     match (address.to_canonical(), prefix) {
         (_, None) | (IpAddr::V4(_), Some("32")) | (IpAddr::V6(_), Some("64")) => Ok(Host::of(address)),
-        (IpAddr::V4(_), Some(_)) => Err("a host of IPv4 is one address: use no prefix, or /32".to_owned()),
-        (IpAddr::V6(_), Some(_)) => Err("a host of IPv6 is a /64: use that prefix, or none".to_owned()),
+        (IpAddr::V4(_), Some(_)) => Err("an IPv4 host is one address: use no prefix, or /32".to_owned()),
+        (IpAddr::V6(_), Some(_)) => Err("an IPv6 host is a /64: use that prefix, or none".to_owned()),
     }
 }
 
@@ -320,8 +320,8 @@ mod tests {
             );
         }
         for (host, why) in [
-            ("2001:db8::/48", "a host of IPv6 is a /64: use that prefix, or none"),
-            ("192.0.2.0/24", "a host of IPv4 is one address: use no prefix, or /32"),
+            ("2001:db8::/48", "an IPv6 host is a /64: use that prefix, or none"),
+            ("192.0.2.0/24", "an IPv4 host is one address: use no prefix, or /32"),
             ("example", "the host is not an IP address"),
         ] {
             assert_eq!(read_text(&line.replace("2001:db8:1:2::/64", host)), Err(format!("1: {why}")));
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_lines_are_reported_by_their_number() {
+    fn invalid_lines_are_reported_by_their_numbers() {
         let good = "{\"peer\":{\"address\":\"192.0.2.1:8333\"}}\n";
         for (bad, part) in [
             ("nonsense", "expected"),
@@ -364,15 +364,15 @@ mod tests {
                 "must be one of network",
             ),
             ("{\"ban\":{\"host\":\"192.0.2.1\"}}", "missing field"),
-            ("{\"peer\":{\"address\":\"192.0.2.1:1\",\"services\":-1}}", "services are a whole number"),
-            ("{\"peer\":{\"address\":\"192.0.2.1:1\",\"services\":\"0x21\"}}", "services are a whole number"),
+            ("{\"peer\":{\"address\":\"192.0.2.1:1\",\"services\":-1}}", "services must be a whole number"),
+            ("{\"peer\":{\"address\":\"192.0.2.1:1\",\"services\":\"0x21\"}}", "services must be a whole number"),
         ] {
             let what = read_text(&format!("{good}{bad}\n{good}")).expect_err(bad);
             assert!(what.starts_with("2: ") && what.contains(part) && !what.contains('\n'), "{bad}: {what}");
         }
         let many = format!("{good}{}", "x\n".repeat(13));
         let what = read_text(&many).unwrap_err();
-        assert!(what.ends_with("; bad as well: 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, and 2 others"), "{what}");
+        assert!(what.ends_with("; also invalid: lines 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, and 2 others"), "{what}");
     }
 
     #[test]

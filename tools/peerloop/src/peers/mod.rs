@@ -76,7 +76,7 @@ fn read(path: &Path) -> Result<Known, Failure> {
 fn open(path: &Path) -> Result<RedbStore, Failure> {
     check_is_there(path)?;
     let (store, dropped) = RedbStore::open_existing(path)?;
-    book::tell_dropped(path, dropped);
+    book::report_dropped(path, dropped);
     Ok(store)
 }
 
@@ -95,7 +95,7 @@ fn import(path: &Path, file: &Path) -> Result<String, Failure> {
     let mut store = if is_begun { book::open(path)? } else { open(path)? };
     if let Err(error) = store.apply(&changes) {
         if is_begun {
-            // It is empty, and no other process has it open.
+            // The new book is empty, and no other process has it open.
             let _ = std::fs::remove_file(store.path());
         }
         return Err(Failure::run(format!("{error}; nothing was imported")));

@@ -28,8 +28,8 @@ use std::time::{Duration, Instant};
 const PINGS: usize = 10;
 /// Maximum number of rejects that are kept; a peer may send any number.
 const MAX_REJECTS: usize = 8;
-/// Rows of the loop's table: the probed connection, and the failed one before it, whose row is freed at the end of the
-/// turn.
+/// Number of rows in the loop's table: one for the probed connection, and one for the failed connection before it,
+/// whose row is freed at the end of the turn.
 const MAX_LINKS: usize = 2;
 
 /// The findings of a probe.
@@ -97,7 +97,7 @@ pub(crate) fn run(args: ProbeArgs) -> Result<Exit, Failure> {
     if let Ok(handle) = receiver.recv() {
         while let Some(Notice::Stop(stop)) = notices.next(None) {
             stops.note(stop);
-            // It fails only if the loop has ended already.
+            // The request fails only if the loop has already ended.
             let _ = handle.request(Abort(stop));
         }
     }
@@ -141,7 +141,7 @@ fn shown(target: &Target) -> String {
 }
 
 impl Prober {
-    /// Connects to the next address that was not tried.
+    /// Connects to the next untried address.
     fn connect(&mut self, ctx: &mut Ctx<'_>) {
         let address = self.findings.address(&self.target);
         match ctx.connect(address) {
@@ -234,7 +234,7 @@ impl Handler for Prober {
             }
             Event::SendHeaders => self.findings.send_headers = true,
             Event::Rejected(reject) if self.findings.rejects.len() < MAX_REJECTS => {
-                // Both texts are chosen by the peer.
+                // The peer chose both texts.
                 let (message, reason) = (reject.message.escape_ascii(), reject.reason.escape_ascii());
                 let RejectCode(code) = reject.code;
                 let meaning = reject.code.meaning(reject.message).map(|meaning| format!(" ({meaning})"));

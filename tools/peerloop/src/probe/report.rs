@@ -59,7 +59,7 @@ struct Step {
 struct Peer {
     agent: String,
     protocol: i32,
-    /// A text, because it may use all 64 bits; so may the offset of an arbitrary clock.
+    /// A text, because the services may use all 64 bits; so may the clock offset.
     services: String,
     services_text: String,
     height: Option<i32>,
@@ -213,7 +213,7 @@ fn services(bits: u64) -> String {
 
 fn clock(offset_secs: i64) -> String {
     match offset_secs {
-        0 => "as ours".to_owned(),
+        0 => "same as ours".to_owned(),
         1.. => format!("{offset_secs} s ahead of ours"),
         _ => format!("{} s behind ours", offset_secs.unsigned_abs()),
     }
@@ -232,13 +232,13 @@ mod tests {
 
     #[test]
     fn any_clock_can_be_shown() {
-        assert_eq!(clock(0), "as ours");
+        assert_eq!(clock(0), "same as ours");
         assert_eq!(clock(i64::MAX), "9223372036854775807 s ahead of ours");
         assert_eq!(clock(i64::MIN), "9223372036854775808 s behind ours");
     }
 
     #[test]
-    fn the_pings_are_summed_up() {
+    fn the_pings_are_summarised() {
         let pings: Vec<Duration> = (1..=10).rev().map(Duration::from_micros).collect();
         assert_eq!(ping_summary(&pings), "10 of 10 answered   min 1.0 us   median 6.0 us   max 10 us");
         assert_eq!(ping_summary(&pings[..1]), "1 of 10 answered");

@@ -1,7 +1,7 @@
 //! The node's messages while it runs: lines with a time and a level on stderr, above a status line on a terminal.
 //!
-//! One thread writes all of them, fed by a queue: the loop, which logs through it, never waits for a terminal or a
-//! pipe. When [`MAX_QUEUE_LINES`] wait, new lines are dropped, and the next line that fits reports how many.
+//! One thread writes all of them from a queue, so that the loop, which logs through it, never waits for a terminal or
+//! a pipe. When [`MAX_QUEUE_LINES`] wait, new lines are dropped, and the next line that fits reports how many.
 
 use crate::exit::Failure;
 use crate::progress::Progress;
@@ -14,10 +14,10 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::Builder;
 use std::time::{Duration, SystemTime};
 
-/// Lines that may wait to be written.
+/// Maximum number of lines that wait to be written.
 const MAX_QUEUE_LINES: usize = 1_024;
 
-/// The time for which the end waits for the last lines to be written.
+/// Maximum time to wait at the end until the last lines are written.
 pub(super) const MAX_FLUSH: Duration = Duration::from_millis(500);
 
 /// The target of the library's log records; other crates' records are dropped.
@@ -72,11 +72,11 @@ impl Console {
     }
 
     pub(super) fn show_status(&self, status: String) {
-        // The next one follows in a second.
+        // If the queue is full, the next status follows in a second.
         let _ = self.said.try_send(Said::Status(status));
     }
 
-    /// Removes the status line and waits until everything is written, but not for a reader that has stopped reading.
+    /// Removes the status line and waits until everything is written, for at most [`MAX_FLUSH`].
     pub(super) fn finish(&self) {
         let (done, is_done) = sync_channel(1);
         let sent = self.said.try_send(Said::Clear).and_then(|()| self.said.try_send(Said::Flush(done)));

@@ -31,7 +31,7 @@ const COUNTERS: [Row; 36] = [
     ("listeners_bound", "Listeners opened", |counters| counters.listeners_bound),
     ("listen_failures", "Listeners that could not be opened or had to be closed", |counters| counters.listen_failures),
     ("names_resolved", "Names looked up", |counters| counters.names_resolved),
-    ("resolve_failures", "Names that could not be looked up", |counters| counters.resolve_failures),
+    ("resolve_failures", "Names that could not be resolved", |counters| counters.resolve_failures),
     ("book_writes", "Times that the book became durable", |counters| counters.batches_persisted),
     ("book_failures", "Times that the book could no longer be written", |counters| counters.persist_failures),
     ("addresses_learned", "Addresses that peers added to the book", |counters| counters.addresses_learned),
@@ -60,7 +60,7 @@ const COUNTERS: [Row; 36] = [
     ("timers_rearmed", "Timers that fired before their deadline", |counters| counters.timers_rearmed),
 ];
 
-/// The upper bounds of the buckets of latencies, in nanoseconds; longer latencies count above them all.
+/// The upper bounds of the latency buckets, in nanoseconds; longer latencies are in a bucket without a bound.
 const BUCKETS_NANOS: [u64; 15] = [
     100_000,
     250_000,
@@ -99,8 +99,8 @@ pub(super) fn exposition(snapshot: Snapshot, network: Network) -> Result<String,
     Ok(text)
 }
 
-/// Converts it to the text format of Prometheus 0.0.4: the names of counters end in `_total` in their descriptions
-/// too, and there are no units and no end marker.
+/// Converts an exposition to the text format of Prometheus 0.0.4: the names of counters end in `_total` in their
+/// descriptions too, and there are no units and no end marker.
 pub(super) fn plain(open_metrics: &str) -> String {
     let mut text = String::with_capacity(open_metrics.len());
     // A metric's help precedes its type, and a counter's help needs the other name.
@@ -153,7 +153,7 @@ impl Metrics<'_> {
             }
         }
         let BookCounts { unknown, valid, inaccessible, banned, .. } = stats.book.unwrap_or_default();
-        let mut family = self.family("book_peers", "Peers of the book by status", None, &gauge(0_u64))?;
+        let mut family = self.family("book_peers", "Peers in the book by status", None, &gauge(0_u64))?;
         for (status, count) in
             [("unknown", unknown), ("valid", valid), ("inaccessible", inaccessible), ("banned", banned)]
         {
@@ -175,11 +175,11 @@ impl Metrics<'_> {
         for (name, help, of) in COUNTERS {
             self.one(name, help, None, &counter(of(counters)))?;
         }
-        let mut family = self.family("closed_connections", "Connections that ended", None, &counter(0_u64))?;
+        let mut family = self.family("closed_connections", "Connections closed", None, &counter(0_u64))?;
         for (reason, count) in stats.closed_by_reason() {
             counter(count).encode(family.encode_family(&Labels([("reason", reason)]))?)?;
         }
-        let help = "Reports that wanted peers are not dialled, once until they are connected";
+        let help = "Reported causes for which wanted peers are not dialled";
         let mut family = self.family("dial_holds", help, None, &counter(0_u64))?;
         for (cause, count) in stats.dial_holds.iter() {
             counter(count).encode(family.encode_family(&Labels([("cause", cause.label())]))?)?;
@@ -235,7 +235,7 @@ impl Metrics<'_> {
         Ok(())
     }
 
-    /// Writes a histogram in the buckets that all nodes use, so that those of several nodes can be added.
+    /// Writes a histogram in the buckets that all nodes use, so that the histograms of several nodes can be added.
     fn histogram(&mut self, name: &str, help: &str, histogram: &LatencyHistogram) -> fmt::Result {
         let mut encoder =
             self.0.encode_descriptor(name, &format!("{help}."), Some(&Unit::Seconds), MetricType::Histogram)?;
@@ -243,7 +243,7 @@ impl Metrics<'_> {
         let mut counted = 0;
         let mut buckets = Vec::with_capacity(BUCKETS_NANOS.len() + 1);
         for bound in BUCKETS_NANOS {
-            // Counted from zero: a count from just above the bound before would include the latencies at that bound
+            // Counted from zero, because a count from the previous bound would include the latencies at that bound
             // again.
             let up_to_bound = hdr.count_between(0, bound);
             buckets.push((bound as f64 / 1e9, up_to_bound - counted));
@@ -312,7 +312,7 @@ mod tests {
         let lines: Vec<&str> = text.lines().filter(|line| line.contains("peerloop_dial_holds")).collect();
         let line = |cause: &str| format!("peerloop_dial_holds_total{{network=\"regtest\",cause=\"{cause}\"}} 0");
         let described = [
-            "# HELP peerloop_dial_holds Reports that wanted peers are not dialled, once until they are connected.",
+            "# HELP peerloop_dial_holds Reported causes for which wanted peers are not dialled.",
             "# TYPE peerloop_dial_holds counter",
         ];
         assert_eq!(lines[..2], described);
@@ -364,7 +364,7 @@ mod tests {
 
     #[test]
     fn every_counter_is_exposed() {
-        // Sums of others by reason, and counters with a direction.
+        // Exposed by reason or by direction instead.
         const OTHERWISE: [&str; 3] = ["closed", "bytes_received", "bytes_sent"];
         let text = format!("{:#?}", Counters::default());
         let fields = text.lines().filter_map(|line| line.trim_start().split_once(": ")).map(|(name, _)| name);
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn each_latency_is_in_the_buckets_from_its_own_on() {
+    fn each_latency_is_in_its_own_and_all_higher_buckets() {
         let mut handshake = LatencyHistogram::new();
         for micros in [90, 900, 900, 30_000_000] {
             handshake.record(Duration::from_micros(micros));

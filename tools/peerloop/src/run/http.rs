@@ -11,19 +11,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Maximum number of open connections; a new one replaces the oldest. With request heads and replies of about 100 KB
-/// each they use at most 7 MB, and the idle scrapers of several collectors fit many times over.
+/// each they use at most 7 MB, and the idle connections of several collectors fit many times over.
 pub(super) const MAX_CONNECTIONS: usize = 64;
 
 /// Maximum size of a request head; browsers and proxies send 1 or 2 KiB.
 const MAX_HEAD_BYTES: usize = 8 * 1024;
 
-/// Time for a request to arrive, and the same time for its reply to be read.
+/// Maximum time for a request to arrive, and for its reply to be read.
 const MAX_REQUEST: Duration = Duration::from_secs(2);
 
 /// The pause when no connection can be accepted, for example for lack of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The form in which a client wants the text.
+/// The format of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     /// The text format of Prometheus, version 0.0.4.
@@ -57,7 +57,7 @@ pub(super) fn serve(
         }
         let now = Instant::now();
         let mut answer = |head: &[u8]| answer(head, path, &mut text);
-        connections.retain_mut(|connection| now < connection.until && connection.go_on(&mut answer, now).is_ok());
+        connections.retain_mut(|connection| now < connection.until && connection.advance(&mut answer, now).is_ok());
     }
 }
 
@@ -102,11 +102,11 @@ fn accept(listener: &TcpListener, connections: &mut Vec<Connection>) -> bool {
     true
 }
 
-/// A client.
+/// A client's connection.
 #[derive(Debug)]
 struct Connection {
     socket: TcpStream,
-    /// The moment at which it is closed.
+    /// The moment at which the connection is closed.
     until: Instant,
     stage: Stage,
 }
@@ -132,8 +132,8 @@ impl Connection {
         PollFd::new(&self.socket, flags)
     }
 
-    /// Makes progress without blocking. An error means that the connection has ended.
-    fn go_on(&mut self, answer: &mut impl FnMut(&[u8]) -> Vec<u8>, now: Instant) -> io::Result<()> {
+    /// Makes progress without blocking. After an error the connection must be dropped.
+    fn advance(&mut self, answer: &mut impl FnMut(&[u8]) -> Vec<u8>, now: Instant) -> io::Result<()> {
         loop {
             let is_blocked = match &mut self.stage {
                 Stage::Reading(head) => match read(&mut self.socket, head)? {
@@ -305,7 +305,7 @@ mod tests {
     use std::net::SocketAddr;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    /// Returns a server of a text, and the number of requests for it.
+    /// Starts a server of `text`, and returns its address and the number of requests for the text.
     fn server(text: Option<&'static str>) -> (SocketAddr, Arc<AtomicUsize>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -320,7 +320,7 @@ mod tests {
         (address, asked)
     }
 
-    /// Sends `request` and returns everything up to the end.
+    /// Sends `request` and returns the whole reply.
     fn ask(address: SocketAddr, request: &[u8]) -> String {
         let mut client = TcpStream::connect(address).unwrap();
         client.write_all(request).unwrap();
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn another_method_gets_the_list_of_allowed_ones() {
+    fn a_refused_method_gets_the_list_of_allowed_methods() {
         let (address, _) = server(Some("x"));
         for method in ["POST", "PUT", "OPTIONS", "get"] {
             let text = ask(address, format!("{method} /metrics HTTP/1.1\r\n\r\n").as_bytes());
@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn idle_and_slow_clients_delay_no_other() {
+    fn idle_and_slow_clients_delay_no_other_client() {
         let (address, _) = server(Some("x"));
         // Twice as many as may be open: the oldest are closed.
         let idle: Vec<TcpStream> = (0..2 * MAX_CONNECTIONS)
@@ -427,7 +427,7 @@ mod tests {
         let mut stuck = TcpStream::connect(address).unwrap();
         stuck.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
         assert!(ask(address, b"HEAD /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 200 OK\r\n"));
-        // It reads nothing for longer than allowed.
+        // The client reads nothing for longer than allowed.
         std::thread::sleep(MAX_REQUEST + Duration::from_millis(500));
         let mut taken = Vec::new();
         let _ = stuck.read_to_end(&mut taken);

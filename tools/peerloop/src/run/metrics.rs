@@ -1,6 +1,6 @@
 //! `--metrics-addr`: the state of a loop over HTTP, for collectors.
 //!
-//! A thread of its own serves all clients at once ([`http`]). It requests a snapshot from the loop at most every
+//! A thread of its own serves all clients at once ([`http`]). It requests at most one snapshot from the loop per
 //! [`MIN_SNAPSHOT_INTERVAL`], for any number of clients, so that no flood reaches the loop.
 
 use super::exposition::{Snapshot, exposition, plain};
@@ -20,7 +20,7 @@ const PATH: &str = "/metrics";
 /// The time for which a snapshot is served to all clients: collectors ask every second or less often.
 const MIN_SNAPSHOT_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The bound address.
+/// A bound listener and its address.
 #[derive(Debug)]
 pub(super) struct Metrics {
     listener: TcpListener,
@@ -35,8 +35,8 @@ impl Metrics {
         });
         bound.map_err(|error| {
             Failure::run(format!(
-                "serving metrics at {address}: {error}; use --metrics-addr with an address of this machine and a port \
-                 that is free"
+                "serving metrics on {address}: {error}; use --metrics-addr with an address of this machine and a \
+                 free port"
             ))
         })
     }
@@ -51,7 +51,7 @@ impl Metrics {
             let mut latencies = Latencies::default();
             let mut texts = Texts::default();
             let mut snapshot = || exposition(latencies.snapshot(&handle)?, network).ok();
-            // It ends only if the system cannot poll; the node continues without metrics.
+            // The server ends only if the system cannot poll; the node continues without metrics.
             let _ = http::serve(&self.listener, PATH, |format| texts.take(format, Instant::now(), &mut snapshot));
         };
         let thread = Builder::new().name("metrics".to_owned()).spawn(serve);
@@ -91,7 +91,7 @@ impl Texts {
     }
 }
 
-/// The latencies since the loop started: each request to the loop returns and clears its recorded ones.
+/// The latencies since the loop started: each request to the loop returns and clears the latencies recorded so far.
 #[derive(Debug, Default)]
 struct Latencies {
     connect: LatencyHistogram,

@@ -40,7 +40,7 @@ use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Minimum time for the final book write; it grows if peers close sooner.
+/// Minimum time for the final book write; more is left if the peers close sooner.
 const MIN_BOOK: Duration = Duration::from_millis(500);
 
 /// Maximum time to close the peers and write the book.
@@ -186,7 +186,7 @@ fn keep_peers(
     ran.and(written).map(|()| reactor.stats())
 }
 
-/// Runs until a signal requests the end, and returns it; `None` if the loop has ended by itself.
+/// Runs until a signal requests a stop, and returns that signal; `None` if the loop has ended by itself.
 fn watch(
     args: &RunArgs,
     mut node: Node,
@@ -256,7 +256,7 @@ fn drain(
             Some(Notice::Ended) => return joined(thread),
             Some(Notice::Stop(stop @ (Stop::Interrupted | Stop::Terminated))) if began.elapsed() > MAX_ECHO => {
                 let lost = if has_book { "; the book may lack the latest changes" } else { "" };
-                return Err(Failure { exit: Exit::Stopped(stop), message: format!("ended at once{lost}") });
+                return Err(Failure { exit: Exit::Stopped(stop), message: format!("stopped at once{lost}") });
             }
             Some(Notice::Stop(_)) | None => {}
         }

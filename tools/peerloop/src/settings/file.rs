@@ -28,7 +28,7 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 /// Maximum number of blocked reads, each a waiting thread; at the maximum no further read starts.
 const MAX_STUCK: usize = 4;
 
-/// Reads in progress.
+/// Number of reads in progress.
 static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
 
 impl SettingsFile {
@@ -56,11 +56,11 @@ impl SettingsFile {
         });
         if let Err(error) = thread {
             UNDER_WAY.fetch_sub(1, Ordering::Relaxed);
-            return Err(failed(&format!("starting a thread for it: {error}")));
+            return Err(failed(&format!("starting a thread: {error}")));
         }
         match receiver.recv_timeout(patience) {
             Ok(Ok(text)) if text.len() as u64 > MAX_FILE_BYTES => {
-                Err(failed(&format!("it is larger than {MAX_FILE_BYTES} bytes; name a settings file")))
+                Err(failed(&format!("the file is larger than {MAX_FILE_BYTES} bytes; name a settings file")))
             }
             Ok(Ok(text)) => Ok(Self { path: path.to_owned(), text }),
             Ok(Err(error)) => Err(failed(&format!("{error}; use a file in the format of `run --print-config`"))),
@@ -102,7 +102,7 @@ impl SettingsFile {
 
 fn unknown(name: &str) -> String {
     match table::nearest(&name.to_lowercase().replace('-', "_")) {
-        Some(setting) => format!("there is no setting `{name}`; is it `{}`?", setting.name),
+        Some(setting) => format!("there is no setting `{name}`; did you mean `{}`?", setting.name),
         None => format!("there is no setting `{name}`; --print-config lists all"),
     }
 }

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A kind of value, and the position of its field in the settings.
+/// A kind of value, and a function that returns its field in the settings.
 #[derive(Debug)]
 pub(super) enum Kind {
     Network,
@@ -56,7 +56,7 @@ pub(super) fn manager(config: &mut Config) -> &mut ManagerConfig {
 }
 
 impl Kind {
-    /// Returns whether it may be given several times.
+    /// Returns whether the setting may be given several times.
     pub(super) const fn is_list(&self) -> bool {
         match self {
             Self::FixedPeers | Self::CommandSizes | Self::Texts(_) | Self::Addresses(_) | Self::Networks(_) => true,
@@ -80,7 +80,7 @@ impl Kind {
         }
     }
 
-    /// Returns the name of its value in help.
+    /// Returns the value's name in help texts.
     pub(super) const fn value_name(&self) -> &'static str {
         match self {
             Self::Network => "NAME",
@@ -140,7 +140,7 @@ impl Kind {
             Self::Texts(of) => *of(config) = texts.to_vec(),
             Self::Addresses(of) => *of(config) = all(texts, parse_address)?,
             Self::Networks(of) => *of(config) = all(texts, parse_network)?,
-            // An empty text is the only way to type that there is none.
+            // On the command line only an empty text can unset a value.
             Self::File(of) => *of(node) = Some(one()?).filter(|text| !text.is_empty()).map(PathBuf::from),
             Self::Address(of) => {
                 *of(node) = Some(one()?).filter(|text| !text.is_empty()).map(parse_address).transpose()?;
@@ -150,7 +150,7 @@ impl Kind {
         Ok(())
     }
 
-    /// Returns the value as TOML; `None` if there is none.
+    /// Returns the value as TOML; `None` if the setting has no value.
     pub(super) fn show(&self, node: &mut Node) -> Option<String> {
         let config = &mut node.config;
         Some(match self {
@@ -205,7 +205,8 @@ fn read_fixed_peers(manager: &mut ManagerConfig, texts: &[String]) -> Result<(),
             Ok(address) => peers.push(address),
             Err(_) if targets::split(text).is_some() => names.push(text.to_owned()),
             Err(_) => {
-                return Err(format!("`{text}` is not a peer: use host, host:port or [ipv6]:port, as localhost:8333"));
+                let forms = "use host, host:port or [ipv6]:port, for example localhost:8333";
+                return Err(format!("`{text}` is not a peer: {forms}"));
             }
         }
     }
@@ -233,7 +234,9 @@ fn parse_level(text: &str) -> Result<LevelFilter, String> {
 
 fn parse_bits(text: &str) -> Result<u64, String> {
     match text.strip_prefix("0x") {
-        Some(digits) => u64::from_str_radix(digits, 16).map_err(|_| format!("`{text}` has no hexadecimal digits")),
+        Some(digits) => {
+            u64::from_str_radix(digits, 16).map_err(|_| format!("`{text}` is not a hexadecimal number of 64 bits"))
+        }
         None => parse_number(text),
     }
 }
@@ -243,11 +246,11 @@ fn parse_magic(text: &str) -> Result<[u8; 4], String> {
     let number = u32::from_str_radix(text, 16).ok().filter(|_| is_hex);
     number
         .map(u32::to_be_bytes)
-        .ok_or_else(|| format!("`{text}` is not a magic: use 8 hexadecimal digits, as e3e1f3e8"))
+        .ok_or_else(|| format!("`{text}` is not a magic: use 8 hexadecimal digits, for example e3e1f3e8"))
 }
 
 pub(crate) fn parse_network(text: &str) -> Result<(IpAddr, u8), String> {
-    let refused = || format!("`{text}` is not an address, alone or with a prefix, as 192.0.2.0/24");
+    let refused = || format!("`{text}` is not an address: use IP or IP/PREFIX, for example 192.0.2.0/24");
     let (address, bits) = match text.split_once('/') {
         Some((address, bits)) => (address, Some(bits)),
         None => (text, None),
@@ -259,12 +262,12 @@ pub(crate) fn parse_network(text: &str) -> Result<(IpAddr, u8), String> {
 }
 
 fn parse_command_size(text: &str) -> Result<(CommandName, u64), String> {
-    let (command, size) =
-        text.split_once('=').ok_or_else(|| format!("`{text}` is not a limit of a command, as tx=4MiB"))?;
+    let refused = || format!("`{text}` is not a command's limit: use COMMAND=SIZE, for example tx=4MiB");
+    let (command, size) = text.split_once('=').ok_or_else(refused)?;
     let mut name = [0; 12];
     match name.get_mut(..command.len()) {
         Some(place) if !command.is_empty() => place.copy_from_slice(command.as_bytes()),
-        Some(_) | None => return Err(format!("`{command}` is not a command: it has 1 to 12 characters")),
+        Some(_) | None => return Err(format!("`{command}` is not a command: a command has 1 to 12 characters")),
     }
     Ok((CommandName::from_bytes(name), parse_bytes(size)?))
 }
@@ -274,7 +277,7 @@ fn list(elements: impl IntoIterator<Item = String>) -> String {
     format!("[{}]", elements.join(", "))
 }
 
-/// Returns a basic string of TOML.
+/// Formats the text as a basic string of TOML.
 fn quoted(text: &str) -> String {
     let mut quoted = String::from('"');
     for c in text.chars() {

@@ -4,8 +4,8 @@
 //! flag and `PEERLOOP_PING_INTERVAL` the variable. All three use the same parser, so a duration is written `10s` and
 //! a size `2MiB` everywhere. Nothing is ignored: an unknown key, a value that cannot be read or an invalid
 //! combination ends the program with one line that names its source. An empty variable counts as not set, and the
-//! variables that Kubernetes sets for a service named `peerloop-..` are not settings. Every resulting value knows its
-//! source. Nothing here reads the environment or a file by itself, except [`SettingsFile::read`].
+//! variables that Kubernetes sets for a service named `peerloop-..` are not settings. Every resulting value is stored
+//! with its source. Nothing here reads the environment; only [`SettingsFile::read`] reads a file.
 
 mod file;
 mod kind;
@@ -154,7 +154,7 @@ impl Effective {
                 Some(source) => format!("{source}: "),
             };
             let mut text = format!("{given}{name} {}", error.rule);
-            // The given value may be valid, and the one that it is compared with wrong.
+            // The given value may be right, and the value that it is compared with may be wrong.
             let mut compared: Vec<&str> = error.others.iter().map(|&other| name_of(other)).collect();
             compared.retain(|&other| other != name);
             let mut node = self.node.clone();
@@ -250,7 +250,7 @@ impl clap::FromArgMatches for SettingFlags {
     }
 }
 
-/// Returns the network of commands whose only setting it is: from the flag, or else from the variable.
+/// Returns the network for a command that has no other setting: from the flag, or else from the variable.
 pub(crate) fn network(
     flag: Option<Network>,
     variables: impl IntoIterator<Item = (OsString, OsString)>,
@@ -283,7 +283,9 @@ fn of_variables(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Re
                 None => continue,
                 Some(setting) => {
                     let right = setting.variable();
-                    return Err(Failure::usage(format!("variable {name}: there is no such setting; is it {right}?")));
+                    return Err(Failure::usage(format!(
+                        "variable {name}: there is no such setting; did you mean {right}?"
+                    )));
                 }
             }
         };
@@ -319,7 +321,7 @@ fn is_service_link(rest: &str, value: &str) -> bool {
 }
 
 fn text_of(value: &OsStr) -> Result<&str, String> {
-    value.to_str().ok_or_else(|| "its value is not text".to_owned())
+    value.to_str().ok_or_else(|| "the value is not UTF-8 text".to_owned())
 }
 
 impl fmt::Display for Source {

@@ -9,9 +9,9 @@ use peerloop::config::Field;
 /// One setting.
 #[derive(Debug)]
 pub(super) struct Setting {
-    /// Its key in a file; the flag and the variable are derived from it.
+    /// The key in a file; the flag and the variable are derived from it.
     pub(super) name: &'static str,
-    /// The fields of the library's configuration that it sets; none for the program's own settings.
+    /// The fields of the library's configuration that the setting sets; empty for the program's own settings.
     pub(super) fields: &'static [Field],
     pub(super) help: &'static str,
     pub(super) kind: Kind,
@@ -41,7 +41,7 @@ const FORMER_NAMES: [(&str, &str); 13] = [
 ];
 
 /// Declares [`SETTINGS`] from rows `name [Fields]: Kind in place, "help";`, where the value is the place's field of
-/// the same name. Kinds that know their place have none.
+/// the same name. Kinds with a fixed place omit it.
 macro_rules! settings {
     ($($name:ident [$($field:ident)*]: $kind:ident $(in $place:ident)?, $help:literal;)+) => {
         pub(super) static SETTINGS: &[Setting] = &[$(
@@ -67,27 +67,27 @@ settings! {
     fixed_peers [Mode FixedNames]: FixedPeers,
         "Dial only these peers: host, host:port or [ipv6]:port; names are resolved again when they fail; \
          repeatable";
-    target_peers [TargetPeers]: Count in manager, "Peers to keep; the manager dials below it";
-    max_peers [MaxPeers]: Count in manager, "Maximum peers, inbound and outbound together";
+    target_peers [TargetPeers]: Count in manager, "Number of peers to keep; with fewer, the manager dials";
+    max_peers [MaxPeers]: Count in manager, "Maximum number of peers, inbound and outbound together";
     listen [Listen]: Addresses in manager, "Address to listen on; repeatable";
-    dns_seeds [DnsSeeds]: Texts in manager, "Name whose addresses are peers; repeatable";
-    default_port [DefaultPort]: Port in manager, "Port of an address without one";
+    dns_seeds [DnsSeeds]: Texts in manager, "Name that resolves to addresses of peers; repeatable";
+    default_port [DefaultPort]: Port in manager, "Port of addresses given without a port";
     learn_addresses [LearnAddresses]: Switch in manager, "Ask peers for addresses, and store and share them";
     trusted [Trusted]: Networks in manager, "Network exempt from caps, rates and bans; repeatable";
     // Retries.
-    max_restarts [MaxRestarts]: Number in manager, "Immediate restarts of a failed connection per window";
+    max_restarts [MaxRestarts]: Number in manager, "Maximum number of immediate restarts of a connection per window";
     restart_window [RestartWindow]: Duration in manager, "Window in which restarts are counted";
     initial_backoff [InitialBackoff]: Duration in manager, "Pause after the first failed dial of an address";
     backoff_multiplier [BackoffMultiplier]: Factor in manager, "Factor by which each further pause grows";
-    max_backoff [MaxBackoff]: Duration in manager, "Longest pause between two dials of an address";
-    max_retries [MaxRetries]: Number in manager, "Failed dials after which an address counts as inaccessible";
+    max_backoff [MaxBackoff]: Duration in manager, "Maximum pause between two dials of an address";
+    max_retries [MaxRetries]: Number in manager, "Number of failed dials after which an address is inaccessible";
     // Caps, bans and user agents.
-    max_per_host [MaxPerHost]: Count in manager, "Maximum peers of one host";
+    max_per_host [MaxPerHost]: Count in manager, "Maximum number of peers of one host";
     max_per_group_percent [MaxPerGroupPercent]: Number in manager,
-        "Maximum peers of one address range, in percent of max_peers";
+        "Maximum number of peers of one address range, in percent of max_peers";
     accepts_per_host_per_second [AcceptsPerHostPerSecond]: Number in manager,
-        "Connections accepted from one host per second";
-    evict_inbound [EvictInbound]: Switch in manager, "Close an inbound peer for a new one if no slot is free";
+        "Maximum number of connections accepted from one host per second";
+    evict_inbound [EvictInbound]: Switch in manager, "Close an inbound peer to accept a new one if no slot is free";
     ban_score [BanScore]: Number in manager, "Misbehavior score at which a host is banned";
     ban_duration [BanDuration]: Duration in manager, "Duration of a ban for misbehavior";
     banned_agents [BannedAgents]: Texts in rules,
@@ -103,20 +103,20 @@ settings! {
     start_height [StartHeight]: Height in config, "Chain height to claim";
     relay [Relay]: Switch in config, "Let peers announce transactions";
     // Times.
-    connect_timeout [ConnectTimeout]: Duration in config, "Time for a TCP connection";
-    handshake_timeout [HandshakeTimeout]: Duration in config, "Time for a handshake";
-    ping_interval [PingInterval]: Duration in config, "Pause between two pings of a peer; 0s sends none";
-    pong_timeout [PongTimeout]: Duration in config, "Time for a pong";
+    connect_timeout [ConnectTimeout]: Duration in config, "Maximum time to open a TCP connection";
+    handshake_timeout [HandshakeTimeout]: Duration in config, "Maximum time for a handshake";
+    ping_interval [PingInterval]: Duration in config, "Interval between two pings to a peer; 0s sends none";
+    pong_timeout [PongTimeout]: Duration in config, "Maximum time for a pong";
     // Bounds.
-    max_links [MaxLinks]: Count in config, "Maximum connections, including those being opened or closed";
-    max_inbound [MaxInbound]: Limit in config, "Maximum inbound connections, or unlimited";
+    max_links [MaxLinks]: Count in config, "Maximum number of connections, including those being opened or closed";
+    max_inbound [MaxInbound]: Limit in config, "Maximum number of inbound connections, or unlimited";
     max_block_bytes [MaxBlockBytes]: BlockSize in config, "Maximum size of a block, or unlimited";
     max_message_bytes [MaxMessageBytes]: Size in config, "Maximum size of any other message";
     max_buffered_message_bytes [MaxBufferedMessageBytes]: Size in config,
         "Maximum size of a message buffered in memory";
     max_buffered_command_bytes [MaxBufferedCommandBytes]: CommandSizes,
-        "Maximum for one command, as tx=4MiB; repeatable";
-    max_buffered_total_bytes [MaxBufferedTotalBytes]: Size in config, "Maximum bytes buffered at once, for all peers";
+        "Maximum buffered size for one command, for example tx=4MiB; repeatable";
+    max_buffered_total_bytes [MaxBufferedTotalBytes]: Size in config, "Maximum size of all buffered messages together";
     min_body_bytes_per_second [MinBodyBytesPerSecond]: Size in config,
         "Minimum rate of an arriving message, per second";
     measure_peers [MeasurePeers]: Switch in config, "Measure the cost of each peer";
@@ -124,7 +124,7 @@ settings! {
     spin [Spin]: Switch in config, "Poll through the last millisecond before an exact wake-up";
     // The program itself.
     book []: File in node, "File that stores peers and bans for the next run; without one they are lost at exit";
-    metrics_addr []: Address in node, "Address to serve /metrics at, as text for Prometheus";
+    metrics_addr []: Address in node, "Address on which to serve /metrics for Prometheus";
     log_level []: Level in node, "Log level";
 }
 
@@ -179,13 +179,16 @@ mod tests {
         for &field in Field::ALL {
             let settings = SETTINGS.iter().filter(|setting| setting.fields.contains(&field)).count();
             let expected = usize::from(!without.contains(&field));
-            assert_eq!(settings, expected, "`{field}` needs one row in {}, or to be listed here", file!());
+            assert_eq!(settings, expected, "`{field}` needs one row in {}, or an entry in `without`", file!());
         }
         let own: Vec<&str> = SETTINGS.iter().filter(|one| one.fields.is_empty()).map(|one| one.name).collect();
         assert_eq!(own, ["book", "metrics_addr", "log_level"]);
         for setting in SETTINGS {
             let name = setting.name;
-            assert!(setting.fields.len() != 1 || setting.fields[0].name() == name, "`{name}` has not its field's name");
+            assert!(
+                setting.fields.len() != 1 || setting.fields[0].name() == name,
+                "`{name}` differs from its field's name"
+            );
             assert!(!setting.help.is_empty(), "`{name}` has no help");
         }
         let names: BTreeSet<&str> = SETTINGS.iter().map(|setting| setting.name).collect();

@@ -1,4 +1,4 @@
-//! Sources of values, messages about mistakes, and that printed settings are read back unchanged.
+//! Sources of values, error messages, and printed settings, which are read back unchanged.
 
 use super::*;
 use crate::exit::Exit;
@@ -216,8 +216,8 @@ fn printed_defaults_follow_a_changed_network() {
 #[test]
 fn an_unknown_key_is_named_with_its_line_and_the_right_name() {
     let message = refused("# A node.\n\nping_intervall = '10s'\n");
-    assert_eq!(message, "node.toml:3: there is no setting `ping_intervall`; is it `ping_interval`?");
-    assert!(refused("ping-interval = '10s'").ends_with("is it `ping_interval`?"));
+    assert_eq!(message, "node.toml:3: there is no setting `ping_intervall`; did you mean `ping_interval`?");
+    assert!(refused("ping-interval = '10s'").ends_with("did you mean `ping_interval`?"));
     assert!(refused("colour = 'red'").ends_with("--print-config lists all"));
     assert!(refused("[ping_interval]\nseconds = 1").contains("node.toml:1: ping_interval: has the wrong type table"));
 }
@@ -288,11 +288,11 @@ fn an_invalid_combination_is_named_with_its_source() {
 }
 
 #[test]
-fn a_variable_is_a_setting_a_mistake_or_not_ours() {
+fn a_variable_is_a_setting_a_mistake_or_ignored() {
     let effective = loaded(&[], &[("PEERLOOP_REAL_NODE", "/x"), ("PEERLOOP_LONG", "1"), ("PATH", "/y")], "");
     assert_eq!(effective.node.config, Config::managed(Network::Mainnet));
     let message = refusal(load(&[], &[("PEERLOOP_MAXPEERS", "7")], ""));
-    assert_eq!(message, "variable PEERLOOP_MAXPEERS: there is no such setting; is it PEERLOOP_MAX_PEERS?");
+    assert_eq!(message, "variable PEERLOOP_MAXPEERS: there is no such setting; did you mean PEERLOOP_MAX_PEERS?");
     let mut effective = loaded(&[], &[("PEERLOOP_DNS_SEEDS", "a.example, b.example,")], "");
     assert_eq!(managed(&mut effective).dns_seeds, ["a.example", "b.example"]);
     let mut effective = loaded(&[], &[("PEERLOOP_DNS_SEEDS", ",")], "");
@@ -326,7 +326,7 @@ fn variables_of_a_service_do_not_prevent_a_start() {
         ("PEERLOOP_PORT_8333_TCP_PROTO", "tcp"),
         ("PEERLOOP_PORT_8333_TCP_PORT", "8333"),
         ("PEERLOOP_PORT_8333_TCP_ADDR", "10.0.0.1"),
-        // Those of the services peerloop-default, peerloop-defaul and peerloop-listen.
+        // Variables of the services peerloop-default, peerloop-defaul and peerloop-listen.
         ("PEERLOOP_DEFAULT_PORT", "tcp://10.0.0.1:8333"),
         ("PEERLOOP_DEFAUL_PORT", "udp://10.0.0.1:8333"),
         ("PEERLOOP_LISTEN_SERVICE_HOST", "10.0.0.1"),
@@ -336,9 +336,9 @@ fn variables_of_a_service_do_not_prevent_a_start() {
     let effective = loaded(&[], &variables, "");
     assert_eq!(effective.node, Node::default());
     let mut effective = loaded(&[], &[("PEERLOOP_DEFAULT_PORT", "9333")], "");
-    assert_eq!(managed(&mut effective).default_port, 9_333, "a number is ours");
+    assert_eq!(managed(&mut effective).default_port, 9_333, "a number is a setting's value");
     let message = refusal(load(&[], &[("PEERLOOP_DEFAUL_PORT", "9333")], ""));
-    assert!(message.ends_with("is it PEERLOOP_DEFAULT_PORT?"), "{message}");
+    assert!(message.ends_with("did you mean PEERLOOP_DEFAULT_PORT?"), "{message}");
 }
 
 #[test]
@@ -432,7 +432,7 @@ proptest! {
 #[test]
 fn reading_a_file_that_never_ends_or_never_responds_is_abandoned() {
     let refused = SettingsFile::read(Path::new("/dev/zero")).unwrap_err();
-    let expected = "reading the settings in /dev/zero: it is larger than 1048576 bytes; name a settings file";
+    let expected = "reading the settings in /dev/zero: the file is larger than 1048576 bytes; name a settings file";
     assert_eq!(refused, expected);
     let pipe = std::env::temp_dir().join(format!("peerloop-settings-{}", std::process::id()));
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
@@ -442,7 +442,7 @@ fn reading_a_file_that_never_ends_or_never_responds_is_abandoned() {
     let refused: Vec<String> = (0..5).map(|_| read()).collect();
     assert!(refused[0].starts_with(&expected), "{}", refused[0]);
     assert!(refused[4].contains("earlier reads are still blocked"), "{}", refused[4]);
-    // They all end when the pipe gets a writer.
+    // All blocked reads end when the pipe gets a writer.
     drop(std::fs::OpenOptions::new().write(true).open(&pipe).unwrap());
     std::fs::remove_file(&pipe).unwrap();
 }

@@ -35,7 +35,7 @@ pub(crate) struct Tally {
 /// The state that the threads share.
 #[derive(Debug, Default)]
 struct Shared {
-    /// Seeds that were started, in order.
+    /// Number of seeds started; they are started in order.
     taken: AtomicU64,
     /// Whether no more seeds are started.
     is_over: AtomicBool,
@@ -129,7 +129,9 @@ pub(crate) fn hunt(plan: &Plan, notices: &Notices, progress: &mut Progress) -> R
     }
     progress.clear();
     for thread in threads {
-        thread.join().map_err(|_| Failure::run("simulating: the loop panicked; the lines above repeat it"))?;
+        thread
+            .join()
+            .map_err(|_| Failure::run("simulating: the loop panicked; the lines above show how to repeat it"))?;
     }
     let tally = shared.tally().clone();
     Ok(tally)
@@ -143,7 +145,8 @@ pub(crate) fn at_seed<T>(seed: u64, work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Adds the command that repeats it to the message of a panic: the program may have no other chance to print it.
+/// Adds the command that repeats the seed to a panic's message, because the program may have no other chance to print
+/// it.
 fn report_panics(plan: &Plan) {
     let (before, plan) = (panic::take_hook(), plan.clone());
     panic::set_hook(Box::new(move |what| {

@@ -6,7 +6,7 @@
 mod hunt;
 mod report;
 
-use crate::bench::drawn_seed;
+use crate::bench::random_seed;
 use crate::cli::SimArgs;
 use crate::exit::{Exit, Failure};
 use crate::notices::{Notice, Notices};
@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 /// The kind of worlds to draw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Worlds {
-    /// Everything
+    /// All kinds of peers and faults
     Standard,
     /// The same worlds without their hostile peers
     WithoutHostile,
@@ -76,7 +76,7 @@ impl Plan {
     fn new(args: &SimArgs) -> Self {
         Self {
             seeds: args.seeds as u64,
-            seed: args.seed.unwrap_or_else(drawn_seed),
+            seed: args.seed.unwrap_or_else(random_seed),
             worlds: args.profile,
             jobs: args.jobs,
             minimise: args.minimise,
@@ -109,10 +109,10 @@ pub(crate) fn run(args: SimArgs) -> Result<Exit, Failure> {
     let began = Instant::now();
     let is_stdout_free = !json.as_ref().is_some_and(Sink::is_stdout);
     // A violation is reported at once, because shrinking its tape may fail.
-    let tell = |find: &Find| if is_stdout_free { output::print(&find.text()) } else { Ok(()) };
+    let announce = |find: &Find| if is_stdout_free { output::print(&find.text()) } else { Ok(()) };
     let (tally, find) = match &args.tape {
-        Some(path) => replay(&plan, path, tell)?,
-        None => search(&plan, tell, &Notices::new()?, &mut Progress::new(args.quiet))?,
+        Some(path) => replay(&plan, path, announce)?,
+        None => search(&plan, announce, &Notices::new()?, &mut Progress::new(args.quiet))?,
     };
     let run = report::Run { plan: &plan, tape: args.tape.as_deref(), tally: &tally, took: began.elapsed() };
     if let Some(sink) = &mut json {
@@ -132,7 +132,7 @@ pub(crate) fn run(args: SimArgs) -> Result<Exit, Failure> {
 fn replay(
     plan: &Plan,
     path: &Path,
-    tell: impl Fn(&Find) -> Result<(), Failure>,
+    announce: impl Fn(&Find) -> Result<(), Failure>,
 ) -> Result<(Tally, Option<Find>), Failure> {
     let name = path.display();
     let text = std::fs::read_to_string(path).map_err(|error| Failure::run(format!("reading {name}: {error}")))?;
@@ -143,7 +143,7 @@ fn replay(
     tally.add(&played);
     let find = played.violations.into_iter().next().map(|first| Find::new(Origin::Tape(path), first, plan));
     if let Some(find) = &find {
-        tell(find)?;
+        announce(find)?;
     }
     Ok((tally, find))
 }
@@ -151,21 +151,21 @@ fn replay(
 /// Runs seeds, and shrinks the tape of the first with a violation.
 fn search(
     plan: &Plan,
-    tell: impl Fn(&Find) -> Result<(), Failure>,
+    announce: impl Fn(&Find) -> Result<(), Failure>,
     notices: &Notices,
     progress: &mut Progress,
 ) -> Result<(Tally, Option<Find>), Failure> {
     let mut tally = hunt::hunt(plan, notices, progress)?;
     let Some((seed, first)) = tally.found.clone() else { return Ok((tally, None)) };
     let mut find = Find::new(Origin::Seed(seed), first, plan);
-    tell(&find)?;
+    announce(&find)?;
     if !plan.minimise.is_zero() && !tally.stops.is_any() {
         find.smaller = make_smaller(plan, seed, &find, notices, progress, &mut tally)?;
     }
     Ok((tally, Some(find)))
 }
 
-/// Shrinks the tape of `seed` and writes it to a file; a second signal ends that without a tape.
+/// Shrinks the tape of `seed` and writes it to a file; a second signal stops this, and no tape is written.
 fn make_smaller(
     plan: &Plan,
     seed: u64,
@@ -196,12 +196,12 @@ fn make_smaller(
                     effort.patience.end();
                 }
                 let runs = effort.runs.load(Ordering::Relaxed);
-                progress.show(&format!("making the tape smaller: {runs} runs, {}", show_seconds(began.elapsed())));
+                progress.show(&format!("shrinking the tape: {runs} runs, {}", show_seconds(began.elapsed())));
             }
         }
     }
     progress.clear();
-    let tape = thread.join().map_err(|_| Failure::run("making the tape smaller: the loop panicked"))?;
+    let tape = thread.join().map_err(|_| Failure::run("shrinking the tape: the loop panicked"))?;
     let text = report::tape_file(plan, find, &tape);
     sink.write(&text)?;
     let LeastTape { runs, is_least, .. } = tape;
@@ -223,8 +223,8 @@ struct Effort {
     patience: Patience,
 }
 
-/// The factor by which a smaller tape's world may make more calls than the seed's; with more calls it counts as
-/// without a violation.
+/// The factor by which a smaller tape's world may make more calls than the seed's; a world with more calls counts as
+/// one without a violation.
 const CALLS_FACTOR: u64 = 10;
 
 /// Returns the smallest tape that breaks the same invariant as a seed, or the seed itself if its own tape does not
@@ -240,11 +240,11 @@ fn least_tape(plan: &Plan, seed: u64, invariant: u8, effort: &Effort) -> LeastTa
             let played = (plan.play)(tape, profile, &patience);
             played.is_some_and(|played| played.violations.iter().any(|violation| violation.invariant == invariant))
         };
-        let goes_on = |count| {
+        let may_continue = |count| {
             runs.store(count, Ordering::Relaxed);
             patience.is_active()
         };
-        minimise(&recording, breaks, goes_on)
+        minimise(&recording, breaks, may_continue)
     };
     hunt::at_seed(seed, || match least() {
         Some(Minimised { tape, runs, is_least }) => {
@@ -266,7 +266,7 @@ mod tests {
 
     const TIME: Duration = Duration::from_secs(3_600);
 
-    /// Returns a world whose invariant holds unless eight of its draws are high.
+    /// Plays a world whose invariant holds unless eight of its draws are high.
     fn play_dice(tape: &Tape, _profile: Profile, _patience: &Patience) -> Option<Played> {
         let dice = tape.stream(3);
         let high: Vec<u32> = (0..40).map(|_| dice.below(1_000)).filter(|draw| *draw >= 900).collect();
@@ -276,8 +276,8 @@ mod tests {
         Some(Played { events: 10, calls: 20, virtual_time: TIME, violations })
     }
 
-    /// Returns such a world, except that one that draws 0 from another stream runs for as long as there is patience,
-    /// with that many calls between two checks of it.
+    /// Plays such a world, unless it draws 0 from another stream: then it runs until patience ends, and makes
+    /// `calls_per_look` calls between two checks of patience.
     fn play_on(tape: &Tape, profile: Profile, patience: &Patience, calls_per_look: u64) -> Option<Played> {
         if tape.stream(4).below(1_000_000) == 0 {
             let mut calls = 0;
@@ -290,7 +290,7 @@ mod tests {
         play_dice(tape, profile, patience)
     }
 
-    /// Runs up to 500 seeds from 100 on, of which a few break something.
+    /// Returns a plan for up to 500 seeds from 100 on; a few of them break the invariant.
     fn plan(name: &str) -> Plan {
         let save = std::env::temp_dir().join(format!("peerloop-{}-{name}.tape", std::process::id()));
         Plan {
@@ -376,7 +376,7 @@ mod tests {
     #[test]
     fn the_time_limit_for_shrinking_ends_an_endless_world() {
         let play = |tape: &Tape, profile, patience: &_| play_on(tape, profile, patience, 0);
-        let plan = Plan { play, minimise: Duration::from_nanos(1), ..plan("in-vain") };
+        let plan = Plan { play, minimise: Duration::from_nanos(1), ..plan("time-limit") };
         let (tally, find) = search_quietly(&plan);
         let smaller = find.unwrap().smaller.unwrap();
         let file = std::fs::read_to_string(&smaller.path).unwrap();

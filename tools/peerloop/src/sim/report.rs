@@ -25,7 +25,7 @@ pub(crate) enum Origin<'a> {
 #[derive(Debug)]
 pub(crate) struct Find {
     origin: String,
-    /// A seed is meaningful only together with the sources.
+    /// The commit of the sources, without which a seed has no meaning.
     commit: String,
     pub(crate) violation: Violation,
     repeat: String,
@@ -88,7 +88,7 @@ impl Smaller {
     }
 }
 
-/// Formats the rest for people: [`Find::text`] was printed before.
+/// Formats the rest of the result for people; [`Find::text`] is printed before.
 pub(crate) fn text(run: &Run<'_>, find: Option<&Find>) -> String {
     let smaller = find.and_then(|find| find.smaller.as_ref());
     let (tally, profile) = (run.tally.line(run.took), run.plan.worlds.name());
@@ -156,7 +156,7 @@ struct Counts {
 struct Found {
     origin: String,
     commit: String,
-    /// A text: a world may last any time.
+    /// A text: a world may last longer than 2^53 ns.
     at_ns: String,
     invariant: u8,
     text: String,

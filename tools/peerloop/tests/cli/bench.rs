@@ -374,7 +374,7 @@ fn each_of_two_targets_has_a_row() {
 }
 
 #[test]
-fn another_network_is_suspected() {
+fn a_wrong_network_is_suspected() {
     let (_node, address) = Running::serve(&[]);
     let run = peerloop(&["bench", &address, "--network", "testnet", "-c", "2", "-q"]);
     assert_eq!(run.code, Some(1));
@@ -458,7 +458,7 @@ fn a_signal_that_is_ignored_at_the_start_stays_ignored() {
 }
 
 #[test]
-fn a_reader_that_closes_its_end_is_not_a_failure() {
+fn a_reader_that_closes_the_pipe_is_not_a_failure() {
     let mut run = Running::start(&SHORT);
     run.close_stdout();
     let run = run.finish();

@@ -89,7 +89,7 @@ impl Running {
         (node, address)
     }
 
-    /// Starts a node on a free port that may open that many descriptors, and returns it with its address.
+    /// Starts a node on a free port that may open `descriptors` descriptors, and returns it with its address.
     pub(crate) fn serve_under(descriptors: u64) -> (Self, String) {
         let mut shell = Command::new("sh");
         let script = format!("ulimit -n {descriptors}; exec \"$0\" \"$@\"");
@@ -162,11 +162,11 @@ impl Running {
 
     pub(crate) fn signal(&self, name: &str) {
         let kill = format!("kill -{name} {}", self.child.id());
-        let status = Command::new("sh").args(["-c", &kill]).status().expect("there is a shell");
+        let status = Command::new("sh").args(["-c", &kill]).status().expect("a shell starts");
         assert!(status.success(), "{kill}");
     }
 
-    /// Waits for the end.
+    /// Waits until the program ends.
     pub(crate) fn finish(mut self) -> Finished {
         let mut stdout = String::new();
         if let Some(rest) = &mut self.stdout {
@@ -199,7 +199,7 @@ impl ResultFile {
     }
 
     pub(crate) fn read(&self) -> String {
-        std::fs::read_to_string(&self.0).expect("the file is there")
+        std::fs::read_to_string(&self.0).expect("the file exists")
     }
 
     pub(crate) fn json(&self) -> serde_json::Value {

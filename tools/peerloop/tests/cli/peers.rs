@@ -19,7 +19,7 @@ const LINES: &str = concat!(
     "\n"
 );
 
-/// Runs a command that succeeds, and returns what it prints.
+/// Runs a command that succeeds, and returns its stdout.
 #[track_caller]
 fn peers(book: &str, arguments: &[&str]) -> String {
     let run = peerloop(&[&["peers", "--book", book], arguments].concat());
@@ -27,7 +27,7 @@ fn peers(book: &str, arguments: &[&str]) -> String {
     run.stdout
 }
 
-/// Returns a book with the content of the lines.
+/// Returns a book with the content of [`LINES`].
 fn filled(folder: &Folder) -> String {
     let (book, lines) = (folder.file("peers.redb"), folder.with("lines", LINES));
     assert_eq!(peers(&book, &["import", &lines]), format!("imported into {book}: peers 2, bans 1\n"));
@@ -87,7 +87,7 @@ fn a_ban_applies_to_its_hosts_peers_until_it_is_lifted() {
 }
 
 #[test]
-fn one_bad_line_imports_nothing() {
+fn one_invalid_line_prevents_the_whole_import() {
     let folder = folder();
     let (book, lines) = (folder.file("peers.redb"), folder.with("lines", &format!("{LINES}nonsense\n")));
     refused(&["peers", "import", &lines, "--book", &book], 1, &["lines:4: expected", "nothing was imported"]);
@@ -125,7 +125,7 @@ fn a_book_that_may_only_be_read_is_listed_shown_and_exported() {
 fn damaged(folder: &Folder) -> String {
     let whole = fs::read(filled(folder)).expect("the book was filled");
     let book = folder.file("damaged");
-    fs::write(&book, &whole[..whole.len() / 2]).expect("the folder is there");
+    fs::write(&book, &whole[..whole.len() / 2]).expect("the folder exists");
     book
 }
 
@@ -134,7 +134,7 @@ fn every_command_reports_an_unusable_book_in_one_line() {
     let folder = folder();
     let lines = folder.with("lines", LINES);
     let (missing, pipe, locked) = (folder.file("missing"), folder.file("pipe"), filled(&folder));
-    let made = Command::new("mkfifo").arg(&pipe).status().expect("there is a shell's tool for it");
+    let made = Command::new("mkfifo").arg(&pipe).status().expect("mkfifo starts");
     assert!(made.success());
     let books = vec![
         (folder.file(""), &["name a file, not a folder"][..]),
@@ -160,7 +160,7 @@ fn every_command_reports_an_unusable_book_in_one_line() {
     }
     assert!(!Path::new(&folder.file("damaged.set-aside-1")).exists(), "a command other than run set a book aside");
     fs::set_permissions(&locked, Permissions::from_mode(0o400)).expect("the file is ours");
-    // For a user with all permissions nothing is read-only.
+    // A user with all permissions can write to the book.
     if OpenOptions::new().write(true).open(&locked).is_err() {
         for arguments in [&["ban", "192.0.2.7"][..], &["unban", "192.0.2.7"], &["import", &lines]] {
             let parts = ["Permission denied", "allow this process to write the file"];

@@ -122,7 +122,7 @@ fn a_node_at_capacity_is_described_in_words() {
 }
 
 #[test]
-fn another_protocol_is_named() {
+fn a_web_server_is_recognised() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let server = std::thread::spawn(move || {

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 /// Maximum memory that may remain from a burst, above the process's earlier use.
 const MAX_KEPT_BYTES: u64 = 8 * 1024 * 1024;
-/// Longer than any step.
+/// Maximum wait for each step; no step takes that long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
@@ -39,10 +39,10 @@ fn the_memory_of_three_thousand_claims_of_4_to_64_kib_is_returned() {
     }
 }
 
-/// Lets that many peers start a message, send a part of it and disconnect, and checks the process's memory.
+/// Lets `peer_count` peers start a message, send a part of it and disconnect, and checks the process's memory.
 #[track_caller]
 fn assert_given_back(peer_count: usize, claimed_bytes: u64, sent_bytes: usize) {
-    rlimit::increase_nofile_limit(u64::MAX).expect("the limit may be raised to the hard one");
+    rlimit::increase_nofile_limit(u64::MAX).expect("the soft limit can be raised to the hard limit");
     let (node, address) = Running::serve(&["--max-peers", "3000"]);
     let rss_bytes = || node.status("VmRSS:") * 1024;
     let before = rss_bytes();
@@ -56,10 +56,10 @@ fn assert_given_back(peer_count: usize, claimed_bytes: u64, sent_bytes: usize) {
 }
 
 impl Running {
-    /// Returns a number of its status, from the line that starts with `beginning`.
+    /// Returns the number in the line of the process's status that starts with `beginning`.
     fn status(&self, beginning: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the process runs");
-        let line = status.lines().find_map(|line| line.strip_prefix(beginning)).expect("the kernel reports it");
+        let line = status.lines().find_map(|line| line.strip_prefix(beginning)).expect("the kernel reports the number");
         line.split_whitespace().next().and_then(|number| number.parse().ok()).expect("the field is a number")
     }
 }
@@ -99,7 +99,7 @@ fn start_as_init(arguments: &[&str]) -> Option<(Running, u32)> {
     let namespace = ["--pid", "--fork", "--kill-child"];
     let is_allowed = Command::new("unshare").args(namespace).arg("true").output().is_ok_and(|run| run.status.success());
     if !is_allowed {
-        println!("skipped: this user may not make a namespace of processes");
+        println!("skipped: this user may not create a process namespace");
         return None;
     }
     let mut command = Command::new("unshare");
@@ -117,11 +117,11 @@ fn start_as_init(arguments: &[&str]) -> Option<(Running, u32)> {
 
 fn kill(signal: &str, process: u32) {
     let status = Command::new("kill").args([format!("-{signal}"), process.to_string()]).status();
-    assert!(status.expect("there is a shell").success());
+    assert!(status.expect("kill starts").success());
 }
 
 #[test]
-fn as_process_1_a_probe_ends_by_a_signal() {
+fn as_process_1_a_probe_ends_on_a_signal() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let arguments = ["probe", &address, "--network", "regtest", "--timeout", "1h"];
@@ -134,7 +134,7 @@ fn as_process_1_a_probe_ends_by_a_signal() {
 }
 
 #[test]
-fn as_process_1_a_command_ends_by_a_signal_before_it_has_a_loop() {
+fn as_process_1_a_command_ends_on_a_signal_before_it_has_a_loop() {
     let folder = folder();
     let fifo = folder.file("targets");
     assert!(Command::new("mkfifo").arg(&fifo).status().expect("the tool exists").success());

@@ -96,7 +96,7 @@ fn end_at_once(has_book: bool) {
     let ended = node.finish();
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(143), ""), "{}", ended.stderr);
     let expected = if has_book { "; the book may lack the latest changes" } else { "" };
-    assert_eq!(ended.complaint(), format!("peerloop: ended at once{expected}"));
+    assert_eq!(ended.complaint(), format!("peerloop: stopped at once{expected}"));
     drop(silent);
 }
 
@@ -117,7 +117,7 @@ fn a_node_without_peers_to_dial_reports_it() {
         let wanted = if first.contains("fixed") { "1 fixed" } else { "target 8" };
         assert!(first.ends_with(&format!("  {wanted}, maximum 20 peers\n")), "{first}");
         node.greeting();
-        // It handles signals before it prints the greeting.
+        // The node handles signals before it prints the greeting.
         node.signal("TERM");
         let ended = node.finish();
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
@@ -155,7 +155,7 @@ fn req_e45_a_hang_up_reads_the_settings_again() {
         ),
         (
             "network = 'regtest'\nfixed_peers = ['127.0.0.1:1']\nmax_peers = '16m'\nmax_links = '16m'",
-            "error SIGHUP: 16000000 peers need 16000096 descriptors (one for each, plus 96 for the process)",
+            "error SIGHUP: 16000096 descriptors are needed for 16000000 peers (one for each, plus 96 for the process)",
         ),
         ("network = 'regtest'\nping_intervall = '9s'", "node.toml:2: there is no setting `ping_intervall`"),
     ] {
@@ -174,16 +174,16 @@ fn req_e45_a_hang_up_reads_the_settings_again() {
     node.signal("TERM");
     let ended = node.finish();
     assert_eq!(ended.code, Some(0));
-    assert!(!ended.stderr.contains("config_updated"), "the log has a reload twice: {}", ended.stderr);
+    assert!(!ended.stderr.contains("config_updated"), "the log reports the reload twice: {}", ended.stderr);
 }
 
 #[test]
 fn a_settings_file_that_blocks_delays_no_signal() {
     let folder = folder();
     let pipe = folder.file("node.toml");
-    assert!(Command::new("mkfifo").arg(&pipe).status().expect("there is a shell's tool for it").success());
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo starts").success());
     let write = |text: &str| {
-        // It blocks until the node reads.
+        // Opening the pipe blocks until the node reads.
         let mut file = OpenOptions::new().write(true).open(&pipe).expect("the file exists");
         file.write_all(text.as_bytes()).expect("the node reads");
     };
@@ -226,10 +226,10 @@ fn only_a_hang_up_of_a_closed_terminal_ends_the_node() {
     let mut node = run.stdout(Stdio::piped()).stderr(shown).spawn().expect("the program starts");
     drop(run);
     let mut stdout = BufReader::new(node.stdout.take().expect("the stream is piped"));
-    // It handles signals before it prints the greeting.
+    // The node handles signals before it prints the greeting.
     stdout.read_line(&mut String::new()).expect("the output can be read");
     let hang_up = || {
-        let kill = Command::new("kill").args(["-HUP", &node.id().to_string()]).status().expect("there is a kill");
+        let kill = Command::new("kill").args(["-HUP", &node.id().to_string()]).status().expect("kill starts");
         assert!(kill.success());
     };
     hang_up();
@@ -246,7 +246,7 @@ fn only_a_hang_up_of_a_closed_terminal_ends_the_node() {
         node.try_wait().expect("the process is our child")
     });
     node.kill().expect("the process is our child");
-    assert_eq!(ended.expect("the node still runs").code(), Some(0));
+    assert_eq!(ended.expect("the node has ended").code(), Some(0));
     let mut rest = String::new();
     stdout.read_to_string(&mut rest).expect("the output can be read");
     assert!(rest.contains("ran ") && rest.contains(" dialled"), "{rest}");
@@ -268,7 +268,7 @@ fn a_mistake_in_a_setting_is_reported_with_its_source() {
         ("colour = 1", &[][..], &[][..], "node.toml:1: there is no setting `colour`; --print-config lists all"),
         ("max_peers = true", &[], &[], "node.toml:1: max_peers: `true` is not a count: use a whole number above zero"),
         ("", &[("PEERLOOP_MAX_PEERS", "0")], &[], "variable PEERLOOP_MAX_PEERS: max_peers: `0` is not a count"),
-        ("", &[("PEERLOOP_MAXPEERS", "1")], &[], "there is no such setting; is it PEERLOOP_MAX_PEERS?"),
+        ("", &[("PEERLOOP_MAXPEERS", "1")], &[], "there is no such setting; did you mean PEERLOOP_MAX_PEERS?"),
         ("", &[], &["--max-peers", "1", "--max-peers", "2"], "'--max-peers <N>' cannot be used multiple times"),
         ("max_peers = 5", &[], &[], "target_peers is 8 (default); max_peers is 5 (node.toml:1)"),
         ("", &[("PEERLOOP_DEFAULT_PORT", "0")], &[], "PEERLOOP_DEFAULT_PORT: default_port must be 1 to 65,535"),
@@ -344,7 +344,7 @@ fn a_damaged_book_is_kept_and_reported() {
     assert!(std::fs::read(folder.file("peers.redb.set-aside-1")).unwrap() == spoilt);
 }
 
-/// Runs a command in a process whose files may have at most that many blocks of 512 bytes.
+/// Runs a command in a process whose files may have at most `blocks` blocks of 512 bytes.
 fn under_a_limit_of_blocks(blocks: &str, arguments: &[&str]) -> Command {
     let mut shell = Command::new("sh");
     let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
@@ -354,7 +354,7 @@ fn under_a_limit_of_blocks(blocks: &str, arguments: &[&str]) -> Command {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_book_that_cannot_be_written_at_the_end_fails_the_run_with_the_loss() {
+fn a_book_that_cannot_be_written_at_the_end_fails_the_run_and_reports_the_loss() {
     let folder = folder();
     let (book, lines) = (folder.file("peers.redb"), folder.with("lines", ""));
     assert_eq!(peerloop(&["peers", "--book", &book, "import", &lines]).code, Some(0));
@@ -362,10 +362,10 @@ fn a_book_that_cannot_be_written_at_the_end_fails_the_run_with_the_loss() {
     let arguments = ["run", "--book", &book, "--config", &settings];
     let mut node = Running::spawn(under_a_limit_of_blocks("unlimited", &arguments));
     listening(&mut node);
-    // From here on its files cannot grow, so no byte of them can be written.
+    // From here on every write of the process to a file fails.
     let process = i32::try_from(node.child.id()).expect("a process id fits");
-    rlimit::prlimit(process, rlimit::Resource::FSIZE, Some((0, 0)), None).expect("a limit may be lowered");
-    // It connects to a peer that the book would store.
+    rlimit::prlimit(process, rlimit::Resource::FSIZE, Some((0, 0)), None).expect("the limit can be lowered");
+    // The node connects to a peer that the book would store.
     let (server, address) = Running::serve(&["-q"]);
     folder.with("node.toml", &format!("network = 'regtest'\nlisten = ['127.0.0.1:0']\nfixed_peers = ['{address}']\n"));
     node.signal("HUP");

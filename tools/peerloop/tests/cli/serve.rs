@@ -38,7 +38,7 @@ fn the_node_stops_while_peers_are_connected() {
 }
 
 #[test]
-fn it_listens_on_several_addresses_under_its_other_name() {
+fn the_alias_listen_serves_on_several_addresses() {
     let arguments = ["listen", "--network", "regtest", "--listen", "127.0.0.1:0", "--listen", "127.0.0.2:0"];
     let mut node = Running::start(&arguments);
     let greeting = node.greeting();
@@ -71,7 +71,7 @@ fn more_peers_than_descriptors_are_refused() {
 #[test]
 fn a_second_signal_does_not_wait_for_a_silent_peer() {
     let (mut node, address) = Running::serve(&[]);
-    // It never closes its end, so a graceful end lasts seconds.
+    // This peer never closes its end, so a graceful stop takes seconds.
     let _silent = TcpStream::connect(&address).unwrap();
     assert_eq!(peerloop(&["probe", &address, "--network", "regtest"]).code, Some(0), "the node has accepted both");
     node.signal_until_it_ends("TERM");

@@ -76,7 +76,7 @@ fn help_and_completions_list_sim() {
 fn the_result_never_replaces_a_tape() {
     let folder = folder();
     let (tape, result) = (folder.with("tape", "kept"), folder.file("result"));
-    let expected = |flag: &str| format!("and {flag} are one file; name another for one of them");
+    let expected = |flag: &str| format!("and {flag} are the same file; use different files");
     refused(&["sim", "--tape", &tape, "--json", &folder.file("./tape")], 2, &[&expected("--tape")]);
     refused(&["sim", "--save", &result, "--json", &result], 2, &[&expected("--save")]);
     assert_eq!(folder.names(), ["tape"]);

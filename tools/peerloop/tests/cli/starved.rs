@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 const LIMIT: u64 = 200;
 const VISITORS: usize = 1_000;
 const STARVED: Duration = Duration::from_millis(1_500);
-/// Longer than any step.
+/// Maximum wait for each step; no step takes that long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The node's treatment of a visitor.
@@ -37,14 +37,14 @@ fn reception(visitor: &TcpStream) -> Reception {
 
 fn visit(address: &str) -> TcpStream {
     let mut visitor = TcpStream::connect(address).expect("the node listens");
-    // It may have been closed already.
+    // The node may have closed the connection already.
     let _ = visitor.write_all(&greeting());
     visitor.set_nonblocking(true).expect("the socket is open");
     visitor
 }
 
 fn visit_all(address: &str) -> Vec<TcpStream> {
-    let limit = rlimit::increase_nofile_limit(u64::MAX).expect("the limit may be raised to the hard one");
+    let limit = rlimit::increase_nofile_limit(u64::MAX).expect("the soft limit can be raised to the hard limit");
     assert!(limit > VISITORS as u64 + 50, "this test needs {VISITORS} descriptors; see ulimit -Hn");
     (0..VISITORS).map(|_| visit(address)).collect()
 }
@@ -71,7 +71,7 @@ impl Running {
         let nanos = tasks.map(|task| {
             let path = task.expect("the thread runs").path().join("schedstat");
             let schedstat = std::fs::read_to_string(path).expect("no thread ends");
-            let on_cpu = schedstat.split_whitespace().next().expect("there are three numbers");
+            let on_cpu = schedstat.split_whitespace().next().expect("schedstat has three numbers");
             on_cpu.parse::<u64>().expect("the field is a number")
         });
         Duration::from_nanos(nanos.sum())
@@ -101,7 +101,7 @@ fn serve_refuses_visitors_without_descriptors_and_accepts_again_once_some_discon
     until("no visitor waits", || count(&visitors, Reception::Waits) == 0);
     visitors.retain(|visitor| !read_input(visitor, &mut Vec::new()));
     let inside = visitors.len() as u64;
-    assert!(inside > LIMIT / 4 && inside < LIMIT, "{inside} are in");
+    assert!(inside > LIMIT / 4 && inside < LIMIT, "{inside} visitors are connected");
     node.assert_is_quiet();
     drop(visitors);
     let (mut newcomer, mut received) = (visit(&address), Vec::new());
@@ -118,7 +118,7 @@ fn serve_refuses_visitors_without_descriptors_and_accepts_again_once_some_discon
 fn fault_e01_serve_sleeps_when_descriptors_run_out_and_accepts_again_by_itself() {
     let (node, address) = Running::serve(&["--max-peers", "2000"]);
     let process = i32::try_from(node.child.id()).expect("a process id fits");
-    rlimit::prlimit(process, Resource::NOFILE, Some((LIMIT, LIMIT)), None).expect("a limit may be lowered");
+    rlimit::prlimit(process, Resource::NOFILE, Some((LIMIT, LIMIT)), None).expect("the limit can be lowered");
     let mut visitors = visit_all(&address);
     until("descriptors run out", || count(&visitors, Reception::Answered) > LIMIT as usize / 2);
     node.assert_is_quiet();

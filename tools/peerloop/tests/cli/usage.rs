@@ -22,11 +22,11 @@ pub(crate) fn refused(arguments: &[&str], code: i32, parts: &[&str]) {
 fn an_argument_that_is_not_text_is_named_by_its_flag() {
     let bad = OsStr::from_bytes(b"book\xff");
     let both = [OsStr::new("--book="), bad].join(OsStr::new(""));
-    let expected = "flag --book: its value is not text";
+    let expected = "flag --book: the value is not UTF-8 text";
     for (arguments, expected) in [
         (&["run".as_ref(), "--book".as_ref(), bad][..], expected),
         (&["run".as_ref(), &both], expected),
-        (&["bench".as_ref(), bad], "argument book\u{fffd}: it is not text"),
+        (&["bench".as_ref(), bad], "argument book\u{fffd} is not UTF-8 text"),
     ] {
         let output = command(&[]).args(arguments).output().expect("the program starts");
         let line = String::from_utf8(output.stderr).expect("the text is UTF-8");
@@ -48,12 +48,12 @@ fn every_mistake_is_reported_in_one_line() {
     refused(&["bench", "-d", "1ns"], 2, &["`1ns` is shorter than 1ms"]);
     refused(&["bench", "-r", "1e9"], 2, &["`1e9` is not a rate"]);
     refused(&["bench", "-r", "max"], 2, &["`max` is not a rate: raise the rate until"]);
-    refused(&["bench", "-n", "5"], 2, &["unexpected argument '-n' found; -c N sets the peers, -d TIME how long"]);
-    refused(&["bench", "-z", "5s"], 2, &["unexpected argument '-z' found; -d TIME sets how long to measure; see"]);
+    refused(&["bench", "-n", "5"], 2, &["unexpected argument '-n' found; -c N sets the number of peers, -d TIME"]);
+    refused(&["bench", "-z", "5s"], 2, &["unexpected argument '-z' found; -d TIME sets the time to measure; see"]);
     refused(&["bench", "--percentiles", "50,50.0"], 2, &["the percentile 50.0 is given twice"]);
     refused(&["bench", ":99999"], 2, &["`:99999` is not a target", "; ports are 1 to 65535"]);
     refused(&["probe", ":8333"], 2, &["`:8333` is not a target", "; the host is missing"]);
-    refused(&["serve", "--listen", ":8333"], 2, &["all addresses of this machine are 0.0.0.0:8333"]);
+    refused(&["serve", "--listen", ":8333"], 2, &["for all addresses of this machine use 0.0.0.0:8333"]);
     refused(&["run", "--listen", "127.0.0.1:99999"], 2, &["ports are 1 to 65535"]);
     refused(&["bench", "-c", "many"], 2, &["`many` is not a count"]);
     refused(&["bench", "-d", "10"], 2, &["-d", "10s"]);
@@ -66,7 +66,7 @@ fn every_mistake_is_reported_in_one_line() {
         refused(&[command, "--network", "bitcoin"], 2, &["[possible values: mainnet, testnet, stn, regtest]"]);
     }
     refused(&["bench", "--source-ip", "here"], 2, &["`here` is not an address"]);
-    refused(&["bench", "--json", "-", "--hgrm", "-"], 2, &["--hgrm - and --json - are one file"]);
+    refused(&["bench", "--json", "-", "--hgrm", "-"], 2, &["--hgrm - and --json - are the same file"]);
     refused(&["bench", "127.0.0.1:18444"], 2, &["the port of regtest", "--network regtest"]);
     refused(&["probe", "127.0.0.1:18333"], 2, &["the port of testnet", "--network testnet"]);
     refused(&["bench", "127.0.0.1:1"], 2, &["no known network uses", "--network mainnet, testnet", "_NETWORK"]);
@@ -129,7 +129,7 @@ fn a_name_that_does_not_resolve_fails_the_run() {
 
 #[test]
 fn an_impossible_run_is_refused_with_the_arithmetic() {
-    refused(&["bench", "-c", "90m"], 3, &["90000000 peers", "180000032 descriptors", "two for each", "ulimit -Hn"]);
+    refused(&["bench", "-c", "90m"], 3, &["180000032 descriptors", "90000000 peers", "two for each", "ulimit -Hn"]);
     refused(&["bench", "127.0.0.1", "-c", "90m"], 3, &["90000032 descriptors", "one for each"]);
     refused(&["bench", "--source-ip", "203.0.113.9"], 3, &["203.0.113.9", "interfaces"]);
 }
@@ -149,7 +149,7 @@ fn two_outputs_in_one_file_are_refused_before_the_run_under_any_name() {
     let refused = |json: &str, hgrm: &str, parts: &[&str]| {
         refused(&["bench", "-c", "1", "-d", "1s", "--json", json, "--hgrm", hgrm], 2, parts);
     };
-    let expected = ["--hgrm", "and --json", "are one file; name another for one of them"];
+    let expected = ["--hgrm", "and --json", "are the same file; use different files"];
     refused(&result, &result, &expected);
     refused(&result, &dotted, &expected);
     assert!(folder.names().is_empty(), "a created file remained");
@@ -173,14 +173,14 @@ fn results_never_replace_the_book_the_settings_or_the_text() {
         let mut run = command(&["bench", "-c", "1", "-d", "1s", "--json", &folder.file("./file")]);
         let output = run.env(variable, &file).output().expect("the program starts");
         let line = String::from_utf8(output.stderr).expect("the text is UTF-8");
-        let expected = format!("and the file of variable {variable} are one file; name another for one of them\n");
+        let expected = format!("and the file of variable {variable} are the same file; use different files\n");
         assert!(output.status.code() == Some(2) && line.ends_with(&expected), "{line}");
     }
     let stream = || OpenOptions::new().append(true).open(&file).expect("the file exists");
     let mut run = command(&["bench", "-c", "1", "-d", "1s", "--json", &file]);
     let output = run.stdout(stream()).output().expect("the program starts");
     let line = String::from_utf8(output.stderr).expect("the text is UTF-8");
-    let expected = "and standard output are one file; name another for one of them; `-` is standard output alone\n";
+    let expected = "and standard output are the same file; use different files; `-` is standard output alone\n";
     assert!(output.status.code() == Some(2) && line.ends_with(expected), "{line}");
     assert_eq!(std::fs::read_to_string(&file).expect("the file exists"), "kept");
     let mut run = command(&["bench", "-c", "1", "-d", "1s", "--json", &file]);

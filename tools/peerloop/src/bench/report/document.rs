@@ -118,7 +118,7 @@ pub(super) struct Tally {
     pub(super) planned: u64,
     pub(super) sent: u64,
     pub(super) unsent: u64,
-    /// Unsent pings whose peer was never ready, was lost, or had too many unanswered pings.
+    /// Number of unsent pings whose peer was never ready, was lost, or had too many unanswered pings.
     pub(super) unsent_absent: u64,
     pub(super) answered: u64,
     pub(super) timed_out: u64,
@@ -213,13 +213,13 @@ pub(super) struct Timeline {
 
 #[derive(Debug, Serialize)]
 pub(super) struct Generator {
-    /// The share of the counted part of the run for which the loop's thread worked.
+    /// The share of the counted part of the run in which the loop's thread worked.
     pub(super) cpu_working: f64,
-    /// The share for which it polled for exact wake-ups instead of sleeping: the CPU is in use, too.
+    /// The share in which the thread polled for exact wake-ups instead of sleeping, which uses the CPU too.
     pub(super) cpu_spinning: f64,
     pub(super) verdict: Trust,
     pub(super) reasons: Vec<String>,
-    /// The side that kept the load from being carried out as planned.
+    /// The side that kept the load below its plan.
     #[serde(serialize_with = "limit_name")]
     pub(super) limit: Limit,
 }

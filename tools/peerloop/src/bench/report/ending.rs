@@ -29,13 +29,13 @@ pub(super) fn all(setup: &Setup, stops: Stops, report: &Report) -> Vec<Ending> {
 
 /// Describes the early end of a run that lost its peers.
 fn early(setup: &Setup, report: &Report) -> Option<Ending> {
-    let EarlyEnd { cause, phase, elapsed, .. } = report.early_end.filter(is_for_want_of_peers)?;
+    let EarlyEnd { cause, phase, elapsed, .. } = report.early_end.filter(lacks_peers)?;
     if let Some(reason) = setup.failed_ahead.clone() {
         return Some(Ending { exit: Exit::RunFailed, is_partial: true, reason });
     }
     let what = match cause {
         EndCause::NoneReady => "no peer became ready".to_owned(),
-        EndCause::FirstDialsFailed { dials } => format!("the first {dials} dials all failed in the same way"),
+        EndCause::FirstDialsFailed { dials } => format!("the first {dials} dials all failed for the same reason"),
         EndCause::AllLost => match report.peers.ready {
             1 => "the only peer was lost".to_owned(),
             ready => format!("all {ready} peers were lost"),
@@ -54,18 +54,18 @@ fn early(setup: &Setup, report: &Report) -> Option<Ending> {
     Some(Ending { exit: Exit::RunFailed, is_partial: true, reason })
 }
 
-/// Returns whether a load ended early because it had no peers, and not because it was asked to.
-fn is_for_want_of_peers(end: &EarlyEnd) -> bool {
+/// Returns whether a load ended early because it had no peers, rather than on request.
+fn lacks_peers(end: &EarlyEnd) -> bool {
     end.cause != EndCause::Asked
 }
 
-/// Describes by how many peers the run fell short, at the start or at the end.
+/// Describes the lack of peers at the start or at the end of the run.
 fn too_few_peers(setup: &Setup, report: &Report) -> Option<Ending> {
     let min_peers = setup.min_peers.of(setup.connections);
     let (peers, asked) = (report.peers, report.peers.asked);
-    let is_cut_short = report.early_end.is_some_and(|end| !is_for_want_of_peers(&end));
+    let is_cut_short = report.early_end.is_some_and(|end| !lacks_peers(&end));
     if is_cut_short && report.ramp.time.is_none() {
-        // The signal in the ramp explains the missing peers.
+        // The signal during the ramp explains the missing peers.
         return None;
     }
     let have = match () {
@@ -78,7 +78,7 @@ fn too_few_peers(setup: &Setup, report: &Report) -> Option<Ending> {
         given => format!("{given}, that is {min_peers}"),
     };
     // The reason of an early end already names the cause.
-    let is_said = report.early_end.as_ref().is_some_and(is_for_want_of_peers);
+    let is_said = report.early_end.as_ref().is_some_and(lacks_peers);
     let cause = if is_said { String::new() } else { format!("; {}", first_cause(report)) };
     let reason = format!("{have}, fewer than --min-peers {demanded}{cause}");
     Some(Ending { exit: Exit::RunFailed, is_partial: false, reason })
@@ -118,13 +118,13 @@ fn node_gone(failure: &load::Failure, targets: &[TargetReport]) -> Option<&'stat
     (is_closed && targets.iter().any(is_gone)).then_some("did the node stop? all its peers were lost")
 }
 
-/// Describes the cause that ended most of the connections.
+/// Describes the cause that closed most of the connections.
 fn first_cause(report: &Report) -> String {
     match report.failures.first() {
         Some(failure) => {
             format!("{} of {} failed: {}", failure.count, report.peers.asked, explain(failure, &report.targets))
         }
-        None => format!("none of {} connections got that far", report.peers.asked),
+        None => format!("none of {} connections failed", report.peers.asked),
     }
 }
 

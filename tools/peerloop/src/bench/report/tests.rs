@@ -175,11 +175,11 @@ fn assert_golden(name: &str, (setup, document): &(Setup, Document)) {
 }
 
 #[test]
-fn a_measured_bench_is_reported_as_stored() {
+fn a_measured_bench_matches_its_golden_files() {
     assert_golden("measured", &measured());
 }
 
 #[test]
-fn a_failed_bench_is_reported_as_stored() {
+fn a_failed_bench_matches_its_golden_files() {
     assert_golden("failed", &failed());
 }

@@ -10,10 +10,10 @@ use peerloop::error::Side;
 use peerloop::load::Limit;
 use std::time::Duration;
 
-/// Targets with a row of their own; more rows would hide the following lines.
+/// Maximum number of targets with a row of their own; more rows would hide the following lines.
 const MAX_TARGET_ROWS: usize = 20;
 
-/// The minimum gap between the views of `ping_rtt` that is mentioned.
+/// The minimum p99 of the send lag that the table mentions.
 const GAP_TO_MENTION: Duration = Duration::from_millis(1);
 
 /// The share of a CPU that counts as a whole CPU.
@@ -72,7 +72,7 @@ impl Trust {
     }
 }
 
-/// Describes the ramp, and its dial rate next to the requested one.
+/// Describes the ramp, and its dial rate and the requested one.
 fn ramp(Document { run, config, counts, .. }: &Document) -> Vec<String> {
     let time = run.ramp_ns.map(|time| format!(" in {:.1} s", time.0.as_secs_f64())).unwrap_or_default();
     let mut parts = vec![format!("{}/{} peers{time}", counts.tally.ready, counts.tally.asked)];
@@ -216,8 +216,8 @@ mod tests {
         for nanos in [1_000_001, 9_994_999, 9_995_000, 99_949_999, 99_950_000, 109_200_000, 999_499_999, 999_500_000] {
             let p99 = Duration::from_nanos(nanos);
             for doubt in [Doubt::SendLag { p99 }, Doubt::LoopLag { p99 }] {
-                let told = doubt.to_string();
-                assert!(told.contains(&format!("up to {} la", show_latency(p99))), "{told}");
+                let text = doubt.to_string();
+                assert!(text.contains(&format!("up to {} la", show_latency(p99))), "{text}");
             }
         }
     }

@@ -18,7 +18,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(super) struct View {
     pub(super) latencies: LatencyHistogram,
-    /// Operations that never completed.
+    /// Number of operations that never completed.
     pub(super) failed: u64,
     /// The shortest wait for one of those, if any was waited for.
     pub(super) shortest_wait: Option<Duration>,
@@ -51,7 +51,7 @@ impl View {
         Self { latencies, failed, shortest_wait, percentiles, of_answered }
     }
 
-    /// Counts the operations, completed or not.
+    /// Returns the number of operations, completed or not.
     pub(super) fn count(&self) -> u64 {
         self.latencies.count() + self.failed
     }
@@ -81,7 +81,7 @@ impl Serialize for View {
 }
 
 impl Table {
-    /// Computes the percentiles of operations of which `failed` lasted longer than every one of `latencies`.
+    /// Computes the percentiles of all operations; `failed` operations took longer than every one of `latencies`.
     pub(super) fn new(
         percentiles: &Percentiles,
         latencies: &LatencyHistogram,
