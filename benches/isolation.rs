@@ -52,7 +52,7 @@ const NODE_WRAPPER: &str = "PEERLOOP_ISOLATION_NODE";
 /// The size from which glibc returns a freed buffer to the system. If the variable is not set, the node uses the first
 /// allocation for a large message.
 const ALLOCATOR: (&str, usize) = ("MALLOC_MMAP_THRESHOLD_", BUFFER_GROWTH_BYTES);
-/// Timeout of each read; no reply takes that long.
+/// Timeout of each read, longer than any reply needs.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const P99_GOAL: Duration = Duration::from_millis(50);
@@ -289,8 +289,8 @@ impl Process {
     fn numbers(&mut self) -> [u64; 2] {
         self.input.write_all(b"numbers\n").expect("the process is alive");
         let line = self.answer("numbers ");
-        let mut numbers = line.split(' ').map(|number| number.parse().expect("a number"));
-        [(); 2].map(|()| numbers.next().expect("two numbers are printed"))
+        let mut numbers = line.split(' ').map(|number| number.parse().expect("the field is a number"));
+        [(); 2].map(|()| numbers.next().expect("the process prints two numbers"))
     }
 
     fn memory_kib(&self) -> u64 {
@@ -519,7 +519,8 @@ impl Handler for Reader {
 fn run_node() {
     rlimit::increase_nofile_limit(4 * HOSTILE_PEERS as u64).expect("the soft limit can be raised to the hard limit");
     grow_descriptor_table();
-    let mut reactor = Reactor::new(Config::new(Network::Regtest), Reader { answer: None }).expect("a new loop");
+    let mut reactor =
+        Reactor::new(Config::new(Network::Regtest), Reader { answer: None }).expect("the kernel provides a poller");
     let address = reactor.listen(([127, 0, 0, 1], 0).into()).expect("a loopback port is free");
     let handle = reactor.handle();
     thread::spawn(move || reactor.run().expect("the poller works"));

@@ -91,7 +91,7 @@ pub(crate) struct BenchArgs {
     pub(crate) network: Option<Network>,
     #[command(flatten)]
     pub(crate) family: FamilyFlags,
-    /// Peers to open; 1k is 1000 [default: 100; 1000 without a target]
+    /// Number of peers to open; 1k is 1000 [default: 100; 1000 without a target]
     #[arg(short, long, value_name = "N", value_parser = parse_count)]
     pub(crate) connections: Option<usize>,
     /// Minimum number of peers that must become ready and stay to the end: 950, 95%; 0 allows any number
@@ -299,7 +299,7 @@ pub(crate) struct ProbeArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct DoctorArgs {
-    /// Peers to hold; 1k is 1000
+    /// Number of peers to hold; 1k is 1000
     #[arg(long, value_name = "N", default_value = "1000", value_parser = parse_count)]
     pub(crate) peers: usize,
     /// Network [default: PEERLOOP_NETWORK, or mainnet]
@@ -313,7 +313,7 @@ pub(crate) struct DoctorArgs {
 #[cfg(feature = "sim")]
 #[derive(Args, Debug)]
 pub(crate) struct SimArgs {
-    /// Seeds to run; 1k is 1000
+    /// Number of seeds to run; 1k is 1000
     #[arg(long, value_name = "N", default_value = "1000", value_parser = parse_count)]
     pub(crate) seeds: usize,
     /// The first seed; the others follow it [default: random]
@@ -325,7 +325,7 @@ pub(crate) struct SimArgs {
     /// Replay this tape instead of running seeds
     #[arg(long, value_name = "FILE", conflicts_with_all = ["seeds", "seed", "jobs", "minimise", "save"])]
     pub(crate) tape: Option<PathBuf>,
-    /// Threads that run seeds
+    /// Number of threads that run seeds
     #[arg(long, value_name = "N", default_value = "1", value_parser = parse_count)]
     pub(crate) jobs: usize,
     /// Time to shrink the tape of a violation; 0s writes none
@@ -460,7 +460,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_definition_of_the_arguments_is_sound() {
+    fn the_argument_definitions_are_valid() {
         Cli::command().debug_assert();
     }
 

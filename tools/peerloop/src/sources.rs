@@ -117,7 +117,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_address_is_in_the_network_and_not_below_the_one_named(bits: u32, prefix in 21u32..=32) {
+        fn every_address_is_in_the_network_and_not_below_the_given_one(bits: u32, prefix in 21u32..=32) {
             let text = format!("{}/{prefix}", Ipv4Addr::from_bits(bits));
             let Ok(source) = text.parse::<Source>() else { return Ok(()) };
             let mask = u32::MAX.checked_shl(32 - prefix).unwrap_or(0);

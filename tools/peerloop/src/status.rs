@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn without_time_between_there_are_no_rates() {
+    fn two_lines_at_one_moment_show_zero_rates() {
         assert_eq!(rates(&stats(3, 9, 9), &stats(3, 0, 0), &SHOWN), "  frames 0/s  in 0 B/s  out 0 B/s");
     }
 }

@@ -477,7 +477,7 @@ mod tests {
             (UNIX_EPOCH.checked_add(of(253_402_300_800, 0)), "@253402300800"),
             (UNIX_EPOCH.checked_sub(of(62_167_219_200, 1)), "@-62167219201"),
         ] {
-            assert_eq!(show_time(time.expect("the system can hold it")), text);
+            assert_eq!(show_time(time.expect("the system can represent the time")), text);
         }
         // The earliest and latest times, which not every system can represent.
         let outermost =
@@ -488,7 +488,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_and_rates_read_well() {
+    fn bytes_rates_and_times_are_formatted() {
         assert_eq!(show_bytes(1_023), "1023 B");
         assert_eq!(show_bytes(48_026), "46.9 KiB");
         assert_eq!(show_bytes(u64::MAX), "16777216.0 TiB");
@@ -519,7 +519,7 @@ mod tests {
         }
 
         #[test]
-        fn a_size_is_read_as_it_is_written(bytes: u64, shift in 0..64_u32) {
+        fn a_formatted_size_is_parsed_unchanged(bytes: u64, shift in 0..64_u32) {
             let bytes = bytes >> shift << (shift / 2);
             prop_assert_eq!(parse_bytes(&write_bytes(bytes)), Ok(bytes));
         }

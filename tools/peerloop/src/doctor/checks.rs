@@ -157,7 +157,7 @@ fn backlog(facts: &Facts) -> Option<Finding> {
     };
     let wanted = LISTEN_BACKLOG as u32;
     Some(match backlog >= wanted {
-        true => finding(NAME, Verdict::Ok, format!("{backlog}"), format!("peerloop asks for {wanted}")),
+        true => finding(NAME, Verdict::Ok, format!("{backlog}"), format!("peerloop requests {wanted}")),
         false => finding(
             NAME,
             Verdict::Warning,
@@ -403,35 +403,35 @@ mod tests {
         }
     }
 
-    /// Returns every finding that is not fine, by name.
-    fn ailments(facts: &Facts, peers: usize) -> Vec<(&'static str, Verdict)> {
+    /// Returns every finding whose verdict is not `Ok`, by name.
+    fn faults(facts: &Facts, peers: usize) -> Vec<(&'static str, Verdict)> {
         let findings = all(facts, wanted(peers));
         for finding in &findings {
             let has_change = finding.change.is_some();
             let is_fine = matches!(finding.verdict, Verdict::Ok | Verdict::Unknown);
             assert_eq!(has_change, !is_fine, "only a finding that is not fine names a change: {finding:?}");
         }
-        let ill = findings.iter().filter(|finding| finding.verdict != Verdict::Ok);
-        ill.map(|finding| (finding.name, finding.verdict)).collect()
+        let faulty = findings.iter().filter(|finding| finding.verdict != Verdict::Ok);
+        faulty.map(|finding| (finding.name, finding.verdict)).collect()
     }
 
     #[test]
     fn a_good_machine_has_nothing_to_change() {
-        assert_eq!(ailments(&facts(), 1), []);
-        assert_eq!(ailments(&facts(), 9_984), []);
+        assert_eq!(faults(&facts(), 1), []);
+        assert_eq!(faults(&facts(), 9_984), []);
     }
 
     #[test]
     fn facts_that_the_system_does_not_report_are_unknown_and_not_a_problem() {
         let unknown = ["local ports", "listen backlog", "memory"].map(|name| (name, Verdict::Unknown));
-        assert_eq!(ailments(&none_known(), 100), unknown);
+        assert_eq!(faults(&none_known(), 100), unknown);
     }
 
     #[test]
     fn descriptors_are_judged_to_the_last_one() {
-        assert_eq!(ailments(&facts(), 9_985), [], "most commands have one end here");
-        assert_eq!(ailments(&facts(), 19_903), []);
-        assert_eq!(ailments(&facts(), 19_904), [("descriptors", Verdict::Problem)]);
+        assert_eq!(faults(&facts(), 9_985), [], "most commands have one end here");
+        assert_eq!(faults(&facts(), 19_903), []);
+        assert_eq!(faults(&facts(), 19_904), [("descriptors", Verdict::Problem)]);
         let change =
             |peers| descriptors(&facts(), wanted(peers)).and_then(|finding| finding.change).unwrap_or_default();
         assert!(change(19_904).starts_with("ulimit -Hn 20001 as root"), "{}", change(19_904));
@@ -439,9 +439,9 @@ mod tests {
     }
 
     #[test]
-    fn each_ailment_is_found_alone() {
-        type Ill = (&'static str, Verdict, fn(&mut Facts));
-        let cases: [Ill; 18] = [
+    fn each_fault_is_found_alone() {
+        type Fault = (&'static str, Verdict, fn(&mut Facts));
+        let cases: [Fault; 18] = [
             ("system files", Verdict::Problem, |facts| facts.system_files = Some((1_900_000, 1_901_000))),
             ("local ports", Verdict::Warning, |facts| facts.machine.ports = Some((50_000, 50_999))),
             ("TIME_WAIT", Verdict::Warning, |facts| facts.time_wait_reuse = Some(0)),
@@ -464,7 +464,7 @@ mod tests {
         for (name, verdict, spoil) in cases {
             let mut facts = facts();
             spoil(&mut facts);
-            assert_eq!(ailments(&facts, 5_000), [(name, verdict)]);
+            assert_eq!(faults(&facts, 5_000), [(name, verdict)]);
         }
     }
 

@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn services_are_written_as_a_text_that_no_reader_rounds_and_read_as_a_number_too() {
+    fn services_are_written_as_a_text_and_read_as_a_text_or_a_number() {
         let (peers, bans) = examples();
         assert!(export(&peers, &bans).unwrap().contains("\"services\":\"18446744073709551615\""));
         for services in ["33", "\"33\""] {

@@ -66,7 +66,7 @@ impl Console {
         self.is_live
     }
 
-    /// Prints a message that the user asked for, at any log level.
+    /// Prints a message that the user requested, at any log level.
     pub(super) fn say(&self, level: Level, text: &str) {
         self.put(line(level, text, SystemTime::now()));
     }

@@ -381,7 +381,7 @@ mod tests {
         let text = exposition(Snapshot { ping_rtt, ..Snapshot::default() }, Network::Regtest).unwrap();
         let buckets = text.lines().filter(|line| line.starts_with("peerloop_ping_rtt_seconds_bucket"));
         let counts: Vec<usize> = buckets
-            .map(|line| line.rsplit_once(' ').expect("the line has a value").1.parse().expect("a number"))
+            .map(|line| line.rsplit_once(' ').expect("the line has a value").1.parse().expect("the field is a number"))
             .collect();
         let expected: Vec<usize> = (1..=BUCKETS_NANOS.len()).chain([BUCKETS_NANOS.len()]).collect();
         assert_eq!(counts, expected);

@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn the_format_is_the_one_that_the_client_prefers() {
+    fn the_client_gets_its_preferred_format() {
         for (accepted, format) in [
             (&[][..], Format::Plain),
             (&["*/*"], Format::Plain),

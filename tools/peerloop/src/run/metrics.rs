@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 /// The path of the metrics.
 const PATH: &str = "/metrics";
 
-/// The time for which a snapshot is served to all clients: collectors ask every second or less often.
+/// The time for which a snapshot is served to all clients; collectors request one every second or less often.
 const MIN_SNAPSHOT_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A bound listener and its address.

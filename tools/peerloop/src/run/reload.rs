@@ -76,7 +76,7 @@ mod tests {
     use std::path::PathBuf;
 
     #[test]
-    fn each_change_is_a_line_and_so_is_each_that_needs_a_restart() {
+    fn each_change_has_a_line_even_if_it_needs_a_restart() {
         let old = Node::default();
         let mut new = old.clone();
         new.config.spin = false;

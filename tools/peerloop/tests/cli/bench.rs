@@ -96,7 +96,7 @@ fn the_json_file_has_its_keys_and_counts_that_add_up() {
 }
 
 #[test]
-fn the_histogram_in_the_json_is_whole() {
+fn the_json_contains_the_whole_histogram() {
     let file = ResultFile::new("whole.json");
     assert_eq!(short(&["--json", file.path()]).code, Some(0));
     let planned = &file.json()["metrics"][2]["planned"];
@@ -148,7 +148,7 @@ fn unanswered_pings_are_in_every_percentile_and_in_every_output() {
 }
 
 #[test]
-fn the_timeline_has_whole_seconds_and_every_answer() {
+fn the_timeline_has_whole_seconds_and_counts_every_answer() {
     let file = ResultFile::new("timeline.json");
     let run =
         peerloop(&["bench", "-c", "5", "-r", "200", "-d", "2500ms", "--warmup", "0s", "--json", file.path(), "-q"]);
@@ -174,7 +174,7 @@ fn a_run_too_long_to_be_measured_is_refused() {
 }
 
 #[test]
-fn json_on_stdout_leaves_it_pure_and_the_verdict_is_on_stderr() {
+fn json_is_alone_on_stdout_and_the_verdict_is_on_stderr() {
     let run = short(&["--json", "-"]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     let [verdict] = run.stderr.lines().collect::<Vec<_>>()[..] else { panic!("one line: {}", run.stderr) };

@@ -42,8 +42,8 @@ fn the_json_has_the_same_findings() {
     let names: BTreeSet<&str> = checks.iter().map(|check| check["name"].as_str().unwrap()).collect();
     assert_eq!(names.len(), checks.len(), "a check is listed twice");
     for check in checks {
-        let is_ill = ["warning", "problem"].contains(&check["verdict"].as_str().unwrap());
-        assert_eq!(check["change"].is_string(), is_ill, "{check}");
+        let needs_change = ["warning", "problem"].contains(&check["verdict"].as_str().unwrap());
+        assert_eq!(check["change"].is_string(), needs_change, "{check}");
         assert!(
             !check["value"].as_str().unwrap().is_empty() && !check["means"].as_str().unwrap().is_empty(),
             "{check}"

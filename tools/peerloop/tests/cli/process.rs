@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 /// Maximum memory that may remain from a burst, above the process's earlier use.
 const MAX_KEPT_BYTES: u64 = 8 * 1024 * 1024;
-/// Maximum wait for each step; no step takes that long.
+/// Maximum wait for each step, longer than any step needs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]

@@ -363,7 +363,7 @@ fn a_book_that_cannot_be_written_at_the_end_fails_the_run_and_reports_the_loss()
     let mut node = Running::spawn(under_a_limit_of_blocks("unlimited", &arguments));
     listening(&mut node);
     // From here on every write of the process to a file fails.
-    let process = i32::try_from(node.child.id()).expect("a process id fits");
+    let process = i32::try_from(node.child.id()).expect("a process id fits an i32");
     rlimit::prlimit(process, rlimit::Resource::FSIZE, Some((0, 0)), None).expect("the limit can be lowered");
     // The node connects to a peer that the book would store.
     let (server, address) = Running::serve(&["-q"]);
@@ -388,7 +388,7 @@ fn a_book_that_cannot_be_created_or_filled_is_removed() {
     let lines = folder.with("lines", &(0..20_000).map(peer).collect::<String>());
     for (blocks, expected) in [("8", "creating the peer book"), ("1000", "nothing was imported")] {
         let mut import = under_a_limit_of_blocks(blocks, &["peers", "--book", &book, "import", &lines]);
-        let output = import.output().expect("there is a shell");
+        let output = import.output().expect("a shell starts");
         let line = String::from_utf8(output.stderr).expect("the text is UTF-8");
         assert!(output.status.code() == Some(1) && line.contains(expected), "{blocks}: {line}");
         assert_eq!(folder.names(), ["lines", "peers.redb.lock"], "{blocks}");
@@ -420,7 +420,7 @@ fn req_e47_the_metrics_can_be_scraped() {
     let plain = get(metrics_addr, "GET", "text/plain");
     assert!(plain.contains("\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"), "{plain}");
     assert!(plain.contains("\n# TYPE peerloop_handshakes_total counter\npeerloop_handshakes_total{"), "{plain}");
-    let (head, body) = plain.split_once("\r\n\r\n").expect("there is a head");
+    let (head, body) = plain.split_once("\r\n\r\n").expect("the reply has a head");
     let only_head = get(metrics_addr, "HEAD", "text/plain");
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && body.ends_with('\n'), "{plain}");
     assert!(only_head.starts_with("HTTP/1.1 200 OK\r\n") && only_head.ends_with("\r\n\r\n"), "{only_head}");
@@ -454,7 +454,7 @@ fn get(address: &str, method: &str, accept: &str) -> String {
 /// Returns the value of each sample.
 fn scrape(address: &str) -> BTreeMap<String, f64> {
     let text = get(address, "GET", "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5");
-    let (head, body) = text.split_once("\r\n\r\n").expect("there is a head");
+    let (head, body) = text.split_once("\r\n\r\n").expect("the reply has a head");
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.contains("openmetrics-text"), "{head}");
     assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{head}");
     assert!(body.ends_with("# EOF\n"), "{body}");

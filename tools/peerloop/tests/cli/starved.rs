@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 const LIMIT: u64 = 200;
 const VISITORS: usize = 1_000;
 const STARVED: Duration = Duration::from_millis(1_500);
-/// Maximum wait for each step; no step takes that long.
+/// Maximum wait for each step, longer than any step needs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The node's treatment of a visitor.
@@ -117,7 +117,7 @@ fn serve_refuses_visitors_without_descriptors_and_accepts_again_once_some_discon
 #[test]
 fn fault_e01_serve_sleeps_when_descriptors_run_out_and_accepts_again_by_itself() {
     let (node, address) = Running::serve(&["--max-peers", "2000"]);
-    let process = i32::try_from(node.child.id()).expect("a process id fits");
+    let process = i32::try_from(node.child.id()).expect("a process id fits an i32");
     rlimit::prlimit(process, Resource::NOFILE, Some((LIMIT, LIMIT)), None).expect("the limit can be lowered");
     let mut visitors = visit_all(&address);
     until("descriptors run out", || count(&visitors, Reception::Answered) > LIMIT as usize / 2);

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_known_histogram_is_written_as_the_plotter_reads_it() {
+    fn a_known_histogram_has_the_plotters_format() {
         let text = rendered([1_000_000, 1_000_000, 2_000_000, 4_000_000]);
         let expected = "       Value     Percentile TotalCount 1/(1-Percentile)
 
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_histogram_has_no_rows_that_mislead() {
+    fn an_empty_histogram_has_no_misleading_rows() {
         let text = rendered([]);
         assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
         assert!(text.contains("Total count    =            0]"), "{text}");

@@ -81,7 +81,7 @@ impl Serialize for View {
 }
 
 impl Table {
-    /// Computes the percentiles of all operations; `failed` operations took longer than every one of `latencies`.
+    /// Computes the percentiles of all operations; `failed` operations were slower than every one of `latencies`.
     pub(super) fn new(
         percentiles: &Percentiles,
         latencies: &LatencyHistogram,
