@@ -40,7 +40,7 @@ use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Minimum time for the final book write; it is longer if the peers close sooner.
+/// Minimum time for the final book write, which gets more time if the peers close sooner.
 const MIN_BOOK: Duration = Duration::from_millis(500);
 
 /// Maximum time to close the peers and write the book.
