@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Returns the folder of this very build's examples, and builds them first.
+/// Builds the examples in this build's variant, and returns their folder.
 fn folder() -> &'static PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| examples::folder(cfg!(feature = "sim-bugs")))
@@ -28,7 +28,7 @@ fn output_of(name: &str) -> String {
         .spawn()
         .unwrap_or_else(|error| panic!("{name}: {error}"));
     let began = Instant::now();
-    // Their output fits a pipe, so it need not be read meanwhile.
+    // The output fits a pipe, so it need not be read while the example runs.
     while example.try_wait().expect("the process is our child").is_none() {
         if began.elapsed() > PATIENCE {
             example.kill().expect("the process is our child");
@@ -59,9 +59,9 @@ fn req_e54_a_simple_client_measures_three_pings() {
 #[test]
 fn req_e54_fixed_peers_are_all_connected_and_dialled_again_when_lost() {
     let printed = output_of("fixed_peers");
-    let (before, behind) = printed.split_once("all 3 peers are ready; stopping one of them\n").expect(&printed);
+    let (before, after) = printed.split_once("all 3 peers are ready; stopping one of them\n").expect(&printed);
     assert!(before.lines().count() >= 6, "three connections and three handshakes:\n{printed}");
-    assert!(behind.lines().count() >= 2, "a loss and a failed dial:\n{printed}");
+    assert!(after.lines().count() >= 2, "a loss and a failed dial:\n{printed}");
 }
 
 #[test]
@@ -98,13 +98,13 @@ fn req_e54_a_runtime_receives_events_as_a_stream_and_its_requests_are_awaited() 
 }
 
 #[test]
-fn a_refusing_node_ends_the_example_of_a_runtime() {
-    let node = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("there are ports");
+fn a_refused_connection_ends_the_runtime_example() {
+    let node = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port is free");
     let (complaint, _) = complaint_of("tokio_tasks", &["regtest", &node.to_string()]);
     assert!(complaint.starts_with(&format!("Error: the connection to {node} failed")), "{complaint}");
 }
 
-/// Runs an example that fails, and returns its texts on stderr and on stdout.
+/// Runs an example that fails, and returns its output on stderr and on stdout.
 fn complaint_of(name: &str, arguments: &[&str]) -> (String, String) {
     let ended = Command::new(folder().join(name)).args(arguments).output().expect("the example is built");
     assert!(!ended.status.success(), "{name} {arguments:?}");
@@ -114,7 +114,7 @@ fn complaint_of(name: &str, arguments: &[&str]) -> (String, String) {
 }
 
 #[test]
-fn req_e54_a_watcher_of_announcements_asks_for_a_node() {
+fn req_e54_a_watcher_of_announcements_requires_a_node() {
     let (complaint, _) = complaint_of("relay_watch", &[]);
     assert_eq!(complaint, "Error: name at least one node: write [NETWORK] ADDRESS:PORT..\n");
 }
@@ -139,9 +139,9 @@ fn an_invalid_address_is_shown_with_the_expected_form() {
 }
 
 #[test]
-fn a_refusing_node_is_reported_with_the_reason() {
+fn a_refused_connection_is_reported_with_the_reason() {
     // A port that was just released has no listener.
-    let node = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("there are ports");
+    let node = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port is free");
     let node = node.to_string();
     let (complaint, printed) = complaint_of("simple_client", &["regtest", &node]);
     assert_eq!(complaint, format!("Error: {node} answered 0 of 3 pings\n"), "{printed}");

@@ -14,7 +14,7 @@ fn tight() -> FramerRules {
     FramerRules { frame_limits: FrameLimits::new(60_000, &own), ..rules() }
 }
 
-/// Asserts that the framer's results equal the model's for both halves of every cut, and byte by byte.
+/// Asserts that the framer's results equal the model's for every cut into two, and for steps of 1 to 25 bytes.
 pub(crate) fn check_every_cut(stream: &[u8], choices: &[Choice]) {
     let expected = read_whole(stream, &tight(), choices);
     for cut in 0..=stream.len() {

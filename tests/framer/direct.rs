@@ -10,7 +10,7 @@ use peerloop_testkit::framing::{
 };
 use proptest::prelude::*;
 
-/// The minimum rest of a frame that gets a read of its own.
+/// Minimum number of missing bytes for which a frame gets a read of its own.
 const MIN_DIRECT: usize = 16 * 1_024;
 const GROWTH: usize = BUFFER_GROWTH_BYTES;
 const MAX_BUFFERED: usize = 3 * GROWTH + 100;
@@ -19,7 +19,7 @@ fn bounded() -> FramerRules {
     FramerRules { frame_limits: FrameLimits::uniform(MAX_BUFFERED as u64), ..rules() }
 }
 
-/// Returns every length at which something changes, and its neighbours.
+/// Returns every length at which the framer's behaviour changes, and its neighbours.
 fn edges() -> Vec<usize> {
     [MAX_POOLED_BUFFER_BYTES, MIN_DIRECT, GROWTH, GROWTH + MIN_DIRECT, 2 * GROWTH, 3 * GROWTH, MAX_BUFFERED]
         .into_iter()
@@ -63,7 +63,7 @@ fn every_size_at_an_edge_arrives_in_every_step() {
 }
 
 #[test]
-fn there_is_room_only_while_enough_is_missing() {
+fn there_is_room_only_while_enough_bytes_are_missing() {
     for len in edges().into_iter().filter(|&len| len <= MAX_BUFFERED) {
         for received in [0, 1, len / 2, len - MIN_DIRECT.min(len), len - (MIN_DIRECT - 1).min(len), len - 1] {
             let mut memory = memory();
@@ -90,7 +90,7 @@ fn there_is_no_room_for_frames_that_are_not_buffered() {
         let (rules, choices, mut memory) = (rules(), [choice], memory());
         let stream = frame("tx", &payload(100_000));
         let mut link = Link::new(&rules, &choices);
-        assert!(link.framer.direct_room(&mut memory).is_none(), "nothing has begun");
+        assert!(link.framer.direct_room(&mut memory).is_none(), "no frame has begun");
         link.arrive(&stream, Arrival::Block(10), &mut memory);
         assert!(link.framer.direct_room(&mut memory).is_none(), "the header is not complete");
         link.arrive(&stream[10..], Arrival::Block(100), &mut memory);
@@ -98,7 +98,7 @@ fn there_is_no_room_for_frames_that_are_not_buffered() {
     }
     let mut memory = memory();
     let (mut framer, _) = begun(MAX_BUFFERED + 1, 0, &mut memory);
-    assert!(framer.direct_room(&mut memory).is_none(), "more than may be buffered");
+    assert!(framer.direct_room(&mut memory).is_none(), "the frame is larger than may be buffered");
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn receiving_zero_bytes_without_room_does_nothing() {
 }
 
 #[test]
-fn a_frame_beyond_the_total_bound_is_dropped_and_the_link_stays() {
+fn a_frame_beyond_the_total_bound_is_dropped_and_the_link_stays_open() {
     for bound in [0, 1_000, GROWTH as u64 - 1, GROWTH as u64, 2 * GROWTH as u64] {
         let (rules, choices, mut memory) = (bounded(), [Choice::BUFFER], FramerMemory::new(bound));
         let stream = [frame("tx", &payload(3 * GROWTH)), frame("ping", b"12345678")].concat();
@@ -198,7 +198,7 @@ fn a_frame_beyond_the_total_bound_is_dropped_and_the_link_stays() {
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// Gets room and fills this much of it.
+    /// Gets room and fills this many bytes of it.
     Direct(usize),
     /// Gets room and does not use it.
     Unused,

@@ -90,8 +90,7 @@ fn a_block_of_more_than_four_gib_streams_in_constant_memory() {
     while last.is_none() {
         let len = (total - offset).min(PIECE as u64) as usize;
         let mut input = Input::new(&piece[..len]);
-        let framed =
-            framer.next(&mut input, Instant::ZERO, &rules(), &mut memory, admit).expect("a chunk of the block");
+        let framed = framer.next(&mut input, Instant::ZERO, &rules(), &mut memory, admit).expect("the block is valid");
         let Some(peerloop::internals::framer::Framed::Chunk { offset: at, bytes, last: verdict, .. }) = framed else {
             panic!("{framed:?} is not a chunk");
         };

@@ -127,10 +127,10 @@ fn req_e50_a_wrong_checksum_drops_a_buffered_frame_and_marks_a_streamed_one() {
         let stream = [head(name, 300, checksum), body.clone(), frame("verack", b"")].concat();
         let verack = command(b"verack");
 
-        let gathered = read(&stream, Choice::BUFFER);
+        let buffered = read(&stream, Choice::BUFFER);
         let dropped = Outcome::Dropped { command: name, payload_len: 300, cause: DropCause::BadChecksum };
-        assert_eq!(gathered.outcomes, [dropped, Outcome::Frame { command: verack, payload: vec![] }]);
-        assert_eq!(gathered.error, None, "a wrong checksum does not end the link");
+        assert_eq!(buffered.outcomes, [dropped, Outcome::Frame { command: verack, payload: vec![] }]);
+        assert_eq!(buffered.error, None, "a wrong checksum does not close the link");
 
         let streamed = read(&stream, Choice::STREAM);
         let condemned = Outcome::Streamed { command: name, payload: body.clone(), verdict: ChecksumVerdict::Wrong };
@@ -140,7 +140,7 @@ fn req_e50_a_wrong_checksum_drops_a_buffered_frame_and_marks_a_streamed_one() {
 }
 
 #[test]
-fn an_empty_payload_with_another_checksum_is_dropped() {
+fn an_empty_payload_with_a_wrong_checksum_is_dropped() {
     let stream = head(command(b"verack"), 0, [0; 4]);
     let dropped = Outcome::Dropped { command: command(b"verack"), payload_len: 0, cause: DropCause::BadChecksum };
     assert_eq!(read(&stream, Choice::BUFFER).outcomes, [dropped]);
@@ -157,7 +157,7 @@ fn a_malformed_command_is_dropped_without_asking_the_caller() {
                 let cause = DropCause::MalformedCommand;
                 let dropped = Outcome::Dropped { command: malformed, payload_len: 100, cause };
                 assert_eq!(results.outcomes[0], dropped);
-                assert_eq!(results.asked, 1, "only the ping is asked about");
+                assert_eq!(results.asked, 1, "the caller is asked only about the ping");
                 assert_eq!(results.error, None);
             }
         }

@@ -12,7 +12,7 @@ use peerloop_testkit::framing::{
     Arrival, Choice, MAGIC, Outcome, command, frame, head, memory, payload, read_arriving, rules,
 };
 
-/// The error's only allocation: the error itself, in a box, so that a healthy framer stays small.
+/// Maximum size of an error's box, in bytes; the box keeps a framer without an error small.
 const MAX_ERROR_BOX_BYTES: i64 = 48;
 
 type Next<'a> = Result<Option<Framed<'a>>, WireError>;

@@ -28,7 +28,7 @@ fn small_stream() -> Vec<u8> {
 fn feed(framer: &mut MessageFramer, block: &[u8], memory: &mut FramerMemory, delivery: Delivery) -> usize {
     let (rules, mut input, mut frames) = (rules(), Input::new(block), 0);
     while let Some(framed) =
-        framer.next(&mut input, Instant::ZERO, &rules, memory, |_| Ok(delivery)).expect("correct bytes")
+        framer.next(&mut input, Instant::ZERO, &rules, memory, |_| Ok(delivery)).expect("the bytes are valid")
     {
         match framed {
             Framed::Frame { payload: Payload::Gathered(payload), .. } => memory.recycle(payload),
@@ -155,7 +155,7 @@ fn dropping_a_frame_for_lack_of_room_allocates_nothing() {
 }
 
 #[test]
-fn all_memory_is_returned_at_every_end_of_a_frame() {
+fn every_way_a_frame_ends_returns_all_memory() {
     let large = frame("tx", &payload(200_000));
     let mut wrong = large.clone();
     wrong[20] ^= 1;
@@ -176,7 +176,7 @@ fn all_memory_is_returned_at_every_end_of_a_frame() {
 }
 
 #[test]
-fn after_a_reset_a_framer_is_as_new() {
+fn a_reset_framer_behaves_like_a_new_one() {
     let (mut framer, mut memory) = (MessageFramer::default(), memory());
     let stream = small_stream();
     for delivery in [Delivery::Buffer, Delivery::Chunks, Delivery::Discard] {
@@ -238,17 +238,18 @@ fn the_bound_can_be_used_to_its_last_byte() {
     for framer in &mut framers {
         feed(framer, &bytes[..5_024], &mut memory, Delivery::Buffer);
     }
-    assert_eq!(memory.gathered_bytes(), bound, "two frames fitted and the third did not");
+    assert_eq!(memory.gathered_bytes(), bound, "two frames fit and the third does not");
     let rest = &bytes[5_024..];
     let is_delivered = framers.map(|mut framer| {
-        let next = framer.next(&mut Input::new(rest), Instant::ZERO, &rules(), &mut memory, |_| panic!("asked"));
+        let next =
+            framer.next(&mut Input::new(rest), Instant::ZERO, &rules(), &mut memory, |_| panic!("the framer asked"));
         matches!(next, Ok(Some(Framed::Frame { .. })))
     });
     assert_eq!(is_delivered, [true, true, false]);
 }
 
 #[test]
-fn payloads_of_4_to_64_kib_share_one_buffer_size_and_count_by_their_own() {
+fn payloads_of_4_to_64_kib_share_one_buffer_size_but_count_with_their_own() {
     let mut memory = memory();
     let mut framers: [MessageFramer; MAX_LARGE_BUFFERS] = Default::default();
     let mut round = || {

@@ -9,7 +9,7 @@ use peerloop_testkit::framing::{MAGIC, command, frame, head, memory, payload, ru
 use proptest::prelude::*;
 use std::time::Duration;
 
-/// Memory that the framer may use besides the payload: the frame's record, and the list that keeps it afterwards.
+/// Maximum memory besides the payload, in bytes: the frame's record, and the list that keeps the record for reuse.
 const MAX_RECORD_BYTES: u64 = 1_024;
 
 fn at(secs: u64) -> Instant {
@@ -36,7 +36,7 @@ impl Link {
             match self
                 .framer
                 .next(&mut input, now, &self.rules, &mut self.memory, |_| Ok(delivery))
-                .expect("correct bytes")
+                .expect("the bytes are valid")
             {
                 Some(Framed::Frame { .. } | Framed::Chunk { .. } | Framed::Dropped { .. }) => parts += 1,
                 None => return parts,
@@ -49,7 +49,7 @@ impl Link {
     }
 }
 
-/// Every delivery: slowness has the same limits in each.
+/// All deliveries; the limits for slow peers are the same in each.
 const DELIVERIES: [Delivery; 3] = [Delivery::Buffer, Delivery::Chunks, Delivery::Discard];
 
 #[test]
@@ -124,7 +124,7 @@ fn memory_follows_the_bytes_received_and_not_the_length_claimed() {
         let mut link = Link::new(Delivery::Buffer);
         let (mut owned, mut received) = (0, 0);
         let mut blocks = bytes.chunks(24).take(1).chain(bytes[24..].chunks(step));
-        // Single bytes would need a long time; the first steps of growth are enough.
+        // Single bytes would take too long; the first steps of growth are enough.
         let most = if step == 1 { 3 * BUFFER_GROWTH_BYTES } else { body.len() - 1 };
         while received < most {
             let block = blocks.next().unwrap();

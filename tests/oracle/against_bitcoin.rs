@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 #[test]
 fn every_common_message_is_the_same_both_ways() {
     let seen = std::cell::RefCell::new(BTreeSet::new());
-    compare_all("common messages beside bitcoin", 3_000, any_common(), |message| {
+    compare_all("common messages against bitcoin", 3_000, any_common(), |message| {
         let ours = message.as_ref();
         let frame = frame_of(&ours);
         let theirs =
@@ -43,9 +43,9 @@ fn every_common_message_is_the_same_both_ways() {
 
 #[test]
 fn blocks_and_transactions_have_the_same_hashes_and_roots() {
-    compare_all("hashes beside bitcoin", 256, any_block(), |block| {
+    compare_all("hashes against bitcoin", 256, any_block(), |block| {
         let ours = block.as_ref();
-        let theirs = whole_block(&ours).expect("the crate can represent it");
+        let theirs = whole_block(&ours).expect("the crate can represent the block");
         prop_assert_eq!(block_hash(ours.hash()), theirs.block_hash());
         prop_assert_eq!(ours.hash().to_string(), theirs.block_hash().to_string());
         let root = ours.merkle_tree().expect("the block is whole").root();
@@ -66,12 +66,12 @@ fn blocks_and_transactions_have_the_same_hashes_and_roots() {
 fn a_block_makes_the_same_compact_block() {
     let prefill = proptest::collection::btree_set(1..8_usize, 0..4);
     compare_all(
-        "compact blocks beside bitcoin",
+        "compact blocks against bitcoin",
         256,
         (any_block(), any::<u64>(), prefill),
         |(block, nonce, prefill)| {
             let block = block.as_ref();
-            let theirs = whole_block(&block).expect("the crate can represent it");
+            let theirs = whole_block(&block).expect("the crate can represent the block");
             let prefill: Vec<usize> = prefill.into_iter().filter(|&index| index < theirs.txdata.len()).collect();
             let transactions = block.transactions.iter().map(|tx| tx.expect("the block is whole"));
             let is_prefilled = |index: u32| index == 0 || prefill.contains(&(index as usize));
@@ -85,7 +85,7 @@ fn a_block_makes_the_same_compact_block() {
 
 #[test]
 fn short_ids_have_the_same_key() {
-    compare_all("short ids beside bitcoin", 256, (any_compact_block(), any::<[u8; 32]>()), |(block, id)| {
+    compare_all("short ids against bitcoin", 256, (any_compact_block(), any::<[u8; 32]>()), |(block, id)| {
         let ours = block.as_ref().short_id_key();
         let header = header(&block.as_ref().header);
         let keys = bip152::ShortId::calculate_siphash_keys(&header, block.as_ref().nonce);
@@ -98,7 +98,7 @@ fn short_ids_have_the_same_key() {
 
 proptest! {
     #[test]
-    fn every_target_stands_for_the_same_work(len_bytes in 1..=34_u32, digits in 1..0x80_0000_u32) {
+    fn every_target_means_the_same_work(len_bytes in 1..=34_u32, digits in 1..0x80_0000_u32) {
         let bits = len_bytes << 24 | digits;
         if let Some(target) = Target::from_bits(bits) {
             let theirs = bitcoin::Target::from_compact(bitcoin::CompactTarget::from_consensus(bits));

@@ -1,6 +1,6 @@
 //! This protocol's own messages compared with the crate `chain-gang`: `protoconf`, streams, authentication and the
-//! association of a `version`, and the contents of a bloom filter, which no other codec covers. Common messages pass
-//! through it as well.
+//! association of a `version`, and the contents of a bloom filter, which no other codec covers. The crate also reads
+//! and writes common messages.
 //!
 //! Both accept or refuse the same damaged messages, with the same values, except for these differences;
 //! [`Difference`] gives the reasons.
@@ -9,14 +9,14 @@
 //! |---|---|---|
 //! | `Form` | refuse a size in a longer form than needed | accepts it |
 //! | `Limit` | refuse texts above the node's limits | has no limits |
-//! | `Association` | know UUIDs; read none, or a type alone, as no association | any bytes, some for a stream |
-//! | `Stream` | know the types 0 to 5 | 1 to 4 |
-//! | `Policy` | require a stream's policy, which may be empty | has an optional one |
+//! | `Association` | accept UUIDs; read nothing, or a type alone, as no association | any bytes; not none in a stream |
+//! | `Stream` | know the types 0 to 5 | knows 1 to 4 |
+//! | `Policy` | require a stream's policy, which may be empty | treats it as optional |
 //! | `Flag` | read any byte of `relay` but zero as true | reads only 1 as true |
 //! | `Text` | accept any bytes as a text | refuses all but UTF-8 |
-//! | `Fields` | read the known fields of a `protoconf` with more | knows one or two |
+//! | `Fields` | read the known fields of a `protoconf` with more | accepts one or two fields |
 //! | `Challenge` | require a challenge of 32 bytes | accepts any length |
-//! | `Version` | accept any version number, and a `version` that ends early | wants 70,001, and all up to `relay` |
+//! | `Version` | accept any number, and a `version` that ends early | requires 70,001 or more, and all up to `relay` |
 
 use crate::values::{any_common, any_filter, any_hash, any_merkle_block, any_text, any_version};
 use crate::{MAGIC, compare_all, frame_of, payload_of};
@@ -38,25 +38,25 @@ use std::collections::BTreeMap;
 /// The reason why two results differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Difference {
-    /// The node refuses it as well.
+    /// The node also refuses a longer form than needed.
     Form,
-    /// The node ends the connection, or drops the message.
+    /// The node closes the connection, or drops the message.
     Limit,
-    /// The node knows UUIDs only, and finds no association by another id.
+    /// The node knows only UUIDs, and finds no association for any other id.
     Association,
     /// The node knows six types.
     Stream,
-    /// The node requires it as well.
+    /// The node also requires a policy.
     Policy,
-    /// The node reads it so as well.
+    /// The node also reads any byte but zero as true.
     Flag,
     /// The node does not inspect texts.
     Text,
-    /// The node reads them as well.
+    /// The node also reads the known fields.
     Fields,
-    /// The node requires it as well.
+    /// The node also requires 32 bytes.
     Challenge,
-    /// The node accepts all from 31,800 on, and sends the reason when it refuses one.
+    /// The node accepts every version from 31,800 on, and sends a reason when it refuses one.
     Version,
 }
 
@@ -275,9 +275,9 @@ fn size_bytes(first: u8) -> usize {
 #[test]
 fn every_own_message_is_the_same_both_ways() {
     let counts = RefCell::new(BTreeMap::<_, u64>::new());
-    compare_all("own messages beside chain-gang", 1_500, any_own(), |message| {
+    compare_all("own messages against chain-gang", 1_500, any_own(), |message| {
         let ours = message.as_ref();
-        let theirs = to_theirs(&ours).expect("the crate can represent it");
+        let theirs = to_theirs(&ours).expect("the crate can represent the message");
         let frame = frame_of(&ours);
         let read =
             TheirMessage::read(&mut frame.as_slice(), MAGIC).map_err(|error| TestCaseError::fail(error.to_string()))?;
@@ -308,7 +308,7 @@ fn damaged_own_messages_have_the_same_result() {
     let differences = RefCell::new(BTreeMap::<_, u64>::new());
     let damage = vec((any::<Index>(), select(vec![0, 1, 2, 5, 0x10, 0x11, 0x40, 0xfd, 0xfe, 0xff])), 0..3);
     let values = (any_own(), damage, option::of(any::<Index>()), vec(any::<u8>(), 0..3));
-    compare_all("verdicts beside chain-gang", 6_000, values, |(message, damage, cut, tail)| {
+    compare_all("verdicts against chain-gang", 6_000, values, |(message, damage, cut, tail)| {
         let mut payload = payload_of(&message.as_ref());
         for (at, byte) in damage {
             let at = at.index(payload.len());
@@ -366,13 +366,13 @@ fn each_difference_has_a_payload_that_shows_it() {
         *shown.entry(difference).or_default() += 1;
     }
     println!("differences shown: {shown:?}");
-    assert_eq!(shown.len(), Difference::Version as usize + 1, "each one has a payload");
+    assert_eq!(shown.len(), Difference::Version as usize + 1, "every difference has a payload");
 }
 
 #[test]
 fn a_bloom_filter_has_the_same_contents() {
     let elements = vec(vec(any::<u8>(), 0..60), 1..12);
-    compare_all("bloom filters beside chain-gang", 512, (any_filter(), elements), |(filter, elements)| {
+    compare_all("bloom filters against chain-gang", 512, (any_filter(), elements), |(filter, elements)| {
         let mut ours: BloomFilter = filter;
         let parts = ours.as_ref();
         // A filter without bits makes that crate panic on a division by zero.
@@ -397,7 +397,7 @@ fn a_bloom_filter_has_the_same_contents() {
 #[test]
 fn a_header_a_transaction_and_a_tree_have_the_same_hashes() {
     let values = (crate::values::any_tx(), crate::values::any_header(), any_hash(), any_merkle_block());
-    compare_all("hashes beside chain-gang", 256, values, |(tx, header, hash, tree)| {
+    compare_all("hashes against chain-gang", 256, values, |(tx, header, hash, tree)| {
         let theirs = |hash: Hash256| TheirHash(hash.to_bytes());
         prop_assert_eq!(hash.to_string(), theirs(hash).encode());
         let Ok(TheirMessage::Tx(read)) = decode(CommandName::TX, tx.as_ref().encoded()) else {

@@ -17,10 +17,10 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::cell::Cell;
 
-/// Attempts to find a smaller failure; each may compare thousands of payloads.
+/// Maximum number of attempts to find a smaller failure, each of which may compare thousands of payloads.
 const MAX_SHRINKS: u32 = 100;
 
-/// Cases of a property test unless the environment sets another number.
+/// Number of cases of a property test unless the environment sets it.
 const DEFAULT_CASES: u32 = 256;
 
 /// Runs `compare`, which returns the number of its comparisons, on `cases` of `values`.

@@ -22,7 +22,7 @@ fn matches_of_theirs(block: &TheirMerkleBlock) -> Option<Vec<MerkleMatch>> {
 #[test]
 fn the_same_matches_make_the_same_tree() {
     let leaves = vec((any_hash(), any::<bool>()), 1..70);
-    compare_all("partial trees beside bitcoin", 512, (any_header(), leaves), |(header, leaves)| {
+    compare_all("partial trees against bitcoin", 512, (any_header(), leaves), |(header, leaves)| {
         let txids: Vec<Hash256> = leaves.iter().map(|(txid, _)| *txid).collect();
         let chosen: Vec<bool> = leaves.iter().map(|(_, chosen)| *chosen).collect();
         let root = txids.iter().copied().collect::<MerkleFrontier>().root().expect("there is a leaf");
@@ -51,7 +51,7 @@ fn the_same_matches_make_the_same_tree() {
 fn a_damaged_tree_proves_the_same_or_nothing_to_both() {
     let accepted = std::cell::Cell::new(0);
     let damage = vec((any::<Index>(), 0..8_u8), 0..3);
-    compare_all("damaged trees beside bitcoin", 2_000, (any_merkle_block(), damage), |(block, damage)| {
+    compare_all("damaged trees against bitcoin", 2_000, (any_merkle_block(), damage), |(block, damage)| {
         let mut bytes = Vec::new();
         block.as_ref().encode(&mut bytes);
         // The damage is after the header, so that the root is unchanged.

@@ -1,4 +1,4 @@
-//! Any messages that every codec of this protocol family can represent, as our own values.
+//! Strategies for messages that every codec of this protocol family can represent, as our own values.
 
 use peerloop::time::UnixTime;
 use peerloop::wire::{
@@ -11,7 +11,7 @@ use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 use proptest::sample::select;
 
-/// All satoshis that can ever exist.
+/// Number of satoshis that can ever exist.
 const MAX_MONEY: i64 = 2_100_000_000_000_000;
 
 pub(crate) fn any_hash() -> impl Strategy<Value = Hash256> {
@@ -26,7 +26,7 @@ pub(crate) fn any_header() -> impl Strategy<Value = BlockHeader> {
     })
 }
 
-/// Generates a script whose size is encoded in one, three or, now and then, five bytes.
+/// Generates a script whose size is encoded in one, three or, rarely, five bytes.
 fn any_script() -> impl Strategy<Value = Vec<u8>> {
     let len = prop_oneof![60 => 0..60_usize, 10 => 250..=256_usize, 1 => 0xfffe..=0x1_0001_usize];
     (len, any::<u8>()).prop_map(|(len, byte)| vec![byte; len])
@@ -80,7 +80,7 @@ pub(crate) fn any_address() -> impl Strategy<Value = NetAddress> {
     any::<(u64, [u8; 16], u16)>().prop_map(|(services, ip, port)| NetAddress { services, ip, port })
 }
 
-/// Generates a version up to the field after which the protocols differ.
+/// Generates a `version` without an association id, which only this protocol has.
 pub(crate) fn any_version() -> impl Strategy<Value = Version> {
     let head = (70_001..=70_016_i32, any::<u64>(), any::<i64>(), any_address());
     let sender = (any_address(), any::<u64>()).prop_map(|(address, nonce)| Sender { address, nonce });
@@ -107,7 +107,7 @@ pub(crate) fn any_text(max_bytes: usize) -> impl Strategy<Value = Box<[u8]>> {
         .prop_map(|text| String::from_iter(text).into_bytes().into())
 }
 
-/// Generates a rejection with a text and a code that are older than this protocol's own.
+/// Generates a rejection whose message and code every protocol of the family knows.
 pub(crate) fn any_reject() -> impl Strategy<Value = Reject> {
     let message = select(vec![Box::from(b"tx".as_slice()), Box::from(b"block".as_slice())]);
     let code = select(vec![0x10, 0x11, 0x12, 0x40, 0x41, 0x42, 0x43]).prop_map(RejectCode);

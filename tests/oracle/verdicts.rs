@@ -50,10 +50,10 @@ impl Damage {
 }
 
 fn any_damage() -> impl Strategy<Value = Damage> {
-    let telling = select(vec![0, 1, 2, 0x7f, 0x80, 0xfc, 0xfd, 0xfe, 0xff]);
+    let edge = select(vec![0, 1, 2, 0x7f, 0x80, 0xfc, 0xfd, 0xfe, 0xff]);
     prop_oneof![
         (any::<Index>(), 0..8_u8).prop_map(|(at, bit)| Damage::Flip(at, bit)),
-        (any::<Index>(), telling).prop_map(|(at, byte)| Damage::Set(at, byte)),
+        (any::<Index>(), edge).prop_map(|(at, byte)| Damage::Set(at, byte)),
         (any::<Index>(), vec(any::<u8>(), 1..4)).prop_map(|(at, bytes)| Damage::Insert(at, bytes)),
         (any::<Index>(), 1..40_usize).prop_map(|(at, len)| Damage::Remove(at, len)),
         any::<Index>().prop_map(Damage::Cut),
@@ -64,7 +64,7 @@ fn any_damage() -> impl Strategy<Value = Damage> {
 #[test]
 fn damaged_messages_have_the_same_result() {
     let differences = RefCell::new(BTreeMap::<_, u64>::new());
-    compare_all("verdicts beside bitcoin", 4_000, (any_common(), vec(any_damage(), 1..4)), |(message, damage)| {
+    compare_all("verdicts against bitcoin", 4_000, (any_common(), vec(any_damage(), 1..4)), |(message, damage)| {
         let mut payload = payload_of(&message.as_ref());
         damage.iter().for_each(|damage| damage.apply(&mut payload));
         if let Some(difference) = judge(message.as_ref().command(), &payload) {
@@ -159,5 +159,5 @@ fn each_difference_has_a_payload_that_shows_it() {
         *shown.entry(difference).or_default() += 1;
     }
     println!("differences shown: {shown:?}");
-    assert_eq!(shown.len(), Difference::Size as usize + 1, "each one has a payload");
+    assert_eq!(shown.len(), Difference::Size as usize + 1, "every difference has a payload");
 }

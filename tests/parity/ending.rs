@@ -1,10 +1,10 @@
-//! Ends of connections: orderly, in one direction, with data, and by a reset.
+//! Closed connections: in order, in one direction, with unread data, and by a reset.
 
 use crate::stage::{BLOCKED, ENDED, LINK, READABLE, ROOM, Seen, on_every_kernel};
 use std::io::ErrorKind;
 
 #[test]
-fn data_and_end_are_read_after_one_edge() {
+fn data_and_close_are_read_after_one_edge() {
     on_every_kernel(
         |stage| {
             stage.establish();
@@ -23,7 +23,7 @@ fn data_and_end_are_read_after_one_edge() {
 }
 
 #[test]
-fn data_and_end_before_the_registration_are_one_edge() {
+fn data_and_close_before_the_registration_are_one_edge() {
     on_every_kernel(
         |stage| {
             stage.dialler.connect(LINK, stage.address);
@@ -38,7 +38,7 @@ fn data_and_end_before_the_registration_are_one_edge() {
 }
 
 #[test]
-fn an_end_after_reported_data_has_an_edge_of_its_own() {
+fn a_close_after_reported_data_has_its_own_edge() {
     on_every_kernel(
         |stage| {
             stage.establish();
@@ -52,7 +52,7 @@ fn an_end_after_reported_data_has_an_edge_of_its_own() {
 }
 
 #[test]
-fn an_end_after_everything_was_read_has_an_edge() {
+fn a_close_after_everything_was_read_has_an_edge() {
     on_every_kernel(
         |stage| {
             stage.establish();
@@ -66,7 +66,7 @@ fn an_end_after_everything_was_read_has_an_edge() {
 }
 
 #[test]
-fn a_host_that_ended_one_direction_still_receives_in_the_other() {
+fn a_host_that_closed_one_direction_still_receives_in_the_other() {
     on_every_kernel(
         |stage| {
             stage.establish();
@@ -130,7 +130,7 @@ fn writing_to_a_closed_peer_fails_in_a_later_call() {
 }
 
 #[test]
-fn an_orderly_end_after_everything_was_read_is_not_a_reset() {
+fn an_orderly_close_after_everything_was_read_is_not_a_reset() {
     on_every_kernel(
         |stage| {
             stage.establish();

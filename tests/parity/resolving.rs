@@ -4,7 +4,7 @@ use crate::stage::{Seen, on_every_kernel};
 use std::io::ErrorKind;
 
 #[test]
-fn names_resolve_alike() {
+fn names_resolve_the_same_way() {
     on_every_kernel(
         |stage| {
             let names = ["localhost", "localhost:7", "127.0.0.1", "127.0.0.1:7", "::1", "[::1]:7", "no\0name"];
@@ -13,7 +13,7 @@ fn names_resolve_alike() {
                 Ok(addresses) if addresses.iter().all(|address| address.ip().is_loopback()) => {
                     Seen::Moved(addresses[0].port().into())
                 }
-                Ok(addresses) => panic!("{name} is {addresses:?}"),
+                Ok(addresses) => panic!("{name} resolves to {addresses:?}"),
                 Err(failure) => {
                     assert_eq!(failure.name, name);
                     Seen::Failed(ErrorKind::Other)

@@ -32,9 +32,9 @@ pub(crate) enum Seen {
     Woken,
     /// No edge, though there was time for one.
     Quiet,
-    /// A call that has moved bytes, or reported the end as 0.
+    /// A call that returned a number of bytes, where 0 is the end of the input, or 1 for an established connection.
     Moved(usize),
-    /// A call without a number.
+    /// A call that succeeded and returned no number.
     Done,
     /// A call that has failed.
     Failed(ErrorKind),
@@ -54,7 +54,7 @@ pub(crate) fn on_every_kernel(script: fn(&mut Stage) -> Vec<Seen>, expected: &[S
     }
 }
 
-/// A network without the type of its sockets.
+/// A network whose socket type is erased.
 trait Calls {
     fn next_events(&mut self, patience: Duration) -> Vec<Seen>;
     fn wake(&mut self);
@@ -144,7 +144,7 @@ pub(crate) struct Host {
     is_real: bool,
 }
 
-/// Two hosts, the second of which listens.
+/// Two hosts; the acceptor listens.
 pub(crate) struct Stage {
     pub(crate) dialler: Host,
     pub(crate) acceptor: Host,
@@ -190,7 +190,7 @@ impl Host {
         events.first().copied().unwrap_or(Seen::Quiet)
     }
 
-    /// Returns the edges up to the one that reports the end, as one: the end may arrive by itself.
+    /// Skips edges for data, which may come before the end, and returns the next other edge.
     pub(crate) fn edge_to_the_end(&mut self) -> Seen {
         loop {
             match self.edge() {
@@ -200,7 +200,7 @@ impl Host {
         }
     }
 
-    /// Returns the next edge without a cause, or `Quiet`.
+    /// Returns the next edge, or `Quiet` if none comes for a short time.
     pub(crate) fn quiet(&mut self) -> Seen {
         let events = self.calls.next_events(if self.is_real { QUIET } else { Duration::ZERO });
         events.first().copied().unwrap_or(Seen::Quiet)

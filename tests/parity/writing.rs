@@ -29,7 +29,7 @@ fn a_blocked_writer_gets_an_edge_when_the_reader_makes_room() {
                         other => panic!("{other:?}"),
                     }
                 }
-                // The real kernel may report it before all is read, and again at the end.
+                // The real kernel may report room before all is read, and again at the end.
                 while stage.dialler.quiet() != Seen::Quiet {
                     has_room = true;
                 }

@@ -97,7 +97,7 @@ fn brought_to(state: ConnectionState, connection_type: ConnectionType) -> Option
 }
 
 #[test]
-fn req_e15_every_cell_of_the_table_is_as_written() {
+fn req_e15_every_cell_of_the_transition_table_holds() {
     let mut cells = 0;
     for connection_type in ConnectionType::ALL {
         for from in ConnectionState::ALL {
@@ -105,7 +105,7 @@ fn req_e15_every_cell_of_the_table_is_as_written() {
                 let cell = (connection_type, from, to);
                 let is_legal = LEGAL.contains(&cell);
                 let Some(mut conn) = brought_to(from, connection_type) else {
-                    assert!(!is_legal, "{cell:?} is listed and cannot be reached");
+                    assert!(!is_legal, "{cell:?} is listed but cannot be reached");
                     continue;
                 };
                 assert_eq!(from.may_become(to, connection_type), is_legal, "{cell:?}");
@@ -167,7 +167,7 @@ fn an_incomplete_handshake_does_not_connect() {
 }
 
 #[test]
-fn an_illegal_connect_is_reported_as_illegal_at_any_handshake() {
+fn an_illegal_connect_is_reported_as_illegal_in_any_handshake_state() {
     let mut conn = new(OverCapacity);
     conn.transition_to_awaiting_handshake(at(1)).unwrap();
     let illegal = TransitionError::Illegal { from: AwaitingHandshake, to: Connected, connection_type: OverCapacity };

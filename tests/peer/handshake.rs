@@ -92,7 +92,7 @@ fn req_e03_the_peers_version_is_kept_after_the_handshake() {
 }
 
 #[test]
-fn req_e03_the_clock_starts_once_with_awaiting_the_handshake() {
+fn req_e03_the_clock_starts_once_when_the_handshake_begins() {
     let mut conn = PeerConnection::new_outbound(super::address(), (0, TIMEOUT), TIMEOUT);
     conn.transition_to_connecting(at(1)).unwrap();
     assert_eq!(conn.handshake().deadline(TIMEOUT), None, "connecting has a deadline of its own");
@@ -158,7 +158,7 @@ fn a_second_version_cannot_undo_a_complete_handshake() {
 }
 
 #[test]
-fn req_e02_a_verack_before_the_version_holds_and_is_counted() {
+fn req_e02_a_verack_before_the_version_is_accepted_and_counted() {
     let mut handshake = HandshakeState::new();
     assert!(handshake.mark_verack_received());
     assert!(handshake.verack_received());
@@ -216,7 +216,7 @@ fn the_network_is_checked_by_the_magic_received() {
 }
 
 #[test]
-fn a_protocol_version_below_the_minimum_is_refused_and_named() {
+fn a_protocol_version_below_the_minimum_is_refused_and_reported() {
     let rules = VersionRules::default().with_min_protocol_version(70_015);
     for (protocol_version, verdict) in [
         (70_014, Err(Incompatibility::ProtocolVersion { claimed: 70_014 })),

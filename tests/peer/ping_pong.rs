@@ -91,7 +91,7 @@ fn req_e12_nonces_come_from_the_generator_and_are_never_zero() {
 fn nonces_show_no_pattern() {
     let mut rng = StdRng::seed_from_u64(6);
     let nonces: Vec<u64> = (0..4_096).map(|_| PingPongState::generate_nonce(&mut rng)).collect();
-    assert_eq!(nonces.iter().collect::<BTreeSet<_>>().len(), nonces.len(), "none repeats");
+    assert_eq!(nonces.iter().collect::<BTreeSet<_>>().len(), nonces.len(), "no nonce repeats");
     for bit in 0..64 {
         let ones = nonces.iter().filter(|&nonce| nonce >> bit & 1 == 1).count();
         assert!((1_800..2_300).contains(&ones), "bit {bit} is set in {ones} of 4,096");
@@ -132,7 +132,7 @@ fn req_e14_a_ping_is_overdue_by_the_clock_alone() {
     assert_eq!(overdue(&pings, deadline.minus(Duration::from_nanos(1))), BTreeSet::new());
     assert_eq!(overdue(&pings, deadline), BTreeSet::from([1]), "the ping is overdue at its deadline");
     assert_eq!(overdue(&pings, at(45)), BTreeSet::from([1, 2]));
-    assert_eq!(pings.pending_count(), 2, "listing them changes nothing");
+    assert_eq!(pings.pending_count(), 2, "listing overdue pings changes nothing");
     assert_eq!(pings.remove_timed_out(deadline), 1);
     assert_eq!(pings.next_deadline(), Some(at(45)));
     assert_eq!(pings.settle(1, at(41)), Err(PongError::UnknownNonce), "the pong's ping was abandoned");
@@ -182,7 +182,7 @@ fn latency_counts_from_planned_and_round_trip_from_sent() {
 }
 
 #[test]
-fn a_pong_before_its_ping_was_guessed_and_changes_nothing() {
+fn a_pong_before_its_ping_is_refused_and_changes_nothing() {
     let mut pings = PingPongState::new(TIMEOUT);
     pings.queue_ping(1, at(10), 64);
     assert_eq!(pings.settle(1, at(11)), Err(PongError::BeforePing));

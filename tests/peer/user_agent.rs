@@ -157,7 +157,7 @@ fn the_longest_agent_is_matched_against_the_worst_patterns() {
     assert!(!is_banned("\u{e9}*\u{1f600}", &agent), "patterns need not be ASCII");
 }
 
-/// Matches by trying every possibility.
+/// Returns whether the pattern matches, by trying every possibility.
 fn names(pattern: &[u8], agent: &[u8]) -> bool {
     match (pattern, agent) {
         ([], []) => true,

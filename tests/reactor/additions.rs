@@ -47,7 +47,7 @@ fn a_connection_handed_in_from_either_side_becomes_a_peer() {
     let (mut one, mut two) = (Node::new(), Node::new());
     let there = one.reactor.add_connection(dialled, Direction::Outbound).expect("the connection is established");
     let here = two.reactor.add_connection(accepted, Direction::Inbound).expect("the connection is established");
-    assert_eq!((one.seen(), two.seen()), (&[][..], &[][..]), "a handler hears of it within a turn");
+    assert_eq!((one.seen(), two.seen()), (&[][..], &[][..]), "the events come only with a turn");
     assert_eq!([&one, &two].map(|node| node.reactor.next_deadline()), [Wait::Zero; 2]);
     until([&mut one, &mut two], "both are ready", |nodes| nodes.iter().all(|node| node.ready().len() == 1));
     assert_eq!((one.ready(), two.ready()), (vec![there], vec![here]));
@@ -62,7 +62,8 @@ fn a_connection_is_handed_in_from_another_thread() {
     let mut node = Node::new();
     node.turn();
     let handle = node.reactor.handle();
-    let pending = thread::spawn(move || handle.add_connection(accepted, Direction::Inbound).expect("there is room"));
+    let pending =
+        thread::spawn(move || handle.add_connection(accepted, Direction::Inbound).expect("the queue has room"));
     let pending = pending.join().expect("the request is sent");
     let mut socket = BareSocket(dialled);
     socket.write(&greeting());
@@ -75,7 +76,7 @@ fn a_connection_is_handed_in_from_another_thread() {
 }
 
 #[test]
-fn a_connection_that_was_handed_in_counts_for_every_limit() {
+fn a_connection_that_was_handed_in_counts_toward_every_limit() {
     let mut node = Node::with(regtest().with_max_links(1));
     let add = |direction, node: &mut Node| {
         let (dialled, accepted) = connection();
@@ -86,7 +87,7 @@ fn a_connection_that_was_handed_in_counts_for_every_limit() {
     assert!(first.is_ok());
     let (inbound, mut other) = add(Direction::Inbound, &mut node);
     assert_eq!(inbound, Err(AddConnectionError::Refused(Refusal::TableFull { links: 1 })));
-    assert!(other.is_at_end(), "what is refused is closed");
+    assert!(other.is_at_end(), "a refused connection is closed");
     let (outbound, _other) = add(Direction::Outbound, &mut node);
     assert_eq!(outbound, Err(AddConnectionError::NotAllowed(RequestError::TableFull)));
     let reasons = [inbound, outbound].map(|refused| refused.expect_err("the socket is refused").to_string());
@@ -103,7 +104,8 @@ fn a_connection_that_was_handed_in_counts_for_every_limit() {
 
 #[test]
 fn a_socket_that_is_not_connected_is_refused_with_the_remedy() {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("there is one");
+    let socket =
+        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("the kernel provides a socket");
     let mut node = Node::new();
     let refused = node.reactor.add_connection(socket.into(), Direction::Outbound).expect_err("the socket has no peer");
     assert!(matches!(refused, AddConnectionError::Unusable(_)));
@@ -137,7 +139,7 @@ fn two_loops_share_a_port_and_both_accept() {
     assert!(
         Reactor::new(regtest(), Probe::default()).expect("the configuration is valid").listen(one.address).is_err()
     );
-    // The kernel spreads connections by their ports: with a thousand, one loop has none once in 2^1000 runs.
+    // The kernel distributes connections by their ports: the probability that one loop gets none of 1,000 is 2^-999.
     let began = Instant::now();
     let mut sockets = Vec::new();
     let accepted = |node: &Node| node.reactor.stats().counters.accepted;
@@ -151,7 +153,7 @@ fn two_loops_share_a_port_and_both_accept() {
 }
 
 #[test]
-fn what_is_done_between_two_turns_is_done_in_the_next_one() {
+fn work_done_between_two_turns_takes_effect_in_the_next_one() {
     let ([mut one, mut two], [there, here]) = Node::pair();
     until([&mut one, &mut two], "all is sent", |nodes| {
         nodes.iter().all(|node| node.reactor.next_deadline() != Wait::Zero)
@@ -174,6 +176,6 @@ fn what_is_done_between_two_turns_is_done_in_the_next_one() {
     assert!(matches!(one.reactor.next_deadline(), Wait::Until(_)));
     until([&mut one], "the loop sleeps", |[one]| one.reactor.next_deadline() == Wait::Forever);
     one.reactor.act(|_probe, ctx| ctx.stop());
-    assert_eq!(one.reactor.next_deadline(), Wait::Zero, "a loop that is to stop does not sleep");
+    assert_eq!(one.reactor.next_deadline(), Wait::Zero, "a loop that must stop does not sleep");
     assert!(!one.turn());
 }

@@ -1,4 +1,4 @@
-//! Requests of other threads: to list a loop's peers, and to act on them.
+//! Requests from other threads that list a loop's peers or act on them.
 
 use crate::probe::{Node, Seen, regtest, until};
 use peerloop::api::Pending;
@@ -8,7 +8,7 @@ use peerloop::protocol::{CommandName, PROTOCOL_VERSION};
 use peerloop::{Config, Message, Network};
 use std::time::Duration;
 
-/// Turns the node until it has answered.
+/// Turns the node until it answers the request, and returns the answer.
 fn answer<T>(node: &mut Node, pending: Pending<T>) -> T {
     let began = std::time::Instant::now();
     loop {
@@ -32,7 +32,7 @@ fn req_e30_peers_are_listed_with_their_own_claims() {
     assert_eq!((info.id, info.address, info.connection_type), (here, address, ConnectionType::Outbound));
     assert_eq!((info.state, info.waiting_bytes), (ConnectionState::Connected, 0));
     assert_eq!((info.protocol_version, info.services, info.height), (Some(PROTOCOL_VERSION), Some(0), Some(0)));
-    assert!(info.sent_bytes > 100, "a version at least");
+    assert!(info.sent_bytes > 100, "at least a version was sent");
     assert_eq!((info.last_rtt, info.least_rtt), (None, None));
     let nonce = one.act(move |ctx| ctx.ping(here, ctx.now()).expect("the queue has room"));
     let is_pong = |seen: &Seen| matches!(seen, Seen::Pong { nonce: of, .. } if *of == nonce);
@@ -53,7 +53,7 @@ fn req_e30_peers_are_listed_with_their_own_claims() {
 }
 
 #[test]
-fn req_e30_a_message_is_encoded_for_the_loops_network_and_its_fate_reported() {
+fn req_e30_a_message_is_encoded_for_the_loops_network_and_its_outcome_is_reported() {
     let config = || Config::new(Network::Mainnet).with_magic(Some(*b"TEST"));
     let (mut one, mut two) = (Node::with(config()), Node::with(config()));
     let there = one.dial(two.address);
@@ -91,7 +91,7 @@ fn req_e47_a_loop_reports_its_counters() {
         let counters = &stats.counters;
         assert_eq!((counters.dialled, counters.accepted), (dialled, 1 - dialled));
         assert_eq!((counters.handshakes, counters.closed, stats.ready), (1, 1, 0));
-        assert!(counters.bytes_received > 100 && counters.bytes_sent > 100, "a version at least");
+        assert!(counters.bytes_received > 100 && counters.bytes_sent > 100, "at least a version each way");
         assert!(counters.frames_received >= 2, "version and verack");
     }
 }

@@ -1,20 +1,20 @@
-//! The maximum number of peers, all at once, and one more.
+//! Many peers at once: up to the maximum, and one more.
 
 use crate::probe::{Node, Seen, regtest, until};
 use peerloop::error::{CloseReason, Disconnect, LocalCause};
 use peerloop::peer::ConnectionState;
 use peerloop::wire::RejectCode;
 
-/// Raises this process's limit of open files as far as possible.
+/// Raises this process's limit on open files as far as possible.
 ///
 /// # Panics
 ///
 /// If the limit stays below `needed`.
 pub(crate) fn allow_descriptors(needed: u64) {
-    let limit = rlimit::increase_nofile_limit(u64::MAX).expect("the limit may be raised to the hard one");
+    let limit = rlimit::increase_nofile_limit(u64::MAX).expect("the soft limit may be raised to the hard limit");
     assert!(
         limit >= needed,
-        "this test needs {needed} descriptors and gets {limit}; raise the hard limit (ulimit -Hn)"
+        "this test needs {needed} descriptors, but the limit is {limit}; raise the hard limit (ulimit -Hn)"
     );
 }
 

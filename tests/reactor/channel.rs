@@ -13,10 +13,10 @@ fn open() -> (SocketAddr, channel::Channel, JoinHandle<()>) {
     let (sender, receiver) = mpsc::channel();
     let wanted = CommandFilter::Only(vec![CommandName::GETADDR]);
     let (mut reactor, channel) =
-        channel::open(Config::new(Network::Regtest), wanted, CHANNEL_ITEMS).expect("the kernel gives a poller");
+        channel::open(Config::new(Network::Regtest), wanted, CHANNEL_ITEMS).expect("the kernel provides a poller");
     let thread = thread::spawn(move || {
         let address = reactor.listen(ANY_PORT).expect("a loopback port is free");
-        sender.send(address).expect("the test waits for it");
+        sender.send(address).expect("the test waits for the address");
         reactor.run().expect("the poller works");
     });
     (receiver.recv().expect("the loop starts"), channel, thread)
@@ -50,16 +50,17 @@ fn req_e30_two_programs_talk_through_their_channels() {
     two_thread.join().expect("the thread ends");
     let mut ends =
         two.control.filter(|received| matches!(received, Received::Item(ControlEvent::ConnectionLost { .. })));
-    assert!(ends.next().is_some() && ends.next().is_none(), "one loss, then the end of the loop");
+    assert!(ends.next().is_some() && ends.next().is_none(), "one connection is lost, then the loop stops");
     assert!(two.messages.recv().is_err());
 }
 
 #[test]
 fn a_channel_holds_as_many_events_as_its_capacity() {
     let (mut reactor, channel) =
-        channel::open(Config::new(Network::Regtest), CommandFilter::All, 2).expect("the kernel gives a poller");
-    // Nobody listens at a port that was just released.
-    let nobody = TcpListener::bind(ANY_PORT).and_then(|listener| listener.local_addr()).expect("there are ports");
+        channel::open(Config::new(Network::Regtest), CommandFilter::All, 2).expect("the kernel provides a poller");
+    // Nothing listens on a port that was just released.
+    let nobody =
+        TcpListener::bind(ANY_PORT).and_then(|listener| listener.local_addr()).expect("a loopback port is free");
     for _ in 0..5 {
         channel.handle.connect(nobody, None).expect("the queue has room");
     }

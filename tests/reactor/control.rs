@@ -31,7 +31,7 @@ fn req_e34_handlers_and_subscribers_of_both_ends_receive_the_same_events_of_a_pe
     let there = one.dial(address);
     until([&mut one, &mut two], "both are ready", |nodes| nodes.iter().all(|node| node.ready().len() == 1));
     one.act(move |ctx| ctx.close(there, Disconnect::Done));
-    until([&mut one, &mut two], "both receive the end", |nodes| nodes.iter().all(|node| events_of(node).len() == 3));
+    until([&mut one, &mut two], "both report the close", |nodes| nodes.iter().all(|node| events_of(node).len() == 3));
 
     let connection_type = ConnectionType::Outbound;
     let [established, complete, lost] = events_of(&one) else { panic!("there are three events") };
@@ -55,9 +55,9 @@ fn req_e34_an_unsuccessful_dial_is_reported_as_failed_and_not_as_lost() {
     let silent = node.dial(address);
     until([&mut node], "the connection is established", |[node]| events_of(node).len() == 1);
     drop(listener);
-    until([&mut node], "the silent one is closed", |[node]| node.end_of(silent).is_some());
+    until([&mut node], "the silent peer is closed", |[node]| node.end_of(silent).is_some());
     let refused = node.dial(address);
-    until([&mut node], "both are reported", |[node]| events_of(node).len() == 3);
+    until([&mut node], "both failures are reported", |[node]| events_of(node).len() == 3);
     let expected = [(silent, ConnectionState::AwaitingHandshake), (refused, ConnectionState::Connecting)];
     for (event, (of, how_far)) in events_of(&node)[1..].iter().zip(expected) {
         match event {
@@ -81,7 +81,7 @@ fn req_e34_an_unsuccessful_dial_is_reported_as_failed_and_not_as_lost() {
 }
 
 #[test]
-fn a_peer_without_a_slot_is_reported_otherwise_than_one_without_a_row() {
+fn a_peer_without_a_slot_is_reported_differently_from_one_without_a_row() {
     let mut node = Node::with(regtest().with_max_inbound(1).with_max_links(2));
     let mut visitors = Node::new();
     let address = node.address;
@@ -129,7 +129,7 @@ impl Handler for Doorman {
 
 #[test]
 fn a_handler_may_act_on_an_event_and_receives_the_effect_later() {
-    let mut doorman = Reactor::new(regtest(), Doorman::default()).expect("the kernel gives a poller");
+    let mut doorman = Reactor::new(regtest(), Doorman::default()).expect("the kernel provides a poller");
     let address = doorman.listen(ANY_PORT).expect("a loopback port is free");
     let mut visitor = Node::new();
     let there: PeerId = visitor.dial(address);
@@ -144,14 +144,14 @@ fn a_handler_may_act_on_an_event_and_receives_the_effect_later() {
 }
 
 #[test]
-fn req_e35_a_slow_subscriber_learns_how_many_it_lost_and_delays_no_other() {
+fn req_e35_a_slow_subscriber_learns_how_many_events_it_lost_and_delays_no_other() {
     let (mut one, mut two) = (Node::new(), Node::new());
     let slow = two.reactor.handle().subscribe_control_events(1).expect("the queue has room");
     let quick = two.reactor.handle().subscribe_control_events(100).expect("the queue has room");
     let there = one.dial(two.address);
     until([&mut one, &mut two], "both are ready", |nodes| nodes.iter().all(|node| node.ready().len() == 1));
     one.act(move |ctx| ctx.close(there, Disconnect::Done));
-    until([&mut one, &mut two], "the end is received", |[_, two]| events_of(two).len() == 3);
+    until([&mut one, &mut two], "the close is reported", |[_, two]| events_of(two).len() == 3);
     assert_eq!(slow.try_recv(), Ok(Some(Received::Lagged { count: 2 })));
     assert_eq!(slow.try_recv(), Ok(Some(Received::Item(events_of(&two)[2].clone()))));
     assert_eq!(slow.try_recv(), Ok(None));
@@ -159,7 +159,7 @@ fn req_e35_a_slow_subscriber_learns_how_many_it_lost_and_delays_no_other() {
 }
 
 #[test]
-fn a_loops_end_ends_its_subscriptions_after_the_last_event() {
+fn a_loop_that_stops_ends_its_subscriptions_after_the_last_event() {
     let ([mut one, mut two], _) = Node::pair();
     let subscription = one.reactor.handle().subscribe_control_events(8).expect("the queue has room");
     one.act(|ctx| ctx.stop());

@@ -11,7 +11,7 @@ const LIMIT: u64 = 128;
 const WAITING: usize = 20;
 const SPARE: usize = 5;
 
-/// Opens all free descriptors.
+/// Opens files until no descriptor is free.
 fn hoard() -> Vec<OwnedFd> {
     let any = || File::open(std::env::current_exe().expect("the program has a path")).map(OwnedFd::from);
     std::iter::from_fn(|| any().ok()).collect()
@@ -36,7 +36,7 @@ fn fault_e01_waiting_connections_are_accepted_once_descriptors_are_free_again() 
             assert!(matches!(node.reactor.next_deadline(), Wait::Until(_)), "a starved loop sleeps");
             until([&mut node], "the loop has tried again", |[node]| node.reactor.stats().counters.accept_pauses >= 3);
             drop(hoard);
-            // No peer connects any more, so the kernel has nothing to announce.
+            // No further peer connects, so the kernel reports nothing that would wake the loop.
             let is_opened = |seen: &Seen| *seen == Seen::Opened;
             until([&mut node], "all are accepted", |[node]| node.count(is_opened) == WAITING);
             assert_eq!(node.reactor.stats().links, WAITING, "no connection was lost");
@@ -61,8 +61,8 @@ fn connected_peers_are_served_while_no_descriptor_is_free() {
 }
 
 #[test]
-fn fault_e02_a_dial_without_a_descriptor_is_a_shortage_of_this_side() {
-    let ended = in_a_child("descriptors::fault_e02_a_dial_without_a_descriptor_is_a_shortage_of_this_side", || {
+fn fault_e02_a_dial_without_a_descriptor_is_a_local_shortage() {
+    let ended = in_a_child("descriptors::fault_e02_a_dial_without_a_descriptor_is_a_local_shortage", || {
         lower_the_limit();
         let (mut node, two) = (Node::new(), Node::new());
         let hoard = hoard();
@@ -72,7 +72,7 @@ fn fault_e02_a_dial_without_a_descriptor_is_a_shortage_of_this_side() {
             Some((reason @ CloseReason::Network(failure), ConnectionState::Connecting)) => {
                 assert_eq!((failure.shortage(), reason.side()), (Some(Shortage::Descriptors), Side::Local));
             }
-            other => panic!("the connection ended by {other:?}"),
+            other => panic!("the connection closed with {other:?}"),
         }
         assert_eq!(node.seen_of(peer).len(), 1, "the connection was never opened");
         drop(hoard);

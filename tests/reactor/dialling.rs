@@ -1,4 +1,4 @@
-//! Unsuccessful dials, and the event of each.
+//! Unsuccessful dials and the events that report them.
 
 use crate::probe::{ANY_PORT, Node, Seen, regtest, until};
 use peerloop::error::{CloseReason, Deadline, Disconnect, IoStep, RequestError, Shortage, Side};
@@ -19,7 +19,7 @@ fn fault_e05_a_refused_connection_is_the_peers_fault() {
     let peer = node.dial(deserted());
     until([&mut node], "the dial has failed", |[node]| node.end_of(peer).is_some());
     let Some((reason @ CloseReason::Network(failure), state)) = node.end_of(peer) else {
-        panic!("the connection ended by {:?}", node.end_of(peer))
+        panic!("the connection closed with {:?}", node.end_of(peer))
     };
     assert_eq!((failure.step, failure.kind), (IoStep::Connect, ErrorKind::ConnectionRefused));
     assert_eq!((state, reason.side(), reason.is_transient()), (ConnectionState::Connecting, Side::Remote, true));
@@ -31,13 +31,13 @@ fn fault_e05_a_refused_connection_is_the_peers_fault() {
 fn a_foreign_source_address_is_this_sides_fault() {
     let mut node = Node::new();
     let target = Node::new();
-    // Reserved for documentation, so no machine has it.
+    // This address is reserved for documentation, so no machine has it.
     let foreign = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
     let address = target.address;
     let peer = node.act(move |ctx| ctx.connect_from(foreign, address)).expect("the table has room");
     until([&mut node], "the dial has failed", |[node]| node.end_of(peer).is_some());
     let Some((reason @ CloseReason::Network(failure), state)) = node.end_of(peer) else {
-        panic!("the connection ended by {:?}", node.end_of(peer))
+        panic!("the connection closed with {:?}", node.end_of(peer))
     };
     assert_eq!((failure.step, failure.kind), (IoStep::BindSource, ErrorKind::AddrNotAvailable));
     assert_eq!((failure.shortage(), reason.side()), (Some(Shortage::SourceAddress), Side::Local));
@@ -57,7 +57,7 @@ fn a_peer_sees_the_requested_source_address() {
 
 #[test]
 fn an_unanswered_dial_times_out() {
-    let full = Socket::new(Domain::IPV4, Type::STREAM, None).expect("the kernel gives a socket");
+    let full = Socket::new(Domain::IPV4, Type::STREAM, None).expect("the kernel provides a socket");
     full.bind(&ANY_PORT.into()).expect("a loopback port is free");
     full.listen(0).expect("the listener is bound");
     let address = full.local_addr().expect("the listener is bound").as_socket().expect("the address is an IP address");

@@ -1,4 +1,4 @@
-//! A loop nested in another loop, which turns it only when it is due: by its descriptor or by its deadline.
+//! A loop nested in an outer loop, which turns it only when its descriptor is readable or its deadline has passed.
 
 use crate::probe::{BareSocket, Node, PATIENCE, Seen, ping, regtest};
 use mio::unix::SourceFd;
@@ -11,7 +11,7 @@ use peerloop_testkit::greeting::greeting;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
-/// The embedder's own loop; like the loop inside, it receives each edge once.
+/// The embedder's own loop; like the inner loop, it receives each edge once.
 struct Outer {
     poll: Poll,
     events: Events,
@@ -19,7 +19,7 @@ struct Outer {
 
 impl Outer {
     fn around(node: &Node) -> Self {
-        let poll = Poll::new().expect("the kernel gives a poller");
+        let poll = Poll::new().expect("the kernel provides a poller");
         poll.registry()
             .register(&mut SourceFd(&node.reactor.as_fd().as_raw_fd()), Token(0), Interest::READABLE)
             .expect("a poller can be polled");
@@ -52,7 +52,7 @@ impl Outer {
 }
 
 #[test]
-fn a_nested_loop_shakes_hands_and_answers() {
+fn a_nested_loop_completes_a_handshake_and_answers_pings() {
     let mut node = Node::new();
     let mut outer = Outer::around(&node);
     let mut socket = BareSocket::connect(node.address);
@@ -74,7 +74,7 @@ fn a_request_wakes_the_outer_loop() {
     let handle = node.reactor.handle();
     let pending =
         std::thread::spawn(move || handle.stats().expect("the queue has room")).join().expect("the request is sent");
-    outer.run(&mut node, "the command is carried out", |_| pending.try_take().expect("the loop runs").is_some());
+    outer.run(&mut node, "the request is answered", |_| pending.try_take().expect("the loop runs").is_some());
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn events_beyond_the_limit_of_one_turn_are_not_lost() {
         }
         outer.run(&mut node, "the peers are ready", |node| node.ready().len() == sockets.len());
     }
-    // Peers that are not read make no work of their own that would turn the loop again.
+    // Paused peers are not read, so no leftover input turns the loop again.
     node.act(|ctx| {
         let peers: Vec<_> = ctx.peers().map(|view| view.id()).collect();
         peers.into_iter().for_each(|peer| ctx.pause(peer));

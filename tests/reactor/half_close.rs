@@ -1,4 +1,4 @@
-//! Peers that close one direction only, or send their last message together with their end.
+//! Peers that close only one direction, or close right after their last message.
 
 use crate::probe::{BareSocket, Node, Seen, pattern, ping, regtest, until};
 use peerloop::error::{CloseReason, Deadline};
@@ -12,9 +12,9 @@ use std::time::Duration;
 const INV: CommandName = CommandName::new("inv");
 
 #[test]
-fn messages_that_arrive_with_the_end_are_delivered_before_it() {
+fn messages_that_arrive_with_the_close_are_delivered_before_it() {
     let mut node = Node::new();
-    // Less than one read, exactly one, several, and one that is received into a buffer of its own.
+    // Shorter than one read, exactly one read, several reads, and long enough for a buffer of its own.
     for len_bytes in [0, 36, 65_536 - 24, 65_536, 300_000, 1_500_000] {
         let (mut socket, peer) = BareSocket::ready(&mut node);
         let payload = pattern(len_bytes);
@@ -42,7 +42,7 @@ fn messages_that_arrive_with_the_end_are_delivered_before_it() {
 }
 
 #[test]
-fn a_message_cut_by_the_end_is_not_delivered() {
+fn a_message_cut_by_the_close_is_not_delivered() {
     let mut node = Node::new();
     let whole = frame(&MessageRef::Opaque { command: INV, payload: &pattern(100_000) });
     for cut in [1, 23, 24, 25, 65_536, whole.len() - 1] {
@@ -52,11 +52,11 @@ fn a_message_cut_by_the_end_is_not_delivered() {
         until([&mut node], "the connection is closed", |[node]| node.end_of(peer).is_some());
         assert_eq!(node.seen_of(peer)[2..], [Seen::Closed(CloseReason::ClosedByPeer, ConnectionState::Connected)]);
     }
-    assert_eq!(node.reactor.stats().gathered_bytes, 0, "the gathered bytes are freed");
+    assert_eq!(node.reactor.stats().gathered_bytes, 0, "the buffered bytes are freed");
 }
 
 #[test]
-fn an_end_without_input_is_noticed_at_once() {
+fn a_close_without_input_is_noticed_at_once() {
     let mut node = Node::new();
     let (socket, peer) = BareSocket::ready(&mut node);
     until([&mut node], "the loop sleeps", |[node]| node.reactor.next_deadline() != peerloop::time::Wait::Zero);

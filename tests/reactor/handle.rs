@@ -19,9 +19,9 @@ use std::time::Duration;
 fn spawn() -> (SocketAddr, Handle<Task>, JoinHandle<Probe>) {
     let (sender, receiver) = channel();
     let thread = thread::spawn(move || {
-        let mut reactor = Reactor::new(regtest(), Probe::default()).expect("the kernel gives a poller");
+        let mut reactor = Reactor::new(regtest(), Probe::default()).expect("the kernel provides a poller");
         let address = reactor.listen(ANY_PORT).expect("a loopback port is free");
-        sender.send((address, reactor.handle())).expect("the test waits for it");
+        sender.send((address, reactor.handle())).expect("the test waits for the address");
         reactor.run().expect("the poller works");
         reactor.into_handler()
     });
@@ -158,10 +158,10 @@ fn a_loop_that_has_ended_but_is_kept_accepts_no_more_requests() {
     let mut node = Node::new();
     let handle = node.reactor.handle();
     handle.stop().expect("the queue has room");
-    let unheard = handle.stats().expect("the queue has room");
+    let earlier = handle.stats().expect("the queue has room");
     while node.turn() {}
     assert!(matches!(handle.stats(), Err(SendError::Stopped(Request::Stats { .. }))));
-    assert!(unheard.wait().is_ok(), "a request before the end is answered");
+    assert!(earlier.wait().is_ok(), "a request sent before the loop stops is answered");
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn every_stop_is_answered_when_the_last_peer_is_closed() {
 }
 
 #[test]
-fn a_stop_is_answered_though_the_handler_has_stopped_the_loop_before() {
+fn a_stop_is_answered_although_the_handler_has_already_stopped_the_loop() {
     let mut node = Node::new();
     let handle = node.reactor.handle();
     node.act(|ctx| ctx.stop());
@@ -205,7 +205,7 @@ fn a_stop_of_a_loop_that_is_dropped_is_answered_as_failed() {
     let ([mut one, _two], _) = Node::pair();
     let handle = one.reactor.handle();
     let (taken, waiting) = (handle.stop().expect("the queue has room"), one.turn());
-    assert!(waiting, "the loop's peer is still to be closed");
+    assert!(waiting, "the loop still has a peer to close");
     let queued = handle.stop().expect("the queue has room");
     drop(one);
     assert_eq!([taken.wait(), queued.wait()], [Err(RequestError::Stopped); 2]);
@@ -216,6 +216,6 @@ fn a_thread_can_wait_for_the_loops_end_without_any_other_call() {
     let (_, handle, thread) = spawn();
     let mut stop = handle.stop().expect("the queue has room");
     assert_eq!(stop.wait_timeout(PATIENCE), Ok(Some(())));
-    assert!(matches!(handle.stats(), Err(SendError::Stopped(_))), "a request after the end is refused");
+    assert!(matches!(handle.stats(), Err(SendError::Stopped(_))), "a request sent after the loop stopped is refused");
     thread.join().expect("the loop's thread ends");
 }

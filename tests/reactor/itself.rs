@@ -21,7 +21,7 @@ use std::time::Duration;
 
 const TO_ITSELF: CloseReason = CloseReason::Local(LocalCause::SelfConnection);
 
-/// The real kernel when it picks the dialled port as the source port: TCP then connects the socket to itself.
+/// The real kernel, made to pick the dialled port as the source port, so that TCP connects the socket to itself.
 struct SamePort(MioNet);
 
 impl Layer for SamePort {
@@ -47,7 +47,7 @@ impl Layer for SamePort {
     }
 }
 
-/// Returns a port of this machine without a listener.
+/// Returns an address of this machine without a listener.
 fn deserted(ip: impl Into<IpAddr>) -> SocketAddr {
     let listener = TcpListener::bind((ip.into(), 0)).expect("a loopback port is free");
     listener.local_addr().expect("the listener is bound")
@@ -59,14 +59,14 @@ fn fixed(peer: SocketAddr) -> Config {
 }
 
 fn on_one_port(config: Config) -> Reactor<SamePort, Probe> {
-    let net = SamePort(MioNet::new().expect("the kernel gives a poller"));
+    let net = SamePort(MioNet::new().expect("the kernel provides a poller"));
     Reactor::with_net(config, net, Probe::default()).expect("the configuration is valid")
 }
 
 fn turn_until_closed<N: Net + Offload>(reactor: &mut Reactor<N, Probe>) {
     let began = std::time::Instant::now();
     while reactor.stats().counters.closed == 0 {
-        assert!(began.elapsed() < PATIENCE, "the connection stays: {:?}", reactor.handler().seen);
+        assert!(began.elapsed() < PATIENCE, "the connection is not closed: {:?}", reactor.handler().seen);
         reactor.poll_once(Duration::from_millis(1)).expect("the poller works");
     }
 }
@@ -116,7 +116,7 @@ fn threat_p17_a_peer_that_echoes_our_version_is_a_failed_dial() {
         let version = read_bytes_of_frame(&mut socket);
         // A peer that repeats all its input would complete the handshake with our own `verack`.
         socket.write_all(&version).expect("the node reads");
-        until([&mut node], "the connection has ended", |[node]| {
+        until([&mut node], "the connection is closed", |[node]| {
             node.count(|seen| matches!(seen, Seen::Closed(..))) == 1
         });
         let end = Seen::Closed(TO_ITSELF, ConnectionState::AwaitingHandshake);

@@ -30,7 +30,7 @@ fn req_e32_the_configuration_alone_decides_whether_a_loop_listens() {
     let mut quiet = Reactor::new(regtest(), Probe::default()).expect("the configuration is valid");
     quiet.poll_once(Duration::ZERO).expect("the poller works");
     assert_eq!(quiet.listening_at().count(), 0);
-    let both = vec![ANY_PORT, "[::1]:0".parse().expect("an address")];
+    let both = vec![ANY_PORT, "[::1]:0".parse().expect("the text is an address")];
     let mut reactor = Reactor::new(listening_at(both), Probe::default()).expect("the configuration is valid");
     assert_eq!(reactor.listening_at().count(), 0, "nothing is bound before the first turn");
     reactor.poll_once(Duration::ZERO).expect("the poller works");
@@ -85,7 +85,7 @@ impl Layer for Nameless {
 
 #[test]
 fn fault_e18_a_connection_of_an_odd_family_is_closed_and_counted_and_delays_no_other() {
-    let net = Nameless { net: MioNet::new().expect("the kernel gives a poller"), left: 2 };
+    let net = Nameless { net: MioNet::new().expect("the kernel provides a poller"), left: 2 };
     let mut reactor = Reactor::with_net(regtest(), net, Probe::default()).expect("the configuration is valid");
     let address = reactor.listen(ANY_PORT).expect("a loopback port is free");
     let mut sockets: Vec<BareSocket> = (0..3).map(|_| BareSocket::connect(address)).collect();

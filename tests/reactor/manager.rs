@@ -20,7 +20,7 @@ use std::time::Duration;
 const INITIAL_BACKOFF: Duration = Duration::from_millis(10);
 const MAX_BACKOFF: Duration = Duration::from_millis(80);
 
-/// Returns a free port of a host on this machine that no other test uses.
+/// Returns an address with a free port, on a loopback host that no other test uses.
 fn own_address(host: u8) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 5, host), 0)).expect("all of 127.0.0.0/8 is loopback");
     listener.local_addr().expect("the listener is bound")
@@ -39,7 +39,7 @@ fn managed(manager: ManagerConfig) -> Config {
     regtest().with_manager(Some(Box::new(manager)))
 }
 
-/// Turns `node` until it has answered.
+/// Turns `node` until it answers the request, and returns the answer.
 fn answer<T>(node: &mut Node, pending: &Pending<T>) -> T {
     let began = std::time::Instant::now();
     loop {
@@ -83,7 +83,7 @@ fn accepted(node: &Node) -> u64 {
     node.reactor.stats().counters.accepted
 }
 
-/// Checks that dials of `address` failed one after another, counted from `first`, and none before it was due.
+/// Checks that each event is a failed dial of `address`, counted from `first`, and that none came before it was due.
 fn assert_backs_off(events: &[ControlEvent], address: SocketAddr, first: u32) {
     let mut due = None;
     for (event, count) in events.iter().zip(first..) {
@@ -91,7 +91,7 @@ fn assert_backs_off(events: &[ControlEvent], address: SocketAddr, first: u32) {
             panic!("{event} is not a failed dial")
         };
         assert_eq!((*of, *state, reason.label()), (address, ConnectionState::Connecting, "refused"));
-        let NextDial::At(moment) = *next else { panic!("{next:?} is not a pause") };
+        let NextDial::At(moment) = *next else { panic!("{next:?} is not a moment") };
         assert_eq!(*failures, count);
         let least = (INITIAL_BACKOFF * (1 << (count - 1).min(10))).min(MAX_BACKOFF);
         assert!(due.is_none_or(|due: Instant| moment >= due.plus(least)), "failure {count} is too early");
@@ -100,7 +100,7 @@ fn assert_backs_off(events: &[ControlEvent], address: SocketAddr, first: u32) {
 }
 
 #[test]
-fn req_e19_a_lost_peer_is_dialled_at_once_and_then_ever_more_slowly_until_it_returns() {
+fn req_e19_a_lost_peer_is_dialled_at_once_and_then_at_growing_intervals_until_it_returns() {
     const RESTARTS: u32 = 2;
     const FAILURES: usize = 5;
     let address = own_address(1);
@@ -124,7 +124,7 @@ fn req_e19_a_lost_peer_is_dialled_at_once_and_then_ever_more_slowly_until_it_ret
             assert_eq!(rest[0], ControlEvent::ConnectionRestarting { address, restarts: loss });
             assert_backs_off(&rest[1..], address, 1);
         } else {
-            // Without a restart the loss is the first failure.
+            // Without a restart, the loss counts as the first failure.
             assert_backs_off(rest, address, 2);
         }
         peer = Node::listening_at(regtest(), address);
@@ -175,7 +175,7 @@ fn req_e38_a_banned_host_is_closed_not_dialled_and_not_accepted() {
     until([&mut node, &mut bad_node], "the bad node is a peer again", |[node, _]| node.reactor.stats().ready == 2);
 }
 
-/// A book in a folder of its own.
+/// An address book in a folder of its own.
 struct BookFile(Folder);
 
 impl BookFile {
@@ -188,7 +188,7 @@ impl BookFile {
         let (store, opened) = RedbStore::open(self.0.file("peers.redb")).expect("the folder can be written");
         assert_eq!((opened.set_aside, opened.dropped), (None, 0));
         let (peers, bans) = (store.list_all().expect("the store is open"), store.bans().expect("the store is open"));
-        let net = MioNet::new().and_then(|net| net.with_store(store)).expect("the kernel gives a poller and a thread");
+        let net = MioNet::new().and_then(|net| net.with_store(store)).expect("the poller and the thread start");
         let mut reactor =
             Reactor::with_net(managed(manager), net, Probe::default()).expect("the configuration is valid");
         reactor.remember(peers, bans.clone());
@@ -201,7 +201,7 @@ impl BookFile {
     }
 }
 
-/// Stops the loop as a program does on request.
+/// Stops the loop gracefully.
 fn stop(mut node: Node, others: &mut [&mut Node]) {
     node.act(|ctx| ctx.stop());
     let began = std::time::Instant::now();
@@ -211,7 +211,7 @@ fn stop(mut node: Node, others: &mut [&mut Node]) {
     }
 }
 
-/// Checks that `address` is not dialled in many turns.
+/// Checks that `address` is not dialled within 1,000 turns.
 fn assert_never_dials(node: &mut Node, address: SocketAddr) {
     let turns = node.reactor.stats().counters.turns + 1_000;
     while node.reactor.stats().counters.turns < turns {
@@ -268,7 +268,7 @@ fn req_e26_a_list_longer_than_the_maximum_waits_for_a_slot() {
     let addresses = [7, 8, 9].map(own_address);
     let [mut one, mut two, mut three] = addresses.map(|address| Node::listening_at(regtest(), address));
     let mut node = Node::with(managed(fixed(&addresses).with_target_peers(1).with_max_peers(2)));
-    until([&mut node, &mut one, &mut two], "there are two", |[node, ..]| node.ready().len() == 2);
+    until([&mut node, &mut one, &mut two], "two peers are ready", |[node, ..]| node.ready().len() == 2);
     for _ in 0..100 {
         [&mut node, &mut one, &mut two, &mut three].into_iter().for_each(|node| _ = node.turn());
     }
@@ -306,7 +306,7 @@ fn req_e24_a_visitor_beyond_the_maximum_is_rejected_and_never_counted() {
     assert_eq!(rejections.count(), 1);
     assert_eq!((node.ready().len(), node.reactor.stats().ready), (2, 2), "the rejected peer was never counted");
 
-    // Each closed peer frees a slot, the dialled one too: it is dialled again only if there is a slot.
+    // Any closed peer frees a slot. A dialled peer that is closed is dialled again only if a slot is free.
     visitors.act(move |ctx| ctx.close(first, Disconnect::Done));
     until([&mut node, &mut visitors], "one is closed", |[node, _]| node.reactor.stats().links == 1);
     let third = visitors.dial(door);

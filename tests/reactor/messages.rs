@@ -17,7 +17,7 @@ fn opaque(command: CommandName, payload: &[u8]) -> MessageRef<'_> {
 }
 
 #[test]
-fn messages_arrive_whole_and_in_order_and_the_unwanted_are_skipped() {
+fn messages_arrive_whole_and_in_order_and_unwanted_ones_are_skipped() {
     let ([mut one, mut two], [there, here]) = Node::pair();
     let payloads: Vec<Vec<u8>> = [0, 1, 36, 4_096, 4_097, 70_000].map(pattern).to_vec();
     let sent = payloads.clone();
@@ -45,7 +45,7 @@ fn a_message_of_a_mebibyte_is_buffered() {
 }
 
 #[test]
-fn a_block_of_sixteen_mebibytes_is_streamed_and_its_checksum_judged() {
+fn a_block_of_sixteen_mebibytes_is_streamed_and_its_checksum_is_verified() {
     let ([mut one, mut two], [there, here]) = Node::pair();
     let payload = pattern(16 << 20);
     let correct = frame(&opaque(CommandName::BLOCK, &payload));
@@ -81,7 +81,7 @@ fn one_frame_reaches_many_peers() {
         }
     });
     let is_message = |seen: &Seen| matches!(seen, Seen::Message(..));
-    until([&mut one, &mut two], "all have it", |[_, two]| two.count(is_message) == PEERS);
+    until([&mut one, &mut two], "all have received the message", |[_, two]| two.count(is_message) == PEERS);
     for peer in two.ready() {
         assert_eq!(two.seen_of(peer)[2..], [Seen::Message(INV, payload.clone().into())]);
     }
@@ -99,7 +99,7 @@ fn fault_e19_a_peer_that_does_not_read_fills_its_queue_and_later_receives_all_of
             Ok(()) => sent += 1,
             Err(error) => break assert_eq!(error, RequestError::QueueFull),
         }
-        assert!(sent < 1_000, "neither the kernel nor the queue is that large");
+        assert!(sent < 1_000, "neither the kernel's buffer nor the queue has this much room");
     }
     let reader = std::thread::spawn(move || {
         for _ in 0..sent {

@@ -1,4 +1,4 @@
-//! A book that is written off the loop.
+//! An address book that a separate thread writes.
 
 use crate::probe::PATIENCE;
 use peerloop::MioNet;
@@ -52,25 +52,25 @@ fn persisted(net: &mut MioNet, batch_id: u64) {
             }
         }
     }
-    panic!("no answer about batch {batch_id}");
+    panic!("no reply for batch {batch_id}");
 }
 
 #[test]
-fn req_e29_a_batch_is_durable_with_its_answer_and_the_rest_once_the_network_is_dropped() {
+fn req_e29_a_batch_is_durable_once_it_is_answered_and_the_rest_once_the_network_is_dropped() {
     let shared = Shared(Arc::new(Mutex::new(MemoryStore::new(&mut StdRng::seed_from_u64(1)))));
-    let net = MioNet::new().expect("the kernel gives a poller");
-    let mut net = net.with_store(shared.clone()).expect("the system gives a thread");
-    net.persist(batch(1)).expect("nothing waits yet");
+    let net = MioNet::new().expect("the kernel provides a poller");
+    let mut net = net.with_store(shared.clone()).expect("the system provides a thread");
+    net.persist(batch(1)).expect("no batch is pending yet");
     persisted(&mut net, 1);
     assert_eq!(shared.bans().expect("the store can be read").len(), 1);
-    net.persist(batch(2)).expect("nothing waits any more");
+    net.persist(batch(2)).expect("no batch is pending any more");
     drop(net);
     assert_eq!(shared.bans().expect("the store can be read").len(), 2);
 }
 
 #[test]
 fn a_network_without_a_store_answers_at_once() {
-    let mut net = MioNet::new().expect("the kernel gives a poller");
+    let mut net = MioNet::new().expect("the kernel provides a poller");
     for id in 1..100 {
         net.persist(batch(id)).expect("the batch is accepted");
     }

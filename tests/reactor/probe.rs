@@ -43,7 +43,7 @@ pub(crate) enum Seen {
 #[derive(Debug, Default)]
 pub(crate) struct Probe {
     pub(crate) seen: Vec<(PeerId, Seen)>,
-    /// The payload of the present or last streamed message.
+    /// The payload of the current or last streamed message.
     pub(crate) streamed: Vec<u8>,
     pub(crate) control: Vec<ControlEvent>,
 }
@@ -129,7 +129,7 @@ impl Node {
     }
 
     pub(crate) fn listening_at(config: Config, address: SocketAddr) -> Self {
-        let mut reactor = Reactor::new(config, Probe::default()).expect("the kernel gives a poller");
+        let mut reactor = Reactor::new(config, Probe::default()).expect("the kernel provides a poller");
         let address = reactor.listen(address).expect("a loopback port is free");
         Self { reactor, address }
     }
@@ -160,7 +160,7 @@ impl Node {
             self.turn();
             match pending.try_take().expect("the loop has not ended") {
                 Some(reply) => return reply,
-                // A turn that is full of events receives requests in a later one.
+                // A turn with its maximum number of events leaves requests to a later turn.
                 None => assert!(began.elapsed() < PATIENCE, "the request is not carried out"),
             }
         }
@@ -188,7 +188,7 @@ impl Node {
         self.seen().iter().filter(|(_, seen)| *seen == Seen::Ready).map(|(peer, _)| *peer).collect()
     }
 
-    /// Returns the end of `peer`, if it has ended.
+    /// Returns the close reason of `peer` and its last state, if it is closed.
     pub(crate) fn end_of(&self, peer: PeerId) -> Option<(CloseReason, ConnectionState)> {
         self.seen_of(peer).into_iter().find_map(|seen| match seen {
             Seen::Closed(reason, state) => Some((reason, state)),
@@ -241,7 +241,7 @@ impl BareSocket {
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) {
-        self.0.write_all(bytes).expect("the kernel accepts it");
+        self.0.write_all(bytes).expect("the kernel accepts the bytes");
     }
 
     pub(crate) fn read_frame(&mut self) -> (CommandName, Vec<u8>) {
@@ -256,7 +256,7 @@ impl BareSocket {
 
     /// Returns whether the node has closed its side and sent nothing more.
     pub(crate) fn is_at_end(&mut self) -> bool {
-        self.0.read(&mut [0]).expect("an end arrives") == 0
+        self.0.read(&mut [0]).expect("the connection is not reset") == 0
     }
 
     pub(crate) fn shut_down(&self, which: Shutdown) {

@@ -11,7 +11,7 @@ use peerloop::sim::Layer;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-/// The real kernel, except for registrations.
+/// The real kernel, except that it refuses registrations.
 struct Stingy(MioNet);
 
 impl Layer for Stingy {
@@ -29,8 +29,8 @@ impl Layer for Stingy {
 }
 
 #[test]
-fn a_connection_that_cannot_be_registered_ends_and_frees_its_row() {
-    let net = Stingy(MioNet::new().expect("the kernel gives a poller"));
+fn a_connection_that_cannot_be_registered_is_closed_and_frees_its_row() {
+    let net = Stingy(MioNet::new().expect("the kernel provides a poller"));
     let mut reactor = Reactor::with_net(regtest(), net, Probe::default()).expect("the configuration is valid");
     let address = reactor.listen(ANY_PORT).expect("a loopback port is free");
     let _socket = std::net::TcpStream::connect(address).expect("the node listens");

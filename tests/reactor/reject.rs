@@ -1,4 +1,4 @@
-//! Whether a `reject` is the reason of a connection's end.
+//! A `reject` is a connection's close reason only if it is the peer's last message.
 
 use peerloop::error::CloseReason;
 use peerloop::time::UnixTime;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A handler that keeps the reason of the connection's end.
+/// A handler that keeps the connection's close reason.
 #[derive(Default)]
 struct Ended(Option<CloseReason>);
 
@@ -46,14 +46,14 @@ fn reason_after(last: &[MessageRef<'_>]) -> CloseReason {
         message.encode_frame(network.magic(), &mut bytes);
     }
     let mut socket = TcpStream::connect(address).expect("the node listens");
-    socket.write_all(&bytes).expect("the kernel has room for so little");
+    socket.write_all(&bytes).expect("the kernel has room for these bytes");
     socket.shutdown(Shutdown::Write).expect("the socket is open");
     let began = Instant::now();
     loop {
         if let Some(reason) = reactor.handler().0 {
             return reason;
         }
-        assert!(began.elapsed() < PATIENCE, "the connection does not end");
+        assert!(began.elapsed() < PATIENCE, "the connection is not closed");
         reactor.poll_once(Duration::from_millis(100)).expect("the poller works");
     }
 }

@@ -1,4 +1,4 @@
-//! Names that the operating system looks up, and a loop that does not wait for that.
+//! Look-ups of names by the operating system, which never block the loop.
 
 use crate::probe::{PATIENCE, Probe, regtest};
 use peerloop::MioNet;
@@ -16,7 +16,7 @@ use std::time::Duration;
 
 /// Looks a name up with the system's resolver.
 fn resolved(name: &str, port: u16) -> Result<Vec<SocketAddr>, ResolveFailure> {
-    let mut net = MioNet::new().expect("the kernel gives a poller");
+    let mut net = MioNet::new().expect("the kernel provides a poller");
     net.resolve(7, name, port).expect("no other look-up is running");
     let until = net.now().plus(PATIENCE);
     while net.now() < until {
@@ -26,13 +26,13 @@ fn resolved(name: &str, port: u16) -> Result<Vec<SocketAddr>, ResolveFailure> {
             return outcome;
         }
     }
-    panic!("no answer about {name}");
+    panic!("no reply for {name}");
 }
 
 #[test]
 fn localhost_is_this_machine() {
     for (name, port) in [("localhost", 8_333), ("localhost:8333", 1)] {
-        let addresses = resolved(name, port).expect("every machine knows it");
+        let addresses = resolved(name, port).expect("every machine resolves localhost");
         assert!(!addresses.is_empty());
         assert!(addresses.iter().all(|address| address.ip().is_loopback() && address.port() == 8_333), "{addresses:?}");
     }
@@ -46,13 +46,13 @@ fn an_address_resolves_to_itself() {
         ("2001:db8::7", "[2001:db8::7]:18333"),
         ("[2001:db8::7]:5", "[2001:db8::7]:5"),
     ] {
-        let expected: SocketAddr = expected.parse().expect("an address");
+        let expected: SocketAddr = expected.parse().expect("the text is an address");
         assert_eq!(resolved(name, 18_333), Ok(vec![expected]), "{name}");
     }
 }
 
 #[test]
-fn a_failure_of_a_name_that_cannot_exist_names_it() {
+fn a_failed_look_up_reports_the_name() {
     // The first is reserved for this purpose (RFC 6761); the second cannot even be passed to the system.
     for name in ["no-such-seed.invalid", "two\0names"] {
         let failure = resolved(name, 1).expect_err("the name has no address");
@@ -62,7 +62,7 @@ fn a_failure_of_a_name_that_cannot_exist_names_it() {
     }
 }
 
-/// A network that starts look-ups when it is first waited for.
+/// A network that starts its look-ups in its first wait.
 struct Curious {
     net: MioNet,
     questions: u32,
@@ -92,13 +92,13 @@ fn reactor_asking(questions: u32, net: MioNet) -> Reactor<Curious, Probe> {
 
 #[test]
 fn answers_wake_the_loop_which_processes_all_of_them() {
-    // More than one turn processes.
+    // More than one turn can process.
     const QUESTIONS: u32 = 40;
     let answer = |_: &str, port| match port {
         1 => Ok(vec![SocketAddr::from(([192, 0, 2, 1], port))]),
-        _ => Err(io::Error::other("it was another port")),
+        _ => Err(io::Error::other("the port is not 1")),
     };
-    let net = MioNet::new().expect("the kernel gives a poller").with_resolver(answer);
+    let net = MioNet::new().expect("the kernel provides a poller").with_resolver(answer);
     let mut reactor = reactor_asking(QUESTIONS, net);
     while reactor.stats().counters.names_resolved < u64::from(QUESTIONS) {
         let turns = reactor.stats().counters.turns;
@@ -117,12 +117,12 @@ fn look_ups_that_hang_block_neither_each_other_nor_the_loop_nor_its_end() {
     let (reached, has_reached) = channel();
     let (reached, may_go) = (Mutex::new(reached), Mutex::new(may_go));
     let hang = move |_: &str, _| {
-        reached.lock().expect("no look-up panics").send(()).expect("the test waits for it");
+        reached.lock().expect("no look-up panics").send(()).expect("the test waits for this signal");
         // The look-up ends when the test does.
         let _ = may_go.lock().expect("no look-up panics").recv();
         Err(io::Error::other("too late"))
     };
-    let net = MioNet::new().expect("the kernel gives a poller").with_resolver(hang);
+    let net = MioNet::new().expect("the kernel provides a poller").with_resolver(hang);
     let mut reactor = reactor_asking(QUESTIONS, net);
     reactor.poll_once(Duration::ZERO).expect("the poller works");
     for _ in 0..QUESTIONS {

@@ -15,14 +15,14 @@ fn both_ends_know_each_other_after_the_handshake() {
     let listening = two.address;
     let said = |version: Option<&Version>| version.and_then(|version| version.user_agent.clone());
     let (kind, address, agent) = one.act(move |ctx| {
-        let view = ctx.peer(there).expect("the peer is there");
+        let view = ctx.peer(there).expect("the peer is connected");
         assert!(view.is_ready());
         (view.connection().connection_type(), view.address(), said(view.version()))
     });
     assert_eq!((kind, address), (ConnectionType::Outbound, listening));
     assert_eq!(agent.as_deref(), Some(regtest().user_agent.as_bytes()));
     let (kind, agent) = two.act(move |ctx| {
-        let view = ctx.peer(here).expect("the peer is there");
+        let view = ctx.peer(here).expect("the peer is connected");
         (view.connection().connection_type(), said(view.version()))
     });
     assert_eq!(kind, ConnectionType::Inbound);
@@ -69,7 +69,7 @@ fn a_quiet_peer_is_pinged_without_a_request() {
 }
 
 #[test]
-fn both_ends_report_a_graceful_close_as_one() {
+fn neither_end_reports_a_graceful_close_as_an_error() {
     let ([mut one, mut two], [there, here]) = Node::pair();
     one.act(move |ctx| ctx.close(there, Disconnect::Done));
     until([&mut one, &mut two], "both ends are closed", |[one, two]| {
@@ -100,7 +100,7 @@ fn a_stopped_node_closes_its_peers_and_its_listener() {
 }
 
 #[test]
-fn nodes_meet_over_ipv6() {
+fn nodes_connect_over_ipv6() {
     let address = (Ipv6Addr::LOCALHOST, 0).into();
     let mut two = Node::listening_at(regtest(), address);
     assert!(two.address.is_ipv6() && two.address.port() != 0);
@@ -108,11 +108,11 @@ fn nodes_meet_over_ipv6() {
     one.dial(two.address);
     until([&mut one, &mut two], "the peers are ready", |nodes| nodes.iter().all(|node| node.ready().len() == 1));
     std::net::TcpStream::connect((std::net::Ipv4Addr::LOCALHOST, two.address.port()))
-        .expect_err("a listener of IPv6 does not occupy the same port of IPv4");
+        .expect_err("an IPv6 listener does not occupy the same IPv4 port");
 }
 
 #[test]
-fn a_node_listens_at_several_addresses() {
+fn a_node_listens_on_several_addresses() {
     let mut node = Node::new();
     let second = node.reactor.listen(ANY_PORT).expect("a loopback port is free");
     assert_eq!(node.reactor.listening_at().collect::<Vec<_>>(), [node.address, second]);

@@ -1,4 +1,4 @@
-//! Writing to a closed connection is an error and never a signal, even where that signal would kill.
+//! Writing to a closed connection is an error and never a signal, even in a process that the signal would kill.
 
 use crate::probe::{BareSocket, Node, in_a_child, until};
 use bytes::Bytes;
@@ -14,12 +14,12 @@ fn fault_e13_writing_to_a_dead_peer_does_not_kill_the_process() {
     let ended = in_a_child("sigpipe::fault_e13_writing_to_a_dead_peer_does_not_kill_the_process", || {
         sigpipe::reset();
         let mut node = Node::new();
-        // One frame is sent by a plain write, two by a gathering one.
+        // One frame is sent by a plain write, two by a vectored write.
         for frames in [1, 2] {
             let (socket, peer) = BareSocket::ready(&mut node);
-            // A loop that reads this peer would notice the end before it writes.
+            // A loop that reads this peer would notice the close before it writes.
             node.act(move |ctx| ctx.pause(peer));
-            // After an orderly end a reset makes the next write a broken pipe.
+            // After an orderly close, a reset makes the next write fail with a broken pipe.
             socket.shut_down(Shutdown::Write);
             socket.reset();
             node.act(move |ctx| {
@@ -32,7 +32,7 @@ fn fault_e13_writing_to_a_dead_peer_does_not_kill_the_process() {
                 Some((CloseReason::Network(failure), _)) => {
                     assert_eq!((failure.step, failure.kind), (IoStep::Write, ErrorKind::BrokenPipe));
                 }
-                other => panic!("the connection ended by {other:?}"),
+                other => panic!("the connection closed with {other:?}"),
             }
         }
     });
@@ -43,7 +43,7 @@ fn fault_e13_writing_to_a_dead_peer_does_not_kill_the_process() {
 fn the_signal_would_kill_a_process_that_raises_it() {
     let ended = in_a_child("sigpipe::the_signal_would_kill_a_process_that_raises_it", || {
         sigpipe::reset();
-        let (reader, mut writer) = std::io::pipe().expect("the kernel gives a pipe");
+        let (reader, mut writer) = std::io::pipe().expect("the kernel provides a pipe");
         drop(reader);
         writer.write_all(b"x").expect_err("the reading end is closed");
     });

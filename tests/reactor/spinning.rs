@@ -1,4 +1,4 @@
-//! A loop counts its polling for an exact wake-up apart from its work and its sleep.
+//! A loop counts the time it polls for an exact wake-up separately from its work and its sleep.
 
 use peerloop::MioNet;
 use peerloop::api::{Event, Stats};
@@ -27,7 +27,8 @@ impl Handler for WakesSoon {
 
 fn stats_after_one_wake_up(spin: bool) -> Stats {
     let config = Config::new(Network::Regtest).with_spin(spin);
-    let mut reactor: Reactor<MioNet, WakesSoon> = Reactor::new(config, WakesSoon).expect("the kernel gives a poller");
+    let mut reactor: Reactor<MioNet, WakesSoon> =
+        Reactor::new(config, WakesSoon).expect("the kernel provides a poller");
     reactor.run().expect("the poller works");
     reactor.stats()
 }

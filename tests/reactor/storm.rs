@@ -15,7 +15,7 @@ thread_local! {
     static LINES: Cell<usize> = const { Cell::new(0) };
 }
 
-/// A counter of log lines by thread, so that other tests do not count.
+/// A counter of this thread's log lines, so that other tests' lines do not count.
 struct LineCounter;
 
 impl Log for LineCounter {
@@ -30,7 +30,7 @@ impl Log for LineCounter {
     fn flush(&self) {}
 }
 
-/// Connects sockets in hundreds; `end_all` ends each hundred, some before and some after they were accepted.
+/// Connects 100 sockets at a time and ends each with `end_all`, some before and some after they are accepted.
 fn storm(node: &mut Node, end_all: impl Fn(BareSocket)) {
     let began = std::time::Instant::now();
     for round in 0..CYCLES / AT_ONCE {
@@ -45,7 +45,7 @@ fn storm(node: &mut Node, end_all: impl Fn(BareSocket)) {
         sockets.drain(..).for_each(&end_all);
         let so_far = ((round + 1) * AT_ONCE) as u64;
         while node.reactor.stats().counters.closed < so_far {
-            assert!(began.elapsed() < PATIENCE, "not all of them are closed");
+            assert!(began.elapsed() < PATIENCE, "some peers are not closed");
             node.turn();
         }
     }
@@ -60,14 +60,14 @@ fn check(node: &Node) {
     assert_eq!((node.count(|seen| *seen == Seen::Opened), node.count(is_end)), (CYCLES, CYCLES));
     let slots = node.seen().iter().map(|(peer, _)| peer.slot()).max().expect("peers were seen") + 1;
     assert!(slots <= AT_ONCE.max(ACCEPTS_PER_TURN), "{slots} rows for {AT_ONCE} peers at once");
-    // Lines for opened, ready, closed, and closed before ready; a second may begin between any two.
+    // Four kinds of lines (opened, ready, closed, closed before ready), each with a burst and then one line per second.
     let most = 4 * (LOG_BURST_LINES as usize + stats.uptime.as_secs() as usize + 1);
     assert!(LINES.get() <= most, "{} log lines for {CYCLES} peers", LINES.get());
 }
 
 fn count_lines() {
     static COUNTER: LineCounter = LineCounter;
-    // Another test of this process may have been first.
+    // Another test of this process may have set the logger already.
     let _ = log::set_logger(&COUNTER);
     log::set_max_level(log::LevelFilter::Trace);
 }
@@ -89,7 +89,7 @@ fn a_storm_of_resets_closes_every_peer_and_reuses_rows() {
 }
 
 #[test]
-fn a_storm_of_hasty_visitors_closes_every_peer_and_reuses_rows() {
+fn a_storm_of_short_connections_closes_every_peer_and_reuses_rows() {
     count_lines();
     let mut node = Node::new();
     storm(&mut node, drop);

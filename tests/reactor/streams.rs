@@ -13,7 +13,7 @@ use std::io::Read;
 use std::net::Shutdown;
 
 const INV: CommandName = CommandName::new("inv");
-/// Maximum bytes that the tests send after a message that is being fed.
+/// Maximum number of bytes that the tests send after a message that is being fed.
 const MAX_BEHIND_BYTES: usize = 1_000;
 
 /// Feeds `payload` from `fed` on as far as there is room, and returns the new offset.
@@ -54,7 +54,7 @@ fn a_bare_socket_reads_a_block_fed_in_parts_whole_and_the_later_messages_after_i
         assert_eq!(
             frames[1],
             (CommandName::PONG, 7_u64.to_le_bytes().to_vec()),
-            "the pong overtakes the message sent before"
+            "the pong overtakes the message that was sent earlier"
         );
         assert_eq!(frames[2], (INV, vec![1; 36]));
         socket.write(&frame(&MessageRef::Pong { nonce }));
@@ -68,7 +68,7 @@ fn a_bare_socket_reads_a_block_fed_in_parts_whole_and_the_later_messages_after_i
     let is_pong =
         |seen: &Seen| matches!(seen, Seen::Pong { nonce: of, planned, sent, .. } if *of == nonce && sent > planned);
     until([&mut node], "the pong arrives", |[node]| node.count(is_pong) == 1);
-    reader.join().expect("the bytes are right");
+    reader.join().expect("the frames are correct");
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn the_other_end_reads_an_extended_header_and_reports_the_cut() {
     until([&mut one, &mut two], "the part has arrived", |[_, two]| two.reactor.handler().streamed.len() == part.len());
     assert!(two.reactor.handler().streamed == part);
     one.act(move |ctx| ctx.abort(there, Disconnect::Done));
-    until([&mut one, &mut two], "the end is noticed", |[_, two]| two.end_of(here).is_some());
+    until([&mut one, &mut two], "the close is noticed", |[_, two]| two.end_of(here).is_some());
     let seen = two.seen_of(here);
     let [.., cut, Seen::Closed(reason, _)] = &seen[..] else { panic!("{seen:?}") };
     assert_eq!(*cut, Seen::Cut { received: 300_000, reason: *reason });
@@ -94,7 +94,7 @@ fn the_other_end_reads_an_extended_header_and_reports_the_cut() {
 }
 
 #[test]
-fn a_graceful_close_sends_the_fed_parts_and_then_the_end() {
+fn a_graceful_close_comes_after_the_fed_parts() {
     let mut node = Node::new();
     let (mut socket, peer) = BareSocket::ready(&mut node);
     let payload = Bytes::from(pattern(200_000));
@@ -108,17 +108,17 @@ fn a_graceful_close_sends_the_fed_parts_and_then_the_end() {
     });
     let reader = std::thread::spawn(move || {
         let mut received = Vec::new();
-        socket.0.read_to_end(&mut received).expect("an orderly end arrives");
+        socket.0.read_to_end(&mut received).expect("the connection is not reset");
         socket.shut_down(Shutdown::Both);
         received
     });
-    until([&mut node], "the connection has ended", |[node]| node.end_of(peer).is_some());
+    until([&mut node], "the connection is closed", |[node]| node.end_of(peer).is_some());
     let expected = [&Header::of(CommandName::BLOCK, &payload).encode(MAGIC)[..], &payload[..150_000]].concat();
     assert!(reader.join().expect("the reader does not panic") == expected);
 }
 
 #[test]
-fn a_receiver_that_pauses_gets_all_of_it_later() {
+fn a_paused_receiver_gets_the_whole_message_later() {
     let ([mut one, mut two], [there, here]) = Node::pair();
     let payload = Bytes::from(pattern(24 << 20));
     two.act(move |ctx| ctx.pause(here));

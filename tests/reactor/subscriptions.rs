@@ -106,7 +106,7 @@ fn fault_e20_a_dropped_subscription_changes_nothing_for_the_handler() {
     let (mut socket, _) = BareSocket::ready(&mut node);
     let all = subscribe(&node, CommandFilter::All);
     node.turn();
-    // These messages begin for a subscriber alone and end without one, in each way in which they can end.
+    // These messages, one with a correct and one with a wrong checksum, are for the subscriber alone.
     for unwanted in [opaque(ADDR, &pattern(9_000)), damaged(ADDR, &pattern(9_000))] {
         socket.write(&unwanted[..5_000]);
         let received = node.reactor.stats().counters.bytes_received + 5_000;

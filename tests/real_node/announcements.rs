@@ -22,7 +22,7 @@ fn protoconf_announces_each_sides_limit_to_the_other() {
 }
 
 #[test]
-fn a_limit_set_on_the_node_is_the_one_that_it_announces() {
+fn a_node_announces_the_limit_that_was_set_on_it() {
     let Some(node) = Node::start_with(&["-maxprotocolrecvpayloadlength=5000001"]) else { return };
     let mut observer = Observer::new(config());
     let peer = observer.ready(node.address());
@@ -39,14 +39,14 @@ fn req_e11_sendheaders_is_exchanged_and_the_node_obeys_ours() {
     assert_eq!(observer.ask(move |ctx| ctx.peer(peer).map(|view| view.connection().send_headers_mode())), Some(true));
     node.peer_once(|peer| peer["bytesrecv_per_msg"]["sendheaders"] == json!(24));
 
-    // The node announces a block by its headers only to a peer that is known to have the block before it.
-    observer.send(peer, "getheaders", getheaders_behind(&node.cli(&["getblockhash", "0"])));
+    // The node announces a block with headers only to a peer that is known to have the previous block.
+    observer.send(peer, "getheaders", getheaders_after(&node.cli(&["getblockhash", "0"])));
     let is_headers = |happened: &Happened| *happened == Happened::Message(CommandName::new("headers"));
     observer.until("headers in answer to getheaders", peer, is_headers);
     node.cli(&["generate", "1"]);
     observer.until_times(2, "headers of a new block", peer, is_headers);
     let is_inv = |happened: &Happened| *happened == Happened::Message(CommandName::new("inv"));
-    assert!(!observer.happened(peer).iter().any(is_inv), "no block was announced in the old way");
+    assert!(!observer.happened(peer).iter().any(is_inv), "no block was announced with inv");
 }
 
 #[test]
@@ -72,8 +72,8 @@ fn req_e35_messages_that_the_engine_does_not_answer_reach_the_handler() {
     assert_eq!(undecodable, 0, "every message could be decoded");
 }
 
-/// Returns a `getheaders` for all blocks after the one with this hash, which is written as RPC writes it.
-fn getheaders_behind(hash: &str) -> Vec<u8> {
+/// Returns a `getheaders` for all blocks after the one with this hash, which is given as RPC prints it.
+fn getheaders_after(hash: &str) -> Vec<u8> {
     let byte = |at: usize| u8::from_str_radix(&hash[at..at + 2], 16).expect("a hash is hexadecimal");
     let mut payload = 70_016_u32.to_le_bytes().to_vec();
     payload.push(1);

@@ -1,4 +1,4 @@
-//! A chain that the node mines, as it sends it in every form, checked against its own RPC.
+//! A chain that the node mines and sends in every form, checked against the node's RPC.
 
 use crate::mined::{Chain, MATURITY, payload};
 use crate::node::Node;
@@ -9,7 +9,7 @@ use peerloop::wire::{
 };
 
 fn txids_of(block: &BlockRef<'_>) -> Vec<Hash256> {
-    block.transactions.iter().map(|tx| tx.expect("the block was walked").txid()).collect()
+    block.transactions.iter().map(|tx| tx.expect("the block is valid").txid()).collect()
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn a_chains_headers_are_linked_and_its_blocks_are_whole() {
     let txids = txids_of(&block.as_ref());
     assert_eq!(txids.len(), 5, "a coinbase and four payments");
     assert_eq!(txids, chain.txids(best));
-    let tree = block.as_ref().merkle_tree().expect("the block was walked");
+    let tree = block.as_ref().merkle_tree().expect("the block is valid");
     assert_eq!(tree.verdict(block.as_ref().header.merkle_root), MerkleVerdict::Valid);
 
     chain.say(Message::GetBlocks(chain.locator()));
@@ -59,9 +59,9 @@ fn a_compact_block_names_its_transactions_and_the_node_sends_the_rest_on_request
         Message::CmpctBlock(block) => Some(block.clone()),
         _ => None,
     };
-    let announced = chain.receive("compact block that is announced", find_compact);
+    let announced = chain.receive("announced compact block", find_compact);
     chain.ask_for(InventoryKind::COMPACT_BLOCK, mined);
-    let asked_for = chain.receive("compact block that is asked for", find_compact);
+    let asked_for = chain.receive("requested compact block", find_compact);
 
     let txids = chain.txids(mined);
     assert_eq!(txids.len(), 6);
@@ -80,7 +80,7 @@ fn a_compact_block_names_its_transactions_and_the_node_sends_the_rest_on_request
         _ => None,
     });
     assert_eq!(answer.as_ref().block_hash, mined);
-    let got: Vec<_> = answer.as_ref().transactions.iter().map(|tx| tx.expect("the block was walked").txid()).collect();
+    let got: Vec<_> = answer.as_ref().transactions.iter().map(|tx| tx.expect("the block is valid").txid()).collect();
     assert_eq!(got, [txids[1], txids[3], txids[4]]);
     chain.assert_in_good_standing();
 }
@@ -91,7 +91,7 @@ fn a_merkleblock_proves_the_matches_of_the_filter_and_nothing_else() {
     let best = chain.best_block();
     let txids = chain.txids(best);
     for chosen in [vec![1], vec![0, 4], vec![0, 1, 2, 3, 4], vec![]] {
-        // So few false positives that none of the five is one.
+        // The rate is so low that none of the five transactions is a false positive.
         let mut filter = BloomFilter::new(10, 1e-9, 0x5eed, BloomFilter::UPDATE_NONE);
         chosen.iter().for_each(|&index: &usize| filter.insert(txids[index].as_bytes()));
         chain.say(Message::FilterLoad(filter));
@@ -110,7 +110,7 @@ fn a_merkleblock_proves_the_matches_of_the_filter_and_nothing_else() {
         let expected: Vec<_> = chosen.iter().map(|&index| (index as u32, txids[index])).collect();
         assert_eq!(matches.iter().map(|found| (found.index, found.txid)).collect::<Vec<_>>(), expected);
         for &index in &chosen {
-            let txid = chain.receive("transaction that matches", |message| match message {
+            let txid = chain.receive("matching transaction", |message| match message {
                 Message::Tx(tx) => Some(tx.as_ref().txid()),
                 _ => None,
             });
@@ -203,8 +203,8 @@ fn a_node_announces_its_own_address() {
         Message::Addr(addresses) => Some(addresses.as_ref().iter().collect()),
         _ => None,
     });
-    let [entry] = entries[..] else { panic!("{entries:?} is not one") };
+    let [entry] = entries[..] else { panic!("{entries:?} is not one entry") };
     assert_eq!(entry.address.to_socket(), ([44, 55, 66, 77], node.address().port()).into());
     let clock = observer.ask(|ctx| ctx.unix_time());
-    assert!(clock.as_secs().abs_diff(i64::from(entry.time)) < 100, "{} is not now, {clock:?}", entry.time);
+    assert!(clock.as_secs().abs_diff(i64::from(entry.time)) < 100, "{} is not close to {clock:?}", entry.time);
 }

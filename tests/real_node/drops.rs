@@ -54,7 +54,7 @@ fn req_e19_a_node_that_stops_is_a_transient_failure() {
 }
 
 #[test]
-fn a_killed_node_is_a_closed_connection_too() {
+fn a_killed_node_is_reported_as_a_closed_connection() {
     let Some(node) = Node::start() else { return };
     let mut observer = Observer::new(config());
     let address = node.address();
@@ -67,11 +67,11 @@ fn a_killed_node_is_a_closed_connection_too() {
     let again = observer.connect(address);
     let (reason, state) = observer.closed(again);
     assert_eq!((reason.label(), state), ("refused", ConnectionState::Connecting));
-    assert_eq!(observer.happened(again).len(), 1, "a failed dial is only closed");
+    assert_eq!(observer.happened(again).len(), 1, "a failed dial has only one event");
 }
 
 #[test]
-fn a_reject_that_other_messages_follow_is_not_the_reason_of_the_end() {
+fn a_reject_that_other_messages_follow_is_not_the_close_reason() {
     let Some(node) = Node::start() else { return };
     let mut observer = Observer::new(config());
     let peer = observer.ready(node.address());
@@ -88,7 +88,7 @@ fn a_reject_that_other_messages_follow_is_not_the_reason_of_the_end() {
 }
 
 #[test]
-fn only_the_peer_that_the_node_disconnects_ends() {
+fn only_the_peer_that_the_node_disconnects_is_closed() {
     let Some(node) = Node::start() else { return };
     let mut observer = Observer::new(config());
     let staying = observer.ready(node.address());
@@ -101,7 +101,7 @@ fn only_the_peer_that_the_node_disconnects_ends() {
 
     let nonce = observer.ask(move |ctx| ctx.ping(staying, ctx.now())).expect("the peer is ready");
     observer.until("pong", staying, |happened| matches!(*happened, Happened::Pong { nonce: n, .. } if n == nonce));
-    assert!(observer.ask(move |ctx| ctx.ping(going, ctx.now())).is_err(), "its id is not valid any more");
+    assert!(observer.ask(move |ctx| ctx.ping(going, ctx.now())).is_err(), "the id of a closed peer is no longer valid");
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn req_e24_a_node_beyond_our_maximum_is_rejected_after_its_handshake() {
     let over_capacity = CloseReason::Local(LocalCause::OverCapacity);
     assert_eq!(observer.closed(peer), (over_capacity, ConnectionState::AwaitingHandshake));
     assert!(!observer.happened(peer).contains(&Happened::Ready), "the node never counts as a peer");
-    // A node drops unread input when the connection ends, so our reject may not show in its log.
+    // A node drops unread input when the connection closes, so our reject may be missing from its log.
     let log = node.log_once_it_says("Removing peer=0");
     assert!(log.contains("stream socket gracefully closed by peer=0"), "the connection was not reset: {log}");
     assert_eq!(node.json(&["getconnectioncount"]), json!(0));

@@ -1,8 +1,7 @@
 //! New blocks that the node announces by their enriched headers.
 //!
-//! It does so for a peer that sends `sendhdrsen` and not `sendheaders`, which it prefers (SV Node 1.2.2,
-//! net_processing.cpp SendBlockHeaders). The engine sends `sendheaders` to every peer, so this test uses a plain
-//! connection.
+//! The node does so only for a peer that sends `sendhdrsen` without `sendheaders` (SV Node 1.2.2, net_processing.cpp
+//! SendBlockHeaders). The engine sends `sendheaders` to every peer, so this test uses a plain connection.
 
 use crate::mined::hash;
 use crate::node::Node;
@@ -19,9 +18,9 @@ fn after_sendhdrsen_a_new_block_is_announced_by_its_enriched_header() {
     wire.say(&version(AssociationId::Empty));
     wire.receive_command(CommandName::VERACK);
     wire.say(&Message::Verack);
-    // Without a limit of ours the node treats any enriched header as too large, and announces the block by inv.
+    // Until we announce a limit, the node treats any enriched header as too large and announces the block with inv.
     wire.say(&protoconf());
-    // The node announces a block by its header only to a peer that is known to have the block before it.
+    // The node announces a block with its header only to a peer that is known to have the previous block.
     let genesis = hash(&node.cli(&["getblockhash", "0"]));
     wire.say(&Message::GetHeaders(Locator::from_hashes(70_016, [genesis], Hash256::ZERO)));
     wire.receive_command(CommandName::HEADERS);
@@ -33,7 +32,7 @@ fn after_sendhdrsen_a_new_block_is_announced_by_its_enriched_header() {
     let Message::HdrsEn(announced) = wire.receive_command(CommandName::HDRSEN) else {
         panic!("the message is a hdrsen")
     };
-    let [item] = announced.as_ref().iter().collect::<Vec<_>>()[..] else { panic!("{announced:?} is not one") };
+    let [item] = announced.as_ref().iter().collect::<Vec<_>>()[..] else { panic!("{announced:?} is not one header") };
     assert_eq!((item.header.hash(), item.tx_count, item.no_more_headers), (mined, 1, true));
     let coinbase = item.coinbase.expect("the item has the coinbase");
     assert!(coinbase.is_proven_by(&item.header), "{coinbase:?}");

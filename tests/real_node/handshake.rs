@@ -11,7 +11,7 @@ use peerloop::wire::{AssociationId, NetAddress};
 use peerloop::{Config, Network, PeerId};
 use serde_json::json;
 
-/// Returns a configuration in which no field reads the same backwards.
+/// Returns a configuration in which every field changes if its bytes are reversed.
 fn unmistakable() -> Config {
     config()
         .with_protocol_version(70_015)
@@ -29,12 +29,12 @@ fn assert_the_node_knows_us(seen: &serde_json::Value) {
     assert_eq!(seen["subver"], json!(claimed.user_agent));
     assert_eq!(seen["startingheight"], json!(claimed.start_height));
     assert_eq!(seen["relaytxes"], json!(claimed.relay));
-    assert_eq!(seen["timeoffset"].as_i64().map(|secs| secs.abs() <= 5), Some(true), "our clock arrived: {seen}");
+    assert_eq!(seen["timeoffset"].as_i64().map(|secs| secs.abs() <= 5), Some(true), "our time arrived: {seen}");
     assert_eq!(seen["banscore"], json!(0), "the node accepts all that we sent");
     assert_eq!(seen["associd"], json!("Not-Set"), "we want one connection and no more");
 }
 
-/// Checks the node's `version`, and that all four steps of the handshake are marked.
+/// Checks the node's `version`, and that all four steps of the handshake are recorded.
 fn assert_we_know_the_node(observer: &mut Observer, peer: PeerId, height: i32) {
     let version = observer.version(peer);
     assert_eq!(version.user_agent.as_deref(), Some(b"/Bitcoin SV:1.0.13/".as_slice()));
@@ -57,7 +57,7 @@ fn assert_we_know_the_node(observer: &mut Observer, peer: PeerId, height: i32) {
     });
     assert_eq!(marks, [true; 5]);
     let clock = observer.ask(|ctx| ctx.unix_time());
-    assert!(clock.as_secs().abs_diff(version.time.as_secs()) < 100, "{:?} is not now, {clock:?}", version.time);
+    assert!(clock.as_secs().abs_diff(version.time.as_secs()) < 100, "{:?} is not close to {clock:?}", version.time);
 }
 
 fn connection_type(observer: &mut Observer, peer: PeerId) -> ConnectionType {
@@ -76,7 +76,7 @@ fn req_e52_we_dial_the_node_and_each_knows_the_other() {
     assert_eq!(
         observer.version(peer).association_id,
         Some(AssociationId::Empty),
-        "the node answers our id with the same one"
+        "the node returns our association id"
     );
     let seen = node.peer_once(|_| true);
     assert_the_node_knows_us(&seen);
@@ -157,7 +157,7 @@ fn req_e09_the_magic_is_sent_in_wire_order_and_not_reversed() {
 }
 
 #[test]
-fn a_node_of_another_network_is_named_and_closed() {
+fn a_node_of_another_network_is_closed_and_its_network_is_reported() {
     let Some(node) = Node::start() else { return };
     let mut observer = Observer::new(config().with_network(Network::Mainnet));
     let address = observer.listen().to_string();
@@ -170,7 +170,7 @@ fn a_node_of_another_network_is_named_and_closed() {
 }
 
 #[test]
-fn req_e10_address_and_port_arrive_as_they_are() {
+fn req_e10_address_and_port_arrive_unchanged() {
     let Some(node) = Node::start_with(&["-debug=net"]) else { return };
     let mut observer = Observer::new(config());
     observer.ready(node.address());
@@ -178,7 +178,7 @@ fn req_e10_address_and_port_arrive_as_they_are() {
     node.log_once_it_says(&format!("blocks=0, us={}, assocID=Not-Set", node.address()));
 }
 
-/// Returns whether the other side ended the connection: orderly, or by a reset if it had not read everything.
+/// Returns whether the other side closed the connection, either in order or with a reset because of unread input.
 pub(crate) fn is_end_or_reset(reason: CloseReason) -> bool {
     match reason {
         CloseReason::ClosedByPeer => true,

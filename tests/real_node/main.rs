@@ -1,8 +1,7 @@
 //! Tests against a real Bitcoin SV node, which each test starts for itself.
 //!
-//! They run where `PEERLOOP_REAL_NODE` names the folder of the node's programs, as under `tools/test real-node`, and
-//! fail there if the node does not start. Without it they print that they did not run, and pass; if `CI` is set, they
-//! fail.
+//! They run if `PEERLOOP_REAL_NODE` names the folder of the node's programs, which `tools/test real-node` sets, and
+//! fail if the node does not start. Without the variable they print a notice and pass, or fail if `CI` is set.
 
 #![allow(
     clippy::disallowed_methods,
@@ -33,7 +32,7 @@ use node::Node;
 fn the_node_starts_and_answers_rpc() {
     let Some(node) = Node::start() else { return };
     assert_eq!(node.cli(&["getblockcount"]), "0");
-    assert!(node.cli(&["getnetworkinfo"]).contains("Bitcoin SV"), "another node answers");
+    assert!(node.cli(&["getnetworkinfo"]).contains("Bitcoin SV"), "the node is not Bitcoin SV");
     let (command, address) = (["getpeerinfo"], node.address());
     assert_eq!(node.cli(&command).split_whitespace().collect::<String>(), "[]", "no peer is connected to {address}");
     std::net::TcpStream::connect(address).expect("the node listens for peers");
@@ -51,9 +50,9 @@ fn nodes_run_side_by_side_and_remove_their_data() {
     assert!(folder.is_dir());
     let ended = std::thread::spawn(move || {
         let _node = one;
-        panic!("as intended: a failing test ends its node too");
+        panic!("intended: a panic must kill the node too");
     });
     ended.join().expect_err("the thread panicked");
     assert!(!folder.exists());
-    std::net::TcpStream::connect(address).expect_err("the node has ended");
+    std::net::TcpStream::connect(address).expect_err("the node has exited");
 }

@@ -55,12 +55,12 @@ impl Managed {
         Self { reactor: Reactor::new(config(manager), Recorder::default()).expect("the configuration is valid") }
     }
 
-    /// Starts a loop from a book, and returns it with the book's bans.
+    /// Starts a loop from an address book, and returns it with the book's bans.
     fn with_book(folder: &Path, manager: ManagerConfig) -> (Self, Vec<Ban>) {
         let (store, opened) = RedbStore::open(folder.join("peers.redb")).expect("the folder can be written");
         assert_eq!((opened.set_aside, opened.dropped), (None, 0));
         let (peers, bans) = (store.list_all().expect("the store is open"), store.bans().expect("the store is open"));
-        let net = MioNet::new().and_then(|net| net.with_store(store)).expect("the kernel gives a poller and a thread");
+        let net = MioNet::new().and_then(|net| net.with_store(store)).expect("the poller and the thread start");
         let mut reactor =
             Reactor::with_net(config(manager), net, Recorder::default()).expect("the configuration is valid");
         reactor.remember(peers, bans.clone());
@@ -117,7 +117,7 @@ impl Managed {
         }
     }
 
-    /// Stops the loop as a program does on request.
+    /// Stops the loop gracefully.
     fn stop(mut self) {
         self.reactor.handle().stop().expect("the queue has room");
         let began = std::time::Instant::now();
@@ -157,7 +157,7 @@ fn req_e19_a_killed_node_is_dialled_until_it_returns() {
     node.peer_once(|peer| peer["inbound"] == json!(true));
 }
 
-/// Checks that dials failed one after another, and none before it was due.
+/// Checks that each event is a failed dial, and that none came before it was due.
 fn assert_backs_off(failed: &[ControlEvent], address: SocketAddr) {
     let mut due = None;
     for (event, count) in failed.iter().zip(1..) {
@@ -165,8 +165,8 @@ fn assert_backs_off(failed: &[ControlEvent], address: SocketAddr) {
             panic!("{event} is not a failed dial")
         };
         assert_eq!((*of, *state, reason.label()), (address, ConnectionState::Connecting, "refused"));
-        assert_eq!(*failures, count, "the failures before it was ready are forgotten");
-        let NextDial::At(moment) = *next else { panic!("{next:?} is not a pause") };
+        assert_eq!(*failures, count, "failures from before the handshake no longer count");
+        let NextDial::At(moment) = *next else { panic!("{next:?} is not a moment") };
         let least = (INITIAL_BACKOFF * (1 << (count - 1))).min(MAX_BACKOFF);
         assert!(due.is_none_or(|due: Instant| moment >= due.plus(least)), "failure {count} is too early");
         due = Some(moment);
@@ -227,7 +227,7 @@ fn req_e24_a_node_beyond_the_maximum_gets_a_handshake_and_a_reject_and_is_never_
     managed.until("the peer is ready", |managed| managed.count("handshake_complete") == 1);
 
     node.cli(&["addnode", &listening.to_string(), "onetry"]);
-    managed.until("the one too many is closed", |managed| managed.count("connection_failed") == 1);
+    managed.until("the peer over capacity is closed", |managed| managed.count("connection_failed") == 1);
     let rejected: Vec<PeerId> = managed
         .events()
         .iter()

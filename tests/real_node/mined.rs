@@ -41,7 +41,7 @@ impl Chain {
         hash(self.node.json(&["generatetoaddress", "1", &self.address])[0].as_str().expect("the text is a hash"))
     }
 
-    /// Connects again, as a peer without announcements.
+    /// Reconnects, so that the node has announced nothing to this peer yet.
     pub(crate) fn reconnect(&mut self) {
         let peer = self.peer;
         self.observer.ask(move |ctx| ctx.close(peer, Disconnect::Done));
@@ -65,7 +65,7 @@ impl Chain {
         from_hex(&self.node.cli(arguments))
     }
 
-    /// Returns a transaction that the node has signed and not kept. It spends the wallet's output at this position.
+    /// Returns a transaction that the node has signed but not kept. It spends the wallet's output at this position.
     pub(crate) fn unsent_tx(&self, position: usize, fee: &str) -> Tx {
         let output = &self.node.json(&["listunspent"])[position];
         let input = format!("[{{\"txid\":{},\"vout\":{}}}]", output["txid"], output["vout"]);
@@ -77,7 +77,7 @@ impl Chain {
         assert_eq!(signed["complete"], Value::Bool(true), "{signed}");
         let bytes = from_hex(signed["hex"].as_str().expect("the node returns a transaction"));
         let tx = TxRef::decode(&bytes).expect("the bytes are a transaction");
-        // Built again from its parts, so that we write all of its bytes.
+        // Rebuilt from its parts, so that this crate encodes all of its bytes.
         let (inputs, outputs): (Vec<_>, Vec<_>) = (tx.inputs().collect(), tx.outputs().collect());
         Tx::from_parts(tx.version(), &inputs, &outputs, tx.locktime())
     }
@@ -112,7 +112,7 @@ impl Chain {
         Locator::from_hashes(70_016, [self.genesis()], Hash256::ZERO)
     }
 
-    /// Checks that the node charged us for nothing.
+    /// Checks that the node's ban score for us is 0.
     pub(crate) fn assert_in_good_standing(mut self) {
         self.observer.settle(self.peer);
         let seen = self.node.peer_once(|_| true);
@@ -126,7 +126,7 @@ pub(crate) fn hash(text: &str) -> Hash256 {
 }
 
 pub(crate) fn from_hex(text: &str) -> Vec<u8> {
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal")).collect()
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("text is hex")).collect()
 }
 
 /// Returns the message's payload, encoded by this crate.

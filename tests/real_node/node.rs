@@ -1,8 +1,8 @@
 //! A real Bitcoin SV node on regtest, which runs as long as a test needs it.
 //!
 //! [`Node`] listens on free loopback ports and keeps its data in a folder of its own. A killed node can be started
-//! again with both. Dropping the value, also by a panic, kills the process by its id and removes the folder. Nothing
-//! outside that folder is written.
+//! again with both. Dropping the value, including in a panic, kills the process by its id and removes the folder.
+//! Nothing outside that folder is written.
 
 use peerloop_testkit::Folder;
 use serde_json::Value;
@@ -18,10 +18,10 @@ use std::time::Duration;
 
 /// The variable that names the folder of `bitcoind` and `bitcoin-cli`.
 const PROGRAMS_VARIABLE: &str = "PEERLOOP_REAL_NODE";
-/// Attempts to start: another process may bind a free port before the node does.
+/// Maximum number of attempts to start the node; another process may bind its port first.
 const MAX_STARTS: usize = 3;
 const ANSWER_POLL: Duration = Duration::from_millis(50);
-/// Number of polls for an answer: a minute at least.
+/// Maximum number of polls for an answer, which take at least a minute.
 const MAX_ANSWER_POLLS: usize = 1_200;
 
 /// A running node; dropping it kills it.
@@ -59,7 +59,7 @@ impl Node {
 
     /// Kills the node as a power failure would; its data stays.
     pub(crate) fn kill(&mut self) {
-        // An error means that it has ended already.
+        // An error means that the process has already exited.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -74,7 +74,7 @@ impl Node {
         self.wait_until_it_answers().unwrap_or_else(|problem| panic!("the node does not start again: {problem}"));
     }
 
-    /// Returns the output of `bitcoin-cli` for a command, without the line's end.
+    /// Returns the output of `bitcoin-cli` for a command, without trailing white space.
     ///
     /// # Panics
     ///
@@ -92,7 +92,7 @@ impl Node {
         serde_json::from_str(&self.cli(arguments)).expect("the answer is JSON")
     }
 
-    /// Returns the node's view of its one peer, once `holds` is true for that.
+    /// Returns the node's view of its one peer, once `holds` returns true for it.
     ///
     /// # Panics
     ///
@@ -126,7 +126,7 @@ impl Node {
             }
             thread::sleep(ANSWER_POLL);
         }
-        panic!("the node's log does not say {text:?}: {log}");
+        panic!("the node's log does not contain {text:?}: {log}");
     }
 
     /// Returns the address at which the node listens for peers.
@@ -154,7 +154,7 @@ impl Node {
         for _ in 0..MAX_ANSWER_POLLS {
             if let Some(status) = self.process.try_wait().expect("the node is our child") {
                 let output = fs::read_to_string(self.data.path().join("output")).unwrap_or_default();
-                return Err(format!("it ended with {status}: {output}"));
+                return Err(format!("the process ended with {status}: {output}"));
             }
             match self.try_cli(&["getblockcount"]) {
                 Ok(_) => return Ok(()),
@@ -162,7 +162,7 @@ impl Node {
             }
             thread::sleep(ANSWER_POLL);
         }
-        Err(format!("it does not answer: {problem}"))
+        Err(format!("RPC does not answer: {problem}"))
     }
 
     fn try_cli(&self, arguments: &[&str]) -> Result<String, String> {
@@ -191,7 +191,7 @@ impl Drop for Node {
 }
 
 fn spawn(programs: &Path, data: &Folder, address: SocketAddr, rpc_port: u16, options: &[String]) -> Child {
-    let output = File::create(data.path().join("output")).expect("the folder was made for it");
+    let output = File::create(data.path().join("output")).expect("the folder can be written");
     Command::new(programs.join("bitcoind"))
         .args(["-regtest", "-server", "-listen", "-dnsseed=0", "-printtoconsole=0"])
         .args([format!("-bind={address}"), format!("-port={}", address.port())])
@@ -209,7 +209,7 @@ fn spawn(programs: &Path, data: &Folder, address: SocketAddr, rpc_port: u16, opt
         .stdout(output.try_clone().expect("a descriptor is free"))
         .stderr(output)
         .spawn()
-        .unwrap_or_else(|error| panic!("{PROGRAMS_VARIABLE} names {}: {error}", programs.display()))
+        .unwrap_or_else(|error| panic!("cannot run bitcoind in {} ({PROGRAMS_VARIABLE}): {error}", programs.display()))
 }
 
 /// Returns the folder of the node's programs, or prints a notice and returns `None`.

@@ -22,7 +22,7 @@ const MAX_TURN: Duration = Duration::from_millis(100);
 /// A loop and the record of its events.
 pub(crate) struct Observer {
     reactor: Reactor<MioNet, Record>,
-    /// Messages up to the last one that the test has received.
+    /// Number of recorded messages up to and including the last one that the test has received.
     read: usize,
 }
 
@@ -115,7 +115,7 @@ impl Observer {
         messages.filter(|(who, _)| *who == peer).find_map(|(_, message)| find(message))
     }
 
-    /// Waits until the node has processed all that we sent: it answers in order.
+    /// Waits for the answer to a ping; the node processes messages in order, so it has processed all earlier ones.
     pub(crate) fn settle(&mut self, peer: PeerId) {
         let nonce = self.ask(move |ctx| ctx.ping(peer, ctx.now())).expect("the peer is ready");
         self.until("pong", peer, |happened| matches!(*happened, Happened::Pong { nonce: of, .. } if of == nonce));
@@ -143,7 +143,7 @@ impl Observer {
         });
     }
 
-    /// Waits for the end of `peer`; returns the reason and the state before.
+    /// Waits until `peer` is closed; returns the reason and the last state.
     pub(crate) fn closed(&mut self, peer: PeerId) -> (CloseReason, ConnectionState) {
         self.turn_until("closed connection", |record| {
             record.of(peer).find_map(|happened| match *happened {
@@ -218,7 +218,7 @@ impl Handler for Record {
         transactions.unwrap_or_else(|error| panic!("{error}: {message:?}"));
         let mut written = Vec::new();
         message.encode_payload(&mut written);
-        assert_eq!(written, frame.payload(), "{message:?} is written as it was read");
+        assert_eq!(written, frame.payload(), "{message:?} is encoded as it was received");
         self.messages.push((peer, message.into_owned()));
     }
 

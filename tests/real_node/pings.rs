@@ -8,9 +8,9 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// Pings in flight at once.
+/// Number of pings in flight at once.
 const VOLLEY: usize = 64;
-/// Bytes of header and nonce.
+/// Length of a ping, header and nonce, in bytes.
 const PING_BYTES: usize = 32;
 
 fn is_pong(happened: &Happened) -> bool {
@@ -65,13 +65,13 @@ fn req_e13_the_nodes_own_ping_is_answered_with_its_nonce() {
     let Some(node) = Node::start() else { return };
     let mut observer = Observer::new(config().with_services(SERVICE_NETWORK));
     let peer = observer.ready(node.address());
-    // The node pings us as soon as it knows us, before it sends getheaders to a peer that claims to have the chain.
+    // The node pings us right after the handshake, before it sends getheaders to a peer that claims to have the chain.
     let getheaders = Happened::Message(CommandName::new("getheaders"));
     observer.until("getheaders", peer, |happened| *happened == getheaders);
     assert_eq!(observer.ask(|ctx| ctx.counters().pings_answered), 1);
     let seen = node.peer_once(|peer| peer["pingtime"].is_number());
     assert_eq!(seen["bytesrecv_per_msg"]["pong"], json!(PING_BYTES));
-    assert_eq!(seen.get("pingwait"), None, "no ping of its waits for an answer: {seen}");
+    assert_eq!(seen.get("pingwait"), None, "no ping of the node is unanswered: {seen}");
 }
 
 #[test]

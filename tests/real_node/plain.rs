@@ -12,7 +12,6 @@ use std::time::Duration;
 const MAGIC: [u8; 4] = Network::Regtest.magic();
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A connection.
 pub(crate) struct Wire(TcpStream);
 
 impl Wire {
@@ -28,10 +27,10 @@ impl Wire {
     pub(crate) fn say(&mut self, message: &Message) {
         let mut frame = Vec::new();
         message.as_ref().encode_frame(MAGIC, &mut frame);
-        self.0.write_all(&frame).expect("the node listens");
+        self.0.write_all(&frame).expect("the connection is open");
     }
 
-    /// Receives the next message, and checks that we write it with the same bytes.
+    /// Receives the next message, and checks that this crate encodes it to the same bytes.
     pub(crate) fn receive(&mut self) -> Message {
         let mut header = [0; 24];
         self.0.read_exact(&mut header).expect("the node answers");
@@ -42,7 +41,7 @@ impl Wire {
         let message = MessageRef::decode(Header::decode(&header).command, &payload).expect("the message is valid");
         let mut frame = Vec::new();
         message.encode_frame(MAGIC, &mut frame);
-        assert_eq!(frame, [&header[..], &payload].concat(), "{message:?} is written as it was read");
+        assert_eq!(frame, [&header[..], &payload].concat(), "{message:?} is encoded as it was received");
         message.into_owned()
     }
 

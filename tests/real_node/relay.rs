@@ -10,10 +10,10 @@ use std::time::Duration;
 
 const COUNT: usize = 60;
 const DATA_BYTES: u32 = 90_000;
-/// Bytes of a `getdata` for all of them.
+/// Length of a `getdata` for all of the transactions, in bytes.
 const REQUEST_BYTES: usize = 24 + 1 + 36 * COUNT;
 
-/// Returns valid transactions with much data, which the node has signed and not kept.
+/// Returns valid transactions with much data, which the node has signed but not kept.
 fn large_payments(node: &Node) -> Vec<Vec<u8>> {
     node.cli(&["generate", &(MATURITY + COUNT).to_string()]);
     let address = node.cli(&["getnewaddress"]);
@@ -27,7 +27,7 @@ fn large_payment(node: &Node, address: &str, output: &Value) -> Vec<u8> {
     let input = json!([{"txid": output["txid"], "vout": output["vout"]}]).to_string();
     let amount = output["amount"].as_f64().expect("the field is a number") - 0.01;
     let unsigned = node.cli(&["createrawtransaction", &input, &format!("{{\"{address}\":{amount:.8}}}")]);
-    // The signature is not about the outputs, so one more can be added.
+    // The signature does not cover the outputs, so one more can be added.
     let signed = node.json(&["signrawtransaction", &unsigned, "[]", "null", "NONE|FORKID"]);
     assert_eq!(signed["complete"], Value::Bool(true), "{signed}");
     let bytes = from_hex(signed["hex"].as_str().expect("the node returns a transaction"));
@@ -60,5 +60,5 @@ fn a_node_is_served_all_sixty_large_transactions_that_it_asks_for_at_once() {
     }
     assert_eq!(size, json!(COUNT));
     let peer = node.peer_once(|_| true);
-    assert_eq!(peer["bytessent_per_msg"]["getdata"], json!(REQUEST_BYTES), "all were asked for with one message");
+    assert_eq!(peer["bytessent_per_msg"]["getdata"], json!(REQUEST_BYTES), "one message requested all of them");
 }

@@ -26,10 +26,10 @@ const BY_THE_ENGINE: [CommandName; 6] = [
 const ELSEWHERE: [CommandName; 4] =
     [CommandName::AUTHRESP, CommandName::REVOKEMID, CommandName::CREATESTRM, CommandName::STREAMACK];
 const HEADER_BYTES: usize = 24;
-/// Number of polls, which need many seconds.
+/// Maximum number of polls, which take many seconds.
 const MAX_POLLS: usize = 2_000;
 
-/// A peer of the node, with the bytes sent by command.
+/// A peer of the node, with the number of bytes that it sent for each command.
 struct Session {
     chain: Chain,
     said_bytes: BTreeMap<String, usize>,
@@ -56,7 +56,7 @@ impl Session {
         assert_eq!(rejected, None, "{command} is rejected");
     }
 
-    /// Checks that all of it arrived, and that the node found no fault in it.
+    /// Checks that every byte arrived and that the node found no fault; returns the commands that were sent.
     fn assert_all_was_accepted(self) -> BTreeSet<String> {
         let seen = self.chain.node.peer_once(|_| true);
         let counted = &seen["bytesrecv_per_msg"];
@@ -72,7 +72,7 @@ impl Session {
         self.said_bytes.into_keys().collect()
     }
 
-    /// Returns a header after the best block for these transactions, with the work in it.
+    /// Returns a header with proof of work for a block of these transactions after the best block.
     fn mined_header(&self, transactions: &[Tx]) -> BlockHeader {
         let best = self.chain.best_block();
         let parent = self.chain.bytes(&["getblockheader", &best.to_string(), "false"]);
@@ -81,10 +81,10 @@ impl Session {
         let merkle_root = tree.root().expect("there is a transaction");
         let header = BlockHeader { prev_hash: best, merkle_root, time: parent.time + 1, ..parent };
         let has_work = |header: &BlockHeader| header.hash().as_bytes()[31] < 0x7f;
-        (0..=u32::MAX).map(|nonce| BlockHeader { nonce, ..header }).find(has_work).expect("every other one has")
+        (0..=u32::MAX).map(|nonce| BlockHeader { nonce, ..header }).find(has_work).expect("half the nonces do")
     }
 
-    /// Returns the coinbase of a block after the best one; `mark` distinguishes those of the same height.
+    /// Returns the coinbase of a block after the best one; `mark` distinguishes coinbases of the same height.
     fn coinbase(&self, mark: u8) -> Tx {
         let height: u8 = self.chain.node.cli(&["getblockcount"]).parse().expect("the height is small");
         let script = [1, height + 1, 1, mark];
@@ -108,7 +108,7 @@ fn tx_proof(transactions: &[Tx], index: usize, target: ProofTarget) -> MerklePro
     MerkleProof::from_parts(index as u64, ProofSubject::Tx(transactions[index].clone()), target, nodes)
 }
 
-/// Returns requests, wishes and announcements, which change nothing.
+/// Returns requests, preferences and announcements, which leave the node's chain and mempool as they are.
 fn small_talk(session: &mut Session) -> Vec<Message> {
     let chain = &mut session.chain;
     let best = chain.best_block();
@@ -146,7 +146,7 @@ fn small_talk(session: &mut Session) -> Vec<Message> {
     ]
 }
 
-/// Returns messages that a node sends and does not act on.
+/// Returns messages that a node sends but ignores when it receives them.
 fn unheeded(session: &Session) -> Vec<Message> {
     let transactions = [session.coinbase(1), session.chain.unsent_tx(0, "0.001")];
     let header = session.mined_header(&transactions);
@@ -170,7 +170,7 @@ fn unheeded(session: &Session) -> Vec<Message> {
 #[test]
 fn every_message_is_accepted_and_none_is_punished() {
     let Some(mut session) = Session::start() else { return };
-    // This message is sent once more while the others are put together.
+    // `small_talk` sends this message once more.
     let locator = session.chain.locator();
     session.say(Message::GetHeaders(locator));
     let small_talk = small_talk(&mut session);
@@ -185,10 +185,10 @@ fn every_message_is_accepted_and_none_is_punished() {
     let all: BTreeSet<String> = CommandName::ALL.iter().map(CommandName::to_string).collect();
     let unsaid: BTreeSet<String> = all.difference(&said).cloned().collect();
     let elsewhere = BY_THE_ENGINE.iter().chain(&ELSEWHERE).chain(&[CommandName::EXTMSG]);
-    assert_eq!(unsaid, elsewhere.map(CommandName::to_string).collect(), "every other command was said");
+    assert_eq!(unsaid, elsewhere.map(CommandName::to_string).collect(), "every other command was sent");
 }
 
-/// Sends a transaction that the node keeps, and blocks that it builds upon, in each of the three ways to send one.
+/// Sends a transaction that the node keeps, and a block in each of three ways, which the node accepts as its best.
 fn say_transactions_and_blocks(session: &mut Session) {
     let waiting = session.chain.unsent_tx(0, "0.001");
     session.say(Message::Tx(waiting.clone()));

@@ -1,7 +1,7 @@
 //! Messages of miners, signed by us.
 //!
-//! The node checks their form and, where it reaches them, the signatures. It refuses them only because it does not
-//! know the miner.
+//! The node checks the form of each message and, if it gets that far, the signatures. It refuses valid ones only
+//! because it does not know the miner.
 
 use crate::mined::Chain;
 use crate::observer::Happened;
@@ -21,7 +21,7 @@ fn sign(digest: [u8; 32], secret: &SecretKey) -> Box<[u8]> {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("writing to a text does not fail");
+        write!(text, "{byte:02x}").expect("writing to a string does not fail");
         text
     })
 }
@@ -65,7 +65,7 @@ fn the_answer_to_a_challenge_is_refused_for_our_identity_and_not_for_its_form() 
         client_nonce,
         signature: sign(challenge.digest(client_nonce).to_bytes(), &secret),
     };
-    let sound = (1..).map(answer).find(|answer| answer.signature.len() >= 70).expect("half of all are so long");
+    let sound = (1..).map(answer).find(|answer| answer.signature.len() >= 70).expect("half are that long");
     let short = AuthResponse { signature: sound.signature[..69].into(), ..sound };
     let reasons = [sound, short].map(|answer| {
         let before = chain.observer.happened(peer).len();

@@ -28,7 +28,7 @@ fn req_e39_a_peer_is_created_once_and_read_by_address_and_by_ip_and_port() {
         assert_eq!(store.find_by_ip_port(peer.address().ip(), 1), Ok(None));
         let again = crate::support::peer(1);
         assert_eq!(store.create(again), Err(StoreError::Duplicate { address: peer.address() }));
-        assert_eq!(store.list_all(), Ok(vec![peer]), "the refused one has changed nothing");
+        assert_eq!(store.list_all(), Ok(vec![peer]), "the refused call changed nothing");
     });
 }
 
@@ -89,7 +89,7 @@ fn with_status(number: u32) -> peerloop::store::KnownPeer {
 }
 
 #[test]
-fn req_e38_a_host_has_one_ban_the_last_one() {
+fn req_e38_a_host_has_only_its_last_ban() {
     ask_both(|store| {
         store.put_ban(ban(1)).unwrap();
         store.put_ban(ban(2)).unwrap();

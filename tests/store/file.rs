@@ -247,7 +247,7 @@ fn files_set_aside_are_never_overwritten_and_their_number_is_bounded() {
 }
 
 #[test]
-fn a_book_in_use_is_not_a_damaged_one() {
+fn a_book_in_use_is_not_reported_as_damaged() {
     let folder = Folder::new();
     let store = small_book(&folder.book());
     let error = RedbStore::open(folder.book()).unwrap_err();
@@ -280,11 +280,11 @@ fn a_refusal_by_the_system_is_an_error_with_path_cause_and_remedy() {
 
 #[cfg(unix)]
 #[test]
-fn a_link_is_followed_and_all_files_of_its_book_are_beside_the_book() {
+fn a_link_is_followed_and_all_files_of_its_book_are_next_to_the_book() {
     let folder = Folder::new();
     let real = folder.path().join("elsewhere");
     std::os::unix::fs::symlink(&real, folder.book()).unwrap();
-    // The link's target may be a book on another day.
+    // The link's target may only be missing for now.
     let error = RedbStore::open(folder.book()).unwrap_err();
     assert!(matches!(error, StoreError::File { step: FileStep::Open, kind: io::ErrorKind::NotFound, .. }), "{error:?}");
     assert!(error.to_string().contains("the target of the link"), "{error}");
@@ -294,7 +294,7 @@ fn a_link_is_followed_and_all_files_of_its_book_are_beside_the_book() {
     let whole = fs::read(&real).unwrap();
     let store = RedbStore::open(folder.book()).unwrap().0;
     assert_eq!(store.list_all(), Ok(vec![peer(1)]));
-    assert!(matches!(RedbStore::open(&real), Err(StoreError::InUse { .. })), "under either name");
+    assert!(matches!(RedbStore::open(&real), Err(StoreError::InUse { .. })), "the book is in use under either name");
     drop(store);
     fs::write(&real, &whole[..whole.len() / 2]).unwrap();
     let (_, opened) = RedbStore::open(folder.book()).unwrap();
@@ -306,7 +306,7 @@ fn a_link_is_followed_and_all_files_of_its_book_are_beside_the_book() {
 
 #[cfg(unix)]
 #[test]
-fn a_path_that_is_no_file_is_refused_without_waiting() {
+fn a_path_that_is_not_an_ordinary_file_is_refused_without_waiting() {
     let folder = Folder::new();
     let made = start(std::process::Command::new("mkfifo").arg(folder.book())).wait();
     assert!(made.unwrap().success());
@@ -321,7 +321,7 @@ fn an_obstacle_to_a_new_book_is_named_if_it_cannot_be_removed() {
     let folder = Folder::new();
     fs::write(folder.path().join("book.new"), "half a book").unwrap();
     drop(small_book(&folder.book()));
-    assert_eq!(folder.others(), Vec::<String>::new(), "a crash's remains do not prevent it");
+    assert_eq!(folder.others(), Vec::<String>::new(), "a file left by a crash does not prevent a new book");
     fs::remove_file(folder.book()).unwrap();
     fs::create_dir(folder.path().join("book.new")).unwrap();
     let error = RedbStore::open(folder.book()).unwrap_err();
@@ -329,7 +329,7 @@ fn an_obstacle_to_a_new_book_is_named_if_it_cannot_be_removed() {
     assert!(error.to_string().contains("book.new"), "{error}");
 }
 
-/// The system refuses root nothing, so root skips this test.
+/// Root skips this test, because permissions do not restrict it.
 #[cfg(unix)]
 #[test]
 fn a_book_without_write_permission_is_an_error_and_is_not_changed() {
@@ -348,7 +348,7 @@ fn a_book_without_write_permission_is_an_error_and_is_not_changed() {
     drop(small_book(&folder.book()));
     allow(&folder.book(), 0o400);
     if fs::OpenOptions::new().write(true).open(folder.book()).is_ok() {
-        println!("skipped: the system refuses this user nothing");
+        println!("skipped: permissions do not restrict this user");
         return;
     }
     fs::remove_file(folder.path().join("book.lock")).unwrap();
@@ -415,7 +415,7 @@ fn inconsistent_records_are_dropped_and_counted() {
 }
 
 #[test]
-fn the_fullest_book_rewritten_again_and_again_stays_well_within_the_cap() {
+fn a_full_book_that_is_rewritten_repeatedly_stays_well_within_the_cap() {
     let folder = Folder::new();
     let (mut store, _) = RedbStore::open(folder.book()).unwrap();
     let mut rng = chance(4);
@@ -442,7 +442,7 @@ fn the_fullest_book_rewritten_again_and_again_stays_well_within_the_cap() {
         largest = largest.max(fs::metadata(folder.book()).unwrap().len());
     }
     assert!(largest <= MAX_BOOK_FILE_BYTES / 5 * 3, "{largest} bytes");
-    println!("the fullest book had {largest} bytes");
+    println!("the largest file had {largest} bytes");
     assert_eq!(store.list_all().unwrap().len(), MAX_BOOK_PEERS);
     assert!(store.bans().unwrap().len() <= MAX_BANS);
     drop(store);

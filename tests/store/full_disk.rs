@@ -1,7 +1,7 @@
 //! A full disk: the book reports it, keeps its contents, and continues when there is room again.
 //!
-//! A limit on file size simulates a full disk everywhere, in a process of its own. Where a small file system can be
-//! mounted, the test fills it as well.
+//! A limit on file size, set in a child process, simulates a full disk on every system. Where a small file system can
+//! be mounted, a second test fills it.
 
 use crate::support::{Folder, address, ban, chance, rich_peer, start};
 use peerloop::store::{Change, FileStep, PeerStore, RedbStore, StoreError};
@@ -16,7 +16,7 @@ const CHILD: &str = "PEERLOOP_TEST_FULL_DISK";
 
 fn child(test: &str, script: &str, folder: &Path) -> std::process::Output {
     let mut command = Command::new("sh");
-    // A process that ignores the signal gets an error instead, and a child inherits that.
+    // A process that ignores SIGXFSZ gets an error instead of the signal; the child inherits this from the shell.
     command.args(["-c", script]).arg(std::env::current_exe().unwrap()).args(["--exact", test, "--nocapture"]);
     start(command.env(CHILD, folder).stdout(Stdio::piped()).stderr(Stdio::piped())).wait_with_output().unwrap()
 }
@@ -26,7 +26,7 @@ fn as_child() -> Option<PathBuf> {
 }
 
 #[test]
-fn fault_e09_the_book_reports_a_limit_of_file_size_and_recovers() {
+fn fault_e09_the_book_reports_a_limit_on_file_size_and_recovers() {
     if let Some(folder) = as_child() {
         let (soft, hard) = Resource::FSIZE.get().unwrap();
         let book = folder.join("book");
@@ -43,7 +43,7 @@ fn fault_e09_the_book_reports_a_limit_of_file_size_and_recovers() {
     let folder = Folder::new();
     let script = "trap '' XFSZ; exec \"$0\" \"$@\"";
     let output =
-        child("full_disk::fault_e09_the_book_reports_a_limit_of_file_size_and_recovers", script, folder.path());
+        child("full_disk::fault_e09_the_book_reports_a_limit_on_file_size_and_recovers", script, folder.path());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     assert_outlived(&folder.book());
 }
@@ -65,12 +65,12 @@ fn fault_e09_the_book_reports_a_full_file_system_and_recovers() {
         );
     }
     let folder = Folder::new();
-    // Only the child sees the mount, which ends with it.
+    // Only the child sees the mount, which disappears with it.
     let mount = format!("mount -t tmpfs -o size=4m none '{}'", folder.path().display());
     let works =
         start(Command::new("sh").args(["-c", "exec unshare --mount sh -c \"$0\"", &mount]).stderr(Stdio::null()));
     if !works.wait_with_output().unwrap().status.success() {
-        println!("no file system can be mounted here; only the limit of file size is tested");
+        println!("no file system can be mounted here; only the limit on file size is tested");
         return;
     }
     let script = format!("exec unshare --mount sh -c \"{mount}\"' && exec \"$0\" \"$@\"' \"$0\" \"$@\"");
@@ -78,7 +78,7 @@ fn fault_e09_the_book_reports_a_full_file_system_and_recovers() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
-/// Writes until the disk that `fill` fills is full, and continues when `free` has freed it.
+/// Fills the disk with `fill`, writes until an error, makes room with `free`, and checks that writing continues.
 fn outlive(book: &Path, fill: impl Fn(), free: impl Fn(), expected: ErrorKind) {
     let mut rng = chance(2);
     let mut changes = |round: u32| -> Vec<Change> {

@@ -53,7 +53,7 @@ fn req_e38_a_ban_is_written_at_once_and_is_durable_with_the_completion() {
     assert_eq!(
         (journal.wait(), journal.next_batch(at(9_000))),
         (Wait::Until(at(1).plus(MAX_BOOK_ANSWER)), None),
-        "one at a time"
+        "one batch at a time"
     );
     assert_eq!(journal.persisted(&done(&first)), [Change::PutBan(ban(1))]);
     assert_eq!(journal.persisted(&done(&first)), [], "a completion counts once");
@@ -62,14 +62,14 @@ fn req_e38_a_ban_is_written_at_once_and_is_durable_with_the_completion() {
 }
 
 #[test]
-fn no_ban_is_durable_by_an_error_or_by_the_completion_of_an_earlier_batch() {
+fn neither_an_error_nor_an_earlier_batchs_completion_makes_a_ban_durable() {
     let mut journal = Journal::new();
     journal.record(Change::PutBan(ban(1)), false, at(0));
     let batch = journal.next_batch(at(0)).unwrap();
     let failed = Persisted { id: batch.id, result: Err(StoreError::Full) };
     assert_eq!(journal.persisted(&failed), []);
     assert!(journal.is_failing() && !journal.is_durable());
-    assert_eq!(journal.next_batch(at(9_000)), None, "the writer has it");
+    assert_eq!(journal.next_batch(at(9_000)), None, "the writer still has the batch");
     assert_eq!(journal.persisted(&Persisted { id: batch.id - 1, result: Ok(()) }), []);
     assert_eq!(journal.persisted(&done(&batch)), [Change::PutBan(ban(1))]);
     assert!(!journal.is_failing() && journal.is_durable());
@@ -78,7 +78,7 @@ fn no_ban_is_durable_by_an_error_or_by_the_completion_of_an_earlier_batch() {
 #[test]
 fn fault_e09_a_batch_without_a_completion_is_late_once_and_failing_until_it_is_durable() {
     let mut journal = Journal::new();
-    assert!(!journal.note_late(at(1_000_000)), "nothing is under way");
+    assert!(!journal.note_late(at(1_000_000)), "no batch is being written");
     journal.record(Change::PutBan(ban(1)), false, at(0));
     assert!(!journal.note_late(at(1_000_000)), "the batch was not returned yet");
     let batch = journal.next_batch(at(7)).unwrap();
@@ -88,7 +88,7 @@ fn fault_e09_a_batch_without_a_completion_is_late_once_and_failing_until_it_is_d
     assert!(journal.note_late(due) && journal.is_failing());
     assert_eq!((journal.wait(), journal.note_late(Instant::MAX)), (Wait::Forever, false), "lateness is reported once");
     journal.record(Change::PutBan(ban(2)), false, at(8));
-    assert_eq!((journal.wait(), journal.next_batch(Instant::MAX)), (Wait::Forever, None), "one at a time");
+    assert_eq!((journal.wait(), journal.next_batch(Instant::MAX)), (Wait::Forever, None), "one batch at a time");
     assert_eq!(journal.persisted(&done(&batch)), [Change::PutBan(ban(1))]);
     assert!(!journal.is_failing());
     let batch = journal.next_batch(due).unwrap();
@@ -125,7 +125,7 @@ fn a_change_undone_before_it_was_written_is_not_written() {
     }
     assert!(journal.is_durable());
     assert_eq!(journal.wait(), Wait::Forever);
-    // A change that may be on the disk is removed there, even if the ban was added again meanwhile.
+    // A ban that may already be on disk is removed there, even if it was added again in the meantime.
     journal.record(Change::PutBan(ban(1)), false, at(0));
     let batch = journal.next_batch(at(0)).unwrap();
     journal.record(Change::RemoveBan(host(1)), true, at(1));
@@ -162,7 +162,7 @@ fn a_stopping_loop_writes_without_delay() {
     assert!(journal.next_batch(at(0)).is_some());
 }
 
-/// A loop's own book, kept by the simplest means, and its journal.
+/// A loop's own book, kept in plain maps, and its journal.
 #[derive(Default)]
 struct Loop {
     peers: BTreeMap<SocketAddr, KnownPeer>,
@@ -188,7 +188,7 @@ impl Loop {
         self.journal.record(change, was_known, at(self.millis));
     }
 
-    /// Replaces `victim` by `newcomer`, with the two changes in either order.
+    /// Replaces `victim` with `newcomer`, with the two changes in either order.
     fn exchange(&mut self, victim: SocketAddr, newcomer: KnownPeer, newcomer_first: bool) {
         let mut changes = [Change::RemovePeer(victim), Change::PutPeer(newcomer)];
         if newcomer_first {
@@ -208,12 +208,12 @@ fn fill(disk: &mut MemoryStore, count: usize) {
 }
 
 #[test]
-fn a_disk_as_full_as_the_loop_has_room_for_every_batch() {
+fn a_disk_with_the_loops_capacity_has_room_for_every_batch() {
     const COUNT: u32 = MAX_BOOK_BATCH as u32 + 100;
     let mut disk = MemoryStore::with_limit(COUNT as usize, &mut chance(1));
     fill(&mut disk, COUNT as usize);
     let mut book = Loop::with_peers(COUNT as usize);
-    // The oldest change is of a peer that is removed and added again, so that its room stays in use.
+    // The oldest change is for a peer that is removed and added again, so that its room stays in use.
     book.exchange(address(0), peer(COUNT), false);
     (1..MAX_BOOK_BATCH as u32 - 1).for_each(|number| book.change(Change::PutPeer(peer(number))));
     book.exchange(address(COUNT), peer(COUNT + 1), false);
@@ -243,7 +243,7 @@ enum Step {
     },
 }
 
-/// Peers of a full book in these tests, a few more than fit in a batch.
+/// Number of peers in a full book of these tests: a few more than fit in a batch.
 const FEW_MORE: usize = MAX_BOOK_BATCH + 8;
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -298,7 +298,7 @@ impl Path {
         prop_assert_eq!(&answer.result, &Ok(()), "the disk has room for all that the loop has");
         let batch = self.under_way.take().expect("a batch was written");
         let bans = batch.changes.iter().filter(|change| matches!(change, Change::PutBan(_) | Change::RemoveBan(_)));
-        prop_assert!(durable.iter().eq(bans), "the bans of the batch are durable, and no other");
+        prop_assert!(durable.iter().eq(bans), "exactly the bans of the batch are durable");
         for change in &batch.changes {
             let is_on_disk = match change {
                 Change::PutPeer(peer) => disk.peer(peer.address()) == Some(peer),

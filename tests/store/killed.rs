@@ -1,8 +1,8 @@
-//! The process is killed at any moment, and the book contains everything announced as durable.
+//! The process is killed at any moment, and the book contains everything that was reported as durable.
 //!
-//! A child, which is this very test in a process of its own, writes batches, and reports on a pipe when it begins to
-//! commit one and when that one is durable. The parent kills it, opens the book, and finds the whole state after the
-//! last announced batch, or after the one that was being committed: neither a mixture of two nor an earlier one.
+//! The test runs itself as a child, which writes batches and reports on a pipe when it begins to commit each and when
+//! each is durable. The parent kills the child and opens the book, which must have the whole state after the last
+//! durable batch or after the batch that was being committed: no mixture of two states, and no earlier state.
 
 use crate::support::{Folder, address, ban, chance, host, is_long, peer, start};
 use peerloop::ban::Ban;
@@ -40,7 +40,7 @@ fn fault_e11_nothing_durable_is_lost_whenever_the_process_is_killed() {
         child.args(["--exact", TEST, "--nocapture"]).env(CHILD, folder.book());
         let mut child = start(child.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()));
         let mut reports = BufReader::new(child.stderr.take().unwrap()).lines();
-        // One child in four is killed while it opens the book, or before it has one.
+        // One child in four is killed while it opens the book, or before it has created one.
         let mut lines: Vec<String> = Vec::new();
         if rng.random_range(0..4) > 0 {
             lines.extend(reports.next().map(|line| line.unwrap()));
@@ -97,12 +97,12 @@ fn peers(number: u32) -> impl Iterator<Item = KnownPeer> {
     })
 }
 
-/// Returns the batch whose state the book has, which must be one of `allowed`, and whole.
+/// Returns the number of the batch whose state the book has: one of `allowed`, with its whole state.
 fn found(book: &Path, allowed: &[u32], kill: usize) -> u32 {
     let (store, opened) = RedbStore::open(book).unwrap();
     assert_eq!((opened.set_aside, opened.dropped), (None, 0), "kill {kill}");
     let found = store.read(address(0)).unwrap().map_or(0, |peer| peer.failures);
-    assert!(allowed.contains(&found), "kill {kill}: the book has batch {found}, announced were {allowed:?}");
+    assert!(allowed.contains(&found), "kill {kill}: the book has batch {found}, not one of {allowed:?}");
     let mut expected: Vec<KnownPeer> = peers(found).filter(|_| found > 0).collect();
     expected.sort_by_key(KnownPeer::address);
     assert!(store.list_all().unwrap() == expected, "kill {kill}: the peers differ from batch {found}");

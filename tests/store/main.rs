@@ -1,6 +1,6 @@
 //! The peer book: its rules, its file, and the failures of disks and processes.
 
-#![expect(clippy::unwrap_used, reason = "what fails in a helper fails its test")]
+#![expect(clippy::unwrap_used, reason = "a failure in a helper fails its test")]
 
 mod contract;
 mod file;

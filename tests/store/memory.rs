@@ -125,7 +125,7 @@ fn pick(
 }
 
 #[test]
-fn each_peer_of_a_status_is_as_likely_as_any_other() {
+fn each_peer_of_a_status_is_picked_with_the_same_probability() {
     let mut rng = chance(5);
     let mut store = MemoryStore::new(&mut rng);
     for number in 0..40 {
@@ -138,7 +138,7 @@ fn each_peer_of_a_status_is_as_likely_as_any_other() {
             *drawn.entry(address).or_insert(0_u32) += 1;
         }
         assert_eq!(drawn.len(), 40);
-        // 1,000 are expected of each, and 190 is six standard deviations.
+        // Each is expected 1,000 times, and 190 is six standard deviations.
         assert!(drawn.values().all(|count| (810..1_190).contains(count)), "{drawn:?}");
     }
 }

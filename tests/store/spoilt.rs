@@ -1,4 +1,4 @@
-//! Files that were cut, flipped and overwritten: opening one never panics and never invents contents.
+//! Files that were truncated or overwritten: opening one never panics and never invents contents.
 
 use crate::support::{Folder, ban, chance, is_long, peer, rich_peer};
 use peerloop::store::{Change, PeerStore, RedbStore, StoreError};
@@ -6,13 +6,13 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngExt};
 use std::fs;
 
-/// Peers in the book after its second last commit, and after the last.
+/// Number of peers in the book after its second-to-last commit, and after its last.
 const BEFORE: usize = 150;
 const AFTER: usize = 200;
-/// The first bytes of each database file.
+/// Number of bytes at the start of a database file that identify it.
 const MAGIC_BYTES: usize = 9;
 
-/// Returns a book's bytes after a crash, and after an orderly end.
+/// Returns a book's bytes after a crash, and after an orderly close.
 fn books() -> [Vec<u8>; 2] {
     let folder = Folder::new();
     let mut rng = chance(1);
@@ -34,7 +34,7 @@ fn spoil(bytes: &mut Vec<u8>, rng: &mut StdRng) {
     match rng.random_range(0..5) {
         0 => bytes.truncate(rng.random_range(0..len)),
         1 => bytes[rng.random_range(0..len)] ^= 1 << rng.random_range(0..8),
-        // The header is there.
+        // The header is within these bytes.
         2 => bytes[rng.random_range(0..400)] ^= 1 << rng.random_range(0..8),
         3 => {
             for _ in 0..rng.random_range(1..20) {
@@ -61,7 +61,7 @@ fn fault_e10_a_spoilt_file_is_set_aside_or_has_the_state_of_a_commit() {
         spoil(&mut bytes, &mut rng);
         let folder = Folder::new();
         fs::write(folder.book(), &bytes).unwrap();
-        // Without its first bytes a file is not recognised as a book; it is not changed then.
+        // A file whose first bytes differ is not recognised as a book, and is not changed.
         if bytes.len() >= MAGIC_BYTES && bytes[..MAGIC_BYTES] != books[0][..MAGIC_BYTES] {
             assert!(matches!(RedbStore::open(folder.book()), Err(StoreError::Unfit { .. })), "seed {seed}");
             assert!(fs::read(folder.book()).unwrap() == bytes, "seed {seed}");

@@ -58,7 +58,7 @@ pub(crate) fn chance(seed: u64) -> StdRng {
     StdRng::seed_from_u64(seed)
 }
 
-/// Returns the `number`th address, every second one of IPv6.
+/// Returns the `number`th address: IPv4 if the number is even, IPv6 if it is odd.
 pub(crate) fn address(number: u32) -> SocketAddr {
     let ip = match number % 2 {
         0 => IpAddr::V4(Ipv4Addr::from_bits(0x0b00_0000 + number)),
@@ -121,7 +121,7 @@ pub(crate) fn is_long() -> bool {
     std::env::var_os("PEERLOOP_LONG").is_some()
 }
 
-/// A store in memory that several owners can inspect and that can be broken.
+/// A store in memory that a test can inspect and make fail.
 pub(crate) struct Faulty {
     content: Arc<Mutex<MemoryStore>>,
     is_broken: Arc<AtomicBool>,
@@ -133,7 +133,7 @@ impl Faulty {
         Self::with_limit(MAX_BOOK_PEERS)
     }
 
-    /// Returns one that has room for this many peers.
+    /// Returns the same three, for a store with room for this many peers.
     pub(crate) fn with_limit(max_peers: usize) -> (Self, Arc<AtomicBool>, Arc<Mutex<MemoryStore>>) {
         let content = Arc::new(Mutex::new(MemoryStore::with_limit(max_peers, &mut chance(1))));
         let is_broken = Arc::new(AtomicBool::new(false));
@@ -158,9 +158,9 @@ impl PeerStore for Faulty {
         if self.is_broken.load(Ordering::Relaxed) {
             return Err(StoreError::WriterEnded);
         }
-        assert!(changes.len() <= MAX_BOOK_BATCH, "too many at once");
+        assert!(changes.len() <= MAX_BOOK_BATCH, "too many changes at once");
         let keys = changes.iter().map(|change| format!("{:?}", key(change)));
-        assert!(keys.collect::<BTreeSet<_>>().len() == changes.len(), "one change of each peer and host");
+        assert!(keys.collect::<BTreeSet<_>>().len() == changes.len(), "at most one change for each peer and host");
         self.content.lock().unwrap().apply(changes)
     }
 }

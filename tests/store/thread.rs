@@ -27,13 +27,13 @@ fn bell() -> (Arc<dyn Wake>, Receiver<()>) {
     (Arc::new(Bell(sender)), rings)
 }
 
-/// Returns the next completion; the thread must ring for it.
+/// Returns the next completion, for which the thread must ring the bell.
 fn answer(writer: &mut StoreWriter, rings: &Receiver<()>) -> Persisted {
     loop {
         if let Some(answer) = writer.try_answer() {
             return answer;
         }
-        rings.recv_timeout(Duration::from_secs(60)).expect("an answer rings");
+        rings.recv_timeout(Duration::from_secs(60)).expect("the bell rings for an answer");
     }
 }
 
@@ -57,7 +57,7 @@ fn completed_batches_are_in_the_file() {
 #[test]
 fn req_e29_dropping_the_writer_waits_until_all_is_written() {
     let folder = Folder::new();
-    let (waker, _heard) = bell();
+    let (waker, _rings) = bell();
     let mut writer = StoreWriter::spawn(RedbStore::open(folder.book()).unwrap().0, waker).unwrap();
     for id in 1..=MAX_BOOK_QUEUE as u64 {
         writer.try_send(bans(id)).unwrap();
@@ -87,7 +87,7 @@ fn fault_e09_a_fault_is_reported_and_retried_and_excess_batches_are_returned() {
 }
 
 #[test]
-fn a_lasting_fault_does_not_delay_the_end() {
+fn a_lasting_fault_does_not_delay_the_stop() {
     let (store, is_broken, _) = Faulty::new();
     is_broken.store(true, Ordering::Relaxed);
     let (waker, rings) = bell();

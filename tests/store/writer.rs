@@ -67,7 +67,7 @@ fn many_batches_are_written_in_parts_with_the_bans_first() {
 #[test]
 fn in_a_full_store_removals_make_room_for_new_peers() {
     let (store, _, content) = Faulty::new();
-    // The removed peers are of IPv6, the added ones of IPv4.
+    // The removed peers have IPv6 addresses, the added ones IPv4 addresses.
     let known: Vec<Change> = (0..MAX_BOOK_PEERS as u32).map(|number| Change::PutPeer(peer(2 * number + 1))).collect();
     content.lock().unwrap().apply(&known).unwrap();
     let mut writer = Writer::new(store);
@@ -80,7 +80,7 @@ fn in_a_full_store_removals_make_room_for_new_peers() {
 }
 
 #[test]
-fn the_last_of_the_pending_changes_counts() {
+fn only_the_last_pending_change_of_a_peer_is_written() {
     let (store, is_broken, content) = Faulty::new();
     let mut writer = Writer::new(store);
     is_broken.store(true, Ordering::Relaxed);

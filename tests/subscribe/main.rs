@@ -8,7 +8,7 @@ mod threads;
 
 use peerloop::internals::subscribe::Queued;
 
-/// An item that reports how many bytes it keeps alive.
+/// An item that reports a given number of held bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Weight {
     index: u64,

@@ -34,10 +34,10 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Outcomes for the waiting side.
+/// The outcomes that the waiting side must see.
 #[derive(Default)]
 struct Model {
-    /// The reply is decided: it was sent, or never will be.
+    /// Whether the reply was sent or its sender was dropped.
     is_decided: bool,
     reply: Option<u32>,
     /// The bell that the decision rings.
@@ -135,7 +135,7 @@ fn an_unread_reply_is_dropped_with_its_pending() {
 }
 
 #[test]
-fn waiting_with_a_timeout_ends_with_nothing_a_reply_or_the_end() {
+fn waiting_with_a_timeout_returns_nothing_a_reply_or_an_error() {
     let (reply, mut pending) = Pending::new();
     assert_eq!(pending.wait_timeout(Duration::from_millis(1)), Ok(None));
     let later = thread::spawn(move || reply.send(REPLY));
@@ -178,7 +178,7 @@ fn a_task_may_be_polled_within_its_own_wake_up() {
     assert_eq!(*task.taken.lock().expect("no task panicked"), Some(Ok(REPLY)));
 }
 
-/// Waits for the reply in the way of `round`.
+/// Waits for the reply in one of four ways, chosen by `round`.
 fn wait(pending: Pending<usize>, round: usize) -> Result<usize, RequestError> {
     match round % 4 {
         0 => pending.wait(),
@@ -194,7 +194,7 @@ fn wait(pending: Pending<usize>, round: usize) -> Result<usize, RequestError> {
             }
         }
         _ => {
-            // A task that gives up and another that continues.
+            // One task gives up waiting, and another continues.
             let mut pending = pending;
             let first = Pin::new(&mut pending).poll(&mut Context::from_waker(Waker::noop()));
             if let Poll::Ready(reply) = first { reply } else { block_on(pending) }

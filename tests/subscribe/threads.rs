@@ -12,7 +12,7 @@ use std::time::Duration;
 
 const ITEMS: u64 = 100_000;
 
-/// Receives as a thread until the end; returns the numbers of items received and lost, and checks the order.
+/// Receives as a thread until the end, checks the order, and returns the numbers of received and lost items.
 fn listen(subscription: Subscription<Weight>) -> (u64, u64) {
     account(subscription)
 }
@@ -31,7 +31,7 @@ fn account(all: impl Iterator<Item = Received<Weight>>) -> (u64, u64) {
                 lost += count;
             }
             Received::Item(item) => {
-                assert_eq!(item.index, got + lost, "an item is in its position");
+                assert_eq!(item.index, got + lost, "the items are in order");
                 got += 1;
             }
         }
@@ -53,19 +53,19 @@ fn listeners_of_any_speed_account_for_every_item() {
     for index in 0..ITEMS {
         publishers.iter_mut().for_each(|publisher| publisher.push(light(index)));
         if index % 13 == 0 {
-            // A busy listener gets the item with the next one.
+            // A listener that is busy now gets the item at a later flush.
             publishers.iter_mut().for_each(|publisher| assert_ne!(publisher.flush(), Flushed::Gone));
         }
     }
     drop(publishers);
     for thread in threads {
-        let (got, lost) = thread.join().expect("the order is right");
+        let (got, lost) = thread.join().expect("the items are in order");
         assert_eq!(got + lost, ITEMS);
     }
 }
 
 #[test]
-fn sleepers_are_woken_by_an_item_and_by_the_end() {
+fn a_sleeping_listener_is_woken_by_an_item_and_by_the_end() {
     let (mut publisher, subscription) = Subscription::new(4);
     let sleeper = thread::spawn(move || (subscription.recv(), subscription.recv()));
     publisher.push(light(0));
@@ -85,7 +85,7 @@ fn listeners_that_share_a_subscription_get_each_item_once() {
             while let Ok(received) = subscription.recv() {
                 match received {
                     Received::Item(item) => indices.push(item.index),
-                    Received::Lagged { count } => panic!("{count} items were lost of fewer than there is room for"),
+                    Received::Lagged { count } => panic!("{count} items were lost although there is room for all"),
                 }
             }
             indices
@@ -96,7 +96,7 @@ fn listeners_that_share_a_subscription_get_each_item_once() {
             while publisher.flush() == Flushed::Busy {}
         }
         drop(publisher);
-        listeners.into_iter().flat_map(|listener| listener.join().expect("nothing is lost")).collect()
+        listeners.into_iter().flat_map(|listener| listener.join().expect("no item is lost")).collect()
     });
     let mut sorted = received;
     sorted.sort_unstable();

@@ -7,7 +7,7 @@ const ALL: usize = usize::MAX;
 
 fn expired(wheel: &mut Wheel, now_tick: u64) -> Vec<u32> {
     let mut due = Vec::new();
-    assert!(!wheel.expire(now_tick, ALL, &mut due), "nothing remains without a limit");
+    assert!(!wheel.expire(now_tick, ALL, &mut due), "no key remains due without a limit");
     due
 }
 
@@ -59,11 +59,11 @@ fn a_tick_in_the_past_is_due_at_once() {
     assert_eq!(wheel.next_tick(), Some(1_000));
     assert_eq!(expired(&mut wheel, 1_000), [0, 1], "in the order of arming");
     wheel.arm(2, 0);
-    assert_eq!(expired(&mut wheel, 1_000), [2], "also in a tick that has been expired before");
+    assert_eq!(expired(&mut wheel, 1_000), [2], "even in a tick that has already expired");
 }
 
 #[test]
-fn the_last_tick_of_all_fires() {
+fn the_last_possible_tick_fires() {
     let mut wheel = Wheel::new(64, 0);
     wheel.arm(0, u64::MAX);
     wheel.arm(1, u64::MAX - 64);
@@ -118,7 +118,7 @@ fn keys_beyond_the_limit_stay_due() {
     assert!(wheel.disarm(6));
     wheel.arm(10, 2);
     wheel.arm(11, 1);
-    assert!(!wheel.expire(50, 5, &mut due), "nothing remains if the limit is just enough");
+    assert!(!wheel.expire(50, 5, &mut due), "no key remains due if the limit is exactly enough");
     assert_eq!(due[6..], [11, 7, 10, 8, 9]);
 }
 
@@ -139,7 +139,7 @@ fn keys_armed_while_due_keys_are_served_wait_for_the_next_call() {
 }
 
 #[test]
-fn arming_again_moves_to_the_end_of_the_tick() {
+fn arming_a_key_again_moves_it_to_the_end_of_its_tick() {
     let mut wheel = Wheel::new(64, 0);
     for key in [0, 1, 2] {
         wheel.arm(key, 9);
@@ -177,13 +177,13 @@ fn a_clock_that_steps_back_fires_nothing_early() {
 
 #[test]
 #[should_panic(expected = "power of two")]
-fn a_wheel_of_no_slots_is_refused() {
+fn a_wheel_without_slots_is_refused() {
     let _ = Wheel::new(0, 0);
 }
 
 #[test]
 #[should_panic(expected = "power of two")]
-fn a_wheel_that_cannot_be_masked_is_refused() {
+fn a_wheel_whose_size_is_not_a_power_of_two_is_refused() {
     let _ = Wheel::new(96, 0);
 }
 

@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 const TRUNCATED: WireError = WireError::Truncated { command: CommandName::ADDR };
 
 fn entry(time: u32, services: u64, socket: &str) -> AddressEntry {
-    AddressEntry { time, address: NetAddress::from_socket(services, socket.parse().expect("an address")) }
+    AddressEntry { time, address: NetAddress::from_socket(services, socket.parse().expect("the text is an address")) }
 }
 
 fn encode(addresses: AddressesRef<'_>) -> Vec<u8> {
@@ -23,10 +23,11 @@ fn encode(addresses: AddressesRef<'_>) -> Vec<u8> {
 }
 
 #[test]
-fn known_addresses_are_exact() {
+fn known_addresses_decode_and_encode_exactly() {
     let computed = Addresses::from_entries([entry(1_700_000_000, 0x21, "1.2.3.4:8333")]);
     let recorded = Addresses::from_entries([entry(0x6b02_9acb, 0x25, "44.55.66.77:19444")]);
-    let frame = |known: &[(&str, &'static str)]| known.iter().find(|(name, _)| *name == "addr").expect("an addr").1;
+    let frame =
+        |known: &[(&str, &'static str)]| known.iter().find(|(name, _)| *name == "addr").expect("addr is known").1;
     assert_same(frame(&COMPUTED), MAIN, "addr", Message::Addr(computed));
     assert_same(frame(&RECORDED), REGTEST, "addr", Message::Addr(recorded));
 }
@@ -46,7 +47,7 @@ fn every_cut_is_an_error() {
 }
 
 #[test]
-fn a_count_beyond_the_payload_is_an_error() {
+fn a_count_that_exceeds_the_payload_is_an_error() {
     for count in ["02", "fde903", "feffffffff"] {
         assert_eq!(AddressesRef::decode(&[hex(count), vec![0; 59]].concat()), Err(TRUNCATED), "{count}");
     }

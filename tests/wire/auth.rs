@@ -11,7 +11,7 @@ const AUTHCH: CommandName = CommandName::AUTHCH;
 const AUTHRESP: CommandName = CommandName::AUTHRESP;
 
 #[test]
-fn known_messages_are_exact() {
+fn known_messages_decode_and_encode_exactly() {
     let challenge = std::array::from_fn(|at| at as u8);
     assert_same(known(&COMPUTED, "authch"), MAIN, "authch", Message::AuthCh(AuthChallenge { challenge }));
     let challenge = known_payload("authch");
@@ -29,7 +29,7 @@ fn known_messages_are_exact() {
     let mut encoded = Vec::new();
     AuthResponseRef { public_key, client_nonce, signature: &signature }.encode(&mut encoded);
     let cut = AuthResponseRef::decode(&encoded).map(|response| response.signature);
-    assert_eq!(cut, Ok(&signature[..72]), "cut when written");
+    assert_eq!(cut, Ok(&signature[..72]), "the signature is shortened when encoded");
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn a_challenge_has_version_1_and_32_bytes() {
 }
 
 #[test]
-fn key_and_signature_have_their_lengths() {
+fn key_and_signature_lengths_are_checked() {
     let decode = |key: usize, signature: usize| {
         let parts = [&[key as u8][..], &vec![2; key], &[9; 8], &[signature as u8], &vec![0x30; signature]];
         AuthResponseRef::decode(&parts.concat()).map(|response| response.signature.len())

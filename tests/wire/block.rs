@@ -1,4 +1,4 @@
-//! Blocks: the header is read at once, the transactions one by one, up to the first broken one.
+//! Blocks: the header is decoded at once, the transactions one by one, up to the first invalid one.
 
 use crate::chain::{any_block, any_header, assert_every_cut_fails, block_of, encoded};
 use crate::chain::{any_tx, numbered_tx};
@@ -14,7 +14,7 @@ use proptest::prelude::*;
 const TRUNCATED: WireError = WireError::Truncated { command: CommandName::BLOCK };
 
 #[test]
-fn the_block_of_a_live_node_is_exact() {
+fn a_live_node_block_decodes_and_encodes_exactly() {
     let payload = known_payload("block");
     let block = BlockRef::decode(&payload).unwrap();
     assert_eq!(block.hash().to_string(), "6ac0cb6affd76abf66320aee66556f4ae5ffcf3585da6141c3dac2495430c7a6");
@@ -34,12 +34,12 @@ fn iterating_a_truncated_block_reports_the_truncation() {
     let payload = known_payload("block");
     assert_every_cut_fails(&payload, |payload| BlockRef::decode(payload)?.validate());
     for len in 0..81 + TxRef::MIN_BYTES {
-        assert_eq!(BlockRef::decode(&payload[..len]), Err(TRUNCATED), "the count is not trusted");
+        assert_eq!(BlockRef::decode(&payload[..len]), Err(TRUNCATED), "the count exceeds the payload");
     }
     for len in 81 + TxRef::MIN_BYTES..payload.len() {
         let block = BlockRef::decode(&payload[..len]).unwrap();
         assert_eq!(block.merkle_tree(), Err(TRUNCATED));
-        assert_eq!(encoded(|out| block.encode(out)), payload[..len], "a broken tail is encoded unchanged");
+        assert_eq!(encoded(|out| block.encode(out)), payload[..len], "an invalid tail is encoded unchanged");
     }
 }
 
@@ -71,7 +71,7 @@ fn bytes_after_the_last_transaction_are_not_emitted() {
 }
 
 #[test]
-fn a_count_bomb_costs_nothing() {
+fn a_huge_count_allocates_nothing() {
     let mut payload = any_block_header().encode().to_vec();
     payload.extend_from_slice(&hex("feffffffff"));
     payload.resize(payload.len() + 1_000, 0);
@@ -93,7 +93,7 @@ fn a_block_without_transactions_matches_no_root() {
 }
 
 #[test]
-fn a_repeated_transaction_is_seen_as_a_mutation() {
+fn a_repeated_transaction_is_reported_as_a_mutation() {
     let transactions: Vec<Tx> = (0..3).map(numbered_tx).collect();
     let good = block_of(any_block_header(), &transactions);
     let repeated: Vec<Tx> = [0, 1, 2, 2].map(numbered_tx).to_vec();
@@ -105,7 +105,7 @@ fn a_repeated_transaction_is_seen_as_a_mutation() {
 }
 
 #[test]
-fn the_reply_to_getblocktxn_is_exact() {
+fn the_reply_to_getblocktxn_decodes_and_encodes_exactly() {
     let compact = known_payload("cmpctblock");
     let block_hash = Hash256::of(&compact[..80]);
     let transactions = [numbered_tx(1), numbered_tx(3)];

@@ -1,4 +1,4 @@
-//! Blocks in pieces: the parser emits the same for any pieces as for the whole block.
+//! Blocks in pieces: the parser emits the same events for any pieces as for the whole block.
 
 use crate::chain::{any_block, any_tx, block_of, encoded, numbered_tx};
 use crate::known_payload;
@@ -75,7 +75,7 @@ fn block_payload(transactions: &[Tx]) -> Vec<u8> {
 }
 
 #[test]
-fn every_split_into_two_gives_the_whole() {
+fn every_split_into_two_gives_the_events_of_the_whole_block() {
     for payload in [known_payload("block"), block_payload(&[wide_tx(), numbered_tx(1), wide_tx()]), block_payload(&[])]
     {
         let expected = whole(&payload).unwrap();
@@ -125,7 +125,7 @@ fn the_merkle_verdict_matches_the_tree() {
 }
 
 #[test]
-fn wrong_sizes_are_errors_wherever_they_are_cut() {
+fn invalid_sizes_are_errors_wherever_the_payload_is_split() {
     let command = CommandName::BLOCK;
     let header = "00".repeat(80);
     let input = "00".repeat(36);
@@ -147,7 +147,7 @@ fn wrong_sizes_are_errors_wherever_they_are_cut() {
 }
 
 #[test]
-fn a_script_of_any_size_passes_in_constant_memory() {
+fn a_script_of_any_size_is_parsed_in_constant_memory() {
     const SCRIPT_BYTES: usize = 16 * 1024 * 1024;
     let mut payload = BlockHeader::decode(&[0; 80]).encode().to_vec();
     payload.extend_from_slice(&hex("01020000000001ffffffffffffffff"));
@@ -178,7 +178,7 @@ fn the_parser_stays_within_its_memory_bound() {
 }
 
 #[test]
-fn endless_counts_allocate_nothing() {
+fn huge_counts_allocate_nothing() {
     let mut parser = BlockStreamParser::new();
     let payload = [&[0; 80][..], &hex("feffffffff"), &hex("01000000feffffffff")].concat();
     let mut unread = &payload[..];
@@ -214,7 +214,7 @@ fn transactions_follow_each_other_without_a_gap() {
 
 proptest! {
     #[test]
-    fn any_pieces_give_the_whole(block in any_block(), lens in vec(0..200_usize, 1..50)) {
+    fn any_pieces_give_the_events_of_the_whole_block(block in any_block(), lens in vec(0..200_usize, 1..50)) {
         let payload = encoded(|out| block.as_ref().encode(out));
         let mut rest = &payload[..];
         let mut pieces = Vec::new();

@@ -48,7 +48,7 @@ pub(crate) fn any_header() -> impl Strategy<Value = BlockHeader> {
     })
 }
 
-/// Generates a script whose size is encoded in one, three or, now and then, five bytes.
+/// Generates a script whose size is encoded in one, three or, rarely, five bytes.
 fn any_script() -> impl Strategy<Value = Vec<u8>> {
     let len = prop_oneof![40 => 0..60_usize, 10 => 250..=256_usize, 1 => 0xfffe..=0x1_0001_usize];
     (len, any::<u8>()).prop_map(|(len, byte)| vec![byte; len])
@@ -98,7 +98,7 @@ pub(crate) fn any_tx() -> impl Strategy<Value = Tx> {
     any_tx_parts().prop_map(|parts| parts.to_tx())
 }
 
-/// Returns a transaction that is unique to its number.
+/// Returns a different transaction for each number.
 pub(crate) fn numbered_tx(number: u32) -> Tx {
     let input = TxInRef { prev_txid: Hash256::of(&number.to_le_bytes()), prev_index: number, script: &[], sequence: 0 };
     Tx::from_parts(1, &[input], &[TxOutRef { value: i64::from(number), script: &[0x51] }], 0)

@@ -1,4 +1,4 @@
-//! The reader and the writers, compared with naive ones.
+//! The reader and the writers, compared with naive implementations.
 
 use peerloop::error::WireError;
 use peerloop::internals::codec::{Reader, put_compact_size, put_items, put_var_bytes};
@@ -37,7 +37,7 @@ fn every_size_of_one_byte_is_itself() {
 }
 
 #[test]
-fn every_size_of_three_bytes_is_read_if_it_needs_them() {
+fn a_size_of_three_bytes_is_accepted_only_if_it_needs_three() {
     for number in 0..=u16::MAX {
         let [low, high] = number.to_le_bytes();
         let expected = if number < 0xfd { Err(NON_CANONICAL) } else { Ok(u64::from(number)) };
@@ -84,7 +84,7 @@ fn sizes_of_nine_bytes_are_never_accepted() {
 }
 
 #[test]
-fn numbers_are_little_endian_and_ports_are_not() {
+fn numbers_are_little_endian_and_ports_are_big_endian() {
     let bytes: Vec<u8> = (0x81..=0x90).collect();
     let mut reader = Reader::new(COMMAND, &bytes);
     assert_eq!(reader.u8(), Ok(0x81));
@@ -193,7 +193,7 @@ proptest! {
 }
 
 #[test]
-fn p20_a_count_is_accepted_if_the_rest_can_hold_it() {
+fn p20_a_count_is_accepted_only_if_the_rest_is_long_enough() {
     let count = |text: &str, rest: usize, min_element_bytes: usize| {
         Reader::new(COMMAND, &[hex(text), vec![0; rest]].concat()).count(min_element_bytes)
     };
@@ -208,11 +208,11 @@ fn p20_a_count_is_accepted_if_the_rest_can_hold_it() {
 }
 
 #[test]
-fn items_are_the_slices_that_they_were_read_from() {
+fn items_are_slices_of_the_payload() {
     let payload = hex("02aabbccddee");
     let mut reader = Reader::new(COMMAND, &payload);
     assert_eq!(reader.items::<2>(), Ok(&[[0xaa, 0xbb], [0xcc, 0xdd]][..]));
-    assert_eq!(reader.remaining(), 1, "the items end where their bytes end");
+    assert_eq!(reader.remaining(), 1, "only the items are consumed");
     let mut out = Vec::new();
     put_items(&[[0xaa, 0xbb], [0xcc, 0xdd]], &mut out);
     assert_eq!(out, payload[..5]);

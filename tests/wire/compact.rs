@@ -1,4 +1,4 @@
-//! Compact blocks: a live node's vector, positions that add up, and positions that do not.
+//! Compact blocks: one that a live node sent, valid positions, and invalid ones.
 
 use crate::chain::{any_header, any_tx, assert_every_cut_fails, compact_txids, encoded, numbered_tx};
 use crate::known_payload;
@@ -20,7 +20,7 @@ mod cmpctblock {
     use super::*;
 
     #[test]
-    fn the_block_of_a_live_node_is_exact() {
+    fn a_live_node_block_decodes_and_encodes_exactly() {
         let payload = known_payload("cmpctblock");
         let block = CompactBlockRef::decode(&payload).unwrap();
         assert!(block.header.hash().to_string().starts_with("779f3507"));
@@ -41,7 +41,7 @@ mod cmpctblock {
         assert_eq!(CompactBlockRef::decode(&[&payload[..], b"more"].concat()), Ok(block));
     }
 
-    /// Returns a block of `short_ids` short ids and the transactions in `prefilled`, each preceded by its distance.
+    /// Returns a block with `short_ids` short ids and one prefilled transaction for each distance in `prefilled`.
     fn block(short_ids: u8, prefilled: &[&str]) -> Vec<u8> {
         let mut payload = known_payload("cmpctblock")[..88].to_vec();
         payload.push(short_ids);
@@ -59,7 +59,7 @@ mod cmpctblock {
     }
 
     #[test]
-    fn positions_are_counted_from_after_the_previous_one() {
+    fn each_position_is_a_distance_from_the_previous_one() {
         assert_eq!(indexes(&block(0, &["00"])), Ok(vec![0]));
         assert_eq!(indexes(&block(0, &["00", "00", "00"])), Ok(vec![0, 1, 2]));
         assert_eq!(indexes(&block(4, &["00", "02", "00"])), Ok(vec![0, 3, 4]));
@@ -81,7 +81,7 @@ mod cmpctblock {
     }
 
     #[test]
-    fn counts_are_not_trusted() {
+    fn counts_that_exceed_the_payload_are_rejected() {
         let mut short_ids = block(0, &[]);
         short_ids.truncate(88);
         let mut prefilled = short_ids.clone();
@@ -110,7 +110,7 @@ mod cmpctblock {
             let read = CompactBlockRef::decode(&payload).unwrap();
             prop_assert_eq!(read.into_owned(), built);
 
-            // Reassembled, the block is the original one.
+            // The reassembled block is the original.
             let key = ShortIds::new(&header, nonce);
             let (mut short_ids, mut prefilled) = (read.short_ids.iter(), read.prefilled().peekable());
             for (index, tx) in transactions.iter().enumerate() {
@@ -139,7 +139,7 @@ mod getblocktxn {
     }
 
     #[test]
-    fn the_request_of_the_specification_is_exact() {
+    fn the_specified_request_decodes_and_encodes_exactly() {
         let block_hash = Hash256::of(&known_payload("cmpctblock")[..80]);
         let message = GetBlockTxn::from_indexes(block_hash, [1, 3]);
         let payload = encoded(|out| message.as_ref().encode(out));
@@ -164,7 +164,7 @@ mod getblocktxn {
     }
 
     #[test]
-    fn a_count_is_not_trusted() {
+    fn a_count_that_exceeds_the_payload_is_rejected() {
         let payload = [&[9; 32][..], &hex("feffffffff000000")].concat();
         let used = measure(|| assert_eq!(GetBlockTxnRef::decode(&payload), Err(TRUNCATED)));
         assert_eq!(used.count_total, 0);

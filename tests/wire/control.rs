@@ -1,4 +1,4 @@
-//! The small messages: which deviations a node tolerates in them and which it does not.
+//! The small messages, and the deviations from their format that a node tolerates or rejects.
 
 use peerloop::error::WireError;
 use peerloop::protocol::CommandName;
@@ -14,7 +14,7 @@ fn encode(message: &MessageRef<'_>) -> Vec<u8> {
 }
 
 #[test]
-fn a_nonce_is_complete_or_the_message_is_truncated() {
+fn a_message_with_an_incomplete_nonce_is_truncated() {
     let bytes = [1, 2, 3, 4, 5, 6, 7, 8, 9];
     for command in [CommandName::PING, CommandName::PONG] {
         for len in 0..8 {
@@ -83,7 +83,7 @@ mod protoconf {
     }
 
     #[test]
-    fn policies_are_read_only_if_they_are_counted() {
+    fn policies_are_read_only_if_the_field_count_includes_them() {
         assert_eq!(decode(&[&[1], &LEAST, b"\x07Default"]), Ok((1_048_576, None)));
         assert_eq!(decode(&[&[2], &LEAST]), Err(TRUNCATED));
         assert_eq!(decode(&[&[2], &LEAST, b"\0"]), Ok((1_048_576, Some(vec![]))));
@@ -110,7 +110,7 @@ mod protoconf {
         assert_eq!(decode(&[&[2], &LEAST, &[0xfd, 0x8b, 2], &too_long]), Err(TOO_LONG));
         let mut out = Vec::new();
         ProtoconfRef { max_recv_payload_bytes: 1_048_576, stream_policies: Some(&too_long) }.encode(&mut out);
-        assert_eq!(decode(&[&out]), Ok((1_048_576, Some(longest))), "cut when written");
+        assert_eq!(decode(&[&out]), Ok((1_048_576, Some(longest))), "shortened when encoded");
     }
 }
 
@@ -121,7 +121,7 @@ mod reject {
     const TOO_LONG: WireError = WireError::TooLong { command: CommandName::REJECT };
 
     fn hash_of(payload: &[u8]) -> Option<[u8; 32]> {
-        RejectRef::decode(payload).expect("a reject").hash
+        RejectRef::decode(payload).expect("the payload is a reject").hash
     }
 
     #[test]
@@ -140,7 +140,7 @@ mod reject {
     }
 
     #[test]
-    fn every_cut_of_one_without_hash_is_an_error() {
+    fn every_cut_of_a_reject_without_a_hash_is_an_error() {
         let whole = payload(vectors::NODE_REJECT_PING);
         for cut in 0..whole.len() {
             assert_eq!(RejectRef::decode(&whole[..cut]), Err(TRUNCATED), "{cut} bytes");
@@ -176,7 +176,7 @@ mod reject {
     }
 
     #[test]
-    fn message_and_reason_have_their_limits() {
+    fn message_and_reason_lengths_are_limited() {
         let decode = |message: usize, reason: usize| {
             let parts = [&[message as u8][..], &vec![b'm'; message], &[0x10, reason as u8], &vec![b'r'; reason]];
             RejectRef::decode(&parts.concat()).map(|reject| (reject.message.len(), reject.reason.len()))
@@ -188,7 +188,7 @@ mod reject {
         let long = RejectRef { message: &[b'm'; 13], code: RejectCode::INVALID, reason: &[b'r'; 112], hash: None };
         let encoded = encode(&MessageRef::Reject(long));
         let cut = RejectRef::decode(&encoded).unwrap();
-        assert_eq!((cut.message.len(), cut.reason.len()), (12, 111), "cut when written");
+        assert_eq!((cut.message.len(), cut.reason.len()), (12, 111), "shortened when encoded");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Further connections: `createstrm` and `streamack`.
+//! Additional connections of a peer: `createstrm` and `streamack`.
 
 use crate::exact::{MAIN, REGTEST, assert_same};
 use crate::known_payload;
@@ -14,7 +14,7 @@ fn uuid() -> AssociationId {
 }
 
 #[test]
-fn known_messages_are_exact() {
+fn known_messages_decode_and_encode_exactly() {
     let create = |association_id| {
         let policy = Box::from(&b"BlockPriority"[..]);
         Message::CreateStrm(CreateStream { association_id, stream_type: StreamType::Data1, policy })
@@ -67,7 +67,7 @@ fn a_stream_has_one_of_six_types() {
 }
 
 #[test]
-fn an_association_is_read_as_in_a_version() {
+fn an_association_id_is_decoded_as_in_a_version() {
     let decode = |id: &[u8]| {
         let payload = [&[id.len() as u8], id, &[1]].concat();
         StreamAck::decode(&payload).map(|ack| ack.association_id)
@@ -96,5 +96,5 @@ fn a_policy_has_at_most_64_bytes() {
     let message = CreateStreamRef { association_id, stream_type: StreamType::Data1, policy: &too_long };
     let mut encoded = Vec::new();
     message.encode(&mut encoded);
-    assert_eq!(CreateStreamRef::decode(&encoded).map(|message| message.policy), Ok(&longest[..]), "cut when written");
+    assert_eq!(CreateStreamRef::decode(&encoded).map(|message| message.policy), Ok(&longest[..]), "cut when encoded");
 }

@@ -1,4 +1,4 @@
-//! Double spends: a message that proves one, and every way in which one fails.
+//! Double spends: messages that prove one, and every way in which a proof fails.
 
 use crate::chain::{assert_every_cut_fails, encoded, numbered_tx};
 use allocation_counter::measure;
@@ -73,7 +73,7 @@ fn double_spend() -> [Fork; 2] {
 }
 
 #[test]
-fn a_double_spend_is_exact_and_valid() {
+fn a_double_spend_is_valid_and_encoded_exactly() {
     let forks = double_spend();
     assert_eq!(verdict(&forks), Ok(()));
     let message = message(&forks).unwrap();
@@ -98,7 +98,7 @@ fn a_double_spend_is_exact_and_valid() {
 }
 
 #[test]
-fn three_branches_may_be_a_double_spend_in_pairs() {
+fn three_branches_are_a_double_spend_if_each_shares_an_output_with_another() {
     let spends = |outputs: [&[u32]; 3]| {
         let fork = |(value, outputs)| fork(ancestor(), 1 + value as usize, &spending(outputs, value));
         verdict(&(0..).zip(outputs).map(fork).collect::<Vec<_>>())
@@ -138,7 +138,7 @@ fn headers_must_be_a_chain() {
     assert_eq!(verdict(&forks), Err(DoubleSpendFault::NoChain), "the same header twice");
     let mut forks = double_spend();
     forks[1].headers.clear();
-    assert_eq!(verdict(&forks), Err(DoubleSpendFault::NoChain), "none");
+    assert_eq!(verdict(&forks), Err(DoubleSpendFault::NoChain), "no header");
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn the_same_transaction_twice_is_not_a_double_spend() {
 }
 
 #[test]
-fn proofs_of_another_kind_are_refused_by_form() {
+fn proofs_of_other_kinds_are_neither_built_nor_decoded() {
     let forks = double_spend();
     let (tx, root) = (spending(&[1], 1), Hash256::of(b"root"));
     let proofs = [
@@ -202,7 +202,7 @@ fn other_versions_and_single_branches_are_refused() {
 }
 
 #[test]
-fn counts_are_not_trusted() {
+fn counts_that_exceed_the_payload_are_rejected() {
     let truncated = WireError::Truncated { command: CommandName::DSDETECTED };
     let forks = hex(&format!("0100feffffff7f{}", "00".repeat(200)));
     let headers = hex(&format!("010002feffffff7f{}", "00".repeat(400)));

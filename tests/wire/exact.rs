@@ -27,7 +27,7 @@ const LOOSE_COINBASE: [u8; 32] = [
 /// Decodes the header of `frame`, whose magic is `magic`, and checks its checksum.
 fn header_of(frame: &[u8], magic: [u8; 4]) -> Header {
     assert_eq!(frame[..4], magic);
-    let header = Header::decode(frame[..24].try_into().expect("24 bytes"));
+    let header = Header::decode(frame[..24].try_into().expect("the frame has a header"));
     assert_eq!(header.payload_len, frame.len() as u64 - 24, "{:?}", header.command);
     assert_eq!(header.checksum, Some(checksum(&frame[24..])), "{:?}", header.command);
     header
@@ -101,7 +101,7 @@ fn req_e09_magics_are_in_wire_order() {
 }
 
 #[test]
-fn req_e42_each_network_has_its_port_and_is_written_as_it_is_read() {
+fn req_e42_each_network_has_its_port_and_its_name_parses_back() {
     let networks = [Network::Mainnet, Network::Testnet, Network::Stn, Network::Regtest];
     assert_eq!(networks.map(Network::default_port), [8_333, 18_333, 9_333, 18_444]);
     assert_eq!(networks, Network::ALL);
@@ -124,7 +124,7 @@ fn req_e10_port_8333_is_written_as_20_8d() {
 }
 
 #[test]
-fn req_e48_versions_are_exact() {
+fn req_e48_versions_decode_and_encode_exactly() {
     let uuid: [u8; 16] = std::array::from_fn(|at| 0x10 + at as u8);
     for (frame, association_id) in [
         (vectors::VERSION_WITH_ASSOCIATION, AssociationId::Uuid(uuid)),
@@ -151,7 +151,7 @@ fn a_node_that_echoes_an_association_id_sends_123_bytes() {
 }
 
 #[test]
-fn messages_without_a_payload_are_exact() {
+fn messages_without_a_payload_decode_and_encode_exactly() {
     assert_same(vectors::VERACK, MAIN, "verack", Message::Verack);
     assert_same(vectors::NODE_VERACK, REGTEST, "verack", Message::Verack);
     assert_same(vectors::SENDHEADERS, MAIN, "sendheaders", Message::SendHeaders);
@@ -159,14 +159,14 @@ fn messages_without_a_payload_are_exact() {
 }
 
 #[test]
-fn pings_and_pongs_are_exact() {
+fn pings_and_pongs_decode_and_encode_exactly() {
     assert_same(vectors::PING, MAIN, "ping", Message::Ping { nonce: 0x0807_0605_0403_0201 });
     assert_same(vectors::PONG, MAIN, "pong", Message::Pong { nonce: 0x0807_0605_0403_0201 });
     assert_same(vectors::NODE_PING, REGTEST, "ping", Message::Ping { nonce: 0x845a_4c5c_9a25_78ac });
 }
 
 #[test]
-fn a_pong_borrows_payload_and_checksum_of_its_ping() {
+fn a_pong_reuses_the_payload_and_checksum_of_its_ping() {
     let ping = hex(vectors::PING);
     let header = header_of(&ping, MAIN);
     let mut out = b"before".to_vec();
@@ -175,7 +175,7 @@ fn a_pong_borrows_payload_and_checksum_of_its_ping() {
 }
 
 #[test]
-fn protoconfs_are_exact() {
+fn protoconfs_decode_and_encode_exactly() {
     let policies = Protoconf {
         max_recv_payload_bytes: 2_097_152,
         stream_policies: Some(Box::from(&b"BlockPriority,Default"[..])),
@@ -187,7 +187,7 @@ fn protoconfs_are_exact() {
 }
 
 #[test]
-fn rejects_are_exact() {
+fn rejects_decode_and_encode_exactly() {
     let message = reject(b"tx", RejectCode::INVALID, b"bad-txns", Some(GENESIS_COINBASE));
     assert_same(vectors::REJECT_TX, MAIN, "reject", message);
     let message = reject(b"ping", RejectCode::MALFORMED, b"error parsing message", None);
@@ -199,7 +199,7 @@ fn rejects_are_exact() {
 }
 
 #[test]
-fn req_e48_all_other_messages_are_exact() {
+fn req_e48_all_other_messages_decode_and_encode_exactly() {
     for (magic, known) in [(MAIN, &COMPUTED[..]), (REGTEST, &RECORDED)] {
         for (command, text) in known {
             let frame = hex(text);
@@ -223,7 +223,7 @@ fn an_unknown_message_passes_through_unchanged() {
 }
 
 #[test]
-fn extended_headers_are_exact() {
+fn extended_headers_decode_and_encode_exactly() {
     for (text, real_command, real_len) in
         [(vectors::EXTENDED_BLOCK_HEADER, "block", 4_294_967_296_u64), (vectors::EXTENDED_PING, "ping", 8)]
     {
@@ -256,5 +256,5 @@ fn a_frame_fits_a_buffer_of_its_own_size() {
     let mut out = Vec::with_capacity(24 + 100);
     let (place, capacity) = (out.as_ptr(), out.capacity());
     message.as_ref().encode_frame(MAIN, &mut out);
-    assert_eq!((out.as_ptr(), out.capacity()), (place, capacity), "the buffer was replaced");
+    assert_eq!((out.as_ptr(), out.capacity()), (place, capacity), "the buffer was reallocated");
 }

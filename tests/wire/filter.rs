@@ -1,4 +1,4 @@
-//! Bloom filters: those of BIP 37 and of the reference node's tests, bit for bit, and their limits.
+//! Bloom filters: examples from BIP 37 and the reference node's tests, bit for bit, and the limits.
 
 use crate::chain::{assert_every_cut_fails, encoded};
 use allocation_counter::measure;
@@ -24,7 +24,7 @@ fn filled(mut filter: BloomFilter, elements: &[&str]) -> BloomFilter {
 }
 
 #[test]
-fn the_filters_of_the_reference_node_are_exact() {
+fn the_reference_nodes_filters_are_reproduced_exactly() {
     let elements = [
         "99108ad8ed9bb6274d3980bab5a85c048f0950c8",
         "b5a2c786d9ef4658287ced5914b37a1b4aa32eee",
@@ -70,7 +70,7 @@ fn elements_longer_than_520_bytes_are_never_in_a_filter() {
 }
 
 #[test]
-fn sizes_are_limited_where_they_are_read() {
+fn sizes_are_limited_when_decoded() {
     let filter = |len: usize, hash_count: u32| {
         let mut payload = vec![0xfd];
         payload.extend_from_slice(&(len as u16).to_le_bytes());
@@ -101,7 +101,7 @@ fn requested_sizes_are_capped_at_the_limits() {
 }
 
 #[test]
-fn a_filter_without_bits_matches_everything_and_stays_so() {
+fn a_filter_without_bits_matches_everything_even_after_an_insert() {
     let empty = hex("00050000000000000001");
     let mut filter = FilterLoadRef::decode(&empty).unwrap().into_owned();
     filter.insert(b"anything");
@@ -117,7 +117,7 @@ fn a_filter_without_hash_functions_matches_everything() {
 }
 
 #[test]
-fn an_output_is_its_txid_and_its_index() {
+fn an_outpoint_is_matched_by_its_txid_and_index() {
     let txid = Hash256::of(b"a");
     let mut filter = BloomFilter::new(10, 1e-6, 5, BloomFilter::UPDATE_PUBKEYS);
     filter.insert_outpoint(txid, 0x0102_0304);
@@ -127,7 +127,7 @@ fn an_output_is_its_txid_and_its_index() {
 }
 
 #[test]
-fn filteradd_is_exact_and_limited() {
+fn filteradd_decodes_and_encodes_exactly_and_is_limited() {
     let payload = hex("03aabbcc");
     let message = FilterAddRef::decode(&payload).unwrap();
     assert_eq!(message.element, [0xaa, 0xbb, 0xcc]);

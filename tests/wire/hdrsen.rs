@@ -17,7 +17,7 @@ use proptest::prelude::*;
 const TRUNCATED: WireError = WireError::Truncated { command: CommandName::HDRSEN };
 
 #[test]
-fn the_header_of_a_live_node_is_exact() {
+fn a_live_node_header_decodes_and_encodes_exactly() {
     let payload = known_payload("hdrsen");
     let message = EnrichedHeadersRef::decode(&payload).unwrap();
     assert_eq!((message.len(), message.is_empty(), message.iter().len()), (1, false, 1));
@@ -52,7 +52,7 @@ fn the_proof_of_a_block_of_five_has_three_nodes() {
     assert!(proven.as_ref().is_proven_by(&header));
     assert!(!proven.as_ref().is_proven_by(&BlockHeader { nonce: 0, ..header }), "another block");
     let other = ProvenTx { tx: txs[1].clone(), proof };
-    assert!(!other.as_ref().is_proven_by(&header), "the proof is about another transaction");
+    assert!(!other.as_ref().is_proven_by(&header), "the proof is for a different transaction");
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn any_byte_but_zero_is_true() {
 }
 
 #[test]
-fn nested_counts_are_not_trusted() {
+fn nested_counts_that_exceed_the_payload_are_rejected() {
     let headers = hex(&format!("feffffff7f{}", "00".repeat(200)));
     let nodes = hex(&format!(
         "01{}01000102000000000000000000{}{}{}feffffff7f{}",
@@ -111,7 +111,7 @@ fn nested_counts_are_not_trusted() {
 }
 
 #[test]
-fn a_broken_transaction_breaks_the_message() {
+fn an_invalid_transaction_invalidates_the_message() {
     let mut payload = known_payload("hdrsen");
     // The count of the coinbase's inputs.
     assert_eq!(payload[1 + 80 + 3 + 4], 1);

@@ -1,4 +1,4 @@
-//! Block headers, and the `headers` message, whose items have one size only by convention.
+//! Block headers, and the `headers` message, whose items have the same size only by convention.
 
 use crate::exact::{MAIN, REGTEST, assert_same};
 use crate::known_payload;
@@ -16,7 +16,7 @@ const GENESIS: &str = "010000000000000000000000000000000000000000000000000000000
     7ac72c3e67768f617fc81bc3888a51323a9fb8aa4b1e5e4a29ab5f49ffff001d1dac2b7c";
 
 fn hash(display: &str) -> Hash256 {
-    display.parse().expect("a hash")
+    display.parse().expect("the text is a hash")
 }
 
 fn genesis(time: u32, bits: u32, nonce: u32) -> BlockHeader {
@@ -43,7 +43,7 @@ fn the_first_blocks_have_their_known_hashes() {
 }
 
 #[test]
-fn known_headers_are_exact() {
+fn known_headers_decode_and_encode_exactly() {
     let (_, none) = COMPUTED.iter().find(|(name, _)| *name == "headers").expect("a computed frame exists");
     assert_same(none, MAIN, "headers", Message::Headers(Headers::default()));
 
@@ -84,7 +84,7 @@ fn a_header_without_its_count_is_an_error() {
 
 #[test]
 fn a_long_count_uses_bytes_of_the_next_header() {
-    // There are bytes for two items of the minimum size, but the first one is longer.
+    // The payload has room for two items of the minimum size, but the first item is longer.
     let payload = [&[2][..], &[0; 80], &hex("fdfd00"), &[0; 79]].concat();
     assert_eq!(payload.len(), 1 + 2 * 81);
     assert_eq!(HeadersRef::decode(&payload), Err(TRUNCATED));

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 const COMMANDS: [CommandName; 3] = [CommandName::INV, CommandName::GETDATA, CommandName::NOTFOUND];
 
 fn hash(display: &str) -> Hash256 {
-    display.parse().expect("a hash")
+    display.parse().expect("the text is a hash")
 }
 
 fn encode(inventory: InventoryRef<'_>) -> Vec<u8> {
@@ -22,7 +22,7 @@ fn encode(inventory: InventoryRef<'_>) -> Vec<u8> {
 }
 
 #[test]
-fn known_inventories_are_exact() {
+fn known_inventories_decode_and_encode_exactly() {
     let coinbase = hash("4a5e1e4baab89f3a32518a88c31bc87f618f76673e2cc77ab2127b7afdeda33b");
     let genesis = hash("000000000019d6689c085ae165831e934ff763ae46a2a6c172b3f1b60a8ce26f");
     let tx = Inventory::from_items([InventoryItem::tx(coinbase)]);
@@ -58,7 +58,7 @@ fn every_cut_is_an_error() {
 }
 
 #[test]
-fn a_count_beyond_the_payload_is_an_error() {
+fn a_count_that_exceeds_the_payload_is_an_error() {
     let truncated = Err(WireError::Truncated { command: CommandName::INV });
     for count in ["02", "fc", "fdfd00", "fdffff", "fe00000100", "feffffffff"] {
         let payload = [hex(count), vec![0; 2 * 36 - 1]].concat();

@@ -1,4 +1,4 @@
-//! Memory that decoding uses, also for bytes that claim more than there is.
+//! Memory that decoding uses, including for payloads that claim more items than they contain.
 
 use crate::exact::MAIN;
 use allocation_counter::measure;
@@ -53,7 +53,7 @@ fn p21_no_count_or_length_within_a_message_reserves_anything() {
 
 #[test]
 fn walking_and_encoding_a_message_allocates_nothing() {
-    // A decoded `version` owns its user agent: a peer sends it once, and it is kept as long as the peer.
+    // A decoded `version` owns its user agent, because the version is kept until the peer is closed.
     let allocations_of_a_version = 1;
     let mut out = Vec::with_capacity(4_096);
     let mut walked = BTreeSet::new();
@@ -62,7 +62,7 @@ fn walking_and_encoding_a_message_allocates_nothing() {
         out.clear();
         let mut items = 0;
         let info = measure(|| {
-            let message = MessageRef::decode(command, &payload).expect("a known payload");
+            let message = MessageRef::decode(command, &payload).expect("a known payload is valid");
             items = walk(&message);
             message.encode_frame(MAIN, &mut out);
         });
@@ -78,7 +78,7 @@ fn walking_and_encoding_a_message_allocates_nothing() {
     assert!(walked.iter().eq(lists.split(' ')), "{walked:?} have items");
 }
 
-/// Visits every item of a message, and every item of those, and returns how many there were.
+/// Visits every item of a message, including nested ones, and returns their number.
 fn walk(message: &MessageRef<'_>) -> usize {
     match message {
         MessageRef::Addr(addresses) => look_at(addresses.iter()),
@@ -118,7 +118,7 @@ fn walk_tx(tx: &TxRef<'_>) -> usize {
 }
 
 fn walk_txs(transactions: &TxListRef<'_>) -> usize {
-    transactions.iter().map(|tx| walk_tx(&tx.expect("a known payload"))).sum()
+    transactions.iter().map(|tx| walk_tx(&tx.expect("a known payload is valid"))).sum()
 }
 
 fn walk_proven(proven: &ProvenTxRef<'_>) -> usize {
@@ -138,7 +138,7 @@ fn walking_a_list_allocates_nothing() {
     Inventory::from_items([InventoryItem::tx(hash); 500]).as_ref().encode(&mut payload);
     let headers = Headers::from_headers([header; 100]);
     let info = measure(|| {
-        let inventory = InventoryRef::decode(CommandName::INV, &payload).expect("an inventory");
+        let inventory = InventoryRef::decode(CommandName::INV, &payload).expect("the payload is an inventory");
         assert!(inventory.iter().all(|item| item.hash == hash));
         assert!(headers.as_ref().iter().all(|item| item.header.hash() == hash));
     });

@@ -70,7 +70,7 @@ mod frontier {
     }
 
     #[test]
-    fn any_number_of_leaves_costs_one_hash_per_level() {
+    fn any_number_of_leaves_needs_memory_for_one_hash_per_level() {
         let used = measure(|| {
             let tree: MerkleFrontier = (0..100_000).map(numbered).collect();
             assert_eq!(tree.leaf_count(), 100_000);
@@ -144,7 +144,7 @@ mod proof {
     }
 
     #[test]
-    fn all_four_forms_are_exact() {
+    fn all_four_forms_decode_and_encode_exactly() {
         let tx = numbered_tx(5);
         let (txid, other) = (tx.as_ref().txid(), numbered(6));
         let tail = format!("{}0100{}", hex_of(other), hex_of(numbered(7)));
@@ -191,7 +191,7 @@ mod proof {
     }
 
     #[test]
-    fn a_count_of_nodes_is_not_trusted() {
+    fn a_node_count_that_exceeds_the_payload_is_rejected() {
         let bytes = hex(&format!("0000{}{}feffffff7f{}", "00".repeat(32), "00".repeat(32), "00".repeat(32)));
         let used = measure(|| assert_eq!(decode(&bytes), Err(WireError::Truncated { command: COMMAND })));
         assert_eq!(used.count_total, 0);
@@ -206,7 +206,7 @@ mod partial_tree {
     use super::*;
 
     #[test]
-    fn the_merkleblock_of_a_live_node_is_exact() {
+    fn a_live_node_merkleblock_decodes_and_encodes_exactly() {
         let payload = known_payload("merkleblock");
         let message = MerkleBlockRef::decode(&payload).unwrap();
         assert_eq!((message.tx_count, message.hashes().len(), message.flags()), (1, 1, &[1][..]));
@@ -232,7 +232,7 @@ mod partial_tree {
     }
 
     #[test]
-    fn a_tree_with_too_much_or_too_little_is_refused() {
+    fn a_tree_with_extra_or_missing_data_is_refused() {
         let txids: Vec<Hash256> = (0..7).map(numbered).collect();
         let good = MerkleBlock::from_txids(header_over(&txids), &txids, |index| index == 5);
         let payload = encoded(|out| good.as_ref().encode(out));
@@ -266,14 +266,14 @@ mod partial_tree {
     }
 
     #[test]
-    fn no_transactions_make_no_tree() {
+    fn a_tree_without_transactions_is_refused() {
         let message = MerkleBlock::from_txids(header_over(&[]), &[], |_| true);
         assert_eq!(message.as_ref().matches(), None);
         assert_eq!(encoded(|out| message.as_ref().encode(out)).len(), 86);
     }
 
     #[test]
-    fn counts_are_not_trusted() {
+    fn counts_that_exceed_the_payload_are_rejected() {
         let head = [&header_over(&[]).encode()[..], &[0xff; 4]].concat();
         let hashes = [&head[..], &hex("feffffff7f"), &[0; 64]].concat();
         let flags = [&head[..], &hex("00feffffff7f"), &[0; 64]].concat();
@@ -286,7 +286,7 @@ mod partial_tree {
     }
 
     #[test]
-    fn a_tree_of_set_bits_ends_with_its_hashes() {
+    fn a_tree_of_set_bits_ends_when_its_hashes_run_out() {
         let head = [&header_over(&[]).encode()[..], &u32::MAX.to_le_bytes()].concat();
         let payload = [&head[..], &[2], &[1; 64], &[0xfd, 0x10, 0x27], &[0xff; 10_000]].concat();
         let message = MerkleBlockRef::decode(&payload).unwrap();

@@ -10,10 +10,10 @@ use peerloop_testkit::vectors::{COMPUTED, RECORDED};
 const MEMPOOL: CommandName = CommandName::MEMPOOL;
 
 #[test]
-fn known_messages_are_exact() {
+fn known_messages_decode_and_encode_exactly() {
     let compact = |announce| Message::SendCmpct(SendCmpct { announce, version: SendCmpct::VERSION });
     let frames = |command| COMPUTED.iter().filter(move |(name, _)| *name == command).map(|(_, frame)| *frame);
-    let [low, high] = frames("sendcmpct").collect::<Vec<_>>()[..] else { panic!("two were computed") };
+    let [low, high] = frames("sendcmpct").collect::<Vec<_>>()[..] else { panic!("there are two computed frames") };
     assert_same(low, MAIN, "sendcmpct", compact(false));
     assert_same(high, MAIN, "sendcmpct", compact(true));
     let (_, recorded) = RECORDED.iter().find(|(name, _)| *name == "sendcmpct").expect("a recorded frame exists");

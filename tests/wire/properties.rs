@@ -86,7 +86,7 @@ fn any_locator() -> impl Strategy<Value = Locator> {
 fn any_list() -> impl Strategy<Value = Message> {
     let entry = (any::<u32>(), any_address()).prop_map(|(time, address)| AddressEntry { time, address });
     let header = any::<[[u8; 16]; 5]>()
-        .prop_map(|bytes| BlockHeader::decode(bytes.as_flattened().try_into().expect("80 bytes")));
+        .prop_map(|bytes| BlockHeader::decode(bytes.as_flattened().try_into().expect("a header has 80 bytes")));
     prop_oneof![
         any_inventory().prop_map(Message::Inv),
         any_inventory().prop_map(Message::GetData),
@@ -141,11 +141,11 @@ fn any_signed() -> impl Strategy<Value = Message> {
     ]
 }
 
-/// Generates messages whose parts must fit each other.
+/// Selects known messages, including those whose parts must fit each other.
 fn any_known() -> impl Strategy<Value = Message> {
     let known: Vec<_> = vectors::COMPUTED.iter().chain(&vectors::RECORDED).collect();
     proptest::sample::select(known).prop_map(|(command, frame)| {
-        MessageRef::decode(CommandName::new(command), &payload(frame)).expect("a known frame").into_owned()
+        MessageRef::decode(CommandName::new(command), &payload(frame)).expect("a known frame is valid").into_owned()
     })
 }
 
@@ -197,14 +197,14 @@ fn with_optional_fields(mut message: Message) -> Message {
     message
 }
 
-/// Decodes, and if that succeeds asserts that the message survives encoding and decoding.
+/// Asserts that the payload, if it decodes, survives encoding and decoding.
 fn assert_stable(command: CommandName, payload: &[u8]) -> Result<(), TestCaseError> {
     let Ok(message) = MessageRef::decode(command, payload) else { return Ok(()) };
     prop_assert_eq!(message.command(), command);
     let encoded = encode(&message);
     prop_assert!(encoded.len() <= payload.len(), "encoding adds nothing");
     let again = MessageRef::decode(command, &encoded);
-    // A list of transactions is validated only when it is iterated, so it may hold more than is ever sent.
+    // A list of transactions is validated only when it is iterated, so it may contain bytes that are never encoded.
     if !matches!(message, MessageRef::Block(_) | MessageRef::BlockTxn(_)) {
         prop_assert_eq!(again.clone(), Ok(message.clone()));
     }

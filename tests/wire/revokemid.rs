@@ -17,13 +17,13 @@ fn key(fill: u8) -> [u8; 33] {
     key
 }
 
-/// Returns a payload with these signature bytes and the given length.
+/// Returns a payload with this length field and these signature bytes.
 fn payload(len: &[u8], signatures: &[u8]) -> Vec<u8> {
     [&known_payload("revokemid")[..KEYS_END], len, signatures].concat()
 }
 
 #[test]
-fn the_known_message_is_exact() {
+fn the_known_message_decodes_and_encodes_exactly() {
     let (_, text) = COMPUTED.iter().find(|(name, _)| *name == "revokemid").expect("a computed frame exists");
     let message = RevokeMid {
         revocation_key: key(0xa1),
@@ -82,7 +82,7 @@ fn a_signature_has_at_most_255_bytes() {
     let too_long = [7; 256];
     let mut cut = Vec::new();
     RevokeMidRef { revocation_signature: &too_long, miner_signature: &too_long, ..message }.encode(&mut cut);
-    assert_eq!(cut, payload_of_longest, "cut when written");
+    assert_eq!(cut, payload_of_longest, "the signatures are shortened when encoded");
     let decoded = RevokeMidRef::decode(&payload(&hex("fd0102"), &[0; 513])).map(|_| ());
     assert_eq!(decoded, Err(WireError::TooLong { command: COMMAND }));
 }

@@ -18,7 +18,7 @@ fn rows() -> Vec<Row> {
     lines
         .map(|line| {
             let cells: Vec<&str> = line.trim_start_matches("//!").split('|').map(str::trim).collect();
-            let ["", command, direction, limit, _, decoded_as, ""] = cells[..] else { panic!("five cells: {line}") };
+            let ["", command, direction, limit, _, decoded_as, ""] = cells[..] else { panic!("not 5 cells: {line}") };
             Row { command: CommandName::new(command.trim_matches('`')), direction, limit, decoded_as }
         })
         .collect()
@@ -60,11 +60,11 @@ fn every_limit_matches_the_code() {
 fn every_message_decodes_to_the_type_in_the_table() {
     for row in rows().iter().filter(|row| row.command != CommandName::EXTMSG) {
         let vectors: Vec<_> = payloads().filter(|(command, _)| *command == row.command).collect();
-        assert!(!vectors.is_empty(), "there is no vector of {}", row.command);
+        assert!(!vectors.is_empty(), "no vector of {}", row.command);
         // The debug form of a message is its variant followed by its type.
         let name = row.decoded_as.trim_matches(['[', '`', ']']).trim_start_matches("MessageRef::");
         for (_, payload) in vectors {
-            let shown = format!("{:?}", MessageRef::decode(row.command, &payload).expect("a vector"));
+            let shown = format!("{:?}", MessageRef::decode(row.command, &payload).expect("a vector is valid"));
             let words: Vec<&str> = shown.split(|c: char| !c.is_alphanumeric()).take(2).collect();
             assert!(words.contains(&name), "{} is {shown}, not {name}", row.command);
         }

@@ -1,4 +1,4 @@
-//! Transactions: every part is read in place, and no count beyond the bytes is trusted.
+//! Transactions: every part is decoded in place, and counts that exceed the payload are rejected.
 
 use crate::chain::{any_tx, any_tx_parts, assert_every_cut_fails, encoded, numbered_tx};
 use crate::known_payload;
@@ -70,7 +70,7 @@ fn a_transaction_without_inputs_or_outputs_is_valid() {
 }
 
 #[test]
-fn counts_are_not_trusted_beyond_the_bytes() {
+fn counts_that_exceed_the_payload_are_rejected() {
     for count in ["fdfd00", "feffffffff", "02"] {
         let inputs = hex(&format!("01000000{count}{}", "00".repeat(41 + 41 - 1)));
         assert_eq!(TxRef::decode(&inputs), Err(TRUNCATED), "{count} inputs");
@@ -83,7 +83,7 @@ fn counts_are_not_trusted_beyond_the_bytes() {
 }
 
 #[test]
-fn script_sizes_are_not_trusted_beyond_the_bytes() {
+fn script_sizes_that_exceed_the_payload_are_rejected() {
     let input = |size: &str| hex(&format!("0100000001{}{size}{}", "00".repeat(36), "00".repeat(60)));
     assert_eq!(TxRef::decode(&input("fc")), Err(TRUNCATED));
     assert_eq!(TxRef::decode(&input("fdfd00")), Err(TRUNCATED));

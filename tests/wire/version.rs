@@ -28,7 +28,7 @@ fn with_tail(boundary: usize, tail: &[u8]) -> Result<Version, WireError> {
 }
 
 fn shortest() -> Version {
-    Version::decode(&payload(vectors::VERSION_WITH_ASSOCIATION)[..46]).expect("the required fields")
+    Version::decode(&payload(vectors::VERSION_WITH_ASSOCIATION)[..46]).expect("the required fields are present")
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn an_association_id_is_a_uuid_or_nothing() {
 }
 
 #[test]
-fn relay_is_wanted_unless_it_is_refused() {
+fn relay_is_on_unless_it_is_switched_off() {
     assert!(shortest().relays());
     assert!(!with_tail(98, &[0]).unwrap().relays());
     for byte in 1..=u8::MAX {

@@ -1,4 +1,4 @@
-//! Targets and work against figures of the live chain, and proofs against headers that were changed by one bit.
+//! Targets and work compared with figures of the live chain, and proofs of work of headers with one bit changed.
 
 use crate::known_payload;
 use peerloop::Network;
@@ -17,7 +17,7 @@ fn with_bits(bits: u32) -> BlockHeader {
 }
 
 #[test]
-fn the_first_header_has_the_target_and_the_work_of_every_explorer() {
+fn the_first_header_has_the_target_and_the_work_that_explorers_show() {
     let target = genesis().target().unwrap();
     assert_eq!(target.to_string(), format!("00000000ffff{}", "0".repeat(52)));
     assert_eq!(genesis().work().to_string(), format!("{:064x}", 0x1_0001_0001_u64));
@@ -115,6 +115,6 @@ fn work_is_compared_and_added_as_a_number_and_never_wraps() {
     let mut sum = Work::ZERO;
     sum += two;
     assert_eq!(sum + two, [two, two].into_iter().sum());
-    // The hardest target of all: one hash in 2^256 / 2 meets it.
+    // The hardest target: one hash in 2^255 meets it.
     assert_eq!(with_bits(0x0101_0000).work().to_string(), format!("8{}", "0".repeat(63)));
 }
