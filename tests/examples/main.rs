@@ -1,6 +1,6 @@
-//! The examples as a reader runs them: built, without an argument, against nodes of their own, within a time limit.
+//! The examples, run the way a reader runs them: without arguments, against their own nodes, within a time limit.
 //!
-//! A test checks the result that an example exists for, but no address, time or order that may differ between runs.
+//! Each test checks the example's main result, but no address, time or order that may differ between runs.
 
 #![allow(clippy::disallowed_methods, reason = "the tests bound their waiting by the clock")]
 
@@ -82,7 +82,7 @@ fn req_e54_a_crawler_finds_nodes_that_it_was_not_given() {
 
 #[cfg(unix)]
 #[test]
-fn req_e54_a_loop_runs_within_another_one() {
+fn req_e54_a_loop_runs_within_another_loop() {
     let printed = output_of("foreign_event_loop");
     for part in ["the inner loop has a peer", "pong after ", "closed: ", "has ended after "] {
         assert_eq!(count(&printed, part), 1, "{part}\n{printed}");

@@ -1,4 +1,4 @@
-//! Receiving directly into a frame's buffer: never beyond the frame and never with a hole.
+//! Receiving directly into a frame's buffer: never beyond the frame and never with a gap.
 
 use peerloop::internals::framer::{
     Delivery, FrameLimits, Framed, FramerMemory, FramerRules, Input, MessageFramer, Payload,
@@ -47,7 +47,7 @@ fn finish(framer: &mut MessageFramer, bytes: &[u8], memory: &mut FramerMemory) -
 }
 
 #[test]
-fn every_size_at_an_edge_arrives_in_every_step() {
+fn payloads_of_every_edge_size_arrive_in_steps_of_any_size() {
     let choices = [Choice::BUFFER];
     for len in edges() {
         let stream = [frame("tx", &payload(len)), frame("ping", b"12345678"), frame("tx", &payload(len))].concat();
@@ -118,7 +118,7 @@ fn the_next_call_returns_a_frame_that_a_direct_read_completed() {
 }
 
 #[test]
-fn a_failed_read_makes_no_hole() {
+fn a_failed_read_leaves_no_gap() {
     for fills_room in [false, true] {
         let mut memory = memory();
         let (mut framer, rest) = begun(100_000, 1_000, &mut memory);

@@ -12,7 +12,7 @@ use peerloop_testkit::framing::{
     rules,
 };
 
-/// (command, header, payload), all on the main network.
+/// The command, header and payload of frames on the main network.
 const FRAMES: [(&str, &str, &str); 9] = [
     (
         "version",
@@ -205,7 +205,7 @@ fn a_command_may_have_a_smaller_or_larger_limit_of_its_own() {
 }
 
 #[test]
-fn a_framer_is_two_words() {
+fn a_framer_is_at_most_two_words() {
     assert!(size_of::<MessageFramer>() <= 16);
 }
 

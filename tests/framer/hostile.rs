@@ -12,7 +12,7 @@ use peerloop_testkit::framing::{
     Arrival, Choice, MAGIC, Outcome, command, frame, head, memory, payload, read_arriving, rules,
 };
 
-/// Maximum size of an error's box, in bytes; the box keeps a framer without an error small.
+/// Maximum size of a boxed error, in bytes. Only a framer with an error has the box, so other framers stay small.
 const MAX_ERROR_BOX_BYTES: i64 = 48;
 
 type Next<'a> = Result<Option<Framed<'a>>, WireError>;
@@ -79,7 +79,7 @@ fn check_is_one_error(cost: AllocationInfo) {
 }
 
 #[test]
-fn the_magic_of_another_network_names_that_network() {
+fn the_error_for_another_networks_magic_names_that_network() {
     for network in Network::ALL {
         let mut bytes = frame("version", &payload(100));
         bytes[..4].copy_from_slice(&network.magic());
@@ -105,7 +105,7 @@ fn a_known_magic_is_an_error_between_frames_too() {
     assert_eq!(next(), Err(WireError::BadMagic { found, network: Some(Network::Regtest) }));
 }
 
-/// (command, its limit); the block size is chosen so that every limit fits a basic header.
+/// Commands and their limits; the block limit is chosen so that every limit fits a basic header.
 const LIMITS: [(&str, u32); 11] = [
     ("protoconf", 1_048_576),
     ("tx", 1_000_000_000),

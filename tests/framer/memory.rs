@@ -42,7 +42,7 @@ fn feed(framer: &mut MessageFramer, block: &[u8], memory: &mut FramerMemory, del
 }
 
 #[test]
-fn frames_in_place_allocate_nothing_from_the_first_on() {
+fn frames_in_place_allocate_nothing_not_even_the_first() {
     let block = small_stream().repeat(10);
     for delivery in [Delivery::Buffer, Delivery::Chunks, Delivery::Discard] {
         let (mut framer, mut memory) = (MessageFramer::default(), memory());

@@ -1,4 +1,4 @@
-//! The partial trees of `merkleblock`: built, read and checked as the crate `bitcoin` does, damaged ones included.
+//! The partial trees of `merkleblock`, including damaged ones: built, read and checked as the crate `bitcoin` does.
 
 use crate::compare_all;
 use crate::values::{any_hash, any_header, any_merkle_block};

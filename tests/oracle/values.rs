@@ -155,7 +155,7 @@ fn any_empty() -> impl Strategy<Value = Message> {
     ])
 }
 
-/// Generates messages of a few numbers.
+/// Generates messages that consist of one or two numbers.
 fn any_small() -> impl Strategy<Value = Message> {
     prop_oneof![
         any::<u64>().prop_map(|nonce| Message::Ping { nonce }),
@@ -198,7 +198,7 @@ fn any_of_transactions() -> impl Strategy<Value = Message> {
     ]
 }
 
-/// Generates any message of any command in [`COMMON`](peerloop_laws::theirs::COMMON).
+/// Generates messages of every command in [`COMMON`](peerloop_laws::theirs::COMMON).
 pub(crate) fn any_common() -> impl Strategy<Value = Message> {
     prop_oneof![1 => any_empty(), 2 => any_small(), 6 => any_list(), 4 => any_of_transactions()]
 }

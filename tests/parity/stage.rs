@@ -183,7 +183,7 @@ impl Stage {
 }
 
 impl Host {
-    /// Returns the next edge; there must be exactly one, of one socket.
+    /// Returns the next edge, or `Quiet` if none comes; at most one may come.
     pub(crate) fn edge(&mut self) -> Seen {
         let events = self.calls.next_events(if self.is_real { PATIENCE } else { Duration::ZERO });
         assert!(events.len() <= 1, "{events:?}");

@@ -103,7 +103,7 @@ fn a_connection_that_was_handed_in_counts_toward_every_limit() {
 }
 
 #[test]
-fn a_socket_that_is_not_connected_is_refused_with_the_remedy() {
+fn a_socket_that_is_not_connected_is_refused_with_a_remedy() {
     let socket =
         socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("the kernel provides a socket");
     let mut node = Node::new();
@@ -116,7 +116,7 @@ fn a_socket_that_is_not_connected_is_refused_with_the_remedy() {
 }
 
 #[test]
-fn a_connection_that_is_closed_before_its_turn_is_never_opened() {
+fn a_connection_that_is_closed_before_the_next_turn_is_never_opened() {
     for direction in [Direction::Inbound, Direction::Outbound] {
         let (dialled, accepted) = connection();
         let (given, kept) = if direction == Direction::Inbound { (accepted, dialled) } else { (dialled, accepted) };

@@ -61,7 +61,7 @@ fn an_unanswered_dial_times_out() {
     full.bind(&ANY_PORT.into()).expect("a loopback port is free");
     full.listen(0).expect("the listener is bound");
     let address = full.local_addr().expect("the listener is bound").as_socket().expect("the address is an IP address");
-    // The kernel holds one connection more than the backlog, and does not answer further ones.
+    // The kernel accepts one connection more than the backlog, and ignores further ones.
     let _holds = TcpStream::connect(address).expect("the backlog has room");
     let mut node = Node::with(regtest().with_connect_timeout(Duration::from_millis(50)));
     let peer = node.dial(address);
@@ -72,7 +72,7 @@ fn an_unanswered_dial_times_out() {
 }
 
 #[test]
-fn a_dial_that_is_closed_before_its_outcome_ends_as_requested() {
+fn a_dial_that_is_closed_before_its_outcome_reports_the_requested_close() {
     let mut node = Node::new();
     let address = node.address;
     let peer = node.act(move |ctx| {

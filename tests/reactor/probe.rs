@@ -134,7 +134,7 @@ impl Node {
         Self { reactor, address }
     }
 
-    /// Returns two nodes, and the id under which each of them knows the other. The first one has dialled.
+    /// Returns two connected nodes, the first of which dialled, and each node's id of the other.
     pub(crate) fn pair() -> ([Self; 2], [PeerId; 2]) {
         let (mut one, mut two) = (Self::new(), Self::new());
         let there = one.dial(two.address);

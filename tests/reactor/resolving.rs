@@ -30,7 +30,7 @@ fn resolved(name: &str, port: u16) -> Result<Vec<SocketAddr>, ResolveFailure> {
 }
 
 #[test]
-fn localhost_is_this_machine() {
+fn localhost_resolves_to_loopback() {
     for (name, port) in [("localhost", 8_333), ("localhost:8333", 1)] {
         let addresses = resolved(name, port).expect("every machine resolves localhost");
         assert!(!addresses.is_empty());
@@ -92,7 +92,7 @@ fn reactor_asking(questions: u32, net: MioNet) -> Reactor<Curious, Probe> {
 
 #[test]
 fn answers_wake_the_loop_which_processes_all_of_them() {
-    // More than one turn can process.
+    // More answers than one turn processes.
     const QUESTIONS: u32 = 40;
     let answer = |_: &str, port| match port {
         1 => Ok(vec![SocketAddr::from(([192, 0, 2, 1], port))]),
@@ -111,7 +111,7 @@ fn answers_wake_the_loop_which_processes_all_of_them() {
 }
 
 #[test]
-fn look_ups_that_hang_block_neither_each_other_nor_the_loop_nor_its_end() {
+fn look_ups_that_hang_block_neither_each_other_nor_the_loop_nor_its_stop() {
     const QUESTIONS: u32 = 3;
     let (go, may_go) = channel::<()>();
     let (reached, has_reached) = channel();

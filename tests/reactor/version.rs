@@ -24,7 +24,7 @@ fn unix_time_secs() -> i64 {
 }
 
 #[test]
-fn our_version_carries_the_time_of_day() {
+fn our_version_contains_the_current_time() {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a loopback port is free");
     let address = listener.local_addr().expect("the listener is bound");
     let mut reactor = Reactor::new(Config::new(Network::Regtest), Dialler(address)).expect("the defaults are valid");

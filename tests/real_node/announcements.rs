@@ -57,7 +57,7 @@ fn req_e35_messages_that_the_engine_does_not_answer_reach_the_handler() {
     let peer = observer.ready(node.address());
     let getheaders = Happened::Message(CommandName::new("getheaders"));
     observer.until("getheaders", peer, |happened| *happened == getheaders);
-    // In the order in which the node sends them.
+    // The node sends them in this order.
     let expected = [
         Happened::Opened { accepted: false },
         Happened::Ready,

@@ -235,7 +235,7 @@ enum Step {
     Remove(u32),
     Ban(u32),
     Unban(u32),
-    /// Changes every peer, which is more than a batch.
+    /// Changes every peer: more changes than fit in a batch.
     Touch,
     HandOut,
     Write {

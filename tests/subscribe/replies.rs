@@ -37,10 +37,10 @@ fn step() -> impl Strategy<Value = Step> {
 /// The outcomes that the waiting side must see.
 #[derive(Default)]
 struct Model {
-    /// Whether the reply was sent or its sender was dropped.
+    /// Whether the reply was sent or dropped unsent.
     is_decided: bool,
     reply: Option<u32>,
-    /// The bell that the decision rings.
+    /// The bell that rings when the reply is sent or dropped.
     waiting: Option<usize>,
 }
 

@@ -1,4 +1,4 @@
-//! The loop's end on one thread, listeners on others.
+//! The publisher on one thread, listeners on others.
 
 use crate::{Weight, light};
 use peerloop::error::RequestError;

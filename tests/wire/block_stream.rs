@@ -13,7 +13,7 @@ use peerloop_testkit::bytes::hex;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// Returns a parser's events when it is fed with `pieces`, up to an error.
+/// Feeds `pieces` to a parser; returns its events up to an error, and the error or whether the block is complete.
 fn stream<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<BlockStreamEvent>, Result<bool, WireError>) {
     let mut parser = BlockStreamParser::new();
     let mut events = Vec::new();

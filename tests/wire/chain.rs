@@ -1,5 +1,4 @@
-//! Shared by the tests of transactions and blocks: strategies for transactions, headers and blocks, and checks of
-//! them.
+//! Strategies for transactions, headers and blocks, and checks of them, for several test modules.
 
 use peerloop::error::WireError;
 use peerloop::wire::{Block, BlockHeader, Hash256, MerkleFrontier, Tx, TxInRef, TxOutRef};

@@ -172,7 +172,7 @@ proptest! {
     }
 
     #[test]
-    fn the_reader_returns_the_slices_of_a_naive_one(
+    fn the_reader_returns_the_same_slices_as_a_naive_one(
         payload in proptest::collection::vec(any::<u8>(), 0..64),
         lens in proptest::collection::vec(0..20_usize, 0..8),
     ) {

@@ -39,7 +39,7 @@ fn a_live_node_header_decodes_and_encodes_exactly() {
 }
 
 #[test]
-fn the_proof_of_a_block_of_five_has_three_nodes() {
+fn the_proof_in_a_block_of_five_transactions_has_three_nodes() {
     let txs: Vec<Tx> = (0..5).map(numbered_tx).collect();
     let txids: Vec<Hash256> = txs.iter().map(|tx| tx.as_ref().txid()).collect();
     let tree: MerkleFrontier = txids.iter().copied().collect();

@@ -219,7 +219,7 @@ mod partial_tree {
     }
 
     #[test]
-    fn every_choice_from_every_small_block_is_found_again() {
+    fn every_selection_from_every_small_block_is_recovered() {
         for len in 1..=7_u32 {
             let txids: Vec<Hash256> = (0..len).map(numbered).collect();
             for choice in 0..1_u32 << len {

@@ -55,7 +55,7 @@ fn versions_other_than_0_are_refused() {
 }
 
 #[test]
-fn two_signatures_fill_their_field() {
+fn two_signatures_must_fill_their_field() {
     let lengths = |payload: &[u8]| {
         let message = RevokeMidRef::decode(payload)?;
         Ok((message.revocation_signature.len(), message.miner_signature.len()))

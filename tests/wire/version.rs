@@ -12,8 +12,7 @@ const TOO_LONG: WireError = WireError::TooLong { command: CommandName::VERSION }
 const OVERLONG: WireError = WireError::OverlongSize { command: CommandName::VERSION };
 const BAD_VALUE: WireError = WireError::BadValue { command: CommandName::VERSION };
 const NON_CANONICAL: WireError = WireError::NonCanonicalSize { command: CommandName::VERSION };
-/// The offsets at which the example with an association id may end: after receiver, sender, agent, height, relay and
-/// id.
+/// The offsets at which the example may end: after receiver, sender, agent, height, relay and association id.
 const BOUNDARIES: [usize; 6] = [46, 80, 94, 98, 99, 117];
 
 fn encode(version: &Version) -> Vec<u8> {

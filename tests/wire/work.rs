@@ -28,7 +28,7 @@ fn the_first_header_has_the_target_and_the_work_that_explorers_show() {
 }
 
 #[test]
-fn the_block_of_a_live_node_has_the_easiest_proof() {
+fn the_block_of_a_live_node_has_the_easiest_target() {
     let payload = known_payload("block");
     let header = BlockRef::decode(&payload).unwrap().header;
     assert_eq!(header.bits, 0x207f_ffff);
@@ -49,7 +49,7 @@ fn a_changed_header_has_no_proof() {
 }
 
 #[test]
-fn the_short_form_is_read_as_a_node_reads_it() {
+fn the_compact_form_is_decoded_as_a_node_decodes_it() {
     let text = |bits: u32| Target::from_bits(bits).map(|target| target.to_string().trim_start_matches('0').to_owned());
     // SV Node 1.2.2, test/arith_uint256_tests.cpp bignum_SetCompact.
     for (bits, expected) in [
