@@ -183,14 +183,14 @@ impl Stage {
 }
 
 impl Host {
-    /// Returns the next edge, or `Quiet` if none comes; at most one may come.
+    /// Returns the next edge, or `Quiet` if none arrives; at most one may arrive.
     pub(crate) fn edge(&mut self) -> Seen {
         let events = self.calls.next_events(if self.is_real { PATIENCE } else { Duration::ZERO });
         assert!(events.len() <= 1, "{events:?}");
         events.first().copied().unwrap_or(Seen::Quiet)
     }
 
-    /// Skips edges for data, which may come before the end, and returns the next other edge.
+    /// Skips edges for data, which may arrive before the end, and returns the next other edge.
     pub(crate) fn edge_to_the_end(&mut self) -> Seen {
         loop {
             match self.edge() {
@@ -200,7 +200,7 @@ impl Host {
         }
     }
 
-    /// Returns the next edge, or `Quiet` if none comes for a short time.
+    /// Returns the next edge, or `Quiet` if none arrives for a short time.
     pub(crate) fn quiet(&mut self) -> Seen {
         let events = self.calls.next_events(if self.is_real { QUIET } else { Duration::ZERO });
         events.first().copied().unwrap_or(Seen::Quiet)

@@ -83,7 +83,7 @@ fn accepted(node: &Node) -> u64 {
     node.reactor.stats().counters.accepted
 }
 
-/// Checks that each event is a failed dial of `address`, counted from `first`, and that none came before it was due.
+/// Checks that each event is a failed dial of `address`, counted from `first`, and that none was too early.
 fn assert_backs_off(events: &[ControlEvent], address: SocketAddr, first: u32) {
     let mut due = None;
     for (event, count) in events.iter().zip(first..) {

@@ -157,7 +157,7 @@ fn req_e19_a_killed_node_is_dialled_until_it_returns() {
     node.peer_once(|peer| peer["inbound"] == json!(true));
 }
 
-/// Checks that each event is a failed dial, and that none came before it was due.
+/// Checks that each event is a failed dial, and that none was too early.
 fn assert_backs_off(failed: &[ControlEvent], address: SocketAddr) {
     let mut due = None;
     for (event, count) in failed.iter().zip(1..) {

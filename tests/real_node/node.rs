@@ -21,7 +21,7 @@ const PROGRAMS_VARIABLE: &str = "PEERLOOP_REAL_NODE";
 /// Maximum number of attempts to start the node; another process may bind its port first.
 const MAX_STARTS: usize = 3;
 const ANSWER_POLL: Duration = Duration::from_millis(50);
-/// Maximum number of polls for an answer, which take at least a minute.
+/// Maximum number of polls for an answer, which last at least a minute.
 const MAX_ANSWER_POLLS: usize = 1_200;
 
 /// A running node; dropping it kills it.

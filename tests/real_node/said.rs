@@ -26,7 +26,7 @@ const BY_THE_ENGINE: [CommandName; 6] = [
 const ELSEWHERE: [CommandName; 4] =
     [CommandName::AUTHRESP, CommandName::REVOKEMID, CommandName::CREATESTRM, CommandName::STREAMACK];
 const HEADER_BYTES: usize = 24;
-/// Maximum number of polls, which take many seconds.
+/// Maximum number of polls, which last many seconds.
 const MAX_POLLS: usize = 2_000;
 
 /// A peer of the node, with the number of bytes that it sent for each command.
@@ -108,7 +108,7 @@ fn tx_proof(transactions: &[Tx], index: usize, target: ProofTarget) -> MerklePro
     MerkleProof::from_parts(index as u64, ProofSubject::Tx(transactions[index].clone()), target, nodes)
 }
 
-/// Returns requests, preferences and announcements, which leave the node's chain and mempool as they are.
+/// Returns requests, preferences and announcements, which do not change the node's chain or mempool.
 fn small_talk(session: &mut Session) -> Vec<Message> {
     let chain = &mut session.chain;
     let best = chain.best_block();

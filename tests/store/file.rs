@@ -284,7 +284,7 @@ fn a_link_is_followed_and_all_files_of_its_book_are_next_to_the_book() {
     let folder = Folder::new();
     let real = folder.path().join("elsewhere");
     std::os::unix::fs::symlink(&real, folder.book()).unwrap();
-    // The link's target may only be missing for now.
+    // The link's target may be missing only temporarily.
     let error = RedbStore::open(folder.book()).unwrap_err();
     assert!(matches!(error, StoreError::File { step: FileStep::Open, kind: io::ErrorKind::NotFound, .. }), "{error:?}");
     assert!(error.to_string().contains("the target of the link"), "{error}");
