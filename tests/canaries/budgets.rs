@@ -1,4 +1,4 @@
-//! With budgets shrunk to almost nothing everything needs more turns, and nothing else changes.
+//! Budgets at their minimum make a run need more turns, and change nothing else.
 
 use peerloop::error::CloseReason;
 use peerloop::internals::limits::READ_BLOCK_BYTES;
@@ -12,17 +12,17 @@ use std::time::Duration;
 
 const BULK_BYTES: usize = 100_000;
 
-/// All observations at the end. The numbers of `on_writable` and `on_pull` calls are not part of them.
+/// A run's final observations, except the numbers of `on_writable` and `on_pull` calls.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     acceptor: Journal,
     dialler: Journal,
-    /// The frames that the loop sent to the peer that is driven by hand.
+    /// The frames that the loop sent to the hand-driven peer.
     received: Vec<(String, Vec<u8>)>,
     bytes_received: u64,
 }
 
-/// The course of a run.
+/// The course of a run, which may differ between runs with the same outcome.
 #[derive(Debug, PartialEq)]
 struct Course {
     /// Turns of the acceptor.
@@ -98,7 +98,7 @@ fn smallest(but: Option<Budget>) -> Vec<(Budget, usize)> {
 }
 
 #[test]
-fn an_ordinary_run_has_the_same_outcome_with_every_budget_at_its_smallest() {
+fn an_ordinary_run_has_the_same_outcome_with_every_budget_at_its_minimum() {
     let (outcome, course) = run();
     assert_eq!(outcome.acceptor.ready.len(), 4);
     assert_eq!(outcome.acceptor.messages.len(), 1);
@@ -109,7 +109,7 @@ fn an_ordinary_run_has_the_same_outcome_with_every_budget_at_its_smallest() {
     let (shrunken_outcome, shrunken_course) = run_with(&smallest(None));
     assert_eq!(shrunken_outcome, outcome);
     let turns = shrunken_course.turns;
-    assert!(turns > course.turns + BULK_BYTES as u64, "{turns} turns do not read byte by byte");
+    assert!(turns > course.turns + BULK_BYTES as u64, "{turns} turns are too few for reading byte by byte");
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn no_budget_changes_the_outcome_and_each_changes_the_course() {
 }
 
 #[test]
-fn a_budget_is_whole_again_without_its_guard() {
+fn dropping_the_guard_restores_the_budget() {
     let whole = run().1;
     let outer = internals::shrink(&[(Budget::ReadBytes, READ_BLOCK_BYTES)]);
     let inner = internals::shrink(&[(Budget::ReadBytes, 1)]);

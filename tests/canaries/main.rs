@@ -1,10 +1,9 @@
 //! The simulator's canaries: every planted bug shows its symptom, and no shrunken budget changes an outcome.
 //!
-//! Each bug has one small scenario with a symptom. The symptom must be absent from the sound loop and present with
-//! the bug. So a bug that a later change makes harmless, and that no simulation could find any more, fails here
-//! first.
+//! Each bug has one small scenario with a symptom, which must be absent without the bug and present with it. If a
+//! later change makes a bug harmless, so that no simulation can find it any more, the test fails here first.
 
-#![expect(clippy::unwrap_used, reason = "what fails in a helper fails its test")]
+#![expect(clippy::unwrap_used, reason = "a failure in a helper fails its test")]
 
 mod budgets;
 mod symptoms;
@@ -12,33 +11,33 @@ mod symptoms;
 use peerloop::internals::{self, Bug};
 use peerloop_testkit::simulated;
 
-/// Returns whether the symptom of `bug` shows in its scenario, with the bugs planted at this moment.
+/// Runs the scenario of `bug` with the currently planted bug; returns whether the symptom shows.
 fn shows(bug: Bug) -> bool {
     match bug {
-        Bug::NoGenerationCheck => symptoms::a_stale_id_ends_the_next_owner_of_its_slot(),
+        Bug::NoGenerationCheck => symptoms::a_stale_id_closes_the_next_peer_in_its_slot(),
         Bug::EarlyTimer => symptoms::a_silent_peer_is_closed_before_its_deadline(),
-        Bug::LostEdge => symptoms::bytes_behind_a_full_read_are_never_read(),
-        Bug::NoDeferredFree => symptoms::a_redial_gets_the_slot_whose_end_is_being_reported(),
-        Bug::NoAcceptRetry => symptoms::a_connection_waits_for_ever_after_a_shortage(),
-        Bug::SlotReleasedTwice => symptoms::the_loop_knows_fewer_links_than_there_are(),
+        Bug::LostEdge => symptoms::bytes_after_a_full_read_are_never_read(),
+        Bug::NoDeferredFree => symptoms::a_redial_gets_the_slot_whose_close_is_being_reported(),
+        Bug::NoAcceptRetry => symptoms::a_connection_is_never_accepted_after_descriptors_ran_out(),
+        Bug::SlotReleasedTwice => symptoms::the_loop_counts_fewer_links_than_are_open(),
         Bug::SecondVersionAccepted => symptoms::a_second_version_is_answered(),
         Bug::UnboundedQueue => symptoms::more_is_queued_than_the_limit(),
-        Bug::TimerStarvedByTraffic => symptoms::a_silent_peer_outlives_its_deadline_while_others_talk(),
-        Bug::StalePongAccepted => symptoms::a_pong_with_another_nonce_is_reported(),
-        Bug::DialForgotten => symptoms::a_peer_is_not_dialled_again_after_a_shortage(),
+        Bug::TimerStarvedByTraffic => symptoms::a_silent_peer_outlives_its_deadline_while_another_sends(),
+        Bug::StalePongAccepted => symptoms::a_pong_with_an_unknown_nonce_is_reported(),
+        Bug::DialForgotten => symptoms::a_peer_is_not_dialled_again_after_descriptors_ran_out(),
         Bug::InaccessibleForgotten => symptoms::a_peer_is_not_dialled_again_once_it_is_inaccessible(),
         Bug::PingPositionLost => symptoms::a_pong_to_a_ping_among_large_replies_does_not_count(),
         Bug::RepliesTellNobody => symptoms::a_handler_is_not_called_after_its_reply_is_sent(),
-        Bug::PullForgotten => symptoms::a_handler_that_asks_for_room_is_not_offered_it_later(),
+        Bug::PullForgotten => symptoms::a_requested_offer_of_room_is_never_made(),
         Bug::CancelledTimerFires => symptoms::a_cancelled_timer_fires(),
         Bug::MarkLeftBehind => symptoms::a_mark_is_reported_before_its_message_is_written(),
     }
 }
 
 #[test]
-fn the_sound_loop_shows_no_symptom() {
+fn a_loop_without_a_bug_shows_no_symptom() {
     for bug in Bug::ALL {
-        assert!(!shows(bug), "the symptom of {bug:?} shows without it");
+        assert!(!shows(bug), "the symptom of {bug:?} shows although no bug is planted");
     }
 }
 
@@ -47,13 +46,13 @@ fn every_planted_bug_shows_its_symptom() {
     for bug in Bug::ALL {
         let _planted = internals::plant(Some(bug));
         simulated::judge(false);
-        assert!(shows(bug), "{bug:?} is planted and does nothing");
+        assert!(shows(bug), "{bug:?} is planted and its symptom does not show");
         simulated::judge(true);
     }
 }
 
 #[test]
-fn the_end_of_a_guard_removes_its_bug_and_restores_the_earlier_one() {
+fn dropping_a_guard_removes_its_bug_and_restores_the_earlier_one() {
     simulated::judge(false);
     let outer = internals::plant(Some(Bug::StalePongAccepted));
     let inner = internals::plant(None);

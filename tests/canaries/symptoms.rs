@@ -1,4 +1,5 @@
-//! One scenario for each bug: returns whether its symptom shows, and assumes nothing else of a loop with the bug.
+//! One scenario for each bug. Each returns whether the bug's symptom shows, and requires nothing else of a loop that
+//! has the bug.
 
 use peerloop::config::{DialMode, ManagerConfig};
 use peerloop::error::{CloseReason, Deadline};
@@ -20,8 +21,8 @@ const NO_DESCRIPTORS: i32 = 24;
 /// ECONNREFUSED: no listener.
 const REFUSED: i32 = 111;
 
-/// A handler closes a peer that was closed already, while another one has the slot.
-pub(crate) fn a_stale_id_ends_the_next_owner_of_its_slot() -> bool {
+/// A handler closes a peer that was already closed, and whose slot now belongs to another one.
+pub(crate) fn a_stale_id_closes_the_next_peer_in_its_slot() -> bool {
     let mut stage = Stage::new();
     let mut first = stage.ready_peer();
     first.close();
@@ -49,8 +50,8 @@ pub(crate) fn a_silent_peer_is_closed_before_its_deadline() -> bool {
     is_early
 }
 
-/// More bytes arrive at once than one read returns, and nothing after them.
-pub(crate) fn bytes_behind_a_full_read_are_never_read() -> bool {
+/// More bytes arrive at once than one read returns, and none later.
+pub(crate) fn bytes_after_a_full_read_are_never_read() -> bool {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     peer.send(&frame("bulk", &vec![0; 100_000]));
@@ -59,8 +60,8 @@ pub(crate) fn bytes_behind_a_full_read_are_never_read() -> bool {
     commands(&peer.receive()) != ["pong"]
 }
 
-/// A handler dials again in the callback about an end.
-pub(crate) fn a_redial_gets_the_slot_whose_end_is_being_reported() -> bool {
+/// A handler dials again in the callback for a close.
+pub(crate) fn a_redial_gets_the_slot_whose_close_is_being_reported() -> bool {
     let mut stage = Stage::new();
     let mut listener = RawPeer::new(&stage.world);
     stage.node.reactor.handler_mut().redials = Some(listener.listen());
@@ -71,8 +72,8 @@ pub(crate) fn a_redial_gets_the_slot_whose_end_is_being_reported() -> bool {
     seen.dialled[0].slot() == seen.closed[0].peer.slot()
 }
 
-/// Descriptors are free again long before another peer connects.
-pub(crate) fn a_connection_waits_for_ever_after_a_shortage() -> bool {
+/// An accept fails because descriptors have run out, and no later connection makes the listener ready again.
+pub(crate) fn a_connection_is_never_accepted_after_descriptors_ran_out() -> bool {
     let world = World::new(1, Instant::ZERO);
     let net = SlowHost::new(&world);
     let address = net.address();
@@ -88,7 +89,7 @@ pub(crate) fn a_connection_waits_for_ever_after_a_shortage() -> bool {
 }
 
 /// One of three peers closes.
-pub(crate) fn the_loop_knows_fewer_links_than_there_are() -> bool {
+pub(crate) fn the_loop_counts_fewer_links_than_are_open() -> bool {
     let mut stage = Stage::new();
     let _stays = stage.ready_peer();
     let mut leaves = stage.ready_peer();
@@ -97,7 +98,7 @@ pub(crate) fn the_loop_knows_fewer_links_than_there_are() -> bool {
     stage.node.reactor.stats().links != stage.node.reactor.net().open_connections()
 }
 
-/// A second `version` gets more than a `reject`.
+/// A peer sends a second `version`, to which a `reject` is the only correct reply.
 pub(crate) fn a_second_version_is_answered() -> bool {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
@@ -106,7 +107,7 @@ pub(crate) fn a_second_version_is_answered() -> bool {
     commands(&peer.receive()) != ["reject"]
 }
 
-/// A handler sends to a peer that reads nothing, until it is stopped or has sent twice the limit.
+/// A handler sends to a peer that reads nothing, until a send is refused or twice the limit is queued.
 pub(crate) fn more_is_queued_than_the_limit() -> bool {
     const PART_BYTES: usize = 100_000;
     let player = Player {
@@ -131,8 +132,8 @@ pub(crate) fn more_is_queued_than_the_limit() -> bool {
     node.seen().waiting[0] > MAX_SEND_QUEUE_BYTES
 }
 
-/// A peer is silent while another one sends something in every turn.
-pub(crate) fn a_silent_peer_outlives_its_deadline_while_others_talk() -> bool {
+/// A peer is silent while another one sends a ping in every turn.
+pub(crate) fn a_silent_peer_outlives_its_deadline_while_another_sends() -> bool {
     let world = World::new(1, Instant::ZERO);
     let mut node = Node::new(&world, config(), Player::default());
     let mut numbered_peer = RawPeer::dialling(&world, node.address);
@@ -149,12 +150,12 @@ pub(crate) fn a_silent_peer_outlives_its_deadline_while_others_talk() -> bool {
     node.seen().closed.is_empty()
 }
 
-/// A peer answers the keepalive with a nonce that it never received.
-pub(crate) fn a_pong_with_another_nonce_is_reported() -> bool {
+/// A peer answers the keepalive ping with a nonce that it never received.
+pub(crate) fn a_pong_with_an_unknown_nonce_is_reported() -> bool {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     stage.run_for(config().ping_interval);
-    let [(command, nonce)] = &frames(&peer.receive())[..] else { panic!("one keepalive is due") };
+    let [(command, nonce)] = &frames(&peer.receive())[..] else { panic!("exactly one keepalive ping is due") };
     assert_eq!(command, "ping");
     let guess = u64::from_le_bytes(nonce[..].try_into().unwrap()).wrapping_add(1);
     peer.send(&frame("pong", &guess.to_le_bytes()));
@@ -162,7 +163,8 @@ pub(crate) fn a_pong_with_another_nonce_is_reported() -> bool {
     stage.node.seen().pongs.contains(&guess)
 }
 
-/// A handler replies with two large messages and a ping, and the peer answers the ping before it has read the second.
+/// A handler replies with two large messages and a ping. The peer answers the ping before it reads the second
+/// message.
 pub(crate) fn a_pong_to_a_ping_among_large_replies_does_not_count() -> bool {
     const TAKEN_BYTES: usize = 4_096;
     let reply = |ctx: &mut Ctx<'_>, peer| {
@@ -198,8 +200,8 @@ pub(crate) fn a_handler_is_not_called_after_its_reply_is_sent() -> bool {
     stage.node.seen().writable == before
 }
 
-/// A handler sends more than a peer reads at once and requests room, and then the peer reads it all.
-pub(crate) fn a_handler_that_asks_for_room_is_not_offered_it_later() -> bool {
+/// A handler sends more than a peer reads at once and requests an offer of room; then the peer reads everything.
+pub(crate) fn a_requested_offer_of_room_is_never_made() -> bool {
     let reply = |ctx: &mut Ctx<'_>, peer| {
         ctx.send_shared(peer, &frame("bulk", &[0; 2 * PULL_WAITING_BYTES]).into()).unwrap();
         ctx.pull(peer).unwrap();
@@ -216,7 +218,7 @@ pub(crate) fn a_handler_that_asks_for_room_is_not_offered_it_later() -> bool {
     stage.node.seen().pulled == 0
 }
 
-/// A ping overtakes a marked message, and the kernel accepts all but the last ten bytes of that.
+/// A ping overtakes a marked message, and the kernel accepts all but the last ten bytes of that message.
 pub(crate) fn a_mark_is_reported_before_its_message_is_written() -> bool {
     const TAKEN_BYTES: usize = 4_096;
     const MISSING_BYTES: usize = 10;
@@ -243,8 +245,8 @@ pub(crate) fn a_mark_is_reported_before_its_message_is_written() -> bool {
     is_early
 }
 
-/// The first dial gets no descriptor, and any later one would.
-pub(crate) fn a_peer_is_not_dialled_again_after_a_shortage() -> bool {
+/// The first dial fails because descriptors have run out, and any later one would succeed.
+pub(crate) fn a_peer_is_not_dialled_again_after_descriptors_ran_out() -> bool {
     let world = World::new(1, Instant::ZERO);
     let mut target = Node::new(&world, config(), Player::default());
     let manager = ManagerConfig::new(Network::Regtest).with_mode(DialMode::Fixed(vec![target.address]));
@@ -256,7 +258,7 @@ pub(crate) fn a_peer_is_not_dialled_again_after_a_shortage() -> bool {
     reactor.stats().ready == 0
 }
 
-/// The only dial that the address has before it is inaccessible is refused, and any later one would not be.
+/// The only dial before the address counts as inaccessible is refused, and any later one would succeed.
 pub(crate) fn a_peer_is_not_dialled_again_once_it_is_inaccessible() -> bool {
     let world = World::new(1, Instant::ZERO);
     let mut target = Node::new(&world, config(), Player::default());

@@ -1,5 +1,5 @@
-//! Replays all inputs kept by fuzzing on any machine: each file of `tools/fuzz/corpus` against its folder's law. The
-//! name of a file that once broke a law describes how.
+//! Replays the inputs that fuzzing has kept, on any machine: each file in `tools/fuzz/corpus` is checked by the law
+//! that its folder is named after. If a file once broke the law, its name describes how.
 
 use peerloop_laws::{LAWS, Law, law};
 use std::fs;
@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 fn no_kept_input_breaks_its_law() {
     for Law { name, check } in LAWS {
         let inputs = inputs(name);
-        assert!(!inputs.is_empty(), "{name} has a corpus");
+        assert!(!inputs.is_empty(), "{name} has no corpus");
         for input in inputs {
-            let data = fs::read(&input).expect("a file of the corpus");
+            let data = fs::read(&input).expect("the input can be read");
             let kept = catch_unwind(AssertUnwindSafe(|| check(&data)));
             assert!(kept.is_ok(), "{} breaks the law {name}", input.display());
         }
@@ -27,18 +27,18 @@ fn every_law_accepts_an_empty_input() {
 }
 
 #[test]
-fn every_corpus_has_a_law_and_all_are_small() {
+fn every_corpus_has_a_law_and_their_total_size_is_small() {
     const MAX_CORPUS_BYTES: u64 = 256 * 1024;
     let mut len_bytes = 0;
-    for folder in fs::read_dir(corpus()).expect("the corpus") {
-        let name = folder.expect("a folder").file_name().into_string().expect("a name in ASCII");
+    for folder in fs::read_dir(corpus()).expect("the corpus can be listed") {
+        let name = folder.expect("the corpus can be listed").file_name().into_string().expect("folder names are ASCII");
         assert!(LAWS.iter().any(|law| law.name == name), "{name} is not a law");
         len_bytes += inputs(&name).iter().map(|input| input.metadata().map_or(0, |file| file.len())).sum::<u64>();
     }
     assert!(len_bytes <= MAX_CORPUS_BYTES, "the corpus has {len_bytes} bytes; merge it");
 }
 
-/// Decoding faults that were disclosed elsewhere; each must have a seed named after it.
+/// Checks that each decoding fault that was disclosed in another implementation has a seed named after it.
 #[test]
 fn every_known_fault_is_a_named_seed() {
     for seed in [
@@ -61,7 +61,7 @@ fn every_known_fault_is_a_named_seed() {
     }
 }
 
-/// Lengths near which a faulty reader misreads an extended header.
+/// Checks that each length near which a faulty reader misreads an extended header has a seed named after it.
 #[test]
 fn every_edge_of_an_extended_length_is_a_named_seed() {
     for edge in [
@@ -79,7 +79,7 @@ fn every_edge_of_an_extended_length_is_a_named_seed() {
 }
 
 #[test]
-fn every_size_of_up_to_three_bytes_is_read_as_the_specification_says() {
+fn every_size_of_up_to_three_bytes_is_read_as_specified() {
     let check = law("varint");
     for first in 0..=0xff {
         check(&[first]);
@@ -99,10 +99,10 @@ fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/fuzz/corpus")
 }
 
-/// Returns the files of a corpus, in the order of their names.
+/// Returns a corpus's files, sorted by name.
 fn inputs(name: &str) -> Vec<PathBuf> {
-    let folder = fs::read_dir(corpus().join(name)).expect("the law has a folder");
-    let mut inputs: Vec<PathBuf> = folder.map(|entry| entry.expect("a file").path()).collect();
+    let folder = fs::read_dir(corpus().join(name)).expect("the law has a corpus");
+    let mut inputs: Vec<PathBuf> = folder.map(|entry| entry.expect("the corpus can be listed").path()).collect();
     inputs.sort();
     inputs
 }

@@ -1,4 +1,4 @@
-//! Each call's errors on Linux, by the manual pages of the system calls that it makes.
+//! Each call's possible errors on Linux, according to the manual pages of the system calls that it makes.
 
 use peerloop::internals::errno::{
     EADDRINUSE, EADDRNOTAVAIL, EAGAIN, ECONNABORTED, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, EINTR, EMFILE, ENETDOWN,
@@ -6,7 +6,8 @@ use peerloop::internals::errno::{
 };
 use peerloop::sim::Site;
 
-/// Error numbers that only this table needs, as on Linux on x86-64 and ARM; elsewhere they are errors of some kind.
+/// Error numbers that only this table needs, with their values on Linux on x86-64 and ARM. On other systems these
+/// values are other errors.
 const EPERM: i32 = 1;
 const EIO: i32 = 5;
 const EBADF: i32 = 9;
@@ -21,7 +22,7 @@ const EOPNOTSUPP: i32 = 95;
 const EAFNOSUPPORT: i32 = 97;
 const EHOSTDOWN: i32 = 112;
 
-/// Returns the errors of a site's calls.
+/// Returns the errors that the calls at a site may return.
 pub(crate) const fn errors_of(site: Site) -> &'static [i32] {
     match site {
         Site::Wait => &WAIT,
@@ -35,7 +36,7 @@ pub(crate) const fn errors_of(site: Site) -> &'static [i32] {
     }
 }
 
-/// Returns whether a call with this error is only postponed: the loop's behaviour must not show it.
+/// Returns whether the loop only has to repeat a call with this error, so that it must not affect the outcome.
 pub(crate) const fn is_put_off(errno: i32) -> bool {
     errno == EINTR || errno == EAGAIN
 }
@@ -45,14 +46,14 @@ pub(crate) const fn ends_the_loop(site: Site, errno: i32) -> bool {
     matches!(site, Site::Wait) && errno != EINTR
 }
 
-/// Of epoll_wait.
+/// Errors of epoll_wait.
 const WAIT: [i32; 4] = [EINTR, EBADF, EFAULT, EINVAL];
 
-/// Of socket, setsockopt, bind, listen, getsockname, epoll_ctl.
+/// Errors of socket, setsockopt, bind, listen, getsockname, epoll_ctl.
 const LISTEN: [i32; 10] =
     [EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSPC, EPERM];
 
-/// Of accept4, with the errors of a connection that failed before it was accepted.
+/// Errors of accept4, including those of a connection that failed before it was accepted.
 const ACCEPT: [i32; 20] = [
     EINTR,
     EAGAIN,
@@ -76,10 +77,10 @@ const ACCEPT: [i32; 20] = [
     EBADF,
 ];
 
-/// Of epoll_ctl.
+/// Errors of epoll_ctl.
 const ATTACH: [i32; 6] = [ENOMEM, ENOSPC, EPERM, EEXIST, EBADF, EINVAL];
 
-/// Of socket, setsockopt, bind, connect, epoll_ctl.
+/// Errors of socket, setsockopt, bind, connect, epoll_ctl.
 const CONNECT: [i32; 16] = [
     EINTR,
     EMFILE,
@@ -99,7 +100,7 @@ const CONNECT: [i32; 16] = [
     ETIMEDOUT,
 ];
 
-/// Of getsockopt with SO_ERROR, getpeername.
+/// Errors of getsockopt with SO_ERROR, getpeername.
 const CONNECTED: [i32; 13] = [
     EINTR,
     ECONNREFUSED,
@@ -116,7 +117,7 @@ const CONNECTED: [i32; 13] = [
     ENOMEM,
 ];
 
-/// Of recvfrom.
+/// Errors of recvfrom.
 const READ: [i32; 14] = [
     EINTR,
     EAGAIN,
@@ -134,7 +135,7 @@ const READ: [i32; 14] = [
     EBADF,
 ];
 
-/// Of sendto, sendmsg.
+/// Errors of sendto, sendmsg.
 const WRITE: [i32; 15] = [
     EINTR,
     EAGAIN,

@@ -1,10 +1,10 @@
-//! Every call on the network fails once, with each of its errors, at each of its first occurrences.
+//! Makes every network call fail once with each of its errors, at each of its first [`MAX_CALLS`] occurrences.
 //!
 //! A [`Life`] is a short scenario of one loop. It runs once without a fault, to count its calls, and then once for
 //! each site, error and occurrence. After any failure, every invariant holds, at most one peer is lost, later peers
-//! are served, and the loop stops clean. An occurrence that no life reaches is named, never skipped.
+//! are served, and the loop stops cleanly. The test names each occurrence that no life reaches.
 
-#![expect(clippy::unwrap_used, reason = "what fails in a helper fails its test")]
+#![expect(clippy::unwrap_used, reason = "a failure in a helper fails its test")]
 
 mod errors;
 mod scenario;
@@ -22,11 +22,11 @@ use std::panic::resume_unwind;
 use std::thread;
 use std::time::Duration;
 
-/// The occurrences of each call that are made to fail.
+/// Maximum number of occurrences of each call that are made to fail.
 const MAX_CALLS: u64 = 50;
 /// Far more rounds at one moment than any life here needs.
 const MAX_ROUNDS: u64 = 2_000;
-/// Descriptors of a host that has nothing open: its poller and its waker.
+/// Number of descriptors of a host without sockets: its poller and its waker.
 const OWN_DESCRIPTORS: usize = 2;
 /// The host under test.
 const HOST: usize = 0;
@@ -44,11 +44,11 @@ struct Fault {
 struct Lived {
     seen: Seen,
     turns: u64,
-    /// Calls at each site.
+    /// Number of calls at each site.
     calls: [u64; Site::ALL.len()],
 }
 
-/// The loop under test, and whether it has ended.
+/// The loop under test, and whether it has stopped.
 struct Watched<'a, H: Handler> {
     node: &'a mut Checked<H>,
     has_ended: bool,
@@ -98,7 +98,7 @@ fn live(life: Life, fault: Option<Fault>, sound: Option<&Lived>) -> Result<Lived
     Ok(lived)
 }
 
-/// Runs a life, serves the late peers, and stops; returns the failed check, if any.
+/// Runs a life, then connects late peers, then stops the loop; returns the failed check, if any.
 fn run_life(
     stage: &mut Stage,
     life: Life,
@@ -116,18 +116,18 @@ fn run_life(
         }
     }
     stage.node.handle().stop().unwrap();
-    // A graceful end is immediate among peers that answer; a failing call may cost the grace period.
+    // A graceful stop is immediate if all peers answer; a failed call may delay it by the grace period.
     let grace = if sound.is_none() { Duration::from_millis(1) } else { secs(5) };
     let has_ended = run(stage, grace)?;
     let open = stage.world.open_descriptors(HOST);
     let is_clean = has_ended && open == OWN_DESCRIPTORS && stage.peers.is_empty() && stage.late.is_empty();
     Ok((!is_clean).then(|| {
         let left = stage.peers.len() + stage.late.len();
-        format!("stopping: ended {has_ended}, {open} descriptors open, {left} peers that did not see it")
+        format!("stop: loop has ended {has_ended}, {open} descriptors open, {left} peers still connected")
     }))
 }
 
-/// Lets time pass; returns whether the loop has ended.
+/// Runs the world for this time; returns whether the loop has stopped.
 fn run(stage: &mut Stage, time: Duration) -> Result<bool, RunError> {
     let Stage { world, node, peers, late, .. } = stage;
     let mut node = Watched { node, has_ended: false };
@@ -136,17 +136,17 @@ fn run(stage: &mut Stage, time: Duration) -> Result<bool, RunError> {
     Ok(node.has_ended)
 }
 
-/// Checks that a loop whose poller fails is over and that everything it had open is closed.
+/// Checks that a loop whose poller has failed releases everything that it had open.
 fn die(stage: Stage) -> Result<(), String> {
     let Stage { world, node, mut peers, mut late, .. } = stage;
     drop(node);
     let until = world.now().plus(secs(1));
     Driver::new(&world).run_until(until, &mut [&mut peers, &mut late]).map_err(|error| error.to_string())?;
     let left = (world.open_descriptors(HOST), peers.len(), late.len());
-    ensure(left == (OWN_DESCRIPTORS, 0, 0), || format!("a dead loop has not released everything: {left:?}"))
+    ensure(left == (OWN_DESCRIPTORS, 0, 0), || format!("the failed loop has not released everything: {left:?}"))
 }
 
-/// Compares a life with a fault and one without: only permitted differences may show.
+/// Checks that a life with a fault differs from one without only where that is permitted.
 fn compare(fault: Fault, sound: &Lived, lived: &Lived) -> Result<(), String> {
     let has_failed = lived.calls[fault.site as usize] >= fault.nth_call;
     ensure(has_failed, || "the call was never made".to_owned())?;
@@ -155,19 +155,19 @@ fn compare(fault: Fault, sound: &Lived, lived: &Lived) -> Result<(), String> {
     }
     let (seen, expected) = (&lived.seen, &sound.seen);
     if is_put_off(fault.errno) {
-        ensure(seen == expected, || format!("the fault shows: {seen:?} in place of {expected:?}"))?;
+        ensure(seen == expected, || format!("the fault changes the outcome: {seen:?} instead of {expected:?}"))?;
     }
     let lost = expected.ready.saturating_sub(seen.ready);
     ensure(lost <= 1, || format!("{lost} peers were lost"))?;
     let max_turns = 2 * sound.turns + 100;
-    ensure(lived.turns <= max_turns, || format!("{} turns in place of {}", lived.turns, sound.turns))
+    ensure(lived.turns <= max_turns, || format!("{} turns instead of {}", lived.turns, sound.turns))
 }
 
 fn ensure(holds: bool, text: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(text()) }
 }
 
-/// The runs, and how many calls at each site were made to fail.
+/// The number of runs, their failed checks, and the number of calls at each site that were made to fail.
 #[derive(Debug, Default)]
 struct Account {
     runs: usize,
@@ -176,7 +176,7 @@ struct Account {
 }
 
 impl Account {
-    /// Makes the calls of a life fail, one at a time: those after the number that `after` returns for their site.
+    /// Makes a life's calls fail, one in each run, except the first ones at each site: `after` returns their number.
     fn enumerate(&mut self, life: Life, after: impl Fn(&Self, Site) -> u64) {
         let sound = live(life, None, None).unwrap_or_else(|wrong| panic!("{life:?} without a fault: {wrong}"));
         let mut faults = Vec::new();
@@ -200,7 +200,7 @@ impl Account {
     }
 }
 
-/// Runs a life with each of the faults, an equal part of them on each processor: lives are independent.
+/// Runs a life once for each fault, with the faults divided equally among the processors; returns the failed checks.
 fn faults_found(life: Life, faults: &[Fault], sound: &Lived) -> Vec<String> {
     let live_with = |&fault: &Fault| {
         let Fault { site, errno, nth_call } = fault;
@@ -217,8 +217,8 @@ fn faults_found(life: Life, faults: &[Fault], sound: &Lived) -> Vec<String> {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "it says what it costs")]
-fn after_any_failed_call_the_loop_continues_and_stops_clean() {
+#[expect(clippy::disallowed_methods, reason = "the test prints its duration")]
+fn after_any_failed_call_the_loop_continues_and_stops_cleanly() {
     let began = std::time::Instant::now();
     let mut account = Account::default();
     account.enumerate(Life::Busy, |_, _| 0);
@@ -226,7 +226,7 @@ fn after_any_failed_call_the_loop_continues_and_stops_clean() {
     account.enumerate(Life::Short, |_, _| 0);
     let pairs: usize = Site::ALL.iter().map(|site| errors_of(*site).len()).sum();
     println!(
-        "{} sites, {pairs} errors of theirs, {} runs, {:.1} s; never reached: {}",
+        "{} sites, {pairs} errors, {} runs, {:.1} s; never reached: {}",
         Site::ALL.len(),
         account.runs,
         began.elapsed().as_secs_f64(),
@@ -234,15 +234,15 @@ fn after_any_failed_call_the_loop_continues_and_stops_clean() {
     );
     let wrong = &account.wrong;
     let first: Vec<&str> = wrong.iter().map(String::as_str).take(40).collect();
-    assert!(wrong.is_empty(), "{} of {} runs:\n{}", wrong.len(), account.runs, first.join("\n"));
-    // A loop has as many listeners as its user opens at the start; every other call is made often enough.
+    assert!(wrong.is_empty(), "{} of {} runs failed:\n{}", wrong.len(), account.runs, first.join("\n"));
+    // Each life opens only two listeners; every other call is made often enough.
     assert_eq!(account.unreached(), [format!("{:?} 3 to {MAX_CALLS}", Site::Listen)]);
 }
 
-/// Each of these bugs shows when the right call fails, and only then.
+/// Checks that a bug that shows only after a particular call has failed is found.
 #[cfg(feature = "sim-bugs")]
 #[test]
-fn a_bug_behind_a_failing_call_is_found() {
+fn a_bug_that_needs_a_failed_call_is_found() {
     use peerloop::internals::errno::EMFILE;
     use peerloop::internals::{Bug, plant};
     let fault = Fault { site: Site::Accept, errno: EMFILE, nth_call: 3 };
@@ -255,7 +255,7 @@ fn a_bug_behind_a_failing_call_is_found() {
 }
 
 #[test]
-fn a_life_is_the_same_every_time() {
+fn every_life_is_repeatable() {
     for life in [Life::Busy, Life::Crowded, Life::Short] {
         let hash = || {
             let mut stage = Stage::new(life);

@@ -1,4 +1,4 @@
-//! The short scenarios of a loop in which every call is made to fail once.
+//! The short scenarios in which every call of a loop is made to fail once.
 
 use bytes::Bytes;
 use peerloop::api::{Chunk, Delivery, Event, Frame};
@@ -29,9 +29,9 @@ const STEP: Duration = Duration::from_millis(100);
 pub(crate) enum Life {
     /// Dials and accepts, pings, messages, streams and closes.
     Busy,
-    /// As many dials and accepts as are made to fail, one by one.
+    /// One dial and one accept for each occurrence that is made to fail.
     Crowded,
-    /// One peer that dials and one that is dialled, so that stopping is among the first calls.
+    /// One inbound and one outbound peer, so that the calls of a stop are among the first.
     Short,
 }
 
@@ -52,7 +52,7 @@ pub(crate) struct Seen {
     pub(crate) pongs: usize,
     pub(crate) messages: usize,
     pub(crate) streamed: u64,
-    /// Sorted by their labels, because the moments may differ.
+    /// The labels of the close reasons, sorted, because the order of the closes may differ.
     pub(crate) closed: Vec<&'static str>,
 }
 
@@ -66,7 +66,7 @@ impl Life {
         }
     }
 
-    /// Returns the time until it is judged.
+    /// Returns the time after which the outcome is checked.
     pub(crate) fn time(self) -> Duration {
         secs(if self == Self::Busy { 5 } else { 1 })
     }
@@ -211,7 +211,7 @@ pub(crate) struct Stage {
     pub(crate) world: World,
     pub(crate) node: Checked<Busy>,
     pub(crate) peers: Crowd,
-    /// The peers that connect after the life, and must be served.
+    /// The peers that connect after the life, and that the loop must serve.
     pub(crate) late: Crowd,
     pub(crate) journal: Journal,
     pub(crate) late_journal: Journal,
@@ -253,7 +253,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Makes an honest peer dial each listener, and the loop dial another.
+    /// Makes one honest peer dial each listener, and the loop dial one more.
     pub(crate) fn invite_late_peers(&mut self) {
         for port in PORTS {
             self.late.dial(SocketAddr::new(self.node.net().ip(), port), Honest::new(&self.late_kind));

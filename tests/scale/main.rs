@@ -1,11 +1,11 @@
-//! The number of peers in one loop affects no single peer, and their memory stays within the documented bound.
+//! A peer costs the same in a loop of any size, and the memory of a million peers stays within the documented bound.
 
 use peerloop_scale::{Phase, live};
 
-/// Maximum bytes that a loop may use for a million peers, at any time while they connect.
+/// Maximum memory of a loop with a million peers, in bytes, including peaks while its tables grow.
 const MAX_MILLION_PEERS_BYTES: i64 = 600_000_000;
 
-/// Returns the events and allocations of each phase per peer.
+/// Returns each phase's events and allocations per peer.
 fn per_peer(peers: u64, phases: &[Phase]) -> Vec<[f64; 2]> {
     let per_peer = |count: u64| count as f64 / peers as f64;
     phases.iter().map(|Phase { account, .. }| [account.events, account.allocations].map(per_peer)).collect()
@@ -16,7 +16,7 @@ fn a_peer_costs_the_same_among_sixteen_thousand_as_among_a_thousand() {
     let (few, many) = (live(1_000), live(16_000));
     for (few, many) in per_peer(1_000, &few).iter().zip(per_peer(16_000, &many)) {
         for (few, many) in few.iter().zip(many) {
-            assert!(many <= few * 1.02, "{many} in place of {few} for each peer");
+            assert!(many <= few * 1.02, "{many} per peer instead of {few}");
         }
     }
     assert_eq!(many.iter().map(|phase| phase.ready).collect::<Vec<_>>(), [16_000, 16_000, 16_000, 0]);
