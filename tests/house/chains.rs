@@ -6,10 +6,10 @@ use crate::paths::Library;
 use crate::source::{Source, Violation, is_word_char, words};
 use std::collections::BTreeMap;
 
-/// One field of its own, two of other objects, and the value.
+/// One own field, two fields of other objects, and the value.
 const MAX_FIELDS: usize = 4;
 
-/// The files with such chains today. Lines may only be removed.
+/// The files that still have such chains. Lines may only be removed.
 pub(crate) const KNOWN: &[&str] = &[];
 
 /// Returns the last such chain of each file, by file.
@@ -19,7 +19,7 @@ pub(crate) fn check(sources: &[Source]) -> BTreeMap<String, Violation> {
         let breach = |at: usize| {
             let (fields, is_called) = chain_at(&file.code, at);
             let is_through_state = fields.get(1) == Some(&"state") && (fields.len() > 2 || is_called);
-            let remedy = || format!("ask `self.{}` for what `{}` is needed for", fields[0], fields[1..].join("."));
+            let remedy = || format!("give `self.{}` a method that replaces `{}`", fields[0], fields[1..].join("."));
             (is_through_state || fields.len() > MAX_FIELDS).then(|| file.source.violation(at, remedy()))
         };
         words(&file.code, "self").filter_map(breach).map(|found| (found.path.clone(), found)).collect::<Vec<_>>()

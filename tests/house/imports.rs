@@ -8,7 +8,7 @@ use crate::paths::{WrittenPath, absolute, is_under, module_path, test_files, wri
 use crate::source::{Source, Violation};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The modules from the lowest row to the highest; those of one row may import each other, but not in a circle.
+/// The modules from the lowest row to the highest. Modules of one row may import each other, but not in a cycle.
 const ROWS: [&[&str]; 15] = [
     &["limits", "time", "clock", "id", "protocol", "address", "bugs", "errno", "text"],
     &["error"],
@@ -28,7 +28,7 @@ const ROWS: [&[&str]; 15] = [
     &["sim", "channel", "internals", "manual"],
 ];
 
-/// Modules that may use only the means of every embedder.
+/// Modules that may use only the API of an embedder.
 const LIKE_EMBEDDERS: [&str; 2] = ["load", "relay"];
 const NOT_FOR_EMBEDDERS: [&str; 3] = ["link", "state", "engine"];
 
@@ -44,33 +44,33 @@ pub(crate) fn check(sources: &[Source]) -> Vec<Violation> {
     let mut within_row: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for source in sources.iter().filter(shipped) {
         let path = module_path(&source.path);
-        let module = module_name(&path).expect("a file of the library has a name");
+        let module = module_name(&path).expect("the module of a library file has a name");
         let Some(row) = row_of(&module) else {
-            violations.push(source.violation(0, format!("give the module `{module}` a place in {}", file!())));
+            violations.push(source.violation(0, format!("give the module `{module}` a row in {}", file!())));
             continue;
         };
         for Import { offset, target } in imports(source, &path) {
             let Some((target, target_row)) = target.and_then(|name| row_of(&name).map(|row| (name, row))) else {
-                let remedy = "name the module where it is defined, `crate::module::Name`, so that its row is known";
+                let remedy = "write the path with its module, `crate::module::Name`, so that its row is known";
                 violations.push(source.violation(offset, remedy));
                 continue;
             };
             if target_row > row {
-                let remedy = format!("`{module}` is below `{target}` and may not use it; turn the dependency round");
+                let remedy = format!("`{module}` is below `{target}` and may not use it; invert the dependency");
                 violations.push(source.violation(offset, remedy));
             } else if LIKE_EMBEDDERS.contains(&&*module) && NOT_FOR_EMBEDDERS.contains(&&*target) {
-                let remedy = format!("`{module}` may do what embedders can; use `api` instead of `{target}`");
+                let remedy = format!("`{module}` may use only the API of embedders; use `api` instead of `{target}`");
                 violations.push(source.violation(offset, remedy));
             } else if target_row == row && target != module {
                 if reaches(&within_row, &target, &module) {
-                    let remedy = format!("`{target}` uses `{module}` already; a circle has no first file to read");
+                    let remedy = format!("`{target}` already uses `{module}`; break the cycle");
                     violations.push(source.violation(offset, remedy));
                 }
                 within_row.entry(module.clone()).or_default().insert(target);
             }
         }
     }
-    // One list of names is one breach.
+    // An import list is one breach.
     violations.dedup();
     violations
 }
@@ -137,7 +137,7 @@ fn a_lower_row_may_not_import_a_higher_one() {
 }
 
 #[test]
-fn the_library_may_import_downwards_and_itself() {
+fn a_module_may_import_lower_rows_and_itself() {
     let fine = [
         ("src/net/mio.rs", "use super::Net; use crate::net::Readiness; use crate::{id::{LinkId, Token}, time};"),
         ("src/reactor.rs", "use crate::net::mio::MioNet; use crate::net; pub(crate) fn a() { crate::engine::b() }"),
@@ -166,7 +166,7 @@ fn a_module_without_a_row_is_refused() {
 }
 
 #[test]
-fn modules_of_one_row_do_not_import_each_other_in_a_circle() {
+fn modules_of_one_row_do_not_import_each_other_in_a_cycle() {
     let dial = ("src/manager/dial.rs", "use super::ban::List;");
     let ban = ("src/manager/ban.rs", "use crate::manager::store::Book;");
     let store = ("src/manager/store/mod.rs", "use crate::manager::dial::Dialler;");
@@ -175,7 +175,7 @@ fn modules_of_one_row_do_not_import_each_other_in_a_circle() {
 }
 
 #[test]
-fn load_and_relay_use_only_the_embedders_means() {
+fn load_and_relay_use_only_the_api_of_embedders() {
     assert_eq!(lines_of(&[("src/load/schedule.rs", "use crate::{api::Event,\nlink};")]), ["src/load/schedule.rs:2"]);
     assert_eq!(lines_of(&[("src/relay/mod.rs", "use crate::state::LoopState;")]), ["src/relay/mod.rs:1"]);
     assert_eq!(lines_of(&[("src/relay/mod.rs", "use crate::engine::Engine;")]), ["src/relay/mod.rs:1"]);

@@ -1,10 +1,10 @@
-//! The house rules: this repository's demands on every file in it, checked on all of them.
+//! The house rules, checked on every file of this repository.
 //!
-//! A breach fails with `file:line:` and the remedy. There are no exceptions to switch on; a wrong rule is changed
-//! here, for all files.
+//! A breach fails with `file:line:` and the remedy. No file can be exempted; a wrong rule is changed here, for all
+//! files.
 
 mod chains;
-mod circles;
+mod cycles;
 mod imports;
 mod paths;
 mod prose;
@@ -28,8 +28,8 @@ fn imports_point_downwards() {
 }
 
 #[test]
-fn files_use_each_other_in_no_circle() {
-    assert_only_known(circles::check(&sources()), circles::KNOWN, "circles.rs");
+fn files_do_not_use_each_other_in_a_cycle() {
+    assert_only_known(cycles::check(&sources()), cycles::KNOWN, "cycles.rs");
 }
 
 #[test]
@@ -72,7 +72,8 @@ fn commit_subjects_are_instructions() {
     // Without a repository, as in an archive of the sources, there are no commits to check.
     let mut log = Command::new("git");
     log.args(["log", "--no-merges", "--since", FIRST_CHECKED_COMMIT, "--format=%s"]).current_dir(root());
-    let subjects = String::from_utf8(log.output().map(|output| output.stdout).unwrap_or_default()).expect("UTF-8");
+    let subjects = String::from_utf8(log.output().map(|output| output.stdout).unwrap_or_default())
+        .expect("commit subjects are UTF-8");
     assert_none(prose::subjects_are_instructions(subjects.lines()));
 }
 
@@ -92,7 +93,7 @@ fn one_file_calls_the_operating_system() {
 }
 
 #[test]
-fn bugs_are_planted_in_tests_alone() {
+fn only_tests_plant_bugs() {
     check_each(rules::only_tests_plant_bugs);
 }
 
@@ -100,7 +101,7 @@ fn bugs_are_planted_in_tests_alone() {
 fn the_library_is_safe_code() {
     check_each(rules::the_library_has_no_unsafe_code);
     let root = fs::read_to_string(root().join("src/lib.rs")).expect("the library has a root");
-    assert!(root.contains("\n#![forbid(unsafe_code)]\n"), "src/lib.rs:1: forbid(unsafe_code) for the whole library");
+    assert!(root.contains("\n#![forbid(unsafe_code)]\n"), "src/lib.rs:1: add #![forbid(unsafe_code)]");
 }
 
 #[test]
@@ -134,7 +135,8 @@ fn every_requirement_is_shown_by_a_test() {
 
 #[test]
 fn the_lock_file_is_committed() {
-    // A checkout without the file fails here anyway; where it was built before, an ignore rule would keep it out.
+    // In a new checkout a missing file fails this test. After a build the file exists, but an ignore rule would still
+    // keep it out of commits.
     let ignored = fs::read_to_string(root().join(".gitignore")).expect("the repository has a .gitignore");
     let is_kept = root().join("Cargo.lock").is_file() && !ignored.contains(".lock");
     assert!(is_kept, "Cargo.lock:0: commit it, so that every machine builds the same dependencies");
@@ -157,7 +159,7 @@ fn the_rules_see_the_repository() {
     for path in ["src/lib.rs", "tests/house/main.rs", "tools/swarm/src/lib.rs", "tools/test", "Cargo.toml"] {
         assert!(sources.iter().any(|source| source.path == path), "{path} is not checked");
     }
-    assert!(!sources.iter().any(|source| source.path.starts_with("target/")), "build output is not checked");
+    assert!(!sources.iter().any(|source| source.path.starts_with("target/")), "build output is checked");
 }
 
 #[track_caller]
@@ -165,7 +167,7 @@ fn check_each(rule: fn(&Source) -> Vec<Violation>) {
     assert_none(sources().iter().flat_map(rule).collect());
 }
 
-/// Checks that the breaches equal `known`, which is kept in `list`: no other one, and none that no longer exists.
+/// Checks that the breaches are exactly the `known` ones, which the file `list` contains.
 #[track_caller]
 fn assert_only_known(mut breaches: BTreeMap<String, Violation>, known: &[&str], list: &str) {
     let gone: Vec<&str> = known.iter().copied().filter(|key| breaches.remove(*key).is_none()).collect();
@@ -184,7 +186,7 @@ fn assert_none(mut violations: Vec<Violation>) {
     assert!(lines.is_empty(), "\n{}\n", lines.join("\n"));
 }
 
-/// Every text file of the repository.
+/// Reads every text file of the repository.
 fn sources() -> Vec<Source> {
     let mut paths = Vec::new();
     add_files(&root(), "", &mut paths);
@@ -195,12 +197,12 @@ fn sources() -> Vec<Source> {
     paths.iter().filter_map(read).collect()
 }
 
-/// Adds the files below `folder`, but neither what is built nor what git keeps for itself.
+/// Adds the files below `folder`, except build output and git's own files.
 fn add_files(folder: &Path, prefix: &str, paths: &mut Vec<String>) {
     let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     for entry in entries.map(|entry| entry.expect("the folder can be listed")) {
         let name = entry.file_name().into_string().expect("file names are UTF-8");
-        let kind = entry.file_type().expect("the file is there");
+        let kind = entry.file_type().expect("the entry still exists");
         if name == ".git" {
             continue;
         }

@@ -1,6 +1,6 @@
-//! The paths that code writes, and the file that each of them leads to.
+//! The paths in code, and the file that defines each path's target.
 //!
-//! [`written_paths`] reads one file: it splits import lists, and finds paths in the middle of code as well.
+//! [`written_paths`] reads one file: it splits import lists, and also finds paths outside of imports.
 //! [`Library`] knows all files and follows re-exports to the file that defines a name. As everywhere in this test,
 //! code is read as tokens: a name that a macro builds is not seen.
 
@@ -18,9 +18,9 @@ pub(crate) struct WrittenPath {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// It is imported under `name`.
+    /// An import under `name`.
     Import { name: String, is_public: bool },
-    /// It is in the middle of code.
+    /// A path outside of imports.
     Code,
 }
 
@@ -38,7 +38,7 @@ pub(crate) fn written_paths(code: &str) -> Vec<WrittenPath> {
         add_imports(&code[..end], start + 3, &[], !visibility.is_empty(), &mut found);
         rest[start..end].fill(b' ');
     }
-    let rest = String::from_utf8(rest).expect("whole items were blanked");
+    let rest = String::from_utf8(rest).expect("whole imports were blanked");
     let mut at = 0;
     while let Some(next) = rest[at..].find("::").map(|len| at + len) {
         let before = rest[..next].trim_end();
@@ -85,7 +85,7 @@ fn add_imports(code: &str, at: usize, base: &[String], is_public: bool, found: &
     if let Some(further) = after.strip_prefix("::") {
         return add_imports(code, code.len() - further.len(), &path, is_public, found);
     }
-    // The module itself, in a list of its parts.
+    // In a list, `self` is the module whose parts are listed.
     let names = if name == "self" && !base.is_empty() { base.to_vec() } else { path };
     let alias = after.strip_prefix("as ").map(|alias| alias.trim_start().chars().take_while(|&c| is_word_char(c)));
     let name = alias.map_or_else(|| names[names.len() - 1].clone(), Iterator::collect);
@@ -120,7 +120,7 @@ fn inline_modules(code: &str, offset: usize) -> Vec<String> {
     around.collect()
 }
 
-/// Returns a path from the root, if it begins with `crate`, `super` or `self` in `module`.
+/// Converts a path in `module` to one from the root, if it begins with `crate`, `super` or `self`.
 pub(crate) fn absolute(code: &str, module: &[String], path: &WrittenPath) -> Option<Vec<String>> {
     let ups = path.names.iter().take_while(|name| *name == "super").count();
     let skipped = ups.max(usize::from(matches!(path.names[0].as_str(), "crate" | "self")));
@@ -169,8 +169,7 @@ impl<'a> Library<'a> {
         self.modules.iter()
     }
 
-    /// Follows a path that `module` writes; `None` if it does not lead into the library, or is a name of the file
-    /// itself.
+    /// Returns the target of a path in `module`; `None` if the target is outside of the library or in the same file.
     pub(crate) fn target(&self, module: &[String], path: &WrittenPath) -> Option<Target<'a>> {
         let home = &self.modules[module];
         let first = path.names[0].as_str();
@@ -183,7 +182,7 @@ impl<'a> Library<'a> {
         (first != "*").then(|| self.resolve(&start, 0)).flatten()
     }
 
-    /// Returns the target of a name from the root.
+    /// Returns the target of a path from the root.
     fn resolve(&self, path: &[String], depth: usize) -> Option<Target<'a>> {
         let known = (0..=path.len()).rev().find(|&len| self.modules.contains_key(&path[..len]))?;
         let (module, rest) = path.split_at(known);
@@ -192,7 +191,7 @@ impl<'a> Library<'a> {
         self.follow(module, rest, depth).or_else(|| Some(Target::Item { file, name: name.clone() }))
     }
 
-    /// Follows a name that `module` imports; `None` if it imports no such name from the library.
+    /// Returns the target of a name that `module` imports; `None` if it imports no such name from the library.
     fn follow(&self, module: &[String], names: &[String], depth: usize) -> Option<Target<'a>> {
         assert!(depth < 20, "{module:?} imports {names:?} from itself");
         let home = &self.modules[module];
@@ -229,7 +228,7 @@ fn defines(code: &str, name: &str) -> bool {
     words(code, name).any(|at| ITEMS.iter().any(|item| code[..at].trim_end().ends_with(item)))
 }
 
-/// Returns the modules in files of their own that exist in tests only, as paths without an extension.
+/// Returns the files of modules that exist in tests only, as paths without an extension.
 pub(crate) fn test_files(sources: &[Source]) -> Vec<String> {
     let of_file = |source: &Source| {
         let folder = match source.path.strip_suffix("lib.rs").or_else(|| source.path.strip_suffix("mod.rs")) {

@@ -95,7 +95,7 @@ pub(crate) fn comments_are_plain(source: &Source) -> Vec<Violation> {
             let breach = if HEADLESS.contains(&&*lower) && before.begins_clause() && !is_noun {
                 Some(format!("\"{}\" has no head: name the subject of the clause", word.text))
             } else if is_doc && (VERBS.contains(&&*lower) || NOUNS.contains(&&*lower)) {
-                Some(format!("\"{}\" is not the field's word: use one of its own", word.text))
+                Some(format!("\"{}\" is not used in this field: choose the usual word", word.text))
             } else {
                 None
             };
@@ -108,7 +108,7 @@ pub(crate) fn comments_are_plain(source: &Source) -> Vec<Violation> {
 
 /// The text before a word, within one comment.
 enum Before {
-    /// None, or a mark that ends a clause.
+    /// Nothing, or a mark that ends a clause.
     Start,
     Lead,
     Other,
@@ -149,7 +149,7 @@ fn prose_words(line: &str) -> impl Iterator<Item = Word<'_>> {
     })
 }
 
-/// Finds commit subjects that are no short instructions.
+/// Finds commit subjects that are not short instructions.
 pub(crate) fn subjects_are_instructions<'a>(subjects: impl IntoIterator<Item = &'a str>) -> Vec<Violation> {
     let violation = |subject: &str, remedy: &str| Violation {
         path: format!("commit \"{subject}\""),
@@ -196,7 +196,7 @@ fn a_word_of_another_field_is_found() {
 }
 
 #[test]
-fn a_subject_that_is_no_instruction_is_found() {
+fn a_subject_that_is_not_an_instruction_is_found() {
     let found = |subject: &str| !subjects_are_instructions([subject]).is_empty();
     assert!(["Fixed a bug", "Fixing a bug", "fix a bug", "Fix a bug.", ""].into_iter().all(found));
     assert!(found(&format!("Fix {}", "a".repeat(69))));

@@ -3,16 +3,16 @@
 //!
 //! A test has the number of its row in its name: `req_e07_...` for row E7 of the table, `fault_e07_...` for row
 //! `fault 7`. A row names the files or folders of its tests. Only a reader can judge whether a test shows what its
-//! row says. That the files exist is checked for every page.
+//! row says. A separate rule checks that the files named on any page exist.
 
 use crate::source::{Source, Violation, is_word_char, words};
 
 const PAGE: &str = "src/manual/requirements.md";
 /// Rows that must exist and have a test.
 const SHOWN: std::ops::RangeInclusive<u32> = 1..=51;
-/// Rows that must exist: plans whose outcome is stated.
+/// Rows that must exist but need no test: plans, each with its outcome.
 const PLANNED: std::ops::RangeInclusive<u32> = 52..=54;
-/// Questions that the design had to answer, numbered from one. Each answer names the rows that show it.
+/// Questions that the design had to answer, numbered from one. Each answer names the rows that demonstrate it.
 const ISSUES: std::ops::RangeInclusive<u32> = 1..=16;
 
 /// The kind of a row, and so the prefix of its tests.
@@ -77,10 +77,10 @@ fn missing_rows(page: &Source, rows: &[Row]) -> Vec<Violation> {
     let count = |kind, number| rows.iter().filter(|row| (row.kind, row.number) == (kind, number)).count();
     let counted = asked.map(|(kind, number)| (name_of(kind, number), count(kind, number)));
     let wrong = counted.filter(|&(_, count)| count != 1);
-    wrong.map(|(name, count)| page.violation(0, format!("`{name}` has {count} rows; write one"))).collect()
+    wrong.map(|(name, count)| page.violation(0, format!("`{name}` has {count} rows; it must have one"))).collect()
 }
 
-/// Returns the rows of all tables whose first cell is a numbered one.
+/// Returns the rows whose first cell has a number, from all tables.
 fn rows(page: &Source) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut offset = 0;
@@ -101,13 +101,13 @@ fn rows(page: &Source) -> Vec<Row> {
     rows
 }
 
-/// Returns the file's tests with the number of a row, and their positions.
+/// Returns the file's tests that have a row's number in their names, and their positions.
 fn tests(source: &Source) -> Vec<(&Source, usize, Kind, u32)> {
     let named = words(&source.code, "fn").filter_map(|at| {
         let name: String = source.code[at + 2..].trim_start().chars().take_while(|&c| is_word_char(c)).collect();
         let kinds = [("req_e", Kind::Seed), ("fault_e", Kind::Fault)];
         let (kind, rest) = kinds.into_iter().find_map(|(prefix, kind)| Some((kind, name.strip_prefix(prefix)?)))?;
-        // An unreadable number counts as 0, which no row has.
+        // An unreadable number becomes 0, which no row has.
         let number = rest.split('_').next().filter(|digits| digits.len() == 2).and_then(|digits| digits.parse().ok());
         Some((source, at, kind, number.unwrap_or(0)))
     });
@@ -131,7 +131,7 @@ fn name_of(kind: Kind, number: u32) -> String {
     }
 }
 
-/// Returns a page on which nothing is missing, and the file with all its tests.
+/// Returns a complete page, and a file with all its tests.
 fn complete() -> (String, String) {
     let mut page = "# Requirements\n".to_owned();
     let mut tests = String::new();
@@ -141,8 +141,8 @@ fn complete() -> (String, String) {
     }
     PLANNED.for_each(|number| page += &format!("| E{number} | it is planned | `tests` |\n"));
     ISSUES.for_each(|number| page += &format!("| issue {number} | a question | an answer | E1, E2 |\n"));
-    page += "| fault 3 | it breaks | it is mended | `tests/a.rs`, `tests/b` |\n";
-    tests += "#[test]\nfn fault_e03_it_is_mended() {}\n";
+    page += "| fault 3 | it breaks | it is fixed | `tests/a.rs`, `tests/b` |\n";
+    tests += "#[test]\nfn fault_e03_it_is_fixed() {}\n";
     (page, tests)
 }
 
@@ -185,7 +185,7 @@ fn a_row_without_a_test_in_its_files_is_found() {
 #[test]
 fn a_test_without_a_row_is_found() {
     let (page, tests) = complete();
-    for name in ["req_e55_it_holds", "req_e7_it_holds", "fault_e04_it_is_mended", "req_ever", "fault_e103_it_is"] {
+    for name in ["req_e55_it_holds", "req_e7_it_holds", "fault_e04_it_is_fixed", "req_ever", "fault_e103_it_is"] {
         assert_eq!(remedies(&page, &format!("{tests}fn {name}() {{}}")).len(), 1, "{name}");
     }
 }

@@ -1,7 +1,7 @@
-//! The rules that look at one file at a time.
+//! The rules that check one file at a time.
 //!
-//! Each rule reads a [`Source`] and returns its breaches; the rule itself decides which files it concerns. The tests
-//! below feed every rule a breach, so that none of them passes because it checks nothing.
+//! Each rule reads a [`Source`] and returns its breaches; the rule itself decides which files it applies to. The
+//! tests below give every rule a breach, which shows that the rule checks something.
 
 use crate::source::{
     Source, Violation, after_body, after_matching, attributes, body_or_semicolon, is_word_char, words,
@@ -12,9 +12,9 @@ pub(crate) const MAX_FILE_LINES: usize = 600;
 pub(crate) const MAX_FUNCTION_LINES: usize = 70;
 pub(crate) const MAX_LINE_COLUMNS: usize = 120;
 
-/// The library's one file that calls the operating system.
+/// The library's only file that calls the operating system.
 const KERNEL_FILE: &str = "src/net/mio.rs";
-/// The one folder whose files may have threads.
+/// The only folder whose files may start threads.
 const THREADS_FOLDER: &str = "src/offload/";
 
 pub(crate) fn begins_with_a_header(source: &Source) -> Vec<Violation> {
@@ -30,10 +30,10 @@ pub(crate) fn file_is_short(source: &Source) -> Vec<Violation> {
         return Vec::new();
     }
     let beyond = source.text.match_indices('\n').nth(MAX_FILE_LINES - 1).map_or(0, |(at, _)| at + 1);
-    vec![source.violation(beyond, format!("the file has {lines} lines; split it, {MAX_FILE_LINES} is the most"))]
+    vec![source.violation(beyond, format!("the file has {lines} lines; split it, the maximum is {MAX_FILE_LINES}"))]
 }
 
-/// Checks that a module with a folder has its file inside it, so that each module is found in one place.
+/// Checks that a module with a folder has its file in that folder, so that each module is in one place.
 pub(crate) fn modules_are_in_their_folder(source: &Source, paths: &[String]) -> Vec<Violation> {
     let folder = source.path.strip_suffix("rs").map(|stem| format!("{}/", stem.trim_end_matches('.')));
     match folder.filter(|folder| source.is_rust() && paths.iter().any(|path| path.starts_with(folder))) {
@@ -42,9 +42,9 @@ pub(crate) fn modules_are_in_their_folder(source: &Source, paths: &[String]) -> 
     }
 }
 
-/// Checks that no file is compiled into several crates: shared code is a crate.
+/// Checks that no file is compiled into several crates: shared code belongs in a crate.
 pub(crate) fn modules_are_in_one_crate(source: &Source) -> Vec<Violation> {
-    let remedy = "move what is shared into `tools/testkit`, and depend on it";
+    let remedy = "move the shared code into `tools/testkit`, and depend on it";
     let is_path = |found: &Range<usize>| {
         let text = &source.code[found.clone()];
         words(text, "path").any(|at| text[at + "path".len()..].trim_start().starts_with('='))
@@ -62,7 +62,7 @@ pub(crate) fn lines_are_short(source: &Source) -> Vec<Violation> {
     long.map(|(index, columns)| Violation {
         path: source.path.clone(),
         line: index + 1,
-        remedy: format!("the line has {columns} columns; break it, {MAX_LINE_COLUMNS} is the most"),
+        remedy: format!("the line has {columns} columns; break it, the maximum is {MAX_LINE_COLUMNS}"),
     })
     .collect()
 }
@@ -78,7 +78,7 @@ pub(crate) fn functions_are_short(source: &Source) -> Vec<Violation> {
         let end = after_body(code, body_or_semicolon(code, start));
         let lines = source.line_of(end - 1) - source.line_of(start) + 1;
         if lines > MAX_FUNCTION_LINES {
-            let remedy = format!("`{name}` has {lines} lines; split it, {MAX_FUNCTION_LINES} is the most");
+            let remedy = format!("`{name}` has {lines} lines; split it, the maximum is {MAX_FUNCTION_LINES}");
             violations.push(source.violation(start, remedy));
         }
     }
@@ -86,7 +86,7 @@ pub(crate) fn functions_are_short(source: &Source) -> Vec<Violation> {
 }
 
 pub(crate) fn nothing_is_unfinished(source: &Source) -> Vec<Violation> {
-    // Put together here, or this file would break its own rule.
+    // Joined by the compiler, or this file would break its own rule.
     const MARKS: [&str; 5] =
         [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), concat!("HA", "CK"), concat!("for", " now")];
     const MACROS: [&str; 3] = ["todo!", "dbg!", "unimplemented!"];
@@ -111,7 +111,7 @@ pub(crate) fn allowances_have_reasons(source: &Source) -> Vec<Violation> {
             let open = lint + text[lint..].find('(').unwrap_or(text.len() - lint);
             let inside = &text[open.min(text.len())..after_matching(text, open)];
             if words(inside, "reason").next().is_none() {
-                let remedy = "say why: `reason = \"...\"` within the parentheses, or mend what the lint found";
+                let remedy = "give the reason, `reason = \"...\"` within the parentheses, or fix the code";
                 violations.push(source.violation(attribute.start + lint, remedy));
             }
         }
@@ -131,7 +131,8 @@ pub(crate) fn only_the_kernel_file_knows_the_kernel(source: &Source) -> Vec<Viol
     let named = names.flat_map(|name| words(&code, name).map(move |at| (at, *name)));
     let mio = words(&code, "mio").filter(|&at| is_the_crate_mio(&code[..at])).map(|at| (at, "mio"));
     let forbid = |(at, name)| {
-        source.violation(at, format!("`{name}` belongs in {KERNEL_FILE} only; ask trait Net, or put it there"))
+        source
+            .violation(at, format!("`{name}` belongs in {KERNEL_FILE} only; use the trait Net, or move the code there"))
     };
     named.chain(mio).map(forbid).collect()
 }
@@ -154,7 +155,7 @@ fn is_the_crate_mio(before: &str) -> bool {
     true
 }
 
-/// The loop asks for planted bugs in plain code, and only tests may turn on the feature that answers.
+/// Checks that nothing but a command that runs tests turns on the feature that plants bugs.
 pub(crate) fn only_tests_plant_bugs(source: &Source) -> Vec<Violation> {
     const FEATURE: &str = concat!("sim-bugs", "\"");
     const DECLARED_IN: [&str; 2] = ["src/bugs.rs", "src/internals.rs"];
@@ -164,7 +165,7 @@ pub(crate) fn only_tests_plant_bugs(source: &Source) -> Vec<Violation> {
     }
     let remedy = match is_manifest {
         true => "turn this feature on with the command that runs a test, never for a build; a test may require it",
-        false => "ask `canary!` or `budget!`, which are constants without the feature",
+        false => "use `canary!` or `budget!`, which are constants without the feature",
     };
     let is_required =
         |at: usize| source.text[..at].rsplit('\n').next().is_some_and(|line| line.starts_with("required-"));
@@ -172,8 +173,7 @@ pub(crate) fn only_tests_plant_bugs(source: &Source) -> Vec<Violation> {
     named.map(|at| source.violation(at, remedy)).collect()
 }
 
-/// Checks that a property test derives its cases from proptest's default, so that `PROPTEST_CASES` scales all of
-/// them.
+/// Checks that a property test derives its number of cases from proptest's default, which `PROPTEST_CASES` scales.
 pub(crate) fn cases_follow_the_default(source: &Source) -> Vec<Violation> {
     const FIELD: &str = concat!("ProptestConfig", " {");
     const CALL: &str = concat!("ProptestConfig::", "with_cases(");
@@ -182,7 +182,7 @@ pub(crate) fn cases_follow_the_default(source: &Source) -> Vec<Violation> {
     }
     let fields = source.code.match_indices(FIELD);
     let is_fixed = |&(at, _): &(usize, &str)| !source.code[at + CALL.len()..].starts_with("ProptestConfig::default()");
-    let remedy = "say `ProptestConfig::with_cases(ProptestConfig::default().cases / 4)`, or another share";
+    let remedy = "write `ProptestConfig::with_cases(ProptestConfig::default().cases / 4)`, or another fraction";
     fields.chain(source.code.match_indices(CALL).filter(is_fixed)).map(|(at, _)| source.violation(at, remedy)).collect()
 }
 
@@ -190,7 +190,9 @@ pub(crate) fn the_library_has_no_unsafe_code(source: &Source) -> Vec<Violation> 
     if !source.is_library() {
         return Vec::new();
     }
-    words(&source.code, "unsafe").map(|at| source.violation(at, "find a safe way; the library has no others")).collect()
+    words(&source.code, "unsafe")
+        .map(|at| source.violation(at, "write safe code; the library has no `unsafe`"))
+        .collect()
 }
 
 pub(crate) fn no_path_of_one_machine(source: &Source) -> Vec<Violation> {
@@ -212,7 +214,7 @@ pub(crate) fn no_path_of_one_machine(source: &Source) -> Vec<Violation> {
     violations
 }
 
-/// Checks a page against the paths of all files of the repository.
+/// Checks that the files that a page names are in `paths`, those of all files of the repository.
 pub(crate) fn named_files_exist(page: &Source, paths: &[String]) -> Vec<Violation> {
     const FOLDERS: [&str; 6] = ["src/", "tests/", "benches/", "examples/", "tools/", ".ci/"];
     if !page.path.ends_with(".md") {
@@ -236,14 +238,14 @@ pub(crate) fn named_files_exist(page: &Source, paths: &[String]) -> Vec<Violatio
         let is_elsewhere = name.starts_with("//") || name.contains(['*', '<', '>', '{', '}']);
         let names_a_file = FOLDERS.iter().any(|folder| name.starts_with(folder)) || name.ends_with(".rs") || is_link;
         if names_a_file && !is_elsewhere && !exists(name.trim_start_matches("../")) {
-            violations.push(page.violation(at, format!("there is no `{name}`; mend the page, or add the file")));
+            violations.push(page.violation(at, format!("there is no `{name}`; fix the page, or add the file")));
         }
         at = end + page.text[end..].chars().next().map_or(0, char::len_utf8);
     }
     violations
 }
 
-/// Texts by other authors.
+/// Returns whether the text is by other authors.
 fn is_written_elsewhere(source: &Source) -> bool {
     source.path.starts_with("LICENSE") || source.path == "Cargo.lock"
 }
@@ -273,7 +275,7 @@ fn a_module_next_to_its_folder_is_found() {
 }
 
 #[test]
-fn a_module_from_elsewhere_is_found() {
+fn a_module_from_another_folder_is_found() {
     let rule = modules_are_in_one_crate;
     assert_eq!(lines(rule, "tests/a/main.rs", "mod a;\n#[path = \"../b.rs\"]\nmod b;"), [2]);
     assert_eq!(lines(rule, "tests/a/main.rs", "#[cfg_attr(unix, path = \"b.rs\")]\nmod b;"), [1]);
@@ -315,7 +317,7 @@ fn an_allowance_without_a_reason_is_found() {
 }
 
 #[test]
-fn the_kernel_is_found_everywhere_else() {
+fn system_calls_outside_of_the_kernel_file_are_found() {
     let rule = only_the_kernel_file_knows_the_kernel;
     assert_eq!(lines(rule, "src/engine.rs", "\nlet now = std::time::Instant::now();"), [2]);
     assert_eq!(lines(rule, "src/handle.rs", "use std::{thread, time::SystemTime};\nthread::spawn(a);"), [1, 2]);

@@ -1,7 +1,7 @@
 //! A file of this repository as the house rules see it: its text, and its code without comments and literals.
 //!
-//! [`Source::code`] is the text with comments, strings and characters blanked. Every line and column is kept, so an
-//! offset means the same in both. This reads tokens, not Rust: it never judges whether code is correct.
+//! [`Source::code`] is the text with comments, string and character literals blanked. Every line and column is kept,
+//! so an offset is the same position in both. This reads tokens, not Rust: it never judges whether code is correct.
 
 use std::fmt;
 use std::ops::Range;
@@ -180,7 +180,7 @@ fn blank_literals(text: &str) -> String {
     String::from_utf8(code).expect("whole characters were blanked")
 }
 
-/// Returns the bytes of the comment, string or character that begins at `at`, or zero if there is none.
+/// Returns the length of the comment, string or character literal that begins at `at`, or zero if there is none.
 fn literal_len(text: &str, at: usize) -> usize {
     let rest = &text[at..];
     let is_prefix = rest.starts_with(['r', 'b', 'c']) && !text[..at].ends_with(is_word_char);
@@ -222,7 +222,7 @@ fn quoted_len(rest: &str, quote: char) -> usize {
     rest.len()
 }
 
-/// Returns the bytes of a character, which a second quote closes, or zero for a lifetime.
+/// Returns the length of a character literal, which a second quote closes, or zero for a lifetime.
 fn character_len(rest: &str) -> usize {
     let mut following = rest.chars().skip(1);
     match (following.next(), following.next()) {

@@ -1,7 +1,7 @@
 //! A type's methods are in at most three files: a type that needs more does too much, and its methods are hard to
 //! find.
 //!
-//! Files with inherent `impl` blocks in shipped code count. A trait may be implemented anywhere.
+//! Only files with inherent `impl` blocks in shipped code count. A trait may be implemented anywhere.
 
 use crate::paths::{Library, Role, Target, WrittenPath};
 use crate::source::{Source, Violation, is_word_char, words};
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 const MAX_FILES: usize = 3;
 
-/// Today's types with methods in more files. Lines may only be removed.
+/// The types that still have methods in more files. Lines may only be removed.
 pub(crate) const KNOWN: &[&str] = &[];
 
 /// Returns each type whose methods are spread over too many files, by `file::Type`.
@@ -30,7 +30,7 @@ pub(crate) fn check(sources: &[Source]) -> BTreeMap<String, Violation> {
     let spread = files.into_iter().filter(|(_, blocks)| blocks.len() > MAX_FILES);
     let describe = |(name, blocks): (String, BTreeMap<&str, Violation>)| {
         let list: Vec<&str> = blocks.keys().copied().collect();
-        let remedy = format!("the methods of `{name}` stand in {}; {MAX_FILES} files are the most", list.join(", "));
+        let remedy = format!("the methods of `{name}` are in {}; the maximum is {MAX_FILES} files", list.join(", "));
         let first = blocks.into_values().next().expect("there are more than three blocks");
         (name, Violation { remedy, ..first })
     };

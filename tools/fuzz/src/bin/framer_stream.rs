@@ -1,4 +1,4 @@
-//! Fuzzes the property `framer_stream` of the crate `peerloop_laws` with libFuzzer.
+//! Fuzzes the law `framer_stream` of the crate `peerloop_laws` with libFuzzer.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Fuzzes the property `handshake` of the crate `peerloop_laws` with libFuzzer.
+//! Fuzzes the law `handshake` of the crate `peerloop_laws` with libFuzzer.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Fuzzes the property `header_roundtrip` of the crate `peerloop_laws` with libFuzzer.
+//! Fuzzes the law `header_roundtrip` of the crate `peerloop_laws` with libFuzzer.
 
 #![no_main]
 

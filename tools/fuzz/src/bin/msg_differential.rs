@@ -1,4 +1,4 @@
-//! Fuzzes the property `msg_differential` of the crate `peerloop_laws` with libFuzzer.
+//! Fuzzes the law `msg_differential` of the crate `peerloop_laws` with libFuzzer.
 
 #![no_main]
 

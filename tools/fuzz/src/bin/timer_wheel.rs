@@ -1,4 +1,4 @@
-//! Fuzzes the property `timer_wheel` of the crate `peerloop_laws` with libFuzzer.
+//! Fuzzes the law `timer_wheel` of the crate `peerloop_laws` with libFuzzer.
 
 #![no_main]
 

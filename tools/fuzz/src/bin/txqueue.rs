@@ -1,4 +1,4 @@
-//! Fuzzes the property `txqueue` of the crate `peerloop_laws` with libFuzzer.
+//! Fuzzes the law `txqueue` of the crate `peerloop_laws` with libFuzzer.
 
 #![no_main]
 

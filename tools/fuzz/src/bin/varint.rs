@@ -1,4 +1,4 @@
-//! Fuzzes the property `varint` of the crate `peerloop_laws` with libFuzzer.
+//! Fuzzes the law `varint` of the crate `peerloop_laws` with libFuzzer.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! No file circle: a reader who follows the names that a file uses never returns to it.
+//! No file cycle: a reader who follows the names that a file uses never returns to it.
 //!
 //! An arrow leads from a file to each other file whose names it uses. Re-exports are followed to the file that defines
 //! the name and are no arrows themselves, so a module's file may list its parts as long as it uses no part that uses
@@ -8,12 +8,12 @@ use crate::paths::{Library, Role, Target};
 use crate::source::{Source, Violation, words};
 use std::collections::{BTreeMap, VecDeque};
 
-/// The arrows of today's circles. Lines may only be removed.
+/// The arrows of the cycles that still exist. Lines may only be removed.
 pub(crate) const KNOWN: &[&str] = &[];
 
 type Arrows<'a> = BTreeMap<&'a str, BTreeMap<&'a str, (&'a Source, usize)>>;
 
-/// Returns each arrow that is part of a circle, by `file -> file`.
+/// Returns each arrow that is part of a cycle, by `file -> file`.
 pub(crate) fn check(sources: &[Source]) -> BTreeMap<String, Violation> {
     let library = Library::new(sources);
     let arrows = arrows(&library);
@@ -22,7 +22,7 @@ pub(crate) fn check(sources: &[Source]) -> BTreeMap<String, Violation> {
         for (&to, &(source, offset)) in targets {
             if let Some(back) = way(&arrows, to, from) {
                 let remedy =
-                    format!("break the circle {from} -> {}: move what both need below them", back.join(" -> "));
+                    format!("break the cycle {from} -> {}: move the shared items into a file below", back.join(" -> "));
                 found.insert(format!("{from} -> {to}"), source.violation(offset, remedy));
             }
         }
@@ -48,7 +48,7 @@ fn arrows<'a>(library: &Library<'a>) -> Arrows<'a> {
     arrows
 }
 
-/// Returns the files of the shortest way, both ends included.
+/// Returns the files of the shortest path, including both ends.
 fn way<'a>(arrows: &Arrows<'a>, from: &'a str, to: &str) -> Option<Vec<&'a str>> {
     let mut came_from = BTreeMap::from([(from, None)]);
     let mut waiting = VecDeque::from([from]);
@@ -69,7 +69,7 @@ fn way<'a>(arrows: &Arrows<'a>, from: &'a str, to: &str) -> Option<Vec<&'a str>>
 }
 
 #[test]
-fn a_file_circle_is_found() {
+fn a_file_cycle_is_found() {
     let found = |files: &[(&str, &str)]| -> Vec<String> {
         let sources: Vec<Source> = files.iter().map(|(path, text)| Source::new(path, text)).collect();
         check(&sources).into_iter().map(|(arrow, found)| format!("{arrow} at {}", found.line)).collect()
