@@ -1,5 +1,5 @@
-//! For any bytes and any cuts, a framer reports the same as a reader of the whole stream. It uses at most twice the
-//! bytes it was fed, plus one step of growth, one large buffer that waits for reuse, and the record of a frame.
+//! For any bytes and any cuts, a framer reports the same as a reader of the whole stream. Its memory is at most twice
+//! the stream, plus one growth step, one large buffer kept for reuse, and the record of a frame.
 
 use crate::tape::Tape;
 use allocation_counter::measure;
@@ -10,7 +10,7 @@ use peerloop_testkit::framing::{self, Arrival, Choice};
 
 const CHOICES: [Choice; 5] = [Choice::BUFFER, Choice::BUFFER, Choice::STREAM, Choice::DISCARD, Choice::Refuse];
 
-/// Memory of a started frame, in addition to its payload.
+/// Maximum memory of a started frame, in addition to its payload.
 pub(super) const MAX_RECORD_BYTES: u64 = 512;
 
 pub(crate) fn check(data: &[u8]) {
@@ -27,7 +27,7 @@ pub(crate) fn check(data: &[u8]) {
 
     let allocated = measure(|| read_and_forget(&stream, &rules, &arrivals, &choices));
     let allowed = 2 * stream.len() as u64 + 2 * BUFFER_GROWTH_BYTES as u64 + MAX_RECORD_BYTES;
-    assert!(allocated.bytes_max <= allowed, "{} bytes for {}", allocated.bytes_max, stream.len());
+    assert!(allocated.bytes_max <= allowed, "{} bytes for a stream of {}", allocated.bytes_max, stream.len());
 }
 
 /// Reads the stream in pieces and keeps nothing, so that all memory is the framer's.

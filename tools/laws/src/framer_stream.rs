@@ -1,6 +1,7 @@
-//! One frame, basic or extended and of any length, is read as it claims under every delivery. A buffered payload uses
-//! memory for its received bytes, a streamed or discarded one uses none. A length above the limit ends the link with
-//! its header. A parser that is fed with chunks finds the same as a reader of the whole block.
+//! A frame, basic or extended, of any claimed length, is read as the specification says under every delivery. A
+//! buffered payload uses memory for its received bytes; a streamed or discarded one uses none. A length above the
+//! limit is refused when the header is complete. A parser that is fed chunks finds the same as a reader of the whole
+//! block.
 
 use crate::framer::{MAX_RECORD_BYTES, read_and_forget};
 use crate::tape::Tape;
@@ -14,7 +15,7 @@ use peerloop::wire::{BlockRef, BlockStreamEvent, BlockStreamParser, Hash256, Pay
 use peerloop_testkit::bytes::sha256_twice;
 use peerloop_testkit::framing::{self, Arrival, Choice};
 
-/// Lengths near a basic header's maximum claim and near the maximum accepted length, and the largest possible claim.
+/// Lengths near the maximum of a basic header and near the maximum accepted length, and the largest possible length.
 const EXTENDED_LENGTHS: [u64; 6] = [(1 << 32) - 1, 1 << 32, (1 << 32) + 1, (1 << 63) - 1, 1 << 63, u64::MAX];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +57,7 @@ fn head(kind: HeaderKind, len: u64, payload: &[u8]) -> Vec<u8> {
 /// Checks one `block` that claims this length and is delivered in this way.
 fn check_frame(kind: HeaderKind, len: u64, payload: &[u8], choice: Choice, arrivals: &[Arrival]) {
     let stream = [&head(kind, len, payload), payload].concat();
-    // Memory is bounded by the received bytes alone.
+    // Without a limit, only the received bytes bound the memory.
     let rules = FramerRules { frame_limits: FrameLimits::uniform(u64::MAX), ..framing::rules() };
     let expected = framing::read_whole(&stream, &rules, &[choice]);
     assert_eq!(framing::read_arriving(&stream, &[Arrival::Block(usize::MAX)], &rules, &[choice]), expected);
@@ -72,8 +73,8 @@ fn check_frame(kind: HeaderKind, len: u64, payload: &[u8], choice: Choice, arriv
     assert!(allocated <= max_gathered_bytes as u64 + MAX_RECORD_BYTES, "{choice:?} of {len} uses {allocated} bytes");
 }
 
-/// Checks that the limit itself is the maximum accepted length, and that a larger one is refused with the last byte
-/// of its header.
+/// Checks that the limit itself is the maximum accepted length, and that a larger one is refused when its header is
+/// complete.
 fn check_limits(kind: HeaderKind, limit: u64, payload: &[u8]) {
     let limits = PayloadLimits { max_block_bytes: limit, ..PayloadLimits::default() };
     let rules = FramerRules { limits, ..framing::rules() };
@@ -114,7 +115,7 @@ struct Found {
     is_complete: bool,
 }
 
-/// Reads the payload as a `block`, in chunks and whole.
+/// Checks that the payload read as a `block` in chunks has the same contents as if read whole.
 fn check_blocks(payload: &[u8], arrivals: &[Arrival]) {
     let mut parser = BlockStreamParser::new();
     let mut streamed = Found::default();
@@ -153,7 +154,7 @@ fn check_blocks(payload: &[u8], arrivals: &[Arrival]) {
     assert_eq!((streamed, error), (whole, None));
 }
 
-/// Returns the bytes, cut as they arrive.
+/// Returns the bytes in the pieces in which they arrive.
 fn pieces<'a>(bytes: &'a [u8], arrivals: &'a [Arrival]) -> impl Iterator<Item = &'a [u8]> {
     let mut rest = bytes;
     let mut arrivals = arrivals.iter().cycle();

@@ -1,5 +1,5 @@
-//! A handshake follows its table in either direction: nothing is sent or accepted too early, and it ends in time for
-//! any message that the peer sends or omits.
+//! A handshake follows the model in either direction: nothing is sent or accepted too early, and the handshake
+//! completes or fails in time, regardless of the messages that the peer sends or omits.
 
 use crate::tape::Tape;
 use peerloop::internals::limits::{HANDSHAKE_TIMEOUT, MAX_HANDSHAKE_MESSAGES};
@@ -29,7 +29,7 @@ enum Step {
     Wait(Duration),
 }
 
-/// A version as the peer sends it.
+/// The fields of the peer's `version`.
 #[derive(Clone, Copy, Debug)]
 struct Spoken {
     protocol_version: i32,
@@ -44,7 +44,7 @@ enum Stand {
     Closed(&'static str),
 }
 
-/// The handshake according to the table.
+/// The expected course of the handshake.
 #[derive(Debug)]
 struct Model {
     began: Instant,
@@ -87,7 +87,7 @@ pub(crate) fn check(data: &[u8]) {
         assert_eq!(commands(&received), model.said, "{step:?}");
         assert_eq!(node.seen().ready.len(), usize::from(model.was_ready), "{step:?}");
     }
-    // Messages that have not arrived by now are late: silence ends the handshake as well.
+    // The peer is silent from now on, so an incomplete handshake must time out.
     run(&world, &mut node, HANDSHAKE_TIMEOUT + Duration::from_secs(5));
     model.apply(&Step::Wait(HANDSHAKE_TIMEOUT), world.now());
     compare_end(&node, &model);
@@ -96,7 +96,7 @@ pub(crate) fn check(data: &[u8]) {
 fn compare_end(node: &Node, model: &Model) {
     let seen = node.seen();
     match model.stand {
-        Stand::Awaited => unreachable!("the time is over"),
+        Stand::Awaited => unreachable!("an incomplete handshake has timed out"),
         Stand::Ready => assert_eq!(seen.closed, [], "a ready peer stays connected"),
         Stand::Closed(reason) => {
             let closed = node.closed();
@@ -134,7 +134,7 @@ fn play(step: &Step, peer: &mut RawPeer) {
         Step::BrokenVersion(len) => peer.send(&frame("version", &broken_version(len))),
         Step::Verack => peer.send(&bytes::verack()),
         Step::Ping => peer.send(&bytes::ping()),
-        // Before the handshake such messages are not decoded; after it these are valid.
+        // Before the handshake is complete these messages are not decoded; afterwards they are valid.
         Step::Early("protoconf") => peer.send(&bytes::protoconf()),
         Step::Early(command @ ("inv" | "getdata")) => peer.send(&frame(command, &[0])),
         Step::Early(command) => peer.send(&frame(command, &[])),

@@ -1,4 +1,4 @@
-//! A header decodes from its bytes and encodes to the same bytes; names and limits are checked as a node checks them.
+//! A header decodes from its bytes and encodes to the same bytes. Names and limits are checked as a node checks them.
 
 use crate::tape::Tape;
 use peerloop::internals::limits::HEADER_LEN_BYTES;
@@ -26,7 +26,7 @@ pub(crate) fn check(data: &[u8]) {
     }
 }
 
-/// The fields of an extended header are in its last twenty bytes alone.
+/// Checks that only the last twenty bytes of an extended header determine its fields.
 fn check_extended(basic: [u8; HEADER_LEN_BYTES], extension: [u8; 20]) {
     let bytes: Vec<u8> = [&basic[..], &extension].concat();
     let bytes = bytes.first_chunk().expect("an extended header has 44 bytes");
@@ -44,13 +44,13 @@ fn check_extended(basic: [u8; HEADER_LEN_BYTES], extension: [u8; 20]) {
 
 fn check_bytes(bytes: [u8; HEADER_LEN_BYTES]) {
     let header = Header::decode(&bytes);
-    let [magic @ .., _, _, _, _] = *bytes.first_chunk::<8>().expect("a header has more");
+    let [magic @ .., _, _, _, _] = *bytes.first_chunk::<8>().expect("a header has more than eight bytes");
     assert_eq!(header.encode(magic), bytes);
     assert_eq!(Header::decode(&header.encode([0; 4])), header, "the magic is not part of the header");
     assert_eq!(header.command.to_bytes()[..], bytes[4..16]);
     assert_eq!(header.payload_len.to_le_bytes()[..4], bytes[16..20]);
     assert!(header.payload_len <= u64::from(u32::MAX));
-    assert_eq!(header.checksum.expect("a basic header has one")[..], bytes[20..]);
+    assert_eq!(header.checksum.expect("a basic header has a checksum")[..], bytes[20..]);
     assert_eq!(header.command.is_well_formed(), framing::is_well_formed(header.command.to_bytes()));
     let printed = header.command.to_string();
     assert!(printed.len() <= 4 * 12 && printed.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{printed:?}");

@@ -1,22 +1,24 @@
-//! One payload, two codecs: the crate `bitcoin` refuses all that we refuse, and reads all that we accept as the same.
+//! Compares two decoders: the crate `bitcoin` refuses each payload that we refuse, and reads each payload that we
+//! accept as the same message.
 //!
-//! These differences are intended, and all others fail a test; [`Difference`] gives the reasons.
+//! The following differences are intended, and any other one fails a test; [`Difference`] gives the reasons.
 //!
 //! | difference | we | `bitcoin` |
 //! |---|---|---|
 //! | `Tail` | ignore bytes after a message, or know more fields there | refuses them |
-//! | `ShortVersion` | accept a `version` that ends after any field | wants all up to `relay` |
-//! | `Text` | accept any bytes as a text | refuses all but UTF-8 |
+//! | `ShortVersion` | accept a `version` that ends after any field | requires all fields up to `relay` |
+//! | `Text` | accept any bytes as text | refuses all but UTF-8 |
 //! | `Limit` | refuse texts, filters and elements above the node's limits | has no limits |
-//! | `NoInputs` | read a transaction without inputs as such | reads the marker of a witness |
-//! | `Flag` | read any byte of `sendcmpct` but zero as true, any flags of a filter | refuses unknown ones |
-//! | `HeaderTxCount` | accept any count after a header of `headers` | refuses all but zero |
-//! | `RejectCode` | accept any code of `reject` | refuses unknown ones |
-//! | `RejectHash` | accept a `reject` without a hash, and expect one of `tx` and `block` alone | always wants one |
-//! | `Fee` | accept any rate of `feefilter` | refuses impossible ones |
-//! | `CompactPosition` | refuse a `cmpctblock` that is empty, without target or with a gap | does not check |
-//! | `WidePosition` | read positions of 32 bits | 16 in `cmpctblock`, 64 in `getblocktxn` |
-//! | `Size` | accept as many as the payload can hold | refuses more than 4,000,000 bytes of indexes |
+//! | `NoInputs` | accept a transaction without inputs | reads it as a transaction with witnesses |
+//! | `Flag` | read any nonzero byte of `sendcmpct` as true, and accept any filter flags | refuses unknown ones |
+//! | `HeaderTxCount` | accept any count after a header in `headers` | refuses all but zero |
+//! | `RejectCode` | accept any code in `reject` | refuses unknown ones |
+//! | `RejectHash` | accept a `reject` without a hash, and expect one only for `tx` and `block` | always requires one
+//! |
+//! | `Fee` | accept any rate in `feefilter` | refuses impossible ones |
+//! | `CompactPosition` | refuse a `cmpctblock` that is empty, has no target or has a gap | does not check |
+//! | `WidePosition` | read 32-bit positions | reads 16 bits in `cmpctblock`, 64 in `getblocktxn` |
+//! | `Size` | accept as many items as the payload can hold | refuses more than 4,000,000 bytes of indexes |
 
 use crate::theirs::{assert_same, decode, frame_of_theirs, payload_of};
 use bitcoin::Transaction;
@@ -29,35 +31,35 @@ use peerloop::wire::{CompactBlockRef, MessageRef, TxRef};
 /// The reason why two results differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Difference {
-    /// The node ignores them. Only this protocol has an association in `version` and an age in `mempool`.
+    /// The node ignores such bytes. Only this protocol has an association in `version` and an age in `mempool`.
     Tail,
-    /// The node accepts it as well.
+    /// The node accepts a short `version`, too.
     ShortVersion,
     /// The node does not inspect texts.
     Text,
-    /// The node punishes a larger one, or drops the message.
+    /// The node penalises a larger item, or drops the message.
     Limit,
     /// This protocol has no witnesses.
     NoInputs,
-    /// The node reads it so as well.
+    /// The node reads flags the same way.
     Flag,
-    /// The node reads the count and drops it.
+    /// The node ignores the count.
     HeaderTxCount,
     /// Each new version of the node may have new codes.
     RejectCode,
-    /// The node sends it so.
+    /// The node sends `reject` this way.
     RejectHash,
     /// The node ignores impossible rates without a penalty.
     Fee,
-    /// The node punishes it.
+    /// The node penalises such a `cmpctblock`.
     CompactPosition,
-    /// The node reads 32 bits; its blocks have more than 65,535 transactions.
+    /// The node reads 32 bits; its blocks can have more than 65,535 transactions.
     WidePosition,
-    /// Blocks have no such size in this protocol.
+    /// Blocks have no such maximum in this protocol.
     Size,
 }
 
-/// Returns our result for a payload, with lists of transactions walked to their end.
+/// Decodes a payload with this library, including each transaction in its lists.
 fn decode_ours(command: CommandName, payload: &[u8]) -> Result<MessageRef<'_>, WireError> {
     let message = MessageRef::decode(command, payload)?;
     transactions(&message).into_iter().try_for_each(|tx| tx.map(drop))?;
@@ -111,7 +113,7 @@ pub fn judge(command: CommandName, payload: &[u8]) -> Option<Difference> {
         Err(error) => {
             let Ok(theirs) = decode(command, payload) else { return None };
             let difference = why_we_refuse(&theirs, payload);
-            assert!(difference.is_some(), "{error}, but {theirs:?}");
+            assert!(difference.is_some(), "we refuse the payload ({error}), but `bitcoin` reads {theirs:?}");
             return difference;
         }
     };
@@ -126,7 +128,7 @@ pub fn judge(command: CommandName, payload: &[u8]) -> Option<Difference> {
         }
         Err(error) => {
             let difference = why_they_refuse(&ours, common, &error);
-            assert!(difference.is_some(), "{error}, but {ours:?}");
+            assert!(difference.is_some(), "`bitcoin` refuses the payload ({error}), but we read {ours:?}");
             return difference;
         }
     }

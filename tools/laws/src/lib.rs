@@ -47,5 +47,5 @@ pub const LAWS: [Law; 9] = [
 ///
 /// If no law has this name.
 pub fn law(name: &str) -> fn(&[u8]) {
-    LAWS.into_iter().find(|law| law.name == name).expect("a target has the name of its law").check
+    LAWS.into_iter().find(|law| law.name == name).expect("a law has this name").check
 }

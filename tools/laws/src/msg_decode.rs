@@ -1,5 +1,5 @@
-//! No payload of any command makes a decoder or an accessor panic; a decoded message encodes to the same; and memory
-//! follows the bytes that arrived, not the claimed ones.
+//! No payload of any command makes a decoder or an accessor panic. A decoded message encodes to the same bytes. The
+//! memory that a message needs depends on its actual size, not on the sizes that it claims.
 
 use crate::tape::Tape;
 use allocation_counter::measure;
@@ -23,7 +23,11 @@ pub(crate) fn check(data: &[u8]) {
     message.encode_payload(&mut encoded);
     check_same(&message, payload, &encoded);
     let visited_bytes = visit(&message);
-    assert!(visited_bytes <= payload.len(), "{command} has items for {visited_bytes} bytes, of {}", payload.len());
+    assert!(
+        visited_bytes <= payload.len(),
+        "{command} has items of {visited_bytes} bytes in a payload of {}",
+        payload.len()
+    );
 
     let owned = message.clone().into_owned();
     assert_equal(&owned.as_ref(), &message);
@@ -37,14 +41,15 @@ fn check_memory(command: CommandName, payload: &[u8]) {
     let decoding = measure(|| drop(MessageRef::decode(command, payload)));
     let owning = measure(|| drop(MessageRef::decode(command, payload).map(MessageRef::into_owned)));
     for allocated in [decoding.bytes_max, owning.bytes_max] {
-        assert!(allocated <= allowed, "{command}: {allocated} bytes for {}", payload.len());
+        assert!(allocated <= allowed, "{command}: {allocated} bytes for a payload of {}", payload.len());
     }
 }
 
-/// Asserts that encoding repeats the decoded bytes, up to those that a node reads and does not repeat.
+/// Asserts that a message encodes to the bytes that it was decoded from, except forms that are read but never
+/// written.
 fn check_same(message: &MessageRef<'_>, payload: &[u8], encoded: &[u8]) {
     let command = message.command();
-    assert!(encoded.len() <= payload.len(), "{command} has more bytes than before");
+    assert!(encoded.len() <= payload.len(), "{command} is encoded with more bytes than it was decoded from");
     if !is_normalised(message, payload) {
         assert_eq!(encoded, &payload[..encoded.len()], "{command} is encoded unchanged");
     }
@@ -55,7 +60,8 @@ fn check_same(message: &MessageRef<'_>, payload: &[u8], encoded: &[u8]) {
     assert_eq!(encoded_again, encoded);
 }
 
-/// A list of transactions has no known end before it is walked, so the bytes after it count as part of it.
+/// Asserts that two messages are equal, apart from lists of transactions: a list's end is unknown until the list is
+/// walked, so trailing bytes count as part of it.
 fn assert_equal(message: &MessageRef<'_>, other: &MessageRef<'_>) {
     match (message, other) {
         (MessageRef::Block(message), MessageRef::Block(other)) => assert_eq!(message.header, other.header),
@@ -69,7 +75,7 @@ fn assert_equal(message: &MessageRef<'_>, other: &MessageRef<'_>) {
 /// Returns whether the payload may use a form that is never written.
 fn is_normalised(message: &MessageRef<'_>, payload: &[u8]) -> bool {
     match message {
-        // A flag may be any byte but zero, and a type byte alone is no association.
+        // A flag may be any nonzero byte, and a type byte alone is not an association.
         MessageRef::Version(_) | MessageRef::CreateStrm(_) | MessageRef::StreamAck(_) => true,
         MessageRef::SendCmpct(_) | MessageRef::Mempool(_) => payload.first().is_some_and(|&flag| flag > 1),
         // The number of fields may be greater than the number of known ones.
@@ -107,7 +113,10 @@ fn visit(message: &MessageRef<'_>) -> usize {
         MessageRef::MerkleBlock(block) => {
             if let Some(matches) = block.matches() {
                 assert!(matches.len() <= block.hashes().len());
-                assert!(matches.windows(2).all(|pair| pair[0].index < pair[1].index), "in the order of the block");
+                assert!(
+                    matches.windows(2).all(|pair| pair[0].index < pair[1].index),
+                    "matches are in the order of the block"
+                );
             }
             block.hashes().count() * 32 + block.flags().len()
         }
@@ -120,7 +129,7 @@ fn visit(message: &MessageRef<'_>) -> usize {
         }
         MessageRef::GetBlockTxn(request) => {
             let indexes: Vec<_> = request.indexes().collect();
-            assert!(indexes.is_sorted_by(|a, b| a < b), "indexes rise");
+            assert!(indexes.is_sorted_by(|a, b| a < b), "indexes increase");
             indexes.len()
         }
         MessageRef::FilterLoad(filter) => visit_filter(filter),
@@ -145,9 +154,9 @@ fn visit_tx(tx: &TxRef<'_>) -> usize {
     let (input_count, output_count) = (inputs.len(), outputs.len());
     let inputs: Vec<_> = inputs.collect();
     let outputs: Vec<_> = outputs.collect();
-    assert_eq!((inputs.len(), outputs.len()), (input_count, output_count), "all of them decode");
+    assert_eq!((inputs.len(), outputs.len()), (input_count, output_count), "all inputs and outputs decode");
     let built = peerloop::wire::Tx::from_parts(tx.version(), &inputs, &outputs, tx.locktime());
-    assert_eq!(built.as_ref(), *tx, "its parts are complete");
+    assert_eq!(built.as_ref(), *tx, "the transaction built from the parts is the same");
     assert_eq!(tx.txid(), Hash256::of(tx.encoded()));
     let _ = tx.is_coinbase();
     let scripts: usize = inputs.iter().map(|input| input.script.len()).sum();
@@ -163,7 +172,7 @@ fn visit_list(list: &TxListRef<'_>) -> usize {
             Err(_) => break,
         }
     }
-    assert!(transactions.next().is_none(), "nothing follows an error or the last one");
+    assert!(transactions.next().is_none(), "nothing follows an error or the last transaction");
     visited_bytes
 }
 

@@ -3,7 +3,7 @@
 
 use crate::{judge, theirs};
 
-/// The first byte picks the command, the rest is its payload.
+/// Checks the payload after the first byte, which selects the command.
 pub(crate) fn check(data: &[u8]) {
     let Some((first, payload)) = data.split_first() else { return };
     judge::judge(theirs::COMMON[usize::from(*first) % theirs::COMMON.len()], payload);

@@ -4,7 +4,7 @@ use peerloop::protocol::CommandName;
 use peerloop_testkit::bytes::sha256_twice;
 use peerloop_testkit::framing::{self, Arrival, Choice};
 
-/// Bytes from which decisions are read one after the other. After its end every decision is zero.
+/// Bytes from which decisions are read one after another. After the last byte every decision is zero.
 #[derive(Clone, Debug)]
 pub(crate) struct Tape<'a> {
     unread: &'a [u8],
@@ -64,8 +64,9 @@ impl<'a> Tape<'a> {
         (0..count).map(|_| arrival(self)).collect()
     }
 
-    /// Returns all remaining bytes as a stream of frames, and arrivals in steps in proportion to it: a long stream in
-    /// single bytes tests nothing more than a short one.
+    /// Returns all remaining bytes as a stream of frames, and scales the arrivals with its length: byte by byte, a
+    /// long
+    /// stream tests nothing more than a short one.
     pub(crate) fn arriving_stream(&mut self, arrivals: &mut [Arrival]) -> Vec<u8> {
         const ARRIVALS_OF_ONE_BYTE: usize = 256;
         let stream = self.stream();

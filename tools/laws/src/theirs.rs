@@ -1,4 +1,4 @@
-//! The values of the crate `bitcoin`: each of our messages converted to one, and compared with it.
+//! Converts our messages to values of the crate `bitcoin`, and compares them.
 
 use bitcoin::absolute::LockTime;
 use bitcoin::bip152::{self, BlockTransactions, BlockTransactionsRequest, HeaderAndShortIds, PrefilledTransaction};
@@ -23,7 +23,7 @@ use peerloop::wire::{
 /// The magic of the compared frames; any magic would do.
 pub const MAGIC: [u8; 4] = [0xe3, 0xe1, 0xf3, 0xe8];
 
-/// The commands that are older than this protocol's own.
+/// The commands that both protocols have.
 pub const COMMON: [CommandName; 26] = [
     CommandName::VERSION,
     CommandName::VERACK,
@@ -53,7 +53,7 @@ pub const COMMON: [CommandName; 26] = [
     CommandName::BLOCKTXN,
 ];
 
-/// Returns the crate's result for a payload in a valid frame.
+/// Decodes a payload with the crate, in a valid frame.
 pub fn decode(command: CommandName, payload: &[u8]) -> Result<NetworkMessage, encode::Error> {
     let mut frame = Vec::new();
     put_frame(MAGIC, command, payload, &mut frame);
@@ -65,8 +65,8 @@ pub fn frame_of_theirs(message: NetworkMessage) -> Vec<u8> {
     serialize(&RawNetworkMessage::new(Magic::from_bytes(MAGIC), message))
 }
 
-/// Returns our message as a value of the crate, without the fields that only this protocol has; `None` if the crate
-/// cannot represent it, and for a partial tree, which the crate builds and reads but cannot assemble from parts.
+/// Converts our message to a value of the crate, without the fields that only this protocol has. Returns `None` if
+/// the crate cannot represent the message, and for `merkleblock`, which the crate cannot assemble from its parts.
 pub fn to_theirs(message: &MessageRef<'_>) -> Option<NetworkMessage> {
     Some(match message {
         MessageRef::Version(message) => NetworkMessage::Version(version(message)?),
@@ -226,7 +226,7 @@ pub fn whole_block(message: &BlockRef<'_>) -> Option<bitcoin::Block> {
     Some(bitcoin::Block { header: header(&message.header), txdata })
 }
 
-/// Converts a compact block; the crate's positions are distances.
+/// Converts a compact block. In the crate, each position is a distance from the previous one.
 pub fn compact_block(message: &CompactBlockRef<'_>) -> Option<HeaderAndShortIds> {
     let mut least = 0;
     let mut prefilled_txs = Vec::new();
@@ -289,7 +289,7 @@ pub fn merkle_node(hash: Hash256) -> TxMerkleNode {
     TxMerkleNode::from_byte_array(hash.to_bytes())
 }
 
-/// Returns the payload that we write.
+/// Encodes our message's payload.
 pub fn payload_of(message: &MessageRef<'_>) -> Vec<u8> {
     let mut payload = Vec::new();
     message.encode_payload(&mut payload);

@@ -1,4 +1,4 @@
-//! A wheel behaves as a sorted map: no key fires early and none is lost, also near every wrap.
+//! A wheel behaves like a sorted map: no key fires early and none is lost, even near each wrap.
 
 use crate::tape::Tape;
 use peerloop_testkit::wheel::{Moment, Run, Step};

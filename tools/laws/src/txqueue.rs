@@ -1,5 +1,4 @@
-//! A send queue returns the bytes that were queued, however few the kernel accepts, and holds no memory when it is
-//! empty.
+//! A send queue returns the bytes that were queued, in order, even if the kernel accepts few of them at a time.
 
 use crate::tape::Tape;
 use bytes::Bytes;
@@ -8,7 +7,7 @@ use peerloop::internals::send_queue::{BufferPool, SendQueue};
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-/// The queue as its documentation describes it: bytes.
+/// The queue as its documentation describes it: a sequence of bytes.
 #[derive(Debug, Default)]
 struct Model {
     waiting: VecDeque<u8>,
@@ -76,7 +75,7 @@ fn offered(queue: &SendQueue, model: &Model) -> usize {
     let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
     let filled = queue.fill_slices(&mut slices, usize::MAX);
     let offered: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.iter().copied()).collect();
-    assert!(slices[..filled].iter().all(|slice| !slice.is_empty()), "no slice is wasted");
+    assert!(slices[..filled].iter().all(|slice| !slice.is_empty()), "no slice is empty");
     assert!(offered.iter().eq(model.waiting.iter().take(offered.len())), "the bytes are in order");
     assert!(filled == SLICES_PER_WRITE || offered.len() == model.waiting.len(), "a write contains all bytes that fit");
     offered.len()
@@ -88,7 +87,7 @@ fn compare(queue: &SendQueue, model: &Model) {
 }
 
 impl Model {
-    /// Returns the next bytes of an endless stream whose period fits no buffer.
+    /// Returns the next bytes of an endless stream whose period divides no buffer's size.
     fn next_bytes(&mut self, len: usize) -> Vec<u8> {
         let from = self.pushed_bytes;
         self.pushed_bytes += len as u64;

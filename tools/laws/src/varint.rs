@@ -1,4 +1,4 @@
-//! A CompactSize has one form, and a reader accepts only that one.
+//! Each CompactSize has one valid form, the shortest, and a reader accepts no other.
 
 use peerloop::error::WireError;
 use peerloop::internals::codec::{Reader, put_compact_size};
@@ -19,7 +19,7 @@ pub(crate) fn check(data: &[u8]) {
     check_list(data, read);
 }
 
-/// Computes the result by the specification.
+/// Returns the result that the specification requires.
 fn expected(data: &[u8]) -> Result<u64, WireError> {
     let truncated = Err(WireError::Truncated { command: COMMAND });
     let Some((&first, behind)) = data.split_first() else { return truncated };
@@ -38,7 +38,7 @@ fn expected(data: &[u8]) -> Result<u64, WireError> {
     }
 }
 
-/// Checks the size as an item count and as a length of bytes, which must be present.
+/// Checks the size as an item count and as a length in bytes; the items or bytes must be present.
 fn check_list(data: &[u8], read: Result<u64, WireError>) {
     let behind = |size: u64| {
         let mut shortest = Vec::new();

@@ -1,9 +1,9 @@
 //! The life of a loop with many peers: they connect, they are pinged twice, some are replaced by others, and the loop
 //! stops.
 //!
-//! Half of the peers dial the loop and the loop dials the other half. The numbers of connects and pings in one
-//! millisecond do not depend on the number of peers, so that a turn of a large loop has as much work as one of a
-//! small loop: only the cost of the other peers differs. The peers check that the loop treats them correctly.
+//! Half of the peers dial the loop and the loop dials the other half. The numbers of connects and pings per
+//! millisecond do not depend on the number of peers, so a turn of a large loop has as much work as a turn of a small
+//! one; only the cost of the idle peers differs. The peers check that the loop treats them correctly.
 
 mod meter;
 
@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Connections that are opened in each direction in one millisecond.
+/// Connections opened in each direction per millisecond.
 const PER_MILLISECOND: u64 = 32;
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -30,11 +30,11 @@ const CHURN_SECONDS: u32 = 3;
 /// One in this many peers is replaced per second.
 const CHURN_ONE_IN: u64 = 100;
 const PORT: u16 = 18_444;
-/// Connections from the loop to one port; there are 28,232 local ports for each.
+/// Maximum connections from the loop to one port, for which it has 28,232 local ports.
 const PER_LISTENER: u64 = 20_000;
-/// Addresses from which the crowd dials.
+/// Number of addresses from which the crowd dials.
 const SOURCES: u32 = 61;
-/// Room for links that close while others connect.
+/// Additional links in the table, for those that close while others connect.
 const ENDING: usize = 1_024;
 
 /// The events and memory of the loop up to the end of one phase.
@@ -42,11 +42,11 @@ const ENDING: usize = 1_024;
 pub struct Phase {
     /// The phase's description.
     pub name: &'static str,
-    /// Peers that are ready.
+    /// Number of ready peers.
     pub ready: u64,
     /// The loop's totals since it began.
     pub account: Account,
-    /// Bytes reported by the loop itself.
+    /// Memory that the loop itself reports, in bytes.
     pub accounted_bytes: u64,
 }
 
@@ -54,9 +54,9 @@ pub struct Phase {
 ///
 /// # Panics
 ///
-/// If a peer was not treated correctly, or if anything remains in the end.
+/// If a peer was not treated correctly, or if a connection remains at the end.
 pub fn live(peers: u64) -> Vec<Phase> {
-    assert!(peers > 0 && peers.is_multiple_of(2), "half of the peers dial, half are dialled");
+    assert!(peers > 0 && peers.is_multiple_of(2), "the number of peers must be positive and even");
     let times = Times::of(peers);
     let mut stage = Stage::new(peers, times);
     let mut phases = Vec::new();
@@ -67,7 +67,7 @@ pub fn live(peers: u64) -> Vec<Phase> {
     stage.dial_replacements();
     stage.run_until(times.churned);
     phases.push(stage.phase("1 % churn a second"));
-    stage.node.handle().stop().expect("the queue has room");
+    stage.node.handle().stop().expect("the request queue has room");
     stage.run_until(times.churned.plus(SECOND));
     phases.push(stage.phase("shutdown"));
     stage.check();
@@ -91,7 +91,7 @@ impl Times {
         Self { connected, pinged, churned: pinged.plus(SECOND * (CHURN_SECONDS + 1)) }
     }
 
-    /// Returns when the peer with this index among `count` closes its connection, if it does.
+    /// Returns the moment at which the peer with this index among `count` closes its connection, if it does.
     fn closes_at(self, index: u64, count: u64) -> Option<Instant> {
         let second = u32::try_from(index % CHURN_ONE_IN).ok().filter(|second| *second < CHURN_SECONDS)?;
         let within_second = SECOND.mul_f64(index as f64 / count as f64);
@@ -146,13 +146,13 @@ impl Stage {
         Self { peers, times, driver: Driver::new(&world), node, crowd, profile, journal, address }
     }
 
-    /// Returns how many of the peers that dialled are replaced, which is also the number for those that were dialled.
+    /// Returns the number of inbound peers that are replaced; the same number of outbound peers is replaced, too.
     fn replaced_peers(&self) -> u64 {
         let half = self.peers / 2;
         (0..half).filter(|index| self.times.closes_at(*index, half).is_some()).count() as u64
     }
 
-    /// Makes as many new peers dial as dialling peers have closed.
+    /// Makes as many new peers dial as inbound peers close.
     fn dial_replacements(&mut self) {
         let count = self.replaced_peers();
         let every = (SECOND * CHURN_SECONDS).div_f64(count as f64);
@@ -180,7 +180,7 @@ impl Stage {
     }
 }
 
-/// The loop's own handler: it dials, and dials again after a close. It keeps nothing of any peer.
+/// The handler under test: it dials, and dials again after a close. It keeps no state of any peer.
 #[derive(Debug)]
 struct Dialler {
     targets: Vec<SocketAddr>,

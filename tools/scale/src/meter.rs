@@ -27,9 +27,9 @@ pub struct Account {
     pub turns: u64,
     /// Allocations in these turns.
     pub allocations: u64,
-    /// Bytes that it uses between two turns.
+    /// Memory in use between two turns, in bytes.
     pub held_bytes: i64,
-    /// Maximum bytes that it ever used, within or between turns.
+    /// Maximum memory ever in use, within or between turns, in bytes.
     pub peak_bytes: i64,
 }
 
@@ -40,7 +40,7 @@ pub(crate) struct Measured<H: Handler> {
     account: Account,
 }
 
-/// One host's network, which records all calls.
+/// One host's network, which counts events.
 #[derive(Debug)]
 pub(crate) struct Beyond {
     net: SimNet,
