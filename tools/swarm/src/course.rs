@@ -19,9 +19,9 @@ const MAX_ROUNDS: u64 = 4_000_000;
 /// A run of a world.
 pub(super) struct Course {
     pub(super) violations: Vec<Violation>,
-    /// Nothing has ended the run early.
+    /// Whether nothing has ended the run early.
     pub(super) is_running: bool,
-    /// The run exceeds the patience.
+    /// Whether the run has exceeded the patience.
     pub(super) is_given_up: bool,
     pub(super) began: Instant,
     world: World,
@@ -54,7 +54,7 @@ impl Course {
         self.violations.push(Violation { invariant, at: self.world.now(), text });
     }
 
-    /// Checks that a loop stopped long enough ago has nothing open but the two descriptors that every loop has.
+    /// Checks that a loop has stopped and replied, and has only the two descriptors open that every loop has.
     pub(super) fn check_stopped(&mut self, host: usize, has_ended: bool, is_answered: bool) {
         let open = self.world.open_descriptors(host);
         if !has_ended || !is_answered || open != 2 {

@@ -24,7 +24,7 @@ use std::time::Duration;
 /// Tolerance of a deadline.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// A pipe that a handshake and some pings may fill.
+/// Pipe capacity below which a handshake and some pings may fill a pipe.
 const NARROW_BYTES: usize = 4 * 1024;
 
 /// Returns whether the handler does nothing to a troop's peers, so that the loop's reaction to them can be judged.
@@ -33,7 +33,8 @@ pub(super) fn is_judged(troop: &Troop) -> bool {
     troop.kind.is_hostile() && habit.acts_every.is_zero() && !habit.is_rough && !habit.overwhelms
 }
 
-/// Judges everything that can be judged at the end of the first phase.
+/// Checks at the end of the first phase that each closed peer was closed rightly and in time, and that each judged
+/// peer that should be closed is.
 pub(super) fn judge_peers(stage: &mut Stage) {
     let now = stage.world.now();
     let ended: Vec<Ended> = stage.handler().ended.clone();
@@ -49,7 +50,7 @@ pub(super) fn judge_peers(stage: &mut Stage) {
         let Some(cast) = stage.cast.get(end.troop) else { continue };
         if !may_end(stage, cast, end, is_quiet) {
             let Ended { began, at, reason, .. } = end;
-            found.push(format!("{} of {began:?} was ended at {at:?}: {reason:?}", cast.troop.kind));
+            found.push(format!("{} connected at {began:?} was closed at {at:?}: {reason:?}", cast.troop.kind));
         }
     }
     for (troop, began) in known.into_iter().filter(|_| is_quiet) {
@@ -57,13 +58,13 @@ pub(super) fn judge_peers(stage: &mut Stage) {
         if let Some(until) = most_time(stage, cast)
             && now > began.plus(until)
         {
-            found.push(format!("{} of {began:?} is still connected", cast.troop.kind));
+            found.push(format!("{} connected at {began:?} has not been closed", cast.troop.kind));
         }
     }
     found.into_iter().take(4).for_each(|text| stage.course.found(38, text));
 }
 
-/// Returns how long a judged peer may stay; none if there is no bound.
+/// Returns the maximum time for which a judged peer may stay connected; `None` if there is no bound.
 fn most_time(stage: &Stage, cast: &Cast) -> Option<Duration> {
     if !is_judged(&cast.troop) {
         return None;
@@ -91,7 +92,7 @@ fn may_end(stage: &Stage, cast: &Cast, end: &Ended, is_quiet: bool) -> bool {
     let is_environment = match reason {
         CloseReason::Network(_) | CloseReason::TimedOut(_) | CloseReason::ClosedByPeer => true,
         CloseReason::Local(LocalCause::OverCapacity) => true,
-        // An honest peer rejects no other.
+        // An honest peer never rejects the loop.
         CloseReason::RejectedByPeer(_) => cast.troop.kind.is_hostile(),
         _ => false,
     };
@@ -100,7 +101,7 @@ fn may_end(stage: &Stage, cast: &Cast, end: &Ended, is_quiet: bool) -> bool {
     }
     match cast.troop.kind {
         Kind::Nobody | Kind::Nowhere(_) => is_environment,
-        // A peer paused by its handler gets no pongs, and the other handler receives the error.
+        // The other loop gets no pong while the handler pauses its connection, so it closes the connection.
         Kind::Rival => cast.troop.habit.pauses && is_environment || reason == CloseReason::ClosedByPeer,
         Kind::Honest(_) => cast.troop.habit.pauses && is_environment,
         Kind::Hostile(row) => {
@@ -115,9 +116,9 @@ fn may_end(stage: &Stage, cast: &Cast, end: &Ended, is_quiet: bool) -> bool {
                 Expectation::Kept => false,
                 Expectation::ClosedBy { reasons, .. } => reasons.contains(&label),
             };
-            // The judgement assumes the default pings; with others, the loop may find a silent peer sooner.
+            // The expectation assumes the default ping settings; with others the loop may close a silent peer sooner.
             let is_pinged = reason == CloseReason::TimedOut(Deadline::Pong) && !has_default_pings(stage);
-            // A peer that does not read accepts no bytes when its pipe is full, which in a narrow one is at once.
+            // A peer that does not read accepts no bytes once its pipe is full, and a narrow pipe is full at once.
             let is_stuck = reason == CloseReason::TimedOut(Deadline::Send)
                 && stage.scenario.conditions.capacity_bytes < NARROW_BYTES;
             let is_teased = (!is_judged(&cast.troop) || is_held_up(stage, attack)) && is_environment;
@@ -131,8 +132,7 @@ fn may_end(stage: &Stage, cast: &Cast, end: &Ended, is_quiet: bool) -> bool {
     }
 }
 
-/// Returns whether an attack's outcome depends on when its bytes arrive, while they are sent and received in drawn
-/// pieces.
+/// Returns whether an attack's outcome depends on when its bytes arrive, and they are sent or received in pieces.
 fn is_held_up(stage: &Stage, attack: usize) -> bool {
     let Conditions { to_acceptor, to_dialler, .. } = &stage.scenario.conditions;
     let is_smooth = [to_acceptor, to_dialler].into_iter().all(|cuts| *cuts == Cuts::default());
@@ -143,7 +143,7 @@ fn has_default_pings(stage: &Stage) -> bool {
     (stage.config.ping_interval, stage.config.pong_timeout) == (PING_INTERVAL, PONG_TIMEOUT)
 }
 
-/// Judges the honest peers' records.
+/// Checks the honest peers' records.
 pub(super) fn judge_journals(stage: &mut Stage) {
     let is_quiet = stage.scenario.is_quiet();
     let mut found = Vec::new();
@@ -167,7 +167,7 @@ pub(super) fn judge_journals(stage: &mut Stage) {
 pub(super) fn collect_findings(stage: &mut Stage) {
     let (handler, observer) = stage.node.handler();
     if handler.calls != observer.calls {
-        stage.course.found(COMPOSED, "the two handlers of the loop saw different events".to_owned());
+        stage.course.found(COMPOSED, "the two handlers of the loop received different events".to_owned());
     }
     let wrongs = observer.wrongs.iter().cloned();
     stage.course.violations.extend(wrongs.map(|(invariant, at, text)| Violation { invariant, at, text }));
@@ -191,13 +191,13 @@ fn collect_of<H: Handler>(
     course.violations.extend(wrongs.map(|(invariant, at, text)| Violation { invariant, at, text }));
     let unmatched = checked.stats().counters.pongs_unmatched;
     if unmatched > 0 && !scenario.troops.iter().any(|troop| troop.kind.is_hostile()) {
-        course.found(23, format!("{unmatched} pongs of honest peers are unmatched"));
+        course.found(23, format!("{unmatched} pongs from honest peers match no ping"));
     }
     marks.merge(&handler.marks);
     marks.set_failures(|site, errno| checked.has_failed(site, errno) || scenario.has_interrupted(site, errno));
 }
 
-/// Lists the peers that are not served at the end of the recovery.
+/// Describes the honest peers that are not served yet, and the send queues that are not empty.
 pub(super) fn list_waiting(stage: &Stage) -> Vec<String> {
     let mut waits = Vec::new();
     for (index, cast) in stage.cast.iter().enumerate().filter(|(_, cast)| cast.troop.kind.is_honest()) {
@@ -217,7 +217,7 @@ pub(super) fn list_waiting(stage: &Stage) -> Vec<String> {
     }
     let queues = stage.node.inspect();
     for link in queues.links.iter().filter(|link| link.outgoing.waiting_bytes > 0) {
-        waits.push(format!("the queue of {:?} waits: {link:?}", link.id));
+        waits.push(format!("the send queue of {:?} is not empty: {link:?}", link.id));
     }
     if !waits.is_empty() {
         waits.extend(queues.listeners.iter().map(|listener| format!("{listener:?}")));

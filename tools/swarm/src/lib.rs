@@ -1,4 +1,4 @@
-//! One seed, one hostile world: the loop under test with peers, faults and conditions that are drawn from a tape.
+//! Hostile simulated worlds, one per seed: the loop under test, with peers, faults and conditions drawn from a tape.
 //!
 //! [`Scenario::draw`] draws a world as plain data. [`run`] builds it around a real loop and checks each of the loop's
 //! calls against the [`INVARIANTS`](peerloop::sim::invariant::INVARIANTS). The same tape gives the same run, call by
@@ -41,17 +41,17 @@ pub struct Outcome {
     pub calls: u64,
     /// The virtual time that passed.
     pub virtual_time: Duration,
-    /// One number over all calls of all hosts.
+    /// Hash of all calls of all hosts.
     pub trace_hash: u64,
-    /// The first broken invariants, in order.
+    /// The first broken invariants, by time.
     pub violations: Vec<Violation>,
     /// The situations that were met.
     pub marks: Marks,
-    /// One number for each honest peer over all that it received before the calm, by troop.
+    /// For each troop, a hash for each honest peer of all that it received before the faults ended.
     pub received: Vec<Vec<u64>>,
 }
 
-/// Draws a world from `tape`, of which nothing was drawn before, and runs it to its end.
+/// Draws a world from `tape`, which must be unused, and runs it to its end.
 pub fn run(tape: &Tape, profile: Profile) -> Outcome {
     run_with(tape, profile, &Patience::default()).expect("this patience has no limit")
 }

@@ -1,4 +1,4 @@
-//! Situations that a run has met at least once, so that a swarm that never meets one is noticed.
+//! The situations that runs meet, so that a test can show that a swarm has met all of them.
 //!
 //! The list of all marks is fixed: close reasons, failures of calls, threats and faults, messages in each state, and
 //! refused requests.
@@ -70,11 +70,11 @@ pub(super) const CIRCUMSTANCES: [&str; 24] = [
     "E1 no descriptor for an accept",
     "E4 no port for a dial",
     "E6 a paused host",
-    "E14 a signal interrupts",
+    "E14 a call that a signal interrupts",
     "E16 one byte at a time",
     "E22 a stop during the run",
     "P17 a cut network",
-    "a reset on the way",
+    "a reset from the network",
     "a second loop",
     "a poller like Linux's",
     "a mean poller",
@@ -94,7 +94,7 @@ pub(super) const CIRCUMSTANCES: [&str; 24] = [
 ];
 
 /// Kinds of control events.
-const TOLD: [&str; 18] = [
+const REPORTED: [&str; 18] = [
     "connection_established",
     "handshake_complete",
     "connection_failed",
@@ -119,7 +119,7 @@ const TOLD: [&str; 18] = [
 const KEPT_OUT: [&str; 4] = ["banned", "host_full", "group_full", "too_fast"];
 
 /// When the loop dials a failed address again.
-const NEXT: [&str; 4] = ["at once", "after a pause", "when it is asked for", "never"];
+const NEXT: [&str; 4] = ["at once", "after a pause", "on request", "never"];
 
 const REFUSALS: [&str; 10] = [
     "NoSuchPeer",
@@ -140,8 +140,8 @@ const FIRST_ATTACK: usize = FIRST_ROW + 2 * ROWS.len();
 const FIRST_CELL: usize = FIRST_ATTACK + 2 * ATTACKS as usize;
 const FIRST_CIRCUMSTANCE: usize = FIRST_CELL + 2 * STATES.len() * MESSAGES.len();
 const FIRST_REFUSAL: usize = FIRST_CIRCUMSTANCE + CIRCUMSTANCES.len();
-const FIRST_TOLD: usize = FIRST_REFUSAL + REFUSALS.len();
-const FIRST_KEPT_OUT: usize = FIRST_TOLD + TOLD.len();
+const FIRST_REPORTED: usize = FIRST_REFUSAL + REFUSALS.len();
+const FIRST_KEPT_OUT: usize = FIRST_REPORTED + REPORTED.len();
 const FIRST_NEXT: usize = FIRST_KEPT_OUT + KEPT_OUT.len();
 const COUNT: usize = FIRST_NEXT + NEXT.len();
 const _: () = assert!(COUNT <= 6 * 64, "every mark needs a bit");
@@ -161,25 +161,25 @@ impl Mark {
         (0..COUNT as u16).map(Self)
     }
 
-    /// Marks a connection that ended for this reason.
+    /// Returns the mark of a connection that was closed for this reason.
     pub(super) fn reason(reason: &CloseReason) -> Option<Self> {
         let index = REASONS.iter().position(|label| *label == reason.label())?;
         Some(Self(index as u16))
     }
 
-    /// Marks a refused request, if it is one that a swarm has to meet.
+    /// Returns the mark of a refused request, if a swarm has to meet it.
     pub(super) fn refusal(error: RequestError) -> Option<Self> {
         let name = format!("{error:?}");
         let index = REFUSALS.iter().position(|refusal| *refusal == name)?;
         Some(Self((FIRST_REFUSAL + index) as u16))
     }
 
-    /// Marks a control event: its kind, and why a host is refused or when an address is dialled again.
+    /// Returns the marks of a control event: its kind, and why a host is refused or when an address is dialled again.
     pub(super) fn of_control(event: &ControlEvent) -> impl Iterator<Item = Self> {
         let place = |first: usize, labels: &[&str], label: &str| {
             labels.iter().position(|known| *known == label).map(|index| Self((first + index) as u16))
         };
-        let kind = place(FIRST_TOLD, &TOLD, event.label());
+        let kind = place(FIRST_REPORTED, &REPORTED, event.label());
         let mut cause = None;
         if let ControlEvent::InboundRejected { refusal, .. } = event {
             cause = place(FIRST_KEPT_OUT, &KEPT_OUT, refusal.label());
@@ -198,7 +198,7 @@ impl Mark {
         kind.into_iter().chain(cause)
     }
 
-    /// Marks a hostile peer, in one of two directions.
+    /// Returns the mark of a hostile peer that dials the loop or is dialled.
     pub(super) fn row(row: usize, dials: bool) -> Self {
         Self((FIRST_ROW + 2 * row + usize::from(dials)) as u16)
     }
@@ -212,10 +212,12 @@ impl Mark {
         Self((FIRST_CELL + 2 * cell + usize::from(dials)) as u16)
     }
 
-    /// Marks the circumstance whose text begins like this, and no other one does.
+    /// Returns the mark of the only circumstance whose text begins with `begins`.
     pub(super) fn circumstance(begins: &str) -> Self {
         let mut found = (0..CIRCUMSTANCES.len()).filter(|&index| CIRCUMSTANCES[index].starts_with(begins));
-        let (Some(index), None) = (found.next(), found.next()) else { panic!("{begins} names no single circumstance") };
+        let (Some(index), None) = (found.next(), found.next()) else {
+            panic!("exactly one circumstance must begin with {begins:?}")
+        };
         Self((FIRST_CIRCUMSTANCE + index) as u16)
     }
 }
@@ -227,7 +229,7 @@ impl Marks {
         }
     }
 
-    /// Marks the failures that have happened.
+    /// Sets the marks of the failures that have happened.
     pub(super) fn set_failures(&mut self, has_happened: impl Fn(Site, i32) -> bool) {
         let happened = failures().enumerate().filter(|(_, (site, errno))| has_happened(*site, *errno));
         happened.for_each(|(index, _)| self.set(Mark((FIRST_FAILURE + index) as u16)));
@@ -264,10 +266,10 @@ impl fmt::Display for Mark {
         let index = usize::from(self.0);
         let direction = |index: usize| if index % 2 == 1 { "dialling" } else { "dialled" };
         if index < FIRST_FAILURE {
-            write!(f, "ended by {}", REASONS[index])
+            write!(f, "closed: {}", REASONS[index])
         } else if index < FIRST_ROW {
             let (site, errno) = failures().nth(index - FIRST_FAILURE).expect("the index is in the table");
-            write!(f, "{site:?} failed with {errno}")
+            write!(f, "{site:?} failed with errno {errno}")
         } else if index < FIRST_ATTACK {
             let row = &ROWS[(index - FIRST_ROW) / 2];
             write!(f, "{row:?}, {}", direction(index - FIRST_ROW))
@@ -280,10 +282,10 @@ impl fmt::Display for Mark {
             write!(f, "{message} at {state:?}, {}", direction(index - FIRST_CELL))
         } else if index < FIRST_REFUSAL {
             f.write_str(CIRCUMSTANCES[index - FIRST_CIRCUMSTANCE])
-        } else if index < FIRST_TOLD {
+        } else if index < FIRST_REPORTED {
             write!(f, "refused with {}", REFUSALS[index - FIRST_REFUSAL])
         } else if index < FIRST_KEPT_OUT {
-            write!(f, "reported {}", TOLD[index - FIRST_TOLD])
+            write!(f, "reported {}", REPORTED[index - FIRST_REPORTED])
         } else if index < FIRST_NEXT {
             write!(f, "host refused: {}", KEPT_OUT[index - FIRST_KEPT_OUT])
         } else {
@@ -297,7 +299,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_mark_has_a_name_of_its_own() {
+    fn every_mark_has_a_unique_name() {
         let mut names: Vec<String> = Mark::all().map(|mark| mark.to_string()).collect();
         assert_eq!(names.len(), COUNT);
         names.sort();

@@ -1,7 +1,7 @@
 //! An honest peer that exchanges numbered messages with the loop.
 //!
-//! It is the reference peer and a listener: it also follows the loop's stream message by message, so that a missing,
-//! doubled or reordered message is noticed, and so that two runs can be compared by the messages received.
+//! It extends the reference peer: it also follows the loop's stream message by message, so that it notices a missing,
+//! repeated or reordered message, and so that two runs can be compared by the messages received.
 
 use super::scripted_handler::{TALK, talk};
 use peerloop::internals::limits::{EXTENDED_HEADER_LEN_BYTES, HEADER_LEN_BYTES};
@@ -16,9 +16,9 @@ use std::time::Duration;
 /// Messages received by an honest troop, shared by all its peers.
 #[derive(Debug, Default)]
 pub(super) struct Received {
-    /// One number for each peer over all its messages, by the order in which the peers connected.
+    /// A hash of each peer's messages, in the order in which the peers connected.
     pub(super) digests: Vec<u64>,
-    /// Numbered messages that were not the next.
+    /// Number of messages that did not have the next number.
     pub(super) out_of_order: u64,
     pub(super) messages: u64,
 }
@@ -26,7 +26,7 @@ pub(super) struct Received {
 /// An honest troop's message rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Manner {
-    /// Time between two messages; none if it only receives.
+    /// Time between two messages; `None` if the troop only receives.
     pub(super) every: Option<Duration>,
     pub(super) most_bytes: u32,
 }
@@ -42,12 +42,12 @@ pub(super) struct NumberedPeer {
     talk_due: Instant,
 }
 
-/// Follows a stream of frames and keeps no payload.
+/// A reader of a stream of frames that keeps no payload.
 #[derive(Debug, Default)]
 struct MessageFollower {
     head: Vec<u8>,
     command: Option<CommandName>,
-    /// Bytes of payload still missing.
+    /// Number of payload bytes still missing.
     left: u64,
     number: Vec<u8>,
     next_number: u64,
@@ -67,7 +67,7 @@ impl NumberedPeer {
         }
     }
 
-    /// Lets the reference peer act, whose timer is one of two.
+    /// Lets the reference peer act, and keeps its timer apart from the one for numbered messages.
     fn act(&mut self, line: &mut Line<'_>, act: impl FnOnce(&mut Honest, &mut Line<'_>)) {
         line.wake_at(self.honest_due);
         act(&mut self.honest, line);

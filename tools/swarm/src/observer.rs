@@ -1,7 +1,7 @@
 //! An observer, composed with the scripted handler into a pair on the same loop.
 //!
-//! It does nothing to a peer. It requests each message in a form that depends on the message alone, requests wake-ups
-//! and free room of its own, and checks that it receives exactly these. In most worlds it only watches.
+//! It does nothing to a peer. It requests a delivery of each message that depends on the message alone, requests its
+//! own wake-ups and offers of free room, and checks that it receives exactly these. In most worlds it only watches.
 
 use peerloop::PeerId;
 use peerloop::api::{Chunk, ControlEvent, Delivery, Event, Frame};
@@ -19,20 +19,21 @@ const TIMER: u64 = 0;
 /// Maximum time between two wake-ups that the observer requests.
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
-/// The calls that both handlers of a pair get, as one number.
+/// A hash of the calls that both handlers of a pair receive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Calls(u64);
 
 impl Calls {
-    /// Notes an event of a peer. A cut message and a written one are not noted, because only a handler that received
-    /// chunks of the first or marked the second gets the event.
+    /// Adds an event of a peer. `BodyCut` and `Written` are not added, because only the handler that received the
+    /// chunks
+    /// or marked the message receives them.
     pub(super) fn note_event(&mut self, peer: PeerId, event: &Event<'_>) {
         if !matches!(event, Event::BodyCut { .. } | Event::Written { .. }) {
             self.note((peer, std::mem::discriminant(event)));
         }
     }
 
-    /// Notes any other call.
+    /// Adds any other call.
     pub(super) fn note(&mut self, call: impl Hash) {
         let mut hasher = DefaultHasher::new();
         (self.0, call).hash(&mut hasher);
@@ -68,7 +69,7 @@ impl Observer {
         }
     }
 
-    /// Returns the form in which the observer requests a message.
+    /// Returns the delivery that the observer requests for a message.
     fn wish(&self, header: &Header) -> Delivery {
         if !self.takes_messages {
             return Delivery::Discard;
@@ -94,7 +95,7 @@ impl Observer {
             self.asked = Some(moment);
             ctx.wake_at(moment);
             let due = moment.plus(pause);
-            // The other handler may have all timers that there are.
+            // The other handler may have set the maximum number of timers.
             if self.timer_due.is_none() && ctx.set_timer(TIMER, due).is_ok() {
                 self.timer_due = Some(due);
             }
@@ -112,13 +113,15 @@ impl Handler for Observer {
     fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
         self.calls.note_event(peer, &event);
         match event {
-            // The other handler may have closed it.
+            // The other handler may have closed the peer.
             Event::Ready { .. } if self.chance.is_some() && ctx.pull(peer).is_ok() => {
                 self.pulled.insert(peer, ());
             }
             Event::Closed { .. } => drop(self.pulled.remove(peer)),
             Event::Written { mark, .. } => {
-                self.check(false, ctx.now(), || format!("the observer gets mark {mark} of {peer:?}"));
+                self.check(false, ctx.now(), || {
+                    format!("the observer received mark {mark} of {peer:?}, which it had not set")
+                });
             }
             _ => {}
         }
@@ -131,12 +134,16 @@ impl Handler for Observer {
 
     fn on_message(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
         let is_wanted = self.wish(frame.header()) == Delivery::Buffer;
-        self.check(is_wanted, ctx.now(), || format!("the observer gets {:?} of {peer:?} whole", frame.header()));
+        self.check(is_wanted, ctx.now(), || {
+            format!("the observer received {:?} of {peer:?} whole without a request", frame.header())
+        });
     }
 
     fn on_chunk(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, chunk: Chunk<'_>) {
         let is_wanted = self.wish(chunk.header()) == Delivery::Chunks;
-        self.check(is_wanted, ctx.now(), || format!("the observer gets a chunk of {:?} of {peer:?}", chunk.header()));
+        self.check(is_wanted, ctx.now(), || {
+            format!("the observer received a chunk of {:?} of {peer:?} without a request", chunk.header())
+        });
     }
 
     fn on_writable(&mut self, _ctx: &mut Ctx<'_>, peer: PeerId) {
@@ -145,7 +152,9 @@ impl Handler for Observer {
 
     fn on_pull(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, _free_bytes: usize) {
         let is_asked = self.pulled.remove(peer).is_some();
-        self.check(is_asked, ctx.now(), || format!("the observer is offered the free room of {peer:?} unasked"));
+        self.check(is_asked, ctx.now(), || {
+            format!("the observer was offered the free room of {peer:?} without a request")
+        });
     }
 
     fn on_control(&mut self, _ctx: &mut Ctx<'_>, event: &ControlEvent) {
@@ -155,13 +164,13 @@ impl Handler for Observer {
     fn on_timer(&mut self, ctx: &mut Ctx<'_>, key: u64) {
         let (due, now) = (self.timer_due.take(), ctx.now());
         let is_due = key == TIMER && due.is_some_and(|due| due <= now);
-        self.check(is_due, now, || format!("timer {key:#x} of the observer fires at {now:?} and is due at {due:?}"));
+        self.check(is_due, now, || format!("the observer's timer {key:#x} fired at {now:?} but was due at {due:?}"));
     }
 
     fn on_wake(&mut self, ctx: &mut Ctx<'_>) {
         let (asked, now) = (self.asked.take(), ctx.now());
         let is_due = asked.is_some_and(|asked| asked <= now);
-        self.check(is_due, now, || format!("the observer is woken at {now:?} and asked for {asked:?}"));
+        self.check(is_due, now, || format!("the observer was woken at {now:?} but requested {asked:?}"));
         self.ask(ctx);
     }
 }

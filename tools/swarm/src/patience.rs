@@ -1,12 +1,12 @@
-//! A limit for worlds, so that an endless one blocks no test.
+//! A limit for worlds, so that an endless one does not block a test.
 //!
-//! The limit is checked after every round of turns, never within a turn. It is reached in two ways: by the number of
-//! calls that a world's hosts make, which is the same in every run of it, and on request from any thread.
+//! The limit is checked after every round of turns, never within a turn. A world is aborted in two cases: its hosts
+//! have made too many calls, whose number is the same in every run of the world, or any thread has requested it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A limit after which a world is aborted. All clones share the same request; by default only that ends it.
+/// A limit at which a world is aborted. All clones share one request to abort; by default there is no other limit.
 #[derive(Clone, Debug)]
 pub struct Patience {
     max_calls: u64,
@@ -20,18 +20,18 @@ impl Default for Patience {
 }
 
 impl Patience {
-    /// Aborts a world whose hosts make more calls than this. Default without limit.
+    /// Sets the maximum number of calls of a world's hosts. Default: no limit.
     #[must_use]
     pub fn with_max_calls(self, max_calls: u64) -> Self {
         Self { max_calls, ..self }
     }
 
-    /// Aborts every world, now and from now on.
+    /// Aborts all worlds, running and later ones.
     pub fn end(&self) {
         self.is_over.store(true, Ordering::Relaxed);
     }
 
-    /// Returns whether no request has ended it.
+    /// Returns whether no abort has been requested.
     pub fn is_active(&self) -> bool {
         !self.is_over.load(Ordering::Relaxed)
     }

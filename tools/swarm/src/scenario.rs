@@ -1,8 +1,8 @@
-//! A run as plain data, which is drawn before it begins.
+//! A run as plain data, drawn before it begins.
 //!
-//! As in swarm testing, each tape draws which features exist at all and how much of each, so that most worlds lack
-//! most features and some have a lot of one. Related features share a stream of their own, and in each stream a draw
-//! of 0 is the simplest: no troop, no fault, no cut.
+//! As in swarm testing, each tape determines which features exist at all and how much of each, so that most worlds
+//! lack most features and some have a lot of one. Related features share a stream, and in each stream a draw of 0 is
+//! the simplest: no troop, no fault, no cut.
 
 use super::judge::is_judged;
 use super::managed::Plan;
@@ -27,10 +27,10 @@ pub(super) const NODE: usize = 0;
 pub(super) const MAX_TROOPS: usize = 9;
 /// Approximate number of socket events of a world.
 const EVENTS_AIM: u64 = 8_000;
-/// Maximum number of calls to fill a pipe on purpose.
+/// Maximum number of calls that may be needed to fill a pipe on purpose.
 const MAX_CALLS_TO_FILL: usize = 20_000;
 
-/// The streams of a tape that a swarm draws from; those of the kernel lie above.
+/// The streams of a tape that a swarm draws from; the virtual kernel's have higher numbers.
 pub(super) mod stream {
     pub(crate) const WORLD: u32 = 0;
     pub(crate) const FAULTS: u32 = 1;
@@ -56,31 +56,31 @@ pub enum Profile {
     Standard,
     /// The same worlds without their hostile peers.
     WithoutHostile,
-    /// The same worlds with every budget of the loop whole, as in a build that cannot shrink one.
+    /// The same worlds with all budgets of the loop full, as in a build that cannot shrink them.
     WholeBudgets,
 }
 
-/// A whole run; its `Display` describes it.
+/// A complete run; its `Display` describes it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {
     pub(super) start: Instant,
     /// Length of the phase in which everything may happen.
     pub(super) length: Duration,
     pub(super) conditions: Conditions,
-    /// Approximate bytes that one call moves.
+    /// Approximate number of bytes that one call moves.
     pub(super) grain: usize,
     pub(super) poller: Poller,
     pub(super) crowd_poller: Poller,
     pub(super) ping_interval: Duration,
     pub(super) pong_timeout: Duration,
-    /// Inbound peers in addition to the honest ones; none if there is no limit.
+    /// Inbound slots in addition to those of the honest peers; `None` if there is no limit.
     pub(super) spare_inbound: Option<usize>,
     pub(super) is_short_of_memory: bool,
-    /// A second handler asks for messages, moments and free room of its own, and users act between turns.
+    /// Whether a second handler requests messages, wake-ups and free room, and users act between turns.
     pub(super) is_observed: bool,
     pub(super) bulk_bytes: usize,
     pub(super) calls_per_sweep: u64,
-    /// By the host of the troop, from 1.
+    /// The troops, in the order of their hosts, beginning with host 1.
     pub(super) troops: Vec<Troop>,
     pub(super) faults: Vec<(Site, i32, u32)>,
     pub(super) budgets: Vec<(Budget, usize)>,
@@ -88,7 +88,7 @@ pub struct Scenario {
     /// Descriptors in addition to those that the honest peers need.
     pub(super) spare_descriptors: Option<usize>,
     pub(super) ports: Option<u16>,
-    /// The loop manages its own peers; the peers of this plan replace the troops.
+    /// The plan of a loop that manages its own peers, which replace the troops.
     pub(super) managed: Option<Plan>,
 }
 
@@ -124,7 +124,7 @@ pub(super) enum Kind {
     Nowhere(Nowhere),
 }
 
-/// How an honest peer differs from the usual.
+/// How an honest peer differs from the default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Quirk {
     None,
@@ -149,17 +149,17 @@ pub(super) enum Nowhere {
 pub(super) struct Habit {
     /// Pause between two deeds; zero for none.
     pub(super) acts_every: Duration,
-    /// It closes and aborts.
+    /// Whether the handler closes and aborts connections.
     pub(super) is_rough: bool,
     pub(super) pauses: bool,
-    /// It has messages buffered, delivered in parts or discarded at random.
+    /// Whether it chooses the delivery of each message at random.
     pub(super) is_moody: bool,
-    /// It dials again in the callback about the end.
+    /// Whether it dials again in the callback for the close.
     pub(super) redials_at_once: bool,
-    /// It sends more than any peer can receive.
+    /// Whether it sends more than any peer can receive.
     pub(super) overwhelms: bool,
-    /// Maximum bytes of the messages that it sends from inside all callbacks, in addition to bodies and pings; 0 if
-    /// it does nothing there.
+    /// Maximum size of the messages that it sends from inside callbacks, in addition to bodies and pings, in bytes;
+    /// 0 if it does nothing there.
     pub(super) max_inside_bytes: u32,
 }
 
@@ -179,7 +179,7 @@ pub(super) enum Deed {
 }
 
 impl Scenario {
-    /// Draws a scenario from the streams of a tape that nothing else draws from.
+    /// Draws a scenario from streams of the tape that nothing else draws from.
     pub fn draw(tape: &Tape, profile: Profile) -> Self {
         let chance = tape.stream(stream::WORLD);
         let start = draw_start(&chance);
@@ -208,7 +208,7 @@ impl Scenario {
             bulk_bytes: bulk_bytes.min(grain * 200),
             calls_per_sweep,
             troops: Vec::new(),
-            // A tape that has no draw for it, drawn before there was one, has 0.
+            // A tape that was recorded before this draw existed yields 0.
             is_observed: tape.stream(stream::OBSERVER).below(4) == 3,
             faults: draw_faults(&tape.stream(stream::FAULTS)),
             budgets,
@@ -224,7 +224,7 @@ impl Scenario {
         scenario.draw_limits(&tape.stream(stream::LIMITS));
         scenario.draw_deeds(&tape.stream(stream::DEEDS));
         if scenario.is_comparable() {
-            // How often a peer becomes writable depends on the other work of a turn.
+            // The number of times that a peer becomes writable depends on the other work of a turn.
             scenario.troops.iter_mut().for_each(|troop| troop.habit.max_inside_bytes = 0);
         }
         if profile == Profile::WithoutHostile {
@@ -258,7 +258,7 @@ impl Scenario {
         self.managed.is_none() && self.is_quiet() && is_ordered && is_alone && !self.is_short_of_memory
     }
 
-    /// Returns whether a signal has interrupted calls of this kind, which only the kernel's own seam sees.
+    /// Returns whether signals may interrupt these calls; no layer above the virtual kernel sees such failures.
     pub(super) fn has_interrupted(&self, site: Site, errno: i32) -> bool {
         errno == errno::EINTR && self.faults.iter().any(|fault| (fault.0, fault.1) == (site, errno))
     }
@@ -319,7 +319,9 @@ impl Scenario {
         }
     }
 
-    /// Draws to which troops the handler sends from inside its callbacks, never to a judged one.
+    /// Draws the maximum size of the messages that the handler sends to each troop from inside callbacks; a judged
+    /// troop
+    /// gets none.
     fn draw_inside(&mut self, chance: &Chance) {
         for troop in &mut self.troops {
             let max_inside_bytes = *chance.pick(&[0, 0, 20_000, 60_000]);
@@ -378,7 +380,7 @@ impl Kind {
     }
 }
 
-/// Draws the beginning: time zero, or shortly before one of the moments at which a number of milliseconds wraps.
+/// Draws the start time: zero, or shortly before a moment at which a counter of milliseconds wraps.
 fn draw_start(chance: &Chance) -> Instant {
     let before = Duration::from_secs(chance.range(0, 200));
     let wrap_ms = *chance.pick(&[0, 1_u64 << 16, 1 << 24, 1 << 31, 1 << 32, 1 << 40, 3 << 16]);
@@ -459,7 +461,7 @@ pub(super) fn attack_at(index: usize) -> &'static byzantine::Attack {
     byzantine::attacks().nth(index).expect("the index is in range")
 }
 
-/// Returns whether it needs many bytes, which should not be sent one by one.
+/// Returns whether an attack needs many bytes, which should not be sent one by one.
 fn is_heavy(attack: usize) -> bool {
     ["P5", "P8", "P10", "P11", "P12", "P13", "P20", "P28", "P30", "P31"].contains(&attack_at(attack).threat)
 }
@@ -509,7 +511,7 @@ impl fmt::Display for Scenario {
             writeln!(f, "host {}: {troop}", host + 1)?;
         }
         for (site, errno, one_in) in &self.faults {
-            writeln!(f, "{site:?} fails with {errno}, one in {one_in}")?;
+            writeln!(f, "{site:?} fails with errno {errno}, one call in {one_in}")?;
         }
         for (budget, size) in &self.budgets {
             writeln!(f, "{budget:?} shrunk to {size}")?;
@@ -569,7 +571,7 @@ mod tests {
     }
 
     #[test]
-    fn half_of_the_worlds_have_no_faults_and_most_lack_most_things() {
+    fn half_of_the_worlds_have_no_faults_and_most_lack_most_features() {
         let drawn: Vec<Scenario> =
             (0..400).map(|seed| Scenario::draw(&Tape::from_seed(seed), Profile::Standard)).collect();
         let share = |has: fn(&Scenario) -> bool| drawn.iter().filter(|scenario| has(scenario)).count() * 100 / 400;
@@ -582,7 +584,7 @@ mod tests {
     }
 
     #[test]
-    fn without_hostile_peers_all_others_are_drawn_alike() {
+    fn without_hostile_peers_all_others_are_drawn_the_same() {
         for seed in 0..100 {
             let [with, without] = [Profile::Standard, Profile::WithoutHostile]
                 .map(|profile| Scenario::draw(&Tape::from_seed(seed), profile));

@@ -18,12 +18,12 @@ use std::time::Duration;
 /// The network of all swarms.
 pub(super) const NETWORK: Network = Network::Regtest;
 
-/// How far a hostile peer performs the handshake.
+/// How much of the handshake a hostile peer performs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Manners {
-    /// It sends no part of it.
+    /// It sends no part of the handshake.
     None,
-    /// It sends its version and no verack.
+    /// It sends its `version` but no `verack`.
     Version,
     /// It completes the handshake.
     Full,
@@ -42,7 +42,7 @@ pub(super) enum Within {
 
 /// One hostile behaviour.
 pub(super) struct Row {
-    /// The number of its threat.
+    /// The threat's number.
     pub(super) threat: &'static str,
     pub(super) what: &'static str,
     pub(super) manners: Manners,
@@ -56,7 +56,7 @@ pub(super) struct Row {
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     Say(Vec<u8>),
-    /// Sends the same bytes again and again.
+    /// Sends the same bytes several times.
     Repeat {
         bytes: Vec<u8>,
         times: u32,
@@ -66,7 +66,7 @@ pub(super) enum Step {
     StopReading,
 }
 
-/// The user agent of most of them.
+/// The user agent of most hostile peers.
 const AGENT: &[u8] = b"/\x1b[31m\0\n:1/";
 const SECOND: Duration = Duration::from_secs(1);
 const QUIET: &[&str] = &["pong_timeout"];
@@ -89,14 +89,14 @@ pub(super) const ROWS: [Row; 7] = {
     }
     [
         row("P8", "a reader that stops", Full, STALLED, Within::Patience, |_| vec![Step::StopReading]),
-        row("P8", "bursts of pings and no reader", Full, STALLED, Within::Patience, |chance| {
+        row("P8", "bursts of pings without reading", Full, STALLED, Within::Patience, |chance| {
             let bytes = frame("ping", &[3; 8]).repeat(50);
             vec![Step::StopReading, Step::Repeat { bytes, times: 1 + chance.below(40), every: SECOND / 8 }]
         }),
         row("P14", "the same pong again and again", Full, QUIET, Within::Patience, |_| {
             vec![Step::Repeat { bytes: frame("pong", &LIE.to_le_bytes()), times: 100, every: 2 * SECOND }]
         }),
-        row("P16", "another version after a while", Full, QUIET, Within::Patience, |_| {
+        row("P16", "another version later", Full, QUIET, Within::Patience, |_| {
             let again = [frame("version", &version(70_001, AGENT)), frame("verack", &[])].concat();
             vec![Step::Pause(3 * SECOND), Step::Repeat { bytes: again, times: 10, every: 4 * SECOND }]
         }),
@@ -104,20 +104,20 @@ pub(super) const ROWS: [Row; 7] = {
             let bytes = frame("hello", &[5; 3]).repeat(500);
             vec![Step::Repeat { bytes, times: 1 + chance.below(6), every: SECOND }]
         }),
-        row("P30", "an agent that is banned", None, &["banned_user_agent"], Within::Moment, |_| {
+        row("P30", "a banned user agent", None, &["banned_user_agent"], Within::Moment, |_| {
             vec![Step::Say(frame("version", &version(70_016, b"/banned:1/")))]
         }),
-        row("P31", "silences that end at one moment", None, SILENT, Within::Handshake, |_| Vec::new()),
+        row("P31", "handshakes that time out together", None, SILENT, Within::Handshake, |_| Vec::new()),
     ]
 };
 
-/// The messages of the table of states and messages.
+/// The messages that are sent in each state.
 pub(super) const MESSAGES: [&str; 11] =
     ["version", "verack", "ping", "pong", "protoconf", "sendheaders", "reject", "inv", "createstrm", "extmsg", "hello"];
-/// The states of that table.
+/// The states in which each message is sent.
 pub(super) const STATES: [Manners; 3] = [Manners::None, Manners::Version, Manners::Full];
 
-/// Returns a script of one message, and then silence.
+/// Returns a script that sends one message and is then silent.
 pub(super) fn cell(message: &str) -> Vec<Step> {
     let bytes = match message {
         "version" => frame(message, &version(70_016, AGENT)),
@@ -131,17 +131,17 @@ pub(super) fn cell(message: &str) -> Vec<Step> {
     vec![Step::Say(bytes)]
 }
 
-/// Returns the reasons for which one message in one state may end a connection.
+/// Returns the allowed close reasons of a peer that sends one message in one state.
 pub(super) fn cell_reasons(manners: Manners, message: &str) -> &'static [&'static str] {
     match (manners, message) {
         (Manners::Version, "verack") | (Manners::Full, _) => QUIET,
-        // An extended header shows that its sender knows a version that it has not claimed yet.
+        // Before a handshake is complete no message closes the connection, not even one with an extended header.
         (_, _) => SILENT,
     }
 }
 
 impl Within {
-    /// Returns how long a peer may stay, in addition to the duration of its script.
+    /// Returns the maximum time for which a peer may stay connected, in addition to the duration of its script.
     pub(super) fn time(self, config: &Config) -> Duration {
         let pong = config.ping_interval + config.pong_timeout;
         match self {
@@ -187,7 +187,7 @@ impl ScriptedAttacker {
         }
     }
 
-    /// Sends the bytes once more, and returns the pause before the next repetition; none after the last one.
+    /// Sends the bytes once more, and returns the pause before the next repetition; `None` after the last one.
     fn again(&mut self, line: &mut Line<'_>, bytes: &[u8], times: u32, every: Duration) -> Option<Duration> {
         line.send(bytes);
         self.done += 1;
@@ -250,7 +250,7 @@ fn extended(command: &str, len_bytes: u64, checksum: [u8; 4], payload: &[u8]) ->
     bytes
 }
 
-/// Returns the time that a script needs to be sent.
+/// Returns the duration of a script.
 pub(super) fn script_time(steps: &[Step]) -> Duration {
     let time = |step: &Step| match step {
         Step::Repeat { times, every, .. } => *every * *times,

@@ -1,7 +1,7 @@
 //! A running scenario: hosts, loops and crowds, and the order of its events.
 //!
-//! Three phases follow each other: one with all drawn events, one without faults in which every honest peer
-//! must be served within half an hour, and the end, after which everything must be released.
+//! It has three phases: one with all drawn events, one without faults in which every honest peer must be served
+//! within half an hour, and a stop, after which everything must be released.
 
 use super::course::{Course, MAX_EVENTS, RECOVERY};
 use super::judge;
@@ -41,7 +41,7 @@ pub(super) const PORT: u16 = 18_444;
 /// The host of the first troop.
 pub(super) const FIRST_TROOP: usize = 1;
 
-/// A scenario that runs.
+/// A running scenario.
 pub(super) struct Stage {
     pub(super) world: World,
     pub(super) scenario: Scenario,
@@ -53,7 +53,7 @@ pub(super) struct Stage {
     pub(super) course: Course,
     /// The moment at which all paused hosts continue.
     resumes: Instant,
-    /// A user has asked the loop to stop.
+    /// Whether a user has requested that the loop stop.
     is_stopping: bool,
 }
 
@@ -96,12 +96,13 @@ impl Stage {
         }
         let handler = scripted_handler_of(&scenario, tape, &cast);
         let chance = scenario.is_observed.then(|| tape.stream(stream::OBSERVER_WAKES));
-        // If memory is short, the observer's messages could use the room that the peers' messages need.
+        // In a world that is short of memory, the observer's messages could use the room that the handler's messages
+        // need.
         let observer = Observer::new(chance, !scenario.is_short_of_memory);
         let mut node =
             Checked::new(&world, net, config.clone(), (handler, observer)).expect("the configuration is valid");
         node = node.with_calls_per_sweep(scenario.calls_per_sweep);
-        node.listen(here).expect("nothing fails yet");
+        node.listen(here).expect("no fault is active yet");
         let course = Course::new(&world, patience);
         let resumes = course.began;
         let mut stage = Self {
@@ -241,7 +242,7 @@ impl Stage {
                 self.world.pause_host(host, time);
             }
             Deed::Reset { pick: number } => {
-                self.marks.set(Mark::circumstance("a reset on"));
+                self.marks.set(Mark::circumstance("a reset"));
                 if let Some(peer) = pick(number) {
                     self.world.reset(NODE, link_of(peer));
                 }
@@ -296,7 +297,7 @@ impl Stage {
         }
     }
 
-    /// Has the handler send something to every peer.
+    /// Makes the handler send a message to every peer that is not judged.
     fn greet(&mut self) {
         if self.scenario.is_observed {
             self.node.act(|(handler, _), ctx| handler.on_request(&mut ctx.first(), Wish::Greet));
@@ -305,7 +306,7 @@ impl Stage {
         }
     }
 
-    /// Returns the handler that acts.
+    /// Returns the scripted handler.
     pub(super) fn handler(&self) -> &ScriptedHandler {
         &self.node.handler().0
     }
@@ -329,7 +330,7 @@ impl Stage {
         self.run_until(self.world.now().max(self.resumes));
     }
 
-    /// Checks that every honest peer is served in time, unless the loop was asked to stop before.
+    /// Checks that every honest peer is served in time, unless a user has already stopped the loop.
     pub(super) fn run_liveness(&mut self) {
         if self.is_stopping {
             return;
@@ -358,7 +359,7 @@ impl Stage {
         }
     }
 
-    /// Sends a request, which may have to be repeated: a pausing loop may have a full request queue.
+    /// Sends a request, which may have to be repeated: a paused loop may have a full request queue.
     fn wish(&self, wish: Wish) {
         let _ = self.node.handle().request(PairRequest::First(wish));
         if let Some(rival) = &self.rival {
@@ -368,7 +369,7 @@ impl Stage {
 
     /// Stops the loops and checks that they release everything.
     pub(super) fn run_shutdown(&mut self) {
-        // A loop that has ended refuses.
+        // A stopped loop refuses the request.
         let stop = self.node.handle().stop().ok();
         let rival_stop = self.rival.as_ref().and_then(|rival| rival.handle().stop().ok());
         self.run_until(self.world.now().plus(SHUTDOWN_GRACE + CLOSE_GRACE + Duration::from_secs(1)));
@@ -384,7 +385,7 @@ impl Stage {
         }
         let left: usize = self.cast.iter().filter_map(|cast| cast.crowd.as_ref()).map(Crowd::len).sum();
         if left > 0 {
-            self.course.found(36, format!("{left} peers have not seen the loop's end"));
+            self.course.found(36, format!("{left} peers are still connected to a stopped loop"));
         }
     }
 }
@@ -424,7 +425,7 @@ impl Cast {
             let from = scenario.start.plus(self.troop.from);
             crowd.dial_many(node, from, self.troop.every, u64::from(self.troop.count), move |_| role());
         } else {
-            crowd.listen(PORT, move |_| role()).expect("nothing fails yet");
+            crowd.listen(PORT, move |_| role()).expect("no fault is active yet");
         }
         crowd
     }
@@ -442,7 +443,7 @@ impl Cast {
         }
     }
 
-    /// Dials the missing peers of a troop that must be connected.
+    /// Makes the missing peers of an honest troop dial the loop, if the troop dials.
     fn fill_up(&mut self, node: SocketAddr, now: Instant) {
         let mut role = self.role();
         let Some(crowd) = &mut self.crowd else { return };
@@ -490,7 +491,7 @@ fn scripted_handler_of(scenario: &Scenario, tape: &Tape, cast: &[Cast]) -> Scrip
     ScriptedHandler::new(troops.collect(), FIRST_TROOP, scenario.bulk_bytes, scenario.is_short_of_memory)
 }
 
-/// Builds the other loop, which has the same configuration and knows no other peer.
+/// Builds the other loop, which has the same configuration and knows only the loop under test.
 fn rival_of(
     world: &World,
     net: SimNet,
@@ -513,7 +514,7 @@ fn rival_of(
     let config = config.clone().with_seed(config.seed.map(|seed| !seed)).with_max_inbound(usize::MAX);
     let handler = ScriptedHandler::new(vec![node], NODE, 1_000, true);
     let mut rival = Checked::new(world, net, config, handler).expect("the configuration is valid");
-    rival.listen(there).expect("nothing fails yet");
+    rival.listen(there).expect("no fault is active yet");
     rival
 }
 

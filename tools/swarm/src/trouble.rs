@@ -5,7 +5,7 @@ use peerloop::internals::errno;
 use peerloop::sim::Chance;
 use peerloop::sim::Site;
 
-/// The errors of calls; a loop reacts differently to each.
+/// The errors with which calls fail.
 pub(super) const FAILURES: [(Site, &[i32]); 7] = [
     (Site::Wait, &[errno::EINTR]),
     (
@@ -31,7 +31,7 @@ pub(super) const FAILURES: [(Site, &[i32]); 7] = [
     (Site::Write, &[errno::EAGAIN, errno::EINTR, errno::EPIPE, errno::ECONNRESET, errno::ENOBUFS, errno::ECONNABORTED]),
 ];
 
-/// Returns the same failures, one by one in the order of the table.
+/// Returns the failures of the table one by one.
 pub(super) fn failures() -> impl Iterator<Item = (Site, i32)> {
     FAILURES.iter().flat_map(|(site, errnos)| errnos.iter().map(move |errno| (*site, *errno)))
 }

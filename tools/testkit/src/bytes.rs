@@ -1,4 +1,4 @@
-//! The protocol's bytes, put together by hand: hexadecimal text, checksums and frames of the regression test network.
+//! The protocol's bytes, built by hand: hexadecimal text, checksums and frames of the regression test network.
 //!
 //! The library's codec does not produce them, so that tests can check the codec against them.
 
@@ -23,7 +23,7 @@ pub fn protoconf() -> Vec<u8> {
     hex(NODE_PROTOCONF)
 }
 
-/// Returns a peer's messages until it is ready.
+/// Returns the messages that a peer sends until it is ready.
 pub fn ready_bytes() -> Vec<u8> {
     [version(), verack()].concat()
 }
@@ -38,11 +38,14 @@ pub fn pong() -> Vec<u8> {
     hex(NODE_PING_ANSWER)
 }
 
-/// Returns the bytes of hexadecimal text, white space ignored.
+/// Decodes hexadecimal text, and ignores white space.
 pub fn hex(text: &str) -> Vec<u8> {
     let digits: String = text.split_whitespace().collect();
-    assert!(digits.len().is_multiple_of(2), "{text} has half a byte");
-    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).expect("hexadecimal")).collect()
+    assert!(digits.len().is_multiple_of(2), "{text} has an odd number of digits");
+    (0..digits.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).expect("the digits are hexadecimal"))
+        .collect()
 }
 
 /// Returns the first four bytes of the payload's double SHA-256.
@@ -52,11 +55,11 @@ pub fn sha256_twice(payload: &[u8]) -> [u8; 4] {
 
 /// Builds a frame of the regression test network.
 pub fn frame(command: &str, payload: &[u8]) -> Vec<u8> {
-    let len_bytes = u32::try_from(payload.len()).expect("a small payload");
+    let len_bytes = u32::try_from(payload.len()).expect("the payload is small");
     [&header(command, len_bytes, &sha256_twice(payload)), payload].concat()
 }
 
-/// Builds a header of the regression test network, right or wrong.
+/// Builds a header of the regression test network, valid or not.
 pub fn header(command: &str, len_bytes: u32, checksum: &[u8]) -> Vec<u8> {
     let mut bytes = REGTEST.to_vec();
     bytes.extend_from_slice(command.as_bytes());
@@ -75,8 +78,9 @@ pub fn frames(mut stream: &[u8]) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
     while !stream.is_empty() {
         assert_eq!(stream[..4], REGTEST, "a frame begins with the magic");
-        let command = String::from_utf8(stream[4..16].to_vec()).expect("ASCII").trim_end_matches('\0').to_owned();
-        let len = u32::from_le_bytes(stream[16..20].try_into().expect("four bytes")) as usize;
+        let command =
+            String::from_utf8(stream[4..16].to_vec()).expect("the command is ASCII").trim_end_matches('\0').to_owned();
+        let len = u32::from_le_bytes(stream[16..20].try_into().expect("the length has four bytes")) as usize;
         found.push((command, stream[24..24 + len].to_vec()));
         stream = &stream[24 + len..];
     }

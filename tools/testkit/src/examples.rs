@@ -1,7 +1,7 @@
-//! The examples' programs: how they are built, and for `relay` a peer that gives it transactions or asks for them.
+//! Builds the example programs, and tests `relay` with a peer that sends or requests transactions.
 //!
-//! The test's own thread turns the peer's loop, and only while it waits for something; a wait that lasts too long
-//! panics.
+//! The test's own thread runs the peer's loop, but only while the test waits for something; a wait that lasts too
+//! long panics.
 
 #![allow(clippy::disallowed_methods, reason = "the program is a process of its own; waiting for it needs a clock")]
 
@@ -32,15 +32,15 @@ pub fn folder(has_bugs: bool) -> PathBuf {
     let built = Command::new(env!("CARGO"))
         .args(["build", "--workspace", "--locked", "--examples", "--features", features, "--profile", name])
         .arg("--target-dir")
-        .arg(profile.parent().expect("profiles lie in the folder of what is built"))
+        .arg(profile.parent().expect("the profile's folder is in the build folder"))
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
         .output()
-        .expect("a build of tests has cargo");
+        .expect("cargo can be started");
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     profile.join("examples")
 }
 
-/// The running example; dropping it kills it.
+/// The running example; dropping this value kills the process.
 pub struct Relay {
     process: Child,
     pub address: SocketAddr,
@@ -65,13 +65,13 @@ impl Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        // An error means that it has ended already.
+        // An error means that the process has already exited.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-/// A peer of the relay's.
+/// A peer of the relay.
 pub struct Client {
     reactor: Reactor<MioNet, Exchange>,
 }
@@ -90,7 +90,7 @@ struct Exchange {
 impl Client {
     /// Connects and completes the handshake.
     pub fn connect(address: SocketAddr) -> Self {
-        let reactor = Reactor::new(Config::new(Network::Regtest), Exchange::default()).expect("there is a poller");
+        let reactor = Reactor::new(Config::new(Network::Regtest), Exchange::default()).expect("a poller can be opened");
         let connect: <Exchange as Handler>::Request = Box::new(move |_, ctx| {
             ctx.connect(address).expect("the table has room");
         });
@@ -100,7 +100,7 @@ impl Client {
         client
     }
 
-    /// Sends these transactions, and waits until the relay has looked at all of them.
+    /// Sends these transactions, and waits until the relay has processed all of them.
     pub fn give(&mut self, transactions: &[Vec<u8>]) {
         let frame = |payload: &Vec<u8>| {
             let mut frame = Vec::new();
@@ -113,7 +113,7 @@ impl Client {
             ctx.pull(exchange.peer.expect("the peer is ready")).expect("the peer is ready");
         });
         self.until("room for all", |exchange| exchange.unsent.is_empty());
-        // A ping overtakes waiting messages, so all of those must be accepted first.
+        // A ping overtakes queued messages, so all of those must be written first.
         let waits = |client: &Self| client.reactor.stats().waiting_bytes > 0;
         let began = Instant::now();
         while waits(self) {
@@ -126,8 +126,8 @@ impl Client {
         self.until("pong", |exchange| exchange.pongs > 0);
     }
 
-    /// Waits until this many transactions are announced, asks for all of them with one message, and returns how many
-    /// arrive, and how many are said to be missing.
+    /// Waits until this many transactions are announced, requests all of them with one message, and returns the
+    /// numbers of those that arrive and of those that are not found.
     pub fn ask(&mut self, count: usize) -> (usize, usize) {
         self.until("announcements", |exchange| exchange.announced.len() >= count);
         self.act(|exchange, ctx| {
@@ -166,7 +166,7 @@ impl Handler for Exchange {
         match event {
             Event::Ready { .. } => self.peer = Some(peer),
             Event::Pong { .. } => self.pongs += 1,
-            Event::Closed { reason, .. } => panic!("the relay is gone: {reason}"),
+            Event::Closed { reason, .. } => panic!("the connection to the relay is closed: {reason}"),
             _ => {}
         }
     }
@@ -200,7 +200,7 @@ impl Handler for Exchange {
     }
 }
 
-/// Returns a transaction of at least this many bytes that spends nothing that exists.
+/// Returns a transaction of at least this many bytes that spends an output that does not exist.
 pub fn large_transaction(number: u8, len_bytes: usize) -> Vec<u8> {
     let mut bytes = vec![1, 0, 0, 0, 1];
     bytes.extend([number; 36]);

@@ -1,6 +1,6 @@
 //! A folder for the files of one test.
 //!
-//! Each folder has a unique name, and is removed when its value is dropped, also when the test fails.
+//! Each folder has a unique name, and is removed when its value is dropped, even if the test fails.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub struct Folder(PathBuf);
 
 impl Folder {
-    /// Makes a folder in `parent`: `env!("CARGO_TARGET_TMPDIR")`, or the system's where that is not set.
+    /// Creates a folder in `parent`: `env!("CARGO_TARGET_TMPDIR")`, or the system's temporary folder if that is not
+    /// set.
     pub fn new(parent: impl AsRef<Path>) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("peerloop-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
@@ -23,19 +24,19 @@ impl Folder {
         &self.0
     }
 
-    /// Returns the path of a file in it.
+    /// Returns the path of a file in the folder.
     pub fn file(&self, name: &str) -> String {
         self.0.join(name).to_str().expect("the path is text").to_owned()
     }
 
-    /// Writes a file in it, and returns its path.
+    /// Writes a file in the folder, and returns the file's path.
     pub fn with(&self, name: &str, text: &str) -> String {
         let path = self.file(name);
         std::fs::write(&path, text).expect("the file can be written");
         path
     }
 
-    /// Lists the names in it, sorted.
+    /// Lists the names of the folder's entries, sorted.
     pub fn names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(&self.0).expect("the folder exists");
         let name =
@@ -48,7 +49,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // A test that has failed already must not fail for this.
+        // A failed test may still use the folder; an error here must not hide that failure.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

@@ -59,7 +59,7 @@ pub enum Outcome {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StreamResults {
     pub outcomes: Vec<Outcome>,
-    /// The bytes delivered of a streamed frame whose end did not arrive.
+    /// The delivered bytes of a streamed frame that did not arrive completely.
     pub unfinished: Vec<u8>,
     pub error: Option<WireError>,
     /// Number of headers for which the caller's decision was requested.
@@ -96,7 +96,7 @@ pub fn payload(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at ^ (at >> 8) ^ (at >> 16).wrapping_mul(31)) as u8).collect()
 }
 
-/// Returns the limits by the specification.
+/// Returns the maximum payload of a command according to the specification.
 pub fn limit(command: [u8; 12], rules: &FramerRules) -> u64 {
     let name = command.iter().copied().take_while(|&byte| byte != 0).collect::<Vec<u8>>();
     if command[name.len()..].iter().any(|&byte| byte != 0) {
@@ -122,15 +122,15 @@ pub fn is_well_formed(command: [u8; 12]) -> bool {
     })
 }
 
-/// Returns the error for bytes whose first wrong one is at index `wrong`; the magic's bytes after it are zero.
+/// Returns the error for a magic whose first wrong byte is at index `wrong`; it contains zeros after that byte.
 fn bad_magic(found: &[u8], wrong: usize) -> WireError {
     let mut decided = [0; 4];
     decided[..=wrong].copy_from_slice(&found[..=wrong]);
     WireError::BadMagic { found: decided, network: None }
 }
 
-/// Returns the error without its part that depends on how much had arrived: a wrong magic's bytes after the first
-/// wrong one.
+/// Returns the error with a wrong magic's bytes after the first wrong one set to zero, because they depend on how
+/// much had arrived.
 pub fn decided(error: WireError) -> WireError {
     match error {
         WireError::BadMagic { found, network } => {
@@ -141,7 +141,7 @@ pub fn decided(error: WireError) -> WireError {
     }
 }
 
-/// Reads the whole stream. The n-th question about a header is answered with the n-th choice, cyclically.
+/// Reads the whole stream. The n-th decision about a header is the n-th choice, cyclically.
 pub fn read_whole(stream: &[u8], rules: &FramerRules, choices: &[Choice]) -> StreamResults {
     let mut results = StreamResults::default();
     let mut rest = stream;
@@ -153,18 +153,18 @@ pub fn read_whole(stream: &[u8], rules: &FramerRules, choices: &[Choice]) -> Str
         if rest.len() < 24 {
             return results;
         }
-        let outer: [u8; 12] = rest[4..16].try_into().expect("the range is as long");
+        let outer: [u8; 12] = rest[4..16].try_into().expect("the range has this length");
         let is_extended = outer[..6] == *b"extmsg";
         let head_len = if is_extended { 44 } else { 24 };
         if rest.len() < head_len {
             return results;
         }
         let (command, payload_len, checksum) = if is_extended {
-            let len = u64::from_le_bytes(rest[36..44].try_into().expect("the range is as long"));
-            (rest[24..36].try_into().expect("the range is as long"), len, None)
+            let len = u64::from_le_bytes(rest[36..44].try_into().expect("the range has this length"));
+            (rest[24..36].try_into().expect("the range has this length"), len, None)
         } else {
-            let len = u32::from_le_bytes(rest[16..20].try_into().expect("the range is as long"));
-            (outer, u64::from(len), Some(rest[20..24].try_into().expect("the range is as long")))
+            let len = u32::from_le_bytes(rest[16..20].try_into().expect("the range has this length"));
+            (outer, u64::from(len), Some(rest[20..24].try_into().expect("the range has this length")))
         };
         let header = Header { command: CommandName::from_bytes(command), payload_len, checksum };
         if header.payload_len > limit(command, rules) {
@@ -219,9 +219,9 @@ fn outcome(header: &Header, payload: &[u8], delivery: Option<Delivery>, rules: &
 /// How the next bytes arrive.
 #[derive(Clone, Copy, Debug)]
 pub enum Arrival {
-    /// In a block of at most this many bytes.
+    /// At most this many bytes in a block.
     Block(usize),
-    /// At most this many directly into the framer's room, or as a block if it offers none.
+    /// At most this many bytes directly into the framer's room, or in a block if it offers none.
     Direct(usize),
 }
 
@@ -232,7 +232,7 @@ pub struct Link<'a> {
     rules: &'a FramerRules,
     choices: &'a [Choice],
     fed_bytes: u64,
-    /// Bytes of all completed frames.
+    /// Number of bytes in all completed frames.
     finished_bytes: u64,
     /// The payload length that the last header claims, and that header's own length.
     payload_len: u64,
@@ -256,7 +256,7 @@ impl<'a> Link<'a> {
         }
     }
 
-    /// Delivers the beginning of `rest` and returns its length.
+    /// Delivers bytes from the beginning of `rest` and returns their number.
     pub fn arrive(&mut self, rest: &[u8], arrival: Arrival, memory: &mut FramerMemory) -> usize {
         let taken = match arrival {
             Arrival::Direct(most) => self.arrive_directly(&rest[..most.min(rest.len())], memory),

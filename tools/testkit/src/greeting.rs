@@ -1,5 +1,4 @@
-//! The messages by which a bare socket becomes a loop's peer on regtest, for the benches and the tests of whole
-//! loops.
+//! The messages with which a bare socket becomes a loop's peer on regtest, for benchmarks and tests of whole loops.
 
 use peerloop::Network;
 use peerloop::protocol::PROTOCOL_VERSION;

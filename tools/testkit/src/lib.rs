@@ -1,20 +1,20 @@
-//! Helpers that the workspace's tests and benchmarks share; no shipped crate depends on it.
+//! Helpers that the workspace's tests and benchmarks share; no shipped crate depends on them.
 //!
-//! - [`bytes`] and [`vectors`]: the protocol's bytes, by hand and as recorded from a node; [`greeting`]: the messages
-//!   by which a bare socket becomes a peer.
+//! - [`bytes`] and [`vectors`]: the protocol's bytes, built by hand and recorded from a node; [`greeting`]: the
+//!   messages with which a bare socket becomes a peer.
 //! - [`simulated`]: hosts of the virtual network.
 //! - [`framing`] and [`wheel`]: naive models of the framer and the timer wheel.
 //! - [`task`]: futures without a runtime.
 //! - [`examples`]: the programs of the folder `examples`.
 //! - [`Folder`]: a folder that is removed with the value.
 //!
-//! It replaces no allocator, so a benchmark may use it. Tests inside the library see another build of the library's
-//! types than this crate does, so they can use [`bytes`] and [`Folder`] alone.
+//! The crate replaces no allocator, so a benchmark may use it. For tests inside the library, this crate's types of
+//! the library are foreign, so they can use only [`bytes`] and [`Folder`].
 
 #![allow(missing_docs, reason = "a helper's name says what it does; its doc says what the name cannot")]
 #![allow(missing_debug_implementations, reason = "a whole host is never printed")]
-#![allow(clippy::new_without_default, reason = "a test says that it makes a new one")]
-#![expect(clippy::unwrap_used, reason = "what fails in a helper fails its test")]
+#![allow(clippy::new_without_default, reason = "`new` is clearer than `default` in a test")]
+#![expect(clippy::unwrap_used, reason = "a failure in a helper fails its test")]
 
 pub mod bytes;
 pub mod examples;

@@ -47,7 +47,7 @@ pub const REJECT_TX: &str = "e3e1f3e872656a6563740000000000002d000000b2320e5c\
 pub const EXTENDED_BLOCK_HEADER: &str = "e3e1f3e86578746d7367000000000000ffffffff00000000\
     626c6f636b000000000000000000000001000000";
 
-/// A `ping` under an extended header.
+/// A `ping` with an extended header.
 pub const EXTENDED_PING: &str = "e3e1f3e86578746d7367000000000000ffffffff00000000\
     70696e67000000000000000008000000000000000102030405060708";
 
@@ -83,12 +83,12 @@ pub const NODE_REJECT_PING: &str = "dab5bffa72656a6563740000000000001c000000b349
 pub const NODE_REJECT_VERSION: &str = "dab5bffa72656a656374000000000000230000009134b3bc\
     0776657273696f6e12194475706c69636174652076657273696f6e206d657373616765";
 
-/// The node's reply to a loose coinbase transaction.
+/// The node's reply to a coinbase transaction outside of a block.
 pub const NODE_REJECT_TX: &str = "dab5bffa72656a656374000000000000340000002f297eb2\
     027478100f6261642d74782d636f696e62617365ab52cc1d2e7232f19d5a34345ed008b8563fb4570cc88545781a3685\
     377e456a";
 
-/// Frames with constants of their own because tests name them, one of each command.
+/// Frames of the constants above that tests name, one of each command.
 const NAMED: [(&str, &str); 7] = [
     ("version", VERSION_WITH_ASSOCIATION),
     ("verack", VERACK),
@@ -334,7 +334,7 @@ pub const RECORDED: [(&str, &str); 14] = [
          0000000000000000ffffffff04016e0101ffffffff01a038062a010000001976a91483e295d4816a6c024e44576fdc59\
          0c231024c84588ac00000000",
     ),
-    // A new block is announced.
+    // The announcement of a new block.
     (
         "inv",
         "dab5bffa696e7600000000000000000025000000a0810f0f\

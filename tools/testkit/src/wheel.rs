@@ -1,4 +1,4 @@
-//! The wheel compared step by step with a map that is sorted again for every question.
+//! Compares the wheel step by step with a map that is sorted for every query.
 
 use peerloop::internals::wheel::Wheel;
 use std::collections::BTreeMap;
@@ -30,7 +30,8 @@ impl Model {
         self.armed.insert(key, Armed { tick, order: self.armings, overdue: tick <= self.cursor });
     }
 
-    /// Returns the tick at which the wheel next visits the slot of `armed`, or the last one passed if it is overdue.
+    /// Returns the tick at which the wheel next visits the slot of `armed`, or the last tick passed if `armed` is
+    /// overdue.
     fn visit(&self, armed: Armed) -> u64 {
         if armed.overdue { self.cursor } else { self.cursor + 1 + (armed.tick - self.cursor - 1) % self.slots }
     }
@@ -93,7 +94,7 @@ pub enum Step {
     },
 }
 
-/// A tick relative to the present one.
+/// A tick, usually relative to the present one.
 #[derive(Clone, Debug)]
 pub enum Moment {
     Ahead(u64),
@@ -115,7 +116,7 @@ impl Moment {
     }
 }
 
-/// The wheel and the model of a run, driven in step and compared after each step.
+/// The wheel and the model of a run, driven by the same steps and compared after each of them.
 pub struct Run {
     wheel: Wheel,
     model: Model,
@@ -142,15 +143,18 @@ impl Run {
         assert_eq!((due.clone(), more), self.model.expire(now_tick, limit));
 
         assert!(due.len() <= limit);
-        assert!(due.iter().all(|key| before[key].tick <= now_tick), "early");
+        assert!(due.iter().all(|key| before[key].tick <= now_tick), "a key was returned early");
         let ticks: Vec<u64> = due.iter().map(|key| before[key]).filter(|a| !a.overdue).map(|a| a.tick).collect();
         if now_tick.saturating_sub(cursor) <= self.model.slots {
-            assert!(ticks.is_sorted(), "within one round the ticks are in order");
+            assert!(ticks.is_sorted(), "within one round the ticks must be in order");
         }
         if !more {
             assert!(self.model.armed.values().all(|armed| armed.tick > now_tick), "a due key was not returned");
         } else if now_tick >= cursor {
-            assert!(self.wheel.next_tick().is_some_and(|next| next <= now_tick), "the next call is now");
+            assert!(
+                self.wheel.next_tick().is_some_and(|next| next <= now_tick),
+                "`next_tick` must be due while due keys remain"
+            );
         }
         due
     }
@@ -205,8 +209,8 @@ impl Run {
         assert_eq!(next, self.model.next_tick());
         if let Some(next) = next {
             let earliest = self.model.earliest().expect("something is armed");
-            assert!(next >= self.model.cursor, "before the last tick passed");
-            assert!(next <= earliest.max(self.model.cursor), "after the earliest armed tick");
+            assert!(next >= self.model.cursor, "`next_tick` is before the last tick passed");
+            assert!(next <= earliest.max(self.model.cursor), "`next_tick` is after the earliest armed tick");
         }
     }
 }

@@ -45,8 +45,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// A handler that watches, receives `addr` messages whole so that they can be judged, and dials and closes on
-/// request.
+/// A handler that records events, has `addr` messages buffered so that they can be checked, and acts on request.
 #[derive(Debug, Default)]
 struct WatchingHandler {
     marks: Marks,
@@ -65,7 +64,7 @@ enum Order {
     Unban(IpAddr),
 }
 
-/// A managed world that runs.
+/// A running managed world.
 struct ManagedWorld {
     world: World,
     scenario: Scenario,
@@ -79,7 +78,7 @@ struct ManagedWorld {
     course: Course,
     marks: Marks,
     banned: BTreeMap<Host, Option<UnixTime>>,
-    /// Addresses that a user has closed; a fixed list keeps them closed.
+    /// Addresses of peers that a user has closed; those in a fixed list are not dialled again.
     dismissed: BTreeSet<SocketAddr>,
     events: u64,
 }
@@ -185,7 +184,7 @@ impl ManagedWorld {
         }
     }
 
-    /// Starts the loop with the contents of its disk and the addresses configured by hand.
+    /// Starts the loop with the records on its disk and the plan's addresses.
     fn start(&mut self, net: SimNet) {
         let book = self.world.book(NODE);
         let (mut peers, bans) = (book.list_all().unwrap_or_default(), book.bans().unwrap_or_default());
@@ -368,7 +367,7 @@ impl ManagedWorld {
         }
     }
 
-    /// Returns the addresses that are rightly not dialled for longer than a recovery lasts.
+    /// Returns the addresses that are not due for a dial before `until`.
     fn late(&self, until: Instant) -> BTreeSet<SocketAddr> {
         let waiting = self.node().inspect().manager.map_or_else(Vec::new, |manager| manager.waiting);
         waiting.iter().filter(|(due, _)| *due > until).map(|(_, address)| *address).collect()
@@ -408,7 +407,7 @@ impl ManagedWorld {
     }
 
     fn run_shutdown(&mut self) {
-        // A loop that has ended refuses.
+        // A stopped loop refuses the request.
         let stops: Vec<_> = self.node.iter().chain(&self.twin).map(|checked| checked.handle().stop().ok()).collect();
         self.run_until(self.world.now().plus(SHUTDOWN_GRACE + CLOSE_GRACE + Duration::from_secs(1)));
         if !self.course.is_running {
@@ -441,7 +440,7 @@ impl ManagedWorld {
 
     fn judge_journal(&mut self) {
         let complaints = self.journal.complaints();
-        // A killed loop answers no peer.
+        // Silence is no fault here: a killed loop does not reply.
         for complaint in complaints.iter().filter(|complaint| !complaint.what.is_silence()).take(4) {
             self.course.found(38, format!("an honest peer complains: {complaint:?}"));
         }
@@ -458,7 +457,7 @@ fn source(flood: &Flood, index: u8, number: u32) -> IpAddr {
     address.into()
 }
 
-/// Builds the listening crowds, each kind on a host of its own.
+/// Builds the listening crowds, each on its own host.
 fn residents_of(
     world: &World,
     tape: &Tape,
@@ -479,14 +478,14 @@ fn residents_of(
         for port in 0..ports {
             let (kind, overheard) = (Rc::clone(kind), Rc::clone(overheard));
             let cast = move |_| Role::of(Resident::new(nature, &kind, &overheard));
-            crowd.listen(PORT + port, cast).expect("nothing fails yet");
+            crowd.listen(PORT + port, cast).expect("no fault is active yet");
         }
         residents.push((nature, crowd));
     }
     residents
 }
 
-/// Builds the other loop, which knows no peer but this one.
+/// Builds the other loop, which knows only the loop under test.
 fn twin_of(world: &World, plan: &Plan, base: &Config, address: SocketAddr) -> Checked<WatchingHandler> {
     let net = world.host();
     debug_assert_eq!(net.ip(), address.ip());

@@ -1,4 +1,4 @@
-//! A managed world as plain data, which is drawn before it begins.
+//! A managed world as plain data, drawn before the run begins.
 
 use super::resident::Nature;
 use crate::scripted_attacker::NETWORK;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// The name of the seed that knows the honest peers' addresses.
 pub(super) const SEED_NAME: &str = "seed.example";
-/// The port of every first listener; further ones use the following ports.
+/// The port of each host's first listener; further listeners use the following ports.
 pub(super) const PORT: u16 = 18_444;
 const MAX_HOSTS: u32 = 12;
 
@@ -27,13 +27,13 @@ pub(crate) mod stream {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Plan {
     pub(super) manager: ManagerConfig,
-    /// The kind of the listeners of each host, from 1, and their number of ports.
+    /// The kind and number of each host's listeners, beginning with host 1.
     pub(super) residents: Vec<(Nature, u16)>,
     pub(super) floods: Vec<Flood>,
     pub(super) deeds: Vec<(Duration, Deed)>,
     pub(super) has_wild_names: bool,
     pub(super) has_wild_disk: bool,
-    /// Another managed loop, which dials this one when this one dials it.
+    /// Whether there is another managed loop, which dials this one while this one dials it.
     pub(super) has_twin: bool,
     /// Whether binding the port may fail.
     pub(super) is_port_in_doubt: bool,
@@ -72,14 +72,14 @@ pub(super) enum Deed {
     Unban {
         host: usize,
     },
-    /// The host may be one without a listener.
+    /// The host may have no listener.
     Dial {
         host: usize,
     },
     Close {
         pick: u32,
     },
-    /// The handler charges a peer with points of its own.
+    /// The handler penalises a peer.
     Penalize {
         pick: u32,
     },
@@ -100,7 +100,7 @@ pub(super) enum Deed {
         /// Length of the fixed list, if there is one.
         fixed: Option<usize>,
     },
-    /// The process is killed and started again.
+    /// The process is killed and restarted.
     Kill,
     Cut {
         host: usize,
@@ -112,7 +112,7 @@ pub(super) enum Deed {
 }
 
 impl Plan {
-    /// Draws a managed world, or none.
+    /// Draws whether the world is managed, and if so its plan.
     pub(crate) fn draw(tape: &Tape, length: Duration) -> Option<Self> {
         let chance = tape.stream(stream::MANAGED);
         if !chance.one_in(8) {
@@ -145,7 +145,7 @@ impl Plan {
         Some(plan)
     }
 
-    /// Returns the claimed addresses of listeners.
+    /// Returns the addresses of all hosts, including those without a listener.
     pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         let of_residents =
             self.residents.iter().enumerate().flat_map(|(index, (_, ports))| addresses_of(index + 1, *ports));
@@ -209,7 +209,7 @@ impl Plan {
     }
 
     /// Draws the networks that the loop trusts, whether it accepts gossip, the peers that gossip, the peers that the
-    /// handler penalises or closes, and changes of the settings.
+    /// handler penalises or closes, and changes to the settings.
     fn draw_settings(&mut self, chance: &Chance, length: Duration) {
         self.manager.trusted = self.draw_trusted(chance).into_iter().collect();
         self.manager.learn_addresses = !chance.one_in(6);
@@ -244,7 +244,7 @@ impl Plan {
         });
     }
 
-    /// Draws the network of a listener, a flood's host, or a flood's range.
+    /// Draws a network to trust, or none: a listener's, a flood's host or a flood's range.
     fn draw_trusted(&self, chance: &Chance) -> Option<(IpAddr, u8)> {
         let host = 1 + chance.below(self.residents.len() as u32) as usize;
         let network = *chance.pick(&[
@@ -310,7 +310,7 @@ impl fmt::Display for Plan {
         } = self;
         writeln!(f, "managed: {manager:?}")?;
         for (index, (nature, ports)) in residents.iter().enumerate() {
-            writeln!(f, "host {}: {nature:?} at {ports} ports", index + 1)?;
+            writeln!(f, "host {}: {nature:?} on {ports} ports", index + 1)?;
         }
         for flood in floods {
             writeln!(f, "{flood:?}")?;

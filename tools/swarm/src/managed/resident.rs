@@ -20,19 +20,19 @@ pub(super) enum Nature {
     Dropper,
     /// It closes after a while, or sets up a stream too late, so that the loop closes it.
     Leaver,
-    /// It rejects the loop because it is at capacity.
+    /// It rejects the loop, like a node at capacity.
     Full,
     /// It is a node of another chain.
     OtherChain,
-    /// It speaks another network's messages.
+    /// It sends another network's messages.
     OtherNetwork,
     /// It sends nothing.
     Mute,
-    /// It breaks the rules without end.
+    /// It sends one `version` after another.
     Nasty,
-    /// It repeats the loop's own bytes to it, whenever it can.
+    /// It sends the loop's own bytes back to the loop.
     Replayer,
-    /// It names unused addresses, up to the maximum of a message or more, asked or not.
+    /// It sends unused addresses without a request, sometimes more of them than a message may have.
     Gossip,
     /// Its port has no listener.
     Nobody,
@@ -45,7 +45,7 @@ pub(super) enum Nature {
 pub(super) struct Resident {
     nature: Nature,
     honest: Honest,
-    /// The loop's bytes to a replayer.
+    /// The bytes that the loop has sent to replayers.
     overheard: Rc<RefCell<Vec<u8>>>,
 }
 
@@ -75,7 +75,7 @@ fn greeting(agent: &[u8]) -> Vec<u8> {
     [frame("version", &version(70_016, agent)), frame("verack", &[])].concat()
 }
 
-/// Builds an `addr` with addresses, most of which could be peers'.
+/// Builds an `addr`; most of its addresses could belong to peers.
 fn build_addr(chance: &Chance) -> Vec<u8> {
     let count = *chance.pick(&[1, 3, 10, 30, 1_000, 1_001]);
     let entries = (0..count).map(|_| {
@@ -140,7 +140,7 @@ impl Persona for Resident {
             Nature::Honest | Nature::Nobody | Nature::Silent => self.honest.received(line, bytes),
             Nature::Replayer => {
                 let mut overheard = self.overheard.borrow_mut();
-                // Only one version of the loop's is kept; another one clears the record.
+                // The record stays short and begins with a message: a new one, or too many bytes, clears it.
                 if bytes.starts_with(&NETWORK.magic()) || overheard.len() > 1_000 {
                     overheard.clear();
                 }

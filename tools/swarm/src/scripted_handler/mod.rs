@@ -1,8 +1,8 @@
-//! The handler under the loop: it does everything that a handler can do, at drawn moments and to drawn peers.
+//! The scripted handler: it does everything that a handler can do, at random moments and to random peers.
 //!
-//! It knows the kind of each of its peers, because each troop has a host of its own. Draws for the peers of one troop
-//! are from that troop's stream, so that the absence of another troop changes nothing. The handler does nothing to
-//! judged peers.
+//! It knows the kind of each of its peers, because each troop has its own host. Draws for the peers of one troop are
+//! from that troop's stream, so that the absence of another troop changes nothing. The handler does nothing to judged
+//! peers.
 
 mod deeds;
 mod timers;
@@ -29,15 +29,15 @@ pub(super) use timers::Timekeeper;
 pub(super) const TALK: CommandName = CommandName::new("talk");
 /// The command of messages that are sent to many peers at once.
 const GOSSIP: CommandName = CommandName::new("gossip");
-/// Small slices that are kept for a while, as an embedder may keep them.
+/// Maximum number of small slices that are kept for a while, as an embedder may keep them.
 const MAX_KEEPSAKES: usize = 64;
 /// Pause before a peer is dialled again.
 const REDIAL: Duration = Duration::from_secs(1);
-/// Ends after which no peer is dialled again at once: where every handshake fails, no time would pass.
+/// Number of closes after which no peer is redialled at once: if every handshake failed, no time would pass.
 const MAX_AT_ONCE: usize = 60;
-/// Deeds from inside callbacks for each peer: most of them cause further callbacks.
+/// Maximum number of deeds from inside callbacks for each peer: most of them cause further callbacks.
 const MAX_DEEDS_INSIDE: u32 = 40;
-/// Maximum size of a small message from inside callbacks that allow for large ones there.
+/// Minimum message limit of a troop, in bytes, for which offered room may be filled with large messages.
 const LARGE_BYTES: u32 = 20_000;
 /// The nonce of a liar's pongs.
 pub(super) const LIE: u64 = u64::from_le_bytes([0xab; 8]);
@@ -46,37 +46,37 @@ pub(super) const LIE: u64 = u64::from_le_bytes([0xab; 8]);
 #[derive(Debug)]
 pub(super) struct TroopState {
     pub(super) habit: Habit,
-    /// The address at which it is dialled, and the number of dials.
+    /// The address at which the troop is dialled, and the number of dials.
     pub(super) dials: Option<(SocketAddr, u32)>,
     pub(super) chance: Chance,
-    /// For deeds from inside the callbacks of its peers.
+    /// The source of deeds from inside its peers' callbacks.
     pub(super) chance_inside: Chance,
     pub(super) timekeeper: Timekeeper,
     /// Whether its peers are dialled again after they disconnect.
     pub(super) is_honest: bool,
     /// Whether the reaction to its peers is judged, so that nothing may be done to them.
     pub(super) is_judged: bool,
-    /// It answers the loop's messages, so it receives no replies.
+    /// Whether its peers reply to the loop's messages, so that their messages get no replies.
     pub(super) answers: bool,
 }
 
-/// How a peer ended.
+/// A closed connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ended {
     pub(super) troop: usize,
-    /// When it was opened or dialled.
+    /// The moment at which it was opened or dialled.
     pub(super) began: Instant,
     pub(super) at: Instant,
     pub(super) reason: CloseReason,
-    /// Whether this handler or a user has requested it.
+    /// Whether this handler or a user has requested the close.
     pub(super) was_asked: bool,
 }
 
-/// A peer of the handler's.
+/// A peer of the handler.
 #[derive(Debug)]
 pub(super) struct Known {
     pub(super) id: PeerId,
-    /// Number of peers entered before.
+    /// The peer's number in the order in which peers were entered.
     order: u64,
     pub(super) troop: usize,
     pub(super) began: Instant,
@@ -86,25 +86,25 @@ pub(super) struct Known {
     is_paused: bool,
     next_number: u64,
     said: u64,
-    /// Marked messages that were sent.
+    /// Number of marked messages that were sent.
     marked: u64,
     deeds_inside: u32,
-    /// Whether its free room was asked for and not offered yet.
+    /// Whether an offer of its free room was requested and has not been made yet.
     is_pulled: bool,
-    /// Whether its queue was once filled with the offered room.
+    /// Whether offered room was once filled with large messages.
     was_filled: bool,
     /// The rest of a message still to be fed.
     feeding: Bytes,
-    /// It has answered a ping since the calm.
+    /// Whether it has answered a ping, or has no pongs.
     pub(super) is_well: bool,
 }
 
 /// A user's request to the handler.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Wish {
-    /// Does no more harm, and ensures that every honest peer is connected and well.
+    /// Does no more harm, and dials the honest peers that are missing.
     Calm,
-    /// Sends something to every peer.
+    /// Sends a message to every peer that is not judged.
     Greet,
     /// Pings the peers that are not known to be well.
     Check,
@@ -120,17 +120,17 @@ pub(super) struct ScriptedHandler {
     peers: PeerMap<Known>,
     entered: u64,
     pub(super) ended: Vec<Ended>,
-    /// The calls that an observer beside it gets as well.
+    /// A hash of the calls that the observer receives, too.
     pub(super) calls: Calls,
-    /// The earliest moment that it has asked for.
+    /// The earliest wake-up that it has requested.
     asked: Option<Instant>,
     pub(super) marks: Marks,
-    /// Faults found, by the number of the invariant.
+    /// Violations found, with the number of the invariant.
     pub(super) wrongs: Vec<(u8, Instant, String)>,
     redials: Vec<(Instant, usize)>,
     keepsakes: Vec<Bytes>,
     bulk: Bytes,
-    /// Frames may be missing because there was no room to buffer them.
+    /// Whether frames may be missing because there was no room to buffer them.
     pub(super) may_miss: bool,
     pub(super) is_calm: bool,
     /// Ids that were valid once.
@@ -160,7 +160,7 @@ impl ScriptedHandler {
         }
     }
 
-    /// Returns all peers, by their slots.
+    /// Returns all peers, in the order of their slots.
     pub(super) fn known(&self) -> impl Iterator<Item = &Known> {
         self.peers.iter().map(|(_, known)| known)
     }
@@ -244,7 +244,7 @@ impl ScriptedHandler {
         }
     }
 
-    /// Counts the peers of a troop that are dialled, or connected because they were.
+    /// Counts a troop's outbound peers, including those that are still to be dialled.
     fn outbound_of(&self, troop: usize) -> u32 {
         let there = self.known().filter(|known| known.troop == troop && known.is_outbound).count();
         let to_come = self.redials.iter().filter(|(_, redial)| *redial == troop).count();
@@ -463,7 +463,7 @@ impl Handler for ScriptedHandler {
     fn on_wake(&mut self, ctx: &mut Ctx<'_>) {
         let (now, asked) = (ctx.now(), self.asked.take());
         if asked.is_none_or(|asked| asked > now) {
-            self.wrong(COMPOSED, now, format!("the handler is woken at {now:?} and asked for {asked:?}"));
+            self.wrong(COMPOSED, now, format!("the handler was woken at {now:?} but requested {asked:?}"));
         }
         for troop in 0..self.troops.len() {
             if self.due[troop] <= now {

@@ -1,7 +1,7 @@
 //! The timers of the scripted handler: set, moved and cancelled from inside all callbacks, and checked when they fire.
 //!
-//! Only the callbacks of honest troops use timers, and each troop has its own: the turns that they cause are the same
-//! without the hostile troops.
+//! Only the callbacks of honest troops use timers, and each troop has its own timers, so that these cause the same
+//! turns without the hostile troops.
 
 use super::ScriptedHandler;
 use peerloop::PeerId;
@@ -11,9 +11,9 @@ use peerloop::time::Instant;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Keys that a troop draws from: few, so that most timers are moved or cancelled.
+/// Number of keys that a troop draws from: few, so that most timers are moved or cancelled.
 const KEYS: u32 = 8;
-/// Deeds of a troop: each may wake the loop.
+/// Maximum number of a troop's timer deeds: each may wake the loop.
 const MAX_DEEDS: u32 = 200;
 
 /// The timers of a troop.
@@ -31,7 +31,7 @@ impl Timekeeper {
 }
 
 impl ScriptedHandler {
-    /// Uses timers from inside a callback about `peer`.
+    /// Uses timers from inside a callback for `peer`.
     pub(super) fn use_timers_for(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
         if let Some(troop) = self.get(peer).map(|known| known.troop) {
             self.use_timers(ctx, troop);
@@ -50,11 +50,7 @@ impl ScriptedHandler {
         if chance.one_in(3) {
             let was_set = set.remove(&key).is_some();
             if ctx.cancel_timer(key) != was_set {
-                self.wrong(
-                    22,
-                    ctx.now(),
-                    format!("timer {key:#x} is cancelled, and whether it was set is not {was_set}"),
-                );
+                self.wrong(22, ctx.now(), format!("cancelling timer {key:#x} does not return {was_set}"));
             }
             return;
         }
@@ -70,12 +66,12 @@ impl ScriptedHandler {
         self.done(result);
     }
 
-    /// Checks a timer that fires: it is set and not early.
+    /// Checks that a timer that fires was set and is not early.
     pub(super) fn timer_fired(&mut self, ctx: &mut Ctx<'_>, key: u64) {
         let (now, troop) = (ctx.now(), (key >> 32) as usize);
         let set = self.troops.get_mut(troop).and_then(|troop| troop.timekeeper.set.remove(&key));
         if set.is_none_or(|at| at > now) {
-            self.wrong(22, now, format!("timer {key:#x} fires at {now:?} and is set for {set:?}"));
+            self.wrong(22, now, format!("timer {key:#x} fired at {now:?} but was set for {set:?}"));
         }
         self.use_timers(ctx, troop);
     }

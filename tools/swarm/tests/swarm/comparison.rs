@@ -8,9 +8,9 @@ use std::hash::Hasher;
 use std::path::{Path, PathBuf};
 use std::process;
 
-/// Seeds compared between builds.
+/// Number of seeds compared between builds.
 const SEEDS_OF_BUILDS: u64 = 24;
-/// One in a hundred of the standard run.
+/// Number of seeds that run twice, 1 % of those of a standard run.
 const SEEDS_TWICE: u64 = 100;
 const COMPARED: usize = 60;
 
@@ -38,18 +38,18 @@ fn a_recorded_run_is_replayed_call_by_call() {
     }
 }
 
-/// Compares the debug build and the optimised one. They run the same sources, in either order or at the same time: the
-/// first stores its hashes for the second, under a name that identifies those sources. Only the optimised build
-/// can shrink budgets, so both run with whole ones.
+/// Checks that the debug build and the optimised one make the same calls. They run in either order or at the same
+/// time: the first stores its hashes for the second, under a name that identifies the sources. Only the optimised
+/// build can shrink budgets, so both run with full ones.
 #[test]
 fn every_build_makes_the_same_calls() {
     let hash = |seed: u64| format!("{seed} {:016x}\n", outcome(seed, Profile::WholeBudgets).trace_hash);
     let ours: String = (0..SEEDS_OF_BUILDS).map(hash).collect();
     let name = format!("swarm-{:016x}", hash_of_sources());
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    // The link appears with the whole text or not at all, and only for one of two builds.
+    // The link appears with the whole text or not at all, and only one build can create it.
     let draft = path.with_extension(process::id().to_string());
-    fs::write(&draft, &ours).expect("the folder of the build can be written to");
+    fs::write(&draft, &ours).expect("the build folder can be written to");
     if fs::hard_link(&draft, &path).is_err() {
         let theirs = fs::read_to_string(&path).expect("the other build's hashes can be read");
         assert_eq!(ours, theirs, "another build of the same sources has stored {}", path.display());
@@ -98,5 +98,8 @@ fn honest_peers_receive_the_same_without_the_hostile_ones() {
         assert_eq!(with.received, without.received, "seed {seed}: {}", with.scenario);
         received_something += usize::from(with.received.iter().flatten().any(|digest| *digest != 0));
     }
-    assert!(received_something > compared / 2, "{received_something} of {compared} worlds have honest peers");
+    assert!(
+        received_something > compared / 2,
+        "honest peers received messages in only {received_something} of {compared} worlds"
+    );
 }

@@ -1,4 +1,4 @@
-//! A world that exceeds its limit is aborted, and returns nothing.
+//! A world that exceeds its limit is aborted and has no outcome.
 
 use peerloop::sim::Tape;
 use peerloop_swarm::{Patience, Profile, run, run_with};
@@ -10,7 +10,7 @@ fn hash_with(patience: &Patience) -> Option<u64> {
 }
 
 #[test]
-fn a_world_is_aborted_at_one_call_beyond_the_limit() {
+fn a_world_is_aborted_one_call_beyond_the_limit() {
     let whole = run(&Tape::from_seed(SEED), Profile::Standard);
     let with_calls = |max_calls| hash_with(&Patience::default().with_max_calls(max_calls));
     assert_eq!(with_calls(whole.calls), Some(whole.trace_hash));

@@ -1,17 +1,17 @@
 //! Earlier findings: each tape in `regressions` is replayed under every profile and must break no invariant.
 //!
 //! A tape's first line describes its finding. The command `sim` writes such files; one is kept here if its finding
-//! was a bug and is fixed.
+//! was a bug that has been fixed.
 
 use peerloop::sim::Tape;
 use peerloop_swarm::{Profile, run};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Returns the paths of all kept tapes, in the order of their names.
+/// Returns the paths of all kept tapes, sorted by name.
 fn tapes() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/regressions");
-    let entries = fs::read_dir(folder).expect("the folder is there");
+    let entries = fs::read_dir(folder).expect("the folder exists");
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("the folder can be read").path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "tape"));
     paths.sort();

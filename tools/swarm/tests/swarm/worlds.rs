@@ -34,7 +34,7 @@ impl Sum {
         self.marks.merge(&outcome.marks);
         if let Some(first) = outcome.violations.first() {
             let count = outcome.violations.len();
-            self.failures.push(format!("seed {seed}: {first}; {count} in all\n{}", outcome.scenario));
+            self.failures.push(format!("seed {seed}: {first}; {count} violations\n{}", outcome.scenario));
         }
     }
 
@@ -72,7 +72,7 @@ fn first_seed() -> u64 {
     env::var("PEERLOOP_FIRST_SEED").map_or(0, |seed| seed.parse().expect("PEERLOOP_FIRST_SEED is a number"))
 }
 
-/// Runs a world for each seed, an equal part of them on each processor: worlds are independent.
+/// Runs a world for each seed, with the seeds divided equally among the processors.
 fn run_worlds(seeds: &[u64]) -> Sum {
     let run_part = |part: &[u64]| {
         let mut sum = Sum::default();

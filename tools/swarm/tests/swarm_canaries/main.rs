@@ -6,11 +6,11 @@ use peerloop_swarm::{Profile, run};
 use std::panic::{self, AssertUnwindSafe};
 use std::time::{Duration, Instant};
 
-/// The time in which each bug must be found, by one of the seeds of a standard run.
+/// Maximum time until each bug is found, by one of a standard run's seeds.
 const MAX_TIME: Duration = Duration::from_secs(60);
 const MAX_SEEDS: u64 = 10_000;
 
-/// Returns the invariants that a bug breaks first.
+/// Returns the invariants that are meant for a bug.
 fn broken_by(bug: Bug) -> &'static [u8] {
     match bug {
         Bug::NoGenerationCheck => &[4],
@@ -31,15 +31,15 @@ fn broken_by(bug: Bug) -> &'static [u8] {
     }
 }
 
-/// Returns the invariant meant for the bug that a world breaks, if any. A broken loop may also panic, which does not
-/// count.
+/// Runs a world; returns the first of `invariants` that it breaks, if any. A loop with a bug may also panic, which
+/// does not count.
 fn shows(seed: u64, invariants: &[u8]) -> Option<u8> {
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| run(&Tape::from_seed(seed), Profile::Standard))).ok()?;
     outcome.violations.iter().map(|violation| violation.invariant).find(|number| invariants.contains(number))
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "the real time until a bug is found is what is bounded")]
+#[expect(clippy::disallowed_methods, reason = "the real time until a bug is found is limited")]
 fn every_planted_bug_is_found_by_the_invariant_that_is_meant_for_it() {
     let hook = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));

@@ -75,13 +75,13 @@ pub struct Closed {
 pub struct Player {
     pub journal: Rc<RefCell<Journal>>,
     pub dials: Vec<SocketAddr>,
-    /// The moment of the first ping, the pause to the next, and how many remain.
+    /// The moment of the first ping, the pause between pings, and the number of remaining pings.
     pub pinging: Option<(Instant, Duration, u32)>,
-    /// Dialled whenever a connection has closed.
+    /// The address that is dialled whenever a connection has closed.
     pub redials: Option<SocketAddr>,
     /// Called after the event was recorded.
     pub on_event: Option<fn(&mut Ctx<'_>, PeerId, Event<'_>)>,
-    /// Decides how a message is delivered; all are buffered if there is none.
+    /// Decides how a message is delivered; if `None`, all are buffered.
     pub on_header: Option<fn(&mut Ctx<'_>, PeerId) -> Delivery>,
     pub on_message: Option<fn(&mut Ctx<'_>, PeerId)>,
     pub on_request: Option<fn(&mut Ctx<'_>)>,
@@ -121,7 +121,7 @@ impl Handler for Player {
             Event::SendHeaders => journal.sendheaders += 1,
             Event::Rejected(reject) => journal.rejects.push((reject.code.0, reject.reason.to_vec())),
             Event::Closed { reason, state } => journal.closed.push(Closed { peer, at: ctx.now(), reason, state }),
-            other => panic!("an unknown event: {other:?}"),
+            other => panic!("unexpected event: {other:?}"),
         }
         if let (Event::Closed { .. }, Some(address)) = (event, self.redials) {
             journal.dialled.push(ctx.connect(address).unwrap());
@@ -218,7 +218,7 @@ thread_local! {
     static IS_JUDGED: Cell<bool> = const { Cell::new(true) };
 }
 
-/// Sets whether this thread's nodes must hold every invariant, which they must unless a test breaks one on purpose.
+/// Sets whether this thread's nodes must hold every invariant. Default true; false if a test breaks one on purpose.
 pub fn judge(is_judged: bool) {
     IS_JUDGED.set(is_judged);
 }
@@ -253,7 +253,7 @@ impl Stage {
         let world = World::new(1, Instant::ZERO);
         let node = Node::new(&world, config, player);
         let player = Player::dialling(node.address).pinging(Instant::ZERO.plus(secs(1)), secs(1), u32::MAX);
-        // Its own keepalives would cause pongs that the test did not plan.
+        // Its own keepalive pings would cause pongs that the test did not plan.
         let honest_config = self::config().with_seed(Some(2)).with_ping_interval(Duration::ZERO);
         let honest = Node::new(&world, honest_config, player);
         let mut stage = Self { world, node, honest };
@@ -302,7 +302,7 @@ impl Stage {
         assert_eq!(seen.closed, [], "the honest peer was closed");
         assert!(seen.pings == seen.pongs, "the honest peer waits for a pong");
         let whole_secs = self.world.now().as_nanos() / 1_000_000_000;
-        assert_eq!(seen.pongs.len() as u64, whole_secs, "one pong a second");
+        assert_eq!(seen.pongs.len() as u64, whole_secs, "one pong per second");
     }
 
     pub fn stats(&self) -> Stats {
@@ -316,7 +316,7 @@ impl Stage {
         pending.try_take().unwrap().expect("the loop has answered")
     }
 
-    /// Returns the cost of the youngest peer.
+    /// Returns the cost of the last peer in the list.
     pub fn last_cost(&mut self) -> Option<PeerCost> {
         self.listed().last().expect("a peer is connected").cost
     }
@@ -344,7 +344,7 @@ impl Stage {
         pending.unwrap().try_take().unwrap().expect("the loop has answered")
     }
 
-    /// Asserts that the peer is closed exactly at `moment`, for `deadline`, and none before.
+    /// Asserts that the peer is closed exactly at `moment` because of `deadline`, and no peer is closed before.
     pub fn assert_closed_at(&mut self, moment: Duration, deadline: Deadline) {
         self.run_to(moment - Duration::from_nanos(1));
         assert_eq!(self.node.seen().closed, [], "closed too early");
@@ -395,7 +395,7 @@ impl RawPeer {
         self.net.attach(raw_link(), socket).unwrap();
     }
 
-    /// Sends all of `bytes`, for which there must be room.
+    /// Sends all of `bytes`; the connection must have room for them.
     pub fn send(&mut self, bytes: &[u8]) {
         assert_eq!(self.net.write(raw_link(), bytes).unwrap(), bytes.len());
     }

@@ -1,4 +1,4 @@
-//! A virtual host whose calls need time, and whose accepts fail as planned by the test.
+//! A virtual host whose calls take time, and whose accepts fail as planned by the test.
 
 use peerloop::internals::id::LinkId;
 use peerloop::internals::net::Net;
@@ -11,16 +11,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// The cost of an accept according to `limits.rs`.
+/// The cost of an accept according to `limits`.
 const ACCEPT_TIME: Duration = Duration::from_micros(15);
-/// The cost of a dial according to `limits.rs`.
+/// The cost of a dial according to `limits`.
 const CONNECT_TIME: Duration = Duration::from_micros(40);
 pub const READ_TIME: Duration = Duration::from_micros(2);
 
 pub struct SlowHost {
     net: SimNet,
     world: World,
-    /// The errors of the next accepts, before one succeeds again.
+    /// The errors of the next accepts; later ones succeed.
     pub accept_errors: Rc<RefCell<VecDeque<io::Error>>>,
     /// The cost of each write; zero unless the test sets it.
     pub write_time: Duration,
