@@ -1,4 +1,4 @@
-//! A virtual host whose calls take time, and whose accepts fail as planned by the test.
+//! A virtual host whose calls cost time, and whose accepts fail as planned by the test.
 
 use peerloop::internals::id::LinkId;
 use peerloop::internals::net::Net;
