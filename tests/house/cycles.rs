@@ -1,8 +1,8 @@
 //! No file cycle: a reader who follows the names that a file uses never returns to it.
 //!
 //! An arrow leads from a file to each other file whose names it uses. Re-exports are followed to the file that defines
-//! the name and are no arrows themselves, so a module's file may list its parts as long as it uses no part that uses
-//! it.
+//! the name and are not arrows themselves, so a module's file may list its parts, but must use no part that uses the
+//! file.
 
 use crate::paths::{Library, Role, Target};
 use crate::source::{Source, Violation, words};

@@ -37,7 +37,7 @@ const REDIAL: Duration = Duration::from_secs(1);
 const MAX_AT_ONCE: usize = 60;
 /// Maximum number of deeds from inside callbacks for each peer: most of them cause further callbacks.
 const MAX_DEEDS_INSIDE: u32 = 40;
-/// Minimum message limit of a troop, in bytes, for which offered room may be filled with large messages.
+/// Minimum `max_inside_bytes` of a troop whose offered room may be filled with large messages.
 const LARGE_BYTES: u32 = 20_000;
 /// The nonce of a liar's pongs.
 pub(super) const LIE: u64 = u64::from_le_bytes([0xab; 8]);
