@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn every_part_of_an_entry_counts() {
+    fn every_part_of_an_entry_changes_the_hash() {
         let link = LinkId::from_u64(3);
         let call = Call::Read { link, room_bytes: 8 };
         let event = |readable, hung_up| Call::Event { token: 3, readable, writable: false, hung_up };
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn every_byte_and_its_position_count() {
+    fn every_byte_and_its_position_change_the_hash() {
         let call = Call::Wait;
         for len in [1, 7, 8, 9, 31, 32, 33, 64, 100] {
             let bytes = vec![0; len];
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_of_the_entries_counts() {
+    fn the_order_of_the_entries_changes_the_hash() {
         let hash = |order: [u32; 2]| {
             let mut trace = Trace::new();
             for index in order {

@@ -76,7 +76,7 @@ impl<'a> MerkleBlockRef<'a> {
 
     /// Returns the matched transactions in block order, or `None` if the tree is malformed or its root is not the
     /// header's (SV Node 1.2.2, merkleblock.cpp ExtractMatches). Allocates 36 bytes per match and computes at most 32
-    /// hashes for each. There are at most as many matches as hashes.
+    /// hashes for each. The number of matches is at most the number of hashes.
     pub fn matches(&self) -> Option<Vec<MerkleMatch>> {
         let is_plausible = self.tx_count > 0
             && self.hashes.len() <= self.tx_count as usize

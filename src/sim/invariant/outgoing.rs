@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn no_message_precedes_its_stage() {
+    fn a_message_before_its_stage_is_reported() {
         let early = |first: &[CommandName], then: CommandName| {
             let mut outgoing = Outgoing::default();
             for command in first {

@@ -40,7 +40,7 @@ impl Handler for Dialler {
 
     fn on_start(&mut self, ctx: &mut Ctx<'_>) {
         for _ in 0..self.0 {
-            ctx.connect(ADDRESS.parse().expect("the address is valid")).expect("there is room");
+            ctx.connect(ADDRESS.parse().expect("the address is valid")).expect("the table has room");
         }
     }
 }
@@ -344,7 +344,7 @@ fn a_sweep_finds_nothing_in_correct_states() {
 }
 
 #[test]
-fn a_decided_connect_is_announced() {
+fn a_decided_connect_without_an_event_is_reported() {
     let mut scene = Scene::new();
     scene.put(ConnectionState::Connecting);
     assert_eq!(scene.broken().iter().map(|(number, _)| *number).collect::<Vec<_>>(), [8]);
