@@ -10,7 +10,7 @@ use peerloop_testkit::bytes::{header, ready_bytes};
 use peerloop_testkit::simulated::{RawPeer, Stage, config, secs};
 use std::time::Duration;
 
-/// Asks in each request, and lets time pass meanwhile.
+/// Reads the clock before and after time passes, and the statistics, on each request.
 struct Curious {
     world: World,
     clock: Vec<(Instant, Instant)>,
@@ -29,19 +29,19 @@ impl Handler for Curious {
 }
 
 #[test]
-fn the_clock_advances_while_a_callbacks_moment_is_fixed() {
+fn the_clock_advances_during_a_callback_while_now_stays_fixed() {
     let world = World::new(1, Instant::from_nanos(5_000));
     let curious = Curious { world: world.clone(), clock: Vec::new(), stats: Vec::new() };
     let mut node = Checked::new(&world, world.host(), config(), curious).unwrap();
     node.handle().request(()).unwrap();
     node.poll_once(Duration::ZERO).unwrap();
-    let [before, after] = node.handler().clock[..] else { panic!("the handler was called once") };
+    let [before, after] = node.handler().clock[..] else { panic!("the handler was not called exactly once") };
     let began = Instant::from_nanos(5_000);
     assert_eq!((before, after), ((began, began), (began, Instant::from_nanos(75_000))));
 }
 
 #[test]
-fn a_handlers_figures_match_a_handles() {
+fn a_handler_and_a_handle_get_the_same_statistics() {
     let world = World::new(1, Instant::ZERO);
     let curious = Curious { world: world.clone(), clock: Vec::new(), stats: Vec::new() };
     let mut node = Checked::new(&world, world.host(), config(), curious).unwrap();
@@ -55,13 +55,13 @@ fn a_handlers_figures_match_a_handles() {
     node.handle().request(()).unwrap();
     node.poll_once(Duration::ZERO).unwrap();
     let theirs = pending.try_take().unwrap().unwrap();
-    let [ours] = &node.handler().stats[..] else { panic!("the handler was called once") };
+    let [ours] = &node.handler().stats[..] else { panic!("the handler was not called exactly once") };
     assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
     assert_eq!((ours.ready, ours.links), (1, 1));
 }
 
 #[test]
-fn a_handlers_figures_include_the_bytes_being_buffered() {
+fn a_handlers_statistics_include_the_bytes_being_buffered() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     peer.send(&header("bulk", 1_500_000, &[0; 4]));

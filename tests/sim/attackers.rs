@@ -1,5 +1,5 @@
-//! Every known attack on the real loop, from either side: the loop reacts as the attack declares, and an honest peer
-//! notices nothing.
+//! Every known attack on the real loop, whichever side dials: the loop reacts as the attack declares, and an honest
+//! peer is unaffected.
 
 use crate::keen::{PORT, address_of, crowd, node, run};
 use peerloop::error::CloseReason;
@@ -64,7 +64,7 @@ fn play(attack: &'static Attack, dialler: Dialler, conditions: Conditions) -> Ou
     run(&world, LONG, &mut [&mut node, &mut attackers, &mut peers]);
 
     assert_eq!(journal.complaints(), [], "{attack:?}");
-    assert_eq!(peers.len(), 1, "the honest peer is kept beside {attack:?}");
+    assert_eq!(peers.len(), 1, "the honest peer is kept during {attack:?}");
     let mut ends = node.handler().closed.iter().filter(|(address, ..)| address.ip() == from);
     let closed = ends.next().map(|(_, at, reason)| (*at, *reason));
     assert_eq!(ends.next(), None);
@@ -74,7 +74,7 @@ fn play(attack: &'static Attack, dialler: Dialler, conditions: Conditions) -> Ou
     Outcome { judgement, record, closed, honest: journal.tally() }
 }
 
-/// Returns the fault in the outcome, if any.
+/// Returns a description of the outcome if it is not as declared.
 fn fault(attack: &'static Attack, dialler: Dialler, conditions: Conditions) -> Option<String> {
     let outcome = play(attack, dialler, conditions);
     let Outcome { judgement, record, closed, honest } = &outcome;
@@ -118,10 +118,11 @@ fn the_known_threats_have_attacks() {
     let count = names.len();
     names.sort_unstable();
     names.dedup();
-    assert_eq!(names.len(), count, "each attack has a name of its own");
+    assert_eq!(names.len(), count, "each attack has a unique name");
 }
 
-/// Lets many attackers of one kind dial at the same moment, and returns the close reasons and the last close.
+/// Lets `count` equal attackers dial at once. Returns the close reasons, the moment of the last close and the number
+/// of closes.
 fn storm(name: &str, count: u64) -> (Vec<&'static str>, Instant, usize) {
     let world = World::new(5, Instant::ZERO);
     let journal = Journal::new();
@@ -147,7 +148,7 @@ fn storm(name: &str, count: u64) -> (Vec<&'static str>, Instant, usize) {
 }
 
 #[test]
-fn a_storm_of_resets_passes() {
+fn a_storm_of_resets_closes_only_the_attackers() {
     let (reasons, last, closed) = storm("a reset at once", 3_000);
     assert_eq!((last, closed), (Instant::ZERO, 3_000));
     assert!(reasons.iter().all(|reason| ["reset", "closed_by_peer"].contains(reason)), "{reasons:?}");

@@ -1,4 +1,4 @@
-//! Every duration of the configuration at its longest and at zero: valid values run, and break no invariant.
+//! Every configured duration at its maximum and at its minimum: a loop runs with it and breaks no invariant.
 
 use crate::manager::support::{Claim, ManagedWorld, Stranger, Watcher, manager};
 use peerloop::Config;
@@ -34,12 +34,12 @@ fn managed() -> Config {
 }
 
 /// Runs a loop whose configuration was changed by `set`. It dials a peer that answers, one that closes and one that
-/// does not exist, accepts a stranger and bans it, and is stopped. With `is_live` it is changed while all that happens.
+/// does not exist, accepts a stranger and bans it, and is stopped. With `is_live`, the change comes while it runs.
 fn live(set: impl Fn(&mut Config), is_live: bool) {
     let mut changed = managed();
     let begun = changed.clone();
     set(&mut changed);
-    // The longest pause may not be shorter than the first.
+    // The maximum backoff may not be shorter than the initial one.
     let manager = manager_of(&mut changed);
     manager.max_backoff = manager.max_backoff.max(manager.initial_backoff);
     let mut managed = ManagedWorld::of(
@@ -76,7 +76,7 @@ fn live(set: impl Fn(&mut Config), is_live: bool) {
 }
 
 #[test]
-fn every_duration_may_be_the_longest_from_the_start_or_while_the_loop_runs() {
+fn every_duration_may_be_its_maximum_from_the_start_or_while_the_loop_runs() {
     for (name, set, _) in DURATIONS {
         for is_live in [false, true] {
             println!("{name}, changed while the loop runs: {is_live}");
@@ -87,13 +87,13 @@ fn every_duration_may_be_the_longest_from_the_start_or_while_the_loop_runs() {
 }
 
 #[test]
-fn every_duration_may_be_the_shortest_that_is_valid() {
+fn every_duration_may_be_its_minimum() {
     for (field, set, may_be_zero) in DURATIONS {
         let mut zero = managed();
         set(&mut zero, Duration::ZERO);
         let refused = zero.validate().map_err(|error| error.field);
         assert_eq!(refused, if may_be_zero { Ok(()) } else { Err(field) });
-        // `live` makes the longest pause as long as the first.
+        // `live` raises the maximum backoff to the initial one.
         let least = if may_be_zero { Duration::ZERO } else { Duration::from_nanos(1) };
         live(|config| set(config, least), false);
     }

@@ -1,4 +1,5 @@
-//! Gossiped addresses: loops find each other by them, and the harm that a hostile peer can do with them is bounded.
+//! Gossiped addresses: loops find each other through them, and the harm that a hostile peer can do with them is
+//! limited.
 
 use peerloop::api::{CommandFilter, Delivery};
 use peerloop::config::{DialMode, ManagerConfig};
@@ -24,7 +25,7 @@ fn managed(seed: u64) -> Config {
     config().with_seed(Some(seed)).with_ping_interval(Duration::ZERO).with_manager(Some(Box::new(manager)))
 }
 
-/// Configures a loop that dials no peer by itself and answers every request.
+/// Configures a loop with a peer manager and no seed, so that it dials only learned addresses.
 fn waiting(seed: u64) -> Config {
     let manager = ManagerConfig::new(Network::Regtest);
     config().with_seed(Some(seed)).with_ping_interval(Duration::ZERO).with_manager(Some(Box::new(manager)))
@@ -54,17 +55,17 @@ fn addr(addresses: impl IntoIterator<Item = SocketAddr>) -> Vec<u8> {
     frame("addr", &payload)
 }
 
-/// Returns an unused address in a range of its own.
+/// Returns an unused address; consecutive numbers give addresses in different ranges.
 fn stranger(number: u32) -> SocketAddr {
     SocketAddr::new(Ipv4Addr::from_bits(0x1400_0000 + (number.wrapping_mul(0x9e37_79b1) & 0x07ff_ffff)).into(), 8_333)
 }
 
-/// A raw peer that the seed names, dialled by a managed loop and ready.
+/// A managed loop and a ready raw peer, which the loop dialled because the seed names it.
 struct Dialled {
     world: World,
     node: Node,
     peer: RawPeer,
-    /// Bytes that the loop has sent since it had the peer's `version`.
+    /// The bytes that the loop has sent since it received the peer's `version`.
     greeting: Vec<u8>,
 }
 
@@ -106,8 +107,8 @@ fn discarding() -> Player {
 }
 
 #[test]
-fn loops_that_know_one_of_them_find_each_other() {
-    // A peer that claims no chain receives no addresses.
+fn loops_that_know_only_one_loop_find_each_other() {
+    // A peer whose services do not include the chain receives no addresses.
     let serving = |config: Config| config.with_services(SERVICES);
     let world = World::new(1, Instant::ZERO);
     let mut known = Node::new(&world, serving(waiting(1)), Player::default());
@@ -118,7 +119,7 @@ fn loops_that_know_one_of_them_find_each_other() {
     let mut second = Node::new(&world, serving(managed(3)), Player::default());
     run(&world, secs(60), &mut [&mut known.reactor, &mut first.reactor, &mut second.reactor]);
     for node in [&known, &first, &second] {
-        assert_eq!(node.reactor.stats().ready, 2, "each has both others, once");
+        assert_eq!(node.reactor.stats().ready, 2, "each is connected once to both others");
     }
     let counters = second.reactor.stats().counters;
     assert_eq!(counters.addresses_learned, 1, "the second loop has learned the first one's address");
@@ -228,7 +229,7 @@ fn points(events: &Subscription<ControlEvent>) -> Vec<u32> {
 }
 
 #[test]
-fn threat_p12_too_many_addresses_are_charged_by_their_count_and_only_with_a_right_checksum() {
+fn threat_p12_too_many_addresses_are_charged_by_their_count_and_only_with_a_correct_checksum() {
     for player in [Player::default(), discarding()] {
         let mut stage = Dialled::new(player);
         let events = stage.node.reactor.handle().subscribe_control_events(1_000).unwrap();
@@ -253,7 +254,7 @@ fn threat_p12_too_many_addresses_are_charged_by_their_count_and_only_with_a_righ
 }
 
 #[test]
-fn threat_p12_a_peer_that_sends_too_many_at_once_is_ignored_and_banned_in_the_end() {
+fn threat_p12_a_peer_that_sends_too_many_addresses_at_once_is_ignored_and_finally_banned() {
     for player in [Player::default(), discarding()] {
         let mut stage = Dialled::new(player);
         for _ in 0..4 {
@@ -272,7 +273,7 @@ fn threat_p12_a_peer_that_sends_too_many_at_once_is_ignored_and_banned_in_the_en
 }
 
 #[test]
-fn threat_p12_poison_is_not_dialled() {
+fn threat_p12_unusable_addresses_are_not_dialled() {
     let mut stage = Dialled::new(Player::default());
     let own = stage.node.address;
     let poison = ["0.0.0.0:1", "224.0.0.1:1", "255.255.255.255:1", "10.0.0.77:0"].map(|text| text.parse().unwrap());

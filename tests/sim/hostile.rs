@@ -1,4 +1,4 @@
-//! Bytes that no correct peer sends, and correct ones at the wrong moment; an honest peer notices nothing of it.
+//! Bytes that no correct peer sends, and correct messages at the wrong time. An honest peer is unaffected.
 
 use peerloop::error::{CloseReason, Incompatibility, Misbehavior, WireError};
 use peerloop::internals::framer::Delivery;
@@ -13,14 +13,14 @@ use peerloop::{Ctx, Network, PeerId};
 use peerloop_testkit::bytes::{REGTEST, commands, frame, frames, header, ping, pong, protoconf, verack, version};
 use peerloop_testkit::simulated::{Player, Stage, config};
 
-/// Offsets of the fields in the node's version.
+/// Offsets of the fields in the payload of [`version`].
 const PROTOCOL_VERSION: usize = 0;
 const SERVICES: usize = 4;
 const TIME: usize = 12;
 const USER_AGENT: usize = 81;
 const HEIGHT: usize = 100;
 
-/// Returns the node's version with other bytes at some offsets.
+/// Returns [`version`] with the bytes at these offsets replaced.
 fn version_with(changes: &[(usize, &[u8])]) -> Vec<u8> {
     let mut payload = version().split_off(24);
     for (at, bytes) in changes {
@@ -30,7 +30,7 @@ fn version_with(changes: &[(usize, &[u8])]) -> Vec<u8> {
 }
 
 #[test]
-fn the_first_wrong_byte_of_the_magic_closes() {
+fn the_first_wrong_byte_of_the_magic_closes_the_connection() {
     for right in 0..4 {
         for is_ready in [false, true] {
             let mut stage = Stage::new();
@@ -52,7 +52,7 @@ fn the_first_wrong_byte_of_the_magic_closes() {
 }
 
 #[test]
-fn garbage_after_a_good_frame_closes_and_the_frame_counts() {
+fn garbage_after_a_valid_frame_closes_the_connection_and_the_frame_is_processed() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     let mut bytes = ping();
@@ -75,7 +75,7 @@ fn the_magic_of_another_network_is_named() {
 }
 
 #[test]
-fn a_wrong_checksum_is_dropped_and_counted_and_the_peer_stays() {
+fn a_message_with_a_wrong_checksum_is_dropped_and_counted_and_the_peer_stays() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     for round in 1..=200 {
@@ -94,7 +94,7 @@ fn a_wrong_checksum_is_dropped_and_counted_and_the_peer_stays() {
 }
 
 #[test]
-fn a_version_with_a_wrong_checksum_does_not_count() {
+fn a_version_with_a_wrong_checksum_is_ignored() {
     let mut stage = Stage::new();
     let mut peer = stage.peer();
     let mut bad = version();
@@ -109,7 +109,7 @@ fn a_version_with_a_wrong_checksum_does_not_count() {
 }
 
 #[test]
-fn a_length_above_the_limit_closes_at_the_header() {
+fn a_length_above_the_limit_closes_the_connection_at_the_header() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     let bytes = header("addr", 2_097_153, &[0; 4]);
@@ -188,7 +188,7 @@ fn messages_for_the_engine_itself_are_buffered_up_to_their_own_limits() {
 fn the_longest_reject_and_the_longest_protoconf_are_accepted() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
-    // The longest name and reason, and no hash: only blocks and transactions have one.
+    // The longest name and reason. Only the rejects of blocks and transactions have a hash.
     let longest = [&[12][..], b"twelve_bytes", &[0x10, 111], &[b'x'; 111]].concat();
     peer.send(&frame("reject", &longest));
     peer.send(&frame("reject", &[&longest[..], &[0; 32]].concat()));
@@ -240,7 +240,7 @@ fn a_verack_may_arrive_first() {
 }
 
 #[test]
-fn a_second_protoconf_closes() {
+fn a_second_protoconf_closes_the_connection() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     peer.send(&protoconf());
@@ -254,7 +254,7 @@ fn a_second_protoconf_closes() {
 }
 
 #[test]
-fn an_empty_or_too_small_protoconf_closes() {
+fn an_empty_or_too_small_protoconf_closes_the_connection() {
     let (empty, none, small) = (&[][..], &[0][..], [&[1][..], &1_048_575_u32.to_le_bytes()].concat());
     for payload in [empty, none, &small] {
         let mut stage = Stage::new();
@@ -279,7 +279,7 @@ fn the_smallest_and_the_largest_protoconf_are_accepted() {
 }
 
 #[test]
-fn claims_of_a_version_are_only_claims() {
+fn any_time_height_and_services_in_a_version_are_accepted() {
     for time in [i64::MIN, -1, 0, i64::MAX] {
         for height in [i32::MIN, -1, i32::MAX] {
             for services in [0, u64::MAX] {
@@ -329,19 +329,19 @@ fn req_e06_a_node_of_another_chain_is_closed_silently_and_never_ready() {
     peer.send(&version_with(&[(USER_AGENT, b"/Bitcoin ABC:0.1.3/")]));
     peer.send(&verack());
     stage.settle();
-    assert_eq!(peer.receive(), [], "the node sends nothing either");
+    assert_eq!(peer.receive(), [], "the loop sends nothing");
     assert!(peer.has_seen_end);
     peer.close();
     stage.settle();
     let closed = stage.closed();
     assert_eq!(closed.reason, CloseReason::Incompatible(Incompatibility::Blockchain));
-    assert!(!closed.reason.is_transient(), "the end is not transient");
+    assert!(!closed.reason.is_transient(), "the close reason is permanent");
     assert_eq!(stage.node.seen().ready.len(), 1, "the honest peer only");
     stage.assert_honest_peer_is_unaffected();
 }
 
 #[test]
-fn the_code_of_a_rejecting_peer_is_in_its_close_reason() {
+fn the_code_of_a_peers_reject_is_in_its_close_reason() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     peer.send(&frame("reject", b"\x07version\x44\x04full"));
@@ -352,7 +352,7 @@ fn the_code_of_a_rejecting_peer_is_in_its_close_reason() {
 }
 
 #[test]
-fn messages_that_cannot_be_decoded_are_counted_or_close_but_never_panic() {
+fn undecodable_messages_are_counted_or_close_the_connection_and_never_panic() {
     let commands = ["version", "verack", "ping", "pong", "protoconf", "sendheaders", "reject"];
     for command in commands {
         for len in [0, 1, 7, 8, 9, 50, 300] {

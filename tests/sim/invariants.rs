@@ -1,4 +1,4 @@
-//! A loop's invariants, seen from outside: faults of a handler are found, and the accounted memory matches the
+//! A loop's invariants, checked from outside: a handler's faults are detected, and the accounted memory matches the
 //! allocator's.
 
 use allocation_counter::{measure, opt_out};
@@ -43,7 +43,7 @@ fn found(fault: fn(&mut Ctx<'_>, PeerId)) -> Vec<Violation> {
 }
 
 #[test]
-fn a_handlers_torn_frame_is_found_where_the_next_one_should_begin() {
+fn a_handlers_incomplete_frame_is_detected_where_the_next_one_should_begin() {
     let found = found(|ctx, peer| {
         let whole = frame("question", b"what?");
         ctx.send_shared(peer, &Bytes::copy_from_slice(&whole[..whole.len() - 1])).unwrap();
@@ -57,7 +57,7 @@ fn a_handlers_torn_frame_is_found_where_the_next_one_should_begin() {
 }
 
 #[test]
-fn a_handler_that_closes_peers_breaks_nothing() {
+fn a_handler_that_closes_peers_breaks_no_invariant() {
     for closes in [
         |ctx: &mut Ctx<'_>, peer| ctx.abort(peer, Disconnect::Done),
         |ctx: &mut Ctx<'_>, peer| ctx.close(peer, Disconnect::RetryLater),
@@ -68,7 +68,7 @@ fn a_handler_that_closes_peers_breaks_nothing() {
 }
 
 #[test]
-fn a_correct_handler_breaks_nothing() {
+fn a_correct_handler_breaks_no_invariant() {
     let found = found(|ctx, peer| {
         ctx.ping(peer, ctx.now()).unwrap();
     });
@@ -76,7 +76,7 @@ fn a_correct_handler_breaks_nothing() {
 }
 
 #[test]
-fn no_poller_and_no_failure_breaks_anything() {
+fn no_poller_and_no_failed_call_breaks_an_invariant() {
     const ERRORS: [(Site, i32); 8] = [
         (Site::Read, EAGAIN),
         (Site::Read, ENOBUFS),
@@ -103,7 +103,7 @@ fn no_poller_and_no_failure_breaks_anything() {
         let actors: &mut [&mut dyn Actor] = &mut [&mut acceptor.reactor, &mut dialler.reactor];
         Driver::new(&world).run_until(Instant::ZERO.plus(secs(60)), actors).unwrap();
         pongs += dialler.seen().pongs.len();
-        assert!(dialler.seen().closed.len() > 10, "failures end connections");
+        assert!(dialler.seen().closed.len() > 10, "failed calls close connections");
     }
     assert!(pongs > 500, "{pongs}");
 }
@@ -120,7 +120,7 @@ impl Handler for Idle {
 
 struct Count {
     node: Reactor<Uncounted, Idle>,
-    /// Bytes allocated for the node since it was created, less those freed.
+    /// Bytes allocated for the node since it was created, minus the bytes freed.
     live_bytes: i64,
     allocations: u64,
 }
@@ -131,7 +131,7 @@ impl Count {
         Self { node, live_bytes: 0, allocations: 0 }
     }
 
-    /// Lets both loops turn until neither has work.
+    /// Runs both loops until neither has work.
     fn settle(&mut self, peers: &mut Node) {
         while self.node.next_deadline() == Wait::Zero || self.node.net().0.has_events() || peers.has_work() {
             let turn = measure(|| assert!(self.node.poll_once(Duration::ZERO).unwrap()));
@@ -144,9 +144,9 @@ impl Count {
     /// Compares the bytes allocated since `before` with the loop's own account.
     fn compare(&self, before: (u64, i64), what: &str) {
         let accounted = self.node.inspect().accounted_bytes as i64 - before.0 as i64;
-        let given = self.live_bytes - before.1;
-        println!("{what}: accounted {accounted} bytes, given {given}");
-        assert!((accounted - given).abs() * 100 <= given.abs(), "{what}: {accounted} are not {given}");
+        let allocated = self.live_bytes - before.1;
+        println!("{what}: accounted {accounted} bytes, allocated {allocated}");
+        assert!((accounted - allocated).abs() * 100 <= allocated.abs(), "{what}: {accounted} differs from {allocated}");
     }
 }
 
@@ -172,7 +172,7 @@ fn accounted_memory_matches_the_allocators() {
     });
     peers.reactor.handle().request(()).unwrap();
     count.settle(&mut peers);
-    count.compare(before, "half a message of each");
+    count.compare(before, "half a message from each peer");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A loop that wants every message and decodes it, for runs with the actors.
+//! A loop that buffers and decodes every message, for runs with simulated actors.
 
 use peerloop::api::{Delivery, Event, Frame};
 use peerloop::error::CloseReason;
@@ -14,7 +14,7 @@ use std::time::Duration;
 /// The port of the loop's listener.
 pub(crate) const PORT: u16 = 18_444;
 
-/// A handler that dials, decodes every message, and records how its peers ended.
+/// A handler that dials, decodes every message, and records when and why its peers closed.
 #[derive(Default)]
 pub(crate) struct Keen {
     pub(crate) dials: Vec<SocketAddr>,
@@ -53,7 +53,7 @@ impl Handler for Keen {
     }
 }
 
-/// Builds a loop under test, which listens.
+/// Builds the loop under test, which listens.
 pub(crate) fn node(world: &World, config: Config, dials: Vec<SocketAddr>) -> Reactor<SimNet, Keen> {
     let handler = Keen { dials, ..Keen::default() };
     let mut node = Reactor::with_net(config, world.host(), handler).unwrap();

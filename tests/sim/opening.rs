@@ -58,7 +58,7 @@ fn more_dials_than_fit_a_turn_or_a_backlog_all_get_through() {
 }
 
 #[test]
-fn a_version_holds_the_wall_time_of_its_moment() {
+fn a_version_contains_the_wall_time_at_which_it_is_sent() {
     let world = World::new(1, Instant::from_nanos(77));
     let mut raw = RawPeer::new(&world);
     let mut node = Node::new(&world, config(), Player::dialling(raw.listen()));
@@ -69,7 +69,7 @@ fn a_version_holds_the_wall_time_of_its_moment() {
     assert_eq!(i64::from_le_bytes(version[12..20].try_into().unwrap()), 1_700_000_100);
 }
 
-/// A handler that dials and closes the connection before it is decided, or when it is established.
+/// A handler that dials, and closes the connection before the dial is decided or once it is established.
 struct Fickle {
     address: SocketAddr,
     /// The reason with which it aborts the dial before it is decided.
@@ -151,7 +151,7 @@ fn the_time_in_our_own_queue_is_not_charged_to_a_dial() {
     const DIALS: usize = 100 * DIALS_PER_TURN;
     let world = World::new(1, Instant::ZERO);
     let mut raw = RawPeer::new(&world);
-    // The last dial waits more than a hundred milliseconds for the others; each is decided as soon as it has begun.
+    // The last dial waits more than a hundred milliseconds for the others. Each is decided as soon as it is started.
     let config = config().with_connect_timeout(Duration::from_millis(50));
     let player = Player { dials: vec![raw.listen(); DIALS], ..Player::default() };
     let journal = Rc::clone(&player.journal);
@@ -172,14 +172,14 @@ fn req_e11_sendheaders_is_sent_with_the_first_bytes_after_the_peers_verack() {
     stage.settle();
     assert_eq!(commands(&peer.receive()), ["version", "verack", "protoconf"]);
     stage.run_for(secs(1));
-    assert_eq!(peer.receive(), [], "nothing may be sent before its verack");
+    assert_eq!(peer.receive(), [], "sendheaders waits for the peer's verack");
     peer.send(&[verack(), ping()].concat());
     stage.settle();
     assert_eq!(peer.receive(), [sendheaders, pong()].concat());
 }
 
 #[test]
-fn req_e11_a_peer_of_an_old_version_gets_no_sendheaders() {
+fn req_e11_a_peer_with_an_old_version_receives_no_sendheaders() {
     const OLD: [u8; 4] = 70_011_u32.to_le_bytes();
     let mut payload = version()[24..].to_vec();
     payload[..4].copy_from_slice(&OLD);
@@ -197,7 +197,7 @@ fn a_second_version_is_counted() {
         on_request: Some(|ctx| {
             let repeated: Vec<u8> =
                 ctx.peers().map(|peer| peer.connection().handshake().duplicate_versions()).collect();
-            assert_eq!(repeated, [0, 2], "the honest peer, and the other");
+            assert_eq!(repeated, [0, 2], "the honest peer's count, and the raw peer's");
         }),
         ..Player::default()
     };

@@ -1,4 +1,4 @@
-//! Handlers composed on one loop: both see every event, and each gets the form that it requested.
+//! Handlers composed on one loop: each sees every event, and receives messages in the form that it requested.
 
 use peerloop::api::{Chunk, Delivery, Event, Frame};
 use peerloop::handler::{Handler, PairRequest};
@@ -12,19 +12,19 @@ use peerloop_testkit::bytes::{frame, verack, version};
 use peerloop_testkit::simulated::{RawPeer, config, secs};
 use std::time::Duration;
 
-/// A handler that wants every message in one form, asks to be woken at moments, and records its callbacks.
+/// A handler that requests every message in one form, requests wake-ups, and records its callbacks.
 #[derive(Debug)]
 struct Part {
     wish: Delivery,
     wakes: Vec<Duration>,
-    /// The second for which it sets a timer when the loop starts.
+    /// The second at which the timer that it sets at the start expires.
     timer: Option<u64>,
     seen: Vec<String>,
-    /// Whether it aborts the sender of a message.
+    /// Whether it aborts the connection of a message's sender.
     is_harsh: bool,
-    /// How often it wants the room of the first peer after a request.
+    /// Number of offers of the first peer's free room that a request makes it ask for.
     pulls: usize,
-    /// The mark on a message to the first peer after a request.
+    /// The mark of the message that a request makes it send to the first peer.
     mark: Option<u64>,
 }
 
@@ -34,7 +34,7 @@ impl Part {
         Self { wish, wakes, timer: None, seen: Vec::new(), is_harsh: false, pulls: 0, mark: None }
     }
 
-    /// Its observations since the last call.
+    /// Returns its observations since the last call.
     fn take(&mut self) -> Vec<String> {
         std::mem::take(&mut self.seen)
     }
@@ -108,7 +108,7 @@ impl Handler for Part {
 
 type Trio = (Part, (Part, Part));
 
-/// A loop under three handlers, and one ready peer of it.
+/// A loop with three handlers and one ready peer.
 struct Scene {
     world: World,
     node: Checked<Trio>,
@@ -140,7 +140,7 @@ impl Scene {
         self.run_for(0);
     }
 
-    /// The observations of each of them since the last call.
+    /// Returns each handler's observations since the last call.
     fn take(&mut self) -> [Vec<String>; 3] {
         let (first, (second, third)) = self.node.handler_mut();
         [first.take(), second.take(), third.take()]
@@ -153,7 +153,7 @@ fn trio(wishes: [Delivery; 3]) -> Trio {
 }
 
 #[test]
-fn each_handler_is_woken_at_its_own_moments_alone() {
+fn each_handler_is_woken_only_at_its_own_moments() {
     let part = |wakes| Part::new(Delivery::Discard, wakes);
     let mut scene = Scene::new(config(), (part(&[7, 3]), (part(&[3]), part(&[5, 9]))));
     assert_eq!(scene.take(), [["start", "ready"]; 3]);
@@ -162,7 +162,7 @@ fn each_handler_is_woken_at_its_own_moments_alone() {
 }
 
 #[test]
-fn the_timers_of_each_handler_have_keys_of_their_own() {
+fn handlers_may_use_the_same_timer_key() {
     let part = |at| Part { timer: Some(at), ..Part::new(Delivery::Discard, &[]) };
     let mut scene = Scene::new(config(), (part(3), (part(5), part(4))));
     assert_eq!(scene.take(), [["start", "ready"]; 3]);
@@ -235,7 +235,7 @@ fn a_cut_message_is_reported_to_the_handler_that_received_its_chunks() {
 }
 
 #[test]
-fn a_handler_sees_the_message_for_which_the_other_one_ends_the_peer() {
+fn every_handler_receives_a_message_whose_sender_another_one_aborts() {
     let mut handlers = trio([Delivery::Buffer; 3]);
     handlers.0.is_harsh = true;
     let mut scene = Scene::new(config(), handlers);
@@ -245,7 +245,7 @@ fn a_handler_sees_the_message_for_which_the_other_one_ends_the_peer() {
 }
 
 #[test]
-fn free_room_is_offered_to_the_handlers_that_asked_for_it_in_turn() {
+fn free_room_is_offered_in_turn_to_the_handlers_that_asked_for_it() {
     let mut handlers = trio([Delivery::Discard; 3]);
     (handlers.0.pulls, handlers.1.1.pulls) = (3, 2);
     let mut scene = Scene::new(config(), handlers);
@@ -278,7 +278,7 @@ fn a_mark_is_reported_to_the_handler_that_set_it() {
 }
 
 #[test]
-fn what_is_asked_between_turns_for_a_handler_of_a_pair_comes_back_to_it_alone() {
+fn a_wake_up_requested_between_turns_for_one_handler_wakes_only_that_one() {
     let mut scene = Scene::new(config(), trio([Delivery::Discard; 3]));
     scene.take();
     scene.node.act(|(_, (_, third)), ctx| {

@@ -9,7 +9,7 @@ use peerloop_testkit::bytes::{frame, frames};
 use peerloop_testkit::simulated;
 use peerloop_testkit::simulated::{Player, RawPeer, Stage};
 
-/// Items in one message before the peer's `protoconf`, and at an SV Node's default: (limit - 8) / 36.
+/// Maximum items in one message, (limit - 8) / 36: before the peer's `protoconf`, and after an SV Node's default one.
 const BEFORE: usize = 29_126;
 const AFTER: usize = 58_254;
 
@@ -25,12 +25,12 @@ fn inventory(items: u32) -> Inventory {
     }))
 }
 
-/// Returns the peer under test, which is not the honest one.
+/// Returns the raw peer; the honest one is older.
 fn hostile(ctx: &Ctx<'_>) -> PeerId {
     ctx.peers().last().unwrap().id()
 }
 
-/// Builds a stage whose node runs `act` when the raw peer asks for it.
+/// Builds a stage whose node runs `act` on each request, and a ready raw peer.
 fn stage(config: Config, act: fn(&mut Ctx<'_>)) -> (Stage, RawPeer) {
     let mut stage = Stage::with(config, Player { on_request: Some(act), ..Player::default() });
     let raw = stage.ready_peer();
@@ -54,7 +54,7 @@ fn drain(stage: &mut Stage, raw: &mut RawPeer) -> Vec<u8> {
     }
 }
 
-/// Returns the hashes' numbers in each inventory, whose counts and lengths must follow the protocol.
+/// Returns each inventory's item numbers, and checks its count and its length.
 fn parts(stream: &[u8], command: &str) -> Vec<Vec<u32>> {
     let part = |(name, payload): (String, Vec<u8>)| {
         assert_eq!(name, command);
@@ -116,14 +116,14 @@ fn our_own_limit_bounds_the_parts_when_the_peer_accepts_more() {
     raw.send(&protoconf(u32::MAX));
     stage.settle();
     act(&mut stage);
-    // 4 MiB, four times what is accepted here.
+    // We send up to 4 MiB: four times the largest message that we accept.
     let most = (4 * 1_048_576 - 8) / 36;
     let stream = drain(&mut stage, &mut raw);
     let lens: Vec<usize> = frames_of_large_counts(&stream);
     assert_eq!(lens, [most, 120_000 - most]);
 }
 
-/// Returns the counts of inventories above 65,535 items.
+/// Returns each inventory's item count, which may exceed 65,535.
 fn frames_of_large_counts(stream: &[u8]) -> Vec<usize> {
     let count = |payload: &[u8]| match payload[0] {
         0xfe => u32::from_le_bytes(payload[1..5].try_into().unwrap()) as usize,
@@ -177,7 +177,7 @@ fn messages_above_the_peers_limit_are_refused_to_the_caller() {
     });
     for limit in [1_048_576_usize, 2_097_152, 3_000_000] {
         if limit != 1_048_576 {
-            // A second one would close the connection.
+            // A second `protoconf` would close the connection, so this limit needs a new stage.
             (stage, raw) = self::stage(simulated::config(), stage.node.reactor.handler().on_request.unwrap());
             raw.send(&protoconf(limit as u32));
             stage.settle();

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Builds a batch that bans a host of its own.
+/// Builds a batch that bans one host, a different one for each id.
 fn batch(id: u64) -> Batch {
     let ban = Ban { host: host(id), reason: BanReason::Manual, since: UnixTime::from_secs(1), until: None };
     Batch { id, changes: vec![Change::PutBan(ban)] }
@@ -27,7 +27,7 @@ fn host(id: u64) -> Host {
     Host::of(IpAddr::from([203, 0, high, low]))
 }
 
-/// Returns the batches whose bans are on the disk.
+/// Returns the ids, up to `ids`, of the batches whose bans are on the disk.
 fn on_disk(world: &World, net: usize, ids: u64) -> Vec<u64> {
     let bans: BTreeSet<Host> = world.book(net).bans().unwrap().into_iter().map(|ban| ban.host).collect();
     (1..=ids).filter(|id| bans.contains(&host(*id))).collect()
@@ -61,7 +61,7 @@ fn fault_e09_a_full_disk_is_reported_once_and_retried_until_there_is_room() {
     world.set_disk(disk, Disk::Failing(ENOSPC));
     net.persist(batch(1)).unwrap();
     let Some(Persisted { id: 1, result: Err(StoreError::File { code: ENOSPC, .. }) }) = answer(&mut net) else {
-        panic!("the failure is reported")
+        panic!("the failed write is not reported")
     };
     net.persist(batch(2)).unwrap();
     world.advance(secs(100));
@@ -73,7 +73,7 @@ fn fault_e09_a_full_disk_is_reported_once_and_retried_until_there_is_room() {
 }
 
 #[test]
-fn batches_beyond_the_queues_bound_are_returned() {
+fn batches_beyond_the_queues_limit_are_returned() {
     let world = World::new(1, Instant::ZERO);
     let mut net = world.host();
     world.set_disk(net.host(), Disk::Failing(EIO));
@@ -109,7 +109,7 @@ struct Losses {
     lost: usize,
 }
 
-/// Writes batches to a wild disk, kills the process at some moment, and checks the disk; several times over.
+/// Writes batches to an unreliable disk, kills the process at a random moment and checks the disk, four times.
 fn killed_at_any_instant(seed: u64, losses: &mut Losses) -> u64 {
     let world = World::new(seed, Instant::ZERO);
     let chance = world.chance(1);
@@ -135,7 +135,7 @@ fn killed_at_any_instant(seed: u64, losses: &mut Losses) -> u64 {
         for id in given.drain(..) {
             match (id <= confirmed, left.contains(&id)) {
                 (true, true) => losses.confirmed += 1,
-                (true, false) => panic!("seed {seed}: batch {id} was confirmed, and is missing"),
+                (true, false) => panic!("seed {seed}: batch {id} was confirmed but is missing"),
                 (false, true) => losses.written_unconfirmed += 1,
                 (false, false) => {
                     losses.lost += 1;
@@ -154,5 +154,5 @@ fn fault_e11_confirmed_batches_survive_a_kill_at_any_instant() {
     let hashes: Vec<u64> = (0..200).map(|seed| killed_at_any_instant(seed, &mut losses)).collect();
     let Losses { confirmed, written_unconfirmed, lost } = losses;
     assert!(confirmed > 1_000 && written_unconfirmed > 100 && lost > 100, "{confirmed} {written_unconfirmed} {lost}");
-    assert_eq!(killed_at_any_instant(7, &mut Losses::default()), hashes[7], "the same again");
+    assert_eq!(killed_at_any_instant(7, &mut Losses::default()), hashes[7], "the same seed gives the same trace");
 }

@@ -1,4 +1,4 @@
-//! The `reject` for a `version` that is refused: the codes and texts of SV Node 1.0.13, as seen on the wire.
+//! The `reject` of a refused `version`, with the codes and texts that SV Node 1.0.13 was seen to send.
 
 use peerloop::error::{CloseReason, WireError};
 use peerloop::protocol::CommandName;
@@ -8,7 +8,7 @@ use peerloop_testkit::simulated::Stage;
 
 const COMMAND: CommandName = CommandName::VERSION;
 
-/// Returns the payload of a `version` up to its nonce, and then `rest`.
+/// Returns the payload of a `version` up to its nonce, followed by `rest`.
 fn payload(rest: &[&[u8]]) -> Vec<u8> {
     let mut payload = 70_016_i32.to_le_bytes().to_vec();
     payload.resize(4 + 8 + 8 + 26 + 26, 0);
@@ -27,7 +27,7 @@ fn reject(code: u8, reason: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_version_that_does_not_decode_is_rejected_with_the_nodes_text_and_closed() {
+fn a_version_that_does_not_decode_is_rejected_with_sv_nodes_text_and_closes_the_connection() {
     let truncated = WireError::Truncated { command: COMMAND };
     let too_long = WireError::TooLong { command: COMMAND };
     let bad_value = WireError::BadValue { command: COMMAND };
@@ -73,7 +73,7 @@ fn a_version_that_does_not_decode_is_rejected_with_the_nodes_text_and_closed() {
 }
 
 #[test]
-fn a_second_version_is_rejected_as_a_duplicate_and_the_connection_stays() {
+fn a_second_version_is_rejected_as_a_duplicate_and_the_connection_stays_open() {
     let duplicate = reject(0x12, b"Duplicate version message");
     let mut stage = Stage::new();
     let mut peer = stage.peer();

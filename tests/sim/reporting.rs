@@ -15,7 +15,7 @@ use peerloop_testkit::simulated::{READ_TIME, SlowHost};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Returns the messages and payload bytes of each command with traffic; `other` is the sum of unknown commands.
+/// Returns the counts of messages and payload bytes for each command with traffic; `other` sums unknown commands.
 fn by_command(counts: impl Iterator<Item = (Option<CommandName>, MessageCount)>) -> BTreeMap<String, (u64, u64)> {
     let name = |command: Option<CommandName>| command.map_or_else(|| "other".to_owned(), |command| command.to_string());
     counts
@@ -85,7 +85,7 @@ fn req_e47_messages_are_counted_by_command_and_direction_with_their_bytes() {
 }
 
 #[test]
-fn req_e47_a_handlers_messages_are_counted_as_often_as_they_are_sent() {
+fn req_e47_a_handlers_messages_are_counted_each_time_they_are_sent() {
     let player = Player {
         on_request: Some(|ctx| {
             let peer = ctx.peers().next().expect("the peer is connected").id();
@@ -137,7 +137,7 @@ fn req_e47_connections_are_counted_by_state_and_type_while_they_last() {
 }
 
 #[test]
-fn req_e47_every_end_is_counted_once_by_its_reason() {
+fn req_e47_every_close_is_counted_once_by_its_reason() {
     let mut stage = Stage::new();
     let mut first = stage.ready_peer();
     first.close();
@@ -196,7 +196,7 @@ fn req_e47_connects_and_handshakes_are_measured_and_their_histograms_can_be_read
     spare.record(secs(9));
     let taken = take(&mut stage, Latency::Handshake, spare);
     assert_eq!((taken.count(), taken.max().unwrap().as_millis()), (2, HESITATION.as_millis()));
-    assert_eq!(stage.stats().handshake.count, 0, "and a spare brings nothing with it");
+    assert_eq!(stage.stats().handshake.count, 0, "the spare's own values are not added");
     let mut late = stage.ready_peer();
     assert_eq!(take(&mut stage, Latency::Handshake, taken).count(), 1);
     assert_eq!(take(&mut stage, Latency::Connect, LatencyHistogram::new()).count(), 0);
@@ -238,7 +238,7 @@ fn req_e47_peer_costs_are_measured_only_on_request_and_from_then_on() {
 }
 
 #[test]
-fn req_e47_the_time_that_bytes_wait_for_a_peer_is_its_own_cost_alone() {
+fn req_e47_the_time_that_bytes_wait_for_a_peer_is_charged_to_it_alone() {
     let mut stage = Stage::with(config().with_measure_peers(true), Player::default());
     let mut peer = stage.ready_peer();
     crate::backpressure::ping_until_blocked(&mut stage, &mut peer);
@@ -249,7 +249,10 @@ fn req_e47_the_time_that_bytes_wait_for_a_peer_is_its_own_cost_alone() {
     assert_eq!(honest.queued, Duration::ZERO);
     assert!(honest.received_bytes > 0 && honest.sent_bytes > 0);
     let sent_bytes = |peer: &PeerInfo| peer.cost.map(|cost| cost.sent_bytes);
-    assert!(stage.listed().iter().all(|peer| sent_bytes(peer) == Some(peer.sent_bytes)), "from the first byte on");
+    assert!(
+        stage.listed().iter().all(|peer| sent_bytes(peer) == Some(peer.sent_bytes)),
+        "every byte is charged, including the first"
+    );
     while !peer.receive().is_empty() {
         stage.settle();
     }
@@ -330,7 +333,7 @@ fn req_e47_a_pong_is_measured_from_when_its_ping_was_due() {
 }
 
 #[test]
-fn req_e47_a_late_ping_is_measured_from_its_planned_time() {
+fn req_e47_a_late_ping_is_measured_from_when_it_was_due() {
     const BEHIND: Duration = Duration::from_secs(3);
     let player = Player {
         on_event: Some(|ctx, peer, event| {

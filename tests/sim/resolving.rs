@@ -1,5 +1,5 @@
-//! Names in a virtual world: the replies of its resolvers, the loop's use of them, and the loss of queries with a
-//! process.
+//! Names in a virtual world: the replies of its resolvers, the loop's use of them, and queries that are lost with
+//! their process.
 
 use peerloop::Reactor;
 use peerloop::error::{ResolveCause, ResolveFailure};
@@ -16,7 +16,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 const SEED: &str = "seed.example";
-/// Number of queries that make a wild resolver show all of its behaviours.
+/// Number of queries after which a wild resolver has shown all of its behaviours.
 const QUESTIONS: u32 = 150;
 
 fn ip(last: u8) -> IpAddr {
@@ -25,7 +25,7 @@ fn ip(last: u8) -> IpAddr {
 
 /// Returns the outcome of the next reply, which must exist.
 fn outcome(net: &mut SimNet) -> Result<Vec<SocketAddr>, ResolveFailure> {
-    let Some(Completion::Resolved { outcome, .. }) = net.take_completion() else { panic!("no answer") };
+    let Some(Completion::Resolved { outcome, .. }) = net.take_completion() else { panic!("no reply") };
     outcome
 }
 
@@ -45,7 +45,7 @@ fn a_known_name_is_resolved_and_the_loop_is_woken() {
 }
 
 #[test]
-fn names_are_read_as_the_real_resolver_reads_them() {
+fn names_are_parsed_as_the_real_resolver_parses_them() {
     let world = World::new(1, Instant::ZERO);
     world.set_name(SEED, vec![ip(1)]);
     world.set_name("nobody.example", Vec::new());
@@ -68,7 +68,7 @@ fn names_are_read_as_the_real_resolver_reads_them() {
 }
 
 #[test]
-fn names_beyond_the_queues_bound_are_refused() {
+fn names_beyond_the_queues_limit_are_refused() {
     let world = World::new(1, Instant::ZERO);
     let mut net = world.host();
     for query in 0..MAX_RESOLVES as u32 {
@@ -79,7 +79,7 @@ fn names_beyond_the_queues_bound_are_refused() {
     net.resolve(99, SEED, 1).unwrap();
 }
 
-/// A reply and the time that it needed.
+/// A reply and the time that it took.
 struct Answered {
     after: Duration,
     outcome: Result<Vec<SocketAddr>, ResolveFailure>,
@@ -115,12 +115,15 @@ fn fault_e12_a_wild_resolver_shows_every_fault_of_a_real_one_and_no_other() {
     assert!(answers.iter().any(|reply| reply.after > RESOLVE_TIMEOUT), "some are late");
     assert!(answers.iter().any(|reply| reply.outcome.is_err()), "some fail");
     assert!(found.iter().all(|addresses| (1..=MAX_RESOLVED_ADDRESSES).contains(&addresses.len())));
-    assert!(found.iter().any(|addresses| addresses.len() == MAX_RESOLVED_ADDRESSES), "some are cut");
-    assert!(found.iter().any(|addresses| addresses[..] == [SocketAddr::new(ip(1), 8_333)]), "some are right");
-    assert!(found.iter().any(|addresses| addresses.len() == 3 && addresses[0] == addresses[1]), "some are doubled");
+    assert!(found.iter().any(|addresses| addresses.len() == MAX_RESOLVED_ADDRESSES), "some are truncated");
+    assert!(found.iter().any(|addresses| addresses[..] == [SocketAddr::new(ip(1), 8_333)]), "some are correct");
+    assert!(
+        found.iter().any(|addresses| addresses.len() == 3 && addresses[0] == addresses[1]),
+        "some repeat an address"
+    );
     let all: Vec<SocketAddr> = found.into_iter().flatten().copied().collect();
     assert!(all.iter().any(|address| address.port() == 0));
-    assert!(all.iter().any(|address| address.ip() == IpAddr::from([10, 0, 0, 1])), "its own");
+    assert!(all.iter().any(|address| address.ip() == IpAddr::from([10, 0, 0, 1])), "the host's own address");
     assert!(all.iter().any(|address| address.ip().is_loopback()));
     assert_ne!(world.trace().hash(), wild_answers(Tape::from_seed(6)).0.trace().hash());
     assert_eq!(world.trace().hash(), wild_answers(Tape::from_seed(5)).0.trace().hash());
@@ -180,7 +183,7 @@ impl Layer for Curious {
     }
 }
 
-/// A loop on such a network, for the driver.
+/// A loop on a [`Curious`] network, for the driver.
 struct Asking(Reactor<Curious, Player>);
 
 impl Actor for Asking {

@@ -1,4 +1,4 @@
-//! Peers that do next to nothing, all at once: each is closed at its deadline, and no other peer notices.
+//! Peers that do next to nothing, all at once: each is closed at its deadline, and no other peer is affected.
 
 use crate::backpressure::ping_until_blocked;
 use peerloop::config::ManagerConfig;
@@ -9,7 +9,7 @@ use peerloop_testkit::bytes::{ping, version};
 use peerloop_testkit::simulated::{Closed, Player, RawPeer, Stage, TICK, config, secs};
 use std::time::Duration;
 
-/// The pause between two bytes of a peer that drips.
+/// The pause between two bytes of a peer that sends them one by one.
 const DRIP: Duration = Duration::from_secs(10);
 
 /// A peer that must be closed.

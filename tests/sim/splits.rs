@@ -1,4 +1,4 @@
-//! Two loops through the handshake and ten pings each way, cut at every byte: the outcome and the bytes stay the same.
+//! Runs two loops through the handshake and ten pings each way, split at every byte: the outcome stays the same.
 
 use peerloop::histogram::Counters;
 use peerloop::sim::{Call, Conditions, Cut, Cuts, Driver, Entry, RunOutcome, World};
@@ -10,10 +10,10 @@ use std::time::Duration;
 const ACCEPTOR: usize = 0;
 const DIALLER: usize = 1;
 const PINGS: usize = 10;
-/// Distance of the split points whose pairs are all tried.
+/// Distance between the split points that are tried in pairs.
 const GRID_BYTES: usize = 37;
 
-/// Everything that must not depend on how the bytes were cut.
+/// The results that must not depend on how the bytes are split.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     acceptor: Journal,
@@ -43,7 +43,7 @@ fn run(conditions: Conditions) -> Outcome {
         counters.turns = 0;
         counters
     });
-    // How often a queue runs empty depends on how often there was one.
+    // The number of times that a queue drains depends on the cuts.
     let journal = |node: &Node| Journal { writable: 0, ..node.seen() };
     Outcome {
         acceptor: journal(&acceptor),
@@ -59,8 +59,8 @@ fn sent(log: &[Entry], host: usize) -> Vec<u8> {
     writes.flat_map(|entry| entry.bytes.iter().copied()).collect()
 }
 
-/// Checks the order of the handshake: the version is first; until the peer's version is read, nothing follows it, and
-/// no `sendheaders` until its verack is read; the acceptor sends everything else at once.
+/// Checks the order of the handshake. The `version` is first. Nothing follows it until the peer's `version` is read,
+/// and no `sendheaders` until its `verack` is read. The acceptor's first write offers the rest.
 fn assert_order_of_the_handshake(log: &[Entry]) {
     let version_len = |host| {
         let stream = sent(log, host);
@@ -78,12 +78,15 @@ fn assert_order_of_the_handshake(log: &[Entry]) {
                 Call::Write { offered_bytes, .. } => {
                     if received < version_len(peer) {
                         assert_eq!(host, DIALLER, "the acceptor waits for the dialler's version");
-                        assert!(written + offered_bytes <= version_len(host), "more than the version before theirs");
+                        assert!(
+                            written + offered_bytes <= version_len(host),
+                            "more than the version is sent before the peer's version is read"
+                        );
                     }
                     if received < version_len(peer) + 24 {
                         assert!(
                             written + offered_bytes <= before_verack_len,
-                            "more than protoconf before their verack"
+                            "more than the protoconf is sent before the peer's verack is read"
                         );
                     }
                     written += entry.bytes.len();

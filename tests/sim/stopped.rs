@@ -1,5 +1,5 @@
-//! A process that is stopped for a while, by a debugger or an overloaded host: input that arrived in time is not late
-//! because it is read late.
+//! A process that is stopped for a while, by a debugger or an overloaded host: input that arrived in time is not
+//! treated as late when it is read late.
 
 use peerloop::Reactor;
 use peerloop::error::{CloseReason, Deadline};
@@ -19,7 +19,7 @@ const INSTANT_BEFORE: Duration = Duration::from_nanos(1);
 
 #[test]
 fn fault_e06_a_peer_that_sent_in_time_is_kept_and_a_silent_one_is_closed() {
-    // Three waits are needed to report them all, and as many read steps do not read them all.
+    // Reporting them all takes three waits, and reading them all takes more than three read steps.
     const SILENT: usize = 10;
     const SPEAKING: usize = 3 * EVENTS_PER_TURN - 1 - SILENT;
     let world = World::new(1, Instant::ZERO);
@@ -42,7 +42,7 @@ fn fault_e06_a_peer_that_sent_in_time_is_kept_and_a_silent_one_is_closed() {
     while !is_later(reactor.next_deadline(), world.now()) {
         reactor.poll_once(Duration::ZERO).unwrap();
     }
-    assert!(world.now().since(resumed) < secs(1), "the loop does not wait for an unneeded grace");
+    assert!(world.now().since(resumed) < secs(1), "the loop does not wait out a grace period that no peer needs");
     let journal = journal.borrow();
     assert_eq!((journal.ready.len(), journal.closed.len()), (SPEAKING, SILENT));
     let reason = CloseReason::TimedOut(Deadline::Handshake);
@@ -58,7 +58,7 @@ fn is_later(wait: Wait, now: Instant) -> bool {
 }
 
 #[test]
-fn pongs_and_the_rest_of_a_header_count_from_their_arrival() {
+fn a_pong_and_the_rest_of_a_header_that_arrived_in_time_are_not_late() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     stage.run_for(secs(120));
@@ -73,7 +73,7 @@ fn pongs_and_the_rest_of_a_header_count_from_their_arrival() {
     assert_eq!(commands(&peer.receive()), ["pong"]);
 }
 
-/// Builds a handler that answers each message with more than a kibibyte.
+/// Builds a handler that answers each message with a kibibyte.
 fn answering() -> Player {
     Player {
         on_message: Some(|ctx, peer| {
@@ -85,7 +85,7 @@ fn answering() -> Player {
 }
 
 #[test]
-fn room_that_a_peer_made_in_time_is_progress_though_we_use_it_late() {
+fn room_that_a_peer_frees_in_time_is_progress_even_if_we_use_it_late() {
     let mut stage = Stage::with(config(), answering());
     stage.world.set_conditions(Conditions { capacity_bytes: 256, ..Conditions::default() });
     let mut peer = stage.ready_peer();
@@ -100,7 +100,7 @@ fn room_that_a_peer_made_in_time_is_progress_though_we_use_it_late() {
 
 #[test]
 fn room_that_is_used_late_extends_the_deadline_by_our_delay() {
-    // Beyond the grace it is too late for every peer.
+    // A delay of the whole grace period extends no deadline.
     let grace = UNREAD_INPUT_GRACE.as_secs();
     for (late, granted) in [(0, 0), (1, 1), (grace - 1, grace - 1), (grace, 0)] {
         let mut stage = Stage::with(config(), answering());
@@ -123,12 +123,12 @@ fn room_that_is_used_late_extends_the_deadline_by_our_delay() {
 }
 
 #[test]
-fn a_peer_with_ever_unread_input_gains_no_more_than_the_grace() {
+fn a_peer_whose_input_is_never_all_read_gains_only_the_grace_period() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     stage.run_for(secs(120));
     assert_eq!(commands(&peer.receive()), ["ping"]);
-    // Enough for the reads of a few turns, of which there is one a second.
+    // More than two turns can read; there is one turn a second.
     let message = frame("inv", &[0; 1_000]);
     let flood = message.repeat(2 * READ_BLOCK_BYTES / message.len() + 1);
     let mut sent = 0;

@@ -1,4 +1,4 @@
-//! Turns: loops with work get one, and loops without work are not even asked.
+//! Turns: a loop with work gets one, and a loop without work is not even asked for its next moment.
 
 use peerloop::internals::net::Net;
 use peerloop::sim::{Actor, Driver, RunOutcome, SimNet, World};
@@ -8,7 +8,7 @@ use peerloop_testkit::simulated::{Node, Player, config, secs};
 use std::cell::Cell;
 use std::io;
 
-/// An actor that only counts its turns and how often it is asked for its next moment.
+/// An actor that only counts its turns and the queries for its next moment.
 struct Idler {
     net: SimNet,
     asked: Cell<u64>,
@@ -38,7 +38,7 @@ impl Actor for Idler {
     }
 }
 
-/// Acts once, at its moment.
+/// An actor that acts once, at its moment.
 struct Doer<F: FnMut()> {
     at: Instant,
     does: F,
@@ -56,7 +56,7 @@ impl<F: FnMut()> Actor for Doer<F> {
 }
 
 #[test]
-fn an_idle_actor_is_not_asked_again_and_again() {
+fn an_idle_actor_is_asked_at_most_twice() {
     let world = World::new(1, Instant::ZERO);
     let mut idlers: Vec<Idler> = (0..20).map(|_| Idler::new(&world)).collect();
     let mut node = Node::new(&world, config(), Player::default());

@@ -1,4 +1,4 @@
-//! Planned failures of calls: the error, and a kernel state like the real one's.
+//! Injected call failures: the returned error, and a kernel state afterwards like the real kernel's.
 
 use super::{ACCEPTOR, DIALLER, code, event, events, holding, hosts, pair, read, write};
 use peerloop::internals::errno::{
@@ -29,7 +29,7 @@ fn listener_event() -> Vec<Readiness> {
 }
 
 #[test]
-fn an_interrupted_wait_collects_nothing_and_loses_nothing() {
+fn an_interrupted_wait_reports_nothing_and_loses_nothing() {
     let (world, mut dialler, mut acceptor) = pair(Conditions::default());
     write(&mut dialler, b"a").unwrap();
     fail_next(&world, ACCEPTOR, Site::Wait, EINTR);
@@ -38,7 +38,7 @@ fn an_interrupted_wait_collects_nothing_and_loses_nothing() {
 }
 
 #[test]
-fn an_interrupted_wait_shows_the_events_of_earlier_moments() {
+fn an_interrupted_wait_reports_the_events_of_earlier_moments() {
     let (world, mut dialler, mut acceptor) = pair(Conditions::default());
     write(&mut dialler, b"a").unwrap();
     world.advance(Duration::from_nanos(1));
@@ -65,7 +65,7 @@ fn a_listener_that_cannot_be_opened_costs_no_descriptor() {
 }
 
 #[test]
-fn after_a_shortage_the_connection_waits_without_another_event() {
+fn after_a_failed_accept_the_connection_waits_without_another_event() {
     let (world, mut dialler, mut acceptor, address) = hosts();
     dialler.connect(raw_link(), address, None).unwrap();
     assert_eq!(events(&mut acceptor), listener_event());
@@ -73,7 +73,7 @@ fn after_a_shortage_the_connection_waits_without_another_event() {
         fail_next(&world, ACCEPTOR, Site::Accept, errno);
         assert_eq!(code(acceptor.accept(0)), Some(errno));
     }
-    assert_eq!(events(&mut acceptor), [], "an edge-triggered listener never reminds");
+    assert_eq!(events(&mut acceptor), [], "an edge-triggered listener reports each connection once");
     assert!(acceptor.accept(0).is_ok());
     fail_next(&world, ACCEPTOR, Site::Accept, EMFILE);
     assert_eq!(code(acceptor.accept(0)), Some(EMFILE), "the accept fails before the backlog is examined");
@@ -129,7 +129,7 @@ fn a_dial_that_fails_at_once_costs_no_descriptor() {
 }
 
 #[test]
-fn a_dial_that_is_reported_failed_is_over_for_both() {
+fn a_dial_that_is_reported_failed_is_closed_on_both_sides() {
     let (world, mut dialler, mut acceptor) = pair(Conditions::default());
     fail_next(&world, DIALLER, Site::Connected, ECONNREFUSED);
     assert_eq!(code(dialler.connected(raw_link())), Some(ECONNREFUSED));
@@ -139,7 +139,7 @@ fn a_dial_that_is_reported_failed_is_over_for_both() {
 }
 
 #[test]
-fn a_read_that_fails_ends_the_connection_of_both() {
+fn a_failed_read_closes_the_connection_on_both_sides() {
     let (world, mut dialler, mut acceptor) = pair(Conditions::default());
     write(&mut dialler, b"lost").unwrap();
     fail_next(&world, ACCEPTOR, Site::Read, ECONNRESET);
@@ -171,7 +171,7 @@ fn a_write_without_memory_accepts_nothing_and_an_edge_follows() {
 }
 
 #[test]
-fn a_write_that_fails_ends_the_connection_of_both() {
+fn a_failed_write_closes_the_connection_on_both_sides() {
     let (world, mut dialler, mut acceptor) = pair(Conditions::default());
     fail_next(&world, DIALLER, Site::Write, ECONNRESET);
     assert_eq!(write(&mut dialler, b"abc"), Err(ErrorKind::ConnectionReset));
@@ -179,7 +179,7 @@ fn a_write_that_fails_ends_the_connection_of_both() {
 }
 
 #[test]
-fn interrupted_calls_are_retried_below_the_seam() {
+fn interrupted_calls_are_retried_before_they_return() {
     let (world, mut dialler, mut acceptor) = pair(Conditions::default());
     for (host, site) in [(DIALLER, Site::Write), (ACCEPTOR, Site::Read), (DIALLER, Site::Connected)] {
         fail_next(&world, host, site, EINTR);

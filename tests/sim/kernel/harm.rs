@@ -18,7 +18,7 @@ fn a_cut_is_silent_both_ways_and_loses_nothing() {
     write(&mut dialler, b"before").unwrap();
     events(&mut acceptor);
     world.cut(ACCEPTOR);
-    assert_eq!(write(&mut dialler, b"after"), Ok(2), "the sender's own kernel accepts as much");
+    assert_eq!(write(&mut dialler, b"after"), Ok(2), "the sender's own kernel has this much room");
     assert_eq!(write(&mut acceptor, b"answer"), Ok(6));
     assert_eq!((events(&mut dialler), events(&mut acceptor)), (vec![], vec![]));
     assert_eq!(read(&mut acceptor, 99), Ok(b"before".to_vec()), "arrived bytes remain readable");
@@ -49,7 +49,7 @@ fn room_is_reported_when_the_cut_is_healed() {
 }
 
 #[test]
-fn an_end_that_closed_during_the_cut_is_seen_after_it() {
+fn a_close_during_the_cut_is_seen_after_it() {
     let (world, mut dialler, mut acceptor) = pair(Conditions::default());
     world.cut(ACCEPTOR);
     acceptor.close(raw_link());
@@ -143,7 +143,7 @@ fn a_close_with_a_reset_is_not_orderly() {
 }
 
 #[test]
-fn dials_fail_as_their_route_demands() {
+fn each_route_fails_dials_with_its_own_error() {
     let (world, mut dialler, acceptor, address) = hosts();
     let (least, most) = (secs(2), secs(4));
     for (route, errno) in [(Route::Silent { least, most }, ETIMEDOUT), (Route::NoHost { least, most }, EHOSTUNREACH)] {
@@ -194,7 +194,7 @@ fn descriptors_run_out_and_are_returned() {
 }
 
 #[test]
-fn ports_run_out_for_one_pair_and_wait_a_minute_if_the_dialler_ended_it() {
+fn a_port_serves_one_connection_per_address_pair_and_is_reserved_for_a_minute_if_the_dialler_closes() {
     let (world, mut dialler, mut acceptor, address) = hosts();
     world.set_ports(40_000..=40_000);
     dialler.connect(raw_link(), address, None).unwrap();
@@ -205,14 +205,14 @@ fn ports_run_out_for_one_pair_and_wait_a_minute_if_the_dialler_ended_it() {
     assert_eq!((dialler.open_connections(), world.open_descriptors(DIALLER)), (1, 3));
     assert!(dialler.connect(other, address, Some([10, 1, 1, 1].into())).is_ok(), "from another address");
     drop(acceptor.accept(0).unwrap());
-    // The dialler ends it.
+    // The dialler closes first.
     dialler.close(raw_link());
     drop(accepted);
     assert_eq!(code(dialler.connect(raw_link(), address, None)), Some(EADDRNOTAVAIL));
     world.advance(secs(60));
     dialler.connect(raw_link(), address, None).unwrap();
     accepted = acceptor.accept(0).unwrap().0;
-    // The acceptor ends it.
+    // The acceptor closes first.
     drop(accepted);
     dialler.close(raw_link());
     dialler.connect(raw_link(), address, None).unwrap();

@@ -16,11 +16,11 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::net::SocketAddr;
 
 const LINK: u64 = 0;
-/// The hosts of [`hosts`] and of [`pair`].
+/// The host numbers in [`hosts`] and [`pair`].
 const DIALLER: usize = 0;
 const ACCEPTOR: usize = 1;
 
-/// Two hosts, the second of which listens.
+/// Builds two hosts; the second one listens.
 fn hosts() -> (World, SimNet, SimNet, SocketAddr) {
     let world = World::new(1, Instant::ZERO);
     let (dialler, mut acceptor) = (world.host(), world.host());
@@ -28,7 +28,7 @@ fn hosts() -> (World, SimNet, SimNet, SocketAddr) {
     (world, dialler, acceptor, address)
 }
 
-/// Builds an established connection of two hosts.
+/// Builds an established connection between two hosts.
 fn pair(conditions: Conditions) -> (World, SimNet, SimNet) {
     let (world, mut dialler, mut acceptor, address) = hosts();
     world.set_conditions(conditions);
@@ -61,7 +61,7 @@ fn write(net: &mut SimNet, bytes: &[u8]) -> Result<usize, ErrorKind> {
     net.write(raw_link(), bytes).map_err(|error| error.kind())
 }
 
-/// Returns the number of the error.
+/// Returns the error's number, if the call failed.
 fn code<T>(result: io::Result<T>) -> Option<i32> {
     result.err().and_then(|error| error.raw_os_error())
 }
@@ -71,7 +71,7 @@ fn holding(capacity_bytes: usize) -> Conditions {
 }
 
 #[test]
-fn a_connection_is_first_seen_writable_and_then_only_when_something_is_new() {
+fn a_connection_is_first_reported_writable_and_then_only_when_something_changes() {
     let world = World::new(1, Instant::ZERO);
     let (mut dialler, mut acceptor) = (world.host(), world.host());
     let address = acceptor.listen(3, SocketAddr::new([0, 0, 0, 0].into(), 0)).unwrap();
@@ -110,7 +110,7 @@ fn room_is_reported_to_a_writer_that_was_refused_or_cut_short() {
     assert_eq!(write(&mut dialler, &[1; 1]), Err(ErrorKind::WouldBlock));
     assert_eq!(read(&mut acceptor, 99).unwrap().len(), 10);
     assert_eq!(events(&mut dialler), event(false, true, false));
-    assert_eq!(write(&mut dialler, &[1; 10]), Ok(10), "exactly what fits");
+    assert_eq!(write(&mut dialler, &[1; 10]), Ok(10), "exactly the free room");
     assert_eq!(read(&mut acceptor, 99).unwrap().len(), 10);
     assert_eq!(events(&mut dialler), [], "no writer waits for room");
 }
@@ -163,7 +163,7 @@ fn arrivals_stop_at_each_cut_and_the_rest_is_a_new_edge() {
     let (_world, mut dialler, mut acceptor) = pair(Conditions { to_acceptor, ..Conditions::default() });
     assert_eq!(write(&mut dialler, b"abcdef"), Ok(6));
     dialler.shut_down_writing(raw_link());
-    assert_eq!(events(&mut acceptor), event(true, true, false), "the end is further off");
+    assert_eq!(events(&mut acceptor), event(true, true, false), "the end has not arrived yet");
     assert_eq!(read(&mut acceptor, 2), Ok(b"ab".to_vec()));
     assert_eq!(events(&mut acceptor), [], "a read that fills its buffer cannot show whether more bytes wait");
     assert_eq!(read(&mut acceptor, 9), Ok(b"c".to_vec()));
@@ -188,7 +188,7 @@ fn writes_stop_at_each_cut_until_the_next_event() {
 }
 
 #[test]
-fn drawn_cuts_move_every_byte_in_order() {
+fn random_cuts_deliver_every_byte_in_order() {
     let cuts = || Cuts { writes: Cut::Drawn, arrivals: Cut::Drawn };
     let conditions = Conditions { capacity_bytes: 50, to_acceptor: cuts(), to_dialler: cuts() };
     let (_world, mut dialler, mut acceptor) = pair(conditions);
@@ -196,7 +196,7 @@ fn drawn_cuts_move_every_byte_in_order() {
     let (mut sent, mut received, mut calls) = (0, Vec::new(), 0);
     while received.len() < bytes.len() {
         calls += 1;
-        assert!(calls < 100_000, "the bytes stand still");
+        assert!(calls < 100_000, "no more bytes arrive");
         sent += write(&mut dialler, &bytes[sent..]).unwrap_or(0);
         received.extend(read(&mut acceptor, 20).unwrap_or_default());
         events(&mut dialler);
@@ -229,7 +229,7 @@ fn a_full_backlog_keeps_dials_undecided_until_there_is_room() {
 }
 
 #[test]
-fn an_address_is_listened_on_once() {
+fn an_address_has_at_most_one_listener() {
     let world = World::new(1, Instant::ZERO);
     let mut net = world.host();
     let address = SocketAddr::new(net.ip(), 1);
@@ -251,7 +251,7 @@ fn a_dropped_host_closes_everything() {
 }
 
 #[test]
-fn the_waker_is_noticed_once() {
+fn two_wakes_are_reported_once() {
     let world = World::new(1, Instant::ZERO);
     let mut net = world.host();
     let waker = net.waker();
@@ -263,10 +263,10 @@ fn the_waker_is_noticed_once() {
 }
 
 #[test]
-fn the_log_has_the_bytes_and_the_failures() {
+fn the_log_contains_the_bytes_and_the_failures() {
     let (world, mut dialler, mut acceptor) = pair(holding(3));
     let calls = world.trace().calls();
-    assert_eq!(world.trace().log(), [], "the log begins at the request");
+    assert_eq!(world.trace().log(), [], "the log is empty until it is requested");
     world.keep_log();
     write(&mut dialler, b"abcd").unwrap();
     write(&mut dialler, b"d").unwrap_err();

@@ -16,7 +16,7 @@ fn pair_with(poller: Poller, conditions: Conditions) -> (World, SimNet, SimNet) 
     (world, dialler, acceptor)
 }
 
-/// Builds an acceptor with `count` connections, each of which has received something at this moment.
+/// Builds an acceptor with `count` connections, each with newly received data.
 fn crowded(poller: Poller, count: u64) -> (World, SimNet, SimNet) {
     let (world, mut dialler, mut acceptor, address) = hosts();
     for link in (0..count).map(LinkId::from_u64) {
@@ -138,7 +138,7 @@ fn a_noisy_poller_reports_repeated_invented_and_stale_events() {
         let ready = events(&mut acceptor);
         invented += ready.len();
         if !ready.is_empty() {
-            assert_eq!(read(&mut acceptor, 9), Err(ErrorKind::WouldBlock), "nothing is there to read");
+            assert_eq!(read(&mut acceptor, 9), Err(ErrorKind::WouldBlock), "there is nothing to read");
         }
     }
     acceptor.close(raw_link());

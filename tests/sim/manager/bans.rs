@@ -49,7 +49,7 @@ fn a_ban_applies_to_a_trusted_host_once_it_is_no_longer_trusted() {
 #[test]
 fn a_close_by_the_handler_bans_nobody_and_decides_when_the_address_is_dialled_again() {
     const LONGEST: Duration = Duration::from_secs(600);
-    // The reason, whether the address is of a fixed list, for how long it is not dialled, and by when it is dialled.
+    // The reason, whether the address is in a fixed list, the time without a dial, and the time by which it is dialled.
     let cases = [
         (Disconnect::Done, false, secs(599), Some(secs(760))),
         (Disconnect::Done, true, LONGEST * 24, None),
@@ -75,9 +75,9 @@ fn a_close_by_the_handler_bans_nobody_and_decides_when_the_address_is_dialled_ag
         stranger.close(0);
         managed.run(alone);
         assert_eq!((managed.ends(), banned(&managed)), (vec![disconnect.into()], vec![]));
-        assert!(!stranger.accept(1), "{disconnect:?}: it is left alone");
+        assert!(!stranger.accept(1), "{disconnect:?}: the address is not dialled yet");
         managed.run(by.map_or(LONGEST, |by| by - alone));
-        assert_eq!(stranger.accept(1), by.is_some(), "{disconnect:?}: it is dialled again");
+        assert_eq!(stranger.accept(1), by.is_some(), "{disconnect:?}: the address is dialled again");
         assert_eq!((managed.node.stats().banned_hosts, managed.node.violations()), (0, vec![]));
     }
 }
@@ -92,7 +92,7 @@ fn req_e38_an_earned_ban_closes_all_links_of_the_host_and_keeps_it_out() {
     managed.settle();
     assert_eq!(banned(&managed), [(Host::of(THEIRS), BanReason::Misbehavior, 2)]);
     (0..3).for_each(|link| {
-        assert!(stranger.receive(link).1, "{link} ends");
+        assert!(stranger.receive(link).1, "link {link} is closed");
         stranger.close(link);
     });
     managed.run(secs(5));
@@ -165,7 +165,7 @@ fn req_e38_a_dialled_peer_that_earns_a_ban_is_not_dialled_again_and_the_book_hol
     managed.run(secs(11));
     assert_eq!(managed.count("peer_unbanned"), 1);
     assert_eq!(managed.known(theirs).status, PeerStatus::Unknown, "the address may be dialled again");
-    assert!(stranger.accept(1), "and it is");
+    assert!(stranger.accept(1), "the address is dialled again");
 }
 
 #[test]
@@ -246,7 +246,7 @@ fn hosts_on_this_machine_are_banned_on_request_only() {
 }
 
 #[test]
-fn a_hundred_points_are_a_ban_and_each_charge_is_reported() {
+fn a_hundred_points_ban_the_host_and_each_charge_is_reported() {
     let mut managed = ManagedWorld::new(manager());
     let mut stranger = Stranger::new(&managed.world);
     managed.welcome(&mut stranger, 0, Some(THEIRS));
@@ -268,7 +268,7 @@ fn a_hundred_points_are_a_ban_and_each_charge_is_reported() {
 }
 
 #[test]
-fn points_end_with_their_connection() {
+fn points_are_dropped_when_the_connection_closes() {
     let mut managed = ManagedWorld::new(manager());
     let mut stranger = Stranger::new(&managed.world);
     for link in 0..2 {
@@ -395,7 +395,7 @@ fn a_handler_without_a_peer_manager_cannot_ban_a_host() {
 }
 
 #[test]
-fn points_with_a_reason_of_the_handler_count_like_all_others() {
+fn points_for_a_handlers_own_reason_count_like_all_others() {
     let does: fn(&mut Ctx<'_>, PeerId) = |ctx, peer| {
         ctx.penalize(peer, 0, "a trifle");
         ctx.penalize(peer, 60, "spam");

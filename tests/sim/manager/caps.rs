@@ -16,7 +16,7 @@ fn ip(text: &str) -> Option<IpAddr> {
 }
 
 #[test]
-fn threat_p24_a_host_has_eight_connections_and_the_ninth_gets_no_row() {
+fn threat_p24_a_host_may_have_eight_connections_and_the_ninth_gets_no_row() {
     let mut managed = ManagedWorld::new(ManagerConfig::new(Network::Regtest));
     let mut stranger = Stranger::new(&managed.world);
     (0..8).for_each(|link| managed.welcome(&mut stranger, link, ip("8.8.8.8")));
@@ -50,7 +50,7 @@ fn threat_p24_a_host_is_accepted_ten_times_a_second_after_a_burst_of_twenty() {
 }
 
 #[test]
-fn threat_p25_a_range_has_its_share_of_the_peers_and_others_are_accepted() {
+fn threat_p25_a_range_gets_at_most_its_share_of_the_peers_and_others_are_accepted() {
     let config =
         ManagerConfig::new(Network::Regtest).with_max_peers(40).with_max_per_host(2).with_max_per_group_percent(10);
     let mut managed = ManagedWorld::new(config);
@@ -91,7 +91,7 @@ fn threat_p24_the_caps_apply_to_dialled_peers() {
 }
 
 #[test]
-fn a_range_that_is_full_of_accepted_peers_holds_the_dials_back_and_that_is_reported_once() {
+fn dials_into_a_range_that_accepted_peers_fill_are_held_back_and_this_is_reported_once() {
     let mut managed = ManagedWorld::new(manager().with_max_per_host(2).with_max_per_group_percent(20));
     let mut stranger = Stranger::new(&managed.world);
     (0..4).for_each(|link| managed.welcome(&mut stranger, link, ip(&format!("9.9.0.{}", link + 1))));
@@ -100,7 +100,7 @@ fn a_range_that_is_full_of_accepted_peers_holds_the_dials_back_and_that_is_repor
     assert_eq!(holds(&managed), [DialHold::GroupFull]);
 }
 
-/// Returns the reported causes for not dialling wanted peers.
+/// Returns the reported reasons for which dials are held back.
 fn holds(managed: &ManagedWorld) -> Vec<DialHold> {
     let cause = |event| match event {
         ControlEvent::DialsHeldBack { cause } => Some(cause),
@@ -125,7 +125,8 @@ fn req_e26_the_caps_do_not_apply_to_a_fixed_list() {
     assert_eq!(managed.places(), 12);
 }
 
-/// Builds a full world whose peers are all accepted, one a second, each from a range of its own except every third.
+/// Builds a world at its maximum of 60 peers, accepted one a second: every third from one range, the others each from
+/// a range of its own.
 fn full_managed(evict_inbound: bool) -> (ManagedWorld, Stranger) {
     let config = manager().with_target_peers(1).with_max_peers(60).with_evict_inbound(evict_inbound);
     let mut managed = ManagedWorld::new(config);
@@ -174,7 +175,7 @@ fn threat_p25_a_flood_evicts_only_its_own_peers() {
 }
 
 #[test]
-fn threat_p26_without_eviction_a_newcomer_is_rejected_for_want_of_room() {
+fn threat_p26_without_eviction_a_newcomer_is_rejected_for_lack_of_room() {
     let (mut managed, mut stranger) = full_managed(false);
     managed.welcome(&mut stranger, 60, ip("7.7.7.7"));
     assert_eq!((managed.count("peer_evicted"), managed.count("rejected_over_capacity")), (0, 1));

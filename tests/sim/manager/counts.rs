@@ -1,4 +1,4 @@
-//! A managed loop's counts of restarts, bans and the book by status, compared with the events.
+//! A managed loop's counts of restarts, bans and known addresses by status, compared with the events.
 
 use super::support::{Claim, ManagedWorld, Stranger, Watcher, known_as, manager};
 use peerloop::ban::{Ban, BanReason};
@@ -14,12 +14,12 @@ use std::time::Duration;
 
 const FOE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(8, 8, 4, 4));
 
-/// Returns how often connections were restarted.
+/// Returns the number of restarted connections.
 fn restarts(managed: &ManagedWorld) -> u64 {
     managed.node.stats().counters.restarts
 }
 
-/// Returns how often hosts were banned, and how many are banned now.
+/// Returns the number of bans so far, and the number of hosts banned now.
 fn bans(managed: &ManagedWorld) -> (u64, usize) {
     let Stats { counters, banned_hosts, .. } = managed.node.stats();
     (counters.bans, banned_hosts)
@@ -36,7 +36,7 @@ fn book(managed: &ManagedWorld) -> [usize; 4] {
         count(|status| matches!(status, PeerStatus::Banned(_))),
     ];
     let BookCounts { unknown, valid, inaccessible, banned, .. } =
-        managed.node.stats().book.expect("there is a manager");
+        managed.node.stats().book.expect("the loop has a manager");
     assert_eq!([unknown, valid, inaccessible, banned], counted);
     counted
 }
@@ -50,7 +50,7 @@ fn ban(managed: &mut ManagedWorld, address: IpAddr, length: Option<Duration>) {
 fn req_e47_only_an_immediate_new_dial_is_a_restart() {
     let mut managed = ManagedWorld::new(manager().with_target_peers(1).with_max_restarts(2));
     let (mut stranger, mut guest) = (Stranger::new(&managed.world), Stranger::new(&managed.world));
-    // No listener yet: a dial that fails is retried later.
+    // There is no listener yet. The dial fails and is retried later.
     managed.remember(&[stranger.address()], PeerStatus::Unknown);
     managed.run(secs(1));
     assert_eq!((managed.count("connection_failed"), restarts(&managed)), (1, 0));
@@ -63,7 +63,7 @@ fn req_e47_only_an_immediate_new_dial_is_a_restart() {
         assert_eq!(managed.ready(), 1);
         stranger.reset(link);
         managed.settle();
-        assert_eq!(restarts(&managed), expected, "two are allowed");
+        assert_eq!(restarts(&managed), expected, "two restarts are allowed");
     }
     // An inbound peer is not restarted.
     managed.welcome(&mut guest, 0, None);
@@ -80,7 +80,7 @@ fn req_e47_a_ban_is_counted_when_it_begins_and_its_host_while_it_lasts() {
     ban(&mut managed, FOE, Some(secs(100)));
     assert_eq!(bans(&managed), (1, 1));
     ban(&mut managed, FOE, Some(secs(200)));
-    assert_eq!(bans(&managed), (2, 1), "one host");
+    assert_eq!(bans(&managed), (2, 1), "still one host");
     let attacker = IpAddr::from([8, 8, 8, 8]);
     for link in 0..2 {
         stranger.dial_from(link, managed.address, Some(attacker));
@@ -95,7 +95,7 @@ fn req_e47_a_ban_is_counted_when_it_begins_and_its_host_while_it_lasts() {
     assert_eq!((lifted.wait(), bans(&managed)), (Ok(Ok(true)), (3, 1)));
     drop(managed.node.handle().unban(attacker).unwrap());
     managed.run(secs(198));
-    assert_eq!(bans(&managed), (3, 1), "the longer one holds");
+    assert_eq!(bans(&managed), (3, 1), "the longer ban holds");
     managed.run(secs(2));
     assert_eq!((bans(&managed), managed.count("peer_banned")), ((3, 0), 3));
 }
@@ -112,7 +112,7 @@ fn req_e47_a_stored_ban_counts_as_a_banned_host_and_not_as_a_new_ban() {
     let remembered = vec![until(-1), until(100)];
     managed.node.remember(Vec::new(), remembered);
     managed.settle();
-    assert_eq!(bans(&managed), (0, 1), "one was over");
+    assert_eq!(bans(&managed), (0, 1), "one ban had expired");
     managed.run(secs(101));
     assert_eq!(bans(&managed), (0, 0));
 }
@@ -130,9 +130,9 @@ fn req_e47_the_book_is_counted_by_status_through_all_changes() {
     managed.remember(&addresses, PeerStatus::Unknown);
     managed.remember(&[nobody], PeerStatus::Valid);
     managed.remember(&[SocketAddr::from(([10, 9, 9, 8], 1))], PeerStatus::Inaccessible);
-    assert_eq!(book(&managed), [3, 1, 0, 0], "in a new run it is unknown");
+    assert_eq!(book(&managed), [3, 1, 0, 0], "an inaccessible address becomes unknown in a new run");
     managed.run(secs(3_600));
-    assert_eq!((book(&managed), managed.ready()), ([0, 2, 2, 0], 2), "two were reachable, and two were not");
+    assert_eq!((book(&managed), managed.ready()), ([0, 2, 2, 0], 2), "two addresses were reachable, and two were not");
 
     let unix = managed.world.unix_time();
     for (port, reason) in [(1, BanReason::Manual), (2, BanReason::NetworkMismatch)] {
@@ -150,7 +150,7 @@ fn req_e47_the_book_is_counted_by_status_through_all_changes() {
     assert_eq!(
         (unknown + inaccessible, valid, banned),
         (4, 1, 1),
-        "the peers' status is unknown, or the dial has failed"
+        "the unbanned addresses are unknown, or inaccessible after a dial"
     );
     assert!(unknown > 0);
     managed.stop();

@@ -34,7 +34,7 @@ fn req_e31_a_second_dial_to_an_address_is_refused_at_any_stage_of_the_first() {
     assert_eq!((asked(&mut managed, theirs), managed.ready()), (Err(RequestError::AddressTaken), 1));
     stranger.close(0);
     managed.settle();
-    assert!(stranger.accept(1), "the book has the address now, so it is dialled again");
+    assert!(stranger.accept(1), "the address is in the book now, so it is dialled again");
     stranger.stop_listening();
     stranger.reset(1);
     managed.run(secs(1));
@@ -54,7 +54,7 @@ fn req_e31_an_inbound_peer_is_not_dialled_at_its_listener() {
     stranger.send(0, &Claim { port: theirs.port(), ..Claim::default() }.handshake());
     managed.run(secs(3_600));
     assert_eq!((asked(&mut managed, theirs), managed.ready()), (Err(RequestError::AddressTaken), 1));
-    assert_eq!(managed.node.stats().counters.dialled, 0, "although the book has it");
+    assert_eq!(managed.node.stats().counters.dialled, 0, "although the address is in the book");
     stranger.close(0);
     managed.run(secs(1));
     assert!(stranger.accept(1), "the address is dialled after its connection has closed");
@@ -87,7 +87,7 @@ fn run(worlds: &mut [ManagedWorld; 2], time: std::time::Duration) {
 }
 
 #[test]
-fn threat_p18_two_that_dial_each_other_at_once_keep_exactly_one_link() {
+fn threat_p18_two_loops_that_dial_each_other_at_once_keep_exactly_one_link() {
     let mut worlds = crossing();
     run(&mut worlds, secs(4 * 3_600));
     for managed in &worlds {
@@ -99,18 +99,22 @@ fn threat_p18_two_that_dial_each_other_at_once_keep_exactly_one_link() {
         );
     }
     let kept = |managed: &ManagedWorld| managed.node.inspect().links[0].connection_type;
-    assert_eq!(worlds.each_ref().map(kept), [ConnectionType::Outbound, ConnectionType::Inbound], "the smaller's stays");
+    assert_eq!(
+        worlds.each_ref().map(kept),
+        [ConnectionType::Outbound, ConnectionType::Inbound],
+        "the smaller address's dial stays"
+    );
     assert!(worlds[0].ends().len() <= 1, "{:?}", worlds[0].events());
     assert!(worlds[1].ends().len() <= 1, "{:?}", worlds[1].events());
     assert_eq!(
         worlds[1].known(worlds[0].address).status,
         PeerStatus::Unknown,
-        "the address is kept, and not as refused"
+        "the address stays in the book and is not inaccessible"
     );
 }
 
 #[test]
-fn threat_p18_the_closed_duplicate_does_not_stop_a_dial_after_the_other_link_has_ended() {
+fn threat_p18_the_closed_duplicate_does_not_prevent_a_dial_after_the_other_link_has_closed() {
     let mut worlds = crossing();
     run(&mut worlds, secs(60));
     worlds[0].node.handle().request(()).unwrap();
@@ -131,14 +135,14 @@ fn threat_p18_a_second_link_from_a_peer_that_is_connected_is_closed() {
     stranger.dial_from(1, managed.address, None);
     stranger.send(1, &claim.handshake());
     managed.settle();
-    assert!(stranger.receive(1).1, "the second one ends");
+    assert!(stranger.receive(1).1, "the second link is closed");
     stranger.close(1);
     managed.run(secs(5));
     assert_eq!((managed.ready(), managed.ends()), (1, vec![LocalCause::Duplicate.into()]));
 }
 
 #[test]
-fn threat_p18_links_that_name_no_port_stay_up_to_the_cap_of_their_host() {
+fn threat_p18_links_whose_peers_name_no_port_stay_up_to_the_cap_of_their_host() {
     let mut managed = ManagedWorld::new(manager().with_max_per_host(3));
     let mut stranger = Stranger::new(&managed.world);
     (0..3).for_each(|link| managed.welcome(&mut stranger, link, None));
@@ -151,7 +155,7 @@ fn threat_p18_links_that_name_no_port_stay_up_to_the_cap_of_their_host() {
 fn threat_p17_a_loop_that_dials_itself_closes_both_ends_and_does_not_dial_the_address_for_a_day() {
     let mut managed = ManagedWorld::new(manager());
     let theirs = SocketAddr::from(([10, 0, 0, 2], 18_444));
-    // The loop does not know this address to be its own: another host forwards it.
+    // The loop does not know that this address is its own: another host forwards it.
     let mut alias = Stranger::new(&managed.world);
     assert_eq!(alias.listen(), theirs);
     managed.remember(&[theirs], PeerStatus::Unknown);
@@ -161,7 +165,7 @@ fn threat_p17_a_loop_that_dials_itself_closes_both_ends_and_does_not_dial_the_ad
     alias.dial_from(1, managed.address, None);
     alias.send(1, &version);
     managed.settle();
-    assert!(alias.receive(0).1 && alias.receive(1).1, "both end");
+    assert!(alias.receive(0).1 && alias.receive(1).1, "both ends are closed");
     alias.close(0);
     alias.close(1);
     managed.run(secs(5));
@@ -171,11 +175,11 @@ fn threat_p17_a_loop_that_dials_itself_closes_both_ends_and_does_not_dial_the_ad
     assert!(!alias.accept(2));
     assert_eq!(managed.known(theirs).failures, 0);
     managed.run(secs(120));
-    assert!(alias.accept(2), "a day later it may be another node");
+    assert!(alias.accept(2), "after a day the address may belong to a different node");
 }
 
 #[test]
-fn threat_p17_its_own_address_is_not_dialled_at_all() {
+fn threat_p17_a_loop_does_not_dial_its_own_address() {
     let mut managed = ManagedWorld::new(manager());
     managed.remember(&[managed.address], PeerStatus::Valid);
     managed.run(secs(60));

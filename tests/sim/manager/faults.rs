@@ -1,4 +1,4 @@
-//! Shortages of this machine count against no address.
+//! A lack of descriptors, memory, ports or network on this machine counts against no address.
 
 use super::support::{ManagedWorld, Stranger, manager};
 use peerloop::api::NextDial;
@@ -10,7 +10,7 @@ use peerloop_testkit::simulated::secs;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// Builds a managed world with eight targets whose dials all fail with this error for a while.
+/// Builds a managed world with eight targets, and runs it for `time` while every dial fails with this error.
 fn starved(errno: i32, time: Duration) -> (ManagedWorld, Vec<SocketAddr>) {
     let mut managed = ManagedWorld::new(manager());
     let addresses = managed.add_targets(8);
@@ -27,11 +27,11 @@ fn starved(errno: i32, time: Duration) -> (ManagedWorld, Vec<SocketAddr>) {
 }
 
 #[test]
-fn fault_e02_a_shortage_of_descriptors_or_memory_costs_no_address_anything_and_dialling_continues_after_it() {
+fn fault_e02_a_lack_of_descriptors_or_memory_counts_against_no_address_and_dialling_continues_after_it() {
     for errno in [EMFILE, ENFILE, ENOBUFS] {
         let (mut managed, _) = starved(errno, secs(3_600));
         let dialled = managed.node.stats().counters.dialled;
-        assert!(dialled <= 8 * 3_610, "each wanted peer once a second: {dialled}");
+        assert!(dialled <= 8 * 3_610, "one dial a second for each wanted peer: {dialled}");
         managed.world.clear_faults();
         managed.run(Duration::from_millis(1_100));
         assert_eq!(managed.ready(), 8);
@@ -40,17 +40,17 @@ fn fault_e02_a_shortage_of_descriptors_or_memory_costs_no_address_anything_and_d
 }
 
 #[test]
-fn fault_e04_a_shortage_of_ports_does_not_count_against_the_address_and_halves_the_rate() {
+fn fault_e04_a_lack_of_ports_does_not_count_against_the_address_and_halves_the_rate() {
     let (mut managed, _) = starved(EADDRNOTAVAIL, secs(600));
     let dialled = managed.node.stats().counters.dialled;
-    assert!(dialled <= 8 * 600 / 5, "each waits five seconds at least: {dialled}");
+    assert!(dialled <= 8 * 600 / 5, "each address waits at least five seconds: {dialled}");
     managed.world.clear_faults();
     managed.run(secs(10));
     assert_eq!(managed.ready(), 8);
 }
 
 #[test]
-fn fault_e05_a_lost_network_costs_no_address_anything() {
+fn fault_e05_a_lost_network_counts_against_no_address() {
     let (mut managed, _) = starved(ENETUNREACH, secs(24 * 3_600));
     managed.world.clear_faults();
     managed.run(secs(10));
@@ -79,7 +79,7 @@ fn fault_e05_a_range_is_dialled_once_a_second_at_most() {
 }
 
 #[test]
-fn fault_e01_a_shortage_of_descriptors_in_accepting_pauses_dials_too() {
+fn fault_e01_an_accept_without_a_free_descriptor_pauses_dials_too() {
     let mut managed = ManagedWorld::new(manager());
     let host = managed.node.net().host();
     let mut stranger = Stranger::new(&managed.world);
@@ -96,7 +96,7 @@ fn fault_e01_a_shortage_of_descriptors_in_accepting_pauses_dials_too() {
 }
 
 #[test]
-fn fault_e01_a_real_limit_of_descriptors_stops_neither_accepting_nor_dialling_for_good() {
+fn fault_e01_a_real_descriptor_limit_stops_neither_accepting_nor_dialling_for_good() {
     let mut managed = ManagedWorld::new(manager().with_target_peers(50).with_max_peers(100));
     let host = managed.node.net().host();
     managed.world.set_descriptor_limit(host, managed.world.open_descriptors(host) + 6);

@@ -26,7 +26,8 @@ struct Row {
 }
 
 fn rows() -> Vec<Row> {
-    let (_, table) = MANUAL.split_once("| kind | costs | charged by |\n|---|---|---|\n").expect("the table");
+    let (_, table) =
+        MANUAL.split_once("| kind | costs | charged by |\n|---|---|---|\n").expect("the manual has the table");
     let row = |line: &'static str| {
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
         let [label, costs, by] = cells[..] else { panic!("{line}") };
@@ -38,7 +39,7 @@ fn rows() -> Vec<Row> {
     table.lines().take_while(|line| line.starts_with('|')).map(row).collect()
 }
 
-/// Returns the charges: the kind, its points and the score with them.
+/// Returns each charge: its kind, its points and the score after it.
 fn charged(managed: &ManagedWorld) -> Vec<(Misbehavior, u32, u32)> {
     let charge = |event| match event {
         ControlEvent::PeerMisbehaved { misbehavior, points, score, .. } => Some((misbehavior, points, score)),
@@ -48,16 +49,18 @@ fn charged(managed: &ManagedWorld) -> Vec<(Misbehavior, u32, u32)> {
 }
 
 fn reject(message: &str, code: u8, reason: &str) -> Vec<u8> {
-    let text = |text: &str| [&[u8::try_from(text.len()).expect("a short one")][..], text.as_bytes()].concat();
+    let text = |text: &str| {
+        [&[u8::try_from(text.len()).expect("the text is shorter than 256 bytes")][..], text.as_bytes()].concat()
+    };
     [text(message), vec![code], text(reason)].concat()
 }
 
-/// Returns a `version` and then `rest`.
+/// Returns a `version` followed by `rest`.
 fn after_version(rest: &[u8]) -> Vec<u8> {
     [&Claim::default().version(), rest].concat()
 }
 
-/// Returns a complete handshake and then `rest`.
+/// Returns a complete handshake followed by `rest`.
 fn after_handshake(rest: &[u8]) -> Vec<u8> {
     [&Claim::default().handshake(), rest].concat()
 }
@@ -68,7 +71,7 @@ fn bad_checksums() -> Vec<u8> {
     wrong.repeat(102)
 }
 
-/// A message that is charged once, and the `reject` that answers it.
+/// The bytes for which this misbehavior is charged once, and the `reject` that answers them, if any.
 type Case = (Misbehavior, Vec<u8>, Option<Vec<u8>>);
 
 fn cases() -> Vec<Case> {
@@ -124,7 +127,7 @@ fn said_to(watcher: Watcher, bytes: &[u8]) -> (ManagedWorld, Vec<Vec<u8>>) {
     (managed, rejects)
 }
 
-/// Asserts that this was charged once, and that its cost closed the connection and banned the host.
+/// Asserts that this was charged once, and that it closed the connection and banned the host as its cost demands.
 fn assert_charged(managed: &ManagedWorld, misbehavior: Misbehavior) {
     let (points, end) = match misbehavior.penalty() {
         Penalty::Points(100) => (100, CloseReason::Misbehaved(misbehavior)),
@@ -137,7 +140,7 @@ fn assert_charged(managed: &ManagedWorld, misbehavior: Misbehavior) {
     assert_eq!(managed.count("peer_banned"), usize::from(points == 100), "{misbehavior}");
 }
 
-/// Asserts that nothing was charged and that the peer itself ended the connection.
+/// Asserts that nothing was charged and that the peer itself closed the connection.
 fn assert_uncharged(managed: &ManagedWorld) {
     assert_eq!((charged(managed), managed.ends()), (vec![], vec![CloseReason::ClosedByPeer]));
 }

@@ -1,5 +1,5 @@
-//! Fixed peers known by name: one address of each is dialled, the next one when it fails, and names are resolved
-//! again.
+//! Fixed peers known by name: one address of each name is dialled, then the next one if it fails. After the last
+//! address the name is resolved again.
 
 use super::support::{ManagedWorld, Watcher, manager};
 use peerloop::api::NextDial;
@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 
 const NAME: &str = "node.example";
 
-/// Builds a loop that dials one node by its name, in a world with `count` targets, and returns their addresses, too.
+/// Builds a loop that dials one node by its name, in a world with `count` targets. Returns their addresses too.
 fn named(count: usize) -> (ManagedWorld, Vec<SocketAddr>) {
     let mode = DialMode::Fixed(Vec::new());
     let mut elsewhere = ManagedWorld::new(manager());
@@ -68,19 +68,19 @@ fn a_peer_that_moves_is_found_at_its_new_address() {
     managed.run(secs(5));
     assert_eq!(managed.established(), addresses[..1]);
     managed.world.set_name(NAME, vec![addresses[1].ip()]);
-    // It closes its connections and accepts none.
+    // The first target closes its connections and accepts no more.
     managed.targets[0].reactor.handle().stop().unwrap();
     managed.run(secs(120));
     assert_eq!((managed.established().last(), managed.ready()), (Some(&addresses[1]), 1));
 }
 
 #[test]
-fn an_answer_without_end_is_tried_up_to_its_bound() {
+fn a_reply_with_too_many_addresses_is_tried_up_to_the_limit() {
     let (mut managed, _) = named(0);
     managed.world.set_name(NAME, (0..=u8::MAX).map(gone).collect());
     managed.run(secs(4));
     assert!(managed.count("connection_failed") <= MAX_NAME_ADDRESSES, "{}", managed.count("connection_failed"));
     managed.run(secs(300));
     assert_eq!(managed.count("connection_failed") % MAX_NAME_ADDRESSES, 0);
-    assert_eq!(managed.report().book, vec![], "no address of a fixed peer is learnt");
+    assert_eq!(managed.report().book, vec![], "no address of a fixed peer enters the book");
 }

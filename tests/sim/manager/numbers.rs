@@ -1,4 +1,4 @@
-//! The number of peers: below the target the loop dials, up to the maximum it accepts, above it rejects.
+//! The number of peers: the loop dials below the target, accepts up to the maximum, and rejects above it.
 
 use super::support::{Claim, ManagedWorld, Stranger, Watcher, known_as, manager};
 use peerloop::address::Host;
@@ -16,7 +16,7 @@ use peerloop_testkit::simulated::secs;
 use std::net::SocketAddr;
 
 #[test]
-fn req_e23_the_defaults_are_8_and_20_and_nonsense_is_refused() {
+fn req_e23_the_defaults_are_8_and_20_and_invalid_numbers_are_refused() {
     let config = ManagerConfig::new(Network::Mainnet);
     assert_eq!((config.target_peers, config.max_peers), (8, 20));
     for (target_peers, max_peers) in [(0, 20), (21, 20), (1, 0)] {
@@ -61,16 +61,16 @@ fn req_e24_between_target_and_maximum_a_loop_only_accepts() {
     let mut stranger = Stranger::new(&managed.world);
     (0..3).for_each(|link| managed.welcome(&mut stranger, link, None));
     assert_eq!((managed.ready(), managed.places()), (5, 5));
-    // Both dialled peers close, and enough remain.
+    // Both dialled peers close, and the remaining three are enough.
     managed.targets.iter().for_each(|target| drop(target.reactor.handle().stop().unwrap()));
     managed.run(secs(30));
     assert_eq!((managed.ready(), managed.places(), managed.node.stats().counters.dialled), (3, 3, 2));
     stranger.close(0);
     managed.run(secs(30));
-    assert_eq!((managed.places(), managed.node.stats().counters.dialled), (2, 2), "two are the target");
+    assert_eq!((managed.places(), managed.node.stats().counters.dialled), (2, 2), "two peers meet the target");
     stranger.close(1);
     managed.run(secs(30));
-    assert!(managed.node.stats().counters.dialled > 2, "one is below it");
+    assert!(managed.node.stats().counters.dialled > 2, "one peer is below the target");
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn req_e24_a_peer_above_the_maximum_is_rejected_and_never_counted() {
 }
 
 #[test]
-fn req_e24_a_bounded_number_of_peers_is_rejected_at_once() {
+fn req_e24_a_limited_number_of_peers_is_rejected_at_the_same_time() {
     let mut managed = ManagedWorld::new(manager().with_target_peers(1).with_max_peers(1));
     let mut stranger = Stranger::new(&managed.world);
     managed.welcome(&mut stranger, 0, None);
@@ -117,7 +117,7 @@ fn req_e24_a_bounded_number_of_peers_is_rejected_at_once() {
 }
 
 #[test]
-fn the_maximum_of_accepted_links_applies_in_addition_to_that_of_peers() {
+fn the_maximum_number_of_accepted_links_applies_in_addition_to_the_maximum_number_of_peers() {
     let world = World::new(1, Instant::ZERO);
     let mut managed = ManagedWorld::at(world, manager(), Watcher::default());
     let config = managed.node.reactor().config().clone().with_max_inbound(1);
@@ -182,7 +182,7 @@ fn req_e26_a_fixed_list_honours_bans_and_dials_when_they_end() {
 }
 
 #[test]
-fn req_e28_lower_numbers_close_no_peer_and_accept_none() {
+fn req_e28_a_lower_target_and_maximum_close_no_peer_and_accept_none() {
     let mut managed = ManagedWorld::new(manager());
     let addresses = managed.add_targets(8);
     managed.remember(&addresses, PeerStatus::Unknown);
@@ -201,7 +201,11 @@ fn req_e28_lower_numbers_close_no_peer_and_accept_none() {
     (0..4).for_each(|link| stranger.close(link));
     managed.settle();
     managed.welcome(&mut stranger, 11, None);
-    assert_eq!((managed.ready(), managed.count("rejected_over_capacity")), (8, 2), "eight are above five");
+    assert_eq!(
+        (managed.ready(), managed.count("rejected_over_capacity")),
+        (8, 2),
+        "eight peers exceed the maximum of five"
+    );
     managed.stop();
 }
 

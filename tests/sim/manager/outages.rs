@@ -1,4 +1,4 @@
-//! Addresses survive outages, stalled handshakes and restarts: a failed dial lowers a rank and loses no address.
+//! Addresses survive outages, stalled handshakes and restarts: a failed dial lowers a status and removes no address.
 
 use super::support::{Claim, ManagedWorld, Stranger, Watcher, manager};
 use peerloop::api::NextDial;
@@ -13,7 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9)), 18_444);
-/// Time after an outage within which the wanted number of peers is back: the longest pause, its jitter, and a dial.
+/// Time after an outage within which all peers are back: the maximum backoff, its jitter, and a dial.
 const RECOVERY: Duration = Duration::from_secs(15 * 60);
 
 fn statuses(managed: &ManagedWorld) -> Vec<PeerStatus> {
@@ -21,7 +21,7 @@ fn statuses(managed: &ManagedWorld) -> Vec<PeerStatus> {
 }
 
 #[test]
-fn req_e20_after_an_outage_of_any_length_all_peers_are_back_within_15_minutes_and_no_rank_is_lost() {
+fn req_e20_after_an_outage_of_any_length_all_peers_are_back_within_15_minutes_and_no_status_is_lost() {
     for mode_is_fixed in [false, true] {
         for outage in [secs(40 * 60), secs(5 * 3_600)] {
             let mut managed = ManagedWorld::new(manager());

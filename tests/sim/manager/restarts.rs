@@ -76,7 +76,7 @@ fn req_e18_a_lost_peer_is_dialled_again_at_once_three_times_an_hour_and_then_bac
 }
 
 #[test]
-fn req_e19_the_row_of_a_restarted_peer_holds_its_restarts() {
+fn req_e19_a_restart_is_reported_and_is_not_a_failure() {
     let (mut managed, mut stranger) = managed_and_stranger(manager().with_target_peers(1));
     meet(&mut managed, &mut stranger, 0);
     stranger.receive(0);
@@ -88,7 +88,7 @@ fn req_e19_the_row_of_a_restarted_peer_holds_its_restarts() {
 }
 
 #[test]
-fn req_e20_failed_dials_pause_for_longer_and_longer_and_then_count_as_inaccessible() {
+fn req_e20_failed_dials_back_off_ever_longer_and_then_make_the_address_inaccessible() {
     let mut managed = ManagedWorld::new(manager().with_target_peers(1));
     managed.remember(&[NOBODY], PeerStatus::Unknown);
     managed.run(secs(3 * 3_600));
@@ -97,7 +97,10 @@ fn req_e20_failed_dials_pause_for_longer_and_longer_and_then_count_as_inaccessib
     assert_eq!(counts, (1..=failures.len() as u32).collect::<Vec<_>>());
     for (pair, least) in failures.windows(2).zip([5, 10, 20, 40, 80, 160, 320, 600, 600]) {
         let (pause, least) = (pair[1].0.since(pair[0].0), secs(least));
-        assert!((least..=least * 5 / 4).contains(&pause), "{pause:?} is not {least:?}");
+        assert!(
+            (least..=least * 5 / 4).contains(&pause),
+            "a pause of {pause:?} instead of {least:?} to a quarter more"
+        );
         assert_eq!(pair[0].2, NextDial::At(pair[1].0), "the address is dialled at the reported moment");
     }
     assert_eq!(failures[9].2, NextDial::Inaccessible);
@@ -128,7 +131,7 @@ fn req_e20_a_success_resets_the_count() {
 }
 
 #[test]
-fn req_e19_a_peer_banned_for_its_kind_is_not_retried() {
+fn req_e19_a_peer_banned_for_its_blockchain_is_not_retried() {
     let (mut managed, mut stranger) = managed_and_stranger(manager().with_target_peers(1));
     managed.settle();
     assert!(stranger.accept(0));
@@ -139,7 +142,7 @@ fn req_e19_a_peer_banned_for_its_kind_is_not_retried() {
     assert_eq!(managed.ends(), [CloseReason::Incompatible(Incompatibility::Blockchain)]);
     assert_eq!(managed.failures()[0].2, NextDial::Never);
     managed.run(secs(23 * 3_600));
-    assert!(!stranger.accept(1), "as long as it is banned for that");
+    assert!(!stranger.accept(1), "while the ban lasts");
 }
 
 #[test]
@@ -150,7 +153,7 @@ fn req_e19_a_peer_closed_by_the_embedder_is_not_restarted() {
     managed.settle();
     stranger.close(0);
     managed.run(secs(599));
-    assert!(!stranger.accept(1), "the address is not dialled for the longest pause");
+    assert!(!stranger.accept(1), "the address is not dialled before the maximum backoff has passed");
     assert_eq!((managed.ends(), managed.count("connection_restarting")), (vec![Disconnect::Done.into()], 0));
     assert_eq!(managed.known(stranger.address()).failures, 0, "this close is not a failure");
 }

@@ -1,4 +1,4 @@
-//! Names whose addresses are peers: resolved at the start and every hour, accepted within bounds, unused in fixed mode.
+//! DNS seeds: resolved at the start and every hour, their addresses limited in number, unused in fixed mode.
 
 use super::support::{ManagedWorld, Watcher, manager};
 use peerloop::ControlEvent;
@@ -16,7 +16,7 @@ fn seeded(names: &[&str]) -> ManagerConfig {
     manager().with_dns_seeds(names.iter().map(|&name| name.to_owned()).collect())
 }
 
-/// Returns the seeds' results: addresses that can be dialled, and those that were new.
+/// Returns each seed's result: the number of addresses that can be dialled, and the number that are new.
 fn resolved(managed: &ManagedWorld) -> Vec<(usize, usize)> {
     let answer = |event| match event {
         ControlEvent::SeedResolved { found, new, .. } => Some((found, new)),
@@ -83,7 +83,7 @@ fn req_e41_banned_and_own_addresses_of_a_seed_are_omitted_and_an_inaccessible_on
 }
 
 #[test]
-fn fault_e12_an_answer_without_end_is_believed_up_to_its_bound() {
+fn fault_e12_a_reply_with_too_many_addresses_is_used_up_to_the_limit() {
     let mut managed = ManagedWorld::new(seeded(&["seed.example"]));
     let many = (0..1_000_u16).map(|n| IpAddr::from([52, 1, (n >> 8) as u8, n as u8])).collect();
     managed.world.set_name("seed.example", many);
@@ -105,7 +105,7 @@ fn fault_e12_each_seed_is_reported_within_five_seconds_whether_it_answers_or_not
         managed.run(RESOLVE_TIMEOUT - Duration::from_nanos(1));
         let is_given_up =
             |event: &ControlEvent| matches!(event, ControlEvent::SeedFailed { cause: ResolveCause::TimedOut, .. });
-        assert!(!managed.events().iter().any(is_given_up), "not early");
+        assert!(!managed.events().iter().any(is_given_up), "no seed is given up early");
         let answered = managed.count("seed_resolved") + managed.count("seed_failed");
         managed.run(Duration::from_nanos(1));
         let silent = managed.events().iter().filter(|event| is_given_up(event)).count();
@@ -115,7 +115,7 @@ fn fault_e12_each_seed_is_reported_within_five_seconds_whether_it_answers_or_not
         assert_eq!(reported, NAMES.len(), "a late result is not reported");
         (given_up, others) = (given_up + silent, others + answered);
     }
-    assert!(given_up > 3 && others > 30, "{given_up} and {others}");
+    assert!(given_up > 3 && others > 30, "{given_up} timed out, {others} did not");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Slots: claimed before a dial, and released once at every end of the connection.
+//! Slots: each is claimed before its dial, and released once, however the connection closes.
 
 use super::support::{Claim, ManagedWorld, Moment, Stranger, Watcher, manager};
 use peerloop::config::DialMode;
@@ -82,7 +82,7 @@ fn req_e27_a_handler_that_closes_in_any_callback_releases_the_slot() {
             assert_eq!(managed.ready(), 1);
         }
         stranger.close(0);
-        // Shorter than the first pause, after which it is dialled again.
+        // Shorter than the initial backoff, after which the stranger is dialled again.
         managed.run(secs(4));
         managed.assert_nothing_remains();
         let (established, ended) = (managed.count("connection_established"), managed.ends().len());
@@ -138,7 +138,7 @@ fn req_e21_a_shutdown_at_any_stage_releases_everything() {
 }
 
 #[test]
-fn req_e27_a_request_claims_a_slot_and_is_refused_when_there_is_none() {
+fn req_e27_a_request_claims_a_slot_and_is_refused_when_none_is_free() {
     let mut managed = ManagedWorld::new(manager().with_target_peers(1).with_max_peers(2));
     let addresses = managed.add_targets(3);
     let answers: Vec<_> =

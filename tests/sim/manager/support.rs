@@ -34,9 +34,9 @@ pub(crate) enum Moment {
 pub(crate) struct Watcher {
     pub(crate) log: Rc<RefCell<Vec<(Instant, ControlEvent)>>>,
     pub(crate) closes_at: Option<Moment>,
-    /// The reason that it gives; [`Disconnect::Done`] if there is none.
+    /// The reason for which it closes a peer; without one, [`Disconnect::Done`].
     pub(crate) disconnect: Option<Disconnect>,
-    /// Its action instead of closing the peer.
+    /// The action that it takes instead of closing the peer.
     pub(crate) does: Option<fn(&mut Ctx<'_>, PeerId)>,
     /// The misbehavior that a request makes it charge to all peers; without one the request closes them.
     pub(crate) charges: Option<Misbehavior>,
@@ -196,7 +196,7 @@ impl ManagedWorld {
 
     /// Returns the book's entry of an address.
     pub(crate) fn known(&self, address: SocketAddr) -> KnownPeer {
-        self.report().book.into_iter().find(|peer| peer.address() == address).expect("the book has it")
+        self.report().book.into_iter().find(|peer| peer.address() == address).expect("the address is in the book")
     }
 
     pub(crate) fn log(&self) -> Vec<(Instant, ControlEvent)> {
@@ -219,7 +219,7 @@ impl ManagedWorld {
         self.labels().into_iter().filter(|&other| other == label).count()
     }
 
-    /// Returns the addresses of established connections, in their order.
+    /// Returns the addresses of established connections, in the order of their events.
     pub(crate) fn established(&self) -> Vec<SocketAddr> {
         let address = |event| match event {
             ControlEvent::ConnectionEstablished { address, .. } => Some(address),
@@ -237,7 +237,7 @@ impl ManagedWorld {
         self.events().into_iter().filter_map(reason).collect()
     }
 
-    /// Returns the moments at which dials failed, with the reported failures and next dial.
+    /// Returns each failed connection's moment, with the reported number of failures and next dial.
     pub(crate) fn failures(&self) -> Vec<(Instant, u32, NextDial)> {
         let failure = |(at, event)| match event {
             ControlEvent::ConnectionFailed { failures, next, .. } => Some((at, failures, next)),
@@ -303,7 +303,7 @@ impl Stranger {
         self.net.connect(LinkId::from_u64(link), address, source).unwrap();
     }
 
-    /// Accepts a connection as `link`, if one waits.
+    /// Accepts a connection as `link`, if one is waiting, and returns whether it did.
     pub(crate) fn accept(&mut self, link: u64) -> bool {
         let accepted = self.net.accept(0);
         if let Ok((socket, _)) = accepted {
@@ -345,9 +345,9 @@ impl Stranger {
 pub(crate) struct Claim {
     pub(crate) protocol_version: i32,
     pub(crate) nonce: u64,
-    /// Its listening port; 0 for none.
+    /// The peer's listening port; 0 for none.
     pub(crate) port: u16,
-    /// The address that it names as ours.
+    /// The address that the peer names as ours.
     pub(crate) receiver: Option<SocketAddr>,
     pub(crate) user_agent: &'static str,
 }
@@ -377,7 +377,7 @@ impl Claim {
         payload.extend([0; 16]);
         payload.extend(self.port.to_be_bytes());
         payload.extend(self.nonce.to_le_bytes());
-        payload.push(u8::try_from(self.user_agent.len()).expect("a short one"));
+        payload.push(u8::try_from(self.user_agent.len()).expect("the user agent is shorter than 256 bytes"));
         payload.extend(self.user_agent.as_bytes());
         payload.extend(0_i32.to_le_bytes());
         payload.push(1);
@@ -393,11 +393,11 @@ impl Claim {
 /// Returns the nonce in the `version` at the beginning of a stream.
 pub(crate) fn nonce_of(stream: &[u8]) -> u64 {
     const NONCE_AT: usize = 24 + 4 + 8 + 8 + 26 + 26;
-    u64::from_le_bytes(stream[NONCE_AT..NONCE_AT + 8].try_into().expect("eight bytes"))
+    u64::from_le_bytes(stream[NONCE_AT..NONCE_AT + 8].try_into().expect("the nonce has eight bytes"))
 }
 
 /// Returns the listening port in the `version` at the beginning of a stream.
 pub(crate) fn port_of(stream: &[u8]) -> u16 {
     const PORT_AT: usize = 24 + 4 + 8 + 8 + 26 + 24;
-    u16::from_be_bytes(stream[PORT_AT..PORT_AT + 2].try_into().expect("two bytes"))
+    u16::from_be_bytes(stream[PORT_AT..PORT_AT + 2].try_into().expect("the port has two bytes"))
 }
