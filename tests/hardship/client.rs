@@ -37,7 +37,7 @@ impl Client {
         let mut clients: Vec<Self> = (0..count).map(|_| Self::connect(address)).collect();
         clients.iter_mut().for_each(Self::greet);
         for client in &mut clients {
-            client.await_ready().expect("the node shakes hands");
+            client.await_ready().expect("the node completes the handshake");
         }
         clients
     }
@@ -46,8 +46,7 @@ impl Client {
         self.write(&greeting());
     }
 
-    /// Completes the handshake with a node that may have closed the connection already; returns whether it is still
-    /// open.
+    /// Greets a node that may have closed the connection already. Returns whether the greeting could be written.
     pub(crate) fn try_greet(&mut self) -> bool {
         self.0.write_all(&greeting()).is_ok()
     }
@@ -73,7 +72,7 @@ impl Client {
         }
     }
 
-    /// Reads `count` inventories and returns the bytes of their payloads.
+    /// Reads `count` inventories and returns the total length of their payloads.
     pub(crate) fn read_inventories(&mut self, count: usize) -> usize {
         let mut len = 0;
         for _ in 0..count {
@@ -95,7 +94,7 @@ impl Client {
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) {
-        self.0.write_all(bytes).expect("the kernel accepts it");
+        self.0.write_all(bytes).expect("the kernel accepts the bytes");
     }
 
     /// Closes the connection with a reset.

@@ -13,7 +13,7 @@ const VISITORS: usize = 1_000;
 const STARVED: Duration = Duration::from_millis(1_500);
 
 fn lower_the_limit(_: &mut Config) {
-    rlimit::setrlimit(rlimit::Resource::NOFILE, LIMIT, LIMIT).expect("a limit may be lowered");
+    rlimit::setrlimit(rlimit::Resource::NOFILE, LIMIT, LIMIT).expect("the limit can be lowered");
 }
 
 /// Checks that the starved node does next to nothing.
@@ -39,7 +39,7 @@ fn fault_e01_a_node_without_descriptors_waits_quietly_and_accepts_once_it_has_so
 
     // The kernel accepts connections in the order in which they arrived.
     let mut inside: Vec<Client> = waiting.drain(..served).collect();
-    inside.iter_mut().for_each(|client| client.await_ready().expect("the node shakes hands"));
+    inside.iter_mut().for_each(|client| client.await_ready().expect("the node completes the handshake"));
     ping_all(&mut inside, 1);
     assert_is_quiet(&mut node);
 
@@ -55,7 +55,7 @@ fn fault_e01_a_node_without_descriptors_waits_quietly_and_accepts_once_it_has_so
         assert!(freed.elapsed() < PATIENCE / 6, "the retry is due after a second");
         let target = (before + gone).min(VISITORS as u64);
         assert!(account.of("accepted") <= target);
-        node.until("all that fit are ready", |account| account.of("handshakes") >= target);
+        node.until("all visitors that fit are ready", |account| account.of("handshakes") >= target);
         let now_inside = (target - before) as usize;
         inside = waiting.drain(..now_inside).collect();
         ping_all(&mut inside, 1);
@@ -95,7 +95,7 @@ fn fault_e02_a_manager_without_descriptors_dials_as_slowly_as_it_accepts_and_res
     node.until("descriptors run out", |account| account.of("accept_pauses") > 2);
     assert_is_quiet(&mut node);
     drop(visitors);
-    let account = node.until("the node accepts all", |account| account.of("accepted") >= VISITORS as u64);
+    let account = node.until("the node has accepted all visitors", |account| account.of("accepted") >= VISITORS as u64);
     let before = dials(&account);
     let account = node.until("the node dials again", |account| dials(account) > before + 10 * u64::from(DESERTED));
     assert_eq!(account.of("refused"), 0, "no visitor was refused");

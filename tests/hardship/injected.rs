@@ -7,7 +7,7 @@ const PEERS: usize = 16;
 const ROUNDS: u64 = 20;
 const INVENTORIES: usize = 8;
 
-/// Connects peers to a node whose calls fail, lets them be served, and returns the node's account.
+/// Serves peers from a node whose calls fail, and returns its account, or `None` where strace does not work.
 fn serve_through(test: &str, inject: &str) -> Option<Account> {
     let mut node = Node::with_fault(test, inject)?;
     let mut clients = Client::ready(node.address, PEERS);
@@ -22,7 +22,7 @@ fn serve_through(test: &str, inject: &str) -> Option<Account> {
     assert_eq!(account.of("pings_answered"), PEERS as u64 * (ROUNDS + 1));
     let injected = node.injected();
     println!("{inject}: {injected} calls failed, {} turns", account.of("turns"));
-    assert!(injected > 0, "no call was made to fail by {inject}");
+    assert!(injected > 0, "{inject} made no call fail");
     Some(account)
 }
 
@@ -31,7 +31,7 @@ fn an_accept_that_fails_for_lack_of_a_resource_is_retried() {
     let test = "injected::an_accept_that_fails_for_lack_of_a_resource_is_retried";
     for error in ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"] {
         let Some(account) = serve_through(test, &format!("accept4:error={error}:when=1..2")) else { return };
-        assert_eq!(account.of("accept_pauses"), 2, "{error} is a shortage");
+        assert_eq!(account.of("accept_pauses"), 2, "{error} pauses accepting");
     }
 }
 
@@ -76,7 +76,11 @@ fn refused_socket_options_are_skipped_and_reported_once() {
         let account = node.until("both ends are ready", |account| account.of("handshakes") == PEERS as u64 + DIALS);
         assert_eq!(other.account().of("socket_options_refused"), 0);
         assert_eq!((account.of("closed"), account.of("accept_pauses")), (0, 0), "{error}: {account:?}");
-        assert_eq!(account.of("socket_options_refused"), 3, "a listener has three, and those dialled two of them");
+        assert_eq!(
+            account.of("socket_options_refused"),
+            3,
+            "a listener sets three options, a dialled socket two of them"
+        );
         for option in ["TCP_NODELAY", "TCP_USER_TIMEOUT", "SO_REUSEADDR"] {
             assert_eq!(account.of(&format!("refused:{option}")), 1, "{error}: {account:?}");
         }

@@ -1,7 +1,7 @@
-//! A [`Node`]: a loop in a child process that obeys its standard input, and ends with it.
+//! A [`Node`]: a loop in a child process that executes requests from its standard input, and exits when that closes.
 //!
-//! The child is this test program again. It runs the calling test up to [`Node::start`], where it becomes a node. So
-//! the child repeats everything that a test does before that. It is killed with its [`Node`], however the test ends.
+//! The child is this test program again. It runs the calling test up to [`Node::start`], where it becomes a node, so
+//! it repeats everything that the test does before that. Dropping its [`Node`] kills it, however the test ends.
 
 use peerloop::api::{ControlEvent, Pending, Reply};
 use peerloop::error::{CloseReason, Side};
@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 /// A deadline beyond any test's duration, so that a test fails instead of hanging.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The variable that names the test whose node a process is.
+/// The environment variable that names the test whose node the process is.
 const VARIABLE: &str = "PEERLOOP_HARDSHIP_NODE";
 
 /// The child process, as the test sees it.
@@ -35,12 +35,12 @@ pub(crate) struct Node {
     strace_log: Option<PathBuf>,
 }
 
-/// A node's counters by name. Closed connections count under `end` and their reason's label.
+/// A node's counters by name. Closed connections are counted under `end:` and their reason's label.
 #[derive(Debug)]
 pub(crate) struct Account(BTreeMap<String, u64>);
 
 impl Account {
-    /// Returns the counter `name`; one without a name has never counted and is zero.
+    /// Returns the counter `name`, or 0 if the node has not reported it.
     pub(crate) fn of(&self, name: &str) -> u64 {
         self.0.get(name).copied().unwrap_or(0)
     }
@@ -54,7 +54,7 @@ impl Node {
         Self::spawn(itself(test), None)
     }
 
-    /// Starts a node whose system calls fail by strace's option `inject`, such as
+    /// Starts a node whose system calls fail as strace's option `inject` says, such as
     /// `accept4:error=EMFILE:when=1..3`. Returns `None` where strace does not work.
     pub(crate) fn with_fault(test: &str, inject: &str) -> Option<Self> {
         become_node(test, |_| {});
@@ -71,8 +71,8 @@ impl Node {
         Some(Self::spawn(behind(command, itself(test)), Some(log)))
     }
 
-    /// Starts a node in a network of its own, with only loopback and the ports from `first` to `last`. Returns `None`
-    /// where no such network can be made.
+    /// Starts a node in a network namespace of its own, with only loopback and the local ports from `first` to `last`.
+    /// Returns `None` where no namespace can be made.
     pub(crate) fn with_ports(test: &str, (first, last): (u16, u16), prepare: impl FnOnce(&mut Config)) -> Option<Self> {
         become_node(test, prepare);
         if !has_namespaces() {
@@ -94,7 +94,7 @@ impl Node {
         let input = child.stdin.take().expect("the stream is piped");
         let output = BufReader::new(child.stdout.take().expect("the stream is piped"));
         let address = SocketAddr::from(([0; 4], 0));
-        // The value is complete before anything can fail, so the process is killed in any case.
+        // The value is complete before anything can fail, so its drop kills the process in any case.
         let mut node = Self { child, input, output, address, strace_log };
         node.address = node.answer("listening on ").parse().expect("the text is an address");
         node
@@ -116,7 +116,7 @@ impl Node {
         self.answer("dialled");
     }
 
-    /// Lets the node queue for every ready peer this many inventories of 36,000 bytes.
+    /// Lets the node queue this many inventories of 36,003 payload bytes for every ready peer.
     pub(crate) fn say(&mut self, inventories: usize) {
         self.ask(&format!("say {inventories}"));
         self.answer("said");
@@ -186,7 +186,7 @@ impl Node {
         loop {
             let mut line = String::new();
             let len = self.output.read_line(&mut line).expect("the node writes text");
-            assert_ne!(len, 0, "the node has ended without `{beginning}`: {:?}", self.child.wait());
+            assert_ne!(len, 0, "the node has exited without writing `{beginning}`: {:?}", self.child.wait());
             if let Some(rest) = line.strip_prefix(beginning) {
                 return rest.trim_end().to_owned();
             }
@@ -231,7 +231,7 @@ fn has_strace() -> bool {
     let works = *WORKS.get_or_init(|| {
         works(Command::new("strace").args(["-qq", "-o", "/dev/null", "-e", "inject=getppid:error=EPERM", "true"]))
     });
-    works || skipped("strace is missing or may not trace")
+    works || skipped("strace is missing or is not allowed to trace")
 }
 
 /// Returns whether a network namespace can be made here; prints a notice if not.
@@ -243,7 +243,7 @@ fn has_namespaces() -> bool {
 
 /// Raises the limit of descriptors as far as possible, and returns it.
 pub(crate) fn raise_descriptors() -> u64 {
-    rlimit::increase_nofile_limit(u64::MAX).expect("the limit may be raised to the hard one")
+    rlimit::increase_nofile_limit(u64::MAX).expect("the soft limit may be raised to the hard limit")
 }
 
 fn works(command: &mut Command) -> bool {
@@ -260,7 +260,7 @@ fn skipped(why: &str) -> bool {
 
 // --- Inside the child -----------------------------------------------------------------------------------------------
 
-/// Serves and does not return, if this process is the node of `test`.
+/// Becomes the node and does not return, if this process is the node of `test`.
 fn become_node(test: &str, prepare: impl FnOnce(&mut Config)) {
     if std::env::var(VARIABLE).is_ok_and(|node| node == test) {
         let mut config = Config::new(Network::Regtest).with_seed(Some(7));
@@ -271,7 +271,7 @@ fn become_node(test: &str, prepare: impl FnOnce(&mut Config)) {
 }
 
 fn serve(config: Config) {
-    let mut reactor = Reactor::new(config, Tally::default()).expect("the kernel gives a poller");
+    let mut reactor = Reactor::new(config, Tally::default()).expect("the kernel provides a poller");
     let address = reactor.listen(([127, 0, 0, 1], 0).into()).expect("a loopback port is free");
     let handle = reactor.handle();
     thread::spawn(move || {
@@ -287,15 +287,15 @@ fn serve(config: Config) {
             .request(match words[..] {
                 ["account"] => Request::Account(answer),
                 ["dial", address, times, ref source @ ..] => {
-                    let source = source.first().map(|source| source.parse().expect("an address"));
+                    let source = source.first().map(|source| source.parse().expect("the word is an address"));
                     Request::Dial(
-                        address.parse().expect("an address"),
-                        times.parse().expect("a number"),
+                        address.parse().expect("the word is an address"),
+                        times.parse().expect("the word is a number"),
                         source,
                         answer,
                     )
                 }
-                ["say", times] => Request::Say(times.parse().expect("a number"), answer),
+                ["say", times] => Request::Say(times.parse().expect("the word is a number"), answer),
                 _ => panic!("unknown request: {line}"),
             })
             .expect("the queue has room");
@@ -303,7 +303,7 @@ fn serve(config: Config) {
     }
 }
 
-/// A request of the node's input to its loop, answered with a line.
+/// A request from the node's input to its loop, answered with a line.
 #[derive(Debug)]
 enum Request {
     Account(Reply<String>),
@@ -316,7 +316,7 @@ enum Request {
 struct Tally {
     ends: BTreeMap<&'static str, u64>,
     local_ends: u64,
-    /// Reports of refused socket options, by the option's name.
+    /// The number of reported refusals of each socket option, by its name.
     options_refused: BTreeMap<&'static str, u64>,
 }
 

@@ -13,14 +13,14 @@ fn a_peer_that_resets_while_it_is_written_to_affects_no_other() {
     let test = "resets::a_peer_that_resets_while_it_is_written_to_affects_no_other";
     let mut node = Node::start(test, |_| sigpipe::reset());
     let ignored = u64::from_str_radix(&node.status("SigIgn"), 16).expect("the mask is hexadecimal");
-    assert_eq!(ignored >> (SIGPIPE - 1) & 1, 0, "the signal would kill");
+    assert_eq!(ignored >> (SIGPIPE - 1) & 1, 0, "SIGPIPE must have its default action, which kills");
 
     let mut leaving = Client::ready(node.address, PEERS);
     let mut staying: Vec<Client> = leaving.split_off(PEERS / 2);
     let left = leaving.len();
     for round in 0.. {
         node.say(INVENTORIES);
-        // One by one, while the node writes to them and to the others.
+        // The peers reset one by one, while the node writes to them and to the others.
         for _ in 0..10 {
             if let Some(client) = leaving.pop() {
                 client.reset();
@@ -35,7 +35,7 @@ fn a_peer_that_resets_while_it_is_written_to_affects_no_other() {
             break;
         }
     }
-    let account = node.until("all resets are noticed", |account| account.of("closed") == left as u64);
+    let account = node.until("all resets are reported", |account| account.of("closed") == left as u64);
     assert_eq!(account.of("ready"), staying.len() as u64, "{account:?}");
     assert_eq!(account.of("end:reset") + account.of("end:broken_pipe"), left as u64, "{account:?}");
     ping_all(&mut staying, 3);

@@ -20,8 +20,7 @@ enum Outcome {
     Lost,
 }
 
-/// Opens all connections at once and keeps them. Returns the number of each outcome, and the time that opening
-/// needed.
+/// Opens all connections at once and keeps them. Returns the number of each outcome, and the time that opening took.
 fn rush(node: &Node, connects: usize) -> ([usize; 3], Duration) {
     let (address, barrier) = (node.address, Barrier::new(THREADS));
     let run = || {
@@ -59,8 +58,8 @@ fn outcome(client: &mut Client, greeted: bool) -> Outcome {
 }
 
 #[test]
-fn ten_thousand_at_once_are_all_served() {
-    let test = "rush::ten_thousand_at_once_are_all_served";
+fn ten_thousand_connects_at_once_are_all_served() {
+    let test = "rush::ten_thousand_connects_at_once_are_all_served";
     let mut node = Node::start(test, |config| {
         raise_descriptors();
         // Clients share two cores with the node, and greet one after the other.
@@ -70,7 +69,7 @@ fn ten_thousand_at_once_are_all_served() {
     let ([ready, refused, lost], took) = rush(&node, connects);
     println!("{connects} connects within {took:?}: {ready} ready, {refused} refused, {lost} lost");
     assert_eq!([ready, refused, lost], [connects, 0, 0]);
-    let account = node.until("all are closed", |account| account.of("links") == 0);
+    let account = node.until("all connections are closed", |account| account.of("links") == 0);
     assert_eq!((account.of("accepted"), account.of("handshakes")), (connects as u64, connects as u64));
 }
 
@@ -88,6 +87,6 @@ fn connections_above_the_maximum_are_refused() {
     let ([ready, refused, lost], took) = rush(&node, CONNECTS);
     println!("{CONNECTS} connects within {took:?}: {ready} ready, {refused} refused, {lost} lost");
     assert_eq!([ready, refused, lost], [MAX, CONNECTS - MAX, 0]);
-    let account = node.until("all are closed", |account| account.of("links") == 0);
+    let account = node.until("all connections are closed", |account| account.of("links") == 0);
     assert_eq!(account.of("accepted") + account.of("refused"), CONNECTS as u64, "{account:?}");
 }

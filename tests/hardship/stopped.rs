@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 const HONEST: usize = 50;
 const SILENT: usize = 5;
 
-/// A handler that answers pings and sends nothing else.
+/// A handler that does nothing; the engine answers pings.
 struct Answers;
 
 impl Handler for Answers {
     type Request = ();
 }
 
-/// Peers with an engine, on a thread of their own, which wait for the node without a deadline.
+/// Peers that run on a loop and a thread of their own, and wait for the node without a deadline.
 struct HonestPeers {
     handle: peerloop::Handle<()>,
     thread: Option<JoinHandle<()>>,
@@ -26,7 +26,7 @@ struct HonestPeers {
 impl HonestPeers {
     fn dial(address: SocketAddr, count: usize) -> Self {
         let config = Config::new(Network::Regtest).with_ping_interval(Duration::ZERO).with_seed(Some(3));
-        let mut reactor = Reactor::new(config, Answers).expect("the kernel gives a poller");
+        let mut reactor = Reactor::new(config, Answers).expect("the kernel provides a poller");
         let handle = reactor.handle();
         for _ in 0..count {
             handle.connect(address, None).expect("the queue has room");
@@ -54,14 +54,14 @@ fn fault_e06_a_stop_of_the_process_closes_no_honest_peer() {
     });
     let stop_secs = if std::env::var_os("PEERLOOP_LONG").is_some() { 60 } else { 3 };
     let _honest = HonestPeers::dial(node.address, HONEST);
-    node.until("the honest are ready", |account| account.of("ready") == HONEST as u64);
-    // These never answer, which shows that deadlines do hold.
+    node.until("the honest peers are ready", |account| account.of("ready") == HONEST as u64);
+    // These peers never answer a ping, which shows that deadlines still apply.
     let mut silent: Vec<Client> = (0..SILENT).map(|_| Client::connect(node.address)).collect();
     silent.iter_mut().for_each(Client::greet);
-    node.until("the silent are ready", |account| account.of("handshakes") == (HONEST + SILENT) as u64);
+    node.until("the silent peers are ready", |account| account.of("handshakes") == (HONEST + SILENT) as u64);
 
     node.signal("STOP");
-    // They connect while the process is stopped, and greet.
+    // These peers connect and greet while the process is stopped.
     let mut late: Vec<Client> = (0..SILENT).map(|_| Client::connect(node.address)).collect();
     late.iter_mut().for_each(Client::greet);
     thread::sleep(Duration::from_secs(stop_secs));
@@ -70,7 +70,7 @@ fn fault_e06_a_stop_of_the_process_closes_no_honest_peer() {
     ping_all(&mut late, 1);
     drop(late);
     let gone = 2 * SILENT as u64;
-    let account = node.until("the silent are closed", |account| account.of("closed") == gone);
+    let account = node.until("the silent peers are closed", |account| account.of("closed") == gone);
     assert_eq!(account.of("end:pong_timeout"), SILENT as u64, "{account:?}");
     let began = Instant::now();
     while began.elapsed() < Duration::from_millis(1_500) {

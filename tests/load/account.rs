@@ -94,7 +94,7 @@ fn a_run_without_peers_is_not_trusted() {
     assert_eq!((work.planned, work.sent, work.absent), (1_000, 0, 1_000));
     let end = report.early_end.unwrap();
     assert_eq!((end.cause, end.phase, report.run_time), (EndCause::AllLost, Phase::Warmup, Duration::ZERO));
-    let Verdict::NotTrusted(doubts) = report.verdict else { panic!("an empty sample is never trusted") };
+    let Verdict::NotTrusted(doubts) = report.verdict else { panic!("the report must not be trusted") };
     assert_eq!(doubts[0], Doubt::NothingMeasured);
 }
 
@@ -135,7 +135,7 @@ fn pings_without_an_answer_by_the_end_of_the_drain_have_timed_out() {
 
 #[test]
 fn pings_due_while_the_generator_stalled_are_accounted_for_even_at_the_end_of_the_run() {
-    // The run ends 11.45 s after the beginning: one stall lasts beyond its end, the other ends just after it.
+    // The run ends 11.45 s after the start. One stall ends long after that, the other just after it.
     for (rate, at, stall) in [(2_000_u64, 10_000, 3_000), (10_000, 11_405, 50)] {
         let mut stage = Stage::with(|plan| plan.rate = Rate::per_second(rate));
         stage.run_for(Duration::from_millis(at));
@@ -164,7 +164,7 @@ fn an_unanswered_ping_has_a_known_minimum_wait() {
 }
 
 #[test]
-fn a_ping_of_a_lost_peer_is_waited_for_until_the_loss() {
+fn the_wait_for_a_lost_peers_pong_ends_with_the_loss() {
     let hasty = config().with_pong_timeout(Duration::from_secs(1));
     let mut stage = Stage::between(config(), hasty, |_| ());
     stage.run_for(Duration::from_millis(5_005));
@@ -201,7 +201,7 @@ fn a_run_without_answers_is_not_trusted() {
 }
 
 #[test]
-fn an_answer_after_more_than_a_minute_has_its_whole_latency() {
+fn an_answer_after_more_than_a_minute_is_measured_with_its_whole_latency() {
     let mut stage = Stage::with(|plan| plan.drain = Duration::from_secs(100));
     stage.run_for(Duration::from_millis(1_400));
     stage.stall_node(Duration::from_secs(90));
@@ -213,13 +213,13 @@ fn an_answer_after_more_than_a_minute_has_its_whole_latency() {
 }
 
 #[test]
-fn pings_without_room_next_to_unanswered_ones_are_the_nodes_fault() {
+fn pings_that_unanswered_ones_leave_no_room_for_are_charged_to_the_node() {
     let mut stage = Stage::with(|plan| plan.rate = Rate::per_second(1_000));
     stage.run_for(Duration::from_millis(1_400));
     stage.stall_node(Duration::from_secs(20));
     let report = stage.finish();
     let work = report.work;
-    assert!(work.unsent > 0, "{work:?}: a peer has a bounded number of pings in flight");
+    assert!(work.unsent > 0, "{work:?}: the number of a peer's pings in flight is limited");
     assert_eq!((work.planned, work.absent, report.limit), (10_000, work.unsent, Limit::Node));
 }
 

@@ -34,7 +34,7 @@ impl Handler for Companion {
     }
 
     fn on_wake(&mut self, ctx: &mut Ctx<'_>) {
-        // The generator closes this peer, too, when it stops the loop.
+        // The generator closes this peer too when it stops the loop.
         if self.own.is_some_and(|own| ctx.ping(own, ctx.now()).is_ok()) {
             ctx.wake_at(ctx.now().plus(Duration::from_secs(1)));
         }
@@ -42,7 +42,7 @@ impl Handler for Companion {
 }
 
 #[test]
-fn a_generator_counts_only_its_own_peers_in_addition_to_another_handler() {
+fn a_generator_with_another_handler_counts_only_its_own_peers() {
     let world = World::new(7, Instant::ZERO);
     let mut node = Reactor::with_net(config(), world.host(), Responder::default()).unwrap();
     let address = node.listen(SocketAddr::new(node.net().ip(), 18_444)).unwrap();
@@ -63,8 +63,8 @@ fn a_generator_counts_only_its_own_peers_in_addition_to_another_handler() {
     let report = generator.into_report();
     assert_eq!((report.peers.ready, report.peers.lost, report.work.answered), (10, 0, 1_000));
     assert_eq!(report.verdict, Verdict::Trusted);
-    assert_eq!(companion.pongs.len(), 11, "the handler sees the generator's peers");
-    // It pings once a second, to the end of the run and into the drain.
+    assert_eq!(companion.pongs.len(), 11, "the companion also sees the generator's ten peers");
+    // The companion pings once a second until the end of the run and into the drain.
     let own = *companion.pongs.get(companion.own.unwrap()).unwrap();
     assert!((11..=13).contains(&own), "{own}");
 }

@@ -1,6 +1,6 @@
 //! The load generator in a virtual world, where every latency is known beforehand.
 
-#![expect(clippy::unwrap_used, reason = "what fails in a helper fails its test")]
+#![expect(clippy::unwrap_used, reason = "a failure in a helper fails its test")]
 
 mod account;
 mod beside;

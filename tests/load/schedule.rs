@@ -34,7 +34,7 @@ fn connections_that_are_dialled_late_count_from_the_plan_and_are_not_trusted() {
         (Duration::from_millis(450), Duration::from_millis(650))
     );
     let lag = report.dial_lag.max().unwrap();
-    assert!((399..=401).contains(&lag.as_millis()), "{lag:?}: the dial that was planned 250 ms after the begin");
+    assert!((399..=401).contains(&lag.as_millis()), "{lag:?}: the dial that was planned 250 ms after the start");
     assert!(report.connect_planned.max().unwrap() >= lag && report.connect_dialled.max().unwrap() < lag);
     assert_eq!(report.limit, Limit::Generator);
     let Verdict::NotTrusted(doubts) = report.verdict else { panic!("the report must not be trusted") };

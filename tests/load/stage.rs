@@ -78,7 +78,7 @@ impl Stage {
         pending.wait().unwrap()
     }
 
-    /// Runs to the end, which must be reached within a minute.
+    /// Runs to the end, which must be reached within a minute, and returns the report.
     pub(crate) fn finish(mut self) -> Report {
         let driver = Driver::new(&self.world);
         let until = self.world.now().plus(Duration::from_secs(60));

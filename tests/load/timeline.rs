@@ -28,7 +28,7 @@ fn intervals_end_on_the_grid_and_add_up_to_the_whole_whenever_progress_is_read()
 #[test]
 fn a_second_without_an_answer_has_no_latency_and_late_answers_count_where_they_arrive() {
     let mut stage = Stage::with(|plan| plan.warmup = Duration::ZERO);
-    // The run begins 0.45 s after the ramp.
+    // The run begins after the ramp, which takes 0.45 s.
     stage.run_for(Duration::from_millis(450 + 9_005));
     stage.stall_node(Duration::from_millis(2_000));
     let report = stage.finish();

@@ -1,6 +1,6 @@
 //! Log lines of a loop. A process has only one logger, so these tests have a process of their own.
 
-#![allow(clippy::disallowed_methods, reason = "the test bounds its waiting by the clock")]
+#![allow(clippy::disallowed_methods, reason = "the test limits its waiting by the clock")]
 
 use log::{Level, LevelFilter, Metadata, Record};
 use peerloop::{Config, Ctx, Handler, Network, Reactor};
@@ -19,7 +19,7 @@ impl log::Log for Recorder {
 
     fn log(&self, record: &Record<'_>) {
         let line = (record.level(), record.target().to_owned(), record.args().to_string());
-        LINES.lock().expect("no test panics with it").push(line);
+        LINES.lock().expect("no test panics while it holds the lock").push(line);
     }
 
     fn flush(&self) {}
@@ -40,7 +40,7 @@ impl Handler for Dialler {
 
 fn lines_of(event: &str) -> Vec<(Level, String)> {
     let prefix = format!("event={event} ");
-    let lines = LINES.lock().expect("no test panics with it");
+    let lines = LINES.lock().expect("no test panics while it holds the lock");
     lines
         .iter()
         .filter(|(_, _, line)| line.starts_with(&prefix))
@@ -48,7 +48,7 @@ fn lines_of(event: &str) -> Vec<(Level, String)> {
         .collect()
 }
 
-/// Starts recording; another test of this process may have done so before.
+/// Starts recording. Another test of this process may have started it already.
 fn record() {
     let _ = log::set_logger(&Recorder);
     log::set_max_level(LevelFilter::Debug);
@@ -59,18 +59,18 @@ fn req_e46_a_peers_life_is_logged_and_a_flood_of_failures_is_limited() {
     const FAILURES: usize = 200;
     record();
     let config = || Config::new(Network::Regtest).with_seed(Some(7));
-    let mut node = Reactor::new(config(), Dialler(Vec::new())).expect("the kernel gives a poller");
+    let mut node = Reactor::new(config(), Dialler(Vec::new())).expect("the kernel provides a poller");
     let address = node.listen(([127, 0, 0, 1], 0).into()).expect("a loopback port is free");
     let deserted = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
     let mut dials = vec![deserted.expect("a loopback port is free"); FAILURES];
     dials.insert(0, address);
-    let mut dialler = Reactor::new(config(), Dialler(dials)).expect("the kernel gives a poller");
+    let mut dialler = Reactor::new(config(), Dialler(dials)).expect("the kernel provides a poller");
     let began = Instant::now();
     let is_done = |dialler: &Reactor<_, Dialler>, node: &Reactor<_, Dialler>| {
         dialler.stats().counters.closed == FAILURES as u64 && dialler.stats().ready + node.stats().ready == 2
     };
     while !is_done(&dialler, &node) {
-        assert!(began.elapsed() < Duration::from_secs(60), "not all dials have ended in time");
+        assert!(began.elapsed() < Duration::from_secs(60), "not all dials have failed or succeeded in time");
         dialler.poll_once(Duration::ZERO).expect("the poller works");
         node.poll_once(Duration::ZERO).expect("the poller works");
     }
@@ -103,10 +103,12 @@ fn req_e46_a_peers_life_is_logged_and_a_flood_of_failures_is_limited() {
         FAILURES,
         "each failure is logged or counted"
     );
-    assert!(LINES.lock().expect("no test panics with it").iter().all(|(_, target, _)| target == "peerloop"));
+    assert!(
+        LINES.lock().expect("no test panics while it holds the lock").iter().all(|(_, target, _)| target == "peerloop")
+    );
 }
 
-/// Pauses hours apart are logged too: the first one may be long before the one that matters.
+/// Later pauses are logged too, since the first one may be long before the one that matters.
 #[cfg(feature = "sim")]
 #[test]
 fn a_paused_listener_is_logged_every_minute_with_its_address_and_error() {

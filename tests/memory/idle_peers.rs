@@ -1,4 +1,4 @@
-//! Memory of an accepted, handshaked, idle peer beyond its socket.
+//! Memory of an accepted, idle peer after its handshake, without its socket.
 
 use crate::node::{FarEnd, Node, Pings, Request};
 use allocation_counter::{AllocationInfo, measure};
@@ -7,14 +7,14 @@ use allocation_counter::{AllocationInfo, measure};
 const MAX_PEER_BYTES: u64 = 1_024;
 
 fn allow_descriptors(needed: u64) {
-    let limit = rlimit::increase_nofile_limit(u64::MAX).expect("the limit may be raised to the hard one");
+    let limit = rlimit::increase_nofile_limit(u64::MAX).expect("the soft limit may be raised to the hard limit");
     assert!(
         limit >= needed,
         "this test needs {needed} descriptors and gets {limit}; raise the hard limit (ulimit -Hn)"
     );
 }
 
-/// Connects `peers` peers and waits until `total` are ready.
+/// Connects `peers` peers, waits until `total` are ready, and returns the allocations.
 fn welcome(node: &mut Node, far_end: &FarEnd, peers: usize, total: usize) -> AllocationInfo {
     far_end.ask(Request::Dial { address: node.address, peers });
     measure(|| node.until(|tally| tally.settled == total))
@@ -59,7 +59,7 @@ fn peers_that_replace_closed_ones_use_no_new_memory() {
     // The first waves grow tables and pooled buffers, whose sizes depend on how many peers connected in one turn.
     let warm_up: i64 = (1..=5).map(&mut wave).sum();
     let later: i64 = (6..=15).map(&mut wave).sum();
-    println!("{PEERS} peers retain {warm_up} bytes, and ten times as many after them {later}");
+    println!("five waves of {PEERS} peers retain {warm_up} bytes, and the next ten waves {later}");
     assert!(later <= 16_384, "ten waves of {PEERS} peers retain {later} bytes");
     far_end.stop(&mut node);
 }

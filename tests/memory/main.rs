@@ -5,7 +5,7 @@
 //! connections is counted separately.
 
 #![cfg(unix)]
-#![allow(clippy::disallowed_methods, reason = "the tests bound their waiting by the clock and run loops on threads")]
+#![allow(clippy::disallowed_methods, reason = "the tests limit their waiting by the clock and run loops on threads")]
 
 mod idle_peers;
 mod node;

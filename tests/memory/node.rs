@@ -17,18 +17,18 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pings {
     Never,
-    /// After each pong, from within the reading of that pong.
+    /// After each pong, inside the callback that reports it.
     AfterEachPong,
-    /// Every millisecond, each peer that has answered, from the timer.
+    /// Every millisecond, inside `on_wake`, each peer that has answered.
     ByTimer,
 }
 
-/// A handler that counts.
+/// A handler that counts events and pings its peers.
 #[derive(Debug)]
 pub(crate) struct Tally {
     pings: Pings,
     peers: Vec<PeerId>,
-    /// Peers whose handshake is complete, with all messages that follow it.
+    /// Number of peers whose handshake is complete, including the messages that follow it.
     pub(crate) settled: usize,
     pub(crate) pongs: u64,
     pub(crate) messages: u64,
@@ -129,7 +129,7 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn new(pings: Pings) -> Self {
         let config = Config::new(Network::Regtest).with_seed(Some(7));
-        let mut reactor = Reactor::new(config, Tally::new(pings)).expect("the kernel gives a poller");
+        let mut reactor = Reactor::new(config, Tally::new(pings)).expect("the kernel provides a poller");
         let address = reactor.listen(([127, 0, 0, 1], 0).into()).expect("a loopback port is free");
         Self { reactor, address }
     }
@@ -160,7 +160,7 @@ impl FarEnd {
         let (sender, receiver) = channel();
         let thread = thread::spawn(move || {
             let mut node = Node::new(Pings::Never);
-            sender.send(node.reactor.handle()).expect("the test waits for it");
+            sender.send(node.reactor.handle()).expect("the test waits for the handle");
             node.reactor.run().expect("the poller works");
         });
         Self { handle: receiver.recv().expect("the far end starts"), thread: Some(thread) }

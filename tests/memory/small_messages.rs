@@ -1,4 +1,4 @@
-//! Allocations of small messages once a loop is warm: none.
+//! Small messages allocate nothing once a loop is warm.
 
 use crate::node::{Node, Pings, Request};
 use allocation_counter::measure;
@@ -18,7 +18,7 @@ const BY_THE_ENGINE: usize = 3;
 const PEERS: usize = 16;
 const PONGS: u64 = 5_000;
 
-/// Runs two nodes that ping each other; returns how often each of them allocated while it received `PONGS` pongs.
+/// Runs two nodes that ping each other. Returns the number of allocations of each while it received `PONGS` pongs.
 fn allocations_of_both_ends(pings: Pings) -> [u64; 2] {
     static MEASURED: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
     let measured = &MEASURED[usize::from(pings == Pings::ByTimer)];
@@ -42,7 +42,7 @@ fn allocations_of_both_ends(pings: Pings) -> [u64; 2] {
     let (sender, receiver) = channel();
     let far = thread::spawn(move || {
         let node = Node::new(pings);
-        sender.send(node.reactor.handle()).expect("the test waits for it");
+        sender.send(node.reactor.handle()).expect("the test waits for the handle");
         run(node)
     });
     let node = Node::new(pings);
@@ -59,19 +59,19 @@ fn pings_and_pongs_while_reading_allocate_nothing_on_either_end() {
 
 #[test]
 fn pings_from_the_timer_allocate_only_pooled_buffers() {
-    // The number of queues in use at once depends on when the pongs arrive. The pool grows to it once: a queue, its
-    // list and a buffer for each peer at most, for any number of pings.
+    // The pool grows once to the number of queues in use at the same time, for any number of pings: at most a queue,
+    // its list and a buffer for each peer.
     for allocations in allocations_of_both_ends(Pings::ByTimer) {
-        assert!(allocations <= 3 * PEERS as u64, "{allocations} allocations in {PONGS} pings");
+        assert!(allocations <= 3 * PEERS as u64, "{allocations} allocations while {PONGS} pongs arrived");
     }
 }
 
-/// Returns a node and a bare socket that is its peer.
+/// Returns a node and a plain socket that is its ready peer.
 fn ready() -> (Node, TcpStream) {
     let mut node = Node::new(Pings::Never);
     let mut socket = TcpStream::connect(node.address).expect("the node listens");
     socket.set_nodelay(true).expect("the socket is open");
-    socket.write_all(&[greeting(), frame(&MessageRef::SendHeaders)].concat()).expect("the kernel takes it");
+    socket.write_all(&[greeting(), frame(&MessageRef::SendHeaders)].concat()).expect("the kernel accepts the bytes");
     node.until(|tally| tally.settled == 1);
     (node, socket)
 }
@@ -86,7 +86,7 @@ fn a_small_message_in_two_parts_allocates_nothing_wherever_it_is_cut() {
         for message in [&inv, &ping] {
             for cut in 1..message.len() {
                 for part in [&message[..cut], &message[cut..]] {
-                    socket.write_all(part).expect("the kernel takes it");
+                    socket.write_all(part).expect("the kernel accepts the bytes");
                     // On loopback, written bytes can be read at once.
                     node.turn();
                 }
@@ -102,7 +102,7 @@ fn a_small_message_in_two_parts_allocates_nothing_wherever_it_is_cut() {
     assert_ne!(socket.read(&mut answers).expect("the socket is connected"), 0);
 }
 
-/// Returns every known payload as a frame of this network, except those that only belong to a handshake.
+/// Returns every known payload as a frame of this network, except those of the handshake.
 fn known_frames() -> Vec<Vec<u8>> {
     let is_said_later = |command: &CommandName| {
         ![CommandName::VERSION, CommandName::VERACK, CommandName::PROTOCONF, CommandName::SENDHEADERS].contains(command)
@@ -118,7 +118,7 @@ fn no_message_allocates_on_its_way_to_the_handler() {
     let mut round = |node: &mut Node| {
         for frame in &frames {
             let received = node.reactor.stats().counters.bytes_received + frame.len() as u64;
-            socket.write_all(frame).expect("the kernel takes it");
+            socket.write_all(frame).expect("the kernel accepts the bytes");
             while node.reactor.stats().counters.bytes_received < received {
                 node.turn();
             }

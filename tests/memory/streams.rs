@@ -39,7 +39,7 @@ impl Rolling {
         part.into()
     }
 
-    /// Gives the same hash for any parts.
+    /// Adds bytes to the hash, which does not depend on how they are split.
     fn update(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
@@ -48,7 +48,7 @@ impl Rolling {
     }
 }
 
-/// Sends one block of a given length to its first peer, or receives one.
+/// A handler that sends one block of a given length to its first peer, or receives one.
 #[derive(Debug, Default)]
 struct End {
     dials: Option<std::net::SocketAddr>,
@@ -121,10 +121,10 @@ impl Handler for End {
 }
 
 fn end(handler: End) -> Reactor<MioNet, End> {
-    Reactor::new(Config::new(Network::Regtest).with_seed(Some(7)), handler).expect("the kernel gives a poller")
+    Reactor::new(Config::new(Network::Regtest).with_seed(Some(7)), handler).expect("the kernel provides a poller")
 }
 
-/// Turns until the block has passed, and returns the largest growth of this thread's heap.
+/// Turns until the block has passed, and returns the largest growth of this thread's heap in bytes.
 fn run(reactor: &mut Reactor<MioNet, End>) -> u64 {
     let began = std::time::Instant::now();
     let info = measure(|| {
@@ -147,7 +147,7 @@ fn a_block_of_any_size_passes_from_loop_to_loop_in_eight_mebibytes() {
     let sending = thread::spawn(move || {
         let mut sender = end(End { dials: Some(address), sends_bytes: len_bytes, ..End::default() });
         let growth = run(&mut sender);
-        // Ending first would end the peer; wait until the receiver has all.
+        // Ending now would close the connection, so wait until the receiver has everything.
         received.recv().expect("the receiver is done");
         (growth, sender.into_handler().rolling)
     });
@@ -157,8 +157,8 @@ fn a_block_of_any_size_passes_from_loop_to_loop_in_eight_mebibytes() {
     let (sender_growth, sent) = sending.join().expect("the sender did not panic");
     let End { rolling, header, .. } = receiver.into_handler();
     println!(
-        "{len_bytes} bytes in {:.1} s, {:.0} MiB/s; the heap of the sender grew by {sender_growth} bytes, that of the \
-         receiver by {growth}",
+        "{len_bytes} bytes in {:.1} s, {:.0} MiB/s; the sender's heap grew by {sender_growth} bytes, the \
+         receiver's by {growth}",
         took.as_secs_f64(),
         (len_bytes >> 20) as f64 / took.as_secs_f64()
     );
@@ -168,7 +168,7 @@ fn a_block_of_any_size_passes_from_loop_to_loop_in_eight_mebibytes() {
     assert!(growth <= MAX_GROWTH_BYTES && sender_growth <= MAX_GROWTH_BYTES);
 }
 
-/// Keeps the payload of every message.
+/// A handler that keeps the payload of every message.
 #[derive(Debug, Default)]
 struct Keeper {
     kept: Vec<Bytes>,
@@ -202,17 +202,17 @@ fn kept(frames: &[u8], rounds: usize) -> (i64, usize) {
     const SLOTS: usize = 1 << 16;
     let keeper = Keeper { kept: Vec::with_capacity(SLOTS), logical_bytes: 0 };
     let config = Config::new(Network::Regtest).with_seed(Some(7));
-    let mut reactor = Reactor::new(config, keeper).expect("the kernel gives a poller");
+    let mut reactor = Reactor::new(config, keeper).expect("the kernel provides a poller");
     let address = reactor.listen(([127, 0, 0, 1], 0).into()).expect("a loopback port is free");
     let mut socket = std::net::TcpStream::connect(address).expect("the node listens");
-    socket.write_all(&greeting()).expect("the kernel takes it");
+    socket.write_all(&greeting()).expect("the kernel accepts the bytes");
     while reactor.stats().ready == 0 {
         reactor.poll_once(Duration::from_millis(1)).expect("the poller works");
     }
     let info = measure(|| {
         for _ in 0..rounds {
             let target = reactor.stats().counters.bytes_received + frames.len() as u64;
-            socket.write_all(frames).expect("the kernel takes it");
+            socket.write_all(frames).expect("the kernel accepts the bytes");
             while reactor.stats().counters.bytes_received < target {
                 reactor.poll_once(Duration::from_millis(1)).expect("the poller works");
             }
@@ -225,9 +225,9 @@ fn kept(frames: &[u8], rounds: usize) -> (i64, usize) {
 /// Asserts that kept slices use at most twice their own bytes, and the loop's own block.
 fn assert_retained(frames: &[u8], rounds: usize, what: &str) {
     let (retained, logical) = kept(frames, rounds);
-    // The allocator counts a kept slice in steps, and the slice has a header of its own.
-    println!("{what}: {logical} bytes kept use {retained}");
-    assert!(retained <= 2 * logical as i64 + READ_BLOCK_BYTES as i64, "{what}: {logical} bytes use {retained}");
+    // The allocator rounds the size of each kept slice up, and each slice has a header.
+    println!("{what}: {logical} kept bytes use {retained}");
+    assert!(retained <= 2 * logical as i64 + READ_BLOCK_BYTES as i64, "{what}: {logical} kept bytes use {retained}");
 }
 
 #[test]

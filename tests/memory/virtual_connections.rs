@@ -7,7 +7,7 @@ use peerloop::sim::World;
 use peerloop::time::{Instant, Wait};
 use std::net::SocketAddr;
 
-/// Maximum bytes of a connection in the kernel and in the networks of both hosts.
+/// Maximum number of bytes that a connection uses in the virtual kernel and in both hosts' networks.
 const MAX_CONNECTION_BYTES: u64 = 400;
 /// A power of two, so that tables which double are full.
 const CONNECTIONS: u64 = 16_384;

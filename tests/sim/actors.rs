@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Runs 20 honest peers that dial and 20 that are dialled for a minute, and returns their tally.
+/// Runs 20 honest peers that dial, and 20 that are dialled, with the loop for a minute. Returns their tally.
 fn a_minute_with_honest_peers(conditions: Conditions) -> Tally {
     let world = World::new(1, Instant::ZERO);
     world.set_conditions(conditions);
@@ -38,7 +38,11 @@ fn a_minute_with_honest_peers(conditions: Conditions) -> Tally {
 fn honest_peers_are_kept_in_both_directions() {
     let tally = a_minute_with_honest_peers(Conditions::default());
     assert_eq!((tally.opened, tally.ready, tally.complaints, tally.closed), (40, 40, 0, 40));
-    assert_eq!(tally.pings_answered, 21 * 12 + 19 * 11, "one every five seconds, 21 of them from the start");
+    assert_eq!(
+        tally.pings_answered,
+        21 * 12 + 19 * 11,
+        "each peer is pinged every five seconds, 21 of them from the start"
+    );
     assert!((40 * 19..=40 * 21).contains(&tally.pings_sent), "{tally:?}");
     assert_eq!(tally.pings_sent, tally.pongs);
     assert_eq!((tally.torn, tally.failed), (0, 0));
@@ -56,7 +60,7 @@ fn cuts_and_tiny_pipes_change_nothing_for_honest_peers() {
 }
 
 #[test]
-fn a_refused_dial_is_a_failure_and_no_complaint() {
+fn a_refused_dial_is_a_failure_and_not_a_complaint() {
     let world = World::new(1, Instant::ZERO);
     let journal = Journal::new();
     let profile = Rc::new(Profile::new(REGTEST, &journal));
@@ -87,7 +91,7 @@ fn dials_use_the_requested_number_of_addresses() {
     }
 }
 
-/// Sends the given bytes after an honest peer has sent its version.
+/// A peer that sends the given bytes after an honest peer has sent its version.
 struct FalseLoop {
     says: Vec<u8>,
 }
@@ -115,7 +119,7 @@ fn complaints_about(says: &[Vec<u8>]) -> Vec<Wrong> {
 }
 
 #[test]
-fn an_honest_peer_notices_every_fault() {
+fn an_honest_peer_complains_about_every_fault() {
     let version = frame("version", &hex(&"00".repeat(46)));
     let (verack, protoconf) = (frame("verack", &[]), frame("protoconf", &hex("0100001000")));
     let (ping, pong) = (frame("ping", &[1; 8]), frame("pong", &[1; 8]));
@@ -178,8 +182,8 @@ impl Persona for Scripted {
         line.wake_at(line.now().plus(secs(9)));
         line.wake_at(line.now().plus(secs(2)));
         line.wake_at(line.now().plus(secs(4)));
-        assert!(line.send(&[7; 1_000]), "the line keeps it");
-        assert!(!line.send(&vec![7; 5_000_000]), "the line has no room for it");
+        assert!(line.send(&[7; 1_000]), "the line queues the bytes");
+        assert!(!line.send(&vec![7; 5_000_000]), "the line has no room for the bytes");
         assert_eq!((line.offer(&[1]), line.unsent_bytes()), (0, 900), "100 fit the pipe");
     }
 

@@ -1,4 +1,4 @@
-//! No step of a turn uses up the time of another one.
+//! No step of a turn uses up the time of another step.
 
 use peerloop::internals::limits::{
     ACCEPTS_PER_TURN, DIALS_PER_TURN, MAX_FLUSH_STEP, MAX_WRITTEN_PER_TURN_BYTES, SLICES_PER_WRITE,
@@ -12,7 +12,7 @@ use peerloop_testkit::simulated::{Player, RawPeer, Stage, config};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Turns in which both the listener and the dial queue have as much work as one turn does.
+/// Number of turns for which the listener and the dial queue have as much work as a turn may do.
 const BUSY_TURNS: usize = 20;
 const PEERS: usize = 100;
 
@@ -43,14 +43,14 @@ fn accepting_and_dialling_do_not_delay_reading() {
     }
     let counters = reactor.stats().counters;
     assert_eq!(counters.pings_answered, PEERS as u64);
-    assert!(counters.accepted < (PEERS + BUSY_TURNS * ACCEPTS_PER_TURN) as u64, "accepting continues");
+    assert!(counters.accepted < (PEERS + BUSY_TURNS * ACCEPTS_PER_TURN) as u64, "more connections wait to be accepted");
 }
 
-/// Length of a queue of one frame, which the kernel would accept at once.
+/// Length of a frame that the kernel would accept at once.
 const GIANT_BYTES: usize = 4 << 20;
 
 #[test]
-fn a_giant_queue_is_sent_in_bounded_parts_without_another_edge_and_delays_no_other() {
+fn a_giant_queue_is_sent_in_bounded_parts_without_another_edge_and_delays_no_other_peer() {
     let world = World::new(1, Instant::ZERO);
     world.set_conditions(Conditions { capacity_bytes: 4 * GIANT_BYTES, ..Conditions::default() });
     let net = SlowHost::new(&world);
@@ -135,7 +135,7 @@ fn ready_count(
     peers
 }
 
-/// A handler whose requests need time.
+/// A handler whose requests take time.
 struct Slow {
     world: World,
     done: usize,
@@ -164,7 +164,7 @@ fn slow_requests_stop_at_their_time_limit_and_continue_in_the_next_turn() {
         assert!(done.len() < 10, "{done:?}");
         assert!(
             reactor.handler().done == 7 || reactor.next_deadline() == Wait::Zero,
-            "the remaining work is done later"
+            "the loop continues with the rest at once"
         );
     }
     assert_eq!(done, [3, 6, 7], "a turn handles requests for two milliseconds, and completes the last one");

@@ -1,4 +1,4 @@
-//! Payloads of any size through the loop, from a source into a sink, at the speed of the slower one.
+//! Payloads of any size pass through the loop from a source into a sink, at the speed of the slower one.
 
 use crate::keen::{PORT, crowd, run};
 use peerloop::api::{Chunk, Delivery, Event};
@@ -16,10 +16,10 @@ use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
-/// Queued bytes for the sink at which the source is no longer read.
+/// Number of bytes queued for the sink above which the source is paused.
 const PAUSE_AT_BYTES: usize = 512 * 1024;
 
-/// Passes arriving payloads on, piece by piece.
+/// A handler that passes arriving payloads on, piece by piece.
 struct Relay {
     cargo: Cargo,
     sink_address: IpAddr,
@@ -68,7 +68,7 @@ impl Handler for Relay {
     }
 }
 
-/// Relays a cargo, and returns the loop's longest queue and the moment at which everything had arrived.
+/// Relays a cargo, and returns the longest queue in bytes and the moment at which everything had arrived.
 fn relay(cargo: &Cargo, conditions: Conditions, from: Pace, into: Pace) -> (usize, Instant) {
     let world = World::new(11, Instant::ZERO);
     world.set_conditions(conditions);
@@ -95,7 +95,11 @@ fn relay(cargo: &Cargo, conditions: Conditions, from: Pace, into: Pace) -> (usiz
     let done = world.now();
     run(&world, secs(300), &mut [&mut node, &mut sources, &mut sinks]);
     assert_eq!((sent.moved(), received.moved()), (cargo.len_bytes(), cargo.len_bytes()));
-    assert_eq!((received.wrong_at(), sent.ended(), received.ended()), (None, None, None), "both are kept");
+    assert_eq!(
+        (received.wrong_at(), sent.ended(), received.ended()),
+        (None, None, None),
+        "neither connection is closed"
+    );
     assert_eq!((sent.is_complete(), node.handler().passed), (true, cargo.len_bytes()));
     (node.handler().max_waited, done)
 }
@@ -106,19 +110,19 @@ fn portions(len_bytes: u32, every_ms: u64) -> Pace {
 
 #[test]
 fn the_slower_side_sets_the_pace_and_the_loop_holds_little() {
-    // More than a header without an extension can claim.
+    // More than the length field of a basic header can hold.
     let len_bytes = 5 << 30;
     let portion = u32::try_from(len_bytes / 200).unwrap();
     let check = |from: Pace, into: Pace| {
         let (max_waited, done) = relay(&Cargo::new(1, len_bytes), Conditions::default(), from, into);
-        // A ping and a pong may wait after it.
+        // A ping and a pong may wait in addition.
         let most = PAUSE_AT_BYTES + READ_BLOCK_BYTES + 64;
         assert!(max_waited <= most, "{max_waited} bytes waited, {from:?} {into:?}");
         assert!(max_waited < MAX_BODY_WAITING_BYTES);
         let is_slow = (from, into) != (Pace::AsItCan, Pace::AsItCan);
         assert_eq!(done > Instant::ZERO.plus(secs(200)), is_slow, "{done:?}");
     };
-    // Each world is a minute of work, and they are independent.
+    // Each world takes about a minute, and the worlds are independent.
     thread::scope(|scope| {
         scope.spawn(|| check(Pace::AsItCan, Pace::AsItCan));
         scope.spawn(|| check(Pace::AsItCan, portions(portion, 1_000)));
@@ -127,7 +131,7 @@ fn the_slower_side_sets_the_pace_and_the_loop_holds_little() {
 }
 
 #[test]
-fn payloads_of_every_kind_of_size_arrive_through_cut_streams() {
+fn payloads_of_very_different_sizes_arrive_through_split_streams() {
     let cut = Cuts { writes: Cut::Drawn, arrivals: Cut::Drawn };
     for len_bytes in [0, 1, 60_000, 65_535, 65_536, 65_537, 300_000] {
         let conditions = Conditions { capacity_bytes: 10_000, to_acceptor: cut.clone(), to_dialler: cut.clone() };
@@ -136,7 +140,7 @@ fn payloads_of_every_kind_of_size_arrive_through_cut_streams() {
 }
 
 #[test]
-fn a_sink_notices_bytes_that_are_not_its_cargo() {
+fn a_sink_detects_bytes_that_are_not_its_cargo() {
     let world = World::new(11, Instant::ZERO);
     let profile = Rc::new(Profile::new(REGTEST, &Journal::new()));
     let (right, other) = (Cargo::new(1, 200_000), Cargo::new(2, 200_000));

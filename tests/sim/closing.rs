@@ -1,4 +1,4 @@
-//! Closing: queued frames are sent first, later input is dropped, and no peer can delay the end for long.
+//! Closing: queued frames are sent first, later input is dropped, and no peer can delay the close for long.
 
 use peerloop::api::{Delivery, Event};
 use peerloop::error::{CloseReason, Disconnect, LocalCause};
@@ -36,7 +36,7 @@ fn farewell() -> Player {
             let command = CommandName::from_bytes(*b"farewell\0\0\0\0");
             ctx.send(peer, &MessageRef::Opaque { command, payload: &[7; FAREWELL_LEN - 24] }).unwrap();
             ctx.close(peer, Disconnect::Done);
-            assert!(ctx.send(peer, &MessageRef::Ping { nonce: 1 }).is_err(), "nothing is sent after the end");
+            assert!(ctx.send(peer, &MessageRef::Ping { nonce: 1 }).is_err(), "nothing is sent after the close");
         }),
         ..Player::default()
     }
@@ -61,7 +61,7 @@ fn req_e24_a_peer_over_capacity_gets_a_handshake_and_a_reject_and_is_never_ready
     assert!(!peer.has_seen_end);
     stage.run_for(INSTANT_BEFORE);
     peer.receive();
-    assert!(peer.has_seen_end, "writing is shut down when it had time to read");
+    assert!(peer.has_seen_end, "writing is shut down once the peer has had time to read");
     assert_eq!(stage.node.seen().closed, [], "the peer has not closed yet");
     peer.close();
     stage.settle();
@@ -91,7 +91,7 @@ fn a_peer_over_capacity_that_stays_is_closed_after_the_grace() {
 }
 
 #[test]
-fn req_e24_beyond_the_bound_of_rejects_connections_are_closed_without_one() {
+fn req_e24_above_the_maximum_number_of_rejects_connections_are_closed_without_one() {
     let mut stage = full_stage();
     let mut rejected: Vec<RawPeer> = (0..MAX_OVER_CAPACITY).map(|_| stage.peer()).collect();
     let mut refused = stage.peer();
@@ -122,7 +122,7 @@ fn the_slot_of_a_closed_peer_is_free_again() {
 }
 
 #[test]
-fn req_e21_queued_frames_are_sent_before_the_end() {
+fn req_e21_queued_frames_are_sent_before_the_close() {
     for capacity_bytes in [256, 1_000, 1 << 20] {
         let mut stage = Stage::with(config(), farewell());
         stage.world.set_conditions(Conditions { capacity_bytes, ..Conditions::default() });
@@ -134,7 +134,7 @@ fn req_e21_queued_frames_are_sent_before_the_end() {
         while !peer.has_seen_end {
             stage.run_for(Duration::from_millis(1));
             let more = peer.receive();
-            assert!(peer.has_seen_end || !more.is_empty(), "neither bytes nor an end arrived");
+            assert!(peer.has_seen_end || !more.is_empty(), "neither bytes nor the end of the stream arrived");
             received.extend(more);
         }
         let last = frames(&received).pop().unwrap();
@@ -174,7 +174,7 @@ fn a_peer_that_reads_the_last_frames_bit_by_bit_is_closed_after_a_minute() {
 }
 
 #[test]
-fn a_pause_after_the_close_does_not_delay_the_end() {
+fn a_pause_after_a_close_does_not_delay_it() {
     let player = Player {
         on_message: Some(|ctx, peer| {
             ctx.close(peer, Disconnect::Done);
@@ -189,7 +189,7 @@ fn a_pause_after_the_close_does_not_delay_the_end() {
     assert_eq!((peer.receive(), peer.has_seen_end), (vec![], true));
     peer.close();
     stage.settle();
-    assert_eq!(stage.closed().at, Instant::ZERO, "the peer's end was read");
+    assert_eq!(stage.closed().at, Instant::ZERO, "the peer's end of the stream was read");
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn a_peer_closed_at_its_version_is_never_ready() {
 }
 
 #[test]
-fn nothing_is_delivered_of_a_message_at_whose_header_the_peer_was_closed() {
+fn a_message_at_whose_header_the_peer_is_closed_is_not_delivered() {
     let buffer: fn(&mut Ctx<'_>, PeerId) -> Delivery = |ctx, peer| {
         ctx.abort(peer, Disconnect::Done);
         Delivery::Buffer
@@ -241,7 +241,7 @@ fn nothing_is_delivered_of_a_message_at_whose_header_the_peer_was_closed() {
 }
 
 #[test]
-fn nothing_is_delivered_after_the_end() {
+fn nothing_is_delivered_after_the_close() {
     let mut stage = Stage::with(config(), farewell());
     let mut peer = stage.ready_peer();
     for _ in 0..3 {
@@ -273,7 +273,7 @@ fn req_e21_a_stopped_loop_closes_all_peers_and_ends() {
     silent.close();
     let end = Instant::ZERO.plus(secs(60));
     assert_eq!(driver.run_until(end, &mut [&mut node.reactor]).unwrap(), RunOutcome::AllEnded);
-    assert_eq!(world.now(), Instant::ZERO, "no peer delayed it");
+    assert_eq!(world.now(), Instant::ZERO, "no peer delayed the stop");
     let seen = node.seen();
     assert_eq!(seen.closed.len(), 2);
     assert!(seen.closed.iter().all(|closed| closed.reason == CloseReason::Local(LocalCause::Shutdown)));

@@ -1,4 +1,4 @@
-//! The cost of a crowd: nothing for an idle connection, and no allocation for a small message.
+//! Many honest peers at once: their cost, every poller, and an outage.
 
 use crate::keen::{address_of, crowd, node, run};
 use allocation_counter::measure;
@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Builds many honest peers that dial one after another.
+/// Builds `count` honest peers, which dial one after another.
 fn honest_crowd(world: &World, to: SocketAddr, profile: Profile, count: u64, every: Duration) -> Crowd {
     let profile = Rc::new(profile);
     let mut peers = crowd(world).with_sources(u32::try_from(count / 20_000 + 1).unwrap());
@@ -37,7 +37,7 @@ fn small_messages_of_warm_peers_allocate_nothing() {
 }
 
 #[test]
-fn fault_e15_no_poller_is_too_mean_for_honest_peers() {
+fn fault_e15_honest_peers_stay_connected_under_every_poller() {
     for poller in [Poller::Linux, Poller::Mean, Poller::Noisy, Poller::Tiny] {
         let world = World::new(1, Instant::ZERO);
         let journal = Journal::new();
@@ -55,7 +55,7 @@ fn fault_e15_no_poller_is_too_mean_for_honest_peers() {
 }
 
 #[test]
-fn a_cut_crowd_loses_its_peers_and_a_healed_one_finds_new_ones() {
+fn a_cut_closes_all_peers_and_new_ones_connect_after_it_is_healed() {
     let world = World::new(1, Instant::ZERO);
     let journal = Journal::new();
     let mut node = node(&world, config(), vec![]);
@@ -96,7 +96,7 @@ fn the_cost_of_a_million_idle_peers() {
         let calls = world.trace().calls();
         assert_eq!((node.stats().ready as u64, journal.complaints()), (count, vec![]));
         println!(
-            "{count} peers: {} bytes each with loop and kernel, {calls} calls, {:.0} ns each",
+            "{count} peers: {} bytes each including loop and kernel, {calls} calls, {:.0} ns each",
             info.bytes_current / i64::try_from(count).unwrap(),
             began.elapsed().as_nanos() as f64 / calls as f64,
         );

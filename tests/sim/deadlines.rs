@@ -13,7 +13,7 @@ use std::time::Duration;
 
 const INSTANT_BEFORE: Duration = Duration::from_nanos(1);
 
-/// Runs to just before `time` has passed, until when no peer may be closed, and then to that moment.
+/// Runs for `time`, and checks that no peer is closed before its last nanosecond.
 fn assert_no_peer_is_closed_before(stage: &mut Stage, time: Duration) {
     stage.run_for(time - INSTANT_BEFORE);
     assert_eq!(stage.node.seen().closed, [], "closed too early");
@@ -59,7 +59,7 @@ fn req_e05_a_silent_peer_that_was_dialled_gets_a_version_and_ten_seconds() {
 }
 
 #[test]
-fn no_traffic_extends_the_handshake() {
+fn no_traffic_extends_the_handshakes_deadline() {
     let mut stage = Stage::new();
     let mut peer = stage.peer();
     for second in 0..10 {
@@ -75,7 +75,7 @@ fn no_traffic_extends_the_handshake() {
 }
 
 #[test]
-fn a_version_without_a_verack_extends_nothing() {
+fn a_version_without_a_verack_does_not_extend_the_handshakes_deadline() {
     let mut stage = Stage::new();
     let mut peer = stage.peer();
     stage.run_for(secs(9));
@@ -113,7 +113,7 @@ fn sixteen_messages_are_enough_for_a_handshake() {
 }
 
 #[test]
-fn before_the_handshake_is_complete_two_kib_is_the_maximum() {
+fn before_the_handshake_is_complete_a_payload_has_at_most_two_kib() {
     let mut stage = Stage::new();
     let mut peer = stage.peer();
     peer.send(&frame("nonsense", &[0; 2_048]));
@@ -166,7 +166,7 @@ fn a_ping_sent_with_the_replies_has_its_deadline_too() {
         };
         let mut stage = Stage::with(config().with_ping_interval(ping_interval), player);
         let mut peer = stage.ready_peer();
-        // Until then the timer is the handshake's.
+        // The handshake's timer expires first.
         stage.run_for(secs(20));
         peer.send(&frame("question", b""));
         stage.settle();
@@ -177,7 +177,7 @@ fn a_ping_sent_with_the_replies_has_its_deadline_too() {
 }
 
 #[test]
-fn a_dripped_header_has_twenty_seconds_from_its_first_byte() {
+fn a_header_sent_byte_by_byte_has_twenty_seconds_from_its_first_byte() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     stage.run_for(secs(5));
@@ -218,7 +218,7 @@ fn a_trickling_body_has_the_same_deadline_as_a_missing_one() {
 }
 
 #[test]
-fn a_bodys_minimum_rate_is_configured() {
+fn a_bodys_minimum_rate_is_configurable() {
     for (least, is_closed) in [(0, false), (100, false), (101, true)] {
         let mut stage = Stage::with(config().with_min_body_bytes_per_second(least), Player::default());
         let mut peer = stage.ready_peer();
@@ -272,7 +272,7 @@ fn the_time_for_which_a_peer_was_not_read_is_not_charged_to_it() {
     };
     let mut stage = Stage::with(config().with_ping_interval(Duration::ZERO), player);
     let mut peer = stage.ready_peer();
-    // When reading stops, a ping is in flight, its timer is set, and a header has begun.
+    // When reading stops, a ping is in flight, its timer is set, and part of a header has arrived.
     stage.run_for(secs(20));
     peer.send(&frame("question", b""));
     stage.run_for(secs(10));

@@ -14,7 +14,7 @@ fn hash_of_a_run(seed: u64) -> (u64, u64) {
     hash_of_a_run_with(Tape::from_seed(seed))
 }
 
-/// Sends a thousand pings over a connection with drawn cuts, and returns the hash of all calls and their number.
+/// Sends a thousand pings over a connection with random cuts, and returns the hash of all calls and their number.
 fn hash_of_a_run_with(tape: Tape) -> (u64, u64) {
     let world = World::with_tape(tape, Instant::ZERO);
     let cuts = || Cuts { writes: Cut::Drawn, arrivals: Cut::Drawn };
@@ -38,14 +38,14 @@ fn hash_of_a_run_with(tape: Tape) -> (u64, u64) {
 }
 
 #[test]
-fn a_run_is_repeated_by_its_seed_and_by_no_other() {
+fn the_same_seed_repeats_a_run_and_a_different_seed_does_not() {
     let first = hash_of_a_run(7);
     assert_eq!(first, hash_of_a_run(7));
     assert_ne!(first.0, hash_of_a_run(8).0);
 }
 
 #[test]
-fn a_run_is_repeated_by_the_tape_that_recorded_it() {
+fn a_recorded_tape_repeats_its_run() {
     let recording = Tape::recording(7);
     let first = hash_of_a_run_with(recording.clone());
     assert_eq!(first, hash_of_a_run(7), "recording changes nothing");
@@ -55,12 +55,12 @@ fn a_run_is_repeated_by_the_tape_that_recorded_it() {
 }
 
 #[test]
-fn without_draws_a_run_is_as_simple_as_can_be() {
+fn an_empty_tape_cuts_repeats_and_invents_nothing() {
     let quiet = hash_of_a_run_with(Tape::parse("").unwrap());
     assert!(quiet.1 < hash_of_a_run(7).1, "nothing is cut, repeated or invented");
 }
 
-/// Returns the pieces in which an acceptor sees the bytes of the second dialler, if both send or only that one.
+/// Returns the lengths of the pieces in which the second dialler's bytes arrive, with or without bytes of the first.
 fn pieces_of_the_second(first_sends: bool) -> Vec<usize> {
     let world = World::new(5, Instant::ZERO);
     let to_acceptor = Cuts { arrivals: Cut::Drawn, writes: Cut::None };
@@ -85,7 +85,7 @@ fn pieces_of_the_second(first_sends: bool) -> Vec<usize> {
 }
 
 #[test]
-fn one_hosts_draws_do_not_depend_on_another_host() {
+fn one_hosts_random_choices_do_not_depend_on_another_host() {
     let pieces = pieces_of_the_second(true);
     assert!(pieces.iter().any(|len| *len != pieces[0]), "{pieces:?}");
     assert_eq!(pieces, pieces_of_the_second(false));

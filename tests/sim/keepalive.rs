@@ -1,4 +1,4 @@
-//! Pings, their due times and the value of their pongs, under any other traffic on the link.
+//! Keepalive pings, their due times and their pongs, during any other traffic on the link.
 
 use peerloop::api::Event;
 use peerloop::error::{CloseReason, Deadline, Disconnect};
@@ -14,7 +14,7 @@ const INSTANT: Duration = Duration::from_nanos(1);
 const INTERVAL: Duration = Duration::from_secs(120);
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Returns the node's pings until `until`, while the peer pings every `pause` and is answered at once.
+/// Runs until `until` while the peer pings every `pause` and is answered at once. Returns the node's pings.
 fn talk_until(stage: &mut Stage, peer: &mut RawPeer, until: Instant, pause: Duration) -> Vec<(Instant, Vec<u8>)> {
     let mut pings = Vec::new();
     while stage.world.now() < until {
@@ -79,7 +79,7 @@ fn a_keepalive_ping_is_timed_from_its_sending_and_the_timer_lag_is_separate() {
 }
 
 #[test]
-fn req_e13_a_round_trip_counts_from_the_write_and_a_latency_from_the_moment_it_was_due() {
+fn req_e13_a_round_trip_is_measured_from_the_write_and_a_latency_from_the_due_time() {
     let player = Player {
         on_event: Some(|ctx, peer, event| {
             if let Event::Pong { planned, sent, received, .. } = event
@@ -107,9 +107,9 @@ fn req_e14_pings_are_on_time_though_the_peer_never_stops_sending() {
         let mut stage = Stage::new();
         let mut peer = stage.ready_peer();
         let at = |time| Instant::ZERO.plus(time);
-        assert_eq!(talk_until(&mut stage, &mut peer, at(INTERVAL - INSTANT), pause), [], "not early");
+        assert_eq!(talk_until(&mut stage, &mut peer, at(INTERVAL - INSTANT), pause), [], "no ping is early");
         let first = talk_until(&mut stage, &mut peer, at(INTERVAL), pause);
-        assert_eq!(first.len(), 1, "to the tick");
+        assert_eq!(first.len(), 1, "the ping is sent in its tick");
         peer.send(&frame("pong", &first[0].1));
         assert_eq!(talk_until(&mut stage, &mut peer, at(2 * INTERVAL - INSTANT), pause), []);
         let second = talk_until(&mut stage, &mut peer, at(2 * INTERVAL), pause);
@@ -160,7 +160,7 @@ fn req_e14_a_dialled_peer_that_did_not_answer_is_dialled_again() {
     peer.accept();
     peer.send(&ready_bytes());
     run_for(&mut node, Duration::ZERO);
-    assert_eq!(node.seen().ready.len(), 2, "the same address is a peer again");
+    assert_eq!(node.seen().ready.len(), 2, "the same address is connected again");
     assert_eq!(node.reactor.violations(), [] as [Violation; 0]);
 }
 
@@ -178,7 +178,7 @@ fn req_e14_a_body_in_transit_is_a_sign_of_life_while_it_progresses() {
         assert_eq!(pings.len(), 1, "the ping is due despite the body in transit");
         for part in message[24..].chunks(bytes_per_second) {
             stage.run_for(secs(1));
-            assert_eq!(stage.node.seen().closed, [], "the pong is after the body");
+            assert_eq!(stage.node.seen().closed, [], "the pong must follow the body");
             peer.send(part);
         }
         stage.settle();
@@ -193,7 +193,7 @@ fn req_e14_a_body_in_transit_is_a_sign_of_life_while_it_progresses() {
 }
 
 #[test]
-fn req_e14_a_stalled_body_is_no_sign_of_life() {
+fn req_e14_a_stalled_body_is_not_a_sign_of_life() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     stage.run_for(INTERVAL);

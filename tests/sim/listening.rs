@@ -14,7 +14,7 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// EINVAL, the error of a listener that is no longer one; the same number on every system.
+/// EINVAL, the error of an accept on a socket that no longer listens. The number is the same on every system.
 const INVALID: i32 = 22;
 
 /// Returns an address of the first host of a world.
@@ -75,7 +75,7 @@ fn req_e32_an_address_that_cannot_be_bound_is_retried_ever_more_slowly_up_to_a_m
         assert_eq!(bound_and_failed(&node), (0, failure));
         world.advance(pause - TICK);
         node.poll_once(Duration::ZERO).unwrap();
-        assert_eq!(bound_and_failed(&node), (0, failure), "the loop waits as long as it reported");
+        assert_eq!(bound_and_failed(&node), (0, failure), "the loop waits for the whole pause");
         world.advance(TICK);
         pause = (2 * pause).min(MAX_LISTEN_RETRY);
     }
@@ -114,7 +114,7 @@ fn a_loop_that_waits_for_an_address_ends_when_it_is_stopped() {
     assert_eq!(node.violations(), [], "nothing waits in a loop that has ended");
 }
 
-/// Builds a loop with planned accept errors, and a peer that waits to be accepted.
+/// Builds a loop whose accepts can be made to fail, and a peer that waits to be accepted.
 fn loop_at(world: &World, config: Config) -> (Reactor<SlowHost, Player>, RawPeer) {
     let net = SlowHost::new(world);
     let address = net.address();
@@ -141,7 +141,7 @@ fn fault_e17_a_listener_that_only_fails_is_reopened_and_dialling_continues() {
             world.advance(Duration::from_millis(50));
         }
         assert_eq!(reactor.stats().counters.accept_pauses, 5);
-        assert_eq!(reactor.listening_at().count(), 0, "the broken one is closed");
+        assert_eq!(reactor.listening_at().count(), 0, "the broken listener is closed");
         world.advance(LISTEN_RETRY_FIRST);
         reactor.poll_once(Duration::ZERO).unwrap();
         assert_eq!(reactor.listening_at().collect::<Vec<_>>(), [here(18_444)]);
@@ -153,7 +153,7 @@ fn fault_e17_a_listener_that_only_fails_is_reopened_and_dialling_continues() {
 }
 
 #[test]
-fn fault_e17_a_shortage_never_costs_the_listener_or_a_waiting_connection() {
+fn fault_e17_a_lack_of_descriptors_closes_neither_the_listener_nor_a_waiting_connection() {
     let world = World::new(1, Instant::ZERO);
     let (mut reactor, _peer) = loop_at(&world, config());
     let errors = (0..100).map(|_| io::Error::from_raw_os_error(EMFILE));
@@ -167,7 +167,7 @@ fn fault_e17_a_shortage_never_costs_the_listener_or_a_waiting_connection() {
 }
 
 #[test]
-fn fault_e18_an_address_of_an_odd_family_costs_its_own_connection_only() {
+fn fault_e18_an_address_of_an_unknown_family_affects_only_its_own_connection() {
     let world = World::new(1, Instant::ZERO);
     let (mut reactor, _peer) = loop_at(&world, config());
     // The standard library's error for an address of an unknown family.

@@ -1,7 +1,7 @@
 //! The loop in a virtual world: every split point, every deadline to the tick, hostile peers driven by hand, and the
 //! virtual kernel's own behaviour.
 
-#![expect(clippy::unwrap_used, reason = "what fails in a helper fails its test")]
+#![expect(clippy::unwrap_used, reason = "a failure in a helper fails its test")]
 
 mod accepting;
 mod actors;

@@ -50,14 +50,14 @@ fn a_pong_counts_once() {
     for unmatched in 0..3 {
         peer.send(&pong);
         stage.settle();
-        assert_eq!(stage.node.seen().pongs.len(), 2, "the keepalive of the honest peer, and this one");
+        assert_eq!(stage.node.seen().pongs.len(), 2, "the honest peer's pong and this one");
         assert_eq!(stage.node.reactor.stats().counters.pongs_unmatched, unmatched);
     }
     stage.assert_honest_peer_is_unaffected();
 }
 
 #[test]
-fn a_pong_before_its_ping_was_sent_is_a_guess() {
+fn a_pong_to_a_ping_that_is_not_sent_yet_is_unmatched() {
     let player = Player {
         on_message: Some(|ctx, peer| {
             // A message that fills the pipe, so that the ping after it must wait.
@@ -76,7 +76,7 @@ fn a_pong_before_its_ping_was_sent_is_a_guess() {
     peer.send(&frame("question", &[]));
     stage.settle();
     assert_eq!(stage.node.reactor.stats().counters.pings_sent, 1);
-    // Everything is drawn from seeds, so another run knows the unpredictable nonce.
+    // All random values come from the seed, so a second run gives the same nonce.
     let nonce = nonce_of_a_like_run();
     peer.send(&frame("pong", &nonce));
     stage.settle();
@@ -85,7 +85,7 @@ fn a_pong_before_its_ping_was_sent_is_a_guess() {
     let mut received = peer.receive();
     stage.settle();
     received.extend(peer.receive());
-    assert_eq!(frames(&received)[1], ("ping".to_owned(), nonce.clone()), "the guess was right");
+    assert_eq!(frames(&received)[1], ("ping".to_owned(), nonce.clone()), "the second run gave the right nonce");
     peer.send(&frame("pong", &nonce));
     stage.settle();
     assert_eq!(stage.node.seen().pongs.len(), 1);

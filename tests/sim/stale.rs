@@ -1,4 +1,4 @@
-//! Events that outlived their link, and rows that must not be used again too soon.
+//! Events of links that are already closed, and table rows that must not be reused too soon.
 
 use peerloop::PeerId;
 use peerloop::error::Disconnect;
@@ -50,7 +50,7 @@ fn a_peer_closed_by_a_handler_is_not_read_though_its_event_is_in_the_same_batch(
 }
 
 #[test]
-fn a_row_is_used_again_only_after_its_turn_and_with_another_generation() {
+fn a_row_is_reused_only_after_its_turn_and_with_a_new_generation() {
     let mut stage = Stage::new();
     let mut listener = RawPeer::new(&stage.world);
     stage.node.reactor.handler_mut().redials = Some(listener.listen());
@@ -59,7 +59,7 @@ fn a_row_is_used_again_only_after_its_turn_and_with_another_generation() {
     stage.settle();
     let closed = stage.closed().peer;
     let first = stage.node.seen().dialled[0];
-    assert_ne!(first.slot(), closed.slot(), "the row is still in use while its end is reported");
+    assert_ne!(first.slot(), closed.slot(), "the row is still in use while its close is reported");
     let third = stage.peer();
     let opened = stage.node.seen().opened;
     assert_eq!(opened, 4, "two accepted, one dialled, one accepted into the freed row");
@@ -71,7 +71,7 @@ fn a_row_is_used_again_only_after_its_turn_and_with_another_generation() {
     forge(&stage.world.clone(), &stage, reused.to_u64());
     stage.settle();
     assert_eq!(stage.node.reactor.stats().counters.stale_events, 1, "the row has its second generation");
-    assert_eq!(stage.node.seen().closed.len(), 1, "an event without cause does nothing");
+    assert_eq!(stage.node.seen().closed.len(), 1, "a spurious event does nothing");
     drop(third);
     stage.assert_honest_peer_is_unaffected();
 }
@@ -83,7 +83,7 @@ fn fault_e15_events_without_a_link_are_counted_and_ignored() {
     for token in [77, 1 << 40, 5 << 32 | 1_000_000, u64::from(u32::MAX)] {
         forge(&world, &stage, token);
     }
-    // A listener that does not exist, and one without connections.
+    // Events of a listener that does not exist, and of one without connections.
     forge(&world, &stage, u64::from(u32::MAX) << 32 | 9);
     forge(&world, &stage, u64::from(u32::MAX) << 32);
     stage.settle();

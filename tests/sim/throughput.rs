@@ -1,5 +1,4 @@
-//! The number of events that a world handles in a second, to show the cost of a change to the simulator: a figure,
-//! not a pass or fail.
+//! Measures the number of events that a world handles per second, to show the cost of a change to the simulator.
 
 use peerloop::Reactor;
 use peerloop::internals::net::Net;
@@ -11,7 +10,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Pings a loop once a millisecond and reads the replies.
+/// An actor that pings a loop once a millisecond and reads the replies.
 struct Pinger {
     net: SimNet,
     ping: Vec<u8>,

@@ -1,4 +1,4 @@
-//! The handler's timers by key: from every callback, at their limits, and against the loop's sleep.
+//! A handler's timers, each with its key: set from every callback, up to their limit, and while the loop sleeps.
 
 use peerloop::api::{Chunk, Delivery, Frame};
 use peerloop::error::RequestError;
@@ -16,14 +16,14 @@ use std::time::Duration;
 
 type Script = fn(&mut Timing, &mut Ctx<'_>);
 
-/// Runs a script when it starts, and another for each timer.
+/// A handler that runs one script at its start and another for each expired timer.
 struct Timing {
     on_start: Script,
     on_timer: fn(&mut Self, &mut Ctx<'_>, u64),
     fired: Vec<(u64, Instant)>,
     /// Whether it uses timers in each callback.
     uses_timers: bool,
-    /// Names of the callbacks in which it did.
+    /// The callbacks in which it has used timers.
     called: BTreeSet<&'static str>,
 }
 
@@ -32,7 +32,7 @@ impl Timing {
         Self { on_start, on_timer: |_, _, _| {}, fired: Vec::new(), uses_timers: false, called: BTreeSet::new() }
     }
 
-    /// Sets a timer of the callback's own, and cancels and moves others.
+    /// Sets and moves one timer for the callback, and sets and cancels another.
     fn called(&mut self, ctx: &mut Ctx<'_>, callback: &'static str) {
         if !self.uses_timers || !self.called.insert(callback) {
             return;
@@ -173,7 +173,7 @@ fn a_timer_in_the_past_fires_once_a_turn_and_one_at_the_end_of_time_never() {
     let reactor = run(timing, secs(10));
     assert_eq!(reactor.handler().fired.len(), 100);
     let turns = reactor.stats().counters.turns;
-    assert!(turns >= 100, "{turns} turns: it fires once in each");
+    assert!(turns >= 100, "{turns} turns: the timer fires once in each");
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn a_timer_that_sets_itself_again_fires_every_period() {
 }
 
 #[test]
-fn as_many_timers_as_there_may_be_fire_in_bounded_turns_and_one_more_is_refused() {
+fn the_maximum_number_of_timers_fires_in_bounded_turns_and_one_more_is_refused() {
     let timing = Timing::new(|_, ctx| {
         for key in 0..MAX_TIMERS as u64 {
             ctx.set_timer(key << 40, ctx.now().plus(TICK)).unwrap();

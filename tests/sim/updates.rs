@@ -1,5 +1,5 @@
-//! Another configuration for a loop with live peers: each field is in force where its change promises, a lower limit
-//! closes no peer, and a refused or trial update changes nothing.
+//! A new configuration for a loop with live peers: each field takes effect as its change says, a lower limit closes
+//! no peer, and a refused or trial update changes nothing.
 
 use peerloop::api::Event;
 use peerloop::config::{Effect, Field, UpdateError, VersionRules};
@@ -93,10 +93,10 @@ fn req_e44_a_live_peer_is_pinged_at_the_new_interval() {
         stage.run_to(secs(changed_at));
         stage.update(|config| config.ping_interval = secs(interval));
         stage.run_to(secs(pinged_at) - INSTANT_BEFORE);
-        assert_eq!(peer.receive(), [], "{interval} s since {changed_at} s");
+        assert_eq!(peer.receive(), [], "an interval of {interval} s from {changed_at} s on");
         stage.run_to(secs(pinged_at));
         let pings = frames(&peer.receive());
-        assert_eq!(pings.len(), 1, "{interval} s since {changed_at} s");
+        assert_eq!(pings.len(), 1, "an interval of {interval} s from {changed_at} s on");
         peer.send(&frame("pong", &pings[0].1));
         stage.run_to(secs(pinged_at + interval) - INSTANT_BEFORE);
         assert_eq!(peer.receive(), [], "the next one is not due");
@@ -140,21 +140,23 @@ fn pings_can_be_switched_off_and_on() {
 }
 
 #[test]
-fn req_e44_a_ping_in_flight_gets_the_new_time() {
+fn req_e44_a_ping_in_flight_gets_the_new_timeout() {
     for (changed_at, timeout, closed_at) in [(130, 60, 180), (149, 31, 151), (122, 10, 130), (140, 5, 140)] {
         let mut stage = Stage::new();
         let _peer = stage.ready_peer();
         stage.run_to(secs(changed_at));
         stage.update(|config| config.pong_timeout = secs(timeout));
         match closed_at == changed_at {
-            true => assert_eq!(stage.closed().at, at(secs(closed_at)), "{timeout} s since {changed_at} s"),
+            true => {
+                assert_eq!(stage.closed().at, at(secs(closed_at)), "a timeout of {timeout} s from {changed_at} s on")
+            }
             false => stage.assert_closed_at(secs(closed_at), Deadline::Pong),
         }
     }
 }
 
 #[test]
-fn a_new_time_for_pongs_applies_to_every_peer() {
+fn a_new_pong_timeout_applies_to_every_peer() {
     let mut stage = Stage::with(
         config(),
         Player {
@@ -175,7 +177,7 @@ fn a_new_time_for_pongs_applies_to_every_peer() {
 }
 
 #[test]
-fn req_e44_a_handshake_under_way_gets_the_new_time() {
+fn req_e44_a_handshake_under_way_gets_the_new_timeout() {
     for (changed_at, timeout) in [(3, 5), (9, 20), (9, 10)] {
         let mut stage = Stage::new();
         let _peer = stage.peer();
@@ -186,7 +188,7 @@ fn req_e44_a_handshake_under_way_gets_the_new_time() {
 }
 
 #[test]
-fn a_dial_under_way_gets_the_new_time() {
+fn a_dial_under_way_gets_the_new_timeout() {
     for (changed_at, timeout) in [(1, 2), (4, 8)] {
         let world = World::new(1, Instant::ZERO);
         world.set_backlog(0);
@@ -252,7 +254,7 @@ fn req_e28_the_number_of_rows_follows_the_configuration() {
     stage.update(|config| config.max_links = 3);
     let mut refused = stage.peer();
     refused.receive();
-    assert!(refused.has_seen_end, "there is no row for it");
+    assert!(refused.has_seen_end, "the table has no row for the peer");
     assert_eq!((stage.node.seen().closed, stage.node.reactor.stats().ready), (vec![], 5));
     stage.update(|config| config.max_links = 6);
     stage.ready_peer();
@@ -298,7 +300,7 @@ fn the_lowest_version_applies_to_later_handshakes() {
 }
 
 #[test]
-fn the_next_version_holds_the_configuration_of_its_moment() {
+fn the_next_version_contains_the_new_configuration() {
     let mut stage = Stage::new();
     let before = version_of(&mut stage);
     stage.update(|config| {
@@ -359,7 +361,7 @@ fn a_higher_limit_is_announced_to_newcomers_and_a_lower_one_breaks_no_promise() 
     assert_eq!(limit, 1_048_576);
     told_of_more.send(&header("inv", 5_000_000, &[0; 4]));
     stage.settle();
-    assert_eq!(stage.node.seen().closed, [], "the peer's announced limit allows this message");
+    assert_eq!(stage.node.seen().closed, [], "the limit announced to this peer allows the message");
     told_of_more.close();
     stage.settle();
     let mut peer = stage.ready_peer();
@@ -370,7 +372,7 @@ fn a_higher_limit_is_announced_to_newcomers_and_a_lower_one_breaks_no_promise() 
 }
 
 #[test]
-fn a_lower_limit_of_blocks_applies_to_the_next_one() {
+fn a_lower_block_limit_applies_to_the_next_block() {
     let mut stage = Stage::new();
     let mut under_way = stage.ready_peer();
     let mut next = stage.ready_peer();
@@ -387,7 +389,7 @@ fn a_lower_limit_of_blocks_applies_to_the_next_one() {
 }
 
 #[test]
-fn limits_of_buffering_apply_to_the_next_message() {
+fn buffering_limits_apply_to_the_next_message() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     let mut send = |stage: &mut Stage, command: &str| {
@@ -404,7 +406,7 @@ fn limits_of_buffering_apply_to_the_next_message() {
 }
 
 #[test]
-fn fault_e21_a_message_above_a_lower_total_is_kept_until_it_grows() {
+fn fault_e21_a_message_above_a_lower_total_is_kept_until_its_buffer_grows() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     let message = frame("addr", &[7; 400_000]);
@@ -416,7 +418,7 @@ fn fault_e21_a_message_above_a_lower_total_is_kept_until_it_grows() {
         config.max_buffered_message_bytes = 100_000;
         config.max_buffered_total_bytes = 100_000;
     });
-    assert_eq!(stage.node.reactor.stats().gathered_bytes, gathered, "gathered bytes are kept");
+    assert_eq!(stage.node.reactor.stats().gathered_bytes, gathered, "buffered bytes are kept");
     peer.send(&message[200_000..]);
     stage.settle();
     let stats = stage.node.reactor.stats();

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 const RING_MILLIS: u64 = 65_536;
 
-/// Returns when a silent peer was closed, in nanoseconds since the world began; the number of pongs of a ready one,
-/// to forty pings and the node's keepalives; and the number of its own keepalives.
+/// Returns the number of nanoseconds after which a silent peer was closed, the number of a ready peer's pongs to forty
+/// pings and the node's keepalives, and the number of that peer's own keepalives.
 fn outcome(start: Instant) -> (u128, usize, usize) {
     let world = World::new(1, start);
     let player = Player::default().pinging(start.plus(Duration::from_millis(700)), secs(7), 40);

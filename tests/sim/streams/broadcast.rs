@@ -1,4 +1,4 @@
-//! One frame for many peers: the peers that get it, the peers without room for it, and that it is never copied.
+//! One frame for many peers: the peers that receive it, the peers without room for it, and the single copy in memory.
 
 use super::{Room, pattern};
 use bytes::Bytes;
@@ -22,7 +22,7 @@ fn a_frame_reaches_every_ready_peer_that_the_filter_selects() {
             seen += 1;
             peer.id() != left_out
         });
-        assert_eq!(seen, 3, "the filter is asked about ready peers alone");
+        assert_eq!(seen, 3, "the filter is called for ready peers only");
         sent
     });
     assert_eq!((sent.accepted, sent.refused), (2, Vec::new()));

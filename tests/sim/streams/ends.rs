@@ -1,4 +1,4 @@
-//! Connections that end in the middle of a message: the reports to each side, and their order.
+//! Connections that close in the middle of a message: the reports to each side, and their order.
 
 use super::{Room, Seen, feed_whole, opaque, pattern};
 use peerloop::Network;
@@ -72,7 +72,7 @@ fn many_streamed_messages_with_a_wrong_checksum_are_charged() {
 }
 
 #[test]
-fn the_sender_learns_of_its_receivers_end_and_feeds_no_more() {
+fn the_receivers_close_is_reported_to_the_sender_which_can_feed_no_more() {
     let mut room = Room::new(Conditions::default());
     let (mut raw, peer) = room.add_peer();
     room.stream(0, peer, &pattern(4 << 20), 50_000);
@@ -86,7 +86,7 @@ fn the_sender_learns_of_its_receivers_end_and_feeds_no_more() {
 }
 
 #[test]
-fn the_receiver_learns_the_length_of_a_cut_block_and_then_of_the_peers_end() {
+fn a_cut_block_is_reported_with_its_received_length_before_the_close() {
     let block = frame("block", &pattern(1_000));
     for len in [24, 25, 500, 1_023] {
         for most in [1, 100, usize::MAX] {
@@ -107,7 +107,7 @@ fn the_receiver_learns_the_length_of_a_cut_block_and_then_of_the_peers_end() {
 }
 
 #[test]
-fn a_block_that_is_complete_or_not_begun_or_not_streamed_is_not_cut() {
+fn a_block_that_is_complete_or_not_begun_or_not_streamed_is_not_reported_as_cut() {
     for bytes in
         [frame("block", &pattern(100)), frame("block", b"")[..23].to_vec(), frame("tx", b"1234")[..26].to_vec()]
     {
@@ -123,9 +123,9 @@ fn a_block_that_is_complete_or_not_begun_or_not_streamed_is_not_cut() {
 }
 
 #[test]
-fn a_handler_that_ends_a_peer_itself_learns_of_the_cut_too() {
+fn a_cut_is_reported_even_to_the_handler_that_closed_the_peer() {
     let block = frame("block", &pattern(1_000));
-    // A message that is ended at its header was not to be delivered, so nothing is cut.
+    // After an abort at its header a message is not delivered, so no cut is reported.
     let cut = Seen::Cut { received: 400, reason: REQUESTED };
     for (at_header, len, cut) in [(true, 24, None), (true, 424, None), (true, 1_024, None), (false, 424, Some(cut))] {
         let mut room = Room::new(Conditions::default());

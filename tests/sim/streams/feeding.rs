@@ -1,4 +1,4 @@
-//! Feeding bodies: how much may wait and when, refusals, and the header of a payload above 4 GiB - 1.
+//! Feeding bodies: the limit on waiting bytes, refusals, and the header of a payload above 4 GiB - 1.
 
 use super::{Room, pattern};
 use bytes::Bytes;
@@ -22,7 +22,7 @@ fn begin(room: &mut Room, peer: PeerId, header: Header) -> Result<(), RequestErr
     room.act(0, move |ctx| ctx.begin_body(peer, &header))
 }
 
-/// Feeds `part` and returns how much of it is queued.
+/// Feeds `part` and returns the number of its bytes that were not accepted.
 fn feed(room: &mut Room, peer: PeerId, part: Bytes) -> Result<usize, RequestError> {
     room.act(0, move |ctx| {
         let waiting = |ctx: &Ctx<'_>| ctx.peer(peer).map_or(0, |view| view.waiting_bytes());
@@ -31,7 +31,7 @@ fn feed(room: &mut Room, peer: PeerId, part: Bytes) -> Result<usize, RequestErro
         let taken = part.len() - rest.len();
         assert_eq!(rest, part[taken..], "bytes are consumed from the front");
         assert_eq!(waiting(ctx), before + taken);
-        assert!(taken == 0 || before + taken <= MAX_BODY_WAITING_BYTES, "{taken} bytes behind {before}");
+        assert!(taken == 0 || before + taken <= MAX_BODY_WAITING_BYTES, "{taken} bytes in addition to {before}");
         assert!(fed.is_ok() || taken == 0, "a refused part is not consumed");
         fed.map(|()| rest.len())
     })
@@ -56,11 +56,11 @@ fn at_most_a_mebibyte_may_wait_and_the_handler_is_called_when_a_quarter_remains(
         assert_eq!(waiting(&mut room, peer), MAX_BODY_WAITING_BYTES);
         let left_bytes = left(&mut room, peer);
         assert_eq!(feed(&mut room, peer, part.clone()), Ok(part_len));
-        assert_eq!(left(&mut room, peer), left_bytes, "unfed bytes are not counted");
+        assert_eq!(left(&mut room, peer), left_bytes, "bytes that are not accepted remain to be fed");
         let writable = room.streamer(0).writable;
         let mut block = vec![0; 10_000];
         while waiting(&mut room, peer) > BODY_REFILL_BYTES {
-            assert_eq!(room.streamer(0).writable, writable, "there is more than a quarter");
+            assert_eq!(room.streamer(0).writable, writable, "more than a quarter waits");
             raw.net.read(raw_link(), &mut block).unwrap();
             room.settle();
         }
@@ -121,7 +121,7 @@ fn a_message_without_payload_is_complete_with_its_header() {
     let (mut raw, peer) = room.add_peer();
     begin(&mut room, peer, Header::of(CommandName::BLOCK, b"")).unwrap();
     assert_eq!(left(&mut room, peer), None);
-    assert_eq!(feed(&mut room, peer, Bytes::new()), Ok(0), "its only part");
+    assert_eq!(feed(&mut room, peer, Bytes::new()), Ok(0), "an empty part is accepted");
     assert_eq!(feed(&mut room, peer, pattern(1)), Err(RequestError::NoBody));
     begin(&mut room, peer, Header::of(CommandName::BLOCK, b"")).unwrap();
     assert_eq!(room.drain(&mut raw), frame("block", b"").repeat(2));
@@ -171,7 +171,7 @@ fn one_byte_less_than_four_gibibytes_is_sent_with_a_basic_header() {
 }
 
 #[test]
-fn a_peer_below_70016_is_sent_no_extended_header() {
+fn a_peer_below_version_70016_is_sent_no_extended_header() {
     for (claimed, takes_it) in [(70_015_i32, false), (70_016, true), (70_017, true)] {
         let mut room = Room::new(Conditions::default());
         let mut payload = version().split_off(24);

@@ -20,7 +20,7 @@ fn small_room() -> (Room, RawPeer, PeerId) {
     (room, raw, peer)
 }
 
-/// A marked message: its payload begins with its mark.
+/// Returns a message whose payload begins with its mark.
 fn marked(mark: u64, len_bytes: usize) -> Bytes {
     frame("marked", &[&mark.to_le_bytes()[..], &pattern(len_bytes)].concat()).into()
 }
@@ -42,7 +42,7 @@ fn reported(room: &Room) -> Vec<u64> {
     marks.collect()
 }
 
-/// The bytes that the peer has read, and after each step the number of written bytes and the reported marks.
+/// The bytes that the peer has read, and for each step the number of written bytes and the reported marks.
 struct Watch {
     before: usize,
     received: Vec<u8>,
@@ -58,7 +58,7 @@ impl Watch {
         self.steps.push((bytes_sent(room) - self.before, reported(room)));
     }
 
-    /// Reads at least `most` bytes in all, or everything, `step` at a time.
+    /// Reads up to `step` bytes at a time, until `most` bytes have been read in all or no more arrive.
     fn read(&mut self, room: &mut Room, raw: &mut RawPeer, most: usize, step: usize) {
         let mut buffer = vec![0; step];
         self.note(room);
@@ -71,8 +71,8 @@ impl Watch {
         }
     }
 
-    /// Reads the rest and checks that after each step exactly those marks were reported whose messages were written
-    /// whole. Returns the commands.
+    /// Reads the rest, and checks that after each step exactly the marks of completely written messages were reported.
+    /// Returns the commands.
     fn finish(mut self, room: &mut Room, raw: &mut RawPeer, step: usize) -> Vec<String> {
         self.read(room, raw, usize::MAX, step);
         let (mut end, mut ends) = (0, Vec::new());
@@ -129,14 +129,14 @@ fn a_ping_or_pong_that_overtakes_a_marked_message_moves_its_mark() {
         });
         let received = watch.finish(&mut room, &mut raw, 3);
         let pings = received.iter().take_while(|command| *command != "marked").count();
-        assert_eq!((pings, received.len()), (1, 8), "{taken}: what came later is behind the frame that had begun");
+        assert_eq!((pings, received.len()), (1, 8), "{taken}: later pings and pongs follow the frame that has begun");
         assert_ne!(received[7], "ping");
         assert_eq!(reported(&room), [1, 2, 3, 4]);
     }
 }
 
 #[test]
-fn overtaken_marks_are_reported_exactly() {
+fn an_overtaken_mark_is_reported_with_its_messages_last_byte() {
     for step in [1, 5, 999] {
         let (mut room, mut raw, peer) = small_room();
         let watch = Watch::new(&room);
@@ -155,7 +155,7 @@ fn overtaken_marks_are_reported_exactly() {
 }
 
 #[test]
-fn a_mark_behind_a_message_in_parts_waits_for_its_end_and_what_overtakes_there() {
+fn a_mark_after_a_message_in_parts_waits_for_that_message_and_for_pings_and_pongs_after_it() {
     for step in [1, 13, 999] {
         let (mut room, mut raw, peer) = small_room();
         let watch = Watch::new(&room);
@@ -193,7 +193,7 @@ fn a_message_marked_inside_a_callback_is_reported_after_the_flush() {
 }
 
 #[test]
-fn the_time_is_that_of_the_write() {
+fn a_mark_is_reported_with_the_time_of_its_write() {
     let (mut room, mut raw, peer) = small_room();
     room.act(0, move |ctx| {
         send_marked(ctx, peer, 1, 900);
@@ -208,7 +208,7 @@ fn the_time_is_that_of_the_write() {
 }
 
 #[test]
-fn a_graceful_end_reports_what_is_written_and_a_hard_one_drops_the_rest() {
+fn a_close_reports_the_marks_that_it_still_writes_and_an_abort_drops_them() {
     for is_graceful in [true, false] {
         let (mut room, mut raw, peer) = small_room();
         room.act(0, move |ctx| {
@@ -223,12 +223,12 @@ fn a_graceful_end_reports_what_is_written_and_a_hard_one_drops_the_rest() {
         raw.close();
         room.run_for(secs(5));
         assert_eq!(reported(&room), if is_graceful { &[1, 2][..] } else { &[1] }, "{}", received.len());
-        assert!(matches!(room.seen(0).last(), Some(Seen::Closed(_))), "the end is the last event");
+        assert!(matches!(room.seen(0).last(), Some(Seen::Closed(_))), "the close is the last event");
     }
 }
 
 #[test]
-fn a_peer_has_a_bounded_number_of_marks() {
+fn a_peer_has_a_limited_number_of_marks() {
     let (mut room, mut raw, peer) = small_room();
     let watch = Watch::new(&room);
     let most = MAX_MARKS_PER_PEER as u64;

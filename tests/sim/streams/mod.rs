@@ -1,4 +1,4 @@
-//! Messages that are fed in parts, and those that arrive in parts: order, errors, ends and back-pressure.
+//! Messages that are fed or arrive in parts: order, errors, closes and back-pressure.
 //!
 //! The node under test runs [`Task`]s, feeds a [`Source`] as its peers accept it, relays received blocks to another
 //! peer on request, and records all callbacks. Its output is compared with bytes that this crate's encoder did not
@@ -39,7 +39,7 @@ enum Seen {
     Written { mark: u64, at: Instant },
 }
 
-/// A payload that is fed as far as the peer accepts it, and the rest when it is writable.
+/// A payload whose parts are fed as far as the peer accepts them, and the rest when the peer is writable.
 #[derive(Debug)]
 struct Source {
     peer: PeerId,
@@ -63,15 +63,15 @@ struct Streamer {
     /// The payload of the current or last message received in parts.
     received: Vec<u8>,
     source: Option<Source>,
-    /// Pauses the sender at the next chunk, once.
+    /// Whether to pause the sender at the next chunk, once.
     pauses: bool,
     /// The peer to which blocks are relayed.
     relays_to: Option<PeerId>,
-    /// The part that the other peer did not accept yet, and its sender.
+    /// The sender of a relayed part, and the rest that the other peer has not accepted yet.
     kept: Option<(PeerId, Bytes)>,
-    /// The longest queue of a peer after a part was fed.
+    /// The longest queue of a peer after a part was fed, in bytes.
     max_waiting: usize,
-    /// Ends the peer at the next header or chunk.
+    /// Whether to abort the peer at the next header, or at the next chunk.
     aborts_at_header: bool,
     aborts_at_chunk: bool,
     /// The reply to the next message: a frame, or the payload of a block that is fed as one part.
@@ -81,7 +81,7 @@ struct Streamer {
     replies: VecDeque<Task>,
     /// The peers whose room was offered, with the free bytes.
     pulled: Vec<(PeerId, usize)>,
-    /// Run inside `on_pull`, one for each call.
+    /// Actions to run inside `on_pull`, one for each call.
     on_pull: VecDeque<Task>,
 }
 
@@ -191,7 +191,7 @@ impl Handler for Streamer {
     }
 }
 
-/// Feeds a part for which there is room.
+/// Feeds a part, which must be accepted whole or refused.
 fn feed_whole(ctx: &mut Ctx<'_>, peer: PeerId, part: &Bytes) -> Result<(), RequestError> {
     let mut rest = part.clone();
     let fed = ctx.feed_body(peer, &mut rest);
@@ -225,8 +225,7 @@ impl Room {
         Self { world, nodes: vec![node], address }
     }
 
-    /// Adds another node, which dials the first; returns the id under which the first knows it, and its id of the
-    /// first.
+    /// Adds another node, which dials the first. Returns the first node's id for it, and its id for the first node.
     fn add_node(&mut self) -> (PeerId, PeerId) {
         let seed = Some(self.nodes.len() as u64 + 1);
         let config = config().with_seed(seed);
@@ -237,7 +236,7 @@ impl Room {
         (*self.nodes[0].handler().ready.last().unwrap(), self.nodes[index].handler().ready[0])
     }
 
-    /// Returns a raw peer whose handshake is complete and whose input is empty, and its id.
+    /// Adds a raw peer, completes its handshake and reads its input. Returns it and its id.
     fn add_peer(&mut self) -> (RawPeer, PeerId) {
         self.add_peer_with(&version())
     }
@@ -268,7 +267,7 @@ impl Room {
         let task = Task(Box::new(move |ctx| reply.send(act(ctx))));
         self.nodes[node].handle().request(task).unwrap();
         self.settle();
-        pending.try_take().unwrap().expect("a request is handled in the turn")
+        pending.try_take().unwrap().expect("the request is handled at this moment")
     }
 
     /// Returns all bytes that arrive at this moment.

@@ -1,5 +1,5 @@
-//! Messages sent while a body is being fed follow right after it, pings and pongs first, whole and in order, for all
-//! cuts of the bytes.
+//! Messages sent while a body is being fed follow right after it, whole and in order, pings and pongs first, however
+//! the bytes are split.
 
 use super::{Room, Seen, feed_whole, opaque, pattern, ping_nonces};
 use bytes::Bytes;
@@ -135,13 +135,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..60)
 }
 
-/// The frames in their sending order, each with whether it overtakes others. The frame that is being fed is whole in
-/// the list, even if it is only partly fed.
+/// The frames in sending order, each with a flag that it overtakes others. A frame that is being fed is in the list
+/// whole, even if it is only partly fed.
 #[derive(Default)]
 struct Model {
     frames: Vec<(Vec<u8>, bool)>,
     left: Option<(Bytes, usize)>,
-    /// Bytes that the kernel had accepted before the step.
+    /// Number of bytes that the kernel had accepted before the step.
     taken: usize,
 }
 
@@ -170,7 +170,7 @@ impl Model {
         Ok(())
     }
 
-    /// Returns the part to feed, cut from the payload as long as that is long enough, and the expected result.
+    /// Returns the part to feed, taken from the payload if enough of it is left, and the expected result.
     fn feed(&mut self, len: usize) -> (Bytes, Result<(), RequestError>) {
         let Some((payload, fed)) = &mut self.left else {
             return (pattern(len), if len == 0 { Ok(()) } else { Err(RequestError::NoBody) });
@@ -213,7 +213,7 @@ fn step(room: &mut Room, peer: peerloop::PeerId, model: &mut Model, step: Step) 
             let fed = room.act(0, move |ctx| feed_whole(ctx, peer, &part));
             assert_eq!(fed, expected);
         }
-        Step::Pinged | Step::Drain => unreachable!("the peer does it"),
+        Step::Pinged | Step::Drain => unreachable!("these are the peer's steps"),
     }
     let left = room.act(0, move |ctx| ctx.peer(peer).unwrap().body_left_bytes());
     assert_eq!(left, model.left.as_ref().map(|(payload, fed)| (payload.len() - fed) as u64));

@@ -12,19 +12,19 @@ use peerloop::{Ctx, PeerId};
 use peerloop_testkit::bytes::{commands, frame, verack, version};
 use peerloop_testkit::simulated::{RawPeer, config};
 
-/// Bytes that the kernel accepts before the peer reads.
+/// Number of bytes that the kernel accepts before the peer reads.
 const TAKEN_BYTES: usize = 4_096;
 
 fn small_room() -> Room {
     Room::new(Conditions { capacity_bytes: TAKEN_BYTES, ..Conditions::default() })
 }
 
-/// A frame of this many bytes in all.
+/// Returns a frame of this many bytes in all.
 fn frame_of(len_bytes: usize) -> Bytes {
     frame("tx", &pattern(len_bytes - 24)).into()
 }
 
-/// Reads the arrived bytes, and lets the node continue.
+/// Reads the arrived bytes, lets the node continue, and returns their number.
 fn read_once(room: &mut Room, raw: &mut RawPeer) -> usize {
     let len_bytes = raw.receive().len();
     room.settle();
@@ -131,7 +131,7 @@ fn peers_alternate_when_a_turn_has_fewer_calls_than_requests() {
     let mut room = Room::new(Conditions::default());
     let mut raws = [room.add_peer(), room.add_peer(), room.add_peer()];
     let peers = [0, 1, 2].map(|at: usize| raws[at].1);
-    // Each call sends to all and asks again for its own peer.
+    // Each call sends to all peers and asks for its own peer's room again.
     for at in 0..6 {
         room.streamer(0).on_pull.push_back(Task(Box::new(move |ctx| {
             peers.iter().for_each(|peer| ctx.send(*peer, &opaque("answer", b"")).unwrap());
@@ -158,7 +158,7 @@ fn room_after_a_body_is_offered_while_the_body_is_fed_and_the_peer_is_paused() {
         ctx.pull(peer).unwrap();
     });
     assert_eq!(room.streamer(0).pulled, []);
-    // Bytes that wait before a body need no room.
+    // Bytes that wait before a body do not count against the room after it.
     room.streamer(0).on_pull.push_back(Task(Box::new(move |ctx| ctx.send(peer, &opaque("behind", b"")).unwrap())));
     room.act(0, move |ctx| ctx.begin_body(peer, &header).unwrap());
     assert_eq!(room.streamer(0).pulled, [(peer, usize::MAX)]);
