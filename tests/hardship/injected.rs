@@ -73,7 +73,8 @@ fn refused_socket_options_are_skipped_and_reported_once() {
         let mut clients = Client::ready(node.address, PEERS);
         ping_all(&mut clients, ROUNDS);
         node.dial(other.address, DIALS as usize);
-        let account = node.until("both ends are ready", |account| account.of("handshakes") == PEERS as u64 + DIALS);
+        let account =
+            node.until("all handshakes are complete", |account| account.of("handshakes") == PEERS as u64 + DIALS);
         assert_eq!(other.account().of("socket_options_refused"), 0);
         assert_eq!((account.of("closed"), account.of("accept_pauses")), (0, 0), "{error}: {account:?}");
         assert_eq!(

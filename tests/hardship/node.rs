@@ -218,7 +218,7 @@ fn itself(test: &str) -> Command {
 fn behind(mut wrapper: Command, command: Command) -> Command {
     wrapper.arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
-        wrapper.env(name, value.expect("variables are only set"));
+        wrapper.env(name, value.expect("no variable is removed"));
     }
     wrapper
 }

@@ -39,7 +39,7 @@ fn rush(node: &Node, connects: usize) -> ([usize; 3], Duration) {
         threads.into_iter().map(|thread| thread.join().expect("no client panics")).collect()
     });
     let count = |wanted| results.iter().flat_map(|(outcomes, _)| outcomes).filter(|&&found| found == wanted).count();
-    let took = results.iter().map(|(_, took)| *took).max().expect("there are threads");
+    let took = results.iter().map(|(_, took)| *took).max().expect("at least one thread ran");
     ([Outcome::Ready, Outcome::Refused, Outcome::Lost].map(count), took)
 }
 

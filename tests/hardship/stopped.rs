@@ -46,8 +46,8 @@ impl Drop for HonestPeers {
 }
 
 #[test]
-fn fault_e06_a_stop_of_the_process_closes_no_honest_peer() {
-    let test = "stopped::fault_e06_a_stop_of_the_process_closes_no_honest_peer";
+fn fault_e06_stopping_the_process_closes_no_honest_peer() {
+    let test = "stopped::fault_e06_stopping_the_process_closes_no_honest_peer";
     let mut node = Node::start(test, |config| {
         config.ping_interval = Duration::from_millis(100);
         config.pong_timeout = Duration::from_millis(1_000);

@@ -77,7 +77,7 @@ fn ready() -> (Node, TcpStream) {
 }
 
 #[test]
-fn a_small_message_in_two_parts_allocates_nothing_wherever_it_is_cut() {
+fn a_small_message_in_two_parts_allocates_nothing_wherever_it_is_split() {
     let (mut node, mut socket) = ready();
     let inv = frame(&MessageRef::Opaque { command: CommandName::new("inv"), payload: &[7; 37] });
     let ping = frame(&MessageRef::Ping { nonce: 7 });

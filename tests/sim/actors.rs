@@ -184,14 +184,14 @@ impl Persona for Scripted {
         line.wake_at(line.now().plus(secs(4)));
         assert!(line.send(&[7; 1_000]), "the line queues the bytes");
         assert!(!line.send(&vec![7; 5_000_000]), "the line has no room for the bytes");
-        assert_eq!((line.offer(&[1]), line.unsent_bytes()), (0, 900), "100 fit the pipe");
+        assert_eq!((line.offer(&[1]), line.unsent_bytes()), (0, 900), "the pipe holds 100 bytes");
     }
 
     fn received(&mut self, line: &mut Line<'_>, bytes: &[u8]) {
         self.note(line, &format!("received {}", bytes.len()));
         if bytes.len() == 50 {
             line.finish();
-            assert!(!line.send(&[1]), "nothing follows the end");
+            assert!(!line.send(&[1]), "nothing may follow the end of the stream");
         }
     }
 

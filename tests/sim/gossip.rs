@@ -127,7 +127,7 @@ fn loops_that_know_only_one_loop_find_each_other() {
 }
 
 #[test]
-fn a_dialled_peer_is_asked_once_and_its_addresses_are_dialled() {
+fn a_dialled_peer_is_asked_for_addresses_once_and_those_are_dialled() {
     let mut stage = Dialled::new(Player::default());
     assert_eq!(commands(&stage.greeting), ["verack", "protoconf", "sendheaders", "getaddr"]);
     let mut named = RawPeer::new(&stage.world);

@@ -64,7 +64,7 @@ fn garbage_after_a_valid_frame_closes_the_connection_and_the_frame_is_processed(
 }
 
 #[test]
-fn the_magic_of_another_network_is_named() {
+fn the_magic_of_another_network_is_reported_with_its_network() {
     let mut stage = Stage::new();
     let mut peer = stage.peer();
     let found = [0xe3, 0xe1, 0xf3, 0xe8];

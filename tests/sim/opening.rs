@@ -46,7 +46,7 @@ fn req_e21_an_undecided_dial_is_closed_after_five_seconds_exactly() {
 }
 
 #[test]
-fn more_dials_than_fit_a_turn_or_a_backlog_all_get_through() {
+fn more_dials_than_a_turn_or_a_backlog_holds_are_all_established() {
     let world = World::new(1, Instant::ZERO);
     world.set_backlog(7);
     let mut node = Node::new(&world, config(), Player::default());
@@ -97,7 +97,7 @@ impl Handler for Fickle {
 }
 
 #[test]
-fn a_dial_that_is_closed_for_any_reason_ends_with_that_reason() {
+fn a_dial_that_the_handler_aborts_is_closed_with_the_handlers_reason() {
     for disconnect in Disconnect::ALL {
         let world = World::new(1, Instant::ZERO);
         let mut raw = RawPeer::new(&world);

@@ -142,7 +142,7 @@ fn an_empty_inventory_is_one_message() {
 }
 
 #[test]
-fn all_parts_of_an_inventory_are_queued_or_none() {
+fn either_all_parts_of_an_inventory_are_queued_or_none() {
     let (mut stage, mut raw) = stage(simulated::config(), |ctx| {
         let (peer, filler) = (hostile(ctx), vec![0; 1_000_000]);
         let filler = MessageRef::Opaque { command: CommandName::new("filler"), payload: &filler };

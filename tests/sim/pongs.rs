@@ -41,7 +41,7 @@ fn wrong_pongs_keep_no_peer_alive() {
 }
 
 #[test]
-fn a_pong_counts_once() {
+fn a_repeated_pong_is_unmatched() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     stage.run_for(secs(120));

@@ -402,7 +402,7 @@ fn points_for_a_handlers_own_reason_count_like_all_others() {
         ctx.penalize_for(peer, Misbehavior::SecondVersion);
         assert!(ctx.peer(peer).is_some_and(|view| view.is_ready()), "61 points");
         ctx.penalize(peer, u32::MAX, "more spam");
-        ctx.penalize(peer, 1, "it is being closed");
+        ctx.penalize(peer, 1, "too late");
     };
     let watcher = || Watcher { closes_at: Some(Moment::Ready), does: Some(does), ..Watcher::default() };
     let mut managed = ManagedWorld::with(manager(), watcher());

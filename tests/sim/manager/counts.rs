@@ -140,7 +140,7 @@ fn req_e47_the_book_is_counted_by_status_through_all_changes() {
         let banned = Ban { host: Host::of(FOE), reason, since: unix, until: None };
         managed.node.remember(vec![known_as(address, PeerStatus::Banned(reason), unix)], vec![banned]);
     }
-    assert_eq!(book(&managed), [0, 2, 2, 2], "for any reason");
+    assert_eq!(book(&managed), [0, 2, 2, 2], "bans for any reason count");
     ban(&mut managed, addresses[0].ip(), None);
     managed.run(secs(1));
     assert_eq!((book(&managed), managed.ready()), ([0, 1, 2, 3], 1));

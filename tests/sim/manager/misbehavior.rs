@@ -160,7 +160,7 @@ fn the_manual_lists_every_kind_with_its_cost_and_each_that_the_engine_charges_ha
 }
 
 #[test]
-fn each_kind_that_the_engine_charges_is_charged_once_and_answered_as_the_node_does() {
+fn each_kind_that_the_engine_charges_is_charged_once_and_answered_as_sv_node_does() {
     for (misbehavior, bytes, answer) in cases() {
         let (managed, rejects) = said_to(Watcher::default(), &bytes);
         assert_charged(&managed, misbehavior);
@@ -184,7 +184,7 @@ fn each_kind_can_be_charged_by_a_handler() {
 }
 
 #[test]
-fn messages_that_the_node_tolerates_are_not_charged() {
+fn messages_that_sv_node_tolerates_are_not_charged() {
     let mut wrong = frame("headers", &[0xfd, 0xd1, 0x07]);
     wrong[20] ^= 1;
     for bytes in [
