@@ -20,7 +20,7 @@ enum Outcome {
     Lost,
 }
 
-/// Opens all connections at once and keeps them. Returns the number of each outcome, and the time that opening took.
+/// Opens all connections at once and keeps them. Returns the number of each outcome, and the duration of the opening.
 fn rush(node: &Node, connects: usize) -> ([usize; 3], Duration) {
     let (address, barrier) = (node.address, Barrier::new(THREADS));
     let run = || {

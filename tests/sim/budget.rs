@@ -135,7 +135,7 @@ fn ready_count(
     peers
 }
 
-/// A handler whose requests take time.
+/// A handler whose requests last a given time.
 struct Slow {
     world: World,
     done: usize,

@@ -34,7 +34,7 @@ fn managed() -> Config {
 }
 
 /// Runs a loop whose configuration was changed by `set`. It dials a peer that answers, one that closes and one that
-/// does not exist, accepts a stranger and bans it, and is stopped. With `is_live`, the change comes while it runs.
+/// does not exist, accepts a stranger and bans it, and is stopped. With `is_live`, the change is made while it runs.
 fn live(set: impl Fn(&mut Config), is_live: bool) {
     let mut changed = managed();
     let begun = changed.clone();

@@ -79,7 +79,7 @@ fn names_beyond_the_queues_limit_are_refused() {
     net.resolve(99, SEED, 1).unwrap();
 }
 
-/// A reply and the time that it took.
+/// A reply and its delay.
 struct Answered {
     after: Duration,
     outcome: Result<Vec<SocketAddr>, ResolveFailure>,

@@ -1,4 +1,4 @@
-//! A new configuration for a loop with live peers: each field takes effect as its change says, a lower limit closes
+//! A new configuration for a loop with live peers: each field applies as its change says, a lower limit closes
 //! no peer, and a refused or trial update changes nothing.
 
 use peerloop::api::Event;

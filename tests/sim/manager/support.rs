@@ -36,7 +36,7 @@ pub(crate) struct Watcher {
     pub(crate) closes_at: Option<Moment>,
     /// The reason for which it closes a peer; without one, [`Disconnect::Done`].
     pub(crate) disconnect: Option<Disconnect>,
-    /// The action that it takes instead of closing the peer.
+    /// The action that it performs instead of closing the peer.
     pub(crate) does: Option<fn(&mut Ctx<'_>, PeerId)>,
     /// The misbehavior that a request makes it charge to all peers; without one the request closes them.
     pub(crate) charges: Option<Misbehavior>,

@@ -170,7 +170,7 @@ impl Model {
         Ok(())
     }
 
-    /// Returns the part to feed, taken from the payload if enough of it is left, and the expected result.
+    /// Returns the part to feed, a slice of the payload if enough of it remains, and the expected result.
     fn feed(&mut self, len: usize) -> (Bytes, Result<(), RequestError>) {
         let Some((payload, fed)) = &mut self.left else {
             return (pattern(len), if len == 0 { Ok(()) } else { Err(RequestError::NoBody) });
