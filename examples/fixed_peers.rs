@@ -23,8 +23,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let wanted = peers.len();
     // A fixed list is dialled only up to `max_peers`.
-    let manager = ManagerConfig::with_fixed_peers(network, peers).with_max_peers(wanted.max(20));
-    let config = Config::new(network).with_manager(Some(Box::new(manager)));
+    let manager = ManagerConfig::fixed(network, peers).with_max_peers(wanted.max(20));
+    let config = Config::new(network).with_manager(manager);
     let (mut reactor, channel) = channel::open(config, CommandFilter::Only(Vec::new()), CHANNEL_ITEMS)?;
     let running = thread::spawn(move || reactor.run());
 

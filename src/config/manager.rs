@@ -9,8 +9,20 @@ use crate::protocol::Network;
 use std::net::SocketAddr;
 
 impl ManagerConfig {
-    /// Returns the defaults for `network` with only these fixed peers.
-    pub fn with_fixed_peers(network: Network, peers: Vec<SocketAddr>) -> Self {
+    /// Returns a configuration that dials only `peers`, with the other defaults of `network`.
+    ///
+    /// ```
+    /// use peerloop::Network;
+    /// use peerloop::config::{Config, DialMode, ManagerConfig};
+    ///
+    /// let manager = ManagerConfig::fixed(Network::Mainnet, vec!["192.0.2.1:8333".parse()?]);
+    /// assert!(matches!(manager.mode, DialMode::Fixed(_)));
+    ///
+    /// let config = Config::new(Network::Mainnet).with_manager(manager);
+    /// assert!(config.with_manager(None).manager.is_none());
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
+    pub fn fixed(network: Network, peers: Vec<SocketAddr>) -> Self {
         Self { mode: DialMode::Fixed(peers), ..Self::new(network) }
     }
 
@@ -61,7 +73,7 @@ mod tests {
         for network in Network::ALL {
             assert_eq!(ManagerConfig::new(network).validate(MAX_LINKS), Ok(()));
             let peers = vec!["192.0.2.1:8333".parse().unwrap()];
-            assert_eq!(ManagerConfig::with_fixed_peers(network, peers).validate(MAX_LINKS), Ok(()));
+            assert_eq!(ManagerConfig::fixed(network, peers).validate(MAX_LINKS), Ok(()));
         }
     }
 

@@ -22,7 +22,7 @@ use crate::protocol::Network;
 impl Config {
     /// Returns the defaults for `network` with a peer manager.
     pub fn managed(network: Network) -> Self {
-        Self { manager: Some(Box::new(ManagerConfig::new(network))), ..Self::new(network) }
+        Self { manager: Some(ManagerConfig::new(network)), ..Self::new(network) }
     }
 
     /// Returns the four bytes at the start of every message.

@@ -28,7 +28,7 @@ pub(super) enum Difference<'a> {
 /// Declares the structs and [`Field`] from rows `Variant name with_name: Type = default, effect, rules..;`.
 ///
 /// The effect is one of [`Effect`], `fixed` for a field that no running loop can change, `part` for a struct of this
-/// table, or `optional_part` for a part whose presence is fixed.
+/// table, or `optional_part` for a part whose presence is fixed; its setter accepts the part or `None`.
 macro_rules! settings {
     ($(
         $(#[$attribute:meta])*
@@ -52,14 +52,7 @@ macro_rules! settings {
                     Self { $($field: $default,)+ }
                 }
 
-                $(
-                    #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]
-                    #[must_use]
-                    pub fn $with(mut self, $field: $type) -> Self {
-                        self.$field = $field;
-                        self
-                    }
-                )+
+                $(settings!(@setter $effect, $field, $with, $type);)+
 
                 /// Checks each field against its own range.
                 pub(super) fn check_ranges(&self) -> Result<(), Broken> {
@@ -101,6 +94,22 @@ macro_rules! settings {
                     $($(Self::$variant => stringify!($field),)+)+
                 }
             }
+        }
+    };
+    (@setter optional_part, $field:ident, $with:ident, $type:ty) => {
+        #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), "); `None` removes it.")]
+        #[must_use]
+        pub fn $with(mut self, $field: impl Into<$type>) -> Self {
+            self.$field = $field.into();
+            self
+        }
+    };
+    (@setter $effect:ident, $field:ident, $with:ident, $type:ty) => {
+        #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]
+        #[must_use]
+        pub fn $with(mut self, $field: $type) -> Self {
+            self.$field = $field;
+            self
         }
     };
     (@compare fixed, $found:ident, $field:expr, $old:expr, $new:expr) => {
@@ -249,7 +258,7 @@ settings! {
             (|rate| *rate <= 1_000_000_000, "must be 0 to 1,000,000,000");
         /// The peer manager, which finds, keeps and rejects peers. Default none: the loop connects only on request,
         /// and its only caps are [`Config::max_links`] and [`Config::max_inbound`].
-        Manager manager with_manager: Option<Box<ManagerConfig>> = None, optional_part;
+        Manager manager with_manager: Option<ManagerConfig> = None, optional_part;
         /// Whether the loop polls through the last millisecond before an exact wake-up. Default true. If false, the
         /// loop uses less CPU but wakes up to a millisecond late, and the load generator's report shows this as its
         /// own lag.

@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn an_update_cannot_remove_the_manager() {
-        let managed = Config { manager: Some(Box::new(ManagerConfig::new(Network::Regtest))), ..config() };
+        let managed = Config { manager: Some(ManagerConfig::new(Network::Regtest)), ..config() };
         let mut engine = Engine::new(managed, StdRng::seed_from_u64(1), Arc::new(Instant::ZERO));
         for dry_run in [true, false] {
             let fields = vec![Field::Manager];
@@ -177,7 +177,7 @@ mod tests {
         let good = Config { handshake_timeout: Duration::from_secs(1), max_message_bytes: 9_000_000, ..config() };
         let bad = Config { max_links: 0, ..good.clone() };
         let fixed = Config { network: Network::Mainnet, ..good.clone() };
-        let managed = Config { manager: Some(Box::new(ManagerConfig::new(Network::Regtest))), ..good.clone() };
+        let managed = Config { manager: Some(ManagerConfig::new(Network::Regtest)), ..good.clone() };
         let before = format!("{engine:?}");
         assert_eq!(engine.update_config(good.clone(), true).map(|changes| changes.len()), Ok(2));
         assert!(engine.update_config(bad, false).is_err());

@@ -184,8 +184,8 @@ mod tests {
         SocketAddr::from(([10, 0, 0, 1], port))
     }
 
-    fn manager(listen: &[SocketAddr]) -> Option<Box<ManagerConfig>> {
-        Some(Box::new(ManagerConfig { listen: listen.to_vec(), ..ManagerConfig::new(Network::Regtest) }))
+    fn manager(listen: &[SocketAddr]) -> Option<ManagerConfig> {
+        Some(ManagerConfig { listen: listen.to_vec(), ..ManagerConfig::new(Network::Regtest) })
     }
 
     fn reactor(world: &World, listen: &[SocketAddr]) -> Reactor<SimNet, Idle> {

@@ -73,8 +73,7 @@ pub(crate) struct AddedConnection {
 impl LoopState {
     pub(crate) fn new(config: Config, mut rng: StdRng, clock: Arc<dyn Clock>) -> Self {
         let now = clock.now();
-        let manager =
-            config.manager.as_deref().map(|manager| Box::new(Manager::new(manager, config.network, &mut rng)));
+        let manager = config.manager.as_ref().map(|manager| Box::new(Manager::new(manager, config.network, &mut rng)));
         Self {
             magic: config.magic_bytes(),
             rng,

@@ -252,7 +252,7 @@ pub(crate) fn a_peer_is_not_dialled_again_after_descriptors_ran_out() -> bool {
     let manager = ManagerConfig::new(Network::Regtest).with_mode(DialMode::Fixed(vec![target.address]));
     let net = world.host();
     world.fail_once(net.host(), Site::Connect, NO_DESCRIPTORS, 1);
-    let config = config().with_manager(Some(Box::new(manager)));
+    let config = config().with_manager(manager);
     let mut reactor = Reactor::with_net(config, net, Player::default()).unwrap();
     Driver::new(&world).run_until(Instant::ZERO.plus(secs(60)), &mut [&mut reactor, &mut target.reactor]).unwrap();
     reactor.stats().ready == 0
@@ -265,7 +265,7 @@ pub(crate) fn a_peer_is_not_dialled_again_once_it_is_inaccessible() -> bool {
     let manager = ManagerConfig::new(Network::Regtest).with_max_retries(1);
     let net = world.host();
     world.fail_once(net.host(), Site::Connect, REFUSED, 1);
-    let config = config().with_manager(Some(Box::new(manager)));
+    let config = config().with_manager(manager);
     let mut reactor = Reactor::with_net(config, net, Player::default()).unwrap();
     reactor.remember(vec![KnownPeer::new(target.address, world.unix_time())], Vec::new());
     Driver::new(&world).run_until(Instant::ZERO.plus(secs(60)), &mut [&mut reactor, &mut target.reactor]).unwrap();

@@ -79,14 +79,14 @@ fn fault_e02_a_manager_without_descriptors_dials_as_slowly_as_it_accepts_and_res
     let mut node = Node::start(test, |config| {
         lower_the_limit(config);
         let pause = Duration::from_millis(20);
-        config.manager = Some(Box::new(
-            ManagerConfig::with_fixed_peers(Network::Regtest, deserted(DESERTED))
+        config.manager = Some(
+            ManagerConfig::fixed(Network::Regtest, deserted(DESERTED))
                 .with_max_peers(10_000)
                 .with_trusted(vec![(Ipv4Addr::LOCALHOST.into(), 32)])
                 .with_initial_backoff(pause)
                 .with_max_backoff(pause)
                 .with_max_retries(1_000),
-        ));
+        );
     });
     let dials = |account: &Account| account.of("end:refused");
     node.until("the node dials", |account| dials(account) > 10 * u64::from(DESERTED));

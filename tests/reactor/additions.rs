@@ -25,8 +25,7 @@ fn connection() -> (TcpStream, TcpStream) {
 fn a_listener_that_was_handed_in_accepts_before_and_after_a_new_configuration() {
     let listener = TcpListener::bind(ANY_PORT).expect("a loopback port is free");
     let address = listener.local_addr().expect("the listener is bound");
-    let manager = Some(Box::new(ManagerConfig::new(peerloop::Network::Regtest)));
-    let mut node = Node::with(regtest().with_manager(manager));
+    let mut node = Node::with(regtest().with_manager(ManagerConfig::new(peerloop::Network::Regtest)));
     assert_eq!(node.reactor.add_listener(listener).expect("the listener can be used"), address);
     assert_eq!(node.reactor.next_deadline(), Wait::Zero);
     node.address = address;
@@ -93,8 +92,7 @@ fn a_connection_that_was_handed_in_counts_toward_every_limit() {
     let reasons = [inbound, outbound].map(|refused| refused.expect_err("the socket is refused").to_string());
     assert_eq!(reasons[0], "the connection is refused: the loop has 1 connection; raise max_links or max_inbound");
 
-    let manager = Some(Box::new(ManagerConfig::new(peerloop::Network::Regtest)));
-    let mut node = Node::with(regtest().with_manager(manager));
+    let mut node = Node::with(regtest().with_manager(ManagerConfig::new(peerloop::Network::Regtest)));
     let ban = node.reactor.handle().ban(ANY_PORT.ip(), None).expect("the queue has room");
     node.turn();
     assert_eq!(ban.wait().expect("the loop runs"), Ok(()));

@@ -54,8 +54,8 @@ fn deserted(ip: impl Into<IpAddr>) -> SocketAddr {
 }
 
 fn fixed(peer: SocketAddr) -> Config {
-    let manager = ManagerConfig::with_fixed_peers(Network::Regtest, vec![peer]);
-    regtest().with_manager(Some(Box::new(manager)))
+    let manager = ManagerConfig::fixed(Network::Regtest, vec![peer]);
+    regtest().with_manager(manager)
 }
 
 fn on_one_port(config: Config) -> Reactor<SamePort, Probe> {

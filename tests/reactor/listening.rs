@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 fn listening_at(listen: Vec<SocketAddr>) -> Config {
     let manager = ManagerConfig::new(Network::Regtest).with_listen(listen);
-    regtest().with_manager(Some(Box::new(manager)))
+    regtest().with_manager(manager)
 }
 
 fn until<N: Net + Offload>(reactor: &mut Reactor<N, Probe>, what: &str, done: impl Fn(&Reactor<N, Probe>) -> bool) {

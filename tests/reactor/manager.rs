@@ -27,7 +27,7 @@ fn own_address(host: u8) -> SocketAddr {
 }
 
 fn fixed(peers: &[SocketAddr]) -> ManagerConfig {
-    patient(ManagerConfig::with_fixed_peers(Network::Regtest, peers.to_vec()))
+    patient(ManagerConfig::fixed(Network::Regtest, peers.to_vec()))
 }
 
 /// Returns `manager` with short pauses and practically endless retries.
@@ -36,7 +36,7 @@ fn patient(manager: ManagerConfig) -> ManagerConfig {
 }
 
 fn managed(manager: ManagerConfig) -> Config {
-    regtest().with_manager(Some(Box::new(manager)))
+    regtest().with_manager(manager)
 }
 
 /// Turns `node` until it answers the request, and returns the answer.

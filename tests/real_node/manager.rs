@@ -47,7 +47,7 @@ fn config(manager: ManagerConfig) -> Config {
         .with_max_backoff(max_backoff)
         .with_max_retries(max_retries)
         .with_dns_seeds(vec![]);
-    Config::new(Network::Regtest).with_manager(Some(Box::new(manager)))
+    Config::new(Network::Regtest).with_manager(manager)
 }
 
 impl Managed {
@@ -138,7 +138,7 @@ fn req_e19_a_killed_node_is_dialled_until_it_returns() {
     const FAILURES: usize = 6;
     let Some(mut node) = Node::start() else { return };
     let address = node.address();
-    let mut managed = Managed::new(ManagerConfig::with_fixed_peers(Network::Regtest, vec![address]));
+    let mut managed = Managed::new(ManagerConfig::fixed(Network::Regtest, vec![address]));
     for life in 1..=2 {
         managed.until("the peer is ready", |managed| managed.count("handshake_complete") == life);
         let before = managed.events().len();
@@ -197,7 +197,7 @@ fn req_e38_a_banned_node_is_closed_and_not_dialled_even_by_the_next_run_until_it
     assert_eq!(managed.connect(address), Err(RequestError::Banned));
     managed.stop();
 
-    let fixed = ManagerConfig::with_fixed_peers(Network::Regtest, vec![address]);
+    let fixed = ManagerConfig::fixed(Network::Regtest, vec![address]);
     let held_back = ControlEvent::DialsHeldBack { cause: DialHold::Banned };
     for (manager, expected) in [(fixed, vec![held_back]), (ManagerConfig::new(Network::Regtest), vec![])] {
         let (mut managed, bans) = Managed::with_book(&folder, manager);
@@ -221,7 +221,7 @@ fn req_e38_a_banned_node_is_closed_and_not_dialled_even_by_the_next_run_until_it
 #[test]
 fn req_e24_a_node_beyond_the_maximum_gets_a_handshake_and_a_reject_and_is_never_counted() {
     let Some(node) = Node::start_with(&["-debug=net"]) else { return };
-    let fixed = ManagerConfig::with_fixed_peers(Network::Regtest, vec![node.address()]);
+    let fixed = ManagerConfig::fixed(Network::Regtest, vec![node.address()]);
     let mut managed = Managed::new(fixed.with_target_peers(1).with_max_peers(1));
     let listening = managed.reactor.listen((Ipv4Addr::LOCALHOST, 0).into()).expect("a loopback port is free");
     managed.until("the peer is ready", |managed| managed.count("handshake_complete") == 1);

@@ -29,8 +29,7 @@ const DURATIONS: [(Field, Set, bool); 8] = [
 ];
 
 fn managed() -> Config {
-    let manager = Some(Box::new(manager().with_max_retries(1_000)));
-    config().with_manager(manager)
+    config().with_manager(manager().with_max_retries(1_000))
 }
 
 /// Runs a loop whose configuration was changed by `set`. It dials a peer that answers, one that closes and one that

@@ -22,13 +22,13 @@ const SERVICES: u64 = 0x21;
 /// Configures a loop that finds peers by itself, beginning with the addresses of `SEED`.
 fn managed(seed: u64) -> Config {
     let manager = ManagerConfig::new(Network::Regtest).with_dns_seeds(vec![SEED.to_owned()]);
-    config().with_seed(Some(seed)).with_ping_interval(Duration::ZERO).with_manager(Some(Box::new(manager)))
+    config().with_seed(Some(seed)).with_ping_interval(Duration::ZERO).with_manager(manager)
 }
 
 /// Configures a loop with a peer manager and no seed, so that it dials only learned addresses.
 fn waiting(seed: u64) -> Config {
     let manager = ManagerConfig::new(Network::Regtest);
-    config().with_seed(Some(seed)).with_ping_interval(Duration::ZERO).with_manager(Some(Box::new(manager)))
+    config().with_seed(Some(seed)).with_ping_interval(Duration::ZERO).with_manager(manager)
 }
 
 fn run(world: &World, time: Duration, actors: &mut [&mut dyn Actor]) {
@@ -168,7 +168,7 @@ fn gossip_is_read_even_if_only_subscribers_want_it() {
 fn a_loop_without_a_manager_and_one_with_a_fixed_list_do_not_gossip() {
     let list = DialMode::Fixed(vec![([10, 0, 0, 9], 1).into()]);
     let fixed = ManagerConfig::new(Network::Regtest).with_mode(list);
-    let mut stage = Dialled::with(managed(1).with_manager(Some(Box::new(fixed))), discarding());
+    let mut stage = Dialled::with(managed(1).with_manager(fixed), discarding());
     assert_eq!(commands(&stage.greeting), ["verack", "protoconf", "sendheaders"]);
     stage.peer.send(&addr([stranger(1)]));
     stage.peer.send(&addr((0..1_001).map(stranger)));

@@ -24,7 +24,7 @@ fn here(port: u16) -> SocketAddr {
 
 fn listening_at(listen: Vec<SocketAddr>) -> Config {
     let manager = ManagerConfig::new(Network::Regtest).with_listen(listen);
-    config().with_manager(Some(Box::new(manager)))
+    config().with_manager(manager)
 }
 
 fn checked(world: &World, config: Config, player: Player) -> Checked<Player> {

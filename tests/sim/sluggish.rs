@@ -69,7 +69,7 @@ fn each_is_closed_at_its_deadline(config: Config, offset: Duration) {
 
 #[test]
 fn fault_p06_a_mute_a_dripping_and_a_deaf_peer_are_each_closed_at_their_deadline_and_no_other() {
-    let managed = config().with_manager(Some(Box::new(ManagerConfig::new(Network::Regtest))));
+    let managed = config().with_manager(ManagerConfig::new(Network::Regtest));
     for config in [config(), managed] {
         for offset_ns in [0, 1, 300_001, 999_999, 1_000_000, 123_456_789] {
             each_is_closed_at_its_deadline(config.clone(), Duration::from_nanos(offset_ns));

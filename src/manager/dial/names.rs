@@ -261,7 +261,7 @@ mod tests {
 
     fn config(names: &[&str]) -> ManagerConfig {
         let fixed_names = names.iter().map(|&name| name.to_owned()).collect();
-        ManagerConfig { fixed_names, ..ManagerConfig::with_fixed_peers(Network::Regtest, Vec::new()) }
+        ManagerConfig { fixed_names, ..ManagerConfig::fixed(Network::Regtest, Vec::new()) }
     }
 
     fn addresses(texts: &[&str]) -> Vec<SocketAddr> {

@@ -81,7 +81,7 @@ impl DialBounds {
             restart_window,
             max_retries,
             ..
-        } = *config.manager.as_deref()?;
+        } = *config.manager.as_ref()?;
         Some(Self { initial_backoff, backoff_multiplier, max_backoff, max_restarts, restart_window, max_retries })
     }
 

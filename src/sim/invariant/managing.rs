@@ -132,7 +132,7 @@ impl Managing {
 
     /// Sets the trusted networks of a configuration.
     pub(super) fn trust(&mut self, config: &Config) {
-        self.trusted = config.manager.as_deref().map(|manager| Trusted::new(&manager.trusted)).unwrap_or_default();
+        self.trusted = config.manager.as_ref().map(|manager| Trusted::new(&manager.trusted)).unwrap_or_default();
     }
 
     /// Records a peer's reply to a ping, and the latency.

@@ -67,7 +67,7 @@ impl<H> Witness<H> {
 
     /// Records the addresses named by a peer of a managed loop.
     fn note_addresses(&self, ctx: &Ctx<'_>, peer: PeerId, frame: &Frame<'_>) {
-        let Some(manager) = ctx.config().manager.as_deref().filter(|_| frame.command() == CommandName::ADDR) else {
+        let Some(manager) = ctx.config().manager.as_ref().filter(|_| frame.command() == CommandName::ADDR) else {
             return;
         };
         let (Ok(addresses), Some(view)) = (AddressesRef::decode(frame.payload()), ctx.peer(peer)) else { return };

@@ -37,7 +37,7 @@ fn a_ban_applies_to_a_trusted_host_once_it_is_no_longer_trusted() {
     managed.node.handle().ban(THEIRS, None).unwrap();
     managed.settle();
     assert_eq!((managed.ready(), banned(&managed)), (2, vec![(Host::of(THEIRS), BanReason::Manual, 0)]));
-    let config = managed.node.reactor().config().clone().with_manager(Some(Box::new(manager())));
+    let config = managed.node.reactor().config().clone().with_manager(manager());
     drop(managed.node.handle().update_config(config).unwrap());
     managed.settle();
     assert!(stranger.receive(0).1, "the connection is closed");

@@ -216,8 +216,7 @@ fn a_handler_that_wants_a_message_receives_it_before_the_peer_is_charged() {
 
 #[test]
 fn a_loop_that_offers_bloom_filters_charges_none() {
-    let manager = Some(Box::new(manager()));
-    let config = config().with_services(Services::BLOOM.0).with_manager(manager).with_ping_interval(Duration::ZERO);
+    let config = config().with_services(Services::BLOOM.0).with_manager(manager()).with_ping_interval(Duration::ZERO);
     let mut managed = ManagedWorld::of(World::new(1, Instant::ZERO), config, Watcher::default());
     let both = [frame("filterload", &[0; 10]), frame("filteradd", &[1, 0])].concat();
     say(&mut managed, &after_handshake(&both));

@@ -20,7 +20,7 @@ fn req_e23_the_defaults_are_8_and_20_and_invalid_numbers_are_refused() {
     let config = ManagerConfig::new(Network::Mainnet);
     assert_eq!((config.target_peers, config.max_peers), (8, 20));
     for (target_peers, max_peers) in [(0, 20), (21, 20), (1, 0)] {
-        let manager = Some(Box::new(config.clone().with_target_peers(target_peers).with_max_peers(max_peers)));
+        let manager = config.clone().with_target_peers(target_peers).with_max_peers(max_peers);
         assert!(Config::new(Network::Mainnet).with_manager(manager).validate().is_err());
     }
 }
@@ -191,7 +191,7 @@ fn req_e28_a_lower_target_and_maximum_close_no_peer_and_accept_none() {
     (0..4).for_each(|link| managed.welcome(&mut stranger, link, None));
     assert_eq!(managed.ready(), 12);
     let lower = manager().with_target_peers(2).with_max_peers(5);
-    let config = managed.node.reactor().config().clone().with_manager(Some(Box::new(lower)));
+    let config = managed.node.reactor().config().clone().with_manager(lower);
     let changes = managed.node.handle().update_config(config).unwrap();
     managed.run(secs(60));
     assert_eq!(changes.wait().unwrap().map(|changes| changes.len()), Ok(2));

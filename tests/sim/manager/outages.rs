@@ -29,7 +29,7 @@ fn req_e20_after_an_outage_of_any_length_all_peers_are_back_within_15_minutes_an
             if mode_is_fixed {
                 let mode = DialMode::Fixed(addresses.clone());
                 let config = manager().with_mode(mode);
-                let config = managed.node.reactor().config().clone().with_manager(Some(Box::new(config)));
+                let config = managed.node.reactor().config().clone().with_manager(config);
                 drop(managed.node.handle().update_config(config).unwrap());
             }
             managed.remember(&addresses, PeerStatus::Unknown);

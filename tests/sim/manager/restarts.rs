@@ -192,7 +192,7 @@ fn req_e44_new_settings_apply_to_the_next_failure() {
     managed.remember(&[NOBODY], PeerStatus::Unknown);
     managed.settle();
     let hasty = manager().with_target_peers(1).with_initial_backoff(secs(1)).with_max_retries(3);
-    let config = managed.node.reactor().config().clone().with_manager(Some(Box::new(hasty)));
+    let config = managed.node.reactor().config().clone().with_manager(hasty);
     drop(managed.node.handle().update_config(config).unwrap());
     managed.run(secs(60));
     assert_eq!(managed.failures().iter().map(|(_, failures, _)| *failures).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);

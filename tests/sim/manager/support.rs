@@ -124,7 +124,6 @@ impl ManagedWorld {
     }
 
     pub(crate) fn seeded(seed: u64, world: World, manager: ManagerConfig, watcher: Watcher) -> Self {
-        let manager = Some(Box::new(manager));
         let config = config().with_seed(Some(seed)).with_manager(manager).with_ping_interval(Duration::ZERO);
         Self::of(world, config, watcher)
     }

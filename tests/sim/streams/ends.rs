@@ -62,8 +62,8 @@ fn a_streamed_message_with_a_wrong_checksum_is_counted_like_a_buffered_one() {
 
 #[test]
 fn many_streamed_messages_with_a_wrong_checksum_are_charged() {
-    let manager = Some(Box::new(ManagerConfig::new(Network::Regtest)));
-    let mut room = Room::with(config().with_manager(manager), Conditions::default());
+    let config = config().with_manager(ManagerConfig::new(Network::Regtest));
+    let mut room = Room::with(config, Conditions::default());
     let (mut raw, _) = room.add_peer();
     raw.send(&wrong_block(&pattern(10)).repeat(201));
     room.settle();

@@ -53,7 +53,7 @@ struct Stage {
 
 impl Stage {
     fn new(manager: ManagerConfig) -> Self {
-        let config = Config { manager: Some(Box::new(manager)), ..Config::new(Network::Regtest) };
+        let config = Config { manager: Some(manager), ..Config::new(Network::Regtest) };
         let mut engine = Engine::new(config, StdRng::seed_from_u64(1), Arc::new(Instant::ZERO));
         engine.state.clocks.set_unix(UnixTime::from_secs(1_000_000));
         Self { engine, fate: Fate::Undecided, batches: Vec::new(), questions: Vec::new(), turns: 0 }
@@ -469,7 +469,7 @@ fn evictions_are_limited_per_turn() {
 
 impl Stage {
     fn reconfigure(&mut self, manager: ManagerConfig) {
-        let config = Config { manager: Some(Box::new(manager)), ..self.engine.state.config.clone() };
+        let config = Config { manager: Some(manager), ..self.engine.state.config.clone() };
         self.engine.update_config(config, false).unwrap();
     }
 

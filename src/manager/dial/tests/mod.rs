@@ -80,7 +80,7 @@ impl Scene {
     }
 
     fn fixed(addresses: &[SocketAddr]) -> Self {
-        Self::new(ManagerConfig::with_fixed_peers(Network::Regtest, addresses.to_vec()), Book::default())
+        Self::new(ManagerConfig::fixed(Network::Regtest, addresses.to_vec()), Book::default())
     }
 
     fn next(&mut self) -> Option<SocketAddr> {

@@ -249,7 +249,7 @@ pub(super) const CALLS: &[Calls] = &[
     (28, |ledger| evict(ledger, SPARED)),
     (28, |ledger| {
         let trusted = vec![(there().ip(), 16)];
-        let manager = Some(Box::new(ManagerConfig { trusted, ..ManagerConfig::new(Network::Regtest) }));
+        let manager = Some(ManagerConfig { trusted, ..ManagerConfig::new(Network::Regtest) });
         ledger.managing.trust(&Config { manager, ..config() });
         evict(ledger, SPARED + 1);
     }),
@@ -260,7 +260,7 @@ pub(super) const CALLS: &[Calls] = &[
 ];
 
 fn manage(ledger: &mut Ledger) {
-    let manager = Some(Box::new(ManagerConfig::new(Network::Regtest)));
+    let manager = Some(ManagerConfig::new(Network::Regtest));
     ledger.bounds = Bounds::of(&Config { manager, ..config() });
 }
 

@@ -50,7 +50,7 @@ fn config() -> Config {
 }
 
 fn managed() -> Config {
-    Config { manager: Some(Box::new(ManagerConfig::new(Network::Regtest))), ..config() }
+    Config { manager: Some(ManagerConfig::new(Network::Regtest)), ..config() }
 }
 
 fn host(world: &World, config: Config, dials: usize) -> Checked<Dialler> {

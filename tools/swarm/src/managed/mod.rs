@@ -382,7 +382,7 @@ impl ManagedWorld {
             has_place && link.state == ConnectionState::Connected && link.ending == EndingStep::Open
         };
         let well = links.iter().filter(is_well).count();
-        let settings = self.config.manager.as_deref().expect("the loop is managed");
+        let settings = self.config.manager.as_ref().expect("the loop is managed");
         let book = self.world.book(NODE);
         let listed = match &settings.mode {
             DialMode::Fixed(listed) => Some(listed),

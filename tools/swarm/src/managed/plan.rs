@@ -165,7 +165,7 @@ impl Plan {
 
     pub(super) fn config(&self, base: &Config) -> Config {
         let mut config = base.clone();
-        config.manager = Some(Box::new(self.manager.clone()));
+        config.manager = Some(self.manager.clone());
         config.seed = Some(self.seed);
         config
     }
