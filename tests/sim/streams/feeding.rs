@@ -1,6 +1,6 @@
 //! Feeding bodies: the limit on waiting bytes, refusals, and the header of a payload above 4 GiB - 1.
 
-use super::{Room, pattern};
+use super::{Room, Task, pattern};
 use bytes::Bytes;
 use peerloop::error::RequestError;
 use peerloop::internals::limits::{BODY_REFILL_BYTES, MAX_BODY_WAITING_BYTES, MAX_SEND_QUEUE_BYTES};
@@ -9,7 +9,7 @@ use peerloop::protocol::CommandName;
 use peerloop::sim::Conditions;
 use peerloop::wire::Header;
 use peerloop::{Ctx, PeerId};
-use peerloop_testkit::bytes::{commands, frame, header, version};
+use peerloop_testkit::bytes::{commands, frame, header, ping, pong, version};
 use peerloop_testkit::simulated::{RawPeer, raw_link};
 
 const FOUR_GIB: u64 = 1 << 32;
@@ -116,15 +116,32 @@ fn a_part_that_cannot_be_fed_is_refused_with_its_error_and_changes_nothing() {
 }
 
 #[test]
-fn a_message_without_payload_is_complete_with_its_header() {
+fn a_body_of_zero_bytes_can_be_fed() {
     let mut room = Room::new(Conditions::default());
     let (mut raw, peer) = room.add_peer();
+    let empty = header("block", 0, &[0x5d, 0xf6, 0xe0, 0xe2]);
     begin(&mut room, peer, Header::of(CommandName::BLOCK, b"")).unwrap();
-    assert_eq!(left(&mut room, peer), None);
+    assert_eq!(left(&mut room, peer), None, "the message is complete with its header");
     assert_eq!(feed(&mut room, peer, Bytes::new()), Ok(0), "an empty part is accepted");
     assert_eq!(feed(&mut room, peer, pattern(1)), Err(RequestError::NoBody));
     begin(&mut room, peer, Header::of(CommandName::BLOCK, b"")).unwrap();
-    assert_eq!(room.drain(&mut raw), frame("block", b"").repeat(2));
+    let payload = pattern(10);
+    begin(&mut room, peer, Header::of(CommandName::BLOCK, &payload)).unwrap();
+    assert_eq!(feed(&mut room, peer, payload.clone()), Ok(0), "an empty body delays no other");
+    assert_eq!(room.drain(&mut raw), [empty.clone(), empty, frame("block", &payload)].concat());
+}
+
+#[test]
+fn a_body_of_zero_bytes_can_be_fed_inside_a_callback_of_its_own_peer() {
+    let mut room = Room::new(Conditions::default());
+    let (mut raw, peer) = room.add_peer();
+    room.streamer(0).replies.push_back(Task(Box::new(move |ctx| {
+        ctx.begin_body(peer, &Header::of(CommandName::BLOCK, b"")).unwrap();
+        ctx.feed_body(peer, &mut Bytes::new()).unwrap();
+    })));
+    raw.send(&[frame("question", b""), ping()].concat());
+    let empty = header("block", 0, &[0x5d, 0xf6, 0xe0, 0xe2]);
+    assert_eq!(room.drain(&mut raw), [empty, pong()].concat());
 }
 
 #[test]
