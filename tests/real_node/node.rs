@@ -129,7 +129,7 @@ impl Node {
         panic!("the node's log does not contain {text:?}: {log}");
     }
 
-    /// Returns the address at which the node listens for peers.
+    /// Returns the address that the node listens on.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
