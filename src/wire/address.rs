@@ -24,6 +24,21 @@ pub struct AddressesRef<'a> {
 }
 
 /// An owned `addr` message.
+///
+/// ```
+/// use peerloop::wire::{AddressEntry, Addresses, AddressesRef, NetAddress};
+///
+/// let address = NetAddress::from_socket(0x21, "192.0.2.1:8333".parse()?);
+/// let message = Addresses::from_entries([AddressEntry { time: 1_700_000_000, address }]);
+/// let mut payload = Vec::new();
+/// message.as_ref().encode(&mut payload);
+/// assert_eq!(payload[..5], [1, 0x00, 0xf1, 0x53, 0x65]);
+/// assert_eq!(payload[23..], [0xff, 0xff, 192, 0, 2, 1, 0x20, 0x8d]);
+///
+/// let mut received = AddressesRef::decode(&payload)?.iter();
+/// assert_eq!(received.next().map(|entry| entry.address.to_socket()), Some("192.0.2.1:8333".parse()?));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Addresses {
     entries: Bytes,

@@ -11,6 +11,24 @@ use crate::protocol::CommandName;
 use sha2::{Digest, Sha256};
 
 /// The `authch` message, 40 bytes (SV Node 1.2.2, net_processing.cpp ProcessAuthChMessage).
+///
+/// ```
+/// use peerloop::wire::{AuthChallenge, AuthResponse, AuthResponseRef, Hash256};
+///
+/// # fn sign(_: Hash256) -> Box<[u8]> { [0x30; 70].into() }
+/// let challenge = AuthChallenge { challenge: [7; 32] };
+/// let mut payload = Vec::new();
+/// challenge.encode(&mut payload);
+/// assert_eq!(payload, [&[1, 0, 0, 0, 32, 0, 0, 0][..], &[7; 32]].concat());
+///
+/// // The miner adds a nonce of its own, and signs the digest with its key.
+/// let (public_key, client_nonce) = ([2; 33], 9);
+/// let signature = sign(AuthChallenge::decode(&payload)?.digest(client_nonce));
+/// let mut reply = Vec::new();
+/// AuthResponse { public_key, client_nonce, signature }.as_ref().encode(&mut reply);
+/// assert_eq!(AuthResponseRef::decode(&reply)?.client_nonce, 9);
+/// # Ok::<(), peerloop::error::WireError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AuthChallenge {
     /// The random bytes that the reply has to sign.

@@ -22,6 +22,25 @@ pub struct BlockRef<'a> {
 }
 
 /// An owned `block` message.
+///
+/// ```
+/// use peerloop::wire::{Block, BlockHeader, BlockRef, Hash256, MerkleVerdict, Tx, TxInRef, TxOutRef};
+///
+/// let input = TxInRef { prev_txid: Hash256::ZERO, prev_index: u32::MAX, script: b"height", sequence: u32::MAX };
+/// let coinbase = Tx::from_parts(1, &[input], &[TxOutRef { value: 5_000_000_000, script: &[0x51] }], 0);
+/// let merkle_root = coinbase.as_ref().txid();
+/// let header = BlockHeader { version: 1, prev_hash: Hash256::ZERO, merkle_root, time: 0, bits: 1, nonce: 0 };
+/// let mut payload = Vec::new();
+/// Block::from_parts(header, [coinbase.as_ref()]).as_ref().encode(&mut payload);
+///
+/// let block = BlockRef::decode(&payload)?;
+/// assert_eq!(block.hash(), header.hash());
+/// assert_eq!(block.merkle_tree()?.verdict(block.header.merkle_root), MerkleVerdict::Valid);
+/// for tx in block.transactions {
+///     assert!(tx?.is_coinbase());
+/// }
+/// # Ok::<(), peerloop::error::WireError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
     header: BlockHeader,
@@ -52,7 +71,7 @@ impl<'a> BlockRef<'a> {
     ///
     /// # Errors
     ///
-    /// The error of [`TxRef::read`] for the first invalid transaction.
+    /// The error of [`TxRef::decode`] for the first invalid transaction.
     pub fn validate(&self) -> Result<(), WireError> {
         self.transactions.validate()
     }
@@ -66,7 +85,7 @@ impl<'a> BlockRef<'a> {
     ///
     /// # Errors
     ///
-    /// The error of [`TxRef::read`] for the first invalid transaction.
+    /// The error of [`TxRef::decode`] for the first invalid transaction.
     pub fn merkle_tree(&self) -> Result<MerkleFrontier, WireError> {
         self.transactions.iter().map(|tx| tx.map(|tx| tx.txid())).collect()
     }

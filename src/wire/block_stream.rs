@@ -13,6 +13,22 @@ use crate::protocol::CommandName;
 use sha2::{Digest, Sha256};
 
 /// A parser for consecutive transactions.
+///
+/// ```
+/// use peerloop::protocol::CommandName;
+/// use peerloop::wire::{Hash256, TxStreamParser};
+///
+/// // A transaction without inputs or outputs, and the first byte of the next one.
+/// let payload = [1, 0, 0, 0, 0, 0, 7, 0, 0, 0, 1];
+/// let (mut first, mut second) = payload.split_at(6);
+/// let mut parser = TxStreamParser::new(CommandName::BLOCK);
+/// assert_eq!(parser.advance(&mut first)?, None);
+/// let tx = parser.advance(&mut second)?.expect("the transaction is complete");
+/// assert_eq!((tx.txid, tx.len_bytes), (Hash256::of(&payload[..10]), 10));
+/// assert!(parser.is_at_boundary());
+/// assert_eq!(second, [1]);
+/// # Ok::<(), peerloop::error::WireError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct TxStreamParser {
     command: CommandName,
@@ -39,6 +55,29 @@ pub struct StreamedTx {
 }
 
 /// A parser for one block.
+///
+/// ```
+/// use peerloop::wire::{Block, BlockHeader, BlockStreamEvent, BlockStreamParser, MerkleVerdict, Tx};
+///
+/// let tx = Tx::from_parts(1, &[], &[], 7);
+/// let header = BlockHeader { merkle_root: tx.as_ref().txid(), ..BlockHeader::decode(&[0; 80]) };
+/// let mut payload = Vec::new();
+/// Block::from_parts(header, [tx.as_ref()]).as_ref().encode(&mut payload);
+///
+/// let mut parser = BlockStreamParser::new();
+/// for mut part in payload.chunks(16) {
+///     while let Some(event) = parser.advance(&mut part)? {
+///         match event {
+///             BlockStreamEvent::Header { tx_count, .. } => assert_eq!(tx_count, 1),
+///             BlockStreamEvent::Transaction(read) => assert_eq!(read.txid, tx.as_ref().txid()),
+///             BlockStreamEvent::End(block) => assert_eq!(block.verdict, MerkleVerdict::Valid),
+///         }
+///     }
+///     println!("{} transactions so far", parser.tx_read_count());
+/// }
+/// assert!(parser.is_complete(), "the payload is truncated");
+/// # Ok::<(), peerloop::error::WireError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct BlockStreamParser {
     stage: Stage,

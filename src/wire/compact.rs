@@ -32,6 +32,26 @@ pub struct CompactBlockRef<'a> {
 }
 
 /// An owned `cmpctblock` message.
+///
+/// ```
+/// use peerloop::wire::compact::SHORT_ID_BYTES;
+/// use peerloop::wire::{BlockHeader, CompactBlock, GetBlockTxn, Tx};
+/// use std::collections::HashSet;
+///
+/// let txs: Vec<Tx> = (0..3).map(|locktime| Tx::from_parts(1, &[], &[], locktime)).collect();
+/// let header = BlockHeader { bits: 1, ..BlockHeader::decode(&[0; 80]) };
+/// let message = CompactBlock::from_transactions(header, 42, txs.iter().map(Tx::as_ref), |index| index == 0);
+///
+/// // The receiver has the second transaction, and requests the transactions that it lacks.
+/// let block = message.as_ref();
+/// let key = block.short_id_key();
+/// let known: HashSet<[u8; SHORT_ID_BYTES]> = HashSet::from([key.short_id(txs[1].as_ref().txid())]);
+/// let prefilled: Vec<u32> = block.prefilled().map(|prefilled| prefilled.index).collect();
+/// let others = (0..block.tx_count() as u32).filter(|index| !prefilled.contains(index));
+/// let missing = others.zip(block.short_ids).filter(|(_, id)| !known.contains(*id)).map(|(index, _)| index);
+/// let request = GetBlockTxn::from_indexes(block.header.hash(), missing);
+/// assert_eq!(request.as_ref().indexes().collect::<Vec<_>>(), [2]);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompactBlock {
     header: BlockHeader,
@@ -67,6 +87,22 @@ pub struct GetBlockTxnRef<'a> {
 }
 
 /// An owned `getblocktxn` message.
+///
+/// ```
+/// use peerloop::wire::{BlockTxn, BlockTxnRef, GetBlockTxn, GetBlockTxnRef, Hash256, Tx};
+///
+/// let mut payload = Vec::new();
+/// GetBlockTxn::from_indexes(Hash256::ZERO, [5, 2, 3]).as_ref().encode(&mut payload);
+/// assert_eq!(payload[32..], [3, 2, 0, 1], "a count, and each position's distance");
+///
+/// // A reply holds the transactions in the order of the request.
+/// let request = GetBlockTxnRef::decode(&payload)?;
+/// let txs: Vec<Tx> = request.indexes().map(|index| Tx::from_parts(1, &[], &[], index)).collect();
+/// let mut reply = Vec::new();
+/// BlockTxn::from_transactions(request.block_hash, txs.iter().map(Tx::as_ref)).as_ref().encode(&mut reply);
+/// assert_eq!(BlockTxnRef::decode(&reply)?.transactions.len(), 3);
+/// # Ok::<(), peerloop::error::WireError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GetBlockTxn {
     block_hash: Hash256,
@@ -244,6 +280,7 @@ impl ShortIds {
     }
 
     /// Returns the key.
+    #[doc(hidden)]
     pub const fn key(&self) -> SipKey {
         self.key
     }

@@ -23,6 +23,22 @@ pub struct CreateStreamRef<'a> {
 }
 
 /// An owned `createstrm` message.
+///
+/// ```
+/// use peerloop::wire::{AssociationId, CreateStream, CreateStreamRef, StreamAck, StreamType};
+///
+/// let (association_id, stream_type) = (AssociationId::Uuid([7; 16]), StreamType::Data1);
+/// let request = CreateStream { association_id, stream_type, policy: (*b"BlockPriority").into() };
+/// let mut payload = Vec::new();
+/// request.as_ref().encode(&mut payload);
+/// assert_eq!(payload, [&[17, 0][..], &[7; 16], &[2, 13], b"BlockPriority"].concat());
+///
+/// let CreateStreamRef { association_id, stream_type, .. } = CreateStreamRef::decode(&payload)?;
+/// let mut reply = Vec::new();
+/// StreamAck { association_id, stream_type }.encode(&mut reply);
+/// assert_eq!(reply, payload[..19]);
+/// # Ok::<(), peerloop::error::WireError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreateStream {
     /// The association to join, from the `version` of its first connection.

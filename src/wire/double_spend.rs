@@ -20,6 +20,26 @@ pub struct DoubleSpendRef<'a> {
 }
 
 /// An owned `dsdetected` message.
+///
+/// ```
+/// use peerloop::wire::{BlockHeader, DoubleSpend, Hash256, MerkleProof, ProofSubject, ProofTarget, Tx, TxInRef};
+///
+/// // Two blocks with the same parent; the second transaction of each spends the same output.
+/// let (coinbase, prev_txid) = (Hash256::of(b"coinbase"), Hash256::of(b"spent twice"));
+/// let branches = [1, 2].map(|locktime| {
+///     let input = TxInRef { prev_txid, prev_index: 0, script: &[], sequence: 0 };
+///     let tx = Tx::from_parts(1, &[input], &[], locktime);
+///     let merkle_root = Hash256::of(&[coinbase.to_bytes(), tx.as_ref().txid().to_bytes()].concat());
+///     let header = BlockHeader { merkle_root, ..BlockHeader::decode(&[0; 80]) };
+///     let (subject, target) = (ProofSubject::Tx(tx), ProofTarget::MerkleRoot(merkle_root));
+///     ([header], MerkleProof::from_parts(1, subject, target, [coinbase]))
+/// });
+/// let forks = branches.iter().map(|(headers, proof)| (&headers[..], proof.as_ref()));
+/// let message = DoubleSpend::from_forks(forks).expect("each branch has its proof");
+/// assert_eq!(message.as_ref().validate(), Ok(()));
+/// let lengths: Vec<usize> = message.as_ref().forks().map(|fork| fork.headers().len()).collect();
+/// assert_eq!(lengths, [1, 1]);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DoubleSpend {
     forks: List<ForkRef<'static>>,
@@ -62,7 +82,8 @@ impl<'a> DoubleSpendRef<'a> {
     /// # Errors
     ///
     /// [`WireError::BadValue`] if the version is not 1, if there are fewer than two branches, or if a proof has no
-    /// whole transaction, is for a coinbase, or has no root; otherwise as [`MerkleProofRef::read`].
+    /// whole transaction, is for a coinbase, or has no root; otherwise as
+    /// [`ProvenTxRef::decode`](super::ProvenTxRef::decode).
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::DSDETECTED, payload);
         if reader.u16()? != Self::VERSION {

@@ -24,6 +24,26 @@ pub struct FilterLoadRef<'a> {
 }
 
 /// A bloom filter: an owned `filterload` message.
+///
+/// ```
+/// use peerloop::wire::{BloomFilter, FilterAdd, FilterLoadRef, Hash256};
+///
+/// let mut filter = BloomFilter::new(10, 0.001, 7, BloomFilter::UPDATE_NONE);
+/// filter.insert(b"public key");
+/// filter.insert_outpoint(Hash256::ZERO, 1);
+/// let mut payload = Vec::new();
+/// filter.as_ref().encode(&mut payload);
+///
+/// let received = FilterLoadRef::decode(&payload)?;
+/// assert!(received.contains(b"public key") && received.contains_outpoint(Hash256::ZERO, 1));
+/// assert!(!received.contains(b"other key"));
+///
+/// // A single element is added to the peer's copy of the filter.
+/// let mut payload = Vec::new();
+/// FilterAdd { element: (*b"other key").into() }.as_ref().encode(&mut payload);
+/// assert_eq!(payload, b"\x09other key");
+/// # Ok::<(), peerloop::error::WireError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BloomFilter {
     bits: Box<[u8]>,

@@ -13,6 +13,17 @@ const SHA256_BEGIN: [u32; 8] =
     [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
 /// A double SHA-256: 32 bytes in wire order. Its text form is 64 hexadecimal digits that start with the last byte.
+///
+/// ```
+/// use peerloop::wire::{Hash256, InvalidHash};
+///
+/// let genesis: Hash256 = "000000000019d6689c085ae165831e934ff763ae46a2a6c172b3f1b60a8ce26f".parse()?;
+/// assert_eq!(genesis.as_bytes()[..4], [0x6f, 0xe2, 0x8c, 0x0a]);
+/// assert_eq!(Hash256::from_bytes(genesis.to_bytes()), genesis);
+/// assert_eq!(Hash256::of(b"").to_string(), "56944c5d3f98413ef45cf54545538103cc9f298e0575820ad3591376e2e0f65d");
+/// assert_eq!("6fe2".parse::<Hash256>(), Err(InvalidHash));
+/// # Ok::<(), InvalidHash>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Hash256([u8; 32]);
 
@@ -28,7 +39,7 @@ impl Hash256 {
     }
 
     /// Hashes the digest of `hasher` once more, for data that is never held whole.
-    pub fn finish(hasher: Sha256) -> Self {
+    pub(crate) fn finish(hasher: Sha256) -> Self {
         let mut block = [0; 64];
         block[..Self::LEN_BYTES].copy_from_slice(&hasher.finalize());
         let mut bytes = [0; Self::LEN_BYTES];

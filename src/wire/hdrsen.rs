@@ -14,6 +14,20 @@ use crate::protocol::CommandName;
 pub type EnrichedHeadersRef<'a> = ListRef<'a, EnrichedHeaderRef<'static>>;
 
 /// An owned `hdrsen` message.
+///
+/// ```
+/// use peerloop::wire::{BlockHeader, EnrichedHeaderRef, EnrichedHeaders, EnrichedHeadersRef};
+///
+/// let header = BlockHeader::decode(&[7; 80]);
+/// let item = EnrichedHeaderRef { header, tx_count: 5, no_more_headers: true, coinbase: None, miner_info: None };
+/// let mut payload = Vec::new();
+/// EnrichedHeaders::from_headers([item]).as_ref().encode(&mut payload);
+/// assert_eq!(payload, [&[1][..], &[7; 80], &[5, 1, 0, 0]].concat());
+///
+/// let mut received = EnrichedHeadersRef::decode(&payload)?.iter();
+/// assert_eq!(received.next(), Some(item));
+/// # Ok::<(), peerloop::error::WireError>(())
+/// ```
 pub type EnrichedHeaders = List<EnrichedHeaderRef<'static>>;
 
 /// A header with the sender's data about its block.

@@ -25,13 +25,27 @@ mod field {
     pub(super) const REAL_PAYLOAD_LEN: Range<usize> = 36..44;
 }
 
-/// The checksum of an empty payload: the first four bytes of SHA-256 applied twice to nothing.
-pub const EMPTY_CHECKSUM: [u8; 4] = [0x5d, 0xf6, 0xe0, 0xe2];
-
 /// The maximum number of bytes that fit in one SHA-256 block together with its padding.
 pub(crate) const MAX_ONE_BLOCK_BYTES: usize = 55;
 
 /// A message header without its magic.
+///
+/// ```
+/// use peerloop::Network;
+/// use peerloop::protocol::CommandName;
+/// use peerloop::wire::Header;
+/// use peerloop::wire::header::checksum;
+///
+/// let (magic, payload) = (Network::Mainnet.magic(), [1, 2, 3, 4, 5, 6, 7, 8]);
+/// let bytes = Header::of(CommandName::PING, &payload).encode(magic);
+/// assert_eq!(bytes, *b"\xe3\xe1\xf3\xe8ping\0\0\0\0\0\0\0\0\x08\0\0\0\x25\x02\xfa\x94");
+/// let header = Header::decode(&bytes);
+/// assert_eq!((header.len_bytes(), header.checksum), (Header::len_of(&bytes), Some(checksum(&payload))));
+///
+/// let large = Header { command: CommandName::BLOCK, payload_len: 1 << 32, checksum: None };
+/// assert!(large.is_extended());
+/// assert_eq!(Header::decode_extended(&large.encode_extended(magic)), large);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// The command.
@@ -140,7 +154,7 @@ pub fn checksum(payload: &[u8]) -> [u8; 4] {
 }
 
 /// Returns the checksum of the bytes fed to `hasher`, for payloads that are never held whole.
-pub fn finish_checksum(hasher: Sha256) -> [u8; 4] {
+pub(crate) fn finish_checksum(hasher: Sha256) -> [u8; 4] {
     checksum_of_hash(&Hash256::finish(hasher))
 }
 
@@ -168,7 +182,7 @@ impl Default for PayloadLimits {
 impl PayloadLimits {
     /// Returns whether `command` may claim a payload of `payload_len` bytes.
     #[inline]
-    pub fn allow(&self, command: CommandName, payload_len: u64) -> bool {
+    pub(crate) fn allow(&self, command: CommandName, payload_len: u64) -> bool {
         // Fast path: pings and empty messages are smaller than every command's limit.
         let smallest = self.max_message_bytes.min(self.max_block_bytes).min(MIN_GETBLOCKTXN_BYTES);
         payload_len <= smallest || payload_len <= payload_limit(command, self)
@@ -176,6 +190,17 @@ impl PayloadLimits {
 }
 
 /// Returns the largest payload in bytes that `command` may claim; a larger claim closes the connection.
+///
+/// ```
+/// use peerloop::protocol::CommandName;
+/// use peerloop::wire::PayloadLimits;
+/// use peerloop::wire::header::payload_limit;
+///
+/// let limits = PayloadLimits { max_block_bytes: 4_000_000_000, ..PayloadLimits::default() };
+/// assert_eq!(payload_limit(CommandName::BLOCK, &limits), 4_000_000_000);
+/// assert_eq!(payload_limit(CommandName::TX, &limits), 1_000_000_000);
+/// assert_eq!(payload_limit(CommandName::INV, &limits), 2_097_152);
+/// ```
 pub fn payload_limit(command: CommandName, limits: &PayloadLimits) -> u64 {
     match command {
         CommandName::PING | CommandName::PONG => limits.max_message_bytes,
@@ -237,8 +262,8 @@ mod tests {
     }
 
     #[test]
-    fn the_checksum_of_an_empty_payload_is_the_constant() {
-        assert_eq!(checksum(&[]), EMPTY_CHECKSUM);
+    fn the_checksum_of_an_empty_payload_is_the_protocols() {
+        assert_eq!(checksum(&[]), [0x5d, 0xf6, 0xe0, 0xe2]);
     }
 
     #[test]

@@ -10,6 +10,24 @@ use crate::error::WireError;
 use crate::protocol::CommandName;
 
 /// The header of a block (SV Node 1.2.2, primitives/block.h CBlockHeader).
+///
+/// ```
+/// use peerloop::Network;
+/// use peerloop::wire::{BlockHeader, Hash256};
+///
+/// let genesis = BlockHeader {
+///     version: 1,
+///     prev_hash: Hash256::ZERO,
+///     merkle_root: "4a5e1e4baab89f3a32518a88c31bc87f618f76673e2cc77ab2127b7afdeda33b".parse()?,
+///     time: 1_231_006_505,
+///     bits: 0x1d00_ffff,
+///     nonce: 2_083_236_893,
+/// };
+/// assert_eq!(genesis.hash().to_string(), "000000000019d6689c085ae165831e934ff763ae46a2a6c172b3f1b60a8ce26f");
+/// assert_eq!(genesis.check_proof_of_work(Network::Mainnet), Ok(()));
+/// assert_eq!(BlockHeader::decode(&genesis.encode()), genesis);
+/// # Ok::<(), peerloop::wire::InvalidHash>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BlockHeader {
     /// The block version.
@@ -40,6 +58,19 @@ pub struct ListedHeader {
 pub type HeadersRef<'a> = ListRef<'a, ListedHeader>;
 
 /// An owned `headers` message.
+///
+/// ```
+/// use peerloop::wire::{BlockHeader, Headers, HeadersRef};
+///
+/// let header = BlockHeader::decode(&[7; 80]);
+/// let mut payload = Vec::new();
+/// Headers::from_headers([header]).as_ref().encode(&mut payload);
+/// assert_eq!(payload, [&[1][..], &[7; 80], &[0]].concat());
+///
+/// let received: Vec<BlockHeader> = HeadersRef::decode(&payload)?.iter().map(|item| item.header).collect();
+/// assert_eq!(received, [header]);
+/// # Ok::<(), peerloop::error::WireError>(())
+/// ```
 pub type Headers = List<ListedHeader>;
 
 impl BlockHeader {
@@ -59,11 +90,7 @@ impl BlockHeader {
     }
 
     /// Reads the next header.
-    ///
-    /// # Errors
-    ///
-    /// [`WireError::Truncated`].
-    pub fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
         reader.chunk().map(Self::decode)
     }
 

@@ -30,6 +30,21 @@ pub struct InventoryRef<'a> {
 }
 
 /// An owned inventory.
+///
+/// ```
+/// use peerloop::protocol::CommandName;
+/// use peerloop::wire::{Hash256, Inventory, InventoryItem, InventoryKind, InventoryRef};
+///
+/// let items = [InventoryItem::tx(Hash256::from_bytes([7; 32])), InventoryItem::block(Hash256::from_bytes([8; 32]))];
+/// let mut payload = Vec::new();
+/// Inventory::from_items(items).as_ref().encode(&mut payload);
+/// assert_eq!(payload, [&[2, 1, 0, 0, 0][..], &[7; 32], &[2, 0, 0, 0], &[8; 32]].concat());
+///
+/// let received = InventoryRef::decode(CommandName::INV, &payload)?;
+/// assert!(received.iter().any(|item| item.kind == InventoryKind::BLOCK));
+/// assert_eq!(received.chunks(1).map(|part| part.len()).collect::<Vec<_>>(), [1, 1]);
+/// # Ok::<(), peerloop::error::WireError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inventory {
     items: Bytes,

@@ -61,7 +61,7 @@ pub struct List<T> {
     kind: PhantomData<T>,
 }
 
-/// An iterator over the items of a list.
+/// An iterator over the items of a list. An `Items<'a, TxInRef<'static>>` yields `TxInRef<'a>`.
 #[derive(Clone, Debug)]
 pub struct Items<'a, T: Item> {
     unread_len: usize,

@@ -22,6 +22,24 @@ pub struct LocatorRef<'a> {
 }
 
 /// An owned request for the blocks that follow a locator.
+///
+/// ```
+/// use peerloop::protocol::{CommandName, PROTOCOL_VERSION};
+/// use peerloop::wire::{Hash256, Locator, LocatorRef, locator_heights};
+///
+/// let heights: Vec<u32> = locator_heights(20).collect();
+/// assert_eq!(heights[10..], [10, 9, 7, 3, 0]);
+///
+/// # let hash_at = |height: u32| Hash256::of(&height.to_le_bytes());
+/// let hashes = heights.iter().map(|&height| hash_at(height));
+/// let mut payload = Vec::new();
+/// Locator::from_hashes(PROTOCOL_VERSION as i32, hashes, Hash256::ZERO).as_ref().encode(&mut payload);
+/// assert_eq!(payload[..5], [0x80, 0x11, 0x01, 0x00, 15], "the version and the number of hashes");
+///
+/// let request = LocatorRef::decode(CommandName::GETHEADERS, &payload)?;
+/// assert_eq!(request.hashes().next(), Some(hash_at(20)));
+/// # Ok::<(), peerloop::error::WireError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Locator {
     /// The requester's protocol version; no node reads it.

@@ -6,6 +6,17 @@ use crate::protocol::CommandName;
 
 /// The `mempool` message: a request for an inventory of unconfirmed transactions (SV Node 1.2.2, net_processing.cpp
 /// ProcessMempoolMessage).
+///
+/// ```
+/// use peerloop::wire::Mempool;
+///
+/// let mut payload = Vec::new();
+/// Mempool { age_secs: Some(3_600) }.encode(&mut payload);
+/// assert_eq!(payload, [1, 0x10, 0x0e, 0, 0, 0, 0, 0, 0]);
+/// assert_eq!(Mempool::decode(&payload)?.age_secs, Some(3_600));
+/// assert_eq!(Mempool::decode(&[])?, Mempool::default());
+/// # Ok::<(), peerloop::error::WireError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mempool {
     /// The minimum age of the transactions in seconds; `None` requests all.

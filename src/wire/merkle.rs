@@ -11,9 +11,23 @@ use crate::error::WireError;
 
 /// The right edge of a Merkle tree that grows by one leaf at a time (SV Node 1.2.2, consensus/merkle.cpp
 /// ComputeMerkleRoot).
+///
+/// ```
+/// use peerloop::wire::{Hash256, MerkleFrontier, MerkleVerdict};
+///
+/// let txids = [1, 2, 3].map(|byte| Hash256::from_bytes([byte; 32]));
+/// let mut tree: MerkleFrontier = txids.into_iter().collect();
+/// let root = tree.root().expect("the tree has leaf hashes");
+/// assert_eq!((tree.leaf_count(), tree.verdict(root)), (3, MerkleVerdict::Valid));
+///
+/// // A repeated last transaction does not change the root.
+/// tree.push(txids[2]);
+/// assert_eq!((tree.root(), tree.verdict(root)), (Some(root), MerkleVerdict::Mutated));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MerkleFrontier {
     leaf_count: u64,
+    /// Whether two neighbours are equal somewhere in the tree.
     is_mutated: bool,
     /// The roots of the complete subtrees, the largest first: one for each set bit of the leaf count.
     subtrees: Vec<Hash256>,
@@ -24,7 +38,9 @@ pub struct MerkleFrontier {
 pub enum MerkleVerdict {
     /// The root matches the tree.
     Valid,
-    /// The root matches the tree, but also a tree with fewer leaf hashes; see [`MerkleFrontier::is_mutated`].
+    /// The root matches the tree, but also a tree with fewer transactions: two neighbours are equal, and the tree
+    /// without the second one has the same root. So an invalid block could be mistaken for the valid one with the
+    /// same hash (CVE-2012-2459).
     Mutated,
     /// The root does not match, or there are no transactions.
     Mismatch,
@@ -43,6 +59,20 @@ pub struct MerkleProofRef<'a> {
 }
 
 /// An owned proof that a transaction is in a block.
+///
+/// ```
+/// use peerloop::wire::{BlockHeader, Hash256, MerkleFrontier, MerkleProof, ProofSubject, ProofTarget};
+///
+/// let txids = [1, 2, 3].map(|byte| Hash256::from_bytes([byte; 32]));
+/// let merkle_root = MerkleFrontier::from_iter(txids).root().expect("the tree has leaf hashes");
+/// let header = BlockHeader { merkle_root, ..BlockHeader::decode(&[0; 80]) };
+///
+/// let nodes = MerkleProof::branch(&txids, 2).expect("the tree has a third leaf");
+/// let target = ProofTarget::BlockHash(header.hash());
+/// let proof = MerkleProof::from_parts(2, ProofSubject::Txid(txids[2]), target, nodes);
+/// assert_eq!(proof.as_ref().root(), merkle_root);
+/// assert!(proof.as_ref().proves(&header));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MerkleProof {
     index: u64,
@@ -122,12 +152,6 @@ impl MerkleFrontier {
         Some(root)
     }
 
-    /// Returns whether two neighbours were equal somewhere in the tree. A block without the second of them has the
-    /// same root, so an invalid block could be mistaken for the valid one with the same hash (CVE-2012-2459).
-    pub const fn is_mutated(&self) -> bool {
-        self.is_mutated
-    }
-
     /// Compares a header's claimed root with the tree's root.
     pub fn verdict(&self, claimed_root: Hash256) -> MerkleVerdict {
         match self.root() {
@@ -163,6 +187,7 @@ impl<'a> MerkleProofRef<'a> {
     /// [`WireError::BadValue`] for a flag or a node type that a node does not use, and if the transaction's length
     /// differs from the stated one; [`WireError::Truncated`], [`WireError::NonCanonicalSize`] and
     /// [`WireError::OverlongSize`].
+    #[doc(hidden)]
     pub fn read(reader: &mut Reader<'a>) -> Result<Self, WireError> {
         let flags = reader.u8()?;
         if flags & !(flag::FULL_TX | flag::MERKLE_ROOT) != 0 {

@@ -22,6 +22,21 @@ pub struct MerkleBlockRef<'a> {
 }
 
 /// An owned `merkleblock` message.
+///
+/// ```
+/// use peerloop::wire::{BlockHeader, Hash256, MerkleBlock, MerkleBlockRef, MerkleFrontier, MerkleMatch};
+///
+/// let txids = [1, 2, 3].map(|byte| Hash256::from_bytes([byte; 32]));
+/// let merkle_root = MerkleFrontier::from_iter(txids).root().expect("the tree has leaf hashes");
+/// let header = BlockHeader { merkle_root, ..BlockHeader::decode(&[0; 80]) };
+/// let mut payload = Vec::new();
+/// MerkleBlock::from_txids(header, &txids, |index| index == 1).as_ref().encode(&mut payload);
+///
+/// let received = MerkleBlockRef::decode(&payload)?;
+/// assert_eq!((received.hashes().len(), received.flags()), (3, &[0b01011][..]));
+/// assert_eq!(received.matches(), Some(vec![MerkleMatch { index: 1, txid: txids[1] }]));
+/// # Ok::<(), peerloop::error::WireError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MerkleBlock {
     header: BlockHeader,

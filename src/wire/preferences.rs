@@ -9,6 +9,21 @@ use crate::protocol::CommandName;
 
 /// The `sendcmpct` message, 9 bytes: the peer understands compact blocks (SV Node 1.2.2, net_processing.cpp
 /// ProcessSendCompactMessage).
+///
+/// ```
+/// use peerloop::wire::{FeeFilter, SendCmpct};
+///
+/// let mut payload = Vec::new();
+/// SendCmpct { announce: true, version: SendCmpct::VERSION }.encode(&mut payload);
+/// assert_eq!(payload, [1, 1, 0, 0, 0, 0, 0, 0, 0]);
+/// assert!(SendCmpct::decode(&payload)?.announce);
+///
+/// let mut payload = Vec::new();
+/// FeeFilter { satoshis_per_1000_bytes: 500 }.encode(&mut payload);
+/// assert_eq!(payload, [0xf4, 1, 0, 0, 0, 0, 0, 0]);
+/// assert_eq!(FeeFilter::decode(&payload)?.satoshis_per_1000_bytes, 500);
+/// # Ok::<(), peerloop::error::WireError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SendCmpct {
     /// Whether `cmpctblock` should announce new blocks.

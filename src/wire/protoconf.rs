@@ -17,6 +17,18 @@ pub struct ProtoconfRef<'a> {
 }
 
 /// An owned `protoconf` message.
+///
+/// ```
+/// use peerloop::wire::{Protoconf, ProtoconfRef};
+///
+/// let stream_policies = Some((*b"Default").into());
+/// let message = Protoconf { max_recv_payload_bytes: 2_097_152, stream_policies };
+/// let mut payload = Vec::new();
+/// message.as_ref().encode(&mut payload);
+/// assert_eq!(payload, b"\x02\x00\x00\x20\x00\x07Default");
+/// assert_eq!(ProtoconfRef::decode(&payload)?.max_recv_payload_bytes, 2_097_152);
+/// # Ok::<(), peerloop::error::WireError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Protoconf {
     /// The largest payload in bytes that the peer accepts, at least 1 MiB when received.

@@ -20,6 +20,21 @@ pub struct ProvenTxRef<'a> {
 }
 
 /// An owned `datareftx` message.
+///
+/// ```
+/// use peerloop::wire::{BlockHeader, MerkleProof, ProofSubject, ProofTarget, ProvenTx, ProvenTxRef, Tx};
+///
+/// // The only transaction of a block is its Merkle root, so its proof has no nodes.
+/// let tx = Tx::from_parts(1, &[], &[], 7);
+/// let txid = tx.as_ref().txid();
+/// let header = BlockHeader { merkle_root: txid, ..BlockHeader::decode(&[0; 80]) };
+/// let proof = MerkleProof::from_parts(0, ProofSubject::Txid(txid), ProofTarget::BlockHash(header.hash()), []);
+/// let mut payload = Vec::new();
+/// ProvenTx { tx, proof }.as_ref().encode(&mut payload);
+///
+/// assert!(ProvenTxRef::decode(&payload)?.is_proven_by(&header));
+/// # Ok::<(), peerloop::error::WireError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProvenTx {
     /// The transaction.
@@ -33,7 +48,8 @@ impl<'a> ProvenTxRef<'a> {
     ///
     /// # Errors
     ///
-    /// As [`TxRef::read`] and [`MerkleProofRef::read`].
+    /// As [`TxRef::decode`]; [`WireError::BadValue`] if the proof has a flag or a node type that a node does not use,
+    /// or states a length that its transaction does not have.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         Self::read(&mut Reader::new(CommandName::DATAREFTX, payload))
     }

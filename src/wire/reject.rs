@@ -22,6 +22,21 @@ pub struct RejectRef<'a> {
 }
 
 /// An owned `reject` message.
+///
+/// ```
+/// use peerloop::wire::{Reject, RejectCode, RejectRef};
+///
+/// let (message, reason) = ((*b"version").into(), (*b"Obsolete").into());
+/// let reject = Reject { message, code: RejectCode::OBSOLETE, reason, hash: None };
+/// let mut payload = Vec::new();
+/// reject.as_ref().encode(&mut payload);
+/// assert_eq!(payload, b"\x07version\x11\x08Obsolete");
+///
+/// let received = RejectRef::decode(&payload)?;
+/// assert_eq!(received.code.name(), Some("obsolete"));
+/// assert_eq!(received.code.meaning(received.message), Some("our protocol version is too old"));
+/// # Ok::<(), peerloop::error::WireError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reject {
     /// The command of the rejected message, without padding, at most [`MAX_REJECT_MESSAGE_BYTES`].

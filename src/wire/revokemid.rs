@@ -26,6 +26,25 @@ pub struct RevokeMidRef<'a> {
 }
 
 /// An owned `revokemid` message.
+///
+/// ```
+/// use peerloop::wire::{RevokeMid, RevokeMidRef};
+///
+/// let message = RevokeMid {
+///     revocation_key: [2; 33],
+///     miner_id: [3; 33],
+///     id_to_revoke: [4; 33],
+///     revocation_signature: [5; 70].into(),
+///     miner_signature: [6; 71].into(),
+/// };
+/// let mut payload = Vec::new();
+/// message.as_ref().encode(&mut payload);
+/// assert_eq!(payload.len(), 4 + 3 * 33 + 1 + 1 + 70 + 1 + 71);
+///
+/// let received = RevokeMidRef::decode(&payload)?;
+/// println!("check both signatures of {:02x?}", received.signed_digest());
+/// # Ok::<(), peerloop::error::WireError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RevokeMid {
     /// The miner's compressed revocation key.

@@ -6,6 +6,14 @@ use crate::protocol::{SERVICE_BITCOIN_CASH, SERVICE_NETWORK};
 use std::fmt;
 
 /// A node's services. Their text form is the names of the bits, separated by `|`.
+///
+/// ```
+/// use peerloop::wire::Services;
+///
+/// let services = Services(0x21);
+/// assert!(services.contains(Services::NETWORK));
+/// assert_eq!(services.to_string(), "NETWORK|BITCOIN_CASH");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Services(pub u64);
 

@@ -23,6 +23,22 @@ pub struct TxRef<'a> {
 }
 
 /// An owned transaction.
+///
+/// ```
+/// use peerloop::wire::{Hash256, Tx, TxInRef, TxOutRef, TxRef};
+///
+/// let input = TxInRef { prev_txid: Hash256::from_bytes([7; 32]), prev_index: 1, script: &[0x51], sequence: 9 };
+/// let tx = Tx::from_parts(2, &[input], &[TxOutRef { value: 1_000, script: &[0x6a] }], 5);
+/// let payload = tx.as_ref().encoded();
+/// assert_eq!(payload[..5], [2, 0, 0, 0, 1], "the version and the number of inputs");
+/// assert_eq!(payload[37..], [1, 0, 0, 0, 1, 0x51, 9, 0, 0, 0, 1, 0xe8, 3, 0, 0, 0, 0, 0, 0, 1, 0x6a, 5, 0, 0, 0]);
+///
+/// let (received, rest) = TxRef::split_first(payload)?;
+/// assert_eq!((received.version(), received.locktime(), rest.len()), (2, 5, 0));
+/// assert_eq!(received.inputs().next(), Some(input));
+/// assert_eq!(received.outputs().map(|output| output.value).sum::<i64>(), 1_000);
+/// # Ok::<(), peerloop::error::WireError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tx {
     encoded: Bytes,
@@ -93,7 +109,8 @@ impl<'a> TxRef<'a> {
     ///
     /// # Errors
     ///
-    /// As [`TxRef::read`].
+    /// [`WireError::Truncated`] if the payload ends inside the transaction or is too short for its counts,
+    /// [`WireError::NonCanonicalSize`] and [`WireError::OverlongSize`] for its counts and sizes.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         Self::read(&mut Reader::new(CommandName::TX, payload))
     }
@@ -102,20 +119,15 @@ impl<'a> TxRef<'a> {
     ///
     /// # Errors
     ///
-    /// As [`TxRef::read`].
+    /// As [`TxRef::decode`].
     pub fn split_first(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), WireError> {
         let mut reader = Reader::new(CommandName::TX, bytes);
         let tx = Self::read(&mut reader)?;
         Ok((tx, reader.unread()))
     }
 
-    /// Reads the next transaction, in one pass.
-    ///
-    /// # Errors
-    ///
-    /// [`WireError::Truncated`] if the payload ends inside it or is too short for its counts,
-    /// [`WireError::NonCanonicalSize`] and [`WireError::OverlongSize`] for its counts and sizes.
-    pub fn read(reader: &mut Reader<'a>) -> Result<Self, WireError> {
+    /// Reads the next transaction, in one pass. Fails as [`TxRef::decode`].
+    pub(super) fn read(reader: &mut Reader<'a>) -> Result<Self, WireError> {
         let bytes = reader.unread();
         let position = |reader: &Reader<'_>| bytes.len() - reader.remaining();
         reader.bytes(4)?;
@@ -315,7 +327,7 @@ impl<'a> TxListRef<'a> {
     ///
     /// # Errors
     ///
-    /// The error of [`TxRef::read`] for the first invalid transaction.
+    /// The error of [`TxRef::decode`] for the first invalid transaction.
     pub fn validate(&self) -> Result<(), WireError> {
         self.iter().try_for_each(|tx| tx.map(drop))
     }

@@ -15,6 +15,33 @@ use std::net::{IpAddr, SocketAddr};
 ///
 /// At most 362 bytes on the wire. A field that is `None` ends the message when it is encoded, even if later fields
 /// have values.
+///
+/// ```
+/// use peerloop::time::UnixTime;
+/// use peerloop::wire::{AssociationId, NetAddress, Sender, Version};
+///
+/// let version = Version {
+///     protocol_version: 70_016,
+///     services: 0x21,
+///     time: UnixTime::from_secs(1_700_000_000),
+///     receiver: NetAddress::from_socket(0, "192.0.2.1:8333".parse()?),
+///     sender: Some(Sender { address: NetAddress::UNSPECIFIED, nonce: 7 }),
+///     user_agent: Some((*b"/example:1.0/").into()),
+///     start_height: Some(800_000),
+///     relay: Some(false),
+///     association_id: Some(AssociationId::Empty),
+/// };
+/// let mut payload = Vec::new();
+/// version.encode(&mut payload);
+/// assert_eq!(payload[..4], [0x80, 0x11, 0x01, 0x00]);
+/// assert_eq!(payload[80..], *b"\x0d/example:1.0/\x00\x35\x0c\x00\x00\x00");
+///
+/// let received = Version::decode(&payload)?;
+/// assert_eq!((received.claimed_version(), received.negotiated_version()), (70_016, 70_016));
+/// assert_eq!(received.printable_user_agent(), "/example:1.0/");
+/// assert!(!received.relays());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
     /// The protocol version as claimed, which may be negative; see [`Version::negotiated_version`].

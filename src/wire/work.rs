@@ -11,6 +11,16 @@ use std::iter::Sum;
 use std::ops::{Add, AddAssign};
 
 /// The largest hash that a header may have: 256 bits.
+///
+/// ```
+/// use peerloop::Network;
+/// use peerloop::wire::{Hash256, Target};
+///
+/// let target = Target::from_bits(0x1d00_ffff).expect("the target is in range");
+/// assert!(target < Target::easiest_of(Network::Mainnet) && target.is_met_by(Hash256::ZERO));
+/// assert_eq!(target.to_be_bytes()[..8], [0, 0, 0, 0, 0xff, 0xff, 0, 0]);
+/// assert_eq!(target.work().to_be_bytes()[24..], [0, 0, 0, 1, 0, 1, 0, 1]);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Target(U256);
 
@@ -19,12 +29,16 @@ pub struct Target(U256);
 /// The chain with the most work is the best one, so work is compared and added up:
 ///
 /// ```
-/// use peerloop::wire::{BlockHeader, Work};
+/// use peerloop::wire::{BlockHeader, Target, Work};
 ///
 /// fn work_of_chain(headers: &[BlockHeader]) -> Work {
 ///     headers.iter().map(BlockHeader::work).sum()
 /// }
-/// # assert_eq!(work_of_chain(&[]), Work::ZERO);
+/// assert_eq!(work_of_chain(&[]), Work::ZERO);
+///
+/// // A database keeps the work as bytes that sort in the same order.
+/// let work = Target::from_bits(0x1d00_ffff).expect("the target is in range").work();
+/// assert_eq!(Work::from_be_bytes(work.to_be_bytes()), work);
 /// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Work(U256);

@@ -4,11 +4,10 @@ use crate::chain::{any_header, any_tx, assert_every_cut_fails, compact_txids, en
 use crate::known_payload;
 use allocation_counter::measure;
 use peerloop::error::WireError;
+use peerloop::internals::siphash::SipKey;
 use peerloop::protocol::CommandName;
 use peerloop::wire::compact::SHORT_ID_BYTES;
-use peerloop::wire::{
-    BlockHeader, CompactBlock, CompactBlockRef, GetBlockTxn, GetBlockTxnRef, Hash256, ShortIds, SipKey, Tx,
-};
+use peerloop::wire::{BlockHeader, CompactBlock, CompactBlockRef, GetBlockTxn, GetBlockTxnRef, Hash256, ShortIds, Tx};
 use peerloop_testkit::bytes::hex;
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;

@@ -6,7 +6,6 @@ use peerloop::time::UnixTime;
 use peerloop::wire::header::checksum;
 use peerloop::wire::{
     AssociationId, Header, Message, MessageRef, NetAddress, Protoconf, Reject, RejectCode, Sender, Version, put_frame,
-    put_pong,
 };
 use peerloop_testkit::bytes::hex;
 use peerloop_testkit::vectors::{self, COMPUTED, RECORDED};
@@ -163,15 +162,6 @@ fn pings_and_pongs_decode_and_encode_exactly() {
     assert_same(vectors::PING, MAIN, "ping", Message::Ping { nonce: 0x0807_0605_0403_0201 });
     assert_same(vectors::PONG, MAIN, "pong", Message::Pong { nonce: 0x0807_0605_0403_0201 });
     assert_same(vectors::NODE_PING, REGTEST, "ping", Message::Ping { nonce: 0x845a_4c5c_9a25_78ac });
-}
-
-#[test]
-fn a_pong_reuses_the_payload_and_checksum_of_its_ping() {
-    let ping = hex(vectors::PING);
-    let header = header_of(&ping, MAIN);
-    let mut out = b"before".to_vec();
-    put_pong(MAIN, ping[24..].try_into().unwrap(), header.checksum.unwrap(), &mut out);
-    assert_eq!(out, [b"before", &hex(vectors::PONG)[..]].concat());
 }
 
 #[test]

@@ -47,6 +47,11 @@ fn header_over(txids: &[Hash256]) -> BlockHeader {
 mod frontier {
     use super::*;
 
+    /// Returns the tree's root, and whether a tree with fewer leaf hashes has the same root.
+    fn root_and_mutation(tree: &MerkleFrontier) -> (Option<Hash256>, bool) {
+        (tree.root(), tree.root().is_some_and(|root| tree.verdict(root) == MerkleVerdict::Mutated))
+    }
+
     #[test]
     fn the_root_of_a_live_block_matches_its_header() {
         let header = known_payload("cmpctblock");
@@ -64,7 +69,7 @@ mod frontier {
         assert_eq!((tree.root(), tree.leaf_count()), (None, 0));
         for len in 1..=txids.len() {
             tree.push(txids[len - 1]);
-            assert_eq!((tree.root(), tree.is_mutated()), plain_tree(&txids[..len]), "{len} leaves");
+            assert_eq!(root_and_mutation(&tree), plain_tree(&txids[..len]), "{len} leaves");
             assert_eq!(tree.leaf_count(), len as u64);
         }
     }
@@ -83,7 +88,7 @@ mod frontier {
         fn mutations_match_the_definition(leaves in vec(0..3_u32, 0..40)) {
             let txids: Vec<Hash256> = leaves.into_iter().map(numbered).collect();
             let tree: MerkleFrontier = txids.iter().copied().collect();
-            prop_assert_eq!((tree.root(), tree.is_mutated()), plain_tree(&txids));
+            prop_assert_eq!(root_and_mutation(&tree), plain_tree(&txids));
         }
     }
 }

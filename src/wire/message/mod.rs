@@ -103,6 +103,21 @@ messages! {
 impl MessageRef<'_> {
     /// Appends the header and the payload.
     ///
+    /// ```
+    /// use peerloop::Network;
+    /// use peerloop::wire::{MessageRef, put_frame};
+    ///
+    /// let (ping, magic) = (MessageRef::Ping { nonce: 1 }, Network::Regtest.magic());
+    /// let mut frame = Vec::new();
+    /// ping.encode_frame(magic, &mut frame);
+    ///
+    /// // A payload that is already encoded needs only its header.
+    /// let (mut payload, mut same) = (Vec::new(), Vec::new());
+    /// ping.encode_payload(&mut payload);
+    /// put_frame(magic, ping.command(), &payload, &mut same);
+    /// assert_eq!(frame, same);
+    /// ```
+    ///
     /// # Panics
     ///
     /// If the payload has more than 4 GiB - 1 bytes.
@@ -128,9 +143,26 @@ pub fn put_frame(magic: [u8; 4], command: CommandName, payload: &[u8], out: &mut
 
 /// Appends the `pong` that answers a `ping` whose checksum was verified. Both have the same payload, and therefore
 /// the same checksum.
-pub fn put_pong(magic: [u8; 4], ping_payload: &[u8; 8], checksum: [u8; 4], out: &mut Vec<u8>) {
+pub(crate) fn put_pong(magic: [u8; 4], ping_payload: &[u8; 8], checksum: [u8; 4], out: &mut Vec<u8>) {
     let payload_len = ping_payload.len() as u64;
     let header = Header { command: CommandName::PONG, payload_len, checksum: Some(checksum) };
     out.extend_from_slice(&header.encode(magic));
     out.extend_from_slice(ping_payload);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pong_reuses_the_payload_and_checksum_of_its_ping() {
+        let (magic, nonce) = ([7; 4], 0x0807_0605_0403_0201_u64);
+        let (mut ping, mut pong) = (Vec::new(), b"before".to_vec());
+        MessageRef::Ping { nonce }.encode_frame(magic, &mut ping);
+        let checksum = Header::decode(ping.first_chunk().expect("the frame has a header")).checksum;
+        let mut out = pong.clone();
+        put_pong(magic, &nonce.to_le_bytes(), checksum.expect("a basic header has a checksum"), &mut out);
+        MessageRef::Pong { nonce }.encode_frame(magic, &mut pong);
+        assert_eq!(out, pong);
+    }
 }
