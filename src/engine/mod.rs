@@ -383,13 +383,13 @@ impl Engine {
     pub(crate) fn listener_bound(&mut self, address: SocketAddr) {
         self.state.telemetry.counters.listeners_bound += 1;
         self.state.outbox.emit(ControlEvent::ListenerBound { address });
-        self.listens_at(address);
+        self.listens_on(address);
     }
 
     /// Notes that `address` is one of our own.
-    pub(crate) fn listens_at(&mut self, address: SocketAddr) {
+    pub(crate) fn listens_on(&mut self, address: SocketAddr) {
         if let Some(manager) = &mut self.state.manager {
-            manager.listens_at(address);
+            manager.listens_on(address);
         }
     }
 

@@ -116,7 +116,7 @@ impl Manager {
     }
 
     /// Records that this loop listens on an address, which must not be dialled.
-    pub(crate) fn listens_at(&mut self, address: SocketAddr) {
+    pub(crate) fn listens_on(&mut self, address: SocketAddr) {
         self.listening.push(address);
     }
 

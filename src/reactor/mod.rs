@@ -149,7 +149,7 @@ impl<H: Handler> Reactor<MioNet, H> {
     /// The system's error if the listener cannot be used; the listener is then closed.
     pub fn add_listener(&mut self, listener: TcpListener) -> io::Result<SocketAddr> {
         let address = self.listeners.add(listener, &mut self.net)?;
-        self.engine.listens_at(address);
+        self.engine.listens_on(address);
         Ok(address)
     }
 
@@ -249,12 +249,12 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     /// The system's error if the address cannot be bound.
     pub fn listen(&mut self, address: SocketAddr) -> io::Result<SocketAddr> {
         let bound = self.listeners.listen(address, &mut self.net)?;
-        self.engine.listens_at(bound);
+        self.engine.listens_on(bound);
         Ok(bound)
     }
 
     /// Returns the addresses of all open listeners.
-    pub fn listening_at(&self) -> impl Iterator<Item = SocketAddr> {
+    pub fn listening_on(&self) -> impl Iterator<Item = SocketAddr> {
         self.listeners.open.iter().map(|listener| listener.address)
     }
 

@@ -36,7 +36,7 @@ fn a_listener_that_was_handed_in_accepts_before_and_after_a_new_configuration() 
     node.turn();
     let changes = pending.wait().expect("the loop runs").expect("the configuration is valid");
     assert_eq!(changes.iter().map(|change| change.effect).collect::<Vec<_>>(), [Effect::Listeners]);
-    assert_eq!(node.reactor.listening_at().count(), 3);
+    assert_eq!(node.reactor.listening_on().count(), 3);
     BareSocket::ready(&mut node);
 }
 
@@ -132,7 +132,7 @@ fn a_connection_that_is_closed_before_the_next_turn_is_never_opened() {
 fn two_loops_share_a_port_and_both_accept() {
     let shared = || regtest().with_reuse_port(true);
     let mut one = Node::with(shared());
-    let mut two = Node::listening_at(shared(), one.address);
+    let mut two = Node::listening_on(shared(), one.address);
     assert_eq!(one.address, two.address);
     assert!(
         Reactor::new(regtest(), Probe::default()).expect("the configuration is valid").listen(one.address).is_err()

@@ -12,7 +12,7 @@ use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
-fn listening_at(listen: Vec<SocketAddr>) -> Config {
+fn listening_on(listen: Vec<SocketAddr>) -> Config {
     let manager = ManagerConfig::new(Network::Regtest).with_listen(listen);
     regtest().with_manager(manager)
 }
@@ -29,12 +29,12 @@ fn until<N: Net + Offload>(reactor: &mut Reactor<N, Probe>, what: &str, done: im
 fn req_e32_the_configuration_alone_decides_whether_a_loop_listens() {
     let mut quiet = Reactor::new(regtest(), Probe::default()).expect("the configuration is valid");
     quiet.poll_once(Duration::ZERO).expect("the poller works");
-    assert_eq!(quiet.listening_at().count(), 0);
+    assert_eq!(quiet.listening_on().count(), 0);
     let both = vec![ANY_PORT, "[::1]:0".parse().expect("the text is an address")];
-    let mut reactor = Reactor::new(listening_at(both), Probe::default()).expect("the configuration is valid");
-    assert_eq!(reactor.listening_at().count(), 0, "nothing is bound before the first turn");
+    let mut reactor = Reactor::new(listening_on(both), Probe::default()).expect("the configuration is valid");
+    assert_eq!(reactor.listening_on().count(), 0, "nothing is bound before the first turn");
     reactor.poll_once(Duration::ZERO).expect("the poller works");
-    let addresses: Vec<SocketAddr> = reactor.listening_at().collect();
+    let addresses: Vec<SocketAddr> = reactor.listening_on().collect();
     assert!(addresses.iter().all(|address| address.ip().is_loopback() && address.port() != 0), "{addresses:?}");
     // A machine may have no IPv6.
     assert_eq!(addresses.len() as u64 + reactor.stats().counters.listen_failures, 2);
@@ -47,11 +47,11 @@ fn fault_e17_an_occupied_port_is_not_fatal_and_is_bound_once_it_is_free() {
     let occupant = TcpListener::bind(ANY_PORT).expect("a loopback port is free");
     let taken = occupant.local_addr().expect("the listener is bound");
     let mut reactor =
-        Reactor::new(listening_at(vec![taken, ANY_PORT]), Probe::default()).expect("the configuration is valid");
+        Reactor::new(listening_on(vec![taken, ANY_PORT]), Probe::default()).expect("the configuration is valid");
     reactor.poll_once(Duration::ZERO).expect("the poller works");
-    assert_eq!((reactor.stats().counters.listen_failures, reactor.listening_at().count()), (1, 1));
+    assert_eq!((reactor.stats().counters.listen_failures, reactor.listening_on().count()), (1, 1));
     drop(occupant);
-    until(&mut reactor, "the port is bound", |reactor| reactor.listening_at().any(|address| address == taken));
+    until(&mut reactor, "the port is bound", |reactor| reactor.listening_on().any(|address| address == taken));
     let _socket = BareSocket::connect(taken);
     until(&mut reactor, "the loop accepts", |reactor| reactor.stats().counters.accepted == 1);
 }

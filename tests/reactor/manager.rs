@@ -104,7 +104,7 @@ fn req_e19_a_lost_peer_is_dialled_at_once_and_then_at_growing_intervals_until_it
     const RESTARTS: u32 = 2;
     const FAILURES: usize = 5;
     let address = own_address(1);
-    let mut peer = Node::listening_at(regtest(), address);
+    let mut peer = Node::listening_on(regtest(), address);
     let mut node = Node::with(managed(fixed(&[address]).with_max_restarts(RESTARTS)));
     for loss in 1..=RESTARTS + 1 {
         until([&mut node, &mut peer], "the peer is ready", |[node, peer]| {
@@ -127,7 +127,7 @@ fn req_e19_a_lost_peer_is_dialled_at_once_and_then_at_growing_intervals_until_it
             // Without a restart, the loss counts as the first failure.
             assert_backs_off(rest, address, 2);
         }
-        peer = Node::listening_at(regtest(), address);
+        peer = Node::listening_on(regtest(), address);
     }
     until([&mut node, &mut peer], "the peer has returned", |[_, peer]| peer.ready().len() == 1);
     assert_eq!(node.reactor.stats().links, 1);
@@ -136,7 +136,7 @@ fn req_e19_a_lost_peer_is_dialled_at_once_and_then_at_growing_intervals_until_it
 #[test]
 fn req_e38_a_banned_host_is_closed_not_dialled_and_not_accepted() {
     let [bad, good, deserted] = [2, 3, 4].map(own_address);
-    let [mut bad_node, mut good_node] = [bad, good].map(|address| Node::listening_at(regtest(), address));
+    let [mut bad_node, mut good_node] = [bad, good].map(|address| Node::listening_on(regtest(), address));
     let mut node = Node::with(managed(fixed(&[bad, good, deserted])));
     until([&mut node, &mut bad_node, &mut good_node], "both are ready", |[node, ..]| node.ready().len() == 2);
 
@@ -224,7 +224,7 @@ fn assert_never_dials(node: &mut Node, address: SocketAddr) {
 fn req_e38_a_ban_outlives_the_loop_and_an_unbanned_peer_is_dialled() {
     let book = BookFile::new();
     let [bad, good] = [5, 6].map(own_address);
-    let [mut bad_node, mut good_node] = [bad, good].map(|address| Node::listening_at(regtest(), address));
+    let [mut bad_node, mut good_node] = [bad, good].map(|address| Node::listening_on(regtest(), address));
     let normal = || patient(ManagerConfig::new(Network::Regtest).with_mode(DialMode::Normal).with_dns_seeds(vec![]));
 
     let (mut node, bans) = book.open(normal());
@@ -266,7 +266,7 @@ fn req_e38_a_ban_outlives_the_loop_and_an_unbanned_peer_is_dialled() {
 #[test]
 fn req_e26_a_list_longer_than_the_maximum_waits_for_a_slot() {
     let addresses = [7, 8, 9].map(own_address);
-    let [mut one, mut two, mut three] = addresses.map(|address| Node::listening_at(regtest(), address));
+    let [mut one, mut two, mut three] = addresses.map(|address| Node::listening_on(regtest(), address));
     let mut node = Node::with(managed(fixed(&addresses).with_target_peers(1).with_max_peers(2)));
     until([&mut node, &mut one, &mut two], "two peers are ready", |[node, ..]| node.ready().len() == 2);
     for _ in 0..100 {
@@ -283,7 +283,7 @@ fn req_e26_a_list_longer_than_the_maximum_waits_for_a_slot() {
 #[test]
 fn req_e24_a_visitor_beyond_the_maximum_is_rejected_and_never_counted() {
     let address = own_address(10);
-    let mut peer = Node::listening_at(regtest(), address);
+    let mut peer = Node::listening_on(regtest(), address);
     let manager = fixed(&[address]).with_target_peers(1).with_max_peers(2);
     let mut node = Node::with(managed(manager));
     let mut visitors = Node::new();

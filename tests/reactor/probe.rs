@@ -125,10 +125,10 @@ impl Node {
     }
 
     pub(crate) fn with(config: Config) -> Self {
-        Self::listening_at(config, ANY_PORT)
+        Self::listening_on(config, ANY_PORT)
     }
 
-    pub(crate) fn listening_at(config: Config, address: SocketAddr) -> Self {
+    pub(crate) fn listening_on(config: Config, address: SocketAddr) -> Self {
         let mut reactor = Reactor::new(config, Probe::default()).expect("the kernel provides a poller");
         let address = reactor.listen(address).expect("a loopback port is free");
         Self { reactor, address }

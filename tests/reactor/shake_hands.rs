@@ -94,7 +94,7 @@ fn a_stopped_node_closes_its_peers_and_its_listener() {
     until([&mut one], "the other end has noticed", |[one]| one.end_of(there).is_some());
     assert_eq!(two.end_of(here).map(|(reason, _)| reason), Some(CloseReason::Local(LocalCause::Shutdown)));
     assert_eq!(one.end_of(there).map(|(reason, _)| reason), Some(CloseReason::ClosedByPeer));
-    assert_eq!(two.reactor.listening_at().count(), 0);
+    assert_eq!(two.reactor.listening_on().count(), 0);
     std::net::TcpStream::connect(two.address).expect_err("the listener is closed");
     assert!(!two.turn(), "a loop that has ended stays ended");
 }
@@ -102,7 +102,7 @@ fn a_stopped_node_closes_its_peers_and_its_listener() {
 #[test]
 fn nodes_connect_over_ipv6() {
     let address = (Ipv6Addr::LOCALHOST, 0).into();
-    let mut two = Node::listening_at(regtest(), address);
+    let mut two = Node::listening_on(regtest(), address);
     assert!(two.address.is_ipv6() && two.address.port() != 0);
     let mut one = Node::new();
     one.dial(two.address);
@@ -115,7 +115,7 @@ fn nodes_connect_over_ipv6() {
 fn a_node_listens_on_several_addresses() {
     let mut node = Node::new();
     let second = node.reactor.listen(ANY_PORT).expect("a loopback port is free");
-    assert_eq!(node.reactor.listening_at().collect::<Vec<_>>(), [node.address, second]);
+    assert_eq!(node.reactor.listening_on().collect::<Vec<_>>(), [node.address, second]);
     BareSocket::ready(&mut node);
     node.address = second;
     BareSocket::ready(&mut node);

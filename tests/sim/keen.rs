@@ -62,7 +62,7 @@ pub(crate) fn node(world: &World, config: Config, dials: Vec<SocketAddr>) -> Rea
 }
 
 pub(crate) fn address_of(node: &Reactor<SimNet, Keen>) -> SocketAddr {
-    node.listening_at().next().unwrap()
+    node.listening_on().next().unwrap()
 }
 
 pub(crate) fn crowd(world: &World) -> Crowd {

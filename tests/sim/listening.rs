@@ -22,7 +22,7 @@ fn here(port: u16) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, 1], port))
 }
 
-fn listening_at(listen: Vec<SocketAddr>) -> Config {
+fn listening_on(listen: Vec<SocketAddr>) -> Config {
     let manager = ManagerConfig::new(Network::Regtest).with_listen(listen);
     config().with_manager(manager)
 }
@@ -44,9 +44,9 @@ fn bound_and_failed(node: &Checked<Player>) -> (u64, u64) {
 #[test]
 fn req_e32_the_configured_addresses_are_bound_at_the_start_and_accept() {
     let world = World::new(1, Instant::ZERO);
-    let mut node = checked(&world, listening_at(vec![here(1), here(0)]), Player::default());
+    let mut node = checked(&world, listening_on(vec![here(1), here(0)]), Player::default());
     node.poll_once(Duration::ZERO).unwrap();
-    let addresses: Vec<SocketAddr> = node.reactor().listening_at().collect();
+    let addresses: Vec<SocketAddr> = node.reactor().listening_on().collect();
     assert_eq!((addresses.len(), addresses[0]), (2, here(1)));
     assert_ne!(addresses[1].port(), 0);
     let mut peers: Vec<RawPeer> = addresses.iter().map(|_| RawPeer::new(&world)).collect();
@@ -68,7 +68,7 @@ fn req_e32_an_address_that_cannot_be_bound_is_retried_ever_more_slowly_up_to_a_m
     let net = world.host();
     let host = net.host();
     world.fail_sometimes(host, Site::Listen, EADDRNOTAVAIL, 1);
-    let mut node = Checked::new(&world, net, listening_at(vec![here(1)]), Player::default()).unwrap();
+    let mut node = Checked::new(&world, net, listening_on(vec![here(1)]), Player::default()).unwrap();
     let mut pause = LISTEN_RETRY_FIRST;
     for failure in 1..=9 {
         node.poll_once(Duration::ZERO).unwrap();
@@ -94,7 +94,7 @@ fn req_e32_a_listener_that_cannot_be_bound_does_not_stop_dialling() {
     world.fail_sometimes(net.host(), Site::Listen, EADDRINUSE, 1);
     let mut target = Node::new(&world, config(), Player::default());
     let player = Player::dialling(target.address);
-    let mut node = Checked::new(&world, net, listening_at(vec![here(1)]), player).unwrap();
+    let mut node = Checked::new(&world, net, listening_on(vec![here(1)]), player).unwrap();
     run(&world, secs(1), &mut [&mut node, &mut target.reactor]);
     assert_eq!((node.stats().ready, bound_and_failed(&node)), (1, (0, 2)));
     assert_eq!(node.violations(), []);
@@ -105,7 +105,7 @@ fn a_loop_that_waits_for_an_address_ends_when_it_is_stopped() {
     let world = World::new(1, Instant::ZERO);
     let net = world.host();
     world.fail_sometimes(net.host(), Site::Listen, EADDRINUSE, 1);
-    let mut node = Checked::new(&world, net, listening_at(vec![here(1)]), Player::default()).unwrap();
+    let mut node = Checked::new(&world, net, listening_on(vec![here(1)]), Player::default()).unwrap();
     run(&world, secs(10), &mut [&mut node]);
     assert_eq!(node.inspect().unbound_addresses, 1);
     node.handle().stop().unwrap();
@@ -120,7 +120,7 @@ fn loop_at(world: &World, config: Config) -> (Reactor<SlowHost, Player>, RawPeer
     let address = net.address();
     let mut reactor = Reactor::with_net(config, net, Player::default()).unwrap();
     reactor.poll_once(Duration::ZERO).unwrap();
-    if reactor.listening_at().count() == 0 {
+    if reactor.listening_on().count() == 0 {
         reactor.listen(address).unwrap();
     }
     let mut peer = RawPeer::new(world);
@@ -130,7 +130,7 @@ fn loop_at(world: &World, config: Config) -> (Reactor<SlowHost, Player>, RawPeer
 
 #[test]
 fn fault_e17_a_listener_that_only_fails_is_reopened_and_dialling_continues() {
-    for config in [config(), listening_at(vec![here(18_444)])] {
+    for config in [config(), listening_on(vec![here(18_444)])] {
         let world = World::new(1, Instant::ZERO);
         let (mut reactor, _peer) = loop_at(&world, config);
         let errors = (0..6).map(|_| io::Error::from_raw_os_error(INVALID));
@@ -141,10 +141,10 @@ fn fault_e17_a_listener_that_only_fails_is_reopened_and_dialling_continues() {
             world.advance(Duration::from_millis(50));
         }
         assert_eq!(reactor.stats().counters.accept_pauses, 5);
-        assert_eq!(reactor.listening_at().count(), 0, "the broken listener is closed");
+        assert_eq!(reactor.listening_on().count(), 0, "the broken listener is closed");
         world.advance(LISTEN_RETRY_FIRST);
         reactor.poll_once(Duration::ZERO).unwrap();
-        assert_eq!(reactor.listening_at().collect::<Vec<_>>(), [here(18_444)]);
+        assert_eq!(reactor.listening_on().collect::<Vec<_>>(), [here(18_444)]);
         let mut late = RawPeer::new(&world);
         late.dial(here(18_444));
         reactor.poll_once(Duration::ZERO).unwrap();

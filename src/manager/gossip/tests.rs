@@ -196,7 +196,7 @@ fn threat_p12_a_peer_that_was_not_asked_may_only_add_its_own_host() {
 #[test]
 fn threat_p12_an_impossible_peer_address_is_not_stored() {
     let mut stage = Stage::new();
-    stage.manager.listens_at(at("8.8.4.4:8333"));
+    stage.manager.listens_on(at("8.8.4.4:8333"));
     stage.manager.ban(at("8.8.5.5:1").ip(), BanReason::Manual, None, Moment { now: stage.now, unix: UNIX }).unwrap();
     let sender = stage.dialled_and_asked([8, 8, 8, 8]);
     for bad in [

@@ -90,7 +90,7 @@ fn serve(config: Config, addresses: &[SocketAddr], ready: SyncSender<Listening>)
         })?;
     }
     // The receiver exists: the reporting thread waits for the handle.
-    let _ = ready.send(Listening { addresses: reactor.listening_at().collect(), handle: reactor.handle() });
+    let _ = ready.send(Listening { addresses: reactor.listening_on().collect(), handle: reactor.handle() });
     drop(ready);
     reactor.run().map_err(|error| Failure::run(format!("waiting for the network: {error}")))?;
     let stats = reactor.stats();

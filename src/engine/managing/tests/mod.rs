@@ -272,7 +272,7 @@ fn with_all_addresses_connected_the_loop_sleeps() {
 fn an_address_that_may_not_be_dialled_is_checked_twice_a_second() {
     let mut stage = Stage::new(manager());
     let own = host(3);
-    stage.engine.state.manager.as_mut().unwrap().listens_at(own);
+    stage.engine.state.manager.as_mut().unwrap().listens_on(own);
     stage.remember(&[host(1), host(2), own], PeerStatus::Valid);
     stage.settle();
     assert_eq!((stage.links().len(), stage.sleep()), (2, Some(BOOK_RETRY)));
@@ -358,7 +358,7 @@ fn fault_e09_a_hanging_disk_and_its_recovery_are_reported_once() {
 fn an_own_address_in_the_fixed_list_is_reported_once() {
     let own = host(3);
     let mut stage = Stage::new(ManagerConfig { mode: DialMode::Fixed(vec![own]), ..manager() });
-    stage.engine.state.manager.as_mut().unwrap().listens_at(own);
+    stage.engine.state.manager.as_mut().unwrap().listens_on(own);
     stage.engine.run_manager();
     let held_back = ControlEvent::DialsHeldBack { cause: DialHold::OwnAddress };
     assert_eq!(stage.engine.state.outbox.take_events(), [held_back]);
