@@ -18,7 +18,7 @@ use crate::handler::{Ctx, Handler};
 use crate::id::LinkId;
 use crate::limits::{
     BUFFER_GROWTH_BYTES, EXPIRIES_PER_TURN, MAX_BANS, MAX_BOOK_PEERS, MAX_OVER_CAPACITY, MAX_PINGS_OUTSTANDING,
-    MAX_SEND_QUEUE_BYTES, READ_BLOCK_BYTES, TICK, UNREAD_INPUT_GRACE,
+    MAX_SEND_QUEUE_BYTES, READ_BLOCK_BYTES, TICK, UNREAD_INPUT_GRACE, UNREAD_REPLIES_PAUSE_BYTES,
 };
 use crate::peer::{ConnectionState, ConnectionType};
 use crate::protocol::Network;
@@ -219,7 +219,7 @@ const SWEEPS: &[Doctored] = &[
     }),
     (14, |scene| scene.inspection.summary.send_queues = 1),
     (14, |scene| scene.inspection.summary.waiting_bytes = 1),
-    (14, |scene| scene.queue(MAX_SEND_QUEUE_BYTES + READ_BLOCK_BYTES + 1)),
+    (14, |scene| scene.queue(MAX_SEND_QUEUE_BYTES + UNREAD_REPLIES_PAUSE_BYTES + READ_BLOCK_BYTES + 1)),
     (19, |scene| agreed_before(scene, |before| before.agreed.services += 1)),
     (19, |scene| agreed_before(scene, |before| before.agreed.protocol_version -= 1)),
     (19, |scene| agreed_before(scene, |before| before.agreed.max_recv_payload_bytes += 1)),
@@ -268,7 +268,7 @@ const SWEEPS: &[Doctored] = &[
 const HARMLESS_SWEEPS: &[fn(&mut Scene)] = &[
     |scene| (scene.link().is_readable, scene.link().is_held) = (true, true),
     |scene| (scene.end().is_readable, scene.end().will_be_readable) = (true, true),
-    |scene| scene.queue(MAX_SEND_QUEUE_BYTES),
+    |scene| scene.queue(MAX_SEND_QUEUE_BYTES + UNREAD_REPLIES_PAUSE_BYTES + READ_BLOCK_BYTES),
     |scene| {
         scene.queue(1);
         (scene.end().is_writable, scene.end().will_be_writable) = (true, true);

@@ -55,7 +55,7 @@ impl ScriptedHandler {
         if max_bytes == 0 || self.is_calm || is_tired {
             return;
         }
-        let fills = !was_filled && max_bytes >= LARGE_BYTES && chance.one_in(4);
+        let fills = !was_filled && max_bytes >= LARGE_BYTES && chance.one_in(24);
         let (mut left, mut free_bytes) = (if fills { u32::MAX } else { chance.below(4) }, free_bytes);
         while left > 0 {
             let len_bytes = chance.below(if fills { 5 * LARGE_BYTES } else { max_bytes }) as usize;
