@@ -1,4 +1,4 @@
-//! The thread that writes the peer book, so that the loop never waits for a disk.
+//! The thread that writes the address book, so that the loop never waits for a disk.
 //!
 //! A [`Writer`] makes all decisions; this file has the channel, the clock and the wake-ups. Each result wakes the loop.
 //! Dropping or [finishing](StoreWriter::finish) a [`StoreWriter`] waits until everything is durable or a last attempt
@@ -16,7 +16,7 @@ use std::sync::mpsc::{
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// The loop's end of the thread that writes the peer book.
+/// The loop's end of the thread that writes the address book.
 #[derive(Debug)]
 pub struct StoreWriter {
     batches: Option<SyncSender<Batch>>,
@@ -119,7 +119,7 @@ impl StoreWriter {
 impl Drop for StoreWriter {
     fn drop(&mut self) {
         if let Err(error) = self.join(MAX_BOOK_END) {
-            log::error!("the last changes in the peer book are lost: {error}");
+            log::error!("the last changes in the address book are lost: {error}");
         }
     }
 }

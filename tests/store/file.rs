@@ -100,7 +100,7 @@ fn a_file_that_never_was_a_book_is_refused_and_not_changed() {
     for bytes in [&b"{\"peers\": []}"[..], b"redb is what begins this text", &[0; 8_192]] {
         let folder = Folder::new();
         fs::write(folder.book(), bytes).unwrap();
-        assert_left_alone(&folder, "it is not a peer book");
+        assert_left_alone(&folder, "it is not an address book");
     }
 }
 
@@ -113,9 +113,9 @@ fn the_database_of_another_program_is_not_changed() {
     transaction.commit().unwrap();
     let crashed = fs::read(folder.book()).unwrap();
     drop(database);
-    assert_left_alone(&folder, "it is not a peer book");
+    assert_left_alone(&folder, "it is not an address book");
     fs::write(folder.book(), crashed).unwrap();
-    assert_left_alone(&folder, "it is not a peer book");
+    assert_left_alone(&folder, "it is not an address book");
 }
 
 /// Changes the book's tables without the store.
@@ -156,7 +156,7 @@ fn opening_an_existing_book_never_creates_one() {
     let whole = fs::read(folder.book()).unwrap();
     for (bytes, why) in [
         (&b""[..], "it is empty"),
-        (b"a shopping list", "it is not a peer book"),
+        (b"a shopping list", "it is not an address book"),
         (&whole[..whole.len() / 2], "it is damaged"),
     ] {
         fs::write(folder.book(), bytes).unwrap();
@@ -172,7 +172,7 @@ fn opening_an_existing_book_never_creates_one() {
 fn fault_e10_a_file_above_the_cap_is_refused_without_reading_it() {
     let folder = Folder::new();
     File::create(folder.book()).unwrap().set_len(MAX_BOOK_FILE_BYTES + 1).unwrap();
-    let what = format!("it has {} bytes, more than any peer book", MAX_BOOK_FILE_BYTES + 1);
+    let what = format!("it has {} bytes, more than any address book", MAX_BOOK_FILE_BYTES + 1);
     let path = folder.book();
     assert_eq!(RedbStore::open(&path).map(|_| ()), Err(StoreError::Unfit { path, what }));
     assert_eq!(folder.names(), ["book"]);

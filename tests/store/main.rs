@@ -1,4 +1,4 @@
-//! The peer book: its rules, its file, and the failures of disks and processes.
+//! The address book: its rules, its file, and the failures of disks and processes.
 
 #![expect(clippy::unwrap_used, reason = "a failure in a helper fails its test")]
 

@@ -1,4 +1,4 @@
-//! The errors of the peer book.
+//! The errors of the address book.
 //!
 //! Every error of a file states the attempt, the path, the cause and advice.
 
@@ -130,14 +130,14 @@ impl FileStep {
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Duplicate { address } => write!(f, "{address} is already in the peer book"),
-            Self::NoSuchPeer { address } => write!(f, "{address} is not in the peer book"),
-            Self::Full => f.write_str("the peer book is full; remove peers or bans that are not needed"),
+            Self::Duplicate { address } => write!(f, "{address} is already in the address book"),
+            Self::NoSuchPeer { address } => write!(f, "{address} is not in the address book"),
+            Self::Full => f.write_str("the address book is full; remove peers or bans that are not needed"),
             Self::InUse { path } => {
-                write!(f, "the peer book {} is in use; stop the other process, or use another file", path.display())
+                write!(f, "the address book {} is in use; stop the other process, or use another file", path.display())
             }
             Self::File { step, path, kind, code } => {
-                write!(f, "{} the peer book {} failed: ", step.name(), path.display())?;
+                write!(f, "{} the address book {} failed: ", step.name(), path.display())?;
                 match code {
                     0 => write!(f, "{kind}")?,
                     code => write!(f, "{}", io::Error::from_raw_os_error(*code))?,
@@ -148,19 +148,19 @@ impl fmt::Display for StoreError {
                 let path = path.display();
                 write!(
                     f,
-                    "the peer book {path} cannot be used: {what}; it was not changed; move it away, or use another"
+                    "the address book {path} cannot be used: {what}; it was not changed; move it away, or use another"
                 )
             }
             Self::Damaged { path, what } => write!(
                 f,
-                "the peer book {} is damaged: {what}; at the next start it is set aside and a new one is created",
+                "the address book {} is damaged: {what}; at the next start it is set aside and a new one is created",
                 path.display()
             ),
             Self::Database { path, what } => {
-                write!(f, "the peer book {} could not be used: {what}; try again", path.display())
+                write!(f, "the address book {} could not be used: {what}; try again", path.display())
             }
-            Self::WriterEnded => f.write_str("the thread that writes the peer book has ended; restart the loop"),
-            Self::NoAnswer => f.write_str("the disk with the peer book did not answer in time; check the disk"),
+            Self::WriterEnded => f.write_str("the thread that writes the address book has ended; restart the loop"),
+            Self::NoAnswer => f.write_str("the disk with the address book did not answer in time; check the disk"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The peer book: the known peers, their records, and the banned hosts.
+//! The address book: the known peers, their records, and the banned hosts.
 //!
 //! A [`PeerStore`] keeps it for the next run, for example in a file (`RedbStore`, feature `store`). The loop uses a
 //! copy in memory, and a separate thread writes the changes, so the loop never waits for a disk.

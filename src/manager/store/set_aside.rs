@@ -175,8 +175,8 @@ impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("it is empty"),
-            Self::TooLarge { len_bytes } => write!(f, "it has {len_bytes} bytes, more than any peer book"),
-            Self::Foreign => f.write_str("it is not a peer book"),
+            Self::TooLarge { len_bytes } => write!(f, "it has {len_bytes} bytes, more than any address book"),
+            Self::Foreign => f.write_str("it is not an address book"),
             Self::Damaged { what } => write!(f, "it is damaged: {what}"),
             Self::FromTheFuture { format } => write!(f, "a later version wrote it, in format {format}"),
         }

@@ -1,4 +1,4 @@
-//! Opens the peer book for the subcommands, reports unusable or dropped records, and adds advice to errors.
+//! Opens the address book for the subcommands, reports unusable or dropped records, and adds advice to errors.
 
 use crate::exit::Failure;
 use crate::output;
@@ -18,7 +18,7 @@ pub(crate) fn read(path: &Path) -> Result<Known, Failure> {
     let contents = RedbStore::read_contents(path)?;
     if contents.skipped > 0 {
         let (skipped, book) = (contents.skipped, path.display());
-        output::complain(&format!("{skipped} invalid records of the peer book {book} are not shown"));
+        output::complain(&format!("{skipped} invalid records of the address book {book} are not shown"));
     }
     Ok(Known { peers: contents.peers, bans: contents.bans })
 }
@@ -30,7 +30,7 @@ pub(crate) fn open(path: &Path) -> Result<RedbStore, Failure> {
         let (book, kept) = (path.display(), set_aside.path.display());
         let why = set_aside.why.to_string().replace(char::is_control, "?");
         let begun = "and a new one was created";
-        output::complain(&format!("the peer book {book} could not be used: {why}; it is kept as {kept}, {begun}"));
+        output::complain(&format!("the address book {book} could not be used: {why}; it is kept as {kept}, {begun}"));
     }
     report_dropped(path, opened.dropped);
     Ok(store)
@@ -40,7 +40,7 @@ pub(crate) fn open(path: &Path) -> Result<RedbStore, Failure> {
 pub(crate) fn report_dropped(path: &Path, dropped: usize) {
     if dropped > 0 {
         let book = path.display();
-        output::complain(&format!("{dropped} invalid records of the peer book {book} were dropped"));
+        output::complain(&format!("{dropped} invalid records of the address book {book} were dropped"));
     }
 }
 
@@ -53,7 +53,7 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::InUse { path } => Self::run(format!(
-                "the peer book {} is in use by a running node; stop it first, or use another book",
+                "the address book {} is in use by a running node; stop it first, or use another book",
                 path.display()
             )),
             error => Self::run(error.to_string()),

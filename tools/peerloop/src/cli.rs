@@ -31,7 +31,7 @@ Examples:
   peerloop bench                               load a built-in node
   peerloop bench 127.0.0.1 --network regtest   load a node: 100 peers, 1 ping/s each
   peerloop serve --network regtest             run a node to load
-  peerloop run --book peers.redb               run a long-lived node with a peer book
+  peerloop run --book peers.redb               run a long-lived node with an address book
   peerloop probe HOST                          check one node, step by step
   peerloop doctor --peers 10k                  check this machine for 10,000 peers
 
@@ -63,7 +63,7 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Run a long-lived node that finds, keeps and bans peers
     Run(Box<RunArgs>),
-    /// Show and change the peer book of a stopped node
+    /// Show and change the address book of a stopped node
     Peers(PeersArgs),
     /// Check one node, step by step
     Probe(ProbeArgs),
@@ -184,13 +184,13 @@ pub(crate) struct RunArgs {
     pub(crate) settings: SettingFlags,
 }
 
-/// The peer book is the file of the setting `book`: from --book, PEERLOOP_BOOK or the settings file.
+/// The address book is the file of the setting `book`: from --book, PEERLOOP_BOOK or the settings file.
 #[derive(Args, Debug)]
 #[command(after_help = EXIT_CODES_OF_PEERS, arg_required_else_help = false)]
 pub(crate) struct PeersArgs {
     #[command(subcommand)]
     pub(crate) command: PeersCommand,
-    /// Peer book [default: the setting `book`]
+    /// Address book [default: the setting `book`]
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) book: Option<String>,
     /// Settings file that names the book [default: the variable PEERLOOP_CONFIG]

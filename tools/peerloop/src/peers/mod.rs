@@ -46,7 +46,7 @@ fn carry_out(command: &PeersCommand, settings: &Effective) -> Result<String, Fai
             peers.retain(|peer| wanted.is(peer.address()));
             bans.retain(|ban| ban.host == wanted.host());
             if peers.is_empty() && bans.is_empty() {
-                return Err(Failure::run(format!("the peer book does not list {wanted}; `peers list` shows all")));
+                return Err(Failure::run(format!("the address book does not list {wanted}; `peers list` shows all")));
             }
             if *json { lines::document(&peers, &bans) } else { Ok(show::each(&peers, &bans)) }
         }
@@ -62,7 +62,7 @@ fn carry_out(command: &PeersCommand, settings: &Effective) -> Result<String, Fai
 }
 
 fn book_of(settings: &Effective) -> Result<&Path, Failure> {
-    let what = "no peer book; name it with --book FILE, PEERLOOP_BOOK, or `book` in a settings file";
+    let what = "no address book; name it with --book FILE, PEERLOOP_BOOK, or `book` in a settings file";
     settings.node.book.as_deref().ok_or_else(|| Failure::usage(what))
 }
 
@@ -83,7 +83,7 @@ fn open(path: &Path) -> Result<RedbStore, Failure> {
 fn check_is_there(path: &Path) -> Result<(), Failure> {
     match path.exists() || path.is_symlink() {
         true => Ok(()),
-        false => Err(Failure::run(format!("there is no peer book {}; `run --book` creates one", path.display()))),
+        false => Err(Failure::run(format!("there is no address book {}; `run --book` creates one", path.display()))),
     }
 }
 

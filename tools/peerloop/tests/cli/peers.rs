@@ -99,7 +99,7 @@ fn a_file_that_is_not_a_book_stays_unchanged() {
     let folder = folder();
     let book = folder.with("list", "my shopping list");
     for arguments in [&["list"][..], &["ban", "192.0.2.1"], &["export"], &["import", &folder.with("lines", LINES)]] {
-        refused(&[&["peers", "--book", &book], arguments].concat(), 1, &["is not a peer book; it was not changed"]);
+        refused(&[&["peers", "--book", &book], arguments].concat(), 1, &["is not an address book; it was not changed"]);
     }
     assert_eq!(fs::read_to_string(&book).unwrap(), "my shopping list");
     assert_eq!(folder.names(), ["lines", "list"]);
@@ -139,7 +139,7 @@ fn every_command_reports_an_unusable_book_in_one_line() {
     let books = vec![
         (folder.file(""), &["name a file, not a folder"][..]),
         (pipe, &["use an ordinary file"]),
-        (missing, &["there is no peer book", "`run --book` creates one"]),
+        (missing, &["there is no address book", "`run --book` creates one"]),
         (damaged(&folder), &["cannot be used: it is damaged", "it was not changed"]),
     ];
     for (book, parts) in &books {

@@ -320,8 +320,8 @@ fn a_file_that_is_not_a_book_is_refused_and_unchanged() {
     let folder = folder();
     let book = folder.with("list", "my shopping list");
     let run = peerloop(&["run", "--network", "regtest", "--book", &book]);
-    let why = "it is not a peer book; it was not changed; move it away, or use another";
-    let expected = format!("peerloop: the peer book {book} cannot be used: {why}\n");
+    let why = "it is not an address book; it was not changed; move it away, or use another";
+    let expected = format!("peerloop: the address book {book} cannot be used: {why}\n");
     assert_eq!((run.code, run.stdout.as_str(), run.stderr.as_str()), (Some(1), "", expected.as_str()));
     assert_eq!(std::fs::read_to_string(&book).unwrap(), "my shopping list");
     assert_eq!(folder.names(), ["list"]);
@@ -386,7 +386,7 @@ fn a_book_that_cannot_be_created_or_filled_is_removed() {
     let book = folder.file("peers.redb");
     let peer = |at: u32| format!("{{\"peer\":{{\"address\":\"10.{}.{}.1:8333\"}}}}\n", at >> 8, at & 255);
     let lines = folder.with("lines", &(0..20_000).map(peer).collect::<String>());
-    for (blocks, expected) in [("8", "creating the peer book"), ("1000", "nothing was imported")] {
+    for (blocks, expected) in [("8", "creating the address book"), ("1000", "nothing was imported")] {
         let mut import = under_a_limit_of_blocks(blocks, &["peers", "--book", &book, "import", &lines]);
         let output = import.output().expect("a shell starts");
         let line = String::from_utf8(output.stderr).expect("the text is UTF-8");

@@ -103,10 +103,10 @@ fn every_mistake_is_reported_in_one_line() {
 fn every_mistake_about_a_book_is_reported_in_one_line() {
     refused(&["peers"], 2, &["requires a subcommand", "list", "export"]);
     refused(&["peers", "lsit"], 2, &["lsit", "list"]);
-    refused(&["peers", "list"], 2, &["no peer book", "--book", "PEERLOOP_BOOK"]);
+    refused(&["peers", "list"], 2, &["no address book", "--book", "PEERLOOP_BOOK"]);
     let statuses = "[possible values: unknown, valid, inaccessible, banned]";
     refused(&["peers", "list", "--status", "good"], 2, &[statuses]);
-    refused(&["peers", "list", "--book", "/no/such/book"], 1, &["there is no peer book /no/such/book"]);
+    refused(&["peers", "list", "--book", "/no/such/book"], 1, &["there is no address book /no/such/book"]);
     refused(&["peers", "show", "host", "--book", "b"], 2, &["`host` is not an address"]);
     refused(&["peers", "ban", "host"], 2, &["invalid IP address"]);
     refused(&["peers", "ban", "192.0.2.1", "--for", "5"], 2, &["write the unit"]);
