@@ -1,4 +1,4 @@
-//! The drawn handler's actions on its peers: at drawn moments, and from inside callbacks.
+//! The scripted handler's actions on its peers: at random moments, and from inside callbacks.
 
 use super::{GOSSIP, Known, LARGE_BYTES, MAX_DEEDS_INSIDE, ScriptedHandler, TALK, TroopState, talk};
 use crate::scripted_attacker::NETWORK;
@@ -34,7 +34,7 @@ impl ScriptedHandler {
         }
     }
 
-    /// Asks for the room that is offered to [`ScriptedHandler::fill`].
+    /// Requests an offer of the peer's free room, which [`ScriptedHandler::fill`] uses.
     pub(super) fn pull(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
         match ctx.pull(peer) {
             Ok(()) => self.get(peer).into_iter().for_each(|known| known.is_pulled = true),
@@ -42,7 +42,7 @@ impl ScriptedHandler {
         }
     }
 
-    /// Uses some of the offered room, or once nearly all of it, and sometimes asks for more.
+    /// Uses some of the offered room, or once for each peer nearly all of it; sometimes requests another offer.
     pub(super) fn fill(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, free_bytes: usize) {
         let Some(known) = self.get(peer) else { return };
         let (troop, was_asked) = (known.troop, std::mem::take(&mut known.is_pulled));
@@ -81,7 +81,7 @@ impl ScriptedHandler {
         let sent = ctx.send_shared(peer, &talk(known.said, len_bytes).into());
         self.note_said(peer, sent);
         if sent == Err(RequestError::QueueFull) {
-            self.wrong(42, ctx.now(), format!("{peer:?} has no room for {len_bytes} bytes, which were offered"));
+            self.wrong(42, ctx.now(), format!("{peer:?} has no room for {len_bytes} bytes, which fit the offer"));
         }
         sent.is_ok()
     }
@@ -91,7 +91,7 @@ impl ScriptedHandler {
         self.done(sent);
     }
 
-    /// Sends messages, begins bodies and pings from inside a callback about `peer`.
+    /// Sends messages and pings, and starts bodies, from inside a callback for `peer`.
     pub(super) fn act_inside(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
         let Some(Known { troop, is_ready: true, deeds_inside: 0..MAX_DEEDS_INSIDE, .. }) = self.get(peer) else {
             return;
@@ -118,7 +118,7 @@ impl ScriptedHandler {
         }
     }
 
-    /// Sends a marked message, or more of them than may be marked.
+    /// Sends one marked message, or one more than a peer may have pending.
     fn send_marked(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, len_bytes: usize, is_greedy: bool) {
         let (times, len_bytes) = if is_greedy { (MAX_MARKS_PER_PEER + 1, 0) } else { (1, len_bytes) };
         for _ in 0..times {
@@ -129,13 +129,13 @@ impl ScriptedHandler {
             let mut frame = Vec::new();
             put_frame(NETWORK.magic(), MARKED, &payload, &mut frame);
             match ctx.send_marked(peer, &frame.into(), mark) {
-                Ok(()) => self.get(peer).expect("it was there").marked += 1,
+                Ok(()) => self.get(peer).expect("the peer was known").marked += 1,
                 Err(error) => self.refused(error),
             }
         }
     }
 
-    /// Sends one frame to all ready peers of a troop, and counts those that accepted or refused it.
+    /// Sends one frame to all ready peers of a troop, and checks that each accepts or refuses it.
     fn announce(&mut self, ctx: &mut Ctx<'_>, troop: usize, len_bytes: usize) {
         let mut frame = Vec::new();
         put_frame(NETWORK.magic(), GOSSIP, &vec![7; len_bytes], &mut frame);
@@ -143,12 +143,12 @@ impl ScriptedHandler {
         let chosen = ctx.peers().filter(|view| view.is_ready() && is_chosen(view)).count();
         let sent = ctx.broadcast(&frame.into(), is_chosen);
         if sent.accepted + sent.refused.len() != chosen {
-            self.wrong(43, ctx.now(), format!("a frame for {chosen} peers: {sent:?}"));
+            self.wrong(43, ctx.now(), format!("a frame was sent to {chosen} peers: {sent:?}"));
         }
         sent.refused.into_iter().for_each(|(_, error)| self.refused(error));
     }
 
-    /// Begins to feed a block, or sends one in one piece.
+    /// Starts to feed a block; sometimes also starts a second one, which must be refused.
     fn say_much(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
         let header = Header::of(CommandName::BLOCK, &self.bulk);
         match ctx.begin_body(peer, &header) {
@@ -212,7 +212,7 @@ impl ScriptedHandler {
     pub(super) fn act(&mut self, ctx: &mut Ctx<'_>, troop: usize) {
         let TroopState { habit, chance, .. } = &self.troops[troop];
         let (habit, chance) = (*habit, chance.clone());
-        // The order differs from the slots' order, which depends on other troops.
+        // By the order of entry: the order of slots depends on other troops.
         let mut peers: Vec<(u64, PeerId)> =
             self.known().filter(|known| known.troop == troop).map(|known| (known.order, known.id)).collect();
         peers.sort_unstable();
@@ -245,7 +245,7 @@ impl ScriptedHandler {
         }
     }
 
-    /// Makes a mistake that must be refused.
+    /// Makes invalid requests, which must be refused.
     fn err(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, troop: usize) {
         if let Some(removed) = self.removed.last().copied() {
             let result = ctx.send(removed, &MessageRef::GetAddr);
