@@ -56,9 +56,9 @@ impl ScriptedHandler {
             return;
         }
         let fills = !was_filled && max_bytes >= LARGE_BYTES && chance.one_in(24);
-        let (mut left, mut free_bytes) = (if fills { u32::MAX } else { chance.below(4) }, free_bytes);
+        let (mut left, mut free_bytes) = (if fills { u32::MAX } else { chance.below(3) }, free_bytes);
         while left > 0 {
-            let len_bytes = chance.below(if fills { 5 * LARGE_BYTES } else { max_bytes }) as usize;
+            let len_bytes = chance.below(if fills { 5 * LARGE_BYTES } else { max_bytes / 2 }) as usize;
             let fits = HEADER_LEN_BYTES + 8 + len_bytes <= free_bytes;
             if !fits || !self.say_fitting(ctx, peer, len_bytes) {
                 break;
