@@ -2,9 +2,9 @@
 //!
 //! Each group reads the same bytes twice: `framer` reads frames, and `checksum` only hashes their payloads, whose
 //! boundaries are known beforehand. The difference is the framer's own cost. The groups are a block full of pings
-//! (many headers, few bytes), a block full of inventories, and a message of 1 MiB that arrives in pieces of 64 KiB
-//! and is buffered through the block, received directly or streamed. The last group compares two ways to compute the
-//! id of a transaction of 1 MiB.
+//! (many headers, few bytes), a block full of inventories, and a message of 1 MiB that arrives in pieces of 64 KiB.
+//! This message is buffered through the block, received directly into its buffer, or streamed. The last group
+//! compares two ways to compute the id of a transaction of 1 MiB.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use peerloop::Network;
@@ -65,7 +65,8 @@ impl Link {
         frames
     }
 
-    /// Receives as the loop does: the first block as it is, the rest directly into the frame where there is room.
+    /// Receives as the loop does: the first block into the read block, and the rest directly into the frame's buffer
+    /// where that has room.
     fn receive_directly(&mut self, stream: &[u8]) -> usize {
         let (block, mut rest) = stream.split_at(READ_BLOCK_BYTES);
         let mut frames = self.parse(block, Delivery::Buffer);

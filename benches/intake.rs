@@ -2,9 +2,9 @@
 //!
 //! One sender writes `block` messages of 64 MiB over loopback; the receiver is either a reactor whose handler
 //! receives them in parts, or a loop of `read` and SHA-256 with a block of the same size. Both check the same
-//! checksum, a double hash of the payload. The two alternate message by message, each on its own connection and
-//! always fed by the same thread, so that both run under the same conditions. It prints each median time and
-//! the ratio of the medians.
+//! checksum, a double hash of the payload. The two receivers alternate message by message. Each has its own
+//! connection, and the same thread sends to both, so that both run under the same conditions. The benchmark prints
+//! both median times and their ratio.
 //!
 //! `cargo bench --bench intake -- --messages 1000` measures more messages.
 
@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 const PAYLOAD_BYTES: usize = 64 << 20;
 /// Number of bytes in each write of the sender.
 const WRITE_BYTES: usize = 1 << 20;
-/// Number of messages for stable medians: with 20 messages the ratio varied between 0.80 and 1.09.
+/// Number of messages to each receiver. With only 20 messages the ratio varied between 0.80 and 1.09.
 const MESSAGES: usize = 200;
 /// The goal for the ratio.
 const MIN_RATIO: f64 = 0.90;
@@ -59,7 +59,7 @@ impl Handler for Counter {
     }
 }
 
-/// Runs the sender's thread: writes the frame to each received socket.
+/// Runs the sender's thread: writes the frame to each socket that it receives from `asked`.
 fn send_when_asked(asked: &mpsc::Receiver<TcpStream>, frame: &[u8]) {
     while let Ok(mut socket) = asked.recv() {
         for part in frame.chunks(WRITE_BYTES) {

@@ -1,21 +1,21 @@
 //! The effect of a thousand hostile peers on an honest one.
 //!
 //! For each kind of hostility a fresh node, in a process of its own, serves one honest peer that pings in a closed
-//! loop (it sends the next ping when the pong has arrived): first alone, then together with 1,000 hostile peers. It
-//! prints the honest peer's latency and throughput in both cases, the node's resident memory before and after, and
-//! its longest turn, each next to its goal; a figure that misses its goal is marked with `!`.
+//! loop (it sends the next ping when the pong has arrived): first alone, then together with 1,000 hostile peers. The
+//! benchmark prints the honest peer's latency and throughput in both cases, the node's resident memory before, during
+//! and after the attack, and the node's longest turn. A figure that misses its goal is marked with `!`.
 //!
 //! The attacker should have a machine of its own, but here it shares this one. So it is a third process of lower
 //! priority (nice 5), and each kind offers a fixed number of messages or connections per second over all of its
-//! peers; it skips those that it could not deliver in time. The table shows the delivered ones. Turns are measured in
-//! wall time, so a turn in which the node is preempted is long: the table also shows for how many milliseconds of
-//! each second the node was runnable but did not run. On a machine with other work, `PEERLOOP_ISOLATION_NODE='chrt
-//! --fifo 10'` keeps that work from preempting the node.
+//! peers. Those that the attacker could not deliver in time are skipped. The table shows the offered and the
+//! delivered number. Turns are measured in wall time, so a turn in which the node is preempted is long. The table
+//! therefore also shows for how many milliseconds of each second the node was runnable but did not run. On a machine
+//! with other work, `PEERLOOP_ISOLATION_NODE='chrt --fifo 10'` keeps that work from preempting the node.
 //!
-//! Memory is measured after a first wave of 1,000 honest peers has connected and closed in the middle of a message,
-//! because tables and pools keep their size. It is measured again some seconds after the hostile peers have closed,
-//! or one minute after with `PEERLOOP_LONG=1`. An argument selects the kinds whose names contain it: `cargo bench
-//! --bench isolation -- claims`. Only Linux reports memory in `/proc`.
+//! Tables and pools keep their size, so memory is first measured after a wave of 1,000 honest peers has connected and
+//! closed in the middle of a message. It is measured again 6 s after the hostile peers have closed, or 60 s after
+//! with `PEERLOOP_LONG=1`. An argument selects the kinds whose names contain it:
+//! `cargo bench --bench isolation -- claims`. Only Linux reports memory in `/proc`.
 //!
 //! The node's process is prepared as `peerloop serve` prepares its own: its descriptor table has its full size, and
 //! glibc returns large buffers to the system when they are freed. `MALLOC_MMAP_THRESHOLD_=131072` in the environment
@@ -45,12 +45,13 @@ use std::time::{Duration, Instant};
 const HOSTILE_PEERS: usize = 1_000;
 const QUIET: Duration = Duration::from_secs(2);
 const UNDER_ATTACK: Duration = Duration::from_secs(5);
-/// The variable with the role of a process that this program started: `node`, or `attacker/KIND/ADDRESS`.
+/// The environment variable with the role of a process that this program started: `node`, or `attacker/KIND/ADDRESS`.
 const ROLE: &str = "PEERLOOP_ISOLATION_ROLE";
-/// The command that starts the nodes, such as `chrt --fifo 10` on a machine with other work.
+/// The environment variable with the command that starts the nodes, such as `chrt --fifo 10` on a machine with other
+/// work.
 const NODE_WRAPPER: &str = "PEERLOOP_ISOLATION_NODE";
-/// The size from which glibc returns a freed buffer to the system. If the variable is not set, the node uses the first
-/// allocation for a large message.
+/// The size from which glibc returns a freed buffer to the system. The default is the size of the first allocation
+/// for a large message.
 const ALLOCATOR: (&str, usize) = ("MALLOC_MMAP_THRESHOLD_", BUFFER_GROWTH_BYTES);
 /// Timeout of each read, longer than any reply needs.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -532,9 +533,9 @@ fn run_node() {
     }
 }
 
-/// Makes the kernel grow the descriptor table while there is one thread. Each time the table of a process with
-/// several threads doubles, a call that needs a descriptor waits for some 10 ms, and so does an accept that finds no
-/// connection.
+/// Makes the kernel grow the descriptor table while there is one thread. Later, each time the table doubles in a
+/// process with several threads, every call that needs a descriptor waits for some 10 ms. So does an accept that
+/// finds no connection.
 fn grow_descriptor_table() {
     let clones: io::Result<Vec<OwnedFd>> =
         (0..2 * HOSTILE_PEERS).map(|_| io::stdin().as_fd().try_clone_to_owned()).collect();
@@ -571,7 +572,7 @@ fn inventory_of(items: usize) -> Vec<u8> {
     frame(&MessageRef::Inv(items.as_ref()))
 }
 
-/// Returns an inventory that is valid except for its payload's last byte.
+/// Returns an inventory whose last byte was changed, so that its checksum is wrong.
 fn wrong_checksum() -> Vec<u8> {
     let mut bytes = inventory_of(28);
     *bytes.last_mut().expect("the frame has a payload") ^= 1;

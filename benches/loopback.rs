@@ -1,10 +1,10 @@
 //! The cost of a ping through the whole loop, compared with a minimal readiness loop for the same bytes.
 //!
-//! The same client drives two servers in the same way, over 64 connections on loopback: `peerloop` is a reactor whose
-//! peers have completed the handshake, and `bare mio` reads all readable bytes and writes them back, without framing,
-//! checksums, timers or accounting. Each iteration writes one ping to every connection and then reads every reply,
-//! so the servers see readiness in batches. Both include the client's own cost; the difference of the two is the
-//! engine's cost of 64 pings.
+//! The same client drives two servers in turn, over 64 connections on loopback: `peerloop` is a reactor whose peers
+//! have completed the handshake, and `bare mio` reads all readable bytes and writes them back, without framing,
+//! checksums, timers or accounting. Each iteration writes one ping to every connection and then reads every reply, so
+//! the servers see readiness in batches. Both times include the client's own cost. Their difference is the additional
+//! cost of the loop for 64 pings.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use mio::net::{TcpListener, TcpStream};
@@ -38,7 +38,7 @@ fn run_peerloop(started: &Report<(SocketAddr, Option<peerloop::Handle<()>>)>) {
     reactor.run().expect("the poller works");
 }
 
-/// Runs until the last of its connections is closed.
+/// Runs the bare server until the last of its connections is closed.
 fn run_bare_mio(started: &Report<(SocketAddr, Option<peerloop::Handle<()>>)>) {
     let mut poll = Poll::new().expect("the kernel provides a poller");
     let mut listener = TcpListener::bind(ANY_PORT).expect("a loopback port is free");

@@ -1,8 +1,8 @@
 //! The cost of a timer in the wheel, compared with a heap with lazy deletion and an ordered set.
 //!
-//! All three store one deadline per key, time passes one tick per iteration, and ten keys are due or moved in each:
-//! `expire` lets every deadline pass and arms it again, `re_arm` moves each one before it passes, as traffic does. A
-//! new deadline is the latest of all, which is the best case for a heap. Times are per iteration, throughput in
+//! All three store one deadline per key. Each iteration advances the time by one tick and handles ten keys. `expire`
+//! lets their deadlines pass and arms them again. `re_arm` moves them before they pass, as traffic does. A new
+//! deadline is the latest of all, which is the best case for a heap. Times are per iteration, and throughput counts
 //! timers.
 
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
@@ -13,7 +13,8 @@ use std::collections::{BTreeSet, BinaryHeap};
 
 const KEYS: [u32; 2] = [1_000, 100_000];
 const PER_TICK: u32 = 10;
-/// Coprime to every number of keys, so that stepping by it visits all of them in an order that no cache can predict.
+/// The step from one key to the next. It is coprime to every number of keys, so all keys are visited, in an order
+/// that no cache can predict.
 const STRIDE: u32 = 7_919;
 
 trait Timers {
@@ -77,7 +78,7 @@ impl Timers for OrderedSet {
     }
 }
 
-/// Returns the `turn`-th key when all are visited in scattered order.
+/// Returns the `turn`-th key of a scattered order of all keys.
 fn scattered(turn: u32, keys: u32) -> u32 {
     (u64::from(turn) * u64::from(STRIDE) % u64::from(keys)) as u32
 }

@@ -2,13 +2,13 @@
 //!
 //! Reading begins with the frames and ends with a sum over every item in them: each hash, each input and output, each
 //! header. Building begins with the message as its crate stores it and ends with the frame, checksum included.
-//! Criterion times each by itself. The table at the end compares them: all alternate for some rounds, and it shows
-//! for each the median time of a pass, the ratio of the faster crate to `peerloop`, and the same ratio without the
-//! checksum. Each crate's checksum is timed with its own implementation over the same payloads, and subtracted.
-//! `WIRE_TABLE=1` shows the table alone.
+//! Criterion times each crate separately. The table at the end compares the crates, which alternate for some rounds.
+//! It shows each crate's median time, the ratio of the faster other crate to `peerloop`, and the same ratio without
+//! checksums. For the latter, the checksums of the same payloads are timed separately and subtracted. The time of
+//! `peerloop`'s checksum function is also used for `chain-gang`. `WIRE_TABLE=1` shows the table alone.
 //!
-//! `bitcoin` computes a checksum when a message is wrapped, and keeps it; so its building is the encoding of a
-//! wrapped message plus one checksum.
+//! `bitcoin` computes a checksum when a message is wrapped, and stores it. Building with `bitcoin` is therefore
+//! measured as the encoding of a wrapped message plus the computation of one checksum.
 
 use bitcoin::consensus::encode::{Decodable, Encodable};
 use bitcoin::hashes::{Hash, sha256d};
@@ -30,11 +30,11 @@ use std::time::Duration;
 
 const MAGIC: [u8; 4] = [0xe3, 0xe1, 0xf3, 0xe8];
 const ROUNDS: usize = 101;
-/// Minimum time of one turn in the table: far above the clock's resolution, and short enough that other work on the
-/// machine does not interrupt most turns.
+/// Minimum time of one measurement for the table. It is far above the clock's resolution, and so short that other
+/// work on the machine does not interrupt most measurements.
 const MIN_TURN: Duration = Duration::from_micros(200);
 
-/// A family of messages in the three forms from which they are built, and its frames.
+/// A family of messages: their frames and payloads, and the three crates' forms from which they are built.
 struct Family {
     name: &'static str,
     frames: Vec<u8>,
@@ -47,7 +47,7 @@ struct Family {
 /// A function to time.
 type Pass<'a> = Box<dyn FnMut() -> u64 + 'a>;
 
-/// One of the three crates at one task, and its checksum alone.
+/// One crate's functions for one task: the whole task, and only its checksums.
 struct Contender<'a> {
     name: &'static str,
     whole: Pass<'a>,
@@ -147,7 +147,7 @@ impl Family {
         Self { name, frames, payloads, ours, bitcoin, gang }
     }
 
-    /// Asserts that all three have the same sums and the same bytes.
+    /// Asserts that all three crates read the same sums and build the same bytes.
     fn check(&self) {
         let sums: Vec<u64> = self.readers().iter_mut().map(|reader| (reader.whole)()).collect();
         assert!(sums.iter().all(|sum| *sum == sums[0]), "{} has different sums: {sums:?}", self.name);
@@ -265,7 +265,7 @@ fn read_gang(rest: &mut &[u8]) -> GangMessage {
     GangMessage::read(rest, MAGIC).expect("the frames are valid")
 }
 
-/// Returns the beginning of a hash as a number; computing it computes the whole hash.
+/// Returns the first eight bytes of a hash as a number.
 fn word(hash: &[u8; 32]) -> u64 {
     u64::from_le_bytes(*hash.first_chunk().expect("a hash has 32 bytes"))
 }

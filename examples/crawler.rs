@@ -1,8 +1,9 @@
-//! Crawls nodes: requests each node's known addresses, up to a thousand nodes, and prints each with its user agent.
+//! Crawls up to a thousand nodes: requests the addresses that each node knows, and prints each node's address and
+//! user agent.
 //!
 //! Run `cargo run --example crawler`, or name nodes to begin with: `.. mainnet 192.0.2.1:8333`. Without an argument
-//! it crawls four nodes of its own. Constants bound the effect of peers: the addresses it keeps, the connections open
-//! at once, and the time for each.
+//! it crawls four nodes of its own. Constants bound the effect of peers: the number of known addresses, the
+//! connections open at once, and the time for each reply.
 
 mod setting;
 

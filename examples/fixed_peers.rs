@@ -1,7 +1,8 @@
 //! Keeps connections to a list of nodes and to no others. The manager dials, restarts and backs off by itself.
 //!
 //! `cargo run --example fixed_peers`, or with nodes: `.. mainnet 192.0.2.1:8333 192.0.2.2:8333`. Without an argument
-//! it starts three nodes, stops one of them once all are connected, and ends when a dial of that one has failed.
+//! it starts three nodes, stops one of them once all are connected, and ends when a dial of the stopped node has
+//! failed.
 
 mod setting;
 
@@ -47,7 +48,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 }
             }
             ControlEvent::ConnectionLost { .. } => ready -= 1,
-            // The manager dials again at the time that the event reports. Only this example ends here.
+            // The manager would dial again at the time that the event reports, but this example ends here.
             ControlEvent::ConnectionFailed { .. } if !own.is_empty() => break,
             _ => {}
         }

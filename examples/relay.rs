@@ -11,7 +11,7 @@ use peerloop::wire::{Hash256, Header, Inventory, InventoryItem, InventoryKind};
 use peerloop::{Config, Ctx, Delivery, Event, Frame, Handler, MessageRef, PeerId, Reactor};
 use std::collections::{HashMap, VecDeque};
 
-/// Maximum number of kept transactions, each of up to 2 MiB. At the limit all are dropped.
+/// Maximum number of kept transactions, each of up to 2 MiB. If another one arrives at the limit, all are dropped.
 const MAX_KEPT: usize = 10_000;
 const COMMANDS: [CommandName; 3] = [CommandName::INV, CommandName::GETDATA, CommandName::TX];
 
@@ -58,7 +58,7 @@ impl Handler for Relay {
                 if self.kept.insert(txid, frame.to_frame()).is_none() {
                     let announced = Inventory::from_items([InventoryItem::tx(txid)]);
                     let announcement = ctx.encode(&MessageRef::Inv(announced.as_ref()));
-                    // A peer whose queue has no room misses the announcement.
+                    // A peer with no room in its queue misses the announcement.
                     let _ = ctx.broadcast(&announcement, |other| other.id() != peer);
                 }
             }

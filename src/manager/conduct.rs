@@ -1,7 +1,7 @@
 //! The misbehavior of a loop's peers so far: each peer's points and bad checksums.
 //!
-//! Only peers with misbehavior have an entry, which is removed with the link. This file decides; the engine closes
-//! and bans.
+//! Only peers with misbehavior have an entry, which is removed with the link. Nothing here closes or bans: the engine
+//! does.
 
 use crate::error::{Misbehavior, Penalty};
 use crate::id::LinkId;
@@ -27,7 +27,8 @@ pub(crate) struct Conduct {
 }
 
 impl Conduct {
-    /// Charges a peer with a misbehavior. From `ban_score` points on the decision is a ban.
+    /// Charges a peer with a misbehavior. The decision is a ban if `misbehavior` has points and the peer then has at
+    /// least `ban_score` points.
     pub(super) fn charge(&mut self, id: LinkId, misbehavior: Misbehavior, ban_score: u32) -> Punishment {
         let score = self.scores.entry(id).or_default();
         let decision = score.charge(misbehavior, ban_score);

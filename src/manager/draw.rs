@@ -1,6 +1,6 @@
 //! A drawn address, for the simulator's checks.
 //!
-//! It records a decision of the dialler and does not influence any.
+//! A [`Draw`] records a decision of the dialler and never influences one.
 
 use std::net::SocketAddr;
 

@@ -10,9 +10,9 @@ use std::net::SocketAddr;
 /// The duplicate found for a connection whose `version` has arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Duplicate {
-    /// Another link to the same peer exists, and this link is closed.
+    /// This link is closed, because another link to the same peer exists.
     This,
-    /// Another link to the same peer was opened at the same moment, and the other link is closed.
+    /// The other link is closed, because both were opened at the same moment and this one is kept.
     Other(LinkId),
 }
 
@@ -35,9 +35,11 @@ impl Duplicates {
         }
     }
 
-    /// Looks for another link to the peer that sent `version` and was dialled at `address` or connected from it.
+    /// Looks for another link to the peer that sent `version`. If the peer connected to us from `address`, this link
+    /// claims the listening address in `version`. A link that this side opened is never a duplicate.
     ///
-    /// `is_long_ready` returns whether another link has been ready for longer than two crossing handshakes can last.
+    /// `is_long_ready` returns whether the link with the given ID has been ready for longer than two crossing
+    /// handshakes can last.
     pub(super) fn identify(
         &mut self,
         live: &mut Live,
@@ -90,7 +92,7 @@ mod tests {
         let mut payload = vec![0; 46];
         payload[..4].copy_from_slice(&70_016_i32.to_le_bytes());
         payload[4] = 0x21;
-        // The sender's services and address, its port, its nonce, an empty user agent and a height.
+        // The sender's services and IP address, its port, its nonce, an empty user agent, and a height.
         payload.extend([0; 24]);
         payload.extend(8_333_u16.to_be_bytes());
         payload.extend([7; 8]);

@@ -1,7 +1,7 @@
 //! A view of the manager between two turns, in plain numbers. Reading it changes nothing.
 //!
-//! [`ManagerSummary`] has a constant cost. [`ManagerReport`] contains the rest and iterates over the manager's
-//! tables.
+//! [`ManagerSummary`] has a constant cost. [`ManagerReport`] contains the rest. Building it iterates over the
+//! manager's tables.
 
 use super::Manager;
 pub use super::draw::Draw;
@@ -20,7 +20,7 @@ pub struct ManagerSummary {
     pub max_slots: usize,
     /// The number of peers below which the manager dials.
     pub target: usize,
-    /// The number of bans in force, including those that have just expired.
+    /// The number of bans, including expired ones that have not been removed yet.
     pub bans: usize,
     /// The number of bans in force that have not been reported yet.
     pub unannounced_bans: usize,
@@ -30,14 +30,14 @@ pub struct ManagerSummary {
     pub drawn: Vec<Draw>,
 }
 
-/// The manager's state of links and addresses.
+/// The manager's links and addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManagerReport {
     /// The number of hosts with a link.
     pub hosts: usize,
     /// The number of address ranges with a link.
     pub groups: usize,
-    /// The addresses that links have claimed, in order.
+    /// The addresses that links have claimed, in address order.
     pub claims: Vec<(SocketAddr, LinkId)>,
     /// The number of addresses for which the dialler has a record.
     pub dial_records: usize,

@@ -39,13 +39,13 @@ impl fmt::Debug for KeyedState {
 /// A hash in progress.
 pub(crate) struct KeyedHasher {
     state: SipState,
-    /// The bytes that do not fill a word yet, in little-endian order, with zeros above them.
+    /// The bytes that do not fill a word yet, in little-endian order. The remaining high bytes are zero.
     pending: u64,
     len_bytes: u64,
 }
 
 impl KeyedHasher {
-    /// Adds the `count` lowest bytes of `word`, 1 to 8. The bytes above must be zero.
+    /// Adds the `count` lowest bytes of `word`. `count` is 1 to 8, and the other bytes of `word` must be zero.
     fn push(&mut self, word: u64, count: u64) {
         let held = self.len_bytes % 8;
         self.len_bytes = self.len_bytes.wrapping_add(count);

@@ -36,9 +36,11 @@ pub(crate) struct Removed {
 }
 
 impl Manager {
-    /// Looks for another link to the peer that sent `version` and was dialled at `address` or connected from it.
+    /// Looks for another link to the peer that sent `version`. If the peer connected to us from `address`, this link
+    /// claims the listening address in `version`. A link that this side opened is never a duplicate.
     ///
-    /// `is_long_ready` returns whether another link has been ready for longer than two crossing handshakes can last.
+    /// `is_long_ready` returns whether the link with the given ID has been ready for longer than two crossing
+    /// handshakes can last.
     pub(crate) fn identify(
         &mut self,
         id: LinkId,
@@ -74,7 +76,7 @@ impl Manager {
         peer.services = version.services;
         match opener {
             Side::Local => self.add_to_book(peer, moment.now, rng),
-            // The peer may claim a different port each time.
+            // The peer may claim a different port each time, so its claims are limited like gossip.
             Side::Remote => self.learn_address(address.ip(), peer, moment, rng),
         };
         self.persistence.update_book(listening, moment, |peer| {

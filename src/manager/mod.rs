@@ -1,9 +1,10 @@
-//! The peer manager, which decides which addresses to dial and which peers to accept, and remembers them.
+//! The peer manager: decides which addresses to dial and which peers to accept, and stores the known peers and the
+//! bans for the next run.
 //!
-//! It joins the [dialler](dial), the [bans](ban), the [caps](admit) and the [book](store), which are independent of
-//! each other. The engine reports each connection's events to the manager, which returns decisions. It never touches
-//! a row, a socket or a clock. A loop without a manager pays only for a null check where connections open and close
-//! and where a message may be for the manager.
+//! The manager joins the [dialler](dial), the [bans](ban), the [caps](admit) and the [book](store), which are
+//! independent of each other. The engine reports each connection's events to the manager, which returns decisions.
+//! The manager never touches a row, a socket or a clock. A loop without a manager pays only for a null check where
+//! connections open and close and where a message may be for the manager.
 
 pub(crate) mod admit;
 pub mod ban;
@@ -96,7 +97,7 @@ impl Manager {
         }
     }
 
-    /// Applies other settings without closing any peer.
+    /// Applies new settings. Closes no peer.
     pub(crate) fn reconfigure(&mut self, config: &ManagerConfig, moment: Moment) {
         self.names.reconfigure(config);
         self.seeds.reconfigure(config);
@@ -106,7 +107,7 @@ impl Manager {
         self.refresh_ban_status(moment);
     }
 
-    /// Passes the dialler its settings, and a fixed list with the current address of each name.
+    /// Passes the settings to the dialler. A fixed list also contains the current address of each fixed name.
     fn update_fixed_list(&mut self) {
         let mut config = self.config.clone();
         if let DialMode::Fixed(peers) = &mut config.mode {
@@ -115,7 +116,7 @@ impl Manager {
         self.dialler.reconfigure(&config);
     }
 
-    /// Records that this loop listens on an address, which must not be dialled.
+    /// Records that this loop listens on an address. The manager then never dials that address.
     pub(crate) fn listens_on(&mut self, address: SocketAddr) {
         self.listening.push(address);
     }
@@ -136,7 +137,7 @@ impl Manager {
         self.admission.is_trusted(address)
     }
 
-    /// Starts a turn, after its connections were accepted and before any other work.
+    /// Starts a turn. Called after the turn's connections were accepted and before any other work.
     pub(crate) fn begin_turn(&mut self) {
         self.evictions_considered = 0;
         #[cfg(feature = "sim")]
@@ -145,7 +146,7 @@ impl Manager {
 
     // --- Slots -------------------------------------------------------------------------------------------------------
 
-    /// Checks whether a connection from `address` may be admitted. Its slot is checked later.
+    /// Checks whether a connection from `address` may be admitted. Does not check whether a slot is free.
     pub(crate) fn admit_host(&mut self, address: IpAddr, moment: Moment) -> Result<(), Refusal> {
         if self.is_trusted(address) {
             return Ok(());
@@ -156,7 +157,8 @@ impl Manager {
         self.admission.admit(address, moment.now)
     }
 
-    /// Returns whether another eviction may be considered this turn, if evictions are enabled.
+    /// Returns whether another eviction may be considered this turn, and counts it. Always `false` if evictions are
+    /// disabled.
     pub(crate) fn may_evict(&mut self) -> bool {
         let may = self.config.evict_inbound && self.evictions_considered < EVICTIONS_PER_TURN;
         self.evictions_considered += usize::from(may);
@@ -207,7 +209,7 @@ impl Manager {
 
     /// Returns the next moment at which the manager has work if no event happens before.
     ///
-    /// `has_row` is whether there is a row for a dial.
+    /// `has_row` is whether a row is free for a dial.
     pub(crate) fn next_at(&self, has_row: bool, moment: Moment) -> Option<Instant> {
         let dial = self.dialler.next_at().filter(|_| has_row);
         let seeds = self.seeds.next_at(self.dialler.lacks_candidates());
@@ -215,13 +217,14 @@ impl Manager {
         [dial, seeds, self.names.next_at(), bans, self.persistence.write_at(moment.now)].into_iter().flatten().min()
     }
 
-    /// Returns the next name to resolve, of a seed or of a fixed peer.
+    /// Returns the next name to resolve: a seed's or a fixed peer's.
     pub(crate) fn next_query(&mut self, now: Instant) -> Option<Resolve> {
         let is_hungry = self.dialler.lacks_candidates();
         self.seeds.next(now, is_hungry).or_else(|| self.names.next(now))
     }
 
-    /// Returns the name of a seed or fixed peer that a query resolves, if its reply is awaited.
+    /// Returns the name that a query resolves, a seed's or a fixed peer's; `None` if no reply to the query is
+    /// awaited.
     pub(crate) fn name_of(&self, query: u32) -> Option<Arc<str>> {
         self.seeds.name_of(query).or_else(|| self.names.name_of(query))
     }
@@ -231,7 +234,8 @@ impl Manager {
         self.seeds.give_up(now).or_else(|| self.names.give_up(now, rng))
     }
 
-    /// Handles the reply to a query. Returns the number of usable addresses, and how many of them are new.
+    /// Handles the reply to a query. Returns the number of usable addresses, and how many of them are new in the
+    /// book.
     pub(crate) fn resolved(
         &mut self,
         query: u32,
@@ -283,7 +287,7 @@ impl Manager {
         self.dialler.book_changed();
     }
 
-    /// Makes an inaccessible peer unknown, because a seed or a peer names it, or the loop restarts.
+    /// Makes an inaccessible peer unknown. Called when a seed or another peer names it, and when the loop starts.
     pub(super) fn make_unknown(&mut self, address: SocketAddr, moment: Moment) {
         if self.persistence.book.peer(address).is_some_and(|peer| peer.status == PeerStatus::Inaccessible) {
             self.persistence.update_book(address, moment, |peer| peer.status = PeerStatus::Unknown);
@@ -291,7 +295,7 @@ impl Manager {
         }
     }
 
-    /// Adds an unknown peer to the book. Returns `false` if the peer is already there or the book has no room.
+    /// Adds a new peer to the book. Returns `false` if the peer is already there or the book has no room.
     fn add_to_book(&mut self, peer: KnownPeer, now: Instant, rng: &mut StdRng) -> bool {
         let is_new = self.persistence.add_to_book(peer, now, rng);
         if is_new {
@@ -329,9 +333,9 @@ impl Manager {
         address.to_canonical().is_loopback() || self.is_trusted(address)
     }
 
-    /// Bans the host at `address` for `length`, or for ever without one. Returns the ban, and the ban of another host
-    /// that was removed to make room. Returns `None` if the host is already banned for longer, or if the list is full
-    /// of bans that rank higher.
+    /// Bans the host at `address` for `length`, or for ever if `length` is `None`. Returns the ban, and the ban of
+    /// another host that was removed to make room. Returns `None` if the ban is not added: `length` is zero, the host
+    /// is already banned for at least as long, or the list is full of bans that rank at least as high.
     pub(crate) fn ban(
         &mut self,
         address: IpAddr,
@@ -344,8 +348,8 @@ impl Manager {
             Outcome::Entered { ban, displaced } => {
                 self.persistence.record(Change::PutBan(ban), was_known, moment.now);
                 if let Some(displaced) = displaced {
-                    // The status of the host's peers is refreshed with the next ended bans, because searching the
-                    // book is slow.
+                    // Searching the book is slow, so the status of the host's peers is refreshed only when the next
+                    // bans end.
                     self.lift_ban(displaced.host, moment.now);
                 }
                 Some((ban, displaced))
@@ -354,7 +358,7 @@ impl Manager {
         }
     }
 
-    /// Marks an address in the book as banned if its host is banned.
+    /// Marks an address in the book as banned if its host is banned and not trusted.
     fn record_ban_status(&mut self, address: SocketAddr, moment: Moment) {
         if let Some(ban) = self.bans.find(address.ip(), moment).filter(|_| !self.is_trusted(address.ip())) {
             self.persistence.update_book(address, moment, |peer| peer.status = PeerStatus::Banned(ban.reason));
@@ -376,7 +380,7 @@ impl Manager {
         ended
     }
 
-    /// Removes ended bans from the disk, and clears the banned status of their peers in the book.
+    /// Removes ended bans from the disk, and clears the banned status of their hosts' peers in the book.
     fn bans_ended(&mut self, ended: &[Ban], moment: Moment) {
         if ended.is_empty() {
             return;
@@ -394,7 +398,7 @@ impl Manager {
         self.persistence.remove_ban(host, now);
     }
 
-    /// Clears the banned status of peers whose host is no longer banned or is now trusted. They become unknown.
+    /// Makes banned peers unknown if their host is no longer banned or is now trusted.
     pub(super) fn refresh_ban_status(&mut self, moment: Moment) {
         let listed = self.persistence.book.peers(PeerStatus::Banned(BanReason::Manual)).map(KnownPeer::address);
         let free: Vec<SocketAddr> = listed.filter(|peer| !self.is_barred(*peer, moment)).collect();
@@ -404,7 +408,8 @@ impl Manager {
     }
 }
 
-/// Returns whether this loop listens on `address`.
+/// Returns whether this loop listens on `address`. A listener on the unspecified address also listens on every
+/// loopback address.
 fn is_own(listening: &[SocketAddr], address: SocketAddr) -> bool {
     let address = canonical(address);
     listening.iter().any(|own| {

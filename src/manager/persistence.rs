@@ -1,8 +1,8 @@
 //! Persistence: the data stored for the next run, and the reports that wait until it is durable.
 //!
-//! Decisions are based on the book in memory. Each change to it is added to the journal, from which a writer stores
-//! it on disk. A ban is in force at once and is reported when the disk has it, so that a subscriber can rely on a
-//! reported ban after a crash. Without a disk, every batch completes at once.
+//! Decisions are based on the book in memory. Each change to the book is added to the journal, and a writer stores
+//! the journal's changes on disk. A ban is in force at once, but it is reported only when the disk has it. A
+//! subscriber can therefore rely on a reported ban after a crash. Without a disk, every batch completes at once.
 
 use crate::address::Host;
 use crate::manager::ban::Ban;
@@ -22,7 +22,8 @@ pub(crate) struct Announced {
     pub(crate) peers_closed: usize,
 }
 
-/// The data for the next run: the book, its changes that are not on disk yet, and the bans to report then.
+/// The data for the next run: the book, the changes that are not durable yet, and the bans that are reported when
+/// they are durable.
 #[derive(Debug)]
 pub(crate) struct Persistence {
     pub(crate) book: MemoryStore,
@@ -57,7 +58,7 @@ impl Persistence {
         self.record(Change::PutPeer(peer), true, now);
     }
 
-    /// Adds an unknown peer to the book. Returns `false` if the peer is already there or the book has no room.
+    /// Adds a new peer to the book. Returns `false` if the peer is already there or the book has no room.
     pub(super) fn add_to_book(&mut self, peer: KnownPeer, now: Instant, rng: &mut StdRng) -> bool {
         let Ok(displaced) = self.book.admit(peer.clone(), rng) else { return false };
         if let Some(displaced) = displaced {
@@ -119,7 +120,8 @@ impl Persistence {
     }
 
     /// Schedules the report of a ban in force for which `peers_closed` connections were closed. The ban is reported
-    /// when it is durable. It replaces an unreported ban of the same host.
+    /// when it is durable. It replaces an unreported ban of the same host, and adds that ban's closed connections to
+    /// its own.
     pub(crate) fn announce(&mut self, ban: Ban, peers_closed: usize) {
         let (announced, all_closed) = self.unannounced.entry(ban.host).or_insert((ban, 0));
         *announced = ban;
@@ -174,7 +176,7 @@ impl Candidates for MemoryStore {
             Standing::Unknown => PeerStatus::Unknown,
             Standing::Inaccessible => PeerStatus::Inaccessible,
         };
-        // A reference to a generator is a generator with a known size.
+        // The inherent `pick` needs a generator of a known size, and a reference to a generator is one.
         let mut rng = rng;
         self.pick(status, &mut rng, |peer| accept(peer.address()), tries)
     }
@@ -204,7 +206,7 @@ mod tests {
         Ipv4Addr::from_bits(0x0808_0000 + number).into()
     }
 
-    /// Bans a host, closes one of its connections, and schedules the report for when the ban is durable.
+    /// Bans a host, and schedules the ban's report with one closed connection.
     fn ban(manager: &mut Manager, address: IpAddr, reason: BanReason, length: Option<Duration>) -> Ban {
         let (ban, _) = manager.ban(address, reason, length, MOMENT).expect("the ban is in force");
         manager.persistence.announce(ban, 1);

@@ -53,13 +53,13 @@ impl Admission {
         self.rates.set_rate(config.accepts_per_host_per_second);
     }
 
-    /// Returns whether `address` belongs to a network that is exempt from caps, scores and bans.
+    /// Returns whether `address` belongs to a network that is exempt from caps, rates, scores and bans.
     pub(crate) fn is_trusted(&self, address: IpAddr) -> bool {
         self.trusted.contains(address)
     }
 
-    /// Checks whether a connection from `address` may be admitted. It counts towards the rate unless a cap refuses
-    /// it. It counts as live only from [`Admission::link_added`] on.
+    /// Checks whether a connection from `address` may be admitted. An admitted connection counts towards its host's
+    /// rate at once, and towards the caps only after [`Admission::link_added`].
     pub(crate) fn admit(&mut self, address: IpAddr, now: Instant) -> Result<(), Refusal> {
         self.has_room(address)?;
         if self.trusted.contains(address) || self.rates.take(Host::of(address), now) {
@@ -83,13 +83,15 @@ impl Admission {
         of_host.or_else(|| self.full_group(address).map(|_| DialHold::GroupFull))
     }
 
-    /// Returns the number of connections of `address`'s host if it has reached its maximum.
+    /// Returns the number of connections of `address`'s host if that is the maximum or more and `address` is not
+    /// trusted.
     fn full_host(&self, address: IpAddr) -> Option<usize> {
         let count = self.by_host.of(Host::of(address));
         (count >= self.max_per_host && !self.trusted.contains(address)).then_some(count)
     }
 
-    /// Returns the number of connections of `address`'s range if it has reached its maximum.
+    /// Returns the number of connections of `address`'s range if that is the maximum or more and `address` is not
+    /// trusted.
     fn full_group(&self, address: IpAddr) -> Option<usize> {
         let count = self.by_group.of(NetGroup::of(address));
         (count >= self.max_per_group && !self.trusted.contains(address)).then_some(count)

@@ -1,9 +1,9 @@
 //! The rates at which hosts connect: one token bucket per host, with room for the tokens of two seconds.
 //!
 //! A bucket is one number: the moment at which it is full again. That moment is at most two seconds away, and a full
-//! bucket needs no entry. Two maps therefore swap every two seconds: a host that is only in the older one has a full
-//! bucket by the time that map is cleared. Buckets are dropped early only if more hosts connect within two seconds
-//! than fit in a map. Then the buckets of the least recent hosts are dropped.
+//! bucket needs no entry. The entries are in two maps, which swap every two seconds. When the older map is cleared,
+//! each host that is only in that map has a full bucket again. Buckets are dropped early only if more hosts connect
+//! within two seconds than fit in a map. Then the buckets of the least recent hosts are dropped.
 
 use crate::address::Host;
 use crate::limits::MAX_ACCEPT_RATES;
@@ -40,7 +40,7 @@ impl AcceptRates {
         self.per_token = per_token(per_second);
     }
 
-    /// Removes one of `host`'s tokens. Returns `false` and stores nothing if there is none.
+    /// Removes one of `host`'s tokens. Returns `false` and stores nothing if the host has no token.
     #[must_use]
     pub(super) fn take(&mut self, host: Host, now: Instant) -> bool {
         if now.since(self.begun) >= FILL_TIME {
@@ -65,7 +65,7 @@ impl AcceptRates {
     }
 }
 
-/// Returns the time per token. It is zero, which means no limit, above one token per nanosecond.
+/// Returns the time per token. Above one token per nanosecond the time is zero, so there is no limit.
 fn per_token(per_second: u32) -> Duration {
     Duration::from_secs(1) / per_second.max(1)
 }

@@ -23,7 +23,8 @@ pub(crate) enum Decision {
 }
 
 impl Score {
-    /// Charges `misbehavior`. From `ban_score` points on the decision is a ban.
+    /// Charges `misbehavior`. The decision is a ban if `misbehavior` has points and the sum is then at least
+    /// `ban_score`.
     #[must_use]
     pub(crate) fn charge(&mut self, misbehavior: Misbehavior, ban_score: u32) -> Decision {
         match misbehavior.penalty() {
@@ -45,12 +46,12 @@ impl Score {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ChecksumRun {
     last: Instant,
-    /// The number of bad checksums that followed the previous one too soon.
+    /// The number of successive bad checksums, each of which followed the previous one too soon.
     hasty: u32,
 }
 
 impl ChecksumRun {
-    /// Minimum acceptable pause since the last bad checksum (SV Node 1.2.2, `-invalidcsinterval`).
+    /// Pause after which a bad checksum resets the count (SV Node 1.2.2, `-invalidcsinterval`).
     const PAUSE: Duration = Duration::from_millis(500);
     /// Tolerated number of bad checksums in quick succession (SV Node 1.2.2, `-invalidcsfreq`).
     const TOLERATED: u32 = 100;
@@ -153,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_stalls_or_is_set_back_counts_as_rapid_and_does_not_overflow() {
+    fn bad_checksums_count_as_rapid_while_the_clock_stalls_or_is_set_back() {
         let mut run = ChecksumRun { last: Instant::MAX, hasty: u32::MAX };
         assert_eq!(run.another(Instant::ZERO), Some(Misbehavior::BadChecksums));
         assert_eq!(run.another(Instant::ZERO), Some(Misbehavior::BadChecksums));

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// A fixed list of networks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Trusted {
-    /// The first and last address of each network, in order. None lies within an earlier one.
+    /// The first and last address of each network, in order. No network lies within an earlier one.
     ranges: Box<[(IpAddr, IpAddr)]>,
 }
 

@@ -3,12 +3,12 @@
 use rand::Rng;
 use std::net::SocketAddr;
 
-/// The standing of addresses in the book.
+/// An address's standing in the book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// Connected once, and not marked inaccessible since.
     Valid,
-    /// Never tried, or never connected.
+    /// Never connected, or its earlier standing no longer applies.
     Unknown,
     /// Failed too often, or incompatible.
     Inaccessible,

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 /// The choice between two links of the same peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keep {
-    /// Both: it is unknown whether they connect the same peers.
+    /// Both links, because it is unknown whether they connect the same peers.
     Both,
     /// The link in question.
     This,
@@ -17,12 +17,12 @@ pub(crate) enum Keep {
     Other,
 }
 
-/// Decides which of two crossing links is kept: `this` link, which was opened by `opener`, or the link that the other
-/// side opened.
+/// Decides which of two crossing links is kept: this one, which `opener` opened, or the one that the other side
+/// opened.
 ///
 /// `ours` is the address under which the peer dialled us, from the receiver's address in its `version`. `theirs` is
-/// the address under which we dialled it. `None`, or an address without a port, means that the listening address is
-/// unknown.
+/// the address under which we dialled the peer. `None`, port 0 or an unspecified IP address means that the listening
+/// address is unknown.
 pub(crate) fn resolve_crossing(opener: Side, ours: Option<SocketAddr>, theirs: Option<SocketAddr>) -> Keep {
     let (Some(ours), Some(theirs)) = (ours.and_then(listening), theirs.and_then(listening)) else {
         return Keep::Both;
@@ -92,7 +92,7 @@ mod tests {
     proptest! {
         #[test]
         fn req_e31_both_sides_keep_the_same_link(a in any_address(), b in any_address()) {
-            // One link was opened by a, the other by b. Each side decides about the one that it accepted.
+            // a opened one link, and b the other. Each side decides about the link that it accepted.
             let of_a = resolve_crossing(Side::Remote, Some(a), Some(b));
             let of_b = resolve_crossing(Side::Remote, Some(b), Some(a));
             match of_a {

@@ -13,13 +13,15 @@ use crate::time::Instant;
 pub(crate) enum Decision {
     /// The address is dialled again at once: [`Dialler::next`](super::Dialler::next) returns it before all others.
     Restart,
-    /// The address is not dialled before this moment, except on request, or once a missing resource is free.
+    /// The address is not dialled before this moment, except on request, when a missing resource is free, or when a
+    /// ban of its host ends.
     WaitUntil(Instant),
     /// The address failed too often or is incompatible, and the book should mark it: it is dialled after all others.
     Inaccessible,
     /// The name's next address is dialled instead, or the name is resolved again.
     NextAddress,
-    /// Nothing: the address was dialled on request, or is not dialled until the next request.
+    /// No dial is planned: the address was dialled on request, is next dialled on request, or may be drawn from the
+    /// book at any time.
     Nothing,
 }
 
@@ -69,11 +71,12 @@ impl Ended {
         }
     }
 
-    /// Returns whether a connection closed this way in `state` was a dial without a complete handshake.
+    /// Returns whether a connection closed this way in `state` may show an [outage](super::Outage): its handshake was
+    /// not complete, and neither a message of the node nor this machine caused the close.
     pub(crate) fn is_failed_dial(self, state: ConnectionState) -> bool {
         match self {
             Self::Unreached | Self::Lost | Self::MissedDeadline | Self::Offline => state != ConnectionState::Connected,
-            // A node has responded.
+            // A message of the node has arrived, so the network works.
             Self::TurnedAway | Self::Incompatible | Self::SelfConnection => false,
             Self::ClosedByUs | Self::NotAllowed | Self::Short(_) | Self::NoNetwork => false,
         }
@@ -123,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn fault_e02_a_local_shortage_counts_as_one_at_every_step() {
+    fn fault_e02_a_local_shortage_is_recognised_in_every_state() {
         for (code, shortage) in [(24, Shortage::Descriptors), (23, Shortage::Descriptors), (12, Shortage::Memory)] {
             let reason = network(io::Error::from_raw_os_error(code));
             assert_eq!(ends(reason), [Ended::Short(shortage); 3], "{code}");

@@ -5,12 +5,12 @@ use crate::limits::NO_CANDIDATES_DELAY;
 use crate::time::Instant;
 use std::collections::BTreeSet;
 
-/// The causes recorded since the wanted peers were connected, at most one entry per cause.
+/// The causes recorded since the wanted peers were last connected, at most one entry per cause.
 #[derive(Debug, Default)]
 pub(super) struct Holds {
     noted: BTreeSet<DialHold>,
     unreported: BTreeSet<DialHold>,
-    /// The first draw without a candidate since the last dial, if there was no address to wait for.
+    /// The moment since which the book has had no candidate and no waiting address; `None` if it has one.
     no_candidates_since: Option<Instant>,
 }
 
@@ -30,14 +30,15 @@ impl Holds {
         self.unreported.pop_first()
     }
 
-    /// Records a draw from the book that found no candidate. `has_none` is whether no address waits either.
+    /// Records a draw from the book that found no candidate. `has_none` is whether there is also no address to wait
+    /// for.
     pub(super) fn drawn_without_candidate(&mut self, has_none: bool, now: Instant) {
         let since = self.no_candidates_since.unwrap_or(now);
         self.no_candidates_since = has_none.then_some(since);
         self.check_candidates(now);
     }
 
-    /// Records that candidates are missing if they have been missing for long enough.
+    /// Records that candidates are missing, once they have been missing for [`NO_CANDIDATES_DELAY`].
     pub(super) fn check_candidates(&mut self, now: Instant) {
         if self.no_candidates_since.is_some_and(|since| since.plus(NO_CANDIDATES_DELAY) <= now) {
             self.note(DialHold::NoCandidates);

@@ -1,7 +1,8 @@
 //! The addresses of live links: at most one link per address and port, in either direction.
 //!
-//! A link's address is the one that it dialled or was accepted from. Once its `version` names its listening port, the
-//! link also has that address. Each entry is 56 bytes, and the entries of one host are adjacent.
+//! A dialled link has the dialled address, and an accepted link the peer's source address. Once an accepted peer's
+//! `version` names its listening port, the link also has the peer's listening address. Each entry is 56 bytes, and
+//! the entries of one host are adjacent.
 
 use super::records::LEAST_ADDRESS;
 use crate::address::{Host, canonical};

@@ -14,8 +14,8 @@
 //!   down instead.
 //! - There is never more than one link to an address and port.
 //!
-//! It opens no socket, uses no clock and no resolver, and does not write the book. It returns the address to dial,
-//! and its decision for each reported close. Its memory is bounded by
+//! The dialler opens no socket, uses no clock and no resolver, and does not write the book. It returns the address to
+//! dial, and a decision for each reported close. Its memory is bounded by
 //! [`MAX_DIAL_RECORDS`](crate::limits::MAX_DIAL_RECORDS) or by the fixed list.
 
 mod backoff;
@@ -68,13 +68,14 @@ use std::time::Duration;
 
 /// Decides which address to dial, and when.
 ///
-/// Addresses are compared and returned in their canonical form, with the interface that the fixed list names.
+/// Addresses are compared and returned in their canonical form. A returned address also has the interface that the
+/// fixed list names for it.
 #[derive(Debug)]
 pub(crate) struct Dialler {
     /// The count of all peers. [`Dialler::next`] and [`Dialler::try_manual`] reserve a slot for each dial that they
-    /// allow. The row returns the slot when it is removed.
+    /// allow. The slot is returned when the connection's row is removed.
     pub(crate) slots: PeerSlots,
-    /// The addresses of all live links, which their rows claim and release.
+    /// The addresses of all live links. A link's addresses are released when its row is removed.
     pub(crate) live: Live,
     settings: Settings,
     records: Records,
@@ -84,6 +85,7 @@ pub(crate) struct Dialler {
     /// The moment before which no address is drawn from the book, because the last draw found none. [`Instant::MAX`]
     /// if only an event can change that.
     book_retry_at: Instant,
+    /// Whether the last draw from the book found no address, or only an inaccessible one.
     book_is_dry: bool,
     holds: Holds,
 }
@@ -120,7 +122,7 @@ impl Settings {
 }
 
 impl Dialler {
-    /// Creates a dialler that knows only the fixed list. All its addresses are due.
+    /// Creates a dialler that knows only the fixed list. All addresses in the list are due.
     pub(crate) fn new(config: &ManagerConfig) -> Self {
         let mut dialler = Self {
             slots: PeerSlots::new(config.max_peers),
@@ -139,7 +141,7 @@ impl Dialler {
         dialler
     }
 
-    /// Applies other settings. Closes no link, even if the target, the maximum or the fixed list shrinks.
+    /// Applies new settings. Closes no link, even if the target, the maximum or the fixed list shrinks.
     pub(crate) fn reconfigure(&mut self, config: &ManagerConfig) {
         let was_fixed = self.settings.is_fixed;
         self.settings = Settings::of(config);
@@ -177,8 +179,8 @@ impl Dialler {
 
     /// Returns one address to dial now, and reserves its slot. Call until `None`, or until the turn's limit.
     ///
-    /// `barred` returns the reason why an address must not be dialled, if there is one. For every dial,
-    /// [`Dialler::ended`] must be called when it is closed. A cause that holds back a wanted dial is recorded for
+    /// `barred` returns the reason why an address must not be dialled, if there is one. When the dialled connection
+    /// is closed, [`Dialler::ended`] must be called. A cause that holds back a wanted dial is recorded for
     /// [`Dialler::take_hold`].
     pub(crate) fn next(
         &mut self,
@@ -221,7 +223,8 @@ impl Dialler {
         self.slots.taken() < self.slots.max().min(self.settings.target)
     }
 
-    /// Returns whether a fixed peer may lack a slot and this has not been recorded yet.
+    /// Returns whether a missing slot may still have to be recorded: the list is fixed, and [`DialHold::MaxPeers`] is
+    /// not recorded yet.
     fn may_lack_slot(&self) -> bool {
         self.settings.is_fixed && !self.holds.has(DialHold::MaxPeers)
     }
@@ -234,14 +237,14 @@ impl Dialler {
         }
     }
 
-    /// Records that the table has no row for a dial, if one is due.
+    /// If a dial is due, records that the table has no row for it.
     pub(crate) fn lacks_row(&mut self, now: Instant) {
         if self.wants_peer() && self.next_at().is_some_and(|due_at| due_at <= now) {
             self.holds.note(DialHold::MaxLinks);
         }
     }
 
-    /// Returns a cause to report that holds back wanted dials. Call until `None`.
+    /// Returns a cause that holds back wanted dials and has not been reported yet. Call until `None`.
     ///
     /// Each cause is returned once until the wanted peers are connected or the settings change.
     pub(crate) fn take_hold(&mut self) -> Option<DialHold> {
@@ -265,7 +268,7 @@ impl Dialler {
                         self.turn = family.other();
                         return Some(address);
                     };
-                    // The book can replace an address that was drawn.
+                    // In normal mode another address of the book can be dialled instead.
                     if self.settings.is_fixed {
                         self.holds.note(cause);
                     }
@@ -300,7 +303,7 @@ impl Dialler {
         let order = first.into_iter().chain(others.map(|standing| (standing, Duration::ZERO)));
         let mut order =
             order.filter(|&(standing, _)| !canary!(InaccessibleForgotten) || standing != Standing::Inaccessible);
-        // Whether an address was skipped or not examined, and no event will cause another attempt.
+        // Whether an address was skipped or not examined. The draw is then repeated later, even without an event.
         let mut has_blocked = false;
         let (mut causes, mut has_resting) = (BTreeSet::new(), false);
         let drawn = order.find_map(|(standing, rest)| {
@@ -335,7 +338,7 @@ impl Dialler {
             let events = unready().map(|family| self.pace.ready_at(family)).chain(self.records.first_due_after(now));
             let latest = if has_blocked { now.plus(BOOK_RETRY) } else { Instant::MAX };
             self.book_retry_at = events.fold(latest, Instant::min);
-            // One of our own addresses in the book is not a candidate.
+            // Our own address in the book is not a candidate, so it holds nothing back.
             causes.remove(&DialHold::OwnAddress);
             let has_none = causes.is_empty() && !has_resting && self.records.first_due_after(now).is_none();
             causes.into_iter().for_each(|cause| self.holds.note(cause));
@@ -348,10 +351,10 @@ impl Dialler {
 
     /// Reserves a slot for a requested dial.
     ///
-    /// An address with a record, which is in the fixed list or in a pause, is dialled early, and its close has the
-    /// usual consequences. A close that says nothing about the address keeps its pause. If a fixed address was closed
-    /// on request, the dial makes it part of the list again. An address without a record is dialled only once: it is
-    /// not restarted, and no record of it is kept.
+    /// An address has a record if it is in the fixed list or in a pause. Such an address is dialled early, and its
+    /// close has the usual consequences. A close that says nothing about the address keeps the pause. If a fixed
+    /// address was closed on request, the dial makes it part of the list again. An address without a record is
+    /// dialled only once: it is not restarted, and no record of it is kept.
     ///
     /// # Errors
     ///
@@ -470,7 +473,7 @@ impl Dialler {
             Ended::NotAllowed | Ended::Short(Shortage::Descriptors | Shortage::Memory) if paused_until > now => {
                 self.pause(address, record, paused_until, now)
             }
-            // A drawn address is barred for as long as the caller bars it, so it needs no pause.
+            // The caller bars a drawn address before each dial, so the address needs no pause.
             Ended::NotAllowed => Decision::Nothing,
             Ended::SelfConnection => self.pause(address, record, now.plus(SELF_BACKOFF), now),
             Ended::Short(Shortage::Descriptors | Shortage::Memory) => {
@@ -480,7 +483,8 @@ impl Dialler {
                 }
                 Decision::WaitUntil(self.pace.ready_at(Family::of(address)))
             }
-            // These failures may affect only this address, and for ever, so it must not block the others.
+            // These failures may affect only this address, and for ever. The pause keeps it from blocking the other
+            // addresses.
             Ended::Short(Shortage::Ports | Shortage::SourceAddress) | Ended::NoNetwork => {
                 let until = after(self.settings.backoff.pause(1, rng));
                 self.pause(address, record, until, now)
@@ -504,7 +508,7 @@ impl Dialler {
         }
     }
 
-    /// Extends an address's pause. One in the book that has failed too often also becomes inaccessible.
+    /// Extends an address's pause. An address in the book that has failed too often also becomes inaccessible.
     fn back_off(
         &mut self,
         address: SocketAddr,
@@ -516,7 +520,8 @@ impl Dialler {
         let is_given_up = is_given_up && record.kind == Kind::Drawn;
         let until = now.plus(self.settings.backoff.pause(record.failures.into(), rng));
         match self.pause(address, record, until, now) {
-            // A failed address must not be drawn again at once only because too many others have failed.
+            // Too many other addresses wait, so this pause was not stored. The low rank prevents an immediate next
+            // draw.
             Decision::Nothing => Decision::Inaccessible,
             _ if is_given_up => Decision::Inaccessible,
             decision => decision,
@@ -532,7 +537,7 @@ impl Dialler {
         self.pace.short_of(Shortage::Descriptors, Family::V4, now);
     }
 
-    /// Ends the wait of `host`'s incompatible addresses after a ban, because they may be compatible now.
+    /// Ends the wait of `host`'s incompatible or barred addresses, because a ban of the host has ended.
     pub(crate) fn ban_lifted(&mut self, host: Host) {
         self.records.release_unfit(host);
         self.book_changed();
@@ -562,7 +567,8 @@ impl Dialler {
         self.records.is_live(canonical(address)) || self.live.holder(address).is_some()
     }
 
-    /// Returns whether more peers are wanted than the book has candidates for, so that the seeds should be queried.
+    /// Returns whether peers are wanted and the last draw found at most an inaccessible address. The seeds should
+    /// then be queried.
     pub(crate) fn lacks_candidates(&self) -> bool {
         !self.settings.is_fixed && self.book_is_dry && self.wants_peer()
     }

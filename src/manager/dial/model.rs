@@ -1,8 +1,9 @@
 //! The dialler compared with a naive model, under arbitrary events.
 //!
-//! The model stores a plain list of facts per address and no order, line or set. After each step both must agree on
-//! the live addresses and the number of used slots. Each dial must be allowed by the facts, and each decision
-//! required by them. At the end every address is made reachable, and then there must be as many peers as wanted.
+//! The model stores only plain facts about each address: it has no queue, ordering or index. After each step both
+//! must agree on the live addresses and the number of used slots. Each dial must be allowed by the facts, and each
+//! decision required by them. At the end every address is made reachable, and then there must be as many peers as
+//! wanted.
 
 use super::records::State;
 use super::tests::Book;
@@ -62,8 +63,8 @@ impl Facts {
         }
     }
 
-    /// Returns the end of the pause in which the address was requested. A close that says nothing about the address
-    /// keeps that pause.
+    /// If the address was requested during a pause and its connection never opened, returns when that pause ends. A
+    /// close that says nothing about the address keeps that pause.
     fn paused_until(&self, was_open: bool, now: Instant) -> Option<Instant> {
         match self.next {
             Next::NotBefore(until) | Next::NotBeforeUnbanOr(until) if !was_open && until > now => Some(until),
@@ -72,7 +73,7 @@ impl Facts {
     }
 }
 
-/// The moment at which an address may be dialled, according to the decisions so far.
+/// The moment from which an address may be dialled, according to the decisions so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 enum Next {
     #[default]
@@ -273,7 +274,7 @@ impl World {
             return;
         }
         if knew == Some(0) {
-            // Without requests the record may have been dropped in the meantime.
+            // The dialler may have dropped the record since the last close, and its failures with it.
             (facts.failures, facts.strikes) = (0, 0);
         }
         facts.forget(ready_since, ended, now, config.restart_window);
@@ -322,8 +323,8 @@ impl World {
         };
     }
 
-    /// Makes every address reachable. There must soon be as many peers as wanted: within half an hour, except for the
-    /// addresses that are inaccessible or the loop's own.
+    /// Makes every address reachable. Asserts that the wanted peers are then connected within 25 hours. That is
+    /// enough for an address of our own, which is paused for a day.
     fn settle(&mut self) {
         self.banned.clear();
         self.dialler.book_changed();
@@ -370,7 +371,7 @@ impl World {
     }
 }
 
-/// Returns when an address that waits without a failure may be dialled again.
+/// Returns when an address may be dialled again after a close that was not a failure.
 fn after_no_failure(ended: Ended, until: Instant, paused_until: Option<Instant>, is_fixed: bool) -> Next {
     let is_local = matches!(ended, Ended::Short(_) | Ended::NoNetwork);
     let is_kept =

@@ -1,9 +1,9 @@
 //! Fixed peers that are known by name: the choice among a name's addresses, and the name's next resolution.
 //!
 //! One address of each name is in the dialler's fixed list. When its dial fails, the name's next address replaces it
-//! at once. After the last one the name is resolved again, after a pause that grows like the pause of a failed dial.
-//! A lost connection that was ready is first restarted at its address. After a round with an incompatible peer the
-//! pause is the longest one. Nothing here resolves a name or dials.
+//! at once. After the last address the round is over, and the name is resolved again after a pause that grows like
+//! the pause of a failed dial. A lost connection that was ready is first restarted at its address. After a round with
+//! an incompatible peer, the pause has the maximum length. Nothing here resolves a name or dials.
 
 use super::backoff::Backoff;
 use super::ended::{Decision, Ended};
@@ -90,12 +90,13 @@ impl FixedNames {
         self.backoff = Backoff::of(config);
     }
 
-    /// Returns the address of each name that must be in the dialler's list.
+    /// Returns each name's current address, which must be in the dialler's list. A name that is not resolved has
+    /// none.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.names.iter().filter_map(Named::address)
     }
 
-    /// Returns the moment at which a name is resolved or its query abandoned.
+    /// Returns the first moment at which a name is due or a query is abandoned.
     pub(crate) fn next_at(&self) -> Option<Instant> {
         self.names.iter().filter_map(Named::next_at).min()
     }
@@ -124,8 +125,8 @@ impl FixedNames {
         Some(named.name.as_str().into())
     }
 
-    /// Stores the reply to a query, which is empty if the query failed. Returns the number of usable addresses. The
-    /// dialler then needs the new list.
+    /// Stores `answer`, a query's reply, which is empty if the query failed. Returns the number of usable addresses.
+    /// The dialler then needs the new list.
     pub(crate) fn resolved(
         &mut self,
         query: u32,
@@ -157,8 +158,8 @@ impl FixedNames {
         }
     }
 
-    /// Records that a connection to `address` was closed. Returns whether its name now uses another address, or none
-    /// until it is resolved again. The dialler then needs the new list.
+    /// Records that a connection to `address` was closed. Returns whether the address's name now uses another
+    /// address, or none until it is resolved again. The dialler then needs the new list.
     pub(crate) fn ended(
         &mut self,
         address: SocketAddr,

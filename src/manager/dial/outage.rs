@@ -1,7 +1,8 @@
 //! A local outage: this machine has no ready peer, and dials to several network groups have failed within a minute.
 //!
-//! A dial that fails during an outage says nothing about its address. An outage lasts until a peer is ready, because
-//! pauses between dials grow to minutes, so later failures may be too far apart to show the outage again.
+//! A dial that fails during an outage says nothing about its address. An outage lasts until a peer is ready. It
+//! cannot be detected again from later failures: the pauses between dials grow to minutes, so the failures may be too
+//! far apart.
 
 use crate::address::{Host, NetGroup};
 use crate::limits::{MIN_OUTAGE_GROUPS, OUTAGE_WINDOW};
@@ -12,7 +13,8 @@ use std::net::IpAddr;
 #[derive(Debug, Default)]
 pub(crate) struct Outage {
     is_on: bool,
-    /// The latest failed dial of each group within [`OUTAGE_WINDOW`], fewer than [`MIN_OUTAGE_GROUPS`].
+    /// The latest failed dial of each group within [`OUTAGE_WINDOW`]. With [`MIN_OUTAGE_GROUPS`] entries an outage
+    /// begins.
     recent: Vec<(Instant, Origin)>,
 }
 
@@ -50,7 +52,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    /// Returns, for each failed dial with its second and address, whether there is an outage then.
+    /// Records failed dials, each at a second and to an address. Returns for each whether there is then an outage.
     fn verdicts(dials: &[(u64, &str)]) -> Vec<bool> {
         let mut outage = Outage::default();
         let note = |&(secs, address): &(u64, &str)| {

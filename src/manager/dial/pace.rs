@@ -29,7 +29,8 @@ struct FamilyPace {
     /// Minimum time between two dials; zero while there are free ports.
     spacing: Duration,
     next_dial: Instant,
-    /// The moment at which the spacing was last extended. Dials started before it do not extend it again.
+    /// The moment at which the spacing was last extended. For one spacing after this moment, further failures do not
+    /// extend it again.
     slowed_at: Instant,
 }
 
@@ -60,7 +61,7 @@ impl Family {
 }
 
 impl Pace {
-    /// Returns the moment at which an address of `family` may be dialled.
+    /// Returns the moment from which an address of `family` may be dialled.
     pub(super) fn ready_at(&self, family: Family) -> Instant {
         let FamilyPace { no_network, next_dial, .. } = &self.families[family.index()];
         self.shortage.until.max(no_network.until).max(*next_dial)
@@ -117,7 +118,8 @@ impl FamilyPace {
 }
 
 impl Pause {
-    /// Starts a pause longer than the last. Failures during a pause are of dials started before it and do not count.
+    /// Starts a pause that is longer than the last one. A failure during a pause is that of a dial that started
+    /// before the pause, so it does not count.
     fn prolong(&mut self, now: Instant) {
         if now < self.until {
             return;

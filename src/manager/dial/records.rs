@@ -1,8 +1,8 @@
 //! The dialler's records of addresses, and the orders in which it needs them.
 //!
-//! A record is in at most one of two orders: the line of addresses to dial, or the set of waiting addresses. Another
-//! set lists the waiting addresses that the end of a ban releases. The maps are ordered, so that no peer can choose
-//! addresses that are slow to find. An address without any state has no record.
+//! A record is in at most one of two orders: its family's line of addresses to dial, or the set of waiting addresses.
+//! Another set lists the waiting addresses that the end of a ban releases. The maps are ordered, so that no peer can
+//! choose addresses that are slow to find. An address without any state has no record.
 
 use super::groups::Groups;
 use super::pace::Family;
@@ -44,8 +44,8 @@ pub(super) enum Kind {
 pub(super) enum State {
     /// To be dialled as soon as a slot is free.
     InLine,
-    /// The TCP connection is being opened. The moment is the end of the address's pause if it was requested during
-    /// one.
+    /// The TCP connection is being opened. If the dial was requested during a pause of the address, the moment is the
+    /// end of that pause; otherwise it is [`Instant::ZERO`].
     Dialling(Instant),
     /// The handshake is in progress.
     Open,
@@ -93,12 +93,13 @@ impl Record {
         Self { kind, state: State::Held, failures: 0, strikes: 0, restarts }
     }
 
-    /// Returns the state. Only the methods of [`Records`] change it, which maintain the orders.
+    /// Returns the state. Only the methods of [`Records`] change it, because they also update the orders.
     pub(super) const fn state(&self) -> State {
         self.state
     }
 
-    /// Returns the end of the pause in which the address was requested, unless it has responded since.
+    /// If the address was requested during a pause and its connection never opened, returns when that pause ends.
+    /// Otherwise returns [`Instant::ZERO`].
     pub(super) const fn paused_until(&self) -> Instant {
         match self.state {
             State::Dialling(paused_until) => paused_until,
@@ -130,7 +131,8 @@ impl Records {
         self.get(address).is_some_and(|record| record.state.is_live())
     }
 
-    /// Returns whether an address in the book has no dial or connection, and its pause has been over for `rest`.
+    /// Returns whether an address in the book has no dial or connection, and its pause, if it has one, has been over
+    /// for `rest`.
     pub(super) fn is_due(&self, address: SocketAddr, rest: Duration, now: Instant) -> bool {
         match self.get(address).map(|record| record.state) {
             None => true,
@@ -139,7 +141,7 @@ impl Records {
         }
     }
 
-    /// Returns whether the range of an address in the book has rested since the range's last dial.
+    /// Returns whether the range of an address in the book has no drawn peer and was not dialled recently.
     pub(super) fn is_group_rested(&self, address: SocketAddr) -> bool {
         self.groups.is_rested(NetGroup::of(address.ip()))
     }
@@ -154,7 +156,8 @@ impl Records {
         self.waiting.is_empty() && self.lines.iter().all(VecDeque::is_empty)
     }
 
-    /// Returns whether a record in a line may be dialled in addition to the live ones.
+    /// Returns whether an address in a line may be dialled: a drawn one may not while its range has another drawn
+    /// peer.
     pub(super) fn fits_groups(&self, address: SocketAddr) -> bool {
         let is_drawn = self.get(address).is_some_and(|record| record.kind == Kind::Drawn);
         !is_drawn || self.groups.is_free(NetGroup::of(address.ip()))
@@ -176,7 +179,7 @@ impl Records {
         }
     }
 
-    /// Returns a canonical address in the form for dialling.
+    /// Returns a canonical address with the interface that the fixed list names for it.
     pub(super) fn scoped(&self, mut address: SocketAddr) -> SocketAddr {
         if let SocketAddr::V6(address) = &mut address {
             address.set_scope_id(self.scopes.get(&SocketAddr::V6(*address)).copied().unwrap_or(0));
@@ -214,7 +217,8 @@ impl Records {
         }
     }
 
-    /// Records that the book lists a dialled address as inaccessible: it has failed `max_retries` times before.
+    /// Records that the book lists a dialled address as inaccessible, which counts as at least `max_retries` earlier
+    /// failures.
     pub(super) fn note_inaccessible(&mut self, address: SocketAddr, max_retries: u16) {
         if let Some(record) = self.by_address.get_mut(&address) {
             record.failures = record.failures.max(max_retries);
@@ -260,7 +264,7 @@ impl Records {
         }
     }
 
-    /// Stores an address that has to wait. Returns `false` and drops it if too many wait.
+    /// Stores the record of an address that has to wait. Returns `false` and drops the record if there are too many.
     pub(super) fn wait(&mut self, address: SocketAddr, mut record: Record, until: Instant, now: Instant) -> bool {
         if record.kind == Kind::Drawn && self.by_address.len() >= MAX_DIAL_RECORDS && !self.forget_one_due(now) {
             return false;
@@ -276,7 +280,8 @@ impl Records {
         self.by_address.insert(address, record);
     }
 
-    /// Makes an address wait, if it can be stored, until this moment or until a ban of its host ends.
+    /// Makes an address wait until `until`, or until a ban of its host ends if that is sooner. Drops the record if
+    /// there are too many.
     pub(super) fn wait_for_unban(&mut self, address: SocketAddr, record: Record, until: Instant, now: Instant) {
         if self.wait(address, record, until, now) {
             self.unfit.insert((Host::of(address.ip()), address));
@@ -296,8 +301,8 @@ impl Records {
         }
     }
 
-    /// Sets aside an address from a line that cannot be dialled, although it did not fail. `until` applies to the
-    /// fixed list; the book will provide any other address again.
+    /// Sets aside an address that was removed from a line but cannot be dialled now. A fixed address waits until
+    /// `until`. Any other address can be drawn from the book again at once.
     pub(super) fn set_aside(&mut self, address: SocketAddr, until: Instant, now: Instant) {
         let Some(record) = self.by_address.remove(&address) else { return };
         match record.kind {
@@ -331,7 +336,7 @@ impl Records {
         }
     }
 
-    /// Drops the dials whose ranges have rested.
+    /// Removes the dials that are no longer recent.
     pub(super) fn rest_groups(&mut self, now: Instant) {
         self.groups.tidy(now);
     }
@@ -344,7 +349,8 @@ impl Records {
         }
     }
 
-    /// Makes `peers` the fixed list: drops records that are neither listed nor live, and queues new ones.
+    /// Makes `peers` the fixed list: drops records that are neither listed nor live, and adds new addresses to their
+    /// lines.
     pub(super) fn fix(&mut self, peers: &[SocketAddr], restarts: RestartTracking) {
         let listed: BTreeSet<SocketAddr> = peers.iter().map(|&peer| canonical(peer)).collect();
         let groups = &mut self.groups;
@@ -366,7 +372,7 @@ impl Records {
         }
     }
 
-    /// Removes the fixed list: live addresses stay as if drawn from the book, and failed ones still wait.
+    /// Removes the fixed list. Its live addresses count as drawn from the book, and its failed ones still wait.
     pub(super) fn unfix(&mut self) {
         let groups = &mut self.groups;
         self.by_address.retain(|address, record| {
@@ -403,7 +409,7 @@ impl Records {
         is_due
     }
 
-    /// Checks that each record is in the order of its state, and in no other.
+    /// Asserts that each record is in the order of its state, and in no other.
     #[cfg(test)]
     pub(super) fn assert_in_order(&self) {
         let (mut in_line, mut waiting) = (BTreeSet::new(), BTreeSet::new());

@@ -101,8 +101,8 @@ impl Seeds {
         Some(seed.name.as_str().into())
     }
 
-    /// Returns the usable part of a reply, which is empty if the query is no longer open. A failed query has no
-    /// addresses.
+    /// Returns the usable part of `answer`, a query's reply. The part is empty if the query failed or is no longer
+    /// open.
     pub(crate) fn resolved(
         &mut self,
         query: u32,

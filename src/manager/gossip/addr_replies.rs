@@ -1,7 +1,8 @@
 //! The replies to `getaddr`, which are repeated for a day so that repeated requests do not reveal the whole book.
 //!
-//! There is one reply per slot, and a keyed hash of the requester's network group chooses the slot. A group therefore
-//! gets one reply a day for any number of connections, and all groups together get at most one reply per slot.
+//! There is one reply per slot, and a keyed hash of the requester's network group chooses the slot. On any number of
+//! connections a group therefore gets the same reply for a day, and there are never more different replies than
+//! slots.
 
 use crate::address::NetGroup;
 use crate::limits::{ANSWER_LIFETIME, ANSWER_SLOTS};
@@ -11,7 +12,7 @@ use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::net::{IpAddr, SocketAddr};
 
-/// The replies to `getaddr` by network group, at most 2 MB.
+/// The current reply of each slot, at most 2 MB in all.
 #[derive(Debug)]
 pub(super) struct AddrReplies {
     keys: KeyedState,
@@ -23,8 +24,8 @@ impl AddrReplies {
         Self { keys, by_slot: BTreeMap::new() }
     }
 
-    /// Returns the addresses for a requester. `draw` chooses them if the requester's group has had no reply for a
-    /// day.
+    /// Returns the addresses for a requester. `draw` chooses them if the slot of the requester's group has no reply
+    /// from the last day.
     pub(super) fn of(
         &mut self,
         requester: IpAddr,

@@ -1,18 +1,19 @@
 //! Gossip: addresses that peers send, the limits on storing them, and the replies to peers that request addresses.
 //!
-//! Every dialled peer is sent one `getaddr`. It may add as many addresses as one reply holds, and one more every ten
-//! seconds. From any other peer only an address of its own host is accepted. An accepted address is stored in the
-//! book as unknown, if its [slot](slots) is free. One source therefore reaches at most 1/64 of the book, however
-//! often it sends or reconnects, and no number of such addresses displaces a valid peer. These limits hold within one
-//! run of the loop, because the book on disk does not store the sources. The cost is 70 bytes for each such address,
-//! at most 5 MB, and 50 bytes for each connected peer with gossip in either direction.
+//! Every dialled peer is sent one `getaddr`. A dialled peer may add as many addresses as one reply holds, and one
+//! more every ten seconds. From any other peer only an address of its own host is accepted. An accepted address is
+//! stored in the book as unknown, if its [slot](slots) is free. One source therefore reaches at most 1/64 of the
+//! book, however often it sends or reconnects, and no number of addresses from gossip displaces a valid peer. These
+//! limits hold within one run of the loop, because the book on disk does not store the sources. The cost is 70 bytes
+//! for each address from gossip, at most 5 MB in all, and 50 bytes for each connected peer with gossip in either
+//! direction.
 //!
 //! An inbound peer gets one reply: at most 1,000 addresses and 23 % of the book, drawn at random from those worth
-//! dialling. All requesters of a network group get the same reply for a day. A reply has up to 30,027 bytes for a
-//! request of 24, at most once per connection and never before its handshake, so it cannot be directed at a third
-//! party. Nothing is relayed, neither the announcements of others nor the loop's own address: dialled peers see its
-//! port in its `version`. In [`DialMode::Fixed`] the manager neither requests nor accepts addresses, nor replies to
-//! requests.
+//! dialling. All requesters of a network group get the same reply for a day. A request has 24 bytes and its reply up
+//! to 30,027. A connection gets at most one reply, and none before its handshake, so a reply cannot be directed at a
+//! third party. Nothing is relayed, neither the announcements of others nor the loop's own address: dialled peers see
+//! the loop's port in the loop's `version`. In [`DialMode::Fixed`] the manager neither requests nor accepts
+//! addresses, nor replies to requests.
 
 mod addr_replies;
 mod slots;
@@ -52,8 +53,8 @@ impl Manager {
         }
     }
 
-    /// Records that a dialled peer is asked for addresses and may send one reply. Returns `false` if it was asked
-    /// before.
+    /// Records that a dialled peer is asked for addresses and may send one reply. Returns `false` if gossip is off or
+    /// the peer was asked before.
     pub(crate) fn asks(&mut self, id: LinkId, now: Instant) -> bool {
         if !self.gossips() {
             return false;
@@ -99,8 +100,8 @@ impl Manager {
         new
     }
 
-    /// Adds a peer claimed by `source` to the book, unless it is known or its slot is in use. Returns whether it was
-    /// added. An inaccessible peer becomes unknown, and keeps its pause.
+    /// Adds a peer claimed by `source` to the book, unless the peer is known or the holder of its slot cannot be
+    /// displaced. Returns whether the peer was added. A known inaccessible peer becomes unknown, and keeps its pause.
     pub(super) fn learn_address(&mut self, source: IpAddr, peer: KnownPeer, moment: Moment, rng: &mut StdRng) -> bool {
         let address = peer.address();
         if self.persistence.book.peer(address).is_some() {
@@ -128,8 +129,8 @@ impl Manager {
         is_new
     }
 
-    /// Builds the reply to an inbound peer that requests addresses; `None` if it has had one, or if there are no
-    /// addresses. All requesters of a network group get the same reply for a day.
+    /// Builds the reply to an inbound peer that requests addresses; `None` if gossip is off, the peer has had a
+    /// reply, or there are no addresses. All requesters of a network group get the same reply for a day.
     pub(crate) fn build_addr_reply(
         &mut self,
         asker: GossipPeer,
@@ -150,7 +151,7 @@ impl Manager {
             is_listed && may_be_shared && peer.services & SERVICE_NETWORK != 0
         };
         let draw = || {
-            // Some of the drawn peers may have to be dropped.
+            // Twice as many are drawn as are sent, because some may not be worth sending.
             let drawn = book.sample(&[PeerStatus::Valid, PeerStatus::Unknown], 2 * count, rng);
             drawn.into_iter().filter(is_worth_sending).take(count).map(KnownPeer::address).collect()
         };
@@ -168,8 +169,8 @@ impl Manager {
     }
 }
 
-/// Returns the time at which a peer was last seen: `claimed`, or five days ago if that is impossible. Every claim
-/// counts as two hours older (SV Node 1.2.2, net_processing.cpp ProcessAddrMessage).
+/// Returns the time at which a peer was last seen: `claimed`, or five days before `unix` if `claimed` is impossible.
+/// In both cases two hours are subtracted (SV Node 1.2.2, net_processing.cpp ProcessAddrMessage).
 fn believed_time(claimed: u32, unix: UnixTime) -> UnixTime {
     const FIRST_SECS: i64 = 100_000_000;
     const FUTURE_SECS: i64 = 10 * 60;
@@ -181,7 +182,8 @@ fn believed_time(claimed: u32, unix: UnixTime) -> UnixTime {
     UnixTime::from_secs(seen.saturating_sub(PENALTY_SECS))
 }
 
-/// Returns a peer's entry for a reply, with the time of its last connection or of the claim that it was seen.
+/// Returns a peer's entry for a reply. Its time is that of the last connection or, without one, of the peer's status,
+/// but never in the future.
 fn entry_of(peer: &KnownPeer, unix: UnixTime) -> AddressEntry {
     let seen = peer.last_connected.unwrap_or(peer.status_since).as_secs().min(unix.as_secs());
     let time = u32::try_from(seen.max(0)).unwrap_or(u32::MAX);

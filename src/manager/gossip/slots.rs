@@ -1,10 +1,10 @@
 //! The slots of gossip: a table of the book's addresses from gossip, in which each source can fill only a small part.
 //!
-//! An address has one slot, which depends on its source. A source is a [`NetGroup`]; it reaches
-//! [`GOSSIP_BUCKETS_PER_SOURCE`] buckets of the table, and one of these buckets for each range of addresses. The
-//! assignment is keyed, so a peer cannot choose collisions. SV Node 1.2.2 stores its addresses in the same way
-//! (addrman.cpp GetNewBucket), with 64 of 1,024 buckets per source. The table stores only the current holder of each
-//! slot.
+//! A source is the [`NetGroup`] of the peers that send an address. For each source an address has one slot. A source
+//! reaches [`GOSSIP_BUCKETS_PER_SOURCE`] buckets of the table, and all its routable addresses of one range share one
+//! of these buckets. The assignment is keyed, so a peer cannot choose collisions. SV Node 1.2.2 stores its addresses
+//! in the same way (addrman.cpp GetNewBucket), with 64 of 1,024 buckets per source. The table stores only the current
+//! holder of each slot.
 
 use crate::address::{Host, NetGroup, canonical};
 use crate::limits::{GOSSIP_BUCKET_SLOTS, GOSSIP_BUCKETS, GOSSIP_BUCKETS_PER_SOURCE};
@@ -39,7 +39,7 @@ impl Slots {
         Self { keys, held: BTreeMap::new() }
     }
 
-    /// Returns the slot of `address` when sent by the peer at `source`.
+    /// Returns the slot of an `address` that the peer at `source` sends.
     pub(super) fn slot_of(&self, source: IpAddr, address: SocketAddr) -> Slot {
         let address = canonical(address);
         let (source, range) = (NetGroup::of(source), NetGroup::of(address.ip()));
@@ -50,7 +50,7 @@ impl Slots {
         Slot(bucket * GOSSIP_BUCKET_SLOTS + self.draw((bucket, address), GOSSIP_BUCKET_SLOTS))
     }
 
-    /// Returns the holder of `slot`, as of its last check.
+    /// Returns the last address stored in `slot`. It may no longer be in the book.
     pub(super) fn holder(&self, slot: Slot) -> Option<Held> {
         self.held.get(&slot).copied()
     }

@@ -25,7 +25,9 @@ pub(super) struct GossipState {
     /// The number of addresses that the peer may still add.
     pub(super) tokens: u32,
     refilled_at: Instant,
+    /// Whether this loop has requested addresses from the peer.
     pub(super) is_asked: bool,
+    /// Whether the peer's first request for addresses has been handled.
     pub(super) is_answered: bool,
 }
 
@@ -59,7 +61,7 @@ impl Gossip {
 }
 
 impl GossipState {
-    /// Removes one token, if there is one.
+    /// Removes one token. Returns `false` if there is none.
     pub(super) fn take(&mut self, now: Instant) -> bool {
         let interval = ADDRESS_TOKEN_INTERVAL.as_nanos() as u64;
         let new = now.since(self.refilled_at).as_nanos() as u64 / interval;

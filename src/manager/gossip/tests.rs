@@ -92,7 +92,7 @@ fn at(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
-/// Returns a routable address, a different one for each number below 2^22 or so.
+/// Returns a routable address, a different one for each number below 2^26.
 fn routable(number: u32) -> SocketAddr {
     let bits = 0x1400_0000 + (number.wrapping_mul(0x9e37_79b1) & 0x03ff_ffff);
     SocketAddr::new(Ipv4Addr::from_bits(bits).into(), 8_333)
@@ -110,17 +110,17 @@ fn rivals(stage: &Stage, source: IpAddr) -> (SocketAddr, SocketAddr) {
 fn threat_p12_a_million_addresses_from_one_range_reach_a_64th_of_the_book() {
     let mut stage = Stage::new();
     for message in 0..1_000 {
-        // Each message is from a different peer in the range, and we dialled each of them.
+        // Each message is from another peer in the range, and all these peers were dialled.
         let sender = stage.dialled_and_asked([8, 8, (message % 256) as u8, (message / 256) as u8]);
         stage.receive(sender, (0..1_000).map(|number| routable(message * 1_000 + number)));
         stage.manager.gossip.link_removed(sender.id);
     }
     let len = stage.manager.persistence.book.len();
     assert!(len <= MAX_BOOK_PEERS / 64, "{len}");
-    assert!(len > MAX_BOOK_PEERS / 128, "{len}: an honest source also adds addresses");
+    assert!(len > MAX_BOOK_PEERS / 128, "{len}: the limit is too strict for an honest source");
     let honest = stage.dialled_and_asked([9, 9, 9, 9]);
     let new = stage.receive(honest, (2_000_000..2_000_500).map(routable));
-    assert!(new > 300, "{new} of 500: the slots of another source were used");
+    assert!(new > 300, "{new} of 500: the first source uses the slots of the honest one");
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn threat_p12_a_peer_adds_a_thousand_addresses_and_one_more_every_ten_seconds() 
     stage.now = stage.now.plus(ADDRESS_TOKEN_INTERVAL * 1_000_000);
     stage.receive(sender, []);
     stage.receive(sender, [routable(3_000)]);
-    assert_eq!(taken(&stage), 1, "more than a thousand tokens were saved");
+    assert_eq!(taken(&stage), 1, "the peer may add more than a thousand addresses after a pause");
 }
 
 #[test]
@@ -238,7 +238,7 @@ fn peers_of_a_test_network_may_have_addresses_that_cannot_be_routed() {
 }
 
 #[test]
-fn an_impossible_time_is_five_days_ago_and_every_claim_is_two_hours_older() {
+fn an_impossible_time_is_read_as_five_days_ago_and_every_time_is_reduced_by_two_hours() {
     const HOUR: i64 = 3_600;
     let now = UNIX.as_secs();
     for (claimed, believed) in [
@@ -446,7 +446,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..60)
 }
 
-/// The number of addresses that a peer may add, second by second.
+/// A naive model of the number of addresses that a peer may add.
 #[derive(Clone, Copy)]
 struct Bucket {
     since: Instant,

@@ -1,4 +1,4 @@
-//! The file under the database, which never grows beyond the maximum size at which a file is still opened.
+//! The file under the database. It never grows beyond the maximum size at which a book is still opened.
 //!
 //! Without this cap a book could grow until the next start rejects it as too large. All other calls pass through to
 //! redb's own file.

@@ -75,7 +75,7 @@ pub struct BookLost {
     pub bans: usize,
     /// The number of changed peers.
     pub peers: usize,
-    /// The reason why they could not be written.
+    /// The reason why the changes could not be written.
     pub error: StoreError,
 }
 
@@ -92,13 +92,13 @@ impl std::error::Error for BookLost {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FileStep {
-    /// Locking it against other processes.
+    /// Locking the file against other processes.
     Lock,
-    /// Opening and checking it.
+    /// Opening and checking the file.
     Open,
-    /// Creating a new one.
+    /// Creating a new file.
     Create,
-    /// Renaming it because it is not a usable book.
+    /// Renaming the file because it is not a usable book.
     SetAside,
     /// Reading.
     Read,

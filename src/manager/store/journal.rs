@@ -4,9 +4,10 @@
 //! once if a ban changed, otherwise when the first change has waited for [`BOOK_DELAY`]. One batch is written at a
 //! time. Later changes wait, and the last change of a peer or host replaces earlier ones. The next batch has bans
 //! before peers, within each kind removals before additions, and within those the oldest first. A disk that is as
-//! full as the loop's own store therefore has room for every batch. A slow or full disk costs at most one change for
-//! each peer and ban that either the loop or the disk knows: at most twice
-//! [`MAX_BOOK_PEERS`](crate::limits::MAX_BOOK_PEERS) and [`MAX_BANS`](crate::limits::MAX_BANS).
+//! full as the loop's own store therefore has room for every batch. While the disk is slow or full, the journal keeps
+//! at most one change for each peer and ban that the loop or the disk knows. That is at most twice
+//! [`MAX_BOOK_PEERS`](crate::limits::MAX_BOOK_PEERS) changes of peers and twice [`MAX_BANS`](crate::limits::MAX_BANS)
+//! changes of bans.
 //!
 //! A batch without a result for [`MAX_BOOK_ANSWER`] counts as failing, because a disk that hangs reports nothing.
 //!
@@ -52,7 +53,7 @@ struct Waiting {
     change: Change,
     age: u64,
     since: Instant,
-    /// Whether the disk will have the peer or ban when the current batch is durable.
+    /// Whether the disk will have the peer or ban once the batch that is being written is durable.
     is_on_disk: bool,
 }
 
@@ -72,7 +73,8 @@ impl Journal {
         queue.put(change, was_known, now);
     }
 
-    /// Returns the time until there is a batch, or until the current one is late. Its result may arrive sooner.
+    /// Returns how long to wait for a batch or, while one is written, until that batch is late. Its result may arrive
+    /// sooner.
     pub fn wait(&self) -> Wait {
         match &self.under_way {
             Some(_) if self.is_failing => Wait::Forever,
@@ -119,7 +121,7 @@ impl Journal {
         is_late
     }
 
-    /// Handles a result. Returns the changes of bans that it makes durable.
+    /// Handles the result of writing a batch. Returns the changes of bans that are now durable.
     pub fn persisted(&mut self, answer: &Persisted) -> Vec<Change> {
         self.is_failing = answer.result.is_err();
         if self.is_failing {

@@ -2,10 +2,10 @@
 //!
 //! The cost of a call does not depend on the number of peers, except for calls that list peers or bans. Each of the
 //! [`MAX_BOOK_PEERS`] peers costs at most a row of 96 bytes, 74 bytes in the index by address, 16 bytes in the lists
-//! by status, and 256 bytes of user agent. It never touches a disk, and fails only for lack of room.
+//! by status, and 256 bytes of user agent. The book never touches a disk, and a call fails only for lack of room.
 //!
-//! When it is full, a new peer displaces a peer of at most the same value: first an inaccessible one, then an unknown
-//! one, then a banned one (its host stays banned), and never a valid one.
+//! When the book is full, a new peer displaces a peer of at most the same value: an inaccessible one if there is one,
+//! else an unknown one, else a banned one (its host stays banned), and never a valid one.
 
 use super::{Change, KnownPeer, PeerStatus, PeerStore, StoreError};
 use crate::address::{Host, canonical};
@@ -86,7 +86,8 @@ impl MemoryStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Duplicate`], and [`StoreError::Full`] if all peers are more valuable than the new one.
+    /// [`StoreError::Duplicate`], and [`StoreError::Full`] if the book is full and every peer is valid or more
+    /// valuable than the new one.
     pub fn admit(&mut self, peer: KnownPeer, rng: &mut impl Rng) -> Result<Option<KnownPeer>, StoreError> {
         if self.peer(peer.address()).is_some() {
             return Err(StoreError::Duplicate { address: peer.address() });
@@ -97,7 +98,7 @@ impl MemoryStore {
         Ok(removed)
     }
 
-    /// Replaces the record of a peer and returns the old one. An unknown peer is not added.
+    /// Replaces the record of a peer and returns the old one. A peer that is not in the book is not added.
     pub fn replace(&mut self, peer: KnownPeer) -> Option<KnownPeer> {
         self.peer(peer.address())?;
         self.put(peer)
@@ -110,7 +111,7 @@ impl MemoryStore {
         Some(self.rows.remove(row as usize).peer)
     }
 
-    /// Draws a peer with this status that `accept` accepts, each with the same probability.
+    /// Draws peers with this status at random until `accept` accepts one, and returns its address.
     ///
     /// At most `tries` peers are examined, or all if there are fewer.
     pub fn pick(
@@ -160,7 +161,8 @@ impl MemoryStore {
         order.into_iter().map(|index| &self.rows[row_at(index) as usize].peer).collect()
     }
 
-    /// Returns one of the least valuable peers, if `newcomer` is at least as valuable.
+    /// Returns the address of one of the least valuable peers. Fails if that peer is valid, or more valuable than
+    /// `newcomer`.
     fn least(&self, newcomer: &KnownPeer, rng: &mut impl Rng) -> Result<SocketAddr, StoreError> {
         let highest = newcomer.status.index().min(PeerStatus::Valid.index() - 1);
         let list = self.by_status[..=highest].iter().find(|list| !list.is_empty()).ok_or(StoreError::Full)?;

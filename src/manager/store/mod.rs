@@ -1,7 +1,7 @@
 //! The address book: the known peers, their records, and the banned hosts.
 //!
-//! A [`PeerStore`] keeps it for the next run, for example in a file (`RedbStore`, feature `store`). The loop uses a
-//! copy in memory, and a separate thread writes the changes, so the loop never waits for a disk.
+//! A [`PeerStore`] keeps the book for the next run, for example in a file (`RedbStore`, feature `store`). The loop
+//! uses a copy in memory, and a separate thread writes the changes, so the loop never waits for a disk.
 //!
 //! Each call is atomic: after an error the store is unchanged, and a call that failed because of the disk or the
 //! operating system may be repeated. Nothing here decides about dials or bans, and nothing here reads a clock.
@@ -50,7 +50,7 @@ pub enum Change {
 }
 
 impl Change {
-    /// Returns whether it removes a peer or a ban from the store.
+    /// Returns whether the change removes a peer or a ban from the store.
     const fn removes(&self) -> bool {
         match self {
             Self::RemovePeer(_) | Self::RemoveBan(_) => true,
@@ -65,7 +65,7 @@ impl Change {
 /// at most [`MAX_BANS`](crate::limits::MAX_BANS) bans, one for each host. An IPv4 address in IPv6 form equals the
 /// IPv4 address. When a call returns, its change is as durable as the store itself.
 ///
-/// If the store cannot be read or written, every call fails with the error of [`PeerStore::apply`].
+/// A call that cannot read or write the store fails with the same errors as [`PeerStore::apply`].
 ///
 /// ```
 /// use peerloop::ban::Ban;
@@ -120,7 +120,7 @@ pub trait PeerStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Duplicate`], or as [`PeerStore::apply`].
+    /// [`StoreError::Duplicate`] if the peer is already in the store, or an error of [`PeerStore::apply`].
     fn create(&mut self, peer: KnownPeer) -> Result<(), StoreError> {
         match self.read(peer.address())? {
             Some(known) => Err(StoreError::Duplicate { address: known.address() }),
@@ -132,7 +132,7 @@ pub trait PeerStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError::NoSuchPeer`], or as [`PeerStore::apply`].
+    /// [`StoreError::NoSuchPeer`] if the peer is not in the store, or an error of [`PeerStore::apply`].
     fn update(&mut self, peer: KnownPeer) -> Result<(), StoreError> {
         match self.read(peer.address())? {
             Some(_) => self.apply(&[Change::PutPeer(peer)]),
@@ -144,7 +144,7 @@ pub trait PeerStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError::NoSuchPeer`], or as [`PeerStore::apply`].
+    /// [`StoreError::NoSuchPeer`] if the peer is not in the store, or an error of [`PeerStore::apply`].
     fn delete(&mut self, address: SocketAddr) -> Result<(), StoreError> {
         match self.read(address)? {
             Some(_) => self.apply(&[Change::RemovePeer(address)]),
@@ -183,7 +183,7 @@ pub trait PeerStore {
     ///
     /// # Errors
     ///
-    /// As [`PeerStore::apply`].
+    /// The errors of [`PeerStore::apply`].
     fn put_ban(&mut self, ban: Ban) -> Result<(), StoreError> {
         self.apply(&[Change::PutBan(ban)])
     }
@@ -192,7 +192,7 @@ pub trait PeerStore {
     ///
     /// # Errors
     ///
-    /// As [`PeerStore::apply`].
+    /// The errors of [`PeerStore::apply`].
     fn remove_ban(&mut self, host: Host) -> Result<(), StoreError> {
         self.apply(&[Change::RemoveBan(host)])
     }

@@ -48,7 +48,7 @@ impl Overlay {
 }
 
 impl Written {
-    /// Reads the block `number` from the file.
+    /// Reads the block `number` from the file. Bytes beyond the file's end are zero.
     fn block_of(&self, number: u64, file: &FileBackend) -> io::Result<Vec<u8>> {
         let begin = number * BLOCK_BYTES as u64;
         let mut block = vec![0; BLOCK_BYTES];
@@ -106,7 +106,8 @@ impl Written {
     }
 }
 
-/// Splits a range of the file by blocks. Returns each block's number, the part's offset in it, and the part's range.
+/// Splits a range of the file by blocks. Returns for each part its block's number, its offset in that block, and its
+/// range in the caller's buffer.
 fn parts(offset: u64, len: usize) -> impl Iterator<Item = (u64, usize, std::ops::Range<usize>)> {
     let mut begin = 0;
     std::iter::from_fn(move || {

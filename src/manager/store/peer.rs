@@ -66,7 +66,7 @@ impl KnownPeer {
 }
 
 impl PeerStatus {
-    /// Returns whether both are equal apart from the reason of a ban.
+    /// Returns whether both statuses are equal apart from a ban's reason.
     #[must_use]
     pub const fn is_like(self, other: Self) -> bool {
         self.index() == other.index()

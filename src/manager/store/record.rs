@@ -18,7 +18,7 @@ const V6: u8 = 6;
 const UNKNOWN: u8 = 0;
 const VALID: u8 = 1;
 const INACCESSIBLE: u8 = 2;
-/// Statuses from here on are bans; the difference is the reason.
+/// The least status byte of a banned peer. The byte of the ban's reason is added to it.
 const BANNED: u8 = 16;
 
 const REASONS: [BanReason; 5] = [

@@ -1,14 +1,14 @@
 //! The book in a redb file.
 //!
-//! Every change is on disk when its call returns. Each call is one transaction with checksums and an `fsync`, and if
-//! the process or the machine stops, the file holds the result of the last completed or of the current call. A file
-//! is checked completely, without changing it, before its content is used or written. A file that never was a book is
+//! Every change is on disk when its call returns. Each call is one transaction with checksums and an `fsync`. If the
+//! process or the machine stops during a call, the file holds the state either before or after that call. A file is
+//! checked completely, without changing it, before its content is used or written. A file that never was a book is
 //! not touched. A damaged file, or one from a later version, is [set aside](SetAside). Invalid records are dropped
 //! and counted. After a disk fault the database is closed and reopened for the next change, as redb requires.
 //!
-//! The file never grows beyond [`MAX_BOOK_FILE_BYTES`](crate::limits::MAX_BOOK_FILE_BYTES), and [`BOOK_CACHE_BYTES`]
-//! of its pages are kept in memory. A store is for one process and for a thread that may block, not for the loop's
-//! thread.
+//! The file never grows beyond [`MAX_BOOK_FILE_BYTES`](crate::limits::MAX_BOOK_FILE_BYTES), and at most
+//! [`BOOK_CACHE_BYTES`] of its pages are kept in memory. A store is for one process and for a thread that may block,
+//! not for the loop's thread.
 
 use super::capped_file::CappedFile;
 use super::overlay::Overlay;
@@ -74,7 +74,7 @@ enum Refusal {
 }
 
 impl RedbStore {
-    /// Opens the book in the file `path`. Creates one if there is none, or if the existing one is damaged.
+    /// Opens the book in the file `path`. Creates one if there is none, or if the existing one had to be set aside.
     ///
     /// A symbolic link is followed. In addition to the book there may be the files `<name>.lock`, temporarily
     /// `<name>.new`, and damaged books set aside: at most [`MAX_BOOK_SET_ASIDE`](crate::limits::MAX_BOOK_SET_ASIDE)
@@ -120,8 +120,8 @@ impl RedbStore {
     ///
     /// # Errors
     ///
-    /// As [`RedbStore::open`], and [`StoreError::Unfit`] if the file is not a book, [`StoreError::File`] if there is
-    /// no file.
+    /// The errors of [`RedbStore::open`]. Also [`StoreError::Unfit`] if the file is not a usable book, and
+    /// [`StoreError::File`] if there is no file.
     pub fn open_existing(path: impl Into<PathBuf>) -> Result<(Self, usize), StoreError> {
         let path = follow(path.into())?;
         drop(existing(&path)?);
@@ -209,7 +209,8 @@ struct Readable {
     _lock: Option<BookLock>,
 }
 
-/// Checks the whole file without changing it. Returns `None` if there is none, and the reason if it is not a book.
+/// Checks the whole file without changing it. Returns `None` if there is no file, and the reason if the file is not a
+/// book.
 fn judge(path: &Path) -> Result<Option<Result<Readable, Unfit>>, StoreError> {
     let lock = BookLock::share(path)?;
     match look(path)? {
@@ -295,7 +296,7 @@ fn database(backend: impl StorageBackend) -> Result<Database, DatabaseError> {
     builder.create_with_backend(backend)
 }
 
-/// Returns the format stated in the database. A database without one is not ours.
+/// Returns the format stated in the database. A database that states none is not ours.
 fn format(database: &Database) -> Result<Option<u64>, Error> {
     Ok(database.begin_read()?.open_table(ABOUT)?.get(FORMAT_KEY)?.map(|format| format.value()))
 }

@@ -50,7 +50,7 @@ pub enum Unfit {
     },
 }
 
-/// The lock that is held while a book is in use. It is on a separate file, which stays when the book is renamed.
+/// The lock that is held while a book is in use. It locks a separate file, which stays when the book is renamed.
 #[derive(Debug)]
 pub(super) struct BookLock {
     file: File,
@@ -80,8 +80,8 @@ impl BookLock {
         }
     }
 
-    /// Locks the book against writers. Creates no file: without a lock file no writer has the book. If the lock file
-    /// cannot be opened or locked, the database's own locks must suffice.
+    /// Locks the book against writers. Creates no file: without a lock file no writer has the book. Returns `None` if
+    /// the lock file cannot be opened or locked: the database's own locks must then suffice.
     pub(super) fn share(book: &Path) -> Result<Option<Self>, StoreError> {
         let Ok(file) = File::open(beside(book, ".lock")) else { return Ok(None) };
         match file.try_lock_shared() {
@@ -108,8 +108,8 @@ pub(super) fn follow(path: PathBuf) -> Result<PathBuf, StoreError> {
     }
 }
 
-/// Examines the file's kind, length and first bytes. Returns `None` if there is no file, and the reason if it cannot
-/// be a book.
+/// Examines the file's kind, length and first bytes. Returns `None` if there is no file, and the reason if the file
+/// cannot be a book.
 pub(super) fn look(path: &Path) -> Result<Option<Result<(), Unfit>>, StoreError> {
     let failed = |error: io::Error| StoreError::file(FileStep::Open, path, &error);
     let metadata = match fs::metadata(path) {

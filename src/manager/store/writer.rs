@@ -2,8 +2,8 @@
 //!
 //! A [`Writer`] owns the store. It keeps each batch until it is durable. While the store refuses writes, a later
 //! change of a peer or a host replaces the earlier one, and the pause between attempts grows. The writer reports when
-//! everything is durable, and once when it starts to fail, but not each failed attempt. It uses no clock: its caller
-//! waits for the time that it returns.
+//! everything is durable, and once when it starts to fail, but not each failed attempt. The writer uses no clock: its
+//! caller waits for the time that [`Writer::pause`] returns.
 
 use super::{Change, PeerStore, StoreError};
 use crate::address::{Host, canonical};
@@ -27,7 +27,7 @@ pub struct Persisted {
     /// The last batch that the result covers.
     pub id: u64,
     /// `Ok`: this batch and all before it are durable. An error: some changes are not durable yet. They are kept and
-    /// retried until they are, and no further result is returned before that.
+    /// retried until they are durable, and no further result is returned before that.
     pub result: Result<(), StoreError>,
 }
 
@@ -37,7 +37,7 @@ pub struct Writer<S> {
     store: S,
     /// The last change of each peer and host.
     kept: BTreeMap<ChangeKey, Change>,
-    /// The last accepted batch, unless all are durable.
+    /// The last accepted batch's id; `None` if all batches are durable.
     unwritten: Option<u64>,
     failures: u32,
     failure: Option<StoreError>,
@@ -77,8 +77,9 @@ impl<S: PeerStore> Writer<S> {
         (self.failures <= 1).then_some(Persisted { id, result })
     }
 
-    /// Writes the kept changes in parts of at most one batch. A store needs free pages for the changes of one
-    /// transaction, so a larger one makes a larger file. Removals precede the additions that need their room.
+    /// Writes the kept changes in parts of at most [`MAX_BOOK_BATCH`]. A store needs free pages for the changes of
+    /// one transaction, so larger transactions make a larger file. Removals are written before the additions that
+    /// need the freed room.
     fn write(&mut self) -> Result<(), StoreError> {
         let mut order: Vec<(bool, ChangeKey)> =
             self.kept.iter().map(|(key, change)| (!change.removes(), *key)).collect();

@@ -5,8 +5,9 @@
 //! useful blocks, a long connection. Of the rest, the range with the most peers loses its youngest peer. An attacker
 //! that floods us from a few ranges therefore displaces its own peers, and at least 20 peers always remain.
 //!
-//! Peers that this side dialled, and trusted peers, are never closed. The choice depends only on the peers and the
-//! key, not on their order, and its work is bounded for any number of peers.
+//! Peers that this side dialled, and trusted peers, are never closed. The choice depends only on the key and the
+//! considered peers, not on the peers' order. At most [`MAX_EVICTION_CANDIDATES`] peers are considered, so the work
+//! is bounded.
 
 use crate::address::NetGroup;
 use crate::id::PeerId;
@@ -43,9 +44,9 @@ pub(crate) struct Candidate {
     pub(crate) last_transaction: Option<Instant>,
     /// The moment at which the peer last sent a block that was new to us.
     pub(crate) last_block: Option<Instant>,
-    /// Whether the peer requests transactions; breaks ties.
+    /// Whether the peer requests transactions. It decides between peers with equal `last_transaction`.
     pub(crate) relays_transactions: bool,
-    /// Whether the peer offers the services that we need; breaks ties.
+    /// Whether the peer offers the services that we need. It decides between peers with equal `last_block`.
     pub(crate) has_needed_services: bool,
 }
 
@@ -66,7 +67,7 @@ impl Candidate {
 /// Returns the peer to close, if there is one.
 ///
 /// Peers that are closing are not candidates. If there are more than [`MAX_EVICTION_CANDIDATES`] eligible peers, only
-/// the first are considered, so their order must be unpredictable, like the order of [`rows`].
+/// the first are considered. The candidates' order must therefore be unpredictable, like the order of [`rows`].
 pub(crate) fn choose(candidates: impl Iterator<Item = Candidate>, state: KeyedState) -> Option<PeerId> {
     let may_go = candidates.filter(Candidate::may_go).take(MAX_EVICTION_CANDIDATES);
     let mut left: Vec<(u64, Candidate)> = may_go.map(|peer| (state.hash_one(peer.group), peer)).collect();
@@ -106,7 +107,7 @@ const fn greatest_common_divisor(mut one: usize, mut other: usize) -> usize {
     one
 }
 
-/// Removes the first `count` candidates by `key`.
+/// Removes the `count` candidates with the lowest keys.
 fn spare<K: Ord>(left: &mut Vec<(u64, Candidate)>, count: usize, key: impl FnMut(&(u64, Candidate)) -> K) {
     if count >= left.len() {
         left.clear();

@@ -5,9 +5,10 @@
 //! early, which costs little because a peer that keeps misbehaving is banned again. A loaded ban lasts at most its
 //! original length, regardless of the wall clock.
 //!
-//! There are at most [`MAX_BANS`] bans. Beyond that, the ban that would end soonest is removed: first among the bans
-//! for misbehavior, and only then among the requested bans, so that no number of hosts can displace the requested
-//! ones. Nothing here writes to the book: each call returns the changes, and the caller writes them.
+//! There are at most [`MAX_BANS`] bans. In a full list a new ban displaces an expired ban, or else the lowest-ranking
+//! one. If no ban ranks below the new one, the new one is not added. A ban that ends sooner ranks lower, and every
+//! requested ban ranks above all others. Misbehaving hosts can therefore never displace a requested ban. Nothing here
+//! writes to the book: each call returns the changes, and the caller writes them.
 
 use super::{Ban, BanReason};
 use crate::address::Host;
@@ -22,9 +23,10 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct BanList {
     entries: HashMap<Host, Entry, KeyedState>,
-    /// Each host of `entries`, by the end of its ban on the monotonic clock; [`Instant::MAX`] for a ban without an
-    /// end.
+    /// The hosts whose bans were not requested, by the end on the monotonic clock; [`Instant::MAX`] for a ban for
+    /// ever.
     earned: BTreeSet<(Instant, Host)>,
+    /// The hosts with requested bans, in the same order.
     asked_for: BTreeSet<(Instant, Host)>,
     /// The hosts whose bans end, by the end on the wall clock.
     by_wall_clock: BTreeSet<(UnixTime, Host)>,
@@ -73,7 +75,8 @@ impl BanList {
         }
     }
 
-    /// Bans `host` for `length`, or for ever. Only a [`BanReason::Manual`] ban can shorten one in force.
+    /// Bans `host` for `length`, or for ever if `length` is `None`. Only a [`BanReason::Manual`] ban can shorten one
+    /// in force.
     #[must_use]
     pub(crate) fn ban(&mut self, host: Host, reason: BanReason, length: Option<Duration>, moment: Moment) -> Outcome {
         let entry = Entry::lasting(length, reason, moment.unix, moment);
@@ -111,7 +114,7 @@ impl BanList {
         self.find(address, moment).is_some()
     }
 
-    /// Returns whether the host of `address` has an entry. An expired ban keeps one until it is removed.
+    /// Returns whether the host of `address` has an entry. An expired ban keeps its entry until it is removed.
     pub(crate) fn has_entry(&self, address: IpAddr) -> bool {
         self.entries.contains_key(&Host::of(address))
     }
@@ -126,14 +129,15 @@ impl BanList {
         self.unban(host)
     }
 
-    /// Returns the moment at which a ban can be [removed](BanList::pop_expired), provided neither clock is set.
+    /// Returns the first moment at which a ban can be [removed](BanList::pop_expired) if neither clock is set until
+    /// then.
     pub(crate) fn next_expiry(&self, Moment { now, unix }: Moment) -> Option<Instant> {
         let by_wall_clock = self.by_wall_clock.first().map(|&(until, _)| now.plus(between(unix, until)));
         let soonest = self.soonest().map(|(ends, _)| ends).filter(|&ends| ends != Instant::MAX);
         by_wall_clock.into_iter().chain(soonest).min()
     }
 
-    /// Returns all bans in force, in the order of their hosts. A full list costs milliseconds.
+    /// Returns all bans in force, in the order of their hosts. With a full list, the call lasts milliseconds.
     pub(crate) fn list(&self, moment: Moment) -> Vec<Ban> {
         let mut hosts: Vec<Host> = self.earned.iter().chain(&self.asked_for).map(|&(_, host)| host).collect();
         hosts.sort_unstable();
@@ -175,7 +179,7 @@ impl BanList {
         Outcome::Entered { ban: entry.ban(host), displaced }
     }
 
-    /// Removes the lowest-ranking ban, unless `entry` ranks lower.
+    /// Removes and returns the lowest-ranking ban, if it ranks below `entry`.
     fn displace(&mut self, entry: &Entry) -> Option<Ban> {
         let (first, host) = match (self.earned.first(), self.asked_for.first()) {
             (Some(&(ends, host)), _) => ((false, ends), host),
@@ -203,7 +207,7 @@ impl BanList {
 }
 
 impl Entry {
-    /// Returns a ban that lasts for `left` from now on, or for ever.
+    /// Returns a ban that lasts for `left` from now on, or for ever if `left` is `None`.
     fn lasting(left: Option<Duration>, reason: BanReason, since: UnixTime, Moment { now, unix }: Moment) -> Self {
         Self {
             reason,

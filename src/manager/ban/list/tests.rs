@@ -256,7 +256,7 @@ fn an_expired_ban_is_removed_first_for_any_reason() {
 }
 
 #[test]
-fn a_ban_that_outlasts_the_monotonic_clock_outlasts_the_same_ban_given_later() {
+fn a_ban_beyond_the_monotonic_clocks_range_is_not_replaced_by_the_same_ban_loaded_later() {
     let mut list = BanList::with_room_for(2, state());
     let ban =
         Ban { host: host(1), reason: BanReason::Manual, since: START, until: Some(UnixTime::from_secs(i64::MAX)) };
@@ -267,7 +267,7 @@ fn a_ban_that_outlasts_the_monotonic_clock_outlasts_the_same_ban_given_later() {
 
 const MAX_MODEL: usize = 5;
 
-/// A ban as a record: its length, and its start on each clock.
+/// A ban with its length and its start on the monotonic clock.
 #[derive(Clone, Debug)]
 struct Given {
     ban: Ban,

@@ -7,7 +7,7 @@ fn holds(scene: &mut Scene) -> Vec<DialHold> {
     std::iter::from_fn(|| scene.dialler.take_hold()).collect()
 }
 
-/// Asks for the next dial while `cause` bars every address.
+/// Asserts that no address is dialled while `cause` bars every address.
 fn next_barred(scene: &mut Scene, cause: DialHold) {
     let next = scene.dialler.next(scene.now, &mut scene.rng, &scene.book, |_| Some(cause));
     assert_eq!(next, None);

@@ -1,4 +1,4 @@
-//! The fixed list, links to the same address, dials on request, and other settings.
+//! The fixed list, links to the same address, dials on request, and changed settings.
 
 use super::*;
 use crate::address::Host;

@@ -110,7 +110,7 @@ impl Scene {
         self.now = self.now.plus(time);
     }
 
-    /// Returns `decision`, or the only waiting address's pause if it is `Inaccessible`.
+    /// Returns `decision`, or the pause of the first waiting address if `decision` is `Inaccessible`.
     fn waits(&self, decision: Decision) -> Decision {
         match decision {
             Decision::Inaccessible => Decision::WaitUntil(self.dialler.records.first_due().expect("the address waits")),
@@ -118,7 +118,8 @@ impl Scene {
         }
     }
 
-    /// Checks that an address waits for `least` or up to a quarter more, to the nanosecond, and lets that time pass.
+    /// Asserts that `decision` is a pause of `least` to 1.25 times `least`, and that nothing is dialled one
+    /// nanosecond before its end. Then lets the pause pass.
     fn assert_waits(&mut self, decision: Decision, least: Duration) {
         let Decision::WaitUntil(until) = decision else { panic!("expected a pause of {least:?}, got {decision:?}") };
         let pause = until.since(self.now);
@@ -185,12 +186,12 @@ fn req_e20_an_inaccessible_address_is_dialled_last_and_occasionally_before_other
         peer
     };
     for _ in 0..300 {
-        assert_eq!(dial(&mut scene, secs(10)), peers[1], "the address's hour is not over");
+        assert_eq!(dial(&mut scene, secs(10)), peers[1], "the inaccessible address is dialled within its hour");
     }
     scene.pass(INACCESSIBLE_RECHECK);
     let times = (0..2_000).filter(|_| dial(&mut scene, secs(10)) == peers[0]).count();
-    // In 20,000 s: at once, then each time after an hour, a pause of 10 s to 750 s, and a draw that prefers it (one
-    // in 16).
+    // In 20,000 s the inaccessible address is dialled at once. Each further dial needs a pause of 10 s to 750 s,
+    // another hour, and a draw that prefers inaccessible addresses (one in 16).
     assert!((4..=6).contains(&times), "{times}");
 }
 
@@ -416,7 +417,7 @@ fn descriptors_that_run_out_while_accepting_pause_dials_too() {
     let mut scene = Scene::normal(&peers);
     scene.dialler.short_of_descriptors(START);
     assert_eq!((scene.next(), scene.dialler.next_at()), (None, Some(START.plus(DIAL_PAUSE_FIRST))));
-    assert!(!scene.dialler.lacks_candidates(), "no address was drawn from the book");
+    assert!(!scene.dialler.lacks_candidates(), "nothing was drawn, so the book cannot count as empty");
     scene.pass(DIAL_PAUSE_FIRST);
     assert_eq!(scene.next(), Some(peers[0]));
 }
@@ -497,7 +498,7 @@ fn req_e23_dials_stop_at_the_target_which_includes_inbound_peers() {
 }
 
 #[test]
-fn an_empty_book_is_not_drawn_from_until_it_changes_and_the_seeds_are_queried() {
+fn an_empty_book_causes_seed_queries_and_is_not_drawn_from_until_it_changes() {
     let peers = private(1);
     let mut scene = Scene::normal(&[]);
     for _ in 0..100 {
