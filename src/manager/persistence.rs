@@ -146,7 +146,7 @@ impl Persistence {
         });
         let mut announced = Vec::new();
         for durable in bans {
-            // The host may be under another ban by now, which the disk does not have.
+            // The host may have a newer ban by now, and the disk does not have that one yet.
             if let Entry::Occupied(entry) = self.unannounced.entry(durable.host)
                 && entry.get().0 == durable
             {

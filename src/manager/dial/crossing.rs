@@ -1,6 +1,6 @@
 //! Crossing connections: two peers dial each other at the same moment, and one of the links is kept.
 //!
-//! Both sides must make the same decision without a message. They can if each knows the other's listening address:
+//! Both sides must make the same decision without a message. They can do so if each knows both listening addresses:
 //! the link opened by the smaller address is kept. Nothing is stored here.
 
 use crate::error::Side;

@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn threat_p17_a_self_connection_is_unreached_while_connecting_and_our_own_address_later() {
+    fn threat_p17_a_self_connection_is_a_failed_dial_while_connecting_and_proves_our_own_address_later() {
         let ends = ends(LocalCause::SelfConnection.into());
         assert_eq!(ends, [Ended::Unreached, Ended::SelfConnection, Ended::SelfConnection]);
     }

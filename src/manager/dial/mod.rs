@@ -415,7 +415,7 @@ impl Dialler {
             if now.since(since) >= RESTARTS_FORGOTTEN_AFTER {
                 record.restarts.reset();
             }
-            // A full peer rejects us right after the handshake, which is then not a success.
+            // A full peer rejects us right after the handshake, so that handshake is not a success.
             if ended != Ended::TurnedAway {
                 (record.failures, record.strikes) = (0, 0);
             }

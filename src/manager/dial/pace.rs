@@ -1,4 +1,4 @@
-//! The pace of dials while this machine lacks a resource, which counts against no address.
+//! The pace of dials while this machine lacks a resource. The lack counts against no address.
 //!
 //! If descriptors or memory run out, all dials pause. If a network or local ports are missing, the dials of one
 //! address family slow down: a machine without IPv6 reports that for each IPv6 address, for ever, and continues with

@@ -19,7 +19,7 @@ use std::time::Duration;
 pub(super) struct Record {
     pub(super) kind: Kind,
     state: State,
-    /// The number of failed dials since the last success, which determines the pause.
+    /// The number of failed dials since the last success. It determines the pause.
     pub(super) failures: u16,
     /// The failures that count against the address: those outside a local outage.
     pub(super) strikes: u16,
@@ -163,7 +163,7 @@ impl Records {
         !is_drawn || self.groups.is_free(NetGroup::of(address.ip()))
     }
 
-    /// Removes and returns the first address of a line. It is held until it is dialled or set aside.
+    /// Removes and returns the first address of a line. The address is held until it is dialled or set aside.
     pub(super) fn pop_line(&mut self, family: Family) -> Option<SocketAddr> {
         let address = self.lines[family.index()].pop_front()?;
         if let Some(record) = self.by_address.get_mut(&address) {

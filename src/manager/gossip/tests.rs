@@ -292,7 +292,7 @@ fn threat_p12_a_full_book_of_valid_peers_loses_none_of_them() {
 }
 
 #[test]
-fn threat_p27_a_reply_has_at_most_a_thousand_addresses_and_a_share_of_the_book_and_is_sent_once() {
+fn threat_p27_a_reply_is_sent_once_with_at_most_a_thousand_addresses_and_a_share_of_the_book() {
     for (known, most) in [(1, 1), (4, 1), (5, 2), (100, 23), (4_347, 1_000), (20_000, 1_000)] {
         let mut stage = Stage::new();
         for number in 0..known {

@@ -1,9 +1,9 @@
 //! The bans in force, by host.
 //!
-//! Looking up a ban costs constant time, and a ban expires by itself. Its length is measured on both clocks, and the
-//! earlier end applies. A wall clock that is set back cannot extend a ban. One that is set forward ends the ban
-//! early, which costs little because a peer that keeps misbehaving is banned again. A loaded ban lasts at most its
-//! original length, regardless of the wall clock.
+//! Looking up a ban costs constant time, and a ban expires by itself. A ban's length is measured on both clocks, and
+//! the earlier end applies. A wall clock that is set back cannot extend a ban. A wall clock that is set forward ends
+//! a ban early. That does little harm, because a peer that keeps misbehaving is banned again. A loaded ban lasts at
+//! most its original length, regardless of the wall clock.
 //!
 //! There are at most [`MAX_BANS`] bans. In a full list a new ban displaces an expired ban, or else the lowest-ranking
 //! one. If no ban ranks below the new one, the new one is not added. A ban that ends sooner ranks lower, and every
