@@ -19,7 +19,7 @@ pub struct ConfigChange {
     pub old: String,
     /// Its new value; for a list, the first eight elements.
     pub new: String,
-    /// The scope of the new value.
+    /// The uses to which the new value applies, such as new connections.
     pub effect: Effect,
 }
 
@@ -54,7 +54,7 @@ impl Config {
     /// # Errors
     ///
     /// [`UpdateError::Invalid`] if `new` is invalid, [`UpdateError::Fixed`] if it changes a fixed field: `network`,
-    /// `magic`, `reuse_port`, `seed`, and whether there is a `manager`.
+    /// `magic`, `reuse_port`, `seed`, or the presence of a `manager`.
     pub fn changes_to(&self, new: &Self) -> Result<Vec<ConfigChange>, UpdateError> {
         new.validate().map_err(UpdateError::Invalid)?;
         let (mut changes, mut fields) = (Vec::new(), Vec::new());
@@ -96,7 +96,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::time::Duration;
 
-    /// A field, the effect of its change, and a change to it alone.
+    /// A field, the effect of changing it, and a function that changes only this field.
     type Case = (Field, Effect, fn(&mut Config));
 
     const CASES: [Case; 23] = [
@@ -127,7 +127,7 @@ mod tests {
         (Field::MeasurePeers, Effect::Now, |config| config.measure_peers = true),
     ];
 
-    /// A field of the manager's part, the effect of its change, and a change to it alone.
+    /// A field of [`ManagerConfig`], the effect of changing it, and a function that changes only this field.
     type ManagerCase = (Field, Effect, fn(&mut ManagerConfig));
 
     const MANAGER_CASES: [ManagerCase; 21] = [
@@ -162,7 +162,7 @@ mod tests {
         config.manager.as_mut().expect("the configuration has a manager")
     }
 
-    /// Returns the names of all fields, read from the debug output.
+    /// Returns the names of all fields, as the debug output lists them.
     fn field_names() -> BTreeSet<String> {
         let text = format!("{:#?}", config());
         let names = text.lines().filter_map(|line| line.trim_start().split_once(": "));

@@ -1,6 +1,6 @@
 //! The choice of the peers that the manager dials.
 //!
-//! A plain value; [`ManagerConfig`](super::ManagerConfig) has the related limits.
+//! A [`DialMode`] is a plain value. [`ManagerConfig`](super::ManagerConfig) has the related limits.
 
 use std::net::SocketAddr;
 
@@ -8,12 +8,13 @@ use std::net::SocketAddr;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DialMode {
-    /// Peers from the book, until there are [`ManagerConfig::target_peers`] peers. Valid ones precede unknown ones.
+    /// Dials peers from the book until there are [`ManagerConfig::target_peers`] peers. Peers that were connected
+    /// before precede peers that were never tried.
     ///
     /// [`ManagerConfig::target_peers`]: super::ManagerConfig::target_peers
     Normal,
-    /// Only these peers and [`ManagerConfig::fixed_names`], all of them as far as [`ManagerConfig::max_peers`] and
-    /// bans allow. At most 100,000, and at least one if there are no names.
+    /// Dials only these peers and [`ManagerConfig::fixed_names`], and dials all of them as far as
+    /// [`ManagerConfig::max_peers`] and bans allow. At most 100,000 peers, and at least one if there are no names.
     ///
     /// [`ManagerConfig::fixed_names`]: super::ManagerConfig::fixed_names
     /// [`ManagerConfig::max_peers`]: super::ManagerConfig::max_peers

@@ -1,10 +1,11 @@
-//! The scope of a changed setting.
+//! The scope of a changed setting: the uses to which its new value applies.
 //!
-//! Each row of the [table](super::table) has a scope, and the loop applies the change accordingly.
+//! Each row of the [table](super::table) that a running loop can change has an effect. The loop applies the change
+//! accordingly.
 
 use std::fmt;
 
-/// The scope of a changed field.
+/// The scope of a changed field: the uses to which its new value applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Effect {
@@ -18,7 +19,7 @@ pub enum Effect {
     NextMessages,
     /// Applies to the manager's next dials and name look-ups; no open connection is closed.
     NextDials,
-    /// Applies to misbehavior counted and bans started from now on.
+    /// Applies to misbehavior and bans from now on; scores and bans in force do not change.
     NextBans,
     /// Applies to the listeners: unlisted ones are closed, new ones are opened; accepted connections stay open.
     Listeners,

@@ -1,6 +1,6 @@
 //! The error for an invalid field of a configuration.
 //!
-//! It names the field, its rule, and the fields that the rule compares it with.
+//! The error names the field, its rule, and the fields that the rule compares it with.
 
 use super::Field;
 use super::table::Broken;

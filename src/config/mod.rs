@@ -25,7 +25,7 @@ impl Config {
         Self { manager: Some(ManagerConfig::new(network)), ..Self::new(network) }
     }
 
-    /// Returns the four bytes at the start of every message.
+    /// Returns the four bytes at the start of every message: `magic` if it is set, otherwise the network's own.
     pub fn magic_bytes(&self) -> [u8; 4] {
         self.magic.unwrap_or_else(|| self.network.magic())
     }

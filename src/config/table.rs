@@ -28,7 +28,8 @@ pub(super) enum Difference<'a> {
 /// Declares the structs and [`Field`] from rows `Variant name with_name: Type = default, effect, rules..;`.
 ///
 /// The effect is one of [`Effect`], `fixed` for a field that no running loop can change, `part` for a struct of this
-/// table, or `optional_part` for a part whose presence is fixed; its setter accepts the part or `None`.
+/// table, or `optional_part` for a part whose presence is fixed. The setter of an `optional_part` accepts the part or
+/// `None`.
 macro_rules! settings {
     ($(
         $(#[$attribute:meta])*
@@ -205,8 +206,9 @@ settings! {
         /// 16,777,216; default 100,000.
         MaxLinks max_links with_max_links: usize = 100_000, NewConnections,
             (|links| (1..=1 << 24).contains(links), "must be 1 to 16,777,216");
-        /// Maximum number of accepted connections. Further ones complete their handshake, receive a `reject` and are
-        /// closed. Default: no limit except [`Config::max_links`].
+        /// Maximum number of accepted connections. Further connections complete their handshake, receive a `reject`
+        /// and are closed. Once 64 of these are open, others are closed at once. Default: no limit except
+        /// [`Config::max_links`].
         MaxInbound max_inbound with_max_inbound: usize = usize::MAX, NewConnections;
         /// Maximum time to establish a TCP connection. Over zero; default 5 s.
         ConnectTimeout connect_timeout with_connect_timeout: Duration = limits::CONNECT_TIMEOUT, Now, LONGER_THAN_ZERO;
@@ -222,21 +224,21 @@ settings! {
         MaxBlockBytes max_block_bytes with_max_block_bytes: u64 = limits::MAX_BLOCK_PAYLOAD_BYTES, NextMessages,
             (|bytes| *bytes > 1_000_000, "must be above 1,000,000"),
             (|bytes| *bytes <= limits::MAX_BLOCK_PAYLOAD_BYTES, "must be at most 2^63 - 1");
-        /// Largest payload of all other messages, which our `protoconf` announces. 1 MiB to 1 GB; default 2 MiB. When
-        /// the limit is lowered, the loop announces the new one and still accepts payloads up to the limit announced
-        /// before.
+        /// Largest payload of each message without a limit of its own. Our `protoconf` announces this limit.
+        /// Transactions have their own: 1 GB. 1 MiB to 1 GB; default 2 MiB. When this field is lowered, the loop
+        /// announces the new limit and still accepts payloads up to the limit announced before.
         MaxMessageBytes max_message_bytes with_max_message_bytes: u64 = limits::MAX_PAYLOAD_BYTES, NextHandshakes,
             (
                 |bytes| (limits::MAX_LEGACY_PAYLOAD_BYTES..=1_000_000_000).contains(bytes),
                 "must be 1,048,576 to 1,000,000,000, as the protocol requires of a protoconf",
             );
-        /// Largest payload that is buffered for a handler. Larger ones are discarded and counted unless they are
-        /// streamed. 2,048 to [`Config::max_buffered_total_bytes`]; default 2 MiB.
+        /// Largest payload that is buffered for a handler. A larger one is discarded and counted, unless the handler
+        /// receives it in chunks. 2,048 to [`Config::max_buffered_total_bytes`]; default 2 MiB.
         MaxBufferedMessageBytes max_buffered_message_bytes with_max_buffered_message_bytes: u64 =
             limits::MAX_BUFFERED_MESSAGE_BYTES, NextMessages,
             (|bytes| is_enough_for_a_handshake(*bytes), ENOUGH_FOR_A_HANDSHAKE);
-        /// Commands with their own limit instead of [`Config::max_buffered_message_bytes`], smaller or larger, in the
-        /// same range. At most 64, each once, in any order; default none.
+        /// Commands with their own limit instead of [`Config::max_buffered_message_bytes`]. The limits may be smaller
+        /// or larger, in the same range. At most 64, each once, in any order; default none.
         MaxBufferedCommandBytes max_buffered_command_bytes with_max_buffered_command_bytes: Vec<(CommandName, u64)> =
             Vec::new(), NextMessages,
             (|list| list.len() <= limits::MAX_BUFFERED_COMMANDS, "must have at most 64 entries"),
@@ -249,9 +251,9 @@ settings! {
         /// Maximum number of payload bytes that are buffered at any moment, for all peers together. Default 256 MiB.
         MaxBufferedTotalBytes max_buffered_total_bytes with_max_buffered_total_bytes: u64 =
             limits::MAX_BUFFERED_TOTAL_BYTES, Now;
-        /// Minimum rate of an arriving payload, in bytes per second over 60 s. A slower peer is closed; at this rate
-        /// the payload may last for any length of time. 0 to 1,000,000,000; default 1,024. With 0 a payload is too
-        /// slow only when none of it has arrived for 60 s, so a peer that sends single bytes can occupy the buffer
+        /// Minimum rate of an arriving payload, in bytes per second over 60 s. A slower peer is closed. At this rate
+        /// or above, a payload may last for any length of time. 0 to 1,000,000,000; default 1,024. With 0 a payload is
+        /// too slow only when none of it has arrived for 60 s, so a peer that sends single bytes can occupy the buffer
         /// for ever. A header must always arrive within [`HEADER_TIMEOUT`](limits::HEADER_TIMEOUT), 20 s.
         MinBodyBytesPerSecond min_body_bytes_per_second with_min_body_bytes_per_second: u64 =
             limits::MIN_BODY_BYTES_PER_SECOND, Now,
@@ -300,8 +302,8 @@ settings! {
         /// The peers that the manager dials. Default [`DialMode::Normal`].
         Mode mode with_mode: DialMode = DialMode::Normal, NextDials,
             (|mode| mode.is_dialable(), "must list fixed peers with an address and a port");
-        /// Fixed peers that are known by name, each dialled at one of its addresses in addition to the addresses of
-        /// [`DialMode::Fixed`]: `host`, `host:port` or `[ipv6]:port`. The default port is
+        /// Fixed peers that are known by name, in the form `host`, `host:port` or `[ipv6]:port`. Each is dialled at
+        /// one of its addresses, in addition to the addresses of [`DialMode::Fixed`]. The default port is
         /// [`ManagerConfig::default_port`]. When an address fails, the next one is tried; after the last, the name is
         /// resolved again. At most 64; default none; ignored in [`DialMode::Normal`].
         FixedNames fixed_names with_fixed_names: Vec<String> = Vec::new(), NextDials,
@@ -317,8 +319,8 @@ settings! {
         Listen listen with_listen: Vec<SocketAddr> = Vec::new(), Listeners,
             (|list| list.len() <= limits::MAX_LISTENERS, "must have at most 64 addresses"),
             (|list| is_each_once(list.iter()), "must have each address once");
-        /// Names whose addresses are peers, queried at the start and every hour in [`DialMode::Normal`]. At most 64;
-        /// default the network's own.
+        /// Names whose addresses are peers. In [`DialMode::Normal`] they are queried at the start and then every hour,
+        /// or every minute while there is no address to dial. At most 64; default the network's own.
         DnsSeeds dns_seeds with_dns_seeds: Vec<String> =
             network.dns_seeds().iter().map(|&seed| seed.to_owned()).collect(), NextDials,
             (|names| names.len() <= limits::MAX_DNS_SEEDS, AT_MOST_64_NAMES),
@@ -338,8 +340,8 @@ settings! {
         /// Factor by which each further pause grows. Above 1, at most 100; default 2.
         BackoffMultiplier backoff_multiplier with_backoff_multiplier: f64 = limits::BACKOFF_MULTIPLIER, NextDials,
             (|factor| *factor > 1.0 && *factor <= 100.0, "must be above 1 and at most 100");
-        /// Maximum pause between two dials of an address. Not below [`ManagerConfig::initial_backoff`]; default 10
-        /// min.
+        /// Maximum pause after a failed dial of an address, to which a random 0 to 25 % is added. Not below
+        /// [`ManagerConfig::initial_backoff`]; default 10 min.
         MaxBackoff max_backoff with_max_backoff: Duration = limits::MAX_BACKOFF, NextDials;
         /// Number of failed dials after which an address in the book counts as inaccessible. 1 to 1,000; default 10.
         MaxRetries max_retries with_max_retries: u32 = limits::MAX_RETRIES, NextDials,
@@ -358,14 +360,14 @@ settings! {
         AcceptsPerHostPerSecond accepts_per_host_per_second with_accepts_per_host_per_second: u32 =
             limits::ACCEPTS_PER_HOST_PER_SECOND, NewConnections,
             (|rate| *rate > 0, "must be above zero");
-        /// Whether an accepted peer is closed for a new one if no slot is free. Default false.
+        /// Whether an accepted peer is closed to make room for a new one if no slot is free. Default false.
         EvictInbound evict_inbound with_evict_inbound: bool = false, NewConnections;
         /// Misbehavior score at which a peer is closed and its host banned. 1 to 1,000,000; default 100.
         BanScore ban_score with_ban_score: u32 = limits::BAN_SCORE, NextBans,
             (|score| (1..=1_000_000).contains(score), "must be 1 to 1,000,000");
         /// Duration of a ban for misbehavior. Over zero; default 24 h.
         BanDuration ban_duration with_ban_duration: Duration = limits::BAN_DURATION, NextBans, LONGER_THAN_ZERO;
-        /// Networks whose hosts are exempt from all caps, rates and bans: each an address and its prefix length in
+        /// Networks whose hosts are exempt from all caps, rates and bans. Each is an address and its prefix length in
         /// bits. At most 1,024; default none.
         Trusted trusted with_trusted: Vec<(IpAddr, u8)> = Vec::new(), Now,
             (|list| list.len() <= limits::MAX_TRUSTED, "must have at most 1,024 networks"),

@@ -6,10 +6,10 @@ use super::DialMode;
 use std::fmt;
 use std::time::Duration;
 
-/// The number of list elements in a change's text. The whole list may have 100,000.
+/// The maximum number of list elements in a change's text. The whole list may have 100,000 elements.
 const MAX_LISTED: usize = 8;
 
-/// A value that a running loop can change.
+/// A value of a field that a running loop can change.
 pub(super) trait Value {
     /// Formats the value for a [`ConfigChange`](super::ConfigChange).
     fn text(&self) -> String;

@@ -1,4 +1,4 @@
-//! The closing of a link: its last bytes, its report, and the release of its row.
+//! The close of a link: its last bytes, its report, and the release of its row.
 //!
 //! A row is freed only in a turn's closing step, after its close was reported.
 
@@ -72,7 +72,7 @@ impl Closing<'_> {
         let transition = match end {
             ConnectionState::Rejected => link.peer.transition_to_rejected(now),
             ConnectionState::Failed => link.peer.transition_to_failed(now),
-            // A connection that could not be registered is still disconnected.
+            // An accepted connection that could not be registered is already in this state.
             ConnectionState::Disconnected if last == end => Ok(()),
             ConnectionState::Disconnected
             | ConnectionState::Connecting
@@ -106,8 +106,8 @@ impl Closing<'_> {
     }
 }
 
-/// Returns the final state of a connection that was in `state`. Only an open connection can end as rejected. Any other
-/// ends as failed, unless it was closed without a failure.
+/// Returns the final state of a connection that was in `state`. Only an open connection can end as rejected. A
+/// connection that is still connecting ends as failed instead. A final state does not change.
 fn end_of(state: ConnectionState, end_state: EndState) -> ConnectionState {
     match (state, end_state) {
         (ConnectionState::Disconnected | ConnectionState::Rejected | ConnectionState::Failed, _) => state,

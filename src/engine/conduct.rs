@@ -1,5 +1,6 @@
-//! Charges peers for misbehavior in messages to the handler. Only misbehavior that can be detected without a chain is
-//! charged, and no payload is decoded beyond its first count. SV Node 1.0.13 replies and charges the same way.
+//! Charges peers for misbehavior in messages that are meant for the handler. Only misbehavior that can be detected
+//! without a chain is charged. This module never decodes a payload beyond its first count. SV Node 1.0.13 replies and
+//! charges the same way.
 
 use crate::api::Frame;
 use crate::error::{Misbehavior, WireError};
@@ -27,7 +28,7 @@ fn offers_bloom(state: &LoopState) -> bool {
     Services(state.config.services).contains(Services::BLOOM)
 }
 
-/// Charges a peer for a message that was delivered to the handler, or declined by it.
+/// Charges a peer for misbehavior in a message that the handler has received or declined.
 pub(super) fn judge(id: LinkId, frame: &Frame<'_>, is_declined: bool, state: &mut LoopState) {
     match frame.command() {
         CommandName::HEADERS => judge_headers(id, frame.payload(), state),

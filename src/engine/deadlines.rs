@@ -21,7 +21,7 @@ pub(super) struct Deadlines<'a> {
 }
 
 impl Deadlines<'_> {
-    /// Handles the fired timer of the link in `slot`. If all of the link's deadlines have moved, the timer is rearmed.
+    /// Handles the fired timer of the link in `slot`, and arms it for the link's next deadline.
     pub(super) fn timer_due(&mut self, slot: u32) {
         let Some(id) = self.state.links.table.id_at(slot) else { return };
         let now = self.state.clocks.now();
@@ -58,7 +58,8 @@ impl Deadlines<'_> {
         self.state.links.table.mark_dirty(id);
     }
 
-    /// Returns the moment up to which the peer's input was seen, at most [`UNREAD_INPUT_GRACE`] ago.
+    /// Returns the moment up to which the peer's input was seen, but never a moment more than [`UNREAD_INPUT_GRACE`]
+    /// ago.
     fn input_seen_until(&self, id: LinkId) -> Instant {
         let is_behind = |link: &Link| link.is_listed() || link.retry_at != Instant::MAX;
         let seen_until = if self.state.links.table.get(id).is_some_and(is_behind) {
@@ -104,7 +105,7 @@ impl Deadlines<'_> {
         link.framer.overdue(now, self.rules)
     }
 
-    /// Pings a quiet peer to check that it is alive, unless a ping is in flight.
+    /// Pings a peer whose ping is due, to check that the peer is alive. Sends none while another ping is in flight.
     fn ping_if_due(&mut self, id: LinkId, now: Instant) {
         let planned =
             self.state.links.table.get(id).map_or(Instant::MAX, |link| self.state.links.timeouts.ping_due(link));
@@ -114,8 +115,9 @@ impl Deadlines<'_> {
         };
         link.pinged_at = now;
         if link.peer.ping_pong().pending_count() == 0 {
-            // No handler planned this ping, so its latency is measured from its sending, and the timer's lag is
-            // recorded separately. A full queue means that the peer does not read, which has its own deadline.
+            // No handler planned this ping, so its latency is measured from its sending. The timer's lag is recorded
+            // separately. An error is ignored: if the queue is full, the peer does not read, which has its own
+            // deadline.
             let _ = self.state.ping(id, Instant::MAX);
             self.state.telemetry.keepalive_lag.record(now.since(planned));
         }

@@ -1,7 +1,7 @@
-//! Address gossip: `addr` and `getaddr`, which are read after the handler has received them.
+//! Address gossip: `addr` and `getaddr`. Both are read after the handler has received or declined them.
 //!
-//! A message that the handler receives in chunks is not read here. A handler that replies to `getaddr` itself needs a
-//! loop without [`learn_addresses`](crate::config::ManagerConfig::learn_addresses); otherwise its peers get two
+//! A message that the handler receives in chunks is never read here. A handler that replies to `getaddr` itself needs
+//! a loop without [`learn_addresses`](crate::config::ManagerConfig::learn_addresses); otherwise its peers get two
 //! replies.
 
 use super::conduct::charge_overlong_size;
@@ -15,7 +15,7 @@ use crate::protocol::CommandName;
 use crate::state::LoopState;
 use crate::wire::AddressesRef;
 
-/// Asks a ready peer for addresses, if it was dialled.
+/// Asks a ready peer for addresses, if this side dialled the peer and has not asked it before.
 pub(super) fn ask_for_addresses(id: LinkId, state: &mut LoopState) {
     let LoopState { links, manager, clocks, .. } = state;
     let (Some(manager), Some(link)) = (manager, links.table.get(id)) else { return };
@@ -25,7 +25,7 @@ pub(super) fn ask_for_addresses(id: LinkId, state: &mut LoopState) {
     }
 }
 
-/// Reads a gossip message that was delivered to the handler, or declined by it.
+/// Reads a gossip message that the handler has received or declined.
 pub(super) fn observe_gossip(id: LinkId, frame: &Frame<'_>, state: &mut LoopState) {
     match frame.command() {
         CommandName::ADDR if state.links.is_open(id) => on_addresses(id, frame, state),

@@ -1,6 +1,6 @@
 //! The handshake's frames that are the same for every peer, encoded once.
 //!
-//! A change of the configuration rebuilds them.
+//! A change of the configuration rebuilds the frames.
 
 use crate::config::Config;
 use crate::wire::{MessageRef, ProtoconfRef};

@@ -2,9 +2,9 @@
 //! directions.
 //!
 //! The dialler sends `version` at once. The acceptor waits for it and replies with `version`, `verack` and `protoconf`
-//! in one write. A peer's version and verack are accepted in any order. Everything else, starting with `sendheaders`,
-//! is sent only after the peer's `verack`. An incompatible peer gets a `reject` where SV Node sends one, and is closed
-//! gracefully so that it can read the `reject`.
+//! in one write. A peer's version and verack are accepted in any order. Apart from a `reject`, everything else is sent
+//! only after the peer's `verack`, beginning with `sendheaders`. An incompatible peer gets a `reject` where SV Node
+//! sends one, and is closed gracefully so that it can read the `reject`.
 
 use super::gossip::ask_for_addresses;
 use super::greeting::HandshakeFrames;
@@ -78,7 +78,7 @@ impl Handshake<'_> {
             }
         }
         let config = &state.config;
-        // A node learns our port from this field. It sees our address itself.
+        // A node learns our port from this field, and our address from the connection itself.
         let port = state.manager.as_ref().map_or(0, |manager| manager.listening_port());
         let version = Version {
             protocol_version: i32::try_from(config.protocol_version).unwrap_or(i32::MAX),
@@ -234,7 +234,7 @@ impl Handshake<'_> {
         emit(id, Event::Ready { handshake }, state, handler);
     }
 
-    /// Closes an incompatible peer. If SV Node sends a `reject` in the same case, it is sent first.
+    /// Closes an incompatible peer. If SV Node sends a `reject` in the same case, a `reject` is sent first.
     fn refuse(&mut self, cause: Incompatibility) {
         let (state, id) = (&mut *self.state, self.id);
         match cause {

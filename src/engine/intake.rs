@@ -30,12 +30,13 @@ use std::{io, mem};
 impl Engine {
     // --- Readiness --------------------------------------------------------------------------------------------------
 
-    /// Notes that the kernel has no more events: every link with input that arrived by now is listed.
+    /// Notes that the kernel has no more events, so every link whose input has arrived by now is listed.
     pub(crate) fn input_is_seen(&mut self) {
         self.state.clocks.input_seen_until = self.now();
     }
 
-    /// Records a socket's readiness, and returns whether it is the result of a connect in progress.
+    /// Records a socket's readiness. Returns whether the link is still connecting, so that the connect's result must
+    /// be queried.
     pub(crate) fn note_readiness(&mut self, id: LinkId, readable: bool, writable: bool, hung_up: bool) -> bool {
         let table = &mut self.state.links.table;
         let Some(link) = table.get_mut(id) else {
@@ -166,8 +167,8 @@ impl<'a, H: Handler> Intake<'a, H> {
         }
     }
 
-    /// Extracts every frame from the bytes. The framer is moved out of its row meanwhile, so that the handler may act
-    /// on any peer, including this one.
+    /// Extracts every frame from the bytes. During this call the framer is moved out of its row, so that the handler
+    /// may act on any peer, including this one.
     fn parse(&mut self, block: &Bytes, len: usize) {
         let id = self.id;
         let links = self.engine.links_mut();
@@ -246,7 +247,8 @@ impl<'a, H: Handler> Intake<'a, H> {
                 let counters = &mut state.telemetry.counters;
                 let counter = match cause {
                     DropCause::BadChecksum => return note_bad_checksum(self.id, state),
-                    // The engine discards a message of its own only because the message exceeds its limit.
+                    // A message that the engine handles itself is discarded only if it exceeds the engine's limit for
+                    // it.
                     DropCause::Discarded if own_limit(header.command).is_some() => &mut counters.over_buffer_limit,
                     DropCause::MalformedCommand => &mut counters.malformed_commands,
                     DropCause::Discarded => &mut counters.discarded,

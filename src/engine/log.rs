@@ -1,10 +1,11 @@
 //! The log of a loop: the line of each event, its level, and a limit on the number of lines.
 //!
-//! Each control event is one line of `key=value` pairs. All events share these keys: `event`, `peer_id`,
-//! `peer_address`, `connection_type`, `state`, `error` or else `detail`, `next_dial`, `network`. A key without a value
-//! is omitted. Values are escaped to printable ASCII. Each kind of line has its own token bucket, filled by the loop's
-//! clock. The next logged line of that kind reports the number of suppressed lines before it. When the loop ends, a
-//! last line of each kind reports the rest. Without a logger nothing is formatted.
+//! Each control event is one line of `key=value` pairs. All events share these keys, in this order: `event`,
+//! `peer_id`, `peer_address` or `listen_address`, `connection_type`, `state`, `error`, `detail`, `next_dial`,
+//! `network`. A key without a value is omitted, and so is `detail` if the line has both an error and an address.
+//! Values are escaped to printable ASCII. Each kind of line has its own token bucket, filled by the loop's clock.
+//! Lines without a token are suppressed, and the next logged line of their kind reports their number as `suppressed`.
+//! When the loop ends, a last line of each kind reports the rest. Without a logger nothing is ever formatted.
 
 use crate::api::{ControlEvent, NextDial};
 use crate::limits::{LOG_BURST_LINES, LOG_REFILL, MAX_LOG_TEXT_CHARS};
@@ -24,7 +25,7 @@ const TARGET: &str = "peerloop";
 #[derive(Debug)]
 pub(crate) struct LogBook {
     network: Network,
-    /// One bucket per event label; the list of labels is closed.
+    /// One bucket per label. The labels are a closed list, so the number of buckets is bounded.
     buckets: Vec<(&'static str, Bucket)>,
 }
 
@@ -104,8 +105,8 @@ impl Bucket {
     }
 }
 
-/// Returns an event's level. Normal operation is logged as `info`, once per peer. A warning reports misbehavior, or a
-/// problem that does not stop the loop's work. An error needs an operator's attention.
+/// Returns an event's level. Normal operation is logged as `info`, and its details as `debug`. A warning reports
+/// misbehavior, or a problem that does not stop the loop's work. An error requires an operator's attention.
 fn level_of(event: &ControlEvent) -> Level {
     match event {
         ControlEvent::ConnectionEstablished { .. }

@@ -1,9 +1,9 @@
 //! The engine: one loop's links and policies, run in the steps of a turn.
 //!
-//! It owns the table, the wheel, the rng and every policy. It has no socket, clock or thread: bytes, moments and
-//! failures are passed to it, and its output waits in lists and queues for the [`Reactor`](crate::Reactor). The same
-//! seed and the same inputs give the same outputs, byte for byte. No input from a peer makes a call panic, and a call's
-//! cost is bounded by the size of its input.
+//! The engine owns the table, the wheel, the rng and every policy. It has no socket or thread, and once created it
+//! never reads a clock itself. Bytes, moments and failures are passed to it, and its output waits in lists and queues
+//! for the [`Reactor`](crate::Reactor). The same seed and the same inputs give the same outputs, byte for byte. Input
+//! from a peer never makes a call panic. A call's cost is bounded by the size of its input.
 
 mod closing;
 mod conduct;
@@ -194,7 +194,7 @@ impl Engine {
         state::stats(&self.state, self.memory.gathered_bytes())
     }
 
-    /// Records the size of all buffered messages, for handlers that request it during the turn.
+    /// Records the memory of the large messages that are being buffered, for handlers that request it during the turn.
     pub(crate) fn note_gathered_bytes(&mut self) {
         self.state.telemetry.gathered_bytes = self.memory.gathered_bytes();
     }
@@ -236,8 +236,8 @@ impl Engine {
         handler.on_start(&mut Ctx::new(&mut self.state));
     }
 
-    /// Calls the handler for its due timers, up to the turn's limit. A timer that it sets meanwhile fires in a later
-    /// turn.
+    /// Calls the handler for its due timers, up to the turn's limit. A timer that the handler sets in these calls
+    /// fires in a later turn.
     pub(crate) fn fire_timers<H: Handler>(&mut self, handler: &mut H) {
         let limit = budget!(Expiries, EXPIRIES_PER_TURN);
         self.state.timers.expire(self.state.clocks.now(), limit);
@@ -452,8 +452,8 @@ impl Engine {
         self.state.links.abort(id, reason);
     }
 
-    /// Handles a read or write that moved no bytes. It is retried if it would block or memory ran out; otherwise the
-    /// link is aborted.
+    /// Handles a read or write that moved no bytes. The call is retried if it would block or memory ran out; otherwise
+    /// the link is aborted.
     pub(crate) fn stalled(&mut self, id: LinkId, step: IoStep, error: &io::Error) {
         let is_short = NetworkFailure::new(step, error).shortage() == Some(Shortage::Memory);
         if error.kind() != io::ErrorKind::WouldBlock && !is_short {
@@ -466,7 +466,8 @@ impl Engine {
             IoStep::Connect | IoStep::BindSource | IoStep::Register | IoStep::Bind | IoStep::Resolve => {}
         }
         if is_short {
-            // No readiness edge will arrive, because nothing changes for the kernel.
+            // The socket's readiness does not change, so the kernel will not report it again. A timer retries the
+            // call.
             link.retry_at = self.state.clocks.now().plus(MEMORY_RETRY);
             self.state.telemetry.counters.memory_pauses += 1;
             self.state.links.rearm(id, self.state.clocks.now());
@@ -507,12 +508,12 @@ impl Engine {
     pub(crate) fn offer_room<H: Handler>(&mut self, id: LinkId, handler: &mut H) {
         if let Some((lane, free_bytes)) = self.state.links.table.take_pull(id) {
             handler.on_pull(&mut Ctx::aimed_at(lane, &mut self.state), PeerId::of(id), free_bytes);
-            // Another lane may also have requested an offer.
+            // Another lane may also have requested an offer of this peer's room.
             self.state.links.table.mark_pull(id);
         }
     }
 
-    /// Accounts for `written` of `offered` bytes of a link's queue, which the kernel accepted at `at`.
+    /// Accounts for a write of a link's queue at `at`: the kernel accepted `written` of `offered` bytes.
     pub(crate) fn wrote_queued<H: Handler>(
         &mut self,
         id: LinkId,

@@ -1,11 +1,11 @@
-//! The nonces of our own handshakes, which reveal a loop's connection to itself.
+//! The nonces that we sent in handshakes. A peer's `version` with one of them reveals the loop's connection to itself.
 
 use crate::id::LinkId;
 use std::collections::BTreeMap;
 
 /// The nonces that were sent on dialled links during the handshake: at most one per link, about 60 bytes each.
 ///
-/// A nonce is removed when its handshake ends, so that repeating it later has no effect.
+/// A nonce is removed when its handshake ends, so it has no effect if a peer repeats it later.
 #[derive(Debug, Default)]
 pub(super) struct Nonces {
     links: BTreeMap<u64, LinkId>,

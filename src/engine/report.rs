@@ -1,4 +1,4 @@
-//! Reports of the engine: events to the handler, and control events to the log, the handler and subscribers.
+//! The engine's reports: events to the handler, and control events to the log, the handler and subscribers.
 
 use super::log::LogBook;
 use crate::api::Event;

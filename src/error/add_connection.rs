@@ -9,7 +9,8 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AddConnectionError {
-    /// The connection is unusable: it is broken or not connected. A simulated network accepts none.
+    /// The connection is unusable: it is broken or not connected. A simulated network accepts no connection from an
+    /// embedder.
     Unusable(NetworkFailure),
     /// The inbound connection was refused for a reason that applies to accepted ones.
     Refused(Refusal),

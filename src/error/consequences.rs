@@ -3,8 +3,8 @@
 //! Only this module maps a reason to the address's treatment, the ban, the connection's final state and the log
 //! level.
 //!
-//! It considers the reason alone. The caller adds how far the connection had progressed and whether the host is
-//! trusted.
+//! It considers only the reason, never the connection. The caller adds how far the connection had progressed and
+//! whether the host is trusted.
 
 use super::ban_reason::BanReason;
 use super::{
@@ -35,7 +35,7 @@ pub(crate) enum Ended {
     TurnedAway,
     /// The peer missed a deadline after its connection was open.
     MissedDeadline,
-    /// The dial failed during a local outage, so it says nothing about the address.
+    /// The dial failed during a local outage, so its failure says nothing about the address.
     Offline,
     /// The peer is incompatible, or violated the protocol.
     Incompatible,
@@ -43,7 +43,7 @@ pub(crate) enum Ended {
     SelfConnection,
     /// This side closed the connection.
     ClosedByUs,
-    /// The address must not be dialled at present: its host is banned, or it has another connection.
+    /// The address must not be dialled at present: its host is banned, or its peer has another connection.
     NotAllowed,
     /// This machine lacked a resource that a connection needs.
     Short(Shortage),
@@ -62,8 +62,8 @@ pub(crate) enum EndState {
 impl CloseReason {
     /// Returns whether a later connection to the same address may succeed.
     ///
-    /// For these reasons the peer manager dials an address again after the usual pauses. It also does so in one other
-    /// case: a [`LocalCause::SelfConnection`] that occurred while
+    /// After a close for such a reason, the peer manager dials the address again after the usual pauses. It does the
+    /// same in one other case: after a [`LocalCause::SelfConnection`] that occurred while
     /// [`Connecting`](crate::peer::ConnectionState::Connecting).
     pub const fn is_transient(&self) -> bool {
         match self.consequences().ended {
@@ -159,8 +159,8 @@ mod tests {
     use crate::error::{IoStep, one_of_each};
     use crate::protocol::Network;
 
-    /// The label of each reason in the closed list's order, with its treatment of the address, ban, final state and
-    /// log level.
+    /// One line per reason, in the order of [`CloseReason::LABELS`]: its label, the address's treatment, the ban, the
+    /// final state and the log level.
     const TABLE: &str = "
         bad_magic              Incompatible          misbehaviour         Failed       WARN
         over_limit             Incompatible          misbehaviour         Failed       WARN
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn no_disconnect_reason_bans_and_each_treats_the_address_in_its_own_way() {
+    fn no_disconnect_reason_bans_the_host_and_each_has_its_own_treatment_of_the_address() {
         let consequences = Disconnect::ALL.map(|disconnect| CloseReason::Requested(disconnect).consequences());
         assert!(consequences.iter().all(|found| found.ban.is_none() && found.end_state == EndState::Disconnected));
         let ended = consequences.map(|found| found.ended);

@@ -9,9 +9,9 @@ use std::fmt;
 /// The reason that an embedder gives for closing a peer, for [`Ctx::close`](crate::Ctx::close) and
 /// [`Ctx::abort`](crate::Ctx::abort).
 ///
-/// It only decides when a [peer manager](crate::config::ManagerConfig) that dialled the address dials it again. No
-/// variant bans a host or adds to a peer's score. For an accepted peer, or without a manager, all variants have the
-/// same effect. [`Event::Closed`](crate::Event::Closed) reports it as
+/// The reason only decides when a [peer manager](crate::config::ManagerConfig) that dialled the address dials it
+/// again. No variant bans a host or adds to a peer's score. For an accepted peer, or without a manager, all variants
+/// have the same effect. [`Event::Closed`](crate::Event::Closed) reports the reason as
 /// [`CloseReason::Requested`](super::CloseReason::Requested).
 ///
 /// ```

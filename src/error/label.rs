@@ -1,12 +1,12 @@
 //! The closed list of the close reasons' labels.
 //!
-//! Reasons that differ only in their numbers share a name. Each name has an index in the list, so that counters of
-//! reasons fit an array.
+//! Reasons that differ only in their details, such as numbers, share a label. Each label has an index in the list, so
+//! that an array can count reasons. A label never contains a value.
 
 /// Defines each label together with its name, so that neither can be missing.
 macro_rules! labels {
     ($($label:ident $name:literal)+) => {
-        /// A cause without its numbers.
+        /// A close reason without its details.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(super) enum Label {
             $($label),+
@@ -86,7 +86,7 @@ pub(super) mod tests {
     use std::collections::BTreeSet;
     use std::io;
 
-    /// Returns one reason with each label.
+    /// Returns one reason for each label, in the order of the list.
     pub(crate) fn one_of_each() -> Vec<CloseReason> {
         let command = CommandName::TX;
         let wire = [
@@ -150,7 +150,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn req_e47_every_reason_has_a_label_in_the_closed_list_and_its_index() {
+    fn req_e47_every_reason_has_a_label_at_its_index_in_the_closed_list() {
         let reasons = one_of_each();
         let places: Vec<usize> = reasons.iter().map(CloseReason::index).collect();
         assert_eq!(places, (0..CloseReason::LABELS.len()).collect::<Vec<_>>());

@@ -1,8 +1,8 @@
 //! Kinds of misbehavior and their penalties, with SV Node's own figures.
 //!
-//! Points match SV Node 1.2.2, so that this library keeps the same peers. Behavior without a penalty is not listed:
-//! an unknown command, a single bad checksum, a payload that does not decode. Nothing here counts points or closes a
-//! connection.
+//! The points match SV Node 1.2.2, so that this library keeps and bans the same peers as a node. Behavior without a
+//! penalty is not listed: an unknown command, a single bad checksum, a payload that does not decode. Nothing here
+//! counts points or closes a connection.
 
 use super::label::Label;
 use std::fmt;
@@ -17,9 +17,9 @@ use std::fmt;
 pub enum Misbehavior {
     /// It sends `version` again.
     SecondVersion,
-    /// It sends another message before its `version`.
+    /// It sends a message that is not part of the handshake before its `version`.
     MessageBeforeVersion,
-    /// It sends another message between its `version` and its `verack`.
+    /// It sends a message that is not part of the handshake between its `version` and its `verack`.
     MessageBeforeVerack,
     /// It sends `sendheaders` or `sendhdrsen` again.
     SecondSendHeaders,
@@ -43,7 +43,7 @@ pub enum Misbehavior {
     TooManyHeaders,
     /// It sends headers that do not form a chain.
     DisconnectedHeaders,
-    /// It has announced another ten consecutive headers with an unknown parent.
+    /// It has announced ten consecutive headers with an unknown parent. Every further ten count again.
     UnconnectedAnnouncements,
     /// It sends a header with an invalid proof of work.
     BadProofOfWork,
@@ -208,7 +208,8 @@ impl Misbehavior {
         }
     }
 
-    /// Returns the label of a close for this kind. Some kinds without points have their own labels.
+    /// Returns the label of a close for this kind. All kinds with points share one label; some kinds without points
+    /// have their own.
     pub(super) const fn close_label(self) -> Label {
         match self.penalty() {
             Penalty::Points(_) => Label::BanScore,

@@ -3,9 +3,9 @@
 //! A [`CloseReason`] is `Copy`, has no text, and is built from facts alone: [`WireError`] if the peer's bytes are
 //! invalid, [`Misbehavior`] if they are valid but not allowed, [`Incompatibility`] if the peer is honest but useless
 //! to us, [`Deadline`] if it was too slow, [`NetworkFailure`] if the operating system reported a failure,
-//! [`LocalCause`] if the loop closed the connection, [`Disconnect`] if the embedder did. Mistakes of the embedder are
-//! [`ConfigError`](crate::config::ConfigError) and [`RequestError`]. Every text names the attempt, its object, the
-//! cause and, where there is one, the remedy.
+//! [`LocalCause`] if the loop chose to close the connection, [`Disconnect`] if the embedder did. Mistakes of the
+//! embedder are [`ConfigError`](crate::config::ConfigError) and [`RequestError`]. Every text names the attempt, its
+//! object, the cause and, where there is one, the remedy.
 //!
 //! ```
 //! use peerloop::CloseReason;
@@ -252,9 +252,9 @@ pub enum LocalCause {
     Shutdown,
     /// The maximum number of peers is reached.
     OverCapacity,
-    /// Its host is banned.
+    /// The peer's host is banned.
     Banned,
-    /// It was evicted for another peer.
+    /// The peer was evicted for another peer.
     Evicted,
     /// We are already connected to this peer.
     Duplicate,
@@ -282,7 +282,7 @@ pub enum RequestError {
     NoPongs,
     /// The message is larger than the peer accepts, by its `protoconf` or its protocol version.
     TooLargeForPeer,
-    /// A message is being fed to the peer in parts. The next message can begin when this one is complete.
+    /// A message is being fed to the peer in parts. The next message can begin once that message is complete.
     BodyOpen,
     /// No message is being fed to the peer.
     NoBody,
@@ -290,7 +290,7 @@ pub enum RequestError {
     BodyOverrun,
     /// A message of up to 4 GiB - 1 needs its checksum in the header before its payload.
     ChecksumMissing,
-    /// The table has no room for another connection; see [`Config::max_links`](crate::Config::max_links).
+    /// The loop has the maximum number of connections; see [`Config::max_links`](crate::Config::max_links).
     TableFull,
     /// The address belongs to a banned host.
     Banned,
@@ -301,8 +301,8 @@ pub enum RequestError {
     MaxPeers,
     /// The loop has no peer manager, and so no bans; see [`Config::manager`](crate::Config::manager).
     NoManager,
-    /// The maximum number of bans, [`MAX_BANS`](crate::limits::MAX_BANS), is reached. All of them were requested, and
-    /// none ends sooner than this one would.
+    /// The maximum number of bans, [`MAX_BANS`](crate::limits::MAX_BANS), is reached. All of them are requested bans,
+    /// and none ends sooner than the refused ban would.
     BansFull,
     /// The maximum number of timers, [`MAX_TIMERS`](crate::limits::MAX_TIMERS), is set.
     TooManyTimers,

@@ -8,19 +8,20 @@ pub const MAX_ROW_BYTES: usize = 272;
 /// Size of one slot in the table of peers' costs, which exists only while
 /// [`Config::measure_peers`](crate::Config::measure_peers) is on.
 pub const PEER_COST_BYTES: usize = 64;
-/// Messages that a peer may send before its handshake is complete, including `version` and `verack`.
+/// Maximum number of messages that a peer may send before its handshake is complete, including `version` and `verack`.
 pub const MAX_HANDSHAKE_MESSAGES: u8 = 16;
 /// Largest payload before the handshake is complete. The longest `version` within all field limits has 474 bytes.
 pub const MAX_HANDSHAKE_PAYLOAD_BYTES: u64 = 2_048;
 /// Maximum number of our pings in flight per peer: one is inline in the row, the rest (32 bytes each) are in a box.
 pub const MAX_PINGS_OUTSTANDING: usize = 256;
-/// Maximum number of marked messages to one peer that are not yet written: 24 bytes each, so 6 KiB, and up to 88
-/// bytes in a tree. A peer without marks costs nothing; 10,000 peers with all their marks cost 63 MB.
+/// Maximum number of marked messages to one peer that are not yet written. Each costs 24 bytes, so all marks of a peer
+/// cost 6 KiB, plus up to 88 bytes in a tree. A peer without marks costs nothing; 10,000 peers with all their marks
+/// cost 63 MB.
 pub const MAX_MARKS_PER_PEER: usize = 256;
-/// Largest payload that is buffered for a handler, per message and thus per link.
+/// Default size of the largest payload that is buffered for a handler. A link buffers one payload at a time.
 pub const MAX_BUFFERED_MESSAGE_BYTES: u64 = 2 * 1024 * 1024;
-/// Commands that may have their own limit instead of [`MAX_BUFFERED_MESSAGE_BYTES`], 24 bytes each. The protocol has
-/// fewer commands.
+/// Maximum number of commands with their own limit instead of [`MAX_BUFFERED_MESSAGE_BYTES`], 24 bytes each. The
+/// protocol has fewer commands.
 pub const MAX_BUFFERED_COMMANDS: usize = 64;
 /// Largest payload of a `ping` that is buffered. A node answers a ping of any length with its first 8 bytes (SV Node
 /// 1.2.2, net_processing.cpp ProcessPingMessage).
@@ -32,37 +33,37 @@ pub const MAX_EMPTY_GATHERED_BYTES: u64 = 2_048;
 /// Largest payload of a `reject` that is buffered: a code, two lengths of one byte each, and the longest name, reason
 /// and hash. A node ignores longer ones (SV Node 1.2.2, net_processing.cpp ProcessRejectMessage).
 pub const MAX_REJECT_GATHERED_BYTES: u64 = (3 + MAX_REJECT_MESSAGE_BYTES + MAX_REJECT_REASON_BYTES + 32) as u64;
-/// Maximum total length of the payloads that a loop buffers at once. Payloads that fit a pooled buffer are not
-/// counted: there is one per link, so they add at most `max_links` times 4 KiB.
+/// Default maximum total length of the payloads that a loop buffers at once. Payloads that fit a pooled buffer are not
+/// counted. Each link has at most one pooled buffer, so these add at most `max_links` times 4 KiB.
 pub const MAX_BUFFERED_TOTAL_BYTES: u64 = 256 * 1024 * 1024;
 /// Minimum size, and growth step, of the buffer for a payload that is too large for a pooled buffer. The size is
-/// address space. Where the allocator gives a large buffer its own mapping, as glibc does from its `M_MMAP_THRESHOLD`
-/// on, only written pages cost memory, and all of it returns to the system when the message ends. Memory then exceeds
-/// the received bytes by at most this size. An embedder on glibc should set that threshold to this size (mallopt, or
-/// `MALLOC_MMAP_THRESHOLD_=65536`), as the program does. Otherwise the heap may remain as large as a burst has made
-/// it.
+/// address space. If the allocator gives a large buffer its own mapping, as glibc does from its `M_MMAP_THRESHOLD` on,
+/// only the buffer's written pages cost memory, and they return to the system when the message ends. The memory then
+/// exceeds the received bytes by at most this size. An embedder on glibc should set that threshold to this size
+/// (mallopt, or `MALLOC_MMAP_THRESHOLD_=65536`), as the program does. Otherwise the heap may remain as large as a
+/// burst has made it.
 pub const BUFFER_GROWTH_BYTES: usize = 64 * 1024;
-/// Large buffers of [`BUFFER_GROWTH_BYTES`] kept for reuse: at most 1 MiB. A loop that buffers at most this many
-/// messages of 4 to 64 KiB at once never asks the allocator for one.
+/// Maximum number of buffers of [`BUFFER_GROWTH_BYTES`] kept for reuse, 1 MiB in total. If a loop never buffers more
+/// than this many messages of 4 to 64 KiB at once, it reuses these buffers and does not allocate others.
 pub const MAX_LARGE_BUFFERS: usize = 16;
-/// Length of a link's waiting pongs above which the link is not read, so that a peer that does not read our replies
-/// gets no more of them. Including the replies to the last read block, the pongs stay below 570 KB, and those of all
-/// peers below `max_links` times that. Reading resumes at half of this length. The time until then counts against
-/// none of the peer's deadlines for input. Above this length of the whole queue, a `reject` that does not close the
-/// connection is dropped. The embedder's messages have their own limit and do not stop the reading; otherwise two
-/// loops that send each other long queues would both stop.
+/// Length of a link's waiting pings and pongs above which the link is not read, so that a peer that does not read our
+/// replies gets no more of them. Including the replies to the last read block, the pongs stay below 570 KB, and those
+/// of all peers below `max_links` times that. Reading resumes at half of this length. The time until then counts
+/// against none of the peer's deadlines for input. If the waiting messages exceed this length in total, a `reject`
+/// that does not close the connection is dropped. The embedder's messages have their own limit and do not stop the
+/// reading; otherwise two loops that send each other long queues would both stop reading.
 pub const UNREAD_REPLIES_PAUSE_BYTES: usize = 500_000;
 /// Length of a send queue beyond which the embedder's message is refused. An empty queue accepts a message of any size.
 /// The engine's replies add at most [`UNREAD_REPLIES_PAUSE_BYTES`] and the replies to one read block. A queue of more
 /// than one message thus stays below 2.7 MB.
 pub const MAX_SEND_QUEUE_BYTES: usize = 2 * 1024 * 1024;
-/// Maximum number of bytes of whole messages that still wait for a peer when the handler is offered the free room,
-/// which is then at least 1.8 MB.
+/// The handler is offered a peer's free room only while at most this many bytes of whole messages wait for the peer.
+/// The free room is then at least 1.8 MB.
 pub const PULL_WAITING_BYTES: usize = 250_000;
-/// Maximum number of bytes of a streamed message, including everything queued before it, that wait for the kernel. A
-/// fed part is accepted only up to this.
+/// Maximum number of bytes that wait for the kernel while a message is being streamed, including everything queued
+/// before the message. A fed part is accepted only as far as it fits.
 pub const MAX_BODY_WAITING_BYTES: usize = 1024 * 1024;
-/// Number of waiting bytes of a streamed message at which the handler is asked to feed more.
+/// While a message is being streamed, the handler is asked to feed more of it whenever at most this many bytes wait.
 pub const BODY_REFILL_BYTES: usize = 256 * 1024;
 /// Default time for a TCP connection to be established.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -74,7 +75,7 @@ pub const PING_INTERVAL: Duration = Duration::from_secs(120);
 pub const PONG_TIMEOUT: Duration = Duration::from_secs(30);
 /// Maximum time for a header to arrive, from its first byte. No traffic extends it.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(20);
-/// Maximum stall of a body, and the window over which its minimum rate is measured.
+/// Maximum time without a byte of an incomplete body, and the window over which a body's minimum rate is measured.
 pub const BODY_WINDOW: Duration = Duration::from_secs(60);
 /// Default minimum rate of a body, in bytes per second over a [`BODY_WINDOW`].
 pub const MIN_BODY_BYTES_PER_SECOND: u64 = 1_024;
@@ -88,10 +89,11 @@ pub const MIN_SEND_STALL_BYTES: usize = 60 * 1024;
 /// space, for example after the process was suspended or when many other peers are served first. A flooding peer
 /// gains no more than this.
 pub const UNREAD_INPUT_GRACE: Duration = Duration::from_secs(30);
-/// Time for which a gracefully closed link discards the peer's input, so that a reset does not discard our last
-/// bytes.
+/// Time for which a gracefully closed link discards the peer's input after our last byte, so that a reset does not
+/// discard our last bytes. Also the maximum time for which the peer of such a link may read nothing of the remaining
+/// queue.
 pub const CLOSE_GRACE: Duration = Duration::from_secs(2);
-/// Delay between sending a `reject` and closing the connection, in which the peer can read it.
+/// Delay between sending a last `reject` and shutting down writing, in which the peer can read the `reject`.
 pub const REJECT_READ_TIME: Duration = Duration::from_millis(500);
 /// Time for which the kernel may keep our bytes unacknowledged or wait for a zero window to open. The kernel counts
 /// both alike, so a peer may also read nothing for this long while our own queue is empty. This equals SV Node's

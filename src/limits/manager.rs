@@ -3,41 +3,42 @@
 use super::wire::MAX_LEGACY_PAYLOAD_BYTES;
 use std::time::Duration;
 
-/// Default number of restarts of an outbound connection per [`RESTART_WINDOW`].
+/// Default maximum number of restarts of an outbound connection per [`RESTART_WINDOW`].
 pub const MAX_RESTARTS: u32 = 3;
 /// Default time window for [`MAX_RESTARTS`].
 pub const RESTART_WINDOW: Duration = Duration::from_secs(3_600);
 /// Default number of peers up to which the manager dials.
 pub const TARGET_PEERS: usize = 8;
-/// Default maximum number of peers, both directions together.
+/// Default maximum number of peers, inbound and outbound together.
 pub const MAX_PEERS: usize = 20;
 /// Default pause after the first failed dial of an address.
 pub const INITIAL_BACKOFF: Duration = Duration::from_secs(5);
 /// Default factor by which each further pause grows.
 pub const BACKOFF_MULTIPLIER: f64 = 2.0;
-/// Default maximum pause between two dials of an address.
+/// Default maximum pause after a failed dial of an address, without jitter.
 pub const MAX_BACKOFF: Duration = Duration::from_secs(600);
 /// Default number of failed dials after which an address counts as inaccessible.
 pub const MAX_RETRIES: u32 = 10;
 /// Default maximum number of peers per host.
 pub const MAX_PER_HOST: usize = 8;
-/// Default rate of accepted connections per host.
+/// Default maximum number of connections accepted per host and second.
 pub const ACCEPTS_PER_HOST_PER_SECOND: u32 = 10;
 /// Default number of misbehavior points at which a host is banned (SV Node 1.2.2, `-banscore`).
 pub const BAN_SCORE: u32 = 100;
 /// Default duration of a ban (SV Node 1.2.2, `-bantime`).
 pub const BAN_DURATION: Duration = Duration::from_secs(24 * 3_600);
-/// Trusted networks, 34 bytes each, found by binary search for every accepted connection.
+/// Maximum number of trusted networks, 34 bytes each. A binary search looks up every accepted connection's address in
+/// them.
 pub const MAX_TRUSTED: usize = 1_024;
-/// Addresses on which the manager listens.
+/// Maximum number of addresses on which the manager listens.
 pub const MAX_LISTENERS: usize = 64;
 /// Maximum number of DNS seeds, names whose addresses are peers.
 pub const MAX_DNS_SEEDS: usize = 64;
-/// Fixed peers that are known by name: 40 KB with [`MAX_NAME_ADDRESSES`] addresses each.
+/// Maximum number of fixed peers that are known by name: 40 KB with [`MAX_NAME_ADDRESSES`] addresses each.
 pub const MAX_FIXED_NAMES: usize = 64;
-/// Addresses of a fixed peer's name that are tried, 32 bytes each.
+/// Maximum number of addresses that are tried for a fixed peer's name, 32 bytes each.
 pub const MAX_NAME_ADDRESSES: usize = 16;
-/// Peers in a fixed list, each with a record in the dialler.
+/// Maximum number of peers in a fixed list. Each has a record in the dialler.
 pub const MAX_FIXED_PEERS: usize = 100_000;
 /// Maximum number of addresses remembered because dialling them failed, 200 bytes each, or 280 if their node was
 /// incompatible: 18 MB. Once there are this many, a further address that fails counts as inaccessible at once.
@@ -47,27 +48,28 @@ pub const BACKOFF_JITTER_PERCENT: u64 = 25;
 /// Time that a connection must last before earlier restarts no longer count. This bounds the restarts of a peer that
 /// closes each connection right after the handshake.
 pub const RESTARTS_FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
-/// Time after the end of its backoff from which an inaccessible address in the book may be dialled although other
-/// candidates remain. Also the pause before an incompatible node's address is dialled again, and the time for which
-/// the dialler remembers an address's failures.
+/// Time since the end of an inaccessible address's backoff after which the address may be dialled although other
+/// candidates remain. Also the pause before an incompatible node's address is dialled again, and the minimum time for
+/// which the dialler remembers an address's failures after its backoff.
 pub const INACCESSIBLE_RECHECK: Duration = Duration::from_secs(3_600);
-/// One in this number of draws from the book prefers an inaccessible address.
+/// One draw in this many from the book prefers an inaccessible address.
 pub const INACCESSIBLE_DRAWS: u32 = 16;
-/// Number of network groups with a failed dial within [`OUTAGE_WINDOW`], while no peer is ready, that indicates a
+/// If dials to this many network groups fail within [`OUTAGE_WINDOW`] while no peer is ready, the dialler assumes a
 /// local outage. Two groups may be down by chance.
 pub const MIN_OUTAGE_GROUPS: usize = 3;
 /// Time within which dials to [`MIN_OUTAGE_GROUPS`] groups must fail to indicate a local outage.
 pub const OUTAGE_WINDOW: Duration = Duration::from_secs(60);
 /// Pause before a fixed address that is banned or already connected is checked again.
 pub const BARRED_RECHECK: Duration = Duration::from_secs(10);
-/// Pause before the book is searched again after it had no address to dial (SV Node 1.2.2, net.cpp
-/// ThreadOpenConnections). An earlier event ends the pause. If all addresses are in use or wait for a known moment,
-/// only an event ends it.
+/// Pause after a search of the book that found no address to dial (SV Node 1.2.2, net.cpp ThreadOpenConnections). A
+/// change in the book, or an address whose wait ends, ends the pause early. If all addresses are in use or wait for a
+/// known moment, only such an event starts another search.
 pub const BOOK_RETRY: Duration = Duration::from_millis(500);
-/// Time without a candidate after which this is reported. It exceeds [`RESOLVE_TIMEOUT`](super::RESOLVE_TIMEOUT), so
-/// the seeds have replied.
+/// Time without a candidate after which the lack of candidates is reported. It exceeds
+/// [`RESOLVE_TIMEOUT`](super::RESOLVE_TIMEOUT), so each seed has replied or missed its deadline by then.
 pub const NO_CANDIDATES_DELAY: Duration = Duration::from_secs(10);
-/// Maximum number of addresses from the book, or from the line, that are examined to find one that can be dialled.
+/// Maximum number of addresses that one search examines: in each family's line of addresses that are due, and among
+/// the book's addresses of each standing.
 pub const CANDIDATE_TRIES: usize = 64;
 /// Pause between two dials of new addresses in one range, so that a peer cannot make us scan the range.
 pub const GROUP_DIAL_PAUSE: Duration = Duration::from_secs(1);
@@ -83,9 +85,9 @@ pub const PORT_SPACING_FIRST: Duration = Duration::from_millis(1);
 pub const MAX_PORT_SPACING: Duration = Duration::from_secs(1);
 /// Pause before an address that turned out to be our own is dialled again.
 pub const SELF_BACKOFF: Duration = Duration::from_secs(24 * 3_600);
-/// Addresses accepted from one seed's reply.
+/// Maximum number of addresses accepted from one seed's reply.
 pub const MAX_SEED_ANSWERS: usize = 256;
-/// Time between two queries to a seed.
+/// Time between two queries to a seed while there are addresses to dial.
 pub const SEED_INTERVAL: Duration = Duration::from_secs(3_600);
 /// Minimum time between two queries to a seed while there is no address to dial.
 pub const MIN_SEED_INTERVAL: Duration = Duration::from_secs(60);
@@ -97,7 +99,7 @@ pub const MAX_ADDRESS_GATHERED_BYTES: u64 = MAX_LEGACY_PAYLOAD_BYTES;
 /// handler discards it: its checksum decides whether it is misbehavior. Longer payloads are dropped unread. The
 /// buffered bytes count against the loop's buffer limit.
 pub const MAX_JUDGED_GATHERED_BYTES: u64 = MAX_LEGACY_PAYLOAD_BYTES;
-/// Time after which a peer may send one more address.
+/// Interval after which the number of addresses that a peer may send grows by one.
 pub const ADDRESS_TOKEN_INTERVAL: Duration = Duration::from_secs(10);
 /// Maximum percentage of the book, rounded up, in a reply to `getaddr` (SV Node 1.2.2, addrman.h
 /// ADDRMAN_GETADDR_MAX_PCT).
@@ -108,22 +110,25 @@ pub const ANSWER_SLOTS: u64 = 64;
 pub const ANSWER_LIFETIME: Duration = Duration::from_secs(24 * 3_600);
 /// Buckets of the table of addresses known by gossip.
 pub const GOSSIP_BUCKETS: u32 = 1_024;
-/// Slots of each bucket, about 70 bytes per occupied one: 5 MB for all (SV Node 1.2.2, addrman.h
+/// Slots of each bucket. An occupied slot costs about 70 bytes, and all of them 5 MB (SV Node 1.2.2, addrman.h
 /// ADDRMAN_BUCKET_SIZE).
 pub const GOSSIP_BUCKET_SLOTS: u32 = 64;
 /// Buckets that the peers of one range of addresses can fill with their gossip.
 pub const GOSSIP_BUCKETS_PER_SOURCE: u32 = 16;
 /// Time after which an address that was never tried may be replaced by another.
 pub const MAX_GOSSIP_UNTRIED: Duration = Duration::from_secs(7 * 24 * 3_600);
-/// Maximum number of banned hosts: at most 32 MiB for the growing table and the sets that order the bans.
+/// Maximum number of banned hosts. The table and the sets that order the bans use at most 32 MiB, even while the table
+/// grows.
 pub const MAX_BANS: usize = 65_536;
-/// Expired bans removed per turn. If there are any, each banned peer in the book is checked once.
+/// Maximum number of expired bans removed per turn. A turn that removes bans also checks every banned peer in the book
+/// once.
 pub const BANS_ENDED_PER_TURN: usize = 1_024;
-/// Hosts whose rate of accepted connections is tracked at one time, at most 4 MiB.
+/// Maximum number of hosts whose rate of accepted connections is tracked at one time: at most 4 MiB.
 pub const MAX_ACCEPT_RATES: usize = 65_536;
-/// Peers compared for an eviction, about 100 bytes each during the comparison.
+/// Maximum number of peers compared for an eviction, about 100 bytes each during the comparison.
 pub const MAX_EVICTION_CANDIDATES: usize = 512;
-/// Rows examined to find the candidates of an eviction.
+/// Maximum number of table rows examined to find the candidates for an eviction.
 pub const MAX_EVICTION_ROWS: usize = 2_048;
-/// Accepted connections per turn for which an eviction is considered, each about 80 us. Others are over capacity.
+/// Maximum number of evictions considered per turn, each about 80 us. Accepted connections beyond these are treated as
+/// over capacity.
 pub const EVICTIONS_PER_TURN: usize = 8;

@@ -1,9 +1,9 @@
 //! Every bound of the library, in one place.
 //!
-//! Each constant names its unit, its reason and its maximum memory cost. Bounds that an embedder may change are the
-//! defaults of [`Config`](crate::Config); the others are properties of the protocol or of the loop. Nothing here
-//! depends on the rest of the crate. Only the bounds that an embedder meets are public. The assertions at the end
-//! check bounds that depend on each other.
+//! Each constant states its unit and, where they matter, its reason and its maximum memory cost. Bounds that an
+//! embedder may change are the defaults of [`Config`](crate::Config); the others are properties of the protocol or of
+//! the loop. Nothing here depends on the rest of the crate. Only the bounds that an embedder may encounter are public.
+//! The assertions at the end check bounds that depend on each other.
 
 pub(crate) mod link;
 pub(crate) mod manager;
@@ -35,7 +35,7 @@ const _: () = {
     assert!(READ_BLOCK_BYTES > EXTENDED_HEADER_LEN_BYTES, "a header must fit in the read block");
     assert!(
         MAX_HANDSHAKE_PAYLOAD_BYTES as usize + HEADER_LEN_BYTES <= READ_BLOCK_BYTES,
-        "a handshake message never needs a buffer of its own"
+        "a handshake message must fit in the read block"
     );
     assert!(
         TCP_USER_TIMEOUT.as_secs() > PING_INTERVAL.as_secs() + PONG_TIMEOUT.as_secs()
@@ -44,16 +44,19 @@ const _: () = {
     );
     assert!(MIN_SEND_STALL_BYTES < UNREAD_REPLIES_PAUSE_BYTES, "a paused peer must have more to read than its minimum");
     assert!(BODY_REFILL_BYTES < MAX_BODY_WAITING_BYTES, "a handler asked to feed more must have room");
-    assert!(WHEEL_SLOTS.is_power_of_two(), "slots are found by masking");
+    assert!(WHEEL_SLOTS.is_power_of_two(), "the wheel finds a slot by masking");
     assert!(MAX_BUFFERED_MESSAGE_BYTES <= MAX_BUFFERED_TOTAL_BYTES, "one message must fit in the total");
-    assert!(MAX_DNS_SEEDS <= MAX_RESOLVES, "all seeds can be queried at once");
-    assert!(MAX_FIXED_NAMES <= MAX_RESOLVES, "all names of fixed peers can be resolved at once");
-    assert!(MAX_EVICTION_CANDIDATES <= MAX_EVICTION_ROWS, "each row yields at most one candidate");
+    assert!(MAX_DNS_SEEDS <= MAX_RESOLVES, "all seeds must be queryable at once");
+    assert!(MAX_FIXED_NAMES <= MAX_RESOLVES, "all names of fixed peers must be resolvable at once");
+    assert!(MAX_EVICTION_CANDIDATES <= MAX_EVICTION_ROWS, "a candidate needs a row of its own");
     assert!(
         (GOSSIP_BUCKETS_PER_SOURCE * GOSSIP_BUCKET_SLOTS) as usize * 64 <= MAX_BOOK_PEERS,
-        "one source reaches a 64th of the book"
+        "one source must reach at most a 64th of the book"
     );
-    assert!((GOSSIP_BUCKETS * GOSSIP_BUCKET_SLOTS) as usize <= MAX_BOOK_PEERS, "gossip alone never overfills the book");
-    assert!(TARGET_PEERS <= MAX_PEERS, "the default target can be reached");
+    assert!(
+        (GOSSIP_BUCKETS * GOSSIP_BUCKET_SLOTS) as usize <= MAX_BOOK_PEERS,
+        "gossip alone must not overfill the book"
+    );
+    assert!(TARGET_PEERS <= MAX_PEERS, "the default target must be reachable");
     assert!(MAX_BUFFERED_MESSAGE_BYTES >= MAX_PAYLOAD_BYTES, "an ordinary message must be deliverable by default");
 };

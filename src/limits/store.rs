@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Peers in the book: about 11 MB in the loop, and 17 MB more if all have the longest user agent.
+/// Maximum number of peers in the book: about 11 MB in the loop, and 17 MB more if all have the longest user agent.
 pub const MAX_BOOK_PEERS: usize = 65_536;
 /// Maximum size of the book's file. A larger file is not opened, and the file never grows beyond this size. The
 /// maximum number of records, each at its maximum length and rewritten repeatedly, uses half of it.
@@ -10,13 +10,15 @@ pub const MAX_BOOK_FILE_BYTES: u64 = 128 * 1024 * 1024;
 /// Size of the database's page cache.
 #[cfg(any(feature = "internals", feature = "store"))]
 pub const BOOK_CACHE_BYTES: usize = 1024 * 1024;
-/// Maximum number of unusable books set aside. Once there are this many, opening another one fails.
+/// Maximum number of unusable books that are set aside. Once there are this many, opening a further unusable book
+/// fails.
 pub const MAX_BOOK_SET_ASIDE: u32 = 16;
-/// Changes written to the book at once, about 1 MB.
+/// Maximum number of changes in one batch for the book, about 1 MB.
 pub const MAX_BOOK_BATCH: usize = 4_096;
-/// Batches that wait for the thread that writes the book.
+/// Maximum number of batches that wait for the thread that writes the book.
 pub const MAX_BOOK_QUEUE: usize = 4;
-/// Delay of a change other than a ban, to collect further changes. The change is on disk within a second.
+/// Delay before a change other than a ban is written, to collect further changes. The change is on disk within a
+/// second.
 pub const BOOK_DELAY: Duration = Duration::from_millis(500);
 /// Initial pause after the book could not be written; it doubles up to [`MAX_BOOK_RETRY`].
 pub const BOOK_RETRY_FIRST: Duration = Duration::from_millis(250);
@@ -24,5 +26,5 @@ pub const BOOK_RETRY_FIRST: Duration = Duration::from_millis(250);
 pub const MAX_BOOK_RETRY: Duration = Duration::from_secs(30);
 /// Time without a reply to a write after which the disk counts as failing.
 pub const MAX_BOOK_ANSWER: Duration = Duration::from_secs(10);
-/// Maximum wait of a stopping loop for a disk that does not respond. The last changes may be lost after that.
+/// Maximum time for which a stopping loop waits for a disk that does not respond. The last changes may then be lost.
 pub const MAX_BOOK_END: Duration = Duration::from_secs(5);

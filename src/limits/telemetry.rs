@@ -8,18 +8,21 @@ pub const MAX_SUBSCRIPTION_ITEMS: usize = 65_536;
 /// holds at most twice its size. With its items, an unread subscription costs up to 270 MB, and up to 400 MB if its
 /// reader stops after a loss was reported.
 pub const MAX_SUBSCRIPTION_BYTES: usize = 64 * 1024 * 1024;
-/// Control events for which the loop keeps memory between turns. A turn that needs more frees the excess afterwards.
+/// Maximum number of control events for which the loop keeps memory between turns. After a turn with more, the memory
+/// is freed.
 pub const CONTROL_EVENTS_KEPT: usize = 1_024;
-/// Peers in one reply to a [`Handle`](crate::Handle): about 0.3 ms of the loop's time, and at most 512 bytes each.
+/// Maximum number of peers in one reply to a [`Handle`](crate::Handle): about 0.3 ms of the loop's time, and at most
+/// 512 bytes each.
 pub const PEERS_PER_REPLY: usize = 1_024;
 /// Maximum number of lines of one kind that are logged in a burst.
 pub const LOG_BURST_LINES: u32 = 20;
 /// Time after which another line of a kind may be logged once its burst is used up. With lines of at most 768 bytes,
 /// each kind logs less than 3 MB per hour.
 pub const LOG_REFILL: Duration = Duration::from_secs(1);
-/// Minimum time between two log lines about a paused listener, for example when descriptors run out.
+/// Minimum time between two log lines about pauses of the same listener, for example when descriptors run out.
 pub const LOG_PAUSES_INTERVAL: Duration = Duration::from_secs(60);
-/// Usual capacity of a [`Channel`](crate::channel::Channel): maximum number of control events, and of messages.
+/// Usual capacity of a [`Channel`](crate::channel::Channel): the maximum number of control events, and also of
+/// messages, that it holds.
 pub const CHANNEL_ITEMS: usize = 1_024;
 /// Maximum number of characters of one text in a log line.
 pub const MAX_LOG_TEXT_CHARS: usize = 256;

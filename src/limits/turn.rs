@@ -13,34 +13,36 @@ pub const MAX_FLUSH_STEP: Duration = Duration::from_millis(1);
 /// Maximum number of peers whose free room is offered to the handler per turn, about as many as one flush step can
 /// write to. The others wait for the next turn. The time that the handler spends on an offer is not bounded.
 pub const PULLS_PER_TURN: usize = 256;
-/// Connections accepted per turn and listener, each about 15 us of system calls.
+/// Maximum number of connections accepted per turn and listener, each about 15 us of system calls.
 pub const ACCEPTS_PER_TURN: usize = 64;
-/// Dials started per turn, each about 40 us of system calls.
+/// Maximum number of dials started per turn, each about 40 us of system calls.
 pub const DIALS_PER_TURN: usize = 32;
-/// Closing links advanced by one step per turn.
+/// Maximum number of closing links advanced by one step per turn.
 pub const CLOSES_PER_TURN: usize = 128;
-/// Requests received from the handle's queue per turn.
+/// Maximum number of requests received from the handle's queue per turn.
 pub const REQUESTS_PER_TURN: usize = 1_024;
 /// Time after which the step that receives requests ends; the rest waits for the next turn. A list of peers costs 0.3
 /// ms. The time for a handler's own requests is not bounded.
 pub const MAX_REQUESTS_STEP: Duration = Duration::from_millis(2);
 /// Maximum number of link timers, and of handler timers, fired per turn. If more are due, the next wait is zero.
 pub const EXPIRIES_PER_TURN: usize = 4_096;
-/// Readiness events received from the kernel per turn (16 bytes each).
+/// Maximum number of readiness events received from the kernel per turn, 16 bytes each.
 pub const EVENTS_PER_TURN: usize = 1_024;
-/// Slices in one gathered write.
+/// Maximum number of slices in one gathered write.
 pub const SLICES_PER_WRITE: usize = 64;
-/// Gathered writes per link and turn.
+/// Maximum number of gathered writes per link and turn.
 pub const WRITES_PER_TURN: usize = 16;
-/// Bytes written per link and turn: about 0.3 ms of copying to a loopback peer that reads as fast as we write. The
-/// rest waits for the next turn.
+/// Maximum number of bytes written per link and turn: about 0.3 ms of copying to a loopback peer that reads as fast as
+/// we write. The rest waits for the next turn.
 pub const MAX_WRITTEN_PER_TURN_BYTES: usize = 512 * 1024;
-/// Connections that the kernel queues to be accepted. mio's default of 128 overflows in bursts.
+/// Maximum number of connections that the kernel queues on a listener until they are accepted. mio's default of 128
+/// overflows in bursts.
 pub const LISTEN_BACKLOG: i32 = 4_096;
 /// Initial pause of a listener after a failed accept, for example when descriptors or memory run out. It doubles up
 /// to [`MAX_ACCEPT_RETRY`].
 pub const ACCEPT_RETRY_FIRST: Duration = Duration::from_millis(100);
-/// Maximum pause of such a listener, and so its maximum delay once descriptors are free again.
+/// Maximum pause of a listener after failed accepts, and so the listener's maximum delay once descriptors are free
+/// again.
 pub const MAX_ACCEPT_RETRY: Duration = Duration::from_secs(1);
 /// Pause before retrying a read or write that failed because the kernel had no memory.
 pub const MEMORY_RETRY: Duration = Duration::from_millis(50);
@@ -51,31 +53,32 @@ pub const MAX_OVER_CAPACITY: usize = 64;
 pub const MAX_HANDLE_QUEUE: usize = 1_024;
 /// One tick of the timer wheel.
 pub const TICK: Duration = Duration::from_millis(1);
-/// Slots of the timer wheel, 4 bytes each. They span 65.536 s, so a two-minute timer is examined twice.
+/// Slots of the timer wheel, 4 bytes each. They span 65.536 s, so a two-minute timer is examined once before it fires.
 pub const WHEEL_SLOTS: usize = 65_536;
-/// Maximum number of timers that the handlers of a loop may have set at one time. Each costs 110 bytes, so all of
-/// them 7.2 MB, and 9.5 MB while the tables grow. The memory follows the peak number of timers and is kept for reuse.
+/// Maximum number of timers that the handlers of a loop may have set at one time. Each costs 110 bytes, so all of them
+/// cost 7.2 MB, and 9.5 MB while the tables grow. The memory follows the peak number of timers and is kept for reuse.
 /// The first timer also maps 264 KiB of address space for a wheel, whose pages cost memory only once they are used.
 pub const MAX_TIMERS: usize = 65_536;
 /// Time before an exact wake-up at which the loop stops sleeping and polls, because the kernel rounds sleeps to a
 /// millisecond.
 pub const EXACT_WAKE_SPIN: Duration = Duration::from_millis(1);
-/// Buffers kept for reuse; each keeps at most [`MAX_POOLED_BUFFER_BYTES`].
+/// Maximum number of small buffers kept for reuse. Each has at most [`MAX_POOLED_BUFFER_BYTES`].
 pub const MAX_POOLED_BUFFERS: usize = 1_024;
-/// Largest buffer that returns to the pool, so the pool holds at most 4 MiB. Each link with an unfinished message has
-/// one. glibc may keep a burst's buffers in its heap: in the worst case `max_links` times this size.
+/// Size of the largest buffer that returns to the pool, so the pool holds at most 4 MiB. Each link with an incomplete
+/// message uses one buffer of this size, or a larger one. glibc may keep a burst's buffers in its heap: in the worst
+/// case `max_links` times this size.
 pub const MAX_POOLED_BUFFER_BYTES: usize = 4_096;
-/// Time in which a stopping loop closes its peers gracefully; then it closes them at once. A program that must stop
-/// within five seconds has one second for everything else.
+/// Time in which a stopping loop closes its peers gracefully. After this time, it closes the remaining peers at once.
+/// A program that must stop within five seconds has one second for everything else.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(4);
 /// Maximum number of simultaneous name look-ups, each on its own thread and with up to [`MAX_RESOLVED_ADDRESSES`]
 /// addresses: half a megabyte plus the threads' stacks.
 pub const MAX_RESOLVES: usize = 64;
-/// Addresses kept per name, 32 bytes each.
+/// Maximum number of addresses kept per name, 32 bytes each.
 pub const MAX_RESOLVED_ADDRESSES: usize = 256;
 /// Maximum time for a name's look-up; a later reply is dropped.
 pub const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Completions received from [`Offload`](crate::offload::Offload) per turn, each with up to
+/// Maximum number of completions received from [`Offload`](crate::offload::Offload) per turn, each with up to
 /// [`MAX_RESOLVED_ADDRESSES`] addresses.
 pub const COMPLETIONS_PER_TURN: usize = 16;
 /// Initial pause before retrying to bind a listener; it doubles up to [`MAX_LISTEN_RETRY`].

@@ -7,17 +7,18 @@ pub const EXTENDED_HEADER_LEN_BYTES: usize = 44;
 /// Largest payload of a `protoconf`, and the limit assumed for a peer before its own `protoconf` (SV Node 1.2.2,
 /// protocol.h LEGACY_MAX_PROTOCOL_PAYLOAD_LENGTH).
 pub const MAX_LEGACY_PAYLOAD_BYTES: u64 = 1_048_576;
-/// Default payload limit of every command without its own limit (SV Node 1.2.2, `-maxprotocolrecvpayloadlength`).
+/// Default payload limit of each command without a limit of its own (SV Node 1.2.2, `-maxprotocolrecvpayloadlength`).
 pub const MAX_PAYLOAD_BYTES: u64 = 2_097_152;
 /// Largest payload of `tx` and `datareftx`.
 pub const MAX_TX_PAYLOAD_BYTES: u64 = 1_000_000_000;
-/// Largest payload of `block`, `cmpctblock`, `blocktxn` and `hdrsen`: the node's default maximum block size.
+/// Default size of the largest payload of `block`, `cmpctblock`, `blocktxn` and `hdrsen`: the node's default maximum
+/// block size.
 pub const MAX_BLOCK_PAYLOAD_BYTES: u64 = i64::MAX as u64;
 /// Divisor in the node's rule for the largest `getblocktxn`: `maximum block size / 215 * 6 + 24`.
 pub const GETBLOCKTXN_BLOCK_SHARE_BYTES: u64 = 215;
-/// Largest value of a CompactSize on input (SV Node 1.2.2, serialize.h MAX_SIZE).
+/// Largest value of a received CompactSize that is accepted (SV Node 1.2.2, serialize.h MAX_SIZE).
 pub const MAX_COMPACT_SIZE: u64 = 0xffff_ffff;
-/// Factor by which our messages may exceed our own limit if the peer accepts them (SV Node 1.2.2, `4 * own limit`).
+/// Our messages may exceed our own payload limit by up to this factor, if the peer accepts them, as in SV Node 1.2.2.
 pub const SEND_LIMIT_FACTOR: u64 = 4;
 /// Maximum length of a user agent in `version`.
 pub const MAX_USER_AGENT_BYTES: usize = 256;
@@ -33,7 +34,7 @@ pub const PUBLIC_KEY_LEN_BYTES: usize = 33;
 pub const MIN_AUTH_SIGNATURE_BYTES: usize = 70;
 /// Maximum length of the signature in `authresp`.
 pub const MAX_AUTH_SIGNATURE_BYTES: usize = 72;
-/// Maximum length of each of the two signatures in `revokemid`, the largest that fits in one byte.
+/// Maximum length of each of the two signatures in `revokemid`. It is the largest length that fits in one byte.
 pub const MAX_MINER_SIGNATURE_BYTES: usize = 255;
 /// Maximum length of the message name in `reject`.
 pub const MAX_REJECT_MESSAGE_BYTES: usize = 12;
@@ -47,7 +48,7 @@ pub const MAX_BLOOM_HASHES: u32 = 50;
 pub const MAX_BLOOM_ELEMENT_BYTES: usize = 520;
 /// Maximum number of addresses in one `addr`; a message with more is ignored and penalised (SV Node 1.2.2,
 /// net_processing.cpp ProcessAddrMessage). Also the number of addresses that a peer may send at once after our
-/// `getaddr`, and the maximum that we send after its `getaddr`.
+/// `getaddr`, and the maximum number that we send in reply to its `getaddr`.
 pub const MAX_ADDRESSES_PER_MESSAGE: usize = 1_000;
 /// Length of the longest `addr` payload that is not misbehavior: the count in 3 bytes, and 30 bytes for each address.
 #[cfg(feature = "internals")]

@@ -1,7 +1,8 @@
-//! The two blocks that all links of a loop share: one to receive into, one to collect replies in.
+//! The two blocks that all links of a loop share: one receives input, and the other collects replies.
 //!
 //! A link needs its own memory only for an incomplete message, and for outgoing bytes that the kernel does not accept
-//! at once; a [`SendQueue`](super::send_queue::SendQueue) holds these. An idle link owns no memory.
+//! at once. Its framer holds the message, and its [`SendQueue`](super::send_queue::SendQueue) the outgoing bytes. An
+//! idle link owns no such memory.
 
 use crate::bugs::budget;
 use crate::limits::{READ_BLOCK_BYTES, WRITE_BLOCK_BYTES};
@@ -33,7 +34,7 @@ impl ReadBlock {
         mem::take(&mut self.bytes).freeze()
     }
 
-    /// Restores the block, or allocates a new one if a part of it was kept.
+    /// Restores the block, or allocates a new one if a handler has kept a part of it.
     pub fn thaw(&mut self, block: Bytes) {
         self.bytes = block.try_into_mut().unwrap_or_else(|_| BytesMut::zeroed(READ_BLOCK_BYTES));
     }
@@ -80,7 +81,7 @@ impl WriteBlock {
         self.has_ping
     }
 
-    /// Returns whether another `len` bytes of replies fit. Further replies are queued.
+    /// Returns whether another `len` bytes of replies fit. Replies that do not fit are queued.
     pub fn has_room(&self, len: usize) -> bool {
         self.bytes.len() + len <= budget!(ReplyBytes, WRITE_BLOCK_BYTES)
     }

@@ -18,7 +18,7 @@ use std::mem::offset_of;
 use std::num::NonZeroU8;
 
 const _: () = assert!(size_of::<Link>() <= MAX_ROW_BYTES, "the row of an idle peer is too large");
-const _: () = assert!(Lane::COUNT <= u32::BITS as usize, "the lanes of a link are bits of one number");
+const _: () = assert!(Lane::COUNT <= u32::BITS as usize, "a link has more lanes than bits for them");
 const _: () = assert!(offset_of!(Link, peer) <= 64, "the fields of every message exceed one cache line");
 
 /// One TCP connection.
@@ -51,15 +51,15 @@ pub(crate) struct Link {
     pub(crate) peer: PeerConnection,
     /// The end of the last message sent in parts, as a position in the link's outgoing bytes.
     pub(crate) body_end: u64,
-    /// The start of the interval to our next ping: the end of the handshake, or the moment at which the last ping was
-    /// due.
+    /// The start of the interval to our next ping: the end of the handshake, or the moment at which the timer of the
+    /// last ping fired.
     pub(crate) pinged_at: Instant,
-    /// The moment of the peer's last progress on the queued bytes, or the moment at which they began to wait.
+    /// The moment of the peer's last progress in reading the queued bytes, or the moment at which they began to wait.
     pub(crate) send_progress: Instant,
-    /// The position in the outgoing bytes at which the next progress counts. It is at most the written position if
-    /// nothing waits.
+    /// The position in the outgoing bytes that the kernel must accept next for the peer to make progress. If nothing
+    /// waits, the kernel has accepted this position.
     pub(crate) send_goal: u64,
-    /// The moment at which reading stopped, while it is stopped.
+    /// The start of the current or last pause of reading.
     pub(crate) held_since: Instant,
     /// The moment to retry reading and writing after the kernel ran out of memory, or [`Instant::MAX`].
     pub(crate) retry_at: Instant,
@@ -67,7 +67,7 @@ pub(crate) struct Link {
     pub(crate) said_reject: bool,
     /// Whether the peer has sent `sendhdrsen`.
     pub(crate) prefers_enriched_headers: bool,
-    /// The lane after the one that was last offered the free room.
+    /// The index after that of the lane to which the free room was offered last.
     pub(super) pull_last: u8,
     /// The lanes that request the free room, one bit each.
     pub(super) pull_lanes: u32,
@@ -102,7 +102,8 @@ impl Link {
         if self.said_reject { self.send_progress.plus(REJECT_READ_TIME) } else { Instant::ZERO }
     }
 
-    /// Records that bytes were queued.
+    /// Sets the next goal for the peer's progress if the last one is reached. Call this after bytes were queued or
+    /// written.
     pub(crate) fn note_waiting(&mut self, now: Instant) {
         if self.bytes_written >= self.send_goal {
             self.send_progress = now;
@@ -119,7 +120,7 @@ impl Link {
         self.note_waiting(now);
         let late = now.since(self.send_progress.plus(SEND_STALL_TIMEOUT));
         if !late.is_zero() {
-            // The peer may have freed this room in time, so it needs the full time to free more.
+            // The peer may have freed this room in time, so it gets as much more time as this write is late.
             self.send_progress = now.plus(late).minus(SEND_STALL_TIMEOUT);
         }
     }
@@ -173,7 +174,7 @@ impl Link {
         self.messages_waiting_bytes() <= PULL_WAITING_BYTES
     }
 
-    /// Returns the number of waiting bytes of pings and pongs. It decides whether the peer is read.
+    /// Returns the number of waiting bytes of pings and pongs, which decides whether the peer is read.
     pub(crate) fn unread_replies_bytes(&self) -> usize {
         self.queue.ahead_bytes() + self.stream.as_ref().map_or(0, |stream| stream.behind.ahead_bytes())
     }
@@ -205,7 +206,8 @@ impl Link {
     }
 }
 
-/// A message that is sent in parts as they become available. All other messages wait until it is complete.
+/// A message that is sent in parts as the parts become available. All other messages wait until this message is
+/// complete.
 #[derive(Debug)]
 pub(crate) struct OutgoingBody {
     /// Payload bytes still to be fed, never 0: the last byte ends the message.

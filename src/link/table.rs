@@ -100,7 +100,7 @@ impl Table {
         self.live -= if canary!(SlotReleasedTwice) { self.live.min(2) } else { 1 };
         self.generations[id.slot()] += 1;
         if self.generations[id.slot()] > LinkId::MAX_GENERATION {
-            // The slot stays occupied by a row that no id finds, because its next use would repeat an id.
+            // The slot's next use would repeat an id, so the slot stays occupied by a row that no id finds.
             self.rows[id.slot()].generation = u32::MAX;
         } else {
             self.rows.remove(id.slot());
@@ -115,7 +115,7 @@ impl Table {
         self.rows.get_mut(id.slot()).filter(|link| link.is_known_by(id))
     }
 
-    /// Returns the id of the link that currently uses `slot`.
+    /// Returns the id of the link that uses `slot`, if one does.
     pub(crate) fn id_at(&self, slot: u32) -> Option<LinkId> {
         let link = self.rows.get(slot as usize)?;
         (link.generation != u32::MAX).then(|| LinkId::new(slot, link.generation))
@@ -147,7 +147,7 @@ impl Table {
         }
     }
 
-    /// Lists a link that has bytes to send and can send them.
+    /// Lists a link that has bytes to send, unless it is already listed or believed unwritable.
     pub(crate) fn mark_dirty(&mut self, id: LinkId) {
         if let Some(link) = self.get_mut(id)
             && link.readiness.writable
@@ -189,8 +189,8 @@ impl Table {
         }
     }
 
-    /// Returns the next lane that requests a peer's free room, and the free bytes, if they are to be offered now.
-    /// Clears the request. A link without enough room is listed again once there is enough.
+    /// Returns the next lane that requests a peer's free room, and the number of free bytes, if the room is to be
+    /// offered now. Clears this lane's request. A link without enough room is listed again once there is enough.
     pub(crate) fn take_pull(&mut self, id: LinkId) -> Option<(Lane, usize)> {
         let link = self.get_mut(id).filter(|link| link.is_open() && link.has_pull_room())?;
         let lane = link.next_pull()?;
@@ -258,7 +258,8 @@ impl Table {
         self.generations.len() as u32
     }
 
-    /// Returns the numbers of slots that were ever used, are in use, and are retired.
+    /// Returns the number of slots that were ever used, the number that hold a row, live or retired, and the number
+    /// that are retired.
     #[cfg(feature = "sim")]
     pub(crate) fn slot_counts(&self) -> (usize, usize, usize) {
         let retired = self.generations.iter().filter(|generation| **generation > LinkId::MAX_GENERATION).count();
@@ -284,7 +285,7 @@ impl Table {
         self.dials.len()
     }
 
-    /// Returns the number of bytes of the rows and lists, including unused ones.
+    /// Returns the memory of the rows and lists in bytes, including unused entries.
     #[cfg(feature = "sim")]
     pub(crate) fn held_bytes(&self) -> usize {
         let ids = [&self.ready, &self.dirty, &self.closing, &self.pulls].map(VecDeque::capacity).iter().sum::<usize>();

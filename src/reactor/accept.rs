@@ -20,7 +20,9 @@ use std::time::Duration;
 pub(super) struct Origin {
     /// The requested address, whose port may be 0.
     pub(super) asked: SocketAddr,
-    /// Whether the configuration lists the address; [`Reactor::listen`](super::Reactor::listen) requested any other.
+    /// Whether the configuration lists the address. Otherwise the listener was requested with
+    /// [`Reactor::listen`](super::Reactor::listen) or passed to
+    /// [`Reactor::add_listener`](super::Reactor::add_listener).
     pub(super) is_configured: bool,
 }
 
@@ -100,7 +102,7 @@ impl Listener {
             return false;
         }
         let failure = NetworkFailure::new(IoStep::Connect, &error);
-        // An error without a code is the standard library's: it could not decode the connection's address.
+        // An error without a code is the standard library's own: it could not decode the connection's address.
         if failure.is_of_one_connection() || error.raw_os_error().is_none() {
             engine.accept_failed();
             return true;

@@ -1,7 +1,7 @@
 //! The poller's descriptor, for nesting the loop in another event loop.
 //!
-//! It is readable when the kernel or a handle has work for the loop. It exists only on Unix. The outer loop may wait
-//! for it, and must not read it or close it.
+//! The descriptor is readable when the kernel or a handle has work for the loop. It exists only on Unix. The outer
+//! loop may wait for the descriptor, but must not read or close it.
 
 use super::Reactor;
 use crate::handler::Handler;

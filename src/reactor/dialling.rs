@@ -1,7 +1,7 @@
 //! Step 4 of the turn, second half: outbound connections.
 //!
-//! It opens the sockets of due dials, a bounded number in each turn, and handles connects that have succeeded or
-//! failed. The peer manager and the handler choose the addresses.
+//! This module opens the sockets of due dials, a bounded number in each turn, and handles connects that have succeeded
+//! or failed. It never chooses an address; the peer manager, the handler and handles do.
 
 use crate::bugs::budget;
 use crate::engine::Engine;

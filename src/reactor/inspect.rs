@@ -65,10 +65,11 @@ pub struct Summary {
     pub handler_timer_at: Option<Instant>,
     /// The earliest wake-up that the handler requested.
     pub wake_at: Option<Instant>,
-    /// The memory, in bytes, of large frames that are being buffered.
+    /// The memory, in bytes, held for large frames that are being buffered.
     pub gathered_bytes: u64,
-    /// Whether a listener, the kernel's events, the request queue or the completion queue may hold further items, or
-    /// timers must still be rearmed for moved deadlines.
+    /// Whether the next turn is due at once for a reason that the lists do not show: a listener, the kernel, the
+    /// request queue or the completion queue may hold further items, the loop has not started, an added connection or
+    /// the manager's step is due, or timers must still be rearmed for moved deadlines.
     pub has_more: bool,
     /// Whether the loop is stopping.
     pub is_stopping: bool,
@@ -121,7 +122,7 @@ pub struct LinkReport {
     pub id: LinkId,
     /// Its address: the dialled one, or the source of an accepted connection.
     pub address: SocketAddr,
-    /// The number of links that the manager counts for its host and for its range of addresses.
+    /// The number of links that the manager counts for this link's host, and for its range of addresses.
     pub counted: (usize, usize),
     /// Whether its host is banned and not trusted.
     pub is_banned: bool,
@@ -141,9 +142,9 @@ pub struct LinkReport {
     pub is_pull: bool,
     /// Whether the handler requests its free room and enough is free.
     pub is_pull_due: bool,
-    /// Whether it is believed readable.
+    /// Whether its socket is believed readable.
     pub is_readable: bool,
-    /// Whether it is believed writable.
+    /// Whether its socket is believed writable.
     pub is_writable: bool,
     /// Whether reading is paused on purpose.
     pub is_held: bool,
@@ -151,9 +152,9 @@ pub struct LinkReport {
     pub held_since: Instant,
     /// The bytes that wait to be sent.
     pub outgoing: OutgoingReport,
-    /// The number of bytes received of the incomplete frame.
+    /// The number of bytes received of the incomplete header or payload.
     pub frame_received_bytes: u64,
-    /// The size of the buffer for that frame's payload.
+    /// The size of the buffer for that header or payload, as the loop counts it.
     pub gathering_bytes: usize,
     /// The tick at which its timer fires.
     pub armed_tick: Option<u64>,

@@ -2,8 +2,8 @@
 //!
 //! Each address of [`ManagerConfig::listen`](crate::config::ManagerConfig::listen) has a listener or waits for one. A
 //! failed bind is never fatal: it is reported to the engine and retried after growing pauses. A broken listener is
-//! closed, and its address waits again. A listener's index is never reused, so that an event that outlives its listener
-//! has no effect.
+//! closed, and its address waits again. A listener's index is never reused, so a late event of a closed listener has
+//! no effect.
 
 use super::accept::{Listener, Origin};
 use crate::engine::Engine;
@@ -20,7 +20,7 @@ use std::time::Duration;
 pub(super) struct Listeners {
     pub(super) open: Vec<Listener>,
     waiting: Vec<Waiting>,
-    /// The configured addresses that the loop has applied.
+    /// The addresses in the configuration that was applied last.
     configured: Vec<SocketAddr>,
     next_index: u32,
 }
@@ -88,8 +88,8 @@ impl Listeners {
         self.close_broken(net, engine);
     }
 
-    /// Applies the configuration: sockets of kept addresses stay open, sockets of removed addresses are closed, and new
-    /// addresses are bound, or wait if that fails.
+    /// Applies the configuration: sockets of kept addresses stay open, and sockets of removed addresses are closed.
+    /// New addresses are bound; an address whose bind fails waits.
     pub(super) fn follow_configuration<N: Net>(&mut self, net: &mut N, engine: &mut Engine) {
         let addresses = engine.config().manager.as_ref().map_or(&[][..], |manager| &manager.listen);
         if engine.is_stopping() || addresses == self.configured {
@@ -247,7 +247,7 @@ mod tests {
         let mut stranger = world.host();
         let mut logged = Vec::new();
         for second in 0..150 {
-            // In every other second there are free descriptors, and one more connection that needs one.
+            // Every other second, descriptors are free. Each second, one more connection needs a descriptor.
             match second % 2 {
                 0 => world.fail_sometimes(0, Site::Accept, EMFILE, 1),
                 _ => world.clear_faults(),

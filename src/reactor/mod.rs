@@ -5,7 +5,8 @@
 //!
 //! 1. **Wait** until the next deadline, or not at all if a list has work. To meet a handler's exact wake-up, the loop
 //!    sleeps until a millisecond before it and polls from there.
-//! 2. **Clock**: read once after the wait, and again before each link's bytes are parsed; the wall clock once.
+//! 2. **Clocks**: the monotonic clock is read after the wait, before each dial, before each link's bytes are parsed,
+//!    and before the timers. The wall clock is read once.
 //! 3. **Requests** from other threads, and completions of jobs off the loop, such as resolved names; both bounded.
 //! 4. **Accept and dial**, both bounded. A failure of one connection is counted, and accepting continues. Any other
 //!    failure, for example because descriptors or memory ran out, always arms a retry, because an edge-triggered
@@ -14,22 +15,21 @@
 //!    written with one call per link.
 //! 6. **Timers**, in every turn, bounded. Deadlines are compared with the moment up to which the peer's input was seen,
 //!    so that a suspended process closes no peer that replied in time.
-//! 7. **Flush**: the handler is offered the free room of peers that it requested, at most
-//!    [`PULLS_PER_TURN`](crate::limits::PULLS_PER_TURN). Then queued bytes are written, with one vectored write per
-//!    link if the kernel accepts them, at most
-//!    [`MAX_WRITTEN_PER_TURN_BYTES`](crate::limits::MAX_WRITTEN_PER_TURN_BYTES) of each link, for at most
-//!    [`MAX_FLUSH_STEP`](crate::limits::MAX_FLUSH_STEP) in all.
+//! 7. **Flush**: the handler is offered the free room of peers for which it requested an offer, at most
+//!    [`PULLS_PER_TURN`](crate::limits::PULLS_PER_TURN) of them. Then queued bytes are written in vectored writes, for
+//!    at most [`MAX_FLUSH_STEP`](crate::limits::MAX_FLUSH_STEP) in all. Each link writes at most
+//!    [`MAX_WRITTEN_PER_TURN_BYTES`](crate::limits::MAX_WRITTEN_PER_TURN_BYTES).
 //! 8. **Close**: graceful closes continue, and finished links are freed. Only this step frees rows, so no event of this
 //!    turn can reach a row's next owner.
-//! 9. **Report** the turn's control events to the handler and then to the subscribers, which also receive their
-//!    messages: one batch each, under the subscriber's lock, which is never waited for, only attempted with `try_lock`.
-//!    Events that the handler causes here are reported in the next turn.
+//! 9. **Report** the turn's control events to the handler. Then each subscriber receives the turn's control events or
+//!    messages in one batch, under its lock. The loop never waits for that lock: it only attempts `try_lock`. Events
+//!    that the handler causes in this step are reported in the next turn.
 //!
 //! Readiness is a hint and is remembered: a socket is believed readable or writable until a call shows otherwise. A
 //! read that does not fill its buffer has drained the socket, unless the kernel has reported the stream's end, because
-//! data and end may share one edge. Error and hang-up flags are never acted on; the next call reports their cause.
-//! Between turns a link with unread data is on the ready list or held, and a link with queued bytes is on the dirty
-//! list or believed unwritable.
+//! data and end may share one edge. The loop never acts on error and hang-up flags; the next read or write reports
+//! their cause. Between turns a link with unread data is on the ready list or held, and a link with queued bytes is on
+//! the dirty list or believed unwritable.
 //!
 //! A peer's failure closes only that peer. Only a failure of the poller ends the loop.
 
@@ -104,9 +104,9 @@ pub struct Reactor<N: Net, H: Handler> {
     handle: Handle<H::Request>,
     /// `None` once the loop has ended, so that handles return an error.
     requests: Option<Receiver<Request<H::Request>>>,
-    /// Whether the request queue may hold further requests.
+    /// Whether the request queue may hold requests.
     requests_pending: bool,
-    /// Whether further completions or refused options may be waiting.
+    /// Whether completions or refused options may be waiting.
     completions_pending: bool,
     listeners: Listeners,
     additions: Additions,
@@ -116,7 +116,7 @@ pub struct Reactor<N: Net, H: Handler> {
     /// The moment at which stopping began.
     stopping_since: Option<Instant>,
     started: bool,
-    /// The end of the last turn; for an idle turn, its start.
+    /// The end of the last turn, or its start if the turn was idle.
     turn_ended: Instant,
 }
 
@@ -135,14 +135,15 @@ impl<H: Handler> Reactor<MioNet, H> {
     ///
     /// # Errors
     ///
-    /// [`StartError`] if the configuration is invalid or the operating system provides no poller.
+    /// [`StartError`] if the configuration is invalid, or if the operating system provides no poller, waker or
+    /// randomness.
     pub fn new(config: Config, handler: H) -> Result<Self, StartError> {
         Self::with_net(config, MioNet::new().map_err(StartError::System)?, handler)
     }
 
-    /// Accepts connections on a listener that the caller has opened, and returns its address. The loop makes it
-    /// non-blocking and sets the options that accepted connections inherit. Its connections count towards every limit.
-    /// It stays open when the configuration changes, and is closed when the loop stops.
+    /// Accepts connections on a listener that the caller has opened, and returns its address. The loop makes the
+    /// listener non-blocking and sets the options that accepted connections inherit. The listener's connections count
+    /// towards every limit. The listener stays open when the configuration changes, and is closed when the loop stops.
     ///
     /// # Errors
     ///
@@ -170,7 +171,7 @@ impl<H: Handler> Reactor<MioNet, H> {
     }
 
     /// Waits until the address book is written, at most [`MAX_BOOK_END`](crate::limits::MAX_BOOK_END), and closes its
-    /// store. Call it after the loop has ended. Without this call, dropping the network does the same and only logs a
+    /// store. Call it after the loop has ended. Without this call, dropping the loop does the same, but only logs a
     /// failure.
     ///
     /// # Errors
@@ -305,7 +306,8 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         &self.net
     }
 
-    /// Runs turns until [`Handle::stop`] or [`Ctx::stop`](crate::Ctx::stop) ends the loop and all peers are closed.
+    /// Runs turns until [`Handle::stop`] or [`Ctx::stop`](crate::Ctx::stop) is called and the loop has then closed all
+    /// peers.
     ///
     /// # Errors
     ///
@@ -329,7 +331,8 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     /// turn may change it.
     pub fn next_deadline(&self) -> Wait {
         let mut wait = self.engine.wait();
-        // After a wait with the maximum number of events the kernel may hold more, whose edges may already be consumed.
+        // After a wait that returned the maximum number of events, the kernel may hold more, so the next turn is due
+        // at once.
         let more_events = self.ready.len() >= budget!(Events, EVENTS_PER_TURN);
         let more_to_take = self.requests_pending || self.completions_pending || !self.started;
         let stops = self.engine.is_stopping() && self.stopping_since.is_none();
@@ -386,7 +389,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     /// Refuses further requests, ends subscriptions, and replies to all stop requests.
     fn end(&mut self) {
         if let Some(requests) = self.requests.take() {
-            // A stop request that arrived too late for the last turn gets its reply as well.
+            // A stop request that arrived too late for the last turn also gets its reply.
             let stops = requests.try_iter().filter(|request| matches!(request, Request::Stop { .. }));
             stops.for_each(|stop| self.engine.request(stop, &mut self.handler));
         }

@@ -1,7 +1,8 @@
 //! Charges and bans, for the engine and for handlers.
 //!
-//! The manager decides on each. This module closes the affected links at once and emits an event. It never reads a
-//! clock or waits for the disk.
+//! The manager decides on each charge and ban. This module applies the decision: it starts to close the affected links
+//! at once and emits a charge's event. A ban is reported once it is durable. This module never reads a clock or waits
+//! for the disk.
 
 use super::LoopState;
 use crate::address::Host;
@@ -15,8 +16,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 impl LoopState {
-    /// Charges an open link with a misbehavior, and closes the link or bans its host if the new score requires that.
-    /// Does nothing for a trusted host or without a peer manager.
+    /// Charges an open link with a misbehavior, and closes the link or bans its host if the manager decides so. Does
+    /// nothing for a trusted host or without a peer manager.
     pub(crate) fn charge(&mut self, id: LinkId, misbehavior: Misbehavior) {
         let (Some(manager), Some(link)) = (&mut self.manager, self.links.table.get(id)) else { return };
         if !link.is_open() {
@@ -39,8 +40,7 @@ impl LoopState {
     }
 
     /// Bans a link's host if the link has just begun to close for a reason that earns a ban, unless the manager spares
-    /// the host. The ban applies at once, because the host could reconnect during a graceful close, which lasts
-    /// seconds.
+    /// the host. A graceful close lasts seconds, in which the host could reconnect, so the ban applies at once.
     pub(crate) fn ban_if_earned(&mut self, id: LinkId) {
         let (Some(manager), Some(link)) = (&self.manager, self.links.table.get_mut(id)) else { return };
         let Some(reason) = link.ending.as_deref_mut().and_then(|ending| ending.consequences.ban.take()) else { return };

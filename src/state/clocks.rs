@@ -1,7 +1,7 @@
 //! The loop's time, and the wake-ups that handlers requested: one per lane.
 //!
-//! The reactor sets both clocks; this module never reads the operating system's. Time never runs backwards, because
-//! otherwise deadlines could pass twice.
+//! The reactor sets the monotonic clock and the wall clock; this module never reads the operating system's clocks. The
+//! monotonic clock never runs backwards, because otherwise deadlines could pass twice.
 
 use crate::id::Lane;
 use crate::time::{Instant, Moment, UnixTime};
@@ -10,11 +10,11 @@ use crate::time::{Instant, Moment, UnixTime};
 #[derive(Debug)]
 pub(crate) struct Clocks {
     moment: Moment,
-    /// All input that arrived before this moment is listed in the table or was read.
+    /// All input that arrived before this moment was read, or its link is listed as ready in the table.
     pub(crate) input_seen_until: Instant,
-    /// The earliest wake-up that the loop's own handler requested.
+    /// The earliest wake-up requested in [`Lane::ROOT`], the lane of the loop's own handler.
     wake_at: Option<Instant>,
-    /// Each handler part's earliest wake-up, for every part that has ever requested one; empty unless handlers are
+    /// The earliest wake-up of every part of a composed handler that has ever requested one. Empty unless handlers are
     /// composed.
     parts_wake_at: Vec<(Lane, Option<Instant>)>,
 }
@@ -70,12 +70,13 @@ impl Clocks {
         &mut self.parts_wake_at[index].1
     }
 
-    /// Returns the number of indices for [`Clocks::take_due_wake`].
+    /// Returns the number of lanes that may have a wake-up. [`Clocks::take_due_wake`] accepts each index below this
+    /// number.
     pub(crate) fn wakes(&self) -> usize {
         1 + self.parts_wake_at.len()
     }
 
-    /// Removes a wake-up if it is due, and returns its lane and moment.
+    /// Removes the wake-up at `index` if it is due, and returns its lane and moment.
     pub(crate) fn take_due_wake(&mut self, index: usize) -> Option<(Lane, Instant)> {
         let (lane, asked) = match index.checked_sub(1) {
             None => (Lane::ROOT, &mut self.wake_at),
@@ -90,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn time_never_runs_backwards() {
+    fn the_monotonic_clock_never_runs_backwards() {
         let mut clocks = Clocks::new(Instant::from_nanos(5));
         clocks.advance(Instant::from_nanos(7));
         clocks.advance(Instant::from_nanos(6));

@@ -10,7 +10,7 @@ use crate::stats::{BookCounts, Stats};
 use crate::time::Instant;
 
 /// Returns all gauges, counters and latencies, at a cost that does not depend on the number of peers. `gathered_bytes`
-/// is the total size of the messages that are being buffered.
+/// is the memory held for large messages that are being buffered.
 pub(crate) fn stats(state: &LoopState, gathered_bytes: u64) -> Stats {
     Stats {
         links: state.links.table.len(),

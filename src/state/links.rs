@@ -1,7 +1,7 @@
-//! The links of a loop with their shared parts: table, timers, buffers, and the block that collects replies.
+//! A loop's links and the parts that they share: table, timers, buffers, and the block that collects replies.
 //!
-//! This module pauses, resumes, closes and times links. A deadline is never stored: it is computed from its start, so a
-//! new configuration moves it. No call uses a socket or a clock; the current moment is a parameter.
+//! This module pauses, resumes, closes and times links. A deadline is never stored. It is computed from its stored
+//! start, so a new configuration moves it. No call uses a socket or a clock; the current moment is a parameter.
 
 use crate::bugs::{budget, canary};
 use crate::config::Config;
@@ -54,7 +54,8 @@ impl Timeouts {
         }
     }
 
-    /// Applies the configuration. Returns whether armed timers may be too late now, or rows hold an old pong timeout.
+    /// Applies the configuration. Returns whether the links must be rearmed: a timer may now be too late, or rows hold
+    /// the old pong timeout.
     pub(crate) fn update(&mut self, config: &Config, now: Instant) -> bool {
         let mut new = Self::new(config, now);
         if new.ping_interval == self.ping_interval {
@@ -82,7 +83,7 @@ impl Timeouts {
         let mut consider = |deadline: Option<Instant>| earliest = earliest.min(deadline.unwrap_or(Instant::MAX));
         match link.phase() {
             Some(Phase::Lingering(since)) => return since.plus(CLOSE_GRACE),
-            // The close continues without a timer, which would fire in each turn until then.
+            // The close continues in its list without a timer, which would fire in each turn until then.
             Some(Phase::Draining(_)) if link.is_listed_closing() => return Instant::MAX,
             Some(Phase::Draining(_)) if link.queue.is_empty() => return link.may_shut_down_at(),
             Some(Phase::Draining(since)) => {
@@ -169,7 +170,8 @@ impl Links {
 
     // --- Closing ----------------------------------------------------------------------------------------------------
 
-    /// Closes a link after its queue is sent. A close that has begun keeps its reason and consequences.
+    /// Closes a link after its queue is sent; aborts a link that is still connecting. A close that has begun keeps its
+    /// reason and consequences.
     pub(crate) fn close(&mut self, id: LinkId, reason: CloseReason, now: Instant) {
         let Some(link) = self.table.get_mut(id) else { return };
         if !link.is_open() {
@@ -224,8 +226,8 @@ impl Links {
         }
     }
 
-    /// Returns the moment at which the link's timer must fire. A deadline that passes while the next read or write
-    /// waits for memory is checked after the retry; otherwise its timer would fire in each turn until then.
+    /// Returns the moment at which the link's timer must fire. While the next read or write waits for memory, a passed
+    /// deadline is checked only after the retry. Otherwise the deadline's timer would fire in each turn until then.
     pub(crate) fn due_at(&self, link: &Link, now: Instant) -> Instant {
         let deadline = self.timeouts.earliest_deadline(link);
         let is_put_off = deadline <= now && link.retry_at != Instant::MAX;
@@ -234,8 +236,8 @@ impl Links {
 
     // --- Room to send -----------------------------------------------------------------------------------------------
 
-    /// Checks that the peer accepts a payload of `len_bytes`. The limit in its `protoconf` covers all messages except
-    /// blocks and transactions.
+    /// Checks that the peer accepts a payload of `len_bytes`. The limit in the peer's `protoconf` does not cover
+    /// messages with a limit of their own, such as blocks and transactions.
     pub(super) fn check_size(&self, id: LinkId, command: CommandName, len_bytes: u64) -> Result<(), RequestError> {
         let link = self.table.get(id).ok_or(RequestError::NoSuchPeer)?;
         let limits = PayloadLimits {
@@ -248,7 +250,7 @@ impl Links {
         Ok(())
     }
 
-    /// Checks that a message of `len` bytes fits the link's queue.
+    /// Checks that the link's queue has room for a message of `len` bytes.
     pub(super) fn check_room(&self, id: LinkId, len: usize) -> Result<(), RequestError> {
         let link = self.table.get(id).ok_or(RequestError::NoSuchPeer)?;
         if len > link.free_bytes() && !canary!(UnboundedQueue) {

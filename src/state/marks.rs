@@ -1,8 +1,8 @@
 //! Marks on messages that are not yet written. A mark's handler gets a report once the kernel has accepted the message.
 //!
-//! A mark is the position in a link's outgoing bytes at which its message ends. It moves when a frame is queued ahead
-//! of the message, and is due once the kernel has accepted that many bytes. A marked message is always queued, never
-//! collected in the write block. A link without marks costs nothing.
+//! A mark is the position in a link's outgoing bytes at which its message ends. The position moves when a frame is
+//! queued ahead of the message. The mark is due once the kernel has accepted all bytes up to the position. A marked
+//! message is always queued, never collected in the write block. A link without marks costs nothing.
 
 use crate::id::{Lane, LinkId};
 use crate::limits::MAX_MARKS_PER_PEER;
@@ -15,7 +15,7 @@ pub(crate) struct Mark {
     pub(crate) number: u64,
     /// The position in the link's outgoing bytes at which the message ends.
     pub(crate) end: u64,
-    /// The handler that set it.
+    /// The lane of the handler that set the mark.
     pub(crate) lane: Lane,
 }
 
@@ -41,7 +41,7 @@ impl Marks {
         self.0.entry(link).or_default().push_back(mark);
     }
 
-    /// Moves the link's marks after `position`, at which `len_bytes` bytes were inserted.
+    /// Moves the link's marks after `position` by `len_bytes`, because that many bytes were inserted there.
     pub(crate) fn make_room(&mut self, link: LinkId, position: u64, len_bytes: u64) {
         if self.is_empty() {
             return;
@@ -50,7 +50,8 @@ impl Marks {
         marks.take_while(|mark| mark.end > position).for_each(|mark| mark.end += len_bytes);
     }
 
-    /// Removes the link's next mark and returns it, if it is due after `written` bytes in all.
+    /// Removes and returns the link's next mark if it is due, once the kernel has accepted `written` bytes of the link
+    /// in all.
     pub(crate) fn take_due(&mut self, link: LinkId, written: u64) -> Option<Mark> {
         let marks = self.0.get_mut(&link)?;
         let due = *marks.front().filter(|mark| mark.end <= written)?;
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_is_due_once_when_its_last_byte_is_written() {
+    fn a_mark_is_due_once_when_its_messages_last_byte_is_written() {
         let mut marks = marks(&[10, 20, 20]);
         assert_eq!((marks.take_due(LINK, 9), marks.take_due(LinkId::new(3, 2), 99)), (None, None));
         assert_eq!((marks.take_due(LINK, 10), marks.take_due(LINK, 19)), (Some(mark(1, 10)), None));

@@ -3,8 +3,8 @@
 //! Each part has one responsibility: [`Links`] holds the connections, [`Clocks`] the time, [`Timers`] the handler's
 //! timers, [`Telemetry`] counters and measurements, [`Outbox`] outgoing events, and the [`Manager`] the policy for
 //! peers. This module has the steps that need several parts: it opens links, [`sending`] sends on them, and
-//! [`charging`] handles misbehavior. No call uses a socket or reads a clock. Only a handler reads the clock that is
-//! stored here.
+//! [`charging`] handles misbehavior. No call uses a socket. The clock that is stored here is read once at the start;
+//! later only handlers read it.
 
 mod charging;
 mod clocks;
@@ -48,7 +48,7 @@ pub(crate) struct LoopState {
     pub(crate) rng: StdRng,
     pub(crate) links: Links,
     pub(crate) clocks: Clocks,
-    /// The clock for handlers that request the current time. The loop itself reads it through its `Net`.
+    /// The clock for handlers that request the current time. The loop itself reads the time through its `Net`.
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) timers: Timers,
     pub(crate) marks: Marks,
@@ -98,7 +98,7 @@ impl LoopState {
         self.outbox.add_stop(reply);
     }
 
-    /// Allocates a row for a connection to `address`, which the turn then opens.
+    /// Allocates a row for a connection to `address`. The turn then opens the connection.
     pub(crate) fn connect(&mut self, address: SocketAddr, source: Option<IpAddr>) -> Result<LinkId, RequestError> {
         self.allow_outbound(address)?;
         Ok(self.open(address, source))
@@ -124,7 +124,8 @@ impl LoopState {
         Ok(())
     }
 
-    /// Allocates a row for a connection that the manager has counted, and that the turn then opens.
+    /// Allocates a row for a connection that the manager, if there is one, has already counted. The turn then opens
+    /// the connection.
     pub(crate) fn open(&mut self, address: SocketAddr, source: Option<IpAddr>) -> LinkId {
         let link = self.take_outbound_row(address);
         self.links.table.push_dial(Dial { link, address, source });

@@ -1,8 +1,9 @@
 //! A loop's output besides bytes: control events, and items for subscribers on other threads.
 //!
-//! A turn's control events are collected here and passed on at its end: to the log, the handler and the subscribers.
-//! Messages are passed to the matching publishers on arrival. Publishers are flushed once per turn. Without a
-//! subscription to messages, a message costs one check. Replies to stop requests wait here for the loop's end.
+//! A turn's control events are collected here. At the turn's end they are passed on to the log, the handler and the
+//! subscribers. A message is passed on arrival to the publishers whose subscribers want it. Publishers are flushed
+//! once per turn. Without a subscription to messages, a message costs one check. Replies to stop requests wait here
+//! for the loop's end.
 
 use crate::api::{CommandFilter, ControlEvent, MessageEvent, Reply};
 use crate::limits::CONTROL_EVENTS_KEPT;
@@ -18,7 +19,8 @@ pub(crate) struct Outbox {
     messages: Vec<(CommandFilter, Publisher<MessageEvent>)>,
     /// Whether a publisher may hold items.
     has_unsent: bool,
-    /// The replies due at the loop's end, at most about twice the number of callers that still wait.
+    /// The replies that are due at the loop's end. Their number is at most about twice the number of callers that
+    /// still wait.
     stops: Vec<Reply<()>>,
 }
 
@@ -39,7 +41,8 @@ impl Outbox {
     /// Keeps the reply to a stop request until the loop's end.
     pub(crate) fn add_stop(&mut self, reply: Reply<()>) {
         if self.stops.len() == self.stops.capacity() {
-            // The reserved capacity delays the next search by at least as many requests as remain.
+            // This capacity delays the next search until at least as many further requests have arrived as replies
+            // remain.
             self.stops.retain(Reply::is_awaited);
             self.stops.reserve(self.stops.len() + 1);
         }

@@ -1,15 +1,15 @@
 //! Sending on links, and the order of outgoing frames.
 //!
-//! All outgoing bytes pass through here. The write block collects frames while the link is being read; all other frames
-//! wait in the link's queue. The block is never used while the queue holds anything. Only pings and pongs, ours and the
-//! handler's, overtake queued frames. They are sent right after the frame that is partly sent, in their own order, so
-//! that no latency measurement, the peer's or ours, includes our queue. Frames of the handshake are never overtaken.
-//! While a message is being fed in parts, all other frames wait after it, pings and pongs first. These overtake the
-//! message itself as long as its header waits.
+//! All outgoing bytes pass through here. While a link is being read, the write block collects its frames. All other
+//! frames wait in their link's queue. The block is not used for a link whose queue holds anything. Only pings and
+//! pongs, ours and the handler's, overtake queued frames. They are sent in their own order, right after the frame that
+//! is partly sent. The latencies that both sides measure therefore exclude our queue. Frames of the handshake are
+//! never overtaken. While a message is being fed in parts, all other frames wait after it, pings and pongs first.
+//! Pings and pongs overtake even the message itself as long as none of it is sent.
 //!
-//! A ping remembers its end position in the link's outgoing bytes, so that the write that carries it stamps it. The
-//! position changes only when a collected ping moves ahead of other collected frames. No call here reaches a socket or
-//! a clock.
+//! The end of each ping is stored as a position in the link's outgoing bytes, so that the write of its last byte can
+//! record the ping's send time. The position changes only when a collected ping moves ahead of other collected frames.
+//! No call here reaches a socket or a clock.
 
 use super::{LoopState, Mark};
 use crate::bugs::canary;
@@ -53,11 +53,11 @@ impl AfterWrite {
 impl LoopState {
     /// Starts to collect replies to a link, until [`LoopState::end_replies`].
     pub(crate) fn begin_replies(&mut self, id: LinkId) {
-        debug_assert!(self.links.write_block.gathered().is_empty(), "the previous reply window is closed");
+        debug_assert!(self.links.write_block.gathered().is_empty(), "the previous reply window is still open");
         self.links.replying = Some(id);
     }
 
-    /// Queues collected replies that are not written, and stops collecting. Idempotent.
+    /// Queues the collected replies that are not written yet, and stops collecting. Idempotent.
     pub(crate) fn end_replies(&mut self, id: LinkId) {
         if self.links.replying.is_some() && !self.links.write_block.gathered().is_empty() {
             self.wrote_replies(id, 0, self.clocks.now());
@@ -65,7 +65,8 @@ impl LoopState {
         self.links.replying = None;
     }
 
-    /// Appends the frame that `write` writes to the link's outgoing bytes, and returns its end position in them.
+    /// Appends a frame of `len` bytes to the link's outgoing bytes; `write` writes the frame. Returns the frame's end
+    /// position in these bytes.
     ///
     /// The link must have room for the frame: see [`Links::check_room`](super::Links::check_room).
     pub(crate) fn append(&mut self, id: LinkId, len: usize, write: impl FnOnce(&mut Vec<u8>)) -> u64 {
@@ -143,7 +144,7 @@ impl LoopState {
         verdict
     }
 
-    /// Sends an engine's message whose payload was encoded into a pooled buffer.
+    /// Sends one of the engine's own messages. Its payload is already encoded, in a pooled buffer.
     pub(crate) fn send_payload(&mut self, id: LinkId, command: CommandName, payload: Vec<u8>) {
         let (magic, len) = (self.magic, HEADER_LEN_BYTES + payload.len());
         self.append(id, len, |out| put_frame(magic, command, &payload, out));
@@ -151,7 +152,7 @@ impl LoopState {
         self.links.pool.put(payload);
     }
 
-    /// Sends an engine's message that is already encoded.
+    /// Sends one of the engine's own messages as an encoded frame.
     pub(crate) fn send_frame(&mut self, id: LinkId, command: CommandName, frame: &[u8]) {
         self.append(id, frame.len(), |out| out.extend_from_slice(frame));
         self.telemetry.sent.add(command, (frame.len() - HEADER_LEN_BYTES) as u64);
@@ -171,7 +172,7 @@ impl LoopState {
         self.send_payload(id, CommandName::REJECT, payload);
     }
 
-    /// Sends a `reject`, and gives the peer time to read it before the connection closes.
+    /// Sends a `reject` before a close. The close gives the peer time to read the `reject`.
     pub(crate) fn send_last_reject(&mut self, id: LinkId, message: &[u8], code: RejectCode, reason: &[u8]) {
         if let Some(link) = self.links.table.get_mut(id) {
             link.said_reject = true;
@@ -274,7 +275,7 @@ impl LoopState {
         {
             link.stream = Some(Box::new(OutgoingBody { left: header.payload_len, behind: SendQueue::default() }));
         }
-        // Bytes that wait before a body do not count against the room for messages.
+        // Bytes that wait before a body do not count against the room for messages, so the room may have grown.
         self.links.table.mark_pull(id);
         Ok(())
     }
@@ -323,7 +324,7 @@ impl LoopState {
         let Some(link) = self.links.table.get_mut(id) else { return AfterWrite::Nothing };
         link.bytes_written += written as u64;
         self.telemetry.counters.bytes_sent += written as u64;
-        // Without a ping among the replies, skipping the row's ping state saves a cache miss.
+        // If the replies hold no ping, the row's ping state is not read, which saves a cache miss.
         if has_ping {
             link.peer.ping_pong_mut().mark_written(link.bytes_written, at);
         }
@@ -339,8 +340,8 @@ impl LoopState {
         next
     }
 
-    /// Accounts for `written` bytes of the link's queue, which the kernel accepted at `at`. Stamps the pings among
-    /// them, and resumes reading if unread replies had paused it.
+    /// Accounts for `written` bytes of the link's queue, which the kernel accepted at `at`. Records the send time of
+    /// the pings among them, and resumes reading if unread replies had paused it.
     pub(crate) fn wrote_queued(&mut self, id: LinkId, written: usize, at: Instant) -> AfterWrite {
         let Some(link) = self.links.table.get_mut(id) else { return AfterWrite::Nothing };
         link.queue.advance(written, &mut self.links.pool);
@@ -384,7 +385,7 @@ impl LoopState {
         end
     }
 
-    /// Queues a frame as [`Link::queue_ahead`] does, after the collected replies.
+    /// Queues the collected replies, and then a frame as [`Link::queue_ahead`] does.
     fn enqueue_ahead(&mut self, id: LinkId, frame: &[u8]) -> u64 {
         self.queue_replies(id);
         let Some(link) = self.links.table.get_mut(id) else { return 0 };

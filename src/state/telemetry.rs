@@ -28,7 +28,7 @@ pub(crate) struct Telemetry {
     pub(crate) turn: LatencyHistogram,
     pub(crate) loop_lag: LatencyHistogram,
     pub(crate) keepalive_lag: LatencyHistogram,
-    /// The total size, in bytes, of the messages that were being buffered when the turn began.
+    /// The memory, in bytes, held when the turn began for large messages that were being buffered.
     pub(crate) gathered_bytes: u64,
     /// Time spent working.
     pub(crate) busy: Duration,
@@ -90,7 +90,7 @@ impl Telemetry {
         self.costs.as_ref().map(|costs| costs.of(id, now))
     }
 
-    /// Returns the current time and byte counts, if costs are measured; `clock` is read only then.
+    /// Returns the current time and byte counts, if costs are measured. Only then is `clock` called.
     pub(crate) fn mark(&self, clock: impl FnOnce() -> Instant) -> Option<Mark> {
         self.costs.as_ref().map(|_| Mark {
             at: clock(),

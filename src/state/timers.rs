@@ -1,9 +1,10 @@
 //! The handler's timers: a limited number, each under a key of the handler's choice.
 //!
 //! Setting, replacing and cancelling a timer costs one lookup and a constant number of steps, because the timers have
-//! their own hashed wheel. A timer fires once, never before its moment, and at most one tick late if the turns keep
-//! their bounds. A timer that is set while others fire waits for the next turn, so that each turn ends. Nothing is
-//! allocated before the first timer is set. The memory of removed timers is reused.
+//! their own hashed wheel. A timer fires once and never before its moment. It is due at most one tick after its
+//! moment, and fires in the first turn after that, or in a later turn if too many timers are due. A timer that is set
+//! while others fire waits for the next turn, so that each turn ends. Nothing is allocated before the first timer is
+//! set. The memory of removed timers is reused.
 //!
 //! This module never calls the handler, reads a clock, or iterates in hash order.
 
@@ -38,14 +39,15 @@ struct SetTimers {
     keys: Slab<TimerKey>,
     indices: HashMap<TimerKey, u32, KeyedState>,
     wheel: Wheel,
-    /// The timers that have expired in this turn and not fired yet, in reverse order of firing.
+    /// The indices of the timers that have expired in this turn and not fired yet, in reverse order of firing.
     expired: Vec<u32>,
     /// The number of timers that fired, were cancelled or moved.
     settled: u64,
 }
 
 impl Timers {
-    /// Sets a timer for `at`, which replaces its earlier moment. For the first timer, `rng` draws the map's key.
+    /// Sets a timer for `at`. If the timer is already set, `at` replaces its moment. When the first timer is set,
+    /// `rng` draws the hash map's key.
     ///
     /// # Errors
     ///
@@ -165,7 +167,7 @@ mod tests {
             self.timers.set(key(number), moment, Instant::ZERO, &mut self.rng)
         }
 
-        /// Returns the keys of all timers that have expired at `now`.
+        /// Fires the timers that are due at `now`, at most `limit`, and returns their numbers.
         fn fire(&mut self, now: Instant, limit: usize) -> Vec<u64> {
             self.timers.expire(now, limit);
             std::iter::from_fn(|| self.timers.take_expired()).map(|key| key.key).collect()
@@ -227,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_budget_defers_the_rest_to_the_next_turn() {
+    fn timers_beyond_the_turns_limit_fire_in_the_next_turn() {
         let mut stage = Stage::new();
         for number in 0..10 {
             stage.set(number, at(10)).unwrap();
@@ -265,7 +267,10 @@ mod tests {
             }
             fill(&mut stage, 1 << 40);
         });
-        assert!(again.bytes_max < 3_500_000 && again.bytes_current == 0, "the map may be rehashed: {again:?}");
+        assert!(
+            again.bytes_max < 3_500_000 && again.bytes_current == 0,
+            "reuse allocates more than a rehash of the map: {again:?}"
+        );
     }
 
     proptest! {

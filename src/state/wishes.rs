@@ -1,7 +1,7 @@
 //! The delivery that each of several composed handlers wants for an arriving message.
 //!
-//! A pair passes an arriving header to both of its parts, and needs their wishes when the message is delivered. Wishes
-//! are not stored in the row, because a loop with one handler has none.
+//! A pair of handlers passes an arriving header to both of its parts, and needs their wishes again when the message is
+//! delivered. Wishes are not stored in the row, because a loop with one handler has none.
 
 use crate::api::Delivery;
 use crate::id::{Lane, LinkId};
@@ -11,7 +11,7 @@ const _: () = assert!(Lane::COUNT * BITS <= u64::BITS as usize, "a link's wishes
 
 /// The wishes of all lanes by the link's slot, [`BITS`] bits per lane.
 ///
-/// A wish of the slot's former link is never read, because each message's header sets the wishes again.
+/// The wish of a slot's former link is never read, because each message's header sets the wishes again.
 #[derive(Debug, Default)]
 pub(crate) struct Wishes(Vec<u64>);
 

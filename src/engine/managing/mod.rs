@@ -111,7 +111,7 @@ impl<'a> Managing<'a> {
         self.manager.next_dial(self.moment, self.rng)
     }
 
-    /// Reports that the table has no row for a due dial.
+    /// If a dial is due and the table has no row for it, reports this as the cause.
     fn report_lack_of_rows(&mut self) {
         if !self.has_row() && !self.is_stopping {
             self.manager.dialler.lacks_row(self.moment.now);
@@ -147,7 +147,7 @@ impl<'a> Managing<'a> {
         if self.is_stopping { None } else { self.manager.next_query(self.moment.now) }
     }
 
-    /// Returns the next changes in the address book to write.
+    /// Returns the next batch of changes in the address book to write, if one is due.
     pub(crate) fn next_batch(&mut self) -> Option<Batch> {
         self.manager.persistence.next_batch(self.moment.now)
     }
@@ -178,7 +178,7 @@ impl<'a> Managing<'a> {
         if let Some(link) = table.get(peer.link()) {
             self.outbox.emit(ControlEvent::PeerEvicted { peer, address: link.peer.address() });
         }
-        // The evicted peer's row is freed at the end of this turn, and its slot with it.
+        // The evicted peer's row and slot are freed at the end of this turn.
         self.manager.dialler.slots.take_beyond();
         self.links.abort(peer.link(), LocalCause::Evicted.into());
         true
@@ -186,8 +186,8 @@ impl<'a> Managing<'a> {
 
     // --- Links ------------------------------------------------------------------------------------------------------
 
-    /// Closes one of two connections to the same peer, after the `version` of `id` has arrived. Returns whether `id`
-    /// may continue.
+    /// Closes one of two connections to the same peer, if the `version` of `id` shows that there are two. Returns
+    /// whether `id` may continue.
     pub(super) fn identify(&mut self, id: LinkId) -> bool {
         let now = self.moment.now;
         let patience = self.config.handshake_timeout;

@@ -1,4 +1,4 @@
-//! The framer's input and output.
+//! The framer's input, rules and output.
 
 use crate::limits::BODY_WINDOW;
 use crate::protocol::CommandName;
@@ -38,7 +38,7 @@ pub enum DropCause {
     Discarded,
     /// It exceeds the buffer limit of one message.
     OverBufferLimit,
-    /// All links together already buffer the maximum number of bytes.
+    /// With this payload, all links together would buffer more than the maximum number of bytes.
     NoBufferRoom,
 }
 
@@ -132,7 +132,7 @@ pub struct FramerRules {
     pub magic: [u8; 4],
     /// The largest payload that each command may claim.
     pub limits: PayloadLimits,
-    /// The largest payload that is buffered for one message.
+    /// The largest payload that is buffered for one message of each command.
     pub frame_limits: FrameLimits,
     /// The minimum rate of a body, in bytes per second over a [`BODY_WINDOW`]; 0 requires only that it does not
     /// stall.

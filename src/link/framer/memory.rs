@@ -1,9 +1,10 @@
 //! The memory that the framers of one loop share, and its bound.
 //!
-//! A payload is buffered in a buffer of one of two sizes, so that odd-sized messages do not fragment the heap. Up to
-//! [`MAX_POOLED_BUFFER_BYTES`] it is a small one from the pool. Above that it is a large one of at least
+//! There are two kinds of buffers, so that odd-sized messages do not fragment the heap. A payload of up to
+//! [`MAX_POOLED_BUFFER_BYTES`] uses a small buffer from the pool. A longer payload uses a large buffer of at least
 //! [`BUFFER_GROWTH_BYTES`], because allocators map such buffers separately and return them to the system when they are
-//! freed. In a mapped buffer only written pages cost memory, so a large buffer is counted by its payload.
+//! freed. In a mapped buffer only written pages cost memory, so a large buffer counts as no more than its payload's
+//! length.
 
 use super::partial::{Body, Fate, Partial, Progress};
 use crate::limits::{BUFFER_GROWTH_BYTES, MAX_LARGE_BUFFERS, MAX_POOLED_BUFFER_BYTES, MAX_POOLED_BUFFERS};
@@ -25,8 +26,8 @@ pub struct FramerMemory {
     partials: Vec<Box<Partial>>,
     gathered_bytes: u64,
     max_gathered_bytes: u64,
-    /// The hash of the last whole payload that was longer than a block of SHA-256. A frame does not carry it, because
-    /// that would slow down every ping.
+    /// The hash of the last whole payload that was longer than a block of SHA-256. The hash is stored here and not in
+    /// each frame, because that would slow down every ping.
     hash: Hash256,
 }
 
@@ -55,11 +56,14 @@ impl FramerMemory {
         checksum_of_hash(&self.hash)
     }
 
-    /// Returns the payload's hash of the frame that was completed last; `header` must be that frame's header. `None`
-    /// without a checksum, and for a payload of up to 55 bytes.
+    /// Returns the hash of the payload that was completed last; `header` must be the header of its frame. Returns
+    /// `None` for a frame without a checksum, and for a payload of up to 55 bytes.
     pub fn hash_of_last(&self, header: &Header) -> Option<Hash256> {
         let is_kept = header.payload_len > MAX_ONE_BLOCK_BYTES as u64 && !header.is_extended();
-        debug_assert!(!is_kept || header.checksum == Some(checksum_of_hash(&self.hash)), "the frame was the last one");
+        debug_assert!(
+            !is_kept || header.checksum == Some(checksum_of_hash(&self.hash)),
+            "the header is not that of the last frame"
+        );
         is_kept.then_some(self.hash)
     }
 
@@ -92,7 +96,8 @@ impl FramerMemory {
         &mut self.buffers
     }
 
-    /// Returns a payload's buffer to its pool, or frees it if it has neither of the two sizes or the pool is full.
+    /// Returns a payload's buffer to its pool. Frees the buffer if it has neither of the two sizes, or if its pool is
+    /// full.
     pub fn recycle(&mut self, mut payload: Vec<u8>) {
         if payload.capacity() != BUFFER_GROWTH_BYTES {
             self.buffers.put(payload);

@@ -1,17 +1,17 @@
 //! The framer: splits received bytes into frames, resumable at every byte.
 //!
 //! A [`MessageFramer`] is the receiving half of one link. Each call to [`MessageFramer::next`] returns the next item
-//! of the input: a whole frame, a chunk of a streamed one, or a dropped frame. It guarantees:
+//! of the input: a whole frame, a chunk of a streamed one, or a dropped frame. The framer guarantees:
 //!
-//! - The first byte that differs from the network's magic closes the link. A length above the command's limit does so
-//!   as soon as the header is complete, before any payload is read. After an error it returns only that error.
-//! - Its output does not depend on how the bytes were split.
-//! - A frame that is complete in the input is returned in place. Any other frame is collected in the link's own memory,
-//!   which grows with the bytes received, not with the bytes claimed. That memory is bounded per message and for all
-//!   links together ([`FramerMemory`]); a payload beyond either bound is discarded and counted.
-//! - Between frames it owns no memory.
+//! - The first byte that differs from the network's magic is an error. A length above the command's limit is an error
+//!   as soon as the header is complete, before any payload is read. After an error, every call returns the same error.
+//! - The framer's output does not depend on how the bytes were split.
+//! - A frame that is complete in the input is returned in place. Any other frame is collected in the link's own
+//!   memory, which grows with the bytes received, not with the bytes claimed. That memory is bounded per message and
+//!   for all links together ([`FramerMemory`]). A payload beyond either bound is skipped and returned as dropped.
+//! - Between frames the framer owns no memory.
 //!
-//! It never interprets a payload and never reads a clock. Only its caller decides how a frame is handled.
+//! The framer never interprets a payload and never reads a clock. Only its caller decides how a frame is handled.
 
 mod framed;
 mod memory;
@@ -30,9 +30,11 @@ use sha2::Digest;
 use std::mem;
 use std::time::Duration;
 
-/// Minimum number of remaining payload bytes that are received directly into the link's own buffer.
+/// A large payload is received directly into the link's own buffer as long as at least this many of its bytes are
+/// missing.
 const MIN_DIRECT_READ_BYTES: u64 = 16 * 1024;
-/// Largest payload that counts as small. At the default minimum rate of a body it needs at most four seconds.
+/// Largest payload that counts as small. At the default minimum rate of a body, such a payload arrives within four
+/// seconds.
 const MAX_SMALL_PAYLOAD_BYTES: u64 = 4 * 1024;
 
 /// The receiving half of a link.
@@ -77,8 +79,8 @@ impl MessageFramer {
         result
     }
 
-    /// Returns the buffer to receive the body of a large frame into, if one is being collected. Then call
-    /// [`MessageFramer::received_directly`]. The buffer never extends beyond the frame.
+    /// Returns the buffer to receive the body of a large frame into, if such a frame is being collected. After the
+    /// receive, call [`MessageFramer::received_directly`]. The buffer never extends beyond the frame.
     pub fn direct_room(&mut self, memory: &mut FramerMemory) -> Option<&mut [u8]> {
         let State::Within(partial) = &mut self.state else { return None };
         let Partial { body: Some(body), gathered, .. } = &mut **partial else { return None };
@@ -86,8 +88,8 @@ impl MessageFramer {
         if !matches!(body.fate, Fate::Gather) || left < MIN_DIRECT_READ_BYTES {
             return None;
         }
-        // The buffer is zeroed and so costs memory even if nothing arrives. Its size is therefore limited to the
-        // number of bytes that have already arrived.
+        // The buffer is zeroed, so it costs memory even if nothing arrives. Above the minimum, its size is therefore
+        // limited to the number of bytes that have already arrived.
         let most = left.min(body.received.clamp(MIN_DIRECT_READ_BYTES, BUFFER_GROWTH_BYTES as u64));
         let spare = gathered.capacity() as u64 - body.received;
         let room = if spare < MIN_DIRECT_READ_BYTES { most } else { most.min(spare) } as usize;
@@ -143,7 +145,8 @@ impl MessageFramer {
         }
     }
 
-    /// Returns the number of bytes received of the incomplete frame, and the capacity to which its buffer can grow.
+    /// Returns the number of bytes received of the incomplete header or payload, and its buffer's size. During a
+    /// payload this is the size at which the memory counts the buffer.
     #[cfg(feature = "sim")]
     pub(crate) fn gathering(&self) -> (u64, usize) {
         match &self.state {
@@ -158,7 +161,7 @@ impl MessageFramer {
         }
     }
 
-    /// Returns the number of bytes it holds besides its own size.
+    /// Returns the number of bytes that the framer holds besides its own size.
     #[cfg(feature = "sim")]
     pub(crate) fn held_bytes(&self) -> usize {
         match &self.state {
@@ -335,7 +338,7 @@ impl MessageFramer {
     }
 }
 
-/// Compares the bytes of the magic that have arrived, so that the first wrong byte is detected.
+/// Compares the arrived bytes of the magic, so that the first wrong byte is detected at once.
 #[inline]
 fn check_magic(bytes: &[u8], magic: [u8; 4]) -> Result<(), WireError> {
     if bytes.first_chunk() == Some(&magic) {

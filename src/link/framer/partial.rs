@@ -66,7 +66,7 @@ impl Partial {
         }
     }
 
-    /// Returns the length of the header. Its basic part decides whether it is extended.
+    /// Returns the length of the whole header, or of the basic header until that is complete.
     fn wanted_head_len(&self) -> usize {
         match self.head[..self.head_len].first_chunk() {
             Some(basic) => Header::len_of(basic),

@@ -1,5 +1,5 @@
-//! Tests: frames queued ahead are sent after the current frame and before all others, and every frame stays whole for
-//! any number of bytes that the kernel accepts.
+//! Tests: frames queued ahead are sent after the current frame and before all others, and every frame stays whole,
+//! however many bytes the kernel accepts.
 
 use super::{BufferPool, SendQueue, frame_boundary};
 use crate::limits::{HEADER_LEN_BYTES, MAX_POOLED_BUFFER_BYTES, SLICES_PER_WRITE};
@@ -11,7 +11,7 @@ use std::io::IoSlice;
 
 const MAGIC: [u8; 4] = *b"MAGI";
 
-/// Returns a frame with a correct length, filled with its number.
+/// Returns a frame with a correct length and a payload that repeats `number`.
 fn frame(command: CommandName, number: u64, payload_len: usize) -> Vec<u8> {
     let header = Header { command, payload_len: payload_len as u64, checksum: Some([number as u8; 4]) };
     let mut bytes = header.encode(MAGIC).to_vec();
@@ -163,7 +163,7 @@ impl Model {
         self.frames.push((frame, false, there));
     }
 
-    /// Queues a frame ahead. Returns the position of its end, or `None` if it has to wait for an incomplete frame.
+    /// Queues a frame ahead. Returns the frame's end position, or `None` if it has to wait for an incomplete frame.
     fn push_ahead(&mut self, frame: Vec<u8>) -> Option<usize> {
         let (mut index, mut begin) = (0, 0);
         while let Some((other, is_ahead, _)) = self.frames.get(index)

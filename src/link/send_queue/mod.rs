@@ -2,10 +2,10 @@
 //!
 //! Frames are sent in the order in which they were queued. Frames queued *ahead* are sent in their own order: right
 //! after the frame that the kernel has begun to accept, and before all others. Frames are never split by another
-//! frame. A frame sent in parts is one frame from its first byte to its last, however late that arrives.
+//! frame. A frame sent in parts is one frame from its first byte to its last, however late the last byte is queued.
 //!
-//! Frame boundaries are searched for in the first segment only, and only when a frame is queued ahead. Otherwise they
-//! have no cost.
+//! Frame boundaries are searched for in the first segment only, and only when a frame is queued ahead. At all other
+//! times they have no cost.
 
 mod buffers;
 mod pool;
@@ -25,13 +25,13 @@ use std::mem;
 
 /// A link's queue of outgoing bytes, which owns no memory while it is empty.
 ///
-/// Small frames are copied into shared buffers; large and shared ones are held as [`Bytes`].
+/// Small frames are copied, several into one buffer. Large and shared frames are held as [`Bytes`].
 #[derive(Debug, Default)]
 pub struct SendQueue {
     queue: Option<Box<Queue>>,
 }
 
-/// The size of a [`SendQueue`], counted from its parts.
+/// The sizes of a [`SendQueue`], recounted from its segments.
 #[cfg(feature = "sim")]
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct QueueCount {
@@ -90,7 +90,7 @@ impl SendQueue {
         self.push_bytes(part, Content::Rest, pool);
     }
 
-    /// Queues the next part, without a copy if it is large.
+    /// Queues the next part of the frame that was queued last, without a copy if the part is large.
     pub fn push_rest_shared(&mut self, part: Bytes, pool: &mut BufferPool) {
         match part.len() <= MAX_POOLED_BUFFER_BYTES {
             true => self.push_bytes(&part, Content::Rest, pool),
@@ -173,7 +173,7 @@ impl SendQueue {
         pool.put_queue(theirs);
     }
 
-    /// Removes `written` bytes from the front.
+    /// Removes the first `written` bytes, which the kernel has accepted.
     ///
     /// # Panics
     ///
@@ -277,7 +277,7 @@ mod tests {
         prop::collection::vec(step, 0..200)
     }
 
-    /// An endless stream of bytes. Its period is prime, so that no shift by a buffer's size matches.
+    /// An endless periodic stream of bytes. The period is prime, so that a shift by a buffer's size never matches.
     struct Pattern(Bytes);
 
     impl Pattern {

@@ -1,12 +1,13 @@
 //! The buffers and queues that all links of a loop share, and the count of waiting bytes.
 //!
-//! The pool has limits of its own; each link's limit bounds its waiting bytes.
+//! The pool limits only the memory that it keeps for reuse. It never limits waiting bytes; each link has a limit for
+//! these.
 
 use super::buffers::Buffers;
 use super::queue::Queue;
 use crate::limits::{MAX_POOLED_BUFFERS, SLICES_PER_WRITE};
 
-/// Small buffers kept for reuse, and the totals of all queues built from them.
+/// Small buffers and empty queues kept for reuse, and the totals of all queues in use.
 #[derive(Debug, Default)]
 pub struct BufferPool {
     pub(super) buffers: Buffers,

@@ -14,9 +14,9 @@ pub(crate) struct Queue {
     pub(super) waiting_bytes: usize,
     /// The number of waiting bytes that were queued ahead.
     pub(super) ahead_bytes: usize,
-    /// The number of bytes sent before those queued ahead, if any: the rest of the frame whose sending has begun.
+    /// The number of waiting bytes before those queued ahead, if any: the rest of the frame whose sending has begun.
     pub(super) begun_bytes: usize,
-    /// The number of segments up to the end of the bytes queued ahead, if any.
+    /// The number of segments up to the end of the bytes queued ahead, if there are any.
     pub(super) ahead_segments: usize,
 }
 

@@ -1,7 +1,8 @@
 //! A segment of a send queue: contiguous bytes, and the kind of frames in them.
 //!
-//! Small frames share the pooled buffer of one segment. A large or shared frame is a segment of its own, held without
-//! a copy. The kind determines where a frame may be inserted ahead.
+//! Small frames share the pooled buffer of one segment. A shared frame is a segment of its own, held without a copy. A
+//! frame that is too large for a pooled buffer is also a segment of its own. The kind determines where a frame may be
+//! queued ahead.
 
 use super::buffers::Buffers;
 use crate::limits::{HEADER_LEN_BYTES, MAX_POOLED_BUFFER_BYTES};
@@ -23,11 +24,11 @@ pub(super) enum Memory {
 /// The kind of a segment's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Content {
-    /// Whole frames with correct headers; the last one may be incomplete.
+    /// Frames with correct headers. All are whole, except that the last one may be incomplete.
     Frames,
     /// Bytes that are treated as one frame without parsing.
     Frame,
-    /// A part of the frame that began before it.
+    /// A part of a frame that begins in an earlier segment.
     Rest,
 }
 

@@ -30,7 +30,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const SEED: &str = "seed.example";
-/// Maximum number of turns at one moment. A loop that is still awake after them never sleeps.
+/// Maximum number of turns at one moment. If the loop is still awake after these, the tests assume that it never
+/// sleeps.
 const MAX_TURNS: usize = 100;
 
 /// The outcome of dials.
@@ -42,7 +43,7 @@ enum Fate {
     NoDescriptors,
 }
 
-/// A loop, with its writes and queries that have no result yet.
+/// A loop under test, and the ids of the batches and queries that it has passed on.
 struct Stage {
     engine: Engine,
     fate: Fate,
@@ -69,7 +70,7 @@ impl Stage {
         managing(&mut self.engine).remember(peers, Vec::new());
     }
 
-    /// Runs the steps of a turn that involve a manager, on a network that accepts each write in full.
+    /// Runs the steps of a turn that involve a manager. The network accepts each write in full.
     fn turn(&mut self) {
         let engine = &mut self.engine;
         self.turns += 1;
@@ -198,7 +199,7 @@ fn host(number: u8) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, number], 18_444))
 }
 
-/// Returns a manager with high limits per host and no seeds.
+/// Returns a manager's configuration with high limits per host and without seeds.
 fn manager() -> ManagerConfig {
     ManagerConfig {
         max_per_host: 1_000,
@@ -208,7 +209,7 @@ fn manager() -> ManagerConfig {
     }
 }
 
-/// Returns a manager that wants no peers.
+/// Returns the configuration of a manager that wants no peers.
 fn idle() -> ManagerConfig {
     ManagerConfig { mode: DialMode::Fixed(Vec::new()), ..manager() }
 }

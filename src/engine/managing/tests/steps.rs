@@ -1,4 +1,4 @@
-//! Random steps, after which the loop sleeps and holds exactly one slot per peer.
+//! Property: after any random steps, the loop sleeps and holds exactly one slot per peer.
 
 use super::{Fate, Stage, asking, host};
 use crate::channel::NoHandler;
