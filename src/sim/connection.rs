@@ -1,10 +1,10 @@
 //! One connection of the virtual kernel: two ends, and a pipe of bytes in each direction.
 //!
-//! Each operation returns the notifications that both ends must receive. This module knows nothing of hosts, pollers or
-//! time. While the network between the two hosts is cut, each end continues alone, and its output reaches the other end
-//! when the network is healed.
+//! Each operation returns the notifications that both ends must receive. This module never queues an event or reads a
+//! clock. While the network between the two hosts is cut, each end continues alone, and its output reaches the other
+//! end when the network is healed.
 //!
-//! A reset discards all unread bytes of both sides, the harshest behaviour that a kernel may have.
+//! A reset discards all unread bytes of both sides. This is the harshest behaviour that a kernel may have.
 
 use super::pipe::{Cuts, Pipe, Pool};
 use super::tape::Chance;
@@ -19,9 +19,9 @@ use std::rc::Rc;
 pub struct Conditions {
     /// Maximum number of bytes that wait in each direction, from 1 byte to 2 GiB. Default 256 KiB.
     pub capacity_bytes: usize,
-    /// The direction from the dialler to the acceptor.
+    /// The cuts of the stream from the dialler to the acceptor.
     pub to_acceptor: Cuts,
-    /// The direction from the acceptor to the dialler.
+    /// The cuts of the stream from the acceptor to the dialler.
     pub to_dialler: Cuts,
 }
 
@@ -63,7 +63,7 @@ impl Side {
     }
 }
 
-/// One end of a connection; ids are never reused.
+/// The id of one end of a connection. An id is never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct EndId {
     pub(super) index: u32,
@@ -71,7 +71,7 @@ pub(super) struct EndId {
     pub(super) side: Side,
 }
 
-/// Everything that a poller can report of an end.
+/// Everything that a poller can report about an end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Mask {
     pub(super) readable: bool,
@@ -103,7 +103,8 @@ impl Edge {
     }
 }
 
-/// The notifications owed to both ends.
+/// The notifications owed after an operation: `own` to the end that the operation was called on, `other` to the
+/// opposite end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Edges {
     pub(super) own: Edge,
@@ -118,7 +119,7 @@ impl Edges {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// No reply has arrived, or the listener has no room for the connection.
+    /// Not established: no reply has arrived, the listener has no room for the connection, or the dial has failed.
     Opening,
     Established,
 }
@@ -126,7 +127,7 @@ enum Phase {
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) serial: u32,
-    /// The dialling host and the dialled one; twice the dialling one if no host has the dialled address.
+    /// The dialling host and the dialled host. If no host has the dialled address, both are the dialling host.
     pub(super) hosts: [u32; 2],
     pub(super) listener: SocketAddr,
     pub(super) dialled_from: SocketAddr,
@@ -149,14 +150,14 @@ pub(super) struct Owner {
     pub(super) token: u64,
 }
 
-/// One side's state of the connection, and the notifications that the kernel owes it.
+/// The state of one end, and the notifications that the kernel owes it.
 #[derive(Debug)]
 pub(super) struct End {
-    /// None until it is registered.
+    /// `None` before the end is registered, and after it is closed.
     pub(super) owner: Option<Owner>,
     /// An error that the next call reports, once.
     error: Option<i32>,
-    /// An event waits to be collected.
+    /// An event for this end waits to be collected.
     pub(super) is_queued: bool,
     /// The readiness that the waiting event must report.
     pub(super) owed: Edge,
@@ -228,7 +229,7 @@ impl Connection {
         }
     }
 
-    /// Returns the host whose stream the cuts are drawn from.
+    /// Returns the host that draws the connection's random cuts: the one of the two that was added later.
     pub(super) fn drawn_by(&self) -> usize {
         self.hosts[0].max(self.hosts[1]) as usize
     }
@@ -248,7 +249,7 @@ impl Connection {
         self.phase == Phase::Opening
     }
 
-    /// Returns whether a dial is still undecided.
+    /// Returns whether the dial has neither succeeded nor failed yet.
     pub(super) fn is_undecided(&self) -> bool {
         self.is_opening() && !self.dialler.is_dead
     }
@@ -273,7 +274,8 @@ impl Connection {
         self.dialler.is_closed && self.acceptor.is_closed
     }
 
-    /// Returns whether the dialler's port stays in use for a while, because the dialler closed the connection first.
+    /// Returns whether the dialler's port stays in use for a while. It does if the dialler closed the connection first
+    /// and the connection was not reset.
     pub(super) fn keeps_port_in_use(&self) -> bool {
         self.finished_first == Some(Side::Dialler) && !self.was_reset
     }
@@ -286,15 +288,15 @@ impl Connection {
         Mask { readable: has_data || has_ended, writable: has_ended || self.decides_write(side), hung_up: has_ended }
     }
 
-    /// Returns whether a write would accept bytes or fail; the end of the incoming stream alone does not make it fail.
+    /// Returns whether a write would accept bytes or fail. The end of the incoming stream alone makes no write fail.
     pub(super) fn decides_write(&mut self, side: Side) -> bool {
         let is_established = self.phase == Phase::Established;
         let is_shut = self.end(side).is_shut;
         self.is_broken(side) || is_established && (is_shut || self.has_room(side))
     }
 
-    /// Returns whether `side` knows of room to write into. A waiting writer does not learn of bytes read during a cut
-    /// before the network is healed.
+    /// Returns whether `side` can write. While the network is cut, a writer that waits for room does not learn that the
+    /// other end reads, so it cannot write.
     fn has_room(&mut self, side: Side) -> bool {
         let (capacity_bytes, is_cut) = (self.conditions.capacity_bytes(), self.is_cut);
         let pipe = self.outgoing(side);
@@ -306,7 +308,7 @@ impl Connection {
         end.is_dead || end.error.is_some()
     }
 
-    /// Notifies an end: returns the part that `show` selects from its state and its owed events.
+    /// Removes an end's waiting event. Returns what `show` selects from the end's state and the owed notifications.
     pub(super) fn notify(&mut self, side: Side, show: impl FnOnce(Mask, Edge) -> Mask) -> Mask {
         self.outgoing(side).writer_notified();
         let seen = self.mask(side);
@@ -392,7 +394,8 @@ impl Connection {
         (Ok(len), Edges { own: Edge::writable_if(is_stalled), other })
     }
 
-    /// Records that a call of `side` was refused, even if it could have made progress; an event will follow.
+    /// Records that a call of `side` was refused, even if it could have made progress. The kernel must then queue an
+    /// event for the retry.
     pub(super) fn put_off(&mut self, side: Side, is_write: bool) {
         self.end(side).is_drained = true;
         if is_write {
@@ -449,7 +452,7 @@ impl Connection {
         last_word(self)
     }
 
-    /// Sends a reset to `side`, which is the caller's opposite end.
+    /// Sends a reset to `side`, the end opposite to the one that resets. On a cut network, the reset waits.
     fn reset_end(&mut self, side: Side, pool: &mut Pool) -> Edges {
         if self.is_cut {
             self.end(side).reset_waits = true;
@@ -459,7 +462,7 @@ impl Connection {
         Edges::OTHER
     }
 
-    /// Handles a reset that has reached this end.
+    /// Breaks the end `side`, which a reset has reached, and discards the bytes of both directions.
     pub(super) fn break_end(&mut self, side: Side, pool: &mut Pool) {
         self.to_acceptor.clear(pool);
         self.to_dialler.clear(pool);
@@ -489,7 +492,7 @@ impl Connection {
         Edges { own: Edge::BOTH, other: Edge::BOTH }
     }
 
-    /// Delivers everything that the cut network delayed, for both ends. In the result, `own` is the dialler's.
+    /// Delivers everything that the cut network delayed, for both ends. In the result, `own` belongs to the dialler.
     pub(super) fn heal(&mut self, chance: &Chance, pool: &mut Pool) -> Edges {
         self.is_cut = false;
         let dialler = self.heal_end(Side::Dialler, chance, pool);

@@ -1,8 +1,8 @@
 //! Runs loops in virtual time: all loops work until none has work, and only then does the clock move.
 //!
-//! A round gives a turn to each loop that has work, in the order in which the work arose. A round's cost depends on
-//! the loops that have work, not on how many exist: hosts report that they received an event, and a heap holds the
-//! next moment at which each loop wants a turn.
+//! A round gives one turn to each loop that has work, in the order in which the driver noticed the work. A round's cost
+//! depends on the number of loops that have work, not on the number of all loops: hosts report that they received an
+//! event, and a heap holds the next moment at which each loop wants a turn. The driver never waits for real time.
 
 use super::net::SimNet;
 use super::world::World;
@@ -15,7 +15,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-/// Rounds at one moment after which a run is aborted: no correct loop needs as many to become idle.
+/// Number of rounds at one moment after which a run is aborted. Correct loops become idle after far fewer rounds.
 const MAX_ROUNDS_PER_MOMENT: u64 = 1_000_000;
 
 /// A loop that can be driven.
@@ -30,8 +30,8 @@ pub trait Actor {
     /// Returns how long the loop stays idle unless its host receives an event.
     fn wait(&self) -> Wait;
 
-    /// Returns the actor's host ([`SimNet::host`]), whose events are also work. An actor without a host is asked for
-    /// work in every round, and is never paused.
+    /// Returns the actor's host ([`SimNet::host`]). The actor also has work if an event waits for its host. An actor
+    /// without a host is asked for work before every round, and is never paused.
     fn host(&self) -> Option<usize> {
         None
     }
@@ -145,7 +145,7 @@ impl Driver {
     }
 }
 
-/// The loops that have work, and the moments at which the others will have some.
+/// The loops that have work, and the moments at which the other loops will have work.
 #[derive(Debug)]
 struct Schedule {
     world: World,
@@ -158,7 +158,7 @@ struct Schedule {
     alarms: BinaryHeap<Reverse<(Instant, usize)>>,
     /// The soonest alarm of each loop; any other alarm in the heap is void.
     alarm_at: Vec<Instant>,
-    /// Each host's loop.
+    /// Each host's loop, by the host's index; `None` if the driver does not drive the host.
     loops: Vec<Option<usize>>,
     without_host: Vec<usize>,
     stirred: Vec<u32>,
@@ -193,7 +193,7 @@ impl Schedule {
         schedule
     }
 
-    /// Adds to the next round every loop that has received work since the last one.
+    /// Adds every loop that received work since the last round to the next round.
     fn find_work(&mut self, actors: &[&mut dyn Actor]) {
         let mut stirred = std::mem::take(&mut self.stirred);
         let any_woken = self.world.kernel_mut().take_notified(&mut stirred);
@@ -222,7 +222,8 @@ impl Schedule {
         }
     }
 
-    /// Gives a loop a turn in the next round, or an alarm, or nothing.
+    /// Gives a loop a turn in the next round if it has work, or else an alarm for the moment at which it will have
+    /// work.
     fn consider(&mut self, index: usize, actor: &dyn Actor) {
         if self.has_ended[index] || self.is_next[index] {
             return;
@@ -241,7 +242,8 @@ impl Schedule {
         }
     }
 
-    /// Sets an alarm unless there is a sooner one. A loop that wakes too soon is asked again.
+    /// Sets a loop's alarm, unless its alarm is sooner already. At an alarm, the loop is asked again whether it has
+    /// work.
     fn wake_at(&mut self, index: usize, moment: Instant) {
         if moment < self.alarm_at[index] {
             self.alarm_at[index] = moment;

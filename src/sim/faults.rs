@@ -1,27 +1,31 @@
 //! Calls that a test makes fail: at random, or exactly the n-th.
 //!
-//! A host counts its calls by site, and draws a fault before the kernel does anything. A shortage or an interruption
-//! does not change the connection; any other failure breaks it. This module knows nothing of connections.
+//! A host counts its calls by site. Before the kernel does anything, the host decides whether the call fails. After a
+//! shortage, an interruption or `EAGAIN` the connection is unchanged; any other failure breaks it. This module only
+//! decides, and never changes a connection.
 
 use super::tape::Chance;
 use crate::errno::{EAGAIN, EINTR};
 use crate::error::{IoStep, NetworkFailure};
 use std::io;
 
-/// A call of [`Net`](crate::net::Net) that can fail. Closing cannot: no kernel keeps a descriptor after a failed close.
+/// A call of [`Net`](crate::net::Net) that can fail. Closing has no site: a kernel releases the descriptor even if the
+/// close fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Site {
-    /// Waiting for readiness. `EINTR` makes it return early without events; any other error stops a loop.
+    /// Waiting for readiness. After `EINTR` it returns no events, unless some are of an earlier moment; any other error
+    /// stops a loop.
     Wait,
     /// Opening a listener.
     Listen,
-    /// Accepting a waiting connection. After a shortage it keeps waiting; any other error aborts it.
+    /// Accepting a waiting connection. After a shortage or `EAGAIN` the connection keeps waiting; any other error
+    /// aborts it.
     Accept,
-    /// Registering an accepted connection, which is closed if that fails.
+    /// Registering an accepted connection. After an error the connection is closed.
     Attach,
-    /// Opening a connection, which is discarded if that fails at once.
+    /// Opening a connection. After an error there is no connection.
     Connect,
-    /// Asking for a dial's outcome, which the error replaces.
+    /// Asking for a dial's outcome. A shortage or `EAGAIN` changes nothing; any other error breaks the connection.
     Connected,
     /// Receiving. A shortage or `EAGAIN` reads nothing; any other error breaks the connection.
     Read,
@@ -80,7 +84,7 @@ impl Faults {
         }
         let calls = self.calls[site as usize];
         let mut failure = None;
-        // Every fault draws, so that no fault changes another one's draws.
+        // Every random fault draws, even after another one has failed the call, so that the draws do not shift.
         for fault in self.planned.iter().filter(|fault| fault.site == site) {
             let fails = match &fault.when {
                 When::Sometimes { one_in, chance } => chance.one_in(*one_in),

@@ -1,7 +1,8 @@
-//! A network on top of another one, which changes some of the calls to it.
+//! A layer: a network that passes its calls to the network below it, and changes some of them.
 //!
-//! An implementation of [`Layer`] names the network below and overrides the calls it changes; all others pass
-//! through. Tests count, delay and fail calls with it. A layer is a [`Net`] like any other, so layers can be stacked.
+//! An implementation of [`Layer`] names the network below and overrides the calls that it changes. All other calls
+//! reach the network below as they are. Tests use layers to count, delay and fail calls. A layer is a [`Net`] like any
+//! other, so layers can be stacked. A layer never has sockets of its own.
 
 use crate::clock::Clock;
 use crate::error::{RefusedOption, ResolveFailure};
@@ -14,7 +15,7 @@ use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
-/// A network on top of another one. A call that is not overridden is passed to the network below.
+/// A network that wraps the network below. A call that is not overridden is passed to the network below.
 pub trait Layer {
     /// The network below.
     type Below: Net + Offload;
@@ -22,10 +23,11 @@ pub trait Layer {
     /// Returns the network below.
     fn below(&self) -> &Self::Below;
 
-    /// Returns the network below, for making a call.
+    /// Returns the network below, for a call that may change it.
     fn below_mut(&mut self) -> &mut Self::Below;
 
-    /// Makes every call that can change something and is not overridden itself.
+    /// Makes a call on the network below. Every call that may change the network and is not overridden uses this
+    /// method.
     fn pass<T>(&mut self, call: impl FnOnce(&mut Self::Below) -> T) -> T {
         call(self.below_mut())
     }

@@ -1,4 +1,4 @@
-//! Reduces a tape that fails, so that a person can see the cause.
+//! Reduces a tape with which a run fails, so that a person can see the cause.
 //!
 //! A draw of 0 is the simplest outcome and the value that a tape returns after its end. Omitting a whole stream,
 //! cutting one short and removing a single event are therefore the same operation: setting draws to 0. Whole streams
@@ -6,7 +6,7 @@
 //! also lowered. This repeats until no change helps or the caller ends the search. Every step keeps the failure and
 //! makes draws smaller, so the search ends, and the text never grows.
 //!
-//! This module knows nothing about runs: the caller decides whether a tape still fails.
+//! This module never runs anything itself: the caller decides whether a tape still fails.
 
 use super::tape::{Tape, trim};
 use std::collections::BTreeMap;
@@ -74,7 +74,7 @@ impl<F: FnMut(&Tape) -> bool, G: FnMut(u64) -> bool> Search<F, G> {
         });
     }
 
-    /// Finds for each stream the shortest beginning that still fails.
+    /// Shortens each stream while the tape still fails.
     fn cut_ends(&mut self) {
         let streams: Vec<u32> = self.draws.keys().copied().collect();
         for stream in streams {
@@ -94,7 +94,7 @@ impl<F: FnMut(&Tape) -> bool, G: FnMut(u64) -> bool> Search<F, G> {
         self.omit(places, |draws, place| set(draws, place, 0));
     }
 
-    /// Lowers each draw that cannot be 0: to 1, or else to the lowest value that bisection finds.
+    /// Lowers each draw that cannot be 0: to 1 if possible, or else to the lowest value that bisection finds.
     fn lower_draws(&mut self) {
         for place in self.places() {
             let value = self.at(place);
@@ -143,9 +143,10 @@ impl<F: FnMut(&Tape) -> bool, G: FnMut(u64) -> bool> Search<F, G> {
         value < self.at(place) && self.improve(|draws| set(draws, place, value))
     }
 
-    /// Keeps a change if the tape still fails with it.
+    /// Keeps a change if the tape still fails with it. Returns whether the change is kept.
     fn improve(&mut self, change: impl FnOnce(&mut Draws)) -> bool {
-        // Copying the draws costs as much as a short run, and many changes may be left to try.
+        // The search may end with many changes left to try. Copying the draws for each would cost as much as a short
+        // run.
         if self.is_over {
             return false;
         }
@@ -171,7 +172,7 @@ impl<F: FnMut(&Tape) -> bool, G: FnMut(u64) -> bool> Search<F, G> {
         (self.fails)(&Tape::of_draws(draws))
     }
 
-    /// Returns every draw that is not 0.
+    /// Returns the places of all draws that are not 0.
     fn places(&self) -> Vec<Place> {
         let streams = self.draws.iter();
         let places = streams.flat_map(|(stream, draws)| (0..draws.len()).map(|at| (*stream, at)));
@@ -206,7 +207,7 @@ mod tests {
         Tape::of_draws(streams.iter().map(|(stream, draws)| (*stream, draws.to_vec())).collect())
     }
 
-    /// Positions, each with the smallest draw that makes a tape fail there.
+    /// The draws that a tape needs to fail: each one's stream, index and minimum value.
     type Needs = Vec<(u32, usize, u64)>;
 
     fn meets(tape: &Tape, needs: &Needs) -> bool {
@@ -283,7 +284,7 @@ mod tests {
         assert!(found.tape.to_text().len() <= 4_096, "{} bytes, {} runs", found.tape.to_text().len(), found.runs);
     }
 
-    /// Returns whether one draw can be set to 0, halved or lowered by one.
+    /// Returns whether a tape still fails after one of its draws is set to 0, halved or lowered by one.
     fn can_be_smaller(tape: &Tape, fails: impl Fn(&Tape) -> bool) -> bool {
         let draws = tape.draws();
         let places = draws.iter().flat_map(|(stream, draws)| (0..draws.len()).map(|at| (*stream, at)));
@@ -303,7 +304,7 @@ mod tests {
         proptest::collection::btree_map(0..6_u32, proptest::collection::vec(value, 0..20), 0..5)
     }
 
-    /// Returns whether a tape fails in one of several ways, most of which do not suit bisection.
+    /// Returns whether a tape fails by the rule number `shape`. Most of these rules do not suit bisection.
     fn fails_by(shape: u8, tape: &Tape) -> bool {
         let draws = tape.draws();
         let all = || draws.values().flatten();
@@ -335,7 +336,7 @@ mod tests {
         }
 
         #[test]
-        fn after_few_runs_it_still_fails_and_is_not_longer(draws in draws(), shape in 0..6_u8, max_runs in 1..30_u64) {
+        fn the_result_of_few_runs_fails_and_is_not_longer(draws in draws(), shape in 0..6_u8, max_runs in 1..30_u64) {
             let tape = Tape::of_draws(draws);
             if let Some(found) = minimise(&tape, |tape| fails_by(shape, tape), |runs| runs < max_runs) {
                 prop_assert!(fails_by(shape, &found.tape) && found.runs <= max_runs);

@@ -1,23 +1,23 @@
 //! A virtual kernel and clock, on which the unchanged loop runs.
 //!
-//! A [`World`] holds hosts, connections, a clock that only its driver moves, and one seeded source of random numbers.
-//! A [`SimNet`] is one host's network: the [`Net`](crate::net::Net) that a [`Reactor`](crate::Reactor) uses in place
-//! of the real one, or that a test drives call by call. [`Driver`] runs any number of loops until none has work and
-//! only then lets time pass, so that nothing depends on the machine's speed. [`Conditions`] set for each connection
-//! how its streams are cut into pieces, and how much a pipe holds.
+//! A [`World`] holds hosts, connections, a clock that moves only when it is advanced, and one seeded source of random
+//! numbers. A [`SimNet`] is one host's network. A [`Reactor`](crate::Reactor) uses it in place of the real
+//! [`Net`](crate::net::Net), or a test calls it directly. A [`Driver`] runs any number of loops until none has work,
+//! and only then advances the clock, so that nothing depends on the machine's speed. [`Conditions`] set how a
+//! connection's streams are cut into pieces, and how many bytes may wait in each direction.
 //!
 //! A [`World`] can be as hostile as the real one: calls fail ([`Site`]), hosts fall silent, pause, or run out of
 //! descriptors and ports, connections are reset, dials lead nowhere ([`Route`]), and a [`Poller`] reports as little
 //! as is legal, or false events. All random numbers are drawn from a [`Tape`], which can be written down and replayed.
 //!
-//! The same seed and the same calls give the same outcomes, which [`Trace`] proves with one number. This module does
-//! not sleep, read a clock, open a socket or start a thread, and no other module depends on it.
+//! The same seed and the same calls give the same outcomes. To prove this, a [`Trace`] reduces all calls of a run to
+//! one number. This module never sleeps, reads a real clock, opens a socket or starts a thread, and no other module
+//! depends on it.
 //!
 //! # Your handler under attack
 //!
-//! This example runs a hundred peers, each of which breaks or abuses the protocol in its own way
-//! ([`actor::byzantine`]), against your handler, and checks all [`invariant`]s. Ten minutes of virtual time need a
-//! moment of real time:
+//! This example runs your handler against a hundred peers that break or abuse the protocol in every known way
+//! ([`actor::byzantine`]), and checks the [`invariant`]s. Ten minutes of virtual time need a moment of real time:
 //!
 //! ```
 //! use peerloop::sim::actor::byzantine::{Attacker, attacks};

@@ -1,8 +1,8 @@
 //! One host's network in the virtual kernel, with the same interface as the real one.
 //!
-//! It keeps sockets by the slots of their links and records every call. A wait returns at once with the events that are
-//! queued; time passes only when the world's driver advances it. Interrupted calls are retried here, as in the real
-//! network. A dropped network closes everything that its host has open, like a process that exits.
+//! It keeps sockets by the slots of their links and records every call. A wait never blocks: it returns the queued
+//! events at once, because time passes only when the world's clock is advanced. Interrupted calls are retried here, as
+//! in the real network. A dropped network closes everything that its host has open, like a process that exits.
 
 use super::connection::EndId;
 use super::kernel::Kernel;
@@ -63,12 +63,12 @@ impl SimNet {
         self.kernel.borrow().has_events(self.host())
     }
 
-    /// Returns the number of open connections, established or not.
+    /// Returns the number of links that have a socket, whether or not their connections are established.
     pub fn open_connections(&self) -> usize {
         self.sockets.iter().flatten().count()
     }
 
-    /// Closes the link's socket, if it has one, with a reset.
+    /// Closes the link's socket with a reset, if the link has a socket.
     pub fn reset(&mut self, link: LinkId) {
         if let Ok(end) = self.end(link) {
             self.kernel.borrow_mut().abort(end);

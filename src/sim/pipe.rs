@@ -1,9 +1,8 @@
 //! One direction of a connection: a bounded queue of bytes between a writer and a reader.
 //!
-//! A pipe accepts and shows its bytes in the pieces that its [`Cut`]s require. It records the notifications that it
-//! owes: of room to a writer that was cut short, and of the next piece to a reader that read the last one completely.
-//! While the network is cut, it accepts the bytes that fit and shows nothing new. Bytes move as slices, and an empty
-//! pipe owns no memory: its buffer returns to the pool.
+//! A pipe accepts and shows its bytes in the pieces that its [`Cut`]s require. It records whether its writer waits for
+//! room, but never notifies an end itself. While the network is cut, a pipe accepts the bytes that fit and shows
+//! nothing new. An empty pipe owns no memory, because its buffer returns to the pool.
 
 use super::tape::Chance;
 use std::io::IoSlice;
@@ -12,26 +11,26 @@ use std::io::IoSlice;
 const MAX_POOLED: usize = 64;
 const MAX_POOLED_BYTES: usize = 64 * 1024;
 
-/// The offsets at which a byte stream is cut into the pieces of single calls.
+/// The offsets at which a byte stream is cut into pieces. A call moves bytes of one piece only.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Cut {
     /// No offset.
     #[default]
     None,
-    /// After at most this many bytes per call; 0 counts as 1.
+    /// No fixed offsets: each call moves at most this many bytes. 0 counts as 1.
     AtMost(usize),
-    /// At these offsets from the beginning of the stream; no call moves bytes on both sides of an offset.
+    /// These offsets from the beginning of the stream.
     At(Vec<u64>),
-    /// At random offsets, drawn by the one of the two hosts that was added later.
+    /// Random offsets. Of the connection's two hosts, the one that was added later draws them.
     Drawn,
 }
 
 /// The cuts of one direction of a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cuts {
-    /// The cuts of writes: the kernel accepts one piece, and reports room again at the next wait.
+    /// The cuts of writes. The kernel accepts one piece, and reports room for the next piece at the next wait.
     pub writes: Cut,
-    /// The cuts of arrivals: the reader sees one piece, and the next arrives after it has read this one.
+    /// The cuts of arrivals. A read returns bytes of one piece only, even if more were written.
     pub arrivals: Cut,
 }
 
@@ -102,7 +101,7 @@ impl Pipe {
         !self.writer_stalled && self.len() < capacity_bytes
     }
 
-    /// Returns whether the end of the stream has arrived, which it does together with the last byte before it.
+    /// Returns whether the end of the stream has arrived. It arrives together with the stream's last byte.
     pub(super) fn shows_end(&self) -> bool {
         self.is_finished && self.arrived() == self.len()
     }
@@ -121,7 +120,7 @@ impl Pipe {
         self.arrive(cuts, chance);
     }
 
-    /// Lets the next piece arrive; with drawn cuts, only after the last one was read completely.
+    /// Lets the next piece arrive. With drawn cuts, it arrives only after the previous piece was read completely.
     fn arrive(&mut self, cuts: &Cuts, chance: &Chance) {
         if self.arrived > 0 && cuts.arrivals == Cut::Drawn {
             return;
@@ -131,7 +130,7 @@ impl Pipe {
         self.arrived = u32::try_from(piece).expect("a pipe holds less than 4 GiB");
     }
 
-    /// Moves the arrived bytes to `block` and returns their number.
+    /// Moves the arrived bytes that fit into `block`, and returns their number.
     pub(super) fn take(
         &mut self,
         block: &mut [u8],
@@ -153,7 +152,7 @@ impl Pipe {
         len
     }
 
-    /// Accepts the bytes that fit; returns their number and whether a [`Cut`] has reduced it.
+    /// Accepts the bytes that fit, up to the next cut. Returns their number, and whether a [`Cut`] has reduced it.
     pub(super) fn put(
         &mut self,
         slices: &[IoSlice<'_>],
@@ -187,7 +186,7 @@ impl Pipe {
         (len, self.writer_stalled)
     }
 
-    /// Returns the last `len` bytes put.
+    /// Returns the last `len` bytes that were put into the pipe.
     pub(super) fn last(&self, len: usize) -> &[u8] {
         &self.buffer[self.buffer.len() - len..]
     }
@@ -205,7 +204,7 @@ impl Pipe {
         self.writer_stalled = false;
     }
 
-    /// Returns whether the writer must be notified of room, once for each refused or short write.
+    /// Returns whether the writer must be notified of room. Returns `true` only once for each refused or short write.
     pub(super) fn owes_room(&mut self, capacity_bytes: usize) -> bool {
         let owes = self.writer_waits && self.has_room(capacity_bytes);
         self.writer_waits &= !owes;

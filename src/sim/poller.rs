@@ -1,8 +1,8 @@
-//! A host's poller, whose personalities report new events in different legal ways.
+//! A host's poller. Each of its personalities reports new events in a different legal way.
 //!
-//! An event is an edge: it is queued once when something new can be seen, and carries the state at the moment of its
-//! collection. A host may rely only on the behaviour that all personalities share. None of them ever loses an event
-//! that a host needs, and each wait shows every event of an earlier moment.
+//! An event is an edge: it is queued once when something new can be seen, and shows the state at the moment of its
+//! collection. A host may rely only on the behaviour that all personalities share. No personality ever loses an event
+//! that a host needs. A wait shows every event of an earlier moment, up to [`EVENTS_PER_TURN`].
 
 use super::connection::{Edge, EndId, Mask};
 use super::tape::Chance;
@@ -48,7 +48,7 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// Forgets everything, like the poller of a new process: no event outlives its process.
+    /// Discards all events, because they do not outlive the process that they are for.
     pub(super) fn renew(&mut self) {
         *self = Self { poller: self.poller, ..Self::default() };
     }
@@ -64,7 +64,7 @@ impl Queue {
         self.events.is_empty()
     }
 
-    /// Returns whether an event from before `now` waits; the next wait must show it.
+    /// Returns whether an event from before `now` waits. The next wait must show such an event.
     pub(super) fn is_late(&self, now: Instant) -> bool {
         !self.is_empty() && self.waits_since < now
     }
@@ -109,7 +109,8 @@ impl Queue {
 }
 
 impl Poller {
-    /// Returns the part of an edge that is shown to an end in this state.
+    /// Returns the part of a notification that is queued for an end. `is_drained` states whether the end's reader knows
+    /// that it has read everything.
     pub(super) fn edge(self, edge: Edge, is_drained: bool) -> Edge {
         match self {
             Self::Mean => Edge { readable: edge.readable && is_drained, ..edge },
@@ -117,7 +118,7 @@ impl Poller {
         }
     }
 
-    /// Returns the part of the state that is shown by an event about `owed`.
+    /// Returns the part of an end's state that an event shows. `owed` is the readiness that caused the event.
     pub(super) fn shown(self, mask: Mask, owed: Edge) -> Mask {
         match self {
             Self::Mean if !mask.hung_up => Mask {

@@ -1,7 +1,7 @@
-//! Dials' local ports: a range of them for each pair of a source and a destination.
+//! Dials' local ports: each pair of a source and a destination has a whole range of ports.
 //!
-//! A port is never used twice at the same time, and is not reused for a minute if the dialler closed the connection
-//! first. A pair uses memory only for its released ports.
+//! A pair never uses a port twice at the same time, nor before the moment that the port's release names. A pair uses
+//! memory only for its released ports.
 
 use crate::time::Instant;
 use std::collections::{BTreeMap, VecDeque};
@@ -16,7 +16,7 @@ pub(super) struct Ports {
 
 #[derive(Debug)]
 struct Pair {
-    /// The lowest port never used.
+    /// The lowest port that was never used.
     fresh: u32,
     released: Option<Box<Released>>,
 }
@@ -24,7 +24,7 @@ struct Pair {
 #[derive(Debug, Default)]
 struct Released {
     free: VecDeque<u16>,
-    /// In the order in which they become free.
+    /// Ports that are not free yet and the moments at which they become free, in that order.
     waiting: VecDeque<(Instant, u16)>,
 }
 
@@ -55,7 +55,8 @@ impl Ports {
         free.remove(at)
     }
 
-    /// Releases the port of a closed connection from `source`, for reuse from `free_at` on, or at once.
+    /// Releases the port of `source`, whose connection is closed. The port can be reused from `free_at` on; `None`
+    /// means at once.
     pub(super) fn release(&mut self, source: SocketAddr, destination: SocketAddr, free_at: Option<Instant>) {
         let Some(pair) = self.pairs.get_mut(&(source.ip(), destination)) else { return };
         let released = pair.released.get_or_insert_default();

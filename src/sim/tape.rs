@@ -1,12 +1,12 @@
 //! The source of all random numbers of a world: numbered streams of draws, which can be written down and replayed.
 //!
-//! Each actor, host and fault draws from a stream of its own, so that removing one of them changes no other's draws.
-//! Stream `s` of seed `S` begins at a hash of both, and streams are independent. A recording tape keeps the draws,
-//! not the random numbers that they were made from. Its text can be replayed by a program that draws less, more or
-//! from other ranges, and can be reduced by hand or by a machine. A draw of 0 is always the simplest outcome, and the
-//! value that a tape returns after its end.
+//! Each crowd and each purpose of a host draws from a stream of its own, so that removing one of them changes no
+//! other's draws. Stream `s` of seed `S` begins at a hash of both, and streams are independent. A recording tape keeps
+//! the draws, not the random numbers that they were made from. Therefore its text can be replayed by a program that
+//! draws less, more or from other ranges, and can be reduced by hand or by a machine. A draw of 0 is always the
+//! simplest outcome, and the value that a tape returns after its end.
 //!
-//! These random numbers are not fit for secrets.
+//! Never use these random numbers for secrets.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use std::rc::Rc;
 /// Maximum number of zeros that one word of a text represents; they need 8 MiB.
 const MAX_ZEROS: usize = 1 << 20;
 
-/// All draws of a world. Clones are cheap and are the same tape.
+/// All draws of a world. Clones are cheap and draw from the same streams.
 #[derive(Clone, Debug)]
 pub struct Tape {
     reel: Rc<Reel>,
@@ -47,13 +47,13 @@ struct Reel {
 enum Source {
     Seed(u64),
     Recording(u64),
-    /// Each stream's draws, after which it draws zeros.
+    /// Each stream's draws. Zeros follow the last draw.
     Written(BTreeMap<u32, Vec<u64>>),
 }
 
 #[derive(Debug)]
 struct Stream {
-    /// The generator's state; unused if the draws are already written down.
+    /// The generator's state; unused if the stream replays written draws.
     state: Cell<u64>,
     track: Track,
 }
@@ -76,7 +76,7 @@ impl Tape {
         Self::of_source(Source::Recording(seed))
     }
 
-    /// Returns a tape with these draws, by stream, and then zeros.
+    /// Returns a tape whose streams return these draws, listed by stream number, and then zeros.
     pub fn of_draws(draws: BTreeMap<u32, Vec<u64>>) -> Self {
         Self::of_source(Source::Written(draws))
     }
@@ -123,8 +123,8 @@ impl Tape {
         Ok(Self::of_draws(draws))
     }
 
-    /// Returns the tape as lines of text: `seed 7` if it keeps nothing, else one line `stream: draw draw ...` for
-    /// each stream, in which `0*9` represents nine zeros. A `#` begins a comment.
+    /// Returns the tape as text. A tape that keeps nothing is one line such as `seed 7`. Any other tape has one line
+    /// `stream: draw draw ...` for each stream; `0*9` represents nine zeros. In a text to parse, `#` begins a comment.
     pub fn to_text(&self) -> String {
         let mut text = String::new();
         if let Source::Seed(seed) = self.reel.source {
@@ -143,8 +143,8 @@ impl Tape {
         text
     }
 
-    /// Returns the draws so far, or those written on the tape, by stream and without the zeros at the end of each;
-    /// empty if the tape keeps nothing.
+    /// Returns the recorded or written draws of each stream, without the zeros at its end. Returns no draws if the tape
+    /// keeps nothing.
     pub fn draws(&self) -> BTreeMap<u32, Vec<u64>> {
         let mut draws = match &self.reel.source {
             Source::Seed(_) => BTreeMap::new(),
@@ -220,7 +220,7 @@ impl Stream {
         }
     }
 
-    /// Returns the `outcome` of the next random number, or the tape's draw in its place.
+    /// Returns the stream's next draw: the written one, or else the `outcome` of the next random number.
     fn draw(&self, outcome: impl FnOnce(u64) -> u64) -> u64 {
         let random = || {
             let mut state = self.state.get();
@@ -251,7 +251,7 @@ impl Stream {
     }
 }
 
-/// Removes the zeros at the end of each stream, which a tape draws there anyway.
+/// Removes the zeros at the end of each stream, and empty streams. A tape returns zeros there anyway.
 pub(super) fn trim(draws: &mut BTreeMap<u32, Vec<u64>>) {
     draws.retain(|_, stream| {
         let len = stream.iter().rposition(|draw| *draw != 0).map_or(0, |last| last + 1);
@@ -260,12 +260,12 @@ pub(super) fn trim(draws: &mut BTreeMap<u32, Vec<u64>>) {
     });
 }
 
-/// Scales a random number to below `bound`, which is at most 2^64.
+/// Scales a random number to the range below `bound`. The bound is at most 2^64.
 fn scaled(random: u64, bound: u128) -> u64 {
     ((u128::from(random) * bound) >> 64) as u64
 }
 
-/// SplitMix64 (Steele, Lea and Flood, 2014): small, fast, and accepts any state as a seed.
+/// Returns the next number of SplitMix64 (Steele, Lea and Flood, 2014), a small and fast generator without bad seeds.
 pub(super) fn next(state: &mut u64) -> u64 {
     *state = state.wrapping_add(STEP);
     mix(*state)
@@ -291,7 +291,7 @@ impl std::error::Error for TapeError {}
 mod tests {
     use super::*;
 
-    /// Returns one draw of each kind.
+    /// Draws numbers of each kind.
     fn some_of_each(chance: &Chance) -> (u32, u64, Vec<bool>, [u8; 11], char) {
         let mut bytes = [1; 11];
         chance.fill(&mut bytes);

@@ -1,7 +1,8 @@
 //! A run's trace: a hash of every call and its outcome, and on request the calls themselves.
 //!
-//! Clock reads have no entries of their own; each entry holds the moment of its call. The hash depends only on the
-//! entries. Equal runs have equal hashes; two different runs have equal hashes with a probability of one in 2^64.
+//! A trace never records clock reads, but each entry holds the moment of its call. The hash depends only on the
+//! entries. Equal runs have equal hashes; two different runs have equal hashes with a probability of about one in
+//! 2^64.
 
 use crate::id::LinkId;
 use crate::time::Instant;
@@ -15,7 +16,7 @@ pub enum Call {
     Wait,
     /// An event of the last wait.
     Event {
-        /// The token of its link or listener.
+        /// The token of the event's link or listener.
         token: u64,
         /// As in [`Readiness`](crate::net::Readiness).
         readable: bool,
@@ -24,29 +25,29 @@ pub enum Call {
         /// As in [`Readiness`](crate::net::Readiness).
         hung_up: bool,
     },
-    /// Opened a listener.
+    /// Opened a listener; the outcome is its port.
     Listen {
-        /// Its address.
+        /// The requested address.
         address: SocketAddr,
     },
-    /// Accepted a waiting connection.
+    /// Accepted a waiting connection; the outcome is the dialler's port.
     Accept {
-        /// The listener.
+        /// The listener's index.
         index: u32,
     },
     /// Closed a listener.
     CloseListener {
-        /// The listener.
+        /// The listener's index.
         index: u32,
     },
     /// Registered an accepted connection.
     Attach {
-        /// Its id.
+        /// The connection's id.
         link: LinkId,
     },
     /// Opened a connection.
     Connect {
-        /// Its id.
+        /// The connection's id.
         link: LinkId,
         /// The address dialled.
         address: SocketAddr,
@@ -84,12 +85,12 @@ pub enum Call {
     Resolve {
         /// The number of the query.
         query: u32,
-        /// The port for addresses without one.
+        /// The port, unless the name contains one.
         port: u16,
     },
-    /// Passed changes of the address book to the disk; the entry's bytes are their text, the outcome is their number.
+    /// Passed a batch of changes to the disk; the entry's bytes are the changes' text, the outcome is their number.
     Persist {
-        /// The batch.
+        /// The batch's number.
         id: u64,
     },
     /// Collected a completion, whose text is the entry's bytes. A call that found none has no entry.
@@ -105,9 +106,9 @@ pub struct Entry {
     pub host: usize,
     /// The call.
     pub call: Call,
-    /// A number that the call defines, or its failure.
+    /// The number that [`Call`] describes (0 if it describes none), or the kind of the call's error.
     pub outcome: Result<usize, ErrorKind>,
-    /// The bytes that a read or a write moved.
+    /// The bytes that a read or a write moved, or the text that [`Call`] describes.
     pub bytes: Vec<u8>,
 }
 

@@ -1,4 +1,6 @@
-//! The handle of a virtual world, by which a test sets it up, harms it and drives it.
+//! The handle of a virtual world. A test uses it to set the world up, to cause failures and to advance the clock.
+//!
+//! The handle itself never gives a host a turn; the [`Driver`](super::Driver) does.
 
 use super::connection::Conditions;
 use super::faults::Site;
@@ -17,7 +19,7 @@ use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Hosts, connections, a clock and one source of random numbers. Clones are cheap and are the same world.
+/// Hosts, connections, a clock and one source of random numbers. Clones are cheap and share one world.
 ///
 /// A host is identified by [`SimNet::host`], its index in the order in which hosts were added. Methods panic if there
 /// is no such host.
@@ -44,7 +46,7 @@ impl World {
     }
 
     /// Restarts a host whose network was dropped, like a killed process that starts again on the same machine.
-    /// Replies to its earlier queries are dropped. Of the unconfirmed batches, the disk has either all or none.
+    /// Replies to its earlier queries are dropped. Of the unwritten changes, the disk has either all or none.
     pub fn restart(&self, host: usize) -> SimNet {
         self.kernel_mut().lose_unwritten(host);
         self.kernel_mut().drop_queries(host);
@@ -52,24 +54,24 @@ impl World {
         SimNet::new(Rc::clone(&self.kernel), host)
     }
 
-    /// Returns the tape that all random numbers of this world are drawn from.
+    /// Returns the tape from which this world draws all its random numbers.
     pub fn tape(&self) -> Tape {
         self.kernel().tape.clone()
     }
 
-    /// Returns a stream of that tape. Streams from 2^31 on are reserved for the world itself.
+    /// Returns a stream of the world's tape. Streams from 2^31 on are reserved for the world itself.
     pub fn chance(&self, stream: u32) -> Chance {
         self.kernel().tape.stream(stream)
     }
 
     // --- Time -------------------------------------------------------------------------------------------------------
 
-    /// Returns the monotonic clock.
+    /// Returns the monotonic clock's time.
     pub fn now(&self) -> Instant {
         self.kernel().now
     }
 
-    /// Returns the wall clock; it shows 1,700,000,000 when the world begins.
+    /// Returns the wall clock's time. It is 1,700,000,000 s when the world begins.
     pub fn unix_time(&self) -> UnixTime {
         self.kernel().unix_time()
     }
@@ -103,8 +105,8 @@ impl World {
         self.kernel_mut().routes.insert(to, route);
     }
 
-    /// Sets a name's addresses for all hosts; none for a name that exists without addresses. The name must have no
-    /// port.
+    /// Sets a name's addresses for all hosts. With an empty list, the name exists but has no addresses. The name must
+    /// not contain a port.
     pub fn set_name(&self, name: &str, addresses: Vec<IpAddr>) {
         self.kernel_mut().names.insert(name.to_owned(), addresses);
     }
@@ -130,20 +132,21 @@ impl World {
         self.kernel_mut().ports.range = ports;
     }
 
-    /// Stops all traffic to and from a host, silently and in both directions. Bytes written meanwhile wait; a dial
-    /// fails with `ETIMEDOUT` after 127 s. The cost grows with the total number of connections.
+    /// Stops all traffic to and from a host, silently and in both directions. Bytes written meanwhile wait. A dial
+    /// fails with `ETIMEDOUT` after 127 s, unless the cut ends before. The cost grows with the total number of
+    /// connections.
     pub fn cut(&self, host: usize) {
         self.kernel_mut().cut(host);
     }
 
-    /// Ends a [`World::cut`] and delivers everything that it delayed, unless the other host is cut, too. The cost grows
-    /// with the total number of connections.
+    /// Ends a [`World::cut`] and delivers everything that it delayed, except to and from hosts that are still cut. The
+    /// cost grows with the total number of connections.
     pub fn heal(&self, host: usize) {
         self.kernel_mut().heal(host);
     }
 
-    /// Resets both ends of a host's connection, as a middlebox does; returns whether it exists. The cost grows with
-    /// the total number of connections.
+    /// Resets both ends of a host's connection, as a middlebox does. Returns whether the host has this connection. The
+    /// cost grows with the total number of connections.
     pub fn reset(&self, host: usize, link: LinkId) -> bool {
         self.kernel_mut().reset(host, Token::Link(link).to_u64())
     }
@@ -163,8 +166,8 @@ impl World {
     // --- Faults -----------------------------------------------------------------------------------------------------
 
     /// Makes each call of a host at a site fail with a probability of 1 in `one_in`; 0 means never. Several faults of
-    /// one host and site draw in turn from one random stream. A call that always fails with `EAGAIN`, or is always
-    /// interrupted, keeps a loop busy while no time passes.
+    /// one host and site draw in turn from one random stream. A call that always fails with `EAGAIN`, or a wait that is
+    /// always interrupted, keeps a loop busy while no time passes.
     pub fn fail_sometimes(&self, host: usize, site: Site, errno: i32, one_in: u32) {
         self.kernel_mut().fail_sometimes(host, site, errno, one_in);
     }

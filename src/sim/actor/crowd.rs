@@ -23,7 +23,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 const READ_BLOCK_BYTES: usize = 64 * 1024;
-/// Maximum numbers of timers, dials and accepts in one turn; the rest are handled in the next.
+/// Maximum numbers of timers, of dials and of each listener's accepts in one turn. Later turns handle the rest.
 const TIMERS_PER_TURN: usize = 4_096;
 const DIALS_PER_TURN: usize = 1_024;
 const ACCEPTS_PER_TURN: usize = 1_024;
@@ -58,11 +58,11 @@ struct Listener {
     cast: Box<dyn FnMut(u64) -> Role>,
     accepted: u64,
     is_ready: bool,
-    /// The moment at which accepting is retried after a failure.
+    /// The moment at which accepting is retried after a failure; [`Instant::MAX`] if no retry is due.
     retry_at: Instant,
 }
 
-/// A series of dials, `left` of which are still due.
+/// A series of dials. `done` of them were made, and `left` are still due.
 struct Dial {
     at: Instant,
     order: u64,
@@ -75,7 +75,7 @@ struct Dial {
 }
 
 impl Crowd {
-    /// Returns an empty crowd on its own host, which draws from `chance`.
+    /// Returns an empty crowd on the host of `net`. The crowd draws its random numbers from `chance`.
     pub fn new(net: SimNet, chance: Chance) -> Self {
         Self {
             now: net.now(),
@@ -107,7 +107,8 @@ impl Crowd {
         self
     }
 
-    /// Returns one of the addresses from which only this crowd dials, so that a test can distinguish its peers.
+    /// Returns the crowd's source address number `index` modulo 4,096. No other crowd dials from this address, so a
+    /// test can distinguish the crowd's peers.
     pub fn source(&self, index: u32) -> IpAddr {
         let host = u32::try_from(self.net.host()).expect("there are fewer than 2^32 hosts");
         Ipv4Addr::from(u32::from(Ipv4Addr::new(172, 16, 0, 0)) + host * MAX_SOURCES + index % MAX_SOURCES).into()
@@ -118,14 +119,14 @@ impl Crowd {
         self.dial_at(self.net.now(), to, None, role);
     }
 
-    /// Opens a connection at a moment, from a given address or from any.
+    /// Opens a connection at the moment `at`, from `source` or else from one of the crowd's addresses.
     pub fn dial_at(&mut self, at: Instant, to: SocketAddr, source: Option<IpAddr>, role: impl Into<Role>) {
         let mut role = Some(role.into());
-        self.push_dials(at, to, source, Duration::ZERO, 1, move |_| role.take().expect("one dial takes one role"));
+        self.push_dials(at, to, source, Duration::ZERO, 1, move |_| role.take().expect("a single dial uses one role"));
     }
 
-    /// Opens `count` connections, the first at `from` and each further one `every` later. `cast` returns each
-    /// connection's role; its argument is the number of connections opened before.
+    /// Opens `count` connections: the first at `from`, and each of the others `every` after the previous one. `cast`
+    /// returns each connection's role. Its argument is the number of connections that this call has opened before.
     pub fn dial_many(
         &mut self,
         to: SocketAddr,
@@ -137,7 +138,8 @@ impl Crowd {
         self.push_dials(from, to, None, every, count, cast);
     }
 
-    /// Listens on a port of the host. `cast` returns each connection's role; it receives the number accepted before.
+    /// Listens on a port of the host. `cast` returns each connection's role. Its argument is the number of connections
+    /// that this listener has accepted before.
     ///
     /// # Errors
     ///
@@ -366,7 +368,7 @@ impl Crowd {
         }
     }
 
-    /// Lets the persona act, and then does what it wishes.
+    /// Lets a connection's persona act, and then finishes, closes or resets the connection if the persona requested it.
     fn play(&mut self, id: LinkId, act: impl FnOnce(&mut dyn Persona, &mut Line<'_>)) {
         let Self { net, seats, timers, out, chance, now, .. } = self;
         let Some(Seat { role, wire }) = seats.get_mut(id.slot()) else { return };

@@ -1,9 +1,10 @@
 //! The reference peer, which acts like an SV Node and checks the loop's behaviour.
 //!
-//! It completes the handshake from either side, answers pings, sends its own if its profile says so, and checks
-//! everything that it receives: whole frames in order, checksums, the version first and the verack next, no
-//! repetition of messages that are sent once, and pongs for its own pings only. It reports faults to its
-//! [`Journal`](super::Journal). It never misbehaves, so a loop that closes its connection must have another reason.
+//! It completes the handshake from either side, answers pings, and sends pings of its own if its profile says so. It
+//! also checks everything that it receives: whole frames in order, checksums, the version first and the verack next,
+//! no repetition of messages that are sent once, and pongs for its own pings only. It reports faults to its
+//! [`Journal`](super::Journal). The peer never misbehaves, so a loop that closes its connection must have another
+//! reason.
 
 use super::journal::{Tally, Wrong};
 use super::line::Line;
@@ -18,12 +19,12 @@ use std::time::Duration;
 /// Time after which an honest peer gives up an incomplete handshake (SV Node 1.2.2, net.cpp `-p2phandshaketimeout`).
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(60);
 
-/// One honest peer, 32 bytes.
+/// One honest peer. It occupies 32 bytes.
 #[derive(Debug)]
 pub struct Honest {
     profile: Rc<Profile>,
     reader: Reader,
-    /// The nonce of the ping in flight, 0 if there is none.
+    /// The nonce of the ping in flight; 0 if no ping is in flight.
     awaited: u64,
     pings: u32,
     seen: Seen,
@@ -37,7 +38,7 @@ struct Seen {
 }
 
 impl Honest {
-    /// Returns a peer of this kind, for a dialled or an accepted connection.
+    /// Returns a peer with this profile, for a dialled or an accepted connection.
     pub fn new(profile: &Rc<Profile>) -> Self {
         let profile = Rc::clone(profile);
         Self { profile, reader: Reader::default(), awaited: 0, pings: 0, seen: Seen::default() }

@@ -1,13 +1,13 @@
-//! Honest peers' record of the loop: counts, and every fault that they observed in it.
+//! Honest peers' record of the loop: counts, and the faults that they observed in it.
 //!
-//! Many peers share one journal. The loop's speed is not judged, except that a peer complains about a handshake or a
-//! pong that is too slow.
+//! Many peers share one journal. A journal never judges the loop's speed, except that a peer complains about a
+//! handshake or a pong that is too slow.
 
 use crate::time::Instant;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-/// Maximum number of complaints kept; all are counted.
+/// Maximum number of complaints that a journal keeps. It counts all of them.
 const COMPLAINTS_KEPT: usize = 64;
 
 /// The shared record of any number of honest peers. Clones are cheap and share one record.
@@ -39,11 +39,11 @@ pub struct Tally {
     pub rejects: u64,
     /// Messages of all kinds received from the loop.
     pub messages: u64,
-    /// Pings of the loop that were answered.
+    /// Pings of the loop that a peer answered.
     pub pings_answered: u64,
     /// Pings sent to the loop.
     pub pings_sent: u64,
-    /// Pongs that match one of those pings.
+    /// Pongs received from the loop that match a ping sent to it.
     pub pongs: u64,
     /// Cases in which the loop was wrong.
     pub complaints: u64,
@@ -52,7 +52,7 @@ pub struct Tally {
 /// A case in which the loop was wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Complaint {
-    /// The moment at which the peer noticed it.
+    /// The moment at which the peer noticed the fault.
     pub at: Instant,
     /// The connection's number in the crowd, as [`Line::serial`](super::Line::serial) returns it.
     pub serial: u32,
@@ -71,11 +71,11 @@ pub enum Wrong {
     TooLong,
     /// A payload does not fit its command.
     Malformed,
-    /// A message arrived before the version.
+    /// A message other than a reject arrived before the version.
     BeforeVersion,
     /// A message other than a reject arrived between version and verack.
     BeforeVerack,
-    /// A message that is sent once arrived twice.
+    /// A message that the loop must send only once arrived twice.
     Repeated,
     /// A pong matches no ping in flight.
     StrayPong,
@@ -86,7 +86,7 @@ pub enum Wrong {
 }
 
 impl Wrong {
-    /// Returns whether a message is missing, which may have a cause outside the loop.
+    /// Returns whether the fault is a missing message. Its cause may be outside the loop.
     pub const fn is_silence(self) -> bool {
         match self {
             Self::NoPong | Self::NoHandshake => true,

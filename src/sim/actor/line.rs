@@ -1,7 +1,7 @@
 //! The interface through which a persona acts: its connection, its timer, and its crowd's random numbers.
 //!
-//! The bytes that a persona sends in one call are passed to the kernel in as few writes as possible. Bytes that the
-//! kernel does not accept are kept, up to [`MAX_UNSENT_BYTES`].
+//! The bytes that a persona sends in one call are collected and passed to the kernel in few writes. Bytes that the
+//! kernel does not accept are kept, up to [`MAX_UNSENT_BYTES`]. No call of a persona ever blocks.
 
 use super::super::net::SimNet;
 use super::super::tape::Chance;
@@ -15,7 +15,7 @@ use std::io::ErrorKind;
 /// Maximum number of bytes per connection that wait for the kernel.
 pub const MAX_UNSENT_BYTES: usize = 4 * 1024 * 1024;
 
-/// Number of collected bytes from which they are written to the kernel before the call ends.
+/// Number of collected bytes at which they are written to the kernel, even if the persona's call has not ended.
 const MAX_GATHERED_BYTES: usize = 64 * 1024;
 
 /// A persona's connection, for the duration of one call.
@@ -35,7 +35,7 @@ pub struct Line<'a> {
 #[derive(Debug)]
 pub(super) struct Wire {
     pub(super) generation: u32,
-    /// The number of bytes that the persona wants to read; `u32::MAX` is all.
+    /// The number of bytes that the persona still wants to read; `u32::MAX` means that the persona reads everything.
     pub(super) appetite: u32,
     /// The moment at which the persona wants to be called.
     pub(super) due: Instant,
@@ -47,9 +47,9 @@ pub(super) struct Wire {
     pub(super) is_opening: bool,
     pub(super) is_readable: bool,
     pub(super) is_hung_up: bool,
-    /// Whether it is in the crowd's list of connections to read.
+    /// Whether the connection is in the crowd's list of connections to read.
     pub(super) is_listed: bool,
-    /// The kernel has refused a write, and reports when there is room.
+    /// Whether the kernel accepted nothing or only a part of the last write. The kernel reports when there is room.
     pub(super) is_blocked: bool,
 }
 
@@ -97,8 +97,8 @@ impl Line<'_> {
         self.chance
     }
 
-    /// Sends all of `bytes`, now or when there is room. Returns `false`, having sent nothing, if they exceed
-    /// [`MAX_UNSENT_BYTES`] with the bytes that wait already, or the connection can no longer send.
+    /// Sends all of `bytes`, now or when there is room, and returns `true`. If `bytes` and the bytes that wait already
+    /// exceed [`MAX_UNSENT_BYTES`], or if the connection can no longer send, sends nothing and returns `false`.
     pub fn send(&mut self, bytes: &[u8]) -> bool {
         if self.wire.wish != Wish::Stay || self.unsent_bytes() + bytes.len() > MAX_UNSENT_BYTES {
             return false;
@@ -110,8 +110,9 @@ impl Line<'_> {
         true
     }
 
-    /// Sends as much of `bytes` as the kernel accepts at once and keeps nothing; returns the number of bytes sent. If
-    /// it is less than all, the persona is called when there is room.
+    /// Sends the part of `bytes` that the kernel accepts at once, and does not keep the rest. Returns the number of
+    /// bytes sent. If this is not all and the connection can still send,
+    /// [`Persona::writable`](super::Persona::writable) is called once there is room.
     pub fn offer(&mut self, bytes: &[u8]) -> usize {
         self.hand_over();
         if self.wire.wish != Wish::Stay || self.wire.is_blocked || self.wire.unsent.is_some() {
@@ -125,7 +126,7 @@ impl Line<'_> {
         self.out.len() + self.wire.unsent.as_ref().map_or(0, |unsent| unsent.bytes.len() - unsent.sent)
     }
 
-    /// Returns whether the kernel accepted less than it was offered and has not reported room since.
+    /// Returns whether the kernel has accepted less than it was offered, and has not yet reported enough room.
     pub fn is_blocked(&self) -> bool {
         self.wire.is_blocked || self.wire.unsent.is_some()
     }
@@ -138,7 +139,7 @@ impl Line<'_> {
         }
     }
 
-    /// Closes the connection after this call. Bytes that the kernel has not accepted during the call are dropped.
+    /// Closes the connection after this call. Bytes that the kernel has not accepted by then are dropped.
     pub fn close(&mut self) {
         self.hand_over();
         self.wire.wish = Wish::Close;
@@ -150,7 +151,8 @@ impl Line<'_> {
         self.wire.wish = Wish::Reset;
     }
 
-    /// Requests a call at `moment`, in place of any earlier request; [`Instant::MAX`] means never.
+    /// Requests a call of [`Persona::due`](super::Persona::due) at `moment`, in place of any earlier request.
+    /// [`Instant::MAX`] means never.
     pub fn wake_at(&mut self, moment: Instant) {
         self.wire.due = moment;
         if moment < self.wire.armed {
@@ -164,7 +166,7 @@ impl Line<'_> {
         self.wire.due
     }
 
-    /// Reads nothing from now on, and so does not notice that the connection ends.
+    /// Reads nothing from now on. The persona therefore does not notice when the other side closes the connection.
     pub fn stop_reading(&mut self) {
         self.wire.appetite = 0;
     }
@@ -179,7 +181,7 @@ impl Line<'_> {
         self.wire.appetite = len_bytes.min(u32::MAX - 1);
     }
 
-    /// Withdraws the bytes sent in this call so far.
+    /// Moves the bytes collected in this call to `into`, so that they are not sent.
     pub(super) fn take_back(&mut self, into: &mut impl Extend<u8>) {
         into.extend(self.out.drain(..));
     }
@@ -219,7 +221,7 @@ impl Wire {
         }
     }
 
-    /// Sends the waiting bytes.
+    /// Sends the waiting bytes that the kernel accepts now.
     pub(super) fn flush(&mut self, net: &mut SimNet, id: LinkId) {
         let Some(mut unsent) = self.unsent.take() else { return };
         unsent.sent += self.write(net, id, &unsent.bytes[unsent.sent..]);

@@ -2,10 +2,10 @@
 //!
 //! A [`Crowd`] is a host with a [`Persona`] for each of its connections. The crowd calls the persona for each event,
 //! and the persona acts through its [`Line`]. [`Honest`] is the reference peer and a witness: it records its
-//! observations of the loop in a [`Journal`]. All actors use a codec of their own, made from the protocol's byte
-//! vectors, and draw random numbers only from their crowd's stream.
+//! observations of the loop in a [`Journal`]. All actors share a codec that never uses the loop's code, and draw random
+//! numbers only from their crowd's stream.
 //!
-//! [`Quirk`]s make honest peers odd, a [`Source`] and a [`Sink`] stream gigabytes, and [`byzantine`] holds the
+//! [`Quirk`]s make honest peers odd. A [`Source`] and a [`Sink`] stream gigabytes. The module [`byzantine`] holds the
 //! hostile peers, each with the loop's required reaction ([`Expectation`]).
 
 pub mod byzantine;

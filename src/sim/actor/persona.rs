@@ -6,13 +6,13 @@ use crate::time::Instant;
 use std::io;
 use std::time::Duration;
 
-/// One side of one connection, without any input or output of its own: the crowd calls it for each event, and it acts
+/// The behaviour of one side of one connection. The crowd calls a persona for each event, and the persona acts only
 /// through its [`Line`].
 pub trait Persona {
     /// Handles the established connection.
     fn opened(&mut self, line: &mut Line<'_>);
 
-    /// Handles received bytes, which are split into calls at arbitrary offsets.
+    /// Handles received bytes. A message may be split between calls at any offset.
     fn received(&mut self, line: &mut Line<'_>, bytes: &[u8]);
 
     /// Handles the moment that was set with [`Line::wake_at`].
@@ -25,18 +25,18 @@ pub trait Persona {
         let _ = line;
     }
 
-    /// Handles the end of a connection that this persona did not close itself.
+    /// Handles the end of a connection that this persona did not close or reset itself.
     fn ended(&mut self, how: End, at: Instant) {
         let _ = (how, at);
     }
 }
 
-/// How a connection ended.
+/// The way in which a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The other side closed it without an error.
+    /// The other side closed the connection without an error.
     ByPeer,
-    /// It failed, or was never established.
+    /// The connection failed, or was never established.
     Failed(io::ErrorKind),
 }
 
@@ -57,19 +57,20 @@ pub enum Expectation {
 /// Whether an [`Expectation`] was met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judgement {
-    /// It was met, or may still be met.
+    /// The expectation was met, or may still be met.
     Right,
-    /// The loop closed a peer that it had to keep.
+    /// The loop closed a peer that it had to keep, for this reason.
     NotKept(CloseReason),
-    /// The loop closed it for a different reason.
+    /// The loop closed the peer for this reason, which is not an expected one.
     WrongReason(CloseReason),
-    /// The loop closed it too late, or not at all.
+    /// The loop closed the peer too late, or has not closed it by the deadline.
     Late,
 }
 
 impl Expectation {
-    /// Judges a peer whose first attack step was at `since`, and which the loop has `closed` for a reason or not yet.
-    /// `slack` is added to the deadline, for a loop that rounds to ticks or was delayed.
+    /// Judges the loop's reaction to a peer whose first attack step was at `since`. `closed` states when and why the
+    /// loop closed the peer; `None` if the peer is still connected. `slack` is added to the deadline, because a loop
+    /// rounds to ticks and may be delayed.
     pub fn judge(
         &self,
         since: Instant,

@@ -1,4 +1,4 @@
-//! Everything that peers of one kind have in common: their `version` and their handshake.
+//! Everything that peers of one kind have in common: their `version`, their handshake and their pings.
 
 use super::super::tape;
 use super::journal::Journal;
@@ -27,7 +27,7 @@ pub struct Profile {
     version: Vec<u8>,
 }
 
-/// How much of a `version` is sent; each variant omits one more field than the previous one.
+/// The part of a `version` that is sent. Each variant is shorter than the previous one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum VersionTail {
     /// All fields, with an empty association id.
@@ -66,14 +66,15 @@ impl Profile {
         }
     }
 
-    /// Pings at regular intervals after the handshake, if the protocol version has pongs; a pong must arrive within
-    /// one interval.
+    /// Pings at regular intervals after the handshake. A pong must arrive within one interval. Call this before
+    /// [`Profile::with_protocol_version`], which removes the pings of a protocol without pongs.
     #[must_use]
     pub fn pinging(self, every: Duration) -> Self {
         Self { ping_every: Some(every), ..self }
     }
 
-    /// Claims the given protocol version, and omits the messages that it does not have.
+    /// Claims the given protocol version. Omits `sendheaders` if the version is below 70,012, and pings if the version
+    /// is at most 60,000.
     #[must_use]
     pub fn with_protocol_version(mut self, version: i32) -> Self {
         self.version[..4].copy_from_slice(&version.to_le_bytes());
@@ -86,7 +87,7 @@ impl Profile {
         self
     }
 
-    /// Sends a shorter `version`.
+    /// Sends only this part of a `version`, with the default user agent.
     #[must_use]
     pub fn with_version_tail(mut self, tail: VersionTail) -> Self {
         let protocol_version = i32::from_le_bytes(*self.version.first_chunk().expect("the version has a number"));
@@ -94,7 +95,7 @@ impl Profile {
         self
     }
 
-    /// Sends the given user agent.
+    /// Sends a whole `version` with the given user agent of at most 255 bytes.
     #[must_use]
     pub fn with_user_agent(mut self, user_agent: &[u8]) -> Self {
         let protocol_version = i32::from_le_bytes(*self.version.first_chunk().expect("the version has a number"));
@@ -108,7 +109,8 @@ impl Profile {
         Self { after_verack: Vec::new(), ..self }
     }
 
-    /// Sends everything when the connection opens, in one segment, and waits for nothing.
+    /// Sends `version`, `verack` and `protoconf` in one segment when the connection opens, without waiting for the
+    /// other side.
     #[must_use]
     pub fn eager(self) -> Self {
         Self { is_eager: true, ..self }
@@ -128,12 +130,13 @@ impl Profile {
     }
 }
 
-/// Returns a connection's `count`-th nonce, never 0. It need not be unpredictable.
+/// Returns a connection's nonce number `count`, never 0. A predictable nonce is sufficient in a simulation.
 pub(super) fn nonce_of(serial: u32, count: u32) -> u64 {
     tape::next(&mut (u64::from(serial) << 32 | u64::from(count))).max(1)
 }
 
-/// Returns the payload of a `version` with the world's start time and a nonce of zeros.
+/// Returns a `version` payload that ends at `tail`. Its time is the time at which a world begins. Its nonce, if any,
+/// is 0.
 fn version_payload(protocol_version: i32, tail: VersionTail, user_agent: &[u8]) -> Vec<u8> {
     let mut payload = Vec::new();
     let services = 0x21_u64.to_le_bytes();

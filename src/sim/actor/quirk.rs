@@ -1,6 +1,6 @@
 //! Honest peers that differ from the reference: by an old protocol, by fewer messages, or by their pace.
 //!
-//! The loop must treat each of them like the reference peer. They report to the same journal.
+//! The loop must treat each of them like the reference peer. They report to the same journal, and never misbehave.
 
 use super::honest::Honest;
 use super::line::Line;
@@ -12,21 +12,21 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// The pause between two bytes of a peer that sends each one separately: its handshake lasts four seconds.
+/// The pause between two bytes of a [`Quirk::OneByteAtATime`]. At this pace, a handshake lasts four seconds.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// An honest peer's deviation from the reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quirk {
-    /// It speaks an older protocol.
+    /// The peer claims this older protocol version.
     OldVersion(i32),
-    /// Its `version` ends early.
+    /// The peer's `version` ends early.
     ShortVersion(VersionTail),
-    /// It sends no `protoconf`.
+    /// The peer sends no `protoconf`.
     NoProtoconf,
-    /// It sends everything when the connection opens, in one segment.
+    /// The peer sends its `version`, `verack` and `protoconf` in one segment when the connection opens.
     OneSegment,
-    /// It sends each byte separately.
+    /// The peer sends each byte separately.
     OneByteAtATime,
 }
 
@@ -38,7 +38,7 @@ pub struct Odd {
 }
 
 impl Quirk {
-    /// All quirks, with the versions at which the protocol changed.
+    /// All quirks. The old versions are the first or the last of a stage of the protocol.
     pub const ALL: [Self; 14] = [
         Self::OldVersion(31_800),
         Self::OldVersion(60_000),
@@ -70,7 +70,7 @@ impl Odd {
         Self { quirk, profile: Rc::new(profile) }
     }
 
-    /// Returns one of these peers.
+    /// Returns the role of one such peer.
     pub fn role(&self) -> Role {
         let honest = Honest::new(&self.profile);
         match self.quirk {

@@ -1,8 +1,8 @@
-//! The actors' wire format: a second codec, made from the protocol's byte vectors.
+//! The actors' wire format: a second codec, written from the protocol's byte vectors.
 //!
-//! It shares no line with the codec of the loop under test, so that a mistake in one is not hidden by the same
-//! mistake in the other. A [`Reader`] extracts frames from a stream that is cut anywhere, keeps small payloads, hashes
-//! large ones as they arrive, and owns no memory between frames.
+//! It never uses the codec of the loop under test, so that a mistake in one is not hidden by the same mistake in the
+//! other. A [`Reader`] extracts frames from a stream that is cut anywhere. It collects small payloads, hashes large
+//! ones as they arrive, and owns no memory between frames.
 
 use super::journal::Wrong;
 use sha2::{Digest, Sha256};
@@ -11,9 +11,10 @@ use std::cell::RefCell;
 /// Lengths of the basic header and of the extended one, in bytes.
 pub(super) const HEAD: usize = 24;
 const EXTENDED_HEAD: usize = 44;
-/// Payloads up to this many bytes are kept whole.
+/// Maximum length, in bytes, of a payload that is collected. A longer payload is passed on in pieces, unless one input
+/// contains the whole frame.
 const MAX_KEPT: u64 = 64 * 1024;
-/// Our announced maximum for the payload of an ordinary message.
+/// Maximum payload length of an ordinary message, in bytes, as the actors announce it.
 const MAX_ANNOUNCED: u64 = 2 * 1024 * 1024;
 /// Maximum number of frame buffers kept for reuse, and the maximum capacity of each in bytes.
 const MAX_SPARES: usize = 64;
@@ -23,9 +24,9 @@ const MAX_SPARE_ROOM: usize = 4 * 1024;
 #[derive(Debug)]
 pub(super) struct Message<'a> {
     pub(super) command: [u8; 12],
-    /// The whole frame; only its header if the payload is too large to be kept.
+    /// The whole frame; only its header if the payload was passed on in pieces.
     pub(super) frame: &'a [u8],
-    /// The whole payload, or nothing if it is too large to be kept.
+    /// The whole payload; empty if it was passed on in pieces.
     pub(super) payload: &'a [u8],
 }
 
@@ -38,7 +39,7 @@ pub(super) struct Reader {
 #[derive(Debug, Default)]
 struct Partial {
     bytes: Vec<u8>,
-    /// Payload bytes received, kept or not.
+    /// The number of payload bytes received.
     received: u64,
     hasher: Sha256,
     is_whole: bool,
@@ -87,9 +88,9 @@ impl Head {
 }
 
 impl Reader {
-    /// Calls `on_frame` for every frame that `input`, the newest bytes of the stream, completes.
+    /// Reads `input`, the next bytes of the stream, and calls `on_frame` for every frame that they complete.
     ///
-    /// Received pieces of a payload that is too large to be kept are passed to `large` with their offset.
+    /// The pieces of a payload that is too large to be collected are passed to `large`, each with its offset.
     pub(super) fn read(
         &mut self,
         mut input: &[u8],
@@ -104,7 +105,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Returns the next whole frame.
+    /// Returns the next whole frame; `None` if `input` ends before it.
     fn next<'a, 'b: 'a>(
         &'a mut self,
         input: &mut &'b [u8],
@@ -212,7 +213,7 @@ pub(super) fn twice(hasher: Sha256) -> [u8; 4] {
     array(&Sha256::digest(hasher.finalize()))
 }
 
-/// Builds a header, whose fields need not be correct.
+/// Builds a header from these fields, which may be false.
 pub(super) fn header(magic: [u8; 4], command: &str, len_bytes: u32, checksum: [u8; 4]) -> [u8; HEAD] {
     let mut bytes = [0; HEAD];
     bytes[..4].copy_from_slice(&magic);
@@ -222,7 +223,7 @@ pub(super) fn header(magic: [u8; 4], command: &str, len_bytes: u32, checksum: [u
     bytes
 }
 
-/// Builds an extended header, whose basic part has `checksum`.
+/// Builds an extended header. `checksum` is the checksum field of its basic part.
 pub(super) fn extended(magic: [u8; 4], command: &str, len_bytes: u64, checksum: [u8; 4]) -> [u8; EXTENDED_HEAD] {
     let mut bytes = [0; EXTENDED_HEAD];
     bytes[..HEAD].copy_from_slice(&header(magic, "extmsg", u32::MAX, checksum));
@@ -233,7 +234,7 @@ pub(super) fn extended(magic: [u8; 4], command: &str, len_bytes: u64, checksum: 
 
 /// Builds a correct frame.
 pub(super) fn frame(magic: [u8; 4], command: &str, payload: &[u8]) -> Vec<u8> {
-    let len_bytes = u32::try_from(payload.len()).expect("actors send small payloads in one piece");
+    let len_bytes = u32::try_from(payload.len()).expect("the payload is below 4 GiB");
     [&header(magic, command, len_bytes, checksum(payload)), payload].concat()
 }
 
@@ -246,14 +247,14 @@ pub(super) fn nonce_frame(magic: [u8; 4], command: &str, nonce: u64) -> [u8; HEA
     bytes
 }
 
-/// Builds the pong for a `ping`: the same frame with one letter changed.
+/// Builds the pong for a `ping`: the same frame with one letter changed. Returns `None` if the frame has no nonce.
 pub(super) fn pong_to(ping: &[u8]) -> Option<[u8; HEAD + 8]> {
     let mut pong: [u8; HEAD + 8] = ping.try_into().ok()?;
     pong[5] = b'o';
     Some(pong)
 }
 
-/// Reads the nonce of a `ping` or `pong`, if that is all of its payload.
+/// Reads the nonce of a `ping` or `pong`; `None` unless the payload has exactly eight bytes.
 pub(super) fn nonce_of(payload: &[u8]) -> Option<u64> {
     payload.try_into().ok().map(u64::from_le_bytes)
 }

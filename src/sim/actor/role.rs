@@ -1,4 +1,4 @@
-//! One connection's persona in a crowd, which is chosen once and never changes.
+//! A connection's persona in a crowd. It is chosen when the connection is dialled or accepted, and never changes.
 
 use super::honest::Honest;
 use super::persona::Persona;

@@ -1,8 +1,9 @@
 //! Streams of gigabytes that need no memory: a source that generates them, and a sink that knows every byte in
 //! advance.
 //!
-//! Each byte of a [`Cargo`] follows from its offset and need not be stored. The bytes repeat with a prime period. Lost,
-//! repeated or moved bytes are detected at once if their number is below the period, and otherwise by the length.
+//! Each byte of a [`Cargo`] follows from its offset, so a cargo is never stored. The bytes repeat with a prime period.
+//! If bytes are lost or repeated, the bytes after them are wrong, unless the number of lost or repeated bytes is a
+//! multiple of the period. In that case, only the length is wrong.
 
 use super::line::Line;
 use super::persona::{End, Persona};
@@ -15,11 +16,11 @@ use std::mem;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// A prime, so that no buffer size is a multiple of it.
+/// Number of bytes after which a cargo repeats. It is a prime, so that no buffer size is a multiple of it.
 const PERIOD: usize = 65_521;
 const COMMAND: &str = "block";
 
-/// The payload of a `block` message of any length, known byte by byte. Cheap to clone.
+/// The payload of a `block` message of any length. Every byte is known in advance. Clones are cheap.
 #[derive(Clone, Debug)]
 pub struct Cargo {
     period: Rc<[u8]>,
@@ -28,12 +29,12 @@ pub struct Cargo {
     checksum: Option<[u8; 4]>,
 }
 
-/// How fast a payload moves.
+/// The speed at which one end sends or reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
     /// As fast as the other side allows.
     AsItCan,
-    /// A number of bytes at a time, with a pause between them.
+    /// One portion at a time, at regular intervals.
     Portions {
         /// The maximum length of one portion, in bytes.
         len_bytes: u32,
@@ -52,7 +53,8 @@ pub struct Flow {
     ended: Cell<Option<(Instant, End)>>,
 }
 
-/// An actor that sends one cargo after the handshake, and then answers pings.
+/// An actor that sends one cargo after the handshake. It answers pings, but while it sends, its pongs wait for the
+/// cargo's end.
 #[derive(Debug)]
 pub struct Source {
     session: Session,
@@ -64,7 +66,7 @@ pub struct Source {
     owed: Vec<u8>,
 }
 
-/// An actor that receives one cargo after the handshake and checks it byte by byte, and answers pings.
+/// An actor that receives one cargo after the handshake and checks it byte by byte. It also answers pings.
 #[derive(Debug)]
 pub struct Sink {
     session: Session,
@@ -81,7 +83,8 @@ struct Session {
 }
 
 impl Cargo {
-    /// Creates a payload of `len_bytes` from a seed. A payload of up to 4 GiB - 1 is hashed once, for its header.
+    /// Creates a payload of `len_bytes` from a seed. A payload below 4 GiB is hashed, because its header has a
+    /// checksum.
     pub fn new(seed: u64, len_bytes: u64) -> Self {
         let mut state = seed;
         let period: Rc<[u8]> = (0..PERIOD)
@@ -102,14 +105,15 @@ impl Cargo {
         self.len_bytes
     }
 
-    /// Returns the longest contiguous piece at `offset`; empty at or after the end.
+    /// Returns the bytes from `offset` to the end of the period or of the payload; empty at or after the payload's end.
     pub fn at(&self, offset: u64) -> &[u8] {
         let left = self.len_bytes.saturating_sub(offset);
         let rest = &self.period[(offset % PERIOD as u64) as usize..];
         &rest[..left.min(rest.len() as u64) as usize]
     }
 
-    /// Returns the offset of the first wrong byte in `bytes`, which begin at `offset`. Bytes beyond the end are wrong.
+    /// Compares `bytes` with the payload from `offset` on. Returns the first wrong byte's offset in the payload;
+    /// `None` if all are correct. Bytes beyond the payload's end are wrong.
     pub fn first_wrong(&self, offset: u64, bytes: &[u8]) -> Option<u64> {
         let mut at = 0;
         while at < bytes.len() {
@@ -155,19 +159,20 @@ impl Flow {
         self.is_complete.get()
     }
 
-    /// Returns the offset of the first wrong byte.
+    /// Returns the first wrong byte's offset in the payload, if any. If the stream is not valid, returns the number of
+    /// payload bytes moved before the fault.
     pub fn wrong_at(&self) -> Option<u64> {
         self.wrong_at.get()
     }
 
-    /// Returns when and how the connection ended, unless this side closed it.
+    /// Returns when and how the connection ended; `None` if it is open or this side closed it.
     pub fn ended(&self) -> Option<(Instant, End)> {
         self.ended.get()
     }
 }
 
 impl Source {
-    /// Returns a source of `cargo` that otherwise behaves like `profile`; the flow is shared.
+    /// Returns a source that sends `cargo`, uses `profile` for the handshake, and records its progress in `flow`.
     pub fn new(cargo: Cargo, pace: Pace, profile: &Rc<Profile>, flow: &Rc<Flow>) -> Self {
         Self { session: Session::new(profile, flow), cargo, pace, portion: 0, owed: Vec::new() }
     }
@@ -182,7 +187,7 @@ impl Source {
         }
     }
 
-    /// Sends the bytes that are allowed now.
+    /// Sends the bytes of the cargo that the pace and the kernel allow now.
     fn feed(&mut self, line: &mut Line<'_>) {
         let flow = Rc::clone(&self.session.flow);
         loop {
@@ -248,7 +253,7 @@ impl Persona for Source {
 }
 
 impl Sink {
-    /// Returns a sink that expects `cargo` and otherwise behaves like `profile`; the flow is shared.
+    /// Returns a sink that expects `cargo`, uses `profile` for the handshake, and records its progress in `flow`.
     pub fn new(cargo: Cargo, pace: Pace, profile: &Rc<Profile>, flow: &Rc<Flow>) -> Self {
         Self { session: Session::new(profile, flow), cargo, pace }
     }
@@ -311,7 +316,7 @@ impl Session {
         }
     }
 
-    /// Performs the handshake, passes parts of large payloads to `large`, and pings and blocks to `other`.
+    /// Performs the handshake. Passes pieces of large payloads to `large`, and pings and blocks to `other`.
     fn received(
         &mut self,
         line: &mut Line<'_>,
@@ -369,7 +374,7 @@ mod tests {
             assert_eq!(cargo.first_wrong(0, &wrong), Some(place as u64));
         }
         assert!(cargo.first_wrong(149_999, &whole[149_998..]).is_some());
-        assert_eq!(cargo.first_wrong(150_000, &[0]), Some(150_000), "no byte follows the end");
+        assert_eq!(cargo.first_wrong(150_000, &[0]), Some(150_000), "a byte beyond the end is wrong");
         for lost in [1, 4_096, 65_536, 65_520] {
             assert!(cargo.first_wrong(0, &whole[lost..lost + 50_000]).is_some(), "{lost} bytes are lost");
         }

@@ -1,6 +1,6 @@
-//! The bounds that the invariants check, which follow from a loop's configuration.
+//! The bounds that the invariants check. They follow from a loop's configuration.
 //!
-//! A new configuration replaces them; existing links and bans may exceed the new bounds.
+//! A new configuration replaces the bounds; it never closes existing links, so they may exceed the new bounds.
 
 use crate::config::{Config, ManagerConfig};
 use crate::error::{CloseReason, Deadline, Disconnect, LocalCause};
@@ -60,7 +60,8 @@ impl Bounds {
         }
     }
 
-    /// Returns the bounds, raised to the current counts: links stay even if a new configuration allows fewer.
+    /// Returns the bounds, raised to the current counts. Links stay open even if a new configuration allows fewer
+    /// links.
     pub(super) fn at_least(self, summary: &Summary) -> Self {
         Self {
             max_links: self.max_links.max(summary.links),

@@ -30,10 +30,10 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Calls on the network after which a sweep is due.
+/// Number of calls on the network after which a sweep is due.
 const CALLS_PER_SWEEP: u64 = 1_024;
 
-/// A loop in a [`World`] whose [`INVARIANTS`](super::INVARIANTS) are checked while it runs.
+/// A loop in a [`World`]. All [`INVARIANTS`](super::INVARIANTS) that concern one loop are checked while it runs.
 pub struct Checked<H: Handler> {
     reactor: Reactor<Gate, Witness<H>>,
     world: World,
@@ -41,9 +41,9 @@ pub struct Checked<H: Handler> {
     bounds: Bounds,
     /// The state after the last turn.
     summary: Summary,
-    /// The clock at the last turn, before it began.
+    /// The loop's time before the last turn began.
     settled: Instant,
-    /// The link to be read next, and the turn since which it has been next without being read.
+    /// The link that is the next to be read, and the last turn in which it was read or became the next.
     next_since: (Option<LinkId>, u64),
     memory: Memory,
     calls_per_sweep: u64,
@@ -83,8 +83,8 @@ impl<H: Handler> Checked<H> {
         })
     }
 
-    /// Sets the number of network calls from one sweep to the next; it is raised to the number of links or connections
-    /// if that is higher. 0 sweeps after every turn. Default 1,024.
+    /// Sets the minimum number of network calls from one sweep to the next. It is raised to the number of the loop's
+    /// links or of the world's connections if that is higher. With 0, a sweep follows every turn. Default 1,024.
     #[must_use]
     pub fn with_calls_per_sweep(self, calls: u64) -> Self {
         Self { calls_per_sweep: calls, next_sweep: calls, ..self }
@@ -197,12 +197,13 @@ impl<H: Handler> Checked<H> {
         self.reactor.inspect()
     }
 
-    /// Returns the first violations found, in order.
+    /// Returns the first 32 violations found, in order.
     pub fn violations(&self) -> Vec<Violation> {
         self.ledger.borrow().findings.list().to_vec()
     }
 
-    /// Returns the number of the loop's calls on the network plus the number of readiness events that it received.
+    /// Returns the number of calls on the network that can fail, plus the number of readiness events that the loop
+    /// received.
     pub fn socket_events(&self) -> u64 {
         self.ledger.borrow().attempts
     }
@@ -217,7 +218,7 @@ impl<H: Handler> Checked<H> {
         self.has_ended
     }
 
-    /// Returns the number of violations found.
+    /// Returns the number of all violations found.
     pub fn violations_total(&self) -> u64 {
         self.ledger.borrow().findings.total
     }
@@ -277,7 +278,8 @@ impl<H: Handler> Checked<H> {
         announced.iter().copied().filter(|host| bans.iter().all(|ban| ban.host != *host)).collect()
     }
 
-    /// Returns the links whose ping was written in the last turn but has another date, each with that moment.
+    /// Returns the links with a ping that was written in the last turn, but that the loop considers sent earlier or not
+    /// yet sent. Each link is listed with that earlier moment; `None` if the ping is not yet sent.
     fn misdated_pings(&self, ledger: &Ledger) -> Vec<(LinkId, Option<Instant>)> {
         let turn_began = ledger.findings.now;
         let sent = |(link, nonce): &(LinkId, u64)| Some((*link, self.reactor.ping_sent(*link, *nonce)?));

@@ -1,6 +1,6 @@
-//! The violations of one run, in the order in which they were seen.
+//! The violations of one run, in the order in which they were found.
 //!
-//! Only the first are kept; all are counted.
+//! All violations are counted, but only the first ones are kept. A violation never ends the run.
 
 use super::Violation;
 use crate::time::Instant;

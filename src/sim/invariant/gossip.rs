@@ -1,9 +1,10 @@
 //! Gossip: the addresses that a loop may accept, and those in its address book.
 //!
-//! [`GossipRecord`] follows the `addr` messages that the handler receives and grants each sender its addresses: a
-//! dialled peer one reply and an address every ten seconds, any other peer addresses of its own host. It sees only
-//! messages that the handler receives whole, and stops checking at the first `addr` that the handler does not. It
-//! remembers at most [`MAX_NAMED`] addresses.
+//! [`GossipRecord`] follows the `addr` messages that the handler receives, and grants each sender a number of
+//! addresses. A dialled peer may add one full message at once, any other peer one address of its own host. Ten seconds
+//! later, and then every ten seconds, each may add one more address. The record sees only messages that the handler
+//! receives whole. It stops checking at the first `addr` that the handler does not receive whole, and after more than
+//! [`MAX_NAMED`] addresses.
 
 use crate::address::{NetGroup, canonical};
 use crate::id::LinkId;
@@ -15,7 +16,7 @@ use crate::wire::AddressesRef;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
-/// Maximum number of named addresses that are remembered; beyond it, checking stops.
+/// Maximum number of named addresses that the record keeps. Beyond it, checking stops.
 const MAX_NAMED: usize = 100_000;
 /// Maximum number of addresses that the peers of one range can add to the book.
 pub(super) const MAX_SHARE: usize = (GOSSIP_BUCKETS_PER_SOURCE * GOSSIP_BUCKET_SLOTS) as usize;
@@ -23,7 +24,7 @@ pub(super) const MAX_SHARE: usize = (GOSSIP_BUCKETS_PER_SOURCE * GOSSIP_BUCKET_S
 /// The named addresses and their senders.
 #[derive(Debug, Default)]
 pub(super) struct GossipRecord {
-    /// For each named address, the ranges of the senders that it is accepted from; may be empty.
+    /// For each named address, the ranges of the senders from which the loop may accept it; may be empty.
     named: BTreeMap<SocketAddr, BTreeSet<NetGroup>>,
     /// Addresses that the book may contain regardless of gossip.
     known: BTreeSet<SocketAddr>,
@@ -40,7 +41,7 @@ pub(super) struct GossipRecord {
 pub(super) struct AddrSender {
     pub(super) link: LinkId,
     pub(super) address: SocketAddr,
-    /// Whether it was dialled, and so may have been asked for addresses.
+    /// Whether the loop dialled the peer, and so may have asked it for addresses.
     pub(super) is_dialled: bool,
     pub(super) opened: Instant,
 }
@@ -56,7 +57,7 @@ impl GossipRecord {
         self.guests.insert(address.ip().to_canonical());
     }
 
-    /// Stops checking, because not all named addresses are known any more.
+    /// Stops checking, because some named addresses are unknown from now on.
     pub(super) fn missed(&mut self) {
         *self = Self { has_missed: true, ..Self::default() };
     }
@@ -79,7 +80,7 @@ impl GossipRecord {
         let AddrSender { link, address, is_dialled, opened } = sender;
         let source = address.ip().to_canonical();
         let at_once = if is_dialled { MAX_ADDRESSES_PER_MESSAGE as u64 } else { 1 };
-        // A part of an interval may have passed before the first was counted.
+        // One more address, because the loop's first interval may begin before the peer is opened.
         let in_time = (now.since(opened).as_nanos() / ADDRESS_TOKEN_INTERVAL.as_nanos()) as u64 + 1;
         let granted = self.granted.entry(link).or_default();
         let is_believed = is_learning && addresses.len() <= MAX_ADDRESSES_PER_MESSAGE;
@@ -102,7 +103,7 @@ impl GossipRecord {
         (!self.has_missed).then_some(self.granted_in_all)
     }
 
-    /// Returns the ranges whose gossip alone explains an address in the book; `None` if the address may be there for
+    /// Returns the ranges whose gossip explains an address in the book. Returns `None` if the address may be there for
     /// another reason, or was not named.
     pub(super) fn senders(&self, address: SocketAddr) -> Option<&BTreeSet<NetGroup>> {
         let is_known = self.known.contains(&address) || self.guests.contains(&address.ip());

@@ -1,8 +1,9 @@
-//! The ledger: each link seen from both sides of the loop, by its calls on the network and by those on the handler.
+//! The ledger: a record of each link from both sides of the loop, made from the calls on the network and on the
+//! handler.
 //!
-//! [`Gate`](super::gate::Gate) records the network's calls, [`Witness`](super::Witness) the handler's. Each entry is
-//! checked against the earlier ones when it is made, in a time that does not depend on their number. Each slot has one
-//! record, for its current link.
+//! [`Gate`](super::gate::Gate) records the calls on the network, [`Witness`](super::Witness) those on the handler. Each
+//! call is checked against the record when it is made, in a time that does not depend on the number of calls. Each slot
+//! has one record, for its current link. The ledger never changes a call.
 
 use super::bounds::Bounds;
 use super::findings::Findings;
@@ -33,7 +34,7 @@ pub(super) struct Ledger {
     pub(super) bounds: Bounds,
     /// The number of the last wait, counted from 1.
     pub(super) turn: u64,
-    /// The number of calls on the network, which decides when a sweep is due.
+    /// The number of recorded calls on the network. It decides when a sweep is due.
     pub(super) calls: u64,
     /// The number of calls that can fail, including failed ones, plus the number of readiness events received.
     pub(super) attempts: u64,
@@ -90,7 +91,7 @@ struct Socket {
     /// Whether `on_writable` was called after the kernel last accepted bytes.
     is_notified: bool,
     outgoing: Outgoing,
-    /// The marks of the messages that were written whole and not reported.
+    /// The marks of the messages that were written whole and are not yet reported.
     marked: VecDeque<u64>,
 }
 
@@ -251,7 +252,7 @@ impl Ledger {
         }
         let findings = &mut self.findings;
         findings.check(4, is_own, || format!("a write for {link:?}, which has no socket"));
-        // One more than the flushes, for the replies to the input just read.
+        // One write more than the maximum number of flushes, for the replies to the input just read.
         findings.check(11, writes <= WRITES_PER_TURN + 1, || format!("{link:?} has {writes} writes in a turn"));
         match followed {
             Ok(()) => {}
@@ -292,7 +293,7 @@ impl Ledger {
         self.bounds = Bounds::of(config);
     }
 
-    /// Records a callback for a peer; `is_live` if the table contains it.
+    /// Records a callback for a peer. `is_live` states whether the table contains the peer.
     pub(super) fn record_callback(&mut self, link: LinkId, is_live: bool) {
         let stage = self.stage_of(link);
         self.findings.check(4, is_live, || format!("a callback for {link:?}, which is not in the table"));
@@ -305,7 +306,8 @@ impl Ledger {
         self.record(link.slot()).socket.is_notified = true;
     }
 
-    /// Records an offer of `free_bytes` to the handler; `there` is the free room of the peer, if it is ready.
+    /// Records an offer of `free_bytes` to the handler. `there` is the peer's free room; `None` if the peer is not
+    /// ready.
     pub(super) fn offered(&mut self, link: LinkId, free_bytes: usize, there: Option<usize>) {
         let is_right = there == Some(free_bytes) && free_bytes >= MAX_SEND_QUEUE_BYTES - PULL_WAITING_BYTES;
         self.findings.check(42, is_right, || format!("{free_bytes} bytes are offered for {link:?}, not {there:?}"));
@@ -336,7 +338,7 @@ impl Ledger {
         self.findings.check(45, awaited == Some(mark), || format!("{link:?}: mark {mark} instead of {awaited:?}"));
     }
 
-    /// Records a callback for a message; `is_ready` if the peer is ready and not being closed.
+    /// Records a callback for a message. `is_ready` states whether the peer is ready and not being closed.
     pub(super) fn record_message(&mut self, link: LinkId, is_ready: bool) {
         let stage = self.stage_of(link);
         let is_right = is_ready && stage == Stage::Ready;
@@ -368,7 +370,8 @@ impl Ledger {
         }
     }
 
-    /// Records a control event, which must repeat the peer's events: once, in the same order, and with the same reason.
+    /// Records a control event. Control events must repeat the peer's events: once, in the same order, and with the
+    /// same reason.
     pub(super) fn control(&mut self, event: &ControlEvent, config: &Config) {
         if let ControlEvent::ConfigUpdated { .. } = event {
             self.managing.trust(config);
@@ -500,7 +503,7 @@ impl Ledger {
         findings.check(22, age >= least, || format!("{link:?} is closed after {age:?}: {reason:?}"));
     }
 
-    /// Records the cut of a streamed message, whose end was not delivered.
+    /// Records that a streamed message was cut after `received` bytes, so that its end was not delivered.
     fn cut(&mut self, link: LinkId, header: &Header, received: u64) {
         self.record_callback(link, true);
         let awaited = self.record(link.slot()).peer.message.take();
@@ -534,7 +537,7 @@ fn bit_of(errno: i32) -> u128 {
     u32::try_from(errno).ok().and_then(|errno| 1_u128.checked_shl(errno)).unwrap_or(0)
 }
 
-/// Returns whether `link` may use a slot after `before`.
+/// Returns whether `link` may use a slot after `before`: its generation must be higher.
 fn rises(before: Option<LinkId>, link: LinkId) -> bool {
     before.is_none_or(|before| before.generation() < link.generation())
 }

@@ -72,7 +72,7 @@ fn each_peer_has_one_slot(sight: &SweepSight<'_>) -> Result<(), String> {
     let Some(manager) = &sight.inspection.summary.manager else { return Ok(()) };
     let has_place = |link: &&LinkReport| link.connection_type != ConnectionType::OverCapacity;
     let counted = sight.inspection.links.iter().filter(has_place).count();
-    ensure(counted == manager.slots_in_use, || format!("{} slots are in use, by {counted}", manager.slots_in_use))
+    ensure(counted == manager.slots_in_use, || format!("{counted} peers use {} slots", manager.slots_in_use))
 }
 
 fn each_link_counts_once(sight: &SweepSight<'_>) -> Result<(), String> {
@@ -131,7 +131,8 @@ fn the_disk_matches_the_batches(sight: &SweepSight<'_>) -> Result<(), String> {
     ensure(saved.may_be(disk), || format!("the disk has {disk:?} instead of {saved:?}"))
 }
 
-/// Checks that the disk has the whole book. A peer may differ while it is unchanged since the loop's start.
+/// Checks that the disk equals the book, if no write waits. Peers that have not changed since the loop's start may
+/// differ.
 fn the_disk_matches_the_book(sight: &SweepSight<'_>) -> Result<(), String> {
     let (Some(disk), Some(manager)) = (sight.disk, &sight.inspection.manager) else { return Ok(()) };
     if !manager.is_durable {

@@ -1,7 +1,7 @@
 //! Invariants of a loop that manages its peers: slots, bans, pauses between dials, evictions and the address book.
 //!
-//! [`Managing`] is the ledger's record of the control events; it stays empty for a loop without a manager. It has one
-//! entry for each dialled address that must pause.
+//! [`Managing`] is the ledger's record of the control events. It never records events of a loop without a manager. Its
+//! size grows with the number of dialled addresses.
 
 use super::bounds::DialBounds;
 use super::findings::Findings;
@@ -26,42 +26,45 @@ use std::time::Duration;
 /// Number of accepted peers that are never evicted: four for their range, eight for their pings, four for their
 /// transactions and four for their blocks.
 pub(super) const SPARED: usize = 20;
-/// The number of them that are spared for their shortest ping. The others are spared for properties that are not
-/// visible from outside, or not implemented.
+/// Number of accepted peers that are spared for their pings. The rest of [`SPARED`] are spared for properties that are
+/// not visible from outside, or not implemented.
 pub(super) const SPARED_BY_PING: usize = 8;
 
 /// The record of dials, restarts, bans and evictions.
 #[derive(Debug, Default)]
 pub(super) struct Managing {
-    /// Live addresses that the manager has dialled by its own choice.
+    /// Addresses with a live connection that the manager dialled by its own choice.
     drawn: BTreeSet<SocketAddr>,
     /// Addresses whose connection was closed in this turn, even if it was opened in this turn.
     ended: BTreeSet<SocketAddr>,
-    /// The moment until which an address is not dialled.
+    /// For each address, the moment before which the manager must not choose it.
     pauses: BTreeMap<SocketAddr, Instant>,
-    /// The latest moment until which an earlier failure may pause an address, despite later changes.
+    /// For each address, the latest moment until which an earlier failure may pause it. A new configuration or a
+    /// lifted ban does not change this moment.
     rests: BTreeMap<SocketAddr, Instant>,
-    /// The pauses set in this turn, which apply from the next turn on.
+    /// The pauses set in this turn. They apply from the next turn on. `None` ends an address's pause.
     new_pauses: Vec<(SocketAddr, Option<Instant>)>,
-    /// For each address, the beginning of its latest restart window, the number of restarts in it, and the latest one.
+    /// For each address, the beginning of its latest restart window, the number of restarts in the window, and the
+    /// moment of the latest restart.
     restarts: BTreeMap<SocketAddr, (Instant, u32, Instant)>,
     /// For each address, the number of failed or lost connections since its last handshake or restart.
     setbacks: BTreeMap<SocketAddr, u32>,
-    /// Addresses that may be dropped in this turn.
+    /// Addresses that the manager may drop in this turn.
     given_up: BTreeSet<SocketAddr>,
-    /// Restarts of some addresses were dropped, for example after a new configuration or a lifted ban.
+    /// The restarts of some addresses are no longer known, for example after a new configuration or a lifted ban.
     has_forgotten: bool,
     /// Accepted peers that are established, and their addresses.
     inbound: BTreeMap<PeerId, SocketAddr>,
     /// The shortest ping latency of each peer, as the loop measures it, in microseconds.
     shortest_pings: BTreeMap<PeerId, u128>,
     trusted: Trusted,
-    /// The loop's own addresses, and those reported in this turn.
+    /// The loop's own addresses, as reported before this turn.
     own: BTreeSet<SocketAddr>,
+    /// The loop's own addresses that were reported in this turn.
     new_own: Vec<SocketAddr>,
     pub(super) gossip: GossipRecord,
     pub(super) saved: Saved,
-    /// Hosts whose ban was reported in this turn and was not lifted in it.
+    /// Hosts whose ban was reported in this turn and was not lifted later in the turn.
     pub(super) announced: BTreeSet<Host>,
 }
 
@@ -169,7 +172,7 @@ impl Managing {
     }
 
     /// Checks an eviction of an accepted peer. The loop may have had fewer candidates than are known here, because it
-    /// does not choose closing peers. Pings answered since then can only have improved other peers.
+    /// does not choose closing peers. Pings answered after the loop's choice can only have improved other peers.
     fn evicted(&mut self, peer: PeerId, address: SocketAddr, findings: &mut Findings) {
         let is_inbound = self.inbound.remove(&peer).is_some();
         let rivals: Vec<PeerId> = self
@@ -221,7 +224,8 @@ impl Managing {
             self.rest_until(address, now.plus(INACCESSIBLE_RECHECK));
         }
         let NextDial::At(until) = next else { return };
-        // A pause after a local shortage may end early, and does not replace that of an address dialled on request.
+        // A pause after a local shortage may end early. It does not replace the pause of an address that was dialled on
+        // request.
         if is_shortage(reason) {
             return;
         }
@@ -258,18 +262,18 @@ impl Managing {
             restarts <= bounds.max_restarts && (is_next || restarts == 1 && is_new || !is_known),
             || format!("{address}: restart {restarts}, after {before} restarts since {began:?}"),
         );
-        // If the record of a window's beginning was dropped, its end is unknown.
+        // If the beginning of the window is not known, its end is not known either.
         if restarts == 1 || before > 0 {
             self.restarts.insert(address, (if restarts == 1 { now } else { began }, restarts, now));
         }
     }
 
-    /// Counts a failed or lost connection. After too many of them the manager drops the address with its record, unless
-    /// it restarts the address, which it reports right after this.
+    /// Counts a failed or lost connection. After too many of them, the manager drops the address and its record. If the
+    /// manager restarts the address instead, it reports the restart right after this event.
     fn set_back(&mut self, address: SocketAddr, reason: CloseReason, max_retries: u32) {
         let setbacks = self.setbacks.entry(address).or_default();
         *setbacks += 1;
-        // A peer at capacity rejects right after the handshake, which then does not count as a success.
+        // A peer at capacity rejects right after the handshake. Such a handshake does not count as a success.
         let may_be_given_up = *setbacks >= max_retries || matches!(reason, CloseReason::RejectedByPeer(_));
         if may_be_given_up {
             self.given_up.insert(address);
@@ -312,7 +316,7 @@ impl Managing {
     }
 }
 
-/// Returns whether a duplicate or a ban bars the address.
+/// Returns whether a connection was closed because its address is banned or already connected.
 fn is_barred(reason: CloseReason) -> bool {
     matches!(reason, CloseReason::Local(LocalCause::Banned | LocalCause::Duplicate))
 }

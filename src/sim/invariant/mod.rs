@@ -1,10 +1,10 @@
 //! Invariants of a loop, for any behaviour of its peers, its kernel and its handler.
 //!
-//! [`Checked`] is a [`Reactor`](crate::Reactor) that is checked from all sides. A [`Gate`] wraps its network and a
-//! [`Witness`] its handler; both check every call. After each turn its counts are checked, at a cost that does not
-//! depend on the number of links. From time to time a sweep compares all rows, lists, queues and timers with each other
-//! and with the virtual kernel. A broken invariant is reported as a [`Violation`], never as a panic, so that a run can
-//! be replayed and reduced.
+//! [`Checked`] is a [`Reactor`](crate::Reactor) that is checked from all sides. A [`Gate`] wraps the loop's network
+//! and a [`Witness`] wraps its handler; both check every call. After each turn the loop's counts are checked, at a
+//! cost that does not depend on the number of links. From time to time a sweep compares all rows, lists, queues and
+//! timers with each other and with the virtual kernel. A broken invariant is reported as a [`Violation`], never as a
+//! panic, so that a run can be replayed and reduced.
 //!
 //! These are the [`INVARIANTS`]:
 //!
@@ -87,16 +87,17 @@ use crate::protocol::CommandName;
 use crate::time::Instant;
 use std::fmt;
 
-/// The command of the marked messages whose marks are checked; marks of other messages are not. The payload begins with
-/// the mark, in little endian, and they are sent only with [`Ctx::send_marked`](crate::Ctx::send_marked).
+/// The command of the messages whose marks are checked; the marks of other messages are not checked. The payload of a
+/// message with this command must begin with its mark, in little endian, and the message must be sent with
+/// [`Ctx::send_marked`](crate::Ctx::send_marked).
 pub const MARKED: CommandName = CommandName::new("marked");
 
 /// An invariant of a loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Invariant {
-    /// Its number, counted from 1.
+    /// The invariant's number, counted from 1.
     pub number: u8,
-    /// The invariant itself.
+    /// The text of the invariant.
     pub holds: &'static str,
     /// The occasions at which it is checked.
     pub checked: &'static [When],
@@ -124,7 +125,7 @@ pub enum When {
 pub struct Violation {
     /// The invariant's number.
     pub invariant: u8,
-    /// The moment at which it was noticed.
+    /// The moment at which the violation was found.
     pub at: Instant,
     /// The evidence.
     pub text: String,

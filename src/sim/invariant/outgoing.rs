@@ -1,4 +1,5 @@
-//! A loop's writes on one link, followed frame by frame. Only the payloads of pings and marked messages are read.
+//! A loop's writes on one link, followed frame by frame. This module reads the payloads of pings and marked messages,
+//! and never those of other messages.
 
 use super::MARKED;
 use super::promised::Promised;
@@ -14,13 +15,14 @@ pub(super) struct Outgoing {
     promised: Promised,
     said_version: bool,
     said_verack: bool,
-    /// The written part of a ping's payload, while it is not complete.
+    /// The written part of a ping's payload; `None` unless a ping is partly written.
     ping: Option<Vec<u8>>,
     /// The nonces of the pings that were written whole, until they are collected.
     pub(super) pings: Vec<u64>,
-    /// The written part of a marked message's number, and the length of the missing payload, while it is not complete.
+    /// The written part of a marked message's mark, and the number of missing payload bytes; `None` unless a marked
+    /// message is partly written.
     marking: Option<(Vec<u8>, u64)>,
-    /// The numbers of the marked messages that were written whole, until they are collected.
+    /// The marks of the messages that were written whole, until they are collected.
     pub(super) marked: Vec<u64>,
 }
 
@@ -29,13 +31,13 @@ pub(super) struct Outgoing {
 pub(super) enum Fault {
     /// No frame begins where the last one ended.
     Torn,
-    /// A frame is sent out of order, and may not overtake others.
+    /// A frame is sent out of order.
     OutOfTurn(CommandName),
     /// A frame is sent before its stage of the handshake.
     TooEarly(CommandName),
 }
 
-/// The position between two headers.
+/// The position in a stream of frames.
 #[derive(Clone, Debug, Default)]
 struct Walk {
     /// The number of missing payload bytes.
@@ -75,7 +77,7 @@ impl Outgoing {
         }
     }
 
-    /// Records the nonce of the ping whose payload begins or continues here, once all of it is written.
+    /// Adds `bytes` to the payload of a partly written ping. Records the ping's nonce once its payload is complete.
     fn note_ping(&mut self, bytes: &[u8]) {
         let Some(payload) = &mut self.ping else { return };
         payload.extend(bytes.iter().take(8 - payload.len()));
@@ -85,7 +87,7 @@ impl Outgoing {
         }
     }
 
-    /// Records the number of the marked message whose payload begins or continues here, once all of it is written.
+    /// Adds `bytes` to the payload of a partly written marked message. Records its mark once the payload is complete.
     fn note_marked(&mut self, bytes: &[u8]) {
         let Some((number, left)) = &mut self.marking else { return };
         number.extend(bytes.iter().take(8 - number.len()));
@@ -96,7 +98,7 @@ impl Outgoing {
         }
     }
 
-    /// Returns an error if the handshake does not permit the message yet; the message may be a part of it.
+    /// Records a message of the handshake. Returns an error if the handshake does not permit the message yet.
     fn admit(&mut self, command: CommandName) -> Result<(), Fault> {
         let may_come = match command {
             CommandName::VERSION | CommandName::REJECT => true,
@@ -110,7 +112,8 @@ impl Outgoing {
 }
 
 impl Walk {
-    /// Consumes bytes up to the end of the next header, or all of them.
+    /// Consumes bytes up to the end of the next header and returns the header. Returns `None` if `bytes` end before
+    /// that or the position is lost.
     fn next(&mut self, bytes: &mut &[u8], magic: [u8; 4]) -> Result<Option<Header>, Fault> {
         if self.is_lost {
             return Ok(None);
@@ -135,7 +138,7 @@ impl Walk {
         Ok(header)
     }
 
-    /// Returns all headers that are complete in `slices`, each with the position at which its frame begins.
+    /// Returns all headers that begin and end in `slices`, each with the position at which it begins.
     fn frames_of(&self, slices: &[IoSlice<'_>], magic: [u8; 4]) -> Vec<(usize, Header)> {
         let (mut walk, mut frames, mut before) = (self.clone(), Vec::new(), 0);
         for slice in slices {
@@ -149,7 +152,7 @@ impl Walk {
         frames
     }
 
-    /// Consumes the available bytes of a header, which may be written in pieces.
+    /// Consumes the available bytes of a header. A header may be written in pieces.
     fn collect_header(&mut self, bytes: &mut &[u8], magic: [u8; 4]) -> Result<Option<Header>, Fault> {
         loop {
             let wanted = self.head.first_chunk().map_or(HEADER_LEN_BYTES, Header::len_of);

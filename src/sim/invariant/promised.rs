@@ -1,9 +1,9 @@
-//! The order of frames that were offered to the kernel and not accepted: as offered, except for pings and pongs.
+//! The order of the frames that the loop offered to the kernel and that the kernel did not accept.
 //!
-//! Later frames queue after the offered ones. Among the frames whose sending has not begun, two kinds are first: the
-//! handshake's frames that no other frame precedes, and all pings and pongs, old before new. The other frames follow
-//! in the order in which they were offered, with no ping or pong after any of them. A whole frame is identified by
-//! its header, which contains the checksum.
+//! The loop must offer these frames again, before later ones. Two kinds of them are first: the handshake's frames that
+//! no other frame precedes, and all pings and pongs, older ones first. The other frames follow in the order in which
+//! they were offered before. A new ping or pong is never behind any of them. A frame is identified by its header, which
+//! contains the checksum.
 
 use crate::protocol::CommandName;
 use crate::wire::Header;
@@ -21,8 +21,8 @@ impl Promised {
         self.frames.is_empty()
     }
 
-    /// Records an offer of frames, each with its position, and that the kernel accepted `taken` bytes. Returns the
-    /// command of the first frame out of order.
+    /// Records that frames were offered, each with its position, and that the kernel accepted `taken` bytes. The error
+    /// is the command of the first frame out of order.
     pub(super) fn follow(&mut self, offered: &[(usize, Header)], taken: usize) -> Result<(), CommandName> {
         let mut verdict = Ok(());
         let mut expected = mem::take(&mut self.frames);
@@ -35,8 +35,8 @@ impl Promised {
     }
 }
 
-/// Compares the offered frames with the promised ones. Returns the promised frames that are not offered, and the
-/// command of the first frame out of order.
+/// Compares the offered frames with the promised ones. Returns the promised frames that are not offered; the error is
+/// the command of the first frame out of order.
 fn judge(promised: VecDeque<Header>, offered: &[(usize, Header)]) -> (VecDeque<Header>, Result<(), CommandName>) {
     let mut is_handshake = true;
     let (mut ahead, mut behind): (VecDeque<_>, VecDeque<_>) = promised.into_iter().partition(|header| {
@@ -50,7 +50,7 @@ fn judge(promised: VecDeque<Header>, offered: &[(usize, Header)]) -> (VecDeque<H
         } else if ahead.is_empty() && may_overtake && overtakes(header) {
             continue;
         } else if ahead.is_empty() && !overtakes(header) && behind.front().is_none_or(|next| next == header) {
-            // A handshake that continues after the promised part is not overtaken either.
+            // A new frame of the handshake is not overtaken either, if only the handshake's frames precede it.
             is_handshake &= is_of_handshake(header.command);
             may_overtake &= is_handshake;
             behind.pop_front();

@@ -1,8 +1,7 @@
-//! The disk's required contents: at any moment the last confirmed state or one written since. When no write waits, the
-//! disk has the loop's complete book.
+//! The disk's required contents: the last confirmed state, with any number of the later batches added in order.
 //!
-//! [`Saved`] derives the required contents from the batches that the loop sends and the completions that it receives,
-//! regardless of how the batches are written.
+//! [`Saved`] derives the required contents from the batches that the loop sends and the completions that it receives.
+//! It never looks at the way in which the batches are written.
 
 use crate::address::Host;
 use crate::manager::ban::Ban;
@@ -24,7 +23,7 @@ pub(super) struct Saved {
     confirmed: Disk,
     /// The unconfirmed batches, in order.
     given: VecDeque<Batch>,
-    /// The peers that the loop remembered at its start, which may not be on the disk.
+    /// The peers that the loop remembered at its start. The disk may lack them.
     pub(super) remembered: BTreeMap<SocketAddr, KnownPeer>,
     /// A batch was accepted or confirmed since the last check.
     has_changed: bool,
@@ -69,7 +68,7 @@ impl Saved {
         self.has_changed = true;
     }
 
-    /// Records a completion.
+    /// Records the result of a write. Only a success changes the confirmed state.
     pub(super) fn answered(&mut self, answer: &Persisted) {
         if answer.result.is_err() {
             return;
@@ -85,7 +84,7 @@ impl Saved {
         mem::take(&mut self.has_changed)
     }
 
-    /// Returns whether `disk` is the confirmed state, or that state after the first unconfirmed batches.
+    /// Returns whether `disk` is the confirmed state, or that state after one or more of the first unconfirmed batches.
     pub(super) fn may_be(&self, disk: &Disk) -> bool {
         let mut state = self.confirmed.clone();
         *disk == state

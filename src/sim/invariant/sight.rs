@@ -31,8 +31,8 @@ pub(super) struct TurnSight<'a> {
     pub(super) next_unread_turns: u64,
     /// Hosts whose ban was announced in the turn and is not on the disk.
     pub(super) undurable: &'a [Host],
-    /// Pings whose last byte the kernel accepted in the turn, but which the loop considers sent at another time, or
-    /// not at all.
+    /// Links with a ping whose last byte the kernel accepted in the turn, but that the loop considers sent earlier (at
+    /// this moment) or not yet sent (`None`).
     pub(super) misdated_pings: &'a [(LinkId, Option<Instant>)],
     /// Ready links whose last byte the kernel accepted in the turn without a call of `on_writable`.
     pub(super) missing_writable: &'a [LinkId],
@@ -47,10 +47,11 @@ pub(super) struct TurnSight<'a> {
 pub(super) struct SweepSight<'a> {
     pub(super) inspection: &'a Inspection,
     pub(super) ledger: &'a Ledger,
-    /// The loop's host as the virtual kernel sees it, and the number of sockets that its network counts.
+    /// The loop's host as the virtual kernel sees it.
     pub(super) host: &'a HostView,
+    /// The number of open sockets that the host's network counts.
     pub(super) open_sockets: usize,
-    /// The clock before the last turn began. A deadline of that moment could be handled in that turn.
+    /// The loop's time before the last turn began. The last turn could handle any deadline up to this moment.
     pub(super) settled: Instant,
     pub(super) memory: &'a Memory,
     /// The disk's contents, if the loop has an address book and they may have changed.
@@ -62,7 +63,7 @@ pub(super) struct SweepSight<'a> {
 pub(super) struct Memory {
     /// The terms agreed with the ready peers, by slot.
     pub(super) agreed: Vec<Option<(LinkId, Agreed)>>,
-    /// The list of links to read.
+    /// The list of links to read, in the order in which they are read.
     pub(super) ready: Vec<LinkId>,
     pub(super) turn: u64,
     pub(super) at: Instant,

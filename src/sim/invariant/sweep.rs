@@ -111,8 +111,8 @@ fn agreed_terms_do_not_change(sight: &SweepSight<'_>) -> Result<(), String> {
     })
 }
 
-/// Checks that no deadline was missed. A peer whose input may have been read late has a grace period; everything else
-/// happens within a tick.
+/// Checks that no handshake deadline and no due ping was missed. A handshake has a grace period, because the peer's
+/// input may be read late. A ping is due within a tick.
 fn no_handshake_or_ping_is_overdue(sight: &SweepSight<'_>) -> Result<(), String> {
     if is_behind(sight) {
         return Ok(());
@@ -155,7 +155,7 @@ fn asked_for_room_is_offered(sight: &SweepSight<'_>) -> Result<(), String> {
     none_of(sight.open(), |link| link.is_pull_due && !link.is_pull)
 }
 
-/// Returns whether more timers may have fired than one turn handles.
+/// Returns whether more timers may be due than one turn handles.
 fn is_behind(sight: &SweepSight<'_>) -> bool {
     let expiries = budget!(Expiries, EXPIRIES_PER_TURN);
     sight.inspection.has_overdue_timers && sight.inspection.links.len() > expiries

@@ -51,7 +51,7 @@ impl<H> Witness<H> {
         result
     }
 
-    /// Returns the first violations found, in order.
+    /// Returns the first 32 violations found, in order.
     pub fn violations(&self) -> Vec<Violation> {
         self.ledger.borrow().findings.list().to_vec()
     }
@@ -65,7 +65,7 @@ impl<H> Witness<H> {
         self.ledger.borrow_mut().record_message(peer.link(), is_ready(ctx, peer));
     }
 
-    /// Records the addresses named by a peer of a managed loop.
+    /// Records the addresses that a peer names in an `addr`, if the loop has a peer manager.
     fn note_addresses(&self, ctx: &Ctx<'_>, peer: PeerId, frame: &Frame<'_>) {
         let Some(manager) = ctx.config().manager.as_ref().filter(|_| frame.command() == CommandName::ADDR) else {
             return;

@@ -32,8 +32,8 @@ pub enum Disk {
     Sound,
     /// Every write fails with this error.
     Failing(i32),
-    /// A write needs up to three seconds, and may fail with `EIO` or `ENOSPC`. After a kill, the batch in progress is
-    /// either written or not.
+    /// A write needs up to three seconds, and may fail with `EIO` or `ENOSPC`. At a kill, the disk writes either all
+    /// unwritten changes or none.
     Wild,
 }
 
@@ -42,7 +42,7 @@ pub enum Disk {
 pub(super) struct Book {
     writer: Writer<DurableState>,
     durable_state: DurableState,
-    /// The batches not known to be durable.
+    /// The numbers of the batches that are not confirmed as durable.
     unanswered: VecDeque<u64>,
     is_writing: bool,
 }
@@ -57,7 +57,8 @@ struct DurableState {
 
 impl Default for Book {
     fn default() -> Self {
-        // A constant key is safe here: it protects against hostile peers, and no simulated peer exploits it.
+        // A constant key is safe here. A real store needs a key that hostile peers do not know, but no simulated peer
+        // exploits the key.
         let store = MemoryStore::new(&mut StdRng::seed_from_u64(0));
         let durable_state = DurableState { store: Rc::new(RefCell::new(store)), fault: Rc::default() };
         Self {
@@ -89,7 +90,8 @@ impl Book {
         self.is_writing
     }
 
-    /// Begins the next attempt to write, if there is anything to write, and returns its duration.
+    /// Begins the next attempt to write, if there is anything to write. Returns the time until the attempt ends,
+    /// including the writer's pause before it.
     pub(super) fn begin_write(&mut self, disk: Disk, chance: &Chance) -> Option<Duration> {
         let pause = self.writer.pause()?;
         let takes = match disk {
@@ -116,7 +118,7 @@ impl Book {
         Some(answer)
     }
 
-    /// Discards unwritten changes, or completes the write in progress.
+    /// Discards all unwritten changes. A wild disk may write all of them instead.
     pub(super) fn lose_unwritten(&mut self, disk: Disk, chance: &Chance) {
         let was_written = disk == Disk::Wild && chance.one_in(2);
         self.durable_state.fault.set(None);

@@ -5,7 +5,7 @@ use super::host::{Draw, OWN_DESCRIPTORS, stream_of};
 use crate::sim::connection::{Connection, EndId, Side};
 use crate::sim::faults::Site;
 
-/// A host's first fault stream; each site has one.
+/// The purpose number of a host's first stream for faults. Each site has a stream of its own.
 const FIRST_FAULT_STREAM: usize = 16;
 
 impl Kernel {
@@ -42,7 +42,7 @@ impl Kernel {
         }
     }
 
-    /// Delivers the delayed traffic, unless the other host is cut, too.
+    /// Ends a host's cut and delivers its delayed traffic, except to and from hosts that are still cut.
     pub(in crate::sim) fn heal(&mut self, host: usize) {
         self.hosts[host].is_cut = false;
         let is_healed = |connection: &Connection| {
@@ -66,8 +66,8 @@ impl Kernel {
         }
     }
 
-    /// Resets both ends of the connection that `host` has under `token`, as a middlebox does; returns whether it
-    /// exists.
+    /// Resets both ends of the connection that `host` has under `token`, as a middlebox does. Returns whether there is
+    /// such a connection.
     pub(in crate::sim) fn reset(&mut self, host: usize, token: u64) -> bool {
         let is_it = |connection: &Connection| {
             let owners = [Side::Dialler, Side::Acceptor].map(|side| connection.owner(side));

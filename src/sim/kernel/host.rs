@@ -1,7 +1,7 @@
 //! One host of the virtual kernel: its events, its faults, and its jobs off the loop.
 //!
-//! The [`Kernel`](super::Kernel) changes it. Each purpose draws from its own stream, so that a new draw for one purpose
-//! does not change the others.
+//! Only the [`Kernel`](super::Kernel) changes a host. Each purpose of random numbers has its own stream, so that a new
+//! draw for one purpose does not change the draws for the others.
 
 use super::disk::{Book, Disk};
 use super::naming::{Asked, Names};
@@ -45,7 +45,7 @@ pub(super) struct Host {
     pub(super) book: Book,
 }
 
-/// A purpose of a host's draws, each with a stream of its own.
+/// A purpose for which a host draws random numbers. Each purpose has a stream of its own.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Draw {
     Cuts,
@@ -67,7 +67,7 @@ pub(super) struct Listener {
     pub(super) is_queued: bool,
 }
 
-/// A waker, whose use the host's next wait reports.
+/// A host's waker. If it was used, the host's next wait reports that.
 #[derive(Debug)]
 pub(in crate::sim) struct Flag {
     pub(super) woken: AtomicBool,
@@ -82,7 +82,7 @@ impl Wake for Flag {
 }
 
 impl Host {
-    /// Returns a new host; the `number` of the first is 1.
+    /// Returns a new host. The first host has the `number` 1.
     pub(super) fn new(number: u32, chances: [Chance; 5], any_woken: &Arc<AtomicBool>) -> Self {
         Self {
             ip: Ipv4Addr::from(NETWORK + number).into(),
@@ -111,12 +111,13 @@ impl Host {
     }
 }
 
-/// Returns the world's own stream for one purpose of a host; lower streams are for actors.
+/// Returns the number of the stream for one purpose of a host. It is at least 2^31, because a test may use all lower
+/// numbers.
 pub(super) fn stream_of(host: usize, purpose: usize) -> u32 {
     u32::try_from(host << 6 | purpose).map_or(u32::MAX, |id| 1 << 31 | id)
 }
 
-/// Returns the host that has this address, or will have it once it is added.
+/// Returns the index of the host with this address, even if that host is not yet added.
 pub(super) fn host_at(ip: IpAddr) -> Option<usize> {
     match ip {
         IpAddr::V4(ip) => u32::from(ip).checked_sub(NETWORK + 1).map(|host| host as usize),

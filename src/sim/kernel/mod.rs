@@ -1,8 +1,9 @@
 //! The virtual kernel itself: hosts, listeners, connections, and the events that wait to be collected.
 //!
 //! Everything happens inside the call that causes it, except for dials that fail after a while, delayed completions,
-//! and traffic that a cut network delays. A host that never collects its events has at most one per socket. No call
-//! examines all hosts or all connections, except a test's calls that cut, heal, reset or check something.
+//! and traffic that a cut network delays. If a host never collects its events, at most one per socket waits, not
+//! counting forged ones. No call examines all hosts or all connections, except a test's calls that cut, heal, reset or
+//! check something.
 
 mod disk;
 mod harm;
@@ -183,7 +184,7 @@ impl Kernel {
         (until > self.now).then_some(until)
     }
 
-    /// Replaces the poller for a new process on the host.
+    /// Discards a host's waiting events, because a new process on the host has a new poller.
     pub(super) fn renew_poller(&mut self, host: usize) {
         self.hosts[host].queue.renew();
     }
@@ -194,7 +195,7 @@ impl Kernel {
         !queue.is_empty() || woken.woken.load(Ordering::Acquire)
     }
 
-    /// Moves the hosts that received an event since the last call to `hosts`; returns whether any waker was used.
+    /// Appends to `hosts` the hosts that received an event since the previous call. Returns whether any waker was used.
     pub(super) fn take_notified(&mut self, hosts: &mut Vec<u32>) -> bool {
         for &host in &self.notified {
             self.hosts[host as usize].is_notified = false;
@@ -216,7 +217,8 @@ impl Kernel {
     pub(super) fn wait(&mut self, host: usize, ready: &mut Vec<Readiness>) -> Result<(), i32> {
         ready.clear();
         let result = match self.hosts[host].faults.next_failure(Site::Wait) {
-            // An interrupted wait returns no events, unless some are older: a process must see those of its pause.
+            // An interrupted wait returns no events, unless one is of an earlier moment: a process must see the events
+            // of its pause.
             Some(EINTR) if !self.hosts[host].queue.is_late(self.now) => Ok(()),
             Some(EINTR) | None => {
                 self.collect(host, ready);
@@ -267,7 +269,7 @@ impl Kernel {
         (!listener.waiting.is_empty()).then_some(readiness)
     }
 
-    /// Queues the events that an operation of `id` has caused.
+    /// Queues the events that an operation on the end `id` has caused.
     fn announce(&mut self, id: EndId, edges: Edges) {
         if !edges.own.is_none() {
             self.announce_to(id, edges.own);
@@ -377,7 +379,7 @@ impl Kernel {
         self.write_later(host);
     }
 
-    /// Discards a killed host's unwritten changes, or completes the write in progress.
+    /// Discards a killed host's unwritten changes. A wild disk may write all of them instead.
     pub(super) fn lose_unwritten(&mut self, host: usize) {
         let Host { book, disk, chances, .. } = &mut self.hosts[host];
         book.lose_unwritten(*disk, &chances[Draw::Disk as usize]);

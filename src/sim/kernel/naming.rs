@@ -1,6 +1,6 @@
-//! Names and resolvers: one that answers correctly at once, and one that may return anything.
+//! Names, and two resolvers: one answers correctly at once, and the other may return anything.
 //!
-//! A reply obeys the real resolver's limits; everything else about it may be absurd.
+//! A reply never breaks the real resolver's limits; everything else about it may be absurd.
 
 use crate::error::{ResolveCause, ResolveFailure};
 use crate::limits::MAX_RESOLVES;
@@ -22,11 +22,11 @@ const MANY: u32 = 1_000;
 /// A host's resolver.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Names {
-    /// It knows the names of [`World::set_name`](crate::sim::World::set_name). Its reply arrives at the next wait.
+    /// It knows the names set by [`World::set_name`](crate::sim::World::set_name). Its reply arrives at the next wait.
     #[default]
     Known,
-    /// It draws each reply: the correct one, within 500 ms or after 5 to 60 s; one address, a thousand, the same one
-    /// three times, absurd ones or none; a failure; or no reply at all.
+    /// It draws each reply: the correct addresses, one, a thousand, the same one three times, absurd ones, none, or a
+    /// failure. A reply arrives within 500 ms, but a correct one may also need 5 to 60 s or never arrive.
     Wild,
 }
 
@@ -78,7 +78,7 @@ impl Asked {
     }
 }
 
-/// Returns the addresses of a name in `names`, or of an address in text form.
+/// Returns the addresses that `names` has for `name`. If `name` is itself an address, returns that address.
 pub(super) fn known(names: &BTreeMap<String, Vec<IpAddr>>, name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let (host, port) = host_and_port(name, port);
     if let Ok(ip) = host.parse() {
@@ -88,7 +88,7 @@ pub(super) fn known(names: &BTreeMap<String, Vec<IpAddr>>, name: &str, port: u16
     Ok(addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect())
 }
 
-/// Draws the wild resolver's reply to the host at `own`, and its delay; without a delay, it never arrives.
+/// Draws the wild resolver's reply to the host at `own`, and the reply's delay. A reply without a delay never arrives.
 pub(super) fn draw_answer(
     chance: &Chance,
     own: IpAddr,
@@ -123,7 +123,7 @@ fn public(chance: &Chance, port: u16) -> SocketAddr {
     SocketAddr::from(([52, 1 + chance.below(250) as u8, chance.below(256) as u8, 1 + chance.below(250) as u8], port))
 }
 
-/// Returns an address that must not be dialled.
+/// Returns an address that no peer should have: without a port, the host's own, a special one or an IPv4-mapped one.
 fn absurd(chance: &Chance, own: IpAddr, port: u16) -> SocketAddr {
     let ip = match chance.below(8) {
         0 => return SocketAddr::new(public(chance, port).ip(), 0),

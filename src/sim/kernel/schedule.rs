@@ -14,7 +14,7 @@ pub(super) enum Change {
     DialFails(EndId, i32),
     /// A host receives a completion.
     Answer(Reply),
-    /// A host tries to write its address book, unless it was restarted in the meantime.
+    /// A host's attempt to write its address book ends. Nothing happens if the host was restarted in the meantime.
     Write { host: usize, life: u32 },
 }
 

@@ -1,7 +1,7 @@
 //! Sockets: listeners and their backlogs, dials and their routes, and the calls on connections.
 //!
-//! A call returns the result that Linux would return, or a failure that was drawn or set by a test. No call here
-//! blocks. The module `connection` holds the bytes.
+//! A call returns the result that Linux would return, or a failure that a test has planned. No call here ever blocks.
+//! The module `connection` holds the bytes.
 
 use super::Kernel;
 use super::host::{Draw, FIRST_LISTENER_PORT, Listener, host_at};
@@ -22,7 +22,7 @@ use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// Time for which the port of a dialler that closed its connection first stays in use, as on Linux.
+/// Time for which a dialler's port stays in use after the dialler was the first to close the connection, as on Linux.
 const TIME_WAIT: Duration = Duration::from_secs(60);
 /// Time after which an unanswered dial fails, as on Linux after six retransmissions.
 const CONNECT_GIVEN_UP: Duration = Duration::from_secs(127);
@@ -135,7 +135,8 @@ impl Kernel {
             return Err(ENETUNREACH);
         }
         self.take_descriptor(host)?;
-        // For a given source address, Linux chooses a port while it binds, and then reports that the address is in use.
+        // For a given source address, Linux chooses the port while it binds the socket. If no port is free, it then
+        // reports that the address is in use.
         let for_want_of_ports = if source.is_some() { EADDRINUSE } else { EADDRNOTAVAIL };
         let source = source.unwrap_or(self.hosts[host].ip);
         let Some(port) = self.ports.take(source, to, self.now) else {
@@ -167,7 +168,7 @@ impl Kernel {
         EndId { index, serial, side: Side::Dialler }
     }
 
-    /// Returns the host that listens on an address, or else the one whose address it is.
+    /// Returns the host that listens on an address, or else the host that has the IP address, if any.
     fn host_of(&self, address: SocketAddr) -> Option<usize> {
         match self.listeners.get(&address) {
             Some(listener) => Some(listener.host),
@@ -175,7 +176,7 @@ impl Kernel {
         }
     }
 
-    /// Delivers a dial to its listener, unless the network is cut.
+    /// Delivers a dial to its listener. On a cut network, the dial waits and fails after [`CONNECT_GIVEN_UP`].
     pub(super) fn reach(&mut self, dialler: EndId) {
         let Some(connection) = self.connection(dialler) else { return };
         if connection.is_cut {
@@ -264,7 +265,7 @@ impl Kernel {
         result
     }
 
-    /// Records a write.
+    /// Records a write in the trace, with the bytes that the kernel accepted.
     pub(in crate::sim) fn note_write(
         &mut self,
         host: usize,
@@ -278,7 +279,7 @@ impl Kernel {
         let (Ok(len), Ok(id)) = (result, id) else { return trace.note(*now, host, call, result, &[]) };
         match connections.get_mut(id.index as usize).and_then(|connection| connection.last_written(id.side, len)) {
             Some(moved) => trace.note(*now, host, call, result, moved),
-            // The peer no longer exists.
+            // The pipe has discarded the bytes, because the peer no longer exists.
             None => trace.note(
                 *now,
                 host,
@@ -289,7 +290,7 @@ impl Kernel {
         }
     }
 
-    /// Runs an operation with the state that it needs in addition to the connection.
+    /// Runs an operation on a connection, with the random numbers and the buffers that it needs.
     fn with_connection<T>(
         &mut self,
         id: EndId,
@@ -302,8 +303,8 @@ impl Kernel {
         Ok(operation(connection, chance, pool))
     }
 
-    /// Counts a call, and returns its planned error, if any. After a passing error nothing has changed, and an event
-    /// follows for the retry; any other error breaks the connection.
+    /// Counts a call on a connection, and returns the call's planned error, if any. After a passing error the
+    /// connection is unchanged, and an event follows for the retry. Any other error breaks the connection.
     fn count_link_call(&mut self, host: usize, site: Site, id: EndId) -> Result<(), i32> {
         let Err(errno) = self.count_call(host, site) else { return Ok(()) };
         let edges = match is_passing(errno) {

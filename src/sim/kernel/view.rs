@@ -15,7 +15,7 @@ pub(in crate::sim) struct HostView {
     pub(in crate::sim) listeners: Vec<BacklogView>,
     /// The number of open sockets, registered or not, including listeners.
     pub(in crate::sim) sockets: usize,
-    /// The cost of the view: the number of connections examined, of all hosts.
+    /// The cost of the view: the number of all hosts' connections, because the view examines each of them.
     pub(in crate::sim) looked_at: usize,
 }
 

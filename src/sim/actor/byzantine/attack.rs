@@ -13,7 +13,7 @@ use std::mem;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// The nonce of the ping whose pong proves that the loop still reads this connection.
+/// The nonce of an attacker's last ping. Its pong proves that the loop still reads the connection.
 const PROOF: u64 = 0x7072_6f6f_6621_2121;
 
 /// One way to break the protocol or to abuse it.
@@ -25,8 +25,8 @@ pub struct Attack {
     pub name: &'static str,
     /// The loop's required reaction.
     pub expects: Expectation,
-    /// Whether the reaction is required only where no bytes are delayed: without cut, paused or silenced hosts and
-    /// without failing calls.
+    /// Whether the reaction is required only if nothing delays bytes: no stream is cut into pieces, no host is cut off
+    /// or paused, and no call fails.
     pub needs_quiet: bool,
     begins: Begins,
     manners: Manners,
@@ -36,23 +36,23 @@ pub struct Attack {
 /// The moment of the first step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Begins {
-    /// When the connection opens; the script contains any handshake.
+    /// When the connection opens. A handshake, if any, is part of the script.
     AtOnce,
     /// After a correct handshake.
     WhenReady,
 }
 
-/// How an attacker answers the loop's pings.
+/// The way in which an attacker answers the loop's pings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Manners {
     Answers,
     AnswersTwice,
-    /// Answers when the script is over.
+    /// Keeps its pongs until the last ping ([`Next::Prove`]), and answers at once from then on.
     AnswersLate,
     Silent,
 }
 
-/// The action after a step.
+/// An attacker's action after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// Do the next step after a pause.
@@ -63,7 +63,7 @@ pub(super) enum Next {
     Rest,
 }
 
-/// The connection, as one step of a script uses it.
+/// The state that one step of a script uses: the connection, the profile and the step's number.
 pub(super) struct Scene<'a, 'l> {
     pub(super) line: &'a mut Line<'l>,
     pub(super) profile: &'a Profile,
@@ -71,7 +71,7 @@ pub(super) struct Scene<'a, 'l> {
     pub(super) step: u32,
 }
 
-/// An attacker's outcome, shared with its judge.
+/// An attack's outcome, shared by its attacker and the test that judges it.
 #[derive(Debug, Default)]
 pub struct Record {
     began: Cell<Option<Instant>>,
@@ -88,7 +88,7 @@ pub struct Attacker {
     reader: Reader,
     step: u32,
     is_over: bool,
-    /// Whether it can no longer parse the stream.
+    /// Whether the loop's stream is invalid, so that the attacker ignores the rest.
     is_deaf: bool,
     owed: Vec<u8>,
 }
@@ -111,7 +111,7 @@ impl Attack {
         Self { expects: Expectation::ClosedBy { reasons, within }, ..self }
     }
 
-    /// Requires the reaction only where bytes arrive on time.
+    /// Requires the reaction only if nothing delays bytes.
     pub(super) const fn when_quiet(self) -> Self {
         Self { needs_quiet: true, ..self }
     }
@@ -123,20 +123,20 @@ impl Record {
         self.began.get()
     }
 
-    /// Returns whether the loop answered the last ping. Every attacker that the loop must keep sends one, unless it
-    /// stops reading.
+    /// Returns whether the loop answered the attacker's last ping. The script of an attacker that the loop must keep
+    /// ends with such a ping.
     pub fn has_proved(&self) -> bool {
         self.has_proved.get()
     }
 
-    /// Returns when and how the connection ended, unless the attacker closed it.
+    /// Returns when and how the connection ended; `None` if it is open or the attacker reset it.
     pub fn ended(&self) -> Option<(Instant, End)> {
         self.ended.get()
     }
 }
 
 impl Attacker {
-    /// Returns an attacker that otherwise behaves like `profile`; the record is shared.
+    /// Returns an attacker that plays `attack`, uses `profile` for everything else, and writes its outcome to `record`.
     pub fn new(attack: &'static Attack, profile: &Rc<Profile>, record: &Rc<Record>) -> Self {
         Self {
             attack,
@@ -239,7 +239,7 @@ impl Scene<'_, '_> {
         self.send(&frame);
     }
 
-    /// Sends a header with a checksum of zeros, and without the payload that it claims.
+    /// Sends a header without its payload. The checksum is zero.
     pub(super) fn send_header(&mut self, command: &str, len_bytes: u32) {
         let header = reference::header(self.magic(), command, len_bytes, [0; 4]);
         self.send(&header);
@@ -265,7 +265,7 @@ impl Scene<'_, '_> {
         self.send_frame("version", &version);
     }
 
-    /// Sends a version with these bytes at these offsets.
+    /// Sends a correct `version` after overwriting its payload at each of these offsets with these bytes.
     pub(super) fn send_version_with(&mut self, changes: &[(usize, &[u8])]) {
         let mut version = self.version();
         for (at, bytes) in changes {

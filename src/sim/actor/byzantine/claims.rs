@@ -1,4 +1,6 @@
-//! Sizes and counts that are not in their shortest form, or that claim more than can exist.
+//! Attacks with false sizes and counts, and with invalid `protoconf`s.
+//!
+//! A false size or count is not in its shortest form, or claims more than can exist.
 
 use super::attack::{Attack, Next, Scene};
 use super::handshake::REFUSED_WITHIN;
@@ -65,7 +67,7 @@ fn count_bombs(scene: &mut Scene<'_, '_>) -> Next {
             scene.send_frame(command, count);
         }
     }
-    // A version, or a version and an outpoint, before the count.
+    // The count follows a version of four bytes.
     for command in ["tx", "getblocks", "getheaders"] {
         scene.send_frame(command, &[&[1, 0, 0, 0], BOMB].concat());
     }

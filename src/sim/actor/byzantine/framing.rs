@@ -1,4 +1,4 @@
-//! Streams that contain no frames, and headers with forbidden claims.
+//! Attacks on framing: streams that contain no frames, wrong checksums, and headers with forbidden or rare claims.
 
 use super::super::reference::{extended, frame, nonce_frame};
 use super::attack::{Attack, Next, Scene, millis, secs};

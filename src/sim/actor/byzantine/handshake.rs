@@ -1,4 +1,4 @@
-//! Handshakes that stall or fail, false claims in a `version`, false pongs, and ways to close a connection.
+//! Handshakes that stall or fail, false claims in a `version`, false or missing pongs, and ways to close a connection.
 
 use super::super::reference::frame;
 use super::attack::{Attack, Manners, Next, Scene, millis, secs};
@@ -10,11 +10,11 @@ const PROTOCOL_VERSION: usize = 0;
 const SERVICES: usize = 4;
 const TIME: usize = 12;
 const USER_AGENT: usize = 81;
-/// Follows the user agent of 18 bytes.
+/// The height follows the user agent. This offset is valid for a user agent of 18 bytes.
 const HEIGHT: usize = 99;
 
 const HANDSHAKE_TIMED_OUT: &[&str] = &["handshake_timeout"];
-/// A refused peer receives a `reject` and has time to read it.
+/// Maximum time until the loop closes a refused peer. The peer first has time to read its `reject`.
 pub(super) const REFUSED_WITHIN: Duration = CLOSE_GRACE.saturating_add(secs(1));
 
 /// The attacks of this kind.

@@ -1,8 +1,8 @@
 //! Peers that break the protocol or abuse it, one for each known way, and the loop's required reaction to each.
 //!
-//! An [`Attack`] is a script of a few steps; an [`Attacker`] plays it on one connection and records the outcome in
-//! its [`Record`]. An attack's deadlines match the default configuration; add slack for a delayed loop. An attack
-//! states whether its reaction is required only on a quiet network.
+//! An [`Attack`] is a script of a few steps. An [`Attacker`] plays an attack on one connection, and records the outcome
+//! in its [`Record`]. The deadlines in an attack are those of the default configuration; a test adds slack for a
+//! delayed loop. Some attacks require the loop's reaction only on a quiet network ([`Attack::needs_quiet`]).
 //!
 //! | threat | attacks |
 //! |---|---|
@@ -14,10 +14,10 @@
 //! | P10 inv, P11 requests, P12 addr, P13 pings, P30 rejects | [`floods`] |
 //! | P9 streams into a slow sink | [`Sink`](super::Sink), which is not an attacker |
 //!
-//! Some threats are missing, because the loop under test lacks the part that they attack: P17 connections to oneself
-//! and P18 double ones (a dialler that chooses addresses), P24 to P26 floods of connections (limits per address and
-//! eviction), P27 amplification, P34 withheld transactions and P35 foreign state (a relay), P29 ground hashes (a map
-//! with peer-chosen keys).
+//! Some threats are missing, because the loop under test lacks the part that they attack (in parentheses): P17
+//! connections to oneself and P18 double connections (a dialler that chooses addresses), P24 to P26 floods of
+//! connections (limits per address and eviction), P27 amplification, P34 withheld transactions and P35 foreign state
+//! (a relay), and P29 ground hashes (a map with peer-chosen keys).
 
 mod attack;
 pub mod claims;

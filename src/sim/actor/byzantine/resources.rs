@@ -5,7 +5,7 @@ use super::super::reference::nonce_frame;
 use super::attack::{Attack, Manners, Next, Scene, millis, secs};
 use crate::limits::{BODY_WINDOW, HEADER_TIMEOUT, SEND_STALL_TIMEOUT};
 
-/// Slightly above the tolerated minimum of 1,024 bytes per second.
+/// Number of bytes sent per second, slightly above the tolerated minimum of 1,024.
 const STEADY_BYTES: usize = 1_100;
 const STEADY_SECS: u32 = 300;
 
@@ -64,7 +64,7 @@ fn slow_header(scene: &mut Scene<'_, '_>) -> Next {
     if scene.step < 22 { Next::Wait(secs(1)) } else { Next::Rest }
 }
 
-/// Sends pings unless the loop has stopped reading them. Returns whether it sent any.
+/// Sends 2,000 pings and returns `true`, or returns `false` if the loop has stopped reading.
 fn send_unread_pings(scene: &mut Scene<'_, '_>) -> bool {
     if scene.line.is_blocked() {
         return false;
@@ -80,7 +80,7 @@ fn deaf_asker(scene: &mut Scene<'_, '_>) -> Next {
     if send_unread_pings(scene) { Next::Wait(millis(1)) } else { Next::Rest }
 }
 
-/// Reads the loop's queue too slowly to count as progress.
+/// Sends pings until the loop stops reading. Then reads one byte every 30 s, too slowly to count as progress.
 fn sipper(scene: &mut Scene<'_, '_>) -> Next {
     scene.line.stop_reading();
     if send_unread_pings(scene) {

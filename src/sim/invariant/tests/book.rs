@@ -65,7 +65,7 @@ pub(super) const HARMLESS_SWEEPS: &[fn(&mut Scene)] = &[
         save(scene, peer_at("192.0.2.1:1"));
         scene.manager().book.push(peer_at("192.0.2.1:1"));
     },
-    // Any peer may name its own host, and a peer that was asked may name others, up to its share.
+    // Any peer may name its own host. A dialled peer may also name other hosts, up to its range's share of the book.
     |scene| {
         name(scene, false, ["198.51.100.1:7"]);
         know(scene, ["198.51.100.1:7"]);
@@ -109,7 +109,7 @@ fn know<'a>(scene: &mut Scene, addresses: impl IntoIterator<Item = impl AsRef<st
     scene.manager().book.extend(peers);
 }
 
-/// Makes a new peer in 198.51.100.0, dialled or not, name these addresses.
+/// Makes a new peer at 198.51.100.1, dialled or accepted, name these addresses.
 fn name<'a>(scene: &mut Scene, is_dialled: bool, addresses: impl IntoIterator<Item = impl AsRef<str> + 'a>) {
     let entries = addresses.into_iter().map(|address| AddressEntry {
         time: 0,
@@ -122,7 +122,7 @@ fn name<'a>(scene: &mut Scene, is_dialled: bool, addresses: impl IntoIterator<It
     gossip.record_named(sender, Addresses::from_entries(entries).as_ref(), true, Instant::ZERO);
 }
 
-/// Returns half as many addresses as one range may add to the book, and one more.
+/// Returns one address more than half of the number that one range may add to the book.
 fn strangers(half: usize) -> Vec<String> {
     (0..=MAX_SHARE / 2).map(|number| format!("20.{half}.{}.{}:1", number / 256, number % 256)).collect()
 }

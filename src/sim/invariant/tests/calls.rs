@@ -44,7 +44,7 @@ fn frame(command: CommandName) -> Vec<u8> {
     Header::of(command, b"").encode(config().magic_bytes()).to_vec()
 }
 
-/// Four frames of 24 bytes each, all different.
+/// Builds four different frames of 24 bytes each.
 fn talk() -> Vec<u8> {
     [CommandName::TX, CommandName::BLOCK, CommandName::INV, CommandName::ADDR].map(frame).concat()
 }
@@ -273,7 +273,7 @@ fn drawn() -> ManagerSummary {
     ManagerSummary { slots_in_use: 1, max_slots: 1, target: 1, drawn: vec![draw], ..ManagerSummary::default() }
 }
 
-/// Records a dial without a reply in time, after which the address pauses for this long.
+/// Records that a dial received no reply in time. The address then pauses for this long.
 fn fail(ledger: &mut Ledger, failures: u32, pause: Duration) {
     manage(ledger);
     let (address, reason) = (there(), CloseReason::TimedOut(Deadline::Connect));
@@ -300,7 +300,7 @@ fn evict(ledger: &mut Ledger, count: usize) {
     }
 }
 
-/// Makes this many peers answer pings as fast as the youngest, while all others never do.
+/// Makes this many peers answer pings as fast as the youngest peer. All other peers answer no pings.
 fn answer_pings(ledger: &mut Ledger, count: u32) {
     let last = 10 + SPARED as u32;
     for slot in (10..10 + count).chain([last]) {
@@ -370,7 +370,7 @@ fn a_ping_is_sent_with_its_last_byte_in_pieces_of_any_size() {
 }
 
 #[test]
-fn a_call_after_the_last_write_to_a_ready_peer_is_recorded() {
+fn on_writable_must_follow_the_last_write_to_a_ready_peer() {
     let mut ledger = ledger();
     greet(&mut ledger);
     assert_eq!(ledger.missing_writable().collect::<Vec<_>>(), [LINK]);

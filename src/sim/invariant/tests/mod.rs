@@ -1,4 +1,4 @@
-//! Gives every check a state that breaks its invariant and no other, so that a check that finds nothing is noticed.
+//! Gives every check a state that breaks its invariant and no other. The tests fail if a check never finds anything.
 
 mod book;
 mod calls;
@@ -32,7 +32,7 @@ use std::net::SocketAddr;
 
 const ADDRESS: &str = "10.0.0.1:18444";
 
-/// Dials this many times.
+/// A handler that dials this many times when its loop starts.
 struct Dialler(usize);
 
 impl Handler for Dialler {
@@ -127,7 +127,7 @@ impl Scene {
         self.host.ends.iter_mut().find(|end| end.link == id).expect("the link is registered")
     }
 
-    /// Fills a queue with `bytes`, for which the kernel has no room.
+    /// Fills the first link's queue with this many bytes, for which the kernel has no room.
     fn queue(&mut self, bytes: usize) {
         self.end().is_writable = false;
         let link = self.link();
@@ -136,7 +136,7 @@ impl Scene {
         (self.inspection.summary.send_queues, self.inspection.summary.waiting_bytes) = (1, bytes as u64);
     }
 
-    /// Changes the counted state of the first link.
+    /// Changes the first link's state, and the counts of links by state.
     fn put(&mut self, state: ConnectionState) {
         let LinkReport { connection_type, state: before, .. } = *self.link();
         let summary = &mut self.inspection.summary;
@@ -145,7 +145,7 @@ impl Scene {
         self.link().state = state;
     }
 
-    /// Returns the checks that fail, by their number and their index.
+    /// Returns the invariant's number and the index of each check that fails.
     fn broken(&self) -> Vec<(u8, usize)> {
         let sight = SweepSight {
             inspection: &self.inspection,
@@ -303,7 +303,8 @@ const HARMLESS_SWEEPS: &[fn(&mut Scene)] = &[
     },
 ];
 
-/// Makes the first link stay at `position` of the list for many turns.
+/// Makes the first link stay unread since the last sweep, when it was at `position` of the read list. Only at position
+/// 0 has it waited too long.
 fn skipped(scene: &mut Scene, position: usize) {
     let id = scene.inspection.links[0].id;
     scene.memory.ready = vec![LinkId::new(50, 0); position];
@@ -331,7 +332,7 @@ fn a_sweep_names_the_invariant_that_is_broken_and_no_other() {
         hit.extend(broken.iter().map(|(_, at)| *at));
     }
     let checks = sweep::CHECKS.len() + outside::CHECKS.len() + manager_checks::CHECKS.len();
-    assert_eq!(hit.len(), checks, "each check has failed once: {hit:?}");
+    assert_eq!(hit.len(), checks, "only these checks fail: {hit:?}");
 }
 
 #[test]
@@ -460,7 +461,7 @@ const TURNS: &[DoctoredTurn] = &[
     (45, |turn| turn.missing_written = vec![LinkId::new(0, 0)]),
 ];
 
-/// Adds a manager with all slots in use before a turn, and a doctored state after it.
+/// Gives the loop a manager with all slots in use before the turn, and a doctored state of it after the turn.
 fn manages(turn: &mut Turn, doctor: fn(&mut ManagerSummary)) {
     let mut summary = ManagerSummary { slots_in_use: 3, max_slots: 3, target: 2, ..ManagerSummary::default() };
     turn.before.manager = Some(summary.clone());
@@ -479,7 +480,7 @@ fn a_turn_names_the_invariant_that_is_broken_and_no_other() {
         assert_eq!(broken.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [*number], "case {index}");
         hit.extend(broken.iter().map(|(_, at)| *at));
     }
-    assert_eq!(hit.len(), turn::CHECKS.len(), "each check has failed once: {hit:?}");
+    assert_eq!(hit.len(), turn::CHECKS.len(), "only these checks fail: {hit:?}");
 }
 
 #[test]
