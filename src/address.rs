@@ -1,9 +1,9 @@
 //! The keys by which bans, caps and quotas group addresses, so that one owner counts once.
 //!
 //! A [`Host`] is the unit that one owner gets cheaply: a single IPv4 address, or a /64 of IPv6. A [`NetGroup`] is a
-//! range that may have a single owner, grouped as SV Node does (1.2.2, netaddress.cpp GetGroup). An IPv4 address
-//! written as IPv6 always counts as IPv4. Otherwise one peer would count as two hosts, and all IPv4 addresses behind
-//! the same translator as one. This module has no state.
+//! range that may have a single owner, grouped as SV Node does (1.2.2, netaddress.cpp GetGroup). A routable IPv4
+//! address that is embedded in an IPv6 address counts as IPv4. Otherwise one peer would count as two hosts, and all
+//! IPv4 addresses behind the same translator as one host. This module has no state.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -1,8 +1,8 @@
 //! Bugs that can be planted in the loop, and budgets that can be shrunk, to show that a simulation finds errors.
 //!
-//! A planted [`Bug`] changes one decision of the shipped code. A simulation that still passes is itself broken. A
-//! shrunk [`Budget`] only makes the loop pause and resume more often, so that the rare paths after an exhausted
-//! budget become common. All guarantees hold with every budget at its smallest.
+//! A planted [`Bug`] changes one decision of the shipped code. A simulation that passes with a planted bug is itself
+//! broken. A shrunk [`Budget`] only makes the loop pause and resume more often, so that the rare paths after an
+//! exhausted budget become common. All guarantees hold with every budget at its smallest.
 //!
 //! In the loop a bug is `canary!(NAME)`, and a budget `budget!(NAME, FULL)`. Without the feature `sim-bugs` these are
 //! the constants `false` and `FULL`, and the compiler removes the code that depends on them. With the feature, which is
@@ -41,9 +41,9 @@ pub enum Bug {
     NoGenerationCheck,
     /// A link's timer fires up to one tick before its deadline.
     EarlyTimer,
-    /// A read that fills its buffer is treated as the last one.
+    /// A read that fills its buffer is treated as if no more data waited.
     LostEdge,
-    /// A slot is free, and is used again, while its link's close is still being reported.
+    /// A slot can be used again while its link's close is still being reported.
     NoDeferredFree,
     /// An accept that fails because a resource ran out arms no timer, so the listener never accepts again.
     NoAcceptRetry,
@@ -65,7 +65,7 @@ pub enum Bug {
     PingPositionLost,
     /// Replies sent in one write are not followed by a call to `on_writable`.
     RepliesTellNobody,
-    /// A handler that requests an offer of free room while none is free never gets one.
+    /// If a handler requests an offer of free room while no room is free, the offer is never made.
     PullForgotten,
     /// A cancelled timer of the handler fires nevertheless.
     CancelledTimerFires,
@@ -203,7 +203,7 @@ mod planting {
         _of_this_thread: PhantomData<*const ()>,
     }
 
-    /// Plants `bug`, or none, in all loops of this thread. It replaces the bug planted before.
+    /// Plants `bug` in all loops of this thread, in place of the bug planted before. `None` only removes that bug.
     pub fn plant(bug: Option<Bug>) -> Planted {
         Planted { before: PLANTED.replace(bug), _of_this_thread: PhantomData }
     }

@@ -1,7 +1,7 @@
 //! The loop's monotonic clock, as a handler reads it.
 //!
-//! The loop's [`Net`](crate::net::Net) provides it, and the loop has no other monotonic clock. This module never reads
-//! the operating system's clock.
+//! The loop's [`Net`](crate::net::Net) provides the clock, and the loop has no other monotonic clock. This module
+//! never reads the operating system's clock.
 
 use crate::time::Instant;
 use std::fmt;

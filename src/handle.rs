@@ -81,7 +81,7 @@ impl<C> Handle<C> {
         Ok(())
     }
 
-    /// Requests a connection. The reply is the new peer's id; it arrives before the connection is established.
+    /// Requests a connection. The reply is the new peer's id. The reply arrives before the connection is established.
     ///
     /// # Errors
     ///
@@ -95,8 +95,8 @@ impl<C> Handle<C> {
     }
 
     /// Passes a connection that the caller has opened to the loop, like
-    /// [`Reactor::add_connection`](crate::Reactor::add_connection). The reply is the new peer's id; it arrives before
-    /// the handshake.
+    /// [`Reactor::add_connection`](crate::Reactor::add_connection). The reply is the new peer's id. The reply arrives
+    /// before the handshake.
     ///
     /// # Errors
     ///
@@ -154,8 +154,8 @@ impl<C> Handle<C> {
     }
 
     /// Lists peers of any state in the order of their slots: the first
-    /// [`PEERS_PER_REPLY`](crate::limits::PEERS_PER_REPLY), or, with `after`, the next ones after that peer's slot. A
-    /// shorter list is the last one.
+    /// [`PEERS_PER_REPLY`](crate::limits::PEERS_PER_REPLY), or, with `after`, the next peers after that peer's slot.
+    /// A shorter list is the last one.
     ///
     /// # Errors
     ///
@@ -196,8 +196,8 @@ impl<C> Handle<C> {
         Ok(subscription)
     }
 
-    /// Bans the host of `address` for `duration`, or permanently if it is `None`, and closes its connections. A
-    /// duration of zero has no effect.
+    /// Bans the host of `address` for `duration`, or permanently if `duration` is `None`, and closes the host's
+    /// connections. A duration of zero has no effect.
     ///
     /// # Errors
     ///

@@ -14,7 +14,8 @@ pub struct LinkId {
 }
 
 impl LinkId {
-    /// The highest generation of a slot. A slot that reaches it is retired. Higher values mark other tokens.
+    /// The highest generation of a slot. A slot that reaches it is retired. The only higher value marks the tokens of
+    /// listeners and of the waker.
     pub(crate) const MAX_GENERATION: u32 = u32::MAX - 1;
 
     pub(crate) const fn new(slot: u32, generation: u32) -> Self {
@@ -48,7 +49,7 @@ impl fmt::Debug for LinkId {
     }
 }
 
-/// The unique id of a peer: the id of the link on which it sent `version`.
+/// The unique id of a peer: the id of its connection.
 ///
 /// A connection that is reopened is a new peer. An id has eight bytes and is `Copy`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -136,8 +137,8 @@ impl Token {
     }
 }
 
-/// A handler's position among the handlers composed on one loop. The results of a handler's requests return to its
-/// lane.
+/// A handler's position among the handlers composed on one loop. The loop passes the results of a handler's requests
+/// to the handler's lane.
 ///
 /// The loop's own handler has [`Lane::ROOT`]. The parts of a pair have the pair's lane with one bit appended, so a
 /// lane encodes the path to its handler after a leading 1.

@@ -17,7 +17,7 @@ pub const SENDHEADERS_VERSION: u32 = 70_012;
 pub const EXTENDED_PAYLOAD_VERSION: u32 = 70_016;
 /// Service bit of a node that serves the whole chain.
 pub const SERVICE_NETWORK: u64 = 0x01;
-/// Service bit of Bitcoin SV nodes; its name, NODE_BITCOIN_CASH, is older than they are.
+/// Service bit of Bitcoin SV nodes. The bit's name, NODE_BITCOIN_CASH, is older than Bitcoin SV.
 pub const SERVICE_BITCOIN_CASH: u64 = 0x20;
 
 /// A Bitcoin SV network.
@@ -89,7 +89,7 @@ impl Network {
         }
     }
 
-    /// Returns the network with this magic, if it is a known one.
+    /// Returns the network with this magic, or `None` if the magic is unknown.
     pub fn from_magic(magic: [u8; 4]) -> Option<Self> {
         Self::ALL.into_iter().find(|network| network.magic() == magic)
     }
@@ -373,7 +373,7 @@ mod tests {
         assert_eq!(Network::from_magic([0xe8, 0xf3, 0xe1, 0xe3]), None, "a reversed magic is unknown");
     }
 
-    /// The rule as SV Node states it.
+    /// Returns whether a name is well formed by the rule as SV Node states it.
     fn is_well_formed(bytes: [u8; 12]) -> bool {
         let len = bytes.iter().position(|&byte| byte == 0).unwrap_or(12);
         bytes[..len].iter().all(|byte| (0x20..=0x7e).contains(byte)) && bytes[len..].iter().all(|&byte| byte == 0)

@@ -7,10 +7,10 @@
 //! displace them. Between two losses a slow subscriber therefore receives as many items as its subscription holds. A
 //! dropped subscription is noticed at the next flush.
 //!
-//! The lock is held only to move items and to drop those that do not fit. Only the subscriber ever sleeps, until the
-//! condition variable wakes its thread or the waker its task, or its timeout expires; a publisher waits for the lock
-//! only when it is dropped. No waker is cloned, woken or dropped under the lock, because that runs code of the caller's
-//! runtime.
+//! The lock is held only to move items and to drop those that do not fit. Only the subscriber sleeps: a thread until
+//! the condition variable wakes it or its timeout expires, and a task until its waker is called. A publisher waits
+//! for the lock only when it is dropped. No waker is cloned, woken or dropped under the lock, because that runs code
+//! of the caller's runtime.
 
 use crate::error::RequestError;
 use crate::limits::{MAX_SUBSCRIPTION_BYTES, MAX_SUBSCRIPTION_ITEMS};
@@ -50,8 +50,8 @@ pub enum Received<T> {
 /// memory. After it has reported a loss, both limits double. While the subscriber holds the lock, the loop's end may
 /// hold the same amount.
 ///
-/// Never wait for it inside a handler of the same loop: that wait would never end. As an iterator it waits for each
-/// item and ends with the loop. A task awaits [`next`](Self::next) instead.
+/// Never wait for an item inside a handler of the same loop: that wait would never end. As an iterator, a
+/// subscription waits for each item and ends with the loop. A task awaits [`next`](Self::next) instead.
 pub struct Subscription<T> {
     shared: Arc<Shared<T>>,
 }
@@ -86,7 +86,7 @@ struct State<T> {
     queue: Queue<T>,
     /// The number of threads that sleep until an item arrives.
     waiting: usize,
-    /// The task that polled last and found no item.
+    /// The waker of the task that polled last and found no item.
     waker: Option<Waker>,
     /// Whether the publisher was dropped.
     ended: bool,
@@ -150,8 +150,9 @@ impl<T: Queued> Subscription<T> {
         self.shared.lock().take()
     }
 
-    /// Returns the next item if there is one, and `None` when the loop has ended and no item remains. Otherwise the
-    /// task that polled last is woken once when either happens. Any crate's `Stream` can be implemented with it:
+    /// Returns the next item if there is one, and `None` when the loop has ended and no item remains. Otherwise
+    /// returns [`Poll::Pending`]; once an item arrives or the loop ends, the task that polled last is woken. Any
+    /// crate's `Stream` can be implemented with it:
     ///
     /// ```
     /// use peerloop::{Queued, Received, Subscription};
@@ -312,8 +313,8 @@ impl<T: Queued> Queue<T> {
         self.items.is_empty() && self.lost == 0
     }
 
-    /// Adds an item and drops the oldest ones to make room. An item that exceeds the bound by itself is dropped with
-    /// all others.
+    /// Adds an item and drops the oldest ones to make room. An item that exceeds the bound by itself is dropped,
+    /// together with all waiting items.
     fn push(&mut self, item: T) {
         let item_bytes = item.held_bytes();
         while let Some(oldest) = self.items.front()
@@ -334,7 +335,7 @@ impl<T: Queued> Queue<T> {
     /// Moves all items of `newer` to the end of this queue.
     fn append(&mut self, newer: &mut Self) {
         if newer.lost > 0 {
-            // Items that were dropped there are newer than all items here.
+            // The items dropped from `newer` are newer than all items of this queue, so these are dropped too.
             self.lost += self.items.len() as u64 + mem::take(&mut newer.lost);
             self.items.clear();
             self.held_bytes = 0;

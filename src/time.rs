@@ -1,5 +1,5 @@
-//! The loop's own clocks: monotonic [`Instant`]s, on which every decision is based, and [`UnixTime`] for timestamps
-//! only.
+//! The loop's own clocks: monotonic [`Instant`]s for deadlines, and [`UnixTime`] for timestamps and for data that
+//! outlives the process.
 //!
 //! Both are plain numbers that enter through the interface to the kernel, so a run can be replayed. Arithmetic
 //! saturates, so no input overflows a deadline. This module never reads a clock.
@@ -62,7 +62,8 @@ impl fmt::Debug for Instant {
     }
 }
 
-/// Wall-clock time in seconds since 1970, as in the `version` message. No timer and no decision depends on it.
+/// Wall-clock time in seconds since 1970, as in the `version` message. The wall clock may jump, so every peer's
+/// deadline is an [`Instant`] instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct UnixTime(i64);
 
@@ -81,7 +82,7 @@ impl UnixTime {
 /// The same moment on both clocks of the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Moment {
-    /// The monotonic clock's time, on which every decision is based.
+    /// The monotonic clock's time, for deadlines.
     pub(crate) now: Instant,
     /// The wall clock's time, for timestamps and for data that outlives the process.
     pub(crate) unix: UnixTime,

@@ -7,8 +7,8 @@
 //!
 //! Guarantees:
 //!
-//! * A key is returned once, and disarmed before that, by the first [`Wheel::expire`] that reaches its tick and has
-//!   room for it. No key is returned early.
+//! * The first [`Wheel::expire`] that reaches a key's tick and has room for the key disarms it and returns it, once.
+//!   No key is returned early.
 //! * The order depends on the calls alone: first the keys armed for a tick already passed, then tick by tick, each in
 //!   the order of arming. A call that passes more ticks than there are slots visits each slot once instead, so that
 //!   it mixes keys of different rounds.
@@ -22,7 +22,7 @@
 //! | `next_tick` | O(1): one word of a bitmap, then a summary of one word per 4,096 slots |
 //! | `expire` | O(keys in the occupied slots it passes), for any number of ticks |
 //!
-//! Most deadlines are moved before they pass. A heap would have to find and sift the entry, or keep a stale one for
+//! Most deadlines are moved before they pass. A heap would have to find and sift the entry, or keep a stale entry for
 //! each move; `benches/wheel.rs` compares the wheel with such a heap and with an ordered set.
 
 use crate::limits::TICK;
@@ -34,8 +34,8 @@ const WORD_BITS: usize = u64::BITS as usize;
 
 /// Returns the first tick that does not begin before `deadline`.
 ///
-/// If a key is armed with it and [`Wheel::expire`] is called with [`tick_of`], no key fires early, and each fires at
-/// most one tick late.
+/// Arm a key for this tick, and pass the current time's [`tick_of`] to [`Wheel::expire`]. No key then fires early,
+/// and each key fires at most one tick late.
 pub const fn tick_at_or_after(deadline: Instant) -> u64 {
     deadline.as_nanos().div_ceil(TICK_NANOS)
 }
@@ -52,8 +52,8 @@ pub const fn instant_of(tick: u64) -> Instant {
 
 /// A timer wheel; the module's page lists its guarantees.
 ///
-/// It uses 4 bytes per slot, although the kernel maps only the used pages, and 16 bytes for every key up to the
-/// highest armed one, at most twice that while the vector has spare capacity.
+/// It uses 4 bytes per slot, of which the kernel maps only the used pages. It also uses 16 bytes for every key up to
+/// the highest armed key, or up to 32 bytes while the vector has spare capacity.
 ///
 /// Internally a key is stored as an *entry*, the key plus one: 0 means none, so zeroed memory is an empty wheel.
 pub struct Wheel {
@@ -77,7 +77,7 @@ struct Node {
     next: u32,
 }
 
-const _: () = assert!(size_of::<Node>() == 16, "the documented cost of a key");
+const _: () = assert!(size_of::<Node>() == 16, "a key's documented cost is 16 bytes");
 
 impl Wheel {
     /// Creates an empty wheel with `slots` slots that has passed every tick up to `now_tick`.
@@ -125,7 +125,7 @@ impl Wheel {
     /// Arms `key` for `tick` and replaces its earlier tick, if any. A key armed for a tick already passed is due at
     /// once.
     ///
-    /// Keys should be dense: the wheel uses 16 bytes for each one up to the highest.
+    /// Keys should be dense: the wheel uses 16 bytes for every key up to the highest.
     ///
     /// # Panics
     ///
@@ -171,9 +171,9 @@ impl Wheel {
     /// Appends at most `limit` keys armed for `now_tick` or before to `due` and disarms them. Returns whether more
     /// such keys remain.
     ///
-    /// If so, [`Wheel::next_tick`] is not after `now_tick`, and the next call continues from here. Visited keys of a
-    /// later round do not count against `limit`. A `now_tick` before the last one is safe: no key fires early, and no
-    /// tick is passed twice.
+    /// If keys remain, [`Wheel::next_tick`] is not after `now_tick`, and the next call continues with the remaining
+    /// keys. Visited keys of a later round do not count against `limit`. A `now_tick` before that of an earlier call
+    /// is safe: no key fires early, and no tick is passed twice.
     pub fn expire(&mut self, now_tick: u64, limit: usize, due: &mut Vec<u32>) -> bool {
         let full_len = due.len().saturating_add(limit);
         if self.drain(self.overdue(), now_tick, full_len, due) {
@@ -249,8 +249,8 @@ impl Wheel {
 
     /// Returns the first tick after the cursor whose slot is occupied.
     ///
-    /// A slot's keys are armed for that tick or for a multiple of the ring later, so the sum cannot overflow. Once
-    /// the cursor has reached the very last tick, every slot is empty.
+    /// A slot's keys are armed for the returned tick or for a later round of the ring, so the sum cannot overflow.
+    /// Once the cursor has reached the very last tick, every slot is empty.
     fn next_occupied_tick(&self) -> Option<u64> {
         let from = self.cursor.wrapping_add(1);
         let slot = self.occupied.next_from((from & self.mask) as usize)?;

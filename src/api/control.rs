@@ -34,7 +34,7 @@ pub enum ControlEvent {
         peer: PeerId,
         /// The peer's address: the dialled one, or the source of an accepted connection.
         address: SocketAddr,
-        /// The side that opened it, and whether there is a slot for it.
+        /// The side that opened the connection, and whether a slot was free for it.
         connection_type: ConnectionType,
     },
     /// The handshake is complete, and the peer counts as ready.
@@ -43,7 +43,7 @@ pub enum ControlEvent {
         peer: PeerId,
         /// The address of the connection.
         address: SocketAddr,
-        /// The side that opened it.
+        /// The side that opened the connection.
         connection_type: ConnectionType,
         /// The time since the connection was established.
         handshake: Duration,
@@ -69,7 +69,7 @@ pub enum ControlEvent {
         peer: PeerId,
         /// The address of the connection.
         address: SocketAddr,
-        /// The side that opened it.
+        /// The side that opened the connection.
         connection_type: ConnectionType,
         /// The last state of the connection.
         state: ConnectionState,
@@ -97,7 +97,7 @@ pub enum ControlEvent {
         /// The connection's source address.
         address: SocketAddr,
     },
-    /// A peer violated the protocol.
+    /// A peer violated the protocol, or a handler charged it.
     PeerMisbehaved {
         /// The peer.
         peer: PeerId,
@@ -110,7 +110,7 @@ pub enum ControlEvent {
         /// The peer's score with these points.
         score: u32,
     },
-    /// A host is banned, durably if the address book is on disk.
+    /// A host is banned. If the address book is on disk, the ban is durable.
     PeerBanned {
         /// The host.
         host: Host,
@@ -153,7 +153,7 @@ pub enum ControlEvent {
         /// The pause until the next attempt.
         retry_in: Duration,
     },
-    /// The system refuses a socket option. Sockets are used without it; each option is reported once.
+    /// The system refuses a socket option. Sockets are used without the option. Each option is reported once.
     SocketOptionRefused {
         /// The option and its error.
         refused: RefusedOption,
@@ -162,9 +162,9 @@ pub enum ControlEvent {
     SeedResolved {
         /// The name.
         name: Arc<str>,
-        /// The number of its addresses that can be dialled.
+        /// The number of the name's addresses that can be dialled.
         found: usize,
-        /// The number of addresses that were not in the address book.
+        /// The number of these addresses that were not in the address book.
         new: usize,
     },
     /// A name was not resolved.
@@ -196,13 +196,13 @@ pub enum NextDial {
     Restart,
     /// At this moment, or later if no slot is free then.
     At(Instant),
-    /// Rarely, because it failed too often or is incompatible: within minutes if no other address remains, else after
-    /// an hour or more.
+    /// Rarely, because the address failed too often or is incompatible: within minutes if no other address remains,
+    /// else after an hour or more.
     Inaccessible,
     /// Not planned: the next address of its name is dialled instead, or the name is resolved again.
     NextAddress,
-    /// Not planned. An address that was dialled on request is never dialled again. Any other is dialled once its
-    /// obstacle is removed, such as a ban of its host or another connection to it.
+    /// Not planned. An address that was dialled on request is never dialled again. Any other address is dialled once
+    /// that is possible again, for example when a ban of its host or another connection to it has ended.
     Never,
 }
 

@@ -37,8 +37,8 @@ pub enum Event<'a> {
         /// The moment at which the pong was read.
         received: Instant,
     },
-    /// The kernel has accepted the last byte of a message sent with [`Ctx::send_marked`](crate::Ctx::send_marked). Of
-    /// several composed handlers, only the one that marked the message receives this.
+    /// The kernel has accepted the last byte of a message sent with [`Ctx::send_marked`](crate::Ctx::send_marked). If
+    /// handlers share the loop as a pair, only the handler that marked the message receives this event.
     Written {
         /// The mark with which the message was sent.
         mark: u64,

@@ -54,18 +54,18 @@ impl<'a> Frame<'a> {
         MessageRef::decode(self.header.command, self.payload)
     }
 
-    /// Returns the payload as [`Bytes`] to keep. A large payload shares its block; a payload is copied if sharing would
-    /// keep a much larger block in memory.
+    /// Returns the payload as [`Bytes`] to keep. If the payload makes up at least half of its block, the bytes share
+    /// the block. Otherwise the payload is copied, so that it does not keep a much larger block in memory.
     pub fn to_bytes(&self) -> Bytes {
         keep(self.payload, self.source)
     }
 
-    /// Returns header and payload for [`Ctx::send_shared`](crate::Ctx::send_shared), to relay the message. Nothing is
-    /// hashed again. The bytes are shared if both lie in one block and make up at least half of it; otherwise they are
-    /// copied.
+    /// Returns header and payload for [`Ctx::send_shared`](crate::Ctx::send_shared), to relay the message. If both
+    /// lie in one block and make up at least half of it, the bytes share the block. Otherwise they are copied. The
+    /// payload is not hashed again.
     ///
-    /// A message with an extended header gets a basic one, which every peer understands. Its checksum is computed here.
-    /// Only a payload of 4 GiB or more keeps the extended header.
+    /// A message with an extended header is the exception: it gets a basic header, which every peer understands, and
+    /// the payload is hashed for its checksum. Only a payload of 4 GiB or more keeps the extended header.
     pub fn to_frame(&self) -> Bytes {
         let (basic, extended);
         let header: &[u8] = if u32::try_from(self.payload.len()).is_err() {
@@ -181,7 +181,7 @@ mod tests {
 
     const MAGIC: [u8; 4] = *b"MAGI";
 
-    /// A block in which `before` bytes lie before a whole `tx` message.
+    /// Returns the header of a `tx` message, and a block in which `before` bytes precede the whole message.
     fn block_of(before: usize, payload: &[u8]) -> (Header, Bytes) {
         let header = Header::of(CommandName::TX, payload);
         (header, [&vec![1; before], &header.encode(MAGIC)[..], payload].concat().into())

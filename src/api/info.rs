@@ -11,32 +11,33 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerInfo {
-    /// Its id.
+    /// The peer's id.
     pub id: PeerId,
-    /// Its address: the dialled one, or the source of an accepted connection.
+    /// The peer's address: the dialled one, or the source of an accepted connection.
     pub address: SocketAddr,
-    /// The side that opened the connection, and whether there was a slot for it.
+    /// The side that opened the connection, and whether a slot was free for it.
     pub connection_type: ConnectionType,
     /// The state of the connection.
     pub state: ConnectionState,
-    /// The moment at which it entered that state.
+    /// The moment at which the connection entered that state.
     pub since: Instant,
-    /// Its protocol version. This and the next three fields are `None` until its `version` has arrived.
+    /// The protocol version that the peer claims. This and the next three fields are `None` until the peer's
+    /// `version` has arrived.
     pub protocol_version: Option<u32>,
-    /// The services that it offers.
+    /// The services that the peer offers.
     pub services: Option<u64>,
-    /// Its user agent without characters that are unsafe to print, at most 256 characters.
+    /// The peer's user agent without characters that are unsafe to print, at most 256 characters.
     pub user_agent: Option<String>,
-    /// The height of its chain.
+    /// The height of the peer's chain.
     pub height: Option<i32>,
-    /// The round trip of the last answered ping.
+    /// The round trip of the last answered ping; `None` before the first pong.
     pub last_rtt: Option<Duration>,
-    /// The shortest round trip.
+    /// The shortest round trip; `None` before the first pong.
     pub least_rtt: Option<Duration>,
-    /// The number of bytes sent to it.
+    /// The number of bytes sent to the peer.
     pub sent_bytes: u64,
-    /// The number of bytes that wait to be sent to it.
+    /// The number of bytes that wait to be sent to the peer.
     pub waiting_bytes: usize,
-    /// Its cost so far; `None` unless [`Config::measure_peers`](crate::Config::measure_peers) is on.
+    /// The peer's cost so far; `None` unless [`Config::measure_peers`](crate::Config::measure_peers) is on.
     pub cost: Option<PeerCost>,
 }

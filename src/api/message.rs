@@ -18,7 +18,7 @@ pub struct MessageEvent {
     pub header: Header,
     /// The whole payload, which all subscribers share.
     pub payload: Bytes,
-    /// The moment at which it was read.
+    /// The moment at which the message was read.
     pub received: Instant,
 }
 
@@ -32,7 +32,8 @@ pub enum CommandFilter {
     /// All messages.
     #[default]
     All,
-    /// Messages of the listed commands. Each arriving message is compared with all of them, so keep the list short.
+    /// Messages of the listed commands. The command of each arriving message is compared with the whole list, so keep
+    /// the list short.
     Only(Vec<CommandName>),
 }
 

@@ -1,6 +1,6 @@
 //! The types that the loop shares with its users: events, messages, requests and replies.
 //!
-//! All are plain data, for handlers and for other threads. None acts on a peer.
+//! They are data for handlers and for other threads. None of them acts on a peer.
 
 mod control;
 mod event;

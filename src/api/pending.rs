@@ -1,10 +1,9 @@
 //! The reply to one request, from the loop to a waiting thread or task.
 //!
-//! A [`Reply`] is the loop's end, a [`Pending`] the caller's. Sending never blocks the loop: the reply is set once,
-//! without a lock, and the waker's lock is never waited for, only attempted with `try_lock`. If that fails, the caller
-//! holds the lock to store a waker, and checks for the reply again afterwards. The two fences ensure that at least one
-//! side sees the other's store. No lock is held while a waker is cloned, woken or dropped, because that runs code of
-//! the caller's runtime.
+//! A [`Reply`] is the loop's end, a [`Pending`] the caller's. Sending never blocks the loop: it sets the reply
+//! without a lock, and acquires the waker's lock only with `try_lock`. If the lock is held, the caller is storing a
+//! waker, and checks for the reply again afterwards. The two fences ensure that at least one side sees the other's
+//! store. No lock is held while a waker is cloned, woken or dropped, because that runs code of the caller's runtime.
 
 use crate::error::RequestError;
 use std::fmt;
@@ -15,14 +14,15 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-/// The sending end of a [`Pending`]. If it is dropped without a reply, the `Pending` returns [`RequestError::Stopped`].
+/// The sending end of a [`Pending`]. If this end is dropped without a reply, the `Pending` returns
+/// [`RequestError::Stopped`].
 pub struct Reply<T>(Arc<Slot<T>>);
 
 /// A reply that a loop has yet to send.
 ///
 /// It is a future that needs no runtime, and a thread can wait for it as well. Dropping it at any moment only cancels
-/// the wait: the request is still carried out. Never wait for it inside a handler of the same loop: that wait would
-/// never end.
+/// the wait: the request is still carried out. Never wait for a reply inside a handler of the same loop: that wait
+/// would never end.
 ///
 /// ```
 /// use peerloop::api::Pending;
@@ -46,7 +46,8 @@ pub struct Pending<T>(Arc<Slot<T>>);
 
 /// The state that the two ends share.
 struct Slot<T> {
-    /// The reply until it is received, or `None` if it was never sent; set once.
+    /// Set once, by the loop's end: to the reply, or to `None` if the loop's end was dropped without a reply. Once
+    /// the reply was received, the value is `None`.
     reply: OnceLock<Mutex<Option<T>>>,
     /// The waker of the last wait.
     waker: Mutex<Option<Waker>>,
@@ -58,7 +59,7 @@ struct Signal(SyncSender<()>);
 impl<T> Reply<T> {
     /// Sends the reply, which is dropped if the `Pending` was dropped.
     pub fn send(self, reply: T) {
-        // This fails only if there is a reply already, and the first reply consumes this end.
+        // This would fail only if a reply were set already, but the first reply consumes this end.
         let _ = self.0.reply.set(Mutex::new(Some(reply)));
     }
 

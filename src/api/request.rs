@@ -1,4 +1,4 @@
-//! Requests of other threads to a loop.
+//! Requests from other threads to a loop.
 
 use super::control::ControlEvent;
 use super::info::PeerInfo;
@@ -140,7 +140,7 @@ pub enum Request<C> {
     Handler(C),
 }
 
-/// The side that dialled a connection. It sends its `version` first.
+/// The side that dialled a connection. That side sends its `version` first.
 ///
 /// ```
 /// use peerloop::api::Direction;
@@ -173,7 +173,8 @@ pub enum Latency {
     Connect,
     /// From the established TCP connection to the complete handshake.
     Handshake,
-    /// From the moment a ping was due to its pong; for a keepalive ping, from its sending.
+    /// From the moment at which a ping was due to its pong; for a keepalive ping, from the moment at which it was
+    /// sent.
     PingRtt,
     /// The work of a turn.
     Turn,

@@ -1,6 +1,6 @@
 //! The result of sending one frame to many peers.
 //!
-//! It holds no frame, and allocates only for peers that refuse the frame.
+//! The result holds no frame, and allocates only for peers that refuse the frame.
 
 use crate::error::RequestError;
 use crate::id::PeerId;
@@ -12,6 +12,7 @@ use crate::id::PeerId;
 pub struct Broadcast {
     /// The number of peers that accepted the frame.
     pub accepted: usize,
-    /// The peers that refused it, each with the error of [`Ctx::send_shared`](super::Ctx::send_shared); 12 bytes each.
+    /// The peers that refused the frame, each with the error of [`Ctx::send_shared`](super::Ctx::send_shared); 12
+    /// bytes each.
     pub refused: Vec<(PeerId, RequestError)>,
 }

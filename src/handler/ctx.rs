@@ -55,8 +55,8 @@ impl<'a> Ctx<'a> {
     }
 
     /// Returns the view of a pair's first handler. A call that is requested through this view, for example with
-    /// [`Ctx::wake_at`], is made to the first handler alone. Use it in [`Reactor::act`](crate::Reactor::act); elsewhere
-    /// the pair creates it.
+    /// [`Ctx::wake_at`], is made to the first handler alone. Call this in [`Reactor::act`](crate::Reactor::act).
+    /// Elsewhere the pair creates the view.
     ///
     /// # Panics
     ///
@@ -161,7 +161,7 @@ impl<'a> Ctx<'a> {
         state::stats(self.state, self.state.telemetry.gathered_bytes)
     }
 
-    /// Returns the time that the loop has spent working instead of waiting, up to the last turn.
+    /// Returns the time that the loop has spent working instead of waiting, up to the end of the last turn.
     pub fn busy(&self) -> Duration {
         self.state.telemetry.busy
     }
@@ -233,9 +233,9 @@ impl<'a> Ctx<'a> {
     }
 
     /// Charges a peer with `points` for your own `reason`; [`ControlEvent::PeerMisbehaved`] and the log report both.
-    /// The peer manager adds the points to the peer's score. At its limit,
-    /// [`ban_score`](crate::config::ManagerConfig::ban_score), it closes the peer at once and bans its host for
-    /// [`ban_duration`](crate::config::ManagerConfig::ban_duration). 0 points are only reported.
+    /// The peer manager adds the points to the peer's score. When the score reaches
+    /// [`ban_score`](crate::config::ManagerConfig::ban_score), the manager closes the peer at once and bans the
+    /// peer's host for [`ban_duration`](crate::config::ManagerConfig::ban_duration). 0 points are only reported.
     ///
     /// The call does nothing without a peer manager, for a trusted host, or for a peer that is being closed.
     ///
@@ -267,8 +267,9 @@ impl<'a> Ctx<'a> {
         self.state.charge(peer.link(), misbehavior);
     }
 
-    /// Bans the host of `address` for `duration`, or permanently if it is `None`, and starts to close its connections.
-    /// A duration of zero has no effect. The ban applies at once, and is reported once it is durable.
+    /// Bans the host of `address` for `duration`, or permanently if `duration` is `None`, and starts to close the
+    /// host's connections. A duration of zero has no effect. The ban applies at once, and is reported once it is
+    /// durable.
     ///
     /// # Errors
     ///
@@ -334,13 +335,14 @@ impl<'a> Ctx<'a> {
         self.state.send_shared(link, frame).map(|_| ())
     }
 
-    /// Sends an encoded frame like [`Ctx::send_shared`], and requests an [`Event::Written`](crate::Event::Written) with
-    /// `mark` and the time when the kernel accepts its last byte.
+    /// Sends an encoded frame like [`Ctx::send_shared`], and requests an [`Event::Written`](crate::Event::Written)
+    /// with `mark` and the time when the kernel accepts the frame's last byte.
     ///
-    /// The event is emitted right after the write and never during another callback, in the order in which the messages
-    /// were sent, even while the peer is being closed. If the peer's `Closed` event arrives first, the message was not
-    /// written whole. A written message may not have reached the peer, because the kernel may send it later. A frame
-    /// without bytes is never reported. The caller chooses `mark`, which need not be unique.
+    /// The event is emitted right after the write, but never during another callback. It is also emitted while the
+    /// peer is being closed. Events arrive in the order in which the messages were sent. If the peer's `Closed` event
+    /// arrives first, the message was not written whole. A written message may not have reached the peer, because the
+    /// kernel may send it later. A frame without bytes is never reported. The caller chooses `mark`, which need not
+    /// be unique.
     ///
     /// A mark costs 24 bytes until its event; messages without marks cost nothing.
     ///
@@ -394,7 +396,8 @@ impl<'a> Ctx<'a> {
     }
 
     /// Sends an encoded frame to every ready peer that `filter` selects, in the order of their slots. Returns the
-    /// number of peers that accepted it, and the peers that refused it. It copies nothing and builds no list of peers.
+    /// number of peers that accepted the frame, and the peers that refused it. The frame is not copied, and no list
+    /// of the selected peers is built.
     ///
     /// ```
     /// use bytes::Bytes;
@@ -425,15 +428,15 @@ impl<'a> Ctx<'a> {
         sent
     }
 
-    /// Requests one call of [`Handler::on_pull`](super::Handler::on_pull), which offers the peer's free room. The call
-    /// is made in this turn's flush step if at most [`PULL_WAITING_BYTES`](crate::limits::PULL_WAITING_BYTES) of whole
-    /// messages wait for the peer by then, else in the flush step of the turn after the kernel has accepted enough. A
-    /// turn makes at most [`PULLS_PER_TURN`](crate::limits::PULLS_PER_TURN) calls; the remaining peers are first in the
-    /// next one.
+    /// Requests one call of [`Handler::on_pull`](super::Handler::on_pull), which offers the peer's free room. If at
+    /// most [`PULL_WAITING_BYTES`](crate::limits::PULL_WAITING_BYTES) of whole messages wait for the peer in this
+    /// turn's flush step, the call is made there. Otherwise it is made in the flush step of the turn after the kernel
+    /// has accepted enough. A turn makes at most [`PULLS_PER_TURN`](crate::limits::PULLS_PER_TURN) calls. The
+    /// remaining peers are first in the next turn.
     ///
-    /// Idempotent until the call is made, and needs no memory. It also works while a message is being fed or the peer
-    /// is paused. If the peer closes first, no call is made. Request it only while there is something to send, because
-    /// the loop does not sleep while it has room to offer.
+    /// A second request before the call has no effect. A request needs no memory. It also works while a message is
+    /// being fed or the peer is paused. If the peer closes first, no call is made. Request it only while there is
+    /// something to send, because the loop does not sleep while it has room to offer.
     ///
     /// # Errors
     ///
@@ -498,20 +501,20 @@ impl<'a> Ctx<'a> {
         self.state.links.release(peer.link(), self.state.clocks.now(), |hold| hold.paused = false);
     }
 
-    /// Requests one call of [`Handler::on_wake`](super::Handler::on_wake) at `moment`, which is exact if the
-    /// configuration lets the loop spin. Only the earliest of several requested moments is kept. Each of several
-    /// composed handlers has its own wake-up.
+    /// Requests one call of [`Handler::on_wake`](super::Handler::on_wake) at `moment`. The call is exact if the
+    /// configuration lets the loop spin. Only the earliest of several requested moments is kept. Each handler of a
+    /// pair has its own wake-up.
     pub fn wake_at(&mut self, moment: Instant) {
         self.state.clocks.ask_wake(self.lane, moment);
     }
 
-    /// Sets the timer `key` to the moment `at`, or moves it there if it is set.
+    /// Sets the timer `key` to the moment `at`. A timer that is already set is moved to `at`.
     /// [`Handler::on_timer`](super::Handler::on_timer) is called once for it. The call costs about 100 ns for any
     /// number of timers, and allocates only when more timers are set than ever before.
     ///
     /// A timer never fires early, and never before this call returns. A timer that is already due fires in the next
     /// timer step, which is in the next turn if it is set inside [`on_timer`](super::Handler::on_timer). A timer at
-    /// [`Instant::MAX`] never fires. Each of several composed handlers has its own keys. For an exact moment use
+    /// [`Instant::MAX`] never fires. Each handler of a pair has its own keys. For an exact moment use
     /// [`Ctx::wake_at`].
     ///
     /// # Errors
@@ -556,7 +559,7 @@ impl<'a> Ctx<'a> {
         timers.set(key, at, clocks.now(), rng)
     }
 
-    /// Cancels the timer `key` and returns whether it was set. It no longer fires, even if it is due.
+    /// Cancels the timer `key` and returns whether it was set. A cancelled timer does not fire, even if it is due.
     pub fn cancel_timer(&mut self, key: u64) -> bool {
         self.state.timers.cancel(TimerKey { lane: self.lane, key })
     }

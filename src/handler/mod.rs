@@ -130,18 +130,18 @@ pub trait Handler {
         let _ = (ctx, peer, chunk);
     }
 
-    /// Handles free room: the kernel has accepted all bytes for a ready peer, or all but 256 KiB of a body, so more may
-    /// be sent or fed. The bytes may be the engine's or the handler's, sent from any callback.
+    /// Handles free room: the kernel has accepted all bytes for a ready peer, or all but 256 KiB of a body, so more
+    /// may be sent or fed. This is called for the engine's own bytes too, and for bytes sent from any callback.
     fn on_writable(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
         let _ = (ctx, peer);
     }
 
-    /// Handles a peer's free room, once for each call of [`Ctx::pull`], in the flush step of a turn. Frames sent here
+    /// Handles a peer's free room after a request with [`Ctx::pull`], in the flush step of a turn. Frames sent here
     /// are written in the same turn.
     ///
     /// A frame of at most `free_bytes` bytes is accepted, unless it exceeds the peer's own limit.
-    /// [`PeerView::free_bytes`] returns the room that remains after it. The peer is still read meanwhile. Call
-    /// [`Ctx::pause`] if it must not send further requests before it has read the replies.
+    /// [`PeerView::free_bytes`] returns the room that remains after the frame. The loop keeps reading the peer. Call
+    /// [`Ctx::pause`] if the peer must not send further requests before it has read the replies.
     ///
     /// ```
     /// use bytes::Bytes;
@@ -179,7 +179,7 @@ pub trait Handler {
         let _ = (ctx, key);
     }
 
-    /// Handles the wake-up requested with [`Ctx::wake_at`]; call it again for another wake-up.
+    /// Handles the wake-up requested with [`Ctx::wake_at`]. For another wake-up, call [`Ctx::wake_at`] again.
     fn on_wake(&mut self, ctx: &mut Ctx<'_>) {
         let _ = ctx;
     }

@@ -1,7 +1,7 @@
 //! Two handlers on one loop.
 //!
 //! A pair is a handler: it passes each call to both of its parts, or only to the part that requested it. It has no
-//! state of its own. The requests of its parts are stored by their lanes, so pairs nest.
+//! state of its own. The loop stores each part's requests under the part's lane, so pairs nest.
 
 use super::{Ctx, Handler};
 use crate::api::{Chunk, ControlEvent, Delivery, Event, Frame};
@@ -52,12 +52,12 @@ pub enum PairRequest<A, B> {
 /// Two handlers on one loop, such as a load generator and your own observer.
 ///
 /// - Both receive each event of a peer and of the loop, and each call of [`Handler::on_writable`], the first handler
-///   first.
-/// - Both receive each header, and each receives the message in the form that it chose. If one chose the whole message
-///   and the other chose chunks, the message is buffered once: one receives it whole, the other as a single chunk.
-///   Neither receives it if its checksum is wrong or the loop has no room to buffer it. A message that is [too large to
-///   be buffered](Config::max_buffered_message_bytes) is delivered in the usual chunks, only to the handler that chose
-///   these.
+///   first. Only a handler that chose chunks receives [`Event::BodyCut`].
+/// - Both receive each header, and each receives the message in the form that it chose. If one chose the whole
+///   message and the other chose chunks, the message is buffered once: one receives it whole, the other as a single
+///   chunk. Neither handler receives such a message if its checksum is wrong or the loop has no room to buffer it. A
+///   message that is [too large to be buffered](Config::max_buffered_message_bytes) is delivered in the usual chunks,
+///   only to the handler that chose these.
 /// - A call that a handler requests for itself, with [`Ctx::wake_at`], [`Ctx::set_timer`], [`Ctx::pull`] or
 ///   [`Ctx::send_marked`], is made to it alone.
 /// - A request is passed to the handler that it names. The pair's requests are [`PairRequest`]s.
@@ -70,7 +70,7 @@ pub enum PairRequest<A, B> {
 ///
 /// # Panics
 ///
-/// Each call panics, from [`Handler::on_start`] on, if pairs are nested more deeply.
+/// Every call of the pair panics, [`Handler::on_start`] first, if pairs are nested more deeply.
 ///
 /// ```
 /// use peerloop::api::ControlEvent;
@@ -96,7 +96,7 @@ pub enum PairRequest<A, B> {
 /// let mut reactor = Reactor::new(Config::new(Network::Regtest), handlers)?;
 /// reactor.listen("127.0.0.1:0".parse()?)?;
 /// reactor.poll_once(Duration::ZERO)?;
-/// // Takes the counts so far.
+/// // Reads and resets the counts.
 /// let (Metrics(counts), _responder) = reactor.handler_mut();
 /// let counts = std::mem::take(counts);
 /// assert_eq!(counts.get("connection_established"), None);

@@ -12,8 +12,9 @@ use std::fmt;
 /// the same slot. [Remove](Self::remove) a peer's value when its [`Event::Closed`](crate::Event::Closed) arrives; the
 /// slot's next peer reuses the memory.
 ///
-/// The map holds one `Option<(PeerId, T)>` for each slot up to the highest one in use so far: `size_of::<T>()` plus
-/// about 12 bytes, rounded up to the alignment of `T`, times the maximum number of simultaneous peers.
+/// The map holds one `Option<(PeerId, T)>` for each slot up to the highest slot that had a value so far:
+/// `size_of::<T>()` plus about 12 bytes, rounded up to the alignment of `T`, times the maximum number of simultaneous
+/// peers.
 ///
 /// ```
 /// use peerloop::{Ctx, Event, Handler, PeerId, PeerMap};
@@ -148,7 +149,7 @@ mod tests {
         prop::collection::vec(step, 0..60)
     }
 
-    /// Inserts into a map that is keyed by the whole id and keeps only the latest peer of each slot.
+    /// Inserts into the model, which is keyed by the whole id and keeps only each slot's latest peer.
     fn insert(model: &mut BTreeMap<PeerId, u8>, peer: PeerId, value: u8) -> Option<u8> {
         let generation = peer.link().generation();
         let is_rival = |other: PeerId| other.slot() == peer.slot() && other != peer;

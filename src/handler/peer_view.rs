@@ -1,6 +1,6 @@
 //! A handler's view of a peer, valid for one call.
 //!
-//! It reads the peer's row and changes nothing.
+//! The view reads the peer's row and changes nothing.
 
 use crate::api::PeerInfo;
 use crate::id::{LinkId, PeerId};
@@ -74,16 +74,16 @@ impl<'a> PeerView<'a> {
         self.cost
     }
 
-    /// Returns the number of bytes still to be fed of the message that is being fed to the peer; `None` if there is
-    /// none.
+    /// Returns how many bytes are missing from the message that is being fed to the peer; `None` if no message is
+    /// being fed.
     pub fn body_left_bytes(&self) -> Option<u64> {
         self.link.stream.as_ref().map(|stream| stream.left)
     }
 
-    /// Returns the size, in bytes, of the largest frame that [`Ctx::send_shared`](super::Ctx::send_shared) accepts for
-    /// the peer now: [`MAX_SEND_QUEUE_BYTES`](crate::limits::MAX_SEND_QUEUE_BYTES) minus the waiting bytes, or
-    /// [`usize::MAX`] if none wait, because an empty queue accepts one frame of any size that the peer accepts. A
-    /// message that is being fed, and the bytes that wait before it, use no room.
+    /// Returns the size, in bytes, of the largest frame that [`Ctx::send_shared`](super::Ctx::send_shared) accepts
+    /// for the peer now. This is [`MAX_SEND_QUEUE_BYTES`](crate::limits::MAX_SEND_QUEUE_BYTES) minus the waiting
+    /// bytes. An empty queue accepts one frame of any size that the peer accepts, so the result is then
+    /// [`usize::MAX`]. A message that is being fed, and the bytes that wait before it, use no room.
     pub fn free_bytes(&self) -> usize {
         self.link.free_bytes()
     }

@@ -25,10 +25,10 @@ use std::time::Duration;
 const MAX_LAG: Duration = Duration::from_millis(1);
 /// Maximum share of the run in which the generator's thread may be busy.
 const MAX_BUSY: f64 = 0.90;
-/// Maximum share of planned pings that may stay unsent.
+/// Maximum share of planned pings that may stay unsent, and that may time out.
 const MAX_UNSENT: f64 = 0.001;
-/// Maximum share of planned pings that may be outstanding at the end of the run if more than twice as many are
-/// outstanding as at its middle. A growing backlog means that a target falls behind.
+/// Maximum share of planned pings that may be outstanding at the end of the run. It applies only if more than twice
+/// as many pings are outstanding as at the middle of the run: a growing backlog means that a target falls behind.
 const MAX_BACKLOG: f64 = 0.02;
 /// Maximum number of user agents, and of failure causes, that are counted separately.
 const MAX_KINDS: usize = 64;
@@ -41,13 +41,14 @@ pub(super) struct Accounts {
     timeline: Timeline,
     has_pings: bool,
     run: Option<Run>,
-    /// The number of outstanding pings at the middle of the run, once it is reached, and at its end.
+    /// The number of outstanding pings at the middle of the run, `None` before the middle, and the number at the end
+    /// of the run.
     backlog: (Option<u64>, u64),
     busy: Duration,
     spinning: Duration,
 }
 
-/// The start of the counted part of the run.
+/// The loop's time and traffic at the start or at the end of the counted part of the run.
 #[derive(Clone, Copy, Debug)]
 struct Run {
     began: Instant,
@@ -328,8 +329,8 @@ impl Accounts {
         if doubts.is_empty() { Verdict::Trusted } else { Verdict::NotTrusted(doubts) }
     }
 
-    /// Returns the cause that kept the load from being carried out as planned. A generator at fault hides the
-    /// target's capacity.
+    /// Returns the cause that kept the load from being carried out as planned. If the generator is at fault, the
+    /// target's capacity is unknown. The generator is then returned as the only cause.
     fn limit(&self) -> Limit {
         let doubts = match &self.report.verdict {
             Verdict::Trusted => &[][..],

@@ -38,18 +38,19 @@ pub struct WorkCounts {
     /// Pings due by the schedule: `sent + unsent`.
     ///
     /// The schedule covers all planned connections until the planned end: peers that were never ready or were lost
-    /// keep their share. Only [`GeneratorRequest::Finish`](super::GeneratorRequest::Finish) ends it sooner.
+    /// keep their share. Only [`GeneratorRequest::Finish`](super::GeneratorRequest::Finish) and
+    /// [`GeneratorRequest::Report`](super::GeneratorRequest::Report) end the schedule sooner.
     pub planned: u64,
     /// Pings sent: `answered + timed_out`, once the run has ended.
     pub sent: u64,
     /// Pings due and not sent.
     pub unsent: u64,
-    /// The unsent pings whose peer could not be pinged: it was never ready, was lost, or had too many unanswered
-    /// pings.
+    /// The unsent pings whose peer could not be pinged: the peer was never ready, was lost, or had too many
+    /// unanswered pings.
     pub absent: u64,
     /// Pings answered before the drain ended.
     pub answered: u64,
-    /// Pings not answered by then, including those of lost peers.
+    /// Pings not answered before the drain ended, including those of lost peers.
     pub timed_out: u64,
 }
 
@@ -85,6 +86,6 @@ pub(super) enum Fate {
     Sent,
     /// The peer could not be pinged.
     Absent,
-    /// The schedule ended before it was sent.
+    /// The schedule ended before the operation was sent.
     Unsent,
 }

@@ -1,9 +1,9 @@
 //! The generator: opens the planned connections, pings them by the schedule, and counts the results.
 //!
-//! It runs through its [`Phase`]s in order. It uses one exact wake-up at a time: the next dial, the next ping or the
-//! end of the phase, whichever is sooner. A due ping is sent independently of earlier pings. A ping that cannot be
-//! sent is counted as unsent and not sent later. A load ends early when all its peers are lost, and their remaining
-//! operations count as planned and unsent.
+//! The generator runs through its [`Phase`]s in order. It uses one exact wake-up at a time, for the next dial, the
+//! next ping or the end of the phase, whichever is sooner. A due ping is sent independently of earlier pings. A ping
+//! that cannot be sent is counted as unsent and not sent later. A load ends early when all its peers are lost, and
+//! their remaining operations count as planned and unsent.
 
 use super::accounts::Accounts;
 use super::counts::{Fate, PeerCounts};
@@ -19,7 +19,7 @@ use crate::id::PeerId;
 use crate::time::Instant;
 use std::time::Duration;
 
-/// Maximum number of pings or dials started per wake-up; further due ones follow in the next turn.
+/// Maximum number of pings or dials started per wake-up. Further pings or dials that are due follow in the next turn.
 const MAX_BURST: usize = 256;
 
 /// Number of first dials that end the ramp at once if they all fail in the same way.
@@ -60,8 +60,8 @@ pub struct Progress {
 
 /// A handler that opens peers and pings them by a [`Plan`].
 ///
-/// Its configuration should disable the engine's own pings (`ping_interval` zero), because they would add to the
-/// load.
+/// Its loop's configuration should disable the engine's own pings (`ping_interval` zero), because they would add to
+/// the load.
 #[derive(Debug)]
 pub struct Generator {
     plan: Plan,
@@ -74,7 +74,7 @@ pub struct Generator {
     /// The moment of the last requested wake-up.
     asked_for: Option<Instant>,
     roster: Roster,
-    /// Failures of the first dials, until all of them have failed.
+    /// The number of the first dials whose connections have closed.
     first_failures: usize,
     accounts: Accounts,
 }
@@ -113,8 +113,8 @@ impl Generator {
         self.accounts.into_report()
     }
 
-    /// Returns the report of a load that never started: all operations are planned and none was sent, unless the
-    /// generator was requested to finish.
+    /// Returns the report of a load that never started: all operations count as planned and none was sent. If `cause`
+    /// is [`EndCause::Asked`], no operation counts as planned.
     pub fn into_report_of_no_run(mut self, cause: EndCause) -> Report {
         self.accounts.set_early_end(EarlyEnd { cause, phase: Phase::Ramp, elapsed: Duration::ZERO });
         self.count_rest(Duration::ZERO);
@@ -166,7 +166,7 @@ impl Generator {
         }
     }
 
-    /// Skips to the end, or from a run to the drain, and records the cause.
+    /// Records the cause of an early end. Then enters the drain if the run has begun, else the last phase.
     fn end_early(&mut self, ctx: &mut Ctx<'_>, cause: EndCause) {
         let elapsed = self.phase_elapsed(ctx);
         self.accounts.set_early_end(EarlyEnd { cause, phase: self.phase, elapsed });
@@ -192,10 +192,10 @@ impl Generator {
         }
     }
 
-    /// Enters the next phase if this one is over, and further ones while there is nothing to do.
+    /// Enters the next phase if this phase is over, and further phases while they are over too.
     ///
-    /// The warm-up is never over at once. The run starts in a later turn, when the last bytes of the handshakes have
-    /// been sent and do not count as its traffic.
+    /// The warm-up is never over in the turn in which it starts. The last bytes of the handshakes are therefore sent
+    /// before the run starts, and do not count as the run's traffic.
     fn advance(&mut self, ctx: &mut Ctx<'_>) {
         let before = self.phase;
         loop {

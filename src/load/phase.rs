@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// A phase of a generator.
 ///
-/// It is exhaustive: a display of a load's progress has to name each phase.
+/// The enum is exhaustive, because a display of a load's progress has to name each phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Opening connections.
@@ -37,7 +37,8 @@ pub struct EarlyEnd {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EndCause {
-    /// [`GeneratorRequest::Finish`](super::GeneratorRequest::Finish) was received.
+    /// [`GeneratorRequest::Finish`](super::GeneratorRequest::Finish) or
+    /// [`GeneratorRequest::Report`](super::GeneratorRequest::Report) was received.
     Asked,
     /// Every connection failed.
     NoneReady,

@@ -10,7 +10,7 @@ use std::time::Duration;
 pub struct Plan {
     /// The nodes to connect to, in turn; at least one.
     pub targets: Vec<SocketAddr>,
-    /// The local addresses to connect from, in turn. If there are none, the system chooses.
+    /// The local addresses to connect from, in turn. If none has the target's address family, the system chooses one.
     pub sources: Vec<IpAddr>,
     /// The number of connections to open.
     pub connections: usize,
@@ -65,7 +65,7 @@ impl Plan {
         Self { rate, duration, ..self }
     }
 
-    /// Before that, sends pings that are not counted, for `warmup`.
+    /// Sends pings for `warmup` before the counted pings, without counting them.
     #[must_use]
     pub fn with_warmup(self, warmup: Duration) -> Self {
         Self { warmup, ..self }

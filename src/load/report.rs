@@ -28,7 +28,7 @@ pub struct Ramp {
 }
 
 impl Ramp {
-    /// Computes the dial rate per second from the planned one; `None` for fewer than two connections.
+    /// Computes the dial rate per second from the planned rate; `None` for fewer than two connections.
     pub fn dial_rate_per_second(&self, planned: Rate) -> Option<f64> {
         let late = self.dial_time.as_secs_f64() / self.planned_time.as_secs_f64();
         (self.dialled > 1 && !self.planned_time.is_zero()).then(|| planned.as_per_second() / late.max(1.0))
@@ -47,7 +47,8 @@ pub struct Failure {
     pub state: ConnectionState,
     /// The number of connections.
     pub count: u64,
-    /// The close reason of the first such connection; `None` if it was never opened because no row was free.
+    /// The close reason of the first such connection; `None` if the connection was never opened because no row was
+    /// free.
     pub example: Option<CloseReason>,
 }
 
@@ -118,7 +119,7 @@ pub struct Report {
     pub agents: Vec<Agent>,
     /// The opening of the connections.
     pub ramp: Ramp,
-    /// The length of the schedule that `work.planned` covers: the planned one, unless the load was requested to
+    /// The length of the schedule that `work.planned` covers: the planned length, unless the load was requested to
     /// finish early.
     pub scheduled_time: Duration,
     /// The length of the counted part of the run.

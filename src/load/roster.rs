@@ -11,7 +11,7 @@ use std::ops::Range;
 /// The planned connections.
 #[derive(Debug)]
 pub(super) struct Roster {
-    /// By index: the peer, while it is ready.
+    /// Each connection's peer while the peer is ready, by index.
     ready: Vec<Option<PeerId>>,
     ready_count: usize,
     /// The indices of connections that are open or being opened.
@@ -26,7 +26,7 @@ impl Roster {
 
     /// Records the connection index of a dialled peer.
     pub(super) fn note_dialled(&mut self, index: usize, peer: PeerId) {
-        // A table has at most 2^24 rows.
+        // A loop has at most 2^24 rows, so 32 bits are enough for the index of every useful connection.
         self.indices.insert(peer, index as u32);
     }
 

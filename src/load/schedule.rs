@@ -12,7 +12,7 @@ const NANOS_PER_SECOND: u64 = 1_000_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     operations: u64,
-    /// Above zero, and without a common divisor with `operations`.
+    /// Above zero. It has no common divisor with `operations` except 1.
     time_ns: u64,
 }
 
@@ -34,7 +34,7 @@ impl Rate {
     /// Returns the total rate of `count` peers with this rate each; `None` if the number of operations does not fit in
     /// 64 bits.
     pub fn times(self, count: u64) -> Option<Self> {
-        // Whole periods are divided out first, so nothing overflows.
+        // The common divisor is removed first, so the product overflows only if the result does not fit.
         let common = gcd(count, self.time_ns);
         let operations = self.operations.checked_mul(count / common)?;
         Some(Self::reduced(operations, self.time_ns / common))

@@ -6,18 +6,18 @@ use crate::stats::histogram::LatencyHistogram;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// The number of targets with a histogram of their own, 352 KiB each: 22 MiB for all of them.
+/// Maximum number of targets with a histogram of their own. A histogram has 352 KiB, so all have 22 MiB.
 const MAX_HISTOGRAMS: usize = 64;
 
 /// The account of one target.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TargetReport {
-    /// Its address.
+    /// The target's address.
     pub address: SocketAddr,
-    /// Its connections.
+    /// The target's connections.
     pub peers: PeerCounts,
-    /// Its pings.
+    /// The target's pings.
     pub work: WorkCounts,
     /// Time from the planned moment of a ping to its pong; `None` for a target after the first 64.
     pub ping_rtt_planned: Option<LatencyHistogram>,
@@ -41,8 +41,8 @@ impl Targets {
                 ..PeerCounts::default()
             },
             work: WorkCounts::default(),
-            // A single target uses the totals instead of a histogram of its own.
             unanswered_waits: UnansweredWaits::default(),
+            // A single target uses the totals instead of a histogram of its own.
             ping_rtt_planned: (targets > 1 && index < MAX_HISTOGRAMS).then(LatencyHistogram::new),
         };
         Self { accounts: addresses.iter().enumerate().map(account).collect() }

@@ -2,7 +2,7 @@
 //!
 //! Intervals form a grid that starts with the run. A ping counts as planned and sent in the interval of its planned
 //! moment, a reply in the interval of its arrival, and a lost peer in the interval of its loss. The drain after the
-//! planned end has its own intervals, so that every reply is in one.
+//! planned end has its own intervals, so that every reply is in an interval.
 //!
 //! An interval costs 72 bytes once it is over. At most [`MAX_INTERVALS`] are kept per run, 6 MiB; a longer run has
 //! longer intervals. All intervals share one histogram. Computing an interval's percentiles costs the loop about 13
@@ -16,7 +16,7 @@ use std::time::Duration;
 /// The shortest interval.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Maximum number of intervals of a run: one day with one per second.
+/// Maximum number of intervals of a run: one per second for a day.
 const MAX_INTERVALS: u32 = 86_400;
 
 /// One interval of the counted part of a run.
@@ -121,7 +121,8 @@ impl Timeline {
         Some(self.interval(before, self.peers.saturating_sub(lost), now.since(self.began)))
     }
 
-    /// Returns the length of the intervals, and all intervals of the schedule, plus any until the last event.
+    /// Returns the intervals' length, and the intervals up to the end of the schedule or up to the last event,
+    /// whichever is later.
     pub(super) fn into_intervals(mut self, scheduled: Duration) -> (Duration, Vec<Interval>) {
         self.seal(usize::MAX);
         let of_schedule = scheduled.as_nanos().div_ceil(self.interval.as_nanos()) as usize;
@@ -134,7 +135,7 @@ impl Timeline {
         (self.interval, intervals.collect())
     }
 
-    /// Returns an interval that ended with this many peers.
+    /// Returns the interval with this index. `peers` were ready at its end.
     fn interval(&self, index: usize, peers: usize, scheduled: Duration) -> Interval {
         let edge = |index: usize| self.interval.saturating_mul(u32::try_from(index).unwrap_or(u32::MAX));
         let (begin, end) = (edge(index), edge(index + 1));

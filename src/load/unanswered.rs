@@ -4,7 +4,7 @@ use crate::peer::PingInFlight;
 use crate::time::Instant;
 use std::time::Duration;
 
-/// The shortest waits for sent pings that were not answered; `None` if there are no such pings.
+/// The shortest waits for pings that were not answered; `None` if there are no such pings.
 ///
 /// The latency of an unanswered ping is unknown, but it exceeds the wait, which ended with the peer's connection or
 /// with the drain.

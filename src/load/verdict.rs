@@ -19,7 +19,7 @@ pub enum Doubt {
     },
     /// The generator's thread was at its limit.
     Busy {
-        /// The share of the run in which it was busy.
+        /// The share of the run in which the thread was busy.
         share: f64,
     },
     /// Connections were dialled later than planned.
@@ -43,7 +43,7 @@ pub enum Doubt {
 pub enum Verdict {
     /// The generator kept its schedule.
     Trusted,
-    /// The generator did not keep its schedule.
+    /// The generator did not keep its schedule, or nothing was measured.
     NotTrusted(Vec<Doubt>),
 }
 
@@ -51,7 +51,7 @@ pub enum Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Limit {
-    /// Nothing: everything planned was sent in time and answered.
+    /// Nothing: the load was carried out as planned.
     None,
     /// The target: it rejected or lost peers, did not answer pings, or fell behind.
     Node,
@@ -109,7 +109,9 @@ impl fmt::Display for Doubt {
                 "{count} pings were due and not sent, {absent} of them because their peers were lost or had too \
                  many unanswered pings; see the failures, and lower the rate"
             ),
-            Self::NothingMeasured => f.write_str("no ping was answered, so nothing was measured"),
+            Self::NothingMeasured => {
+                f.write_str("nothing was measured: no ping was answered or, without pings, no peer became ready")
+            }
         }
     }
 }

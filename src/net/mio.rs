@@ -1,4 +1,4 @@
-//! The real kernel, through mio. This is the only file that uses mio or reads a clock.
+//! The real kernel, through mio. This is the only file that uses mio or reads the system's clocks.
 //!
 //! Each socket is registered once, edge-triggered, for both kinds of readiness, and is closed with its link. Listeners
 //! have a deep backlog, and options that accepted sockets inherit, which saves system calls. This module makes no
@@ -28,7 +28,7 @@ use std::time::Duration;
 const _: () = assert!(usize::BITS >= 64, "a poll token carries 64 bits");
 
 /// Makes the kernel return an error for a broken pipe instead of raising a signal. On Apple's systems, sockets are
-/// created with that behavior (`SO_NOSIGPIPE`), and accepted ones inherit it.
+/// created with that behavior (`SO_NOSIGPIPE`), and accepted sockets inherit it.
 const MSG_NOSIGNAL: i32 = if cfg!(any(target_os = "linux", target_os = "android")) {
     0x4000
 } else if cfg!(target_os = "freebsd") {
@@ -140,8 +140,8 @@ impl MioNet {
         Ok(self)
     }
 
-    /// Waits until all batches are durable and closes the store, like dropping. Returns the last batch that had not
-    /// completed, if any.
+    /// Waits until all batches are durable and closes the store, like dropping. Returns the id of the last batch that
+    /// was not known to be durable before the wait, if any.
     pub(crate) fn finish_book(&mut self) -> Result<Option<u64>, StoreError> {
         self.threads.finish_book()
     }

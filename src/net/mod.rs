@@ -2,9 +2,10 @@
 //!
 //! The [`Reactor`](crate::Reactor) runs on a [`Net`]. [`MioNet`](crate::net::mio::MioNet) implements it with real
 //! sockets and `SimNet` (feature `sim`) with a virtual kernel; the loop above cannot distinguish them. Sockets are
-//! stored inside the implementation under their link's slot, so nothing above this trait carries their type. An
-//! implementation never interprets bytes, has no policy and never blocks outside [`Net::wait`]. Work that is slow in
-//! any kernel, such as looking up a name or writing to a disk, belongs to [`Offload`](crate::offload::Offload).
+//! stored inside the implementation under their link's slot, so the code above this trait does not depend on their
+//! type. An implementation never interprets bytes, has no policy and never blocks outside [`Net::wait`]. Work that is
+//! slow in any kernel, such as looking up a name or writing to a disk, belongs to
+//! [`Offload`](crate::offload::Offload).
 
 pub mod mio;
 
@@ -25,7 +26,8 @@ pub struct Readiness {
     pub readable: bool,
     /// A write would find room, or a connect has succeeded or failed.
     pub writable: bool,
-    /// The peer has closed its side, or the socket has an error, so a short read is not the end of the data.
+    /// The peer has closed its side, or the socket has an error. After a short read, another read returns the end of
+    /// the data or the error.
     pub hung_up: bool,
 }
 
@@ -65,7 +67,7 @@ pub trait Net {
 
     /// Sleeps until there is readiness or the wait expires, and replaces the contents of `ready` with at most
     /// [`EVENTS_PER_TURN`](crate::limits::EVENTS_PER_TURN) entries. Fewer entries mean that no more events are
-    /// pending. The call may return early without any.
+    /// pending. The call may return early without an entry.
     ///
     /// # Errors
     ///
@@ -104,7 +106,7 @@ pub trait Net {
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if no connection waits. The caller decides by the kind of any other error.
+    /// `WouldBlock` if no connection waits. For any other error, the caller decides by its kind.
     fn accept(&mut self, index: u32) -> io::Result<(Self::Socket, SocketAddr)>;
 
     /// Closes a listener. Its accepted connections stay open.
@@ -121,7 +123,7 @@ pub trait Net {
     ///
     /// # Errors
     ///
-    /// If it fails at once. Nothing stays open then.
+    /// If the connect fails at once. Nothing stays open then.
     fn connect(&mut self, link: LinkId, address: SocketAddr, source: Option<IpAddr>) -> io::Result<()>;
 
     /// Returns both ends once the link's connect has succeeded; `None` while it is in progress.
@@ -159,7 +161,7 @@ pub trait Net {
     fn close(&mut self, link: LinkId);
 
     /// Returns a socket option that the system refused for the first time, if there is one. Sockets are used without
-    /// it. A refusal ends a [`Net::wait`], as a [`Wake`] does.
+    /// the option. A refusal ends a [`Net::wait`], as a [`Wake`] does.
     fn take_refused_option(&mut self) -> Option<RefusedOption>;
 }
 

@@ -40,8 +40,9 @@ pub trait Offload {
     /// completion follows.
     fn resolve(&mut self, query: u32, name: &str, port: u16) -> Result<(), ResolveFailure>;
 
-    /// Starts to make a batch of changes to the address book durable. Completions arrive in the order of the batches,
-    /// and one may cover several. Without a store, the batch completes at once and its changes are not stored.
+    /// Starts to make a batch of changes to the address book durable. Completions arrive in the order of the batches.
+    /// One completion may cover several batches. Without a store, the batch completes at once and its changes are not
+    /// stored.
     ///
     /// # Errors
     ///

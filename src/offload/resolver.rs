@@ -1,8 +1,8 @@
 //! Name look-ups, each on a thread of its own because the operating system's resolver blocks.
 //!
 //! A name whose servers do not respond does not delay other names. A thread ends with its look-up, and nothing joins
-//! it. It owns only its end of the channel, so a look-up that hangs forever costs one thread. At most [`MAX_RESOLVES`]
-//! look-ups are running or have uncollected results.
+//! it. The thread owns only its end of the channel, so a look-up that hangs forever costs one thread. At most
+//! [`MAX_RESOLVES`] look-ups are running or have uncollected results.
 
 use crate::error::{ResolveCause, ResolveFailure};
 use crate::limits::{MAX_RESOLVED_ADDRESSES, MAX_RESOLVES};
@@ -131,7 +131,7 @@ mod tests {
     use std::sync::mpsc::SyncSender;
     use std::time::Duration;
 
-    /// Longer than any step, so that a test fails instead of hanging.
+    /// Longer than any step of a test, so that a test fails instead of hanging.
     const PATIENCE: Duration = Duration::from_secs(60);
 
     /// A waker that a test can wait for.
@@ -139,7 +139,7 @@ mod tests {
 
     impl Wake for Bell {
         fn wake(&self) {
-            // A second ring before the first was received adds nothing.
+            // The channel has room for a ring of each outstanding result.
             let _ = self.0.lock().unwrap().try_send(());
         }
     }
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn fault_e12_a_thousand_addresses_are_truncated_and_none_is_a_failure() {
+    fn fault_e12_a_thousand_addresses_are_truncated_and_an_empty_result_is_a_failure() {
         let (waker, rung) = bell();
         let mut resolver = Resolver::new(|_, port| Ok((0..port).map(address).collect()));
         resolver.ask(1, "many.example", 1_000, &waker).unwrap();

@@ -87,7 +87,7 @@ impl StoreWriter {
         }
     }
 
-    /// Returns the last batch that is not known to be durable.
+    /// Returns the id of the last batch that is not known to be durable.
     pub(crate) fn last_unanswered(&self) -> Option<u64> {
         self.unanswered.back().copied()
     }
@@ -96,8 +96,8 @@ impl StoreWriter {
     ///
     /// # Errors
     ///
-    /// The last attempt's error, or [`StoreError::NoAnswer`] after [`MAX_BOOK_END`] without a result. The thread then
-    /// keeps running and keeps the store open.
+    /// The last attempt's error, or [`StoreError::NoAnswer`] after [`MAX_BOOK_END`] without a result. In the second
+    /// case the thread keeps running and keeps the store open.
     pub fn finish(mut self) -> Result<(), StoreError> {
         self.join(MAX_BOOK_END)
     }
@@ -133,7 +133,7 @@ struct Port {
 impl Port {
     fn answer(&self, answer: Persisted) {
         if let Some(answers) = &self.answers {
-            // The receiver is missing only while the other end is dropped, which waits for no result.
+            // Sending fails only if the other end was dropped, and then no result is needed.
             let _ = answers.send(answer);
             self.waker.wake();
         }
@@ -215,7 +215,7 @@ mod tests {
         fn wake(&self) {}
     }
 
-    /// Returns a writer whose disk hangs in its first batch, and the sender that releases it.
+    /// Returns a writer whose disk hangs in its first batch, and the sender that releases the disk.
     fn hanging() -> (StoreWriter, Sender<()>) {
         let ((begun, has_begun), (go, may_go)) = (channel(), channel());
         let mut writer = StoreWriter::spawn(Hanging { begun, may_go }, Arc::new(Silent)).unwrap();

@@ -1,7 +1,7 @@
 //! The jobs of a real loop: one thread for each name being resolved, and one that writes the address book.
 //!
-//! The number of threads is bounded, and each completion wakes the loop. The loop's thread never waits for them, except
-//! for the book at the loop's end.
+//! The number of threads is bounded, and each completion wakes the loop. The loop's thread never waits for another
+//! thread, except that it waits for the book when the loop ends.
 
 use super::resolver::{Resolved, Resolver, ask_system};
 use super::store_writer::StoreWriter;
@@ -24,7 +24,7 @@ pub struct Threads {
 }
 
 impl Threads {
-    /// Creates the jobs without starting a thread: the operating system looks up names, and there is no store.
+    /// Returns an instance without a running thread. The operating system looks up names, and there is no store.
     pub fn new(waker: Arc<dyn Wake>) -> Self {
         Self { waker, resolver: Resolver::new(ask_system), book: None, unkept: None }
     }
@@ -43,8 +43,8 @@ impl Threads {
         Ok(())
     }
 
-    /// Waits until all batches are durable and closes the store, like dropping. Returns the last batch that had not
-    /// completed, if any.
+    /// Waits until all batches are durable and closes the store, like dropping. Returns the id of the last batch that
+    /// was not known to be durable before the wait, if any.
     pub(crate) fn finish_book(&mut self) -> Result<Option<u64>, StoreError> {
         let Some(book) = self.book.take() else { return Ok(None) };
         let last = book.last_unanswered();

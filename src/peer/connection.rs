@@ -1,8 +1,8 @@
 //! One connection to a peer: its state, the legal transitions, and the negotiated values.
 //!
-//! A state changes only through the `transition_to_` methods. They reject a transition that is not in the table of
-//! the [module](crate::peer), and then change nothing. A transition only records a fact: it opens, sends and closes
-//! nothing.
+//! A state changes only through the `transition_to_` methods. For a transition that is not in the
+//! [module](crate::peer)'s table, they return an error and change nothing. A transition only records a fact: it
+//! opens, sends and closes nothing.
 
 use super::{HandshakeState, PingPongState, RestartTracking};
 use crate::limits::MAX_LEGACY_PAYLOAD_BYTES;
@@ -28,14 +28,15 @@ pub enum ConnectionState {
     Failed,
 }
 
-/// The side that opened a connection, and whether there is room for the connection.
+/// The side that opened a connection, and whether a slot was free for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConnectionType {
     /// This side dialled.
     Outbound,
     /// The peer dialled.
     Inbound,
-    /// The peer dialled while no slot was free. It completes a handshake, receives a `reject`, and is never connected.
+    /// The peer dialled while no slot was free. After its handshake the peer receives a `reject`. It never counts as
+    /// connected.
     OverCapacity,
 }
 
@@ -60,7 +61,8 @@ pub enum TransitionError {
 
 /// A connection to a peer, in either direction.
 ///
-/// At most 200 bytes, plus the peer's boxed version and the pings beyond the first.
+/// At most 200 bytes, plus the boxes of the peer's version, of an outbound connection's restarts, and of the pings
+/// beyond the first.
 // Fields are in order of access frequency, for the processor's caches.
 #[derive(Debug)]
 #[repr(C)]
@@ -79,7 +81,7 @@ pub struct PeerConnection {
     max_recv_payload: u32,
 }
 
-const _: () = assert!(size_of::<PeerConnection>() <= 200, "every idle peer costs this much");
+const _: () = assert!(size_of::<PeerConnection>() <= 200, "every idle peer has a `PeerConnection`");
 
 impl ConnectionState {
     /// All states.
@@ -151,7 +153,8 @@ impl ConnectionType {
 }
 
 impl PeerConnection {
-    /// Creates a connection that this side will open, with its maximum number of restarts and their window.
+    /// Creates a connection that this side will open. `restarts` is the maximum number of restarts, and the window in
+    /// which they are counted.
     pub fn new_outbound(peer: SocketAddr, restarts: (u32, Duration), ping_timeout: Duration) -> Self {
         let (max_restarts, restart_window) = restarts;
         let restart = RestartTracking::new(max_restarts, restart_window);
@@ -168,7 +171,8 @@ impl PeerConnection {
         Self::new(peer, ConnectionType::OverCapacity, None, ping_timeout)
     }
 
-    /// Records that this side began to open the connection, and resets the state of an earlier one.
+    /// Records that this side began to open the connection. Resets the handshake, the pings and the negotiated values
+    /// of an earlier attempt.
     ///
     /// # Errors
     ///
@@ -212,7 +216,8 @@ impl PeerConnection {
         self.transition(ConnectionState::Connected, now)
     }
 
-    /// Records that one side rejected the other: over capacity, incompatible, banned, or by a `reject`.
+    /// Records that one side rejected the other, because the peer is over capacity, incompatible or banned, or
+    /// because a `reject` arrived.
     ///
     /// # Errors
     ///
@@ -254,7 +259,7 @@ impl PeerConnection {
         self.since = now;
     }
 
-    /// Returns the side that opened the connection, and whether there is room for the connection.
+    /// Returns the side that opened the connection, and whether a slot was free for it.
     pub const fn connection_type(&self) -> ConnectionType {
         self.connection_type
     }

@@ -1,7 +1,8 @@
 //! The handshake: both versions and both veracks, in any order, and the check of the peer's version.
 //!
-//! The state records the messages sent and received. Only the first `version` and the first `verack` count; later
-//! ones are counted as duplicates and change nothing. The start alone sets the deadline; traffic does not extend it.
+//! The state records the messages sent and received. Only the first `version` and the first `verack` have an effect.
+//! Later ones are only counted as duplicates. The time for the handshake runs from its start, and no message extends
+//! it.
 
 use super::user_agent::is_named_by;
 use crate::config::VersionRules;
@@ -93,8 +94,8 @@ impl HandshakeState {
         true
     }
 
-    /// Counts a message from the peer. Returns `false` above [`MAX_HANDSHAKE_MESSAGES`]. Messages after the handshake
-    /// are not counted.
+    /// Counts a message from the peer. Returns `false` if the count is above [`MAX_HANDSHAKE_MESSAGES`]. Messages
+    /// after the handshake are not counted.
     #[must_use]
     #[doc(hidden)]
     pub const fn count_message(&mut self) -> bool {
@@ -142,7 +143,7 @@ impl HandshakeState {
         is_running.then(|| self.started.plus(timeout))
     }
 
-    /// Extends the deadline by the time during which this side did not read.
+    /// Extends the deadline by `pause`, the time during which this side did not read.
     #[doc(hidden)]
     pub fn extend_deadline(&mut self, pause: Duration) {
         self.started = self.started.plus(pause);
@@ -176,9 +177,9 @@ impl HandshakeState {
 
 /// Checks whether `version` is acceptable.
 ///
-/// `network` is the network with the message's magic, or `None` if no known network has that magic and the
-/// configuration accepts it. The user agent is checked in the form of [`Version::printable_user_agent`], so that
-/// unprintable bytes cannot hide a banned agent. A version without a user agent is accepted.
+/// `network` is the network with the message's magic, or `None` if the magic is the configuration's own. The user
+/// agent is checked in the form of [`Version::printable_user_agent`], so that unprintable bytes cannot hide a banned
+/// agent. A version without a user agent passes these checks.
 ///
 /// # Errors
 ///

@@ -2,7 +2,8 @@
 //!
 //! The loop uses these types. They store facts and decide which changes are legal. They use no socket, no clock and
 //! no timer: every moment is an argument, every deadline a result. No input from a peer makes them panic or grow
-//! beyond [`limits`](crate::limits). A connected idle peer uses one [`PeerConnection`] and its boxed version.
+//! beyond [`limits`](crate::limits). A connected idle peer uses one [`PeerConnection`], with the peer's version in a
+//! box.
 //!
 //! # States
 //!
@@ -20,7 +21,7 @@
 //! | `Disconnected` | `Connecting` | outbound |
 //! | `Disconnected` | `AwaitingHandshake` | accepted, once |
 //! | `Connecting` | `AwaitingHandshake`, `Failed`, `Disconnected` | outbound |
-//! | `AwaitingHandshake` | `Connected`, with all four marks of the handshake | all but over capacity |
+//! | `AwaitingHandshake` | `Connected`, after both versions and both veracks | all but over capacity |
 //! | `AwaitingHandshake` | `Rejected`, `Failed`, `Disconnected` | all |
 //! | `Connected` | `Rejected`, `Failed`, `Disconnected` | all but over capacity |
 //! | `Rejected` | `Disconnected` | all |
@@ -72,7 +73,7 @@
 //! # }
 //! ```
 //!
-//! A handler reads them through a [`PeerView`](crate::handler::PeerView):
+//! A handler reads a peer's state through a [`PeerView`](crate::handler::PeerView):
 //!
 //! ```
 //! use peerloop::handler::PeerView;
@@ -89,7 +90,7 @@
 //!     let odd = handshake.duplicate_versions() + handshake.duplicate_veracks() + handshake.messages_before_complete();
 //!     text += &format!(", {odd} odd messages, wants headers: {}", connection.send_headers_mode());
 //!     if connection.protoconf_received() {
-//!         text += &format!(", takes {} bytes", connection.max_recv_payload());
+//!         text += &format!(", accepts {} bytes", connection.max_recv_payload());
 //!     }
 //!     if let Some(restarts) = connection.restart() {
 //!         text += &format!(", {} restarts in {:?}", restarts.restarts(), restarts.window());

@@ -4,7 +4,7 @@
 //! byte. A ping in the send queue has no sent time yet, so it cannot time out, and a pong with its nonce must be a
 //! guess. A pong counts only if its nonce was sent, and only once.
 //!
-//! The first ping is stored inline, further ones in a box, up to [`MAX_PINGS_OUTSTANDING`] in all. For this few pings,
+//! The first ping is stored inline, further ones in a box, up to [`MAX_PINGS_OUTSTANDING`] in all. For so few pings,
 //! a linear search is faster than a map.
 
 use crate::bugs::canary;
@@ -22,9 +22,9 @@ pub const fn create_pong_nonce(ping_nonce: u64) -> u64 {
 
 /// One peer's unanswered pings.
 ///
-/// It uses 64 bytes, and 32 for each ping in flight except the first. When none is in flight, room for more than four
-/// further pings is freed. Room for four is kept, so that a peer that is pinged slightly faster than it answers
-/// causes no repeated allocation.
+/// It uses 64 bytes. A box for further pings holds 32 bytes for each of them. When the box is empty, it is freed if
+/// it has room for more than four pings. A smaller box is kept, so that a peer that is pinged slightly faster than it
+/// answers causes no repeated allocation.
 #[derive(Debug)]
 pub struct PingPongState {
     first: Option<Ping>,
@@ -51,9 +51,9 @@ pub struct Answered {
 /// An unanswered ping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PingInFlight {
-    /// The moment at which the ping was due.
+    /// The moment at which the ping was due, or [`Instant::MAX`] if it was unplanned.
     pub planned: Instant,
-    /// The moment just before the write of the ping's last byte, or `None` while it waits in the send queue.
+    /// The moment just before the write of the ping's last byte, or `None` while the ping waits in the send queue.
     pub sent: Option<Instant>,
 }
 
@@ -99,7 +99,7 @@ impl RoundTrip {
     }
 }
 
-const _: () = assert!(size_of::<PingPongState>() == 64, "each peer's row has one");
+const _: () = assert!(size_of::<PingPongState>() == 64, "each peer's row has a `PingPongState`");
 
 #[derive(Debug)]
 struct Spill {
@@ -122,7 +122,8 @@ impl PingPongState {
     /// Returns a nonce that a peer cannot guess if `rng` is cryptographic. It is never 0, because a pong with 0 makes
     /// a node drop its ping (SV Node 1.2.2, net_processing.cpp ProcessPongMessage).
     ///
-    /// The caller provides `rng`: any generator of the crate `rand` 0.10, which must be the caller's own dependency.
+    /// The caller provides `rng`: any generator of the crate `rand` 0.10, which is re-exported as
+    /// [`rand`](crate::rand).
     pub fn generate_nonce(rng: &mut (impl Rng + ?Sized)) -> u64 {
         rng.next_u64().max(1)
     }
@@ -144,7 +145,8 @@ impl PingPongState {
         self.insert(nonce, planned, Progress::Queued { end_offset })
     }
 
-    /// Moves the queued ping that ends at `from_offset` to end at `to_offset`, because it was sent ahead of others.
+    /// Records that the queued ping that ended at `from_offset` now ends at `to_offset`, because it has overtaken
+    /// other messages.
     #[doc(hidden)]
     pub fn move_ping(&mut self, from_offset: u64, to_offset: u64) {
         let spilled = self.spill.iter_mut().flat_map(|spill| &mut spill.pings);
@@ -233,8 +235,8 @@ impl PingPongState {
         before - self.pending_count()
     }
 
-    /// Returns the sent time of the ping with this nonce: `Some(None)` if the ping is queued, or `None` if it is not
-    /// in flight.
+    /// Returns the sent time of the ping with this nonce: `Some(None)` if the ping is queued, or `None` if no such
+    /// ping is in flight.
     #[cfg(feature = "sim")]
     pub(crate) fn sent_at(&self, nonce: u64) -> Option<Option<Instant>> {
         let ping = self.pings().find(|ping| ping.nonce.get() == nonce)?;
@@ -310,7 +312,7 @@ impl PingPongState {
 }
 
 impl Answered {
-    /// Returns the time from the ping's due moment to its pong: the wait from the schedule's point of view.
+    /// Returns the time from the ping's planned moment to its pong.
     pub const fn latency(&self) -> Duration {
         self.answered.since(self.planned)
     }
@@ -331,7 +333,7 @@ impl Ping {
 }
 
 impl Spill {
-    /// Number of further pings whose room is kept while none is in flight, 128 bytes.
+    /// Number of pings for which an empty box keeps room: 128 bytes.
     const KEPT_PINGS: usize = 4;
 }
 
@@ -435,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_spill_has_room_for_exactly_the_limit() {
+    fn a_full_spill_has_no_room_beyond_the_limit() {
         let pings = with_pings(MAX_PINGS_OUTSTANDING);
         assert!(pings.spill.is_some_and(|spill| spill.pings.capacity() <= MAX_PINGS_OUTSTANDING));
     }

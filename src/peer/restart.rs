@@ -17,8 +17,8 @@ pub struct RestartTracking {
 }
 
 impl RestartTracking {
-    /// Creates a limit of `max_restarts` per `window`, which begins with the first restart. A window of zero never
-    /// limits restarts.
+    /// Creates a limit of `max_restarts` per `window`, which begins with the first restart. A window of zero does not
+    /// limit restarts, unless `max_restarts` is 0.
     pub const fn new(max_restarts: u32, window: Duration) -> Self {
         Self { window, window_start: Instant::ZERO, max_restarts, restarts: 0 }
     }
@@ -44,8 +44,8 @@ impl RestartTracking {
 
     /// Clears the restarts so far, after a success.
     ///
-    /// A completed handshake alone is not a success: a peer that closes every connection right after it would be
-    /// restarted without end.
+    /// A completed handshake alone is not a success: a peer that closes every connection right after the handshake
+    /// would be restarted without end.
     pub const fn reset(&mut self) {
         self.restarts = 0;
     }

@@ -31,7 +31,7 @@ pub(crate) struct Costs {
 
 #[derive(Clone, Copy, Debug)]
 struct Row {
-    /// The generation of the slot's user: a later user starts at zero, and an earlier one has no row.
+    /// The generation of the slot's user: a later user starts at zero, and an earlier user has no row.
     generation: u32,
     cost: PeerCost,
     /// The moment at which the peer's queue became non-empty; [`Instant::MAX`] while it is empty.
@@ -50,7 +50,7 @@ pub(crate) struct Mark {
 }
 
 impl Costs {
-    /// Returns a peer's cost up to `now`; zero if it was never measured.
+    /// Returns a peer's cost up to `now`; zero if the peer was never measured.
     pub(crate) fn of(&self, id: LinkId, now: Instant) -> PeerCost {
         let row = self.rows.get(id.slot()).filter(|row| row.generation == id.generation());
         row.map_or_else(PeerCost::default, |row| PeerCost { queued: row.queued(now), ..row.cost })
@@ -85,7 +85,8 @@ impl Costs {
         self.rows.capacity() * size_of::<Row>()
     }
 
-    /// Returns a link's row, reset if its slot had an earlier user; `None` if it has a later one.
+    /// Returns a link's row. Resets the row if the slot had an earlier user. Returns `None` if the slot has a later
+    /// user.
     fn row(&mut self, id: LinkId) -> Option<&mut Row> {
         if self.rows.len() <= id.slot() {
             self.rows.resize(id.slot() + 1, Row::new(0));

@@ -58,7 +58,7 @@ impl LatencyHistogram {
         self.histogram.len()
     }
 
-    /// Returns the latency that `percent` of all recorded ones do not exceed; `None` while empty.
+    /// Returns the latency that `percent` % of all recorded latencies do not exceed; `None` while empty.
     pub fn percentile(&self, percent: f64) -> Option<Duration> {
         self.at_rank(percentile_rank(percent, self.count()))
     }
@@ -68,7 +68,7 @@ impl LatencyHistogram {
         if rank > self.count() {
             return None;
         }
-        // Half a rank below the requested one, so that no rounding error of the division crosses a rank.
+        // Half a rank below the requested rank, so that no rounding error of the division crosses a rank.
         let quantile = (rank as f64 - 0.5) / self.count() as f64;
         Some(Duration::from_nanos(self.histogram.value_at_quantile(quantile)))
     }
@@ -165,7 +165,7 @@ pub struct Counters {
     pub accept_pauses: u64,
     /// Socket options that the system refused. The loop works without them.
     pub socket_options_refused: u64,
-    /// Listeners that the loop opened by itself: those in the configuration, and replacements of broken ones.
+    /// Listeners that the loop opened by itself: those in the configuration, and replacements of broken listeners.
     pub listeners_bound: u64,
     /// Failed attempts to open a listener, and listeners that had to be closed.
     pub listen_failures: u64,
@@ -199,15 +199,15 @@ pub struct Counters {
     pub bytes_received: u64,
     /// Bytes sent.
     pub bytes_sent: u64,
-    /// Pings answered.
+    /// Pings from peers that were answered.
     pub pings_answered: u64,
-    /// Pings queued for sending. A ping whose peer disconnects before that is never sent.
+    /// Pings queued for sending. A queued ping is never sent if its peer disconnects first.
     pub pings_sent: u64,
     /// Pongs that answered one of our pings.
     pub pongs_received: u64,
     /// Pongs that matched no ping: unsolicited, repeated, late or guessed.
     pub pongs_unmatched: u64,
-    /// Frames with a wrong checksum: dropped, or already streamed when it was detected.
+    /// Frames with a wrong checksum. They were dropped, or had been delivered in chunks by the time of the check.
     pub bad_checksums: u64,
     /// Frames dropped because their command is not a valid name.
     pub malformed_commands: u64,
@@ -290,8 +290,8 @@ mod tests {
     }
 
     proptest! {
-        /// The rank is the smallest integer not below the exact fraction, as long as floats distinguish neighbouring
-        /// fractions: up to 2^50 hundredths of the last decimal.
+        /// The rank is the smallest integer not below the exact fraction. This holds while floats can distinguish
+        /// neighbouring fractions, so `count` is limited accordingly.
         #[test]
         fn ranks_match_exact_arithmetic(
             decimals in 0u32..=6,

@@ -63,19 +63,20 @@ pub struct Stats {
     pub counters: Counters,
     /// The number of closed connections, by reason.
     pub closes: CloseCounts,
-    /// The number of reports that wanted peers were not dialled, by cause.
+    /// The number of reports that peers were wanted but not dialled, by cause.
     pub dial_holds: DialHoldCounts,
     /// The number of frames received, delivered or not, by command.
     pub received: MessageCounts,
-    /// The number of frames queued for sending, by command. Frames whose peer disconnects before that are never sent.
+    /// The number of frames queued for sending, by command. A queued frame is never sent if its peer disconnects
+    /// first.
     pub sent: MessageCounts,
     /// Time from a dial to its TCP connection. Like all latencies here, it covers the time since the loop started or
     /// since [`Handle::take_latencies`](crate::Handle::take_latencies) last cleared its histogram.
     pub connect: LatencySummary,
     /// Time from the TCP connection to the end of the handshake.
     pub handshake: LatencySummary,
-    /// Time from a ping to its pong. It starts when a keepalive is sent, and when a handler's ping is due, so that the
-    /// latter includes the delay of a late loop.
+    /// Time from a ping to its pong. A keepalive's time starts when it is sent. The time of a handler's ping starts
+    /// when it is due, and so includes the delay of a late loop.
     pub ping_rtt: LatencySummary,
     /// Time of each turn's work.
     pub turn: LatencySummary,

@@ -63,7 +63,7 @@ impl<'a> AddressesRef<'a> {
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if it holds fewer items than its count, [`WireError::NonCanonicalSize`] and
+    /// [`WireError::Truncated`] if the payload holds fewer items than its count, [`WireError::NonCanonicalSize`] and
     /// [`WireError::OverlongSize`] for the count.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         Ok(Self { entries: Reader::new(CommandName::ADDR, payload).items()? })

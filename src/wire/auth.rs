@@ -68,8 +68,8 @@ impl AuthChallenge {
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if it ends inside a field, [`WireError::BadValue`] if the version is not 1 or the
-    /// length is not 32.
+    /// [`WireError::Truncated`] if the payload ends inside a field, [`WireError::BadValue`] if the version is not 1
+    /// or the length is not 32.
     pub fn decode(payload: &[u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::AUTHCH, payload);
         if reader.u32()? != Self::VERSION {
@@ -100,9 +100,9 @@ impl<'a> AuthResponseRef<'a> {
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if it ends inside a field, [`WireError::TooLong`], [`WireError::OverlongSize`] and
-    /// [`WireError::NonCanonicalSize`] for the lengths of key and signature, [`WireError::BadValue`] if either is too
-    /// short.
+    /// [`WireError::Truncated`] if the payload ends inside a field, [`WireError::TooLong`],
+    /// [`WireError::OverlongSize`] and [`WireError::NonCanonicalSize`] for the lengths of key and signature,
+    /// [`WireError::BadValue`] if the key or the signature is too short.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::AUTHRESP, payload);
         let public_key = reader.var_bytes(PUBLIC_KEY_LEN_BYTES)?.try_into().map_err(|_| reader.bad_value())?;

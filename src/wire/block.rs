@@ -53,7 +53,7 @@ impl<'a> BlockRef<'a> {
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if it ends inside the header or is too short for its transaction count,
+    /// [`WireError::Truncated`] if the payload ends inside the header or is too short for its transaction count,
     /// [`WireError::NonCanonicalSize`] and [`WireError::OverlongSize`] for the count.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::BLOCK, payload);
@@ -61,7 +61,8 @@ impl<'a> BlockRef<'a> {
         Ok(Self { header, transactions: TxListRef::read(CommandName::BLOCK, &mut reader)? })
     }
 
-    /// Appends the payload, without any bytes that followed the last transaction.
+    /// Appends the payload, without the bytes after the last transaction. If a transaction is invalid, all bytes are
+    /// appended.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.header.encode());
         self.transactions.encode(out);
@@ -97,7 +98,7 @@ impl<'a> BlockRef<'a> {
 }
 
 impl Block {
-    /// Returns the block with this header, unchanged, and these transactions.
+    /// Returns the block with this header and these transactions. The header's Merkle root is not computed.
     pub fn from_parts<'a>(header: BlockHeader, transactions: impl IntoIterator<Item = TxRef<'a>>) -> Self {
         Self { header, transactions: List::of(transactions, |tx, out| tx.encode(out)) }
     }

@@ -1,8 +1,8 @@
 //! Parsers for transactions and blocks of any size that arrive in pieces of any size.
 //!
-//! The parsers read the bytes that have arrived and keep none of them, so no script is held, however large. They keep
-//! their position, a SHA-256 in progress and, for a block, one hash per level of its Merkle tree: less than 3 KiB in
-//! all. They accept the same bytes as [`TxRef`](super::TxRef), wherever these are split.
+//! The parsers keep no script, however large. They keep their position, an incomplete size or header, a SHA-256 in
+//! progress and, for a block, one hash per level of its Merkle tree: less than 3 KiB in all. They accept the same
+//! bytes as [`TxRef`](super::TxRef), however the bytes are split.
 
 use super::codec::Reader;
 use super::hash::Hash256;
@@ -44,13 +44,13 @@ pub struct TxStreamParser {
 /// A transaction that has been read completely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamedTx {
-    /// Its id.
+    /// The transaction's id.
     pub txid: Hash256,
-    /// Its length on the wire, in bytes.
+    /// The transaction's length on the wire, in bytes.
     pub len_bytes: u64,
-    /// The number of its inputs.
+    /// The number of inputs.
     pub input_count: u64,
-    /// The number of its outputs.
+    /// The number of outputs.
     pub output_count: u64,
 }
 
@@ -108,11 +108,11 @@ pub enum BlockStreamEvent {
 /// A block that has been read completely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamedBlock {
-    /// Its header.
+    /// The block's header.
     pub header: BlockHeader,
-    /// The number of its transactions.
+    /// The number of transactions.
     pub tx_count: u64,
-    /// Its length on the wire in bytes, including the header and the count.
+    /// The block's length on the wire in bytes, including the header and the count.
     pub len_bytes: u64,
     /// Whether the transactions match the header's Merkle root.
     pub verdict: MerkleVerdict,
@@ -166,8 +166,9 @@ impl TxStreamParser {
         }
     }
 
-    /// Consumes `unread` up to the end of the transaction, or all of it. After the end the parser is ready for the
-    /// next transaction; after an error it must not be used.
+    /// Consumes `unread` up to the end of the transaction and returns the transaction. If the transaction does not
+    /// end in `unread`, consumes all of `unread` and returns `None`. After the end the parser is ready for the next
+    /// transaction. After an error it must not be used.
     ///
     /// # Errors
     ///
@@ -268,9 +269,9 @@ impl BlockStreamParser {
         }
     }
 
-    /// Consumes `unread` until a part of the block is complete; if none is, consumes all of it and returns `None`. Call
-    /// it until it returns `None`: a block without transactions ends without another byte. Bytes after the block's end
-    /// are consumed and ignored.
+    /// Consumes `unread` up to the end of the block's next part and returns that part. If the part does not end in
+    /// `unread`, consumes all of `unread` and returns `None`. Call this until it returns `None`, because
+    /// [`BlockStreamEvent::End`] needs no further byte. Bytes after the block's end are consumed and ignored.
     ///
     /// # Errors
     ///

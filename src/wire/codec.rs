@@ -19,7 +19,7 @@ pub struct Reader<'a> {
     unread: &'a [u8],
 }
 
-/// Declares a method for each integer.
+/// Declares the methods that read integers.
 macro_rules! integers {
     ($($(#[$doc:meta])* $name:ident: $integer:ident::$from:ident,)*) => {$(
         $(#[$doc])*
@@ -122,8 +122,8 @@ impl<'a> Reader<'a> {
     /// [`WireError::Truncated`].
     #[inline]
     pub fn compact_size(&mut self) -> Result<u64, WireError> {
-        // Nearly all sizes are one byte. The others are read through a copy, so that a loop can keep its reader in
-        // registers.
+        // Nearly all sizes are one byte. The others are read through a copy of the reader, so that a loop can keep
+        // its own reader in registers.
         let (size, unread) = match self.unread {
             [size @ 0..=0xfc, unread @ ..] => (u64::from(*size), unread),
             _ => self.clone().long_compact_size()?,
@@ -232,8 +232,8 @@ pub fn put_items<const N: usize>(items: &[[u8; N]], out: &mut Vec<u8>) {
     out.extend_from_slice(items.as_flattened());
 }
 
-/// Returns the `N` bytes at offset `at` of an item of fixed size. Both numbers are constants, so the compiler removes
-/// the check.
+/// Returns the `N` bytes at offset `at` of an item. If the item's size and `at` are constants, the compiler removes
+/// the bounds check.
 pub(super) fn field<const N: usize>(item: &[u8], at: usize) -> [u8; N] {
     *item[at..].first_chunk().expect("the field is inside its item")
 }

@@ -135,9 +135,9 @@ impl<'a> CompactBlockRef<'a> {
     /// # Errors
     ///
     /// [`WireError::BadValue`] for a message that a node rejects too: a header without a target, no transaction at
-    /// all, or a prefilled transaction at a position that the short ids before it cannot reach;
-    /// [`WireError::TooLong`] for a position above 32 bits; [`WireError::Truncated`], [`WireError::NonCanonicalSize`]
-    /// and [`WireError::OverlongSize`].
+    /// all, or a prefilled transaction at a position above the number of short ids and earlier prefilled
+    /// transactions; [`WireError::TooLong`] for a position above 32 bits; [`WireError::Truncated`],
+    /// [`WireError::NonCanonicalSize`] and [`WireError::OverlongSize`].
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::CMPCTBLOCK, payload);
         let header = BlockHeader::read(&mut reader)?;
@@ -150,7 +150,7 @@ impl<'a> CompactBlockRef<'a> {
         let mut most = short_ids.len();
         let prefilled = ListRef::walk_with(&mut reader, prefilled_len, |reader, least| {
             let prefilled = PrefilledTx::read(reader, least)?;
-            // Every earlier transaction is prefilled or has a short id.
+            // Every transaction at a lower position is prefilled or has a short id.
             if prefilled.index as usize > most {
                 return Err(reader.bad_value());
             }
@@ -291,8 +291,8 @@ impl<'a> GetBlockTxnRef<'a> {
     ///
     /// # Errors
     ///
-    /// [`WireError::TooLong`] for a position above 32 bits, [`WireError::Truncated`] if it ends inside a field or is
-    /// too short for its position count, [`WireError::NonCanonicalSize`] and [`WireError::OverlongSize`].
+    /// [`WireError::TooLong`] for a position above 32 bits, [`WireError::Truncated`] if the payload ends inside a
+    /// field or is too short for its position count, [`WireError::NonCanonicalSize`] and [`WireError::OverlongSize`].
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::GETBLOCKTXN, payload);
         let block_hash = Hash256::from_bytes(reader.array()?);
@@ -338,7 +338,7 @@ impl<'a> BlockTxnRef<'a> {
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if it ends inside the hash or is too short for its transaction count,
+    /// [`WireError::Truncated`] if the payload ends inside the hash or is too short for its transaction count,
     /// [`WireError::NonCanonicalSize`] and [`WireError::OverlongSize`] for the count.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::BLOCKTXN, payload);
@@ -346,7 +346,8 @@ impl<'a> BlockTxnRef<'a> {
         Ok(Self { block_hash, transactions: TxListRef::read(CommandName::BLOCKTXN, &mut reader)? })
     }
 
-    /// Appends the payload, without any bytes that followed the last transaction.
+    /// Appends the payload, without the bytes after the last transaction. If a transaction is invalid, all bytes are
+    /// appended.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.block_hash.as_bytes());
         self.transactions.encode(out);
@@ -371,15 +372,15 @@ impl BlockTxn {
     }
 }
 
-/// Reads a position that is at least `least`, and moves `least` past it. The position and its distance must fit in 32
-/// bits.
+/// Reads a position, which is sent as its distance from `least`, and moves `least` past the position. The position
+/// must fit in 32 bits.
 fn read_index(reader: &mut Reader<'_>, least: &mut u64) -> Result<u32, WireError> {
     let index = u32::try_from(*least + reader.compact_size()?).map_err(|_| reader.too_long())?;
     *least = u64::from(index) + 1;
     Ok(index)
 }
 
-/// Returns the distance of `index` from `least`, and moves `least` past it.
+/// Returns the distance of `index` from `least`, and moves `least` past `index`.
 const fn distance_to(index: u32, least: &mut u64) -> u64 {
     let distance = index as u64 - *least;
     *least = index as u64 + 1;

@@ -67,13 +67,14 @@ pub enum StreamType {
     Unknown = 0,
     /// The first connection.
     General = 1,
-    /// The first additional one. The policy `BlockPriority` moves blocks, headers and pings to it.
+    /// The first additional connection. The policy `BlockPriority` moves blocks, headers and pings to this
+    /// connection.
     Data1 = 2,
-    /// The second additional one.
+    /// The second additional connection.
     Data2 = 3,
-    /// The third additional one.
+    /// The third additional connection.
     Data3 = 4,
-    /// The fourth additional one.
+    /// The fourth additional connection.
     Data4 = 5,
 }
 
@@ -82,9 +83,9 @@ impl<'a> CreateStreamRef<'a> {
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if it ends inside a field, [`WireError::BadValue`] for an association id or stream of
-    /// an unknown type, [`WireError::TooLong`], [`WireError::OverlongSize`] and [`WireError::NonCanonicalSize`] for the
-    /// lengths of the id and the policy.
+    /// [`WireError::Truncated`] if the payload ends inside a field, [`WireError::BadValue`] for an association id or
+    /// stream of an unknown type, [`WireError::TooLong`], [`WireError::OverlongSize`] and
+    /// [`WireError::NonCanonicalSize`] for the lengths of the id and the policy.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::CREATESTRM, payload);
         Ok(Self {
@@ -119,9 +120,9 @@ impl StreamAck {
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if it ends inside a field, [`WireError::BadValue`] for an association id or stream of
-    /// an unknown type, [`WireError::TooLong`], [`WireError::OverlongSize`] and [`WireError::NonCanonicalSize`] for the
-    /// length of the id.
+    /// [`WireError::Truncated`] if the payload ends inside a field, [`WireError::BadValue`] for an association id or
+    /// stream of an unknown type, [`WireError::TooLong`], [`WireError::OverlongSize`] and
+    /// [`WireError::NonCanonicalSize`] for the length of the id.
     pub fn decode(payload: &[u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::STREAMACK, payload);
         Ok(Self { association_id: AssociationId::read(&mut reader)?, stream_type: StreamType::read(&mut reader)? })

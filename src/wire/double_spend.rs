@@ -45,7 +45,8 @@ pub struct DoubleSpend {
     forks: List<ForkRef<'static>>,
 }
 
-/// A branch of the chain, with a transaction that spends an output that another branch spends too.
+/// A branch of the chain, with a transaction. The sender claims that the transaction spends an output which a
+/// transaction of another branch spends too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ForkRef<'a> {
     /// The transaction.
@@ -61,7 +62,7 @@ pub type Forks<'a> = Items<'a, ForkRef<'static>>;
 /// A fault of a well-formed `dsdetected`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DoubleSpendFault {
-    /// A branch has no headers, or one of its headers does not name the next one as its parent.
+    /// A branch has no headers, or one of its headers does not name the next header as its parent.
     NoChain,
     /// A proof does not match the first header of its branch.
     NotProven,
@@ -154,9 +155,8 @@ impl<'a> DoubleSpendRef<'a> {
 }
 
 impl DoubleSpend {
-    /// Returns the message with these branches, each with its headers, from the transaction's block back to the child
-    /// of the common ancestor, and its proof. Returns `None` for a message that [`DoubleSpendRef::decode`] would
-    /// reject.
+    /// Returns the message with these branches. Each has its proof and its headers, from the transaction's block back
+    /// to the common ancestor's child. Returns `None` for a message that [`DoubleSpendRef::decode`] would reject.
     pub fn from_forks<'a>(forks: impl IntoIterator<Item = (&'a [BlockHeader], MerkleProofRef<'a>)>) -> Option<Self> {
         let mut is_proven = true;
         let forks = List::of(forks, |(headers, proof), out| {
@@ -178,7 +178,7 @@ impl Item for ForkRef<'_> {
     type Read<'a> = ForkRef<'a>;
     type State = ();
 
-    /// The length in bytes of a branch without headers.
+    /// The length in bytes of the shortest branch: no headers, and the shortest proof.
     const MIN_BYTES: usize = 1 + MerkleProofRef::MIN_BYTES;
     const COMMAND: CommandName = CommandName::DSDETECTED;
     const START: () = ();
@@ -192,7 +192,7 @@ impl Item for ForkRef<'_> {
 }
 
 impl<'a> ForkRef<'a> {
-    /// Returns the transaction of a proof that meets the message's requirements.
+    /// Returns a proof's transaction, or `None` if the proof does not meet the message's requirements.
     fn proven_tx(proof: &MerkleProofRef<'a>) -> Option<TxRef<'a>> {
         match (proof.subject, proof.target) {
             (ProofSubject::Tx(tx), ProofTarget::MerkleRoot(_)) if proof.index != 0 => Some(tx),
@@ -202,12 +202,12 @@ impl<'a> ForkRef<'a> {
         }
     }
 
-    /// Returns the headers, from the transaction's block back to the child of the common ancestor.
+    /// Returns the headers, from the transaction's block back to the common ancestor's child.
     pub fn headers(&self) -> impl DoubleEndedIterator<Item = BlockHeader> + ExactSizeIterator + use<'a> {
         self.headers.iter().map(BlockHeader::decode)
     }
 
-    /// Returns the hash of the block from which the branch forks.
+    /// Returns the hash of the block from which the branch forks, or `None` if the branch has no headers.
     fn ancestor(&self) -> Option<Hash256> {
         self.headers().next_back().map(|header| header.prev_hash)
     }

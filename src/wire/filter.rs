@@ -1,7 +1,7 @@
 //! `filterload` and `filteradd`: a bloom filter with which a peer selects transactions without naming them (BIP 37).
 //!
-//! A filter always matches its elements, and may match other elements. A look-up costs one hash per hash function, so
-//! decoding limits the filter's size: a hostile filter costs at most 50 hashes per look-up.
+//! A filter always matches its elements, and may match other elements. A look-up computes one hash per hash function.
+//! Decoding limits the number of hash functions, so a hostile filter costs at most 50 hashes per look-up.
 
 use super::codec::{Reader, put_var_bytes};
 use super::hash::Hash256;
@@ -19,7 +19,8 @@ pub struct FilterLoadRef<'a> {
     pub hash_count: u32,
     /// The seed of the hash functions.
     pub tweak: u32,
-    /// How the filter grows on a match: [`BloomFilter::UPDATE_NONE`] or another such constant, in the two lowest bits.
+    /// How the filter grows on a match, in the two lowest bits: [`BloomFilter::UPDATE_NONE`],
+    /// [`BloomFilter::UPDATE_ALL`] or [`BloomFilter::UPDATE_PUBKEYS`].
     pub flags: u8,
 }
 
@@ -91,8 +92,8 @@ impl<'a> FilterLoadRef<'a> {
         out.push(self.flags);
     }
 
-    /// Returns whether `element` may be in the filter. A filter without bits matches everything; no filter matches an
-    /// element of more than [`MAX_BLOOM_ELEMENT_BYTES`].
+    /// Returns whether `element` may be in the filter. No filter matches an element of more than
+    /// [`MAX_BLOOM_ELEMENT_BYTES`]. A filter without bits or hash functions matches every other element.
     pub fn contains(&self, element: &[u8]) -> bool {
         element.len() <= MAX_BLOOM_ELEMENT_BYTES
             && bit_indexes(self.bits.len(), self.hash_count, self.tweak, element)
@@ -120,13 +121,13 @@ impl BloomFilter {
     pub const UPDATE_PUBKEYS: u8 = 2;
 
     /// Returns an empty filter for `element_count` elements, with a false positive rate as close to
-    /// `false_positive_rate` as the limits allow. A rate above 1 counts as 1, and a rate below 0 as 0.
+    /// `false_positive_rate` as the limits allow. A rate above 1 or a NaN counts as 1, and a rate below 0 as 0.
     pub fn new(element_count: u32, false_positive_rate: f64, tweak: u32, flags: u8) -> Self {
         let rate = if false_positive_rate.is_nan() { 1.0 } else { false_positive_rate.clamp(0.0, 1.0) };
         let wanted_bits = -rate.ln() / (LN_2 * LN_2) * f64::from(element_count);
         // A float that is too large becomes the largest integer.
         let len_bytes = (wanted_bits as usize).min(MAX_BLOOM_FILTER_BYTES * 8) / 8;
-        // The node divides integers here; the same division gives the same filter.
+        // The node divides integers here. The same division gives the same filter.
         let bits_per_element = (len_bytes * 8).checked_div(element_count as usize).unwrap_or(0);
         let hash_count = ((bits_per_element as f64 * LN_2) as u32).min(MAX_BLOOM_HASHES);
         Self { bits: vec![0; len_bytes].into(), hash_count, tweak, flags }
@@ -192,7 +193,8 @@ impl FilterAdd {
     }
 }
 
-/// Returns the bit indexes of `element` in a filter of `len_bytes`; none if that is 0 (CVE-2013-5700).
+/// Returns the bit indexes of `element` in a filter of `len_bytes`. If `len_bytes` is 0, there are no indexes
+/// (CVE-2013-5700).
 fn bit_indexes(len_bytes: usize, hash_count: u32, tweak: u32, element: &[u8]) -> impl Iterator<Item = usize> {
     let hash_count = if len_bytes == 0 { 0 } else { hash_count };
     (0..hash_count).map(move |index| {

@@ -50,8 +50,8 @@ impl<'a> EnrichedHeadersRef<'a> {
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if it ends inside a field or is too short for its item count, and the errors of its
-    /// transactions and proofs.
+    /// [`WireError::Truncated`] if the payload ends inside a field or is too short for its item count, and the errors
+    /// of its transactions and proofs.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         Self::read(&mut Reader::new(CommandName::HDRSEN, payload))
     }

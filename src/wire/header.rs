@@ -1,8 +1,9 @@
-//! The message header, 24 bytes, or 44 for payloads above 4 GiB - 1, and the limits on the length that it claims.
+//! The message header, and the limits on the payload length that a header claims. A header has 24 bytes, or 44 for a
+//! payload above 4 GiB - 1.
 //!
 //! Decoding a header checks nothing. [`payload_limit`] returns a command's largest payload, and the framer applies it
-//! before it reads any payload. The magic is not part of [`Header`]: the framer compares it byte by byte as it
-//! arrives, and [`Header::encode`] writes it.
+//! before it reads any payload. The magic is not part of [`Header`]: the framer compares the magic's bytes as they
+//! arrive, and [`Header::encode`] writes the magic.
 
 use super::hash::{Hash256, digest_one_block};
 use crate::limits::{
@@ -52,7 +53,7 @@ pub struct Header {
     pub command: CommandName,
     /// The length of the payload in bytes.
     pub payload_len: u64,
-    /// The first four bytes of SHA-256 applied twice to the payload; the extended form has none.
+    /// The first four bytes of SHA-256 applied twice to the payload; `None` in the extended form.
     pub checksum: Option<[u8; 4]>,
 }
 
@@ -142,7 +143,7 @@ pub fn checksum(payload: &[u8]) -> [u8; 4] {
     if payload.len() > MAX_ONE_BLOCK_BYTES {
         return checksum_of_hash(&Hash256::of(payload));
     }
-    // Most messages are small. For them a hasher's bookkeeping costs a third of the hash.
+    // Most messages are small. For them a hasher's bookkeeping costs a third as much as the hash itself.
     let mut block = [0; 64];
     block[..payload.len()].copy_from_slice(payload);
     let once = digest_one_block(block, payload.len());
@@ -217,8 +218,8 @@ pub fn payload_limit(command: CommandName, limits: &PayloadLimits) -> u64 {
 /// The minimum limit of `getblocktxn`, for any block size.
 const MIN_GETBLOCKTXN_BYTES: u64 = 24;
 
-/// Returns six bytes for each of the smallest transactions in the largest block, plus the bytes of the message's
-/// other fields.
+/// Returns six bytes for every [`GETBLOCKTXN_BLOCK_SHARE_BYTES`] of the largest block, plus the length of a header:
+/// 24 bytes, or 44 if the positions have 4 GiB or more.
 const fn getblocktxn_limit(max_block_bytes: u64) -> u64 {
     let indexes = max_block_bytes / GETBLOCKTXN_BLOCK_SHARE_BYTES * 6;
     let header = if indexes > u32::MAX as u64 { 44 } else { 24 };

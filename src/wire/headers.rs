@@ -49,12 +49,12 @@ pub struct BlockHeader {
 pub struct ListedHeader {
     /// The header.
     pub header: BlockHeader,
-    /// The count after the header; a node sends 0 and ignores it.
+    /// The transaction count after the header. A node sends 0, and ignores a count that it receives.
     pub tx_count: u64,
 }
 
 /// A borrowed `headers` message, in chain order (SV Node 1.2.2, net_processing.cpp ProcessHeadersMessage). A node
-/// with no more headers sends an empty one.
+/// with no more headers sends an empty message.
 pub type HeadersRef<'a> = ListRef<'a, ListedHeader>;
 
 /// An owned `headers` message.
@@ -136,7 +136,7 @@ impl<'a> HeadersRef<'a> {
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if it holds fewer items than its count, [`WireError::NonCanonicalSize`] and
+    /// [`WireError::Truncated`] if the payload holds fewer items than its count, [`WireError::NonCanonicalSize`] and
     /// [`WireError::OverlongSize`] for the counts.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         Self::read(&mut Reader::new(CommandName::HEADERS, payload))

@@ -1,7 +1,7 @@
 //! `inv`, `getdata` and `notfound`: lists of items that a peer has, requests, or lacks.
 //!
-//! The three share one payload: a count and items of 36 bytes. This file does not interpret the items. It keeps and
-//! passes on any type and any hash, including types that no node knows.
+//! All three have the same payload: a count, and items of 36 bytes. This file does not interpret the items. It keeps
+//! and passes on any type and any hash, including types that no node knows.
 
 use super::codec::{Reader, put_items};
 use super::hash::Hash256;
@@ -113,11 +113,11 @@ impl InventoryItem {
 }
 
 impl<'a> InventoryRef<'a> {
-    /// Reads the payload of `command`, one of these three. Checks only the count.
+    /// Reads the payload of `command`, one of the three messages. Checks only the count.
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if it holds fewer items than its count, [`WireError::NonCanonicalSize`] and
+    /// [`WireError::Truncated`] if the payload holds fewer items than its count, [`WireError::NonCanonicalSize`] and
     /// [`WireError::OverlongSize`] for the count.
     pub fn decode(command: CommandName, payload: &'a [u8]) -> Result<Self, WireError> {
         Ok(Self { items: Reader::new(command, payload).items()? })
@@ -160,7 +160,8 @@ impl<'a> InventoryRef<'a> {
 }
 
 impl Inventory {
-    /// Returns the inventory with these items. A peer's `protoconf` limits the number it accepts per message.
+    /// Returns the inventory with these items. A peer's `protoconf` limits the number of items that the peer accepts
+    /// per message.
     pub fn from_items(items: impl IntoIterator<Item = InventoryItem>) -> Self {
         let items = items.into_iter();
         let mut bytes = Vec::with_capacity(items.size_hint().0.saturating_mul(InventoryItem::LEN_BYTES));

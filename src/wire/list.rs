@@ -12,7 +12,8 @@ use std::fmt;
 use std::iter::FusedIterator;
 use std::marker::PhantomData;
 
-/// A kind of item. If the item type has a lifetime, implement this for any one lifetime: [`Item::Read`] has its own.
+/// A kind of list item. A type with a lifetime implements this for one lifetime only, because [`Item::Read`] has a
+/// lifetime of its own.
 pub trait Item {
     /// An item of a list that lives for `'a`.
     type Read<'a>;
@@ -81,7 +82,7 @@ impl<'a, T: Item> ListRef<'a, T> {
         Self::walk_with(reader, len, T::skip)
     }
 
-    /// Skips `len` items, using `pass` for each.
+    /// Skips `len` items, and calls `pass` to skip each of them.
     pub(super) fn walk_with(
         reader: &mut Reader<'a>,
         len: usize,
@@ -163,7 +164,8 @@ impl<'a, T: Item> Iterator for Items<'a, T> {
 
     fn next(&mut self) -> Option<T::Read<'a>> {
         self.unread_len = self.unread_len.checked_sub(1)?;
-        // Every item was checked when the list was read, so none of them fails.
+        // Every item was checked when the list was read, or encoded when the list was built, so reading it does not
+        // fail.
         T::read(&mut self.reader, &mut self.state).ok()
     }
 

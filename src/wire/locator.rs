@@ -1,8 +1,9 @@
 //! `getblocks`, `getheaders` and `gethdrsen`: requests for the blocks that follow a locator.
 //!
-//! The three share one payload: a locator, which names blocks of the requester's chain from its tip to genesis in
-//! growing steps, and the block to stop at. The reply starts after the first block that the replying peer knows.
-//! [`locator_heights`] lists the heights of a locator; the caller looks up the hashes.
+//! All three have the same payload: a protocol version, a locator, and the hash of the last block requested. A
+//! locator lists hashes of the requester's chain, from its tip to genesis in growing steps. The reply starts after
+//! the first of these blocks that the replying peer knows. [`locator_heights`] lists the heights of a locator; the
+//! caller looks up the hashes.
 
 use super::codec::{Reader, put_items};
 use super::hash::Hash256;
@@ -16,7 +17,7 @@ use std::iter::successors;
 pub struct LocatorRef<'a> {
     /// The requester's protocol version; no node reads it.
     pub protocol_version: i32,
-    /// The last block requested; zero requests as many as possible.
+    /// The hash of the last block requested. Zero requests as many blocks as possible.
     pub stop: Hash256,
     hashes: &'a [[u8; Hash256::LEN_BYTES]],
 }
@@ -44,17 +45,17 @@ pub struct LocatorRef<'a> {
 pub struct Locator {
     /// The requester's protocol version; no node reads it.
     pub protocol_version: i32,
-    /// The last block requested; zero requests as many as possible.
+    /// The hash of the last block requested. Zero requests as many blocks as possible.
     pub stop: Hash256,
     hashes: Bytes,
 }
 
 impl<'a> LocatorRef<'a> {
-    /// Reads the payload of `command`, one of these three, without reading the locator's hashes.
+    /// Reads the payload of `command`, one of the three messages, without reading the locator's hashes.
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if it ends inside a field or holds fewer hashes than its count,
+    /// [`WireError::Truncated`] if the payload ends inside a field or holds fewer hashes than its count,
     /// [`WireError::NonCanonicalSize`] and [`WireError::OverlongSize`] for the count.
     pub fn decode(command: CommandName, payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(command, payload);
@@ -87,7 +88,8 @@ impl<'a> LocatorRef<'a> {
 }
 
 impl Locator {
-    /// Returns a request for the blocks after the first known one of `hashes`, newest first, up to `stop`.
+    /// Returns a request for the blocks up to `stop` that follow the first of `hashes` known to the peer. `hashes`
+    /// starts with the newest block.
     pub fn from_hashes(protocol_version: i32, hashes: impl IntoIterator<Item = Hash256>, stop: Hash256) -> Self {
         let hashes: Vec<u8> = hashes.into_iter().flat_map(Hash256::to_bytes).collect();
         Self { protocol_version, stop, hashes: hashes.into() }

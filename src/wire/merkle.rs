@@ -1,7 +1,7 @@
 //! Merkle trees: the root over a block's transactions, and the proof that a transaction is in the block.
 //!
 //! A [`MerkleFrontier`] reads the ids one by one and keeps one hash per level, at most 64, so the tree over a block
-//! of any size costs 2 KiB. A [`MerkleProofRef`] is a branch of such a tree in the standardised format.
+//! of any size costs at most 2 KiB. A [`MerkleProofRef`] is a branch of such a tree in the standardised format.
 
 use super::codec::{Reader, put_compact_size, put_items};
 use super::hash::Hash256;
@@ -38,9 +38,9 @@ pub struct MerkleFrontier {
 pub enum MerkleVerdict {
     /// The root matches the tree.
     Valid,
-    /// The root matches the tree, but also a tree with fewer transactions: two neighbours are equal, and the tree
-    /// without the second one has the same root. So an invalid block could be mistaken for the valid one with the
-    /// same hash (CVE-2012-2459).
+    /// The root matches, but two neighbouring nodes of the tree are equal. A block without the second node's
+    /// transactions may have the same root and the same hash, so one of the two blocks could be mistaken for the
+    /// other (CVE-2012-2459).
     Mutated,
     /// The root does not match, or there are no transactions.
     Mismatch,
@@ -53,7 +53,7 @@ pub struct MerkleProofRef<'a> {
     pub index: u64,
     /// The transaction to be proven.
     pub subject: ProofSubject<TxRef<'a>>,
-    /// The end of the branch.
+    /// The block that contains the transaction, or that block's Merkle root.
     pub target: ProofTarget,
     nodes: &'a [[u8; NODE_BYTES]],
 }
@@ -81,16 +81,16 @@ pub struct MerkleProof {
     nodes: Box<[[u8; NODE_BYTES]]>,
 }
 
-/// The subject of a proof.
+/// The transaction to be proven: the whole transaction, or its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProofSubject<T> {
     /// The transaction itself.
     Tx(T),
-    /// Its id.
+    /// The transaction's id.
     Txid(Hash256),
 }
 
-/// The target of a proof.
+/// The block that contains the transaction: its hash, or its Merkle root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProofTarget {
     /// The hash of the block, whose header holds the root.
@@ -184,9 +184,8 @@ impl<'a> MerkleProofRef<'a> {
     ///
     /// # Errors
     ///
-    /// [`WireError::BadValue`] for a flag or a node type that a node does not use, and if the transaction's length
-    /// differs from the stated one; [`WireError::Truncated`], [`WireError::NonCanonicalSize`] and
-    /// [`WireError::OverlongSize`].
+    /// [`WireError::BadValue`] for an unknown flag or node type, and if the transaction's length differs from the
+    /// stated length; [`WireError::Truncated`], [`WireError::NonCanonicalSize`] and [`WireError::OverlongSize`].
     #[doc(hidden)]
     pub fn read(reader: &mut Reader<'a>) -> Result<Self, WireError> {
         let flags = reader.u8()?;
@@ -252,7 +251,7 @@ impl<'a> MerkleProofRef<'a> {
         self.nodes.iter().map(|[_, hash @ ..]| Hash256::from_bytes(*hash))
     }
 
-    /// Returns the root at the end of the branch.
+    /// Computes the Merkle root from the transaction's id and the branch's hashes.
     pub fn root(&self) -> Hash256 {
         let mut index = self.index;
         self.nodes().fold(self.txid(), |hash, node| {
@@ -262,8 +261,8 @@ impl<'a> MerkleProofRef<'a> {
         })
     }
 
-    /// Returns whether the branch leads from the transaction to this header's root. Also checks the target, and that
-    /// the position fits the branch.
+    /// Returns whether the branch leads from the transaction to this header's root, whether the target is this
+    /// header's, and whether a branch of this length can have the position.
     pub fn proves(&self, header: &BlockHeader) -> bool {
         let is_inside =
             u32::try_from(self.nodes.len()).map_or(true, |levels| self.index.checked_shr(levels).unwrap_or(0) == 0);
@@ -331,7 +330,7 @@ pub(super) fn parent(left: Hash256, right: Hash256) -> Hash256 {
     Hash256::of(&pair)
 }
 
-/// Returns the next higher level; the last hash of an odd level is its own neighbour.
+/// Returns the next higher level. In a level of odd length, the last hash is its own neighbour.
 pub(super) fn parents(level: &[Hash256]) -> Vec<Hash256> {
     level.chunks(2).map(|pair| parent(pair[0], *pair.last().expect("a chunk is not empty"))).collect()
 }

@@ -1,7 +1,8 @@
 //! `merkleblock`: a header and the part of its Merkle tree that leads to the matched transactions.
 //!
 //! The tree is encoded depth-first, the first child before the second: a set bit for a node that leads to a match, a
-//! clear bit for a node represented only by its hash. The cost of decoding is proportional to the number of bits.
+//! clear bit for a node represented only by its hash. The cost of [`MerkleBlockRef::matches`] is proportional to the
+//! number of bits.
 
 use super::codec::{Reader, put_items, put_var_bytes};
 use super::hash::Hash256;
@@ -59,7 +60,7 @@ impl<'a> MerkleBlockRef<'a> {
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if it ends inside a field or is too short for its item counts,
+    /// [`WireError::Truncated`] if the payload ends inside a field or is too short for its item counts,
     /// [`WireError::NonCanonicalSize`] and [`WireError::OverlongSize`] for the counts.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::MERKLEBLOCK, payload);
@@ -90,8 +91,8 @@ impl<'a> MerkleBlockRef<'a> {
     }
 
     /// Returns the matched transactions in block order, or `None` if the tree is malformed or its root is not the
-    /// header's (SV Node 1.2.2, merkleblock.cpp ExtractMatches). Allocates 36 bytes per match and computes at most 32
-    /// hashes for each. The number of matches is at most the number of hashes.
+    /// header's (SV Node 1.2.2, merkleblock.cpp ExtractMatches). Allocates 36 bytes per match. There are at most as
+    /// many matches as hashes in the message, and the call computes at most 32 hashes for each hash in the message.
     pub fn matches(&self) -> Option<Vec<MerkleMatch>> {
         let is_plausible = self.tx_count > 0
             && self.hashes.len() <= self.tx_count as usize
@@ -117,7 +118,7 @@ impl<'a> MerkleBlockRef<'a> {
 
 impl MerkleBlock {
     /// Returns the message for a block, with the transactions at the positions selected by `is_match`. Without
-    /// transactions it is the empty tree, which every reader rejects.
+    /// transactions the tree is empty, and every reader rejects the message.
     ///
     /// # Panics
     ///
@@ -174,7 +175,7 @@ impl Walk<'_> {
     }
 }
 
-/// A whole tree, from its leaf level upwards, that is being reduced to a partial one.
+/// A whole tree, from its leaf level upwards, and the part of it that was written so far.
 struct Tree<'a> {
     levels: &'a [(Vec<Hash256>, Vec<bool>)],
     hashes: Vec<[u8; Hash256::LEN_BYTES]>,

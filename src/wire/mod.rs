@@ -1,8 +1,9 @@
 //! The wire format: conversion between bytes and messages, identical to the reference node's.
 //!
-//! A [`MessageRef`] borrows from its payload and a [`Message`] owns its data; there is one conversion each way. Lists
-//! and transactions, which can be long, are never expanded in memory. The borrowed form is a slice that is read item
-//! by item, the owned form is a copy of that slice, and sending copies it again.
+//! A [`MessageRef`] borrows from its payload, and a [`Message`] owns its data. [`MessageRef::into_owned`] and
+//! [`Message::as_ref`] convert one into the other. Lists and transactions, which can be long, are never expanded in
+//! memory. The borrowed form is a slice that is read item by item, the owned form is a copy of that slice, and
+//! sending copies it again.
 //!
 //! # Messages
 //!
@@ -49,24 +50,26 @@
 //! | `datareftx` | from | 1 GB | transaction, proof | [`ProvenTxRef`] |
 //! | `extmsg` | both | message | none: it is a form of the header, before the real command | [`EXTMSG`] |
 //!
-//! [`payload_limit`](header::payload_limit) returns the limit. `message` is [`PayloadLimits::max_message_bytes`], by
-//! default 2 MiB, and `block` is [`PayloadLimits::max_block_bytes`]; `indexes` are 6 bytes for each 215 bytes of the
-//! largest block, and 24 or 44 more. Any other command has the limit `message` and is [`MessageRef::Opaque`]: it can
-//! be received, inspected, sent and passed on, but its payload is not decoded.
+//! [`payload_limit`](header::payload_limit) returns a command's limit. `message` is
+//! [`PayloadLimits::max_message_bytes`], by default 2 MiB, and `block` is [`PayloadLimits::max_block_bytes`];
+//! `indexes` is 6 bytes for every 215 bytes of the largest block, plus 24 or 44. Any other command has the limit
+//! `message` and is [`MessageRef::Opaque`]: it can be received, inspected, sent and passed on, but its payload is not
+//! decoded.
 //!
-//! A peer answers `ping` if its version is above [`PONG_ABOVE_VERSION`](crate::protocol::PONG_ABOVE_VERSION). It knows
-//! `sendheaders` from [`SENDHEADERS_VERSION`](crate::protocol::SENDHEADERS_VERSION) on, and the long form of the header
-//! from [`EXTENDED_PAYLOAD_VERSION`](crate::protocol::EXTENDED_PAYLOAD_VERSION) on.
+//! A peer answers `ping` if its version is above [`PONG_ABOVE_VERSION`](crate::protocol::PONG_ABOVE_VERSION). A peer
+//! knows `sendheaders` from [`SENDHEADERS_VERSION`](crate::protocol::SENDHEADERS_VERSION) on, and the long form of
+//! the header from [`EXTENDED_PAYLOAD_VERSION`](crate::protocol::EXTENDED_PAYLOAD_VERSION) on.
 //!
 //! # Guarantees
 //!
 //! Decoding never panics, and allocates only for a user agent. A count is rejected if the bytes after it are too few
-//! for that many items. Bytes after the last known field of a message are ignored, as by the node, and never sent.
-//! Encoding truncates a text that is too long for its field, so that no field can corrupt the next one.
+//! for that many items. Like the node, decoding ignores the bytes after a message's last known field; they are never
+//! sent. Encoding truncates a text that is too long for its field, so that no field can corrupt the next one.
 //!
 //! # Example
 //!
-//! Each message has a borrowed form that decodes and encodes, and an owned one that lends it:
+//! Most messages have two forms. The borrowed form decodes and encodes. The owned form's `as_ref` returns the
+//! borrowed form:
 //!
 //! ```
 //! use peerloop::protocol::CommandName;

@@ -1,4 +1,4 @@
-//! `protoconf`: the largest payload that a peer accepts, and the stream policies it knows.
+//! `protoconf`: the largest payload that a peer accepts, and the stream policies that the peer knows.
 //!
 //! Fields of later protocol versions are skipped on input and never written.
 

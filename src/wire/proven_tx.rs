@@ -1,7 +1,7 @@
 //! `datareftx`: a transaction and the proof that it is in a block.
 //!
-//! `hdrsen` contains the same pair for the coinbase. Decoding either message checks no proof. A caller that has the
-//! header checks it with [`ProvenTxRef::is_proven_by`].
+//! `hdrsen` contains such pairs for the coinbase and for the transaction with the miner's information. Decoding
+//! either message checks no proof. A caller that has the header checks a proof with [`ProvenTxRef::is_proven_by`].
 
 use super::codec::Reader;
 use super::headers::BlockHeader;
@@ -48,8 +48,8 @@ impl<'a> ProvenTxRef<'a> {
     ///
     /// # Errors
     ///
-    /// As [`TxRef::decode`]; [`WireError::BadValue`] if the proof has a flag or a node type that a node does not use,
-    /// or states a length that its transaction does not have.
+    /// As [`TxRef::decode`]; [`WireError::BadValue`] if the proof has an unknown flag or node type, or states a wrong
+    /// length for its transaction.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         Self::read(&mut Reader::new(CommandName::DATAREFTX, payload))
     }

@@ -1,6 +1,6 @@
 //! `reject`: the reason why a peer refused a message.
 //!
-//! The message is optional and needs no reply. The peer chooses its text freely.
+//! The message is optional and needs no reply. The peer chooses the text freely.
 
 use super::codec::{Reader, put_var_bytes};
 use crate::error::WireError;
@@ -17,7 +17,8 @@ pub struct RejectRef<'a> {
     pub code: RejectCode,
     /// The reason in the peer's words, at most [`MAX_REJECT_REASON_BYTES`].
     pub reason: &'a [u8],
-    /// The hash of the rejected transaction or block, in wire order; only for `tx` and `block`, and not if malformed.
+    /// The hash of the rejected transaction or block, in wire order. Only a `reject` of a `tx` or `block` has a hash,
+    /// and not with [`RejectCode::MALFORMED`].
     pub hash: Option<[u8; 32]>,
 }
 
@@ -45,7 +46,8 @@ pub struct Reject {
     pub code: RejectCode,
     /// The reason in the peer's words, at most [`MAX_REJECT_REASON_BYTES`].
     pub reason: Box<[u8]>,
-    /// The hash of the rejected transaction or block, in wire order; only for `tx` and `block`, and not if malformed.
+    /// The hash of the rejected transaction or block, in wire order. Only a `reject` of a `tx` or `block` has a hash,
+    /// and not with [`RejectCode::MALFORMED`].
     pub hash: Option<[u8; 32]>,
 }
 
@@ -58,8 +60,8 @@ impl<'a> RejectRef<'a> {
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if it ends inside a field, [`WireError::TooLong`], [`WireError::OverlongSize`] and
-    /// [`WireError::NonCanonicalSize`] for the lengths of message and reason.
+    /// [`WireError::Truncated`] if the payload ends inside a field, [`WireError::TooLong`],
+    /// [`WireError::OverlongSize`] and [`WireError::NonCanonicalSize`] for the lengths of message and reason.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::REJECT, payload);
         let message = reader.var_bytes(MAX_REJECT_MESSAGE_BYTES)?;
@@ -96,23 +98,23 @@ impl Reject {
 impl RejectCode {
     /// The message could not be read.
     pub const MALFORMED: Self = Self(0x01);
-    /// It violates a consensus rule.
+    /// The message violates a consensus rule.
     pub const INVALID: Self = Self(0x10);
-    /// It belongs to an old version of the protocol.
+    /// The message belongs to an old version of the protocol.
     pub const OBSOLETE: Self = Self(0x11);
-    /// It was sent before.
+    /// The message was sent before.
     pub const DUPLICATE: Self = Self(0x12);
-    /// It spends a frozen output, though it may still be mined.
+    /// The transaction spends a frozen output. It may still be mined.
     pub const SOFT_CONSENSUS_FREEZE: Self = Self(0x13);
-    /// It violates the node's own policy.
+    /// The message violates the node's own policy.
     pub const NONSTANDARD: Self = Self(0x40);
-    /// It has an output that is too small to be worth spending.
+    /// The transaction has an output that is too small to be worth spending.
     pub const DUST: Self = Self(0x41);
-    /// Its fee is too low.
+    /// The transaction's fee is too low.
     pub const INSUFFICIENT_FEE: Self = Self(0x42);
-    /// It contradicts a checkpoint.
+    /// The block contradicts a checkpoint.
     pub const CHECKPOINT: Self = Self(0x43);
-    /// The node is too busy to handle it.
+    /// The node is too busy to handle the message.
     pub const TOO_BUSY: Self = Self(0x44);
     /// The peer sends too much.
     pub const RATE_EXCEEDED: Self = Self(0x45);
@@ -128,8 +130,8 @@ impl RejectCode {
 }
 
 impl RejectCode {
-    /// Describes the code in a `reject` of `message` for people, following SV Node 1.2.2 (net/net_processing.cpp).
-    /// Falls back to the code's [name](Self::name).
+    /// Describes, for people, the code in a `reject` of `message` (SV Node 1.2.2, net/net_processing.cpp). If there
+    /// is no description, returns the code's [name](Self::name).
     pub fn meaning(self, message: &[u8]) -> Option<&'static str> {
         Some(match (message, self) {
             (b"version", Self::OBSOLETE) => "our protocol version is too old",
@@ -158,7 +160,8 @@ impl fmt::Display for RejectCode {
     }
 }
 
-/// Returns whether a hash follows. A peer that could not read a transaction or block does not know its hash.
+/// Returns whether the message has a hash after the reason. A peer that could not read a transaction or block does
+/// not know its hash.
 fn has_hash(message: &[u8], code: RejectCode) -> bool {
     code != RejectCode::MALFORMED && [&b"tx"[..], b"block"].contains(&message)
 }

@@ -68,9 +68,9 @@ impl<'a> RevokeMidRef<'a> {
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if it ends inside a field, [`WireError::BadValue`] if the version is not 0 or the
-    /// signatures do not fill their field, [`WireError::TooLong`], [`WireError::OverlongSize`] and
-    /// [`WireError::NonCanonicalSize`] for the length of that field.
+    /// [`WireError::Truncated`] if the payload ends inside a field, [`WireError::BadValue`] if the version is not 0
+    /// or the signatures do not fill their field, [`WireError::TooLong`], [`WireError::OverlongSize`] and
+    /// [`WireError::NonCanonicalSize`] for the length of the signatures' field.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::REVOKEMID, payload);
         if reader.u32()? != Self::VERSION {
@@ -132,7 +132,7 @@ impl RevokeMid {
     }
 }
 
-/// Reads a signature. Its length is one byte, not a CompactSize, so it needs no other limit.
+/// Reads a signature. The length field is one byte and not a CompactSize, so the length needs no other limit.
 fn read_signature<'a>(signatures: &mut Reader<'a>) -> Result<&'a [u8], WireError> {
     let len_bytes = signatures.u8()?;
     signatures.bytes(usize::from(len_bytes))

@@ -18,15 +18,15 @@ use std::fmt;
 pub struct Services(pub u64);
 
 impl Services {
-    /// It serves the whole chain.
+    /// The node serves the whole chain.
     pub const NETWORK: Self = Self(SERVICE_NETWORK);
-    /// It answers `getutxo`, which no current node does.
+    /// The node answers `getutxo`. No current node does.
     pub const GETUTXO: Self = Self(0x02);
-    /// It accepts `filterload` and related messages.
+    /// The node accepts `filterload` and related messages.
     pub const BLOOM: Self = Self(0x04);
-    /// It supports Xtreme Thinblocks.
+    /// The node supports Xtreme Thinblocks.
     pub const XTHIN: Self = Self(0x10);
-    /// It is a Bitcoin SV node; the bit's name predates Bitcoin SV.
+    /// The node runs Bitcoin SV. The bit's name is older than Bitcoin SV.
     pub const BITCOIN_CASH: Self = Self(SERVICE_BITCOIN_CASH);
 
     /// The bits that have names, lowest first (SV Node 1.2.2, protocol.h ServiceFlags).
@@ -44,7 +44,7 @@ impl Services {
     }
 }
 
-/// Unnamed bits are printed last, as one hexadecimal number; without any bit the text is `none`.
+/// Unnamed bits are printed last, as one hexadecimal number. If no bit is set, the text is `none`.
 impl fmt::Display for Services {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut unnamed = self.0;

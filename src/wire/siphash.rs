@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn the_hashes_match_the_reference() {
         let bytes: Vec<u8> = (0..64).collect();
-        // The reference's vectors_sip64, by length of input.
+        // The reference's vectors_sip64, by the input's length.
         for (len, hash) in [
             (0, 0x726f_db47_dd0e_0e31_u64),
             (1, 0x74f8_39c5_93dc_67fd),

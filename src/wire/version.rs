@@ -1,8 +1,8 @@
 //! `version`: a peer's description of itself, which is the first message of a connection.
 //!
-//! Every field is a claim and is stored as received; only the form is checked here. The handshake checks clocks in
-//! the far future, negative heights and unusual version numbers. Peers may omit the tail of the message at any
-//! boundary that [`Version`] marks with `Option`.
+//! Every field is a claim and is stored as received. Decoding checks only the form.
+//! [`validate_version`](crate::validate_version) checks the protocol version and the user agent. Peers may omit the
+//! tail of the message at any boundary that [`Version`] marks with `Option`.
 
 use super::codec::{Reader, field, put_var_bytes};
 use crate::error::WireError;
@@ -13,8 +13,8 @@ use std::net::{IpAddr, SocketAddr};
 
 /// The `version` message (SV Node 1.2.2, net_processing.cpp ProcessVersionMessage).
 ///
-/// At most 362 bytes on the wire. A field that is `None` ends the message when it is encoded, even if later fields
-/// have values.
+/// At most 362 bytes on the wire. Encoding ends before the first field that is `None`, even if later fields have
+/// values.
 ///
 /// ```
 /// use peerloop::time::UnixTime;
@@ -98,16 +98,17 @@ impl Version {
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if it ends inside a field, [`WireError::TooLong`], [`WireError::OverlongSize`] and
-    /// [`WireError::NonCanonicalSize`] for the lengths of the user agent and the association id,
-    /// [`WireError::BadValue`] for an association id of unknown type.
+    /// [`WireError::Truncated`] if the payload ends inside a field, [`WireError::TooLong`],
+    /// [`WireError::OverlongSize`] and [`WireError::NonCanonicalSize`] for the lengths of the user agent and the
+    /// association id, [`WireError::BadValue`] for an association id of unknown type.
     pub fn decode(payload: &[u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::VERSION, payload);
         let version = Self::read_fields(&mut reader)?;
         Ok(Self { association_id: reader.optional(AssociationId::read)?, ..version })
     }
 
-    /// Returns the reason in an SV Node's `reject` of a payload that does not decode (observed with SV Node 1.0.13).
+    /// Returns the reason that an SV Node states in its `reject` of a payload that does not decode (observed with SV
+    /// Node 1.0.13).
     pub(crate) fn reject_reason(payload: &[u8]) -> Vec<u8> {
         let mut reader = Reader::new(CommandName::VERSION, payload);
         if let Err(error) = Self::read_fields(&mut reader) {
@@ -172,8 +173,8 @@ impl Version {
         self.claimed_version().min(PROTOCOL_VERSION)
     }
 
-    /// Returns the user agent without the bytes that a node removes before showing one, so it is safe to print. Empty
-    /// if absent (SV Node 1.2.2, utilstrencodings.cpp SanitizeString).
+    /// Returns the user agent without the bytes that a node does not show, so the text is safe to print. Without a
+    /// user agent the text is empty (SV Node 1.2.2, utilstrencodings.cpp SanitizeString).
     pub fn printable_user_agent(&self) -> String {
         let user_agent = self.user_agent.as_deref().unwrap_or_default();
         user_agent

@@ -47,7 +47,7 @@ pub struct Work(U256);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProofOfWorkError {
-    /// `bits` is negative, zero or above 256 bits.
+    /// The target in `bits` is negative, zero or above 256 bits.
     InvalidTarget {
         /// The header's `bits`.
         bits: u32,
@@ -67,14 +67,14 @@ pub enum ProofOfWorkError {
 }
 
 impl BlockHeader {
-    /// Expands `bits` to the target. Returns `None` if it is negative, zero or above 256 bits (SV Node 1.2.2,
+    /// Expands `bits` to the target. Returns `None` if the target is negative, zero or above 256 bits (SV Node 1.2.2,
     /// arith_uint256.cpp SetCompact).
     pub fn target(&self) -> Option<Target> {
         Target::from_bits(self.bits)
     }
 
-    /// Returns the expected number of hashes for a header with this target, or [`Work::ZERO`] if it has no target (SV
-    /// Node 1.2.2, chain.cpp GetBlockProof).
+    /// Returns the expected number of hashes for this header's target, or [`Work::ZERO`] if `bits` is not a valid
+    /// target (SV Node 1.2.2, chain.cpp GetBlockProof).
     pub fn work(&self) -> Work {
         self.target().map_or(Work::ZERO, Target::work)
     }
@@ -99,9 +99,10 @@ impl BlockHeader {
 }
 
 impl Target {
-    /// Expands a header's short form: a length in bytes, a sign and three digits of 8 bits.
+    /// Expands the short form in a header's `bits`: the target's length in bytes (8 bits), a sign bit, and the
+    /// target's first 23 bits.
     ///
-    /// Returns `None` if it is negative, zero or above 256 bits.
+    /// Returns `None` if the target is negative, zero or above 256 bits.
     pub fn from_bits(bits: u32) -> Option<Self> {
         let (len_bytes, digits) = (bits >> 24, bits & 0x007f_ffff);
         let digits = if len_bytes < 3 { digits >> (8 * (3 - len_bytes)) } else { digits };
@@ -286,7 +287,7 @@ impl U256 {
         self.checked_add(other).unwrap_or(Self([u64::MAX; 4]))
     }
 
-    /// Subtracts a number that is not larger than this one.
+    /// Subtracts modulo 2^256.
     fn minus(self, other: Self) -> Self {
         let mut borrow = false;
         let mut rest = [0; 4];
@@ -302,7 +303,7 @@ impl U256 {
     fn divided_by(self, divisor: Self) -> Self {
         let (mut quotient, mut rest) = (Self::default(), Self::default());
         for position in (0..self.bit_len()).rev() {
-            // A remainder of 256 bits exceeds every divisor after one more bit.
+            // A remainder that already has 256 bits exceeds every divisor once the next bit is appended.
             let overflows = rest.bit(Self::BITS - 1);
             rest = Self([
                 rest.0[0] << 1 | u64::from(self.bit(position)),

@@ -1,9 +1,9 @@
 //! Messages: a command with its decoded payload, and the encoding into a frame.
 //!
-//! A [`MessageRef`] borrows from the payload and is passed to handlers; a [`Message`] is its owned form. Every
-//! unknown command is `Opaque` and passes through unchanged. Frames are appended to the caller's buffer in one pass,
-//! without another allocation. One table lists all commands: a new command needs a row here, a name in
-//! [`CommandName`], and a file.
+//! A [`MessageRef`] borrows from the payload and is passed to handlers; a [`Message`] is its owned form. A message
+//! with an unknown command is `Opaque` and keeps its payload unchanged. Frames are appended to the caller's buffer in
+//! one pass, without another allocation. One table lists all commands: a new command needs a row in this table, a
+//! name in [`CommandName`], and a file.
 
 mod table;
 
@@ -27,14 +27,14 @@ messages! {
     AUTHCH AuthCh(AuthChallenge);
     /// `authresp`: answers an `authch`.
     AUTHRESP AuthResp(AuthResponseRef => AuthResponse);
-    /// `createstrm`: makes the connection an additional one of a known peer.
+    /// `createstrm`: adds the connection to a peer that is already connected.
     CREATESTRM CreateStrm(CreateStreamRef => CreateStream);
     /// `streamack`: accepts a `createstrm`.
     STREAMACK StreamAck(StreamAck);
     /// `sendheaders`: requests that blocks be announced by their headers.
     SENDHEADERS SendHeaders;
-    /// `sendhdrsen`: requests that blocks be announced by enriched headers. A node honours it only if the same peer
-    /// has not sent `sendheaders` (observed with SV Node 1.0.13), which a loop sends to every peer.
+    /// `sendhdrsen`: requests that blocks be announced by enriched headers. A node ignores the request of a peer that
+    /// has sent `sendheaders` (observed with SV Node 1.0.13). A loop sends `sendheaders` to every peer that knows it.
     SENDHDRSEN SendHdrsEn;
     /// `sendcmpct`: states that the peer understands compact blocks.
     SENDCMPCT SendCmpct(SendCmpct);
@@ -141,8 +141,8 @@ pub fn put_frame(magic: [u8; 4], command: CommandName, payload: &[u8], out: &mut
     out.extend_from_slice(payload);
 }
 
-/// Appends the `pong` that answers a `ping` whose checksum was verified. Both have the same payload, and therefore
-/// the same checksum.
+/// Appends the `pong` for a `ping` with a verified checksum. Both have the same payload, and therefore the same
+/// checksum.
 pub(crate) fn put_pong(magic: [u8; 4], ping_payload: &[u8; 8], checksum: [u8; 4], out: &mut Vec<u8>) {
     let payload_len = ping_payload.len() as u64;
     let header = Header { command: CommandName::PONG, payload_len, checksum: Some(checksum) };

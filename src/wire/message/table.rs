@@ -1,9 +1,9 @@
 //! `messages!`: declares both message enums, and their conversions from and to bytes, from one table.
 //!
-//! A row names the command, the variant and the variant's content, in one of six forms. Each rule below handles one
-//! form. It reduces a row to `{ docs, command, variant, borrowed content, owned content, pattern, decode, encode,
-//! into owned, as borrowed }`, and the last rule expands that. The result equals handwritten code, with no decision
-//! at run time.
+//! A row names the command, the variant and the variant's content, in one of six forms. Each form has its own rule
+//! below. The rule reduces a row to `{ docs, command, variant, borrowed content, owned content, pattern, decode,
+//! encode, into owned, as borrowed }`, and the rule `No more rows` expands the reduced rows. The result equals
+//! handwritten code: no table is searched at run time.
 
 /// Declares [`MessageRef`](super::MessageRef) and [`Message`](super::Message).
 macro_rules! messages {
@@ -41,8 +41,8 @@ macro_rules! messages {
         [(Box::new(message.into_owned()))] [(Cow::Borrowed(message))]
     }] $($rest)* } };
 
-    // `(Borrowed => Owned)`, or `(Borrowed[..] => Owned)` if several commands share the type, whose `decode` then
-    // needs the command.
+    // `(Borrowed => Owned)`, or `(Borrowed[..] => Owned)` if several commands share the type: its `decode` then needs
+    // the command.
     (@rows ($command:ident $payload:ident $out:ident) [$($done:tt)*]
         $(#[$doc:meta])* $NAME:ident $Variant:ident($Borrowed:ident $([$shared:tt])? => $Owned:ident); $($rest:tt)*
     ) => { messages! { @rows ($command $payload $out) [$($done)* {
@@ -67,12 +67,13 @@ macro_rules! messages {
         [$($doc:tt)*] $NAME:ident $Variant:ident [$($borrowed:tt)*] [$($owned:tt)*] [$($pattern:tt)*]
         [$($decode:tt)*] [$($encode:tt)*] [$($into_owned:tt)*] [$($as_ref:tt)*]
     })*]) => {
-        /// A decoded message that borrows from its payload. Only a `version` with a user agent allocates.
+        /// A decoded message that borrows from its payload. Decoding allocates only for a `version` with a user
+        /// agent.
         #[derive(Clone, Debug, PartialEq, Eq)]
         #[non_exhaustive]
         pub enum MessageRef<'a> {
             $($($doc)* $Variant $($borrowed)*,)*
-            /// Any other message.
+            /// A message with any other command.
             Opaque {
                 /// The command.
                 command: CommandName,
@@ -86,7 +87,7 @@ macro_rules! messages {
         #[non_exhaustive]
         pub enum Message {
             $($($doc)* $Variant $($owned)*,)*
-            /// Any other message.
+            /// A message with any other command.
             Opaque {
                 /// The command.
                 command: CommandName,
@@ -117,7 +118,7 @@ macro_rules! messages {
                 }
             }
 
-            /// Appends the payload only.
+            /// Appends the payload, without a header.
             pub fn encode_payload(&self, $out: &mut Vec<u8>) {
                 match self {
                     $(Self::$Variant $($pattern)* => $($encode)*,)*
@@ -145,7 +146,7 @@ macro_rules! messages {
         }
     };
 
-    // The table itself. The identifiers name a row's input and output.
+    // The table itself. Its rows refer to the input as `command` and `payload`, and to the output as `out`.
     ($(#[$doc:meta])* $NAME:ident $Variant:ident $($rest:tt)*) => {
         messages! { @rows (command payload out) [] $(#[$doc])* $NAME $Variant $($rest)* }
     };
