@@ -1,4 +1,4 @@
-//! Opens the address book for the subcommands, reports unusable or dropped records, and adds advice to errors.
+//! Opens the address book for the subcommands, reports unusable books and records, and adds advice to errors.
 
 use crate::exit::Failure;
 use crate::output;
@@ -13,7 +13,7 @@ pub(crate) struct Known {
     pub(crate) bans: Vec<Ban>,
 }
 
-/// Reads an existing book; read permission is enough.
+/// Reads an existing book, for which read permission is enough, and reports invalid records on stderr.
 pub(crate) fn read(path: &Path) -> Result<Known, Failure> {
     let contents = RedbStore::read_contents(path)?;
     if contents.skipped > 0 {
@@ -23,7 +23,7 @@ pub(crate) fn read(path: &Path) -> Result<Known, Failure> {
     Ok(Known { peers: contents.peers, bans: contents.bans })
 }
 
-/// Opens or creates the book, and reports on stderr if an earlier one could not be used.
+/// Opens or creates the book. Reports on stderr an existing book that could not be used, and dropped records.
 pub(crate) fn open(path: &Path) -> Result<RedbStore, Failure> {
     let (store, opened) = RedbStore::open(path)?;
     if let Some(set_aside) = &opened.set_aside {
@@ -36,7 +36,7 @@ pub(crate) fn open(path: &Path) -> Result<RedbStore, Failure> {
     Ok(store)
 }
 
-/// Reports the number of dropped records, if any.
+/// Reports the number of dropped records on stderr, if it is not 0.
 pub(crate) fn report_dropped(path: &Path, dropped: usize) {
     if dropped > 0 {
         let book = path.display();
@@ -44,7 +44,7 @@ pub(crate) fn report_dropped(path: &Path, dropped: usize) {
     }
 }
 
-/// Reads the content of a book.
+/// Reads the content of an open book.
 pub(crate) fn known(store: &RedbStore) -> Result<Known, Failure> {
     Ok(Known { peers: store.list_all()?, bans: store.bans()? })
 }

@@ -1,4 +1,4 @@
-//! Describes why a connection closed: the stage of the connection, the reason, and a possible explanation.
+//! Describes why a connection closed: the connection's stage, the reason, and a possible explanation.
 
 use peerloop::error::{CloseReason, Deadline, Incompatibility, NetworkFailure, WireError};
 use peerloop::peer::ConnectionState;
@@ -6,7 +6,7 @@ use peerloop::wire::RejectCode;
 use serde::Serialize;
 use std::io::ErrorKind;
 
-/// The stage that a connection had reached; its name in result files is the variant's in lower case.
+/// The stage that a connection had reached when it closed. Result files contain the variant's name in lower case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Stage {

@@ -1,4 +1,4 @@
-//! The command line: commands, flags, defaults, and the message for each mistake in them.
+//! The command line: commands, flags, defaults, and the messages for mistakes in the arguments.
 
 use crate::bench::{MinPeers, parse_min_peers};
 use crate::exit::{Exit, Failure};
@@ -155,7 +155,7 @@ pub(crate) struct ServeArgs {
     /// Network [default: PEERLOOP_NETWORK, or mainnet]
     #[arg(long, value_name = "NAME", value_parser = network_parser())]
     pub(crate) network: Option<Network>,
-    /// Maximum number of peers; 1k is 1000 [default: as many as the limit of open files allows]
+    /// Maximum number of peers; 1k is 1000 [default: as many as the limit of open files allows, at most 1m]
     #[arg(long, value_name = "N", value_parser = parse_count)]
     pub(crate) max_peers: Option<usize>,
     /// Share the listening ports with other loops that do the same
@@ -220,15 +220,15 @@ pub(crate) enum PeersCommand {
     },
     /// Ban a host: an IPv4 address, or the /64 of an IPv6 address
     Ban {
-        /// One of its addresses
+        /// One of the host's addresses
         ip: IpAddr,
         /// Duration of the ban [default: for ever]
         #[arg(long = "for", value_name = "TIME", value_parser = parse_duration_above_zero)]
         duration: Option<Duration>,
     },
-    /// End the ban of a host
+    /// End a host's ban
     Unban {
-        /// One of its addresses
+        /// One of the host's addresses
         ip: IpAddr,
     },
     /// Print the setting that exempts a network from caps, rates and bans
@@ -328,10 +328,10 @@ pub(crate) struct SimArgs {
     /// Number of threads that run seeds
     #[arg(long, value_name = "N", default_value = "1", value_parser = parse_count)]
     pub(crate) jobs: usize,
-    /// Time to shrink the tape of a violation; 0s writes none
+    /// Time to shrink a violation's tape; 0s writes no tape
     #[arg(long, value_name = "TIME", default_value = "1m", value_parser = parse_time)]
     pub(crate) minimise: Duration,
-    /// File for that tape [default: sim-SEED.tape]
+    /// File for the shrunk tape [default: sim-SEED.tape]
     #[arg(long, value_name = "FILE")]
     pub(crate) save: Option<PathBuf>,
     /// Write the result as JSON; - is stdout, which then carries nothing else
@@ -355,7 +355,7 @@ pub(crate) fn network_names() -> [PossibleValue; 4] {
     })
 }
 
-/// Parses the status of a peer; completions and error messages list the names.
+/// Parses a peer's status; completions and error messages list the names.
 fn status_parser() -> impl TypedValueParser<Value = PeerStatus> {
     let statuses =
         [PeerStatus::Unknown, PeerStatus::Valid, PeerStatus::Inaccessible, PeerStatus::Banned(BanReason::Manual)];
@@ -370,10 +370,10 @@ fn parse_host_or_peer(text: &str) -> Result<HostOrPeer, String> {
     })
 }
 
-/// The value names that may start with a digit.
+/// The names that help texts use for values that are numbers.
 const NUMBERS: [&str; 7] = ["N", "N|P%", "TIME", "RATE", "LIST", "SIZE", "FACTOR"];
 
-/// Flags of other load generators, and the equivalents here.
+/// Flags of other load generators, each with the advice for a user who types it here.
 const OTHERS_FLAGS: [(&str, &str); 4] = [
     ("-n", "-c N sets the number of peers, -d TIME the time to measure; -r and -d determine the number of pings"),
     ("-z", "-d TIME sets the time to measure"),
@@ -391,7 +391,8 @@ fn parse_from<T: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = T>)
     Cli::from_arg_matches_mut(&mut matches)
 }
 
-/// Lets numbers begin with a hyphen, so that the value's parser refuses a negative number and states the reason.
+/// Lets numbers begin with a hyphen. A negative number then reaches the value's parser, which refuses it with a
+/// reason.
 fn reads_hyphens(command: clap::Command) -> clap::Command {
     let is_number = |arg: &clap::Arg| {
         arg.get_value_names().is_some_and(|names| names.iter().any(|name| NUMBERS.contains(&name.as_str())))
@@ -401,7 +402,8 @@ fn reads_hyphens(command: clap::Command) -> clap::Command {
         .mut_subcommands(reads_hyphens)
 }
 
-/// Handles arguments that are not a valid command: prints help and version, and describes a mistake in one line.
+/// Handles arguments that are not a valid command. Prints the help or the version if they were requested; otherwise
+/// returns a failure that describes the mistake in one line.
 pub(crate) fn explain(error: &clap::Error) -> Result<Exit, Failure> {
     let text = error.render().to_string();
     match error.kind() {
@@ -418,7 +420,7 @@ pub(crate) fn explain(error: &clap::Error) -> Result<Exit, Failure> {
     }
 }
 
-/// Names the first argument that is not UTF-8 text, or the flag whose value is not.
+/// Describes the first argument that is not UTF-8 text. If it is a flag's value, the text names the flag instead.
 fn no_text(arguments: impl Iterator<Item = OsString>) -> String {
     let mut before = String::new();
     for argument in arguments {
@@ -435,7 +437,7 @@ fn no_text(arguments: impl Iterator<Item = OsString>) -> String {
     "an argument is not UTF-8 text".to_owned()
 }
 
-/// Returns the paragraphs of a parser's message before its usage, as one line.
+/// Joins the lines of the parser's message, up to its usage, into one line that ends with a reference to `--help`.
 fn one_line(text: &str) -> String {
     let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
     let mut message = String::new();

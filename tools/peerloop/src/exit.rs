@@ -10,8 +10,8 @@
 //! | 129, 130, 143 | ended by SIGHUP, SIGINT or SIGTERM; results up to then are written and marked `partial` |
 //! | 131 | ended at once by a second signal; results up to then are written, without waiting for the last replies |
 //!
-//! A node (`run`, `serve`) runs until a signal, so a signal is its normal end; a second one ends it early, with the
-//! code of that signal.
+//! A node (`run`, `serve`) runs until a signal, so its exit code is then 0. A second signal ends the node early, and
+//! the exit code is that signal's: 129, 130 or 143.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ pub(crate) enum Exit {
     StoppedAtOnce(Stop),
 }
 
-/// The signal that asked the program to stop.
+/// A signal that requests the program's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
     HungUp,
@@ -37,7 +37,7 @@ pub(crate) enum Stop {
     Terminated,
 }
 
-/// The reason why the program ends early: the attempt, its object, the error and advice, in one line.
+/// The reason why the program ends early. The message is one line: the attempt, its object, the error and advice.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) exit: Exit,
@@ -61,11 +61,11 @@ impl Exit {
     }
 }
 
-/// The time within which a repetition of the first signal counts as the same one: `timeout` sends it to the process
-/// and to its group.
+/// The time within which a repetition of the first signal does not count as a second signal: `timeout` sends its
+/// signal both to the process and to the process's group.
 pub(crate) const MAX_ECHO: Duration = Duration::from_millis(100);
 
-/// The signals so far; only the first two count.
+/// The signals that have arrived; only the first two are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Stops {
     first: Option<(Stop, Instant)>,
@@ -73,7 +73,7 @@ pub(crate) struct Stops {
 }
 
 impl Stops {
-    /// Notes a signal, and returns whether it is the second one, which ends the program at once.
+    /// Notes a signal. Returns whether a second signal has arrived, which ends the program at once.
     pub(crate) fn note(&mut self, stop: Stop) -> bool {
         self.note_at(stop, Instant::now())
     }
@@ -144,10 +144,10 @@ mod tests {
         assert_eq!((stops.is_any(), stops.exit()), (false, None));
         let began = Instant::now();
         assert!(!stops.note_at(Stop::Interrupted, began));
-        assert!(!stops.note_at(Stop::Interrupted, began + MAX_ECHO), "an echo of the first");
+        assert!(!stops.note_at(Stop::Interrupted, began + MAX_ECHO), "a repetition counted as a second signal");
         assert_eq!(stops.exit().unwrap(), (Exit::Stopped(Stop::Interrupted), "stopped by SIGINT".to_owned()));
-        assert!(stops.note_at(Stop::Terminated, began), "another signal counted as an echo");
-        assert!(stops.note_at(Stop::HungUp, began), "a third one changes nothing");
+        assert!(stops.note_at(Stop::Terminated, began), "a different signal counted as a repetition");
+        assert!(stops.note_at(Stop::HungUp, began), "a third signal removed the second");
         let (exit, reason) = stops.exit().unwrap();
         assert_eq!((exit.code(), reason.as_str()), (131, "stopped at once by a second signal, SIGTERM"));
         let mut repeated = Stops::default();

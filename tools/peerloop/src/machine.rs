@@ -11,10 +11,12 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, UdpSocket};
 use std::num::NonZeroUsize;
 
-/// Number of descriptors that are not for peers: standard streams, files, pollers, wakers, listeners.
+/// Number of descriptors that are not for peers: standard streams, files, pollers, wakers, the built-in node's
+/// listener.
 const DESCRIPTORS_BESIDE_PEERS: u64 = 32;
 
-/// The limit assumed if the system reports none: the lowest default on POSIX systems in decades.
+/// The limit of open files that is assumed if the system reports none: no POSIX system of the last decades has a
+/// lower default.
 const DESCRIPTORS_IF_UNKNOWN: u64 = 256;
 
 /// The purpose for which a command needs descriptors.
@@ -24,7 +26,7 @@ pub(crate) enum Need {
     Dial,
     /// Connections to a node in this process, which has the other ends.
     BothEnds,
-    /// A node that accepts connections, including some above its maximum.
+    /// A node that accepts connections, and also some above its maximum in order to refuse them.
     Accept {
         /// Number of addresses on which the node listens.
         listeners: usize,
@@ -42,7 +44,7 @@ pub(crate) struct Machine {
     pub(crate) backlog: Option<u32>,
     /// Number of CPUs that this process may use.
     pub(crate) cpus: usize,
-    /// Hundredths of the load average of the last minute, if the system reports it.
+    /// The load average of the last minute in hundredths, if the system reports it.
     pub(crate) load_hundredths: Option<u32>,
 }
 
@@ -74,8 +76,8 @@ impl Machine {
         self.descriptors.saturating_sub(self.besides(need)) / need.per_peer()
     }
 
-    /// Returns the number of connections above the maximum that may be open while they are refused: at most half of
-    /// the descriptors that remain.
+    /// Returns how many connections above the maximum may be open at once while they are refused: at most
+    /// [`MAX_OVER_CAPACITY`], and at most half of the descriptors besides those of the process and the listeners.
     pub(crate) fn max_over_capacity(&self, need: Need) -> usize {
         let Need::Accept { listeners } = need else { return 0 };
         let room = self.descriptors.saturating_sub(DESCRIPTORS_BESIDE_PEERS.saturating_add(listeners as u64));
@@ -180,7 +182,7 @@ fn parse_port_range(text: &str) -> Option<(u16, u16)> {
     }
 }
 
-/// Parses the first number of `/proc/loadavg`, which has two digits after its point.
+/// Parses the first number of `/proc/loadavg`, which has two decimals, and returns it in hundredths.
 fn parse_load(text: &str) -> Option<u32> {
     let (whole, hundredths) = text.split_whitespace().next()?.split_once('.')?;
     let whole: u32 = whole.parse().ok()?;
@@ -212,7 +214,7 @@ mod tests {
         }
         assert!(MACHINE.check_descriptors(usize::MAX, Need::Accept { listeners: usize::MAX }).is_err());
         assert_eq!(MACHINE.descriptors_for(9_000, Need::BothEnds), 18_032);
-        assert_eq!(MACHINE.descriptors_for(usize::MAX, Need::BothEnds), 20_000, "never more than there are");
+        assert_eq!(MACHINE.descriptors_for(usize::MAX, Need::BothEnds), 20_000, "more descriptors than there are");
     }
 
     #[test]

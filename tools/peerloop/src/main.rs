@@ -1,4 +1,4 @@
-//! The command-line program: parses the arguments, dispatches, and exits with the code of the outcome.
+//! The command-line program: parses the arguments, runs the command, and exits with the outcome's code.
 //!
 //! Every error is reported in one line on stderr and never as a panic.
 #![deny(unsafe_code)]

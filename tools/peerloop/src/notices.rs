@@ -1,7 +1,8 @@
-//! The events that the reporting thread waits for: signals, and the end of the loops on other threads.
+//! The events that the main thread waits for: signals, and the ends of the threads that do the work.
 //!
-//! One thread sleeps in the kernel until a signal arrives; nothing here uses a timer. Commands without a loop have no
-//! notices: on a signal the system ends them, or [`end_by_signals_as_init`] does if they are process 1.
+//! One thread sleeps in the kernel until a signal arrives; nothing here polls. A command without other threads has no
+//! [`Notices`]. A signal then ends it by the system's default action or, in process 1, by a handler of
+//! [`end_by_signals_as_init`].
 
 use crate::exit::{Exit, Failure, Stop};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -13,16 +14,16 @@ use std::sync::{Arc, LazyLock};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-/// An event for the reporting thread.
+/// An event for the main thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Notice {
-    /// A signal arrived; it requests a stop, unless the command uses a hang-up for another purpose.
+    /// A signal arrived. It requests a stop, unless it is a SIGHUP and the command reads its settings again on it.
     Stop(Stop),
     /// A thread that [`Notices::spawn`] started has ended, for any reason.
     Ended,
 }
 
-/// The inbox of the reporting thread.
+/// The main thread's inbox.
 #[derive(Debug)]
 pub(crate) struct Notices {
     sender: Sender<Notice>,
@@ -30,14 +31,14 @@ pub(crate) struct Notices {
 }
 
 impl Notices {
-    /// Listens for signals from here on. A signal that was ignored when the program started stays ignored: a shell
-    /// starts a background command that way, and `nohup` a command that survives its terminal.
+    /// Listens for signals from now on. A signal that was ignored when the program started stays ignored: a shell
+    /// script makes a background command ignore SIGINT, and `nohup` makes a command ignore SIGHUP.
     pub(crate) fn new() -> Result<Self, Failure> {
         Self::listening_for(&not_ignored(&[SIGINT, SIGTERM, SIGHUP]))
     }
 
-    /// Listens for signals from here on, including a hang-up that was ignored: for a command that continues after a
-    /// hang-up.
+    /// Listens for signals from now on, as [`Notices::new`] does, but also for a SIGHUP that was ignored. For
+    /// commands that continue after a SIGHUP.
     pub(crate) fn with_hang_ups() -> Result<Self, Failure> {
         let mut signals = not_ignored(&[SIGINT, SIGTERM]);
         signals.push(SIGHUP);
@@ -65,7 +66,7 @@ impl Notices {
         }
     }
 
-    /// Runs `work` on a thread of its own, whose end becomes a notice.
+    /// Runs `work` on a new thread. When the thread ends, [`Notice::Ended`] arrives.
     pub(crate) fn spawn<T: Send + 'static>(
         &self,
         name: &str,
@@ -79,20 +80,21 @@ impl Notices {
         thread.map_err(|error| Failure::machine(format!("starting the {name} thread: {error}")))
     }
 
-    /// Returns the next notice, or `None` when `timeout` passes first. Without a timeout it waits without limit.
+    /// Waits for the next notice, and returns `None` if `timeout` passes first. Without a timeout the wait has no
+    /// limit.
     pub(crate) fn next(&self, timeout: Option<Duration>) -> Option<Notice> {
         let Some(timeout) = timeout else { return self.receiver.recv().ok() };
         self.receiver.recv_timeout(timeout).ok()
     }
 }
 
-/// Whether a signal ends the program in its handler, if it is process 1: true until a [`Notices`] handles signals.
+/// Whether the handlers of [`end_by_signals_as_init`] end the program: true until a [`Notices`] listens for signals.
 static ENDS_AT_ONCE: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| Arc::new(AtomicBool::new(true)));
 
-/// Ends the program by a signal where the system would not: a signal without a handler is ignored by process 1 of a
-/// container. Until a [`Notices`] listens, a signal ends the program at once, with its exit code.
+/// Makes signals end the program at once, with their exit codes, if it is process 1 of a container: the system
+/// ignores signals to process 1 that have no handler. The handlers do nothing once a [`Notices`] listens.
 ///
-/// This needs no thread, so the program still has a single one when it prepares its descriptors and its allocator.
+/// No thread is needed, so the program still has a single thread when it prepares its descriptors and its allocator.
 pub(crate) fn end_by_signals_as_init() -> Result<(), Failure> {
     if std::process::id() != 1 {
         return Ok(());
@@ -105,13 +107,14 @@ pub(crate) fn end_by_signals_as_init() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns those of the signals that were not ignored when the program started, if `/proc` reports it.
+/// Returns `signals` without those that were ignored when the program started. If `/proc` does not report them,
+/// returns all.
 fn not_ignored(signals: &[i32]) -> Vec<i32> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     signals.iter().copied().filter(|&signal| !is_ignored(signal, &status)).collect()
 }
 
-/// Reports a thread's end even if it panics.
+/// Sends [`Notice::Ended`] when dropped: at the end of a thread, even if the thread panics.
 struct Ending(Sender<Notice>);
 
 impl Drop for Ending {

@@ -1,26 +1,27 @@
 //! Prepares the process for many peers before it has a second thread.
 //!
-//! - The kernel doubles the table of descriptors when it is full. While a process has several threads, a thread that
-//!   requests a descriptor then waits for some 10 ms, which delays a turn. So the table gets its full size first.
-//! - glibc keeps most of the memory of a burst of large buffers: after peers that start messages above 4 KiB and
-//!   disconnect, the process would keep the memory that they used. The library buffers messages of these sizes only
-//!   in large buffers. So large buffers are mapped, and return to the system when they are freed.
+//! - The kernel doubles the process's table of descriptors when the table is full. In a process with several threads,
+//!   the thread that requested the descriptor waits for some 10 ms meanwhile, which delays a turn. So the table gets
+//!   its full size here.
+//! - glibc would keep most of the memory of a burst of large buffers, for example after many peers have each sent a
+//!   part of a message above 4 KiB and disconnected. The library buffers such a message in a large buffer. So this
+//!   module makes glibc map large buffers, and their memory returns to the system when they are freed.
 //!
 //! Nothing here fails: if the system refuses, the process is slower or larger, but still correct.
 
-/// Prepares for this many open files and sockets; each uses 8 bytes of the kernel's memory from here on.
+/// Prepares for this many open files and sockets. From then on, each uses 8 bytes of the kernel's memory.
 pub(crate) fn prepare(descriptors: u64) {
     grow_descriptor_table(descriptors);
     return_large_buffers();
 }
 
-/// Duplicates a descriptor to the highest number and closes it; the table keeps its size.
+/// Duplicates stderr to the last descriptor number and closes the duplicate; the table keeps its size.
 fn grow_descriptor_table(descriptors: u64) {
     let last = i32::try_from(descriptors.saturating_sub(1)).unwrap_or(i32::MAX);
     drop(rustix::io::fcntl_dupfd_cloexec(std::io::stderr(), last));
 }
 
-/// Maps large buffers, which hold all messages above 4 KiB.
+/// Makes glibc map every large buffer. The library buffers messages above 4 KiB only in such buffers.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[expect(unsafe_code, reason = "no safe function sets the threshold")]
 fn return_large_buffers() {
@@ -46,10 +47,10 @@ mod tests {
     fn the_table_has_room_for_the_last_descriptor() {
         let before = table_size();
         grow_descriptor_table(0);
-        assert_eq!(table_size(), before, "room for one needs no growth");
+        assert_eq!(table_size(), before, "the table grew for a single descriptor");
         let descriptors = rlimit::increase_nofile_limit(2 * before + 1).expect("the limit can be raised");
         grow_descriptor_table(descriptors);
-        assert!(table_size() >= descriptors && table_size() > before, "{before} and then {}", table_size());
+        assert!(table_size() >= descriptors && table_size() > before, "it was {before} and is {}", table_size());
         grow_descriptor_table(u64::MAX);
         assert!(table_size() < u64::from(u32::MAX), "a refused size changed the table");
     }

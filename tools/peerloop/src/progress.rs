@@ -1,10 +1,10 @@
-//! The progress line on stderr: redrawn in place on a terminal, one plain line a second elsewhere, nothing when
-//! quiet. A terminal of type `dumb` cannot redraw.
+//! Progress on stderr: one line that is redrawn in place on a terminal, plain lines elsewhere, nothing when quiet. A
+//! terminal of type `dumb` cannot redraw a line, so it receives plain lines.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-/// The width of the line if the terminal does not report a smaller one.
+/// Maximum width of the line; a narrower terminal reduces it.
 const MAX_LINE_CHARS: usize = 79;
 
 /// The current progress line.
@@ -37,12 +37,12 @@ impl Progress {
         self.style == Style::Redrawn
     }
 
-    /// Returns the useful interval between calls of [`Progress::show`].
+    /// Returns the interval at which to call [`Progress::show`].
     pub(crate) fn interval(&self) -> Duration {
         Duration::from_millis(if self.is_live() { 200 } else { 1_000 })
     }
 
-    /// Shows `line` in place of the one before. A closed terminal loses only the line.
+    /// Shows `line`, on a terminal in place of the previous line. If stderr is closed, only the line is lost.
     pub(crate) fn show(&mut self, line: &str) {
         let line: String = line.chars().take(self.width()).collect();
         let _ = match self.style {
@@ -62,7 +62,7 @@ impl Progress {
         if columns == 0 { MAX_LINE_CHARS } else { MAX_LINE_CHARS.min(columns - 1) }
     }
 
-    /// Removes the line, so that the next output starts on an empty one.
+    /// Removes the line from the terminal, so that the next output starts on an empty line.
     pub(crate) fn clear(&mut self) {
         if self.is_live() && self.shown.take().is_some() {
             let _ = write!(io::stderr(), "\r\x1b[K");

@@ -1,6 +1,6 @@
 //! `serve`: a node that completes handshakes and answers pings, until a signal ends it.
 //!
-//! The loop has a thread of its own. This thread sleeps until a signal arrives; only a status line on a terminal
+//! The loop has a thread of its own. The main thread sleeps until a signal arrives; only a status line on a terminal
 //! wakes it once a second.
 
 use crate::cli::ServeArgs;
@@ -21,7 +21,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-/// The largest default for the maximum number of peers, for any number of descriptors.
+/// The default for the maximum number of peers never exceeds this, however many descriptors there are.
 const MAX_DEFAULT_PEERS: usize = 1_000_000;
 
 /// The counters whose rates the status line shows.
@@ -71,7 +71,8 @@ pub(crate) fn run(args: ServeArgs) -> Result<Exit, Failure> {
     Ok(Exit::Success)
 }
 
-/// Returns the maximum number of peers: as many as requested, or as the descriptors allow.
+/// Returns the maximum number of peers: the requested number, or by default as many as the descriptors allow, at most
+/// [`MAX_DEFAULT_PEERS`]. Fails if the descriptors do not suffice.
 fn max_peers(machine: &Machine, asked: Option<usize>, need: Need) -> Result<usize, Failure> {
     let fitting = usize::try_from(machine.max_peers(need)).unwrap_or(usize::MAX);
     let max_peers = asked.unwrap_or_else(|| fitting.clamp(1, MAX_DEFAULT_PEERS));
@@ -89,7 +90,7 @@ fn serve(config: Config, addresses: &[SocketAddr], ready: SyncSender<Listening>)
             ))
         })?;
     }
-    // The receiver exists: the reporting thread waits for the handle.
+    // The send succeeds, because the main thread waits for the handle.
     let _ = ready.send(Listening { addresses: reactor.listening_on().collect(), handle: reactor.handle() });
     drop(ready);
     reactor.run().map_err(|error| Failure::run(format!("waiting for the network: {error}")))?;
@@ -97,7 +98,7 @@ fn serve(config: Config, addresses: &[SocketAddr], ready: SyncSender<Listening>)
     Ok(reactor.handler().snapshot(stats.ready, &stats.counters))
 }
 
-/// Waits for a signal, and returns it; `None` if the loop has ended by itself.
+/// Shows the status until a signal arrives, and returns the signal; `None` if the loop has ended by itself.
 fn wait(notices: &Notices, handle: &Handle<ResponderRequest>, quiet: bool) -> Option<Stops> {
     let mut progress = Progress::new(quiet);
     let interval = progress.is_live().then_some(STATUS_INTERVAL);
@@ -122,7 +123,8 @@ fn wait(notices: &Notices, handle: &Handle<ResponderRequest>, quiet: bool) -> Op
     }
 }
 
-/// Waits until the loop has closed its peers and ended, or until a second signal, which it returns.
+/// Waits until the loop has closed its peers and ended, and returns `None`. Returns a second signal if it arrives
+/// before.
 fn second_signal(notices: &Notices, mut stops: Stops) -> Option<Stop> {
     while let Some(Notice::Stop(stop)) = notices.next(None) {
         if stops.note(stop) {

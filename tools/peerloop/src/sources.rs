@@ -1,7 +1,7 @@
-//! Local addresses to connect from: `10.0.0.5`, or `10.0.0.5/28` for that one and all later ones in its network.
+//! Local addresses to connect from: `10.0.0.5`, or `10.0.0.5/28` for that address and all later ones of its network.
 //!
-//! Every address has its own range of ports, so a list of them multiplies the possible connections. The network's own
-//! address and the broadcast address of an IPv4 network are never used.
+//! Every address has its own range of ports, so several addresses multiply the possible connections. In a network of
+//! four addresses or more, the first address and, for IPv4, the broadcast address are never used.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -10,7 +10,7 @@ use std::str::FromStr;
 /// Maximum number of addresses of one source: more than any machine needs.
 const MAX_ADDRESSES: u128 = 4_096;
 
-/// A local address, or those from it to the end of its network.
+/// A local address, or a range from a local address to the end of its network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Source {
     first: IpAddr,
@@ -18,7 +18,7 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Returns all its addresses, lowest first.
+    /// Returns the source's addresses, lowest first.
     pub(crate) fn addresses(self) -> impl Iterator<Item = IpAddr> {
         (0..self.count).map(move |offset| match self.first {
             IpAddr::V4(first) => IpAddr::V4(Ipv4Addr::from_bits(first.to_bits() + offset)),
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn one_address_is_itself() {
+    fn an_address_without_other_addresses_in_its_network_is_used_alone() {
         assert_eq!(addresses("127.0.0.1"), ["127.0.0.1"]);
         assert_eq!(addresses("127.0.0.1/32"), ["127.0.0.1"]);
         assert_eq!(addresses("::1"), ["::1"]);
@@ -105,14 +105,14 @@ mod tests {
     }
 
     #[test]
-    fn invalid_addresses_and_far_too_many_are_refused() {
+    fn invalid_addresses_and_networks_with_too_many_addresses_are_refused() {
         for wrong in ["", "x", "127.0.0.1/", "127.0.0.1/33", "127.0.0.1/-1", "::1/129", "127.0.0.1/8/8", "localhost"] {
             assert!(wrong.parse::<Source>().unwrap_err().contains("127.0.0.2/28"), "{wrong}");
         }
         for large in ["10.0.0.0/8", "0.0.0.0/0", "::/0", "fd00::/64"] {
             assert!(large.parse::<Source>().unwrap_err().contains("4096"), "{large}");
         }
-        assert!("10.0.0.3/30".parse::<Source>().unwrap_err().contains("no usable"), "a broadcast address alone");
+        assert!("10.0.0.3/30".parse::<Source>().unwrap_err().contains("no usable"), "a broadcast address was accepted");
     }
 
     proptest! {

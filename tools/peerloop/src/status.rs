@@ -26,8 +26,8 @@ impl Watch {
         Self { before: Stats::default(), pending: handle.stats().ok() }
     }
 
-    /// Returns the line if the loop has replied since the last request, and sends another request. The line starts
-    /// with the text of `state`, followed by the rates of `shown` and of the bytes.
+    /// Returns the status line if the loop has replied to the previous request: the text of `state`, followed by the
+    /// rates of `shown` and of the bytes. In any case requests the statistics again.
     pub(crate) fn line<C>(
         &mut self,
         handle: &Handle<C>,
@@ -46,7 +46,7 @@ impl Watch {
 /// Maximum time to wait for a loop's reply at the end.
 const MAX_ANSWER: Duration = Duration::from_secs(1);
 
-/// Waits for a reply for at most a second: the loop may hang.
+/// Waits for a reply for at most a second, because the loop may hang. Returns `None` if none has arrived.
 pub(crate) fn wait_for<T>(mut pending: Pending<T>) -> Option<T> {
     pending.wait_timeout(MAX_ANSWER).ok().flatten()
 }
@@ -66,7 +66,7 @@ fn rates(now: &Stats, before: &Stats, shown: &[Shown]) -> String {
     text
 }
 
-/// Formats the totals: the uptime, the text `done`, and the bytes.
+/// Formats the totals: the word `verb`, the uptime, the text `done`, and the bytes.
 pub(crate) fn summary(verb: &str, uptime: Duration, done: &str, counters: &Counters) -> String {
     format!(
         "{verb} {}: {done}, in {}, out {}\n",

@@ -2,8 +2,8 @@
 //! load.
 //!
 //! A target is `host`, `host:port`, `[ipv6]` or `[ipv6]:port`; the default port is the network's. An IPv6 address may
-//! name its interface, for example `fe80::1%eth0`. A name represents all its addresses, in the order in which the
-//! system's resolver returns them (RFC 6724); a command uses the first one that responds.
+//! name its interface, for example `fe80::1%eth0`. A name represents its addresses, in the order in which the
+//! system's resolver returns them (RFC 6724). A command uses the first address that accepts a TCP connection.
 
 use crate::exit::Failure;
 use crate::units::port_mistake;
@@ -29,7 +29,7 @@ pub(crate) struct Target {
     pub(crate) addresses: Vec<SocketAddr>,
 }
 
-/// The flags that choose a family.
+/// The flags that select an address family.
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub(crate) struct FamilyFlags {
     /// Use IPv4 addresses only
@@ -66,7 +66,7 @@ impl Family {
         }
     }
 
-    /// Returns the family that satisfies both, if there is one.
+    /// Returns the family that satisfies both choices, if there is one.
     pub(crate) fn and(self, other: Self) -> Option<Self> {
         match (self, other) {
             (Self::Any, family) | (family, Self::Any) => Some(family),
@@ -199,7 +199,7 @@ fn lacks_zone(address: &SocketAddr) -> bool {
     matches!(address, SocketAddr::V6(address) if address.ip().is_unicast_link_local() && address.scope_id() == 0)
 }
 
-/// Refuses many peers to a public address unless --yes is given.
+/// Refuses more than [`MAX_POLITE_PEERS`] peers if a target has a public address, unless --yes is given.
 pub(crate) fn guard(targets: &[Target], connections: usize, agreed: bool) -> Result<(), Failure> {
     let public = targets.iter().flat_map(|target| &target.addresses).find(|address| !is_own_ground(address.ip()));
     match public {

@@ -39,7 +39,7 @@ pub(crate) fn parse_count(text: &str) -> Result<usize, String> {
     if !is_number || part.len() > zeros || digits.ends_with('.') {
         return Err(refused());
     }
-    // The fraction fills the first of the suffix's zeros.
+    // The decimals replace the first of the suffix's zeros: 1.5k is 1, 5 and two zeros.
     let count = format!("{whole}{part:0<zeros$}").parse().map_err(|_| format!("`{text}` is too large"))?;
     if count > 0 { Ok(count) } else { Err(refused()) }
 }
@@ -142,7 +142,7 @@ pub(crate) fn parse_duration_above_zero(text: &str) -> Result<Duration, String> 
     })
 }
 
-/// Parses a time that may be zero, else is at least 1 ms.
+/// Parses a time that is zero or at least 1 ms.
 pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
         time if time.is_zero() || time >= MIN_TIME => Ok(time),
@@ -210,7 +210,8 @@ impl Percentile {
     }
 }
 
-/// Formats a share so that a part never shows as nothing or as all: `44 %`, `0.2 %`, `< 0.1 %`, `> 99.9 %`.
+/// Formats a share as a percentage: `44 %`, `0.2 %`, `< 0.1 %`, `> 99.9 %`. Only no part at all is shown as 0 %, and
+/// only the whole as 100 %.
 pub(crate) fn show_share(part: u64, whole: u64) -> String {
     let percent = part as f64 / whole.max(1) as f64 * 100.0;
     match percent {
@@ -221,7 +222,7 @@ pub(crate) fn show_share(part: u64, whole: u64) -> String {
     }
 }
 
-/// Formats operations per second, with three digits below 0.1: `1500/s`, `2.5/s`, `0.0125/s`.
+/// Formats operations per second, below 0.1 with at most three significant digits: `1500/s`, `2.5/s`, `0.0125/s`.
 pub(crate) fn show_rate(per_second: f64) -> String {
     match per_second {
         rate if rate >= 1_000.0 || rate.fract() == 0.0 => format!("{rate:.0}/s"),
@@ -234,7 +235,7 @@ pub(crate) fn show_rate(per_second: f64) -> String {
     }
 }
 
-/// Formats a latency with at most three digits: `850 ns`, `3.4 us`, `41 us`, `12.3 ms`, `1.50 s`.
+/// Formats a latency, below 10 s with at most three digits: `850 ns`, `3.4 us`, `41 us`, `12.3 ms`, `1.50 s`.
 pub(crate) fn show_latency(latency: Duration) -> String {
     let nanos = latency.as_nanos() as f64;
     match latency.as_nanos() {
@@ -248,7 +249,7 @@ pub(crate) fn show_latency(latency: Duration) -> String {
     }
 }
 
-/// Formats a run time in seconds: `10 s`, `2.5 s`; below a tenth of a second in milliseconds.
+/// Formats a run time: `10 s`, `2.5 s`, and below a tenth of a second `10 ms`.
 pub(crate) fn show_seconds(time: Duration) -> String {
     match time.subsec_millis() / 100 {
         0 if time.as_secs() == 0 && !time.is_zero() => format!("{} ms", time.as_millis()),
@@ -447,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn latencies_have_three_digits_at_every_border() {
+    fn latencies_change_their_unit_and_their_decimals_at_the_borders() {
         for (nanos, text) in [
             (0, "0 ns"),
             (999, "999 ns"),

@@ -1,10 +1,9 @@
 //! The connections ahead of a bench: one to each node, one after the other, before any other is opened.
 //!
 //! An SV Node bans a host for a day after a message with another network's magic (measured with 1.0.13). So one
-//! connection has to show that a node is present and on this network before the next nodes and the other connections
-//! are tried. That connection also selects the address of a name: the next address is tried when a TCP connection
-//! fails, but never after a node has read our `version`. When a node is not ready, no further node is tried, and the
-//! bench ends.
+//! connection first has to show that a node is present and on this network. That connection also selects the address
+//! of a name: if no TCP connection to an address can be opened, the next address is tried, but never after a node may
+//! have read our `version`. If a node does not become ready, no further node is tried, and the bench ends.
 
 use super::report::explain;
 use super::setup::Setup;
@@ -20,11 +19,11 @@ use peerloop::{Config, Handle, PeerId, Reactor};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
-/// Number of rows besides one for each node: a failed connection keeps its row until the next one is started.
+/// Number of rows besides one for each node. A failed connection still has its row when the next connection starts.
 const SPARE_LINKS: usize = 8;
 
-/// Connects to each node once. Returns the report of a bench that ends here, because a node was not ready or a signal
-/// arrived.
+/// Connects to each node once, and returns `None` if all nodes are ready. If a node is not ready or a signal arrives,
+/// the bench ends, and its report is returned.
 pub(super) fn connect(setup: &mut Setup, notices: &Notices) -> Result<Option<(Stops, Report)>, Failure> {
     if setup.is_built_in() {
         return Ok(None);
@@ -52,7 +51,7 @@ pub(super) fn connect(setup: &mut Setup, notices: &Notices) -> Result<Option<(St
         return Ok(None);
     }
     let generator = Generator::new(setup.plan());
-    // A signal closes the current connection, which proves nothing about its node.
+    // A signal closes the current connection. This close proves nothing about the node.
     let Some(failure) = ahead.failed.filter(|_| !stops.is_any()) else {
         let report = generator.into_report_of_no_run(EndCause::Asked);
         return Ok(Some((stops, report)));
@@ -71,7 +70,7 @@ pub(super) fn connect(setup: &mut Setup, notices: &Notices) -> Result<Option<(St
 
 fn run(config: Config, ahead: Ahead, handle: SyncSender<Handle<()>>) -> Result<Ahead, String> {
     let mut reactor = Reactor::new(config, ahead).map_err(|error| error.to_string())?;
-    // The receiver exists: the reporting thread waits for the handle.
+    // The send succeeds, because the main thread waits for the handle.
     let _ = handle.send(reactor.handle());
     drop(handle);
     reactor.run().map_err(|error| error.to_string())?;
@@ -167,7 +166,8 @@ impl Handler for Ahead {
                 self.current = None;
                 self.ready.push(self.nodes[self.ready.len()][self.unreached.len()]);
                 self.unreached.clear();
-                // The node's slot is free again before the other connections are opened.
+                // The connection is closed, so that the node's slot is free again before the other connections are
+                // opened.
                 ctx.close(peer, Disconnect::Done);
                 self.advance(ctx);
             }
@@ -237,7 +237,7 @@ mod tests {
         let other = "127.0.0.2:1".parse().unwrap();
         let (ahead, dialled) = end(&[&[refusing(), other]]);
         assert_eq!((ahead.ready, dialled), (vec![], 2));
-        let [(address, reason)] = ahead.unreached[..] else { panic!("exactly one address failed before the last") };
+        let [(address, reason)] = ahead.unreached[..] else { panic!("the number of unreached addresses is not 1") };
         let failed = ahead.failed.unwrap();
         assert_eq!((address, reason.label(), failed.label), (refusing(), "refused", "refused"));
     }

@@ -3,7 +3,7 @@
 use crate::units::parse_count;
 use std::fmt;
 
-/// Parts in one percent; a percentage has at most four decimals.
+/// The number of parts in one percent, because a percentage has at most four decimals.
 const PARTS_PER_PERCENT: u64 = 10_000;
 
 /// The minimum number of peers.

@@ -1,7 +1,7 @@
 //! `bench`: opens many peers, pings them by a schedule and reports latency histograms.
 //!
-//! The generator's loop has a thread of its own, and so has the built-in node's; this thread handles signals, shows
-//! the progress and reports. Results are written however the run ends.
+//! The generator's loop and the built-in node's loop each have a thread of their own. The main thread handles
+//! signals, shows the progress and reports. If the run ends early, the results so far are written.
 
 mod ahead;
 mod min_peers;
@@ -50,7 +50,7 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit, Failure> {
         None => generate(&setup, &notices)?,
     };
     let is_at_once = matches!(stops.exit(), Some((Exit::StoppedAtOnce(_), _)));
-    // A run stopped at once does not wait for the node: the end of the process closes it.
+    // A run that was stopped at once does not wait for its node, which ends with the process.
     let node_ended = node.filter(|_| !is_at_once).map_or(Ok(()), BuiltInNode::stop);
     let document = Document::new(&setup, start, stops, report);
     write(&mut setup, &document)?;
@@ -93,14 +93,14 @@ fn drive(
     mut reactor: Reactor<MioNet, Generator>,
     handle: SyncSender<Handle<GeneratorRequest>>,
 ) -> Result<Report, String> {
-    // The receiver exists: the reporting thread waits for the handle.
+    // The send succeeds, because the main thread waits for the handle.
     let _ = handle.send(reactor.handle());
     drop(handle);
     reactor.run().map_err(|error| error.to_string())?;
     Ok(reactor.into_handler().into_report())
 }
 
-/// Formats the results for a file.
+/// A function that formats the results for a file.
 type Form = fn(&Document) -> String;
 
 /// Writes all forms of the results. Files are written first, so that a closed terminal does not lose them; a file

@@ -1,6 +1,6 @@
 //! The text before a bench: its target, its plan, and the limits of the machine.
 //!
-//! It only describes the run and changes nothing about it.
+//! It only describes the run, and never changes it.
 
 use super::setup::Setup;
 use crate::machine::Machine;
@@ -12,7 +12,7 @@ use peerloop::limits::EXACT_WAKE_SPIN;
 pub(super) fn render(setup: &Setup) -> String {
     let mut page = Page(String::new());
     if setup.is_built_in() {
-        page.line(format_args!("no target given: this machine's floor, against a built-in node on 127.0.0.1"));
+        page.line(format_args!("no target given: measuring this machine against a built-in node on 127.0.0.1"));
     } else {
         let targets = setup.targets.iter().map(ToString::to_string);
         page.parts("target  ", "  ", targets.chain([format!("network {}", setup.network)]));

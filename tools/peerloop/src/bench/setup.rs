@@ -1,6 +1,6 @@
 //! The setup of a bench: the arguments with all defaults filled in, checked against this machine.
 //!
-//! Nothing is connected here. An impossible bench is refused before anything starts, including its files.
+//! Nothing is connected here. An impossible bench is refused before its files are opened or anything starts.
 
 use super::min_peers::MinPeers;
 use crate::cli::BenchArgs;
@@ -155,7 +155,7 @@ impl Setup {
             .with_drain(self.drain)
     }
 
-    /// Returns the number of files and sockets that the bench will have open.
+    /// Returns the number of descriptors that the bench may need.
     pub(crate) fn descriptors(&self) -> u64 {
         self.machine.descriptors_for(self.connections, self.need())
     }
@@ -164,7 +164,8 @@ impl Setup {
         if self.is_built_in() { Need::BothEnds } else { Need::Dial }
     }
 
-    /// Refuses a run in which a latency could exceed a histogram's range, or a time the range of a number in JSON.
+    /// Refuses a run so long that a latency could exceed a histogram's range. Such a time could also be inexact in
+    /// JSON.
     fn check_length(&self) -> Result<(), Failure> {
         let times = [self.warmup, self.duration, self.drain, self.timeout];
         let total = times.into_iter().try_fold(Duration::ZERO, Duration::checked_add);
@@ -187,7 +188,7 @@ impl Setup {
     }
 }
 
-/// Returns the common family of all source addresses.
+/// Returns the common family of all source addresses; [`Family::Any`] if there are none.
 fn one_family(sources: &[IpAddr]) -> Result<Family, Failure> {
     let Some(first) = sources.first() else { return Ok(Family::Any) };
     match sources.iter().all(|source| source.is_ipv4() == first.is_ipv4()) {
@@ -196,8 +197,8 @@ fn one_family(sources: &[IpAddr]) -> Result<Family, Failure> {
     }
 }
 
-/// Returns a random seed, which the report names so that any run can be repeated.
+/// Returns a random seed; the report contains the seed, so that any run can be repeated.
 pub(crate) fn random_seed() -> u64 {
-    // The standard library keys its hashers from the system's randomness.
+    // `RandomState` has random keys from the system.
     RandomState::new().build_hasher().finish()
 }

@@ -1,8 +1,8 @@
-//! The reporting thread's watch over a generator: progress and signals. A line shows the latencies of the timeline's
-//! last whole interval, which the generator maintains by itself.
+//! The main thread's watch over a generator: progress and signals. During the run, a progress line shows the
+//! latencies of the timeline's last whole interval.
 //!
-//! The first signal makes the generator drain and report, the second makes it report at once. The watch waits for the
-//! loop's reply for at most a second, so a loop that hangs can still be interrupted.
+//! The first signal makes the generator drain and report, the second makes it report at once. After the second signal
+//! the watch waits for the report for at most a second, so a loop that hangs never prevents the program's end.
 
 use crate::exit::{Exit, Failure, Stop, Stops};
 use crate::notices::{Notice, Notices};
@@ -14,14 +14,14 @@ use peerloop::api::Pending;
 use peerloop::load::{self, GeneratorRequest, Phase, Plan, Report};
 use std::time::Duration;
 
-/// The time before the first check for a reply.
+/// The pause before each check whether the reply has arrived.
 const ANSWER_PAUSE: Duration = Duration::from_millis(20);
 
 /// The length of the progress bar in characters.
 const BAR_CHARS: usize = 10;
 
-/// Watches until the generator's thread has ended. After a second signal it returns the generator's report at once and
-/// abandons the loop.
+/// Watches until the generator's thread has ended, and returns no report, because the thread returns it. After a
+/// second signal, returns the report in its current state at once and abandons the loop.
 pub(crate) fn watch(
     notices: &Notices,
     handle: &Handle<GeneratorRequest>,
@@ -85,7 +85,7 @@ impl<'a> Watch<'a> {
 
     fn ask(&mut self, handle: &Handle<GeneratorRequest>) {
         let (reply, pending) = Pending::new();
-        // The request fails only if the loop has ended, which is a notice of its own.
+        // The request fails only if the loop has ended. Then a notice arrives.
         if handle.request(GeneratorRequest::Progress(reply)).is_ok() {
             self.pending = Some(pending);
         }

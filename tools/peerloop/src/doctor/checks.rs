@@ -1,4 +1,4 @@
-//! The checks: the meaning of each fact for the wanted peers. A verdict depends only on its facts.
+//! The checks: each judges some of the facts for the wanted peers. A verdict depends on nothing else.
 
 use super::facts::{Clock, Facts};
 use super::{Finding, Verdict, Wanted};
@@ -9,23 +9,24 @@ use peerloop::wire::Version;
 use std::io::ErrorKind;
 use std::time::Duration;
 
-/// Maximum number of inbound peers of an SV Node by default, and with the highest setting (SV Node 1.2.2, net.h,
-/// init.cpp, compat.h).
+/// Maximum number of inbound peers of an SV Node by default (SV Node 1.2.2: net.h, init.cpp, compat.h).
 const SV_NODE_PEERS: usize = 116;
+/// Maximum number of inbound peers of an SV Node with the highest setting.
 const MAX_SV_NODE_PEERS: usize = 856;
-/// A clock read that enters the kernel costs more than this; one that does not costs a tenth of it.
+/// Maximum cost of a good clock's read. A read that enters the kernel costs more, any other about a tenth of this.
 const MAX_CLOCK_READ: Duration = Duration::from_nanos(250);
 /// Maximum step of a good clock, because latencies are shown in microseconds.
 const MAX_CLOCK_STEP: Duration = Duration::from_micros(1);
 /// The need of a process that has one end of each connection, such as `serve` and `run`.
 const ACCEPT: Need = Need::Accept { listeners: 1 };
-/// A time before this program was written.
+/// A wall clock before this time is wrong, because this program was written later.
 const WALL_CLOCK_MIN_UNIX_SECS: i64 = 1_700_000_000;
-/// The last second of the year 9999, after which a date has no four digits for its year.
+/// The last second of the year 9999; later years do not have four digits.
 const WALL_CLOCK_MAX_UNIX_SECS: i64 = 253_402_300_799;
-/// The time for which a connection that was closed on this side keeps its port (Linux, TCP_TIMEWAIT_LEN).
+/// If this side closes a connection first, the connection keeps its port for this time (Linux, TCP_TIMEWAIT_LEN).
 const TIME_WAIT_SECS: u64 = 60;
-/// Memory of a link besides its row: its timer's node in the wheel, with room to grow, and its list entries.
+/// Memory of a link besides its row, in bytes: its timer in the wheel, with the wheel's spare room, and its list
+/// entries.
 const BESIDE_ROW_BYTES: u64 = 64;
 
 /// Returns all checks in the order of the report.
@@ -403,13 +404,14 @@ mod tests {
         }
     }
 
-    /// Returns every finding whose verdict is not `Ok`, by name.
+    /// Returns the name and the verdict of every finding that is not `Ok`. Asserts that exactly warnings and problems
+    /// suggest a change.
     fn faults(facts: &Facts, peers: usize) -> Vec<(&'static str, Verdict)> {
         let findings = all(facts, wanted(peers));
         for finding in &findings {
             let has_change = finding.change.is_some();
             let is_fine = matches!(finding.verdict, Verdict::Ok | Verdict::Unknown);
-            assert_eq!(has_change, !is_fine, "only a finding that is not fine names a change: {finding:?}");
+            assert_eq!(has_change, !is_fine, "exactly warnings and problems suggest a change: {finding:?}");
         }
         let faulty = findings.iter().filter(|finding| finding.verdict != Verdict::Ok);
         faulty.map(|finding| (finding.name, finding.verdict)).collect()
@@ -481,7 +483,7 @@ mod tests {
     }
 
     #[test]
-    fn no_number_is_too_large() {
+    fn the_largest_number_of_peers_is_a_problem_and_no_overflow() {
         assert!(all(&facts(), wanted(usize::MAX)).iter().any(|finding| finding.verdict == Verdict::Problem));
     }
 }

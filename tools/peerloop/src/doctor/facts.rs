@@ -1,5 +1,5 @@
-//! The facts that the system reports about itself. Every fact may be missing: other systems store it elsewhere, or
-//! nowhere.
+//! The facts that the system reports about itself. Most are read from files that only Linux has; elsewhere such a
+//! fact is missing.
 
 use crate::machine::Machine;
 use crate::units::unix_time;
@@ -27,10 +27,11 @@ pub(super) struct Facts {
     pub(super) descriptors_highest: Option<u64>,
     /// Number of closed connections that keep their port for a minute.
     pub(super) time_wait: Option<u64>,
-    /// Whether dials reuse such ports: 0 never, 1 always, 2 on loopback.
+    /// Whether dials reuse the ports of closed connections: 0 never, 1 always, 2 on loopback.
     pub(super) time_wait_reuse: Option<u64>,
-    /// The limit on half-open connections, and whether SYN cookies make it harmless.
+    /// Maximum number of half-open connections.
     pub(super) max_half_open: Option<u64>,
+    /// Whether SYN cookies replace half-open connections above the maximum; 0 means never.
     pub(super) syn_cookies: Option<u64>,
     /// Number of connections that the packet filter tracks, and its maximum; `None` if it tracks none.
     pub(super) tracked: Option<(u64, u64)>,
@@ -39,20 +40,20 @@ pub(super) struct Facts {
     pub(super) memory_bytes: Option<u64>,
     /// Maximum number of memory pages of all TCP connections together.
     pub(super) max_tcp_pages: Option<u64>,
-    /// Whether the port on which the network's nodes listen is available, or why not.
+    /// `Ok` if the port on which the network's nodes listen is free, else the error of listening on it.
     pub(super) port: Result<(), (ErrorKind, String)>,
     /// Socket options that the system refuses.
     pub(super) refused_options: Vec<RefusedOption>,
 }
 
-/// Both clocks.
+/// The monotonic clock and the wall clock.
 #[derive(Clone, Debug)]
 pub(super) struct Clock {
-    /// The clock source of the kernel, and the available ones.
+    /// The kernel's clock source, and the available sources separated by spaces.
     pub(super) source: Option<(String, String)>,
-    /// The cost of one read.
+    /// The mean cost of a read of the monotonic clock.
     pub(super) read: Duration,
-    /// The smallest step seen.
+    /// The smallest step of the monotonic clock that was seen.
     pub(super) step: Duration,
     /// The wall clock.
     pub(super) unix: UnixTime,
@@ -82,7 +83,7 @@ impl Facts {
     }
 }
 
-/// Listens on `port` for a moment.
+/// Tries to listen on `port` at all IPv4 addresses.
 fn try_port(port: u16) -> Result<(), (ErrorKind, String)> {
     let listened = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port));
     listened.map(drop).map_err(|error| (error.kind(), error.to_string()))
@@ -111,7 +112,7 @@ impl Clock {
     }
 }
 
-/// Returns the available memory, at most the container's limit.
+/// Returns the available memory in bytes; in a container, at most the unused part of the container's limit.
 fn memory_bytes() -> Option<u64> {
     let available = read("/proc/meminfo").as_deref().and_then(parse_available);
     let most = number("/sys/fs/cgroup/memory.max");
@@ -131,7 +132,8 @@ fn number(path: &str) -> Option<u64> {
     read(path)?.trim().parse().ok()
 }
 
-/// Parses the open files of the system: allocated, unused, and the maximum.
+/// Parses three numbers of files: allocated, unused, and the maximum. Returns the number of open files and the
+/// maximum.
 fn parse_system_files(text: &str) -> Option<(u64, u64)> {
     let numbers: Vec<u64> = text.split_whitespace().map(str::parse).collect::<Result<_, _>>().ok()?;
     match numbers[..] {

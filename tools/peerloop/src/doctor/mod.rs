@@ -1,8 +1,8 @@
 //! `doctor`: checks whether this machine can hold a number of peers, and reports what to change.
 //!
-//! [`Facts`] are read from the system, [`checks`] evaluate them, and the report shows each with its value, its
-//! meaning and the command that changes it. Nothing is changed except this process's own limit of open files. A fact
-//! that a system does not report is shown as unknown and never guessed.
+//! The system reports the [`Facts`], the [`checks`] evaluate them, and the report shows each check with its value,
+//! its meaning and a change to make. The command never changes anything except this process's own limit of open
+//! files. A fact that the system does not report is shown as unknown and never guessed.
 
 mod checks;
 mod facts;
@@ -30,7 +30,7 @@ struct Finding {
     value: String,
     /// The meaning of the value for the wanted peers.
     means: String,
-    /// The change to make; none if nothing is wrong.
+    /// The change to make; `None` unless the verdict is a warning or a problem.
     change: Option<String>,
 }
 

@@ -36,7 +36,7 @@ pub(super) fn text(findings: &[Finding], wanted: Wanted) -> String {
         page.wrapped(&format!("{:<9}{name:<16}", verdict.word()), value);
         page.wrapped(BELOW, means);
         if let Some(change) = change {
-            // A command that is wrapped cannot be copied; no command contains a comma.
+            // A wrapped command cannot be copied. No command contains a comma, so text is wrapped only after commas.
             page.parts(&format!("{BELOW}change: "), " ", change.split_inclusive(", ").map(str::trim_end));
         }
     }

@@ -1,14 +1,14 @@
 //! The common parts of all JSON outputs: the schema number, the tool, the exit, and the formatting.
 //!
-//! Times are in nanoseconds. Integers stay below 2^53, because most readers of JSON hold numbers as floats; a value
-//! that may be larger is a text.
+//! Times are in nanoseconds. Integers stay below 2^53, because most readers of JSON store numbers as floats; a value
+//! that may be larger is a string.
 
 use serde::Serialize;
 use serde::ser::Serializer;
 use serde_json::Value;
 use std::time::Duration;
 
-/// The version of the objects' schema; it rises when the meaning of a key changes.
+/// The version of the objects' schema. The version rises when the meaning of a key changes.
 pub(crate) const SCHEMA: u32 = 2;
 
 /// The program that wrote the object.
@@ -47,7 +47,7 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
 /// Formats any object as text that ends with a line break.
 pub(crate) fn pretty(object: &impl Serialize) -> String {
     debug_assert!(serde_json::to_value(object).is_ok_and(|value| is_exact(&value)), "an integer is too large");
-    serde_json::to_string_pretty(object).expect("numbers, texts and lists can always be written") + "\n"
+    serde_json::to_string_pretty(object).expect("numbers, strings and lists can always be written") + "\n"
 }
 
 /// Returns whether every JSON reader can hold all integers in `value` exactly.

@@ -33,8 +33,8 @@ const NODE_FILES: [&str; 2] = ["PEERLOOP_BOOK", "PEERLOOP_CONFIG"];
 
 /// Opens the files for the results, each named by its flag.
 ///
-/// Refuses two flags that name one file, under any name, because the second result would replace the first. Also
-/// refuses a file of `kept`, a node's file according to the environment, and a file to which standard output or
+/// Refuses two flags that name the same file, even by different paths, because the second result would replace the
+/// first. Also refuses a file of `kept`, a node's file that a variable names, and a file to which standard output or
 /// standard error is redirected.
 pub(crate) fn open_all<const N: usize>(
     outputs: [(&'static str, Option<&Path>); N],
@@ -47,7 +47,7 @@ pub(crate) fn open_all<const N: usize>(
         let sink = sink.insert(Sink::open(path)?);
         opened.extend(sink.id().map(|id| (format!("{flag} {}", path.display()), id)));
     }
-    // Some of these files may have been created above.
+    // Listed only here, because a file of `kept` may have been created by the loop above.
     let mut known = known_files(kept);
     for (name, id) in opened {
         if let Some(Known { name: other, is_stream, .. }) = known.iter().find(|known| known.id == id) {
@@ -157,7 +157,7 @@ impl Sink {
         matches!(self, Self::Stdout)
     }
 
-    /// Returns the name to show to the reader; `None` on stdout.
+    /// Returns the file's name to show to the user; `None` for stdout.
     pub(crate) fn name(&self) -> Option<String> {
         match self {
             Self::Stdout => None,
@@ -165,7 +165,7 @@ impl Sink {
         }
     }
 
-    /// Replaces the content of the file.
+    /// Writes the result: to stdout, or to the file in place of its content.
     pub(crate) fn write(&mut self, text: &str) -> Result<(), Failure> {
         match self {
             Self::Stdout => print(text),

@@ -1,8 +1,8 @@
-//! Text that is built line by line and is no wider than a terminal.
+//! Text that is built line by line, and wrapped to the width of a terminal.
 
 use std::fmt::Write;
 
-/// The width of lines that can be wrapped: no terminal breaks them.
+/// Maximum width of a line that can be wrapped: the width of the narrowest usual terminal.
 const WIDTH_CHARS: usize = 80;
 
 /// A text that is built line by line.
@@ -35,7 +35,7 @@ impl Page {
         self.0.push('\n');
     }
 
-    /// Adds wrapped text after a label.
+    /// Adds a label and the text of `sentence` after it, wrapped between words.
     pub(crate) fn wrapped(&mut self, label: &str, sentence: &str) {
         self.parts(label, " ", sentence.split(' '));
     }

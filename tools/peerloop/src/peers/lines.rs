@@ -17,10 +17,10 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
-/// Maximum length of a line; a user agent uses 256 bytes of it.
+/// Maximum length of a line in bytes. The longest field, the user agent, has at most 256 characters.
 const MAX_LINE_BYTES: u64 = 4_096;
 
-/// Maximum number of lines: as many as a book holds.
+/// Maximum number of lines: as many as a book holds peers and bans.
 const MAX_LINES: usize = MAX_BOOK_PEERS + MAX_BANS;
 
 /// The byte order mark that some editors put before the first line.
@@ -29,7 +29,7 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// The error for `services` that cannot be read.
 const NOT_SERVICES: &str = "services must be a whole number from 0 to 18446744073709551615, or a string with one";
 
-/// Maximum number of further invalid lines whose line numbers are reported.
+/// Maximum number of invalid lines, besides the first, whose numbers are reported.
 const MAX_LISTED: usize = 10;
 
 /// One line.
@@ -52,14 +52,14 @@ struct PeerLine {
     address: SocketAddr,
     #[serde(default = "unknown")]
     status: String,
-    /// Only for a banned peer.
+    /// The reason for the ban, if the peer is banned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     #[serde(default)]
     status_since: i64,
     #[serde(default)]
     last_connected: Option<i64>,
-    /// Written as a text, because it may use all 64 bits; a number is accepted too.
+    /// The services. Written as a string, because they may use all 64 bits; a number is read too.
     #[serde(default, serialize_with = "write_services", deserialize_with = "read_services")]
     services: u64,
     #[serde(default)]
@@ -107,7 +107,7 @@ pub(super) fn read(file: &Path) -> Result<Vec<Change>, Failure> {
     read.map_err(failed)?.map_err(|what| Failure::run(format!("{name}:{what}; nothing was imported")))
 }
 
-/// Returns the changes that the lines describe, or the error in them.
+/// Returns the changes that the lines describe, or the first invalid line's error and the numbers of the others.
 fn changes(mut lines: impl BufRead) -> io::Result<Result<Vec<Change>, String>> {
     let (mut changes, mut bans) = (Vec::new(), 0);
     let (mut first, mut more) = (None, Vec::new());
@@ -155,7 +155,7 @@ fn also_bad(numbers: &[usize]) -> String {
 
 fn change(line: &[u8]) -> Result<Change, String> {
     let line: Line = serde_json::from_slice(line).map_err(|error| {
-        // Each line is parsed as a text of its own, so every error is in line 1.
+        // Each line is parsed separately, so every error is reported in line 1.
         error.to_string().replace(" at line 1 column", " at column").replace(char::is_control, "?")
     })?;
     match line {
@@ -227,7 +227,7 @@ impl BanLine {
     }
 }
 
-/// Parses a host: one of its addresses, alone or with the prefix that every host of its family has.
+/// Parses a host: one of its addresses, with or without its family's prefix length (/32 for IPv4, /64 for IPv6).
 fn host(text: &str) -> Result<Host, String> {
     let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
     let address = address.parse::<IpAddr>().map_err(|_| "the host is not an IP address".to_owned())?;
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn services_are_written_as_a_text_and_read_as_a_text_or_a_number() {
+    fn services_are_written_as_a_string_and_read_as_a_string_or_a_number() {
         let (peers, bans) = examples();
         assert!(export(&peers, &bans).unwrap().contains("\"services\":\"18446744073709551615\""));
         for services in ["33", "\"33\""] {

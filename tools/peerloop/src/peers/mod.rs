@@ -1,8 +1,8 @@
 //! `peers`: shows and changes the book of a stopped node.
 //!
-//! A running node locks its book: every command but `allow` then fails with a one-line error. Only `import` creates a
-//! book, and a file that is not a book is not changed: a mistyped name creates and moves nothing. `list`, `show` and
-//! `export` read the book without changing it, and need no write permission.
+//! A running node locks its book: every command but `allow` then fails with a one-line error. If there is no book,
+//! `import` creates it, and every other command but `allow` fails. No command changes or moves a file that is not a
+//! book. `list`, `show` and `export` read the book without changing it, and need no write permission.
 
 mod lines;
 mod show;
@@ -141,7 +141,7 @@ fn of_host(store: &RedbStore, host: Host) -> Result<Vec<KnownPeer>, Failure> {
     Ok(store.list_all()?.into_iter().filter(|peer| Host::of(peer.address().ip()) == host).collect())
 }
 
-/// Returns the setting with one more network, for the settings file of a running node.
+/// Returns the setting `trusted` with `network` added, as lines for a running node's settings file.
 fn allowing(settings: &Effective, network: (IpAddr, u8)) -> String {
     let manager = settings.node.config.manager.as_ref().expect("the settings have a manager");
     let mut networks = manager.trusted.clone();

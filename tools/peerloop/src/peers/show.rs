@@ -3,7 +3,7 @@
 use peerloop::ban::Ban;
 use peerloop::store::{KnownPeer, PeerStatus};
 
-/// Formats a line for each peer and ban, and their numbers.
+/// Formats a line for each peer and ban, and a last line with the numbers of peers and bans.
 pub(super) fn list(peers: &[KnownPeer], bans: &[Ban]) -> String {
     let mut text = String::new();
     let addresses: Vec<String> = peers.iter().map(|peer| peer.address().to_string()).collect();
@@ -68,7 +68,7 @@ mod tests {
     use peerloop::time::UnixTime;
 
     #[test]
-    fn a_list_has_a_line_for_each() {
+    fn a_list_has_a_line_for_each_peer_and_ban() {
         let peer = KnownPeer::new("192.0.2.1:8333".parse().unwrap(), UnixTime::from_secs(1_700_000_000));
         let host = Host::of(peer.address().ip());
         let ban = Ban { host, reason: BanReason::Manual, since: UnixTime::from_secs(0), until: None };

@@ -1,7 +1,8 @@
 //! `probe`: connects to one peer step by step, times each step, and reports the peer's description of itself.
 //!
-//! The loop has a thread of its own, and this one handles signals. A failed step or a signal ends the probe; the
-//! findings so far are still reported. The next address of the name is tried only if no TCP connection can be opened.
+//! The loop has a thread of its own, and the main thread handles signals. A failed step or a signal ends the probe;
+//! the findings so far are still reported. If no TCP connection to an address can be opened, the name's next address
+//! is tried; after any other failure no other address is tried.
 
 mod report;
 
@@ -36,8 +37,7 @@ const MAX_LINKS: usize = 2;
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     resolve: Duration,
-    /// The addresses that were tried before the last one, with the reason why no TCP connection could be opened to
-    /// each.
+    /// The addresses that were tried before the last one. For each, the reason why no TCP connection could be opened.
     unreached: Vec<(SocketAddr, CloseReason)>,
     connect: Option<Duration>,
     /// Time from the established connection to the peer's version.
@@ -56,7 +56,7 @@ pub(crate) struct Findings {
 }
 
 impl Findings {
-    /// Returns the probed address.
+    /// Returns the address that is being probed or was probed last.
     fn address(&self, target: &Target) -> SocketAddr {
         target.addresses[self.unreached.len()]
     }
@@ -72,7 +72,7 @@ struct Prober {
     findings: Findings,
 }
 
-/// Ends the probe because of a signal, without waiting for the peer.
+/// A request to end the probe because of a signal, without waiting for the peer.
 #[derive(Debug)]
 struct Abort(Stop);
 
@@ -124,14 +124,14 @@ fn probe(config: Config, prober: Prober, handle: SyncSender<Handle<Abort>>) -> R
     let name = prober.target.name.clone();
     let mut reactor: Reactor<MioNet, Prober> =
         Reactor::new(config, prober).map_err(|error| Failure::machine(format!("starting the loop: {error}")))?;
-    // The receiver exists: the reporting thread waits for the handle.
+    // The send succeeds, because the main thread waits for the handle.
     let _ = handle.send(reactor.handle());
     drop(handle);
     reactor.run().map_err(|error| Failure::run(format!("probing {name}: waiting for the network: {error}")))?;
     Ok(reactor.into_handler())
 }
 
-/// Returns the target as it was typed, followed by its addresses unless it is an address itself.
+/// Returns the target's address if there is only one, else the target as it was typed and all its addresses.
 fn shown(target: &Target) -> String {
     let addresses: Vec<String> = target.addresses.iter().map(ToString::to_string).collect();
     match addresses.len() {
@@ -234,7 +234,7 @@ impl Handler for Prober {
             }
             Event::SendHeaders => self.findings.send_headers = true,
             Event::Rejected(reject) if self.findings.rejects.len() < MAX_REJECTS => {
-                // The peer chose both texts.
+                // The peer chose both texts, so they are escaped.
                 let (message, reason) = (reject.message.escape_ascii(), reject.reason.escape_ascii());
                 let RejectCode(code) = reject.code;
                 let meaning = reject.code.meaning(reject.message).map(|meaning| format!(" ({meaning})"));

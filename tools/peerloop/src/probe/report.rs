@@ -42,7 +42,7 @@ struct Probed<'a> {
     network: &'static str,
 }
 
-/// The outcome of one address.
+/// An address, and the outcome of connecting to it.
 #[derive(Debug, Serialize)]
 struct Outcome {
     addr: String,
@@ -59,7 +59,7 @@ struct Step {
 struct Peer {
     agent: String,
     protocol: i32,
-    /// A text, because the services may use all 64 bits; so may the clock offset.
+    /// A string, because the services may use all 64 bits. The clock offset is a string for the same reason.
     services: String,
     services_text: String,
     height: Option<i32>,

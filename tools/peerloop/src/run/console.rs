@@ -1,7 +1,8 @@
-//! The node's messages while it runs: lines with a time and a level on stderr, above a status line on a terminal.
+//! The node's messages on stderr while it runs: lines with a time and a level, and on a terminal a status line below.
 //!
-//! One thread writes all of them from a queue, so that the loop, which logs through it, never waits for a terminal or
-//! a pipe. When [`MAX_QUEUE_LINES`] wait, new lines are dropped, and the next line that fits reports how many.
+//! One thread writes all messages from a queue. The loop only adds its log lines to the queue, so it never waits for
+//! a terminal or a pipe. While [`MAX_QUEUE_LINES`] messages wait, new lines are dropped; the next written line is
+//! followed by the number of dropped lines.
 
 use crate::exit::Failure;
 use crate::progress::Progress;
@@ -14,7 +15,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::Builder;
 use std::time::{Duration, SystemTime};
 
-/// Maximum number of lines that wait to be written.
+/// Maximum number of messages that wait to be written.
 const MAX_QUEUE_LINES: usize = 1_024;
 
 /// Maximum time to wait at the end until the last lines are written.
@@ -23,8 +24,8 @@ pub(super) const MAX_FLUSH: Duration = Duration::from_millis(500);
 /// The target of the library's log records; other crates' records are dropped.
 const TARGET: &str = "peerloop";
 
-/// The start of the library's log line about changed settings. The program reports them itself, by the names of its
-/// settings.
+/// The start of the library's log line about changed settings. The program drops this line, and reports the changes
+/// itself, by the names of its settings.
 const OF_RELOADS: &str = "event=config_updated ";
 
 /// The queue to the thread that writes to stderr.
@@ -61,12 +62,12 @@ impl Console {
         Ok(console)
     }
 
-    /// Returns whether a status is shown.
+    /// Returns whether a status line is shown.
     pub(super) fn is_live(&self) -> bool {
         self.is_live
     }
 
-    /// Prints a message that the user requested, at any log level.
+    /// Queues a line that the user sees at any log level.
     pub(super) fn say(&self, level: Level, text: &str) {
         self.put(line(level, text, SystemTime::now()));
     }
@@ -122,7 +123,7 @@ fn write_all(queue: &Receiver<Said>, lost: &AtomicU64, mut progress: Progress) {
         match said {
             Said::Line(line) => {
                 progress.clear();
-                // A closed terminal loses only its lines.
+                // If stderr is closed, only the line is lost.
                 let _ = writeln!(io::stderr(), "{line}");
                 let lost = lost.swap(0, Ordering::Relaxed);
                 if lost > 0 {

@@ -1,7 +1,7 @@
 //! The metrics of a loop as text for Prometheus: the exposition format of OpenMetrics 1.0.
 //!
 //! Every name begins with `peerloop_`, every value is in seconds, bytes or a count, and every label is from a closed
-//! list, so that no peer can add a line. Each snapshot is formatted separately.
+//! list, so that no peer can add a line. Nothing is remembered between two snapshots.
 
 use peerloop::api::Stats;
 use peerloop::histogram::{Counters, LatencyHistogram, LatencySummary};
@@ -99,11 +99,11 @@ pub(super) fn exposition(snapshot: Snapshot, network: Network) -> Result<String,
     Ok(text)
 }
 
-/// Converts an exposition to the text format of Prometheus 0.0.4: the names of counters end in `_total` in their
-/// descriptions too, and there are no units and no end marker.
+/// Converts an exposition to Prometheus's text format, version 0.0.4. In that format the description of a counter
+/// also has the name with `_total`, and there are no units and no end marker.
 pub(super) fn plain(open_metrics: &str) -> String {
     let mut text = String::with_capacity(open_metrics.len());
-    // A metric's help precedes its type, and a counter's help needs the other name.
+    // A metric's help precedes its type, but only the type shows whether the help's name needs `_total`.
     let mut help = None;
     for line in open_metrics.lines() {
         let words: Vec<&str> = line.splitn(4, ' ').collect();
@@ -336,7 +336,7 @@ mod tests {
             let name = "peerloop_turn_seconds{network=\"regtest\",quantile=\"0.999\"} ";
             text.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned)
         };
-        assert_eq!(quantile(Stats::default()), None, "no data is not 0");
+        assert_eq!(quantile(Stats::default()), None, "a quantile without data has a value");
         let mut turn = LatencyHistogram::new();
         (1..=1_000).for_each(|nanos| turn.record(Duration::from_nanos(nanos)));
         let mut stats = Stats::default();
@@ -364,7 +364,7 @@ mod tests {
 
     #[test]
     fn every_counter_is_exposed() {
-        // Exposed by reason or by direction instead.
+        // These are exposed by reason or by direction instead.
         const OTHERWISE: [&str; 3] = ["closed", "bytes_received", "bytes_sent"];
         let text = format!("{:#?}", Counters::default());
         let fields = text.lines().filter_map(|line| line.trim_start().split_once(": ")).map(|(name, _)| name);

@@ -1,8 +1,8 @@
 //! A small HTTP server for one text at one path: `GET` and `HEAD`, one request per connection.
 //!
 //! One thread serves all connections at once, so that a slow or silent client delays no other. At most
-//! [`MAX_CONNECTIONS`] are open: a new one closes the oldest. Each has [`MAX_REQUEST`] for its request, the
-//! same time for the reply, and a request head of at most [`MAX_HEAD_BYTES`].
+//! [`MAX_CONNECTIONS`] are open: a new one closes the oldest. A connection has [`MAX_REQUEST`] to send its request
+//! and the same time to read the reply. Its request head has at most [`MAX_HEAD_BYTES`].
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{self, ErrorKind, Read, Write};
@@ -10,8 +10,8 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Maximum number of open connections; a new one replaces the oldest. With request heads and replies of about 100 KB
-/// each they use at most 7 MB, and the idle connections of several collectors fit many times over.
+/// Maximum number of open connections; a new one replaces the oldest. If each has a request head and a reply of about
+/// 100 KB, they use at most 7 MB. Several collectors need only a few connections.
 pub(super) const MAX_CONNECTIONS: usize = 64;
 
 /// Maximum size of a request head; browsers and proxies send 1 or 2 KiB.
@@ -41,7 +41,8 @@ impl Format {
     }
 }
 
-/// Serves the result of `text` at `path`, for as long as the process lives. Without a text the reply is 503.
+/// Serves the result of `text` at `path`, for as long as the process lives. If `text` returns `None`, the reply is
+/// 503.
 pub(super) fn serve(
     listener: &TcpListener,
     path: &str,
@@ -79,7 +80,7 @@ fn wait(listener: &TcpListener, accept_at: Instant, connections: &[Connection]) 
     }
 }
 
-/// Accepts all waiting connections; returns whether it can continue.
+/// Accepts waiting connections, at most [`MAX_CONNECTIONS`]; returns `false` if accepting has to pause.
 fn accept(listener: &TcpListener, connections: &mut Vec<Connection>) -> bool {
     for _ in 0..MAX_CONNECTIONS {
         match listener.accept() {
@@ -166,7 +167,7 @@ enum Progress {
     Blocked,
 }
 
-/// Reads up to the end of the head, the end of the stream, or the limit.
+/// Reads until the head is whole, the client has closed its side, or the head has reached its limit.
 fn read(socket: &mut TcpStream, head: &mut Vec<u8>) -> io::Result<Progress> {
     let mut part = [0; 1024];
     while head.len() < MAX_HEAD_BYTES && !is_whole(head) {
@@ -248,7 +249,7 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// The status of the reply to any other request.
+    /// Any other request is an error: the status of its reply.
     fn parse(head: &[u8], path: &str) -> Result<Self, &'static str> {
         const BAD_REQUEST: &str = "400 Bad Request";
         if !is_whole(head) && head.len() >= MAX_HEAD_BYTES {
@@ -305,7 +306,7 @@ mod tests {
     use std::net::SocketAddr;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    /// Starts a server of `text`, and returns its address and the number of requests for the text.
+    /// Starts a server of `text`, and returns its address and the counter of its calls for the text.
     fn server(text: Option<&'static str>) -> (SocketAddr, Arc<AtomicUsize>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -366,7 +367,7 @@ mod tests {
             );
             assert_eq!(ask(address, request), expected, "{request:?}");
         }
-        assert_eq!(asked.load(Ordering::Relaxed), answered, "only valid requests read the text");
+        assert_eq!(asked.load(Ordering::Relaxed), answered, "an invalid request read the text");
         assert!(ask(server(None).0, b"GET /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 503 Service Unavailable"));
     }
 

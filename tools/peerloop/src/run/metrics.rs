@@ -1,7 +1,7 @@
 //! `--metrics-addr`: the state of a loop over HTTP, for collectors.
 //!
-//! A thread of its own serves all clients at once ([`http`]). It requests at most one snapshot from the loop per
-//! [`MIN_SNAPSHOT_INTERVAL`], for any number of clients, so that no flood reaches the loop.
+//! One thread serves all clients at once ([`http`]). It requests at most one snapshot from the loop per
+//! [`MIN_SNAPSHOT_INTERVAL`], for any number of clients, so a flood of requests never reaches the loop.
 
 use super::exposition::{Snapshot, exposition, plain};
 use super::http::{self, Format};
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 /// The path of the metrics.
 const PATH: &str = "/metrics";
 
-/// The time for which a snapshot is served to all clients; collectors request one every second or less often.
+/// All clients receive the same snapshot for this time. Collectors request one every second or less often.
 const MIN_SNAPSHOT_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A bound listener and its address.
@@ -91,7 +91,8 @@ impl Texts {
     }
 }
 
-/// The latencies since the loop started: each request to the loop returns and clears the latencies recorded so far.
+/// The latencies since the loop started. They are added up here, because each request to the loop returns and clears
+/// the loop's latencies.
 #[derive(Debug, Default)]
 struct Latencies {
     connect: LatencyHistogram,
@@ -140,6 +141,6 @@ mod tests {
         assert_eq!(take(Format::Plain, just_before).as_deref(), Some(first));
         let second = "# TYPE peerloop_bans_total counter\npeerloop_bans_total 2\n";
         assert_eq!(take(Format::Plain, MIN_SNAPSHOT_INTERVAL).as_deref(), Some(second));
-        assert_eq!(take(Format::Plain, 2 * MIN_SNAPSHOT_INTERVAL), None, "a loop that has ended has no state");
+        assert_eq!(take(Format::Plain, 2 * MIN_SNAPSHOT_INTERVAL), None, "a text was returned without a snapshot");
     }
 }

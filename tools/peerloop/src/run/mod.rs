@@ -1,11 +1,11 @@
 //! `run`: a long-lived node. It finds, keeps and bans peers, stores peers and bans in a book, and can change its
 //! settings while it runs.
 //!
-//! The loop has a thread of its own, its book another, and its messages on stderr a third, so that it never waits for
-//! a disk or a terminal. This thread sleeps until a signal arrives; only a status line on a terminal wakes it once a
-//! second. SIGHUP reads the settings again, unless it means that the terminal was closed: that ends the node as
-//! SIGTERM does. After SIGINT or SIGTERM the peers are closed and the book is written: [`MAX_DRAIN`] and
-//! [`console::MAX_FLUSH`] together are five seconds. A second signal ends the program at once.
+//! The loop, its book and its messages on stderr each have a thread of their own, so that the loop never waits for a
+//! disk or a terminal. The main thread sleeps until a signal arrives; only a status line on a terminal wakes it once
+//! a second. SIGHUP reads the settings again. But if the SIGHUP was caused by closing the terminal, it ends the node
+//! as SIGTERM does. After SIGINT or SIGTERM the peers are closed and the book is written, for at most five seconds:
+//! [`MAX_DRAIN`] and [`console::MAX_FLUSH`] together. A second SIGINT or SIGTERM ends the program at once.
 
 mod console;
 mod exposition;
@@ -49,7 +49,7 @@ const MAX_DRAIN: Duration = SHUTDOWN_GRACE.saturating_add(MIN_BOOK);
 /// The pause before another request to a loop whose queue is full.
 const ASK_AGAIN: Duration = Duration::from_millis(10);
 
-/// Interval at which a running settings read is polled.
+/// Interval at which the main thread checks whether a read of the settings has ended.
 const READ_POLL: Duration = Duration::from_millis(20);
 
 /// The counters whose rates the status line shows.
@@ -129,7 +129,7 @@ fn manager(config: &Config) -> &ManagerConfig {
     config.manager.as_ref().expect("the settings have a manager")
 }
 
-/// Checks that the machine can hold the peers; returns the descriptors that the node may need.
+/// Checks that the machine has the descriptors for the peers, and returns how many the node may need.
 fn check_machine(config: &Config) -> Result<u64, Failure> {
     let ManagerConfig { max_peers, listen, .. } = manager(config);
     let need = Need::Accept { listeners: listen.len() };
@@ -178,7 +178,7 @@ fn keep_peers(
     }
     let mut reactor = Reactor::with_net(config, net, NoHandler).map_err(|error| failed(&error))?;
     reactor.remember(known.peers, known.bans);
-    // The receiver exists: the reporting thread waits for the handle.
+    // The send succeeds, because the main thread waits for the handle.
     let _ = ready.send(reactor.handle());
     drop(ready);
     let ran = reactor.run().map_err(|error| Failure::run(format!("waiting for the network: {error}")));
@@ -201,7 +201,7 @@ fn watch(
     let (mut reading, mut is_asked_again) = (None, false);
     loop {
         match notices.next(if reading.is_some() { Some(READ_POLL) } else { interval }) {
-            // A terminal that was hung up is no longer a terminal.
+            // After its terminal was closed, stderr is no longer a terminal.
             Some(Notice::Stop(stop @ Stop::HungUp)) if had_terminal && !io::stderr().is_terminal() => {
                 return Some(stop);
             }
@@ -236,7 +236,8 @@ fn summary(stats: &Stats, uptime: Duration) -> String {
     status::summary("ran", uptime, &done, counters)
 }
 
-/// Lets the peers close and the book be written, unless a second signal ends the program at once.
+/// Stops the loop, and waits at most [`MAX_DRAIN`] until the peers are closed and the book is written. A second
+/// signal ends the wait at once.
 fn drain(
     stop: Stop,
     thread: JoinHandle<Result<Stats, Failure>>,
@@ -249,7 +250,7 @@ fn drain(
     let began = Instant::now();
     let mut is_asked = false;
     while began.elapsed() < MAX_DRAIN {
-        // A full queue will be read soon; any other refusal means that the loop has ended.
+        // The loop will read its full queue soon; any other refusal means that the loop has ended.
         is_asked = is_asked || !matches!(handle.stop(), Err(SendError::Full(_)));
         let left = MAX_DRAIN.saturating_sub(began.elapsed());
         match notices.next(Some(if is_asked { left } else { left.min(ASK_AGAIN) })) {
@@ -283,12 +284,12 @@ mod tests {
         node.config = Config::managed(Network::Regtest);
         assert!(has_warning(&node, &known));
         known.peers.push(KnownPeer::new("192.0.2.1:8333".parse().unwrap(), UnixTime::from_secs(0)));
-        assert!(!has_warning(&node, &known), "the book has one");
+        assert!(!has_warning(&node, &known), "the book has a peer");
     }
 
     #[test]
-    fn draining_and_flushing_take_at_most_five_seconds() {
+    fn draining_and_flushing_last_at_most_five_seconds() {
         assert_eq!(MAX_DRAIN + console::MAX_FLUSH, Duration::from_secs(5));
-        assert!(MAX_DRAIN >= SHUTDOWN_GRACE + MIN_BOOK, "the book is written after the last peer has closed");
+        assert!(MAX_DRAIN >= SHUTDOWN_GRACE + MIN_BOOK, "the book has no time after the last peer has closed");
     }
 }

@@ -1,8 +1,8 @@
 //! SIGHUP: the settings are read again, and the loop applies them completely or not at all.
 //!
-//! One line reports each change by the name of its setting, or the reason why nothing has changed. Files and
-//! addresses that the program itself holds open do not change while it runs, and a line reports that as well. The
-//! library's own line about the change is not logged.
+//! One line reports all changes by the names of their settings, or the reason why nothing has changed. The book and
+//! the metrics address never change while the program runs, and the line reports that too. The library's own line
+//! about the change is not logged.
 
 use super::console::Console;
 use crate::exit::Failure;
@@ -46,7 +46,7 @@ fn update(config: &Config, handle: &Handle<()>) -> Result<Vec<ConfigChange>, Str
     }
 }
 
-/// Describes the changes, and those that need a restart.
+/// Describes the changes, including those that need a restart.
 fn describe(changes: &[ConfigChange], old: &Node, new: &Node, has_file: bool) -> Vec<String> {
     let line = |ConfigChange { field, old, new, effect, .. }: &ConfigChange| {
         format!("{} from {old} to {new}, {effect}", name_of(*field))
@@ -76,7 +76,7 @@ mod tests {
     use std::path::PathBuf;
 
     #[test]
-    fn each_change_has_a_line_even_if_it_needs_a_restart() {
+    fn each_change_is_described_even_if_it_needs_a_restart() {
         let old = Node::default();
         let mut new = old.clone();
         new.config.spin = false;

@@ -19,13 +19,15 @@ pub(crate) struct SettingsFile {
     pub(super) text: String,
 }
 
-/// Maximum time to read a settings file. A pipe without a writer, or a disk that hangs, would block for ever.
+/// Maximum time to read a settings file. Reading a pipe without a writer, or a disk that hangs, would otherwise block
+/// for ever.
 const MAX_READ: Duration = Duration::from_secs(5);
 
 /// Maximum size of a settings file; all settings with their comments need about 10 KiB.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// Maximum number of blocked reads, each a waiting thread; at the maximum no further read starts.
+/// Maximum number of reads in progress, each on a thread of its own. A further read fails at once, so blocked reads
+/// do not accumulate threads.
 const MAX_STUCK: usize = 4;
 
 /// Number of reads in progress.
@@ -51,7 +53,7 @@ impl SettingsFile {
                 file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map(|_| text)
             });
             UNDER_WAY.fetch_sub(1, Ordering::Relaxed);
-            // If the read lasted too long, there is no receiver.
+            // If the read lasted longer than `patience`, there is no receiver any more.
             let _ = sender.send(text);
         });
         if let Err(error) = thread {

@@ -1,4 +1,4 @@
-//! The kinds of values: how each is read from text, and written as TOML.
+//! The kinds of values. Each kind reads its values from text, and writes them as TOML.
 //!
 //! A written value is read back as the same value.
 
@@ -15,11 +15,11 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A kind of value, and a function that returns its field in the settings.
+/// A kind of value. Most kinds have a function that returns the setting's field in the configuration or in [`Node`].
 #[derive(Debug)]
 pub(super) enum Kind {
     Network,
-    /// Four bytes, if they differ from the network's own.
+    /// Four bytes that replace the network's own; the setting may have no value.
     Magic,
     FixedPeers,
     /// Pairs of a command and a size.
@@ -109,7 +109,8 @@ impl Kind {
             _ => Err(format!("needs one value, but {} were given", texts.len())),
         };
         match self {
-            // The other defaults depend on the network, so this setting is read before them.
+            // This replaces the whole configuration, because defaults depend on the network. So the network is read
+            // first.
             Self::Network => *config = Config::managed(one()?.parse::<Network>().map_err(|error| error.to_string())?),
             Self::Magic => config.magic = Some(parse_magic(one()?)?),
             Self::FixedPeers => read_fixed_peers(manager(config), texts)?,
@@ -140,7 +141,7 @@ impl Kind {
             Self::Texts(of) => *of(config) = texts.to_vec(),
             Self::Addresses(of) => *of(config) = all(texts, parse_address)?,
             Self::Networks(of) => *of(config) = all(texts, parse_network)?,
-            // On the command line only an empty text can unset a value.
+            // On the command line, an empty text is the only way to unset a value.
             Self::File(of) => *of(node) = Some(one()?).filter(|text| !text.is_empty()).map(PathBuf::from),
             Self::Address(of) => {
                 *of(node) = Some(one()?).filter(|text| !text.is_empty()).map(parse_address).transpose()?;

@@ -2,10 +2,12 @@
 //!
 //! A setting has one name and one row in [`table`]: `ping_interval` is the key of a TOML file, `--ping-interval` the
 //! flag and `PEERLOOP_PING_INTERVAL` the variable. All three use the same parser, so a duration is written `10s` and
-//! a size `2MiB` everywhere. Nothing is ignored: an unknown key, a value that cannot be read or an invalid
-//! combination ends the program with one line that names its source. An empty variable counts as not set, and the
-//! variables that Kubernetes sets for a service named `peerloop-..` are not settings. Every resulting value is stored
-//! with its source. Nothing here reads the environment; only [`SettingsFile::read`] reads a file.
+//! a size `2MiB` everywhere. Every resulting value is stored with its source.
+//!
+//! An unknown key or flag, an unreadable value and an invalid combination are errors, and one line describes the
+//! first error with its source. A variable whose name is almost a setting's is an error too. Other variables with the
+//! prefix are ignored, and so are empty ones and those that Kubernetes sets for a service named `peerloop-..`. This
+//! module never reads the environment, and only [`SettingsFile::read`] reads a file.
 
 mod file;
 mod kind;
@@ -54,7 +56,7 @@ pub(crate) struct Node {
 #[derive(Clone, Debug)]
 pub(crate) struct Effective {
     pub(crate) node: Node,
-    /// One source for each setting, in the same order.
+    /// The source of each setting, in the order of [`SETTINGS`].
     sources: Vec<Source>,
 }
 
@@ -70,15 +72,15 @@ pub(crate) enum Source {
 /// A value as it was given.
 #[derive(Clone, Debug)]
 struct Given {
-    /// The position of its setting in the table.
+    /// The setting's position in [`SETTINGS`].
     setting: usize,
     source: Source,
-    /// The value; for a list, each element.
+    /// The value as one text; for a list, one text for each element.
     texts: Vec<String>,
 }
 
 impl Settings {
-    /// Merges the given values into a configuration with a manager, and checks the whole of it.
+    /// Merges the given values into a configuration with a manager, and checks the result.
     pub(crate) fn load(
         flags: &SettingFlags,
         variables: impl IntoIterator<Item = (OsString, OsString)>,
@@ -103,8 +105,8 @@ impl Settings {
 }
 
 impl Effective {
-    /// Formats the whole configuration as a file, each value with its source. The network's own defaults are
-    /// comments, so that the file works for another network too.
+    /// Formats all settings as a file, each value with its source. Defaults that depend on the network are comments,
+    /// so that the file works for another network too.
     pub(crate) fn to_toml(&self) -> String {
         let mut node = self.node.clone();
         let mut text = "# Flags override variables, which override the file.\n".to_owned();
@@ -113,7 +115,7 @@ impl Effective {
             let shown_source = source.to_string().replace(char::is_control, "?");
             let name = setting.name;
             text += &match setting.kind.show(&mut node) {
-                // Written as a value, it would stay when the network is changed.
+                // Written as a value, this default would remain when the user changes the network.
                 Some(value) if *source == Source::Default && OF_NETWORK.contains(&name) => {
                     format!("# {name} = {value} # {shown_source} of {}\n", node.config.network)
                 }
@@ -130,7 +132,7 @@ impl Effective {
         self.sources.get(number)
     }
 
-    /// Checks that a network is given if a peer to dial has a port other than mainnet's.
+    /// Checks that a network or a magic is given if a fixed peer or a seed has a port other than mainnet's.
     pub(crate) fn check_network(&self) -> Result<(), Failure> {
         let is_said = |name| self.source(name).is_some_and(|source| *source != Source::Default);
         if is_said("network") || is_said("magic") {
@@ -154,7 +156,7 @@ impl Effective {
                 Some(source) => format!("{source}: "),
             };
             let mut text = format!("{given}{name} {}", error.rule);
-            // The given value may be right, and the value that it is compared with may be wrong.
+            // The mistake may be in a value with which the rule compares this one, so those values are listed too.
             let mut compared: Vec<&str> = error.others.iter().map(|&other| name_of(other)).collect();
             compared.retain(|&other| other != name);
             let mut node = self.node.clone();
@@ -169,7 +171,8 @@ impl Effective {
     }
 }
 
-/// Returns the name of the setting that sets a field of the configuration, or the field's own.
+/// Returns the name of the setting that sets a field of the configuration. Without such a setting, returns the
+/// field's own name.
 pub(crate) fn name_of(field: Field) -> &'static str {
     table::setting_of(field).map_or_else(|| field.name(), |setting| setting.name)
 }
@@ -234,7 +237,7 @@ impl clap::Args for SettingFlags {
 impl clap::FromArgMatches for SettingFlags {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let texts = |setting: &Setting| {
-            // An empty text is the only way to type an empty list.
+            // On the command line, an empty text is the only way to give an empty list.
             let is_meant = |text: &&String| !(setting.kind.is_list() && text.is_empty());
             Some(matches.get_many::<String>(setting.name)?.filter(is_meant).cloned().collect())
         };
@@ -303,7 +306,8 @@ fn of_variables(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Re
 ///
 /// For a service `NAME` at port 8333 they set `NAME_SERVICE_HOST`, `NAME_SERVICE_PORT`, `NAME_SERVICE_PORT_LABEL`,
 /// `NAME_PORT=tcp://10.0.0.1:8333`, `NAME_PORT_8333_TCP=tcp://..` and `NAME_PORT_8333_TCP_PROTO`, `_PORT` and
-/// `_ADDR`. A service `peerloop-default` thus sets the variable of a setting; its value shows that it is a service's.
+/// `_ADDR`. A service `peerloop-default` thus sets the variable of the setting `default_port`. Only the variable's
+/// value shows that it belongs to a service.
 fn is_service_link(rest: &str, value: &str) -> bool {
     let is_part = |part: &str| rest == part || rest.ends_with(&format!("_{part}"));
     let is_url = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));

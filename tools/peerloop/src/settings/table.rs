@@ -1,7 +1,8 @@
-//! The one table of the program's settings: key, the library's fields that it sets, kind of value, and help.
+//! The one table of the program's settings. Each row has a setting's name, the library's fields that it sets, its
+//! kind of value, and its help.
 //!
-//! The first column provides the key, the flag and the variable. Settings are read in this order; the network is
-//! first, because other defaults depend on it.
+//! The key, the flag and the variable are derived from the name. Settings are read in the table's order; the network
+//! is first, because other defaults depend on it.
 
 use super::kind::{Kind, manager};
 use peerloop::config::Field;
@@ -23,7 +24,8 @@ pub(super) const OF_NETWORK: [&str; 2] = ["dns_seeds", "default_port"];
 /// Maximum number of edits between a mistyped name and the right one.
 const MAX_EDITS: usize = 2;
 
-/// Settings that had another name before; files, variables and flags may use it for one more release.
+/// Settings that were renamed: the name, and the former name, which files, variables and flags may use for one more
+/// release.
 const FORMER_NAMES: [(&str, &str); 13] = [
     ("learn_addresses", "learns_addresses"),
     ("max_backoff", "backoff_max"),
@@ -40,8 +42,8 @@ const FORMER_NAMES: [(&str, &str); 13] = [
     ("measure_peers", "measures_peers"),
 ];
 
-/// Declares [`SETTINGS`] from rows `name [Fields]: Kind in place, "help";`, where the value is the place's field of
-/// the same name. Kinds with a fixed place omit it.
+/// Declares [`SETTINGS`] from rows `name [Fields]: Kind in place, "help";`, where the value is the field `name` of
+/// `place`. A kind whose value has a fixed place omits `in place`.
 macro_rules! settings {
     ($($name:ident [$($field:ident)*]: $kind:ident $(in $place:ident)?, $help:literal;)+) => {
         pub(super) static SETTINGS: &[Setting] = &[$(
@@ -145,13 +147,13 @@ impl Setting {
     }
 }
 
-/// Finds the setting with the most similar name.
+/// Finds the setting with the most similar name; `None` if all names differ by more than [`MAX_EDITS`].
 pub(super) fn nearest(name: &str) -> Option<&'static Setting> {
     let distances = SETTINGS.iter().map(|setting| (edits(name, setting.name), setting));
     distances.filter(|(distance, _)| *distance <= MAX_EDITS).min_by_key(|(distance, _)| *distance).map(|(_, near)| near)
 }
 
-/// Counts the characters to insert, remove or replace to turn one text into the other.
+/// Returns the minimum number of characters to insert, remove or replace to turn one text into the other.
 fn edits(one: &str, other: &str) -> usize {
     let mut row: Vec<usize> = (0..=other.chars().count()).collect();
     for (line, a) in one.chars().enumerate() {
@@ -174,7 +176,7 @@ mod tests {
 
     #[test]
     fn req_e43_every_field_is_a_setting_and_every_setting_a_field() {
-        // Fields that contain others, and one that is useless for a node that runs for weeks.
+        // Two fields that contain other fields, and the seed, which is useless for a node that runs for weeks.
         let without = [Field::Manager, Field::VersionRules, Field::Seed];
         for &field in Field::ALL {
             let settings = SETTINGS.iter().filter(|setting| setting.fields.contains(&field)).count();

@@ -1,4 +1,4 @@
-//! Sources of values, error messages, and printed settings, which are read back unchanged.
+//! Tests the sources of values, the error messages, and that printed settings are read back unchanged.
 
 use super::*;
 use crate::exit::Exit;
@@ -28,7 +28,7 @@ fn loaded(typed: &[&str], variables: &[(&str, &str)], text: &str) -> Effective {
     load(typed, variables, text).unwrap_or_else(|failure| panic!("{}", failure.message))
 }
 
-/// Returns the one-line error of a file.
+/// Returns the one-line error of a settings file with this text.
 #[track_caller]
 fn refused(text: &str) -> String {
     refusal(load(&[], &[], text))
@@ -88,7 +88,7 @@ fn a_former_name_of_a_setting_is_still_accepted() {
 fn every_setting_can_be_given_in_all_three_ways() {
     let mut example = loaded(&[], &[], EXAMPLE);
     for setting in SETTINGS {
-        let shown = setting.kind.show(&mut example.node).expect("the example sets it");
+        let shown = setting.kind.show(&mut example.node).expect("the example sets every setting");
         let line = format!("{} = {shown}", setting.name);
         let texts = file(&line).given().unwrap().remove(0).texts;
         let typed: Vec<String> = match texts.is_empty() {
@@ -97,7 +97,7 @@ fn every_setting_can_be_given_in_all_three_ways() {
         };
         let typed: Vec<&str> = typed.iter().map(String::as_str).collect();
         let by_file = loaded(&[], &[], &line).node;
-        assert_ne!(by_file, Node::default(), "{} changes something", setting.name);
+        assert_ne!(by_file, Node::default(), "{} changes nothing", setting.name);
         assert_eq!(loaded(&typed, &[], "").node, by_file, "{typed:?}");
         // An empty variable counts as not set, so a comma is the empty list.
         let value = if texts.is_empty() { ",".to_owned() } else { texts.join(",") };
@@ -254,7 +254,7 @@ fn a_value_that_cannot_be_read_is_named_with_its_source() {
     let message = refusal(load(&[], &[("PEERLOOP_PING_INTERVAL", "10")], ""));
     assert!(message.starts_with("variable PEERLOOP_PING_INTERVAL: ping_interval: `10` is not"), "{message}");
     let message = refusal(load(&["--ping-interval", "10s"], &[], "ping_interval = 10"));
-    assert!(message.starts_with("node.toml:1: ping_interval: "), "though it is overridden: {message}");
+    assert!(message.starts_with("node.toml:1: ping_interval: "), "an overridden value was not checked: {message}");
     let message = refusal(load(&["--ping-interval", "10"], &[], ""));
     assert!(message.starts_with("flag --ping-interval: ping_interval: `10` is not"), "{message}");
 }
@@ -311,7 +311,7 @@ fn an_empty_variable_counts_as_not_set() {
     assert_eq!(
         loaded(&[], &[("PEERLOOP_MAXPEERS", "")], "").node,
         Node::default(),
-        "an empty variable is not an error"
+        "an empty variable changed a setting"
     );
 }
 
@@ -336,7 +336,7 @@ fn variables_of_a_service_do_not_prevent_a_start() {
     let effective = loaded(&[], &variables, "");
     assert_eq!(effective.node, Node::default());
     let mut effective = loaded(&[], &[("PEERLOOP_DEFAULT_PORT", "9333")], "");
-    assert_eq!(managed(&mut effective).default_port, 9_333, "a number is a setting's value");
+    assert_eq!(managed(&mut effective).default_port, 9_333, "a number counted as a service's variable");
     let message = refusal(load(&[], &[("PEERLOOP_DEFAUL_PORT", "9333")], ""));
     assert!(message.ends_with("did you mean PEERLOOP_DEFAULT_PORT?"), "{message}");
 }
@@ -395,7 +395,7 @@ fn a_limit_may_be_unlimited_or_zero() {
 }
 
 #[test]
-fn every_setting_of_the_table_is_a_flag() {
+fn flags_accept_lists_switches_and_negative_numbers() {
     let mut effective =
         loaded(&["--listen", "127.0.0.1:1", "--listen", "[::1]:2", "--evict-inbound", "--spin=false"], &[], "");
     assert!(!effective.node.config.spin);
@@ -438,7 +438,7 @@ fn reading_a_file_that_never_ends_or_never_responds_is_abandoned() {
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let read = || SettingsFile::read_within(&pipe, Duration::from_millis(1)).unwrap_err();
     let expected = format!("reading the settings in {}: no data within 0 s; check the disk", pipe.display());
-    // The number of blocked reads is bounded.
+    // At most four reads block at the same time; the fifth is refused.
     let refused: Vec<String> = (0..5).map(|_| read()).collect();
     assert!(refused[0].starts_with(&expected), "{}", refused[0]);
     assert!(refused[4].contains("earlier reads are still blocked"), "{}", refused[4]);

@@ -25,10 +25,10 @@ pub(crate) struct Tally {
     pub(crate) events: u64,
     pub(crate) virtual_time: Duration,
     pub(crate) violations: u64,
-    /// The lowest seed with a violation, and its first violation.
+    /// The seed with a violation that is the first in the plan's order, and its first violation.
     pub(crate) found: Option<(u64, Violation)>,
-    /// The signals that ended the run early. The first ends every world after its current turn, the second ends at
-    /// once.
+    /// The signals that ended the run early. The first ends every world after its current turn, the second ends the
+    /// run at once.
     pub(crate) stops: Stops,
 }
 
@@ -39,7 +39,7 @@ struct Shared {
     taken: AtomicU64,
     /// Whether no more seeds are started.
     is_over: AtomicBool,
-    /// The patience of started worlds.
+    /// Ends the started worlds after a signal.
     patience: Patience,
     tally: Mutex<Tally>,
 }
@@ -137,7 +137,7 @@ pub(crate) fn hunt(plan: &Plan, notices: &Notices, progress: &mut Progress) -> R
     Ok(tally)
 }
 
-/// Runs `work` for a seed, and names the seed if it panics.
+/// Runs `work` for a seed. If `work` panics, the hook of [`report_panics`] names the seed.
 pub(crate) fn at_seed<T>(seed: u64, work: impl FnOnce() -> T) -> T {
     SEED.set(Some(seed));
     let result = work();
@@ -145,8 +145,8 @@ pub(crate) fn at_seed<T>(seed: u64, work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Adds the command that repeats the seed to a panic's message, because the program may have no other chance to print
-/// it.
+/// Adds the command that repeats the seed to every panic's message, because a panic may end the program before it can
+/// print anything else.
 fn report_panics(plan: &Plan) {
     let (before, plan) = (panic::take_hook(), plan.clone());
     panic::set_hook(Box::new(move |what| {

@@ -37,7 +37,7 @@ pub(crate) enum Worlds {
 #[derive(Clone, Debug)]
 pub(crate) struct Played {
     pub(crate) events: u64,
-    /// The number of calls, which patience limits.
+    /// The number of network calls, which [`Patience`] limits.
     pub(crate) calls: u64,
     pub(crate) virtual_time: Duration,
     pub(crate) violations: Vec<Violation>,
@@ -51,11 +51,11 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) worlds: Worlds,
     pub(crate) jobs: usize,
-    /// The time to shrink a tape.
+    /// Maximum time to shrink a violation's tape.
     pub(crate) minimise: Duration,
-    /// The file for that tape, unless it has the default name.
+    /// The file for the shrunk tape; `None` means the default name.
     pub(crate) save: Option<PathBuf>,
-    /// Plays a tape; returns `None` if patience is too short for the world.
+    /// Plays a tape; returns `None` if the patience ends before the world does.
     pub(crate) play: fn(&Tape, Profile, &Patience) -> Option<Played>,
 }
 
@@ -148,7 +148,7 @@ fn replay(
     Ok((tally, find))
 }
 
-/// Runs seeds, and shrinks the tape of the first with a violation.
+/// Runs seeds, and shrinks the tape of the first seed with a violation.
 fn search(
     plan: &Plan,
     announce: impl Fn(&Find) -> Result<(), Failure>,
@@ -165,7 +165,8 @@ fn search(
     Ok((tally, Some(find)))
 }
 
-/// Shrinks the tape of `seed` and writes it to a file; a second signal stops this, and no tape is written.
+/// Shrinks the tape of `seed` and writes it to a file. A signal or the time limit ends the shrinking, and the
+/// smallest tape so far is written. A second signal ends everything at once, and no tape is written.
 fn make_smaller(
     plan: &Plan,
     seed: u64,
@@ -208,7 +209,7 @@ fn make_smaller(
     Ok(Some(Smaller { replay: plan.replay(&path), path, bytes: text.len(), runs, is_least }))
 }
 
-/// A tape as text, because tapes cannot be shared between threads.
+/// The result of shrinking a tape. The tape is stored as text, because a tape cannot be sent to another thread.
 #[derive(Debug)]
 pub(crate) struct LeastTape {
     pub(crate) text: String,
@@ -216,19 +217,19 @@ pub(crate) struct LeastTape {
     is_least: bool,
 }
 
-/// The cost of a search for a smaller tape so far, and whether it must end.
+/// The number of runs of a search for a smaller tape so far, and the patience that ends the search.
 #[derive(Debug, Default)]
 struct Effort {
     runs: AtomicU64,
     patience: Patience,
 }
 
-/// The factor by which a smaller tape's world may make more calls than the seed's; a world with more calls counts as
-/// one without a violation.
+/// A smaller tape's world may make this many times as many calls as the seed's world. A world with more calls counts
+/// as a world without a violation.
 const CALLS_FACTOR: u64 = 10;
 
-/// Returns the smallest tape that breaks the same invariant as a seed, or the seed itself if its own tape does not
-/// break it.
+/// Returns the smallest tape found that breaks the invariant. If not even the seed's own tape breaks it, or if the
+/// patience ends first, returns the seed's own tape.
 fn least_tape(plan: &Plan, seed: u64, invariant: u8, effort: &Effort) -> LeastTape {
     let Effort { runs, patience } = effort;
     let profile = plan.worlds.profile();
@@ -248,7 +249,7 @@ fn least_tape(plan: &Plan, seed: u64, invariant: u8, effort: &Effort) -> LeastTa
     };
     hunt::at_seed(seed, || match least() {
         Some(Minimised { tape, runs, is_least }) => {
-            // The last run may have been abandoned.
+            // If the patience has ended, the last run may have been abandoned, so a smaller tape may exist.
             LeastTape { text: tape.to_text(), runs, is_least: is_least && patience.is_active() }
         }
         None => LeastTape { text: Tape::from_seed(seed).to_text(), runs: 0, is_least: false },
@@ -266,7 +267,7 @@ mod tests {
 
     const TIME: Duration = Duration::from_secs(3_600);
 
-    /// Plays a world whose invariant holds unless eight of its draws are high.
+    /// Plays a world whose invariant is broken if at least eight of its 40 draws are high.
     fn play_dice(tape: &Tape, _profile: Profile, _patience: &Patience) -> Option<Played> {
         let dice = tape.stream(3);
         let high: Vec<u32> = (0..40).map(|_| dice.below(1_000)).filter(|draw| *draw >= 900).collect();
@@ -276,8 +277,8 @@ mod tests {
         Some(Played { events: 10, calls: 20, virtual_time: TIME, violations })
     }
 
-    /// Plays such a world, unless it draws 0 from another stream: then it runs until patience ends, and makes
-    /// `calls_per_look` calls between two checks of patience.
+    /// Plays the world of [`play_dice`], unless stream 4 draws 0: then the world runs until the patience ends, and
+    /// makes `calls_per_look` calls between two checks of the patience.
     fn play_on(tape: &Tape, profile: Profile, patience: &Patience, calls_per_look: u64) -> Option<Played> {
         if tape.stream(4).below(1_000_000) == 0 {
             let mut calls = 0;
@@ -290,7 +291,7 @@ mod tests {
         play_dice(tape, profile, patience)
     }
 
-    /// Returns a plan for up to 500 seeds from 100 on; a few of them break the invariant.
+    /// Returns a plan for 500 seeds from 100 on; a few of these seeds break the invariant.
     fn plan(name: &str) -> Plan {
         let save = std::env::temp_dir().join(format!("peerloop-{}-{name}.tape", std::process::id()));
         Plan {
@@ -313,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_seed_that_breaks_something_is_found_on_any_number_of_threads() {
+    fn a_seed_that_breaks_the_invariant_is_found_on_any_number_of_threads() {
         let first = (100..).find(|seed| breaks(*seed)).unwrap();
         assert!((101..600).contains(&first), "{first}");
         for jobs in [1, 4] {
@@ -322,7 +323,7 @@ mod tests {
             let (seed, violation) = tally.found.unwrap();
             assert!(breaks(seed) && seed >= first && violation.invariant == 9);
             assert_eq!((tally.events, tally.virtual_time), (10 * tally.worlds, TIME * tally.worlds as u32));
-            assert!(find.unwrap().smaller.is_none(), "no smaller tape was requested");
+            assert!(find.unwrap().smaller.is_none(), "a tape was shrunk without a request");
             if jobs == 1 {
                 assert_eq!((seed, tally.worlds, tally.violations), (first, first - 99, 1));
             }
@@ -330,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_violation_is_one_line_and_the_command_that_repeats_it() {
+    fn a_violation_is_reported_as_one_line_and_the_command_that_repeats_it() {
         let plan = Plan { minimise: Duration::ZERO, ..plan("line") };
         let (tally, find) = search_quietly(&plan);
         let (seed, _) = tally.found.unwrap();
@@ -387,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn the_json_has_the_same_facts() {
+    fn the_json_contains_the_counts_and_the_violation() {
         let plan = Plan { minimise: Duration::ZERO, ..plan("json") };
         let (tally, find) = search_quietly(&plan);
         let run = report::Run { plan: &plan, tape: None, tally: &tally, took: TIME };

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// The source of a violation.
+/// The source of a violation: a seed, or a tape.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Origin<'a> {
     Seed(u64),
@@ -115,7 +115,7 @@ pub(crate) fn tape_file(plan: &Plan, find: &Find, tape: &LeastTape) -> String {
     file + &tape.text
 }
 
-/// Returns the commit of this program's sources, with `-dirty` if they were changed since.
+/// Returns the commit of this program's sources, with `-dirty` if they contain uncommitted changes.
 fn commit() -> String {
     let describe = ["-C", env!("CARGO_MANIFEST_DIR"), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"];
     let output = Command::new("git").args(describe).output().ok().filter(|output| output.status.success());
@@ -136,7 +136,7 @@ struct Document {
 #[derive(Debug, Serialize)]
 struct Facts {
     profile: String,
-    /// A text: most JSON readers hold numbers in 53 bits.
+    /// A string, because most JSON readers represent integers exactly only up to 2^53.
     first_seed: Option<String>,
     tape: Option<String>,
     duration_ns: u64,
@@ -147,7 +147,7 @@ struct Facts {
 struct Counts {
     seeds: u64,
     events: u64,
-    /// A text: all worlds together may last longer than 2^53 ns.
+    /// A string, because all worlds together may last longer than 2^53 ns.
     virtual_ns: String,
     violations: u64,
 }
@@ -156,7 +156,7 @@ struct Counts {
 struct Found {
     origin: String,
     commit: String,
-    /// A text: a world may last longer than 2^53 ns.
+    /// A string, because a world may last longer than 2^53 ns.
     at_ns: String,
     invariant: u8,
     text: String,

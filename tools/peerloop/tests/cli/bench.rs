@@ -40,7 +40,7 @@ fn assert_counts_add_up(json: &Value) {
 fn the_table_shows_every_part() {
     let run = short(&[]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
-    assert_eq!(run.stderr, "", "stderr is empty with -q");
+    assert_eq!(run.stderr, "", "stderr is not empty, despite -q");
     for part in [
         "no target given",
         "checks  descriptors",
@@ -79,7 +79,7 @@ fn the_json_file_has_its_keys_and_counts_that_add_up() {
     let json = file.json();
     assert_counts_add_up(&json);
     assert_eq!(number(&json, "/schema"), 2);
-    assert_eq!(json["run"]["seed"], "18446744073709551615", "the seed is a text, so that no reader rounds it");
+    assert_eq!(json["run"]["seed"], "18446744073709551615", "a reader would round a seed that is not a string");
     assert!(number(&json, "/host/descriptors") > 0);
     assert_eq!(number(&json, "/counts/ready"), 20);
     assert_eq!(number(&json, "/counts/planned"), 200);
@@ -103,7 +103,7 @@ fn the_json_contains_the_whole_histogram() {
     let bytes = STANDARD.decode(planned["hdr"].as_str().unwrap()).unwrap();
     let histogram: Histogram<u64> = Deserializer::new().deserialize(&mut &bytes[..]).unwrap();
     assert_eq!(histogram.len(), number(planned, "/count"));
-    // A little below the middle, because the crate's own quantiles may be one sample too high.
+    // A little below the middle, because the quantiles of `hdrhistogram` may be one sample too high.
     assert_eq!(histogram.value_at_quantile(0.499_999), number(planned, "/percentiles/50"));
 }
 
@@ -177,7 +177,7 @@ fn a_run_too_long_to_be_measured_is_refused() {
 fn json_is_alone_on_stdout_and_the_verdict_is_on_stderr() {
     let run = short(&["--json", "-"]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
-    let [verdict] = run.stderr.lines().collect::<Vec<_>>()[..] else { panic!("one line: {}", run.stderr) };
+    let [verdict] = run.stderr.lines().collect::<Vec<_>>()[..] else { panic!("not one line: {}", run.stderr) };
     assert!(verdict.starts_with("verdict: TRUSTED; limit: ") || verdict.starts_with("verdict: NOT TRUSTED: "));
     assert_counts_add_up(&serde_json::from_str(&run.stdout).unwrap());
 }
@@ -427,7 +427,7 @@ fn the_second_interrupt_reports_at_once() {
     let rest = ["--drain", "1h", "--timeout", "1h", "--json", file.path()];
     let mut run = Running::start(&[&["bench"], &target[..], &rest[..]].concat());
     run.wait_for("run ");
-    // A stopped node does not answer pings, so the drain lasts.
+    // A stopped node does not answer pings, so the drain does not end by itself.
     node.signal("STOP");
     run.wait_for("run ");
     run.signal("INT");
@@ -439,7 +439,7 @@ fn the_second_interrupt_reports_at_once() {
     assert!(run.stdout.contains("partial stopped at once by a second signal, SIGINT"), "{}", run.stdout);
     let json = file.json();
     assert_counts_add_up(&json);
-    assert!(number(&json, "/counts/timed_out") > 0, "pings that the node did not answer have timed out");
+    assert!(number(&json, "/counts/timed_out") > 0, "no ping timed out, although the node answered none");
     assert_eq!((number(&json, "/exit/code"), &json["run"]["partial"]), (131, &true.into()));
 }
 

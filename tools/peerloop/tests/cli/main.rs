@@ -1,6 +1,6 @@
 //! The program from a user's view: run as a process, checked by exit code, stdout and stderr.
 //!
-//! Everything stays on loopback. No test depends on how long an operation lasts.
+//! Everything stays on loopback. Time limits are many times the expected durations.
 
 mod bench;
 mod doctor;
@@ -19,7 +19,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 
-/// A node on a free port.
+/// The arguments that start a node on a free port.
 const SERVE: [&str; 5] = ["serve", "--network", "regtest", "--listen", "127.0.0.1:0"];
 
 /// The result of a finished run.
@@ -35,7 +35,7 @@ impl Finished {
     #[track_caller]
     pub(crate) fn complaint(&self) -> &str {
         let lines: Vec<&str> = self.stderr.lines().filter(|line| line.starts_with("peerloop: ")).collect();
-        assert_eq!(lines.len(), 1, "stderr is not one line: {}", self.stderr);
+        assert_eq!(lines.len(), 1, "stderr does not have exactly one error line: {}", self.stderr);
         lines[0]
     }
 }
@@ -113,7 +113,7 @@ impl Running {
         line
     }
 
-    /// Closes the reading end of its stdout.
+    /// Closes our reading end of the program's stdout.
     pub(crate) fn close_stdout(&mut self) {
         self.stdout = None;
     }
@@ -152,7 +152,7 @@ impl Running {
         Self::spawn(shell)
     }
 
-    /// Sends a signal repeatedly: an early repetition counts as the previous signal.
+    /// Sends a signal until the program ends: an early repetition does not count as a second signal.
     pub(crate) fn signal_until_it_ends(&mut self, name: &str) {
         while self.child.try_wait().expect("the process can be polled").is_none() {
             self.signal(name);

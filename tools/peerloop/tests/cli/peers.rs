@@ -19,7 +19,7 @@ const LINES: &str = concat!(
     "\n"
 );
 
-/// Runs a command that succeeds, and returns its stdout.
+/// Runs `peers` with `arguments`, asserts that it succeeds, and returns its stdout.
 #[track_caller]
 fn peers(book: &str, arguments: &[&str]) -> String {
     let run = peerloop(&[&["peers", "--book", book], arguments].concat());
@@ -154,13 +154,13 @@ fn every_command_reports_an_unusable_book_in_one_line() {
             refused(&[&["peers", "--book", book], arguments].concat(), 1, parts);
         }
     }
-    // A missing book is created.
+    // `import` creates the missing book, so that book is not tried.
     for (book, parts) in books.iter().filter(|(book, _)| fs::metadata(book).is_ok()) {
         refused(&["peers", "--book", book, "import", &lines], 1, parts);
     }
     assert!(!Path::new(&folder.file("damaged.set-aside-1")).exists(), "a command other than run set a book aside");
     fs::set_permissions(&locked, Permissions::from_mode(0o400)).expect("the file is ours");
-    // A user with all permissions can write to the book.
+    // A user with all permissions can still write to the book.
     if OpenOptions::new().write(true).open(&locked).is_err() {
         for arguments in [&["ban", "192.0.2.7"][..], &["unban", "192.0.2.7"], &["import", &lines]] {
             let parts = ["Permission denied", "allow this process to write the file"];

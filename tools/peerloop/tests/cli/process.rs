@@ -39,7 +39,8 @@ fn the_memory_of_three_thousand_claims_of_4_to_64_kib_is_returned() {
     }
 }
 
-/// Lets `peer_count` peers start a message, send a part of it and disconnect, and checks the process's memory.
+/// Lets `peer_count` peers start a message, send a part of it and disconnect. Asserts that the process then returns
+/// their memory.
 #[track_caller]
 fn assert_given_back(peer_count: usize, claimed_bytes: u64, sent_bytes: usize) {
     rlimit::increase_nofile_limit(u64::MAX).expect("the soft limit can be raised to the hard limit");
@@ -64,7 +65,7 @@ impl Running {
     }
 }
 
-/// Completes a handshake and sends the claim; reading the node's bytes keeps it reading ours.
+/// Connects, sends `opening`, and waits for the first byte of the node's answer.
 fn open(address: &str, opening: &[u8]) -> TcpStream {
     let mut socket = TcpStream::connect(address).expect("the node listens");
     socket.set_read_timeout(Some(PATIENCE)).expect("the socket is connected");
@@ -73,13 +74,14 @@ fn open(address: &str, opening: &[u8]) -> TcpStream {
     socket
 }
 
-/// Returns the start of a message that the node buffers by itself.
+/// Returns the start of a `protoconf`: a header for `payload_len` bytes, and `sent_bytes` bytes of payload.
 fn claim(payload_len: u64, sent_bytes: usize) -> Vec<u8> {
     let header = Header { command: CommandName::PROTOCONF, payload_len, checksum: Some([0; 4]) };
     [header.encode(MAGIC).to_vec(), vec![0x55; sent_bytes]].concat()
 }
 
-/// Waits until the condition holds; the number shows the progress.
+/// Waits until `look` returns true. The number that it returns shows the progress: it is printed at the end, or
+/// reported at a timeout.
 #[track_caller]
 fn until(what: &str, mut look: impl FnMut() -> (bool, u64)) {
     let began = Instant::now();
@@ -93,8 +95,8 @@ fn until(what: &str, mut look: impl FnMut() -> (bool, u64)) {
     }
 }
 
-/// Starts the program as process 1 of a namespace of its own, and returns its process id here; `None` where that is
-/// not allowed.
+/// Starts the program as process 1 of a namespace of its own, and returns its process id outside the namespace;
+/// `None` if this user may not create a namespace.
 fn start_as_init(arguments: &[&str]) -> Option<(Running, u32)> {
     let namespace = ["--pid", "--fork", "--kill-child"];
     let is_allowed = Command::new("unshare").args(namespace).arg("true").output().is_ok_and(|run| run.status.success());

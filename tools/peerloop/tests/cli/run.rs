@@ -11,7 +11,7 @@ use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Returns a node of the test network that dials only `peers`, with its first output.
+/// Starts a node on regtest that dials only `peers`, and returns it with its first two lines of output.
 fn node(peers: &[&str], arguments: &[&str]) -> (Running, String) {
     let fixed: Vec<String> = peers.iter().map(|peer| format!("--fixed-peers={peer}")).collect();
     let fixed = fixed.iter().map(String::as_str);
@@ -90,7 +90,7 @@ fn end_at_once(has_book: bool) {
     node.wait_for_part("event=connection_established");
     node.signal("INT");
     node.wait_for_part("SIGINT: closing");
-    // An earlier signal would count as the same one.
+    // An earlier signal would count as a repetition of the first.
     std::thread::sleep(Duration::from_millis(150));
     node.signal("TERM");
     let ended = node.finish();
@@ -287,7 +287,7 @@ fn req_e38_a_ban_holds_after_a_restart_until_it_is_lifted() {
     let folder = folder();
     let book = folder.file("peers.redb");
     let listen = ["--book", &book, "--listen", "127.0.0.1:0"];
-    // The first address has no listener, and it does not matter whether it is dialled.
+    // The fixed peer has no listener; whether the node dials it does not matter.
     let is_let_in = |is_let_in: bool| {
         let (mut node, greeting) = node(&["127.0.0.2:1"], &listen);
         let address = listening(&mut node);
@@ -344,7 +344,8 @@ fn a_damaged_book_is_kept_and_reported() {
     assert!(std::fs::read(folder.file("peers.redb.set-aside-1")).unwrap() == spoilt);
 }
 
-/// Runs a command in a process whose files may have at most `blocks` blocks of 512 bytes.
+/// Returns a command that runs the program under a limit: each file that it writes may have at most `blocks` blocks
+/// of 512 bytes.
 fn under_a_limit_of_blocks(blocks: &str, arguments: &[&str]) -> Command {
     let mut shell = Command::new("sh");
     let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
@@ -424,7 +425,7 @@ fn req_e47_the_metrics_can_be_scraped() {
     let only_head = get(metrics_addr, "HEAD", "text/plain");
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && body.ends_with('\n'), "{plain}");
     assert!(only_head.starts_with("HTTP/1.1 200 OK\r\n") && only_head.ends_with("\r\n\r\n"), "{only_head}");
-    // Idle clients delay no other.
+    // Idle clients do not delay others.
     let idle: Vec<TcpStream> = (0..99).map(|_| TcpStream::connect(metrics_addr).expect("the node listens")).collect();
     assert_eq!(scrape(metrics_addr)["peerloop_peers{network=\"regtest\"}"], 1.0);
     drop(idle);
@@ -451,7 +452,7 @@ fn get(address: &str, method: &str, accept: &str) -> String {
     text
 }
 
-/// Returns the value of each sample.
+/// Requests the metrics as OpenMetrics, and returns each sample's value by its name and labels.
 fn scrape(address: &str) -> BTreeMap<String, f64> {
     let text = get(address, "GET", "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5");
     let (head, body) = text.split_once("\r\n\r\n").expect("the reply has a head");

@@ -14,7 +14,7 @@ fn a_signal_stops_the_node_which_prints_a_summary() {
         node.signal(signal);
         let served = node.finish();
         assert_eq!((served.code, served.stderr.as_str()), (Some(0), ""));
-        // The connection ahead of the eight counts too.
+        // The bench opens one connection before the eight, and the node counts it too.
         assert!(
             served.stdout.contains("9 accepted, 9 handshakes, at most 8 peers at once, 8 pings"),
             "{}",
@@ -32,7 +32,7 @@ fn the_node_stops_while_peers_are_connected() {
     node.signal("TERM");
     assert_eq!(node.finish().code, Some(0));
     let load = load.finish();
-    assert_eq!(load.code, Some(1), "its node has ended: {}", load.stderr);
+    assert_eq!(load.code, Some(1), "the bench succeeded although its node has ended: {}", load.stderr);
     assert!(load.stdout.contains("ready 5   lost 5"), "{}", load.stdout);
     assert!(load.stdout.contains("closed_by_peer"), "{}", load.stdout);
 }
@@ -73,7 +73,7 @@ fn a_second_signal_does_not_wait_for_a_silent_peer() {
     let (mut node, address) = Running::serve(&[]);
     // This peer never closes its end, so a graceful stop takes seconds.
     let _silent = TcpStream::connect(&address).unwrap();
-    assert_eq!(peerloop(&["probe", &address, "--network", "regtest"]).code, Some(0), "the node has accepted both");
+    assert_eq!(peerloop(&["probe", &address, "--network", "regtest"]).code, Some(0), "the node did not accept both");
     node.signal_until_it_ends("TERM");
     let node = node.finish();
     assert_eq!(node.code, Some(143), "{}", node.stderr);

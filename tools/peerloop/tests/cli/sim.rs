@@ -1,4 +1,5 @@
-//! `sim`: seeds are run, repeated and replayed. The text of a violation is tested where one can be constructed.
+//! `sim`: seeds are run, repeated and replayed. No violation can be caused here, so unit tests check a violation's
+//! text.
 
 use crate::usage::refused;
 use crate::{ResultFile, Running, folder, peerloop};

@@ -1,4 +1,4 @@
-//! Runs `serve` with far fewer descriptors than visitors, either from the start or later.
+//! Runs `serve` with far fewer descriptors than visitors; the limit applies from the start or is lowered later.
 //!
 //! Only Linux reports the CPU time of another process and changes its limits. Every asserted duration has a bound
 //! that is many times the expected one; the exact figures are printed.
@@ -12,8 +12,11 @@ use std::net::TcpStream;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+/// The node's limit of open files and sockets.
 const LIMIT: u64 = 200;
+/// Number of visitors that connect to the node.
 const VISITORS: usize = 1_000;
+/// The time for which the CPU time of the node without descriptors is measured.
 const STARVED: Duration = Duration::from_millis(1_500);
 /// Maximum wait for each step, longer than any step needs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -65,7 +68,7 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
 }
 
 impl Running {
-    /// Returns the CPU time of all its threads.
+    /// Returns the CPU time of all the program's threads so far.
     fn cpu_time(&self) -> Duration {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("the process runs");
         let nanos = tasks.map(|task| {

@@ -5,7 +5,7 @@ use std::fs::OpenOptions;
 #[cfg(unix)]
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
 
-/// Runs the arguments and checks the code, the one line, and that stdout stays empty.
+/// Runs the program. Asserts its exit code, that stdout is empty, and that stderr is one line with all `parts`.
 #[track_caller]
 pub(crate) fn refused(arguments: &[&str], code: i32, parts: &[&str]) {
     let run = peerloop(arguments);
@@ -166,7 +166,7 @@ fn two_outputs_in_one_file_are_refused_before_the_run_under_any_name() {
 }
 
 #[test]
-fn results_never_replace_the_book_the_settings_or_the_text() {
+fn results_never_replace_the_book_the_settings_or_a_redirected_output() {
     let folder = folder();
     let file = folder.with("file", "kept");
     for variable in ["PEERLOOP_BOOK", "PEERLOOP_CONFIG"] {

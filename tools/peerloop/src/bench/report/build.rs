@@ -1,6 +1,6 @@
 //! Builds the [`Document`](super::Document) from the generator's report.
 //!
-//! All sums, shares and verdicts are computed here, once for all output formats.
+//! A value that several output formats show is computed here, once for all of them.
 
 use super::document::{
     Agent, Counts, Document, Ended, Failed, FailedPings, Generator, Host, Measured, Metrics, Run, Scheduled, Settings,

@@ -1,8 +1,7 @@
 //! The results of a bench: the one model from which every output format is rendered.
 //!
-//! Serialized, it is the JSON output, with its fields in the same order. Fields that are skipped there hold the same
-//! facts in words or in full, for the other formats. This file computes nothing from the generator's report: see
-//! `build`.
+//! The serialized model is the JSON output, with the fields in the same order. Fields that JSON omits contain facts
+//! in words or in full, for the other formats. This file never reads the generator's report: see `build`.
 
 use super::ending::Ending;
 use super::view::{Table, View};
@@ -49,13 +48,14 @@ pub(super) struct Run {
     /// The length of the schedule that `counts.planned` covers.
     pub(super) scheduled_ns: Nanos,
     pub(super) ramp_ns: Option<Nanos>,
-    /// Time from the start of the ramp to its last dial, as planned and as measured.
+    /// Planned time from the start of the ramp to its last dial.
     pub(super) ramp_planned_ns: Nanos,
+    /// Measured time from the start of the ramp to its last dial.
     pub(super) ramp_dial_ns: Nanos,
     pub(super) dial_rate_per_s: Option<f64>,
     pub(super) answered_per_s: Option<f64>,
     pub(super) partial: bool,
-    /// A text, because it needs all 64 bits.
+    /// A string, because the seed may use all 64 bits.
     pub(super) seed: String,
     pub(super) command: Vec<String>,
 }
@@ -91,7 +91,7 @@ pub(super) struct Settings {
 #[derive(Debug, Serialize)]
 pub(super) struct Target {
     pub(super) addr: String,
-    /// Known if there is one target and all its peers have the same user agent.
+    /// `None` unless there is only one target and all its peers have the same user agent and protocol version.
     pub(super) agent: Option<String>,
     pub(super) protocol: Option<i32>,
     #[serde(flatten)]
@@ -178,7 +178,7 @@ impl Serialize for Metrics {
     }
 }
 
-/// Latencies from the planned moment, and from the moment that the operation began.
+/// Latencies from the planned moment, and latencies from the moment at which the operation began.
 #[derive(Debug, Serialize)]
 pub(super) struct Scheduled {
     pub(super) name: &'static str,
@@ -213,9 +213,10 @@ pub(super) struct Timeline {
 
 #[derive(Debug, Serialize)]
 pub(super) struct Generator {
-    /// The share of the counted part of the run in which the loop's thread worked.
+    /// The share of `run.duration_ns` in which the loop's thread worked.
     pub(super) cpu_working: f64,
-    /// The share in which the thread polled for exact wake-ups instead of sleeping, which uses the CPU too.
+    /// The share of `run.duration_ns` in which the thread polled for exact wake-ups instead of sleeping. Polling uses
+    /// the CPU too.
     pub(super) cpu_spinning: f64,
     pub(super) verdict: Trust,
     pub(super) reasons: Vec<String>,

@@ -27,7 +27,7 @@ pub(super) fn all(setup: &Setup, stops: Stops, report: &Report) -> Vec<Ending> {
     endings.into_iter().flatten().collect()
 }
 
-/// Describes the early end of a run that lost its peers.
+/// Describes the early end of a run that had no peers.
 fn early(setup: &Setup, report: &Report) -> Option<Ending> {
     let EarlyEnd { cause, phase, elapsed, .. } = report.early_end.filter(lacks_peers)?;
     if let Some(reason) = setup.failed_ahead.clone() {
@@ -92,7 +92,7 @@ fn untrusted(setup: &Setup, report: &Report) -> Option<Ending> {
     setup.strict.then_some(Ending { exit: Exit::Untrusted, is_partial: false, reason })
 }
 
-/// Describes a cause in full: the stage that the connections had reached, and advice.
+/// Describes a cause in full: the stage that the connections had reached, the cause, and advice if there is any.
 pub(crate) fn explain(failure: &load::Failure, targets: &[TargetReport]) -> String {
     let stage = Stage::of(failure.state);
     let at = match stage {

@@ -1,7 +1,8 @@
 //! The percentile spectrum of a histogram as text, in the format of the public HdrHistogram plotter.
 //!
-//! Four columns: the value in milliseconds, the percentile as a ratio, the count up to it, and `1/(1-percentile)`,
-//! which the last row omits because it is infinite. The steps between percentiles halve with the distance to 100 %.
+//! Four columns: the value in milliseconds, the percentile as a ratio, the number of latencies up to the value, and
+//! `1/(1-percentile)`, which the last row omits because it is infinite. Each time the distance to 100 % halves, the
+//! step between two percentiles halves too.
 
 use super::document::Document;
 use super::view::View;
@@ -17,8 +18,8 @@ pub(crate) fn spectrum(document: &Document) -> String {
     render(&document.metrics.ping_rtt.planned)
 }
 
-/// Formats the spectrum of a view. Its percentiles cover all operations: the rows end where the unanswered
-/// operations begin, and a comment states their number.
+/// Formats the spectrum of a view. Its percentiles cover all operations: the rows end where the unanswered operations
+/// begin, and a comment states the number of unanswered operations.
 fn render(view: &View) -> String {
     let mut text = format!("{:>12} {:>14} {:>10} {:>14}\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");
     let histogram = view.latencies.as_hdr();
@@ -50,7 +51,7 @@ fn render(view: &View) -> String {
 
 /// Returns the percentages of the rows: [`TICKS_PER_HALF_DISTANCE`] steps for each half of the distance to 100.
 ///
-/// All of them are exact: a step is 100 divided by 10 and by a power of two.
+/// All percentages are exact, because a step is 100 divided by 10 and by a power of two.
 fn levels() -> impl Iterator<Item = f64> {
     (0..f64::MANTISSA_DIGITS).flat_map(|halvings| {
         let left = 100.0 / 2.0_f64.powi(halvings as i32);

@@ -1,6 +1,6 @@
 //! The report for people: the results, and whether they can be trusted.
 //!
-//! It renders the [`Document`](super::Document) and computes nothing.
+//! It renders the [`Document`](super::Document), and never reads the generator's report.
 
 use super::document::{Document, Generator, Tally, Trust};
 use super::view::{Table, View};
@@ -13,7 +13,7 @@ use std::time::Duration;
 /// Maximum number of targets with a row of their own; more rows would hide the following lines.
 const MAX_TARGET_ROWS: usize = 20;
 
-/// The minimum p99 of the send lag that the table mentions.
+/// From this p99 of the send lag on, the table says that pings were sent late.
 const GAP_TO_MENTION: Duration = Duration::from_millis(1);
 
 /// The share of a CPU that counts as a whole CPU.
@@ -72,7 +72,7 @@ impl Trust {
     }
 }
 
-/// Describes the ramp, and its dial rate and the requested one.
+/// Describes the ramp: its ready peers, its time, its dial rate and the requested dial rate.
 fn ramp(Document { run, config, counts, .. }: &Document) -> Vec<String> {
     let time = run.ramp_ns.map(|time| format!(" in {:.1} s", time.0.as_secs_f64())).unwrap_or_default();
     let mut parts = vec![format!("{}/{} peers{time}", counts.tally.ready, counts.tally.asked)];

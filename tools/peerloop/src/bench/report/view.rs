@@ -1,8 +1,9 @@
-//! Latencies together with the operations that never completed: those count as slower than every latency.
+//! Latencies, and the number of operations that never completed. Such an operation counts as slower than every
+//! latency.
 //!
-//! A view carries its whole histogram (in JSON as HdrHistogram V2, deflated, base64), so that several files can be
-//! merged exactly. `percentiles` cover all operations, and are null where the operation failed;
-//! `percentiles_of_answered` and all other fields of a view ignore failed operations.
+//! A view contains its whole histogram (in JSON as HdrHistogram V2, deflated, base64), so that several files can be
+//! merged exactly. `percentiles` cover all operations, and a percentile is null if it is among the failed operations.
+//! `percentiles_of_answered`, `count`, `min`, `mean` and `max` cover only completed operations.
 
 use crate::output::json::{Nanos, nanos};
 use crate::units::{self, Percentiles, show_latency};
@@ -20,7 +21,7 @@ pub(super) struct View {
     pub(super) latencies: LatencyHistogram,
     /// Number of operations that never completed.
     pub(super) failed: u64,
-    /// The shortest wait for one of those, if any was waited for.
+    /// The shortest wait for such an operation; `None` if no operation was waited for.
     pub(super) shortest_wait: Option<Duration>,
     pub(super) percentiles: Table,
     of_answered: Table,
@@ -34,7 +35,8 @@ pub(super) struct Table(pub(super) Vec<(units::Percentile, Percentile)>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Percentile {
     Measured(Duration),
-    /// Longer than every latency, and than the shortest wait.
+    /// The percentile is among the operations that never completed. It is longer than every latency, and than the
+    /// shortest wait if there is one.
     Beyond(Option<Duration>),
     NoData,
 }
@@ -81,7 +83,7 @@ impl Serialize for View {
 }
 
 impl Table {
-    /// Computes the percentiles of all operations; `failed` operations were slower than every one of `latencies`.
+    /// Computes the percentiles of all operations; `failed` more operations count as slower than all `latencies`.
     pub(super) fn new(
         percentiles: &Percentiles,
         latencies: &LatencyHistogram,
@@ -116,7 +118,7 @@ impl Percentile {
         }
     }
 
-    /// Formats it: `93 us`, `> 2.01 s`, `failed` without a wait, `-` without data.
+    /// Formats the percentile: `93 us`, `> 2.01 s`, `failed` without a wait, `-` without data.
     pub(super) fn shown(self) -> String {
         match self {
             Self::Measured(latency) => show_latency(latency),
@@ -155,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_view_carries_the_whole_histogram() {
+    fn a_view_contains_the_whole_histogram() {
         let view = serialized(&view("50,100", one_to(1_000), 0, None));
         assert_eq!((&view["count"], &view["min"], &view["max"]), (&json!(1_000), &json!(1), &json!(1_000)));
         let bytes = STANDARD.decode(view["hdr"].as_str().unwrap()).unwrap();
