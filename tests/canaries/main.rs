@@ -1,7 +1,7 @@
 //! The simulator's canaries: every planted bug shows its symptom, and no shrunken budget changes an outcome.
 //!
 //! Each bug has one small scenario with a symptom, which must be absent without the bug and present with it. If a
-//! later change makes a bug harmless, so that no simulation can find it any more, the test fails here first.
+//! later change makes a bug harmless, no simulation can find the bug any more, and a test here fails first.
 
 #![expect(clippy::unwrap_used, reason = "a failure in a helper fails its test")]
 
@@ -11,7 +11,7 @@ mod symptoms;
 use peerloop::internals::{self, Bug};
 use peerloop_testkit::simulated;
 
-/// Runs the scenario of `bug` with the currently planted bug; returns whether the symptom shows.
+/// Runs the scenario of `bug`, whether or not this bug is planted, and returns whether the symptom shows.
 fn shows(bug: Bug) -> bool {
     match bug {
         Bug::NoGenerationCheck => symptoms::a_stale_id_closes_the_next_peer_in_its_slot(),
@@ -46,7 +46,7 @@ fn every_planted_bug_shows_its_symptom() {
     for bug in Bug::ALL {
         let _planted = internals::plant(Some(bug));
         simulated::judge(false);
-        assert!(shows(bug), "{bug:?} is planted and its symptom does not show");
+        assert!(shows(bug), "the symptom of {bug:?} does not show although the bug is planted");
         simulated::judge(true);
     }
 }

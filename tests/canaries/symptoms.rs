@@ -1,5 +1,5 @@
-//! One scenario for each bug. Each returns whether the bug's symptom shows, and requires nothing else of a loop that
-//! has the bug.
+//! One scenario for each bug. Each scenario returns whether the bug's symptom shows. Its other checks must pass even
+//! if the loop has the bug.
 
 use peerloop::config::{DialMode, ManagerConfig};
 use peerloop::error::{CloseReason, Deadline};
@@ -21,7 +21,7 @@ const NO_DESCRIPTORS: i32 = 24;
 /// ECONNREFUSED: no listener.
 const REFUSED: i32 = 111;
 
-/// A handler closes a peer that was already closed, and whose slot now belongs to another one.
+/// A user closes a peer that is already closed. The peer's slot now belongs to another peer.
 pub(crate) fn a_stale_id_closes_the_next_peer_in_its_slot() -> bool {
     let mut stage = Stage::new();
     let mut first = stage.ready_peer();
@@ -36,7 +36,7 @@ pub(crate) fn a_stale_id_closes_the_next_peer_in_its_slot() -> bool {
     second.has_seen_end
 }
 
-/// Another peer's traffic wakes the loop one tick before a handshake must be complete.
+/// One tick before a silent peer's handshake must be complete, another peer's traffic wakes the loop.
 pub(crate) fn a_silent_peer_is_closed_before_its_deadline() -> bool {
     let mut stage = Stage::new();
     let mut numbered_peer = stage.ready_peer();
@@ -50,7 +50,7 @@ pub(crate) fn a_silent_peer_is_closed_before_its_deadline() -> bool {
     is_early
 }
 
-/// More bytes arrive at once than one read returns, and none later.
+/// More bytes arrive at once than one read returns, and no bytes arrive later.
 pub(crate) fn bytes_after_a_full_read_are_never_read() -> bool {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
@@ -245,7 +245,7 @@ pub(crate) fn a_mark_is_reported_before_its_message_is_written() -> bool {
     is_early
 }
 
-/// The first dial fails because descriptors have run out, and any later one would succeed.
+/// The first dial fails because descriptors have run out. Any later dial would succeed.
 pub(crate) fn a_peer_is_not_dialled_again_after_descriptors_ran_out() -> bool {
     let world = World::new(1, Instant::ZERO);
     let mut target = Node::new(&world, config(), Player::default());
@@ -258,7 +258,8 @@ pub(crate) fn a_peer_is_not_dialled_again_after_descriptors_ran_out() -> bool {
     reactor.stats().ready == 0
 }
 
-/// The only dial before the address counts as inaccessible is refused, and any later one would succeed.
+/// The first dial is refused, and after this one failure the address counts as inaccessible. Any later dial would
+/// succeed.
 pub(crate) fn a_peer_is_not_dialled_again_once_it_is_inaccessible() -> bool {
     let world = World::new(1, Instant::ZERO);
     let mut target = Node::new(&world, config(), Player::default());

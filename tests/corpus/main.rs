@@ -1,5 +1,5 @@
-//! Replays the inputs that fuzzing has kept, on any machine: each file in `tools/fuzz/corpus` is checked by the law
-//! that its folder is named after. If a file once broke the law, its name describes how.
+//! Replays the inputs that fuzzing has kept, on any machine. Each folder in `tools/fuzz/corpus` has the name of a
+//! law, which checks the folder's files. If a file once broke the law, the file's name describes how.
 
 use peerloop_laws::{LAWS, Law, law};
 use std::fs;
@@ -27,7 +27,7 @@ fn every_law_accepts_an_empty_input() {
 }
 
 #[test]
-fn every_corpus_has_a_law_and_their_total_size_is_small() {
+fn every_corpus_has_a_law_and_all_corpora_together_are_small() {
     const MAX_CORPUS_BYTES: u64 = 256 * 1024;
     let mut len_bytes = 0;
     for folder in fs::read_dir(corpus()).expect("the corpus can be listed") {
@@ -38,9 +38,9 @@ fn every_corpus_has_a_law_and_their_total_size_is_small() {
     assert!(len_bytes <= MAX_CORPUS_BYTES, "the corpus has {len_bytes} bytes; merge it");
 }
 
-/// Checks that each decoding fault that was disclosed in another implementation has a seed named after it.
+/// Checks that each decoding fault that was disclosed in another implementation has an input named after it.
 #[test]
-fn every_known_fault_is_a_named_seed() {
+fn every_known_fault_has_an_input_named_after_it() {
     for seed in [
         "framer/cve-2015-3641-length-claim",
         "framer_stream/cve-2025-46597-claim-above-what-is-there",
@@ -61,9 +61,9 @@ fn every_known_fault_is_a_named_seed() {
     }
 }
 
-/// Checks that each length near which a faulty reader misreads an extended header has a seed named after it.
+/// Checks that each length near which a faulty reader misreads an extended header has an input named after it.
 #[test]
-fn every_edge_of_an_extended_length_is_a_named_seed() {
+fn every_edge_of_an_extended_length_has_an_input_named_after_it() {
     for edge in [
         "small",
         "4-gib-less-one",

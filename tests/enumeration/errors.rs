@@ -1,4 +1,4 @@
-//! Each call's possible errors on Linux, according to the manual pages of the system calls that it makes.
+//! The errors that each network call may return on Linux, according to the manual pages of its system calls.
 
 use peerloop::internals::errno::{
     EADDRINUSE, EADDRNOTAVAIL, EAGAIN, ECONNABORTED, ECONNREFUSED, ECONNRESET, EHOSTUNREACH, EINTR, EMFILE, ENETDOWN,
@@ -6,8 +6,8 @@ use peerloop::internals::errno::{
 };
 use peerloop::sim::Site;
 
-/// Error numbers that only this table needs, with their values on Linux on x86-64 and ARM. On other systems these
-/// values are other errors.
+/// Error numbers that only this table needs, with their values on Linux on x86-64 and ARM. On other systems, these
+/// values mean other errors.
 const EPERM: i32 = 1;
 const EIO: i32 = 5;
 const EBADF: i32 = 9;
@@ -36,12 +36,13 @@ pub(crate) const fn errors_of(site: Site) -> &'static [i32] {
     }
 }
 
-/// Returns whether the loop only has to repeat a call with this error, so that it must not affect the outcome.
+/// Returns whether the loop just repeats a call that fails with this error, so that the error must not change the
+/// outcome.
 pub(crate) const fn is_put_off(errno: i32) -> bool {
     errno == EINTR || errno == EAGAIN
 }
 
-/// Returns whether a wait with this error ends the loop.
+/// Returns whether a call at this site that fails with this error ends the loop.
 pub(crate) const fn ends_the_loop(site: Site, errno: i32) -> bool {
     matches!(site, Site::Wait) && errno != EINTR
 }

@@ -2,7 +2,8 @@
 //!
 //! A [`Life`] is a short scenario of one loop. It runs once without a fault, to count its calls, and then once for
 //! each site, error and occurrence. After any failure, every invariant holds, at most one peer is lost, later peers
-//! are served, and the loop stops cleanly. The test names each occurrence that no life reaches.
+//! are served, and the loop stops cleanly. Only a failed wait may end the loop, which must then release everything.
+//! The test prints the occurrences that no life reaches.
 
 #![expect(clippy::unwrap_used, reason = "a failure in a helper fails its test")]
 
@@ -22,9 +23,9 @@ use std::panic::resume_unwind;
 use std::thread;
 use std::time::Duration;
 
-/// Maximum number of occurrences of each call that are made to fail.
+/// Number of the first occurrences of each call that are made to fail.
 const MAX_CALLS: u64 = 50;
-/// Far more rounds at one moment than any life here needs.
+/// Maximum number of rounds at one moment: far more than any life here needs.
 const MAX_ROUNDS: u64 = 2_000;
 /// Number of descriptors of a host without sockets: its poller and its waker.
 const OWN_DESCRIPTORS: usize = 2;
@@ -70,7 +71,8 @@ impl<H: Handler> Actor for Watched<'_, H> {
     }
 }
 
-/// Runs a life with at most one fault, up to the first failed check.
+/// Runs a life with or without a fault, and returns the first failed check as an error. `sound` is the outcome of the
+/// same life without a fault.
 fn live(life: Life, fault: Option<Fault>, sound: Option<&Lived>) -> Result<Lived, String> {
     let mut stage = Stage::new(life);
     if let Some(Fault { site, errno, nth_call }) = fault {
@@ -98,7 +100,8 @@ fn live(life: Life, fault: Option<Fault>, sound: Option<&Lived>) -> Result<Lived
     Ok(lived)
 }
 
-/// Runs a life, then connects late peers, then stops the loop; returns the failed check, if any.
+/// Runs a life, then connects late peers except in the shortest life, and then stops the loop. Returns the failed
+/// check, if any.
 fn run_life(
     stage: &mut Stage,
     life: Life,
@@ -116,7 +119,7 @@ fn run_life(
         }
     }
     stage.node.handle().stop().unwrap();
-    // A graceful stop is immediate if all peers answer; a failed call may delay it by the grace period.
+    // A graceful stop is immediate if all peers answer; a failed call may delay it by up to the grace period.
     let grace = if sound.is_none() { Duration::from_millis(1) } else { secs(5) };
     let has_ended = run(stage, grace)?;
     let open = stage.world.open_descriptors(HOST);
@@ -136,7 +139,7 @@ fn run(stage: &mut Stage, time: Duration) -> Result<bool, RunError> {
     Ok(node.has_ended)
 }
 
-/// Checks that a loop whose poller has failed releases everything that it had open.
+/// Drops a loop whose poller has failed, and checks that all its descriptors and connections are released.
 fn die(stage: Stage) -> Result<(), String> {
     let Stage { world, node, mut peers, mut late, .. } = stage;
     drop(node);
@@ -146,7 +149,7 @@ fn die(stage: Stage) -> Result<(), String> {
     ensure(left == (OWN_DESCRIPTORS, 0, 0), || format!("the failed loop has not released everything: {left:?}"))
 }
 
-/// Checks that a life with a fault differs from one without only where that is permitted.
+/// Checks that the fault has happened, and that it has changed the life's outcome no more than it may.
 fn compare(fault: Fault, sound: &Lived, lived: &Lived) -> Result<(), String> {
     let has_failed = lived.calls[fault.site as usize] >= fault.nth_call;
     ensure(has_failed, || "the call was never made".to_owned())?;
@@ -167,7 +170,7 @@ fn ensure(holds: bool, text: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(text()) }
 }
 
-/// The number of runs, their failed checks, and the number of calls at each site that were made to fail.
+/// The number of runs, their failed checks, and the number of occurrences at each site that were made to fail.
 #[derive(Debug, Default)]
 struct Account {
     runs: usize,
@@ -176,7 +179,8 @@ struct Account {
 }
 
 impl Account {
-    /// Makes a life's calls fail, one in each run, except the first ones at each site: `after` returns their number.
+    /// Makes a life's calls fail, one in each run. At each site, the first calls are skipped: `after` returns their
+    /// number.
     fn enumerate(&mut self, life: Life, after: impl Fn(&Self, Site) -> u64) {
         let sound = live(life, None, None).unwrap_or_else(|wrong| panic!("{life:?} without a fault: {wrong}"));
         let mut faults = Vec::new();
@@ -239,7 +243,7 @@ fn after_any_failed_call_the_loop_continues_and_stops_cleanly() {
     assert_eq!(account.unreached(), [format!("{:?} 3 to {MAX_CALLS}", Site::Listen)]);
 }
 
-/// Checks that a bug that shows only after a particular call has failed is found.
+/// Checks that this test finds a bug that shows only after a particular call has failed.
 #[cfg(feature = "sim-bugs")]
 #[test]
 fn a_bug_that_needs_a_failed_call_is_found() {

@@ -27,20 +27,20 @@ const STEP: Duration = Duration::from_millis(100);
 /// A short scenario of one loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Life {
-    /// Dials and accepts, pings, messages, streams and closes.
+    /// Calls of many kinds, for dials, accepts, pings, messages, streams and closes.
     Busy,
-    /// One dial and one accept for each occurrence that is made to fail.
+    /// As many dials and accepts as occurrences are made to fail.
     Crowded,
-    /// One inbound and one outbound peer, so that the calls of a stop are among the first.
+    /// One inbound and one outbound peer, so that the calls of the loop's stop are among the first.
     Short,
 }
 
-/// A handler that uses every feature of a loop, step by step.
+/// A handler that dials, sends, streams, pings and closes, step by step.
 pub(crate) struct Busy {
     life: Life,
     dials: Vec<SocketAddr>,
     steps: u32,
-    /// The rest of a message that is fed in parts.
+    /// The peer to which a message is fed in parts, and the rest of the message.
     feeding: Option<(PeerId, Bytes)>,
     pub(crate) seen: Seen,
 }
@@ -57,7 +57,8 @@ pub(crate) struct Seen {
 }
 
 impl Life {
-    /// Returns the number of peers that dial the loop at its first address; the loop dials the same number.
+    /// Returns the number of honest peers that dial the loop's first address. The loop dials the same number of
+    /// peers.
     const fn connections(self) -> u32 {
         match self {
             Self::Busy => 3,
@@ -165,7 +166,7 @@ impl Handler for Busy {
     }
 }
 
-/// An honest peer that also sends a message to be buffered and one to be streamed, both at once.
+/// An honest peer that, once connected, also sends a message to be buffered and one to be streamed.
 struct NumberedPeer(Honest);
 
 impl Persona for NumberedPeer {
@@ -211,7 +212,7 @@ pub(crate) struct Stage {
     pub(crate) world: World,
     pub(crate) node: Checked<Busy>,
     pub(crate) peers: Crowd,
-    /// The peers that connect after the life, and that the loop must serve.
+    /// The peers that connect after the life. The loop must serve them.
     pub(crate) late: Crowd,
     pub(crate) journal: Journal,
     pub(crate) late_journal: Journal,
@@ -220,7 +221,7 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    /// Builds a stage; the first host is the loop's, which does not listen yet.
+    /// Builds a stage. The first host is the loop's; the loop does not listen yet.
     pub(crate) fn new(life: Life) -> Self {
         let world = World::new(1, Instant::ZERO);
         let net = world.host();
@@ -244,7 +245,7 @@ impl Stage {
         Self { world, node, peers, late, journal, late_journal, late_address, late_kind }
     }
 
-    /// Opens the listeners; one that fails is retried once.
+    /// Opens both listeners, and tries once more if this fails.
     pub(crate) fn listen(&mut self) -> std::io::Result<()> {
         for port in PORTS {
             let address = SocketAddr::new(self.node.net().ip(), port);

@@ -1,18 +1,19 @@
 //! No chain of fields reaches through an object: a caller uses the object's methods, so that its fields can change.
 //!
-//! A chain that begins at `self` has at most [`MAX_FIELDS`] fields, and never enters the `state` of a field.
+//! A chain that begins at `self` has at most [`MAX_FIELDS`] fields. It never continues after another object's field
+//! `state`.
 
 use crate::paths::Library;
 use crate::source::{Source, Violation, is_word_char, words};
 use std::collections::BTreeMap;
 
-/// One own field, two fields of other objects, and the value.
+/// Maximum number of fields in a chain: one of `self`, two of other objects, and the value.
 const MAX_FIELDS: usize = 4;
 
-/// The files that still have such chains. Lines may only be removed.
+/// The files that still break this rule. Lines may only be removed.
 pub(crate) const KNOWN: &[&str] = &[];
 
-/// Returns the last such chain of each file, by file.
+/// Returns each file's last breach, by file.
 pub(crate) fn check(sources: &[Source]) -> BTreeMap<String, Violation> {
     let library = Library::new(sources);
     let breaches = library.modules().flat_map(|(_, file)| {
@@ -27,7 +28,7 @@ pub(crate) fn check(sources: &[Source]) -> BTreeMap<String, Violation> {
     breaches.collect()
 }
 
-/// Returns the fields after the `self` at `at`, and whether a method of the last one is called.
+/// Returns the fields after the `self` at `at`, and whether a method of the last field is called.
 fn chain_at(code: &str, at: usize) -> (Vec<&str>, bool) {
     let (mut rest, mut fields) = (code[at + 4..].trim_start(), Vec::new());
     while let Some(after) = rest.strip_prefix('.').map(str::trim_start) {

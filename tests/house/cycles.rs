@@ -1,8 +1,9 @@
-//! No file cycle: a reader who follows the names that a file uses never returns to it.
+//! Files do not use each other in a cycle: a reader who follows the names that a file uses to the files that define
+//! them never returns to the first file.
 //!
-//! An arrow leads from a file to each other file whose names it uses. Re-exports are followed to the file that defines
-//! the name and are not arrows themselves, so a module's file may list its parts, but must use no part that uses the
-//! file.
+//! An arrow leads from a file to each other file whose names it uses. A re-export is not an arrow, and is followed to
+//! the file that defines the name. So a module's file may re-export names from its parts, but must not use a part
+//! that uses the module's file.
 
 use crate::paths::{Library, Role, Target};
 use crate::source::{Source, Violation, words};
@@ -48,7 +49,7 @@ fn arrows<'a>(library: &Library<'a>) -> Arrows<'a> {
     arrows
 }
 
-/// Returns the files of the shortest path, including both ends.
+/// Returns the files of the shortest path from one file to the other, including both; `None` if there is no path.
 fn way<'a>(arrows: &Arrows<'a>, from: &'a str, to: &str) -> Option<Vec<&'a str>> {
     let mut came_from = BTreeMap::from([(from, None)]);
     let mut waiting = VecDeque::from([from]);

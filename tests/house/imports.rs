@@ -1,8 +1,8 @@
 //! The library's layers: its modules form rows, and no row imports a higher one.
 //!
-//! [`ROWS`] is the architecture. A new module fails until it has a position there; a submodule may be in a lower
-//! row than its parent. Every path that begins at `crate` or `super` is checked, in an import or in the middle of
-//! code; documentation, tests and `lib.rs` may name anything.
+//! [`ROWS`] lists the rows. The check fails for a new module until the module has a row. A submodule may have a row
+//! of its own; otherwise its parent's row applies. Every path that begins with `crate` or `super` is checked, in
+//! imports and elsewhere in code. Documentation, tests and `lib.rs` are never checked.
 
 use crate::paths::{WrittenPath, absolute, is_under, module_path, test_files, written_paths};
 use crate::source::{Source, Violation};
@@ -28,7 +28,7 @@ const ROWS: [&[&str]; 15] = [
     &["sim", "channel", "internals", "manual"],
 ];
 
-/// Modules that may use only the API of an embedder.
+/// Modules that may use only the API that embedders use.
 const LIKE_EMBEDDERS: [&str; 2] = ["load", "relay"];
 const NOT_FOR_EMBEDDERS: [&str; 3] = ["link", "state", "engine"];
 
@@ -70,7 +70,7 @@ pub(crate) fn check(sources: &[Source]) -> Vec<Violation> {
             }
         }
     }
-    // An import list is one breach.
+    // Equal breaches of one import list are reported once.
     violations.dedup();
     violations
 }

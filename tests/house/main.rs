@@ -19,7 +19,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Subjects of earlier commits are not checked.
+/// The time from which on commits' subjects are checked.
 const FIRST_CHECKED_COMMIT: &str = "2026-11-29T12:00:00Z";
 
 #[test]
@@ -135,8 +135,8 @@ fn every_requirement_is_shown_by_a_test() {
 
 #[test]
 fn the_lock_file_is_committed() {
-    // In a new checkout a missing file fails this test. After a build the file exists, but an ignore rule would still
-    // keep it out of commits.
+    // In a new checkout a missing file fails this test. After a build the file exists in any case, but an ignore rule
+    // would keep it out of commits.
     let ignored = fs::read_to_string(root().join(".gitignore")).expect("the repository has a .gitignore");
     let is_kept = root().join("Cargo.lock").is_file() && !ignored.contains(".lock");
     assert!(is_kept, "Cargo.lock:0: commit it, so that every machine builds the same dependencies");
@@ -167,7 +167,7 @@ fn check_each(rule: fn(&Source) -> Vec<Violation>) {
     assert_none(sources().iter().flat_map(rule).collect());
 }
 
-/// Checks that the breaches are exactly the `known` ones, which the file `list` contains.
+/// Checks that the breaches are exactly the `known` ones, which are listed in the file `list`.
 #[track_caller]
 fn assert_only_known(mut breaches: BTreeMap<String, Violation>, known: &[&str], list: &str) {
     let gone: Vec<&str> = known.iter().copied().filter(|key| breaches.remove(*key).is_none()).collect();

@@ -1,17 +1,17 @@
 //! The paths in code, and the file that defines each path's target.
 //!
-//! [`written_paths`] reads one file: it splits import lists, and also finds paths outside of imports.
-//! [`Library`] knows all files and follows re-exports to the file that defines a name. As everywhere in this test,
-//! code is read as tokens: a name that a macro builds is not seen.
+//! [`written_paths`] reads one file: it splits import lists, and also finds paths outside of imports. [`Library`]
+//! knows all files and follows re-exports to the file that defines a name. As everywhere in this test, code is read
+//! as tokens, so a name that a macro builds is never found.
 
 use crate::source::{Source, after_matching, is_word_char, words};
 use std::collections::BTreeMap;
 
-/// A path as code writes it.
+/// A path as it is written in code.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct WrittenPath {
     pub(crate) offset: usize,
-    /// `["super", "Net"]`; the last name of `use a::*` is `*`.
+    /// The path's names, for example `["super", "Net"]`. The last name of `use a::*` is `*`.
     pub(crate) names: Vec<String>,
     pub(crate) role: Role,
 }
@@ -66,7 +66,7 @@ pub(crate) fn written_paths(code: &str) -> Vec<WrittenPath> {
     found
 }
 
-/// Adds each path of the import tree at `at`, which continues `base`.
+/// Adds each path of the import tree at `at`. The names in `base` precede those of the tree.
 fn add_imports(code: &str, at: usize, base: &[String], is_public: bool, found: &mut Vec<WrittenPath>) {
     let at = code.len() - code[at..].trim_start().len();
     if code[at..].starts_with('{') {
@@ -104,7 +104,7 @@ fn next_branch(code: &str, mut at: usize, end: usize) -> usize {
     end
 }
 
-/// Returns the module of a file: `src/wire/header.rs` is `wire::header`, and `src/lib.rs` is the root.
+/// Returns the names of a file's module: `src/wire/header.rs` is `wire::header`, and `src/lib.rs` is the root.
 pub(crate) fn module_path(path: &str) -> Vec<String> {
     let inner = path.trim_start_matches("src/").trim_end_matches(".rs").trim_end_matches("/mod");
     inner.split('/').filter(|name| *name != "lib").map(str::to_owned).collect()
@@ -149,7 +149,7 @@ pub(crate) struct Module<'a> {
 pub(crate) enum Target<'a> {
     /// A module with a file of its own.
     Module,
-    /// Something that is defined in a file.
+    /// An item, with the file that defines it.
     Item { file: &'a str, name: String },
 }
 
@@ -169,7 +169,8 @@ impl<'a> Library<'a> {
         self.modules.iter()
     }
 
-    /// Returns the target of a path in `module`; `None` if the target is outside of the library or in the same file.
+    /// Returns the target of a path in `module`. Returns `None` if the target is outside of the library, or if
+    /// `module` itself defines the path's first name.
     pub(crate) fn target(&self, module: &[String], path: &WrittenPath) -> Option<Target<'a>> {
         let home = &self.modules[module];
         let first = path.names[0].as_str();
@@ -191,7 +192,8 @@ impl<'a> Library<'a> {
         self.follow(module, rest, depth).or_else(|| Some(Target::Item { file, name: name.clone() }))
     }
 
-    /// Returns the target of a name that `module` imports; `None` if it imports no such name from the library.
+    /// Returns the target of a path that begins with a name that `module` imports; `None` if `module` imports no such
+    /// name from the library.
     fn follow(&self, module: &[String], names: &[String], depth: usize) -> Option<Target<'a>> {
         assert!(depth < 20, "{module:?} imports {names:?} from itself");
         let home = &self.modules[module];

@@ -1,8 +1,8 @@
 //! Plain English in comments, and commit subjects that are instructions.
 //!
-//! No clause of a comment begins with a headless `who` or `what`: the subject is named. Documentation uses the field's
-//! verbs and nouns. A commit's subject is an imperative of at most [`MAX_SUBJECT_CHARS`] characters. This reads words,
-//! not sentences. Text in backticks, quotes, link addresses and examples is not prose.
+//! No clause of a comment begins with a headless `who` or `what`: the subject is named. Documentation uses the
+//! field's verbs and nouns. A commit's subject is an imperative of at most [`MAX_SUBJECT_CHARS`] characters. The
+//! check reads words, never sentences. It skips text in backticks, quotes, link addresses and examples.
 
 use crate::source::{Source, Violation};
 
@@ -15,7 +15,7 @@ const HEADLESS: [&str; 5] = ["who", "whom", "what", "whoever", "whatever"];
 const LEADS: [&str; 17] =
     ["and", "or", "but", "that", "of", "for", "to", "by", "with", "from", "on", "in", "as", "than", "is", "are", "if"];
 
-/// Verbs that this field does not use, in each form.
+/// Verbs that this field does not use, in all their forms.
 const VERBS: [&str; 53] = [
     "tell",
     "tells",
@@ -75,7 +75,7 @@ const VERBS: [&str; 53] = [
 /// Nouns that this field does not use.
 const NOUNS: [&str; 8] = ["news", "sentence", "teller", "speaker", "warden", "town", "villain", "vice"];
 
-/// Finds headless clauses in comments, and in documentation also words that are not the field's.
+/// Finds headless clauses in comments, and, in documentation, also words that this field does not use.
 pub(crate) fn comments_are_plain(source: &Source) -> Vec<Violation> {
     let mut violations = Vec::new();
     let (mut before, mut is_example) = (Before::Start, false);
@@ -106,7 +106,7 @@ pub(crate) fn comments_are_plain(source: &Source) -> Vec<Violation> {
     violations
 }
 
-/// The text before a word, within one comment.
+/// The kind of text before a word, within one comment.
 enum Before {
     /// Nothing, or a mark that ends a clause.
     Start,

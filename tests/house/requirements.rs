@@ -1,21 +1,21 @@
-//! Checks the table of requirements against the tests: every row exists and has a test, and every numbered test has a
-//! row.
+//! Checks the table of requirements against the tests: every required row exists, every row but those of plans and
+//! issues has a test, and every numbered test has a row.
 //!
 //! A test has the number of its row in its name: `req_e07_...` for row E7 of the table, `fault_e07_...` for row
-//! `fault 7`. A row names the files or folders of its tests. Only a reader can judge whether a test shows what its
-//! row says. A separate rule checks that the files named on any page exist.
+//! `fault 7`. A row names the files or folders of its tests. This check never judges whether a test shows what its
+//! row says; only a reader can. A separate rule checks that the files that a page names exist.
 
 use crate::source::{Source, Violation, is_word_char, words};
 
 const PAGE: &str = "src/manual/requirements.md";
-/// Rows that must exist and have a test.
+/// Numbers of the `E` rows that must exist and have a test.
 const SHOWN: std::ops::RangeInclusive<u32> = 1..=51;
-/// Rows that must exist but need no test: plans, each with its outcome.
+/// Numbers of the `E` rows that must exist but need no test: plans, each with its outcome.
 const PLANNED: std::ops::RangeInclusive<u32> = 52..=54;
-/// Questions that the design had to answer, numbered from one. Each answer names the rows that demonstrate it.
+/// Numbers of the issues: questions that the design had to answer. Each answer names the rows that demonstrate it.
 const ISSUES: std::ops::RangeInclusive<u32> = 1..=16;
 
-/// The kind of a row, and so the prefix of its tests.
+/// A row's kind. It determines the prefix of the row's name and tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Seed,
@@ -29,7 +29,7 @@ struct Row {
     number: u32,
     /// The row's position in the page.
     offset: usize,
-    /// Files and folders, or the rows that answer an issue.
+    /// The files and folders with the row's tests or, for an issue, the rows that its answer names.
     places: Vec<String>,
 }
 
@@ -80,7 +80,7 @@ fn missing_rows(page: &Source, rows: &[Row]) -> Vec<Violation> {
     wrong.map(|(name, count)| page.violation(0, format!("`{name}` has {count} rows; it must have one"))).collect()
 }
 
-/// Returns the rows whose first cell has a number, from all tables.
+/// Returns the numbered rows of all tables.
 fn rows(page: &Source) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut offset = 0;
@@ -107,7 +107,7 @@ fn tests(source: &Source) -> Vec<(&Source, usize, Kind, u32)> {
         let name: String = source.code[at + 2..].trim_start().chars().take_while(|&c| is_word_char(c)).collect();
         let kinds = [("req_e", Kind::Seed), ("fault_e", Kind::Fault)];
         let (kind, rest) = kinds.into_iter().find_map(|(prefix, kind)| Some((kind, name.strip_prefix(prefix)?)))?;
-        // An unreadable number becomes 0, which no row has.
+        // A number without exactly two digits becomes 0, which no row has.
         let number = rest.split('_').next().filter(|digits| digits.len() == 2).and_then(|digits| digits.parse().ok());
         Some((source, at, kind, number.unwrap_or(0)))
     });

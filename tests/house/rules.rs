@@ -1,7 +1,7 @@
 //! The rules that check one file at a time.
 //!
-//! Each rule reads a [`Source`] and returns its breaches; the rule itself decides which files it applies to. The
-//! tests below give every rule a breach, which shows that the rule checks something.
+//! Each rule reads a [`Source`], decides whether it applies to that file, and returns the breaches. The tests below
+//! give every rule a breach, which shows that the rule checks something.
 
 use crate::source::{
     Source, Violation, after_body, after_matching, attributes, body_or_semicolon, is_word_char, words,
@@ -14,7 +14,7 @@ pub(crate) const MAX_LINE_COLUMNS: usize = 120;
 
 /// The library's only file that calls the operating system.
 const KERNEL_FILE: &str = "src/net/mio.rs";
-/// The only folder whose files may start threads.
+/// The folder whose files may start threads. Besides these and the kernel file, no file of the library may.
 const THREADS_FOLDER: &str = "src/offload/";
 
 pub(crate) fn begins_with_a_header(source: &Source) -> Vec<Violation> {
@@ -42,7 +42,8 @@ pub(crate) fn modules_are_in_their_folder(source: &Source, paths: &[String]) -> 
     }
 }
 
-/// Checks that no file is compiled into several crates: shared code belongs in a crate.
+/// Checks that no module has a `path` attribute, with which a file could be compiled into several crates. Shared code
+/// belongs in a crate.
 pub(crate) fn modules_are_in_one_crate(source: &Source) -> Vec<Violation> {
     let remedy = "move the shared code into `tools/testkit`, and depend on it";
     let is_path = |found: &Range<usize>| {
@@ -86,7 +87,7 @@ pub(crate) fn functions_are_short(source: &Source) -> Vec<Violation> {
 }
 
 pub(crate) fn nothing_is_unfinished(source: &Source) -> Vec<Violation> {
-    // Joined by the compiler, or this file would break its own rule.
+    // The compiler joins the parts. Written whole, the marks would break the rule in this file.
     const MARKS: [&str; 5] =
         [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), concat!("HA", "CK"), concat!("for", " now")];
     const MACROS: [&str; 3] = ["todo!", "dbg!", "unimplemented!"];
@@ -137,7 +138,7 @@ pub(crate) fn only_the_kernel_file_knows_the_kernel(source: &Source) -> Vec<Viol
     named.chain(mio).map(forbid).collect()
 }
 
-/// Returns whether `mio` after this code is the crate, and not our module `net::mio`.
+/// Returns whether a `mio` that follows this code is the crate, and not our module `net::mio`.
 fn is_the_crate_mio(before: &str) -> bool {
     let before = before.trim_end();
     if before.ends_with("::") || before.ends_with(" mod") || before == "mod" {
@@ -155,7 +156,8 @@ fn is_the_crate_mio(before: &str) -> bool {
     true
 }
 
-/// Checks that nothing but a command that runs tests turns on the feature that plants bugs.
+/// Checks that no manifest turns on the feature that plants bugs, and that the library's code names the feature only
+/// where it is declared. A test may require it.
 pub(crate) fn only_tests_plant_bugs(source: &Source) -> Vec<Violation> {
     const FEATURE: &str = concat!("sim-bugs", "\"");
     const DECLARED_IN: [&str; 2] = ["src/bugs.rs", "src/internals.rs"];
@@ -173,7 +175,7 @@ pub(crate) fn only_tests_plant_bugs(source: &Source) -> Vec<Violation> {
     named.map(|at| source.violation(at, remedy)).collect()
 }
 
-/// Checks that a property test derives its number of cases from proptest's default, which `PROPTEST_CASES` scales.
+/// Checks that a property test derives its number of cases from proptest's default, which `PROPTEST_CASES` sets.
 pub(crate) fn cases_follow_the_default(source: &Source) -> Vec<Violation> {
     const FIELD: &str = concat!("ProptestConfig", " {");
     const CALL: &str = concat!("ProptestConfig::", "with_cases(");
@@ -214,7 +216,7 @@ pub(crate) fn no_path_of_one_machine(source: &Source) -> Vec<Violation> {
     violations
 }
 
-/// Checks that the files that a page names are in `paths`, those of all files of the repository.
+/// Checks that each file that a page names is in `paths`, the paths of all files of the repository.
 pub(crate) fn named_files_exist(page: &Source, paths: &[String]) -> Vec<Violation> {
     const FOLDERS: [&str; 6] = ["src/", "tests/", "benches/", "examples/", "tools/", ".ci/"];
     if !page.path.ends_with(".md") {
@@ -232,7 +234,7 @@ pub(crate) fn named_files_exist(page: &Source, paths: &[String]) -> Vec<Violatio
     for word in page.text.split(|c| !is_path_char(c)) {
         let name = word.trim_start_matches("./").trim_end_matches('.');
         let end = at + word.len();
-        // A name before a colon is a protocol's or a crate's.
+        // In a link, a name before a colon is a protocol or a crate.
         let is_link =
             page.text[..at].ends_with("](") && !page.text[end..].starts_with(':') && name.contains(['.', '/']);
         let is_elsewhere = name.starts_with("//") || name.contains(['*', '<', '>', '{', '}']);
@@ -245,7 +247,7 @@ pub(crate) fn named_files_exist(page: &Source, paths: &[String]) -> Vec<Violatio
     violations
 }
 
-/// Returns whether the text is by other authors.
+/// Returns whether the project does not write this file itself: a license or the lock file.
 fn is_written_elsewhere(source: &Source) -> bool {
     source.path.starts_with("LICENSE") || source.path == "Cargo.lock"
 }

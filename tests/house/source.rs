@@ -1,7 +1,8 @@
 //! A file of this repository as the house rules see it: its text, and its code without comments and literals.
 //!
 //! [`Source::code`] is the text with comments, string and character literals blanked. Every line and column is kept,
-//! so an offset is the same position in both. This reads tokens, not Rust: it never judges whether code is correct.
+//! so an offset is the same position in both. This module reads tokens, not Rust: it never judges whether code is
+//! correct.
 
 use std::fmt;
 use std::ops::Range;
@@ -61,7 +62,8 @@ impl Source {
         String::from_utf8(code).expect("whole characters were blanked")
     }
 
-    /// Returns the modules that are declared here, have files of their own and exist in tests only.
+    /// Returns the names of the modules that this file declares, that have files of their own and that exist in tests
+    /// only.
     pub(crate) fn test_module_files(&self) -> Vec<String> {
         let item_code = test_items(&self.code).into_iter().map(|item| &self.code[item]);
         let declared = item_code.filter_map(|code| {
@@ -77,7 +79,8 @@ pub(crate) fn is_word_char(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Returns the positions of `word` in `text` that have no letter, digit or underscore next to them.
+/// Returns the positions at which `text` contains `word` as a whole word: no letter, digit or underscore precedes or
+/// continues it.
 pub(crate) fn words<'a>(text: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
     text.match_indices(word).map(|(at, _)| at).filter(move |&at| {
         let free_before = !text[..at].ends_with(is_word_char) || !word.starts_with(is_word_char);
@@ -117,7 +120,7 @@ fn test_items(code: &str) -> Vec<Range<usize>> {
     attributes(code).filter(is_test).filter_map(|found| Some(found.start..item_end(code, found.end)?)).collect()
 }
 
-/// Returns the end of the item whose attributes continue at `at`, or `None` if they precede no item.
+/// Returns the end of the item that begins at `at`, perhaps with further attributes; `None` if no item begins there.
 fn item_end(code: &str, at: usize) -> Option<usize> {
     const ITEMS: [&str; 11] =
         ["mod", "use", "fn", "impl", "const", "static", "struct", "enum", "trait", "type", "async"];
@@ -222,7 +225,7 @@ fn quoted_len(rest: &str, quote: char) -> usize {
     rest.len()
 }
 
-/// Returns the length of a character literal, which a second quote closes, or zero for a lifetime.
+/// Returns the length of a character literal, or zero for a lifetime, which has no second quote.
 fn character_len(rest: &str) -> usize {
     let mut following = rest.chars().skip(1);
     match (following.next(), following.next()) {

@@ -37,7 +37,7 @@ pub(crate) fn check(sources: &[Source]) -> BTreeMap<String, Violation> {
     spread.map(describe).collect()
 }
 
-/// Returns the types that have `impl` blocks without a trait, each with the position of its block.
+/// Returns each `impl` block without a trait: its position, and the names in the path of its type.
 fn inherent_impls(code: &str) -> Vec<(usize, Vec<String>)> {
     let is_item = |at: &usize| code[..*at].trim_end().ends_with(['{', '}', ';', ']']) || code[..*at].trim().is_empty();
     let block = |at: usize| {

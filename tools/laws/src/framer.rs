@@ -1,5 +1,6 @@
-//! For any bytes and any cuts, a framer reports the same as a reader of the whole stream. Its memory is at most twice
-//! the stream, plus one growth step, one large buffer kept for reuse, and the record of a frame.
+//! For any stream, cut into any pieces, a framer reports the same frames and error as a reader of the whole stream.
+//! The framer's memory is at most twice the stream's length, plus one growth step, one large buffer kept for reuse,
+//! and one frame's record.
 
 use crate::tape::Tape;
 use allocation_counter::measure;
@@ -10,7 +11,7 @@ use peerloop_testkit::framing::{self, Arrival, Choice};
 
 const CHOICES: [Choice; 5] = [Choice::BUFFER, Choice::BUFFER, Choice::STREAM, Choice::DISCARD, Choice::Refuse];
 
-/// Maximum memory of a started frame, in addition to its payload.
+/// Maximum memory of a frame in progress, in bytes, without its payload.
 pub(super) const MAX_RECORD_BYTES: u64 = 512;
 
 pub(crate) fn check(data: &[u8]) {
@@ -30,7 +31,7 @@ pub(crate) fn check(data: &[u8]) {
     assert!(allocated.bytes_max <= allowed, "{} bytes for a stream of {}", allocated.bytes_max, stream.len());
 }
 
-/// Reads the stream in pieces and keeps nothing, so that all memory is the framer's.
+/// Reads the stream in pieces through a framer and stores no output, so that all memory in use is the framer's.
 pub(super) fn read_and_forget(stream: &[u8], rules: &FramerRules, arrivals: &[Arrival], choices: &[Choice]) {
     let (mut framer, mut memory) = (MessageFramer::default(), FramerMemory::new(u64::MAX));
     let (mut rest, mut asked) = (stream, 0);

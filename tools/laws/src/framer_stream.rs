@@ -1,7 +1,7 @@
-//! A frame, basic or extended, of any claimed length, is read as the specification says under every delivery. A
-//! buffered payload uses memory for its received bytes; a streamed or discarded one uses none. A length above the
-//! limit is refused when the header is complete. A parser that is fed chunks finds the same as a reader of the whole
-//! block.
+//! A frame with a basic or extended header and any claimed length is read as specified, whether its payload is
+//! buffered, streamed or discarded. The memory of a buffered payload is bounded by the bytes received, not by the
+//! length claimed; a streamed or discarded payload uses no memory. A length above the limit is refused as soon as the
+//! header is complete. A block parser finds the same contents in chunks as a reader of the whole block.
 
 use crate::framer::{MAX_RECORD_BYTES, read_and_forget};
 use crate::tape::Tape;
@@ -15,7 +15,8 @@ use peerloop::wire::{BlockRef, BlockStreamEvent, BlockStreamParser, Hash256, Pay
 use peerloop_testkit::bytes::sha256_twice;
 use peerloop_testkit::framing::{self, Arrival, Choice};
 
-/// Lengths near the maximum of a basic header and near the maximum accepted length, and the largest possible length.
+/// Lengths near the maximum of a basic header (32 bits) and near the default limit (63 bits), and the largest
+/// possible length.
 const EXTENDED_LENGTHS: [u64; 6] = [(1 << 32) - 1, 1 << 32, (1 << 32) + 1, (1 << 63) - 1, 1 << 63, u64::MAX];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,26 +55,34 @@ fn head(kind: HeaderKind, len: u64, payload: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Checks one `block` that claims this length and is delivered in this way.
+/// Checks that a framer reads a `block` with this claimed length and this delivery like a reader of the whole stream,
+/// and within its memory bound.
 fn check_frame(kind: HeaderKind, len: u64, payload: &[u8], choice: Choice, arrivals: &[Arrival]) {
     let stream = [&head(kind, len, payload), payload].concat();
-    // Without a limit, only the received bytes bound the memory.
+    // No limit for buffered messages applies, so only the received bytes bound the memory.
     let rules = FramerRules { frame_limits: FrameLimits::uniform(u64::MAX), ..framing::rules() };
     let expected = framing::read_whole(&stream, &rules, &[choice]);
     assert_eq!(framing::read_arriving(&stream, &[Arrival::Block(usize::MAX)], &rules, &[choice]), expected);
     assert_eq!(framing::read_arriving(&stream, arrivals, &rules, &[choice]), expected);
     if len > rules.limits.max_block_bytes {
-        assert_eq!((expected.asked, expected.outcomes.len()), (0, 0), "the caller is not asked");
+        assert_eq!(
+            (expected.asked, expected.outcomes.len()),
+            (0, 0),
+            "a length above the limit is refused before the caller is asked"
+        );
     } else if choice == Choice::STREAM && (payload.len() as u64) < len {
         assert_eq!(expected.unfinished, payload, "the received bytes are delivered unchanged");
     }
 
     let max_gathered_bytes = if choice == Choice::BUFFER { 2 * stream.len() + BUFFER_GROWTH_BYTES } else { 0 };
     let allocated = measure(|| read_and_forget(&stream, &rules, arrivals, &[choice])).bytes_max;
-    assert!(allocated <= max_gathered_bytes as u64 + MAX_RECORD_BYTES, "{choice:?} of {len} uses {allocated} bytes");
+    assert!(
+        allocated <= max_gathered_bytes as u64 + MAX_RECORD_BYTES,
+        "{choice:?} of {len} bytes uses {allocated} bytes"
+    );
 }
 
-/// Checks that the limit itself is the maximum accepted length, and that a larger one is refused when its header is
+/// Checks that a length equal to the limit is accepted, and that a greater length is refused as soon as its header is
 /// complete.
 fn check_limits(kind: HeaderKind, limit: u64, payload: &[u8]) {
     let limits = PayloadLimits { max_block_bytes: limit, ..PayloadLimits::default() };
@@ -88,7 +97,7 @@ fn check_limits(kind: HeaderKind, limit: u64, payload: &[u8]) {
             let (mut framer, mut memory) = (MessageFramer::default(), FramerMemory::new(u64::MAX));
             let mut next = |input: &mut Input<'_>| {
                 let admit = |_: &_| {
-                    assert!(len <= limit, "the framer asked about {len}");
+                    assert!(len <= limit, "the framer asked about a length of {len}");
                     Ok(Delivery::Chunks)
                 };
                 framer.next(input, Instant::ZERO, &rules, &mut memory, admit).map(|_| ())
@@ -115,7 +124,8 @@ struct Found {
     is_complete: bool,
 }
 
-/// Checks that the payload read as a `block` in chunks has the same contents as if read whole.
+/// Parses the payload as a `block` in chunks, and checks that the contents are the same as those of the whole
+/// payload.
 fn check_blocks(payload: &[u8], arrivals: &[Arrival]) {
     let mut parser = BlockStreamParser::new();
     let mut streamed = Found::default();
@@ -139,7 +149,7 @@ fn check_blocks(payload: &[u8], arrivals: &[Arrival]) {
     assert_eq!(parser.tx_read_count(), streamed.txids.len() as u64);
 
     let Ok(block) = BlockRef::decode(payload) else {
-        assert!(!streamed.is_complete, "a complete block can also be read whole");
+        assert!(!streamed.is_complete, "a block that the parser completes can also be read whole");
         return;
     };
     let mut whole = Found { tx_count: Some(block.transactions.len() as u64), ..Found::default() };
@@ -154,7 +164,7 @@ fn check_blocks(payload: &[u8], arrivals: &[Arrival]) {
     assert_eq!((streamed, error), (whole, None));
 }
 
-/// Returns the bytes in the pieces in which they arrive.
+/// Splits the bytes into the pieces in which they arrive.
 fn pieces<'a>(bytes: &'a [u8], arrivals: &'a [Arrival]) -> impl Iterator<Item = &'a [u8]> {
     let mut rest = bytes;
     let mut arrivals = arrivals.iter().cycle();

@@ -1,5 +1,5 @@
-//! A handshake follows the model in either direction: nothing is sent or accepted too early, and the handshake
-//! completes or fails in time, regardless of the messages that the peer sends or omits.
+//! For any messages that a peer sends or omits, the loop's handshake follows the [`Model`], whether the loop dials or
+//! accepts. The loop sends and accepts nothing too early, and the handshake completes or fails in time.
 
 use crate::tape::Tape;
 use peerloop::internals::limits::{HANDSHAKE_TIMEOUT, MAX_HANDSHAKE_MESSAGES};
@@ -16,7 +16,7 @@ const AGENTS: [Option<&[u8]>; 5] =
     [None, Some(b""), Some(b"/Bitcoin SV:1.0.13/"), Some(b"/Satoshi:0.1/"), Some(&[b'a'; 253])];
 const MAX_STEPS: usize = 40;
 
-/// The peer's next step.
+/// A step of the peer.
 #[derive(Clone, Debug)]
 enum Step {
     Version(Spoken),
@@ -134,7 +134,7 @@ fn play(step: &Step, peer: &mut RawPeer) {
         Step::BrokenVersion(len) => peer.send(&frame("version", &broken_version(len))),
         Step::Verack => peer.send(&bytes::verack()),
         Step::Ping => peer.send(&bytes::ping()),
-        // Before the handshake is complete these messages are not decoded; afterwards they are valid.
+        // The loop decodes these messages once the handshake is complete, so their payloads are valid.
         Step::Early("protoconf") => peer.send(&bytes::protoconf()),
         Step::Early(command @ ("inv" | "getdata")) => peer.send(&frame(command, &[0])),
         Step::Early(command) => peer.send(&frame(command, &[])),
@@ -143,7 +143,7 @@ fn play(step: &Step, peer: &mut RawPeer) {
     }
 }
 
-/// Returns a version that ends inside its first fields, or inside the user agent that it announces.
+/// Returns the payload of a `version` that ends within its first four fields or within its user agent.
 fn broken_version(len: usize) -> Vec<u8> {
     let spoken = Spoken { protocol_version: 70_016, agent: Some(b"/Bitcoin SV:1.0.13/") };
     let mut payload = spoken.payload();
@@ -166,7 +166,7 @@ impl Spoken {
         payload
     }
 
-    /// Returns the label of the reason to refuse the peer, or `None` for a compatible one.
+    /// Returns the label of the reason to refuse the peer, or `None` if the peer is compatible.
     fn refusal(&self) -> Option<&'static str> {
         if self.protocol_version < 31_800 {
             return Some("protocol_version");

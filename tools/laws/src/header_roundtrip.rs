@@ -1,4 +1,5 @@
-//! A header decodes from its bytes and encodes to the same bytes. Names and limits are checked as a node checks them.
+//! A basic header decodes from any bytes and encodes to the same bytes. Of an extended header, only the last twenty
+//! bytes matter. Commands' names and payload limits are checked as a node checks them.
 
 use crate::tape::Tape;
 use peerloop::internals::limits::HEADER_LEN_BYTES;
@@ -11,7 +12,7 @@ pub(crate) fn check(data: &[u8]) {
     let mut tape = Tape::new(data);
     let bytes: [u8; HEADER_LEN_BYTES] = tape.array();
     check_bytes(bytes);
-    // Random bytes seldom spell a command.
+    // Random bytes seldom spell a known command, so a copy of the header gets one.
     let mut known = bytes;
     known[4..16].copy_from_slice(&tape.pick(&CommandName::ALL).to_bytes());
     check_bytes(known);
@@ -46,7 +47,7 @@ fn check_bytes(bytes: [u8; HEADER_LEN_BYTES]) {
     let header = Header::decode(&bytes);
     let [magic @ .., _, _, _, _] = *bytes.first_chunk::<8>().expect("a header has more than eight bytes");
     assert_eq!(header.encode(magic), bytes);
-    assert_eq!(Header::decode(&header.encode([0; 4])), header, "the magic is not part of the header");
+    assert_eq!(Header::decode(&header.encode([0; 4])), header, "the decoded header does not contain the magic");
     assert_eq!(header.command.to_bytes()[..], bytes[4..16]);
     assert_eq!(header.payload_len.to_le_bytes()[..4], bytes[16..20]);
     assert!(header.payload_len <= u64::from(u32::MAX));

@@ -1,24 +1,23 @@
-//! Compares two decoders: the crate `bitcoin` refuses each payload that we refuse, and reads each payload that we
-//! accept as the same message.
+//! Compares two decoders. The crate `bitcoin` must refuse each payload that we refuse. If we accept a payload, it
+//! must read the same message.
 //!
-//! The following differences are intended, and any other one fails a test; [`Difference`] gives the reasons.
+//! The following differences are intended; [`Difference`] gives their reasons. Any other difference panics.
 //!
 //! | difference | we | `bitcoin` |
 //! |---|---|---|
-//! | `Tail` | ignore bytes after a message, or know more fields there | refuses them |
-//! | `ShortVersion` | accept a `version` that ends after any field | requires all fields up to `relay` |
+//! | `Tail` | ignore bytes after a message, or read them as further fields | refuses them |
+//! | `ShortVersion` | accept a `version` that ends after its fourth or a later field | requires all up to `relay` |
 //! | `Text` | accept any bytes as text | refuses all but UTF-8 |
-//! | `Limit` | refuse texts, filters and elements above the node's limits | has no limits |
+//! | `Limit` | refuse texts, filters and elements above the node's limits | has no such limits |
 //! | `NoInputs` | accept a transaction without inputs | reads it as a transaction with witnesses |
-//! | `Flag` | read any nonzero byte of `sendcmpct` as true, and accept any filter flags | refuses unknown ones |
-//! | `HeaderTxCount` | accept any count after a header in `headers` | refuses all but zero |
-//! | `RejectCode` | accept any code in `reject` | refuses unknown ones |
-//! | `RejectHash` | accept a `reject` without a hash, and expect one only for `tx` and `block` | always requires one
-//! |
-//! | `Fee` | accept any rate in `feefilter` | refuses impossible ones |
-//! | `CompactPosition` | refuse a `cmpctblock` that is empty, has no target or has a gap | does not check |
+//! | `Flag` | read any nonzero flag of `sendcmpct` as true, accept any `filterload` flags | refuses unknown flags |
+//! | `HeaderTxCount` | accept any transaction count after a header in `headers` | refuses all but zero |
+//! | `RejectCode` | accept any code in `reject` | refuses unknown codes |
+//! | `RejectHash` | accept `reject` without a hash, and read one only for `tx` and `block` | always requires one |
+//! | `Fee` | accept any rate in `feefilter` | refuses impossible rates |
+//! | `CompactPosition` | refuse a `cmpctblock` that is empty, without target or with a gap | does not check this |
 //! | `WidePosition` | read 32-bit positions | reads 16 bits in `cmpctblock`, 64 in `getblocktxn` |
-//! | `Size` | accept as many items as the payload can hold | refuses more than 4,000,000 bytes of indexes |
+//! | `Size` | accept as many items as the payload can hold | refuses items of over 4,000,000 bytes in memory |
 
 use crate::theirs::{assert_same, decode, frame_of_theirs, payload_of};
 use bitcoin::Transaction;
@@ -28,7 +27,7 @@ use peerloop::error::WireError;
 use peerloop::protocol::CommandName;
 use peerloop::wire::{CompactBlockRef, MessageRef, TxRef};
 
-/// The reason why two results differ.
+/// An intended difference between the two decoders. Each variant's documentation is its reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Difference {
     /// The node ignores such bytes. Only this protocol has an association in `version` and an age in `mempool`.
@@ -47,7 +46,7 @@ pub enum Difference {
     HeaderTxCount,
     /// Each new version of the node may have new codes.
     RejectCode,
-    /// The node sends `reject` this way.
+    /// The node sends a hash only in a `reject` of a `tx` or a `block`.
     RejectHash,
     /// The node ignores impossible rates without a penalty.
     Fee,
@@ -59,7 +58,7 @@ pub enum Difference {
     Size,
 }
 
-/// Decodes a payload with this library, including each transaction in its lists.
+/// Decodes a payload with this library, including every transaction in it.
 fn decode_ours(command: CommandName, payload: &[u8]) -> Result<MessageRef<'_>, WireError> {
     let message = MessageRef::decode(command, payload)?;
     transactions(&message).into_iter().try_for_each(|tx| tx.map(drop))?;
@@ -89,7 +88,7 @@ fn transactions_of_theirs(message: &NetworkMessage) -> Vec<&Transaction> {
     }
 }
 
-/// Returns the length of the part of an accepted message that both protocols have.
+/// Returns an accepted message's length without the fields that only this protocol has.
 fn common_len(message: &MessageRef<'_>) -> usize {
     match message {
         MessageRef::Mempool(_) => 0,
@@ -102,17 +101,18 @@ fn common_len(message: &MessageRef<'_>) -> usize {
     }
 }
 
-/// Compares the results for one payload, and returns the listed difference, if there is one.
+/// Decodes a payload with both decoders and compares the results. Returns their difference if it is intended, or
+/// `None` if there is none.
 ///
 /// # Panics
 ///
-/// If they differ in any other way.
+/// If the results differ in any other way.
 pub fn judge(command: CommandName, payload: &[u8]) -> Option<Difference> {
     let ours = match decode_ours(command, payload) {
         Ok(ours) => ours,
         Err(error) => {
             let Ok(theirs) = decode(command, payload) else { return None };
-            let difference = why_we_refuse(&theirs, payload);
+            let difference = why_we_refuse(&theirs);
             assert!(difference.is_some(), "we refuse the payload ({error}), but `bitcoin` reads {theirs:?}");
             return difference;
         }
@@ -133,14 +133,15 @@ pub fn judge(command: CommandName, payload: &[u8]) -> Option<Difference> {
         }
     }
     if common.len() < payload.len() {
-        assert!(decode(command, payload).is_err(), "the message does not end at our length: {ours:?}");
+        assert!(decode(command, payload).is_err(), "`bitcoin` accepts the bytes that we ignore after {ours:?}");
         return Some(Difference::Tail);
     }
     None
 }
 
-/// Returns the listed reason why we refuse a payload that the crate read as `theirs`.
-fn why_we_refuse(theirs: &NetworkMessage, payload: &[u8]) -> Option<Difference> {
+/// Returns the intended difference because of which we refuse a payload that the crate reads as `theirs`, if there is
+/// one.
+fn why_we_refuse(theirs: &NetworkMessage) -> Option<Difference> {
     let has_witness = |tx: &&Transaction| tx.input.is_empty() || tx.input.iter().any(|input| !input.witness.is_empty());
     if transactions_of_theirs(theirs).iter().any(has_witness) {
         return Some(Difference::NoInputs);
@@ -173,15 +174,12 @@ fn why_we_refuse(theirs: &NetworkMessage, payload: &[u8]) -> Option<Difference> 
             let indexes = &message.txs_request.indexes;
             indexes.iter().any(|&index| index > u64::from(u32::MAX)).then_some(Difference::WidePosition)
         }
-        // The bytes that the crate reads as the hash are longer than our limit for it, if we expect a hash.
-        NetworkMessage::Reject(_) => {
-            (MessageRef::decode(CommandName::REJECT, payload).is_ok()).then_some(Difference::RejectHash)
-        }
         _ => None,
     }
 }
 
-/// Returns the listed reason why the crate refuses a payload that we read as `ours`.
+/// Returns the intended difference because of which the crate refuses a payload that we read as `ours`, if there is
+/// one. `common` is the part of the payload that both protocols have.
 fn why_they_refuse(ours: &MessageRef<'_>, common: &[u8], error: &encode::Error) -> Option<Difference> {
     let is_text = |bytes: &[u8]| std::str::from_utf8(bytes).is_ok();
     match ours {

@@ -1,10 +1,10 @@
-//! The fuzz targets' laws: properties of the library that hold for any bytes. Each is a function that panics if its
-//! property is broken.
+//! The fuzz targets' laws: properties of the library that hold for any bytes. Each law is a function that panics if
+//! the bytes break its property.
 //!
-//! A law reads its actions from its bytes, and performs them. `tools/fuzz` searches for bytes that break one;
-//! `tests/corpus` replays the inputs kept by the searches. A law has no randomness and no clock, so the same bytes
-//! always give the same result. [`judge`] and [`theirs`] compare the library with the crate `bitcoin`, for the laws
-//! and for `tests/oracle`.
+//! A law reads actions from its bytes and performs them. `tools/fuzz` searches for bytes that break a law;
+//! `tests/corpus` replays the inputs that these searches have kept. A law has no randomness and no clock, so the same
+//! bytes always give the same result. [`judge`] and [`theirs`] compare the library with the crate `bitcoin`, for the
+//! laws and for `tests/oracle`.
 
 mod framer;
 mod framer_stream;
@@ -19,10 +19,10 @@ mod timer_wheel;
 mod txqueue;
 mod varint;
 
-/// A law and the name of its corpus.
+/// A law and its name.
 #[derive(Clone, Copy, Debug)]
 pub struct Law {
-    /// The name of its fuzz target and of the folder with its corpus.
+    /// The name of the law's fuzz target, and of the folder with its corpus.
     pub name: &'static str,
     /// Panics if the bytes break the law.
     pub check: fn(&[u8]),

@@ -1,5 +1,6 @@
-//! No payload of any command makes a decoder or an accessor panic. A decoded message encodes to the same bytes. The
-//! memory that a message needs depends on its actual size, not on the sizes that it claims.
+//! No payload of any command makes a decoder or an accessor panic. A decoded message encodes to the same bytes,
+//! unless its payload has a form that is read but never written. The memory that a message needs depends on its
+//! payload's length, not on the sizes that the payload claims.
 
 use crate::tape::Tape;
 use allocation_counter::measure;
@@ -45,8 +46,8 @@ fn check_memory(command: CommandName, payload: &[u8]) {
     }
 }
 
-/// Asserts that a message encodes to the bytes that it was decoded from, except forms that are read but never
-/// written.
+/// Asserts that a message encodes to the bytes from which it was decoded, unless they may have a form that is read
+/// but never written. In both cases, the encoded bytes must decode to the same message.
 fn check_same(message: &MessageRef<'_>, payload: &[u8], encoded: &[u8]) {
     let command = message.command();
     assert!(encoded.len() <= payload.len(), "{command} is encoded with more bytes than it was decoded from");
@@ -60,8 +61,8 @@ fn check_same(message: &MessageRef<'_>, payload: &[u8], encoded: &[u8]) {
     assert_eq!(encoded_again, encoded);
 }
 
-/// Asserts that two messages are equal, apart from lists of transactions: a list's end is unknown until the list is
-/// walked, so trailing bytes count as part of it.
+/// Asserts that two messages are equal. Lists of transactions are not compared: a list's end is unknown until the
+/// list is read, so bytes after the last transaction count as part of the list.
 fn assert_equal(message: &MessageRef<'_>, other: &MessageRef<'_>) {
     match (message, other) {
         (MessageRef::Block(message), MessageRef::Block(other)) => assert_eq!(message.header, other.header),
@@ -72,19 +73,20 @@ fn assert_equal(message: &MessageRef<'_>, other: &MessageRef<'_>) {
     }
 }
 
-/// Returns whether the payload may use a form that is never written.
+/// Returns whether the payload may have a form that is read but never written.
 fn is_normalised(message: &MessageRef<'_>, payload: &[u8]) -> bool {
     match message {
-        // A flag may be any nonzero byte, and a type byte alone is not an association.
+        // A `relay` flag may be any nonzero byte, and an association id may be a type byte alone, which is read as an
+        // empty id.
         MessageRef::Version(_) | MessageRef::CreateStrm(_) | MessageRef::StreamAck(_) => true,
         MessageRef::SendCmpct(_) | MessageRef::Mempool(_) => payload.first().is_some_and(|&flag| flag > 1),
-        // The number of fields may be greater than the number of known ones.
+        // The claimed number of fields may be greater than the number of known fields.
         MessageRef::Protoconf(_) => payload[0] > 2,
         _ => false,
     }
 }
 
-/// Visits everything in the message and returns the minimum number of bytes that its items need.
+/// Calls the accessors of the message, and returns the minimum number of payload bytes that its items need.
 fn visit(message: &MessageRef<'_>) -> usize {
     match message {
         MessageRef::Version(version) => {

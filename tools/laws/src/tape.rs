@@ -1,10 +1,10 @@
-//! A tape: bytes as a source of decisions, and the streams of frames built from them.
+//! A tape reads decisions and streams of frames from bytes.
 
 use peerloop::protocol::CommandName;
 use peerloop_testkit::bytes::sha256_twice;
 use peerloop_testkit::framing::{self, Arrival, Choice};
 
-/// Bytes from which decisions are read one after another. After the last byte every decision is zero.
+/// Bytes from which decisions are read one after another. After the last byte, zeros are read.
 #[derive(Clone, Debug)]
 pub(crate) struct Tape<'a> {
     unread: &'a [u8],
@@ -53,7 +53,7 @@ impl<'a> Tape<'a> {
         choices[usize::from(self.u8()) % choices.len()]
     }
 
-    /// Returns one to eight arrivals, none of them empty.
+    /// Returns one to eight arrivals, each of at least one byte.
     pub(crate) fn arrivals(&mut self) -> Vec<Arrival> {
         let count = 1 + self.u8() % 8;
         let arrival = |tape: &mut Self| match tape.u8() {
@@ -64,9 +64,8 @@ impl<'a> Tape<'a> {
         (0..count).map(|_| arrival(self)).collect()
     }
 
-    /// Returns all remaining bytes as a stream of frames, and scales the arrivals with its length: byte by byte, a
-    /// long
-    /// stream tests nothing more than a short one.
+    /// Builds a stream of frames from the remaining bytes. A long stream read byte by byte tests no more than a short
+    /// one, so the block arrivals grow with the stream's length.
     pub(crate) fn arriving_stream(&mut self, arrivals: &mut [Arrival]) -> Vec<u8> {
         const ARRIVALS_OF_ONE_BYTE: usize = 256;
         let stream = self.stream();
@@ -79,13 +78,14 @@ impl<'a> Tape<'a> {
         stream
     }
 
-    /// Returns one to four choices.
+    /// Returns one to four of the choices in `among`; a choice may occur several times.
     pub(crate) fn choices(&mut self, among: &[Choice]) -> Vec<Choice> {
         let count = 1 + self.u8() % 4;
         (0..count).map(|_| self.pick(among)).collect()
     }
 
-    /// Returns all remaining bytes as a stream of valid and broken frames.
+    /// Builds a stream of valid and broken frames from the remaining bytes. Once the stream has 32 KiB, it gets no
+    /// further frame.
     fn stream(&mut self) -> Vec<u8> {
         const MAX_STREAM_BYTES: usize = 32 * 1024;
         let mut stream = Vec::new();
@@ -109,14 +109,14 @@ impl<'a> Tape<'a> {
             8 => put_frame(command, &framing::payload(4_096 - 8 + len % 16), [0; 4], stream),
             9 if len >= 0xf0 => put_frame(command, &framing::payload((len - 0xef) * 1_237), [0; 4], stream),
             9 => put_frame(command, &framing::payload(len), [0; 4], stream),
-            // A header that claims a payload without any bytes after it.
+            // A header that claims a payload, without the payload.
             10 | 11 => stream.extend_from_slice(&framing::head(command, self.u32(), self.array())),
             _ => stream.extend_from_slice(self.take(len)),
         }
     }
 }
 
-/// Appends a frame whose checksum differs from the correct one in these bits.
+/// Appends a frame. Its checksum is the correct one with the bits in `off` inverted.
 fn put_frame(command: [u8; 12], payload: &[u8], off: [u8; 4], stream: &mut Vec<u8>) {
     let mut checksum = sha256_twice(payload);
     checksum.iter_mut().zip(off).for_each(|(byte, off)| *byte ^= off);

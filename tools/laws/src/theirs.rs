@@ -53,14 +53,14 @@ pub const COMMON: [CommandName; 26] = [
     CommandName::BLOCKTXN,
 ];
 
-/// Decodes a payload with the crate, in a valid frame.
+/// Puts a payload into a valid frame, and decodes the frame with the crate.
 pub fn decode(command: CommandName, payload: &[u8]) -> Result<NetworkMessage, encode::Error> {
     let mut frame = Vec::new();
     put_frame(MAGIC, command, payload, &mut frame);
     deserialize::<RawNetworkMessage>(&frame).map(RawNetworkMessage::into_payload)
 }
 
-/// Returns the frame that the crate writes.
+/// Encodes a message of the crate as a frame, with the crate.
 pub fn frame_of_theirs(message: NetworkMessage) -> Vec<u8> {
     serialize(&RawNetworkMessage::new(Magic::from_bytes(MAGIC), message))
 }
@@ -143,7 +143,7 @@ pub fn assert_same(ours: &MessageRef<'_>, theirs: &NetworkMessage) {
     }
 }
 
-/// Returns the flag bits one by one.
+/// Returns the bits of the flags, beginning with the lowest bit of the first byte.
 fn bits(message: &MerkleBlockRef<'_>) -> Vec<bool> {
     message.flags().iter().flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1 == 1)).collect()
 }
@@ -220,13 +220,14 @@ fn tx(tx: &TxRef<'_>) -> Transaction {
     }
 }
 
-/// Converts a block.
+/// Converts a block. Returns `None` if one of its transactions does not decode.
 pub fn whole_block(message: &BlockRef<'_>) -> Option<bitcoin::Block> {
     let txdata = message.transactions.iter().map(|item| item.ok().map(|item| tx(&item))).collect::<Option<_>>()?;
     Some(bitcoin::Block { header: header(&message.header), txdata })
 }
 
-/// Converts a compact block. In the crate, each position is a distance from the previous one.
+/// Converts a compact block. The crate stores each position as its distance from the one after the previous position.
+/// Returns `None` if a distance does not fit 16 bits.
 pub fn compact_block(message: &CompactBlockRef<'_>) -> Option<HeaderAndShortIds> {
     let mut least = 0;
     let mut prefilled_txs = Vec::new();
@@ -274,17 +275,17 @@ fn text(bytes: &[u8]) -> Option<String> {
     String::from_utf8(bytes.to_vec()).ok()
 }
 
-/// Converts the id of a transaction.
+/// Converts a transaction's id.
 pub fn txid(hash: Hash256) -> Txid {
     Txid::from_byte_array(hash.to_bytes())
 }
 
-/// Converts the hash of a block.
+/// Converts a block's hash.
 pub fn block_hash(hash: Hash256) -> BlockHash {
     BlockHash::from_byte_array(hash.to_bytes())
 }
 
-/// Converts a node of a merkle tree.
+/// Converts the hash of a node in a merkle tree.
 pub fn merkle_node(hash: Hash256) -> TxMerkleNode {
     TxMerkleNode::from_byte_array(hash.to_bytes())
 }

@@ -1,4 +1,5 @@
-//! A wheel behaves like a sorted map: no key fires early and none is lost, even near each wrap.
+//! A timer wheel behaves like a sorted map: no key fires early and no key is lost, even near the end of a round or of
+//! the number range.
 
 use crate::tape::Tape;
 use peerloop_testkit::wheel::{Moment, Run, Step};

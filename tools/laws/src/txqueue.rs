@@ -61,7 +61,7 @@ fn step(tape: &mut Tape<'_>, queue: &mut SendQueue, pool: &mut BufferPool, model
     }
 }
 
-/// Returns a length at which a buffer, a segment or a write may end.
+/// Returns the length of a frame or a write, which is sometimes near a pooled buffer's capacity.
 fn len(tape: &mut Tape<'_>) -> usize {
     match tape.u8() {
         len @ 0x00..=0x7f => usize::from(len),
@@ -70,7 +70,7 @@ fn len(tape: &mut Tape<'_>) -> usize {
     }
 }
 
-/// Compares one gathering write with the waiting bytes, and returns its length.
+/// Compares the slices of one gathering write with the waiting bytes, and returns the slices' total length.
 fn offered(queue: &SendQueue, model: &Model) -> usize {
     let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
     let filled = queue.fill_slices(&mut slices, usize::MAX);
@@ -87,7 +87,7 @@ fn compare(queue: &SendQueue, model: &Model) {
 }
 
 impl Model {
-    /// Returns the next bytes of an endless stream whose period divides no buffer's size.
+    /// Returns the next `len` bytes of an endless stream. The stream's period, 251 bytes, divides no buffer's size.
     fn next_bytes(&mut self, len: usize) -> Vec<u8> {
         let from = self.pushed_bytes;
         self.pushed_bytes += len as u64;

@@ -19,7 +19,7 @@ pub(crate) fn check(data: &[u8]) {
     check_list(data, read);
 }
 
-/// Returns the result that the specification requires.
+/// Returns the specified result of reading a CompactSize from the beginning of `data`.
 fn expected(data: &[u8]) -> Result<u64, WireError> {
     let truncated = Err(WireError::Truncated { command: COMMAND });
     let Some((&first, behind)) = data.split_first() else { return truncated };
@@ -38,7 +38,8 @@ fn expected(data: &[u8]) -> Result<u64, WireError> {
     }
 }
 
-/// Checks the size as an item count and as a length in bytes; the items or bytes must be present.
+/// Reads a list of 3-byte items and a byte string that begin with this size. Checks that each is accepted only if it
+/// is complete, and the byte string only if it has at most 100 bytes. `read` is the size, or the error for it.
 fn check_list(data: &[u8], read: Result<u64, WireError>) {
     let behind = |size: u64| {
         let mut shortest = Vec::new();

@@ -3,7 +3,8 @@
 //!
 //! Half of the peers dial the loop and the loop dials the other half. The numbers of connects and pings per
 //! millisecond do not depend on the number of peers, so a turn of a large loop has as much work as a turn of a small
-//! one; only the cost of the idle peers differs. The peers check that the loop treats them correctly.
+//! one. Only the number of idle peers, and thus their cost, differs. The peers check that the loop treats them
+//! correctly.
 
 mod meter;
 
@@ -19,22 +20,22 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Connections opened in each direction per millisecond.
+/// Number of connections opened in each direction per millisecond.
 const PER_MILLISECOND: u64 = 32;
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
-/// Longer than a million peers need to connect.
+/// The loop's ping interval. It is longer than the maximum number of peers needs to connect.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_ROUNDS: u32 = 2;
 const CHURN_SECONDS: u32 = 3;
 /// One in this many peers is replaced per second.
 const CHURN_ONE_IN: u64 = 100;
 const PORT: u16 = 18_444;
-/// Maximum connections from the loop to one port, for which it has 28,232 local ports.
+/// Maximum number of connections from the loop to one port of the crowd. For these the loop has 28,232 local ports.
 const PER_LISTENER: u64 = 20_000;
 /// Number of addresses from which the crowd dials.
 const SOURCES: u32 = 61;
-/// Additional links in the table, for those that close while others connect.
+/// Number of additional links in the loop's table. While links close, their replacements already need a link.
 const ENDING: usize = 1_024;
 
 /// The events and memory of the loop up to the end of one phase.
@@ -54,7 +55,7 @@ pub struct Phase {
 ///
 /// # Panics
 ///
-/// If a peer was not treated correctly, or if a connection remains at the end.
+/// If `peers` is zero, odd or too large, if a peer was not treated correctly, or if a connection remains at the end.
 pub fn live(peers: u64) -> Vec<Phase> {
     assert!(peers > 0 && peers.is_multiple_of(2), "the number of peers must be positive and even");
     let times = Times::of(peers);
@@ -74,7 +75,7 @@ pub fn live(peers: u64) -> Vec<Phase> {
     phases
 }
 
-/// Moments at which a life's phases end.
+/// The moments at which a life's first three phases end.
 #[derive(Clone, Copy, Debug)]
 struct Times {
     connected: Instant,
@@ -86,7 +87,7 @@ impl Times {
     fn of(peers: u64) -> Self {
         let millis = (peers / 2).div_ceil(PER_MILLISECOND);
         let connected = Instant::ZERO.plus(Duration::from_millis(millis) + SECOND);
-        assert!(connected < Instant::ZERO.plus(PING_INTERVAL), "all peers are connected before the first ping");
+        assert!(connected < Instant::ZERO.plus(PING_INTERVAL), "all peers must be connected before the first ping");
         let pinged = connected.plus(PING_INTERVAL * PING_ROUNDS);
         Self { connected, pinged, churned: pinged.plus(SECOND * (CHURN_SECONDS + 1)) }
     }
@@ -180,7 +181,8 @@ impl Stage {
     }
 }
 
-/// The handler under test: it dials, and dials again after a close. It keeps no state of any peer.
+/// The handler under test. It dials its targets, dials again when an outbound connection closes, and stores nothing
+/// about any peer.
 #[derive(Debug)]
 struct Dialler {
     targets: Vec<SocketAddr>,
@@ -217,7 +219,8 @@ impl Handler for Dialler {
     }
 }
 
-/// Returns the role of the peer with this index; those after the first `count` do not close.
+/// Returns the role of the peer with this index. If the index is `count` or more, the peer does not close its
+/// connection.
 fn cast(profile: &Rc<Profile>, times: Times, index: u64, count: u64) -> Role {
     let honest = Honest::new(profile);
     match times.closes_at(index, count).filter(|_| index < count) {

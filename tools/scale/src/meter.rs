@@ -1,9 +1,9 @@
 //! Measures the loop alone: its events, its memory, and where its instructions begin and end.
 //!
 //! [`Beyond`] is the network between loop and virtual kernel: it counts the loop's events, and excludes the kernel's
-//! allocations. [`Measured`] is the loop as the driver sees it; only allocations in its turns count. The functions
-//! [`within_the_loop`] and [`beyond_the_loop`] are never inlined, so that a profiler can attribute instructions by
-//! their names.
+//! allocations. [`Measured`] is the loop as the driver sees it; only allocations in the loop's creation and in its
+//! turns count. The functions [`within_the_loop`] and [`beyond_the_loop`] are never inlined. By their names, a
+//! profiler can attribute instructions to the loop or to the kernel.
 
 use allocation_counter::{measure, opt_out};
 use peerloop::error::RefusedOption;
@@ -21,13 +21,13 @@ use std::time::Duration;
 /// The events and memory of a loop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Account {
-    /// Readiness events and socket calls; clock reads and waits do not count.
+    /// Number of readiness events and socket calls. Clock reads, waits and opened listeners do not count.
     pub events: u64,
-    /// Calls of `poll_once`.
+    /// Number of calls of `poll_once`.
     pub turns: u64,
-    /// Allocations in these turns.
+    /// Number of allocations in these turns and in the loop's creation.
     pub allocations: u64,
-    /// Memory in use between two turns, in bytes.
+    /// Memory in use after the last turn, in bytes.
     pub held_bytes: i64,
     /// Maximum memory ever in use, within or between turns, in bytes.
     pub peak_bytes: i64,
@@ -53,7 +53,7 @@ fn within_the_loop<H: Handler>(reactor: &mut Reactor<Beyond, H>) -> io::Result<b
     reactor.poll_once(Duration::ZERO)
 }
 
-/// Makes one call of the loop to its kernel.
+/// Makes one of the loop's calls to the kernel. The call's allocations do not count.
 #[inline(never)]
 fn beyond_the_loop<T>(call: impl FnOnce() -> T) -> T {
     let mut answer = None;
@@ -62,7 +62,7 @@ fn beyond_the_loop<T>(call: impl FnOnce() -> T) -> T {
 }
 
 impl<H: Handler> Measured<H> {
-    /// Creates a loop with `make`, whose allocations are counted as the loop's.
+    /// Creates a loop with `make`. The allocations of `make` count as the loop's.
     pub(crate) fn new(net: SimNet, make: impl FnOnce(Beyond) -> Reactor<Beyond, H>) -> Self {
         let mut reactor = None;
         let made = measure(|| reactor = Some(make(Beyond { net, events: 0 })));

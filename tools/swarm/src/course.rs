@@ -1,4 +1,5 @@
-//! Drives a world: runs its actors until a moment or until the world's limit, and keeps the violations found.
+//! Drives a world: runs its actors until a moment, or until the world exceeds its limit, and stores the violations
+//! found.
 
 use super::patience::Patience;
 use peerloop::sim::World;
@@ -7,11 +8,12 @@ use peerloop::sim::{Actor, Driver, RunOutcome};
 use peerloop::time::Instant;
 use std::time::Duration;
 
-/// Time within which a sound world recovers.
+/// Time after the end of all faults within which every honest peer must be served.
 pub(super) const RECOVERY: Duration = Duration::from_secs(30 * 60);
-/// Time within which a sound world recovers from an outage, if no pause is longer than ten minutes plus 25 % jitter.
+/// Time after an outage within which every wanted slot must be filled. It suffices because no pause before a dial is
+/// longer than ten minutes plus 25 % jitter.
 pub(super) const RECOVERY_FROM_OUTAGE: Duration = Duration::from_secs(15 * 60);
-/// Socket events after which the first phase ends early.
+/// Number of socket events after which the first phase ends early.
 pub(super) const MAX_EVENTS: u64 = 60_000;
 /// Maximum number of rounds at one moment. Even a run that reads a hundred peers three bytes at a time needs fewer.
 const MAX_ROUNDS: u64 = 4_000_000;
@@ -19,9 +21,9 @@ const MAX_ROUNDS: u64 = 4_000_000;
 /// A run of a world.
 pub(super) struct Course {
     pub(super) violations: Vec<Violation>,
-    /// Whether nothing has ended the run early.
+    /// Whether the run may continue; false once anything has ended it early.
     pub(super) is_running: bool,
-    /// Whether the run has exceeded the patience.
+    /// Whether the run was ended because it exceeded its patience.
     pub(super) is_given_up: bool,
     pub(super) began: Instant,
     world: World,
@@ -54,7 +56,8 @@ impl Course {
         self.violations.push(Violation { invariant, at: self.world.now(), text });
     }
 
-    /// Checks that a loop has stopped and replied, and has only the two descriptors open that every loop has.
+    /// Checks that a loop has stopped and has replied to the stop request, and that its host has only the two
+    /// descriptors open that every loop has.
     pub(super) fn check_stopped(&mut self, host: usize, has_ended: bool, is_answered: bool) {
         let open = self.world.open_descriptors(host);
         if !has_ended || !is_answered || open != 2 {

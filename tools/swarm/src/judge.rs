@@ -1,8 +1,8 @@
-//! Checks of a run in addition to the loop's invariants: the required reaction to each peer, and the records of the
-//! honest ones.
+//! Checks of a run in addition to the loop's invariants: the loop has reacted to each peer as required, and the
+//! records of the honest peers contain no complaint.
 //!
-//! Under harsh conditions a connection may also be closed because of its environment. An honest peer is never closed
-//! because of its messages, under any conditions.
+//! Under harsh conditions, a connection may also be closed because of its environment. Under no conditions may an
+//! honest peer be closed because of its messages.
 
 use super::course::Course;
 use super::marks::Marks;
@@ -21,20 +21,21 @@ use peerloop::sim::invariant::{Checked, Violation};
 use peerloop::time::Instant;
 use std::time::Duration;
 
-/// Tolerance of a deadline.
+/// Tolerance for each deadline: a peer may be closed this much later.
 const SLACK: Duration = Duration::from_secs(2);
 
 /// Pipe capacity below which a handshake and some pings may fill a pipe.
 const NARROW_BYTES: usize = 4 * 1024;
 
-/// Returns whether the handler does nothing to a troop's peers, so that the loop's reaction to them can be judged.
+/// Returns whether a troop is hostile and the handler does nothing to its peers, so that the loop's reaction to them
+/// can be judged.
 pub(super) fn is_judged(troop: &Troop) -> bool {
     let habit = troop.habit;
     troop.kind.is_hostile() && habit.acts_every.is_zero() && !habit.is_rough && !habit.overwhelms
 }
 
-/// Checks at the end of the first phase that each closed peer was closed rightly and in time, and that each judged
-/// peer that should be closed is.
+/// Checks, at the end of the first phase, that each closed peer was closed for an allowed reason and in time, and
+/// that no judged peer has stayed connected for too long.
 pub(super) fn judge_peers(stage: &mut Stage) {
     let now = stage.world.now();
     let ended: Vec<Ended> = stage.handler().ended.clone();
@@ -64,7 +65,8 @@ pub(super) fn judge_peers(stage: &mut Stage) {
     found.into_iter().take(4).for_each(|text| stage.course.found(38, text));
 }
 
-/// Returns the maximum time for which a judged peer may stay connected; `None` if there is no bound.
+/// Returns the maximum time for which a troop's peers may stay connected; `None` if the troop is not judged or has no
+/// maximum.
 fn most_time(stage: &Stage, cast: &Cast) -> Option<Duration> {
     if !is_judged(&cast.troop) {
         return None;
@@ -101,7 +103,8 @@ fn may_end(stage: &Stage, cast: &Cast, end: &Ended, is_quiet: bool) -> bool {
     }
     match cast.troop.kind {
         Kind::Nobody | Kind::Nowhere(_) => is_environment,
-        // The other loop gets no pong while the handler pauses its connection, so it closes the connection.
+        // While the handler pauses the connection to the other loop, that loop gets no pong, so it closes the
+        // connection.
         Kind::Rival => cast.troop.habit.pauses && is_environment || reason == CloseReason::ClosedByPeer,
         Kind::Honest(_) => cast.troop.habit.pauses && is_environment,
         Kind::Hostile(row) => {
@@ -116,7 +119,8 @@ fn may_end(stage: &Stage, cast: &Cast, end: &Ended, is_quiet: bool) -> bool {
                 Expectation::Kept => false,
                 Expectation::ClosedBy { reasons, .. } => reasons.contains(&label),
             };
-            // The expectation assumes the default ping settings; with others the loop may close a silent peer sooner.
+            // The expectation assumes the default ping settings; with other settings, the loop may close a silent
+            // peer sooner.
             let is_pinged = reason == CloseReason::TimedOut(Deadline::Pong) && !has_default_pings(stage);
             // A peer that does not read accepts no bytes once its pipe is full, and a narrow pipe is full at once.
             let is_stuck = reason == CloseReason::TimedOut(Deadline::Send)
@@ -132,7 +136,8 @@ fn may_end(stage: &Stage, cast: &Cast, end: &Ended, is_quiet: bool) -> bool {
     }
 }
 
-/// Returns whether an attack's outcome depends on when its bytes arrive, and they are sent or received in pieces.
+/// Returns whether an attack's outcome depends on when its bytes arrive, and this world's bytes are sent or received
+/// in pieces.
 fn is_held_up(stage: &Stage, attack: usize) -> bool {
     let Conditions { to_acceptor, to_dialler, .. } = &stage.scenario.conditions;
     let is_smooth = [to_acceptor, to_dialler].into_iter().all(|cuts| *cuts == Cuts::default());

@@ -1,9 +1,9 @@
 //! Hostile simulated worlds, one per seed: the loop under test, with peers, faults and conditions drawn from a tape.
 //!
-//! [`Scenario::draw`] draws a world as plain data. [`run`] builds it around a real loop and checks each of the loop's
-//! calls against the [`INVARIANTS`](peerloop::sim::invariant::INVARIANTS). The same tape gives the same run, call by
-//! call. A run's [`Marks`] record the situations that it met, so that a swarm of runs can show that it met all of
-//! them.
+//! [`Scenario::draw`] draws a world as plain data. [`run`] builds the world around a real loop and checks each of the
+//! loop's calls against the [`INVARIANTS`](peerloop::sim::invariant::INVARIANTS). The same tape gives the same run,
+//! call by call. A run's [`Marks`] record the situations that the run met, so that a test can check that a swarm of
+//! runs met all of them.
 //!
 //! The crate is the project's own harness: it is not published, and the program uses it only with the feature `sim`.
 
@@ -35,19 +35,20 @@ use std::time::Duration;
 pub struct Outcome {
     /// The scenario drawn; its `Display` describes it.
     pub scenario: Scenario,
-    /// Socket events: network calls of the loops under test, and the readiness events that they received.
+    /// Number of socket events: the loops' network calls, and the readiness events that the loops received.
     pub events: u64,
-    /// Network calls of all hosts, which [`Patience`] counts.
+    /// Number of network calls of all hosts, which [`Patience`] may limit.
     pub calls: u64,
     /// The virtual time that passed.
     pub virtual_time: Duration,
-    /// Hash of all calls of all hosts.
+    /// A hash of all network calls of all hosts.
     pub trace_hash: u64,
-    /// The first broken invariants, by time.
+    /// The first violations found, sorted by time.
     pub violations: Vec<Violation>,
-    /// The situations that were met.
+    /// The situations that the run met.
     pub marks: Marks,
-    /// For each troop, a hash for each honest peer of all that it received before the faults ended.
+    /// For each troop, one hash per honest peer, of the messages that the peer received before the faults ended.
+    /// Empty for a managed world.
     pub received: Vec<Vec<u64>>,
 }
 

@@ -1,7 +1,7 @@
 //! The situations that runs meet, so that a test can show that a swarm has met all of them.
 //!
-//! The list of all marks is fixed: close reasons, failures of calls, threats and faults, messages in each state, and
-//! refused requests.
+//! The list of all marks is fixed: close reasons, failed calls, hostile behaviours, messages in each state,
+//! circumstances, refused requests, control events, refused hosts, and decisions about the next dial.
 
 use super::scenario::{ATTACKS, attack_at};
 use super::scripted_attacker::{MESSAGES, ROWS, STATES};
@@ -19,8 +19,9 @@ pub struct Mark(u16);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Marks([u64; 6]);
 
-/// The labels of all reasons for which a loop closes. A wrong checksum closes no connection, and the framer refuses
-/// another network's magic as `bad_magic` before a `version` can be `wrong_network`.
+/// The labels of the reasons for which a loop closes a connection in a swarm. Four labels are missing: `bad_checksum`
+/// closes no connection; the framer refuses another network's magic as `bad_magic` before a `version` can be
+/// `wrong_network`; no peer here causes `overlong_size` or `local_source_address`.
 const REASONS: [&str; 41] = [
     "bad_magic",
     "over_limit",
@@ -65,7 +66,7 @@ const REASONS: [&str; 41] = [
     "intolerable",
 ];
 
-/// Conditions of the environment, each prefixed with its fault's or threat's number if it has one.
+/// Circumstances of a run, each prefixed with the number of its fault (E) or threat (P) if it has one.
 pub(super) const CIRCUMSTANCES: [&str; 24] = [
     "E1 no descriptor for an accept",
     "E4 no port for a dial",
@@ -115,7 +116,7 @@ const REPORTED: [&str; 18] = [
     "config_updated",
 ];
 
-/// Reasons for which the loop refuses a host.
+/// Reasons for which the loop refuses a host's inbound connection.
 const KEPT_OUT: [&str; 4] = ["banned", "host_full", "group_full", "too_fast"];
 
 /// When the loop dials a failed address again.
@@ -161,7 +162,7 @@ impl Mark {
         (0..COUNT as u16).map(Self)
     }
 
-    /// Returns the mark of a connection that was closed for this reason.
+    /// Returns the mark of a connection that was closed for this reason, if a swarm has to meet it.
     pub(super) fn reason(reason: &CloseReason) -> Option<Self> {
         let index = REASONS.iter().position(|label| *label == reason.label())?;
         Some(Self(index as u16))
@@ -174,7 +175,8 @@ impl Mark {
         Some(Self((FIRST_REFUSAL + index) as u16))
     }
 
-    /// Returns the marks of a control event: its kind, and why a host is refused or when an address is dialled again.
+    /// Returns the marks of a control event: its kind and, if there is one, the reason for which a host is refused or
+    /// the time at which an address is dialled again.
     pub(super) fn of_control(event: &ControlEvent) -> impl Iterator<Item = Self> {
         let place = |first: usize, labels: &[&str], label: &str| {
             labels.iter().position(|known| *known == label).map(|index| Self((first + index) as u16))
@@ -198,7 +200,7 @@ impl Mark {
         kind.into_iter().chain(cause)
     }
 
-    /// Returns the mark of a hostile peer that dials the loop or is dialled.
+    /// Returns the mark of a hostile peer from [`ROWS`] that dials the loop or, otherwise, is dialled.
     pub(super) fn row(row: usize, dials: bool) -> Self {
         Self((FIRST_ROW + 2 * row + usize::from(dials)) as u16)
     }
@@ -240,7 +242,7 @@ impl Marks {
         self.0[usize::from(index) / 64] & 1 << (index % 64) != 0
     }
 
-    /// Adds all of `other`.
+    /// Sets all marks that are set in `other`.
     pub fn merge(&mut self, other: &Self) {
         self.0.iter_mut().zip(other.0).for_each(|(word, other)| *word |= other);
     }
@@ -250,7 +252,7 @@ impl Marks {
         Mark::all().filter(|mark| !self.contains(*mark))
     }
 
-    /// Returns the number of marks.
+    /// Returns the number of marks that are set.
     pub fn len(&self) -> usize {
         self.0.iter().map(|word| word.count_ones() as usize).sum()
     }
@@ -308,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_holds_its_marks() {
+    fn a_set_contains_exactly_the_marks_that_were_set() {
         let mut marks = Marks::default();
         assert!(marks.is_empty());
         for mark in Mark::all().step_by(7) {

@@ -1,7 +1,7 @@
 //! An honest peer that exchanges numbered messages with the loop.
 //!
-//! It extends the reference peer: it also follows the loop's stream message by message, so that it notices a missing,
-//! repeated or reordered message, and so that two runs can be compared by the messages received.
+//! It extends the reference peer [`Honest`]. It follows the loop's stream message by message, so it notices a
+//! missing, repeated or reordered message. It also hashes the messages, so that two runs can be compared.
 
 use super::scripted_handler::{TALK, talk};
 use peerloop::internals::limits::{EXTENDED_HEADER_LEN_BYTES, HEADER_LEN_BYTES};
@@ -13,17 +13,17 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Messages received by an honest troop, shared by all its peers.
+/// A record of the messages that an honest troop has received. All peers of the troop share it.
 #[derive(Debug, Default)]
 pub(super) struct Received {
     /// A hash of each peer's messages, in the order in which the peers connected.
     pub(super) digests: Vec<u64>,
-    /// Number of messages that did not have the next number.
+    /// Number of numbered messages that did not have the next number.
     pub(super) out_of_order: u64,
     pub(super) messages: u64,
 }
 
-/// An honest troop's message rate.
+/// The rate and size of an honest troop's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Manner {
     /// Time between two messages; `None` if the troop only receives.
@@ -42,7 +42,7 @@ pub(super) struct NumberedPeer {
     talk_due: Instant,
 }
 
-/// A reader of a stream of frames that keeps no payload.
+/// A reader of a stream of frames. It stores no payload, only a message's number.
 #[derive(Debug, Default)]
 struct MessageFollower {
     head: Vec<u8>,
@@ -103,7 +103,7 @@ impl Persona for NumberedPeer {
 
     fn due(&mut self, line: &mut Line<'_>) {
         if self.talk_due <= line.now() {
-            let every = self.manner.every.expect("a silent peer is never due");
+            let every = self.manner.every.expect("a peer that only receives is never due");
             self.talk_due = line.now().plus(every);
             let chance = line.chance();
             let longest = if chance.one_in(16) { self.manner.most_bytes } else { self.manner.most_bytes.min(100) };

@@ -1,7 +1,8 @@
-//! An observer, composed with the scripted handler into a pair on the same loop.
+//! The observer: a handler that is composed with the scripted handler into a pair on the same loop.
 //!
-//! It does nothing to a peer. It requests a delivery of each message that depends on the message alone, requests its
-//! own wake-ups and offers of free room, and checks that it receives exactly these. In most worlds it only watches.
+//! It never does anything to a peer. It requests a delivery for each message, and requests wake-ups, a timer and
+//! offers of free room. It checks that it receives none of these without a request. The delivery depends only on the
+//! message. In most worlds, the observer requests nothing and only watches.
 
 use peerloop::PeerId;
 use peerloop::api::{Chunk, ControlEvent, Delivery, Event, Frame};
@@ -12,7 +13,7 @@ use peerloop::wire::Header;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-/// The invariant of composed handlers.
+/// The number of the invariant about composed handlers.
 pub(super) const COMPOSED: u8 = 44;
 /// The key of the observer's timer. The other handler uses the same key.
 const TIMER: u64 = 0;
@@ -25,8 +26,7 @@ pub(super) struct Calls(u64);
 
 impl Calls {
     /// Adds an event of a peer. `BodyCut` and `Written` are not added, because only the handler that received the
-    /// chunks
-    /// or marked the message receives them.
+    /// chunks or marked the message receives them.
     pub(super) fn note_event(&mut self, peer: PeerId, event: &Event<'_>) {
         if !matches!(event, Event::BodyCut { .. } | Event::Written { .. }) {
             self.note((peer, std::mem::discriminant(event)));
@@ -49,9 +49,9 @@ pub(super) struct Observer {
     chance: Option<Chance>,
     takes_messages: bool,
     asked: Option<Instant>,
-    /// The moment at which the timer is due.
+    /// The moment at which the timer is due, if it is set.
     timer_due: Option<Instant>,
-    /// The peers whose free room was requested.
+    /// The peers of which an offer of free room was requested.
     pulled: PeerMap<()>,
     pub(super) wrongs: Vec<(u8, Instant, String)>,
 }

@@ -1,12 +1,14 @@
 //! A limit for worlds, so that an endless one does not block a test.
 //!
 //! The limit is checked after every round of turns, never within a turn. A world is aborted in two cases: its hosts
-//! have made too many calls, whose number is the same in every run of the world, or any thread has requested it.
+//! have made too many calls, or any thread has requested the abort. The number of calls is the same in every run of a
+//! world.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A limit at which a world is aborted. All clones share one request to abort; by default there is no other limit.
+/// The limit at which a world is aborted: a maximum number of calls, by default none, or a request. All clones share
+/// one request.
 #[derive(Clone, Debug)]
 pub struct Patience {
     max_calls: u64,
@@ -26,7 +28,7 @@ impl Patience {
         Self { max_calls, ..self }
     }
 
-    /// Aborts all worlds, running and later ones.
+    /// Aborts all worlds that have this patience or a clone of it, including worlds that start later.
     pub fn end(&self) {
         self.is_over.store(true, Ordering::Relaxed);
     }

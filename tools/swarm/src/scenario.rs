@@ -1,8 +1,8 @@
 //! A run as plain data, drawn before it begins.
 //!
-//! As in swarm testing, each tape determines which features exist at all and how much of each, so that most worlds
-//! lack most features and some have a lot of one. Related features share a stream, and in each stream a draw of 0 is
-//! the simplest: no troop, no fault, no cut.
+//! As in swarm testing, each tape determines which features its world has, and how much of each. Most worlds lack
+//! most features, and some have a lot of one feature. Related features share a stream. In each stream, a draw of 0 is
+//! the simplest choice: no troop, no fault, no cut.
 
 use super::judge::is_judged;
 use super::managed::Plan;
@@ -23,11 +23,11 @@ use std::time::Duration;
 
 /// The host of the loop under test.
 pub(super) const NODE: usize = 0;
-/// Maximum number of a world's troops.
+/// Number of a world's troops. Most of them are empty.
 pub(super) const MAX_TROOPS: usize = 9;
-/// Approximate number of socket events of a world.
+/// Desired number of a world's socket events, which a world has only approximately.
 const EVENTS_AIM: u64 = 8_000;
-/// Maximum number of calls that may be needed to fill a pipe on purpose.
+/// A pipe is filled on purpose only if this needs at most this many calls.
 const MAX_CALLS_TO_FILL: usize = 20_000;
 
 /// The streams of a tape that a swarm draws from; the virtual kernel's have higher numbers.
@@ -60,7 +60,7 @@ pub enum Profile {
     WholeBudgets,
 }
 
-/// A complete run; its `Display` describes it.
+/// The complete data of a run; its `Display` describes the run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {
     pub(super) start: Instant,
@@ -85,10 +85,10 @@ pub struct Scenario {
     pub(super) faults: Vec<(Site, i32, u32)>,
     pub(super) budgets: Vec<(Budget, usize)>,
     pub(super) deeds: Vec<(Duration, Deed)>,
-    /// Descriptors in addition to those that the honest peers need.
+    /// Descriptors in addition to those that the honest peers need; `None` if there is no limit.
     pub(super) spare_descriptors: Option<usize>,
     pub(super) ports: Option<u16>,
-    /// The plan of a loop that manages its own peers, which replace the troops.
+    /// The plan of a managed world, whose peers replace the troops; `None` if the world is not managed.
     pub(super) managed: Option<Plan>,
 }
 
@@ -97,7 +97,7 @@ pub struct Scenario {
 pub(super) struct Troop {
     pub(super) kind: Kind,
     pub(super) count: u32,
-    /// Whether they dial the loop; otherwise it dials them.
+    /// Whether the peers dial the loop; otherwise the loop dials the peers.
     pub(super) dials: bool,
     pub(super) from: Duration,
     pub(super) every: Duration,
@@ -114,11 +114,11 @@ pub(super) enum Kind {
     Honest(Quirk),
     /// Another loop like the one under test.
     Rival,
-    /// One of the attacks, by its index.
+    /// One of the attacks of [`byzantine`], by its index.
     Attacker(usize),
-    /// A row of the table of behaviours that no attack covers.
+    /// One of the behaviours that no attack covers, by its index in [`ROWS`].
     Hostile(usize),
-    /// One message in one state of the handshake.
+    /// One message, by its index in [`MESSAGES`], in one state of the handshake.
     Untimely(Manners, usize),
     /// Addresses without a listener.
     Nowhere(Nowhere),
@@ -152,14 +152,14 @@ pub(super) struct Habit {
     /// Whether the handler closes and aborts connections.
     pub(super) is_rough: bool,
     pub(super) pauses: bool,
-    /// Whether it chooses the delivery of each message at random.
+    /// Whether the handler chooses the delivery of each message at random.
     pub(super) is_moody: bool,
-    /// Whether it dials again in the callback for the close.
+    /// Whether the handler dials again in the callback for a close.
     pub(super) redials_at_once: bool,
-    /// Whether it sends more than any peer can receive.
+    /// Whether the handler sends more than any peer can receive.
     pub(super) overwhelms: bool,
-    /// Maximum size of the messages that it sends from inside callbacks, in addition to bodies and pings, in bytes;
-    /// 0 if it does nothing there.
+    /// Maximum size, in bytes, of the messages that the handler sends from inside callbacks, where it also sends
+    /// bodies and pings. 0 if it does nothing there.
     pub(super) max_inside_bytes: u32,
 }
 
@@ -224,7 +224,8 @@ impl Scenario {
         scenario.draw_limits(&tape.stream(stream::LIMITS));
         scenario.draw_deeds(&tape.stream(stream::DEEDS));
         if scenario.is_comparable() {
-            // The number of times that a peer becomes writable depends on the other work of a turn.
+            // Messages from inside callbacks would not be comparable: how often a peer becomes writable depends on
+            // the turn's other work.
             scenario.troops.iter_mut().for_each(|troop| troop.habit.max_inside_bytes = 0);
         }
         if profile == Profile::WithoutHostile {
@@ -235,7 +236,8 @@ impl Scenario {
         scenario
     }
 
-    /// Returns whether only peers and handler can end a connection, and no byte is delayed.
+    /// Returns whether the environment ends no connection: the world has no failing calls, no limits, no cut
+    /// networks, no paused hosts, no resets and no stop.
     pub fn is_quiet(&self) -> bool {
         let is_still = |(_, deed): &(Duration, Deed)| match deed {
             Deed::Cut { .. } | Deed::Pause { .. } | Deed::Reset { .. } | Deed::Stop => false,
@@ -250,7 +252,7 @@ impl Scenario {
         self.faults.is_empty() && is_ample && self.deeds.iter().all(is_still)
     }
 
-    /// Returns whether its honest peers receive the same messages at the same moments without its hostile peers.
+    /// Returns whether the honest peers must receive the same messages without the hostile peers.
     pub fn is_comparable(&self) -> bool {
         let is_ordered = matches!(self.poller, Poller::Linux | Poller::Mean)
             && matches!(self.crowd_poller, Poller::Linux | Poller::Mean);
@@ -258,12 +260,13 @@ impl Scenario {
         self.managed.is_none() && self.is_quiet() && is_ordered && is_alone && !self.is_short_of_memory
     }
 
-    /// Returns whether signals may interrupt these calls; no layer above the virtual kernel sees such failures.
+    /// Returns whether the error is EINTR and signals may interrupt calls at this site. No layer above the virtual
+    /// kernel sees such failures.
     pub(super) fn has_interrupted(&self, site: Site, errno: i32) -> bool {
         errno == errno::EINTR && self.faults.iter().any(|fault| (fault.0, fault.1) == (site, errno))
     }
 
-    /// Returns the troops whose peers must be connected in the end.
+    /// Returns the honest troops, each with its index. Their peers must be connected in the end.
     pub(super) fn honest(&self) -> impl Iterator<Item = (usize, &Troop)> {
         self.troops.iter().enumerate().filter(|(_, troop)| troop.kind.is_honest())
     }
@@ -319,9 +322,8 @@ impl Scenario {
         }
     }
 
-    /// Draws the maximum size of the messages that the handler sends to each troop from inside callbacks; a judged
-    /// troop
-    /// gets none.
+    /// Draws the maximum size of the messages that the handler sends to each troop from inside callbacks. The handler
+    /// sends none to a judged troop.
     fn draw_inside(&mut self, chance: &Chance) {
         for troop in &mut self.troops {
             let max_inside_bytes = *chance.pick(&[0, 0, 20_000, 60_000]);
@@ -411,7 +413,7 @@ fn draw_conditions(chance: &Chance) -> Conditions {
     Conditions { capacity_bytes, to_acceptor, to_dialler }
 }
 
-/// Returns the approximate bytes that one call moves.
+/// Returns the approximate number of bytes that one call moves.
 fn grain_of(conditions: &Conditions) -> usize {
     let Conditions { capacity_bytes, to_acceptor, to_dialler } = conditions;
     let cuts = [&to_acceptor.writes, &to_acceptor.arrivals, &to_dialler.writes, &to_dialler.arrivals];

@@ -1,8 +1,8 @@
 //! The hostile peers: each follows a script and ignores all input.
 //!
-//! A script begins with as much of a handshake as its [`Manners`] state. Because bytes keep their order, the loop is
-//! in a known state of that handshake when the rest arrives, no matter which side dialled. Each row states the loop's
-//! allowed reactions.
+//! A script begins with the part of a handshake that its [`Manners`] determine. Bytes keep their order, so the loop
+//! is in a known state of the handshake when the rest of the script arrives, no matter which side dialled. Each
+//! [`Row`] states the loop's allowed reactions.
 
 use super::scripted_handler::LIE;
 use peerloop::config::Config;
@@ -18,25 +18,25 @@ use std::time::Duration;
 /// The network of all swarms.
 pub(super) const NETWORK: Network = Network::Regtest;
 
-/// How much of the handshake a hostile peer performs.
+/// The part of the handshake that a hostile peer sends before its script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Manners {
-    /// It sends no part of the handshake.
+    /// Nothing.
     None,
-    /// It sends its `version` but no `verack`.
+    /// Only its `version`.
     Version,
-    /// It completes the handshake.
+    /// Its `version` and its `verack`.
     Full,
 }
 
-/// The time by which the loop must have closed a hostile peer.
+/// The deadline by which the loop must have closed a hostile peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Within {
-    /// As soon as the bytes are read, plus the time needed to send them.
+    /// When the whole script has been sent and read.
     Moment,
     /// When the handshake times out.
     Handshake,
-    /// When a header, a body, its own output or a pong times out.
+    /// When a header, a body, a send or a pong times out.
     Patience,
 }
 

@@ -1,7 +1,7 @@
 //! A running scenario: hosts, loops and crowds, and the order of its events.
 //!
-//! It has three phases: one with all drawn events, one without faults in which every honest peer must be served
-//! within half an hour, and a stop, after which everything must be released.
+//! A scenario has three phases. In the first, all drawn events happen. In the second, without faults, every honest
+//! peer must be served within half an hour. In the third, the loops are stopped and must release everything.
 
 use super::course::{Course, MAX_EVENTS, RECOVERY};
 use super::judge;
@@ -51,13 +51,13 @@ pub(super) struct Stage {
     pub(super) cast: Vec<Cast>,
     pub(super) marks: Marks,
     pub(super) course: Course,
-    /// The moment at which all paused hosts continue.
+    /// The moment from which on no host is paused.
     resumes: Instant,
     /// Whether a user has requested that the loop stop.
     is_stopping: bool,
 }
 
-/// A troop and its observations.
+/// A troop and the records of its peers.
 pub(super) struct Cast {
     pub(super) troop: Troop,
     pub(super) crowd: Option<Crowd>,
@@ -359,7 +359,7 @@ impl Stage {
         }
     }
 
-    /// Sends a request, which may have to be repeated: a paused loop may have a full request queue.
+    /// Sends a request to both loops. A paused loop's request queue may be full, so callers repeat the request.
     fn wish(&self, wish: Wish) {
         let _ = self.node.handle().request(PairRequest::First(wish));
         if let Some(rival) = &self.rival {
@@ -491,7 +491,8 @@ fn scripted_handler_of(scenario: &Scenario, tape: &Tape, cast: &[Cast]) -> Scrip
     ScriptedHandler::new(troops.collect(), FIRST_TROOP, scenario.bulk_bytes, scenario.is_short_of_memory)
 }
 
-/// Builds the other loop, which has the same configuration and knows only the loop under test.
+/// Builds the other loop, which knows only the loop under test. Its configuration is the same but for the seed and
+/// the number of inbound peers, which is unlimited.
 fn rival_of(
     world: &World,
     net: SimNet,

@@ -5,7 +5,7 @@ use peerloop::internals::errno;
 use peerloop::sim::Chance;
 use peerloop::sim::Site;
 
-/// The errors with which calls fail.
+/// The errors with which each call may fail.
 pub(super) const FAILURES: [(Site, &[i32]); 7] = [
     (Site::Wait, &[errno::EINTR]),
     (
@@ -36,7 +36,7 @@ pub(super) fn failures() -> impl Iterator<Item = (Site, i32)> {
     FAILURES.iter().flat_map(|(site, errnos)| errnos.iter().map(move |errno| (*site, *errno)))
 }
 
-/// Draws the faults of a world; half of all worlds have none.
+/// Draws the faults of a world; about half of all worlds have none.
 pub(super) fn draw_faults(chance: &Chance) -> Vec<(Site, i32, u32)> {
     let mut faults = Vec::new();
     if !chance.one_in(2) {
@@ -54,7 +54,7 @@ pub(super) fn draw_faults(chance: &Chance) -> Vec<(Site, i32, u32)> {
     faults
 }
 
-/// The budgets that can be shrunk, and their sizes.
+/// The budgets that can be shrunk, and the sizes to choose from.
 const BUDGETS: [(Budget, [usize; 3]); 12] = [
     (Budget::ReadBytes, [1_000, 40, 1]),
     (Budget::ReplyBytes, [200, 40, 16]),

@@ -23,7 +23,7 @@ pub fn protoconf() -> Vec<u8> {
     hex(NODE_PROTOCONF)
 }
 
-/// Returns the messages that a peer sends until it is ready.
+/// Returns the messages with which a peer becomes ready: `version` and `verack`.
 pub fn ready_bytes() -> Vec<u8> {
     [version(), verack()].concat()
 }
@@ -73,7 +73,7 @@ pub fn header(command: &str, len_bytes: u32, checksum: &[u8]) -> Vec<u8> {
 ///
 /// # Panics
 ///
-/// If the stream ends within a frame.
+/// If the stream ends within a frame or has another network's magic.
 pub fn frames(mut stream: &[u8]) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
     while !stream.is_empty() {

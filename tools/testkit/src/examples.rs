@@ -1,4 +1,4 @@
-//! Builds the example programs, and tests `relay` with a peer that sends or requests transactions.
+//! Builds the example programs, and tests `relay` with a peer that sends and requests transactions.
 //!
 //! The test's own thread runs the peer's loop, but only while the test waits for something; a wait that lasts too
 //! long panics.
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Builds the examples next to the calling test program, and returns their folder.
+/// Builds the examples in the build folder of the calling test program, and returns the examples' folder.
 ///
 /// The features match the build of `tools/test`, with or without planted bugs. With other features, or without the
 /// rest of the workspace, every dependency would be built once more.
@@ -40,7 +40,7 @@ pub fn folder(has_bugs: bool) -> PathBuf {
     profile.join("examples")
 }
 
-/// The running example; dropping this value kills the process.
+/// The running example `relay`. Dropping this value kills the process.
 pub struct Relay {
     process: Child,
     pub address: SocketAddr,
@@ -113,7 +113,7 @@ impl Client {
             ctx.pull(exchange.peer.expect("the peer is ready")).expect("the peer is ready");
         });
         self.until("room for all", |exchange| exchange.unsent.is_empty());
-        // A ping overtakes queued messages, so all of those must be written first.
+        // A ping overtakes queued messages, so it is sent only after all of them are written.
         let waits = |client: &Self| client.reactor.stats().waiting_bytes > 0;
         let began = Instant::now();
         while waits(self) {
@@ -121,13 +121,13 @@ impl Client {
             self.turn();
         }
         self.act(|exchange, ctx| {
-            ctx.ping(exchange.peer.expect("the peer is ready"), ctx.now()).expect("the peer has pongs");
+            ctx.ping(exchange.peer.expect("the peer is ready"), ctx.now()).expect("the peer replies to pings");
         });
         self.until("pong", |exchange| exchange.pongs > 0);
     }
 
-    /// Waits until this many transactions are announced, requests all of them with one message, and returns the
-    /// numbers of those that arrive and of those that are not found.
+    /// Waits until this many transactions are announced, and requests all announced ones with one message. Returns
+    /// how many of them arrive and how many are not found.
     pub fn ask(&mut self, count: usize) -> (usize, usize) {
         self.until("announcements", |exchange| exchange.announced.len() >= count);
         self.act(|exchange, ctx| {
@@ -200,7 +200,8 @@ impl Handler for Exchange {
     }
 }
 
-/// Returns a transaction of at least this many bytes that spends an output that does not exist.
+/// Returns a transaction that spends a nonexistent output. Its only output has a script of `len_bytes` bytes, each
+/// equal to `number`.
 pub fn large_transaction(number: u8, len_bytes: usize) -> Vec<u8> {
     let mut bytes = vec![1, 0, 0, 0, 1];
     bytes.extend([number; 36]);

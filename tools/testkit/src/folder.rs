@@ -5,13 +5,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A new folder, removed with the value.
+/// A new folder, which is removed when this value is dropped.
 #[derive(Debug)]
 pub struct Folder(PathBuf);
 
 impl Folder {
-    /// Creates a folder in `parent`: `env!("CARGO_TARGET_TMPDIR")`, or the system's temporary folder if that is not
-    /// set.
+    /// Creates a folder in `parent`. Pass `env!("CARGO_TARGET_TMPDIR")` or, where cargo does not set that variable,
+    /// the system's temporary folder.
     pub fn new(parent: impl AsRef<Path>) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("peerloop-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));

@@ -27,7 +27,7 @@ pub fn memory() -> FramerMemory {
     FramerMemory::new(MAX_BUFFERED_TOTAL_BYTES)
 }
 
-/// The decision of the framer's caller about a header.
+/// The decision of a framer's caller about a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
     Deliver(Delivery),
@@ -82,7 +82,8 @@ pub fn frame(name: &str, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Returns a frame with an extended header, whose outer length and checksum are ignored.
+/// Returns a frame with an extended header. The header's outer length and checksum are arbitrary, as readers ignore
+/// them.
 pub fn extended(outer: &[u8], inner: &[u8], len: u64, payload: &[u8]) -> Vec<u8> {
     let mut bytes = head(command(outer), 7, [9; 4]);
     bytes.extend_from_slice(&command(inner));
@@ -91,12 +92,12 @@ pub fn extended(outer: &[u8], inner: &[u8], len: u64, payload: &[u8]) -> Vec<u8>
     bytes
 }
 
-/// Returns a payload that changes under any shift or repetition.
+/// Returns a payload that any shift or repetition of its bytes changes.
 pub fn payload(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at ^ (at >> 8) ^ (at >> 16).wrapping_mul(31)) as u8).collect()
 }
 
-/// Returns the maximum payload of a command according to the specification.
+/// Returns the maximum payload length of a command, in bytes, according to the specification.
 pub fn limit(command: [u8; 12], rules: &FramerRules) -> u64 {
     let name = command.iter().copied().take_while(|&byte| byte != 0).collect::<Vec<u8>>();
     if command[name.len()..].iter().any(|&byte| byte != 0) {
@@ -122,15 +123,16 @@ pub fn is_well_formed(command: [u8; 12]) -> bool {
     })
 }
 
-/// Returns the error for a magic whose first wrong byte is at index `wrong`; it contains zeros after that byte.
+/// Returns the error for a magic whose first wrong byte is at index `wrong`. The error has zeros in place of the
+/// bytes after it.
 fn bad_magic(found: &[u8], wrong: usize) -> WireError {
     let mut decided = [0; 4];
     decided[..=wrong].copy_from_slice(&found[..=wrong]);
     WireError::BadMagic { found: decided, network: None }
 }
 
-/// Returns the error with a wrong magic's bytes after the first wrong one set to zero, because they depend on how
-/// much had arrived.
+/// Sets the bytes after a wrong magic's first wrong byte to zero, because they depend on how much had arrived.
+/// Returns other errors unchanged.
 pub fn decided(error: WireError) -> WireError {
     match error {
         WireError::BadMagic { found, network } => {
@@ -221,7 +223,7 @@ fn outcome(header: &Header, payload: &[u8], delivery: Option<Delivery>, rules: &
 pub enum Arrival {
     /// At most this many bytes in a block.
     Block(usize),
-    /// At most this many bytes directly into the framer's room, or in a block if it offers none.
+    /// At most this many bytes directly into the framer's room, or in a block if the framer offers no room.
     Direct(usize),
 }
 
@@ -234,10 +236,11 @@ pub struct Link<'a> {
     fed_bytes: u64,
     /// Number of bytes in all completed frames.
     finished_bytes: u64,
-    /// The payload length that the last header claims, and that header's own length.
+    /// The payload length that the last header claims.
     payload_len: u64,
+    /// The last header's own length.
     head_len: u64,
-    /// Number of times that there was room to receive into.
+    /// Number of times that the framer offered room into which bytes could arrive directly.
     pub rooms_offered: usize,
 }
 
@@ -342,15 +345,15 @@ impl<'a> Link<'a> {
         self.results.outcomes.push(outcome);
     }
 
-    /// Records the error and checks that the framer returns only this error from now on.
+    /// Records the error, and checks that later calls of the framer return only this error.
     fn fail(&mut self, error: WireError, memory: &mut FramerMemory) {
         self.results.error = Some(decided(error));
         let good = frame("verack", b"");
         for block in [&good[..], &good[..1], &[]] {
             let mut input = Input::new(block);
-            let next = self
-                .framer
-                .next(&mut input, Instant::ZERO, self.rules, memory, |_| panic!("the framer asked about a header"));
+            let next = self.framer.next(&mut input, Instant::ZERO, self.rules, memory, |_| {
+                panic!("the framer asked about a header after an error")
+            });
             assert_eq!(next, Err(error));
             assert_eq!(input.rest(), block, "nothing is consumed after an error");
         }
@@ -361,7 +364,7 @@ impl<'a> Link<'a> {
     }
 }
 
-/// Reads the stream through a framer, with the arrivals repeated cyclically; at least one must not be empty.
+/// Reads the stream through a framer. The arrivals are repeated cyclically; at least one of them must not be empty.
 pub fn read_arriving(stream: &[u8], arrivals: &[Arrival], rules: &FramerRules, choices: &[Choice]) -> StreamResults {
     let mut memory = memory();
     let mut link = Link::new(rules, choices);
@@ -372,7 +375,10 @@ pub fn read_arriving(stream: &[u8], arrivals: &[Arrival], rules: &FramerRules, c
         }
         rest = &rest[link.arrive(rest, *arrival, &mut memory)..];
         let within = link.fed_bytes - link.finished_bytes;
-        assert!(memory.gathered_bytes() <= within + BUFFER_GROWTH_BYTES as u64, "memory follows the bytes received");
+        assert!(
+            memory.gathered_bytes() <= within + BUFFER_GROWTH_BYTES as u64,
+            "the memory exceeds the bytes received by at most one step"
+        );
         if !link.framer.is_within_frame() {
             assert_eq!(memory.gathered_bytes(), 0, "no memory is used between frames");
         }

@@ -1,6 +1,6 @@
 //! Protocol frames as hexadecimal text. Computed frames are of the main network and have time 1700000000, nonce bytes
 //! 01 to 08, height 800000, user agent `/example:0.1/`, services 0x21 and association id 10 to 1f. Recorded frames
-//! are those that an SV Node 1.0.13 sent on a regtest network. Each frame's first line is its header.
+//! are those that an SV Node 1.0.13 sent on a regtest network. Each frame's first line is its basic header.
 
 use crate::bytes::hex;
 use peerloop::protocol::CommandName;
@@ -88,7 +88,7 @@ pub const NODE_REJECT_TX: &str = "dab5bffa72656a656374000000000000340000002f297e
     027478100f6261642d74782d636f696e62617365ab52cc1d2e7232f19d5a34345ed008b8563fb4570cc88545781a3685\
     377e456a";
 
-/// Frames of the constants above that tests name, one of each command.
+/// The computed frames above with basic headers, one of each command.
 const NAMED: [(&str, &str); 7] = [
     ("version", VERSION_WITH_ASSOCIATION),
     ("verack", VERACK),
@@ -99,7 +99,7 @@ const NAMED: [(&str, &str); 7] = [
     ("reject", REJECT_TX),
 ];
 
-/// Computed frames of all other messages, by command.
+/// Computed frames of other commands, each after its command.
 pub const COMPUTED: [(&str, &str); 27] = [
     ("sendhdrsen", "e3e1f3e873656e6468647273656e0000000000005df6e0e2"),
     ("getaddr", "e3e1f3e8676574616464720000000000000000005df6e0e2"),
@@ -249,7 +249,7 @@ pub const COMPUTED: [(&str, &str); 27] = [
     ),
 ];
 
-/// Recorded frames, by command.
+/// Recorded frames, each after its command.
 pub const RECORDED: [(&str, &str); 14] = [
     (
         "authch",
@@ -342,7 +342,8 @@ pub const RECORDED: [(&str, &str); 14] = [
     ),
 ];
 
-/// Returns the command and payload of every frame above; every command but `extmsg` has at least one.
+/// Returns the command and payload of every frame in the three tables above. Every command but `extmsg` has at least
+/// one frame.
 pub fn payloads() -> impl Iterator<Item = (CommandName, Vec<u8>)> {
     let known = NAMED.iter().chain(&COMPUTED).chain(&RECORDED);
     known.map(|(command, frame)| (CommandName::new(command), payload(frame)))

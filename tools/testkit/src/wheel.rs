@@ -1,9 +1,9 @@
-//! Compares the wheel step by step with a map that is sorted for every query.
+//! Compares the timer wheel, step by step, with a naive model: a map that is sorted for every query.
 
 use peerloop::internals::wheel::Wheel;
 use std::collections::BTreeMap;
 
-/// A key's tick, and its position in the order of arming.
+/// An armed key's tick, its position in the order of arming, and whether it was overdue when it was armed.
 #[derive(Clone, Copy, Debug)]
 struct Armed {
     tick: u64,
@@ -82,7 +82,7 @@ pub enum Step {
         now: Moment,
         limit: usize,
     },
-    /// Expires, and arms the returned keys again this many ticks later.
+    /// Expires keys, and arms them again this many ticks after the present one.
     ExpireAndRearm {
         now: Moment,
         limit: usize,
@@ -116,7 +116,7 @@ impl Moment {
     }
 }
 
-/// The wheel and the model of a run, driven by the same steps and compared after each of them.
+/// The wheel and the model of a run. Both make the same steps, and are compared after each step.
 pub struct Run {
     wheel: Wheel,
     model: Model,
@@ -184,8 +184,8 @@ impl Run {
         self.compare()
     }
 
-    /// Expires at `next_tick`, then at the earliest armed tick, which may be many rounds later, until nothing is
-    /// armed.
+    /// Until no key is armed, expires at `next_tick` and then at the earliest armed tick, which may be many rounds
+    /// later.
     pub fn drain(&mut self) {
         while let Some(earliest) = self.model.earliest() {
             let next = self.wheel.next_tick().expect("something is armed");

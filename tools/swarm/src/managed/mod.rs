@@ -1,8 +1,9 @@
-//! A world whose loop finds, keeps and refuses its peers itself: listeners of all kinds, floods, bans, kills, and a
-//! second loop that dials at the same moment.
+//! A managed world: its loop itself finds, keeps and refuses its peers. The world may have listeners of all kinds,
+//! floods, bans, kills, and a second loop that dials the first while the first dials the second.
 //!
-//! It has the three phases of every world: first all drawn events happen, then the faults end and every wanted
-//! slot must be filled with an honest peer within half an hour, then the loop is stopped and must release everything.
+//! A managed world has the three phases of every world. First, all drawn events happen. Then the faults end, and
+//! every wanted slot must be filled with an honest peer within half an hour, or a quarter of an hour after an outage.
+//! Finally, the loop is stopped and must release everything.
 
 mod plan;
 mod resident;
@@ -50,7 +51,7 @@ use std::time::Duration;
 struct WatchingHandler {
     marks: Marks,
     peers: BTreeSet<PeerId>,
-    /// The bans that were announced and have not ended, with their ends.
+    /// The announced bans whose end was not announced, each with its planned end; `None` for a permanent ban.
     banned: BTreeMap<Host, Option<UnixTime>>,
 }
 
@@ -78,7 +79,7 @@ struct ManagedWorld {
     course: Course,
     marks: Marks,
     banned: BTreeMap<Host, Option<UnixTime>>,
-    /// Addresses of peers that a user has closed; those in a fixed list are not dialled again.
+    /// Addresses of peers that were closed or penalised on request. Those in a fixed list may never be dialled again.
     dismissed: BTreeSet<SocketAddr>,
     events: u64,
 }
@@ -184,7 +185,8 @@ impl ManagedWorld {
         }
     }
 
-    /// Starts the loop with the records on its disk and the plan's addresses.
+    /// Starts the loop with the records on its disk and the plan's addresses. Checks that the disk has all announced
+    /// bans.
     fn start(&mut self, net: SimNet) {
         let book = self.world.book(NODE);
         let (mut peers, bans) = (book.list_all().unwrap_or_default(), book.bans().unwrap_or_default());
@@ -307,14 +309,15 @@ impl ManagedWorld {
         }
     }
 
-    /// Records that the dialler must not dial this peer's address any more.
+    /// Records that the dialler need not dial this peer's address again.
     fn dismiss(&mut self, peer: PeerId) {
         let links = self.node().inspect().links;
         let link = links.iter().find(|link| link.id == link_of(peer));
         self.dismissed.extend(link.map(|link| link.address));
     }
 
-    /// Changes the configuration: the trusted networks, whether gossip is believed, and the length of the fixed list.
+    /// Changes the configuration: the trusted networks, whether gossip is accepted, and the length of the fixed list,
+    /// if there is one.
     fn retune(&mut self, trusted: Option<(IpAddr, u8)>, learn_addresses: bool, fixed: Option<usize>) {
         let listed: Option<Vec<SocketAddr>> = fixed.map(|count| self.plan.addresses().take(count).collect());
         let manager = self.config.manager.as_mut().expect("the loop is managed");
@@ -329,7 +332,7 @@ impl ManagedWorld {
         drop(self.node().handle().update_config(self.config.clone()));
     }
 
-    /// Cuts the loop's host off: all connections are lost and all dials fail.
+    /// Cuts the loop's host off for the planned time, if any: all connections are lost and all dials fail.
     fn run_outage(&mut self) {
         let Some(outage) = self.plan.outage.filter(|_| self.course.is_running) else { return };
         self.marks.set(Mark::circumstance("an outage"));
@@ -347,7 +350,7 @@ impl ManagedWorld {
         self.residents.retain(|(nature, _)| *nature == Nature::Honest);
         self.floods.clear();
         for host in 1..=self.plan.residents.len() + 2 {
-            // The request queue may be full of earlier requests.
+            // The request may be refused, because the queue may be full of earlier requests.
             drop(self.node().handle().unban(ip_of(host)));
         }
     }
@@ -373,7 +376,7 @@ impl ManagedWorld {
         waiting.iter().filter(|(due, _)| *due > until).map(|(_, address)| *address).collect()
     }
 
-    /// Describes the missing peers, if any are available.
+    /// Returns a description if the loop has fewer peers than it wants and can reach; `None` if it lacks no peer.
     fn lacks(&self, late: &BTreeSet<SocketAddr>) -> Option<String> {
         let Inspection { summary, links, manager, .. } = self.node().inspect();
         let summary = summary.manager.unwrap_or_default();
@@ -420,7 +423,7 @@ impl ManagedWorld {
 
     // --- Outcome ----------------------------------------------------------------------------------------------------
 
-    /// Drops the loop and keeps its findings.
+    /// Drops the loop, and stores its findings.
     fn drop_loop(&mut self) {
         let Some(node) = self.node.take() else { return };
         self.collect_findings(&node);
@@ -457,7 +460,7 @@ fn source(flood: &Flood, index: u8, number: u32) -> IpAddr {
     address.into()
 }
 
-/// Builds the listening crowds, each on its own host.
+/// Builds the crowds that listen, each on its own host.
 fn residents_of(
     world: &World,
     tape: &Tape,

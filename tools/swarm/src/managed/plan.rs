@@ -9,7 +9,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-/// The name of the seed that knows the honest peers' addresses.
+/// The name of the DNS seed that returns the honest peers' addresses.
 pub(super) const SEED_NAME: &str = "seed.example";
 /// The port of each host's first listener; further listeners use the following ports.
 pub(super) const PORT: u16 = 18_444;
@@ -33,13 +33,13 @@ pub(crate) struct Plan {
     pub(super) deeds: Vec<(Duration, Deed)>,
     pub(super) has_wild_names: bool,
     pub(super) has_wild_disk: bool,
-    /// Whether there is another managed loop, which dials this one while this one dials it.
+    /// Whether there is a second managed loop. The two loops dial each other.
     pub(super) has_twin: bool,
-    /// Whether binding the port may fail.
+    /// Whether binding the loop's port may fail.
     pub(super) is_port_in_doubt: bool,
-    /// The descriptor limit.
+    /// The descriptor limit of the loop's host; `None` if there is no limit.
     pub(super) descriptors: Option<usize>,
-    /// Duration of the outage of the loop's host at the end of the first phase.
+    /// Duration of the outage of the loop's host after the first phase, if there is one.
     pub(super) outage: Option<Duration>,
     pub(super) seed: u64,
 }
@@ -72,7 +72,7 @@ pub(super) enum Deed {
     Unban {
         host: usize,
     },
-    /// The host may have no listener.
+    /// A user dials a host, which may have no listener.
     Dial {
         host: usize,
     },
@@ -145,14 +145,14 @@ impl Plan {
         Some(plan)
     }
 
-    /// Returns the addresses of all hosts, including those without a listener.
+    /// Returns the addresses of all hosts but the floods, including addresses without a listener.
     pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         let of_residents =
             self.residents.iter().enumerate().flat_map(|(index, (_, ports))| addresses_of(index + 1, *ports));
         of_residents.chain(self.twin())
     }
 
-    /// Returns the addresses of honest listeners.
+    /// Returns the addresses of honest listeners, including the other loop's.
     pub(super) fn honest(&self) -> impl Iterator<Item = SocketAddr> {
         let honest = self.residents.iter().enumerate().filter(|(_, (nature, _))| *nature == Nature::Honest);
         honest.flat_map(|(index, (_, ports))| addresses_of(index + 1, *ports)).chain(self.twin())
@@ -209,7 +209,7 @@ impl Plan {
     }
 
     /// Draws the networks that the loop trusts, whether it accepts gossip, the peers that gossip, the peers that the
-    /// handler penalises or closes, and changes to the settings.
+    /// handler penalises or closes, changes to the settings, and the outage.
     fn draw_settings(&mut self, chance: &Chance, length: Duration) {
         self.manager.trusted = self.draw_trusted(chance).into_iter().collect();
         self.manager.learn_addresses = !chance.one_in(6);
@@ -244,7 +244,8 @@ impl Plan {
         });
     }
 
-    /// Draws a network to trust, or none: a listener's, a flood's host or a flood's range.
+    /// Draws a network to trust, or none. The network contains listeners, a flood's only host, or all of a flood's
+    /// hosts.
     fn draw_trusted(&self, chance: &Chance) -> Option<(IpAddr, u8)> {
         let host = 1 + chance.below(self.residents.len() as u32) as usize;
         let network = *chance.pick(&[

@@ -45,7 +45,7 @@ pub(super) enum Nature {
 pub(super) struct Resident {
     nature: Nature,
     honest: Honest,
-    /// The bytes that the loop has sent to replayers.
+    /// The latest bytes that the loop has sent to a replayer.
     overheard: Rc<RefCell<Vec<u8>>>,
 }
 
@@ -140,7 +140,8 @@ impl Persona for Resident {
             Nature::Honest | Nature::Nobody | Nature::Silent => self.honest.received(line, bytes),
             Nature::Replayer => {
                 let mut overheard = self.overheard.borrow_mut();
-                // The record stays short and begins with a message: a new one, or too many bytes, clears it.
+                // A new message clears the record, and so do too many bytes. So the record stays short and usually
+                // begins with a message.
                 if bytes.starts_with(&NETWORK.magic()) || overheard.len() > 1_000 {
                     overheard.clear();
                 }

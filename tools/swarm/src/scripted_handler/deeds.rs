@@ -19,7 +19,7 @@ impl ScriptedHandler {
         self.note_said(peer, sent);
     }
 
-    /// Sends like [`ScriptedHandler::say`], but encoded by the loop, which may buffer it.
+    /// Sends a numbered message like [`ScriptedHandler::say`], but lets the loop encode it.
     fn say_encoded(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, len_bytes: usize) {
         let Some(known) = self.get(peer) else { return };
         let payload = talk(known.said, len_bytes).split_off(HEADER_LEN_BYTES);
@@ -42,7 +42,8 @@ impl ScriptedHandler {
         }
     }
 
-    /// Uses some of the offered room, or once for each peer nearly all of it; sometimes requests another offer.
+    /// Sends messages that use some of the offered room or, at most once for each peer, nearly all of it. Sometimes
+    /// requests another offer.
     pub(super) fn fill(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, free_bytes: usize) {
         let Some(known) = self.get(peer) else { return };
         let (troop, was_asked) = (known.troop, std::mem::take(&mut known.is_pulled));
@@ -148,7 +149,8 @@ impl ScriptedHandler {
         sent.refused.into_iter().for_each(|(_, error)| self.refused(error));
     }
 
-    /// Starts to feed a block; sometimes also starts a second one, which must be refused.
+    /// Starts to feed a block. Unless the block's length is a multiple of 10,000 bytes, also starts a second one,
+    /// which the loop refuses.
     fn say_much(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
         let header = Header::of(CommandName::BLOCK, &self.bulk);
         match ctx.begin_body(peer, &header) {
@@ -208,11 +210,11 @@ impl ScriptedHandler {
         if is_graceful { ctx.close(peer, disconnect) } else { ctx.abort(peer, disconnect) }
     }
 
-    /// Acts on one peer of a troop.
+    /// Acts on one random peer of a troop, or sends to all of the troop's peers.
     pub(super) fn act(&mut self, ctx: &mut Ctx<'_>, troop: usize) {
         let TroopState { habit, chance, .. } = &self.troops[troop];
         let (habit, chance) = (*habit, chance.clone());
-        // By the order of entry: the order of slots depends on other troops.
+        // The peers are sorted by entry, because the order of slots depends on other troops.
         let mut peers: Vec<(u64, PeerId)> =
             self.known().filter(|known| known.troop == troop).map(|known| (known.order, known.id)).collect();
         peers.sort_unstable();

@@ -1,8 +1,9 @@
-//! The scripted handler: it does everything that a handler can do, at random moments and to random peers.
-//!
-//! It knows the kind of each of its peers, because each troop has its own host. Draws for the peers of one troop are
-//! from that troop's stream, so that the absence of another troop changes nothing. The handler does nothing to judged
+//! The scripted handler: it dials, sends, pings, pauses, closes and sets timers, at random moments and for random
 //! peers.
+//!
+//! The handler knows each peer's troop by the peer's address, because each troop has its own host. Draws about a
+//! troop's peers are from that troop's stream, so that the absence of another troop changes no draw. The handler
+//! never does anything to judged peers.
 
 mod deeds;
 mod timers;
@@ -29,34 +30,36 @@ pub(super) use timers::Timekeeper;
 pub(super) const TALK: CommandName = CommandName::new("talk");
 /// The command of messages that are sent to many peers at once.
 const GOSSIP: CommandName = CommandName::new("gossip");
-/// Maximum number of small slices that are kept for a while, as an embedder may keep them.
+/// Maximum number of received payloads and chunks that are kept for a while, as an embedder may keep them.
 const MAX_KEEPSAKES: usize = 64;
 /// Pause before a peer is dialled again.
 const REDIAL: Duration = Duration::from_secs(1);
-/// Number of closes after which no peer is redialled at once: if every handshake failed, no time would pass.
+/// Number of closes after which no peer is redialled at once. Otherwise, if every handshake failed, dials could
+/// repeat without end at one moment.
 const MAX_AT_ONCE: usize = 60;
-/// Maximum number of deeds from inside callbacks for each peer: most of them cause further callbacks.
+/// Maximum number of deeds from inside callbacks for each peer. The number is limited because most deeds cause
+/// further callbacks.
 const MAX_DEEDS_INSIDE: u32 = 40;
 /// Minimum `max_inside_bytes` of a troop whose offered room may be filled with large messages.
 const LARGE_BYTES: u32 = 20_000;
-/// The nonce of a liar's pongs.
+/// The nonce of the pongs with which a hostile peer answers a ping that was never sent.
 pub(super) const LIE: u64 = u64::from_le_bytes([0xab; 8]);
 
 /// The handler's state of a troop.
 #[derive(Debug)]
 pub(super) struct TroopState {
     pub(super) habit: Habit,
-    /// The address at which the troop is dialled, and the number of dials.
+    /// The address at which the loop dials the troop, and the number of dials; `None` if the loop does not dial it.
     pub(super) dials: Option<(SocketAddr, u32)>,
     pub(super) chance: Chance,
-    /// The source of deeds from inside its peers' callbacks.
+    /// The source of random deeds from inside callbacks for the troop's peers.
     pub(super) chance_inside: Chance,
     pub(super) timekeeper: Timekeeper,
-    /// Whether its peers are dialled again after they disconnect.
+    /// Whether the troop's peers are dialled again after a close.
     pub(super) is_honest: bool,
-    /// Whether the reaction to its peers is judged, so that nothing may be done to them.
+    /// Whether the reaction to the troop's peers is judged, so that nothing may be done to them.
     pub(super) is_judged: bool,
-    /// Whether its peers reply to the loop's messages, so that their messages get no replies.
+    /// Whether the troop's peers reply to every message. If they do, the handler does not reply to theirs.
     pub(super) answers: bool,
 }
 
@@ -64,7 +67,7 @@ pub(super) struct TroopState {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ended {
     pub(super) troop: usize,
-    /// The moment at which it was opened or dialled.
+    /// The moment at which the connection opened or, if it never opened, was dialled.
     pub(super) began: Instant,
     pub(super) at: Instant,
     pub(super) reason: CloseReason,
@@ -89,20 +92,20 @@ pub(super) struct Known {
     /// Number of marked messages that were sent.
     marked: u64,
     deeds_inside: u32,
-    /// Whether an offer of its free room was requested and has not been made yet.
+    /// Whether an offer of the peer's free room was requested and has not been made yet.
     is_pulled: bool,
-    /// Whether offered room was once filled with large messages.
+    /// Whether the peer's offered room was once filled with large messages.
     was_filled: bool,
     /// The rest of a message still to be fed.
     feeding: Bytes,
-    /// Whether it has answered a ping, or has no pongs.
+    /// Whether the peer has answered a ping, or has a version without pongs.
     pub(super) is_well: bool,
 }
 
 /// A user's request to the handler.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Wish {
-    /// Does no more harm, and dials the honest peers that are missing.
+    /// Does no harm from now on, and dials the honest peers that are missing.
     Calm,
     /// Sends a message to every peer that is not judged.
     Greet,
@@ -122,7 +125,7 @@ pub(super) struct ScriptedHandler {
     pub(super) ended: Vec<Ended>,
     /// A hash of the calls that the observer receives, too.
     pub(super) calls: Calls,
-    /// The earliest wake-up that it has requested.
+    /// The earliest wake-up that the handler has requested.
     asked: Option<Instant>,
     pub(super) marks: Marks,
     /// Violations found, with the number of the invariant.
@@ -133,7 +136,7 @@ pub(super) struct ScriptedHandler {
     /// Whether frames may be missing because there was no room to buffer them.
     pub(super) may_miss: bool,
     pub(super) is_calm: bool,
-    /// Ids that were valid once.
+    /// Ids of removed peers, which were valid once.
     pub(super) removed: Vec<PeerId>,
 }
 
@@ -269,7 +272,8 @@ impl ScriptedHandler {
     fn check(&self, ctx: &mut Ctx<'_>) {
         let unsure = self.known().filter(|known| known.is_ready && !known.is_well).map(|known| known.id);
         for peer in unsure.collect::<Vec<_>>() {
-            // A peer with pings in flight answers those, and a peer without pongs is well while it is connected.
+            // A refused ping is no problem: a peer with too many pings in flight answers those, and a peer without
+            // pongs is already well.
             let _ = ctx.ping(peer, ctx.now());
         }
     }

@@ -1,7 +1,7 @@
 //! The timers of the scripted handler: set, moved and cancelled from inside all callbacks, and checked when they fire.
 //!
-//! Only the callbacks of honest troops use timers, and each troop has its own timers, so that these cause the same
-//! turns without the hostile troops.
+//! Only honest troops use timers, and each troop has its own. So the timers cause the same turns in a run without the
+//! hostile troops.
 
 use super::ScriptedHandler;
 use peerloop::PeerId;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// Number of keys that a troop draws from: few, so that most timers are moved or cancelled.
 const KEYS: u32 = 8;
-/// Maximum number of a troop's timer deeds: each may wake the loop.
+/// Maximum number of a troop's timer deeds. The number is limited because each deed may wake the loop.
 const MAX_DEEDS: u32 = 200;
 
 /// The timers of a troop.

@@ -1,4 +1,5 @@
-//! Pairs of runs that must be equal: of the same seed, in two builds, and with and without hostile peers.
+//! Pairs of runs that must be equal: two runs of one seed, a recorded run and its replay, runs in two builds, and
+//! runs with and without hostile peers.
 
 use peerloop::sim::Tape;
 use peerloop_swarm::{Outcome, Profile, run};
@@ -10,7 +11,7 @@ use std::process;
 
 /// Number of seeds compared between builds.
 const SEEDS_OF_BUILDS: u64 = 24;
-/// Number of seeds that run twice, 1 % of those of a standard run.
+/// Number of seeds that run twice: 1 % of the seeds that `tools/test` runs.
 const SEEDS_TWICE: u64 = 100;
 const COMPARED: usize = 60;
 
@@ -40,7 +41,7 @@ fn a_recorded_run_is_replayed_call_by_call() {
 
 /// Checks that the debug build and the optimised one make the same calls. They run in either order or at the same
 /// time: the first stores its hashes for the second, under a name that identifies the sources. Only the optimised
-/// build can shrink budgets, so both run with full ones.
+/// build can shrink budgets, so both builds run with full budgets.
 #[test]
 fn every_build_makes_the_same_calls() {
     let hash = |seed: u64| format!("{seed} {:016x}\n", outcome(seed, Profile::WholeBudgets).trace_hash);

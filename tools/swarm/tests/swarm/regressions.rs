@@ -1,6 +1,7 @@
-//! Earlier findings: each tape in `regressions` is replayed under every profile and must break no invariant.
+//! Earlier findings: each tape in `regressions` is replayed with and without its hostile peers, and must break no
+//! invariant.
 //!
-//! A tape's first line describes its finding. The command `sim` writes such files; one is kept here if its finding
+//! A tape's first line describes its finding. The command `sim` writes such files; a file is kept here if its finding
 //! was a bug that has been fixed.
 
 use peerloop::sim::Tape;

@@ -11,12 +11,12 @@ use std::time::Duration;
 
 /// Default number of seeds.
 const SEEDS: u64 = 400;
-/// Number of seeds that must set every mark.
+/// Minimum number of seeds that must together set every mark.
 const SEEDS_FOR_ALL_MARKS: u64 = 5_000;
 /// Maximum number of failures printed in full.
 const MAX_PRINTED: usize = 10;
 
-/// The sum of many worlds' outcomes.
+/// The totals of many worlds' outcomes.
 #[derive(Default)]
 struct Sum {
     seeds: u64,

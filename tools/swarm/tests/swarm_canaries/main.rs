@@ -1,4 +1,4 @@
-//! The swarm finds each planted bug, in bounded time and by an invariant meant for it.
+//! The swarm finds each planted bug in bounded time, by an invariant that is meant for the bug.
 
 use peerloop::internals::{Bug, plant};
 use peerloop::sim::Tape;
@@ -6,8 +6,9 @@ use peerloop_swarm::{Profile, run};
 use std::panic::{self, AssertUnwindSafe};
 use std::time::{Duration, Instant};
 
-/// Maximum time until each bug is found, by one of a standard run's seeds.
+/// Maximum real time until each bug is found.
 const MAX_TIME: Duration = Duration::from_secs(60);
+/// Maximum number of seeds tried for each bug: those that `tools/test` runs.
 const MAX_SEEDS: u64 = 10_000;
 
 /// Returns the invariants that are meant for a bug.
@@ -31,8 +32,8 @@ fn broken_by(bug: Bug) -> &'static [u8] {
     }
 }
 
-/// Runs a world; returns the first of `invariants` that it breaks, if any. A loop with a bug may also panic, which
-/// does not count.
+/// Runs a world, and returns the first violated invariant that is in `invariants`, if any. A loop with a bug may also
+/// panic, which does not count.
 fn shows(seed: u64, invariants: &[u8]) -> Option<u8> {
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| run(&Tape::from_seed(seed), Profile::Standard))).ok()?;
     outcome.violations.iter().map(|violation| violation.invariant).find(|number| invariants.contains(number))

@@ -1,6 +1,5 @@
-//! Hosts of the virtual network: a [`Node`] is a loop whose handler, a [`Player`], records its callbacks. A
-//! [`RawPeer`] sends bytes that the library's encoder did not produce. A [`Stage`] has a node under test and an
-//! honest peer.
+//! Hosts of the virtual network. A [`Node`] is a loop whose handler, a [`Player`], records its callbacks. A
+//! [`RawPeer`] is driven by hand and sends any bytes. A [`Stage`] has a node under test and an honest peer.
 
 mod slow_host;
 
@@ -55,7 +54,7 @@ pub struct Journal {
     pub pulled: usize,
     /// The marks that were reported as written.
     pub written: Vec<u64>,
-    /// The queued bytes of each peer at the time of the request.
+    /// Each peer's queued bytes at the time of the last request.
     pub waiting: Vec<usize>,
     pub closed: Vec<Closed>,
     /// The keys of the timers that fired.
@@ -75,13 +74,14 @@ pub struct Closed {
 pub struct Player {
     pub journal: Rc<RefCell<Journal>>,
     pub dials: Vec<SocketAddr>,
-    /// The moment of the first ping, the pause between pings, and the number of remaining pings.
+    /// The moment at which all ready peers are pinged next, the pause until the following such moment, and the number
+    /// of remaining moments.
     pub pinging: Option<(Instant, Duration, u32)>,
     /// The address that is dialled whenever a connection has closed.
     pub redials: Option<SocketAddr>,
-    /// Called after the event was recorded.
+    /// A function that is called after an event was recorded.
     pub on_event: Option<fn(&mut Ctx<'_>, PeerId, Event<'_>)>,
-    /// Decides how a message is delivered; if `None`, all are buffered.
+    /// A function that decides how a message is delivered. If `None`, all messages are buffered.
     pub on_header: Option<fn(&mut Ctx<'_>, PeerId) -> Delivery>,
     pub on_message: Option<fn(&mut Ctx<'_>, PeerId)>,
     pub on_request: Option<fn(&mut Ctx<'_>)>,
@@ -181,7 +181,7 @@ impl Handler for Player {
     }
 }
 
-/// A loop under test and its handler's record.
+/// A loop, and the record of its handler.
 pub struct Node {
     pub reactor: Checked<Player>,
     pub journal: Rc<RefCell<Journal>>,
@@ -206,7 +206,7 @@ impl Node {
         self.journal.borrow().clone()
     }
 
-    /// Returns the only closed link.
+    /// Returns the record of the only closed link.
     pub fn closed(&self) -> Closed {
         let closed = self.seen().closed;
         assert_eq!(closed.len(), 1, "{closed:?}");
@@ -218,7 +218,8 @@ thread_local! {
     static IS_JUDGED: Cell<bool> = const { Cell::new(true) };
 }
 
-/// Sets whether this thread's nodes must hold every invariant. Default true; false if a test breaks one on purpose.
+/// Sets whether, on this thread, a node that has broken an invariant panics when it is dropped. Default: true. A test
+/// that breaks an invariant on purpose sets false.
 pub fn judge(is_judged: bool) {
     IS_JUDGED.set(is_judged);
 }
@@ -253,7 +254,7 @@ impl Stage {
         let world = World::new(1, Instant::ZERO);
         let node = Node::new(&world, config, player);
         let player = Player::dialling(node.address).pinging(Instant::ZERO.plus(secs(1)), secs(1), u32::MAX);
-        // Its own keepalive pings would cause pongs that the test did not plan.
+        // The honest peer's own keepalive pings would cause pongs that the test does not expect.
         let honest_config = self::config().with_seed(Some(2)).with_ping_interval(Duration::ZERO);
         let honest = Node::new(&world, honest_config, player);
         let mut stage = Self { world, node, honest };
@@ -316,7 +317,7 @@ impl Stage {
         pending.try_take().unwrap().expect("the loop has answered")
     }
 
-    /// Returns the cost of the last peer in the list.
+    /// Returns the cost of the last peer in the list; `None` if the loop does not measure its peers.
     pub fn last_cost(&mut self) -> Option<PeerCost> {
         self.listed().last().expect("a peer is connected").cost
     }
@@ -358,7 +359,7 @@ impl Stage {
     }
 }
 
-/// Returns the only link of a raw peer.
+/// Returns the id of a raw peer's only link.
 pub fn raw_link() -> LinkId {
     LinkId::from_u64(0)
 }

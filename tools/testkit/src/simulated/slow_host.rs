@@ -11,18 +11,18 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// The cost of an accept according to `limits`.
+/// The time of an accept, as stated at `ACCEPTS_PER_TURN` in the library's module `limits`.
 const ACCEPT_TIME: Duration = Duration::from_micros(15);
-/// The cost of a dial according to `limits`.
+/// The time of a dial, as stated at `DIALS_PER_TURN` in the library's module `limits`.
 const CONNECT_TIME: Duration = Duration::from_micros(40);
 pub const READ_TIME: Duration = Duration::from_micros(2);
 
 pub struct SlowHost {
     net: SimNet,
     world: World,
-    /// The errors of the next accepts; later ones succeed.
+    /// The errors of the next accepts; later accepts succeed.
     pub accept_errors: Rc<RefCell<VecDeque<io::Error>>>,
-    /// The cost of each write; zero unless the test sets it.
+    /// The time of each write; zero unless the test sets it.
     pub write_time: Duration,
 }
 
