@@ -1,4 +1,4 @@
-//! A peer without the library: a blocking socket and the few messages that it needs.
+//! A peer that uses a blocking socket instead of the library's loop. It sends only greetings and pings.
 
 use crate::node::PATIENCE;
 use peerloop::internals::limits::HEADER_LEN_BYTES;
@@ -51,7 +51,7 @@ impl Client {
         self.0.write_all(&greeting()).is_ok()
     }
 
-    /// Reads up to the end of the handshake.
+    /// Reads up to `sendheaders`, which ends the node's handshake.
     pub(crate) fn await_ready(&mut self) -> io::Result<()> {
         while self.read_frame()?.0 != CommandName::SENDHEADERS {}
         Ok(())
@@ -61,7 +61,7 @@ impl Client {
         self.write(&frame(&MessageRef::Ping { nonce }));
     }
 
-    /// Reads up to the pong to `nonce`, and accepts no other pong before it.
+    /// Reads up to the pong to `nonce`. Asserts that no other pong arrives before it.
     pub(crate) fn await_pong(&mut self, nonce: u64) {
         loop {
             let (command, payload) = self.read_frame().expect("a pong arrives");

@@ -1,4 +1,5 @@
-//! A node with few descriptors and many visitors: it sleeps while none is free, and accepts again by itself.
+//! A node with few descriptors and many visitors. The node sleeps while no descriptor is free, and accepts again once
+//! one is free.
 
 use crate::client::{Client, ping_all};
 use crate::node::{Account, Node, PATIENCE, raise_descriptors};
@@ -16,7 +17,7 @@ fn lower_the_limit(_: &mut Config) {
     rlimit::setrlimit(rlimit::Resource::NOFILE, LIMIT, LIMIT).expect("the limit can be lowered");
 }
 
-/// Checks that the starved node does next to nothing.
+/// Asserts that the node does next to nothing while it has no free descriptor.
 fn assert_is_quiet(node: &mut Node) {
     let (cpu_before, turns_before) = (node.cpu_time(), node.account().of("turns"));
     thread::sleep(STARVED);
@@ -30,14 +31,14 @@ fn assert_is_quiet(node: &mut Node) {
 fn fault_e01_a_node_without_descriptors_waits_quietly_and_accepts_once_it_has_some() {
     let test = "descriptors::fault_e01_a_node_without_descriptors_waits_quietly_and_accepts_once_it_has_some";
     let mut node = Node::start(test, lower_the_limit);
-    assert!(raise_descriptors() > VISITORS as u64 + 50, "this test needs {VISITORS} descriptors; see ulimit -Hn");
+    assert!(raise_descriptors() > VISITORS as u64 + 50, "this test needs over {VISITORS} descriptors; see ulimit -Hn");
     let mut waiting: Vec<Client> = (0..VISITORS).map(|_| Client::connect(node.address)).collect();
     waiting.iter_mut().for_each(Client::greet);
     let account = node.until("descriptors run out", |account| account.of("accept_pauses") > 0);
     let served = account.of("accepted") as usize;
     assert!(served > LIMIT as usize / 2 && served < LIMIT as usize, "{account:?}");
 
-    // The kernel accepts connections in the order in which they arrived.
+    // The kernel queues connections in the order of their arrival, so the first `served` clients are accepted.
     let mut inside: Vec<Client> = waiting.drain(..served).collect();
     inside.iter_mut().for_each(|client| client.await_ready().expect("the node completes the handshake"));
     ping_all(&mut inside, 1);
@@ -63,7 +64,7 @@ fn fault_e01_a_node_without_descriptors_waits_quietly_and_accepts_once_it_has_so
     assert_eq!(node.account().of("handshakes"), VISITORS as u64, "no visitor was lost");
 }
 
-/// Returns addresses of this machine without a listener.
+/// Returns addresses of this machine at which nobody listens.
 fn deserted(count: u8) -> Vec<SocketAddr> {
     let address = |host| {
         let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 6, host), 0)).expect("all of 127.0.0.0/8 is loopback");
@@ -90,7 +91,7 @@ fn fault_e02_a_manager_without_descriptors_dials_as_slowly_as_it_accepts_and_res
     });
     let dials = |account: &Account| account.of("end:refused");
     node.until("the node dials", |account| dials(account) > 10 * u64::from(DESERTED));
-    assert!(raise_descriptors() > VISITORS as u64 + 50, "this test needs {VISITORS} descriptors; see ulimit -Hn");
+    assert!(raise_descriptors() > VISITORS as u64 + 50, "this test needs over {VISITORS} descriptors; see ulimit -Hn");
     let visitors: Vec<Client> = (0..VISITORS).map(|_| Client::connect(node.address)).collect();
     node.until("descriptors run out", |account| account.of("accept_pauses") > 2);
     assert_is_quiet(&mut node);

@@ -1,7 +1,9 @@
-//! A [`Node`]: a loop in a child process that executes requests from its standard input, and exits when that closes.
+//! A [`Node`]: a loop in a child process. The child executes the requests that it reads from its standard input, and
+//! exits when its standard input is closed.
 //!
-//! The child is this test program again. It runs the calling test up to [`Node::start`], where it becomes a node, so
-//! it repeats everything that the test does before that. Dropping its [`Node`] kills it, however the test ends.
+//! The child runs this test program again with only the calling test. It becomes a node where the test starts its
+//! [`Node`], so it repeats everything that the test does before that. Dropping the test's [`Node`] kills the child,
+//! even if the test fails.
 
 use peerloop::api::{ControlEvent, Pending, Reply};
 use peerloop::error::{CloseReason, Side};
@@ -21,10 +23,10 @@ use std::time::{Duration, Instant};
 /// A deadline beyond any test's duration, so that a test fails instead of hanging.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The environment variable that names the test whose node the process is.
+/// The environment variable that makes this program the node of a test. Its value is the test's path.
 const VARIABLE: &str = "PEERLOOP_HARDSHIP_NODE";
 
-/// The child process, as the test sees it.
+/// The test's handle to a child process.
 #[derive(Debug)]
 pub(crate) struct Node {
     child: Child,
@@ -35,7 +37,8 @@ pub(crate) struct Node {
     strace_log: Option<PathBuf>,
 }
 
-/// A node's counters by name. Closed connections are counted under `end:` and their reason's label.
+/// A node's counters by name. The counter `end:LABEL` counts the connections that were closed for this reason, and
+/// `refused:OPTION` the reported refusals of this socket option.
 #[derive(Debug)]
 pub(crate) struct Account(BTreeMap<String, u64>);
 
@@ -47,8 +50,8 @@ impl Account {
 }
 
 impl Node {
-    /// Starts a node in an ordinary process. `test` is the path of the calling test; `prepare` is called in the
-    /// child.
+    /// Starts a node without injected faults. `test` is the calling test's path. The child calls `prepare` with the
+    /// node's configuration.
     pub(crate) fn start(test: &str, prepare: impl FnOnce(&mut Config)) -> Self {
         become_node(test, prepare);
         Self::spawn(itself(test), None)
@@ -64,7 +67,7 @@ impl Node {
         let calls = inject.split(':').next().unwrap_or(inject);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let log = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("strace-{}-{number}", std::process::id()));
-        // With -D the tracer is the grandchild, so the process that we know and can kill is the node.
+        // With -D, strace runs as a grandchild and the node is our child, so dropping it kills the node.
         let mut command = Command::new("strace");
         command.args(["-D", "-f", "-qq", "-e", &format!("trace={calls}"), "-e", &format!("inject={inject}"), "-o"]);
         command.arg(&log);
@@ -94,7 +97,7 @@ impl Node {
         let input = child.stdin.take().expect("the stream is piped");
         let output = BufReader::new(child.stdout.take().expect("the stream is piped"));
         let address = SocketAddr::from(([0; 4], 0));
-        // The value is complete before anything can fail, so its drop kills the process in any case.
+        // From here on, dropping `node` kills the process, so the next line may fail.
         let mut node = Self { child, input, output, address, strace_log };
         node.address = node.answer("listening on ").parse().expect("the text is an address");
         node
@@ -129,7 +132,7 @@ impl Node {
         Account(pairs.map(|(name, count)| (name.to_owned(), count.parse().expect("the field is a number"))).collect())
     }
 
-    /// Requests accounts until one satisfies `done`.
+    /// Requests accounts until one satisfies `done`, and returns it. Fails after [`PATIENCE`].
     pub(crate) fn until(&mut self, what: &str, done: impl Fn(&Account) -> bool) -> Account {
         let began = Instant::now();
         loop {
@@ -150,7 +153,7 @@ impl Node {
 
     /// Returns the CPU time that the process has used, in all its threads.
     pub(crate) fn cpu_time(&self) -> Duration {
-        // The kernel always counts in hundredths of a second here, regardless of its own tick.
+        // The kernel reports these times in hundredths of a second, whatever its own tick is.
         const TICKS_PER_SEC: u64 = 100;
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.process())).expect("the process runs");
         let (_, behind_name) = stat.rsplit_once(')').expect("the name is in brackets");
@@ -164,7 +167,7 @@ impl Node {
         Duration::from_millis((field(11) + field(12)) * 1_000 / TICKS_PER_SEC)
     }
 
-    /// Returns a line of `/proc/PID/status`, without its name.
+    /// Returns the value of the line `name` in `/proc/PID/status`.
     pub(crate) fn status(&self, name: &str) -> String {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process())).expect("the process runs");
         let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
@@ -196,7 +199,7 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // A stopped process can be killed too.
+        // This also ends a process that SIGSTOP has stopped.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if let Some(log) = &self.strace_log {
@@ -207,7 +210,7 @@ impl Drop for Node {
 
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
-/// Returns a command that runs this program again, to run `test` and become its node.
+/// Returns a command that runs this program again with only `test`. The new process becomes the test's node.
 fn itself(test: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("the program has a path"));
     command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(VARIABLE, test);
@@ -241,7 +244,7 @@ fn has_namespaces() -> bool {
         || skipped("no network namespace can be made")
 }
 
-/// Raises the limit of descriptors as far as possible, and returns it.
+/// Raises this process's descriptor limit as far as possible, and returns the limit.
 pub(crate) fn raise_descriptors() -> u64 {
     rlimit::increase_nofile_limit(u64::MAX).expect("the soft limit may be raised to the hard limit")
 }
@@ -253,14 +256,15 @@ fn works(command: &mut Command) -> bool {
 fn skipped(why: &str) -> bool {
     static SKIPPED: AtomicUsize = AtomicUsize::new(0);
     let number = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
-    // Written past the test harness, which captures the output of passing tests.
+    // The harness hides a passing test's prints, but not a direct write to stderr.
     let _ = writeln!(io::stderr(), "!!! SKIPPED: a test did NOT run ({why}); {number} in tests/hardship so far");
     false
 }
 
 // --- Inside the child -----------------------------------------------------------------------------------------------
 
-/// Becomes the node and does not return, if this process is the node of `test`.
+/// If this process is the node of `test`, serves requests until its input closes, and exits. Returns in every other
+/// process.
 fn become_node(test: &str, prepare: impl FnOnce(&mut Config)) {
     if std::env::var(VARIABLE).is_ok_and(|node| node == test) {
         let mut config = Config::new(Network::Regtest).with_seed(Some(7));
@@ -277,7 +281,7 @@ fn serve(config: Config) {
     thread::spawn(move || {
         reactor.run().expect("the poller works");
     });
-    // The test harness has not ended its own line yet.
+    // The harness has not ended its own line yet, so the text begins with a newline.
     println!("\nlistening on {address}");
     for line in io::stdin().lines() {
         let line = line.expect("requests are text");
@@ -303,7 +307,7 @@ fn serve(config: Config) {
     }
 }
 
-/// A request from the node's input to its loop, answered with a line.
+/// A request that the node passes from its input to its loop. The loop answers with a line.
 #[derive(Debug)]
 enum Request {
     Account(Reply<String>),
@@ -311,12 +315,12 @@ enum Request {
     Say(usize, Reply<String>),
 }
 
-/// A handler that counts the reasons of closed connections.
+/// A handler that counts closed connections by their reasons, and refused socket options by their names.
 #[derive(Debug, Default)]
 struct Tally {
     ends: BTreeMap<&'static str, u64>,
     local_ends: u64,
-    /// The number of reported refusals of each socket option, by its name.
+    /// The number of reported refusals of each socket option, by the option's name.
     options_refused: BTreeMap<&'static str, u64>,
 }
 

@@ -1,4 +1,4 @@
-//! Dials without a free local port: the fault lies on this side, and the dials that find a port succeed.
+//! Dials without a free local port: they fail with a local reason, and the dials that find a port succeed.
 
 use crate::node::Node;
 use std::net::{SocketAddr, TcpListener};

@@ -4,7 +4,8 @@ use crate::client::{Client, ping_all};
 use crate::node::Node;
 
 const PEERS: usize = 60;
-/// More than the kernel accepts for a peer that does not read, and less than the node's queue accepts.
+/// Inventories per peer and round: more than the kernel accepts for a peer that does not read, and less than the
+/// node's queue accepts.
 const INVENTORIES: usize = 50;
 const SIGPIPE: u64 = 13;
 

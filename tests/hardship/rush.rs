@@ -1,4 +1,4 @@
-//! More connects within a second than any backlog holds: each is served or refused in bounded time.
+//! More connects within a second than any backlog holds: each connection is served or refused in bounded time.
 
 use crate::client::Client;
 use crate::node::{Node, raise_descriptors};
@@ -16,11 +16,12 @@ enum Outcome {
     Ready,
     /// Closed or reset, with a `reject` or without.
     Refused,
-    /// Nothing arrived in a minute.
+    /// For a minute, neither a byte nor the end of the stream arrived.
     Lost,
 }
 
-/// Opens all connections at once and keeps them. Returns the number of each outcome, and the duration of the opening.
+/// Opens all connections at once, and keeps them open until every outcome is known. Returns the number of connections
+/// with each outcome, and the longest time in which a thread opened its share.
 fn rush(node: &Node, connects: usize) -> ([usize; 3], Duration) {
     let (address, barrier) = (node.address, Barrier::new(THREADS));
     let run = || {
@@ -30,7 +31,7 @@ fn rush(node: &Node, connects: usize) -> ([usize; 3], Duration) {
         let took = began.elapsed();
         let greeted: Vec<bool> = clients.iter_mut().map(Client::try_greet).collect();
         let outcomes = clients.iter_mut().zip(greeted).map(|(client, greeted)| outcome(client, greeted)).collect();
-        // Connections stay open until here, so that none is served only because another one has closed.
+        // All connections stay open until here, so that no connection is served only because another one has closed.
         barrier.wait();
         (outcomes, took)
     };

@@ -17,7 +17,7 @@ impl Handler for Answers {
     type Request = ();
 }
 
-/// Peers that run on a loop and a thread of their own, and wait for the node without a deadline.
+/// Peers on a loop and a thread of their own. They send no pings, so they wait for a stopped node without a deadline.
 struct HonestPeers {
     handle: peerloop::Handle<()>,
     thread: Option<JoinHandle<()>>,

@@ -75,7 +75,7 @@ fn every_ping_is_accounted_for_when_the_node_stops() {
     assert_eq!(work.absent, work.unsent);
     let end = report.early_end.unwrap();
     assert_eq!((end.cause, end.phase), (EndCause::AllLost, Phase::Run));
-    assert!((3_500..3_600).contains(&end.elapsed.as_millis()), "{end:?}: ramp and warm-up took 1.45 s");
+    assert!((3_500..3_600).contains(&end.elapsed.as_millis()), "{end:?}: ramp and warm-up last 1.45 s");
     assert_eq!((report.scheduled_time, report.limit), (Duration::from_secs(10), Limit::Node));
     let Verdict::NotTrusted(doubts) = report.verdict else { panic!("the report must not be trusted") };
     assert_eq!(doubts, [Doubt::Unsent { count: work.unsent, absent: work.unsent }]);
@@ -99,7 +99,7 @@ fn a_run_without_peers_is_not_trusted() {
 }
 
 #[test]
-fn a_hundred_first_dials_that_fail_alike_end_the_ramp() {
+fn the_ramp_ends_when_its_first_dials_all_fail_alike() {
     let nobody = "10.0.0.1:1".parse().unwrap();
     for (targets, dials) in [(vec![nobody], 100), (vec![nobody; 150], 150)] {
         let report = Stage::with(|plan| (plan.targets, plan.connections) = (targets, 10_000)).finish();
@@ -129,13 +129,13 @@ fn pings_without_an_answer_by_the_end_of_the_drain_have_timed_out() {
     let report = stage.finish();
     let work = report.work;
     assert_eq!((work.planned, work.sent), (1_000, 1_000));
-    assert!((140..=150).contains(&work.timed_out), "{work:?}: 1.45 s of the run");
+    assert!((140..=150).contains(&work.timed_out), "{work:?}: the pings of the last 1.45 s of the run");
     assert_eq!(report.ping_rtt_planned.count(), work.answered, "failures are kept out of the latencies");
 }
 
 #[test]
 fn pings_due_while_the_generator_stalled_are_accounted_for_even_at_the_end_of_the_run() {
-    // The run ends 11.45 s after the start. One stall ends long after that, the other just after it.
+    // The run ends 11.45 s after the start. One stall ends 1.55 s after that, the other 5 ms after it.
     for (rate, at, stall) in [(2_000_u64, 10_000, 3_000), (10_000, 11_405, 50)] {
         let mut stage = Stage::with(|plan| plan.rate = Rate::per_second(rate));
         stage.run_for(Duration::from_millis(at));
@@ -213,7 +213,7 @@ fn an_answer_after_more_than_a_minute_is_measured_with_its_whole_latency() {
 }
 
 #[test]
-fn pings_that_unanswered_ones_leave_no_room_for_are_charged_to_the_node() {
+fn pings_not_sent_because_too_many_are_unanswered_are_charged_to_the_node() {
     let mut stage = Stage::with(|plan| plan.rate = Rate::per_second(1_000));
     stage.run_for(Duration::from_millis(1_400));
     stage.stall_node(Duration::from_secs(20));

@@ -34,7 +34,7 @@ impl Handler for Companion {
     }
 
     fn on_wake(&mut self, ctx: &mut Ctx<'_>) {
-        // The generator closes this peer too when it stops the loop.
+        // When the generator stops the loop, this peer is closed too, and the ping fails.
         if self.own.is_some_and(|own| ctx.ping(own, ctx.now()).is_ok()) {
             ctx.wake_at(ctx.now().plus(Duration::from_secs(1)));
         }

@@ -1,4 +1,4 @@
-//! Stalls of the node or of the generator, and which of the two the report names as the limit.
+//! Stalls of the node or of the generator, and the side that the report names as the limit.
 
 use crate::stage::Stage;
 use peerloop::load::{Doubt, Limit, Verdict};
@@ -11,7 +11,7 @@ fn a_node_that_stalls_is_charged_for_every_ping_that_fell_due_meanwhile() {
     stage.stall_node(Duration::from_secs(1));
     let report = stage.finish();
     assert_eq!(report.work.timed_out, 0);
-    // A hundred pings wait between one second and nothing. Both measures agree, since each ping was sent when due.
+    // The stall delays a hundred pongs, by at most one second. Both measures agree, since each ping was sent when due.
     for histogram in [&report.ping_rtt_planned, &report.ping_rtt_sent] {
         assert_eq!(histogram.count(), 1_000);
         assert!(histogram.percentile(89.9).unwrap() < Duration::from_millis(1));

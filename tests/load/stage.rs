@@ -16,7 +16,8 @@ pub(crate) struct Stage {
     pub(crate) generator: Reactor<SimNet, Generator>,
 }
 
-/// Returns a plan of ten peers, a hundred pings a second, a second of warm-up, ten seconds of run, two of drain.
+/// Returns a plan of ten peers and a hundred pings a second. The warm-up lasts one second, the run ten seconds, and the
+/// drain at most two seconds.
 pub(crate) fn plan(target: SocketAddr) -> Plan {
     Plan::new(vec![target], 10, Rate::per_second(20))
         .with_pings(Rate::per_second(RATE), Duration::from_secs(10))
@@ -38,7 +39,7 @@ impl Stage {
         Self::between(node_config, config(), change)
     }
 
-    /// Returns a stage with these configurations of both sides.
+    /// Returns a stage with these configurations of the node and of the generator.
     pub(crate) fn between(node_config: Config, own_config: Config, change: impl FnOnce(&mut Plan)) -> Self {
         let world = World::new(7, Instant::from_nanos(123_456_789));
         let mut node = Reactor::with_net(node_config, world.host(), Responder::default()).unwrap();
@@ -56,12 +57,12 @@ impl Stage {
         Driver::new(&self.world).run_until(self.world.now().plus(time), actors).unwrap()
     }
 
-    /// Advances the time without the generator's loop, as if its thread got no CPU.
+    /// Advances the time while neither loop runs. The generator is late afterwards, as if its thread had got no CPU.
     pub(crate) fn stall_generator(&self, time: Duration) {
         self.world.advance(time);
     }
 
-    /// Advances the time without the node's loop.
+    /// Runs the generator for this time, while the node's loop does not run.
     pub(crate) fn stall_node(&mut self, time: Duration) {
         let until = self.world.now().plus(time);
         Driver::new(&self.world).run_until(until, &mut [&mut self.generator]).unwrap();
@@ -78,7 +79,7 @@ impl Stage {
         pending.wait().unwrap()
     }
 
-    /// Runs to the end, which must be reached within a minute, and returns the report.
+    /// Runs both loops for a minute and returns the report. Asserts that the generator has closed all its peers.
     pub(crate) fn finish(mut self) -> Report {
         let driver = Driver::new(&self.world);
         let until = self.world.now().plus(Duration::from_secs(60));

@@ -9,7 +9,7 @@ fn whole_seconds(timeline: &[Interval]) -> Vec<u64> {
 }
 
 #[test]
-fn intervals_end_on_the_grid_and_add_up_to_the_whole_whenever_progress_is_read() {
+fn every_interval_is_a_whole_second_whenever_progress_is_read() {
     let mut stage = Stage::new();
     stage.run_for(Duration::from_millis(2_777));
     let progress = stage.progress();
@@ -26,9 +26,9 @@ fn intervals_end_on_the_grid_and_add_up_to_the_whole_whenever_progress_is_read()
 }
 
 #[test]
-fn a_second_without_an_answer_has_no_latency_and_late_answers_count_where_they_arrive() {
+fn a_second_without_an_answer_has_no_latency_and_late_answers_count_when_they_arrive() {
     let mut stage = Stage::with(|plan| plan.warmup = Duration::ZERO);
-    // The run begins after the ramp, which takes 0.45 s.
+    // The run begins after the ramp, which lasts 0.45 s.
     stage.run_for(Duration::from_millis(450 + 9_005));
     stage.stall_node(Duration::from_millis(2_000));
     let report = stage.finish();

@@ -108,7 +108,7 @@ fn req_e46_a_peers_life_is_logged_and_a_flood_of_failures_is_limited() {
     );
 }
 
-/// Later pauses are logged too, since the first one may be long before the one that matters.
+/// Later pauses are logged too. If only the first pause were logged, the log would hide the cause of a later pause.
 #[cfg(feature = "sim")]
 #[test]
 fn a_paused_listener_is_logged_every_minute_with_its_address_and_error() {

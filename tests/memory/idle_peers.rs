@@ -14,7 +14,7 @@ fn allow_descriptors(needed: u64) {
     );
 }
 
-/// Connects `peers` peers, waits until `total` are ready, and returns the allocations.
+/// Connects `peers` peers and waits until `total` peers are ready. Returns the node's allocations meanwhile.
 fn welcome(node: &mut Node, far_end: &FarEnd, peers: usize, total: usize) -> AllocationInfo {
     far_end.ask(Request::Dial { address: node.address, peers });
     measure(|| node.until(|tally| tally.settled == total))

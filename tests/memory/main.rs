@@ -1,8 +1,8 @@
-//! Heap memory of peers and their messages, counted on the thread of a whole loop over the real kernel.
+//! Heap memory of peers and their messages, counted on the thread of a loop that uses the real kernel.
 //!
-//! An idle peer uses its row, its boxed version and its share of the tables; a message that fits the blocks allocates
-//! nothing at all. Far ends are on other threads, whose allocations do not count. The memory of the simulator's
-//! connections is counted separately.
+//! An idle peer uses memory for its row, its boxed version and its share of the tables. A message that fits into the
+//! loop's read and write blocks allocates nothing. Far ends run on other threads, so their allocations are not counted.
+//! Another test counts the memory of the simulator's connections.
 
 #![cfg(unix)]
 #![allow(clippy::disallowed_methods, reason = "the tests limit their waiting by the clock and run loops on threads")]

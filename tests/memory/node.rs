@@ -1,4 +1,4 @@
-//! A node whose handler allocates nothing, so that only the loop's own allocations are counted.
+//! A node whose handler allocates nothing for its peers' events, so that only the loop's own allocations are counted.
 
 use peerloop::MioNet;
 use peerloop::error::Disconnect;
@@ -10,16 +10,16 @@ use std::sync::mpsc::channel;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// Longer than any step, so that a test fails instead of hanging.
+/// A deadline beyond the duration of any step, so that a test fails instead of hanging.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The moments at which a node pings its peers.
+/// The moments at which a node pings its peers. Unless it never pings, it also pings each new peer once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pings {
     Never,
     /// After each pong, inside the callback that reports it.
     AfterEachPong,
-    /// Every millisecond, inside `on_wake`, each peer that has answered.
+    /// Every millisecond, inside `on_wake`. Peers with an unanswered ping are not pinged.
     ByTimer,
 }
 
@@ -28,7 +28,7 @@ pub(crate) enum Pings {
 pub(crate) struct Tally {
     pings: Pings,
     peers: Vec<PeerId>,
-    /// Number of peers whose handshake is complete, including the messages that follow it.
+    /// Number of peers that have sent `sendheaders`, which follows the handshake.
     pub(crate) settled: usize,
     pub(crate) pongs: u64,
     pub(crate) messages: u64,
@@ -94,7 +94,7 @@ impl Handler for Tally {
 
     fn on_wake(&mut self, ctx: &mut Ctx<'_>) {
         for &peer in &self.peers {
-            // More than a few pings in flight allocate memory for a peer.
+            // The loop allocates memory for a peer with more than a few pings in flight.
             let is_free = ctx.peer(peer).is_some_and(|view| view.connection().ping_pong().pending_count() == 0);
             if is_free {
                 ctx.ping(peer, ctx.now()).expect("the peer is ready");
@@ -138,7 +138,7 @@ impl Node {
         self.reactor.poll_once(Duration::from_millis(1)).expect("the poller works");
     }
 
-    /// Turns until `done`, without allocating anything itself.
+    /// Runs turns until `done` returns true. Allocates nothing itself.
     pub(crate) fn until(&mut self, done: impl Fn(&Tally) -> bool) {
         let began = std::time::Instant::now();
         while !done(self.reactor.handler()) {
@@ -148,7 +148,7 @@ impl Node {
     }
 }
 
-/// The far end, on a thread of its own.
+/// A node on a thread of its own: the far end of the connections.
 #[derive(Debug)]
 pub(crate) struct FarEnd {
     handle: peerloop::Handle<Request>,
@@ -170,7 +170,7 @@ impl FarEnd {
         self.handle.request(request).expect("the queue has room");
     }
 
-    /// Stops the far end while `node` closes its own peers.
+    /// Stops the far end. Meanwhile runs `node`, so that it closes its ends of the connections.
     pub(crate) fn stop(mut self, node: &mut Node) {
         self.handle.stop().expect("the queue has room");
         let thread = self.thread.take().expect("the node is stopped once");

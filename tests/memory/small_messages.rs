@@ -13,18 +13,18 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-/// The engine consumes `ping`, `pong` and `reject` itself.
+/// The number of known messages that the engine consumes itself: `ping`, `pong` and `reject`.
 const BY_THE_ENGINE: usize = 3;
 const PEERS: usize = 16;
 const PONGS: u64 = 5_000;
 
-/// Runs two nodes that ping each other. Returns the number of allocations of each while it received `PONGS` pongs.
+/// Runs two nodes that ping each other. Returns each node's number of allocations while it received `PONGS` pongs.
 fn allocations_of_both_ends(pings: Pings) -> [u64; 2] {
     static MEASURED: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
     let measured = &MEASURED[usize::from(pings == Pings::ByTimer)];
     let run = move |mut node: Node| {
         node.until(|tally| tally.settled == PEERS && tally.pongs >= 1_000);
-        // A turn's lists grow once to the number of messages in one turn, which is at most the number in flight.
+        // During each sleep, all messages in flight arrive. The next turn then grows its lists to their final length.
         for round in 1..=5 {
             thread::sleep(Duration::from_millis(20));
             node.until(|tally| tally.pongs >= 1_000 + round * 100);
@@ -33,7 +33,7 @@ fn allocations_of_both_ends(pings: Pings) -> [u64; 2] {
         let info = measure(|| node.until(|tally| tally.pongs >= warm + PONGS));
         assert_eq!(node.reactor.handler().closed, 0);
         measured.fetch_add(1, Ordering::SeqCst);
-        // The other end may still need pongs.
+        // The other end may still be measuring, and needs our pongs.
         while measured.load(Ordering::SeqCst) < 2 {
             node.turn();
         }
@@ -59,8 +59,8 @@ fn pings_and_pongs_while_reading_allocate_nothing_on_either_end() {
 
 #[test]
 fn pings_from_the_timer_allocate_only_pooled_buffers() {
-    // The pool grows once to the number of queues in use at the same time, for any number of pings: at most a queue,
-    // its list and a buffer for each peer.
+    // The pool grows once, to the largest number of queues in use at the same time. This costs each peer at most three
+    // allocations, however many pings it receives: a queue, the queue's list and a buffer.
     for allocations in allocations_of_both_ends(Pings::ByTimer) {
         assert!(allocations <= 3 * PEERS as u64, "{allocations} allocations while {PONGS} pongs arrived");
     }
@@ -96,13 +96,13 @@ fn a_small_message_in_two_parts_allocates_nothing_wherever_it_is_split() {
     round(&mut node);
     let before = node.reactor.handler().messages;
     let info = measure(|| round(&mut node));
-    assert_eq!(node.reactor.handler().messages - before, inv.len() as u64 - 1, "each part was read by itself");
+    assert_eq!(node.reactor.handler().messages - before, inv.len() as u64 - 1, "each `inv` arrived");
     assert_eq!(node.reactor.stats().counters.pings_answered, 2 * (ping.len() as u64 - 1));
     assert_eq!(info.count_total, 0);
     assert_ne!(socket.read(&mut answers).expect("the socket is connected"), 0);
 }
 
-/// Returns every known payload as a frame of this network, except those of the handshake.
+/// Returns every known payload as a frame, except the payloads that a peer sends only at the start of a connection.
 fn known_frames() -> Vec<Vec<u8>> {
     let is_said_later = |command: &CommandName| {
         ![CommandName::VERSION, CommandName::VERACK, CommandName::PROTOCONF, CommandName::SENDHEADERS].contains(command)

@@ -1,5 +1,5 @@
-//! Memory of a message in parts, however large: a block from one loop to another on loopback, generated and hashed on
-//! the way, and a handler that keeps a little of each message.
+//! Memory of messages that are sent or received in parts. One test sends a block from one loop to another on loopback:
+//! the block's bytes are generated and hashed part by part. The other tests use a handler that keeps every payload.
 
 use allocation_counter::measure;
 use bytes::Bytes;
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 const MAX_GROWTH_BYTES: u64 = 8 << 20;
 const PART_BYTES: u64 = 64 << 10;
 
-/// A payload that is generated word by word and hashed on the way, at both ends.
+/// The number of bytes that have passed an end, and their hash. The sender generates the bytes part by part.
 #[derive(Debug, Default)]
 struct Rolling {
     bytes: u64,
@@ -39,7 +39,7 @@ impl Rolling {
         part.into()
     }
 
-    /// Adds bytes to the hash, which does not depend on how they are split.
+    /// Adds the next bytes. The hash does not depend on how the payload is split.
     fn update(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
@@ -53,7 +53,7 @@ impl Rolling {
 struct End {
     dials: Option<std::net::SocketAddr>,
     sends_bytes: u64,
-    /// The rest of a part that the peer has not accepted yet.
+    /// The rest of a part: the bytes that the peer has not accepted yet.
     kept: Option<Bytes>,
     rolling: Rolling,
     peer: Option<PeerId>,
@@ -124,7 +124,7 @@ fn end(handler: End) -> Reactor<MioNet, End> {
     Reactor::new(Config::new(Network::Regtest).with_seed(Some(7)), handler).expect("the kernel provides a poller")
 }
 
-/// Turns until the block has passed, and returns the largest growth of this thread's heap in bytes.
+/// Runs turns until the whole block is sent or received. Returns the largest growth of this thread's heap in bytes.
 fn run(reactor: &mut Reactor<MioNet, End>) -> u64 {
     let began = std::time::Instant::now();
     let info = measure(|| {
@@ -137,7 +137,7 @@ fn run(reactor: &mut Reactor<MioNet, End>) -> u64 {
 }
 
 #[test]
-fn a_block_of_any_size_passes_from_loop_to_loop_in_eight_mebibytes() {
+fn a_block_of_any_size_passes_from_loop_to_loop_with_eight_mebibytes_of_memory() {
     let is_long = std::env::var_os("PEERLOOP_LONG").is_some();
     let len_bytes = if is_long { 6 << 30 } else { 64 << 20 };
     let mut receiver = end(End::default());
@@ -195,8 +195,8 @@ impl Handler for Keeper {
     }
 }
 
-/// Returns the growth of the heap after `rounds` of `frames`, each in one read, and the number of bytes that the
-/// handler kept.
+/// Sends `frames` to a [`Keeper`] `rounds` times. Returns the growth of the heap in bytes, and the number of payload
+/// bytes that the handler kept.
 fn kept(frames: &[u8], rounds: usize) -> (i64, usize) {
     use std::io::Write;
     const SLOTS: usize = 1 << 16;
@@ -222,12 +222,15 @@ fn kept(frames: &[u8], rounds: usize) -> (i64, usize) {
     (info.bytes_current, reactor.handler().logical_bytes)
 }
 
-/// Asserts that kept slices use at most twice their own bytes, and the loop's own block.
+/// Asserts that the heap grows by at most twice the kept bytes and one read block of the loop.
 fn assert_retained(frames: &[u8], rounds: usize, what: &str) {
     let (retained, logical) = kept(frames, rounds);
     // The allocator rounds the size of each kept slice up, and each slice has a header.
-    println!("{what}: {logical} kept bytes use {retained}");
-    assert!(retained <= 2 * logical as i64 + READ_BLOCK_BYTES as i64, "{what}: {logical} kept bytes use {retained}");
+    println!("{what}: {logical} kept bytes use {retained} bytes");
+    assert!(
+        retained <= 2 * logical as i64 + READ_BLOCK_BYTES as i64,
+        "{what}: {logical} kept bytes use {retained} bytes"
+    );
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Memory of an idle connection in the simulator, both of its ends together: one world must hold a million of them.
+//! Memory of an idle connection in the simulator, counted for both of its ends. One world must be able to hold a
+//! million connections.
 
 use allocation_counter::measure;
 use peerloop::internals::id::LinkId;
@@ -23,7 +24,7 @@ fn an_idle_virtual_connection_uses_less_than_four_hundred_bytes() {
             dialler.connect(link, address, None).expect("the other host listens");
             let (socket, _) = acceptor.accept(0).expect("the other host dials");
             acceptor.attach(link, socket).expect("the link is registered");
-            // A handshake, and silence after it.
+            // Each end sends as many bytes as in a handshake. The connection is idle afterwards.
             assert_eq!(dialler.write(link, &block[..200]).expect("there is room"), 200);
             assert_eq!(acceptor.read(link, &mut block).expect("the data has arrived"), 200);
             assert_eq!(acceptor.write(link, &block[..300]).expect("there is room"), 300);

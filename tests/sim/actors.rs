@@ -1,4 +1,5 @@
-//! The actors themselves: honest peers with the real loop, and their complaints about a faulty loop.
+//! The simulated peers themselves: honest peers connected to the real loop, their complaints about a faulty loop, and
+//! the methods of a line.
 
 use crate::keen::{PORT, address_of, crowd, node, run};
 use peerloop::sim::actor::{End, Honest, Journal, Line, Persona, Profile, Role, Tally, Wrong};
@@ -10,7 +11,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Runs 20 honest peers that dial, and 20 that are dialled, with the loop for a minute. Returns their tally.
+/// Connects 20 honest peers to the loop and the loop to 20 others, and runs all for a minute. Returns the tally of the
+/// peers. Asserts that nobody complains and that no connection is closed before the loop ends.
 fn a_minute_with_honest_peers(conditions: Conditions) -> Tally {
     let world = World::new(1, Instant::ZERO);
     world.set_conditions(conditions);
@@ -41,7 +43,7 @@ fn honest_peers_are_kept_in_both_directions() {
     assert_eq!(
         tally.pings_answered,
         21 * 12 + 19 * 11,
-        "each peer is pinged every five seconds, 21 of them from the start"
+        "each peer is pinged every five seconds: 21 peers are ready at the start, and 19 later"
     );
     assert!((40 * 19..=40 * 21).contains(&tally.pings_sent), "{tally:?}");
     assert_eq!(tally.pings_sent, tally.pongs);
@@ -164,7 +166,7 @@ fn an_honest_peer_complains_about_a_missing_handshake_and_a_missing_pong() {
     }
 }
 
-/// Tries every method of a line.
+/// A persona that calls the methods of its line and logs its callbacks.
 struct Scripted {
     log: Rc<RefCell<Vec<String>>>,
 }
@@ -214,7 +216,7 @@ impl Persona for Scripted {
     }
 }
 
-/// Sends 53 bytes, and reads.
+/// A persona that sends 53 bytes, and asserts that each byte it receives is 7.
 struct Echo;
 
 impl Persona for Echo {

@@ -10,7 +10,7 @@ use peerloop_testkit::bytes::{header, ready_bytes};
 use peerloop_testkit::simulated::{RawPeer, Stage, config, secs};
 use std::time::Duration;
 
-/// Reads the clock before and after time passes, and the statistics, on each request.
+/// A handler that, on each request, reads the clock, lets time pass, and reads the clock again and the statistics.
 struct Curious {
     world: World,
     clock: Vec<(Instant, Instant)>,

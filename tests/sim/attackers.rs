@@ -1,5 +1,5 @@
-//! Every known attack on the real loop, whichever side dials: the loop reacts as the attack declares, and an honest
-//! peer is unaffected.
+//! Every known attack on the real loop, with the attacker as the dialler and with the loop as the dialler: the loop
+//! reacts as the attack declares, and an honest peer is unaffected.
 
 use crate::keen::{PORT, address_of, crowd, node, run};
 use peerloop::error::CloseReason;
@@ -13,9 +13,9 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Longer than any script and any deadline.
+/// The time for which each attack runs: longer than every attack's script and every deadline of the loop.
 const LONG: Duration = Duration::from_secs(400);
-/// Rounding of the loop's deadlines.
+/// The loop rounds its deadlines to ticks, so a close may be late by this much.
 const SLACK: Duration = Duration::from_millis(2);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -74,7 +74,7 @@ fn play(attack: &'static Attack, dialler: Dialler, conditions: Conditions) -> Ou
     Outcome { judgement, record, closed, honest: journal.tally() }
 }
 
-/// Returns a description of the outcome if it is not as declared.
+/// Returns a description of the outcome if the loop did not react as the attack declares.
 fn fault(attack: &'static Attack, dialler: Dialler, conditions: Conditions) -> Option<String> {
     let outcome = play(attack, dialler, conditions);
     let Outcome { judgement, record, closed, honest } = &outcome;
@@ -121,8 +121,8 @@ fn the_known_threats_have_attacks() {
     assert_eq!(names.len(), count, "each attack has a unique name");
 }
 
-/// Lets `count` equal attackers dial at once. Returns the close reasons, the moment of the last close and the number
-/// of closes.
+/// Lets `count` equal attackers dial at once. Returns the distinct labels of the close reasons, the moment of the last
+/// close and the number of closes.
 fn storm(name: &str, count: u64) -> (Vec<&'static str>, Instant, usize) {
     let world = World::new(5, Instant::ZERO);
     let journal = Journal::new();

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 const INSTANT_BEFORE: Duration = Duration::from_nanos(1);
 
-/// Sends pings until the kernel accepts no more; returns the bytes sent.
+/// Sends pings until the kernel accepts no more. Returns the number of bytes sent.
 pub(crate) fn ping_until_blocked(stage: &mut Stage, peer: &mut RawPeer) -> usize {
     let pings = ping().repeat(1_000);
     let mut sent = 0;
@@ -29,12 +29,12 @@ pub(crate) fn ping_until_blocked(stage: &mut Stage, peer: &mut RawPeer) -> usize
                 return sent;
             }
         }
-        assert!(sent < 4 * 1024 * 1024, "reading never stops");
+        assert!(sent < 4 * 1024 * 1024, "the node never stops reading");
         stage.settle();
     }
 }
 
-/// Returns the longest queue of the node's peers.
+/// Returns the number of waiting bytes in the longest queue of the node's peers.
 fn longest_queue(stage: &mut Stage) -> usize {
     stage.node.reactor.handle().request(()).unwrap();
     stage.settle();
@@ -57,7 +57,7 @@ fn a_peer_that_pings_and_never_reads_is_not_read_and_is_closed_after_a_minute() 
     assert_eq!(stage.closed().at, blocked_at.plus(secs(60)));
 }
 
-/// Without a peer manager nothing is charged for these messages.
+/// Without a peer manager there are no ban scores, so these messages do not close the peer.
 #[test]
 fn a_peer_that_never_reads_its_rejects_gets_no_more_of_them() {
     let mut stage = Stage::new();
@@ -102,7 +102,7 @@ fn a_peer_that_reads_its_replies_in_time_is_read_again_and_loses_nothing() {
         received.extend(more);
         stage.settle();
     }
-    assert_eq!(received.len(), sent - sent % ping().len(), "the unread bytes were read without another event");
+    assert_eq!(received.len(), sent - sent % ping().len(), "the node reads the waiting pings without another event");
     let rest = sent.next_multiple_of(ping().len()) - sent;
     peer.send(&ping()[ping().len() - rest..]);
     sent += rest;
@@ -160,7 +160,8 @@ fn a_kibibyte_a_second_is_progress_and_a_byte_less_is_not() {
         let mut stage = Stage::new();
         let mut peer = stage.ready_peer();
         ping_until_blocked(&mut stage, &mut peer);
-        // The bytes waiting when the kernel first accepted less count as progress; then the minimum starts again.
+        // The first goal covers only the bytes queued when the kernel stopped accepting them. Reading one block reaches
+        // it, and the next period requires the full minimum.
         take(&mut peer, WRITE_BLOCK_BYTES);
         stage.settle();
         let (began, parts) = (stage.world.now(), 4);
@@ -173,7 +174,7 @@ fn a_kibibyte_a_second_is_progress_and_a_byte_less_is_not() {
         }
         if is_kept {
             stage.run_for(SEND_STALL_TIMEOUT - INSTANT_BEFORE * 2);
-            assert_eq!(stage.node.seen().closed, [], "another minute begins with the last byte");
+            assert_eq!(stage.node.seen().closed, [], "reading the last byte starts another minute");
             stage.run_for(TICK);
         }
         let minutes = if is_kept { 2 } else { 1 };

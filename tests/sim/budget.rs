@@ -50,7 +50,7 @@ fn accepting_and_dialling_do_not_delay_reading() {
 const GIANT_BYTES: usize = 4 << 20;
 
 #[test]
-fn a_giant_queue_is_sent_in_bounded_parts_without_another_edge_and_delays_no_other_peer() {
+fn a_giant_queue_is_sent_in_bounded_parts_without_another_event_and_delays_no_other_peer() {
     let world = World::new(1, Instant::ZERO);
     world.set_conditions(Conditions { capacity_bytes: 4 * GIANT_BYTES, ..Conditions::default() });
     let net = SlowHost::new(&world);

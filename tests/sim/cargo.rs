@@ -19,7 +19,7 @@ use std::time::Duration;
 /// Number of bytes queued for the sink above which the source is paused.
 const PAUSE_AT_BYTES: usize = 512 * 1024;
 
-/// A handler that passes arriving payloads on, piece by piece.
+/// A handler that passes the source's payloads on to the sink, piece by piece.
 struct Relay {
     cargo: Cargo,
     sink_address: IpAddr,
@@ -68,7 +68,8 @@ impl Handler for Relay {
     }
 }
 
-/// Relays a cargo, and returns the longest queue in bytes and the moment at which everything had arrived.
+/// Relays a cargo. Returns the length of the sink's longest queue in bytes, and the first whole second at which
+/// everything had arrived.
 fn relay(cargo: &Cargo, conditions: Conditions, from: Pace, into: Pace) -> (usize, Instant) {
     let world = World::new(11, Instant::ZERO);
     world.set_conditions(conditions);
@@ -122,7 +123,7 @@ fn the_slower_side_sets_the_pace_and_the_loop_holds_little() {
         let is_slow = (from, into) != (Pace::AsItCan, Pace::AsItCan);
         assert_eq!(done > Instant::ZERO.plus(secs(200)), is_slow, "{done:?}");
     };
-    // Each world takes about a minute, and the worlds are independent.
+    // Each world runs for about a minute, and the worlds are independent.
     thread::scope(|scope| {
         scope.spawn(|| check(Pace::AsItCan, Pace::AsItCan));
         scope.spawn(|| check(Pace::AsItCan, portions(portion, 1_000)));

@@ -17,7 +17,7 @@ use peerloop_testkit::simulated::{Closed, Node, Player, RawPeer, Stage, config, 
 use std::time::Duration;
 
 const INSTANT_BEFORE: Duration = Duration::from_nanos(1);
-/// Length of the frame that [`farewell`] sends, header and payload.
+/// Length in bytes of the frame that the handler of [`farewell`] sends, with its header.
 const FAREWELL_LEN: usize = 24 + 10_000;
 
 fn over_capacity() -> CloseReason {
@@ -29,7 +29,7 @@ fn full_stage() -> Stage {
     Stage::with(config().with_max_inbound(1), Player::default())
 }
 
-/// Builds a handler that answers any message with a large one and closes.
+/// Builds a handler that answers any message with a large one and closes the connection.
 fn farewell() -> Player {
     Player {
         on_message: Some(|ctx, peer| {
@@ -55,7 +55,7 @@ fn req_e24_a_peer_over_capacity_gets_a_handshake_and_a_reject_and_is_never_ready
     let answer = frames(&peer.receive());
     assert_eq!(answer.len(), 1);
     assert_eq!((answer[0].0.as_str(), &answer[0].1[..9]), ("reject", &b"\x07version\x44"[..]));
-    assert!(!peer.has_seen_end, "a node discards unread input at the end of the stream");
+    assert!(!peer.has_seen_end, "the end of the stream waits, since it may make a peer discard an unread reject");
     stage.run_for(REJECT_READ_TIME - INSTANT_BEFORE);
     peer.receive();
     assert!(!peer.has_seen_end);
@@ -215,7 +215,7 @@ fn a_peer_closed_at_its_version_is_never_ready() {
         peer.send(&verack());
         peer.send(&version());
         stage.run_for(CLOSE_GRACE);
-        assert_eq!(stage.node.seen().ready.len(), 1, "the honest peer");
+        assert_eq!(stage.node.seen().ready.len(), 1, "only the honest peer is ready");
         assert_eq!(stage.closed().state, ConnectionState::AwaitingHandshake);
     }
 }

@@ -1,4 +1,4 @@
-//! Many honest peers at once: their cost, every poller, and an outage.
+//! Many honest peers at once: their cost, every kind of poller, and a cut network.
 
 use crate::keen::{address_of, crowd, node, run};
 use allocation_counter::measure;
@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Builds `count` honest peers, which dial one after another.
+/// Builds `count` honest peers, which dial `to` one after another at intervals of `every`.
 fn honest_crowd(world: &World, to: SocketAddr, profile: Profile, count: u64, every: Duration) -> Crowd {
     let profile = Rc::new(profile);
     let mut peers = crowd(world).with_sources(u32::try_from(count / 20_000 + 1).unwrap());

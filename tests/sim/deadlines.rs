@@ -13,7 +13,7 @@ use std::time::Duration;
 
 const INSTANT_BEFORE: Duration = Duration::from_nanos(1);
 
-/// Runs for `time`, and checks that no peer is closed before its last nanosecond.
+/// Runs for `time`. Asserts that no peer is closed before the last nanosecond of this time.
 fn assert_no_peer_is_closed_before(stage: &mut Stage, time: Duration) {
     stage.run_for(time - INSTANT_BEFORE);
     assert_eq!(stage.node.seen().closed, [], "closed too early");
@@ -166,7 +166,7 @@ fn a_ping_sent_with_the_replies_has_its_deadline_too() {
         };
         let mut stage = Stage::with(config().with_ping_interval(ping_interval), player);
         let mut peer = stage.ready_peer();
-        // The handshake's timer expires first.
+        // Let the handshake's timer expire first.
         stage.run_for(secs(20));
         peer.send(&frame("question", b""));
         stage.settle();
@@ -272,7 +272,7 @@ fn the_time_for_which_a_peer_was_not_read_is_not_charged_to_it() {
     };
     let mut stage = Stage::with(config().with_ping_interval(Duration::ZERO), player);
     let mut peer = stage.ready_peer();
-    // When reading stops, a ping is in flight, its timer is set, and part of a header has arrived.
+    // When reading stops, a ping is in flight, the timer for its pong is set, and part of a header has arrived.
     stage.run_for(secs(20));
     peer.send(&frame("question", b""));
     stage.run_for(secs(10));

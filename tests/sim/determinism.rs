@@ -14,7 +14,7 @@ fn hash_of_a_run(seed: u64) -> (u64, u64) {
     hash_of_a_run_with(Tape::from_seed(seed))
 }
 
-/// Sends a thousand pings over a connection with random cuts, and returns the hash of all calls and their number.
+/// Sends a thousand pings over a connection with random cuts, and returns the hash and the number of all calls.
 fn hash_of_a_run_with(tape: Tape) -> (u64, u64) {
     let world = World::with_tape(tape, Instant::ZERO);
     let cuts = || Cuts { writes: Cut::Drawn, arrivals: Cut::Drawn };
@@ -55,12 +55,13 @@ fn a_recorded_tape_repeats_its_run() {
 }
 
 #[test]
-fn an_empty_tape_cuts_repeats_and_invents_nothing() {
+fn with_an_empty_tape_nothing_is_cut_repeated_or_invented() {
     let quiet = hash_of_a_run_with(Tape::parse("").unwrap());
     assert!(quiet.1 < hash_of_a_run(7).1, "nothing is cut, repeated or invented");
 }
 
-/// Returns the lengths of the pieces in which the second dialler's bytes arrive, with or without bytes of the first.
+/// Returns the lengths of the pieces in which the second dialler's bytes arrive. If `first_sends`, the first dialler
+/// sends bytes too.
 fn pieces_of_the_second(first_sends: bool) -> Vec<usize> {
     let world = World::new(5, Instant::ZERO);
     let to_acceptor = Cuts { arrivals: Cut::Drawn, writes: Cut::None };

@@ -1,4 +1,5 @@
-//! Every configured duration at its maximum and at its minimum: a loop runs with it and breaks no invariant.
+//! Every configured duration at its maximum and at its minimum: a loop with this configuration runs and breaks no
+//! invariant.
 
 use crate::manager::support::{Claim, ManagedWorld, Stranger, Watcher, manager};
 use peerloop::Config;
@@ -32,13 +33,14 @@ fn managed() -> Config {
     config().with_manager(manager().with_max_retries(1_000))
 }
 
-/// Runs a loop whose configuration was changed by `set`. It dials a peer that answers, one that closes and one that
-/// does not exist, accepts a stranger and bans it, and is stopped. With `is_live`, the change is made while it runs.
+/// Runs a loop with a configuration that `set` has changed, and then stops it. The loop dials three addresses: one peer
+/// answers, one closes its connections, and at one nobody listens. The loop also accepts a stranger and bans it. If
+/// `is_live`, the configuration is changed while the loop runs.
 fn live(set: impl Fn(&mut Config), is_live: bool) {
     let mut changed = managed();
     let begun = changed.clone();
     set(&mut changed);
-    // The maximum backoff may not be shorter than the initial one.
+    // The maximum backoff may not be shorter than the initial backoff.
     let manager = manager_of(&mut changed);
     manager.max_backoff = manager.max_backoff.max(manager.initial_backoff);
     let mut managed = ManagedWorld::of(
@@ -92,7 +94,7 @@ fn every_duration_may_be_its_minimum() {
         set(&mut zero, Duration::ZERO);
         let refused = zero.validate().map_err(|error| error.field);
         assert_eq!(refused, if may_be_zero { Ok(()) } else { Err(field) });
-        // `live` raises the maximum backoff to the initial one.
+        // `live` raises the maximum backoff to the initial backoff.
         let least = if may_be_zero { Duration::ZERO } else { Duration::from_nanos(1) };
         live(|config| set(config, least), false);
     }

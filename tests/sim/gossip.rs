@@ -1,5 +1,5 @@
-//! Gossiped addresses: loops find each other through them, and the harm that a hostile peer can do with them is
-//! limited.
+//! Gossip: loops find each other by the addresses that they exchange, and a hostile peer's addresses do only limited
+//! harm.
 
 use peerloop::api::{CommandFilter, Delivery};
 use peerloop::config::{DialMode, ManagerConfig};
@@ -25,7 +25,7 @@ fn managed(seed: u64) -> Config {
     config().with_seed(Some(seed)).with_ping_interval(Duration::ZERO).with_manager(manager)
 }
 
-/// Configures a loop with a peer manager and no seed, so that it dials only learned addresses.
+/// Configures a loop with a peer manager and no DNS seed, so that it dials only learned addresses.
 fn waiting(seed: u64) -> Config {
     let manager = ManagerConfig::new(Network::Regtest);
     config().with_seed(Some(seed)).with_ping_interval(Duration::ZERO).with_manager(manager)
@@ -60,7 +60,8 @@ fn stranger(number: u32) -> SocketAddr {
     SocketAddr::new(Ipv4Addr::from_bits(0x1400_0000 + (number.wrapping_mul(0x9e37_79b1) & 0x07ff_ffff)).into(), 8_333)
 }
 
-/// A managed loop and a ready raw peer, which the loop dialled because the seed names it.
+/// A managed loop and a ready raw peer. The loop dialled the peer because its DNS seed or its fixed list contains the
+/// peer's address.
 struct Dialled {
     world: World,
     node: Node,
@@ -108,7 +109,7 @@ fn discarding() -> Player {
 
 #[test]
 fn loops_that_know_only_one_loop_find_each_other() {
-    // A peer whose services do not include the chain receives no addresses.
+    // Loops share only the addresses of nodes whose services include the blockchain.
     let serving = |config: Config| config.with_services(SERVICES);
     let world = World::new(1, Instant::ZERO);
     let mut known = Node::new(&world, serving(waiting(1)), Player::default());
@@ -119,10 +120,10 @@ fn loops_that_know_only_one_loop_find_each_other() {
     let mut second = Node::new(&world, serving(managed(3)), Player::default());
     run(&world, secs(60), &mut [&mut known.reactor, &mut first.reactor, &mut second.reactor]);
     for node in [&known, &first, &second] {
-        assert_eq!(node.reactor.stats().ready, 2, "each is connected once to both others");
+        assert_eq!(node.reactor.stats().ready, 2, "each loop has one connection to each other loop");
     }
     let counters = second.reactor.stats().counters;
-    assert_eq!(counters.addresses_learned, 1, "the second loop has learned the first one's address");
+    assert_eq!(counters.addresses_learned, 1, "the second loop has learned the first loop's address");
     assert_eq!(known.reactor.stats().counters.addresses_told, 1);
 }
 
@@ -140,7 +141,7 @@ fn a_dialled_peer_is_asked_for_addresses_once_and_those_are_dialled() {
     stage.run_for(secs(100));
     assert_eq!(commands(&stage.peer.receive()), [] as [&str; 0], "the peer gets no second getaddr");
     let messages = stage.node.seen().messages;
-    assert_eq!(messages.len(), 2, "the handler receives its own messages");
+    assert_eq!(messages.len(), 2, "the handler receives the messages too");
     assert!(messages.iter().all(|(_, command, len)| (command.as_str(), *len) == ("addr", 31)));
 }
 
@@ -161,7 +162,7 @@ fn gossip_is_read_even_if_only_subscribers_want_it() {
     stage.run_for(secs(1));
     assert_eq!(stage.learned(), 2);
     assert_eq!(stage.node.seen().messages, [], "the handler receives no declined message");
-    assert_eq!(stage.node.reactor.stats().counters.discarded, 1, "the transaction");
+    assert_eq!(stage.node.reactor.stats().counters.discarded, 1, "the transaction is discarded");
 }
 
 #[test]
@@ -197,7 +198,7 @@ fn threat_p12_a_flood_adds_a_thousand_addresses_and_one_more_every_ten_seconds()
     let closed = stage.node.seen().closed;
     assert!(
         closed.iter().all(|closed| closed.state == ConnectionState::Connecting),
-        "a closed dial is not misbehavior"
+        "only failed dials are closed, and no peer for misbehavior"
     );
 }
 
@@ -261,7 +262,7 @@ fn threat_p12_a_peer_that_sends_too_many_addresses_at_once_is_ignored_and_finall
             stage.peer.send(&addr((0..1_001).map(stranger)));
             stage.run_for(secs(1));
         }
-        assert_eq!(stage.node.seen().closed, [], "80 points");
+        assert_eq!(stage.node.seen().closed, [], "80 points close no peer");
         stage.peer.send(&addr((0..1_001).map(stranger)));
         stage.run_for(secs(1));
         assert_eq!(stage.node.closed().reason, CloseReason::Misbehaved(Misbehavior::TooManyAddresses));

@@ -192,7 +192,7 @@ fn the_longest_reject_and_the_longest_protoconf_are_accepted() {
     let longest = [&[12][..], b"twelve_bytes", &[0x10, 111], &[b'x'; 111]].concat();
     peer.send(&frame("reject", &longest));
     peer.send(&frame("reject", &[&longest[..], &[0; 32]].concat()));
-    // A node accepts fields that it does not know.
+    // A `protoconf` may have fields that the node does not know.
     let mut most = vec![0; MAX_LEGACY_PAYLOAD_BYTES as usize];
     most[..5].copy_from_slice(&[9, 0, 0, 0x20, 0]);
     for part in frame("protoconf", &most).chunks(32 * 1_024) {
@@ -245,7 +245,7 @@ fn a_second_protoconf_closes_the_connection() {
     let mut peer = stage.ready_peer();
     peer.send(&protoconf());
     stage.settle();
-    assert_eq!(stage.node.seen().limits.len(), 2, "the honest peer's and this one's");
+    assert_eq!(stage.node.seen().limits.len(), 2, "the honest peer and this peer have each sent a protoconf");
     assert_eq!(stage.node.seen().closed, []);
     peer.send(&protoconf());
     stage.settle();
@@ -262,7 +262,7 @@ fn an_empty_or_too_small_protoconf_closes_the_connection() {
         peer.send(&frame("protoconf", payload));
         stage.settle();
         assert!(matches!(stage.closed().reason, CloseReason::Wire(_)), "{payload:?}: {:?}", stage.closed());
-        assert_eq!(stage.node.seen().limits.len(), 1, "the honest peer's");
+        assert_eq!(stage.node.seen().limits.len(), 1, "only the honest peer's protoconf is accepted");
     }
 }
 
@@ -336,7 +336,7 @@ fn req_e06_a_node_of_another_chain_is_closed_silently_and_never_ready() {
     let closed = stage.closed();
     assert_eq!(closed.reason, CloseReason::Incompatible(Incompatibility::Blockchain));
     assert!(!closed.reason.is_transient(), "the close reason is permanent");
-    assert_eq!(stage.node.seen().ready.len(), 1, "the honest peer only");
+    assert_eq!(stage.node.seen().ready.len(), 1, "only the honest peer is ready");
     stage.assert_honest_peer_is_unaffected();
 }
 

@@ -1,5 +1,5 @@
-//! A loop's invariants, checked from outside: a handler's faults are detected, and the accounted memory matches the
-//! allocator's.
+//! A loop's invariants, checked from outside: a handler's faults are detected, and the loop's account of its memory
+//! matches the allocator's.
 
 use allocation_counter::{measure, opt_out};
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use peerloop_testkit::simulated::{Node, Player, RawPeer, config, secs};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Runs the given action on each ready peer.
+/// A handler that runs the given action on each peer when it becomes ready.
 struct Faulty(fn(&mut Ctx<'_>, PeerId));
 
 impl Handler for Faulty {
@@ -120,7 +120,7 @@ impl Handler for Idle {
 
 struct Count {
     node: Reactor<Uncounted, Idle>,
-    /// Bytes allocated for the node since it was created, minus the bytes freed.
+    /// Bytes that the node's turns have allocated, minus the bytes that they have freed.
     live_bytes: i64,
     allocations: u64,
 }
@@ -141,7 +141,8 @@ impl Count {
         }
     }
 
-    /// Compares the bytes allocated since `before` with the loop's own account.
+    /// Asserts that the loop's own account of its memory is right to 1 %. `before` contains the accounted and the
+    /// allocated bytes at the start.
     fn compare(&self, before: (u64, i64), what: &str) {
         let accounted = self.node.inspect().accounted_bytes as i64 - before.0 as i64;
         let allocated = self.live_bytes - before.1;

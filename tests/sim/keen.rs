@@ -11,7 +11,7 @@ use peerloop::{Config, Ctx, PeerId, Reactor};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// The port of the loop's listener.
+/// The port of the loop's listener, and of the actors' listeners.
 pub(crate) const PORT: u16 = 18_444;
 
 /// A handler that dials, decodes every message, and records when and why its peers closed.

@@ -14,7 +14,8 @@ const INSTANT: Duration = Duration::from_nanos(1);
 const INTERVAL: Duration = Duration::from_secs(120);
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Runs until `until` while the peer pings every `pause` and is answered at once. Returns the node's pings.
+/// Runs until `until`, while the peer pings every `pause`. Asserts that each ping is answered before the
+/// next ping. Returns the node's pings, each with the moment at which the peer has read it.
 fn talk_until(stage: &mut Stage, peer: &mut RawPeer, until: Instant, pause: Duration) -> Vec<(Instant, Vec<u8>)> {
     let mut pings = Vec::new();
     while stage.world.now() < until {
@@ -114,7 +115,7 @@ fn req_e14_pings_are_on_time_though_the_peer_never_stops_sending() {
         assert_eq!(talk_until(&mut stage, &mut peer, at(2 * INTERVAL - INSTANT), pause), []);
         let second = talk_until(&mut stage, &mut peer, at(2 * INTERVAL), pause);
         assert_eq!(second.len(), 1);
-        // This one is not answered, and no other traffic replaces its pong.
+        // The second ping is not answered, and no other traffic replaces its pong.
         assert_eq!(talk_until(&mut stage, &mut peer, at(2 * INTERVAL + TIMEOUT - INSTANT), pause), []);
         assert_eq!(stage.node.seen().closed, []);
         stage.run_for(INSTANT);

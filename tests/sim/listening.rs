@@ -17,7 +17,7 @@ use std::time::Duration;
 /// EINVAL, the error of an accept on a socket that no longer listens. The number is the same on every system.
 const INVALID: i32 = 22;
 
-/// Returns an address of the first host of a world.
+/// Returns an address of the world's first host.
 fn here(port: u16) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, 1], port))
 }

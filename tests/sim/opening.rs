@@ -1,4 +1,4 @@
-//! Dials: established, refused, undecided; and the time in a version.
+//! Dials that are established, refused, undecided or aborted, and the first messages of a connection.
 
 use peerloop::api::Event;
 use peerloop::error::{CloseReason, Deadline, Disconnect, IoStep, NetworkFailure};
@@ -72,7 +72,7 @@ fn a_version_contains_the_wall_time_at_which_it_is_sent() {
 /// A handler that dials, and closes the connection before the dial is decided or once it is established.
 struct Fickle {
     address: SocketAddr,
-    /// The reason with which it aborts the dial before it is decided.
+    /// If set, the handler aborts the dial for this reason before the dial is decided.
     aborts_dial: Option<Disconnect>,
     closed: Vec<(CloseReason, ConnectionState)>,
 }
@@ -151,7 +151,8 @@ fn the_time_in_our_own_queue_is_not_charged_to_a_dial() {
     const DIALS: usize = 100 * DIALS_PER_TURN;
     let world = World::new(1, Instant::ZERO);
     let mut raw = RawPeer::new(&world);
-    // The last dial waits more than a hundred milliseconds for the others. Each is decided as soon as it is started.
+    // The last dial waits more than a hundred milliseconds for the others. Each dial is decided as soon
+    // as it is started.
     let config = config().with_connect_timeout(Duration::from_millis(50));
     let player = Player { dials: vec![raw.listen(); DIALS], ..Player::default() };
     let journal = Rc::clone(&player.journal);

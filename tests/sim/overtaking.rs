@@ -14,11 +14,11 @@ use std::io::ErrorKind;
 
 const BULK_BYTES: usize = 100_000;
 const FEW: usize = 4;
-/// 1.5 MB.
+/// A number of large frames that have 1.5 MB together.
 const MANY: usize = 15;
 const GREETING: [&str; 4] = ["version", "verack", "protoconf", "sendheaders"];
 
-/// Returns the youngest peer, which is the one under test.
+/// Returns the youngest peer, which is the peer under test.
 fn latest(ctx: &Ctx<'_>) -> PeerId {
     ctx.peers().last().expect("the peer is connected").id()
 }
@@ -27,7 +27,7 @@ fn bulk(number: usize) -> Vec<u8> {
     frame("bulk", &vec![number as u8; BULK_BYTES])
 }
 
-/// Sends large frames, every other one of them shared.
+/// Sends large frames. Every other frame is shared.
 fn send_bulks(ctx: &mut Ctx<'_>, count: usize) {
     let peer = latest(ctx);
     for number in 0..count {
@@ -76,7 +76,7 @@ fn take_all(stage: &mut Stage, peer: &mut RawPeer) -> Vec<u8> {
     }
 }
 
-/// Returns the bytes that the loop has written to the peer under test since its greeting.
+/// Returns the number of bytes that the loop has written since its counter was `before`.
 fn written(stage: &Stage, before: u64) -> usize {
     (stage.node.reactor.stats().counters.bytes_sent - before) as usize
 }
@@ -109,18 +109,18 @@ fn a_slow_reader_gets_its_pong_after_the_frame_in_progress() {
 }
 
 #[test]
-fn our_own_ping_does_not_measure_our_queue() {
+fn our_own_ping_does_not_wait_for_our_queue() {
     let (mut stage, mut peer) = stage(|ctx| send_bulks(ctx, MANY));
     stage.run_for(secs(119));
     command(&mut stage);
     stage.run_for(secs(1));
     let received = take_all(&mut stage, &mut peer);
     let said = commands(&received);
-    assert_eq!(said.iter().position(|command| command == "ping"), Some(1), "behind what had begun when it was due");
+    assert_eq!(said.iter().position(|command| command == "ping"), Some(1), "the ping follows the frame in progress");
     assert_eq!(said.len(), 1 + MANY);
     peer.send(&frame("pong", &frames(&received)[1].1));
     stage.settle();
-    assert_eq!(stage.node.seen().pongs.len(), 2, "the honest peer's and this one's");
+    assert_eq!(stage.node.seen().pongs.len(), 2, "the honest peer and this peer have each answered a ping");
     stage.assert_honest_peer_is_unaffected();
 }
 
@@ -151,7 +151,7 @@ fn nothing_overtakes_the_handshake_of_a_slow_reader() {
     }
 }
 
-/// Counts the whole frames in a stream that may end within one.
+/// Counts the whole frames in a stream that may end within a frame.
 fn commands_so_far(mut stream: &[u8]) -> usize {
     let mut count = 0;
     while let Some(len) = stream.get(16..20) {
@@ -181,7 +181,7 @@ fn a_ping_is_sent_between_the_parts_of_a_long_inventory() {
 }
 
 #[test]
-fn pongs_in_front_of_a_message_in_parts_that_has_not_begun_stop_the_reading_all_the_same() {
+fn unread_pongs_in_front_of_a_message_in_parts_that_has_not_begun_still_stop_the_reading() {
     let (mut stage, mut peer) = stage(|ctx| {
         let peer = latest(ctx);
         match ctx.peer(peer).unwrap().body_left_bytes() {
@@ -202,7 +202,7 @@ fn pongs_in_front_of_a_message_in_parts_that_has_not_begun_stop_the_reading_all_
             Err(error) if error.kind() == ErrorKind::WouldBlock => break,
             Err(error) => panic!("{error}"),
         }
-        assert!(sent < 4 << 20, "reading never stops");
+        assert!(sent < 4 << 20, "the node never stops reading");
         stage.settle();
     }
     let answered = stage.node.reactor.stats().counters.pings_answered as usize * 32;
@@ -214,7 +214,7 @@ fn pongs_in_front_of_a_message_in_parts_that_has_not_begun_stop_the_reading_all_
     let received = take_all(&mut stage, &mut peer);
     let said = commands(&received);
     let block = said.iter().position(|command| command == "block").unwrap();
-    assert!(said[0] == "bulk" && block > answered / 32, "all pongs queued by then are in front");
+    assert!(said[0] == "bulk" && block > answered / 32, "all pongs queued before the block began are in front of it");
     let pongs = sent / 32;
     assert_eq!(said.len(), pongs + 2, "every ping is answered");
     assert!(frames(&received)[block].1 == vec![9; 200_000]);
@@ -242,7 +242,7 @@ fn a_graceful_end_sends_overtaking_and_overtaken_frames() {
 }
 
 #[test]
-fn a_reply_that_queues_is_overtaken_by_the_pong_of_the_same_input_and_one_that_does_not_is_not() {
+fn a_shared_reply_is_overtaken_by_the_pong_of_the_same_input_and_an_encoded_reply_is_not() {
     for is_shared in [true, false] {
         let answer: fn(&mut Ctx<'_>, PeerId) = match is_shared {
             true => |ctx, peer| ctx.send_shared(peer, &frame("answer", b"42").into()).unwrap(),

@@ -17,14 +17,14 @@ use std::time::Duration;
 struct Part {
     wish: Delivery,
     wakes: Vec<Duration>,
-    /// The second at which the timer that it sets at the start expires.
+    /// At the start, the handler sets a timer that expires at this second.
     timer: Option<u64>,
     seen: Vec<String>,
-    /// Whether it aborts the connection of a message's sender.
+    /// Whether the handler aborts the connection of each peer that sends a message.
     is_harsh: bool,
-    /// Number of offers of the first peer's free room that a request makes it ask for.
+    /// On a request, the handler asks this many times, one after another, for the first peer's free room.
     pulls: usize,
-    /// The mark of the message that a request makes it send to the first peer.
+    /// On a request, the handler sends a message with this mark to the first peer.
     mark: Option<u64>,
 }
 
@@ -34,7 +34,7 @@ impl Part {
         Self { wish, wakes, timer: None, seen: Vec::new(), is_harsh: false, pulls: 0, mark: None }
     }
 
-    /// Returns its observations since the last call.
+    /// Returns the handler's observations since the last call.
     fn take(&mut self) -> Vec<String> {
         std::mem::take(&mut self.seen)
     }
@@ -235,7 +235,7 @@ fn a_cut_message_is_reported_to_the_handler_that_received_its_chunks() {
 }
 
 #[test]
-fn every_handler_receives_a_message_whose_sender_another_one_aborts() {
+fn every_handler_receives_a_message_even_if_another_handler_aborts_its_sender() {
     let mut handlers = trio([Delivery::Buffer; 3]);
     handlers.0.is_harsh = true;
     let mut scene = Scene::new(config(), handlers);

@@ -9,7 +9,8 @@ use peerloop_testkit::bytes::{frame, frames};
 use peerloop_testkit::simulated;
 use peerloop_testkit::simulated::{Player, RawPeer, Stage};
 
-/// Maximum items in one message, (limit - 8) / 36: before the peer's `protoconf`, and after an SV Node's default one.
+/// Maximum number of items in one message, which is (limit - 8) / 36. `BEFORE` applies before the peer's `protoconf`,
+/// and `AFTER` after SV Node's default `protoconf`.
 const BEFORE: usize = 29_126;
 const AFTER: usize = 58_254;
 
@@ -25,7 +26,7 @@ fn inventory(items: u32) -> Inventory {
     }))
 }
 
-/// Returns the raw peer; the honest one is older.
+/// Returns the raw peer, which is younger than the honest peer.
 fn hostile(ctx: &Ctx<'_>) -> PeerId {
     ctx.peers().last().unwrap().id()
 }
@@ -54,7 +55,7 @@ fn drain(stage: &mut Stage, raw: &mut RawPeer) -> Vec<u8> {
     }
 }
 
-/// Returns each inventory's item numbers, and checks its count and its length.
+/// Returns each inventory's item numbers. Asserts its command, and that its length matches its count.
 fn parts(stream: &[u8], command: &str) -> Vec<Vec<u32>> {
     let part = |(name, payload): (String, Vec<u8>)| {
         assert_eq!(name, command);

@@ -1,4 +1,4 @@
-//! A virtual disk: confirmed batches survive everything, and failed writes are retried.
+//! A virtual disk: confirmed batches survive a kill of the process, and failed writes are retried.
 
 use peerloop::address::Host;
 use peerloop::ban::{Ban, BanReason};
@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Builds a batch that bans one host, a different one for each id.
+/// Builds a batch that bans one host. Each id has a host of its own.
 fn batch(id: u64) -> Batch {
     let ban = Ban { host: host(id), reason: BanReason::Manual, since: UnixTime::from_secs(1), until: None };
     Batch { id, changes: vec![Change::PutBan(ban)] }
@@ -27,7 +27,7 @@ fn host(id: u64) -> Host {
     Host::of(IpAddr::from([203, 0, high, low]))
 }
 
-/// Returns the ids, up to `ids`, of the batches whose bans are on the disk.
+/// Returns the ids from 1 to `ids` whose batch is on the disk.
 fn on_disk(world: &World, net: usize, ids: u64) -> Vec<u64> {
     let bans: BTreeSet<Host> = world.book(net).bans().unwrap().into_iter().map(|ban| ban.host).collect();
     (1..=ids).filter(|id| bans.contains(&host(*id))).collect()
@@ -101,7 +101,7 @@ fn a_failing_disk_is_not_retried_before_its_pause_is_over() {
     assert_eq!(on_disk(&world, net.host(), 1), [1]);
 }
 
-/// The outcomes of the batches of killed processes.
+/// The number of batches with each outcome after their process was killed.
 #[derive(Default)]
 struct Losses {
     confirmed: usize,
@@ -109,7 +109,8 @@ struct Losses {
     lost: usize,
 }
 
-/// Writes batches to an unreliable disk, kills the process at a random moment and checks the disk, four times.
+/// Four times, writes batches to an unreliable disk, kills the process at a random moment, and checks the disk. Returns
+/// the hash of the trace.
 fn killed_at_any_instant(seed: u64, losses: &mut Losses) -> u64 {
     let world = World::new(seed, Instant::ZERO);
     let chance = world.chance(1);

@@ -1,4 +1,4 @@
-//! The `reject` of a refused `version`, with the codes and texts that SV Node 1.0.13 was seen to send.
+//! The `reject` that answers a refused `version`, with the codes and texts that SV Node 1.0.13 was seen to send.
 
 use peerloop::error::{CloseReason, WireError};
 use peerloop::protocol::CommandName;
@@ -17,7 +17,7 @@ fn payload(rest: &[&[u8]]) -> Vec<u8> {
     payload
 }
 
-/// Returns a `version` with this association id.
+/// Returns the payload of a `version` with this association id.
 fn with_association(id: &[u8]) -> Vec<u8> {
     payload(&[b"\x05/a:1/", &[0; 4], &[1], id])
 }

@@ -292,9 +292,9 @@ fn req_e47_the_loops_time_is_charged_only_to_the_peer_that_it_serves() {
         <[Duration; 2]>::try_from(busy).expect("two peers are listed")
     };
     let shaken_hands = busy(&mut reactor);
-    assert_eq!(shaken_hands, [READ_TIME + WRITE_TIME; 2], "the handshake's messages in both directions");
+    assert_eq!(shaken_hands, [READ_TIME + WRITE_TIME; 2], "each handshake costs one read and one write");
 
-    // A ping is read, and its pong is written; no other peer is charged for it.
+    // A ping is read and its pong is written. No other peer is charged for the read and the write.
     peers[0].send(&ping());
     reactor.poll_once(Duration::ZERO).unwrap();
     assert_eq!(peers[0].receive().len(), peers[1].receive().len() + 32);

@@ -1,5 +1,5 @@
-//! Names in a virtual world: the replies of its resolvers, the loop's use of them, and queries that are lost with
-//! their process.
+//! Names in a virtual world: the replies to queries, the loop that a reply wakes, and queries that are lost when their
+//! process ends.
 
 use peerloop::Reactor;
 use peerloop::error::{ResolveCause, ResolveFailure};
@@ -110,20 +110,20 @@ fn wild_answers(tape: Tape) -> (World, Vec<Answered>) {
 fn fault_e12_a_wild_resolver_shows_every_fault_of_a_real_one_and_no_other() {
     let (world, answers) = wild_answers(Tape::from_seed(5));
     let found: Vec<&Vec<SocketAddr>> = answers.iter().filter_map(|reply| reply.outcome.as_ref().ok()).collect();
-    assert!(answers.len() < QUESTIONS as usize, "some are never answered");
-    assert!(answers.len() > QUESTIONS as usize / 2, "most are answered: {}", answers.len());
-    assert!(answers.iter().any(|reply| reply.after > RESOLVE_TIMEOUT), "some are late");
-    assert!(answers.iter().any(|reply| reply.outcome.is_err()), "some fail");
+    assert!(answers.len() < QUESTIONS as usize, "some queries are never answered");
+    assert!(answers.len() > QUESTIONS as usize / 2, "most queries are answered: {}", answers.len());
+    assert!(answers.iter().any(|reply| reply.after > RESOLVE_TIMEOUT), "some replies are late");
+    assert!(answers.iter().any(|reply| reply.outcome.is_err()), "some queries fail");
     assert!(found.iter().all(|addresses| (1..=MAX_RESOLVED_ADDRESSES).contains(&addresses.len())));
-    assert!(found.iter().any(|addresses| addresses.len() == MAX_RESOLVED_ADDRESSES), "some are truncated");
-    assert!(found.iter().any(|addresses| addresses[..] == [SocketAddr::new(ip(1), 8_333)]), "some are correct");
+    assert!(found.iter().any(|addresses| addresses.len() == MAX_RESOLVED_ADDRESSES), "some replies are truncated");
+    assert!(found.iter().any(|addresses| addresses[..] == [SocketAddr::new(ip(1), 8_333)]), "some replies are correct");
     assert!(
         found.iter().any(|addresses| addresses.len() == 3 && addresses[0] == addresses[1]),
-        "some repeat an address"
+        "some replies repeat an address"
     );
     let all: Vec<SocketAddr> = found.into_iter().flatten().copied().collect();
     assert!(all.iter().any(|address| address.port() == 0));
-    assert!(all.iter().any(|address| address.ip() == IpAddr::from([10, 0, 0, 1])), "the host's own address");
+    assert!(all.iter().any(|address| address.ip() == IpAddr::from([10, 0, 0, 1])), "a host may get its own address");
     assert!(all.iter().any(|address| address.ip().is_loopback()));
     assert_ne!(world.trace().hash(), wild_answers(Tape::from_seed(6)).0.trace().hash());
     assert_eq!(world.trace().hash(), wild_answers(Tape::from_seed(5)).0.trace().hash());
@@ -159,7 +159,7 @@ fn a_restarted_process_receives_no_reply_to_its_predecessors_queries() {
     assert_eq!(outcome(&mut net), Ok(vec![SocketAddr::new(ip(1), 1)]));
 }
 
-/// A network that queries a name at each wait, `left` times.
+/// A network that queries a name at each of the next `left` waits.
 struct Curious {
     net: SimNet,
     left: u32,
@@ -205,7 +205,7 @@ fn a_reply_wakes_a_sleeping_loop() {
     world.set_names(net.host(), Names::Wild);
     let net = Curious { net, left: 20 };
     let mut asking = Asking(Reactor::with_net(config(), net, Player::default()).unwrap());
-    // Each reply gives the loop a turn, and each turn queries the next name, until a reply never arrives.
+    // Each reply gives the loop a turn, and each turn makes the next query, until a query is never answered.
     let asked = |asking: &Asking| 20 - asking.0.net().left;
     Driver::new(&world).run_until(Instant::ZERO.plus(secs(300)), &mut [&mut asking]).unwrap();
     let counters = asking.0.stats().counters;

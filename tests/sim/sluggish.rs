@@ -17,7 +17,7 @@ struct Victim {
     peer: RawPeer,
     reason: CloseReason,
     due: Instant,
-    /// The bytes that it sends one by one.
+    /// The bytes that the peer sends one by one.
     drips: Vec<u8>,
 }
 
@@ -27,7 +27,7 @@ impl Victim {
     }
 }
 
-/// Connects one peer of each kind to a loop at an odd moment, and checks when each is closed.
+/// Connects one peer of each kind to a loop that has run for `offset`. Asserts that each is closed at its deadline.
 fn each_is_closed_at_its_deadline(config: Config, offset: Duration) {
     let mut stage = Stage::with(config, Player::default());
     stage.run_for(offset);
@@ -58,8 +58,8 @@ fn each_is_closed_at_its_deadline(config: Config, offset: Duration) {
     closed.sort_by_key(|closed| (closed.at, closed.peer.slot()));
     for (closed, victim) in closed.iter().zip(&mut victims) {
         assert_eq!(closed.reason, victim.reason);
-        assert!(closed.at >= victim.due, "{:?} too early", victim.due.since(closed.at));
-        assert!(closed.at <= victim.due.plus(TICK), "{:?} too late", closed.at.since(victim.due));
+        assert!(closed.at >= victim.due, "closed {:?} too early", victim.due.since(closed.at));
+        assert!(closed.at <= victim.due.plus(TICK), "closed {:?} too late", closed.at.since(victim.due));
         victim.peer.receive();
         assert!(victim.peer.has_seen_end);
     }
@@ -68,7 +68,7 @@ fn each_is_closed_at_its_deadline(config: Config, offset: Duration) {
 }
 
 #[test]
-fn fault_p06_a_mute_a_dripping_and_a_deaf_peer_are_each_closed_at_their_deadline_and_no_other() {
+fn fault_p06_a_mute_a_dripping_and_a_deaf_peer_are_each_closed_at_their_deadline_and_no_other_peer_is() {
     let managed = config().with_manager(ManagerConfig::new(Network::Regtest));
     for config in [config(), managed] {
         for offset_ns in [0, 1, 300_001, 999_999, 1_000_000, 123_456_789] {

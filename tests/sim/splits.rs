@@ -1,4 +1,5 @@
-//! Runs two loops through the handshake and ten pings each way, split at every byte: the outcome stays the same.
+//! Two loops complete the handshake and send each other ten pings. Wherever their streams are split, the outcome is the
+//! same.
 
 use peerloop::histogram::Counters;
 use peerloop::sim::{Call, Conditions, Cut, Cuts, Driver, Entry, RunOutcome, World};
@@ -23,7 +24,7 @@ struct Outcome {
     counters: [Counters; 2],
 }
 
-/// Runs from the connect to the last pong, with pings of both sides at different moments.
+/// Runs both loops from the connect to the last pong. The two sides ping at different moments.
 fn run(conditions: Conditions) -> Outcome {
     let world = World::new(1, Instant::ZERO);
     world.keep_log();
@@ -59,8 +60,9 @@ fn sent(log: &[Entry], host: usize) -> Vec<u8> {
     writes.flat_map(|entry| entry.bytes.iter().copied()).collect()
 }
 
-/// Checks the order of the handshake. The `version` is first. Nothing follows it until the peer's `version` is read,
-/// and no `sendheaders` until its `verack` is read. The acceptor's first write offers the rest.
+/// Asserts the order of the handshake. The `version` is first. Nothing follows it until the peer's `version` is read,
+/// and no `sendheaders` follows until the peer's `verack` is read. The acceptor's first write offers its `version`,
+/// `verack` and `protoconf` together.
 fn assert_order_of_the_handshake(log: &[Entry]) {
     let version_len = |host| {
         let stream = sent(log, host);

@@ -13,7 +13,7 @@ fn forge(world: &World, stage: &Stage, token: u64) {
     world.forge(stage.node.reactor.net(), readiness);
 }
 
-/// Builds a stage whose node aborts all peers except the honest one and the one whose message it handles.
+/// Builds a stage whose node, on each message, aborts all peers except the honest peer and the message's sender.
 fn jealous_stage() -> Stage {
     let player = Player {
         on_message: Some(|ctx, sender| {
@@ -46,7 +46,7 @@ fn a_peer_closed_by_a_handler_is_not_read_though_its_event_is_in_the_same_batch(
     assert!(second.has_seen_end);
     first.send(&ping());
     stage.settle();
-    assert_eq!(first.receive(), pong(), "the first peer stays");
+    assert_eq!(first.receive(), pong(), "the first peer stays connected");
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn a_row_is_reused_only_after_its_turn_and_with_a_new_generation() {
     stage.settle();
     let closed = stage.closed().peer;
     let first = stage.node.seen().dialled[0];
-    assert_ne!(first.slot(), closed.slot(), "the row is still in use while its close is reported");
+    assert_ne!(first.slot(), closed.slot(), "the row is still in use while the close is reported");
     let third = stage.peer();
     let opened = stage.node.seen().opened;
     assert_eq!(opened, 4, "two accepted, one dialled, one accepted into the freed row");
@@ -83,7 +83,7 @@ fn fault_e15_events_without_a_link_are_counted_and_ignored() {
     for token in [77, 1 << 40, 5 << 32 | 1_000_000, u64::from(u32::MAX)] {
         forge(&world, &stage, token);
     }
-    // Events of a listener that does not exist, and of one without connections.
+    // Events of a listener that does not exist, and of a listener without connections.
     forge(&world, &stage, u64::from(u32::MAX) << 32 | 9);
     forge(&world, &stage, u64::from(u32::MAX) << 32);
     stage.settle();

@@ -19,7 +19,7 @@ const INSTANT_BEFORE: Duration = Duration::from_nanos(1);
 
 #[test]
 fn fault_e06_a_peer_that_sent_in_time_is_kept_and_a_silent_one_is_closed() {
-    // Reporting them all takes three waits, and reading them all takes more than three read steps.
+    // The poller needs three waits to report all peers, and the loop more than three read steps to read from them.
     const SILENT: usize = 10;
     const SPEAKING: usize = 3 * EVENTS_PER_TURN - 1 - SILENT;
     let world = World::new(1, Instant::ZERO);
@@ -128,7 +128,7 @@ fn a_peer_whose_input_is_never_all_read_gains_only_the_grace_period() {
     let mut peer = stage.ready_peer();
     stage.run_for(secs(120));
     assert_eq!(commands(&peer.receive()), ["ping"]);
-    // More than two turns can read; there is one turn a second.
+    // More bytes than two turns can read. The loop has one turn a second.
     let message = frame("inv", &[0; 1_000]);
     let flood = message.repeat(2 * READ_BLOCK_BYTES / message.len() + 1);
     let mut sent = 0;

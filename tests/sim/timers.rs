@@ -21,9 +21,9 @@ struct Timing {
     on_start: Script,
     on_timer: fn(&mut Self, &mut Ctx<'_>, u64),
     fired: Vec<(u64, Instant)>,
-    /// Whether it uses timers in each callback.
+    /// Whether the handler uses timers in each callback.
     uses_timers: bool,
-    /// The callbacks in which it has used timers.
+    /// The callbacks in which the handler has used timers.
     called: BTreeSet<&'static str>,
 }
 
@@ -32,7 +32,7 @@ impl Timing {
         Self { on_start, on_timer: |_, _, _| {}, fired: Vec::new(), uses_timers: false, called: BTreeSet::new() }
     }
 
-    /// Sets and moves one timer for the callback, and sets and cancels another.
+    /// If `uses_timers` is true, sets and moves one timer, and sets and cancels another, once for each callback.
     fn called(&mut self, ctx: &mut Ctx<'_>, callback: &'static str) {
         if !self.uses_timers || !self.called.insert(callback) {
             return;

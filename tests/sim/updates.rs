@@ -1,5 +1,5 @@
-//! A new configuration for a loop with live peers: each field applies as its change says, a lower limit closes
-//! no peer, and a refused or trial update changes nothing.
+//! A new configuration for a loop with live peers: each field has its reported effect, a lower limit closes no peer,
+//! and a refused or trial update changes nothing.
 
 use peerloop::api::Event;
 use peerloop::config::{Effect, Field, UpdateError, VersionRules};
@@ -99,7 +99,7 @@ fn req_e44_a_live_peer_is_pinged_at_the_new_interval() {
         assert_eq!(pings.len(), 1, "an interval of {interval} s from {changed_at} s on");
         peer.send(&frame("pong", &pings[0].1));
         stage.run_to(secs(pinged_at + interval) - INSTANT_BEFORE);
-        assert_eq!(peer.receive(), [], "the next one is not due");
+        assert_eq!(peer.receive(), [], "the next ping is not due yet");
         stage.run_to(secs(pinged_at + interval));
         assert_eq!(commands(&peer.receive()), ["ping"]);
     }
@@ -280,7 +280,7 @@ fn req_e45_a_list_of_agents_applies_to_later_handshakes() {
     assert_eq!(stage.closed().reason, CloseReason::Incompatible(Incompatibility::BannedUserAgent));
     live.send(&ping());
     stage.settle();
-    assert_eq!(live.receive(), pong(), "a ready peer stays");
+    assert_eq!(live.receive(), pong(), "a ready peer stays connected");
     stage.update(|config| config.version_rules.banned_agents.clear());
     peer_with_agent(&mut stage, "/old:1/");
     assert_eq!(stage.node.reactor.stats().ready, 4);
@@ -321,7 +321,7 @@ fn the_next_version_contains_the_new_configuration() {
 
 #[test]
 fn a_sent_version_stays_in_force() {
-    // Peers of version 60000 or less get no pings: the lower of both versions counts.
+    // The lower of both versions counts, and a peer of version 60000 or less gets no pings.
     for (said, configured, pings) in [(70_016, 60_000, 1), (60_000, 70_016, 0)] {
         let world = World::new(1, Instant::ZERO);
         let mut raw = RawPeer::new(&world);
@@ -343,7 +343,7 @@ fn a_sent_version_stays_in_force() {
 // --- Messages -------------------------------------------------------------------------------------------------------
 
 #[test]
-fn a_higher_limit_is_announced_to_newcomers_and_a_lower_one_breaks_no_promise() {
+fn a_higher_limit_is_announced_to_newcomers_and_a_lower_limit_breaks_no_promise() {
     let announced = |stage: &mut Stage| {
         let mut peer = stage.peer();
         peer.send(&ready_bytes());
@@ -468,7 +468,7 @@ fn change(config: &mut Config, field: u8, value: u64) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 5))]
 
-    /// Checks every invariant after every turn, and that an answering peer stays.
+    /// Asserts every invariant after every turn, and that the honest peer stays connected.
     #[test]
     fn req_e45_updates_during_traffic_break_no_invariant(steps in steps()) {
         let mut stage = Stage::new();

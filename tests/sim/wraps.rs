@@ -7,8 +7,9 @@ use std::time::Duration;
 
 const RING_MILLIS: u64 = 65_536;
 
-/// Returns the number of nanoseconds after which a silent peer was closed, the number of a ready peer's pongs to forty
-/// pings and the node's keepalives, and the number of that peer's own keepalives.
+/// Runs a node with a silent peer and a ready peer for 300 s. Returns the number of nanoseconds after which the silent
+/// peer was closed, the number of pongs to the node's forty pings and its keepalives, and the number of keepalives that
+/// the ready peer sent.
 fn outcome(start: Instant) -> (u128, usize, usize) {
     let world = World::new(1, start);
     let player = Player::default().pinging(start.plus(Duration::from_millis(700)), secs(7), 40);

@@ -1,4 +1,5 @@
-//! Turns: a loop with work gets one, and a loop without work is not even asked for its next moment.
+//! Turns: an actor with work gets turns. An actor without work gets none, and the driver asks for its next moment at
+//! most twice.
 
 use peerloop::internals::net::Net;
 use peerloop::sim::{Actor, Driver, RunOutcome, SimNet, World};
@@ -38,7 +39,7 @@ impl Actor for Idler {
     }
 }
 
-/// An actor that acts once, at its moment.
+/// An actor that calls `does` at the moment `at`, and then ends.
 struct Doer<F: FnMut()> {
     at: Instant,
     does: F,
@@ -56,7 +57,7 @@ impl<F: FnMut()> Actor for Doer<F> {
 }
 
 #[test]
-fn an_idle_actor_is_asked_at_most_twice() {
+fn an_idle_actor_is_asked_for_its_next_moment_at_most_twice() {
     let world = World::new(1, Instant::ZERO);
     let mut idlers: Vec<Idler> = (0..20).map(|_| Idler::new(&world)).collect();
     let mut node = Node::new(&world, config(), Player::default());

@@ -1,4 +1,5 @@
-//! Injected call failures: the returned error, and a kernel state afterwards like the real kernel's.
+//! Injected failures of calls: the error that each call returns, and the virtual kernel's state afterwards, which must
+//! be like a real kernel's.
 
 use super::{ACCEPTOR, DIALLER, code, event, events, holding, hosts, pair, read, write};
 use peerloop::internals::errno::{
@@ -13,7 +14,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Makes the next call of a host at a site fail.
+/// Makes the host's next call at this site fail with `errno`.
 fn fail_next(world: &World, host: usize, site: Site, errno: i32) {
     world.fail_once(host, site, errno, world.calls(host, site) + 1);
 }
@@ -161,7 +162,7 @@ fn a_read_that_blocks_without_cause_loses_nothing() {
 }
 
 #[test]
-fn a_write_without_memory_accepts_nothing_and_an_edge_follows() {
+fn a_write_that_fails_for_lack_of_memory_accepts_nothing_and_a_writable_event_follows() {
     let (world, mut dialler, mut acceptor) = pair(holding(10));
     fail_next(&world, DIALLER, Site::Write, ENOBUFS);
     assert_eq!(code(dialler.write(raw_link(), b"abc")), Some(ENOBUFS));

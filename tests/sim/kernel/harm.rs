@@ -1,4 +1,4 @@
-//! Harm to hosts and connections from outside: silence, resets, dials that lead nowhere, exhausted ports and
+//! Harm to hosts and connections from outside: silence, resets, unreachable hosts, exhausted ports and
 //! descriptors, and pauses.
 
 use super::{ACCEPTOR, DIALLER, code, event, events, holding, hosts, pair, read, write};
@@ -194,7 +194,7 @@ fn descriptors_run_out_and_are_returned() {
 }
 
 #[test]
-fn a_port_serves_one_connection_per_address_pair_and_is_reserved_for_a_minute_if_the_dialler_closes() {
+fn a_port_serves_one_connection_per_address_pair_and_is_reserved_for_a_minute_if_the_dialler_closes_first() {
     let (world, mut dialler, mut acceptor, address) = hosts();
     world.set_ports(40_000..=40_000);
     dialler.connect(raw_link(), address, None).unwrap();

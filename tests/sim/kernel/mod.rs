@@ -81,7 +81,7 @@ fn a_connection_is_first_reported_writable_and_then_only_when_something_changes(
     assert_eq!(events(&mut dialler), event(false, true, false));
     let ends = dialler.connected(raw_link()).unwrap().unwrap();
     assert_eq!((ends.local.ip(), ends.remote, ends.are_one()), (dialler.ip(), address, false));
-    assert_eq!(write(&mut dialler, b"early"), Ok(5), "before it is accepted");
+    assert_eq!(write(&mut dialler, b"early"), Ok(5), "before the connection is accepted");
     let listener = Readiness { token: Token::Listener(3).to_u64(), readable: true, writable: false, hung_up: false };
     assert_eq!(events(&mut acceptor), [listener]);
     let (socket, from) = acceptor.accept(3).unwrap();
@@ -89,7 +89,7 @@ fn a_connection_is_first_reported_writable_and_then_only_when_something_changes(
     assert_eq!(events(&mut acceptor), [], "the accepted socket is not registered yet");
     acceptor.attach(raw_link(), socket).unwrap();
     assert_eq!(events(&mut acceptor), event(true, true, false));
-    assert_eq!(events(&mut acceptor), [], "an edge is reported once, read or not");
+    assert_eq!(events(&mut acceptor), [], "an arrival is reported once, even if it is not read");
     assert_eq!(write(&mut dialler, b"late"), Ok(4));
     assert_eq!(events(&mut acceptor), event(true, true, false));
     assert_eq!(read(&mut acceptor, 100), Ok(b"earlylate".to_vec()));
@@ -121,7 +121,7 @@ fn the_end_follows_the_data_and_the_other_direction_stays_open() {
     assert_eq!(write(&mut dialler, b"last"), Ok(4));
     dialler.shut_down_writing(raw_link());
     assert_eq!(write(&mut dialler, b"!"), Err(ErrorKind::BrokenPipe));
-    assert_eq!(events(&mut acceptor), event(true, true, true), "data and end share an edge");
+    assert_eq!(events(&mut acceptor), event(true, true, true), "one event reports the data and the end");
     assert_eq!(read(&mut acceptor, 4), Ok(b"last".to_vec()));
     assert_eq!(read(&mut acceptor, 4), Ok(vec![]));
     assert_eq!(write(&mut acceptor, b"answer"), Ok(6));
@@ -146,7 +146,7 @@ fn closing_with_unread_bytes_resets_the_peer() {
 }
 
 #[test]
-fn a_write_to_a_closed_end_is_reset_by_the_reply() {
+fn the_reply_to_a_write_to_a_closed_end_is_a_reset() {
     let (_world, mut dialler, mut acceptor) = pair(Conditions::default());
     acceptor.close(raw_link());
     assert_eq!(events(&mut dialler), event(true, true, true));
@@ -157,7 +157,7 @@ fn a_write_to_a_closed_end_is_reset_by_the_reply() {
 }
 
 #[test]
-fn arrivals_stop_at_each_cut_and_the_rest_is_a_new_edge() {
+fn arrivals_stop_at_each_cut_and_a_new_event_reports_the_rest() {
     let arrivals = Cut::At(vec![3, 4]);
     let to_acceptor = Cuts { arrivals, writes: Cut::None };
     let (_world, mut dialler, mut acceptor) = pair(Conditions { to_acceptor, ..Conditions::default() });

@@ -16,7 +16,8 @@ fn pair_with(poller: Poller, conditions: Conditions) -> (World, SimNet, SimNet) 
     (world, dialler, acceptor)
 }
 
-/// Builds an acceptor with `count` connections, each with newly received data.
+/// Builds two hosts with `count` connections. A byte has arrived at the acceptor on each connection, and the acceptor's
+/// poller has not reported it yet.
 fn crowded(poller: Poller, count: u64) -> (World, SimNet, SimNet) {
     let (world, mut dialler, mut acceptor, address) = hosts();
     for link in (0..count).map(LinkId::from_u64) {
@@ -66,7 +67,7 @@ fn a_mean_poller_reports_an_end_that_arrives_after_reported_data() {
 }
 
 #[test]
-fn a_mean_poller_does_not_report_an_end_with_the_data_twice() {
+fn a_mean_poller_reports_an_end_that_arrives_with_data_only_once() {
     let (_world, mut dialler, mut acceptor) = pair_with(Poller::Mean, Conditions::default());
     write(&mut dialler, b"ab").unwrap();
     dialler.shut_down_writing(raw_link());
@@ -76,7 +77,7 @@ fn a_mean_poller_does_not_report_an_end_with_the_data_twice() {
 }
 
 #[test]
-fn a_mean_poller_reports_only_room_when_room_is_new() {
+fn a_mean_poller_reports_only_room_when_only_the_room_is_new() {
     let (_world, mut dialler, mut acceptor) = pair_with(Poller::Mean, holding(4));
     assert_eq!(write(&mut dialler, b"abcdef"), Ok(4));
     write(&mut acceptor, b"x").unwrap();
@@ -95,7 +96,7 @@ fn a_mean_poller_reports_each_piece_that_arrives_after_a_short_read() {
         pair_with(Poller::Mean, Conditions { to_acceptor, ..Conditions::default() });
     let (mut sent, mut received) = (0, Vec::new());
     let bytes: Vec<u8> = (0..100).collect();
-    // Each side acts only on events, so it stalls if one is not reported.
+    // Each side acts only on events, so the transfer stalls if an event is not reported.
     sent += write(&mut dialler, &bytes).unwrap();
     while received.len() < bytes.len() {
         let (writer, reader) = (events(&mut dialler), events(&mut acceptor));

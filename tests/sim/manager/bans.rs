@@ -19,7 +19,7 @@ use std::time::Duration;
 const THEIRS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(8, 8, 8, 8));
 const OTHERS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(8, 8, 8, 9));
 
-/// Returns the reported bans.
+/// Returns each reported ban: its host, its reason, and the reported number of peers that the ban closed.
 fn banned(managed: &ManagedWorld) -> Vec<(Host, BanReason, usize)> {
     let ban = |event| match event {
         ControlEvent::PeerBanned { host, reason, peers_closed, .. } => Some((host, reason, peers_closed)),
@@ -49,7 +49,8 @@ fn a_ban_applies_to_a_trusted_host_once_it_is_no_longer_trusted() {
 #[test]
 fn a_close_by_the_handler_bans_nobody_and_decides_when_the_address_is_dialled_again() {
     const LONGEST: Duration = Duration::from_secs(600);
-    // The reason, whether the address is in a fixed list, the time without a dial, and the time by which it is dialled.
+    // Each case: the reason, whether the address is in a fixed list, how long after the close it is not dialled, and by
+    // when it is dialled (`None`: not at all).
     let cases = [
         (Disconnect::Done, false, secs(599), Some(secs(760))),
         (Disconnect::Done, true, LONGEST * 24, None),
@@ -134,7 +135,7 @@ fn req_e38_a_ban_for_a_wrong_agent_holds_from_the_close_on() {
     }
     stranger.send(0, &Claim { user_agent: "/Bitcoin ABC:0.20.0/", ..Claim::default() }.version());
     managed.settle();
-    assert_eq!(managed.summary().bans, 1, "while the connection is still being closed");
+    assert_eq!(managed.summary().bans, 1, "the ban begins while the connection is still being closed");
     assert_eq!(managed.ends(), []);
     for link in 2..9 {
         stranger.dial_from(link, managed.address, None);
@@ -193,7 +194,7 @@ fn req_e38_a_fixed_peer_is_dialled_again_when_its_ban_ends_or_is_lifted() {
 }
 
 #[test]
-fn req_e38_a_requested_ban_closes_a_dialled_peer_which_is_dialled_again_when_it_is_lifted() {
+fn req_e38_a_requested_ban_closes_a_dialled_peer_which_is_dialled_again_when_the_ban_is_lifted() {
     let mut managed = ManagedWorld::new(manager().with_target_peers(1));
     let addresses = managed.add_targets(1);
     managed.remember(&addresses, PeerStatus::Unknown);
@@ -330,7 +331,7 @@ fn req_e38_a_stored_ban_holds_and_an_expired_one_is_dropped() {
 }
 
 #[test]
-fn a_thousand_bans_that_end_at_once_are_all_reported() {
+fn three_thousand_bans_that_end_at_once_are_all_reported() {
     let mut managed = ManagedWorld::new(manager());
     for host in 0..3_000_u16 {
         let [high, low] = host.to_be_bytes();
@@ -400,7 +401,7 @@ fn points_for_a_handlers_own_reason_count_like_all_others() {
         ctx.penalize(peer, 0, "a trifle");
         ctx.penalize(peer, 60, "spam");
         ctx.penalize_for(peer, Misbehavior::SecondVersion);
-        assert!(ctx.peer(peer).is_some_and(|view| view.is_ready()), "61 points");
+        assert!(ctx.peer(peer).is_some_and(|view| view.is_ready()), "61 points close no peer");
         ctx.penalize(peer, u32::MAX, "more spam");
         ctx.penalize(peer, 1, "too late");
     };

@@ -125,8 +125,8 @@ fn req_e26_the_caps_do_not_apply_to_a_fixed_list() {
     assert_eq!(managed.places(), 12);
 }
 
-/// Builds a world at its maximum of 60 peers, accepted one a second: every third from one range, the others each from
-/// a range of its own.
+/// Builds a managed world at its maximum of 60 peers, which has accepted one peer a second. Every third peer is from
+/// the range 9.9.0.0/16, and each other peer is from a range of its own.
 fn full_managed(evict_inbound: bool) -> (ManagedWorld, Stranger) {
     let config = manager().with_target_peers(1).with_max_peers(60).with_evict_inbound(evict_inbound);
     let mut managed = ManagedWorld::new(config);
@@ -147,7 +147,7 @@ fn threat_p26_a_newcomer_evicts_the_youngest_peer_of_the_largest_range() {
     let (mut managed, mut stranger) = full_managed(true);
     managed.welcome(&mut stranger, 60, ip("7.7.7.7"));
     let ControlEvent::PeerEvicted { address, .. } = managed.events()[0] else { panic!("{:?}", managed.events()) };
-    assert_eq!(address.ip(), IpAddr::from([9, 9, 1, 57]), "the youngest of that range");
+    assert_eq!(address.ip(), IpAddr::from([9, 9, 1, 57]), "the youngest peer of the largest range");
     assert_eq!((managed.ready(), managed.places(), managed.ends()), (60, 60, vec![LocalCause::Evicted.into()]));
     assert!(stranger.receive(57).1);
     assert_eq!(managed.count("rejected_over_capacity"), 0);

@@ -1,4 +1,4 @@
-//! A managed loop's counts of restarts, bans and known addresses by status, compared with the events.
+//! A managed loop's counts of restarts, bans and known addresses by status, compared with its events and its book.
 
 use super::support::{Claim, ManagedWorld, Stranger, Watcher, known_as, manager};
 use peerloop::ban::{Ban, BanReason};
@@ -25,7 +25,8 @@ fn bans(managed: &ManagedWorld) -> (u64, usize) {
     (counters.bans, banned_hosts)
 }
 
-/// Returns the book's counts of unknown, valid, inaccessible and banned peers, checked against its entries.
+/// Returns the number of unknown, valid, inaccessible and banned addresses in the book. Asserts that the statistics
+/// contain the same numbers.
 fn book(managed: &ManagedWorld) -> [usize; 4] {
     let listed = managed.report().book;
     let count = |is_it: fn(PeerStatus) -> bool| listed.iter().filter(|peer| is_it(peer.status)).count();

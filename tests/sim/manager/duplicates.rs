@@ -26,9 +26,9 @@ fn req_e31_a_second_dial_to_an_address_is_refused_at_any_stage_of_the_first() {
     let second = managed.node.handle().connect(theirs, None).unwrap();
     managed.settle();
     assert!(first.wait().unwrap().is_ok());
-    assert_eq!(second.wait().unwrap(), Err(RequestError::AddressTaken), "while the first is undecided");
+    assert_eq!(second.wait().unwrap(), Err(RequestError::AddressTaken), "while the first dial is undecided");
     assert!(stranger.accept(0));
-    assert_eq!(asked(&mut managed, theirs), Err(RequestError::AddressTaken), "in the handshake");
+    assert_eq!(asked(&mut managed, theirs), Err(RequestError::AddressTaken), "during the handshake");
     stranger.send(0, &Claim::default().handshake());
     managed.settle();
     assert_eq!((asked(&mut managed, theirs), managed.ready()), (Err(RequestError::AddressTaken), 1));
@@ -54,7 +54,7 @@ fn req_e31_an_inbound_peer_is_not_dialled_at_its_listener() {
     stranger.send(0, &Claim { port: theirs.port(), ..Claim::default() }.handshake());
     managed.run(secs(3_600));
     assert_eq!((asked(&mut managed, theirs), managed.ready()), (Err(RequestError::AddressTaken), 1));
-    assert_eq!(managed.node.stats().counters.dialled, 0, "although the address is in the book");
+    assert_eq!(managed.node.stats().counters.dialled, 0, "the address is not dialled, although it is in the book");
     stranger.close(0);
     managed.run(secs(1));
     assert!(stranger.accept(1), "the address is dialled after its connection has closed");
@@ -70,7 +70,7 @@ fn req_e31_a_loop_announces_its_listening_port() {
     assert_eq!(port_of(&stranger.receive(0).0), managed.address.port());
 }
 
-/// Builds two managed worlds that have each other in their fixed lists.
+/// Builds two managed loops in one world. Each loop has the other loop's address in its fixed list.
 fn crossing() -> [ManagedWorld; 2] {
     let world = World::new(1, Instant::ZERO);
     let address = |host: u8| SocketAddr::from(([10, 0, 0, host], 18_444));
@@ -102,7 +102,7 @@ fn threat_p18_two_loops_that_dial_each_other_at_once_keep_exactly_one_link() {
     assert_eq!(
         worlds.each_ref().map(kept),
         [ConnectionType::Outbound, ConnectionType::Inbound],
-        "the smaller address's dial stays"
+        "the loop with the smaller address keeps its dial"
     );
     assert!(worlds[0].ends().len() <= 1, "{:?}", worlds[0].events());
     assert!(worlds[1].ends().len() <= 1, "{:?}", worlds[1].events());
@@ -142,7 +142,7 @@ fn threat_p18_a_second_link_from_a_peer_that_is_connected_is_closed() {
 }
 
 #[test]
-fn threat_p18_links_whose_peers_name_no_port_stay_up_to_the_cap_of_their_host() {
+fn threat_p18_links_whose_peers_name_no_port_are_limited_only_by_the_cap_per_host() {
     let mut managed = ManagedWorld::new(manager().with_max_per_host(3));
     let mut stranger = Stranger::new(&managed.world);
     (0..3).for_each(|link| managed.welcome(&mut stranger, link, None));
@@ -155,7 +155,8 @@ fn threat_p18_links_whose_peers_name_no_port_stay_up_to_the_cap_of_their_host() 
 fn threat_p17_a_loop_that_dials_itself_closes_both_ends_and_does_not_dial_the_address_for_a_day() {
     let mut managed = ManagedWorld::new(manager());
     let theirs = SocketAddr::from(([10, 0, 0, 2], 18_444));
-    // The loop does not know that this address is its own: another host forwards it.
+    // Another host forwards this address's connections to the loop, so the loop does not know that the address is its
+    // own.
     let mut alias = Stranger::new(&managed.world);
     assert_eq!(alias.listen(), theirs);
     managed.remember(&[theirs], PeerStatus::Unknown);

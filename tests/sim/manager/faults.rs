@@ -21,7 +21,7 @@ fn starved(errno: i32, time: Duration) -> (ManagedWorld, Vec<SocketAddr>) {
     assert!(managed.count("connection_failed") > 0);
     for address in &addresses {
         let known = managed.known(*address);
-        assert_eq!((known.status, known.failures), (PeerStatus::Unknown, 0), "nothing counts against it");
+        assert_eq!((known.status, known.failures), (PeerStatus::Unknown, 0), "a failure counts against no address");
     }
     (managed, addresses)
 }
@@ -40,7 +40,7 @@ fn fault_e02_a_lack_of_descriptors_or_memory_counts_against_no_address_and_diall
 }
 
 #[test]
-fn fault_e04_a_lack_of_ports_does_not_count_against_the_address_and_halves_the_rate() {
+fn fault_e04_a_lack_of_ports_does_not_count_against_the_address_and_delays_its_next_dial() {
     let (mut managed, _) = starved(EADDRNOTAVAIL, secs(600));
     let dialled = managed.node.stats().counters.dialled;
     assert!(dialled <= 8 * 600 / 5, "each address waits at least five seconds: {dialled}");

@@ -105,7 +105,7 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-/// Lets a peer send `bytes` to the managed world and close; returns the `reject`s that it received.
+/// Lets a peer send `bytes` to the managed loop and close. Returns the payloads of the `reject`s that it received.
 fn say(managed: &mut ManagedWorld, bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut stranger = Stranger::new(&managed.world);
     stranger.dial_from(0, managed.address, Some(THEIRS));
@@ -120,14 +120,16 @@ fn say(managed: &mut ManagedWorld, bytes: &[u8]) -> Vec<Vec<u8>> {
     rejects
 }
 
-/// Returns a new managed world in which a peer has sent `bytes`, and the `reject`s that it received.
+/// Returns a new managed world in which a peer has sent `bytes`, and the payloads of the `reject`s that the peer
+/// received.
 fn said_to(watcher: Watcher, bytes: &[u8]) -> (ManagedWorld, Vec<Vec<u8>>) {
     let mut managed = ManagedWorld::with(manager(), watcher);
     let rejects = say(&mut managed, bytes);
     (managed, rejects)
 }
 
-/// Asserts that this was charged once, and that it closed the connection and banned the host as its cost demands.
+/// Asserts that `misbehavior` was charged once. Asserts also that the connection was closed and the host banned if,
+/// and only if, the penalty says so.
 fn assert_charged(managed: &ManagedWorld, misbehavior: Misbehavior) {
     let (points, end) = match misbehavior.penalty() {
         Penalty::Points(100) => (100, CloseReason::Misbehaved(misbehavior)),
@@ -146,7 +148,7 @@ fn assert_uncharged(managed: &ManagedWorld) {
 }
 
 #[test]
-fn the_manual_lists_every_kind_with_its_cost_and_each_that_the_engine_charges_has_a_case_here() {
+fn the_manual_lists_every_kind_with_its_cost_and_each_kind_that_the_engine_charges_has_a_case_here() {
     let listed: Vec<(&str, String)> = rows().iter().map(|row| (row.label, row.costs.to_owned())).collect();
     let cost = |kind: &Misbehavior| match kind.penalty() {
         Penalty::Points(points) => (kind.label(), points.to_string()),

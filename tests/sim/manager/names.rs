@@ -1,5 +1,5 @@
-//! Fixed peers known by name: one address of each name is dialled, then the next one if it fails. After the last
-//! address the name is resolved again.
+//! Fixed peers known by name: one address of each name is dialled, and the next one if this dial fails. After
+//! the last address, the name is resolved again.
 
 use super::support::{ManagedWorld, Watcher, manager};
 use peerloop::api::NextDial;
@@ -10,7 +10,8 @@ use std::net::{IpAddr, SocketAddr};
 
 const NAME: &str = "node.example";
 
-/// Builds a loop that dials one node by its name, in a world with `count` targets. Returns their addresses too.
+/// Builds a loop that dials one node by its name, in a world with `count` targets. Returns also the targets'
+/// addresses.
 fn named(count: usize) -> (ManagedWorld, Vec<SocketAddr>) {
     let mode = DialMode::Fixed(Vec::new());
     let mut elsewhere = ManagedWorld::new(manager());
@@ -27,7 +28,7 @@ fn gone(last: u8) -> IpAddr {
 }
 
 #[test]
-fn one_address_of_a_name_is_dialled_and_the_next_one_at_once_when_it_fails() {
+fn one_address_of_a_name_is_dialled_and_the_next_address_at_once_when_the_dial_fails() {
     let (mut managed, addresses) = named(2);
     managed.world.set_name(NAME, vec![gone(1), addresses[0].ip(), addresses[1].ip()]);
     managed.run(secs(20));
@@ -42,7 +43,8 @@ fn a_name_is_resolved_again_after_its_last_address_and_ever_more_slowly() {
     managed.world.set_name(NAME, vec![gone(1), gone(2)]);
     managed.run(secs(600));
     let rounds = managed.count("seed_resolved");
-    // Pauses of 5, 10, 20, 40, 80, 160 and 320 s, each up to a quarter longer, and the dials between.
+    // The pauses between the rounds are 5, 10, 20, 40, 80, 160 and 320 s, each up to a quarter longer. The dials add to
+    // them.
     assert!((5..=7).contains(&rounds), "{rounds}");
     assert_eq!(managed.count("connection_failed") / 2, rounds);
     managed.world.set_name(NAME, vec![addresses[0].ip()]);

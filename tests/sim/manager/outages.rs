@@ -1,4 +1,5 @@
-//! Addresses survive outages, stalled handshakes and restarts: a failed dial lowers a status and removes no address.
+//! Addresses survive outages, stalled handshakes and restarts of the process: failed dials may make an address
+//! inaccessible, but remove none.
 
 use super::support::{Claim, ManagedWorld, Stranger, Watcher, manager};
 use peerloop::api::NextDial;
@@ -13,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9)), 18_444);
-/// Time after an outage within which all peers are back: the maximum backoff, its jitter, and a dial.
+/// Time after an outage within which all peers are connected again. It exceeds the maximum backoff with its jitter.
 const RECOVERY: Duration = Duration::from_secs(15 * 60);
 
 fn statuses(managed: &ManagedWorld) -> Vec<PeerStatus> {

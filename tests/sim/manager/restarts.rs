@@ -24,7 +24,7 @@ fn managed_and_stranger(config: ManagerConfig) -> (ManagedWorld, Stranger) {
     (managed, stranger)
 }
 
-/// Lets the managed world dial and the stranger complete the handshake as `link`.
+/// Lets the managed loop dial the stranger, which completes the handshake as `link`.
 fn meet(managed: &mut ManagedWorld, stranger: &mut Stranger, link: u64) {
     managed.settle();
     assert!(stranger.accept(link), "the address is dialled");
@@ -72,7 +72,7 @@ fn req_e18_a_lost_peer_is_dialled_again_at_once_three_times_an_hour_and_then_bac
     assert_eq!(managed.known(stranger.address()).failures, 0, "a success resets the count");
     stranger.reset(4);
     managed.settle();
-    assert!(stranger.accept(5), "a new window has begun");
+    assert!(stranger.accept(5), "a new restart window has begun");
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn req_e19_a_peer_banned_for_its_blockchain_is_not_retried() {
     assert_eq!(managed.ends(), [CloseReason::Incompatible(Incompatibility::Blockchain)]);
     assert_eq!(managed.failures()[0].2, NextDial::Never);
     managed.run(secs(23 * 3_600));
-    assert!(!stranger.accept(1), "while the ban lasts");
+    assert!(!stranger.accept(1), "the address is not dialled while the ban lasts");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! DNS seeds: resolved at the start and every hour, their addresses limited in number, unused in fixed mode.
+//! DNS seeds are resolved at the start and every hour, and the number of their addresses is limited. In fixed mode, no
+//! seed is resolved.
 
 use super::support::{ManagedWorld, Watcher, manager};
 use peerloop::ControlEvent;
@@ -16,7 +17,7 @@ fn seeded(names: &[&str]) -> ManagerConfig {
     manager().with_dns_seeds(names.iter().map(|&name| name.to_owned()).collect())
 }
 
-/// Returns each seed's result: the number of addresses that can be dialled, and the number that are new.
+/// Returns each reported result of a seed: how many addresses can be dialled, and how many of these are new.
 fn resolved(managed: &ManagedWorld) -> Vec<(usize, usize)> {
     let answer = |event| match event {
         ControlEvent::SeedResolved { found, new, .. } => Some((found, new)),
@@ -36,7 +37,7 @@ fn req_e41_the_addresses_of_a_seed_are_added_to_the_book_and_dialled_at_the_defa
 }
 
 #[test]
-fn req_e41_seeds_are_resolved_at_the_start_and_hourly_and_a_failed_one_delays_no_other() {
+fn req_e41_seeds_are_resolved_at_the_start_and_hourly_and_a_failed_seed_delays_no_other() {
     let mut managed = ManagedWorld::new(seeded(&["gone.example", "seed.example"]).with_target_peers(1));
     let addresses = managed.add_targets(1);
     managed.world.set_name("seed.example", vec![addresses[0].ip()]);

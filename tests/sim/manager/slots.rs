@@ -1,4 +1,4 @@
-//! Slots: each is claimed before its dial, and released once, however the connection closes.
+//! Slots: each slot is claimed before its dial, and released once, however the connection closes.
 
 use super::support::{Claim, ManagedWorld, Moment, Stranger, Watcher, manager};
 use peerloop::config::DialMode;
@@ -23,7 +23,7 @@ fn dialling_a_stranger(watcher: Watcher) -> (ManagedWorld, Stranger) {
 }
 
 #[test]
-fn req_e27_a_slot_is_claimed_before_the_dial_and_released_when_it_is_refused() {
+fn req_e27_a_slot_is_claimed_before_the_dial_and_released_when_the_dial_fails() {
     let mut managed = ManagedWorld::new(manager().with_target_peers(1).with_max_retries(1));
     managed.remember(&[NOBODY], PeerStatus::Unknown);
     managed.world.set_route(NOBODY.ip(), Route::Silent { least: secs(2), most: secs(2) });
@@ -82,7 +82,7 @@ fn req_e27_a_handler_that_closes_in_any_callback_releases_the_slot() {
             assert_eq!(managed.ready(), 1);
         }
         stranger.close(0);
-        // Shorter than the initial backoff, after which the stranger is dialled again.
+        // This is shorter than the initial backoff, after which the stranger is dialled again.
         managed.run(secs(4));
         managed.assert_nothing_remains();
         let (established, ended) = (managed.count("connection_established"), managed.ends().len());

@@ -34,15 +34,15 @@ pub(crate) enum Moment {
 pub(crate) struct Watcher {
     pub(crate) log: Rc<RefCell<Vec<(Instant, ControlEvent)>>>,
     pub(crate) closes_at: Option<Moment>,
-    /// The reason for which it closes a peer; without one, [`Disconnect::Done`].
+    /// The reason for which the handler closes a peer. `None` means [`Disconnect::Done`].
     pub(crate) disconnect: Option<Disconnect>,
-    /// The action that it performs instead of closing the peer.
+    /// The action that the handler performs instead of closing the peer.
     pub(crate) does: Option<fn(&mut Ctx<'_>, PeerId)>,
-    /// The misbehavior that a request makes it charge to all peers; without one the request closes them.
+    /// On a request, the handler charges this misbehavior to all peers. If it is `None`, a request closes all peers.
     pub(crate) charges: Option<Misbehavior>,
-    /// Whether it has messages buffered instead of discarded.
+    /// Whether the handler has messages buffered. Otherwise it has them discarded.
     pub(crate) wants_messages: bool,
-    /// The commands of the messages that it received.
+    /// The commands of the messages that the handler received.
     pub(crate) messages: Vec<CommandName>,
 }
 
@@ -95,8 +95,8 @@ impl Handler for Watcher {
     }
 }
 
-/// Configures a manager on a regtest network, where addresses need not be routable, with caps and a rate that never
-/// apply.
+/// Configures a manager on a regtest network, where addresses need not be routable. Its cap per host and its rate of
+/// accepted connections are too high to apply.
 pub(crate) fn manager() -> ManagerConfig {
     ManagerConfig::new(Network::Regtest).with_max_per_host(1_000).with_accepts_per_host_per_second(1_000_000)
 }
@@ -118,7 +118,7 @@ impl ManagedWorld {
         Self::at(world, manager, watcher)
     }
 
-    /// Builds a world whose loop is on the next host of `world`.
+    /// Builds a managed world in `world`. Its loop runs on the next host.
     pub(crate) fn at(world: World, manager: ManagerConfig, watcher: Watcher) -> Self {
         Self::seeded(1, world, manager, watcher)
     }
@@ -128,7 +128,7 @@ impl ManagedWorld {
         Self::of(world, config, watcher)
     }
 
-    /// Builds a world whose loop has this configuration.
+    /// Builds a managed world whose loop has this configuration.
     pub(crate) fn of(world: World, config: Config, watcher: Watcher) -> Self {
         let mut node = Checked::new(&world, world.host(), config, watcher).unwrap().with_calls_per_sweep(0);
         let address = SocketAddr::new(node.net().ip(), 18_444);
@@ -163,7 +163,7 @@ impl ManagedWorld {
         self.run(Duration::ZERO);
     }
 
-    /// Stops the loop and checks that it releases everything.
+    /// Stops the loop. Asserts that it ends and releases everything.
     pub(crate) fn stop(&mut self) {
         self.node.handle().stop().unwrap();
         self.run(Duration::from_secs(10));
@@ -253,7 +253,7 @@ impl ManagedWorld {
         self.events().into_iter().filter_map(refusal).collect()
     }
 
-    /// Dials from `source` as `link` of a stranger, and completes the handshake.
+    /// Lets the stranger dial the loop from `source` as `link`, and sends the stranger's half of the handshake.
     pub(crate) fn welcome(&mut self, stranger: &mut Stranger, link: u64, source: Option<IpAddr>) {
         stranger.dial_from(link, self.address, source);
         stranger.send(link, &[Claim::default().version(), verack()].concat());
@@ -302,7 +302,7 @@ impl Stranger {
         self.net.connect(LinkId::from_u64(link), address, source).unwrap();
     }
 
-    /// Accepts a connection as `link`, if one is waiting, and returns whether it did.
+    /// Accepts a waiting connection as `link`. Returns whether a connection was waiting.
     pub(crate) fn accept(&mut self, link: u64) -> bool {
         let accepted = self.net.accept(0);
         if let Ok((socket, _)) = accepted {
@@ -316,7 +316,7 @@ impl Stranger {
         assert_eq!(self.net.write(LinkId::from_u64(link), bytes).unwrap(), bytes.len());
     }
 
-    /// Returns the received bytes, and whether the end or a reset follows them.
+    /// Returns the received bytes, and whether they are followed by the end of the stream or a reset.
     pub(crate) fn receive(&mut self, link: u64) -> (Vec<u8>, bool) {
         let mut received = Vec::new();
         let mut block = vec![0; 64 * 1024];
@@ -344,7 +344,7 @@ impl Stranger {
 pub(crate) struct Claim {
     pub(crate) protocol_version: i32,
     pub(crate) nonce: u64,
-    /// The peer's listening port; 0 for none.
+    /// The peer's listening port, or 0 if the peer names none.
     pub(crate) port: u16,
     /// The address that the peer names as ours.
     pub(crate) receiver: Option<SocketAddr>,

@@ -125,7 +125,7 @@ fn a_block_that_is_complete_or_not_begun_or_not_streamed_is_not_reported_as_cut(
 #[test]
 fn a_cut_is_reported_even_to_the_handler_that_closed_the_peer() {
     let block = frame("block", &pattern(1_000));
-    // After an abort at its header a message is not delivered, so no cut is reported.
+    // If the handler aborts the peer at a message's header, the message is not delivered, so no cut is reported.
     let cut = Seen::Cut { received: 400, reason: REQUESTED };
     for (at_header, len, cut) in [(true, 24, None), (true, 424, None), (true, 1_024, None), (false, 424, Some(cut))] {
         let mut room = Room::new(Conditions::default());

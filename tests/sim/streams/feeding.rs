@@ -111,7 +111,7 @@ fn a_part_that_cannot_be_fed_is_refused_with_its_error_and_changes_nothing() {
     assert_eq!(feed(&mut room, peer, payload.slice(9..)), Ok(0));
     assert_eq!(left(&mut room, peer), None);
     assert_eq!(feed(&mut room, peer, pattern(1)), Err(RequestError::NoBody));
-    assert_eq!(feed(&mut room, peer, Bytes::new()), Ok(0), "there is nothing to feed");
+    assert_eq!(feed(&mut room, peer, Bytes::new()), Ok(0), "an empty part is accepted even without a body");
     assert_eq!(room.drain(&mut raw), frame("block", &payload));
 }
 
@@ -127,7 +127,7 @@ fn a_body_of_zero_bytes_can_be_fed() {
     begin(&mut room, peer, Header::of(CommandName::BLOCK, b"")).unwrap();
     let payload = pattern(10);
     begin(&mut room, peer, Header::of(CommandName::BLOCK, &payload)).unwrap();
-    assert_eq!(feed(&mut room, peer, payload.clone()), Ok(0), "an empty body delays no other");
+    assert_eq!(feed(&mut room, peer, payload.clone()), Ok(0), "an empty body delays no other body");
     assert_eq!(room.drain(&mut raw), [empty.clone(), empty, frame("block", &payload)].concat());
 }
 
@@ -145,7 +145,7 @@ fn a_body_of_zero_bytes_can_be_fed_inside_a_callback_of_its_own_peer() {
 }
 
 #[test]
-fn a_peer_that_is_not_ready_or_closed_is_fed_nothing() {
+fn a_peer_before_its_handshake_or_after_its_close_is_fed_nothing() {
     let mut room = Room::new(Conditions::default());
     let mut raw = RawPeer::dialling(&room.world, room.address);
     room.settle();

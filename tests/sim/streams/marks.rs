@@ -1,4 +1,4 @@
-//! Marks on messages: each is reported with the write that carries its message's last byte, and not before.
+//! Marks on messages: each mark is reported with the write of its message's last byte, and not before.
 
 use super::{Room, Seen, Task, feed_whole, pattern};
 use bytes::Bytes;
@@ -42,7 +42,8 @@ fn reported(room: &Room) -> Vec<u64> {
     marks.collect()
 }
 
-/// The bytes that the peer has read, and for each step the number of written bytes and the reported marks.
+/// A record of the bytes that the peer has read and, for each step, of the number of written bytes and the reported
+/// marks.
 struct Watch {
     before: usize,
     received: Vec<u8>,
@@ -71,8 +72,8 @@ impl Watch {
         }
     }
 
-    /// Reads the rest, and checks that after each step exactly the marks of completely written messages were reported.
-    /// Returns the commands.
+    /// Reads the rest. Asserts that after each step exactly the marks of completely written messages were reported.
+    /// Returns the commands of all received messages.
     fn finish(mut self, room: &mut Room, raw: &mut RawPeer, step: usize) -> Vec<String> {
         self.read(room, raw, usize::MAX, step);
         let (mut end, mut ends) = (0, Vec::new());
@@ -92,7 +93,7 @@ impl Watch {
 }
 
 #[test]
-fn a_mark_is_reported_with_the_write_that_takes_the_last_byte_of_its_message() {
+fn a_mark_is_reported_with_the_write_of_its_messages_last_byte() {
     for (step, len_bytes) in
         [1, 7, 500].into_iter().flat_map(|step| [0, 1, 967, 968, 969, 2_500].map(|len| (step, len)))
     {
@@ -246,7 +247,7 @@ fn a_peer_has_a_limited_number_of_marks() {
 }
 
 #[test]
-fn a_refused_message_and_one_without_bytes_are_not_reported() {
+fn the_mark_of_a_refused_or_empty_message_is_not_reported() {
     let (mut room, mut raw, peer) = small_room();
     room.act(0, move |ctx| {
         assert_eq!(ctx.send_marked(peer, &Bytes::new(), 1), Ok(()));

@@ -1,8 +1,8 @@
 //! Messages that are fed or arrive in parts: order, errors, closes and back-pressure.
 //!
-//! The node under test runs [`Task`]s, feeds a [`Source`] as its peers accept it, relays received blocks to another
-//! peer on request, and records all callbacks. Its output is compared with bytes that this crate's encoder did not
-//! produce.
+//! The node under test runs [`Task`]s, feeds a [`Source`] as far as its peer accepts it, relays received blocks to
+//! another peer on request, and records all callbacks. Its output is compared with bytes that the library's encoder did
+//! not produce.
 
 mod broadcast;
 mod ends;
@@ -39,7 +39,7 @@ enum Seen {
     Written { mark: u64, at: Instant },
 }
 
-/// A payload whose parts are fed as far as the peer accepts them, and the rest when the peer is writable.
+/// The parts of a payload. The node feeds them as far as `peer` accepts them, and continues when the peer is writable.
 #[derive(Debug)]
 struct Source {
     peer: PeerId,
@@ -67,19 +67,21 @@ struct Streamer {
     pauses: bool,
     /// The peer to which blocks are relayed.
     relays_to: Option<PeerId>,
-    /// The sender of a relayed part, and the rest that the other peer has not accepted yet.
+    /// The sender of a relayed part, and the rest of the part, which the other peer has not accepted yet.
     kept: Option<(PeerId, Bytes)>,
     /// The longest queue of a peer after a part was fed, in bytes.
     max_waiting: usize,
-    /// Whether to abort the peer at the next header, or at the next chunk.
+    /// Whether to abort each message's sender at the header.
     aborts_at_header: bool,
+    /// Whether to abort each message's sender at the first chunk.
     aborts_at_chunk: bool,
     /// The reply to the next message: a frame, or the payload of a block that is fed as one part.
     answers: Option<Bytes>,
+    /// Whether the reply is the payload of a block.
     answers_in_parts: bool,
     /// Actions to run inside `on_message`, one for each message that arrives.
     replies: VecDeque<Task>,
-    /// The peers whose room was offered, with the free bytes.
+    /// Each offer of room so far: the peer, and the number of free bytes.
     pulled: Vec<(PeerId, usize)>,
     /// Actions to run inside `on_pull`, one for each call.
     on_pull: VecDeque<Task>,
@@ -225,7 +227,8 @@ impl Room {
         Self { world, nodes: vec![node], address }
     }
 
-    /// Adds another node, which dials the first. Returns the first node's id for it, and its id for the first node.
+    /// Adds another node, which dials the first node. Returns the new node's peer id at the first node, and the first
+    /// node's peer id at the new node.
     fn add_node(&mut self) -> (PeerId, PeerId) {
         let seed = Some(self.nodes.len() as u64 + 1);
         let config = config().with_seed(seed);
@@ -236,7 +239,7 @@ impl Room {
         (*self.nodes[0].handler().ready.last().unwrap(), self.nodes[index].handler().ready[0])
     }
 
-    /// Adds a raw peer, completes its handshake and reads its input. Returns it and its id.
+    /// Adds a raw peer, completes its handshake and reads the node's greeting. Returns the peer and its id.
     fn add_peer(&mut self) -> (RawPeer, PeerId) {
         self.add_peer_with(&version())
     }
@@ -261,7 +264,8 @@ impl Room {
         assert_eq!(Driver::new(&self.world).run_until(until, &mut actors).unwrap(), RunOutcome::TimeOver);
     }
 
-    /// Runs an action inside a node's loop, and everything that follows from it at this moment.
+    /// Runs an action inside a node's loop, and then all loops until they have no more work at this moment. Returns the
+    /// action's result.
     fn act<T: Send + 'static>(&mut self, node: usize, act: impl FnOnce(&mut Ctx<'_>) -> T + Send + 'static) -> T {
         let (reply, pending) = Pending::new();
         let task = Task(Box::new(move |ctx| reply.send(act(ctx))));
@@ -291,7 +295,7 @@ impl Room {
         self.nodes[node].handler_mut()
     }
 
-    /// Begins a block to `peer` and feeds it in parts as it accepts them.
+    /// Begins a block to `peer`, and feeds it in parts of `part_len` bytes as far as the peer accepts them.
     fn stream(&mut self, node: usize, peer: PeerId, payload: &Bytes, part_len: usize) {
         let parts = payload.chunks(part_len).map(|part| payload.slice_ref(part)).collect();
         self.streamer(node).source = Some(Source { peer, parts });

@@ -1,5 +1,5 @@
-//! Messages sent while a body is being fed follow right after it, whole and in order, pings and pongs first, however
-//! the bytes are split.
+//! Messages that are sent while a body is being fed follow right after the body: first pings and pongs, then all others
+//! whole and in order. Splits of the bytes change nothing.
 
 use super::{Room, Seen, feed_whole, opaque, pattern, ping_nonces};
 use bytes::Bytes;
@@ -135,11 +135,12 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..60)
 }
 
-/// The frames in sending order, each with a flag that it overtakes others. A frame that is being fed is in the list
-/// whole, even if it is only partly fed.
+/// The frames in sending order. A frame's flag is true if it is a ping or a pong, which overtakes other frames. While a
+/// body is only partly fed, the list already contains its whole frame.
 #[derive(Default)]
 struct Model {
     frames: Vec<(Vec<u8>, bool)>,
+    /// The payload that is being fed, and the number of its bytes that have been fed.
     left: Option<(Bytes, usize)>,
     /// Number of bytes that the kernel had accepted before the step.
     taken: usize,
@@ -170,7 +171,7 @@ impl Model {
         Ok(())
     }
 
-    /// Returns the part to feed, a slice of the payload if enough of it remains, and the expected result.
+    /// Returns the part to feed and the expected result. If enough of the payload remains, the part is its next slice.
     fn feed(&mut self, len: usize) -> (Bytes, Result<(), RequestError>) {
         let Some((payload, fed)) = &mut self.left else {
             return (pattern(len), if len == 0 { Ok(()) } else { Err(RequestError::NoBody) });

@@ -1,4 +1,5 @@
-//! A receiver that does not read slows only its sender: bounded queues, no loss, and no deadline charged.
+//! A slow receiver slows only its sender: queues stay bounded, and no byte is lost. The time for which a node does not
+//! read is not charged to its peers.
 
 use super::{Room, Seen, Source, Task, opaque, pattern, ping_nonces, waiting};
 use bytes::Bytes;
@@ -43,7 +44,8 @@ fn a_receiver_that_pauses_slows_its_sender_and_loses_nothing() {
     assert!(most <= MAX_BODY_WAITING_BYTES + MAX_PINGS_BYTES, "{most} bytes waited");
 }
 
-/// With a shared bound for reading and sending, both would stop, and both would be closed after a minute.
+/// If one bound applied to reading and to sending, both loops would stop reading, and would close the connection after
+/// a minute.
 #[test]
 fn two_loops_with_long_queues_for_each_other_keep_reading() {
     const MESSAGES: usize = 19;
@@ -86,7 +88,7 @@ fn a_peer_that_reads_every_part_is_kept_at_any_feeding_speed() {
     let payload = pattern(10_000);
     let header = Header::of(CommandName::BLOCK, &payload);
     room.act(0, move |ctx| ctx.begin_body(peer, &header).unwrap());
-    // Everything fed is read, but the queue is never empty.
+    // The peer reads as many bytes as are fed, but the queue is never empty.
     let mut parts = payload.chunks(10).map(Bytes::copy_from_slice);
     let mut feed = move |room: &mut Room, count| {
         for mut part in parts.by_ref().take(count) {
@@ -136,7 +138,7 @@ fn a_relay_holds_a_mebibyte_for_a_slow_sink_and_charges_its_source_for_nothing()
     let payload = pattern(8 << 20);
     room.streamer(2).pauses = true;
     room.stream(1, relay, &payload, PART_BYTES);
-    // Shorter in all than the source's patience with a peer that reads nothing.
+    // In all, the sink pauses for less time than the source waits for a peer that reads nothing.
     for _ in 0..5 {
         room.run_for(secs(11));
         room.streamer(2).pauses = true;
@@ -157,7 +159,7 @@ fn two_nodes_that_stream_to_each_other_at_once_do_not_wait_for_each_other() {
         let mut room = Room::new(Conditions { capacity_bytes, ..Conditions::default() });
         let (there, here) = room.add_node();
         let payload = pattern(1 << 20);
-        // One part, so that the maximum waits at once.
+        // The payload is fed as one part, so the maximum number of bytes waits at once.
         for (node, peer) in [(0, there), (1, here)] {
             room.streamer(node).source = Some(Source { peer, parts: [payload.clone()].into() });
         }
@@ -188,7 +190,7 @@ fn pings_during_a_large_reply_do_not_close_their_peer_and_are_answered_first() {
         let mut room = Room::new(Conditions::default());
         let (mut raw, peer) = room.add_peer();
         let payload = pattern(4 << 20);
-        // In one input: a message that gets a large reply, and pings.
+        // The peer sends at once a message that gets a large reply, and two pings.
         let answer: Bytes = frame("block", &payload).into();
         room.streamer(0).answers = Some(if shared { answer.clone() } else { payload.clone() });
         room.streamer(0).answers_in_parts = !shared;

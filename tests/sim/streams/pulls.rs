@@ -1,4 +1,4 @@
-//! The pull step: a handler that asks for a peer's free room is offered it once, and the offered bytes are accepted.
+//! The pull step: a handler that asks for a peer's free room is offered the room once, and may then send as many bytes.
 
 use super::{Room, Task, feed_whole, opaque, pattern, waiting};
 use bytes::Bytes;
@@ -24,7 +24,7 @@ fn frame_of(len_bytes: usize) -> Bytes {
     frame("tx", &pattern(len_bytes - 24)).into()
 }
 
-/// Reads the arrived bytes, lets the node continue, and returns their number.
+/// Reads the arrived bytes and lets the node continue. Returns the number of bytes that were read.
 fn read_once(room: &mut Room, raw: &mut RawPeer) -> usize {
     let len_bytes = raw.receive().len();
     room.settle();
@@ -91,7 +91,7 @@ fn an_empty_queue_is_offered_for_one_frame_of_any_size() {
 }
 
 #[test]
-fn a_peer_that_is_closed_before_its_turn_is_not_called() {
+fn no_room_is_offered_for_a_peer_that_is_closed_before_its_turn() {
     let end: [fn(&mut Ctx<'_>, PeerId); 2] =
         [|ctx, peer| ctx.close(peer, Disconnect::Done), |ctx, peer| ctx.abort(peer, Disconnect::Done)];
     for end in end {
@@ -158,7 +158,7 @@ fn room_after_a_body_is_offered_while_the_body_is_fed_and_the_peer_is_paused() {
         ctx.pull(peer).unwrap();
     });
     assert_eq!(room.streamer(0).pulled, []);
-    // Bytes that wait before a body do not count against the room after it.
+    // Bytes that wait before a body do not reduce the room after the body.
     room.streamer(0).on_pull.push_back(Task(Box::new(move |ctx| ctx.send(peer, &opaque("behind", b"")).unwrap())));
     room.act(0, move |ctx| ctx.begin_body(peer, &header).unwrap());
     assert_eq!(room.streamer(0).pulled, [(peer, usize::MAX)]);

@@ -45,7 +45,7 @@ fn the_pong_of_a_ping_sent_after_two_large_replies_is_matched() {
     raw.send(&frame("question", b""));
     room.settle();
     let first = frame("first", &pattern(MESSAGE_BYTES));
-    // The fifth part contains the end of the ping, and the kernel accepts it when the fourth is read.
+    // The fifth part contains the end of the ping. The kernel accepts this part when the fourth part is read.
     let (mut received, mut nonce) = (Vec::new(), None);
     for part in 1.. {
         room.run_for(TICK);
@@ -70,10 +70,10 @@ fn the_pong_of_a_ping_sent_after_two_large_replies_is_matched() {
     assert_eq!(room.seen(0), [Seen::Message("question".to_owned(), Vec::new()), pong]);
     assert_eq!(room.nodes[0].stats().counters.pongs_unmatched, 0);
     room.run_for(secs(60));
-    assert_eq!(room.seen(0).len(), 2, "the peer stays");
+    assert_eq!(room.seen(0).len(), 2, "the peer stays connected");
 }
 
-/// Prepares a body that is fed in three parts, none before `on_writable`.
+/// Prepares a body that is fed in three parts, none before `on_writable`. Returns its header and its payload.
 fn feed_later(room: &mut Room, peer: PeerId) -> (Header, Bytes) {
     let payload = pattern(3 * MESSAGE_BYTES);
     let parts = payload.chunks(MESSAGE_BYTES).map(|part| payload.slice_ref(part)).collect();
