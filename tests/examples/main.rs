@@ -1,4 +1,4 @@
-//! The examples, run the way a reader runs them: without arguments, against their own nodes, within a time limit.
+//! The examples, run the way a reader runs them. Most tests pass no arguments, so the example starts its own nodes.
 //!
 //! Each test checks the example's main result, but no address, time or order that may differ between runs.
 
@@ -14,13 +14,14 @@ use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Builds the examples in this build's variant, and returns their folder.
+/// Builds the examples, with `sim-bugs` if this test was built with it, and returns their folder.
 fn folder() -> &'static PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| examples::folder(cfg!(feature = "sim-bugs")))
 }
 
-/// Runs the example and returns its output.
+/// Runs the example without arguments and returns its output. Asserts that it succeeds in time and prints nothing on
+/// stderr.
 fn output_of(name: &str) -> String {
     let mut example = Command::new(folder().join(name))
         .stdout(Stdio::piped())

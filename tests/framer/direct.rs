@@ -10,7 +10,7 @@ use peerloop_testkit::framing::{
 };
 use proptest::prelude::*;
 
-/// Minimum number of missing bytes for which a frame gets a read of its own.
+/// Minimum number of a frame's missing bytes for which the framer offers room for a direct read.
 const MIN_DIRECT: usize = 16 * 1_024;
 const GROWTH: usize = BUFFER_GROWTH_BYTES;
 const MAX_BUFFERED: usize = 3 * GROWTH + 100;
@@ -27,7 +27,8 @@ fn edges() -> Vec<usize> {
         .collect()
 }
 
-/// Starts a frame of `len` bytes whose first `received` have arrived, and returns it with its remaining bytes.
+/// Feeds a new framer the header and the first `received` payload bytes of a frame with `len` payload bytes. Returns
+/// the framer and the frame's remaining bytes.
 fn begun(len: usize, received: usize, memory: &mut FramerMemory) -> (MessageFramer, Vec<u8>) {
     let mut bytes = frame("tx", &payload(len));
     let rest = bytes.split_off(24 + received);
@@ -198,11 +199,11 @@ fn a_frame_beyond_the_total_bound_is_dropped_and_the_link_stays_open() {
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// Gets room and fills this many bytes of it.
+    /// Gets room and fills at most this many bytes of it.
     Direct(usize),
     /// Gets room and does not use it.
     Unused,
-    /// Receives a block of this many bytes.
+    /// Receives a block of at most this many bytes.
     Block(usize),
 }
 
@@ -233,7 +234,7 @@ proptest! {
             let taken = match step {
                 Step::Unused => framer.direct_room(&mut memory).map_or(0, |_| 0),
                 Step::Block(most) => {
-                    // The last byte is kept for the end.
+                    // The last byte is kept back, so that only the last call completes the frame.
                     let (block, _) = rest.split_at(most.min(rest.len() - 1));
                     prop_assert_eq!(finish(&mut framer, block, &mut memory), None);
                     block.len()

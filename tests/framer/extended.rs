@@ -13,7 +13,7 @@ use peerloop_testkit::framing::{
 /// The specification's extended ping. A node accepts one but never sends one.
 const PING: &str =
     "e3e1f3e86578746d7367000000000000ffffffff0000000070696e67000000000000000008000000000000000102030405060708";
-/// The specification's extended header: a block of 4 GiB.
+/// The specification's extended header, which announces a block of 4 GiB.
 const BLOCK: &str = "e3e1f3e86578746d7367000000000000ffffffff00000000626c6f636b000000000000000000000001000000";
 
 #[test]
@@ -68,7 +68,7 @@ fn the_inner_commands_limit_is_checked_with_the_header() {
             let framed = framer.next(&mut Input::new(bytes), Instant::ZERO, &rules(), &mut memory, admit);
             framed.map(|framed| framed.is_some())
         };
-        assert_eq!(feed(&head[..43]), Ok(false), "43 bytes decide nothing");
+        assert_eq!(feed(&head[..43]), Ok(false), "43 bytes are not a whole header");
         let error = WireError::OverLimit { command: CommandName::new(name), len_bytes };
         let expected = if is_taken { Ok(false) } else { Err(error) };
         assert_eq!(feed(&head[43..]), expected, "{name} of {len_bytes}");

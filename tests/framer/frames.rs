@@ -12,7 +12,7 @@ use peerloop_testkit::framing::{
     rules,
 };
 
-/// The command, header and payload of frames on the main network.
+/// Frames of the specification, on the main network. Each has its command, header and payload.
 const FRAMES: [(&str, &str, &str); 9] = [
     (
         "version",

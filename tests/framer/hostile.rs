@@ -26,7 +26,7 @@ fn is_bad_magic(next: &Next<'_>) -> bool {
 }
 
 #[test]
-fn the_first_wrong_byte_of_the_magic_is_the_error() {
+fn the_first_wrong_byte_of_the_magic_is_an_error() {
     for wrong in 0..4 {
         for change in 1..=255 {
             let mut bytes = MAGIC;
@@ -96,7 +96,7 @@ fn the_error_for_another_networks_magic_names_that_network() {
 }
 
 #[test]
-fn a_known_magic_is_an_error_between_frames_too() {
+fn another_networks_magic_is_an_error_between_frames_too() {
     let stream = [frame("ping", b"12345678"), Network::Regtest.magic().to_vec()].concat();
     let (mut framer, mut memory, mut input) = (MessageFramer::default(), memory(), Input::new(&stream));
     let mut next = || framer.next(&mut input, Instant::ZERO, &rules(), &mut memory, |_| Ok(Delivery::Buffer));
@@ -105,7 +105,7 @@ fn a_known_magic_is_an_error_between_frames_too() {
     assert_eq!(next(), Err(WireError::BadMagic { found, network: Some(Network::Regtest) }));
 }
 
-/// Commands and their limits; the block limit is chosen so that every limit fits a basic header.
+/// Commands and their limits in bytes. The block limit is chosen so that every limit fits a basic header.
 const LIMITS: [(&str, u32); 11] = [
     ("protoconf", 1_048_576),
     ("tx", 1_000_000_000),

@@ -24,7 +24,7 @@ fn small_stream() -> Vec<u8> {
     .concat()
 }
 
-/// Feeds one block and returns the number of completed frames; buffered payloads are returned to the memory.
+/// Feeds one block and returns the number of completed frames. Returns buffered payloads to `memory`.
 fn feed(framer: &mut MessageFramer, block: &[u8], memory: &mut FramerMemory, delivery: Delivery) -> usize {
     let (rules, mut input, mut frames) = (rules(), Input::new(block), 0);
     while let Some(framed) =
@@ -121,7 +121,8 @@ fn small_frames_are_buffered_even_without_room_for_large_ones() {
             let mut link = Link::new(&rules, &choices);
             let mut rest = &stream[..];
             while !rest.is_empty() {
-                // At least two pieces: a frame that is whole in the input needs no memory.
+                // The frame arrives in at least two pieces, because a frame that is whole in the input needs no
+                // memory.
                 let step = step.min(stream.len() - 1);
                 rest = &rest[link.arrive(rest, Arrival::Block(step), &mut memory)..];
                 assert_eq!(memory.gathered_bytes(), 0);
@@ -129,7 +130,7 @@ fn small_frames_are_buffered_even_without_room_for_large_ones() {
             let outcome = &link.results.outcomes[..];
             let is_kept = matches!(outcome, [Outcome::Frame { .. }]);
             let is_dropped = matches!(outcome, [Outcome::Dropped { cause: DropCause::NoBufferRoom, .. }]);
-            // The first bytes of a large frame may fit into a buffer of the pool; the whole frame does not.
+            // The first bytes of a large frame may fit into a buffer of the pool, but the whole frame does not.
             assert_eq!((is_kept, is_dropped), (len <= MAX_POOLED_BUFFER_BYTES, len > MAX_POOLED_BUFFER_BYTES));
         }
     }
@@ -155,7 +156,7 @@ fn dropping_a_frame_for_lack_of_room_allocates_nothing() {
 }
 
 #[test]
-fn every_way_a_frame_ends_returns_all_memory() {
+fn a_frame_returns_all_its_memory_however_it_ends() {
     let large = frame("tx", &payload(200_000));
     let mut wrong = large.clone();
     wrong[20] ^= 1;

@@ -49,7 +49,7 @@ impl Link {
     }
 }
 
-/// All deliveries; the limits for slow peers are the same in each.
+/// All kinds of delivery. The limits for slow peers are the same for each.
 const DELIVERIES: [Delivery; 3] = [Delivery::Buffer, Delivery::Chunks, Delivery::Discard];
 
 #[test]
@@ -124,7 +124,7 @@ fn memory_follows_the_bytes_received_and_not_the_length_claimed() {
         let mut link = Link::new(Delivery::Buffer);
         let (mut owned, mut received) = (0, 0);
         let mut blocks = bytes.chunks(24).take(1).chain(bytes[24..].chunks(step));
-        // Single bytes would take too long; the first steps of growth are enough.
+        // Reading the whole payload byte by byte would be too slow. The first steps of growth are enough.
         let most = if step == 1 { 3 * BUFFER_GROWTH_BYTES } else { body.len() - 1 };
         while received < most {
             let block = blocks.next().unwrap();
@@ -134,7 +134,7 @@ fn memory_follows_the_bytes_received_and_not_the_length_claimed() {
                     link.feed(block, at(0));
                     return;
                 };
-                // Bytes beyond the room are skipped: the payload's contents do not matter here.
+                // Bytes beyond the room are skipped, because the payload's contents do not matter here.
                 let taken = block.len().min(room.len());
                 room[..taken].copy_from_slice(&block[..taken]);
                 link.framer.received_directly(taken, at(0));

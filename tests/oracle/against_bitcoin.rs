@@ -1,5 +1,5 @@
-//! Every common message compared with the crate `bitcoin`, in whole frames and both ways, and the hashes that
-//! identify blocks and transactions.
+//! Every common message compared with the crate `bitcoin`: we and the crate read each other's frames. The hashes that
+//! identify blocks and transactions are compared as well.
 
 use crate::values::{any_block, any_common, any_compact_block};
 use crate::{MAGIC, compare_all, frame_of};
@@ -26,7 +26,7 @@ fn every_common_message_is_the_same_both_ways() {
         prop_assert_eq!(theirs.magic().to_bytes(), MAGIC);
         prop_assert_eq!(&frame_of_theirs(theirs.into_payload()), &frame);
 
-        // The crate cannot build a partial tree from parts; trees have a test of their own.
+        // The crate cannot build a `merkleblock` from its parts. The module `merkle_trees` tests these messages.
         if let Some(theirs) = to_theirs(&ours) {
             let frame_of_theirs = frame_of_theirs(theirs);
             prop_assert_eq!(&frame_of_theirs, &frame);

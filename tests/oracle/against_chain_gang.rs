@@ -1,22 +1,22 @@
-//! This protocol's own messages compared with the crate `chain-gang`: `protoconf`, streams, authentication and the
-//! association of a `version`, and the contents of a bloom filter, which no other codec covers. The crate also reads
-//! and writes common messages.
+//! Messages compared with the crate `chain-gang`. Most of them exist only in this protocol: `protoconf`,
+//! `createstrm`, `streamack`, `authch`, and a `version` with an association id. Bloom filters must have the same
+//! contents, and the crate must write a common message as it has read it.
 //!
-//! Both accept or refuse the same damaged messages, with the same values, except for these differences;
-//! [`Difference`] gives the reasons.
+//! Both sides must accept the same damaged messages with the same values, and refuse the same ones, except for these
+//! differences. [`Difference`] gives the reasons.
 //!
 //! | difference | we | `chain-gang` |
 //! |---|---|---|
 //! | `Form` | refuse a size in a longer form than needed | accepts it |
 //! | `Limit` | refuse texts above the node's limits | has no limits |
-//! | `Association` | accept UUIDs; read nothing, or a type alone, as no association | any bytes; not none in a stream |
-//! | `Stream` | know the types 0 to 5 | knows 1 to 4 |
+//! | `Association` | accept UUIDs; read up to one byte as no id | accepts any bytes; in a stream, at least one |
+//! | `Stream` | know the stream types 0 to 5 | knows 1 to 4 |
 //! | `Policy` | require a stream's policy, which may be empty | treats it as optional |
 //! | `Flag` | read any byte of `relay` but zero as true | reads only 1 as true |
 //! | `Text` | accept any bytes as a text | refuses all but UTF-8 |
-//! | `Fields` | read the known fields of a `protoconf` with more | accepts one or two fields |
+//! | `Fields` | read the known fields of a `protoconf` that has more fields | accepts only one or two fields |
 //! | `Challenge` | require a challenge of 32 bytes | accepts any length |
-//! | `Version` | accept any number, and a `version` that ends early | requires 70,001 or more, and all up to `relay` |
+//! | `Version` | accept any version number, and missing last fields | requires 70,001 or more, and `relay` |
 
 use crate::values::{any_common, any_filter, any_hash, any_merkle_block, any_text, any_version};
 use crate::{MAGIC, compare_all, frame_of, payload_of};
@@ -35,16 +35,16 @@ use proptest::sample::{Index, select};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-/// The reason why two results differ.
+/// A listed difference between two results. Each variant's comment says what the SV node does, and thus why we do it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Difference {
     /// The node also refuses a longer form than needed.
     Form,
-    /// The node closes the connection, or drops the message.
+    /// If a text is too long, the node closes the connection or drops the message.
     Limit,
     /// The node knows only UUIDs, and finds no association for any other id.
     Association,
-    /// The node knows six types.
+    /// The node knows these six types.
     Stream,
     /// The node also requires a policy.
     Policy,
@@ -56,7 +56,7 @@ enum Difference {
     Fields,
     /// The node also requires 32 bytes.
     Challenge,
-    /// The node accepts every version from 31,800 on, and sends a reason when it refuses one.
+    /// The node accepts every protocol version from 31,800 on, and refuses a lower one with a `reject`.
     Version,
 }
 
@@ -64,7 +64,7 @@ fn any_uuid() -> impl Strategy<Value = AssociationId> {
     any::<[u8; 16]>().prop_map(AssociationId::Uuid)
 }
 
-/// Generates messages that only this protocol has, within the range that both sides can represent.
+/// Generates the messages of this protocol that the module compares, with values that both sides can represent.
 fn any_own() -> impl Strategy<Value = Message> {
     let version = (any_version(), option::of(any_uuid()))
         .prop_map(|(version, association_id)| Message::Version(Box::new(Version { association_id, ..version })));
@@ -73,7 +73,7 @@ fn any_own() -> impl Strategy<Value = Message> {
     });
     let stream_type = || select(vec![StreamType::General, StreamType::Data1, StreamType::Data2, StreamType::Data3]);
     let create =
-        (any_uuid(), stream_type(), any_text(64).prop_filter("the policy is optional there", |text| !text.is_empty()));
+        (any_uuid(), stream_type(), any_text(64).prop_filter("the policy must not be empty", |text| !text.is_empty()));
     prop_oneof![
         version,
         protoconf,
@@ -145,7 +145,7 @@ fn version(message: &Version) -> Option<theirs::Version> {
     })
 }
 
-/// Returns the type and the id, as one string of bytes.
+/// Returns an association id's type and value as one string of bytes.
 fn association(id: AssociationId) -> Vec<u8> {
     match id {
         AssociationId::Empty => Vec::new(),
@@ -157,7 +157,8 @@ fn text(bytes: &[u8]) -> Option<String> {
     String::from_utf8(bytes.to_vec()).ok()
 }
 
-/// Compares the results for one payload, and returns the listed difference, if there is one.
+/// Compares the results for one payload, and returns the [`Difference`] between them, if there is one. Fails if the
+/// results differ in any other way.
 fn judge(command: CommandName, payload: &[u8]) -> Result<Option<Difference>, TestCaseError> {
     let difference = match (MessageRef::decode(command, payload), decode(command, payload)) {
         (Err(_), Err(_)) => return Ok(None),
@@ -180,7 +181,7 @@ fn judge(command: CommandName, payload: &[u8]) -> Result<Option<Difference>, Tes
     Ok(difference)
 }
 
-/// Returns the listed difference between values that both accepted.
+/// Returns the listed difference between the values that both sides have read from one payload.
 fn how_values_differ(ours: &MessageRef<'_>, theirs: &TheirMessage) -> Option<Difference> {
     match (ours, theirs) {
         (MessageRef::Version(ours), TheirMessage::Version(theirs)) if ours.relays() && !theirs.relay => {
@@ -200,7 +201,7 @@ fn how_values_differ(ours: &MessageRef<'_>, theirs: &TheirMessage) -> Option<Dif
 /// Returns the listed reason why we refuse a payload that the crate read as `theirs`.
 fn why_we_refuse(theirs: &TheirMessage, payload: &[u8]) -> Option<Difference> {
     let is_no_uuid = |id: &[u8]| id.len() > 1 && (id.len() != 17 || id[0] != 0);
-    // The association precedes the policy, and its size is one byte in the crate.
+    // Before the policy are the association id, whose size has one byte in the crate, and the stream type.
     let policy_at = |id: &[u8]| 1 + id.len() + 1;
     match theirs {
         TheirMessage::Version(message) if is_no_uuid(&message.association_id) => Some(Difference::Association),
@@ -262,7 +263,7 @@ fn is_long_form(bytes: &[u8], size: usize) -> bool {
     bytes.first().is_some_and(|&first| size_bytes(first) > short.len())
 }
 
-/// Returns the number of bytes of a size that begins with `first`.
+/// Returns the encoded length, in bytes, of a size whose first byte is `first`.
 fn size_bytes(first: u8) -> usize {
     match first {
         0xfd => 3,
@@ -375,7 +376,7 @@ fn a_bloom_filter_has_the_same_contents() {
     compare_all("bloom filters against chain-gang", 512, (any_filter(), elements), |(filter, elements)| {
         let mut ours: BloomFilter = filter;
         let parts = ours.as_ref();
-        // A filter without bits makes that crate panic on a division by zero.
+        // A filter without bits makes `chain-gang` panic on a division by zero.
         if parts.bits.is_empty() {
             return Ok(0);
         }

@@ -1,9 +1,9 @@
-//! The wire format compared with other codecs: each reads the messages that the other writes, and both refuse the same
-//! bytes.
+//! The wire format compared with other codecs. We and the other codec read each other's messages, and refuse the same
+//! bytes, except for the intended differences.
 //!
-//! [`against_bitcoin`] and [`against_chain_gang`] compare values and bytes of messages that both sides can represent;
-//! [`verdicts`] compares results for damaged bytes, and [`judge`](peerloop_laws::judge) lists all intended differences.
-//! Every test counts its comparisons and fails if there are none.
+//! [`against_bitcoin`] and [`against_chain_gang`] compare values and bytes of messages that both sides can represent.
+//! [`verdicts`] compares results for damaged bytes, and [`judge`](peerloop_laws::judge) lists all intended
+//! differences from the crate `bitcoin`. [`compare_all`] counts a test's comparisons, and fails if there are none.
 
 mod against_bitcoin;
 mod against_chain_gang;
@@ -17,15 +17,16 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::cell::Cell;
 
-/// Maximum number of attempts to find a smaller failure, each of which may compare thousands of payloads.
+/// Maximum number of attempts to find a smaller value that fails. Each attempt may compare thousands of payloads.
 const MAX_SHRINKS: u32 = 100;
 
-/// Number of cases of a property test unless the environment sets it.
+/// The default of `PROPTEST_CASES`, the number of cases of a property test.
 const DEFAULT_CASES: u32 = 256;
 
-/// Runs `compare`, which returns the number of its comparisons, on `cases` of `values`.
+/// Runs `compare` on `cases` values that the strategy `values` generates. Each call of `compare` returns the number
+/// of its comparisons.
 ///
-/// `PROPTEST_CASES` changes the number of cases in proportion, as for every other property test.
+/// `PROPTEST_CASES` changes the number of cases in proportion: twice its default doubles them.
 ///
 /// # Panics
 ///
@@ -51,7 +52,7 @@ fn compare_all<S: Strategy>(
     assert!(compared.get() > 0, "{what}: nothing was compared");
 }
 
-/// Returns the frame that we write.
+/// Returns our frame for `message`.
 fn frame_of(message: &MessageRef<'_>) -> Vec<u8> {
     let mut frame = Vec::new();
     message.encode_frame(MAGIC, &mut frame);

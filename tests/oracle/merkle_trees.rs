@@ -11,7 +11,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-/// Returns the proven positions and ids, or `None` for an invalid tree.
+/// Returns the positions and transaction ids that the crate finds proven, or `None` if it refuses the tree.
 fn matches_of_theirs(block: &TheirMerkleBlock) -> Option<Vec<MerkleMatch>> {
     let (mut txids, mut indexes) = (Vec::new(), Vec::new());
     block.extract_matches(&mut txids, &mut indexes).ok()?;
@@ -48,7 +48,7 @@ fn the_same_matches_make_the_same_tree() {
 }
 
 #[test]
-fn a_damaged_tree_proves_the_same_or_nothing_to_both() {
+fn both_find_the_same_matches_in_a_damaged_tree() {
     let accepted = std::cell::Cell::new(0);
     let damage = vec((any::<Index>(), 0..8_u8), 0..3);
     compare_all("damaged trees against bitcoin", 2_000, (any_merkle_block(), damage), |(block, damage)| {
@@ -62,7 +62,7 @@ fn a_damaged_tree_proves_the_same_or_nothing_to_both() {
         let (Ok(ours), Ok(theirs)) = (MerkleBlockRef::decode(&bytes), deserialize::<TheirMerkleBlock>(&bytes)) else {
             return Ok(0);
         };
-        // Our blocks may have as many transactions as 32 bits can count.
+        // The crate refuses a tree with more transactions than its largest block has. We have no such limit.
         let max_tx_count = Weight::MAX_BLOCK / Weight::MIN_TRANSACTION;
         let verdict = ours.matches();
         if u64::from(ours.tx_count) <= max_tx_count {

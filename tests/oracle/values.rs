@@ -1,4 +1,4 @@
-//! Strategies for messages that every codec of this protocol family can represent, as our own values.
+//! Strategies for messages that every codec of this protocol family can represent. They generate our own values.
 
 use peerloop::time::UnixTime;
 use peerloop::wire::{
@@ -21,7 +21,7 @@ pub(crate) fn any_hash() -> impl Strategy<Value = Hash256> {
 pub(crate) fn any_header() -> impl Strategy<Value = BlockHeader> {
     let numbers = any::<(i32, u32, u32, u32)>();
     (numbers, any_hash(), any_hash()).prop_map(|((version, time, bits, nonce), prev_hash, merkle_root)| {
-        // No block has a target of zero, and a compact block must not have one.
+        // No block has `bits` of 0, and we refuse a compact block with `bits` of 0.
         BlockHeader { version, prev_hash, merkle_root, time, bits: bits.max(1), nonce }
     })
 }
@@ -32,7 +32,7 @@ fn any_script() -> impl Strategy<Value = Vec<u8>> {
     (len, any::<u8>()).prop_map(|(len, byte)| vec![byte; len])
 }
 
-/// Generates a transaction with an input: without one, a codec with witnesses would read it as something else.
+/// Generates a transaction with at least one input. A codec that supports witnesses misreads one without inputs.
 pub(crate) fn any_tx() -> impl Strategy<Value = Tx> {
     let inputs = vec((any_hash(), any::<u32>(), any_script(), any::<u32>()), 1..4);
     let outputs = vec((0..=MAX_MONEY / 4, any_script()), 1..4);
@@ -80,7 +80,7 @@ pub(crate) fn any_address() -> impl Strategy<Value = NetAddress> {
     any::<(u64, [u8; 16], u16)>().prop_map(|(services, ip, port)| NetAddress { services, ip, port })
 }
 
-/// Generates a `version` without an association id, which only this protocol has.
+/// Generates a `version` without an association id, because only this protocol has such ids.
 pub(crate) fn any_version() -> impl Strategy<Value = Version> {
     let head = (70_001..=70_016_i32, any::<u64>(), any::<i64>(), any_address());
     let sender = (any_address(), any::<u64>()).prop_map(|(address, nonce)| Sender { address, nonce });
@@ -101,13 +101,13 @@ pub(crate) fn any_version() -> impl Strategy<Value = Version> {
     })
 }
 
-/// Generates UTF-8 of at most `max_bytes`.
+/// Generates UTF-8 text of at most `max_bytes` bytes.
 pub(crate) fn any_text(max_bytes: usize) -> impl Strategy<Value = Box<[u8]>> {
     prop_oneof![4 => vec(any::<char>(), 0..=max_bytes / 4), 1 => vec(Just('a'), max_bytes)]
         .prop_map(|text| String::from_iter(text).into_bytes().into())
 }
 
-/// Generates a rejection whose message and code every protocol of the family knows.
+/// Generates a `reject` whose message and code every protocol of the family knows.
 pub(crate) fn any_reject() -> impl Strategy<Value = Reject> {
     let message = select(vec![Box::from(b"tx".as_slice()), Box::from(b"block".as_slice())]);
     let code = select(vec![0x10, 0x11, 0x12, 0x40, 0x41, 0x42, 0x43]).prop_map(RejectCode);
@@ -165,7 +165,7 @@ fn any_small() -> impl Strategy<Value = Message> {
     ]
 }
 
-/// Generates lists of fixed-size items, and messages about peers and preferences.
+/// Generates messages that consist of a list, and `filterload`, `filteradd`, `reject` and `version`.
 fn any_list() -> impl Strategy<Value = Message> {
     let entry = (any::<u32>(), any_address()).prop_map(|(time, address)| AddressEntry { time, address });
     prop_oneof![
@@ -185,7 +185,7 @@ fn any_list() -> impl Strategy<Value = Message> {
     ]
 }
 
-/// Generates messages that contain transactions.
+/// Generates messages that contain transactions or prove them.
 fn any_of_transactions() -> impl Strategy<Value = Message> {
     prop_oneof![
         any_tx().prop_map(Message::Tx),

@@ -1,4 +1,5 @@
-//! Damaged messages, whose result must be the same for the crate `bitcoin` and for us.
+//! Damaged messages. For each of them, the crate `bitcoin` and we must have the same result, except for the intended
+//! differences.
 
 use crate::values::any_common;
 use crate::{compare_all, payload_of};
@@ -76,11 +77,11 @@ fn damaged_messages_have_the_same_result() {
 }
 
 #[test]
-fn every_truncation_and_every_byte_value_has_the_same_result() {
+fn every_truncation_and_every_changed_byte_has_the_same_result() {
     compare_all("verdicts on all neighbours", 16, any_common(), |message| {
         let command = message.as_ref().command();
         let payload = payload_of(&message.as_ref());
-        // A long message differs from a short one only in the length of some script.
+        // Longer messages are skipped: they differ from short ones only in the length of some script.
         if payload.len() > 2_000 {
             return Ok(0);
         }
@@ -99,7 +100,7 @@ fn every_truncation_and_every_byte_value_has_the_same_result() {
     });
 }
 
-/// Returns payloads that show each difference, which `judge` must return for them.
+/// Returns payloads, each with the difference that [`judge`] must return for it.
 fn samples() -> Vec<(Difference, CommandName, Vec<u8>)> {
     use Difference::*;
     let tx_without_inputs = [&[1, 0, 0, 0, 0, 1][..], &[0; 13]].concat();

@@ -1,4 +1,4 @@
-//! Closed connections: in order, in one direction, with unread data, and by a reset.
+//! Closed connections: an orderly close, a close of one direction, a close with unread data, and a reset.
 
 use crate::stage::{BLOCKED, ENDED, LINK, READABLE, ROOM, Seen, on_every_kernel};
 use std::io::ErrorKind;
@@ -121,7 +121,8 @@ fn writing_to_a_closed_peer_fails_in_a_later_call() {
             let ended = [stage.dialler.edge(), stage.dialler.read(9)];
             let wrote = stage.dialler.write(b"anybody?");
             while stage.dialler.quiet() != Seen::Quiet {}
-            // The kernel decides the order of the two errors.
+            // Depending on the kernel, this write fails with a reset or with a broken pipe. The next write fails with
+            // a broken pipe.
             stage.dialler.write(b"anybody?");
             [&ended[..], &[wrote, stage.dialler.write(b"anybody?")]].concat()
         },

@@ -1,8 +1,8 @@
 //! The virtual kernel compared with the real one: the same scripts run on the real kernel, and on the virtual one with
 //! each of the two pollers that report truthfully.
 //!
-//! A script makes calls and returns its observations; the observations must be equal. They cover the results of
-//! calls, and whether an edge arrives and reports that something is readable or has ended. They do not cover the
+//! A script makes calls and returns its observations, which must be the same on every kernel. They cover the results
+//! of calls, and whether an edge arrives and reports that something is readable or has ended. They do not cover the
 //! points in which kernels may differ: whether an edge for reading reports room as well, how much a socket buffers,
 //! whether a refused dial fails at once or by an event, and whether unread data survives a reset.
 

@@ -41,7 +41,7 @@ fn a_listener_has_one_edge_for_each_arrival() {
             stage.dialler.connect(OTHER, stage.address);
             let second = [stage.acceptor.edge(), stage.acceptor.quiet()];
             let accepted = [stage.acceptor.accept(LINK), stage.acceptor.accept(OTHER), stage.acceptor.accept(THIRD)];
-            // The registered socket has edges of its own.
+            // The accepted sockets have edges of their own, which are skipped here.
             while stage.acceptor.quiet() == ROOM {}
             stage.dialler.connect(THIRD, stage.address);
             [&first[..], &second, &accepted, &[stage.acceptor.edge()]].concat()

@@ -1,4 +1,4 @@
-//! Two hosts on any kernel, and the observations made of them.
+//! Two hosts on any kernel, and the observations that a script makes of them.
 
 use peerloop::MioNet;
 use peerloop::error::ResolveFailure;
@@ -11,9 +11,9 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-/// Longer than any step on the real kernel, so that a script fails instead of hanging.
+/// A deadline beyond any step on the real kernel, so that a script fails instead of hanging.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// The time in which the real kernel must stay silent.
+/// The time for which [`Host::quiet`] waits for an edge of the real kernel.
 const QUIET: Duration = Duration::from_millis(20);
 
 /// The link that scripts use on either side.
@@ -32,7 +32,8 @@ pub(crate) enum Seen {
     Woken,
     /// No edge, though there was time for one.
     Quiet,
-    /// A call that returned a number of bytes, where 0 is the end of the input, or 1 for an established connection.
+    /// A call that returned a number. For a read or write it is the number of bytes, where 0 read bytes are the end
+    /// of the input. For a dial it is 1 if the connection is established, and 0 if it is not.
     Moved(usize),
     /// A call that succeeded and returned no number.
     Done,
@@ -144,7 +145,7 @@ pub(crate) struct Host {
     is_real: bool,
 }
 
-/// Two hosts; the acceptor listens.
+/// Two hosts. The acceptor listens on `address`.
 pub(crate) struct Stage {
     pub(crate) dialler: Host,
     pub(crate) acceptor: Host,
@@ -172,7 +173,7 @@ impl Stage {
         Self { dialler, acceptor, address }
     }
 
-    /// Connects the two, and consumes the resulting edges.
+    /// Connects the two hosts, and consumes the resulting edges.
     pub(crate) fn establish(&mut self) {
         self.dialler.connect(LINK, self.address);
         assert_eq!(self.dialler.edge(), ROOM);
@@ -183,7 +184,7 @@ impl Stage {
 }
 
 impl Host {
-    /// Returns the next edge, or `Quiet` if none arrives; at most one may arrive.
+    /// Returns the next edge, or `Quiet` if none arrives. Asserts that at most one arrives.
     pub(crate) fn edge(&mut self) -> Seen {
         let events = self.calls.next_events(if self.is_real { PATIENCE } else { Duration::ZERO });
         assert!(events.len() <= 1, "{events:?}");

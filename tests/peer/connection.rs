@@ -71,7 +71,8 @@ fn complete_handshake(conn: &mut PeerConnection) {
     handshake.mark_verack_received();
 }
 
-/// Returns a connection in `state` with a complete handshake, or `None` if its type never reaches that state.
+/// Returns a connection in `state`, or `None` if its type never reaches that state. If the connection has been in
+/// `AwaitingHandshake`, its handshake is complete.
 fn brought_to(state: ConnectionState, connection_type: ConnectionType) -> Option<PeerConnection> {
     let mut conn = new(connection_type);
     let path: &[ConnectionState] = match (state, connection_type) {
@@ -105,7 +106,7 @@ fn req_e15_every_cell_of_the_transition_table_holds() {
                 let cell = (connection_type, from, to);
                 let is_legal = LEGAL.contains(&cell);
                 let Some(mut conn) = brought_to(from, connection_type) else {
-                    assert!(!is_legal, "{cell:?} is listed but cannot be reached");
+                    assert!(!is_legal, "{cell:?} is listed, but its first state cannot be reached");
                     continue;
                 };
                 assert_eq!(from.may_become(to, connection_type), is_legal, "{cell:?}");

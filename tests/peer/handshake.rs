@@ -1,4 +1,5 @@
-//! The handshake is complete with both versions and both veracks, in any order; repeated messages do not change it.
+//! The handshake. It is complete once both versions and both veracks are exchanged, in any order. Repeated messages
+//! do not change it.
 
 use super::{at, version};
 use peerloop::config::VersionRules;

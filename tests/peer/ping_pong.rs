@@ -1,4 +1,4 @@
-//! Pings in flight compared with a simple map, and each promise by itself.
+//! Pings in flight: each rule by itself, and random runs compared with a simple map.
 
 use super::at;
 use peerloop::internals::limits::MAX_PINGS_OUTSTANDING;
@@ -65,7 +65,7 @@ fn req_e12_an_unknown_nonce_changes_nothing() {
 }
 
 #[test]
-fn req_e12_nonces_come_from_the_generator_and_are_never_zero() {
+fn req_e12_nonces_are_random_and_never_zero() {
     struct Zeros;
     impl rand::TryRng for Zeros {
         type Error = std::convert::Infallible;

@@ -1,4 +1,4 @@
-//! Restarts are limited by number and window, and only for connections that this side dialled.
+//! The number of restarts within a time window is limited. Only connections that this side dialled have restarts.
 
 use super::{address, at};
 use peerloop::CloseReason;

@@ -12,7 +12,7 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Returns both ends of an established connection: the end that dialled, and the other.
+/// Returns both ends of an established connection: the dialled end and the accepted end.
 fn connection() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind(ANY_PORT).expect("a loopback port is free");
     let dialled =
@@ -41,12 +41,12 @@ fn a_listener_that_was_handed_in_accepts_before_and_after_a_new_configuration() 
 }
 
 #[test]
-fn a_connection_handed_in_from_either_side_becomes_a_peer() {
+fn both_ends_of_a_connection_become_peers_when_they_are_handed_in() {
     let (dialled, accepted) = connection();
     let (mut one, mut two) = (Node::new(), Node::new());
     let there = one.reactor.add_connection(dialled, Direction::Outbound).expect("the connection is established");
     let here = two.reactor.add_connection(accepted, Direction::Inbound).expect("the connection is established");
-    assert_eq!((one.seen(), two.seen()), (&[][..], &[][..]), "the events come only with a turn");
+    assert_eq!((one.seen(), two.seen()), (&[][..], &[][..]), "events are reported only in a turn");
     assert_eq!([&one, &two].map(|node| node.reactor.next_deadline()), [Wait::Zero; 2]);
     until([&mut one, &mut two], "both are ready", |nodes| nodes.iter().all(|node| node.ready().len() == 1));
     assert_eq!((one.ready(), two.ready()), (vec![there], vec![here]));
@@ -137,7 +137,8 @@ fn two_loops_share_a_port_and_both_accept() {
     assert!(
         Reactor::new(regtest(), Probe::default()).expect("the configuration is valid").listen(one.address).is_err()
     );
-    // The kernel distributes connections by their ports: the probability that one loop gets none of 1,000 is 2^-999.
+    // The kernel chooses the loop by a hash of the connection's addresses and ports. The probability that one of the
+    // loops gets none of 1,000 connections is 2^-999.
     let began = Instant::now();
     let mut sockets = Vec::new();
     let accepted = |node: &Node| node.reactor.stats().counters.accepted;
@@ -151,7 +152,7 @@ fn two_loops_share_a_port_and_both_accept() {
 }
 
 #[test]
-fn work_done_between_two_turns_takes_effect_in_the_next_one() {
+fn work_done_between_two_turns_has_its_effect_in_the_next_turn() {
     let ([mut one, mut two], [there, here]) = Node::pair();
     until([&mut one, &mut two], "all is sent", |nodes| {
         nodes.iter().all(|node| node.reactor.next_deadline() != Wait::Zero)

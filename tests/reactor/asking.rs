@@ -1,4 +1,4 @@
-//! Requests from other threads that list a loop's peers or act on them.
+//! Requests through a loop's handle: to list its peers, send a message, read counters and change bans.
 
 use crate::probe::{Node, Seen, regtest, until};
 use peerloop::api::Pending;
@@ -91,7 +91,7 @@ fn req_e47_a_loop_reports_its_counters() {
         let counters = &stats.counters;
         assert_eq!((counters.dialled, counters.accepted), (dialled, 1 - dialled));
         assert_eq!((counters.handshakes, counters.closed, stats.ready), (1, 1, 0));
-        assert!(counters.bytes_received > 100 && counters.bytes_sent > 100, "at least a version each way");
+        assert!(counters.bytes_received > 100 && counters.bytes_sent > 100, "at least a version in each direction");
         assert!(counters.frames_received >= 2, "version and verack");
     }
 }

@@ -14,14 +14,14 @@ fn events_of(node: &Node) -> &[ControlEvent] {
     &node.reactor.handler().control
 }
 
-/// Returns the queued items of a subscription that never lagged.
+/// Returns the queued events of a subscription. Panics if the subscription has lagged.
 fn drain(subscription: &Subscription<ControlEvent>) -> Vec<ControlEvent> {
     let received = std::iter::from_fn(|| subscription.try_recv().ok().flatten());
     received.map(|received| if let Received::Item(event) = received { event } else { panic!("{received:?}") }).collect()
 }
 
 #[test]
-fn req_e34_handlers_and_subscribers_of_both_ends_receive_the_same_events_of_a_peer() {
+fn req_e34_at_both_ends_the_subscribers_receive_the_same_events_as_the_handler() {
     let (mut one, mut two) = (Node::new(), Node::new());
     let subscriptions = [&one, &two].map(|node| {
         let handle = node.reactor.handle();
@@ -173,7 +173,7 @@ fn a_loop_that_stops_ends_its_subscriptions_after_the_last_event() {
 }
 
 #[test]
-fn a_subscription_to_a_loop_that_never_turned_ends_with_it() {
+fn a_subscription_ends_when_a_loop_that_never_turned_is_dropped() {
     let node = Node::new();
     let subscription = node.reactor.handle().subscribe_control_events(8).expect("the queue has room");
     drop(node);

@@ -1,4 +1,5 @@
-//! A process without free descriptors waits, reports the shortage, and resumes by itself once some are free.
+//! A loop without free descriptors pauses accepting and counts the pause, and serves its peers in the meantime. It
+//! accepts again by itself once descriptors are free. A dial without a descriptor fails as a local shortage.
 
 use crate::probe::{BareSocket, Node, Seen, in_a_child, until};
 use peerloop::error::{CloseReason, Shortage, Side};

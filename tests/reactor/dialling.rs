@@ -1,4 +1,4 @@
-//! Unsuccessful dials and the events that report them.
+//! Dials: their source address, their failures, and the events that report these.
 
 use crate::probe::{ANY_PORT, Node, Seen, regtest, until};
 use peerloop::error::{CloseReason, Deadline, Disconnect, IoStep, RequestError, Shortage, Side};

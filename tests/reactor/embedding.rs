@@ -1,4 +1,5 @@
-//! A loop nested in an outer loop, which turns it only when its descriptor is readable or its deadline has passed.
+//! A loop inside an outer loop. The outer loop turns the inner one only when the inner loop's descriptor is readable
+//! or its deadline has passed.
 
 use crate::probe::{BareSocket, Node, PATIENCE, Seen, ping, regtest};
 use mio::unix::SourceFd;
@@ -11,7 +12,7 @@ use peerloop_testkit::greeting::greeting;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
-/// The embedder's own loop; like the inner loop, it receives each edge once.
+/// The embedder's own loop. Like the inner loop, it receives each readiness edge only once.
 struct Outer {
     poll: Poll,
     events: Events,
@@ -26,13 +27,13 @@ impl Outer {
         Self { poll, events: Events::with_capacity(8) }
     }
 
-    /// Returns whether the node must be turned now.
+    /// Returns whether the node must be turned at once: it requests no wait, or its descriptor has become readable.
     fn is_due(&mut self, node: &Node) -> bool {
         self.poll.poll(&mut self.events, Some(Duration::ZERO)).expect("the poller works");
         node.reactor.next_deadline() == Wait::Zero || !self.events.is_empty()
     }
 
-    /// Turns the node when it is due, and only then, until `done`.
+    /// Turns the node only when it is due, until `done` returns true.
     fn run(&mut self, node: &mut Node, what: &str, done: impl Fn(&Node) -> bool) {
         let began = std::time::Instant::now();
         while !done(node) {
@@ -104,7 +105,7 @@ fn events_beyond_the_limit_of_one_turn_are_not_lost() {
         }
         outer.run(&mut node, "the peers are ready", |node| node.ready().len() == sockets.len());
     }
-    // Paused peers are not read, so no leftover input turns the loop again.
+    // Paused peers are not read, so their unread input does not turn the loop again.
     node.act(|ctx| {
         let peers: Vec<_> = ctx.peers().map(|view| view.id()).collect();
         peers.into_iter().for_each(|peer| ctx.pause(peer));

@@ -14,7 +14,7 @@ const INV: CommandName = CommandName::new("inv");
 #[test]
 fn messages_that_arrive_with_the_close_are_delivered_before_it() {
     let mut node = Node::new();
-    // Shorter than one read, exactly one read, several reads, and long enough for a buffer of its own.
+    // The frames are shorter than one read, exactly one read, slightly longer than one read, and many reads long.
     for len_bytes in [0, 36, 65_536 - 24, 65_536, 300_000, 1_500_000] {
         let (mut socket, peer) = BareSocket::ready(&mut node);
         let payload = pattern(len_bytes);
@@ -56,7 +56,7 @@ fn a_message_cut_by_the_close_is_not_delivered() {
 }
 
 #[test]
-fn a_close_without_input_is_noticed_at_once() {
+fn a_close_without_input_is_reported() {
     let mut node = Node::new();
     let (socket, peer) = BareSocket::ready(&mut node);
     until([&mut node], "the loop sleeps", |[node]| node.reactor.next_deadline() != peerloop::time::Wait::Zero);

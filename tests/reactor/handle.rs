@@ -1,4 +1,4 @@
-//! A loop on a thread of its own, controlled from another.
+//! A loop on a thread of its own, controlled from another thread.
 
 use crate::probe::{ANY_PORT, Node, PATIENCE, Probe, Seen, Task, pattern, regtest};
 use bytes::Bytes;
@@ -15,7 +15,8 @@ use std::sync::mpsc::channel;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// Runs a node on a thread of its own, which returns its handler.
+/// Runs a node on its own thread, and returns the node's address, its handle and the thread. The thread returns the
+/// node's handler when the loop has ended.
 fn spawn() -> (SocketAddr, Handle<Task>, JoinHandle<Probe>) {
     let (sender, receiver) = channel();
     let thread = thread::spawn(move || {

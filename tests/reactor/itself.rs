@@ -1,4 +1,4 @@
-//! Connections of a loop to itself: each is a failed dial, with and without a peer manager.
+//! Connections of a loop to itself. Each counts as a failed dial, with and without a peer manager.
 
 use crate::probe::{ANY_PORT, Node, PATIENCE, Probe, Seen, regtest, until};
 use peerloop::MioNet;
@@ -21,7 +21,7 @@ use std::time::Duration;
 
 const TO_ITSELF: CloseReason = CloseReason::Local(LocalCause::SelfConnection);
 
-/// The real kernel, made to pick the dialled port as the source port, so that TCP connects the socket to itself.
+/// The real kernel, except that each socket is bound to the dialled address. TCP then connects the socket to itself.
 struct SamePort(MioNet);
 
 impl Layer for SamePort {
@@ -47,7 +47,7 @@ impl Layer for SamePort {
     }
 }
 
-/// Returns an address of this machine without a listener.
+/// Returns an address with this IP address and a port without a listener.
 fn deserted(ip: impl Into<IpAddr>) -> SocketAddr {
     let listener = TcpListener::bind((ip.into(), 0)).expect("a loopback port is free");
     listener.local_addr().expect("the listener is bound")
@@ -114,7 +114,8 @@ fn threat_p17_a_peer_that_echoes_our_version_is_a_failed_dial() {
         until([&mut node], "the loop dials", |[node]| node.count(|seen| *seen == Seen::Opened) == 1);
         let (mut socket, _) = echo.accept().expect("the loop dials");
         let version = read_bytes_of_frame(&mut socket);
-        // A peer that repeats all its input would complete the handshake with our own `verack`.
+        // If the loop accepted its own `version`, it would send a `verack`. A peer that repeats all its input would
+        // then complete the handshake.
         socket.write_all(&version).expect("the node reads");
         until([&mut node], "the connection is closed", |[node]| {
             node.count(|seen| matches!(seen, Seen::Closed(..))) == 1
@@ -134,7 +135,7 @@ fn threat_p17_a_loop_that_dials_its_own_listener_closes_both_ends() {
     assert_eq!((node.ready(), node.reactor.stats().links), (vec![], 0));
 }
 
-/// Reads the bytes of the next frame, header and payload.
+/// Reads the next frame and returns its bytes: header and payload.
 fn read_bytes_of_frame(socket: &mut TcpStream) -> Vec<u8> {
     let mut frame = vec![0; HEADER_LEN_BYTES];
     socket.read_exact(&mut frame).expect("a header arrives");

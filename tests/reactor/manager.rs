@@ -30,7 +30,7 @@ fn fixed(peers: &[SocketAddr]) -> ManagerConfig {
     patient(ManagerConfig::fixed(Network::Regtest, peers.to_vec()))
 }
 
-/// Returns `manager` with short pauses and practically endless retries.
+/// Returns `manager` with short backoffs and practically endless retries.
 fn patient(manager: ManagerConfig) -> ManagerConfig {
     manager.with_initial_backoff(INITIAL_BACKOFF).with_max_backoff(MAX_BACKOFF).with_max_retries(1_000)
 }
@@ -83,7 +83,8 @@ fn accepted(node: &Node) -> u64 {
     node.reactor.stats().counters.accepted
 }
 
-/// Checks that each event is a failed dial of `address`, counted from `first`, and that none was too early.
+/// Asserts that each event is a failed dial of `address`, that the failures are counted from `first`, and that each
+/// retry is scheduled at least one backoff after the previous one.
 fn assert_backs_off(events: &[ControlEvent], address: SocketAddr, first: u32) {
     let mut due = None;
     for (event, count) in events.iter().zip(first..) {
@@ -183,7 +184,7 @@ impl BookFile {
         Self(Folder::new(env!("CARGO_TARGET_TMPDIR")))
     }
 
-    /// Starts a loop from the book, and returns it with its initial bans.
+    /// Starts a node with the book, and returns the node and the book's bans.
     fn open(&self, manager: ManagerConfig) -> (Node, Vec<Ban>) {
         let (store, opened) = RedbStore::open(self.0.file("peers.redb")).expect("the folder can be written");
         assert_eq!((opened.set_aside, opened.dropped), (None, 0));
@@ -201,7 +202,7 @@ impl BookFile {
     }
 }
 
-/// Stops the loop gracefully.
+/// Stops the node's loop gracefully, and turns `others` in the meantime.
 fn stop(mut node: Node, others: &mut [&mut Node]) {
     node.act(|ctx| ctx.stop());
     let began = std::time::Instant::now();
@@ -211,7 +212,7 @@ fn stop(mut node: Node, others: &mut [&mut Node]) {
     }
 }
 
-/// Checks that `address` is not dialled within 1,000 turns.
+/// Asserts that `address` is not dialled within 1,000 turns, and that no dial of it has failed.
 fn assert_never_dials(node: &mut Node, address: SocketAddr) {
     let turns = node.reactor.stats().counters.turns + 1_000;
     while node.reactor.stats().counters.turns < turns {
@@ -249,7 +250,7 @@ fn req_e38_a_ban_outlives_the_loop_and_an_unbanned_peer_is_dialled() {
 
     let (mut node, bans) = book.open(normal());
     assert_eq!(bans.iter().map(|ban| ban.host).collect::<Vec<_>>(), [Host::of(bad.ip())]);
-    until([&mut node, &mut good_node], "the valid one is dialled", |[node, _]| handshakes_with(node, good) == 1);
+    until([&mut node, &mut good_node], "the good address is dialled", |[node, _]| handshakes_with(node, good) == 1);
     assert_never_dials(&mut node, bad);
     bad_node.turn();
     assert_eq!(accepted(&bad_node), 1);
@@ -264,7 +265,7 @@ fn req_e38_a_ban_outlives_the_loop_and_an_unbanned_peer_is_dialled() {
 }
 
 #[test]
-fn req_e26_a_list_longer_than_the_maximum_waits_for_a_slot() {
+fn req_e26_a_listed_peer_beyond_the_maximum_waits_for_a_slot() {
     let addresses = [7, 8, 9].map(own_address);
     let [mut one, mut two, mut three] = addresses.map(|address| Node::listening_on(regtest(), address));
     let mut node = Node::with(managed(fixed(&addresses).with_target_peers(1).with_max_peers(2)));

@@ -1,4 +1,4 @@
-//! Both ends of a test: a [`Node`] whose handler records all its events, and a [`BareSocket`] without an engine.
+//! The endpoints that the tests use: a [`Node`] whose handler records events, and a [`BareSocket`] without an engine.
 
 use bytes::Bytes;
 use peerloop::MioNet;
@@ -134,7 +134,7 @@ impl Node {
         Self { reactor, address }
     }
 
-    /// Returns two connected nodes, the first of which dialled, and each node's id of the other.
+    /// Returns two connected nodes and each node's id for the other. The first node dialled.
     pub(crate) fn pair() -> ([Self; 2], [PeerId; 2]) {
         let (mut one, mut two) = (Self::new(), Self::new());
         let there = one.dial(two.address);
@@ -145,7 +145,7 @@ impl Node {
         ([one, two], [there, here])
     }
 
-    /// Makes one turn that does not wait; returns whether the loop continues.
+    /// Makes one turn that does not wait, and returns whether the loop continues.
     pub(crate) fn turn(&mut self) -> bool {
         self.reactor.poll_once(Duration::ZERO).expect("the poller works")
     }
@@ -160,7 +160,7 @@ impl Node {
             self.turn();
             match pending.try_take().expect("the loop has not ended") {
                 Some(reply) => return reply,
-                // A turn with its maximum number of events leaves requests to a later turn.
+                // If a turn has its maximum number of events, requests wait for a later turn.
                 None => assert!(began.elapsed() < PATIENCE, "the request is not carried out"),
             }
         }
@@ -201,7 +201,7 @@ pub(crate) fn regtest() -> Config {
     Config::new(Network::Regtest).with_seed(Some(7))
 }
 
-/// Turns the nodes until `done`.
+/// Turns the nodes until `done` returns true.
 ///
 /// # Panics
 ///
@@ -230,7 +230,7 @@ impl BareSocket {
         Self(socket)
     }
 
-    /// Connects to `node`, completes the handshake and reads its answers.
+    /// Connects to `node`, completes the handshake, and reads the node's messages up to `sendheaders`.
     pub(crate) fn ready(node: &mut Node) -> (Self, PeerId) {
         let before = node.ready().len();
         let mut socket = Self::connect(node.address);
@@ -278,8 +278,8 @@ pub(crate) fn pattern(len_bytes: usize) -> Vec<u8> {
     (0..len_bytes as u64).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect()
 }
 
-/// Runs `body` in a child process, because it changes state that the whole process shares. `name` is the path of the
-/// calling test. Returns the child's exit status; does not return inside the child.
+/// Runs `body` in a child process, because `body` changes state that the whole process shares. `name` is the path of
+/// the calling test. Returns the child's exit status in the parent, and never returns in the child.
 pub(crate) fn in_a_child(name: &str, body: impl FnOnce()) -> ExitStatus {
     const VARIABLE: &str = "PEERLOOP_TEST_CHILD";
     if env::var(VARIABLE).is_ok_and(|child| child == name) {

@@ -53,7 +53,7 @@ fn an_address_resolves_to_itself() {
 
 #[test]
 fn a_failed_look_up_reports_the_name() {
-    // The first is reserved for this purpose (RFC 6761); the second cannot even be passed to the system.
+    // The first name is reserved for this purpose (RFC 6761). The second cannot even be passed to the system.
     for name in ["no-such-seed.invalid", "two\0names"] {
         let failure = resolved(name, 1).expect_err("the name has no address");
         assert_eq!(failure.name, name);
@@ -92,7 +92,7 @@ fn reactor_asking(questions: u32, net: MioNet) -> Reactor<Curious, Probe> {
 
 #[test]
 fn answers_wake_the_loop_which_processes_all_of_them() {
-    // More answers than one turn processes.
+    // This is more answers than one turn processes.
     const QUESTIONS: u32 = 40;
     let answer = |_: &str, port| match port {
         1 => Ok(vec![SocketAddr::from(([192, 0, 2, 1], port))]),

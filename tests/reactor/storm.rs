@@ -15,7 +15,7 @@ thread_local! {
     static LINES: Cell<usize> = const { Cell::new(0) };
 }
 
-/// A counter of this thread's log lines, so that other tests' lines do not count.
+/// A logger that counts each thread's lines separately, so that the lines of other tests do not count.
 struct LineCounter;
 
 impl Log for LineCounter {
@@ -30,7 +30,7 @@ impl Log for LineCounter {
     fn flush(&self) {}
 }
 
-/// Connects 100 sockets at a time and ends each with `end_all`, some before and some after they are accepted.
+/// Connects 100 sockets at a time and passes each to `end_all`, some before and some after they are accepted.
 fn storm(node: &mut Node, end_all: impl Fn(BareSocket)) {
     let began = std::time::Instant::now();
     for round in 0..CYCLES / AT_ONCE {
@@ -51,7 +51,7 @@ fn storm(node: &mut Node, end_all: impl Fn(BareSocket)) {
     }
 }
 
-/// Checks that every peer was opened and closed, in few rows and with few log lines.
+/// Asserts that every peer was opened and closed, with few rows of the table and few log lines.
 fn check(node: &Node) {
     let stats = node.reactor.stats();
     assert_eq!((stats.links, stats.ready), (0, 0));

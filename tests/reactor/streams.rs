@@ -34,7 +34,7 @@ fn begin(node: &mut Node, peer: PeerId, payload: &Bytes) {
 }
 
 #[test]
-fn a_bare_socket_reads_a_block_fed_in_parts_whole_and_the_later_messages_after_it() {
+fn a_bare_socket_reads_a_block_that_was_fed_in_parts_and_then_the_later_messages() {
     let mut node = Node::new();
     let (mut socket, peer) = BareSocket::ready(&mut node);
     let payload = Bytes::from(pattern(16 << 20));
@@ -94,7 +94,7 @@ fn the_other_end_reads_an_extended_header_and_reports_the_cut() {
 }
 
 #[test]
-fn a_graceful_close_comes_after_the_fed_parts() {
+fn a_graceful_close_follows_the_fed_parts() {
     let mut node = Node::new();
     let (mut socket, peer) = BareSocket::ready(&mut node);
     let payload = Bytes::from(pattern(200_000));

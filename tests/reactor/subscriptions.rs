@@ -1,4 +1,4 @@
-//! Subscriptions to messages: they receive messages in addition to the handler and change nothing for it.
+//! Subscriptions to messages. They receive messages in addition to the handler, and change nothing for the handler.
 
 use crate::probe::{BareSocket, Node, Seen, pattern, until};
 use bytes::Bytes;
@@ -16,7 +16,7 @@ fn opaque(command: CommandName, payload: &[u8]) -> Vec<u8> {
     frame(&MessageRef::Opaque { command, payload })
 }
 
-/// Returns the same frame with a wrong checksum.
+/// Returns the frame of [`opaque`] with a wrong checksum.
 fn damaged(command: CommandName, payload: &[u8]) -> Vec<u8> {
     let mut bytes = opaque(command, payload);
     bytes[20] ^= 1;

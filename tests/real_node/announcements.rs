@@ -1,4 +1,4 @@
-//! Announcements that both sides make once, right after the handshake: `protoconf`, `sendheaders` and the rest.
+//! Announcements that both sides make once, right after the handshake, such as `protoconf` and `sendheaders`.
 
 use crate::node::Node;
 use crate::observer::{Happened, Observer, config};
@@ -39,7 +39,7 @@ fn req_e11_sendheaders_is_exchanged_and_the_node_obeys_ours() {
     assert_eq!(observer.ask(move |ctx| ctx.peer(peer).map(|view| view.connection().send_headers_mode())), Some(true));
     node.peer_once(|peer| peer["bytesrecv_per_msg"]["sendheaders"] == json!(24));
 
-    // The node announces a block with headers only to a peer that is known to have the previous block.
+    // The node announces a block by `headers` only if it knows that the peer has the previous block.
     observer.send(peer, "getheaders", getheaders_after(&node.cli(&["getblockhash", "0"])));
     let is_headers = |happened: &Happened| *happened == Happened::Message(CommandName::new("headers"));
     observer.until("headers in answer to getheaders", peer, is_headers);
@@ -57,7 +57,7 @@ fn req_e35_messages_that_the_engine_does_not_answer_reach_the_handler() {
     let peer = observer.ready(node.address());
     let getheaders = Happened::Message(CommandName::new("getheaders"));
     observer.until("getheaders", peer, |happened| *happened == getheaders);
-    // The node sends them in this order.
+    // The node sends its messages in this order.
     let expected = [
         Happened::Opened { accepted: false },
         Happened::Ready,
@@ -72,7 +72,8 @@ fn req_e35_messages_that_the_engine_does_not_answer_reach_the_handler() {
     assert_eq!(undecodable, 0, "every message could be decoded");
 }
 
-/// Returns a `getheaders` for all blocks after the one with this hash, which is given as RPC prints it.
+/// Returns the payload of a `getheaders` for all blocks after the one with this hash. `hash` is written as RPC prints
+/// it.
 fn getheaders_after(hash: &str) -> Vec<u8> {
     let byte = |at: usize| u8::from_str_radix(&hash[at..at + 2], 16).expect("a hash is hexadecimal");
     let mut payload = 70_016_u32.to_le_bytes().to_vec();

@@ -91,7 +91,7 @@ fn a_merkleblock_proves_the_matches_of_the_filter_and_nothing_else() {
     let best = chain.best_block();
     let txids = chain.txids(best);
     for chosen in [vec![1], vec![0, 4], vec![0, 1, 2, 3, 4], vec![]] {
-        // The rate is so low that none of the five transactions is a false positive.
+        // The false-positive rate is so low that none of the five transactions is a false positive.
         let mut filter = BloomFilter::new(10, 1e-9, 0x5eed, BloomFilter::UPDATE_NONE);
         chosen.iter().for_each(|&index: &usize| filter.insert(txids[index].as_bytes()));
         chain.say(Message::FilterLoad(filter));
@@ -121,7 +121,7 @@ fn a_merkleblock_proves_the_matches_of_the_filter_and_nothing_else() {
 }
 
 #[test]
-fn an_enriched_header_proves_the_coinbase_and_the_count() {
+fn an_enriched_header_has_the_transaction_count_and_proves_the_coinbase() {
     let Some(mut chain) = Chain::start_with(&[]) else { return };
     let find = |message: &Message| match message {
         Message::HdrsEn(headers) => Some(headers.clone()),
@@ -151,7 +151,7 @@ fn an_enriched_header_proves_the_coinbase_and_the_count() {
 }
 
 #[test]
-fn waiting_transactions_are_listed_and_sent_and_unknown_ones_not_found() {
+fn waiting_transactions_are_listed_and_sent_and_unknown_ones_are_not_found() {
     let options = ["-peerbloomfilters=1", "-rejectmempoolrequest=0"];
     let Some(mut chain) = Chain::start_with(&options) else { return };
     let mut waiting = chain.pay(3);

@@ -1,4 +1,4 @@
-//! Peers that the node or we disconnect, and the reason that is reported for each.
+//! Connections that the node or we close, and the close reason that our loop reports for each.
 
 use crate::handshake::is_end_or_reset;
 use crate::node::Node;
@@ -37,7 +37,7 @@ fn a_user_agent_that_the_node_bans_is_closed_without_a_reject() {
     let (reason, state) = observer.closed(peer);
     assert_eq!(state, ConnectionState::AwaitingHandshake);
     assert!(is_end_or_reset(reason), "{reason:?}");
-    assert_eq!(observer.happened(peer).len(), 2, "opened and closed, and nothing between");
+    assert_eq!(observer.happened(peer).len(), 2, "the peer was opened and closed, with no event in between");
     assert_eq!(reason.side(), Side::Remote);
 }
 
@@ -117,7 +117,7 @@ fn a_node_at_capacity_closes_before_it_sends_its_version() {
     assert!(!observer.happened(second).contains(&Happened::Ready));
     assert!(
         observer.ask(move |ctx| ctx.peer(first).is_some_and(|view| view.is_ready())),
-        "the first one stays connected"
+        "the first connection stays open"
     );
 }
 

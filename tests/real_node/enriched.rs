@@ -1,7 +1,8 @@
 //! New blocks that the node announces by their enriched headers.
 //!
-//! The node does so only for a peer that sends `sendhdrsen` without `sendheaders` (SV Node 1.2.2, net_processing.cpp
-//! SendBlockHeaders). The engine sends `sendheaders` to every peer, so this test uses a plain connection.
+//! The node announces blocks this way only to a peer that sends `sendhdrsen` without `sendheaders` (SV Node 1.2.2,
+//! net_processing.cpp SendBlockHeaders). The engine sends `sendheaders` to every peer, so this test uses a plain
+//! connection.
 
 use crate::mined::hash;
 use crate::node::Node;
@@ -20,7 +21,7 @@ fn after_sendhdrsen_a_new_block_is_announced_by_its_enriched_header() {
     wire.say(&Message::Verack);
     // Until we announce a limit, the node treats any enriched header as too large and announces the block with inv.
     wire.say(&protoconf());
-    // The node announces a block with its header only to a peer that is known to have the previous block.
+    // The node announces a block by its header only if it knows that the peer has the previous block.
     let genesis = hash(&node.cli(&["getblockhash", "0"]));
     wire.say(&Message::GetHeaders(Locator::from_hashes(70_016, [genesis], Hash256::ZERO)));
     wire.receive_command(CommandName::HEADERS);

@@ -1,7 +1,7 @@
 //! The handshake in both directions, checked by each side's view of the other.
 //!
-//! The node reports by RPC every field that we write. So a field in the wrong byte order cannot pass, even if our
-//! decoder has the same error.
+//! The node reports by RPC every field that we write. So the tests detect a field in the wrong byte order, even if
+//! our decoder has the same error.
 
 use crate::node::Node;
 use crate::observer::{Observer, config};
@@ -11,7 +11,7 @@ use peerloop::wire::{AssociationId, NetAddress};
 use peerloop::{Config, Network, PeerId};
 use serde_json::json;
 
-/// Returns a configuration in which every field changes if its bytes are reversed.
+/// Returns a configuration in which every number changes if its bytes are reversed.
 fn unmistakable() -> Config {
     config()
         .with_protocol_version(70_015)
@@ -21,7 +21,7 @@ fn unmistakable() -> Config {
         .with_relay(false)
 }
 
-/// Compares the node's view of us with [`unmistakable`].
+/// Asserts that the node's view of us matches [`unmistakable`].
 fn assert_the_node_knows_us(seen: &serde_json::Value) {
     let claimed = unmistakable();
     assert_eq!(seen["version"], json!(claimed.protocol_version));
@@ -34,7 +34,7 @@ fn assert_the_node_knows_us(seen: &serde_json::Value) {
     assert_eq!(seen["associd"], json!("Not-Set"), "we want one connection and no more");
 }
 
-/// Checks the node's `version`, and that all four steps of the handshake are recorded.
+/// Asserts that we have the node's whole `version`, and that all four steps of the handshake are recorded.
 fn assert_we_know_the_node(observer: &mut Observer, peer: PeerId, height: i32) {
     let version = observer.version(peer);
     assert_eq!(version.user_agent.as_deref(), Some(b"/Bitcoin SV:1.0.13/".as_slice()));
@@ -107,7 +107,7 @@ fn req_e52_the_node_dials_us_and_each_knows_the_other() {
     let came_from = observer.ask(move |ctx| ctx.peer(peer).expect("the peer is connected").address());
     assert_eq!(seen["addrlocal"], json!(came_from.to_string()), "our version has the address at which we see the node");
     let streams = seen["streams"].as_array().expect("the streams are listed");
-    assert_eq!(streams.len(), 1, "our empty answer to its association id keeps it from opening more");
+    assert_eq!(streams.len(), 1, "the node opens no further stream, because we answer with an empty association id");
     assert_eq!(observer.ask(|ctx| ctx.peers().count()), 1);
 }
 

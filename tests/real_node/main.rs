@@ -1,7 +1,8 @@
 //! Tests against a real Bitcoin SV node, which each test starts for itself.
 //!
-//! They run if `PEERLOOP_REAL_NODE` names the folder of the node's programs, which `tools/test real-node` sets, and
-//! fail if the node does not start. Without the variable they print a notice and pass, or fail if `CI` is set.
+//! The tests run the node's programs in the folder that the environment variable `PEERLOOP_REAL_NODE` names.
+//! `tools/test real-node` sets the variable. A test fails if the node does not start. Without the variable, the tests
+//! print a notice and pass, except that they fail if `CI` is set.
 
 #![allow(
     clippy::disallowed_methods,

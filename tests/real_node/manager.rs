@@ -1,5 +1,5 @@
-//! The peer manager and a real node: one that is killed and returns, one that is banned, and one that connects when
-//! no slot is free.
+//! The peer manager and a real node. The node is killed and started again, it is banned, or it connects when no slot
+//! is free.
 
 use crate::node::Node;
 use peerloop::MioNet;
@@ -39,7 +39,7 @@ impl Handler for Recorder {
     }
 }
 
-/// Returns a configuration with `manager`, short pauses, practically endless retries, and no peers but the test's.
+/// Returns a configuration with `manager`, short backoffs, practically endless retries, and no DNS seeds.
 fn config(manager: ManagerConfig) -> Config {
     let (initial_backoff, max_backoff, max_retries) = (INITIAL_BACKOFF, MAX_BACKOFF, 1_000);
     let manager = manager
@@ -55,7 +55,7 @@ impl Managed {
         Self { reactor: Reactor::new(config(manager), Recorder::default()).expect("the configuration is valid") }
     }
 
-    /// Starts a loop from an address book, and returns it with the book's bans.
+    /// Starts a loop with the address book in `folder`, and returns the loop and the book's bans.
     fn with_book(folder: &Path, manager: ManagerConfig) -> (Self, Vec<Ban>) {
         let (store, opened) = RedbStore::open(folder.join("peers.redb")).expect("the folder can be written");
         assert_eq!((opened.set_aside, opened.dropped), (None, 0));
@@ -109,7 +109,7 @@ impl Managed {
         self.events().iter().filter(|event| event.label() == label).count()
     }
 
-    /// Turns for `time`, regardless of events.
+    /// Turns the loop for `time`, regardless of events.
     fn wait(&mut self, time: Duration) {
         let began = std::time::Instant::now();
         while began.elapsed() < time {
@@ -157,7 +157,8 @@ fn req_e19_a_killed_node_is_dialled_until_it_returns() {
     node.peer_once(|peer| peer["inbound"] == json!(true));
 }
 
-/// Checks that each event is a failed dial, and that none was too early.
+/// Asserts that each event is a failed dial of `address`, and that each retry is scheduled at least one backoff after
+/// the previous one.
 fn assert_backs_off(failed: &[ControlEvent], address: SocketAddr) {
     let mut due = None;
     for (event, count) in failed.iter().zip(1..) {

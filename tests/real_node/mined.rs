@@ -1,4 +1,4 @@
-//! A chain that a node mines for a test, and the node's only peer.
+//! A node with a chain that it mined for the test. Our observer is the node's only peer.
 
 use crate::node::Node;
 use crate::observer::{Observer, config};
@@ -31,7 +31,8 @@ impl Chain {
         Some(chain)
     }
 
-    /// Makes transactions, which the node keeps until it mines, and returns their ids.
+    /// Makes the node send `count` payments to itself, and returns their ids. The node keeps them until it mines a
+    /// block.
     pub(crate) fn pay(&self, count: usize) -> Vec<Hash256> {
         (0..count).map(|_| hash(&self.node.cli(&["sendtoaddress", &self.address, "1"]))).collect()
     }
@@ -41,7 +42,7 @@ impl Chain {
         hash(self.node.json(&["generatetoaddress", "1", &self.address])[0].as_str().expect("the text is a hash"))
     }
 
-    /// Reconnects, so that the node has announced nothing to this peer yet.
+    /// Closes the connection and connects again, as a peer to which the node has announced nothing yet.
     pub(crate) fn reconnect(&mut self) {
         let peer = self.peer;
         self.observer.ask(move |ctx| ctx.close(peer, Disconnect::Done));
@@ -53,19 +54,20 @@ impl Chain {
         hash(&self.node.cli(&["getbestblockhash"]))
     }
 
-    /// Returns the ids of all transactions of a block, as RPC reports them.
+    /// Returns the ids of a block's transactions, as RPC reports them.
     pub(crate) fn txids(&self, block: Hash256) -> Vec<Hash256> {
         let block = self.node.json(&["getblock", &block.to_string()]);
         let txids = block["tx"].as_array().expect("the block has transactions");
         txids.iter().map(|txid| hash(txid.as_str().expect("the text is a hash"))).collect()
     }
 
-    /// Returns the bytes that RPC prints as hexadecimal.
+    /// Runs an RPC command that prints bytes as hexadecimal, and returns the bytes.
     pub(crate) fn bytes(&self, arguments: &[&str]) -> Vec<u8> {
         from_hex(&self.node.cli(arguments))
     }
 
-    /// Returns a transaction that the node has signed but not kept. It spends the wallet's output at this position.
+    /// Returns a transaction that the node has signed but not kept. It spends the wallet's output at `position` and
+    /// pays `fee`, in coins.
     pub(crate) fn unsent_tx(&self, position: usize, fee: &str) -> Tx {
         let output = &self.node.json(&["listunspent"])[position];
         let input = format!("[{{\"txid\":{},\"vout\":{}}}]", output["txid"], output["vout"]);
@@ -77,7 +79,7 @@ impl Chain {
         assert_eq!(signed["complete"], Value::Bool(true), "{signed}");
         let bytes = from_hex(signed["hex"].as_str().expect("the node returns a transaction"));
         let tx = TxRef::decode(&bytes).expect("the bytes are a transaction");
-        // Rebuilt from its parts, so that this crate encodes all of its bytes.
+        // The transaction is rebuilt from its parts, so that this crate encodes all of its bytes.
         let (inputs, outputs): (Vec<_>, Vec<_>) = (tx.inputs().collect(), tx.outputs().collect());
         Tx::from_parts(tx.version(), &inputs, &outputs, tx.locktime())
     }
@@ -94,7 +96,7 @@ impl Chain {
         self.observer.receive(what, self.peer, find)
     }
 
-    /// Asks for all headers; afterwards the node knows that we have these blocks.
+    /// Requests all headers and returns them. From then on the node assumes that we have these blocks.
     pub(crate) fn headers(&mut self) -> Vec<BlockHeader> {
         self.say(Message::GetHeaders(self.locator()));
         self.receive("headers", |message| match message {
@@ -107,12 +109,12 @@ impl Chain {
         hash(&self.node.cli(&["getblockhash", "0"]))
     }
 
-    /// Returns a locator that asks for the whole chain.
+    /// Returns a locator that requests all blocks after the genesis block.
     pub(crate) fn locator(&self) -> Locator {
         Locator::from_hashes(70_016, [self.genesis()], Hash256::ZERO)
     }
 
-    /// Checks that the node's ban score for us is 0.
+    /// Asserts that the node's ban score for us is 0.
     pub(crate) fn assert_in_good_standing(mut self) {
         self.observer.settle(self.peer);
         let seen = self.node.peer_once(|_| true);

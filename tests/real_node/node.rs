@@ -1,8 +1,8 @@
 //! A real Bitcoin SV node on regtest, which runs as long as a test needs it.
 //!
 //! [`Node`] listens on free loopback ports and keeps its data in a folder of its own. A killed node can be started
-//! again with both. Dropping the value, including in a panic, kills the process by its id and removes the folder.
-//! Nothing outside that folder is written.
+//! again with the same ports and data. Dropping the value, including in a panic, kills the process by its id and
+//! removes the folder. Nothing outside that folder is written.
 
 use peerloop_testkit::Folder;
 use serde_json::Value;
@@ -16,15 +16,15 @@ use std::sync::Once;
 use std::thread;
 use std::time::Duration;
 
-/// The variable that names the folder of `bitcoind` and `bitcoin-cli`.
+/// The environment variable with the path of the folder that contains `bitcoind` and `bitcoin-cli`.
 const PROGRAMS_VARIABLE: &str = "PEERLOOP_REAL_NODE";
-/// Maximum number of attempts to start the node; another process may bind its port first.
+/// Maximum number of attempts to start the node. An attempt fails if another process binds one of the ports first.
 const MAX_STARTS: usize = 3;
 const ANSWER_POLL: Duration = Duration::from_millis(50);
-/// Maximum number of polls for an answer, which last at least a minute.
+/// Maximum number of polls for an answer. All of them together last at least a minute.
 const MAX_ANSWER_POLLS: usize = 1_200;
 
-/// A running node; dropping it kills it.
+/// A node. Dropping the value kills the process.
 #[derive(Debug)]
 pub(crate) struct Node {
     process: Child,
@@ -36,16 +36,16 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Starts a node and waits until it answers. Returns `None` if this machine has no node.
+    /// Starts a node and waits until it answers. Returns `None` if [`PROGRAMS_VARIABLE`] is not set.
     ///
     /// # Panics
     ///
-    /// When the node does not start, or when there is none although `CI` is set.
+    /// When the node does not start, or when `CI` is set and the variable is not.
     pub(crate) fn start() -> Option<Self> {
         Self::start_with(&[])
     }
 
-    /// Starts a node like [`Node::start`], with more options, which override those of every node.
+    /// Starts a node like [`Node::start`], with additional options. They override the options that every node has.
     pub(crate) fn start_with(options: &[&str]) -> Option<Self> {
         let programs = programs()?;
         let start = || Self::try_start(&programs, options);
@@ -83,16 +83,16 @@ impl Node {
         self.try_cli(arguments).unwrap_or_else(|problem| panic!("bitcoin-cli {arguments:?}: {problem}"))
     }
 
-    /// Returns the output of `bitcoin-cli` for a command that answers in JSON.
+    /// Returns `bitcoin-cli`'s output for a command, parsed as JSON.
     ///
     /// # Panics
     ///
-    /// When the command fails.
+    /// When the command fails, or when its output is not JSON.
     pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         serde_json::from_str(&self.cli(arguments)).expect("the answer is JSON")
     }
 
-    /// Returns the node's view of its one peer, once `holds` returns true for it.
+    /// Waits until `holds` returns true for the node's view of its only peer, and returns that view.
     ///
     /// # Panics
     ///
@@ -111,7 +111,7 @@ impl Node {
         panic!("timed out waiting for a view of the node's peer: {peers:#}");
     }
 
-    /// Waits until the log has a line with `text`, and returns the log; `-debug=net` makes the node log more.
+    /// Waits until the log contains `text`, and returns the log. The option `-debug=net` makes the node log more.
     ///
     /// # Panics
     ///
@@ -169,7 +169,7 @@ impl Node {
         let program = self.programs.join("bitcoin-cli");
         let output = Command::new(&program)
             .args(["-regtest", "-rpcclienttimeout=60"])
-            // The node writes a password into its folder; another node on the same port would not know it.
+            // The node writes a password into its folder. Another node on the same port refuses this password.
             .args([format!("-rpcport={}", self.rpc_port), format!("-datadir={}", self.data.path().display())])
             .args(arguments)
             .stdin(Stdio::null())
@@ -221,7 +221,7 @@ fn programs() -> Option<PathBuf> {
     let ci = env::var("CI").unwrap_or_default();
     assert!(["", "0", "false"].contains(&ci.as_str()), "CI is set, but {PROGRAMS_VARIABLE} is not: run tools/test");
     SAID.call_once(|| {
-        // Written past the test harness, which captures the output of passing tests.
+        // Writes to standard error directly, because the test harness captures the printed output of passing tests.
         let line = "!!! SKIPPED: the tests against a real node did NOT run; run them with: tools/test real-node\n";
         io::stderr().write_all(line.as_bytes()).expect("standard error is open");
     });

@@ -1,7 +1,7 @@
-//! A loop whose handler records the events of its peers, for a test to wait for and to check.
+//! A loop whose handler records its peers' events, so that a test can wait for them and check them.
 //!
-//! The test's own thread turns the loop, and only while it waits for something. A wait that lasts too long panics
-//! with the whole record. So no test hangs, and none depends on the node's speed.
+//! The test's own thread turns the loop, and only while the test waits for something. A wait that lasts too long
+//! panics with the whole record. So no test hangs, and none depends on the node's speed.
 //!
 //! Every message of the node must decode to its last byte, and encode to the same bytes again.
 
@@ -22,18 +22,18 @@ const MAX_TURN: Duration = Duration::from_millis(100);
 /// A loop and the record of its events.
 pub(crate) struct Observer {
     reactor: Reactor<MioNet, Record>,
-    /// Number of recorded messages up to and including the last one that the test has received.
+    /// Number of recorded messages up to and including the last one that [`Observer::receive`] found.
     read: usize,
 }
 
-/// The events of peers, in order, including the messages.
+/// The events and the messages of all peers, each in order.
 #[derive(Debug, Default)]
 struct Record {
     happened: Vec<(PeerId, Happened)>,
     messages: Vec<(PeerId, Message)>,
 }
 
-/// An [`Event`] to keep, or a message that the engine passed to the handler.
+/// A recorded [`Event`], or the command of a message whose header the engine passed to the handler.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Happened {
     Opened { accepted: bool },
@@ -72,7 +72,8 @@ impl Observer {
         peer
     }
 
-    /// Waits until `peer` is ready and knows that we are: after our `verack` the node sends `sendheaders`.
+    /// Waits until the handshake is complete for both sides. The node sends `sendheaders` only after our `verack`, so
+    /// that message shows that the handshake is complete for the node.
     pub(crate) fn until_ready(&mut self, peer: PeerId) {
         self.until("completed handshake", peer, |happened| *happened == Happened::Ready);
         self.until("sendheaders", peer, |happened| *happened == Happened::SendHeaders);
@@ -86,7 +87,7 @@ impl Observer {
         self.turn_until("answer", |_| pending.try_take().expect("the loop runs"))
     }
 
-    /// Sends a message with a payload of the test's own.
+    /// Sends a message with this payload.
     pub(crate) fn send(&mut self, peer: PeerId, command: &str, payload: Vec<u8>) {
         let command = CommandName::new(command);
         let message = move |ctx: &mut Ctx<'_>| ctx.send(peer, &MessageRef::Opaque { command, payload: &payload });
@@ -98,7 +99,8 @@ impl Observer {
         self.ask(move |ctx| ctx.send(peer, &message.as_ref())).expect("the peer is ready");
     }
 
-    /// Waits for a message of `peer` that `find` accepts, after the last one that this method returned.
+    /// Waits for a message of `peer` for which `find` returns a result, and returns the result. The search begins
+    /// after the message that the previous call found.
     pub(crate) fn receive<T>(&mut self, what: &str, peer: PeerId, find: impl Fn(&Message) -> Option<T>) -> T {
         let read = self.read;
         let (at, found) = self.turn_until(what, |record| {
@@ -115,13 +117,14 @@ impl Observer {
         messages.filter(|(who, _)| *who == peer).find_map(|(_, message)| find(message))
     }
 
-    /// Waits for the answer to a ping; the node processes messages in order, so it has processed all earlier ones.
+    /// Pings the node and waits for the pong. The node processes messages in order, so it has then processed all
+    /// earlier ones.
     pub(crate) fn settle(&mut self, peer: PeerId) {
         let nonce = self.ask(move |ctx| ctx.ping(peer, ctx.now())).expect("the peer is ready");
         self.until("pong", peer, |happened| matches!(*happened, Happened::Pong { nonce: of, .. } if of == nonce));
     }
 
-    /// Waits for a peer that has connected to us.
+    /// Waits for the first peer that connects to us, and returns its id.
     pub(crate) fn accepted(&mut self) -> PeerId {
         self.turn_until("accepted connection", |record| {
             let accepted =
@@ -130,12 +133,12 @@ impl Observer {
         })
     }
 
-    /// Waits for an event of `peer`.
+    /// Waits until `peer` has an event that `is_it` accepts, and returns the first such event.
     pub(crate) fn until(&mut self, what: &str, peer: PeerId, is_it: impl Fn(&Happened) -> bool) -> Happened {
         self.turn_until(what, |record| record.of(peer).find(|happened| is_it(happened)).cloned())
     }
 
-    /// Waits for `count` such events of `peer`.
+    /// Waits until `peer` has `count` events that `is_it` accepts.
     pub(crate) fn until_times(&mut self, count: usize, what: &str, peer: PeerId, is_it: impl Fn(&Happened) -> bool) {
         self.turn_until(what, |record| {
             let times = record.of(peer).filter(|happened| is_it(happened)).count();
@@ -143,7 +146,7 @@ impl Observer {
         });
     }
 
-    /// Waits until `peer` is closed; returns the reason and the last state.
+    /// Waits until `peer` is closed, and returns the close reason and the last state.
     pub(crate) fn closed(&mut self, peer: PeerId) -> (CloseReason, ConnectionState) {
         self.turn_until("closed connection", |record| {
             record.of(peer).find_map(|happened| match *happened {

@@ -1,4 +1,5 @@
-//! Pings both ways, each with its own nonce and both of its latencies.
+//! Pings in both directions. Each of ours has its own nonce, and its pong reports when the ping was due, sent and
+//! answered.
 
 use crate::node::Node;
 use crate::observer::{Happened, Observer, config};

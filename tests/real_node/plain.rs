@@ -45,7 +45,7 @@ impl Wire {
         message.into_owned()
     }
 
-    /// Receives messages up to the next one of this command, and returns that one.
+    /// Receives messages until one has this command, and returns that message.
     pub(crate) fn receive_command(&mut self, command: CommandName) -> Message {
         loop {
             let message = self.receive();

@@ -1,4 +1,5 @@
-//! The example `relay` between a peer that gives it large transactions and the node, which asks for all of them.
+//! The example `relay` between a peer, which sends large transactions to the relay, and the node, which requests all
+//! of them.
 
 use crate::mined::{MATURITY, from_hex};
 use crate::node::Node;
@@ -27,7 +28,7 @@ fn large_payment(node: &Node, address: &str, output: &Value) -> Vec<u8> {
     let input = json!([{"txid": output["txid"], "vout": output["vout"]}]).to_string();
     let amount = output["amount"].as_f64().expect("the field is a number") - 0.01;
     let unsigned = node.cli(&["createrawtransaction", &input, &format!("{{\"{address}\":{amount:.8}}}")]);
-    // The signature does not cover the outputs, so one more can be added.
+    // The signature does not cover the outputs, so another output can be added.
     let signed = node.json(&["signrawtransaction", &unsigned, "[]", "null", "NONE|FORKID"]);
     assert_eq!(signed["complete"], Value::Bool(true), "{signed}");
     let bytes = from_hex(signed["hex"].as_str().expect("the node returns a transaction"));

@@ -1,5 +1,5 @@
-//! Every message that we can send, sent to the node: it counts each payload in full, rejects and punishes none, and
-//! acts on those that it should act on.
+//! The node receives every message that we can send, except those with tests of their own. The node must count each
+//! payload in full, and reject and punish none. It must act on transactions, blocks and double spends.
 
 use crate::mined::{Chain, payload};
 use crate::observer::Happened;
@@ -26,10 +26,10 @@ const BY_THE_ENGINE: [CommandName; 6] = [
 const ELSEWHERE: [CommandName; 4] =
     [CommandName::AUTHRESP, CommandName::REVOKEMID, CommandName::CREATESTRM, CommandName::STREAMACK];
 const HEADER_BYTES: usize = 24;
-/// Maximum number of polls, which last many seconds.
+/// Maximum number of polls. Each poll runs `bitcoin-cli`, so all of them together last many seconds.
 const MAX_POLLS: usize = 2_000;
 
-/// A peer of the node, with the number of bytes that it sent for each command.
+/// A node and its only peer, with the number of bytes that the test sent for each command.
 struct Session {
     chain: Chain,
     said_bytes: BTreeMap<String, usize>,
@@ -56,7 +56,7 @@ impl Session {
         assert_eq!(rejected, None, "{command} is rejected");
     }
 
-    /// Checks that every byte arrived and that the node found no fault; returns the commands that were sent.
+    /// Asserts that every byte arrived and that the node found no fault, and returns the commands that were sent.
     fn assert_all_was_accepted(self) -> BTreeSet<String> {
         let seen = self.chain.node.peer_once(|_| true);
         let counted = &seen["bytesrecv_per_msg"];
@@ -81,10 +81,10 @@ impl Session {
         let merkle_root = tree.root().expect("there is a transaction");
         let header = BlockHeader { prev_hash: best, merkle_root, time: parent.time + 1, ..parent };
         let has_work = |header: &BlockHeader| header.hash().as_bytes()[31] < 0x7f;
-        (0..=u32::MAX).map(|nonce| BlockHeader { nonce, ..header }).find(has_work).expect("half the nonces do")
+        (0..=u32::MAX).map(|nonce| BlockHeader { nonce, ..header }).find(has_work).expect("half of all nonces suffice")
     }
 
-    /// Returns the coinbase of a block after the best one; `mark` distinguishes coinbases of the same height.
+    /// Returns the coinbase of a block after the best block. `mark` distinguishes coinbases of the same height.
     fn coinbase(&self, mark: u8) -> Tx {
         let height: u8 = self.chain.node.cli(&["getblockcount"]).parse().expect("the height is small");
         let script = [1, height + 1, 1, mark];
@@ -170,7 +170,7 @@ fn unheeded(session: &Session) -> Vec<Message> {
 #[test]
 fn every_message_is_accepted_and_none_is_punished() {
     let Some(mut session) = Session::start() else { return };
-    // `small_talk` sends this message once more.
+    // `small_talk` sends this message once more without recording it, so its recorded bytes are doubled below.
     let locator = session.chain.locator();
     session.say(Message::GetHeaders(locator));
     let small_talk = small_talk(&mut session);
@@ -188,12 +188,13 @@ fn every_message_is_accepted_and_none_is_punished() {
     assert_eq!(unsaid, elsewhere.map(CommandName::to_string).collect(), "every other command was sent");
 }
 
-/// Sends a transaction that the node keeps, and a block in each of three ways, which the node accepts as its best.
+/// Sends a transaction that the node keeps, and three blocks, each in a different way. The node accepts each as its
+/// best block.
 fn say_transactions_and_blocks(session: &mut Session) {
     let waiting = session.chain.unsent_tx(0, "0.001");
     session.say(Message::Tx(waiting.clone()));
     let kept = json!([waiting.as_ref().txid().to_string()]);
-    // The node checks it while it answers other messages.
+    // The node may answer a later message before it has checked the transaction.
     assert!((0..MAX_POLLS).any(|_| session.mempool() == kept), "the node does not keep {kept}");
 
     let whole = [session.coinbase(2)];
@@ -223,7 +224,8 @@ fn say_transactions_and_blocks(session: &mut Session) {
     session.assert_best(&header);
 }
 
-/// Sends two branches after the best block, each with a transaction that spends the same output.
+/// Sends a proof of a double spend: two branches after the best block, each with a transaction that spends the same
+/// output.
 fn say_a_double_spend(session: &mut Session) {
     let fork = |session: &Session, mark: u8, fee: &str| {
         let transactions = [session.coinbase(mark), session.chain.unsent_tx(0, fee)];

@@ -1,6 +1,6 @@
 //! Messages of miners, signed by us.
 //!
-//! The node checks the form of each message and, if it gets that far, the signatures. It refuses valid ones only
+//! The node checks the form of each message, and the signatures of a `revokemid`. It refuses a valid message only
 //! because it does not know the miner.
 
 use crate::mined::Chain;
@@ -27,7 +27,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn an_id_is_revoked_by_two_signatures_that_the_node_checks() {
+fn the_node_checks_the_signatures_of_a_revokemid() {
     let Some(mut chain) = Chain::start_with(&["-debug=net"]) else { return };
     let ((revocation_secret, revocation_key), (miner_secret, miner_id)) = (key(2), key(3));
     let mut message = RevokeMid {
@@ -65,7 +65,7 @@ fn the_answer_to_a_challenge_is_refused_for_our_identity_and_not_for_its_form() 
         client_nonce,
         signature: sign(challenge.digest(client_nonce).to_bytes(), &secret),
     };
-    let sound = (1..).map(answer).find(|answer| answer.signature.len() >= 70).expect("half are that long");
+    let sound = (1..).map(answer).find(|answer| answer.signature.len() >= 70).expect("half of them are long enough");
     let short = AuthResponse { signature: sound.signature[..69].into(), ..sound };
     let reasons = [sound, short].map(|answer| {
         let before = chain.observer.happened(peer).len();

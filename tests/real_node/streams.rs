@@ -9,7 +9,7 @@ use peerloop::wire::{AssociationId, CreateStream, Message, StreamAck, StreamType
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, TcpListener};
 
-/// Maximum number of polls, which last many seconds.
+/// Maximum number of polls. Each poll runs `bitcoin-cli`, so all of them together last many seconds.
 const MAX_POLLS: usize = 2_000;
 const POLICY: &[u8] = b"BlockPriority";
 

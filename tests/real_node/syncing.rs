@@ -10,7 +10,8 @@ const BLOCKS: &str = "10";
 /// A deadline far beyond the second that a sync needs.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Connects a fresh node to our loop by `meet`, then to a node with a chain, and waits until it has that chain.
+/// Connects a fresh node to our loop with `meet`, and then to a node with a chain. Asserts that the fresh node
+/// receives the chain.
 fn assert_syncs(meet: impl FnOnce(&Node, &mut Observer)) {
     let Some(source) = Node::start() else { return };
     let Some(fresh) = Node::start() else { return };

@@ -1,4 +1,4 @@
-//! The promises of every store, checked for the one in memory and for the one in a file.
+//! The rules that every store keeps, checked for the store in memory and for the store in a file.
 
 use crate::support::{Folder, address, ban, chance, host, peer, reason, rich_peer, status};
 use peerloop::address::Host;
@@ -75,7 +75,7 @@ fn req_e39_all_ban_reasons_count_as_one_status() {
         assert_eq!(counts, [2, 2, 2]);
         for number in 0..5 {
             let banned = PeerStatus::Banned(reason(number));
-            assert_eq!(store.count_by_status(banned), Ok(10), "asked with {banned:?}");
+            assert_eq!(store.count_by_status(banned), Ok(10), "the count for {banned:?}");
             let found: Vec<_> = store.find_by_status(banned).unwrap().iter().map(|peer| peer.address()).collect();
             assert!(found.is_sorted() && found.len() == 10);
         }
@@ -105,7 +105,7 @@ fn req_e38_a_host_has_only_its_last_ban() {
 }
 
 #[test]
-fn changes_beyond_the_limit_are_refused_as_a_whole() {
+fn a_batch_beyond_the_limit_is_refused_as_a_whole() {
     ask_both(|store| {
         let fill: Vec<Change> = (0..MAX_BOOK_PEERS as u32).map(|number| Change::PutPeer(peer(number))).collect();
         store.apply(&fill).unwrap();
@@ -116,7 +116,7 @@ fn changes_beyond_the_limit_are_refused_as_a_whole() {
         assert_eq!(store.apply(&too_many), Err(StoreError::Full));
         assert_eq!(store.read(address(5)), Ok(Some(peer(5))));
         assert_eq!(store.read(new.address()), Ok(None));
-        // A batch may exceed the limit in between, if it fits in the end.
+        // A batch may exceed the limit after some of its changes, if the book is within the limit after all of them.
         store.apply(&[Change::PutPeer(new), Change::RemovePeer(gone), Change::PutPeer(changed)]).unwrap();
         assert_eq!(store.read(address(5)).unwrap().unwrap().failures, 9);
         assert_eq!(store.read(gone), Ok(None));

@@ -22,7 +22,8 @@ fn small_book(path: &Path) -> RedbStore {
     store
 }
 
-/// Opens a file that must be set aside for this reason, and checks that it is kept whole and that the new book works.
+/// Opens a file that must be set aside for a reason that `is_why` accepts. Asserts that the file is kept whole and
+/// that the new book works.
 fn assert_set_aside(folder: &Folder, is_why: impl Fn(&Unfit) -> bool) {
     let before = fs::read(folder.book()).unwrap();
     let (mut store, opened) = RedbStore::open(folder.book()).unwrap();
@@ -74,7 +75,7 @@ fn fault_e10_an_empty_file_is_set_aside() {
     assert_set_aside(&folder, |why| *why == Unfit::Empty);
 }
 
-/// Checks that every way to open the file refuses it and does not change it or its folder.
+/// Asserts that every way to open the file refuses it, and changes neither the file nor its folder.
 fn assert_left_alone(folder: &Folder, why: &str) {
     let state = || {
         let metadata = fs::metadata(folder.book()).unwrap();
@@ -206,7 +207,7 @@ fn a_book_that_a_store_has_open_is_not_read() {
     let store = small_book(&folder.book());
     let in_use = Err(StoreError::InUse { path: folder.book() });
     assert_eq!(RedbStore::read_contents(folder.book()).map(|_| ()), in_use);
-    // The database's own locks are enough.
+    // The database's own locks are enough, without the lock file.
     fs::remove_file(folder.path().join("book.lock")).unwrap();
     assert_eq!(RedbStore::read_contents(folder.book()).map(|_| ()), in_use);
     drop(store);
@@ -284,7 +285,7 @@ fn a_link_is_followed_and_all_files_of_its_book_are_next_to_the_book() {
     let folder = Folder::new();
     let real = folder.path().join("elsewhere");
     std::os::unix::fs::symlink(&real, folder.book()).unwrap();
-    // The link's target may be missing only temporarily.
+    // No book is created at the link's target, because the target may be missing only temporarily.
     let error = RedbStore::open(folder.book()).unwrap_err();
     assert!(matches!(error, StoreError::File { step: FileStep::Open, kind: io::ErrorKind::NotFound, .. }), "{error:?}");
     assert!(error.to_string().contains("the target of the link"), "{error}");
@@ -321,7 +322,7 @@ fn an_obstacle_to_a_new_book_is_named_if_it_cannot_be_removed() {
     let folder = Folder::new();
     fs::write(folder.path().join("book.new"), "half a book").unwrap();
     drop(small_book(&folder.book()));
-    assert_eq!(folder.others(), Vec::<String>::new(), "a file left by a crash does not prevent a new book");
+    assert_eq!(folder.others(), Vec::<String>::new(), "a half-written file does not prevent a new book");
     fs::remove_file(folder.book()).unwrap();
     fs::create_dir(folder.path().join("book.new")).unwrap();
     let error = RedbStore::open(folder.book()).unwrap_err();
@@ -329,7 +330,7 @@ fn an_obstacle_to_a_new_book_is_named_if_it_cannot_be_removed() {
     assert!(error.to_string().contains("book.new"), "{error}");
 }
 
-/// Root skips this test, because permissions do not restrict it.
+/// This test is skipped for root, because permissions do not restrict root.
 #[cfg(unix)]
 #[test]
 fn a_book_without_write_permission_is_an_error_and_is_not_changed() {
@@ -433,7 +434,7 @@ fn a_full_book_that_is_rewritten_repeatedly_stays_well_within_the_cap() {
     for failures in 1..if is_long() { 300 } else { 20 } {
         let any = |rng: &mut rand::rngs::StdRng| rng.random_range(0..MAX_BOOK_PEERS as u32);
         let mut changes: Vec<Change> = (0..MAX_BOOK_BATCH).map(|_| longest(any(&mut rng), failures)).collect();
-        // Some peers are removed, and others replace them.
+        // Some peers are removed, with their hosts' bans, and added again.
         let gone: Vec<u32> = (0..500).map(|_| any(&mut rng)).collect();
         changes.extend(gone.iter().map(|number| Change::RemovePeer(address(*number))));
         changes.extend(gone.iter().map(|number| Change::RemoveBan(host(*number))));

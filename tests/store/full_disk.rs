@@ -11,12 +11,13 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The variable that makes this test the child that works in the named folder.
+/// The environment variable that makes this test the child. Its value is the folder in which the child works.
 const CHILD: &str = "PEERLOOP_TEST_FULL_DISK";
 
 fn child(test: &str, script: &str, folder: &Path) -> std::process::Output {
     let mut command = Command::new("sh");
-    // A process that ignores SIGXFSZ gets an error instead of the signal; the child inherits this from the shell.
+    // A process that ignores SIGXFSZ gets an error instead of the signal. The child inherits this setting from the
+    // shell.
     command.args(["-c", script]).arg(std::env::current_exe().unwrap()).args(["--exact", test, "--nocapture"]);
     start(command.env(CHILD, folder).stdout(Stdio::piped()).stderr(Stdio::piped())).wait_with_output().unwrap()
 }
@@ -65,7 +66,7 @@ fn fault_e09_the_book_reports_a_full_file_system_and_recovers() {
         );
     }
     let folder = Folder::new();
-    // Only the child sees the mount, which disappears with it.
+    // Only the child sees the mount, which disappears when the child ends.
     let mount = format!("mount -t tmpfs -o size=4m none '{}'", folder.path().display());
     let works =
         start(Command::new("sh").args(["-c", "exec unshare --mount sh -c \"$0\"", &mount]).stderr(Stdio::null()));

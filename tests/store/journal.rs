@@ -34,7 +34,7 @@ fn req_e40_a_change_waits_for_others_and_is_written_with_them() {
     assert_eq!(journal.next_batch(due.minus(Duration::from_nanos(1))), None);
     let batch = journal.next_batch(due).unwrap();
     assert_eq!(batch.changes, [Change::PutPeer(peer(1)), Change::PutPeer(peer(2))]);
-    assert!(BOOK_DELAY < Duration::from_secs(1), "time remains to write it within a second");
+    assert!(BOOK_DELAY < Duration::from_secs(1), "time remains to write the change within a second");
     assert!(!journal.is_durable());
     assert_eq!(journal.persisted(&done(&batch)), []);
     assert!(journal.is_durable());
@@ -125,7 +125,7 @@ fn a_change_undone_before_it_was_written_is_not_written() {
     }
     assert!(journal.is_durable());
     assert_eq!(journal.wait(), Wait::Forever);
-    // A ban that may already be on disk is removed there, even if it was added again in the meantime.
+    // A ban that may already be on disk must be removed there, although the last two changes alone cancel each other.
     journal.record(Change::PutBan(ban(1)), false, at(0));
     let batch = journal.next_batch(at(0)).unwrap();
     journal.record(Change::RemoveBan(host(1)), true, at(1));
@@ -172,7 +172,7 @@ struct Loop {
 }
 
 impl Loop {
-    /// Returns a loop whose book equals the disk's.
+    /// Returns a loop whose book has the same peers as a disk that [`fill`] filled with `count` peers.
     fn with_peers(count: usize) -> Self {
         let peers = (0..count as u32).map(|number| (address(number), peer(number))).collect();
         Self { peers, ..Self::default() }
@@ -188,7 +188,7 @@ impl Loop {
         self.journal.record(change, was_known, at(self.millis));
     }
 
-    /// Replaces `victim` with `newcomer`, with the two changes in either order.
+    /// Replaces `victim` with `newcomer`. `newcomer_first` sets the order of the two changes.
     fn exchange(&mut self, victim: SocketAddr, newcomer: KnownPeer, newcomer_first: bool) {
         let mut changes = [Change::RemovePeer(victim), Change::PutPeer(newcomer)];
         if newcomer_first {
@@ -213,7 +213,7 @@ fn a_disk_with_the_loops_capacity_has_room_for_every_batch() {
     let mut disk = MemoryStore::with_limit(COUNT as usize, &mut chance(1));
     fill(&mut disk, COUNT as usize);
     let mut book = Loop::with_peers(COUNT as usize);
-    // The oldest change is for a peer that is removed and added again, so that its room stays in use.
+    // The oldest change concerns peer 0, which is removed here and added again below. So this change frees no room.
     book.exchange(address(0), peer(COUNT), false);
     (1..MAX_BOOK_BATCH as u32 - 1).for_each(|number| book.change(Change::PutPeer(peer(number))));
     book.exchange(address(COUNT), peer(COUNT + 1), false);
@@ -260,7 +260,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 0..60)
 }
 
-/// The journal, its writer and a disk that may fail.
+/// The journal's writer, the batch that it is writing, and a disk that may fail.
 struct Path {
     writer: Writer<Faulty>,
     is_broken: Arc<AtomicBool>,
@@ -315,7 +315,7 @@ impl Path {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 8))]
 
-    /// In any order of events, and however often the disk fails, the disk ends up with the loop's contents.
+    /// In any order of events, and however often the disk fails, the disk has the loop's contents in the end.
     #[test]
     fn the_disk_follows_the_loop(steps in steps(), seed: u64) {
         let mut rng = chance(seed);

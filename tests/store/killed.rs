@@ -1,8 +1,10 @@
-//! The process is killed at any moment, and the book contains everything that was reported as durable.
+//! A process that writes the book is killed at any moment. The book then contains everything that was reported as
+//! durable.
 //!
-//! The test runs itself as a child, which writes batches and reports on a pipe when it begins to commit each and when
-//! each is durable. The parent kills the child and opens the book, which must have the whole state after the last
-//! durable batch or after the batch that was being committed: no mixture of two states, and no earlier state.
+//! The test runs itself as a child. The child writes batches, and reports on a pipe when it begins to commit a batch
+//! and when the batch is durable. The parent kills the child and opens the book. The book must have the whole state
+//! after the last durable batch, or after the batch that was being committed: no mixture of two states, and no
+//! earlier state.
 
 use crate::support::{Folder, address, ban, chance, host, is_long, peer, start};
 use peerloop::ban::Ban;
@@ -14,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// The variable that makes this test the child that writes the named book.
+/// The environment variable that makes this test the child. Its value is the path of the book to write.
 const CHILD: &str = "PEERLOOP_TEST_KILLED";
 const TEST: &str = "killed::fault_e11_nothing_durable_is_lost_whenever_the_process_is_killed";
 const BEGUN: &str = "begun";
@@ -22,7 +24,7 @@ const DURABLE: &str = "durable";
 
 const PEERS: u32 = 300;
 const BANS_PER_BATCH: u32 = 8;
-/// Each batch removes the bans of the batch this many before it.
+/// The number of batches after which a batch's bans are removed.
 const BATCHES_BANNED: u32 = 50;
 
 #[test]
@@ -40,7 +42,8 @@ fn fault_e11_nothing_durable_is_lost_whenever_the_process_is_killed() {
         child.args(["--exact", TEST, "--nocapture"]).env(CHILD, folder.book());
         let mut child = start(child.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()));
         let mut reports = BufReader::new(child.stderr.take().unwrap()).lines();
-        // One child in four is killed while it opens the book, or before it has created one.
+        // The parent waits for the first report of three children in four. So some of the others are killed before
+        // they have created or opened the book.
         let mut lines: Vec<String> = Vec::new();
         if rng.random_range(0..4) > 0 {
             lines.extend(reports.next().map(|line| line.unwrap()));
@@ -61,12 +64,12 @@ fn fault_e11_nothing_durable_is_lost_whenever_the_process_is_killed() {
     assert!(inside * 10 >= kills * 3, "only {inside} of {kills} kills fell inside a commit");
 }
 
-/// Commits batch after batch and reports each, until it is killed.
+/// Commits batch after batch until the process is killed, and reports the start and the end of each commit.
 fn write_for_ever(book: &Path) -> ! {
     let (mut store, opened) = RedbStore::open(book).unwrap();
     assert_eq!((opened.set_aside, opened.dropped), (None, 0));
     let mut number = store.read(address(0)).unwrap().map_or(0, |peer| peer.failures);
-    // In one write, or the parent might read half a number.
+    // Each line is one write, so that the parent never reads half a number.
     let say = |word, number| std::io::stderr().write_all(format!("{word} {number}\n").as_bytes()).unwrap();
     loop {
         number += 1;
@@ -97,7 +100,8 @@ fn peers(number: u32) -> impl Iterator<Item = KnownPeer> {
     })
 }
 
-/// Returns the number of the batch whose state the book has: one of `allowed`, with its whole state.
+/// Returns the number of the book's last batch. Asserts that it is one of `allowed` and that the book has its whole
+/// state.
 fn found(book: &Path, allowed: &[u32], kill: usize) -> u32 {
     let (store, opened) = RedbStore::open(book).unwrap();
     assert_eq!((opened.set_aside, opened.dropped), (None, 0), "kill {kill}");

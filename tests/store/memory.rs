@@ -6,7 +6,7 @@ use peerloop::store::{KnownPeer, PeerStatus, PeerStore, StoreError, UserAgent};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-/// Returns a peer's rank when the book is full: the lowest is evicted first.
+/// Returns a peer's rank for eviction. A full book evicts a peer of the lowest rank.
 fn worth(peer: &KnownPeer) -> u8 {
     match peer.status {
         PeerStatus::Inaccessible => 0,
@@ -138,7 +138,7 @@ fn each_peer_of_a_status_is_picked_with_the_same_probability() {
             *drawn.entry(address).or_insert(0_u32) += 1;
         }
         assert_eq!(drawn.len(), 40);
-        // Each is expected 1,000 times, and 190 is six standard deviations.
+        // Each peer is expected 1,000 times, and 190 is six standard deviations.
         assert!(drawn.values().all(|count| (810..1_190).contains(count)), "{drawn:?}");
     }
 }

@@ -6,13 +6,14 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngExt};
 use std::fs;
 
-/// Number of peers in the book after its second-to-last commit, and after its last.
+/// Number of peers in the book after its second-to-last commit.
 const BEFORE: usize = 150;
+/// Number of peers in the book after its last commit. The book has as many bans.
 const AFTER: usize = 200;
 /// Number of bytes at the start of a database file that identify it.
 const MAGIC_BYTES: usize = 9;
 
-/// Returns a book's bytes after a crash, and after an orderly close.
+/// Returns the bytes of a book's file after a crash and after an orderly close.
 fn books() -> [Vec<u8>; 2] {
     let folder = Folder::new();
     let mut rng = chance(1);
@@ -34,7 +35,7 @@ fn spoil(bytes: &mut Vec<u8>, rng: &mut StdRng) {
     match rng.random_range(0..5) {
         0 => bytes.truncate(rng.random_range(0..len)),
         1 => bytes[rng.random_range(0..len)] ^= 1 << rng.random_range(0..8),
-        // The header is within these bytes.
+        // The first 400 bytes contain the file's header.
         2 => bytes[rng.random_range(0..400)] ^= 1 << rng.random_range(0..8),
         3 => {
             for _ in 0..rng.random_range(1..20) {
@@ -49,8 +50,8 @@ fn spoil(bytes: &mut Vec<u8>, rng: &mut StdRng) {
     }
 }
 
-/// Damage to the last commit looks like a commit that a crash cut short: the book then has the whole state of the
-/// commit before it.
+/// Damage to the last commit looks like a commit that a crash cut short. The book then has the whole state after the
+/// previous commit.
 #[test]
 fn fault_e10_a_spoilt_file_is_set_aside_or_has_the_state_of_a_commit() {
     let books = books();

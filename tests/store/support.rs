@@ -15,10 +15,10 @@ use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-/// Locked for writing while a process is being started.
+/// A lock that [`start`] holds for writing while it starts a process.
 static STARTING: RwLock<()> = RwLock::new(());
 
-/// Starts a process in the way that [`Folder::book`] expects.
+/// Starts a process. In the meantime [`Folder::book`] waits.
 pub(crate) fn start(command: &mut Command) -> Child {
     let _starting = STARTING.write().unwrap_or_else(PoisonError::into_inner);
     command.spawn().unwrap()
@@ -36,8 +36,8 @@ impl Folder {
         self.0.path()
     }
 
-    /// Returns the path of the book once no process is being started: until a child runs its own program, it holds
-    /// all locks of this process, so a book just closed would be in use.
+    /// Waits until no process is being started, and returns the book's path. Until a new child runs its own program,
+    /// the child shares all locks of this process, so a book that was just closed would still be in use.
     pub(crate) fn book(&self) -> PathBuf {
         drop(STARTING.read().unwrap_or_else(PoisonError::into_inner));
         self.path().join("book")
@@ -48,7 +48,7 @@ impl Folder {
         self.0.names()
     }
 
-    /// Returns all names but the book's and its lock's.
+    /// Returns all names in the folder except those of the book and its lock file.
     pub(crate) fn others(&self) -> Vec<String> {
         self.names().into_iter().filter(|name| name != "book" && name != "book.lock").collect()
     }
@@ -71,7 +71,7 @@ pub(crate) fn peer(number: u32) -> KnownPeer {
     KnownPeer::new(address(number), UnixTime::from_secs(1_700_000_000))
 }
 
-/// Returns a peer with every field filled.
+/// Returns the peer with this number's address and random values in all other fields.
 pub(crate) fn rich_peer(number: u32, rng: &mut StdRng) -> KnownPeer {
     let mut peer = peer(number);
     peer.status = status(rng.random_range(0..8));
@@ -116,24 +116,24 @@ pub(crate) fn ban(number: u32) -> Ban {
     Ban { host: host(number), reason: reason((number % 5) as u8), since: UnixTime::from_secs(7), until }
 }
 
-/// Returns whether the long profile is enabled.
+/// Returns whether `PEERLOOP_LONG` is set, which makes some tests run longer.
 pub(crate) fn is_long() -> bool {
     std::env::var_os("PEERLOOP_LONG").is_some()
 }
 
-/// A store in memory that a test can inspect and make fail.
+/// A store in memory. A test can read its contents and make its writes fail.
 pub(crate) struct Faulty {
     content: Arc<Mutex<MemoryStore>>,
     is_broken: Arc<AtomicBool>,
 }
 
 impl Faulty {
-    /// Returns the store, the switch that breaks it, and its contents.
+    /// Returns the store, the switch that makes its writes fail, and its contents.
     pub(crate) fn new() -> (Self, Arc<AtomicBool>, Arc<Mutex<MemoryStore>>) {
         Self::with_limit(MAX_BOOK_PEERS)
     }
 
-    /// Returns the same three, for a store with room for this many peers.
+    /// Returns the same values as [`Faulty::new`], for a store with room for `max_peers` peers.
     pub(crate) fn with_limit(max_peers: usize) -> (Self, Arc<AtomicBool>, Arc<Mutex<MemoryStore>>) {
         let content = Arc::new(Mutex::new(MemoryStore::with_limit(max_peers, &mut chance(1))));
         let is_broken = Arc::new(AtomicBool::new(false));

@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Wakes a test.
+/// A waker that wakes the waiting test.
 struct Bell(SyncSender<()>);
 
 impl Wake for Bell {
@@ -27,7 +27,7 @@ fn bell() -> (Arc<dyn Wake>, Receiver<()>) {
     (Arc::new(Bell(sender)), rings)
 }
 
-/// Returns the next completion, for which the thread must ring the bell.
+/// Returns the next completion. If there is none yet, waits until the thread rings the bell.
 fn answer(writer: &mut StoreWriter, rings: &Receiver<()>) -> Persisted {
     loop {
         if let Some(answer) = writer.try_answer() {
@@ -97,7 +97,7 @@ fn a_lasting_fault_does_not_delay_the_stop() {
     assert_eq!(writer.finish(), Err(StoreError::WriterEnded));
 }
 
-/// A store that panics in its thread.
+/// A store whose writes panic.
 struct Fatal(Mutex<()>);
 
 impl PeerStore for Fatal {

@@ -1,7 +1,8 @@
 //! Random runs, compared with the list of all items ever pushed.
 //!
-//! When a listener receives `Lagged`, the items queued at that moment can no longer be lost. Of the later items it
-//! receives the longest tail that fits the bounds. The items between the two are lost.
+//! When a listener receives `Lagged`, the items queued at that moment can no longer be lost. Of the later items, the
+//! listener receives the longest tail that fits the bounds. The items between the queued items and this tail are
+//! lost.
 
 use crate::{Weight, light};
 use peerloop::internals::limits::{MAX_SUBSCRIPTION_BYTES, MAX_SUBSCRIPTION_ITEMS};
@@ -26,7 +27,7 @@ struct Model {
     pushed: Vec<usize>,
     passed_on: usize,
     position: usize,
-    /// The index up to which unreceived items can no longer be lost.
+    /// The items before this index that are not received yet can no longer be lost.
     promised_to: usize,
     first_kept: usize,
 }

@@ -34,7 +34,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The outcomes that the waiting side must see.
+/// The results that the waiting side must get.
 #[derive(Default)]
 struct Model {
     /// Whether the reply was sent or dropped unsent.
@@ -152,7 +152,7 @@ fn waiting_with_a_timeout_returns_nothing_a_reply_or_an_error() {
     later.join().expect("the thread does not panic");
 }
 
-/// A task that is polled by its own wake-up, as some executors do.
+/// A task that polls within the call that wakes it. Some executors do so.
 struct Inline {
     pending: Mutex<Pending<u32>>,
     taken: Mutex<Option<Result<u32, RequestError>>>,

@@ -12,12 +12,13 @@ use std::time::Duration;
 
 const ITEMS: u64 = 100_000;
 
-/// Receives as a thread until the end, checks the order, and returns the numbers of received and lost items.
+/// Receives items on this thread until the end, and asserts that they are in order. Returns the numbers of received
+/// and of lost items.
 fn listen(subscription: Subscription<Weight>) -> (u64, u64) {
     account(subscription)
 }
 
-/// Receives as a task.
+/// Does the same as [`listen`], as a task.
 fn await_all(mut subscription: Subscription<Weight>) -> (u64, u64) {
     account(std::iter::from_fn(move || block_on(subscription.next())))
 }
@@ -152,7 +153,7 @@ fn the_last_task_that_polled_is_woken_once_by_items_and_by_the_end() {
     assert_eq!([poll(&bells[0]), poll(&bells[0])], [Poll::Ready(None); 2]);
 }
 
-/// A task that receives within its own wake-up, as some executors do.
+/// A task that receives within the call that wakes it. Some executors do so.
 struct Inline {
     subscription: Mutex<Subscription<Weight>>,
     received: Mutex<Vec<Option<Received<Weight>>>>,

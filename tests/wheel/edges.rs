@@ -1,4 +1,4 @@
-//! Edge cases that a random run is unlikely to reach, and each promise by itself.
+//! Edge cases that a random run is unlikely to reach, and each rule of the wheel by itself.
 
 use peerloop::internals::limits::WHEEL_SLOTS;
 use peerloop::internals::wheel::Wheel;

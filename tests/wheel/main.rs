@@ -1,4 +1,4 @@
-//! Tests of the timer wheel: against a sorting model, and at its numeric limits.
+//! Tests of the timer wheel: compared with a model that sorts, and at its numeric limits.
 
 mod edges;
 mod model;

@@ -13,7 +13,8 @@ use peerloop_testkit::bytes::hex;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// Feeds `pieces` to a parser; returns its events up to an error, and the error or whether the block is complete.
+/// Feeds `pieces` to a parser. Returns the events up to the first error, and the error or whether the block is
+/// complete.
 fn stream<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<BlockStreamEvent>, Result<bool, WireError>) {
     let mut parser = BlockStreamParser::new();
     let mut events = Vec::new();
@@ -34,7 +35,7 @@ fn stream<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<BlockStreamEve
     (events, Ok(parser.is_complete()))
 }
 
-/// Returns the whole-block parser's result for `payload`, as stream events.
+/// Returns the whole-block parser's result for `payload` as stream events, or `None` if the payload is invalid.
 fn whole(payload: &[u8]) -> Option<Vec<BlockStreamEvent>> {
     let block = BlockRef::decode(payload).ok()?;
     let tx_count = block.transactions.len() as u64;
@@ -60,7 +61,7 @@ fn streamed(tx: TxRef<'_>) -> StreamedTx {
     }
 }
 
-/// Returns a transaction whose counts and sizes are encoded in one and three bytes.
+/// Returns a transaction with scripts whose sizes are encoded in one byte and in three bytes.
 fn wide_tx() -> Tx {
     let script = [0x6a; 300];
     let input = TxInRef { prev_txid: Hash256::of(b"wide"), prev_index: 7, script: &script, sequence: 8 };

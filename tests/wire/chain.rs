@@ -1,4 +1,4 @@
-//! Strategies for transactions, headers and blocks, and checks of them, for several test modules.
+//! Strategies and checks for transactions, headers and blocks, shared by several test modules.
 
 use peerloop::error::WireError;
 use peerloop::wire::{Block, BlockHeader, Hash256, MerkleFrontier, Tx, TxInRef, TxOutRef};

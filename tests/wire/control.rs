@@ -148,7 +148,7 @@ mod reject {
     }
 
     #[test]
-    fn only_a_transaction_or_block_that_could_be_read_has_a_hash() {
+    fn only_a_reject_of_a_readable_transaction_or_block_has_a_hash() {
         let hash = [7; 32];
         assert_eq!(hash_of(&[b"\x02tx\x10\0", &hash[..]].concat()), Some(hash));
         assert_eq!(hash_of(&[b"\x05block\x43\0", &hash[..]].concat()), Some(hash));

@@ -1,4 +1,4 @@
-//! Double spends: messages that prove one, and every way in which a proof fails.
+//! Messages that prove a double spend, and every way in which such a proof fails.
 
 use crate::chain::{assert_every_cut_fails, encoded, numbered_tx};
 use allocation_counter::measure;
@@ -12,14 +12,15 @@ use peerloop_testkit::bytes::hex;
 
 const BAD_VALUE: WireError = WireError::BadValue { command: CommandName::DSDETECTED };
 
-/// A branch: its headers and a Merkle proof; the first header's block contains the transaction.
+/// A branch: its headers, and a Merkle proof that the first header's block contains a transaction.
 #[derive(Clone)]
 struct Fork {
     headers: Vec<BlockHeader>,
     proof: MerkleProof,
 }
 
-/// Returns a transaction that spends these outputs and pays `value`, which makes it unique.
+/// Returns a transaction that spends these outputs and pays `value`. A different `value` makes a different
+/// transaction.
 fn spending(outputs: &[u32], value: i64) -> Tx {
     let input = |&number: &u32| TxInRef {
         prev_txid: Hash256::of(&number.to_le_bytes()),
@@ -36,7 +37,7 @@ fn proof_of(tx: &Tx, index: usize, txids: &[Hash256], root: Hash256) -> MerklePr
     MerkleProof::from_parts(index as u64, ProofSubject::Tx(tx.clone()), ProofTarget::MerkleRoot(root), branch)
 }
 
-/// Returns `blocks` blocks on top of `ancestor`; in the last one, `tx` follows the coinbase.
+/// Returns a branch of `blocks` blocks on top of `ancestor`. In the last block, `tx` follows the coinbase.
 fn fork(ancestor: Hash256, blocks: usize, tx: &Tx) -> Fork {
     let txids = [numbered_tx(0), tx.clone(), numbered_tx(2)].map(|tx| tx.as_ref().txid());
     let tree: MerkleFrontier = txids.into_iter().collect();
@@ -67,7 +68,7 @@ fn ancestor() -> Hash256 {
     Hash256::of(b"ancestor")
 }
 
-/// Returns two branches, of two blocks and of one, that spend output 1.
+/// Returns a branch of two blocks and a branch of one block. Both spend output 1.
 fn double_spend() -> [Fork; 2] {
     [fork(ancestor(), 2, &spending(&[1, 2], 10)), fork(ancestor(), 1, &spending(&[3, 1], 20))]
 }

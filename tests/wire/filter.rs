@@ -55,7 +55,8 @@ fn the_reference_nodes_filters_are_reproduced_exactly() {
 
 #[test]
 fn elements_longer_than_520_bytes_are_never_in_a_filter() {
-    // A filter with an element of 520 bytes of 0xab, and one with 521 that a node without the limit built.
+    // The first filter has an element of 520 bytes 0xab. The second has an element of 521 such bytes: it was built by
+    // a node without the limit.
     let with_520 = hex("2300080000000000000121200004400001020400100200000400000000100000a000000c130000000000000001");
     let with_521 = hex("232020000080000100088000800000000008000804000000880002000800820028000080130000000000000001");
     assert!(FilterLoadRef::decode(&with_520).unwrap().contains(&[0xab; 520]));

@@ -1,4 +1,4 @@
-//! Headers with proofs, and transactions with proofs.
+//! `hdrsen` and `datareftx`: headers with proofs, and transactions with proofs.
 
 use crate::chain::{any_hash, any_header, any_tx, assert_every_cut_fails, encoded, numbered_tx};
 use crate::known_payload;
@@ -113,7 +113,7 @@ fn nested_counts_that_exceed_the_payload_are_rejected() {
 #[test]
 fn an_invalid_transaction_invalidates_the_message() {
     let mut payload = known_payload("hdrsen");
-    // The count of the coinbase's inputs.
+    // This byte is the count of the coinbase's inputs.
     assert_eq!(payload[1 + 80 + 3 + 4], 1);
     payload[1 + 80 + 3 + 4] = 0xff;
     assert!(EnrichedHeadersRef::decode(&payload).is_err());

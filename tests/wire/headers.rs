@@ -1,4 +1,4 @@
-//! Block headers, and the `headers` message, whose items have the same size only by convention.
+//! Block headers, and the `headers` message. An item's size depends on its transaction count, which is normally 0.
 
 use crate::exact::{MAIN, REGTEST, assert_same};
 use crate::known_payload;

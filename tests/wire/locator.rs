@@ -1,4 +1,4 @@
-//! Requests with a locator: `getblocks`, `getheaders` and `gethdrsen`; and a locator's heights.
+//! Requests with a locator (`getblocks`, `getheaders` and `gethdrsen`), and a locator's heights.
 
 use crate::exact::{MAIN, REGTEST, assert_same};
 use crate::known_payload;
@@ -54,7 +54,7 @@ fn every_cut_is_an_error() {
 
 #[test]
 fn the_stop_is_not_part_of_the_locator() {
-    // There are two hashes; a count of two uses both, so that the stop is missing.
+    // The payload has two hashes. A count of two uses both, so the stop is missing.
     let payload = [&70_016_i32.to_le_bytes()[..], &[2], &[0xaa; 64]].concat();
     let truncated = Err(WireError::Truncated { command: CommandName::GETHEADERS });
     assert_eq!(LocatorRef::decode(CommandName::GETHEADERS, &payload), truncated);
@@ -82,7 +82,7 @@ fn a_locator_steps_back_as_the_node_does() {
     assert_eq!(heights(u32::MAX).len(), 43);
 }
 
-/// Computes the heights by the node's own loop (SV Node 1.2.2, chain.cpp CChain::GetLocator).
+/// Computes a locator's heights with the node's own algorithm (SV Node 1.2.2, chain.cpp CChain::GetLocator).
 fn naive_heights(tip: u32) -> Vec<u32> {
     let (mut height, mut step, mut listed) = (i64::from(tip), 1, Vec::new());
     loop {

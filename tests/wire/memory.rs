@@ -26,7 +26,7 @@ fn assert_bounded(command: CommandName, payload: &[u8]) {
 }
 
 #[test]
-fn p20_a_count_alone_reserves_nothing() {
+fn p20_a_count_alone_reserves_no_more_than_the_payload_allows() {
     for count in ["fc", "fdffff", "feffffffff", "ff0000000001000000", "ffffffffffffffffff"] {
         for len_before in 0..=120 {
             for len_behind in [0, 8, 200] {
@@ -40,7 +40,7 @@ fn p20_a_count_alone_reserves_nothing() {
 }
 
 #[test]
-fn p21_no_count_or_length_within_a_message_reserves_anything() {
+fn p21_no_count_or_length_within_a_message_reserves_more_than_the_payload_allows() {
     for (command, whole) in payloads() {
         for at in 0..whole.len() {
             for bomb in ["fc", "fdffff", "feffffffff", "ffffffffffffffffff"] {

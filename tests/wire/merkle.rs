@@ -1,4 +1,4 @@
-//! Merkle trees compared with the plain definition, proofs with the trees, and partial trees with both.
+//! Merkle trees compared with their definition, proofs compared with the trees, and partial trees with both.
 
 use crate::chain::{any_hash, any_header, assert_every_cut_fails, compact_txids, encoded, numbered_tx};
 use crate::known_payload;
@@ -21,7 +21,7 @@ fn above(left: Hash256, right: Hash256) -> Hash256 {
     Hash256::of(&[left.to_bytes(), right.to_bytes()].concat())
 }
 
-/// Computes root and mutation by the plain definition, level by level.
+/// Returns the root, and whether the tree is mutated (has an equal pair of hashes), by the definition of the tree.
 fn plain_tree(txids: &[Hash256]) -> (Option<Hash256>, bool) {
     let mut level = txids.to_vec();
     let mut is_mutated = false;

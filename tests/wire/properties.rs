@@ -28,7 +28,7 @@ fn any_address() -> impl Strategy<Value = NetAddress> {
     any::<(u64, [u8; 16], u16)>().prop_map(|(services, ip, port)| NetAddress { services, ip, port })
 }
 
-/// Generates a version whose optional tail ends after any field.
+/// Generates a `version` that ends before or after any of its optional fields.
 fn any_version() -> impl Strategy<Value = Version> {
     let head = (any::<(i32, u64, i64)>(), any_address());
     let sender = (any_address(), any::<u64>()).prop_map(|(address, nonce)| Sender { address, nonce });
@@ -99,7 +99,7 @@ fn any_list() -> impl Strategy<Value = Message> {
     ]
 }
 
-/// Generates messages that set up connections and peers.
+/// Generates preferences, requests without a list, and the messages of additional connections.
 fn any_setting() -> impl Strategy<Value = Message> {
     use StreamType::{Data1, Data2, Data3, Data4, General, Unknown};
     let id = || option::of(any::<[u8; 16]>()).prop_map(|id| id.map_or(AssociationId::Empty, AssociationId::Uuid));
@@ -124,7 +124,7 @@ fn any_key() -> impl Strategy<Value = [u8; 33]> {
     any::<([u8; 32], u8)>().prop_map(|(x, parity)| std::array::from_fn(|at| if at == 0 { parity } else { x[at - 1] }))
 }
 
-/// Generates messages that miners sign.
+/// Generates the messages of authentication and `revokemid`.
 fn any_signed() -> impl Strategy<Value = Message> {
     let signature = vec(any::<u8>(), 70..=72).prop_map(Vec::into_boxed_slice);
     prop_oneof![
@@ -175,7 +175,8 @@ fn encode(message: &MessageRef<'_>) -> Vec<u8> {
     out
 }
 
-/// Fills in the optional fields at the end of a message, so that no bytes after it can be read as one of them.
+/// Fills in the optional fields at the end of a message, so that bytes after the message cannot be read as such a
+/// field.
 fn with_optional_fields(mut message: Message) -> Message {
     if let Message::Version(version) = &mut message {
         let address = NetAddress { services: 1, ip: [2; 16], port: 3 };
@@ -197,7 +198,7 @@ fn with_optional_fields(mut message: Message) -> Message {
     message
 }
 
-/// Asserts that the payload, if it decodes, survives encoding and decoding.
+/// Asserts, if the payload decodes, that encoding the message and decoding it again changes nothing.
 fn assert_stable(command: CommandName, payload: &[u8]) -> Result<(), TestCaseError> {
     let Ok(message) = MessageRef::decode(command, payload) else { return Ok(()) };
     prop_assert_eq!(message.command(), command);
@@ -267,7 +268,7 @@ proptest! {
         let whole = encode(&message.as_ref());
         let longer = [whole.clone(), tail].concat();
         let decoded = MessageRef::decode(message.as_ref().command(), &longer).unwrap();
-        // The end of an unknown message is unknown.
+        // An unknown message has no known end, so the tail belongs to it.
         let expected = if matches!(message, Message::Opaque { .. }) { longer.clone() } else { whole };
         prop_assert_eq!(encode(&decoded), expected);
     }

@@ -12,7 +12,8 @@ const TOO_LONG: WireError = WireError::TooLong { command: CommandName::VERSION }
 const OVERLONG: WireError = WireError::OverlongSize { command: CommandName::VERSION };
 const BAD_VALUE: WireError = WireError::BadValue { command: CommandName::VERSION };
 const NON_CANONICAL: WireError = WireError::NonCanonicalSize { command: CommandName::VERSION };
-/// The offsets at which the example may end: after receiver, sender, agent, height, relay and association id.
+/// The payload offsets at which the example may end: after the receiver, sender, user agent, height, relay and
+/// association id.
 const BOUNDARIES: [usize; 6] = [46, 80, 94, 98, 99, 117];
 
 fn encode(version: &Version) -> Vec<u8> {
@@ -21,7 +22,7 @@ fn encode(version: &Version) -> Vec<u8> {
     out
 }
 
-/// Returns the example up to `boundary`, and then `tail`.
+/// Decodes the example's first `boundary` bytes followed by `tail`.
 fn with_tail(boundary: usize, tail: &[u8]) -> Result<Version, WireError> {
     Version::decode(&[&payload(vectors::VERSION_WITH_ASSOCIATION)[..boundary], tail].concat())
 }
@@ -31,7 +32,7 @@ fn shortest() -> Version {
 }
 
 #[test]
-fn a_version_may_end_after_any_optional_field_and_nowhere_else() {
+fn a_version_may_end_before_or_after_any_optional_field_and_nowhere_else() {
     let whole = payload(vectors::VERSION_WITH_ASSOCIATION);
     for cut in 0..=whole.len() {
         let decoded = Version::decode(&whole[..cut]);
@@ -119,7 +120,7 @@ fn a_user_agent_has_at_most_256_bytes() {
 }
 
 #[test]
-fn every_truncation_of_a_version_with_the_longest_user_agent_is_an_error_or_valid() {
+fn a_version_with_the_longest_user_agent_may_end_at_the_same_fields() {
     let example = payload(vectors::VERSION_WITH_ASSOCIATION);
     let whole = [&example[..80], &[0xfd, 0, 1], &[b'a'; 256], &example[94..]].concat();
     for cut in 0..=whole.len() {

@@ -22,7 +22,7 @@ fn the_first_header_has_the_target_and_the_work_that_explorers_show() {
     assert_eq!(target.to_string(), format!("00000000ffff{}", "0".repeat(52)));
     assert_eq!(genesis().work().to_string(), format!("{:064x}", 0x1_0001_0001_u64));
     assert_eq!(genesis().check_proof_of_work(Network::Mainnet), Ok(()));
-    // Block 1,000 of the main network: 1,001 headers of the same difficulty.
+    // Up to block 1,000, the main network has 1,001 headers of the same difficulty.
     let chain: Work = (0..1_001).map(|_| genesis().work()).sum();
     assert_eq!(chain.to_string(), format!("{:064x}", 0x3e9_03e9_03e9_u64));
 }
