@@ -1,10 +1,10 @@
 //! The cost of framing in addition to the checksum that every message needs anyway.
 //!
-//! Each group reads the same bytes twice: `framer` reads frames, and `checksum` only hashes their payloads, whose
-//! boundaries are known beforehand. The difference is the framer's own cost. The groups are a block full of pings
-//! (many headers, few bytes), a block full of inventories, and a message of 1 MiB that arrives in pieces of 64 KiB.
-//! This message is buffered through the block, received directly into its buffer, or streamed. The last group
-//! compares two ways to compute the id of a transaction of 1 MiB.
+//! Each of the first three groups reads the same bytes twice: `framer` reads frames, and `checksum` only hashes their
+//! payloads, whose boundaries are known beforehand. The difference is the framer's own cost. These groups are a read
+//! block full of pings (many headers, few bytes), a read block full of inventories, and a message of 1 MiB that
+//! arrives in pieces of 64 KiB. This message is buffered through the read block, received directly into its buffer, or
+//! streamed. The last group compares two ways to compute the id of a transaction of 1 MiB.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use peerloop::Network;
@@ -43,7 +43,7 @@ impl Link {
         Self { framer: MessageFramer::default(), memory: FramerMemory::new(MAX_BUFFERED_TOTAL_BYTES) }
     }
 
-    /// Parses one block and returns the number of completed frames.
+    /// Parses one read block and returns the number of completed frames.
     fn parse(&mut self, block: &[u8], delivery: Delivery) -> usize {
         let (mut input, mut frames) = (Input::new(block), 0);
         let admit = |_: &Header| Ok(delivery);
@@ -88,7 +88,7 @@ impl Link {
     }
 }
 
-/// Measures blocks of whole frames.
+/// Measures read blocks of whole frames.
 fn whole_frames(c: &mut Criterion) {
     for (name, command, payload_len) in
         [("pings", CommandName::PING, 8), ("inventories", CommandName::new("inv"), 3 + 500 * 36)]
@@ -110,7 +110,7 @@ fn whole_frames(c: &mut Criterion) {
     }
 }
 
-/// Measures a message that is larger than the block.
+/// Measures a message that is larger than the read block.
 fn large_message(c: &mut Criterion) {
     let stream = frame(CommandName::TX, 1 << 20);
     let mut group = c.benchmark_group("1 MiB message");

@@ -5,16 +5,16 @@
 //! benchmark prints the honest peer's latency and throughput in both cases, the node's resident memory before, during
 //! and after the attack, and the node's longest turn. A figure that misses its goal is marked with `!`.
 //!
-//! The attacker should have a machine of its own, but here it shares this one. So it is a third process of lower
-//! priority (nice 5), and each kind offers a fixed number of messages or connections per second over all of its
-//! peers. Those that the attacker could not deliver in time are skipped. The table shows the offered and the
-//! delivered number. Turns are measured in wall time, so a turn in which the node is preempted is long. The table
-//! therefore also shows for how many milliseconds of each second the node was runnable but did not run. On a machine
-//! with other work, `PEERLOOP_ISOLATION_NODE='chrt --fifo 10'` keeps that work from preempting the node.
+//! The attacker should have a machine of its own, but here it shares this one. So the attacker is a third process of
+//! lower priority (nice 5), and each kind offers a fixed number of messages or connections per second over all of its
+//! peers. Those that the attacker could not deliver in time are skipped. The table shows the offered and the delivered
+//! number. Turns are measured in wall time, so a turn in which the node is preempted is long. The table therefore also
+//! shows for how many milliseconds of each second the node was runnable but did not run. On a machine with other work,
+//! `PEERLOOP_ISOLATION_NODE='chrt --fifo 10'` keeps that work from preempting the node.
 //!
 //! Tables and pools keep their size, so memory is first measured after a wave of 1,000 honest peers has connected and
-//! closed in the middle of a message. It is measured again 6 s after the hostile peers have closed, or 60 s after
-//! with `PEERLOOP_LONG=1`. An argument selects the kinds whose names contain it:
+//! disconnected in the middle of a message. It is measured again 6 s after the hostile peers have disconnected, or 60
+//! s after with `PEERLOOP_LONG=1`. An argument selects the kinds whose names contain it:
 //! `cargo bench --bench isolation -- claims`. Only Linux reports memory in `/proc`.
 //!
 //! The node's process is prepared as `peerloop serve` prepares its own: its descriptor table has its full size, and
@@ -50,8 +50,8 @@ const ROLE: &str = "PEERLOOP_ISOLATION_ROLE";
 /// The environment variable with the command that starts the nodes, such as `chrt --fifo 10` on a machine with other
 /// work.
 const NODE_WRAPPER: &str = "PEERLOOP_ISOLATION_NODE";
-/// The size from which glibc returns a freed buffer to the system. The default is the size of the first allocation
-/// for a large message.
+/// The environment variable for the size from which glibc returns a freed buffer to the system, and its value here:
+/// the size of the first allocation for a large message.
 const ALLOCATOR: (&str, usize) = ("MALLOC_MMAP_THRESHOLD_", BUFFER_GROWTH_BYTES);
 /// Timeout of each read, longer than any reply needs.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -391,7 +391,7 @@ impl<'a> Attacker<'a> {
         Self { conduct, address, peers: Vec::new(), message, delivered: 0, opened: 0 }
     }
 
-    /// Acts for its peers in turn at the kind's rate until its input ends.
+    /// Performs the hostile peers' actions in turn, at the kind's rate, until the input ends.
     fn run(mut self, per_second: u32) {
         let input = lines_of_input();
         for _ in 0..HOSTILE_PEERS {
@@ -585,7 +585,7 @@ fn claim() -> Vec<u8> {
     [greeting(), header.encode(MAGIC).to_vec(), vec![0; 16 * 1024]].concat()
 }
 
-/// Returns an inventory with a count of nine bytes, and one item.
+/// Returns an inventory of one item whose count, encoded in nine bytes, claims 2^32 - 1 items.
 fn count_bomb() -> Vec<u8> {
     let payload = [&[0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0][..], &[0; InventoryItem::LEN_BYTES]].concat();
     let mut bytes = Vec::new();

@@ -1,10 +1,10 @@
 //! The cost of a million peers in one loop, compared with a thousand: memory, and the cost of each event.
 //!
 //! `cargo bench --bench scale [PEERS ..]` runs one loop for each number of simulated peers, 1,000 and 1,000,000 by
-//! default. The peers connect, complete the handshake and are pinged twice, 1 % of them are replaced in each of three
-//! seconds, and the loop stops. Bytes and events are counted for the loop alone. They are the same in every run. The
-//! time covers the whole world, including peers and the virtual kernel, so it shows little about the loop.
-//! `src/manual/testing.md` describes how to count the instructions.
+//! default. The peers connect, complete the handshake and are pinged twice. Then 1 % of them are replaced in each of
+//! three seconds, and the loop stops. Bytes and events are counted for the loop alone. They are the same in every run.
+//! The time covers the whole simulation, including the peers and the virtual kernel, so it shows little about the
+//! loop. `src/manual/testing.md` describes how to count the instructions.
 
 use peerloop_scale::{Account, Phase};
 use std::process::ExitCode;

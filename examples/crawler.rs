@@ -1,9 +1,9 @@
 //! Crawls up to a thousand nodes: requests the addresses that each node knows, and prints each node's address and
 //! user agent.
 //!
-//! Run `cargo run --example crawler`, or name nodes to begin with: `.. mainnet 192.0.2.1:8333`. Without an argument
-//! it crawls four nodes of its own. Constants bound the effect of peers: the number of known addresses, the
-//! connections open at once, and the time for each reply.
+//! Run `cargo run --example crawler`, or append a network and the first nodes, for example `mainnet 192.0.2.1:8333`.
+//! Without an argument it crawls four nodes of its own. Constants bound the effect of peers: the number of known
+//! addresses, the connections open at once, and the time for each reply.
 
 mod setting;
 
@@ -21,7 +21,7 @@ use std::time::Duration;
 
 const MAX_NODES: usize = 1_000;
 const AT_ONCE: usize = 64;
-/// A real node replies within seconds, or not at all.
+/// Maximum time for a reply: a real node replies within seconds, or not at all.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 #[derive(Default)]

@@ -1,7 +1,7 @@
 //! Prints connection events and peers' messages, from a thread other than the loop's.
 //!
-//! Run `cargo run --example event_monitor`, or name nodes: `.. mainnet 192.0.2.1:8333`. Without an argument it
-//! watches a node of its own, asks it for addresses and exits when the connection closes.
+//! Run `cargo run --example event_monitor`, or append a network and nodes, for example `mainnet 192.0.2.1:8333`.
+//! Without an argument it watches a node of its own, asks it for addresses and exits when the connection closes.
 
 mod setting;
 
@@ -23,8 +23,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         channel.handle.connect(node, None)?;
     }
 
-    // Each subscription has a queue of its own, so messages have a thread of their own. A command filter saves the
-    // loop from copying other messages.
+    // Each subscription has a queue of its own, so messages have a thread of their own. A filter that names commands
+    // saves the loop from copying messages with other commands.
     let (messages, handle) = (channel.messages, channel.handle.clone());
     let listening = thread::spawn(move || {
         for received in messages {

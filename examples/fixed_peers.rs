@@ -1,8 +1,8 @@
 //! Keeps connections to a list of nodes and to no others. The manager dials, restarts and backs off by itself.
 //!
-//! `cargo run --example fixed_peers`, or with nodes: `.. mainnet 192.0.2.1:8333 192.0.2.2:8333`. Without an argument
-//! it starts three nodes, stops one of them once all are connected, and ends when a dial of the stopped node has
-//! failed.
+//! Run `cargo run --example fixed_peers`, or append a network and nodes, for example
+//! `mainnet 192.0.2.1:8333 192.0.2.2:8333`. Without an argument it starts three nodes, stops one of them once all are
+//! connected, and ends when a dial of the stopped node has failed.
 
 mod setting;
 

@@ -1,8 +1,8 @@
 //! Runs a loop inside another one: the outer loop waits for both loops, and runs a turn of the inner loop only when
 //! that turn is due.
 //!
-//! Run `cargo run --example foreign_event_loop`, or name a node: `.. mainnet 192.0.2.1:8333`. The outer loop here is
-//! a mio poller with its own tick; any loop that waits for descriptors works.
+//! Run `cargo run --example foreign_event_loop`, or append a network and a node, for example `mainnet 192.0.2.1:8333`.
+//! The outer loop here is a mio poller with its own tick; any loop that waits for descriptors works.
 
 mod setting;
 

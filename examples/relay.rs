@@ -1,8 +1,8 @@
 //! Relays transactions: keeps those that arrive, announces them to all other peers, and serves them on request.
 //!
-//! `cargo run --example relay 127.0.0.1:0` listens there; further addresses are nodes to connect to. It requests new
-//! transactions from the peers that announce them and does not validate them. It never sends more than a peer's queue
-//! has room for.
+//! Run `cargo run --example relay 127.0.0.1:0` to listen on that address, and append the addresses of nodes to connect
+//! to. The relay requests new transactions from the peers that announce them, and does not validate them. It never
+//! sends more than a peer's queue has room for.
 
 mod setting;
 

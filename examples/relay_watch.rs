@@ -1,6 +1,7 @@
 //! Connects to the nodes given as arguments and prints every transaction and block that they announce.
 //!
-//! Try `cargo run --example relay_watch 127.0.0.1:18444` with a node on regtest, or `.. mainnet 192.0.2.1:8333`.
+//! Run `cargo run --example relay_watch 127.0.0.1:18444` to watch a node on regtest, or replace the address with a
+//! network and nodes, for example `mainnet 192.0.2.1:8333`.
 
 mod setting;
 

@@ -1,6 +1,6 @@
 //! Connects to one node, measures three pings and closes the connection: nearly the smallest useful handler.
 //!
-//! `cargo run --example simple_client`, or with a node: `.. mainnet 192.0.2.1:8333`.
+//! Run `cargo run --example simple_client`, or append a network and a node, for example `mainnet 192.0.2.1:8333`.
 
 mod setting;
 

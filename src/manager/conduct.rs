@@ -1,7 +1,7 @@
 //! The misbehavior of a loop's peers so far: each peer's points and bad checksums.
 //!
-//! Only peers with misbehavior have an entry, which is removed with the link. Nothing here closes or bans: the engine
-//! does.
+//! Only peers with misbehavior have an entry, which is removed with the link. Nothing here closes a connection or bans
+//! a host: the engine does.
 
 use crate::error::{Misbehavior, Penalty};
 use crate::id::LinkId;
@@ -39,7 +39,7 @@ impl Conduct {
         Punishment { decision, points, score: score.points() }
     }
 
-    /// Counts a wrong checksum. Returns the misbehavior to charge if too many arrived without a pause.
+    /// Counts a wrong checksum. Returns the misbehavior to charge if too many wrong checksums arrived without a pause.
     pub(crate) fn count_bad_checksum(&mut self, id: LinkId, now: Instant) -> Option<Misbehavior> {
         match self.bad_checksums.entry(id) {
             Entry::Occupied(run) => run.into_mut().another(now),

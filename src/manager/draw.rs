@@ -1,6 +1,6 @@
-//! A drawn address, for the simulator's checks.
+//! A record of one choice of an address to dial, for the simulator's checks.
 //!
-//! A [`Draw`] records a decision of the dialler and never influences one.
+//! A [`Draw`] records a decision of the dialler and never influences a decision.
 
 use std::net::SocketAddr;
 

@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_that_collide_with_one_key_differ_with_another() {
+    fn hosts_that_collide_with_one_key_are_spread_by_another() {
         const BUCKETS: usize = 1 << 10;
         let bucket = |state: KeyedState, host| state.hash_one(host) as usize % BUCKETS;
         let known = keyed(5);

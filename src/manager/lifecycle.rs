@@ -52,7 +52,8 @@ impl Manager {
         self.duplicates.identify(&mut self.dialler.live, id, address, opener, version, is_long_ready)
     }
 
-    /// Records that the handshake is complete. Stores the facts in the peer's `version` under its listening address.
+    /// Records that a handshake is complete. Stores the facts from the peer's `version` in the book, under the peer's
+    /// listening address.
     pub(crate) fn handshake_completed(
         &mut self,
         id: LinkId,
@@ -91,7 +92,8 @@ impl Manager {
         });
     }
 
-    /// Releases everything that a connection held, decides whether its address is dialled again, and records its ban.
+    /// Releases everything that a connection held, decides whether its address is dialled again, and marks the address
+    /// in the book as banned if its host is banned.
     ///
     /// `has_ready_peer` is whether any other peer is ready.
     pub(crate) fn link_removed(

@@ -2,9 +2,9 @@
 //! bans for the next run.
 //!
 //! The manager joins the [dialler](dial), the [bans](ban), the [caps](admit) and the [book](store), which are
-//! independent of each other. The engine reports each connection's events to the manager, which returns decisions.
-//! The manager never touches a row, a socket or a clock. A loop without a manager pays only for a null check where
-//! connections open and close and where a message may be for the manager.
+//! independent of each other. The engine reports each connection's events to the manager, which returns decisions. The
+//! manager never touches a row, a socket or a clock. A loop without a manager only does a null check in place of each
+//! call.
 
 pub(crate) mod admit;
 pub mod ban;
@@ -58,7 +58,7 @@ pub(crate) struct Manager {
     pub(crate) names: FixedNames,
     pub(crate) bans: BanList,
     admission: Admission,
-    /// The key that makes the choice of an evicted peer unpredictable.
+    /// The key that makes the choice of the peer to evict unpredictable.
     keys: KeyedState,
     pub(crate) persistence: Persistence,
     pub(crate) conduct: Conduct,
@@ -128,7 +128,7 @@ impl Manager {
         }
     }
 
-    /// Returns a port on which this loop can be dialled; 0 if there is none.
+    /// Returns the port of one of this loop's listeners; 0 if it has none.
     pub(crate) fn listening_port(&self) -> u16 {
         self.listening.first().map_or(0, SocketAddr::port)
     }
@@ -157,8 +157,8 @@ impl Manager {
         self.admission.admit(address, moment.now)
     }
 
-    /// Returns whether another eviction may be considered this turn, and counts it. Always `false` if evictions are
-    /// disabled.
+    /// Returns whether another eviction may be considered this turn. If so, counts this eviction as considered. Always
+    /// returns `false` if evictions are disabled.
     pub(crate) fn may_evict(&mut self) -> bool {
         let may = self.config.evict_inbound && self.evictions_considered < EVICTIONS_PER_TURN;
         self.evictions_considered += usize::from(may);
@@ -170,13 +170,13 @@ impl Manager {
         evict::choose(candidates, self.keys)
     }
 
-    /// Counts a new row for a connection with `address`.
+    /// Counts a new connection with `address` towards the caps, and records the address as live.
     pub(crate) fn link_added(&mut self, id: LinkId, address: SocketAddr) {
         self.admission.link_added(address.ip());
         self.dialler.live.enter(address, id);
     }
 
-    /// Allows a dial that the embedder requested, and reserves its slot.
+    /// Reserves a slot for a dial that the embedder requested, or returns the reason why the address is not dialled.
     pub(crate) fn allow_dial(&mut self, address: SocketAddr, moment: Moment) -> Result<(), RequestError> {
         if self.is_barred(address, moment) {
             return Err(RequestError::Banned);
@@ -265,7 +265,7 @@ impl Manager {
         let mut inaccessible = Vec::new();
         for peer in peers {
             let (address, status) = (peer.address(), peer.status);
-            // A book that exceeds its limit loses its least valuable peers.
+            // If there are more peers than the book may hold, the least valuable peers are dropped.
             if self.persistence.book.admit(peer, rng).is_ok() && status == PeerStatus::Inaccessible {
                 inaccessible.push(address);
             }
@@ -287,7 +287,8 @@ impl Manager {
         self.dialler.book_changed();
     }
 
-    /// Makes an inaccessible peer unknown. Called when a seed or another peer names it, and when the loop starts.
+    /// Makes an inaccessible peer unknown. Called when a seed or a connected peer sends this peer's address, and when
+    /// the loop starts.
     pub(super) fn make_unknown(&mut self, address: SocketAddr, moment: Moment) {
         if self.persistence.book.peer(address).is_some_and(|peer| peer.status == PeerStatus::Inaccessible) {
             self.persistence.update_book(address, moment, |peer| peer.status = PeerStatus::Unknown);
@@ -304,7 +305,7 @@ impl Manager {
         is_new
     }
 
-    /// Returns the numbers of links counted for the host of `address` and for its range.
+    /// Returns the numbers of links counted for `address`'s host and range.
     #[cfg(feature = "sim")]
     pub(crate) fn counted(&self, address: IpAddr) -> (usize, usize) {
         self.admission.counted(address)
@@ -317,7 +318,8 @@ impl Manager {
 
     // --- Bans --------------------------------------------------------------------------------------------------------
 
-    /// Charges a peer with a misbehavior. A trusted peer is never charged.
+    /// Charges a peer with a misbehavior and returns the consequence. Returns `None` for a trusted peer, which is
+    /// never charged.
     pub(crate) fn charge(&mut self, id: LinkId, address: IpAddr, misbehavior: Misbehavior) -> Option<Punishment> {
         if self.is_trusted(address) {
             return None;
@@ -348,8 +350,8 @@ impl Manager {
             Outcome::Entered { ban, displaced } => {
                 self.persistence.record(Change::PutBan(ban), was_known, moment.now);
                 if let Some(displaced) = displaced {
-                    // Searching the book is slow, so the status of the host's peers is refreshed only when the next
-                    // bans end.
+                    // Searching the book is slow, so the status of the host's peers is refreshed later, at the latest
+                    // when the next ban ends.
                     self.lift_ban(displaced.host, moment.now);
                 }
                 Some((ban, displaced))
@@ -392,7 +394,8 @@ impl Manager {
         self.dialler.book_changed();
     }
 
-    /// Lifts a host's ban: removes it from the disk, and cancels its report if it has not been reported yet.
+    /// Handles a ban that is no longer in the list: ends the wait of the host's addresses in the dialler, removes the
+    /// ban from the disk, and cancels its report if that is still pending.
     fn lift_ban(&mut self, host: Host, now: Instant) {
         self.dialler.ban_lifted(host);
         self.persistence.remove_ban(host, now);

@@ -38,7 +38,7 @@ impl Persistence {
         Self { book: MemoryStore::new(rng), journal: Journal::new(), unannounced: BTreeMap::new() }
     }
 
-    /// Changes the record of a peer that is in the book.
+    /// Changes the record of a peer. Does nothing if the peer is not in the book.
     pub(super) fn update_book(
         &mut self,
         address: SocketAddr,
@@ -99,7 +99,7 @@ impl Persistence {
         }
     }
 
-    /// Returns the next changes to write, if it is time.
+    /// Returns the next changes to write, if a batch is due.
     pub(crate) fn next_batch(&mut self, now: Instant) -> Option<Batch> {
         self.journal.next_batch(now)
     }
@@ -120,15 +120,15 @@ impl Persistence {
     }
 
     /// Schedules the report of a ban in force for which `peers_closed` connections were closed. The ban is reported
-    /// when it is durable. It replaces an unreported ban of the same host, and adds that ban's closed connections to
-    /// its own.
+    /// when it is durable. If the host already has an unreported ban, the new ban replaces it, and the closed
+    /// connections of both are added up.
     pub(crate) fn announce(&mut self, ban: Ban, peers_closed: usize) {
         let (announced, all_closed) = self.unannounced.entry(ban.host).or_insert((ban, 0));
         *announced = ban;
         *all_closed += peers_closed;
     }
 
-    /// Returns whether the disk currently accepts no changes.
+    /// Returns whether the last write failed or its result is late.
     pub(crate) fn is_failing(&self) -> bool {
         self.journal.is_failing()
     }
@@ -176,7 +176,7 @@ impl Candidates for MemoryStore {
             Standing::Unknown => PeerStatus::Unknown,
             Standing::Inaccessible => PeerStatus::Inaccessible,
         };
-        // The inherent `pick` needs a generator of a known size, and a reference to a generator is one.
+        // The inherent `pick` needs a generator of a known size. A reference to the generator has a known size.
         let mut rng = rng;
         self.pick(status, &mut rng, |peer| accept(peer.address()), tries)
     }
@@ -223,7 +223,7 @@ mod tests {
         ban(&mut manager, host(0), BanReason::Misbehavior, Some(Duration::from_secs(60)));
         let first = manager.persistence.next_batch(MOMENT.now).expect("a ban is written at once");
         let for_ever = ban(&mut manager, host(0), BanReason::Manual, None);
-        assert_eq!(durable(&mut manager, &first), [], "the disk does not have the ban in force yet");
+        assert_eq!(durable(&mut manager, &first), [], "the disk does not have the newer ban yet");
         let second = manager.persistence.next_batch(MOMENT.now).expect("a ban is written at once");
         let announced = Announced { ban: for_ever, peers_closed: 2 };
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Counts compared with naive ones, and every refusal.
+//! The counts of connections compared with naive counts, and every refusal.
 
 use super::*;
 use crate::protocol::Network;

@@ -7,7 +7,7 @@ use crate::error::{Misbehavior, Penalty};
 use crate::time::Instant;
 use std::time::Duration;
 
-/// The points of one connection: four bytes that only rise.
+/// The points of one connection. They only rise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Score(u32);
 
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misbehavior_without_points_closes_at_once_and_keeps_the_score() {
+    fn a_misbehavior_without_points_closes_the_connection_and_keeps_the_score() {
         let mut score = Score::default();
         assert_eq!(score.charge(Misbehavior::LateStreamSetup, 1), Decision::Disconnect);
         assert_eq!(score.points(), 0);

@@ -1,4 +1,4 @@
-//! The networks that are exempt from caps, rates and bans.
+//! The networks that are exempt from caps, rates, scores, bans and evictions.
 //!
 //! IPv4 addresses in IPv6 form count as IPv4, both in the list and in a query. An IPv6 network contains no IPv4
 //! addresses, however short its prefix: trusting all of IPv6 does not include IPv4.
@@ -17,7 +17,7 @@ impl Trusted {
     /// prefix are ignored. A prefix longer than the address means the whole address.
     pub(crate) fn new(networks: &[(IpAddr, u8)]) -> Self {
         let mut ranges: Vec<_> = networks.iter().map(|&(address, bits)| range(address, bits)).collect();
-        // Two networks are disjoint or nested. Among those with the same start the largest sorts last.
+        // Any two networks are disjoint or nested. Among networks with the same start, the largest sorts last.
         ranges.sort_unstable();
         ranges.dedup_by(|(_, last), (_, earlier_last)| *last <= *earlier_last);
         Self { ranges: ranges.into() }

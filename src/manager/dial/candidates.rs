@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 /// An address's standing in the book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// Connected once, and not marked inaccessible since.
+    /// A handshake with the address was completed, and its standing has not changed since.
     Valid,
     /// Never connected, or its earlier standing no longer applies.
     Unknown,

@@ -6,14 +6,14 @@
 use crate::error::Side;
 use std::net::SocketAddr;
 
-/// The choice between two links of the same peers.
+/// The decision about two links that may connect the same peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keep {
     /// Both links, because it is unknown whether they connect the same peers.
     Both,
-    /// The link in question.
+    /// Only the link that `opener` opened.
     This,
-    /// The other link.
+    /// Only the link that the other side opened.
     Other,
 }
 

@@ -16,12 +16,13 @@ pub(crate) enum Decision {
     /// The address is not dialled before this moment, except on request, when a missing resource is free, or when a
     /// ban of its host ends.
     WaitUntil(Instant),
-    /// The address failed too often or is incompatible, and the book should mark it: it is dialled after all others.
+    /// The book should mark the address as inaccessible, because it failed too often, is incompatible, or failed while
+    /// too many others wait. It is then dialled after all others.
     Inaccessible,
     /// The name's next address is dialled instead, or the name is resolved again.
     NextAddress,
-    /// No dial is planned: the address was dialled on request, is next dialled on request, or may be drawn from the
-    /// book at any time.
+    /// No dial is planned: the address was dialled once on request, is dialled again only on request, or may be drawn
+    /// from the book at any time.
     Nothing,
 }
 
@@ -41,7 +42,7 @@ impl Ended {
         match self {
             Self::Lost if !was_open(state) => Self::Unreached,
             Self::NoNetwork if was_open(state) => Self::Lost,
-            // The kernel connected the socket to itself, so no peer listens there yet.
+            // The kernel connected the socket to itself, so no peer listens on this address yet.
             Self::SelfConnection if !was_open(state) => Self::Unreached,
             ended @ (Self::Unreached
             | Self::Lost
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn req_e19_a_network_failure_is_a_failed_dial_before_the_connection_opens_and_a_loss_after() {
+    fn req_e19_a_network_failure_is_a_failed_dial_until_the_connection_opens_and_then_a_lost_connection() {
         use ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, HostUnreachable, Other, TimedOut};
         for kind in [ConnectionRefused, TimedOut, HostUnreachable, ConnectionReset, BrokenPipe, Other] {
             assert_eq!(ends(network(kind)), [Ended::Unreached, Ended::Lost, Ended::Lost], "{kind}");

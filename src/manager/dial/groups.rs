@@ -44,19 +44,19 @@ impl Groups {
         }
     }
 
-    /// Records that an address of `group` is a peer.
+    /// Records that an address of `group` is a peer or is being dialled.
     pub(super) fn join(&mut self, group: NetGroup) {
         if group != NetGroup::Unroutable {
             self.uses.entry(group).or_default().peers += 1;
         }
     }
 
-    /// Records that a peer of `group` was removed.
+    /// Records that an address of `group` is neither a peer nor being dialled any more.
     pub(super) fn leave(&mut self, group: NetGroup) {
         self.change(group, |uses| uses.peers -= 1);
     }
 
-    /// Removes the dials that are no longer recent.
+    /// Drops the entries of dials that are older than [`GROUP_DIAL_PAUSE`].
     pub(super) fn tidy(&mut self, now: Instant) {
         while let Some(&(dialled_at, group)) = self.dials.front()
             && dialled_at.plus(GROUP_DIAL_PAUSE) <= now

@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 pub(super) struct Holds {
     noted: BTreeSet<DialHold>,
     unreported: BTreeSet<DialHold>,
-    /// The moment since which the book has had no candidate and no waiting address; `None` if it has one.
+    /// The moment since which the book has had no candidate and no waiting address; `None` if it has a candidate or a
+    /// waiting address.
     no_candidates_since: Option<Instant>,
 }
 

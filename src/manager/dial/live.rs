@@ -1,4 +1,5 @@
-//! The addresses of live links: at most one link per address and port, in either direction.
+//! The addresses of live links, in either direction. [`Live::claim`] gives an address to one link only;
+//! [`Live::enter`] lets links share it.
 //!
 //! A dialled link has the dialled address, and an accepted link the peer's source address. Once an accepted peer's
 //! `version` names its listening port, the link also has the peer's listening address. Each entry is 56 bytes, and
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hosts_links_include_all_its_addresses_and_ports() {
+    fn a_hosts_links_are_found_at_all_its_addresses_and_ports() {
         let mut live = Live::default();
         let links: Vec<LinkId> = (0..9).map(|slot| LinkId::new(slot, 0)).collect();
         let addresses = [
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hosts_links_include_translated_addresses() {
+    fn a_hosts_links_are_found_at_its_translated_addresses_too() {
         let mut live = Live::default();
         let links: Vec<LinkId> = (0..5).map(|slot| LinkId::new(slot, 0)).collect();
         let addresses = [

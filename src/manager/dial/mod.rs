@@ -1,9 +1,9 @@
 //! The dialler: decides which address to dial, and when.
 //!
 //! The [`Dialler`] fills the wanted slots. In normal mode it draws addresses from the book: valid ones before unknown
-//! ones, and at most one per range. With a fixed list it uses that list, in order. It stores only the state of an
-//! address that polite dialling needs: whether it is connected, the number of its failures, and when it may be
-//! dialled again.
+//! ones, and at most one per range. With a fixed list it uses that list, in order. About each address it stores only
+//! what polite dialling needs: whether the address is connected, its failures and restarts, and when it may be dialled
+//! again.
 //!
 //! - A lost connection is reopened at once, a few times per window. A failed dial is always retried, after a pause
 //!   that grows up to a maximum.
@@ -12,7 +12,7 @@
 //!   of its host ends sooner.
 //! - If this machine lacks descriptors, memory, ports or a network, that counts against no address. Dialling slows
 //!   down instead.
-//! - There is never more than one link to an address and port.
+//! - An address and port with a link is never dialled.
 //!
 //! The dialler opens no socket, uses no clock and no resolver, and does not write the book. It returns the address to
 //! dial, and a decision for each reported close. Its memory is bounded by
@@ -371,7 +371,7 @@ impl Dialler {
         Ok(())
     }
 
-    /// Starts the dial. `kind` applies to an address without a record.
+    /// Records that a dial starts. An address without a record gets a record of this `kind`.
     fn dial(&mut self, address: SocketAddr, kind: Kind, now: Instant) {
         let restarts = self.settings.restarts;
         self.records.dial(address, || Record::new(kind, restarts), now);
@@ -401,7 +401,8 @@ impl Dialler {
         }
     }
 
-    /// Records that a dialled connection was closed. Its row returns the slot.
+    /// Records that a dialled connection was closed. The slot is returned separately, when the connection's row is
+    /// removed.
     ///
     /// A call for an unknown address, or a repeated one, has no effect.
     pub(crate) fn ended(&mut self, address: SocketAddr, ended: Ended, now: Instant, rng: &mut impl Rng) -> Departure {
@@ -473,7 +474,7 @@ impl Dialler {
             Ended::NotAllowed | Ended::Short(Shortage::Descriptors | Shortage::Memory) if paused_until > now => {
                 self.pause(address, record, paused_until, now)
             }
-            // The caller bars a drawn address before each dial, so the address needs no pause.
+            // `barred` is called before each dial of a drawn address, so the address needs no pause.
             Ended::NotAllowed => Decision::Nothing,
             Ended::SelfConnection => self.pause(address, record, now.plus(SELF_BACKOFF), now),
             Ended::Short(Shortage::Descriptors | Shortage::Memory) => {
@@ -492,7 +493,8 @@ impl Dialler {
         }
     }
 
-    /// Slows dialling down if this machine lacked a resource. A response ends the pause for a missing network.
+    /// Slows dialling down if this machine lacked a resource. Ends the family's pause for a missing network if the
+    /// close shows that the network works.
     fn note_fault(&mut self, address: SocketAddr, ended: Ended, now: Instant) {
         let family = Family::of(address);
         match ended {

@@ -1,9 +1,9 @@
 //! The dialler compared with a naive model, under arbitrary events.
 //!
-//! The model stores only plain facts about each address: it has no queue, ordering or index. After each step both
-//! must agree on the live addresses and the number of used slots. Each dial must be allowed by the facts, and each
-//! decision required by them. At the end every address is made reachable, and then there must be as many peers as
-//! wanted.
+//! The model stores only plain facts about each address: it has no queue, ordering or index. After each step both must
+//! agree on the live addresses and the number of used slots. Each dial must be allowed by the facts, and each decision
+//! required by them. At the end every address is made reachable, and then there must be as many peers as are wanted
+//! and possible.
 
 use super::records::State;
 use super::tests::Book;
@@ -19,7 +19,7 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 enum Step {
     Dial(usize),
-    /// Advances a live connection: to an open connection, or to ready.
+    /// Advances a live connection from dialling to open, or from open to ready.
     Advance(usize),
     /// Closes a live connection.
     End(usize, Ended),
@@ -213,7 +213,7 @@ impl World {
         }
         facts.is_in_hand = true;
         facts.live_since = Some(self.now);
-        // A restart is not drawn from the book, so the book's status does not count for it.
+        // A restart is not drawn from the book, so the address's standing in the book does not matter.
         let is_drawn = !self.is_fixed() && !in_line.contains(&peer);
         if is_drawn && self.book.standings[&peer] == Some(Standing::Inaccessible) {
             let facts = self.facts.get_mut(&peer).expect("all addresses are listed");

@@ -1,9 +1,10 @@
 //! Fixed peers that are known by name: the choice among a name's addresses, and the name's next resolution.
 //!
 //! One address of each name is in the dialler's fixed list. When its dial fails, the name's next address replaces it
-//! at once. After the last address the round is over, and the name is resolved again after a pause that grows like
-//! the pause of a failed dial. A lost connection that was ready is first restarted at its address. After a round with
-//! an incompatible peer, the pause has the maximum length. Nothing here resolves a name or dials.
+//! at once. After the last address the round is over, and the name is resolved again after a pause that grows like the
+//! pause of a failed dial. A lost connection is first restarted at the same address, up to the dialler's limit on
+//! restarts. After a round with an incompatible peer, the pause has the maximum length. Nothing here resolves a name
+//! or dials.
 
 use super::backoff::Backoff;
 use super::ended::{Decision, Ended};
@@ -31,7 +32,7 @@ struct Named {
     state: State,
     /// The number of consecutive rounds without a lasting connection.
     failures: u32,
-    /// The moment at which the current address became ready, if it did.
+    /// The moment at which the connection to the current address became ready, if it did.
     ready_since: Option<Instant>,
     /// Whether an incompatible peer was found in this round.
     has_met_unfit: bool,
@@ -60,7 +61,8 @@ impl FixedNames {
         names
     }
 
-    /// Applies the names of `config`. New ones are due at once; known ones keep their state unless the port changes.
+    /// Applies the names of `config`. New ones are due at once; known ones keep their state unless the default port
+    /// changes.
     pub(crate) fn reconfigure(&mut self, config: &ManagerConfig) {
         let listed: &[String] = match &config.mode {
             DialMode::Normal => &[],
@@ -225,7 +227,7 @@ impl Named {
 
     fn fail(&mut self, backoff: Backoff, now: Instant, rng: &mut impl Rng) {
         self.failures = self.failures.saturating_add(1);
-        // A node may ban us for a retry that is too early.
+        // An incompatible node may ban us for a retry that is too early.
         let pause = match std::mem::take(&mut self.has_met_unfit) {
             true => backoff.longest(rng),
             false => backoff.pause(self.failures, rng),
@@ -295,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn each_failure_moves_to_the_next_address_and_the_last_one_to_a_pause() {
+    fn each_failure_selects_the_next_address_and_the_last_failure_starts_a_pause() {
         let mut stage = Stage::new(&["node.example"]);
         let answer = ["[2001:db8::1]:1", "192.0.2.1:1", "192.0.2.1:1", "192.0.2.2:0", "0.0.0.0:1", "192.0.2.3:9"];
         assert_eq!(stage.resolve(START, &answer), 2, "repeated, impossible and own addresses are dropped");
@@ -316,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_close_that_says_nothing_about_the_address_keeps_it() {
+    fn a_close_that_says_nothing_about_the_address_does_not_replace_it() {
         let mut stage = Stage::new(&["node.example"]);
         stage.resolve(START, &["192.0.2.1:1", "192.0.2.2:1"]);
         for (ended, decision) in [

@@ -1,8 +1,7 @@
-//! A local outage: this machine has no ready peer, and dials to several network groups have failed within a minute.
+//! A local outage: no peer is ready, and dials to several network groups have failed within a minute.
 //!
-//! A dial that fails during an outage says nothing about its address. An outage lasts until a peer is ready. It
-//! cannot be detected again from later failures: the pauses between dials grow to minutes, so the failures may be too
-//! far apart.
+//! A dial that fails during an outage says nothing about its address. An outage lasts until a peer is ready. Later
+//! failures may be too far apart to show it, because the pauses between dials grow to minutes.
 
 use crate::address::{Host, NetGroup};
 use crate::limits::{MIN_OUTAGE_GROUPS, OUTAGE_WINDOW};
@@ -52,7 +51,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    /// Records failed dials, each at a second and to an address. Returns for each whether there is then an outage.
+    /// Records a failed dial for each second and address. Returns for each dial whether there is an outage after it.
     fn verdicts(dials: &[(u64, &str)]) -> Vec<bool> {
         let mut outage = Outage::default();
         let note = |&(secs, address): &(u64, &str)| {

@@ -1,8 +1,8 @@
 //! The pace of dials while this machine lacks a resource. The lack counts against no address.
 //!
-//! If descriptors or memory run out, all dials pause. If a network or local ports are missing, the dials of one
-//! address family slow down: a machine without IPv6 reports that for each IPv6 address, for ever, and continues with
-//! IPv4.
+//! If descriptors or memory run out, all dials pause. If one address family lacks a network, its dials pause; if it
+//! lacks local ports, its dials slow down. The other family continues: on a machine without IPv6 every dial of an IPv6
+//! address fails, for ever, while IPv4 works.
 
 use crate::error::Shortage;
 use crate::limits::{DIAL_PAUSE_FIRST, MAX_DIAL_PAUSE, MAX_PORT_SPACING, PORT_SPACING_FIRST};
@@ -34,7 +34,7 @@ struct FamilyPace {
     slowed_at: Instant,
 }
 
-/// A pause that grows with each failure after it.
+/// A pause. A failure after its end starts a longer pause.
 #[derive(Debug, Default)]
 struct Pause {
     until: Instant,
@@ -77,7 +77,7 @@ impl Pace {
         pace.next_dial = now.plus(pace.spacing);
     }
 
-    /// Records that the kernel has started to connect, so no resource is missing.
+    /// Records that the kernel has started to connect, so neither descriptors nor ports are missing.
     pub(super) fn connect_started(&mut self, family: Family) {
         self.shortage = Pause::default();
         let pace = &mut self.families[family.index()];
@@ -118,8 +118,8 @@ impl FamilyPace {
 }
 
 impl Pause {
-    /// Starts a pause that is longer than the last one. A failure during a pause is that of a dial that started
-    /// before the pause, so it does not count.
+    /// Starts a pause that is longer than the last one. A failure during a pause belongs to a dial that started before
+    /// the pause, so it is ignored.
     fn prolong(&mut self, now: Instant) {
         if now < self.until {
             return;

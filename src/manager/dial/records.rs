@@ -2,7 +2,7 @@
 //!
 //! A record is in at most one of two orders: its family's line of addresses to dial, or the set of waiting addresses.
 //! Another set lists the waiting addresses that the end of a ban releases. The maps are ordered, so that no peer can
-//! choose addresses that are slow to find. An address without any state has no record.
+//! choose addresses that are slow to find. An address needs no record while nothing restricts its next dial.
 
 use super::groups::Groups;
 use super::pace::Family;
@@ -49,15 +49,15 @@ pub(super) enum State {
     Dialling(Instant),
     /// The handshake is in progress.
     Open,
-    /// A peer since this moment.
+    /// Ready since this moment.
     Ready(Instant),
-    /// Not to be dialled before this moment.
+    /// Not to be dialled before this moment, except on request.
     Waiting(Instant),
     /// Not to be dialled until requested.
     Held,
 }
 
-/// An end of the line.
+/// The first or the last position of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LineEnd {
     First,
@@ -71,7 +71,7 @@ pub(super) struct Records {
     by_address: BTreeMap<SocketAddr, Record>,
     /// The lines, one for each family.
     lines: [VecDeque<SocketAddr>; 2],
-    /// The interface of each address in the fixed list that names one.
+    /// The interfaces that the fixed list names, by address.
     scopes: BTreeMap<SocketAddr, u32>,
     waiting: BTreeSet<(Instant, SocketAddr)>,
     /// Waiting addresses that are due sooner if a ban of their host ends, because they are incompatible or barred.
@@ -131,8 +131,8 @@ impl Records {
         self.get(address).is_some_and(|record| record.state.is_live())
     }
 
-    /// Returns whether an address in the book has no dial or connection, and its pause, if it has one, has been over
-    /// for `rest`.
+    /// Returns whether an address may be drawn from the book: it has no record, or its pause has been over for at
+    /// least `rest`.
     pub(super) fn is_due(&self, address: SocketAddr, rest: Duration, now: Instant) -> bool {
         match self.get(address).map(|record| record.state) {
             None => true,
@@ -141,12 +141,12 @@ impl Records {
         }
     }
 
-    /// Returns whether the range of an address in the book has no drawn peer and was not dialled recently.
+    /// Returns whether an address's range has no drawn peer and was not dialled recently.
     pub(super) fn is_group_rested(&self, address: SocketAddr) -> bool {
         self.groups.is_rested(NetGroup::of(address.ip()))
     }
 
-    /// Returns whether an address that was drawn from the book, in the same range, is a peer or is being dialled.
+    /// Returns whether a drawn address of the same range is a peer or is being dialled.
     pub(super) fn is_group_taken(&self, address: SocketAddr) -> bool {
         !self.groups.is_free(NetGroup::of(address.ip()))
     }
@@ -156,8 +156,8 @@ impl Records {
         self.waiting.is_empty() && self.lines.iter().all(VecDeque::is_empty)
     }
 
-    /// Returns whether an address in a line may be dialled: a drawn one may not while its range has another drawn
-    /// peer.
+    /// Returns whether an address's range allows its dial. Returns `false` only for a drawn address whose range has
+    /// another drawn peer.
     pub(super) fn fits_groups(&self, address: SocketAddr) -> bool {
         let is_drawn = self.get(address).is_some_and(|record| record.kind == Kind::Drawn);
         !is_drawn || self.groups.is_free(NetGroup::of(address.ip()))
@@ -264,7 +264,8 @@ impl Records {
         }
     }
 
-    /// Stores the record of an address that has to wait. Returns `false` and drops the record if there are too many.
+    /// Stores the record of an address that has to wait. If there are too many records and none is due, drops the
+    /// record of a drawn address and returns `false`.
     pub(super) fn wait(&mut self, address: SocketAddr, mut record: Record, until: Instant, now: Instant) -> bool {
         if record.kind == Kind::Drawn && self.by_address.len() >= MAX_DIAL_RECORDS && !self.forget_one_due(now) {
             return false;
@@ -281,7 +282,7 @@ impl Records {
     }
 
     /// Makes an address wait until `until`, or until a ban of its host ends if that is sooner. Drops the record if
-    /// there are too many.
+    /// [`Records::wait`] has no room for it.
     pub(super) fn wait_for_unban(&mut self, address: SocketAddr, record: Record, until: Instant, now: Instant) {
         if self.wait(address, record, until, now) {
             self.unfit.insert((Host::of(address.ip()), address));
@@ -336,7 +337,7 @@ impl Records {
         }
     }
 
-    /// Removes the dials that are no longer recent.
+    /// Drops the entries of the ranges' dials that are no longer recent.
     pub(super) fn rest_groups(&mut self, now: Instant) {
         self.groups.tidy(now);
     }
@@ -389,7 +390,7 @@ impl Records {
         self.drop_strays();
     }
 
-    /// Removes addresses without a record from the lines and the waiting set.
+    /// Removes addresses without a record from the lines and from the sets of waiting addresses.
     fn drop_strays(&mut self) {
         let records = &self.by_address;
         for line in &mut self.lines {
@@ -436,7 +437,7 @@ impl Records {
         }
     }
 
-    /// Removes a record from its line or from the waiting set.
+    /// Removes an address from its line or from the sets of waiting addresses.
     fn take_out(&mut self, address: SocketAddr) {
         match self.get(address).map(|record| record.state) {
             Some(State::Waiting(until)) => {

@@ -1,4 +1,4 @@
-//! Seeds: names whose addresses are peers, their schedule, and the checks of their replies.
+//! Seeds, which are names that resolve to peers' addresses: their schedule and the checks of their replies.
 //!
 //! Each seed is queried at the start and then every hour, or sooner while there is no address to dial, but at most
 //! once a minute. Each seed has at most one open query, which is abandoned after [`RESOLVE_TIMEOUT`]. A reply is an
@@ -35,7 +35,7 @@ struct Seed {
 /// The usable part of a seed's reply.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SeedAnswer {
-    /// Addresses that may be peers, each once, at most [`MAX_SEED_ANSWERS`].
+    /// Addresses that peers may have, each once, at most [`MAX_SEED_ANSWERS`].
     pub(crate) addresses: Vec<SocketAddr>,
     /// The number of dropped addresses: above the maximum, impossible for a peer, repeated, or our own.
     pub(crate) dropped: usize,
@@ -71,7 +71,7 @@ impl Seeds {
         self.default_port = config.default_port;
     }
 
-    /// Returns the moment at which a query is due or is abandoned. `is_hungry` is
+    /// Returns the first moment at which a query is due or is abandoned. `is_hungry` is
     /// [`Dialler::lacks_candidates`](super::Dialler::lacks_candidates).
     pub(crate) fn next_at(&self, is_hungry: bool) -> Option<Instant> {
         let given_up = self.seeds.iter().filter_map(Seed::given_up_at).min();

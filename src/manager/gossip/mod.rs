@@ -182,8 +182,8 @@ fn believed_time(claimed: u32, unix: UnixTime) -> UnixTime {
     UnixTime::from_secs(seen.saturating_sub(PENALTY_SECS))
 }
 
-/// Returns a peer's entry for a reply. Its time is that of the last connection or, without one, of the peer's status,
-/// but never in the future.
+/// Returns a peer's entry for a reply. The entry's time is that of the peer's last connection. Without one, it is the
+/// time since which the peer has its status. It is never in the future.
 fn entry_of(peer: &KnownPeer, unix: UnixTime) -> AddressEntry {
     let seen = peer.last_connected.unwrap_or(peer.status_since).as_secs().min(unix.as_secs());
     let time = u32::try_from(seen.max(0)).unwrap_or(u32::MAX);

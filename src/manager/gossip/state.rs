@@ -1,6 +1,6 @@
 //! The state of gossip: the requests and replies of each connected peer, and the slots of the addresses received.
 //!
-//! Memory is bounded by the slots and by one entry for each peer.
+//! Memory is bounded by the slots for addresses, the slots for replies, and one entry for each connected peer.
 
 use super::addr_replies::AddrReplies;
 use super::slots::Slots;
@@ -61,7 +61,7 @@ impl Gossip {
 }
 
 impl GossipState {
-    /// Removes one token. Returns `false` if there is none.
+    /// Adds the tokens that are due, then removes one. Returns `false` if there is none.
     pub(super) fn take(&mut self, now: Instant) -> bool {
         let interval = ADDRESS_TOKEN_INTERVAL.as_nanos() as u64;
         let new = now.since(self.refilled_at).as_nanos() as u64 / interval;

@@ -1,6 +1,6 @@
 //! The errors of the address book.
 //!
-//! Every error of a file states the attempt, the path, the cause and advice.
+//! Every error about a file states the attempt, the path, the cause and advice.
 
 use crate::text::Counted;
 use std::fmt;
@@ -14,7 +14,7 @@ use std::path::PathBuf;
 pub enum StoreError {
     /// The peer is already known.
     Duplicate {
-        /// Its address.
+        /// The peer's address.
         address: SocketAddr,
     },
     /// The peer is unknown.

@@ -86,8 +86,8 @@ impl MemoryStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Duplicate`], and [`StoreError::Full`] if the book is full and every peer is valid or more
-    /// valuable than the new one.
+    /// [`StoreError::Duplicate`] if the peer is already in the book; [`StoreError::Full`] if the book is full and
+    /// every peer is valid or more valuable than the new one.
     pub fn admit(&mut self, peer: KnownPeer, rng: &mut impl Rng) -> Result<Option<KnownPeer>, StoreError> {
         if self.peer(peer.address()).is_some() {
             return Err(StoreError::Duplicate { address: peer.address() });

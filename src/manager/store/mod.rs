@@ -65,7 +65,7 @@ impl Change {
 /// at most [`MAX_BANS`](crate::limits::MAX_BANS) bans, one for each host. An IPv4 address in IPv6 form equals the
 /// IPv4 address. When a call returns, its change is as durable as the store itself.
 ///
-/// A call that cannot read or write the store fails with the same errors as [`PeerStore::apply`].
+/// A call that cannot read or write the store returns the reason as an error.
 ///
 /// ```
 /// use peerloop::ban::Ban;

@@ -14,8 +14,7 @@ use std::io;
 use std::ops::Bound;
 use std::sync::{Mutex, PoisonError};
 
-/// The size of a block that is kept in memory after a change. All blocks of a file together have at most
-/// [`MAX_BOOK_FILE_BYTES`].
+/// The size of a block. Blocks that were written are kept in memory, at most [`MAX_BOOK_FILE_BYTES`] for a file.
 const BLOCK_BYTES: usize = 4_096;
 
 /// A file that is only read, and the changes written over it.
@@ -28,9 +27,10 @@ pub(super) struct Overlay {
 #[derive(Debug)]
 struct Written {
     len_bytes: u64,
-    /// The offset from which the file's own bytes no longer apply, because the overlay was truncated.
+    /// The offset from which the file's own bytes do not apply: the file's length, or less if the overlay was
+    /// truncated.
     file_end: u64,
-    /// Whole blocks by their number.
+    /// The written blocks, each complete, by block number.
     blocks: BTreeMap<u64, Vec<u8>>,
 }
 

@@ -33,9 +33,9 @@ pub enum PeerStatus {
     /// The peer was never tried, or its earlier status no longer applies.
     #[default]
     Unknown,
-    /// A handshake with the peer was completed.
+    /// A dial of the peer led to a completed handshake.
     Valid,
-    /// The peer failed too often or is incompatible. It is dialled after all others, and rarely.
+    /// The peer failed too often or is incompatible. It is dialled rarely, and usually after all others.
     Inaccessible,
     /// The peer's host is banned.
     Banned(BanReason),
@@ -72,10 +72,10 @@ impl PeerStatus {
         self.index() == other.index()
     }
 
-    /// The number of kinds.
+    /// The number of kinds of status. All banned statuses are one kind.
     pub(super) const KINDS: usize = 4;
 
-    /// Returns the kind as an index. A higher kind is more valuable.
+    /// Returns the kind of status as an index. A higher index is more valuable.
     pub(super) const fn index(self) -> usize {
         match self {
             Self::Inaccessible => 0,

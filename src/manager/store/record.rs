@@ -109,7 +109,7 @@ pub(super) fn ban(key: &[u8], value: &[u8]) -> Option<Ban> {
     (key.remaining() == 0 && value.remaining() == 0).then_some(ban)
 }
 
-/// Returns a reader. Its errors name a command, but none of them is visible outside this file.
+/// Returns a reader of `bytes`. Its errors name a command, which does not matter: this file discards them all.
 const fn reader(bytes: &[u8]) -> Reader<'_> {
     Reader::new(CommandName::ADDR, bytes)
 }

@@ -1,10 +1,10 @@
 //! The book in a redb file.
 //!
-//! Every change is on disk when its call returns. Each call is one transaction with checksums and an `fsync`. If the
-//! process or the machine stops during a call, the file holds the state either before or after that call. A file is
-//! checked completely, without changing it, before its content is used or written. A file that never was a book is
-//! not touched. A damaged file, or one from a later version, is [set aside](SetAside). Invalid records are dropped
-//! and counted. After a disk fault the database is closed and reopened for the next change, as redb requires.
+//! Every change is on disk when its call returns. Each such call is one transaction with checksums and an `fsync`. If
+//! the process or the machine stops during a call, the file holds the state either before or after that call. A file
+//! is checked completely, without changing it, before its content is used or written. A file that never was a book is
+//! not touched. A damaged file, or one from a later version, is [set aside](SetAside). Invalid records are dropped and
+//! counted. After a disk fault the database is closed and reopened for the next change, as redb requires.
 //!
 //! The file never grows beyond [`MAX_BOOK_FILE_BYTES`](crate::limits::MAX_BOOK_FILE_BYTES), and at most
 //! [`BOOK_CACHE_BYTES`] of its pages are kept in memory. A store is for one process and for a thread that may block,
@@ -93,7 +93,7 @@ impl RedbStore {
             Some(Err(_)) | None => {}
         }
         let lock = BookLock::take(&path)?;
-        // Another process may have been faster.
+        // Another process may have created or changed the file before this one locked it.
         let unfit = match look(&path)? {
             None => None,
             Some(Err(unfit)) => Some(unfit),
@@ -115,8 +115,8 @@ impl RedbStore {
         Ok((Self { path, database, _lock: lock }, opened))
     }
 
-    /// Opens the file `path` if it is a book: no file is created, and an unusable file stays unchanged. Also returns
-    /// the number of invalid records that were dropped.
+    /// Opens the file `path` only if it is a book. Creates no file but `<name>.lock`, and changes no unusable file.
+    /// Also returns the number of invalid records that were dropped.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
 //! The file of the book as the operating system sees it: locked, examined, and set aside if it is damaged.
 //!
 //! A damaged book is renamed to `<name>.set-aside-1`, `-2` and so on. It is never deleted, written or moved over
-//! another file, so that it may still be repaired. A file that never was a book is not touched. Only the first bytes
-//! and the length of a file are examined here; the database checks the rest.
+//! another file, so that it may still be repaired. A file that never was a book is not touched. Only a file's kind,
+//! length and first bytes are examined here; the database checks the rest.
 
 use super::{FileStep, StoreError};
 use crate::limits::{MAX_BOOK_FILE_BYTES, MAX_BOOK_SET_ASIDE};
@@ -21,7 +21,7 @@ const MAGIC: [u8; 9] = [b'r', b'e', b'd', b'b', 0x1a, 0x0a, 0xa9, 0x0d, 0x0a];
 pub struct SetAside {
     /// The reason.
     pub why: Unfit,
-    /// Its new path.
+    /// The file's new path.
     pub path: PathBuf,
 }
 
@@ -57,7 +57,7 @@ pub(super) struct BookLock {
 }
 
 impl Unfit {
-    /// Returns whether the file was a book once, so that a new one may be created in its place.
+    /// Returns whether the file may once have been a book. If so, a new book may be created in its place.
     pub(super) const fn was_book(&self) -> bool {
         match self {
             Self::Empty | Self::Damaged { .. } | Self::FromTheFuture { .. } => true,

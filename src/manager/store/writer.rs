@@ -24,7 +24,7 @@ pub struct Batch {
 /// The result of writing batches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Persisted {
-    /// The last batch that the result covers.
+    /// The id of the last batch that the result covers.
     pub id: u64,
     /// `Ok`: this batch and all before it are durable. An error: some changes are not durable yet. They are kept and
     /// retried until they are durable, and no further result is returned before that.
@@ -94,7 +94,8 @@ impl<S: PeerStore> Writer<S> {
         Ok(())
     }
 
-    /// Returns the time to wait before the next attempt: `None` if nothing is kept, zero if no attempt has failed.
+    /// Returns the time to wait before the next attempt: `None` if nothing is kept, zero if no attempt has failed
+    /// since the last success.
     pub fn pause(&self) -> Option<Duration> {
         self.unwritten?;
         Some(match self.failures.checked_sub(1) {

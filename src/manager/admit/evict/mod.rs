@@ -107,7 +107,7 @@ const fn greatest_common_divisor(mut one: usize, mut other: usize) -> usize {
     one
 }
 
-/// Removes the `count` candidates with the lowest keys.
+/// Removes the `count` candidates with the lowest keys, so that none of them can be chosen.
 fn spare<K: Ord>(left: &mut Vec<(u64, Candidate)>, count: usize, key: impl FnMut(&(u64, Candidate)) -> K) {
     if count >= left.len() {
         left.clear();

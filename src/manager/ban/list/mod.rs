@@ -1,14 +1,14 @@
 //! The bans in force, by host.
 //!
-//! Looking up a ban costs constant time, and a ban expires by itself. A ban's length is measured on both clocks, and
-//! the earlier end applies. A wall clock that is set back cannot extend a ban. A wall clock that is set forward ends
-//! a ban early. That does little harm, because a peer that keeps misbehaving is banned again. A loaded ban lasts at
-//! most its original length, regardless of the wall clock.
+//! Looking up a ban costs constant time, and a ban expires by itself. A ban's length is measured on the monotonic
+//! clock and on the wall clock, and the earlier end applies. A wall clock that is set back cannot extend a ban. A wall
+//! clock that is set forward ends a ban early. That does little harm, because a peer that keeps misbehaving is banned
+//! again. A loaded ban lasts at most its original length, regardless of the wall clock.
 //!
 //! There are at most [`MAX_BANS`] bans. In a full list a new ban displaces an expired ban, or else the lowest-ranking
-//! one. If no ban ranks below the new one, the new one is not added. A ban that ends sooner ranks lower, and every
-//! requested ban ranks above all others. Misbehaving hosts can therefore never displace a requested ban. Nothing here
-//! writes to the book: each call returns the changes, and the caller writes them.
+//! one. If no ban ranks below the new one, the new one is not added. Every requested ban ranks above all other bans;
+//! apart from that, a ban that ends sooner ranks lower. Misbehaving hosts can therefore never displace a requested
+//! ban. Nothing here writes to the book: each call returns the changes, and the caller writes them.
 
 use super::{Ban, BanReason};
 use crate::address::Host;
@@ -23,12 +23,12 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct BanList {
     entries: HashMap<Host, Entry, KeyedState>,
-    /// The hosts whose bans were not requested, by the end on the monotonic clock; [`Instant::MAX`] for a ban for
-    /// ever.
+    /// The hosts whose bans were not requested, ordered by their bans' ends on the monotonic clock. A ban for ever
+    /// ends at [`Instant::MAX`].
     earned: BTreeSet<(Instant, Host)>,
     /// The hosts with requested bans, in the same order.
     asked_for: BTreeSet<(Instant, Host)>,
-    /// The hosts whose bans end, by the end on the wall clock.
+    /// The hosts whose bans are not for ever, ordered by their bans' ends on the wall clock.
     by_wall_clock: BTreeSet<(UnixTime, Host)>,
     max: usize,
 }
@@ -43,11 +43,11 @@ pub(crate) enum Outcome {
         /// The ban of another host that was removed to make room.
         displaced: Option<Ban>,
     },
-    /// The host is already banned for at least as long.
+    /// The host already has this ban, which lasts at least as long.
     Outlasted(Ban),
-    /// The ban has already expired.
+    /// The ban has no time left: it has expired, or its length is zero.
     Over,
-    /// The list is full of bans that rank higher.
+    /// The list is full of bans that rank at least as high.
     Full,
 }
 
@@ -129,8 +129,8 @@ impl BanList {
         self.unban(host)
     }
 
-    /// Returns the first moment at which a ban can be [removed](BanList::pop_expired) if neither clock is set until
-    /// then.
+    /// Returns the first moment at which a ban can be [removed](BanList::pop_expired), provided that the wall clock is
+    /// not set before then.
     pub(crate) fn next_expiry(&self, Moment { now, unix }: Moment) -> Option<Instant> {
         let by_wall_clock = self.by_wall_clock.first().map(|&(until, _)| now.plus(between(unix, until)));
         let soonest = self.soonest().map(|(ends, _)| ends).filter(|&ends| ends != Instant::MAX);
@@ -190,7 +190,7 @@ impl BanList {
         if first < (is_asked_for, entry.ends) { self.unban(host) } else { None }
     }
 
-    /// Returns the host whose ban ends first on the monotonic clock.
+    /// Returns the earliest end of a ban on the monotonic clock, and the banned host.
     fn soonest(&self) -> Option<(Instant, Host)> {
         self.earned.first().into_iter().chain(self.asked_for.first()).min().copied()
     }
@@ -238,7 +238,7 @@ fn between(from: UnixTime, to: UnixTime) -> Duration {
     Duration::from_secs(u64::try_from(to.as_secs().saturating_sub(from.as_secs())).unwrap_or(0))
 }
 
-/// Returns the first whole second that is at least `after` later.
+/// Returns the first whole second that is at least `after` later than `time`.
 fn later(time: UnixTime, after: Duration) -> UnixTime {
     let secs = after.as_secs().saturating_add(u64::from(after.subsec_nanos() > 0));
     UnixTime::from_secs(time.as_secs().saturating_add_unsigned(secs))

@@ -1,4 +1,4 @@
-//! The list of bans compared with a naive one, at its limit, and while clocks are set forward and back.
+//! The list of bans: compared with a naive list, at its limit, and with clocks that are set or stall.
 
 use super::*;
 use proptest::prelude::*;
@@ -33,7 +33,7 @@ const fn moment(now: Instant, unix: UnixTime) -> Moment {
     Moment { now, unix }
 }
 
-/// Bans `host(1)` for a day at the start of both clocks.
+/// Returns a list in which `host(1)` is banned for a day, beginning at the start of both clocks.
 fn one_day() -> BanList {
     let mut list = BanList::new(state());
     let outcome = list.ban(host(1), BanReason::Misbehavior, Some(DAY), moment(Instant::ZERO, START));
@@ -66,7 +66,7 @@ fn fault_e07_a_wall_clock_set_back_does_not_extend_a_ban() {
 }
 
 #[test]
-fn fault_e07_a_wall_clock_set_forward_ends_a_ban_early_and_removes_it() {
+fn fault_e07_a_ban_ends_early_and_is_removed_if_the_wall_clock_is_set_forward() {
     let mut list = one_day();
     let now = after(Duration::from_secs(1));
     assert!(list.is_banned(address(1), moment(now, wall(86_399))));
@@ -86,7 +86,7 @@ fn fault_e08_the_wall_clock_ends_a_ban_while_the_monotonic_clock_stalls() {
 }
 
 #[test]
-fn no_clock_ends_a_ban_for_ever() {
+fn a_ban_for_ever_never_expires() {
     let mut list = BanList::new(state());
     let (now, unix) = (Instant::MAX, UnixTime::from_secs(i64::MAX));
     for reason in [BanReason::NetworkMismatch, BanReason::Manual] {
@@ -203,7 +203,7 @@ fn the_monotonic_clock_ends_a_loaded_ban_too() {
 }
 
 #[test]
-fn a_flood_of_hosts_keeps_the_latest_and_the_requested_bans() {
+fn after_a_flood_of_hosts_the_latest_and_the_requested_bans_remain() {
     const HOSTS: u32 = 200_000;
     let mut list = BanList::new(state());
     let hour = Some(DAY / 24);
@@ -244,7 +244,7 @@ fn a_list_full_of_requested_bans_accepts_no_other_bans() {
 }
 
 #[test]
-fn an_expired_ban_is_removed_first_for_any_reason() {
+fn an_expired_ban_is_displaced_first_even_if_it_was_requested() {
     let mut list = BanList::with_room_for(2, state());
     let _ = list.ban(host(1), BanReason::Manual, Some(DAY), moment(Instant::ZERO, START));
     let _ = list.ban(host(2), BanReason::Misbehavior, Some(DAY * 2), moment(Instant::ZERO, START));
@@ -291,7 +291,7 @@ impl Given {
         self.length.map_or(Instant::MAX, |length| self.at.plus(length))
     }
 
-    /// Returns the rank by which bans are removed when there are too many.
+    /// Returns the ban's rank. When there are too many bans, the lowest rank is removed first.
     fn rank(&self) -> (bool, Instant) {
         (self.ban.reason == BanReason::Manual, self.ends())
     }
@@ -307,7 +307,7 @@ struct Model {
 }
 
 impl Model {
-    /// Adds `new`, and checks that the real list has the same result.
+    /// Adds `new`, and checks `outcome`, the real list's result.
     fn enter(&mut self, new: Given, overrides: bool, outcome: Outcome, moment: Moment) {
         if new.left(moment).is_zero() {
             return assert_eq!(outcome, Outcome::Over);
@@ -393,7 +393,7 @@ fn sum(time: UnixTime, secs: i64) -> UnixTime {
 
 proptest! {
     #[test]
-    fn the_list_matches_a_naive_one_while_both_clocks_are_set_forward_and_back(
+    fn the_list_matches_a_naive_one_while_the_wall_clock_is_set_forward_and_back(
         steps in prop::collection::vec(step(), 1..60),
     ) {
         let mut list = BanList::with_room_for(MAX_MODEL, state());

@@ -109,7 +109,7 @@ fn a_fixed_list_that_is_longer_than_max_peers_is_reported_once_and_keeps_its_ord
 }
 
 #[test]
-fn a_table_without_a_row_is_reported_if_a_dial_is_due() {
+fn a_table_without_a_free_row_is_reported_if_a_dial_is_due() {
     let mut scene = Scene::fixed(&private(1));
     scene.dialler.lacks_row(scene.now);
     scene.dialler.lacks_row(scene.now);

@@ -96,7 +96,7 @@ fn req_e38_an_incompatible_peer_is_dialled_again_after_a_ban_of_its_host() {
     for (peer, ended) in peers.into_iter().zip([Ended::Incompatible, Ended::ClosedByUs, Ended::Incompatible]) {
         let _ = scene.end(peer, ended);
     }
-    assert_eq!(scene.next(), None, "both addresses wait for the longest pause");
+    assert_eq!(scene.next(), None, "both incompatible addresses wait for the longest pause");
     scene.dialler.ban_lifted(Host::of(peers[0].ip()));
     assert_eq!(scene.next_all(), peers[..1], "the second was closed on request, and the third is on another host");
     assert!(matches!(scene.end(peers[0], Ended::Incompatible), Decision::WaitUntil(_)));

@@ -190,8 +190,8 @@ fn req_e20_an_inaccessible_address_is_dialled_last_and_occasionally_before_other
     }
     scene.pass(INACCESSIBLE_RECHECK);
     let times = (0..2_000).filter(|_| dial(&mut scene, secs(10)) == peers[0]).count();
-    // In 20,000 s the inaccessible address is dialled at once. Each further dial needs a pause of 10 s to 750 s,
-    // another hour, and a draw that prefers inaccessible addresses (one in 16).
+    // These draws span 20,000 s. The inaccessible address is due at their start. Before each further dial it waits for
+    // a pause of 10 s to 750 s, another hour, and a draw that prefers inaccessible addresses (one in 16).
     assert!((4..=6).contains(&times), "{times}");
 }
 
@@ -214,7 +214,7 @@ fn req_e19_a_failed_dial_in_an_outage_extends_the_pause_and_keeps_the_rank() {
 }
 
 #[test]
-fn req_e20_a_success_resets_the_count() {
+fn req_e20_a_success_resets_the_count_of_failures() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     for pause in [5, 10, 20] {
@@ -337,7 +337,7 @@ fn req_e19_a_peer_that_was_closed_on_request_is_not_dialled() {
 }
 
 #[test]
-fn a_barred_address_is_kept() {
+fn an_address_that_is_no_longer_barred_is_dialled_again() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     assert_eq!(scene.next(), Some(peers[0]));
