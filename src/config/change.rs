@@ -37,7 +37,8 @@ pub enum UpdateError {
 }
 
 impl Config {
-    /// Lists the changes that applying `new` to a loop with this configuration would make, none if both are equal.
+    /// Lists the fields in which `new` differs from this configuration, with each change's effect on a running loop.
+    /// The list is empty if the two are equal.
     ///
     /// ```
     /// use peerloop::{Config, Network};

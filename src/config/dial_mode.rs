@@ -22,7 +22,7 @@ pub enum DialMode {
 }
 
 impl DialMode {
-    /// Returns whether all fixed peers have an address and a port.
+    /// Returns whether every fixed peer has a port other than 0 and an address other than the unspecified one.
     pub(super) fn is_dialable(&self) -> bool {
         match self {
             Self::Normal => true,

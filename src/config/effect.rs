@@ -1,7 +1,7 @@
 //! The scope of a changed setting: the uses to which its new value applies.
 //!
-//! Each row of the [table](super::table) that a running loop can change has an effect. The loop applies the change
-//! accordingly.
+//! Each field that a running loop can change has its effect in the [table](super::table) of settings. The loop applies
+//! a change of the field accordingly.
 
 use std::fmt;
 
@@ -21,7 +21,8 @@ pub enum Effect {
     NextDials,
     /// Applies to misbehavior and bans from now on; scores and bans in force do not change.
     NextBans,
-    /// Applies to the listeners: unlisted ones are closed, new ones are opened; accepted connections stay open.
+    /// Applies to the configured listeners: those of removed addresses are closed, and those of added addresses are
+    /// opened. Accepted connections stay open.
     Listeners,
 }
 

@@ -1,7 +1,7 @@
 //! The settings of the peer manager.
 //!
-//! A loop without a [`ManagerConfig`] dials no peer by itself and rejects peers only when its table is full. Every
-//! field has its default in [`limits`](crate::limits) and is checked with the rest of the [`Config`](crate::Config).
+//! A loop without a [`ManagerConfig`] never dials a peer by itself, and limits its connections only by `max_links` and
+//! `max_inbound`. Every field is checked with the rest of the [`Config`](crate::Config).
 
 use super::{ConfigError, DialMode, Field, ManagerConfig};
 use crate::limits;

@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn command_limits_are_few_unique_and_within_the_total() {
+    fn at_most_64_commands_each_have_one_limit_within_the_total() {
         let validate = |by_command: &[(CommandName, u64)]| {
             Config { max_buffered_command_bytes: by_command.to_vec(), ..Config::default() }.validate()
         };

@@ -1,7 +1,7 @@
 //! The single table of settings: name, type, default, effect of a change on a running loop, and range.
 //!
 //! Each row generates a field of its struct, its setter, a [`Field`], the default, the range checks, and the comparison
-//! of two configurations. Each struct's own `validate` checks the rules that compare several fields.
+//! of two configurations. The methods `validate` check the rules that compare several fields.
 
 use super::value::Value;
 use super::{DialMode, Effect};
@@ -216,7 +216,7 @@ settings! {
         HandshakeTimeout handshake_timeout with_handshake_timeout: Duration =
             limits::HANDSHAKE_TIMEOUT, Now, LONGER_THAN_ZERO;
         /// Pause between two pings to a peer. The first is sent one interval after the handshake. Default 120 s; zero
-        /// sends none.
+        /// disables these pings.
         PingInterval ping_interval with_ping_interval: Duration = limits::PING_INTERVAL, Now;
         /// Maximum time for the pong to one of our pings. Over zero; default 30 s.
         PongTimeout pong_timeout with_pong_timeout: Duration = limits::PONG_TIMEOUT, Now, LONGER_THAN_ZERO;
@@ -224,8 +224,8 @@ settings! {
         MaxBlockBytes max_block_bytes with_max_block_bytes: u64 = limits::MAX_BLOCK_PAYLOAD_BYTES, NextMessages,
             (|bytes| *bytes > 1_000_000, "must be above 1,000,000"),
             (|bytes| *bytes <= limits::MAX_BLOCK_PAYLOAD_BYTES, "must be at most 2^63 - 1");
-        /// Largest payload of each message without a limit of its own. Our `protoconf` announces this limit.
-        /// Transactions have their own: 1 GB. 1 MiB to 1 GB; default 2 MiB. When this field is lowered, the loop
+        /// Largest payload of each message without a limit of its own; a transaction's own limit is 1 GB. Our
+        /// `protoconf` announces this field. 1 MiB to 1 GB; default 2 MiB. When this field is lowered, the loop
         /// announces the new limit and still accepts payloads up to the limit announced before.
         MaxMessageBytes max_message_bytes with_max_message_bytes: u64 = limits::MAX_PAYLOAD_BYTES, NextHandshakes,
             (
@@ -248,7 +248,8 @@ settings! {
                 "must have commands of printable ASCII, because others are not delivered",
             ),
             (|list| list.iter().all(|(_, bytes)| is_enough_for_a_handshake(*bytes)), ENOUGH_FOR_A_HANDSHAKE);
-        /// Maximum number of payload bytes that are buffered at any moment, for all peers together. Default 256 MiB.
+        /// Maximum number of payload bytes that are buffered at any moment, for all peers together. Payloads of up to
+        /// 4 KiB are not counted. Default 256 MiB.
         MaxBufferedTotalBytes max_buffered_total_bytes with_max_buffered_total_bytes: u64 =
             limits::MAX_BUFFERED_TOTAL_BYTES, Now;
         /// Minimum rate of an arriving payload, in bytes per second over 60 s. A slower peer is closed. At this rate
@@ -262,15 +263,15 @@ settings! {
         /// and its only caps are [`Config::max_links`] and [`Config::max_inbound`].
         Manager manager with_manager: Option<ManagerConfig> = None, optional_part;
         /// Whether the loop polls through the last millisecond before an exact wake-up. Default true. If false, the
-        /// loop uses less CPU but wakes up to a millisecond late, and the load generator's report shows this as its
-        /// own lag.
+        /// loop uses less CPU but wakes up to a millisecond late, and the load generator's report shows this delay as
+        /// the generator's own lag.
         Spin spin with_spin: bool = true, Now;
-        /// Whether each listener shares its address with those of other loops and processes that do the same
-        /// (`SO_REUSEPORT`). Linux spreads new connections over them; other systems may not. Default false.
+        /// Whether each listener shares its address with the listeners of other loops and processes that also set
+        /// `SO_REUSEPORT`. Linux spreads new connections over them; other systems may not. Default false.
         ReusePort reuse_port with_reuse_port: bool = false, fixed;
-        /// Whether the loop measures the [cost of each peer](crate::stats::PeerCost), which costs one more clock
-        /// reading for each link that a turn reads or writes, and [`PEER_COST_BYTES`](limits::PEER_COST_BYTES) for
-        /// each link. Default false.
+        /// Whether the loop measures the [cost of each peer](crate::stats::PeerCost). The measurement costs one more
+        /// clock reading for each link that a turn reads or writes, and
+        /// [`PEER_COST_BYTES`](limits::PEER_COST_BYTES) of memory for each link. Default false.
         MeasurePeers measure_peers with_measure_peers: bool = false, Now;
         /// The seed of all randomness. Default none: the operating system provides it.
         Seed seed with_seed: Option<u64> = None, fixed;
@@ -372,7 +373,7 @@ settings! {
         Trusted trusted with_trusted: Vec<(IpAddr, u8)> = Vec::new(), Now,
             (|list| list.len() <= limits::MAX_TRUSTED, "must have at most 1,024 networks"),
             (|list| list.iter().all(is_network), "must have prefixes of at most 32 bits (IPv4) or 128 bits (IPv6)");
-        /// Whether the manager requests addresses from peers, adds their addresses to the book, and answers
+        /// Whether the manager requests addresses from peers, adds the received addresses to the book, and answers
         /// `getaddr`. The handler still receives `addr` and `getaddr`. If the handler answers them itself, set this
         /// to false. Default true; ignored in [`DialMode::Fixed`]. Costs 7 MB with a full book, and 50 bytes per
         /// peer.

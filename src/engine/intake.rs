@@ -202,7 +202,7 @@ impl<'a, H: Handler> Intake<'a, H> {
             link.framer = framer;
             let is_within_frame = link.framer.is_within_frame();
             if was_within_large_payload || link.framer.is_within_large_payload() {
-                // A pong cannot overtake the large payload.
+                // A pong cannot overtake the large payload, so the timeouts of our pings restart.
                 link.peer.ping_pong_mut().resume_reading(now);
             }
             if was_within_large_payload || is_within_frame {

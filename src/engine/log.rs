@@ -5,7 +5,8 @@
 //! `network`. A key without a value is omitted, and so is `detail` if the line has both an error and an address.
 //! Values are escaped to printable ASCII. Each kind of line has its own token bucket, filled by the loop's clock.
 //! Lines without a token are suppressed, and the next logged line of their kind reports their number as `suppressed`.
-//! When the loop ends, a last line of each kind reports the rest. Without a logger nothing is ever formatted.
+//! When the loop ends, a last line of each kind reports the number of lines that are still unreported. Without a
+//! logger nothing is ever formatted.
 
 use crate::api::{ControlEvent, NextDial};
 use crate::limits::{LOG_BURST_LINES, LOG_REFILL, MAX_LOG_TEXT_CHARS};
@@ -278,7 +279,8 @@ impl<'a> Fields<'a> {
 /// limited.
 struct Quoted<'a>(&'a dyn fmt::Display);
 
-/// A writer that escapes characters other than printable ASCII, and drops those beyond its limit.
+/// A writer that escapes quotation marks, backslashes and characters other than printable ASCII, and drops characters
+/// beyond its limit.
 struct Escape<'a, 'b> {
     out: &'a mut fmt::Formatter<'b>,
     left: usize,
@@ -296,7 +298,7 @@ impl Write for Escape<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for character in text.chars() {
             let escaped = character.escape_default();
-            // An apostrophe cannot end the value.
+            // An apostrophe cannot end the value, so it is not escaped.
             let is_apostrophe = character == '\'';
             let len = if is_apostrophe { 1 } else { escaped.len() };
             let Some(left) = self.left.checked_sub(len) else {

@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn timers_follow_a_new_configuration_in_bounded_turns() {
+    fn each_turn_rearms_a_bounded_number_of_timers_after_an_update() {
         const LINKS: usize = 2 * EXPIRIES_PER_TURN + 1;
         let mut engine = engine();
         let ids: Vec<LinkId> =

@@ -1,6 +1,6 @@
 //! Reasons why a loop does not accept a connection that an embedder opened.
 //!
-//! Each text contains the cause and the remedy. The loop has already closed the connection.
+//! Each text contains the cause and, where there is one, the remedy. The loop has already closed the connection.
 
 use super::{NetworkFailure, Refusal, RequestError};
 use std::fmt;
@@ -12,9 +12,10 @@ pub enum AddConnectionError {
     /// The connection is unusable: it is broken or not connected. A simulated network accepts no connection from an
     /// embedder.
     Unusable(NetworkFailure),
-    /// The inbound connection was refused for a reason that applies to accepted ones.
+    /// The inbound connection was refused for a reason that also applies to connections from the loop's
+    /// listeners.
     Refused(Refusal),
-    /// The outbound connection is not allowed for a reason that applies to dials.
+    /// The outbound connection was refused for a reason that also applies to dials.
     NotAllowed(RequestError),
 }
 

@@ -16,7 +16,7 @@ use std::io::ErrorKind;
 /// The consequences of a close reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Consequences {
-    /// How the dialler treats the address, if this side had dialled it.
+    /// The dialler's treatment of the address, if this side had dialled it.
     pub(crate) ended: Ended,
     /// The reason for a ban, if the host has earned one.
     pub(crate) ban: Option<BanReason>,
@@ -24,7 +24,7 @@ pub(crate) struct Consequences {
     pub(crate) level: Level,
 }
 
-/// How a dialled connection ended, as far as the dialler needs to know.
+/// The end of a dialled connection, as far as the dialler needs to know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
     /// No peer answered at the address.

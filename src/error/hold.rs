@@ -5,11 +5,12 @@ use std::fmt;
 /// The reason why the peer manager dials no address although it wants a peer.
 ///
 /// Pauses that end by themselves are not included: a backoff, a range's pause after a dial, and the slower pace while
-/// descriptors, ports or a network are missing. The failed dials that cause them are reported instead.
+/// descriptors, ports or a network are missing. The failed dials that cause them are reported instead. A cause about a
+/// host or a range concerns an address that would otherwise be dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum DialHold {
-    /// The book has no other address that may be dialled, and none that waits for its backoff to end.
+    /// The book has no further address that may be dialled, neither now nor after a backoff.
     NoCandidates,
     /// The host is banned.
     Banned,

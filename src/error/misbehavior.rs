@@ -1,8 +1,8 @@
 //! Kinds of misbehavior and their penalties, with SV Node's own figures.
 //!
 //! The points match SV Node 1.2.2, so that this library keeps and bans the same peers as a node. Behavior without a
-//! penalty is not listed: an unknown command, a single bad checksum, a payload that does not decode. Nothing here
-//! counts points or closes a connection.
+//! penalty is not listed, for example an unknown command or a single bad checksum. Nothing here counts points or closes
+//! a connection.
 
 use super::label::Label;
 use std::fmt;
@@ -92,7 +92,8 @@ pub enum Penalty {
 }
 
 impl Misbehavior {
-    /// All kinds except [`Misbehavior::Other`], in order of increasing cost.
+    /// All kinds except [`Misbehavior::Other`]: first those with points, in increasing order, then those that only
+    /// close the connection.
     pub const ALL: [Self; 28] = [
         Self::SecondVersion,
         Self::MessageBeforeVersion,
@@ -124,51 +125,51 @@ impl Misbehavior {
         Self::SecondProtoconf,
     ];
 
-    /// SV Node 1.2.2, net_processing.cpp ProcessVersionMessage.
+    /// Points as in SV Node 1.2.2, net_processing.cpp ProcessVersionMessage.
     pub const SECOND_VERSION_POINTS: u32 = 1;
-    /// SV Node 1.2.2, net_processing.cpp ProcessMessage.
+    /// Points as in SV Node 1.2.2, net_processing.cpp ProcessMessage.
     pub const MESSAGE_BEFORE_VERSION_POINTS: u32 = 1;
-    /// SV Node 1.2.2, net_processing.cpp ProcessMessage.
+    /// Points as in SV Node 1.2.2, net_processing.cpp ProcessMessage.
     pub const MESSAGE_BEFORE_VERACK_POINTS: u32 = 1;
-    /// SV Node 1.2.2, net_processing.cpp ProcessSendHeadersMessage and ProcessSendHdrsEnMessage.
+    /// Points as in SV Node 1.2.2, net_processing.cpp ProcessSendHeadersMessage and ProcessSendHdrsEnMessage.
     pub const SECOND_SEND_HEADERS_POINTS: u32 = 1;
-    /// SV Node 1.2.2, net_processing.cpp ProcessMessages.
+    /// Points as in SV Node 1.2.2, net_processing.cpp ProcessMessages.
     pub const OVERLONG_SIZE_POINTS: u32 = 1;
-    /// SV Node 1.2.2, net_processing.cpp ProcessMessages.
+    /// Points as in SV Node 1.2.2, net_processing.cpp ProcessMessages.
     pub const BAD_CHECKSUMS_POINTS: u32 = 1;
-    /// SV Node 1.2.2, net_processing.cpp ProcessAuthChMessage and ProcessAuthRespMessage.
+    /// Points as in SV Node 1.2.2, net_processing.cpp ProcessAuthChMessage and ProcessAuthRespMessage.
     pub const TOO_MANY_AUTH_MESSAGES_POINTS: u32 = 10;
-    /// SV Node 1.2.2, net_processing.cpp ProcessRevokeMidMessage.
+    /// Points as in SV Node 1.2.2, net_processing.cpp ProcessRevokeMidMessage.
     pub const BAD_REVOCATION_POINTS: u32 = 10;
-    /// SV Node 1.2.2, net_processing.cpp ProcessDoubleSpendMessage.
+    /// Points as in SV Node 1.2.2, net_processing.cpp ProcessDoubleSpendMessage.
     pub const BAD_DOUBLE_SPEND_POINTS: u32 = 10;
-    /// SV Node 1.2.2, validation.cpp AcceptBlockHeader.
+    /// Points as in SV Node 1.2.2, validation.cpp AcceptBlockHeader.
     pub const HEADERS_WITHOUT_PARENT_POINTS: u32 = 10;
-    /// SV Node 1.2.2, validation.cpp CheckTransactionCommon.
+    /// Points as in SV Node 1.2.2, validation.cpp CheckTransactionCommon.
     pub const EMPTY_TRANSACTION_POINTS: u32 = 10;
-    /// SV Node 1.2.2, net_processing.cpp ProcessAddrMessage.
+    /// Points as in SV Node 1.2.2, net_processing.cpp ProcessAddrMessage.
     pub const TOO_MANY_ADDRESSES_POINTS: u32 = 20;
-    /// SV Node 1.2.2, net_processing.cpp ProcessHeadersMessage.
+    /// Points as in SV Node 1.2.2, net_processing.cpp ProcessHeadersMessage.
     pub const TOO_MANY_HEADERS_POINTS: u32 = 20;
-    /// SV Node 1.2.2, net_processing.cpp ProcessHeadersMessage.
+    /// Points as in SV Node 1.2.2, net_processing.cpp ProcessHeadersMessage.
     pub const DISCONNECTED_HEADERS_POINTS: u32 = 20;
-    /// SV Node 1.2.2, net_processing.cpp ProcessHeadersMessage.
+    /// Points as in SV Node 1.2.2, net_processing.cpp ProcessHeadersMessage.
     pub const UNCONNECTED_ANNOUNCEMENTS_POINTS: u32 = 20;
-    /// SV Node 1.2.2, validation.cpp CheckBlockHeader.
+    /// Points as in SV Node 1.2.2, validation.cpp CheckBlockHeader.
     pub const BAD_PROOF_OF_WORK_POINTS: u32 = 50;
-    /// SV Node 1.2.2, net_processing.cpp ProcessMessage.
+    /// Points as in SV Node 1.2.2, net_processing.cpp ProcessMessage.
     pub const UNWANTED_BLOOM_FILTER_POINTS: u32 = 100;
-    /// SV Node 1.2.2, net_processing.cpp ProcessFilterLoadMessage.
+    /// Points as in SV Node 1.2.2, net_processing.cpp ProcessFilterLoadMessage.
     pub const OVERSIZED_BLOOM_FILTER_POINTS: u32 = 100;
-    /// SV Node 1.2.2, net_processing.cpp ProcessFilterAddMessage.
+    /// Points as in SV Node 1.2.2, net_processing.cpp ProcessFilterAddMessage.
     pub const OVERSIZED_BLOOM_ELEMENT_POINTS: u32 = 100;
-    /// SV Node 1.2.2, net_processing.cpp ProcessGetBlockTxnMessage.
+    /// Points as in SV Node 1.2.2, net_processing.cpp ProcessGetBlockTxnMessage.
     pub const TRANSACTION_INDEX_OUT_OF_RANGE_POINTS: u32 = 100;
-    /// SV Node 1.2.2, net_processing.cpp ProcessCompactBlockMessage and ProcessBlockTxnMessage.
+    /// Points as in SV Node 1.2.2, net_processing.cpp ProcessCompactBlockMessage and ProcessBlockTxnMessage.
     pub const BAD_COMPACT_BLOCK_POINTS: u32 = 100;
-    /// SV Node 1.2.2, validation.cpp CheckTransactionCommon.
+    /// Points as in SV Node 1.2.2, validation.cpp CheckTransactionCommon.
     pub const INVALID_TRANSACTION_POINTS: u32 = 100;
-    /// SV Node 1.2.2, validation.cpp CheckBlock.
+    /// Points as in SV Node 1.2.2, validation.cpp CheckBlock.
     pub const INVALID_BLOCK_POINTS: u32 = 100;
 
     /// Returns the penalty.
@@ -297,7 +298,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn every_kind_has_the_penalty_of_an_sv_node() {
+    fn every_kind_has_its_penalty() {
         let costs = |from: usize, to: usize, penalty| {
             for misbehavior in &Misbehavior::ALL[from..to] {
                 assert_eq!(misbehavior.penalty(), penalty, "{misbehavior}");

@@ -1,11 +1,11 @@
 //! Errors and the reasons of closed connections, typed by the side at fault.
 //!
-//! A [`CloseReason`] is `Copy`, has no text, and is built from facts alone: [`WireError`] if the peer's bytes are
+//! A [`CloseReason`] is `Copy` and is built from facts alone: [`WireError`] if the peer's bytes are
 //! invalid, [`Misbehavior`] if they are valid but not allowed, [`Incompatibility`] if the peer is honest but useless
 //! to us, [`Deadline`] if it was too slow, [`NetworkFailure`] if the operating system reported a failure,
 //! [`LocalCause`] if the loop chose to close the connection, [`Disconnect`] if the embedder did. Mistakes of the
-//! embedder are [`ConfigError`](crate::config::ConfigError) and [`RequestError`]. Every text names the attempt, its
-//! object, the cause and, where there is one, the remedy.
+//! embedder are [`ConfigError`](crate::config::ConfigError) and [`RequestError`]. Every text names the cause
+//! and, where there is one, the remedy.
 //!
 //! ```
 //! use peerloop::CloseReason;
@@ -458,7 +458,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_for_another_network_names_the_network_and_no_program() {
+    fn the_error_for_another_networks_message_names_the_network_and_no_program() {
         let foreign = WireError::BadMagic { found: [0xf9, 0xbe, 0xb4, 0xd9], network: Some(Network::Testnet) };
         assert_eq!(foreign.to_string(), "the message is for testnet");
     }

@@ -3,7 +3,8 @@
 use super::wire::{MAX_REJECT_MESSAGE_BYTES, MAX_REJECT_REASON_BYTES};
 use std::time::Duration;
 
-/// Size of one link's row in the table, asserted at compile time. An idle peer costs a row and its boxed version.
+/// Maximum size of one link's row in the table, asserted at compile time. An idle peer costs a row and its boxed
+/// version.
 pub const MAX_ROW_BYTES: usize = 272;
 /// Size of one slot in the table of peers' costs, which exists only while
 /// [`Config::measure_peers`](crate::Config::measure_peers) is on.
@@ -28,7 +29,8 @@ pub const MAX_BUFFERED_COMMANDS: usize = 64;
 pub const MAX_PING_GATHERED_BYTES: u64 = 2_048;
 /// Largest payload of a `pong` that is buffered. Only its first 8 bytes matter.
 pub const MAX_PONG_GATHERED_BYTES: u64 = 2_048;
-/// Largest payload of a `verack` or `sendheaders` that is buffered. A correct one has none; a node ignores any.
+/// Largest payload that is buffered of a message whose payload is ignored, such as `verack`, `sendheaders` or
+/// `getaddr`.
 pub const MAX_EMPTY_GATHERED_BYTES: u64 = 2_048;
 /// Largest payload of a `reject` that is buffered: a code, two lengths of one byte each, and the longest name, reason
 /// and hash. A node ignores longer ones (SV Node 1.2.2, net_processing.cpp ProcessRejectMessage).
@@ -36,10 +38,10 @@ pub const MAX_REJECT_GATHERED_BYTES: u64 = (3 + MAX_REJECT_MESSAGE_BYTES + MAX_R
 /// Default maximum total length of the payloads that a loop buffers at once. Payloads that fit a pooled buffer are not
 /// counted. Each link has at most one pooled buffer, so these add at most `max_links` times 4 KiB.
 pub const MAX_BUFFERED_TOTAL_BYTES: u64 = 256 * 1024 * 1024;
-/// Minimum size, and growth step, of the buffer for a payload that is too large for a pooled buffer. The size is
-/// address space. If the allocator gives a large buffer its own mapping, as glibc does from its `M_MMAP_THRESHOLD` on,
-/// only the buffer's written pages cost memory, and they return to the system when the message ends. The memory then
-/// exceeds the received bytes by at most this size. An embedder on glibc should set that threshold to this size
+/// Minimum size, and growth step, of the buffer for a payload that is too large for a pooled buffer. If the
+/// allocator gives a large buffer its own mapping, as glibc does from its `M_MMAP_THRESHOLD` on, only the buffer's
+/// written pages cost memory, and they return to the system when the message ends. The memory then exceeds the received
+/// bytes by at most this size. An embedder on glibc should set that threshold to this size
 /// (mallopt, or `MALLOC_MMAP_THRESHOLD_=65536`), as the program does. Otherwise the heap may remain as large as a
 /// burst has made it.
 pub const BUFFER_GROWTH_BYTES: usize = 64 * 1024;
@@ -96,6 +98,7 @@ pub const CLOSE_GRACE: Duration = Duration::from_secs(2);
 /// Delay between sending a last `reject` and shutting down writing, in which the peer can read the `reject`.
 pub const REJECT_READ_TIME: Duration = Duration::from_millis(500);
 /// Time for which the kernel may keep our bytes unacknowledged or wait for a zero window to open. The kernel counts
-/// both alike, so a peer may also read nothing for this long while our own queue is empty. This equals SV Node's
-/// inactivity timeout (1.2.2, net.h TIMEOUT_INTERVAL). A vanished peer is noticed much earlier, by its missing pong.
+/// both alike. While our own queue is empty, a peer may therefore read nothing for this long; otherwise
+/// [`SEND_STALL_TIMEOUT`] applies. This equals SV Node's inactivity timeout (1.2.2, net.h TIMEOUT_INTERVAL). A
+/// vanished peer is noticed much earlier, by its missing pong.
 pub const TCP_USER_TIMEOUT: Duration = Duration::from_secs(20 * 60);

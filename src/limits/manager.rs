@@ -68,8 +68,8 @@ pub const BOOK_RETRY: Duration = Duration::from_millis(500);
 /// Time without a candidate after which the lack of candidates is reported. It exceeds
 /// [`RESOLVE_TIMEOUT`](super::RESOLVE_TIMEOUT), so each seed has replied or missed its deadline by then.
 pub const NO_CANDIDATES_DELAY: Duration = Duration::from_secs(10);
-/// Maximum number of addresses that one search examines: in each family's line of addresses that are due, and among
-/// the book's addresses of each standing.
+/// Maximum number of addresses that one search examines in each family's queue of addresses to dial, and also among the
+/// book's addresses of each standing.
 pub const CANDIDATE_TRIES: usize = 64;
 /// Pause between two dials of new addresses in one range, so that a peer cannot make us scan the range.
 pub const GROUP_DIAL_PAUSE: Duration = Duration::from_secs(1);
@@ -96,8 +96,8 @@ pub const MIN_SEED_INTERVAL: Duration = Duration::from_secs(60);
 /// limit.
 pub const MAX_ADDRESS_GATHERED_BYTES: u64 = MAX_LEGACY_PAYLOAD_BYTES;
 /// Largest payload of a `headers`, `filterload` or `filteradd` that a loop with a peer manager buffers although the
-/// handler discards it: its checksum decides whether it is misbehavior. Longer payloads are dropped unread. The
-/// buffered bytes count against the loop's buffer limit.
+/// handler discards it: its checksum, and in a `headers` also its count, decides whether it is misbehavior. Longer
+/// payloads are dropped unread. The buffered bytes count against the loop's buffer limit.
 pub const MAX_JUDGED_GATHERED_BYTES: u64 = MAX_LEGACY_PAYLOAD_BYTES;
 /// Interval after which the number of addresses that a peer may send grows by one.
 pub const ADDRESS_TOKEN_INTERVAL: Duration = Duration::from_secs(10);
@@ -108,12 +108,12 @@ pub const ADDRESSES_PER_ANSWER_PERCENT: usize = 23;
 pub const ANSWER_SLOTS: u64 = 64;
 /// Time during which all peers of one network group receive the same reply to `getaddr`.
 pub const ANSWER_LIFETIME: Duration = Duration::from_secs(24 * 3_600);
-/// Buckets of the table of addresses known by gossip.
+/// Number of buckets in the table of addresses known by gossip.
 pub const GOSSIP_BUCKETS: u32 = 1_024;
-/// Slots of each bucket. An occupied slot costs about 70 bytes, and all of them 5 MB (SV Node 1.2.2, addrman.h
-/// ADDRMAN_BUCKET_SIZE).
+/// Number of slots in each bucket. An occupied slot costs about 70 bytes, and all of them 5 MB (SV Node 1.2.2,
+/// addrman.h ADDRMAN_BUCKET_SIZE).
 pub const GOSSIP_BUCKET_SLOTS: u32 = 64;
-/// Buckets that the peers of one range of addresses can fill with their gossip.
+/// Number of buckets that the peers of one range of addresses can fill with their gossip.
 pub const GOSSIP_BUCKETS_PER_SOURCE: u32 = 16;
 /// Time after which an address that was never tried may be replaced by another.
 pub const MAX_GOSSIP_UNTRIED: Duration = Duration::from_secs(7 * 24 * 3_600);

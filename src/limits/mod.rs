@@ -42,13 +42,16 @@ const _: () = {
             && TCP_USER_TIMEOUT.as_secs() > SEND_STALL_TIMEOUT.as_secs(),
         "the kernel must not give up on a peer before the loop does"
     );
-    assert!(MIN_SEND_STALL_BYTES < UNREAD_REPLIES_PAUSE_BYTES, "a paused peer must have more to read than its minimum");
+    assert!(
+        MIN_SEND_STALL_BYTES < UNREAD_REPLIES_PAUSE_BYTES,
+        "a peer whose input is held must have more to read than the minimum"
+    );
     assert!(BODY_REFILL_BYTES < MAX_BODY_WAITING_BYTES, "a handler asked to feed more must have room");
-    assert!(WHEEL_SLOTS.is_power_of_two(), "the wheel finds a slot by masking");
+    assert!(WHEEL_SLOTS.is_power_of_two(), "the number of slots must be a power of two, because the wheel masks ticks");
     assert!(MAX_BUFFERED_MESSAGE_BYTES <= MAX_BUFFERED_TOTAL_BYTES, "one message must fit in the total");
     assert!(MAX_DNS_SEEDS <= MAX_RESOLVES, "all seeds must be queryable at once");
     assert!(MAX_FIXED_NAMES <= MAX_RESOLVES, "all names of fixed peers must be resolvable at once");
-    assert!(MAX_EVICTION_CANDIDATES <= MAX_EVICTION_ROWS, "a candidate needs a row of its own");
+    assert!(MAX_EVICTION_CANDIDATES <= MAX_EVICTION_ROWS, "each candidate needs a row of its own");
     assert!(
         (GOSSIP_BUCKETS_PER_SOURCE * GOSSIP_BUCKET_SLOTS) as usize * 64 <= MAX_BOOK_PEERS,
         "one source must reach at most a 64th of the book"

@@ -24,5 +24,5 @@ pub const LOG_PAUSES_INTERVAL: Duration = Duration::from_secs(60);
 /// Usual capacity of a [`Channel`](crate::channel::Channel): the maximum number of control events, and also of
 /// messages, that it holds.
 pub const CHANNEL_ITEMS: usize = 1_024;
-/// Maximum number of characters of one text in a log line.
+/// Maximum number of characters of one text in a log line, counted after escaping.
 pub const MAX_LOG_TEXT_CHARS: usize = 256;

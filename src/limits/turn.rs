@@ -53,7 +53,8 @@ pub const MAX_OVER_CAPACITY: usize = 64;
 pub const MAX_HANDLE_QUEUE: usize = 1_024;
 /// One tick of the timer wheel.
 pub const TICK: Duration = Duration::from_millis(1);
-/// Slots of the timer wheel, 4 bytes each. They span 65.536 s, so a two-minute timer is examined once before it fires.
+/// Number of slots in the timer wheel, 4 bytes each. They span 65.536 s, so a two-minute timer is examined once before
+/// it fires.
 pub const WHEEL_SLOTS: usize = 65_536;
 /// Maximum number of timers that the handlers of a loop may have set at one time. Each costs 110 bytes, so all of them
 /// cost 7.2 MB, and 9.5 MB while the tables grow. The memory follows the peak number of timers and is kept for reuse.
@@ -64,9 +65,9 @@ pub const MAX_TIMERS: usize = 65_536;
 pub const EXACT_WAKE_SPIN: Duration = Duration::from_millis(1);
 /// Maximum number of small buffers kept for reuse. Each has at most [`MAX_POOLED_BUFFER_BYTES`].
 pub const MAX_POOLED_BUFFERS: usize = 1_024;
-/// Size of the largest buffer that returns to the pool, so the pool holds at most 4 MiB. Each link with an incomplete
-/// message uses one buffer of this size, or a larger one. glibc may keep a burst's buffers in its heap: in the worst
-/// case `max_links` times this size.
+/// Size of the largest buffer that returns to the pool. The pool keeps at most [`MAX_POOLED_BUFFERS`], so it holds at
+/// most 4 MiB. Each link with an incomplete message uses one buffer of this size, or a larger one. glibc may keep a
+/// burst's buffers in its heap: in the worst case `max_links` times this size.
 pub const MAX_POOLED_BUFFER_BYTES: usize = 4_096;
 /// Time in which a stopping loop closes its peers gracefully. After this time, it closes the remaining peers at once.
 /// A program that must stop within five seconds has one second for everything else.

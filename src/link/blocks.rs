@@ -11,8 +11,8 @@ use std::mem;
 
 /// The block that every link is read into.
 ///
-/// The block is frozen while its frames are delivered, so that a handler can keep a part of it without a copy, and
-/// thawed afterwards. If a part was kept, a new block is allocated.
+/// While its frames are delivered, the block is frozen, so that a handler can keep a part of it without a copy. The
+/// block is thawed afterwards. If a part was kept, a new block is allocated instead.
 #[derive(Debug)]
 pub struct ReadBlock {
     bytes: BytesMut,
@@ -46,9 +46,9 @@ impl Default for ReadBlock {
     }
 }
 
-/// Returns whether a part of a block is large enough to be shared. A shared slice keeps its whole block alive, so
-/// smaller parts are copied. Otherwise a few kept inventories would pin hundreds of megabytes. A shared part pins at
-/// most twice its own size.
+/// Returns whether a part of a block is large enough to be shared. A shared part keeps its whole block alive, so a few
+/// kept inventories could pin hundreds of megabytes. Smaller parts are therefore copied, and a shared part pins at most
+/// twice its own size.
 pub(crate) fn worth_sharing(part_len: usize, block_len: usize) -> bool {
     part_len >= block_len.div_ceil(2)
 }

@@ -1,6 +1,6 @@
 //! One TCP connection: its row in the table, its framer and its send queue.
 //!
-//! All links are read into one block and reply through another; an idle link owns only its row. No part uses a socket
+//! All links share one buffer for input and one for replies, so an idle link owns only its row. No part uses a socket
 //! or a clock, interprets a message, or grows beyond a limit that its caller enforces.
 
 pub(crate) mod blocks;

@@ -18,13 +18,13 @@ use std::mem::offset_of;
 use std::num::NonZeroU8;
 
 const _: () = assert!(size_of::<Link>() <= MAX_ROW_BYTES, "the row of an idle peer is too large");
-const _: () = assert!(Lane::COUNT <= u32::BITS as usize, "a link has more lanes than bits for them");
-const _: () = assert!(offset_of!(Link, peer) <= 64, "the fields of every message exceed one cache line");
+const _: () = assert!(Lane::COUNT <= u32::BITS as usize, "there are more lanes than bits in a row's `pull_lanes`");
+const _: () = assert!(offset_of!(Link, peer) <= 64, "the fields that every message uses exceed one cache line");
 
 /// One TCP connection.
 ///
-/// The fields that every message reads or writes are first. Between two messages the kernel evicts the caches, so
-/// each cache line of a row costs a miss.
+/// The fields that every message reads or writes are first. A row is evicted from the caches between two messages, so
+/// each of its cache lines costs a miss.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Link {
@@ -56,8 +56,8 @@ pub(crate) struct Link {
     pub(crate) pinged_at: Instant,
     /// The moment of the peer's last progress in reading the queued bytes, or the moment at which they began to wait.
     pub(crate) send_progress: Instant,
-    /// The position in the outgoing bytes that the kernel must accept next for the peer to make progress. If nothing
-    /// waits, the kernel has accepted this position.
+    /// The peer makes progress when the kernel has accepted our outgoing bytes up to this position. If nothing waits,
+    /// the kernel has already accepted them.
     pub(crate) send_goal: u64,
     /// The start of the current or last pause of reading.
     pub(crate) held_since: Instant,
@@ -67,14 +67,14 @@ pub(crate) struct Link {
     pub(crate) said_reject: bool,
     /// Whether the peer has sent `sendhdrsen`.
     pub(crate) prefers_enriched_headers: bool,
-    /// The index after that of the lane to which the free room was offered last.
+    /// One above the index of the lane that was last offered the free room, modulo 32. The next search starts here.
     pub(super) pull_last: u8,
     /// The lanes that request the free room, one bit each.
     pub(super) pull_lanes: u32,
 }
 
 impl Link {
-    /// Returns whether the link is open, which excludes links that are closing.
+    /// Returns whether the link's closing has not begun. A link that is still connecting counts as open.
     pub(crate) fn is_open(&self) -> bool {
         self.ending.is_none()
     }
@@ -142,7 +142,7 @@ impl Link {
         }
     }
 
-    /// Returns the length of the longest message that is accepted now. An empty queue accepts any length.
+    /// Returns the length of the longest message that is accepted now. If no whole message waits, any length is.
     pub(crate) fn free_bytes(&self) -> usize {
         match self.messages_waiting_bytes() {
             0 => usize::MAX,
@@ -239,14 +239,14 @@ pub(crate) enum Phase {
 pub(crate) struct LinkReadiness {
     pub(crate) readable: bool,
     pub(crate) writable: bool,
-    /// The peer has hung up, so a short read is not the last one.
+    /// The peer has hung up, so after a short read there is still the end of the stream to read.
     pub(crate) hung_up: bool,
 }
 
 /// The reasons why a readable link is not read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Hold {
-    /// The handler paused it.
+    /// The handler paused reading.
     pub(crate) paused: bool,
     /// The peer does not read the replies that it caused.
     pub(crate) unread_replies: bool,

@@ -135,7 +135,7 @@ impl Table {
         ids.filter_map(|id| self.get(id).map(|link| (id, link)))
     }
 
-    /// Lists a link for reading, unless it is already listed or must not be read.
+    /// Lists a link for reading, unless it is already listed, believed unreadable or held.
     pub(crate) fn mark_ready(&mut self, id: LinkId) {
         if let Some(link) = self.get_mut(id)
             && link.readiness.readable
@@ -168,8 +168,8 @@ impl Table {
         }
     }
 
-    /// Records that the handler of `lane` requests a peer's free room, and lists the link as soon as there is room.
-    /// Idempotent.
+    /// Records that the handler of `lane` requests a peer's free room, and lists the link if there is enough room
+    /// already. Idempotent.
     pub(crate) fn ask_pull(&mut self, id: LinkId, lane: Lane) {
         if let Some(link) = self.get_mut(id) {
             link.ask_pull(lane);
@@ -177,7 +177,7 @@ impl Table {
         }
     }
 
-    /// Lists a link whose free room is to be offered, if the handler requested it and there is enough.
+    /// Lists a link for an offer of its free room, if a handler requested the room and there is enough.
     pub(crate) fn mark_pull(&mut self, id: LinkId) {
         if let Some(link) = self.get_mut(id)
             && link.asks_pull()

@@ -27,7 +27,7 @@ use std::net::SocketAddr;
 pub struct Summary {
     /// The moment of the last turn.
     pub now: Instant,
-    /// The time that the loop would sleep.
+    /// The wait before the next turn is due.
     pub wait: Wait,
     /// The number of links by the table's own count.
     pub links: usize,
@@ -128,7 +128,7 @@ pub struct LinkReport {
     pub is_banned: bool,
     /// Its connection state.
     pub state: ConnectionState,
-    /// The side that opened it.
+    /// Its type: the side that opened it, and whether it is over capacity.
     pub connection_type: ConnectionType,
     /// The progress of its close.
     pub ending: EndingStep,
@@ -154,7 +154,7 @@ pub struct LinkReport {
     pub outgoing: OutgoingReport,
     /// The number of bytes received of the incomplete header or payload.
     pub frame_received_bytes: u64,
-    /// The size of the buffer for that header or payload, as the loop counts it.
+    /// The size of the buffer for the incomplete header or payload, as the loop counts it.
     pub gathering_bytes: usize,
     /// The tick at which its timer fires.
     pub armed_tick: Option<u64>,

@@ -1,9 +1,9 @@
 //! The loop's listeners, and the addresses that wait for a listener.
 //!
-//! Each address of [`ManagerConfig::listen`](crate::config::ManagerConfig::listen) has a listener or waits for one. A
-//! failed bind is never fatal: it is reported to the engine and retried after growing pauses. A broken listener is
-//! closed, and its address waits again. A listener's index is never reused, so a late event of a closed listener has
-//! no effect.
+//! Each address of [`ManagerConfig::listen`](crate::config::ManagerConfig::listen) has a listener or waits for one. If
+//! such an address cannot be bound, the failure is reported to the engine, and the bind is retried after growing
+//! pauses. The failure never ends the loop. A broken listener is closed, and its address waits again. A listener's
+//! index is never reused, so a late event of a closed listener has no effect.
 
 use super::accept::{Listener, Origin};
 use crate::engine::Engine;

@@ -1,10 +1,10 @@
-//! The turn: one pass of the loop over its interface to the kernel. Only this module waits, reads the time or uses a
-//! socket.
+//! The turn: one pass of the loop over its interface to the kernel. Only this module uses [`Net`] to wait, to read the
+//! time or to call a socket.
 //!
 //! Work is done in turns. Each turn runs the same steps in the same order:
 //!
 //! 1. **Wait** until the next deadline, or not at all if a list has work. To meet a handler's exact wake-up, the loop
-//!    sleeps until a millisecond before it and polls from there.
+//!    sleeps until a millisecond before it and polls from then on.
 //! 2. **Clocks**: the monotonic clock is read after the wait, before each dial, before each link's bytes are parsed,
 //!    and before the timers. The wall clock is read once.
 //! 3. **Requests** from other threads, and completions of jobs off the loop, such as resolved names; both bounded.
@@ -275,7 +275,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     }
 
     /// Calls `act` with the handler and its view of the loop between two turns, and returns its result. The next turn
-    /// carries out the effects of `act`. If there are any, [`Reactor::next_deadline`] is zero until then.
+    /// carries out the effects of `act`. If they cause work, [`Reactor::next_deadline`] is zero until then.
     ///
     /// Use it if your own event loop drives [`Reactor::poll_once`]; see the example `foreign_event_loop`. Other threads
     /// use a [`Handle`]. To request a call of one handler of a pair, such as a wake-up, use

@@ -30,7 +30,7 @@ impl LoopState {
         self.outbox.emit(ControlEvent::PeerMisbehaved { peer, address, misbehavior, points, score });
         match punishment.decision {
             Decision::Tolerated => {}
-            // A graceful close lets the peer read the `reject`.
+            // A graceful close lets the peer read a `reject` that was sent before.
             Decision::Disconnect => self.links.close(id, misbehavior.into(), self.clocks.now()),
             Decision::Ban => {
                 self.links.abort(id, misbehavior.into());

@@ -83,7 +83,7 @@ impl Timeouts {
         let mut consider = |deadline: Option<Instant>| earliest = earliest.min(deadline.unwrap_or(Instant::MAX));
         match link.phase() {
             Some(Phase::Lingering(since)) => return since.plus(CLOSE_GRACE),
-            // The close continues in its list without a timer, which would fire in each turn until then.
+            // A link in the closing list needs no timer. The timer would fire in each turn until the closing step.
             Some(Phase::Draining(_)) if link.is_listed_closing() => return Instant::MAX,
             Some(Phase::Draining(_)) if link.queue.is_empty() => return link.may_shut_down_at(),
             Some(Phase::Draining(since)) => {
@@ -134,7 +134,7 @@ impl Links {
         &self.write_block
     }
 
-    /// Marks a link as not writable after a partial write. The kernel reports when it has room again.
+    /// Marks a link as not writable after a partial write. The kernel reports when there is room again.
     pub(crate) fn not_writable(&mut self, id: LinkId) {
         if let Some(link) = self.table.get_mut(id) {
             link.readiness.writable = false;

@@ -50,8 +50,8 @@ impl Marks {
         marks.take_while(|mark| mark.end > position).for_each(|mark| mark.end += len_bytes);
     }
 
-    /// Removes and returns the link's next mark if it is due, once the kernel has accepted `written` bytes of the link
-    /// in all.
+    /// Removes and returns the link's next mark if it is due. `written` is the number of the link's bytes that the
+    /// kernel has accepted in all.
     pub(crate) fn take_due(&mut self, link: LinkId, written: u64) -> Option<Mark> {
         let marks = self.0.get_mut(&link)?;
         let due = *marks.front().filter(|mark| mark.end <= written)?;

@@ -41,8 +41,8 @@ impl Outbox {
     /// Keeps the reply to a stop request until the loop's end.
     pub(crate) fn add_stop(&mut self, reply: Reply<()>) {
         if self.stops.len() == self.stops.capacity() {
-            // This capacity delays the next search until at least as many further requests have arrived as replies
-            // remain.
+            // Abandoned replies are next removed when this capacity is used up, that is, after at least as many further
+            // requests as replies remain.
             self.stops.retain(Reply::is_awaited);
             self.stops.reserve(self.stops.len() + 1);
         }

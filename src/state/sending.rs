@@ -3,9 +3,9 @@
 //! All outgoing bytes pass through here. While a link is being read, the write block collects its frames. All other
 //! frames wait in their link's queue. The block is not used for a link whose queue holds anything. Only pings and
 //! pongs, ours and the handler's, overtake queued frames. They are sent in their own order, right after the frame that
-//! is partly sent. The latencies that both sides measure therefore exclude our queue. Frames of the handshake are
-//! never overtaken. While a message is being fed in parts, all other frames wait after it, pings and pongs first.
-//! Pings and pongs overtake even the message itself as long as none of it is sent.
+//! is partly sent. The latencies that both sides measure therefore exclude the delay in our queue. Frames of the
+//! handshake are never overtaken. While a message is being fed in parts, all other frames wait after it, pings and
+//! pongs first. Pings and pongs overtake even the message itself as long as none of it is sent.
 //!
 //! The end of each ping is stored as a position in the link's outgoing bytes, so that the write of its last byte can
 //! record the ping's send time. The position changes only when a collected ping moves ahead of other collected frames.
@@ -28,7 +28,7 @@ use crate::time::Instant;
 use crate::wire::{Header, InventoryItem, InventoryRef, MessageRef, RejectCode, RejectRef, put_frame};
 use bytes::Bytes;
 
-/// The next step after a write that gave a link room for more.
+/// The next step after a write that gave a link room for more bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AfterWrite {
     /// Call the handler of the ready peer.
@@ -40,7 +40,7 @@ pub(crate) enum AfterWrite {
 }
 
 impl AfterWrite {
-    /// Returns the next step for a link that has room for more.
+    /// Returns the next step for a link that has room for more bytes.
     fn of(link: &Link) -> Self {
         match link.phase() {
             None if link.peer.state() == ConnectionState::Connected => Self::CallHandler,
@@ -221,7 +221,7 @@ impl LoopState {
         (theirs.min(ours).saturating_sub(8) / InventoryItem::LEN_BYTES as u64).max(1) as usize
     }
 
-    /// Sends a ping that was due at `planned`.
+    /// Sends a ping that was due at `planned`, and returns its nonce.
     pub(crate) fn ping(&mut self, id: LinkId, planned: Instant) -> Result<u64, RequestError> {
         let frame_len = HEADER_LEN_BYTES + 8;
         self.links.check_room(id, frame_len)?;

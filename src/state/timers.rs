@@ -41,7 +41,7 @@ struct SetTimers {
     wheel: Wheel,
     /// The indices of the timers that have expired in this turn and not fired yet, in reverse order of firing.
     expired: Vec<u32>,
-    /// The number of timers that fired, were cancelled or moved.
+    /// The number of times that a timer fired, was cancelled or was moved.
     settled: u64,
 }
 

@@ -159,7 +159,8 @@ impl<'a> Managing<'a> {
 
     // --- Slots ------------------------------------------------------------------------------------------------------
 
-    /// Reserves a slot for an accepted peer, and evicts another peer if none is free. Returns whether it reserved one.
+    /// Reserves a slot for an accepted peer. If no slot is free, evicts another peer, if that is allowed. Returns
+    /// whether a slot is reserved.
     pub(super) fn take_inbound_slot(&mut self) -> bool {
         let is_below_max = self.telemetry.census.of_type(ConnectionType::Inbound) < self.config.max_inbound;
         is_below_max && self.manager.dialler.slots.try_take() || self.make_room()
@@ -186,8 +187,8 @@ impl<'a> Managing<'a> {
 
     // --- Links ------------------------------------------------------------------------------------------------------
 
-    /// Closes one of two connections to the same peer, if the `version` of `id` shows that there are two. Returns
-    /// whether `id` may continue.
+    /// Closes one of two connections to the same peer, if the `version` received on the link `id` shows that there are
+    /// two. Returns whether `id` may continue.
     pub(super) fn identify(&mut self, id: LinkId) -> bool {
         let now = self.moment.now;
         let patience = self.config.handshake_timeout;

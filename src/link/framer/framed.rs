@@ -111,7 +111,7 @@ impl<'a> Input<'a> {
         self.rest
     }
 
-    /// Removes and returns a payload if all of it has arrived, which is never the case for a length above `usize`.
+    /// Removes and returns a payload if all of it has arrived, which is never the case for a length above `usize::MAX`.
     #[inline]
     pub(super) fn take_whole(&mut self, payload_len: u64) -> Option<&'a [u8]> {
         let len = usize::try_from(payload_len).ok().filter(|&len| len <= self.rest.len())?;

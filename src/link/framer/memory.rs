@@ -26,8 +26,8 @@ pub struct FramerMemory {
     partials: Vec<Box<Partial>>,
     gathered_bytes: u64,
     max_gathered_bytes: u64,
-    /// The hash of the last whole payload that was longer than a block of SHA-256. The hash is stored here and not in
-    /// each frame, because that would slow down every ping.
+    /// The hash of the last whole payload that did not fit in one block of SHA-256. The hash is stored here, because
+    /// storing it in each frame would slow down every ping.
     hash: Hash256,
 }
 
@@ -56,7 +56,7 @@ impl FramerMemory {
         checksum_of_hash(&self.hash)
     }
 
-    /// Returns the hash of the payload that was completed last; `header` must be the header of its frame. Returns
+    /// Returns the hash of the whole payload that was completed last; `header` must be the header of its frame. Returns
     /// `None` for a frame without a checksum, and for a payload of up to 55 bytes.
     pub fn hash_of_last(&self, header: &Header) -> Option<Hash256> {
         let is_kept = header.payload_len > MAX_ONE_BLOCK_BYTES as u64 && !header.is_extended();
@@ -96,8 +96,7 @@ impl FramerMemory {
         &mut self.buffers
     }
 
-    /// Returns a payload's buffer to its pool. Frees the buffer if it has neither of the two sizes, or if its pool is
-    /// full.
+    /// Returns a payload's buffer to its pool. Frees the buffer if its size fits neither pool, or if its pool is full.
     pub fn recycle(&mut self, mut payload: Vec<u8>) {
         if payload.capacity() != BUFFER_GROWTH_BYTES {
             self.buffers.put(payload);
@@ -174,7 +173,8 @@ impl FramerMemory {
     }
 }
 
-/// Returns the size at which a buffer is counted: 0 for a small one, and at most its payload's length.
+/// Returns the size at which a buffer is counted: 0 for a small buffer, otherwise its capacity, but at most its
+/// payload's length.
 pub(super) fn charged(gathered: &Vec<u8>, payload_len: u64) -> u64 {
     let capacity = gathered.capacity();
     if capacity > MAX_POOLED_BUFFER_BYTES { payload_len.min(capacity as u64) } else { 0 }

@@ -1,14 +1,16 @@
-//! The framer: splits received bytes into frames, resumable at every byte.
+//! The framer, which splits received bytes into frames and can resume at every byte.
 //!
 //! A [`MessageFramer`] is the receiving half of one link. Each call to [`MessageFramer::next`] returns the next item
 //! of the input: a whole frame, a chunk of a streamed one, or a dropped frame. The framer guarantees:
 //!
 //! - The first byte that differs from the network's magic is an error. A length above the command's limit is an error
 //!   as soon as the header is complete, before any payload is read. After an error, every call returns the same error.
-//! - The framer's output does not depend on how the bytes were split.
-//! - A frame that is complete in the input is returned in place. Any other frame is collected in the link's own
-//!   memory, which grows with the bytes received, not with the bytes claimed. That memory is bounded per message and
-//!   for all links together ([`FramerMemory`]). A payload beyond either bound is skipped and returned as dropped.
+//! - The split of the bytes affects only the boundaries of chunks and, if the memory of all links is used up, which
+//!   payloads are dropped.
+//! - A payload that is complete in the input is returned in place. Any other buffered payload is collected in the
+//!   link's own memory, which grows with the bytes received, not with the bytes claimed. That memory is bounded per
+//!   message and for all links together ([`FramerMemory`]). A payload beyond either bound is skipped and returned as
+//!   dropped.
 //! - Between frames the framer owns no memory.
 //!
 //! The framer never interprets a payload and never reads a clock. Only its caller decides how a frame is handled.
@@ -54,7 +56,8 @@ enum State {
 impl MessageFramer {
     /// Returns the next frame, chunk or drop in `input`, or `None` when all of it is consumed.
     ///
-    /// `admit` is called once for each frame, when its header is complete and within its limit.
+    /// `admit` chooses a payload's delivery. It is called once for each frame whose header is complete, unless the
+    /// claimed length exceeds the command's limit or the command name is malformed.
     ///
     /// # Errors
     ///
@@ -145,8 +148,8 @@ impl MessageFramer {
         }
     }
 
-    /// Returns the number of bytes received of the incomplete header or payload, and its buffer's size. During a
-    /// payload this is the size at which the memory counts the buffer.
+    /// Returns the number of bytes received of the incomplete header or payload, and the buffer's size. During a
+    /// payload, this is the size that [`FramerMemory`] charges for the buffer.
     #[cfg(feature = "sim")]
     pub(crate) fn gathering(&self) -> (u64, usize) {
         match &self.state {

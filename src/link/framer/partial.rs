@@ -15,7 +15,7 @@ pub(super) struct Partial {
     pub(super) body: Option<Body>,
     /// The payload received so far, followed by zeroed room to receive into.
     pub(super) gathered: Vec<u8>,
-    /// The hash of a streamed payload so far; fresh for any other payload.
+    /// The hash of a streamed payload so far; in its initial state for any other payload.
     pub(super) hasher: Sha256,
     pub(super) progress: Progress,
 }

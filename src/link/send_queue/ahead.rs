@@ -115,7 +115,7 @@ fn once_the_pool_is_warm_pongs_queued_ahead_allocate_nothing() {
 }
 
 #[test]
-fn a_frame_longer_than_the_bytes_ends_with_the_bytes() {
+fn the_boundary_of_an_incomplete_frame_is_the_end_of_the_bytes() {
     let mut bytes = [message(1, 10), message(2, usize::from(u16::MAX))].concat();
     bytes.truncate(34 + 24 + 5);
     assert_eq!([0, 1, 34, 35, 60].map(|position| frame_boundary(&bytes, position)), [0, 34, 34, 63, 63]);

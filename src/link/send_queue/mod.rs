@@ -4,8 +4,8 @@
 //! after the frame that the kernel has begun to accept, and before all others. Frames are never split by another
 //! frame. A frame sent in parts is one frame from its first byte to its last, however late the last byte is queued.
 //!
-//! Frame boundaries are searched for in the first segment only, and only when a frame is queued ahead. At all other
-//! times they have no cost.
+//! Frame boundaries are searched for in the first segment only, and only when a frame is queued ahead. Otherwise frame
+//! boundaries have no cost.
 
 mod buffers;
 mod pool;

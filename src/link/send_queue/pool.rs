@@ -20,7 +20,7 @@ pub struct BufferPool {
 }
 
 impl BufferPool {
-    /// Returns an empty buffer, which owns no memory before its first use. The caller reserves
+    /// Returns an empty buffer: a kept one, or a new one that owns no memory yet. The caller reserves
     /// [`MAX_POOLED_BUFFER_BYTES`] at once, so that the buffer never grows.
     pub fn take(&mut self) -> Vec<u8> {
         self.buffers.take()
@@ -53,7 +53,7 @@ impl BufferPool {
         self.queues.pop().unwrap_or_default()
     }
 
-    /// Keeps an empty queue for reuse.
+    /// Keeps an emptied queue for reuse, or frees it if its segment list is large or the pool is full.
     pub(super) fn put_queue(&mut self, mut queue: Box<Queue>) {
         self.queues_in_use -= 1;
         if queue.reset() <= SLICES_PER_WRITE && self.queues.len() < MAX_POOLED_BUFFERS {

@@ -47,8 +47,8 @@ impl Queue {
         }
     }
 
-    /// Returns the number of segments that hold only the frame whose sending has begun, after splitting the first
-    /// segment if necessary.
+    /// Splits the first segment if necessary, so that the frame whose sending has begun ends at a segment's end.
+    /// Returns the number of segments up to that end.
     pub(super) fn part_behind_begun(&mut self, buffers: &mut Buffers) -> usize {
         let Some(head) = self.segments.front_mut() else { return 0 };
         if self.head_written == 0 && head.content != Content::Rest {

@@ -48,7 +48,7 @@ impl Segment {
         }
     }
 
-    /// Splits off the bytes after the first `len`.
+    /// Removes the bytes after the first `len`, and returns them as a segment.
     pub(super) fn split_off(&mut self, len: usize, buffers: &mut Buffers) -> Self {
         let memory = match &mut self.memory {
             Memory::Pooled(bytes) => {

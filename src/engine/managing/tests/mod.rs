@@ -110,7 +110,11 @@ impl Stage {
                 wait @ (Wait::Until(_) | Wait::Forever) => return wait,
             }
         }
-        panic!("the loop does not sleep: {:?} of {:?}", self.engine.wait(), managing::wait(&self.engine.state));
+        panic!(
+            "the loop does not sleep: its wait is {:?}, the manager's {:?}",
+            self.engine.wait(),
+            managing::wait(&self.engine.state)
+        );
     }
 
     fn pass(&mut self, time: Duration) {
@@ -461,7 +465,7 @@ fn evictions_are_limited_per_turn() {
     assert_eq!(
         visit(&mut stage, second..second + EVICTED),
         3,
-        "only the first visit's last arrivals are over capacity"
+        "only the previous visit's last arrivals are over capacity"
     );
     stage.assert_accounts();
 }
@@ -491,7 +495,7 @@ fn only_the_rest_of_a_shortened_fixed_list_is_dialled_after_a_pause() {
     assert_eq!((stage.links(), stage.sleep()), (vec![], Some(DIAL_PAUSE_FIRST)));
     stage.reconfigure(fixed(4..5));
     stage.settle();
-    assert_eq!((stage.links(), stage.sleep()), (vec![], Some(DIAL_PAUSE_FIRST)), "the list does not end the pause");
+    assert_eq!((stage.links(), stage.sleep()), (vec![], Some(DIAL_PAUSE_FIRST)), "the new list does not end the pause");
     stage.pass(DIAL_PAUSE_FIRST);
     stage.fate = Fate::Undecided;
     stage.settle();
