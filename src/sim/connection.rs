@@ -163,7 +163,7 @@ pub(super) struct End {
     pub(super) owed: Edge,
     /// The reader knows that it has read everything: a read returned less than it had room for, or nothing.
     pub(super) is_drained: bool,
-    /// An event has reported that the peer closed its side.
+    /// An event has reported the end of the incoming stream, or an error.
     has_reported_end: bool,
     /// Nothing more can be sent or received.
     is_dead: bool,
@@ -462,7 +462,8 @@ impl Connection {
         Edges::OTHER
     }
 
-    /// Breaks the end `side`, which a reset has reached, and discards the bytes of both directions.
+    /// Breaks the end `side` as an arriving reset does: its next call fails, and the bytes of both directions are
+    /// discarded.
     pub(super) fn break_end(&mut self, side: Side, pool: &mut Pool) {
         self.to_acceptor.clear(pool);
         self.to_dialler.clear(pool);

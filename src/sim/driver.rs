@@ -242,8 +242,8 @@ impl Schedule {
         }
     }
 
-    /// Sets a loop's alarm, unless its alarm is sooner already. At an alarm, the loop is asked again whether it has
-    /// work.
+    /// Sets a loop's alarm, unless the loop already has an earlier one. At an alarm, the loop is asked again whether it
+    /// has work.
     fn wake_at(&mut self, index: usize, moment: Instant) {
         if moment < self.alarm_at[index] {
             self.alarm_at[index] = moment;

@@ -111,7 +111,7 @@ mod tests {
     use crate::errno::{ECONNRESET, EMFILE, ENOBUFS, ENOMEM};
 
     #[test]
-    fn the_planned_call_fails_and_no_other() {
+    fn only_the_planned_call_fails() {
         let mut faults = Faults::default();
         faults.fail_once(Site::Read, ENOMEM, 3);
         let outcomes: Vec<_> = (0..5).map(|_| faults.next_failure(Site::Read)).collect();
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_fault_does_not_shift_the_first() {
+    fn a_second_fault_does_not_shift_the_draws_of_the_first() {
         let fails = |with_second: bool| {
             let mut faults = Faults::default();
             if with_second {

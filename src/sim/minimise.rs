@@ -119,7 +119,7 @@ impl<F: FnMut(&Tape) -> bool, G: FnMut(u64) -> bool> Search<F, G> {
         }
     }
 
-    /// Omits as many `units` as possible, in blocks: first half of all, last a single one.
+    /// Omits as many `units` as possible, in blocks that shrink from half of all units to a single unit.
     fn omit<T: Copy>(&mut self, mut units: Vec<T>, omit: fn(&mut Draws, T)) {
         let mut block = units.len().div_ceil(2);
         while block > 0 {
@@ -145,8 +145,8 @@ impl<F: FnMut(&Tape) -> bool, G: FnMut(u64) -> bool> Search<F, G> {
 
     /// Keeps a change if the tape still fails with it. Returns whether the change is kept.
     fn improve(&mut self, change: impl FnOnce(&mut Draws)) -> bool {
-        // The search may end with many changes left to try. Copying the draws for each would cost as much as a short
-        // run.
+        // Many changes may be untried when the search ends. Without this return, the draws would be copied for each of
+        // them, which costs as much as a short run.
         if self.is_over {
             return false;
         }
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_constant_failure_needs_no_tape() {
+    fn a_tape_of_a_run_that_always_fails_is_reduced_to_nothing() {
         let least = minimise(&tape_of(&[(1, &[5, 6]), (2, &[7])]), |_| true, for_ever).unwrap();
         assert_eq!((least.tape.to_text().as_str(), least.is_least), ("", true));
     }

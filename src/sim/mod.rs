@@ -7,8 +7,9 @@
 //! connection's streams are cut into pieces, and how many bytes may wait in each direction.
 //!
 //! A [`World`] can be as hostile as the real one: calls fail ([`Site`]), hosts fall silent, pause, or run out of
-//! descriptors and ports, connections are reset, dials lead nowhere ([`Route`]), and a [`Poller`] reports as little
-//! as is legal, or false events. All random numbers are drawn from a [`Tape`], which can be written down and replayed.
+//! descriptors and ports, connections are reset, dials lead nowhere ([`Route`]), and a [`Poller`] reports as few
+//! events as are allowed, or false ones. All random numbers are drawn from a [`Tape`], which can be written down and
+//! replayed.
 //!
 //! The same seed and the same calls give the same outcomes. To prove this, a [`Trace`] reduces all calls of a run to
 //! one number. This module never sleeps, reads a real clock, opens a socket or starts a thread, and no other module

@@ -1,8 +1,9 @@
 //! One host's network in the virtual kernel, with the same interface as the real one.
 //!
-//! It keeps sockets by the slots of their links and records every call. A wait never blocks: it returns the queued
-//! events at once, because time passes only when the world's clock is advanced. Interrupted calls are retried here, as
-//! in the real network. A dropped network closes everything that its host has open, like a process that exits.
+//! The network keeps sockets by the slots of their links and records its calls in the world's trace. A wait never
+//! blocks: it returns the queued events at once, because time passes only when the world's clock is advanced. An
+//! interrupted call is retried, as in the real network; only an interrupted wait returns early. A dropped network
+//! closes everything that its host has open, like a process that exits.
 
 use super::connection::EndId;
 use super::kernel::Kernel;

@@ -22,7 +22,8 @@ pub enum Poller {
     Mean,
     /// Like [`Poller::Linux`], plus events that have no cause, are repeated, or are for a closed socket.
     Noisy,
-    /// Like [`Poller::Linux`], but a wait shows only one to three events of the current moment, in random order.
+    /// Like [`Poller::Linux`], but events are shown in random order, and each wait shows at most three of them until
+    /// the clock advances.
     Tiny,
 }
 
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tiny_poller_shuffles_and_loses_nothing() {
+    fn a_tiny_poller_shuffles_events_and_loses_none() {
         let chance = Tape::from_seed(1).stream(0);
         let in_order: Vec<u32> = (0..20).collect();
         assert_eq!(popped(&mut queue_of(Poller::Linux, 20), &chance), in_order);
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn noise_repeats_and_invents_events_of_known_tokens_only() {
+    fn a_noisy_poller_repeats_events_and_invents_others_for_recent_tokens() {
         let chance = Tape::from_seed(1).stream(0);
         let mut queue = queue_of(Poller::Noisy, 0);
         let (mut repeated, mut invented) = (0, 0);
@@ -204,6 +205,6 @@ mod tests {
         assert_eq!(Poller::Mean.shown(mask, owed), Mask { writable: false, ..mask });
         assert_eq!(Poller::Linux.shown(mask, owed), mask);
         let ended = Mask { hung_up: true, ..mask };
-        assert_eq!(Poller::Mean.shown(ended, owed), ended, "the end shows in both directions");
+        assert_eq!(Poller::Mean.shown(ended, owed), ended, "an event that reports the end shows the whole state");
     }
 }

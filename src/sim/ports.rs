@@ -1,7 +1,7 @@
 //! Dials' local ports: each pair of a source and a destination has a whole range of ports.
 //!
-//! A pair never uses a port twice at the same time, nor before the moment that the port's release names. A pair uses
-//! memory only for its released ports.
+//! A pair never uses a port twice at the same time, and never reuses a port before the moment that was given when the
+//! port was released. Besides one small entry, a pair uses memory only for its released ports.
 
 use crate::time::Instant;
 use std::collections::{BTreeMap, VecDeque};
@@ -24,7 +24,7 @@ struct Pair {
 #[derive(Debug, Default)]
 struct Released {
     free: VecDeque<u16>,
-    /// Ports that are not free yet and the moments at which they become free, in that order.
+    /// The released ports that are not free yet, each with the moment at which it becomes free, the earliest first.
     waiting: VecDeque<(Instant, u16)>,
 }
 
@@ -55,8 +55,8 @@ impl Ports {
         free.remove(at)
     }
 
-    /// Releases the port of `source`, whose connection is closed. The port can be reused from `free_at` on; `None`
-    /// means at once.
+    /// Releases the port of `source` after its connection is closed. The port can be reused from `free_at` on, or at
+    /// once if that is `None`.
     pub(super) fn release(&mut self, source: SocketAddr, destination: SocketAddr, free_at: Option<Instant>) {
         let Some(pair) = self.pairs.get_mut(&(source.ip(), destination)) else { return };
         let released = pair.released.get_or_insert_default();
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn the_highest_port_ends_the_range() {
+    fn a_range_may_end_at_the_highest_port() {
         let mut ports = Ports::new(u16::MAX..=u16::MAX);
         assert_eq!(ports.take(SOURCE, destination(2), Instant::ZERO), Some(u16::MAX));
         assert_eq!(ports.take(SOURCE, destination(2), Instant::ZERO), None);

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 
-/// Maximum number of zeros that one word of a text represents; they need 8 MiB.
+/// Maximum number of zeros that one word of a text represents. In memory, these zeros need 8 MiB.
 const MAX_ZEROS: usize = 1 << 20;
 
 /// All draws of a world. Clones are cheap and draw from the same streams.
@@ -220,7 +220,8 @@ impl Stream {
         }
     }
 
-    /// Returns the stream's next draw: the written one, or else the `outcome` of the next random number.
+    /// Returns the stream's next draw. A written stream returns its next written draw, or 0 after the last one. Any
+    /// other stream returns the `outcome` of the next random number.
     fn draw(&self, outcome: impl FnOnce(u64) -> u64) -> u64 {
         let random = || {
             let mut state = self.state.get();

@@ -9,7 +9,7 @@ use crate::time::Instant;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 
-/// A call of [`Net`](crate::net::Net).
+/// A call of [`Net`](crate::net::Net) or [`Offload`](crate::offload::Offload), or an event that a wait returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Call {
     /// Asked for readiness; the outcome is the number of events.
@@ -88,7 +88,8 @@ pub enum Call {
         /// The port, unless the name contains one.
         port: u16,
     },
-    /// Passed a batch of changes to the disk; the entry's bytes are the changes' text, the outcome is their number.
+    /// Passed a batch of changes to the disk; the entry's bytes are the text of the changes, and the outcome
+    /// is the number of changes.
     Persist {
         /// The batch's number.
         id: u64,
@@ -102,7 +103,7 @@ pub enum Call {
 pub struct Entry {
     /// The moment of the call.
     pub at: Instant,
-    /// The index of the host that made it, in the order of [`World::host`](super::World::host).
+    /// The index of the host that made the call, in the order of [`World::host`](super::World::host).
     pub host: usize,
     /// The call.
     pub call: Call,
@@ -156,7 +157,7 @@ impl Trace {
         self.calls
     }
 
-    /// Returns the entries since [`World::keep_log`](super::World::keep_log); none without it.
+    /// Returns the entries since [`World::keep_log`](super::World::keep_log) was called; none if it was not called.
     pub fn log(&self) -> &[Entry] {
         self.log.as_deref().unwrap_or_default()
     }
@@ -173,7 +174,7 @@ impl Default for Mixer {
     }
 }
 
-/// Odd numbers without a pattern: the first digits of pi's fraction.
+/// Odd numbers without a pattern: each has 64 binary digits of pi's fraction, with its last bit set to 1.
 const KEYS: [u64; 4] = [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7345, 0xa409_3822_299f_31d1, 0x082e_fa98_ec4e_6c89];
 
 impl Mixer {

@@ -46,7 +46,8 @@ impl World {
     }
 
     /// Restarts a host whose network was dropped, like a killed process that starts again on the same machine.
-    /// Replies to its earlier queries are dropped. Of the unwritten changes, the disk has either all or none.
+    /// Replies to its earlier queries are dropped. Its unwritten changes are lost, but a [`Disk::Wild`] may write all
+    /// of them instead.
     pub fn restart(&self, host: usize) -> SimNet {
         self.kernel_mut().lose_unwritten(host);
         self.kernel_mut().drop_queries(host);

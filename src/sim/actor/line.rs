@@ -24,7 +24,7 @@ pub struct Line<'a> {
     pub(super) net: &'a mut SimNet,
     pub(super) wire: &'a mut Wire,
     pub(super) timers: &'a mut Timers,
-    /// Bytes sent in this call and not yet written to the kernel.
+    /// Bytes sent in the persona's current call and not yet written to the kernel.
     pub(super) out: &'a mut Vec<u8>,
     pub(super) chance: &'a Chance,
     pub(super) id: LinkId,
@@ -77,7 +77,7 @@ pub(super) struct Unsent {
 pub(super) struct Timers(BinaryHeap<Reverse<(Instant, LinkId)>>);
 
 impl Line<'_> {
-    /// Returns the moment of this call.
+    /// Returns the moment at which the persona was called.
     pub fn now(&self) -> Instant {
         self.now
     }
@@ -97,8 +97,9 @@ impl Line<'_> {
         self.chance
     }
 
-    /// Sends all of `bytes`, now or when there is room, and returns `true`. If `bytes` and the bytes that wait already
-    /// exceed [`MAX_UNSENT_BYTES`], or if the connection can no longer send, sends nothing and returns `false`.
+    /// Sends all of `bytes`, now or when there is room, and returns `true`. Sends nothing and returns `false` if the
+    /// connection can no longer send, or if `bytes` and the bytes that already wait have together more than
+    /// [`MAX_UNSENT_BYTES`].
     pub fn send(&mut self, bytes: &[u8]) -> bool {
         if self.wire.wish != Wish::Stay || self.unsent_bytes() + bytes.len() > MAX_UNSENT_BYTES {
             return false;
@@ -139,13 +140,14 @@ impl Line<'_> {
         }
     }
 
-    /// Closes the connection after this call. Bytes that the kernel has not accepted by then are dropped.
+    /// Closes the connection when the persona's current call ends. Bytes that the kernel has not accepted by then are
+    /// dropped.
     pub fn close(&mut self) {
         self.hand_over();
         self.wire.wish = Wish::Close;
     }
 
-    /// Ends the connection with a reset after this call.
+    /// Resets the connection when the persona's current call ends.
     pub fn reset(&mut self) {
         self.hand_over();
         self.wire.wish = Wish::Reset;
@@ -161,7 +163,7 @@ impl Line<'_> {
         }
     }
 
-    /// Returns the moment of the requested call; [`Instant::MAX`] means never.
+    /// Returns the moment that was set with [`Line::wake_at`]; [`Instant::MAX`] means never.
     pub fn wakes_at(&self) -> Instant {
         self.wire.due
     }
@@ -181,7 +183,7 @@ impl Line<'_> {
         self.wire.appetite = len_bytes.min(u32::MAX - 1);
     }
 
-    /// Moves the bytes collected in this call to `into`, so that they are not sent.
+    /// Moves the bytes collected in the persona's current call to `into`, so that they are not sent.
     pub(super) fn take_back(&mut self, into: &mut impl Extend<u8>) {
         into.extend(self.out.drain(..));
     }

@@ -1,9 +1,9 @@
 //! Peers of a simulated world: honest, odd and hostile ones, in any number.
 //!
 //! A [`Crowd`] is a host with a [`Persona`] for each of its connections. The crowd calls the persona for each event,
-//! and the persona acts through its [`Line`]. [`Honest`] is the reference peer and a witness: it records its
-//! observations of the loop in a [`Journal`]. All actors share a codec that never uses the loop's code, and draw random
-//! numbers only from their crowd's stream.
+//! and the persona acts through its [`Line`]. [`Honest`] is the reference peer. It records its observations of
+//! the loop in a [`Journal`]. All actors share a codec that never uses the loop's code, and draw random numbers only
+//! from their crowd's stream.
 //!
 //! [`Quirk`]s make honest peers odd. A [`Source`] and a [`Sink`] stream gigabytes. The module [`byzantine`] holds the
 //! hostile peers, each with the loop's required reaction ([`Expectation`]).

@@ -51,7 +51,8 @@ impl VersionTail {
 }
 
 impl Profile {
-    /// Returns the profile of an SV Node that never pings, on the network with this magic.
+    /// Returns the profile of an SV Node that never pings, on the network with this magic. Its peers report to
+    /// `journal`.
     pub fn new(magic: [u8; 4], journal: &Journal) -> Self {
         Self {
             magic,
@@ -95,7 +96,7 @@ impl Profile {
         self
     }
 
-    /// Sends a whole `version` with the given user agent of at most 255 bytes.
+    /// Sends a whole `version` with the given user agent of at most 252 bytes.
     #[must_use]
     pub fn with_user_agent(mut self, user_agent: &[u8]) -> Self {
         let protocol_version = i32::from_le_bytes(*self.version.first_chunk().expect("the version has a number"));

@@ -25,7 +25,7 @@ const COMMAND: &str = "block";
 pub struct Cargo {
     period: Rc<[u8]>,
     len_bytes: u64,
-    /// The payload's checksum, for headers that have a checksum field.
+    /// The payload's checksum; `None` if the payload needs an extended header, which has no checksum.
     checksum: Option<[u8; 4]>,
 }
 

@@ -279,7 +279,7 @@ impl<H: Handler> Checked<H> {
     }
 
     /// Returns the links with a ping that was written in the last turn, but that the loop considers sent earlier or not
-    /// yet sent. Each link is listed with that earlier moment; `None` if the ping is not yet sent.
+    /// yet sent. Each link is listed with that earlier moment; `None` if the loop considers the ping not yet sent.
     fn misdated_pings(&self, ledger: &Ledger) -> Vec<(LinkId, Option<Instant>)> {
         let turn_began = ledger.findings.now;
         let sent = |(link, nonce): &(LinkId, u64)| Some((*link, self.reactor.ping_sent(*link, *nonce)?));
@@ -319,7 +319,7 @@ pub(super) fn end(inspection: &Inspection) -> Result<(), String> {
     let held_bytes = summary.gathered_bytes + summary.waiting_bytes;
     let is_empty = summary.connections == Census::default() && summary.over_capacity == 0 && held_bytes == 0;
     ensure(left == [0; 8] && is_empty, || {
-        format!("links, listeners, dials, timers, ready, inbound and marked peers, slots: {left:?}; {summary:?}")
+        format!("links, listeners, dials, timers, ready, inbound, marked, slots and claims: {left:?}; {summary:?}")
     })
 }
 

@@ -1,4 +1,4 @@
-//! A host's network that records every call in the ledger.
+//! A host's network that records its calls on sockets, batches and completions in the ledger.
 
 use super::ledger::Ledger;
 use crate::id::LinkId;
@@ -14,7 +14,7 @@ use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
-/// A [`SimNet`] that checks every call.
+/// A [`SimNet`] whose calls on sockets are checked.
 #[derive(Debug)]
 pub struct Gate {
     net: SimNet,

@@ -97,7 +97,7 @@ struct Socket {
 
 #[derive(Debug, Default)]
 struct Peer {
-    /// The link of the handler's last callback.
+    /// The link that was last reported opened or closed to the handler.
     link: Option<LinkId>,
     stage: Stage,
     opened: Instant,

@@ -224,8 +224,8 @@ impl Managing {
             self.rest_until(address, now.plus(INACCESSIBLE_RECHECK));
         }
         let NextDial::At(until) = next else { return };
-        // A pause after a local shortage may end early. It does not replace the pause of an address that was dialled on
-        // request.
+        // A pause after a local shortage may end early, so it is not recorded. If the address was dialled on request
+        // during an earlier pause, that pause remains in force.
         if is_shortage(reason) {
             return;
         }

@@ -1,10 +1,10 @@
 //! Invariants of a loop, for any behaviour of its peers, its kernel and its handler.
 //!
 //! [`Checked`] is a [`Reactor`](crate::Reactor) that is checked from all sides. A [`Gate`] wraps the loop's network
-//! and a [`Witness`] wraps its handler; both check every call. After each turn the loop's counts are checked, at a
-//! cost that does not depend on the number of links. From time to time a sweep compares all rows, lists, queues and
-//! timers with each other and with the virtual kernel. A broken invariant is reported as a [`Violation`], never as a
-//! panic, so that a run can be replayed and reduced.
+//! and a [`Witness`] wraps its handler; both check the calls that they pass on. After each turn the loop's counts are
+//! checked, at a cost that does not depend on the number of links. From time to time a sweep compares all rows, lists,
+//! queues and timers with each other and with the virtual kernel. A broken invariant is reported as a [`Violation`],
+//! never as a panic, so that a run can be replayed and reduced.
 //!
 //! These are the [`INVARIANTS`]:
 //!

@@ -1,9 +1,9 @@
 //! The order of the frames that the loop offered to the kernel and that the kernel did not accept.
 //!
-//! The loop must offer these frames again, before later ones. Two kinds of them are first: the handshake's frames that
-//! no other frame precedes, and all pings and pongs, older ones first. The other frames follow in the order in which
-//! they were offered before. A new ping or pong is never behind any of them. A frame is identified by its header, which
-//! contains the checksum.
+//! The loop must offer these frames again, before later ones. Two kinds of these frames must be first: the handshake's
+//! frames that no other frame precedes, and all pings and pongs, older ones first. The other frames follow in the order
+//! in which they were offered before. A new ping or pong is never behind any of these others. A frame is identified by
+//! its header, which contains the checksum.
 
 use crate::protocol::CommandName;
 use crate::wire::Header;
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_offered_before_they_are_queued_are_reordered_in_the_queue() {
+    fn unaccepted_pings_and_pongs_are_first_when_frames_are_offered_again() {
         assert_eq!(offer("ApBq", 0, "pqAB"), Ok(()));
         assert_eq!(offer("ApBq", 1, "pqBC"), Ok(()));
         assert!(offer("ApBq", 0, "ApBq").is_err());

@@ -31,8 +31,8 @@ pub(super) struct TurnSight<'a> {
     pub(super) next_unread_turns: u64,
     /// Hosts whose ban was announced in the turn and is not on the disk.
     pub(super) undurable: &'a [Host],
-    /// Links with a ping whose last byte the kernel accepted in the turn, but that the loop considers sent earlier (at
-    /// this moment) or not yet sent (`None`).
+    /// Links with a ping whose last byte the kernel accepted in the turn, but which the loop considers sent at an
+    /// earlier moment (`Some`) or not yet sent (`None`).
     pub(super) misdated_pings: &'a [(LinkId, Option<Instant>)],
     /// Ready links whose last byte the kernel accepted in the turn without a call of `on_writable`.
     pub(super) missing_writable: &'a [LinkId],

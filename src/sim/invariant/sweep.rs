@@ -112,7 +112,7 @@ fn agreed_terms_do_not_change(sight: &SweepSight<'_>) -> Result<(), String> {
 }
 
 /// Checks that no handshake deadline and no due ping was missed. A handshake has a grace period, because the peer's
-/// input may be read late. A ping is due within a tick.
+/// input may be read late. A due ping must be sent within a tick.
 fn no_handshake_or_ping_is_overdue(sight: &SweepSight<'_>) -> Result<(), String> {
     if is_behind(sight) {
         return Ok(());

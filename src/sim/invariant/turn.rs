@@ -6,8 +6,8 @@ use crate::limits::{EXPIRIES_PER_TURN, HEADER_LEN_BYTES, MAX_OVER_CAPACITY, READ
 use crate::reactor::inspect::Summary;
 use crate::time::Wait;
 
-/// Maximum number of turns in which the next link to be read stays unread. The link may be paused again before each
-/// turn.
+/// Maximum number of turns in which the next link to be read stays unread. More than one is allowed, because the
+/// handler may pause the link again before each turn.
 pub(super) const MAX_UNREAD_TURNS: u64 = 8;
 
 /// Each check with the number of its invariant.

@@ -12,12 +12,10 @@ use crate::wire::{AddressesRef, Header};
 use std::cell::RefCell;
 use std::rc::Rc;
 
-/// Checks every call and passes it on to a user's handler. A peer is opened first, ready before its messages, and
-/// closed once and last. Messages arrive whole or as a gapless stream, as the handler decided. Control events repeat
-/// the peer's events. The handler is woken when it asked to be, and no deadline expires early.
-///
-/// A handler that closes a peer early with a [`CloseReason::TimedOut`](crate::CloseReason) of its own looks like a
-/// timer that fired early.
+/// Passes every call on to a user's handler, and checks these rules. A peer is opened first, ready before its messages,
+/// and closed once and last. Messages arrive whole or as a gapless stream, as the handler decided. Control events
+/// repeat the peer's events. The handler is not woken before the moment that it requested, and no deadline expires
+/// early.
 #[derive(Debug)]
 pub struct Witness<H> {
     handler: H,

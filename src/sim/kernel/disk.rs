@@ -90,8 +90,8 @@ impl Book {
         self.is_writing
     }
 
-    /// Begins the next attempt to write, if there is anything to write. Returns the time until the attempt ends,
-    /// including the writer's pause before it.
+    /// Begins the next attempt to write. Returns the time until the attempt ends, including the writer's pause before
+    /// it; `None` if there is nothing to write.
     pub(super) fn begin_write(&mut self, disk: Disk, chance: &Chance) -> Option<Duration> {
         let pause = self.writer.pause()?;
         let takes = match disk {

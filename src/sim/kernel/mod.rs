@@ -218,7 +218,7 @@ impl Kernel {
         ready.clear();
         let result = match self.hosts[host].faults.next_failure(Site::Wait) {
             // An interrupted wait returns no events, unless one is of an earlier moment: a process must see the events
-            // of its pause.
+            // that arrived while it was paused.
             Some(EINTR) if !self.hosts[host].queue.is_late(self.now) => Ok(()),
             Some(EINTR) | None => {
                 self.collect(host, ready);

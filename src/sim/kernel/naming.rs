@@ -25,8 +25,9 @@ pub enum Names {
     /// It knows the names set by [`World::set_name`](crate::sim::World::set_name). Its reply arrives at the next wait.
     #[default]
     Known,
-    /// It draws each reply: the correct addresses, one, a thousand, the same one three times, absurd ones, none, or a
-    /// failure. A reply arrives within 500 ms, but a correct one may also need 5 to 60 s or never arrive.
+    /// It draws each reply: the correct addresses, one random address, a thousand, the same one three times, absurd
+    /// addresses, none, or a failure. A reply arrives within 500 ms, but a correct one may also need 5 to 60 s or never
+    /// arrive.
     Wild,
 }
 

@@ -225,7 +225,8 @@ impl Kernel {
         }
     }
 
-    /// Removes a connection that is over for both ends.
+    /// Removes a connection after both ends have closed it, or after the dialler has closed it before it was
+    /// established.
     fn remove(&mut self, id: EndId) {
         let connection = self.connections.remove(id.index as usize);
         let free_at: Option<Instant> = connection.keeps_port_in_use().then(|| self.now.plus(TIME_WAIT));

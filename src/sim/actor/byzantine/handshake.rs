@@ -14,7 +14,7 @@ const USER_AGENT: usize = 81;
 const HEIGHT: usize = 99;
 
 const HANDSHAKE_TIMED_OUT: &[&str] = &["handshake_timeout"];
-/// Maximum time until the loop closes a refused peer. The peer first has time to read its `reject`.
+/// Maximum time until the loop closes a refused peer. Before the close, the peer has time to read the loop's `reject`.
 pub(super) const REFUSED_WITHIN: Duration = CLOSE_GRACE.saturating_add(secs(1));
 
 /// The attacks of this kind.

@@ -122,7 +122,7 @@ fn name<'a>(scene: &mut Scene, is_dialled: bool, addresses: impl IntoIterator<It
     gossip.record_named(sender, Addresses::from_entries(entries).as_ref(), true, Instant::ZERO);
 }
 
-/// Returns one address more than half of the number that one range may add to the book.
+/// Returns addresses: one more than half of the number of addresses that one range may add to the book.
 fn strangers(half: usize) -> Vec<String> {
     (0..=MAX_SHARE / 2).map(|number| format!("20.{half}.{}.{}:1", number / 256, number % 256)).collect()
 }

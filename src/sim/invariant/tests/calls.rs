@@ -341,7 +341,7 @@ fn correct_pauses_restarts_and_evictions_break_nothing() {
 }
 
 #[test]
-fn a_call_names_the_invariant_that_it_breaks_and_no_other() {
+fn each_faulty_call_breaks_only_its_invariant() {
     assert_eq!(ledger().findings.list(), []);
     for (index, (number, call)) in CALLS.iter().enumerate() {
         let mut ledger = ledger();
@@ -352,7 +352,7 @@ fn a_call_names_the_invariant_that_it_breaks_and_no_other() {
 }
 
 #[test]
-fn a_ping_is_sent_with_its_last_byte_in_pieces_of_any_size() {
+fn a_ping_counts_as_sent_with_its_last_byte_in_pieces_of_any_size() {
     let bytes = [frame(CommandName::VERSION), frame(CommandName::VERACK), nonce(CommandName::PING).repeat(2)].concat();
     for size in 1..=bytes.len() {
         let mut ledger = ledger();

@@ -321,7 +321,7 @@ fn agreed_before(scene: &mut Scene, change: fn(&mut LinkReport)) {
 }
 
 #[test]
-fn a_sweep_names_the_invariant_that_is_broken_and_no_other() {
+fn a_sweep_names_only_the_invariant_that_is_broken() {
     assert_eq!(Scene::new().broken(), []);
     let mut hit = BTreeSet::new();
     for (index, (number, doctor)) in SWEEPS.iter().chain(book::SWEEPS).enumerate() {
@@ -461,7 +461,7 @@ const TURNS: &[DoctoredTurn] = &[
     (45, |turn| turn.missing_written = vec![LinkId::new(0, 0)]),
 ];
 
-/// Gives the loop a manager with all slots in use before the turn, and a doctored state of it after the turn.
+/// Gives the loop a manager. All of its slots are in use before the turn, and `doctor` sets its state after the turn.
 fn manages(turn: &mut Turn, doctor: fn(&mut ManagerSummary)) {
     let mut summary = ManagerSummary { slots_in_use: 3, max_slots: 3, target: 2, ..ManagerSummary::default() };
     turn.before.manager = Some(summary.clone());
@@ -470,7 +470,7 @@ fn manages(turn: &mut Turn, doctor: fn(&mut ManagerSummary)) {
 }
 
 #[test]
-fn a_turn_names_the_invariant_that_is_broken_and_no_other() {
+fn the_checks_of_a_turn_name_only_the_invariant_that_is_broken() {
     assert_eq!(Turn::new().broken(), []);
     let mut hit = BTreeSet::new();
     for (index, (number, doctor)) in TURNS.iter().enumerate() {
