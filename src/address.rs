@@ -114,7 +114,7 @@ fn is_routable_v6(address: Ipv6Addr) -> bool {
     a & 0xe000 == 0x2000 && !is_documentation && !is_orchid
 }
 
-/// Returns the IPv4 address that a transition mechanism embedded in an IPv6 address.
+/// Returns the IPv4 address that an IPv6 address of a transition mechanism contains; `None` for other addresses.
 fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let segments = address.segments();
     let join = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));

@@ -6,11 +6,12 @@
 //!
 //! In the loop a bug is `canary!(NAME)`, and a budget `budget!(NAME, FULL)`. Without the feature `sim-bugs` these are
 //! the constants `false` and `FULL`, and the compiler removes the code that depends on them. With the feature, which is
-//! never shipped, each thread has its own values. Guards set the values and restore them when dropped.
+//! never shipped, each thread has its own values: `plant` and `shrink` set them, and return guards that restore the
+//! previous values when dropped.
 
 #![cfg_attr(
     not(feature = "sim-bugs"),
-    expect(unreachable_pub, reason = "`internals` exports all of it with the feature")
+    expect(unreachable_pub, reason = "with the feature, `internals` exports this file's items")
 )]
 
 #[cfg(feature = "sim-bugs")]
@@ -195,7 +196,7 @@ mod planting {
         }
     }
 
-    /// A guard that keeps a bug planted in this thread until it is dropped.
+    /// A guard that keeps a bug planted in this thread until the guard is dropped.
     #[derive(Debug)]
     #[must_use = "dropping it removes the bug"]
     pub struct Planted {
@@ -214,7 +215,7 @@ mod planting {
         }
     }
 
-    /// A guard that keeps budgets shrunk in this thread until it is dropped.
+    /// A guard that keeps budgets shrunk in this thread until the guard is dropped.
     #[derive(Debug)]
     #[must_use = "dropping it restores the budgets"]
     pub struct Shrunk {

@@ -50,7 +50,7 @@ pub const EMFILE: i32 = 24;
 pub const ENOSPC: i32 = 28;
 /// The peer no longer reads.
 pub const EPIPE: i32 = 32;
-/// The network reports no route to the peer's network. BSD has no such error, and no error has the number -1.
+/// The machine is not on the network. BSD has no such error, so it has the number -1 there, which no error uses.
 pub const ENONET: i32 = errno(64, -1, 64);
 /// The peer violated the protocol.
 pub const EPROTO: i32 = errno(71, EPROTO_OF_BSD, 71);

@@ -153,9 +153,9 @@ impl<C> Handle<C> {
         self.ask(|reply| Request::ConnectionCount { reply })
     }
 
-    /// Lists peers of any state in the order of their slots: the first
-    /// [`PEERS_PER_REPLY`](crate::limits::PEERS_PER_REPLY), or, with `after`, the next peers after that peer's slot.
-    /// A shorter list is the last one.
+    /// Lists peers of any state in the order of their slots, at most
+    /// [`PEERS_PER_REPLY`](crate::limits::PEERS_PER_REPLY). The list starts with the first slot or, with `after`,
+    /// behind that peer's slot. If the list has fewer peers, no further peers exist.
     ///
     /// # Errors
     ///
@@ -295,10 +295,10 @@ impl<C> Handle<C> {
     }
 
     /// Stops the loop: closes all peers gracefully and ends it. The reply arrives when the loop has ended: all peers
-    /// are closed, their rows are free, subscriptions have ended, and further requests are refused. This lasts at most
-    /// [`SHUTDOWN_GRACE`](crate::limits::SHUTDOWN_GRACE). The address book is written by then, unless its store is too
-    /// slow; [`Reactor::finish_book`](crate::Reactor::finish_book) waits for the store. Each of several calls gets a
-    /// reply. A caller that does not wait may drop the reply.
+    /// are closed, their rows are free, subscriptions have ended, and further requests are refused. The loop ends
+    /// within [`SHUTDOWN_GRACE`](crate::limits::SHUTDOWN_GRACE). The address book is written by then, unless its
+    /// store is too slow; [`Reactor::finish_book`](crate::Reactor::finish_book) waits for the store. Each of several
+    /// calls gets a reply. A caller that does not wait may drop the reply.
     ///
     /// ```
     /// # use peerloop::{Config, Handler, Network, Reactor};

@@ -14,8 +14,8 @@ pub struct LinkId {
 }
 
 impl LinkId {
-    /// The highest generation of a slot. A slot that reaches it is retired. The only higher value marks the tokens of
-    /// listeners and of the waker.
+    /// The highest generation of a slot. A slot is retired when its link of this generation is removed. The only higher
+    /// value marks the tokens of listeners and of the waker.
     pub(crate) const MAX_GENERATION: u32 = u32::MAX - 1;
 
     pub(crate) const fn new(slot: u32, generation: u32) -> Self {

@@ -2,8 +2,8 @@
 //!
 //! Each module here has the name of the library's module that it exposes. In addition:
 //!
-//! - [`shrink`], [`Shrunk`] and [`Budget`]: the swarm runs worlds in which a turn's budgets are small. Without the
-//!   feature `sim-bugs` no budget is shrunk.
+//! - [`shrink`], [`Shrunk`] and [`Budget`]: some simulated tests run with small budgets per turn. Without the feature
+//!   `sim-bugs` no budget is shrunk.
 //! - [`link_of`]: [`World::reset`](crate::sim::World::reset) resets a link, but handlers have only peer ids.
 //! - `plant`, `Planted` and `Bug` (feature `sim-bugs`): tests plant a bug to show that they would find it.
 

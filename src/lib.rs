@@ -40,7 +40,7 @@
 //!
 //! # A peer's states
 //!
-//! The loop uses the same public types:
+//! The loop itself uses these public types:
 //!
 //! ```
 //! # use peerloop::peer::{HandshakeState, PeerConnection, PingPongState};
@@ -83,10 +83,10 @@
 //! ```
 
 #![forbid(unsafe_code)]
-// The lint checks a build with the internals. Without that feature, items that only the internals export are
-// unreachable.
+// The lint `unreachable_pub` checks builds with the feature `internals`. Without the feature, items that only
+// `internals` exports are unreachable.
 #![cfg_attr(not(feature = "internals"), allow(unreachable_pub, reason = "only the internals export them"))]
-// Readers also copy the hidden lines of an example.
+// Readers copy an example with its hidden lines, so an unused import in them is an error too.
 #![doc(test(attr(deny(unused_imports))))]
 
 pub mod address;

@@ -288,7 +288,7 @@ const INDEX_FACTOR: u64 = {
     }
     factor
 };
-/// The index of the name with each hash, or any index for an unused hash.
+/// For each hash, the index of the name with this hash; 0 if no name has it.
 const INDEXES: [u8; 1 << INDEX_BITS] = indexes(INDEX_FACTOR).expect("the factor has no collisions");
 
 /// Returns the indexes by hash, or `None` if two names have the same hash.
@@ -324,7 +324,7 @@ const fn is_text_before_nul(word: u64) -> bool {
     let has_delete_or_above = (word | word.wrapping_add(ONES)) & HIGHEST_BITS != 0;
     let printable = word.wrapping_add(0x60 * ONES) & HIGHEST_BITS;
     let nul = HIGHEST_BITS & !word.wrapping_add(0x7f * ONES);
-    // Adding one carries through the NULs at the end, and changes no NUL before another byte.
+    // The addition clears the marks of the NULs at the end, and keeps the mark of every NUL before another byte.
     let nul_before_text = (nul | (0x7f * ONES)).wrapping_add(1) & nul;
     !has_delete_or_above && printable ^ nul == HIGHEST_BITS && nul_before_text == 0
 }

@@ -47,8 +47,8 @@ pub enum Received<T> {
 /// The subscriber's end of a queue. Dropping it ends the subscription.
 ///
 /// It holds at most `capacity` items, 1 to [`MAX_SUBSCRIPTION_ITEMS`], which hold at most [`MAX_SUBSCRIPTION_BYTES`] of
-/// memory. After it has reported a loss, both limits double. While the subscriber holds the lock, the loop's end may
-/// hold the same amount.
+/// memory. After it has reported a loss, both limits are doubled until the items that waited then are received. While
+/// the subscriber holds the lock, the loop's end may hold further items within the undoubled limits.
 ///
 /// Never wait for an item inside a handler of the same loop: that wait would never end. As an iterator, a
 /// subscription waits for each item and ends with the loop. A task awaits [`next`](Self::next) instead.
@@ -252,7 +252,7 @@ impl<T: Queued> Publisher<T> {
 }
 
 impl<T: Queued> Drop for Publisher<T> {
-    /// Moves the remaining items and ends the subscription. This is the only place that waits for the lock.
+    /// Moves the remaining items and ends the subscription. A publisher waits for the lock only here.
     fn drop(&mut self) {
         let Some(shared) = self.shared.upgrade() else { return };
         let mut state = shared.lock();
@@ -287,8 +287,8 @@ impl<T: Queued> State<T> {
         }
     }
 
-    /// Removes and returns the next promised item, or the loss, or the oldest item. Returning the loss promises all
-    /// waiting items.
+    /// Removes and returns the next promised item. If there is none, returns the loss, and promises all waiting items.
+    /// If there is no loss either, removes and returns the oldest item.
     fn take_next(&mut self) -> Option<Received<T>> {
         if let Some(item) = self.promised.pop_front() {
             return Some(Received::Item(item));
@@ -313,8 +313,8 @@ impl<T: Queued> Queue<T> {
         self.items.is_empty() && self.lost == 0
     }
 
-    /// Adds an item and drops the oldest ones to make room. An item that exceeds the bound by itself is dropped,
-    /// together with all waiting items.
+    /// Adds an item and drops the oldest ones to make room. An item that alone exceeds [`MAX_SUBSCRIPTION_BYTES`] is
+    /// dropped, together with all waiting items.
     fn push(&mut self, item: T) {
         let item_bytes = item.held_bytes();
         while let Some(oldest) = self.items.front()
@@ -335,7 +335,8 @@ impl<T: Queued> Queue<T> {
     /// Moves all items of `newer` to the end of this queue.
     fn append(&mut self, newer: &mut Self) {
         if newer.lost > 0 {
-            // The items dropped from `newer` are newer than all items of this queue, so these are dropped too.
+            // The items dropped from `newer` are newer than all items of this queue, so this queue's items are
+            // dropped too.
             self.lost += self.items.len() as u64 + mem::take(&mut newer.lost);
             self.items.clear();
             self.held_bytes = 0;

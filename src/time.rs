@@ -8,22 +8,23 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// A moment on the loop's monotonic clock, in nanoseconds since the loop was created.
+/// A moment on the loop's monotonic clock, in nanoseconds since the clock began. The clock begins when the loop's
+/// network, such as [`MioNet`](crate::MioNet), is created.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Instant(u64);
 
 impl Instant {
-    /// The moment at which the loop was created.
+    /// The moment at which the clock began.
     pub const ZERO: Self = Self(0);
     /// A moment that is never reached.
     pub const MAX: Self = Self(u64::MAX);
 
-    /// Returns the moment `nanos` nanoseconds after the loop was created.
+    /// Returns the moment `nanos` nanoseconds after the clock began.
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
-    /// Returns the nanoseconds since the loop was created.
+    /// Returns the nanoseconds since the clock began.
     pub const fn as_nanos(self) -> u64 {
         self.0
     }
@@ -34,7 +35,7 @@ impl Instant {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
-    /// Returns the moment that is `after` later, or [`Instant::MAX`] if that is beyond the clock.
+    /// Returns the moment that is `after` later, or [`Instant::MAX`] if that is beyond the clock's range.
     #[must_use]
     pub const fn plus(self, after: Duration) -> Self {
         Self(self.0.saturating_add(nanos(after)))

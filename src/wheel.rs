@@ -1,17 +1,17 @@
 //! A hashed timer wheel: one deadline per key, counted in ticks.
 //!
-//! A key is a link's slot in the table, armed for the earliest of the link's deadlines. The wheel is a ring of slots,
-//! one per tick, and each slot lists the keys whose tick falls on it. With the loop's 65,536 slots of 1 ms the ring
-//! spans 65.536 s. A key armed for a later round stays in its slot and is visited once per round. The wheel counts
+//! A key is a link's position in the table, armed for the earliest of the link's deadlines. The wheel is a ring of
+//! slots, one per tick, and each slot lists the keys whose tick falls on it. With the loop's 65,536 slots of 1 ms the
+//! ring spans 65.536 s. A key armed for a later round stays in its slot and is visited once per round. The wheel counts
 //! ticks and reads no clock; [`tick_at_or_after`], [`tick_of`] and [`instant_of`] convert between ticks and moments.
 //!
 //! Guarantees:
 //!
 //! * The first [`Wheel::expire`] that reaches a key's tick and has room for the key disarms it and returns it, once.
 //!   No key is returned early.
-//! * The order depends on the calls alone: first the keys armed for a tick already passed, then tick by tick, each in
-//!   the order of arming. A call that passes more ticks than there are slots visits each slot once instead, so that
-//!   it mixes keys of different rounds.
+//! * The order of the returned keys depends only on the calls. Keys that were armed for a tick already passed are
+//!   first. The others follow tick by tick. Keys of the same tick are in the order of arming. A call that passes more
+//!   ticks than there are slots visits each slot only once, so that it mixes keys of different rounds.
 //! * An idle wheel has no cost: [`Wheel::next_tick`] returns the next tick with work.
 //! * After construction only [`Wheel::arm`] allocates memory for the wheel, and only for a key higher than any before
 //!   it.
@@ -45,7 +45,7 @@ pub const fn tick_of(now: Instant) -> u64 {
     now.as_nanos() / TICK_NANOS
 }
 
-/// Returns the moment at which `tick` begins, or [`Instant::MAX`] if that is beyond the clock.
+/// Returns the moment at which `tick` begins, or [`Instant::MAX`] if that is beyond the clock's range.
 pub const fn instant_of(tick: u64) -> Instant {
     Instant::from_nanos(tick.saturating_mul(TICK_NANOS))
 }
@@ -69,7 +69,8 @@ pub struct Wheel {
     armed: usize,
 }
 
-/// A key's links in the circular list of its slot: the neighbouring entries, both 0 if the key is not armed.
+/// A key's tick, and the neighbouring entries in the key's circular list. Both neighbours are 0 if the key is not
+/// armed.
 #[derive(Clone, Copy, Default)]
 struct Node {
     tick: u64,
@@ -179,7 +180,7 @@ impl Wheel {
         if self.drain(self.overdue(), now_tick, full_len, due) {
             return true;
         }
-        // One round visits every slot, and the keys that it keeps are not due.
+        // One round visits every slot, and the keys that then remain are not due.
         let round_end = now_tick.min(self.cursor.saturating_add(self.mask + 1));
         while let Some(tick) = self.next_occupied_tick()
             && tick <= round_end

@@ -118,7 +118,7 @@ pub enum ControlEvent {
         reason: BanReason,
         /// The ban's end; `None` for a permanent ban.
         until: Option<UnixTime>,
-        /// The number of the host's connections that are closed.
+        /// The number of the host's connections that are closed because of the ban.
         peers_closed: usize,
     },
     /// A host's ban has ended.

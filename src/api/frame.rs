@@ -7,12 +7,12 @@ use crate::protocol::CommandName;
 use crate::wire::{Hash256, Header, MessageRef};
 use bytes::Bytes;
 
-/// A whole message, borrowed from the block it was received into.
+/// A whole message, borrowed from the memory block into which it was received.
 #[derive(Clone, Copy, Debug)]
 pub struct Frame<'a> {
     header: Header,
     payload: &'a [u8],
-    /// The block that contains the payload, if it can be shared.
+    /// The memory block that contains the payload, if the block can be shared.
     source: Option<&'a Bytes>,
     /// The network's magic, with which the header begins on the wire.
     magic: [u8; 4],
@@ -54,15 +54,15 @@ impl<'a> Frame<'a> {
         MessageRef::decode(self.header.command, self.payload)
     }
 
-    /// Returns the payload as [`Bytes`] to keep. If the payload makes up at least half of its block, the bytes share
-    /// the block. Otherwise the payload is copied, so that it does not keep a much larger block in memory.
+    /// Returns the payload as [`Bytes`] to keep. If the payload makes up at least half of its memory block, the bytes
+    /// share the block. Otherwise the payload is copied, so that it does not keep a much larger block in memory.
     pub fn to_bytes(&self) -> Bytes {
         keep(self.payload, self.source)
     }
 
     /// Returns header and payload for [`Ctx::send_shared`](crate::Ctx::send_shared), to relay the message. If both
-    /// lie in one block and make up at least half of it, the bytes share the block. Otherwise they are copied. The
-    /// payload is not hashed again.
+    /// lie in one memory block and make up at least half of it, the bytes share the block. Otherwise they are copied.
+    /// The payload is not hashed again.
     ///
     /// A message with an extended header is the exception: it gets a basic header, which every peer understands, and
     /// the payload is hashed for its checksum. Only a payload of 4 GiB or more keeps the extended header.
@@ -81,7 +81,8 @@ impl<'a> Frame<'a> {
         self.shared_frame(header).unwrap_or_else(|| [header, self.payload].concat().into())
     }
 
-    /// Returns the part of the block that holds this header and the payload, if both are in it and worth sharing.
+    /// Returns the part of the memory block that holds this header and the payload, if the block contains both and is
+    /// worth sharing.
     fn shared_frame(&self, header: &[u8]) -> Option<Bytes> {
         let block = self.source.filter(|block| worth_sharing(header.len() + self.payload.len(), block.len()))?;
         let payload_begin = self.payload.as_ptr().addr().checked_sub(block.as_ptr().addr())?;
@@ -104,7 +105,7 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// A part of a message that is delivered in chunks, borrowed from the block it was received into.
+/// A part of a message that is delivered in chunks, borrowed from the memory block into which it was received.
 #[derive(Clone, Copy, Debug)]
 pub struct Chunk<'a> {
     header: Header,
@@ -145,7 +146,8 @@ impl<'a> Chunk<'a> {
         self.bytes
     }
 
-    /// Returns, for the last part, whether the whole payload matches the header's checksum; `None` for all other parts.
+    /// Returns whether the whole payload matches the header's checksum, if this is the last part; `None` for every
+    /// other part.
     pub fn last(&self) -> Option<ChecksumVerdict> {
         self.last
     }
@@ -181,14 +183,14 @@ mod tests {
 
     const MAGIC: [u8; 4] = *b"MAGI";
 
-    /// Returns the header of a `tx` message, and a block in which `before` bytes precede the whole message.
+    /// Returns the header of a `tx` message, and a memory block in which `before` bytes precede the whole message.
     fn block_of(before: usize, payload: &[u8]) -> (Header, Bytes) {
         let header = Header::of(CommandName::TX, payload);
         (header, [&vec![1; before], &header.encode(MAGIC)[..], payload].concat().into())
     }
 
     #[test]
-    fn a_whole_message_is_shared_if_its_header_precedes_it_and_copied_otherwise() {
+    fn a_message_is_shared_only_if_it_fills_half_of_a_block_that_contains_its_header() {
         let payload = vec![7_u8; 1_000];
         for before in [0, 100, 1_024, 1_025] {
             let (header, block) = block_of(before, &payload);

@@ -335,8 +335,8 @@ impl<'a> Ctx<'a> {
         self.state.send_shared(link, frame).map(|_| ())
     }
 
-    /// Sends an encoded frame like [`Ctx::send_shared`], and requests an [`Event::Written`](crate::Event::Written)
-    /// with `mark` and the time when the kernel accepts the frame's last byte.
+    /// Sends an encoded frame like [`Ctx::send_shared`]. When the kernel has accepted the frame's last byte,
+    /// [`Event::Written`](crate::Event::Written) reports `mark` and the moment of the write.
     ///
     /// The event is emitted right after the write, but never during another callback. It is also emitted while the
     /// peer is being closed. Events arrive in the order in which the messages were sent. If the peer's `Closed` event
@@ -430,7 +430,7 @@ impl<'a> Ctx<'a> {
 
     /// Requests one call of [`Handler::on_pull`](super::Handler::on_pull), which offers the peer's free room. If at
     /// most [`PULL_WAITING_BYTES`](crate::limits::PULL_WAITING_BYTES) of whole messages wait for the peer in this
-    /// turn's flush step, the call is made there. Otherwise it is made in the flush step of the turn after the kernel
+    /// turn's flush step, the call is made there. Otherwise it is made in a later turn's flush step, once the kernel
     /// has accepted enough. A turn makes at most [`PULLS_PER_TURN`](crate::limits::PULLS_PER_TURN) calls. The
     /// remaining peers are first in the next turn.
     ///
@@ -509,8 +509,8 @@ impl<'a> Ctx<'a> {
     }
 
     /// Sets the timer `key` to the moment `at`. A timer that is already set is moved to `at`.
-    /// [`Handler::on_timer`](super::Handler::on_timer) is called once for it. The call costs about 100 ns for any
-    /// number of timers, and allocates only when more timers are set than ever before.
+    /// [`Handler::on_timer`](super::Handler::on_timer) is called once for it. Setting a timer costs about 100 ns,
+    /// for any number of timers, and allocates only when more timers are set than ever before.
     ///
     /// A timer never fires early, and never before this call returns. A timer that is already due fires in the next
     /// timer step, which is in the next turn if it is set inside [`on_timer`](super::Handler::on_timer). A timer at

@@ -57,9 +57,9 @@ pub enum PairRequest<A, B> {
 ///   message and the other chose chunks, the message is buffered once: one receives it whole, the other as a single
 ///   chunk. Neither handler receives such a message if its checksum is wrong or the loop has no room to buffer it. A
 ///   message that is [too large to be buffered](Config::max_buffered_message_bytes) is delivered in the usual chunks,
-///   only to the handler that chose these.
+///   only to the handler that chose chunks.
 /// - A call that a handler requests for itself, with [`Ctx::wake_at`], [`Ctx::set_timer`], [`Ctx::pull`] or
-///   [`Ctx::send_marked`], is made to it alone.
+///   [`Ctx::send_marked`], is made to that handler alone.
 /// - A request is passed to the handler that it names. The pair's requests are [`PairRequest`]s.
 ///
 /// Both act on the same peers and see each other's changes: if the first closes a peer during a call, the second is
@@ -70,7 +70,7 @@ pub enum PairRequest<A, B> {
 ///
 /// # Panics
 ///
-/// Every call of the pair panics, [`Handler::on_start`] first, if pairs are nested more deeply.
+/// If pairs are nested more deeply. Every call of the pair then panics, the first being [`Handler::on_start`].
 ///
 /// ```
 /// use peerloop::api::ControlEvent;

@@ -25,7 +25,7 @@ use std::time::Duration;
 const MAX_LAG: Duration = Duration::from_millis(1);
 /// Maximum share of the run in which the generator's thread may be busy.
 const MAX_BUSY: f64 = 0.90;
-/// Maximum share of planned pings that may stay unsent, and that may time out.
+/// Maximum share of planned pings that may stay unsent, and likewise that may time out.
 const MAX_UNSENT: f64 = 0.001;
 /// Maximum share of planned pings that may be outstanding at the end of the run. It applies only if more than twice
 /// as many pings are outstanding as at the middle of the run: a growing backlog means that a target falls behind.
@@ -224,7 +224,7 @@ impl Accounts {
         self.run.is_some_and(|run| planned >= run.began)
     }
 
-    /// Records the waits for a peer's pings that will not be answered.
+    /// Records how long a peer's unanswered pings of the counted part have waited for their pongs.
     pub(super) fn note_unanswered(&mut self, ctx: &Ctx<'_>, peer: PeerId, connection: usize) {
         let Some(view) = ctx.peer(peer) else { return };
         for ping in view.connection().ping_pong().in_flight() {

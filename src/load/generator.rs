@@ -34,7 +34,7 @@ pub enum GeneratorRequest {
     /// Stop sending, wait for the last replies, and report the results so far.
     Finish,
     /// Stop sending and report the results so far, without waiting. Missing replies count as timed out. The load then
-    /// continues to its end.
+    /// ends as after `Finish`.
     Report(Reply<Box<Report>>),
 }
 
@@ -322,7 +322,7 @@ impl Generator {
     }
 }
 
-/// Records the waits for the pings in flight to all ready peers.
+/// Records how long each unanswered ping to a ready peer has waited for its pong.
 fn note_all_unanswered(accounts: &mut Accounts, roster: &Roster, ctx: &Ctx<'_>) {
     for (connection, peer) in roster.peers() {
         accounts.note_unanswered(ctx, peer, connection);

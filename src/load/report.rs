@@ -107,7 +107,8 @@ pub struct Report {
     pub send_lag: LatencyHistogram,
     /// The delay of the loop's wake-ups.
     pub loop_lag: LatencyHistogram,
-    /// The shortest waits for pings that were not answered.
+    /// The shortest time that any unanswered ping waited for its pong, counted from its planned moment and from its
+    /// write.
     pub unanswered_waits: UnansweredWaits,
     /// The length of the intervals of the timeline, a whole number of seconds.
     pub interval: Duration,
@@ -142,7 +143,7 @@ impl Report {
         self.early_end.is_some()
     }
 
-    /// Computes the replies per second of the schedule; `None` if the schedule is empty.
+    /// Computes the replies per second of `scheduled_time`; `None` if that time is zero.
     pub fn answered_per_second(&self) -> Option<f64> {
         let seconds = self.scheduled_time.as_secs_f64();
         (seconds > 0.0).then(|| self.work.answered as f64 / seconds)

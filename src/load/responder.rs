@@ -1,6 +1,6 @@
 //! The responder: a node that completes handshakes, answers pings, and counts its peers.
 //!
-//! The engine produces all its replies; the responder requests no other message and keeps none.
+//! The engine sends all replies. The responder itself sends nothing, and discards all other messages.
 
 use crate::api::{Event, Reply};
 use crate::handler::{Ctx, Handler};
@@ -41,7 +41,8 @@ pub struct Snapshot {
 }
 
 impl Responder {
-    /// Returns the counts. Call it between turns, on the loop's own thread.
+    /// Returns the counts, with the loop's number of `ready` peers and its `counters`. Call it between turns, on the
+    /// loop's own thread.
     pub fn snapshot(&self, ready: usize, counters: &Counters) -> Snapshot {
         Snapshot { ready, peak: self.peak, lost: self.lost, failed: self.failed, counters: counters.clone() }
     }

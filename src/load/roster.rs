@@ -66,7 +66,8 @@ impl Roster {
         self.ready.get(index).copied().flatten()
     }
 
-    /// Distributes operations: for each connection its index, the number of its operations, and whether it is ready.
+    /// Returns each connection's share of `operations`: the connection's index, the number of its operations, and
+    /// whether its peer is ready.
     pub(super) fn shares(&self, operations: Range<u64>) -> impl Iterator<Item = (usize, u64, bool)> {
         let connections = self.ready.len() as u64;
         let before = move |end: u64, index: u64| end / connections + u64::from(index < end % connections);

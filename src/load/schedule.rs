@@ -72,7 +72,7 @@ const fn gcd(mut a: u64, mut b: u64) -> u64 {
 
 /// A rate as a sequence of evenly spaced moments.
 ///
-/// Moment k is `k x time / operations` after the start, rounded down to a nanosecond. The moments before an end are
+/// Moment k is `k x time / operations` after the start, rounded down to a nanosecond. The moments before `end` are
 /// therefore exactly those with `k < end x operations / time`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Schedule {

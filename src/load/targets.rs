@@ -6,7 +6,7 @@ use crate::stats::histogram::LatencyHistogram;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Maximum number of targets with a histogram of their own. A histogram has 352 KiB, so all have 22 MiB.
+/// Maximum number of targets with a histogram of their own. A histogram uses 352 KiB, so 64 of them use 22 MiB.
 const MAX_HISTOGRAMS: usize = 64;
 
 /// The account of one target.
@@ -21,7 +21,8 @@ pub struct TargetReport {
     pub work: WorkCounts,
     /// Time from the planned moment of a ping to its pong; `None` for a target after the first 64.
     pub ping_rtt_planned: Option<LatencyHistogram>,
-    /// The shortest waits for pings that were not answered.
+    /// The shortest time that any unanswered ping waited for its pong, counted from its planned moment and from its
+    /// write.
     pub unanswered_waits: UnansweredWaits,
 }
 

@@ -1,19 +1,20 @@
-//! The waits for pings that were never answered.
+//! The shortest time that an unanswered ping waited for its pong.
 
 use crate::peer::PingInFlight;
 use crate::time::Instant;
 use std::time::Duration;
 
-/// The shortest waits for pings that were not answered; `None` if there are no such pings.
+/// The shortest time that any unanswered ping waited for its pong, counted from its planned moment and from its write;
+/// `None` if there is no such ping.
 ///
-/// The latency of an unanswered ping is unknown, but it exceeds the wait, which ended with the peer's connection or
+/// The latency of an unanswered ping is unknown, but it exceeds this time. The wait ended with the peer's connection or
 /// with the drain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UnansweredWaits {
-    /// Time from the planned moment of a ping.
+    /// The shortest time from a ping's planned moment.
     pub planned: Option<Duration>,
-    /// Time from the write of a ping.
+    /// The shortest time from a ping's write.
     pub sent: Option<Duration>,
 }
 

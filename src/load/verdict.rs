@@ -38,7 +38,7 @@ pub enum Doubt {
     NothingMeasured,
 }
 
-/// Whether the generator kept its schedule, so that the latencies are the target's and not its own.
+/// Whether the generator kept its schedule, so that the latencies are the target's and not the generator's.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
     /// The generator kept its schedule.

@@ -28,7 +28,7 @@ pub(super) fn ask_system(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 /// The look-ups of one loop.
 pub(super) struct Resolver {
     look_up: Arc<dyn LookUp>,
-    /// Cloned for each thread.
+    /// The channel's sending end, cloned for each thread.
     answer: Sender<Resolved>,
     answers: Receiver<Resolved>,
     /// The number of look-ups whose results have not been collected.

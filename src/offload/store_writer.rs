@@ -226,10 +226,10 @@ mod tests {
     }
 
     #[test]
-    fn fault_e22_a_hanging_disk_does_not_delay_the_end() {
+    fn fault_e22_the_loops_end_waits_only_a_limited_time_for_a_hanging_disk() {
         let (mut writer, go) = hanging();
         assert_eq!(writer.join(Duration::from_millis(1)), Err(StoreError::NoAnswer));
-        assert_eq!(writer.join(Duration::MAX), Ok(()), "a second end waited again");
+        assert_eq!(writer.join(Duration::MAX), Ok(()), "a second `join` waited again");
         drop(writer);
         go.send(()).expect("the thread has ended");
     }

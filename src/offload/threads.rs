@@ -19,7 +19,7 @@ pub struct Threads {
     waker: Arc<dyn Wake>,
     resolver: Resolver,
     book: Option<StoreWriter>,
-    /// The last batch that completed without a store.
+    /// The id of the last batch that completed without a store, until its completion is read.
     unkept: Option<u64>,
 }
 
@@ -37,7 +37,7 @@ impl Threads {
         self.resolver = Resolver::new(look_up);
     }
 
-    /// Starts the thread that writes `store`.
+    /// Starts the thread that writes to `store`.
     pub(crate) fn set_store(&mut self, store: impl PeerStore + Send + 'static) -> io::Result<()> {
         self.book = Some(StoreWriter::spawn(store, Arc::clone(&self.waker))?);
         Ok(())

@@ -176,7 +176,7 @@ impl PeerConnection {
     ///
     /// # Errors
     ///
-    /// If the connection is not outbound, or is neither disconnected nor failed.
+    /// Unless the connection is outbound, and disconnected or failed.
     pub fn transition_to_connecting(&mut self, now: Instant) -> Result<(), TransitionError> {
         self.transition(ConnectionState::Connecting, now)?;
         self.handshake = HandshakeState::new();
@@ -191,7 +191,7 @@ impl PeerConnection {
     ///
     /// # Errors
     ///
-    /// If the connection is neither outbound and connecting nor newly accepted.
+    /// Unless the connection is newly accepted, or is outbound and connecting.
     pub fn transition_to_awaiting_handshake(&mut self, now: Instant) -> Result<(), TransitionError> {
         if self.connection_type.is_inbound() && self.was_opened && self.state == ConnectionState::Disconnected {
             return Err(TransitionError::AcceptedOnce);

@@ -216,7 +216,7 @@ impl PingPongState {
         self.least_rtt.known()
     }
 
-    /// Returns the moment at which the first sent ping becomes overdue.
+    /// Returns the earliest moment at which a sent ping becomes overdue; `None` if no sent ping is in flight.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.pings().filter_map(|ping| self.deadline_of(ping)).min()
     }
@@ -273,7 +273,7 @@ impl PingPongState {
         Duration::from_nanos(self.timeout_nanos)
     }
 
-    /// Sets the time within which a ping must be answered, including the pings in flight.
+    /// Sets the time within which a ping must be answered. It also applies to the pings in flight.
     #[doc(hidden)]
     pub const fn set_timeout(&mut self, timeout: Duration) {
         self.timeout_nanos = saturating_nanos(timeout);

@@ -1,13 +1,13 @@
 //! Immediate restarts of failed connections.
 //!
-//! A restart is the immediate second attempt after a network failure, before any backoff. A limited number is granted
-//! per window, so that a peer that keeps failing soon gets the dialler's backoff. Accepted connections are never
-//! restarted: the peer need not listen on the address from which it connected.
+//! A restart is the immediate second attempt after a network failure, before any backoff. A limited number of
+//! restarts is granted per window, so that a peer that keeps failing soon gets the dialler's backoff. Accepted
+//! connections are never restarted: the peer need not listen on the address from which it connected.
 
 use crate::time::Instant;
 use std::time::Duration;
 
-/// A limit on restarts per window of time: 32 bytes, `Copy`, kept while the address is dialled.
+/// A limit on restarts per window of time, and the restarts granted so far: 32 bytes, `Copy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RestartTracking {
     window: Duration,

@@ -157,7 +157,7 @@ pub struct Counters {
     pub turns: u64,
     /// Connections accepted.
     pub accepted: u64,
-    /// Connections that were accepted and closed at once because no row was free.
+    /// Inbound connections that were refused and closed at once, for any [`Refusal`](crate::error::Refusal).
     pub refused: u64,
     /// Accepts that failed for one connection only.
     pub accept_failures: u64,
@@ -169,7 +169,7 @@ pub struct Counters {
     pub listeners_bound: u64,
     /// Failed attempts to open a listener, and listeners that had to be closed.
     pub listen_failures: u64,
-    /// Names that were looked up.
+    /// Names that were looked up with success.
     pub names_resolved: u64,
     /// Names that could not be looked up.
     pub resolve_failures: u64,
@@ -183,7 +183,7 @@ pub struct Counters {
     pub addresses_told: u64,
     /// Pauses in reading and writing because the kernel ran out of memory.
     pub memory_pauses: u64,
-    /// Connections that were dialled.
+    /// Outbound connections: dialled by the loop, or added as outbound by the embedder.
     pub dialled: u64,
     /// Connections that failed and were dialled again at once.
     pub restarts: u64,

@@ -46,7 +46,7 @@ pub struct Stats {
     pub book: Option<BookCounts>,
     /// The number of banned hosts; 0 without a manager.
     pub banned_hosts: usize,
-    /// The number of non-empty send queues: one for a link that reads more slowly than we send, and a second one if
+    /// The number of non-empty send queues: one for each peer that reads more slowly than we send, and a second one if
     /// other messages wait for the end of a message sent in parts.
     pub send_queues: usize,
     /// The number of waiting bytes in all send queues.

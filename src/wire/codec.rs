@@ -1,8 +1,8 @@
-//! The primitive encodings: a bounds-checked reader, and writers of sizes and byte strings.
+//! The primitive encodings: a bounds-checked reader, and writers of sizes, byte strings and items.
 //!
 //! A [`Reader`] reads the fields of one payload and names the command in every error. It checks each length before use,
-//! never allocates, and does not panic on any input. Integers are written with `to_le_bytes`; only sizes and byte
-//! strings have their own writers.
+//! never allocates, and does not panic on any input. Integers have no writer of their own: they are written with
+//! `to_le_bytes`.
 
 use crate::error::WireError;
 use crate::limits::MAX_COMPACT_SIZE;

@@ -287,7 +287,7 @@ impl ShortIds {
 }
 
 impl<'a> GetBlockTxnRef<'a> {
-    /// Reads the payload of a `getblocktxn` and checks the sums of its positions.
+    /// Reads the payload of a `getblocktxn` and computes each position once, to check it.
     ///
     /// # Errors
     ///

@@ -19,7 +19,7 @@ pub struct FilterLoadRef<'a> {
     pub hash_count: u32,
     /// The seed of the hash functions.
     pub tweak: u32,
-    /// How the filter grows on a match, in the two lowest bits: [`BloomFilter::UPDATE_NONE`],
+    /// The rule by which the filter grows on a match, in the two lowest bits: [`BloomFilter::UPDATE_NONE`],
     /// [`BloomFilter::UPDATE_ALL`] or [`BloomFilter::UPDATE_PUBKEYS`].
     pub flags: u8,
 }
@@ -93,7 +93,7 @@ impl<'a> FilterLoadRef<'a> {
     }
 
     /// Returns whether `element` may be in the filter. No filter matches an element of more than
-    /// [`MAX_BLOOM_ELEMENT_BYTES`]. A filter without bits or hash functions matches every other element.
+    /// [`MAX_BLOOM_ELEMENT_BYTES`]. A filter without bits or hash functions matches every element up to that size.
     pub fn contains(&self, element: &[u8]) -> bool {
         element.len() <= MAX_BLOOM_ELEMENT_BYTES
             && bit_indexes(self.bits.len(), self.hash_count, self.tweak, element)

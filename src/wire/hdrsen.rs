@@ -68,7 +68,7 @@ impl Item for EnrichedHeaderRef<'_> {
     type Read<'a> = EnrichedHeaderRef<'a>;
     type State = ();
 
-    /// A header, a count, and three zero flags.
+    /// The size in bytes of the shortest item: a header, a count of one byte, and three zero flags.
     const MIN_BYTES: usize = BlockHeader::LEN_BYTES + 1 + 3;
     const COMMAND: CommandName = CommandName::HDRSEN;
     const START: () = ();

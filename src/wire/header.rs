@@ -1,9 +1,9 @@
 //! The message header, and the limits on the payload length that a header claims. A header has 24 bytes, or 44 for a
 //! payload above 4 GiB - 1.
 //!
-//! Decoding a header checks nothing. [`payload_limit`] returns a command's largest payload, and the framer applies it
-//! before it reads any payload. The magic is not part of [`Header`]: the framer compares the magic's bytes as they
-//! arrive, and [`Header::encode`] writes the magic.
+//! Decoding a header checks nothing. [`payload_limit`] returns a command's largest payload, and the framer checks
+//! this limit before it reads any payload. The magic is not part of [`Header`]: the framer compares the magic's bytes
+//! as they arrive, and [`Header::encode`] writes the magic.
 
 use super::hash::{Hash256, digest_one_block};
 use crate::limits::{
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn the_checksum_of_an_empty_payload_is_the_protocols() {
+    fn the_checksum_of_an_empty_payload_matches_the_protocol() {
         assert_eq!(checksum(&[]), [0x5d, 0xf6, 0xe0, 0xe2]);
     }
 

@@ -12,8 +12,8 @@ use std::fmt;
 use std::iter::FusedIterator;
 use std::marker::PhantomData;
 
-/// A kind of list item. A type with a lifetime implements this for one lifetime only, because [`Item::Read`] has a
-/// lifetime of its own.
+/// A kind of list item. A type with a lifetime implements this trait for one lifetime only, because [`Item::Read`]
+/// has a lifetime of its own.
 pub trait Item {
     /// An item of a list that lives for `'a`.
     type Read<'a>;

@@ -118,7 +118,7 @@ impl<'a> MerkleBlockRef<'a> {
 
 impl MerkleBlock {
     /// Returns the message for a block, with the transactions at the positions selected by `is_match`. Without
-    /// transactions the tree is empty, and every reader rejects the message.
+    /// transactions the tree is empty, and [`MerkleBlockRef::matches`] returns `None`.
     ///
     /// # Panics
     ///

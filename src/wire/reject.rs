@@ -17,8 +17,8 @@ pub struct RejectRef<'a> {
     pub code: RejectCode,
     /// The reason in the peer's words, at most [`MAX_REJECT_REASON_BYTES`].
     pub reason: &'a [u8],
-    /// The hash of the rejected transaction or block, in wire order. Only a `reject` of a `tx` or `block` has a hash,
-    /// and not with [`RejectCode::MALFORMED`].
+    /// The hash of the rejected transaction or block, in wire order. Only a `reject` of a `tx` or `block` with a code
+    /// other than [`RejectCode::MALFORMED`] has a hash.
     pub hash: Option<[u8; 32]>,
 }
 
@@ -46,8 +46,8 @@ pub struct Reject {
     pub code: RejectCode,
     /// The reason in the peer's words, at most [`MAX_REJECT_REASON_BYTES`].
     pub reason: Box<[u8]>,
-    /// The hash of the rejected transaction or block, in wire order. Only a `reject` of a `tx` or `block` has a hash,
-    /// and not with [`RejectCode::MALFORMED`].
+    /// The hash of the rejected transaction or block, in wire order. Only a `reject` of a `tx` or `block` with a code
+    /// other than [`RejectCode::MALFORMED`] has a hash.
     pub hash: Option<[u8; 32]>,
 }
 
@@ -130,8 +130,8 @@ impl RejectCode {
 }
 
 impl RejectCode {
-    /// Describes, for people, the code in a `reject` of `message` (SV Node 1.2.2, net/net_processing.cpp). If there
-    /// is no description, returns the code's [name](Self::name).
+    /// Returns a readable description of the code in a `reject` of `message` (SV Node 1.2.2,
+    /// net/net_processing.cpp). If there is no description, returns the code's [name](Self::name).
     pub fn meaning(self, message: &[u8]) -> Option<&'static str> {
         Some(match (message, self) {
             (b"version", Self::OBSOLETE) => "our protocol version is too old",
@@ -160,8 +160,8 @@ impl fmt::Display for RejectCode {
     }
 }
 
-/// Returns whether the message has a hash after the reason. A peer that could not read a transaction or block does
-/// not know its hash.
+/// Returns whether a `reject` of `message` with this code has a hash after the reason. A peer that could not read a
+/// transaction or block does not know its hash.
 fn has_hash(message: &[u8], code: RejectCode) -> bool {
     code != RejectCode::MALFORMED && [&b"tx"[..], b"block"].contains(&message)
 }

@@ -1,8 +1,8 @@
 //! `version`: a peer's description of itself, which is the first message of a connection.
 //!
 //! Every field is a claim and is stored as received. Decoding checks only the form.
-//! [`validate_version`](crate::validate_version) checks the protocol version and the user agent. Peers may omit the
-//! tail of the message at any boundary that [`Version`] marks with `Option`.
+//! [`validate_version`](crate::validate_version) checks the protocol version and the user agent. A peer may end the
+//! message before any field that is an `Option` in [`Version`].
 
 use super::codec::{Reader, field, put_var_bytes};
 use crate::error::WireError;

@@ -1,4 +1,4 @@
-//! Proof of work: a header's target, the work that it represents, and whether the header's hash meets the target.
+//! Proof of work: a header's target, the work that the target represents, and the check of the header's hash.
 //!
 //! The arithmetic has 256 bits, is exact and uses constant memory. This file knows no chain: the caller checks
 //! whether `bits` is the right target for a header's height.

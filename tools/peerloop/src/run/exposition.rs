@@ -24,7 +24,7 @@ type Row = (&'static str, &'static str, fn(&Counters) -> u64);
 const COUNTERS: [Row; 36] = [
     ("turns", "Turns of the loop", |counters| counters.turns),
     ("accepted_connections", "Connections accepted", |counters| counters.accepted),
-    ("refused_connections", "Connections closed at once because no row was free", |counters| counters.refused),
+    ("refused_connections", "Inbound connections refused and closed at once", |counters| counters.refused),
     ("accept_failures", "Accepts that failed for one connection", |counters| counters.accept_failures),
     ("accept_pauses", "Times that accepting had to pause", |counters| counters.accept_pauses),
     ("socket_options_refused", "Socket options that the system refuses", |counters| counters.socket_options_refused),
