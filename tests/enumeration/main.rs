@@ -23,7 +23,7 @@ use std::panic::resume_unwind;
 use std::thread;
 use std::time::Duration;
 
-/// Number of the first occurrences of each call that are made to fail.
+/// Maximum number of calls that are made to fail at each site, counted from the first call.
 const MAX_CALLS: u64 = 50;
 /// Maximum number of rounds at one moment: far more than any life here needs.
 const MAX_ROUNDS: u64 = 2_000;

@@ -29,7 +29,7 @@ const STEP: Duration = Duration::from_millis(100);
 pub(crate) enum Life {
     /// Calls of many kinds, for dials, accepts, pings, messages, streams and closes.
     Busy,
-    /// As many dials and accepts as occurrences are made to fail.
+    /// As many dials, and as many accepts, as the test makes fail at each site.
     Crowded,
     /// One inbound and one outbound peer, so that the calls of the loop's stop are among the first.
     Short,
@@ -67,7 +67,7 @@ impl Life {
         }
     }
 
-    /// Returns the time after which the outcome is checked.
+    /// Returns the duration of the life, without the late peers and the stop.
     pub(crate) fn time(self) -> Duration {
         secs(if self == Self::Busy { 5 } else { 1 })
     }

@@ -1,5 +1,5 @@
-//! Files do not use each other in a cycle: a reader who follows the names that a file uses to the files that define
-//! them never returns to the first file.
+//! Files do not use each other in a cycle. So a reader who looks up the names of one file in other files, and so on,
+//! never returns to the first file.
 //!
 //! An arrow leads from a file to each other file whose names it uses. A re-export is not an arrow, and is followed to
 //! the file that defines the name. So a module's file may re-export names from its parts, but must not use a part
@@ -14,7 +14,7 @@ pub(crate) const KNOWN: &[&str] = &[];
 
 type Arrows<'a> = BTreeMap<&'a str, BTreeMap<&'a str, (&'a Source, usize)>>;
 
-/// Returns each arrow that is part of a cycle, by `file -> file`.
+/// Returns each arrow that is part of a cycle. Its key is `file -> file`.
 pub(crate) fn check(sources: &[Source]) -> BTreeMap<String, Violation> {
     let library = Library::new(sources);
     let arrows = arrows(&library);

@@ -24,7 +24,7 @@ const ROWS: [&[&str]; 15] = [
     &["engine"],
     &["handle", "net::mio"],
     &["reactor"],
-    // Documentation and tools for tests.
+    // The embedder's channel, documentation, and tools for tests.
     &["sim", "channel", "internals", "manual"],
 ];
 

@@ -163,7 +163,7 @@ pub(crate) fn subjects_are_instructions<'a>(subjects: impl IntoIterator<Item = &
         if subject.chars().count() > MAX_SUBJECT_CHARS {
             Some(violation(subject, "shorten it to 72 characters, and give the reason in the body"))
         } else if !first.starts_with(char::is_uppercase) || is_past || is_noun || subject.ends_with('.') {
-            Some(violation(subject, "begin with a capital verb in the imperative, and end without a full stop"))
+            Some(violation(subject, "begin with a capitalised verb in the imperative, and end without a full stop"))
         } else {
             None
         }

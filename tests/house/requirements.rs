@@ -15,7 +15,7 @@ const PLANNED: std::ops::RangeInclusive<u32> = 52..=54;
 /// Numbers of the issues: questions that the design had to answer. Each answer names the rows that demonstrate it.
 const ISSUES: std::ops::RangeInclusive<u32> = 1..=16;
 
-/// A row's kind. It determines the prefix of the row's name and tests.
+/// A row's kind. It determines how the row's number is written in the table and in the names of its tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Seed,

@@ -1,7 +1,7 @@
 //! A file of this repository as the house rules see it: its text, and its code without comments and literals.
 //!
-//! [`Source::code`] is the text with comments, string and character literals blanked. Every line and column is kept,
-//! so an offset is the same position in both. This module reads tokens, not Rust: it never judges whether code is
+//! [`Source::code`] is the text with comments, string and character literals blanked. No byte moves, so an offset is
+//! the same position in the text and in the code. This module reads tokens, not Rust: it never judges whether code is
 //! correct.
 
 use std::fmt;
@@ -62,8 +62,7 @@ impl Source {
         String::from_utf8(code).expect("whole characters were blanked")
     }
 
-    /// Returns the names of the modules that this file declares, that have files of their own and that exist in tests
-    /// only.
+    /// Returns the names of the test-only modules that this file declares and that have their own files.
     pub(crate) fn test_module_files(&self) -> Vec<String> {
         let item_code = test_items(&self.code).into_iter().map(|item| &self.code[item]);
         let declared = item_code.filter_map(|code| {
@@ -88,7 +87,7 @@ pub(crate) fn words<'a>(text: &'a str, word: &'a str) -> impl Iterator<Item = us
     })
 }
 
-/// Returns the position after the bracket that closes the one at `open`, or the end of unbalanced code.
+/// Returns the position after the bracket that closes the bracket at `open`, or the end of unbalanced code.
 pub(crate) fn after_matching(code: &str, open: usize) -> usize {
     let mut depth = 0_usize;
     for (at, byte) in code.bytes().enumerate().skip(open) {

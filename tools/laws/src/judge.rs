@@ -1,5 +1,5 @@
-//! Compares two decoders. The crate `bitcoin` must refuse each payload that we refuse. If we accept a payload, it
-//! must read the same message.
+//! Compares our decoder with the crate `bitcoin`, which must refuse each payload that we refuse. If we accept a
+//! payload, `bitcoin` must read the same message.
 //!
 //! The following differences are intended; [`Difference`] gives their reasons. Any other difference panics.
 //!
@@ -17,7 +17,7 @@
 //! | `Fee` | accept any rate in `feefilter` | refuses impossible rates |
 //! | `CompactPosition` | refuse a `cmpctblock` that is empty, without target or with a gap | does not check this |
 //! | `WidePosition` | read 32-bit positions | reads 16 bits in `cmpctblock`, 64 in `getblocktxn` |
-//! | `Size` | accept as many items as the payload can hold | refuses items of over 4,000,000 bytes in memory |
+//! | `Size` | accept as many items as the payload can hold | refuses lists of over 4,000,000 bytes in memory |
 
 use crate::theirs::{assert_same, decode, frame_of_theirs, payload_of};
 use bitcoin::Transaction;
@@ -40,7 +40,7 @@ pub enum Difference {
     Limit,
     /// This protocol has no witnesses.
     NoInputs,
-    /// The node reads flags the same way.
+    /// The node reads flags as we do.
     Flag,
     /// The node ignores the count.
     HeaderTxCount,

@@ -46,8 +46,9 @@ fn check_memory(command: CommandName, payload: &[u8]) {
     }
 }
 
-/// Asserts that a message encodes to the bytes from which it was decoded, unless they may have a form that is read
-/// but never written. In both cases, the encoded bytes must decode to the same message.
+/// Asserts that a message encodes to the payload from which it was decoded, without ignored bytes at the end. The
+/// encoded bytes may differ only if the payload may have a form that is read but never written. In both cases, the
+/// encoded bytes must decode to the same message.
 fn check_same(message: &MessageRef<'_>, payload: &[u8], encoded: &[u8]) {
     let command = message.command();
     assert!(encoded.len() <= payload.len(), "{command} is encoded with more bytes than it was decoded from");

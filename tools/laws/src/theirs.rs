@@ -226,8 +226,8 @@ pub fn whole_block(message: &BlockRef<'_>) -> Option<bitcoin::Block> {
     Some(bitcoin::Block { header: header(&message.header), txdata })
 }
 
-/// Converts a compact block. The crate stores each position as its distance from the one after the previous position.
-/// Returns `None` if a distance does not fit 16 bits.
+/// Converts a compact block. The crate stores each position as the number of positions between it and the previous
+/// one. Returns `None` if such a number does not fit 16 bits.
 pub fn compact_block(message: &CompactBlockRef<'_>) -> Option<HeaderAndShortIds> {
     let mut least = 0;
     let mut prefilled_txs = Vec::new();

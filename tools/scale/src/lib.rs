@@ -31,7 +31,7 @@ const CHURN_SECONDS: u32 = 3;
 /// One in this many peers is replaced per second.
 const CHURN_ONE_IN: u64 = 100;
 const PORT: u16 = 18_444;
-/// Maximum number of connections from the loop to one port of the crowd. For these the loop has 28,232 local ports.
+/// Maximum number of connections from the loop to one port of the crowd. The loop has 28,232 local ports for them.
 const PER_LISTENER: u64 = 20_000;
 /// Number of addresses from which the crowd dials.
 const SOURCES: u32 = 61;

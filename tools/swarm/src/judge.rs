@@ -1,8 +1,8 @@
 //! Checks of a run in addition to the loop's invariants: the loop has reacted to each peer as required, and the
 //! records of the honest peers contain no complaint.
 //!
-//! Under harsh conditions, a connection may also be closed because of its environment. Under no conditions may an
-//! honest peer be closed because of its messages.
+//! Under harsh conditions, a connection may also be closed because of the environment. An honest peer may never be
+//! closed because of its messages.
 
 use super::course::Course;
 use super::marks::Marks;

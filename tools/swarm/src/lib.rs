@@ -43,7 +43,7 @@ pub struct Outcome {
     pub virtual_time: Duration,
     /// A hash of all network calls of all hosts.
     pub trace_hash: u64,
-    /// The first violations found, sorted by time.
+    /// The violations found, sorted by time. Most checks report only their first few violations.
     pub violations: Vec<Violation>,
     /// The situations that the run met.
     pub marks: Marks,

@@ -175,8 +175,8 @@ impl Mark {
         Some(Self((FIRST_REFUSAL + index) as u16))
     }
 
-    /// Returns the marks of a control event: its kind and, if there is one, the reason for which a host is refused or
-    /// the time at which an address is dialled again.
+    /// Returns the marks of a control event: its kind and, if the event has one, the reason for which a host is refused
+    /// or the decision when an address is dialled again.
     pub(super) fn of_control(event: &ControlEvent) -> impl Iterator<Item = Self> {
         let place = |first: usize, labels: &[&str], label: &str| {
             labels.iter().position(|known| *known == label).map(|index| Self((first + index) as u16))
@@ -200,7 +200,8 @@ impl Mark {
         kind.into_iter().chain(cause)
     }
 
-    /// Returns the mark of a hostile peer from [`ROWS`] that dials the loop or, otherwise, is dialled.
+    /// Returns the mark of a hostile peer from [`ROWS`]. If `dials`, the peer dials the loop; otherwise the loop dials
+    /// the peer.
     pub(super) fn row(row: usize, dials: bool) -> Self {
         Self((FIRST_ROW + 2 * row + usize::from(dials)) as u16)
     }

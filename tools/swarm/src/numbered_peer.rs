@@ -18,7 +18,7 @@ use std::time::Duration;
 pub(super) struct Received {
     /// A hash of each peer's messages, in the order in which the peers connected.
     pub(super) digests: Vec<u64>,
-    /// Number of numbered messages that did not have the next number.
+    /// Number of numbered messages whose number did not follow the previous message's number.
     pub(super) out_of_order: u64,
     pub(super) messages: u64,
 }
@@ -26,7 +26,7 @@ pub(super) struct Received {
 /// The rate and size of an honest troop's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Manner {
-    /// Time between two messages; `None` if the troop only receives.
+    /// Time between two messages of a peer; `None` if the troop only receives.
     pub(super) every: Option<Duration>,
     pub(super) most_bytes: u32,
 }
@@ -67,7 +67,7 @@ impl NumberedPeer {
         }
     }
 
-    /// Lets the reference peer act, and keeps its timer apart from the one for numbered messages.
+    /// Lets the reference peer act, and keeps its timer apart from the timer for numbered messages.
     fn act(&mut self, line: &mut Line<'_>, act: impl FnOnce(&mut Honest, &mut Line<'_>)) {
         line.wake_at(self.honest_due);
         act(&mut self.honest, line);

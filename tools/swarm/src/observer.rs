@@ -51,7 +51,7 @@ pub(super) struct Observer {
     asked: Option<Instant>,
     /// The moment at which the timer is due, if it is set.
     timer_due: Option<Instant>,
-    /// The peers of which an offer of free room was requested.
+    /// The peers for which an offer of free room was requested and not made yet.
     pulled: PeerMap<()>,
     pub(super) wrongs: Vec<(u8, Instant, String)>,
 }

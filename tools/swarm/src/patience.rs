@@ -1,4 +1,4 @@
-//! A limit for worlds, so that an endless one does not block a test.
+//! A limit for worlds, so that an endless world does not block a test.
 //!
 //! The limit is checked after every round of turns, never within a turn. A world is aborted in two cases: its hosts
 //! have made too many calls, or any thread has requested the abort. The number of calls is the same in every run of a
@@ -7,8 +7,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The limit at which a world is aborted: a maximum number of calls, by default none, or a request. All clones share
-/// one request.
+/// A world's limit: a maximum number of calls, and a request to abort. By default, the number of calls is not limited.
+/// A request applies to all clones.
 #[derive(Clone, Debug)]
 pub struct Patience {
     max_calls: u64,

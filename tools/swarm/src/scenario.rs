@@ -25,12 +25,12 @@ use std::time::Duration;
 pub(super) const NODE: usize = 0;
 /// Number of a world's troops. Most of them are empty.
 pub(super) const MAX_TROOPS: usize = 9;
-/// Desired number of a world's socket events, which a world has only approximately.
+/// Approximate number of socket events that a world should have.
 const EVENTS_AIM: u64 = 8_000;
-/// A pipe is filled on purpose only if this needs at most this many calls.
+/// Maximum number of calls for filling a pipe on purpose. A pipe that needs more calls is not filled.
 const MAX_CALLS_TO_FILL: usize = 20_000;
 
-/// The streams of a tape that a swarm draws from; the virtual kernel's have higher numbers.
+/// The streams of a tape that a swarm draws from; the virtual kernel's streams have higher numbers.
 pub(super) mod stream {
     pub(crate) const WORLD: u32 = 0;
     pub(crate) const FAULTS: u32 = 1;
@@ -64,7 +64,7 @@ pub enum Profile {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scenario {
     pub(super) start: Instant,
-    /// Length of the phase in which everything may happen.
+    /// Duration of the first phase, in which faults and drawn events happen.
     pub(super) length: Duration,
     pub(super) conditions: Conditions,
     /// Approximate number of bytes that one call moves.
@@ -76,7 +76,7 @@ pub struct Scenario {
     /// Inbound slots in addition to those of the honest peers; `None` if there is no limit.
     pub(super) spare_inbound: Option<usize>,
     pub(super) is_short_of_memory: bool,
-    /// Whether a second handler requests messages, wake-ups and free room, and users act between turns.
+    /// Whether the second handler makes requests, and users send between two turns instead of through the handle.
     pub(super) is_observed: bool,
     pub(super) bulk_bytes: usize,
     pub(super) calls_per_sweep: u64,
@@ -120,7 +120,7 @@ pub(super) enum Kind {
     Hostile(usize),
     /// One message, by its index in [`MESSAGES`], in one state of the handshake.
     Untimely(Manners, usize),
-    /// Addresses without a listener.
+    /// An address at which no dial finds a listener.
     Nowhere(Nowhere),
 }
 
@@ -147,7 +147,7 @@ pub(super) enum Nowhere {
 /// The handler's treatment of a troop's peers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Habit {
-    /// Pause between two deeds; zero for none.
+    /// Pause between two actions of the handler; zero if it does not act.
     pub(super) acts_every: Duration,
     /// Whether the handler closes and aborts connections.
     pub(super) is_rough: bool,
@@ -158,8 +158,8 @@ pub(super) struct Habit {
     pub(super) redials_at_once: bool,
     /// Whether the handler sends more than any peer can receive.
     pub(super) overwhelms: bool,
-    /// Maximum size, in bytes, of the messages that the handler sends from inside callbacks, where it also sends
-    /// bodies and pings. 0 if it does nothing there.
+    /// Limit for the size, in bytes, of the messages that the handler's `act_inside` sends from inside callbacks. If it
+    /// is 0, `act_inside` and `fill` send nothing.
     pub(super) max_inside_bytes: u32,
 }
 
@@ -179,7 +179,7 @@ pub(super) enum Deed {
 }
 
 impl Scenario {
-    /// Draws a scenario from streams of the tape that nothing else draws from.
+    /// Draws a scenario from `tape`.
     pub fn draw(tape: &Tape, profile: Profile) -> Self {
         let chance = tape.stream(stream::WORLD);
         let start = draw_start(&chance);
@@ -236,8 +236,8 @@ impl Scenario {
         scenario
     }
 
-    /// Returns whether the environment ends no connection: the world has no failing calls, no limits, no cut
-    /// networks, no paused hosts, no resets and no stop.
+    /// Returns whether the environment ends no connection: the world has no failing calls, no limits of slots,
+    /// descriptors and ports, no cut networks, no paused hosts, no resets and no stop.
     pub fn is_quiet(&self) -> bool {
         let is_still = |(_, deed): &(Duration, Deed)| match deed {
             Deed::Cut { .. } | Deed::Pause { .. } | Deed::Reset { .. } | Deed::Stop => false,
@@ -305,7 +305,7 @@ impl Scenario {
         self.set_pace(tape);
     }
 
-    /// Sets how much the honest peers send, so that a world has about the desired number of events.
+    /// Sets how often and how much the honest peers send, so that a world has about [`EVENTS_AIM`] events.
     fn set_pace(&mut self, tape: &Tape) {
         let grain = self.grain;
         let honest: u32 = self.honest().map(|(_, troop)| troop.count).sum();
@@ -573,7 +573,7 @@ mod tests {
     }
 
     #[test]
-    fn half_of_the_worlds_have_no_faults_and_most_lack_most_features() {
+    fn each_feature_is_in_its_intended_share_of_worlds() {
         let drawn: Vec<Scenario> =
             (0..400).map(|seed| Scenario::draw(&Tape::from_seed(seed), Profile::Standard)).collect();
         let share = |has: fn(&Scenario) -> bool| drawn.iter().filter(|scenario| has(scenario)).count() * 100 / 400;
@@ -586,7 +586,7 @@ mod tests {
     }
 
     #[test]
-    fn without_hostile_peers_all_others_are_drawn_the_same() {
+    fn without_hostile_peers_all_other_peers_are_drawn_the_same() {
         for seed in 0..100 {
             let [with, without] = [Profile::Standard, Profile::WithoutHostile]
                 .map(|profile| Scenario::draw(&Tape::from_seed(seed), profile));

@@ -73,8 +73,8 @@ const QUIET: &[&str] = &["pong_timeout"];
 const SILENT: &[&str] = &["handshake_timeout"];
 const STALLED: &[&str] = &["send_stalled", "pong_timeout"];
 
-/// Attacks that are not in [`byzantine`](peerloop::sim::actor::byzantine): most need a handler that acts at the same
-/// time.
+/// Attacks that [`byzantine`](peerloop::sim::actor::byzantine) lacks, most of them because they need a handler that
+/// acts at the same time.
 pub(super) const ROWS: [Row; 7] = {
     use Manners::{Full, None};
     const fn row(
@@ -111,10 +111,10 @@ pub(super) const ROWS: [Row; 7] = {
     ]
 };
 
-/// The messages that are sent in each state.
+/// The messages of untimely peers. Such a peer sends one of them, in one of the [`STATES`].
 pub(super) const MESSAGES: [&str; 11] =
     ["version", "verack", "ping", "pong", "protoconf", "sendheaders", "reject", "inv", "createstrm", "extmsg", "hello"];
-/// The states in which each message is sent.
+/// The states of the handshake in which untimely peers send their message.
 pub(super) const STATES: [Manners; 3] = [Manners::None, Manners::Version, Manners::Full];
 
 /// Returns a script that sends one message and is then silent.
@@ -135,7 +135,7 @@ pub(super) fn cell(message: &str) -> Vec<Step> {
 pub(super) fn cell_reasons(manners: Manners, message: &str) -> &'static [&'static str] {
     match (manners, message) {
         (Manners::Version, "verack") | (Manners::Full, _) => QUIET,
-        // Before a handshake is complete no message closes the connection, not even one with an extended header.
+        // Before the handshake is complete, none of these messages closes the connection, not even `extmsg`.
         (_, _) => SILENT,
     }
 }

@@ -187,7 +187,7 @@ impl Stage {
 
     // --- The phases -------------------------------------------------------------------------------------------------
 
-    /// Runs the phase in which everything may happen.
+    /// Runs the first phase, in which faults and drawn events happen.
     pub(super) fn run_safety(&mut self) {
         let until = self.course.began.plus(self.scenario.length);
         let deeds = self.scenario.deeds.clone();

@@ -31,7 +31,7 @@ pub(super) const FAILURES: [(Site, &[i32]); 7] = [
     (Site::Write, &[errno::EAGAIN, errno::EINTR, errno::EPIPE, errno::ECONNRESET, errno::ENOBUFS, errno::ECONNABORTED]),
 ];
 
-/// Returns the failures of the table one by one.
+/// Returns each failure in [`FAILURES`].
 pub(super) fn failures() -> impl Iterator<Item = (Site, i32)> {
     FAILURES.iter().flat_map(|(site, errnos)| errnos.iter().map(move |errno| (*site, *errno)))
 }

@@ -123,16 +123,16 @@ pub fn is_well_formed(command: [u8; 12]) -> bool {
     })
 }
 
-/// Returns the error for a magic whose first wrong byte is at index `wrong`. The error has zeros in place of the
-/// bytes after it.
+/// Returns the error for a magic whose first wrong byte is at index `wrong`. In the error, the bytes after the wrong
+/// byte are zero.
 fn bad_magic(found: &[u8], wrong: usize) -> WireError {
     let mut decided = [0; 4];
     decided[..=wrong].copy_from_slice(&found[..=wrong]);
     WireError::BadMagic { found: decided, network: None }
 }
 
-/// Sets the bytes after a wrong magic's first wrong byte to zero, because they depend on how much had arrived.
-/// Returns other errors unchanged.
+/// Removes the data that depends on how much had arrived: the bytes after a wrong magic's first wrong byte, and the
+/// magic's network. Returns other errors unchanged.
 pub fn decided(error: WireError) -> WireError {
     match error {
         WireError::BadMagic { found, network } => {
@@ -282,7 +282,7 @@ impl<'a> Link<'a> {
         self.rooms_offered += 1;
         assert!(!room.is_empty() && room.len() <= BUFFER_GROWTH_BYTES);
         assert!(within >= self.head_len, "there is no room before the header is complete");
-        assert!(within + room.len() as u64 <= self.head_len + self.payload_len, "the room ends with the frame");
+        assert!(within + room.len() as u64 <= self.head_len + self.payload_len, "the room does not exceed the frame");
         let taken = bytes.len().min(room.len());
         room[..taken].copy_from_slice(&bytes[..taken]);
         self.framer.received_directly(taken, Instant::ZERO);

@@ -184,8 +184,8 @@ impl Run {
         self.compare()
     }
 
-    /// Until no key is armed, expires at `next_tick` and then at the earliest armed tick, which may be many rounds
-    /// later.
+    /// Expires keys alternately at `next_tick` and at the earliest armed tick, which may be many rounds later, until no
+    /// key is armed.
     pub fn drain(&mut self) {
         while let Some(earliest) = self.model.earliest() {
             let next = self.wheel.next_tick().expect("something is armed");

@@ -1,4 +1,4 @@
-//! A managed world: its loop itself finds, keeps and refuses its peers. The world may have listeners of all kinds,
+//! A managed world: the loop's peer manager finds, keeps and refuses peers. The world may have listeners of all kinds,
 //! floods, bans, kills, and a second loop that dials the first while the first dials the second.
 //!
 //! A managed world has the three phases of every world. First, all drawn events happen. Then the faults end, and
@@ -46,7 +46,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// A handler that records events, has `addr` messages buffered so that they can be checked, and acts on request.
+/// A handler that records events, asks for whole `addr` messages so that they can be checked, and acts on request.
 #[derive(Debug, Default)]
 struct WatchingHandler {
     marks: Marks,
@@ -186,7 +186,7 @@ impl ManagedWorld {
     }
 
     /// Starts the loop with the records on its disk and the plan's addresses. Checks that the disk has all announced
-    /// bans.
+    /// bans that have not expired.
     fn start(&mut self, net: SimNet) {
         let book = self.world.book(NODE);
         let (mut peers, bans) = (book.list_all().unwrap_or_default(), book.bans().unwrap_or_default());
@@ -370,7 +370,7 @@ impl ManagedWorld {
         }
     }
 
-    /// Returns the addresses that are not due for a dial before `until`.
+    /// Returns the addresses whose next dial is due after `until`.
     fn late(&self, until: Instant) -> BTreeSet<SocketAddr> {
         let waiting = self.node().inspect().manager.map_or_else(Vec::new, |manager| manager.waiting);
         waiting.iter().filter(|(due, _)| *due > until).map(|(_, address)| *address).collect()

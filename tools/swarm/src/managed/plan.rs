@@ -145,7 +145,7 @@ impl Plan {
         Some(plan)
     }
 
-    /// Returns the addresses of all hosts but the floods, including addresses without a listener.
+    /// Returns the addresses of all residents, including those without a listener, and of the other loop.
     pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         let of_residents =
             self.residents.iter().enumerate().flat_map(|(index, (_, ports))| addresses_of(index + 1, *ports));

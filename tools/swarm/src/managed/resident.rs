@@ -32,7 +32,7 @@ pub(super) enum Nature {
     Nasty,
     /// It sends the loop's own bytes back to the loop.
     Replayer,
-    /// It sends unused addresses without a request, sometimes more of them than a message may have.
+    /// It sends unused addresses without a request, sometimes more in one message than are allowed.
     Gossip,
     /// Its port has no listener.
     Nobody,

@@ -42,8 +42,8 @@ impl ScriptedHandler {
         }
     }
 
-    /// Sends messages that use some of the offered room or, at most once for each peer, nearly all of it. Sometimes
-    /// requests another offer.
+    /// Sends messages that use some of the offered room or, at most once for each peer, nearly all of it. Requests
+    /// another offer in half of the cases.
     pub(super) fn fill(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, free_bytes: usize) {
         let Some(known) = self.get(peer) else { return };
         let (troop, was_asked) = (known.troop, std::mem::take(&mut known.is_pulled));
@@ -119,7 +119,7 @@ impl ScriptedHandler {
         }
     }
 
-    /// Sends one marked message, or one more than a peer may have pending.
+    /// Sends one marked message or, if `is_greedy`, one message more than a peer may have pending.
     fn send_marked(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, len_bytes: usize, is_greedy: bool) {
         let (times, len_bytes) = if is_greedy { (MAX_MARKS_PER_PEER + 1, 0) } else { (1, len_bytes) };
         for _ in 0..times {
@@ -136,7 +136,7 @@ impl ScriptedHandler {
         }
     }
 
-    /// Sends one frame to all ready peers of a troop, and checks that each accepts or refuses it.
+    /// Sends one frame to all ready peers of a troop, and checks that the frame is accepted or refused for each peer.
     fn announce(&mut self, ctx: &mut Ctx<'_>, troop: usize, len_bytes: usize) {
         let mut frame = Vec::new();
         put_frame(NETWORK.magic(), GOSSIP, &vec![7; len_bytes], &mut frame);

@@ -37,8 +37,8 @@ const REDIAL: Duration = Duration::from_secs(1);
 /// Number of closes after which no peer is redialled at once. Otherwise, if every handshake failed, dials could
 /// repeat without end at one moment.
 const MAX_AT_ONCE: usize = 60;
-/// Maximum number of deeds from inside callbacks for each peer. The number is limited because most deeds cause
-/// further callbacks.
+/// Maximum number of a peer's callbacks in which the handler acts at random. The number is limited because most of
+/// these actions cause further callbacks.
 const MAX_DEEDS_INSIDE: u32 = 40;
 /// Minimum `max_inside_bytes` of a troop whose offered room may be filled with large messages.
 const LARGE_BYTES: u32 = 20_000;
@@ -57,7 +57,7 @@ pub(super) struct TroopState {
     pub(super) timekeeper: Timekeeper,
     /// Whether the troop's peers are dialled again after a close.
     pub(super) is_honest: bool,
-    /// Whether the reaction to the troop's peers is judged, so that nothing may be done to them.
+    /// Whether the loop's reaction to the troop's peers is judged. If it is, the handler does nothing to them.
     pub(super) is_judged: bool,
     /// Whether the troop's peers reply to every message. If they do, the handler does not reply to theirs.
     pub(super) answers: bool,

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 /// Number of keys that a troop draws from: few, so that most timers are moved or cancelled.
 const KEYS: u32 = 8;
-/// Maximum number of a troop's timer deeds. The number is limited because each deed may wake the loop.
+/// Maximum number of times that a troop's timers are set, moved or cancelled. It is limited because each timer may wake
+/// the loop.
 const MAX_DEEDS: u32 = 200;
 
 /// The timers of a troop.

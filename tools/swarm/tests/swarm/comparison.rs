@@ -83,7 +83,7 @@ fn hash_of_sources() -> u64 {
 }
 
 #[test]
-fn honest_peers_receive_the_same_without_the_hostile_ones() {
+fn honest_peers_receive_the_same_messages_without_hostile_peers() {
     let mut compared = 0;
     let mut received_something = 0;
     for seed in 0.. {

@@ -91,7 +91,7 @@ fn run_worlds(seeds: &[u64]) -> Sum {
 }
 
 #[test]
-fn no_world_breaks_an_invariant_and_together_they_set_every_mark() {
+fn no_world_breaks_an_invariant_and_all_worlds_together_set_every_mark() {
     let (first, count) = (first_seed(), seeds());
     let seeds: Vec<u64> = (first..first + count).collect();
     let sum = run_worlds(&seeds);

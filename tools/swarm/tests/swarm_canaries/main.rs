@@ -41,7 +41,7 @@ fn shows(seed: u64, invariants: &[u8]) -> Option<u8> {
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "the real time until a bug is found is limited")]
-fn every_planted_bug_is_found_by_the_invariant_that_is_meant_for_it() {
+fn every_planted_bug_is_found_by_an_invariant_that_is_meant_for_it() {
     let hook = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));
     let mut missed = Vec::new();

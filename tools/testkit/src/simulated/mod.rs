@@ -292,7 +292,7 @@ impl Stage {
         peer
     }
 
-    /// Returns when and why the only closed link was closed; the honest peer must be unaffected.
+    /// Returns the record of the only closed link. Asserts that the honest peer is unaffected.
     pub fn closed(&self) -> Closed {
         self.assert_honest_peer_is_unaffected();
         self.node.closed()
@@ -401,7 +401,7 @@ impl RawPeer {
         assert_eq!(self.net.write(raw_link(), bytes).unwrap(), bytes.len());
     }
 
-    /// Reads everything that has arrived, and records a close or reset after it.
+    /// Reads everything that has arrived, and records whether the connection was then closed or reset.
     pub fn receive(&mut self) -> Vec<u8> {
         let mut received = Vec::new();
         let mut block = vec![0; 64 * 1024];
