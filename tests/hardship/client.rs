@@ -51,7 +51,7 @@ impl Client {
         self.0.write_all(&greeting()).is_ok()
     }
 
-    /// Reads up to `sendheaders`, which ends the node's handshake.
+    /// Reads messages up to `sendheaders`, which ends the node's handshake.
     pub(crate) fn await_ready(&mut self) -> io::Result<()> {
         while self.read_frame()?.0 != CommandName::SENDHEADERS {}
         Ok(())
@@ -61,7 +61,7 @@ impl Client {
         self.write(&frame(&MessageRef::Ping { nonce }));
     }
 
-    /// Reads up to the pong to `nonce`. Asserts that no other pong arrives before it.
+    /// Reads messages up to the pong with `nonce`. Asserts that no other pong arrives before it.
     pub(crate) fn await_pong(&mut self, nonce: u64) {
         loop {
             let (command, payload) = self.read_frame().expect("a pong arrives");
@@ -103,7 +103,7 @@ impl Client {
     }
 }
 
-/// In each round, sends a ping from every client before reading the first pong.
+/// Sends a ping from every client, and then reads all pongs. Does so `rounds` times.
 pub(crate) fn ping_all(clients: &mut [Client], rounds: u64) {
     for nonce in 0..rounds {
         clients.iter_mut().for_each(|client| client.ping(nonce));

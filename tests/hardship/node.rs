@@ -1,9 +1,9 @@
 //! A [`Node`]: a loop in a child process. The child executes the requests that it reads from its standard input, and
 //! exits when its standard input is closed.
 //!
-//! The child runs this test program again with only the calling test. It becomes a node where the test starts its
-//! [`Node`], so it repeats everything that the test does before that. Dropping the test's [`Node`] kills the child,
-//! even if the test fails.
+//! The child runs this test program again with only the calling test. The child becomes a node at the point where
+//! the test starts its [`Node`], so the child first repeats everything that the test does before this point. Dropping
+//! the test's [`Node`] kills the child, even if the test fails.
 
 use peerloop::api::{ControlEvent, Pending, Reply};
 use peerloop::error::{CloseReason, Side};
@@ -67,7 +67,7 @@ impl Node {
         let calls = inject.split(':').next().unwrap_or(inject);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let log = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("strace-{}-{number}", std::process::id()));
-        // With -D, strace runs as a grandchild and the node is our child, so dropping it kills the node.
+        // With -D, strace runs as a grandchild and the node is our child, so killing our child kills the node.
         let mut command = Command::new("strace");
         command.args(["-D", "-f", "-qq", "-e", &format!("trace={calls}"), "-e", &format!("inject={inject}"), "-o"]);
         command.arg(&log);

@@ -1,4 +1,4 @@
-//! A process that is stopped for longer than any deadline: honest peers are still connected afterwards.
+//! A process that is stopped for longer than the pong deadline: honest peers are still connected afterwards.
 
 use crate::client::{Client, ping_all};
 use crate::node::{Node, PATIENCE};
@@ -55,7 +55,7 @@ fn fault_e06_stopping_the_process_closes_no_honest_peer() {
     let stop_secs = if std::env::var_os("PEERLOOP_LONG").is_some() { 60 } else { 3 };
     let _honest = HonestPeers::dial(node.address, HONEST);
     node.until("the honest peers are ready", |account| account.of("ready") == HONEST as u64);
-    // These peers never answer a ping, which shows that deadlines still apply.
+    // These peers never answer a ping. Their closes show that deadlines still apply.
     let mut silent: Vec<Client> = (0..SILENT).map(|_| Client::connect(node.address)).collect();
     silent.iter_mut().for_each(Client::greet);
     node.until("the silent peers are ready", |account| account.of("handshakes") == (HONEST + SILENT) as u64);

@@ -24,7 +24,7 @@ fn connections_are_opened_at_the_requested_rate() {
 }
 
 #[test]
-fn connections_that_are_dialled_late_count_from_the_plan_and_are_not_trusted() {
+fn late_dials_are_measured_from_their_planned_moments_and_make_the_report_untrusted() {
     let mut stage = Stage::new();
     stage.run_for(Duration::from_millis(210));
     stage.stall_generator(Duration::from_millis(440));

@@ -25,7 +25,7 @@ impl log::Log for Recorder {
     fn flush(&self) {}
 }
 
-/// A handler that dials all addresses at the start.
+/// A handler that dials all its addresses at the start.
 struct Dialler(Vec<SocketAddr>);
 
 impl Handler for Dialler {

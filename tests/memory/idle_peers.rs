@@ -21,10 +21,10 @@ fn welcome(node: &mut Node, far_end: &FarEnd, peers: usize, total: usize) -> All
 }
 
 #[test]
-fn an_idle_peer_uses_less_than_a_kibibyte() {
+fn an_idle_peer_uses_at_most_a_kibibyte() {
     allow_descriptors(5_000);
     let (mut node, far_end) = (Node::new(Pings::Never), FarEnd::start());
-    // The tables double at powers of two: one thousand is just before a doubling, 1,025 just after it.
+    // The tables double at powers of two: 1,000 peers are just before a doubling, and 1,025 peers just after it.
     let mut total = 0;
     let mut held_bytes = 0;
     for peers in [24, 976, 25, 975] {

@@ -170,7 +170,7 @@ impl FarEnd {
         self.handle.request(request).expect("the queue has room");
     }
 
-    /// Stops the far end. Meanwhile runs `node`, so that it closes its ends of the connections.
+    /// Stops the far end. Meanwhile runs `node`, which then closes its ends of the connections.
     pub(crate) fn stop(mut self, node: &mut Node) {
         self.handle.stop().expect("the queue has room");
         let thread = self.thread.take().expect("the node is stopped once");

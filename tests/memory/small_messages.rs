@@ -1,4 +1,4 @@
-//! Small messages allocate nothing once a loop is warm.
+//! Small messages allocate nothing once a loop's buffers and lists have grown to their final sizes.
 
 use crate::node::{Node, Pings, Request};
 use allocation_counter::measure;
@@ -24,7 +24,8 @@ fn allocations_of_both_ends(pings: Pings) -> [u64; 2] {
     let measured = &MEASURED[usize::from(pings == Pings::ByTimer)];
     let run = move |mut node: Node| {
         node.until(|tally| tally.settled == PEERS && tally.pongs >= 1_000);
-        // During each sleep, all messages in flight arrive. The next turn then grows its lists to their final length.
+        // During each sleep, all messages in flight arrive. The next turn then grows the node's lists to their
+        // final lengths.
         for round in 1..=5 {
             thread::sleep(Duration::from_millis(20));
             node.until(|tally| tally.pongs >= 1_000 + round * 100);

@@ -234,7 +234,7 @@ fn assert_retained(frames: &[u8], rounds: usize, what: &str) {
 }
 
 #[test]
-fn keeping_a_small_slice_of_each_block_keeps_no_block_alive() {
+fn keeping_a_small_slice_of_each_read_block_keeps_no_read_block_alive() {
     let (inv, discarded) = (CommandName::new("inv"), CommandName::PONG);
     for kept_bytes in [64, 1_000, 16_384, 20_000, 32_767, 32_768] {
         let frames = [
@@ -242,12 +242,12 @@ fn keeping_a_small_slice_of_each_block_keeps_no_block_alive() {
             frame(&MessageRef::Opaque { command: discarded, payload: &vec![2; 30_000] }),
         ]
         .concat();
-        assert_retained(&frames, 200, &format!("one frame of {kept_bytes} bytes in each block"));
+        assert_retained(&frames, 200, &format!("one frame of {kept_bytes} bytes in each read block"));
     }
 }
 
 #[test]
-fn kept_slices_of_streamed_messages_keep_no_block_alive() {
+fn kept_slices_of_streamed_messages_keep_no_read_block_alive() {
     for kept_bytes in [64, 10_000, 16_384, 32_768, 60_000] {
         let frames = frame(&MessageRef::Opaque { command: CommandName::BLOCK, payload: &vec![1; kept_bytes] });
         assert_retained(&frames, 200, &format!("a streamed message of {kept_bytes} bytes"));

@@ -14,7 +14,7 @@ const MAX_CONNECTION_BYTES: u64 = 400;
 const CONNECTIONS: u64 = 16_384;
 
 #[test]
-fn an_idle_virtual_connection_uses_less_than_four_hundred_bytes() {
+fn an_idle_virtual_connection_uses_at_most_four_hundred_bytes() {
     let world = World::new(1, Instant::ZERO);
     let (mut dialler, mut acceptor) = (world.host(), world.host());
     let address = acceptor.listen(0, SocketAddr::new(acceptor.ip(), 1)).expect("the address is free");

@@ -1,5 +1,5 @@
 //! The simulated peers themselves: honest peers connected to the real loop, their complaints about a faulty loop, and
-//! the methods of a line.
+//! the methods of [`Line`].
 
 use crate::keen::{PORT, address_of, crowd, node, run};
 use peerloop::sim::actor::{End, Honest, Journal, Line, Persona, Profile, Role, Tally, Wrong};
@@ -11,8 +11,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Connects 20 honest peers to the loop and the loop to 20 others, and runs all for a minute. Returns the tally of the
-/// peers. Asserts that nobody complains and that no connection is closed before the loop ends.
+/// Connects 20 honest peers to the loop and the loop to 20 others, and runs all for a minute. Returns the peers'
+/// tally. Asserts that nobody complains and that no connection is closed before the loop ends.
 fn a_minute_with_honest_peers(conditions: Conditions) -> Tally {
     let world = World::new(1, Instant::ZERO);
     world.set_conditions(conditions);
@@ -74,7 +74,7 @@ fn a_refused_dial_is_a_failure_and_not_a_complaint() {
 }
 
 #[test]
-fn dials_use_the_requested_number_of_addresses() {
+fn dials_use_the_requested_number_of_source_addresses() {
     let world = World::new(1, Instant::ZERO);
     let mut node = node(&world, config(), vec![]);
     let profile = Rc::new(Profile::new(REGTEST, &Journal::new()));
@@ -93,7 +93,8 @@ fn dials_use_the_requested_number_of_addresses() {
     }
 }
 
-/// A peer that sends the given bytes after an honest peer has sent its version.
+/// A faulty loop that an honest peer dials. It answers the honest peer's first bytes, a `version`, with the given
+/// bytes.
 struct FalseLoop {
     says: Vec<u8>,
 }
@@ -106,7 +107,7 @@ impl Persona for FalseLoop {
     }
 }
 
-/// Returns an honest peer's complaints about these bytes.
+/// Returns an honest peer's complaints about a loop that sends these messages.
 fn complaints_about(says: &[Vec<u8>]) -> Vec<Wrong> {
     let world = World::new(1, Instant::ZERO);
     let journal = Journal::new();

@@ -10,7 +10,7 @@ use peerloop_testkit::bytes::{header, ready_bytes};
 use peerloop_testkit::simulated::{RawPeer, Stage, config, secs};
 use std::time::Duration;
 
-/// A handler that, on each request, reads the clock, lets time pass, and reads the clock again and the statistics.
+/// A handler that, on each request, reads the clock, lets time pass, reads the clock again, and reads the statistics.
 struct Curious {
     world: World,
     clock: Vec<(Instant, Instant)>,

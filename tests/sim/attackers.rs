@@ -74,7 +74,8 @@ fn play(attack: &'static Attack, dialler: Dialler, conditions: Conditions) -> Ou
     Outcome { judgement, record, closed, honest: journal.tally() }
 }
 
-/// Returns a description of the outcome if the loop did not react as the attack declares.
+/// Returns a description of the outcome unless the loop reacted as the attack declares, answered the last ping of an
+/// attacker that it must keep, and answered the honest peer's pings.
 fn fault(attack: &'static Attack, dialler: Dialler, conditions: Conditions) -> Option<String> {
     let outcome = play(attack, dialler, conditions);
     let Outcome { judgement, record, closed, honest } = &outcome;
@@ -98,7 +99,7 @@ fn the_loop_reacts_as_every_attack_declares() {
 }
 
 #[test]
-fn cuts_change_nothing_unless_the_attack_declares_it() {
+fn cuts_change_nothing_unless_the_attack_needs_a_quiet_network() {
     let cut = Cuts { writes: Cut::Drawn, arrivals: Cut::Drawn };
     let rough = Conditions { capacity_bytes: 5_000, to_acceptor: cut.clone(), to_dialler: cut };
     let faults: Vec<String> = attacks()
@@ -121,8 +122,8 @@ fn the_known_threats_have_attacks() {
     assert_eq!(names.len(), count, "each attack has a unique name");
 }
 
-/// Lets `count` equal attackers dial at once. Returns the distinct labels of the close reasons, the moment of the last
-/// close and the number of closes.
+/// Lets `count` attackers play the attack `name` at once. Returns the distinct labels of the close reasons, the moment
+/// of the last close and the number of closes.
 fn storm(name: &str, count: u64) -> (Vec<&'static str>, Instant, usize) {
     let world = World::new(5, Instant::ZERO);
     let journal = Journal::new();

@@ -1,4 +1,4 @@
-//! A peer that does not read our replies gets no more of them, and costs no more than its queue.
+//! A peer that does not read our replies gets no more of them, so its queue stays bounded.
 
 use peerloop::error::{CloseReason, Deadline};
 use peerloop::internals::limits::{
@@ -155,13 +155,13 @@ fn a_byte_now_and_then_is_no_progress() {
 }
 
 #[test]
-fn a_kibibyte_a_second_is_progress_and_a_byte_less_is_not() {
+fn reading_sixty_kibibytes_a_minute_is_progress_and_one_byte_less_is_not() {
     for (len, is_kept) in [(MIN_SEND_STALL_BYTES, true), (MIN_SEND_STALL_BYTES - 1, false)] {
         let mut stage = Stage::new();
         let mut peer = stage.ready_peer();
         ping_until_blocked(&mut stage, &mut peer);
         // The first goal covers only the bytes queued when the kernel stopped accepting them. Reading one block reaches
-        // it, and the next period requires the full minimum.
+        // this goal, and the next period requires the full minimum.
         take(&mut peer, WRITE_BLOCK_BYTES);
         stage.settle();
         let (began, parts) = (stage.world.now(), 4);

@@ -12,7 +12,7 @@ use peerloop_testkit::simulated::{Player, RawPeer, Stage, config};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Number of turns for which the listener and the dial queue have as much work as a turn may do.
+/// The listener and the dial queue each have enough work for this many turns.
 const BUSY_TURNS: usize = 20;
 const PEERS: usize = 100;
 
@@ -85,7 +85,7 @@ fn a_giant_queue_is_sent_in_bounded_parts_without_another_event_and_delays_no_ot
 }
 
 #[test]
-fn a_queue_of_many_small_frames_stops_at_its_time_limit_and_continues_in_the_next_turn() {
+fn sending_many_small_frames_stops_at_the_time_limit_and_continues_in_the_next_turn() {
     const WRITE_TIME: Duration = Duration::from_micros(200);
     const FRAMES: usize = 20 * SLICES_PER_WRITE;
     let world = World::new(1, Instant::ZERO);
@@ -135,7 +135,7 @@ fn ready_count(
     peers
 }
 
-/// A handler whose requests last a given time.
+/// A handler that spends the requested time on each request.
 struct Slow {
     world: World,
     done: usize,
@@ -151,7 +151,7 @@ impl Handler for Slow {
 }
 
 #[test]
-fn slow_requests_stop_at_their_time_limit_and_continue_in_the_next_turn() {
+fn handling_slow_requests_stops_at_the_time_limit_and_continues_in_the_next_turn() {
     const TAKES: Duration = Duration::from_micros(700);
     let world = World::new(1, Instant::ZERO);
     let slow = Slow { world: world.clone(), done: 0 };

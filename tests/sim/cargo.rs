@@ -40,12 +40,12 @@ impl Handler for Relay {
     }
 
     fn on_header(&mut self, ctx: &mut Ctx<'_>, _peer: PeerId, header: &Header) -> Delivery {
-        ctx.begin_body(self.sink.expect("the peer is ready"), header).unwrap();
+        ctx.begin_body(self.sink.expect("the sink is ready"), header).unwrap();
         Delivery::Chunks
     }
 
     fn on_chunk(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, chunk: Chunk<'_>) {
-        let sink = self.sink.expect("the peer is ready");
+        let sink = self.sink.expect("the sink is ready");
         assert_eq!(chunk.offset(), self.passed);
         assert_eq!(self.cargo.first_wrong(chunk.offset(), chunk.bytes()), None);
         self.passed += chunk.bytes().len() as u64;
@@ -111,7 +111,7 @@ fn portions(len_bytes: u32, every_ms: u64) -> Pace {
 
 #[test]
 fn the_slower_side_sets_the_pace_and_the_loop_holds_little() {
-    // More than the length field of a basic header can hold.
+    // This is more than the length field of a basic header can hold.
     let len_bytes = 5 << 30;
     let portion = u32::try_from(len_bytes / 200).unwrap();
     let check = |from: Pace, into: Pace| {
@@ -123,7 +123,7 @@ fn the_slower_side_sets_the_pace_and_the_loop_holds_little() {
         let is_slow = (from, into) != (Pace::AsItCan, Pace::AsItCan);
         assert_eq!(done > Instant::ZERO.plus(secs(200)), is_slow, "{done:?}");
     };
-    // Each world runs for about a minute, and the worlds are independent.
+    // Each world needs about a minute of real time. The worlds are independent, so each has its own thread.
     thread::scope(|scope| {
         scope.spawn(|| check(Pace::AsItCan, Pace::AsItCan));
         scope.spawn(|| check(Pace::AsItCan, portions(portion, 1_000)));

@@ -17,14 +17,14 @@ use peerloop_testkit::simulated::{Closed, Node, Player, RawPeer, Stage, config, 
 use std::time::Duration;
 
 const INSTANT_BEFORE: Duration = Duration::from_nanos(1);
-/// Length in bytes of the frame that the handler of [`farewell`] sends, with its header.
+/// Length in bytes of the frame that the handler of [`farewell`] sends, including the header.
 const FAREWELL_LEN: usize = 24 + 10_000;
 
 fn over_capacity() -> CloseReason {
     CloseReason::Local(LocalCause::OverCapacity)
 }
 
-/// Builds a node that has room for one accepted peer, which is the honest one.
+/// Builds a stage whose node has room for one accepted peer. The honest peer uses this room.
 fn full_stage() -> Stage {
     Stage::with(config().with_max_inbound(1), Player::default())
 }
@@ -91,7 +91,7 @@ fn a_peer_over_capacity_that_stays_is_closed_after_the_grace_period() {
 }
 
 #[test]
-fn req_e24_above_the_maximum_number_of_rejects_connections_are_closed_without_one() {
+fn req_e24_above_the_maximum_number_of_rejected_peers_connections_are_closed_without_a_reject() {
     let mut stage = full_stage();
     let mut rejected: Vec<RawPeer> = (0..MAX_OVER_CAPACITY).map(|_| stage.peer()).collect();
     let mut refused = stage.peer();
@@ -221,7 +221,7 @@ fn a_peer_closed_at_its_version_is_never_ready() {
 }
 
 #[test]
-fn a_message_at_whose_header_the_peer_is_closed_is_not_delivered() {
+fn a_message_is_not_delivered_if_the_handler_aborts_the_peer_at_the_messages_header() {
     let buffer: fn(&mut Ctx<'_>, PeerId) -> Delivery = |ctx, peer| {
         ctx.abort(peer, Disconnect::Done);
         Delivery::Buffer

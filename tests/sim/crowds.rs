@@ -20,7 +20,7 @@ fn honest_crowd(world: &World, to: SocketAddr, profile: Profile, count: u64, eve
 }
 
 #[test]
-fn small_messages_of_warm_peers_allocate_nothing() {
+fn small_messages_allocate_nothing_after_the_first_minute() {
     let world = World::new(1, Instant::ZERO);
     let journal = Journal::new();
     let mut node = node(&world, config().with_ping_interval(secs(2)), vec![]);

@@ -59,7 +59,7 @@ fn req_e05_a_silent_peer_that_was_dialled_gets_a_version_and_ten_seconds() {
 }
 
 #[test]
-fn no_traffic_extends_the_handshakes_deadline() {
+fn traffic_does_not_extend_the_handshakes_deadline() {
     let mut stage = Stage::new();
     let mut peer = stage.peer();
     for second in 0..10 {
@@ -99,7 +99,7 @@ fn the_seventeenth_message_before_the_handshake_is_complete_is_one_too_many() {
 }
 
 #[test]
-fn sixteen_messages_are_enough_for_a_handshake() {
+fn a_handshake_of_sixteen_messages_is_accepted() {
     let mut stage = Stage::new();
     let mut peer = stage.peer();
     for _ in 0..14 {
@@ -156,7 +156,7 @@ fn a_peer_that_answers_is_pinged_every_two_minutes() {
 }
 
 #[test]
-fn a_ping_sent_with_the_replies_has_its_deadline_too() {
+fn a_ping_from_the_handler_has_a_pong_deadline_with_and_without_keepalives() {
     for ping_interval in [secs(120), Duration::ZERO] {
         let player = Player {
             on_message: Some(|ctx, peer| {

@@ -14,7 +14,8 @@ fn hash_of_a_run(seed: u64) -> (u64, u64) {
     hash_of_a_run_with(Tape::from_seed(seed))
 }
 
-/// Sends a thousand pings over a connection with random cuts, and returns the hash and the number of all calls.
+/// Sends a thousand pings over a connection with random cuts. Returns the hash of all calls to the virtual kernel, and
+/// the number of these calls.
 fn hash_of_a_run_with(tape: Tape) -> (u64, u64) {
     let world = World::with_tape(tape, Instant::ZERO);
     let cuts = || Cuts { writes: Cut::Drawn, arrivals: Cut::Drawn };

@@ -1,4 +1,4 @@
-//! Every configured duration at its maximum and at its minimum: a loop with this configuration runs and breaks no
+//! Every configured duration at its maximum and at its minimum: a loop with such a configuration runs and breaks no
 //! invariant.
 
 use crate::manager::support::{Claim, ManagedWorld, Stranger, Watcher, manager};
@@ -94,7 +94,7 @@ fn every_duration_may_be_its_minimum() {
         set(&mut zero, Duration::ZERO);
         let refused = zero.validate().map_err(|error| error.field);
         assert_eq!(refused, if may_be_zero { Ok(()) } else { Err(field) });
-        // `live` raises the maximum backoff to the initial backoff.
+        // `live` raises a shorter maximum backoff to the initial backoff, the shortest that is accepted.
         let least = if may_be_zero { Duration::ZERO } else { Duration::from_nanos(1) };
         live(|config| set(config, least), false);
     }

@@ -55,7 +55,8 @@ fn addr(addresses: impl IntoIterator<Item = SocketAddr>) -> Vec<u8> {
     frame("addr", &payload)
 }
 
-/// Returns an unused address; consecutive numbers give addresses in different ranges.
+/// Returns the address with this number, at which nobody listens. Consecutive numbers give addresses in different
+/// ranges.
 fn stranger(number: u32) -> SocketAddr {
     SocketAddr::new(Ipv4Addr::from_bits(0x1400_0000 + (number.wrapping_mul(0x9e37_79b1) & 0x07ff_ffff)).into(), 8_333)
 }
@@ -187,7 +188,7 @@ fn a_loop_without_a_manager_and_one_with_a_fixed_list_do_not_gossip() {
 }
 
 #[test]
-fn threat_p12_a_flood_adds_a_thousand_addresses_and_one_more_every_ten_seconds() {
+fn threat_p12_a_flood_adds_at_most_a_thousand_addresses_and_one_more_every_ten_seconds() {
     let mut stage = Dialled::new(discarding());
     for message in 0..100 {
         stage.peer.send(&addr((0..1_000).map(|number| stranger(message * 1_000 + number))));
@@ -230,7 +231,7 @@ fn points(events: &Subscription<ControlEvent>) -> Vec<u32> {
 }
 
 #[test]
-fn threat_p12_too_many_addresses_are_charged_by_their_count_and_only_with_a_correct_checksum() {
+fn threat_p12_a_message_with_more_than_a_thousand_addresses_is_charged_only_if_its_checksum_is_correct() {
     for player in [Player::default(), discarding()] {
         let mut stage = Dialled::new(player);
         let events = stage.node.reactor.handle().subscribe_control_events(1_000).unwrap();

@@ -188,7 +188,8 @@ fn messages_for_the_engine_itself_are_buffered_up_to_their_own_limits() {
 fn the_longest_reject_and_the_longest_protoconf_are_accepted() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
-    // The longest name and reason. Only the rejects of blocks and transactions have a hash.
+    // The longest name and reason, first alone and then with 32 bytes after them. These bytes are ignored, because only
+    // the rejects of blocks and transactions have a hash.
     let longest = [&[12][..], b"twelve_bytes", &[0x10, 111], &[b'x'; 111]].concat();
     peer.send(&frame("reject", &longest));
     peer.send(&frame("reject", &[&longest[..], &[0; 32]].concat()));
@@ -352,7 +353,7 @@ fn the_code_of_a_peers_reject_is_in_its_close_reason() {
 }
 
 #[test]
-fn undecodable_messages_are_counted_or_close_the_connection_and_never_panic() {
+fn messages_of_unusual_lengths_cause_no_panic_and_do_not_affect_an_honest_peer() {
     let commands = ["version", "verack", "ping", "pong", "protoconf", "sendheaders", "reject"];
     for command in commands {
         for len in [0, 1, 7, 8, 9, 50, 300] {

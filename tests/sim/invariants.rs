@@ -17,7 +17,7 @@ use peerloop_testkit::simulated::{Node, Player, RawPeer, config, secs};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// A handler that runs the given action on each peer when it becomes ready.
+/// A handler that runs the given action on each peer when the peer becomes ready.
 struct Faulty(fn(&mut Ctx<'_>, PeerId));
 
 impl Handler for Faulty {
@@ -43,7 +43,7 @@ fn found(fault: fn(&mut Ctx<'_>, PeerId)) -> Vec<Violation> {
 }
 
 #[test]
-fn a_handlers_incomplete_frame_is_detected_where_the_next_one_should_begin() {
+fn a_handlers_incomplete_frame_is_detected_where_the_next_frame_should_begin() {
     let found = found(|ctx, peer| {
         let whole = frame("question", b"what?");
         ctx.send_shared(peer, &Bytes::copy_from_slice(&whole[..whole.len() - 1])).unwrap();
@@ -152,7 +152,7 @@ impl Count {
 }
 
 #[test]
-fn accounted_memory_matches_the_allocators() {
+fn accounted_memory_matches_allocated_memory() {
     const PEERS: usize = 1_500;
     let world = World::new(1, Instant::ZERO);
     let mut count = Count::new(&world);

@@ -14,8 +14,8 @@ const INSTANT: Duration = Duration::from_nanos(1);
 const INTERVAL: Duration = Duration::from_secs(120);
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Runs until `until`, while the peer pings every `pause`. Asserts that each ping is answered before the
-/// next ping. Returns the node's pings, each with the moment at which the peer has read it.
+/// Runs until `until`, while the peer pings every `pause`. Asserts that each ping is answered before the next ping.
+/// Returns the nonces of the node's pings, each with the moment at which the peer read the ping.
 fn talk_until(stage: &mut Stage, peer: &mut RawPeer, until: Instant, pause: Duration) -> Vec<(Instant, Vec<u8>)> {
     let mut pings = Vec::new();
     while stage.world.now() < until {
@@ -31,7 +31,7 @@ fn talk_until(stage: &mut Stage, peer: &mut RawPeer, until: Instant, pause: Dura
 }
 
 #[test]
-fn req_e12_each_ping_has_a_nonce_of_its_own_and_only_that_answers_it() {
+fn req_e12_each_ping_has_its_own_nonce_and_only_a_pong_with_this_nonce_answers_it() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     let mut nonces = BTreeSet::new();
@@ -207,7 +207,7 @@ fn req_e14_a_stalled_body_is_not_a_sign_of_life() {
 }
 
 #[test]
-fn req_e14_a_small_body_delays_no_pong() {
+fn req_e14_a_small_body_does_not_extend_the_deadline_of_a_pong() {
     let mut stage = Stage::with(config().with_min_body_bytes_per_second(0), Player::default());
     let mut peer = stage.ready_peer();
     stage.run_for(INTERVAL);

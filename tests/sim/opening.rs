@@ -46,7 +46,7 @@ fn req_e21_an_undecided_dial_is_closed_after_five_seconds_exactly() {
 }
 
 #[test]
-fn more_dials_than_a_turn_or_a_backlog_holds_are_all_established() {
+fn more_dials_than_a_turn_starts_or_a_backlog_holds_are_all_established() {
     let world = World::new(1, Instant::ZERO);
     world.set_backlog(7);
     let mut node = Node::new(&world, config(), Player::default());

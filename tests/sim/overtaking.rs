@@ -14,7 +14,7 @@ use std::io::ErrorKind;
 
 const BULK_BYTES: usize = 100_000;
 const FEW: usize = 4;
-/// A number of large frames that have 1.5 MB together.
+/// This many large frames have 1.5 MB together.
 const MANY: usize = 15;
 const GREETING: [&str; 4] = ["version", "verack", "protoconf", "sendheaders"];
 
@@ -27,7 +27,7 @@ fn bulk(number: usize) -> Vec<u8> {
     frame("bulk", &vec![number as u8; BULK_BYTES])
 }
 
-/// Sends large frames. Every other frame is shared.
+/// Sends `count` large frames to the peer under test. Every other frame is shared.
 fn send_bulks(ctx: &mut Ctx<'_>, count: usize) {
     let peer = latest(ctx);
     for number in 0..count {
@@ -181,7 +181,7 @@ fn a_ping_is_sent_between_the_parts_of_a_long_inventory() {
 }
 
 #[test]
-fn unread_pongs_in_front_of_a_message_in_parts_that_has_not_begun_still_stop_the_reading() {
+fn unread_pongs_pause_reading_even_if_a_message_in_parts_waits_behind_them() {
     let (mut stage, mut peer) = stage(|ctx| {
         let peer = latest(ctx);
         match ctx.peer(peer).unwrap().body_left_bytes() {

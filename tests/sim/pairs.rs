@@ -1,4 +1,4 @@
-//! Handlers composed on one loop: each sees every event, and receives messages in the form that it requested.
+//! Handlers composed on one loop: each receives the events that concern it, and messages in the form that it requested.
 
 use peerloop::api::{Chunk, Delivery, Event, Frame};
 use peerloop::handler::{Handler, PairRequest};
@@ -153,7 +153,7 @@ fn trio(wishes: [Delivery; 3]) -> Trio {
 }
 
 #[test]
-fn each_handler_is_woken_only_at_its_own_moments() {
+fn each_handler_is_woken_at_the_earliest_moment_that_it_requested() {
     let part = |wakes| Part::new(Delivery::Discard, wakes);
     let mut scene = Scene::new(config(), (part(&[7, 3]), (part(&[3]), part(&[5, 9]))));
     assert_eq!(scene.take(), [["start", "ready"]; 3]);

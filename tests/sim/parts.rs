@@ -55,7 +55,7 @@ fn drain(stage: &mut Stage, raw: &mut RawPeer) -> Vec<u8> {
     }
 }
 
-/// Returns each inventory's item numbers. Asserts its command, and that its length matches its count.
+/// Returns each inventory's item numbers. Asserts each inventory's command, and that its length matches its item count.
 fn parts(stream: &[u8], command: &str) -> Vec<Vec<u32>> {
     let part = |(name, payload): (String, Vec<u8>)| {
         assert_eq!(name, command);
@@ -158,7 +158,7 @@ fn either_all_parts_of_an_inventory_are_queued_or_none() {
 }
 
 #[test]
-fn messages_above_the_peers_limit_are_refused_to_the_caller() {
+fn sending_a_message_above_the_peers_limit_returns_an_error() {
     let (mut stage, mut raw) = stage(simulated::config(), |ctx| {
         let peer = hostile(ctx);
         let limit = ctx.peer(peer).unwrap().connection().max_recv_payload() as usize;

@@ -89,7 +89,7 @@ fn batches_beyond_the_queues_limit_are_returned() {
 }
 
 #[test]
-fn a_failing_disk_is_not_retried_before_its_pause_is_over() {
+fn a_failed_write_is_not_retried_before_its_pause_is_over() {
     let world = World::new(1, Instant::ZERO);
     let mut net = world.host();
     world.set_disk(net.host(), Disk::Failing(EIO));
@@ -101,7 +101,7 @@ fn a_failing_disk_is_not_retried_before_its_pause_is_over() {
     assert_eq!(on_disk(&world, net.host(), 1), [1]);
 }
 
-/// The number of batches with each outcome after their process was killed.
+/// Numbers of batches that were confirmed, written but not confirmed, or lost when their process was killed.
 #[derive(Default)]
 struct Losses {
     confirmed: usize,
@@ -109,8 +109,8 @@ struct Losses {
     lost: usize,
 }
 
-/// Four times, writes batches to an unreliable disk, kills the process at a random moment, and checks the disk. Returns
-/// the hash of the trace.
+/// Writes batches to an unreliable disk, kills the process at a random moment and checks the disk, four times in all.
+/// Returns the hash of the trace.
 fn killed_at_any_instant(seed: u64, losses: &mut Losses) -> u64 {
     let world = World::new(seed, Instant::ZERO);
     let chance = world.chance(1);

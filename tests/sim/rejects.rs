@@ -8,7 +8,7 @@ use peerloop_testkit::simulated::Stage;
 
 const COMMAND: CommandName = CommandName::VERSION;
 
-/// Returns the payload of a `version` up to its nonce, followed by `rest`.
+/// Returns the payload of a `version` up to the end of its nonce, followed by `rest`.
 fn payload(rest: &[&[u8]]) -> Vec<u8> {
     let mut payload = 70_016_i32.to_le_bytes().to_vec();
     payload.resize(4 + 8 + 8 + 26 + 26, 0);

@@ -15,7 +15,8 @@ use peerloop_testkit::simulated::{READ_TIME, SlowHost};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Returns the counts of messages and payload bytes for each command with traffic; `other` sums unknown commands.
+/// Returns the counts of messages and payload bytes for each command with traffic. `other` stands for all unknown
+/// commands together.
 fn by_command(counts: impl Iterator<Item = (Option<CommandName>, MessageCount)>) -> BTreeMap<String, (u64, u64)> {
     let name = |command: Option<CommandName>| command.map_or_else(|| "other".to_owned(), |command| command.to_string());
     counts
@@ -310,7 +311,7 @@ fn req_e47_the_loops_time_is_charged_only_to_the_peer_that_it_serves() {
 }
 
 #[test]
-fn req_e47_a_pong_is_measured_from_when_its_ping_was_due() {
+fn req_e47_only_a_pong_that_matches_a_ping_is_measured_and_only_once() {
     const LATE: Duration = Duration::from_secs(2);
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
@@ -333,7 +334,7 @@ fn req_e47_a_pong_is_measured_from_when_its_ping_was_due() {
 }
 
 #[test]
-fn req_e47_a_late_ping_is_measured_from_when_it_was_due() {
+fn req_e47_a_ping_that_the_handler_sends_late_is_measured_from_when_it_was_due() {
     const BEHIND: Duration = Duration::from_secs(3);
     let player = Player {
         on_event: Some(|ctx, peer, event| {

@@ -85,7 +85,7 @@ struct Answered {
     outcome: Result<Vec<SocketAddr>, ResolveFailure>,
 }
 
-/// Returns a wild resolver's replies to many queries.
+/// Sends many queries to a wild resolver. Returns the world and the replies.
 fn wild_answers(tape: Tape) -> (World, Vec<Answered>) {
     let world = World::with_tape(tape, Instant::ZERO);
     world.set_name(SEED, vec![ip(1)]);
@@ -130,7 +130,7 @@ fn fault_e12_a_wild_resolver_shows_every_fault_of_a_real_one_and_no_other() {
 }
 
 #[test]
-fn a_tape_without_draws_for_names_gives_the_correct_replies_at_once() {
+fn with_an_empty_tape_every_query_gets_the_correct_reply() {
     let (_, answers) = wild_answers(Tape::parse("").unwrap());
     let right = Ok(vec![SocketAddr::new(ip(1), 8_333)]);
     assert!(answers.len() == QUESTIONS as usize && answers.iter().all(|reply| reply.outcome == right));

@@ -27,7 +27,8 @@ impl Victim {
     }
 }
 
-/// Connects one peer of each kind to a loop that has run for `offset`. Asserts that each is closed at its deadline.
+/// Connects one peer of each kind to a loop that has run for `offset`. Asserts that each peer is closed at its deadline
+/// or at most one tick later.
 fn each_is_closed_at_its_deadline(config: Config, offset: Duration) {
     let mut stage = Stage::with(config, Player::default());
     stage.run_for(offset);

@@ -50,7 +50,7 @@ fn a_peer_closed_by_a_handler_is_not_read_though_its_event_is_in_the_same_batch(
 }
 
 #[test]
-fn a_row_is_reused_only_after_its_turn_and_with_a_new_generation() {
+fn a_row_is_reused_only_after_the_turn_of_its_close_and_with_a_new_generation() {
     let mut stage = Stage::new();
     let mut listener = RawPeer::new(&stage.world);
     stage.node.reactor.handler_mut().redials = Some(listener.listen());

@@ -1,5 +1,5 @@
 //! A process that is stopped for a while, by a debugger or an overloaded host: input that arrived in time is not
-//! treated as late when it is read late.
+//! treated as late, even if it is read late.
 
 use peerloop::Reactor;
 use peerloop::error::{CloseReason, Deadline};
@@ -123,7 +123,7 @@ fn room_that_is_used_late_extends_the_deadline_by_our_delay() {
 }
 
 #[test]
-fn a_peer_whose_input_is_never_all_read_gains_only_the_grace_period() {
+fn a_peer_whose_input_is_never_fully_read_gains_only_the_grace_period() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     stage.run_for(secs(120));

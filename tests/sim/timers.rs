@@ -1,4 +1,5 @@
-//! A handler's timers, each with its key: set from every callback, up to their limit, and while the loop sleeps.
+//! A handler's timers: they can be set in every callback, their number is limited, and the loop sleeps until the next
+//! one fires.
 
 use peerloop::api::{Chunk, Delivery, Frame};
 use peerloop::error::RequestError;
@@ -32,7 +33,8 @@ impl Timing {
         Self { on_start, on_timer: |_, _, _| {}, fired: Vec::new(), uses_timers: false, called: BTreeSet::new() }
     }
 
-    /// If `uses_timers` is true, sets and moves one timer, and sets and cancels another, once for each callback.
+    /// Sets and moves one timer, and sets and cancels another, once for each callback. Does nothing unless
+    /// `uses_timers` is true.
     fn called(&mut self, ctx: &mut Ctx<'_>, callback: &'static str) {
         if !self.uses_timers || !self.called.insert(callback) {
             return;
@@ -101,7 +103,7 @@ fn started(world: &World, handler: Timing) -> Checked<Timing> {
     Checked::new(world, world.host(), config().with_ping_interval(Duration::ZERO), handler).unwrap()
 }
 
-/// Runs a loop alone for `length` and returns it.
+/// Runs a loop without peers for `length`, and returns the loop.
 fn run(handler: Timing, length: Duration) -> Checked<Timing> {
     let world = World::new(1, Instant::ZERO);
     let mut reactor = started(&world, handler);
@@ -190,7 +192,7 @@ fn a_timer_that_sets_itself_again_fires_every_period() {
 }
 
 #[test]
-fn the_maximum_number_of_timers_fires_in_bounded_turns_and_one_more_is_refused() {
+fn each_turn_fires_a_bounded_number_of_timers_and_timers_beyond_the_maximum_are_refused() {
     let timing = Timing::new(|_, ctx| {
         for key in 0..MAX_TIMERS as u64 {
             ctx.set_timer(key << 40, ctx.now().plus(TICK)).unwrap();

@@ -106,7 +106,7 @@ fn req_e44_a_live_peer_is_pinged_at_the_new_interval() {
 }
 
 #[test]
-fn a_ping_overdue_by_the_new_interval_was_due_at_the_moment_of_the_change() {
+fn a_ping_that_the_new_interval_makes_overdue_counts_as_due_at_the_change() {
     let player = Player {
         on_event: Some(|ctx, _, event| {
             if let Event::Pong { planned, received, .. } = event {
@@ -406,7 +406,7 @@ fn buffering_limits_apply_to_the_next_message() {
 }
 
 #[test]
-fn fault_e21_a_message_above_a_lower_total_is_kept_until_its_buffer_grows() {
+fn fault_e21_a_message_above_a_lowered_total_limit_is_kept_until_its_buffer_grows() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     let message = frame("addr", &[7; 400_000]);

@@ -1,4 +1,5 @@
-//! The clock may begin at any value: zero, or shortly before the timer wheel or a 32-bit count of milliseconds wraps.
+//! The clock may begin at any value, for example at zero, or shortly before the timer wheel or a 32-bit count of
+//! milliseconds wraps.
 
 use peerloop::sim::{Actor, Driver, World};
 use peerloop::time::Instant;
@@ -39,7 +40,7 @@ fn fault_e08_a_run_is_the_same_at_every_start_of_the_clock() {
 }
 
 #[test]
-fn fault_e08_within_a_tick_no_deadline_expires_early_or_more_than_a_tick_late() {
+fn fault_e08_if_the_clock_begins_within_a_tick_no_deadline_is_early_or_more_than_a_tick_late() {
     for offset in [1, 499_999, 500_000, 999_999] {
         let start = Instant::from_nanos((RING_MILLIS - 5_000) * 1_000_000 + offset);
         let (closed_after, pongs, keepalives) = outcome(start);

@@ -1,5 +1,5 @@
-//! Turns: an actor with work gets turns. An actor without work gets none, and the driver asks for its next moment at
-//! most twice.
+//! Turns: an actor with work gets turns. An actor without work gets none, and the driver calls its `wait` at most
+//! twice.
 
 use peerloop::internals::net::Net;
 use peerloop::sim::{Actor, Driver, RunOutcome, SimNet, World};
@@ -9,7 +9,7 @@ use peerloop_testkit::simulated::{Node, Player, config, secs};
 use std::cell::Cell;
 use std::io;
 
-/// An actor that only counts its turns and the queries for its next moment.
+/// An actor that only counts its turns and the calls of its `wait`.
 struct Idler {
     net: SimNet,
     asked: Cell<u64>,
@@ -57,7 +57,7 @@ impl<F: FnMut()> Actor for Doer<F> {
 }
 
 #[test]
-fn an_idle_actor_is_asked_for_its_next_moment_at_most_twice() {
+fn an_idle_actor_is_asked_at_most_twice_how_long_it_waits() {
     let world = World::new(1, Instant::ZERO);
     let mut idlers: Vec<Idler> = (0..20).map(|_| Idler::new(&world)).collect();
     let mut node = Node::new(&world, config(), Player::default());

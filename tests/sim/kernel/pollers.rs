@@ -1,4 +1,4 @@
-//! The personalities of a poller, checked call by call.
+//! The kinds of pollers, checked call by call.
 
 use super::{ACCEPTOR, DIALLER, LINK, event, events, holding, hosts, pair, read, write};
 use peerloop::internals::id::LinkId;
@@ -67,13 +67,13 @@ fn a_mean_poller_reports_an_end_that_arrives_after_reported_data() {
 }
 
 #[test]
-fn a_mean_poller_reports_an_end_that_arrives_with_data_only_once() {
+fn a_mean_poller_reports_only_once_an_end_that_arrives_with_data() {
     let (_world, mut dialler, mut acceptor) = pair_with(Poller::Mean, Conditions::default());
     write(&mut dialler, b"ab").unwrap();
     dialler.shut_down_writing(raw_link());
     assert_eq!(events(&mut acceptor), event(true, true, true));
     assert_eq!(read(&mut acceptor, 9), Ok(b"ab".to_vec()));
-    assert_eq!(events(&mut acceptor), [], "the first event's flag already makes the reader read up to the end");
+    assert_eq!(events(&mut acceptor), [], "the first event reported the hang-up, so the reader reads to the end");
 }
 
 #[test]

@@ -49,8 +49,8 @@ fn a_ban_applies_to_a_trusted_host_once_it_is_no_longer_trusted() {
 #[test]
 fn a_close_by_the_handler_bans_nobody_and_decides_when_the_address_is_dialled_again() {
     const LONGEST: Duration = Duration::from_secs(600);
-    // Each case: the reason, whether the address is in a fixed list, how long after the close it is not dialled, and by
-    // when it is dialled (`None`: not at all).
+    // Each case: the reason, whether the address is in a fixed list, a time after the close until which the address is
+    // not dialled, and a time after the close by which it is dialled (`None`: not at all).
     let cases = [
         (Disconnect::Done, false, secs(599), Some(secs(760))),
         (Disconnect::Done, true, LONGEST * 24, None),
@@ -78,7 +78,7 @@ fn a_close_by_the_handler_bans_nobody_and_decides_when_the_address_is_dialled_ag
         assert_eq!((managed.ends(), banned(&managed)), (vec![disconnect.into()], vec![]));
         assert!(!stranger.accept(1), "{disconnect:?}: the address is not dialled yet");
         managed.run(by.map_or(LONGEST, |by| by - alone));
-        assert_eq!(stranger.accept(1), by.is_some(), "{disconnect:?}: the address is dialled again");
+        assert_eq!(stranger.accept(1), by.is_some(), "{disconnect:?}: whether the address is dialled again");
         assert_eq!((managed.node.stats().banned_hosts, managed.node.violations()), (0, vec![]));
     }
 }
@@ -109,7 +109,7 @@ fn req_e38_an_earned_ban_closes_all_links_of_the_host_and_keeps_it_out() {
 }
 
 #[test]
-fn req_e38_each_kind_of_mismatch_has_its_ban() {
+fn req_e38_each_kind_of_mismatch_has_its_own_ban_reason() {
     let foreign = [&[0xe3, 0xe1, 0xf3, 0xe8][..], &[0; 20]].concat();
     for (bytes, reason) in [
         (foreign, BanReason::NetworkMismatch),
@@ -203,7 +203,7 @@ fn req_e38_a_requested_ban_closes_a_dialled_peer_which_is_dialled_again_when_the
     let done = handle.ban(addresses[0].ip(), None).unwrap();
     managed.run(secs(3_600));
     assert_eq!(done.wait(), Ok(Ok(())));
-    assert_eq!((managed.ready(), managed.places()), (0, 0));
+    assert_eq!((managed.ready(), managed.slots_in_use()), (0, 0));
     assert_eq!(banned(&managed), [(Host::of(addresses[0].ip()), BanReason::Manual, 1)]);
     assert_eq!(managed.known(addresses[0]).status, PeerStatus::Banned(BanReason::Manual));
     let bans = handle.bans().unwrap();

@@ -85,7 +85,7 @@ fn threat_p24_the_caps_apply_to_dialled_peers() {
     }
     managed.remember(&ports, PeerStatus::Unknown);
     managed.run(secs(1));
-    assert_eq!(managed.places(), 2);
+    assert_eq!(managed.slots_in_use(), 2);
     assert_eq!(holds(&managed), [DialHold::HostFull]);
     assert_eq!(managed.node.stats().dial_holds.count(DialHold::HostFull), 1);
 }
@@ -122,11 +122,11 @@ fn req_e26_the_caps_do_not_apply_to_a_fixed_list() {
     assert_eq!(config.max_per_host, 8);
     let mut managed = ManagedWorld::at(world, config, Watcher::default());
     managed.run(secs(1));
-    assert_eq!(managed.places(), 12);
+    assert_eq!(managed.slots_in_use(), 12);
 }
 
 /// Builds a managed world at its maximum of 60 peers, which has accepted one peer a second. Every third peer is from
-/// the range 9.9.0.0/16, and each other peer is from a range of its own.
+/// the range 9.9.0.0/16, and each of the remaining peers is from a range of its own.
 fn full_managed(evict_inbound: bool) -> (ManagedWorld, Stranger) {
     let config = manager().with_target_peers(1).with_max_peers(60).with_evict_inbound(evict_inbound);
     let mut managed = ManagedWorld::new(config);
@@ -148,7 +148,7 @@ fn threat_p26_a_newcomer_evicts_the_youngest_peer_of_the_largest_range() {
     managed.welcome(&mut stranger, 60, ip("7.7.7.7"));
     let ControlEvent::PeerEvicted { address, .. } = managed.events()[0] else { panic!("{:?}", managed.events()) };
     assert_eq!(address.ip(), IpAddr::from([9, 9, 1, 57]), "the youngest peer of the largest range");
-    assert_eq!((managed.ready(), managed.places(), managed.ends()), (60, 60, vec![LocalCause::Evicted.into()]));
+    assert_eq!((managed.ready(), managed.slots_in_use(), managed.ends()), (60, 60, vec![LocalCause::Evicted.into()]));
     assert!(stranger.receive(57).1);
     assert_eq!(managed.count("rejected_over_capacity"), 0);
     managed.stop();
@@ -171,7 +171,7 @@ fn threat_p25_a_flood_evicts_only_its_own_peers() {
         .collect();
     assert_eq!(evicted.len(), 200);
     assert!(evicted.iter().all(|address| matches!(address, IpAddr::V4(ip) if ip.octets()[..2] == [9, 9])));
-    assert_eq!((managed.ready(), managed.places()), (60, 60));
+    assert_eq!((managed.ready(), managed.slots_in_use()), (60, 60));
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn threat_p26_dialled_and_trusted_peers_are_never_evicted() {
     for link in 0..35_u64 {
         managed.welcome(&mut stranger, link, Some(IpAddr::from([9, 9, 1, link as u8])));
     }
-    assert_eq!(managed.places(), 40);
+    assert_eq!(managed.slots_in_use(), 40);
     managed.welcome(&mut stranger, 40, ip("7.7.7.7"));
     assert_eq!((managed.count("peer_evicted"), managed.count("rejected_over_capacity")), (0, 1));
 }

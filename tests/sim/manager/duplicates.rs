@@ -39,7 +39,7 @@ fn req_e31_a_second_dial_to_an_address_is_refused_at_any_stage_of_the_first() {
     stranger.reset(1);
     managed.run(secs(1));
     assert_eq!(
-        (managed.places(), asked(&mut managed, theirs)),
+        (managed.slots_in_use(), asked(&mut managed, theirs)),
         (0, Ok(())),
         "a waiting address can be dialled on request"
     );
@@ -92,7 +92,7 @@ fn threat_p18_two_loops_that_dial_each_other_at_once_keep_exactly_one_link() {
     run(&mut worlds, secs(4 * 3_600));
     for managed in &worlds {
         assert_eq!(
-            (managed.ready(), managed.places(), managed.node.stats().links),
+            (managed.ready(), managed.slots_in_use(), managed.node.stats().links),
             (1, 1, 1),
             "{:?}",
             managed.events()

@@ -17,7 +17,7 @@ fn starved(errno: i32, time: Duration) -> (ManagedWorld, Vec<SocketAddr>) {
     managed.remember(&addresses, PeerStatus::Unknown);
     managed.world.fail_sometimes(managed.node.net().host(), Site::Connect, errno, 1);
     managed.run(time);
-    assert_eq!((managed.ready(), managed.places()), (0, 0));
+    assert_eq!((managed.ready(), managed.slots_in_use()), (0, 0));
     assert!(managed.count("connection_failed") > 0);
     for address in &addresses {
         let known = managed.known(*address);

@@ -71,7 +71,8 @@ fn bad_checksums() -> Vec<u8> {
     wrong.repeat(102)
 }
 
-/// The bytes for which this misbehavior is charged once, and the `reject` that answers them, if any.
+/// A misbehavior, the bytes for which the engine charges it once, and the payload of the `reject` that answers these
+/// bytes, if any.
 type Case = (Misbehavior, Vec<u8>, Option<Vec<u8>>);
 
 fn cases() -> Vec<Case> {
@@ -105,7 +106,8 @@ fn cases() -> Vec<Case> {
     ]
 }
 
-/// Lets a peer send `bytes` to the managed loop and close. Returns the payloads of the `reject`s that it received.
+/// Lets a peer send `bytes` to the managed loop and then close the connection. Returns the payloads of the `reject`s
+/// that the peer received.
 fn say(managed: &mut ManagedWorld, bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut stranger = Stranger::new(&managed.world);
     stranger.dial_from(0, managed.address, Some(THEIRS));
@@ -128,8 +130,8 @@ fn said_to(watcher: Watcher, bytes: &[u8]) -> (ManagedWorld, Vec<Vec<u8>>) {
     (managed, rejects)
 }
 
-/// Asserts that `misbehavior` was charged once. Asserts also that the connection was closed and the host banned if,
-/// and only if, the penalty says so.
+/// Asserts that `misbehavior` was charged once. Asserts also that the loop closed the connection if and only if the
+/// penalty is [`Penalty::Disconnect`] or 100 points, and banned the host if and only if the penalty is 100 points.
 fn assert_charged(managed: &ManagedWorld, misbehavior: Misbehavior) {
     let (points, end) = match misbehavior.penalty() {
         Penalty::Points(100) => (100, CloseReason::Misbehaved(misbehavior)),
@@ -217,7 +219,7 @@ fn a_handler_that_wants_a_message_receives_it_before_the_peer_is_charged() {
 }
 
 #[test]
-fn a_loop_that_offers_bloom_filters_charges_none() {
+fn a_loop_that_offers_bloom_filters_does_not_charge_for_them() {
     let config = config().with_services(Services::BLOOM.0).with_manager(manager()).with_ping_interval(Duration::ZERO);
     let mut managed = ManagedWorld::of(World::new(1, Instant::ZERO), config, Watcher::default());
     let both = [frame("filterload", &[0; 10]), frame("filteradd", &[1, 0])].concat();

@@ -43,8 +43,8 @@ fn a_name_is_resolved_again_after_its_last_address_and_ever_more_slowly() {
     managed.world.set_name(NAME, vec![gone(1), gone(2)]);
     managed.run(secs(600));
     let rounds = managed.count("seed_resolved");
-    // The pauses between the rounds are 5, 10, 20, 40, 80, 160 and 320 s, each up to a quarter longer. The dials add to
-    // them.
+    // The pauses between the rounds are 5, 10, 20, 40, 80, 160 and 320 s, each up to a quarter longer. The dials need
+    // additional time.
     assert!((5..=7).contains(&rounds), "{rounds}");
     assert_eq!(managed.count("connection_failed") / 2, rounds);
     managed.world.set_name(NAME, vec![addresses[0].ip()]);

@@ -24,7 +24,7 @@ fn managed_and_stranger(config: ManagerConfig) -> (ManagedWorld, Stranger) {
     (managed, stranger)
 }
 
-/// Lets the managed loop dial the stranger, which completes the handshake as `link`.
+/// Lets the managed loop dial the stranger. The stranger accepts the connection as `link` and completes the handshake.
 fn meet(managed: &mut ManagedWorld, stranger: &mut Stranger, link: u64) {
     managed.settle();
     assert!(stranger.accept(link), "the address is dialled");
@@ -107,7 +107,7 @@ fn req_e20_failed_dials_back_off_ever_longer_and_then_make_the_address_inaccessi
 }
 
 #[test]
-fn req_e20_a_success_resets_the_count() {
+fn req_e20_a_success_resets_the_count_of_failures() {
     let mut managed = ManagedWorld::new(manager().with_target_peers(1).with_max_restarts(0));
     let mut stranger = Stranger::new(&managed.world);
     managed.remember(&[stranger.address()], PeerStatus::Unknown);

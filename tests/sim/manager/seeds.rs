@@ -93,7 +93,7 @@ fn fault_e12_a_reply_with_too_many_addresses_is_used_up_to_the_limit() {
         (resolved(&managed), managed.report().book.len()),
         (vec![(MAX_SEED_ANSWERS, MAX_SEED_ANSWERS)], MAX_SEED_ANSWERS)
     );
-    assert!(managed.places() <= 1, "the addresses are in one range");
+    assert!(managed.slots_in_use() <= 1, "the addresses are in one range");
 }
 
 #[test]

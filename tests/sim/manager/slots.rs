@@ -28,9 +28,9 @@ fn req_e27_a_slot_is_claimed_before_the_dial_and_released_when_the_dial_fails() 
     managed.remember(&[NOBODY], PeerStatus::Unknown);
     managed.world.set_route(NOBODY.ip(), Route::Silent { least: secs(2), most: secs(2) });
     managed.settle();
-    assert_eq!((managed.places(), managed.ready()), (1, 0));
+    assert_eq!((managed.slots_in_use(), managed.ready()), (1, 0));
     managed.run(secs(2));
-    assert_eq!((managed.places(), managed.count("connection_failed")), (0, 1));
+    assert_eq!((managed.slots_in_use(), managed.count("connection_failed")), (0, 1));
     managed.assert_nothing_remains();
 }
 
@@ -40,7 +40,7 @@ fn req_e27_an_undecided_dial_releases_its_slot_in_time() {
     managed.remember(&[NOBODY], PeerStatus::Unknown);
     managed.world.set_route(NOBODY.ip(), Route::Silent { least: secs(100), most: secs(100) });
     managed.run(secs(5) - Duration::from_nanos(1));
-    assert_eq!(managed.places(), 1);
+    assert_eq!(managed.slots_in_use(), 1);
     managed.run(Duration::from_nanos(1));
     managed.assert_nothing_remains();
 }
@@ -59,7 +59,7 @@ fn req_e27_a_reset_releases_the_slot_at_any_stage_of_the_connection() {
             stranger.send(0, &bytes::verack());
             managed.settle();
         }
-        assert_eq!((managed.places(), managed.ready()), (1, usize::from(steps > 1)));
+        assert_eq!((managed.slots_in_use(), managed.ready()), (1, usize::from(steps > 1)));
         stranger.reset(0);
         managed.settle();
         managed.assert_nothing_remains();
@@ -147,7 +147,7 @@ fn req_e27_a_request_claims_a_slot_and_is_refused_when_none_is_free() {
     let answers: Vec<_> = answers.into_iter().map(|answer| answer.wait().unwrap()).collect();
     assert!(answers[0].is_ok() && answers[1].is_ok());
     assert_eq!(answers[2], Err(RequestError::MaxPeers));
-    assert_eq!((managed.places(), managed.ready(), managed.report().dial_records), (2, 2, 2));
+    assert_eq!((managed.slots_in_use(), managed.ready(), managed.report().dial_records), (2, 2, 2));
     managed.stop();
 }
 

@@ -40,7 +40,7 @@ pub(crate) struct Watcher {
     pub(crate) does: Option<fn(&mut Ctx<'_>, PeerId)>,
     /// On a request, the handler charges this misbehavior to all peers. If it is `None`, a request closes all peers.
     pub(crate) charges: Option<Misbehavior>,
-    /// Whether the handler has messages buffered. Otherwise it has them discarded.
+    /// Whether the handler asks for whole messages. Otherwise it discards them.
     pub(crate) wants_messages: bool,
     /// The commands of the messages that the handler received.
     pub(crate) messages: Vec<CommandName>,
@@ -173,7 +173,7 @@ impl ManagedWorld {
 
     pub(crate) fn assert_nothing_remains(&self) {
         assert_eq!(self.node.violations(), []);
-        assert_eq!((self.places(), self.node.stats().links, self.node.net().open_connections()), (0, 0, 0));
+        assert_eq!((self.slots_in_use(), self.node.stats().links, self.node.net().open_connections()), (0, 0, 0));
         assert_eq!((self.report().claims, self.report().hosts, self.report().groups), (vec![], 0, 0));
     }
 
@@ -185,7 +185,7 @@ impl ManagedWorld {
         self.node.inspect().summary.manager.expect("the loop has a manager")
     }
 
-    pub(crate) fn places(&self) -> usize {
+    pub(crate) fn slots_in_use(&self) -> usize {
         self.summary().slots_in_use
     }
 
@@ -236,7 +236,7 @@ impl ManagedWorld {
         self.events().into_iter().filter_map(reason).collect()
     }
 
-    /// Returns each failed connection's moment, with the reported number of failures and next dial.
+    /// Returns the time of each connection failure, with the reported number of failures and the next dial.
     pub(crate) fn failures(&self) -> Vec<(Instant, u32, NextDial)> {
         let failure = |(at, event)| match event {
             ControlEvent::ConnectionFailed { failures, next, .. } => Some((at, failures, next)),

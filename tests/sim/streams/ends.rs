@@ -37,7 +37,7 @@ fn a_graceful_close_sends_the_fed_parts_and_nothing_after_them() {
     assert_eq!(room.seen(0), [Seen::Closed(REQUESTED)]);
 }
 
-/// Builds a block whose header has a wrong checksum.
+/// Builds a `block` message whose header has a wrong checksum.
 fn wrong_block(payload: &[u8]) -> Vec<u8> {
     let mut bytes = frame("block", payload);
     bytes[20] ^= 1;
@@ -107,7 +107,7 @@ fn a_cut_block_is_reported_with_its_received_length_before_the_close() {
 }
 
 #[test]
-fn a_block_that_is_complete_or_not_begun_or_not_streamed_is_not_reported_as_cut() {
+fn a_message_that_is_complete_or_not_begun_or_not_streamed_is_not_reported_as_cut() {
     for bytes in
         [frame("block", &pattern(100)), frame("block", b"")[..23].to_vec(), frame("tx", b"1234")[..26].to_vec()]
     {

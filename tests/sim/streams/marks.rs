@@ -42,8 +42,8 @@ fn reported(room: &Room) -> Vec<u64> {
     marks.collect()
 }
 
-/// A record of the bytes that the peer has read and, for each step, of the number of written bytes and the reported
-/// marks.
+/// A record of the bytes that the peer has read. For each step, it also contains the number of bytes written by then,
+/// and the marks reported by then.
 struct Watch {
     before: usize,
     received: Vec<u8>,
@@ -59,7 +59,7 @@ impl Watch {
         self.steps.push((bytes_sent(room) - self.before, reported(room)));
     }
 
-    /// Reads up to `step` bytes at a time, until `most` bytes have been read in all or no more arrive.
+    /// Reads up to `step` bytes at a time, until at least `most` bytes have been read in all or no more arrive.
     fn read(&mut self, room: &mut Room, raw: &mut RawPeer, most: usize, step: usize) {
         let mut buffer = vec![0; step];
         self.note(room);
@@ -179,7 +179,7 @@ fn a_mark_after_a_message_in_parts_waits_for_that_message_and_for_pings_and_pong
 }
 
 #[test]
-fn a_message_marked_inside_a_callback_is_reported_after_the_flush() {
+fn a_mark_set_inside_a_callback_is_reported_after_the_flush() {
     let (mut room, mut raw, peer) = small_room();
     let watch = Watch::new(&room);
     room.streamer(0).replies.push_back(Task(Box::new(move |ctx| {
@@ -209,7 +209,7 @@ fn a_mark_is_reported_with_the_time_of_its_write() {
 }
 
 #[test]
-fn a_close_reports_the_marks_that_it_still_writes_and_an_abort_drops_them() {
+fn a_close_reports_the_marks_of_the_messages_that_it_still_writes_and_an_abort_drops_them() {
     for is_graceful in [true, false] {
         let (mut room, mut raw, peer) = small_room();
         room.act(0, move |ctx| {

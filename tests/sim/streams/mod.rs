@@ -1,8 +1,8 @@
 //! Messages that are fed or arrive in parts: order, errors, closes and back-pressure.
 //!
-//! The node under test runs [`Task`]s, feeds a [`Source`] as far as its peer accepts it, relays received blocks to
-//! another peer on request, and records all callbacks. Its output is compared with bytes that the library's encoder did
-//! not produce.
+//! The node under test runs [`Task`]s, feeds a [`Source`] as far as its peer accepts it, can relay received blocks to
+//! another peer, and records the events and messages as [`Seen`]. Its output is compared with bytes that the library's
+//! encoder did not produce.
 
 mod broadcast;
 mod ends;
@@ -63,7 +63,7 @@ struct Streamer {
     /// The payload of the current or last message received in parts.
     received: Vec<u8>,
     source: Option<Source>,
-    /// Whether to pause the sender at the next chunk, once.
+    /// Whether the handler pauses the sender at the next chunk. The pause clears this flag.
     pauses: bool,
     /// The peer to which blocks are relayed.
     relays_to: Option<PeerId>,

@@ -171,7 +171,8 @@ impl Model {
         Ok(())
     }
 
-    /// Returns the part to feed and the expected result. If enough of the payload remains, the part is its next slice.
+    /// Returns the part to feed and the expected result. If enough of the payload remains, the part is the
+    /// payload's next slice.
     fn feed(&mut self, len: usize) -> (Bytes, Result<(), RequestError>) {
         let Some((payload, fed)) = &mut self.left else {
             return (pattern(len), if len == 0 { Ok(()) } else { Err(RequestError::NoBody) });

@@ -15,7 +15,7 @@ use peerloop_testkit::simulated::{raw_link, secs};
 use std::time::Duration;
 
 const PART_BYTES: usize = 60_000;
-/// Bytes that may wait in addition to a block: one of our pings every two minutes.
+/// Maximum number of bytes that may wait in addition to a block: a few of our pings, one every two minutes.
 const MAX_PINGS_BYTES: usize = 100;
 const CORRECT: Seen = Seen::Streamed(ChecksumVerdict::Correct);
 
@@ -44,8 +44,8 @@ fn a_receiver_that_pauses_slows_its_sender_and_loses_nothing() {
     assert!(most <= MAX_BODY_WAITING_BYTES + MAX_PINGS_BYTES, "{most} bytes waited");
 }
 
-/// If one bound applied to reading and to sending, both loops would stop reading, and would close the connection after
-/// a minute.
+/// If a long queue of our own messages stopped our reading, as unread replies do, both loops would stop reading, and
+/// would close the connection after a minute.
 #[test]
 fn two_loops_with_long_queues_for_each_other_keep_reading() {
     const MESSAGES: usize = 19;
@@ -190,7 +190,7 @@ fn pings_during_a_large_reply_do_not_close_their_peer_and_are_answered_first() {
         let mut room = Room::new(Conditions::default());
         let (mut raw, peer) = room.add_peer();
         let payload = pattern(4 << 20);
-        // The peer sends at once a message that gets a large reply, and two pings.
+        // The peer sends a message that gets a large reply, and two pings, all in one write.
         let answer: Bytes = frame("block", &payload).into();
         room.streamer(0).answers = Some(if shared { answer.clone() } else { payload.clone() });
         room.streamer(0).answers_in_parts = !shared;

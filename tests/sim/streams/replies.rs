@@ -11,7 +11,7 @@ use peerloop_testkit::bytes::{commands, frame, ping, pong, verack, version};
 use peerloop_testkit::simulated::{RawPeer, TICK, raw_link, secs};
 
 const MESSAGE_BYTES: usize = 20_000;
-/// Number of bytes that the peer's end of the connection holds and that the peer reads at a time.
+/// Number of bytes that the kernel holds for the peer. The peer also reads at most this many bytes at a time.
 const TAKEN_BYTES: usize = 4_096;
 
 /// Builds a room whose node runs `reply` at the next message, and a peer that reads 4 KiB at a time.
