@@ -91,7 +91,7 @@ fn req_e54_a_loop_runs_within_another_loop() {
 }
 
 #[test]
-fn req_e54_a_runtime_receives_events_as_a_stream_and_its_requests_are_awaited() {
+fn req_e54_a_tokio_task_receives_events_as_a_stream_and_awaits_its_requests() {
     let printed = output_of("tokio_tasks");
     for part in ["connection_established", "ready: 1 peer", "addr of 1 bytes", "stopped, with "] {
         assert_eq!(count(&printed, part), 1, "{part}\n{printed}");
@@ -99,7 +99,7 @@ fn req_e54_a_runtime_receives_events_as_a_stream_and_its_requests_are_awaited() 
 }
 
 #[test]
-fn a_refused_connection_ends_the_runtime_example() {
+fn a_refused_connection_ends_the_tokio_example() {
     let node = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port is free");
     let (complaint, _) = complaint_of("tokio_tasks", &["regtest", &node.to_string()]);
     assert!(complaint.starts_with(&format!("Error: the connection to {node} failed")), "{complaint}");

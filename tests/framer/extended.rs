@@ -10,7 +10,7 @@ use peerloop_testkit::framing::{
     Arrival, Choice, Outcome, command, extended, frame, memory, payload, read_arriving, read_whole, rules,
 };
 
-/// The specification's extended ping. A node accepts one but never sends one.
+/// The specification's extended ping. A node accepts extended pings but never sends any.
 const PING: &str =
     "e3e1f3e86578746d7367000000000000ffffffff0000000070696e67000000000000000008000000000000000102030405060708";
 /// The specification's extended header, which announces a block of 4 GiB.

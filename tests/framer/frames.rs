@@ -86,7 +86,7 @@ fn a_payload_in_one_piece_is_not_copied_after_a_cut_header() {
 }
 
 #[test]
-fn the_hash_of_a_whole_payload_is_kept_if_it_is_longer_than_one_block_of_the_hash() {
+fn the_hash_of_a_whole_payload_is_kept_if_the_payload_needs_more_than_one_hash_block() {
     for (len, cut) in [55, 56, 57, 300, 10_000].into_iter().flat_map(|len| [0, 24, 30].map(|cut| (len, cut))) {
         let (bytes, mut framer, mut memory) = (payload(len), MessageFramer::default(), memory());
         let stream = [frame("inv", &payload(100)), frame("tx", &bytes)].concat();

@@ -1,4 +1,4 @@
-//! Bytes that no correct peer sends: the error, how early it is reported, and how much memory it uses.
+//! Bytes that no correct peer sends: the error, how early it is reported, and how much memory such bytes use.
 
 use allocation_counter::{AllocationInfo, measure};
 use peerloop::Network;
@@ -62,7 +62,7 @@ fn garbage_allocates_only_its_error() {
 #[test]
 fn garbage_after_a_part_of_the_magic_allocates_only_its_error() {
     let (mut framer, mut memory, rules) = (MessageFramer::default(), memory(), rules());
-    // The record of a partial frame is allocated once and reused by every link.
+    // The record of a partial frame is allocated once and reused by every later link.
     assert_eq!(next(&mut framer, &MAGIC[..1], &rules, &mut memory), Ok(None));
     framer.reset(&mut memory);
     let cost = measure(|| {

@@ -186,7 +186,7 @@ fn without_a_minimum_rate_a_drip_is_in_time_and_a_stalled_body_is_not() {
     let mut link = Link::new(Delivery::Discard);
     link.rules.min_body_bytes_per_second = 0;
     link.feed(&MAGIC[..1], at(0));
-    assert_eq!(link.overdue(at(20)), Some(Deadline::Header), "a header has no rate");
+    assert_eq!(link.overdue(at(20)), Some(Deadline::Header), "a header's deadline does not depend on the rate");
     link.feed(&head(command(b"tx"), 1_000, [0; 4])[1..], at(20));
     for drip in 1..=100 {
         link.feed(b"x", at(20 + 59 * drip));

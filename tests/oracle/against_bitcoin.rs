@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use std::collections::BTreeSet;
 
 #[test]
-fn every_common_message_is_the_same_both_ways() {
+fn every_common_message_has_the_same_bytes_in_both_codecs() {
     let seen = std::cell::RefCell::new(BTreeSet::new());
     compare_all("common messages against bitcoin", 3_000, any_common(), |message| {
         let ours = message.as_ref();
@@ -63,7 +63,7 @@ fn blocks_and_transactions_have_the_same_hashes_and_roots() {
 }
 
 #[test]
-fn a_block_makes_the_same_compact_block() {
+fn both_codecs_make_the_same_compact_block_of_a_block() {
     let prefill = proptest::collection::btree_set(1..8_usize, 0..4);
     compare_all(
         "compact blocks against bitcoin",

@@ -1,6 +1,6 @@
 //! Messages compared with the crate `chain-gang`. Most of them exist only in this protocol: `protoconf`,
 //! `createstrm`, `streamack`, `authch`, and a `version` with an association id. Bloom filters must have the same
-//! contents, and the crate must write a common message as it has read it.
+//! contents. When the crate reads a common message and writes the message again, the bytes must be the same.
 //!
 //! Both sides must accept the same damaged messages with the same values, and refuse the same ones, except for these
 //! differences. [`Difference`] gives the reasons.
@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | `Form` | refuse a size in a longer form than needed | accepts it |
 //! | `Limit` | refuse texts above the node's limits | has no limits |
-//! | `Association` | accept UUIDs; read up to one byte as no id | accepts any bytes; in a stream, at least one |
+//! | `Association` | accept UUIDs; read ids of 0 or 1 bytes as empty | accepts any bytes; in a stream, at least one |
 //! | `Stream` | know the stream types 0 to 5 | knows 1 to 4 |
 //! | `Policy` | require a stream's policy, which may be empty | treats it as optional |
 //! | `Flag` | read any byte of `relay` but zero as true | reads only 1 as true |
@@ -35,7 +35,8 @@ use proptest::sample::{Index, select};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-/// A listed difference between two results. Each variant's comment says what the SV node does, and thus why we do it.
+/// A listed difference between two results. Each variant's comment describes the SV node's behaviour, which is the
+/// reason for ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Difference {
     /// The node also refuses a longer form than needed.
@@ -201,7 +202,7 @@ fn how_values_differ(ours: &MessageRef<'_>, theirs: &TheirMessage) -> Option<Dif
 /// Returns the listed reason why we refuse a payload that the crate read as `theirs`.
 fn why_we_refuse(theirs: &TheirMessage, payload: &[u8]) -> Option<Difference> {
     let is_no_uuid = |id: &[u8]| id.len() > 1 && (id.len() != 17 || id[0] != 0);
-    // Before the policy are the association id, whose size has one byte in the crate, and the stream type.
+    // The policy follows the association id, whose size has one byte in the crate, and the stream type.
     let policy_at = |id: &[u8]| 1 + id.len() + 1;
     match theirs {
         TheirMessage::Version(message) if is_no_uuid(&message.association_id) => Some(Difference::Association),
@@ -274,7 +275,7 @@ fn size_bytes(first: u8) -> usize {
 }
 
 #[test]
-fn every_own_message_is_the_same_both_ways() {
+fn every_own_message_has_the_same_bytes_in_both_codecs() {
     let counts = RefCell::new(BTreeMap::<_, u64>::new());
     compare_all("own messages against chain-gang", 1_500, any_own(), |message| {
         let ours = message.as_ref();

@@ -1,4 +1,4 @@
-//! Strategies for messages that every codec of this protocol family can represent. They generate our own values.
+//! Strategies for messages that every codec of this protocol family can represent. They generate values of our types.
 
 use peerloop::time::UnixTime;
 use peerloop::wire::{

@@ -8,7 +8,7 @@ const OTHER: LinkId = LinkId::from_u64(1);
 const THIRD: LinkId = LinkId::from_u64(2);
 
 #[test]
-fn a_connection_is_seen_by_both_and_accepted_once() {
+fn a_connection_is_seen_by_both_hosts_and_accepted_once() {
     on_every_kernel(
         |stage| {
             let dialled = stage.dialler.connect(LINK, stage.address);

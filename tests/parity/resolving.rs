@@ -4,7 +4,7 @@ use crate::stage::{Seen, on_every_kernel};
 use std::io::ErrorKind;
 
 #[test]
-fn names_resolve_the_same_way() {
+fn names_resolve_in_the_same_way_on_every_kernel() {
     on_every_kernel(
         |stage| {
             let names = ["localhost", "localhost:7", "127.0.0.1", "127.0.0.1:7", "::1", "[::1]:7", "no\0name"];

@@ -55,7 +55,7 @@ pub(crate) fn on_every_kernel(script: fn(&mut Stage) -> Vec<Seen>, expected: &[S
     }
 }
 
-/// A network whose socket type is erased.
+/// The calls that scripts make to a network, independent of the network's socket type.
 trait Calls {
     fn next_events(&mut self, patience: Duration) -> Vec<Seen>;
     fn wake(&mut self);

@@ -128,7 +128,7 @@ fn req_e15_every_cell_of_the_transition_table_holds() {
 }
 
 #[test]
-fn req_e15_no_accepted_connection_ever_connects_and_none_over_capacity_is_ever_connected() {
+fn req_e15_no_accepted_connection_is_ever_connecting_and_none_over_capacity_is_ever_connected() {
     for state in ConnectionState::ALL {
         assert!(!state.may_become(Connecting, Inbound) && !state.may_become(Connecting, OverCapacity));
         assert!(!Connecting.may_become(state, Inbound) && !Connecting.may_become(state, OverCapacity));
@@ -212,7 +212,7 @@ fn an_accepted_connection_cannot_be_restarted() {
 }
 
 #[test]
-fn a_restart_resets_everything_but_the_restarts() {
+fn a_restart_resets_everything_but_the_number_of_restarts() {
     let mut conn = brought_to(Connected, Outbound).unwrap();
     conn.ping_pong_mut().record_ping(1, at(1));
     conn.set_send_headers_mode();

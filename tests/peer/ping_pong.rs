@@ -17,7 +17,7 @@ fn overdue(pings: &PingPongState, now: Instant) -> BTreeSet<u64> {
 }
 
 #[test]
-fn a_queued_ping_that_overtakes_others_is_sent_with_the_bytes_of_its_new_position() {
+fn a_queued_ping_that_overtakes_others_counts_as_sent_when_its_new_position_is_written() {
     let mut pings = PingPongState::new(Duration::from_secs(30));
     for (nonce, end_offset) in [(1, 100), (2, 132)] {
         assert!(pings.queue_ping(nonce, at(1), end_offset));

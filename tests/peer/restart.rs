@@ -14,7 +14,7 @@ use std::time::Duration;
 const HOUR: Duration = Duration::from_secs(3_600);
 
 #[test]
-fn req_e18_three_restarts_per_hour_counted_from_the_first() {
+fn req_e18_three_restarts_are_allowed_in_the_hour_that_begins_with_the_first() {
     let mut restarts = RestartTracking::new(3, HOUR);
     assert!(restarts.try_restart(at(100)));
     assert!(restarts.try_restart(at(200)));

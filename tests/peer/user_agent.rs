@@ -1,4 +1,4 @@
-//! User agents that are accepted or refused: by default, by pattern, and compared with a naive matcher.
+//! Accepted and refused user agents: the default rules, and patterns, which are compared with a naive matcher.
 
 use super::version;
 use peerloop::config::VersionRules;
@@ -171,7 +171,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases * 8))]
 
     #[test]
-    fn patterns_match_as_a_matcher_that_tries_everything(pattern in "[abA*]{0,6}", agent in "[aBb]{0,8}") {
+    fn the_matcher_agrees_with_one_that_tries_everything(pattern in "[abA*]{0,6}", agent in "[aBb]{0,8}") {
         let expected = match pattern.contains('*') {
             true => names(pattern.as_bytes(), agent.as_bytes()),
             false => !pattern.is_empty() && agent.to_lowercase().contains(&pattern.to_lowercase()),

@@ -78,7 +78,7 @@ fn a_thousand_connections_wait_in_the_backlog_of_a_loop_that_does_not_turn() {
 }
 
 #[test]
-fn two_thousand_peers_get_every_answer() {
+fn two_thousand_peers_get_a_pong_for_every_ping() {
     const PEERS: usize = 2_000;
     const ROUNDS: usize = 3;
     allow_descriptors(2 * PEERS as u64 + 500);

@@ -1,4 +1,4 @@
-//! Dials: their source address, their failures, and the events that report these.
+//! Dials: their source addresses, their failures, and the events that report the failures.
 
 use crate::probe::{ANY_PORT, Node, Seen, regtest, until};
 use peerloop::error::{CloseReason, Deadline, Disconnect, IoStep, RequestError, Shortage, Side};

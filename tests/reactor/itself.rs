@@ -1,4 +1,4 @@
-//! Connections of a loop to itself. Each counts as a failed dial, with and without a peer manager.
+//! A loop that connects to itself. The dial counts as failed, with and without a peer manager.
 
 use crate::probe::{ANY_PORT, Node, PATIENCE, Probe, Seen, regtest, until};
 use peerloop::MioNet;

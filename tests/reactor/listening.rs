@@ -85,7 +85,7 @@ impl Layer for Nameless {
 }
 
 #[test]
-fn fault_e18_a_connection_of_an_unknown_family_is_closed_and_counted_and_delays_no_other() {
+fn fault_e18_a_connection_of_an_unknown_address_family_is_closed_and_counted_and_delays_no_other() {
     let net = Nameless { net: MioNet::new().expect("the kernel provides a poller"), left: 2 };
     let mut reactor = Reactor::with_net(regtest(), net, Probe::default()).expect("the configuration is valid");
     let address = reactor.listen(ANY_PORT).expect("a loopback port is free");

@@ -135,7 +135,7 @@ fn req_e19_a_lost_peer_is_dialled_at_once_and_then_at_growing_intervals_until_it
 }
 
 #[test]
-fn req_e38_a_banned_host_is_closed_not_dialled_and_not_accepted() {
+fn req_e38_a_banned_host_is_closed_and_neither_dialled_nor_accepted() {
     let [bad, good, deserted] = [2, 3, 4].map(own_address);
     let [mut bad_node, mut good_node] = [bad, good].map(|address| Node::listening_on(regtest(), address));
     let mut node = Node::with(managed(fixed(&[bad, good, deserted])));

@@ -88,7 +88,7 @@ fn one_frame_reaches_many_peers() {
 }
 
 #[test]
-fn fault_e19_a_peer_that_does_not_read_fills_its_queue_and_later_receives_all_of_it() {
+fn fault_e19_a_peer_that_does_not_read_fills_its_queue_and_later_receives_every_message() {
     let mut node = Node::new();
     let (mut socket, peer) = BareSocket::ready(&mut node);
     let payload = Bytes::from(frame(&opaque(INV, &pattern(256 << 10))));

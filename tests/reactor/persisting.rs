@@ -34,7 +34,7 @@ impl PeerStore for Shared {
 }
 
 fn batch(id: u64) -> Batch {
-    let host = Host::of(IpAddr::from([203, 0, 113, u8::try_from(id).expect("few batches")]));
+    let host = Host::of(IpAddr::from([203, 0, 113, u8::try_from(id).expect("the test has few batches")]));
     let ban = Ban { host, reason: BanReason::Manual, since: UnixTime::from_secs(1), until: None };
     Batch { id, changes: vec![Change::PutBan(ban)] }
 }
@@ -56,7 +56,7 @@ fn persisted(net: &mut MioNet, batch_id: u64) {
 }
 
 #[test]
-fn req_e29_a_batch_is_durable_once_it_is_answered_and_the_rest_once_the_network_is_dropped() {
+fn req_e29_an_answered_batch_is_durable_and_dropping_the_network_makes_the_rest_durable() {
     let shared = Shared(Arc::new(Mutex::new(MemoryStore::new(&mut StdRng::seed_from_u64(1)))));
     let net = MioNet::new().expect("the kernel provides a poller");
     let mut net = net.with_store(shared.clone()).expect("the system provides a thread");

@@ -273,7 +273,7 @@ pub(crate) fn ping(nonce: u64) -> Vec<u8> {
     frame(&MessageRef::Ping { nonce })
 }
 
-/// Returns bytes without a short period, so that no part equals another.
+/// Returns bytes that do not repeat with a short period, so that a test detects a misplaced part.
 pub(crate) fn pattern(len_bytes: usize) -> Vec<u8> {
     (0..len_bytes as u64).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect()
 }

@@ -63,13 +63,13 @@ const REJECT: MessageRef<'_> =
 const PING: MessageRef<'_> = MessageRef::Ping { nonce: 1 };
 
 #[test]
-fn a_reject_that_is_the_last_message_is_the_reason() {
+fn a_reject_that_is_the_last_message_is_the_close_reason() {
     assert_eq!(reason_after(&[REJECT]), CloseReason::RejectedByPeer(0x11));
     assert_eq!(reason_after(&[REJECT, PING, REJECT]), CloseReason::RejectedByPeer(0x11));
 }
 
 #[test]
-fn a_reject_that_other_messages_follow_is_not_the_reason() {
+fn a_reject_that_other_messages_follow_is_not_the_close_reason() {
     assert_eq!(reason_after(&[REJECT, PING]), CloseReason::ClosedByPeer);
     assert_eq!(reason_after(&[]), CloseReason::ClosedByPeer);
 }

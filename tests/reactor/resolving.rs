@@ -53,7 +53,7 @@ fn an_address_resolves_to_itself() {
 
 #[test]
 fn a_failed_look_up_reports_the_name() {
-    // The first name is reserved for this purpose (RFC 6761). The second cannot even be passed to the system.
+    // The first name is reserved and never resolves (RFC 6761). The second cannot even be passed to the system.
     for name in ["no-such-seed.invalid", "two\0names"] {
         let failure = resolved(name, 1).expect_err("the name has no address");
         assert_eq!(failure.name, name);
@@ -118,7 +118,7 @@ fn look_ups_that_hang_block_neither_each_other_nor_the_loop_nor_its_stop() {
     let (reached, may_go) = (Mutex::new(reached), Mutex::new(may_go));
     let hang = move |_: &str, _| {
         reached.lock().expect("no look-up panics").send(()).expect("the test waits for this signal");
-        // The look-up ends when the test does.
+        // The look-up ends when the test drops the sender.
         let _ = may_go.lock().expect("no look-up panics").recv();
         Err(io::Error::other("too late"))
     };

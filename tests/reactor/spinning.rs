@@ -1,4 +1,4 @@
-//! A loop counts the time it polls for an exact wake-up separately from its work and its sleep.
+//! A loop counts the time of polling for an exact wake-up separately from its work and its sleep.
 
 use peerloop::MioNet;
 use peerloop::api::{Event, Stats};

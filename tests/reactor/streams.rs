@@ -1,4 +1,4 @@
-//! Messages that are fed in parts, over the real kernel: in order with others, with extended headers, and cut off.
+//! Messages that are fed in parts over the real kernel: between other messages, with an extended header, and cut off.
 
 use crate::probe::{BareSocket, Node, PATIENCE, Seen, pattern, ping, until};
 use bytes::Bytes;

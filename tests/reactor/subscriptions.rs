@@ -16,7 +16,7 @@ fn opaque(command: CommandName, payload: &[u8]) -> Vec<u8> {
     frame(&MessageRef::Opaque { command, payload })
 }
 
-/// Returns the frame of [`opaque`] with a wrong checksum.
+/// Returns the same frame as [`opaque`], but with a wrong checksum.
 fn damaged(command: CommandName, payload: &[u8]) -> Vec<u8> {
     let mut bytes = opaque(command, payload);
     bytes[20] ^= 1;

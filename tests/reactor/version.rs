@@ -1,4 +1,4 @@
-//! The loop's own `version` when it dials.
+//! The `version` that a loop sends when it dials.
 
 use peerloop::internals::limits::HEADER_LEN_BYTES;
 use peerloop::wire::Version;

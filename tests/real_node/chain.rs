@@ -48,7 +48,7 @@ fn a_chains_headers_are_linked_and_its_blocks_are_whole() {
 }
 
 #[test]
-fn a_compact_block_names_its_transactions_and_the_node_sends_the_rest_on_request() {
+fn a_compact_block_has_short_ids_and_the_node_sends_the_transactions_on_request() {
     let Some(mut chain) = Chain::start_with(&[]) else { return };
     chain.headers();
     chain.say(Message::SendCmpct(SendCmpct { announce: true, version: SendCmpct::VERSION }));

@@ -10,7 +10,7 @@ use peerloop::wire::{Reject, RejectCode};
 use serde_json::json;
 
 #[test]
-fn a_version_that_the_node_rejects_is_reported_with_its_text() {
+fn a_version_that_the_node_rejects_is_reported_with_the_nodes_reason() {
     let Some(node) = Node::start() else { return };
     let mut observer = Observer::new(config().with_protocol_version(31_799));
     let peer = observer.connect(node.address());
@@ -30,7 +30,7 @@ fn a_version_that_the_node_rejects_is_reported_with_its_text() {
 }
 
 #[test]
-fn a_user_agent_that_the_node_bans_is_closed_without_a_reject() {
+fn a_node_that_bans_our_user_agent_closes_without_a_reject() {
     let Some(node) = Node::start() else { return };
     let mut observer = Observer::new(config().with_user_agent("/cash:1/".to_owned()));
     let peer = observer.connect(node.address());

@@ -68,7 +68,7 @@ impl Node {
     ///
     /// # Panics
     ///
-    /// When it does not start.
+    /// When the node does not start.
     pub(crate) fn start_again(&mut self) {
         self.process = spawn(&self.programs, &self.data, self.address, self.rpc_port, &self.options);
         self.wait_until_it_answers().unwrap_or_else(|problem| panic!("the node does not start again: {problem}"));
@@ -185,7 +185,7 @@ impl Node {
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // Fields are dropped after this, so the folder is removed after the process has ended.
+        // Fields are dropped after this call, so the folder is removed after the process has ended.
         self.kill();
     }
 }

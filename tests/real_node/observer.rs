@@ -46,7 +46,7 @@ pub(crate) enum Happened {
     Closed { reason: CloseReason, state: ConnectionState },
 }
 
-/// Returns our configuration on the node's network, without pings of the engine's own.
+/// Returns our configuration on the node's network. With it, the engine sends no pings of its own.
 pub(crate) fn config() -> Config {
     Config::new(Network::Regtest).with_ping_interval(Duration::ZERO)
 }

@@ -76,7 +76,7 @@ fn req_e13_the_nodes_own_ping_is_answered_with_its_nonce() {
 }
 
 #[test]
-fn req_e14_the_engine_pings_by_itself_one_interval_after_the_handshake() {
+fn req_e14_the_engine_pings_by_itself_and_plans_no_ping_in_advance() {
     let Some(node) = Node::start() else { return };
     let interval = Duration::from_millis(50);
     let mut observer = Observer::new(config().with_ping_interval(interval));

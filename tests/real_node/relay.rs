@@ -20,7 +20,7 @@ fn large_payments(node: &Node) -> Vec<Vec<u8>> {
     let address = node.cli(&["getnewaddress"]);
     let unspent = node.json(&["listunspent"]);
     let unspent = unspent.as_array().expect("the reply is a list");
-    assert_eq!(unspent.len(), COUNT, "a coinbase for each");
+    assert_eq!(unspent.len(), COUNT, "one coinbase for each transaction");
     unspent.iter().map(|output| large_payment(node, &address, output)).collect()
 }
 

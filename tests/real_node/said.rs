@@ -188,8 +188,8 @@ fn every_message_is_accepted_and_none_is_punished() {
     assert_eq!(unsaid, elsewhere.map(CommandName::to_string).collect(), "every other command was sent");
 }
 
-/// Sends a transaction that the node keeps, and three blocks, each in a different way. The node accepts each as its
-/// best block.
+/// Sends a transaction that the node keeps, and three blocks, each in a different way. The node must accept each
+/// block as its best one.
 fn say_transactions_and_blocks(session: &mut Session) {
     let waiting = session.chain.unsent_tx(0, "0.001");
     session.say(Message::Tx(waiting.clone()));

@@ -51,7 +51,7 @@ fn the_node_checks_the_signatures_of_a_revokemid() {
 }
 
 #[test]
-fn the_answer_to_a_challenge_is_refused_for_our_identity_and_not_for_its_form() {
+fn a_sound_answer_to_a_challenge_is_refused_only_because_we_are_no_miner() {
     let Some(mut chain) = Chain::start_with(&[]) else { return };
     let peer = chain.peer;
     let find = |message: &Message| match message {

@@ -134,7 +134,7 @@ fn a_batch_beyond_the_limit_is_refused_as_a_whole() {
 }
 
 #[test]
-fn req_e39_both_stores_hold_the_same_after_the_same_changes() {
+fn req_e39_both_stores_have_the_same_contents_after_the_same_changes() {
     let folder = Folder::new();
     let mut file = RedbStore::open(folder.book()).unwrap().0;
     let mut memory = MemoryStore::new(&mut chance(1));

@@ -6,7 +6,7 @@ use peerloop::store::{KnownPeer, PeerStatus, PeerStore, StoreError, UserAgent};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-/// Returns a peer's rank for eviction. A full book evicts a peer of the lowest rank.
+/// Returns a peer's rank for eviction. A full book evicts a peer of the lowest rank, but never a valid one.
 fn worth(peer: &KnownPeer) -> u8 {
     match peer.status {
         PeerStatus::Inaccessible => 0,
@@ -144,7 +144,7 @@ fn each_peer_of_a_status_is_picked_with_the_same_probability() {
 }
 
 #[test]
-fn a_flood_of_unknown_peers_displaces_no_valid_one() {
+fn a_flood_of_unknown_peers_evicts_no_valid_peer() {
     let mut rng = chance(6);
     let mut store = MemoryStore::with_limit(100, &mut rng);
     for number in 0..60 {

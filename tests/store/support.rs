@@ -84,7 +84,7 @@ pub(crate) fn rich_peer(number: u32, rng: &mut StdRng) -> KnownPeer {
     peer
 }
 
-/// Returns one of the eight statuses.
+/// Returns the status with this number, from 0 to 7.
 pub(crate) fn status(number: u8) -> PeerStatus {
     match number {
         0 => PeerStatus::Unknown,

@@ -67,7 +67,7 @@ fn req_e29_dropping_the_writer_waits_until_all_is_written() {
 }
 
 #[test]
-fn fault_e09_a_fault_is_reported_and_retried_and_excess_batches_are_returned() {
+fn fault_e09_a_failed_write_is_reported_and_retried_and_excess_batches_are_returned() {
     let (store, is_broken, content) = Faulty::new();
     is_broken.store(true, Ordering::Relaxed);
     let (waker, rings) = bell();

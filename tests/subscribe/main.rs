@@ -1,4 +1,4 @@
-//! Subscriptions and replies: compared with models, and with real threads and tasks on both ends.
+//! Subscriptions and replies: checked against models, and with real threads and tasks on both ends.
 
 #![allow(clippy::disallowed_methods, reason = "the tests run listeners on threads")]
 

@@ -1,4 +1,4 @@
-//! Replies: compared with a model, with threads on both ends, and with wakers that call back.
+//! Replies: checked against a model, with threads on both ends, and with wakers that poll during the wake-up.
 
 use peerloop::api::{Pending, Reply};
 use peerloop::error::RequestError;
@@ -40,7 +40,7 @@ struct Model {
     /// Whether the reply was sent or dropped unsent.
     is_decided: bool,
     reply: Option<u32>,
-    /// The bell that rings when the reply is sent or dropped.
+    /// The index of the bell that rings when the reply is sent or dropped; `None` if no task waits.
     waiting: Option<usize>,
 }
 
@@ -221,7 +221,7 @@ fn every_waiting_thread_and_task_gets_its_reply_whenever_it_is_sent() {
         });
         for round in 0..ROUNDS {
             let (reply, pending) = Pending::new();
-            sender.send((reply, round)).expect("the other thread receives all of them");
+            sender.send((reply, round)).expect("the other thread receives every reply");
             if round % 11 != 0 {
                 let expected = if round % 7 == 0 { Err(RequestError::Stopped) } else { Ok(round) };
                 assert_eq!(wait(pending, round), expected);

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 const ITEMS: u64 = 100_000;
 
-/// Receives items on this thread until the end, and asserts that they are in order. Returns the numbers of received
-/// and of lost items.
+/// Receives items on this thread until the subscription ends, and asserts that they are in order. Returns the numbers
+/// of received and of lost items.
 fn listen(subscription: Subscription<Weight>) -> (u64, u64) {
     account(subscription)
 }
@@ -28,7 +28,7 @@ fn account(all: impl Iterator<Item = Received<Weight>>) -> (u64, u64) {
     for received in all {
         match received {
             Received::Lagged { count } => {
-                assert!(count > 0, "a loss has at least one item");
+                assert!(count > 0, "a lag report counts at least one item");
                 lost += count;
             }
             Received::Item(item) => {

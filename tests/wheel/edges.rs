@@ -38,7 +38,7 @@ fn a_key_fires_once_and_not_a_tick_early() {
 }
 
 #[test]
-fn every_slot_of_the_real_wheel_fires_in_its_own_tick() {
+fn in_a_wheel_of_the_engines_size_every_slot_fires_in_its_own_tick() {
     let start = (1 << 32) - 30_000;
     let mut wheel = Wheel::new(WHEEL_SLOTS, start);
     for key in (0..WHEEL_SLOTS as u32).rev() {
@@ -97,7 +97,7 @@ fn a_very_long_sleep_visits_each_occupied_slot_once() {
     wheel.arm(0, u64::MAX);
     wheel.arm(1, (1 << 40) + 3);
     wheel.arm(2, 5);
-    assert_eq!(expired(&mut wheel, 1 << 60), [1, 2], "slot by slot from the first tick on");
+    assert_eq!(expired(&mut wheel, 1 << 60), [1, 2], "in the order of their slots, not of their ticks");
     assert_eq!(wheel.armed_tick(0), Some(u64::MAX));
     wheel.arm(3, (1 << 60) + 1);
     assert_eq!(expired(&mut wheel, (1 << 60) + 1), [3]);

@@ -1,4 +1,4 @@
-//! Tests of the timer wheel: compared with a model that sorts, and at its numeric limits.
+//! The timer wheel, checked against a model that sorts and at the wheel's numeric limits.
 
 mod edges;
 mod model;

@@ -65,7 +65,7 @@ fn an_address_converts_to_a_socket_and_back() {
     assert_eq!(NetAddress::UNSPECIFIED.to_socket(), "[::]:0".parse().unwrap());
     let payload = known_payload("addr");
     let entry = AddressesRef::decode(&payload).unwrap().iter().next().unwrap();
-    assert_eq!(entry.address.to_socket(), "1.2.3.4:8333".parse().unwrap(), "a mapped address is an IPv4 address");
+    assert_eq!(entry.address.to_socket(), "1.2.3.4:8333".parse().unwrap(), "an IPv4-mapped address converts to IPv4");
 }
 
 proptest! {

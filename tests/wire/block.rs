@@ -1,4 +1,4 @@
-//! Blocks: the header is decoded at once, the transactions one by one, up to the first invalid one.
+//! Blocks: decoding reads the header and the count. Iteration reads the transactions, up to the first invalid one.
 
 use crate::chain::{any_block, any_header, assert_every_cut_fails, block_of, encoded};
 use crate::chain::{any_tx, numbered_tx};
@@ -98,7 +98,7 @@ fn a_repeated_transaction_is_reported_as_a_mutation() {
     let good = block_of(any_block_header(), &transactions);
     let repeated: Vec<Tx> = [0, 1, 2, 2].map(numbered_tx).to_vec();
     let bad = block_of(any_block_header(), &repeated);
-    assert_eq!(good.as_ref().hash(), bad.as_ref().hash(), "both have the same hash");
+    assert_eq!(good.as_ref().hash(), bad.as_ref().hash(), "both blocks have the same hash");
     let verdict = |block: &Block| block.as_ref().merkle_tree().unwrap().verdict(block.as_ref().header.merkle_root);
     assert_eq!(verdict(&good), MerkleVerdict::Valid);
     assert_eq!(verdict(&bad), MerkleVerdict::Mutated);

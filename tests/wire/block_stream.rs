@@ -35,7 +35,8 @@ fn stream<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<BlockStreamEve
     (events, Ok(parser.is_complete()))
 }
 
-/// Returns the whole-block parser's result for `payload` as stream events, or `None` if the payload is invalid.
+/// Decodes `payload` as a whole, and returns the events that the stream parser must emit for it. Returns `None` if
+/// the payload is invalid.
 fn whole(payload: &[u8]) -> Option<Vec<BlockStreamEvent>> {
     let block = BlockRef::decode(payload).ok()?;
     let tx_count = block.transactions.len() as u64;
@@ -61,7 +62,8 @@ fn streamed(tx: TxRef<'_>) -> StreamedTx {
     }
 }
 
-/// Returns a transaction with scripts whose sizes are encoded in one byte and in three bytes.
+/// Returns a transaction with short scripts, whose sizes are encoded in one byte, and with long scripts, whose sizes
+/// are encoded in three bytes.
 fn wide_tx() -> Tx {
     let script = [0x6a; 300];
     let input = TxInRef { prev_txid: Hash256::of(b"wide"), prev_index: 7, script: &script, sequence: 8 };

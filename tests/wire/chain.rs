@@ -25,7 +25,7 @@ pub(crate) fn encoded(encode: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     out.split_off(b"before".len())
 }
 
-/// Asserts that every proper prefix of `payload` is reported as truncated.
+/// Asserts that `payload` decodes, and that every proper prefix of it is reported as truncated.
 pub(crate) fn assert_every_cut_fails<'a, T: std::fmt::Debug>(
     payload: &'a [u8],
     decode: impl Fn(&'a [u8]) -> Result<T, WireError>,

@@ -1,4 +1,5 @@
-//! The reader and the writers, compared with naive implementations.
+//! The reader of payload fields and the functions that write such fields: every form of a size, every limit, and
+//! [`Reader::bytes`] compared with a naive reader.
 
 use peerloop::error::WireError;
 use peerloop::internals::codec::{Reader, put_compact_size, put_items, put_var_bytes};
@@ -26,7 +27,7 @@ fn put(size: u64) -> Vec<u8> {
 }
 
 #[test]
-fn every_size_of_one_byte_is_itself() {
+fn a_one_byte_size_equals_its_byte() {
     for byte in 0..=0xfc {
         assert_eq!(compact_size(&[byte]), Ok(u64::from(byte)));
         assert_eq!(put(u64::from(byte)), [byte]);
@@ -37,7 +38,7 @@ fn every_size_of_one_byte_is_itself() {
 }
 
 #[test]
-fn a_size_of_three_bytes_is_accepted_only_if_it_needs_three() {
+fn a_three_byte_size_is_accepted_only_if_one_byte_is_too_short() {
     for number in 0..=u16::MAX {
         let [low, high] = number.to_le_bytes();
         let expected = if number < 0xfd { Err(NON_CANONICAL) } else { Ok(u64::from(number)) };
@@ -53,7 +54,7 @@ fn a_size_of_three_bytes_is_accepted_only_if_it_needs_three() {
 }
 
 #[test]
-fn sizes_of_five_bytes_begin_where_three_end() {
+fn five_byte_sizes_begin_where_three_byte_sizes_end() {
     for number in [0x1_0000, 0x1_0001, 0xff_ffff, 0x100_0000, 0xffff_fffe, 0xffff_ffff_u32] {
         let encoded = [&[0xfe][..], &number.to_le_bytes()].concat();
         assert_eq!(compact_size(&encoded), Ok(u64::from(number)));
@@ -65,7 +66,7 @@ fn sizes_of_five_bytes_begin_where_three_end() {
 }
 
 #[test]
-fn sizes_of_nine_bytes_are_never_accepted() {
+fn nine_byte_sizes_are_never_accepted() {
     for (number, expected) in [
         (0, NON_CANONICAL),
         (0xfc, NON_CANONICAL),
@@ -135,7 +136,7 @@ fn a_field_is_optional_only_at_the_end_of_the_payload() {
 }
 
 #[test]
-fn a_length_is_checked_before_its_bytes_arrive() {
+fn a_length_is_checked_even_if_its_bytes_are_missing() {
     let read = |bytes: &[u8], max_bytes| Reader::new(COMMAND, bytes).var_bytes(max_bytes).map(<[u8]>::to_vec);
     assert_eq!(read(&[], 8), Err(TRUNCATED));
     assert_eq!(read(&[0], 0), Ok(vec![]));

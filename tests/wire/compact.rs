@@ -152,7 +152,7 @@ mod getblocktxn {
     }
 
     #[test]
-    fn positions_and_their_sums_must_fit_32_bits() {
+    fn distances_and_their_sums_must_fit_32_bits() {
         assert_eq!(indexes("00"), Ok(vec![]));
         assert_eq!(indexes("01feffffffff"), Ok(vec![u32::MAX]));
         assert_eq!(indexes("02fefeffffff00"), Ok(vec![u32::MAX - 1, u32::MAX]));

@@ -74,7 +74,7 @@ fn an_association_id_is_decoded_as_in_a_version() {
     };
     let error = |error: fn(CommandName) -> WireError| Err(error(CommandName::STREAMACK));
     assert_eq!(decode(&[]), Ok(AssociationId::Empty));
-    assert_eq!(decode(&[9]), Ok(AssociationId::Empty), "a type alone is the empty id");
+    assert_eq!(decode(&[9]), Ok(AssociationId::Empty), "an id of only a type byte is the empty id");
     assert_eq!(decode(&[0; 17]), Ok(AssociationId::Uuid([0; 16])));
     assert_eq!(decode(&[1; 17]), error(|command| WireError::BadValue { command }));
     assert_eq!(decode(&[0; 16]), error(|command| WireError::BadValue { command }));

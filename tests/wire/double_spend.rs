@@ -12,7 +12,7 @@ use peerloop_testkit::bytes::hex;
 
 const BAD_VALUE: WireError = WireError::BadValue { command: CommandName::DSDETECTED };
 
-/// A branch: its headers, and a Merkle proof that the first header's block contains a transaction.
+/// A branch: its headers in reverse order, and a Merkle proof that the last block contains a transaction.
 #[derive(Clone)]
 struct Fork {
     headers: Vec<BlockHeader>,
@@ -37,7 +37,7 @@ fn proof_of(tx: &Tx, index: usize, txids: &[Hash256], root: Hash256) -> MerklePr
     MerkleProof::from_parts(index as u64, ProofSubject::Tx(tx.clone()), ProofTarget::MerkleRoot(root), branch)
 }
 
-/// Returns a branch of `blocks` blocks on top of `ancestor`. In the last block, `tx` follows the coinbase.
+/// Returns a branch of `blocks` blocks on top of `ancestor`. In each block, `tx` follows the coinbase.
 fn fork(ancestor: Hash256, blocks: usize, tx: &Tx) -> Fork {
     let txids = [numbered_tx(0), tx.clone(), numbered_tx(2)].map(|tx| tx.as_ref().txid());
     let tree: MerkleFrontier = txids.into_iter().collect();
@@ -68,7 +68,7 @@ fn ancestor() -> Hash256 {
     Hash256::of(b"ancestor")
 }
 
-/// Returns a branch of two blocks and a branch of one block. Both spend output 1.
+/// Returns a branch of two blocks and a branch of one block. In each branch, a transaction spends output 1.
 fn double_spend() -> [Fork; 2] {
     [fork(ancestor(), 2, &spending(&[1, 2], 10)), fork(ancestor(), 1, &spending(&[3, 1], 20))]
 }
@@ -111,7 +111,7 @@ fn three_branches_are_a_double_spend_if_each_shares_an_output_with_another() {
 }
 
 #[test]
-fn one_transaction_that_spends_twice_is_not_a_double_spend() {
+fn a_transaction_that_spends_one_output_twice_is_not_a_double_spend() {
     let forks = [fork(ancestor(), 1, &spending(&[1, 1], 1)), fork(ancestor(), 1, &spending(&[2, 2], 2))];
     assert_eq!(verdict(&forks), Err(DoubleSpendFault::NoDoubleSpend));
 }

@@ -1,4 +1,4 @@
-//! Bloom filters: examples from BIP 37 and the reference node's tests, bit for bit, and the limits.
+//! Bloom filters: examples from BIP 37 and from the reference node's tests, which must match bit for bit, and limits.
 
 use crate::chain::{assert_every_cut_fails, encoded};
 use allocation_counter::measure;

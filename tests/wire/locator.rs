@@ -99,7 +99,7 @@ fn naive_heights(tip: u32) -> Vec<u32> {
 
 proptest! {
     #[test]
-    fn any_locator_matches_the_nodes(tip in prop_oneof![0..5_000_u32, any::<u32>()]) {
+    fn any_locator_has_the_heights_that_the_node_would_choose(tip in prop_oneof![0..5_000_u32, any::<u32>()]) {
         let heights: Vec<u32> = locator_heights(tip).collect();
         prop_assert!(heights.len() <= 43);
         prop_assert_eq!(heights, naive_heights(tip));

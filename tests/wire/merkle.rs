@@ -1,4 +1,4 @@
-//! Merkle trees compared with their definition, proofs compared with the trees, and partial trees with both.
+//! Merkle trees compared with their definition, proofs compared with the trees, and partial trees compared with both.
 
 use crate::chain::{any_hash, any_header, assert_every_cut_fails, compact_txids, encoded, numbered_tx};
 use crate::known_payload;
@@ -21,7 +21,8 @@ fn above(left: Hash256, right: Hash256) -> Hash256 {
     Hash256::of(&[left.to_bytes(), right.to_bytes()].concat())
 }
 
-/// Returns the root, and whether the tree is mutated (has an equal pair of hashes), by the definition of the tree.
+/// Computes the root directly from the definition of a Merkle tree. Returns the root, and whether the tree is
+/// mutated, that is, whether two paired hashes are equal.
 fn plain_tree(txids: &[Hash256]) -> (Option<Hash256>, bool) {
     let mut level = txids.to_vec();
     let mut is_mutated = false;
@@ -113,7 +114,7 @@ mod proof {
     }
 
     #[test]
-    fn every_leaf_of_every_small_tree_is_proven_and_no_other() {
+    fn every_leaf_of_every_small_tree_is_proven_and_nothing_else() {
         for len in 1..=9 {
             let txids: Vec<Hash256> = (0..len).map(numbered).collect();
             let header = header_over(&txids);
@@ -291,7 +292,7 @@ mod partial_tree {
     }
 
     #[test]
-    fn a_tree_of_set_bits_ends_when_its_hashes_run_out() {
+    fn a_tree_whose_flag_bits_are_all_set_ends_when_its_hashes_run_out() {
         let head = [&header_over(&[]).encode()[..], &u32::MAX.to_le_bytes()].concat();
         let payload = [&head[..], &[2], &[1; 64], &[0xfd, 0x10, 0x27], &[0xff; 10_000]].concat();
         let message = MerkleBlockRef::decode(&payload).unwrap();

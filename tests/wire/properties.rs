@@ -141,7 +141,7 @@ fn any_signed() -> impl Strategy<Value = Message> {
     ]
 }
 
-/// Selects known messages, including those whose parts must fit each other.
+/// Selects known messages. Some have parts that must fit each other, and no other strategy here generates those.
 fn any_known() -> impl Strategy<Value = Message> {
     let known: Vec<_> = vectors::COMPUTED.iter().chain(&vectors::RECORDED).collect();
     proptest::sample::select(known).prop_map(|(command, frame)| {
@@ -203,7 +203,7 @@ fn assert_stable(command: CommandName, payload: &[u8]) -> Result<(), TestCaseErr
     let Ok(message) = MessageRef::decode(command, payload) else { return Ok(()) };
     prop_assert_eq!(message.command(), command);
     let encoded = encode(&message);
-    prop_assert!(encoded.len() <= payload.len(), "encoding adds nothing");
+    prop_assert!(encoded.len() <= payload.len(), "an encoding is never longer than the payload");
     let again = MessageRef::decode(command, &encoded);
     // A list of transactions is validated only when it is iterated, so it may contain bytes that are never encoded.
     if !matches!(message, MessageRef::Block(_) | MessageRef::BlockTxn(_)) {
