@@ -166,8 +166,8 @@ pub(crate) struct ServeArgs {
     pub(crate) quiet: bool,
 }
 
-/// Flags override variables, which override the settings file. A variable is PEERLOOP_ and the setting in capitals.
-/// SIGHUP reads the file again.
+/// Flags override variables, which override the settings file. A setting's variable is PEERLOOP_ and its name in
+/// capitals. SIGHUP reads the file again.
 #[derive(Args, Debug)]
 #[command(after_help = EXIT_CODES_OF_RUN)]
 pub(crate) struct RunArgs {
@@ -202,7 +202,7 @@ pub(crate) struct PeersArgs {
 pub(crate) enum PeersCommand {
     /// List the peers and the bans
     List {
-        /// Only peers with this status
+        /// Only peers with this status, without the bans
         #[arg(long, value_name = "STATUS", value_parser = status_parser())]
         status: Option<PeerStatus>,
         /// Print as JSON
@@ -370,7 +370,7 @@ fn parse_host_or_peer(text: &str) -> Result<HostOrPeer, String> {
     })
 }
 
-/// The names that help texts use for values that are numbers.
+/// The names that the help shows for values that are numbers.
 const NUMBERS: [&str; 7] = ["N", "N|P%", "TIME", "RATE", "LIST", "SIZE", "FACTOR"];
 
 /// Flags of other load generators, each with the advice for a user who types it here.
@@ -467,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn every_mistake_is_one_line() {
+    fn every_mistake_is_reported_in_one_line() {
         let mistakes: [&[&str]; 10] = [
             &["peerloop", "benhc"],
             &["peerloop", "bench", "--conections", "5"],

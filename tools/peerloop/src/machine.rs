@@ -1,6 +1,6 @@
 //! The limits of this machine: descriptors, ports and source addresses, checked before a run starts.
 //!
-//! Each refusal shows its arithmetic, so that the reader can see which number to change.
+//! A refusal for lack of descriptors or ports shows its arithmetic, so that the reader can see which number to change.
 
 use crate::exit::Failure;
 use crate::output;
@@ -24,7 +24,7 @@ const DESCRIPTORS_IF_UNKNOWN: u64 = 256;
 pub(crate) enum Need {
     /// Connections to nodes elsewhere.
     Dial,
-    /// Connections to a node in this process, which has the other ends.
+    /// Connections to a node in this process: both ends of each connection are here.
     BothEnds,
     /// A node that accepts connections, and also some above its maximum in order to refuse them.
     Accept {
@@ -77,7 +77,8 @@ impl Machine {
     }
 
     /// Returns how many connections above the maximum may be open at once while they are refused: at most
-    /// [`MAX_OVER_CAPACITY`], and at most half of the descriptors besides those of the process and the listeners.
+    /// [`MAX_OVER_CAPACITY`], and at most half of the descriptors that neither the process nor the listeners need. 0
+    /// unless `need` is [`Need::Accept`].
     pub(crate) fn max_over_capacity(&self, need: Need) -> usize {
         let Need::Accept { listeners } = need else { return 0 };
         let room = self.descriptors.saturating_sub(DESCRIPTORS_BESIDE_PEERS.saturating_add(listeners as u64));
@@ -273,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_address_of_another_machine_is_named() {
+    fn a_refusal_names_the_source_address_that_this_machine_lacks() {
         assert_eq!(check_sources(&["127.0.0.3".parse().unwrap()]), Ok(()));
         let refused = check_sources(&["203.0.113.7".parse().unwrap()]).unwrap_err();
         assert!(refused.message.contains("203.0.113.7"), "{}", refused.message);

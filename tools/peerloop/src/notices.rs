@@ -107,8 +107,8 @@ pub(crate) fn end_by_signals_as_init() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns `signals` without those that were ignored when the program started. If `/proc` does not report them,
-/// returns all.
+/// Returns `signals` without those that were ignored when the program started. If `/proc` does not report which
+/// signals are ignored, returns all of `signals`.
 fn not_ignored(signals: &[i32]) -> Vec<i32> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     signals.iter().copied().filter(|&signal| !is_ignored(signal, &status)).collect()

@@ -9,7 +9,7 @@
 //!
 //! Nothing here fails: if the system refuses, the process is slower or larger, but still correct.
 
-/// Prepares for this many open files and sockets. From then on, each uses 8 bytes of the kernel's memory.
+/// Prepares for this many open files and sockets. From then on, the kernel uses 8 bytes for each of them, open or not.
 pub(crate) fn prepare(descriptors: u64) {
     grow_descriptor_table(descriptors);
     return_large_buffers();
@@ -50,7 +50,7 @@ mod tests {
         assert_eq!(table_size(), before, "the table grew for a single descriptor");
         let descriptors = rlimit::increase_nofile_limit(2 * before + 1).expect("the limit can be raised");
         grow_descriptor_table(descriptors);
-        assert!(table_size() >= descriptors && table_size() > before, "it was {before} and is {}", table_size());
+        assert!(table_size() >= descriptors && table_size() > before, "{before} entries became {}", table_size());
         grow_descriptor_table(u64::MAX);
         assert!(table_size() < u64::from(u32::MAX), "a refused size changed the table");
     }

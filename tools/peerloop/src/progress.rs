@@ -53,7 +53,7 @@ impl Progress {
         self.shown = Some(Instant::now());
     }
 
-    /// Returns the number of characters that fit: a line that wraps cannot be redrawn.
+    /// Returns the maximum length of the line in characters: a line that wraps cannot be redrawn.
     fn width(&self) -> usize {
         let columns = match self.style {
             Style::Redrawn => rustix::termios::tcgetwinsize(io::stderr()).map_or(0, |size| usize::from(size.ws_col)),

@@ -123,8 +123,8 @@ fn wait(notices: &Notices, handle: &Handle<ResponderRequest>, quiet: bool) -> Op
     }
 }
 
-/// Waits until the loop has closed its peers and ended, and returns `None`. Returns a second signal if it arrives
-/// before.
+/// Waits until the loop has closed its peers and ended, and returns `None`. If a second signal arrives before that,
+/// returns the second signal at once.
 fn second_signal(notices: &Notices, mut stops: Stops) -> Option<Stop> {
     while let Some(Notice::Stop(stop)) = notices.next(None) {
         if stops.note(stop) {

@@ -43,7 +43,7 @@ impl Watch {
     }
 }
 
-/// Maximum time to wait for a loop's reply at the end.
+/// Maximum time to wait for a loop's reply after a signal has asked the program to end.
 const MAX_ANSWER: Duration = Duration::from_secs(1);
 
 /// Waits for a reply for at most a second, because the loop may hang. Returns `None` if none has arrived.
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn two_lines_at_one_moment_show_zero_rates() {
+    fn two_lines_at_the_same_uptime_show_zero_rates() {
         assert_eq!(rates(&stats(3, 9, 9), &stats(3, 0, 0), &SHOWN), "  frames 0/s  in 0 B/s  out 0 B/s");
     }
 }

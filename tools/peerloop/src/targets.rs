@@ -1,5 +1,5 @@
-//! Targets as people type them: their addresses, their network, and the protection of public ones against accidental
-//! load.
+//! Targets as people type them: their addresses, their network, and the protection of public targets against
+//! accidental load.
 //!
 //! A target is `host`, `host:port`, `[ipv6]` or `[ipv6]:port`; the default port is the network's. An IPv6 address may
 //! name its interface, for example `fe80::1%eth0`. A name represents its addresses, in the order in which the
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn private_addresses_are_recognised_in_mapped_form() {
+    fn private_addresses_are_recognised_also_in_mapped_form() {
         for own in
             ["127.9.9.9", "10.1.1.1", "192.168.0.1", "172.16.0.1", "::1", "fd00::1", "fe80::1", "::ffff:10.0.0.1"]
         {

@@ -1,7 +1,7 @@
 //! Numbers with units, as people type and read them.
 //!
 //! A duration always has its unit, a rate is per second unless it names another unit, a count may end in `k` or `m`.
-//! Nothing is guessed: an invalid text is refused with an example of a valid one.
+//! Nothing is guessed: an invalid text is refused with the reason or with an example of a valid one.
 
 use peerloop::load::Rate;
 use peerloop::time::UnixTime;
@@ -23,7 +23,7 @@ pub(crate) struct Percentiles(pub(crate) Vec<Percentile>);
 /// Maximum number of percentiles: more columns do not fit a line.
 const MAX_PERCENTILES: usize = 12;
 
-/// Minimum time of a run or of one of its phases.
+/// The shortest time above zero that [`parse_time`] accepts.
 const MIN_TIME: Duration = Duration::from_millis(1);
 
 /// Parses a count above zero: `1000`, `1.5k`, `2m`.
@@ -171,7 +171,7 @@ pub(crate) fn parse_percentiles(text: &str) -> Result<Percentiles, String> {
 }
 
 fn parse_percentile(label: &str) -> Result<Percentile, String> {
-    // The label is also a key in the results: no signs and no exponents.
+    // The label is also a key in the results, so it has neither a sign nor an exponent.
     let is_plain = label.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let percent = label.parse::<f64>().ok().filter(|&percent| is_plain && percent > 0.0 && percent <= 100.0);
     match percent {
@@ -182,7 +182,8 @@ fn parse_percentile(label: &str) -> Result<Percentile, String> {
     }
 }
 
-/// Parses an IP address with a port, and names the missing part of an incomplete one.
+/// Parses an IP address with a port. The error gives an example, and advice if the host is missing or the port is
+/// out of range.
 pub(crate) fn parse_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         let (host, port) = text.rsplit_once(':').unwrap_or((text, ""));
@@ -210,8 +211,8 @@ impl Percentile {
     }
 }
 
-/// Formats a share as a percentage: `44 %`, `0.2 %`, `< 0.1 %`, `> 99.9 %`. Only no part at all is shown as 0 %, and
-/// only the whole as 100 %.
+/// Formats a share as a percentage: `44 %`, `0.2 %`, `< 0.1 %`, `> 99.9 %`. Shows 0 % only if `part` is 0, and 100 %
+/// only if `part` is the whole.
 pub(crate) fn show_share(part: u64, whole: u64) -> String {
     let percent = part as f64 / whole.max(1) as f64 * 100.0;
     match percent {
@@ -361,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn times_that_cannot_be_kept_or_shown_are_refused_with_the_reason() {
+    fn unusable_times_are_refused_with_the_reason() {
         assert_eq!(parse_time("0s"), Ok(Duration::ZERO));
         assert_eq!(parse_time_above_zero("1ms"), Ok(Duration::from_millis(1)));
         assert_eq!(parse_time_above_zero("1d"), Ok(Duration::from_secs(86_400)));
@@ -377,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn an_incomplete_address_is_refused_with_its_missing_part() {
+    fn an_invalid_address_is_refused_with_an_example_and_advice() {
         assert_eq!(parse_address("[::1]:1"), Ok("[::1]:1".parse().unwrap()));
         for (text, hint) in [
             (":99999", "; ports are 1 to 65535"),
@@ -441,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_is_not_rounded_to_nothing_or_to_all() {
+    fn a_share_is_not_rounded_to_0_or_100_percent() {
         let shown = [(0, 10), (440, 1_000), (1, 3), (1, 10_000), (9_999, 10_000), (5, 5), (0, 0)]
             .map(|(part, whole)| show_share(part, whole));
         assert_eq!(shown, ["0 %", "44 %", "33.3 %", "< 0.1 %", "> 99.9 %", "100 %", "0 %"]);
@@ -526,7 +527,7 @@ mod tests {
         }
 
         #[test]
-        fn an_accepted_rate_is_within_its_range(text in "[0-9a-z./+-]{0,8}") {
+        fn no_parsed_rate_exceeds_the_maximum(text in "[0-9a-z./+-]{0,8}") {
             if let Ok(rate) = parse_rate(&text) {
                 prop_assert!((0.0..=RATE_MAX_PER_SECOND).contains(&rate.as_per_second()));
             }

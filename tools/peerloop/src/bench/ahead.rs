@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_whose_addresses_all_refuse_fails_with_each_of_them() {
+    fn a_name_whose_addresses_all_refuse_fails_with_a_reason_for_each() {
         let other = "127.0.0.2:1".parse().unwrap();
         let (ahead, dialled) = end(&[&[refusing(), other]]);
         assert_eq!((ahead.ready, dialled), (vec![], 2));

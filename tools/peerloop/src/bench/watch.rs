@@ -74,7 +74,7 @@ struct Watch<'a> {
     plan: &'a Plan,
     stops: Stops,
     pending: Option<Pending<load::Progress>>,
-    /// The time and the number of answered pings of the last line.
+    /// The elapsed time and the number of answered pings that the previous progress line showed.
     line_before: (Duration, u64),
 }
 

@@ -1,4 +1,4 @@
-//! The checks: each judges some of the facts for the wanted peers. A verdict depends on nothing else.
+//! The checks. Each judges whether some of the facts suffice for the wanted peers; a verdict depends on nothing else.
 
 use super::facts::{Clock, Facts};
 use super::{Finding, Verdict, Wanted};
@@ -126,7 +126,7 @@ fn ports(facts: &Facts, Wanted { peers, .. }: Wanted) -> Option<Finding> {
         return Some(finding(NAME, Verdict::Ok, value, means));
     }
     let sources = (peers as u64).div_ceil(ports);
-    let means = format!("{ports} connections to one target; accepted peers need none");
+    let means = format!("{ports} connections to one target; accepted peers need no port");
     Some(finding(NAME, Verdict::Warning, value, means).change(format!(
         "dial several targets, use {sources} addresses with --source-ip, or sysctl -w \
          net.ipv4.ip_local_port_range=\"1024 65535\""
@@ -141,7 +141,8 @@ fn time_wait(facts: &Facts) -> Option<Finding> {
     let per_second = ports / TIME_WAIT_SECS;
     let value = format!("{held} closed ports, tcp_tw_reuse {reuse}");
     let slow = format!(
-        "the side that closes first keeps the port for {TIME_WAIT_SECS} s: {per_second} new connections a second"
+        "the side that closes first keeps the port for {TIME_WAIT_SECS} s, so at most {per_second} new connections a \
+         second"
     );
     Some(match reuse {
         0 => finding(NAME, Verdict::Warning, value, format!("{slow} to one target"))
@@ -431,7 +432,7 @@ mod tests {
 
     #[test]
     fn descriptors_are_judged_to_the_last_one() {
-        assert_eq!(faults(&facts(), 9_985), [], "most commands have one end here");
+        assert_eq!(faults(&facts(), 9_985), [], "most commands have only one end of each connection in this process");
         assert_eq!(faults(&facts(), 19_903), []);
         assert_eq!(faults(&facts(), 19_904), [("descriptors", Verdict::Problem)]);
         let change =
@@ -441,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_is_found_alone() {
+    fn each_fault_changes_exactly_one_verdict() {
         type Fault = (&'static str, Verdict, fn(&mut Facts));
         let cases: [Fault; 18] = [
             ("system files", Verdict::Problem, |facts| facts.system_files = Some((1_900_000, 1_901_000))),
@@ -471,7 +472,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_clock_is_changed_for_a_fast_one_only_if_there_is_one() {
+    fn a_fast_clock_is_suggested_only_if_it_is_available_and_unused() {
         let change = |current: &str, available: &str| {
             let source = Some((current.to_owned(), available.to_owned()));
             let slow = Clock { source, read: Duration::from_micros(1), ..facts().clock };
@@ -483,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_number_of_peers_is_a_problem_and_no_overflow() {
+    fn the_largest_number_of_peers_is_a_problem_and_does_not_overflow() {
         assert!(all(&facts(), wanted(usize::MAX)).iter().any(|finding| finding.verdict == Verdict::Problem));
     }
 }

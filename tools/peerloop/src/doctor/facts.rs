@@ -19,7 +19,7 @@ const CLOCK_READS: u32 = 10_000;
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
     pub(super) machine: Machine,
-    /// The soft and the hard limit of open files before this process raised its own.
+    /// The soft and the hard limit of open files, read before this process raised its soft limit.
     pub(super) descriptor_limits: Option<(u64, u64)>,
     /// Number of files that the whole system has open, and its maximum.
     pub(super) system_files: Option<(u64, u64)>,
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn unexpected_formats_are_unknown() {
+    fn a_text_in_an_unexpected_format_has_no_number() {
         for text in ["", "1 2", "x y z", "1 2 3 4"] {
             assert_eq!(parse_system_files(text), None, "{text}");
         }

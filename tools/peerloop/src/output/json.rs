@@ -1,7 +1,7 @@
 //! The common parts of all JSON outputs: the schema number, the tool, the exit, and the formatting.
 //!
-//! Times are in nanoseconds. Integers stay below 2^53, because most readers of JSON store numbers as floats; a value
-//! that may be larger is a string.
+//! Durations are in nanoseconds. Integers stay below 2^53, because most readers of JSON store numbers as floats; a
+//! value that may be larger is a string.
 
 use serde::Serialize;
 use serde::ser::Serializer;

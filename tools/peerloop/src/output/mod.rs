@@ -118,7 +118,7 @@ pub(crate) enum Sink {
     File {
         path: PathBuf,
         file: File,
-        /// Whether the file was created here and is not written yet; if so, dropping the value removes it.
+        /// Whether the file was created here and is not written yet; if so, dropping the sink removes the file.
         is_empty: bool,
     },
 }

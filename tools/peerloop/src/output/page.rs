@@ -14,7 +14,8 @@ impl Page {
         self.0.push('\n');
     }
 
-    /// Adds a line of parts after a label; parts that do not fit continue below the first.
+    /// Adds a line: the label, and the parts separated by `gap`. Parts that do not fit continue on the next line, below
+    /// the first part.
     pub(crate) fn parts<T: AsRef<str>>(&mut self, label: &str, gap: &str, parts: impl IntoIterator<Item = T>) {
         self.0.push_str(label);
         let indent = label.chars().count();
@@ -58,7 +59,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn wrapped_text_keeps_its_words_and_the_width(words in proptest::collection::vec("[a-z]{1,20}", 1..60)) {
+        fn wrapped_text_keeps_its_words_and_fits_the_width(words in proptest::collection::vec("[a-z]{1,20}", 1..60)) {
             let sentence = words.join(" ");
             let mut page = Page(String::new());
             page.wrapped("    ", &sentence);

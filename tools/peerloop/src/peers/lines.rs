@@ -107,7 +107,8 @@ pub(super) fn read(file: &Path) -> Result<Vec<Change>, Failure> {
     read.map_err(failed)?.map_err(|what| Failure::run(format!("{name}:{what}; nothing was imported")))
 }
 
-/// Returns the changes that the lines describe, or the first invalid line's error and the numbers of the others.
+/// Returns the changes that the lines describe. If lines are invalid, returns the first one's error, and the numbers of
+/// the other invalid lines.
 fn changes(mut lines: impl BufRead) -> io::Result<Result<Vec<Change>, String>> {
     let (mut changes, mut bans) = (Vec::new(), 0);
     let (mut first, mut more) = (None, Vec::new());
@@ -155,7 +156,7 @@ fn also_bad(numbers: &[usize]) -> String {
 
 fn change(line: &[u8]) -> Result<Change, String> {
     let line: Line = serde_json::from_slice(line).map_err(|error| {
-        // Each line is parsed separately, so every error is reported in line 1.
+        // Each line is parsed separately, so the parser reports every error in line 1.
         error.to_string().replace(" at line 1 column", " at column").replace(char::is_control, "?")
     })?;
     match line {
@@ -308,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ban_of_a_64_is_written_with_its_prefix_and_read_with_or_without_it() {
+    fn a_ban_of_an_ipv6_host_is_written_with_its_prefix_and_read_with_or_without_it() {
         let (_, bans) = examples();
         let line = r#"{"ban":{"host":"2001:db8:1:2::/64","reason":"manual","since":1700000000,"until":1}}"#;
         assert_eq!(export(&[], &bans[1..]).unwrap(), format!("{line}\n"));
@@ -400,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn the_length_and_the_number_of_lines_are_limited() {
+    fn the_length_of_a_line_and_the_number_of_lines_are_limited() {
         let long = format!("\n{}", "x".repeat(MAX_LINE_BYTES as usize + 1));
         assert_eq!(read_text(&long), Err(format!("2: the line has more than {MAX_LINE_BYTES} bytes")));
         let many = "\n".repeat(MAX_LINES + 1);

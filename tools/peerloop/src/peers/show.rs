@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_as_wide_as_its_longest_address() {
+    fn the_address_column_is_as_wide_as_the_longest_address() {
         let peer = |address: &str| KnownPeer::new(address.parse().unwrap(), UnixTime::from_secs(0));
         let (short, long) = (peer("1.2.3.4:1"), peer("[2001:db8:1111:2222:3333:4444:5555:6666]:65535"));
         let columns = |peers: &[KnownPeer]| -> Vec<Option<usize>> {

@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn any_clock_can_be_shown() {
+    fn any_clock_offset_can_be_shown() {
         assert_eq!(clock(0), "same as ours");
         assert_eq!(clock(i64::MAX), "9223372036854775807 s ahead of ours");
         assert_eq!(clock(i64::MIN), "9223372036854775808 s behind ours");

@@ -18,14 +18,14 @@ use prometheus_client::registry::{Registry, Unit};
 use std::fmt;
 use std::time::Duration;
 
-/// A counter: its name, its help, and its value in the counters.
+/// A metric: its name, its help, and the function that reads its value.
 type Row = (&'static str, &'static str, fn(&Counters) -> u64);
 
 const COUNTERS: [Row; 36] = [
     ("turns", "Turns of the loop", |counters| counters.turns),
     ("accepted_connections", "Connections accepted", |counters| counters.accepted),
     ("refused_connections", "Inbound connections refused and closed at once", |counters| counters.refused),
-    ("accept_failures", "Accepts that failed for one connection", |counters| counters.accept_failures),
+    ("accept_failures", "Accepts that failed for one connection only", |counters| counters.accept_failures),
     ("accept_pauses", "Times that accepting had to pause", |counters| counters.accept_pauses),
     ("socket_options_refused", "Socket options that the system refuses", |counters| counters.socket_options_refused),
     ("listeners_bound", "Listeners opened", |counters| counters.listeners_bound),
@@ -204,7 +204,7 @@ impl Metrics<'_> {
         metric.encode(self.family(name, help, unit, metric)?)
     }
 
-    /// Starts a metric of the type of `metric`.
+    /// Starts a metric that has the same type as `metric`.
     fn family<'a>(
         &'a mut self,
         name: &'a str,

@@ -201,7 +201,7 @@ fn write(socket: &mut TcpStream, answer: &[u8], written: &mut usize) -> io::Resu
     Ok(Progress::Done)
 }
 
-/// Reads and discards once; returns whether nothing more has arrived yet.
+/// Reads at most 1 KiB and discards it. Returns `true` if nothing had arrived. Fails if the client has closed its side.
 fn drain(socket: &mut TcpStream) -> io::Result<bool> {
     match socket.read(&mut [0; 1024]) {
         Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
@@ -276,7 +276,8 @@ impl Request {
     }
 }
 
-/// Returns the path of a target, including one in absolute form, as proxies send it: `http://host/path?query`.
+/// Returns the path of a request's target. The target may have the absolute form that proxies send:
+/// `http://host/path?query`.
 fn path_of(target: &str) -> &str {
     let without_scheme = ["http://", "https://"].iter().find_map(|scheme| target.strip_prefix(scheme));
     let path = without_scheme.map_or(target, |rest| rest.find('/').map_or("/", |at| &rest[at..]));
@@ -306,7 +307,7 @@ mod tests {
     use std::net::SocketAddr;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    /// Starts a server of `text`, and returns its address and the counter of its calls for the text.
+    /// Starts a server that serves `text`. Returns its address, and the number of times that it has requested the text.
     fn server(text: Option<&'static str>) -> (SocketAddr, Arc<AtomicUsize>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -334,7 +335,7 @@ mod tests {
                          Content-Length: 7\r\nVary: Accept\r\nConnection: close\r\n\r\n";
 
     #[test]
-    fn a_get_has_the_text_and_a_head_only_its_header() {
+    fn the_reply_to_get_has_the_text_and_the_reply_to_head_has_none() {
         let (address, _) = server(Some("x"));
         assert_eq!(ask(address, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"), format!("{PLAIN}Plain x"));
         assert_eq!(ask(address, b"HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n"), PLAIN);
@@ -367,7 +368,7 @@ mod tests {
             );
             assert_eq!(ask(address, request), expected, "{request:?}");
         }
-        assert_eq!(asked.load(Ordering::Relaxed), answered, "an invalid request read the text");
+        assert_eq!(asked.load(Ordering::Relaxed), answered, "the text was requested for an invalid request");
         assert!(ask(server(None).0, b"GET /metrics HTTP/1.1\r\n\r\n").starts_with("HTTP/1.1 503 Service Unavailable"));
     }
 
@@ -436,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_without_an_end_is_refused_at_its_limit() {
+    fn a_request_head_without_an_end_is_refused_at_the_maximum_size() {
         let (address, _) = server(Some("x"));
         let text = ask(address, &[b'x'; 4 * MAX_HEAD_BYTES]);
         assert!(text.starts_with("HTTP/1.1 431 Request Header Fields Too Large\r\n"), "{text}");

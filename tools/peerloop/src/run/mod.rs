@@ -129,7 +129,7 @@ fn manager(config: &Config) -> &ManagerConfig {
     config.manager.as_ref().expect("the settings have a manager")
 }
 
-/// Checks that the machine has the descriptors for the peers, and returns how many the node may need.
+/// Checks that the machine has the descriptors for the peers, and returns how many descriptors the node may need.
 fn check_machine(config: &Config) -> Result<u64, Failure> {
     let ManagerConfig { max_peers, listen, .. } = manager(config);
     let need = Need::Accept { listeners: listen.len() };
@@ -290,6 +290,6 @@ mod tests {
     #[test]
     fn draining_and_flushing_last_at_most_five_seconds() {
         assert_eq!(MAX_DRAIN + console::MAX_FLUSH, Duration::from_secs(5));
-        assert!(MAX_DRAIN >= SHUTDOWN_GRACE + MIN_BOOK, "the book has no time after the last peer has closed");
+        assert!(MAX_DRAIN >= SHUTDOWN_GRACE + MIN_BOOK, "the book has too little time after the last peer has closed");
     }
 }

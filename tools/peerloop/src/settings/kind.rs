@@ -19,7 +19,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(super) enum Kind {
     Network,
-    /// Four bytes that replace the network's own; the setting may have no value.
+    /// Four bytes that replace the network's magic; the setting may have no value.
     Magic,
     FixedPeers,
     /// Pairs of a command and a size.
@@ -198,7 +198,8 @@ impl Kind {
     }
 }
 
-/// Sorts the fixed peers: addresses with a port are used as they are; all others are names, which the loop resolves.
+/// Sets the fixed peers: an address with a port is dialled as it is; any other text is a name that the loop resolves.
+/// Without fixed peers, sets the normal mode.
 fn read_fixed_peers(manager: &mut ManagerConfig, texts: &[String]) -> Result<(), String> {
     let (mut peers, mut names) = (Vec::new(), Vec::new());
     for text in texts.iter().flat_map(|text| text.split(',')).map(str::trim) {

@@ -5,9 +5,10 @@
 //! a size `2MiB` everywhere. Every resulting value is stored with its source.
 //!
 //! An unknown key or flag, an unreadable value and an invalid combination are errors, and one line describes the
-//! first error with its source. A variable whose name is almost a setting's is an error too. Other variables with the
-//! prefix are ignored, and so are empty ones and those that Kubernetes sets for a service named `peerloop-..`. This
-//! module never reads the environment, and only [`SettingsFile::read`] reads a file.
+//! first error with its source. A variable with the prefix whose name is almost a setting's is an error too; a variable
+//! whose name resembles no setting's is ignored. Empty variables are ignored, and so are those that Kubernetes or
+//! Docker sets for a service whose name begins with `peerloop`. This module never reads the environment, and only
+//! [`SettingsFile::read`] reads a file.
 
 mod file;
 mod kind;
@@ -156,7 +157,7 @@ impl Effective {
                 Some(source) => format!("{source}: "),
             };
             let mut text = format!("{given}{name} {}", error.rule);
-            // The mistake may be in a value with which the rule compares this one, so those values are listed too.
+            // The rule compares this value with others. The mistake may be in one of the others, so all are listed.
             let mut compared: Vec<&str> = error.others.iter().map(|&other| name_of(other)).collect();
             compared.retain(|&other| other != name);
             let mut node = self.node.clone();

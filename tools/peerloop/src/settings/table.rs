@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn the_settings_with_network_defaults_differ_between_networks() {
+    fn only_the_network_and_settings_with_network_defaults_differ_between_networks() {
         for setting in SETTINGS {
             let shown = Network::ALL.map(|network| {
                 let mut node = Node { config: Config::managed(network), ..Node::default() };

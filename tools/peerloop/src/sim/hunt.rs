@@ -1,7 +1,7 @@
 //! Runs seeds, each a world of its own, on the requested number of threads, and ends at the first violation.
 //!
 //! Worlds are independent, so the threads share only a counter and their totals. A panic inside a world is reported
-//! with the command that repeats it.
+//! with the command that runs the world's seed again.
 
 use super::{Plan, Played};
 use crate::exit::{Failure, Stops};
@@ -25,7 +25,7 @@ pub(crate) struct Tally {
     pub(crate) events: u64,
     pub(crate) virtual_time: Duration,
     pub(crate) violations: u64,
-    /// The seed with a violation that is the first in the plan's order, and its first violation.
+    /// The first seed in the plan's order that has a violation so far, and the seed's first violation.
     pub(crate) found: Option<(u64, Violation)>,
     /// The signals that ended the run early. The first ends every world after its current turn, the second ends the
     /// run at once.

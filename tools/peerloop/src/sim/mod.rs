@@ -228,8 +228,8 @@ struct Effort {
 /// as a world without a violation.
 const CALLS_FACTOR: u64 = 10;
 
-/// Returns the smallest tape found that breaks the invariant. If not even the seed's own tape breaks it, or if the
-/// patience ends first, returns the seed's own tape.
+/// Returns the smallest tape found that breaks the invariant. If the seed's own tape does not break it, or if the
+/// patience ends before that is known, returns the seed's own tape.
 fn least_tape(plan: &Plan, seed: u64, invariant: u8, effort: &Effort) -> LeastTape {
     let Effort { runs, patience } = effort;
     let profile = plan.worlds.profile();
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tape_whose_world_does_not_end_counts_as_without_violation() {
+    fn a_tape_whose_world_does_not_end_counts_as_a_tape_without_a_violation() {
         let play = |tape: &Tape, profile, patience: &_| play_on(tape, profile, patience, 1);
         let plan = Plan { play, ..plan("on-and-on") };
         let (_, find) = search_quietly(&plan);

@@ -1,4 +1,4 @@
-//! `bench`: its table, its files, and its exits.
+//! `bench`: its printed report, its files, and its exit codes.
 
 use crate::{ResultFile, Running, peerloop};
 use base64::Engine;
@@ -37,7 +37,7 @@ fn assert_counts_add_up(json: &Value) {
 }
 
 #[test]
-fn the_table_shows_every_part() {
+fn the_printed_report_has_every_part() {
     let run = short(&[]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert_eq!(run.stderr, "", "stderr is not empty, despite -q");
@@ -75,7 +75,7 @@ fn the_json_file_has_its_keys_and_counts_that_add_up() {
     let file = ResultFile::new("keys.json");
     let run = short(&["--json", file.path(), "--seed", "18446744073709551615", "--percentiles", "50,99.99"]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
-    assert!(run.stdout.contains(file.path()), "the table does not name the file");
+    assert!(run.stdout.contains(file.path()), "the printed report does not name the file");
     let json = file.json();
     assert_counts_add_up(&json);
     assert_eq!(number(&json, "/schema"), 2);
@@ -148,7 +148,7 @@ fn unanswered_pings_are_in_every_percentile_and_in_every_output() {
 }
 
 #[test]
-fn the_timeline_has_whole_seconds_and_counts_every_answer() {
+fn the_timeline_has_a_row_for_each_second_and_counts_every_pong() {
     let file = ResultFile::new("timeline.json");
     let run =
         peerloop(&["bench", "-c", "5", "-r", "200", "-d", "2500ms", "--warmup", "0s", "--json", file.path(), "-q"]);
@@ -222,7 +222,7 @@ fn a_refused_port_fails_the_run_with_the_cause() {
 }
 
 #[test]
-fn a_node_that_refuses_the_first_connection_gets_no_other() {
+fn a_node_that_closes_the_first_connection_gets_no_other() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let node = std::thread::spawn(move || {
@@ -235,7 +235,7 @@ fn a_node_that_refuses_the_first_connection_gets_no_other() {
     assert!(run.complaint().contains("is --network right"), "{}", run.complaint());
     let listener = node.join().unwrap();
     listener.set_nonblocking(true).unwrap();
-    assert!(listener.accept().is_err(), "a second connection was made, although wrong networks lead to a ban");
+    assert!(listener.accept().is_err(), "a second connection was opened, which risks a ban");
 }
 
 #[test]
@@ -304,7 +304,7 @@ fn a_node_at_capacity_fails_the_run_and_is_distinguished_from_a_dead_one() {
     }
 }
 
-/// Returns the text in one line, with its line breaks removed.
+/// Returns the words of the text in one line, with one space between two words.
 fn unbroken(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -365,7 +365,7 @@ fn each_of_two_targets_has_a_row() {
     let lost = "2 of 4 peers remained at the end, fewer than --min-peers 100%, that is 4; 2 of 4 failed: ";
     assert!(reasons[1].as_str().unwrap().starts_with(lost), "a signal hid another reason: {reasons:?}");
     let planned = [0, 1].map(|index| row(index, "planned"));
-    assert!(planned[0] - planned[1] <= 1, "operations are not assigned to the targets in turn: {planned:?}");
+    assert!(planned[0] - planned[1] <= 1, "pings are not assigned to the targets in turn: {planned:?}");
     assert_eq!(planned.iter().sum::<u64>(), number(&json, "/counts/planned"));
     assert!(json["targets"][1]["ping_rtt_percentiles"]["50"].is_number(), "{json}");
     for address in [first_address, second_address] {
@@ -382,7 +382,7 @@ fn a_wrong_network_is_suspected() {
 }
 
 #[test]
-fn source_addresses_are_used_in_turn() {
+fn several_source_addresses_can_be_used() {
     let run = short(&["--source-ip", "127.0.0.2/30", "--source-ip", "127.0.0.9"]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert!(run.stdout.contains("ready 20   lost 0"), "{}", run.stdout);
@@ -439,7 +439,7 @@ fn the_second_interrupt_reports_at_once() {
     assert!(run.stdout.contains("partial stopped at once by a second signal, SIGINT"), "{}", run.stdout);
     let json = file.json();
     assert_counts_add_up(&json);
-    assert!(number(&json, "/counts/timed_out") > 0, "no ping timed out, although the node answered none");
+    assert!(number(&json, "/counts/timed_out") > 0, "no ping timed out, although the stopped node answers none");
     assert_eq!((number(&json, "/exit/code"), &json["run"]["partial"]), (131, &true.into()));
 }
 
@@ -471,7 +471,7 @@ fn a_full_disk_fails_the_run() {
     let run = short(&["--json", "/dev/full"]);
     assert_eq!(run.code, Some(1));
     assert!(run.complaint().contains("writing /dev/full: "), "{}", run.complaint());
-    assert!(run.stdout.contains("verdict: "), "the table is not printed: {}", run.stdout);
+    assert!(run.stdout.contains("verdict: "), "the report is not printed: {}", run.stdout);
 }
 
 #[cfg(target_os = "linux")]

@@ -1,6 +1,6 @@
 //! The program from a user's view: run as a process, checked by exit code, stdout and stderr.
 //!
-//! Everything stays on loopback. Time limits are many times the expected durations.
+//! All connections stay on loopback. Time limits are many times the expected durations.
 
 mod bench;
 mod doctor;
@@ -89,7 +89,8 @@ impl Running {
         (node, address)
     }
 
-    /// Starts a node on a free port that may open `descriptors` descriptors, and returns it with its address.
+    /// Starts a node on a free port, and returns it with its address. The node may have at most `descriptors` open
+    /// descriptors.
     pub(crate) fn serve_under(descriptors: u64) -> (Self, String) {
         let mut shell = Command::new("sh");
         let script = format!("ulimit -n {descriptors}; exec \"$0\" \"$@\"");
@@ -152,7 +153,7 @@ impl Running {
         Self::spawn(shell)
     }
 
-    /// Sends a signal until the program ends: an early repetition does not count as a second signal.
+    /// Sends a signal again and again until the program ends: an early repetition does not count as a second signal.
     pub(crate) fn signal_until_it_ends(&mut self, name: &str) {
         while self.child.try_wait().expect("the process can be polled").is_none() {
             self.signal(name);

@@ -1,7 +1,8 @@
 //! The preparation of `serve` for many peers: a descriptor table of its full size, and an allocator that returns
 //! memory.
 //!
-//! Only Linux reports both in `/proc`, and only glibc keeps freed memory.
+//! Only Linux reports both in `/proc`, and only glibc keeps freed memory. The last tests check that signals end the
+//! program when it is process 1.
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
 
 use crate::{Running, folder};
@@ -80,8 +81,8 @@ fn claim(payload_len: u64, sent_bytes: usize) -> Vec<u8> {
     [header.encode(MAGIC).to_vec(), vec![0x55; sent_bytes]].concat()
 }
 
-/// Waits until `look` returns true. The number that it returns shows the progress: it is printed at the end, or
-/// reported at a timeout.
+/// Waits until `look` returns true. `look` also returns a number that shows the progress; the last number is printed at
+/// the end, or reported at a timeout.
 #[track_caller]
 fn until(what: &str, mut look: impl FnMut() -> (bool, u64)) {
     let began = Instant::now();

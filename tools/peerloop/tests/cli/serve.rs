@@ -73,7 +73,7 @@ fn a_second_signal_does_not_wait_for_a_silent_peer() {
     let (mut node, address) = Running::serve(&[]);
     // This peer never closes its end, so a graceful stop takes seconds.
     let _silent = TcpStream::connect(&address).unwrap();
-    assert_eq!(peerloop(&["probe", &address, "--network", "regtest"]).code, Some(0), "the node did not accept both");
+    assert_eq!(peerloop(&["probe", &address, "--network", "regtest"]).code, Some(0), "the node refused the probe");
     node.signal_until_it_ends("TERM");
     let node = node.finish();
     assert_eq!(node.code, Some(143), "{}", node.stderr);

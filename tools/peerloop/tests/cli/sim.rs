@@ -1,4 +1,4 @@
-//! `sim`: seeds are run, repeated and replayed. No violation can be caused here, so unit tests check a violation's
+//! `sim`: seeds are run, and a tape is replayed. No violation can be caused here, so unit tests check a violation's
 //! text.
 
 use crate::usage::refused;

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 const LIMIT: u64 = 200;
 /// Number of visitors that connect to the node.
 const VISITORS: usize = 1_000;
-/// The time for which the CPU time of the node without descriptors is measured.
+/// The duration of each measurement of the node's CPU time while the node can accept no visitor.
 const STARVED: Duration = Duration::from_millis(1_500);
 /// Maximum wait for each step, longer than any step needs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -98,7 +98,7 @@ fn read_input(mut visitor: &TcpStream, received: &mut Vec<u8>) -> bool {
 }
 
 #[test]
-fn serve_refuses_visitors_without_descriptors_and_accepts_again_once_some_disconnect() {
+fn serve_refuses_visitors_when_descriptors_run_out_and_accepts_again_once_some_disconnect() {
     let (node, address) = Running::serve_under(LIMIT);
     let mut visitors = visit_all(&address);
     until("no visitor waits", || count(&visitors, Reception::Waits) == 0);

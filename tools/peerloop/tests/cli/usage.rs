@@ -143,7 +143,7 @@ fn a_file_that_cannot_be_written_is_found_before_the_run() {
 }
 
 #[test]
-fn two_outputs_in_one_file_are_refused_before_the_run_under_any_name() {
+fn two_outputs_to_the_same_file_are_refused_even_by_different_paths() {
     let folder = folder();
     let (result, dotted) = (folder.file("result"), folder.file("./result"));
     let refused = |json: &str, hgrm: &str, parts: &[&str]| {

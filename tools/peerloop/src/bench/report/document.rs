@@ -1,7 +1,8 @@
 //! The results of a bench: the one model from which every output format is rendered.
 //!
-//! The serialized model is the JSON output, with the fields in the same order. Fields that JSON omits contain facts
-//! in words or in full, for the other formats. This file never reads the generator's report: see `build`.
+//! The serialized model is the JSON output, with the fields in the same order. JSON omits a few fields that only the
+//! other formats show, for example the explanation of a failure. This file never reads the generator's report: `build`
+//! does.
 
 use super::ending::Ending;
 use super::view::{Table, View};
@@ -241,6 +242,6 @@ pub(super) enum Trust {
 pub(super) struct Ended {
     pub(super) code: u8,
     pub(super) reason: String,
-    /// In the order in which exit codes apply.
+    /// The reasons in the order in which their exit codes apply; the first one determines `code`.
     pub(super) reasons: Vec<Ending>,
 }

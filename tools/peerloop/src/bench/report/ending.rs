@@ -8,7 +8,7 @@ use peerloop::load::{self, EarlyEnd, EndCause, Phase, Report, TargetReport, Verd
 use serde::Serialize;
 use std::time::Duration;
 
-/// One reason for an exit code other than 0; only the reason is part of the JSON form.
+/// One reason for an exit code other than 0. Only the text `reason` is part of the JSON output.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub(super) struct Ending {

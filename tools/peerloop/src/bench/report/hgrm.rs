@@ -1,15 +1,15 @@
 //! The percentile spectrum of a histogram as text, in the format of the public HdrHistogram plotter.
 //!
 //! Four columns: the value in milliseconds, the percentile as a ratio, the number of latencies up to the value, and
-//! `1/(1-percentile)`, which the last row omits because it is infinite. Each time the distance to 100 % halves, the
-//! step between two percentiles halves too.
+//! `1/(1-percentile)`, which the row for 100 % omits because it is infinite. Each time the distance to 100 % halves,
+//! the step between two percentiles halves too.
 
 use super::document::Document;
 use super::view::View;
 use hdrhistogram::Histogram;
 use std::fmt::Write;
 
-/// Rows for each halving of the distance to 100 %.
+/// Number of rows for each halving of the distance to 100 %.
 const TICKS_PER_HALF_DISTANCE: u32 = 5;
 const NANOS_PER_MILLI: f64 = 1e6;
 
@@ -69,7 +69,8 @@ fn row(text: &mut String, nanos: u64, quantile: f64, count: u64) {
     text.push('\n');
 }
 
-/// Returns the number of slots in one bucket: twice the number of values that are distinguished, as a power of two.
+/// Returns the number of sub-buckets in one bucket: twice the number of values that a bucket distinguishes, rounded up
+/// to a power of two.
 fn sub_buckets(histogram: &Histogram<u64>) -> u64 {
     (2 * 10u64.pow(u32::from(histogram.sigfig()))).next_power_of_two()
 }
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_with_an_exact_rank_does_not_reach_the_next_sample() {
+    fn a_percentile_with_an_exact_rank_does_not_count_the_next_latency() {
         let text = rendered(1..=1_000);
         let rows: Vec<&str> = text.lines().filter(|line| line.contains(" 0.750000000000 ")).collect();
         assert_eq!(rows, ["    0.000750 0.750000000000        750           4.00"]);

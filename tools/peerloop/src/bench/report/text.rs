@@ -13,7 +13,7 @@ use std::time::Duration;
 /// Maximum number of targets with a row of their own; more rows would hide the following lines.
 const MAX_TARGET_ROWS: usize = 20;
 
-/// From this p99 of the send lag on, the table says that pings were sent late.
+/// If the p99 of the send lag is at least this, the report states that pings were sent late.
 const GAP_TO_MENTION: Duration = Duration::from_millis(1);
 
 /// The share of a CPU that counts as a whole CPU.
