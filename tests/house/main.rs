@@ -98,6 +98,11 @@ fn only_tests_plant_bugs() {
 }
 
 #[test]
+fn property_tests_follow_the_default_number_of_cases() {
+    check_each(rules::cases_follow_the_default);
+}
+
+#[test]
 fn the_library_is_safe_code() {
     check_each(rules::the_library_has_no_unsafe_code);
     let root = fs::read_to_string(root().join("src/lib.rs")).expect("the library has a root");
@@ -146,7 +151,7 @@ fn the_lock_file_is_committed() {
 #[test]
 fn the_commands_are_executable() {
     use std::os::unix::fs::PermissionsExt;
-    for path in ["tools/test", "tools/real-node", ".ci/run"] {
+    for path in ["tools/test", "tools/public-api", "tools/real-node", "tools/fuzz/run", ".ci/run"] {
         let mode =
             fs::metadata(root().join(path)).unwrap_or_else(|error| panic!("{path}:0: {error}")).permissions().mode();
         assert_eq!(mode & 0o111, 0o111, "{path}:0: chmod +x {path}");

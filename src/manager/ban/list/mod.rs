@@ -45,7 +45,7 @@ pub(crate) enum Outcome {
     },
     /// The host already has this ban, which lasts at least as long.
     Outlasted(Ban),
-    /// The ban has no time left: it has expired, or its length is zero.
+    /// The ban has expired, or its length is zero.
     Over,
     /// The list is full of bans that rank at least as high.
     Full,

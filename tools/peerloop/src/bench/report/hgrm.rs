@@ -155,7 +155,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 4))]
         #[test]
         fn values_and_counts_rise_to_the_last_row(
             nanos in proptest::collection::vec(1u64..3_600_000_000_000, 1..200),
