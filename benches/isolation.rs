@@ -12,9 +12,9 @@
 //! shows for how many milliseconds of each second the node was runnable but did not run. On a machine with other work,
 //! `PEERLOOP_ISOLATION_NODE='chrt --fifo 10'` keeps that work from preempting the node.
 //!
-//! Tables and pools keep their size, so memory is first measured after a wave of 1,000 honest peers has connected and
-//! disconnected in the middle of a message. It is measured again 6 s after the hostile peers have disconnected, or 60
-//! s after with `PEERLOOP_LONG=1`. An argument selects the kinds whose names contain it:
+//! Tables and pools do not shrink once they have grown, so memory is first measured after a wave of 1,000 honest peers
+//! has connected and disconnected in the middle of a message. It is measured again 6 s after the hostile peers have
+//! disconnected, or 60 s after with `PEERLOOP_LONG=1`. An argument selects the kinds whose names contain it:
 //! `cargo bench --bench isolation -- claims`. Only Linux reports memory in `/proc`.
 //!
 //! The node's process is prepared as `peerloop serve` prepares its own: its descriptor table has its full size, and
@@ -45,13 +45,13 @@ use std::time::{Duration, Instant};
 const HOSTILE_PEERS: usize = 1_000;
 const QUIET: Duration = Duration::from_secs(2);
 const UNDER_ATTACK: Duration = Duration::from_secs(5);
-/// The environment variable with the role of a process that this program started: `node`, or `attacker/KIND/ADDRESS`.
+/// The environment variable with a child process's role: `node`, or `attacker/KIND/ADDRESS`.
 const ROLE: &str = "PEERLOOP_ISOLATION_ROLE";
 /// The environment variable with the command that starts the nodes, such as `chrt --fifo 10` on a machine with other
 /// work.
 const NODE_WRAPPER: &str = "PEERLOOP_ISOLATION_NODE";
-/// The environment variable for the size from which glibc returns a freed buffer to the system, and its value here:
-/// the size of the first allocation for a large message.
+/// The environment variable for the minimum size of a buffer that glibc returns to the system when it is freed, and its
+/// value here: the size of the first allocation for a large message.
 const ALLOCATOR: (&str, usize) = ("MALLOC_MMAP_THRESHOLD_", BUFFER_GROWTH_BYTES);
 /// Timeout of each read, longer than any reply needs.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -70,7 +70,8 @@ struct Kind {
     conduct: Conduct,
 }
 
-/// A hostile peer's action in each of its turns.
+/// A hostile peer's conduct. A handshake, or the connect of `Silent`, happens once per connection. Everything else is
+/// repeated in each of the peer's turns.
 enum Conduct {
     /// Connects, and then only checks whether it is still connected.
     Silent,
@@ -336,7 +337,7 @@ impl Peer {
         peer
     }
 
-    /// Pings in a closed loop.
+    /// Pings the node in a closed loop for `time`, and returns the latencies.
     fn ping_for(&mut self, time: Duration) -> LatencySummary {
         let mut latencies = LatencyHistogram::new();
         let (ping, began) = (ping(), Instant::now());
@@ -579,7 +580,7 @@ fn wrong_checksum() -> Vec<u8> {
     bytes
 }
 
-/// Returns a greeting, then the beginning of an inventory of the largest size that a peer may send.
+/// Returns a greeting, then the header and the first 16 KiB of an `inv` that claims the largest accepted payload.
 fn claim() -> Vec<u8> {
     let header = Header { command: CommandName::INV, payload_len: 2 * 1024 * 1024, checksum: Some([0; 4]) };
     [greeting(), header.encode(MAGIC).to_vec(), vec![0; 16 * 1024]].concat()

@@ -42,7 +42,7 @@ pub enum Event<'a> {
     Written {
         /// The mark with which the message was sent.
         mark: u64,
-        /// The moment of the write that carried the last byte.
+        /// The moment of the last byte's write.
         at: Instant,
     },
     /// The peer's `protoconf` has arrived, with the largest message that the peer accepts.

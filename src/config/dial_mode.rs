@@ -1,4 +1,4 @@
-//! The choice of the peers that the manager dials.
+//! The manager's dial mode: it dials peers from the book, or a fixed list.
 //!
 //! A [`DialMode`] is a plain value. [`ManagerConfig`](super::ManagerConfig) has the related limits.
 
@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DialMode {
-    /// Dials peers from the book until there are [`ManagerConfig::target_peers`] peers. Peers that were connected
-    /// before precede peers that were never tried.
+    /// Dials peers from the book until there are [`ManagerConfig::target_peers`] peers. Peers with which
+    /// a handshake was completed precede untried ones.
     ///
     /// [`ManagerConfig::target_peers`]: super::ManagerConfig::target_peers
     Normal,

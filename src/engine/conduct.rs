@@ -11,7 +11,8 @@ use crate::state::LoopState;
 use crate::wire::codec::Reader;
 use crate::wire::{Header, RejectCode, Services};
 
-/// Returns whether a loop with a peer manager buffers a message that the handler discards, in order to judge it.
+/// Returns whether a message that the handler declines is buffered to check it for misbehavior. The loop has a peer
+/// manager.
 pub(super) fn is_judged(state: &LoopState, header: &Header) -> bool {
     let max_bytes = match header.command {
         CommandName::HEADERS => MAX_JUDGED_GATHERED_BYTES,

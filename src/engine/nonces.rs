@@ -1,4 +1,5 @@
-//! The nonces that we sent in handshakes. A peer's `version` with one of them reveals the loop's connection to itself.
+//! The nonces that we sent in handshakes. If a peer's `version` contains one of them, the loop has
+//! connected to itself.
 
 use crate::id::LinkId;
 use std::collections::BTreeMap;

@@ -2,8 +2,8 @@
 //!
 //! The configuration is applied between two requests in a turn, as a whole or not at all. Most settings are read where
 //! they are needed, so they apply at once. Derived values are recomputed, and the walk in
-//! [`rearming`](super::rearming) updates the timers. A lowered limit never closes a connection. The connections of a
-//! banned host that is no longer trusted are closed.
+//! [`rearming`](super::rearming) updates the timers. A lowered limit never closes a connection. If a banned host is
+//! no longer trusted, its connections are closed.
 
 use super::greeting::HandshakeFrames;
 use super::{Engine, framer_rules};

@@ -9,11 +9,10 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AddConnectionError {
-    /// The connection is unusable: it is broken or not connected. A simulated network accepts no connection from an
-    /// embedder.
+    /// The connection is unusable: it is broken or not connected. A simulated network reports every connection of
+    /// an embedder as unusable.
     Unusable(NetworkFailure),
-    /// The inbound connection was refused for a reason that also applies to connections from the loop's
-    /// listeners.
+    /// The inbound connection was refused for a reason that also applies to connections from the loop's listeners.
     Refused(Refusal),
     /// The outbound connection was refused for a reason that also applies to dials.
     NotAllowed(RequestError),

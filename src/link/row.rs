@@ -120,7 +120,7 @@ impl Link {
         self.note_waiting(now);
         let late = now.since(self.send_progress.plus(SEND_STALL_TIMEOUT));
         if !late.is_zero() {
-            // The peer may have freed this room in time, so it gets as much more time as this write is late.
+            // The peer may have freed this room before its deadline. The new deadline is this write's delay from now.
             self.send_progress = now.plus(late).minus(SEND_STALL_TIMEOUT);
         }
     }

@@ -115,7 +115,7 @@ impl Table {
         self.rows.get_mut(id.slot()).filter(|link| link.is_known_by(id))
     }
 
-    /// Returns the id of the link that uses `slot`, if one does.
+    /// Returns the link id in `slot`; `None` if the slot is free or retired.
     pub(crate) fn id_at(&self, slot: u32) -> Option<LinkId> {
         let link = self.rows.get(slot as usize)?;
         (link.generation != u32::MAX).then(|| LinkId::new(slot, link.generation))
@@ -168,8 +168,8 @@ impl Table {
         }
     }
 
-    /// Records that the handler of `lane` requests a peer's free room, and lists the link if there is enough room
-    /// already. Idempotent.
+    /// Records a [`Ctx::pull`](crate::handler::Ctx::pull) by the handler of `lane`, and lists the link if its send
+    /// queue already has enough room. Idempotent.
     pub(crate) fn ask_pull(&mut self, id: LinkId, lane: Lane) {
         if let Some(link) = self.get_mut(id) {
             link.ask_pull(lane);

@@ -107,8 +107,7 @@ pub struct Report {
     pub send_lag: LatencyHistogram,
     /// The delay of the loop's wake-ups.
     pub loop_lag: LatencyHistogram,
-    /// The shortest time that any unanswered ping waited for its pong, counted from its planned moment and from its
-    /// write.
+    /// The shortest waits of unanswered pings: one counted from the planned moment, one from the write.
     pub unanswered_waits: UnansweredWaits,
     /// The length of the intervals of the timeline, a whole number of seconds.
     pub interval: Duration,

@@ -21,8 +21,7 @@ pub struct TargetReport {
     pub work: WorkCounts,
     /// Time from the planned moment of a ping to its pong; `None` for a target after the first 64.
     pub ping_rtt_planned: Option<LatencyHistogram>,
-    /// The shortest time that any unanswered ping waited for its pong, counted from its planned moment and from its
-    /// write.
+    /// The shortest waits of unanswered pings: one counted from the planned moment, one from the write.
     pub unanswered_waits: UnansweredWaits,
 }
 

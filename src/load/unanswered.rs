@@ -4,10 +4,10 @@ use crate::peer::PingInFlight;
 use crate::time::Instant;
 use std::time::Duration;
 
-/// The shortest time that any unanswered ping waited for its pong, counted from its planned moment and from its write;
-/// `None` if there is no such ping.
+/// The shortest waits of unanswered pings: one counted from the planned moment, one from the write; `None` if there is
+/// no such ping.
 ///
-/// The latency of an unanswered ping is unknown, but it exceeds this time. The wait ended with the peer's connection or
+/// The latency of an unanswered ping is unknown, but it exceeds this wait. The wait ended with the peer's connection or
 /// with the drain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

@@ -1,9 +1,9 @@
 //! A loop's output besides bytes: control events, and items for subscribers on other threads.
 //!
 //! A turn's control events are collected here. At the turn's end they are passed on to the log, the handler and the
-//! subscribers. A message is passed on arrival to the publishers whose subscribers want it. Publishers are flushed
-//! once per turn. Without a subscription to messages, a message costs one check. Replies to stop requests wait here
-//! for the loop's end.
+//! subscribers. When a message arrives, it is passed to the publishers whose subscribers want it. Publishers are
+//! flushed once per turn. Without a subscription to messages, a message costs one check. Replies to stop requests wait
+//! here for the loop's end.
 
 use crate::api::{CommandFilter, ControlEvent, MessageEvent, Reply};
 use crate::limits::CONTROL_EVENTS_KEPT;
@@ -41,9 +41,8 @@ impl Outbox {
     /// Keeps the reply to a stop request until the loop's end.
     pub(crate) fn add_stop(&mut self, reply: Reply<()>) {
         if self.stops.len() == self.stops.capacity() {
-            // Abandoned replies are next removed when this capacity is used up, that is, after at least as many further
-            // requests as replies remain.
             self.stops.retain(Reply::is_awaited);
+            // The room is doubled, so that abandoned replies are searched for rarely.
             self.stops.reserve(self.stops.len() + 1);
         }
         self.stops.push(reply);

@@ -24,7 +24,7 @@ pub struct ProvenTxRef<'a> {
 /// ```
 /// use peerloop::wire::{BlockHeader, MerkleProof, ProofSubject, ProofTarget, ProvenTx, ProvenTxRef, Tx};
 ///
-/// // The only transaction of a block is its Merkle root, so its proof has no nodes.
+/// // The id of a block's only transaction is the Merkle root, so the proof has no nodes.
 /// let tx = Tx::from_parts(1, &[], &[], 7);
 /// let txid = tx.as_ref().txid();
 /// let header = BlockHeader { merkle_root: txid, ..BlockHeader::decode(&[0; 80]) };

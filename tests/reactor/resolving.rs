@@ -111,7 +111,7 @@ fn answers_wake_the_loop_which_processes_all_of_them() {
 }
 
 #[test]
-fn look_ups_that_hang_block_neither_each_other_nor_the_loop_nor_its_stop() {
+fn a_hanging_look_up_does_not_block_other_look_ups_the_loop_or_its_stop() {
     const QUESTIONS: u32 = 3;
     let (go, may_go) = channel::<()>();
     let (reached, has_reached) = channel();

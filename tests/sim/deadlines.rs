@@ -13,7 +13,7 @@ use std::time::Duration;
 
 const INSTANT_BEFORE: Duration = Duration::from_nanos(1);
 
-/// Runs for `time`. Asserts that no peer is closed before the last nanosecond of this time.
+/// Runs the stage for `time`. Asserts that no peer is closed before the last nanosecond of this time.
 fn assert_no_peer_is_closed_before(stage: &mut Stage, time: Duration) {
     stage.run_for(time - INSTANT_BEFORE);
     assert_eq!(stage.node.seen().closed, [], "closed too early");
@@ -254,7 +254,7 @@ fn a_body_that_makes_progress_has_no_deadline() {
 }
 
 #[test]
-fn the_time_for_which_a_peer_was_not_read_is_not_charged_to_it() {
+fn a_pause_in_reading_extends_a_peers_deadlines() {
     let player = Player {
         on_message: Some(|ctx, peer| {
             let view = ctx.peer(peer).unwrap();
@@ -292,7 +292,7 @@ fn the_time_for_which_a_peer_was_not_read_is_not_charged_to_it() {
 }
 
 #[test]
-fn the_time_for_which_a_newcomer_was_not_read_is_not_charged_to_its_handshake() {
+fn a_pause_in_reading_extends_the_handshakes_deadline() {
     let player = Player {
         on_event: Some(|ctx, peer, event| {
             if let Event::Opened { .. } = event

@@ -38,7 +38,7 @@ fn a_one_byte_size_equals_its_byte() {
 }
 
 #[test]
-fn a_three_byte_size_is_accepted_only_if_one_byte_is_too_short() {
+fn a_three_byte_size_is_rejected_if_one_byte_is_enough() {
     for number in 0..=u16::MAX {
         let [low, high] = number.to_le_bytes();
         let expected = if number < 0xfd { Err(NON_CANONICAL) } else { Ok(u64::from(number)) };

@@ -5,8 +5,8 @@
 //!
 //! - The first byte that differs from the network's magic is an error. A length above the command's limit is an error
 //!   as soon as the header is complete, before any payload is read. After an error, every call returns the same error.
-//! - The split of the bytes affects only the boundaries of chunks and, if the memory of all links is used up, which
-//!   payloads are dropped.
+//! - The division of the stream among reads affects only the boundaries of chunks and, if the memory of all links is
+//!   used up, the choice of dropped payloads.
 //! - A payload that is complete in the input is returned in place. Any other buffered payload is collected in the
 //!   link's own memory, which grows with the bytes received, not with the bytes claimed. That memory is bounded per
 //!   message and for all links together ([`FramerMemory`]). A payload beyond either bound is skipped and returned as

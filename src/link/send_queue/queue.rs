@@ -1,4 +1,4 @@
-//! The segments that wait on one link, and the number of bytes that were queued ahead.
+//! One link's waiting segments, and the number of bytes queued *ahead*: before the frames that already waited.
 //!
 //! A queue counts only its own bytes. [`SendQueue`](super::SendQueue) maintains the totals of all links in its pool.
 
@@ -14,7 +14,8 @@ pub(crate) struct Queue {
     pub(super) waiting_bytes: usize,
     /// The number of waiting bytes that were queued ahead.
     pub(super) ahead_bytes: usize,
-    /// The number of waiting bytes before those queued ahead, if any: the rest of the frame whose sending has begun.
+    /// The unsent bytes of the partly sent frame. They precede the bytes queued ahead, and are counted only while there
+    /// are any of those.
     pub(super) begun_bytes: usize,
     /// The number of segments up to the end of the bytes queued ahead, if there are any.
     pub(super) ahead_segments: usize,

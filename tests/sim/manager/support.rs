@@ -42,7 +42,7 @@ pub(crate) struct Watcher {
     pub(crate) charges: Option<Misbehavior>,
     /// Whether the handler asks for whole messages. Otherwise it discards them.
     pub(crate) wants_messages: bool,
-    /// The commands of the messages that the handler received.
+    /// The received messages' commands.
     pub(crate) messages: Vec<CommandName>,
 }
 
@@ -95,8 +95,8 @@ impl Handler for Watcher {
     }
 }
 
-/// Configures a manager on a regtest network, where addresses need not be routable. Its cap per host and its rate of
-/// accepted connections are too high to apply.
+/// Configures a manager on a regtest network, where addresses need not be routable. Its limits per host and for
+/// the rate of accepted connections are too high to be reached.
 pub(crate) fn manager() -> ManagerConfig {
     ManagerConfig::new(Network::Regtest).with_max_per_host(1_000).with_accepts_per_host_per_second(1_000_000)
 }
