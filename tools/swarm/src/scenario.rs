@@ -326,7 +326,7 @@ impl Scenario {
     /// sends none to a judged troop.
     fn draw_inside(&mut self, chance: &Chance) {
         for troop in &mut self.troops {
-            let max_inside_bytes = *chance.pick(&[0, 0, 20_000, 60_000]);
+            let max_inside_bytes = *chance.pick(&[0, 0, 20_000, 40_000]);
             if !is_judged(troop) {
                 troop.habit.max_inside_bytes = max_inside_bytes.min(self.grain as u32 * 60);
             }

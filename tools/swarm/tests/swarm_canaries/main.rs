@@ -3,7 +3,10 @@
 use peerloop::internals::{Bug, plant};
 use peerloop::sim::Tape;
 use peerloop_swarm::{Profile, run};
+use std::num::NonZero;
 use std::panic::{self, AssertUnwindSafe};
+use std::sync::Mutex;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Maximum real time until each bug is found.
@@ -39,24 +42,35 @@ fn shows(seed: u64, invariants: &[u8]) -> Option<u8> {
     outcome.violations.iter().map(|violation| violation.invariant).find(|number| invariants.contains(number))
 }
 
-#[test]
+/// Searches for a seed whose world shows `bug`. Returns the line to print, or `None` if the search fails.
 #[expect(clippy::disallowed_methods, reason = "the real time until a bug is found is limited")]
+fn search(bug: Bug) -> Option<String> {
+    let _planted = plant(Some(bug));
+    let began = Instant::now();
+    let (seed, invariant) = (0..MAX_SEEDS)
+        .take_while(|_| began.elapsed() < MAX_TIME)
+        .find_map(|seed| shows(seed, broken_by(bug)).map(|invariant| (seed, invariant)))?;
+    let took = began.elapsed().as_secs_f64();
+    Some(format!("canary: {bug:?}, invariant {invariant}, {took:.2} s, seed {seed}"))
+}
+
+/// A bug is planted in one thread only, so every processor searches for one bug at a time.
+#[test]
 fn every_planted_bug_is_found_by_an_invariant_that_is_meant_for_it() {
     let hook = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));
-    let mut missed = Vec::new();
-    for bug in Bug::ALL {
-        let _planted = plant(Some(bug));
-        let began = Instant::now();
-        let found = (0..MAX_SEEDS)
-            .take_while(|_| began.elapsed() < MAX_TIME)
-            .find_map(|seed| shows(seed, broken_by(bug)).map(|invariant| (seed, invariant)));
-        let took = began.elapsed().as_secs_f64();
-        match found {
-            Some((seed, invariant)) => println!("canary: {bug:?}, invariant {invariant}, {took:.2} s, seed {seed}"),
-            None => missed.push(bug),
-        }
-    }
+    let bugs = Mutex::new(Bug::ALL.into_iter());
+    let next = || bugs.lock().expect("no search panics").next();
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    let found: Vec<(Bug, Option<String>)> = thread::scope(|scope| {
+        let searches = (0..processors)
+            .map(|_| scope.spawn(|| std::iter::from_fn(next).map(|bug| (bug, search(bug))).collect::<Vec<_>>()));
+        let searches: Vec<_> = searches.collect();
+        searches.into_iter().flat_map(|thread| thread.join().expect("no search panics")).collect()
+    });
     panic::set_hook(hook);
+    found.iter().filter_map(|(_, line)| line.as_ref()).for_each(|line| println!("{line}"));
+    let missed: Vec<Bug> = found.iter().filter(|(_, line)| line.is_none()).map(|(bug, _)| *bug).collect();
+    assert_eq!(found.len(), Bug::ALL.len());
     assert!(missed.is_empty(), "the swarm does not find {missed:?}");
 }
