@@ -78,7 +78,7 @@ fn receive_bare(socket: &mut TcpStream, block: &mut [u8]) {
     while left > 0 {
         let room = left.min(block.len());
         let len = socket.read(&mut block[..room]).expect("the sender writes");
-        assert_ne!(len, 0, "the sender stays connected");
+        assert_ne!(len, 0, "the sender has disconnected");
         hasher.update(&block[..len]);
         left -= len;
     }
@@ -145,7 +145,7 @@ fn main() {
     drop(ask);
     sender.join().expect("the sender did not panic");
     let total = PAYLOAD_BYTES as u64 * (messages as u64 + 1);
-    assert_eq!(reactor.handler().bytes, total, "every byte was delivered");
+    assert_eq!(reactor.handler().bytes, total, "not every byte was delivered");
     let [bare, loop_] = times.each_mut().map(|times| median(times));
     let rate = |time: Duration| (PAYLOAD_BYTES >> 20) as f64 / time.as_secs_f64();
     let ratio = bare.as_secs_f64() / loop_.as_secs_f64();

@@ -83,7 +83,7 @@ enum Conduct {
     NeverRead(fn() -> Vec<u8>),
     /// Opens a new connection in place of its old one, and sends this message.
     Reopen(fn() -> Vec<u8>),
-    /// Opens a new connection and closes its old one, every second one with a reset.
+    /// Opens a new connection and closes its old one. Every second peer closes its connections with a reset.
     Reconnect,
 }
 
@@ -586,7 +586,7 @@ fn claim() -> Vec<u8> {
     [greeting(), header.encode(MAGIC).to_vec(), vec![0; 16 * 1024]].concat()
 }
 
-/// Returns an inventory of one item whose count, encoded in nine bytes, claims 2^32 - 1 items.
+/// Returns an inventory that contains one item, but claims 2^32 - 1 items in its count, which is encoded in nine bytes.
 fn count_bomb() -> Vec<u8> {
     let payload = [&[0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0][..], &[0; InventoryItem::LEN_BYTES]].concat();
     let mut bytes = Vec::new();

@@ -2,10 +2,10 @@
 //!
 //! Reading begins with the frames and ends with a sum over every item in them: each hash, each input and output, each
 //! header. Building begins with the message as its crate stores it and ends with the frame, checksum included.
-//! Criterion times each crate separately. The table at the end compares the crates, which alternate for some rounds.
-//! It shows each crate's median time, the ratio of the faster other crate to `peerloop`, and the same ratio without
-//! checksums. For the latter, the checksums of the same payloads are timed separately and subtracted. The time of
-//! `peerloop`'s checksum function is also used for `chain-gang`. `WIRE_TABLE=1` shows the table alone.
+//! Criterion times each crate separately. The table at the end compares the crates, which alternate for some rounds. It
+//! shows each crate's median time, the ratio of the faster other crate's time to `peerloop`'s, and the same ratio
+//! without checksums. For the latter, the checksums of the same payloads are timed separately and subtracted. The time
+//! of `peerloop`'s checksum function is also used for `chain-gang`. `WIRE_TABLE=1` shows the table alone.
 //!
 //! `bitcoin` computes a checksum when a message is wrapped, and stores it. Building with `bitcoin` is therefore
 //! measured as the encoding of a wrapped message plus the computation of one checksum.
@@ -312,7 +312,7 @@ fn sum_bitcoin(message: &NetworkMessage) -> u64 {
     match message {
         NetworkMessage::Ping(nonce) => *nonce,
         NetworkMessage::Inv(list) => {
-            // The kind is a variant here, and all listed items are transactions.
+            // `bitcoin` stores an item's kind as an enum variant. All items here are transactions, whose kind is 1.
             sum_all(list.iter().map(|item| word(&item.network_hash().expect("every listed item has a hash")) ^ 1))
         }
         NetworkMessage::Headers(list) => sum_all(list.iter().map(sum_bitcoin_header)),

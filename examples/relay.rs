@@ -1,8 +1,8 @@
 //! Relays transactions: keeps those that arrive, announces them to all other peers, and serves them on request.
 //!
 //! Run `cargo run --example relay 127.0.0.1:0` to listen on that address, and append the addresses of nodes to connect
-//! to. The relay requests new transactions from the peers that announce them, and does not validate them. It never
-//! sends more than a peer's queue has room for.
+//! to. The relay requests new transactions from the peers that announce them, without validating any. It never sends
+//! more than a peer's queue has room for.
 
 mod setting;
 

@@ -1,8 +1,8 @@
 //! Uses a loop from a tokio runtime: requests are awaited, and events arrive as a stream.
 //!
 //! Run `cargo run --example tokio_tasks`, or append a network and a node, for example `mainnet 192.0.2.1:8333`. The
-//! loop keeps a thread of its own, so no task can delay a peer; that thread wakes the task that waits for a reply or
-//! an event. A runtime that must drive the loop itself waits for the loop's descriptor, as the example
+//! loop keeps a thread of its own, so no task can delay a peer. That thread wakes the task that waits for a reply or an
+//! event. A runtime that must drive the loop itself waits for the loop's descriptor, as the example
 //! `foreign_event_loop` does.
 
 mod setting;

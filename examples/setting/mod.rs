@@ -48,8 +48,8 @@ pub(crate) fn arguments() -> Result<(Network, Vec<SocketAddr>), Box<dyn Error>> 
     Ok((network, arguments.iter().map(node).collect::<Result<_, _>>()?))
 }
 
-/// Returns the network and the first node of the command line, or of a node started in this process if no node is
-/// given.
+/// Returns the network and the address of the first node on the command line. If no node is given, starts one in this
+/// process and returns its address.
 pub(crate) fn network_and_node() -> Result<(Network, SocketAddr), Box<dyn Error>> {
     let (network, nodes) = arguments()?;
     match nodes.first() {

@@ -1,7 +1,7 @@
 //! The misbehavior of a loop's peers so far: each peer's points and bad checksums.
 //!
-//! Only peers with misbehavior have an entry, which is removed with the link. Nothing here closes a connection or bans
-//! a host: the engine does.
+//! Only a peer with misbehavior or bad checksums has an entry, which is removed with the link. Nothing here closes a
+//! connection or bans a host: the engine does.
 
 use crate::error::{Misbehavior, Penalty};
 use crate::id::LinkId;
@@ -15,11 +15,11 @@ use std::collections::btree_map::Entry;
 pub(crate) struct Punishment {
     pub(crate) decision: Decision,
     pub(crate) points: u32,
-    /// The peer's points afterwards.
+    /// The peer's points after this misbehavior.
     pub(crate) score: u32,
 }
 
-/// The misbehavior of connected peers. A peer without misbehavior has no entry.
+/// The misbehavior and the bad checksums of connected peers. A peer without either has no entry.
 #[derive(Debug, Default)]
 pub(crate) struct Conduct {
     scores: BTreeMap<LinkId, Score>,
@@ -50,7 +50,7 @@ impl Conduct {
         }
     }
 
-    /// Removes a link and its charges.
+    /// Removes a link's points and its count of bad checksums.
     pub(super) fn link_removed(&mut self, id: LinkId) {
         self.scores.remove(&id);
         self.bad_checksums.remove(&id);

@@ -35,8 +35,11 @@ impl Duplicates {
         }
     }
 
-    /// Looks for another link to the peer that sent `version`. If the peer connected to us from `address`, this link
-    /// claims the listening address in `version`. A link that this side opened is never a duplicate.
+    /// Looks for another link to the peer that sent `version`. Returns `None` if there is no duplicate, and always for
+    /// a link that this side opened.
+    ///
+    /// If the peer connected to us, its listening address is the IP address of `address` with the port in `version`.
+    /// This link claims that listening address unless another link keeps it.
     ///
     /// `is_long_ready` returns whether the link with the given ID has been ready for longer than two crossing
     /// handshakes can last.

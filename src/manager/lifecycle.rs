@@ -36,8 +36,11 @@ pub(crate) struct Removed {
 }
 
 impl Manager {
-    /// Looks for another link to the peer that sent `version`. If the peer connected to us from `address`, this link
-    /// claims the listening address in `version`. A link that this side opened is never a duplicate.
+    /// Looks for another link to the peer that sent `version`. Returns `None` if there is no duplicate, and always for
+    /// a link that this side opened.
+    ///
+    /// If the peer connected to us, its listening address is the IP address of `address` with the port in `version`.
+    /// This link claims that listening address unless another link keeps it.
     ///
     /// `is_long_ready` returns whether the link with the given ID has been ready for longer than two crossing
     /// handshakes can last.
@@ -53,7 +56,7 @@ impl Manager {
     }
 
     /// Records that a handshake is complete. Stores the facts from the peer's `version` in the book, under the peer's
-    /// listening address.
+    /// listening address if that is known.
     pub(crate) fn handshake_completed(
         &mut self,
         id: LinkId,
@@ -93,7 +96,7 @@ impl Manager {
     }
 
     /// Releases everything that a connection held, decides whether its address is dialled again, and marks the address
-    /// in the book as banned if its host is banned.
+    /// in the book as banned if its host is banned and not trusted.
     ///
     /// `has_ready_peer` is whether any other peer is ready.
     pub(crate) fn link_removed(

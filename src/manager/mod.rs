@@ -336,8 +336,9 @@ impl Manager {
     }
 
     /// Bans the host at `address` for `length`, or for ever if `length` is `None`. Returns the ban, and the ban of
-    /// another host that was removed to make room. Returns `None` if the ban is not added: `length` is zero, the host
-    /// is already banned for at least as long, or the list is full of bans that rank at least as high.
+    /// another host that was removed to make room. Returns `None` if the ban is not added: `length` is zero, the list
+    /// is full of bans that rank at least as high, or the host is already banned for at least as long and `reason` is
+    /// not [`BanReason::Manual`].
     pub(crate) fn ban(
         &mut self,
         address: IpAddr,

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// The time in which an empty bucket fills.
 const FILL_TIME: Duration = Duration::from_secs(2);
-/// Maximum number of hosts in one of the two maps.
+/// Maximum number of hosts in each of the two maps.
 const MAX_HOSTS: usize = MAX_ACCEPT_RATES / 2;
 
 /// The buckets of the hosts that connected recently.
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_has_twice_its_rate_at_first_and_then_its_rate() {
+    fn a_full_bucket_has_the_tokens_of_two_seconds_and_refills_at_the_rate() {
         for per_second in [1, 3, 7, 10, 1_000] {
             let mut rates = rates(per_second);
             assert_eq!(taken(&mut rates, at(5_000), 3 * per_second), 2 * per_second);
@@ -110,7 +110,7 @@ mod tests {
     fn a_host_that_keeps_trying_is_admitted_at_its_rate() {
         let mut rates = rates(10);
         let granted: u32 = (0..100_000).map(|millis| taken(&mut rates, at(millis), 1)).sum();
-        assert_eq!(granted, 20 + 999, "each 100 ms add one token, and the last is added too late");
+        assert_eq!(granted, 20 + 999, "one token is added every 100 ms, the last one after the last try");
     }
 
     #[test]
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_stopped_at_either_end_neither_overflows_nor_refills() {
+    fn a_stopped_clock_adds_no_tokens_at_either_end_of_its_range() {
         for moment in [Instant::ZERO, Instant::MAX.minus(Duration::from_secs(9))] {
             assert_eq!(taken(&mut rates(10), moment, 50), 20);
         }

@@ -28,7 +28,7 @@ fn ip(text: &str) -> IpAddr {
 }
 
 #[test]
-fn a_host_is_full_at_its_maximum_in_every_notation() {
+fn addresses_in_every_notation_count_towards_their_hosts_maximum() {
     let mut admission = admission();
     for text in ["9.9.9.9", "::ffff:9.9.9.9"] {
         assert_eq!(admission.admit(ip(text), Instant::ZERO), Ok(()));

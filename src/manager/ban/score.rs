@@ -53,7 +53,8 @@ pub(crate) struct ChecksumRun {
 impl ChecksumRun {
     /// Pause after which a bad checksum resets the count (SV Node 1.2.2, `-invalidcsinterval`).
     const PAUSE: Duration = Duration::from_millis(500);
-    /// Tolerated number of bad checksums in quick succession (SV Node 1.2.2, `-invalidcsfreq`).
+    /// Tolerated number of successive bad checksums that each followed the previous one too soon (SV Node 1.2.2,
+    /// `-invalidcsfreq`).
     const TOLERATED: u32 = 100;
 
     /// Starts the count with a connection's first bad checksum, at `now`.

@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_ends_with_its_prefix() {
+    fn a_network_contains_exactly_the_addresses_with_its_prefix() {
         let list = trusted(&["192.168.7.9/22", "2001:db8:8000::1/33", "10.0.0.1/32", "::1/128"]);
         for inside in
             ["192.168.4.0", "192.168.7.255", "2001:db8:8000::", "2001:db8:ffff:ffff:ffff::", "10.0.0.1", "::1"]

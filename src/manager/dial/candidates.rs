@@ -8,9 +8,9 @@ use std::net::SocketAddr;
 pub(crate) enum Standing {
     /// A handshake with the address was completed, and its standing has not changed since.
     Valid,
-    /// Never connected, or its earlier standing no longer applies.
+    /// No dial of the address has led to a handshake, or its earlier standing no longer applies.
     Unknown,
-    /// Failed too often, or incompatible.
+    /// The address failed too often, or its peer is incompatible.
     Inaccessible,
 }
 
@@ -19,7 +19,8 @@ pub(crate) trait Candidates {
     /// Returns whether there is no address of any standing to draw.
     fn is_empty(&self) -> bool;
 
-    /// Draws addresses of `standing` at random, at most `tries` of them, until `accept` accepts one.
+    /// Draws addresses of `standing` at random, at most `tries` of them, until `accept` accepts one. Returns the
+    /// accepted address.
     ///
     /// Banned addresses are never drawn. The cost of a draw does not depend on the number of addresses.
     fn pick(

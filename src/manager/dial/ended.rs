@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn req_e06_an_incompatible_peer_is_incompatible_in_every_state() {
+    fn req_e06_a_close_for_incompatibility_has_the_same_meaning_in_every_state() {
         for reason in [
             CloseReason::Wire(WireError::BadMagic { found: [0; 4], network: None }),
             CloseReason::Misbehaved(Misbehavior::TooManyHandshakeMessages),
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn req_e51_a_reason_is_transient_exactly_if_the_dialler_retries_its_address() {
+    fn req_e51_a_reason_is_transient_exactly_if_the_dialler_retries_the_address() {
         for reason in one_of_each() {
             for (ended, state) in ends(reason).into_iter().zip(LIVE) {
                 let is_tried_again = ended.is_failure() || matches!(ended, Ended::Short(_) | Ended::NoNetwork);

@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 pub(super) struct Holds {
     noted: BTreeSet<DialHold>,
     unreported: BTreeSet<DialHold>,
-    /// The moment since which the book has had no candidate and no waiting address; `None` if it has a candidate or a
-    /// waiting address.
+    /// The moment since which there has been neither a candidate in the book nor an address to wait for; `None`
+    /// otherwise.
     no_candidates_since: Option<Instant>,
 }
 

@@ -80,7 +80,7 @@ pub(crate) struct Dialler {
     settings: Settings,
     records: Records,
     pace: Pace,
-    /// The family whose line is served first next time.
+    /// The address family whose line is searched first by the next [`Dialler::next`].
     turn: Family,
     /// The moment before which no address is drawn from the book, because the last draw found none. [`Instant::MAX`]
     /// if only an event can change that.
@@ -237,7 +237,7 @@ impl Dialler {
         }
     }
 
-    /// If a dial is due, records that the table has no row for it.
+    /// Records that the table has no row for a dial, if a peer is wanted and a dial is due.
     pub(crate) fn lacks_row(&mut self, now: Instant) {
         if self.wants_peer() && self.next_at().is_some_and(|due_at| due_at <= now) {
             self.holds.note(DialHold::MaxLinks);
@@ -303,7 +303,7 @@ impl Dialler {
         let order = first.into_iter().chain(others.map(|standing| (standing, Duration::ZERO)));
         let mut order =
             order.filter(|&(standing, _)| !canary!(InaccessibleForgotten) || standing != Standing::Inaccessible);
-        // Whether an address was skipped or not examined. The draw is then repeated later, even without an event.
+        // Whether an address was skipped or the tries ran out. The draw is then repeated later, even without an event.
         let mut has_blocked = false;
         let (mut causes, mut has_resting) = (BTreeSet::new(), false);
         let drawn = order.find_map(|(standing, rest)| {
@@ -404,7 +404,7 @@ impl Dialler {
     /// Records that a dialled connection was closed. The slot is returned separately, when the connection's row is
     /// removed.
     ///
-    /// A call for an unknown address, or a repeated one, has no effect.
+    /// A call for an unknown address and a repeated call have no effect.
     pub(crate) fn ended(&mut self, address: SocketAddr, ended: Ended, now: Instant, rng: &mut impl Rng) -> Departure {
         let address = canonical(address);
         let Some(mut record) = self.records.end(address) else {
@@ -522,8 +522,8 @@ impl Dialler {
         let is_given_up = is_given_up && record.kind == Kind::Drawn;
         let until = now.plus(self.settings.backoff.pause(record.failures.into(), rng));
         match self.pause(address, record, until, now) {
-            // Too many other addresses wait, so this pause was not stored. The low rank prevents an immediate next
-            // draw.
+            // Too many other addresses wait, so this pause was not stored. An inaccessible address is drawn last, so it
+            // is not dialled again at once.
             Decision::Nothing => Decision::Inaccessible,
             _ if is_given_up => Decision::Inaccessible,
             decision => decision,

@@ -1,9 +1,8 @@
 //! The dialler compared with a naive model, under arbitrary events.
 //!
 //! The model stores only plain facts about each address: it has no queue, ordering or index. After each step both must
-//! agree on the live addresses and the number of used slots. Each dial must be allowed by the facts, and each decision
-//! required by them. At the end every address is made reachable, and then there must be as many peers as are wanted
-//! and possible.
+//! agree on the live addresses and the number of used slots. The facts must allow each dial and each decision. At the
+//! end every address is made reachable, and then there must be as many peers as are wanted and possible.
 
 use super::records::State;
 use super::tests::Book;
@@ -346,7 +345,7 @@ impl World {
         assert!(self.dialler.slots.taken() >= least, "{} of {least} peers", self.dialler.slots.taken());
     }
 
-    /// Returns the number of possible peers if no address is banned.
+    /// Returns the number of peers that could be connected if no address were banned.
     fn possible_peers(&self) -> usize {
         let may_be_dialled = |(peer, facts): &(&SocketAddr, &Facts)| {
             let is_given_up = !self.is_fixed() && self.book.standings[*peer].is_none();

@@ -1,10 +1,10 @@
 //! Fixed peers that are known by name: the choice among a name's addresses, and the name's next resolution.
 //!
-//! One address of each name is in the dialler's fixed list. When its dial fails, the name's next address replaces it
-//! at once. After the last address the round is over, and the name is resolved again after a pause that grows like the
-//! pause of a failed dial. A lost connection is first restarted at the same address, up to the dialler's limit on
-//! restarts. After a round with an incompatible peer, the pause has the maximum length. Nothing here resolves a name
-//! or dials.
+//! One address of each name is in the dialler's fixed list. When its dial fails, the name's next address replaces it at
+//! once. A round ends when the last address has failed. The name is then resolved again, after a pause that grows like
+//! the pause of a failed dial. A lost connection is first restarted at the same address, up to the dialler's limit on
+//! restarts. After a round with an incompatible peer, the pause has the maximum length. Nothing here resolves a name or
+//! dials.
 
 use super::backoff::Backoff;
 use super::ended::{Decision, Ended};
@@ -128,7 +128,7 @@ impl FixedNames {
     }
 
     /// Stores `answer`, a query's reply, which is empty if the query failed. Returns the number of usable addresses.
-    /// The dialler then needs the new list.
+    /// The caller must then pass the new list to the dialler.
     pub(crate) fn resolved(
         &mut self,
         query: u32,
@@ -160,8 +160,8 @@ impl FixedNames {
         }
     }
 
-    /// Records that a connection to `address` was closed. Returns whether the address's name now uses another
-    /// address, or none until it is resolved again. The dialler then needs the new list.
+    /// Records that a connection to `address` was closed. Returns whether the address's name now uses another address,
+    /// or none until the name is resolved again. The caller must then pass the new list to the dialler.
     pub(crate) fn ended(
         &mut self,
         address: SocketAddr,
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_without_a_reply_is_abandoned_and_its_late_reply_ignored() {
+    fn a_query_is_abandoned_after_the_timeout_and_a_late_reply_is_ignored() {
         let mut stage = Stage::new(&["node.example"]);
         let late = stage.names.next(START).unwrap();
         assert_eq!((late.name.as_str(), late.port, late.query & QUERY_BIT), ("node.example", 18_444, QUERY_BIT));

@@ -1,7 +1,7 @@
 //! A local outage: no peer is ready, and dials to several network groups have failed within a minute.
 //!
-//! A dial that fails during an outage says nothing about its address. An outage lasts until a peer is ready. Later
-//! failures may be too far apart to show it, because the pauses between dials grow to minutes.
+//! A dial that fails during an outage says nothing about its address. An outage lasts until a peer is ready, even if
+//! its later failures are more than a minute apart: the pauses between dials grow to minutes.
 
 use crate::address::{Host, NetGroup};
 use crate::limits::{MIN_OUTAGE_GROUPS, OUTAGE_WINDOW};
@@ -51,7 +51,8 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    /// Records a failed dial for each second and address. Returns for each dial whether there is an outage after it.
+    /// Records failed dials of these addresses at these seconds. Returns for each dial whether there is an outage after
+    /// it.
     fn verdicts(dials: &[(u64, &str)]) -> Vec<bool> {
         let mut outage = Outage::default();
         let note = |&(secs, address): &(u64, &str)| {

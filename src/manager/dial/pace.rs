@@ -29,8 +29,8 @@ struct FamilyPace {
     /// Minimum time between two dials; zero while there are free ports.
     spacing: Duration,
     next_dial: Instant,
-    /// The moment at which the spacing was last extended. For one spacing after this moment, further failures do not
-    /// extend it again.
+    /// The moment at which the spacing was last extended. Failures within one spacing after this moment do not extend
+    /// the spacing again.
     slowed_at: Instant,
 }
 
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn all_dials_pause_ever_longer_until_one_gets_a_descriptor() {
+    fn all_dials_pause_ever_longer_until_a_dial_starts_to_connect() {
         for shortage in [Shortage::Descriptors, Shortage::Memory] {
             let mut pace = Pace::default();
             let fail = |pace: &mut Pace, now| pace.short_of(shortage, Family::V4, now);

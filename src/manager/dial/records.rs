@@ -151,7 +151,7 @@ impl Records {
         !self.groups.is_free(NetGroup::of(address.ip()))
     }
 
-    /// Returns whether no address is in a line or waits.
+    /// Returns whether no address is to be dialled: the lines are empty, and no address waits.
     pub(super) fn has_none_to_dial(&self) -> bool {
         self.waiting.is_empty() && self.lines.iter().all(VecDeque::is_empty)
     }
@@ -163,7 +163,7 @@ impl Records {
         !is_drawn || self.groups.is_free(NetGroup::of(address.ip()))
     }
 
-    /// Removes and returns the first address of a line. The address is held until it is dialled or set aside.
+    /// Removes and returns the first address of a line. The address is held until it is dialled, set aside or put back.
     pub(super) fn pop_line(&mut self, family: Family) -> Option<SocketAddr> {
         let address = self.lines[family.index()].pop_front()?;
         if let Some(record) = self.by_address.get_mut(&address) {
@@ -264,8 +264,8 @@ impl Records {
         }
     }
 
-    /// Stores the record of an address that has to wait. If there are too many records and none is due, drops the
-    /// record of a drawn address and returns `false`.
+    /// Stores the record of an address that has to wait. If there are too many records and none is due, a drawn
+    /// address's record is dropped instead, and `false` is returned.
     pub(super) fn wait(&mut self, address: SocketAddr, mut record: Record, until: Instant, now: Instant) -> bool {
         if record.kind == Kind::Drawn && self.by_address.len() >= MAX_DIAL_RECORDS && !self.forget_one_due(now) {
             return false;

@@ -71,7 +71,7 @@ impl Seeds {
         self.default_port = config.default_port;
     }
 
-    /// Returns the first moment at which a query is due or is abandoned. `is_hungry` is
+    /// Returns the first moment at which a query is due or is abandoned. `is_hungry` is the result of
     /// [`Dialler::lacks_candidates`](super::Dialler::lacks_candidates).
     pub(crate) fn next_at(&self, is_hungry: bool) -> Option<Instant> {
         let given_up = self.seeds.iter().filter_map(Seed::given_up_at).min();
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn fault_e12_an_endless_reply_is_used_up_to_its_limit() {
+    fn fault_e12_a_reply_is_used_only_up_to_the_limit() {
         let mut seeds = Seeds::new(&config(&["a.example"]), Network::Mainnet);
         let query = seeds.next(START, false).unwrap().query;
         let answer: Vec<SocketAddr> = (0..1_000_u16).map(|n| ([8, 8, (n >> 8) as u8, n as u8], 8_333).into()).collect();

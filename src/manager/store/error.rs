@@ -179,7 +179,7 @@ const fn remedy(kind: io::ErrorKind) -> &'static str {
         io::ErrorKind::IsADirectory => "name a file, not a folder",
         // The file is a pipe or a device, or its disk does not support locks.
         io::ErrorKind::Unsupported => "use an ordinary file on a disk that can lock files",
-        // Only setting aside requires a free name.
+        // All names for files set aside are used.
         io::ErrorKind::AlreadyExists => "remove some of the files set aside earlier",
         _ => "its content is kept; check the disk, or use a file elsewhere",
     }

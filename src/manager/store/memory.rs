@@ -37,7 +37,7 @@ struct Row {
 }
 
 impl MemoryStore {
-    /// Creates an empty book for [`MAX_BOOK_PEERS`] peers, with hashes determined only by `rng`.
+    /// Creates an empty book for up to [`MAX_BOOK_PEERS`] peers. Its hashes depend only on `rng`.
     pub fn new(rng: &mut impl Rng) -> Self {
         Self::with_limit(MAX_BOOK_PEERS, rng)
     }

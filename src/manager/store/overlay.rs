@@ -1,4 +1,4 @@
-//! The book's file under a database that must not change it.
+//! A storage backend through which redb reads the book's file without changing it.
 //!
 //! redb writes to each file that it opens, and repairs one that was not closed cleanly. The overlay redirects these
 //! writes to memory, so the file keeps its bytes and its times, and this process needs no permission to write it.
@@ -14,7 +14,7 @@ use std::io;
 use std::ops::Bound;
 use std::sync::{Mutex, PoisonError};
 
-/// The size of a block. Blocks that were written are kept in memory, at most [`MAX_BOOK_FILE_BYTES`] for a file.
+/// The size of a block. Changed blocks are kept in memory, at most [`MAX_BOOK_FILE_BYTES`] for each overlay.
 const BLOCK_BYTES: usize = 4_096;
 
 /// A file that is only read, and the changes written over it.

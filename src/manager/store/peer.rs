@@ -14,10 +14,10 @@ pub struct KnownPeer {
     address: SocketAddr,
     /// The peer's status.
     pub status: PeerStatus,
-    /// The time since which the peer has this status. For an unknown peer from gossip, the time at which it was last
-    /// seen, as claimed. No decision depends on it.
+    /// The time since which the peer has this status. For an unknown peer from gossip, two hours before the time at
+    /// which the peer was last seen according to the sender. No decision depends on this field.
     pub status_since: UnixTime,
-    /// The time of the last completed handshake with the peer, if any. No decision depends on it.
+    /// The time of the last completed handshake with the peer, if any. No decision depends on this field.
     pub last_connected: Option<UnixTime>,
     /// The services last claimed for the peer, by itself or by others.
     pub services: u64,
@@ -30,7 +30,7 @@ pub struct KnownPeer {
 /// The status of a peer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum PeerStatus {
-    /// The peer was never tried, or its earlier status no longer applies.
+    /// No dial of the peer has led to a handshake, or its earlier status no longer applies.
     #[default]
     Unknown,
     /// A dial of the peer led to a completed handshake.

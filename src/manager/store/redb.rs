@@ -389,7 +389,7 @@ impl Refusal {
         }
     }
 
-    /// Returns the error for a file that is not changed.
+    /// Returns the error of a call that did not change the file.
     fn error(self, path: &Path) -> StoreError {
         match self {
             Self::Unfit(why) => why.of(path),
@@ -399,7 +399,7 @@ impl Refusal {
 }
 
 impl Unfit {
-    /// Returns the error for a file that is not changed.
+    /// Returns the error of a call that did not change the file.
     fn of(&self, path: &Path) -> StoreError {
         StoreError::Unfit { path: path.to_owned(), what: self.to_string() }
     }

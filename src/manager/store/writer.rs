@@ -35,7 +35,7 @@ pub struct Persisted {
 #[derive(Debug)]
 pub struct Writer<S> {
     store: S,
-    /// The last change of each peer and host.
+    /// The last change of each peer and host, if that change is not durable yet.
     kept: BTreeMap<ChangeKey, Change>,
     /// The last accepted batch's id; `None` if all batches are durable.
     unwritten: Option<u64>,

@@ -85,8 +85,8 @@ pub(crate) fn choose(candidates: impl Iterator<Item = Candidate>, state: KeyedSt
     youngest_of_largest.map(|(_, (_, peer))| peer)
 }
 
-/// Returns the rows to search for candidates in a table of `len` rows: each at most once, at most
-/// [`MAX_EVICTION_ROWS`], in an unpredictable order.
+/// Returns the rows to search for candidates in a table of `len` rows: at most [`MAX_EVICTION_ROWS`] different rows, in
+/// an unpredictable order.
 pub(crate) fn rows<R: Rng>(len: usize, rng: &mut R) -> impl Iterator<Item = usize> + use<R> {
     let (first, mut step) = match len {
         0 => (0, 1),

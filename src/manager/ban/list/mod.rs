@@ -43,7 +43,7 @@ pub(crate) enum Outcome {
         /// The ban of another host that was removed to make room.
         displaced: Option<Ban>,
     },
-    /// The host already has this ban, which lasts at least as long.
+    /// The host already has this ban, which lasts at least as long as the new one.
     Outlasted(Ban),
     /// The ban has expired, or its length is zero.
     Over,

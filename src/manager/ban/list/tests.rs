@@ -365,7 +365,7 @@ enum Step {
     Pop,
 }
 
-/// Returns seconds: a few, some years, or the extremes.
+/// Returns numbers of seconds: a few, some years, or the largest and smallest number.
 fn secs() -> impl Strategy<Value = i64> {
     let years = prop_oneof![Just(-10), Just(-1), Just(1), Just(10)].prop_map(|years| years * 365 * 86_400);
     prop_oneof![12 => -9..9_i64, 1 => years, 1 => Just(i64::MIN), 1 => Just(i64::MAX)]

@@ -68,7 +68,7 @@ fn a_list_of_100_000_addresses_is_dialled_in_turn() {
 }
 
 #[test]
-fn req_e26_a_ban_is_honoured_and_checked_again() {
+fn req_e26_a_banned_address_is_not_dialled_and_is_checked_again_later() {
     let peers = private(2);
     let mut scene = Scene::fixed(&peers);
     scene.banned.push(peers[0]);
@@ -179,7 +179,7 @@ fn a_request_dials_a_waiting_address_early() {
 }
 
 #[test]
-fn a_requested_dial_that_says_nothing_about_the_address_keeps_its_pause() {
+fn a_requested_dial_that_says_nothing_about_its_address_keeps_the_pause() {
     let peers = private(1);
     for ended in [
         Ended::Short(Shortage::Descriptors),
@@ -305,7 +305,7 @@ fn a_new_fixed_list_drops_unlisted_records_and_keeps_listed_ones() {
 }
 
 #[test]
-fn the_mode_can_change_both_ways() {
+fn the_mode_can_change_between_fixed_and_normal() {
     let peers: Vec<SocketAddr> = (1..=4).map(|group| ([8, group, 0, 1], 8_333).into()).collect();
     let sibling = address("8.1.0.2:8333");
     let mut scene = Scene::fixed(&peers[..3]);

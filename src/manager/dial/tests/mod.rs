@@ -196,7 +196,7 @@ fn req_e20_an_inaccessible_address_is_dialled_last_and_occasionally_before_other
 }
 
 #[test]
-fn req_e19_a_failed_dial_in_an_outage_extends_the_pause_and_keeps_the_rank() {
+fn req_e19_a_failed_dial_in_an_outage_extends_the_pause_and_keeps_the_standing() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     scene.config.max_retries = 2;
@@ -315,7 +315,7 @@ fn req_e19_an_incompatible_peer_waits_an_hour_and_a_fixed_one_the_longest_pause(
 }
 
 #[test]
-fn req_e19_a_peer_that_was_closed_on_request_is_not_dialled() {
+fn req_e19_after_a_close_on_request_a_drawn_peer_waits_and_a_fixed_one_is_not_dialled() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     assert_eq!(scene.next(), Some(peers[0]));

@@ -1,4 +1,4 @@
-//! The orders of the records under arbitrary events, lists and modes.
+//! Checks that each record is in the order of its state, under arbitrary events, fixed lists and modes.
 
 use super::*;
 use crate::address::Host;
