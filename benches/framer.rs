@@ -65,8 +65,8 @@ impl Link {
         frames
     }
 
-    /// Receives as the loop does: the first block into the read block, and the rest directly into the frame's buffer
-    /// where that has room.
+    /// Receives as the loop does: first into the read block, then directly into the frame's buffer where that has room.
+    /// Returns the number of completed frames.
     fn receive_directly(&mut self, stream: &[u8]) -> usize {
         let (block, mut rest) = stream.split_at(READ_BLOCK_BYTES);
         let mut frames = self.parse(block, Delivery::Buffer);

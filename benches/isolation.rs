@@ -121,7 +121,7 @@ fn main() {
         Ok(role) if role == "node" => run_node(),
         Ok(role) => {
             let [_, kind, address] = *role.split('/').collect::<Vec<_>>() else { panic!("unknown role `{role}`") };
-            let kind = kind.parse::<usize>().expect("kinds have numbers");
+            let kind = kind.parse::<usize>().expect("the role has the number of a kind");
             Attacker::new(&KINDS[kind].conduct, address.parse().expect("an address")).run(KINDS[kind].per_second);
         }
         Err(_) if cfg!(target_os = "linux") => run_all(),

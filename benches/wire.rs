@@ -3,7 +3,7 @@
 //! Reading begins with the frames and ends with a sum over every item in them: each hash, each input and output, each
 //! header. Building begins with the message as its crate stores it and ends with the frame, checksum included.
 //! Criterion times each crate separately. The table at the end compares the crates, which alternate for some rounds. It
-//! shows each crate's median time, the ratio of the faster other crate's time to `peerloop`'s, and the same ratio
+//! shows each crate's median time, the ratio of the other crates' shorter time to `peerloop`'s, and the same ratio
 //! without checksums. For the latter, the checksums of the same payloads are timed separately and subtracted. The time
 //! of `peerloop`'s checksum function is also used for `chain-gang`. `WIRE_TABLE=1` shows the table alone.
 //!

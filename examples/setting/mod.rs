@@ -91,7 +91,7 @@ impl Handler for Answering {
         let entries =
             self.known.iter().map(|&node| AddressEntry { time, address: NetAddress::from_socket(0x21, node) });
         let answer = Message::Addr(Addresses::from_entries(entries));
-        // The loop closes a peer that does not read its replies.
+        // A failed send is ignored, because the loop closes a peer that does not read its replies.
         let _ = ctx.send(peer, &answer.as_ref());
     }
 }

@@ -247,6 +247,7 @@ mod tests {
             "the ban that would have ended first was displaced"
         );
     }
+
     #[test]
     fn a_renewed_ban_that_is_then_lifted_is_removed_from_the_disk() {
         let mut manager = manager();

@@ -484,8 +484,8 @@ impl Dialler {
                 }
                 Decision::WaitUntil(self.pace.ready_at(Family::of(address)))
             }
-            // These failures may affect only this address, and for ever. The pause keeps it from blocking the other
-            // addresses.
+            // These failures may affect only this address, and for ever. The pause keeps this address from blocking the
+            // others.
             Ended::Short(Shortage::Ports | Shortage::SourceAddress) | Ended::NoNetwork => {
                 let until = after(self.settings.backoff.pause(1, rng));
                 self.pause(address, record, until, now)
