@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ranges_limit_is_at_least_the_hosts_limit() {
+    fn the_limit_per_range_is_at_least_the_limit_per_host() {
         let config = ManagerConfig {
             max_peers: 20,
             max_per_host: 8,

@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_that_compares_two_fields_lists_the_other_one() {
+    fn a_rule_that_compares_two_fields_lists_the_other_field() {
         use Field::{
             FixedNames, InitialBackoff, MaxBackoff, MaxBufferedCommandBytes, MaxBufferedMessageBytes,
             MaxBufferedTotalBytes, MaxLinks, MaxPeers, Mode, TargetPeers,
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn at_most_64_commands_each_have_one_limit_within_the_total() {
+    fn at_most_64_commands_may_each_have_one_limit_up_to_the_total() {
         let validate = |by_command: &[(CommandName, u64)]| {
             Config { max_buffered_command_bytes: by_command.to_vec(), ..Config::default() }.validate()
         };

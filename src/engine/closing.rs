@@ -1,6 +1,6 @@
 //! The close of a link: its last bytes, its report, and the release of its row.
 //!
-//! A row is freed only in a turn's closing step, after its close was reported.
+//! A link's row is freed only in a turn's closing step, after the link's close was reported.
 
 use super::managing;
 use super::nonces::Nonces;

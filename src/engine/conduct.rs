@@ -1,6 +1,6 @@
 //! Charges peers for misbehavior in messages that are meant for the handler. Only misbehavior that can be detected
-//! without a chain is charged. This module never decodes a payload beyond its first count. SV Node 1.0.13 replies and
-//! charges the same way.
+//! without a chain is charged. Of a payload, this module never decodes more than the entry count at its start. SV Node
+//! 1.0.13 replies and charges the same way.
 
 use crate::api::Frame;
 use crate::error::{Misbehavior, WireError};
@@ -11,8 +11,8 @@ use crate::state::LoopState;
 use crate::wire::codec::Reader;
 use crate::wire::{Header, RejectCode, Services};
 
-/// Returns whether a message that the handler declines is buffered to check it for misbehavior. The loop has a peer
-/// manager.
+/// Returns whether a message that the handler declines is buffered, so that it can be checked for misbehavior. The
+/// caller has checked that the loop has a peer manager.
 pub(super) fn is_judged(state: &LoopState, header: &Header) -> bool {
     let max_bytes = match header.command {
         CommandName::HEADERS => MAX_JUDGED_GATHERED_BYTES,
@@ -60,7 +60,8 @@ fn judge_sendhdrsen(id: LinkId, state: &mut LoopState) {
     link.prefers_enriched_headers = true;
 }
 
-/// Rejects and charges a count or length above 2^32 - 1; ignores any other error.
+/// Handles a decoding error: for a count or length above 2^32 - 1, rejects the message and charges the peer. Ignores
+/// any other error.
 pub(super) fn charge_overlong_size(id: LinkId, message: &[u8], error: WireError, state: &mut LoopState) {
     if matches!(error, WireError::OverlongSize { .. }) {
         state.send_reject(id, message, RejectCode::MALFORMED, b"error parsing message");
@@ -79,7 +80,8 @@ pub(super) fn refuse_stream(id: LinkId, command: CommandName, state: &mut LoopSt
     state.links.close(id, Misbehavior::LateStreamSetup.into(), state.clocks.now());
 }
 
-/// Counts a message with a wrong checksum, and charges a peer that sent too many without a pause.
+/// Counts a message with a wrong checksum, and charges the peer if it has sent too many such messages in quick
+/// succession.
 pub(super) fn note_bad_checksum(id: LinkId, state: &mut LoopState) {
     state.telemetry.counters.bad_checksums += 1;
     let now = state.clocks.now();

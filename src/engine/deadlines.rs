@@ -2,7 +2,7 @@
 //!
 //! A reply that arrived in time may still be unread in the kernel, for example if the process was suspended or many
 //! other links are read first. Deadlines are therefore compared with the moment up to which input was seen, not with
-//! the current one.
+//! the current moment.
 
 use crate::bugs::canary;
 use crate::error::Deadline;
@@ -70,7 +70,7 @@ impl Deadlines<'_> {
         seen_until.max(self.state.clocks.now().minus(UNREAD_INPUT_GRACE))
     }
 
-    /// Returns the first deadline of the peer that has passed at `now`.
+    /// Returns a deadline of the peer that has passed at `now`; `None` if none has.
     fn overdue(&mut self, id: LinkId, now: Instant) -> Option<Deadline> {
         let now = if canary!(EarlyTimer) { now.plus(TICK) } else { now };
         let config = &self.state.config;
@@ -105,7 +105,7 @@ impl Deadlines<'_> {
         link.framer.overdue(now, self.rules)
     }
 
-    /// Pings a peer whose ping is due, to check that the peer is alive. Sends none while another ping is in flight.
+    /// Pings a peer whose ping is due, to check that the peer is alive. Sends no ping while another one is in flight.
     fn ping_if_due(&mut self, id: LinkId, now: Instant) {
         let planned =
             self.state.links.table.get(id).map_or(Instant::MAX, |link| self.state.links.timeouts.ping_due(link));
@@ -116,8 +116,8 @@ impl Deadlines<'_> {
         link.pinged_at = now;
         if link.peer.ping_pong().pending_count() == 0 {
             // No handler planned this ping, so its latency is measured from its sending. The timer's lag is recorded
-            // separately. An error is ignored: if the queue is full, the peer does not read, which has its own
-            // deadline.
+            // separately. If the queue is full, the error is ignored, because the send deadline closes a peer that
+            // does not read.
             let _ = self.state.ping(id, Instant::MAX);
             self.state.telemetry.keepalive_lag.record(now.since(planned));
         }
@@ -141,7 +141,7 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
-    fn a_late_peer_wakes_the_loop_only_for_retries_while_memory_is_exhausted() {
+    fn while_memory_is_exhausted_a_late_peer_wakes_the_loop_only_for_retries() {
         const ENOMEM: i32 = 12;
         let mut engine = Engine::new(Config::new(Network::Regtest), StdRng::seed_from_u64(1), Arc::new(Instant::ZERO));
         let id = engine.accept(([192, 0, 2, 1], 8_333).into()).expect("the table is empty");
@@ -161,6 +161,6 @@ mod tests {
         }
         engine.state.clocks.advance(now);
         engine.timer_due(id.slot() as u32);
-        assert!(engine.state.links.table.get(id).is_some_and(Link::has_ended), "the grace has passed");
+        assert!(engine.state.links.table.get(id).is_some_and(Link::has_ended), "the link is still open");
     }
 }

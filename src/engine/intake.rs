@@ -30,7 +30,7 @@ use std::{io, mem};
 impl Engine {
     // --- Readiness --------------------------------------------------------------------------------------------------
 
-    /// Notes that the kernel has no more events, so every link whose input has arrived by now is listed.
+    /// Records that the kernel has no more events: every link with unread input is now listed as ready.
     pub(crate) fn input_is_seen(&mut self) {
         self.state.clocks.input_seen_until = self.now();
     }
@@ -91,8 +91,8 @@ impl Engine {
 
 /// The input of one link while it is parsed, and the window in which replies to it are collected.
 ///
-/// The write block belongs to the link from [`Intake::open`] until this value is consumed or dropped. Input is parsed
-/// in no other way. Replies that are not written by then are queued, so none can be lost or be sent to another link.
+/// The write block belongs to the link from [`Intake::open`] until this value is consumed or dropped. Replies not
+/// written by then are queued, so none is lost or sent to another link. All input is parsed through an `Intake`.
 #[derive(Debug)]
 pub(crate) struct Intake<'a, H: Handler> {
     engine: &'a mut Engine,
@@ -142,7 +142,7 @@ impl<'a, H: Handler> Intake<'a, H> {
     }
 
     /// Accounts for the result of writing the replies at `at`, queues the bytes that the kernel did not accept, and
-    /// closes the window.
+    /// closes the reply window.
     pub(crate) fn wrote_replies(self, written: io::Result<usize>, at: Instant) {
         let (engine, id) = (&mut *self.engine, self.id);
         let written = match written {
@@ -389,7 +389,8 @@ fn admit<H: Handler>(
     let is_connected = state.links.table.get(id).is_some_and(|link| link.peer.state() == ConnectionState::Connected);
     if !is_connected && len_bytes > MAX_HANDSHAKE_PAYLOAD_BYTES {
         let error = WireError::OverLimit { command, len_bytes };
-        // The lower limit of a handshake is not part of the protocol, so a peer that exceeds it is not banned.
+        // The smaller limit that applies during a handshake is not part of the protocol, so a peer that exceeds it is
+        // not banned.
         let reason = CloseReason::from(error);
         state.links.abort_with(id, reason, reason.consequences().without_ban());
         return Err(error);

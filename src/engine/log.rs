@@ -5,8 +5,8 @@
 //! `network`. A key without a value is omitted, and so is `detail` if the line has both an error and an address.
 //! Values are escaped to printable ASCII. Each kind of line has its own token bucket, filled by the loop's clock.
 //! Lines without a token are suppressed, and the next logged line of their kind reports their number as `suppressed`.
-//! When the loop ends, a last line of each kind reports the number of lines that are still unreported. Without a
-//! logger nothing is ever formatted.
+//! When the loop ends, each kind with unreported suppressed lines logs their number in a last line. Without a logger
+//! nothing is ever formatted.
 
 use crate::api::{ControlEvent, NextDial};
 use crate::limits::{LOG_BURST_LINES, LOG_REFILL, MAX_LOG_TEXT_CHARS};
@@ -164,7 +164,7 @@ impl fmt::Display for Line<'_> {
         if let Some(error) = error {
             write!(f, " error={}", Quoted(error))?;
         }
-        // Without an address an error does not identify its subject.
+        // Without an address, the error alone does not identify the event's subject, so the detail is added.
         if error.is_none() || address.is_none() && listen_address.is_none() {
             write!(f, " detail={}", Quoted(self.event))?;
         }
@@ -434,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_a_kind_are_limited_and_suppressed_ones_are_counted() {
+    fn each_kind_of_line_is_limited_and_its_suppressed_lines_are_counted() {
         let mut book = LogBook::new(Network::Regtest);
         let mut now = Instant::from_nanos(7);
         for _ in 0..LOG_BURST_LINES {

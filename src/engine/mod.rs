@@ -194,7 +194,7 @@ impl Engine {
         state::stats(&self.state, self.memory.gathered_bytes())
     }
 
-    /// Records the memory of the large messages that are being buffered, for handlers that request it during the turn.
+    /// Records how many bytes incomplete large messages hold, for handlers that query the number during the turn.
     pub(crate) fn note_gathered_bytes(&mut self) {
         self.state.telemetry.gathered_bytes = self.memory.gathered_bytes();
     }
@@ -386,7 +386,7 @@ impl Engine {
         self.listens_on(address);
     }
 
-    /// Notes that `address` is one of our own.
+    /// Records that `address` is one of our own addresses.
     pub(crate) fn listens_on(&mut self, address: SocketAddr) {
         if let Some(manager) = &mut self.state.manager {
             manager.listens_on(address);
@@ -400,7 +400,7 @@ impl Engine {
         self.state.outbox.emit(ControlEvent::ListenerBindFailed { address, failure, retry_in });
     }
 
-    /// Notes that the loop no longer listens on `address`.
+    /// Records that the loop no longer listens on `address`.
     pub(crate) fn listener_closed(&mut self, address: SocketAddr) {
         if let Some(manager) = &mut self.state.manager {
             manager.listens_no_more_at(address);
@@ -423,7 +423,7 @@ impl Engine {
         self.state.links.abort(id, LocalCause::SelfConnection.into());
     }
 
-    /// Starts a dial's deadline, which excludes the time in the loop's own queue.
+    /// Starts a dial's deadline. The time that the dial waited in the loop's own queue does not count.
     pub(crate) fn connect_starting(&mut self, id: LinkId) {
         let now = self.state.clocks.now();
         let Some(link) = self.state.links.table.get_mut(id) else { return };

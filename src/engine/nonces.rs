@@ -1,5 +1,5 @@
-//! The nonces that we sent in handshakes. If a peer's `version` contains one of them, the loop has
-//! connected to itself.
+//! The nonces that we sent in handshakes. If a peer's `version` contains one of them, the loop has connected to itself,
+//! or the peer repeats our nonce.
 
 use crate::id::LinkId;
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ impl Nonces {
         }
     }
 
-    /// Returns the link on which a nonce was sent.
+    /// Returns the link on which `nonce` was sent, if the link's handshake has not ended.
     pub(super) fn link_of(&self, nonce: u64) -> Option<LinkId> {
         self.links.get(&nonce).copied()
     }

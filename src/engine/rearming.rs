@@ -28,7 +28,7 @@ impl Rearming {
         self.next_slot.is_some()
     }
 
-    /// Returns whether the walk has passed a link, so that its timer matches its deadlines.
+    /// Returns whether the walk has passed a link: the link's timer then matches its deadlines.
     #[cfg(feature = "sim")]
     pub(crate) fn is_past(&self, id: LinkId) -> bool {
         self.next_slot.is_none_or(|next| id.slot() < next as usize)

@@ -13,7 +13,7 @@ pub(super) fn emit<H: Handler>(id: LinkId, event: Event<'_>, state: &mut LoopSta
 }
 
 /// Reports the marked messages whose last byte the kernel accepted in the write at `at`, each to the handler that
-/// marked it. Returns whether there were any.
+/// marked it. Returns whether any message was reported.
 pub(super) fn report_written<H: Handler>(id: LinkId, at: Instant, state: &mut LoopState, handler: &mut H) -> bool {
     if state.marks.is_empty() {
         return false;

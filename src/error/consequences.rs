@@ -16,7 +16,8 @@ use std::io::ErrorKind;
 /// The consequences of a close reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Consequences {
-    /// The dialler's treatment of the address, if this side had dialled it.
+    /// The dialler's treatment of the address, if this side dialled it and the connection was open.
+    /// [`Ended::while_in`] adapts the treatment to a connection that was not open.
     pub(crate) ended: Ended,
     /// The reason for a ban, if the host has earned one.
     pub(crate) ban: Option<BanReason>,

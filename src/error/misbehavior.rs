@@ -85,7 +85,7 @@ pub enum Misbehavior {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Penalty {
-    /// This many points. The connection stays open until the points reach the limit.
+    /// This many points. The connection stays open until the peer's points reach the ban score.
     Points(u32),
     /// Closes the connection without a ban.
     Disconnect,

@@ -92,7 +92,7 @@ impl NetworkFailure {
             | io::ErrorKind::NetworkDown
             | io::ErrorKind::NetworkUnreachable
             | io::ErrorKind::HostUnreachable => true,
-            // Two of these may be the same number, so they cannot be patterns.
+            // Two of these constants may have the same value, so they cannot be patterns.
             _ => self.code == EPROTO || self.code == ENOPROTOOPT || self.code == EHOSTDOWN || self.code == ENONET,
         }
     }

@@ -38,19 +38,19 @@ pub const MAX_REJECT_GATHERED_BYTES: u64 = (3 + MAX_REJECT_MESSAGE_BYTES + MAX_R
 /// Default maximum total length of the payloads that a loop buffers at once. Payloads that fit a pooled buffer are not
 /// counted. Each link has at most one pooled buffer, so these add at most `max_links` times 4 KiB.
 pub const MAX_BUFFERED_TOTAL_BYTES: u64 = 256 * 1024 * 1024;
-/// Minimum size, and growth step, of the buffer for a payload that is too large for a pooled buffer. If the
-/// allocator gives a large buffer its own mapping, as glibc does from its `M_MMAP_THRESHOLD` on, only the buffer's
-/// written pages cost memory, and they return to the system when the message ends. The memory then exceeds the received
-/// bytes by at most this size. An embedder on glibc should set that threshold to this size
-/// (mallopt, or `MALLOC_MMAP_THRESHOLD_=65536`), as the program does. Otherwise the heap may remain as large as a
-/// burst has made it.
+/// Minimum size, and growth step, of the buffer for a payload that is too large for a pooled buffer. If the allocator
+/// gives a large buffer its own mapping, as glibc does from its `M_MMAP_THRESHOLD` on, only the buffer's written pages
+/// cost memory, and they return to the system when the message ends. The memory then exceeds the received bytes by at
+/// most this size. An embedder on glibc should set that threshold to this size (mallopt, or
+/// `MALLOC_MMAP_THRESHOLD_=65536`), as the `peerloop` program does. Otherwise the heap may remain as large as a burst
+/// has made it.
 pub const BUFFER_GROWTH_BYTES: usize = 64 * 1024;
 /// Maximum number of buffers of [`BUFFER_GROWTH_BYTES`] kept for reuse, 1 MiB in total. If a loop never buffers more
 /// than this many messages of 4 to 64 KiB at once, it reuses these buffers and does not allocate others.
 pub const MAX_LARGE_BUFFERS: usize = 16;
 /// Length of a link's waiting pings and pongs above which the link is not read, so that a peer that does not read our
-/// replies gets no more of them. Including the replies to the last read block, the pongs stay below 570 KB, and those
-/// of all peers below `max_links` times that. Reading resumes at half of this length. The time until then counts
+/// replies gets no more of them. Including the replies to the last read block, a peer's pongs stay below 570 KB. The
+/// pongs of all peers stay below `max_links` times 570 KB. Reading resumes at half of this length. The pause counts
 /// against none of the peer's deadlines for input. If the waiting messages exceed this length in total, a `reject`
 /// that does not close the connection is dropped. The embedder's messages have their own limit and do not stop the
 /// reading; otherwise two loops that send each other long queues would both stop reading.

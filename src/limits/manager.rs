@@ -52,7 +52,7 @@ pub const RESTARTS_FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 /// candidates remain. Also the pause before an incompatible node's address is dialled again, and the minimum time for
 /// which the dialler remembers an address's failures after its backoff.
 pub const INACCESSIBLE_RECHECK: Duration = Duration::from_secs(3_600);
-/// One draw in this many from the book prefers an inaccessible address.
+/// On average, one of this many draws from the book prefers an inaccessible address.
 pub const INACCESSIBLE_DRAWS: u32 = 16;
 /// If dials to this many network groups fail within [`OUTAGE_WINDOW`] while no peer is ready, the dialler assumes a
 /// local outage. Two groups may be down by chance.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 /// Maximum number of peers in the book: about 11 MB in the loop, and 17 MB more if all have the longest user agent.
 pub const MAX_BOOK_PEERS: usize = 65_536;
-/// Maximum size of the book's file. A larger file is not opened, and the file never grows beyond this size. The
-/// maximum number of records, each at its maximum length and rewritten repeatedly, uses half of it.
+/// Maximum size of the book's file. A larger file is not opened, and the file never grows beyond this size. A full
+/// book whose records all have their maximum length and are rewritten repeatedly uses half of this size.
 pub const MAX_BOOK_FILE_BYTES: u64 = 128 * 1024 * 1024;
 /// Size of the database's page cache.
 #[cfg(any(feature = "internals", feature = "store"))]

@@ -11,8 +11,8 @@ use std::mem;
 
 /// The block that every link is read into.
 ///
-/// While its frames are delivered, the block is frozen, so that a handler can keep a part of it without a copy. The
-/// block is thawed afterwards. If a part was kept, a new block is allocated instead.
+/// While the frames in it are delivered, the block is frozen, so that a handler can keep a part of it without a copy.
+/// The block is thawed afterwards. If a part was kept, a new block is allocated instead.
 #[derive(Debug)]
 pub struct ReadBlock {
     bytes: BytesMut,

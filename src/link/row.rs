@@ -37,7 +37,7 @@ pub(crate) struct Link {
     pub(crate) hold: Hold,
     /// Whether the arriving message is only for subscribers or the peer manager, because the handler declined it.
     pub(crate) declined: bool,
-    /// The code of the peer's `reject`, if that was its last message. No code is 0.
+    /// The code of the peer's last message, if that message was a `reject`. No code is 0.
     pub(crate) reject_code: Option<NonZeroU8>,
     /// The lower of the peer's protocol version and ours. Before the peer's version is known, this is the version
     /// that we have sent, if any.
@@ -102,7 +102,7 @@ impl Link {
         if self.said_reject { self.send_progress.plus(REJECT_READ_TIME) } else { Instant::ZERO }
     }
 
-    /// Sets the next goal for the peer's progress if the last one is reached. Call this after bytes were queued or
+    /// Sets the next goal for the peer's progress if the current goal is reached. Call this after bytes were queued or
     /// written.
     pub(crate) fn note_waiting(&mut self, now: Instant) {
         if self.bytes_written >= self.send_goal {
@@ -120,7 +120,8 @@ impl Link {
         self.note_waiting(now);
         let late = now.since(self.send_progress.plus(SEND_STALL_TIMEOUT));
         if !late.is_zero() {
-            // The peer may have freed this room before its deadline. The new deadline is this write's delay from now.
+            // The peer may have read in time, and only this write is late. The new deadline is therefore as long after
+            // now as this write is after the old deadline.
             self.send_progress = now.plus(late).minus(SEND_STALL_TIMEOUT);
         }
     }
@@ -142,7 +143,8 @@ impl Link {
         }
     }
 
-    /// Returns the length of the longest message that is accepted now. If no whole message waits, any length is.
+    /// Returns the length of the longest message that is accepted now. If no whole message waits, any length is
+    /// accepted.
     pub(crate) fn free_bytes(&self) -> usize {
         match self.messages_waiting_bytes() {
             0 => usize::MAX,
@@ -160,7 +162,7 @@ impl Link {
         self.pull_lanes |= 1 << lane.index();
     }
 
-    /// Removes and returns the next lane that requests the free room, in turn.
+    /// Removes and returns the next lane that requests the free room. The lanes have equal turns.
     pub(super) fn next_pull(&mut self) -> Option<Lane> {
         let after_last = self.pull_lanes & u32::MAX << self.pull_last;
         let index = if after_last == 0 { self.pull_lanes } else { after_last }.trailing_zeros();

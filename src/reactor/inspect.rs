@@ -68,8 +68,8 @@ pub struct Summary {
     /// The memory, in bytes, held for large frames that are being buffered.
     pub gathered_bytes: u64,
     /// Whether the next turn is due at once for a reason that the lists do not show: a listener, the kernel, the
-    /// request queue or the completion queue may hold further items, the loop has not started, an added connection or
-    /// the manager's step is due, or timers must still be rearmed for moved deadlines.
+    /// request queue or the completion queue may hold further items; the loop has not started; an added connection or
+    /// the manager's step is due; or timers must still be rearmed for moved deadlines.
     pub has_more: bool,
     /// Whether the loop is stopping.
     pub is_stopping: bool,
@@ -108,7 +108,7 @@ pub struct Inspection {
     pub unbound_addresses: usize,
     /// The peer manager's further state, if there is one.
     pub manager: Option<ManagerReport>,
-    /// Whether a timer is due but was not handled.
+    /// Whether a link's timer is due but was not handled.
     pub has_overdue_timers: bool,
     /// The memory, in bytes, that the loop counts for its links: rows, lists, timers, versions, frames, queues and
     /// pooled buffers.
@@ -156,7 +156,7 @@ pub struct LinkReport {
     pub frame_received_bytes: u64,
     /// The size of the buffer for the incomplete header or payload, as the loop counts it.
     pub gathering_bytes: usize,
-    /// The tick at which its timer fires.
+    /// The tick at which its timer fires; `None` if the timer is not armed.
     pub armed_tick: Option<u64>,
     /// The earliest of its deadlines and retries; [`Instant::MAX`] for none.
     pub deadline: Instant,
@@ -264,8 +264,8 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         }
     }
 
-    /// Returns the moment at which a ping was sent: an inner `None` if it is queued, an outer `None` if it is not in
-    /// flight.
+    /// Returns the moment at which a ping was sent. The inner `None` means that the ping is queued, the outer `None`
+    /// that it is not in flight.
     pub(crate) fn ping_sent(&self, link: LinkId, nonce: u64) -> Option<Option<Instant>> {
         self.engine.links().table.get(link)?.peer.ping_pong().sent_at(nonce)
     }

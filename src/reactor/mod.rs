@@ -497,7 +497,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         self.follow_configuration();
     }
 
-    /// Passes the manager's queries and its changes in the address book to the network.
+    /// Passes the manager's queries and its changes to the address book to the network.
     fn offload(&mut self) {
         while let Some(batch) = self.engine.managing().and_then(|mut managing| managing.next_batch()) {
             if let Err(Batch { id, .. }) = self.net.persist(batch) {

@@ -14,8 +14,8 @@ pub(crate) struct Clocks {
     pub(crate) input_seen_until: Instant,
     /// The earliest wake-up requested in [`Lane::ROOT`], the lane of the loop's own handler.
     wake_at: Option<Instant>,
-    /// The earliest wake-up of every part of a composed handler that has ever requested one. Empty unless handlers are
-    /// composed.
+    /// The earliest wake-up of each part of a composed handler. A part is added when it first requests a wake-up, so
+    /// the list is empty unless handlers are composed.
     parts_wake_at: Vec<(Lane, Option<Instant>)>,
 }
 

@@ -1,7 +1,8 @@
 //! A loop's links and the parts that they share: table, timers, buffers, and the block that collects replies.
 //!
-//! This module pauses, resumes, closes and times links. A deadline is never stored. It is computed from its stored
-//! start, so a new configuration moves it. No call uses a socket or a clock; the current moment is a parameter.
+//! This module pauses, resumes and closes links, and arms their timers. A deadline is never stored. It is computed
+//! from its stored start, so a new configuration moves it. No call uses a socket or a clock; the current moment is a
+//! parameter.
 
 use crate::bugs::{budget, canary};
 use crate::config::Config;
@@ -152,8 +153,8 @@ impl Links {
         add(&mut link.hold);
     }
 
-    /// Removes a reason not to read a link. If it was the last one, the pause does not count towards the peer's
-    /// deadlines.
+    /// Removes a reason not to read a link. If no reason remains, reading resumes, and the pause does not count
+    /// towards the peer's deadlines.
     pub(crate) fn release(&mut self, id: LinkId, now: Instant, lift: impl FnOnce(&mut Hold)) {
         let Some(link) = self.table.get_mut(id) else { return };
         let was_held = link.hold.is_held();
@@ -194,7 +195,7 @@ impl Links {
         self.abort_with(id, reason, reason.consequences());
     }
 
-    /// Closes a link like [`Links::abort`], with `consequences` in place of the reason's own.
+    /// Closes a link like [`Links::abort`], but with `consequences` instead of the reason's own.
     pub(crate) fn abort_with(&mut self, id: LinkId, reason: CloseReason, consequences: Consequences) {
         if let Some(link) = self.table.get_mut(id).filter(|link| link.is_open()) {
             link.ending = Some(Box::new(Ending { reason, consequences, phase: Phase::Ended }));
@@ -227,7 +228,8 @@ impl Links {
     }
 
     /// Returns the moment at which the link's timer must fire. While the next read or write waits for memory, a passed
-    /// deadline is checked only after the retry. Otherwise the deadline's timer would fire in each turn until then.
+    /// deadline is checked only after the retry. Otherwise the deadline's timer would fire in each turn until the
+    /// retry.
     pub(crate) fn due_at(&self, link: &Link, now: Instant) -> Instant {
         let deadline = self.timeouts.earliest_deadline(link);
         let is_put_off = deadline <= now && link.retry_at != Instant::MAX;

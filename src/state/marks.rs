@@ -21,7 +21,7 @@ pub(crate) struct Mark {
 
 const _: () = assert!(size_of::<Mark>() == 24, "the limit's documentation states a mark's size");
 
-/// The marks of all links, each link's in the order of their positions.
+/// The marks of all links. A link's marks are in the order of their positions.
 #[derive(Debug, Default)]
 pub(crate) struct Marks(BTreeMap<LinkId, VecDeque<Mark>>);
 

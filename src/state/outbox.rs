@@ -17,7 +17,7 @@ pub(crate) struct Outbox {
     events: Vec<ControlEvent>,
     control: Vec<Publisher<ControlEvent>>,
     messages: Vec<(CommandFilter, Publisher<MessageEvent>)>,
-    /// Whether a publisher may hold items.
+    /// Whether a publisher may hold items that are not flushed yet.
     has_unsent: bool,
     /// The replies that are due at the loop's end. Their number is at most about twice the number of callers that
     /// still wait.
@@ -68,7 +68,7 @@ impl Outbox {
         mem::take(&mut self.events)
     }
 
-    /// Passes handled control events to the subscribers, and keeps the memory for later ones.
+    /// Passes handled control events to the subscribers, and keeps the list's memory for later events.
     pub(crate) fn give_back(&mut self, mut handled: Vec<ControlEvent>) {
         for publisher in &mut self.control {
             handled.iter().for_each(|event| publisher.push(event.clone()));
@@ -138,7 +138,7 @@ mod tests {
         let mut outbox = Outbox::default();
         let (publisher, subscription) = Subscription::new(8);
         outbox.add_control(publisher);
-        let [first, second, ..] = &one_of_each()[..] else { panic!("the list has two events") };
+        let [first, second, ..] = &one_of_each()[..] else { panic!("the list has fewer than two events") };
         outbox.emit(first.clone());
         let handled = outbox.take_events();
         outbox.emit(second.clone());

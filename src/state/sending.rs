@@ -1,11 +1,11 @@
 //! Sending on links, and the order of outgoing frames.
 //!
-//! All outgoing bytes pass through here. While a link is being read, the write block collects its frames. All other
-//! frames wait in their link's queue. The block is not used for a link whose queue holds anything. Only pings and
-//! pongs, ours and the handler's, overtake queued frames. They are sent in their own order, right after the frame that
-//! is partly sent. The latencies that both sides measure therefore exclude the delay in our queue. Frames of the
-//! handshake are never overtaken. While a message is being fed in parts, all other frames wait after it, pings and
-//! pongs first. Pings and pongs overtake even the message itself as long as none of it is sent.
+//! All outgoing bytes pass through here. While a link is being read, the write block collects the frames sent on it,
+//! but only if the link's queue is empty. All other frames wait in their link's queue. Only pings and pongs, ours and
+//! the handler's, overtake queued frames. They are sent in their own order, right after the frame that is partly sent.
+//! The latencies that both sides measure therefore exclude the delay in our queue. Frames of the handshake are never
+//! overtaken. While a message is being fed in parts, all other frames wait after it, pings and pongs first. Pings and
+//! pongs overtake even the message itself as long as none of it is sent.
 //!
 //! The end of each ping is stored as a position in the link's outgoing bytes, so that the write of its last byte can
 //! record the ping's send time. The position changes only when a collected ping moves ahead of other collected frames.

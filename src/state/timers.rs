@@ -86,7 +86,7 @@ impl Timers {
         true
     }
 
-    /// Returns the next moment at which to look for expired timers.
+    /// Returns the next moment at which to look for expired timers; `None` if no timer is set.
     pub(crate) fn next_at(&self) -> Option<Instant> {
         self.set.as_ref()?.wheel.next_tick().map(instant_of)
     }
@@ -188,14 +188,14 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_within_a_tick_fires_with_the_next_tick() {
+    fn a_timer_set_for_a_moment_within_a_tick_fires_with_the_next_tick() {
         let mut stage = Stage::new();
         stage.set(1, Instant::from_nanos(10 * MILLI + 1)).unwrap();
         assert_eq!((stage.fire(Instant::from_nanos(11 * MILLI - 1), 9), stage.fire(at(11), 9)), (vec![], vec![1]));
     }
 
     #[test]
-    fn setting_a_key_again_replaces_its_moment_and_cancelling_removes_it() {
+    fn a_timer_set_again_has_only_the_new_moment_and_a_cancelled_timer_never_fires() {
         let mut stage = Stage::new();
         stage.set(1, at(10)).unwrap();
         stage.set(1, at(20)).unwrap();

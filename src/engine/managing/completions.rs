@@ -1,4 +1,4 @@
-//! The results of jobs that run off the loop: resolved names and written changes in the address book.
+//! The results of jobs that run off the loop: resolved names, and changes written to the address book.
 //!
 //! Even a late result is applied. An unresponsive disk is reported whether the loop is running or stopping.
 
@@ -37,7 +37,7 @@ impl Managing<'_> {
         }
     }
 
-    /// Handles the result of writing changes in the address book.
+    /// Handles the result of writing changes to the address book.
     fn persisted(&mut self, answer: &Persisted) {
         let was_failing = self.manager.persistence.is_failing();
         for announced in self.manager.persistence.persisted(answer) {

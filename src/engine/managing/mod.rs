@@ -70,7 +70,7 @@ pub(crate) fn wait(state: &LoopState) -> Wait {
     let Some(manager) = &state.manager else { return Wait::Forever };
     let moment = state.clocks.moment();
     let next = match state.stopping {
-        // Only changes in the address book remain to be written.
+        // A stopping loop only writes the remaining changes to the address book.
         true => manager.persistence.write_at(moment.now),
         false => manager.next_at(has_row(&state.links, &state.config), moment),
     };
@@ -147,7 +147,7 @@ impl<'a> Managing<'a> {
         if self.is_stopping { None } else { self.manager.next_query(self.moment.now) }
     }
 
-    /// Returns the next batch of changes in the address book to write, if one is due.
+    /// Returns the next batch of changes to write to the address book, if one is due.
     pub(crate) fn next_batch(&mut self) -> Option<Batch> {
         self.manager.persistence.next_batch(self.moment.now)
     }
@@ -219,7 +219,7 @@ impl<'a> Managing<'a> {
     }
 }
 
-/// Reports the close of a link whose row is about to be freed, and releases the manager's records of it.
+/// Reports the close of a link whose row is about to be freed, and releases the manager's records of the link.
 pub(super) fn link_removed(leaving: Leaving, state: &mut LoopState) {
     let has_ready_peer = state.telemetry.ready_count() > 0;
     let removed = Managing::of(state)

@@ -111,7 +111,8 @@ impl<'a> Input<'a> {
         self.rest
     }
 
-    /// Removes and returns a payload if all of it has arrived, which is never the case for a length above `usize::MAX`.
+    /// Removes and returns a payload if all of it has arrived. A payload of more than `usize::MAX` bytes never arrives
+    /// whole.
     #[inline]
     pub(super) fn take_whole(&mut self, payload_len: u64) -> Option<&'a [u8]> {
         let len = usize::try_from(payload_len).ok().filter(|&len| len <= self.rest.len())?;
@@ -134,7 +135,7 @@ pub struct FramerRules {
     pub limits: PayloadLimits,
     /// The largest payload that is buffered for one message of each command.
     pub frame_limits: FrameLimits,
-    /// The minimum rate of a body, in bytes per second over a [`BODY_WINDOW`]; 0 requires only that it does not
+    /// The minimum rate of a body, in bytes per second over a [`BODY_WINDOW`]; 0 requires only that the body does not
     /// stall.
     pub min_body_bytes_per_second: u64,
 }
@@ -152,7 +153,7 @@ pub struct FrameLimits {
     general: u64,
     /// Sorted by command.
     by_command: Vec<(CommandName, u64)>,
-    /// The smallest limit. Payloads up to it need no search of the list.
+    /// The smallest of all limits. Payloads up to this limit need no search of the list.
     smallest: u64,
 }
 

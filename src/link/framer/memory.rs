@@ -21,7 +21,7 @@ pub struct FramerMemory {
     buffers: BufferPool,
     /// Unused buffers of [`BUFFER_GROWTH_BYTES`], kept so that a busy loop need not map memory.
     large: Vec<Vec<u8>>,
-    /// Unused records, boxed because a link's row has room only for a pointer.
+    /// Unused records of incomplete frames. They are boxed, because a link's row has room only for a pointer.
     #[expect(clippy::vec_box, reason = "the boxes are moved back into rows")]
     partials: Vec<Box<Partial>>,
     gathered_bytes: u64,

@@ -146,7 +146,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..50)
 }
 
-/// Frames in sending order, each with whether it was queued ahead and the number of its queued bytes.
+/// The frames in sending order. Each has a flag for whether it was queued ahead, and the number of its queued bytes.
 #[derive(Default)]
 struct Model {
     frames: Vec<(Vec<u8>, bool, usize)>,

@@ -69,7 +69,7 @@ impl Segment {
     }
 }
 
-/// Returns a copy in a buffer that never has to grow.
+/// Returns a copy of `bytes` in a buffer that never has to grow.
 pub(super) fn pooled_copy(bytes: &[u8], buffers: &mut Buffers) -> Memory {
     let mut buffer = buffers.take();
     buffer.reserve_exact(MAX_POOLED_BUFFER_BYTES);

@@ -30,8 +30,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const SEED: &str = "seed.example";
-/// Maximum number of turns at one moment. If the loop is still awake after these, the tests assume that it never
-/// sleeps.
+/// Maximum number of turns at one moment. If the loop is still awake after this many turns, the tests assume that it
+/// never sleeps.
 const MAX_TURNS: usize = 100;
 
 /// The outcome of dials.
@@ -270,7 +270,7 @@ fn with_all_addresses_connected_the_loop_sleeps() {
     assert_eq!((stage.links().len(), stage.sleep()), (2, Some(NO_CANDIDATES_DELAY)));
     stage.pass(NO_CANDIDATES_DELAY);
     stage.engine.run_manager();
-    assert_eq!((stage.links().len(), stage.sleep()), (2, None), "the lack of candidates is reported");
+    assert_eq!((stage.links().len(), stage.sleep()), (2, None), "a reported lack of candidates needs no wake-up");
 }
 
 #[test]
@@ -488,7 +488,7 @@ fn fixed(numbers: std::ops::Range<u8>) -> ManagerConfig {
 }
 
 #[test]
-fn only_the_rest_of_a_shortened_fixed_list_is_dialled_after_a_pause() {
+fn after_a_pause_only_the_addresses_left_in_a_shortened_fixed_list_are_dialled() {
     let mut stage = Stage::new(fixed(0..6));
     stage.fate = Fate::NoDescriptors;
     stage.settle();
@@ -553,7 +553,7 @@ fn a_banned_address_that_becomes_trusted_is_dialled() {
 // --- A full list of bans --------------------------------------------------------------------------------------------
 
 #[test]
-fn a_ban_without_room_is_refused_and_a_displaced_one_is_reported() {
+fn a_ban_without_room_is_refused_and_a_displaced_ban_is_reported() {
     let mut stage = Stage::new(manager());
     let number = |number: usize| IpAddr::from(Ipv4Addr::from_bits(0x0b00_0000 + number as u32));
     let minute = Some(Duration::from_secs(60));
