@@ -148,8 +148,8 @@ impl Handshake<'_> {
         self.complete(handler);
     }
 
-    /// Closes the link if the peer's `version` has one of our nonces: the loop is connected to itself, or the peer
-    /// repeats the nonce. Returns whether it closed the link.
+    /// Closes the link if the peer's `version` has one of our nonces: either the loop is connected to itself, or the
+    /// peer repeats a nonce of ours. Returns whether the link was closed.
     fn close_if_own(&mut self) -> bool {
         let (state, id) = (&mut *self.state, self.id);
         let table = &state.links.table;

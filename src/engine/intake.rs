@@ -66,13 +66,14 @@ impl Engine {
         self.state.links.table.get(id).is_some_and(|link| !link.hold.is_held() && !link.has_ended())
     }
 
-    /// Returns the room in a link's own buffer, if its next bytes belong there.
+    /// Returns the free room in a link's own buffer, if the link's next bytes belong in this buffer.
     pub(crate) fn direct_room(&mut self, id: LinkId) -> Option<&mut [u8]> {
         let link = self.state.links.table.get_mut(id)?;
         if !link.is_open() { None } else { link.framer.direct_room(&mut self.memory) }
     }
 
-    /// Handles the result of a read into `room_len` bytes. If the read filled them, more may be readable.
+    /// Handles the result of a read into `room_len` bytes. If the read filled the whole room, more may be
+    /// readable.
     pub(crate) fn conclude_read(&mut self, id: LinkId, received: io::Result<usize>, room_len: usize) {
         match received {
             Ok(0) => self.ended_by_peer(id),

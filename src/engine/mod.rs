@@ -431,7 +431,7 @@ impl Engine {
         self.state.links.rearm(id, now);
     }
 
-    /// Notes that the kernel has started to connect a dialled link.
+    /// Records that the kernel has started to connect a dialled link.
     pub(crate) fn connect_started(&mut self, id: LinkId) {
         let LoopState { manager, links, .. } = &mut self.state;
         if let (Some(manager), Some(link)) = (manager, links.table.get(id)) {

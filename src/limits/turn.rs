@@ -47,7 +47,7 @@ pub const MAX_ACCEPT_RETRY: Duration = Duration::from_secs(1);
 /// Pause before retrying a read or write that failed because the kernel had no memory.
 pub const MEMORY_RETRY: Duration = Duration::from_millis(50);
 /// Maximum number of connections over capacity that receive a `reject` at the same time; others are closed without
-/// one.
+/// a `reject`.
 pub const MAX_OVER_CAPACITY: usize = 64;
 /// Maximum number of requests in the handle's queue; a full queue returns the request to its caller.
 pub const MAX_HANDLE_QUEUE: usize = 1_024;

@@ -152,7 +152,7 @@ impl Link {
         }
     }
 
-    /// Returns whether a handler has requested the free room and it has not been offered yet.
+    /// Returns whether a handler has requested the free room and waits for the offer.
     pub(crate) fn asks_pull(&self) -> bool {
         self.pull_lanes != 0
     }
@@ -217,7 +217,7 @@ pub(crate) struct OutgoingBody {
     pub(crate) behind: SendQueue,
 }
 
-/// The closing of a link. Its reason and consequences are decided once, when it begins.
+/// The closing of a link. The reason and the consequences are decided when the closing begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ending {
     pub(crate) reason: CloseReason,

@@ -160,7 +160,7 @@ pub struct LinkReport {
     pub armed_tick: Option<u64>,
     /// The earliest of its deadlines and retries; [`Instant::MAX`] for none.
     pub deadline: Instant,
-    /// Whether a new configuration has moved its deadlines and its timer is not rearmed yet.
+    /// Whether a new configuration has moved its deadlines but its timer is not rearmed yet.
     pub has_new_deadlines: bool,
     /// The deadline of its handshake, until that is complete.
     pub handshake_deadline: Option<Instant>,

@@ -79,7 +79,7 @@ impl Listeners {
     }
 
     /// Binds due addresses and accepts on every listener. A broken listener is closed, and its address waits for a new
-    /// one.
+    /// listener.
     pub(super) fn accept<N: Net, H: Handler>(&mut self, net: &mut N, engine: &mut Engine, handler: &mut H) {
         self.bind_due(net, engine);
         for listener in &mut self.open {

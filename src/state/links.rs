@@ -26,7 +26,7 @@ pub(crate) struct Links {
     pub(crate) table: Table,
     pub(crate) wheel: Wheel,
     pub(crate) pool: BufferPool,
-    /// The link that is being read. The write block collects its replies.
+    /// The link whose input is being parsed. The write block collects our replies on that link.
     pub(super) replying: Option<LinkId>,
     pub(super) write_block: WriteBlock,
     pub(crate) timeouts: Timeouts,

@@ -54,7 +54,7 @@ enum State {
 }
 
 impl MessageFramer {
-    /// Returns the next frame, chunk or drop in `input`, or `None` when all of it is consumed.
+    /// Returns the next frame, chunk or dropped frame in `input`, or `None` once the whole input is consumed.
     ///
     /// `admit` chooses a payload's delivery. It is called once for each frame whose header is complete, unless the
     /// claimed length exceeds the command's limit or the command name is malformed.

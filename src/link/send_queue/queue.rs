@@ -37,7 +37,7 @@ impl Queue {
         size_of::<Self>() + self.segments.capacity() * size_of::<Segment>()
     }
 
-    /// Returns the last segment's buffer, if more of this content may be appended to it.
+    /// Returns the last segment's buffer, if bytes of the kind `content` may be appended to it.
     pub(super) fn last_joinable(&mut self, content: Content) -> Option<&mut Vec<u8>> {
         let is_ahead = self.ahead_bytes > 0 && self.ahead_segments == self.segments.len();
         match self.segments.back_mut() {
