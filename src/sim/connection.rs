@@ -1,6 +1,6 @@
 //! One connection of the virtual kernel: two ends, and a pipe of bytes in each direction.
 //!
-//! Each operation returns the notifications that both ends must receive. This module never queues an event or reads a
+//! Each operation returns the notifications that each end must receive. This module never queues an event or reads a
 //! clock. While the network between the two hosts is cut, each end continues alone, and its output reaches the other
 //! end when the network is healed.
 //!
@@ -161,7 +161,7 @@ pub(super) struct End {
     pub(super) is_queued: bool,
     /// The readiness that the waiting event must report.
     pub(super) owed: Edge,
-    /// The reader knows that it has read everything: a read returned less than it had room for, or nothing.
+    /// The reader knows that it has read everything, because a read did not fill its buffer.
     pub(super) is_drained: bool,
     /// An event has reported the end of the incoming stream, or an error.
     has_reported_end: bool,
@@ -308,7 +308,8 @@ impl Connection {
         end.is_dead || end.error.is_some()
     }
 
-    /// Removes an end's waiting event. Returns what `show` selects from the end's state and the owed notifications.
+    /// Removes an end's waiting event and returns its readiness, which `show` selects from the end's state and the owed
+    /// notifications.
     pub(super) fn notify(&mut self, side: Side, show: impl FnOnce(Mask, Edge) -> Mask) -> Mask {
         self.outgoing(side).writer_notified();
         let seen = self.mask(side);

@@ -31,7 +31,7 @@ pub trait Actor {
     fn wait(&self) -> Wait;
 
     /// Returns the actor's host ([`SimNet::host`]). The actor also has work if an event waits for its host. An actor
-    /// without a host is asked for work before every round, and is never paused.
+    /// without a host is asked before every round whether it has work, and is never paused.
     fn host(&self) -> Option<usize> {
         None
     }

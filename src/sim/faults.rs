@@ -13,8 +13,8 @@ use std::io;
 /// close fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Site {
-    /// Waiting for readiness. After `EINTR` it returns no events, unless some are of an earlier moment; any other error
-    /// stops a loop.
+    /// Waiting for readiness. After `EINTR` it returns no events, unless an event of an earlier moment waits; any other
+    /// error stops a loop.
     Wait,
     /// Opening a listener.
     Listen,
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn shortages_are_passing_and_resets_are_not() {
+    fn a_shortage_is_temporary_but_a_reset_is_not() {
         assert!([EINTR, EAGAIN, ENOMEM, ENOBUFS, EMFILE].into_iter().all(is_passing));
         assert!(!is_passing(ECONNRESET));
     }

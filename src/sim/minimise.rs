@@ -11,7 +11,7 @@
 use super::tape::{Tape, trim};
 use std::collections::BTreeMap;
 
-/// A smaller tape, and its cost.
+/// The result of a search: a smaller tape, and the search's cost.
 #[derive(Clone, Debug)]
 pub struct Minimised {
     /// The smallest failing tape found.
@@ -146,7 +146,7 @@ impl<F: FnMut(&Tape) -> bool, G: FnMut(u64) -> bool> Search<F, G> {
     /// Keeps a change if the tape still fails with it. Returns whether the change is kept.
     fn improve(&mut self, change: impl FnOnce(&mut Draws)) -> bool {
         // Many changes may be untried when the search ends. Without this return, the draws would be copied for each of
-        // them, which costs as much as a short run.
+        // them, and each copy costs as much as a short run.
         if self.is_over {
             return false;
         }
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recording_is_reduced_by_its_draws() {
+    fn the_draws_of_a_recording_tape_are_reduced() {
         let fails = |tape: &Tape| (0..100).any(|_| tape.stream(3).one_in(40));
         let recording = (0..).map(Tape::recording).find(fails).unwrap();
         let least = minimise(&recording, fails, for_ever).unwrap();

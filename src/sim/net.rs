@@ -54,7 +54,7 @@ impl SimNet {
         self.kernel.borrow().ip(self.host())
     }
 
-    /// Returns the host's index in the order of [`World::host`](super::World::host).
+    /// Returns the host's index in the order in which [`World::host`](super::World::host) added the hosts.
     pub fn host(&self) -> usize {
         self.host as usize
     }

@@ -82,7 +82,7 @@ pub(super) struct Pipe {
     is_finished: bool,
     /// The cut network delays the end of the stream.
     finish_waits: bool,
-    /// The pipe had room for none or only a part of the last write, and must notify the writer when there is room.
+    /// The pipe had room for none or only a part of the last write, so the writer must be notified when there is room.
     writer_waits: bool,
     /// A write was cut short by its [`Cut`]: nothing more is accepted before the writer is notified.
     writer_stalled: bool,

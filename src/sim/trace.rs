@@ -16,7 +16,7 @@ pub enum Call {
     Wait,
     /// An event of the last wait.
     Event {
-        /// The token of the event's link or listener.
+        /// The token of the event's link or listener, or of the host's waker.
         token: u64,
         /// As in [`Readiness`](crate::net::Readiness).
         readable: bool,
@@ -103,7 +103,7 @@ pub enum Call {
 pub struct Entry {
     /// The moment of the call.
     pub at: Instant,
-    /// The index of the host that made the call, in the order of [`World::host`](super::World::host).
+    /// The index of the host that made the call, as [`SimNet::host`](super::SimNet::host) returns it.
     pub host: usize,
     /// The call.
     pub call: Call,

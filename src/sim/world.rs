@@ -39,7 +39,7 @@ impl World {
         Self { kernel: Rc::new(RefCell::new(Kernel::new(tape, start))) }
     }
 
-    /// Adds a host; the first has the address 10.0.0.1, the second 10.0.0.2, and so on.
+    /// Adds a host and returns its network. The first host has the address 10.0.0.1, the second 10.0.0.2, and so on.
     pub fn host(&self) -> SimNet {
         let host = self.kernel_mut().add_host();
         SimNet::new(Rc::clone(&self.kernel), host)
@@ -127,7 +127,7 @@ impl World {
         self.kernel().book(host)
     }
 
-    /// Sets the local ports of dials, for each pair of a source and a destination. Default 32,768 to 60,999. The port
+    /// Sets the local ports that dials of each source to each destination can use. Default 32,768 to 60,999. The port
     /// of a dialler that closed its connection first stays in use for 60 s.
     pub fn set_ports(&self, ports: RangeInclusive<u16>) {
         self.kernel_mut().ports.range = ports;

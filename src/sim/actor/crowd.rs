@@ -126,7 +126,7 @@ impl Crowd {
     }
 
     /// Opens `count` connections: the first at `from`, and each of the others `every` after the previous one. `cast`
-    /// returns each connection's role. Its argument is the number of connections that this call has opened before.
+    /// returns each connection's role. Its argument is the number of earlier connections in this series.
     pub fn dial_many(
         &mut self,
         to: SocketAddr,

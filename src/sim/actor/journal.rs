@@ -33,7 +33,7 @@ pub struct Tally {
     pub closed: u64,
     /// Connections that failed: refused, reset, unreachable.
     pub failed: u64,
-    /// The part of `closed` that ended inside a frame.
+    /// Those connections in `closed` that ended inside a frame.
     pub torn: u64,
     /// Rejects received from the loop.
     pub rejects: u64,

@@ -1,7 +1,7 @@
 //! The interface through which a persona acts: its connection, its timer, and its crowd's random numbers.
 //!
 //! The bytes that a persona sends in one call are collected and passed to the kernel in few writes. Bytes that the
-//! kernel does not accept are kept, up to [`MAX_UNSENT_BYTES`]. No call of a persona ever blocks.
+//! kernel does not accept are kept, up to [`MAX_UNSENT_BYTES`]. No method of [`Line`] blocks.
 
 use super::super::net::SimNet;
 use super::super::tape::Chance;
@@ -53,7 +53,7 @@ pub(super) struct Wire {
     pub(super) is_blocked: bool,
 }
 
-/// A connection's intended future.
+/// The next step for a connection, set by its persona or by a failed write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wish {
     Stay,
@@ -98,7 +98,7 @@ impl Line<'_> {
     }
 
     /// Sends all of `bytes`, now or when there is room, and returns `true`. Sends nothing and returns `false` if the
-    /// connection can no longer send, or if `bytes` and the bytes that already wait have together more than
+    /// connection can no longer send, or if `bytes` and the bytes already waiting would together exceed
     /// [`MAX_UNSENT_BYTES`].
     pub fn send(&mut self, bytes: &[u8]) -> bool {
         if self.wire.wish != Wish::Stay || self.unsent_bytes() + bytes.len() > MAX_UNSENT_BYTES {

@@ -27,7 +27,8 @@ pub struct Profile {
     version: Vec<u8>,
 }
 
-/// The part of a `version` that is sent. Each variant is shorter than the previous one.
+/// The part of a `version` that is sent. Each variant is named after the last field that is sent, and sends less than
+/// the previous variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum VersionTail {
     /// All fields, with an empty association id.
@@ -74,8 +75,8 @@ impl Profile {
         Self { ping_every: Some(every), ..self }
     }
 
-    /// Claims the given protocol version. Omits `sendheaders` if the version is below 70,012, and pings if the version
-    /// is at most 60,000.
+    /// Claims the given protocol version. Omits `sendheaders` if the version is below 70,012. Also omits all pings if
+    /// the version is at most 60,000.
     #[must_use]
     pub fn with_protocol_version(mut self, version: i32) -> Self {
         self.version[..4].copy_from_slice(&version.to_le_bytes());

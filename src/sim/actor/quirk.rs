@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// The pause between two bytes of a [`Quirk::OneByteAtATime`]. At this pace, a handshake lasts four seconds.
+/// The pause between two bytes of a peer with [`Quirk::OneByteAtATime`]. At this pace, a handshake lasts four seconds.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// An honest peer's deviation from the reference.

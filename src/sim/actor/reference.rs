@@ -1,4 +1,4 @@
-//! The actors' wire format: a second codec, written from the protocol's byte vectors.
+//! The actors' wire format: a second codec, written from the protocol's test vectors.
 //!
 //! It never uses the codec of the loop under test, so that a mistake in one is not hidden by the same mistake in the
 //! other. A [`Reader`] extracts frames from a stream that is cut anywhere. It collects small payloads, hashes large
@@ -105,7 +105,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Returns the next whole frame; `None` if `input` ends before it.
+    /// Returns the next whole frame; `None` if `input` ends before the frame's end.
     fn next<'a, 'b: 'a>(
         &'a mut self,
         input: &mut &'b [u8],

@@ -105,7 +105,8 @@ impl Cargo {
         self.len_bytes
     }
 
-    /// Returns the bytes from `offset` to the end of the period or of the payload; empty at or after the payload's end.
+    /// Returns the bytes from `offset` to the end of the period or of the payload, whichever is earlier. Returns no
+    /// bytes if `offset` is at or after the payload's end.
     pub fn at(&self, offset: u64) -> &[u8] {
         let left = self.len_bytes.saturating_sub(offset);
         let rest = &self.period[(offset % PERIOD as u64) as usize..];

@@ -208,7 +208,7 @@ impl<H: Handler> Checked<H> {
         self.ledger.borrow().attempts
     }
 
-    /// Returns whether a call of this kind has ever failed with this error.
+    /// Returns whether a call at this site has ever failed with this error.
     pub fn has_failed(&self, site: Site, errno: i32) -> bool {
         self.ledger.borrow().has_failed(site, errno)
     }

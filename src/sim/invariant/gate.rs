@@ -1,4 +1,4 @@
-//! A host's network that records its calls on sockets, batches and completions in the ledger.
+//! A host's network that records three things in the ledger: its calls on sockets, its batches and its completions.
 
 use super::ledger::Ledger;
 use crate::id::LinkId;

@@ -1,10 +1,10 @@
 //! Gossip: the addresses that a loop may accept, and those in its address book.
 //!
 //! [`GossipRecord`] follows the `addr` messages that the handler receives, and grants each sender a number of
-//! addresses. A dialled peer may add one full message at once, any other peer one address of its own host. Ten seconds
-//! later, and then every ten seconds, each may add one more address. The record sees only messages that the handler
-//! receives whole. It stops checking at the first `addr` that the handler does not receive whole, and after more than
-//! [`MAX_NAMED`] addresses.
+//! addresses. A dialled peer may add one full message at once, and one more address every ten seconds. Any other peer
+//! may add only addresses of its own host: one at once, and one more every ten seconds. The record grants each peer one
+//! address beyond these. It sees only messages that the handler receives whole. It stops checking at the first `addr`
+//! that the handler does not receive whole, and once it holds more than [`MAX_NAMED`] addresses.
 
 use crate::address::{NetGroup, canonical};
 use crate::id::LinkId;

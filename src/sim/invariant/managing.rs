@@ -172,7 +172,8 @@ impl Managing {
     }
 
     /// Checks an eviction of an accepted peer. The loop may have had fewer candidates than are known here, because it
-    /// does not choose closing peers. Pings answered after the loop's choice can only have improved other peers.
+    /// does not choose closing peers. Pongs after the loop's choice can only have lowered the
+    /// others' shortest latencies.
     fn evicted(&mut self, peer: PeerId, address: SocketAddr, findings: &mut Findings) {
         let is_inbound = self.inbound.remove(&peer).is_some();
         let rivals: Vec<PeerId> = self

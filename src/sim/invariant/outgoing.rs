@@ -113,7 +113,7 @@ impl Outgoing {
 
 impl Walk {
     /// Consumes bytes up to the end of the next header and returns the header. Returns `None` if `bytes` end before
-    /// that or the position is lost.
+    /// the header's end, or if the position is lost.
     fn next(&mut self, bytes: &mut &[u8], magic: [u8; 4]) -> Result<Option<Header>, Fault> {
         if self.is_lost {
             return Ok(None);

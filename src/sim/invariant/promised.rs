@@ -2,8 +2,8 @@
 //!
 //! The loop must offer these frames again, before later ones. Two kinds of these frames must be first: the handshake's
 //! frames that no other frame precedes, and all pings and pongs, older ones first. The other frames follow in the order
-//! in which they were offered before. A new ping or pong is never behind any of these others. A frame is identified by
-//! its header, which contains the checksum.
+//! in which they were offered before. New pings and pongs follow these two kinds and precede the other frames. This
+//! module never reads a payload: a frame is identified by its header, which contains the checksum.
 
 use crate::protocol::CommandName;
 use crate::wire::Header;
@@ -50,7 +50,7 @@ fn judge(promised: VecDeque<Header>, offered: &[(usize, Header)]) -> (VecDeque<H
         } else if ahead.is_empty() && may_overtake && overtakes(header) {
             continue;
         } else if ahead.is_empty() && !overtakes(header) && behind.front().is_none_or(|next| next == header) {
-            // A new frame of the handshake is not overtaken either, if only the handshake's frames precede it.
+            // Pings and pongs may follow a new handshake frame if only handshake frames precede it.
             is_handshake &= is_of_handshake(header.command);
             may_overtake &= is_handshake;
             behind.pop_front();

@@ -84,7 +84,8 @@ impl Saved {
         mem::take(&mut self.has_changed)
     }
 
-    /// Returns whether `disk` is the confirmed state, or that state after one or more of the first unconfirmed batches.
+    /// Returns whether `disk` is the confirmed state, or that state with the unconfirmed batches applied in order up to
+    /// any one of them.
     pub(super) fn may_be(&self, disk: &Disk) -> bool {
         let mut state = self.confirmed.clone();
         *disk == state

@@ -140,7 +140,7 @@ fn events_match_the_counters(sight: &TurnSight<'_>) -> Result<(), String> {
 }
 
 fn a_ping_is_sent_with_its_last_byte(sight: &TurnSight<'_>) -> Result<(), String> {
-    ensure(sight.misdated_pings.is_empty(), || format!("pings sent just now, but dated: {:?}", sight.misdated_pings))
+    ensure(sight.misdated_pings.is_empty(), || format!("pings of this turn are misdated: {:?}", sight.misdated_pings))
 }
 
 fn the_handler_learns_of_room_to_send(sight: &TurnSight<'_>) -> Result<(), String> {

@@ -89,7 +89,7 @@ pub(super) fn known(names: &BTreeMap<String, Vec<IpAddr>>, name: &str, port: u16
     Ok(addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect())
 }
 
-/// Draws the wild resolver's reply to the host at `own`, and the reply's delay. A reply without a delay never arrives.
+/// Draws the wild resolver's reply to the host at `own`, and the reply's delay; `None` if the reply never arrives.
 pub(super) fn draw_answer(
     chance: &Chance,
     own: IpAddr,
@@ -124,7 +124,7 @@ fn public(chance: &Chance, port: u16) -> SocketAddr {
     SocketAddr::from(([52, 1 + chance.below(250) as u8, chance.below(256) as u8, 1 + chance.below(250) as u8], port))
 }
 
-/// Returns an address that no peer should have: without a port, the host's own, a special one or an IPv4-mapped one.
+/// Returns an address that no peer should have: one with port 0, the host's own, a special one or an IPv4-mapped one.
 fn absurd(chance: &Chance, own: IpAddr, port: u16) -> SocketAddr {
     let ip = match chance.below(8) {
         0 => return SocketAddr::new(public(chance, port).ip(), 0),

@@ -43,7 +43,7 @@ pub(in crate::sim) struct BacklogView {
 }
 
 impl World {
-    /// Returns everything that a host has open, at a cost that grows with the connections of all hosts.
+    /// Returns everything that a host has open, at a cost that grows with the number of all hosts' connections.
     pub(in crate::sim) fn view_of(&self, host: usize) -> HostView {
         HostView::of(&mut self.kernel_mut(), host)
     }

@@ -19,7 +19,7 @@ const PROOF: u64 = 0x7072_6f6f_6621_2121;
 /// One way to break the protocol or to abuse it.
 #[derive(Debug)]
 pub struct Attack {
-    /// The threat's number.
+    /// The threat's number in the threat model, such as `P19`.
     pub threat: &'static str,
     /// A description of the attack.
     pub name: &'static str,
@@ -47,7 +47,7 @@ enum Begins {
 pub(super) enum Manners {
     Answers,
     AnswersTwice,
-    /// Keeps its pongs until the last ping ([`Next::Prove`]), and answers at once from then on.
+    /// Holds its pongs back until the attacker sends its last ping ([`Next::Prove`]). From then on, answers at once.
     AnswersLate,
     Silent,
 }
@@ -265,7 +265,8 @@ impl Scene<'_, '_> {
         self.send_frame("version", &version);
     }
 
-    /// Sends a correct `version` after overwriting its payload at each of these offsets with these bytes.
+    /// Sends a `version` that is correct except for `changes`: offsets in the payload, each with the bytes that replace
+    /// the correct ones.
     pub(super) fn send_version_with(&mut self, changes: &[(usize, &[u8])]) {
         let mut version = self.version();
         for (at, bytes) in changes {

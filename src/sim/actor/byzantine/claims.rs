@@ -8,10 +8,10 @@ use std::time::Duration;
 
 /// Offset of the user agent's length in a version.
 const USER_AGENT_LEN: usize = 80;
-/// The largest possible count.
+/// The encoding of the highest possible count.
 const BOMB: &[u8] = &[0xff; 9];
 
-/// The attacks of this kind.
+/// This module's attacks.
 pub const ATTACKS: &[Attack] = &[
     Attack::new("P19", "a size that is not in its shortest form", long_size)
         .at_once()
@@ -23,7 +23,7 @@ pub const ATTACKS: &[Attack] = &[
         .at_once()
         .closed_by(&["overlong_size"], REFUSED_WITHIN),
     Attack::new("P20", "endless counts", count_bombs),
-    Attack::new("P21", "endless counts within valid ones", nested_bombs),
+    Attack::new("P21", "endless counts inside valid lists", nested_bombs),
     Attack::new("P33", "an empty protoconf", |scene| protoconf(scene, &[]))
         .closed_by(&["truncated_message"], Duration::ZERO),
     Attack::new("P33", "a protoconf without fields", |scene| protoconf(scene, &[0]))

@@ -4,7 +4,7 @@ use super::attack::{Attack, Next, Scene, millis};
 
 const STEPS: u32 = 20;
 
-/// The attacks of this kind.
+/// This module's attacks.
 pub const ATTACKS: &[Attack] = &[
     Attack::new("P10", "inventories", |scene| flood(scene, "inv", 1_000, 36)),
     Attack::new("P11", "requests for transactions", |scene| flood(scene, "getdata", 1_000, 36)),

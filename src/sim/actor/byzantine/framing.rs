@@ -1,4 +1,4 @@
-//! Attacks on framing: streams that contain no frames, wrong checksums, and headers with forbidden or rare claims.
+//! Attacks on framing: streams that contain no frames, wrong checksums, and headers with forbidden or unusual fields.
 
 use super::super::reference::{extended, frame, nonce_frame};
 use super::attack::{Attack, Next, Scene, millis, secs};
@@ -12,7 +12,7 @@ const TESTNET: [u8; 4] = [0xf4, 0xe5, 0xf3, 0xf4];
 const OVER_LIMIT: [(&str, u32); 4] =
     [("addr", 2_097_153), ("protoconf", 1_048_577), ("tx", 1_000_000_001), ("no such", 2_097_153)];
 
-/// The attacks of this kind.
+/// This module's attacks.
 pub const ATTACKS: &[Attack] = &[
     Attack::new("P1", "garbage at once", garbage).at_once().closed_by(&["bad_magic"], Duration::ZERO),
     Attack::new("P1", "garbage after a good frame", late_garbage).closed_by(&["bad_magic"], Duration::ZERO),

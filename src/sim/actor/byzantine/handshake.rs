@@ -17,7 +17,7 @@ const HANDSHAKE_TIMED_OUT: &[&str] = &["handshake_timeout"];
 /// Maximum time until the loop closes a refused peer. Before the close, the peer has time to read the loop's `reject`.
 pub(super) const REFUSED_WITHIN: Duration = CLOSE_GRACE.saturating_add(secs(1));
 
-/// The attacks of this kind.
+/// This module's attacks.
 pub const ATTACKS: &[Attack] = &[
     Attack::new("P7", "silence", rest).at_once().closed_by(HANDSHAKE_TIMED_OUT, HANDSHAKE_TIMEOUT),
     Attack::new("P7", "messages without a handshake", chatter)
@@ -58,7 +58,7 @@ pub const ATTACKS: &[Attack] = &[
     Attack::new("P36", "absurd claims", absurd_claims).at_once(),
 ];
 
-/// The close reasons for a peer that closed the connection.
+/// The close reasons for a peer that closed or reset the connection.
 const LEFT: &[&str] = &["reset", "closed_by_peer", "broken_pipe", "aborted"];
 
 fn rest(_scene: &mut Scene<'_, '_>) -> Next {

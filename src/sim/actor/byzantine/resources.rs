@@ -9,7 +9,7 @@ use crate::limits::{BODY_WINDOW, HEADER_TIMEOUT, SEND_STALL_TIMEOUT};
 const STEADY_BYTES: usize = 1_100;
 const STEADY_SECS: u32 = 300;
 
-/// The attacks of this kind.
+/// This module's attacks.
 pub const ATTACKS: &[Attack] = &[
     Attack::new("P5", "a body that does not arrive", no_body)
         .with_manners(Manners::Silent)

@@ -10,7 +10,7 @@ use crate::time::{Instant, UnixTime};
 use crate::wire::{AddressEntry, Addresses, NetAddress};
 
 pub(super) const SWEEPS: &[Doctored] = &[
-    // The disk has entries that were never written, lacks known ones, and still has dropped ones.
+    // In the next cases, the disk has entries that were never written, lacks known ones, or still has dropped ones.
     (30, |scene| {
         scene.manager().is_durable = false;
         scene.disk.peers.extend([("192.0.2.1:1".parse().expect("the address is valid"), peer_at("192.0.2.1:1"))]);
@@ -122,7 +122,7 @@ fn name<'a>(scene: &mut Scene, is_dialled: bool, addresses: impl IntoIterator<It
     gossip.record_named(sender, Addresses::from_entries(entries).as_ref(), true, Instant::ZERO);
 }
 
-/// Returns addresses: one more than half of the number of addresses that one range may add to the book.
+/// Returns `MAX_SHARE / 2 + 1` addresses, so that two such lists together exceed one range's share of the book.
 fn strangers(half: usize) -> Vec<String> {
     (0..=MAX_SHARE / 2).map(|number| format!("20.{half}.{}.{}:1", number / 256, number % 256)).collect()
 }

@@ -352,7 +352,7 @@ fn each_faulty_call_breaks_only_its_invariant() {
 }
 
 #[test]
-fn a_ping_counts_as_sent_with_its_last_byte_in_pieces_of_any_size() {
+fn a_ping_written_in_pieces_counts_as_sent_with_its_last_byte() {
     let bytes = [frame(CommandName::VERSION), frame(CommandName::VERACK), nonce(CommandName::PING).repeat(2)].concat();
     for size in 1..=bytes.len() {
         let mut ledger = ledger();

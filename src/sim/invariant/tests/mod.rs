@@ -1,4 +1,4 @@
-//! Gives every check a state that breaks its invariant and no other. The tests fail if a check never finds anything.
+//! Tests that give every check a state that breaks its invariant and no other. They fail if a check finds nothing.
 
 mod book;
 mod calls;
@@ -303,8 +303,8 @@ const HARMLESS_SWEEPS: &[fn(&mut Scene)] = &[
     },
 ];
 
-/// Makes the first link stay unread since the last sweep, when it was at `position` of the read list. Only at position
-/// 0 has it waited too long.
+/// Puts the first link at `position` of the last sweep's read list, and leaves the link unread since then. The link has
+/// waited too long only if `position` is 0.
 fn skipped(scene: &mut Scene, position: usize) {
     let id = scene.inspection.links[0].id;
     scene.memory.ready = vec![LinkId::new(50, 0); position];
