@@ -81,8 +81,8 @@ fn memory_follows_the_bytes_received(sight: &SweepSight<'_>) -> Result<(), Strin
     ensure(charged as u64 == believed, || format!("{charged} bytes are buffered, the loop counts {believed}"))
 }
 
-/// Checks the queues' counts and bounds. An empty queue accepts a message of any size, so the largest message is allowed
-/// in addition. The fed part of a body has its own bound; whole messages and pongs wait before and after it.
+/// Checks the queues' counts and bounds. An empty queue accepts a message of any size, so the largest message is
+/// allowed in addition. The fed part of a body has its own bound; whole messages and pongs wait before and after it.
 fn queues_keep_their_bounds(sight: &SweepSight<'_>) -> Result<(), String> {
     let Inspection { links, summary, .. } = sight.inspection;
     let parts = links.iter().flat_map(|link| [link.outgoing.recounted_bytes, link.outgoing.behind_bytes]);
