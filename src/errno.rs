@@ -88,7 +88,7 @@ mod tests {
     use super::*;
     use std::io::{Error, ErrorKind};
 
-    /// Compares all numbers with the C library of the target system, at compile time.
+    /// Compares all numbers except [`ENONET`] with the C library of the target system, at compile time.
     const _: () = {
         assert!(EINTR == libc::EINTR && EAGAIN == libc::EAGAIN && EIO == libc::EIO && ENOMEM == libc::ENOMEM);
         assert!(ENFILE == libc::ENFILE && EMFILE == libc::EMFILE && ENOSPC == libc::ENOSPC && EPIPE == libc::EPIPE);

@@ -155,7 +155,7 @@ impl<C> Handle<C> {
 
     /// Lists peers of any state in the order of their slots, at most
     /// [`PEERS_PER_REPLY`](crate::limits::PEERS_PER_REPLY). The list starts with the first slot or, with `after`,
-    /// behind that peer's slot. If the list has fewer peers, no further peers exist.
+    /// behind that peer's slot. If the list has fewer peers than the maximum, no further peers exist.
     ///
     /// # Errors
     ///

@@ -370,7 +370,7 @@ mod tests {
             assert_eq!(Network::from_magic(network.magic()), Some(network));
         }
         assert_eq!("Bitcoin".parse::<Network>(), Err(UnknownNetwork));
-        assert_eq!(Network::from_magic([0xe8, 0xf3, 0xe1, 0xe3]), None, "a reversed magic is unknown");
+        assert_eq!(Network::from_magic([0xe8, 0xf3, 0xe1, 0xe3]), None, "a reversed magic was accepted");
     }
 
     /// Returns whether a name is well formed by the rule as SV Node states it.
@@ -404,7 +404,7 @@ mod tests {
         assert!(!CommandName::from_bytes([0xff; 12]).is_well_formed());
         assert!(!CommandName::from_bytes(*b"\0ping\0\0\0\0\0\0\0").is_well_formed());
         assert_eq!(CommandName::new("addr").to_bytes(), *b"addr\0\0\0\0\0\0\0\0");
-        assert!(CommandName::new("addr") < CommandName::new("getaddr"), "names order like text");
+        assert!(CommandName::new("addr") < CommandName::new("getaddr"), "names do not order like text");
         assert_eq!(CommandName::from_bytes(*b"a\0b\n\0\0\0\0\0\0\0\0").to_string(), "a\\x00b\\n");
     }
 }

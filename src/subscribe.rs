@@ -46,9 +46,9 @@ pub enum Received<T> {
 
 /// The subscriber's end of a queue. Dropping it ends the subscription.
 ///
-/// It holds at most `capacity` items, 1 to [`MAX_SUBSCRIPTION_ITEMS`], which hold at most [`MAX_SUBSCRIPTION_BYTES`] of
-/// memory. After it has reported a loss, both limits are doubled until the items that waited then are received. While
-/// the subscriber holds the lock, the loop's end may hold further items within the undoubled limits.
+/// It holds at most `capacity` items, 1 to [`MAX_SUBSCRIPTION_ITEMS`], which hold at most [`MAX_SUBSCRIPTION_BYTES`]
+/// of memory. After it has reported a loss, both limits are doubled until the items that waited then are received.
+/// While the subscriber holds the lock, the loop may hold further items within the undoubled limits.
 ///
 /// Never wait for an item inside a handler of the same loop: that wait would never end. As an iterator, a
 /// subscription waits for each item and ends with the loop. A task awaits [`next`](Self::next) instead.

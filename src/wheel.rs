@@ -339,8 +339,8 @@ fn first_set_at_or_after(words: &[u64], bit: usize) -> Option<usize> {
 mod tests {
     use super::*;
 
-    /// Sizes on each side of the bitmap's boundaries: less than a word, one word, several, and several words of
-    /// summary.
+    /// Numbers of slots around the bitmap's boundaries: less than one word, one word, several words, and several words
+    /// of summary.
     const SIZES: [usize; 8] = [1, 2, 32, 64, 128, 4_096, 8_192, 65_536];
 
     fn slots_of_interest(slots: usize) -> Vec<usize> {
@@ -446,7 +446,7 @@ mod tests {
             assert_eq!(tick_at_or_after(Instant::from_nanos(nanos)), at_or_after, "{nanos}");
             assert_eq!(tick_of(Instant::from_nanos(nanos)), of, "{nanos}");
         }
-        assert!(tick_at_or_after(Instant::MAX) > tick_of(Instant::MAX), "a moment that is never reached is never due");
+        assert!(tick_at_or_after(Instant::MAX) > tick_of(Instant::MAX), "a moment that is never reached becomes due");
     }
 
     #[test]

@@ -23,8 +23,8 @@ use std::time::Duration;
 ///
 /// For each peer with a [`ConnectionEstablished`](Self::ConnectionEstablished) there is at most one
 /// [`HandshakeComplete`](Self::HandshakeComplete) and exactly one [`ConnectionFailed`](Self::ConnectionFailed) or
-/// [`ConnectionLost`](Self::ConnectionLost), which is the last event with its id. A dial that fails earlier has only a
-/// `ConnectionFailed`.
+/// [`ConnectionLost`](Self::ConnectionLost), which is the last event with its id. A dial that fails before the
+/// connection is established has only a `ConnectionFailed`.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ControlEvent {

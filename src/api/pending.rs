@@ -46,8 +46,8 @@ pub struct Pending<T>(Arc<Slot<T>>);
 
 /// The state that the two ends share.
 struct Slot<T> {
-    /// Set once, by the loop's end: to the reply, or to `None` if the loop's end was dropped without a reply. Once
-    /// the reply was received, the value is `None`.
+    /// Set once, by the sending end: to the reply, or to `None` if that end was dropped without a reply. Once the
+    /// reply was received, the value is `None`.
     reply: OnceLock<Mutex<Option<T>>>,
     /// The waker of the last wait.
     waker: Mutex<Option<Waker>>,

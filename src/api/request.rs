@@ -77,7 +77,7 @@ pub enum Request<C> {
     },
     /// Send messages to a subscriber.
     SubscribeMessages {
-        /// The messages' commands.
+        /// Selects the messages by their commands.
         commands: CommandFilter,
         /// The loop's end of the subscription.
         publisher: Publisher<MessageEvent>,
@@ -176,7 +176,7 @@ pub enum Latency {
     /// From the moment at which a ping was due to its pong; for a keepalive ping, from the moment at which it was
     /// sent.
     PingRtt,
-    /// The work of a turn.
+    /// The time of a turn's work.
     Turn,
     /// The delay of an exact wake-up.
     LoopLag,

@@ -491,7 +491,7 @@ impl<'a> Ctx<'a> {
 
     /// Stops reading a peer, so that the kernel slows it down. The pause does not count towards the peer's deadlines.
     /// Input that was already read, at most [`READ_BLOCK_BYTES`](crate::limits::READ_BLOCK_BYTES), is still delivered:
-    /// a handler that pauses within a message may receive further messages of the same block.
+    /// a handler that pauses a peer while handling a message may receive further messages from the same read.
     pub fn pause(&mut self, peer: PeerId) {
         self.state.links.hold(peer.link(), self.state.clocks.now(), |hold| hold.paused = true);
     }
@@ -513,8 +513,8 @@ impl<'a> Ctx<'a> {
     /// for any number of timers, and allocates only when more timers are set than ever before.
     ///
     /// A timer never fires early, and never before this call returns. A timer that is already due fires in the next
-    /// timer step, which is in the next turn if it is set inside [`on_timer`](super::Handler::on_timer). A timer at
-    /// [`Instant::MAX`] never fires. Each handler of a pair has its own keys. For an exact moment use
+    /// timer step. This is in the next turn if the timer is set inside [`on_timer`](super::Handler::on_timer). A timer
+    /// at [`Instant::MAX`] never fires. Each handler of a pair has its own keys. For an exact moment use
     /// [`Ctx::wake_at`].
     ///
     /// # Errors

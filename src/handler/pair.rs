@@ -62,9 +62,9 @@ pub enum PairRequest<A, B> {
 ///   [`Ctx::send_marked`], is made to that handler alone.
 /// - A request is passed to the handler that it names. The pair's requests are [`PairRequest`]s.
 ///
-/// Both act on the same peers and see each other's changes: if the first closes a peer during a call, the second is
-/// still called for the same event. Only one of them can feed a message to a peer at a time. [`Ctx::stop`] ends the
-/// loop for both.
+/// Both act on the same peers and see each other's changes. If the first closes a peer during a call, the second still
+/// receives the same call. Only one of them can feed a message to a peer at a time. [`Ctx::stop`] ends the loop for
+/// both.
 ///
 /// A part can be a pair itself, up to [`MAX_HANDLER_DEPTH`](crate::limits::MAX_HANDLER_DEPTH) levels deep.
 ///

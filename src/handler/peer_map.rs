@@ -1,7 +1,7 @@
 //! An embedder's own data for each peer.
 //!
-//! A table by slot: every call except iteration has a constant cost. The table receives no events, so its user must
-//! remove the values of closed peers.
+//! The map is a table by slot, so every call has a constant cost, except iteration and an insertion that enlarges the
+//! table. The map receives no events, so its user must remove the values of closed peers.
 
 use crate::id::PeerId;
 use std::fmt;

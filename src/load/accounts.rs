@@ -25,7 +25,7 @@ use std::time::Duration;
 const MAX_LAG: Duration = Duration::from_millis(1);
 /// Maximum share of the run in which the generator's thread may be busy.
 const MAX_BUSY: f64 = 0.90;
-/// Maximum share of planned pings that may stay unsent, and likewise that may time out.
+/// Maximum share of planned pings that may stay unsent. The same maximum applies to pings that time out.
 const MAX_UNSENT: f64 = 0.001;
 /// Maximum share of planned pings that may be outstanding at the end of the run. It applies only if more than twice
 /// as many pings are outstanding as at the middle of the run: a growing backlog means that a target falls behind.

@@ -55,7 +55,7 @@ pub struct WorkCounts {
 }
 
 impl WorkCounts {
-    /// Counts due operations by their outcome.
+    /// Counts `count` due operations that have the same outcome.
     pub(super) fn note_planned(&mut self, count: u64, fate: Fate) {
         self.planned += count;
         match fate {

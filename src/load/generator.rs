@@ -74,7 +74,7 @@ pub struct Generator {
     /// The moment of the last requested wake-up.
     asked_for: Option<Instant>,
     roster: Roster,
-    /// The number of the first dials whose connections have closed.
+    /// The number of closed connections among the first dials.
     first_failures: usize,
     accounts: Accounts,
 }
@@ -212,7 +212,7 @@ impl Generator {
         }
     }
 
-    /// Returns the cause that ends the load in this phase because too few peers remain, if there is one.
+    /// Returns the cause that ends the load early in this phase, if there is one.
     fn early_end(&self) -> Option<EndCause> {
         let peers = self.accounts.peers();
         let all_lost = self.roster.is_empty().then_some(EndCause::AllLost);

@@ -28,7 +28,8 @@ pub struct Ramp {
 }
 
 impl Ramp {
-    /// Computes the dial rate per second from the planned rate; `None` for fewer than two connections.
+    /// Computes the achieved dials per second: the planned rate, lowered in proportion if the last dial was late.
+    /// Returns `None` for fewer than two dials or a planned time of zero.
     pub fn dial_rate_per_second(&self, planned: Rate) -> Option<f64> {
         let late = self.dial_time.as_secs_f64() / self.planned_time.as_secs_f64();
         (self.dialled > 1 && !self.planned_time.is_zero()).then(|| planned.as_per_second() / late.max(1.0))

@@ -50,7 +50,7 @@ impl Rate {
         self.operations == 0
     }
 
-    /// Counts the operations that are due within `time`. The first is due at once.
+    /// Counts the operations that are due before `time` has passed. The first is due at once.
     pub(super) fn count_in(self, time: Duration) -> u64 {
         let time_ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let count = (u128::from(time_ns) * u128::from(self.operations)).div_ceil(u128::from(self.time_ns));

@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_run_has_longer_intervals_not_more() {
+    fn a_long_run_has_longer_intervals_instead_of_more() {
         const DAY_SECS: u64 = 86_400;
         let seconds = |run_secs| interval_of(Duration::from_secs(run_secs)).as_secs();
         assert_eq!([0, 10, DAY_SECS, DAY_SECS + 1, 100 * DAY_SECS].map(seconds), [1, 1, 1, 2, 100]);

@@ -124,7 +124,7 @@ impl Drop for StoreWriter {
     }
 }
 
-/// Sends the thread's results to the loop and wakes it, including when the thread ends.
+/// The thread's connection to the loop. It wakes the loop for each result and when the thread ends.
 struct Port {
     answers: Option<Sender<Persisted>>,
     waker: Arc<dyn Wake>,
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn fault_e22_the_loops_end_waits_only_a_limited_time_for_a_hanging_disk() {
+    fn fault_e22_the_end_of_a_loop_waits_only_a_limited_time_for_a_hanging_disk() {
         let (mut writer, go) = hanging();
         assert_eq!(writer.join(Duration::from_millis(1)), Err(StoreError::NoAnswer));
         assert_eq!(writer.join(Duration::MAX), Ok(()), "a second `join` waited again");

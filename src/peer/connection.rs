@@ -76,12 +76,12 @@ pub struct PeerConnection {
     handshake: HandshakeState,
     since: Instant,
     address: SocketAddr,
-    /// Boxed, because accepted connections have none.
+    /// Boxed, because accepted connections have no restarts and then use only a pointer.
     restart: Option<Box<RestartTracking>>,
     max_recv_payload: u32,
 }
 
-const _: () = assert!(size_of::<PeerConnection>() <= 200, "every idle peer has a `PeerConnection`");
+const _: () = assert!(size_of::<PeerConnection>() <= 200, "a `PeerConnection` exceeds its documented size");
 
 impl ConnectionState {
     /// All states.

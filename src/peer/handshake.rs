@@ -44,7 +44,7 @@ impl HandshakeState {
         }
     }
 
-    /// Starts the clock. A second start changes nothing.
+    /// Starts the handshake's clock. A second start changes nothing.
     pub fn start(&mut self, now: Instant) {
         if self.started == Instant::MAX {
             self.started = now;
@@ -66,7 +66,7 @@ impl HandshakeState {
         true
     }
 
-    /// Counts a `version` that is not the peer's first. Returns whether the peer has already sent one.
+    /// Returns whether the peer has already sent a `version`. If so, counts the new one as a duplicate.
     #[doc(hidden)]
     pub const fn repeats_version(&mut self) -> bool {
         let repeats = self.peer_version.is_some();

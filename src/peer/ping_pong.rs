@@ -85,7 +85,7 @@ enum Progress {
 struct RoundTrip(u32);
 
 impl RoundTrip {
-    /// No pong has arrived. Longer than any round trip.
+    /// The value before the first pong. It is longer than any round trip.
     const NONE: Self = Self(u32::MAX);
     const MAX_MICROS: u64 = 3_600_000_000;
 
@@ -99,7 +99,7 @@ impl RoundTrip {
     }
 }
 
-const _: () = assert!(size_of::<PingPongState>() == 64, "each peer's row has a `PingPongState`");
+const _: () = assert!(size_of::<PingPongState>() == 64, "a `PingPongState` does not have its documented size");
 
 #[derive(Debug)]
 struct Spill {
@@ -135,9 +135,9 @@ impl PingPongState {
         self.insert(nonce, now, Progress::Sent { at: now })
     }
 
-    /// Records a ping that waits in the send queue. `end_offset` is the number of bytes that the link will have sent
-    /// since it opened when the ping's last byte is written. An unplanned ping has [`Instant::MAX`] as `planned`, and
-    /// its latency starts when it is sent.
+    /// Records a ping that waits in the send queue. `end_offset` is the ping's end in the link's output, in bytes
+    /// since the link opened. An unplanned ping has [`Instant::MAX`] as `planned`, and its latency starts when it is
+    /// sent.
     ///
     /// Returns `false` and records nothing if the nonce is 0 or in flight, or if [`MAX_PINGS_OUTSTANDING`] is reached.
     #[doc(hidden)]
@@ -158,7 +158,7 @@ impl PingPongState {
         }
     }
 
-    /// Sets the sent time `at` of every queued ping that ends within the link's first `up_to_offset` bytes.
+    /// Records that every queued ping that ends within the link's first `up_to_offset` bytes was sent at `at`.
     #[doc(hidden)]
     pub fn mark_written(&mut self, up_to_offset: u64, at: Instant) {
         let spilled = self.spill.iter_mut().flat_map(|spill| &mut spill.pings);
@@ -170,8 +170,7 @@ impl PingPongState {
         }
     }
 
-    /// Restarts the timeout of every ping in flight, because its pong may have been unread since this side stopped
-    /// reading.
+    /// Restarts the timeout of every ping in flight, because its pong may have arrived while this side did not read.
     #[doc(hidden)]
     pub const fn resume_reading(&mut self, now: Instant) {
         self.reading_since = now;
@@ -388,7 +387,7 @@ mod tests {
         {
             assert!(pings.record_ping(7, now));
             now = now.plus(Duration::from_nanos(nanos));
-            assert_eq!(pings.settle(8, now), Err(PongError::UnknownNonce), "an unexpected pong is not measured");
+            assert_eq!(pings.settle(8, now), Err(PongError::UnknownNonce), "an unexpected pong was accepted");
             assert!(pings.settle(7, now).is_ok());
             let expected = [last, least].map(|micros| Some(Duration::from_micros(micros)));
             assert_eq!([pings.last_rtt(), pings.least_rtt()], expected);
@@ -419,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn a_few_spilled_pings_keep_their_room() {
+    fn a_small_spill_is_kept_when_it_is_empty() {
         let mut pings = with_pings(1 + Spill::KEPT_PINGS);
         settle_all(&mut pings);
         assert_eq!(pings.spill.as_ref().map(|spill| spill.pings.capacity()), Some(Spill::KEPT_PINGS));

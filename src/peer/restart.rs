@@ -30,7 +30,7 @@ impl RestartTracking {
         self.window = window;
     }
 
-    /// Grants one restart, or returns `false` if the window's restarts are used up.
+    /// Grants one restart and returns `true`, or returns `false` if the window's restarts are used up.
     #[must_use]
     pub fn try_restart(&mut self, now: Instant) -> bool {
         if self.restarts == 0 || now.since(self.window_start) >= self.window {

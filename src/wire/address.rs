@@ -74,7 +74,7 @@ impl<'a> AddressesRef<'a> {
         put_items(self.entries, out);
     }
 
-    /// Returns the number of addresses; a node penalises more than 1,000.
+    /// Returns the number of addresses. A node penalises a message with more than 1,000.
     pub const fn len(&self) -> usize {
         self.entries.len()
     }

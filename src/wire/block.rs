@@ -48,8 +48,8 @@ pub struct Block {
 }
 
 impl<'a> BlockRef<'a> {
-    /// Reads the header and the count of a `block`. The transactions are checked by [`BlockRef::validate`] or during
-    /// iteration.
+    /// Reads the header and the transaction count of a `block`. The transactions are checked by [`BlockRef::validate`]
+    /// or during iteration.
     ///
     /// # Errors
     ///
@@ -98,7 +98,7 @@ impl<'a> BlockRef<'a> {
 }
 
 impl Block {
-    /// Returns the block with this header and these transactions. The header's Merkle root is not computed.
+    /// Returns the block with this header and these transactions. The header's Merkle root is used as given.
     pub fn from_parts<'a>(header: BlockHeader, transactions: impl IntoIterator<Item = TxRef<'a>>) -> Self {
         Self { header, transactions: List::of(transactions, |tx, out| tx.encode(out)) }
     }

@@ -128,7 +128,7 @@ enum Awaited {
     End,
 }
 
-/// The next part of a block.
+/// A parser's position in a block: the part to be read next, the end, or a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Header,
@@ -186,12 +186,12 @@ impl TxStreamParser {
         Ok(Some(StreamedTx { txid: Hash256::finish(hasher), ..read }))
     }
 
-    /// Returns whether the parser is between two transactions: it has read no byte since the last one ended.
+    /// Returns whether the parser is between two transactions: it has read no byte of the next transaction.
     pub const fn is_at_boundary(&self) -> bool {
         self.read.len_bytes == 0
     }
 
-    /// Consumes `unread` and returns whether it reached the transaction's end.
+    /// Consumes `unread` up to the transaction's end, and returns whether the end was reached.
     fn walk(&mut self, unread: &mut &[u8]) -> Result<bool, WireError> {
         loop {
             let skipped = usize::try_from(self.skip_bytes).unwrap_or(usize::MAX).min(unread.len());
@@ -348,7 +348,8 @@ impl Default for BlockStreamParser {
 }
 
 impl PartialSize {
-    /// Consumes `unread` up to the end of the size, or all of it.
+    /// Consumes `unread` up to the end of the size and returns the size. If the size does not end in `unread`,
+    /// consumes all of `unread` and returns `None`.
     fn advance(&mut self, command: CommandName, unread: &mut &[u8]) -> Result<Option<u64>, WireError> {
         while let Some((&byte, rest)) = unread.split_first() {
             *unread = rest;

@@ -11,8 +11,8 @@ use crate::protocol::CommandName;
 /// A reader of one payload's fields in order (SV Node 1.2.2, serialize.h). Integers are little-endian unless stated
 /// otherwise.
 ///
-/// Every method fails with [`WireError::Truncated`] if the payload ends inside its field. After an error the position
-/// is undefined.
+/// Every method that reads a field fails with [`WireError::Truncated`] if the payload ends inside the field. After an
+/// error the position is undefined.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
     command: CommandName,
@@ -219,7 +219,7 @@ pub fn put_compact_size(size: u64, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends the length of `bytes` and the bytes, truncated to `max_bytes` so that a reader accepts them.
+/// Truncates `bytes` to `max_bytes`, so that a reader accepts them. Appends their length, and then the bytes.
 pub fn put_var_bytes(bytes: &[u8], max_bytes: usize, out: &mut Vec<u8>) {
     let bytes = &bytes[..bytes.len().min(max_bytes)];
     put_compact_size(bytes.len() as u64, out);

@@ -1,8 +1,9 @@
 //! `cmpctblock`, `getblocktxn` and `blocktxn`: compact blocks, requests for their missing transactions, and the
 //! replies (BIP 152).
 //!
-//! Positions are sent as distances from the position after the previous one. This file adds the distances once, with
-//! every sum checked, so that callers see only positions in the block.
+//! A position is sent as a distance: the number of positions between the previous one and this one or, for the first,
+//! before it. Only this file adds up the distances, and it checks every sum, so callers see only positions in the
+//! block.
 
 use super::codec::{Reader, field, put_compact_size, put_items};
 use super::hash::Hash256;
@@ -135,8 +136,8 @@ impl<'a> CompactBlockRef<'a> {
     /// # Errors
     ///
     /// [`WireError::BadValue`] for a message that a node rejects too: a header without a target, no transaction at
-    /// all, or a prefilled transaction at a position above the number of short ids and earlier prefilled
-    /// transactions; [`WireError::TooLong`] for a position above 32 bits; [`WireError::Truncated`],
+    /// all, or a prefilled transaction at a position above the number of short ids plus the number of earlier
+    /// prefilled transactions; [`WireError::TooLong`] for a position above 32 bits; [`WireError::Truncated`],
     /// [`WireError::NonCanonicalSize`] and [`WireError::OverlongSize`].
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::CMPCTBLOCK, payload);
@@ -334,7 +335,7 @@ impl GetBlockTxn {
 }
 
 impl<'a> BlockTxnRef<'a> {
-    /// Reads the hash and the count of a `blocktxn`. The transactions are checked during iteration.
+    /// Reads the block hash and the transaction count of a `blocktxn`. The transactions are checked during iteration.
     ///
     /// # Errors
     ///

@@ -155,8 +155,9 @@ impl<'a> DoubleSpendRef<'a> {
 }
 
 impl DoubleSpend {
-    /// Returns the message with these branches. Each has its proof and its headers, from the transaction's block back
-    /// to the common ancestor's child. Returns `None` for a message that [`DoubleSpendRef::decode`] would reject.
+    /// Returns the message with these branches. Each branch is given as its headers, from the transaction's block back
+    /// to the common ancestor's child, and its proof. Returns `None` for a message that [`DoubleSpendRef::decode`]
+    /// would reject.
     pub fn from_forks<'a>(forks: impl IntoIterator<Item = (&'a [BlockHeader], MerkleProofRef<'a>)>) -> Option<Self> {
         let mut is_proven = true;
         let forks = List::of(forks, |(headers, proof), out| {

@@ -193,7 +193,7 @@ impl FilterAdd {
     }
 }
 
-/// Returns the bit indexes of `element` in a filter of `len_bytes`. If `len_bytes` is 0, there are no indexes
+/// Returns the bit indexes of `element` in a filter of `len_bytes` bytes. If `len_bytes` is 0, there are no indexes
 /// (CVE-2013-5700).
 fn bit_indexes(len_bytes: usize, hash_count: u32, tweak: u32, element: &[u8]) -> impl Iterator<Item = usize> {
     let hash_count = if len_bytes == 0 { 0 } else { hash_count };

@@ -26,7 +26,7 @@ mod field {
     pub(super) const REAL_PAYLOAD_LEN: Range<usize> = 36..44;
 }
 
-/// The maximum number of bytes that fit in one SHA-256 block together with its padding.
+/// The maximum length in bytes of an input that fills only one SHA-256 block, including the padding.
 pub(crate) const MAX_ONE_BLOCK_BYTES: usize = 55;
 
 /// A message header without its magic.
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn the_checksum_matches_the_plain_hash_at_every_length_around_a_block() {
+    fn the_checksum_matches_a_double_sha_256_at_every_length_up_to_200_bytes() {
         let bytes: Vec<u8> = (0..200_u8).map(|at| at.wrapping_mul(73) ^ 0xa5).collect();
         for len in 0..=bytes.len() {
             let twice = Sha256::digest(Sha256::digest(&bytes[..len]));

@@ -1,9 +1,9 @@
 //! `getblocks`, `getheaders` and `gethdrsen`: requests for the blocks that follow a locator.
 //!
-//! All three have the same payload: a protocol version, a locator, and the hash of the last block requested. A
-//! locator lists hashes of the requester's chain, from its tip to genesis in growing steps. The reply starts after
-//! the first of these blocks that the replying peer knows. [`locator_heights`] lists the heights of a locator; the
-//! caller looks up the hashes.
+//! All three have the same payload: a protocol version, a locator, and the hash of the last block requested. A locator
+//! lists hashes of the requester's chain, from its tip to genesis in growing steps. The reply starts after the first
+//! listed block that the replying peer knows. [`locator_heights`] lists the heights of a locator; the caller looks up
+//! the hashes.
 
 use super::codec::{Reader, put_items};
 use super::hash::Hash256;

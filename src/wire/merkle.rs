@@ -261,8 +261,8 @@ impl<'a> MerkleProofRef<'a> {
         })
     }
 
-    /// Returns whether the branch leads from the transaction to this header's root, whether the target is this
-    /// header's, and whether the index is possible for a branch of this length.
+    /// Returns whether the branch leads from the transaction to this header's root, the target is this header's, and
+    /// the index is possible for a branch of this length.
     pub fn proves(&self, header: &BlockHeader) -> bool {
         let is_inside =
             u32::try_from(self.nodes.len()).map_or(true, |levels| self.index.checked_shr(levels).unwrap_or(0) == 0);

@@ -117,8 +117,8 @@ impl<'a> MerkleBlockRef<'a> {
 }
 
 impl MerkleBlock {
-    /// Returns the message for a block, with the transactions at the positions selected by `is_match`. Without
-    /// transactions the tree is empty, and [`MerkleBlockRef::matches`] returns `None`.
+    /// Returns the message for a block in which the transactions at the positions selected by `is_match` match.
+    /// Without transactions the tree is empty, and [`MerkleBlockRef::matches`] returns `None`.
     ///
     /// # Panics
     ///

@@ -29,10 +29,10 @@
 //! | `inv` | both | message | list of types and hashes | [`InventoryRef`] |
 //! | `getdata` | both | message | as `inv` | [`InventoryRef`] |
 //! | `notfound` | from | message | as `inv` | [`InventoryRef`] |
-//! | `getblocks` | to | message | version, list of hashes, last hash; asks for 500 | [`LocatorRef`] |
-//! | `getheaders` | both | message | as `getblocks`; asks for 2,000 | [`LocatorRef`] |
+//! | `getblocks` | to | message | version, list of hashes, last hash; for at most 500 blocks | [`LocatorRef`] |
+//! | `getheaders` | both | message | as `getblocks`; for at most 2,000 headers | [`LocatorRef`] |
 //! | `headers` | both | message | list of headers, at most 2,000 | [`HeadersRef`] |
-//! | `gethdrsen` | to | message | as `getblocks`; asks for 2,000 | [`LocatorRef`] |
+//! | `gethdrsen` | to | message | as `getblocks`; for at most 2,000 headers | [`LocatorRef`] |
 //! | `hdrsen` | from | block | list of headers with coinbase and proof | [`EnrichedHeadersRef`] |
 //! | `tx` | both | 1 GB | version, inputs, outputs, lock time | [`TxRef`] |
 //! | `block` | both | block | header, list of transactions | [`BlockRef`] |

@@ -86,6 +86,6 @@ mod tests {
         let node = Services(0x21);
         assert!(node.contains(Services::NETWORK) && node.contains(node) && node.contains(Services::default()));
         assert!(!node.contains(Services::BLOOM));
-        assert!(!node.contains(Services(0x05)), "one of two is not enough");
+        assert!(!node.contains(Services(0x05)), "one of two wanted services was enough");
     }
 }

@@ -378,7 +378,7 @@ impl<'a> Iterator for Transactions<'a> {
 impl FusedIterator for Transactions<'_> {}
 
 /// Skips `count` items with `BEFORE` bytes before a script and `AFTER` bytes after it. Nearly all scripts are short
-/// enough for a size of one byte; such an item needs one check and one step.
+/// enough for a size of one byte. An item with such a script needs one check and one step.
 fn skip_items<const BEFORE: usize, const AFTER: usize>(reader: &mut Reader<'_>, count: usize) -> Result<(), WireError> {
     for _ in 0..count {
         if let Some(&size @ 0..=0xfc) = reader.unread().get(BEFORE) {

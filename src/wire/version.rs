@@ -64,7 +64,7 @@ pub struct Version {
     pub association_id: Option<AssociationId>,
 }
 
-/// The part of `version` that is either complete or absent.
+/// The fields of `version` that are either both present or both absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sender {
     /// The peer's own address, as the peer sees it.
@@ -100,7 +100,7 @@ impl Version {
     ///
     /// [`WireError::Truncated`] if the payload ends inside a field, [`WireError::TooLong`],
     /// [`WireError::OverlongSize`] and [`WireError::NonCanonicalSize`] for the lengths of the user agent and the
-    /// association id, [`WireError::BadValue`] for an association id of unknown type.
+    /// association id, [`WireError::BadValue`] for an invalid association id.
     pub fn decode(payload: &[u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::VERSION, payload);
         let version = Self::read_fields(&mut reader)?;
@@ -260,7 +260,7 @@ impl AssociationId {
     }
 }
 
-/// Returns an SV Node parser's text for an error.
+/// Returns the text with which SV Node's parser reports an error.
 fn parser_words(error: &WireError) -> &'static [u8] {
     match error {
         WireError::Truncated { .. } => b"CDataStream::read(): end of data",

@@ -10,7 +10,7 @@ use std::fmt;
 use std::iter::Sum;
 use std::ops::{Add, AddAssign};
 
-/// The largest hash that a header may have: 256 bits.
+/// The largest hash that a header may have, as a number of 256 bits.
 ///
 /// ```
 /// use peerloop::Network;
@@ -24,7 +24,7 @@ use std::ops::{Add, AddAssign};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Target(U256);
 
-/// The expected number of hashes for a header or a chain: 256 bits, saturating.
+/// The expected number of hashes for a header or a chain, as a number of 256 bits. Sums saturate.
 ///
 /// The chain with the most work is the best one, so work is compared and added up:
 ///

@@ -34,11 +34,12 @@ messages! {
     /// `sendheaders`: requests that blocks be announced by their headers.
     SENDHEADERS SendHeaders;
     /// `sendhdrsen`: requests that blocks be announced by enriched headers. A node ignores the request of a peer that
-    /// has sent `sendheaders` (observed with SV Node 1.0.13). A loop sends `sendheaders` to every peer that knows it.
+    /// has sent `sendheaders` (observed with SV Node 1.0.13). A loop sends `sendheaders` to every peer that
+    /// understands `sendheaders`.
     SENDHDRSEN SendHdrsEn;
     /// `sendcmpct`: states that the peer understands compact blocks.
     SENDCMPCT SendCmpct(SendCmpct);
-    /// `feefilter`: states the lowest fee rate that the peer wants announced.
+    /// `feefilter`: states the lowest fee rate at which a transaction should be announced.
     FEEFILTER FeeFilter(FeeFilter);
     /// `ping`: requests a `pong`.
     PING Ping {
