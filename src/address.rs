@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn an_embedded_private_address_is_not_the_private_host() {
+    fn an_ipv6_address_with_an_embedded_private_address_is_not_the_private_host() {
         for text in ["2002:7f00:1::1", "2002:a00:1::1", "64:ff9b::7f00:1", "2001:0:5ef5:79fd::80ff:fffe"] {
             assert!(matches!(Host::of(ip(text)), Host::V6(_)), "{text}");
         }

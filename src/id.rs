@@ -6,7 +6,7 @@
 use crate::limits::MAX_HANDLER_DEPTH;
 use std::fmt;
 
-/// The unique id of a TCP connection: a slot of the table and the generation of its use.
+/// The unique id of a TCP connection: a slot of the table, and the slot's generation.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId {
     slot: u32,

@@ -348,7 +348,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_known_name_has_its_index_and_other_names_have_none() {
+    fn every_known_name_has_its_own_index_and_all_other_names_share_one() {
         for (place, name) in CommandName::ALL.into_iter().enumerate() {
             assert_eq!(name.index(), place);
             let bytes = name.to_bytes();

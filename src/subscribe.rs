@@ -4,8 +4,8 @@
 //! to the subscription once per turn under one lock, which it acquires with `try_lock`: if the subscriber holds the
 //! lock, the items wait for the next turn. A slow subscriber loses the oldest items, and receives their number before
 //! the next item. The items that wait when the loss is reported are *promised*: newer items queue after them and never
-//! displace them. Between two losses a slow subscriber therefore receives as many items as its subscription holds. A
-//! dropped subscription is noticed at the next flush.
+//! displace them. Between two reports of losses a slow subscriber therefore receives at least the items that waited at
+//! the first report. A dropped subscription is noticed at the next flush.
 //!
 //! The lock is held only to move items and to drop those that do not fit. Only the subscriber sleeps: a thread until
 //! the condition variable wakes it or its timeout expires, and a task until its waker is called. A publisher waits

@@ -11,7 +11,7 @@
 //!   No key is returned early.
 //! * The order of the returned keys depends only on the calls. Keys that were armed for a tick already passed are
 //!   first. The others follow tick by tick. Keys of the same tick are in the order of arming. A call that passes more
-//!   ticks than there are slots visits each slot only once, so that it mixes keys of different rounds.
+//!   ticks than there are slots visits each slot only once, so it returns keys of different rounds in mixed order.
 //! * An idle wheel has no cost: [`Wheel::next_tick`] returns the next tick with work.
 //! * After construction only [`Wheel::arm`] allocates memory for the wheel, and only for a key higher than any before
 //!   it.

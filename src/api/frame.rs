@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn large_parts_are_shared_and_small_ones_copied() {
+    fn a_payload_that_fills_half_of_its_memory_block_is_shared_and_a_smaller_one_is_copied() {
         let block = Bytes::from(vec![7_u8; 64]);
         let header = Header::of(CommandName::TX, &block);
         let frame = |payload| Frame::new(header, payload, Some(&block));

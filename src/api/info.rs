@@ -28,7 +28,7 @@ pub struct PeerInfo {
     pub services: Option<u64>,
     /// The peer's user agent without characters that are unsafe to print, at most 256 characters.
     pub user_agent: Option<String>,
-    /// The height of the peer's chain.
+    /// The height of the peer's chain; `None` also if the `version` ends before this field.
     pub height: Option<i32>,
     /// The round trip of the last answered ping; `None` before the first pong.
     pub last_rtt: Option<Duration>,

@@ -12,9 +12,9 @@ use std::fmt;
 /// the same slot. [Remove](Self::remove) a peer's value when its [`Event::Closed`](crate::Event::Closed) arrives; the
 /// slot's next peer reuses the memory.
 ///
-/// The map holds one `Option<(PeerId, T)>` for each slot up to the highest slot that had a value so far:
-/// `size_of::<T>()` plus about 12 bytes, rounded up to the alignment of `T`, times the maximum number of simultaneous
-/// peers.
+/// The map holds one `Option<(PeerId, T)>` for each slot up to the highest slot that had a value so far. Each of them
+/// uses `size_of::<T>()` plus about 12 bytes, rounded up to the alignment of `T`. There are at most as many of them as
+/// the peak number of simultaneous peers.
 ///
 /// ```
 /// use peerloop::{Ctx, Event, Handler, PeerId, PeerMap};

@@ -1,4 +1,4 @@
-//! The planned connections by index, and each connection's peer while it is ready.
+//! The planned connections by index, and each connection's peer while the peer is ready.
 //!
 //! Operation k of the schedule belongs to connection `k mod c`, where c is the number of planned connections. A peer
 //! that is lost, or was never ready, therefore keeps its share of the schedule: its operations stay planned and are
@@ -61,7 +61,7 @@ impl Roster {
         operation.checked_rem(self.ready.len() as u64).unwrap_or(0) as usize
     }
 
-    /// Returns the peer at an index, if it is ready.
+    /// Returns the ready peer of the connection with this index, if there is one.
     pub(super) fn peer_at(&self, index: usize) -> Option<PeerId> {
         self.ready.get(index).copied().flatten()
     }

@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn fault_e12_a_thousand_addresses_are_truncated_and_an_empty_result_is_a_failure() {
+    fn fault_e12_a_list_of_a_thousand_addresses_is_truncated_and_an_empty_list_is_a_failure() {
         let (waker, rung) = bell();
         let mut resolver = Resolver::new(|_, port| Ok((0..port).map(address).collect()));
         resolver.ask(1, "many.example", 1_000, &waker).unwrap();

@@ -14,7 +14,7 @@ use std::time::Duration;
 /// The state of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConnectionState {
-    /// Not yet open, or closed in an orderly way.
+    /// Not yet open, or closed.
     Disconnected,
     /// The TCP connection is being opened.
     Connecting,
@@ -76,7 +76,7 @@ pub struct PeerConnection {
     handshake: HandshakeState,
     since: Instant,
     address: SocketAddr,
-    /// Boxed, because accepted connections have no restarts and then use only a pointer.
+    /// `None` for an accepted connection. Boxed, so that such a connection uses only a pointer here.
     restart: Option<Box<RestartTracking>>,
     max_recv_payload: u32,
 }

@@ -1,8 +1,8 @@
 //! Immediate restarts of failed connections.
 //!
-//! A restart is the immediate second attempt after a network failure, before any backoff. A limited number of
-//! restarts is granted per window, so that a peer that keeps failing soon gets the dialler's backoff. Accepted
-//! connections are never restarted: the peer need not listen on the address from which it connected.
+//! A restart is an immediate new attempt after a network failure, before any backoff. A limited number of restarts is
+//! granted per window, so that a peer that keeps failing soon gets the dialler's backoff. Accepted connections are
+//! never restarted: the peer need not listen on the address from which it connected.
 
 use crate::time::Instant;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! Matches user agents against the patterns of [`VersionRules`](crate::config::VersionRules).
 //!
 //! The peer chooses the agent, and we choose the pattern. For a given pattern the work is linear in the agent's
-//! length: at most this length times the length of the longest text between two `*`. There is no backtracking, no
-//! recursion and no allocation.
+//! length: at most this length times the length of the pattern's longest part without a `*`. There is no backtracking,
+//! no recursion and no allocation.
 
 /// Returns whether one of `patterns` matches `agent`, ignoring ASCII case.
 ///

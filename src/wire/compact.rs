@@ -1,9 +1,9 @@
 //! `cmpctblock`, `getblocktxn` and `blocktxn`: compact blocks, requests for their missing transactions, and the
 //! replies (BIP 152).
 //!
-//! A position is sent as a distance: the number of positions between the previous one and this one or, for the first,
-//! before it. Only this file adds up the distances, and it checks every sum, so callers see only positions in the
-//! block.
+//! A position is sent as a distance: the number of positions between the previous listed position and this one. The
+//! first position is sent unchanged. Only this file adds up the distances, and it checks every sum, so callers see
+//! only positions in the block.
 
 use super::codec::{Reader, field, put_compact_size, put_items};
 use super::hash::Hash256;

@@ -71,18 +71,18 @@ pub struct Items<'a, T: Item> {
 }
 
 impl<'a, T: Item> ListRef<'a, T> {
-    /// Reads a count and skips that many items.
+    /// Reads a count, skips that many items, and returns them as a list.
     pub(super) fn read(reader: &mut Reader<'a>) -> Result<Self, WireError> {
         let len = reader.count(T::MIN_BYTES)?;
         Self::walk(reader, len)
     }
 
-    /// Skips `len` items.
+    /// Skips `len` items and returns them as a list.
     pub(super) fn walk(reader: &mut Reader<'a>, len: usize) -> Result<Self, WireError> {
         Self::walk_with(reader, len, T::skip)
     }
 
-    /// Skips `len` items, and calls `pass` to skip each of them.
+    /// Skips `len` items and returns them as a list. Each call of `pass` skips one item.
     pub(super) fn walk_with(
         reader: &mut Reader<'a>,
         len: usize,
@@ -153,7 +153,7 @@ impl<T: Item> List<T> {
 }
 
 impl<'a, T: Item> Items<'a, T> {
-    /// Returns an iterator over the `len` encoded items; errors name `command`.
+    /// Returns an iterator over the `len` encoded items of a `command` message.
     pub(super) const fn over(command: CommandName, len: usize, items: &'a [u8]) -> Self {
         Self { unread_len: len, reader: Reader::new(command, items), state: T::START }
     }

@@ -25,8 +25,8 @@ impl SipKey {
     }
 }
 
-/// A hash state that absorbs its input word by word. The last word holds the input's remaining bytes, with the
-/// input's length in the highest byte.
+/// A hash state that absorbs its input word by word. The last word holds the input's remaining bytes, with the input's
+/// length modulo 256 in the highest byte.
 #[derive(Clone)]
 pub(crate) struct SipState([u64; 4]);
 
