@@ -1,9 +1,12 @@
 //! A hashed timer wheel: one deadline per key, counted in ticks.
 //!
-//! A key is a link's position in the table, armed for the earliest of the link's deadlines. The wheel is a ring of
-//! slots, one per tick, and each slot lists the keys whose tick falls on it. With the loop's 65,536 slots of 1 ms the
-//! ring spans 65.536 s. A key armed for a later round stays in its slot and is visited once per round. The wheel counts
-//! ticks and reads no clock; [`tick_at_or_after`], [`tick_of`] and [`instant_of`] convert between ticks and moments.
+//! A loop has two wheels. In the first, a key is a link's position in the table, armed for the earliest of the link's
+//! deadlines. In the second, a key is the index of a timer that a handler has set.
+//!
+//! A wheel is a ring of slots, one per tick, and each slot lists the keys whose tick falls on it. With the loop's
+//! 65,536 slots of 1 ms the ring spans 65.536 s. A key armed for a later round stays in its slot and is visited once
+//! per round. The wheel counts ticks and reads no clock; [`tick_at_or_after`], [`tick_of`] and [`instant_of`] convert
+//! between ticks and moments.
 //!
 //! Guarantees:
 //!
@@ -132,7 +135,7 @@ impl Wheel {
     ///
     /// If `key` is `u32::MAX`.
     pub fn arm(&mut self, key: u32, tick: u64) {
-        let entry = key.checked_add(1).expect("a key is a slot of the table, which has fewer than u32::MAX");
+        let entry = key.checked_add(1).expect("every key is below u32::MAX");
         if entry as usize >= self.nodes.len() {
             self.nodes.resize(entry as usize + 1, Node::default());
         }
