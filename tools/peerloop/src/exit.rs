@@ -61,8 +61,8 @@ impl Exit {
     }
 }
 
-/// The time within which a repetition of the first signal does not count as a second signal: `timeout` sends its
-/// signal both to the process and to the process's group.
+/// The time within which a repetition of the first signal does not count as a second signal. The command `timeout`
+/// sends its signal to the process and then to the process's group, so the signal arrives twice.
 pub(crate) const MAX_ECHO: Duration = Duration::from_millis(100);
 
 /// The signals that have arrived; only the first two are stored.

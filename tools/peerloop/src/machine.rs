@@ -161,7 +161,7 @@ pub(crate) fn complain_of_refused_options() {
     }
 }
 
-/// Checks that this machine has these addresses. Other failures appear when connecting.
+/// Checks that this machine has these addresses. Any other error is ignored here, and appears when connecting.
 pub(crate) fn check_sources(sources: &[IpAddr]) -> Result<(), Failure> {
     for source in sources {
         if let Err(error) = UdpSocket::bind((*source, 0))
@@ -205,7 +205,7 @@ mod tests {
     };
 
     #[test]
-    fn descriptors_are_counted_to_the_last_one() {
+    fn the_check_of_descriptors_is_exact_to_one_peer() {
         assert_eq!(MACHINE.check_descriptors(19_968, Need::Dial), Ok(()));
         assert_eq!(MACHINE.check_descriptors(9_984, Need::BothEnds), Ok(()));
         let refused = MACHINE.check_descriptors(9_985, Need::BothEnds).unwrap_err();
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_maximum_passes_the_check_with_few_descriptors_too() {
+    fn the_maximum_number_of_peers_passes_the_check_with_few_descriptors_too() {
         for descriptors in (0..300).chain([1_024, 20_000]) {
             let machine = Machine { descriptors, ..MACHINE };
             for need in [Need::Dial, Need::BothEnds, Need::Accept { listeners: 0 }, Need::Accept { listeners: 3 }] {
@@ -249,7 +249,7 @@ mod tests {
         assert_eq!(MACHINE.check_ports(28_232, 1, 0), Ok(()));
         assert_eq!(MACHINE.check_ports(2 * 28_232, 2, 0), Ok(()));
         assert_eq!(MACHINE.check_ports(3 * 28_232, 1, 3), Ok(()));
-        assert!(MACHINE.check_ports(28_233, 9, 1).is_err(), "a source has each port once, for all targets together");
+        assert!(MACHINE.check_ports(28_233, 9, 1).is_err(), "a source address was assigned a port twice");
         let refused = MACHINE.check_ports(28_233, 1, 0).unwrap_err();
         assert_eq!(refused.exit, Exit::MachineCannot);
         for part in ["28233", "28232", "32768 to 60999", "--source-ip", "2 addresses"] {

@@ -37,8 +37,8 @@ impl Notices {
         Self::listening_for(&not_ignored(&[SIGINT, SIGTERM, SIGHUP]))
     }
 
-    /// Listens for signals from now on, as [`Notices::new`] does, but also for a SIGHUP that was ignored. For
-    /// commands that continue after a SIGHUP.
+    /// Listens for signals from now on, as [`Notices::new`] does, but also for a SIGHUP that was ignored. Only commands
+    /// that continue after a SIGHUP use this function.
     pub(crate) fn with_hang_ups() -> Result<Self, Failure> {
         let mut signals = not_ignored(&[SIGINT, SIGTERM]);
         signals.push(SIGHUP);

@@ -3,7 +3,8 @@
 //!
 //! A target is `host`, `host:port`, `[ipv6]` or `[ipv6]:port`; the default port is the network's. An IPv6 address may
 //! name its interface, for example `fe80::1%eth0`. A name represents its addresses, in the order in which the
-//! system's resolver returns them (RFC 6724). A command uses the first address that accepts a TCP connection.
+//! system's resolver returns them (RFC 6724). `bench` and `probe` try the addresses in this order until one accepts a
+//! TCP connection.
 
 use crate::exit::Failure;
 use crate::units::port_mistake;
@@ -17,7 +18,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 /// Maximum number of connections to a public address without --yes.
 const MAX_POLITE_PEERS: usize = 8;
 
-/// Maximum size of a file of targets: about 50,000 lines; reading it needs the same amount of memory.
+/// Maximum size of a targets file, about 50,000 lines. The whole text is in memory while it is split into targets.
 const MAX_TARGETS_FILE_BYTES: u64 = 1 << 20;
 
 /// A node to connect to.
@@ -25,7 +26,7 @@ const MAX_TARGETS_FILE_BYTES: u64 = 1 << 20;
 pub(crate) struct Target {
     /// The text as it was typed.
     pub(crate) name: String,
-    /// Its addresses, each once, in the order in which they are tried. At least one.
+    /// The target's addresses, at least one, each once, in the order in which they are tried.
     pub(crate) addresses: Vec<SocketAddr>,
 }
 
@@ -79,7 +80,8 @@ impl Family {
     }
 }
 
-/// Splits `a,b` and replaces `@FILE` by the targets in that file: one or more on each line, `#` begins a comment.
+/// Splits lists such as `a,b`, and replaces `@FILE` by the targets in that file. A line of the file may have several
+/// targets, and `#` begins a comment.
 pub(crate) fn expand(typed: &[String]) -> Result<Vec<String>, Failure> {
     let mut names = Vec::new();
     for word in typed {
@@ -308,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn every_port_except_mainnets_needs_a_given_network() {
+    fn every_port_except_mainnets_requires_an_explicit_network() {
         for (target, part) in [
             ("[::1]:18444", "has the port of regtest: add --network regtest, or --network mainnet"),
             ("node:18333", "has the port of testnet: add --network testnet"),
@@ -393,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn private_addresses_are_recognised_also_in_mapped_form() {
+    fn private_addresses_are_recognised_in_mapped_form_too() {
         for own in
             ["127.9.9.9", "10.1.1.1", "192.168.0.1", "172.16.0.1", "::1", "fd00::1", "fe80::1", "::ffff:10.0.0.1"]
         {

@@ -91,7 +91,7 @@ pub(crate) fn parse_rate_above_zero(text: &str) -> Result<Rate, String> {
     })
 }
 
-/// Units of sizes, each 1,024 of the one before.
+/// Units of sizes; each unit is 1,024 times the unit before it.
 const SIZE_UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
 
 /// Parses a number of bytes: `4096`, `512B`, `2MiB`, `1.5GiB`.
@@ -205,7 +205,7 @@ pub(crate) fn port_mistake(port: &str) -> Option<String> {
 }
 
 impl Percentile {
-    /// Returns the heading of its column.
+    /// Returns the heading of the percentile's column.
     pub(crate) fn heading(&self) -> String {
         if self.percent == 100.0 { "max".to_owned() } else { format!("p{}", self.label) }
     }

@@ -1,9 +1,10 @@
-//! The connections ahead of a bench: one to each node, one after the other, before any other is opened.
+//! Connects to each node once, one node after the other, before the bench opens any other connection.
 //!
 //! An SV Node bans a host for a day after a message with another network's magic (measured with 1.0.13). So one
-//! connection first has to show that a node is present and on this network. That connection also selects the address
-//! of a name: if no TCP connection to an address can be opened, the next address is tried, but never after a node may
-//! have read our `version`. If a node does not become ready, no further node is tried, and the bench ends.
+//! connection first has to show that a node is present and on this network. That connection also selects one of the
+//! addresses of the node's name: if no TCP connection to an address can be opened, the next address is tried. Once a
+//! TCP connection is open, the node may have read our `version`, so another address of the name is never tried. If a
+//! node does not become ready, no further node is tried, and the bench ends.
 
 use super::report::explain;
 use super::setup::Setup;
@@ -19,11 +20,13 @@ use peerloop::{Config, Handle, PeerId, Reactor};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
-/// Number of rows besides one for each node. A failed connection still has its row when the next connection starts.
+/// Number of rows in the loop's table besides one for each node. They are needed because a failed connection still has
+/// its row when the next connection starts.
 const SPARE_LINKS: usize = 8;
 
-/// Connects to each node once, and returns `None` if all nodes are ready. If a node is not ready or a signal arrives,
-/// the bench ends, and its report is returned.
+/// Connects to each node once. If all nodes become ready, stores their addresses in `setup.targets` and returns `None`.
+/// If a node does not become ready or a signal arrives, returns the signals and the report with which the bench ends.
+/// For the built-in node, connects to nothing and returns `None`.
 pub(super) fn connect(setup: &mut Setup, notices: &Notices) -> Result<Option<(Stops, Report)>, Failure> {
     if setup.is_built_in() {
         return Ok(None);
@@ -45,7 +48,7 @@ pub(super) fn connect(setup: &mut Setup, notices: &Notices) -> Result<Option<(St
         }
     }
     let ended = thread.join().unwrap_or_else(|_| Err("the loop's thread panicked".to_owned()));
-    let ahead = ended.map_err(|error| Failure::run(format!("connecting to the first node: {error}")))?;
+    let ahead = ended.map_err(|error| Failure::run(format!("connecting to the nodes: {error}")))?;
     if !stops.is_any() && ahead.failed.is_none() {
         setup.targets = ahead.ready;
         return Ok(None);
@@ -77,7 +80,8 @@ fn run(config: Config, ahead: Ahead, handle: SyncSender<Handle<()>>) -> Result<A
     Ok(reactor.into_handler())
 }
 
-/// Describes the node that was not ready and the reason; `unreached` has the addresses tried before the last one.
+/// Describes why the node at `index` did not become ready. `unreached` has the node's addresses that were tried before
+/// the last one.
 fn failed(setup: &Setup, index: usize, unreached: &[(SocketAddr, CloseReason)], failure: &load::Failure) -> String {
     let name = &setup.nodes[index].name;
     let mut text = format!("the first connection to {name} failed, and no other was opened: ");
@@ -187,7 +191,7 @@ mod tests {
     use peerloop::Network;
     use std::net::TcpListener;
 
-    /// Runs a loop to its end, and returns its handler and its number of dials.
+    /// Connects to `nodes` as before a bench. Returns the loop's handler and number of dials after the loop has ended.
     fn end(nodes: &[&[SocketAddr]]) -> (Ahead, u64) {
         let config = Config::new(Network::Regtest).with_max_links(nodes.len() + SPARE_LINKS);
         let nodes = nodes.iter().map(|node| node.to_vec()).collect();

@@ -3,19 +3,19 @@
 use crate::units::parse_count;
 use std::fmt;
 
-/// The number of parts in one percent, because a percentage has at most four decimals.
+/// Number of millionths in one percent. A share in millionths is exact, because a percentage has at most four decimals.
 const PARTS_PER_PERCENT: u64 = 10_000;
 
 /// The minimum number of peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MinPeers {
     Count(usize),
-    /// In millionths of the planned connections.
+    /// A share of the planned connections, in millionths.
     Share(u64),
 }
 
 impl MinPeers {
-    /// Returns the minimum for a number of connections; a share is rounded up.
+    /// Returns the minimum number of peers for this many planned connections; a share is rounded up.
     pub(crate) fn of(self, connections: usize) -> usize {
         match self {
             Self::Count(count) => count,

@@ -8,7 +8,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
-/// Number of rows besides those of the expected peers, so that a closing link does not occupy a new link's row.
+/// Number of rows in the loop's table besides those of the expected peers. They let a new link start while old links
+/// are still closing.
 const SPARE_LINKS: usize = 64;
 
 /// A running node.

@@ -1,6 +1,6 @@
 //! The text before a bench: its target, its plan, and the limits of the machine.
 //!
-//! It only describes the run, and never changes it.
+//! This module only describes the run, and never changes the plan.
 
 use super::setup::Setup;
 use crate::machine::Machine;

@@ -17,7 +17,8 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// Number of rows besides those of the planned connections, so that a closing link does not occupy a new link's row.
+/// Number of rows in the loop's table besides those of the planned connections. They let a new link start while old
+/// links are still closing.
 const SPARE_LINKS: usize = 64;
 
 /// A bench, ready to start.
@@ -25,9 +26,10 @@ const SPARE_LINKS: usize = 64;
 pub(crate) struct Setup {
     /// The named nodes; empty for the built-in node.
     pub(crate) nodes: Vec<Target>,
-    /// The address of each node: its first one, until the connection ahead of the bench has found one that responds.
+    /// One address for each node: at first the first of the node's addresses, later the address at which the connection
+    /// ahead of the bench became ready. For the built-in node, the address on which it listens.
     pub(crate) targets: Vec<SocketAddr>,
-    /// The reason why a connection ahead of the bench did not become ready, if one failed.
+    /// The reason why a connection ahead of the bench did not become ready; `None` if no such connection failed.
     pub(crate) failed_ahead: Option<String>,
     pub(crate) sources: Vec<IpAddr>,
     pub(crate) network: Network,
@@ -42,7 +44,7 @@ pub(crate) struct Setup {
     pub(crate) percentiles: Percentiles,
     pub(crate) seed: u64,
     pub(crate) spin: bool,
-    /// Whether a run that cannot be trusted is a failure.
+    /// Whether the run fails if its results cannot be trusted.
     pub(crate) strict: bool,
     pub(crate) quiet: bool,
     pub(crate) machine: Machine,

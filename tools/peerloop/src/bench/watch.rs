@@ -14,7 +14,7 @@ use peerloop::api::Pending;
 use peerloop::load::{self, GeneratorRequest, Phase, Plan, Report};
 use std::time::Duration;
 
-/// The pause before each check whether the reply has arrived.
+/// The pause before each check whether the generator has replied to the request for its progress.
 const ANSWER_PAUSE: Duration = Duration::from_millis(20);
 
 /// The length of the progress bar in characters.
@@ -57,7 +57,7 @@ pub(crate) fn watch(
     }
 }
 
-/// Requests the report in its current state.
+/// Requests the report in its current state, and waits at most a second for it.
 fn report_at_once(handle: &Handle<GeneratorRequest>, stop: Stop) -> Result<Report, Failure> {
     let (reply, pending) = Pending::new();
     let is_asked = handle.request(GeneratorRequest::Report(reply)).is_ok();
@@ -74,7 +74,7 @@ struct Watch<'a> {
     plan: &'a Plan,
     stops: Stops,
     pending: Option<Pending<load::Progress>>,
-    /// The elapsed time and the number of answered pings that the previous progress line showed.
+    /// The run's elapsed time and number of answered pings at the previous progress line.
     line_before: (Duration, u64),
 }
 
@@ -91,7 +91,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Returns the line for the reply, if it has arrived.
+    /// Returns the progress line if the generator has replied.
     fn take_progress(&mut self) -> Option<String> {
         let Ok(answer) = self.pending.as_ref()?.try_take() else {
             self.pending = None;

@@ -1,4 +1,5 @@
-//! The checks. Each judges whether some of the facts suffice for the wanted peers; a verdict depends on nothing else.
+//! The checks of `doctor`. Each check judges from some of the facts whether the machine suffices for the wanted peers.
+//! A verdict depends only on the facts and the wanted peers, and never on anything else.
 
 use super::facts::{Clock, Facts};
 use super::{Finding, Verdict, Wanted};
@@ -13,7 +14,7 @@ use std::time::Duration;
 const SV_NODE_PEERS: usize = 116;
 /// Maximum number of inbound peers of an SV Node with the highest setting.
 const MAX_SV_NODE_PEERS: usize = 856;
-/// Maximum cost of a good clock's read. A read that enters the kernel costs more, any other about a tenth of this.
+/// Maximum time of a good clock's read. A read that enters the kernel is longer, any other read lasts about a tenth.
 const MAX_CLOCK_READ: Duration = Duration::from_nanos(250);
 /// Maximum step of a good clock, because latencies are shown in microseconds.
 const MAX_CLOCK_STEP: Duration = Duration::from_micros(1);
@@ -182,7 +183,7 @@ fn half_open(facts: &Facts) -> Option<Finding> {
         )
         .change("sysctl -w net.ipv4.tcp_syncookies=1"),
         (0, true) => finding(NAME, Verdict::Ok, format!("{most}, no SYN cookies"), "enough for the listen backlog"),
-        _ => finding(NAME, Verdict::Ok, format!("{most}, then SYN cookies"), "a burst of connections loses none"),
+        _ => finding(NAME, Verdict::Ok, format!("{most}, then SYN cookies"), "no connection of a burst is lost"),
     })
 }
 
@@ -227,7 +228,7 @@ fn options(facts: &Facts) -> Option<Finding> {
     let texts: Vec<String> = facts.refused_options.iter().map(ToString::to_string).collect();
     let names: Vec<&str> = facts.refused_options.iter().map(|refused| refused.option.name()).collect();
     Some(match texts.is_empty() {
-        true => finding(NAME, Verdict::Ok, "all can be set", "the system accepts each that peerloop sets"),
+        true => finding(NAME, Verdict::Ok, "all can be set", "the system accepts every option that peerloop sets"),
         false => finding(NAME, Verdict::Warning, names.join(", "), texts.join("; "))
             .change("run peerloop on another kernel, or outside the sandbox"),
     })
@@ -294,7 +295,7 @@ fn tcp_memory(facts: &Facts, Wanted { peers, .. }: Wanted) -> Option<Finding> {
             "TCP memory",
             Verdict::Warning,
             value,
-            "the kernel has no page for each peer that has something in flight: it drops packets",
+            "if every peer has data in flight, the kernel lacks pages and drops packets",
         )
         .change(format!(
             "sysctl -w net.ipv4.tcp_mem=\"{} {} {}\"",
@@ -311,14 +312,14 @@ fn cpus(facts: &Facts) -> Option<Finding> {
             "CPUs",
             Verdict::Warning,
             "1",
-            "a loop shares it with the kernel's work, and `bench` with its own node",
+            "a loop shares the CPU with the kernel's work, and `bench` also with its own node",
         )
         .change("for trustworthy latencies, use a machine with two or more CPUs"),
         cpus => finding(
             "CPUs",
             Verdict::Ok,
             format!("{cpus}"),
-            "one loop uses one; `bench` without a target runs two loops",
+            "one loop uses one CPU; `bench` without a target runs two loops",
         ),
     })
 }
@@ -425,14 +426,14 @@ mod tests {
     }
 
     #[test]
-    fn facts_that_the_system_does_not_report_are_unknown_and_not_a_problem() {
+    fn facts_that_the_system_does_not_report_are_unknown_instead_of_a_problem() {
         let unknown = ["local ports", "listen backlog", "memory"].map(|name| (name, Verdict::Unknown));
         assert_eq!(faults(&none_known(), 100), unknown);
     }
 
     #[test]
-    fn descriptors_are_judged_to_the_last_one() {
-        assert_eq!(faults(&facts(), 9_985), [], "most commands have only one end of each connection in this process");
+    fn the_verdict_on_descriptors_changes_at_the_exact_number_of_peers() {
+        assert_eq!(faults(&facts(), 9_985), [], "the check assumed both ends of each connection");
         assert_eq!(faults(&facts(), 19_903), []);
         assert_eq!(faults(&facts(), 19_904), [("descriptors", Verdict::Problem)]);
         let change =

@@ -12,7 +12,7 @@ use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant, SystemTime};
 
-/// The number of clock reads whose mean cost is measured.
+/// Number of clock reads from which the mean time of a read is computed.
 const CLOCK_READS: u32 = 10_000;
 
 /// Facts that the checks evaluate.
@@ -33,14 +33,14 @@ pub(super) struct Facts {
     pub(super) max_half_open: Option<u64>,
     /// Whether SYN cookies replace half-open connections above the maximum; 0 means never.
     pub(super) syn_cookies: Option<u64>,
-    /// Number of connections that the packet filter tracks, and its maximum; `None` if it tracks none.
+    /// Number of connections that the packet filter tracks, and its maximum; `None` if it does not track connections.
     pub(super) tracked: Option<(u64, u64)>,
     pub(super) clock: Clock,
     /// Available memory, in bytes.
     pub(super) memory_bytes: Option<u64>,
     /// Maximum number of memory pages of all TCP connections together.
     pub(super) max_tcp_pages: Option<u64>,
-    /// `Ok` if the port on which the network's nodes listen is free, else the error of listening on it.
+    /// `Ok` if this process can listen on the network's default port, else the error.
     pub(super) port: Result<(), (ErrorKind, String)>,
     /// Socket options that the system refuses.
     pub(super) refused_options: Vec<RefusedOption>,
@@ -51,7 +51,7 @@ pub(super) struct Facts {
 pub(super) struct Clock {
     /// The kernel's clock source, and the available sources separated by spaces.
     pub(super) source: Option<(String, String)>,
-    /// The mean cost of a read of the monotonic clock.
+    /// The mean time of a read of the monotonic clock.
     pub(super) read: Duration,
     /// The smallest step of the monotonic clock that was seen.
     pub(super) step: Duration,

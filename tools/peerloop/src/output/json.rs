@@ -29,7 +29,7 @@ pub(crate) struct Exit {
     pub(crate) reason: String,
 }
 
-/// A duration that is written as its nanoseconds.
+/// A duration that is written as a number of nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Nanos(pub(crate) Duration);
 
@@ -44,7 +44,7 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Formats any object as text that ends with a line break.
+/// Formats any object as indented JSON that ends with a line break.
 pub(crate) fn pretty(object: &impl Serialize) -> String {
     debug_assert!(serde_json::to_value(object).is_ok_and(|value| is_exact(&value)), "an integer is too large");
     serde_json::to_string_pretty(object).expect("numbers, strings and lists can always be written") + "\n"

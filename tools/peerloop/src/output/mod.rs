@@ -47,7 +47,7 @@ pub(crate) fn open_all<const N: usize>(
         let sink = sink.insert(Sink::open(path)?);
         opened.extend(sink.id().map(|id| (format!("{flag} {}", path.display()), id)));
     }
-    // Listed only here, because a file of `kept` may have been created by the loop above.
+    // The known files are listed only now, because the loop above may have created a file of `kept`.
     let mut known = known_files(kept);
     for (name, id) in opened {
         if let Some(Known { name: other, is_stream, .. }) = known.iter().find(|known| known.id == id) {

@@ -107,8 +107,8 @@ pub(super) fn read(file: &Path) -> Result<Vec<Change>, Failure> {
     read.map_err(failed)?.map_err(|what| Failure::run(format!("{name}:{what}; nothing was imported")))
 }
 
-/// Returns the changes that the lines describe. If lines are invalid, returns the first one's error, and the numbers of
-/// the other invalid lines.
+/// Returns the changes that the lines describe. If any line is invalid, returns the error of the first invalid line,
+/// and the numbers of the other invalid lines.
 fn changes(mut lines: impl BufRead) -> io::Result<Result<Vec<Change>, String>> {
     let (mut changes, mut bans) = (Vec::new(), 0);
     let (mut first, mut more) = (None, Vec::new());

@@ -48,7 +48,7 @@ enum Said {
 }
 
 impl Console {
-    /// Starts the thread and becomes the process's logger.
+    /// Starts the thread, and makes the console the process's logger.
     pub(super) fn start(quiet: bool, level: LevelFilter) -> Result<Self, Failure> {
         let (said, queue) = sync_channel(MAX_QUEUE_LINES);
         let progress = Progress::new(quiet);
@@ -77,7 +77,8 @@ impl Console {
         let _ = self.said.try_send(Said::Status(status));
     }
 
-    /// Removes the status line and waits until everything is written, for at most [`MAX_FLUSH`].
+    /// Removes the status line and waits until everything is written, for at most [`MAX_FLUSH`]. If the queue is full,
+    /// returns at once.
     pub(super) fn finish(&self) {
         let (done, is_done) = sync_channel(1);
         let sent = self.said.try_send(Said::Clear).and_then(|()| self.said.try_send(Said::Flush(done)));

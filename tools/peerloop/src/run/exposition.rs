@@ -18,7 +18,7 @@ use prometheus_client::registry::{Registry, Unit};
 use std::fmt;
 use std::time::Duration;
 
-/// A metric: its name, its help, and the function that reads its value.
+/// The metric of a counter: its name, its help, and the function that reads its value.
 type Row = (&'static str, &'static str, fn(&Counters) -> u64);
 
 const COUNTERS: [Row; 36] = [
@@ -243,8 +243,8 @@ impl Metrics<'_> {
         let mut counted = 0;
         let mut buckets = Vec::with_capacity(BUCKETS_NANOS.len() + 1);
         for bound in BUCKETS_NANOS {
-            // Counted from zero, because a count from the previous bound would include the latencies at that bound
-            // again.
+            // Latencies are counted from zero, because counting from the previous bound would include the latencies at
+            // that bound again.
             let up_to_bound = hdr.count_between(0, bound);
             buckets.push((bound as f64 / 1e9, up_to_bound - counted));
             counted = up_to_bound;
@@ -364,7 +364,7 @@ mod tests {
 
     #[test]
     fn every_counter_is_exposed() {
-        // These are exposed by reason or by direction instead.
+        // These three counters are exposed by reason or by direction instead.
         const OTHERWISE: [&str; 3] = ["closed", "bytes_received", "bytes_sent"];
         let text = format!("{:#?}", Counters::default());
         let fields = text.lines().filter_map(|line| line.trim_start().split_once(": ")).map(|(name, _)| name);

@@ -167,7 +167,8 @@ enum Progress {
     Blocked,
 }
 
-/// Reads until the head is whole, the client has closed its side, or the head has reached its limit.
+/// Reads until the head is whole or has reached its limit, the client has closed its side, or no more input has
+/// arrived.
 fn read(socket: &mut TcpStream, head: &mut Vec<u8>) -> io::Result<Progress> {
     let mut part = [0; 1024];
     while head.len() < MAX_HEAD_BYTES && !is_whole(head) {
@@ -240,7 +241,7 @@ const METHOD_NOT_ALLOWED: &str = "405 Method Not Allowed";
 #[derive(Debug, PartialEq, Eq)]
 struct Request {
     format: Format,
-    /// Whether it is a `GET`, and not a `HEAD`.
+    /// Whether the reply has a body: true for `GET`, false for `HEAD`.
     has_body: bool,
 }
 
@@ -249,7 +250,7 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// Any other request is an error: the status of its reply.
+    /// For any other request, returns the status of the reply.
     fn parse(head: &[u8], path: &str) -> Result<Self, &'static str> {
         const BAD_REQUEST: &str = "400 Bad Request";
         if !is_whole(head) && head.len() >= MAX_HEAD_BYTES {
@@ -307,7 +308,8 @@ mod tests {
     use std::net::SocketAddr;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    /// Starts a server that serves `text`. Returns its address, and the number of times that it has requested the text.
+    /// Starts a server for `text`. Returns the server's address, and a counter of the replies for which the server has
+    /// requested the text.
     fn server(text: Option<&'static str>) -> (SocketAddr, Arc<AtomicUsize>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -444,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn a_half_closed_client_gets_a_reply_and_a_silent_one_is_closed() {
+    fn a_half_closed_client_gets_a_reply_only_if_it_has_sent_a_request() {
         let (address, _) = server(Some("x"));
         let mut client = TcpStream::connect(address).unwrap();
         client.write_all(b"GET /metrics HTTP/1.1\r\n").unwrap();

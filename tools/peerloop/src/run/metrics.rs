@@ -45,7 +45,7 @@ impl Metrics {
         self.address
     }
 
-    /// Serves on a thread of its own for as long as the process lives.
+    /// Serves the metrics on a thread of its own for as long as the process lives.
     pub(super) fn serve(self, handle: Handle<()>, network: Network) -> Result<(), Failure> {
         let serve = move || {
             let mut latencies = Latencies::default();
@@ -68,7 +68,8 @@ struct Texts {
 }
 
 impl Texts {
-    /// Returns the text in this format, refreshed if the last one is too old; `None` if there is no snapshot.
+    /// Returns the last snapshot in this format. If the last snapshot is too old, requests a new one first. Returns
+    /// `None` if the last snapshot failed.
     fn take(
         &mut self,
         format: Format,
@@ -98,7 +99,7 @@ struct Latencies {
     connect: LatencyHistogram,
     handshake: LatencyHistogram,
     ping_rtt: LatencyHistogram,
-    /// The histogram that the loop receives in exchange for the next one.
+    /// The histogram that the next request exchanges for the loop's histogram.
     spare: LatencyHistogram,
 }
 

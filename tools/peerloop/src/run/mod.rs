@@ -87,7 +87,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit, Failure> {
     output::print(&summary(&outcome?, began.elapsed())).map(|()| Exit::Success)
 }
 
-/// Reads the settings from the file and the environment in their current state.
+/// Reads the settings from the flags, and from the file and the environment in their current state.
 fn settings(flags: &SettingFlags, config: Option<&Path>) -> Result<Effective, Failure> {
     let file = settings_file(config)?;
     let settings = Settings::load(flags, std::env::vars_os(), file.as_ref())?;
@@ -201,7 +201,7 @@ fn watch(
     let (mut reading, mut is_asked_again) = (None, false);
     loop {
         match notices.next(if reading.is_some() { Some(READ_POLL) } else { interval }) {
-            // After its terminal was closed, stderr is no longer a terminal.
+            // After the terminal was closed, stderr is no longer a terminal.
             Some(Notice::Stop(stop @ Stop::HungUp)) if had_terminal && !io::stderr().is_terminal() => {
                 return Some(stop);
             }
@@ -280,11 +280,11 @@ mod tests {
     fn a_node_with_peers_to_dial_gets_no_warning() {
         let has_warning = |node: &Node, known: &Known| greeting(node, known, None).contains("no peers to dial");
         let (mut node, mut known) = (Node::default(), Known::default());
-        assert!(!has_warning(&node, &known), "mainnet has seeds");
+        assert!(!has_warning(&node, &known), "a warning although mainnet has seeds");
         node.config = Config::managed(Network::Regtest);
         assert!(has_warning(&node, &known));
         known.peers.push(KnownPeer::new("192.0.2.1:8333".parse().unwrap(), UnixTime::from_secs(0)));
-        assert!(!has_warning(&node, &known), "the book has a peer");
+        assert!(!has_warning(&node, &known), "a warning although the book has a peer");
     }
 
     #[test]

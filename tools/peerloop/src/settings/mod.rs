@@ -5,10 +5,10 @@
 //! a size `2MiB` everywhere. Every resulting value is stored with its source.
 //!
 //! An unknown key or flag, an unreadable value and an invalid combination are errors, and one line describes the
-//! first error with its source. A variable with the prefix whose name is almost a setting's is an error too; a variable
-//! whose name resembles no setting's is ignored. Empty variables are ignored, and so are those that Kubernetes or
-//! Docker sets for a service whose name begins with `peerloop`. This module never reads the environment, and only
-//! [`SettingsFile::read`] reads a file.
+//! first error with its source. A variable whose name begins with `PEERLOOP_` and is almost a setting's is an error as
+//! well. If its name resembles no setting's, the variable is ignored. Empty variables are ignored, and so are variables
+//! that Kubernetes or Docker sets for a service whose name begins with `peerloop`. This module never reads the
+//! environment, and only [`SettingsFile::read`] reads a file.
 
 mod file;
 mod kind;
@@ -254,7 +254,8 @@ impl clap::FromArgMatches for SettingFlags {
     }
 }
 
-/// Returns the network for a command that has no other setting: from the flag, or else from the variable.
+/// Returns the network for a command that has no other setting: from the flag, or else from the variable. Returns
+/// `None` if neither is given.
 pub(crate) fn network(
     flag: Option<Network>,
     variables: impl IntoIterator<Item = (OsString, OsString)>,

@@ -1,4 +1,4 @@
-//! Tests the sources of values, the error messages, and that printed settings are read back unchanged.
+//! Tests the sources of values, the error messages, and the reading of printed settings.
 
 use super::*;
 use crate::exit::Exit;
@@ -359,7 +359,7 @@ fn the_network_of_other_commands_is_the_flag_or_else_the_variable() {
 }
 
 #[test]
-fn a_peer_at_a_port_other_than_mainnets_needs_a_given_network() {
+fn a_peer_at_a_port_other_than_mainnets_requires_an_explicit_network() {
     let check = |typed: &[&str], variables: &[(&str, &str)], text: &str| {
         loaded(typed, variables, text).check_network().map_err(|failure| failure.message)
     };

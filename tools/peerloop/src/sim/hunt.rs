@@ -35,9 +35,9 @@ pub(crate) struct Tally {
 /// The state that the threads share.
 #[derive(Debug, Default)]
 struct Shared {
-    /// Number of seeds started; they are started in order.
+    /// Number of seeds started so far, in order. After the last seed, each thread adds 1 before it ends.
     taken: AtomicU64,
-    /// Whether no more seeds are started.
+    /// Whether no further seed may start.
     is_over: AtomicBool,
     /// Ends the started worlds after a signal.
     patience: Patience,

@@ -37,7 +37,7 @@ pub(crate) enum Worlds {
 #[derive(Clone, Debug)]
 pub(crate) struct Played {
     pub(crate) events: u64,
-    /// The number of network calls, which [`Patience`] limits.
+    /// The number of calls to the simulated network, which a [`Patience`] may limit.
     pub(crate) calls: u64,
     pub(crate) virtual_time: Duration,
     pub(crate) violations: Vec<Violation>,
@@ -224,8 +224,8 @@ struct Effort {
     patience: Patience,
 }
 
-/// A smaller tape's world may make this many times as many calls as the seed's world. A world with more calls counts
-/// as a world without a violation.
+/// The maximum number of calls of a smaller tape's world, as a multiple of the calls of the seed's world. A world with
+/// more calls is abandoned and counts as a world without a violation.
 const CALLS_FACTOR: u64 = 10;
 
 /// Returns the smallest tape found that breaks the invariant. If the seed's own tape does not break it, or if the
@@ -371,7 +371,7 @@ mod tests {
         let file = std::fs::read_to_string(&smaller.path).unwrap();
         std::fs::remove_file(&smaller.path).unwrap();
         assert!(smaller.is_least, "{file}");
-        assert_eq!(Tape::parse(&file).unwrap().draws()[&4], [1], "without this draw the world does not end");
+        assert_eq!(Tape::parse(&file).unwrap().draws()[&4], [1], "the draw that ends the world was changed");
     }
 
     #[test]

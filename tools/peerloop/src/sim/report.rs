@@ -25,7 +25,7 @@ pub(crate) enum Origin<'a> {
 #[derive(Debug)]
 pub(crate) struct Find {
     origin: String,
-    /// The commit of the sources, without which a seed has no meaning.
+    /// The commit of the sources. With other sources, the same seed may draw another world.
     commit: String,
     pub(crate) violation: Violation,
     repeat: String,
@@ -88,7 +88,7 @@ impl Smaller {
     }
 }
 
-/// Formats the rest of the result for people; [`Find::text`] is printed before.
+/// Formats the rest of the result for people; [`Find::text`] is printed before it.
 pub(crate) fn text(run: &Run<'_>, find: Option<&Find>) -> String {
     let smaller = find.and_then(|find| find.smaller.as_ref());
     let (tally, profile) = (run.tally.line(run.took), run.plan.worlds.name());

@@ -121,7 +121,7 @@ fn a_run_that_cannot_be_trusted_fails_with_strict() {
 }
 
 #[test]
-fn unanswered_pings_are_in_every_percentile_and_in_every_output() {
+fn every_output_shows_the_unanswered_pings() {
     let (node, address) = Running::serve(&[]);
     let (json, hgrm) = (ResultFile::new("unanswered.json"), ResultFile::new("unanswered.hgrm"));
     let target = [address.as_str(), "--network", "regtest", "-c", "5", "-r", "100", "-d", "3s", "--warmup", "0s"];
@@ -389,7 +389,7 @@ fn several_source_addresses_can_be_used() {
 }
 
 #[test]
-fn the_first_interrupt_drains_and_reports() {
+fn after_the_first_signal_the_run_drains_and_reports() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let file = ResultFile::new(&format!("{signal}.json"));
         let mut run = Running::start(&["bench", "-c", "5", "-d", "1h", "--warmup", "0s", "--json", file.path()]);
@@ -407,7 +407,7 @@ fn the_first_interrupt_drains_and_reports() {
 }
 
 #[test]
-fn an_interrupt_before_the_run_still_reports() {
+fn after_a_signal_in_the_warm_up_the_bench_still_reports() {
     let file = ResultFile::new("early.json");
     let mut run = Running::start(&["bench", "-c", "5", "--warmup", "1h", "--json", file.path()]);
     run.wait_for("warmup ");
@@ -420,7 +420,7 @@ fn an_interrupt_before_the_run_still_reports() {
 }
 
 #[test]
-fn the_second_interrupt_reports_at_once() {
+fn after_a_second_signal_the_bench_reports_at_once() {
     let (node, address) = Running::serve(&[]);
     let file = ResultFile::new("second.json");
     let target = [address.as_str(), "--network", "regtest", "-c", "5", "-r", "100", "-d", "1h", "--warmup", "0s"];

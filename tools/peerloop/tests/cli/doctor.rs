@@ -1,4 +1,4 @@
-//! `doctor`: it reports the machine's capacity, in words and as JSON, with the exit code that scripts rely on.
+//! `doctor`: its report of the machine's capacity, in words and as JSON, and its exit codes.
 
 use crate::peerloop;
 use serde_json::Value;

@@ -112,11 +112,11 @@ fn a_book_that_may_only_be_read_is_listed_shown_and_exported() {
     fs::remove_file(format!("{book}.lock")).expect("the lock file exists");
     let bytes = fs::read(&book).expect("the book was filled");
     fs::set_permissions(&book, Permissions::from_mode(0o400)).expect("the file is ours");
-    fs::set_permissions(folder.file(""), Permissions::from_mode(0o500)).expect("the file is ours");
+    fs::set_permissions(folder.file(""), Permissions::from_mode(0o500)).expect("the folder is ours");
     assert_eq!(peers(&book, &["export"]), LINES);
     assert!(peers(&book, &["list"]).ends_with("peers 2, bans 1\n"));
     assert!(peers(&book, &["show", "192.0.2.7"]).contains("192.0.2.7:8333"));
-    fs::set_permissions(folder.file(""), Permissions::from_mode(0o700)).expect("the file is ours");
+    fs::set_permissions(folder.file(""), Permissions::from_mode(0o700)).expect("the folder is ours");
     assert!(fs::read(&book).expect("the file exists") == bytes);
     assert_eq!(folder.names(), ["lines", "peers.redb"]);
 }

@@ -1,8 +1,8 @@
 //! The preparation of `serve` for many peers: a descriptor table of its full size, and an allocator that returns
 //! memory.
 //!
-//! Only Linux reports both in `/proc`, and only glibc keeps freed memory. The last tests check that signals end the
-//! program when it is process 1.
+//! Only Linux reports the table's size and the memory in `/proc`, and only glibc keeps freed memory. The last tests
+//! check that signals end the program when it is process 1.
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
 
 use crate::{Running, folder};
@@ -58,7 +58,7 @@ fn assert_given_back(peer_count: usize, claimed_bytes: u64, sent_bytes: usize) {
 }
 
 impl Running {
-    /// Returns the number in the line of the process's status that starts with `beginning`.
+    /// Returns the number after `beginning` in the process's status, where it begins a line.
     fn status(&self, beginning: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the process runs");
         let line = status.lines().find_map(|line| line.strip_prefix(beginning)).expect("the kernel reports the number");
@@ -96,8 +96,8 @@ fn until(what: &str, mut look: impl FnMut() -> (bool, u64)) {
     }
 }
 
-/// Starts the program as process 1 of a namespace of its own, and returns its process id outside the namespace;
-/// `None` if this user may not create a namespace.
+/// Starts the program as process 1 of a namespace of its own. Returns the running program and its process id outside
+/// the namespace; `None` if this user may not create a namespace.
 fn start_as_init(arguments: &[&str]) -> Option<(Running, u32)> {
     let namespace = ["--pid", "--fork", "--kill-child"];
     let is_allowed = Command::new("unshare").args(namespace).arg("true").output().is_ok_and(|run| run.status.success());
@@ -143,7 +143,7 @@ fn as_process_1_a_command_ends_on_a_signal_before_it_has_a_loop() {
     assert!(Command::new("mkfifo").arg(&fifo).status().expect("the tool exists").success());
     let targets = format!("@{fifo}");
     let Some((run, process)) = start_as_init(&["bench", &targets, "--network", "regtest"]) else { return };
-    // Opening the pipe returns when the program opens it too; the program then waits for the pipe's end.
+    // Opening the pipe returns when the program opens it too. The program then waits for input from the pipe.
     let _open = std::fs::OpenOptions::new().write(true).open(&fifo).unwrap();
     kill("INT", process);
     assert_eq!(run.finish().code, Some(130));

@@ -191,7 +191,7 @@ fn a_settings_file_that_blocks_delays_no_signal() {
     write("network = 'regtest'\nlisten = ['127.0.0.1:0']\n");
     listening(&mut node);
     node.signal("HUP");
-    // Long enough for the node to start reading.
+    // The node starts to read the pipe within this time.
     std::thread::sleep(Duration::from_millis(150));
     node.signal("TERM");
     let ended = node.finish();
@@ -355,7 +355,7 @@ fn under_a_limit_of_blocks(blocks: &str, arguments: &[&str]) -> Command {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_book_that_cannot_be_written_at_the_end_fails_the_run_and_reports_the_loss() {
+fn a_run_whose_book_cannot_be_written_at_the_end_fails_and_reports_the_loss() {
     let folder = folder();
     let (book, lines) = (folder.file("peers.redb"), folder.with("lines", ""));
     assert_eq!(peerloop(&["peers", "--book", &book, "import", &lines]).code, Some(0));

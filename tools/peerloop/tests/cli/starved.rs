@@ -1,4 +1,4 @@
-//! Runs `serve` with far fewer descriptors than visitors; the limit applies from the start or is lowered later.
+//! Runs `serve` with far fewer descriptors than visitors. The limit applies from the start, or is lowered later.
 //!
 //! Only Linux reports the CPU time of another process and changes its limits. Every asserted duration has a bound
 //! that is many times the expected one; the exact figures are printed.
@@ -89,7 +89,7 @@ impl Running {
     }
 }
 
-/// Reads the bytes from the node; returns whether it has closed the connection.
+/// Reads the bytes that have arrived from the node. Returns whether the node has closed the connection.
 fn read_input(mut visitor: &TcpStream, received: &mut Vec<u8>) -> bool {
     match visitor.read_to_end(received) {
         Err(error) if error.kind() == ErrorKind::WouldBlock => false,
@@ -98,7 +98,7 @@ fn read_input(mut visitor: &TcpStream, received: &mut Vec<u8>) -> bool {
 }
 
 #[test]
-fn serve_refuses_visitors_when_descriptors_run_out_and_accepts_again_once_some_disconnect() {
+fn serve_refuses_visitors_when_descriptors_run_out_and_accepts_again_once_visitors_disconnect() {
     let (node, address) = Running::serve_under(LIMIT);
     let mut visitors = visit_all(&address);
     until("no visitor waits", || count(&visitors, Reception::Waits) == 0);

@@ -1,4 +1,4 @@
-//! Mistyped arguments and impossible runs: one clear line and the right code, before anything starts.
+//! Mistyped arguments and impossible runs are refused with one line and the right exit code, before anything starts.
 
 use crate::{ResultFile, command, folder, peerloop};
 use std::fs::OpenOptions;
@@ -19,7 +19,7 @@ pub(crate) fn refused(arguments: &[&str], code: i32, parts: &[&str]) {
 
 #[cfg(unix)]
 #[test]
-fn an_argument_that_is_not_text_is_named_by_its_flag() {
+fn the_error_about_an_argument_that_is_not_text_names_its_flag_if_it_has_one() {
     let bad = OsStr::from_bytes(b"book\xff");
     let both = [OsStr::new("--book="), bad].join(OsStr::new(""));
     let expected = "flag --book: the value is not UTF-8 text";

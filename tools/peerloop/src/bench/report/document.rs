@@ -97,7 +97,7 @@ pub(super) struct Target {
     pub(super) protocol: Option<i32>,
     #[serde(flatten)]
     pub(super) tally: Tally,
-    /// Latencies from the planned moment; none for a target after the first 64.
+    /// Percentiles of the time from a ping's planned time to its pong; `None` for each target after the first 64.
     pub(super) ping_rtt_percentiles: Option<Table>,
 }
 
@@ -143,7 +143,7 @@ pub(super) struct Failed {
     pub(super) stage: Stage,
     pub(super) count: u64,
     pub(super) example: Option<String>,
-    /// The full cause, and advice.
+    /// The full cause, and advice if there is any.
     #[serde(skip)]
     pub(super) explanation: String,
 }
@@ -179,7 +179,7 @@ impl Serialize for Metrics {
     }
 }
 
-/// Latencies from the planned moment, and latencies from the moment at which the operation began.
+/// Latencies of one kind of operation: from its planned time, and from its actual start.
 #[derive(Debug, Serialize)]
 pub(super) struct Scheduled {
     pub(super) name: &'static str,
@@ -221,7 +221,7 @@ pub(super) struct Generator {
     pub(super) cpu_spinning: f64,
     pub(super) verdict: Trust,
     pub(super) reasons: Vec<String>,
-    /// The side that kept the load below its plan.
+    /// The side that kept the load below the plan, if there is one.
     #[serde(serialize_with = "limit_name")]
     pub(super) limit: Limit,
 }

@@ -59,7 +59,7 @@ fn lacks_peers(end: &EarlyEnd) -> bool {
     end.cause != EndCause::Asked
 }
 
-/// Describes the lack of peers at the start or at the end of the run.
+/// Describes the lack of peers if fewer than `--min-peers` became ready or remained at the end of the run.
 fn too_few_peers(setup: &Setup, report: &Report) -> Option<Ending> {
     let min_peers = setup.min_peers.of(setup.connections);
     let (peers, asked) = (report.peers, report.peers.asked);
@@ -110,15 +110,15 @@ pub(crate) fn explain(failure: &load::Failure, targets: &[TargetReport]) -> Stri
     }
 }
 
-/// Returns a possible explanation if a target has lost all of its ready peers: a node at capacity would keep most of
-/// them.
+/// Suggests that the node has stopped, if the failure is a close by the peer after the handshake and a target has lost
+/// all its ready peers. A node at capacity would keep most of its peers.
 fn node_gone(failure: &load::Failure, targets: &[TargetReport]) -> Option<&'static str> {
     let is_gone = |target: &TargetReport| target.peers.ready > 0 && target.peers.left() == 0;
     let is_closed = failure.example.is_some_and(is_closed_by_peer) && Stage::of(failure.state) == Stage::Ready;
     (is_closed && targets.iter().any(is_gone)).then_some("did the node stop? all its peers were lost")
 }
 
-/// Describes the cause that closed most of the connections.
+/// Describes the most frequent cause of failed connections, with the number of connections that it closed.
 fn first_cause(report: &Report) -> String {
     match report.failures.first() {
         Some(failure) => {

@@ -13,7 +13,7 @@ use std::fmt::Write;
 const TICKS_PER_HALF_DISTANCE: u32 = 5;
 const NANOS_PER_MILLI: f64 = 1e6;
 
-/// Formats the spectrum of `ping_rtt` from the planned moments.
+/// Formats the spectrum of `ping_rtt`, measured from the planned times of the pings.
 pub(crate) fn spectrum(document: &Document) -> String {
     render(&document.metrics.ping_rtt.planned)
 }
@@ -49,7 +49,7 @@ fn render(view: &View) -> String {
     text
 }
 
-/// Returns the percentages of the rows: [`TICKS_PER_HALF_DISTANCE`] steps for each half of the distance to 100.
+/// Returns the percentages of the rows: [`TICKS_PER_HALF_DISTANCE`] rows each time the distance to 100 halves.
 ///
 /// All percentages are exact, because a step is 100 divided by 10 and by a power of two.
 fn levels() -> impl Iterator<Item = f64> {
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_histogram_has_no_misleading_rows() {
+    fn the_text_of_an_empty_histogram_has_no_nan_or_infinity() {
         let text = rendered([]);
         assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
         assert!(text.contains("Total count    =            0]"), "{text}");
@@ -157,7 +157,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 4))]
         #[test]
-        fn values_and_counts_rise_to_the_last_row(
+        fn values_and_counts_never_fall_from_row_to_row(
             nanos in proptest::collection::vec(1u64..3_600_000_000_000, 1..200),
         ) {
             let text = rendered(nanos.iter().copied());

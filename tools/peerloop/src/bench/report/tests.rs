@@ -1,4 +1,4 @@
-//! Golden tests: one measured bench and one that failed, in each form, byte for byte.
+//! Golden tests: every output of a successful bench and of a failed bench equals its stored file byte for byte.
 
 use super::{Document, hgrm, text};
 use crate::bench::min_peers::MinPeers;
@@ -80,7 +80,7 @@ fn agent(user_agent: &str, count: usize) -> Agent {
     agent
 }
 
-/// Returns a run against the built-in node in which everything succeeded.
+/// Returns a run against the built-in node; all its connections and pings succeeded.
 fn measured() -> (Setup, Document) {
     let setup = setup(&[]);
     let mut report = Generator::new(setup.plan()).into_report_of_no_run(EndCause::Asked);
@@ -157,7 +157,7 @@ fn portable(json: &str) -> String {
     )
 }
 
-/// Compares the forms of a bench with the stored ones; with `PEERLOOP_BLESS` set it stores them instead.
+/// Compares each output of a bench with its golden file. If `PEERLOOP_BLESS` is set, writes the golden files instead.
 #[track_caller]
 fn assert_golden(name: &str, (setup, document): &(Setup, Document)) {
     for (form, text) in [

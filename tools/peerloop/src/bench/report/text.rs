@@ -212,7 +212,7 @@ mod tests {
     use peerloop::load::Doubt;
 
     #[test]
-    fn a_doubt_shows_its_lag_in_the_report_format() {
+    fn a_doubt_shows_its_lag_in_the_format_of_the_report() {
         for nanos in [1_000_001, 9_994_999, 9_995_000, 99_949_999, 99_950_000, 109_200_000, 999_499_999, 999_500_000] {
             let p99 = Duration::from_nanos(nanos);
             for doubt in [Doubt::SendLag { p99 }, Doubt::LoopLag { p99 }] {

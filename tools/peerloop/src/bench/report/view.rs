@@ -167,9 +167,9 @@ mod tests {
     }
 
     #[test]
-    fn failures_count_as_slower_than_everything() {
+    fn failed_operations_count_as_slower_than_every_latency() {
         assert_eq!(values("25,50,75,90,100", one_to(100), 100), [Some(50), Some(100), None, None, None]);
-        assert_eq!(values("1,50,100", LatencyHistogram::new(), 5), [None; 3], "no ping was answered");
+        assert_eq!(values("1,50,100", LatencyHistogram::new(), 5), [None; 3], "a value without a latency");
     }
 
     #[test]
