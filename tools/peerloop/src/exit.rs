@@ -8,7 +8,7 @@
 //! | 3 | a limit of this machine is too low, found before the start |
 //! | 4 | `bench --strict`: the numbers cannot be trusted |
 //! | 129, 130, 143 | ended by SIGHUP, SIGINT or SIGTERM; `bench` and `sim` write their results, marked `partial` |
-//! | 131 | `bench` or `sim` ended by a second signal: it writes the results up to then at once |
+//! | 131 | `bench` or `sim` ended by a second signal: it writes the results so far at once |
 //!
 //! A node (`run`, `serve`) runs until a signal, so its exit code is then 0. A second signal ends the node early, and
 //! the exit code is that signal's: 129, 130 or 143.

@@ -27,7 +27,7 @@ impl Watch {
     }
 
     /// Returns the status line if the loop has replied to the previous request: the text of `state`, followed by the
-    /// rates of `shown` and of the bytes. In any case requests the statistics again.
+    /// rates of `shown` and of the bytes. Requests the statistics again in any case.
     pub(crate) fn line<C>(
         &mut self,
         handle: &Handle<C>,

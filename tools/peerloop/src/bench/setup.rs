@@ -1,6 +1,6 @@
 //! The setup of a bench: the arguments with all defaults filled in, checked against this machine.
 //!
-//! Nothing is connected here. An impossible bench is refused before its files are opened or anything starts.
+//! This module never connects to a node. An impossible bench is refused before its files are opened or anything starts.
 
 use super::min_peers::MinPeers;
 use crate::cli::BenchArgs;

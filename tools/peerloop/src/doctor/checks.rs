@@ -14,7 +14,8 @@ use std::time::Duration;
 const SV_NODE_PEERS: usize = 116;
 /// Maximum number of inbound peers of an SV Node with the highest setting.
 const MAX_SV_NODE_PEERS: usize = 856;
-/// Maximum time of a good clock's read. A read that enters the kernel is longer, any other read lasts about a tenth.
+/// Maximum duration of one read of a good clock. A read that enters the kernel lasts longer, any other read about a
+/// tenth as long.
 const MAX_CLOCK_READ: Duration = Duration::from_nanos(250);
 /// Maximum step of a good clock, because latencies are shown in microseconds.
 const MAX_CLOCK_STEP: Duration = Duration::from_micros(1);
@@ -30,7 +31,7 @@ const TIME_WAIT_SECS: u64 = 60;
 /// entries.
 const BESIDE_ROW_BYTES: u64 = 64;
 
-/// Returns all checks in the order of the report.
+/// Returns the findings of all checks, in the order of the report.
 pub(super) fn all(facts: &Facts, wanted: Wanted) -> Vec<Finding> {
     let findings = [
         descriptors(facts, wanted),

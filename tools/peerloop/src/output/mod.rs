@@ -28,7 +28,7 @@ pub(crate) fn complain(message: &str) {
     let _ = writeln!(io::stderr(), "peerloop: {message}");
 }
 
-/// Variables that name files of a node, which no result may replace.
+/// Variables that name a node's files. No result may replace these files.
 const NODE_FILES: [&str; 2] = ["PEERLOOP_BOOK", "PEERLOOP_CONFIG"];
 
 /// Opens the files for the results, each named by its flag.
@@ -63,7 +63,7 @@ pub(crate) fn open_all<const N: usize>(
 struct Known {
     name: String,
     id: FileId,
-    /// Whether it is this process's standard output or standard error.
+    /// Whether the file is this process's standard output or standard error.
     is_stream: bool,
 }
 
@@ -81,7 +81,7 @@ fn known_files(kept: &[(&str, &Path)]) -> Vec<Known> {
     kept.chain(of_node).filter_map(known(false)).chain(streams.into_iter().filter_map(known(true))).collect()
 }
 
-/// The identity of a file, which all its names share.
+/// The identity of a file, the same for all names of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FileId {
     /// Standard output, named `-`.

@@ -59,7 +59,8 @@ struct PeerLine {
     status_since: i64,
     #[serde(default)]
     last_connected: Option<i64>,
-    /// The services. Written as a string, because they may use all 64 bits; a number is read too.
+    /// The services. They are written as a string, because they may use all 64 bits. They are read from a string or a
+    /// number.
     #[serde(default, serialize_with = "write_services", deserialize_with = "read_services")]
     services: u64,
     #[serde(default)]
@@ -95,7 +96,7 @@ pub(super) fn export(peers: &[KnownPeer], bans: &[Ban]) -> Result<String, Failur
     Ok(lines.map_err(|error| unwritten(&error))?.into_iter().map(|line| line + "\n").collect())
 }
 
-/// Reads lines in the form of `export` from a file, or from stdin if its name is `-`.
+/// Reads lines in the form of `export` from a file, or from stdin if the file's name is `-`.
 pub(super) fn read(file: &Path) -> Result<Vec<Change>, Failure> {
     let is_stdin = file.as_os_str() == "-";
     let name = if is_stdin { "standard input".to_owned() } else { file.display().to_string() };

@@ -25,7 +25,7 @@ use std::net::SocketAddr;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-/// The number of pings, each sent after the previous one's pong.
+/// The number of pings. Each ping after the first is sent when the previous ping's pong has arrived.
 const PINGS: usize = 10;
 /// Maximum number of rejects that are kept; a peer may send any number.
 const MAX_REJECTS: usize = 8;

@@ -56,7 +56,7 @@ impl Console {
         let lost = Arc::clone(&console.lost);
         let thread = Builder::new().name("console".to_owned()).spawn(move || write_all(&queue, &lost, progress));
         thread.map_err(|error| Failure::machine(format!("starting the console thread: {error}")))?;
-        // A process has one logger for its whole life; only in tests is there one already.
+        // The call fails only if the process already has a logger, which happens only in tests.
         let _ = log::set_logger(Box::leak(Box::new(console.clone())));
         log::set_max_level(level);
         Ok(console)

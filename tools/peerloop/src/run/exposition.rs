@@ -1,7 +1,7 @@
 //! The metrics of a loop as text for Prometheus: the exposition format of OpenMetrics 1.0.
 //!
-//! Every name begins with `peerloop_`, every value is in seconds, bytes or a count, and every label is from a closed
-//! list, so that no peer can add a line. Nothing is remembered between two snapshots.
+//! Every name begins with `peerloop_`, and every value is a time in seconds, a size in bytes or a count. Every label is
+//! from a closed list, so that no peer can add a line. Nothing is remembered between two snapshots.
 
 use peerloop::api::Stats;
 use peerloop::histogram::{Counters, LatencyHistogram, LatencySummary};

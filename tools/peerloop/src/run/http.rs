@@ -107,7 +107,7 @@ fn accept(listener: &TcpListener, connections: &mut Vec<Connection>) -> bool {
 #[derive(Debug)]
 struct Connection {
     socket: TcpStream,
-    /// The moment at which the connection is closed.
+    /// The deadline at which the connection is closed if it is still open.
     until: Instant,
     stage: Stage,
 }

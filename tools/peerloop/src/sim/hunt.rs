@@ -1,7 +1,7 @@
 //! Runs seeds, each a world of its own, on the requested number of threads, and ends at the first violation.
 //!
-//! Worlds are independent, so the threads share only a counter and their totals. A panic inside a world is reported
-//! with the command that runs the world's seed again.
+//! Worlds are independent, so the threads share only the number of started seeds, their totals, and requests to end. A
+//! panic inside a world is reported with the command that runs the world's seed again.
 
 use super::{Plan, Played};
 use crate::exit::{Failure, Stops};
@@ -145,8 +145,8 @@ pub(crate) fn at_seed<T>(seed: u64, work: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Adds the command that repeats the seed to every panic's message, because a panic may end the program before it can
-/// print anything else.
+/// Sets a panic hook. After the message of a panic in a world, the hook prints the command that repeats the world's
+/// seed. Only a hook can print this command, because a panic may end the program at once.
 fn report_panics(plan: &Plan) {
     let (before, plan) = (panic::take_hook(), plan.clone());
     panic::set_hook(Box::new(move |what| {

@@ -103,7 +103,7 @@ fn the_json_contains_the_whole_histogram() {
     let bytes = STANDARD.decode(planned["hdr"].as_str().unwrap()).unwrap();
     let histogram: Histogram<u64> = Deserializer::new().deserialize(&mut &bytes[..]).unwrap();
     assert_eq!(histogram.len(), number(planned, "/count"));
-    // A little below the middle, because the quantiles of `hdrhistogram` may be one sample too high.
+    // The quantile is a little below one half, because `hdrhistogram` may return the value of the next sample.
     assert_eq!(histogram.value_at_quantile(0.499_999), number(planned, "/percentiles/50"));
 }
 
@@ -201,7 +201,7 @@ fn progress_is_plain_lines_without_a_terminal() {
 }
 
 #[test]
-fn a_refused_port_fails_the_run_with_the_cause() {
+fn a_run_against_a_refusing_port_fails_and_names_the_cause() {
     let file = ResultFile::new("refused.json");
     // Port 1 is reserved and has no listener.
     let run = peerloop(&["bench", "127.0.0.1:1", "--network", "regtest", "-c", "5", "--json", file.path(), "-q"]);

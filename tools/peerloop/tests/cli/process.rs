@@ -16,7 +16,7 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Maximum memory that may remain from a burst, above the process's earlier use.
+/// Maximum memory, in bytes, by which the process may exceed its earlier use after a burst.
 const MAX_KEPT_BYTES: u64 = 8 * 1024 * 1024;
 /// Maximum wait for each step, longer than any step needs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -58,7 +58,7 @@ fn assert_given_back(peer_count: usize, claimed_bytes: u64, sent_bytes: usize) {
 }
 
 impl Running {
-    /// Returns the number after `beginning` in the process's status, where it begins a line.
+    /// Returns the number in the process's status whose line starts with `beginning`.
     fn status(&self, beginning: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the process runs");
         let line = status.lines().find_map(|line| line.strip_prefix(beginning)).expect("the kernel reports the number");

@@ -1,6 +1,6 @@
 //! Runs `serve` with far fewer descriptors than visitors. The limit applies from the start, or is lowered later.
 //!
-//! Only Linux reports the CPU time of another process and changes its limits. Every asserted duration has a bound
+//! Only Linux reports another process's CPU time and can change its limits. Every asserted duration has a bound
 //! that is many times the expected one; the exact figures are printed.
 #![cfg(target_os = "linux")]
 

@@ -1,6 +1,6 @@
 //! The report for people: the results, and whether they can be trusted.
 //!
-//! It renders the [`Document`](super::Document), and never reads the generator's report.
+//! This module renders the [`Document`](super::Document), and never reads the generator's report.
 
 use super::document::{Document, Generator, Tally, Trust};
 use super::view::{Table, View};

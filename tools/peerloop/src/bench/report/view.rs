@@ -83,7 +83,8 @@ impl Serialize for View {
 }
 
 impl Table {
-    /// Computes the percentiles of all operations; `failed` more operations count as slower than all `latencies`.
+    /// Computes the percentiles of all operations. `failed` operations without a latency count as slower than all
+    /// `latencies`.
     pub(super) fn new(
         percentiles: &Percentiles,
         latencies: &LatencyHistogram,
