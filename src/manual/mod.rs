@@ -5,7 +5,7 @@
 //! - [`peer_manager`]: how the loop dials, accepts, refuses and remembers peers by itself, and the costs
 //! - [`testing`]: how all of it is checked, and how to run the checks
 //! - `simulator`: the loop in a hostile virtual world, and how to extend it for a new capability (feature `sim`)
-//! - [`requirements`]: the requirements on the engine, row by row, and the test that proves each
+//! - [`requirements`]: the requirements on the engine, row by row, with the tests of each
 //! - [`changelog`]: the changes
 
 #[doc = include_str!("architecture.md")]

@@ -114,14 +114,14 @@ fn an_ordinary_run_has_the_same_outcome_with_every_budget_at_its_minimum() {
 }
 
 #[test]
-fn no_budget_changes_the_outcome_but_each_changes_the_course() {
+fn shrinking_any_budget_changes_the_course_but_not_the_outcome() {
     let (outcome, course) = run();
     let among_others = run_with(&smallest(None)).1;
     for budget in Budget::ALL {
         let (outcome_alone, course_alone) = run_with(&[(budget, budget.smallest())]);
         assert_eq!(outcome_alone, outcome, "{budget:?}");
         let is_asked_for = course_alone != course || run_with(&smallest(Some(budget))).1 != among_others;
-        assert!(is_asked_for, "{budget:?} changes nothing");
+        assert!(is_asked_for, "shrinking {budget:?} changes nothing");
     }
 }
 

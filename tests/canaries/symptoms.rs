@@ -155,7 +155,7 @@ pub(crate) fn a_pong_with_an_unknown_nonce_is_reported() -> bool {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     stage.run_for(config().ping_interval);
-    let [(command, nonce)] = &frames(&peer.receive())[..] else { panic!("exactly one keepalive ping is due") };
+    let [(command, nonce)] = &frames(&peer.receive())[..] else { panic!("the peer did not receive exactly one frame") };
     assert_eq!(command, "ping");
     let guess = u64::from_le_bytes(nonce[..].try_into().unwrap()).wrapping_add(1);
     peer.send(&frame("pong", &guess.to_le_bytes()));

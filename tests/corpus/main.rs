@@ -1,5 +1,5 @@
-//! Replays the inputs that fuzzing has kept, on any machine. Each folder in `tools/fuzz/corpus` has the name of a
-//! law, which checks the folder's files. If a file once broke the law, the file's name describes how.
+//! Replays the committed inputs of the fuzz targets, without a fuzzer. Each folder in `tools/fuzz/corpus` has the name
+//! of a law, which checks the folder's files. If a file once broke the law, the file's name describes how.
 
 use peerloop_laws::{LAWS, Law, law};
 use std::fs;
@@ -35,7 +35,7 @@ fn every_corpus_has_a_law_and_all_corpora_together_are_small() {
         assert!(LAWS.iter().any(|law| law.name == name), "{name} is not a law");
         len_bytes += inputs(&name).iter().map(|input| input.metadata().map_or(0, |file| file.len())).sum::<u64>();
     }
-    assert!(len_bytes <= MAX_CORPUS_BYTES, "the corpus has {len_bytes} bytes; merge it");
+    assert!(len_bytes <= MAX_CORPUS_BYTES, "the corpora have {len_bytes} bytes, more than {MAX_CORPUS_BYTES}");
 }
 
 /// Checks that each decoding fault that was disclosed in another implementation has an input named after it.
@@ -79,7 +79,7 @@ fn every_edge_of_an_extended_length_has_an_input_named_after_it() {
 }
 
 #[test]
-fn every_size_of_up_to_three_bytes_is_read_as_specified() {
+fn every_compact_size_of_up_to_three_bytes_is_read_as_specified() {
     let check = law("varint");
     for first in 0..=0xff {
         check(&[first]);

@@ -36,7 +36,7 @@ pub(crate) const fn errors_of(site: Site) -> &'static [i32] {
     }
 }
 
-/// Returns whether the loop just repeats a call that fails with this error, so that the error must not change the
+/// Returns whether the loop merely repeats a call that fails with this error. Such a failure must not change the
 /// outcome.
 pub(crate) const fn is_put_off(errno: i32) -> bool {
     errno == EINTR || errno == EAGAIN

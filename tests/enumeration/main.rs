@@ -243,7 +243,7 @@ fn after_any_failed_call_the_loop_continues_and_stops_cleanly() {
     assert_eq!(account.unreached(), [format!("{:?} 3 to {MAX_CALLS}", Site::Listen)]);
 }
 
-/// Checks that this test finds a bug that shows only after a particular call has failed.
+/// Checks that the enumeration finds a bug that shows only after a particular call has failed.
 #[cfg(feature = "sim-bugs")]
 #[test]
 fn a_bug_that_needs_a_failed_call_is_found() {

@@ -29,9 +29,10 @@ const STEP: Duration = Duration::from_millis(100);
 pub(crate) enum Life {
     /// Calls of many kinds, for dials, accepts, pings, messages, streams and closes.
     Busy,
-    /// As many dials, and as many accepts, as the test makes fail at each site.
+    /// Enough dials and accepts to make each of the first 50 fail once.
     Crowded,
-    /// One inbound and one outbound peer, so that the calls of the loop's stop are among the first.
+    /// One inbound and one outbound peer. Few calls precede the loop's stop, so the stop's own calls are made to fail,
+    /// too.
     Short,
 }
 
@@ -245,7 +246,7 @@ impl Stage {
         Self { world, node, peers, late, journal, late_journal, late_address, late_kind }
     }
 
-    /// Opens both listeners, and tries once more if this fails.
+    /// Opens both listeners. If one of them cannot be opened, tries once more.
     pub(crate) fn listen(&mut self) -> std::io::Result<()> {
         for port in PORTS {
             let address = SocketAddr::new(self.node.net().ip(), port);

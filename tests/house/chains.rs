@@ -1,4 +1,4 @@
-//! No chain of fields reaches through an object: a caller uses the object's methods, so that its fields can change.
+//! No chain of fields reaches through an object: a caller uses the object's methods, so the object's fields can change.
 //!
 //! A chain that begins at `self` has at most [`MAX_FIELDS`] fields. It never continues after another object's field
 //! `state`.

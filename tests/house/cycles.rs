@@ -1,5 +1,5 @@
-//! Files do not use each other in a cycle. So a reader who looks up the names of one file in other files, and so on,
-//! never returns to the first file.
+//! Files do not use each other in a cycle. So a reader who follows a file's names to the files that define them, and
+//! continues from there, never returns to the first file.
 //!
 //! An arrow leads from a file to each other file whose names it uses. A re-export is not an arrow, and is followed to
 //! the file that defines the name. So a module's file may re-export names from its parts, but must not use a part
@@ -23,7 +23,7 @@ pub(crate) fn check(sources: &[Source]) -> BTreeMap<String, Violation> {
         for (&to, &(source, offset)) in targets {
             if let Some(back) = way(&arrows, to, from) {
                 let remedy =
-                    format!("break the cycle {from} -> {}: move the shared items into a file below", back.join(" -> "));
+                    format!("break the cycle {from} -> {}: move the shared items into another file", back.join(" -> "));
                 found.insert(format!("{from} -> {to}"), source.violation(offset, remedy));
             }
         }

@@ -78,7 +78,7 @@ pub(crate) fn check(sources: &[Source]) -> Vec<Violation> {
 #[derive(Debug)]
 struct Import {
     offset: usize,
-    /// `None` if the path names no module of the crate.
+    /// The path's [`module_name`]; `None` if the path is the crate's root.
     target: Option<String>,
 }
 
@@ -91,7 +91,8 @@ fn imports(source: &Source, module: &[String]) -> Vec<Import> {
     written_paths(&code).iter().filter_map(import).collect()
 }
 
-/// Returns the name in [`ROWS`] of the module at `path`.
+/// Returns the name under which [`ROWS`] may list the module at `path`: its first two names if they have a row of
+/// their own, otherwise its first name. Returns `None` for the root.
 fn module_name(path: &[String]) -> Option<String> {
     let first = path.first()?;
     let nested = path.get(1).map(|second| format!("{first}::{second}"));
@@ -153,7 +154,7 @@ fn a_module_may_import_lower_rows_and_itself() {
 }
 
 #[test]
-fn a_name_from_the_root_hides_its_row_and_is_refused() {
+fn a_name_imported_from_the_root_is_refused() {
     assert_eq!(lines_of(&[("src/handle.rs", "use crate::Config;")]), ["src/handle.rs:1"]);
     assert_eq!(lines_of(&[("src/handle.rs", "use crate::*;")]), ["src/handle.rs:1"]);
     assert_eq!(lines_of(&[("src/handle.rs", "use super::{Config};")]), ["src/handle.rs:1"]);

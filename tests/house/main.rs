@@ -19,7 +19,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The time from which on commits' subjects are checked.
+/// The subjects of commits since this time are checked.
 const FIRST_CHECKED_COMMIT: &str = "2026-11-29T12:00:00Z";
 
 #[test]
@@ -111,7 +111,7 @@ fn the_library_is_safe_code() {
 
 #[test]
 fn no_file_depends_on_one_machine() {
-    check_each(rules::no_path_of_one_machine);
+    check_each(rules::no_machine_specific_path);
 }
 
 #[test]

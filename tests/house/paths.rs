@@ -120,7 +120,8 @@ fn inline_modules(code: &str, offset: usize) -> Vec<String> {
     around.collect()
 }
 
-/// Converts a path in `module` to one from the root, if it begins with `crate`, `super` or `self`.
+/// Converts a path in `module` that begins with `crate`, `super` or `self` to a path from the root. Returns `None` for
+/// any other path.
 pub(crate) fn absolute(code: &str, module: &[String], path: &WrittenPath) -> Option<Vec<String>> {
     let ups = path.names.iter().take_while(|name| *name == "super").count();
     let skipped = ups.max(usize::from(matches!(path.names[0].as_str(), "crate" | "self")));

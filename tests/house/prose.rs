@@ -90,7 +90,7 @@ pub(crate) fn comments_are_plain(source: &Source) -> Vec<Violation> {
         let mut words = prose_words(text).filter(|_| !is_example).peekable();
         while let Some(word) = words.next() {
             let lower = word.text.to_lowercase();
-            // "What to change" is a noun.
+            // "What to change" acts as a noun, so it needs no subject.
             let is_noun = words.peek().is_some_and(|next| next.text == "to");
             let breach = if HEADLESS.contains(&&*lower) && before.begins_clause() && !is_noun {
                 Some(format!("\"{}\" has no head: name the subject of the clause", word.text))

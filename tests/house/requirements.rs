@@ -1,5 +1,5 @@
-//! Checks the table of requirements against the tests: every required row exists, every row but those of plans and
-//! issues has a test, and every numbered test has a row.
+//! Checks the table of requirements against the tests: every required row exists, every row of a fault and every `E`
+//! row in [`SHOWN`] has a test, and every numbered test has a row.
 //!
 //! A test has the number of its row in its name: `req_e07_...` for row E7 of the table, `fault_e07_...` for row
 //! `fault 7`. A row names the files or folders of its tests. This check never judges whether a test shows what its
@@ -10,7 +10,7 @@ use crate::source::{Source, Violation, is_word_char, words};
 const PAGE: &str = "src/manual/requirements.md";
 /// Numbers of the `E` rows that must exist and have a test.
 const SHOWN: std::ops::RangeInclusive<u32> = 1..=51;
-/// Numbers of the `E` rows that must exist but need no test: plans, each with its outcome.
+/// Numbers of the `E` rows that must exist but need no numbered test, because each covers whole folders.
 const PLANNED: std::ops::RangeInclusive<u32> = 52..=54;
 /// Numbers of the issues: questions that the design had to answer. Each answer names the rows that demonstrate it.
 const ISSUES: std::ops::RangeInclusive<u32> = 1..=16;
@@ -18,6 +18,7 @@ const ISSUES: std::ops::RangeInclusive<u32> = 1..=16;
 /// A row's kind. It determines how the row's number is written in the table and in the names of its tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
+    /// A requirement, in an `E` row.
     Seed,
     Fault,
     Issue,
@@ -191,7 +192,7 @@ fn a_test_without_a_row_is_found() {
 }
 
 #[test]
-fn an_answer_without_a_row_is_found() {
+fn an_answer_that_names_a_missing_row_is_found() {
     let (page, tests) = complete();
     for answer in ["E1, E55", "", "the tests"] {
         let row = "| issue 5 | a question | an answer | E1, E2 |";

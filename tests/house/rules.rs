@@ -14,7 +14,7 @@ pub(crate) const MAX_LINE_COLUMNS: usize = 120;
 
 /// The library's only file that calls the operating system.
 const KERNEL_FILE: &str = "src/net/mio.rs";
-/// The folder whose files may start threads. Besides these and the kernel file, no file of the library may.
+/// The folder whose files may start threads. Of the library's other files, only the kernel file may.
 const THREADS_FOLDER: &str = "src/offload/";
 
 pub(crate) fn begins_with_a_header(source: &Source) -> Vec<Violation> {
@@ -157,7 +157,7 @@ fn is_the_crate_mio(before: &str) -> bool {
 }
 
 /// Checks that no manifest turns on the feature that plants bugs, and that the library's code names the feature only
-/// where it is declared. A test may require it.
+/// where it is declared. A test target may require the feature.
 pub(crate) fn only_tests_plant_bugs(source: &Source) -> Vec<Violation> {
     const FEATURE: &str = concat!("sim-bugs", "\"");
     const DECLARED_IN: [&str; 2] = ["src/bugs.rs", "src/internals.rs"];
@@ -197,7 +197,7 @@ pub(crate) fn the_library_has_no_unsafe_code(source: &Source) -> Vec<Violation> 
         .collect()
 }
 
-pub(crate) fn no_path_of_one_machine(source: &Source) -> Vec<Violation> {
+pub(crate) fn no_machine_specific_path(source: &Source) -> Vec<Violation> {
     const ROOTS: [&str; 4] = ["work", "tmp", "home", "root"];
     if is_written_elsewhere(source) {
         return Vec::new();
@@ -361,11 +361,14 @@ fn unsafe_code_is_found() {
 }
 
 #[test]
-fn a_path_of_one_machine_is_found() {
+fn a_machine_specific_path_is_found() {
     for root in ["work", "tmp", "home", "root"] {
-        assert_eq!(lines(no_path_of_one_machine, "README.md", &format!("a\nsee /{root}/a")), [2]);
-        assert_eq!(lines(no_path_of_one_machine, "src/a.rs", &format!("//! A.\n\"/{root}\"")), [2]);
-        assert_eq!(lines(no_path_of_one_machine, "a.toml", &format!("target/{root} /{root}s https://a.b/{root}/")), []);
+        assert_eq!(lines(no_machine_specific_path, "README.md", &format!("a\nsee /{root}/a")), [2]);
+        assert_eq!(lines(no_machine_specific_path, "src/a.rs", &format!("//! A.\n\"/{root}\"")), [2]);
+        assert_eq!(
+            lines(no_machine_specific_path, "a.toml", &format!("target/{root} /{root}s https://a.b/{root}/")),
+            []
+        );
     }
 }
 

@@ -137,7 +137,7 @@ fn item_end(code: &str, at: usize) -> Option<usize> {
     let keyword: String = rest.chars().take_while(|&c| is_word_char(c)).collect();
     ITEMS.contains(&keyword.as_str()).then(|| {
         let end = body_or_semicolon(code, start);
-        // The braces of a `use` are a list and do not end it.
+        // The braces of a `use` are a list, so the item ends at its semicolon.
         if keyword == "use" {
             start + code[start..].find(';').map_or(end - start, |at| at + 1)
         } else {

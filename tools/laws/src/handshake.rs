@@ -29,7 +29,7 @@ enum Step {
     Wait(Duration),
 }
 
-/// The fields of the peer's `version`.
+/// The fields of the peer's `version` that vary.
 #[derive(Clone, Copy, Debug)]
 struct Spoken {
     protocol_version: i32,

@@ -1,5 +1,5 @@
-//! For every message that both know, this library and the crate `bitcoin` accept the same payloads, read the same
-//! values and encode the same bytes. [`judge`] lists the intended differences.
+//! This library and the crate `bitcoin` accept the same payloads, read the same values and encode the same bytes, for
+//! every message that both know. [`judge`] lists the intended differences.
 
 use crate::{judge, theirs};
 

@@ -24,7 +24,7 @@ use std::time::Duration;
 const PER_MILLISECOND: u64 = 32;
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
-/// The loop's ping interval. It is longer than the maximum number of peers needs to connect.
+/// The loop's ping interval. It is longer than the time in which the maximum number of peers connects.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_ROUNDS: u32 = 2;
 const CHURN_SECONDS: u32 = 3;

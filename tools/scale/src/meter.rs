@@ -1,4 +1,4 @@
-//! Measures the loop alone: its events, its memory, and where its instructions begin and end.
+//! Measures the loop's own events and memory, without the virtual kernel's memory.
 //!
 //! [`Beyond`] is the network between loop and virtual kernel: it counts the loop's events, and excludes the kernel's
 //! allocations. [`Measured`] is the loop as the driver sees it; only allocations in the loop's creation and in its

@@ -96,8 +96,8 @@ impl Stage {
         }
         let handler = scripted_handler_of(&scenario, tape, &cast);
         let chance = scenario.is_observed.then(|| tape.stream(stream::OBSERVER_WAKES));
-        // In a world that is short of memory, the observer's messages could use the room that the handler's messages
-        // need.
+        // In a world that is short of memory, the observer requests no messages: they could use the room that the
+        // handler's messages need.
         let observer = Observer::new(chance, !scenario.is_short_of_memory);
         let mut node =
             Checked::new(&world, net, config.clone(), (handler, observer)).expect("the configuration is valid");

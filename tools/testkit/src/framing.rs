@@ -92,7 +92,7 @@ pub fn extended(outer: &[u8], inner: &[u8], len: u64, payload: &[u8]) -> Vec<u8>
     bytes
 }
 
-/// Returns a payload that any shift or repetition of its bytes changes.
+/// Returns a payload that changes if any of its bytes are shifted or repeated.
 pub fn payload(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at ^ (at >> 8) ^ (at >> 16).wrapping_mul(31)) as u8).collect()
 }

@@ -79,7 +79,7 @@ struct ManagedWorld {
     course: Course,
     marks: Marks,
     banned: BTreeMap<Host, Option<UnixTime>>,
-    /// Addresses of peers that were closed or penalised on request. Those in a fixed list may never be dialled again.
+    /// Addresses of peers that were closed or penalised on request. The loop need not dial those in a fixed list again.
     dismissed: BTreeSet<SocketAddr>,
     events: u64,
 }

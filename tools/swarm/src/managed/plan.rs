@@ -237,7 +237,8 @@ impl Plan {
             };
             self.deeds.push((at, deed));
         }
-        // An hour of a loop whose dials all fail costs as much as a hundred ordinary worlds.
+        // Long outages are rare: a simulated hour in which all dials fail needs as much computing time as a hundred
+        // ordinary worlds.
         self.outage = chance.one_in(6).then(|| {
             let max_minutes = if chance.one_in(8) { 360 } else { 30 };
             Duration::from_secs(60 * u64::from(1 + chance.below(max_minutes)))

@@ -119,7 +119,7 @@ impl ScriptedHandler {
         }
     }
 
-    /// Sends one marked message or, if `is_greedy`, one message more than a peer may have pending.
+    /// Sends one marked message. If `is_greedy`, sends one more than a peer's maximum of pending marked messages.
     fn send_marked(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, len_bytes: usize, is_greedy: bool) {
         let (times, len_bytes) = if is_greedy { (MAX_MARKS_PER_PEER + 1, 0) } else { (1, len_bytes) };
         for _ in 0..times {
@@ -214,7 +214,7 @@ impl ScriptedHandler {
     pub(super) fn act(&mut self, ctx: &mut Ctx<'_>, troop: usize) {
         let TroopState { habit, chance, .. } = &self.troops[troop];
         let (habit, chance) = (*habit, chance.clone());
-        // The peers are sorted by entry, because the order of slots depends on other troops.
+        // The peers are in the order in which they were entered, because the order of slots depends on other troops.
         let mut peers: Vec<(u64, PeerId)> =
             self.known().filter(|known| known.troop == troop).map(|known| (known.order, known.id)).collect();
         peers.sort_unstable();

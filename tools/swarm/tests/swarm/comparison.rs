@@ -39,16 +39,16 @@ fn a_recorded_run_is_replayed_call_by_call() {
     }
 }
 
-/// Checks that the debug build and the optimised one make the same calls. They run in either order or at the same
-/// time: the first stores its hashes for the second, under a name that identifies the sources. Only the optimised
-/// build can shrink budgets, so both builds run with full budgets.
+/// Checks that the debug build and the optimised one make the same calls. This test runs in both builds, in either
+/// order or at the same time. The first run stores its hashes in a file whose name identifies the sources, and the
+/// second compares its own with them. Only the optimised build can shrink budgets, so both run with full budgets.
 #[test]
 fn every_build_makes_the_same_calls() {
     let hash = |seed: u64| format!("{seed} {:016x}\n", outcome(seed, Profile::WholeBudgets).trace_hash);
     let ours: String = (0..SEEDS_OF_BUILDS).map(hash).collect();
     let name = format!("swarm-{:016x}", hash_of_sources());
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    // The link appears with the whole text or not at all, and only one build can create it.
+    // The hard link appears with the whole text or not at all, and only one build can create it.
     let draft = path.with_extension(process::id().to_string());
     fs::write(&draft, &ours).expect("the build folder can be written to");
     if fs::hard_link(&draft, &path).is_err() {

@@ -20,7 +20,7 @@ fn a_world_is_aborted_one_call_beyond_the_limit() {
 }
 
 #[test]
-fn a_request_aborts_the_worlds_of_all_clones_of_a_patience() {
+fn ending_a_patience_aborts_the_worlds_of_all_its_clones() {
     let patience = Patience::default();
     let clone = patience.clone().with_max_calls(u64::MAX - 1);
     assert!(hash_with(&clone).is_some());

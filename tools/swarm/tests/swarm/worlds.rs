@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// Default number of seeds.
 const SEEDS: u64 = 400;
-/// Minimum number of seeds that must together set every mark.
+/// From this number of seeds on, the worlds must together set every mark.
 const SEEDS_FOR_ALL_MARKS: u64 = 5_000;
 /// Maximum number of failures printed in full.
 const MAX_PRINTED: usize = 10;
