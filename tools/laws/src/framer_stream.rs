@@ -68,10 +68,10 @@ fn check_frame(kind: HeaderKind, len: u64, payload: &[u8], choice: Choice, arriv
         assert_eq!(
             (expected.asked, expected.outcomes.len()),
             (0, 0),
-            "a length above the limit is refused before the caller is asked"
+            "the caller was asked about a length above the limit"
         );
     } else if choice == Choice::STREAM && (payload.len() as u64) < len {
-        assert_eq!(expected.unfinished, payload, "the received bytes are delivered unchanged");
+        assert_eq!(expected.unfinished, payload, "the delivered bytes differ from the received ones");
     }
 
     let max_gathered_bytes = if choice == Choice::BUFFER { 2 * stream.len() + BUFFER_GROWTH_BYTES } else { 0 };
@@ -108,7 +108,7 @@ fn check_limits(kind: HeaderKind, limit: u64, payload: &[u8]) {
             if len > limit {
                 let error = WireError::OverLimit { command: CommandName::BLOCK, len_bytes: len };
                 assert_eq!(result, Err(error));
-                assert!(input.rest().ends_with(payload), "no payload is consumed");
+                assert!(input.rest().ends_with(payload), "payload was consumed after a refused header");
             } else {
                 assert_eq!(result, Ok(()));
             }
@@ -143,13 +143,13 @@ fn check_blocks(payload: &[u8], arrivals: &[Arrival]) {
                 }
             }
         }
-        assert!(chunk.is_empty(), "a chunk is consumed whole");
+        assert!(chunk.is_empty(), "a part of a chunk was not consumed");
     }
     streamed.is_complete = parser.is_complete();
     assert_eq!(parser.tx_read_count(), streamed.txids.len() as u64);
 
     let Ok(block) = BlockRef::decode(payload) else {
-        assert!(!streamed.is_complete, "a block that the parser completes can also be read whole");
+        assert!(!streamed.is_complete, "the parser has completed a block that cannot be read whole");
         return;
     };
     let mut whole = Found { tx_count: Some(block.transactions.len() as u64), ..Found::default() };

@@ -96,8 +96,8 @@ pub(crate) fn check(data: &[u8]) {
 fn compare_end(node: &Node, model: &Model) {
     let seen = node.seen();
     match model.stand {
-        Stand::Awaited => unreachable!("an incomplete handshake has timed out"),
-        Stand::Ready => assert_eq!(seen.closed, [], "a ready peer stays connected"),
+        Stand::Awaited => unreachable!("an incomplete handshake has not timed out"),
+        Stand::Ready => assert_eq!(seen.closed, [], "a ready peer was closed"),
         Stand::Closed(reason) => {
             let closed = node.closed();
             assert_eq!(closed.reason.label(), reason);

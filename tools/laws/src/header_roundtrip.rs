@@ -47,7 +47,7 @@ fn check_bytes(bytes: [u8; HEADER_LEN_BYTES]) {
     let header = Header::decode(&bytes);
     let [magic @ .., _, _, _, _] = *bytes.first_chunk::<8>().expect("a header has more than eight bytes");
     assert_eq!(header.encode(magic), bytes);
-    assert_eq!(Header::decode(&header.encode([0; 4])), header, "the decoded header does not contain the magic");
+    assert_eq!(Header::decode(&header.encode([0; 4])), header, "the magic changes the decoded header");
     assert_eq!(header.command.to_bytes()[..], bytes[4..16]);
     assert_eq!(header.payload_len.to_le_bytes()[..4], bytes[16..20]);
     assert!(header.payload_len <= u64::from(u32::MAX));

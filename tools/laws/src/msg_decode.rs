@@ -53,7 +53,7 @@ fn check_same(message: &MessageRef<'_>, payload: &[u8], encoded: &[u8]) {
     let command = message.command();
     assert!(encoded.len() <= payload.len(), "{command} is encoded with more bytes than it was decoded from");
     if !is_normalised(message, payload) {
-        assert_eq!(encoded, &payload[..encoded.len()], "{command} is encoded unchanged");
+        assert_eq!(encoded, &payload[..encoded.len()], "{command} is not encoded as it was received");
     }
     let decoded = MessageRef::decode(command, encoded).expect("an encoded message decodes");
     assert_equal(&decoded, message);
@@ -118,7 +118,7 @@ fn visit(message: &MessageRef<'_>) -> usize {
                 assert!(matches.len() <= block.hashes().len());
                 assert!(
                     matches.windows(2).all(|pair| pair[0].index < pair[1].index),
-                    "matches are in the order of the block"
+                    "matches are not in the order of the block"
                 );
             }
             block.hashes().count() * 32 + block.flags().len()
@@ -132,7 +132,7 @@ fn visit(message: &MessageRef<'_>) -> usize {
         }
         MessageRef::GetBlockTxn(request) => {
             let indexes: Vec<_> = request.indexes().collect();
-            assert!(indexes.is_sorted_by(|a, b| a < b), "indexes increase");
+            assert!(indexes.is_sorted_by(|a, b| a < b), "indexes do not increase");
             indexes.len()
         }
         MessageRef::FilterLoad(filter) => visit_filter(filter),
@@ -157,9 +157,9 @@ fn visit_tx(tx: &TxRef<'_>) -> usize {
     let (input_count, output_count) = (inputs.len(), outputs.len());
     let inputs: Vec<_> = inputs.collect();
     let outputs: Vec<_> = outputs.collect();
-    assert_eq!((inputs.len(), outputs.len()), (input_count, output_count), "all inputs and outputs decode");
+    assert_eq!((inputs.len(), outputs.len()), (input_count, output_count), "not all inputs and outputs decode");
     let built = peerloop::wire::Tx::from_parts(tx.version(), &inputs, &outputs, tx.locktime());
-    assert_eq!(built.as_ref(), *tx, "the transaction built from the parts is the same");
+    assert_eq!(built.as_ref(), *tx, "the transaction built from the parts differs");
     assert_eq!(tx.txid(), Hash256::of(tx.encoded()));
     let _ = tx.is_coinbase();
     let scripts: usize = inputs.iter().map(|input| input.script.len()).sum();
@@ -175,7 +175,7 @@ fn visit_list(list: &TxListRef<'_>) -> usize {
             Err(_) => break,
         }
     }
-    assert!(transactions.next().is_none(), "nothing follows an error or the last transaction");
+    assert!(transactions.next().is_none(), "an item follows an error or the last transaction");
     visited_bytes
 }
 
@@ -213,7 +213,7 @@ fn visit_filter(filter: &FilterLoadRef<'_>) -> usize {
     let element = &filter.bits[..filter.bits.len().min(40)];
     let mut owned: BloomFilter = filter.into_owned();
     owned.insert(element);
-    assert!(owned.contains(element), "an inserted element matches");
+    assert!(owned.contains(element), "an inserted element does not match");
     let _ = filter.contains_outpoint(Hash256::ZERO, filter.tweak);
     filter.bits.len()
 }

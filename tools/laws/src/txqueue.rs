@@ -75,9 +75,9 @@ fn offered(queue: &SendQueue, model: &Model) -> usize {
     let mut slices = [IoSlice::new(&[]); SLICES_PER_WRITE];
     let filled = queue.fill_slices(&mut slices, usize::MAX);
     let offered: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.iter().copied()).collect();
-    assert!(slices[..filled].iter().all(|slice| !slice.is_empty()), "no slice is empty");
-    assert!(offered.iter().eq(model.waiting.iter().take(offered.len())), "the bytes are in order");
-    assert!(filled == SLICES_PER_WRITE || offered.len() == model.waiting.len(), "a write contains all bytes that fit");
+    assert!(slices[..filled].iter().all(|slice| !slice.is_empty()), "a slice is empty");
+    assert!(offered.iter().eq(model.waiting.iter().take(offered.len())), "the bytes are not in order");
+    assert!(filled == SLICES_PER_WRITE || offered.len() == model.waiting.len(), "a write lacks bytes that would fit");
     offered.len()
 }
 

@@ -14,7 +14,7 @@ pub(crate) fn check(data: &[u8]) {
     if let Ok(size) = read {
         let mut shortest = Vec::new();
         put_compact_size(size, &mut shortest);
-        assert_eq!(data[..data.len() - reader.remaining()], shortest, "the accepted form is the shortest");
+        assert_eq!(data[..data.len() - reader.remaining()], shortest, "the accepted form is not the shortest");
     }
     check_list(data, read);
 }

@@ -174,7 +174,7 @@ impl Stage {
     fn check(&self) {
         let (tally, peers) = (self.journal.tally(), self.peers);
         assert_eq!(self.journal.complaints(), []);
-        assert_eq!(tally.ready, peers + 2 * self.replaced_peers(), "each closed peer was replaced");
+        assert_eq!(tally.ready, peers + 2 * self.replaced_peers(), "not every closed peer was replaced");
         assert_eq!(tally.pings_answered, peers * u64::from(PING_ROUNDS));
         assert_eq!((tally.closed, tally.failed, tally.torn), (peers, 0, 0));
         assert_eq!((self.crowd.len(), self.node.reactor().stats().links), (0, 0));

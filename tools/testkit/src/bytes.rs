@@ -77,7 +77,7 @@ pub fn header(command: &str, len_bytes: u32, checksum: &[u8]) -> Vec<u8> {
 pub fn frames(mut stream: &[u8]) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
     while !stream.is_empty() {
-        assert_eq!(stream[..4], REGTEST, "a frame begins with the magic");
+        assert_eq!(stream[..4], REGTEST, "a frame does not begin with the magic");
         let command =
             String::from_utf8(stream[4..16].to_vec()).expect("the command is ASCII").trim_end_matches('\0').to_owned();
         let len = u32::from_le_bytes(stream[16..20].try_into().expect("the length has four bytes")) as usize;

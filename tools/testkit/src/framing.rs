@@ -281,8 +281,8 @@ impl<'a> Link<'a> {
         let room = self.framer.direct_room(memory)?;
         self.rooms_offered += 1;
         assert!(!room.is_empty() && room.len() <= BUFFER_GROWTH_BYTES);
-        assert!(within >= self.head_len, "there is no room before the header is complete");
-        assert!(within + room.len() as u64 <= self.head_len + self.payload_len, "the room does not exceed the frame");
+        assert!(within >= self.head_len, "room is offered before the header is complete");
+        assert!(within + room.len() as u64 <= self.head_len + self.payload_len, "the room exceeds the frame");
         let taken = bytes.len().min(room.len());
         room[..taken].copy_from_slice(&bytes[..taken]);
         self.framer.received_directly(taken, Instant::ZERO);
@@ -308,7 +308,7 @@ impl<'a> Link<'a> {
             }
         }
         if self.results.error.is_none() {
-            assert!(input.rest().is_empty(), "all of the input is consumed");
+            assert!(input.rest().is_empty(), "a part of the input was not consumed");
             assert_eq!(self.framer.is_within_frame(), self.fed_bytes > self.finished_bytes);
             assert_eq!(self.framer.deadline().is_some(), self.framer.is_within_frame());
         }
@@ -326,11 +326,15 @@ impl<'a> Link<'a> {
                 (header, outcome)
             }
             Framed::Chunk { header, offset, bytes, last } => {
-                assert_eq!(offset, self.results.unfinished.len() as u64, "chunks follow each other");
-                assert!(!bytes.is_empty() || header.payload_len == 0, "only an empty payload has an empty chunk");
+                assert_eq!(offset, self.results.unfinished.len() as u64, "a chunk does not follow the one before");
+                assert!(!bytes.is_empty() || header.payload_len == 0, "a payload that is not empty has an empty chunk");
                 self.results.unfinished.extend_from_slice(bytes);
                 let is_whole = self.results.unfinished.len() as u64 == header.payload_len;
-                assert_eq!(last.is_some(), is_whole, "the last chunk has the verdict");
+                assert_eq!(
+                    last.is_some(),
+                    is_whole,
+                    "a chunk other than the last has the verdict, or the last has none"
+                );
                 let Some(verdict) = last else { return };
                 let payload = std::mem::take(&mut self.results.unfinished);
                 (header, Outcome::Streamed { command: header.command.to_bytes(), payload, verdict })
@@ -341,7 +345,7 @@ impl<'a> Link<'a> {
             }
         };
         self.finished_bytes += header.len_bytes() as u64 + header.payload_len;
-        assert!(self.finished_bytes <= self.fed_bytes, "no frame is larger than the input");
+        assert!(self.finished_bytes <= self.fed_bytes, "a frame is larger than the input");
         self.results.outcomes.push(outcome);
     }
 
@@ -355,7 +359,7 @@ impl<'a> Link<'a> {
                 panic!("the framer asked about a header after an error")
             });
             assert_eq!(next, Err(error));
-            assert_eq!(input.rest(), block, "nothing is consumed after an error");
+            assert_eq!(input.rest(), block, "input was consumed after an error");
         }
         assert!(!self.framer.is_within_frame());
         assert!(self.framer.direct_room(memory).is_none());
@@ -377,13 +381,13 @@ pub fn read_arriving(stream: &[u8], arrivals: &[Arrival], rules: &FramerRules, c
         let within = link.fed_bytes - link.finished_bytes;
         assert!(
             memory.gathered_bytes() <= within + BUFFER_GROWTH_BYTES as u64,
-            "the memory exceeds the bytes received by at most one step"
+            "the memory exceeds the bytes received by more than one step"
         );
         if !link.framer.is_within_frame() {
-            assert_eq!(memory.gathered_bytes(), 0, "no memory is used between frames");
+            assert_eq!(memory.gathered_bytes(), 0, "memory is used between frames");
         }
     }
     link.framer.reset(&mut memory);
-    assert_eq!(memory.gathered_bytes(), 0, "a reset returns all memory");
+    assert_eq!(memory.gathered_bytes(), 0, "a reset does not return all memory");
     link.results
 }

@@ -139,21 +139,21 @@ impl Run {
         let cursor = self.model.cursor;
         let mut due = vec![BEFORE];
         let more = self.wheel.expire(now_tick, limit, &mut due);
-        assert_eq!(due.remove(0), BEFORE, "the vector keeps its contents");
+        assert_eq!(due.remove(0), BEFORE, "the vector lost its contents");
         assert_eq!((due.clone(), more), self.model.expire(now_tick, limit));
 
         assert!(due.len() <= limit);
         assert!(due.iter().all(|key| before[key].tick <= now_tick), "a key was returned early");
         let ticks: Vec<u64> = due.iter().map(|key| before[key]).filter(|a| !a.overdue).map(|a| a.tick).collect();
         if now_tick.saturating_sub(cursor) <= self.model.slots {
-            assert!(ticks.is_sorted(), "within one round the ticks must be in order");
+            assert!(ticks.is_sorted(), "within one round the ticks are not in order");
         }
         if !more {
             assert!(self.model.armed.values().all(|armed| armed.tick > now_tick), "a due key was not returned");
         } else if now_tick >= cursor {
             assert!(
                 self.wheel.next_tick().is_some_and(|next| next <= now_tick),
-                "`next_tick` must be due while due keys remain"
+                "`next_tick` is not due although due keys remain"
             );
         }
         due

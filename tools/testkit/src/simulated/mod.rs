@@ -259,7 +259,7 @@ impl Stage {
         let honest = Node::new(&world, honest_config, player);
         let mut stage = Self { world, node, honest };
         stage.settle();
-        assert_eq!(stage.node.seen().ready.len(), 1, "the honest peer is ready");
+        assert_eq!(stage.node.seen().ready.len(), 1, "the honest peer is not ready");
         stage
     }
 
@@ -303,7 +303,7 @@ impl Stage {
         assert_eq!(seen.closed, [], "the honest peer was closed");
         assert!(seen.pings == seen.pongs, "the honest peer waits for a pong");
         let whole_secs = self.world.now().as_nanos() / 1_000_000_000;
-        assert_eq!(seen.pongs.len() as u64, whole_secs, "one pong per second");
+        assert_eq!(seen.pongs.len() as u64, whole_secs, "the number of pongs is not one per second");
     }
 
     pub fn stats(&self) -> Stats {
