@@ -1,8 +1,8 @@
 //! The observer: a handler that is composed with the scripted handler into a pair on the same loop.
 //!
-//! It never does anything to a peer. It requests a delivery for each message, and requests wake-ups, a timer and
-//! offers of free room. It checks that it receives none of these without a request. The delivery depends only on the
-//! message. In most worlds, the observer requests nothing and only watches.
+//! The observer never does anything to a peer. In most worlds it requests nothing. In the others it requests wake-ups,
+//! a timer, offers of free room and, for each message, a delivery that depends only on the message. In every world it
+//! checks that it receives none of these without a request.
 
 use peerloop::PeerId;
 use peerloop::api::{Chunk, ControlEvent, Delivery, Event, Frame};

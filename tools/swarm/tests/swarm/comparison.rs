@@ -53,7 +53,7 @@ fn every_build_makes_the_same_calls() {
     fs::write(&draft, &ours).expect("the build folder can be written to");
     if fs::hard_link(&draft, &path).is_err() {
         let theirs = fs::read_to_string(&path).expect("the other build's hashes can be read");
-        assert_eq!(ours, theirs, "another build of the same sources has stored {}", path.display());
+        assert_eq!(ours, theirs, "the hashes differ from those of another build in {}", path.display());
     }
     fs::remove_file(&draft).expect("the draft can be removed");
 }
