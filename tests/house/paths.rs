@@ -18,7 +18,7 @@ pub(crate) struct WrittenPath {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// An import under `name`.
+    /// An import. The code refers to the imported item by `name`.
     Import { name: String, is_public: bool },
     /// A path outside of imports.
     Code,

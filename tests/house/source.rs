@@ -11,7 +11,7 @@ use std::ops::Range;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Violation {
     pub(crate) path: String,
-    /// Counted from one; zero means the file as a whole.
+    /// The line's number, counted from one; zero means the file as a whole.
     pub(crate) line: usize,
     pub(crate) remedy: String,
 }
