@@ -21,7 +21,7 @@ impl Client {
         Self(socket)
     }
 
-    /// Starts connecting without waiting; writes block until the connection is established.
+    /// Starts to connect and returns at once. Writes block until the connection is established.
     pub(crate) fn begin(address: SocketAddr) -> Self {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a descriptor is free");
         socket.set_nonblocking(true).expect("the socket is open");
@@ -32,7 +32,7 @@ impl Client {
         Self(socket.into())
     }
 
-    /// Opens many connections and completes their handshakes.
+    /// Opens `count` connections and completes their handshakes.
     pub(crate) fn ready(address: SocketAddr, count: usize) -> Vec<Self> {
         let mut clients: Vec<Self> = (0..count).map(|_| Self::connect(address)).collect();
         clients.iter_mut().for_each(Self::greet);

@@ -64,7 +64,7 @@ fn fault_e01_a_node_without_descriptors_waits_quietly_and_accepts_once_it_has_so
     assert_eq!(node.account().of("handshakes"), VISITORS as u64, "no visitor was lost");
 }
 
-/// Returns addresses of this machine at which nobody listens.
+/// Returns `count` addresses of this machine at which nobody listens.
 fn deserted(count: u8) -> Vec<SocketAddr> {
     let address = |host| {
         let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 6, host), 0)).expect("all of 127.0.0.0/8 is loopback");
@@ -74,9 +74,9 @@ fn deserted(count: u8) -> Vec<SocketAddr> {
 }
 
 #[test]
-fn fault_e02_a_manager_without_descriptors_dials_as_slowly_as_it_accepts_and_resumes_both() {
+fn fault_e02_a_node_without_descriptors_dials_and_accepts_rarely_and_later_resumes_both() {
     const DESERTED: u8 = 20;
-    let test = "descriptors::fault_e02_a_manager_without_descriptors_dials_as_slowly_as_it_accepts_and_resumes_both";
+    let test = "descriptors::fault_e02_a_node_without_descriptors_dials_and_accepts_rarely_and_later_resumes_both";
     let mut node = Node::start(test, |config| {
         lower_the_limit(config);
         let pause = Duration::from_millis(20);

@@ -1,4 +1,4 @@
-//! System calls that fail occasionally or always: the loop continues, no peer is lost, and everything is answered.
+//! System calls that fail occasionally or always: the loop continues, no peer is lost, and every ping is answered.
 
 use crate::client::{Client, ping_all};
 use crate::node::{Account, Node};

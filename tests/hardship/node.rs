@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A deadline beyond any test's duration, so that a test fails instead of hanging.
+/// Maximum time that a test waits, far above any expected wait, so that the test fails instead of hanging.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The environment variable that makes this program the node of a test. Its value is the test's path.
@@ -37,8 +37,8 @@ pub(crate) struct Node {
     strace_log: Option<PathBuf>,
 }
 
-/// A node's counters by name. The counter `end:LABEL` counts the connections that were closed for this reason, and
-/// `refused:OPTION` the reported refusals of this socket option.
+/// A node's counters by name. The counter `end:LABEL` counts the connections that were closed for the reason `LABEL`,
+/// and `refused:OPTION` counts the reported refusals of the socket option `OPTION`.
 #[derive(Debug)]
 pub(crate) struct Account(BTreeMap<String, u64>);
 

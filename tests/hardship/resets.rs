@@ -4,14 +4,14 @@ use crate::client::{Client, ping_all};
 use crate::node::Node;
 
 const PEERS: usize = 60;
-/// Inventories per peer and round: more than the kernel accepts for a peer that does not read, and less than the
-/// node's queue accepts.
+/// Number of inventories per peer and round: more than the kernel accepts for a peer that does not read, and fewer than
+/// the node's queue accepts.
 const INVENTORIES: usize = 50;
 const SIGPIPE: u64 = 13;
 
 #[test]
-fn a_peer_that_resets_while_it_is_written_to_affects_no_other() {
-    let test = "resets::a_peer_that_resets_while_it_is_written_to_affects_no_other";
+fn a_peer_that_resets_during_a_write_affects_no_other_peer() {
+    let test = "resets::a_peer_that_resets_during_a_write_affects_no_other_peer";
     let mut node = Node::start(test, |_| sigpipe::reset());
     let ignored = u64::from_str_radix(&node.status("SigIgn"), 16).expect("the mask is hexadecimal");
     assert_eq!(ignored >> (SIGPIPE - 1) & 1, 0, "SIGPIPE must have its default action, which kills");

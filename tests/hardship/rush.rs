@@ -63,7 +63,7 @@ fn ten_thousand_connects_at_once_are_all_served() {
     let test = "rush::ten_thousand_connects_at_once_are_all_served";
     let mut node = Node::start(test, |config| {
         raise_descriptors();
-        // Clients share two cores with the node, and greet one after the other.
+        // The clients share the CPU with the node and greet one after another, so the last clients greet late.
         config.handshake_timeout = Duration::from_secs(60);
     });
     let connects = (raise_descriptors() as usize / 2).min(10_000) / THREADS * THREADS;

@@ -17,7 +17,7 @@ impl Handler for Answers {
     type Request = ();
 }
 
-/// Peers on a loop and a thread of their own. They send no pings, so they wait for a stopped node without a deadline.
+/// Peers on a loop and a thread of their own. They send no pings, so they do not close a stopped node.
 struct HonestPeers {
     handle: peerloop::Handle<()>,
     thread: Option<JoinHandle<()>>,
@@ -66,7 +66,7 @@ fn fault_e06_stopping_the_process_closes_no_honest_peer() {
     late.iter_mut().for_each(Client::greet);
     thread::sleep(Duration::from_secs(stop_secs));
     node.signal("CONT");
-    late.iter_mut().for_each(|client| client.await_ready().expect("a peer that connected meanwhile is served"));
+    late.iter_mut().for_each(|client| client.await_ready().expect("a peer that connected during the stop is served"));
     ping_all(&mut late, 1);
     drop(late);
     let gone = 2 * SILENT as u64;

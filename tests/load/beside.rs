@@ -64,7 +64,7 @@ fn a_generator_with_another_handler_counts_only_its_own_peers() {
     assert_eq!((report.peers.ready, report.peers.lost, report.work.answered), (10, 0, 1_000));
     assert_eq!(report.verdict, Verdict::Trusted);
     assert_eq!(companion.pongs.len(), 11, "the companion also sees the generator's ten peers");
-    // The companion pings once a second until the end of the run and into the drain.
+    // The companion pings once a second until the generator stops the loop.
     let own = *companion.pongs.get(companion.own.unwrap()).unwrap();
     assert!((11..=13).contains(&own), "{own}");
 }

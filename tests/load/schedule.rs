@@ -58,7 +58,7 @@ fn pings_are_evenly_spaced_and_cycle_through_the_peers() {
 }
 
 #[test]
-fn three_peers_at_a_tenth_of_a_ping_a_second_send_three_pings_in_ten_seconds() {
+fn three_peers_that_each_ping_every_ten_seconds_send_three_pings_in_a_run_of_ten_seconds() {
     let rate = Rate::new(1, Duration::from_secs(10)).unwrap().times(3).unwrap();
     let report = Stage::with(|plan| (plan.connections, plan.rate) = (3, rate)).finish();
     let work = report.work;

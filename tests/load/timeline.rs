@@ -62,7 +62,7 @@ fn reading_the_progress_changes_no_interval() {
 }
 
 #[test]
-fn lost_peers_are_counted_in_their_second_and_the_schedule_runs_to_its_end() {
+fn lost_peers_are_counted_in_the_second_of_their_loss_and_the_schedule_runs_to_its_end() {
     let mut stage = Stage::with(|plan| plan.warmup = Duration::ZERO);
     stage.run_for(Duration::from_millis(450 + 4_500));
     stage.node.handle().stop().unwrap();

@@ -48,14 +48,14 @@ fn lines_of(event: &str) -> Vec<(Level, String)> {
         .collect()
 }
 
-/// Starts recording. Another test of this process may have started it already.
+/// Starts recording. Changes nothing if another test of this process has already started it.
 fn record() {
     let _ = log::set_logger(&Recorder);
     log::set_max_level(LevelFilter::Debug);
 }
 
 #[test]
-fn req_e46_a_peers_life_is_logged_and_a_flood_of_failures_is_limited() {
+fn req_e46_a_peers_life_is_logged_and_the_log_lines_of_many_failures_are_limited() {
     const FAILURES: usize = 200;
     record();
     let config = || Config::new(Network::Regtest).with_seed(Some(7));

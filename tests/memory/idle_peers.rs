@@ -14,7 +14,7 @@ fn allow_descriptors(needed: u64) {
     );
 }
 
-/// Connects `peers` peers and waits until `total` peers are ready. Returns the node's allocations meanwhile.
+/// Connects `peers` peers and waits until `total` peers are ready. Returns this thread's allocations in this time.
 fn welcome(node: &mut Node, far_end: &FarEnd, peers: usize, total: usize) -> AllocationInfo {
     far_end.ask(Request::Dial { address: node.address, peers });
     measure(|| node.until(|tally| tally.settled == total))
@@ -32,7 +32,7 @@ fn an_idle_peer_uses_at_most_a_kibibyte() {
         let info = welcome(&mut node, &far_end, peers, total);
         held_bytes += info.bytes_current;
         println!(
-            "{peers:>4} more idle peers: {:>5} bytes and {:.2} blocks each; all {total}: {:>4} bytes each",
+            "{peers:>4} more idle peers: {:>5} bytes and {:.2} allocations each; all {total}: {:>4} bytes each",
             info.bytes_current / peers as i64,
             info.count_current as f64 / peers as f64,
             held_bytes / total as i64,

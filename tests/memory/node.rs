@@ -10,7 +10,7 @@ use std::sync::mpsc::channel;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// A deadline beyond the duration of any step, so that a test fails instead of hanging.
+/// Maximum duration of a step, far above the expected duration, so that a test fails instead of hanging.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The moments at which a node pings its peers. Unless it never pings, it also pings each new peer once.

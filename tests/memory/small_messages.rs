@@ -54,7 +54,7 @@ fn allocations_of_both_ends(pings: Pings) -> [u64; 2] {
 }
 
 #[test]
-fn pings_and_pongs_while_reading_allocate_nothing_on_either_end() {
+fn pings_sent_inside_a_callback_and_their_pongs_allocate_nothing_on_either_end() {
     assert_eq!(allocations_of_both_ends(Pings::AfterEachPong), [0, 0]);
 }
 

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 const MAX_GROWTH_BYTES: u64 = 8 << 20;
 const PART_BYTES: u64 = 64 << 10;
 
-/// The number of bytes that have passed an end, and their hash. The sender generates the bytes part by part.
+/// The number of bytes that an end has sent or received, and their hash. The sender generates the bytes part by part.
 #[derive(Debug, Default)]
 struct Rolling {
     bytes: u64,
@@ -222,7 +222,7 @@ fn kept(frames: &[u8], rounds: usize) -> (i64, usize) {
     (info.bytes_current, reactor.handler().logical_bytes)
 }
 
-/// Asserts that the heap grows by at most twice the kept bytes and one read block of the loop.
+/// Asserts that the heap grows by at most twice the kept bytes plus one read block of the loop.
 fn assert_retained(frames: &[u8], rounds: usize, what: &str) {
     let (retained, logical) = kept(frames, rounds);
     // The allocator rounds the size of each kept slice up, and each slice has a header.

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 
 /// Maximum number of bytes that a connection uses in the virtual kernel and in both hosts' networks.
 const MAX_CONNECTION_BYTES: u64 = 400;
-/// A power of two, so that tables which double are full.
+/// A power of two, so that tables that grow by doubling have no spare room.
 const CONNECTIONS: u64 = 16_384;
 
 #[test]

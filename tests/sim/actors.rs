@@ -11,8 +11,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Connects 20 honest peers to the loop and the loop to 20 others, and runs all for a minute. Returns the peers'
-/// tally. Asserts that nobody complains and that no connection is closed before the loop ends.
+/// Connects 20 honest peers to the loop, connects the loop to 20 other honest peers, and runs all of them for a minute.
+/// Returns the peers' tally. Asserts that no peer complains and that no connection is closed before the loop ends.
 fn a_minute_with_honest_peers(conditions: Conditions) -> Tally {
     let world = World::new(1, Instant::ZERO);
     world.set_conditions(conditions);
@@ -51,7 +51,7 @@ fn honest_peers_are_kept_in_both_directions() {
 }
 
 #[test]
-fn cuts_and_tiny_pipes_change_nothing_for_honest_peers() {
+fn split_streams_and_tiny_pipes_change_nothing_for_honest_peers() {
     let smooth = a_minute_with_honest_peers(Conditions::default());
     let cuts = |cut: &Cut| Cuts { writes: cut.clone(), arrivals: cut.clone() };
     for (capacity_bytes, cut) in [(1, Cut::None), (7, Cut::AtMost(3)), (100_000, Cut::AtMost(1)), (4_096, Cut::Drawn)] {

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// The time for which each attack runs: longer than every attack's script and every deadline of the loop.
 const LONG: Duration = Duration::from_secs(400);
-/// The loop rounds its deadlines to ticks, so a close may be late by this much.
+/// Maximum delay of a close. The loop rounds its deadlines up to ticks.
 const SLACK: Duration = Duration::from_millis(2);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -99,7 +99,7 @@ fn the_loop_reacts_as_every_attack_declares() {
 }
 
 #[test]
-fn cuts_change_nothing_unless_the_attack_needs_a_quiet_network() {
+fn split_streams_change_nothing_unless_the_attack_needs_a_quiet_network() {
     let cut = Cuts { writes: Cut::Drawn, arrivals: Cut::Drawn };
     let rough = Conditions { capacity_bytes: 5_000, to_acceptor: cut.clone(), to_dialler: cut };
     let faults: Vec<String> = attacks()

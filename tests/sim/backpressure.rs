@@ -42,7 +42,7 @@ fn longest_queue(stage: &mut Stage) -> usize {
 }
 
 #[test]
-fn a_peer_that_pings_and_never_reads_is_not_read_and_is_closed_after_a_minute() {
+fn a_peer_that_pings_and_never_reads_is_no_longer_read_and_is_closed_after_a_minute() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     ping_until_blocked(&mut stage, &mut peer);
@@ -137,7 +137,7 @@ fn take(peer: &mut RawPeer, len: usize) {
 }
 
 #[test]
-fn a_byte_now_and_then_is_no_progress() {
+fn reading_a_byte_now_and_then_is_no_progress() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     ping_until_blocked(&mut stage, &mut peer);
@@ -160,8 +160,8 @@ fn reading_sixty_kibibytes_a_minute_is_progress_and_one_byte_less_is_not() {
         let mut stage = Stage::new();
         let mut peer = stage.ready_peer();
         ping_until_blocked(&mut stage, &mut peer);
-        // The first goal covers only the bytes queued when the kernel stopped accepting them. Reading one block reaches
-        // this goal, and the next period requires the full minimum.
+        // The first goal covers only the bytes queued when the kernel stopped accepting them. Reading one write block
+        // reaches this goal, and the next period requires the full minimum.
         take(&mut peer, WRITE_BLOCK_BYTES);
         stage.settle();
         let (began, parts) = (stage.world.now(), 4);
@@ -184,7 +184,7 @@ fn reading_sixty_kibibytes_a_minute_is_progress_and_one_byte_less_is_not() {
 }
 
 #[test]
-fn reading_a_backlog_of_any_length_is_progress_despite_later_messages() {
+fn reading_a_short_queue_completely_is_progress_despite_later_messages() {
     let player = Player {
         on_message: Some(|ctx, peer| {
             let command = CommandName::from_bytes(*b"answer\0\0\0\0\0\0");

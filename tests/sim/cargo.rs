@@ -1,4 +1,4 @@
-//! Payloads of any size pass through the loop from a source into a sink, at the speed of the slower one.
+//! Payloads of any size pass through the loop from a source into a sink, at the speed of the slower of the two.
 
 use crate::keen::{PORT, crowd, run};
 use peerloop::api::{Chunk, Delivery, Event};
@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
-/// Number of bytes queued for the sink above which the source is paused.
+/// If more bytes than this are queued for the sink, the source is paused.
 const PAUSE_AT_BYTES: usize = 512 * 1024;
 
 /// A handler that passes the source's payloads on to the sink, piece by piece.

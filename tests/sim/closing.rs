@@ -91,7 +91,7 @@ fn a_peer_over_capacity_that_stays_is_closed_after_the_grace_period() {
 }
 
 #[test]
-fn req_e24_above_the_maximum_number_of_rejected_peers_connections_are_closed_without_a_reject() {
+fn req_e24_connections_above_the_maximum_number_of_rejected_peers_are_closed_without_a_reject() {
     let mut stage = full_stage();
     let mut rejected: Vec<RawPeer> = (0..MAX_OVER_CAPACITY).map(|_| stage.peer()).collect();
     let mut refused = stage.peer();
@@ -174,7 +174,7 @@ fn a_peer_that_reads_the_last_frames_slowly_is_closed_after_a_minute() {
 }
 
 #[test]
-fn a_pause_after_a_close_does_not_delay_it() {
+fn a_pause_after_a_close_does_not_delay_the_close() {
     let player = Player {
         on_message: Some(|ctx, peer| {
             ctx.close(peer, Disconnect::Done);

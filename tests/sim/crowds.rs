@@ -55,7 +55,7 @@ fn fault_e15_honest_peers_stay_connected_under_every_poller() {
 }
 
 #[test]
-fn a_cut_closes_all_peers_and_new_ones_connect_after_it_is_healed() {
+fn a_network_cut_closes_all_peers_and_new_peers_connect_after_the_cut_is_healed() {
     let world = World::new(1, Instant::ZERO);
     let journal = Journal::new();
     let mut node = node(&world, config(), vec![]);

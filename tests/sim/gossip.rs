@@ -129,7 +129,7 @@ fn loops_that_know_only_one_loop_find_each_other() {
 }
 
 #[test]
-fn a_dialled_peer_is_asked_for_addresses_once_and_those_are_dialled() {
+fn a_dialled_peer_is_asked_for_addresses_once_and_the_received_addresses_are_dialled() {
     let mut stage = Dialled::new(Player::default());
     assert_eq!(commands(&stage.greeting), ["verack", "protoconf", "sendheaders", "getaddr"]);
     let mut named = RawPeer::new(&stage.world);
@@ -162,7 +162,7 @@ fn gossip_is_read_even_if_only_subscribers_want_it() {
     stage.peer.send(&frame("tx", &[0; 10]));
     stage.run_for(secs(1));
     assert_eq!(stage.learned(), 2);
-    assert_eq!(stage.node.seen().messages, [], "the handler receives no declined message");
+    assert_eq!(stage.node.seen().messages, [], "the handler receives no message that it discards");
     assert_eq!(stage.node.reactor.stats().counters.discarded, 1, "the transaction is discarded");
 }
 

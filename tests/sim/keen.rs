@@ -14,7 +14,7 @@ use std::time::Duration;
 /// The port of the loop's listener, and of the actors' listeners.
 pub(crate) const PORT: u16 = 18_444;
 
-/// A handler that dials, decodes every message, and records when and why its connections closed.
+/// A handler that dials, decodes every message, and records each close with its time and reason.
 #[derive(Default)]
 pub(crate) struct Keen {
     pub(crate) dials: Vec<SocketAddr>,

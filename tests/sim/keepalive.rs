@@ -53,7 +53,7 @@ fn req_e12_each_ping_has_its_own_nonce_and_only_a_pong_with_this_nonce_answers_i
 }
 
 #[test]
-fn a_keepalive_ping_is_timed_from_its_sending_and_the_timer_lag_is_separate() {
+fn a_keepalive_ping_is_measured_from_its_sending_and_the_timer_lag_is_measured_separately() {
     const BEHIND: Duration = Duration::from_secs(2);
     let world = World::new(1, Instant::ZERO);
     let mut node = Node::new(&world, config(), Player::default());

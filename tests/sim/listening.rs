@@ -35,7 +35,7 @@ fn run(world: &World, time: Duration, actors: &mut [&mut dyn Actor]) {
     Driver::new(world).run_until(world.now().plus(time), actors).unwrap();
 }
 
-/// Returns the counters of opened listeners and of failures to open one.
+/// Returns how many listeners were opened, and how many attempts to open a listener failed.
 fn bound_and_failed(node: &Checked<Player>) -> (u64, u64) {
     let counters = node.stats().counters;
     (counters.listeners_bound, counters.listen_failures)
@@ -129,7 +129,7 @@ fn loop_at(world: &World, config: Config) -> (Reactor<SlowHost, Player>, RawPeer
 }
 
 #[test]
-fn fault_e17_a_listener_that_only_fails_is_reopened_and_dialling_continues() {
+fn fault_e17_a_listener_that_only_fails_is_reopened_and_accepts_again() {
     for config in [config(), listening_on(vec![here(18_444)])] {
         let world = World::new(1, Instant::ZERO);
         let (mut reactor, _peer) = loop_at(&world, config);

@@ -27,7 +27,7 @@ fn bulk(number: usize) -> Vec<u8> {
     frame("bulk", &vec![number as u8; BULK_BYTES])
 }
 
-/// Sends `count` large frames to the peer under test. Every other frame is shared.
+/// Sends `count` large frames to the peer under test. Every second frame is sent with `send_shared`.
 fn send_bulks(ctx: &mut Ctx<'_>, count: usize) {
     let peer = latest(ctx);
     for number in 0..count {
@@ -223,7 +223,7 @@ fn unread_pongs_pause_reading_even_if_a_message_in_parts_waits_behind_them() {
 }
 
 #[test]
-fn a_graceful_end_sends_overtaking_and_overtaken_frames() {
+fn a_graceful_close_sends_overtaking_and_overtaken_frames() {
     let (mut stage, mut peer) = stage(|ctx| {
         let peer = latest(ctx);
         match ctx.peer(peer).unwrap().waiting_bytes() {

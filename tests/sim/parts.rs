@@ -96,7 +96,7 @@ fn sixty_thousand_items_are_sent_in_parts_that_the_peer_accepts() {
 }
 
 #[test]
-fn an_inventory_of_exactly_one_part_is_sent_whole_and_one_item_more_makes_two() {
+fn an_inventory_of_exactly_one_part_is_sent_whole_and_one_item_more_makes_two_parts() {
     let (mut stage, mut raw) = stage(simulated::config(), |ctx| {
         let peer = hostile(ctx);
         ctx.send(peer, &MessageRef::Inv(inventory(29_126).as_ref())).unwrap();

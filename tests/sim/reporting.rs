@@ -197,7 +197,7 @@ fn req_e47_connects_and_handshakes_are_measured_and_their_histograms_can_be_read
     spare.record(secs(9));
     let taken = take(&mut stage, Latency::Handshake, spare);
     assert_eq!((taken.count(), taken.max().unwrap().as_millis()), (2, HESITATION.as_millis()));
-    assert_eq!(stage.stats().handshake.count, 0, "the spare's own values are not added");
+    assert_eq!(stage.stats().handshake.count, 0, "the spare histogram's own values are not added");
     let mut late = stage.ready_peer();
     assert_eq!(take(&mut stage, Latency::Handshake, taken).count(), 1);
     assert_eq!(take(&mut stage, Latency::Connect, LatencyHistogram::new()).count(), 0);
@@ -239,7 +239,7 @@ fn req_e47_peer_costs_are_measured_only_on_request_and_from_then_on() {
 }
 
 #[test]
-fn req_e47_the_time_that_bytes_wait_for_a_peer_is_charged_to_it_alone() {
+fn req_e47_the_time_that_bytes_wait_for_a_peer_is_charged_to_that_peer_alone() {
     let mut stage = Stage::with(config().with_measure_peers(true), Player::default());
     let mut peer = stage.ready_peer();
     crate::backpressure::ping_until_blocked(&mut stage, &mut peer);

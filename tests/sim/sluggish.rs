@@ -12,7 +12,7 @@ use std::time::Duration;
 /// The pause between two bytes of a peer that sends them one by one.
 const DRIP: Duration = Duration::from_secs(10);
 
-/// A peer that must be closed.
+/// A peer that must be closed for `reason` at `due`.
 struct Victim {
     peer: RawPeer,
     reason: CloseReason,

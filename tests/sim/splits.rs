@@ -44,7 +44,7 @@ fn run(conditions: Conditions) -> Outcome {
         counters.turns = 0;
         counters
     });
-    // The number of times that a queue drains depends on the cuts.
+    // How often a queue drains depends on how the streams are split.
     let journal = |node: &Node| Journal { writable: 0, ..node.seen() };
     Outcome {
         acceptor: journal(&acceptor),

@@ -33,8 +33,8 @@ impl Timing {
         Self { on_start, on_timer: |_, _, _| {}, fired: Vec::new(), uses_timers: false, called: BTreeSet::new() }
     }
 
-    /// Sets and moves one timer, and sets and cancels another, once for each callback. Does nothing unless
-    /// `uses_timers` is true.
+    /// Sets and moves one timer, and sets and cancels another. Does nothing on later calls from the same callback, or
+    /// if `uses_timers` is false.
     fn called(&mut self, ctx: &mut Ctx<'_>, callback: &'static str) {
         if !self.uses_timers || !self.called.insert(callback) {
             return;

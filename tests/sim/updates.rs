@@ -31,7 +31,7 @@ fn version_of(stage: &mut Stage) -> Version {
     Version::decode(&said[0].1).unwrap()
 }
 
-/// Returns a peer with this agent that has sent all messages of a handshake.
+/// Returns a peer with this user agent. The peer has sent all messages of its handshake.
 fn peer_with_agent(stage: &mut Stage, agent: &str) -> RawPeer {
     let mut said = Version::decode(&version()[24..]).unwrap();
     said.user_agent = Some(agent.as_bytes().into());
@@ -287,7 +287,7 @@ fn req_e45_a_list_of_agents_applies_to_later_handshakes() {
 }
 
 #[test]
-fn the_lowest_version_applies_to_later_handshakes() {
+fn a_new_minimum_version_applies_to_later_handshakes() {
     let mut stage = Stage::new();
     let _live = stage.ready_peer();
     stage.update(|config| config.version_rules.min_protocol_version = 70_017);
@@ -321,7 +321,7 @@ fn the_next_version_contains_the_new_configuration() {
 
 #[test]
 fn a_sent_version_stays_in_force() {
-    // The lower of both versions counts, and a peer of version 60000 or less gets no pings.
+    // The lower of the two versions applies. If it is 60000 or lower, the node sends no pings.
     for (said, configured, pings) in [(70_016, 60_000, 1), (60_000, 70_016, 0)] {
         let world = World::new(1, Instant::ZERO);
         let mut raw = RawPeer::new(&world);

@@ -93,7 +93,7 @@ fn two_cut_hosts_are_silent_until_both_are_healed() {
 }
 
 #[test]
-fn a_dial_across_the_cut_is_undecided_until_it_is_healed() {
+fn a_dial_during_a_cut_is_undecided_until_the_cut_is_healed() {
     let (world, mut dialler, mut acceptor, address) = hosts();
     world.cut(ACCEPTOR);
     dialler.connect(raw_link(), address, None).unwrap();
@@ -143,7 +143,7 @@ fn a_close_with_a_reset_is_not_orderly() {
 }
 
 #[test]
-fn each_route_fails_dials_with_its_own_error() {
+fn each_broken_route_makes_dials_fail_with_its_own_error() {
     let (world, mut dialler, acceptor, address) = hosts();
     let (least, most) = (secs(2), secs(4));
     for (route, errno) in [(Route::Silent { least, most }, ETIMEDOUT), (Route::NoHost { least, most }, EHOSTUNREACH)] {

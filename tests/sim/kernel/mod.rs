@@ -20,7 +20,7 @@ const LINK: u64 = 0;
 const DIALLER: usize = 0;
 const ACCEPTOR: usize = 1;
 
-/// Builds two hosts; the second one listens.
+/// Builds two hosts. The second host listens.
 fn hosts() -> (World, SimNet, SimNet, SocketAddr) {
     let world = World::new(1, Instant::ZERO);
     let (dialler, mut acceptor) = (world.host(), world.host());
@@ -71,7 +71,7 @@ fn holding(capacity_bytes: usize) -> Conditions {
 }
 
 #[test]
-fn a_connection_is_first_reported_writable_and_then_only_when_something_changes() {
+fn a_connection_is_reported_as_writable_at_first_and_later_only_after_a_change() {
     let world = World::new(1, Instant::ZERO);
     let (mut dialler, mut acceptor) = (world.host(), world.host());
     let address = acceptor.listen(3, SocketAddr::new([0, 0, 0, 0].into(), 0)).unwrap();

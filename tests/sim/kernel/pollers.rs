@@ -174,7 +174,7 @@ fn a_tiny_poller_delays_no_event_of_an_earlier_moment() {
     world.advance(Duration::from_nanos(1));
     dialler.write(LinkId::from_u64(0), b"b").unwrap();
     let ready: Vec<Readiness> = events(&mut acceptor);
-    assert!(ready.len() >= 47, "{} events: the rest of the earlier moment must be reported at once", ready.len());
+    assert!(ready.len() >= 47, "{} events: all remaining events of the earlier moment are due now", ready.len());
     assert_eq!(events(&mut acceptor), []);
 }
 

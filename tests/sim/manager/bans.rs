@@ -78,7 +78,7 @@ fn a_close_by_the_handler_bans_nobody_and_decides_when_the_address_is_dialled_ag
         assert_eq!((managed.ends(), banned(&managed)), (vec![disconnect.into()], vec![]));
         assert!(!stranger.accept(1), "{disconnect:?}: the address is not dialled yet");
         managed.run(by.map_or(LONGEST, |by| by - alone));
-        assert_eq!(stranger.accept(1), by.is_some(), "{disconnect:?}: whether the address is dialled again");
+        assert_eq!(stranger.accept(1), by.is_some(), "{disconnect:?}: wrong second dial");
         assert_eq!((managed.node.stats().banned_hosts, managed.node.violations()), (0, vec![]));
     }
 }

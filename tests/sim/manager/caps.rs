@@ -50,7 +50,7 @@ fn threat_p24_a_host_is_accepted_ten_times_a_second_after_a_burst_of_twenty() {
 }
 
 #[test]
-fn threat_p25_a_range_gets_at_most_its_share_of_the_peers_and_others_are_accepted() {
+fn threat_p25_a_range_gets_at_most_its_share_of_the_peers_and_other_ranges_are_accepted() {
     let config =
         ManagerConfig::new(Network::Regtest).with_max_peers(40).with_max_per_host(2).with_max_per_group_percent(10);
     let mut managed = ManagedWorld::new(config);

@@ -74,7 +74,7 @@ fn req_e47_only_an_immediate_new_dial_is_a_restart() {
 }
 
 #[test]
-fn req_e47_a_ban_is_counted_when_it_begins_and_its_host_while_it_lasts() {
+fn req_e47_a_ban_is_counted_when_it_begins_and_its_host_is_counted_while_the_ban_lasts() {
     let mut managed = ManagedWorld::new(manager());
     let mut stranger = Stranger::new(&managed.world);
     assert_eq!(bans(&managed), (0, 0));

@@ -188,7 +188,7 @@ fn threat_p17_a_loop_does_not_dial_its_own_address() {
 }
 
 #[test]
-fn threat_p17_a_replayed_nonce_costs_only_the_replaying_peer() {
+fn threat_p17_a_replayed_nonce_closes_only_the_replaying_peer() {
     let mut managed = ManagedWorld::new(manager());
     let mut victim = Stranger::new(&managed.world);
     let mut liar = Stranger::new(&managed.world);

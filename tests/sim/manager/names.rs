@@ -28,7 +28,7 @@ fn gone(last: u8) -> IpAddr {
 }
 
 #[test]
-fn one_address_of_a_name_is_dialled_and_the_next_address_at_once_when_the_dial_fails() {
+fn one_address_of_a_name_is_dialled_and_if_the_dial_fails_the_next_address_is_dialled_at_once() {
     let (mut managed, addresses) = named(2);
     managed.world.set_name(NAME, vec![gone(1), addresses[0].ip(), addresses[1].ip()]);
     managed.run(secs(20));
@@ -77,7 +77,7 @@ fn a_peer_that_moves_is_found_at_its_new_address() {
 }
 
 #[test]
-fn a_reply_with_too_many_addresses_is_tried_up_to_the_limit() {
+fn at_most_the_maximum_number_of_a_names_addresses_is_dialled() {
     let (mut managed, _) = named(0);
     managed.world.set_name(NAME, (0..=u8::MAX).map(gone).collect());
     managed.run(secs(4));

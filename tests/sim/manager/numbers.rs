@@ -167,7 +167,7 @@ fn req_e26_a_fixed_list_ignores_the_target_and_honours_the_maximum() {
 }
 
 #[test]
-fn req_e26_a_fixed_list_honours_bans_and_dials_when_they_end() {
+fn req_e26_a_fixed_peer_is_not_dialled_while_its_host_is_banned_and_is_dialled_when_the_ban_ends() {
     let mut elsewhere = ManagedWorld::new(manager());
     let addresses = elsewhere.add_targets(2);
     let mode = DialMode::Fixed(addresses.clone());
@@ -182,7 +182,7 @@ fn req_e26_a_fixed_list_honours_bans_and_dials_when_they_end() {
 }
 
 #[test]
-fn req_e28_a_lower_target_and_maximum_close_no_peer_and_accept_none() {
+fn req_e28_a_lower_target_and_maximum_close_no_peer_and_reject_newcomers() {
     let mut managed = ManagedWorld::new(manager());
     let addresses = managed.add_targets(8);
     managed.remember(&addresses, PeerStatus::Unknown);

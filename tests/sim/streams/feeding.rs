@@ -31,7 +31,7 @@ fn feed(room: &mut Room, peer: PeerId, part: Bytes) -> Result<usize, RequestErro
         let taken = part.len() - rest.len();
         assert_eq!(rest, part[taken..], "bytes are consumed from the front");
         assert_eq!(waiting(ctx), before + taken);
-        assert!(taken == 0 || before + taken <= MAX_BODY_WAITING_BYTES, "{taken} bytes in addition to {before}");
+        assert!(taken == 0 || before + taken <= MAX_BODY_WAITING_BYTES, "accepted {taken} bytes, {before} waited");
         assert!(fed.is_ok() || taken == 0, "a refused part is not consumed");
         fed.map(|()| rest.len())
     })

@@ -111,7 +111,7 @@ fn a_mark_is_reported_with_the_write_of_its_messages_last_byte() {
 }
 
 #[test]
-fn a_ping_or_pong_that_overtakes_a_marked_message_moves_its_mark() {
+fn the_mark_of_a_message_that_a_ping_or_pong_overtakes_moves_with_the_message() {
     for taken in [0, 1, 31, 32, 700, 1_024, 1_056, 1_700, 2_080, 2_500] {
         let (mut room, mut raw, peer) = small_room();
         let mut watch = Watch::new(&room);

@@ -113,11 +113,11 @@ enum Step {
     Send(usize),
     Share(usize),
     Ping,
-    /// The peer pings.
+    /// The peer sends a ping.
     Pinged,
     Begin(usize),
     Feed(usize),
-    /// The peer reads, after a while.
+    /// After a tick, the peer reads all arrived bytes.
     Drain,
 }
 

@@ -82,7 +82,7 @@ fn a_receiver_that_never_reads_is_closed_after_a_minute() {
 }
 
 #[test]
-fn a_peer_that_reads_every_part_is_kept_at_any_feeding_speed() {
+fn a_peer_that_reads_every_part_is_kept_however_slowly_it_is_fed() {
     let mut room = Room::new(Conditions { capacity_bytes: 256, ..Conditions::default() });
     let (mut raw, peer) = room.add_peer();
     let payload = pattern(10_000);

@@ -58,7 +58,7 @@ fn room_is_offered_as_soon_as_no_more_than_the_threshold_waits() {
     assert!(waits > PULL_WAITING_BYTES - TAKEN_BYTES);
     assert_eq!(room.streamer(0).pulled, [(peer, MAX_SEND_QUEUE_BYTES - waits)]);
     while read_once(&mut room, &mut raw) > 0 {}
-    assert_eq!(room.streamer(0).pulled.len(), 1, "one request brings one call");
+    assert_eq!(room.streamer(0).pulled.len(), 1, "one request leads to one call");
 }
 
 #[test]
