@@ -1,4 +1,4 @@
-//! The course of a run: exact intervals that contain every answer.
+//! The timeline of a run: its intervals last exactly one second each, and together contain every answer.
 
 use crate::stage::Stage;
 use peerloop::load::{Interval, Phase};

@@ -14,7 +14,7 @@ use std::io::ErrorKind;
 
 const BULK_BYTES: usize = 100_000;
 const FEW: usize = 4;
-/// This many large frames have 1.5 MB together.
+/// Number of large frames whose total size is about 1.5 MB.
 const MANY: usize = 15;
 const GREETING: [&str; 4] = ["version", "verack", "protoconf", "sendheaders"];
 

@@ -1,4 +1,4 @@
-//! Pongs that match no ping keep no connection alive.
+//! Pongs without a matching ping do not keep a connection alive.
 
 use peerloop::error::{CloseReason, Deadline};
 use peerloop::protocol::CommandName;

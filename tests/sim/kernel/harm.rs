@@ -49,7 +49,7 @@ fn room_is_reported_when_the_cut_is_healed() {
 }
 
 #[test]
-fn a_close_during_the_cut_is_seen_after_it() {
+fn a_close_during_the_cut_is_seen_after_the_cut() {
     let (world, mut dialler, mut acceptor) = pair(Conditions::default());
     world.cut(ACCEPTOR);
     acceptor.close(raw_link());
@@ -60,7 +60,7 @@ fn a_close_during_the_cut_is_seen_after_it() {
 }
 
 #[test]
-fn a_reset_during_the_cut_arrives_after_it() {
+fn a_reset_during_the_cut_arrives_after_the_cut() {
     let (world, mut dialler, mut acceptor) = pair(Conditions::default());
     world.cut(ACCEPTOR);
     acceptor.reset(raw_link());
@@ -71,7 +71,7 @@ fn a_reset_during_the_cut_arrives_after_it() {
 }
 
 #[test]
-fn a_write_during_the_cut_to_a_closed_end_is_reset_after_it() {
+fn a_write_to_a_closed_end_during_the_cut_is_answered_with_a_reset_after_the_cut() {
     let (world, mut dialler, mut acceptor) = pair(Conditions::default());
     world.cut(ACCEPTOR);
     acceptor.close(raw_link());

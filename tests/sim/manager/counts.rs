@@ -119,7 +119,7 @@ fn req_e47_a_stored_ban_counts_as_a_banned_host_and_not_as_a_new_ban() {
 }
 
 #[test]
-fn req_e47_the_book_is_counted_by_status_through_all_changes() {
+fn req_e47_the_books_addresses_are_counted_by_status_through_all_changes() {
     let mut managed = ManagedWorld::at(
         World::new(1, Instant::ZERO),
         manager().with_target_peers(3).with_max_retries(1),
