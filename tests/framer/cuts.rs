@@ -14,8 +14,8 @@ fn tight() -> FramerRules {
     FramerRules { frame_limits: FrameLimits::new(60_000, &own), ..rules() }
 }
 
-/// Asserts that the framer's results equal the model's, with `stream` cut in two at every position, and with `stream`
-/// in steps of 1 to 25 bytes.
+/// Asserts that the framer's results equal the model's, for `stream` cut in two at each position, and for `stream` in
+/// steps of each length from 1 to 25 bytes.
 pub(crate) fn check_every_cut(stream: &[u8], choices: &[Choice]) {
     let expected = read_whole(stream, &tight(), choices);
     for cut in 0..=stream.len() {

@@ -19,7 +19,7 @@ fn bounded() -> FramerRules {
     FramerRules { frame_limits: FrameLimits::uniform(MAX_BUFFERED as u64), ..rules() }
 }
 
-/// Returns every length at which the framer's behaviour changes, and its neighbours.
+/// Returns every payload length at which the framer's behaviour changes, and the lengths one byte below and above it.
 fn edges() -> Vec<usize> {
     [MAX_POOLED_BUFFER_BYTES, MIN_DIRECT, GROWTH, GROWTH + MIN_DIRECT, 2 * GROWTH, 3 * GROWTH, MAX_BUFFERED]
         .into_iter()

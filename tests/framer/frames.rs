@@ -173,7 +173,7 @@ fn unknown_and_nameless_commands_are_frames_like_any_other() {
 }
 
 #[test]
-fn a_frame_above_the_buffer_limit_is_dropped_and_one_at_the_limit_is_not() {
+fn a_frame_above_the_buffer_limit_is_dropped_and_a_frame_at_the_limit_is_buffered() {
     let rules = FramerRules { frame_limits: FrameLimits::uniform(5_000), ..rules() };
     for arrival in [Arrival::Block(usize::MAX), Arrival::Block(999), Arrival::Direct(999)] {
         let stream = [frame("inv", &payload(5_000)), frame("inv", &payload(5_001)), frame("verack", b"")].concat();

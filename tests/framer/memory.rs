@@ -1,4 +1,4 @@
-//! Memory that framing uses: none in the steady state, and never more than the bounds.
+//! Memory that framing allocates: none in the steady state, and never more than the bounds.
 
 use allocation_counter::measure;
 use peerloop::internals::blocks::ReadBlock;
@@ -24,7 +24,7 @@ fn small_stream() -> Vec<u8> {
     .concat()
 }
 
-/// Feeds one block and returns the number of completed frames. Returns buffered payloads to `memory`.
+/// Feeds one block, recycles the buffers of completed frames, and returns the number of completed frames.
 fn feed(framer: &mut MessageFramer, block: &[u8], memory: &mut FramerMemory, delivery: Delivery) -> usize {
     let (rules, mut input, mut frames) = (rules(), Input::new(block), 0);
     while let Some(framed) =
@@ -42,7 +42,7 @@ fn feed(framer: &mut MessageFramer, block: &[u8], memory: &mut FramerMemory, del
 }
 
 #[test]
-fn frames_in_place_allocate_nothing_not_even_the_first() {
+fn frames_that_are_whole_in_the_input_allocate_nothing_not_even_the_first() {
     let block = small_stream().repeat(10);
     for delivery in [Delivery::Buffer, Delivery::Chunks, Delivery::Discard] {
         let (mut framer, mut memory) = (MessageFramer::default(), memory());

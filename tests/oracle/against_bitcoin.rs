@@ -42,7 +42,7 @@ fn every_common_message_has_the_same_bytes_in_both_codecs() {
 }
 
 #[test]
-fn blocks_and_transactions_have_the_same_hashes_and_roots() {
+fn both_codecs_compute_the_same_hashes_and_merkle_roots() {
     compare_all("hashes against bitcoin", 256, any_block(), |block| {
         let ours = block.as_ref();
         let theirs = whole_block(&ours).expect("the crate can represent the block");
@@ -84,7 +84,7 @@ fn both_codecs_make_the_same_compact_block_of_a_block() {
 }
 
 #[test]
-fn short_ids_have_the_same_key() {
+fn both_codecs_compute_the_same_short_ids() {
     compare_all("short ids against bitcoin", 256, (any_compact_block(), any::<[u8; 32]>()), |(block, id)| {
         let ours = block.as_ref().short_id_key();
         let header = header(&block.as_ref().header);
@@ -98,7 +98,7 @@ fn short_ids_have_the_same_key() {
 
 proptest! {
     #[test]
-    fn every_target_means_the_same_work(len_bytes in 1..=34_u32, digits in 1..0x80_0000_u32) {
+    fn both_codecs_compute_the_same_target_and_work(len_bytes in 1..=34_u32, digits in 1..0x80_0000_u32) {
         let bits = len_bytes << 24 | digits;
         if let Some(target) = Target::from_bits(bits) {
             let theirs = bitcoin::Target::from_compact(bitcoin::CompactTarget::from_consensus(bits));

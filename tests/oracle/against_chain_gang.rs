@@ -9,10 +9,10 @@
 //! |---|---|---|
 //! | `Form` | refuse a size in a longer form than needed | accepts it |
 //! | `Limit` | refuse texts above the node's limits | has no limits |
-//! | `Association` | accept UUIDs; read ids of 0 or 1 bytes as empty | accepts any bytes; in a stream, at least one |
+//! | `Association` | accept UUIDs; read ids of 0 or 1 bytes as empty | accepts any bytes; for a stream, one or more |
 //! | `Stream` | know the stream types 0 to 5 | knows 1 to 4 |
 //! | `Policy` | require a stream's policy, which may be empty | treats it as optional |
-//! | `Flag` | read any byte of `relay` but zero as true | reads only 1 as true |
+//! | `Flag` | read every byte of `relay` except 0 as true | reads only 1 as true |
 //! | `Text` | accept any bytes as a text | refuses all but UTF-8 |
 //! | `Fields` | read the known fields of a `protoconf` that has more fields | accepts only one or two fields |
 //! | `Challenge` | require a challenge of 32 bytes | accepts any length |
@@ -49,7 +49,7 @@ enum Difference {
     Stream,
     /// The node also requires a policy.
     Policy,
-    /// The node also reads any byte but zero as true.
+    /// The node also reads every byte except 0 as true.
     Flag,
     /// The node does not inspect texts.
     Text,
@@ -202,7 +202,7 @@ fn how_values_differ(ours: &MessageRef<'_>, theirs: &TheirMessage) -> Option<Dif
 /// Returns the listed reason why we refuse a payload that the crate read as `theirs`.
 fn why_we_refuse(theirs: &TheirMessage, payload: &[u8]) -> Option<Difference> {
     let is_no_uuid = |id: &[u8]| id.len() > 1 && (id.len() != 17 || id[0] != 0);
-    // The policy follows the association id, whose size has one byte in the crate, and the stream type.
+    // Before the policy, the payload has the association id's size (one byte in the crate), the id and the stream type.
     let policy_at = |id: &[u8]| 1 + id.len() + 1;
     match theirs {
         TheirMessage::Version(message) if is_no_uuid(&message.association_id) => Some(Difference::Association),
@@ -306,7 +306,7 @@ fn every_common_message_passes_through_unchanged() {
 }
 
 #[test]
-fn damaged_own_messages_have_the_same_result() {
+fn damaged_own_messages_have_the_same_result_in_both_codecs() {
     let differences = RefCell::new(BTreeMap::<_, u64>::new());
     let damage = vec((any::<Index>(), select(vec![0, 1, 2, 5, 0x10, 0x11, 0x40, 0xfd, 0xfe, 0xff])), 0..3);
     let values = (any_own(), damage, option::of(any::<Index>()), vec(any::<u8>(), 0..3));
@@ -372,7 +372,7 @@ fn each_difference_has_a_payload_that_shows_it() {
 }
 
 #[test]
-fn a_bloom_filter_has_the_same_contents() {
+fn a_bloom_filter_has_the_same_contents_in_both_codecs() {
     let elements = vec(vec(any::<u8>(), 0..60), 1..12);
     compare_all("bloom filters against chain-gang", 512, (any_filter(), elements), |(filter, elements)| {
         let mut ours: BloomFilter = filter;
@@ -397,7 +397,7 @@ fn a_bloom_filter_has_the_same_contents() {
 }
 
 #[test]
-fn a_header_a_transaction_and_a_tree_have_the_same_hashes() {
+fn both_codecs_compute_the_same_hashes_of_headers_transactions_and_trees() {
     let values = (crate::values::any_tx(), crate::values::any_header(), any_hash(), any_merkle_block());
     compare_all("hashes against chain-gang", 256, values, |(tx, header, hash, tree)| {
         let theirs = |hash: Hash256| TheirHash(hash.to_bytes());

@@ -1,4 +1,5 @@
-//! The partial trees of `merkleblock`, including damaged ones: built, read and checked as the crate `bitcoin` does.
+//! The partial trees of `merkleblock`, some of them damaged. We and the crate `bitcoin` must build the same trees and
+//! find the same matches.
 
 use crate::compare_all;
 use crate::values::{any_hash, any_header, any_merkle_block};

@@ -32,7 +32,8 @@ fn any_script() -> impl Strategy<Value = Vec<u8>> {
     (len, any::<u8>()).prop_map(|(len, byte)| vec![byte; len])
 }
 
-/// Generates a transaction with at least one input. A codec that supports witnesses misreads one without inputs.
+/// Generates a transaction with at least one input. A codec that supports witnesses misreads a transaction without
+/// inputs.
 pub(crate) fn any_tx() -> impl Strategy<Value = Tx> {
     let inputs = vec((any_hash(), any::<u32>(), any_script(), any::<u32>()), 1..4);
     let outputs = vec((0..=MAX_MONEY / 4, any_script()), 1..4);

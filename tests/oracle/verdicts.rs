@@ -63,7 +63,7 @@ fn any_damage() -> impl Strategy<Value = Damage> {
 }
 
 #[test]
-fn damaged_messages_have_the_same_result() {
+fn damaged_messages_have_the_same_result_in_both_codecs() {
     let differences = RefCell::new(BTreeMap::<_, u64>::new());
     compare_all("verdicts against bitcoin", 4_000, (any_common(), vec(any_damage(), 1..4)), |(message, damage)| {
         let mut payload = payload_of(&message.as_ref());
@@ -77,7 +77,7 @@ fn damaged_messages_have_the_same_result() {
 }
 
 #[test]
-fn every_truncation_and_every_changed_byte_has_the_same_result() {
+fn every_truncation_and_every_changed_byte_has_the_same_result_in_both_codecs() {
     compare_all("verdicts on all neighbours", 16, any_common(), |message| {
         let command = message.as_ref().command();
         let payload = payload_of(&message.as_ref());

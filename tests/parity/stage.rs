@@ -33,7 +33,8 @@ pub(crate) enum Seen {
     /// No edge, though there was time for one.
     Quiet,
     /// A call that returned a number. For a read or write it is the number of bytes, where 0 read bytes are the end
-    /// of the input. For a dial it is 1 if the connection is established, and 0 if it is not.
+    /// of the input. For a dial it is 1 if the connection is established, and 0 if it is not. For a look-up it is
+    /// the addresses' port.
     Moved(usize),
     /// A call that succeeded and returned no number.
     Done,
@@ -184,7 +185,7 @@ impl Stage {
 }
 
 impl Host {
-    /// Returns the next edge, or `Quiet` if none arrives. Asserts that at most one arrives.
+    /// Returns the next edge or wake-up, or `Quiet` if none arrives. Asserts that at most one arrives.
     pub(crate) fn edge(&mut self) -> Seen {
         let events = self.calls.next_events(if self.is_real { PATIENCE } else { Duration::ZERO });
         assert!(events.len() <= 1, "{events:?}");

@@ -20,7 +20,7 @@ fn address() -> SocketAddr {
     SocketAddr::from(([192, 0, 2, 7], 8333))
 }
 
-/// Returns a `version` that ends after this user agent. Without a user agent, the `version` ends before that field.
+/// Returns a `version` that has this user agent and no other optional field.
 fn version(user_agent: Option<&[u8]>) -> Version {
     Version {
         protocol_version: 70_016,

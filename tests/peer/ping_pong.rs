@@ -171,7 +171,7 @@ fn a_late_pong_counts_until_its_ping_is_abandoned() {
 }
 
 #[test]
-fn latency_counts_from_planned_and_round_trip_from_sent() {
+fn latency_begins_at_the_planned_time_and_round_trip_at_the_sent_time() {
     let mut pings = PingPongState::new(TIMEOUT);
     assert!(pings.queue_ping(1, at(10), 32));
     pings.mark_written(32, at(14));
@@ -221,7 +221,7 @@ fn a_ping_beyond_the_bound_is_refused_and_not_recorded() {
 }
 
 #[test]
-fn zero_and_a_nonce_in_flight_are_refused() {
+fn a_nonce_of_zero_and_a_nonce_in_flight_are_refused() {
     let mut pings = PingPongState::new(TIMEOUT);
     assert!(!pings.record_ping(0, at(1)) && !pings.queue_ping(0, at(1), 8));
     assert_eq!(pings.pending_count(), 0);
@@ -229,7 +229,7 @@ fn zero_and_a_nonce_in_flight_are_refused() {
         assert!(pings.record_ping(nonce, at(1)));
         assert!(!pings.record_ping(nonce, at(2)) && !pings.queue_ping(nonce, at(2), 8));
     }
-    assert_eq!(pings.settle(5, at(3)).unwrap().sent, at(1), "the first one is kept");
+    assert_eq!(pings.settle(5, at(3)).unwrap().sent, at(1), "the first ping is kept");
 }
 
 #[test]

@@ -98,7 +98,7 @@ fn a_stalled_or_reversed_clock_ends_no_window() {
 }
 
 proptest! {
-    /// The model keeps every granted restart and recomputes the windows each time.
+    /// The model is a list of all granted restarts. Each step computes all windows from that list.
     #[test]
     fn grants_match_a_list_of_windows(
         max_restarts in 0u32..4,

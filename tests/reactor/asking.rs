@@ -27,7 +27,7 @@ fn req_e30_peers_are_listed_with_their_own_claims() {
     until([&mut one, &mut two], "both are ready", |nodes| nodes.iter().all(|node| node.ready().len() == 1));
     let handle = one.reactor.handle();
     let [info] = &answer(&mut one, handle.peers(None).expect("the queue has room"))[..] else {
-        panic!("the loop has one peer")
+        panic!("the loop does not have exactly one peer")
     };
     assert_eq!((info.id, info.address, info.connection_type), (here, address, ConnectionType::Outbound));
     assert_eq!((info.state, info.waiting_bytes), (ConnectionState::Connected, 0));
@@ -38,12 +38,12 @@ fn req_e30_peers_are_listed_with_their_own_claims() {
     let is_pong = |seen: &Seen| matches!(seen, Seen::Pong { nonce: of, .. } if *of == nonce);
     until([&mut one, &mut two], "the ping is answered", |[one, _]| one.count(is_pong) == 1);
     let [info] = &answer(&mut one, handle.peers(None).expect("the queue has room"))[..] else {
-        panic!("the loop has one peer")
+        panic!("the loop does not have exactly one peer")
     };
     assert!(info.last_rtt.is_some() && info.last_rtt == info.least_rtt);
     let handle = two.reactor.handle();
     let [info] = &answer(&mut two, handle.peers(None).expect("the queue has room"))[..] else {
-        panic!("the loop has one peer")
+        panic!("the loop does not have exactly one peer")
     };
     assert_eq!(info.user_agent.as_deref(), Some("/ab/"));
     let rest = answer(&mut two, handle.peers(Some(info.id)).expect("the queue has room"));

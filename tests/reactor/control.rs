@@ -34,7 +34,7 @@ fn req_e34_at_both_ends_the_subscribers_receive_the_same_events_as_the_handler()
     until([&mut one, &mut two], "both report the close", |nodes| nodes.iter().all(|node| events_of(node).len() == 3));
 
     let connection_type = ConnectionType::Outbound;
-    let [established, complete, lost] = events_of(&one) else { panic!("there are three events") };
+    let [established, complete, lost] = events_of(&one) else { panic!("there are not three events") };
     assert_eq!(*established, ControlEvent::ConnectionEstablished { peer: there, address, connection_type });
     assert!(matches!(complete, ControlEvent::HandshakeComplete { peer, address: at, handshake, .. }
             if (*peer, *at) == (there, address) && *handshake > Duration::ZERO));
@@ -81,7 +81,7 @@ fn req_e34_an_unsuccessful_dial_is_reported_as_failed_and_not_as_lost() {
 }
 
 #[test]
-fn a_peer_without_a_slot_is_reported_differently_from_one_without_a_row() {
+fn a_peer_without_a_slot_is_reported_differently_from_a_peer_without_a_row() {
     let mut node = Node::with(regtest().with_max_inbound(1).with_max_links(2));
     let mut visitors = Node::new();
     let address = node.address;
@@ -128,7 +128,7 @@ impl Handler for Doorman {
 }
 
 #[test]
-fn a_handler_may_act_on_an_event_and_receives_the_effect_later() {
+fn a_handler_that_aborts_a_peer_in_an_event_receives_the_close_later() {
     let mut doorman = Reactor::new(regtest(), Doorman::default()).expect("the kernel provides a poller");
     let address = doorman.listen(ANY_PORT).expect("a loopback port is free");
     let mut visitor = Node::new();
@@ -144,7 +144,7 @@ fn a_handler_may_act_on_an_event_and_receives_the_effect_later() {
 }
 
 #[test]
-fn req_e35_a_slow_subscriber_learns_how_many_events_it_lost_and_delays_no_other() {
+fn req_e35_a_slow_subscriber_learns_how_many_events_it_lost_and_delays_no_other_subscriber() {
     let (mut one, mut two) = (Node::new(), Node::new());
     let slow = two.reactor.handle().subscribe_control_events(1).expect("the queue has room");
     let quick = two.reactor.handle().subscribe_control_events(100).expect("the queue has room");

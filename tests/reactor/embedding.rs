@@ -27,7 +27,7 @@ impl Outer {
         Self { poll, events: Events::with_capacity(8) }
     }
 
-    /// Returns whether the node must be turned at once: it requests no wait, or its descriptor has become readable.
+    /// Returns whether the node must be turned at once: it must not wait, or its descriptor has become readable.
     fn is_due(&mut self, node: &Node) -> bool {
         self.poll.poll(&mut self.events, Some(Duration::ZERO)).expect("the poller works");
         node.reactor.next_deadline() == Wait::Zero || !self.events.is_empty()

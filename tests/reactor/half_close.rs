@@ -66,7 +66,7 @@ fn a_close_without_input_is_reported() {
 }
 
 #[test]
-fn a_closed_peer_is_read_to_its_end_once_it_is_resumed() {
+fn a_paused_peer_that_closes_is_read_to_its_end_once_it_is_resumed() {
     let mut node = Node::new();
     let (mut socket, peer) = BareSocket::ready(&mut node);
     node.act(move |ctx| ctx.pause(peer));

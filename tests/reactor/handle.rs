@@ -106,7 +106,7 @@ fn req_e36_a_full_queue_returns_the_request() {
     let frame = Bytes::from_static(b"mine");
     match handle.send(there, frame.clone()) {
         Err(SendError::Full(Request::Send { peer, frame: back })) => assert_eq!((peer, back), (there, frame)),
-        other => panic!("the queue was full, but {other:?}"),
+        other => panic!("the request to a full queue returned {other:?}"),
     }
     one.turn();
     handle.send(there, Bytes::from_static(b"mine")).expect("one turn empties the queue");
@@ -130,7 +130,7 @@ fn req_e36_requests_of_many_threads_are_all_handled() {
                     while let Err(refused) = handle.try_send(command) {
                         command = match refused {
                             SendError::Full(command) => command,
-                            other => panic!("the loop runs, but {other}"),
+                            other => panic!("the loop refuses the request: {other}"),
                         };
                         thread::yield_now();
                     }
@@ -174,7 +174,7 @@ fn every_stop_is_answered_when_the_last_peer_is_closed() {
     let mut stops = vec![handle.stop().expect("the queue has room"), handle.stop().expect("the queue has room")];
     while one.turn() {
         two.turn();
-        assert!(stops.iter().all(|stop| stop.try_take() == Ok(None)), "the loop has not ended");
+        assert!(stops.iter().all(|stop| stop.try_take() == Ok(None)), "a stop is answered before the loop has ended");
         match handle.stop() {
             Ok(stop) => stops.push(stop),
             Err(refused) => assert!(matches!(refused, SendError::Full(_)), "{refused}"),

@@ -87,7 +87,7 @@ fn a_socket_that_the_kernel_connects_to_itself_is_a_failed_dial() {
 }
 
 #[test]
-fn a_fixed_peer_that_the_kernel_connects_to_itself_is_retried_like_one_that_is_down() {
+fn a_fixed_peer_is_retried_after_the_kernel_connected_a_socket_to_itself() {
     let address = deserted(Ipv4Addr::LOCALHOST);
     let mut reactor = on_one_port(fixed(address));
     turn_until_closed(&mut reactor);

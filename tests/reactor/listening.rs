@@ -20,7 +20,7 @@ fn listening_on(listen: Vec<SocketAddr>) -> Config {
 fn until<N: Net + Offload>(reactor: &mut Reactor<N, Probe>, what: &str, done: impl Fn(&Reactor<N, Probe>) -> bool) {
     let began = Instant::now();
     while !done(reactor) {
-        assert!(began.elapsed() < PATIENCE, "{what}: {:?}", reactor.stats());
+        assert!(began.elapsed() < PATIENCE, "timed out before {what}: {:?}", reactor.stats());
         assert!(reactor.poll_once(Duration::from_millis(10)).expect("the poller works"));
     }
 }
@@ -85,7 +85,7 @@ impl Layer for Nameless {
 }
 
 #[test]
-fn fault_e18_a_connection_of_an_unknown_address_family_is_closed_and_counted_and_delays_no_other() {
+fn fault_e18_connections_of_an_unknown_address_family_are_counted_and_closed_without_delay_for_others() {
     let net = Nameless { net: MioNet::new().expect("the kernel provides a poller"), left: 2 };
     let mut reactor = Reactor::with_net(regtest(), net, Probe::default()).expect("the configuration is valid");
     let address = reactor.listen(ANY_PORT).expect("a loopback port is free");

@@ -17,7 +17,7 @@ fn opaque(command: CommandName, payload: &[u8]) -> MessageRef<'_> {
 }
 
 #[test]
-fn messages_arrive_whole_and_in_order_and_unwanted_ones_are_skipped() {
+fn unwanted_messages_are_skipped_and_all_others_arrive_whole_and_in_order() {
     let ([mut one, mut two], [there, here]) = Node::pair();
     let payloads: Vec<Vec<u8>> = [0, 1, 36, 4_096, 4_097, 70_000].map(pattern).to_vec();
     let sent = payloads.clone();

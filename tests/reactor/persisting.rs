@@ -69,7 +69,7 @@ fn req_e29_an_answered_batch_is_durable_and_dropping_the_network_makes_the_rest_
 }
 
 #[test]
-fn a_network_without_a_store_answers_at_once() {
+fn a_network_without_a_store_confirms_every_batch_at_once() {
     let mut net = MioNet::new().expect("the kernel provides a poller");
     for id in 1..100 {
         net.persist(batch(id)).expect("the batch is accepted");

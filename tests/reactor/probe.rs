@@ -26,7 +26,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// A loopback address whose port the kernel chooses.
 pub(crate) const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-/// An event that a handler received from a peer.
+/// An event that a handler received about a peer.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Seen {
     Opened,

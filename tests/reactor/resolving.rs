@@ -53,7 +53,8 @@ fn an_address_resolves_to_itself() {
 
 #[test]
 fn a_failed_look_up_reports_the_name() {
-    // The first name is reserved and never resolves (RFC 6761). The second cannot even be passed to the system.
+    // The first name is reserved and never resolves (RFC 6761). The second contains a zero byte, so it
+    // cannot even be passed to the system.
     for name in ["no-such-seed.invalid", "two\0names"] {
         let failure = resolved(name, 1).expect_err("the name has no address");
         assert_eq!(failure.name, name);
@@ -91,7 +92,7 @@ fn reactor_asking(questions: u32, net: MioNet) -> Reactor<Curious, Probe> {
 }
 
 #[test]
-fn answers_wake_the_loop_which_processes_all_of_them() {
+fn answers_wake_the_loop_and_are_all_processed() {
     // This is more answers than one turn processes.
     const QUESTIONS: u32 = 40;
     let answer = |_: &str, port| match port {

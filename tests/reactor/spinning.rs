@@ -1,4 +1,4 @@
-//! A loop counts the time of polling for an exact wake-up separately from its work and its sleep.
+//! A loop counts the time in which it polls for an exact wake-up separately from its work and its sleep.
 
 use peerloop::MioNet;
 use peerloop::api::{Event, Stats};
@@ -7,7 +7,7 @@ use peerloop::internals::limits::EXACT_WAKE_SPIN;
 use peerloop::{Config, Handler, Network, PeerId, Reactor};
 use std::time::Duration;
 
-/// A handler that requests one wake-up, too soon for the loop to sleep, and stops the loop when it fires.
+/// A handler that requests one wake-up, too soon for the loop to sleep, and stops the loop in that wake-up.
 #[derive(Debug)]
 struct WakesSoon;
 

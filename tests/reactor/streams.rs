@@ -16,7 +16,7 @@ const INV: CommandName = CommandName::new("inv");
 /// Maximum number of bytes that the tests send after a message that is being fed.
 const MAX_BEHIND_BYTES: usize = 1_000;
 
-/// Feeds `payload` from `fed` on as far as there is room, and returns the new offset.
+/// Feeds as many bytes of `payload` from the offset `fed` on as there is room for, and returns the new offset.
 fn feed(node: &mut Node, peer: PeerId, payload: &Bytes, fed: usize) -> usize {
     let mut rest = payload.slice(fed..);
     let left = node.act(move |ctx| {

@@ -1,4 +1,5 @@
-//! Subscriptions to messages. They receive messages in addition to the handler, and change nothing for the handler.
+//! Subscriptions to messages. Subscribers receive messages in addition to the handler, and change nothing for
+//! the handler.
 
 use crate::probe::{BareSocket, Node, Seen, pattern, until};
 use bytes::Bytes;
@@ -77,7 +78,7 @@ fn req_e35_messages_answered_by_the_engine_are_not_published() {
     let all = subscribe(&node, CommandFilter::All);
     node.turn();
     send(&mut node, &mut socket, &[frame(&MessageRef::Ping { nonce: 7 }), frame(&MessageRef::GetAddr)]);
-    let Ok(Some(Received::Item(message))) = all.try_recv() else { panic!("getaddr is published") };
+    let Ok(Some(Received::Item(message))) = all.try_recv() else { panic!("getaddr was not published") };
     assert_eq!((message.peer, message.to_message()), (peer, Ok(Message::GetAddr)));
     assert_eq!(all.try_recv(), Ok(None));
 }

@@ -151,7 +151,7 @@ fn an_enriched_header_has_the_transaction_count_and_proves_the_coinbase() {
 }
 
 #[test]
-fn waiting_transactions_are_listed_and_sent_and_unknown_ones_are_not_found() {
+fn waiting_transactions_are_listed_and_sent_but_unknown_transactions_are_not_found() {
     let options = ["-peerbloomfilters=1", "-rejectmempoolrequest=0"];
     let Some(mut chain) = Chain::start_with(&options) else { return };
     let mut waiting = chain.pay(3);

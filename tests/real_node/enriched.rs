@@ -31,7 +31,7 @@ fn after_sendhdrsen_a_new_block_is_announced_by_its_enriched_header() {
 
     let mined = node.json(&["generate", "1"])[0].as_str().map(hash).expect("one block is mined");
     let Message::HdrsEn(announced) = wire.receive_command(CommandName::HDRSEN) else {
-        panic!("the message is a hdrsen")
+        panic!("the message is not a hdrsen")
     };
     let [item] = announced.as_ref().iter().collect::<Vec<_>>()[..] else { panic!("{announced:?} is not one header") };
     assert_eq!((item.header.hash(), item.tx_count, item.no_more_headers), (mined, 1, true));

@@ -1,8 +1,8 @@
-//! Tests against a real Bitcoin SV node, which each test starts for itself.
+//! Tests against a real Bitcoin SV node. Each test starts its own nodes.
 //!
 //! The tests run the node's programs in the folder that the environment variable `PEERLOOP_REAL_NODE` names.
 //! `tools/test real-node` sets the variable. A test fails if the node does not start. Without the variable, the tests
-//! print a notice and pass, except that they fail if `CI` is set.
+//! fail if `CI` is set, and otherwise print a notice and pass.
 
 #![allow(
     clippy::disallowed_methods,

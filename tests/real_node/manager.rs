@@ -144,7 +144,9 @@ fn req_e19_a_killed_node_is_dialled_until_it_returns() {
         let before = managed.events().len();
         node.kill();
         managed.until("dials fail", |managed| managed.count("connection_failed") >= FAILURES * life);
-        let [lost, restarting, failed @ ..] = &managed.events()[before..] else { panic!("there are events") };
+        let [lost, restarting, failed @ ..] = &managed.events()[before..] else {
+            panic!("fewer than two events arrived after the node was killed")
+        };
         let ControlEvent::ConnectionLost { connection_type, state, reason, .. } = lost else { panic!("{lost}") };
         assert_eq!((*connection_type, *state), (ConnectionType::Outbound, ConnectionState::Connected));
         assert!(reason.is_transient(), "{reason}");

@@ -31,8 +31,8 @@ impl Chain {
         Some(chain)
     }
 
-    /// Makes the node send `count` payments to itself, and returns their ids. The node keeps them until it mines a
-    /// block.
+    /// Makes the node send `count` payments to itself, and returns the payments' ids. The payments wait until
+    /// the node mines a block.
     pub(crate) fn pay(&self, count: usize) -> Vec<Hash256> {
         (0..count).map(|_| hash(&self.node.cli(&["sendtoaddress", &self.address, "1"]))).collect()
     }
@@ -66,8 +66,8 @@ impl Chain {
         from_hex(&self.node.cli(arguments))
     }
 
-    /// Returns a transaction that the node has signed but not kept. It spends the wallet's output at `position` and
-    /// pays `fee`, in coins.
+    /// Returns a transaction that the node has signed but not kept. It spends the wallet's output at `position`, and
+    /// its fee is `fee` coins.
     pub(crate) fn unsent_tx(&self, position: usize, fee: &str) -> Tx {
         let output = &self.node.json(&["listunspent"])[position];
         let input = format!("[{{\"txid\":{},\"vout\":{}}}]", output["txid"], output["vout"]);

@@ -212,7 +212,8 @@ fn spawn(programs: &Path, data: &Folder, address: SocketAddr, rpc_port: u16, opt
         .unwrap_or_else(|error| panic!("cannot run bitcoind in {} ({PROGRAMS_VARIABLE}): {error}", programs.display()))
 }
 
-/// Returns the folder of the node's programs, or prints a notice and returns `None`.
+/// Returns the folder of the node's programs. If [`PROGRAMS_VARIABLE`] is not set, panics if `CI` is set, and otherwise
+/// prints a notice and returns `None`.
 fn programs() -> Option<PathBuf> {
     static SAID: Once = Once::new();
     if let Some(folder) = env::var_os(PROGRAMS_VARIABLE) {

@@ -73,7 +73,7 @@ impl Observer {
     }
 
     /// Waits until the handshake is complete for both sides. The node sends `sendheaders` only after our `verack`, so
-    /// that message shows that the handshake is complete for the node.
+    /// a `sendheaders` shows that the handshake is complete for the node too.
     pub(crate) fn until_ready(&mut self, peer: PeerId) {
         self.until("completed handshake", peer, |happened| *happened == Happened::Ready);
         self.until("sendheaders", peer, |happened| *happened == Happened::SendHeaders);
@@ -117,8 +117,8 @@ impl Observer {
         messages.filter(|(who, _)| *who == peer).find_map(|(_, message)| find(message))
     }
 
-    /// Pings the node and waits for the pong. The node processes messages in order, so it has then processed all
-    /// earlier ones.
+    /// Pings the node and waits for the pong. The node processes messages in order, so the pong shows that it has
+    /// processed all earlier messages.
     pub(crate) fn settle(&mut self, peer: PeerId) {
         let nonce = self.ask(move |ctx| ctx.ping(peer, ctx.now())).expect("the peer is ready");
         self.until("pong", peer, |happened| matches!(*happened, Happened::Pong { nonce: of, .. } if of == nonce));

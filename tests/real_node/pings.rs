@@ -24,7 +24,7 @@ fn ping(observer: &mut Observer, peer: PeerId, count: usize) -> Vec<u64> {
         let now = ctx.now();
         (0..count).map(|_| ctx.ping(peer, now)).collect::<Result<_, _>>()
     };
-    observer.ask(send).expect("this many may be in flight")
+    observer.ask(send).expect("this many pings may be in flight")
 }
 
 #[test]

@@ -1,5 +1,6 @@
-//! The node receives every message that we can send, except those with tests of their own. The node must count each
-//! payload in full, and reject and punish none. It must act on transactions, blocks and double spends.
+//! The node receives every message that we can send, except the engine's own messages and those with tests of their
+//! own. The node must count every byte, reject no message and keep our ban score at 0. It must act on transactions,
+//! blocks and double spends.
 
 use crate::mined::{Chain, payload};
 use crate::observer::Happened;
@@ -72,7 +73,7 @@ impl Session {
         self.said_bytes.into_keys().collect()
     }
 
-    /// Returns a header with proof of work for a block of these transactions after the best block.
+    /// Returns the header, with proof of work, of a block that has these transactions and follows the best block.
     fn mined_header(&self, transactions: &[Tx]) -> BlockHeader {
         let best = self.chain.best_block();
         let parent = self.chain.bytes(&["getblockheader", &best.to_string(), "false"]);

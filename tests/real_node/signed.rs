@@ -65,7 +65,8 @@ fn a_sound_answer_to_a_challenge_is_refused_only_because_we_are_no_miner() {
         client_nonce,
         signature: sign(challenge.digest(client_nonce).to_bytes(), &secret),
     };
-    let sound = (1..).map(answer).find(|answer| answer.signature.len() >= 70).expect("half of them are long enough");
+    let sound =
+        (1..).map(answer).find(|answer| answer.signature.len() >= 70).expect("half of the signatures are long enough");
     let short = AuthResponse { signature: sound.signature[..69].into(), ..sound };
     let reasons = [sound, short].map(|answer| {
         let before = chain.observer.happened(peer).len();

@@ -1,6 +1,6 @@
-//! A second connection of one peer, opened and accepted by either side.
+//! A second connection between two peers, opened by us or by the node.
 //!
-//! The engine keeps one connection for each peer, so these tests use plain ones.
+//! The engine keeps one connection for each peer, so these tests use plain connections.
 
 use crate::node::Node;
 use crate::plain::{Wire, protoconf, version};
@@ -31,7 +31,7 @@ fn the_node_accepts_our_second_connection() {
     let mut general = Wire::dial(node.address());
     general.say(&version(association_id));
     let Message::Version(theirs) = general.receive_command(CommandName::VERSION) else {
-        panic!("the message is a version")
+        panic!("the message is not a version")
     };
     assert_eq!(theirs.association_id, Some(association_id), "the node answers with our id");
     general.say(&Message::Verack);
@@ -54,7 +54,7 @@ fn we_accept_a_second_connection_of_the_node() {
     let address = listener.local_addr().expect("the listener is bound");
     node.cli(&["addnode", &address.to_string(), "onetry"]);
     let mut general = Wire::new(listener.accept().expect("the node dials").0);
-    let Message::Version(theirs) = general.receive() else { panic!("the node begins with its version") };
+    let Message::Version(theirs) = general.receive() else { panic!("the node's first message is not a version") };
     let Some(association_id @ AssociationId::Uuid(_)) = theirs.association_id else {
         panic!("{theirs:?} names no association")
     };

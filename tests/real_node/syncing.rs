@@ -1,4 +1,4 @@
-//! A node that syncs from another one while a loop with default settings is connected to it.
+//! A fresh node, to which a loop with default settings is connected, syncs from another node.
 
 use crate::node::Node;
 use crate::observer::Observer;
@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const BLOCKS: &str = "10";
-/// A deadline far beyond the second that a sync needs.
+/// A deadline far beyond the duration of a sync, which is about one second.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Connects a fresh node to our loop with `meet`, and then to a node with a chain. Asserts that the fresh node

@@ -10,7 +10,7 @@ use peerloop::time::UnixTime;
 use rand::RngExt;
 use std::net::{IpAddr, SocketAddr};
 
-/// Runs the check on an empty store of each kind.
+/// Runs `ask` on an empty store of each kind.
 fn ask_both(ask: impl Fn(&mut dyn PeerStore)) {
     ask(&mut MemoryStore::new(&mut chance(1)));
     let folder = Folder::new();

@@ -75,7 +75,8 @@ fn fault_e10_an_empty_file_is_set_aside() {
     assert_set_aside(&folder, |why| *why == Unfit::Empty);
 }
 
-/// Asserts that every way to open the file refuses it, and changes neither the file nor its folder.
+/// Asserts that every way to open the file refuses it for the reason `why`, and changes neither the file nor its
+/// folder.
 fn assert_left_alone(folder: &Folder, why: &str) {
     let state = || {
         let metadata = fs::metadata(folder.book()).unwrap();

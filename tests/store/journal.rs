@@ -101,7 +101,7 @@ fn fault_e09_a_batch_without_a_completion_is_late_once_and_failing_until_it_is_d
 }
 
 #[test]
-fn a_peers_last_change_has_the_age_of_its_first_and_removals_are_written_first() {
+fn a_peers_last_change_has_the_age_of_its_first_change_and_removals_are_written_first() {
     let mut journal = Journal::new();
     let mut changed = peer(1);
     changed.failures = 3;

@@ -100,8 +100,8 @@ fn peers(number: u32) -> impl Iterator<Item = KnownPeer> {
     })
 }
 
-/// Returns the number of the book's last batch. Asserts that it is one of `allowed` and that the book has its whole
-/// state.
+/// Returns the number of the book's last batch. Asserts that the number is one of `allowed`, and that the book has
+/// the whole state after that batch.
 fn found(book: &Path, allowed: &[u32], kill: usize) -> u32 {
     let (store, opened) = RedbStore::open(book).unwrap();
     assert_eq!((opened.set_aside, opened.dropped), (None, 0), "kill {kill}");

@@ -1,4 +1,4 @@
-//! The book in memory: compared with a naive list, and evictions when it is full.
+//! The book in memory: random runs compared with a naive list, and evictions from a full book.
 
 use crate::support::{address, chance, peer, rich_peer, status};
 use peerloop::internals::store::MemoryStore;

@@ -1,4 +1,4 @@
-//! The timer wheel, checked against a model that sorts and at the wheel's numeric limits.
+//! The timer wheel: random runs compared with a sorted model, and tests at the wheel's numeric limits.
 
 mod edges;
 mod model;

@@ -1,4 +1,5 @@
-//! Blocks: decoding reads the header and the count. Iteration reads the transactions, up to the first invalid one.
+//! Blocks: decoding reads the header and the transaction count. Iteration reads the transactions, up to the first
+//! invalid one.
 
 use crate::chain::{any_block, any_header, assert_every_cut_fails, block_of, encoded};
 use crate::chain::{any_tx, numbered_tx};

@@ -136,7 +136,7 @@ fn a_field_is_optional_only_at_the_end_of_the_payload() {
 }
 
 #[test]
-fn a_length_is_checked_even_if_its_bytes_are_missing() {
+fn a_length_is_checked_before_the_bytes_that_it_counts() {
     let read = |bytes: &[u8], max_bytes| Reader::new(COMMAND, bytes).var_bytes(max_bytes).map(<[u8]>::to_vec);
     assert_eq!(read(&[], 8), Err(TRUNCATED));
     assert_eq!(read(&[0], 0), Ok(vec![]));
@@ -173,7 +173,7 @@ proptest! {
     }
 
     #[test]
-    fn the_reader_returns_the_same_slices_as_a_naive_one(
+    fn the_reader_returns_the_same_slices_as_a_naive_reader(
         payload in proptest::collection::vec(any::<u8>(), 0..64),
         lens in proptest::collection::vec(0..20_usize, 0..8),
     ) {

@@ -1,4 +1,4 @@
-//! Compact blocks: a block that a live node sent, valid positions, and invalid positions.
+//! Compact blocks and `getblocktxn`: a block that a live node sent, valid positions, and invalid positions.
 
 use crate::chain::{any_header, any_tx, assert_every_cut_fails, compact_txids, encoded, numbered_tx};
 use crate::known_payload;

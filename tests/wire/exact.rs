@@ -33,7 +33,7 @@ fn header_of(frame: &[u8], magic: [u8; 4]) -> Header {
     header
 }
 
-/// Asserts that `text` decodes to `message` and that `message` encodes to `text`.
+/// Asserts that `text`, a frame in hexadecimal, decodes to `message`, and that `message` encodes to the same frame.
 pub(crate) fn assert_same(text: &str, magic: [u8; 4], command: &str, message: Message) {
     let frame = hex(text);
     let header = header_of(&frame, magic);

@@ -75,7 +75,7 @@ fn every_cut_is_an_error() {
 }
 
 #[test]
-fn a_header_without_its_count_is_an_error() {
+fn a_header_without_its_transaction_count_is_an_error() {
     let payload = [&[1][..], &hex(GENESIS)].concat();
     assert_eq!(HeadersRef::decode(&payload), Err(TRUNCATED));
     let two = [&[2][..], &hex(GENESIS), &[0], &hex(GENESIS)].concat();

@@ -78,7 +78,7 @@ fn walking_and_encoding_a_message_allocates_nothing() {
     assert!(walked.iter().eq(lists.split(' ')), "{walked:?} have items");
 }
 
-/// Visits every item of a message, including nested ones, and returns their number.
+/// Visits every item of a message, including nested items, and returns the number of visited items.
 fn walk(message: &MessageRef<'_>) -> usize {
     match message {
         MessageRef::Addr(addresses) => look_at(addresses.iter()),

@@ -13,7 +13,7 @@ const MEMPOOL: CommandName = CommandName::MEMPOOL;
 fn known_messages_decode_and_encode_exactly() {
     let compact = |announce| Message::SendCmpct(SendCmpct { announce, version: SendCmpct::VERSION });
     let frames = |command| COMPUTED.iter().filter(move |(name, _)| *name == command).map(|(_, frame)| *frame);
-    let [low, high] = frames("sendcmpct").collect::<Vec<_>>()[..] else { panic!("there are two computed frames") };
+    let [low, high] = frames("sendcmpct").collect::<Vec<_>>()[..] else { panic!("there are not two computed frames") };
     assert_same(low, MAIN, "sendcmpct", compact(false));
     assert_same(high, MAIN, "sendcmpct", compact(true));
     let (_, recorded) = RECORDED.iter().find(|(name, _)| *name == "sendcmpct").expect("a recorded frame exists");
@@ -32,7 +32,7 @@ fn known_messages_decode_and_encode_exactly() {
 fn every_cut_is_an_error() {
     for command in [CommandName::SENDCMPCT, CommandName::FEEFILTER, MEMPOOL] {
         let whole = known_payload(&command.to_string());
-        // An empty payload requests the whole pool.
+        // An empty `mempool` is valid: it requests the whole pool.
         let first = usize::from(command == MEMPOOL);
         for cut in first..whole.len() {
             let decoded = MessageRef::decode(command, &whole[..cut]);

@@ -141,7 +141,8 @@ fn any_signed() -> impl Strategy<Value = Message> {
     ]
 }
 
-/// Selects known messages. Some have parts that must fit each other, and no other strategy here generates those.
+/// Selects known messages. Some of them have parts that must fit each other. No other strategy here generates such
+/// messages.
 fn any_known() -> impl Strategy<Value = Message> {
     let known: Vec<_> = vectors::COMPUTED.iter().chain(&vectors::RECORDED).collect();
     proptest::sample::select(known).prop_map(|(command, frame)| {

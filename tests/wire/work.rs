@@ -81,7 +81,7 @@ fn the_compact_form_is_decoded_as_a_node_decodes_it() {
 }
 
 #[test]
-fn a_hash_at_the_target_meets_it_and_one_above_does_not() {
+fn a_hash_equal_to_the_target_meets_it_and_a_larger_hash_does_not() {
     let target = Target::from_bits(0x0412_3456).unwrap();
     let hash = |low: u32| {
         let mut bytes = [0; 32];
