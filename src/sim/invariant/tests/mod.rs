@@ -303,7 +303,7 @@ const HARMLESS_SWEEPS: &[fn(&mut Scene)] = &[
     },
 ];
 
-/// Puts the first link at `position` of the last sweep's read list, and leaves the link unread since then. The link has
+/// Puts the first link at `position` of the last sweep's read list, and keeps the link unread since then. The link has
 /// waited too long only if `position` is 0.
 fn skipped(scene: &mut Scene, position: usize) {
     let id = scene.inspection.links[0].id;
