@@ -17,8 +17,8 @@ pub struct CreateStreamRef<'a> {
     pub association_id: AssociationId,
     /// The connection's purpose.
     pub stream_type: StreamType,
-    /// The name of the policy that assigns messages to streams, at most [`MAX_STREAM_POLICY_BYTES`]. An empty name
-    /// keeps the current policy.
+    /// The stream policy's name, at most [`MAX_STREAM_POLICY_BYTES`] long. The policy assigns messages to streams. An
+    /// empty name keeps the current policy.
     pub policy: &'a [u8],
 }
 
@@ -45,8 +45,8 @@ pub struct CreateStream {
     pub association_id: AssociationId,
     /// The connection's purpose.
     pub stream_type: StreamType,
-    /// The name of the policy that assigns messages to streams, at most [`MAX_STREAM_POLICY_BYTES`]. An empty name
-    /// keeps the current policy.
+    /// The stream policy's name, at most [`MAX_STREAM_POLICY_BYTES`] long. The policy assigns messages to streams. An
+    /// empty name keeps the current policy.
     pub policy: Box<[u8]>,
 }
 

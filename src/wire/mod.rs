@@ -52,9 +52,9 @@
 //!
 //! [`payload_limit`](header::payload_limit) returns a command's limit. `message` is
 //! [`PayloadLimits::max_message_bytes`], by default 2 MiB, and `block` is [`PayloadLimits::max_block_bytes`];
-//! `indexes` is 6 bytes for every 215 bytes of the largest block, plus 24 or 44. Any other command has the limit
-//! `message` and is [`MessageRef::Opaque`]: it can be received, inspected, sent and passed on, but its payload is not
-//! decoded.
+//! `indexes` is 6 bytes for every 215 bytes of the largest block, plus a header's length (24 bytes, or 44 from 4 GiB
+//! on). Any other command has the limit `message` and is [`MessageRef::Opaque`]: it can be received, inspected, sent
+//! and passed on, but its payload is not decoded.
 //!
 //! A peer answers `ping` if its version is above [`PONG_ABOVE_VERSION`](crate::protocol::PONG_ABOVE_VERSION). A peer
 //! knows `sendheaders` from [`SENDHEADERS_VERSION`](crate::protocol::SENDHEADERS_VERSION) on, and the long form of

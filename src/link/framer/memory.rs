@@ -26,7 +26,7 @@ pub struct FramerMemory {
     partials: Vec<Box<Partial>>,
     gathered_bytes: u64,
     max_gathered_bytes: u64,
-    /// The hash of the last whole payload that did not fit in one block of SHA-256. The hash is stored here, because
+    /// The last whole payload's hash, for payloads longer than one block of SHA-256. The hash is stored here, because
     /// storing it in each frame would slow down every ping.
     hash: Hash256,
 }
@@ -56,8 +56,8 @@ impl FramerMemory {
         checksum_of_hash(&self.hash)
     }
 
-    /// Returns the hash of the whole payload that was completed last; `header` must be the header of its frame. Returns
-    /// `None` for a frame without a checksum, and for a payload of up to 55 bytes.
+    /// Returns the last completed payload's hash; `header` must be its frame's header. Returns `None` for a frame
+    /// without a checksum, and for a payload of up to 55 bytes.
     pub fn hash_of_last(&self, header: &Header) -> Option<Hash256> {
         let is_kept = header.payload_len > MAX_ONE_BLOCK_BYTES as u64 && !header.is_extended();
         debug_assert!(

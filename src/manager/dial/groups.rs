@@ -35,7 +35,7 @@ impl Groups {
         self.uses.get(&group).is_none_or(|group| group.peers == 0 && group.dials == 0)
     }
 
-    /// Records that an address of `group` is dialled.
+    /// Records a dial of an address of `group`. This includes [`Groups::join`].
     pub(super) fn dial(&mut self, group: NetGroup, now: Instant) {
         self.join(group);
         if let Some(uses) = self.uses.get_mut(&group) {
@@ -56,7 +56,7 @@ impl Groups {
         self.change(group, |uses| uses.peers -= 1);
     }
 
-    /// Drops the entries of dials that are older than [`GROUP_DIAL_PAUSE`].
+    /// Drops the entries of dials at least [`GROUP_DIAL_PAUSE`] old.
     pub(super) fn tidy(&mut self, now: Instant) {
         while let Some(&(dialled_at, group)) = self.dials.front()
             && dialled_at.plus(GROUP_DIAL_PAUSE) <= now

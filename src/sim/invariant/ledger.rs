@@ -91,7 +91,7 @@ struct Socket {
     /// Whether `on_writable` was called after the kernel last accepted bytes.
     is_notified: bool,
     outgoing: Outgoing,
-    /// The marks of the messages that were written whole and are not yet reported.
+    /// The marks of messages written whole but not yet reported.
     marked: VecDeque<u64>,
 }
 
@@ -306,8 +306,8 @@ impl Ledger {
         self.record(link.slot()).socket.is_notified = true;
     }
 
-    /// Records an offer of `free_bytes` to the handler. `there` is the peer's free room; `None` if the peer is not
-    /// ready.
+    /// Records a call of `on_pull` with `free_bytes`. `there` is the free space in the peer's send queue; `None` if the
+    /// peer is not ready.
     pub(super) fn offered(&mut self, link: LinkId, free_bytes: usize, there: Option<usize>) {
         let is_right = there == Some(free_bytes) && free_bytes >= MAX_SEND_QUEUE_BYTES - PULL_WAITING_BYTES;
         self.findings.check(42, is_right, || format!("{free_bytes} bytes are offered for {link:?}, not {there:?}"));

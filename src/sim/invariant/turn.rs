@@ -117,7 +117,7 @@ fn the_loop_sleeps_no_longer_than_to_the_next_timer(sight: &TurnSight<'_>) -> Re
 fn a_pong_answers_a_ping(sight: &TurnSight<'_>) -> Result<(), String> {
     let counters = &sight.after.counters;
     ensure(counters.pongs_received <= counters.pings_sent, || {
-        format!("{} pongs count for {} pings", counters.pongs_received, counters.pings_sent)
+        format!("{} pongs were received for only {} pings", counters.pongs_received, counters.pings_sent)
     })
 }
 

@@ -21,7 +21,7 @@ messages! {
     VERSION Version(Cow<Version>);
     /// `verack`: accepts the `version`.
     VERACK Verack;
-    /// `protoconf`: states what the peer can receive.
+    /// `protoconf`: states the largest payload that the peer accepts, and its stream policies.
     PROTOCONF Protoconf(ProtoconfRef => Protoconf);
     /// `authch`: asks a miner to prove its identity.
     AUTHCH AuthCh(AuthChallenge);

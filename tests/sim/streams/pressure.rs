@@ -44,8 +44,8 @@ fn a_receiver_that_pauses_slows_its_sender_and_loses_nothing() {
     assert!(most <= MAX_BODY_WAITING_BYTES + MAX_PINGS_BYTES, "{most} bytes waited");
 }
 
-/// If a long queue of our own messages stopped our reading, as unread replies do, both loops would stop reading, and
-/// would close the connection after a minute.
+/// Checks that a long queue of our own messages does not stop our reading, as unread replies do. Otherwise both loops
+/// would stop reading, and would close the connection after a minute.
 #[test]
 fn two_loops_with_long_queues_for_each_other_keep_reading() {
     const MESSAGES: usize = 19;
@@ -120,7 +120,7 @@ fn a_body_has_its_whole_minute_after_a_pause() {
     assert_eq!(
         ping_nonces(&raw.receive()).len(),
         1,
-        "the pong could not overtake the block and has a deadline of its own"
+        "only one ping was sent, because its pong cannot overtake the block"
     );
     room.run_for(BODY_WINDOW - Duration::from_nanos(1));
     assert_eq!(room.seen(0), []);
@@ -130,7 +130,7 @@ fn a_body_has_its_whole_minute_after_a_pause() {
 }
 
 #[test]
-fn a_relay_holds_a_mebibyte_for_a_slow_sink_and_charges_its_source_for_nothing() {
+fn a_relay_holds_a_mebibyte_for_a_slow_sink_and_does_not_charge_its_source() {
     let mut room = Room::new(Conditions::default());
     let (_, relay) = room.add_node();
     let (sink, from_relay) = room.add_node();

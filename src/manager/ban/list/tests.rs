@@ -228,7 +228,7 @@ fn after_a_flood_of_hosts_the_latest_and_the_requested_bans_remain() {
 }
 
 #[test]
-fn a_list_full_of_requested_bans_accepts_no_other_bans() {
+fn a_list_full_of_requested_bans_accepts_only_a_requested_ban_that_ends_later() {
     let mut list = BanList::with_room_for(2, state());
     let mut ban = |bits, reason, length| list.ban(host(bits), reason, length, moment(Instant::ZERO, START));
     assert!(matches!(ban(1, BanReason::Manual, None), Outcome::Entered { .. }));

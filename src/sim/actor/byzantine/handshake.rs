@@ -28,7 +28,7 @@ pub const ATTACKS: &[Attack] = &[
         .at_once()
         .closed_by(HANDSHAKE_TIMED_OUT, HANDSHAKE_TIMEOUT),
     Attack::new("P7", "a version and no verack", no_verack).at_once().closed_by(HANDSHAKE_TIMED_OUT, HANDSHAKE_TIMEOUT),
-    Attack::new("P7", "a version of one byte a second", slow_version)
+    Attack::new("P7", "a version sent at one byte a second", slow_version)
         .at_once()
         .closed_by(HANDSHAKE_TIMED_OUT, HANDSHAKE_TIMEOUT),
     Attack::new("P14", "unsolicited pongs", stray_pongs),

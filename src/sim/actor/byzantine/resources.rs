@@ -20,7 +20,7 @@ pub const ATTACKS: &[Attack] = &[
         .closed_by(&["body_timeout"], BODY_WINDOW)
         .when_quiet(),
     Attack::new("P5", "a body that is just fast enough", steady_body).with_manners(Manners::AnswersLate).when_quiet(),
-    Attack::new("P6", "a header of one byte a second", slow_header)
+    Attack::new("P6", "a header sent at one byte a second", slow_header)
         .with_manners(Manners::Silent)
         .closed_by(&["header_timeout"], HEADER_TIMEOUT)
         .when_quiet(),

@@ -9,7 +9,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-/// The name of the DNS seed that returns the honest peers' addresses.
+/// The DNS seed name for the honest peers' addresses.
 pub(super) const SEED_NAME: &str = "seed.example";
 /// The port of each host's first listener; further listeners use the following ports.
 pub(super) const PORT: u16 = 18_444;

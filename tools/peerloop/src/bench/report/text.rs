@@ -153,7 +153,7 @@ fn latencies(page: &mut Page, Document { metrics, counts, .. }: &Document) {
     page.line(format_args!(""));
 }
 
-/// Describes the share of the planned pings that was not answered, if any.
+/// Describes the unanswered share of the planned pings, if any.
 fn unanswered(Tally { planned, timed_out, unsent, .. }: Tally) -> Option<String> {
     let unanswered = timed_out + unsent;
     let shares = show_share(unanswered, planned);
