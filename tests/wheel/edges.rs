@@ -188,7 +188,7 @@ fn a_wheel_whose_size_is_not_a_power_of_two_is_refused() {
 }
 
 #[test]
-#[should_panic(expected = "fewer than u32::MAX")]
+#[should_panic(expected = "below u32::MAX")]
 fn the_largest_key_is_refused_before_any_allocation() {
     Wheel::new(64, 0).arm(u32::MAX, 0);
 }
