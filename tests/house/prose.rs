@@ -161,7 +161,8 @@ pub(crate) fn subjects_are_instructions<'a>(subjects: impl IntoIterator<Item = &
         let is_past = first.ends_with("ed") && !["Need", "Feed", "Seed", "Speed", "Embed", "Shed"].contains(&first);
         let is_noun = first.ends_with("ing") && !["Bring", "String", "Ring"].contains(&first);
         if subject.chars().count() > MAX_SUBJECT_CHARS {
-            Some(violation(subject, "shorten it to 72 characters, and give the reason in the body"))
+            let remedy = format!("shorten it to {MAX_SUBJECT_CHARS} characters, and give the reason in the body");
+            Some(violation(subject, &remedy))
         } else if !first.starts_with(char::is_uppercase) || is_past || is_noun || subject.ends_with('.') {
             Some(violation(subject, "begin with a capitalised verb in the imperative, and end without a full stop"))
         } else {

@@ -71,15 +71,7 @@ fn a_peer_that_never_reads_its_rejects_gets_no_more_of_them() {
     let reject = frame("reject", b"\x07version\x12\x19Duplicate version message");
     let most = UNREAD_REPLIES_PAUSE_BYTES + reject.len();
     assert!((UNREAD_REPLIES_PAUSE_BYTES..=most).contains(&waiting), "{waiting} bytes wait");
-    let mut received = Vec::new();
-    loop {
-        let more = peer.receive();
-        if more.is_empty() {
-            break;
-        }
-        received.extend(more);
-        stage.settle();
-    }
+    let received = stage.receive_all(&mut peer);
     assert!(frames(&received).iter().all(|frame| *frame == frames(&reject)[0]));
     peer.send(&versions);
     stage.settle();
@@ -93,15 +85,7 @@ fn a_peer_that_reads_its_replies_in_time_is_read_again_and_loses_nothing() {
     let mut peer = stage.ready_peer();
     let mut sent = ping_until_blocked(&mut stage, &mut peer);
     stage.run_for(secs(59));
-    let mut received = Vec::new();
-    loop {
-        let more = peer.receive();
-        if more.is_empty() {
-            break;
-        }
-        received.extend(more);
-        stage.settle();
-    }
+    let mut received = stage.receive_all(&mut peer);
     assert_eq!(received.len(), sent - sent % ping().len(), "the node reads the waiting pings without another event");
     let rest = sent.next_multiple_of(ping().len()) - sent;
     peer.send(&ping()[ping().len() - rest..]);

@@ -64,18 +64,6 @@ fn take(stage: &mut Stage, peer: &mut RawPeer, len: usize) -> Vec<u8> {
     taken
 }
 
-fn take_all(stage: &mut Stage, peer: &mut RawPeer) -> Vec<u8> {
-    let mut taken = Vec::new();
-    loop {
-        stage.settle();
-        let more = peer.receive();
-        if more.is_empty() {
-            return taken;
-        }
-        taken.extend(more);
-    }
-}
-
 /// Returns the number of bytes that the loop has written since its counter was `before`.
 fn written(stage: &Stage, before: u64) -> usize {
     (stage.node.reactor.stats().counters.bytes_sent - before) as usize
@@ -98,7 +86,7 @@ fn a_slow_reader_gets_its_pong_after_the_frame_in_progress() {
             let in_kernel = written(&stage, before);
             peer.send(&[ping(), ping()].concat());
             stage.settle();
-            received.extend(take_all(&mut stage, &mut peer));
+            received.extend(stage.receive_all(&mut peer));
             let begun = in_kernel.div_ceil(24 + BULK_BYTES);
             let bulks = |numbers: std::ops::Range<usize>| numbers.map(bulk).collect::<Vec<_>>().concat();
             let expected = [bulks(0..begun), pong(), pong(), bulks(begun..count)].concat();
@@ -114,7 +102,7 @@ fn our_own_ping_does_not_wait_for_our_queue() {
     stage.run_for(secs(119));
     command(&mut stage);
     stage.run_for(secs(1));
-    let received = take_all(&mut stage, &mut peer);
+    let received = stage.receive_all(&mut peer);
     let said = commands(&received);
     assert_eq!(said.iter().position(|command| command == "ping"), Some(1), "the ping follows the frame in progress");
     assert_eq!(said.len(), 1 + MANY);
@@ -176,7 +164,7 @@ fn a_ping_is_sent_between_the_parts_of_a_long_inventory() {
     });
     command(&mut stage);
     command(&mut stage);
-    let received = take_all(&mut stage, &mut peer);
+    let received = stage.receive_all(&mut peer);
     assert_eq!(commands(&received), ["inv", "ping", "inv", "inv"]);
 }
 
@@ -211,7 +199,7 @@ fn unread_pongs_pause_reading_even_if_a_message_in_parts_waits_behind_them() {
         "{answered}"
     );
     command(&mut stage);
-    let received = take_all(&mut stage, &mut peer);
+    let received = stage.receive_all(&mut peer);
     let said = commands(&received);
     let block = said.iter().position(|command| command == "block").unwrap();
     assert!(said[0] == "bulk" && block > answered / 32, "all pongs queued before the block began are in front of it");
@@ -235,7 +223,7 @@ fn a_graceful_close_sends_overtaking_and_overtaken_frames() {
     peer.send(&ping());
     stage.settle();
     command(&mut stage);
-    let received = take_all(&mut stage, &mut peer);
+    let received = stage.receive_all(&mut peer);
     let expected: Vec<u8> = [bulk(0), pong()].into_iter().chain((1..FEW).map(bulk)).flatten().collect();
     assert!(received == expected, "{:?}", commands(&received));
     assert!(peer.has_seen_end);

@@ -43,18 +43,6 @@ fn act(stage: &mut Stage) {
     stage.settle();
 }
 
-fn drain(stage: &mut Stage, raw: &mut RawPeer) -> Vec<u8> {
-    let mut received = Vec::new();
-    loop {
-        let more = raw.receive();
-        if more.is_empty() {
-            return received;
-        }
-        received.extend(more);
-        stage.settle();
-    }
-}
-
 /// Returns each inventory's item numbers. Asserts each inventory's command, and that its length matches its item count.
 fn parts(stream: &[u8], command: &str) -> Vec<Vec<u32>> {
     let part = |(name, payload): (String, Vec<u8>)| {
@@ -86,11 +74,11 @@ fn sixty_thousand_items_are_sent_in_parts_that_the_peer_accepts() {
     ] {
         let (mut stage, mut raw) = stage(simulated::config(), send);
         act(&mut stage);
-        assert_parts(&drain(&mut stage, &mut raw), command, &[BEFORE, BEFORE, 60_000 - 2 * BEFORE]);
+        assert_parts(&stage.receive_all(&mut raw), command, &[BEFORE, BEFORE, 60_000 - 2 * BEFORE]);
         raw.send(&protoconf(2_097_152));
         stage.settle();
         act(&mut stage);
-        assert_parts(&drain(&mut stage, &mut raw), command, &[AFTER, 60_000 - AFTER]);
+        assert_parts(&stage.receive_all(&mut raw), command, &[AFTER, 60_000 - AFTER]);
         stage.assert_honest_peer_is_unaffected();
     }
 }
@@ -102,11 +90,11 @@ fn an_inventory_of_exactly_one_part_is_sent_whole_and_one_item_more_makes_two_pa
         ctx.send(peer, &MessageRef::Inv(inventory(29_126).as_ref())).unwrap();
     });
     act(&mut stage);
-    assert_parts(&drain(&mut stage, &mut raw), "inv", &[BEFORE]);
+    assert_parts(&stage.receive_all(&mut raw), "inv", &[BEFORE]);
     stage.node.reactor.handler_mut().on_request =
         Some(|ctx| ctx.send(hostile(ctx), &MessageRef::Inv(inventory(29_127).as_ref())).unwrap());
     act(&mut stage);
-    assert_parts(&drain(&mut stage, &mut raw), "inv", &[BEFORE, 1]);
+    assert_parts(&stage.receive_all(&mut raw), "inv", &[BEFORE, 1]);
 }
 
 #[test]
@@ -119,7 +107,7 @@ fn our_own_limit_bounds_the_parts_when_the_peer_accepts_more() {
     act(&mut stage);
     // We send up to 4 MiB: four times the largest message that we accept.
     let most = (4 * 1_048_576 - 8) / 36;
-    let stream = drain(&mut stage, &mut raw);
+    let stream = stage.receive_all(&mut raw);
     let lens: Vec<usize> = frames_of_large_counts(&stream);
     assert_eq!(lens, [most, 120_000 - most]);
 }
@@ -139,7 +127,7 @@ fn an_empty_inventory_is_one_message() {
     let (mut stage, mut raw) =
         stage(simulated::config(), |ctx| ctx.send(hostile(ctx), &MessageRef::Inv(inventory(0).as_ref())).unwrap());
     act(&mut stage);
-    assert_eq!(drain(&mut stage, &mut raw), frame("inv", &[0]));
+    assert_eq!(stage.receive_all(&mut raw), frame("inv", &[0]));
 }
 
 #[test]
@@ -154,7 +142,7 @@ fn either_all_parts_of_an_inventory_are_queued_or_none() {
         assert_eq!(ctx.peer(peer).unwrap().waiting_bytes(), waiting);
     });
     act(&mut stage);
-    assert_eq!(frames(&drain(&mut stage, &mut raw)).len(), 1);
+    assert_eq!(frames(&stage.receive_all(&mut raw)).len(), 1);
 }
 
 #[test]
@@ -184,7 +172,7 @@ fn sending_a_message_above_the_peers_limit_returns_an_error() {
             stage.settle();
         }
         act(&mut stage);
-        let seen = frames(&drain(&mut stage, &mut raw));
+        let seen = frames(&stage.receive_all(&mut raw));
         assert_eq!(
             seen.iter().map(|(name, payload)| (name.as_str(), payload.len())).collect::<Vec<_>>(),
             [("notfound", limit)]

@@ -186,12 +186,12 @@ impl fmt::Display for Unfit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use peerloop_testkit::Folder;
 
     #[test]
     fn a_lock_is_released_although_a_forked_child_still_has_its_file() {
-        let folder = std::env::temp_dir().join(format!("peerloop-lock-{}", std::process::id()));
-        fs::create_dir_all(&folder).expect("the folder for temporary files can be written");
-        let book = folder.join("peers.redb");
+        let folder = Folder::new(std::env::temp_dir());
+        let book = folder.path().join("peers.redb");
         drop(BookLock::take(&book).expect("the lock is free"));
         let exclusive = || BookLock::take(&book);
         let shared = || BookLock::share(&book).map(|lock| lock.expect("the lock file exists"));
@@ -203,6 +203,5 @@ mod tests {
             BookLock::take(&book).expect("the lock is released");
             drop(of_a_child);
         }
-        fs::remove_dir_all(&folder).expect("the folder can be removed");
     }
 }

@@ -274,6 +274,19 @@ impl Stage {
         assert_eq!(Driver::new(&self.world).run_until(until, actors).unwrap(), RunOutcome::TimeOver);
     }
 
+    /// Returns all bytes that arrive at `peer` at this moment, including those sent as it reads.
+    pub fn receive_all(&mut self, peer: &mut RawPeer) -> Vec<u8> {
+        let mut received = Vec::new();
+        loop {
+            self.settle();
+            let more = peer.receive();
+            if more.is_empty() {
+                return received;
+            }
+            received.extend(more);
+        }
+    }
+
     /// Returns a raw peer that has completed the handshake and read all input.
     pub fn ready_peer(&mut self) -> RawPeer {
         let mut peer = self.peer();
