@@ -17,9 +17,10 @@
 //! disconnected, or 60 s after with `PEERLOOP_LONG=1`. An argument selects the kinds whose names contain it:
 //! `cargo bench --bench isolation -- claims`. Only Linux reports memory in `/proc`.
 //!
-//! The node's process is prepared as `peerloop serve` prepares its own: its descriptor table has its full size, and
-//! glibc returns large buffers to the system when they are freed. `MALLOC_MMAP_THRESHOLD_=131072` in the environment
-//! shows glibc's own behaviour: it keeps some 64 MB that the node allocated and freed for the length claims.
+//! The node's process is prepared like the process of `peerloop serve`: the descriptor table is grown to its full size
+//! before the test, and glibc returns large buffers to the system when they are freed. With glibc's default
+//! (`MALLOC_MMAP_THRESHOLD_=131072` in the environment), glibc keeps some 64 MB that the node allocated and freed for
+//! the length claims.
 
 #![allow(clippy::disallowed_methods, reason = "the attacker and the honest peer read the clock")]
 
@@ -50,8 +51,8 @@ const ROLE: &str = "PEERLOOP_ISOLATION_ROLE";
 /// The environment variable with the command that starts the nodes, such as `chrt --fifo 10` on a machine with other
 /// work.
 const NODE_WRAPPER: &str = "PEERLOOP_ISOLATION_NODE";
-/// The environment variable for the minimum size of a buffer that glibc returns to the system when it is freed, and its
-/// value here: the size of the first allocation for a large message.
+/// The environment variable that sets the size from which glibc returns a freed buffer to the system, and the value
+/// that this benchmark uses: the size of the first allocation for a large message.
 const ALLOCATOR: (&str, usize) = ("MALLOC_MMAP_THRESHOLD_", BUFFER_GROWTH_BYTES);
 /// Timeout of each read, longer than any reply needs.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -392,7 +393,7 @@ impl<'a> Attacker<'a> {
         Self { conduct, address, peers: Vec::new(), message, delivered: 0, opened: 0 }
     }
 
-    /// Performs the hostile peers' actions in turn, at the kind's rate, until the input ends.
+    /// Performs the hostile peers' actions in turn, at the kind's rate, until the standard input is closed.
     fn run(mut self, per_second: u32) {
         let input = lines_of_input();
         for _ in 0..HOSTILE_PEERS {
@@ -534,8 +535,8 @@ fn run_node() {
     }
 }
 
-/// Makes the kernel grow the descriptor table while there is one thread. Later, each time the table doubles in a
-/// process with several threads, every call that needs a descriptor waits for some 10 ms. So does an accept that
+/// Makes the kernel grow the descriptor table while the process has only one thread. Later, each time the table doubles
+/// in a process with several threads, every call that needs a descriptor waits for some 10 ms. So does an accept that
 /// finds no connection.
 fn grow_descriptor_table() {
     let clones: io::Result<Vec<OwnedFd>> =

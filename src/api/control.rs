@@ -80,7 +80,7 @@ pub enum ControlEvent {
     ConnectionRestarting {
         /// The peer's address.
         address: SocketAddr,
-        /// The number of restarts within the window, including this one.
+        /// The number of restarts within the configured restart window, including this one.
         restarts: u32,
     },
     /// An inbound connection arrived and was closed at once.
@@ -196,7 +196,7 @@ pub enum NextDial {
     Restart,
     /// At this moment, or later if no slot is free then.
     At(Instant),
-    /// Rarely, because the address failed too often or is incompatible: within minutes if no other address remains,
+    /// Rarely, because dials failed too often or the node is incompatible: within minutes if no other address remains,
     /// else after an hour or more.
     Inaccessible,
     /// Not planned: the next address of its name is dialled instead, or the name is resolved again.

@@ -22,7 +22,7 @@ pub struct MessageEvent {
     pub received: Instant,
 }
 
-/// Selects the messages of a subscriber.
+/// Selects the messages that a subscriber receives.
 ///
 /// The engine handles the handshake, pings and pongs, `reject`, `protoconf` and `sendheaders` itself. No subscriber
 /// receives them.

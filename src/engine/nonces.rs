@@ -4,7 +4,7 @@
 use crate::id::LinkId;
 use std::collections::BTreeMap;
 
-/// The nonces that were sent on dialled links during the handshake: at most one per link, about 60 bytes each.
+/// The nonces that were sent on dialled links whose handshake has not ended: at most one per link, about 60 bytes each.
 ///
 /// A nonce is removed when its handshake ends, so it has no effect if a peer repeats it later.
 #[derive(Debug, Default)]

@@ -48,9 +48,9 @@ pub const BACKOFF_JITTER_PERCENT: u64 = 25;
 /// Time that a connection must last before earlier restarts no longer count. This bounds the restarts of a peer that
 /// closes each connection right after the handshake.
 pub const RESTARTS_FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
-/// Time since the end of an inaccessible address's backoff after which the address may be dialled although other
-/// candidates remain. Also the pause before an incompatible node's address is dialled again, and the minimum time for
-/// which the dialler remembers an address's failures after its backoff.
+/// Once this time has passed since the end of an inaccessible address's backoff, the address may be dialled although
+/// other candidates remain. Also the pause before an incompatible node's address is dialled again, and the minimum time
+/// for which the dialler remembers an address's failures after the address's backoff.
 pub const INACCESSIBLE_RECHECK: Duration = Duration::from_secs(3_600);
 /// On average, one of this many draws from the book prefers an inaccessible address.
 pub const INACCESSIBLE_DRAWS: u32 = 16;
@@ -78,8 +78,9 @@ pub const GROUP_DIAL_PAUSE: Duration = Duration::from_secs(1);
 pub const DIAL_PAUSE_FIRST: Duration = Duration::from_millis(100);
 /// Maximum pause of dials while this machine lacks descriptors, memory or a network.
 pub const MAX_DIAL_PAUSE: Duration = Duration::from_secs(1);
-/// Initial spacing of dials when local ports run out: 1,000 dials per second. It doubles with each dial that finds no
-/// port, up to [`MAX_PORT_SPACING`], and shrinks by a sixteenth with each dial that finds one.
+/// Initial spacing of dials when local ports run out: 1,000 dials per second. If a dial finds no port, the spacing
+/// doubles, at most once per spacing and up to [`MAX_PORT_SPACING`]. Each dial that finds a port shrinks the spacing by
+/// a sixteenth.
 pub const PORT_SPACING_FIRST: Duration = Duration::from_millis(1);
 /// Maximum spacing of dials while local ports are exhausted.
 pub const MAX_PORT_SPACING: Duration = Duration::from_secs(1);
@@ -110,8 +111,8 @@ pub const ANSWER_SLOTS: u64 = 64;
 pub const ANSWER_LIFETIME: Duration = Duration::from_secs(24 * 3_600);
 /// Number of buckets in the table of addresses known by gossip.
 pub const GOSSIP_BUCKETS: u32 = 1_024;
-/// Number of slots in each bucket. An occupied slot costs about 70 bytes, and all of them 5 MB (SV Node 1.2.2,
-/// addrman.h ADDRMAN_BUCKET_SIZE).
+/// Number of slots in each bucket (SV Node 1.2.2, addrman.h ADDRMAN_BUCKET_SIZE). An occupied slot costs about 70
+/// bytes, so a full table costs 5 MB.
 pub const GOSSIP_BUCKET_SLOTS: u32 = 64;
 /// Number of buckets that the peers of one range of addresses can fill with their gossip.
 pub const GOSSIP_BUCKETS_PER_SOURCE: u32 = 16;

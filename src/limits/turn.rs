@@ -17,12 +17,12 @@ pub const PULLS_PER_TURN: usize = 256;
 pub const ACCEPTS_PER_TURN: usize = 64;
 /// Maximum number of dials started per turn, each about 40 us of system calls.
 pub const DIALS_PER_TURN: usize = 32;
-/// Maximum number of closing links advanced by one step per turn.
+/// Maximum number of closing links that are processed per turn. Each of them advances by one step of its close.
 pub const CLOSES_PER_TURN: usize = 128;
 /// Maximum number of requests received from the handle's queue per turn.
 pub const REQUESTS_PER_TURN: usize = 1_024;
-/// Time after which the step that receives requests ends; the rest waits for the next turn. A list of peers costs 0.3
-/// ms. The time for a handler's own requests is not bounded.
+/// Time after which the step that receives requests ends; the remaining requests wait for the next turn. A request for
+/// a list of peers costs 0.3 ms. The time for a handler's own requests is not bounded.
 pub const MAX_REQUESTS_STEP: Duration = Duration::from_millis(2);
 /// Maximum number of link timers, and of handler timers, fired per turn. If more are due, the next wait is zero.
 pub const EXPIRIES_PER_TURN: usize = 4_096;

@@ -90,7 +90,8 @@ impl Persistence {
         self.journal.record(change, was_known, now);
     }
 
-    /// Returns the moment at which there is a batch to write, or at which the disk's result is late.
+    /// Returns the moment at which a batch must be written or, while the disk writes one, at which its result is late.
+    /// Returns `None` if there is no such moment.
     pub(crate) fn write_at(&self, now: Instant) -> Option<Instant> {
         match self.journal.wait() {
             Wait::Zero => Some(now),

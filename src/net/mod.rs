@@ -106,7 +106,7 @@ pub trait Net {
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if no connection waits. For any other error, the caller decides by its kind.
+    /// `WouldBlock` if no connection waits. For any other error, the caller decides by the error's kind.
     fn accept(&mut self, index: u32) -> io::Result<(Self::Socket, SocketAddr)>;
 
     /// Closes a listener. Its accepted connections stay open.
@@ -119,7 +119,8 @@ pub trait Net {
     /// If the registration fails. The socket is then closed.
     fn attach(&mut self, link: LinkId, socket: Self::Socket) -> io::Result<()>;
 
-    /// Starts to connect under `link`. The link becomes writable when the connect has succeeded or failed.
+    /// Starts to connect to `address`, from `source` if it is given, and stores the socket under `link`. The link
+    /// becomes writable when the connect has succeeded or failed.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Dials' local ports: each pair of a source and a destination can use the whole range of ports.
+//! The local ports of simulated dials: each pair of a source and a destination can use the whole range of ports.
 //!
 //! A pair never uses a port twice at the same time, and never reuses a port before the moment that was given when the
 //! port was released. Besides one small entry, a pair uses memory only for its released ports.

@@ -20,7 +20,8 @@ use slab::Slab;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-/// A timer's key: the lane of the handler that set it, and the handler's number, which a peer may influence.
+/// A timer's key: the lane of the handler that set the timer, and a number that this handler chose. A peer may
+/// influence the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct TimerKey {
     pub(crate) lane: Lane,

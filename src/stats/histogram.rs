@@ -173,7 +173,7 @@ pub struct Counters {
     pub names_resolved: u64,
     /// Names that could not be looked up.
     pub resolve_failures: u64,
-    /// Times that the address book became durable.
+    /// Batches of changes to the address book that became durable.
     pub batches_persisted: u64,
     /// Times that the address book could no longer be written.
     pub persist_failures: u64,
@@ -229,7 +229,7 @@ pub struct Counters {
     pub stale_events: u64,
     /// Timers that fired before their link's deadline because the deadline had moved.
     pub timers_rearmed: u64,
-    /// Deadlines that passed.
+    /// Connections that were closed because a deadline passed.
     pub timeouts: u64,
 }
 

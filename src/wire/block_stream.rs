@@ -118,7 +118,7 @@ pub struct StreamedBlock {
     pub verdict: MerkleVerdict,
 }
 
-/// A transaction's next count or size, which determines the fields after it.
+/// A transaction's next count or size, which determines the fields after it, or the transaction's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Awaited {
     InputCount,

@@ -41,7 +41,7 @@ fn a_generator_that_stalls_still_measures_from_the_planned_moments_and_reports_t
 }
 
 #[test]
-fn a_loop_that_always_wakes_late_is_not_trusted() {
+fn a_generator_that_always_wakes_late_is_not_trusted() {
     let mut stage = Stage::new();
     stage.run_for(Duration::from_secs(2));
     for _ in 0..2_000 {

@@ -1,15 +1,16 @@
-//! Messages compared with the crate `chain-gang`. Most of them exist only in this protocol: `protoconf`,
-//! `createstrm`, `streamack`, `authch`, and a `version` with an association id. Bloom filters must have the same
-//! contents. When the crate reads a common message and writes the message again, the bytes must be the same.
+//! Messages compared with the crate `chain-gang`. The own messages exist only in this protocol: `protoconf`,
+//! `createstrm`, `streamack`, `authch`, and a `version` with an association id. Both codecs must encode them to the
+//! same bytes. The other messages are common ones: when the crate reads such a message and writes the message again,
+//! the bytes must be the same. Bloom filters must have the same contents.
 //!
-//! Both sides must accept the same damaged messages with the same values, and refuse the same ones, except for these
-//! differences. [`Difference`] gives the reasons.
+//! Both sides must read a damaged own message as the same values, or both must refuse it, except for the differences in
+//! this table. [`Difference`] gives their reasons.
 //!
 //! | difference | we | `chain-gang` |
 //! |---|---|---|
 //! | `Form` | refuse a size in a longer form than needed | accepts it |
 //! | `Limit` | refuse texts above the node's limits | has no limits |
-//! | `Association` | accept UUIDs; read ids of 0 or 1 bytes as empty | accepts any bytes; for a stream, one or more |
+//! | `Association` | accept UUIDs; read ids of 0 or 1 bytes as empty | accepts any bytes (for a stream, at least one) |
 //! | `Stream` | know the stream types 0 to 5 | knows 1 to 4 |
 //! | `Policy` | require a stream's policy, which may be empty | treats it as optional |
 //! | `Flag` | read every byte of `relay` except 0 as true | reads only 1 as true |
@@ -45,7 +46,7 @@ enum Difference {
     Limit,
     /// The node knows only UUIDs, and finds no association for any other id.
     Association,
-    /// The node knows these six types.
+    /// The node knows the types 0 to 5.
     Stream,
     /// The node also requires a policy.
     Policy,
@@ -65,7 +66,7 @@ fn any_uuid() -> impl Strategy<Value = AssociationId> {
     any::<[u8; 16]>().prop_map(AssociationId::Uuid)
 }
 
-/// Generates the messages of this protocol that the module compares, with values that both sides can represent.
+/// Generates own messages, with values that both sides can represent.
 fn any_own() -> impl Strategy<Value = Message> {
     let version = (any_version(), option::of(any_uuid()))
         .prop_map(|(version, association_id)| Message::Version(Box::new(Version { association_id, ..version })));

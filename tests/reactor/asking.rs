@@ -1,4 +1,4 @@
-//! Requests through a loop's handle: to list its peers, send a message, read counters and change bans.
+//! Requests through a loop's handle: to list peers, send a message, read counters and change bans.
 
 use crate::probe::{Node, Seen, regtest, until};
 use peerloop::api::Pending;
@@ -8,7 +8,7 @@ use peerloop::protocol::{CommandName, PROTOCOL_VERSION};
 use peerloop::{Config, Message, Network};
 use std::time::Duration;
 
-/// Turns the node until it answers the request, and returns the answer.
+/// Runs turns of the node until it answers the request, and returns the answer.
 fn answer<T>(node: &mut Node, pending: Pending<T>) -> T {
     let began = std::time::Instant::now();
     loop {
@@ -97,7 +97,7 @@ fn req_e47_a_loop_reports_its_counters() {
 }
 
 #[test]
-fn a_handler_reads_the_clock_while_it_works() {
+fn a_handler_can_read_the_clock_during_a_call() {
     let mut node = Node::new();
     let (now, before, after) = node.act(|ctx| {
         let before = ctx.clock();

@@ -114,7 +114,7 @@ fn req_e36_a_full_queue_returns_the_request() {
 }
 
 #[test]
-fn req_e36_requests_of_many_threads_are_all_handled() {
+fn req_e36_requests_from_many_threads_are_all_handled() {
     const THREADS: usize = 8;
     const EACH: usize = 2_000;
     let (_, handle, thread) = spawn();

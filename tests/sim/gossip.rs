@@ -67,7 +67,7 @@ struct Dialled {
     world: World,
     node: Node,
     peer: RawPeer,
-    /// The bytes that the loop has sent since it received the peer's `version`.
+    /// The bytes that the loop sent in the first second after it received the peer's `version` and `verack`.
     greeting: Vec<u8>,
 }
 
@@ -147,7 +147,7 @@ fn a_dialled_peer_is_asked_for_addresses_once_and_the_received_addresses_are_dia
 }
 
 #[test]
-fn gossip_is_read_even_if_only_subscribers_want_it() {
+fn gossip_is_read_even_if_the_handler_discards_it() {
     let mut stage = Dialled::new(discarding());
     let wanted = CommandFilter::Only(vec![CommandName::ADDR]);
     let subscription = stage.node.reactor.handle().subscribe_messages(wanted, 16).unwrap();
@@ -199,7 +199,7 @@ fn threat_p12_a_flood_adds_at_most_a_thousand_addresses_and_one_more_every_ten_s
     let closed = stage.node.seen().closed;
     assert!(
         closed.iter().all(|closed| closed.state == ConnectionState::Connecting),
-        "only failed dials are closed, and no peer for misbehavior"
+        "a learned address may fail to connect, but no connected peer is closed"
     );
 }
 
@@ -256,7 +256,7 @@ fn threat_p12_a_message_with_more_than_a_thousand_addresses_is_charged_only_if_i
 }
 
 #[test]
-fn threat_p12_a_peer_that_sends_too_many_addresses_at_once_is_ignored_and_finally_banned() {
+fn threat_p12_messages_with_too_many_addresses_are_ignored_and_their_sender_is_finally_banned() {
     for player in [Player::default(), discarding()] {
         let mut stage = Dialled::new(player);
         for _ in 0..4 {

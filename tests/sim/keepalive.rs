@@ -62,7 +62,7 @@ fn a_keepalive_ping_is_measured_from_its_sending_and_the_timer_lag_is_measured_s
     peer.send(&ready_bytes());
     run(secs(1));
     peer.receive();
-    // The process is stopped when the ping is due.
+    // The loop runs no turn until `BEHIND` after the ping is due, as if its process had been stopped.
     world.advance(INTERVAL + BEHIND - secs(1));
     run(Duration::ZERO);
     let pings = frames(&peer.receive());
@@ -179,7 +179,7 @@ fn req_e14_a_body_in_transit_is_a_sign_of_life_while_it_progresses() {
         assert_eq!(pings.len(), 1, "the ping is due despite the body in transit");
         for part in message[24..].chunks(bytes_per_second) {
             stage.run_for(secs(1));
-            assert_eq!(stage.node.seen().closed, [], "the pong must follow the body");
+            assert_eq!(stage.node.seen().closed, [], "the pong is not due before the body is complete");
             peer.send(part);
         }
         stage.settle();

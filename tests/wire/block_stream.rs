@@ -231,7 +231,7 @@ proptest! {
     }
 
     #[test]
-    fn damaged_blocks_give_the_same_result_in_pieces(
+    fn damaged_blocks_give_the_same_result_in_pieces_as_whole(
         block in any_block(),
         damage in any::<[(proptest::sample::Index, u8); 2]>(),
         piece_len in 1..300_usize,
@@ -246,7 +246,7 @@ proptest! {
     }
 
     #[test]
-    fn damaged_transactions_give_the_same_result_in_pieces(
+    fn damaged_transactions_give_the_same_result_in_pieces_as_whole(
         tx in any_tx(),
         at in any::<proptest::sample::Index>(),
         byte in any::<u8>(),

@@ -27,7 +27,7 @@ use crate::wire::Version;
 use rand::rngs::StdRng;
 use std::net::SocketAddr;
 
-/// The peer manager of a loop, with the parts of the loop on which its decisions act.
+/// A loop's peer manager, with the parts of the loop that the manager's decisions change.
 pub(crate) struct Managing<'a> {
     pub(crate) manager: &'a mut Manager,
     links: &'a mut Links,
@@ -111,7 +111,7 @@ impl<'a> Managing<'a> {
         self.manager.next_dial(self.moment, self.rng)
     }
 
-    /// If a dial is due and the table has no row for it, reports this as the cause.
+    /// Reports the lack of a free row in the table, if it holds back a due dial.
     fn report_lack_of_rows(&mut self) {
         if !self.has_row() && !self.is_stopping {
             self.manager.dialler.lacks_row(self.moment.now);
@@ -119,7 +119,8 @@ impl<'a> Managing<'a> {
         }
     }
 
-    /// Reports why wanted peers are not dialled. Each cause is reported once until the wanted peers are connected.
+    /// Reports why wanted peers are not dialled. Each cause is reported once until the wanted peers are connected or
+    /// the configuration changes.
     fn report_dial_holds(&mut self) {
         while let Some(cause) = self.manager.dialler.take_hold() {
             self.telemetry.dial_holds.add(cause);
@@ -159,7 +160,7 @@ impl<'a> Managing<'a> {
 
     // --- Slots ------------------------------------------------------------------------------------------------------
 
-    /// Reserves a slot for an accepted peer. If no slot is free, evicts another peer, if that is allowed. Returns
+    /// Reserves a slot for an accepted peer. If no slot is free and eviction is allowed, evicts another peer. Returns
     /// whether a slot is reserved.
     pub(super) fn take_inbound_slot(&mut self) -> bool {
         let is_below_max = self.telemetry.census.of_type(ConnectionType::Inbound) < self.config.max_inbound;

@@ -1,4 +1,4 @@
-//! The counts of connections compared with naive counts, and every refusal.
+//! The counts of connections, compared with naive counts, and every kind of refusal.
 
 use super::*;
 use crate::protocol::Network;
@@ -52,7 +52,7 @@ fn an_ipv6_slash_64_is_one_host() {
 }
 
 #[test]
-fn hosts_that_share_an_address_translator_are_counted_separately() {
+fn hosts_behind_the_nat64_prefix_are_counted_by_their_ipv4_addresses() {
     let mut admission = admission();
     for text in ["64:ff9b::808:808", "64:ff9b::808:808"] {
         assert_eq!(admission.admit(ip(text), Instant::ZERO), Ok(()));
@@ -100,7 +100,7 @@ fn a_connection_refused_by_a_cap_does_not_count_towards_the_rate() {
 }
 
 #[test]
-fn trusted_addresses_are_never_refused_but_counted() {
+fn trusted_addresses_are_counted_but_never_refused() {
     let mut admission = admission();
     assert!(admission.is_trusted(ip("::ffff:1.1.0.7")) && !admission.is_trusted(ip("1.1.1.7")));
     for _ in 0..100 {

@@ -35,7 +35,7 @@ impl Groups {
         self.uses.get(&group).is_none_or(|group| group.peers == 0 && group.dials == 0)
     }
 
-    /// Records a dial of an address of `group`. This includes [`Groups::join`].
+    /// Records that an address of `group` is dialled. Also calls [`Groups::join`] for the address.
     pub(super) fn dial(&mut self, group: NetGroup, now: Instant) {
         self.join(group);
         if let Some(uses) = self.uses.get_mut(&group) {
@@ -71,7 +71,7 @@ impl Groups {
         self.uses.len()
     }
 
-    /// Returns the ranges with peers, after checking the counts of dials.
+    /// Checks the counts of dials, and returns the number of peers in each range that has peers.
     #[cfg(test)]
     pub(super) fn peers(&self) -> BTreeMap<NetGroup, usize> {
         for (group, uses) in &self.uses {

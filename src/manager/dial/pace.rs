@@ -34,7 +34,7 @@ struct FamilyPace {
     slowed_at: Instant,
 }
 
-/// A pause. A failure after its end starts a longer pause.
+/// A pause of dials. A failure after the end of the pause starts a longer pause.
 #[derive(Debug, Default)]
 struct Pause {
     until: Instant,
@@ -96,7 +96,7 @@ impl Pace {
         match shortage {
             Shortage::Descriptors | Shortage::Memory => self.shortage.prolong(now),
             Shortage::Ports => self.families[family.index()].slow_down(now),
-            // Dials from that source address fail at any pace.
+            // A dial from a source address that this machine does not have fails at any pace.
             Shortage::SourceAddress => {}
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! It completes the handshake from either side, answers pings, and sends pings of its own if its profile says so. It
 //! also checks everything that it receives: whole frames in order, checksums, the version first and the verack next,
-//! no repetition of messages that are sent once, and pongs for its own pings only. It reports faults to its
+//! no repetition of messages that may be sent only once, and pongs for its own pings only. It reports faults to its
 //! [`Journal`](super::Journal). The peer never misbehaves, so a loop that closes its connection must have another
 //! reason.
 

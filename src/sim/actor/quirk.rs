@@ -38,7 +38,7 @@ pub struct Odd {
 }
 
 impl Quirk {
-    /// All quirks. The old versions are the first or the last of a stage of the protocol.
+    /// All quirks. Each old version is the first with a change of the protocol, or the last before such a change.
     pub const ALL: [Self; 14] = [
         Self::OldVersion(31_800),
         Self::OldVersion(60_000),

@@ -50,7 +50,8 @@ impl Bounds {
         }
     }
 
-    /// Returns the bounds for a turn in which one configuration replaced another.
+    /// Returns the bounds for a turn in which the configuration of `other` replaced this one. Each count has the
+    /// higher of the two maximums; all else is as in `other`.
     pub(super) fn or_looser(self, other: Self) -> Self {
         Self {
             max_links: self.max_links.max(other.max_links),

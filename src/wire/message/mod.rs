@@ -85,7 +85,7 @@ messages! {
     BLOCKTXN BlockTxn(BlockTxnRef => BlockTxn);
     /// `mempool`: requests an `inv` of unconfirmed transactions.
     MEMPOOL Mempool(Mempool);
-    /// `filterload`: requests only matching transactions.
+    /// `filterload`: sets a filter, and requests only transactions that match it.
     FILTERLOAD FilterLoad(FilterLoadRef => BloomFilter);
     /// `filteradd`: adds an element to the filter.
     FILTERADD FilterAdd(FilterAddRef => FilterAdd);

@@ -28,7 +28,7 @@ fn an_empty_book_is_reported_once_after_the_delay() {
 }
 
 #[test]
-fn a_book_with_all_addresses_in_use_lacks_candidates_but_not_while_one_waits() {
+fn a_lack_of_candidates_is_reported_if_all_addresses_are_in_use_and_none_waits_for_its_backoff() {
     let peers = private(2);
     let mut scene = Scene::normal(&peers);
     assert_eq!(scene.next_all().len(), 2);
@@ -58,7 +58,7 @@ fn a_fixed_peer_that_may_not_be_dialled_is_reported_only_once() {
 }
 
 #[test]
-fn a_book_of_barred_addresses_is_reported_by_cause_and_own_addresses_are_not_candidates() {
+fn a_book_of_barred_addresses_is_reported_by_cause_and_a_book_of_own_addresses_as_a_lack_of_candidates() {
     for cause in [DialHold::Banned, DialHold::HostFull, DialHold::GroupFull] {
         let mut scene = Scene::normal(&private(3));
         next_barred(&mut scene, cause);

@@ -1,4 +1,4 @@
-//! Attacks with false sizes and counts, and with invalid `protoconf`s.
+//! Attacks with false sizes and counts, with a truncated `version`, and with invalid or unusual `protoconf`s.
 //!
 //! A false size or count is not in its shortest form, or claims more than can exist.
 

@@ -1,4 +1,4 @@
-//! The built-in node that `bench` connects to without a target: its own loop on its own thread, on loopback.
+//! The built-in node to which `bench` connects if no target is given: a loop on a thread of its own, on loopback.
 
 use crate::exit::Failure;
 use peerloop::MioNet;

@@ -21,7 +21,7 @@ pub(super) struct Facts {
     pub(super) machine: Machine,
     /// The soft and the hard limit of open files, read before this process raised its soft limit.
     pub(super) descriptor_limits: Option<(u64, u64)>,
-    /// Number of files that the whole system has open, and its maximum.
+    /// Number of files that the whole system has open, and the maximum of this number.
     pub(super) system_files: Option<(u64, u64)>,
     /// The highest value to which a limit of open files may be raised.
     pub(super) descriptors_highest: Option<u64>,

@@ -5,10 +5,10 @@
 //! a size `2MiB` everywhere. Every resulting value is stored with its source.
 //!
 //! An unknown key or flag, an unreadable value and an invalid combination are errors, and one line describes the
-//! first error with its source. A variable whose name begins with `PEERLOOP_` and is almost a setting's is an error as
-//! well. If its name resembles no setting's, the variable is ignored. Empty variables are ignored, and so are variables
-//! that Kubernetes or Docker sets for a service whose name begins with `peerloop`. This module never reads the
-//! environment, and only [`SettingsFile::read`] reads a file.
+//! first error with its source. An unknown variable that begins with `PEERLOOP_` is an error if its name resembles the
+//! name of a setting's variable. Other unknown variables are ignored, and so are empty variables and those that
+//! Kubernetes or Docker sets for a service whose name begins with `peerloop`. This module never reads the environment,
+//! and only [`SettingsFile::read`] reads a file.
 
 mod file;
 mod kind;
@@ -272,8 +272,8 @@ pub(crate) fn network(
     Ok(flag.or(of_variable.transpose()?))
 }
 
-/// Returns the variables that are settings. A name that is almost a setting's is an error; all other names with the
-/// prefix are ignored.
+/// Returns the variables that are settings. An unknown name with the prefix is an error if it resembles the name of a
+/// setting's variable, and is ignored otherwise.
 fn of_variables(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Vec<Given>, Failure> {
     let mut found = Vec::new();
     for (name, value) in variables {

@@ -364,8 +364,8 @@ fn each_of_two_targets_has_a_row() {
     assert_eq!((reasons.len(), &reasons[0]), (2, &"stopped by SIGINT".into()));
     let lost = "2 of 4 peers remained at the end, fewer than --min-peers 100%, that is 4; ";
     let cause = reasons[1].as_str().unwrap().strip_prefix(lost).expect("the signal does not hide the lost peers");
-    // The kernel resets a killed process's connection if unread input waits there, and closes it otherwise. The two
-    // lost peers then have different causes, and the most frequent one has one peer.
+    // The kernel resets a killed process's connection if unread input waits there, and closes it otherwise. If the two
+    // lost peers have different causes, each cause has one peer.
     assert!(["2 of 4 failed: ", "1 of 4 failed: "].iter().any(|count| cause.starts_with(count)), "{cause}");
     let planned = [0, 1].map(|index| row(index, "planned"));
     assert!(planned[0] - planned[1] <= 1, "pings are not assigned to the targets in turn: {planned:?}");

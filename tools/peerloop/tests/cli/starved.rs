@@ -1,4 +1,5 @@
-//! Runs `serve` with far fewer descriptors than visitors. The limit applies from the start, or is lowered later.
+//! Runs `serve` with far fewer descriptors than visitors. The descriptor limit applies from the start, or is lowered
+//! later.
 //!
 //! Only Linux reports another process's CPU time and can change its limits. Every asserted duration has a bound
 //! that is many times the expected one; the exact figures are printed.
@@ -48,7 +49,7 @@ fn visit(address: &str) -> TcpStream {
 
 fn visit_all(address: &str) -> Vec<TcpStream> {
     let limit = rlimit::increase_nofile_limit(u64::MAX).expect("the soft limit can be raised to the hard limit");
-    assert!(limit > VISITORS as u64 + 50, "this test needs {VISITORS} descriptors; see ulimit -Hn");
+    assert!(limit > VISITORS as u64 + 50, "this test needs over {VISITORS} descriptors; see ulimit -Hn");
     (0..VISITORS).map(|_| visit(address)).collect()
 }
 

@@ -41,7 +41,7 @@ fn a_recorded_run_is_replayed_call_by_call() {
 
 /// Checks that the debug build and the optimised one make the same calls. This test runs in both builds, in either
 /// order or at the same time. The first run stores its hashes in a file whose name identifies the sources, and the
-/// second compares its own with them. Only the optimised build can shrink budgets, so both run with full budgets.
+/// second compares its own with them. Only the optimised build can shrink the loop's budgets, so both use full budgets.
 #[test]
 fn every_build_makes_the_same_calls() {
     let hash = |seed: u64| format!("{seed} {:016x}\n", outcome(seed, Profile::WholeBudgets).trace_hash);
