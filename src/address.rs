@@ -114,7 +114,8 @@ fn is_routable_v6(address: Ipv6Addr) -> bool {
     a & 0xe000 == 0x2000 && !is_documentation && !is_orchid
 }
 
-/// Returns the IPv4 address that an IPv6 address of a transition mechanism contains; `None` for other addresses.
+/// Returns the IPv4 address that 6to4, Teredo, NAT64 or stateless translation has embedded in an IPv6 address; `None`
+/// for other addresses.
 fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let segments = address.segments();
     let join = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_address_with_an_embedded_private_address_is_not_the_private_host() {
+    fn an_ipv6_address_with_an_embedded_unroutable_address_is_an_ipv6_host() {
         for text in ["2002:7f00:1::1", "2002:a00:1::1", "64:ff9b::7f00:1", "2001:0:5ef5:79fd::80ff:fffe"] {
             assert!(matches!(Host::of(ip(text)), Host::V6(_)), "{text}");
         }

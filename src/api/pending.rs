@@ -2,8 +2,9 @@
 //!
 //! A [`Reply`] is the loop's end, a [`Pending`] the caller's. Sending never blocks the loop: it sets the reply
 //! without a lock, and acquires the waker's lock only with `try_lock`. If the lock is held, the caller is storing a
-//! waker, and checks for the reply again afterwards. The two fences ensure that at least one side sees the other's
-//! store. No lock is held while a waker is cloned, woken or dropped, because that runs code of the caller's runtime.
+//! waker and checks for the reply again afterwards, or is dropping its end and needs no reply. The two fences ensure
+//! that at least one side sees the other's store. No lock is held while a waker is cloned, woken or dropped, because
+//! that runs code of the caller's runtime.
 
 use crate::error::RequestError;
 use std::fmt;
@@ -86,7 +87,7 @@ impl<T> Drop for Reply<T> {
         let waker = match self.0.waker.try_lock() {
             Ok(mut waker) => waker.take(),
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().take(),
-            // The other end holds the lock and checks for the reply afterwards.
+            // The other end holds the lock. It checks for the reply afterwards, or is being dropped.
             Err(TryLockError::WouldBlock) => None,
         };
         if let Some(waker) = waker {
@@ -119,7 +120,7 @@ impl<T> Pending<T> {
     ///
     /// # Errors
     ///
-    /// As [`Pending::wait`], and if the reply was returned before.
+    /// As [`Pending::wait`], and also if an earlier call has returned the reply.
     pub fn wait_timeout(&mut self, timeout: Duration) -> Result<Option<T>, RequestError> {
         self.wait_by(|signal| {
             let _ = signal.recv_timeout(timeout);

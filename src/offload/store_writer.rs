@@ -182,7 +182,7 @@ mod tests {
     use crate::manager::store::{Change, KnownPeer};
     use std::net::SocketAddr;
 
-    /// A disk that waits for a signal before each write.
+    /// A store that completes each write only after a signal.
     struct Hanging {
         begun: Sender<()>,
         may_go: Receiver<()>,

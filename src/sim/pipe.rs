@@ -113,7 +113,7 @@ impl Pipe {
         }
     }
 
-    /// Delivers everything that the cut network has delayed.
+    /// Ends a cut of the network: the next piece arrives, and a delayed end of the stream arrives with the last byte.
     pub(super) fn heal(&mut self, cuts: &Cuts, chance: &Chance) {
         self.is_finished |= self.finish_waits;
         self.finish_waits = false;

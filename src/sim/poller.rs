@@ -18,7 +18,7 @@ pub enum Poller {
     #[default]
     Linux,
     /// The allowed minimum. It reports new data only after earlier data was read to `WouldBlock` or by a short
-    /// read, and an event shows only the readiness that caused it.
+    /// read. An event shows only the readiness that caused it, unless the event reports the connection's end.
     Mean,
     /// Like [`Poller::Linux`], plus events that have no cause, are repeated, or are for a closed socket.
     Noisy,

@@ -158,7 +158,7 @@ impl LoopState {
         self.telemetry.sent.add(command, (frame.len() - HEADER_LEN_BYTES) as u64);
     }
 
-    /// Sends a `reject` of `message`, unless the peer has too many bytes to read already.
+    /// Sends a `reject` of `message`, unless too many bytes already wait for the peer.
     pub(crate) fn send_reject(&mut self, id: LinkId, message: &[u8], code: RejectCode, reason: &[u8]) {
         let waiting_bytes = self.links.table.get(id).map_or(0, Link::messages_waiting_bytes);
         if waiting_bytes <= UNREAD_REPLIES_PAUSE_BYTES {

@@ -9,7 +9,7 @@ use crate::id::{Lane, LinkId};
 const BITS: usize = 2;
 const _: () = assert!(Lane::COUNT * BITS <= u64::BITS as usize, "a link's wishes must fit in a u64");
 
-/// The wishes of all lanes by the link's slot, [`BITS`] bits per lane.
+/// The wishes of each link's lanes, indexed by the link's slot, with [`BITS`] bits per lane.
 ///
 /// The wish of a slot's former link is never read, because each message's header sets the wishes again.
 #[derive(Debug, Default)]

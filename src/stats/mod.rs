@@ -90,11 +90,11 @@ pub struct Stats {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BookCounts {
-    /// Peers that were never tried.
+    /// Peers with which no dial has completed a handshake, or whose earlier status no longer applies.
     pub unknown: usize,
-    /// Peers that were connected before.
+    /// Peers with which a dial has completed a handshake.
     pub valid: usize,
-    /// Peers that could not be connected.
+    /// Peers that failed too often or are incompatible.
     pub inaccessible: usize,
     /// Banned peers.
     pub banned: usize,

@@ -64,7 +64,7 @@ pub struct Version {
     pub association_id: Option<AssociationId>,
 }
 
-/// The fields of `version` that are either both present or both absent.
+/// Two fields of `version`, which are either both present or both absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sender {
     /// The peer's own address, as the peer sees it.

@@ -10,7 +10,7 @@ use peerloop::time::Instant;
 use peerloop_testkit::framing::{Arrival, Choice, Link, Outcome, command, frame, memory, payload, rules};
 use proptest::prelude::*;
 
-/// Returns frames of every kind that a buffer of the pool can store.
+/// Returns a stream of frames, each small enough for one buffer of the pool.
 fn small_stream() -> Vec<u8> {
     [
         frame("verack", b""),
@@ -243,7 +243,7 @@ fn the_bound_can_be_used_to_its_last_byte() {
     let rest = &bytes[5_024..];
     let is_delivered = framers.map(|mut framer| {
         let next =
-            framer.next(&mut Input::new(rest), Instant::ZERO, &rules(), &mut memory, |_| panic!("the framer asked"));
+            framer.next(&mut Input::new(rest), Instant::ZERO, &rules(), &mut memory, |_| panic!("a second header"));
         matches!(next, Ok(Some(Framed::Frame { .. })))
     });
     assert_eq!(is_delivered, [true, true, false]);

@@ -17,7 +17,7 @@ impl Handler for Answers {
     type Request = ();
 }
 
-/// Peers on a loop and a thread of their own. They send no pings, so they do not close a stopped node.
+/// Peers on a loop and a thread of their own. They send no pings, so they do not disconnect from a stopped node.
 struct HonestPeers {
     handle: peerloop::Handle<()>,
     thread: Option<JoinHandle<()>>,

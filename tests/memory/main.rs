@@ -2,7 +2,8 @@
 //!
 //! An idle peer uses memory for its row, its boxed version and its share of the tables. A message that fits into the
 //! loop's read and write blocks allocates nothing. The connections' far ends run on other threads, so their
-//! allocations are not counted. Another test counts the memory of the simulator's connections.
+//! allocations are not counted. The module `virtual_connections` counts the memory of the simulator's
+//! connections instead.
 
 #![cfg(unix)]
 #![allow(clippy::disallowed_methods, reason = "the tests limit their waiting by the clock and run loops on threads")]

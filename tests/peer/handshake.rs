@@ -181,7 +181,7 @@ fn repeated_veracks_saturate_their_counters() {
 }
 
 #[test]
-fn messages_are_counted_up_to_the_limit_and_refused_beyond_it() {
+fn messages_above_the_limit_are_refused_and_the_counter_saturates() {
     let mut handshake = HandshakeState::new();
     for _ in 0..MAX_HANDSHAKE_MESSAGES {
         assert!(handshake.count_message());

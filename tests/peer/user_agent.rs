@@ -1,4 +1,5 @@
-//! Accepted and refused user agents: the default rules, and patterns, which are compared with a naive matcher.
+//! Accepted and refused user agents: the default rules, and ban patterns. A naive matcher checks which agents a pattern
+//! matches.
 
 use super::version;
 use peerloop::config::VersionRules;
@@ -131,7 +132,7 @@ fn a_peer_without_a_user_agent_is_accepted_with_any_ban_list() {
 }
 
 #[test]
-fn bytes_that_do_not_print_cannot_hide_an_agent() {
+fn ignored_bytes_cannot_hide_an_agent() {
     let agents: [&[u8]; 4] = [b"/Sato\0shi:27/", b"/Sat\xffosh\x1bi/", b"/S*a*t*o*s*h*i/", b"\xf0\x9f\x98\x80btc"];
     for agent in agents {
         assert_eq!(judge(agent, &VersionRules::default()), Err(Incompatibility::Blockchain), "{agent:?}");
@@ -157,7 +158,7 @@ fn the_longest_agent_is_matched_against_the_worst_patterns() {
     assert!(!is_banned("\u{e9}*\u{1f600}", &agent), "patterns need not be ASCII");
 }
 
-/// Returns whether the pattern matches, by trying every possibility.
+/// Returns whether the pattern matches the whole agent, by trying every possibility.
 fn names(pattern: &[u8], agent: &[u8]) -> bool {
     match (pattern, agent) {
         ([], []) => true,
@@ -180,7 +181,7 @@ proptest! {
     }
 
     #[test]
-    fn no_agent_and_no_pattern_panics(pattern in any::<String>(), agent in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn no_input_causes_a_panic(pattern in any::<String>(), agent in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = judge(&agent, &banning(&[&pattern]));
         let _ = judge(&agent, &VersionRules::default());
     }

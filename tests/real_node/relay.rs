@@ -14,7 +14,7 @@ const DATA_BYTES: u32 = 90_000;
 /// Length of a `getdata` for all of the transactions, in bytes.
 const REQUEST_BYTES: usize = 24 + 1 + 36 * COUNT;
 
-/// Returns valid transactions with much data, which the node has signed but not kept.
+/// Returns valid transactions with much data. The node has signed them but not stored them.
 fn large_payments(node: &Node) -> Vec<Vec<u8>> {
     node.cli(&["generate", &(MATURITY + COUNT).to_string()]);
     let address = node.cli(&["getnewaddress"]);
@@ -45,7 +45,7 @@ fn large_payment(node: &Node, address: &str, output: &Value) -> Vec<u8> {
 }
 
 #[test]
-fn a_node_is_served_all_sixty_large_transactions_that_it_asks_for_at_once() {
+fn a_node_receives_all_sixty_large_transactions_that_it_requests_in_one_message() {
     let Some(node) = Node::start() else { return };
     let payments = large_payments(&node);
     let relay = Relay::start(&examples::folder(cfg!(feature = "sim-bugs")));

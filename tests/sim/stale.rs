@@ -77,13 +77,13 @@ fn a_row_is_reused_only_after_the_turn_of_its_close_and_with_a_new_generation() 
 }
 
 #[test]
-fn fault_e15_events_without_a_link_are_counted_and_ignored() {
+fn fault_e15_events_of_unknown_links_are_counted_and_ignored() {
     let mut stage = Stage::new();
     let world = stage.world.clone();
     for token in [77, 1 << 40, 5 << 32 | 1_000_000, u64::from(u32::MAX)] {
         forge(&world, &stage, token);
     }
-    // Events of a listener that does not exist, and of a listener without connections.
+    // Events of a listener that does not exist, and of a listener without waiting connections, are not counted.
     forge(&world, &stage, u64::from(u32::MAX) << 32 | 9);
     forge(&world, &stage, u64::from(u32::MAX) << 32);
     stage.settle();

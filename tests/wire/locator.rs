@@ -54,7 +54,7 @@ fn every_cut_is_an_error() {
 
 #[test]
 fn the_stop_is_not_part_of_the_locator() {
-    // The payload has two hashes. A count of two uses both, so the stop is missing.
+    // The payload has two hashes. With a count of two, both belong to the locator, and the stop hash is missing.
     let payload = [&70_016_i32.to_le_bytes()[..], &[2], &[0xaa; 64]].concat();
     let truncated = Err(WireError::Truncated { command: CommandName::GETHEADERS });
     assert_eq!(LocatorRef::decode(CommandName::GETHEADERS, &payload), truncated);

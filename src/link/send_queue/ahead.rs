@@ -30,7 +30,7 @@ fn message(number: u64, payload_len: usize) -> Vec<u8> {
 /// Returns all waiting bytes in sending order.
 fn waiting(queue: &SendQueue) -> Vec<u8> {
     let bytes = one_write(queue);
-    assert_eq!(bytes.len(), queue.waiting_bytes(), "the queue of these tests exceeds one write");
+    assert_eq!(bytes.len(), queue.waiting_bytes(), "the queue does not fit into one write");
     bytes
 }
 
@@ -163,7 +163,8 @@ impl Model {
         self.frames.push((frame, false, there));
     }
 
-    /// Queues a frame ahead. Returns the frame's end position, or `None` if it has to wait for an incomplete frame.
+    /// Queues a frame ahead. Returns the frame's end position in the stream, or `None` if the frame has to wait for an
+    /// incomplete frame.
     fn push_ahead(&mut self, frame: Vec<u8>) -> Option<usize> {
         let (mut index, mut begin) = (0, 0);
         while let Some((other, is_ahead, _)) = self.frames.get(index)

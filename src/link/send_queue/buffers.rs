@@ -33,7 +33,7 @@ impl Buffers {
         self.buffers.iter().map(Vec::capacity).collect()
     }
 
-    /// Returns the number of bytes of all kept buffers.
+    /// Returns the memory of all kept buffers and of the list that holds them, in bytes.
     #[cfg(feature = "sim")]
     pub(super) fn held_bytes(&self) -> usize {
         let held: usize = self.buffers.iter().map(Vec::capacity).sum();

@@ -1,4 +1,4 @@
-//! The queue of outgoing bytes of one link, including frames that are sent ahead.
+//! One link's queue of outgoing bytes, including frames that are sent ahead.
 //!
 //! Frames are sent in the order in which they were queued. Frames queued *ahead* are sent in their own order: right
 //! after the frame that the kernel has begun to accept, and before all others. Frames are never split by another
@@ -98,7 +98,7 @@ impl SendQueue {
         }
     }
 
-    /// Queues a copy of `frame` ahead. Returns the number of waiting bytes up to its end.
+    /// Queues a copy of `frame` ahead. Returns the number of waiting bytes up to the frame's end.
     ///
     /// `is_fed` means that the last queued frame is incomplete. If sending that frame has begun, nothing can be
     /// queued ahead: the call queues nothing and returns `None`.
@@ -177,7 +177,7 @@ impl SendQueue {
     ///
     /// # Panics
     ///
-    /// If `written` exceeds the waiting bytes, which no kernel reports.
+    /// If `written` exceeds the number of waiting bytes. No kernel reports such a number.
     pub fn advance(&mut self, written: usize, pool: &mut BufferPool) {
         let Some(queue) = &mut self.queue else {
             assert!(written == 0, "the kernel wrote bytes of an empty queue");

@@ -26,7 +26,7 @@ pub(super) struct AcceptRates {
     older: HashMap<Host, Instant, KeyedState>,
     /// The moment at which `recent` was started.
     begun: Instant,
-    /// The time in which one token is added.
+    /// The time after which another token is added.
     per_token: Duration,
 }
 
@@ -110,7 +110,7 @@ mod tests {
     fn a_host_that_keeps_trying_is_admitted_at_its_rate() {
         let mut rates = rates(10);
         let granted: u32 = (0..100_000).map(|millis| taken(&mut rates, at(millis), 1)).sum();
-        assert_eq!(granted, 20 + 999, "one token is added every 100 ms, the last one after the last try");
+        assert_eq!(granted, 20 + 999, "one token is added every 100 ms: 999 tokens in 99,999 ms");
     }
 
     #[test]
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_others_does_not_reset_a_recent_host() {
+    fn a_flood_of_other_hosts_does_not_refill_the_bucket_of_a_recent_host() {
         let mut rates = rates(10);
         assert_eq!(taken(&mut rates, at(0), 50), 20);
         for bits in 2..2 + MAX_HOSTS as u32 {

@@ -11,9 +11,9 @@ use std::net::SocketAddr;
 pub(crate) enum Keep {
     /// Both links, because it is unknown whether they connect the same peers.
     Both,
-    /// Only the link that `opener` opened.
+    /// Only this link: the one that [`resolve_crossing`]'s `opener` has opened.
     This,
-    /// Only the link that the other side opened.
+    /// Only the other link: the one that the other side has opened.
     Other,
 }
 

@@ -158,7 +158,8 @@ impl Dialler {
 
     // --- Dialling ----------------------------------------------------------------------------------------------------
 
-    /// Returns the moment at which to call [`Dialler::next`] if no event happens before. A past moment means at once.
+    /// Returns the moment at which to call [`Dialler::next`] if no event happens before. A past moment means at once;
+    /// `None` means that only an event can make a dial possible.
     pub(crate) fn next_at(&self) -> Option<Instant> {
         if !self.wants_peer() && !self.may_lack_slot() {
             return None;
@@ -545,7 +546,7 @@ impl Dialler {
         self.book_changed();
     }
 
-    /// Allows another draw, because the book has new addresses or a ban has ended.
+    /// Allows another draw at once, for example because the book has new addresses or a ban has ended.
     pub(crate) const fn book_changed(&mut self) {
         self.book_retry_at = Instant::ZERO;
     }

@@ -71,8 +71,8 @@ impl Seeds {
         self.default_port = config.default_port;
     }
 
-    /// Returns the first moment at which a query is due or is abandoned. `is_hungry` is the result of
-    /// [`Dialler::lacks_candidates`](super::Dialler::lacks_candidates).
+    /// Returns the first moment at which a query is due or is abandoned; `None` if there is no seed.
+    /// `is_hungry` is the result of [`Dialler::lacks_candidates`](super::Dialler::lacks_candidates).
     pub(crate) fn next_at(&self, is_hungry: bool) -> Option<Instant> {
         let given_up = self.seeds.iter().filter_map(Seed::given_up_at).min();
         self.seeds.iter().map(|seed| seed.due_at(is_hungry)).chain(given_up).min()
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unanswered_query_is_repeated_and_a_late_reply_ignored() {
+    fn an_unanswered_query_is_repeated_and_its_late_reply_is_ignored() {
         let mut seeds = Seeds::new(&config(&["a.example"]), Network::Mainnet);
         let late = seeds.next(START, true).unwrap().query;
         let query = seeds.next(START.plus(MIN_SEED_INTERVAL), true).unwrap().query;

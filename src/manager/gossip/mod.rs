@@ -1,7 +1,7 @@
 //! Gossip: addresses that peers send, the limits on storing them, and the replies to peers that request addresses.
 //!
 //! Every dialled peer is sent one `getaddr`. A dialled peer may add as many addresses as one reply holds, and one more
-//! every ten seconds. From any other peer only an address of its own host is accepted. An accepted address is stored in
+//! every ten seconds. From any other peer, only the peer's own IP address is accepted. An accepted address is stored in
 //! the book as unknown, if its [slot](slots) is free or the slot's holder may be displaced. One source therefore
 //! reaches at most 1/64 of the book, however often it sends or reconnects, and no number of addresses from gossip
 //! displaces a valid peer. These limits hold within one run of the loop, because the book on disk does not store the

@@ -69,7 +69,7 @@ pub struct BookContents {
 enum Refusal {
     /// The file is not a book.
     Unfit(Unfit),
-    /// The file may be a book.
+    /// Opening the file failed, but the file may be a book.
     Failed(StoreError),
 }
 
@@ -77,14 +77,13 @@ impl RedbStore {
     /// Opens the book in the file `path`. Creates one if there is none, or if the existing one had to be set aside.
     ///
     /// A symbolic link is followed. In addition to the book there may be the files `<name>.lock`, temporarily
-    /// `<name>.new`, and damaged books set aside: at most [`MAX_BOOK_SET_ASIDE`](crate::limits::MAX_BOOK_SET_ASIDE)
-    /// files.
+    /// `<name>.new`, and at most [`MAX_BOOK_SET_ASIDE`](crate::limits::MAX_BOOK_SET_ASIDE) books that were set aside.
     ///
     /// # Errors
     ///
     /// [`StoreError::Unfit`] if the file never was a book; [`StoreError::InUse`] if another store has it open;
-    /// [`StoreError::File`] if the system reports an error, or if too many files are already set aside. The file's
-    /// content is then kept.
+    /// [`StoreError::File`] if the system reports an error, or if too many files are already set aside. In all
+    /// these cases the file's content is kept.
     pub fn open(path: impl Into<PathBuf>) -> Result<(Self, Opened), StoreError> {
         let path = follow(path.into())?;
         match judge(&path)? {

@@ -20,7 +20,7 @@ const MAX_ANNOUNCED: u64 = 2 * 1024 * 1024;
 const MAX_SPARES: usize = 64;
 const MAX_SPARE_ROOM: usize = 4 * 1024;
 
-/// A whole frame with a correct checksum.
+/// A whole frame. Its checksum is correct, unless its header is extended and has none.
 #[derive(Debug)]
 pub(super) struct Message<'a> {
     pub(super) command: [u8; 12],

@@ -74,7 +74,7 @@ fn waiting_connections_are_known_or_announced(sight: &SweepSight<'_>) -> Result<
     ensure(lost.is_none(), || format!("{lost:?} is neither known nor announced"))
 }
 
-/// Checks the links together with their ends in the kernel: no such pair may break a rule.
+/// Checks each link together with its end in the kernel. Returns an error if `breaks` returns `true` for any such pair.
 fn none_with(sight: &SweepSight<'_>, breaks: fn(&LinkReport, &EndView) -> bool) -> Result<(), String> {
     let mut ends: Vec<&EndView> = sight.host.ends.iter().collect();
     ends.sort_unstable_by_key(|end| end.link);

@@ -127,7 +127,7 @@ fn req_e38_each_kind_of_mismatch_has_its_own_ban_reason() {
 }
 
 #[test]
-fn req_e38_a_ban_for_a_wrong_agent_holds_from_the_close_on() {
+fn req_e38_a_ban_for_a_wrong_agent_begins_before_the_connection_is_closed() {
     let mut managed = ManagedWorld::new(manager());
     let mut stranger = Stranger::new(&managed.world);
     for link in 0..2 {
@@ -297,7 +297,7 @@ fn many_wrong_checksums_in_quick_succession_are_charged() {
 }
 
 #[test]
-fn trusted_peers_are_not_charged_and_not_banned_and_are_accepted_from_a_banned_host() {
+fn trusted_peers_are_never_charged_and_are_accepted_even_from_a_banned_host() {
     let trusted = vec![(THEIRS, 32)];
     let mut managed = ManagedWorld::new(manager().with_trusted(trusted));
     let mut stranger = Stranger::new(&managed.world);
@@ -331,7 +331,7 @@ fn req_e38_a_stored_ban_holds_and_an_expired_one_is_dropped() {
 }
 
 #[test]
-fn three_thousand_bans_that_end_at_once_are_all_reported() {
+fn the_ends_of_three_thousand_simultaneous_bans_are_all_reported() {
     let mut managed = ManagedWorld::new(manager());
     for host in 0..3_000_u16 {
         let [high, low] = host.to_be_bytes();

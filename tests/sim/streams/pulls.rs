@@ -1,4 +1,5 @@
-//! The pull step: a handler that asks for a peer's free room is offered the room once, and may then send as many bytes.
+//! The pull step: a handler that asks for a peer's free room is offered the room once, and may then send that many
+//! bytes.
 
 use super::{Room, Task, feed_whole, opaque, pattern, waiting};
 use bytes::Bytes;

@@ -1,7 +1,7 @@
 //! A frame with a basic or extended header and any claimed length is read as specified, whether its payload is
 //! buffered, streamed or discarded. The memory of a buffered payload is bounded by the bytes received, not by the
 //! length claimed; a streamed or discarded payload uses no memory. A length above the limit is refused as soon as the
-//! header is complete. A block parser finds the same contents in chunks as a reader of the whole block.
+//! header is complete. A parser that receives a block in chunks finds the same contents as a reader of the whole block.
 
 use crate::framer::{MAX_RECORD_BYTES, read_and_forget};
 use crate::tape::Tape;

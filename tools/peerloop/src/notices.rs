@@ -17,7 +17,7 @@ use std::time::Duration;
 /// An event for the main thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Notice {
-    /// A signal arrived. It requests a stop, unless it is a SIGHUP and the command reads its settings again on it.
+    /// A signal arrived. Every signal requests a stop, except a SIGHUP to a command that then reads its settings again.
     Stop(Stop),
     /// A thread that [`Notices::spawn`] started has ended, for any reason.
     Ended,
@@ -37,8 +37,8 @@ impl Notices {
         Self::listening_for(&not_ignored(&[SIGINT, SIGTERM, SIGHUP]))
     }
 
-    /// Listens for signals from now on, as [`Notices::new`] does, but also for a SIGHUP that was ignored. Only commands
-    /// that continue after a SIGHUP use this function.
+    /// Listens for signals from now on, as [`Notices::new`] does, but for SIGHUP even if SIGHUP was ignored when the
+    /// program started. Only commands that continue after a SIGHUP use this function.
     pub(crate) fn with_hang_ups() -> Result<Self, Failure> {
         let mut signals = not_ignored(&[SIGINT, SIGTERM]);
         signals.push(SIGHUP);
@@ -91,8 +91,8 @@ impl Notices {
 /// Whether the handlers of [`end_by_signals_as_init`] end the program: true until a [`Notices`] listens for signals.
 static ENDS_AT_ONCE: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| Arc::new(AtomicBool::new(true)));
 
-/// Makes signals end the program at once, with their exit codes, if it is process 1 of a container: the system
-/// ignores signals to process 1 that have no handler. The handlers do nothing once a [`Notices`] listens.
+/// Makes signals end the program at once, with their exit codes, if the program is process 1 of a container: the
+/// system ignores signals to process 1 that have no handler. The handlers do nothing once a [`Notices`] listens.
 ///
 /// No thread is needed, so the program still has a single thread when it prepares its descriptors and its allocator.
 pub(crate) fn end_by_signals_as_init() -> Result<(), Failure> {

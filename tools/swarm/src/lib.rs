@@ -47,8 +47,8 @@ pub struct Outcome {
     pub violations: Vec<Violation>,
     /// The situations that the run met.
     pub marks: Marks,
-    /// For each troop, one hash per honest peer, of the messages that the peer received before the faults ended.
-    /// Empty for a managed world.
+    /// For each troop (the peers on one host), one hash per honest peer. It covers the messages that the peer received
+    /// before the faults ended. Empty for a managed world.
     pub received: Vec<Vec<u64>>,
 }
 

@@ -66,8 +66,9 @@ impl Candidate {
 
 /// Returns the peer to close, if there is one.
 ///
-/// Peers that are closing are not candidates. If there are more than [`MAX_EVICTION_CANDIDATES`] eligible peers, only
-/// the first are considered. The candidates' order must therefore be unpredictable, like the order of [`rows`].
+/// `candidates` must not contain peers that are closing. If more than [`MAX_EVICTION_CANDIDATES`] peers are eligible,
+/// only the first of them are considered. The candidates' order must therefore be unpredictable, like the order of
+/// [`rows`].
 pub(crate) fn choose(candidates: impl Iterator<Item = Candidate>, state: KeyedState) -> Option<PeerId> {
     let may_go = candidates.filter(Candidate::may_go).take(MAX_EVICTION_CANDIDATES);
     let mut left: Vec<(u64, Candidate)> = may_go.map(|peer| (state.hash_one(peer.group), peer)).collect();

@@ -1,4 +1,5 @@
-//! Checks that each record is in the order of its state, under arbitrary events, fixed lists and modes.
+//! Checks that each address is in the one collection that its record's state requires: its family's queue, the set of
+//! waiting addresses, or none. The events, fixed lists and modes are arbitrary.
 
 use super::*;
 use crate::address::Host;
@@ -98,7 +99,7 @@ fn take(scene: &mut Scene, step: Step, live: &mut Vec<SocketAddr>) {
 
 proptest! {
     #[test]
-    fn each_record_is_in_the_order_of_its_state_after_any_change_of_list(
+    fn each_address_is_in_the_collection_of_its_state_after_any_event(
         steps in proptest::collection::vec(any_step(), 1..150),
     ) {
         let mut scene = Scene::normal(&peers());

@@ -1,5 +1,5 @@
-//! Peers that occupy memory and timers: they begin a message and do not finish it, or do not read the replies to their
-//! requests.
+//! Peers that occupy memory and timers, for example with messages that they send slowly or never finish, or with
+//! replies that they do not read.
 
 use super::super::reference::nonce_frame;
 use super::attack::{Attack, Manners, Next, Scene, millis, secs};

@@ -273,7 +273,8 @@ fn drawn() -> ManagerSummary {
     ManagerSummary { slots_in_use: 1, max_slots: 1, target: 1, drawn: vec![draw], ..ManagerSummary::default() }
 }
 
-/// Records that a dial received no reply in time. The address then pauses for this long.
+/// Records that a dial received no reply in time. The event reports `failures` consecutive failures and a next dial
+/// after `pause`.
 fn fail(ledger: &mut Ledger, failures: u32, pause: Duration) {
     manage(ledger);
     let (address, reason) = (there(), CloseReason::TimedOut(Deadline::Connect));

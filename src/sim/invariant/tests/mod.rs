@@ -345,7 +345,7 @@ fn a_sweep_finds_nothing_in_correct_states() {
 }
 
 #[test]
-fn a_decided_connect_without_an_event_is_reported() {
+fn a_connect_that_has_ended_without_an_event_is_reported() {
     let mut scene = Scene::new();
     scene.put(ConnectionState::Connecting);
     assert_eq!(scene.broken().iter().map(|(number, _)| *number).collect::<Vec<_>>(), [8]);

@@ -38,7 +38,7 @@ pub(crate) fn watch(
                 return Ok((watch.stops, None));
             }
             Some(Notice::Stop(stop)) if !watch.stops.note(stop) => {
-                progress.show("stopping: waiting for the last pongs; send it again to stop at once");
+                progress.show("stopping: waiting for the last pongs; send the signal again to stop at once");
                 // The request fails only if the loop has already ended.
                 let _ = handle.request(GeneratorRequest::Finish);
             }

@@ -42,7 +42,7 @@ enum Verdict {
     Unknown,
     /// The wanted peers work, but not as well as they could, or not in every case.
     Warning,
-    /// The wanted number of peers cannot work.
+    /// This machine cannot hold the wanted peers.
     Problem,
 }
 

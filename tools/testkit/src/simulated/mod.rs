@@ -74,8 +74,8 @@ pub struct Closed {
 pub struct Player {
     pub journal: Rc<RefCell<Journal>>,
     pub dials: Vec<SocketAddr>,
-    /// The moment at which all ready peers are pinged next, the pause until the following such moment, and the number
-    /// of remaining moments.
+    /// The moment at which all ready peers are pinged next, the pause between two such moments, and the number of
+    /// remaining moments.
     pub pinging: Option<(Instant, Duration, u32)>,
     /// The address that is dialled whenever a connection has closed.
     pub redials: Option<SocketAddr>,
@@ -274,7 +274,7 @@ impl Stage {
         assert_eq!(Driver::new(&self.world).run_until(until, actors).unwrap(), RunOutcome::TimeOver);
     }
 
-    /// Returns all bytes that arrive at `peer` at this moment, including those sent as it reads.
+    /// Returns all bytes that arrive at `peer` at this moment, including those sent while the peer reads.
     pub fn receive_all(&mut self, peer: &mut RawPeer) -> Vec<u8> {
         let mut received = Vec::new();
         loop {
@@ -358,7 +358,8 @@ impl Stage {
         pending.unwrap().try_take().unwrap().expect("the loop has answered")
     }
 
-    /// Asserts that the peer is closed exactly at `moment` because of `deadline`, and no peer is closed before.
+    /// Asserts that no peer is closed before `moment`, and that exactly one peer is closed at `moment`, because of
+    /// `deadline`.
     pub fn assert_closed_at(&mut self, moment: Duration, deadline: Deadline) {
         self.run_to(moment - Duration::from_nanos(1));
         assert_eq!(self.node.seen().closed, [], "closed too early");

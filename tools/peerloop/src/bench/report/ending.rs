@@ -118,7 +118,7 @@ fn node_gone(failure: &load::Failure, targets: &[TargetReport]) -> Option<&'stat
     (is_closed && targets.iter().any(is_gone)).then_some("did the node stop? all its peers were lost")
 }
 
-/// Describes the most frequent cause of failed connections, with the number of connections that it closed.
+/// Describes the most frequent cause of failed connections, with the number of connections that failed for it.
 fn first_cause(report: &Report) -> String {
     match report.failures.first() {
         Some(failure) => {
