@@ -1,4 +1,5 @@
-//! Keeps connections to a list of nodes and to no others. The manager dials, restarts and backs off by itself.
+//! Keeps connections to a list of nodes and to no others. The manager dials them, dials again after a lost connection,
+//! and backs off after a failed dial.
 //!
 //! Run `cargo run --example fixed_peers`, or append a network and nodes, for example
 //! `mainnet 192.0.2.1:8333 192.0.2.2:8333`. Without an argument it starts three nodes, stops one of them once all are

@@ -1,7 +1,7 @@
 //! Generational ids of links and peers, the poll tokens that contain them, and the lanes of composed handlers.
 //!
-//! A slot of the table is reused, but an id never is, because the slot's generation rises each time it is freed. An
-//! event or a timer that outlived its link is therefore recognised as stale and does not reach the slot's new user.
+//! A slot of the table is reused, but an id never is, because the slot's generation rises each time the slot is freed.
+//! An event or a timer that outlived its link is therefore recognised as stale and does not reach the slot's new user.
 
 use crate::limits::MAX_HANDLER_DEPTH;
 use std::fmt;

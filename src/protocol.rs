@@ -239,7 +239,7 @@ impl CommandName {
     ///
     /// # Panics
     ///
-    /// If `text` has more than twelve bytes, at compile time in a constant.
+    /// If `text` has more than twelve bytes. In a constant, this is a compile error.
     pub const fn new(text: &str) -> Self {
         let text = text.as_bytes();
         assert!(text.len() <= 12, "a command has at most twelve bytes");
@@ -313,8 +313,8 @@ const fn indexes(factor: u64) -> Option<[u8; 1 << INDEX_BITS]> {
     Some(by_hash)
 }
 
-/// Returns whether the bytes of `word`, the most significant first, are printable up to a point from which all are
-/// NUL.
+/// Returns whether the bytes of `word`, the most significant first, are printable characters and then only NULs. Either
+/// part may be empty.
 #[inline]
 const fn is_text_before_nul(word: u64) -> bool {
     // All bytes are checked at once, because this runs for every message. As long as no byte has its highest bit set,
@@ -324,7 +324,8 @@ const fn is_text_before_nul(word: u64) -> bool {
     let has_delete_or_above = (word | word.wrapping_add(ONES)) & HIGHEST_BITS != 0;
     let printable = word.wrapping_add(0x60 * ONES) & HIGHEST_BITS;
     let nul = HIGHEST_BITS & !word.wrapping_add(0x7f * ONES);
-    // The addition clears the marks of the NULs at the end, and keeps the mark of every NUL before another byte.
+    // The addition clears the marks of the NULs at the end, and keeps the mark of every NUL that precedes another
+    // character.
     let nul_before_text = (nul | (0x7f * ONES)).wrapping_add(1) & nul;
     !has_delete_or_above && printable ^ nul == HIGHEST_BITS && nul_before_text == 0
 }
@@ -380,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn every_pair_of_bytes_at_every_position_follows_the_rule() {
+    fn is_well_formed_follows_the_nodes_rule_for_every_pair_of_bytes_at_every_position() {
         for (first, second) in (0..=255).flat_map(|first| (0..=255).map(move |second| (first, second))) {
             for at in 0..11 {
                 for (before, behind) in [(b'a', 0), (b'a', b'z'), (0, 0), (b'~', 0)] {

@@ -1,4 +1,4 @@
-//! The manager's dial mode: it dials peers from the book, or a fixed list.
+//! Dial modes: the manager dials either peers from the book or a fixed list.
 //!
 //! A [`DialMode`] is a plain value. [`ManagerConfig`](super::ManagerConfig) has the related limits.
 

@@ -106,8 +106,8 @@ impl Closing<'_> {
     }
 }
 
-/// Returns the final state of a connection that was in `state`. Only an open connection can end as rejected. A
-/// connection that is still connecting ends as failed instead. A final state does not change.
+/// Returns the final state of a connection that was in `state`. A connection can end as rejected only once TCP has
+/// connected. If it is still connecting, it ends as failed instead. A final state does not change.
 fn end_of(state: ConnectionState, end_state: EndState) -> ConnectionState {
     match (state, end_state) {
         (ConnectionState::Disconnected | ConnectionState::Rejected | ConnectionState::Failed, _) => state,
@@ -126,7 +126,7 @@ mod tests {
     use crate::peer::ConnectionType;
 
     #[test]
-    fn every_reason_can_close_a_connection_in_any_open_state() {
+    fn every_reason_can_close_a_connection_in_any_state_that_is_not_final() {
         use ConnectionState::{AwaitingHandshake, Connected, Connecting};
         for reason in one_of_each() {
             for state in [Connecting, AwaitingHandshake, Connected] {

@@ -15,7 +15,7 @@ use crate::protocol::CommandName;
 use crate::state::LoopState;
 use crate::wire::AddressesRef;
 
-/// Asks a ready peer for addresses, if this side dialled the peer and has not asked it before.
+/// Asks a ready peer for addresses, once, if gossip is on and this side dialled the peer.
 pub(super) fn ask_for_addresses(id: LinkId, state: &mut LoopState) {
     let LoopState { links, manager, clocks, .. } = state;
     let (Some(manager), Some(link)) = (manager, links.table.get(id)) else { return };

@@ -4,19 +4,19 @@
 
 use std::fmt;
 
-/// The reason for the ban of a host.
+/// The reason for a host's ban.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum BanReason {
-    /// Its messages belong to another network.
+    /// The host's messages belong to another network.
     NetworkMismatch,
-    /// Its user agent belongs to another blockchain's node.
+    /// The host's user agent belongs to another blockchain's node.
     BlockchainMismatch,
-    /// Its user agent is banned by configuration.
+    /// The host's user agent is banned by configuration.
     BannedUserAgent,
-    /// It misbehaved: one severe violation, or too many points.
+    /// The host misbehaved: one severe violation, or too many points.
     Misbehavior,
-    /// The embedder requested it.
+    /// The embedder requested the ban.
     Manual,
 }
 

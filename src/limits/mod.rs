@@ -44,7 +44,7 @@ const _: () = {
     );
     assert!(
         MIN_SEND_STALL_BYTES < UNREAD_REPLIES_PAUSE_BYTES,
-        "a peer whose input is held must have more to read than the minimum"
+        "a peer whose input is paused must have more unread bytes than the stall check requires it to read"
     );
     assert!(BODY_REFILL_BYTES < MAX_BODY_WAITING_BYTES, "a handler asked to feed more must have room");
     assert!(WHEEL_SLOTS.is_power_of_two(), "the number of slots must be a power of two, because the wheel masks ticks");

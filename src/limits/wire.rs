@@ -11,14 +11,14 @@ pub const MAX_LEGACY_PAYLOAD_BYTES: u64 = 1_048_576;
 pub const MAX_PAYLOAD_BYTES: u64 = 2_097_152;
 /// Largest payload of `tx` and `datareftx`.
 pub const MAX_TX_PAYLOAD_BYTES: u64 = 1_000_000_000;
-/// Default size of the largest payload of `block`, `cmpctblock`, `blocktxn` and `hdrsen`: the node's default maximum
-/// block size.
+/// Default payload limit of `block`, `cmpctblock`, `blocktxn` and `hdrsen`: the node's default maximum block size.
 pub const MAX_BLOCK_PAYLOAD_BYTES: u64 = i64::MAX as u64;
 /// Divisor in the node's rule for the largest `getblocktxn`: `maximum block size / 215 * 6 + 24`.
 pub const GETBLOCKTXN_BLOCK_SHARE_BYTES: u64 = 215;
-/// Largest value of a received CompactSize that is accepted (SV Node 1.2.2, serialize.h MAX_SIZE).
+/// Largest value that is accepted in a received CompactSize (SV Node 1.2.2, serialize.h MAX_SIZE).
 pub const MAX_COMPACT_SIZE: u64 = 0xffff_ffff;
-/// Our messages may exceed our own payload limit by up to this factor, if the peer accepts them, as in SV Node 1.2.2.
+/// Our messages may be up to this many times as long as our own payload limit, if the peer accepts them (as in SV Node
+/// 1.2.2).
 pub const SEND_LIMIT_FACTOR: u64 = 4;
 /// Maximum length of a user agent in `version`.
 pub const MAX_USER_AGENT_BYTES: usize = 256;

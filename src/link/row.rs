@@ -37,7 +37,7 @@ pub(crate) struct Link {
     pub(crate) hold: Hold,
     /// Whether the arriving message is only for subscribers or the peer manager, because the handler declined it.
     pub(crate) declined: bool,
-    /// The code of the peer's last message, if that message was a `reject`. No code is 0.
+    /// The code of the peer's last message, if that message was a `reject` with a code other than 0.
     pub(crate) reject_code: Option<NonZeroU8>,
     /// The lower of the peer's protocol version and ours. Before the peer's version is known, this is the version
     /// that we have sent, if any.

@@ -200,7 +200,8 @@ pub struct OutgoingReport {
     pub is_fed: bool,
 }
 
-/// The values that never change once a peer is ready, except for the limit that its only `protoconf` sets.
+/// The values agreed with a peer. Once the peer is ready they never change, except that its only `protoconf` sets the
+/// payload limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Agreed {
     /// The lower of both protocol versions; 0 before the peer's is known.
@@ -216,7 +217,7 @@ pub struct Agreed {
 /// One listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenerReport {
-    /// The index in its events.
+    /// The listener's index, which its readiness events carry.
     pub index: u32,
     /// Whether connections may wait to be accepted.
     pub is_ready: bool,

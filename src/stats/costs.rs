@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn queueing_time_counts_once_and_runs_while_the_queue_is_not_empty() {
+    fn queueing_time_runs_exactly_while_the_queue_is_not_empty() {
         let mut costs = Costs::default();
         let peer = LinkId::new(0, 5);
         let queued = |costs: &Costs, now| costs.of(peer, at(now)).queued.as_nanos();

@@ -116,7 +116,7 @@ impl RejectCode {
     pub const CHECKPOINT: Self = Self(0x43);
     /// The node is too busy to handle the message.
     pub const TOO_BUSY: Self = Self(0x44);
-    /// The peer sends too much.
+    /// The `reject`'s receiver sends too much.
     pub const RATE_EXCEEDED: Self = Self(0x45);
     /// A stream could not be set up.
     pub const STREAM_SETUP: Self = Self(0x60);

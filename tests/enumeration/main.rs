@@ -1,9 +1,9 @@
 //! Makes every network call fail once with each of its errors, at each of its first [`MAX_CALLS`] occurrences.
 //!
 //! A [`Life`] is a short scenario of one loop. It runs once without a fault, to count its calls, and then once for
-//! each site, error and occurrence. After any failure, every invariant holds, at most one peer is lost, later peers
-//! are served, and the loop stops cleanly. Only a failed wait may end the loop, which must then release everything.
-//! The test prints the occurrences that no life reaches.
+//! each site (kind of call), error and occurrence. After any failure, every invariant holds, at most one peer is lost,
+//! later peers are served, and the loop stops cleanly. Only a failed wait may end the loop, which must then release
+//! everything. The test prints the occurrences that no life reaches.
 
 #![expect(clippy::unwrap_used, reason = "a failure in a helper fails its test")]
 
@@ -149,7 +149,7 @@ fn die(stage: Stage) -> Result<(), String> {
     ensure(left == (OWN_DESCRIPTORS, 0, 0), || format!("the failed loop has not released everything: {left:?}"))
 }
 
-/// Checks that the fault has happened, and that it has changed the life's outcome no more than it may.
+/// Checks that the fault has happened, and that the fault has changed the life's outcome no more than is allowed.
 fn compare(fault: Fault, sound: &Lived, lived: &Lived) -> Result<(), String> {
     let has_failed = lived.calls[fault.site as usize] >= fault.nth_call;
     ensure(has_failed, || "the call was never made".to_owned())?;

@@ -166,7 +166,7 @@ fn a_body_below_its_minimum_rate_is_overdue_after_one_window() {
 }
 
 #[test]
-fn the_minimum_rate_follows_the_rules() {
+fn the_minimum_rate_is_configurable() {
     for (least, bytes_per_sec, is_overdue) in
         [(1, 1, false), (5_000, 4_999, true), (5_000, 5_000, false), (0, 1, false), (u64::MAX, 5_000, true)]
     {

@@ -13,7 +13,7 @@ const MAX_FIELDS: usize = 4;
 /// The files that still break this rule. Lines may only be removed.
 pub(crate) const KNOWN: &[&str] = &[];
 
-/// Returns each file's last breach. Its key is the file's path.
+/// Returns each file's last breach, by the file's path.
 pub(crate) fn check(sources: &[Source]) -> BTreeMap<String, Violation> {
     let library = Library::new(sources);
     let breaches = library.modules().flat_map(|(_, file)| {

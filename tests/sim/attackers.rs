@@ -75,7 +75,8 @@ fn play(attack: &'static Attack, dialler: Dialler, conditions: Conditions) -> Ou
 }
 
 /// Returns a description of the outcome unless the loop reacted as the attack declares, answered the last ping of an
-/// attacker that it must keep, and answered the honest peer's pings.
+/// attacker that it must keep, and answered the honest peer's pings. The attacker that reads a byte at a time needs no
+/// answer to its last ping.
 fn fault(attack: &'static Attack, dialler: Dialler, conditions: Conditions) -> Option<String> {
     let outcome = play(attack, dialler, conditions);
     let Outcome { judgement, record, closed, honest } = &outcome;

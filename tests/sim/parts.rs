@@ -9,8 +9,8 @@ use peerloop_testkit::bytes::{frame, frames};
 use peerloop_testkit::simulated;
 use peerloop_testkit::simulated::{Player, RawPeer, Stage};
 
-/// Maximum number of items in one message, which is (limit - 8) / 36. `BEFORE` applies before the peer's `protoconf`,
-/// and `AFTER` after SV Node's default `protoconf`.
+/// Maximum number of items in one message: (L - 8) / 36, where L is the peer's payload limit in bytes. `BEFORE` applies
+/// before the peer's `protoconf`, and `AFTER` applies after SV Node's default `protoconf`.
 const BEFORE: usize = 29_126;
 const AFTER: usize = 58_254;
 

@@ -1,5 +1,5 @@
-//! A new configuration for a loop with live peers: each field has its reported effect, a lower limit closes no peer,
-//! and a refused or trial update changes nothing.
+//! A new configuration for a loop with live peers: each field has the effect that the update reports, a lower limit
+//! closes no peer, and a refused or trial update changes nothing.
 
 use peerloop::api::Event;
 use peerloop::config::{Effect, Field, UpdateError, VersionRules};

@@ -1,6 +1,6 @@
 //! Subscriptions and replies: checked against models, and with real threads and tasks on both ends.
 
-#![allow(clippy::disallowed_methods, reason = "the tests run listeners on threads")]
+#![allow(clippy::disallowed_methods, reason = "the tests run subscribers on threads")]
 
 mod model;
 mod replies;

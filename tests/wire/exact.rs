@@ -137,7 +137,7 @@ fn req_e48_versions_decode_and_encode_exactly() {
 }
 
 #[test]
-fn a_node_that_echoes_an_association_id_sends_123_bytes() {
+fn a_version_that_echoes_an_association_id_has_123_bytes() {
     let mut expected = hex(vectors::NODE_VERSION).split_off(24);
     assert_eq!(expected.pop(), Some(0), "the recorded id is empty");
     expected.extend(hex("1100101112131415161718191a1b1c1d1e1f"));

@@ -50,7 +50,7 @@ fn the_proof_in_a_block_of_five_transactions_has_three_nodes() {
     let proof = MerkleProof::from_parts(0, ProofSubject::Txid(txids[0]), target, branch);
     let proven = ProvenTx { tx: txs[0].clone(), proof: proof.clone() };
     assert!(proven.as_ref().is_proven_by(&header));
-    assert!(!proven.as_ref().is_proven_by(&BlockHeader { nonce: 0, ..header }), "another block");
+    assert!(!proven.as_ref().is_proven_by(&BlockHeader { nonce: 0, ..header }), "the proof is for a different block");
     let other = ProvenTx { tx: txs[1].clone(), proof };
     assert!(!other.as_ref().is_proven_by(&header), "the proof is for a different transaction");
 }
@@ -79,7 +79,7 @@ fn a_message_without_headers_is_valid() {
 }
 
 #[test]
-fn any_byte_but_zero_is_true() {
+fn a_flag_byte_other_than_zero_is_true() {
     let mut payload = known_payload("hdrsen");
     payload[1 + 80 + 1] = 0x7f;
     payload[1 + 80 + 2] = 0x80;

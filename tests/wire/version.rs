@@ -1,4 +1,4 @@
-//! `version`: every tail, every truncation, every limit, and claims that are absurd but legal.
+//! `version`: every number of optional fields, every truncation, every limit, and claims that are absurd but legal.
 
 use peerloop::error::WireError;
 use peerloop::protocol::CommandName;
@@ -113,7 +113,7 @@ fn a_user_agent_has_at_most_256_bytes() {
     assert_eq!(version.user_agent.as_deref(), Some(&[0xff; 256][..]));
     assert_eq!(encode(&version)[80..], longest);
     assert_eq!(with_tail(80, &[&[0xfd, 1, 1][..], &[b'a'; 257]].concat()), Err(TOO_LONG));
-    assert_eq!(with_tail(80, &[0xfd, 1, 1]), Err(TOO_LONG), "the length is checked although its bytes are missing");
+    assert_eq!(with_tail(80, &[0xfd, 1, 1]), Err(TOO_LONG), "the length is checked although the user agent is missing");
     assert_eq!(with_tail(80, &longest[..258]), Err(TRUNCATED));
     assert_eq!(with_tail(80, &[0xfd, 2, 0, b'a', b'a']), Err(NON_CANONICAL));
     assert_eq!(with_tail(80, &[0xff; 9]), Err(OVERLONG));

@@ -55,7 +55,7 @@ pub(super) fn peer_value(peer: &KnownPeer) -> Vec<u8> {
     value
 }
 
-/// Decodes the peer of a record; `None` if it is invalid.
+/// Decodes a record's peer. Returns `None` if the record is invalid.
 pub(super) fn peer(key: &[u8], value: &[u8]) -> Option<KnownPeer> {
     let mut key = reader(key);
     let ip = match key.u8().ok()? {
@@ -94,7 +94,7 @@ pub(super) fn ban_value(ban: &Ban) -> Vec<u8> {
     value
 }
 
-/// Decodes the ban of a record; `None` if it is invalid.
+/// Decodes a record's ban. Returns `None` if the record is invalid.
 pub(super) fn ban(key: &[u8], value: &[u8]) -> Option<Ban> {
     let mut key = reader(key);
     let host = match key.u8().ok()? {

@@ -156,7 +156,7 @@ pub(super) fn set_aside(path: &Path, why: Unfit) -> Result<SetAside, StoreError>
 
 /// Makes a rename in the folder of `path` survive a power failure.
 pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
-    // On other systems a folder cannot be opened, and a rename is durable by itself.
+    // On systems other than Unix a folder cannot be opened, and a rename is durable by itself.
     if cfg!(unix) {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
         File::open(folder)?.sync_all()?;

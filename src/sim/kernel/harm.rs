@@ -5,7 +5,7 @@ use super::host::{Draw, OWN_DESCRIPTORS, stream_of};
 use crate::sim::connection::{Connection, EndId, Side};
 use crate::sim::faults::Site;
 
-/// The purpose number of a host's first stream for faults. Each site has a stream of its own.
+/// The purpose, in [`stream_of`], of a host's first random stream for faults. Each site's faults have their own stream.
 const FIRST_FAULT_STREAM: usize = 16;
 
 impl Kernel {

@@ -53,7 +53,7 @@ fn req_e20_after_an_outage_of_any_length_all_peers_are_back_within_15_minutes_an
 }
 
 #[test]
-fn req_e20_a_stalled_handshake_backs_off_like_a_refused_dial() {
+fn req_e20_a_stalled_handshake_has_the_same_backoff_as_a_refused_dial() {
     let mut managed =
         ManagedWorld::at(World::new(1, Instant::ZERO), manager().with_target_peers(1), Watcher::default());
     let mut stranger = Stranger::new(&managed.world);

@@ -1,6 +1,6 @@
 //! Numbers with units, as people type and read them.
 //!
-//! A duration always has its unit, a rate is per second unless it names another unit, a count may end in `k` or `m`.
+//! A duration always has its unit. A rate is per second unless it names another unit. A count may end in `k` or `m`.
 //! Nothing is guessed: an invalid text is refused with the reason or with an example of a valid one.
 
 use peerloop::load::Rate;

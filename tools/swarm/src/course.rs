@@ -23,7 +23,7 @@ pub(super) struct Course {
     pub(super) violations: Vec<Violation>,
     /// Whether the run may continue; false once anything has ended it early.
     pub(super) is_running: bool,
-    /// Whether the run was ended because it exceeded its patience.
+    /// Whether `patience` ended the run: the world's hosts made too many calls, or an abort was requested.
     pub(super) is_given_up: bool,
     pub(super) began: Instant,
     world: World,

@@ -252,7 +252,7 @@ impl Scenario {
         self.faults.is_empty() && is_ample && self.deeds.iter().all(is_still)
     }
 
-    /// Returns whether the honest peers must receive the same messages without the hostile peers.
+    /// Returns whether the honest peers must receive the same messages with and without the hostile peers.
     pub fn is_comparable(&self) -> bool {
         let is_ordered = matches!(self.poller, Poller::Linux | Poller::Mean)
             && matches!(self.crowd_poller, Poller::Linux | Poller::Mean);

@@ -82,7 +82,7 @@ pub enum Step {
         now: Moment,
         limit: usize,
     },
-    /// Expires keys, and arms them again this many ticks after the present one.
+    /// Expires keys, and arms them again `later` ticks after the present one.
     ExpireAndRearm {
         now: Moment,
         limit: usize,

@@ -179,7 +179,7 @@ fn a_request_dials_a_waiting_address_early() {
 }
 
 #[test]
-fn a_requested_dial_that_says_nothing_about_its_address_keeps_the_pause() {
+fn a_requested_dial_that_fails_for_a_local_reason_keeps_the_pause() {
     let peers = private(1);
     for ended in [
         Ended::Short(Shortage::Descriptors),

@@ -47,7 +47,7 @@ enum Begins {
 pub(super) enum Manners {
     Answers,
     AnswersTwice,
-    /// Holds its pongs back until the attacker sends its last ping ([`Next::Prove`]). From then on, answers at once.
+    /// The attacker holds back its pongs until it sends its last ping ([`Next::Prove`]). After that it answers at once.
     AnswersLate,
     Silent,
 }

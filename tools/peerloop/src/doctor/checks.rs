@@ -14,8 +14,8 @@ use std::time::Duration;
 const SV_NODE_PEERS: usize = 116;
 /// Maximum number of inbound peers of an SV Node with the highest setting.
 const MAX_SV_NODE_PEERS: usize = 856;
-/// Maximum duration of one read of a good clock. A read that enters the kernel lasts longer, any other read about a
-/// tenth as long.
+/// Maximum duration of one read of a good clock. A read that enters the kernel lasts longer than this. Any other read
+/// lasts about a tenth of this.
 const MAX_CLOCK_READ: Duration = Duration::from_nanos(250);
 /// Maximum step of a good clock, because latencies are shown in microseconds.
 const MAX_CLOCK_STEP: Duration = Duration::from_micros(1);

@@ -1,8 +1,8 @@
 //! SIGHUP: the settings are read again, and the loop applies them completely or not at all.
 //!
 //! One line reports all changes by the names of their settings, or the reason why nothing has changed. The book and
-//! the metrics address never change while the program runs, and the line reports that too. The library's own line
-//! about the change is not logged.
+//! the metrics address never change while the program runs: if their settings differ, the line states that a restart is
+//! necessary. The library's own line about the change is not logged.
 
 use super::console::Console;
 use crate::exit::Failure;

@@ -73,7 +73,7 @@ fn the_addresses_are_shown_with_their_outcomes() {
 }
 
 #[test]
-fn the_network_is_read_from_the_variable() {
+fn the_network_is_read_from_the_environment() {
     let (_node, address) = Running::serve(&[]);
     let output = crate::command(&["probe", &address]).env("PEERLOOP_NETWORK", "regtest").output();
     let output = output.expect("the program starts");
