@@ -1,8 +1,8 @@
 //! The cost of framing in addition to the checksum that every message needs anyway.
 //!
-//! Each of the first three groups reads the same bytes twice: `framer` reads frames, and `checksum` only hashes their
-//! payloads, whose boundaries are known beforehand. The difference is the framer's own cost. These groups are a read
-//! block full of pings (many headers, few bytes), a read block full of inventories, and a message of 1 MiB that
+//! Each of the first three groups reads the same bytes in two ways: `framer` reads frames, and `checksum` only hashes
+//! their payloads, whose boundaries are known beforehand. The difference is the framer's own cost. These groups are a
+//! read block full of pings (many headers, few bytes), a read block full of inventories, and a message of 1 MiB that
 //! arrives in pieces of 64 KiB. This message is buffered through the read block, received directly into its buffer, or
 //! streamed. The last group compares two ways to compute the id of a transaction of 1 MiB.
 

@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     // The options that cargo adds begin with a dash.
     let named: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let Ok(mut sizes) = named.iter().map(|name| name.parse()).collect::<Result<Vec<u64>, _>>() else {
-        eprintln!("scale: the arguments are numbers of peers, not {named:?}");
+        eprintln!("scale: the arguments must be numbers of peers, not {named:?}");
         return ExitCode::from(2);
     };
     if sizes.is_empty() {

@@ -10,8 +10,8 @@
 //!
 //! Guarantees:
 //!
-//! * The first [`Wheel::expire`] that reaches a key's tick and has room for the key disarms it and returns it, once.
-//!   No key is returned early.
+//! * The first call of [`Wheel::expire`] that reaches a key's tick, and has not yet returned `limit` keys, disarms the
+//!   key and returns it. No key is returned early, or twice for one call of [`Wheel::arm`].
 //! * The order of the returned keys depends only on the calls. Keys that were armed for a tick already passed are
 //!   first. The others follow tick by tick. Keys of the same tick are in the order of arming. A call that passes more
 //!   ticks than there are slots visits each slot only once, so it returns keys of different rounds in mixed order.

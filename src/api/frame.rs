@@ -131,7 +131,7 @@ impl<'a> Chunk<'a> {
         &self.header
     }
 
-    /// Returns the part's offset in the payload.
+    /// Returns the part's offset in the payload, in bytes.
     pub fn offset(&self) -> u64 {
         self.offset
     }

@@ -121,7 +121,7 @@ pub enum Request<C> {
     TakeLatencies {
         /// The kind of latency.
         latency: Latency,
-        /// The replacement; its contents count as recorded.
+        /// The histogram that replaces the returned one. Latencies that it already contains are kept.
         spare: LatencyHistogram,
         /// Receives the histogram.
         reply: Reply<LatencyHistogram>,

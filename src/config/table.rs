@@ -1,7 +1,7 @@
 //! The single table of settings: name, type, default, effect of a change on a running loop, and range.
 //!
 //! Each row generates a field of its struct, its setter, a [`Field`], the default, the range checks, and the comparison
-//! of two configurations. The methods `validate` check the rules that compare several fields.
+//! of two configurations. The `validate` methods check the rules that compare several fields.
 
 use super::value::Value;
 use super::{DialMode, Effect};
@@ -341,7 +341,7 @@ settings! {
         /// Factor by which each further pause grows. Above 1, at most 100; default 2.
         BackoffMultiplier backoff_multiplier with_backoff_multiplier: f64 = limits::BACKOFF_MULTIPLIER, NextDials,
             (|factor| *factor > 1.0 && *factor <= 100.0, "must be above 1 and at most 100");
-        /// Maximum pause after a failed dial of an address, to which a random 0 to 25 % is added. Not below
+        /// Maximum pause after a failed dial of an address, before a random 0 to 25 % is added to the pause. Not below
         /// [`ManagerConfig::initial_backoff`]; default 10 min.
         MaxBackoff max_backoff with_max_backoff: Duration = limits::MAX_BACKOFF, NextDials;
         /// Number of failed dials after which an address in the book counts as inaccessible. 1 to 1,000; default 10.
@@ -368,8 +368,9 @@ settings! {
             (|score| (1..=1_000_000).contains(score), "must be 1 to 1,000,000");
         /// Duration of a ban for misbehavior. Over zero; default 24 h.
         BanDuration ban_duration with_ban_duration: Duration = limits::BAN_DURATION, NextBans, LONGER_THAN_ZERO;
-        /// Networks whose hosts are exempt from all caps, rates and bans. Each is an address and its prefix length in
-        /// bits. At most 1,024; default none.
+        /// Networks whose hosts are exempt from the caps per host and per range, from the limit on accepts per second,
+        /// and from scores and bans. Their peers are never evicted. [`ManagerConfig::max_peers`] applies to them too.
+        /// Each network is an address and its prefix length in bits. At most 1,024; default none.
         Trusted trusted with_trusted: Vec<(IpAddr, u8)> = Vec::new(), Now,
             (|list| list.len() <= limits::MAX_TRUSTED, "must have at most 1,024 networks"),
             (|list| list.iter().all(is_network), "must have prefixes of at most 32 bits (IPv4) or 128 bits (IPv6)");

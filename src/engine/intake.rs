@@ -248,8 +248,7 @@ impl<'a, H: Handler> Intake<'a, H> {
                 let counters = &mut state.telemetry.counters;
                 let counter = match cause {
                     DropCause::BadChecksum => return note_bad_checksum(self.id, state),
-                    // A message that the engine handles itself is discarded only if it exceeds the engine's limit for
-                    // it.
+                    // The engine buffers the messages that it handles itself, except those that exceed `own_limit`.
                     DropCause::Discarded if own_limit(header.command).is_some() => &mut counters.over_buffer_limit,
                     DropCause::MalformedCommand => &mut counters.malformed_commands,
                     DropCause::Discarded => &mut counters.discarded,

@@ -1,9 +1,9 @@
 //! The engine: one loop's links and policies, run in the steps of a turn.
 //!
-//! The engine owns the table, the wheel, the rng and every policy. It has no socket or thread, and once created it
-//! never reads a clock itself. Bytes, moments and failures are passed to it, and its output waits in lists and queues
-//! for the [`Reactor`](crate::Reactor). The same seed and the same inputs give the same outputs, byte for byte. Input
-//! from a peer never makes a call panic. A call's cost is bounded by the size of its input.
+//! The engine owns the table, the wheel, the rng and every policy. It uses no socket and no thread, and once created it
+//! never reads a clock. Bytes, moments and failures are passed to it, and its output waits in lists and queues for the
+//! [`Reactor`](crate::Reactor). The same seed and the same inputs give the same outputs, byte for byte. Input from a
+//! peer never makes a call panic. A call's cost is bounded by its input or a limit, but a shutdown visits every link.
 
 mod closing;
 mod conduct;
@@ -407,7 +407,7 @@ impl Engine {
         }
     }
 
-    /// Handles the result of a job off the loop, however late.
+    /// Handles the result of a job that ran off the loop. The result may be late.
     pub(crate) fn job_completed(&mut self, completion: Completion) {
         managing::job_completed(completion, &mut self.state);
     }

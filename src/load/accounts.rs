@@ -30,7 +30,7 @@ const MAX_UNSENT: f64 = 0.001;
 /// Maximum share of planned pings that may be outstanding at the end of the run. It applies only if more than twice
 /// as many pings are outstanding as at the middle of the run: a growing backlog means that a target falls behind.
 const MAX_BACKLOG: f64 = 0.02;
-/// Maximum number of user agents, and of failure causes, that are counted separately.
+/// Maximum number of user agents, and of failure causes, that the report lists. Later ones are omitted.
 const MAX_KINDS: usize = 64;
 
 /// The account while the load runs: a report without the values that are known only at the end.
@@ -41,8 +41,8 @@ pub(super) struct Accounts {
     timeline: Timeline,
     has_pings: bool,
     run: Option<Run>,
-    /// The number of outstanding pings at the middle of the run, `None` before the middle, and the number at the end
-    /// of the run.
+    /// The numbers of outstanding pings at the middle and at the end of the run. The first one is `None` until the
+    /// middle.
     backlog: (Option<u64>, u64),
     busy: Duration,
     spinning: Duration,
@@ -288,7 +288,7 @@ impl Accounts {
         }
     }
 
-    /// Returns whether all failures so far are of one kind and no peer is ready.
+    /// Returns whether all failures so far are of one kind and no peer has become ready.
     pub(super) fn all_failed_alike(&self) -> bool {
         self.report.peers.ready == 0 && self.report.failures.len() == 1
     }

@@ -140,8 +140,8 @@ impl MioNet {
         Ok(self)
     }
 
-    /// Waits until all batches are durable and closes the store, like dropping. Returns the id of the last batch that
-    /// was not known to be durable before the wait, if any.
+    /// Writes all remaining batches and closes the store, as dropping the network does. Returns the id of the last
+    /// batch that was not known to be durable before this call, if any.
     pub(crate) fn finish_book(&mut self) -> Result<Option<u64>, StoreError> {
         self.threads.finish_book()
     }
@@ -345,7 +345,7 @@ impl Net for MioNet {
 
     fn shut_down_writing(&mut self, link: LinkId) {
         if let Ok(socket) = self.socket(link) {
-            // The next read reports a lost connection.
+            // If the call fails, the connection is lost, and the next read reports that.
             let _ = socket.shutdown(Shutdown::Write);
         }
     }

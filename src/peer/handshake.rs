@@ -179,7 +179,7 @@ impl HandshakeState {
 ///
 /// `network` is the network with the message's magic, or `None` if the magic is the configuration's own. The user
 /// agent is checked in the form of [`Version::printable_user_agent`], so that unprintable bytes cannot hide a banned
-/// agent. A version without a user agent passes these checks.
+/// agent. A version without a user agent passes the checks of the agent.
 ///
 /// # Errors
 ///

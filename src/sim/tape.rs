@@ -200,7 +200,7 @@ impl Chance {
     ///
     /// # Panics
     ///
-    /// If `items` is empty.
+    /// If `items` is empty or has 2^32 or more items.
     pub fn pick<'a, T>(&self, items: &'a [T]) -> &'a T {
         let count = u32::try_from(items.len()).expect("there are fewer than 2^32 items");
         &items[self.below(count) as usize]

@@ -1,4 +1,4 @@
-//! Name resolution.
+//! Name resolution: the same names give the same results on every kernel.
 
 use crate::stage::{Seen, on_every_kernel};
 use std::io::ErrorKind;

@@ -56,7 +56,7 @@ fn fault_e17_an_occupied_port_is_not_fatal_and_is_bound_once_it_is_free() {
     until(&mut reactor, "the loop accepts", |reactor| reactor.stats().counters.accepted == 1);
 }
 
-/// The real kernel, except that it cannot report the addresses of the first `left` connections, as if their address
+/// The real kernel, except that it cannot report the addresses of the next `left` connections, as if their address
 /// family were unknown.
 struct Nameless {
     net: MioNet,

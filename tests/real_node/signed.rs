@@ -1,4 +1,4 @@
-//! Messages of miners, signed by us.
+//! Miners' messages, which the tests sign with keys of their own.
 //!
 //! The node checks the form of each message, and the signatures of a `revokemid`. It refuses a valid message only
 //! because it does not know the miner.

@@ -211,7 +211,7 @@ fn unread_pongs_pause_reading_even_if_a_message_in_parts_waits_behind_them() {
 }
 
 #[test]
-fn a_graceful_close_sends_overtaking_and_overtaken_frames() {
+fn a_graceful_close_sends_the_overtaking_pong_and_the_overtaken_frames() {
     let (mut stage, mut peer) = stage(|ctx| {
         let peer = latest(ctx);
         match ctx.peer(peer).unwrap().waiting_bytes() {

@@ -52,7 +52,7 @@ fn in_a_wheel_of_the_engines_size_every_slot_fires_in_its_own_tick() {
 }
 
 #[test]
-fn a_tick_in_the_past_is_due_at_once() {
+fn a_key_armed_for_a_past_tick_is_due_at_once() {
     let mut wheel = Wheel::new(64, 1_000);
     wheel.arm(0, 1_000);
     wheel.arm(1, 3);
@@ -63,7 +63,7 @@ fn a_tick_in_the_past_is_due_at_once() {
 }
 
 #[test]
-fn the_last_possible_tick_fires() {
+fn a_key_armed_for_the_last_possible_tick_fires() {
     let mut wheel = Wheel::new(64, 0);
     wheel.arm(0, u64::MAX);
     wheel.arm(1, u64::MAX - 64);

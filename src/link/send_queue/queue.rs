@@ -48,8 +48,8 @@ impl Queue {
         }
     }
 
-    /// Splits the first segment if necessary, so that the frame whose sending has begun ends at a segment's end.
-    /// Returns the number of segments up to that end.
+    /// Splits the first segment if necessary, so that the partly sent frame ends at a segment's end. Returns the
+    /// number of segments up to that end, or 0 if no frame is partly sent.
     pub(super) fn part_behind_begun(&mut self, buffers: &mut Buffers) -> usize {
         let Some(head) = self.segments.front_mut() else { return 0 };
         if self.head_written == 0 && head.content != Content::Rest {

@@ -1,4 +1,5 @@
-//! The networks that are exempt from caps, rates, scores, bans and evictions.
+//! The networks that are exempt from the caps per host and per range, and from accept rates, scores, bans and
+//! evictions.
 //!
 //! IPv4 addresses in IPv6 form count as IPv4, both in the list and in a query. An IPv6 network contains no IPv4
 //! addresses, however short its prefix: trusting all of IPv6 does not include IPv4.

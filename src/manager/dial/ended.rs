@@ -19,7 +19,8 @@ pub(crate) enum Decision {
     /// The book should mark the address as inaccessible, because it failed too often, is incompatible, or failed while
     /// too many others wait. It is then dialled after all others.
     Inaccessible,
-    /// The name's next address is dialled instead, or the name is resolved again.
+    /// The address belongs to a fixed peer that is known by name. The name's next address is dialled instead, or the
+    /// name is resolved again.
     NextAddress,
     /// No dial is planned: the address was dialled once on request, is dialled again only on request, or may be drawn
     /// from the book at any time.

@@ -26,7 +26,7 @@ impl Holds {
         self.noted.contains(&cause)
     }
 
-    /// Removes and returns a cause to report. Call until `None`.
+    /// Removes and returns a cause to report, or returns `None` if all are reported.
     pub(super) fn take(&mut self) -> Option<DialHold> {
         self.unreported.pop_first()
     }

@@ -174,7 +174,7 @@ mod tests {
     use super::*;
     use std::io::Write;
 
-    /// Returns an overlay over a read-only file with these bytes.
+    /// Returns an overlay over a read-only file with these bytes, and the file's path.
     fn over(bytes: &[u8], name: &str) -> (Overlay, std::path::PathBuf) {
         let path = std::env::temp_dir().join(format!("overlay-{}-{name}", std::process::id()));
         File::create(&path).and_then(|mut file| file.write_all(bytes)).unwrap();

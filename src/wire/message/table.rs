@@ -101,8 +101,8 @@ macro_rules! messages {
             ///
             /// # Errors
             ///
-            /// As the message's own `decode`; a `ping` or `pong` without a whole nonce is [`WireError::Truncated`].
-            /// An opaque message never fails.
+            /// The errors of the message's own `decode`. For a `ping` or `pong` without a whole nonce, the error is
+            /// [`WireError::Truncated`]. An opaque message never fails.
             pub fn decode($command: CommandName, $payload: &'a [u8]) -> Result<Self, WireError> {
                 Ok(match $command {
                     $(CommandName::$NAME => Self::$Variant $($decode)*,)*

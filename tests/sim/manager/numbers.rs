@@ -16,7 +16,7 @@ use peerloop_testkit::simulated::secs;
 use std::net::SocketAddr;
 
 #[test]
-fn req_e23_the_defaults_are_8_and_20_and_invalid_numbers_are_refused() {
+fn req_e23_the_default_numbers_of_peers_are_8_and_20_and_invalid_numbers_are_refused() {
     let config = ManagerConfig::new(Network::Mainnet);
     assert_eq!((config.target_peers, config.max_peers), (8, 20));
     for (target_peers, max_peers) in [(0, 20), (21, 20), (1, 0)] {

@@ -274,7 +274,7 @@ impl Room {
         pending.try_take().unwrap().expect("the request is handled at this moment")
     }
 
-    /// Returns all bytes that arrive at this moment.
+    /// Runs all loops and reads the peer's bytes until no more arrive at this moment. Returns the bytes.
     fn drain(&mut self, peer: &mut RawPeer) -> Vec<u8> {
         let mut received = Vec::new();
         loop {

@@ -23,7 +23,7 @@ use peerloop::wire::{
 /// The magic of the compared frames; any magic would do.
 pub const MAGIC: [u8; 4] = [0xe3, 0xe1, 0xf3, 0xe8];
 
-/// The commands that both protocols have.
+/// The commands that this protocol and the crate's protocol share.
 pub const COMMON: [CommandName; 26] = [
     CommandName::VERSION,
     CommandName::VERACK,
@@ -226,8 +226,8 @@ pub fn whole_block(message: &BlockRef<'_>) -> Option<bitcoin::Block> {
     Some(bitcoin::Block { header: header(&message.header), txdata })
 }
 
-/// Converts a compact block. The crate stores each position as the number of positions between it and the previous
-/// one. Returns `None` if such a number does not fit 16 bits.
+/// Converts a compact block. The crate stores a prefilled transaction's position as the number of positions between it
+/// and the previous prefilled transaction. Returns `None` if such a number does not fit in 16 bits.
 pub fn compact_block(message: &CompactBlockRef<'_>) -> Option<HeaderAndShortIds> {
     let mut least = 0;
     let mut prefilled_txs = Vec::new();

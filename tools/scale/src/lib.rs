@@ -35,7 +35,7 @@ const PORT: u16 = 18_444;
 const PER_LISTENER: u64 = 20_000;
 /// Number of addresses from which the crowd dials.
 const SOURCES: u32 = 61;
-/// Number of additional links in the loop's table. While links close, their replacements already need a link.
+/// Number of additional rows in the loop's table. While a link closes, its replacement already needs a row.
 const ENDING: usize = 1_024;
 
 /// The events and memory of the loop up to the end of one phase.

@@ -134,7 +134,7 @@ fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
-/// Returns addresses that cannot be routed, so that none blocks another in its range.
+/// Returns addresses that cannot be routed, so the rule of one peer per range does not apply to them.
 fn private(count: u32) -> Vec<SocketAddr> {
     (1..=count).map(|host| SocketAddr::new(IpAddr::from((10 << 24 | host).to_be_bytes()), 8_333)).collect()
 }
@@ -297,7 +297,7 @@ fn a_reject_right_after_the_handshake_is_not_a_success() {
 }
 
 #[test]
-fn req_e19_an_incompatible_peer_waits_an_hour_and_a_fixed_one_the_longest_pause() {
+fn req_e19_an_incompatible_peer_waits_an_hour_but_a_fixed_one_waits_for_the_longest_pause() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     assert_eq!(scene.next(), Some(peers[0]));
@@ -462,7 +462,7 @@ fn req_e25_valid_addresses_precede_unknown_ones_and_inaccessible_ones_are_last()
 }
 
 #[test]
-fn a_range_has_one_drawn_peer_and_one_new_dial_per_second() {
+fn a_range_has_at_most_one_drawn_peer_and_waits_a_second_between_new_dials() {
     let peers: Vec<SocketAddr> = (0..20).map(|host| ([8, 8, 0, host], 8_333).into()).collect();
     let other = address("9.9.9.9:8333");
     let mut scene = Scene::normal(&[&peers[..], &[other]].concat());

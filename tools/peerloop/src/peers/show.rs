@@ -3,7 +3,7 @@
 use peerloop::ban::Ban;
 use peerloop::store::{KnownPeer, PeerStatus};
 
-/// Formats a line for each peer and ban, and a last line with the numbers of peers and bans.
+/// Formats a heading if there are peers, a line for each peer and ban, and a last line with the numbers of both.
 pub(super) fn list(peers: &[KnownPeer], bans: &[Ban]) -> String {
     let mut text = String::new();
     let addresses: Vec<String> = peers.iter().map(|peer| peer.address().to_string()).collect();

@@ -1,8 +1,8 @@
 //! `probe`: connects to one peer step by step, times each step, and reports the peer's description of itself.
 //!
 //! The loop has a thread of its own, and the main thread handles signals. A failed step or a signal ends the probe;
-//! the findings so far are still reported. If no TCP connection to an address can be opened, the name's next address
-//! is tried; after any other failure no other address is tried.
+//! the findings so far are still reported. If no TCP connection to an address can be opened, the target's next
+//! address is tried; after any other failure no other address is tried.
 
 mod report;
 

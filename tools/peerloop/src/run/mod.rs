@@ -2,10 +2,11 @@
 //! settings while it runs.
 //!
 //! The loop, its book and its messages on stderr each have a thread of their own, so that the loop never waits for a
-//! disk or a terminal. The main thread sleeps until a signal arrives; only a status line on a terminal wakes it once
-//! a second. SIGHUP reads the settings again. But if the SIGHUP was caused by closing the terminal, it ends the node
-//! as SIGTERM does. After SIGINT or SIGTERM the peers are closed and the book is written, for at most five seconds:
-//! [`MAX_DRAIN`] and [`console::MAX_FLUSH`] together. A second SIGINT or SIGTERM ends the program at once.
+//! disk or a terminal. The main thread sleeps until a signal arrives. It also wakes once a second for a status line on
+//! a terminal, and more often while the settings are read again. SIGHUP reads the settings again. But if the SIGHUP was
+//! caused by closing the terminal, it ends the node as SIGTERM does. After SIGINT or SIGTERM the peers are closed and
+//! the book is written, for at most five seconds: [`MAX_DRAIN`] and [`console::MAX_FLUSH`] together. A second SIGINT or
+//! SIGTERM ends the program at once.
 
 mod console;
 mod exposition;
@@ -237,7 +238,7 @@ fn summary(stats: &Stats, uptime: Duration) -> String {
 }
 
 /// Stops the loop, and waits at most [`MAX_DRAIN`] until the peers are closed and the book is written. A second
-/// signal ends the wait at once.
+/// SIGINT or SIGTERM ends the wait at once.
 fn drain(
     stop: Stop,
     thread: JoinHandle<Result<Stats, Failure>>,

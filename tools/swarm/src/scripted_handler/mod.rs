@@ -40,7 +40,7 @@ const MAX_AT_ONCE: usize = 60;
 /// Maximum number of a peer's callbacks in which the handler acts at random. The number is limited because most of
 /// these actions cause further callbacks.
 const MAX_DEEDS_INSIDE: u32 = 40;
-/// Minimum `max_inside_bytes` of a troop whose offered room may be filled with large messages.
+/// Minimum `max_inside_bytes` of a troop whose peers' offered room may be filled with large messages.
 const LARGE_BYTES: u32 = 20_000;
 /// The nonce of the pongs with which a hostile peer answers a ping that was never sent.
 pub(super) const LIE: u64 = u64::from_le_bytes([0xab; 8]);
