@@ -172,8 +172,8 @@ impl Wheel {
         if self.heads[self.overdue()] != 0 { Some(self.cursor) } else { self.next_occupied_tick() }
     }
 
-    /// Appends at most `limit` keys armed for `now_tick` or before to `due` and disarms them. Returns whether more
-    /// such keys remain.
+    /// Disarms at most `limit` keys that are armed for `now_tick` or an earlier tick, and appends them to `due`.
+    /// Returns whether more such keys remain.
     ///
     /// If keys remain, [`Wheel::next_tick`] is not after `now_tick`, and the next call continues with the remaining
     /// keys. Visited keys of a later round do not count against `limit`. A `now_tick` before that of an earlier call

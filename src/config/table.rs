@@ -326,7 +326,7 @@ settings! {
             network.dns_seeds().iter().map(|&seed| seed.to_owned()).collect(), NextDials,
             (|names| names.len() <= limits::MAX_DNS_SEEDS, AT_MOST_64_NAMES),
             ARE_NAMES;
-        /// The port to use for a name without one. 1 to 65,535; default the network's own.
+        /// The port to use for a name in which no port is given. 1 to 65,535; default the network's own.
         DefaultPort default_port with_default_port: u16 = network.default_port(), NextDials,
             (|port| *port != 0, "must be 1 to 65,535");
         /// Maximum number of immediate restarts of a lost outbound connection per [`ManagerConfig::restart_window`].

@@ -1,4 +1,5 @@
-//! The loop's time, and the wake-ups that handlers requested: one per lane.
+//! The loop's time, and the wake-ups that handlers requested: one for each lane, which is the loop's handler or a part
+//! of a composed handler.
 //!
 //! The reactor sets the monotonic clock and the wall clock; this module never reads the operating system's clocks. The
 //! monotonic clock never runs backwards, because otherwise deadlines could pass twice.

@@ -41,7 +41,7 @@ fn a_message_of_a_mebibyte_is_buffered() {
     one.act(move |ctx| ctx.send(there, &opaque(INV, &sent)).expect("an empty queue accepts it"));
     until([&mut one, &mut two], "the message has arrived", |[_, two]| two.seen_of(here).len() == 3);
     assert_eq!(two.seen_of(here)[2], Seen::Message(INV, payload.into()));
-    assert_eq!(two.reactor.stats().gathered_bytes, 0, "the message was delivered");
+    assert_eq!(two.reactor.stats().gathered_bytes, 0, "the delivered message still counts as buffered");
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn a_block_of_sixteen_mebibytes_is_streamed_and_its_checksum_is_verified() {
         one.act(move |ctx| ctx.send_shared(there, &sent).expect("an empty queue accepts it"));
         until([&mut one, &mut two], "the message has arrived", |[_, two]| two.seen_of(here).len() == 3 + index);
         assert_eq!(two.seen_of(here)[2 + index], Seen::Streamed { len_bytes: 16 << 20, verdict });
-        assert!(two.reactor.handler().streamed == block[HEADER_LEN_BYTES..], "the bytes are the same");
+        assert!(two.reactor.handler().streamed == block[HEADER_LEN_BYTES..], "the streamed bytes differ");
     }
     assert_eq!(two.end_of(here), None, "the handler decides on a wrong checksum");
 }
@@ -99,7 +99,7 @@ fn fault_e19_a_peer_that_does_not_read_fills_its_queue_and_later_receives_every_
             Ok(()) => sent += 1,
             Err(error) => break assert_eq!(error, RequestError::QueueFull),
         }
-        assert!(sent < 1_000, "neither the kernel's buffer nor the queue has this much room");
+        assert!(sent < 1_000, "the queue is never full");
     }
     let reader = std::thread::spawn(move || {
         for _ in 0..sent {

@@ -79,7 +79,7 @@ fn fault_e09_the_book_reports_a_full_file_system_and_recovers() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
 
-/// Fills the disk with `fill`, writes until an error, makes room with `free`, and checks that writing continues.
+/// Fills the disk with `fill`, writes until an error occurs, makes room with `free`, and checks that writing continues.
 fn outlive(book: &Path, fill: impl Fn(), free: impl Fn(), expected: ErrorKind) {
     let mut rng = chance(2);
     let mut changes = |round: u32| -> Vec<Change> {

@@ -17,7 +17,7 @@ pub(crate) enum Decision {
     /// ban of its host ends.
     WaitUntil(Instant),
     /// The book should mark the address as inaccessible, because it failed too often, is incompatible, or failed while
-    /// too many others wait. It is then dialled after all others.
+    /// too many others wait. The address is then dialled after all others.
     Inaccessible,
     /// The address belongs to a fixed peer that is known by name. The name's next address is dialled instead, or the
     /// name is resolved again.

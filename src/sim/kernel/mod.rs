@@ -1,9 +1,9 @@
 //! The virtual kernel itself: hosts, listeners, connections, and the events that wait to be collected.
 //!
 //! Everything happens inside the call that causes it, except for dials that fail after a while, delayed completions,
-//! and traffic that a cut network delays. If a host never collects its events, at most one per socket waits, not
-//! counting forged ones. No call examines all hosts or all connections, except a test's calls that cut, heal, reset or
-//! check something.
+//! and traffic that a cut network delays. If a host never collects its events, at most one event per socket waits,
+//! not counting forged events. No call examines all hosts or all connections, except a test's calls that cut, heal,
+//! reset or check something.
 
 mod disk;
 mod harm;

@@ -37,7 +37,7 @@ fn idler(slot: usize, group: u8) -> Candidate {
     }
 }
 
-/// Returns the spared peers and the peer to close.
+/// Chooses without any optimisation: returns the spared peers and the peer to close.
 fn naive(candidates: &[Candidate], state: KeyedState) -> (BTreeSet<PeerId>, Option<PeerId>) {
     let is_fixed = |peer: &Candidate| peer.connection_type != ConnectionType::Inbound || peer.is_trusted;
     let mut spared: BTreeSet<PeerId> = candidates.iter().filter(|peer| is_fixed(peer)).map(|peer| peer.peer).collect();

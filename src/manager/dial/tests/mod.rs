@@ -476,7 +476,7 @@ fn a_range_has_at_most_one_drawn_peer_and_waits_a_second_between_new_dials() {
     assert_eq!(scene.next(), None);
     scene.pass(NANO);
     scene.dialler.book_changed();
-    let second = scene.next().expect("the range has rested");
+    let second = scene.next().expect("the range may be dialled again");
     scene.make_ready(second);
     scene.pass(secs(60));
     assert_eq!(scene.next(), None);

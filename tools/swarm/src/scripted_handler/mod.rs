@@ -136,7 +136,7 @@ pub(super) struct ScriptedHandler {
     /// Whether frames may be missing because there was no room to buffer them.
     pub(super) may_miss: bool,
     pub(super) is_calm: bool,
-    /// Ids of removed peers, which were valid once.
+    /// The ids of the first 256 removed peers.
     pub(super) removed: Vec<PeerId>,
 }
 
