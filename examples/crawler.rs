@@ -30,7 +30,7 @@ struct Crawler {
     waiting: VecDeque<SocketAddr>,
     open: usize,
     reached: usize,
-    /// The peers asked, each with its deadline for the reply; the oldest in front.
+    /// The peers whose reply to `getaddr` is awaited, each with its deadline, the earliest first.
     asked: VecDeque<(Instant, PeerId)>,
 }
 
@@ -94,7 +94,8 @@ impl Handler for Crawler {
     fn on_message(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
         let Ok(MessageRef::Addr(addresses)) = frame.decode() else { return };
         addresses.iter().for_each(|entry| self.found(entry.address.to_socket()));
-        // Nodes also announce their own address unasked. The reply to `getaddr` is longer, or empty.
+        // A node also announces its own address unasked, in a message with one entry. A message with any other number
+        // of entries is assumed to be the reply to `getaddr`.
         if addresses.len() != 1 {
             ctx.close(peer, Disconnect::Done);
         }

@@ -62,7 +62,7 @@ pub enum Bug {
     DialForgotten,
     /// An inaccessible address is never dialled again.
     InaccessibleForgotten,
-    /// A ping that is moved ahead of the replies collected before it keeps its old position.
+    /// When a ping overtakes the replies collected before it, the ping's recorded position is not updated.
     PingPositionLost,
     /// Replies sent in one write are not followed by a call to `on_writable`.
     RepliesTellNobody,
@@ -70,7 +70,7 @@ pub enum Bug {
     PullForgotten,
     /// A cancelled timer of the handler fires nevertheless.
     CancelledTimerFires,
-    /// The mark on a message stays where it is when a ping or pong overtakes the message.
+    /// When a ping or pong overtakes a marked message, the mark's recorded position is not updated.
     MarkLeftBehind,
 }
 

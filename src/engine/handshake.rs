@@ -78,7 +78,7 @@ impl Handshake<'_> {
             }
         }
         let config = &state.config;
-        // A node learns our port from this field, and our address from the connection itself.
+        // The peer learns our listening port from `sender`, and our address from the connection itself.
         let port = state.manager.as_ref().map_or(0, |manager| manager.listening_port());
         let version = Version {
             protocol_version: i32::try_from(config.protocol_version).unwrap_or(i32::MAX),

@@ -5,8 +5,8 @@ use std::fmt;
 /// The reason why the peer manager dials no address although it wants a peer.
 ///
 /// Pauses that end by themselves are not included: a backoff, a range's pause after a dial, and the slower pace while
-/// descriptors, ports or a network are missing. The failed dials that cause them are reported instead. A cause about a
-/// host or a range concerns an address that would otherwise be dialled.
+/// descriptors, ports or a network are missing. A failed dial that causes such a pause is reported as an event of its
+/// own. A cause about a host or a range concerns an address that would otherwise be dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum DialHold {

@@ -458,7 +458,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_error_for_another_networks_message_names_the_network_and_no_program() {
+    fn the_error_for_another_networks_message_names_only_that_network() {
         let foreign = WireError::BadMagic { found: [0xf9, 0xbe, 0xb4, 0xd9], network: Some(Network::Testnet) };
         assert_eq!(foreign.to_string(), "the message is for testnet");
     }

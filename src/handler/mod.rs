@@ -1,8 +1,8 @@
 //! The embedder's interface: a [`Handler`] that the loop calls inline, and the [`Ctx`] through which the handler acts.
 //!
 //! A handler is called on the loop's thread, and never while a call is in progress: events that the handler causes are
-//! reported later in the same turn or in the next one. A handler must not block. A call of its [`Ctx`] changes queues
-//! and lists at once, and the loop does the rest before it sleeps.
+//! reported later in the same turn or in the next one. A handler must not block. A method of [`Ctx`] updates queues and
+//! lists at once, and the loop does the remaining work before it sleeps.
 //!
 //! A message larger than memory is received in chunks and sent as a body that is fed in parts:
 //!
@@ -14,7 +14,7 @@
 //! use peerloop::{Chunk, Ctx, Delivery, Handler, PeerId};
 //! use std::collections::VecDeque;
 //!
-//! /// Passes each block on to another peer while it arrives.
+//! /// Passes each block on to another peer while the block is still arriving.
 //! struct Forwarder {
 //!     to: PeerId,
 //!     parts: VecDeque<Bytes>,
@@ -130,8 +130,9 @@ pub trait Handler {
         let _ = (ctx, peer, chunk);
     }
 
-    /// Handles free room: the kernel has accepted all bytes for a ready peer, or all but 256 KiB of a body, so more
-    /// may be sent or fed. This is called for the engine's own bytes too, and for bytes sent from any callback.
+    /// Handles free room: the kernel has accepted all bytes for a ready peer or, while a body is fed, all but the last
+    /// 256 KiB, so more may be sent or fed. This is called for the engine's own bytes too, and for bytes sent from any
+    /// callback.
     fn on_writable(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
         let _ = (ctx, peer);
     }

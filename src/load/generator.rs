@@ -113,8 +113,8 @@ impl Generator {
         self.accounts.into_report()
     }
 
-    /// Returns the report of a load that never started: all operations count as planned and none was sent. If `cause`
-    /// is [`EndCause::Asked`], no operation counts as planned.
+    /// Returns the report of a load that never started: all operations count as planned but not sent. If `cause` is
+    /// [`EndCause::Asked`], no operation counts as planned.
     pub fn into_report_of_no_run(mut self, cause: EndCause) -> Report {
         self.accounts.set_early_end(EarlyEnd { cause, phase: Phase::Ramp, elapsed: Duration::ZERO });
         self.count_rest(Duration::ZERO);
@@ -153,8 +153,8 @@ impl Generator {
         self.wake(ctx);
     }
 
-    /// Counts the operations of the run that were not sent: those until its planned end or, if the load was requested
-    /// to finish, those that were due within `elapsed`.
+    /// Counts the run's remaining operations as planned but not sent: all until the run's planned end or, if the load
+    /// was asked to finish, only those that were due within `elapsed` of the run's start.
     fn count_rest(&mut self, elapsed: Duration) {
         let time = match self.accounts.early_end() {
             Some(EarlyEnd { cause: EndCause::Asked, .. }) => elapsed.min(self.plan.duration),

@@ -396,7 +396,7 @@ impl Manager {
     }
 
     /// Handles a ban that is no longer in the list: ends the wait of the host's addresses in the dialler, removes the
-    /// ban from the disk, and cancels its report if that is still pending.
+    /// ban from the disk, and cancels the report of the ban's start if that report is still pending.
     fn lift_ban(&mut self, host: Host, now: Instant) {
         self.dialler.ban_lifted(host);
         self.persistence.remove_ban(host, now);

@@ -202,7 +202,7 @@ mod tests {
         update.wait().unwrap().unwrap();
     }
 
-    /// Returns the open listeners by index and address.
+    /// Returns each open listener's index and address.
     fn open(reactor: &Reactor<SimNet, Idle>) -> Vec<(u32, SocketAddr)> {
         reactor.listeners.open.iter().map(|listener| (listener.index, listener.address)).collect()
     }

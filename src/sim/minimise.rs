@@ -2,9 +2,9 @@
 //!
 //! A draw of 0 is the simplest outcome and the value that a tape returns after its end. Omitting a whole stream,
 //! cutting one short and removing a single event are therefore the same operation: setting draws to 0. Whole streams
-//! are tried first, then the ends of streams, then ever smaller blocks of draws, and last each single draw, which is
-//! also lowered. This repeats until no change helps or the caller ends the search. Every step keeps the failure and
-//! makes draws smaller, so the search ends, and the text never grows.
+//! are tried first, then the ends of streams, then ever smaller blocks of draws down to single ones. Last, each
+//! remaining draw is lowered. This repeats until no change helps or the caller ends the search. Every step keeps the
+//! failure and makes draws smaller, so the search ends, and the tape's text never grows.
 //!
 //! This module never runs anything itself: the caller decides whether a tape still fails.
 
@@ -207,7 +207,7 @@ mod tests {
         Tape::of_draws(streams.iter().map(|(stream, draws)| (*stream, draws.to_vec())).collect())
     }
 
-    /// The draws that a tape needs to fail: each one's stream, index and minimum value.
+    /// The draws because of which a tape fails: each draw's stream, index and minimum value.
     type Needs = Vec<(u32, usize, u64)>;
 
     fn meets(tape: &Tape, needs: &Needs) -> bool {

@@ -84,7 +84,7 @@ impl<'a> FilterLoadRef<'a> {
         Ok(Self { bits, hash_count, tweak: reader.u32()?, flags: reader.u8()? })
     }
 
-    /// Appends the payload; excess bits are truncated.
+    /// Appends the payload; bytes of `bits` above [`MAX_BLOOM_FILTER_BYTES`] are omitted.
     pub fn encode(&self, out: &mut Vec<u8>) {
         put_var_bytes(self.bits, MAX_BLOOM_FILTER_BYTES, out);
         out.extend_from_slice(&self.hash_count.to_le_bytes());

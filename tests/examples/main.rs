@@ -140,7 +140,7 @@ fn an_invalid_address_is_shown_with_the_expected_form() {
 }
 
 #[test]
-fn a_refused_connection_is_reported_with_the_reason() {
+fn a_refused_connection_is_reported_with_the_nodes_address() {
     // A port that was just released has no listener.
     let node = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port is free");
     let node = node.to_string();

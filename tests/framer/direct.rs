@@ -150,7 +150,7 @@ fn room_is_prepared_once() {
     assert_eq!(finish(&mut framer, &[], &mut memory), None);
     let room = framer.direct_room(&mut memory).unwrap();
     let (prepared, new) = room.split_at(MIN_DIRECT - 1_448);
-    assert!(prepared.iter().all(|&byte| byte == 0xee), "zeroed again after a small read");
+    assert!(prepared.iter().all(|&byte| byte == 0xee), "the prepared bytes were zeroed again after a small read");
     assert_eq!(new, [0; 1_448], "as many bytes are new as were received");
     assert!(rest.len() > room.len());
 }
@@ -178,7 +178,7 @@ fn receiving_zero_bytes_without_room_does_nothing() {
 }
 
 #[test]
-fn a_frame_beyond_the_total_bound_is_dropped_and_the_link_stays_open() {
+fn a_frame_beyond_the_bound_on_all_gathered_bytes_is_dropped_and_the_link_stays_open() {
     for bound in [0, 1_000, GROWTH as u64 - 1, GROWTH as u64, 2 * GROWTH as u64] {
         let (rules, choices, mut memory) = (bounded(), [Choice::BUFFER], FramerMemory::new(bound));
         let stream = [frame("tx", &payload(3 * GROWTH)), frame("ping", b"12345678")].concat();

@@ -34,7 +34,7 @@ fn late_dials_are_measured_from_their_planned_moments_and_make_the_report_untrus
         (Duration::from_millis(450), Duration::from_millis(650))
     );
     let lag = report.dial_lag.max().unwrap();
-    assert!((399..=401).contains(&lag.as_millis()), "{lag:?}: the dial that was planned 250 ms after the start");
+    assert!((399..=401).contains(&lag.as_millis()), "{lag:?} is not the lag of the dial planned for 250 ms");
     assert!(report.connect_planned.max().unwrap() >= lag && report.connect_dialled.max().unwrap() < lag);
     assert_eq!(report.limit, Limit::Generator);
     let Verdict::NotTrusted(doubts) = report.verdict else { panic!("the report is trusted") };
@@ -58,7 +58,7 @@ fn pings_are_evenly_spaced_and_cycle_through_the_peers() {
 }
 
 #[test]
-fn three_peers_that_each_ping_every_ten_seconds_send_three_pings_in_a_run_of_ten_seconds() {
+fn three_peers_that_are_each_pinged_every_ten_seconds_get_three_pings_in_a_run_of_ten_seconds() {
     let rate = Rate::new(1, Duration::from_secs(10)).unwrap().times(3).unwrap();
     let report = Stage::with(|plan| (plan.connections, plan.rate) = (3, rate)).finish();
     let work = report.work;

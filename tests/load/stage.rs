@@ -1,4 +1,4 @@
-//! A generator and the node that it loads, in one virtual world.
+//! A generator and the node that it tests under load, in one virtual world.
 
 use peerloop::api::Pending;
 use peerloop::load::{Generator, GeneratorRequest, Plan, Progress, Rate, Report, Responder};

@@ -63,7 +63,7 @@ fn both_find_the_same_matches_in_a_damaged_tree() {
         let (Ok(ours), Ok(theirs)) = (MerkleBlockRef::decode(&bytes), deserialize::<TheirMerkleBlock>(&bytes)) else {
             return Ok(0);
         };
-        // The crate refuses a tree with more transactions than its largest block has. We have no such limit.
+        // The crate refuses a tree with more transactions than its maximum block weight allows. We have no such limit.
         let max_tx_count = Weight::MAX_BLOCK / Weight::MIN_TRANSACTION;
         let verdict = ours.matches();
         if u64::from(ours.tx_count) <= max_tx_count {

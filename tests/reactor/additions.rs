@@ -114,7 +114,7 @@ fn a_socket_that_is_not_connected_is_refused_with_a_remedy() {
 }
 
 #[test]
-fn a_connection_that_is_closed_before_the_next_turn_is_never_opened() {
+fn a_connection_that_is_closed_before_the_next_turn_is_never_reported_as_opened() {
     for direction in [Direction::Inbound, Direction::Outbound] {
         let (dialled, accepted) = connection();
         let (given, kept) = if direction == Direction::Inbound { (accepted, dialled) } else { (dialled, accepted) };

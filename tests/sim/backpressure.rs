@@ -144,8 +144,8 @@ fn reading_sixty_kibibytes_a_minute_is_progress_and_one_byte_less_is_not() {
         let mut stage = Stage::new();
         let mut peer = stage.ready_peer();
         ping_until_blocked(&mut stage, &mut peer);
-        // The first goal covers only the bytes queued when the kernel stopped accepting them. Reading one write block
-        // reaches this goal, and the next period requires the full minimum.
+        // In the first period, the peer has to read only the bytes that were queued when the kernel stopped accepting
+        // more. Reading one write block is enough for that, and the next period requires the full minimum.
         take(&mut peer, WRITE_BLOCK_BYTES);
         stage.settle();
         let (began, parts) = (stage.world.now(), 4);

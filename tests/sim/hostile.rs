@@ -210,7 +210,7 @@ fn the_longest_reject_and_the_longest_protoconf_are_accepted() {
 }
 
 #[test]
-fn a_second_version_and_a_second_verack_change_nothing() {
+fn a_second_version_is_rejected_and_a_second_verack_is_ignored() {
     let mut stage = Stage::new();
     let mut peer = stage.peer();
     for bytes in [version(), version_with(&[(HEIGHT, &[9, 9, 9, 9])]), verack(), verack(), version(), verack()] {

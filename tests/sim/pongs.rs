@@ -60,7 +60,7 @@ fn a_repeated_pong_is_unmatched() {
 fn a_pong_to_a_ping_that_is_not_sent_yet_is_unmatched() {
     let player = Player {
         on_message: Some(|ctx, peer| {
-            // A message that fills the pipe, so that the ping after it must wait.
+            // This message fills the pipe, so the ping after it must wait.
             ctx.send(
                 peer,
                 &MessageRef::Opaque { command: CommandName::from_bytes(*b"filler\0\0\0\0\0\0"), payload: &[0; 900] },

@@ -42,8 +42,8 @@ fn fault_e11_nothing_durable_is_lost_whenever_the_process_is_killed() {
         child.args(["--exact", TEST, "--nocapture"]).env(CHILD, folder.book());
         let mut child = start(child.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()));
         let mut reports = BufReader::new(child.stderr.take().unwrap()).lines();
-        // The parent waits for the first report of three children in four. So some of the others are killed before
-        // they have created or opened the book.
+        // In three cases of four, the parent waits for the child's first report. In the others, the child may be
+        // killed before it has created or opened the book.
         let mut lines: Vec<String> = Vec::new();
         if rng.random_range(0..4) > 0 {
             lines.extend(reports.next().map(|line| line.unwrap()));

@@ -1,4 +1,4 @@
-//! The publisher on one thread, listeners on others.
+//! A publisher on one thread, and its subscribers on other threads.
 
 use crate::{Weight, light};
 use peerloop::error::RequestError;
@@ -41,7 +41,7 @@ fn account(all: impl Iterator<Item = Received<Weight>>) -> (u64, u64) {
 }
 
 #[test]
-fn listeners_of_any_speed_account_for_every_item() {
+fn subscribers_of_any_speed_account_for_every_item() {
     let receivers: [fn(_) -> _; 2] = [listen, await_all];
     let (mut publishers, threads): (Vec<_>, Vec<_>) = [1, 7, 1_000, 65_536]
         .into_iter()
@@ -54,7 +54,7 @@ fn listeners_of_any_speed_account_for_every_item() {
     for index in 0..ITEMS {
         publishers.iter_mut().for_each(|publisher| publisher.push(light(index)));
         if index % 13 == 0 {
-            // A listener that is busy now gets the item at a later flush.
+            // A subscriber that is busy now gets the item at a later flush.
             publishers.iter_mut().for_each(|publisher| assert_ne!(publisher.flush(), Flushed::Gone));
         }
     }
@@ -66,7 +66,7 @@ fn listeners_of_any_speed_account_for_every_item() {
 }
 
 #[test]
-fn a_sleeping_listener_is_woken_by_an_item_and_by_the_end() {
+fn a_sleeping_subscriber_is_woken_by_an_item_and_by_the_end() {
     let (mut publisher, subscription) = Subscription::new(4);
     let sleeper = thread::spawn(move || (subscription.recv(), subscription.recv()));
     publisher.push(light(0));
@@ -78,7 +78,7 @@ fn a_sleeping_listener_is_woken_by_an_item_and_by_the_end() {
 }
 
 #[test]
-fn listeners_that_share_a_subscription_get_each_item_once() {
+fn threads_that_share_a_subscription_get_each_item_once() {
     let (mut publisher, subscription) = Subscription::<Weight>::new(65_536);
     let received: Vec<u64> = thread::scope(|scope| {
         let listen = || {
@@ -131,7 +131,7 @@ fn a_receive_with_timeout_returns_nothing_a_late_item_or_the_end() {
 }
 
 #[test]
-fn the_last_task_that_polled_is_woken_once_by_items_and_by_the_end() {
+fn the_last_task_that_polled_is_woken_once_for_several_items_and_once_for_the_end() {
     let (mut publisher, mut subscription) = Subscription::new(4);
     let bells = [(); 2].map(|()| Bell::new());
     let mut poll = |bell: &Arc<Bell>| {
@@ -139,7 +139,7 @@ fn the_last_task_that_polled_is_woken_once_by_items_and_by_the_end() {
         subscription.poll_next(&mut Context::from_waker(&waker))
     };
     assert_eq!(bells.each_ref().map(&mut poll), [Poll::Pending; 2]);
-    assert_eq!(Arc::strong_count(&bells[0]), 1, "the task's waker was replaced");
+    assert_eq!(Arc::strong_count(&bells[0]), 1, "the second task's waker replaced the first task's");
     publisher.push(light(0));
     assert_eq!([publisher.flush(), publisher.flush()], [Flushed::All; 2]);
     publisher.push(light(1));
@@ -153,7 +153,7 @@ fn the_last_task_that_polled_is_woken_once_by_items_and_by_the_end() {
     assert_eq!([poll(&bells[0]), poll(&bells[0])], [Poll::Ready(None); 2]);
 }
 
-/// A task that receives within the call that wakes it. Some executors do so.
+/// A task that receives items within the call that wakes it, as under an executor that polls tasks inside wakers.
 struct Inline {
     subscription: Mutex<Subscription<Weight>>,
     received: Mutex<Vec<Option<Received<Weight>>>>,

@@ -124,7 +124,7 @@ fn the_transaction_of_a_block_ends_where_the_block_does() {
     let block = known_payload("block");
     let (tx, rest) = TxRef::split_first(&block[81..]).unwrap();
     assert!(rest.is_empty() && tx.is_coinbase());
-    assert_eq!(tx.txid(), Hash256::from_bytes(block[36..68].try_into().unwrap()), "a tree of one leaf");
+    assert_eq!(tx.txid(), Hash256::from_bytes(block[36..68].try_into().unwrap()), "the root is the only txid");
 }
 
 proptest! {
@@ -140,7 +140,10 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_decode_or_are_refused(tx in any_tx(), damage in any::<[(proptest::sample::Index, u8); 3]>()) {
+    fn a_damaged_transaction_is_refused_or_can_be_rebuilt_from_its_parts(
+        tx in any_tx(),
+        damage in any::<[(proptest::sample::Index, u8); 3]>(),
+    ) {
         let mut bytes = tx.as_ref().encoded().to_vec();
         for (at, byte) in damage {
             let at = at.index(bytes.len());

@@ -1,9 +1,9 @@
 //! The addresses of live links, in either direction. [`Live::claim`] gives an address to one link only;
 //! [`Live::enter`] lets links share it.
 //!
-//! A dialled link has the dialled address, and an accepted link the peer's source address. Once an accepted peer's
-//! `version` names its listening port, the link also has the peer's listening address. Each entry is 56 bytes, and
-//! the entries of one host are adjacent.
+//! A dialled link has the dialled address, and an accepted link has the peer's source address. Once an accepted
+//! peer's `version` names its listening port, the link also has the peer's listening address. Each entry is 56 bytes,
+//! and the entries of one host are adjacent.
 
 use super::records::LEAST_ADDRESS;
 use crate::address::{Host, canonical};
@@ -30,7 +30,7 @@ impl Live {
     ///
     /// # Errors
     ///
-    /// The other link with this address.
+    /// Another link that has this address.
     pub(crate) fn claim(&mut self, address: SocketAddr, link: LinkId) -> Result<(), LinkId> {
         let other = self.holders(address).find(|&holder| holder != link);
         if other.is_none() {
@@ -154,7 +154,7 @@ mod tests {
         assert!(of_host.iter().eq(&links[..4]), "{of_host:?}");
     }
 
-    /// Returns addresses that share a host, are equal, or differ.
+    /// Generates one of a few addresses, so that two of them are often equal or share a host.
     fn any_address() -> impl Strategy<Value = SocketAddr> {
         const TEXTS: &[&str] =
             &["8.8.8.8", "8.8.8.9", "::ffff:8.8.8.8", "64:ff9b::808:808", "2002:808:808:1::", "2a00::1", "2a00::2"];

@@ -40,7 +40,7 @@ struct Named {
 
 #[derive(Debug, PartialEq, Eq)]
 enum State {
-    /// To be resolved at this moment.
+    /// The name is to be resolved at this moment.
     Due(Instant),
     Asked {
         query: u32,
@@ -54,7 +54,7 @@ enum State {
 }
 
 impl FixedNames {
-    /// Creates the names of `config`, all due at once. There are none in [`DialMode::Normal`].
+    /// Creates the names of `config`, all due for resolution at once. There are none in [`DialMode::Normal`].
     pub(crate) fn new(config: &ManagerConfig) -> Self {
         let mut names = Self { names: Vec::new(), next_query: 0, default_port: 0, backoff: Backoff::of(config) };
         names.reconfigure(config);

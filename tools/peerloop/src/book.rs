@@ -13,7 +13,7 @@ pub(crate) struct Known {
     pub(crate) bans: Vec<Ban>,
 }
 
-/// Reads an existing book, for which read permission is enough, and reports invalid records on stderr.
+/// Reads an existing book and reports invalid records on stderr. Read permission for the file is enough.
 pub(crate) fn read(path: &Path) -> Result<Known, Failure> {
     let contents = RedbStore::read_contents(path)?;
     if contents.skipped > 0 {

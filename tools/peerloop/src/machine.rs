@@ -215,7 +215,7 @@ mod tests {
         }
         assert!(MACHINE.check_descriptors(usize::MAX, Need::Accept { listeners: usize::MAX }).is_err());
         assert_eq!(MACHINE.descriptors_for(9_000, Need::BothEnds), 18_032);
-        assert_eq!(MACHINE.descriptors_for(usize::MAX, Need::BothEnds), 20_000, "more descriptors than there are");
+        assert_eq!(MACHINE.descriptors_for(usize::MAX, Need::BothEnds), 20_000, "more than are available");
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //!   its full size here.
 //! - glibc would keep most of the memory of a burst of large buffers, for example after many peers have each sent a
 //!   part of a message above 4 KiB and disconnected. The library buffers such a message in a large buffer. So this
-//!   module makes glibc map large buffers, and their memory returns to the system when they are freed.
+//!   module makes glibc allocate large buffers with `mmap`, and their memory returns to the system when they are freed.
 //!
 //! Nothing here fails: if the system refuses, the process is slower or larger, but still correct.
 
@@ -21,7 +21,7 @@ fn grow_descriptor_table(descriptors: u64) {
     drop(rustix::io::fcntl_dupfd_cloexec(std::io::stderr(), last));
 }
 
-/// Makes glibc map every large buffer. The library buffers messages above 4 KiB only in such buffers.
+/// Makes glibc allocate every large buffer with `mmap`. The library buffers messages above 4 KiB only in such buffers.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[expect(unsafe_code, reason = "no safe function sets the threshold")]
 fn return_large_buffers() {

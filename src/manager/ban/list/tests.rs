@@ -114,7 +114,7 @@ fn req_e38_a_ban_applies_to_all_of_a_hosts_addresses() {
 }
 
 #[test]
-fn only_a_requested_ban_shortens_one_in_force() {
+fn only_a_requested_ban_shortens_a_ban_in_force() {
     let mut list = one_day();
     let hour = Some(DAY / 24);
     let standing = list.find(address(1), moment(Instant::ZERO, START)).unwrap();
@@ -286,12 +286,12 @@ impl Given {
         by_monotonic_clock.min(Duration::from_secs(by_wall_clock.max(0) as u64))
     }
 
-    /// Returns the end on the monotonic clock. If a ban outlasts that clock, only the wall clock ends it.
+    /// Returns the moment at which the monotonic clock ends the ban; `Instant::MAX` if that clock never ends it.
     fn ends(&self) -> Instant {
         self.length.map_or(Instant::MAX, |length| self.at.plus(length))
     }
 
-    /// Returns the ban's rank. When there are too many bans, the lowest rank is removed first.
+    /// Returns the ban's rank. When the list is full of unexpired bans, the ban with the lowest rank is removed.
     fn rank(&self) -> (bool, Instant) {
         (self.ban.reason == BanReason::Manual, self.ends())
     }
@@ -365,7 +365,7 @@ enum Step {
     Pop,
 }
 
-/// Returns numbers of seconds: a few, some years, or the largest and smallest number.
+/// Generates a number of seconds, positive or negative: a few seconds, some years, or an extreme of `i64`.
 fn secs() -> impl Strategy<Value = i64> {
     let years = prop_oneof![Just(-10), Just(-1), Just(1), Just(10)].prop_map(|years| years * 365 * 86_400);
     prop_oneof![12 => -9..9_i64, 1 => years, 1 => Just(i64::MIN), 1 => Just(i64::MAX)]

@@ -10,7 +10,7 @@ use crate::time::{Instant, UnixTime};
 use crate::wire::{AddressEntry, Addresses, NetAddress};
 
 pub(super) const SWEEPS: &[Doctored] = &[
-    // In the next cases, the disk has entries that were never written, lacks known ones, or still has dropped ones.
+    // Invariant 30: the disk has entries that were never written, lacks known ones, or still has dropped ones.
     (30, |scene| {
         scene.manager().is_durable = false;
         scene.disk.peers.extend([("192.0.2.1:1".parse().expect("the address is valid"), peer_at("192.0.2.1:1"))]);
@@ -109,7 +109,7 @@ fn know<'a>(scene: &mut Scene, addresses: impl IntoIterator<Item = impl AsRef<st
     scene.manager().book.extend(peers);
 }
 
-/// Makes a new peer at 198.51.100.1, dialled or accepted, name these addresses.
+/// Records that a new peer at 198.51.100.1, dialled or accepted, has sent these addresses.
 fn name<'a>(scene: &mut Scene, is_dialled: bool, addresses: impl IntoIterator<Item = impl AsRef<str> + 'a>) {
     let entries = addresses.into_iter().map(|address| AddressEntry {
         time: 0,

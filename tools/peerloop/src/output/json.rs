@@ -8,7 +8,7 @@ use serde::ser::Serializer;
 use serde_json::Value;
 use std::time::Duration;
 
-/// The version of the objects' schema. The version rises when the meaning of a key changes.
+/// The version of the JSON schema, raised whenever the meaning of a key changes.
 pub(crate) const SCHEMA: u32 = 2;
 
 /// The program that wrote the object.

@@ -117,7 +117,7 @@ fn a_node_without_peers_to_dial_reports_it() {
         let wanted = if first.contains("fixed") { "1 fixed" } else { "target 8" };
         assert!(first.ends_with(&format!("  {wanted}, maximum 20 peers\n")), "{first}");
         node.greeting();
-        // The node handles signals before it prints the greeting.
+        // The node is ready for signals before it prints the greeting.
         node.signal("TERM");
         let ended = node.finish();
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
@@ -226,7 +226,7 @@ fn only_a_hang_up_of_a_closed_terminal_ends_the_node() {
     let mut node = run.stdout(Stdio::piped()).stderr(shown).spawn().expect("the program starts");
     drop(run);
     let mut stdout = BufReader::new(node.stdout.take().expect("the stream is piped"));
-    // The node handles signals before it prints the greeting.
+    // The node is ready for signals before it prints the greeting.
     stdout.read_line(&mut String::new()).expect("the output can be read");
     let hang_up = || {
         let kill = Command::new("kill").args(["-HUP", &node.id().to_string()]).status().expect("kill starts");

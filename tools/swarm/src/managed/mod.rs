@@ -79,7 +79,8 @@ struct ManagedWorld {
     course: Course,
     marks: Marks,
     banned: BTreeMap<Host, Option<UnixTime>>,
-    /// Addresses of peers that were closed or penalised on request. The loop need not dial those in a fixed list again.
+    /// Addresses of peers that were closed or penalised on request. Even if a fixed list has such an address, the loop
+    /// need not dial it again.
     dismissed: BTreeSet<SocketAddr>,
     events: u64,
 }

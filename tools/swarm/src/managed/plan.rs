@@ -9,13 +9,13 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-/// The DNS seed name for the honest peers' addresses.
+/// The name of the DNS seed that returns the honest peers' addresses.
 pub(super) const SEED_NAME: &str = "seed.example";
 /// The port of each host's first listener; further listeners use the following ports.
 pub(super) const PORT: u16 = 18_444;
 const MAX_HOSTS: u32 = 12;
 
-/// The streams of a tape that a managed world draws from.
+/// The numbers of the tape's streams from which a managed world is drawn.
 pub(crate) mod stream {
     pub(crate) const MANAGED: u32 = 500;
     pub(crate) const SETTINGS: u32 = 501;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 /// Maximum real time until each bug is found.
 const MAX_TIME: Duration = Duration::from_secs(60);
-/// Maximum number of seeds tried for each bug: those that `tools/test` runs.
+/// Maximum number of seeds tried for each bug: as many as `tools/test` runs.
 const MAX_SEEDS: u64 = 10_000;
 
 /// Returns the invariants that are meant for a bug.
