@@ -1,4 +1,4 @@
-//! Prints connection events and peers' messages, from a thread other than the loop's.
+//! Prints connection events and peers' messages, on threads other than the loop's.
 //!
 //! Run `cargo run --example event_monitor`, or append a network and nodes, for example `mainnet 192.0.2.1:8333`.
 //! Without an argument it watches a node of its own, asks it for addresses and exits when the connection closes.
@@ -23,8 +23,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         channel.handle.connect(node, None)?;
     }
 
-    // Each subscription has a queue of its own, so messages have a thread of their own. A filter that names commands
-    // saves the loop from copying messages with other commands.
+    // The two subscriptions have separate queues, so each is read on a thread of its own. With a filter that names
+    // commands, the loop does not copy messages with other commands.
     let (messages, handle) = (channel.messages, channel.handle.clone());
     let listening = thread::spawn(move || {
         for received in messages {

@@ -57,7 +57,7 @@ mod nested {
 
     pub(crate) fn run() -> Result<(), Box<dyn Error>> {
         let (network, node) = setting::network_and_node()?;
-        // With `spin` off, exact wake-ups of the inner loop do not delay the outer one.
+        // Only the outer loop waits, so the inner loop must not poll for exact wake-ups.
         let mut inner = Reactor::new(Config::new(network).with_spin(false), Client { node })?;
         let mut outer = Poll::new()?;
         let mut events = Events::with_capacity(8);

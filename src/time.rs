@@ -1,7 +1,7 @@
 //! The loop's own clocks: monotonic [`Instant`]s for deadlines, and [`UnixTime`] for timestamps and for data that
 //! outlives the process.
 //!
-//! Both are plain numbers that enter through the interface to the kernel, so a run can be replayed. Arithmetic
+//! Both are plain numbers, read only through the interface to the kernel, so a run can be replayed. Arithmetic
 //! saturates, so no input overflows a deadline. This module never reads a clock.
 
 use std::fmt;
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn wall_time_is_rfc_3339_or_a_raw_number_and_never_panics() {
+    fn every_wall_time_is_displayed_as_rfc_3339_or_as_a_raw_number() {
         for (secs, text) in [
             (0, "1970-01-01T00:00:00Z"),
             (-1, "1969-12-31T23:59:59Z"),

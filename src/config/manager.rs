@@ -26,7 +26,8 @@ impl ManagerConfig {
         Self { mode: DialMode::Fixed(peers), ..Self::new(network) }
     }
 
-    /// Returns the maximum number of peers in one range of addresses.
+    /// Returns the maximum number of peers in one address range, such as a /16 of IPv4: `max_per_group_percent` of
+    /// `max_peers`, but at least `max_per_host`.
     ///
     /// ```
     /// use peerloop::Network;
@@ -78,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn req_e23_each_invalid_value_is_rejected_by_name() {
+    fn req_e23_the_error_for_an_invalid_value_names_the_field() {
         let good = || ManagerConfig::new(Network::Regtest);
         let listen = |count| (0..count).map(|port| ([127, 0, 0, 1], port).into()).collect::<Vec<SocketAddr>>();
         for (field, config) in [

@@ -28,7 +28,8 @@ impl Rearming {
         self.next_slot.is_some()
     }
 
-    /// Returns whether the walk has passed a link: the link's timer then matches its deadlines.
+    /// Returns whether a link's timer matches the link's deadlines: no walk is under way, or the walk has passed the
+    /// link.
     #[cfg(feature = "sim")]
     pub(crate) fn is_past(&self, id: LinkId) -> bool {
         self.next_slot.is_none_or(|next| id.slot() < next as usize)

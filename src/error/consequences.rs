@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn no_disconnect_reason_bans_the_host_and_each_has_its_own_treatment_of_the_address() {
+    fn disconnect_reasons_never_ban_and_differ_in_the_treatment_of_the_address() {
         let consequences = Disconnect::ALL.map(|disconnect| CloseReason::Requested(disconnect).consequences());
         assert!(consequences.iter().all(|found| found.ban.is_none() && found.end_state == EndState::Disconnected));
         let ended = consequences.map(|found| found.ended);

@@ -1,7 +1,7 @@
 //! The reasons that an embedder can give for closing a peer.
 //!
-//! They are plain values. [`CloseReason::consequences`](super::CloseReason) maps each to the treatment of the
-//! address.
+//! They are plain values. [`CloseReason::consequences`](super::CloseReason) maps each reason to the dialler's treatment
+//! of the address.
 
 use super::label::Label;
 use std::fmt;

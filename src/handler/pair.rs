@@ -1,7 +1,8 @@
 //! Two handlers on one loop.
 //!
 //! A pair is a handler: it passes each call to both of its parts, or only to the part that requested it. It has no
-//! state of its own. The loop stores each part's requests under the part's lane, so pairs nest.
+//! state of its own. The loop stores a lane with each requested call: the lane identifies the part that requested the
+//! call, also in nested pairs.
 
 use super::{Ctx, Handler};
 use crate::api::{Chunk, ControlEvent, Delivery, Event, Frame};
@@ -52,14 +53,15 @@ pub enum PairRequest<A, B> {
 /// Two handlers on one loop, such as a load generator and your own observer.
 ///
 /// - Both receive each event of a peer and of the loop, and each call of [`Handler::on_writable`], the first handler
-///   first. Only a handler that chose chunks receives [`Event::BodyCut`].
+///   first. There are two exceptions: only a handler that chose chunks receives [`Event::BodyCut`], and only the
+///   handler that sent a message with [`Ctx::send_marked`] receives the message's [`Event::Written`].
 /// - Both receive each header, and each receives the message in the form that it chose. If one chose the whole
 ///   message and the other chose chunks, the message is buffered once: one receives it whole, the other as a single
 ///   chunk. Neither handler receives such a message if its checksum is wrong or the loop has no room to buffer it. A
 ///   message that is [too large to be buffered](Config::max_buffered_message_bytes) is delivered in the usual chunks,
 ///   only to the handler that chose chunks.
-/// - A call that a handler requests for itself, with [`Ctx::wake_at`], [`Ctx::set_timer`], [`Ctx::pull`] or
-///   [`Ctx::send_marked`], is made to that handler alone.
+/// - A call that a handler requests for itself, with [`Ctx::wake_at`], [`Ctx::set_timer`] or [`Ctx::pull`], is made to
+///   that handler alone.
 /// - A request is passed to the handler that it names. The pair's requests are [`PairRequest`]s.
 ///
 /// Both act on the same peers and see each other's changes. If the first closes a peer during a call, the second still

@@ -46,9 +46,9 @@ impl Default for ReadBlock {
     }
 }
 
-/// Returns whether a part of a block is large enough to be shared. A shared part keeps its whole block alive, so a few
-/// kept inventories could pin hundreds of megabytes. Smaller parts are therefore copied, and a shared part pins at most
-/// twice its own size.
+/// Returns whether a part of a block is large enough to be shared. A shared part keeps its whole block alive, so some
+/// thousand small parts could pin hundreds of megabytes. Parts below half of their block are therefore copied, and a
+/// shared part pins at most twice its own size.
 pub(crate) fn worth_sharing(part_len: usize, block_len: usize) -> bool {
     part_len >= block_len.div_ceil(2)
 }

@@ -50,6 +50,6 @@ pub trait Offload {
     /// ended.
     fn persist(&mut self, batch: Batch) -> Result<(), Batch>;
 
-    /// Returns the next completion, if there is one. Each completion ends a [`Net::wait`](crate::net::Net::wait).
+    /// Returns the next completion, if there is one. A new completion ends a [`Net::wait`](crate::net::Net::wait).
     fn take_completion(&mut self) -> Option<Completion>;
 }

@@ -68,9 +68,10 @@ impl<'a> RevokeMidRef<'a> {
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if the payload ends inside a field, [`WireError::BadValue`] if the version is not 0
-    /// or the signatures do not fill their field, [`WireError::TooLong`], [`WireError::OverlongSize`] and
-    /// [`WireError::NonCanonicalSize`] for the length of the signatures' field.
+    /// [`WireError::Truncated`] if the payload ends inside a field or the signatures' field ends inside a signature,
+    /// [`WireError::BadValue`] if the version is not 0 or bytes follow the second signature in the signatures' field,
+    /// [`WireError::TooLong`], [`WireError::OverlongSize`] and [`WireError::NonCanonicalSize`] for the length of that
+    /// field.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::REVOKEMID, payload);
         if reader.u32()? != Self::VERSION {

@@ -68,7 +68,7 @@ impl Life {
         }
     }
 
-    /// Returns the duration of the life, without the late peers and the stop.
+    /// Returns the scenario's duration, without the late peers and the stop.
     pub(crate) fn time(self) -> Duration {
         secs(if self == Self::Busy { 5 } else { 1 })
     }
@@ -213,7 +213,7 @@ pub(crate) struct Stage {
     pub(crate) world: World,
     pub(crate) node: Checked<Busy>,
     pub(crate) peers: Crowd,
-    /// The peers that connect after the life. The loop must serve them.
+    /// The peers that connect after the scenario. The loop must serve them.
     pub(crate) late: Crowd,
     pub(crate) journal: Journal,
     pub(crate) late_journal: Journal,
@@ -255,7 +255,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Makes one honest peer dial each listener, and the loop dial one more.
+    /// Makes two honest peers dial the loop, one at each listener, and makes the loop dial a third.
     pub(crate) fn invite_late_peers(&mut self) {
         for port in PORTS {
             self.late.dial(SocketAddr::new(self.node.net().ip(), port), Honest::new(&self.late_kind));

@@ -1,5 +1,5 @@
-//! Every common message compared with the crate `bitcoin`: we and the crate read each other's frames. The hashes that
-//! identify blocks and transactions are compared as well.
+//! Every common message compared with the crate `bitcoin`: we and the crate read each other's frames. Hashes, Merkle
+//! roots, compact blocks, short ids, targets and work are compared as well.
 
 use crate::values::{any_block, any_common, any_compact_block};
 use crate::{MAGIC, compare_all, frame_of};

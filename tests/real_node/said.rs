@@ -171,7 +171,7 @@ fn unheeded(session: &Session) -> Vec<Message> {
 #[test]
 fn every_message_is_accepted_and_none_is_punished() {
     let Some(mut session) = Session::start() else { return };
-    // `small_talk` sends this message once more without recording it, so its recorded bytes are doubled below.
+    // `small_talk` sends a second `getheaders` without recording it, so the recorded bytes are doubled below.
     let locator = session.chain.locator();
     session.say(Message::GetHeaders(locator));
     let small_talk = small_talk(&mut session);

@@ -295,7 +295,7 @@ fn a_stopped_loop_without_peers_ends_at_once() {
 }
 
 #[test]
-fn a_peer_that_never_closes_delays_a_stopping_loop_for_the_grace_period() {
+fn a_peer_that_never_closes_delays_a_stopping_loop_for_the_close_grace_period() {
     let mut stage = Stage::new();
     let _peer = stage.ready_peer();
     stage.node.reactor.handle().stop().unwrap();
@@ -307,7 +307,7 @@ fn a_peer_that_never_closes_delays_a_stopping_loop_for_the_grace_period() {
 }
 
 #[test]
-fn fault_e22_a_peer_that_reads_its_last_bytes_slowly_delays_a_stopping_loop_for_the_whole_grace_period() {
+fn fault_e22_a_peer_that_reads_its_last_bytes_slowly_delays_a_stopping_loop_for_the_shutdown_grace_period() {
     let mut stage = Stage::with(config(), farewell());
     stage.world.set_conditions(Conditions { capacity_bytes: 256, ..Conditions::default() });
     let mut peer = stage.ready_peer();

@@ -160,7 +160,7 @@ impl PeerStore for Faulty {
         }
         assert!(changes.len() <= MAX_BOOK_BATCH, "too many changes at once");
         let keys = changes.iter().map(|change| format!("{:?}", key(change)));
-        assert!(keys.collect::<BTreeSet<_>>().len() == changes.len(), "at most one change for each peer and host");
+        assert!(keys.collect::<BTreeSet<_>>().len() == changes.len(), "a batch has two changes for one peer or host");
         self.content.lock().unwrap().apply(changes)
     }
 }

@@ -1,8 +1,8 @@
 //! The single count of peers in both directions, including those being dialled.
 //!
 //! A slot is reserved before a connection is dialled or admitted. It is returned exactly once, on every path, when
-//! the row is removed: the row stores whether it holds a slot. The maximum may be lowered below the number of used
-//! slots. No link is closed then, and no further one is admitted.
+//! the connection's row is removed from the table: the row stores whether the connection has a slot. The maximum may
+//! be lowered below the number of used slots. No link is closed then, and no further one is admitted.
 
 /// The number of peers, and its maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

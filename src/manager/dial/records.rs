@@ -1,8 +1,8 @@
 //! The dialler's records of addresses, and the orders in which it needs them.
 //!
 //! A record is in at most one of two orders: its family's line of addresses to dial, or the set of waiting addresses.
-//! Another set lists the waiting addresses that the end of a ban releases. The maps are ordered, so that no peer can
-//! choose addresses that are slow to find. An address needs no record while nothing restricts its next dial.
+//! Another set lists the waiting addresses that the end of a ban releases. The maps are ordered, not hashed, so that
+//! no peer can choose addresses that are slow to find. An address without a record may be drawn from the book at once.
 
 use super::groups::Groups;
 use super::pace::Family;
@@ -21,7 +21,7 @@ pub(super) struct Record {
     state: State,
     /// The number of failed dials since the last success. It determines the pause.
     pub(super) failures: u16,
-    /// The failures that count against the address: those outside a local outage.
+    /// The number of failures that count against the address. Failures during a local outage do not count.
     pub(super) strikes: u16,
     pub(super) restarts: RestartTracking,
 }
@@ -264,8 +264,9 @@ impl Records {
         }
     }
 
-    /// Stores the record of an address that has to wait. If there are too many records and none is due, a drawn
-    /// address's record is dropped instead, and `false` is returned.
+    /// Stores the record of an address that has to wait, and returns `true`. If there are [`MAX_DIAL_RECORDS`] records,
+    /// a drawn address's record replaces one that is due. If none is due, the new record is dropped, and `false` is
+    /// returned.
     pub(super) fn wait(&mut self, address: SocketAddr, mut record: Record, until: Instant, now: Instant) -> bool {
         if record.kind == Kind::Drawn && self.by_address.len() >= MAX_DIAL_RECORDS && !self.forget_one_due(now) {
             return false;
@@ -289,7 +290,8 @@ impl Records {
         }
     }
 
-    /// Ends the wait of `host`'s addresses that wait for the end of a ban.
+    /// Ends the wait of `host`'s addresses that the end of a ban releases. Moves fixed addresses to their line, and
+    /// drops the records of others.
     pub(super) fn release_unfit(&mut self, host: Host) {
         while let Some(&entry) = self.unfit.range((host, LEAST_ADDRESS)..).next().filter(|(other, _)| *other == host) {
             self.unfit.remove(&entry);
@@ -313,7 +315,7 @@ impl Records {
         }
     }
 
-    /// Moves at most `max` addresses whose wait is over to the line.
+    /// Moves at most `max` addresses whose wait is over to their lines.
     pub(super) fn recall_due(&mut self, now: Instant, max: usize) {
         for _ in 0..max {
             let Some(&(until, address)) = self.waiting.first() else { return };
@@ -337,7 +339,7 @@ impl Records {
         }
     }
 
-    /// Drops the entries of the ranges' dials that are no longer recent.
+    /// Drops the entries of dials that are too old to count against their address ranges.
     pub(super) fn rest_groups(&mut self, now: Instant) {
         self.groups.tidy(now);
     }
@@ -428,7 +430,7 @@ impl Records {
         }
         let lines = self.lines.iter().enumerate();
         let lines = lines.flat_map(|(index, line)| line.iter().map(move |&address| (index, address)));
-        assert_eq!(lines.clone().count(), in_line.len(), "an address is in the line twice, or is missing");
+        assert_eq!(lines.clone().count(), in_line.len(), "a line lists an address twice, or lacks one");
         assert_eq!(lines.collect::<BTreeSet<_>>(), in_line);
         assert_eq!((&self.waiting, self.groups.peers()), (&waiting, groups));
         for &(host, address) in &self.unfit {
@@ -450,7 +452,7 @@ impl Records {
     }
 }
 
-/// Returns the interface named in `address`.
+/// Returns the interface (the scope id) named in `address`, if any.
 fn scope_of(address: SocketAddr) -> Option<u32> {
     match address {
         SocketAddr::V4(_) => None,

@@ -70,7 +70,7 @@ pub enum Judgement {
 impl Expectation {
     /// Judges the loop's reaction to a peer whose first attack step was at `since`. `closed` states when and why the
     /// loop closed the peer; `None` if the peer is still connected. `slack` is added to the deadline, because a loop
-    /// rounds to ticks and may be delayed.
+    /// rounds its deadlines to ticks and may be delayed.
     pub fn judge(
         &self,
         since: Instant,

@@ -1,4 +1,4 @@
-//! The route of dials to an address, which a test sets.
+//! The route that a test sets for dials to an address.
 //!
 //! It does not depend on listeners, and it never changes by itself.
 

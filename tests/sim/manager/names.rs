@@ -38,7 +38,7 @@ fn one_address_of_a_name_is_dialled_and_if_the_dial_fails_the_next_address_is_di
 }
 
 #[test]
-fn a_name_is_resolved_again_after_its_last_address_and_ever_more_slowly() {
+fn after_the_last_address_fails_a_name_is_resolved_again_with_growing_pauses() {
     let (mut managed, addresses) = named(1);
     managed.world.set_name(NAME, vec![gone(1), gone(2)]);
     managed.run(secs(600));

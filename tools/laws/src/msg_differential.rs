@@ -3,7 +3,7 @@
 
 use crate::{judge, theirs};
 
-/// Checks a payload: the bytes after the first one, which selects the command.
+/// Checks a payload. The first byte of `data` selects the command, and the other bytes are the payload.
 pub(crate) fn check(data: &[u8]) {
     let Some((first, payload)) = data.split_first() else { return };
     judge::judge(theirs::COMMON[usize::from(*first) % theirs::COMMON.len()], payload);

@@ -21,7 +21,7 @@ pub struct Marks([u64; 6]);
 
 /// The labels of the reasons for which a loop closes a connection in a swarm. Four labels are missing: `bad_checksum`
 /// closes no connection; the framer refuses another network's magic as `bad_magic` before a `version` can be
-/// `wrong_network`; no peer here causes `overlong_size` or `local_source_address`.
+/// `wrong_network`; nothing in a swarm causes `overlong_size` or `local_source_address`.
 const REASONS: [&str; 41] = [
     "bad_magic",
     "over_limit",
@@ -119,7 +119,7 @@ const REPORTED: [&str; 18] = [
 /// Reasons for which the loop refuses a host's inbound connection.
 const KEPT_OUT: [&str; 4] = ["banned", "host_full", "group_full", "too_fast"];
 
-/// When the loop dials a failed address again.
+/// Decisions about the next dial of a failed address.
 const NEXT: [&str; 4] = ["at once", "after a pause", "on request", "never"];
 
 const REFUSALS: [&str; 10] = [
@@ -176,7 +176,7 @@ impl Mark {
     }
 
     /// Returns the marks of a control event: its kind and, if the event has one, the reason for which a host is refused
-    /// or the decision when an address is dialled again.
+    /// or the decision about an address's next dial.
     pub(super) fn of_control(event: &ControlEvent) -> impl Iterator<Item = Self> {
         let place = |first: usize, labels: &[&str], label: &str| {
             labels.iter().position(|known| *known == label).map(|index| Self((first + index) as u16))

@@ -1,6 +1,7 @@
 //! Protocol frames as hexadecimal text. Computed frames are of the main network and have time 1700000000, nonce bytes
 //! 01 to 08, height 800000, user agent `/example:0.1/`, services 0x21 and association id 10 to 1f. Recorded frames
-//! are those that an SV Node 1.0.13 sent on a regtest network. Each frame's first line is its basic header.
+//! are those that an SV Node 1.0.13 sent on a regtest network. [`NODE_PING_ANSWER`] is our reply there. Each frame's
+//! first line is its basic header.
 
 use crate::bytes::hex;
 use peerloop::protocol::CommandName;
@@ -71,7 +72,7 @@ pub const NODE_SENDHEADERS: &str = "dab5bffa73656e646865616465727300000000005df6
 pub const NODE_PING: &str = "dab5bffa70696e6700000000000000000800000076408747\
     ac78259a5c4c5a84";
 
-/// The reply to [`NODE_PING`].
+/// Our reply to [`NODE_PING`].
 pub const NODE_PING_ANSWER: &str = "dab5bffa706f6e6700000000000000000800000076408747\
     ac78259a5c4c5a84";
 

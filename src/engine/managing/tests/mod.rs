@@ -43,7 +43,7 @@ enum Fate {
     NoDescriptors,
 }
 
-/// A loop under test, and the ids of the batches and queries that it has passed on.
+/// A loop under test, and the ids of the batches and queries that the loop has started.
 struct Stage {
     engine: Engine,
     fate: Fate,
@@ -270,7 +270,7 @@ fn with_all_addresses_connected_the_loop_sleeps() {
     assert_eq!((stage.links().len(), stage.sleep()), (2, Some(NO_CANDIDATES_DELAY)));
     stage.pass(NO_CANDIDATES_DELAY);
     stage.engine.run_manager();
-    assert_eq!((stage.links().len(), stage.sleep()), (2, None), "a reported lack of candidates needs no wake-up");
+    assert_eq!((stage.links().len(), stage.sleep()), (2, None), "no wake-up is due after the lack is reported");
 }
 
 #[test]

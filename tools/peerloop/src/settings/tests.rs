@@ -316,7 +316,7 @@ fn an_empty_variable_counts_as_not_set() {
 }
 
 #[test]
-fn variables_of_a_service_do_not_prevent_a_start() {
+fn variables_of_a_kubernetes_service_do_not_prevent_a_start() {
     let variables = [
         ("PEERLOOP_PORT", "tcp://10.0.0.1:8333"),
         ("PEERLOOP_SERVICE_HOST", "10.0.0.1"),
@@ -326,7 +326,7 @@ fn variables_of_a_service_do_not_prevent_a_start() {
         ("PEERLOOP_PORT_8333_TCP_PROTO", "tcp"),
         ("PEERLOOP_PORT_8333_TCP_PORT", "8333"),
         ("PEERLOOP_PORT_8333_TCP_ADDR", "10.0.0.1"),
-        // Variables of the services peerloop-default, peerloop-defaul and peerloop-listen.
+        // Variables of the Kubernetes services peerloop-default, peerloop-defaul and peerloop-listen.
         ("PEERLOOP_DEFAULT_PORT", "tcp://10.0.0.1:8333"),
         ("PEERLOOP_DEFAUL_PORT", "udp://10.0.0.1:8333"),
         ("PEERLOOP_LISTEN_SERVICE_HOST", "10.0.0.1"),

@@ -16,7 +16,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Nature {
     Honest,
-    /// It closes right after the handshake.
+    /// It sends its part of the handshake and closes at once.
     Dropper,
     /// It closes after a while, or sets up a stream too late, so that the loop closes it.
     Leaver,

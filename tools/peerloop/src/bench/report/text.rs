@@ -22,7 +22,7 @@ const WHOLE_CPU_SHARE: f64 = 0.95;
 /// The indentation below a label.
 const BELOW: &str = "           ";
 
-/// Formats the whole report; `files` are the files of the results.
+/// Formats the whole report. `files` are the names of the files with the results.
 pub(crate) fn summary(document: &Document, files: &[String]) -> String {
     let mut page = Page(String::new());
     let tally = document.counts.tally;
