@@ -75,7 +75,8 @@ fn run_bare_mio(started: &Report<(SocketAddr, Option<peerloop::Handle<()>>)>) {
     }
 }
 
-/// The same client for both servers: blocking sockets, one ping on each, then one reply from each.
+/// The client of both servers, with blocking sockets. In a round, it writes one ping to each socket, and then reads one
+/// reply from each.
 struct Client {
     sockets: Vec<net::TcpStream>,
     ping: Vec<u8>,
@@ -98,9 +99,9 @@ impl Client {
             socket.write_all(&greeting).expect("the socket is connected");
             loop {
                 let mut header = [0; HEADER_LEN_BYTES];
-                socket.read_exact(&mut header).expect("the server greets");
+                socket.read_exact(&mut header).expect("the server sends its handshake");
                 let header = Header::decode(&header);
-                socket.read_exact(&mut vec![0; header.payload_len as usize]).expect("the server greets");
+                socket.read_exact(&mut vec![0; header.payload_len as usize]).expect("the server sends its handshake");
                 if header.command == CommandName::SENDHEADERS {
                     break;
                 }

@@ -1,9 +1,9 @@
 //! The cost of a timer in the wheel, compared with a heap with lazy deletion and an ordered set.
 //!
 //! All three store one deadline per key. Each iteration advances the time by one tick and handles ten keys. `expire`
-//! lets their deadlines pass and arms them again. `re_arm` moves them before they pass, as traffic does. A new
-//! deadline is the latest of all, which is the best case for a heap. Times are per iteration, and throughput counts
-//! timers.
+//! lets the deadlines of these keys pass and sets new ones. `re_arm` moves the deadlines before they pass, as traffic
+//! moves a peer's deadline. A new deadline is the latest of all, which is the best case for a heap. Times are per
+//! iteration, and throughput counts timers.
 
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
 use peerloop::internals::limits::WHEEL_SLOTS;
@@ -13,7 +13,7 @@ use std::collections::{BTreeSet, BinaryHeap};
 
 const KEYS: [u32; 2] = [1_000, 100_000];
 const PER_TICK: u32 = 10;
-/// The step from one key to the next. It is coprime to every number of keys, so all keys are visited, in an order
+/// The step from one key to the next. It is coprime to both numbers of [`KEYS`], so all keys are visited, in an order
 /// that no cache can predict.
 const STRIDE: u32 = 7_919;
 
@@ -78,7 +78,7 @@ impl Timers for OrderedSet {
     }
 }
 
-/// Returns the `turn`-th key of a scattered order of all keys.
+/// Returns the key at position `turn` in a scattered order of all keys.
 fn scattered(turn: u32, keys: u32) -> u32 {
     (u64::from(turn) * u64::from(STRIDE) % u64::from(keys)) as u32
 }

@@ -1,11 +1,12 @@
 //! The speed of reading and building messages, compared with the crates `bitcoin` and `chain-gang` on the same bytes.
 //!
 //! Reading begins with the frames and ends with a sum over every item in them: each hash, each input and output, each
-//! header. Building begins with the message as its crate stores it and ends with the frame, checksum included.
+//! header. Building begins with the message in the crate's own form and ends with the frame, including its checksum.
 //! Criterion times each crate separately. The table at the end compares the crates, which alternate for some rounds. It
-//! shows each crate's median time, the ratio of the other crates' shorter time to `peerloop`'s, and the same ratio
-//! without checksums. For the latter, the checksums of the same payloads are timed separately and subtracted. The time
-//! of `peerloop`'s checksum function is also used for `chain-gang`. `WIRE_TABLE=1` shows the table alone.
+//! shows each crate's median time and two ratios. The first ratio is the shorter of the other two crates' times,
+//! divided by `peerloop`'s time. The second ratio is the same without checksums: the checksums of the same payloads
+//! are timed separately and subtracted. For `chain-gang`, the time of `peerloop`'s checksum function is subtracted.
+//! `WIRE_TABLE=1` shows the table alone.
 //!
 //! `bitcoin` computes a checksum when a message is wrapped, and stores it. Building with `bitcoin` is therefore
 //! measured as the encoding of a wrapped message plus the computation of one checksum.
@@ -34,7 +35,7 @@ const ROUNDS: usize = 101;
 /// work on the machine does not interrupt most measurements.
 const MIN_TURN: Duration = Duration::from_micros(200);
 
-/// A family of messages: their frames and payloads, and the three crates' forms from which they are built.
+/// A family of messages: as frames, as payloads, and in each crate's own form.
 struct Family {
     name: &'static str,
     frames: Vec<u8>,
@@ -108,7 +109,8 @@ fn header(seed: u64) -> BlockHeader {
     }
 }
 
-/// Returns a transaction of the most common form: one signature and one key in, two key hashes out.
+/// Returns a transaction of the most common size. Its input's script is as long as a signature with a public key, and
+/// the scripts of its two outputs are as long as a payment to a key's hash.
 fn tx(seed: u64) -> Tx {
     let script = [seed as u8; 107];
     let input = TxInRef { prev_txid: hash(seed), prev_index: 1, script: &script, sequence: u32::MAX };
@@ -404,7 +406,7 @@ fn print_table(families: &[Family]) {
     }
 }
 
-/// Times all crates in alternation, so that a slow machine slows down all of them.
+/// Times the crates in alternation, so that a temporary slowdown of the machine affects all of them.
 fn compete(contenders: &mut [Contender<'_>]) -> Vec<Medians> {
     let mut rounds: Vec<(Vec<f64>, Vec<f64>)> = contenders.iter().map(|_| (Vec::new(), Vec::new())).collect();
     let passes: Vec<u32> = contenders.iter_mut().map(|contender| passes_needed(&mut contender.whole)).collect();

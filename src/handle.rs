@@ -24,7 +24,7 @@ use std::time::Duration;
 
 /// Controls a loop from any thread; `C` is the type of the handler's own requests.
 ///
-/// Cheap to clone. The queue holds [`MAX_HANDLE_QUEUE`] requests.
+/// A handle is cheap to clone. The loop's queue holds [`MAX_HANDLE_QUEUE`] requests from all handles together.
 ///
 /// ```
 /// use peerloop::api::CommandFilter;
@@ -81,7 +81,8 @@ impl<C> Handle<C> {
         Ok(())
     }
 
-    /// Requests a connection. The reply is the new peer's id. The reply arrives before the connection is established.
+    /// Requests a connection to `address`, from the local address `source` if there is one. The reply is the new peer's
+    /// id. The reply arrives before the connection is established.
     ///
     /// # Errors
     ///
@@ -155,7 +156,7 @@ impl<C> Handle<C> {
 
     /// Lists peers of any state in the order of their slots, at most
     /// [`PEERS_PER_REPLY`](crate::limits::PEERS_PER_REPLY). The list starts with the first slot or, with `after`,
-    /// behind that peer's slot. If the list has fewer peers than the maximum, no further peers exist.
+    /// after that peer's slot. If the list has fewer peers than the maximum, no further peers exist.
     ///
     /// # Errors
     ///
@@ -228,7 +229,8 @@ impl<C> Handle<C> {
         self.ask(|reply| Request::Bans { reply })
     }
 
-    /// Replaces the configuration as a whole between two steps of a turn, or not at all. The reply lists the changes.
+    /// Replaces the configuration between two requests of a turn, as a whole or not at all. The reply lists the
+    /// changes.
     ///
     /// # Errors
     ///
@@ -297,8 +299,8 @@ impl<C> Handle<C> {
     /// Stops the loop: closes all peers gracefully and ends it. The reply arrives when the loop has ended: all peers
     /// are closed, their rows are free, subscriptions have ended, and further requests are refused. The loop ends
     /// within [`SHUTDOWN_GRACE`](crate::limits::SHUTDOWN_GRACE). The address book is written by then, unless its
-    /// store is too slow; [`Reactor::finish_book`](crate::Reactor::finish_book) waits for the store. Each of several
-    /// calls gets a reply. A caller that does not wait may drop the reply.
+    /// store is too slow; [`Reactor::finish_book`](crate::Reactor::finish_book) waits for the store. If `stop` is
+    /// called several times, each call gets a reply. A caller that does not wait may drop the reply.
     ///
     /// ```
     /// # use peerloop::{Config, Handler, Network, Reactor};

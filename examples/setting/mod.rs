@@ -1,7 +1,7 @@
-//! Parts shared by the examples: their arguments, and built-in nodes on loopback, used if no node is given.
+//! Parts that the examples share: the arguments, and built-in nodes for a run without a node on the command line.
 //!
-//! A built-in node is a loop on a thread of its own, as in any program. It accepts every peer, and answers a `getaddr`
-//! with the addresses given at its start.
+//! A built-in node is an ordinary loop on its own thread. It listens on loopback, accepts every peer, and answers a
+//! `getaddr` with the addresses given at its start.
 
 #![allow(dead_code, reason = "no example uses every item")]
 
@@ -58,7 +58,7 @@ pub(crate) fn network_and_node() -> Result<(Network, SocketAddr), Box<dyn Error>
     }
 }
 
-/// A node of this process.
+/// A built-in node, which runs on a thread of this process.
 pub(crate) struct Node {
     pub(crate) address: SocketAddr,
     pub(crate) handle: Handle<()>,

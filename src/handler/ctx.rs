@@ -396,8 +396,8 @@ impl<'a> Ctx<'a> {
     }
 
     /// Sends an encoded frame to every ready peer that `filter` selects, in the order of their slots. Returns the
-    /// number of peers that accepted the frame, and the peers that refused it. The frame is not copied, and no list
-    /// of the selected peers is built.
+    /// number of peers for which the frame was queued, and the other selected peers with their errors. The frame is not
+    /// copied, and no list of the selected peers is built.
     ///
     /// ```
     /// use bytes::Bytes;
@@ -430,9 +430,9 @@ impl<'a> Ctx<'a> {
 
     /// Requests one call of [`Handler::on_pull`](super::Handler::on_pull), which offers the peer's free room. If at
     /// most [`PULL_WAITING_BYTES`](crate::limits::PULL_WAITING_BYTES) of whole messages wait for the peer in this
-    /// turn's flush step, the call is made there. Otherwise it is made in a later turn's flush step, once the kernel
-    /// has accepted enough. A turn makes at most [`PULLS_PER_TURN`](crate::limits::PULLS_PER_TURN) calls. The
-    /// remaining peers are first in the next turn.
+    /// turn's flush step, the call is made in that step. Otherwise it is made in a later turn's flush step, once the
+    /// kernel has accepted enough bytes. A turn makes at most [`PULLS_PER_TURN`](crate::limits::PULLS_PER_TURN) calls.
+    /// The remaining peers are first in the next turn.
     ///
     /// A second request before the call has no effect. A request needs no memory. It also works while a message is
     /// being fed or the peer is paused. If the peer closes first, no call is made. Request it only while there is
@@ -456,7 +456,8 @@ impl<'a> Ctx<'a> {
     /// # Errors
     ///
     /// As [`Ctx::send`]; [`RequestError::TooLargeForPeer`] also if the payload needs an extended header and the peer's
-    /// protocol version does not support it, [`RequestError::ChecksumMissing`], [`RequestError::BodyOpen`].
+    /// protocol version does not support it; [`RequestError::ChecksumMissing`] if the header needs a checksum and has
+    /// none; [`RequestError::BodyOpen`] while another message is being fed to the peer.
     pub fn begin_body(&mut self, peer: PeerId, header: &Header) -> Result<(), RequestError> {
         let link = self.sendable(peer)?;
         self.state.begin_body(link, header)
@@ -470,8 +471,9 @@ impl<'a> Ctx<'a> {
     ///
     /// # Errors
     ///
-    /// [`RequestError::NoSuchPeer`], [`RequestError::NotReady`], [`RequestError::NoBody`], and
-    /// [`RequestError::BodyOverrun`] if `part` is longer than the rest of the message. `part` is unchanged then.
+    /// [`RequestError::NoSuchPeer`] and [`RequestError::NotReady`], as with [`Ctx::send`]; [`RequestError::NoBody`] if
+    /// no message is being fed to the peer; [`RequestError::BodyOverrun`] if `part` is longer than the rest of the
+    /// message. After an error, `part` is unchanged.
     pub fn feed_body(&mut self, peer: PeerId, part: &mut Bytes) -> Result<(), RequestError> {
         let link = self.sendable(peer)?;
         self.state.feed_body(link, part)
@@ -483,7 +485,8 @@ impl<'a> Ctx<'a> {
     ///
     /// # Errors
     ///
-    /// As [`Ctx::send`], [`RequestError::NoPongs`], or [`RequestError::TooManyPings`].
+    /// As [`Ctx::send`]; [`RequestError::NoPongs`] if the peer's protocol version does not support pongs;
+    /// [`RequestError::TooManyPings`] if the peer has reached its maximum number of pings in flight.
     pub fn ping(&mut self, peer: PeerId, planned: Instant) -> Result<u64, RequestError> {
         let link = self.sendable(peer)?;
         self.state.ping(link, planned)

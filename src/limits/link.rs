@@ -3,8 +3,8 @@
 use super::wire::{MAX_REJECT_MESSAGE_BYTES, MAX_REJECT_REASON_BYTES};
 use std::time::Duration;
 
-/// Maximum size of one link's row in the table, asserted at compile time. An idle peer costs a row and its boxed
-/// version.
+/// Maximum size of one link's row in the table, asserted at compile time. An idle peer costs its row, and a box for its
+/// `version` message.
 pub const MAX_ROW_BYTES: usize = 272;
 /// Size of one slot in the table of peers' costs, which exists only while
 /// [`Config::measure_peers`](crate::Config::measure_peers) is on.
@@ -15,9 +15,9 @@ pub const MAX_HANDSHAKE_MESSAGES: u8 = 16;
 pub const MAX_HANDSHAKE_PAYLOAD_BYTES: u64 = 2_048;
 /// Maximum number of our pings in flight per peer: one is inline in the row, the rest (32 bytes each) are in a box.
 pub const MAX_PINGS_OUTSTANDING: usize = 256;
-/// Maximum number of marked messages to one peer that are not yet written. Each costs 24 bytes, so all marks of a peer
-/// cost 6 KiB, plus up to 88 bytes in a tree. A peer without marks costs nothing; 10,000 peers with all their marks
-/// cost 63 MB.
+/// Maximum number of marked messages to one peer that are not yet written. Each mark costs 24 bytes. A peer with the
+/// maximum number of marks costs 6 KiB, plus up to 88 bytes in a tree; 10,000 such peers cost 63 MB. A peer without
+/// marks costs nothing.
 pub const MAX_MARKS_PER_PEER: usize = 256;
 /// Default size of the largest payload that is buffered for a handler. A link buffers one payload at a time.
 pub const MAX_BUFFERED_MESSAGE_BYTES: u64 = 2 * 1024 * 1024;
@@ -29,11 +29,10 @@ pub const MAX_BUFFERED_COMMANDS: usize = 64;
 pub const MAX_PING_GATHERED_BYTES: u64 = 2_048;
 /// Largest payload of a `pong` that is buffered. Only its first 8 bytes matter.
 pub const MAX_PONG_GATHERED_BYTES: u64 = 2_048;
-/// Largest payload that is buffered of a message whose payload is ignored, such as `verack`, `sendheaders` or
-/// `getaddr`.
+/// Largest buffered payload of a message whose payload is ignored, such as `verack`, `sendheaders` or `getaddr`.
 pub const MAX_EMPTY_GATHERED_BYTES: u64 = 2_048;
 /// Largest payload of a `reject` that is buffered: a code, two lengths of one byte each, and the longest name, reason
-/// and hash. A node ignores longer ones (SV Node 1.2.2, net_processing.cpp ProcessRejectMessage).
+/// and hash. A node ignores a `reject` with longer fields (SV Node 1.2.2, net_processing.cpp ProcessRejectMessage).
 pub const MAX_REJECT_GATHERED_BYTES: u64 = (3 + MAX_REJECT_MESSAGE_BYTES + MAX_REJECT_REASON_BYTES + 32) as u64;
 /// Default maximum total length of the payloads that a loop buffers at once. Payloads that fit a pooled buffer are not
 /// counted. Each link has at most one pooled buffer, so these add at most `max_links` times 4 KiB.
@@ -48,16 +47,16 @@ pub const BUFFER_GROWTH_BYTES: usize = 64 * 1024;
 /// Maximum number of buffers of [`BUFFER_GROWTH_BYTES`] kept for reuse, 1 MiB in total. If a loop never buffers more
 /// than this many messages of 4 to 64 KiB at once, it reuses these buffers and does not allocate others.
 pub const MAX_LARGE_BUFFERS: usize = 16;
-/// Length of a link's waiting pings and pongs above which the link is not read, so that a peer that does not read our
-/// replies gets no more of them. Including the replies to the last read block, a peer's pongs stay below 570 KB. The
-/// pongs of all peers stay below `max_links` times 570 KB. Reading resumes at half of this length. The pause counts
-/// against none of the peer's deadlines for input. If the waiting messages exceed this length in total, a `reject`
-/// that does not close the connection is dropped. The embedder's messages have their own limit and do not stop the
-/// reading; otherwise two loops that send each other long queues would both stop reading.
+/// Length in bytes of a link's waiting pings and pongs above which the link is not read. A peer that does not read our
+/// replies thus causes no further replies. Including the replies to the last read block, a peer's pongs stay below
+/// 570 KB. The pongs of all peers stay below `max_links` times 570 KB. Reading resumes at half of this length. The
+/// pause does not count towards the peer's deadlines for input. If all messages that wait for the peer exceed this
+/// length in total, a `reject` that does not close the connection is dropped. The embedder's messages have their own
+/// limit and do not stop the reading; otherwise two loops that send each other long queues would both stop reading.
 pub const UNREAD_REPLIES_PAUSE_BYTES: usize = 500_000;
-/// Length of a send queue beyond which the embedder's message is refused. An empty queue accepts a message of any size.
-/// The engine's replies add at most [`UNREAD_REPLIES_PAUSE_BYTES`] and the replies to one read block. A queue of more
-/// than one message thus stays below 2.7 MB.
+/// Length in bytes up to which a send queue accepts the embedder's messages. An empty queue accepts a message of any
+/// size. The engine's replies add at most [`UNREAD_REPLIES_PAUSE_BYTES`] and the replies to one read block. A queue of
+/// more than one message thus stays below 2.7 MB.
 pub const MAX_SEND_QUEUE_BYTES: usize = 2 * 1024 * 1024;
 /// The handler is offered a peer's free room only while at most this many bytes of whole messages wait for the peer.
 /// The free room is then at least 1.8 MB.
@@ -67,9 +66,9 @@ pub const PULL_WAITING_BYTES: usize = 250_000;
 pub const MAX_BODY_WAITING_BYTES: usize = 1024 * 1024;
 /// While a message is being streamed, the handler is asked to feed more of it whenever at most this many bytes wait.
 pub const BODY_REFILL_BYTES: usize = 256 * 1024;
-/// Default time for a TCP connection to be established.
+/// Default maximum time until a TCP connection is established.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Default time for the handshake, from entering `AwaitingHandshake`. No traffic extends it.
+/// Default maximum time for the handshake, from entering the state `AwaitingHandshake`. No traffic extends it.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Default pause between two pings to a peer.
 pub const PING_INTERVAL: Duration = Duration::from_secs(120);
@@ -87,9 +86,9 @@ pub const SEND_STALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// Minimum number of bytes of a long queue that a peer must read per [`SEND_STALL_TIMEOUT`], 1 KiB/s. A slower peer
 /// is closed, and its queue is dropped.
 pub const MIN_SEND_STALL_BYTES: usize = 60 * 1024;
-/// Maximum extension of any deadline above while the loop has not yet processed the peer's input or its freed send
-/// space, for example after the process was suspended or when many other peers are served first. A flooding peer
-/// gains no more than this.
+/// Maximum extension of any deadline above while the loop has not yet processed the peer's input, or the send space
+/// that the peer has freed. This happens after the process was suspended, or when many other peers are served first.
+/// A flooding peer gains no more than this.
 pub const UNREAD_INPUT_GRACE: Duration = Duration::from_secs(30);
 /// Time for which a gracefully closed link discards the peer's input after our last byte, so that a reset does not
 /// discard our last bytes. Also the maximum time for which the peer of such a link may read nothing of the remaining

@@ -1,7 +1,7 @@
 //! One TCP connection: its row in the table, its framer and its send queue.
 //!
 //! All links share one buffer for input and one for replies, so an idle link owns only its row. No part uses a socket
-//! or a clock, interprets a message, or grows beyond a limit that its caller enforces.
+//! or a clock, or interprets a message. The callers limit the memory of every part.
 
 pub(crate) mod blocks;
 pub(crate) mod framer;

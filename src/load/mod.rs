@@ -1,8 +1,8 @@
 //! Load: a [`Generator`] that opens peers and pings them by a schedule, and a [`Responder`] for it to connect to.
 //!
 //! Both are plain [`Handler`](crate::Handler)s that use the same [`Ctx`](crate::Ctx) as every embedder. The generator
-//! never waits for a reply before it sends a due ping. Every latency is recorded twice: from the ping's planned
-//! moment, so that a stalling target is charged for the pings it delayed, and from the moment it was sent. The
+//! never waits for a reply before it sends a due ping. A ping's latency is recorded twice: from its planned moment, so
+//! that a stalling target is charged for the pings that it delayed, and from the moment at which it was sent. The
 //! generator measures its own lag and reports whether its numbers can be trusted.
 
 mod accounts;

@@ -36,7 +36,7 @@ impl Ramp {
     }
 }
 
-/// Connections that were closed too soon, for one cause.
+/// Connections that were closed too soon or never opened, for one cause and in one state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Failure {
@@ -110,11 +110,11 @@ pub struct Report {
     pub loop_lag: LatencyHistogram,
     /// The shortest waits of unanswered pings: one counted from the planned moment, one from the write.
     pub unanswered_waits: UnansweredWaits,
-    /// The length of the intervals of the timeline, a whole number of seconds.
+    /// The length of the timeline's intervals, a whole number of seconds.
     pub interval: Duration,
     /// The counted part of the run and its drain, by interval.
     pub timeline: Vec<Interval>,
-    /// Connections that were closed too soon, by cause; most frequent first.
+    /// Connections that were closed too soon or never opened, by cause and state; most frequent first.
     pub failures: Vec<Failure>,
     /// The user agents and versions of the peers; most frequent first.
     pub agents: Vec<Agent>,

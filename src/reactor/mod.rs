@@ -13,8 +13,8 @@
 //!    listener reports no second event. An address that cannot be bound is retried as well, after growing pauses.
 //! 5. **Read** each ready link once, for at most [`MAX_READ_STEP`](crate::limits::MAX_READ_STEP) in all. Replies are
 //!    written with one call per link.
-//! 6. **Timers**, in every turn, bounded. Deadlines are compared with the moment up to which the peer's input was seen,
-//!    so that a suspended process closes no peer that replied in time.
+//! 6. **Timers**, in every turn, bounded. A peer's deadlines are compared with the moment up to which its input was
+//!    seen, so that a process that was suspended closes no peer that replied in time.
 //! 7. **Flush**: the handler is offered the free room of peers for which it requested an offer, at most
 //!    [`PULLS_PER_TURN`](crate::limits::PULLS_PER_TURN) of them. Then queued bytes are written in vectored writes, for
 //!    at most [`MAX_FLUSH_STEP`](crate::limits::MAX_FLUSH_STEP) in all. Each link writes at most
@@ -28,8 +28,8 @@
 //! Readiness is a hint and is remembered: a socket is believed readable or writable until a call shows otherwise. A
 //! read that does not fill its buffer has drained the socket, unless the kernel has reported the stream's end, because
 //! data and end may share one edge. The loop never acts on error and hang-up flags; the next read or write reports
-//! their cause. Between turns a link with unread data is on the ready list or held, and a link with queued bytes is on
-//! the dirty list or believed unwritable.
+//! their cause. Between turns, a link with unread data is on the ready list unless its reading is paused, and a link
+//! with queued bytes is on the dirty list unless it is believed unwritable.
 //!
 //! A peer's failure closes only that peer. Only a failure of the poller ends the loop.
 
@@ -497,7 +497,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         self.follow_configuration();
     }
 
-    /// Passes the manager's queries and its changes to the address book to the network.
+    /// Starts to write the manager's changes of the address book, and to resolve the names that the manager requests.
     fn offload(&mut self) {
         while let Some(batch) = self.engine.managing().and_then(|mut managing| managing.next_batch()) {
             if let Err(Batch { id, .. }) = self.net.persist(batch) {

@@ -46,8 +46,8 @@ impl World {
     }
 
     /// Restarts a host whose network was dropped, like a killed process that starts again on the same machine.
-    /// Replies to its earlier queries are dropped. Its unwritten changes are lost, but a [`Disk::Wild`] may write all
-    /// of them instead.
+    /// Replies to its earlier queries are dropped. Unwritten changes of its address book are lost, but a [`Disk::Wild`]
+    /// may write all of them instead.
     pub fn restart(&self, host: usize) -> SimNet {
         self.kernel_mut().lose_unwritten(host);
         self.kernel_mut().drop_queries(host);
@@ -127,7 +127,7 @@ impl World {
         self.kernel().book(host)
     }
 
-    /// Sets the local ports that dials of each source to each destination can use. Default 32,768 to 60,999. The port
+    /// Sets the local ports that dials from each source to each destination can use. Default 32,768 to 60,999. The port
     /// of a dialler that closed its connection first stays in use for 60 s.
     pub fn set_ports(&self, ports: RangeInclusive<u16>) {
         self.kernel_mut().ports.range = ports;

@@ -1,8 +1,8 @@
 //! Charges and bans, for the engine and for handlers.
 //!
 //! The manager decides on each charge and ban. This module applies the decision: it starts to close the affected links
-//! at once and emits a charge's event. A ban is reported once it is durable. This module never reads a clock or waits
-//! for the disk.
+//! at once, and reports a charge at once. A ban is reported once it is durable. This module never reads a clock or
+//! waits for the disk.
 
 use super::LoopState;
 use crate::address::Host;

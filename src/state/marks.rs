@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_is_due_once_when_its_messages_last_byte_is_written() {
+    fn a_mark_is_due_when_its_messages_last_byte_is_written_and_only_once() {
         let mut marks = marks(&[10, 20, 20]);
         assert_eq!((marks.take_due(LINK, 9), marks.take_due(LinkId::new(3, 2), 99)), (None, None));
         assert_eq!((marks.take_due(LINK, 10), marks.take_due(LINK, 19)), (Some(mark(1, 10)), None));

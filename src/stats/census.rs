@@ -5,7 +5,7 @@ use crate::peer::{ConnectionState, ConnectionType};
 /// The number of connections by state and by type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Census {
-    /// Indexed by the positions of the type and the state.
+    /// Indexed by the type, then by the state.
     counts: [[usize; ConnectionState::ALL.len()]; ConnectionType::ALL.len()],
 }
 

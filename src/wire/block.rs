@@ -1,4 +1,4 @@
-//! `block`: a header and its transactions, which are read only on request.
+//! `block`: a block's header and its transactions. The transactions are read only on request.
 //!
 //! A block in memory is a [`BlockRef`]. [`BlockStreamParser`](super::BlockStreamParser) reads a block that arrives in
 //! pieces or is larger than memory.

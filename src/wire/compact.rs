@@ -2,8 +2,8 @@
 //! replies (BIP 152).
 //!
 //! A position is sent as a distance: the number of positions between the previous listed position and this one. The
-//! first position is sent unchanged. Only this file adds up the distances, and it checks every sum, so callers see
-//! only positions in the block.
+//! first position is sent unchanged. Only this file adds up the distances, and it checks every sum. Callers see only
+//! positions, never distances.
 
 use super::codec::{Reader, field, put_compact_size, put_items};
 use super::hash::Hash256;

@@ -9,8 +9,8 @@ use crate::error::WireError;
 use crate::limits::MAX_STREAM_POLICY_BYTES;
 use crate::protocol::CommandName;
 
-/// A borrowed `createstrm` message, which replaces the `version` (SV Node 1.2.2, net_processing.cpp
-/// ProcessCreateStreamMessage).
+/// A borrowed `createstrm` message, which replaces the `version` on an additional connection (SV Node 1.2.2,
+/// net_processing.cpp ProcessCreateStreamMessage).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CreateStreamRef<'a> {
     /// The association to join, from the `version` of its first connection.

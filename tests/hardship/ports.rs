@@ -1,4 +1,4 @@
-//! Dials without a free local port: they fail with a local reason, and the dials that find a port succeed.
+//! Exhausted local ports: a dial without a free port fails with a local reason, and a dial that finds one succeeds.
 
 use crate::node::Node;
 use std::net::{SocketAddr, TcpListener};

@@ -48,7 +48,7 @@ fn the_node_accepts_our_second_connection() {
 }
 
 #[test]
-fn we_accept_a_second_connection_of_the_node() {
+fn we_accept_a_second_connection_from_the_node() {
     let Some(node) = Node::start() else { return };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a loopback port is free");
     let address = listener.local_addr().expect("the listener is bound");

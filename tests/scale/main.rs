@@ -5,7 +5,7 @@ use peerloop_scale::{Phase, live};
 /// Maximum memory of a loop with a million peers, in bytes, including peaks while its tables grow.
 const MAX_MILLION_PEERS_BYTES: i64 = 600_000_000;
 
-/// Returns, for each phase, the events and allocations per peer from the loop's creation to the end of the phase.
+/// Returns the events and allocations per peer, counted from the loop's creation to the end of each phase.
 fn per_peer(peers: u64, phases: &[Phase]) -> Vec<[f64; 2]> {
     let per_peer = |count: u64| count as f64 / peers as f64;
     phases.iter().map(|Phase { account, .. }| [account.events, account.allocations].map(per_peer)).collect()

@@ -12,7 +12,7 @@ use peerloop_testkit::simulated::{Player, RawPeer, Stage, config};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// The listener and the dial queue each have enough work for this many turns.
+/// Number of turns for which the listener and the dial queue each have enough work.
 const BUSY_TURNS: usize = 20;
 const PEERS: usize = 100;
 
@@ -171,7 +171,7 @@ fn handling_slow_requests_stops_at_the_time_limit_and_continues_in_the_next_turn
 }
 
 #[test]
-fn a_pausing_handler_still_receives_the_rest_of_the_same_read_and_nothing_more() {
+fn a_handler_that_pauses_a_peer_receives_the_rest_of_the_same_read_and_nothing_more() {
     let mut stage = Stage::new();
     stage.node.reactor.handler_mut().on_message = Some(|ctx, peer| ctx.pause(peer));
     let mut peer = stage.ready_peer();

@@ -101,7 +101,7 @@ fn req_e32_a_listener_that_cannot_be_bound_does_not_stop_dialling() {
 }
 
 #[test]
-fn a_loop_that_waits_for_an_address_ends_when_it_is_stopped() {
+fn a_loop_that_waits_to_bind_an_address_ends_when_it_is_stopped() {
     let world = World::new(1, Instant::ZERO);
     let net = world.host();
     world.fail_sometimes(net.host(), Site::Listen, EADDRINUSE, 1);

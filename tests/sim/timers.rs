@@ -160,7 +160,7 @@ fn a_timer_can_be_set_moved_and_cancelled_from_inside_every_callback() {
 }
 
 #[test]
-fn a_timer_in_the_past_fires_once_a_turn_and_one_at_the_end_of_time_never() {
+fn a_timer_set_again_and_again_in_the_past_fires_once_a_turn_and_a_timer_at_the_end_of_time_never_fires() {
     let timing = Timing {
         on_timer: |timing, ctx, key| {
             if key == 1 && timing.fired.len() < 100 {

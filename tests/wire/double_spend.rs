@@ -12,7 +12,8 @@ use peerloop_testkit::bytes::hex;
 
 const BAD_VALUE: WireError = WireError::BadValue { command: CommandName::DSDETECTED };
 
-/// A branch: its headers, the last block's first, and a Merkle proof that the last block contains a transaction.
+/// A branch: its headers, from the last block's to the first block's, and a Merkle proof that the last block contains a
+/// transaction.
 #[derive(Clone)]
 struct Fork {
     headers: Vec<BlockHeader>,

@@ -1,8 +1,9 @@
 //! The dialler compared with a naive model, under arbitrary events.
 //!
-//! The model stores only plain facts about each address: it has no queue, ordering or index. After each step both must
-//! agree on the live addresses and the number of used slots. The facts must allow each dial and each decision. At the
-//! end every address is made reachable, and then there must be as many peers as are wanted and possible.
+//! The model stores only plain facts about each address: it has no queue, ordering or index. After each step, the model
+//! and the dialler must agree on the live addresses and the number of used slots. The facts must allow each dial and
+//! each decision. At the end every address is made reachable, and then there must be as many peers as are wanted and
+//! possible.
 
 use super::records::State;
 use super::tests::Book;
@@ -47,7 +48,7 @@ struct Facts {
 }
 
 impl Facts {
-    /// Clears the facts that a success, or time, makes obsolete.
+    /// Clears the facts that a completed handshake or the passage of time has made obsolete.
     fn forget(&mut self, ready_since: Option<Instant>, ended: Ended, now: Instant, restart_window: Duration) {
         if let Some(since) = ready_since {
             if now.since(since) >= RESTARTS_FORGOTTEN_AFTER {

@@ -1,9 +1,9 @@
 //! The slots of gossip: a table of the book's addresses from gossip, in which each source can fill only a small part.
 //!
 //! A source is the [`NetGroup`] of the peers that send an address. For each source an address has one slot. A source
-//! reaches [`GOSSIP_BUCKETS_PER_SOURCE`] buckets of the table, and all its routable addresses of one range share one
-//! of these buckets. The assignment is keyed, so a peer cannot choose collisions. SV Node 1.2.2 stores its addresses
-//! in the same way (addrman.cpp GetNewBucket), with 64 of 1,024 buckets per source. The table stores only the current
+//! reaches [`GOSSIP_BUCKETS_PER_SOURCE`] buckets of the table. A source's routable addresses of one range share one of
+//! these buckets. The assignment is keyed, so a peer cannot choose collisions. SV Node 1.2.2 stores its addresses in
+//! the same way (addrman.cpp GetNewBucket), with 64 of 1,024 buckets per source. The table stores only the current
 //! holder of each slot.
 
 use crate::address::{Host, NetGroup, canonical};
@@ -43,7 +43,8 @@ impl Slots {
     pub(super) fn slot_of(&self, source: IpAddr, address: SocketAddr) -> Slot {
         let address = canonical(address);
         let (source, range) = (NetGroup::of(source), NetGroup::of(address.ip()));
-        // Without the host, all unroutable peers would share one bucket.
+        // Unroutable addresses have no range, so they are spread by host. Otherwise, all those of one source would
+        // share one bucket.
         let host = (range == NetGroup::Unroutable).then(|| Host::of(address.ip()));
         let lane = self.draw((source, range, host), GOSSIP_BUCKETS_PER_SOURCE);
         let bucket = self.draw((source, lane), GOSSIP_BUCKETS);
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn unroutable_peers_share_more_than_one_bucket() {
+    fn unroutable_addresses_of_one_source_fill_more_than_one_bucket() {
         let slots = slots(4);
         let source = Ipv4Addr::new(10, 0, 0, 1).into();
         let reach: BTreeSet<Slot> = (0..10_000).map(|low| slots.slot_of(source, v4(0x0a00_0000 | low))).collect();
@@ -127,7 +128,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_slot_is_in_the_table_and_independent_of_notation(
+        fn every_slot_is_in_the_table_and_the_same_for_both_notations_of_an_address(
             source in any::<[u8; 4]>(),
             addresses in prop::collection::vec((any::<[u8; 4]>(), 1..65_535_u16), 1..200),
         ) {

@@ -2,7 +2,7 @@
 //!
 //! The cost of a call does not depend on the number of peers, except for calls that list peers or bans. Each of the
 //! [`MAX_BOOK_PEERS`] peers costs at most a row of 96 bytes, 74 bytes in the index by address, 16 bytes in the lists
-//! by status, and 256 bytes of user agent. The book never touches a disk, and a call fails only for lack of room.
+//! by status, and 256 bytes of user agent. The book never touches a disk.
 //!
 //! When the book is full, a new peer displaces a peer of at most the same value: an inaccessible one if there is one,
 //! else an unknown one, else a banned one (its host stays banned), and never a valid one.

@@ -1,9 +1,9 @@
 //! The writer of batches, without its thread: it keeps, writes and retries batches, and reports the results.
 //!
-//! A [`Writer`] owns the store. It keeps each batch until it is durable. While the store refuses writes, a later
-//! change of a peer or a host replaces the earlier one, and the pause between attempts grows. The writer reports when
-//! everything is durable, and once when it starts to fail, but not each failed attempt. The writer uses no clock: its
-//! caller waits for the time that [`Writer::pause`] returns.
+//! A [`Writer`] owns the store, and keeps each batch until the batch is durable. While the store refuses writes, a
+//! later change of a peer or a host replaces the earlier one, and the pause between attempts grows. The writer reports
+//! when everything is durable, and once when it starts to fail, but not each failed attempt. The writer uses no clock:
+//! its caller waits for the time that [`Writer::pause`] returns.
 
 use super::{Change, PeerStore, StoreError};
 use crate::address::{Host, canonical};

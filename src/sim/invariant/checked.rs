@@ -83,8 +83,8 @@ impl<H: Handler> Checked<H> {
         })
     }
 
-    /// Sets the minimum number of network calls from one sweep to the next. If the loop has more links or the world
-    /// has more connections, their number is the minimum instead. With 0, a sweep follows every turn. Default 1,024.
+    /// Sets the minimum number of network calls from one sweep to the next. If the number of the loop's links or of the
+    /// world's connections is larger, it is the minimum instead. With 0, a sweep follows every turn. Default 1,024.
     #[must_use]
     pub fn with_calls_per_sweep(self, calls: u64) -> Self {
         Self { calls_per_sweep: calls, next_sweep: calls, ..self }

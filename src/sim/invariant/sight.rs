@@ -34,7 +34,7 @@ pub(super) struct TurnSight<'a> {
     /// Links with a ping whose last byte the kernel accepted in the turn, but which the loop considers sent at an
     /// earlier moment (`Some`) or not yet sent (`None`).
     pub(super) misdated_pings: &'a [(LinkId, Option<Instant>)],
-    /// Ready links whose last byte the kernel accepted in the turn without a call of `on_writable`.
+    /// Ready links whose last queued byte the kernel accepted in the turn without a call of `on_writable`.
     pub(super) missing_writable: &'a [LinkId],
     /// Links with a marked message that the kernel accepted in the turn without a report.
     pub(super) missing_written: &'a [LinkId],

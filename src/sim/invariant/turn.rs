@@ -92,7 +92,7 @@ fn a_timer_belongs_to_a_link(sight: &TurnSight<'_>) -> Result<(), String> {
 fn the_handler_is_woken_in_time(sight: &TurnSight<'_>) -> Result<(), String> {
     let (before, after) = (sight.before, sight.after);
     let was_missed = before.wake_at.is_some_and(|asked| asked <= before.now) && before.wake_at == after.wake_at;
-    ensure(!was_missed, || format!("the handler asked for {:?}, but is not woken at {:?}", after.wake_at, after.now))
+    ensure(!was_missed, || format!("the wake-up for {:?} is missing at {:?}", after.wake_at, after.now))
 }
 
 fn the_handlers_timers_fire_in_time(sight: &TurnSight<'_>) -> Result<(), String> {

@@ -74,7 +74,7 @@ impl<H> Witness<H> {
         self.ledger.borrow_mut().named(peer.link(), (view.address(), is_dialled), addresses, is_learning, ctx.now());
     }
 
-    /// Records an `addr` that the handler does not receive whole, so that its addresses are unknown.
+    /// Stops the checks of gossip if the handler does not receive an `addr` whole, because its addresses are unknown.
     fn note_missed(&self, ctx: &Ctx<'_>, header: &Header, delivery: Delivery) {
         if ctx.config().manager.is_some() && header.command == CommandName::ADDR && delivery != Delivery::Buffer {
             self.ledger.borrow_mut().managing.gossip.missed();
@@ -103,7 +103,7 @@ impl<H: Handler> Handler for Witness<H> {
     fn on_header(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, header: &Header) -> Delivery {
         self.check_message(ctx, peer);
         let delivery = self.handler.on_header(ctx, peer, header);
-        // A message is not delivered if the handler closed its peer at the header.
+        // A message is not delivered if the handler has closed the peer in `on_header`.
         let effective = if is_ready(ctx, peer) { delivery } else { Delivery::Discard };
         self.ledger.borrow_mut().admitted(peer.link(), header, effective);
         self.note_missed(ctx, header, delivery);

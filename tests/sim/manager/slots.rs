@@ -35,7 +35,7 @@ fn req_e27_a_slot_is_claimed_before_the_dial_and_released_when_the_dial_fails() 
 }
 
 #[test]
-fn req_e27_an_undecided_dial_releases_its_slot_in_time() {
+fn req_e27_an_unanswered_dial_releases_its_slot_at_the_connect_timeout() {
     let mut managed = ManagedWorld::new(manager().with_target_peers(1).with_max_retries(1));
     managed.remember(&[NOBODY], PeerStatus::Unknown);
     managed.world.set_route(NOBODY.ip(), Route::Silent { least: secs(100), most: secs(100) });
@@ -67,7 +67,7 @@ fn req_e27_a_reset_releases_the_slot_at_any_stage_of_the_connection() {
 }
 
 #[test]
-fn req_e27_a_handler_that_closes_in_any_callback_releases_the_slot() {
+fn req_e27_a_handler_that_closes_the_peer_in_any_callback_releases_the_slot() {
     use Moment::{Closed, Control, Opened, Ready, VersionReceived};
     for moment in [Opened, VersionReceived, Ready, Closed, Control] {
         let (mut managed, mut stranger) =

@@ -34,8 +34,8 @@ pub(super) fn is_judged(troop: &Troop) -> bool {
     troop.kind.is_hostile() && habit.acts_every.is_zero() && !habit.is_rough && !habit.overwhelms
 }
 
-/// Checks, at the end of the first phase, that each closed peer was closed for an allowed reason and in time, and
-/// that no judged peer has stayed connected for too long.
+/// Checks that each closed peer was closed for an allowed reason and in time, and that no judged peer has stayed
+/// connected for too long. The check is made at the end of the first phase.
 pub(super) fn judge_peers(stage: &mut Stage) {
     let now = stage.world.now();
     let ended: Vec<Ended> = stage.handler().ended.clone();

@@ -1,4 +1,4 @@
-//! The kinds of values. Each kind reads its values from text, and writes them as TOML.
+//! The kinds of values that settings have. Each kind reads its values from text, and writes them as TOML.
 //!
 //! A written value is read back as the same value.
 
@@ -50,7 +50,7 @@ pub(super) enum Kind {
 
 const UNLIMITED: &str = "unlimited";
 
-/// Returns the manager's part, which every configuration here has.
+/// Returns the peer manager's configuration, which every configuration here contains.
 pub(super) fn manager(config: &mut Config) -> &mut ManagerConfig {
     config.manager.as_mut().expect("the configuration has a manager")
 }
@@ -223,7 +223,7 @@ fn all<T>(texts: &[String], parse: impl Fn(&str) -> Result<T, String>) -> Result
 }
 
 fn parse_number<T: FromStr>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|_| format!("`{text}` is not a number that fits, for example 10"))
+    text.parse().map_err(|_| format!("`{text}` is not a number in range: use a number such as 10"))
 }
 
 fn parse_switch(text: &str) -> Result<bool, String> {

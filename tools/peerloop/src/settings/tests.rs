@@ -233,7 +233,7 @@ fn a_value_that_cannot_be_read_is_named_with_its_source() {
         ("fixed_peers = ['node:1:2']", &["`node:1:2` is not a peer"]),
         ("fixed_peers = ['@file']", &["`@file` is not a peer"]),
         ("user_agent = ['a']", &["has the wrong type array"]),
-        ("default_port = 70000", &["`70000` is not a number that fits"]),
+        ("default_port = 70000", &["`70000` is not a number in range"]),
         ("max_message_bytes = 'unlimited'", &["`unlimited` is not a size"]),
         ("max_block_bytes = '2MB'", &["`2MB` is not a size"]),
         ("trusted = ['10.0.0.0/33']", &["`10.0.0.0/33` is not an address"]),

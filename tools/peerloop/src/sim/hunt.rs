@@ -98,7 +98,7 @@ impl Tally {
     }
 }
 
-/// Runs the seeds of a plan until one breaks an invariant, all are done, or a signal arrives. Worlds that a signal
+/// Runs a plan's seeds until a world breaks an invariant, all seeds are done, or a signal arrives. Worlds that a signal
 /// has ended are not counted.
 pub(crate) fn hunt(plan: &Plan, notices: &Notices, progress: &mut Progress) -> Result<Tally, Failure> {
     report_panics(plan);
