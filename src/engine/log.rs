@@ -1,4 +1,4 @@
-//! The log of a loop: the line of each event, its level, and a limit on the number of lines.
+//! A loop's log: one line per control event, each with a level, and a rate limit for each kind of line.
 //!
 //! Each control event is one line of `key=value` pairs. All events share these keys, in this order: `event`,
 //! `peer_id`, `peer_address` or `listen_address`, `connection_type`, `state`, `error`, `detail`, `next_dial`,
@@ -208,7 +208,7 @@ fn end_line(f: &mut fmt::Formatter<'_>, network: Network, suppressed: u64) -> fm
     }
 }
 
-/// The fields that lines share.
+/// An event's values for the shared keys; `None` if the event has no such value.
 #[derive(Default)]
 struct Fields<'a> {
     address: Option<&'a dyn fmt::Display>,
@@ -218,7 +218,7 @@ struct Fields<'a> {
     /// The connection's state after the event, or its last state if the event closed it.
     state: Option<ConnectionState>,
     error: Option<&'a dyn fmt::Display>,
-    /// The next dial of the address.
+    /// When the address is dialled next, if at all.
     next_dial: Option<NextDial>,
 }
 
@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_is_printable_short_and_ends_with_the_network() {
+    fn every_line_is_short_and_printable_and_ends_with_the_network() {
         for event in one_of_each() {
             let line = line(&event, 0);
             assert!(line.starts_with(&format!("event={}", event.label())) && line.ends_with(" network=regtest"));

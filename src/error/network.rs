@@ -81,8 +81,8 @@ impl NetworkFailure {
         }
     }
 
-    /// Returns whether a failed accept is the accepted connection's own failure. On Linux, accept also reports errors
-    /// that the connection already had (accept(2), "Error handling").
+    /// Returns whether a failed accept affects only one connection, so that the next accept may succeed at once. On
+    /// Linux, accept also reports errors that the new connection already had (accept(2), "Error handling").
     pub(crate) const fn is_of_one_connection(&self) -> bool {
         match self.kind {
             io::ErrorKind::ConnectionAborted

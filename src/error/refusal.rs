@@ -37,7 +37,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Returns the cause's short name, from a closed list.
+    /// Returns the reason's short name, from a closed list.
     pub const fn label(&self) -> &'static str {
         match self {
             Self::Banned => "banned",

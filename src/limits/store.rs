@@ -17,14 +17,14 @@ pub const MAX_BOOK_SET_ASIDE: u32 = 16;
 pub const MAX_BOOK_BATCH: usize = 4_096;
 /// Maximum number of batches that wait for the thread that writes the book.
 pub const MAX_BOOK_QUEUE: usize = 4;
-/// Delay before a change other than a ban is written, to collect further changes. The change is on disk within a
-/// second.
+/// Delay before a change other than a ban is written, to collect further changes. On a healthy disk, the change is
+/// durable within a second.
 pub const BOOK_DELAY: Duration = Duration::from_millis(500);
-/// Initial pause after the book could not be written; it doubles up to [`MAX_BOOK_RETRY`].
+/// Pause before the first retry of a failed write. Each further failure doubles the pause, up to [`MAX_BOOK_RETRY`].
 pub const BOOK_RETRY_FIRST: Duration = Duration::from_millis(250);
 /// Maximum pause between two attempts to write the book.
 pub const MAX_BOOK_RETRY: Duration = Duration::from_secs(30);
-/// Time without a reply to a write after which the disk counts as failing.
+/// Maximum time for a write. If its result has not arrived by then, the disk counts as failing.
 pub const MAX_BOOK_ANSWER: Duration = Duration::from_secs(10);
 /// Maximum time for which a stopping loop waits for a disk that does not respond. The last changes may then be lost.
 pub const MAX_BOOK_END: Duration = Duration::from_secs(5);

@@ -189,8 +189,9 @@ impl Table {
         }
     }
 
-    /// Returns the next lane that requests a peer's free room, and the number of free bytes, if the room is to be
-    /// offered now. Clears this lane's request. A link without enough room is listed again once there is enough.
+    /// Returns the next lane that requested the peer's free room, and the number of free bytes. Clears that lane's
+    /// request. Returns `None` if the link is closing, has too little room or has no request. A link with too little
+    /// room is listed again once it has enough.
     pub(crate) fn take_pull(&mut self, id: LinkId) -> Option<(Lane, usize)> {
         let link = self.get_mut(id).filter(|link| link.is_open() && link.has_pull_room())?;
         let lane = link.next_pull()?;
@@ -266,7 +267,7 @@ impl Table {
         (self.generations.len(), self.rows.len(), retired)
     }
 
-    /// Returns the links listed as ready, dirty, closing and pulled, and those still to be dialled.
+    /// Returns the five lists' links, in this order: ready, dirty, closing, pulls, dials.
     #[cfg(feature = "sim")]
     pub(crate) fn lists(&self) -> [Vec<LinkId>; 5] {
         let ids = |list: &VecDeque<LinkId>| list.iter().copied().collect();

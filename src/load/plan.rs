@@ -27,8 +27,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Returns a plan that opens `connections` to `targets` at `connect_rate`, and sends no ping. A
-    /// [`Generator`](super::Generator) needs at least one target and a rate above zero.
+    /// Returns a plan that opens `connections` connections to `targets` at `connect_rate`, and sends no ping. A
+    /// [`Generator`](super::Generator) needs at least one target and a `connect_rate` above zero.
     ///
     /// ```
     /// use peerloop::load::{Plan, Rate};
@@ -65,7 +65,7 @@ impl Plan {
         Self { rate, duration, ..self }
     }
 
-    /// Sends pings for `warmup` before the counted pings, without counting them.
+    /// Sends uncounted pings for `warmup`, before the counted pings.
     #[must_use]
     pub fn with_warmup(self, warmup: Duration) -> Self {
         Self { warmup, ..self }

@@ -166,7 +166,7 @@ mod tests {
             let rate = Rate::new(mantissa, time).and_then(|rate| rate.times(peers)).unwrap();
             let begin = at(12_345);
             let schedule = Schedule::new(begin, rate);
-            // A naive clock is slow, so it counts at most a thousand operations.
+            // The naive clock is slow, so it counts at most about a thousand operations.
             let end_ns = (end_ms * 1_000_000).min(1_000 * rate.time_ns / rate.operations + 1);
             let moments = naive(rate, end_ns);
             prop_assert_eq!(rate.count_in(Duration::from_nanos(end_ns)), moments.len() as u64);

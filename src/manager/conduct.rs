@@ -39,7 +39,8 @@ impl Conduct {
         Punishment { decision, points, score: score.points() }
     }
 
-    /// Counts a wrong checksum. Returns the misbehavior to charge if too many wrong checksums arrived without a pause.
+    /// Counts a wrong checksum. Returns the misbehavior to charge if too many wrong checksums arrived in succession,
+    /// each within half a second of the previous one.
     pub(crate) fn count_bad_checksum(&mut self, id: LinkId, now: Instant) -> Option<Misbehavior> {
         match self.bad_checksums.entry(id) {
             Entry::Occupied(run) => run.into_mut().another(now),

@@ -66,8 +66,8 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         intake.wrote_replies(written, at);
     }
 
-    /// Offers peers' free room to the handler in turn. If the handler requests a peer's room again, that peer is
-    /// served after all others.
+    /// Offers peers' free room to the handler, one peer after another. If the handler requests a peer's room again,
+    /// that peer is served after all others.
     pub(super) fn offer_room(&mut self) {
         let listed = self.engine.links_mut().table.pulls_len();
         if listed == 0 {

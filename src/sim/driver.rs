@@ -222,8 +222,8 @@ impl Schedule {
         }
     }
 
-    /// Gives a loop a turn in the next round if it has work, or else an alarm for the moment at which it will have
-    /// work.
+    /// Gives a loop a turn in the next round if the loop has work. Otherwise sets the loop's alarm for the moment at
+    /// which it will have work. If the loop's host is paused, sets the alarm for the end of the pause.
     fn consider(&mut self, index: usize, actor: &dyn Actor) {
         if self.has_ended[index] || self.is_next[index] {
             return;

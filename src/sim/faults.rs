@@ -84,7 +84,8 @@ impl Faults {
         }
         let calls = self.calls[site as usize];
         let mut failure = None;
-        // Every random fault draws, even after another one has failed the call, so that the draws do not shift.
+        // Every random fault draws a number, even if an earlier fault already makes the call fail, so that the draws do
+        // not shift.
         for fault in self.planned.iter().filter(|fault| fault.site == site) {
             let fails = match &fault.when {
                 When::Sometimes { one_in, chance } => chance.one_in(*one_in),

@@ -28,7 +28,7 @@ const SHA256_BEGIN: [u32; 8] =
 pub struct Hash256([u8; 32]);
 
 impl Hash256 {
-    /// The zero hash: the parent of the genesis block, and the `stop` of a locator without a last block.
+    /// The zero hash: the parent of the genesis block, and the `stop` of a locator that names no last block.
     pub const ZERO: Self = Self([0; 32]);
     /// The length on the wire, in bytes.
     pub const LEN_BYTES: usize = 32;

@@ -133,8 +133,8 @@ impl MerkleFrontier {
         self.leaf_count
     }
 
-    /// Returns the root over all leaf hashes so far, or `None` without any. A level of odd length repeats its last
-    /// hash.
+    /// Returns the root over all leaf hashes so far, or `None` if there are none. A level of odd length repeats its
+    /// last hash.
     pub fn root(&self) -> Option<Hash256> {
         let mut subtrees = self.subtrees.iter().rev();
         let mut root = *subtrees.next()?;

@@ -32,7 +32,7 @@ pub struct SendCmpct {
     pub version: u64,
 }
 
-/// The `feefilter` message, 8 bytes: transactions that pay less should not be announced (SV Node 1.2.2,
+/// The `feefilter` message, 8 bytes: transactions that pay less than this fee should not be announced (SV Node 1.2.2,
 /// net_processing.cpp ProcessFeeFilterMessage).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FeeFilter {

@@ -1,8 +1,8 @@
 //! A file of this repository as the house rules see it: its text, and its code without comments and literals.
 //!
 //! [`Source::code`] is the text with comments, string and character literals blanked. No byte moves, so an offset is
-//! the same position in the text and in the code. This module reads tokens, not Rust: it never judges whether code is
-//! correct.
+//! the same position in the text and in the code. This module finds comments, literals, attributes, items and
+//! words; it never judges whether code is correct.
 
 use std::fmt;
 use std::ops::Range;
@@ -78,8 +78,7 @@ pub(crate) fn is_word_char(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// Returns the positions at which `text` contains `word` as a whole word: no letter, digit or underscore precedes or
-/// continues it.
+/// Returns the positions at which `text` contains `word` as a whole word, that is, not as a part of a longer word.
 pub(crate) fn words<'a>(text: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
     text.match_indices(word).map(|(at, _)| at).filter(move |&at| {
         let free_before = !text[..at].ends_with(is_word_char) || !word.starts_with(is_word_char);
@@ -119,7 +118,8 @@ fn test_items(code: &str) -> Vec<Range<usize>> {
     attributes(code).filter(is_test).filter_map(|found| Some(found.start..item_end(code, found.end)?)).collect()
 }
 
-/// Returns the end of the item that begins at `at`, perhaps with further attributes; `None` if no item begins there.
+/// Returns the end of the item that begins at `at`; `None` if no item begins there. The item may begin with further
+/// attributes.
 fn item_end(code: &str, at: usize) -> Option<usize> {
     const ITEMS: [&str; 11] =
         ["mod", "use", "fn", "impl", "const", "static", "struct", "enum", "trait", "type", "async"];

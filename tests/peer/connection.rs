@@ -1,4 +1,4 @@
-//! Every legal transition, every illegal one, and the state that a connection keeps.
+//! Every legal transition, every illegal one, and the values that a restart resets or keeps.
 
 use super::{address, at, version};
 use peerloop::peer::{ConnectionState, ConnectionType, PeerConnection, TransitionError};
@@ -140,7 +140,7 @@ fn req_e15_no_accepted_connection_is_ever_connecting_and_none_over_capacity_is_e
 }
 
 #[test]
-fn an_incomplete_handshake_does_not_connect() {
+fn a_connection_with_an_incomplete_handshake_does_not_become_connected() {
     for missing in 0..4 {
         for connection_type in [Outbound, Inbound] {
             let mut conn = new(connection_type);
@@ -178,7 +178,7 @@ fn an_illegal_connect_is_reported_as_illegal_in_any_handshake_state() {
 }
 
 #[test]
-fn req_e16_each_connection_type_has_its_origin() {
+fn req_e16_a_new_connection_has_the_type_and_direction_of_its_constructor() {
     for (connection_type, is_inbound) in [(Outbound, false), (Inbound, true), (OverCapacity, true)] {
         let conn = new(connection_type);
         assert_eq!((conn.connection_type(), conn.is_inbound()), (connection_type, is_inbound));

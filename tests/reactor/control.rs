@@ -128,7 +128,7 @@ impl Handler for Doorman {
 }
 
 #[test]
-fn a_handler_that_aborts_a_peer_in_an_event_receives_the_close_later() {
+fn a_handler_that_aborts_a_peer_while_handling_an_event_receives_the_close_later() {
     let mut doorman = Reactor::new(regtest(), Doorman::default()).expect("the kernel provides a poller");
     let address = doorman.listen(ANY_PORT).expect("a loopback port is free");
     let mut visitor = Node::new();

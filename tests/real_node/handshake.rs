@@ -178,7 +178,8 @@ fn req_e10_address_and_port_arrive_unchanged() {
     node.log_once_it_says(&format!("blocks=0, us={}, assocID=Not-Set", node.address()));
 }
 
-/// Returns whether the other side closed the connection, either in order or with a reset because of unread input.
+/// Returns whether an open connection was closed by the other side or ended by a network failure. A node that closes
+/// with unread input causes a reset.
 pub(crate) fn is_end_or_reset(reason: CloseReason) -> bool {
     match reason {
         CloseReason::ClosedByPeer => true,

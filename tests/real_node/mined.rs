@@ -66,8 +66,8 @@ impl Chain {
         from_hex(&self.node.cli(arguments))
     }
 
-    /// Returns a transaction that the node has signed but not kept. It spends the wallet's output at `position`, and
-    /// its fee is `fee` coins.
+    /// Returns a transaction that the node has signed, but neither sent nor added to its mempool. The transaction
+    /// spends the wallet's output at `position`, and its fee is `fee` coins.
     pub(crate) fn unsent_tx(&self, position: usize, fee: &str) -> Tx {
         let output = &self.node.json(&["listunspent"])[position];
         let input = format!("[{{\"txid\":{},\"vout\":{}}}]", output["txid"], output["vout"]);

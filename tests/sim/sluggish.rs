@@ -27,8 +27,9 @@ impl Victim {
     }
 }
 
-/// Connects one peer of each kind to a loop that has run for `offset`. Asserts that each peer is closed at its deadline
-/// or at most one tick later.
+/// Connects four sluggish peers to a loop that has run for `offset`: a silent one, one that drips its `version`, one
+/// that drips a ping, and one that does not read. Asserts that each peer is closed at its deadline or at most one tick
+/// later.
 fn each_is_closed_at_its_deadline(config: Config, offset: Duration) {
     let mut stage = Stage::with(config, Player::default());
     stage.run_for(offset);

@@ -76,7 +76,7 @@ fn neither_an_error_nor_an_earlier_batchs_completion_makes_a_ban_durable() {
 }
 
 #[test]
-fn fault_e09_a_batch_without_a_completion_is_late_once_and_failing_until_it_is_durable() {
+fn fault_e09_a_batch_without_a_completion_is_reported_late_once_and_counts_as_failing_until_it_is_durable() {
     let mut journal = Journal::new();
     assert!(!journal.note_late(at(1_000_000)), "no batch is being written");
     journal.record(Change::PutBan(ban(1)), false, at(0));

@@ -1,4 +1,4 @@
-//! Random runs, compared with a map that is sorted for every query.
+//! Random runs of the timer wheel, compared with a map that is sorted for every query.
 
 use peerloop_testkit::wheel::{Moment, Run, Step};
 use proptest::collection::vec;

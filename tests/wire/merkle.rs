@@ -48,7 +48,7 @@ fn header_over(txids: &[Hash256]) -> BlockHeader {
 mod frontier {
     use super::*;
 
-    /// Returns the tree's root, and whether a tree with fewer leaf hashes has the same root.
+    /// Returns the tree's root, and whether the tree's verdict on that root is `Mutated`.
     fn root_and_mutation(tree: &MerkleFrontier) -> (Option<Hash256>, bool) {
         (tree.root(), tree.root().is_some_and(|root| tree.verdict(root) == MerkleVerdict::Mutated))
     }
@@ -174,7 +174,7 @@ mod proof {
     }
 
     #[test]
-    fn unknown_flags_types_and_lengths_are_refused() {
+    fn unknown_flags_unknown_node_types_and_wrong_lengths_are_refused() {
         let proof = MerkleProof::from_parts(
             0,
             ProofSubject::Tx(numbered_tx(1)),

@@ -36,7 +36,7 @@ pub enum DropCause {
     MalformedCommand,
     /// The caller chose to discard it.
     Discarded,
-    /// It exceeds the buffer limit of one message.
+    /// Its payload exceeds the number of bytes that may be buffered for one message of its command.
     OverBufferLimit,
     /// With this payload, all links together would buffer more than the maximum number of bytes.
     NoBufferRoom,
@@ -141,7 +141,7 @@ pub struct FramerRules {
 }
 
 impl FramerRules {
-    /// Returns the number of bytes that a body must receive in each [`BODY_WINDOW`].
+    /// Returns the minimum number of a body's bytes that must arrive in each [`BODY_WINDOW`].
     pub(super) fn min_body_window_bytes(&self) -> u64 {
         self.min_body_bytes_per_second.saturating_mul(BODY_WINDOW.as_secs())
     }

@@ -5,7 +5,7 @@
 //!
 //! - The first byte that differs from the network's magic is an error. A length above the command's limit is an error
 //!   as soon as the header is complete, before any payload is read. After an error, every call returns the same error.
-//! - The division of the stream among reads affects only the boundaries of chunks and, if the memory of all links is
+//! - The way in which reads split the stream affects only the boundaries of chunks and, if the memory of all links is
 //!   used up, the choice of dropped payloads.
 //! - A payload that is complete in the input is returned in place. Any other buffered payload is collected in the
 //!   link's own memory, which grows with the bytes received, not with the bytes claimed. That memory is bounded per
@@ -174,7 +174,7 @@ impl MessageFramer {
         }
     }
 
-    /// Returns the moment at which to call [`MessageFramer::overdue`].
+    /// Returns the moment at which to call [`MessageFramer::overdue`]; `None` if no frame is incomplete.
     pub fn deadline(&self) -> Option<Instant> {
         match &self.state {
             State::Within(partial) => Some(partial.deadline()),
@@ -315,7 +315,7 @@ impl MessageFramer {
         Ok(self.finish(offset, bytes, memory))
     }
 
-    /// Returns the frame whose last byte has arrived.
+    /// Ends the current frame, whose last byte has arrived, and returns its last item.
     fn finish<'a>(&mut self, offset: u64, bytes: &'a [u8], memory: &mut FramerMemory) -> Option<Framed<'a>> {
         let State::Within(mut partial) = mem::take(&mut self.state) else { return None };
         let Body { header, fate, .. } = partial.body.take()?;

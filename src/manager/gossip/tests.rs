@@ -1,4 +1,5 @@
-//! Gossip compared with naive models: accepted addresses, the reach of a flood, and the replies.
+//! Tests of gossip: the accepted addresses, the reach of a flood, and the replies. A random history is compared with a
+//! naive model.
 
 use super::*;
 use crate::address::NetGroup;
@@ -42,7 +43,7 @@ impl Stage {
         GossipPeer { id: LinkId::from_u64(self.peers), address: SocketAddr::from((address, 50_000)) }
     }
 
-    /// Returns a peer that was dialled and sent `getaddr`.
+    /// Returns a peer that the manager has dialled and asked for addresses.
     fn dialled_and_asked(&mut self, address: [u8; 4]) -> GossipPeer {
         let sender = self.sender(address);
         assert!(self.manager.asks(sender.id, self.now));
@@ -107,7 +108,7 @@ fn rivals(stage: &Stage, source: IpAddr) -> (SocketAddr, SocketAddr) {
 }
 
 #[test]
-fn threat_p12_a_million_addresses_from_one_range_reach_a_64th_of_the_book() {
+fn threat_p12_a_million_addresses_sent_by_the_peers_of_one_range_fill_at_most_a_64th_of_the_book() {
     let mut stage = Stage::new();
     for message in 0..1_000 {
         // Each message is from another peer in the range, and all these peers were dialled.
@@ -120,7 +121,7 @@ fn threat_p12_a_million_addresses_from_one_range_reach_a_64th_of_the_book() {
     assert!(len > MAX_BOOK_PEERS / 128, "{len}: the limit is too strict for an honest source");
     let honest = stage.dialled_and_asked([9, 9, 9, 9]);
     let new = stage.receive(honest, (2_000_000..2_000_500).map(routable));
-    assert!(new > 300, "{new} of 500: the first source uses the slots of the honest one");
+    assert!(new > 300, "{new} of 500: the flood uses the honest source's slots");
 }
 
 #[test]
@@ -159,7 +160,7 @@ fn threat_p12_a_peer_adds_a_thousand_addresses_and_one_more_every_ten_seconds() 
 }
 
 #[test]
-fn req_e20_gossip_makes_only_the_named_inaccessible_address_unknown() {
+fn req_e20_gossip_makes_an_inaccessible_address_unknown_and_does_not_change_a_valid_one() {
     let mut stage = Stage::new();
     for (number, status) in [PeerStatus::Inaccessible, PeerStatus::Valid].into_iter().enumerate() {
         stage.put(routable(number as u32), status, NETWORK);
@@ -292,7 +293,7 @@ fn threat_p12_a_full_book_of_valid_peers_loses_none_of_them() {
 }
 
 #[test]
-fn threat_p27_a_reply_is_sent_once_with_at_most_a_thousand_addresses_and_a_share_of_the_book() {
+fn threat_p27_each_peer_gets_one_reply_of_at_most_a_thousand_addresses_and_23_percent_of_the_book() {
     for (known, most) in [(1, 1), (4, 1), (5, 2), (100, 23), (4_347, 1_000), (20_000, 1_000)] {
         let mut stage = Stage::new();
         for number in 0..known {
@@ -468,7 +469,7 @@ proptest! {
         let mut stage = Stage::new();
         let mut senders: BTreeMap<u8, GossipPeer> = BTreeMap::new();
         let mut buckets: BTreeMap<u8, Bucket> = BTreeMap::new();
-        // The source of each address in the book.
+        // The range of the peer that added each address in the book.
         let mut sources: BTreeMap<SocketAddr, NetGroup> = BTreeMap::new();
         let mut valid: BTreeSet<SocketAddr> = BTreeSet::new();
         for step in steps {

@@ -1,6 +1,6 @@
 //! The errors of the address book.
 //!
-//! Every error about a file states the attempt, the path, the cause and advice.
+//! Every error about a file states the path, the problem and a remedy.
 
 use crate::text::Counted;
 use std::fmt;

@@ -73,8 +73,8 @@ impl Journal {
         queue.put(change, was_known, now);
     }
 
-    /// Returns how long to wait for a batch or, while one is written, until that batch is late. Its result may arrive
-    /// sooner.
+    /// Returns how long to wait until a batch is due or, while a batch is being written, until that batch is late. The
+    /// result of the write may arrive sooner.
     pub fn wait(&self) -> Wait {
         match &self.under_way {
             Some(_) if self.is_failing => Wait::Forever,
@@ -146,7 +146,7 @@ impl Journal {
         (self.bans.len() + under_way.0, self.peers.len() + under_way.1)
     }
 
-    /// Returns whether the current batch could not be written yet, or is late.
+    /// Returns whether the current batch is late, or the last attempt to write it failed.
     pub const fn is_failing(&self) -> bool {
         self.is_failing
     }

@@ -1,13 +1,13 @@
 //! Honest peers' record of the loop: counts, and the faults that they observed in it.
 //!
-//! Many peers share one journal. A journal never judges the loop's speed, except that a peer complains about a
-//! handshake or a pong that is too slow.
+//! Many peers share one journal. A journal never measures the loop's speed, but its peers complain if a handshake or a
+//! pong is too slow.
 
 use crate::time::Instant;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-/// Maximum number of complaints that a journal keeps. It counts all of them.
+/// Maximum number of complaints that a journal keeps. Further complaints are only counted.
 const COMPLAINTS_KEPT: usize = 64;
 
 /// The shared record of any number of honest peers. Clones are cheap and share one record.
@@ -45,7 +45,7 @@ pub struct Tally {
     pub pings_sent: u64,
     /// Pongs received from the loop that match a ping sent to it.
     pub pongs: u64,
-    /// Cases in which the loop was wrong.
+    /// All complaints about the loop, kept or not.
     pub complaints: u64,
 }
 

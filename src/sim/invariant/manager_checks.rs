@@ -146,7 +146,7 @@ fn the_disk_matches_the_book(sight: &SweepSight<'_>) -> Result<(), String> {
     let stale = disk.peers.values().find(|peer| book.get(&peer.address()) != Some(peer) && !is_unchanged(peer));
     ensure(stale.is_none(), || format!("no write waits, but the disk still has {stale:?}"))?;
     let (saved, known) = (disk.bans.len(), sight.inspection.summary.manager.as_ref().map_or(0, |after| after.bans));
-    ensure(saved <= known, || format!("no write waits, but the disk has {saved} bans, not {known}"))
+    ensure(saved <= known, || format!("no write waits, but the disk has {saved} bans and the loop only {known}"))
 }
 
 fn gossip_is_believed_only_from_asked_peers(sight: &SweepSight<'_>) -> Result<(), String> {
@@ -165,7 +165,7 @@ fn no_source_fills_more_than_its_share(sight: &SweepSight<'_>) -> Result<(), Str
     ensure(beyond.is_none(), || format!("{beyond:?} addresses from the gossip of one range"))
 }
 
-/// Returns the addresses in the book that only gossip explains.
+/// Returns the addresses that only gossip can have added to the book, each with the ranges that sent it.
 fn named<'a>(sight: &'a SweepSight<'_>) -> impl Iterator<Item = (SocketAddr, &'a BTreeSet<NetGroup>)> {
     let gossip = &sight.ledger.managing.gossip;
     let book = sight.inspection.manager.iter().flat_map(|manager| &manager.book).map(KnownPeer::address);

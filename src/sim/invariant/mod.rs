@@ -19,9 +19,9 @@
 //! | 7 | A link with unread data is on the read list, held, or announced by a waiting event | sweep |
 //! | 8 | A link with sendable data is on the write list, or announced by a waiting event | sweep |
 //! | 9 | A link is on a list at most once, and the loop sleeps if and only if it has no work | turn, sweep |
-//! | 10 | Waiting connections are known to the loop or announced, unless accepting is paused | sweep |
+//! | 10 | Unless accepting is paused, the loop knows waiting connections or an event announces them | sweep |
 //! | 11 | A turn's work is bounded for each link and for each kind of work | call, turn |
-//! | 12 | A link with unread data is read in its turn | turn, sweep |
+//! | 12 | A link with unread data is read when its position on the read list is reached | turn, sweep |
 //! | 13 | A frame's memory grows with its received bytes, and the memory of all frames is bounded | turn, sweep |
 //! | 14 | Queued bytes are counted correctly and bounded | sweep |
 //! | 15 | Accounted memory matches the allocator's | elsewhere: needs the allocator |
@@ -116,7 +116,7 @@ pub enum When {
     End,
     /// Outside of a [`Checked`] loop, for this reason.
     Elsewhere(&'static str),
-    /// Never, because this part does not exist.
+    /// Never, because the named part of the library does not exist.
     NotBuilt(&'static str),
 }
 
@@ -155,9 +155,13 @@ pub const INVARIANTS: [Invariant; 45] = {
             "A link is on a list at most once, and the loop sleeps if and only if it has no work",
             &[Turn, Sweep],
         ),
-        invariant(10, "Waiting connections are known to the loop or announced, unless accepting is paused", &[Sweep]),
+        invariant(
+            10,
+            "Unless accepting is paused, the loop knows waiting connections or an event announces them",
+            &[Sweep],
+        ),
         invariant(11, "A turn's work is bounded for each link and for each kind of work", &[Call, Turn]),
-        invariant(12, "A link with unread data is read in its turn", &[Turn, Sweep]),
+        invariant(12, "A link with unread data is read when its position on the read list is reached", &[Turn, Sweep]),
         invariant(
             13,
             "A frame's memory grows with its received bytes, and the memory of all frames is bounded",

@@ -49,7 +49,8 @@ struct Walk {
 }
 
 impl Outgoing {
-    /// Records a write: the kernel was offered `slices` and accepted `taken` bytes of them. Returns the first fault.
+    /// Records a write: the kernel was offered `slices` and accepted `taken` bytes of them. Returns a fault if there is
+    /// one, and [`Fault::OutOfTurn`] only if there is no other.
     pub(super) fn wrote(&mut self, slices: &[IoSlice<'_>], taken: usize, magic: [u8; 4]) -> Result<(), Fault> {
         let offered: usize = slices.iter().map(|slice| slice.len()).sum();
         let kept = match taken == offered && self.promised.is_empty() {

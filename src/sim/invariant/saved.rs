@@ -52,7 +52,7 @@ impl Disk {
 }
 
 impl Saved {
-    /// Starts with a disk's contents.
+    /// Sets the confirmed state to a disk's contents.
     pub(super) fn begin(&mut self, disk: Disk) {
         (self.confirmed, self.has_changed) = (disk, true);
     }
@@ -62,7 +62,7 @@ impl Saved {
         self.remembered.extend(peers.iter().map(|peer| (peer.address(), peer.clone())));
     }
 
-    /// Records a batch accepted by the network.
+    /// Records a batch that the loop sent and that was accepted for writing.
     pub(super) fn add_batch(&mut self, batch: Batch) {
         self.given.push_back(batch);
         self.has_changed = true;
@@ -84,8 +84,8 @@ impl Saved {
         mem::take(&mut self.has_changed)
     }
 
-    /// Returns whether `disk` is the confirmed state, or that state with the unconfirmed batches applied in order up to
-    /// any one of them.
+    /// Returns whether `disk` equals the confirmed state after the first n unconfirmed batches are applied to it in
+    /// order, where n is any number from zero to all of them.
     pub(super) fn may_be(&self, disk: &Disk) -> bool {
         let mut state = self.confirmed.clone();
         *disk == state

@@ -156,7 +156,7 @@ fn an_overtaken_mark_is_reported_with_its_messages_last_byte() {
 }
 
 #[test]
-fn a_mark_after_a_message_in_parts_waits_for_that_message_and_for_pings_and_pongs_after_it() {
+fn a_mark_behind_a_body_waits_for_the_body_and_for_the_pings_and_pongs_that_follow_the_body() {
     for step in [1, 13, 999] {
         let (mut room, mut raw, peer) = small_room();
         let watch = Watch::new(&room);

@@ -1,4 +1,4 @@
-//! The status of a loop for people: a line that is renewed each second, and a summary at the end.
+//! A loop's status as text for people: a line that is renewed each second, and a summary at the end.
 
 use crate::units::{show_bytes, show_seconds};
 use peerloop::Handle;

@@ -38,7 +38,7 @@ use std::time::Duration;
 
 /// The port of every listener.
 pub(super) const PORT: u16 = 18_444;
-/// The host of the first troop.
+/// The index of the first troop's host.
 pub(super) const FIRST_TROOP: usize = 1;
 
 /// A running scenario.
@@ -223,7 +223,7 @@ impl Stage {
     fn apply_deed(&mut self, deed: Deed, heals: &mut Vec<(Instant, usize)>) {
         let handle = self.node.handle();
         let known: Vec<(PeerId, usize)> = self.handler().known().map(|known| (known.id, known.troop)).collect();
-        // Users do nothing to judged peers, either.
+        // Like the handler, users do nothing to judged peers.
         let free: Vec<PeerId> = known
             .into_iter()
             .filter(|(_, troop)| self.cast.get(*troop).is_some_and(|cast| !judge::is_judged(&cast.troop)))

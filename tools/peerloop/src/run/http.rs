@@ -62,7 +62,8 @@ pub(super) fn serve(
     }
 }
 
-/// Waits until a connection can be accepted or served, or has timed out. Returns whether to accept.
+/// Waits until a connection can be accepted or served, a connection times out, or a pause in accepting ends. Returns
+/// whether to accept.
 fn wait(listener: &TcpListener, accept_at: Instant, connections: &[Connection]) -> io::Result<bool> {
     let now = Instant::now();
     let may_accept = accept_at <= now;
@@ -308,8 +309,7 @@ mod tests {
     use std::net::SocketAddr;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    /// Starts a server for `text`. Returns the server's address, and a counter of the replies for which the server has
-    /// requested the text.
+    /// Starts a server for `text`. Returns the server's address, and a counter of the server's requests for the text.
     fn server(text: Option<&'static str>) -> (SocketAddr, Arc<AtomicUsize>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

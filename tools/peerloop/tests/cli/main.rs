@@ -186,7 +186,7 @@ impl Drop for Running {
     }
 }
 
-/// A file for results, removed with the value.
+/// The path of a result file. The file is removed when the value is dropped.
 #[derive(Debug)]
 pub(crate) struct ResultFile(PathBuf);
 

@@ -21,7 +21,7 @@ pub(super) struct View {
     pub(super) latencies: LatencyHistogram,
     /// Number of operations that never completed.
     pub(super) failed: u64,
-    /// The shortest wait for such an operation; `None` if no operation was waited for.
+    /// The shortest wait for an operation that never completed; `None` if there was no such wait.
     pub(super) shortest_wait: Option<Duration>,
     pub(super) percentiles: Table,
     of_answered: Table,
