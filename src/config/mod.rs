@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn each_invalid_value_is_rejected_by_name() {
+    fn the_error_for_an_invalid_value_names_the_field() {
         let good = Config::default;
         for (field, config) in [
             (Field::ConnectTimeout, Config { connect_timeout: Duration::ZERO, ..good() }),

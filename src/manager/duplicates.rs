@@ -35,8 +35,8 @@ impl Duplicates {
         }
     }
 
-    /// Looks for another link to the peer that sent `version`. Returns `None` if there is no duplicate, and always for
-    /// a link that this side opened.
+    /// Looks for another link to the peer that sent `version`. Returns `None` if there is none, or if
+    /// this side opened the link.
     ///
     /// If the peer connected to us, its listening address is the IP address of `address` with the port in `version`.
     /// This link claims that listening address unless another link keeps it.

@@ -53,7 +53,8 @@ impl Admission {
         self.rates.set_rate(config.accepts_per_host_per_second);
     }
 
-    /// Returns whether `address` belongs to a network that is exempt from caps, rates, scores and bans.
+    /// Returns whether `address` belongs to a network that is exempt from the caps and rates of hosts and groups, from
+    /// scores and from bans. Its connections count towards `max_peers`.
     pub(crate) fn is_trusted(&self, address: IpAddr) -> bool {
         self.trusted.contains(address)
     }

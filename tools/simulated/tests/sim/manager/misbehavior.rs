@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 const THEIRS: IpAddr = IpAddr::V4(Ipv4Addr::new(8, 8, 8, 8));
-const MANUAL: &str = include_str!("../../../src/manual/peer_manager.md");
+const MANUAL: &str = include_str!("../../../../../src/manual/peer_manager.md");
 /// 2^32 as a CompactSize: one more than the largest valid count.
 const OVERLONG: [u8; 9] = [0xff, 0, 0, 0, 0, 1, 0, 0, 0];
 

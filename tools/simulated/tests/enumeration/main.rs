@@ -244,7 +244,6 @@ fn after_any_failed_call_the_loop_continues_and_stops_cleanly() {
 }
 
 /// Checks that the enumeration finds a bug that shows only after a particular call has failed.
-#[cfg(feature = "sim-bugs")]
 #[test]
 fn a_bug_that_needs_a_failed_call_is_found() {
     use peerloop::internals::errno::EMFILE;
