@@ -1,6 +1,6 @@
 //! The scripted handler's actions on its peers: at random moments, and from inside callbacks.
 
-use super::{GOSSIP, Known, LARGE_BYTES, MAX_DEEDS_INSIDE, ScriptedHandler, TALK, TroopState, talk};
+use super::{GOSSIP, Known, LARGE_BYTES, MAX_DEEDS_INSIDE, ScriptedHandler, TALK, TroopState, numbered, talk};
 use crate::scripted_attacker::NETWORK;
 use bytes::Bytes;
 use peerloop::PeerId;
@@ -22,8 +22,8 @@ impl ScriptedHandler {
     /// Sends a numbered message like [`ScriptedHandler::say`], but lets the loop encode it.
     fn say_encoded(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, len_bytes: usize) {
         let Some(known) = self.get(peer) else { return };
-        let payload = talk(known.said, len_bytes).split_off(HEADER_LEN_BYTES);
-        let sent = ctx.send(peer, &MessageRef::Opaque { command: TALK, payload: &payload });
+        let payload = &numbered(known.said, len_bytes);
+        let sent = ctx.send(peer, &MessageRef::Opaque { command: TALK, payload });
         self.note_said(peer, sent);
     }
 
@@ -125,10 +125,8 @@ impl ScriptedHandler {
         for _ in 0..times {
             let Some(known) = self.get(peer) else { return };
             let mark = known.marked;
-            let mut payload = vec![mark as u8; 8 + len_bytes];
-            payload[..8].copy_from_slice(&mark.to_le_bytes());
             let mut frame = Vec::new();
-            put_frame(NETWORK.magic(), MARKED, &payload, &mut frame);
+            put_frame(NETWORK.magic(), MARKED, &numbered(mark, len_bytes), &mut frame);
             match ctx.send_marked(peer, &frame.into(), mark) {
                 Ok(()) => self.get(peer).expect("the peer was known").marked += 1,
                 Err(error) => self.refused(error),

@@ -510,9 +510,14 @@ impl Handler for ScriptedHandler {
 
 /// Encodes a numbered message.
 pub(super) fn talk(number: u64, len_bytes: usize) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(32 + len_bytes);
+    put_frame(NETWORK.magic(), TALK, &numbered(number, len_bytes), &mut frame);
+    frame
+}
+
+/// Builds a payload of a number and `len_bytes` further bytes.
+fn numbered(number: u64, len_bytes: usize) -> Vec<u8> {
     let mut payload = vec![number as u8; 8 + len_bytes];
     payload[..8].copy_from_slice(&number.to_le_bytes());
-    let mut frame = Vec::with_capacity(32 + len_bytes);
-    put_frame(NETWORK.magic(), TALK, &payload, &mut frame);
-    frame
+    payload
 }
