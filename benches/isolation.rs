@@ -6,21 +6,21 @@
 //! and after the attack, and the node's longest turn. A figure that misses its goal is marked with `!`.
 //!
 //! The attacker should have a machine of its own, but here it shares this one. So the attacker is a third process of
-//! lower priority (nice 5), and each kind offers a fixed number of messages or connections per second over all of its
-//! peers. Those that the attacker could not deliver in time are skipped. The table shows the offered and the delivered
-//! number. Turns are measured in wall time, so a turn in which the node is preempted is long. The table therefore also
-//! shows for how many milliseconds of each second the node was runnable but did not run. On a machine with other work,
-//! `PEERLOOP_ISOLATION_NODE='chrt --fifo 10'` keeps that work from preempting the node.
+//! lower priority (nice 5). The peers of each kind together offer a fixed number of actions per second: messages,
+//! bytes, connections or checks. Actions that are more than 20 ms late are skipped. The table shows the offered and
+//! the delivered number. Turns are measured in wall time, so a turn in which the node is preempted is long. The table
+//! therefore also shows for how many milliseconds of each second the node was runnable but did not run. On a machine
+//! with other work, `PEERLOOP_ISOLATION_NODE='chrt --fifo 10'` keeps that work from preempting the node.
 //!
 //! Tables and pools do not shrink once they have grown, so memory is first measured after a wave of 1,000 honest peers
 //! has connected and disconnected in the middle of a message. It is measured again 6 s after the hostile peers have
 //! disconnected, or 60 s after with `PEERLOOP_LONG=1`. An argument selects the kinds whose names contain it:
 //! `cargo bench --bench isolation -- claims`. Only Linux reports memory in `/proc`.
 //!
-//! The node's process is prepared like the process of `peerloop serve`: the descriptor table is grown to its full size
-//! before the test, and glibc returns large buffers to the system when they are freed. With glibc's default
-//! (`MALLOC_MMAP_THRESHOLD_=131072` in the environment), glibc keeps some 64 MB that the node allocated and freed for
-//! the length claims.
+//! The node's process is prepared like the process of `peerloop serve`: the descriptor table is grown to its full
+//! size before the test, and glibc returns large buffers to the system when they are freed. With glibc's default
+//! (`MALLOC_MMAP_THRESHOLD_=131072` in the environment), glibc keeps about 64 MB that the node allocated and freed
+//! for the length claims.
 
 #![allow(clippy::disallowed_methods, reason = "the attacker and the honest peer read the clock")]
 
@@ -65,7 +65,7 @@ const TURN_GOAL: Duration = Duration::from_millis(5);
 /// One kind of hostile peer.
 struct Kind {
     name: &'static str,
-    /// Messages or connections per second, of all peers of this kind together.
+    /// Actions per second of all peers of this kind together. [`Kind::what`] names the action.
     per_second: u32,
     what: &'static str,
     conduct: Conduct,
@@ -288,7 +288,7 @@ impl Process {
         rest.trim().to_owned()
     }
 
-    /// Requests the process's current counters.
+    /// Requests the process's two current numbers.
     fn numbers(&mut self) -> [u64; 2] {
         self.input.write_all(b"numbers\n").expect("the process is alive");
         let line = self.answer("numbers ");
@@ -338,7 +338,7 @@ impl Peer {
         peer
     }
 
-    /// Pings the node in a closed loop for `time`, and returns the latencies.
+    /// Pings the node in a closed loop for `time`, and returns a summary of the latencies.
     fn ping_for(&mut self, time: Duration) -> LatencySummary {
         let mut latencies = LatencyHistogram::new();
         let (ping, began) = (ping(), Instant::now());
@@ -484,7 +484,7 @@ impl<'a> Attacker<'a> {
 }
 
 impl Hostile {
-    /// Reads all available bytes; returns whether the connection is alive.
+    /// Reads up to 16 KiB; returns whether the connection is alive.
     fn drain(&mut self) -> bool {
         match self.socket.read(&mut [0; 16 * 1024]) {
             Ok(len) => len > 0,
@@ -536,7 +536,7 @@ fn run_node() {
 }
 
 /// Makes the kernel grow the descriptor table while the process has only one thread. Later, each time the table doubles
-/// in a process with several threads, every call that needs a descriptor waits for some 10 ms. So does an accept that
+/// in a process with several threads, every call that needs a descriptor waits for about 10 ms. So does an accept that
 /// finds no connection.
 fn grow_descriptor_table() {
     let clones: io::Result<Vec<OwnedFd>> =

@@ -2,7 +2,7 @@
 //!
 //! All three store one deadline per key. Each iteration advances the time by one tick and handles ten keys. `expire`
 //! lets the deadlines of these keys pass and sets new ones. `re_arm` moves the deadlines before they pass, as traffic
-//! moves a peer's deadline. A new deadline is the latest of all, which is the best case for a heap. Times are per
+//! moves a peer's deadline. Each new deadline is the latest of all, which is the best case for a heap. Times are per
 //! iteration, and throughput counts timers.
 
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime};
@@ -13,8 +13,8 @@ use std::collections::{BTreeSet, BinaryHeap};
 
 const KEYS: [u32; 2] = [1_000, 100_000];
 const PER_TICK: u32 = 10;
-/// The step from one key to the next. It is coprime to both numbers of [`KEYS`], so all keys are visited, in an order
-/// that no cache can predict.
+/// The step from one key to the next. It is coprime to both numbers of [`KEYS`], so all keys are visited, in a
+/// scattered order.
 const STRIDE: u32 = 7_919;
 
 trait Timers {

@@ -128,7 +128,7 @@ impl<T: Queued> Subscription<T> {
     ///
     /// # Errors
     ///
-    /// As [`Subscription::recv`].
+    /// [`RequestError::Stopped`] when the loop has ended and no item remains.
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Option<Received<T>>, RequestError> {
         let mut state = self.shared.lock();
         state.waiting += 1;
@@ -145,7 +145,7 @@ impl<T: Queued> Subscription<T> {
     ///
     /// # Errors
     ///
-    /// As [`Subscription::recv`].
+    /// [`RequestError::Stopped`] when the loop has ended and no item remains.
     pub fn try_recv(&self) -> Result<Option<Received<T>>, RequestError> {
         self.shared.lock().take()
     }
@@ -190,8 +190,8 @@ impl<T: Queued> Subscription<T> {
         Poll::Pending
     }
 
-    /// Waits for the next item as a task, and returns `None` when the loop has ended and no item remains. Dropping the
-    /// future loses no item.
+    /// Awaits the next item without blocking the thread, and returns `None` when the loop has ended and no item
+    /// remains. Dropping the future loses no item.
     ///
     /// ```
     /// use peerloop::{ControlEvent, Received, Subscription};
@@ -268,8 +268,7 @@ impl<T: Queued> Drop for Publisher<T> {
 }
 
 impl<T> Shared<T> {
-    /// Locks the state. A poisoned lock is used as well: items are moved one by one, so a panic keeps the state
-    /// consistent.
+    /// Locks the state. Ignores poisoning: items are moved one by one, so the state is consistent even after a panic.
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -393,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subscriber_that_panics_while_it_holds_the_lock_keeps_the_queue_intact() {
+    fn a_panic_under_the_lock_keeps_the_queue_intact() {
         let (mut publisher, subscription) = Subscription::new(2);
         publisher.push(Number(7));
         let poison = std::panic::AssertUnwindSafe(|| {

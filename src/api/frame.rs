@@ -40,7 +40,7 @@ impl<'a> Frame<'a> {
         &self.header
     }
 
-    /// Returns the payload, whose checksum is correct.
+    /// Returns the payload. It matches the header's checksum; an extended header has none.
     pub fn payload(&self) -> &'a [u8] {
         self.payload
     }
@@ -146,8 +146,7 @@ impl<'a> Chunk<'a> {
         self.bytes
     }
 
-    /// Returns whether the whole payload matches the header's checksum, if this is the last part; `None` for every
-    /// other part.
+    /// Returns the result of the whole payload's checksum if this is the last part; `None` for every other part.
     pub fn last(&self) -> Option<ChecksumVerdict> {
         self.last
     }

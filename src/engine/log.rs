@@ -275,7 +275,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A text between quotation marks. It is escaped so that it cannot end the value or the line, and its length is
+/// A value between quotation marks. It is escaped so that it cannot end the quotation or the line, and its length is
 /// limited.
 struct Quoted<'a>(&'a dyn fmt::Display);
 
@@ -410,14 +410,14 @@ mod tests {
     }
 
     #[test]
-    fn a_line_with_two_long_texts_stays_within_its_limit() {
+    fn a_line_with_two_long_values_stays_within_its_limit() {
         let error = Arc::new(StoreError::Damaged { path: "p".repeat(4_096).into(), what: "w".repeat(4_096) });
         let line = line(&ControlEvent::BookFailing { error }, u64::MAX);
         assert!(line.len() <= 768 && line.contains("\" detail=\"cannot write the address book"), "{line}");
     }
 
     #[test]
-    fn texts_are_escaped_and_limited_in_length() {
+    fn quoted_values_are_escaped_and_limited_in_length() {
         let quoted = |text: &str| Quoted(&text).to_string();
         assert_eq!(quoted("a\n\u{1b}[31m\"\\\u{202e}\0"), r#""a\n\u{1b}[31m\"\\\u{202e}\u{0}""#);
         assert_eq!(quoted("it's"), "\"it's\"");

@@ -1,9 +1,9 @@
-//! The generator: opens the planned connections, pings them by the schedule, and counts the results.
+//! The generator: opens the planned connections, pings the peers on schedule, and counts the results.
 //!
 //! The generator runs through its [`Phase`]s in order. It uses one exact wake-up at a time, for the next dial, the
 //! next ping or the end of the phase, whichever is sooner. A due ping is sent independently of earlier pings. A ping
-//! that cannot be sent is counted as unsent and not sent later. A load ends early when all its peers are lost, and
-//! their remaining operations count as planned and unsent.
+//! that cannot be sent is counted as unsent and not sent later. A load ends early when all its peers are lost. The
+//! remaining operations then count as planned but not sent.
 
 use super::accounts::Accounts;
 use super::counts::{Fate, PeerCounts};
@@ -22,7 +22,7 @@ use std::time::Duration;
 /// Maximum number of pings or dials started per wake-up. Further pings or dials that are due follow in the next turn.
 const MAX_BURST: usize = 256;
 
-/// Number of first dials that end the ramp at once if they all fail in the same way.
+/// Minimum number of first dials that end the ramp at once if they all fail in the same way.
 const FIRST_DIALS: usize = 100;
 
 /// A request from another thread to a generator.
@@ -31,7 +31,7 @@ const FIRST_DIALS: usize = 100;
 pub enum GeneratorRequest {
     /// Report the progress.
     Progress(Reply<Progress>),
-    /// Stop sending, wait for the last replies, and report the results so far.
+    /// Stop sending, wait for the last replies, and end the load.
     Finish,
     /// Stop sending and report the results so far, without waiting. Missing replies count as timed out. The load then
     /// ends as after `Finish`.
@@ -182,7 +182,7 @@ impl Generator {
         self.next_index = 0;
     }
 
-    /// Returns the phase's scheduled end.
+    /// Returns the phase's scheduled end; [`Instant::MAX`] if it has none.
     fn phase_end(&self) -> Instant {
         match self.phase {
             Phase::Ramp | Phase::Done => Instant::MAX,
@@ -194,7 +194,7 @@ impl Generator {
 
     /// Enters the next phase if this phase is over, and further phases while they are over too.
     ///
-    /// The warm-up is never over in the turn in which it starts. The last bytes of the handshakes are therefore sent
+    /// The call that starts the warm-up never ends it. The last bytes of the handshakes are therefore normally sent
     /// before the run starts, and do not count as the run's traffic.
     fn advance(&mut self, ctx: &mut Ctx<'_>) {
         let before = self.phase;

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_depends_only_on_the_random_numbers() {
+    fn the_key_depends_only_on_the_random_numbers_and_is_not_printed() {
         let host = Host::V6(7);
         assert_eq!(keyed(3).hash_one(host), keyed(3).hash_one(host));
         assert_ne!(keyed(3).hash_one(host), keyed(4).hash_one(host));

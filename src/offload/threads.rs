@@ -1,7 +1,7 @@
 //! The jobs of a real loop: one thread for each name being resolved, and one that writes the address book.
 //!
 //! The number of threads is bounded, and each completion wakes the loop. The loop's thread never waits for another
-//! thread, except that it waits for the book when the loop ends.
+//! thread, except for the address book's thread when the loop ends.
 
 use super::resolver::{Resolved, Resolver, ask_system};
 use super::store_writer::StoreWriter;

@@ -19,8 +19,8 @@ pub(crate) struct Outbox {
     messages: Vec<(CommandFilter, Publisher<MessageEvent>)>,
     /// Whether a publisher may hold items that are not flushed yet.
     has_unsent: bool,
-    /// The replies that are due at the loop's end. Their number is at most about twice the number of callers that
-    /// still wait.
+    /// The replies that are due at the loop's end. Their number is at most about twice the largest number of callers
+    /// that waited at one time.
     stops: Vec<Reply<()>>,
 }
 
@@ -96,7 +96,7 @@ impl Outbox {
         }
     }
 
-    /// Flushes all publishers, and removes those whose subscription is dropped.
+    /// Flushes all publishers, and removes those whose subscription was dropped.
     pub(crate) fn flush(&mut self) {
         let mut is_busy = false;
         let mut stays = |flushed| {
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_emitted_during_the_dispatch_waits_for_the_next_turn() {
+    fn an_event_emitted_during_the_dispatch_waits_for_the_next_dispatch() {
         let mut outbox = Outbox::default();
         let (publisher, subscription) = Subscription::new(8);
         outbox.add_control(publisher);

@@ -10,7 +10,7 @@ use super::proven_tx::ProvenTxRef;
 use crate::error::WireError;
 use crate::protocol::CommandName;
 
-/// A borrowed `hdrsen` message (SV Node 1.2.2, protocol.h NetMsgType::HDRSEN), in chain order.
+/// A borrowed `hdrsen` message (SV Node 1.2.2, protocol.h NetMsgType::HDRSEN), whose headers are in chain order.
 pub type EnrichedHeadersRef<'a> = ListRef<'a, EnrichedHeaderRef<'static>>;
 
 /// An owned `hdrsen` message.
@@ -39,9 +39,9 @@ pub struct EnrichedHeaderRef<'a> {
     pub tx_count: u64,
     /// Whether this is the last header of the sender's chain.
     pub no_more_headers: bool,
-    /// The coinbase transaction.
+    /// The coinbase transaction, if the sender included it.
     pub coinbase: Option<ProvenTxRef<'a>>,
-    /// The transaction with further information about the miner.
+    /// The transaction with further information about the miner, if the sender included it.
     pub miner_info: Option<ProvenTxRef<'a>>,
 }
 
@@ -50,8 +50,9 @@ impl<'a> EnrichedHeadersRef<'a> {
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if the payload ends inside a field or is too short for its item count, and the errors
-    /// of its transactions and proofs.
+    /// [`WireError::Truncated`] if the payload ends inside a field or is too short for its item count,
+    /// [`WireError::NonCanonicalSize`] and [`WireError::OverlongSize`] for the counts, and the errors of its
+    /// transactions and proofs.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         Self::read(&mut Reader::new(CommandName::HDRSEN, payload))
     }

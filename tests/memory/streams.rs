@@ -14,11 +14,12 @@ use std::thread;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(600);
-/// Maximum growth of either end's heap.
+/// Maximum growth of either endpoint's heap.
 const MAX_GROWTH_BYTES: u64 = 8 << 20;
 const PART_BYTES: u64 = 64 << 10;
 
-/// The number of bytes that an end has sent or received, and their hash. The sender generates the bytes part by part.
+/// The number of bytes that an endpoint has sent or received, and their hash. The sender generates the bytes part by
+/// part.
 #[derive(Debug, Default)]
 struct Rolling {
     bytes: u64,
@@ -53,7 +54,7 @@ impl Rolling {
 struct End {
     dials: Option<std::net::SocketAddr>,
     sends_bytes: u64,
-    /// The rest of a part: the bytes that the peer has not accepted yet.
+    /// The rest of a part: the bytes that the send queue has not accepted yet.
     kept: Option<Bytes>,
     rolling: Rolling,
     peer: Option<PeerId>,
@@ -137,7 +138,7 @@ fn run(reactor: &mut Reactor<MioNet, End>) -> u64 {
 }
 
 #[test]
-fn a_block_of_any_size_passes_from_loop_to_loop_with_eight_mebibytes_of_memory() {
+fn a_large_block_sent_between_two_loops_grows_each_heap_by_at_most_eight_mebibytes() {
     let is_long = std::env::var_os("PEERLOOP_LONG").is_some();
     let len_bytes = if is_long { 6 << 30 } else { 64 << 20 };
     let mut receiver = end(End::default());
@@ -247,9 +248,9 @@ fn keeping_a_small_slice_of_each_read_block_keeps_no_read_block_alive() {
 }
 
 #[test]
-fn kept_slices_of_streamed_messages_keep_no_read_block_alive() {
+fn kept_chunks_of_messages_keep_no_read_block_alive() {
     for kept_bytes in [64, 10_000, 16_384, 32_768, 60_000] {
         let frames = frame(&MessageRef::Opaque { command: CommandName::BLOCK, payload: &vec![1; kept_bytes] });
-        assert_retained(&frames, 200, &format!("a streamed message of {kept_bytes} bytes"));
+        assert_retained(&frames, 200, &format!("a message of {kept_bytes} bytes in chunks"));
     }
 }

@@ -219,7 +219,7 @@ fn a_restart_resets_everything_but_the_number_of_restarts() {
     assert!(conn.apply_protoconf(2_097_152));
     assert!(conn.restart_mut().unwrap().try_restart(at(2)));
     conn.transition_to_failed(at(2)).unwrap();
-    assert!(conn.handshake().is_complete() && conn.protoconf_received(), "a failed connection keeps its state");
+    assert!(conn.handshake().is_complete() && conn.protoconf_received(), "a failed connection lost its data");
 
     conn.transition_to_connecting(at(3)).unwrap();
     assert_eq!(conn.handshake().deadline(PING_TIMEOUT), None);

@@ -16,7 +16,7 @@ const GENESIS: &str = "010000000000000000000000000000000000000000000000000000000
     7ac72c3e67768f617fc81bc3888a51323a9fb8aa4b1e5e4a29ab5f49ffff001d1dac2b7c";
 
 fn hash(display: &str) -> Hash256 {
-    display.parse().expect("the text is a hash")
+    display.parse().expect("the string is a hash")
 }
 
 fn genesis(time: u32, bits: u32, nonce: u32) -> BlockHeader {
@@ -83,7 +83,7 @@ fn a_header_without_its_transaction_count_is_an_error() {
 }
 
 #[test]
-fn a_long_count_uses_bytes_of_the_next_header() {
+fn a_payload_too_short_for_a_long_transaction_count_is_an_error() {
     // The payload has room for two items of the minimum size, but the first item is longer.
     let payload = [&[2][..], &[0; 80], &hex("fdfd00"), &[0; 79]].concat();
     assert_eq!(payload.len(), 1 + 2 * 81);

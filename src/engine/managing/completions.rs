@@ -1,6 +1,7 @@
 //! The results of jobs that run off the loop: resolved names, and changes written to the address book.
 //!
-//! Even a late result is applied. An unresponsive disk is reported whether the loop is running or stopping.
+//! The result of an abandoned query is ignored, but a late result of a write is applied. An unresponsive disk is
+//! reported whether the loop is running or stopping.
 
 use super::Managing;
 use crate::api::ControlEvent;

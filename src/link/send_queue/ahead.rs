@@ -97,7 +97,7 @@ fn a_frame_queued_after_a_pong_starts_a_segment_of_its_own() {
 }
 
 #[test]
-fn once_the_pool_is_warm_pongs_queued_ahead_allocate_nothing() {
+fn pongs_queued_ahead_do_not_grow_a_warm_pool() {
     let mut pool = BufferPool::default();
     let mut most = Vec::new();
     for _ in 0..3 {

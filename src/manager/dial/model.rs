@@ -29,7 +29,7 @@ enum Step {
     Inbound(bool),
     Request(usize),
     Ban(usize, bool),
-    /// Notifies the dialler that the ban of a host was lifted.
+    /// Notifies the dialler that a host's ban was lifted.
     Unban(usize),
     Resize(usize, usize),
 }
@@ -194,16 +194,16 @@ impl World {
             .next(self.now, &mut self.rng, &self.book, |address| banned.contains(&address).then_some(DialHold::Banned));
         let Some(peer) = next else { return false };
         assert!(taken < self.wanted().min(self.config.max_peers), "one more peer than wanted is dialled");
-        assert!(!self.banned.contains(&peer), "{peer} is banned");
+        assert!(!self.banned.contains(&peer), "{peer} is banned but is dialled");
         if !self.is_fixed() {
-            assert!(self.book.standings[&peer].is_some(), "{peer} was given up");
+            assert!(self.book.standings[&peer].is_some(), "{peer} was given up but is dialled");
             let group = NetGroup::of(peer.ip());
             let is_neighbour = |other: &SocketAddr| self.facts[other].is_in_hand && NetGroup::of(other.ip()) == group;
             let neighbours: Vec<_> = self.live().into_iter().filter(is_neighbour).collect();
             assert!(group == NetGroup::Unroutable || neighbours.is_empty(), "{peer} and {neighbours:?} share a range");
         }
         let facts = self.facts.get_mut(&peer).expect("all addresses are listed");
-        assert_eq!(facts.live_since, None, "{peer} has a link");
+        assert_eq!(facts.live_since, None, "{peer} has a link but is dialled again");
         match facts.next {
             Next::Free => {}
             Next::NotBefore(until) | Next::NotBeforeUnbanOr(until) => {
@@ -387,7 +387,7 @@ fn after_no_failure(ended: Ended, until: Instant, paused_until: Option<Instant>,
     }
 }
 
-/// Returns three addresses in one IPv4 range, one in another, two in an IPv6 range, and some that cannot be routed.
+/// Returns three addresses in one IPv4 range, one in another, two in an IPv6 range, and four unroutable ones.
 fn addresses() -> impl Iterator<Item = SocketAddr> {
     [
         "8.8.0.1:8333",

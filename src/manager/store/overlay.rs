@@ -1,9 +1,9 @@
 //! A storage backend through which redb reads the book's file without changing it.
 //!
 //! redb writes to each file that it opens, and repairs one that was not closed cleanly. The overlay redirects these
-//! writes to memory, so the file keeps its bytes and its times, and this process needs no permission to write it.
-//! Each lock of redb becomes a shared lock on the file: several readers may have it open at once, but no writer at
-//! the same time.
+//! writes to memory, so the file keeps its bytes and its modification time, and this process needs no permission to
+//! write to it. Each of redb's locks becomes a shared lock on the file: several readers may have it open at once, but
+//! no writer at the same time.
 
 use crate::limits::MAX_BOOK_FILE_BYTES;
 use ::redb::backends::FileBackend;
@@ -14,7 +14,7 @@ use std::io;
 use std::ops::Bound;
 use std::sync::{Mutex, PoisonError};
 
-/// The size of a block. Changed blocks are kept in memory, at most [`MAX_BOOK_FILE_BYTES`] for each overlay.
+/// The size of a block in bytes. Changed blocks are kept in memory, at most [`MAX_BOOK_FILE_BYTES`] for each overlay.
 const BLOCK_BYTES: usize = 4_096;
 
 /// A file that is only read, and the changes written over it.
@@ -106,8 +106,8 @@ impl Written {
     }
 }
 
-/// Splits a range of the file by blocks. Returns for each part its block's number, its offset in that block, and its
-/// range in the caller's buffer.
+/// Splits a range of the file at block boundaries. Returns for each part its block's number, its offset in that
+/// block, and its range in the caller's buffer.
 fn parts(offset: u64, len: usize) -> impl Iterator<Item = (u64, usize, std::ops::Range<usize>)> {
     let mut begin = 0;
     std::iter::from_fn(move || {

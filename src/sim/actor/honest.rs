@@ -1,4 +1,4 @@
-//! The reference peer, which acts like an SV Node and checks the loop's behaviour.
+//! The reference peer, which acts like SV Node and checks the loop's behaviour.
 //!
 //! It completes the handshake from either side, answers pings, and sends pings of its own if its profile says so. It
 //! also checks everything that it receives: whole frames in order, checksums, the version first and the verack next,

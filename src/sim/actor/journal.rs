@@ -31,7 +31,7 @@ pub struct Tally {
     pub ready: u64,
     /// Connections that the loop closed without an error.
     pub closed: u64,
-    /// Connections that failed: refused, reset, unreachable.
+    /// Connections that failed: refused, reset or unreachable.
     pub failed: u64,
     /// Those connections in `closed` that ended inside a frame.
     pub torn: u64,
@@ -49,25 +49,25 @@ pub struct Tally {
     pub complaints: u64,
 }
 
-/// A case in which the loop was wrong.
+/// A fault that a peer observed on one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Complaint {
     /// The moment at which the peer noticed the fault.
     pub at: Instant,
     /// The connection's number in the crowd, as [`Line::serial`](super::Line::serial) returns it.
     pub serial: u32,
-    /// The loop's fault.
+    /// The observed fault.
     pub what: Wrong,
 }
 
-/// A fault that a correct loop never shows to an honest peer.
+/// A fault that an honest peer observed in the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wrong {
     /// A frame does not begin with the magic: frames are torn or mixed.
     Magic,
     /// A payload does not match its checksum.
     Checksum,
-    /// A message is longer than the peer's announced maximum.
+    /// A message exceeds the peer's announced maximum, although its command is not exempt.
     TooLong,
     /// A payload does not fit its command.
     Malformed,

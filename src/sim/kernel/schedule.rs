@@ -1,6 +1,6 @@
 //! The scheduled changes of the virtual kernel, ordered by moment.
 //!
-//! Changes of one moment happen in the order in which they were added.
+//! Changes due at the same moment happen in the order in which they were added.
 
 use super::naming::Reply;
 use crate::sim::connection::EndId;

@@ -3,7 +3,7 @@
 //! A [`MessageRef`] borrows from the payload and is passed to handlers; a [`Message`] is its owned form. A message
 //! with an unknown command is `Opaque` and keeps its payload unchanged. Frames are appended to the caller's buffer in
 //! one pass, without another allocation. One table lists all commands: a new command needs a row in this table, a
-//! name in [`CommandName`], and a file.
+//! name in [`CommandName`], and usually a file.
 
 mod table;
 
@@ -69,7 +69,7 @@ messages! {
     HEADERS Headers(HeadersRef => Headers);
     /// `gethdrsen`: requests the `hdrsen` after a locator.
     GETHDRSEN GetHdrsEn(LocatorRef[..] => Locator);
-    /// `hdrsen`: lists headers, each with proofs about its block.
+    /// `hdrsen`: lists headers, each with data about its block.
     HDRSEN HdrsEn(EnrichedHeadersRef => EnrichedHeaders);
     /// `tx`: a transaction.
     TX Tx(TxRef => Tx);

@@ -1,4 +1,4 @@
-//! A loop's status as text for people: a line that is renewed each second, and a summary at the end.
+//! A loop's status as text for people: a line that is updated each second, and a summary at the end.
 
 use crate::units::{show_bytes, show_seconds};
 use peerloop::Handle;
@@ -27,7 +27,7 @@ impl Watch {
     }
 
     /// Returns the status line if the loop has replied to the previous request: the text of `state`, followed by the
-    /// rates of `shown` and of the bytes. Requests the statistics again in any case.
+    /// rates of `shown` and of the bytes in and out. Requests the statistics again in any case.
     pub(crate) fn line<C>(
         &mut self,
         handle: &Handle<C>,
@@ -66,7 +66,7 @@ fn rates(now: &Stats, before: &Stats, shown: &[Shown]) -> String {
     text
 }
 
-/// Formats the totals: the word `verb`, the uptime, the text `done`, and the bytes.
+/// Formats the totals: the word `verb`, the uptime, the text `done`, and the bytes in and out.
 pub(crate) fn summary(verb: &str, uptime: Duration, done: &str, counters: &Counters) -> String {
     format!(
         "{verb} {}: {done}, in {}, out {}\n",

@@ -88,7 +88,7 @@ pub(crate) fn a_connection_is_never_accepted_after_descriptors_ran_out() -> bool
     reactor.stats().counters.accepted == 0
 }
 
-/// One of three peers closes.
+/// One of three peers closes its connection.
 pub(crate) fn the_loop_counts_fewer_links_than_are_open() -> bool {
     let mut stage = Stage::new();
     let _stays = stage.ready_peer();

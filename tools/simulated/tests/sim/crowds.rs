@@ -96,7 +96,7 @@ fn the_cost_of_a_million_idle_peers() {
         let calls = world.trace().calls();
         assert_eq!((node.stats().ready as u64, journal.complaints()), (count, vec![]));
         println!(
-            "{count} peers: {} bytes each including loop and kernel, {calls} calls, {:.0} ns each",
+            "{count} peers: {} bytes per peer including loop and kernel, {calls} calls, {:.0} ns per call",
             info.bytes_current / i64::try_from(count).unwrap(),
             began.elapsed().as_nanos() as f64 / calls as f64,
         );

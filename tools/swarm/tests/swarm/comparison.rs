@@ -34,7 +34,7 @@ fn a_recorded_run_is_replayed_call_by_call() {
     for seed in 0..SEEDS_TWICE / 4 {
         let tape = Tape::recording(seed);
         let recorded = run(&tape, Profile::Standard);
-        let played = run(&Tape::parse(&tape.to_text()).expect("a tape can read its own text"), Profile::Standard);
+        let played = run(&Tape::parse(&tape.to_text()).expect("a tape's text can be parsed"), Profile::Standard);
         assert_eq!(recorded.trace_hash, played.trace_hash, "seed {seed}: {}", recorded.scenario);
     }
 }
@@ -50,10 +50,10 @@ fn every_build_makes_the_same_calls() {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     // The hard link appears with the whole text or not at all, and only one build can create it.
     let draft = path.with_extension(process::id().to_string());
-    fs::write(&draft, &ours).expect("the build folder can be written to");
+    fs::write(&draft, &ours).expect("the build folder is writable");
     if fs::hard_link(&draft, &path).is_err() {
         let theirs = fs::read_to_string(&path).expect("the other build's hashes can be read");
-        assert_eq!(ours, theirs, "the hashes differ from those of another build in {}", path.display());
+        assert_eq!(ours, theirs, "the hashes differ from those that another build wrote to {}", path.display());
     }
     fs::remove_file(&draft).expect("the draft can be removed");
 }

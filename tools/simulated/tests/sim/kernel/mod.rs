@@ -134,7 +134,7 @@ fn the_end_follows_the_data_and_the_other_direction_stays_open() {
 }
 
 #[test]
-fn closing_with_unread_bytes_resets_the_peer() {
+fn closing_with_unread_bytes_resets_the_connection() {
     let (_world, mut dialler, mut acceptor) = pair(Conditions::default());
     assert_eq!(write(&mut dialler, b"never read"), Ok(10));
     assert_eq!(write(&mut acceptor, b"lost"), Ok(4));
@@ -146,7 +146,7 @@ fn closing_with_unread_bytes_resets_the_peer() {
 }
 
 #[test]
-fn the_reply_to_a_write_to_a_closed_end_is_a_reset() {
+fn a_write_to_a_closed_endpoint_causes_a_reset() {
     let (_world, mut dialler, mut acceptor) = pair(Conditions::default());
     acceptor.close(raw_link());
     assert_eq!(events(&mut dialler), event(true, true, true));
@@ -205,7 +205,7 @@ fn random_cuts_deliver_every_byte_in_order() {
 }
 
 #[test]
-fn a_full_backlog_keeps_dials_undecided_until_there_is_room() {
+fn a_full_backlog_keeps_dials_pending_until_there_is_room() {
     let world = World::new(1, Instant::ZERO);
     world.set_backlog(1);
     let (mut dialler, mut acceptor) = (world.host(), world.host());
@@ -240,7 +240,7 @@ fn an_address_has_at_most_one_listener() {
 }
 
 #[test]
-fn a_dropped_host_closes_everything() {
+fn a_dropped_host_closes_its_connections_and_listeners() {
     let (world, mut dialler, acceptor) = pair(Conditions::default());
     let address = SocketAddr::new(acceptor.ip(), 1);
     drop(acceptor);
