@@ -66,7 +66,7 @@ impl NetGroup {
     }
 }
 
-/// Returns whether packets to `address` can be routed beyond this machine's own networks.
+/// Returns whether `address` is routable on the public internet.
 ///
 /// ```
 /// use peerloop::address::is_routable;

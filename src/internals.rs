@@ -1,10 +1,11 @@
 //! Parts of the library that only the project's own tests, benchmarks and tools use. They may change in any release.
 //!
-//! Each module here has the name of the library's module that it exposes. In addition:
+//! Each module here is named after a library module; `limits`, `net` and `store` each re-export several modules. In
+//! addition:
 //!
-//! - [`shrink`], [`Shrunk`] and [`Budget`]: some simulated tests run with small budgets per turn. Without the feature
-//!   `sim-bugs` no budget is shrunk.
-//! - [`link_of`]: [`World::reset`](crate::sim::World::reset) resets a link, but handlers have only peer ids.
+//! - [`shrink`], [`Shrunk`] and [`Budget`]: some simulated tests run the loop with small budgets. Without the feature
+//!   `sim-bugs`, no budget is shrunk.
+//! - [`link_of`]: [`World::reset`](crate::sim::World::reset) needs a link's id, but handlers have only peer ids.
 //! - `plant`, `Planted` and `Bug` (feature `sim-bugs`): tests plant a bug to show that they would find it.
 
 #[cfg(feature = "sim")]

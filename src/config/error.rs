@@ -6,7 +6,7 @@ use super::Field;
 use super::table::Broken;
 use std::fmt;
 
-/// The error for a field that is out of its range.
+/// The error for a field whose value breaks a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConfigError {

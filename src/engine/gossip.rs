@@ -1,6 +1,6 @@
-//! Address gossip: `addr` and `getaddr`. Both are read after the handler has received or declined them.
+//! Address gossip: `addr` and `getaddr`. This module processes them after the handler has received or declined them.
 //!
-//! A message that the handler receives in chunks is never read here. A handler that replies to `getaddr` itself needs
+//! It never processes a message that the handler receives in chunks. A handler that replies to `getaddr` itself needs
 //! a loop without [`learn_addresses`](crate::config::ManagerConfig::learn_addresses); otherwise its peers get two
 //! replies.
 
@@ -25,7 +25,7 @@ pub(super) fn ask_for_addresses(id: LinkId, state: &mut LoopState) {
     }
 }
 
-/// Reads a gossip message that the handler has received or declined.
+/// Processes a gossip message that the handler has received or declined.
 pub(super) fn observe_gossip(id: LinkId, frame: &Frame<'_>, state: &mut LoopState) {
     match frame.command() {
         CommandName::ADDR if state.links.is_open(id) => on_addresses(id, frame, state),

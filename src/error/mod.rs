@@ -1,11 +1,11 @@
-//! Errors and the reasons of closed connections, typed by the side at fault.
+//! Errors and the reasons for closed connections, typed by the side at fault.
 //!
-//! A [`CloseReason`] is `Copy` and is built from facts alone: [`WireError`] if the peer's bytes are
-//! invalid, [`Misbehavior`] if they are valid but not allowed, [`Incompatibility`] if the peer is honest but useless
-//! to us, [`Deadline`] if it was too slow, [`NetworkFailure`] if the operating system reported a failure,
-//! [`LocalCause`] if the loop chose to close the connection, [`Disconnect`] if the embedder did. Mistakes of the
-//! embedder are [`ConfigError`](crate::config::ConfigError) and [`RequestError`]. Every text names the cause
-//! and, where there is one, the remedy.
+//! A [`CloseReason`] is `Copy` and usually holds a cause: [`WireError`] if the peer's bytes are invalid,
+//! [`Misbehavior`] if they are valid but not allowed, [`Incompatibility`] if the peer is honest but useless to us,
+//! [`Deadline`] if it was too slow, [`NetworkFailure`] if the operating system reported a failure, [`LocalCause`] if
+//! the loop chose to close the connection, [`Disconnect`] if the embedder did. Mistakes of the embedder are
+//! [`ConfigError`](crate::config::ConfigError) and [`RequestError`]. Every message names the cause and, where there
+//! is one, the remedy.
 //!
 //! ```
 //! use peerloop::CloseReason;
@@ -149,7 +149,7 @@ pub enum WireError {
     BadMagic {
         /// The bytes received, with 0 for those that had not arrived yet.
         found: [u8; 4],
-        /// The network with this magic, if all four bytes are known.
+        /// The network with this magic; `None` if bytes are missing or no network has this magic.
         network: Option<Network>,
     },
     /// The header claims a payload above its command's limit.

@@ -25,7 +25,7 @@ pub enum Refusal {
         /// The number of connections allowed per second.
         per_second: u32,
     },
-    /// The table is full, or the maximum number of connections that wait for their `reject` is reached.
+    /// The table is full, or the maximum number of connections over capacity that receive a `reject` is reached.
     TableFull {
         /// The number of connections in the loop.
         links: usize,

@@ -1,7 +1,7 @@
 //! An embedder's own data for each peer.
 //!
-//! The map is a table by slot, so every call has a constant cost, except iteration and an insertion that enlarges the
-//! table. The map receives no events, so its user must remove the values of closed peers.
+//! The map is a table indexed by slot, so every call has a constant cost, except iteration and an insertion that
+//! enlarges the table. The map receives no events, so its user must remove the values of closed peers.
 
 use crate::id::PeerId;
 use std::fmt;
@@ -44,7 +44,7 @@ pub struct PeerMap<T> {
 }
 
 impl<T> PeerMap<T> {
-    /// Creates an empty map, which allocates nothing.
+    /// Creates an empty map without allocating memory.
     pub const fn new() -> Self {
         Self { entries: Vec::new(), len: 0 }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Size of the block into which all links are read, and so the maximum number of bytes read from a link per turn.
+/// Size of the block into which links are read. No read is larger, and each link is read at most once per turn.
 pub const READ_BLOCK_BYTES: usize = 64 * 1024;
 /// Size of the block that collects replies while a link's input is parsed. Further replies use the link's queue.
 pub const WRITE_BLOCK_BYTES: usize = 64 * 1024;
@@ -60,8 +60,8 @@ pub const WHEEL_SLOTS: usize = 65_536;
 /// cost 7.2 MB, and 9.5 MB while the tables grow. The memory follows the peak number of timers and is kept for reuse.
 /// The first timer also maps 264 KiB of address space for a wheel, whose pages cost memory only once they are used.
 pub const MAX_TIMERS: usize = 65_536;
-/// Time before an exact wake-up at which the loop stops sleeping and polls, because the kernel rounds sleeps to a
-/// millisecond.
+/// Duration of polling before an exact wake-up, if [`Config::spin`](crate::Config::spin) is on. The loop does not
+/// sleep in this period, because the kernel rounds sleeps to a millisecond.
 pub const EXACT_WAKE_SPIN: Duration = Duration::from_millis(1);
 /// Maximum number of small buffers kept for reuse. Each has at most [`MAX_POOLED_BUFFER_BYTES`].
 pub const MAX_POOLED_BUFFERS: usize = 1_024;
@@ -69,7 +69,7 @@ pub const MAX_POOLED_BUFFERS: usize = 1_024;
 /// most 4 MiB. Each link with an incomplete message uses one buffer of this size, or a larger one. glibc may keep a
 /// burst's buffers in its heap: in the worst case `max_links` times this size.
 pub const MAX_POOLED_BUFFER_BYTES: usize = 4_096;
-/// Time in which a stopping loop closes its peers gracefully. After this time, it closes the remaining peers at once.
+/// Maximum time for which a stopping loop closes its peers gracefully. It then closes the remaining peers at once.
 /// A program that must stop within five seconds has one second for everything else.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(4);
 /// Maximum number of simultaneous name look-ups, each on its own thread and with up to [`MAX_RESOLVED_ADDRESSES`]

@@ -17,8 +17,8 @@
 //!
 //! # Your handler under attack
 //!
-//! This example runs your handler against a hundred peers that break or abuse the protocol in every known way
-//! ([`actor::byzantine`]), and checks the [`invariant`]s. Ten minutes of virtual time need little real time:
+//! This example runs your handler against a hundred peers that break or abuse the protocol with every attack of
+//! [`actor::byzantine`], and checks the [`invariant`]s. Ten minutes of virtual time need little real time:
 //!
 //! ```
 //! use peerloop::sim::actor::byzantine::{Attacker, attacks};

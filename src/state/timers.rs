@@ -42,7 +42,7 @@ struct SetTimers {
     wheel: Wheel,
     /// The indices of the timers that have expired in this turn and not fired yet, in reverse order of firing.
     expired: Vec<u32>,
-    /// The number of times that a timer fired, was cancelled or was moved.
+    /// The number of times that a timer fired, was cancelled or was set again.
     settled: u64,
 }
 
@@ -116,7 +116,7 @@ impl Timers {
         None
     }
 
-    /// Returns the number of times that a timer fired, was cancelled or was moved.
+    /// Returns the number of times that a timer fired, was cancelled or was set again.
     #[cfg(feature = "sim")]
     pub(crate) fn settled(&self) -> u64 {
         self.set.as_ref().map_or(0, |timers| timers.settled)

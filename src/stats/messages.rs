@@ -30,7 +30,7 @@ impl MessageCounts {
         self.counts[command.index()]
     }
 
-    /// Returns the count of all commands.
+    /// Returns the sum over all commands.
     pub fn total(&self) -> MessageCount {
         self.counts.iter().fold(MessageCount::default(), |sum, count| MessageCount {
             messages: sum.messages + count.messages,

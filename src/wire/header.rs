@@ -26,7 +26,7 @@ mod field {
     pub(super) const REAL_PAYLOAD_LEN: Range<usize> = 36..44;
 }
 
-/// The maximum length in bytes of an input that fills only one SHA-256 block, including the padding.
+/// The maximum length in bytes of an input that fits in one SHA-256 block together with its padding.
 pub(crate) const MAX_ONE_BLOCK_BYTES: usize = 55;
 
 /// A message header without its magic.
@@ -64,7 +64,7 @@ impl Header {
     ///
     /// If the payload has more than 4 GiB - 1 bytes, the limit of a basic header.
     pub fn of(command: CommandName, payload: &[u8]) -> Self {
-        assert!(u32::try_from(payload.len()).is_ok(), "a basic header holds 32 bits of length");
+        assert!(u32::try_from(payload.len()).is_ok(), "the payload is too long for a basic header");
         Self { command, payload_len: payload.len() as u64, checksum: Some(checksum(payload)) }
     }
 
@@ -111,7 +111,7 @@ impl Header {
     /// If the header is extended, or the payload length does not fit in 32 bits.
     pub fn encode(&self, magic: [u8; 4]) -> [u8; HEADER_LEN_BYTES] {
         let checksum = self.checksum.expect("a basic header has a checksum");
-        let len = u32::try_from(self.payload_len).expect("a basic header holds 32 bits of length");
+        let len = u32::try_from(self.payload_len).expect("the payload length fits in a basic header");
         basic(magic, self.command, len, checksum)
     }
 

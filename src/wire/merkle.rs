@@ -1,7 +1,8 @@
 //! Merkle trees: the root over a block's transactions, and the proof that a transaction is in the block.
 //!
-//! A [`MerkleFrontier`] reads the ids one by one and keeps one hash per level, at most 64, so the tree over a block
-//! of any size costs at most 2 KiB. A [`MerkleProofRef`] is a branch of such a tree in the standardised format.
+//! A [`MerkleFrontier`] reads the ids one by one and keeps at most one hash per level, 64 in total, so the tree over
+//! a block of any size costs at most 2 KiB. A [`MerkleProofRef`] is a branch of such a tree in the standardised
+//! format.
 
 use super::codec::{Reader, put_compact_size, put_items};
 use super::hash::Hash256;
@@ -51,7 +52,7 @@ pub enum MerkleVerdict {
 pub struct MerkleProofRef<'a> {
     /// The position of the transaction in the block.
     pub index: u64,
-    /// The transaction to be proven.
+    /// The transaction whose inclusion is proven.
     pub subject: ProofSubject<TxRef<'a>>,
     /// The block that contains the transaction, or that block's Merkle root.
     pub target: ProofTarget,
@@ -81,7 +82,7 @@ pub struct MerkleProof {
     nodes: Box<[[u8; NODE_BYTES]]>,
 }
 
-/// The transaction to be proven: the whole transaction, or its id.
+/// The transaction whose inclusion is proven: the whole transaction, or its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProofSubject<T> {
     /// The transaction itself.
@@ -177,7 +178,7 @@ impl FromIterator<Hash256> for MerkleFrontier {
 }
 
 impl<'a> MerkleProofRef<'a> {
-    /// The size of the shortest proof in bytes: flags, index, an id, a target and no nodes.
+    /// The size of the shortest proof in bytes: flags, index, an id, a target and a node count of 0.
     pub(super) const MIN_BYTES: usize = 1 + 1 + 32 + 32 + 1;
 
     /// Reads the next proof.
@@ -215,7 +216,7 @@ impl<'a> MerkleProofRef<'a> {
         Ok(Self { index, subject, target, nodes })
     }
 
-    /// Appends the proof.
+    /// Appends the encoded proof to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let full_tx = match self.subject {
             ProofSubject::Tx(_) => flag::FULL_TX,
@@ -261,8 +262,8 @@ impl<'a> MerkleProofRef<'a> {
         })
     }
 
-    /// Returns whether the branch leads from the transaction to this header's root, the target is this header's, and
-    /// the index is possible for a branch of this length.
+    /// Returns whether the branch leads from the transaction to this header's root, the target matches this header,
+    /// and the index is possible for a branch of this length.
     pub fn proves(&self, header: &BlockHeader) -> bool {
         let is_inside =
             u32::try_from(self.nodes.len()).map_or(true, |levels| self.index.checked_shr(levels).unwrap_or(0) == 0);

@@ -122,7 +122,7 @@ impl Handler for Doorman {
         self.events.push(event.clone());
         if let ControlEvent::HandshakeComplete { peer, .. } = event {
             ctx.abort(*peer, Disconnect::Done);
-            assert!(ctx.peer(*peer).is_some(), "the peer's row is freed in a later turn");
+            assert!(ctx.peer(*peer).is_some(), "the peer's row was freed within the callback");
         }
     }
 }
@@ -173,7 +173,7 @@ fn a_loop_that_stops_ends_its_subscriptions_after_the_last_event() {
 }
 
 #[test]
-fn a_subscription_ends_when_a_loop_that_never_turned_is_dropped() {
+fn a_subscription_ends_when_a_loop_that_never_ran_is_dropped() {
     let node = Node::new();
     let subscription = node.reactor.handle().subscribe_control_events(8).expect("the queue has room");
     drop(node);

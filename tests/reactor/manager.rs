@@ -30,7 +30,7 @@ fn fixed(peers: &[SocketAddr]) -> ManagerConfig {
     patient(ManagerConfig::fixed(Network::Regtest, peers.to_vec()))
 }
 
-/// Returns `manager` with short backoffs and practically endless retries.
+/// Returns `manager` with short backoffs and up to 1,000 retries.
 fn patient(manager: ManagerConfig) -> ManagerConfig {
     manager.with_initial_backoff(INITIAL_BACKOFF).with_max_backoff(MAX_BACKOFF).with_max_retries(1_000)
 }
@@ -168,7 +168,7 @@ fn req_e38_a_banned_host_is_closed_and_neither_dialled_nor_accepted() {
         _ => None,
     });
     assert_eq!(refused.collect::<Vec<_>>(), [(bad.ip(), Refusal::Banned)]);
-    assert!(!bad_node.ready().contains(&visit), "the visit got no handshake");
+    assert!(!bad_node.ready().contains(&visit), "a refused visitor completed its handshake");
     assert_eq!(node.reactor.stats().ready, 1, "the other peer stays connected");
 
     assert!(unban(&mut node, bad) && !unban(&mut node, bad));
@@ -217,7 +217,7 @@ fn assert_never_dials(node: &mut Node, address: SocketAddr) {
     let turns = node.reactor.stats().counters.turns + 1_000;
     while node.reactor.stats().counters.turns < turns {
         let is_dialled = node.act(move |ctx| ctx.peers().any(|peer| peer.address() == address));
-        assert!(!is_dialled && failures_of(node, address) == 0, "the ban holds");
+        assert!(!is_dialled && failures_of(node, address) == 0, "a banned address was dialled");
     }
 }
 

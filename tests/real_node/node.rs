@@ -36,7 +36,8 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Starts a node and waits until it answers. Returns `None` if [`PROGRAMS_VARIABLE`] is not set.
+    /// Starts a node and waits until it answers. Returns `None` if neither [`PROGRAMS_VARIABLE`] nor `CI`
+    /// is set.
     ///
     /// # Panics
     ///
@@ -212,8 +213,8 @@ fn spawn(programs: &Path, data: &Folder, address: SocketAddr, rpc_port: u16, opt
         .unwrap_or_else(|error| panic!("cannot run bitcoind in {} ({PROGRAMS_VARIABLE}): {error}", programs.display()))
 }
 
-/// Returns the folder of the node's programs. If [`PROGRAMS_VARIABLE`] is not set, panics if `CI` is set, and otherwise
-/// prints a notice and returns `None`.
+/// Returns the folder of the node's programs. If [`PROGRAMS_VARIABLE`] is not set, panics if `CI` is set to a value
+/// other than 0 or false, and otherwise prints a notice and returns `None`.
 fn programs() -> Option<PathBuf> {
     static SAID: Once = Once::new();
     if let Some(folder) = env::var_os(PROGRAMS_VARIABLE) {

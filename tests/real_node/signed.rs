@@ -51,7 +51,7 @@ fn the_node_checks_the_signatures_of_a_revokemid() {
 }
 
 #[test]
-fn a_sound_answer_to_a_challenge_is_refused_only_because_we_are_no_miner() {
+fn a_well_formed_answer_to_a_challenge_is_refused_because_we_are_not_a_miner() {
     let Some(mut chain) = Chain::start_with(&[]) else { return };
     let peer = chain.peer;
     let find = |message: &Message| match message {

@@ -11,7 +11,8 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The environment variable that makes a test of this file the child. Its value is the folder in which the child works.
+/// The environment variable that makes a test in this file run as the child process. Its value is the folder in which
+/// the child works.
 const CHILD: &str = "PEERLOOP_TEST_FULL_DISK";
 
 fn child(test: &str, script: &str, folder: &Path) -> std::process::Output {

@@ -1,15 +1,15 @@
 //! The dialler: decides which address to dial, and when.
 //!
 //! The [`Dialler`] fills the wanted slots. In normal mode it draws addresses from the book: valid ones before unknown
-//! ones, and at most one per range. With a fixed list it uses that list, in order. About each address it stores only
-//! what polite dialling needs: whether the address is connected, its failures and restarts, and when it may be dialled
-//! again.
+//! ones, and at most one peer per range. With a fixed list it uses that list, in order. For each address it stores
+//! only what polite dialling needs: whether the address is connected, its failures and restarts, and when it may be
+//! dialled again.
 //!
-//! - A lost connection is reopened at once, a few times per window. A failed dial is always retried, after a pause
-//!   that grows up to a maximum.
+//! - A lost connection is reopened at once, a few times per window. A failed dial is retried after a pause that grows
+//!   up to a maximum, unless the dial was requested for an address without a record.
 //! - An address in the book that failed too often is inaccessible: it is dialled when no other address can be, and
-//!   occasionally before others. An incompatible address is inaccessible at once, and waits for an hour unless a ban
-//!   of its host ends sooner.
+//!   occasionally before others. If its node is incompatible, an address in the book is inaccessible at once,
+//!   and waits for an hour unless a ban of its host ends sooner.
 //! - If this machine lacks descriptors, memory, ports or a network, that counts against no address. Dialling slows
 //!   down instead.
 //! - An address and port with a link is never dialled.
@@ -304,7 +304,8 @@ impl Dialler {
         let order = first.into_iter().chain(others.map(|standing| (standing, Duration::ZERO)));
         let mut order =
             order.filter(|&(standing, _)| !canary!(InaccessibleForgotten) || standing != Standing::Inaccessible);
-        // Whether an address was skipped or the tries ran out. The draw is then repeated later, even without an event.
+        // Whether a due address was skipped or the tries ran out. The draw is then repeated later, even without an
+        // event.
         let mut has_blocked = false;
         let (mut causes, mut has_resting) = (BTreeSet::new(), false);
         let drawn = order.find_map(|(standing, rest)| {
@@ -352,10 +353,10 @@ impl Dialler {
 
     /// Reserves a slot for a requested dial.
     ///
-    /// An address has a record if it is in the fixed list or in a pause. Such an address is dialled early, and its
-    /// close has the usual consequences. A close that says nothing about the address keeps the pause. If a fixed
-    /// address was closed on request, the dial makes it part of the list again. An address without a record is
-    /// dialled only once: it is not restarted, and no record of it is kept.
+    /// An address has a record if it is in the fixed list or in a pause. Such an address is dialled even during its
+    /// pause, and its close has the usual consequences. A close that says nothing about the address keeps the pause.
+    /// If a fixed address was closed on request, the dial makes it part of the list again. An address without a
+    /// record is dialled only once: it is not restarted, and no record of it is kept.
     ///
     /// # Errors
     ///
@@ -394,7 +395,7 @@ impl Dialler {
         self.records.tcp_connected(address);
     }
 
-    /// Records that the handshake is complete. The book should mark the address as valid.
+    /// Records that the handshake is complete. The caller marks the address as valid in the book.
     pub(crate) fn ready(&mut self, address: SocketAddr, now: Instant) {
         self.records.ready(canonical(address), now);
         if self.has_wanted_peers() {
@@ -417,7 +418,7 @@ impl Dialler {
             if now.since(since) >= RESTARTS_FORGOTTEN_AFTER {
                 record.restarts.reset();
             }
-            // A full peer rejects us right after the handshake, so that handshake is not a success.
+            // A full peer rejects us right after the handshake, so this handshake does not count as a success.
             if ended != Ended::TurnedAway {
                 (record.failures, record.strikes) = (0, 0);
             }
@@ -485,8 +486,8 @@ impl Dialler {
                 }
                 Decision::WaitUntil(self.pace.ready_at(Family::of(address)))
             }
-            // These failures may affect only this address, and for ever. The pause keeps this address from blocking the
-            // others.
+            // These failures may affect only this address, and may be permanent. The pause keeps this address from
+            // blocking the others.
             Ended::Short(Shortage::Ports | Shortage::SourceAddress) | Ended::NoNetwork => {
                 let until = after(self.settings.backoff.pause(1, rng));
                 self.pause(address, record, until, now)
@@ -511,7 +512,8 @@ impl Dialler {
         }
     }
 
-    /// Extends an address's pause. An address in the book that has failed too often also becomes inaccessible.
+    /// Pauses an address. The pause grows with each failure. An address in the book that has failed too often also
+    /// becomes inaccessible.
     fn back_off(
         &mut self,
         address: SocketAddr,

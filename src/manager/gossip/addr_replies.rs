@@ -1,8 +1,8 @@
 //! The replies to `getaddr`, which are repeated for a day so that repeated requests do not reveal the whole book.
 //!
-//! There is one reply per slot, and a keyed hash of the requester's network group chooses the slot. On any number of
-//! connections a group therefore gets the same reply for a day, and there are never more different replies than
-//! slots.
+//! There is one reply per slot, and a keyed hash of the requester's network group chooses the slot. A group therefore
+//! gets the same reply on any number of connections until the reply expires, and there are never more different
+//! replies than slots. An empty reply expires at once.
 
 use crate::address::NetGroup;
 use crate::limits::{ANSWER_LIFETIME, ANSWER_SLOTS};
@@ -24,8 +24,8 @@ impl AddrReplies {
         Self { keys, by_slot: BTreeMap::new() }
     }
 
-    /// Returns the addresses for a requester. `draw` chooses them if the slot of the requester's group has no reply
-    /// from the last day.
+    /// Returns the addresses for a requester. `draw` chooses them if the slot of the requester's group has no
+    /// addresses from the last day.
     pub(super) fn of(
         &mut self,
         requester: IpAddr,

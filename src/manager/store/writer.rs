@@ -15,7 +15,7 @@ use std::time::Duration;
 /// Changes that are to be made durable together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// A number that rises from batch to batch.
+    /// A number that increases from batch to batch.
     pub id: u64,
     /// The changes, in order.
     pub changes: Vec<Change>,
@@ -62,7 +62,7 @@ impl<S: PeerStore> Writer<S> {
         self.kept.extend(batch.changes.into_iter().map(|change| (ChangeKey::of(&change), change)));
     }
 
-    /// Writes the kept changes. Returns `None` if there were none, or after a repeated failure.
+    /// Writes the kept changes. Returns `None` if all batches are durable, or after a repeated failure.
     pub fn attempt(&mut self) -> Option<Persisted> {
         let id = self.unwritten?;
         let result = self.write();
@@ -77,9 +77,9 @@ impl<S: PeerStore> Writer<S> {
         (self.failures <= 1).then_some(Persisted { id, result })
     }
 
-    /// Writes the kept changes in parts of at most [`MAX_BOOK_BATCH`]. A store needs free pages for the changes of
-    /// one transaction, so larger transactions make a larger file. Removals are written before the additions that
-    /// need the freed room.
+    /// Writes the kept changes in parts of at most [`MAX_BOOK_BATCH`] changes. A store needs free pages for the
+    /// changes of one transaction, so larger transactions make a larger file. Removals are written before the
+    /// additions that need the freed room.
     fn write(&mut self) -> Result<(), StoreError> {
         let mut order: Vec<(bool, ChangeKey)> =
             self.kept.iter().map(|(key, change)| (!change.removes(), *key)).collect();
@@ -94,8 +94,8 @@ impl<S: PeerStore> Writer<S> {
         Ok(())
     }
 
-    /// Returns the time to wait before the next attempt: `None` if nothing is kept, zero if no attempt has failed
-    /// since the last success.
+    /// Returns the time to wait before the next attempt: `None` if all batches are durable, zero if no attempt has
+    /// failed since the last success.
     pub fn pause(&self) -> Option<Duration> {
         self.unwritten?;
         Some(match self.failures.checked_sub(1) {

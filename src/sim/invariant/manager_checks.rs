@@ -20,7 +20,7 @@ pub(super) fn slots_keep_their_maximum(sight: &TurnSight<'_>) -> Result<(), Stri
     let before = sight.before.manager.as_ref().map_or(0, |before| before.slots_in_use);
     // An evicted peer closes soon, but its successor already has a slot.
     let most = after.max_slots.max(before) + sight.after.closing;
-    ensure(after.slots_in_use <= most, || format!("{} slots are in use, at most {most} may be", after.slots_in_use))
+    ensure(after.slots_in_use <= most, || format!("{} slots are in use, more than {most}", after.slots_in_use))
 }
 
 pub(super) fn dials_keep_the_target(sight: &TurnSight<'_>) -> Result<(), String> {
@@ -42,7 +42,7 @@ pub(super) fn announced_bans_are_on_the_disk(sight: &TurnSight<'_>) -> Result<()
 
 pub(super) fn the_book_keeps_its_bound(sight: &TurnSight<'_>) -> Result<(), String> {
     let Some(ManagerSummary { book, .. }) = sight.after.manager else { return Ok(()) };
-    ensure(book <= MAX_BOOK_PEERS, || format!("{book} addresses in the book"))
+    ensure(book <= MAX_BOOK_PEERS, || format!("{book} addresses are in the book, more than {MAX_BOOK_PEERS}"))
 }
 
 pub(super) fn no_more_is_learned_than_was_granted(sight: &TurnSight<'_>) -> Result<(), String> {
@@ -83,7 +83,7 @@ fn each_link_counts_once(sight: &SweepSight<'_>) -> Result<(), String> {
         *groups.entry(NetGroup::of(link.address.ip())).or_insert(0) += 1;
     }
     let (believed, counted) = ((manager.hosts, manager.groups), (hosts.len(), groups.len()));
-    ensure(believed == counted, || format!("links of {counted:?} hosts and ranges, the manager counts {believed:?}"))?;
+    ensure(believed == counted, || format!("links of {counted:?} hosts and ranges, but {believed:?} are counted"))?;
     none_of(sight.inspection.links.iter(), |link| {
         let ip = link.address.ip();
         link.counted != (hosts[&Host::of(ip)], groups[&NetGroup::of(ip)])
@@ -162,7 +162,7 @@ fn no_source_fills_more_than_its_share(sight: &SweepSight<'_>) -> Result<(), Str
         }
     }
     let beyond = by_source.iter().find(|(_, count)| **count > MAX_SHARE);
-    ensure(beyond.is_none(), || format!("{beyond:?} addresses from the gossip of one range"))
+    ensure(beyond.is_none(), || format!("gossip of one range filled more than its share: {beyond:?}"))
 }
 
 /// Returns the addresses that only gossip can have added to the book, each with the ranges that sent it.

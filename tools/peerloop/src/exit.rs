@@ -10,8 +10,8 @@
 //! | 129, 130, 143 | ended by SIGHUP, SIGINT or SIGTERM; `bench` and `sim` write their results, marked `partial` |
 //! | 131 | `bench` or `sim` ended by a second signal: it writes the results so far at once |
 //!
-//! A node (`run`, `serve`) runs until a signal stops it. This is its normal end, so the exit code is 0. A second signal
-//! ends the node early, and the exit code is that signal's: 129, 130 or 143.
+//! A node (`run`, `serve`) runs until a signal stops it. This is its normal end, so the exit code is 0. A second
+//! signal ends the node early, with that signal's exit code: 129, 130 or 143. `run` ignores SIGHUP as a second signal.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};

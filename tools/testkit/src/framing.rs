@@ -82,8 +82,8 @@ pub fn frame(name: &str, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Returns a frame with an extended header. The header's outer length and checksum are arbitrary, as readers ignore
-/// them.
+/// Returns a frame with an extended header. The header's outer length and checksum are arbitrary, because readers
+/// ignore them.
 pub fn extended(outer: &[u8], inner: &[u8], len: u64, payload: &[u8]) -> Vec<u8> {
     let mut bytes = head(command(outer), 7, [9; 4]);
     bytes.extend_from_slice(&command(inner));
@@ -327,7 +327,7 @@ impl<'a> Link<'a> {
             }
             Framed::Chunk { header, offset, bytes, last } => {
                 assert_eq!(offset, self.results.unfinished.len() as u64, "a chunk does not follow the one before");
-                assert!(!bytes.is_empty() || header.payload_len == 0, "a payload that is not empty has an empty chunk");
+                assert!(!bytes.is_empty() || header.payload_len == 0, "a chunk of a non-empty payload is empty");
                 self.results.unfinished.extend_from_slice(bytes);
                 let is_whole = self.results.unfinished.len() as u64 == header.payload_len;
                 assert_eq!(

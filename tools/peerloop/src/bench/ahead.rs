@@ -100,7 +100,7 @@ struct Ahead {
     /// The addresses of each node.
     nodes: Vec<Vec<SocketAddr>>,
     source: Option<IpAddr>,
-    /// The address of each node that was ready, in the order of the nodes.
+    /// The address of each node that became ready, in the order of the nodes.
     ready: Vec<SocketAddr>,
     /// The addresses of the current node to which no TCP connection could be opened.
     unreached: Vec<(SocketAddr, CloseReason)>,
@@ -117,7 +117,7 @@ impl Ahead {
     /// Connects to the next address to try, or ends the loop.
     fn advance(&mut self, ctx: &mut Ctx<'_>) {
         while let Some(node) = self.nodes.get(self.ready.len()).filter(|_| self.failed.is_none()) {
-            // Several names may mean one node, which needs no second connection.
+            // Several names may refer to one node, which needs no second connection.
             if let Some(&known) = node.iter().find(|address| self.ready.contains(address)) {
                 self.ready.push(known);
                 continue;
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_node_has_read_our_version_no_other_address_is_tried() {
+    fn once_a_tcp_connection_is_open_no_other_address_is_tried() {
         let listeners = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let addresses = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
         let [node, ..] = listeners;

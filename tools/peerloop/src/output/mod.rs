@@ -1,6 +1,7 @@
-//! The program's output: stdout for results, stderr for everything else, and files that are opened before the work.
+//! The program's output: stdout for results, stderr for everything else, and files that are opened before the work
+//! starts.
 //!
-//! If the reader of a pipe closes its end, writing stops without an error. Nothing here uses colours.
+//! If standard output is a pipe and its reader closes it, writing stops without an error. Nothing here uses colours.
 
 pub(crate) mod json;
 pub(crate) mod page;
@@ -51,7 +52,7 @@ pub(crate) fn open_all<const N: usize>(
     let mut known = known_files(kept);
     for (name, id) in opened {
         if let Some(Known { name: other, is_stream, .. }) = known.iter().find(|known| known.id == id) {
-            let hint = if *is_stream { "; `-` is standard output alone" } else { "" };
+            let hint = if *is_stream { "; use `-` for standard output" } else { "" };
             return Err(Failure::usage(format!("{name} and {other} are the same file; use different files{hint}")));
         }
         known.push(Known { name, id, is_stream: false });
@@ -132,7 +133,7 @@ impl Sink {
         }
         let begun = OpenOptions::new().create_new(true).write(true).open(path).map(|file| (file, true));
         let opened = begun.or_else(|_| {
-            // If a link's target is missing, the target is created.
+            // If a symbolic link's target is missing, the target is created.
             let is_begun = !path.exists();
             let file = OpenOptions::new().create(true).truncate(false).write(true).open(path);
             file.map(|file| (file, is_begun))

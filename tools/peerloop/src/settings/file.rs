@@ -34,7 +34,7 @@ const MAX_STUCK: usize = 4;
 static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
 
 impl SettingsFile {
-    /// Reads the whole file within [`MAX_READ`], or returns a text that describes the error.
+    /// Reads the whole file within [`MAX_READ`], or returns an error message.
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
         Self::read_within(path, MAX_READ)
     }
@@ -73,7 +73,8 @@ impl SettingsFile {
         }
     }
 
-    /// Returns all values. Fails at the first unknown key, or at the first value whose type does not fit the setting.
+    /// Returns all values. Fails if the file is not TOML, at the first unknown key, or at the first value whose type
+    /// does not fit the setting.
     pub(super) fn given(&self) -> Result<Vec<Given>, Failure> {
         let table = DeTable::parse(&self.text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);

@@ -180,7 +180,7 @@ fn results_never_replace_the_book_the_settings_or_a_redirected_output() {
     let mut run = command(&["bench", "-c", "1", "-d", "1s", "--json", &file]);
     let output = run.stdout(stream()).output().expect("the program starts");
     let line = String::from_utf8(output.stderr).expect("the text is UTF-8");
-    let expected = "and standard output are the same file; use different files; `-` is standard output alone\n";
+    let expected = "and standard output are the same file; use different files; use `-` for standard output\n";
     assert!(output.status.code() == Some(2) && line.ends_with(expected), "{line}");
     assert_eq!(std::fs::read_to_string(&file).expect("the file exists"), "kept");
     let mut run = command(&["bench", "-c", "1", "-d", "1s", "--json", &file]);

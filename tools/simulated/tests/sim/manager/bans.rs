@@ -78,7 +78,7 @@ fn a_close_by_the_handler_bans_nobody_and_decides_when_the_address_is_dialled_ag
         assert_eq!((managed.ends(), banned(&managed)), (vec![disconnect.into()], vec![]));
         assert!(!stranger.accept(1), "{disconnect:?}: the address is not dialled yet");
         managed.run(by.map_or(LONGEST, |by| by - alone));
-        assert_eq!(stranger.accept(1), by.is_some(), "{disconnect:?}: wrong second dial");
+        assert_eq!(stranger.accept(1), by.is_some(), "{disconnect:?}: the second dial is missing or unexpected");
         assert_eq!((managed.node.stats().banned_hosts, managed.node.violations()), (0, vec![]));
     }
 }
@@ -127,7 +127,7 @@ fn req_e38_each_kind_of_mismatch_has_its_own_ban_reason() {
 }
 
 #[test]
-fn req_e38_a_ban_for_a_wrong_agent_begins_before_the_connection_is_closed() {
+fn req_e38_a_ban_for_a_wrong_user_agent_begins_before_the_connection_is_closed() {
     let mut managed = ManagedWorld::new(manager());
     let mut stranger = Stranger::new(&managed.world);
     for link in 0..2 {

@@ -1,5 +1,5 @@
-//! DNS seeds are resolved at the start and every hour, and the number of their addresses is limited. In fixed mode, no
-//! seed is resolved.
+//! DNS seeds are resolved at the start and every hour, or every minute while there is no address to dial. The number
+//! of their addresses is limited. In fixed mode, no seed is resolved.
 
 use super::support::{ManagedWorld, Watcher, manager};
 use peerloop::ControlEvent;
@@ -106,7 +106,7 @@ fn fault_e12_each_seed_is_reported_within_five_seconds_whether_it_answers_or_not
         managed.run(RESOLVE_TIMEOUT - Duration::from_nanos(1));
         let is_given_up =
             |event: &ControlEvent| matches!(event, ControlEvent::SeedFailed { cause: ResolveCause::TimedOut, .. });
-        assert!(!managed.events().iter().any(is_given_up), "no seed is given up early");
+        assert!(!managed.events().iter().any(is_given_up), "a look-up timed out early");
         let answered = managed.count("seed_resolved") + managed.count("seed_failed");
         managed.run(Duration::from_nanos(1));
         let silent = managed.events().iter().filter(|event| is_given_up(event)).count();
