@@ -2,8 +2,8 @@
 //! user agent.
 //!
 //! Run `cargo run --example crawler`, or append a network and the first nodes, for example `mainnet 192.0.2.1:8333`.
-//! Without an argument it crawls four nodes of its own. Constants bound the effect of peers: the number of known
-//! addresses, the connections open at once, and the time for each reply.
+//! Without nodes it starts four of its own and crawls these. Constants bound the number of known addresses, the
+//! number of connections open at once, and the wait for each reply.
 
 mod setting;
 
@@ -30,7 +30,7 @@ struct Crawler {
     waiting: VecDeque<SocketAddr>,
     open: usize,
     reached: usize,
-    /// The peers whose reply to `getaddr` is awaited, each with its deadline, the earliest first.
+    /// The peers that were sent a `getaddr`, each with its reply's deadline, the earliest first.
     asked: VecDeque<(Instant, PeerId)>,
 }
 

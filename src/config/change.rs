@@ -19,7 +19,7 @@ pub struct ConfigChange {
     pub old: String,
     /// Its new value; for a list, the first eight elements.
     pub new: String,
-    /// The uses to which the new value applies, such as new connections.
+    /// When the new value applies, such as at once or for new connections.
     pub effect: Effect,
 }
 
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_readable_text() {
+    fn a_change_is_displayed_with_its_field_its_values_and_its_effect() {
         let new = Config { ping_interval: Duration::from_secs(30), ..config() };
         let changes = config().changes_to(&new).unwrap();
         assert_eq!(changes[0].to_string(), "ping_interval from 120s to 30s, at once");

@@ -1,8 +1,8 @@
 //! Expired deadlines: the actions of a link's timer.
 //!
 //! A reply that arrived in time may still be unread in the kernel, for example if the process was suspended or many
-//! other links are read first. Deadlines are therefore compared with the moment up to which input was seen, not with
-//! the current moment.
+//! other links are read first. The deadlines of a link that is not closing are therefore compared with the moment up
+//! to which input was seen, not with the current moment.
 
 use crate::bugs::canary;
 use crate::error::Deadline;
@@ -70,7 +70,7 @@ impl Deadlines<'_> {
         seen_until.max(self.state.clocks.now().minus(UNREAD_INPUT_GRACE))
     }
 
-    /// Returns a deadline of the peer that has passed at `now`; `None` if none has.
+    /// Returns a deadline that the peer has missed by `now`; `None` if it has missed none.
     fn overdue(&mut self, id: LinkId, now: Instant) -> Option<Deadline> {
         let now = if canary!(EarlyTimer) { now.plus(TICK) } else { now };
         let config = &self.state.config;
@@ -115,9 +115,9 @@ impl Deadlines<'_> {
         };
         link.pinged_at = now;
         if link.peer.ping_pong().pending_count() == 0 {
-            // No handler planned this ping, so its latency is measured from its sending. The timer's lag is recorded
-            // separately. If the queue is full, the error is ignored, because the send deadline closes a peer that
-            // does not read.
+            // No handler planned this ping, so its latency is measured from the moment it is sent. The timer's lag is
+            // recorded separately. If the queue is full, the error is ignored, because the send deadline closes a
+            // peer that does not read.
             let _ = self.state.ping(id, Instant::MAX);
             self.state.telemetry.keepalive_lag.record(now.since(planned));
         }

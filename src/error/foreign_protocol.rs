@@ -2,7 +2,7 @@
 //!
 //! The result is a hint for people. No decision depends on it.
 
-/// Returns the well-known program whose connections start with these bytes.
+/// Describes the kind of program that sent these first bytes; `None` if they are not recognised.
 pub(super) fn of(first_bytes: [u8; 4]) -> Option<&'static str> {
     Some(match &first_bytes {
         b"HTTP" => "HTTP, this looks like a web server",

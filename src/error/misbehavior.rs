@@ -43,7 +43,8 @@ pub enum Misbehavior {
     TooManyHeaders,
     /// It sends headers that do not form a chain.
     DisconnectedHeaders,
-    /// It has announced ten consecutive headers with an unknown parent. Every further ten count again.
+    /// It sends ten consecutive announcements, each of fewer than eight headers with an unknown parent. Every further
+    /// ten count again.
     UnconnectedAnnouncements,
     /// It sends a header with an invalid proof of work.
     BadProofOfWork,
@@ -273,7 +274,7 @@ impl fmt::Display for Misbehavior {
             Self::TooManyAddresses => "more than 1,000 addresses in one message",
             Self::TooManyHeaders => "more than 2,000 headers in one message",
             Self::DisconnectedHeaders => "headers that do not form a chain",
-            Self::UnconnectedAnnouncements => "ten consecutive announced headers without a known parent",
+            Self::UnconnectedAnnouncements => "ten consecutive header announcements without a known parent",
             Self::BadProofOfWork => "a header with an invalid proof of work",
             Self::UnwantedBloomFilter => "a bloom filter, which is not offered",
             Self::OversizedBloomFilter => "a bloom filter of more than 36,000 bytes or 50 hash functions",

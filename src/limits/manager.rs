@@ -11,7 +11,7 @@ pub const RESTART_WINDOW: Duration = Duration::from_secs(3_600);
 pub const TARGET_PEERS: usize = 8;
 /// Default maximum number of peers, inbound and outbound together.
 pub const MAX_PEERS: usize = 20;
-/// Default pause after the first failed dial of an address.
+/// Default pause after the first failed dial of an address, without jitter.
 pub const INITIAL_BACKOFF: Duration = Duration::from_secs(5);
 /// Default factor by which each further pause grows.
 pub const BACKOFF_MULTIPLIER: f64 = 2.0;
@@ -32,7 +32,7 @@ pub const BAN_DURATION: Duration = Duration::from_secs(24 * 3_600);
 pub const MAX_TRUSTED: usize = 1_024;
 /// Maximum number of addresses on which the manager listens.
 pub const MAX_LISTENERS: usize = 64;
-/// Maximum number of DNS seeds, names whose addresses are peers.
+/// Maximum number of DNS seeds: names that resolve to the addresses of peers.
 pub const MAX_DNS_SEEDS: usize = 64;
 /// Maximum number of fixed peers that are known by name: 40 KB with [`MAX_NAME_ADDRESSES`] addresses each.
 pub const MAX_FIXED_NAMES: usize = 64;
@@ -45,7 +45,7 @@ pub const MAX_FIXED_PEERS: usize = 100_000;
 pub const MAX_DIAL_RECORDS: usize = 65_536;
 /// Maximum jitter added to a backoff, in percent, so that addresses that failed together are not retried together.
 pub const BACKOFF_JITTER_PERCENT: u64 = 25;
-/// Time that a connection must last before earlier restarts no longer count. This bounds the restarts of a peer that
+/// Duration of a connection after which earlier restarts no longer count. This bounds the restarts of a peer that
 /// closes each connection right after the handshake.
 pub const RESTARTS_FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 /// Once this time has passed since the end of an inaccessible address's backoff, the address may be dialled although

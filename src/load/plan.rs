@@ -16,7 +16,7 @@ pub struct Plan {
     pub connections: usize,
     /// The rate at which connections are opened, above zero.
     pub connect_rate: Rate,
-    /// The total rate of pings, evenly spaced and sent to the peers in turn. Zero sends none.
+    /// The total rate of pings. They are evenly spaced and sent to the peers in turn. Zero sends none.
     pub rate: Rate,
     /// The time during which pings are sent but not counted, once every connection is ready or has failed.
     pub warmup: Duration,
@@ -92,11 +92,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_use_targets_and_fitting_sources_in_turn() {
-        let four: SocketAddr = "127.0.0.1:1".parse().expect("the text is an address");
-        let six: SocketAddr = "[::1]:1".parse().expect("the text is an address");
+    fn connections_use_targets_and_matching_sources_in_turn() {
+        let four: SocketAddr = "127.0.0.1:1".parse().expect("the string is an address");
+        let six: SocketAddr = "[::1]:1".parse().expect("the string is an address");
         let sources: Vec<IpAddr> =
-            ["127.0.0.2", "127.0.0.3"].map(|text| text.parse().expect("the text is an address")).into();
+            ["127.0.0.2", "127.0.0.3"].map(|text| text.parse().expect("the string is an address")).into();
         let plan = Plan::new(vec![four, six], 4, Rate::per_second(1)).with_sources(sources.clone());
         assert_eq!(plan.endpoints(0), (four, Some(sources[0])));
         assert_eq!(plan.endpoints(1), (six, None));

@@ -19,7 +19,7 @@ pub enum Doubt {
     },
     /// The generator's thread was at its limit.
     Busy {
-        /// The share of the run in which the thread was busy.
+        /// The share of the run in which the thread was busy, from 0 to 1.
         share: f64,
     },
     /// Connections were dialled later than planned.
@@ -116,7 +116,7 @@ impl fmt::Display for Doubt {
     }
 }
 
-/// Formats a lag with three digits: `1.05 ms`, `12.3 ms`, `109 ms`, `1.50 s`.
+/// Formats a lag: `1.05 ms`, `12.3 ms`, `109 ms`, `1.50 s`.
 fn shown(lag: Duration) -> String {
     let millis = lag.as_secs_f64() * 1e3;
     match lag.as_nanos() {

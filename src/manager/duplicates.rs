@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 pub(crate) enum Duplicate {
     /// This link is closed, because another link to the same peer exists.
     This,
-    /// The other link is closed, because both were opened at the same moment and this one is kept.
+    /// The other link is closed, because the two links crossed and this one is kept.
     Other(LinkId),
 }
 
@@ -35,8 +35,8 @@ impl Duplicates {
         }
     }
 
-    /// Looks for another link to the peer that sent `version`. Returns `None` if there is none, or if
-    /// this side opened the link.
+    /// Looks for another link to the peer that sent `version`. Returns `None` if there is none, if both are kept, if
+    /// this side opened the link, or if `version` names no listening port.
     ///
     /// If the peer connected to us, its listening address is the IP address of `address` with the port in `version`.
     /// This link claims that listening address unless another link keeps it.

@@ -1,8 +1,8 @@
-//! One connection of the virtual kernel: two ends, and a pipe of bytes in each direction.
+//! One connection of the virtual kernel: two endpoints, and a pipe of bytes in each direction.
 //!
-//! Each operation returns the notifications that each end must receive. This module never queues an event or reads a
-//! clock. While the network between the two hosts is cut, each end continues alone, and its output reaches the other
-//! end when the network is healed.
+//! Operations return the notifications that the endpoints must receive. This module never queues an event or reads a
+//! clock. While the network between the two hosts is cut, each endpoint continues alone, and its output reaches the
+//! other endpoint when the network is healed.
 //!
 //! A reset discards all unread bytes of both sides. This is the harshest behaviour that a kernel may have.
 
@@ -47,7 +47,7 @@ impl Conditions {
     }
 }
 
-/// One of the two ends of a connection.
+/// One of a connection's two endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
     Dialler,
@@ -63,7 +63,7 @@ impl Side {
     }
 }
 
-/// The id of one end of a connection. An id is never reused.
+/// The id of an endpoint. An id is never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct EndId {
     pub(super) index: u32,
@@ -71,7 +71,7 @@ pub(super) struct EndId {
     pub(super) side: Side,
 }
 
-/// Everything that a poller can report about an end.
+/// Everything that a poller can report about an endpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Mask {
     pub(super) readable: bool,
@@ -79,7 +79,7 @@ pub(super) struct Mask {
     pub(super) hung_up: bool,
 }
 
-/// A notification owed to an end: something new to read, or room to write.
+/// A notification owed to an endpoint: something new to read, or room to write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Edge {
     pub(super) readable: bool,
@@ -103,8 +103,8 @@ impl Edge {
     }
 }
 
-/// The notifications owed after an operation: `own` to the end that the operation was called on, `other` to the
-/// opposite end.
+/// The notifications owed after an operation: `own` to the endpoint that the operation was called on, `other` to the
+/// opposite one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Edges {
     pub(super) own: Edge,
@@ -133,7 +133,7 @@ pub(super) struct Connection {
     pub(super) dialled_from: SocketAddr,
     conditions: Rc<Conditions>,
     phase: Phase,
-    /// While true, no bytes pass from one end to the other.
+    /// While true, no bytes pass from one endpoint to the other.
     pub(super) is_cut: bool,
     was_reset: bool,
     finished_first: Option<Side>,
@@ -143,21 +143,21 @@ pub(super) struct Connection {
     to_dialler: Pipe,
 }
 
-/// The receiver of an end's events.
+/// The receiver of an endpoint's events.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Owner {
     pub(super) host: u32,
     pub(super) token: u64,
 }
 
-/// The state of one end, and the notifications that the kernel owes it.
+/// The state of one endpoint, and the notifications that the kernel owes it.
 #[derive(Debug)]
 pub(super) struct End {
-    /// `None` before the end is registered, and after it is closed.
+    /// `None` before the endpoint is registered, and after it is closed.
     pub(super) owner: Option<Owner>,
     /// An error that the next call reports, once.
     error: Option<i32>,
-    /// An event for this end waits to be collected.
+    /// An event for this endpoint waits to be collected.
     pub(super) is_queued: bool,
     /// The readiness that the waiting event must report.
     pub(super) owed: Edge,
@@ -170,7 +170,7 @@ pub(super) struct End {
     is_dead: bool,
     is_shut: bool,
     is_closed: bool,
-    /// The cut network delays a reset of this end.
+    /// The cut network delays a reset of this endpoint.
     reset_waits: bool,
 }
 
@@ -297,7 +297,7 @@ impl Connection {
     }
 
     /// Returns whether `side` can write. While the network is cut, a writer that waits for room does not learn that the
-    /// other end reads, so it cannot write.
+    /// other side reads, so it cannot write.
     fn has_room(&mut self, side: Side) -> bool {
         let (capacity_bytes, is_cut) = (self.conditions.capacity_bytes(), self.is_cut);
         let pipe = self.outgoing(side);
@@ -309,8 +309,8 @@ impl Connection {
         end.is_dead || end.error.is_some()
     }
 
-    /// Removes an end's waiting event and returns its readiness, which `show` selects from the end's state and the owed
-    /// notifications.
+    /// Removes an endpoint's waiting event and returns its readiness, which `show` selects from the endpoint's state
+    /// and the owed notifications.
     pub(super) fn notify(&mut self, side: Side, show: impl FnOnce(Mask, Edge) -> Mask) -> Mask {
         self.outgoing(side).writer_notified();
         let seen = self.mask(side);
@@ -424,11 +424,11 @@ impl Connection {
         Edges { own: Edge::NONE, other: Edge::readable_if(pipe.shows_end()) }
     }
 
-    /// Closes one end: with a reset if bytes remain unread, otherwise by finishing its stream.
+    /// Closes an endpoint: with a reset if bytes remain unread, otherwise by finishing its stream.
     pub(super) fn close(&mut self, side: Side, pool: &mut Pool) -> Edges {
         let is_cut = self.is_cut;
         let incoming = self.incoming(side);
-        // Bytes that the cut network delays reach the closed end later, and cause a reset then.
+        // Bytes that the cut network delays reach the closed endpoint later, and cause a reset then.
         let leaves_unread = if is_cut { incoming.arrived() > 0 } else { incoming.len() > 0 };
         match leaves_unread {
             true => self.abort(side, pool),
@@ -436,7 +436,7 @@ impl Connection {
         }
     }
 
-    /// Closes one end with a reset.
+    /// Closes an endpoint with a reset.
     pub(super) fn abort(&mut self, side: Side, pool: &mut Pool) -> Edges {
         self.close_end(side, |connection| connection.reset_end(side.other(), pool))
     }
@@ -454,7 +454,7 @@ impl Connection {
         last_word(self)
     }
 
-    /// Sends a reset to `side`, the end opposite to the one that resets. On a cut network, the reset waits.
+    /// Sends a reset to `side`, the endpoint opposite to the one that resets. On a cut network, the reset waits.
     fn reset_end(&mut self, side: Side, pool: &mut Pool) -> Edges {
         if self.is_cut {
             self.end(side).reset_waits = true;
@@ -464,8 +464,8 @@ impl Connection {
         Edges::OTHER
     }
 
-    /// Breaks the end `side` as an arriving reset does: its next call fails, and the bytes of both directions are
-    /// discarded.
+    /// Breaks the endpoint `side` as an arriving reset does: its next call fails, and the bytes of both directions
+    /// are discarded.
     pub(super) fn break_end(&mut self, side: Side, pool: &mut Pool) {
         self.to_acceptor.clear(pool);
         self.to_dialler.clear(pool);
@@ -475,7 +475,8 @@ impl Connection {
         end.is_dead = true;
     }
 
-    /// Breaks both ends after a call of `side` has failed and reported its error.
+    /// Breaks the endpoint `side`, whose call has failed and reported its error. Resets the opposite endpoint if the
+    /// connection is established and that endpoint is not closed.
     pub(super) fn fail_end(&mut self, side: Side, pool: &mut Pool) -> Edges {
         self.break_end(side, pool);
         self.end(side).error = None;
@@ -485,7 +486,7 @@ impl Connection {
         }
     }
 
-    /// Resets both ends, as a middlebox does.
+    /// Resets both endpoints, as a middlebox does.
     pub(super) fn reset_both(&mut self, pool: &mut Pool) -> Edges {
         for side in [Side::Dialler, Side::Acceptor] {
             if !self.end(side).is_dead && !self.end(side).is_closed {
@@ -495,7 +496,7 @@ impl Connection {
         Edges { own: Edge::BOTH, other: Edge::BOTH }
     }
 
-    /// Delivers everything that the cut network delayed, for both ends. In the result, `own` belongs to the dialler.
+    /// Delivers everything that the cut network delayed. In the result, `own` belongs to the dialler.
     pub(super) fn heal(&mut self, chance: &Chance, pool: &mut Pool) -> Edges {
         self.is_cut = false;
         let dialler = self.heal_end(Side::Dialler, chance, pool);

@@ -10,7 +10,7 @@ use crate::protocol::CommandName;
 use bytes::Bytes;
 use std::fmt;
 
-/// The type of an inventory item, a number of 32 bits without flags (SV Node 1.2.2, protocol.h GetDataMsg).
+/// The type of an inventory item, a 32-bit number without flags (SV Node 1.2.2, protocol.h GetDataMsg).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InventoryKind(pub u32);
 

@@ -18,7 +18,7 @@ pub struct RejectRef<'a> {
     /// The reason in the peer's words, at most [`MAX_REJECT_REASON_BYTES`].
     pub reason: &'a [u8],
     /// The hash of the rejected transaction or block, in wire order. Only a `reject` of a `tx` or `block` with a code
-    /// other than [`RejectCode::MALFORMED`] has a hash.
+    /// other than [`RejectCode::MALFORMED`] can have a hash.
     pub hash: Option<[u8; 32]>,
 }
 
@@ -47,7 +47,7 @@ pub struct Reject {
     /// The reason in the peer's words, at most [`MAX_REJECT_REASON_BYTES`].
     pub reason: Box<[u8]>,
     /// The hash of the rejected transaction or block, in wire order. Only a `reject` of a `tx` or `block` with a code
-    /// other than [`RejectCode::MALFORMED`] has a hash.
+    /// other than [`RejectCode::MALFORMED`] can have a hash.
     pub hash: Option<[u8; 32]>,
 }
 
@@ -102,7 +102,7 @@ impl RejectCode {
     pub const INVALID: Self = Self(0x10);
     /// The message belongs to an old version of the protocol.
     pub const OBSOLETE: Self = Self(0x11);
-    /// The message was sent before.
+    /// The node already has the message or its contents, or a transaction that spends the same output.
     pub const DUPLICATE: Self = Self(0x12);
     /// The transaction spends a frozen output. It may still be mined.
     pub const SOFT_CONSENSUS_FREEZE: Self = Self(0x13);

@@ -17,7 +17,7 @@ fn lower_the_limit(_: &mut Config) {
     rlimit::setrlimit(rlimit::Resource::NOFILE, LIMIT, LIMIT).expect("the limit can be lowered");
 }
 
-/// Asserts that the node does next to nothing while it has no free descriptor.
+/// Asserts that the node uses little CPU time and few turns while it has no free descriptor.
 fn assert_is_quiet(node: &mut Node) {
     let (cpu_before, turns_before) = (node.cpu_time(), node.account().of("turns"));
     thread::sleep(STARVED);

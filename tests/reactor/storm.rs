@@ -51,7 +51,7 @@ fn storm(node: &mut Node, end_all: impl Fn(BareSocket)) {
     }
 }
 
-/// Asserts that every peer was opened and closed, and that few rows of the table and few log lines were used.
+/// Asserts that every peer was opened and closed, and that few table rows were used and few log lines written.
 fn check(node: &Node) {
     let stats = node.reactor.stats();
     assert_eq!((stats.links, stats.ready), (0, 0));

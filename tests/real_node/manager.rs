@@ -109,7 +109,7 @@ impl Managed {
         self.events().iter().filter(|event| event.label() == label).count()
     }
 
-    /// Turns the loop for `time`, regardless of events.
+    /// Runs the loop for `time`, regardless of events.
     fn wait(&mut self, time: Duration) {
         let began = std::time::Instant::now();
         while began.elapsed() < time {
@@ -181,7 +181,7 @@ fn req_e38_a_banned_node_is_closed_and_not_dialled_even_by_the_next_run_until_it
     let Some(node) = Node::start_with(&["-debug=net"]) else { return };
     let (address, host) = (node.address(), Host::of(node.address().ip()));
     let folder = node.data_folder().join("book");
-    std::fs::create_dir(&folder).expect("the node's folder is ours");
+    std::fs::create_dir(&folder).expect("the node's folder is writable");
 
     let (mut managed, bans) = Managed::with_book(&folder, ManagerConfig::new(Network::Regtest));
     assert_eq!(bans, []);

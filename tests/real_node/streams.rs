@@ -1,6 +1,6 @@
 //! A second connection between two peers, opened by us or by the node.
 //!
-//! The engine keeps one connection for each peer, so these tests use plain connections.
+//! The engine has one connection per peer, so these tests use plain connections.
 
 use crate::node::Node;
 use crate::plain::{Wire, protoconf, version};
@@ -15,10 +15,10 @@ const POLICY: &[u8] = b"BlockPriority";
 
 /// Waits until the node sees one peer with two connections.
 fn assert_joined(node: &Node) {
-    // For a moment, the second connection is a peer of its own.
+    // For a moment, the node lists the second connection as a separate peer.
     let is_joined = |peers: &Value| peers[1].is_null() && !peers[0]["streams"][1].is_null();
     let peers =
-        (0..MAX_POLLS).map(|_| node.json(&["getpeerinfo"])).find(is_joined).expect("the streams become one peer");
+        (0..MAX_POLLS).map(|_| node.json(&["getpeerinfo"])).find(is_joined).expect("the node joins the connections");
     let [general, data] = [0, 1].map(|index| &peers[0]["streams"][index]["streamtype"]);
     assert_eq!((general, data), (&json!("GENERAL"), &json!("DATA1")));
     assert_eq!((&peers[0]["streampolicy"], &peers[0]["banscore"]), (&json!("BlockPriority"), &json!(0)));

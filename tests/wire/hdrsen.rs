@@ -17,7 +17,7 @@ use proptest::prelude::*;
 const TRUNCATED: WireError = WireError::Truncated { command: CommandName::HDRSEN };
 
 #[test]
-fn a_live_node_header_decodes_and_encodes_exactly() {
+fn a_message_from_a_live_node_decodes_and_encodes_exactly() {
     let payload = known_payload("hdrsen");
     let message = EnrichedHeadersRef::decode(&payload).unwrap();
     assert_eq!((message.len(), message.is_empty(), message.iter().len()), (1, false, 1));
@@ -91,7 +91,7 @@ fn a_flag_byte_other_than_zero_is_true() {
 }
 
 #[test]
-fn nested_counts_that_exceed_the_payload_are_rejected() {
+fn nested_counts_that_exceed_the_payload_are_rejected_without_an_allocation() {
     let headers = hex(&format!("feffffff7f{}", "00".repeat(200)));
     let nodes = hex(&format!(
         "01{}01000102000000000000000000{}{}{}feffffff7f{}",
@@ -162,7 +162,7 @@ proptest! {
     }
 
     #[test]
-    fn damaged_messages_decode_or_are_refused(
+    fn a_damaged_datareftx_that_decodes_encodes_to_the_bytes_read(
         proven_tx in any_proven_tx(),
         damage in any::<[(proptest::sample::Index, u8); 2]>(),
     ) {

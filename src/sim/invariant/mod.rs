@@ -19,7 +19,7 @@
 //! | 7 | A link with unread data is on the read list, held, or announced by a waiting event | sweep |
 //! | 8 | A link with sendable data is on the write list, or announced by a waiting event | sweep |
 //! | 9 | A link is on a list at most once, and the loop sleeps if and only if it has no work | turn, sweep |
-//! | 10 | Unless accepting is paused, the loop knows waiting connections or an event announces them | sweep |
+//! | 10 | Unless accepting is paused, the loop knows of waiting connections or an event announces them | sweep |
 //! | 11 | A turn's work is bounded for each link and for each kind of work | call, turn |
 //! | 12 | A link with unread data is read when its position on the read list is reached | turn, sweep |
 //! | 13 | A frame's memory grows with its received bytes, and the memory of all frames is bounded | turn, sweep |
@@ -33,15 +33,15 @@
 //! | 21 | Each timer belongs to a link, each deadline has a timer, and no deadline has passed | turn, sweep |
 //! | 22 | No timer fires early or late | call, turn |
 //! | 23 | A pong answers an earlier ping, and pings in flight are bounded | call, turn, sweep |
-//! | 24 | Accepted links, slots, hosts and ranges are counted correctly and keep their maxima | turn, sweep |
+//! | 24 | Accepted links, slots, hosts and ranges are counted correctly and within their maxima | turn, sweep |
 //! | 25 | No peer has a banned address, and the number of bans is bounded | turn, sweep |
 //! | 26 | An address is dialled only after its pause, and its restarts are bounded | call |
 //! | 27 | No address is dialled twice, nor one of the loop's own, and each link claims its address | call, sweep |
 //! | 28 | Only an unprotected inbound peer is evicted | call |
-//! | 29 | A peer is opened and ready at most once each, and closed once, last and for one reason | call, turn |
+//! | 29 | A peer opens and becomes ready at most once each, and closes once, last and for one reason | call, turn |
 //! | 30 | An announced ban is on the disk, and so is everything else once no write waits | turn, sweep |
 //! | 31 | The address book is bounded, and no source fills more than its share | turn, sweep |
-//! | 32 | Log lines keep their bound | elsewhere: needs a logger |
+//! | 32 | The number of log lines is bounded | elsewhere: needs a logger |
 //! | 33 | Requests in flight are bounded and have deadlines | not built: the relay |
 //! | 34 | A hostile peer changes nothing for others | elsewhere: compares two runs |
 //! | 35 | A small message costs no allocation | elsewhere: needs the allocator |
@@ -157,7 +157,7 @@ pub const INVARIANTS: [Invariant; 45] = {
         ),
         invariant(
             10,
-            "Unless accepting is paused, the loop knows waiting connections or an event announces them",
+            "Unless accepting is paused, the loop knows of waiting connections or an event announces them",
             &[Sweep],
         ),
         invariant(11, "A turn's work is bounded for each link and for each kind of work", &[Call, Turn]),
@@ -187,7 +187,7 @@ pub const INVARIANTS: [Invariant; 45] = {
         invariant(23, "A pong answers an earlier ping, and pings in flight are bounded", &[Call, Turn, Sweep]),
         invariant(
             24,
-            "Accepted links, slots, hosts and ranges are counted correctly and keep their maxima",
+            "Accepted links, slots, hosts and ranges are counted correctly and within their maxima",
             &[Turn, Sweep],
         ),
         invariant(25, "No peer has a banned address, and the number of bans is bounded", &[Turn, Sweep]),
@@ -200,12 +200,12 @@ pub const INVARIANTS: [Invariant; 45] = {
         invariant(28, "Only an unprotected inbound peer is evicted", &[Call]),
         invariant(
             29,
-            "A peer is opened and ready at most once each, and closed once, last and for one reason",
+            "A peer opens and becomes ready at most once each, and closes once, last and for one reason",
             &[Call, Turn],
         ),
         invariant(30, "An announced ban is on the disk, and so is everything else once no write waits", &[Turn, Sweep]),
         invariant(31, "The address book is bounded, and no source fills more than its share", &[Turn, Sweep]),
-        invariant(32, "Log lines keep their bound", &[Elsewhere("needs a logger")]),
+        invariant(32, "The number of log lines is bounded", &[Elsewhere("needs a logger")]),
         invariant(33, "Requests in flight are bounded and have deadlines", &[NotBuilt("the relay")]),
         invariant(34, "A hostile peer changes nothing for others", &[Elsewhere("compares two runs")]),
         invariant(35, "A small message costs no allocation", &[Elsewhere("needs the allocator")]),

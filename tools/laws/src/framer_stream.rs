@@ -82,7 +82,7 @@ fn check_frame(kind: HeaderKind, len: u64, payload: &[u8], choice: Choice, arriv
     );
 }
 
-/// Checks that a length equal to the limit is accepted, and that a greater length is refused as soon as its header is
+/// Checks that a length up to the limit is accepted, and that a greater length is refused as soon as its header is
 /// complete.
 fn check_limits(kind: HeaderKind, limit: u64, payload: &[u8]) {
     let limits = PayloadLimits { max_block_bytes: limit, ..PayloadLimits::default() };
@@ -97,7 +97,7 @@ fn check_limits(kind: HeaderKind, limit: u64, payload: &[u8]) {
             let (mut framer, mut memory) = (MessageFramer::default(), FramerMemory::new(u64::MAX));
             let mut next = |input: &mut Input<'_>| {
                 let admit = |_: &_| {
-                    assert!(len <= limit, "the framer asked about a length of {len}");
+                    assert!(len <= limit, "the framer asked about a length of {len}, above the limit of {limit}");
                     Ok(Delivery::Chunks)
                 };
                 framer.next(input, Instant::ZERO, &rules, &mut memory, admit).map(|_| ())

@@ -8,7 +8,7 @@
 //! | `Tail` | ignore bytes after a message, or read them as further fields | refuses them |
 //! | `ShortVersion` | accept a `version` that ends after its fourth or a later field | requires all up to `relay` |
 //! | `Text` | accept any bytes as text | refuses all but UTF-8 |
-//! | `Limit` | refuse texts, filters and elements above the node's limits | has no such limits |
+//! | `Limit` | refuse strings, filters and elements above the node's limits | has no such limits |
 //! | `NoInputs` | accept a transaction without inputs | reads it as a transaction with witnesses |
 //! | `Flag` | read any nonzero flag of `sendcmpct` as true, accept any `filterload` flags | refuses unknown flags |
 //! | `HeaderTxCount` | accept any transaction count after a header in `headers` | refuses all but zero |
@@ -34,7 +34,7 @@ pub enum Difference {
     Tail,
     /// The node accepts a short `version`, too.
     ShortVersion,
-    /// The node does not inspect texts.
+    /// The node does not check that a string is UTF-8.
     Text,
     /// The node penalises a larger item, or drops the message.
     Limit,
@@ -139,8 +139,8 @@ pub fn judge(command: CommandName, payload: &[u8]) -> Option<Difference> {
     None
 }
 
-/// Returns the intended difference because of which we refuse a payload that the crate reads as `theirs`, if there is
-/// one.
+/// Returns the intended difference that makes us refuse a payload that the crate reads as `theirs`; `None` if there
+/// is none.
 fn why_we_refuse(theirs: &NetworkMessage) -> Option<Difference> {
     let has_witness = |tx: &&Transaction| tx.input.is_empty() || tx.input.iter().any(|input| !input.witness.is_empty());
     if transactions_of_theirs(theirs).iter().any(has_witness) {
@@ -178,8 +178,8 @@ fn why_we_refuse(theirs: &NetworkMessage) -> Option<Difference> {
     }
 }
 
-/// Returns the intended difference because of which the crate refuses a payload that we read as `ours`, if there is
-/// one. `common` is the part of the payload that both protocols have.
+/// Returns the intended difference that makes the crate refuse a payload that we read as `ours`; `None` if there is
+/// none. `common` is the part of the payload that both protocols have.
 fn why_they_refuse(ours: &MessageRef<'_>, common: &[u8], error: &encode::Error) -> Option<Difference> {
     let is_text = |bytes: &[u8]| std::str::from_utf8(bytes).is_ok();
     match ours {

@@ -42,7 +42,8 @@ impl Progress {
         Duration::from_millis(if self.is_live() { 200 } else { 1_000 })
     }
 
-    /// Shows `line`, on a terminal in place of the previous line. If stderr is closed, only the line is lost.
+    /// Shows `line`, truncated to the maximum width. On a terminal, it replaces the previous line. If stderr is
+    /// closed, only the line is lost.
     pub(crate) fn show(&mut self, line: &str) {
         let line: String = line.chars().take(self.width()).collect();
         let _ = match self.style {

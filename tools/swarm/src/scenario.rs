@@ -2,7 +2,7 @@
 //!
 //! As in swarm testing, each tape determines which features its world has, and how much of each. Most worlds lack
 //! most features, and some have a lot of one feature. Related features share a stream. In each stream, a draw of 0 is
-//! the simplest choice: no troop, no fault, no cut.
+//! the simplest choice, for example no fault or no cut.
 
 use super::judge::is_judged;
 use super::managed::Plan;
@@ -236,7 +236,7 @@ impl Scenario {
         scenario
     }
 
-    /// Returns whether the environment ends no connection: the world has no failing calls, no limits of slots,
+    /// Returns whether the environment ends no connection: the world has no failing calls, no limits on slots,
     /// descriptors and ports, no cut networks, no paused hosts, no resets and no stop.
     pub fn is_quiet(&self) -> bool {
         let is_still = |(_, deed): &(Duration, Deed)| match deed {
@@ -322,8 +322,8 @@ impl Scenario {
         }
     }
 
-    /// Draws the maximum size of the messages that the handler sends to each troop from inside callbacks. The handler
-    /// sends none to a judged troop.
+    /// Draws the maximum size of the messages that the handler sends to each troop from inside callbacks. For a
+    /// judged troop it stays 0.
     fn draw_inside(&mut self, chance: &Chance) {
         for troop in &mut self.troops {
             let max_inside_bytes = *chance.pick(&[0, 0, 20_000, 40_000]);
@@ -382,7 +382,7 @@ impl Kind {
     }
 }
 
-/// Draws the start time: zero, or shortly before a moment at which a counter of milliseconds wraps.
+/// Draws the start time: zero, or up to 200 s before a moment at which a counter of milliseconds wraps.
 fn draw_start(chance: &Chance) -> Instant {
     let before = Duration::from_secs(chance.range(0, 200));
     let wrap_ms = *chance.pick(&[0, 1_u64 << 16, 1 << 24, 1 << 31, 1 << 32, 1 << 40, 3 << 16]);
@@ -586,7 +586,7 @@ mod tests {
     }
 
     #[test]
-    fn without_hostile_peers_all_other_peers_are_drawn_the_same() {
+    fn removing_the_hostile_peers_does_not_change_the_other_troops() {
         for seed in 0..100 {
             let [with, without] = [Profile::Standard, Profile::WithoutHostile]
                 .map(|profile| Scenario::draw(&Tape::from_seed(seed), profile));

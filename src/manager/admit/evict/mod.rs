@@ -66,9 +66,8 @@ impl Candidate {
 
 /// Returns the peer to close, if there is one.
 ///
-/// `candidates` must not contain peers that are closing. If more than [`MAX_EVICTION_CANDIDATES`] peers are eligible,
-/// only the first of them are considered. The candidates' order must therefore be unpredictable, like the order of
-/// [`rows`].
+/// `candidates` must not contain peers that are closing. Only the first [`MAX_EVICTION_CANDIDATES`] eligible peers
+/// are considered. The candidates' order must therefore be unpredictable, like the order of [`rows`].
 pub(crate) fn choose(candidates: impl Iterator<Item = Candidate>, state: KeyedState) -> Option<PeerId> {
     let may_go = candidates.filter(Candidate::may_go).take(MAX_EVICTION_CANDIDATES);
     let mut left: Vec<(u64, Candidate)> = may_go.map(|peer| (state.hash_one(peer.group), peer)).collect();

@@ -1,8 +1,8 @@
 //! The main thread's watch over a generator: progress and signals. During the run, a progress line shows the
 //! latencies of the timeline's last whole interval.
 //!
-//! The first signal makes the generator drain and report, the second makes it report at once. After the second signal
-//! the watch waits for the report for at most a second, so a loop that hangs never prevents the program's end.
+//! The first signal makes the generator drain and report, and the second makes it report at once. After the second
+//! signal the watch waits for the report for at most a second, so a loop that hangs never prevents the program's end.
 
 use crate::exit::{Exit, Failure, Stop, Stops};
 use crate::notices::{Notice, Notices};
@@ -17,7 +17,7 @@ use std::time::Duration;
 /// The pause before each check whether the generator has replied to the request for its progress.
 const ANSWER_PAUSE: Duration = Duration::from_millis(20);
 
-/// The length of the progress bar in characters.
+/// The length of the progress bar in characters, without its brackets.
 const BAR_CHARS: usize = 10;
 
 /// Watches until the generator's thread has ended, and returns no report, because the thread returns it. After a
@@ -39,7 +39,8 @@ pub(crate) fn watch(
             }
             Some(Notice::Stop(stop)) if !watch.stops.note(stop) => {
                 progress.show("stopping: waiting for the last pongs; send the signal again to stop at once");
-                // The request fails only if the loop has already ended.
+                // The watch sends too few requests to fill the queue, so this fails only if the loop has already
+                // ended.
                 let _ = handle.request(GeneratorRequest::Finish);
             }
             Some(Notice::Stop(stop)) => {
@@ -85,7 +86,7 @@ impl<'a> Watch<'a> {
 
     fn ask(&mut self, handle: &Handle<GeneratorRequest>) {
         let (reply, pending) = Pending::new();
-        // The request fails only if the loop has ended. Then a notice arrives.
+        // The request fails only if the loop has ended. A notice of the end then arrives.
         if handle.request(GeneratorRequest::Progress(reply)).is_ok() {
             self.pending = Some(pending);
         }

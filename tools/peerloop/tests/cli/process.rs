@@ -58,7 +58,7 @@ fn assert_given_back(peer_count: usize, claimed_bytes: u64, sent_bytes: usize) {
 }
 
 impl Running {
-    /// Returns the number in the process's status whose line starts with `beginning`.
+    /// Returns the number on the line of the process's status that starts with `beginning`.
     fn status(&self, beginning: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the process runs");
         let line = status.lines().find_map(|line| line.strip_prefix(beginning)).expect("the kernel reports the number");
@@ -143,7 +143,7 @@ fn as_process_1_a_command_ends_on_a_signal_before_it_has_a_loop() {
     assert!(Command::new("mkfifo").arg(&fifo).status().expect("the tool exists").success());
     let targets = format!("@{fifo}");
     let Some((run, process)) = start_as_init(&["bench", &targets, "--network", "regtest"]) else { return };
-    // Opening the pipe returns when the program opens it too. The program then waits for input from the pipe.
+    // Opening the pipe blocks until the program opens it too. The program then waits for input from the pipe.
     let _open = std::fs::OpenOptions::new().write(true).open(&fifo).unwrap();
     kill("INT", process);
     assert_eq!(run.finish().code, Some(130));

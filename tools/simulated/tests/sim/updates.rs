@@ -1,5 +1,5 @@
-//! A new configuration for a loop with live peers: each field has the effect that the update reports, a lower limit
-//! closes no peer, and a refused or trial update changes nothing.
+//! A new configuration for a loop with live peers: each field has the effect that the update reports, a lower
+//! connection limit closes no peer, and a refused or trial update changes nothing.
 
 use peerloop::api::Event;
 use peerloop::config::{Effect, Field, UpdateError, VersionRules};
@@ -343,7 +343,7 @@ fn a_sent_version_stays_in_force() {
 // --- Messages -------------------------------------------------------------------------------------------------------
 
 #[test]
-fn a_higher_limit_is_announced_to_newcomers_and_a_lower_limit_breaks_no_promise() {
+fn a_new_message_limit_is_announced_to_newcomers_and_the_highest_announced_limit_is_enforced() {
     let announced = |stage: &mut Stage| {
         let mut peer = stage.peer();
         peer.send(&ready_bytes());

@@ -61,7 +61,7 @@ fn req_e24_between_target_and_maximum_a_loop_only_accepts() {
     let mut stranger = Stranger::new(&managed.world);
     (0..3).for_each(|link| managed.welcome(&mut stranger, link, None));
     assert_eq!((managed.ready(), managed.slots_in_use()), (5, 5));
-    // Both dialled peers close, and the remaining three are enough.
+    // Both dialled peers close. The remaining three exceed the target.
     managed.targets.iter().for_each(|target| drop(target.reactor.handle().stop().unwrap()));
     managed.run(secs(30));
     assert_eq!((managed.ready(), managed.slots_in_use(), managed.node.stats().counters.dialled), (3, 3, 2));
@@ -101,7 +101,7 @@ fn req_e24_a_peer_above_the_maximum_is_rejected_and_never_counted() {
 }
 
 #[test]
-fn req_e24_a_limited_number_of_peers_is_rejected_at_the_same_time() {
+fn req_e24_the_number_of_connections_over_capacity_is_limited() {
     let mut managed = ManagedWorld::new(manager().with_target_peers(1).with_max_peers(1));
     let mut stranger = Stranger::new(&managed.world);
     managed.welcome(&mut stranger, 0, None);

@@ -95,8 +95,8 @@ impl Handler for Watcher {
     }
 }
 
-/// Configures a manager on a regtest network, where addresses need not be routable. Its limits per host and for
-/// the rate of accepted connections are too high to be reached.
+/// Returns a manager's configuration for a regtest network, where addresses need not be routable. Its limits per host
+/// and for the rate of accepted connections are too high to be reached.
 pub(crate) fn manager() -> ManagerConfig {
     ManagerConfig::new(Network::Regtest).with_max_per_host(1_000).with_accepts_per_host_per_second(1_000_000)
 }
