@@ -407,7 +407,7 @@ impl Engine {
         }
     }
 
-    /// Handles the result of a job that ran off the loop. The result may be late.
+    /// Handles the result of a job that ran off the loop.
     pub(crate) fn job_completed(&mut self, completion: Completion) {
         managing::job_completed(completion, &mut self.state);
     }
@@ -423,7 +423,7 @@ impl Engine {
         self.state.links.abort(id, LocalCause::SelfConnection.into());
     }
 
-    /// Starts a dial's deadline. The time that the dial waited in the loop's own queue does not count.
+    /// Starts a dial's deadline. The dial's time in the loop's own queue does not count.
     pub(crate) fn connect_starting(&mut self, id: LinkId) {
         let now = self.state.clocks.now();
         let Some(link) = self.state.links.table.get_mut(id) else { return };
@@ -452,8 +452,8 @@ impl Engine {
         self.state.links.abort(id, reason);
     }
 
-    /// Handles a read or write that moved no bytes. The call is retried if it would block or memory ran out; otherwise
-    /// the link is aborted.
+    /// Handles a read or write that moved no bytes. The call is retried if it would have blocked or memory ran out;
+    /// otherwise the link is aborted.
     pub(crate) fn stalled(&mut self, id: LinkId, step: IoStep, error: &io::Error) {
         let is_short = NetworkFailure::new(step, error).shortage() == Some(Shortage::Memory);
         if error.kind() != io::ErrorKind::WouldBlock && !is_short {
@@ -498,7 +498,7 @@ impl Engine {
 
     // --- Sending ----------------------------------------------------------------------------------------------------
 
-    /// Returns a link's queue if the link is believed writable and the queue holds bytes.
+    /// Returns a link's queue if the link has not ended and is believed writable, and the queue holds bytes.
     pub(crate) fn sendable_queue(&self, id: LinkId) -> Option<&SendQueue> {
         let link = self.state.links.table.get(id)?;
         (!link.queue.is_empty() && link.readiness.writable && !link.has_ended()).then_some(&link.queue)

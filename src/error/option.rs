@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-/// A socket option that connections work without. A system or a sandbox may refuse it.
+/// An optional socket option. A system or a sandbox may refuse it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SocketOption {
@@ -47,7 +47,7 @@ impl SocketOption {
             Self::NoDelay => "latencies may include waits of up to 40 ms for acknowledgements",
             Self::UserTimeout => "a vanished peer is noticed only by its missing pong or its full queue",
             Self::OnlyV6 => "an IPv6 listener may accept IPv4 connections too",
-            Self::ReuseAddress => "listening again right after a restart may fail for some minutes",
+            Self::ReuseAddress => "listening again right after a restart may fail for a few minutes",
             Self::ReusePort => "only one loop can listen on an address",
         }
     }

@@ -120,8 +120,8 @@ pub struct Report {
     pub agents: Vec<Agent>,
     /// The opening of the connections.
     pub ramp: Ramp,
-    /// The length of the schedule that `work.planned` covers: the planned length, unless the load was requested to
-    /// finish early.
+    /// The length of the schedule that `work.planned` covers: the planned length, unless an early finish was
+    /// requested.
     pub scheduled_time: Duration,
     /// The length of the counted part of the run.
     pub run_time: Duration,
@@ -143,7 +143,7 @@ impl Report {
         self.early_end.is_some()
     }
 
-    /// Computes the replies per second of `scheduled_time`; `None` if that time is zero.
+    /// Computes the replies per second over `scheduled_time`; `None` if that time is zero.
     pub fn answered_per_second(&self) -> Option<f64> {
         let seconds = self.scheduled_time.as_secs_f64();
         (seconds > 0.0).then(|| self.work.answered as f64 / seconds)

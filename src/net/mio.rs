@@ -1,8 +1,8 @@
 //! The real kernel, through mio. This is the only file that uses mio or reads the system's clocks.
 //!
-//! Each socket is registered once, edge-triggered, for both kinds of readiness, and is closed with its link. Listeners
-//! have a deep backlog, and options that accepted sockets inherit, which saves system calls. This module makes no
-//! decisions: errors are returned unchanged, except `Interrupted`, which is retried.
+//! Each connection's socket is registered once, edge-triggered, for both kinds of readiness, and is closed with its
+//! link. Listeners have a deep backlog. Accepted sockets inherit their listener's options, which saves system calls.
+//! This module makes no decisions: errors are returned unchanged, except `Interrupted`, which is retried.
 
 use super::{Endpoints, Net, Readiness, Wake};
 use crate::clock::Clock;
@@ -208,7 +208,7 @@ impl std::os::fd::AsRawFd for MioNet {
 
 impl Wake for Waker {
     fn wake(&self) {
-        // Waking fails only after the poller was dropped, and then nothing waits.
+        // Waking fails only after the poller has been dropped, and then nothing waits.
         let _ = Self::wake(self);
     }
 }
@@ -376,7 +376,7 @@ impl Offload for MioNet {
     }
 }
 
-/// Returns the socket options that this system refuses, each with its error.
+/// Returns the socket options that this system refuses, each with its error. `SO_REUSEPORT` is not checked.
 pub fn refused_options() -> Vec<RefusedOption> {
     let mut refused = Vec::new();
     for (domain, options) in [(Domain::IPV4, &OF_LISTENERS[..]), (Domain::IPV6, &OF_V6_LISTENERS[..1])] {
@@ -446,7 +446,7 @@ fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
 mod tests {
     use super::MSG_NOSIGNAL;
 
-    /// Compares the flag with the target system's C library, at compile time.
+    /// Compares the flag with that of the target system's C library, at compile time.
     #[cfg(all(unix, not(target_vendor = "apple")))]
     const _: () = assert!(MSG_NOSIGNAL == libc::MSG_NOSIGNAL);
     #[cfg(target_vendor = "apple")]

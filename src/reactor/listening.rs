@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_of_a_closed_listener_has_no_effect() {
+    fn the_index_of_a_closed_listener_identifies_no_listener() {
         let world = World::new(1, Instant::ZERO);
         let mut reactor = reactor(&world, &[here(1)]);
         reconfigure(&mut reactor, &[here(2)]);

@@ -1,4 +1,4 @@
-//! Calls that a test makes fail: at random, or exactly the n-th.
+//! Decides which kernel calls a test makes fail: random ones, or exactly the n-th.
 //!
 //! A host counts its calls by site. Before the kernel does anything, the host decides whether the call fails. After a
 //! shortage, an interruption or `EAGAIN` the connection is unchanged; any other failure breaks it. This module only
@@ -9,12 +9,12 @@ use crate::errno::{EAGAIN, EINTR};
 use crate::error::{IoStep, NetworkFailure};
 use std::io;
 
-/// A call of [`Net`](crate::net::Net) that can fail. Closing has no site: a kernel releases the descriptor even if the
-/// close fails.
+/// A call of [`Net`](crate::net::Net) that a test can make fail. Closing has no site: a kernel releases the descriptor
+/// even if the close fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Site {
-    /// Waiting for readiness. After `EINTR` it returns no events, unless an event of an earlier moment waits; any other
-    /// error stops a loop.
+    /// Waiting for readiness. `EINTR` makes it return no events, unless an event from an earlier moment is pending; any
+    /// other error stops a loop.
     Wait,
     /// Opening a listener.
     Listen,

@@ -1,6 +1,6 @@
-//! `addr`: addresses of other nodes, as claimed by the sender.
+//! `addr`: addresses of nodes, as claimed by the sender.
 //!
-//! Times and services are claims. This file checks nothing, not even whether an address is routable.
+//! Times and services are claims. This file checks only the count, and never whether an address is routable.
 
 use super::codec::{Reader, field, put_items};
 use super::version::NetAddress;
@@ -63,8 +63,8 @@ impl<'a> AddressesRef<'a> {
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if the payload holds fewer items than its count, [`WireError::NonCanonicalSize`] and
-    /// [`WireError::OverlongSize`] for the count.
+    /// [`WireError::Truncated`] if the payload ends inside the count or holds fewer items than its count,
+    /// [`WireError::NonCanonicalSize`] and [`WireError::OverlongSize`] for the count.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         Ok(Self { entries: Reader::new(CommandName::ADDR, payload).items()? })
     }

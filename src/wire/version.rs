@@ -13,8 +13,8 @@ use std::net::{IpAddr, SocketAddr};
 
 /// The `version` message (SV Node 1.2.2, net_processing.cpp ProcessVersionMessage).
 ///
-/// At most 362 bytes on the wire. Encoding ends before the first field that is `None`, even if later fields have
-/// values.
+/// The encoded payload has at most 362 bytes. Encoding ends before the first field that is `None`, even if later fields
+/// have values.
 ///
 /// ```
 /// use peerloop::time::UnixTime;
@@ -48,7 +48,7 @@ pub struct Version {
     pub protocol_version: i32,
     /// The service bits that the peer offers.
     pub services: u64,
-    /// The peer's clock.
+    /// The time by the peer's clock.
     pub time: UnixTime,
     /// The peer's view of our address.
     pub receiver: NetAddress,
@@ -84,7 +84,7 @@ pub struct NetAddress {
     pub port: u16,
 }
 
-/// The id that joins the connections of one peer to an association (SV Node 1.2.2, net/association_id.h).
+/// The id that joins one peer's connections into an association (SV Node 1.2.2, net/association_id.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AssociationId {
     /// The peer accepts no additional connections.
@@ -168,13 +168,13 @@ impl Version {
         u32::try_from(self.protocol_version).unwrap_or(0)
     }
 
-    /// Returns the protocol version that both sides use: the smaller of the peer's and ours.
+    /// Returns the protocol version that both sides use: the smaller of the claimed one and [`PROTOCOL_VERSION`].
     pub fn negotiated_version(&self) -> u32 {
         self.claimed_version().min(PROTOCOL_VERSION)
     }
 
-    /// Returns the user agent without the bytes that a node does not show, so the text is safe to print. Without a
-    /// user agent the text is empty (SV Node 1.2.2, utilstrencodings.cpp SanitizeString).
+    /// Returns the user agent without the bytes that a node does not show (SV Node 1.2.2, utilstrencodings.cpp
+    /// SanitizeString), so the string is safe to print. It is empty if there is no user agent.
     pub fn printable_user_agent(&self) -> String {
         let user_agent = self.user_agent.as_deref().unwrap_or_default();
         user_agent
@@ -185,7 +185,7 @@ impl Version {
             .collect()
     }
 
-    /// Returns whether the peer requests announcements of transactions, which is the default.
+    /// Returns whether the peer requests announcements of transactions; `true` if the field is absent.
     pub fn relays(&self) -> bool {
         self.relay.unwrap_or(true)
     }
@@ -240,7 +240,7 @@ impl AssociationId {
     /// The type byte before a UUID.
     const UUID_TYPE: u8 = 0;
 
-    /// Reads the id. A type byte without further bytes is the empty id, regardless of the type.
+    /// Reads the id. A length of 0, or of 1 with any type byte, means the empty id.
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
         match reader.var_bytes(MAX_ASSOCIATION_ID_BYTES)? {
             [] | [_] => Ok(Self::Empty),

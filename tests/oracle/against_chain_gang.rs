@@ -1,4 +1,4 @@
-//! Messages compared with the crate `chain-gang`. The own messages exist only in this protocol: `protoconf`,
+//! Messages compared with the crate `chain-gang`. Own messages are those that only Bitcoin SV has: `protoconf`,
 //! `createstrm`, `streamack`, `authch`, and a `version` with an association id. Both codecs must encode them to the
 //! same bytes. The other messages are common ones: when the crate reads such a message and writes the message again,
 //! the bytes must be the same. Bloom filters must have the same contents.
@@ -9,12 +9,12 @@
 //! | difference | we | `chain-gang` |
 //! |---|---|---|
 //! | `Form` | refuse a size in a longer form than needed | accepts it |
-//! | `Limit` | refuse texts above the node's limits | has no limits |
+//! | `Limit` | refuse strings longer than the node's limits | has no limits |
 //! | `Association` | accept UUIDs; read ids of 0 or 1 bytes as empty | accepts any bytes (for a stream, at least one) |
 //! | `Stream` | know the stream types 0 to 5 | knows 1 to 4 |
 //! | `Policy` | require a stream's policy, which may be empty | treats it as optional |
 //! | `Flag` | read every byte of `relay` except 0 as true | reads only 1 as true |
-//! | `Text` | accept any bytes as a text | refuses all but UTF-8 |
+//! | `Text` | accept any bytes as a string | refuses all but UTF-8 |
 //! | `Fields` | read the known fields of a `protoconf` that has more fields | accepts only one or two fields |
 //! | `Challenge` | require a challenge of 32 bytes | accepts any length |
 //! | `Version` | accept any version number, and missing last fields | requires 70,001 or more, and `relay` |
@@ -36,13 +36,13 @@ use proptest::sample::{Index, select};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-/// A listed difference between two results. Each variant's comment describes the SV node's behaviour, which is the
+/// A listed difference between two results. Each variant's comment describes the SV Node's behaviour, which is the
 /// reason for ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Difference {
     /// The node also refuses a longer form than needed.
     Form,
-    /// If a text is too long, the node closes the connection or drops the message.
+    /// If a string is too long, the node closes the connection or drops the message.
     Limit,
     /// The node knows only UUIDs, and finds no association for any other id.
     Association,
@@ -52,7 +52,7 @@ enum Difference {
     Policy,
     /// The node also reads every byte except 0 as true.
     Flag,
-    /// The node does not inspect texts.
+    /// The node does not inspect strings.
     Text,
     /// The node also reads the known fields.
     Fields,
@@ -307,7 +307,7 @@ fn every_common_message_passes_through_unchanged() {
 }
 
 #[test]
-fn damaged_own_messages_have_the_same_result_in_both_codecs() {
+fn damaged_own_messages_have_the_same_result_in_both_codecs_or_a_listed_difference() {
     let differences = RefCell::new(BTreeMap::<_, u64>::new());
     let damage = vec((any::<Index>(), select(vec![0, 1, 2, 5, 0x10, 0x11, 0x40, 0xfd, 0xfe, 0xff])), 0..3);
     let values = (any_own(), damage, option::of(any::<Index>()), vec(any::<u8>(), 0..3));

@@ -109,8 +109,8 @@ fn req_e04_a_silent_peer_is_timed_out_by_the_clock_alone() {
     assert!(!handshake.is_timed_out(Instant::MAX, TIMEOUT), "the handshake has not begun");
     handshake.start(at(5));
     assert!(!handshake.is_timed_out(at(15).minus(Duration::from_nanos(1)), TIMEOUT));
-    assert!(handshake.is_timed_out(at(15), TIMEOUT), "the deadline itself is too late");
-    assert_eq!(handshake.deadline(TIMEOUT), Some(at(15)), "the handshake is overdue at its deadline");
+    assert!(handshake.is_timed_out(at(15), TIMEOUT), "the handshake has timed out at its deadline");
+    assert_eq!(handshake.deadline(TIMEOUT), Some(at(15)), "the deadline is ten seconds after the start");
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn a_complete_handshake_has_no_deadline() {
 }
 
 #[test]
-fn a_second_version_changes_nothing() {
+fn a_second_version_changes_only_its_counter() {
     let mut handshake = HandshakeState::new();
     assert!(handshake.mark_version_received(version(Some(b"/first/"))));
     for round in 1..=300 {
@@ -188,7 +188,7 @@ fn messages_above_the_limit_are_refused_and_the_counter_saturates() {
     }
     assert_eq!(handshake.messages_before_complete(), MAX_HANDSHAKE_MESSAGES);
     for _ in 0..300 {
-        assert!(!handshake.count_message(), "the counter does not wrap");
+        assert!(!handshake.count_message(), "a message above the limit was accepted");
     }
     assert_eq!(handshake.messages_before_complete(), u8::MAX);
 }

@@ -103,7 +103,7 @@ fn a_fixed_peer_is_retried_after_the_kernel_connected_a_socket_to_itself() {
 }
 
 #[test]
-fn threat_p17_a_peer_that_echoes_our_version_is_a_failed_dial() {
+fn threat_p17_a_dial_of_a_peer_that_echoes_our_version_fails() {
     for is_managed in [false, true] {
         let echo = TcpListener::bind(ANY_PORT).expect("a loopback port is free");
         let address = echo.local_addr().expect("the listener is bound");
@@ -127,11 +127,11 @@ fn threat_p17_a_peer_that_echoes_our_version_is_a_failed_dial() {
 }
 
 #[test]
-fn threat_p17_a_loop_that_dials_its_own_listener_closes_both_ends() {
+fn threat_p17_a_loop_that_dials_its_own_listener_closes_both_links() {
     let mut node = Node::new();
     node.dial(node.address);
     let ends = |seen: &Seen| *seen == Seen::Closed(TO_ITSELF, ConnectionState::AwaitingHandshake);
-    until([&mut node], "both ends have closed", |[node]| node.count(ends) == 2);
+    until([&mut node], "both links are closed", |[node]| node.count(ends) == 2);
     assert_eq!((node.ready(), node.reactor.stats().links), (vec![], 0));
 }
 

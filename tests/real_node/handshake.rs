@@ -29,7 +29,7 @@ fn assert_the_node_knows_us(seen: &serde_json::Value) {
     assert_eq!(seen["subver"], json!(claimed.user_agent));
     assert_eq!(seen["startingheight"], json!(claimed.start_height));
     assert_eq!(seen["relaytxes"], json!(claimed.relay));
-    assert_eq!(seen["timeoffset"].as_i64().map(|secs| secs.abs() <= 5), Some(true), "our time arrived: {seen}");
+    assert_eq!(seen["timeoffset"].as_i64().map(|secs| secs.abs() <= 5), Some(true), "our time is wrong: {seen}");
     assert_eq!(seen["banscore"], json!(0), "the node accepts all that we sent");
     assert_eq!(seen["associd"], json!("Not-Set"), "we want one connection and no more");
 }
@@ -157,7 +157,7 @@ fn req_e09_the_magic_is_sent_in_wire_order_and_not_reversed() {
 }
 
 #[test]
-fn a_node_of_another_network_is_closed_and_its_network_is_reported() {
+fn a_connection_from_a_node_of_another_network_is_closed_and_that_network_is_reported() {
     let Some(node) = Node::start() else { return };
     let mut observer = Observer::new(config().with_network(Network::Mainnet));
     let address = observer.listen().to_string();
@@ -178,8 +178,8 @@ fn req_e10_address_and_port_arrive_unchanged() {
     node.log_once_it_says(&format!("blocks=0, us={}, assocID=Not-Set", node.address()));
 }
 
-/// Returns whether an open connection was closed by the other side or ended by a network failure. A node that closes
-/// with unread input causes a reset.
+/// Returns whether an open connection was closed by the other side or ended by a network failure other than a shortage.
+/// A node that closes with unread input causes a reset.
 pub(crate) fn is_end_or_reset(reason: CloseReason) -> bool {
     match reason {
         CloseReason::ClosedByPeer => true,

@@ -15,7 +15,7 @@ pub(crate) const COMPACT_TXIDS: [&str; 5] = [
 ];
 
 pub(crate) fn compact_txids() -> Vec<Hash256> {
-    COMPACT_TXIDS.map(|txid| txid.parse().expect("the text is a hash")).to_vec()
+    COMPACT_TXIDS.map(|txid| txid.parse().expect("the string is a hash")).to_vec()
 }
 
 /// Returns the bytes that `encode` appends.

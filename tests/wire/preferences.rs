@@ -44,10 +44,10 @@ fn every_cut_is_an_error() {
 }
 
 #[test]
-fn any_byte_but_zero_is_true() {
+fn any_announce_byte_except_zero_is_read_as_true() {
     let decode = |byte: u8| SendCmpct::decode(&[byte, 1, 0, 0, 0, 0, 0, 0, 0x80]);
     let version = 0x8000_0000_0000_0001;
-    assert_eq!(decode(0), Ok(SendCmpct { announce: false, version }), "the caller ignores other versions");
+    assert_eq!(decode(0), Ok(SendCmpct { announce: false, version }), "an unknown version is kept");
     for byte in 1..=u8::MAX {
         let message = decode(byte).unwrap();
         assert_eq!(message, SendCmpct { announce: true, version });

@@ -35,7 +35,7 @@ impl Groups {
         self.uses.get(&group).is_none_or(|group| group.peers == 0 && group.dials == 0)
     }
 
-    /// Records that an address of `group` is dialled. Also calls [`Groups::join`] for the address.
+    /// Records that an address of `group` is dialled. Also calls [`Groups::join`].
     pub(super) fn dial(&mut self, group: NetGroup, now: Instant) {
         self.join(group);
         if let Some(uses) = self.uses.get_mut(&group) {
@@ -56,7 +56,7 @@ impl Groups {
         self.change(group, |uses| uses.peers -= 1);
     }
 
-    /// Drops the entries of dials at least [`GROUP_DIAL_PAUSE`] old.
+    /// Drops the dials that are at least [`GROUP_DIAL_PAUSE`] old.
     pub(super) fn tidy(&mut self, now: Instant) {
         while let Some(&(dialled_at, group)) = self.dials.front()
             && dialled_at.plus(GROUP_DIAL_PAUSE) <= now
@@ -77,7 +77,7 @@ impl Groups {
         for (group, uses) in &self.uses {
             let dials = self.dials.iter().filter(|(_, other)| other == group).count();
             assert_eq!(uses.dials, dials, "{group:?}");
-            assert!(uses.peers + uses.dials > 0, "{group:?} has an entry without use");
+            assert!(uses.peers + uses.dials > 0, "{group:?} has an entry without peers or dials");
         }
         self.uses.iter().map(|(&group, uses)| (group, uses.peers)).filter(|&(_, peers)| peers > 0).collect()
     }

@@ -2,8 +2,8 @@
 //!
 //! Each seed is queried at the start and then every hour, or sooner while there is no address to dial, but at most
 //! once a minute. Each seed has at most one open query, which is abandoned after [`RESOLVE_TIMEOUT`]. A reply is an
-//! unverified hint: its addresses are counted, limited, and dropped if no peer can have them. Nothing here resolves a
-//! name.
+//! unverified hint: the number of its addresses is limited, and addresses that no peer can have are dropped and
+//! counted. Nothing here resolves a name.
 
 use super::resolve::{QUERY_BIT, Resolve};
 use crate::address::{canonical, is_routable};
@@ -71,7 +71,7 @@ impl Seeds {
         self.default_port = config.default_port;
     }
 
-    /// Returns the first moment at which a query is due or is abandoned; `None` if there is no seed.
+    /// Returns the first moment at which a query is due or is to be abandoned; `None` if there is no seed.
     /// `is_hungry` is the result of [`Dialler::lacks_candidates`](super::Dialler::lacks_candidates).
     pub(crate) fn next_at(&self, is_hungry: bool) -> Option<Instant> {
         let given_up = self.seeds.iter().filter_map(Seed::given_up_at).min();
@@ -95,7 +95,7 @@ impl Seeds {
         Some(Resolve { query, name: seed.name.clone(), port: self.default_port })
     }
 
-    /// Returns the name of the seed that a query resolves, if its reply is awaited.
+    /// Returns the name of the seed that `query` resolves, or `None` if the query is not open.
     pub(crate) fn name_of(&self, query: u32) -> Option<Arc<str>> {
         let seed = self.seeds.iter().find(|seed| seed.open_query == Some(query))?;
         Some(seed.name.as_str().into())
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn fault_e12_a_seed_that_does_not_reply_in_time_is_abandoned_once() {
+    fn fault_e12_a_query_that_is_not_answered_in_time_is_abandoned_once() {
         let mut seeds = Seeds::new(&config(&["a.example", "b.example", "c.example"]), Network::Mainnet);
         query_all(&mut seeds, START, true);
         seeds.resolved(1, &[], |_| false);

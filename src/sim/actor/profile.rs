@@ -92,7 +92,8 @@ impl Profile {
     /// Sends only this part of a `version`, with the default user agent.
     #[must_use]
     pub fn with_version_tail(mut self, tail: VersionTail) -> Self {
-        let protocol_version = i32::from_le_bytes(*self.version.first_chunk().expect("the version has a number"));
+        let protocol_version =
+            i32::from_le_bytes(*self.version.first_chunk().expect("a `version` begins with its protocol version"));
         self.version = version_payload(protocol_version, tail, b"/Bitcoin SV:1.2.2/");
         self
     }
@@ -100,7 +101,8 @@ impl Profile {
     /// Sends a whole `version` with the given user agent of at most 252 bytes.
     #[must_use]
     pub fn with_user_agent(mut self, user_agent: &[u8]) -> Self {
-        let protocol_version = i32::from_le_bytes(*self.version.first_chunk().expect("the version has a number"));
+        let protocol_version =
+            i32::from_le_bytes(*self.version.first_chunk().expect("a `version` begins with its protocol version"));
         self.version = version_payload(protocol_version, VersionTail::AssociationId, user_agent);
         self
     }

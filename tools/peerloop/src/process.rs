@@ -1,13 +1,13 @@
 //! Prepares the process for many peers before it has a second thread.
 //!
 //! - The kernel doubles the process's table of descriptors when the table is full. In a process with several threads,
-//!   the thread that requested the descriptor waits for some 10 ms meanwhile, which delays a turn. So the table gets
+//!   the thread that requested the descriptor waits for about 10 ms meanwhile, which delays a turn. So the table gets
 //!   its full size here.
 //! - glibc would keep most of the memory of a burst of large buffers, for example after many peers have each sent a
 //!   part of a message above 4 KiB and disconnected. The library buffers such a message in a large buffer. So this
 //!   module makes glibc allocate large buffers with `mmap`, and their memory returns to the system when they are freed.
 //!
-//! Nothing here fails: if the system refuses, the process is slower or larger, but still correct.
+//! Nothing here fails: if the system refuses, the process is slower or uses more memory, but still works.
 
 /// Prepares for this many open files and sockets. From then on, the kernel uses 8 bytes for each of them, open or not.
 pub(crate) fn prepare(descriptors: u64) {

@@ -21,11 +21,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Builds the examples in the build folder of the calling test program, and returns the examples' folder.
 ///
 /// The features match the build of `tools/test`, with or without planted bugs. With other features, or without the
-/// rest of the workspace, every dependency would be built once more.
+/// rest of the workspace, every dependency would be built again.
 pub fn folder(has_bugs: bool) -> PathBuf {
     let features = if has_bugs { "peerloop/sim-bugs,peerloop-cli/sim" } else { "peerloop-cli/sim" };
     // target/PROFILE/deps/examples-0123456789abcdef
-    let this = std::env::current_exe().expect("a test is a program");
+    let this = std::env::current_exe().expect("the test program has a path");
     let profile = this.ancestors().nth(2).expect("the program is in its profile's folder");
     let name = profile.file_name().and_then(|name| name.to_str()).expect("the folder is named after its profile");
     let name = if name == "debug" { "dev" } else { name };

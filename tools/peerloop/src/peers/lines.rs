@@ -1,6 +1,6 @@
 //! Peers and bans as JSON: one document, or one object on each line, which is the form that `import` reads.
 //!
-//! Times are seconds since 1970. No input is trusted: the length of a line and the number of lines are limited, and
+//! Times are in Unix seconds. No input is trusted: the length of a line and the number of lines are limited, and
 //! one invalid line prevents the whole import.
 
 use crate::exit::Failure;
@@ -72,12 +72,12 @@ struct PeerLine {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct BanLine {
-    /// An IPv4 address, or a /64 of IPv6.
+    /// An IPv4 address or an IPv6 /64.
     host: String,
     #[serde(default = "manual")]
     reason: String,
     since: i64,
-    /// `None` means for ever.
+    /// `None` if the ban is permanent.
     until: Option<i64>,
 }
 

@@ -326,7 +326,7 @@ fn fault_e22_a_peer_that_reads_its_last_bytes_slowly_delays_a_stopping_loop_for_
 }
 
 #[test]
-fn fault_e22_a_stopped_loop_closes_its_undecided_dials() {
+fn fault_e22_a_stopped_loop_closes_its_pending_dials() {
     let world = World::new(1, Instant::ZERO);
     world.set_backlog(0);
     let mut raw = RawPeer::new(&world);

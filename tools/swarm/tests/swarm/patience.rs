@@ -1,4 +1,4 @@
-//! A world that exceeds its limit of calls, or whose patience is ended, is aborted and has no outcome.
+//! A world that exceeds its limit on calls, or whose [`Patience`] is ended, is aborted and has no outcome.
 
 use peerloop::sim::Tape;
 use peerloop_swarm::{Patience, Profile, run, run_with};

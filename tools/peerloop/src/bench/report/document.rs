@@ -92,7 +92,7 @@ pub(super) struct Settings {
 #[derive(Debug, Serialize)]
 pub(super) struct Target {
     pub(super) addr: String,
-    /// `None` unless there is only one target and all its peers have the same user agent and protocol version.
+    /// The peers' user agent, if there is only one target and all peers have one user agent and protocol version.
     pub(super) agent: Option<String>,
     pub(super) protocol: Option<i32>,
     #[serde(flatten)]
@@ -134,7 +134,7 @@ pub(super) struct Counts {
     pub(super) errors: Vec<Failed>,
 }
 
-/// Connections that failed for one cause.
+/// Connections that failed for one cause at one stage.
 #[derive(Debug, Serialize)]
 pub(super) struct Failed {
     pub(super) cause: &'static str,

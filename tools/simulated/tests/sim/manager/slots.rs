@@ -13,7 +13,7 @@ use std::time::Duration;
 
 const NOBODY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 9, 9, 9)), 18_444);
 
-/// Builds a managed world that dials one stranger and no other.
+/// Builds a managed world that dials one stranger and no other address.
 fn dialling_a_stranger(watcher: Watcher) -> (ManagedWorld, Stranger) {
     let world = World::new(1, Instant::ZERO);
     let mut stranger = Stranger::new(&world);

@@ -1,5 +1,5 @@
-//! A slow receiver slows only its sender: queues stay bounded, and no byte is lost. The time for which a node does not
-//! read does not count towards its peers' deadlines.
+//! A slow receiver slows only its sender: queues stay bounded, and no byte is lost. The time during which a node does
+//! not read does not count towards its peers' deadlines.
 
 use super::{Room, Seen, Source, Task, opaque, pattern, ping_nonces, waiting};
 use bytes::Bytes;
@@ -44,8 +44,8 @@ fn a_receiver_that_pauses_slows_its_sender_and_loses_nothing() {
     assert!(most <= MAX_BODY_WAITING_BYTES + MAX_PINGS_BYTES, "{most} bytes waited");
 }
 
-/// Checks that a long queue of messages to a peer does not stop a loop from reading this peer; only unread replies may
-/// do so. Otherwise both loops would stop reading, and would close the connection after a minute.
+/// Checks that a long queue of messages to a peer does not stop a loop from reading from this peer; only unread
+/// replies may do so. Otherwise both loops would stop reading, and would close the connection after a minute.
 #[test]
 fn two_loops_with_long_queues_for_each_other_keep_reading() {
     const MESSAGES: usize = 19;
@@ -130,7 +130,7 @@ fn a_body_has_its_whole_minute_after_a_pause() {
 }
 
 #[test]
-fn a_relay_buffers_a_mebibyte_for_a_slow_sink_and_does_not_time_out_its_source() {
+fn a_relay_buffers_about_a_mebibyte_at_most_for_a_slow_sink_and_does_not_time_out_its_source() {
     let mut room = Room::new(Conditions::default());
     let (_, relay) = room.add_node();
     let (sink, from_relay) = room.add_node();
@@ -138,7 +138,7 @@ fn a_relay_buffers_a_mebibyte_for_a_slow_sink_and_does_not_time_out_its_source()
     let payload = pattern(8 << 20);
     room.streamer(2).pauses = true;
     room.stream(1, relay, &payload, PART_BYTES);
-    // In all, the sink pauses for less time than the source waits for a peer that reads nothing.
+    // In total, the sink pauses for less time than the source waits for a peer that reads nothing.
     for _ in 0..5 {
         room.run_for(secs(11));
         room.streamer(2).pauses = true;
