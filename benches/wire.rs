@@ -2,14 +2,14 @@
 //!
 //! Reading begins with the frames and ends with a sum over every item in them: each hash, each input and output, each
 //! header. Building begins with the message in the crate's own form and ends with the frame, including its checksum.
-//! Criterion times each crate separately. The table at the end compares the crates, which alternate for some rounds. It
+//! Criterion times each crate separately. For the table at the end, the crates alternate for 101 rounds. The table
 //! shows each crate's median time and two ratios. The first ratio is the shorter of the other two crates' times,
 //! divided by `peerloop`'s time. The second ratio is the same without checksums: the checksums of the same payloads
-//! are timed separately and subtracted. For `chain-gang`, the time of `peerloop`'s checksum function is subtracted.
+//! are timed separately and subtracted. For `chain-gang`, `peerloop`'s checksum function is timed.
 //! `WIRE_TABLE=1` shows the table alone.
 //!
-//! `bitcoin` computes a checksum when a message is wrapped, and stores it. Building with `bitcoin` is therefore
-//! measured as the encoding of a wrapped message plus the computation of one checksum.
+//! `bitcoin` computes and stores the checksum when a message is wrapped in a `RawNetworkMessage`. Building with
+//! `bitcoin` is therefore measured as the encoding of wrapped messages plus the computation of their checksums.
 
 use bitcoin::consensus::encode::{Decodable, Encodable};
 use bitcoin::hashes::{Hash, sha256d};
@@ -31,8 +31,8 @@ use std::time::Duration;
 
 const MAGIC: [u8; 4] = [0xe3, 0xe1, 0xf3, 0xe8];
 const ROUNDS: usize = 101;
-/// Minimum time of one measurement for the table. It is far above the clock's resolution, and so short that other
-/// work on the machine does not interrupt most measurements.
+/// Approximate minimum duration of one measurement for the table. It is far above the clock's resolution, but so short
+/// that other work on the machine interrupts few measurements.
 const MIN_TURN: Duration = Duration::from_micros(200);
 
 /// A family of messages: as frames, as payloads, and in each crate's own form.
@@ -152,14 +152,14 @@ impl Family {
     /// Asserts that all three crates read the same sums and build the same bytes.
     fn check(&self) {
         let sums: Vec<u64> = self.readers().iter_mut().map(|reader| (reader.whole)()).collect();
-        assert!(sums.iter().all(|sum| *sum == sums[0]), "{} has different sums: {sums:?}", self.name);
+        assert!(sums.iter().all(|sum| *sum == sums[0]), "the crates read different sums from {}: {sums:?}", self.name);
         let (mut ours, mut bitcoin, mut gang) = (Vec::new(), Vec::new(), Vec::new());
         self.build_ours(&mut ours);
         self.build_bitcoin(&mut bitcoin);
         self.build_gang(&mut gang);
         assert!(
             ours == self.frames && bitcoin == self.frames && gang == self.frames,
-            "{} has different frames",
+            "the crates do not build the expected frames of {}",
             self.name
         );
     }

@@ -19,7 +19,7 @@ pub const MAX_PINGS_OUTSTANDING: usize = 256;
 /// maximum number of marks costs 6 KiB, plus up to 88 bytes in a tree; 10,000 such peers cost 63 MB. A peer without
 /// marks costs nothing.
 pub const MAX_MARKS_PER_PEER: usize = 256;
-/// Default size of the largest payload that is buffered for a handler. A link buffers one payload at a time.
+/// Default maximum size of a payload that is buffered for a handler. A link buffers one payload at a time.
 pub const MAX_BUFFERED_MESSAGE_BYTES: u64 = 2 * 1024 * 1024;
 /// Maximum number of commands with their own limit instead of [`MAX_BUFFERED_MESSAGE_BYTES`], 24 bytes each. The
 /// protocol has fewer commands.
@@ -44,8 +44,8 @@ pub const MAX_BUFFERED_TOTAL_BYTES: u64 = 256 * 1024 * 1024;
 /// `MALLOC_MMAP_THRESHOLD_=65536`), as the `peerloop` program does. Otherwise the heap may remain as large as a burst
 /// has made it.
 pub const BUFFER_GROWTH_BYTES: usize = 64 * 1024;
-/// Maximum number of buffers of [`BUFFER_GROWTH_BYTES`] kept for reuse, 1 MiB in total. If a loop never buffers more
-/// than this many messages of 4 to 64 KiB at once, it reuses these buffers and does not allocate others.
+/// Maximum number of buffers of [`BUFFER_GROWTH_BYTES`] kept for reuse, 1 MiB in total. A loop that never buffers
+/// more than this many messages of 4 to 64 KiB at once allocates no further buffers for them.
 pub const MAX_LARGE_BUFFERS: usize = 16;
 /// Length in bytes of a link's waiting pings and pongs above which the link is not read. A peer that does not read our
 /// replies thus causes no further replies. Including the replies to the last read block, a peer's pongs stay below
@@ -61,8 +61,8 @@ pub const MAX_SEND_QUEUE_BYTES: usize = 2 * 1024 * 1024;
 /// The handler is offered a peer's free room only while at most this many bytes of whole messages wait for the peer.
 /// The free room is then at least 1.8 MB.
 pub const PULL_WAITING_BYTES: usize = 250_000;
-/// Maximum number of bytes that wait for the kernel while a message is being streamed, including everything queued
-/// before the message. A fed part is accepted only as far as it fits.
+/// Length in bytes up to which a send queue accepts parts of a streamed message, including everything queued before the
+/// message. A fed part is accepted only as far as it fits.
 pub const MAX_BODY_WAITING_BYTES: usize = 1024 * 1024;
 /// While a message is being streamed, the handler is asked to feed more of it whenever at most this many bytes wait.
 pub const BODY_REFILL_BYTES: usize = 256 * 1024;
@@ -80,11 +80,11 @@ pub const HEADER_TIMEOUT: Duration = Duration::from_secs(20);
 pub const BODY_WINDOW: Duration = Duration::from_secs(60);
 /// Default minimum rate of a body, in bytes per second over a [`BODY_WINDOW`].
 pub const MIN_BODY_BYTES_PER_SECOND: u64 = 1_024;
-/// Time in which a peer must read [`MIN_SEND_STALL_BYTES`] of its queue, or everything that was queued when the time
-/// began. The time restarts once the peer has done so.
+/// Period within which a peer must read [`MIN_SEND_STALL_BYTES`] of its queue, or the whole queue if it was shorter
+/// when the period began. The period restarts once the peer has done so.
 pub const SEND_STALL_TIMEOUT: Duration = Duration::from_secs(60);
-/// Minimum number of bytes of a long queue that a peer must read per [`SEND_STALL_TIMEOUT`], 1 KiB/s. A slower peer
-/// is closed, and its queue is dropped.
+/// Minimum number of bytes of a long queue that a peer must read per [`SEND_STALL_TIMEOUT`], 1 KiB/s. A slower peer's
+/// connection is closed, and its queue is dropped.
 pub const MIN_SEND_STALL_BYTES: usize = 60 * 1024;
 /// Maximum extension of any deadline above while the loop has not yet processed the peer's input, or the send space
 /// that the peer has freed. This happens after the process was suspended, or when many other peers are served first.
@@ -94,7 +94,7 @@ pub const UNREAD_INPUT_GRACE: Duration = Duration::from_secs(30);
 /// discard our last bytes. Also the maximum time for which the peer of such a link may read nothing of the remaining
 /// queue.
 pub const CLOSE_GRACE: Duration = Duration::from_secs(2);
-/// Delay between sending a last `reject` and shutting down writing, in which the peer can read the `reject`.
+/// Delay between sending a last `reject` and shutting down writing, so that the peer can read the `reject`.
 pub const REJECT_READ_TIME: Duration = Duration::from_millis(500);
 /// Time for which the kernel may keep our bytes unacknowledged or wait for a zero window to open. The kernel counts
 /// both alike. While our own queue is empty, a peer may therefore read nothing for this long; otherwise

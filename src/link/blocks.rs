@@ -46,7 +46,7 @@ impl Default for ReadBlock {
     }
 }
 
-/// Returns whether a part of a block is large enough to be shared. A shared part keeps its whole block alive, so some
+/// Returns whether a part of a block is large enough to be shared. A shared part keeps its whole block alive, so a few
 /// thousand small parts could pin hundreds of megabytes. Parts below half of their block are therefore copied, and a
 /// shared part pins at most twice its own size.
 pub(crate) fn worth_sharing(part_len: usize, block_len: usize) -> bool {

@@ -17,10 +17,10 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
-/// The kernel's report about one token. Each flag is a hint: the next read or write decides.
+/// The kernel's report about one token. Each flag is a hint: the next call may still fail with `WouldBlock`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Readiness {
-    /// The token, as written by [`Token::to_u64`](crate::id::Token::to_u64). It may be stale.
+    /// The token, as encoded by [`Token::to_u64`](crate::id::Token::to_u64). It may be stale.
     pub token: u64,
     /// A read or an accept would return data, the end of the data, a connection or an error.
     pub readable: bool,
@@ -31,7 +31,7 @@ pub struct Readiness {
     pub hung_up: bool,
 }
 
-/// Both ends of an established connection, as the kernel reports them.
+/// Both addresses of an established connection, as the kernel reports them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Endpoints {
     /// This side's address.
@@ -41,8 +41,8 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    /// Returns whether the socket is connected to itself. TCP allows that: a dial to a port of this machine without a
-    /// listener succeeds if the kernel chooses the same port as the source.
+    /// Returns whether the socket is connected to itself. TCP allows that: a dial to a local port without a listener
+    /// succeeds if the kernel chooses the same port as the source.
     pub fn are_one(&self) -> bool {
         self.local.ip() == self.remote.ip() && self.local.port() == self.remote.port()
     }
@@ -53,7 +53,7 @@ impl Endpoints {
 /// All calls except [`Net::wait`] return at once. After `WouldBlock` the caller retries on the next [`Readiness`].
 /// The implementation itself retries `Interrupted`.
 pub trait Net {
-    /// An accepted connection that has no row yet.
+    /// An accepted or added connection that has no row yet.
     type Socket;
 
     /// Reads the monotonic clock.
@@ -92,27 +92,28 @@ pub trait Net {
     /// The kernel's error, or `Unsupported` from a network without real sockets. The listener is then closed.
     fn add_listener(&mut self, index: u32, listener: TcpListener) -> io::Result<SocketAddr>;
 
-    /// Adds a connection that an embedder opened, makes it non-blocking, and returns it with both ends.
+    /// Adds a connection that an embedder opened, makes it non-blocking, and returns it with both addresses.
     ///
     /// # Errors
     ///
     /// As [`Net::add_listener`], and if the connection is not established.
     fn add_connection(&mut self, connection: TcpStream) -> io::Result<(Self::Socket, Endpoints)>;
 
-    /// Lets each listener opened from now on share its address with other loops that do the same.
+    /// Lets each listener that [`Net::listen`] opens from now on share its address with other loops that do the same.
     fn share_ports(&mut self);
 
     /// Accepts the next connection.
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if no connection waits. For any other error, the caller decides by the error's kind.
+    /// `WouldBlock` if no connection waits. The kind of any other error shows the caller whether to accept again at
+    /// once or to pause.
     fn accept(&mut self, index: u32) -> io::Result<(Self::Socket, SocketAddr)>;
 
     /// Closes a listener. Its accepted connections stay open.
     fn close_listener(&mut self, index: u32);
 
-    /// Stores an accepted connection under `link` and registers it for both kinds of readiness.
+    /// Stores an accepted or added connection under `link` and registers it for both kinds of readiness.
     ///
     /// # Errors
     ///
@@ -127,7 +128,7 @@ pub trait Net {
     /// If the connect fails at once. Nothing stays open then.
     fn connect(&mut self, link: LinkId, address: SocketAddr, source: Option<IpAddr>) -> io::Result<()>;
 
-    /// Returns both ends once the link's connect has succeeded; `None` while it is in progress.
+    /// Returns both addresses once the link's connect has succeeded; `None` while it is in progress.
     ///
     /// # Errors
     ///

@@ -272,7 +272,7 @@ mod tests {
         assert_eq!(Arc::strong_count(&waker), 1, "a thread still holds the loop's waker");
         go.send(()).unwrap();
         go.send(()).unwrap();
-        // The last thread that ends drops the look-up.
+        // The last thread to end drops the look-up.
         while go.send(()).is_ok() {
             thread::yield_now();
         }

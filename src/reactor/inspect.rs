@@ -1,6 +1,6 @@
 //! Snapshots of the loop between two turns: its links, lists, timers and queues in plain numbers.
 //!
-//! A [`Summary`] has a constant cost; an [`Inspection`] walks over all links. Both are owned copies, so they can be
+//! The cost of a [`Summary`] is constant; an [`Inspection`] visits all links. Both are owned copies, so they can be
 //! kept, compared and modified. A snapshot changes nothing.
 
 use super::Reactor;
@@ -63,7 +63,7 @@ pub struct Summary {
     pub marked_links: usize,
     /// The next moment at which to check the handler's timers.
     pub handler_timer_at: Option<Instant>,
-    /// The earliest wake-up that the handler requested.
+    /// The moment of the earliest wake-up that the handler requested.
     pub wake_at: Option<Instant>,
     /// The memory, in bytes, held for large frames that are being buffered.
     pub gathered_bytes: u64,
@@ -110,8 +110,8 @@ pub struct Inspection {
     pub manager: Option<ManagerReport>,
     /// Whether a link's timer is due but was not handled.
     pub has_overdue_timers: bool,
-    /// The memory, in bytes, that the loop counts for its links: rows, lists, timers, versions, frames, queues and
-    /// pooled buffers.
+    /// The memory, in bytes, that the loop counts for its links, such as rows, lists, timers, versions, frames, queues
+    /// and pooled buffers.
     pub accounted_bytes: u64,
 }
 
@@ -271,7 +271,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         self.engine.links().table.get(link)?.peer.ping_pong().sent_at(nonce)
     }
 
-    /// Returns whether a link belongs to a ready peer and the kernel has accepted all of its queue.
+    /// Returns whether a link belongs to a ready peer and the kernel has accepted the link's whole queue.
     pub(crate) fn is_drained(&self, link: LinkId) -> bool {
         let link = self.engine.links().table.get(link).filter(|link| link.is_open());
         link.is_some_and(|link| link.peer.state() == ConnectionState::Connected && link.queue.is_empty())

@@ -119,7 +119,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     ///
     /// [`WireError::NonCanonicalSize`] if a shorter form exists, [`WireError::OverlongSize`] above the maximum,
-    /// [`WireError::Truncated`].
+    /// or [`WireError::Truncated`].
     #[inline]
     pub fn compact_size(&mut self) -> Result<u64, WireError> {
         // Nearly all sizes are one byte. The others are read through a copy of the reader, so that a loop can keep

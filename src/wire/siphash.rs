@@ -1,4 +1,4 @@
-//! SipHash-2-4: a fast keyed hash of 64 bits for short inputs. Collisions cannot be found without the key.
+//! SipHash-2-4: a fast keyed 64-bit hash for short inputs. An attacker without the key cannot construct collisions.
 
 /// The two halves of a SipHash key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn the_hashes_match_the_reference() {
         let bytes: Vec<u8> = (0..64).collect();
-        // The reference's vectors_sip64, by the input's length.
+        // From `vectors_sip64` of the reference implementation, by the input's length.
         for (len, hash) in [
             (0, 0x726f_db47_dd0e_0e31_u64),
             (1, 0x74f8_39c5_93dc_67fd),

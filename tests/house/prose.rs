@@ -15,7 +15,7 @@ const HEADLESS: [&str; 5] = ["who", "whom", "what", "whoever", "whatever"];
 const LEADS: [&str; 17] =
     ["and", "or", "but", "that", "of", "for", "to", "by", "with", "from", "on", "in", "as", "than", "is", "are", "if"];
 
-/// Verbs that this field does not use, in all their forms.
+/// Forms of verbs that this field does not use.
 const VERBS: [&str; 53] = [
     "tell",
     "tells",

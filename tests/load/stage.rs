@@ -57,8 +57,8 @@ impl Stage {
         Driver::new(&self.world).run_until(self.world.now().plus(time), actors).unwrap()
     }
 
-    /// Advances the time while neither loop runs. The generator is late afterwards, as if its thread had got no CPU
-    /// time.
+    /// Advances the time while neither loop runs. The generator is late afterwards, as if its thread had been given
+    /// no CPU time.
     pub(crate) fn stall_generator(&self, time: Duration) {
         self.world.advance(time);
     }
@@ -86,7 +86,7 @@ impl Stage {
         let until = self.world.now().plus(Duration::from_secs(60));
         let actors: &mut [&mut dyn Actor] = &mut [&mut self.generator, &mut self.node];
         driver.run_until(until, actors).unwrap();
-        assert_eq!(self.generator.stats().links, 0, "all peers are closed");
+        assert_eq!(self.generator.stats().links, 0, "the generator still has peers");
         self.generator.into_handler().into_report()
     }
 }

@@ -1,4 +1,4 @@
-//! Two hosts on any kernel, and the observations that a script makes of them.
+//! Two hosts on any kernel, and the observations that a script makes on them.
 
 use peerloop::MioNet;
 use peerloop::error::ResolveFailure;
@@ -11,9 +11,9 @@ use std::io::{self, ErrorKind, IoSlice};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-/// A deadline beyond any step on the real kernel, so that a script fails instead of hanging.
+/// Longer than any step on the real kernel, so that a script fails instead of hanging.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// The time for which [`Host::quiet`] waits for an edge of the real kernel.
+/// Duration for which [`Host::quiet`] waits for an edge of the real kernel.
 const QUIET: Duration = Duration::from_millis(20);
 
 /// The link that scripts use on either side.
@@ -32,7 +32,7 @@ pub(crate) enum Seen {
     Woken,
     /// No edge, though there was time for one.
     Quiet,
-    /// A call that returned a number. For a read or write it is the number of bytes, where 0 read bytes are the end
+    /// A call that returned a number. For a read or write it is the number of bytes; a read of 0 bytes is the end
     /// of the input. For a dial it is 1 if the connection is established, and 0 if it is not. For a look-up it is
     /// the addresses' port.
     Moved(usize),
@@ -192,7 +192,7 @@ impl Host {
         events.first().copied().unwrap_or(Seen::Quiet)
     }
 
-    /// Skips edges for data, which may arrive before the end, and returns the next other edge.
+    /// Skips edges for data, which may arrive before the end, and returns the first edge of another kind.
     pub(crate) fn edge_to_the_end(&mut self) -> Seen {
         loop {
             match self.edge() {
@@ -202,7 +202,7 @@ impl Host {
         }
     }
 
-    /// Returns the next edge, or `Quiet` if none arrives for a short time.
+    /// Returns the next edge, or `Quiet` if none arrives within a short time.
     pub(crate) fn quiet(&mut self) -> Seen {
         let events = self.calls.next_events(if self.is_real { QUIET } else { Duration::ZERO });
         events.first().copied().unwrap_or(Seen::Quiet)
@@ -277,7 +277,7 @@ impl Host {
         self.calls.resolve(name, port);
         assert_eq!(self.edge(), Seen::Woken, "a result ends the wait");
         let Some(Completion::Resolved { query: 7, outcome }) = self.calls.take_completion() else {
-            panic!("no result")
+            panic!("the completion is not the look-up's result")
         };
         outcome
     }

@@ -8,7 +8,7 @@ pub(super) const QUERY_BIT: u32 = 1 << 31;
 /// A name to be resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Resolve {
-    /// The query's number. A number is reused only after all other numbers of its kind.
+    /// The query's number. A number is reused only after all other numbers of its kind have been used.
     pub(crate) query: u32,
     pub(crate) name: String,
     /// The port to use if the name has none.

@@ -51,7 +51,8 @@ pub(super) struct Managing {
     setbacks: BTreeMap<SocketAddr, u32>,
     /// Addresses that the manager may drop in this turn.
     given_up: BTreeSet<SocketAddr>,
-    /// The restarts of some addresses are no longer known, for example after a new configuration or a lifted ban.
+    /// Whether the restarts of some addresses are no longer known, for example after a new configuration or a lifted
+    /// ban.
     has_forgotten: bool,
     /// Accepted peers that are established, and their addresses.
     inbound: BTreeMap<PeerId, SocketAddr>,
@@ -133,12 +134,12 @@ impl Managing {
         peers.iter().for_each(|peer| self.gossip.allow_address(peer.address()));
     }
 
-    /// Sets the trusted networks of a configuration.
+    /// Records a configuration's trusted networks.
     pub(super) fn trust(&mut self, config: &Config) {
         self.trusted = config.manager.as_ref().map(|manager| Trusted::new(&manager.trusted)).unwrap_or_default();
     }
 
-    /// Records a peer's reply to a ping, and the latency.
+    /// Records the latency of a peer's pong, if it is the peer's shortest.
     pub(super) fn ponged(&mut self, peer: PeerId, after: Duration) {
         let shortest = self.shortest_pings.entry(peer).or_insert(u128::MAX);
         *shortest = after.as_micros().min(*shortest);
@@ -172,8 +173,8 @@ impl Managing {
     }
 
     /// Checks an eviction of an accepted peer. The loop may have had fewer candidates than are known here, because it
-    /// does not choose closing peers. Pongs after the loop's choice can only have lowered the
-    /// others' shortest latencies.
+    /// never evicts a peer that is already closing. Pongs that arrived after the loop's choice can only have lowered
+    /// the other peers' shortest latencies.
     fn evicted(&mut self, peer: PeerId, address: SocketAddr, findings: &mut Findings) {
         let is_inbound = self.inbound.remove(&peer).is_some();
         let rivals: Vec<PeerId> = self

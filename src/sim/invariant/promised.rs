@@ -1,9 +1,10 @@
 //! The order of the frames that the loop offered to the kernel and that the kernel did not accept.
 //!
-//! The loop must offer these frames again, before later ones. Two kinds of these frames must be first: the handshake's
-//! frames that no other frame precedes, and all pings and pongs, older ones first. The other frames follow in the order
-//! in which they were offered before. New pings and pongs follow these two kinds and precede the other frames. This
-//! module never reads a payload: a frame is identified by its header, which contains the checksum.
+//! The loop must offer these frames again, before later ones. Two kinds of these frames must be first: the
+//! handshake's frames that no other frame precedes, and all pings and pongs, in the order in which they were offered.
+//! The other frames follow in the order in which they were offered before. New pings and pongs follow these two kinds
+//! and precede the other frames. This module never reads a payload: a frame is identified by its header, which
+//! contains the checksum.
 
 use crate::protocol::CommandName;
 use crate::wire::Header;
@@ -79,8 +80,8 @@ mod tests {
         Header { command, payload_len: 8, checksum: Some([number; 4]) }
     }
 
-    /// Builds one frame from each letter: `p` is a ping, `q` a pong, `v` a verack, `h` a sendheaders, and a capital any
-    /// other message.
+    /// Builds one frame from each letter: `p` is a ping, `q` a pong, `v` a verack, `h` a sendheaders, and a capital
+    /// letter is any other message.
     fn frames(letters: &str) -> Vec<(usize, Header)> {
         let command = |letter| match letter {
             'p' => CommandName::PING,
@@ -104,7 +105,7 @@ mod tests {
         assert_eq!(offer("ABC", 0, "ABC"), Ok(()));
         assert_eq!(offer("ABC", 1, "BCD"), Ok(()));
         assert_eq!(offer("ABC", 3, "DE"), Ok(()));
-        assert_eq!(offer("ABC", 0, "AB"), Ok(()), "a write may offer less");
+        assert_eq!(offer("ABC", 0, "AB"), Ok(()), "a write may offer fewer frames");
         for wrong in ["BC", "BA", "ACB", "D", "CBA"] {
             assert_eq!(offer("ABC", 0, wrong), Err(CommandName::TX), "{wrong}");
         }

@@ -37,7 +37,7 @@ pub enum Disk {
     Wild,
 }
 
-/// An address book being written to the disk.
+/// An address book on the disk, and its writer.
 #[derive(Debug)]
 pub(super) struct Book {
     writer: Writer<DurableState>,
@@ -76,7 +76,7 @@ impl Book {
         self.durable_state.store.borrow().clone()
     }
 
-    /// Accepts a batch to write, unless too many wait.
+    /// Accepts a batch to write. Returns it as the error if too many are waiting.
     pub(super) fn take(&mut self, batch: Batch) -> Result<(), Batch> {
         if self.unanswered.len() >= MAX_BOOK_QUEUE {
             return Err(batch);
@@ -90,8 +90,8 @@ impl Book {
         self.is_writing
     }
 
-    /// Begins the next attempt to write. Returns the time until the attempt ends, including the writer's pause before
-    /// it; `None` if there is nothing to write.
+    /// Begins the next attempt to write. Returns the attempt's duration, including the writer's pause before it;
+    /// `None` if there is nothing to write.
     pub(super) fn begin_write(&mut self, disk: Disk, chance: &Chance) -> Option<Duration> {
         let pause = self.writer.pause()?;
         let takes = match disk {

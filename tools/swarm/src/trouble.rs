@@ -54,7 +54,7 @@ pub(super) fn draw_faults(chance: &Chance) -> Vec<(Site, i32, u32)> {
     faults
 }
 
-/// The budgets that can be shrunk, and the sizes to choose from.
+/// The budgets that can be reduced, and the sizes to choose from.
 const BUDGETS: [(Budget, [usize; 3]); 12] = [
     (Budget::ReadBytes, [1_000, 40, 1]),
     (Budget::ReplyBytes, [200, 40, 16]),

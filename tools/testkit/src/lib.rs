@@ -6,11 +6,11 @@
 //! - [`simulated`]: hosts of the virtual network.
 //! - [`framing`] and [`wheel`]: naive models of the framer and the timer wheel.
 //! - [`task`]: futures without a runtime.
-//! - [`examples`]: the programs of the folder `examples`.
+//! - [`examples`]: the programs in the folder `examples`.
 //! - [`Folder`]: a folder that is removed when its value is dropped.
 //!
-//! The crate replaces no allocator, so a benchmark may use it. Tests inside the library can use only [`bytes`] and
-//! [`Folder`]: this crate is built with another copy of the library, whose types differ from theirs.
+//! The crate does not replace the global allocator, so a benchmark may use it. Tests inside the library can use only
+//! [`bytes`] and [`Folder`]: this crate is built with another copy of the library, whose types differ from theirs.
 
 #![allow(missing_docs, reason = "a helper has documentation only if its name does not say enough")]
 #![allow(missing_debug_implementations, reason = "a whole host is never printed")]

@@ -1,4 +1,4 @@
-//! The list of bans: compared with a naive list, at its limit, and with clocks that are set or stall.
+//! Tests of the ban list: against a naive list, at its limit, and with clocks that are changed or stall.
 
 use super::*;
 use proptest::prelude::*;
@@ -218,7 +218,7 @@ fn after_a_flood_of_hosts_the_latest_and_the_requested_bans_remain() {
     }
     assert_eq!((list.entries.len(), list.asked_for.len()), (MAX_BANS, 1));
     assert_eq!((list.earned.len() + 1, list.by_wall_clock.len()), (MAX_BANS, MAX_BANS));
-    assert!(list.entries.capacity() <= 4 * MAX_BANS, "the map has more capacity than it needs");
+    assert!(list.entries.capacity() <= 4 * MAX_BANS, "the map's capacity exceeds 4 * MAX_BANS");
     let now = Instant::from_nanos(u64::from(HOSTS));
     assert!(
         list.is_banned(address(HOSTS), moment(now, START)) && list.is_banned(address(HOSTS - 1), moment(now, START))
@@ -291,7 +291,8 @@ impl Given {
         self.length.map_or(Instant::MAX, |length| self.at.plus(length))
     }
 
-    /// Returns the ban's rank. When the list is full of unexpired bans, the ban with the lowest rank is removed.
+    /// Returns the ban's rank. If the list is full of unexpired bans, a new ban can only displace the ban with the
+    /// lowest rank, and only if the new ban's rank is higher.
     fn rank(&self) -> (bool, Instant) {
         (self.ban.reason == BanReason::Manual, self.ends())
     }
@@ -365,7 +366,7 @@ enum Step {
     Pop,
 }
 
-/// Generates a number of seconds, positive or negative: a few seconds, some years, or an extreme of `i64`.
+/// Generates a number of seconds, positive or negative: up to 9 s, 1 or 10 years, or an extreme value of `i64`.
 fn secs() -> impl Strategy<Value = i64> {
     let years = prop_oneof![Just(-10), Just(-1), Just(1), Just(10)].prop_map(|years| years * 365 * 86_400);
     prop_oneof![12 => -9..9_i64, 1 => years, 1 => Just(i64::MIN), 1 => Just(i64::MAX)]

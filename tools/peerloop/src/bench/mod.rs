@@ -1,7 +1,7 @@
-//! `bench`: opens many peers, pings them by a schedule and reports latency histograms.
+//! `bench`: opens many peers, pings them on a schedule and reports latency histograms.
 //!
 //! The generator's loop and the built-in node's loop each have a thread of their own. The main thread handles
-//! signals, shows the progress and reports. If the run ends early, the results so far are written.
+//! signals, shows the progress and writes the results. If the run ends early, the results so far are written.
 
 mod ahead;
 mod min_peers;
@@ -103,8 +103,8 @@ fn drive(
 /// A function that formats the results for a file.
 type Form = fn(&Document) -> String;
 
-/// Writes all forms of the results. Files are written first, so that a closed terminal does not lose them; a file
-/// that cannot be written does not stop the others.
+/// Writes all forms of the results. Files are written first, so that a closed terminal cannot prevent that. A file
+/// that cannot be written does not prevent the other outputs.
 fn write(setup: &mut Setup, document: &Document) -> Result<(), Failure> {
     let is_stdout_taken = setup.stdout_is_taken();
     let mut outcomes = Vec::new();

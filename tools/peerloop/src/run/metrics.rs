@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 /// The path of the metrics.
 const PATH: &str = "/metrics";
 
-/// All clients receive the same snapshot for this time. Collectors request one every second or less often.
+/// For this long, all clients receive the same snapshot. Collectors request one every second or less often.
 const MIN_SNAPSHOT_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A bound listener and its address.
@@ -51,7 +51,7 @@ impl Metrics {
             let mut latencies = Latencies::default();
             let mut texts = Texts::default();
             let mut snapshot = || exposition(latencies.snapshot(&handle)?, network).ok();
-            // The server ends only if the system cannot poll; the node continues without metrics.
+            // The server ends only if polling its sockets fails; the node continues without metrics.
             let _ = http::serve(&self.listener, PATH, |format| texts.take(format, Instant::now(), &mut snapshot));
         };
         let thread = Builder::new().name("metrics".to_owned()).spawn(serve);
@@ -104,7 +104,7 @@ struct Latencies {
 }
 
 impl Latencies {
-    /// Returns the current snapshot; `None` when the loop accepts no more requests.
+    /// Returns the current snapshot; `None` if the loop refuses a request, or ends before it replies.
     fn snapshot(&mut self, handle: &Handle<()>) -> Option<Snapshot> {
         let stats = handle.stats().ok()?.wait().ok()?;
         let Self { connect, handshake, ping_rtt, spare } = self;
@@ -142,6 +142,6 @@ mod tests {
         assert_eq!(take(Format::Plain, just_before).as_deref(), Some(first));
         let second = "# TYPE peerloop_bans_total counter\npeerloop_bans_total 2\n";
         assert_eq!(take(Format::Plain, MIN_SNAPSHOT_INTERVAL).as_deref(), Some(second));
-        assert_eq!(take(Format::Plain, 2 * MIN_SNAPSHOT_INTERVAL), None, "a text was returned without a snapshot");
+        assert_eq!(take(Format::Plain, 2 * MIN_SNAPSHOT_INTERVAL), None, "a failed snapshot was returned");
     }
 }

@@ -85,7 +85,7 @@ fn end_at_once(has_book: bool) {
         arguments.extend(["--book", &book]);
     }
     let (mut node, _) = node(&["127.0.0.1:1"], &arguments);
-    // After the first signal the node waits for this peer, because the peer does not close its own end.
+    // After the first signal the node waits for this peer, because the peer does not close its side.
     let silent = TcpStream::connect(listening(&mut node)).expect("the node listens");
     node.wait_for_part("event=connection_established");
     node.signal("INT");

@@ -192,7 +192,7 @@ fn a_header_sent_byte_by_byte_has_twenty_seconds_from_its_first_byte() {
 }
 
 #[test]
-fn a_body_that_never_arrives_has_sixty_seconds() {
+fn a_body_that_stalls_has_sixty_seconds() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     peer.send(&header("addr", 100_000, &[0; 4]));

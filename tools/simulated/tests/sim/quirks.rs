@@ -1,4 +1,4 @@
-//! Odd peers, old and new, are treated like all others, whichever side dials and however the stream is split.
+//! Odd peers, old and new, are tolerated, whichever side dials and however the stream is split.
 
 use crate::keen::{PORT, address_of, crowd, node, run};
 use peerloop::sim::actor::{Journal, Odd, Profile, Quirk};

@@ -9,7 +9,7 @@ use peerloop_testkit::simulated::{Node, Player, config, secs};
 use std::cell::Cell;
 use std::io;
 
-/// An actor that only counts its turns and the calls of its `wait`.
+/// An actor that only counts its turns and the calls to its `wait`.
 struct Idler {
     net: SimNet,
     asked: Cell<u64>,

@@ -60,7 +60,7 @@ fn at_most_a_mebibyte_may_wait_and_the_handler_is_called_when_a_quarter_remains(
         let writable = room.streamer(0).writable;
         let mut block = vec![0; 10_000];
         while waiting(&mut room, peer) > BODY_REFILL_BYTES {
-            assert_eq!(room.streamer(0).writable, writable, "more than a quarter waits");
+            assert_eq!(room.streamer(0).writable, writable, "the handler was called while more than a quarter waits");
             raw.net.read(raw_link(), &mut block).unwrap();
             room.settle();
         }
@@ -164,7 +164,7 @@ fn extended(command: &[u8; 12], len_bytes: u64) -> Vec<u8> {
 }
 
 #[test]
-fn a_payload_of_four_gibibytes_is_sent_with_an_extended_header() {
+fn a_payload_of_at_least_four_gibibytes_is_sent_with_an_extended_header() {
     for (len_bytes, checksum) in [(FOUR_GIB, None), (FOUR_GIB, Some([1; 4])), (6 << 30, None), (i64::MAX as u64, None)]
     {
         let mut room = Room::new(Conditions::default());
