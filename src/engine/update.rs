@@ -34,7 +34,7 @@ impl Engine {
         Ok(changes)
     }
 
-    /// Reports the changes, and passes them to the manager. The reactor updates the listeners.
+    /// Reports the changes, and passes the new configuration to the manager. The reactor updates the listeners.
     fn config_updated(&mut self, changes: &[ConfigChange]) {
         for change in changes {
             log::info!("configuration: {change}");

@@ -1,4 +1,4 @@
-//! A view of the manager between two turns, in plain numbers. Reading it changes nothing.
+//! A snapshot of the manager between two turns. Building it never changes the manager.
 //!
 //! [`ManagerSummary`] has a constant cost. [`ManagerReport`] contains the rest. Building it iterates over the
 //! manager's tables.
@@ -41,7 +41,7 @@ pub struct ManagerReport {
     pub claims: Vec<(SocketAddr, LinkId)>,
     /// The number of addresses for which the dialler has a record.
     pub dial_records: usize,
-    /// Waiting addresses with the ends of their pauses, in the order in which they are due.
+    /// Waiting addresses and the moments at which their pauses end, earliest first.
     pub waiting: Vec<(Instant, SocketAddr)>,
     /// Whether the disk has all changes, as far as the manager knows.
     pub is_durable: bool,

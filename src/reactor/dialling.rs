@@ -1,7 +1,7 @@
-//! Step 4 of the turn, second half: outbound connections.
+//! Outbound connections.
 //!
-//! This module opens the sockets of due dials, a bounded number in each turn, and handles connects that have succeeded
-//! or failed. It never chooses an address; the peer manager, the handler and handles do.
+//! This module opens the sockets of due dials in step 4 of the turn, a bounded number in each turn, and handles the
+//! results of connects in step 2. It never chooses an address; the peer manager, the handler and handles do.
 
 use crate::bugs::budget;
 use crate::engine::Engine;
@@ -27,7 +27,7 @@ pub(super) fn dial<N: Net>(net: &mut N, engine: &mut Engine) {
     }
 }
 
-/// Queries a connect's result from the kernel, and reports it to the engine once it is known.
+/// Queries the kernel for a connect's result, and reports it to the engine once it is known.
 pub(super) fn finish_connect<N: Net, H: Handler>(id: LinkId, net: &mut N, engine: &mut Engine, handler: &mut H) {
     match net.connected(id) {
         Ok(None) => {}

@@ -169,7 +169,7 @@ pub struct Counters {
     pub listeners_bound: u64,
     /// Failed attempts to open a listener, and listeners that had to be closed.
     pub listen_failures: u64,
-    /// Names that were looked up with success.
+    /// Names that were looked up successfully.
     pub names_resolved: u64,
     /// Names that could not be looked up.
     pub resolve_failures: u64,
@@ -187,7 +187,7 @@ pub struct Counters {
     pub dialled: u64,
     /// Connections that failed and were dialled again at once.
     pub restarts: u64,
-    /// Bans that started, or got a different end.
+    /// Bans that started, or whose end was changed.
     pub bans: u64,
     /// Handshakes completed.
     pub handshakes: u64,

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 /// Maximum time that a test waits, far above any expected wait, so that the test fails instead of hanging.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The environment variable that makes this program the node of a test. Its value is the test's path.
+/// The environment variable that makes this program run as a test's node. Its value is the test's path.
 const VARIABLE: &str = "PEERLOOP_HARDSHIP_NODE";
 
 /// The test's handle to a child process.
@@ -57,8 +57,8 @@ impl Node {
         Self::spawn(itself(test), None)
     }
 
-    /// Starts a node whose system calls fail as strace's option `inject` says, such as
-    /// `accept4:error=EMFILE:when=1..3`. Returns `None` where strace does not work.
+    /// Starts a node whose system calls fail as specified by `inject`, an expression of strace such as
+    /// `accept4:error=EMFILE:when=1..3`. Returns `None` if strace does not work here.
     pub(crate) fn with_fault(test: &str, inject: &str) -> Option<Self> {
         become_node(test, |_| {});
         if !has_strace() {
@@ -75,7 +75,7 @@ impl Node {
     }
 
     /// Starts a node in a network namespace of its own, with only loopback and the local ports from `first` to `last`.
-    /// Returns `None` where no namespace can be made.
+    /// Returns `None` if no namespace can be made here.
     pub(crate) fn with_ports(test: &str, (first, last): (u16, u16), prepare: impl FnOnce(&mut Config)) -> Option<Self> {
         become_node(test, prepare);
         if !has_namespaces() {
@@ -99,7 +99,7 @@ impl Node {
         let address = SocketAddr::from(([0; 4], 0));
         // From here on, dropping `node` kills the process, so the next line may fail.
         let mut node = Self { child, input, output, address, strace_log };
-        node.address = node.answer("listening on ").parse().expect("the text is an address");
+        node.address = node.answer("listening on ").parse().expect("the node prints an address");
         node
     }
 
@@ -107,19 +107,19 @@ impl Node {
         self.child.id()
     }
 
-    /// Lets the node dial `address` `times` times.
+    /// Makes the node dial `address` `times` times.
     pub(crate) fn dial(&mut self, address: SocketAddr, times: usize) {
         self.ask(&format!("dial {address} {times}"));
         self.answer("dialled");
     }
 
-    /// Lets the node dial `address` `times` times from `source`.
+    /// Makes the node dial `address` `times` times from `source`.
     pub(crate) fn dial_from(&mut self, source: IpAddr, address: SocketAddr, times: usize) {
         self.ask(&format!("dial {address} {times} {source}"));
         self.answer("dialled");
     }
 
-    /// Lets the node queue this many inventories of 36,003 payload bytes for every ready peer.
+    /// Makes the node queue this many inventories of 36,003 payload bytes for every ready peer.
     pub(crate) fn say(&mut self, inventories: usize) {
         self.ask(&format!("say {inventories}"));
         self.answer("said");
@@ -132,7 +132,7 @@ impl Node {
         Account(pairs.map(|(name, count)| (name.to_owned(), count.parse().expect("the field is a number"))).collect())
     }
 
-    /// Requests accounts until one satisfies `done`, and returns it. Fails after [`PATIENCE`].
+    /// Requests the node's counters until they satisfy `done`, and returns them. Panics after [`PATIENCE`].
     pub(crate) fn until(&mut self, what: &str, done: impl Fn(&Account) -> bool) -> Account {
         let began = Instant::now();
         loop {
@@ -153,7 +153,7 @@ impl Node {
 
     /// Returns the CPU time that the process has used, in all its threads.
     pub(crate) fn cpu_time(&self) -> Duration {
-        // The kernel reports these times in hundredths of a second at any tick rate.
+        // The kernel reports these times in hundredths of a second, whatever its tick rate.
         const TICKS_PER_SEC: u64 = 100;
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.process())).expect("the process runs");
         let (_, behind_name) = stat.rsplit_once(')').expect("the name is in brackets");
@@ -281,7 +281,7 @@ fn serve(config: Config) {
     thread::spawn(move || {
         reactor.run().expect("the poller works");
     });
-    // The harness has not ended its own line yet, so the text begins with a newline.
+    // The harness has not ended its own line yet, so the output begins with a newline.
     println!("\nlistening on {address}");
     for line in io::stdin().lines() {
         let line = line.expect("requests are text");

@@ -1,4 +1,4 @@
-//! A process that is stopped for longer than the pong deadline: honest peers are still connected afterwards.
+//! A process that is stopped for longer than the pong timeout: honest peers are still connected afterwards.
 
 use crate::client::{Client, ping_all};
 use crate::node::{Node, PATIENCE};
@@ -70,7 +70,7 @@ fn fault_e06_stopping_the_process_closes_no_honest_peer() {
     ping_all(&mut late, 1);
     drop(late);
     let gone = 2 * SILENT as u64;
-    let account = node.until("the silent peers are closed", |account| account.of("closed") == gone);
+    let account = node.until("the silent and the late peers are closed", |account| account.of("closed") == gone);
     assert_eq!(account.of("end:pong_timeout"), SILENT as u64, "{account:?}");
     let began = Instant::now();
     while began.elapsed() < Duration::from_millis(1_500) {

@@ -21,7 +21,7 @@ fn matches_of_theirs(block: &TheirMerkleBlock) -> Option<Vec<MerkleMatch>> {
 }
 
 #[test]
-fn the_same_matches_make_the_same_tree() {
+fn both_build_the_same_tree_and_find_its_matches() {
     let leaves = vec((any_hash(), any::<bool>()), 1..70);
     compare_all("partial trees against bitcoin", 512, (any_header(), leaves), |(header, leaves)| {
         let txids: Vec<Hash256> = leaves.iter().map(|(txid, _)| *txid).collect();
@@ -55,7 +55,7 @@ fn both_find_the_same_matches_in_a_damaged_tree() {
     compare_all("damaged trees against bitcoin", 2_000, (any_merkle_block(), damage), |(block, damage)| {
         let mut bytes = Vec::new();
         block.as_ref().encode(&mut bytes);
-        // The damage is after the header, so that the root is unchanged.
+        // The damage is after the header, so that the header's root is unchanged.
         for (at, bit) in damage {
             let at = BlockHeader::LEN_BYTES + at.index(bytes.len() - BlockHeader::LEN_BYTES);
             bytes[at] ^= 1 << bit;

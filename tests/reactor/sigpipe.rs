@@ -1,4 +1,4 @@
-//! Writing to a closed connection is an error and never a signal, even in a process that the signal would kill.
+//! Writing to a closed connection causes an error and never a signal, even in a process that the signal would kill.
 
 use crate::probe::{BareSocket, Node, in_a_child, until};
 use bytes::Bytes;

@@ -1,5 +1,5 @@
-//! Subscriptions to messages. Subscribers receive messages in addition to the handler, and change nothing for
-//! the handler.
+//! Subscriptions to messages. Subscribers receive messages independently of the handler, and change nothing
+//! for the handler.
 
 use crate::probe::{BareSocket, Node, Seen, pattern, until};
 use bytes::Bytes;

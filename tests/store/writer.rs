@@ -49,7 +49,7 @@ fn a_fault_and_its_end_are_reported_once_each_and_nothing_is_lost() {
 }
 
 #[test]
-fn many_batches_are_written_in_parts_with_the_bans_first() {
+fn many_batches_are_written_in_parts_of_bounded_size() {
     let (store, is_broken, content) = Faulty::new();
     let mut writer = Writer::new(store);
     is_broken.store(true, Ordering::Relaxed);

@@ -53,7 +53,7 @@ fn every_cut_is_an_error() {
 }
 
 #[test]
-fn the_stop_is_not_part_of_the_locator() {
+fn the_stop_hash_does_not_count_as_a_locator_hash() {
     // The payload has two hashes. With a count of two, both belong to the locator, and the stop hash is missing.
     let payload = [&70_016_i32.to_le_bytes()[..], &[2], &[0xaa; 64]].concat();
     let truncated = Err(WireError::Truncated { command: CommandName::GETHEADERS });
@@ -63,7 +63,7 @@ fn the_stop_is_not_part_of_the_locator() {
 }
 
 #[test]
-fn bytes_after_the_stop_are_neither_kept_nor_sent() {
+fn bytes_after_the_stop_hash_are_neither_kept_nor_encoded() {
     let whole = known_payload("getblocks");
     let longer = [&whole[..], &[0xff; 32]].concat();
     let locator = LocatorRef::decode(CommandName::GETBLOCKS, &longer).unwrap();

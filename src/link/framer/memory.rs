@@ -112,8 +112,7 @@ impl FramerMemory {
             return true;
         }
         if payload_len <= MAX_POOLED_BUFFER_BYTES as u64 {
-            // Every pooled buffer has the same capacity, so a buffer never has to be enlarged for another kind of
-            // frame.
+            // Every small buffer gets the full capacity, so it need not be enlarged when it is reused.
             gathered.reserve_exact(MAX_POOLED_BUFFER_BYTES - gathered.len());
             return true;
         }
@@ -127,7 +126,7 @@ impl FramerMemory {
         if gathered.capacity() > MAX_POOLED_BUFFER_BYTES {
             gathered.reserve_exact(target as usize - gathered.len());
         } else {
-            // The bytes of a small buffer are copied, so that the buffer returns to the pool unchanged.
+            // A small buffer's bytes are copied, so that the buffer returns to the pool with its capacity unchanged.
             let mut large = self.large(target as usize);
             large.extend_from_slice(&gathered[..received as usize]);
             self.buffers.put(mem::replace(gathered, large));

@@ -16,11 +16,11 @@ pub(crate) enum Standing {
 
 /// A book from which addresses can be drawn.
 pub(crate) trait Candidates {
-    /// Returns whether there is no address of any standing to draw.
+    /// Returns whether no address of any standing can be drawn.
     fn is_empty(&self) -> bool;
 
     /// Draws addresses of `standing` at random, at most `tries` of them, until `accept` accepts one. Returns the
-    /// accepted address.
+    /// accepted address, or `None` if there is none.
     ///
     /// Banned addresses are never drawn. The cost of a draw does not depend on the number of addresses.
     fn pick(

@@ -1,6 +1,6 @@
 //! The violations of one run, in the order in which they were found.
 //!
-//! All violations are counted, but only the first ones are kept. A violation never ends the run.
+//! All violations are counted, but only the first 32 are kept. A violation never ends the run.
 
 use super::Violation;
 use crate::time::Instant;

@@ -34,7 +34,7 @@ pub(super) struct Ledger {
     pub(super) bounds: Bounds,
     /// The number of the last wait, counted from 1.
     pub(super) turn: u64,
-    /// The number of recorded calls on the network. It decides when a sweep is due.
+    /// The number of recorded calls on the network, by which sweeps are scheduled.
     pub(super) calls: u64,
     /// The number of calls that can fail, including failed ones, plus the number of readiness events received.
     pub(super) attempts: u64,
@@ -53,7 +53,7 @@ pub(super) struct Ledger {
     of_turn: OfTurn,
 }
 
-/// The records of this turn.
+/// The calls recorded in this turn.
 #[derive(Debug, Default)]
 struct OfTurn {
     accepts: Vec<usize>,
@@ -91,7 +91,7 @@ struct Socket {
     /// Whether `on_writable` was called after the kernel last accepted bytes.
     is_notified: bool,
     outgoing: Outgoing,
-    /// The marks of messages written whole but not yet reported.
+    /// The marks of messages that were written completely but not yet reported.
     marked: VecDeque<u64>,
 }
 
@@ -227,7 +227,7 @@ impl Ledger {
         let findings = &mut self.findings;
         findings.check(4, is_own, || format!("a read for {link:?}, which has no socket"));
         findings.check(11, is_first, || format!("{link:?} is read twice in a turn"));
-        findings.check(11, room_bytes <= READ_BLOCK_BYTES, || format!("{link:?} has room for {room_bytes} bytes"));
+        findings.check(11, room_bytes <= READ_BLOCK_BYTES, || format!("{link:?} is read into {room_bytes} bytes"));
     }
 
     /// Records a write: the kernel was offered `slices` and accepted `taken` bytes of them.
@@ -282,7 +282,7 @@ impl Ledger {
         (socket.is_open, socket.closed_in) = (false, turn);
         self.sockets -= usize::from(was_open);
         let findings = &mut self.findings;
-        findings.check(4, other.is_none(), || format!("{link:?} is closed, and with it the socket of {other:?}"));
+        findings.check(4, other.is_none(), || format!("{link:?} is closed, but the socket belongs to {other:?}"));
         findings.check(11, closes <= CLOSES_PER_TURN, || format!("{closes} links are closed in a turn"));
     }
 
@@ -532,7 +532,7 @@ impl Ledger {
     }
 }
 
-/// Returns an error's bit; 0 for a number that no error has.
+/// Returns the bit for an error number; 0 for a number outside the range 0 to 127.
 fn bit_of(errno: i32) -> u128 {
     u32::try_from(errno).ok().and_then(|errno| 1_u128.checked_shl(errno)).unwrap_or(0)
 }

@@ -285,7 +285,7 @@ pub fn block_hash(hash: Hash256) -> BlockHash {
     BlockHash::from_byte_array(hash.to_bytes())
 }
 
-/// Converts the hash of a node in a merkle tree.
+/// Converts the hash of a node in a Merkle tree.
 pub fn merkle_node(hash: Hash256) -> TxMerkleNode {
     TxMerkleNode::from_byte_array(hash.to_bytes())
 }

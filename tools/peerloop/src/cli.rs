@@ -56,7 +56,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Open many peers, ping them by a schedule, and report the latencies
+    /// Connect to many peers, ping them on a schedule, and report the latencies
     Bench(Box<BenchArgs>),
     /// Run a node that completes handshakes and answers pings
     #[command(visible_alias = "listen")]
@@ -81,7 +81,7 @@ pub(crate) enum Command {
 
 #[derive(Args, Debug)]
 pub(crate) struct BenchArgs {
-    /// Nodes to connect to, in turn: host, host:port, [ipv6]:port, a,b or @FILE with one on each line [default: a
+    /// Nodes to connect to, in turn: host, host:port, [ipv6]:port, a,b or @FILE with one per line [default: a
     /// built-in node]
     #[arg(value_name = "TARGET")]
     pub(crate) targets: Vec<String>,
@@ -94,10 +94,10 @@ pub(crate) struct BenchArgs {
     /// Number of peers to open; 1k is 1000 [default: 100; 1000 without a target]
     #[arg(short, long, value_name = "N", value_parser = parse_count)]
     pub(crate) connections: Option<usize>,
-    /// Minimum number of peers that must become ready and stay to the end: 950, 95%; 0 allows any number
+    /// Minimum number of peers that must become ready and stay until the end: 950, 95%; 0 allows any number
     #[arg(long, value_name = "N|P%", default_value = "100%", value_parser = parse_min_peers)]
     pub(crate) min_peers: MinPeers,
-    /// Time to measure
+    /// Duration of the measurement
     #[arg(short, long, value_name = "TIME", default_value = "10s", value_parser = parse_time_above_zero)]
     pub(crate) duration: Duration,
     /// Ping rate of all peers together: 500, 500/s, 10/ms [default: see --rate-per-peer]
@@ -109,7 +109,7 @@ pub(crate) struct BenchArgs {
     /// Connections to open per second [default: 100/s; 1000/s without a target]
     #[arg(long, value_name = "RATE", value_parser = parse_rate_above_zero)]
     pub(crate) connect_rate: Option<Rate>,
-    /// Time to ping before measuring
+    /// Duration of the warm-up, in which pings are sent but not measured
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_time)]
     pub(crate) warmup: Duration,
     /// Time to wait for the last pongs; later ones count as timed out
@@ -231,18 +231,18 @@ pub(crate) enum PeersCommand {
         /// One of the host's addresses
         ip: IpAddr,
     },
-    /// Print the setting that exempts a network from caps, rates and bans
+    /// Print the setting that exempts an IP range from caps, rate limits and bans
     Allow {
-        /// The network
+        /// The IP range
         #[arg(value_name = "IP[/PREFIX]", value_parser = parse_network)]
         network: (IpAddr, u8),
     },
-    /// Import peers and bans, one on each line as `export` writes them; all of them or none
+    /// Import peers and bans, one per line as `export` writes them; all of them or none
     Import {
         /// File to read; - is stdin
         file: PathBuf,
     },
-    /// Print all peers and bans as JSON, one on each line
+    /// Print all peers and bans as JSON, one per line
     Export,
 }
 
@@ -328,7 +328,7 @@ pub(crate) struct SimArgs {
     /// Number of threads that run seeds
     #[arg(long, value_name = "N", default_value = "1", value_parser = parse_count)]
     pub(crate) jobs: usize,
-    /// Time to shrink a violation's tape; 0s writes no tape
+    /// Maximum time to shrink a violation's tape; 0s writes no tape
     #[arg(long, value_name = "TIME", default_value = "1m", value_parser = parse_time)]
     pub(crate) minimise: Duration,
     /// File for the shrunk tape [default: sim-SEED.tape]
@@ -375,10 +375,10 @@ const NUMBERS: [&str; 7] = ["N", "N|P%", "TIME", "RATE", "LIST", "SIZE", "FACTOR
 
 /// Flags of other load generators, each with the advice for a user who types it here.
 const OTHERS_FLAGS: [(&str, &str); 4] = [
-    ("-n", "-c N sets the number of peers, -d TIME the time to measure; -r and -d determine the number of pings"),
-    ("-z", "-d TIME sets the time to measure"),
-    ("-t", "-c N sets the number of peers; the generator has one thread, and --timeout TIME is the time for a pong"),
-    ("-k", "connections are always kept; -c N sets the number of peers"),
+    ("-n", "-c N sets the number of peers, -d TIME the duration; -r and -d determine the number of pings"),
+    ("-z", "-d TIME sets the duration"),
+    ("-t", "-c N sets the number of peers; the generator has one thread, and --timeout TIME is the pong timeout"),
+    ("-k", "connections are always kept open; -c N sets the number of peers"),
 ];
 
 /// Reads the arguments of this process.
@@ -391,7 +391,7 @@ fn parse_from<T: Into<OsString> + Clone>(arguments: impl IntoIterator<Item = T>)
     Cli::from_arg_matches_mut(&mut matches)
 }
 
-/// Lets numbers begin with a hyphen. A negative number then reaches the value's parser, which refuses it with a
+/// Allows numbers to begin with a hyphen. A negative number then reaches the value's parser, which refuses it with a
 /// reason.
 fn reads_hyphens(command: clap::Command) -> clap::Command {
     let is_number = |arg: &clap::Arg| {

@@ -37,8 +37,8 @@ impl Notices {
         Self::listening_for(&not_ignored(&[SIGINT, SIGTERM, SIGHUP]))
     }
 
-    /// Listens for signals from now on, as [`Notices::new`] does, but for SIGHUP even if SIGHUP was ignored when the
-    /// program started. Only commands that continue after a SIGHUP use this function.
+    /// Does the same as [`Notices::new`], but listens for SIGHUP even if SIGHUP was ignored when the program started.
+    /// Only commands that continue after a SIGHUP use this function.
     pub(crate) fn with_hang_ups() -> Result<Self, Failure> {
         let mut signals = not_ignored(&[SIGINT, SIGTERM]);
         signals.push(SIGHUP);

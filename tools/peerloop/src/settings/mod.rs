@@ -76,7 +76,7 @@ struct Given {
     /// The setting's position in [`SETTINGS`].
     setting: usize,
     source: Source,
-    /// The value as one text; for a list, one text for each element.
+    /// The value as one string; for a list, one string for each element.
     texts: Vec<String>,
 }
 
@@ -106,8 +106,8 @@ impl Settings {
 }
 
 impl Effective {
-    /// Formats all settings as a file, each value with its source. Defaults that depend on the network are comments,
-    /// so that the file works for another network too.
+    /// Formats all settings as a file, each value with its source. Defaults that depend on the network are written as
+    /// comments, so that the file works for another network too.
     pub(crate) fn to_toml(&self) -> String {
         let mut node = self.node.clone();
         let mut text = "# Flags override variables, which override the file.\n".to_owned();
@@ -238,7 +238,7 @@ impl clap::Args for SettingFlags {
 impl clap::FromArgMatches for SettingFlags {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let texts = |setting: &Setting| {
-            // On the command line, an empty text is the only way to give an empty list.
+            // On the command line, an empty string is the only way to give an empty list.
             let is_meant = |text: &&String| !(setting.kind.is_list() && text.is_empty());
             Some(matches.get_many::<String>(setting.name)?.filter(is_meant).cloned().collect())
         };
@@ -308,8 +308,8 @@ fn of_variables(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Re
 ///
 /// For a service `NAME` at port 8333 they set `NAME_SERVICE_HOST`, `NAME_SERVICE_PORT`, `NAME_SERVICE_PORT_LABEL`,
 /// `NAME_PORT=tcp://10.0.0.1:8333`, `NAME_PORT_8333_TCP=tcp://..` and `NAME_PORT_8333_TCP_PROTO`, `_PORT` and
-/// `_ADDR`. A service `peerloop-default` thus sets the variable of the setting `default_port`. Only the variable's
-/// value shows that it belongs to a service.
+/// `_ADDR`. A service `peerloop-default` thus sets the variable of the setting `default_port`. Only its
+/// value shows that this variable belongs to a service.
 fn is_service_link(rest: &str, value: &str) -> bool {
     let is_part = |part: &str| rest == part || rest.ends_with(&format!("_{part}"));
     let is_url = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));

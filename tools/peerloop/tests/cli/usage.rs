@@ -49,7 +49,7 @@ fn every_mistake_is_reported_in_one_line() {
     refused(&["bench", "-r", "1e9"], 2, &["`1e9` is not a rate"]);
     refused(&["bench", "-r", "max"], 2, &["`max` is not a rate: raise the rate until"]);
     refused(&["bench", "-n", "5"], 2, &["unexpected argument '-n' found; -c N sets the number of peers, -d TIME"]);
-    refused(&["bench", "-z", "5s"], 2, &["unexpected argument '-z' found; -d TIME sets the time to measure; see"]);
+    refused(&["bench", "-z", "5s"], 2, &["unexpected argument '-z' found; -d TIME sets the duration; see"]);
     refused(&["bench", "--percentiles", "50,50.0"], 2, &["the percentile 50.0 is given twice"]);
     refused(&["bench", ":99999"], 2, &["`:99999` is not a target", "; ports are 1 to 65535"]);
     refused(&["probe", ":8333"], 2, &["`:8333` is not a target", "; the host is missing"]);

@@ -1,7 +1,7 @@
 //! The simulator's canaries: every planted bug shows its symptom, and no shrunken budget changes an outcome.
 //!
 //! Each bug has one small scenario with a symptom. The symptom must be absent without the bug and present with the
-//! bug. If a later change makes a bug harmless, no simulation can find the bug any more, and a test here fails first.
+//! bug. If a later change makes a bug harmless, no simulation can find the bug any more, and a test here fails.
 
 #![expect(clippy::unwrap_used, reason = "a failure in a helper fails its test")]
 

@@ -71,7 +71,7 @@ fn a_reset_during_the_cut_arrives_after_the_cut() {
 }
 
 #[test]
-fn a_write_to_a_closed_end_during_the_cut_is_answered_with_a_reset_after_the_cut() {
+fn a_write_to_a_closed_endpoint_during_the_cut_is_answered_with_a_reset_after_the_cut() {
     let (world, mut dialler, mut acceptor) = pair(Conditions::default());
     world.cut(ACCEPTOR);
     acceptor.close(raw_link());
@@ -104,7 +104,7 @@ fn a_dial_during_a_cut_is_undecided_until_the_cut_is_healed() {
     assert_eq!(events(&mut dialler), event(false, true, false));
     let _accepted = acceptor.accept(0).unwrap();
     world.advance(secs(100));
-    assert_eq!(events(&mut dialler), [], "the dial was established in time");
+    assert_eq!(events(&mut dialler), [], "the connection was established in time");
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn an_unanswered_dial_times_out_in_the_kernel() {
 }
 
 #[test]
-fn a_middlebox_resets_both_ends() {
+fn a_middlebox_resets_both_endpoints() {
     let (world, mut dialler, mut acceptor) = pair(Conditions::default());
     assert!(world.reset(ACCEPTOR, raw_link()));
     for net in [&mut dialler, &mut acceptor] {

@@ -125,7 +125,7 @@ fn req_e26_the_caps_do_not_apply_to_a_fixed_list() {
     assert_eq!(managed.slots_in_use(), 12);
 }
 
-/// Builds a managed world at its maximum of 60 peers, which has accepted one peer a second. Every third peer is from
+/// Builds a managed world that has accepted one peer a second up to its maximum of 60 peers. Every third peer is from
 /// the range 9.9.0.0/16, and each of the remaining peers is from a range of its own.
 fn full_managed(evict_inbound: bool) -> (ManagedWorld, Stranger) {
     let config = manager().with_target_peers(1).with_max_peers(60).with_evict_inbound(evict_inbound);
