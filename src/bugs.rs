@@ -1,4 +1,4 @@
-//! Bugs that can be planted in the loop, and budgets that can be shrunk, to show that a simulation finds errors.
+//! Bugs that tests plant in the loop to show that a simulation finds errors, and budgets that tests shrink.
 //!
 //! A planted [`Bug`] changes one decision of the shipped code. A simulation that passes with a planted bug is itself
 //! broken. A shrunk [`Budget`] only makes the loop pause and resume more often, so that the rare paths after an
@@ -66,7 +66,7 @@ pub enum Bug {
     PingPositionLost,
     /// Replies sent in one write are not followed by a call to `on_writable`.
     RepliesTellNobody,
-    /// If a handler requests an offer of free room while no room is free, the offer is never made.
+    /// If a handler requests a call to `on_pull` while a peer's queue has no room, the call is never made.
     PullForgotten,
     /// A cancelled timer of the handler fires nevertheless.
     CancelledTimerFires,
@@ -81,7 +81,7 @@ pub enum Budget {
     ReadBytes,
     /// Maximum bytes of replies collected for one write; further replies use the link's queue.
     ReplyBytes,
-    /// Maximum bytes of small frames that are copied together in the link's queue.
+    /// Maximum bytes of small frames that are copied into one segment of a link's queue.
     SegmentBytes,
     /// Maximum slices per vectored write.
     WriteSlices,
@@ -91,13 +91,13 @@ pub enum Budget {
     Events,
     /// Maximum requests per turn.
     Requests,
-    /// Maximum connections accepted per turn and listener.
+    /// Maximum connections accepted per listener and turn.
     Accepts,
     /// Maximum dials per turn.
     Dials,
     /// Maximum timers fired per turn.
     Expiries,
-    /// Maximum closing links advanced by one step per turn.
+    /// Maximum closing links processed per turn, each by one step.
     Closes,
     /// Maximum peers whose free room is offered per turn.
     Pulls,
@@ -228,7 +228,7 @@ mod planting {
     ///
     /// # Panics
     ///
-    /// If a size is 0: a loop without a budget would never progress.
+    /// If a size is 0, because a loop with such a budget would never progress.
     pub fn shrink(budgets: &[(Budget, usize)]) -> Shrunk {
         let before = MOST.with(|most| most.each_ref().map(Cell::get));
         for &(budget, size) in budgets {

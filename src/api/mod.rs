@@ -1,6 +1,6 @@
 //! The types that the loop shares with its users: events, messages, requests and replies.
 //!
-//! They are data for handlers and for other threads. None of them acts on a peer.
+//! Handlers and other threads use them. None of them acts on a peer.
 
 mod control;
 mod event;

@@ -13,7 +13,7 @@ pub enum IoStep {
     Connect,
     /// Binding a socket to the requested source address, before it connects.
     BindSource,
-    /// Registering the socket for readiness.
+    /// Registering the socket with the poller.
     Register,
     /// Receiving.
     Read,
@@ -129,7 +129,7 @@ impl fmt::Display for NetworkFailure {
             IoStep::Resolve => "resolving the name",
         };
         let remedy = match self.shortage() {
-            Some(Shortage::Descriptors) => "; raise the limit of open files (ulimit -n)",
+            Some(Shortage::Descriptors) => "; raise the limit on open files (ulimit -n)",
             Some(Shortage::Ports) => "; no local port is free: add source addresses",
             Some(Shortage::SourceAddress) => "; use an address of one of this machine's interfaces",
             Some(Shortage::Memory) => "; the kernel has no memory for more sockets",

@@ -46,7 +46,7 @@ impl Traffic {
     }
 }
 
-/// Sums up the bytes of handshake messages, including headers.
+/// Returns the total bytes of all handshake messages, including headers.
 fn introduction_bytes(counts: &MessageCounts) -> u64 {
     let bytes = |command| {
         let MessageCount { messages, payload_bytes } = counts.count(command);

@@ -65,7 +65,7 @@ impl Hash256 {
     }
 }
 
-/// Returns the digest of the first `len` bytes of `block`. `len` is at most 55, and the block's other bytes are zero.
+/// Returns the digest of the first `len` bytes of `block`. `len` must be at most 55, and the other bytes must be zero.
 #[inline]
 pub(super) fn digest_one_block(mut block: [u8; 64], len: usize) -> [u32; 8] {
     block[len] = 0x80;

@@ -1,4 +1,4 @@
-//! Connections and pings start at their planned times.
+//! The schedule of connections and pings, and the reports about it.
 
 use crate::stage::{RATE, Stage};
 use peerloop::load::{Doubt, Limit, Phase, Rate, Verdict};
@@ -42,7 +42,7 @@ fn late_dials_are_measured_from_their_planned_moments_and_make_the_report_untrus
 }
 
 #[test]
-fn pings_are_evenly_spaced_and_cycle_through_the_peers() {
+fn pings_are_evenly_spaced_and_each_is_answered() {
     let mut stage = Stage::with(|plan| plan.warmup = Duration::ZERO);
     stage.run_for(Duration::from_millis(450));
     assert_eq!(stage.progress().planned, 1, "the first ping is due at once");
@@ -67,7 +67,7 @@ fn three_peers_that_are_each_pinged_every_ten_seconds_get_three_pings_in_a_run_o
 }
 
 #[test]
-fn the_warm_up_is_not_counted_and_an_answered_run_needs_no_drain() {
+fn the_warm_up_is_not_counted_and_a_run_whose_pings_are_all_answered_needs_no_drain() {
     let mut stage = Stage::new();
     let began = stage.world.now();
     stage.run_for(Duration::from_secs(1));
@@ -77,7 +77,7 @@ fn the_warm_up_is_not_counted_and_an_answered_run_needs_no_drain() {
         stage.run_for(Duration::from_millis(10));
     }
     let took = stage.world.now().since(began);
-    assert!(took < Duration::from_millis(11_500), "{took:?}: ramp 0.45 s, warm-up 1 s, run 10 s");
+    assert!(took < Duration::from_millis(11_500), "{took:?} for a ramp of 0.45 s, a warm-up of 1 s and a run of 10 s");
     assert_eq!(stage.node.stats().counters.pings_answered, 1_100);
     let report = stage.finish();
     assert_eq!((report.work.planned, report.work.answered, report.verdict), (1_000, 1_000, Verdict::Trusted));

@@ -1,4 +1,4 @@
-//! Small messages allocate nothing once a loop's buffers and lists have grown to their final sizes.
+//! Small messages allocate nothing once a loop's buffers, lists and pools have grown to their final sizes.
 
 use crate::node::{Node, Pings, Request};
 use allocation_counter::measure;
@@ -113,7 +113,7 @@ fn known_frames() -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn no_message_allocates_on_its_way_to_the_handler() {
+fn no_known_message_allocates_on_its_way_to_the_handler() {
     let (mut node, mut socket) = ready();
     let frames = known_frames();
     let mut round = |node: &mut Node| {

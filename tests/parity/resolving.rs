@@ -9,7 +9,7 @@ fn names_resolve_in_the_same_way_on_every_kernel() {
         |stage| {
             let names = ["localhost", "localhost:7", "127.0.0.1", "127.0.0.1:7", "::1", "[::1]:7", "no\0name"];
             let ask = |name| match stage.dialler.resolve(name, 5) {
-                // The number of addresses of `localhost` differs between machines, but all of them are loopback.
+                // The number of addresses of `localhost` differs between machines, but all are loopback addresses.
                 Ok(addresses) if addresses.iter().all(|address| address.ip().is_loopback()) => {
                     Seen::Moved(addresses[0].port().into())
                 }

@@ -41,7 +41,7 @@ fn req_e30_two_programs_talk_through_their_channels() {
     let sent = one.handle.send_message(there, &Message::GetAddr).expect("the queue has room").wait();
     assert_eq!(sent, Ok(Ok(())));
     let Ok(Some(Received::Item(received))) = two.messages.recv_timeout(PATIENCE) else {
-        panic!("the message does not arrive")
+        panic!("the message did not arrive")
     };
     assert_eq!((received.peer, received.to_message()), (here, Ok(Message::GetAddr)));
     one.handle.stop().expect("the queue has room");

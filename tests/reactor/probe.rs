@@ -20,7 +20,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-/// A deadline beyond any test's duration, so that a test fails instead of hanging.
+/// A time limit longer than any test, so that a test fails instead of hanging.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A loopback address whose port the kernel chooses.
@@ -161,7 +161,7 @@ impl Node {
             match pending.try_take().expect("the loop has not ended") {
                 Some(reply) => return reply,
                 // If a turn has its maximum number of events, requests wait for a later turn.
-                None => assert!(began.elapsed() < PATIENCE, "the request is not carried out"),
+                None => assert!(began.elapsed() < PATIENCE, "the request was not carried out in time"),
             }
         }
     }

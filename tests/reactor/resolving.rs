@@ -1,4 +1,4 @@
-//! Look-ups of names by the operating system, which never block the loop.
+//! Name look-ups by the operating system, which never block the loop.
 
 use crate::probe::{PATIENCE, Probe, regtest};
 use peerloop::MioNet;
@@ -93,7 +93,7 @@ fn reactor_asking(questions: u32, net: MioNet) -> Reactor<Curious, Probe> {
 
 #[test]
 fn answers_wake_the_loop_and_are_all_processed() {
-    // This is more answers than one turn processes.
+    // One turn processes fewer answers than this.
     const QUESTIONS: u32 = 40;
     let answer = |_: &str, port| match port {
         1 => Ok(vec![SocketAddr::from(([192, 0, 2, 1], port))]),

@@ -1,4 +1,4 @@
-//! Random runs, compared with the list of all items ever pushed.
+//! Random runs, compared with a model that stores all items ever pushed.
 //!
 //! When a listener receives `Lagged`, the items queued at that moment can no longer be lost. Of the later items, the
 //! listener receives the longest tail that fits the bounds. The items between the queued items and this tail are

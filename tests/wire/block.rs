@@ -35,7 +35,7 @@ fn iterating_a_truncated_block_reports_the_truncation() {
     let payload = known_payload("block");
     assert_every_cut_fails(&payload, |payload| BlockRef::decode(payload)?.validate());
     for len in 0..81 + TxRef::MIN_BYTES {
-        assert_eq!(BlockRef::decode(&payload[..len]), Err(TRUNCATED), "the count exceeds the payload");
+        assert_eq!(BlockRef::decode(&payload[..len]), Err(TRUNCATED), "the payload is too short for one transaction");
     }
     for len in 81 + TxRef::MIN_BYTES..payload.len() {
         let block = BlockRef::decode(&payload[..len]).unwrap();
@@ -139,7 +139,10 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_decode_or_are_refused(block in any_block(), (at, byte) in any::<(proptest::sample::Index, u8)>()) {
+    fn a_block_with_one_changed_byte_is_decoded_or_refused(
+        block in any_block(),
+        (at, byte) in any::<(proptest::sample::Index, u8)>(),
+    ) {
         let mut payload = encoded(|out| block.as_ref().encode(out));
         let at = at.index(payload.len());
         payload[at] = byte;

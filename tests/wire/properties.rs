@@ -1,4 +1,4 @@
-//! Properties of any message and of any bytes.
+//! Properties of decoding and encoding, checked with random messages and random bytes.
 
 use peerloop::protocol::CommandName;
 use peerloop::time::UnixTime;

@@ -1,5 +1,5 @@
-//! Tests of gossip: the accepted addresses, the reach of a flood, and the replies. A random history is compared with a
-//! naive model.
+//! Tests of gossip: the accepted addresses, the limits on a flood, and the replies. A random history is compared with
+//! a naive model.
 
 use super::*;
 use crate::address::NetGroup;
@@ -66,7 +66,7 @@ impl Stage {
         answer.map(|addresses| addresses.as_ref().iter().collect())
     }
 
-    /// Adds a peer to the book as if it had been dialled.
+    /// Adds a peer to the book directly, not through gossip.
     fn put(&mut self, address: SocketAddr, status: PeerStatus, services: u64) {
         let mut peer = KnownPeer::new(address, UNIX);
         peer.services = services;
@@ -111,7 +111,7 @@ fn rivals(stage: &Stage, source: IpAddr) -> (SocketAddr, SocketAddr) {
 fn threat_p12_a_million_addresses_sent_by_the_peers_of_one_range_fill_at_most_a_64th_of_the_book() {
     let mut stage = Stage::new();
     for message in 0..1_000 {
-        // Each message is from another peer in the range, and all these peers were dialled.
+        // Each message is from a different peer in the range, and all these peers were dialled.
         let sender = stage.dialled_and_asked([8, 8, (message % 256) as u8, (message / 256) as u8]);
         stage.receive(sender, (0..1_000).map(|number| routable(message * 1_000 + number)));
         stage.manager.gossip.link_removed(sender.id);
@@ -156,7 +156,7 @@ fn threat_p12_a_peer_adds_a_thousand_addresses_and_one_more_every_ten_seconds() 
     stage.now = stage.now.plus(ADDRESS_TOKEN_INTERVAL * 1_000_000);
     stage.receive(sender, []);
     stage.receive(sender, [routable(3_000)]);
-    assert_eq!(taken(&stage), 1, "the peer may add more than a thousand addresses after a pause");
+    assert_eq!(taken(&stage), 1, "after a pause the peer was allowed more than a thousand addresses");
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn threat_p12_a_peer_that_was_not_asked_may_only_add_its_own_host() {
     let others = ["9.9.9.9:8333", "8.8.8.9:8333", "[2a00::1]:8333"].map(at);
     assert_eq!(stage.receive(sender, others), 0);
     let own = ["9.9.9.9:8333", "8.8.8.8:8333", "8.8.8.8:8334"].map(at);
-    assert_eq!(stage.receive(sender, own), 1, "the peer may add one address in ten seconds");
+    assert_eq!(stage.receive(sender, own), 1, "the peer must add exactly its one allowed address");
     assert!(stage.knows(own[1]));
     stage.now = stage.now.plus(ADDRESS_TOKEN_INTERVAL);
     stage.receive(sender, own);
@@ -195,7 +195,7 @@ fn threat_p12_a_peer_that_was_not_asked_may_only_add_its_own_host() {
 }
 
 #[test]
-fn threat_p12_an_impossible_peer_address_is_not_stored() {
+fn threat_p12_an_unusable_peer_address_is_not_stored() {
     let mut stage = Stage::new();
     stage.manager.listens_on(at("8.8.4.4:8333"));
     stage.manager.ban(at("8.8.5.5:1").ip(), BanReason::Manual, None, Moment { now: stage.now, unix: UNIX }).unwrap();
@@ -231,7 +231,7 @@ fn threat_p12_an_impossible_peer_address_is_not_stored() {
 }
 
 #[test]
-fn peers_of_a_test_network_may_have_addresses_that_cannot_be_routed() {
+fn peers_of_a_test_network_may_have_private_or_loopback_addresses() {
     let mut stage = Stage::with(Network::Regtest, DialMode::Normal);
     let sender = stage.dialled_and_asked([10, 0, 0, 1]);
     assert_eq!(stage.receive(sender, ["10.0.0.2:18444", "127.0.0.1:18444", "9.9.9.9:1"].map(at)), 3);
@@ -339,7 +339,7 @@ fn threat_p27_only_addresses_worth_a_dial_are_sent_and_never_the_requesters_own(
 }
 
 #[test]
-fn threat_p27_a_group_that_asks_repeatedly_gets_one_reply_a_day() {
+fn threat_p27_all_peers_of_a_group_get_the_same_reply_for_a_day() {
     let mut stage = Stage::new();
     (0..1_000).for_each(|number| stage.put(routable(number), PeerStatus::Unknown, NETWORK));
     let sent = |stage: &mut Stage, from| {
@@ -395,7 +395,7 @@ fn with_a_fixed_list_addresses_are_neither_requested_accepted_nor_sent() {
     assert_eq!(stage.receive(sender, [at("8.8.8.8:8333"), routable(2)]), 0);
     assert_eq!(stage.answer(sender), None);
     assert!(!stage.manager.wants(CommandName::ADDR, 31) && !stage.manager.wants(CommandName::GETADDR, 0));
-    assert!(stage.manager.gossip.states.is_empty(), "gossip was stored");
+    assert!(stage.manager.gossip.states.is_empty(), "gossip state was stored");
 }
 
 #[test]
@@ -411,7 +411,7 @@ fn only_short_gossip_messages_are_read_if_the_handler_declines_them() {
 }
 
 #[test]
-fn a_peers_gossip_is_removed_with_its_connection() {
+fn a_peers_gossip_state_is_removed_with_its_connection() {
     let mut stage = Stage::new();
     for _ in 0..100 {
         let (sender, asker) = (stage.dialled_and_asked([8, 8, 8, 8]), stage.sender([9, 9, 9, 9]));
@@ -455,7 +455,7 @@ struct Bucket {
     is_asked: bool,
 }
 
-/// Returns one of 2,000 addresses in two ranges, which include the sending peers.
+/// Returns one of 2,000 addresses in two ranges. Some of them are the sending peers' own addresses.
 fn of_two_ranges(number: u16) -> SocketAddr {
     let [high, low] = number.to_be_bytes();
     SocketAddr::from(([20, 20 + (number % 2) as u8, high, low], 8_333))
@@ -469,7 +469,7 @@ proptest! {
         let mut stage = Stage::new();
         let mut senders: BTreeMap<u8, GossipPeer> = BTreeMap::new();
         let mut buckets: BTreeMap<u8, Bucket> = BTreeMap::new();
-        // The range of the peer that added each address in the book.
+        // For each address in the book, the range of the peer that added it.
         let mut sources: BTreeMap<SocketAddr, NetGroup> = BTreeMap::new();
         let mut valid: BTreeSet<SocketAddr> = BTreeSet::new();
         for step in steps {

@@ -14,16 +14,17 @@ pub struct KnownPeer {
     address: SocketAddr,
     /// The peer's status.
     pub status: PeerStatus,
-    /// The time since which the peer has this status. For an unknown peer from gossip, two hours before the time at
-    /// which the peer was last seen according to the sender. No decision depends on this field.
+    /// The time since which the peer has had this status. For an unknown peer from gossip, the sender's claimed
+    /// last-seen time minus two hours; an impossible claim counts as five days ago. No decision depends on this field.
     pub status_since: UnixTime,
-    /// The time of the last completed handshake with the peer, if any. No decision depends on this field.
+    /// The time of the last completed handshake of a dial of the peer, if any. No decision depends on this field.
     pub last_connected: Option<UnixTime>,
     /// The services last claimed for the peer, by itself or by others.
     pub services: u64,
     /// The user agent of the peer's last `version`; empty if there was none.
     pub user_agent: UserAgent,
-    /// The number of failed dials since the last successful one.
+    /// The number of failures since the last successful dial: failed dials, and lost connections that were not
+    /// restarted.
     pub failures: u32,
 }
 
@@ -75,7 +76,7 @@ impl PeerStatus {
     /// The number of kinds of status. All banned statuses are one kind.
     pub(super) const KINDS: usize = 4;
 
-    /// Returns the kind of status as an index. A higher index is more valuable.
+    /// Returns the kind of status as an index. A peer whose status has a higher index is more valuable.
     pub(super) const fn index(self) -> usize {
         match self {
             Self::Inaccessible => 0,

@@ -1,8 +1,8 @@
-//! The file of the book as the operating system sees it: locked, examined, and set aside if it is damaged.
+//! The book's file: it is locked, examined, and set aside if it cannot be used.
 //!
-//! A damaged book is renamed to `<name>.set-aside-1`, `-2` and so on. It is never deleted, written or moved over
-//! another file, so that it may still be repaired. A file that never was a book is not touched. Only a file's kind,
-//! length and first bytes are examined here; the database checks the rest.
+//! A book that is damaged, empty or from a later version is renamed to `<name>.set-aside-1`, `-2` and so on. It is
+//! never deleted, written or moved over another file, so that it may still be repaired. A file that never was a book
+//! is not touched. Only a file's kind, length and first bytes are examined here; the database checks the rest.
 
 use super::{FileStep, StoreError};
 use crate::limits::{MAX_BOOK_FILE_BYTES, MAX_BOOK_SET_ASIDE};
@@ -15,11 +15,11 @@ use std::path::{Path, PathBuf};
 /// The first bytes of every file of the database (redb 4.6, page_store/header.rs MAGICNUMBER).
 const MAGIC: [u8; 9] = [b'r', b'e', b'd', b'b', 0x1a, 0x0a, 0xa9, 0x0d, 0x0a];
 
-/// An earlier file that could not be used.
+/// A file that could not be used as a book and was renamed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SetAside {
-    /// The reason.
+    /// The reason why the file could not be used.
     pub why: Unfit,
     /// The file's new path.
     pub path: PathBuf,
@@ -36,7 +36,7 @@ pub enum Unfit {
         /// Its length in bytes.
         len_bytes: u64,
     },
-    /// The file is of another kind: it belongs to another program, or is not a database.
+    /// The file belongs to another program, or is not a database.
     Foreign,
     /// The file is incomplete or damaged.
     Damaged {
@@ -50,7 +50,7 @@ pub enum Unfit {
     },
 }
 
-/// The lock that is held while a book is in use. It locks a separate file, which stays when the book is renamed.
+/// The lock that is held while a book is in use. It locks a separate file, which is not renamed with the book.
 #[derive(Debug)]
 pub(super) struct BookLock {
     file: File,
@@ -67,7 +67,7 @@ impl Unfit {
 }
 
 impl BookLock {
-    /// Locks the book for this process alone.
+    /// Locks the book exclusively.
     pub(super) fn take(book: &Path) -> Result<Self, StoreError> {
         let path = beside(book, ".lock");
         let failed = |error: &io::Error| StoreError::file(FileStep::Lock, &path, error);
@@ -80,8 +80,8 @@ impl BookLock {
         }
     }
 
-    /// Locks the book against writers. Creates no file: without a lock file no writer has the book. Returns `None` if
-    /// the lock file cannot be opened or locked: the database's own locks must then suffice.
+    /// Locks the book against writers. Creates no file: without a lock file no writer has opened the book. Returns
+    /// `None` if the lock file cannot be opened or locked: the database's own locks must then suffice.
     pub(super) fn share(book: &Path) -> Result<Option<Self>, StoreError> {
         let Ok(file) = File::open(beside(book, ".lock")) else { return Ok(None) };
         match file.try_lock_shared() {
@@ -100,7 +100,7 @@ impl Drop for BookLock {
     }
 }
 
-/// Follows `path` if it is a symbolic link, so that all files are next to the book itself.
+/// Resolves `path` if it is a symbolic link, so that all files are created next to the book itself.
 pub(super) fn follow(path: PathBuf) -> Result<PathBuf, StoreError> {
     match path.is_symlink() {
         true => fs::canonicalize(&path).map_err(|error| StoreError::file(FileStep::Open, &path, &error)),
@@ -108,8 +108,8 @@ pub(super) fn follow(path: PathBuf) -> Result<PathBuf, StoreError> {
     }
 }
 
-/// Examines the file's kind, length and first bytes. Returns `None` if there is no file, and the reason if the file
-/// cannot be a book.
+/// Examines the file's kind, length and first bytes. Returns `None` if there is no file, and an [`Unfit`] if the file
+/// cannot be used as a book. Fails if `path` is not a regular file.
 pub(super) fn look(path: &Path) -> Result<Option<Result<(), Unfit>>, StoreError> {
     let failed = |error: io::Error| StoreError::file(FileStep::Open, path, &error);
     let metadata = match fs::metadata(path) {
@@ -141,7 +141,7 @@ pub(super) fn look(path: &Path) -> Result<Option<Result<(), Unfit>>, StoreError>
     }))
 }
 
-/// Renames the file to the first free name.
+/// Renames the file to the first free name of the [`MAX_BOOK_SET_ASIDE`] names, and fails if none is free.
 pub(super) fn set_aside(path: &Path, why: Unfit) -> Result<SetAside, StoreError> {
     let failed = |error: io::Error| StoreError::file(FileStep::SetAside, path, &error);
     for number in 1..=MAX_BOOK_SET_ASIDE {
@@ -156,7 +156,7 @@ pub(super) fn set_aside(path: &Path, why: Unfit) -> Result<SetAside, StoreError>
 
 /// Makes a rename in the folder of `path` survive a power failure.
 pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
-    // On systems other than Unix a folder cannot be opened, and a rename is durable by itself.
+    // On systems other than Unix a folder cannot be opened as a file, and a rename is durable by itself.
     if cfg!(unix) {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
         File::open(folder)?.sync_all()?;
@@ -189,7 +189,7 @@ mod tests {
     use peerloop_testkit::Folder;
 
     #[test]
-    fn a_lock_is_released_although_a_forked_child_still_has_its_file() {
+    fn a_lock_is_released_although_a_forked_child_still_has_its_file_open() {
         let folder = Folder::new(std::env::temp_dir());
         let book = folder.path().join("peers.redb");
         drop(BookLock::take(&book).expect("the lock is free"));

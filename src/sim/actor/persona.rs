@@ -1,4 +1,4 @@
-//! Personas, which play one side of a connection, and the reactions that the loop must show to them.
+//! Personas, each of which plays one side of a connection, and the loop's required reactions to them.
 
 use super::line::Line;
 use crate::error::CloseReason;

@@ -27,16 +27,16 @@ pub(super) struct TurnSight<'a> {
     pub(super) reported_ready: u64,
     /// The number of peers reported closed to the handler since the loop began.
     pub(super) reported_closed: u64,
-    /// The number of turns for which the same link has been the next to be read, without being read.
+    /// The number of consecutive turns in which the same link was next to be read but was not read.
     pub(super) next_unread_turns: u64,
     /// Hosts whose ban was announced in the turn and is not on the disk.
     pub(super) undurable: &'a [Host],
-    /// Links with a ping whose last byte the kernel accepted in the turn, but which the loop considers sent at an
-    /// earlier moment (`Some`) or not yet sent (`None`).
+    /// Links with a ping that the kernel accepted in the turn, but that the loop considers sent at an earlier moment
+    /// (`Some`) or not yet sent (`None`).
     pub(super) misdated_pings: &'a [(LinkId, Option<Instant>)],
-    /// Ready links whose last queued byte the kernel accepted in the turn without a call of `on_writable`.
+    /// Ready links whose last queued byte the kernel accepted in the turn without a call to `on_writable`.
     pub(super) missing_writable: &'a [LinkId],
-    /// Links with a marked message that the kernel accepted in the turn without a report.
+    /// Links with a marked message that the kernel accepted in the turn, but that was not reported as written.
     pub(super) missing_written: &'a [LinkId],
     /// The number of addresses that peers may have added since the loop began; `None` if it is unknown.
     pub(super) granted: Option<u64>,
@@ -49,7 +49,7 @@ pub(super) struct SweepSight<'a> {
     pub(super) ledger: &'a Ledger,
     /// The loop's host as the virtual kernel sees it.
     pub(super) host: &'a HostView,
-    /// The number of open sockets that the host's network counts.
+    /// The number of links with a socket, as counted by the host's network.
     pub(super) open_sockets: usize,
     /// The loop's time before the last turn began. The last turn could handle any deadline up to this moment.
     pub(super) settled: Instant,

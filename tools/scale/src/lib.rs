@@ -1,5 +1,4 @@
-//! The life of a loop with many peers: they connect, they are pinged twice, some are replaced by others, and the loop
-//! stops.
+//! A loop's run with many peers: they connect, they are pinged twice, some are replaced by others, and the loop stops.
 //!
 //! Half of the peers dial the loop and the loop dials the other half. The numbers of connects and pings per
 //! millisecond do not depend on the number of peers, so a turn of a large loop has as much work as a turn of a small
@@ -51,7 +50,7 @@ pub struct Phase {
     pub accounted_bytes: u64,
 }
 
-/// Runs a whole life with `peers` peers, an even number up to 1,800,000, and returns its phases.
+/// Runs a loop with `peers` peers, an even number up to 1,800,000, from start to stop, and returns the run's phases.
 ///
 /// # Panics
 ///
@@ -75,7 +74,7 @@ pub fn live(peers: u64) -> Vec<Phase> {
     phases
 }
 
-/// The moments at which a life's first three phases end.
+/// The moments at which a run's first three phases end.
 #[derive(Clone, Copy, Debug)]
 struct Times {
     connected: Instant,
@@ -153,7 +152,7 @@ impl Stage {
         (0..half).filter(|index| self.times.closes_at(*index, half).is_some()).count() as u64
     }
 
-    /// Makes as many new peers dial as inbound peers close.
+    /// Makes as many new peers dial as inbound peers close their connections.
     fn dial_replacements(&mut self) {
         let count = self.replaced_peers();
         let every = (SECOND * CHURN_SECONDS).div_f64(count as f64);

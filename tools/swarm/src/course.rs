@@ -1,5 +1,5 @@
-//! Drives a world: runs its actors until a moment, or until the world exceeds its limit, and stores the violations
-//! found.
+//! Drives a world: runs its actors until a given moment, or until [`Patience`] ends the run, and stores the
+//! violations found.
 
 use super::patience::Patience;
 use peerloop::sim::World;

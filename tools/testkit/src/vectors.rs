@@ -1,7 +1,7 @@
-//! Protocol frames as hexadecimal text. Computed frames are of the main network and have time 1700000000, nonce bytes
-//! 01 to 08, height 800000, user agent `/example:0.1/`, services 0x21 and association id 10 to 1f. Recorded frames
-//! are those that an SV Node 1.0.13 sent on a regtest network. [`NODE_PING_ANSWER`] is our reply there. Each frame's
-//! first line is its basic header.
+//! Protocol frames as hexadecimal text. Computed frames are of the main network. Where they have such fields, the
+//! values are time 1700000000, nonce bytes 01 to 08, height 800000, user agent `/example:0.1/`, services 0x21 and
+//! association id 10 to 1f. Recorded frames are those that an SV Node 1.0.13 sent on a regtest network.
+//! [`NODE_PING_ANSWER`] is our reply there. Each frame's first line is its basic header.
 
 use crate::bytes::hex;
 use peerloop::protocol::CommandName;
@@ -100,7 +100,7 @@ const NAMED: [(&str, &str); 7] = [
     ("reject", REJECT_TX),
 ];
 
-/// Computed frames of other commands, each after its command.
+/// Pairs of a command and a computed frame, for commands without a frame above.
 pub const COMPUTED: [(&str, &str); 27] = [
     ("sendhdrsen", "e3e1f3e873656e6468647273656e0000000000005df6e0e2"),
     ("getaddr", "e3e1f3e8676574616464720000000000000000005df6e0e2"),
@@ -250,7 +250,7 @@ pub const COMPUTED: [(&str, &str); 27] = [
     ),
 ];
 
-/// Recorded frames, each after its command.
+/// Pairs of a command and a recorded frame.
 pub const RECORDED: [(&str, &str); 14] = [
     (
         "authch",

@@ -5,7 +5,7 @@ use super::attack::{Attack, Manners, Next, Scene, millis, secs};
 use crate::limits::{CLOSE_GRACE, HANDSHAKE_TIMEOUT, PING_INTERVAL, PONG_TIMEOUT};
 use std::time::Duration;
 
-/// Offsets of a version's fields.
+/// Offsets of fields in a `version`'s payload.
 const PROTOCOL_VERSION: usize = 0;
 const SERVICES: usize = 4;
 const TIME: usize = 12;
@@ -54,11 +54,11 @@ pub const ATTACKS: &[Attack] = &[
     Attack::new("P23", "a reset inside a frame", late_reset).closed_by(LEFT, Duration::ZERO),
     Attack::new("P23", "a close at once", finish).at_once().closed_by(LEFT, Duration::ZERO),
     Attack::new("P23", "a reject and a close", reject_and_leave).closed_by(&["rejected_by_peer"], Duration::ZERO),
-    Attack::new("P30", "an unprintable name", unprintable).at_once(),
+    Attack::new("P30", "an unprintable user agent", unprintable).at_once(),
     Attack::new("P36", "absurd claims", absurd_claims).at_once(),
 ];
 
-/// The close reasons for a peer that closed or reset the connection.
+/// The labels of the close reasons that apply when the peer closed or reset the connection.
 const LEFT: &[&str] = &["reset", "closed_by_peer", "broken_pipe", "aborted"];
 
 fn rest(_scene: &mut Scene<'_, '_>) -> Next {

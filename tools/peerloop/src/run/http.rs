@@ -1,7 +1,7 @@
-//! A small HTTP server for one text at one path: `GET` and `HEAD`, one request per connection.
+//! A small HTTP server for one document at one path: `GET` and `HEAD`, one request per connection.
 //!
 //! One thread serves all connections at once, so that a slow or silent client delays no other. At most
-//! [`MAX_CONNECTIONS`] are open: a new one closes the oldest. A connection has [`MAX_REQUEST`] to send its request
+//! [`MAX_CONNECTIONS`] are open: a new one replaces the oldest. A connection has [`MAX_REQUEST`] to send its request
 //! and the same time to read the reply. Its request head has at most [`MAX_HEAD_BYTES`].
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -23,7 +23,7 @@ const MAX_REQUEST: Duration = Duration::from_secs(2);
 /// The pause when no connection can be accepted, for example for lack of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The format of the text.
+/// The document's format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     /// The text format of Prometheus, version 0.0.4.
@@ -41,8 +41,8 @@ impl Format {
     }
 }
 
-/// Serves the result of `text` at `path`, for as long as the process lives. If `text` returns `None`, the reply is
-/// 503.
+/// Serves the result of `text` at `path`, and returns only if the listener or the poll fails. If `text` returns `None`,
+/// the reply is 503.
 pub(super) fn serve(
     listener: &TcpListener,
     path: &str,
@@ -175,7 +175,7 @@ fn read(socket: &mut TcpStream, head: &mut Vec<u8>) -> io::Result<Progress> {
     while head.len() < MAX_HEAD_BYTES && !is_whole(head) {
         let room = part.len().min(MAX_HEAD_BYTES - head.len());
         match socket.read(&mut part[..room]) {
-            // A client that connects and sends nothing gets no reply.
+            // A client that closes its side before it sends anything gets no reply.
             Ok(0) if head.is_empty() => return Err(ErrorKind::UnexpectedEof.into()),
             Ok(0) => break,
             Ok(len) => head.extend_from_slice(&part[..len]),

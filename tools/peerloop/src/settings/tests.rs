@@ -28,7 +28,7 @@ fn loaded(typed: &[&str], variables: &[(&str, &str)], text: &str) -> Effective {
     load(typed, variables, text).unwrap_or_else(|failure| panic!("{}", failure.message))
 }
 
-/// Returns the one-line error of a settings file with this text.
+/// Returns the one-line error for a settings file with this content.
 #[track_caller]
 fn refused(text: &str) -> String {
     refusal(load(&[], &[], text))
@@ -359,7 +359,7 @@ fn the_network_of_other_commands_is_the_flag_or_else_the_variable() {
 }
 
 #[test]
-fn a_peer_at_a_port_other_than_mainnets_requires_an_explicit_network() {
+fn a_peer_or_seed_at_a_port_other_than_8333_requires_a_network_or_a_magic() {
     let check = |typed: &[&str], variables: &[(&str, &str)], text: &str| {
         loaded(typed, variables, text).check_network().map_err(|failure| failure.message)
     };

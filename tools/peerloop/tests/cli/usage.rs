@@ -135,7 +135,7 @@ fn an_impossible_run_is_refused_with_the_arithmetic() {
 }
 
 #[test]
-fn a_file_that_cannot_be_written_is_found_before_the_run() {
+fn a_file_that_cannot_be_written_is_detected_before_the_run() {
     for flag in ["--json", "--hgrm"] {
         refused(&["bench", flag, "/no/such/folder/result"], 1, &["/no/such/folder/result"]);
         refused(&["bench", flag, "/"], 1, &["opening /"]);

@@ -122,7 +122,7 @@ fn complaints_about(says: &[Vec<u8>]) -> Vec<Wrong> {
 }
 
 #[test]
-fn an_honest_peer_complains_about_every_fault() {
+fn an_honest_peer_complains_about_every_kind_of_wrong_message() {
     let version = frame("version", &hex(&"00".repeat(46)));
     let (verack, protoconf) = (frame("verack", &[]), frame("protoconf", &hex("0100001000")));
     let (ping, pong) = (frame("ping", &[1; 8]), frame("pong", &[1; 8]));

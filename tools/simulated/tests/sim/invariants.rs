@@ -1,5 +1,5 @@
-//! A loop's invariants, checked from outside: a handler's faults are detected, and the loop's account of its memory
-//! matches the allocator's.
+//! A loop's invariants, checked from outside: a handler's faults are detected, and the memory that the loop reports
+//! matches what it has allocated.
 
 use allocation_counter::{measure, opt_out};
 use bytes::Bytes;
@@ -103,7 +103,7 @@ fn no_poller_and_no_failed_call_breaks_an_invariant() {
         let actors: &mut [&mut dyn Actor] = &mut [&mut acceptor.reactor, &mut dialler.reactor];
         Driver::new(&world).run_until(Instant::ZERO.plus(secs(60)), actors).unwrap();
         pongs += dialler.seen().pongs.len();
-        assert!(dialler.seen().closed.len() > 10, "failed calls close connections");
+        assert!(dialler.seen().closed.len() > 10, "failed calls closed too few connections");
     }
     assert!(pongs > 500, "{pongs}");
 }
@@ -141,8 +141,8 @@ impl Count {
         }
     }
 
-    /// Asserts that the loop's own account of its memory differs from the allocated bytes by at most 1 %. `before`
-    /// contains the accounted and the allocated bytes at the start.
+    /// Asserts that the memory that the loop reports differs from the allocated bytes by at most 1 %. `before` contains
+    /// the reported and the allocated bytes at the start.
     fn compare(&self, before: (u64, i64), what: &str) {
         let accounted = self.node.inspect().accounted_bytes as i64 - before.0 as i64;
         let allocated = self.live_bytes - before.1;
@@ -152,7 +152,7 @@ impl Count {
 }
 
 #[test]
-fn accounted_memory_matches_allocated_memory() {
+fn reported_memory_matches_allocated_memory() {
     const PEERS: usize = 1_500;
     let world = World::new(1, Instant::ZERO);
     let mut count = Count::new(&world);

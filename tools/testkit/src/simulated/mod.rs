@@ -181,7 +181,7 @@ impl Handler for Player {
     }
 }
 
-/// A loop, and the record of its handler.
+/// A loop, and its handler's record.
 pub struct Node {
     pub reactor: Checked<Player>,
     pub journal: Rc<RefCell<Journal>>,
@@ -314,7 +314,7 @@ impl Stage {
     pub fn assert_honest_peer_is_unaffected(&self) {
         let seen = self.honest.seen();
         assert_eq!(seen.closed, [], "the honest peer was closed");
-        assert!(seen.pings == seen.pongs, "the honest peer waits for a pong");
+        assert!(seen.pings == seen.pongs, "the honest peer did not receive every pong");
         let whole_secs = self.world.now().as_nanos() / 1_000_000_000;
         assert_eq!(seen.pongs.len() as u64, whole_secs, "the number of pongs is not one per second");
     }

@@ -47,27 +47,27 @@ fn a_mean_poller_reports_no_new_data_before_the_old_is_read() {
     assert_eq!(events(&mut acceptor), []);
     assert_eq!(read(&mut acceptor, 4), Err(ErrorKind::WouldBlock));
     write(&mut dialler, b"g").unwrap();
-    assert_eq!(events(&mut acceptor), event(true, false, false), "after WouldBlock");
+    assert_eq!(events(&mut acceptor), event(true, false, false), "no event was reported after WouldBlock");
     assert_eq!(read(&mut acceptor, 4), Ok(b"g".to_vec()));
     write(&mut dialler, b"h").unwrap();
-    assert_eq!(events(&mut acceptor), event(true, false, false), "after a short read");
+    assert_eq!(events(&mut acceptor), event(true, false, false), "no event was reported after a short read");
 }
 
 #[test]
-fn a_mean_poller_reports_an_end_that_arrives_after_reported_data() {
+fn a_mean_poller_reports_an_end_of_stream_that_arrives_after_reported_data() {
     let (_world, mut dialler, mut acceptor) = pair_with(Poller::Mean, Conditions::default());
     write(&mut dialler, b"ab").unwrap();
     assert_eq!(events(&mut acceptor), event(true, false, false));
     dialler.shut_down_writing(raw_link());
     assert_eq!(events(&mut acceptor), [], "the acceptor has not read yet");
     assert_eq!(read(&mut acceptor, 9), Ok(b"ab".to_vec()));
-    assert_eq!(events(&mut acceptor), event(true, true, true), "a short read cannot show the end");
+    assert_eq!(events(&mut acceptor), event(true, true, true), "a short read cannot show the end of the stream");
     assert_eq!(read(&mut acceptor, 9), Ok(vec![]));
     assert_eq!(events(&mut acceptor), []);
 }
 
 #[test]
-fn a_mean_poller_reports_only_once_an_end_that_arrives_with_data() {
+fn a_mean_poller_reports_an_end_of_stream_that_arrives_with_data_only_once() {
     let (_world, mut dialler, mut acceptor) = pair_with(Poller::Mean, Conditions::default());
     write(&mut dialler, b"ab").unwrap();
     dialler.shut_down_writing(raw_link());

@@ -61,7 +61,7 @@ fn a_streamed_message_with_a_wrong_checksum_is_counted_like_a_buffered_one() {
 }
 
 #[test]
-fn many_streamed_messages_with_a_wrong_checksum_are_charged() {
+fn many_streamed_messages_with_a_wrong_checksum_close_the_connection() {
     let config = config().with_manager(ManagerConfig::new(Network::Regtest));
     let mut room = Room::with(config, Conditions::default());
     let (mut raw, _) = room.add_peer();
