@@ -1,6 +1,6 @@
 //! The reasons for a ban.
 //!
-//! They are plain values with labels from a closed list. Nothing here decides about a ban.
+//! They are plain values with labels from a closed list. Nothing here decides whether to ban a host.
 
 use std::fmt;
 

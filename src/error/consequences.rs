@@ -25,20 +25,20 @@ pub(crate) struct Consequences {
     pub(crate) level: Level,
 }
 
-/// The end of a dialled connection, as far as the dialler needs to know it.
+/// A dialled connection's end, in the detail that the dialler needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
     /// No peer answered at the address.
     Unreached,
     /// The peer closed an open connection, or the network lost it. An immediate restart may well succeed.
     Lost,
-    /// The peer rejected the connection with a `reject`, for example because it is full.
+    /// The peer rejected the connection with a `reject`, for example because all its slots are in use.
     TurnedAway,
-    /// The peer missed a deadline after its connection was open.
+    /// The peer missed a deadline after its connection was open, or the embedder requested a later retry.
     MissedDeadline,
     /// The dial failed during a local outage, so its failure says nothing about the address.
     Offline,
-    /// The peer is incompatible, or violated the protocol.
+    /// The peer is incompatible, violated the protocol, or is unsuitable for the embedder.
     Incompatible,
     /// The address is this loop's own.
     SelfConnection,

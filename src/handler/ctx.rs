@@ -95,7 +95,7 @@ impl<'a> Ctx<'a> {
         [false, true].map(|is_second| self.state.wishes.get(peer.link(), self.lane.part(is_second)))
     }
 
-    /// Returns the moment of the call, which stays the same during it.
+    /// Returns the loop's current moment, which stays the same during the call.
     pub fn now(&self) -> Instant {
         self.state.clocks.now()
     }
@@ -125,7 +125,7 @@ impl<'a> Ctx<'a> {
         self.state.clock.now().max(self.now())
     }
 
-    /// Returns the wall time, for timestamps.
+    /// Returns the wall time at the turn's start, for timestamps.
     pub fn unix_time(&self) -> UnixTime {
         self.state.clocks.unix()
     }
@@ -171,12 +171,12 @@ impl<'a> Ctx<'a> {
         self.state.telemetry.spinning
     }
 
-    /// Returns the number of messages queued for sending, by command.
+    /// Returns the number of messages queued for sending so far, by command.
     pub fn sent_messages(&self) -> &MessageCounts {
         &self.state.telemetry.sent
     }
 
-    /// Returns the number of messages received, delivered or not, by command.
+    /// Returns the number of messages received so far, delivered or not, by command.
     pub fn received_messages(&self) -> &MessageCounts {
         &self.state.telemetry.received
     }
@@ -222,7 +222,7 @@ impl<'a> Ctx<'a> {
 
     /// Closes a peer after its queue is sent. A message that is being fed is cut after the bytes fed so far, and
     /// messages that wait after it are not sent. `disconnect` is reported in [`Event::Closed`](crate::Event::Closed)
-    /// and decides when a peer manager dials the address again. It never causes a ban.
+    /// and decides whether and when a peer manager dials the address again. It never causes a ban.
     pub fn close(&mut self, peer: PeerId, disconnect: Disconnect) {
         self.state.links.close(peer.link(), disconnect.into(), self.state.clocks.now());
     }
@@ -235,7 +235,8 @@ impl<'a> Ctx<'a> {
     /// Charges a peer with `points` for your own `reason`; [`ControlEvent::PeerMisbehaved`] and the log report both.
     /// The peer manager adds the points to the peer's score. When the score reaches
     /// [`ban_score`](crate::config::ManagerConfig::ban_score), the manager closes the peer at once and bans the
-    /// peer's host for [`ban_duration`](crate::config::ManagerConfig::ban_duration). 0 points are only reported.
+    /// peer's host for [`ban_duration`](crate::config::ManagerConfig::ban_duration). A loopback address is never
+    /// banned in this way. 0 points are only reported.
     ///
     /// The call does nothing without a peer manager, for a trusted host, or for a peer that is being closed.
     ///
@@ -267,9 +268,9 @@ impl<'a> Ctx<'a> {
         self.state.charge(peer.link(), misbehavior);
     }
 
-    /// Bans the host of `address` for `duration`, or permanently if `duration` is `None`, and starts to close the
-    /// host's connections. A duration of zero has no effect. The ban applies at once, and is reported once it is
-    /// durable.
+    /// Bans the host of `address` for `duration`, or permanently if `duration` is `None`. Starts to close the host's
+    /// connections, except those with trusted addresses. A duration of zero has no effect. The ban applies at once,
+    /// and is reported once it is durable.
     ///
     /// # Errors
     ///
@@ -296,7 +297,7 @@ impl<'a> Ctx<'a> {
         self.state.ban_by_request(address, duration)
     }
 
-    /// Lifts the ban of the host of `address`, and returns whether the host was banned.
+    /// Unbans the host of `address`, and returns whether the host was banned.
     ///
     /// # Errors
     ///
@@ -434,9 +435,9 @@ impl<'a> Ctx<'a> {
     /// kernel has accepted enough bytes. A turn makes at most [`PULLS_PER_TURN`](crate::limits::PULLS_PER_TURN) calls.
     /// The remaining peers are first in the next turn.
     ///
-    /// A second request before the call has no effect. A request needs no memory. It also works while a message is
-    /// being fed or the peer is paused. If the peer closes first, no call is made. Request it only while there is
-    /// something to send, because the loop does not sleep while it has room to offer.
+    /// A second request before the call has no effect. A peer with requests uses one list entry. Requests also work
+    /// while a message is being fed or the peer is paused. If the peer closes first, no call is made. Request a call
+    /// only while there is something to send, because the loop does not sleep while it has room to offer.
     ///
     /// # Errors
     ///
@@ -450,7 +451,7 @@ impl<'a> Ctx<'a> {
     /// Begins a message whose payload is fed in parts with [`Ctx::feed_body`], in constant memory. Other messages to
     /// the peer wait after it.
     ///
-    /// For a payload of up to 4 GiB - 1, the header must have the checksum. A larger payload is sent with the extended
+    /// For a payload below 4 GiB, the header must have the checksum. A larger payload is sent with the extended
     /// header, which has none. A relay passes on the header that it received.
     ///
     /// # Errors
@@ -466,8 +467,8 @@ impl<'a> Ctx<'a> {
     /// Feeds the next part of the message begun with [`Ctx::begin_body`]. Moves bytes from the front of `part` to the
     /// peer's queue until `part` is empty or 1 MiB waits to be sent; a large part is not copied. Feed the rest of
     /// `part` when [`Handler::on_writable`](super::Handler::on_writable) is called. If `part` is empty afterwards,
-    /// there may be room for more. An empty part is always accepted, including the only part of a message without
-    /// payload.
+    /// there may be room for more. An empty part has no effect, even if no message is being fed, so the only part of a
+    /// message without payload may be fed, too.
     ///
     /// # Errors
     ///
@@ -512,12 +513,12 @@ impl<'a> Ctx<'a> {
     }
 
     /// Sets the timer `key` to the moment `at`. A timer that is already set is moved to `at`.
-    /// [`Handler::on_timer`](super::Handler::on_timer) is called once for it. Setting a timer costs about 100 ns,
+    /// [`Handler::on_timer`](super::Handler::on_timer) is called once per timer. Setting a timer costs about 100 ns,
     /// for any number of timers, and allocates only when more timers are set than ever before.
     ///
     /// A timer never fires early, and never before this call returns. A timer that is already due fires in the next
-    /// timer step. This is in the next turn if the timer is set inside [`on_timer`](super::Handler::on_timer). A timer
-    /// at [`Instant::MAX`] never fires. Each handler of a pair has its own keys. For an exact moment use
+    /// timer step; inside [`on_timer`](super::Handler::on_timer), that is the next turn's timer step. A timer at
+    /// [`Instant::MAX`] never fires. Each handler of a pair has its own keys. For an exact moment use
     /// [`Ctx::wake_at`].
     ///
     /// # Errors

@@ -81,9 +81,9 @@ use crate::wire::Header;
 
 /// An embedder's code, called for each event of its peers. Every method has a default.
 ///
-/// The engine handles the handshake, pings and pongs, `protoconf` and `sendheaders` itself and reports them as
-/// [`Event`]s. Every other message that arrives after the handshake is passed to [`Handler::on_header`], whose result
-/// decides its delivery. Two handlers can share one loop as a pair, because `(A, B)` is also a handler.
+/// The engine itself handles the handshake, pings, pongs, `protoconf`, `sendheaders` and `reject`; [`Event`]s report
+/// the results. Every other message that arrives after the handshake is passed to [`Handler::on_header`], whose result
+/// decides how the message is delivered. Two handlers can share one loop as a pair, because `(A, B)` is also a handler.
 ///
 /// ```
 /// use peerloop::{Ctx, Event, Handler, PeerId};
@@ -130,7 +130,7 @@ pub trait Handler {
         let _ = (ctx, peer, chunk);
     }
 
-    /// Handles free room: the kernel has accepted all bytes for a ready peer or, while a body is fed, all but the last
+    /// Handles free room: the kernel has accepted all bytes for a ready peer or, while a body is fed, all but at most
     /// 256 KiB, so more may be sent or fed. This is called for the engine's own bytes too, and for bytes sent from any
     /// callback.
     fn on_writable(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {

@@ -74,8 +74,7 @@ impl<'a> PeerView<'a> {
         self.cost
     }
 
-    /// Returns how many bytes are missing from the message that is being fed to the peer; `None` if no message is
-    /// being fed.
+    /// Returns the number of payload bytes that are still to be fed to the peer; `None` if no message is being fed.
     pub fn body_left_bytes(&self) -> Option<u64> {
         self.link.stream.as_ref().map(|stream| stream.left)
     }

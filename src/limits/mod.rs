@@ -1,4 +1,4 @@
-//! Every bound of the library, in one place.
+//! The bounds of the loop, the protocol and the peer manager, in one place.
 //!
 //! Each constant states its unit and, where they matter, its reason and its maximum memory cost. Bounds that an
 //! embedder may change are the defaults of [`Config`](crate::Config); the others are properties of the protocol or of
@@ -48,7 +48,7 @@ const _: () = {
     );
     assert!(BODY_REFILL_BYTES < MAX_BODY_WAITING_BYTES, "a handler asked to feed more must have room");
     assert!(WHEEL_SLOTS.is_power_of_two(), "the number of slots must be a power of two, because the wheel masks ticks");
-    assert!(MAX_BUFFERED_MESSAGE_BYTES <= MAX_BUFFERED_TOTAL_BYTES, "one message must fit in the total");
+    assert!(MAX_BUFFERED_MESSAGE_BYTES <= MAX_BUFFERED_TOTAL_BYTES, "one message must fit in the total buffered bytes");
     assert!(MAX_DNS_SEEDS <= MAX_RESOLVES, "all seeds must be queryable at once");
     assert!(MAX_FIXED_NAMES <= MAX_RESOLVES, "all names of fixed peers must be resolvable at once");
     assert!(MAX_EVICTION_CANDIDATES <= MAX_EVICTION_ROWS, "each candidate needs a row of its own");
@@ -61,5 +61,5 @@ const _: () = {
         "gossip alone must not overfill the book"
     );
     assert!(TARGET_PEERS <= MAX_PEERS, "the default target must be reachable");
-    assert!(MAX_BUFFERED_MESSAGE_BYTES >= MAX_PAYLOAD_BYTES, "an ordinary message must be deliverable by default");
+    assert!(MAX_BUFFERED_MESSAGE_BYTES >= MAX_PAYLOAD_BYTES, "an ordinary message must be bufferable by default");
 };

@@ -1,12 +1,12 @@
 //! The timeline: the counted part of a run, by interval.
 //!
-//! Intervals form a grid that starts with the run. A ping counts as planned and sent in the interval of its planned
-//! moment, a reply in the interval of its arrival, and a lost peer in the interval of its loss. The drain after the
-//! planned end has its own intervals, so that every reply is in an interval.
+//! The first interval begins when the counted part starts. A ping counts as planned and sent in the interval of its
+//! planned moment, a reply in the interval of its arrival, and a lost peer in the interval of its loss. The intervals
+//! continue through the drain after the planned end, so that every reply is in an interval.
 //!
-//! An interval costs 72 bytes once it is over. At most [`MAX_INTERVALS`] are kept per run, 6 MiB; a longer run has
-//! longer intervals. All intervals share one histogram. Computing an interval's percentiles costs the loop about 13
-//! us, measured with optimised code and latencies up to 3 ms.
+//! An interval uses 72 bytes. A run of up to a day has intervals of one second, in total at most about 6 MiB; a longer
+//! run has longer intervals instead of more. All intervals share one histogram. Computing an interval's percentiles
+//! costs the loop about 13 us, measured with optimised code and latencies up to 3 ms.
 
 use super::schedule::Rate;
 use crate::stats::histogram::{LatencyHistogram, LatencySummary};
@@ -16,7 +16,7 @@ use std::time::Duration;
 /// The shortest interval.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Maximum number of intervals of a run: one per second for a day.
+/// Maximum number of whole intervals in a run, without its drain: one per second for a day.
 const MAX_INTERVALS: u32 = 86_400;
 
 /// One interval of the counted part of a run.
@@ -57,7 +57,7 @@ pub(super) struct Timeline {
     /// The latencies of the interval with the index `current`.
     latencies: LatencyHistogram,
     current: usize,
-    /// The time of the last reply or loss, from the start.
+    /// Time from the start to the last reply or loss.
     last: Duration,
 }
 

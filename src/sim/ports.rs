@@ -56,7 +56,7 @@ impl Ports {
     }
 
     /// Releases the port of `source` after its connection is closed. The port can be reused from `free_at` on, or at
-    /// once if that is `None`.
+    /// once if `free_at` is `None`.
     pub(super) fn release(&mut self, source: SocketAddr, destination: SocketAddr, free_at: Option<Instant>) {
         let Some(pair) = self.pairs.get_mut(&(source.ip(), destination)) else { return };
         let released = pair.released.get_or_insert_default();

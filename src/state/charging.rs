@@ -1,8 +1,8 @@
 //! Charges and bans, for the engine and for handlers.
 //!
 //! The manager decides on each charge and ban. This module applies the decision: it starts to close the affected links
-//! at once, and reports a charge at once. A ban is reported once it is durable. This module never reads a clock or
-//! waits for the disk.
+//! at once, and emits a charge's event at once. A ban is reported once it is durable. This module never reads a clock
+//! or waits for the disk.
 
 use super::LoopState;
 use crate::address::Host;
@@ -51,8 +51,8 @@ impl LoopState {
         }
     }
 
-    /// Bans the host at `address`, closes all its connections, and reports the ban once it is durable. Returns whether
-    /// it banned the host.
+    /// Bans the host at `address`, and starts to close its connections, except those with trusted addresses. The ban is
+    /// reported once it is durable. Returns whether the host was banned by this call.
     pub(crate) fn ban(&mut self, address: IpAddr, reason: BanReason, length: Option<Duration>) -> bool {
         let Some(manager) = &mut self.manager else { return false };
         let Some((ban, displaced)) = manager.ban(address, reason, length, self.clocks.moment()) else {
@@ -97,7 +97,7 @@ impl LoopState {
         Ok(manager.bans.list(self.clocks.moment()))
     }
 
-    /// Closes the banned hosts' connections, except connections to trusted hosts. Returns the number of closed
+    /// Starts to close the banned hosts' open connections, except those with trusted hosts. Returns the number of these
     /// connections.
     pub(crate) fn close_banned(&mut self, bans: &[Ban]) -> usize {
         let Some(manager) = &self.manager else { return 0 };

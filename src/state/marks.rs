@@ -1,4 +1,5 @@
-//! Marks on messages that are not yet written. A mark's handler gets a report once the kernel has accepted the message.
+//! Marks on messages that are not yet written. A mark's handler receives an event once the kernel has accepted
+//! the message.
 //!
 //! A mark is the position in a link's outgoing bytes at which its message ends. The position moves when a frame is
 //! queued ahead of the message. The mark is due once the kernel has accepted all bytes up to the position. A marked
@@ -50,8 +51,8 @@ impl Marks {
         marks.take_while(|mark| mark.end > position).for_each(|mark| mark.end += len_bytes);
     }
 
-    /// Removes and returns the link's next mark if it is due. `written` is the number of the link's bytes that the
-    /// kernel has accepted in all.
+    /// Removes and returns the link's next mark if it is due. `written` is the total number of the link's bytes that
+    /// the kernel has accepted.
     pub(crate) fn take_due(&mut self, link: LinkId, written: u64) -> Option<Mark> {
         let marks = self.0.get_mut(&link)?;
         let due = *marks.front().filter(|mark| mark.end <= written)?;

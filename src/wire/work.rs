@@ -1,7 +1,7 @@
 //! Proof of work: a header's target, the work that the target represents, and the check of the header's hash.
 //!
-//! The arithmetic has 256 bits, is exact and uses constant memory. This file knows no chain: the caller checks
-//! whether `bits` is the right target for a header's height.
+//! The arithmetic is on 256-bit integers and uses constant memory. This module never looks at a chain: the caller
+//! checks whether `bits` is the right target for a header's height.
 
 use super::hash::Hash256;
 use super::headers::BlockHeader;
@@ -10,7 +10,7 @@ use std::fmt;
 use std::iter::Sum;
 use std::ops::{Add, AddAssign};
 
-/// The largest hash that a header may have, as a number of 256 bits.
+/// The largest hash that a header may have, as a 256-bit number.
 ///
 /// ```
 /// use peerloop::Network;
@@ -24,7 +24,7 @@ use std::ops::{Add, AddAssign};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Target(U256);
 
-/// The expected number of hashes for a header or a chain, as a number of 256 bits. Sums saturate.
+/// The expected number of hashes for a header or a chain, as a 256-bit number. Sums saturate.
 ///
 /// The chain with the most work is the best one, so work is compared and added up:
 ///
@@ -47,7 +47,7 @@ pub struct Work(U256);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ProofOfWorkError {
-    /// The target in `bits` is negative, zero or above 256 bits.
+    /// The target in `bits` is negative, zero or longer than 256 bits.
     InvalidTarget {
         /// The header's `bits`.
         bits: u32,
@@ -67,8 +67,8 @@ pub enum ProofOfWorkError {
 }
 
 impl BlockHeader {
-    /// Expands `bits` to the target. Returns `None` if the target is negative, zero or above 256 bits (SV Node 1.2.2,
-    /// arith_uint256.cpp SetCompact).
+    /// Expands `bits` to the target. Returns `None` if the target is negative, zero or longer than 256 bits (SV Node
+    /// 1.2.2, arith_uint256.cpp SetCompact).
     pub fn target(&self) -> Option<Target> {
         Target::from_bits(self.bits)
     }
@@ -102,7 +102,7 @@ impl Target {
     /// Expands the short form in a header's `bits`: the target's length in bytes (8 bits), a sign bit, and the
     /// target's first 23 bits.
     ///
-    /// Returns `None` if the target is negative, zero or above 256 bits.
+    /// Returns `None` if the target is negative, zero or longer than 256 bits.
     pub fn from_bits(bits: u32) -> Option<Self> {
         let (len_bytes, digits) = (bits >> 24, bits & 0x007f_ffff);
         let digits = if len_bytes < 3 { digits >> (8 * (3 - len_bytes)) } else { digits };
@@ -162,7 +162,7 @@ impl Work {
 impl Add for Work {
     type Output = Self;
 
-    /// Adds two amounts of work; a sum above 256 bits saturates.
+    /// Adds two amounts of work; the sum saturates at 2^256 - 1.
     fn add(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
@@ -220,7 +220,7 @@ impl fmt::Display for ProofOfWorkError {
 
 impl std::error::Error for ProofOfWorkError {}
 
-/// An unsigned number of 256 bits, as four words, the least significant first.
+/// An unsigned 256-bit number, as four words, the least significant first.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 struct U256([u64; 4]);
 

@@ -74,7 +74,7 @@ fn there_is_room_only_while_enough_bytes_are_missing() {
                 None => assert!(rest.len() < MIN_DIRECT),
                 Some(room) => {
                     assert!(rest.len() >= MIN_DIRECT && room <= rest.len().min(GROWTH));
-                    assert!(room >= MIN_DIRECT, "a read into {room} bytes is too small");
+                    assert!(room >= MIN_DIRECT, "room for only {room} bytes was offered");
                     assert!(
                         room <= received.max(MIN_DIRECT),
                         "{room} bytes are zeroed for a peer that sent {received}"
@@ -91,15 +91,15 @@ fn there_is_no_room_for_frames_that_are_not_buffered() {
         let (rules, choices, mut memory) = (rules(), [choice], memory());
         let stream = frame("tx", &payload(100_000));
         let mut link = Link::new(&rules, &choices);
-        assert!(link.framer.direct_room(&mut memory).is_none(), "no frame has begun");
+        assert!(link.framer.direct_room(&mut memory).is_none(), "room was offered before a frame had begun");
         link.arrive(&stream, Arrival::Block(10), &mut memory);
-        assert!(link.framer.direct_room(&mut memory).is_none(), "the header is not complete");
+        assert!(link.framer.direct_room(&mut memory).is_none(), "room was offered before the header was complete");
         link.arrive(&stream[10..], Arrival::Block(100), &mut memory);
         assert!(link.framer.direct_room(&mut memory).is_none());
     }
     let mut memory = memory();
     let (mut framer, _) = begun(MAX_BUFFERED + 1, 0, &mut memory);
-    assert!(framer.direct_room(&mut memory).is_none(), "the frame is larger than may be buffered");
+    assert!(framer.direct_room(&mut memory).is_none(), "room was offered for a frame that is too large to be buffered");
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn room_is_prepared_once() {
     let room = framer.direct_room(&mut memory).unwrap();
     let (prepared, new) = room.split_at(MIN_DIRECT - 1_448);
     assert!(prepared.iter().all(|&byte| byte == 0xee), "the prepared bytes were zeroed again after a small read");
-    assert_eq!(new, [0; 1_448], "as many bytes are new as were received");
+    assert_eq!(new, [0; 1_448], "the number of new bytes differs from the number of received bytes");
     assert!(rest.len() > room.len());
 }
 

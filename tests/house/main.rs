@@ -1,7 +1,7 @@
 //! The house rules, checked on every file of this repository.
 //!
-//! A breach fails with `file:line:` and the remedy. No file can be exempted; a wrong rule is changed here, for all
-//! files.
+//! A breach fails a test, which reports `file:line:` and the remedy. No file can be exempted;
+//! a wrong rule is changed here, for all files.
 
 mod chains;
 mod cycles;
@@ -103,9 +103,9 @@ fn property_tests_follow_the_default_number_of_cases() {
 }
 
 #[test]
-fn the_library_is_safe_code() {
+fn the_library_has_no_unsafe_code() {
     check_each(rules::the_library_has_no_unsafe_code);
-    let root = fs::read_to_string(root().join("src/lib.rs")).expect("the library has a root");
+    let root = fs::read_to_string(root().join("src/lib.rs")).expect("src/lib.rs can be read");
     assert!(root.contains("\n#![forbid(unsafe_code)]\n"), "src/lib.rs:1: add #![forbid(unsafe_code)]");
 }
 

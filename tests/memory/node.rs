@@ -142,13 +142,13 @@ impl Node {
     pub(crate) fn until(&mut self, done: impl Fn(&Tally) -> bool) {
         let began = std::time::Instant::now();
         while !done(self.reactor.handler()) {
-            assert!(began.elapsed() < PATIENCE, "the condition was never met: {:?}", self.reactor.handler());
+            assert!(began.elapsed() < PATIENCE, "the condition was not met in time: {:?}", self.reactor.handler());
             self.turn();
         }
     }
 }
 
-/// A node on a thread of its own: the far end of the connections.
+/// A node on a thread of its own, at the far end of the tested node's connections.
 #[derive(Debug)]
 pub(crate) struct FarEnd {
     handle: peerloop::Handle<Request>,

@@ -61,7 +61,7 @@ fn a_block_of_sixteen_mebibytes_is_streamed_and_its_checksum_is_verified() {
         assert_eq!(two.seen_of(here)[2 + index], Seen::Streamed { len_bytes: 16 << 20, verdict });
         assert!(two.reactor.handler().streamed == block[HEADER_LEN_BYTES..], "the streamed bytes differ");
     }
-    assert_eq!(two.end_of(here), None, "the handler decides on a wrong checksum");
+    assert_eq!(two.end_of(here), None, "a streamed message with a wrong checksum closed the connection");
 }
 
 #[test]

@@ -110,7 +110,7 @@ mod protoconf {
         assert_eq!(decode(&[&[2], &LEAST, &[0xfd, 0x8b, 2], &too_long]), Err(TOO_LONG));
         let mut out = Vec::new();
         ProtoconfRef { max_recv_payload_bytes: 1_048_576, stream_policies: Some(&too_long) }.encode(&mut out);
-        assert_eq!(decode(&[&out]), Ok((1_048_576, Some(longest))), "shortened when encoded");
+        assert_eq!(decode(&[&out]), Ok((1_048_576, Some(longest))), "the policies are shortened when encoded");
     }
 }
 
@@ -148,7 +148,7 @@ mod reject {
     }
 
     #[test]
-    fn only_a_reject_of_a_readable_transaction_or_block_has_a_hash() {
+    fn only_a_reject_of_a_well_formed_transaction_or_block_has_a_hash() {
         let hash = [7; 32];
         assert_eq!(hash_of(&[b"\x02tx\x10\0", &hash[..]].concat()), Some(hash));
         assert_eq!(hash_of(&[b"\x05block\x43\0", &hash[..]].concat()), Some(hash));
@@ -188,7 +188,7 @@ mod reject {
         let long = RejectRef { message: &[b'm'; 13], code: RejectCode::INVALID, reason: &[b'r'; 112], hash: None };
         let encoded = encode(&MessageRef::Reject(long));
         let cut = RejectRef::decode(&encoded).unwrap();
-        assert_eq!((cut.message.len(), cut.reason.len()), (12, 111), "shortened when encoded");
+        assert_eq!((cut.message.len(), cut.reason.len()), (12, 111), "both fields are shortened when encoded");
     }
 
     #[test]

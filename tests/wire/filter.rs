@@ -1,4 +1,4 @@
-//! Bloom filters: examples from BIP 37 and from the reference node's tests, which must match bit for bit, and limits.
+//! Bloom filters: limits, and examples from BIP 37 and the reference node's tests, which must match bit for bit.
 
 use crate::chain::{assert_every_cut_fails, encoded};
 use allocation_counter::measure;
@@ -45,7 +45,7 @@ fn the_reference_nodes_filters_are_reproduced_exactly() {
         assert_eq!(payload(&filter), bytes);
         assert_eq!(FilterLoadRef::decode(&bytes), Ok(filter.as_ref()));
         assert_eq!(FilterLoadRef::decode(&bytes).unwrap().into_owned(), filter);
-        assert!(!filter.contains(&hex("19108ad8ed9bb6274d3980bab5a85c048f0950c8")), "one bit is different");
+        assert!(!filter.contains(&hex("19108ad8ed9bb6274d3980bab5a85c048f0950c8")), "an element not inserted matches");
         assert_every_cut_fails(&bytes, FilterLoadRef::decode);
         assert_eq!(FilterLoadRef::decode(&[&bytes[..], b"more"].concat()), Ok(filter.as_ref()));
         filter.clear();
@@ -54,9 +54,9 @@ fn the_reference_nodes_filters_are_reproduced_exactly() {
 }
 
 #[test]
-fn elements_longer_than_520_bytes_are_never_in_a_filter() {
-    // The first filter has an element of 520 bytes 0xab. The second has an element of 521 such bytes: it was built by
-    // a node without the limit.
+fn elements_longer_than_520_bytes_never_match_a_filter() {
+    // The first filter contains an element of 520 bytes, each 0xab. The second contains an element of 521 such bytes,
+    // because a node without the limit built it.
     let with_520 = hex("2300080000000000000121200004400001020400100200000400000000100000a000000c130000000000000001");
     let with_521 = hex("232020000080000100088000800000000008000804000000880002000800820028000080130000000000000001");
     assert!(FilterLoadRef::decode(&with_520).unwrap().contains(&[0xab; 520]));
@@ -102,7 +102,7 @@ fn requested_sizes_are_capped_at_the_limits() {
 }
 
 #[test]
-fn a_filter_without_bits_matches_everything_even_after_an_insert() {
+fn a_filter_without_bits_matches_any_element_of_at_most_520_bytes() {
     let empty = hex("00050000000000000001");
     let mut filter = FilterLoadRef::decode(&empty).unwrap().into_owned();
     filter.insert(b"anything");
@@ -112,7 +112,7 @@ fn a_filter_without_bits_matches_everything_even_after_an_insert() {
 }
 
 #[test]
-fn a_filter_without_hash_functions_matches_everything() {
+fn a_filter_without_hash_functions_matches_an_element() {
     let filter = FilterLoadRef { bits: &[0; 4], hash_count: 0, tweak: 0, flags: 0 };
     assert!(filter.contains(b"anything"));
 }
@@ -141,7 +141,7 @@ fn filteradd_decodes_and_encodes_exactly_and_is_limited() {
     let bytes = encoded(|out| longest.as_ref().encode(out));
     assert_eq!(FilterAddRef::decode(&bytes), Ok(longest.as_ref()));
     let longer = FilterAdd { element: vec![7; 521].into() };
-    assert_eq!(encoded(|out| longer.as_ref().encode(out)), bytes, "the element is cut");
+    assert_eq!(encoded(|out| longer.as_ref().encode(out)), bytes, "the element is shortened when encoded");
     let refused = WireError::TooLong { command: CommandName::FILTERADD };
     assert_eq!(FilterAddRef::decode(&[&hex("fd0902")[..], &[7; 521]].concat()), Err(refused));
 }

@@ -102,7 +102,7 @@ mod proof {
     }
 
     #[test]
-    fn the_proof_of_a_live_node_leads_to_its_header() {
+    fn the_proof_of_a_live_node_matches_its_header() {
         let payload = known_payload("hdrsen");
         let entry = EnrichedHeadersRef::decode(&payload).unwrap().iter().next().unwrap();
         let coinbase = entry.coinbase.unwrap();
@@ -127,18 +127,18 @@ mod proof {
                 let root = ProofTarget::MerkleRoot(header.merkle_root);
                 assert!(prove(index as u64, txid, root));
                 assert!(prove(index as u64, txid, ProofTarget::BlockHash(header.hash())));
-                assert!(!prove(index as u64, txid, ProofTarget::MerkleRoot(header.hash())), "another root");
-                assert!(!prove(index as u64, txid, ProofTarget::BlockHash(header.merkle_root)), "another block");
-                assert!(!prove(index as u64, numbered(99), root), "another transaction");
-                assert!(!prove(index as u64 + (1 << branch.len()), txid, root), "a position outside the tree");
-                assert!(!prove(u64::MAX, txid, root), "a position outside any tree");
+                assert!(!prove(index as u64, txid, ProofTarget::MerkleRoot(header.hash())), "proves another root");
+                assert!(!prove(index as u64, txid, ProofTarget::BlockHash(header.merkle_root)), "proves another block");
+                assert!(!prove(index as u64, numbered(99), root), "proves another transaction");
+                assert!(!prove(index as u64 + (1 << branch.len()), txid, root), "accepts a position outside the tree");
+                assert!(!prove(u64::MAX, txid, root), "accepts a position outside any tree");
             }
             assert_eq!(MerkleProof::branch(&txids, len as usize), None);
         }
     }
 
     #[test]
-    fn a_position_on_the_wrong_side_is_refused() {
+    fn a_wrong_position_in_the_tree_is_refused() {
         let txids: Vec<Hash256> = (0..4).map(numbered).collect();
         let branch = MerkleProof::branch(&txids, 1).unwrap();
         let header = header_over(&txids);
@@ -319,7 +319,7 @@ mod partial_tree {
         }
 
         #[test]
-        fn matches_are_found_again(len in 1..100_u32, choice in any::<u128>()) {
+        fn the_matches_in_a_partial_tree_are_recovered(len in 1..100_u32, choice in any::<u128>()) {
             let txids: Vec<Hash256> = (0..len).map(numbered).collect();
             let is_match = |index: usize| choice >> index & 1 == 1;
             let message = MerkleBlock::from_txids(header_over(&txids), &txids, is_match);

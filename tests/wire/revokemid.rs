@@ -66,8 +66,8 @@ fn two_signatures_must_fill_their_field() {
     assert_eq!(lengths(&payload(&[4], &[0, 2, 9, 9])), Ok((0, 2)));
     assert_eq!(lengths(&payload(&[0], &[])), truncated);
     assert_eq!(lengths(&payload(&[1], &[0])), truncated);
-    assert_eq!(lengths(&payload(&[4], &[0, 3, 9, 9])), truncated, "the second is longer than the field");
-    assert_eq!(lengths(&payload(&[4], &[4, 9, 9, 9, 9, 0])), truncated, "the first is longer than the field");
+    assert_eq!(lengths(&payload(&[4], &[0, 3, 9, 9])), truncated, "the second signature exceeds the field");
+    assert_eq!(lengths(&payload(&[4], &[4, 9, 9, 9, 9, 0])), truncated, "the first signature exceeds the field");
     assert_eq!(lengths(&payload(&[4], &[0, 1, 9, 9])), Err(WireError::BadValue { command: COMMAND }));
 }
 
@@ -88,7 +88,7 @@ fn a_signature_has_at_most_255_bytes() {
 }
 
 #[test]
-fn the_signed_bytes_are_the_id_to_revoke() {
+fn the_signed_digest_is_the_sha256_of_the_id_to_revoke() {
     let whole = known_payload("revokemid");
     let digest = RevokeMidRef::decode(&whole).unwrap().signed_digest();
     assert_eq!(digest[..], hex("6ccd1474422d54512963962243caae4879b016f64b927c92f949a4b895e01246"));

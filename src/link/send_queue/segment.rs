@@ -77,8 +77,8 @@ pub(super) fn pooled_copy(bytes: &[u8], buffers: &mut Buffers) -> Memory {
     Memory::Pooled(buffer)
 }
 
-/// Returns the first frame end at or after `position`, in bytes that start with a frame. An incomplete frame ends
-/// with the bytes.
+/// Returns the first frame boundary at or after `position`, in bytes that start with a frame. The end of the bytes
+/// counts as the end of an incomplete frame.
 pub(crate) fn frame_boundary(frames: &[u8], position: usize) -> usize {
     let mut end = 0;
     while end < position {

@@ -23,6 +23,6 @@ pub struct Ban {
     pub reason: BanReason,
     /// The start of the ban.
     pub since: UnixTime,
-    /// The end of the ban; `None` for a ban for ever.
+    /// The end of the ban; `None` for a permanent ban.
     pub until: Option<UnixTime>,
 }

@@ -1,11 +1,11 @@
-//! The causes that hold back wanted dials, each reported once until the wanted peers are connected.
+//! The causes that hold back wanted dials, each reported once until [`Holds::clear`] allows it again.
 
 use crate::error::DialHold;
 use crate::limits::NO_CANDIDATES_DELAY;
 use crate::time::Instant;
 use std::collections::BTreeSet;
 
-/// The causes recorded since the wanted peers were last connected, at most one entry per cause.
+/// The causes recorded since the last [`Holds::clear`], at most one entry per cause.
 #[derive(Debug, Default)]
 pub(super) struct Holds {
     noted: BTreeSet<DialHold>,
@@ -46,7 +46,7 @@ impl Holds {
         }
     }
 
-    /// Returns the moment at which [`Holds::check_candidates`] has something to record.
+    /// Returns the moment at which [`Holds::check_candidates`] has something to record, if any.
     pub(super) fn next_at(&self) -> Option<Instant> {
         let since = self.no_candidates_since.filter(|_| !self.has(DialHold::NoCandidates))?;
         Some(since.plus(NO_CANDIDATES_DELAY))

@@ -44,7 +44,7 @@ impl Live {
         self.claims.remove(&claim(address, link));
     }
 
-    /// Returns a link with this address.
+    /// Returns a link with this address, if there is one.
     pub(crate) fn holder(&self, address: SocketAddr) -> Option<LinkId> {
         self.holders(address).next()
     }

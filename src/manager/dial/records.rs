@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
-/// The record of one address, 56 bytes.
+/// The record of one address, at most 56 bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Record {
     pub(super) kind: Kind,
@@ -44,8 +44,8 @@ pub(super) enum Kind {
 pub(super) enum State {
     /// To be dialled as soon as a slot is free.
     InLine,
-    /// The TCP connection is being opened. If the dial was requested during a pause of the address, the moment is the
-    /// end of that pause; otherwise it is [`Instant::ZERO`].
+    /// The TCP connection is being opened. If the address was waiting when it was dialled, the moment is the end of
+    /// that wait, which may be past; otherwise it is [`Instant::ZERO`].
     Dialling(Instant),
     /// The handshake is in progress.
     Open,
@@ -74,7 +74,7 @@ pub(super) struct Records {
     /// The interfaces that the fixed list names, by address.
     scopes: BTreeMap<SocketAddr, u32>,
     waiting: BTreeSet<(Instant, SocketAddr)>,
-    /// Waiting addresses that are due sooner if a ban of their host ends, because they are incompatible or barred.
+    /// The incompatible or barred addresses among those that wait. Their wait ends early if a ban of their host ends.
     unfit: BTreeSet<(Host, SocketAddr)>,
     groups: Groups,
 }
@@ -98,8 +98,8 @@ impl Record {
         self.state
     }
 
-    /// If the address was requested during a pause and its connection never opened, returns when that pause ends.
-    /// Otherwise returns [`Instant::ZERO`].
+    /// Returns the end of the wait that preceded the dial, even if that end had passed. Returns [`Instant::ZERO`] if
+    /// the address did not wait, or once its connection is open.
     pub(super) const fn paused_until(&self) -> Instant {
         match self.state {
             State::Dialling(paused_until) => paused_until,
@@ -375,7 +375,7 @@ impl Records {
         }
     }
 
-    /// Removes the fixed list. Its live addresses count as drawn from the book, and its failed ones still wait.
+    /// Removes the fixed list. The list's live addresses count as drawn from the book, and its failed ones still wait.
     pub(super) fn unfix(&mut self) {
         let groups = &mut self.groups;
         self.by_address.retain(|address, record| {

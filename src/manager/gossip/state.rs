@@ -45,7 +45,7 @@ impl Gossip {
         Self { slots: Slots::new(keys), replies: AddrReplies::new(keys), states: BTreeMap::new() }
     }
 
-    /// Removes the gossip of a closed connection.
+    /// Removes a closed connection's gossip state.
     pub(in crate::manager) fn link_removed(&mut self, id: LinkId) {
         self.states.remove(&id);
     }

@@ -4,7 +4,7 @@
 //! uses a copy in memory, and a separate thread writes the changes, so the loop never waits for a disk.
 //!
 //! Each call is atomic: after an error the store is unchanged, and a call that failed because of the disk or the
-//! operating system may be repeated. Nothing here decides about dials or bans, and nothing here reads a clock.
+//! operating system may be repeated. Nothing here decides on dials or bans, and nothing here reads a clock.
 
 #[cfg(feature = "store")]
 mod capped_file;
@@ -152,7 +152,7 @@ pub trait PeerStore {
         }
     }
 
-    /// Returns the peers with this status, in the order of their addresses. All reasons of bans count as one status.
+    /// Returns the peers with this status, in the order of their addresses. All ban reasons count as one status.
     ///
     /// # Errors
     ///
@@ -170,7 +170,7 @@ pub trait PeerStore {
         self.read(SocketAddr::new(ip, port))
     }
 
-    /// Returns the number of peers with this status. All reasons of bans count as one status.
+    /// Returns the number of peers with this status. All ban reasons count as one status.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
 //! The actors' wire format: a second codec, written from the protocol's test vectors.
 //!
 //! It never uses the codec of the loop under test, so that a mistake in one is not hidden by the same mistake in the
-//! other. A [`Reader`] extracts frames from a stream that is cut anywhere. It collects small payloads, hashes large
-//! ones as they arrive, and owns no memory between frames.
+//! other. A [`Reader`] extracts frames from a stream that arrives in pieces of any size. It collects small payloads,
+//! hashes large ones as they arrive, and owns no memory between frames.
 
 use super::journal::Wrong;
 use sha2::{Digest, Sha256};
@@ -213,7 +213,7 @@ pub(super) fn twice(hasher: Sha256) -> [u8; 4] {
     array(&Sha256::digest(hasher.finalize()))
 }
 
-/// Builds a header from these fields, which may be false.
+/// Builds a header from these fields, which need not be correct.
 pub(super) fn header(magic: [u8; 4], command: &str, len_bytes: u32, checksum: [u8; 4]) -> [u8; HEAD] {
     let mut bytes = [0; HEAD];
     bytes[..4].copy_from_slice(&magic);
@@ -247,7 +247,8 @@ pub(super) fn nonce_frame(magic: [u8; 4], command: &str, nonce: u64) -> [u8; HEA
     bytes
 }
 
-/// Builds the pong for a `ping`: the same frame with one letter changed. Returns `None` if the frame has no nonce.
+/// Builds the pong for a `ping`: the same frame with one letter changed. Returns `None` unless the frame
+/// has exactly 32 bytes.
 pub(super) fn pong_to(ping: &[u8]) -> Option<[u8; HEAD + 8]> {
     let mut pong: [u8; HEAD + 8] = ping.try_into().ok()?;
     pong[5] = b'o';

@@ -1,4 +1,5 @@
-//! Invariants after every turn, checked on the loop's counts, in a time that does not depend on the number of links.
+//! Invariants that are checked after every turn against the loop's counts, at a cost that does not depend on the
+//! number of links.
 
 use super::manager_checks;
 use super::sight::{TurnCheck, TurnSight, ensure};
@@ -6,8 +7,8 @@ use crate::limits::{EXPIRIES_PER_TURN, HEADER_LEN_BYTES, MAX_OVER_CAPACITY, READ
 use crate::reactor::inspect::Summary;
 use crate::time::Wait;
 
-/// Maximum number of turns in which the next link to be read stays unread. More than one is allowed, because the
-/// handler may pause the link again before each turn.
+/// Maximum number of successive turns in which the next link to be read stays unread. More than one is allowed,
+/// because the handler may pause the link again before each turn.
 pub(super) const MAX_UNREAD_TURNS: u64 = 8;
 
 /// Each check with the number of its invariant.

@@ -22,7 +22,7 @@ use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-/// Time for which a dialler's port stays in use after the dialler was the first to close the connection, as on Linux.
+/// Time for which a dialler's port stays in use if the dialler closed the connection first, as on Linux.
 const TIME_WAIT: Duration = Duration::from_secs(60);
 /// Time after which an unanswered dial fails, as on Linux after six retransmissions.
 const CONNECT_GIVEN_UP: Duration = Duration::from_secs(127);
@@ -101,7 +101,7 @@ impl Kernel {
         self.take_waiting(host, index).inspect_err(|_| self.release_descriptor(host))
     }
 
-    /// Queues a listener's event, if none waits already.
+    /// Queues a listener's event unless one is already queued.
     fn remind_of_listener(&mut self, host: usize, index: u32) {
         let is_new =
             self.listener(host, index).is_some_and(|listener| !std::mem::replace(&mut listener.is_queued, true));
@@ -176,7 +176,8 @@ impl Kernel {
         }
     }
 
-    /// Delivers a dial to its listener. On a cut network, the dial waits and fails after [`CONNECT_GIVEN_UP`].
+    /// Delivers a dial to its listener, or refuses it if there is none. On a cut network, the dial waits, and fails
+    /// after [`CONNECT_GIVEN_UP`] unless the network is healed first.
     pub(super) fn reach(&mut self, dialler: EndId) {
         let Some(connection) = self.connection(dialler) else { return };
         if connection.is_cut {
@@ -235,7 +236,7 @@ impl Kernel {
 
     // --- Connections -------------------------------------------------------------------------------------------------
 
-    /// Registers an end for events. Its first event reports its current state.
+    /// Registers an endpoint for events. Its first event reports its current state.
     pub(in crate::sim) fn attach(&mut self, host: usize, id: EndId, token: u64) -> Result<(), i32> {
         self.count_call(host, Site::Attach)?;
         if let Some(connection) = self.connection(id) {
@@ -304,8 +305,8 @@ impl Kernel {
         Ok(operation(connection, chance, pool))
     }
 
-    /// Counts a call on a connection, and returns the call's planned error, if any. After a passing error the
-    /// connection is unchanged, and an event follows for the retry. Any other error breaks the connection.
+    /// Counts a call on a connection, and returns the call's planned error, if any. After a transient error the
+    /// connection is unchanged, and an event follows so that the caller retries. Any other error breaks the connection.
     fn count_link_call(&mut self, host: usize, site: Site, id: EndId) -> Result<(), i32> {
         let Err(errno) = self.count_call(host, site) else { return Ok(()) };
         let edges = match is_passing(errno) {
@@ -330,13 +331,13 @@ impl Kernel {
         self.end(id, Connection::close);
     }
 
-    /// Closes an end and releases its descriptor.
+    /// Closes an endpoint and releases its descriptor.
     pub(in crate::sim) fn release(&mut self, host: usize, id: EndId) {
         self.close(id);
         self.release_descriptor(host);
     }
 
-    /// Closes an end with a reset.
+    /// Closes an endpoint with a reset.
     pub(in crate::sim) fn abort(&mut self, id: EndId) {
         self.end(id, Connection::abort);
     }

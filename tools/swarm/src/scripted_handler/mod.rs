@@ -1,9 +1,9 @@
 //! The scripted handler: it dials, sends, pings, pauses, closes and sets timers, at random moments and for random
 //! peers.
 //!
-//! The handler knows each peer's troop by the peer's address, because each troop has its own host. Draws about a
-//! troop's peers are from that troop's stream, so that the absence of another troop changes no draw. The handler
-//! never does anything to judged peers.
+//! The handler derives each peer's troop from the peer's address, because each troop has its own host. Random draws
+//! for a troop's peers use that troop's stream, so that the absence of another troop changes no draw. The handler
+//! never acts on judged peers before the run's final checks, in which it may ping them.
 
 mod deeds;
 mod timers;
@@ -49,15 +49,16 @@ pub(super) const LIE: u64 = u64::from_le_bytes([0xab; 8]);
 #[derive(Debug)]
 pub(super) struct TroopState {
     pub(super) habit: Habit,
-    /// The address at which the loop dials the troop, and the number of dials; `None` if the loop does not dial it.
+    /// The troop's address, and the number of its peers to dial; `None` if the loop does not dial the troop.
     pub(super) dials: Option<(SocketAddr, u32)>,
     pub(super) chance: Chance,
-    /// The source of random deeds from inside callbacks for the troop's peers.
+    /// The random source for actions inside callbacks for the troop's peers.
     pub(super) chance_inside: Chance,
     pub(super) timekeeper: Timekeeper,
     /// Whether the troop's peers are dialled again after a close.
     pub(super) is_honest: bool,
-    /// Whether the loop's reaction to the troop's peers is judged. If it is, the handler does nothing to them.
+    /// Whether the loop's reaction to the troop's peers is judged. If it is, the handler sends them nothing before the
+    /// final checks.
     pub(super) is_judged: bool,
     /// Whether the troop's peers reply to every message. If they do, the handler does not reply to theirs.
     pub(super) answers: bool,
@@ -79,7 +80,7 @@ pub(super) struct Ended {
 #[derive(Debug)]
 pub(super) struct Known {
     pub(super) id: PeerId,
-    /// The peer's number in the order in which peers were entered.
+    /// The peer's number in the order in which peers were recorded.
     order: u64,
     pub(super) troop: usize,
     pub(super) began: Instant,
@@ -96,7 +97,7 @@ pub(super) struct Known {
     is_pulled: bool,
     /// Whether the peer's offered room was once filled with large messages.
     was_filled: bool,
-    /// The rest of a message still to be fed.
+    /// The bytes of the current message that are still to be fed.
     feeding: Bytes,
     /// Whether the peer has answered a ping, or has a version without pongs.
     pub(super) is_well: bool,
@@ -123,7 +124,7 @@ pub(super) struct ScriptedHandler {
     peers: PeerMap<Known>,
     entered: u64,
     pub(super) ended: Vec<Ended>,
-    /// A hash of the calls that the observer receives, too.
+    /// A hash of the calls that the observer also receives.
     pub(super) calls: Calls,
     /// The earliest wake-up that the handler has requested.
     asked: Option<Instant>,
@@ -192,7 +193,7 @@ impl ScriptedHandler {
         }
     }
 
-    /// Enters a new peer.
+    /// Records a new peer.
     fn enter(&mut self, peer: PeerId, address: SocketAddr, began: Instant, is_outbound: bool) {
         let troop = self.troop_of(address.ip());
         self.entered += 1;

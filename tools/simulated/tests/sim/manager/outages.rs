@@ -1,5 +1,5 @@
 //! Addresses survive outages, stalled handshakes and restarts of the process: failed dials may make an address
-//! inaccessible, but remove none.
+//! inaccessible, but never remove it.
 
 use super::support::{Claim, ManagedWorld, Stranger, Watcher, manager};
 use peerloop::api::NextDial;
@@ -142,5 +142,5 @@ fn req_e19_an_unfit_peer_is_dialled_again_after_an_hour() {
     assert_eq!(managed.failures()[0].2, NextDial::Inaccessible);
     assert_eq!((managed.known(stranger.address()).status, stranger.accept(1)), (PeerStatus::Inaccessible, false));
     managed.run(secs(3));
-    assert!(stranger.accept(1), "the node may have been updated");
+    assert!(stranger.accept(1), "the unfit peer was not dialled again after an hour");
 }

@@ -1,5 +1,5 @@
 //! Messages that are sent while a body is being fed follow right after the body: first pings and pongs, then all others
-//! whole and in order. Splits of the bytes change nothing.
+//! whole and in order. Splitting the bytes changes nothing.
 
 use super::{Room, Seen, feed_whole, opaque, pattern, ping_nonces};
 use bytes::Bytes;

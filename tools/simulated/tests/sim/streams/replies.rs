@@ -22,7 +22,7 @@ fn room_with_reply(reply: impl FnOnce(&mut Ctx<'_>, PeerId) + Send + 'static) ->
     (room, raw, peer)
 }
 
-/// Reads once, at most [`TAKEN_BYTES`].
+/// Reads at most [`TAKEN_BYTES`] in one call.
 fn take(raw: &mut RawPeer) -> Vec<u8> {
     let mut block = vec![0; TAKEN_BYTES];
     let len = raw.net.read(raw_link(), &mut block).unwrap_or(0);
