@@ -107,7 +107,7 @@ pub const ADDRESS_TOKEN_INTERVAL: Duration = Duration::from_secs(10);
 pub const ADDRESSES_PER_ANSWER_PERCENT: usize = 23;
 /// Maximum number of different replies to `getaddr` in one [`ANSWER_LIFETIME`], each up to 32 KB: 2 MB in total.
 pub const ANSWER_SLOTS: u64 = 64;
-/// Time during which all peers of one network group receive the same reply to `getaddr`.
+/// Maximum time for which a reply to `getaddr` is kept. All peers of one network group receive the kept reply.
 pub const ANSWER_LIFETIME: Duration = Duration::from_secs(24 * 3_600);
 /// Number of buckets in the table of addresses known by gossip.
 pub const GOSSIP_BUCKETS: u32 = 1_024;

@@ -48,7 +48,7 @@ impl Endpoints {
     }
 }
 
-/// A system-call layer with clocks. Sealed: only this library implements it.
+/// A system-call layer with clocks. Embedders cannot name this trait, so only the library and its tests implement it.
 ///
 /// All calls except [`Net::wait`] return at once. After `WouldBlock` the caller retries on the next [`Readiness`].
 /// The implementation itself retries `Interrupted`.

@@ -29,7 +29,8 @@ pub enum Completion {
     Persisted(Persisted),
 }
 
-/// Runs jobs off the loop. No call blocks. Sealed: only this library implements it.
+/// Runs jobs off the loop. No call blocks. Embedders cannot name this trait, so only the library and its tests
+/// implement it.
 pub trait Offload {
     /// Starts to look up the addresses of `name`. A port after a colon in `name` replaces `port`. The completion
     /// carries `query`. The completion may never arrive, so the caller needs a timeout of its own.

@@ -153,7 +153,7 @@ impl Node {
 
     /// Returns the CPU time that the process has used, in all its threads.
     pub(crate) fn cpu_time(&self) -> Duration {
-        // The kernel reports these times in hundredths of a second, whatever its tick rate.
+        // The kernel reports these times in hundredths of a second, even if its tick rate differs.
         const TICKS_PER_SEC: u64 = 100;
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.process())).expect("the process runs");
         let (_, behind_name) = stat.rsplit_once(')').expect("the name is in brackets");

@@ -130,7 +130,8 @@ impl Manager {
     }
 
     /// Builds the reply to an inbound peer that requests addresses; `None` if gossip is off, the peer has sent a
-    /// request before, or there are no addresses. All requesters of a network group get the same reply for a day.
+    /// request before, or there are no addresses. All requesters of a network group get the same reply until it
+    /// expires.
     pub(crate) fn build_addr_reply(
         &mut self,
         asker: GossipPeer,

@@ -155,7 +155,7 @@ pub(crate) struct ServeArgs {
     /// Network [default: PEERLOOP_NETWORK, or mainnet]
     #[arg(long, value_name = "NAME", value_parser = network_parser())]
     pub(crate) network: Option<Network>,
-    /// Maximum number of peers; 1k is 1000 [default: as many as the limit of open files allows, at most 1m]
+    /// Maximum number of peers; 1k is 1000 [default: as many as the limit on open files allows, at most 1m]
     #[arg(long, value_name = "N", value_parser = parse_count)]
     pub(crate) max_peers: Option<usize>,
     /// Share the listening ports with other loops that do the same

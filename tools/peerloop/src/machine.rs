@@ -15,7 +15,7 @@ use std::num::NonZeroUsize;
 /// listener.
 const DESCRIPTORS_BESIDE_PEERS: u64 = 32;
 
-/// The limit of open files that is assumed if the system reports none: no POSIX system of the last decades has a
+/// The limit on open files that is assumed if the system reports none: no POSIX system of the last decades has a
 /// lower default.
 const DESCRIPTORS_IF_UNKNOWN: u64 = 256;
 
@@ -49,7 +49,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Raises the limit of open files as far as possible and reads all other limits.
+    /// Raises the limit on open files as far as possible and reads all other limits.
     pub(crate) fn survey() -> Self {
         let read = |path| std::fs::read_to_string(path).ok();
         Self {

@@ -191,7 +191,7 @@ fn half_open(facts: &Facts) -> Option<Finding> {
 fn tracking(facts: &Facts, Wanted { peers, .. }: Wanted) -> Option<Finding> {
     const NAME: &str = "conntrack";
     let (followed, most) = facts.tracked?;
-    // On loopback, and after peers restart, a connection counts twice for some minutes.
+    // On loopback, and after peers restart, a connection counts twice for a few minutes.
     let needed = followed.saturating_add((peers as u64).saturating_mul(2));
     let value = format!("the packet filter tracks {followed} of {most} connections");
     Some(match needed <= most {

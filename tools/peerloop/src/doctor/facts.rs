@@ -19,11 +19,11 @@ const CLOCK_READS: u32 = 10_000;
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
     pub(super) machine: Machine,
-    /// The soft and the hard limit of open files, read before this process raised its soft limit.
+    /// The soft and the hard limit on open files, read before this process raised its soft limit.
     pub(super) descriptor_limits: Option<(u64, u64)>,
     /// Number of files that the whole system has open, and the maximum of this number.
     pub(super) system_files: Option<(u64, u64)>,
-    /// The highest value to which a limit of open files may be raised.
+    /// The highest value to which a limit on open files may be raised.
     pub(super) descriptors_highest: Option<u64>,
     /// Number of closed connections that keep their port for a minute.
     pub(super) time_wait: Option<u64>,

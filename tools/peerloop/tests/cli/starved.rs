@@ -13,7 +13,7 @@ use std::net::TcpStream;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// The node's limit of open files and sockets.
+/// The node's limit on open files and sockets.
 const LIMIT: u64 = 200;
 /// Number of visitors that connect to the node.
 const VISITORS: usize = 1_000;
