@@ -1,9 +1,9 @@
 //! The cost of a million peers in one loop, compared with a thousand: memory, and the cost of each event.
 //!
 //! `cargo bench --bench scale [PEERS ..]` runs one loop for each number of simulated peers, 1,000 and 1,000,000 by
-//! default. The peers connect, complete the handshake and are pinged twice. Then 1 % of them are replaced in each of
-//! three seconds, and the loop stops. Bytes and events are counted for the loop alone. They are the same in every run.
-//! The time covers the whole simulation, including the peers and the virtual kernel, so it shows little about the
+//! default. The peers connect, complete the handshake and are pinged twice. Then 1% of them are replaced in each of
+//! three seconds, and the loop stops. Bytes and events are counted for the loop alone. They are the same in every
+//! run. The time covers the whole simulation, including the peers and the virtual kernel, so it says little about the
 //! loop. `src/manual/testing.md` describes how to count the instructions.
 
 use peerloop_scale::{Account, Phase};
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-#[expect(clippy::disallowed_methods, reason = "the time is printed and never judged")]
+#[expect(clippy::disallowed_methods, reason = "the time is only printed")]
 fn report(peers: u64) {
     let began = Instant::now();
     let phases = peerloop_scale::live(peers);

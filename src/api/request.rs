@@ -109,7 +109,7 @@ pub enum Request<C> {
         config: Box<Config>,
         /// Whether to list the changes without making them.
         dry_run: bool,
-        /// Receives the changes, or the reason why nothing changed.
+        /// Receives the changes, or the error if the configuration is rejected.
         reply: Reply<Result<Vec<ConfigChange>, UpdateError>>,
     },
     /// Report the loop's gauges, counters and latencies.
@@ -173,10 +173,10 @@ pub enum Latency {
     Connect,
     /// From the established TCP connection to the complete handshake.
     Handshake,
-    /// From the moment at which a ping was due to its pong; for a keepalive ping, from the moment at which it was
-    /// sent.
+    /// From a ping's due moment to the arrival of its pong. A keepalive ping is measured from the moment at which it
+    /// was sent.
     PingRtt,
-    /// The time of a turn's work.
+    /// The duration of a turn's work.
     Turn,
     /// The delay of an exact wake-up.
     LoopLag,

@@ -30,11 +30,11 @@ impl Config {
         self.magic.unwrap_or_else(|| self.network.magic())
     }
 
-    /// Checks every field against its range.
+    /// Checks the range of every field, and the rules that compare fields.
     ///
     /// # Errors
     ///
-    /// A [`ConfigError`] for the first field that is out of its range.
+    /// A [`ConfigError`] for the first field that breaks a rule.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.check_ranges().and_then(|()| self.version_rules.check_ranges()).map_err(ConfigError::out_of_range)?;
         if let Some(manager) = &self.manager {
@@ -126,7 +126,7 @@ mod tests {
         ] {
             let refused = config.validate().expect_err("the configuration is invalid");
             assert_eq!((refused.field, refused.others), (field, others));
-            // The list must contain every field that the text names.
+            // The list must contain every field that the rule names.
             let named = refused.rule.split(' ').filter_map(|word| Field::ALL.iter().find(|field| field.name() == word));
             assert!(named.clone().all(|named| others.contains(named)), "{refused}");
             assert_eq!(refused.to_string(), format!("configuration: {field} {}", refused.rule));

@@ -23,8 +23,8 @@ const _: () = assert!(offset_of!(Link, peer) <= 64, "the fields that every messa
 
 /// One TCP connection.
 ///
-/// The fields that every message reads or writes are first. A row is evicted from the caches between two messages, so
-/// each of its cache lines costs a miss.
+/// The fields that every message reads or writes are first. With many links, a row is evicted from the CPU's caches
+/// between two messages, so each cache line that a message touches costs a miss.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Link {
@@ -40,7 +40,7 @@ pub(crate) struct Link {
     /// The code of the peer's last message, if that message was a `reject` with a code other than 0.
     pub(crate) reject_code: Option<NonZeroU8>,
     /// The lower of the peer's protocol version and ours. Before the peer's version is known, this is the version
-    /// that we have sent, if any.
+    /// that we have sent, or 0 if we have sent none.
     pub(crate) negotiated_version: u32,
     pub(crate) queue: SendQueue,
     /// The message being sent in parts, if any.
@@ -59,7 +59,7 @@ pub(crate) struct Link {
     /// The peer makes progress when the kernel has accepted our outgoing bytes up to this position. If nothing waits,
     /// the kernel has already accepted them.
     pub(crate) send_goal: u64,
-    /// The start of the current or last pause of reading.
+    /// The start of the current or most recent pause in reading.
     pub(crate) held_since: Instant,
     /// The moment to retry reading and writing after the kernel ran out of memory, or [`Instant::MAX`].
     pub(crate) retry_at: Instant,
@@ -67,7 +67,8 @@ pub(crate) struct Link {
     pub(crate) said_reject: bool,
     /// Whether the peer has sent `sendhdrsen`.
     pub(crate) prefers_enriched_headers: bool,
-    /// One above the index of the lane that was last offered the free room, modulo 32. The next search starts here.
+    /// One more than the index of the lane that was last offered the free room, modulo 32. The next search starts
+    /// here.
     pub(super) pull_last: u8,
     /// The lanes that request the free room, one bit each.
     pub(super) pull_lanes: u32,
@@ -79,7 +80,7 @@ impl Link {
         self.ending.is_none()
     }
 
-    /// Returns whether the link is freed at the end of this turn.
+    /// Returns whether the link's next closing step frees it.
     pub(crate) fn has_ended(&self) -> bool {
         self.phase() == Some(Phase::Ended)
     }
@@ -96,13 +97,13 @@ impl Link {
         }
     }
 
-    /// Returns the earliest moment at which a closing link with an empty queue may shut down. A node drops unread
-    /// messages when it sees the shutdown, so it would not read a `reject` (observed with SV Node 1.0.13).
+    /// Returns the earliest moment at which a closing link with an empty queue may shut down writing. A node drops
+    /// unread messages when it sees the shutdown, so it would not read a `reject` (observed with SV Node 1.0.13).
     pub(crate) fn may_shut_down_at(&self) -> Instant {
         if self.said_reject { self.send_progress.plus(REJECT_READ_TIME) } else { Instant::ZERO }
     }
 
-    /// Sets the next goal for the peer's progress if the current goal is reached. Call this after bytes were queued or
+    /// Sets the next goal for the peer's progress if the current goal is reached. Call this after bytes are queued or
     /// written.
     pub(crate) fn note_waiting(&mut self, now: Instant) {
         if self.bytes_written >= self.send_goal {
@@ -114,7 +115,7 @@ impl Link {
     /// Records that the kernel accepted queued bytes.
     pub(crate) fn note_taken(&mut self, now: Instant) {
         if !self.is_open() {
-            // A closing link has a deadline of its own.
+            // On a closing link, every write counts as progress, because another deadline limits the draining.
             self.send_progress = now;
         }
         self.note_waiting(now);
@@ -162,7 +163,7 @@ impl Link {
         self.pull_lanes |= 1 << lane.index();
     }
 
-    /// Removes and returns the next lane that requests the free room. The lanes have equal turns.
+    /// Removes and returns the next lane that requests the free room. The lanes are served in rotation.
     pub(super) fn next_pull(&mut self) -> Option<Lane> {
         let after_last = self.pull_lanes & u32::MAX << self.pull_last;
         let index = if after_last == 0 { self.pull_lanes } else { after_last }.trailing_zeros();
@@ -191,7 +192,7 @@ impl Link {
         self.listed.on(Listed::CLOSING)
     }
 
-    /// Returns whether `id` belongs to this link and not to an earlier user of the slot.
+    /// Returns whether `id` belongs to this link and not to an earlier link in the slot.
     pub(super) fn is_known_by(&self, id: LinkId) -> bool {
         self.generation == id.generation() || canary!(NoGenerationCheck)
     }
@@ -208,8 +209,7 @@ impl Link {
     }
 }
 
-/// A message that is sent in parts as the parts become available. All other messages wait until this message is
-/// complete.
+/// A message that is sent in parts as the parts become available. All later messages wait until it is complete.
 #[derive(Debug)]
 pub(crate) struct OutgoingBody {
     /// Payload bytes still to be fed, never 0: the last byte ends the message.
@@ -225,18 +225,18 @@ pub(crate) struct Ending {
     pub(crate) phase: Phase,
 }
 
-/// The phase of a link's closing, and its start.
+/// The phase of a link's closing. The first two phases store when they began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// Queued bytes are sent, and a `reject` gets time to be read, before writing is shut down.
     Draining(Instant),
     /// Writing is shut down, and input is dropped until the peer closes or the grace period ends.
     Lingering(Instant),
-    /// The link is freed at the end of this turn.
+    /// The next closing step frees the link.
     Ended,
 }
 
-/// The readiness last reported by the kernel and not contradicted by any call since.
+/// The readiness that the kernel last reported, corrected by the results of later calls.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct LinkReadiness {
     pub(crate) readable: bool,
@@ -245,7 +245,7 @@ pub(crate) struct LinkReadiness {
     pub(crate) hung_up: bool,
 }
 
-/// The reasons why a readable link is not read.
+/// The reasons for a pause in reading a link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Hold {
     /// The handler paused reading.

@@ -65,7 +65,7 @@ impl WorkCounts {
         }
     }
 
-    /// Closes the account: counts unanswered pings as timed out.
+    /// Counts the unanswered pings as timed out.
     pub(super) fn end(&mut self) {
         self.timed_out = self.sent.saturating_sub(self.answered);
     }

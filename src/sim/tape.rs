@@ -1,10 +1,10 @@
 //! The source of all random numbers of a world: numbered streams of draws, which can be written down and replayed.
 //!
 //! Each crowd and each purpose of a host draws from a stream of its own, so that removing one of them changes no
-//! other's draws. Stream `s` of seed `S` begins at a hash of both, and streams are independent. A recording tape keeps
-//! the draws, not the random numbers that they were made from. Therefore its text can be replayed by a program that
-//! draws less, more or from other ranges, and can be reduced by hand or by a machine. A draw of 0 is always the
-//! simplest outcome, and the value that a tape returns after its end.
+//! other's draws. Stream `s` of seed `S` begins at a hash of both, and streams are independent. A recording tape
+//! keeps the draws, not the random numbers that they were made from. Therefore its text can be replayed by a program
+//! that draws less, more or from other ranges, and can be reduced by hand or by a machine. A draw of 0 is always the
+//! simplest outcome, and a replayed tape returns it after its last draw.
 //!
 //! Never use these random numbers for secrets.
 
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 
-/// Maximum number of zeros that one word of a text represents. In memory, these zeros need 8 MiB.
+/// Maximum number of zeros that one word of a text may represent. In memory, these zeros need 8 MiB.
 const MAX_ZEROS: usize = 1 << 20;
 
 /// All draws of a world. Clones are cheap and draw from the same streams.
@@ -28,7 +28,7 @@ pub struct Chance {
     stream: Rc<Stream>,
 }
 
-/// The error of a text that is not a tape.
+/// The error for a text that is not a valid tape.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TapeError {
     /// The line, counted from 1.
@@ -85,11 +85,11 @@ impl Tape {
         Self { reel: Rc::new(Reel { source, streams: RefCell::default() }) }
     }
 
-    /// Parses the text that [`Tape::to_text`] wrote.
+    /// Parses a text in the format of [`Tape::to_text`].
     ///
     /// # Errors
     ///
-    /// [`TapeError`] at the first word that is not understood.
+    /// A [`TapeError`] for the first unexpected word.
     pub fn parse(text: &str) -> Result<Self, TapeError> {
         let mut draws: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
         for (index, line) in text.lines().enumerate() {
@@ -124,7 +124,8 @@ impl Tape {
     }
 
     /// Returns the tape as text. A tape that keeps nothing is one line such as `seed 7`. Any other tape has one line
-    /// `stream: draw draw ...` for each stream; `0*9` represents nine zeros. In a text to parse, `#` begins a comment.
+    /// `stream: draw draw ...` for each stream with a draw other than 0; `0*9` represents nine zeros. In a text to
+    /// parse, `#` begins a comment.
     pub fn to_text(&self) -> String {
         let mut text = String::new();
         if let Source::Seed(seed) = self.reel.source {
@@ -173,7 +174,7 @@ impl Chance {
         draw.min(u64::from(bound).saturating_sub(1)) as u32
     }
 
-    /// Returns a number from `low` to `high_inclusive`; a draw of 0 is `low`.
+    /// Returns a number from `low` to `high_inclusive`; returns `low` for a draw of 0.
     pub fn range(&self, low: u64, high_inclusive: u64) -> u64 {
         let width = high_inclusive.saturating_sub(low);
         let draw = self.stream.draw(|random| scaled(random, u128::from(width) + 1));
@@ -340,7 +341,7 @@ mod tests {
         assert_eq!(some_of_each(&crowded.stream(5)), expected);
         assert_ne!(some_of_each(&Tape::from_seed(2).stream(5)), expected);
         let (one, same) = (alone.stream(8), alone.stream(8));
-        assert_ne!(one.range(0, u64::MAX), same.range(0, u64::MAX), "both are the same stream");
+        assert_ne!(one.range(0, u64::MAX), same.range(0, u64::MAX), "two handles of one stream returned the same draw");
     }
 
     #[test]
@@ -382,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_not_a_tape_is_refused_with_its_position() {
+    fn a_text_that_is_not_a_tape_is_refused_at_its_first_unexpected_word() {
         for (text, line, word) in [
             ("1: 2\n\nx: 3", 3, "x"),
             ("1: 2 -3", 1, "-3"),

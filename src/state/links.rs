@@ -142,7 +142,7 @@ impl Links {
         }
     }
 
-    // --- Pauses of reading ------------------------------------------------------------------------------------------
+    // --- Pauses in reading ------------------------------------------------------------------------------------------
 
     /// Adds a reason not to read a link.
     pub(crate) fn hold(&mut self, id: LinkId, now: Instant, add: impl FnOnce(&mut Hold)) {
@@ -189,7 +189,7 @@ impl Links {
         self.rearm(id, now);
     }
 
-    /// Closes a link at the end of this turn and drops its queue. A close that has begun keeps its reason and
+    /// Closes a link in its next closing step and drops its queue. A close that has begun keeps its reason and
     /// consequences.
     pub(crate) fn abort(&mut self, id: LinkId, reason: CloseReason) {
         self.abort_with(id, reason, reason.consequences());
@@ -203,7 +203,7 @@ impl Links {
         self.finish(id);
     }
 
-    /// Frees a closing link at the end of this turn, and drops its queue.
+    /// Frees a closing link in its next closing step, and drops its queue.
     pub(crate) fn finish(&mut self, id: LinkId) {
         let Some(link) = self.table.get_mut(id) else { return };
         link.set_phase(Phase::Ended);

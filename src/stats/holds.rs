@@ -5,7 +5,7 @@ use crate::error::DialHold;
 /// The number of [`DialsHeldBack`](crate::ControlEvent::DialsHeldBack) reports by cause.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DialHoldCounts {
-    /// Indexed by the position of the cause.
+    /// Indexed by the position of the cause in [`DialHold::ALL`].
     counts: [u64; DialHold::ALL.len()],
 }
 

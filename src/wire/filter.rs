@@ -1,7 +1,7 @@
 //! `filterload` and `filteradd`: a bloom filter with which a peer selects transactions without naming them (BIP 37).
 //!
-//! A filter always matches its elements, and may match other elements. A look-up computes one hash per hash function.
-//! Decoding limits the number of hash functions, so a hostile filter costs at most 50 hashes per look-up.
+//! A filter always matches its elements, and may match other elements. A look-up computes at most one hash per hash
+//! function. Decoding limits the number of hash functions, so a hostile filter costs at most 50 hashes per look-up.
 
 use super::codec::{Reader, put_var_bytes};
 use super::hash::Hash256;
@@ -84,7 +84,7 @@ impl<'a> FilterLoadRef<'a> {
         Ok(Self { bits, hash_count, tweak: reader.u32()?, flags: reader.u8()? })
     }
 
-    /// Appends the payload; bytes of `bits` above [`MAX_BLOOM_FILTER_BYTES`] are omitted.
+    /// Appends the payload; bytes of `bits` beyond the first [`MAX_BLOOM_FILTER_BYTES`] are omitted.
     pub fn encode(&self, out: &mut Vec<u8>) {
         put_var_bytes(self.bits, MAX_BLOOM_FILTER_BYTES, out);
         out.extend_from_slice(&self.hash_count.to_le_bytes());
@@ -127,7 +127,7 @@ impl BloomFilter {
         let wanted_bits = -rate.ln() / (LN_2 * LN_2) * f64::from(element_count);
         // A float that is too large becomes the largest integer.
         let len_bytes = (wanted_bits as usize).min(MAX_BLOOM_FILTER_BYTES * 8) / 8;
-        // The node divides integers here. The same division gives the same filter.
+        // SV Node divides integers here. The same division gives the same filter.
         let bits_per_element = (len_bytes * 8).checked_div(element_count as usize).unwrap_or(0);
         let hash_count = ((bits_per_element as f64 * LN_2) as u32).min(MAX_BLOOM_HASHES);
         Self { bits: vec![0; len_bytes].into(), hash_count, tweak, flags }
@@ -147,7 +147,7 @@ impl BloomFilter {
         self.insert(&outpoint(txid, index));
     }
 
-    /// Returns whether `element` may be in the filter, as [`FilterLoadRef::contains`].
+    /// Returns whether `element` may be in the filter; see [`FilterLoadRef::contains`].
     pub fn contains(&self, element: &[u8]) -> bool {
         self.as_ref().contains(element)
     }

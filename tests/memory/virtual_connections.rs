@@ -1,4 +1,4 @@
-//! Memory of an idle connection in the simulator, counted for both of its ends. One world must be able to hold a
+//! Memory of an idle connection in the simulator, counted for both of its endpoints. One world must be able to hold a
 //! million connections.
 
 use allocation_counter::measure;
@@ -24,7 +24,7 @@ fn an_idle_virtual_connection_uses_at_most_four_hundred_bytes() {
             dialler.connect(link, address, None).expect("the other host listens");
             let (socket, _) = acceptor.accept(0).expect("the other host dials");
             acceptor.attach(link, socket).expect("the link is registered");
-            // Each end sends as many bytes as in a handshake. The connection is idle afterwards.
+            // Each side sends about as many bytes as in a handshake. The connection is idle afterwards.
             assert_eq!(dialler.write(link, &block[..200]).expect("there is room"), 200);
             assert_eq!(acceptor.read(link, &mut block).expect("the data has arrived"), 200);
             assert_eq!(acceptor.write(link, &block[..300]).expect("there is room"), 300);

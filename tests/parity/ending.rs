@@ -92,7 +92,7 @@ fn a_host_that_closed_one_direction_still_receives_in_the_other() {
 }
 
 #[test]
-fn closing_with_unread_data_resets_the_peer() {
+fn a_close_with_unread_data_resets_the_connection() {
     on_every_kernel(
         |stage| {
             stage.establish();

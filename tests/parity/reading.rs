@@ -30,7 +30,7 @@ fn unread_data_after_a_full_read_has_no_further_edge() {
 }
 
 #[test]
-fn new_data_has_an_edge_after_a_read_to_would_block() {
+fn new_data_has_an_edge_after_a_read_that_would_block() {
     on_every_kernel(
         |stage| {
             stage.establish();

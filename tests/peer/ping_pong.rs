@@ -84,7 +84,7 @@ fn req_e12_nonces_are_random_and_never_zero() {
 
     let (mut ours, mut theirs) = (StdRng::seed_from_u64(5), StdRng::seed_from_u64(5));
     let nonces: Vec<u64> = (0..1_000).map(|_| PingPongState::generate_nonce(&mut ours)).collect();
-    assert!(nonces.iter().all(|&nonce| nonce == theirs.next_u64()), "all 64 bits are random");
+    assert!(nonces.iter().all(|&nonce| nonce == theirs.next_u64()), "a nonce is not 64 random bits");
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn req_e13_pending_pings_are_counted_and_cleared() {
 }
 
 #[test]
-fn req_e14_a_ping_is_overdue_by_the_clock_alone() {
+fn req_e14_a_ping_is_overdue_from_its_deadline_on() {
     let mut pings = PingPongState::new(TIMEOUT);
     pings.record_ping(1, at(10));
     pings.record_ping(2, at(15));
@@ -159,7 +159,7 @@ fn pings_get_their_full_timeout_again_when_reading_resumes() {
     pings.mark_written(32, at(50));
     pings.record_ping(3, at(45));
     assert_eq!(overdue(&pings, at(69)), BTreeSet::from([1]), "a ping sent since then has a timeout of its own");
-    assert_eq!(pings.settle(1, at(69)).unwrap().sent, at(10), "the time sent is unchanged");
+    assert_eq!(pings.settle(1, at(69)).unwrap().sent, at(10), "the sent time must not change");
     assert_eq!(pings.next_deadline(), Some(at(75)));
 }
 
@@ -233,7 +233,7 @@ fn a_nonce_of_zero_and_a_nonce_in_flight_are_refused() {
 }
 
 #[test]
-fn a_backward_clock_gives_no_negative_times() {
+fn a_pong_before_the_sent_time_has_a_latency_of_zero() {
     let mut pings = PingPongState::new(TIMEOUT);
     pings.record_ping(1, at(10));
     assert_eq!(pings.validate_pong(1, at(9)), Ok(Duration::ZERO));
@@ -311,7 +311,7 @@ impl Model {
 
 proptest! {
     #[test]
-    fn pings_behave_as_a_map(steps in steps()) {
+    fn pings_behave_like_a_simple_map(steps in steps()) {
         let mut pings = PingPongState::new(TIMEOUT);
         let mut model = Model { pings: BTreeMap::new(), timeout: TIMEOUT, reading_since: Instant::ZERO };
         let (mut now, mut queued_bytes, mut written_bytes) = (at(50), 0, 0);

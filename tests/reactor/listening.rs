@@ -26,7 +26,7 @@ fn until<N: Net + Offload>(reactor: &mut Reactor<N, Probe>, what: &str, done: im
 }
 
 #[test]
-fn req_e32_the_configuration_alone_decides_whether_a_loop_listens() {
+fn req_e32_a_loop_binds_only_the_configured_listeners_and_not_before_its_first_turn() {
     let mut quiet = Reactor::new(regtest(), Probe::default()).expect("the configuration is valid");
     quiet.poll_once(Duration::ZERO).expect("the poller works");
     assert_eq!(quiet.listening_on().count(), 0);
@@ -85,7 +85,7 @@ impl Layer for Nameless {
 }
 
 #[test]
-fn fault_e18_connections_of_an_unknown_address_family_are_counted_and_closed_without_delay_for_others() {
+fn fault_e18_connections_of_an_unknown_address_family_are_counted_and_closed_without_delaying_others() {
     let net = Nameless { net: MioNet::new().expect("the kernel provides a poller"), left: 2 };
     let mut reactor = Reactor::with_net(regtest(), net, Probe::default()).expect("the configuration is valid");
     let address = reactor.listen(ANY_PORT).expect("a loopback port is free");

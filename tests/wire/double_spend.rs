@@ -144,7 +144,7 @@ fn headers_must_be_a_chain() {
 }
 
 #[test]
-fn proofs_must_lead_to_the_first_header() {
+fn proofs_must_match_the_merkle_root_of_the_first_header() {
     let mut forks = double_spend();
     let [first, second] = forks.clone();
     forks[0].proof = second.proof;
@@ -204,7 +204,7 @@ fn other_versions_and_single_branches_are_refused() {
 }
 
 #[test]
-fn counts_that_exceed_the_payload_are_rejected() {
+fn counts_that_exceed_the_payload_are_rejected_without_allocating() {
     let truncated = WireError::Truncated { command: CommandName::DSDETECTED };
     let forks = hex(&format!("0100feffffff7f{}", "00".repeat(200)));
     let headers = hex(&format!("010002feffffff7f{}", "00".repeat(400)));
@@ -216,7 +216,7 @@ fn counts_that_exceed_the_payload_are_rejected() {
 }
 
 #[test]
-fn validation_allocates_no_more_than_twice_the_message() {
+fn validation_allocates_at_most_twice_the_message_plus_4_kib() {
     let outputs: Vec<u32> = (0..5_000).collect();
     let forks = [fork(ancestor(), 1, &spending(&outputs, 1)), fork(ancestor(), 1, &spending(&outputs, 2))];
     let payload = encoded(|out| message(&forks).unwrap().as_ref().encode(out));

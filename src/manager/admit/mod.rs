@@ -1,9 +1,9 @@
 //! Admission of connections: caps per host and per range of addresses, and the rate at which a host may connect.
 //!
 //! [`Admission`] counts the live connections of both directions and decides whether there is room for a new one. A
-//! refused connection is closed before it uses a row. Trusted addresses are never refused, but they are counted.
-//! [`evict`] chooses the peer to close when all slots are in use. Nothing here closes a connection, and the counts
-//! grow only with the live connections.
+//! refused connection is closed before it uses a row. These limits never refuse a trusted address, but its
+//! connections are counted. [`evict`] chooses the peer to close when all slots are in use. Nothing here closes a
+//! connection, and the counts grow only with the live connections.
 
 pub(crate) mod evict;
 mod rate;
@@ -53,14 +53,14 @@ impl Admission {
         self.rates.set_rate(config.accepts_per_host_per_second);
     }
 
-    /// Returns whether `address` belongs to a network that is exempt from the caps and rates of hosts and groups, from
-    /// scores and from bans. Its connections count towards `max_peers`.
+    /// Returns whether `address` belongs to a network that is exempt from the caps per host and range, from the rate
+    /// per host, from scores and from bans. Its connections count towards `max_peers`.
     pub(crate) fn is_trusted(&self, address: IpAddr) -> bool {
         self.trusted.contains(address)
     }
 
     /// Checks whether a connection from `address` may be admitted. An admitted connection counts towards its host's
-    /// rate at once, and towards the caps only after [`Admission::link_added`].
+    /// rate at once, unless it is trusted. It counts towards the caps only after [`Admission::link_added`].
     pub(crate) fn admit(&mut self, address: IpAddr, now: Instant) -> Result<(), Refusal> {
         self.has_room(address)?;
         if self.trusted.contains(address) || self.rates.take(Host::of(address), now) {

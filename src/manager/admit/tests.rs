@@ -68,7 +68,7 @@ fn a_range_is_full_at_its_share_of_all_peers() {
     ["9.9.1.1", "9.9.2.2", "9.9.3.3"].iter().for_each(|text| admission.link_added(ip(text)));
     let full = Err(Refusal::GroupFull { count: 3 });
     assert_eq!(admission.admit(ip("9.9.4.4"), Instant::ZERO), full);
-    assert_eq!(admission.has_room(ip("2002:909:404::1")), full, "a 6to4 address has its IPv4 address's range");
+    assert_eq!(admission.has_room(ip("2002:909:404::1")), full, "a 6to4 address belongs to its IPv4 address's range");
     assert_eq!(admission.has_room(ip("9.8.4.4")), Ok(()));
 }
 
@@ -132,7 +132,7 @@ fn a_new_configuration_applies_to_the_next_connection() {
 
 #[test]
 #[cfg_attr(debug_assertions, should_panic(expected = "a connection was removed that was not counted"))]
-fn a_connection_that_was_not_counted_cannot_be_removed() {
+fn removing_an_uncounted_connection_panics_in_debug_builds_and_is_ignored_otherwise() {
     let mut admission = admission();
     admission.link_removed(ip("9.9.9.9"));
     assert_eq!(admission.by_host.of(Host::of(ip("9.9.9.9"))), 0);
@@ -151,7 +151,7 @@ fn no_counts_remain_after_a_flood_of_short_connections() {
     assert!(admission.by_host.0.is_empty() && admission.by_group.0.is_empty());
 }
 
-/// Returns addresses of few hosts and ranges, including trusted ones and other notations.
+/// Generates addresses of a few hosts and ranges, including trusted ones, in several notations.
 fn address() -> impl Strategy<Value = IpAddr> {
     prop_oneof![
         (0..3_u8, 0..3_u8).prop_map(|(group, host)| IpAddr::from([9, group, 0, host])),

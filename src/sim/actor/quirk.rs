@@ -1,4 +1,4 @@
-//! Honest peers that differ from the reference: by an old protocol, by fewer messages, or by their pace.
+//! Honest peers that differ from the reference peer in their protocol version, messages or pace.
 //!
 //! The loop must treat each of them like the reference peer. They report to the same journal, and never misbehave.
 
@@ -12,7 +12,8 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// The pause between two bytes of a peer with [`Quirk::OneByteAtATime`]. At this pace, a handshake lasts four seconds.
+/// The pause between two bytes of a peer with [`Quirk::OneByteAtATime`]. At this pace, a handshake lasts about four
+/// seconds.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// An honest peer's deviation from the reference.
@@ -38,7 +39,7 @@ pub struct Odd {
 }
 
 impl Quirk {
-    /// All quirks. Each old version is the first with a change of the protocol, or the last before such a change.
+    /// All quirks. Each old version is the first with a protocol change, or the last before one.
     pub const ALL: [Self; 14] = [
         Self::OldVersion(31_800),
         Self::OldVersion(60_000),

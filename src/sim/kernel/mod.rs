@@ -189,7 +189,7 @@ impl Kernel {
         self.hosts[host].queue.renew();
     }
 
-    /// Returns whether a wait of the host would find an event.
+    /// Returns whether the host would receive an event if it waited now.
     pub(super) fn has_events(&self, host: usize) -> bool {
         let Host { queue, woken, .. } = &self.hosts[host];
         !queue.is_empty() || woken.woken.load(Ordering::Acquire)
@@ -217,8 +217,8 @@ impl Kernel {
     pub(super) fn wait(&mut self, host: usize, ready: &mut Vec<Readiness>) -> Result<(), i32> {
         ready.clear();
         let result = match self.hosts[host].faults.next_failure(Site::Wait) {
-            // An interrupted wait returns no events, unless one is of an earlier moment: a process must see the events
-            // that arrived while it was paused.
+            // An interrupted wait returns no events, unless one arrived at an earlier moment: a process must see the
+            // events that arrived while it was paused.
             Some(EINTR) if !self.hosts[host].queue.is_late(self.now) => Ok(()),
             Some(EINTR) | None => {
                 self.collect(host, ready);
@@ -269,7 +269,7 @@ impl Kernel {
         (!listener.waiting.is_empty()).then_some(readiness)
     }
 
-    /// Queues the events that an operation on the end `id` has caused.
+    /// Queues the events that an operation on the endpoint `id` has caused.
     fn announce(&mut self, id: EndId, edges: Edges) {
         if !edges.own.is_none() {
             self.announce_to(id, edges.own);

@@ -10,7 +10,7 @@ use crate::sim::world::World;
 /// Everything that a host has open.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::sim) struct HostView {
-    /// The registered ends of connections.
+    /// The registered endpoints of connections.
     pub(in crate::sim) ends: Vec<EndView>,
     pub(in crate::sim) listeners: Vec<BacklogView>,
     /// The number of open sockets, registered or not, including listeners.
@@ -19,7 +19,7 @@ pub(in crate::sim) struct HostView {
     pub(in crate::sim) looked_at: usize,
 }
 
-/// A registered end of a connection.
+/// A registered endpoint of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sim) struct EndView {
     pub(in crate::sim) link: LinkId,
@@ -27,9 +27,9 @@ pub(in crate::sim) struct EndView {
     pub(in crate::sim) is_readable: bool,
     /// A write would accept bytes or return an error, or a connect has succeeded or failed.
     pub(in crate::sim) is_writable: bool,
-    /// A waiting event will report that the end is readable, if it is.
+    /// If the endpoint is readable, a waiting event will report it.
     pub(in crate::sim) will_be_readable: bool,
-    /// A waiting event will report that the end is writable, if it is.
+    /// If the endpoint is writable, a waiting event will report it.
     pub(in crate::sim) will_be_writable: bool,
 }
 

@@ -102,7 +102,7 @@ macro_rules! messages {
             /// # Errors
             ///
             /// The errors of the message's own `decode`. For a `ping` or `pong` without a whole nonce, the error is
-            /// [`WireError::Truncated`]. An opaque message never fails.
+            /// [`WireError::Truncated`]. Decoding an opaque message never fails.
             pub fn decode($command: CommandName, $payload: &'a [u8]) -> Result<Self, WireError> {
                 Ok(match $command {
                     $(CommandName::$NAME => Self::$Variant $($decode)*,)*

@@ -1,8 +1,8 @@
 //! The observer: a handler that is composed with the scripted handler into a pair on the same loop.
 //!
-//! The observer never does anything to a peer. In most worlds it requests nothing. In the others it requests wake-ups,
-//! a timer, offers of free room and, for each message, a delivery that depends only on the message. In every world it
-//! checks that it receives none of these without a request.
+//! The observer never does anything to a peer. In most worlds it requests nothing. In the others it requests
+//! wake-ups, a timer and offers of free room. Unless memory is short, it also requests a delivery for each message,
+//! which depends only on the header. In every world it checks that it receives none of these without a request.
 
 use peerloop::PeerId;
 use peerloop::api::{Chunk, ControlEvent, Delivery, Event, Frame};
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// The number of the invariant about composed handlers.
 pub(super) const COMPOSED: u8 = 44;
-/// The key of the observer's timer. The other handler uses the same key.
+/// The key of the observer's timer. The other handler may use the same key.
 const TIMER: u64 = 0;
 /// Maximum time between two wake-ups that the observer requests.
 const MAX_PAUSE: Duration = Duration::from_secs(5);

@@ -1,7 +1,7 @@
-//! The hostile peers: each follows a script and ignores all input.
+//! Hostile peers, each of which follows a script and ignores all input.
 //!
-//! A script begins with the part of a handshake that its [`Manners`] determine. Bytes keep their order, so the loop
-//! is in a known state of the handshake when the rest of the script arrives, no matter which side dialled. Each
+//! Before its script, a peer sends the part of the handshake that its [`Manners`] determine. Bytes keep their order,
+//! so the loop is in a known state of the handshake when the script arrives, no matter which side dialled. Each
 //! [`Row`] states the loop's allowed reactions.
 
 use super::scripted_handler::LIE;

@@ -1,4 +1,4 @@
-//! Calls on the network and on the handler, each of which breaks one invariant.
+//! Calls of the network and of the handler: faulty ones, each of which breaks one invariant, and correct ones.
 
 use super::{ADDRESS, config};
 use crate::api::{ControlEvent, Delivery, Event, NextDial};
@@ -63,7 +63,7 @@ fn block(len_bytes: u64) -> Header {
     Header { command: CommandName::BLOCK, payload_len: len_bytes, checksum: Some([1; 4]) }
 }
 
-/// Builds a ledger in its second turn with one link that is open on both sides, and ready.
+/// Builds a ledger in its second turn, with one link whose socket is open and whose peer is ready.
 fn ledger() -> Ledger {
     let mut ledger = Ledger::new(Bounds::of(&config()));
     ledger.waited(Instant::ZERO);
@@ -381,7 +381,7 @@ fn on_writable_must_follow_the_last_write_to_a_ready_peer() {
     assert_eq!(ledger.missing_writable().collect::<BTreeSet<_>>(), BTreeSet::from([LINK]));
     ledger.waited(Instant::ZERO);
     ledger.wrote(LINK, &[IoSlice::new(&nonce(CommandName::PING))], 0);
-    assert_eq!(ledger.missing_writable().count(), 0, "no bytes were accepted in this turn");
+    assert_eq!(ledger.missing_writable().count(), 0, "a write that moved no bytes requires `on_writable`");
 }
 
 fn marked(number: u64, len_bytes: usize) -> Vec<u8> {
@@ -412,7 +412,7 @@ fn a_marked_message_must_be_reported_once_its_last_byte_is_written() {
         }
         assert_eq!((due, ledger.findings.list()), (2, &[][..]));
         ledger.event(LINK, &Event::Written { mark: 8, at: Instant::ZERO }, Instant::ZERO, Some(true));
-        assert_eq!(ledger.findings.list()[0].invariant, 45, "the mark is reported twice");
+        assert_eq!(ledger.findings.list()[0].invariant, 45, "a mark reported twice does not break invariant 45");
     }
 }
 

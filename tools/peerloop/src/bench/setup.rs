@@ -26,8 +26,8 @@ const SPARE_LINKS: usize = 64;
 pub(crate) struct Setup {
     /// The named nodes; empty for the built-in node.
     pub(crate) nodes: Vec<Target>,
-    /// One address for each node: at first the first of the node's addresses, later the address at which the test
-    /// connection before the bench became ready. For the built-in node, the address on which it listens.
+    /// One address for each node: the node's first address, then the address at which the test connection before the
+    /// bench became ready. For the built-in node, the address on which it listens.
     pub(crate) targets: Vec<SocketAddr>,
     /// The reason why a test connection before the bench did not become ready; `None` if no such connection failed.
     pub(crate) failed_ahead: Option<String>,
@@ -166,8 +166,8 @@ impl Setup {
         if self.is_built_in() { Need::BothEnds } else { Need::Dial }
     }
 
-    /// Refuses a run so long that a latency could exceed a histogram's range. Such a time could also be inexact in
-    /// JSON.
+    /// Refuses a run so long that a latency could exceed a histogram's range. Such a duration could also be inexact
+    /// in JSON.
     fn check_length(&self) -> Result<(), Failure> {
         let times = [self.warmup, self.duration, self.drain, self.timeout];
         let total = times.into_iter().try_fold(Duration::ZERO, Duration::checked_add);

@@ -12,7 +12,7 @@ use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant, SystemTime};
 
-/// Number of clock reads from which the mean time of a read is computed.
+/// Number of clock reads from which the mean duration of a read is computed.
 const CLOCK_READS: u32 = 10_000;
 
 /// Facts that the checks evaluate.
@@ -29,7 +29,7 @@ pub(super) struct Facts {
     pub(super) time_wait: Option<u64>,
     /// Whether dials reuse the ports of closed connections: 0 never, 1 always, 2 on loopback.
     pub(super) time_wait_reuse: Option<u64>,
-    /// Maximum number of half-open connections.
+    /// Maximum number of half-open connections per listener.
     pub(super) max_half_open: Option<u64>,
     /// Whether SYN cookies replace half-open connections above the maximum; 0 means never.
     pub(super) syn_cookies: Option<u64>,
@@ -51,7 +51,7 @@ pub(super) struct Facts {
 pub(super) struct Clock {
     /// The kernel's clock source, and the available sources separated by spaces.
     pub(super) source: Option<(String, String)>,
-    /// The mean time of a read of the monotonic clock.
+    /// The mean duration of a read of the monotonic clock.
     pub(super) read: Duration,
     /// The smallest step of the monotonic clock that was seen.
     pub(super) step: Duration,
@@ -83,7 +83,7 @@ impl Facts {
     }
 }
 
-/// Tries to listen on `port` at all IPv4 addresses.
+/// Tries to listen on `port` of all IPv4 addresses.
 fn try_port(port: u16) -> Result<(), (ErrorKind, String)> {
     let listened = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port));
     listened.map(drop).map_err(|error| (error.kind(), error.to_string()))
@@ -132,8 +132,7 @@ fn number(path: &str) -> Option<u64> {
     read(path)?.trim().parse().ok()
 }
 
-/// Parses three numbers of files: allocated, unused, and the maximum. Returns the number of open files and the
-/// maximum.
+/// Parses three file counts: allocated, unused, and the maximum. Returns the number of open files and the maximum.
 fn parse_system_files(text: &str) -> Option<(u64, u64)> {
     let numbers: Vec<u64> = text.split_whitespace().map(str::parse).collect::<Result<_, _>>().ok()?;
     match numbers[..] {
@@ -142,7 +141,7 @@ fn parse_system_files(text: &str) -> Option<(u64, u64)> {
     }
 }
 
-/// Parses the number after `tw` in the line `TCP:`.
+/// Parses the number after `tw` in the `TCP:` line.
 fn parse_time_wait(text: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("TCP:"))?;
     let mut words = line.split_whitespace().skip_while(|word| *word != "tw");
@@ -173,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_in_an_unexpected_format_has_no_number() {
+    fn a_kernel_file_in_an_unexpected_format_yields_no_number() {
         for text in ["", "1 2", "x y z", "1 2 3 4"] {
             assert_eq!(parse_system_files(text), None, "{text}");
         }

@@ -1,7 +1,7 @@
 //! The metrics of a loop as text for Prometheus: the exposition format of OpenMetrics 1.0.
 //!
-//! Every name begins with `peerloop_`, and every value is a time in seconds, a size in bytes or a count. Every label is
-//! from a closed list, so that no peer can add a line. Nothing is remembered between two snapshots.
+//! Every name begins with `peerloop_`, and every value is a duration in seconds, a size in bytes or a count. Every
+//! label is from a closed list, so that no peer can add a line. Nothing is remembered between two snapshots.
 
 use peerloop::api::Stats;
 use peerloop::histogram::{Counters, LatencyHistogram, LatencySummary};
@@ -30,9 +30,9 @@ const COUNTERS: [Row; 36] = [
     ("socket_options_refused", "Socket options that the system refuses", |counters| counters.socket_options_refused),
     ("listeners_bound", "Listeners opened", |counters| counters.listeners_bound),
     ("listen_failures", "Listeners that could not be opened or had to be closed", |counters| counters.listen_failures),
-    ("names_resolved", "Names looked up", |counters| counters.names_resolved),
+    ("names_resolved", "Names resolved", |counters| counters.names_resolved),
     ("resolve_failures", "Names that could not be resolved", |counters| counters.resolve_failures),
-    ("book_writes", "Times that the book became durable", |counters| counters.batches_persisted),
+    ("book_writes", "Batches of changes to the book that became durable", |counters| counters.batches_persisted),
     ("book_failures", "Times that the book could no longer be written", |counters| counters.persist_failures),
     ("addresses_learned", "Addresses that peers added to the book", |counters| counters.addresses_learned),
     ("addresses_told", "Addresses sent to peers", |counters| counters.addresses_told),
@@ -99,8 +99,8 @@ pub(super) fn exposition(snapshot: Snapshot, network: Network) -> Result<String,
     Ok(text)
 }
 
-/// Converts an exposition to Prometheus's text format, version 0.0.4. In that format the description of a counter
-/// also has the name with `_total`, and there are no units and no end marker.
+/// Converts an exposition to Prometheus's text format, version 0.0.4. In that format a counter's description also
+/// uses the name with `_total`, and there are no units and no end marker.
 pub(super) fn plain(open_metrics: &str) -> String {
     let mut text = String::with_capacity(open_metrics.len());
     // A metric's help precedes its type, but only the type shows whether the help's name needs `_total`.
@@ -131,7 +131,7 @@ impl Collector for Snapshot {
         metrics.histogram("connect", "Time from a dial to its TCP connection", &self.connect)?;
         metrics.histogram("handshake", "Time from the TCP connection to the end of the handshake", &self.handshake)?;
         metrics.histogram("ping_rtt", "Time from a ping to its pong", &self.ping_rtt)?;
-        metrics.quantiles("turn", "Time of each turn's work", &self.stats.turn)?;
+        metrics.quantiles("turn", "Duration of each turn's work", &self.stats.turn)?;
         metrics.quantiles("loop_lag", "Delay of exact wake-ups", &self.stats.loop_lag)?;
         metrics.quantiles("keepalive_lag", "Delay of keepalive pings", &self.stats.keepalive_lag)
     }
@@ -179,7 +179,7 @@ impl Metrics<'_> {
         for (reason, count) in stats.closed_by_reason() {
             counter(count).encode(family.encode_family(&Labels([("reason", reason)]))?)?;
         }
-        let help = "Reported causes for which wanted peers are not dialled";
+        let help = "Reported reasons for not dialling wanted peers";
         let mut family = self.family("dial_holds", help, None, &counter(0_u64))?;
         for (cause, count) in stats.dial_holds.iter() {
             counter(count).encode(family.encode_family(&Labels([("cause", cause.label())]))?)?;
@@ -312,7 +312,7 @@ mod tests {
         let lines: Vec<&str> = text.lines().filter(|line| line.contains("peerloop_dial_holds")).collect();
         let line = |cause: &str| format!("peerloop_dial_holds_total{{network=\"regtest\",cause=\"{cause}\"}} 0");
         let described = [
-            "# HELP peerloop_dial_holds Reported causes for which wanted peers are not dialled.",
+            "# HELP peerloop_dial_holds Reported reasons for not dialling wanted peers.",
             "# TYPE peerloop_dial_holds counter",
         ];
         assert_eq!(lines[..2], described);

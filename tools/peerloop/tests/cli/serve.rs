@@ -71,7 +71,7 @@ fn more_peers_than_descriptors_are_refused() {
 #[test]
 fn a_second_signal_does_not_wait_for_a_silent_peer() {
     let (mut node, address) = Running::serve(&[]);
-    // This peer never closes its end, so a graceful stop would last seconds.
+    // This peer never closes its side of the connection, so a graceful stop would last seconds.
     let _silent = TcpStream::connect(&address).unwrap();
     assert_eq!(peerloop(&["probe", &address, "--network", "regtest"]).code, Some(0), "the node refused the probe");
     node.signal_until_it_ends("TERM");
