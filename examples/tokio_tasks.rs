@@ -1,7 +1,7 @@
 //! Uses a loop from a tokio runtime: requests are awaited, and events arrive as a stream.
 //!
 //! Run `cargo run --example tokio_tasks`, or append a network and a node, for example `mainnet 192.0.2.1:8333`. The
-//! loop keeps a thread of its own, so no task can delay a peer. That thread wakes the task that waits for a reply or an
+//! loop has its own thread, so no task can delay a peer. That thread wakes the task that waits for a reply or an
 //! event. A runtime that must drive the loop itself waits for the loop's descriptor, as the example
 //! `foreign_event_loop` does.
 
@@ -72,7 +72,7 @@ async fn ready(events: &mut Items<ControlEvent>) -> Result<(), Trouble> {
     Err(Trouble("the loop has ended".to_owned()))
 }
 
-/// A subscription as a tokio stream. For another crate's `Stream` the adapter is the same.
+/// A subscription as a tokio stream. An adapter to another crate's `Stream` trait looks the same.
 struct Items<T>(Subscription<T>);
 
 impl<T: Queued> Stream for Items<T> {

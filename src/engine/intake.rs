@@ -1,5 +1,5 @@
 //! The intake of one link: extracts frames from the received bytes, handles the engine's own messages, and passes the
-//! rest to the handler.
+//! rest to the subscribers and the handler.
 //!
 //! The replies to one read are collected in the loop's write block and written with one call.
 
@@ -30,13 +30,13 @@ use std::{io, mem};
 impl Engine {
     // --- Readiness --------------------------------------------------------------------------------------------------
 
-    /// Records that the kernel has no more events: every link with unread input is now listed as ready.
+    /// Records that the kernel has no more events, so every link with unread input is now known to be readable.
     pub(crate) fn input_is_seen(&mut self) {
         self.state.clocks.input_seen_until = self.now();
     }
 
-    /// Records a socket's readiness. Returns whether the link is still connecting, so that the connect's result must
-    /// be queried.
+    /// Records a socket's readiness. Returns whether the link is still connecting; if so, the caller must query
+    /// the result of the connect.
     pub(crate) fn note_readiness(&mut self, id: LinkId, readable: bool, writable: bool, hung_up: bool) -> bool {
         let table = &mut self.state.links.table;
         let Some(link) = table.get_mut(id) else {
@@ -115,7 +115,7 @@ impl<'a, H: Handler> Intake<'a, H> {
         Self { engine, handler, id }
     }
 
-    /// Returns the loop's current moment.
+    /// Returns the loop's current time.
     pub(crate) fn now(&self) -> Instant {
         self.engine.now()
     }
@@ -142,8 +142,8 @@ impl<'a, H: Handler> Intake<'a, H> {
         self.engine.links().replies()
     }
 
-    /// Accounts for the result of writing the replies at `at`, queues the bytes that the kernel did not accept, and
-    /// closes the reply window.
+    /// Handles the result of the replies' write at `at`, queues the bytes that the kernel did not accept, and closes
+    /// the reply window.
     pub(crate) fn wrote_replies(self, written: io::Result<usize>, at: Instant) {
         let (engine, id) = (&mut *self.engine, self.id);
         let written = match written {
@@ -319,7 +319,8 @@ impl<'a, H: Handler> Intake<'a, H> {
         }
     }
 
-    /// Charges a peer for a message that may be sent only after the handshake.
+    /// Counts a message that may be sent only after the handshake, and charges the peer for it. If the loop has a
+    /// manager, a stream setup after `version` is also rejected, and the connection is closed.
     fn spoke_too_early(&mut self, command: CommandName) {
         let state = &mut self.engine.state;
         state.telemetry.counters.before_handshake += 1;
@@ -378,7 +379,7 @@ fn end_declined(id: LinkId, links: &mut Links) {
     }
 }
 
-/// Decides a message's delivery when its header is complete.
+/// Decides how a message is delivered, once its header is complete.
 fn admit<H: Handler>(
     state: &mut LoopState,
     id: LinkId,

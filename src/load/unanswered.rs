@@ -7,8 +7,8 @@ use std::time::Duration;
 /// The shortest waits of unanswered pings: one counted from the planned moment, one from the write; `None` if there is
 /// no such ping.
 ///
-/// The latency of an unanswered ping is unknown, but it exceeds this wait. The wait ended with the peer's connection or
-/// with the drain.
+/// The latency of an unanswered ping is unknown, but it exceeds this wait. The wait ended when the peer's
+/// connection closed, when the generator finished, or when a report was requested before that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UnansweredWaits {

@@ -121,8 +121,8 @@ impl Persistence {
     }
 
     /// Schedules the report of a ban in force for which `peers_closed` connections were closed. The ban is reported
-    /// when it is durable. If the host already has an unreported ban, the new ban replaces it, and the closed
-    /// connections of both are added up.
+    /// when it is durable. If the host already has an unreported ban, the new ban replaces it, and the
+    /// numbers of closed connections are added.
     pub(crate) fn announce(&mut self, ban: Ban, peers_closed: usize) {
         let (announced, all_closed) = self.unannounced.entry(ban.host).or_insert((ban, 0));
         *announced = ban;

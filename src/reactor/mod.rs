@@ -1,10 +1,10 @@
-//! The turn: one pass of the loop over its interface to the kernel. Only this module uses [`Net`] to wait, to read the
-//! time or to call a socket.
+//! The turn: one pass of the loop over its interface to the kernel. Only this module uses [`Net`] to wait, read the
+//! clocks or make socket calls.
 //!
 //! Work is done in turns. Each turn runs the same steps in the same order:
 //!
-//! 1. **Wait** until the next deadline, or not at all if a list has work. To meet a handler's exact wake-up, the loop
-//!    sleeps until a millisecond before it and polls from then on.
+//! 1. **Wait** until the next deadline, or not at all if a list has work. If [`Config::spin`] is on, the loop sleeps
+//!    until a millisecond before a handler's exact wake-up and polls from then on.
 //! 2. **Clocks**: the monotonic clock is read after the wait, before each dial, before each link's bytes are parsed,
 //!    and before the timers. The wall clock is read once.
 //! 3. **Requests** from other threads, and completions of jobs off the loop, such as resolved names; both bounded.
@@ -22,14 +22,14 @@
 //! 8. **Close**: graceful closes continue, and finished links are freed. Only this step frees rows, so no event of this
 //!    turn can reach a row's next owner.
 //! 9. **Report** the turn's control events to the handler. Then each subscriber receives the turn's control events or
-//!    messages in one batch, under its lock. The loop never waits for that lock: it only attempts `try_lock`. Events
-//!    that the handler causes in this step are reported in the next turn.
+//!    messages in one batch, under its lock. Until it ends a subscription, the loop never waits for that lock:
+//!    it only tries `try_lock`. Events that the handler causes in this step are reported in the next turn.
 //!
 //! Readiness is a hint and is remembered: a socket is believed readable or writable until a call shows otherwise. A
 //! read that does not fill its buffer has drained the socket, unless the kernel has reported the stream's end, because
-//! data and end may share one edge. The loop never acts on error and hang-up flags; the next read or write reports
-//! their cause. Between turns, a link with unread data is on the ready list unless its reading is paused, and a link
-//! with queued bytes is on the dirty list unless it is believed unwritable.
+//! data and end may share one edge. An error or hang-up flag never closes a link; it only causes another read or
+//! write, which reports the cause. Between turns, a link with unread data is on the ready list unless its reading is
+//! paused, and a link with queued bytes is on the dirty list unless it is believed unwritable.
 //!
 //! A peer's failure closes only that peer. Only a failure of the poller ends the loop.
 
@@ -278,8 +278,8 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     /// carries out the effects of `act`. If they cause work, [`Reactor::next_deadline`] is zero until then.
     ///
     /// Use it if your own event loop drives [`Reactor::poll_once`]; see the example `foreign_event_loop`. Other threads
-    /// use a [`Handle`]. To request a call of one handler of a pair, such as a wake-up, use
-    /// [`Ctx::first`](crate::Ctx::first) or [`Ctx::second`](crate::Ctx::second).
+    /// use a [`Handle`]. If the handler is a pair, use [`Ctx::first`](crate::Ctx::first) or
+    /// [`Ctx::second`](crate::Ctx::second) to request a callback, such as a wake-up, for one of its handlers.
     pub fn act<R>(&mut self, act: impl FnOnce(&mut H, &mut Ctx<'_>) -> R) -> R {
         self.read_clocks();
         act(&mut self.handler, &mut self.engine.ctx())
@@ -497,7 +497,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         self.follow_configuration();
     }
 
-    /// Starts to write the manager's changes of the address book, and to resolve the names that the manager requests.
+    /// Starts writing the manager's changes to the address book, and resolving the names that it requests.
     fn offload(&mut self) {
         while let Some(batch) = self.engine.managing().and_then(|mut managing| managing.next_batch()) {
             if let Err(Batch { id, .. }) = self.net.persist(batch) {

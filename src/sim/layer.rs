@@ -1,7 +1,7 @@
 //! A layer: a network that passes its calls to the network below it, and changes some of them.
 //!
 //! An implementation of [`Layer`] names the network below and overrides the calls that it changes. All other calls
-//! reach the network below as they are. Tests use layers to count, delay and fail calls. A layer is a [`Net`] like any
+//! reach the network below unchanged. Tests use layers to count, delay and fail calls. A layer is a [`Net`] like any
 //! other, so layers can be stacked. A layer never has sockets of its own.
 
 use crate::clock::Clock;

@@ -38,7 +38,7 @@ pub struct BlockHeader {
     pub merkle_root: Hash256,
     /// The miner's clock, in Unix seconds.
     pub time: u32,
-    /// The target of the proof of work, in its short form.
+    /// The proof-of-work target, in compact form.
     pub bits: u32,
     /// The number that the miner varied to find the block.
     pub nonce: u32,

@@ -1,4 +1,4 @@
-//! Frames of the specification, byte for byte, and frames at the limits of every field.
+//! Frames of the specification, byte for byte, and frames with unusual commands, lengths and checksums.
 
 use peerloop::internals::framer::{
     ChecksumVerdict, Delivery, DropCause, FrameLimits, Framed, FramerRules, Input, MessageFramer, Payload,
@@ -12,7 +12,7 @@ use peerloop_testkit::framing::{
     rules,
 };
 
-/// Frames of the specification, on the main network. Each has its command, header and payload.
+/// Frames of the specification, on the main network. Each entry holds a command, a header and a payload.
 const FRAMES: [(&str, &str, &str); 9] = [
     (
         "version",
@@ -56,7 +56,7 @@ fn the_frames_of_the_specification_are_read_exactly() {
     let (stream, outcomes) = specified();
     let expected = StreamResults { asked: outcomes.len(), outcomes, ..StreamResults::default() };
     assert_eq!(read(&stream, Choice::BUFFER), expected);
-    assert_eq!(read_whole(&stream, &rules(), &[Choice::BUFFER]), expected, "the model reads them as well");
+    assert_eq!(read_whole(&stream, &rules(), &[Choice::BUFFER]), expected, "the model does not read every frame");
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn req_e50_a_wrong_checksum_drops_a_buffered_frame_and_marks_a_streamed_one() {
         let buffered = read(&stream, Choice::BUFFER);
         let dropped = Outcome::Dropped { command: name, payload_len: 300, cause: DropCause::BadChecksum };
         assert_eq!(buffered.outcomes, [dropped, Outcome::Frame { command: verack, payload: vec![] }]);
-        assert_eq!(buffered.error, None, "a wrong checksum does not close the link");
+        assert_eq!(buffered.error, None, "a wrong checksum is not an error of the stream");
 
         let streamed = read(&stream, Choice::STREAM);
         let condemned = Outcome::Streamed { command: name, payload: body.clone(), verdict: ChecksumVerdict::Wrong };

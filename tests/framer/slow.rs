@@ -91,7 +91,7 @@ fn a_header_in_time_starts_the_window_of_its_body() {
 }
 
 #[test]
-fn the_time_of_one_frame_is_not_charged_to_the_next() {
+fn time_spent_on_one_frame_is_not_charged_to_the_next() {
     let mut link = Link::new(Delivery::Buffer);
     let bytes = frame("inv", &payload(1_000));
     link.feed(&bytes[..500], at(0));
@@ -142,8 +142,8 @@ fn memory_follows_the_bytes_received_and_not_the_length_claimed() {
             received += block.len();
             owned += cost.bytes_current;
             let bound = received + BUFFER_GROWTH_BYTES;
-            assert!(link.memory.gathered_bytes() <= bound as u64, "after {received}");
-            assert!(owned <= (bound as u64 + MAX_RECORD_BYTES) as i64, "{owned} after {received}");
+            assert!(link.memory.gathered_bytes() <= bound as u64, "too much is buffered after {received} bytes");
+            assert!(owned <= (bound as u64 + MAX_RECORD_BYTES) as i64, "{owned} bytes held after {received}");
         }
     }
 }

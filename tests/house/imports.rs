@@ -70,7 +70,7 @@ pub(crate) fn check(sources: &[Source]) -> Vec<Violation> {
             }
         }
     }
-    // Equal breaches of one import list are reported once.
+    // Violations that are equal and adjacent, for example in one import list, are reported once.
     violations.dedup();
     violations
 }

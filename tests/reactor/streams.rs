@@ -13,7 +13,7 @@ use std::io::Read;
 use std::net::Shutdown;
 
 const INV: CommandName = CommandName::new("inv");
-/// Maximum number of bytes that the tests send after a message that is being fed.
+/// Maximum number of bytes that a test queues behind a message that is being fed.
 const MAX_BEHIND_BYTES: usize = 1_000;
 
 /// Feeds as many bytes of `payload` from the offset `fed` on as there is room for, and returns the new offset.
@@ -62,7 +62,7 @@ fn a_bare_socket_reads_a_block_that_was_fed_in_parts_and_then_the_later_messages
     });
     let began = std::time::Instant::now();
     while fed < payload.len() {
-        assert!(began.elapsed() < PATIENCE, "the reader reads nothing");
+        assert!(began.elapsed() < PATIENCE, "the block is not read in time");
         fed = feed(&mut node, peer, &payload, fed);
     }
     let is_pong =
@@ -133,12 +133,12 @@ fn a_paused_receiver_gets_the_whole_message_later() {
     two.act(move |ctx| ctx.resume(here));
     let began = std::time::Instant::now();
     while fed < payload.len() {
-        assert!(began.elapsed() < PATIENCE, "the receiver reads nothing");
+        assert!(began.elapsed() < PATIENCE, "the message is not read in time");
         fed = feed(&mut one, there, &payload, fed);
         two.turn();
     }
     let whole = Seen::Streamed { len_bytes: 24 << 20, verdict: ChecksumVerdict::Correct };
-    until([&mut one, &mut two], "all has arrived", |[_, two]| two.seen_of(here).contains(&whole));
+    until([&mut one, &mut two], "the whole message has arrived", |[_, two]| two.seen_of(here).contains(&whole));
     assert!(two.reactor.handler().streamed == payload);
     assert_eq!((one.end_of(there), two.end_of(here)), (None, None));
 }

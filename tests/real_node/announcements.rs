@@ -22,7 +22,7 @@ fn protoconf_announces_each_sides_limit_to_the_other() {
 }
 
 #[test]
-fn a_node_announces_the_limit_that_was_set_on_it() {
+fn a_node_announces_its_configured_limit() {
     let Some(node) = Node::start_with(&["-maxprotocolrecvpayloadlength=5000001"]) else { return };
     let mut observer = Observer::new(config());
     let peer = observer.ready(node.address());
@@ -69,7 +69,7 @@ fn req_e35_messages_that_the_engine_does_not_answer_reach_the_handler() {
     ];
     assert_eq!(observer.happened(peer), expected);
     let undecodable = observer.ask(|ctx| ctx.counters().undecodable + ctx.counters().bad_checksums);
-    assert_eq!(undecodable, 0, "every message could be decoded");
+    assert_eq!(undecodable, 0, "a message is undecodable or has a wrong checksum");
 }
 
 /// Returns the payload of a `getheaders` for all blocks after the one with this hash. `hash` is written as RPC prints

@@ -1,5 +1,4 @@
-//! The example `relay` between a peer, which sends large transactions to the relay, and the node, which requests all
-//! of them.
+//! The example `relay` between a peer that sends it large transactions and a node that requests all of them.
 
 use crate::mined::{MATURITY, from_hex};
 use crate::node::Node;

@@ -171,7 +171,7 @@ fn opening_an_existing_book_never_creates_one() {
 }
 
 #[test]
-fn fault_e10_a_file_above_the_cap_is_refused_without_reading_it() {
+fn fault_e10_a_file_above_the_cap_is_refused_and_no_other_file_is_created() {
     let folder = Folder::new();
     File::create(folder.book()).unwrap().set_len(MAX_BOOK_FILE_BYTES + 1).unwrap();
     let what = format!("it has {} bytes, more than any address book", MAX_BOOK_FILE_BYTES + 1);
@@ -373,7 +373,7 @@ fn a_book_without_write_permission_is_an_error_and_is_not_changed() {
 }
 
 #[test]
-fn inconsistent_records_are_dropped_and_counted() {
+fn invalid_records_are_dropped_and_counted() {
     let folder = Folder::new();
     drop(small_book(&folder.book()));
     let key = |number: u8| [4, 9, 9, 9, number, 0x20, 0x8d];

@@ -213,7 +213,8 @@ fn a_disk_with_the_loops_capacity_has_room_for_every_batch() {
     let mut disk = MemoryStore::with_limit(COUNT as usize, &mut chance(1));
     fill(&mut disk, COUNT as usize);
     let mut book = Loop::with_peers(COUNT as usize);
-    // The oldest change concerns peer 0, which is removed here and added again below. So that change frees no room.
+    // The oldest change concerns peer 0, which is removed here and added again below. The oldest change therefore
+    // frees no room.
     book.exchange(address(0), peer(COUNT), false);
     (1..MAX_BOOK_BATCH as u32 - 1).for_each(|number| book.change(Change::PutPeer(peer(number))));
     book.exchange(address(COUNT), peer(COUNT + 1), false);

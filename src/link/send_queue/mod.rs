@@ -1,11 +1,10 @@
 //! One link's queue of outgoing bytes, including frames that are sent ahead.
 //!
 //! Frames are sent in the order in which they were queued. Frames queued *ahead* are sent in their own order: right
-//! after the frame that the kernel has begun to accept, and before all others. Frames are never split by another
-//! frame. A frame sent in parts is one frame from its first byte to its last, however late the last byte is queued.
+//! after the frame that the kernel has begun to accept, and before all others. A frame is never inserted into
+//! another. A frame sent in parts is one frame from its first byte to its last, however late the last byte is queued.
 //!
-//! Frame boundaries are searched for in the first segment only, and only when a frame is queued ahead. Otherwise frame
-//! boundaries have no cost.
+//! Frame boundaries are searched for in the first segment only, and only when a frame is queued ahead.
 
 mod buffers;
 mod pool;
@@ -180,7 +179,7 @@ impl SendQueue {
     /// If `written` exceeds the number of waiting bytes. No kernel reports such a number.
     pub fn advance(&mut self, written: usize, pool: &mut BufferPool) {
         let Some(queue) = &mut self.queue else {
-            assert!(written == 0, "the kernel wrote bytes of an empty queue");
+            assert!(written == 0, "the kernel wrote bytes from an empty queue");
             return;
         };
         assert!(written <= queue.waiting_bytes, "the kernel wrote more bytes than were waiting");

@@ -1,4 +1,4 @@
-//! A host's network that records three things in the ledger: its calls on sockets, its batches and its completions.
+//! A host's network that records three things in the ledger: its socket calls, its batches and its completions.
 
 use super::ledger::Ledger;
 use crate::id::LinkId;
@@ -14,7 +14,7 @@ use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
-/// A [`SimNet`] whose calls on sockets are checked.
+/// A [`SimNet`] whose socket calls are checked.
 #[derive(Debug)]
 pub struct Gate {
     net: SimNet,

@@ -1,4 +1,4 @@
-//! Invariants between any two turns, checked on every row, list, queue and timer of the loop.
+//! Invariants that hold between any two turns, checked on every row, list, queue and timer of the loop.
 
 use super::sight::{Memory, SweepCheck, SweepSight, ensure, none_of};
 use super::turn::MAX_UNREAD_TURNS;
@@ -82,7 +82,8 @@ fn memory_follows_the_bytes_received(sight: &SweepSight<'_>) -> Result<(), Strin
 }
 
 /// Checks the queues' counts and bounds. An empty queue accepts a message of any size, so the largest message is
-/// allowed in addition. The fed part of a body has its own bound; whole messages and pongs wait before and after it.
+/// allowed in addition. The fed part of a body has its own bound; the whole messages and pongs before it and those
+/// after it have one each.
 fn queues_keep_their_bounds(sight: &SweepSight<'_>) -> Result<(), String> {
     let Inspection { links, summary, .. } = sight.inspection;
     let parts = links.iter().flat_map(|link| [link.outgoing.recounted_bytes, link.outgoing.behind_bytes]);

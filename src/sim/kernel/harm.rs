@@ -5,7 +5,7 @@ use super::host::{Draw, OWN_DESCRIPTORS, stream_of};
 use crate::sim::connection::{Connection, EndId, Side};
 use crate::sim::faults::Site;
 
-/// The purpose, in [`stream_of`], of a host's first random stream for faults. Each site's faults have their own stream.
+/// The purpose number, for [`stream_of`], of the faults at the first site. Each site has a random stream of its own.
 const FIRST_FAULT_STREAM: usize = 16;
 
 impl Kernel {

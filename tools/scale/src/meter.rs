@@ -1,9 +1,9 @@
 //! Measures the loop's own events and memory, without the virtual kernel's memory.
 //!
-//! [`Beyond`] is the network between loop and virtual kernel: it counts the loop's events, and excludes the kernel's
-//! allocations. [`Measured`] is the loop as the driver sees it; only allocations in the loop's creation and in its
-//! turns count. The functions [`within_the_loop`] and [`beyond_the_loop`] are never inlined. By their names, a
-//! profiler can attribute instructions to the loop or to the kernel.
+//! [`Beyond`] is the network between the loop and the virtual kernel: it counts the loop's events, and excludes the
+//! kernel's allocations. [`Measured`] is the loop as the driver sees it; only allocations during the loop's creation
+//! and its turns count. The functions [`within_the_loop`] and [`beyond_the_loop`] are never inlined, so a profiler can
+//! attribute instructions to the loop or to the kernel by function name.
 
 use allocation_counter::{measure, opt_out};
 use peerloop::error::RefusedOption;
@@ -21,11 +21,12 @@ use std::time::Duration;
 /// The events and memory of a loop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Account {
-    /// Number of readiness events and socket calls. Clock reads, waits and opened listeners do not count.
+    /// Number of readiness events and calls to the kernel. Clock reads, waits, opened listeners, and polls for
+    /// completions or refused options do not count.
     pub events: u64,
     /// Number of calls of `poll_once`.
     pub turns: u64,
-    /// Number of allocations in these turns and in the loop's creation.
+    /// Number of allocations during these turns and the loop's creation.
     pub allocations: u64,
     /// Memory in use after the last turn, in bytes.
     pub held_bytes: i64,

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A kind of value. Most kinds have a function that returns the setting's field in the configuration or in [`Node`].
+/// A kind of value. Most kinds hold a function that returns the setting's field in the configuration or in [`Node`].
 #[derive(Debug)]
 pub(super) enum Kind {
     Network,
@@ -26,7 +26,7 @@ pub(super) enum Kind {
     CommandSizes,
     Duration(fn(&mut Config) -> &mut Duration),
     Size(fn(&mut Config) -> &mut u64),
-    /// The size of a block, or `unlimited`, which is the largest that the protocol can express.
+    /// The size of a block, or `unlimited`, which is the largest size that the protocol can express.
     BlockSize(fn(&mut Config) -> &mut u64),
     Count(fn(&mut Config) -> &mut usize),
     /// A count, or 0, or `unlimited`.
@@ -80,7 +80,7 @@ impl Kind {
         }
     }
 
-    /// Returns the value's name in help texts.
+    /// Returns the placeholder for the value in help texts.
     pub(super) const fn value_name(&self) -> &'static str {
         match self {
             Self::Network => "NAME",
@@ -101,7 +101,7 @@ impl Kind {
         }
     }
 
-    /// Sets the value from `texts`: one text, or one for each element of a list.
+    /// Sets the value from `texts`: one string, or one for each element of a list.
     pub(super) fn read(&self, node: &mut Node, texts: &[String]) -> Result<(), String> {
         let config = &mut node.config;
         let one = || match texts {
@@ -141,7 +141,7 @@ impl Kind {
             Self::Texts(of) => *of(config) = texts.to_vec(),
             Self::Addresses(of) => *of(config) = all(texts, parse_address)?,
             Self::Networks(of) => *of(config) = all(texts, parse_network)?,
-            // On the command line, an empty text is the only way to unset a value.
+            // On the command line, an empty string is the only way to unset a value.
             Self::File(of) => *of(node) = Some(one()?).filter(|text| !text.is_empty()).map(PathBuf::from),
             Self::Address(of) => {
                 *of(node) = Some(one()?).filter(|text| !text.is_empty()).map(parse_address).transpose()?;
@@ -198,8 +198,8 @@ impl Kind {
     }
 }
 
-/// Sets the fixed peers: an address with a port is dialled as it is; any other text is a name that the loop resolves.
-/// Without fixed peers, sets the normal mode.
+/// Sets the fixed peers. An address with a port is dialled as it is; any other valid string is a name that the loop
+/// resolves. Without fixed peers, sets the normal mode.
 fn read_fixed_peers(manager: &mut ManagerConfig, texts: &[String]) -> Result<(), String> {
     let (mut peers, mut names) = (Vec::new(), Vec::new());
     for text in texts.iter().flat_map(|text| text.split(',')).map(str::trim) {
@@ -237,7 +237,7 @@ fn parse_level(text: &str) -> Result<LevelFilter, String> {
 fn parse_bits(text: &str) -> Result<u64, String> {
     match text.strip_prefix("0x") {
         Some(digits) => {
-            u64::from_str_radix(digits, 16).map_err(|_| format!("`{text}` is not a hexadecimal number of 64 bits"))
+            u64::from_str_radix(digits, 16).map_err(|_| format!("`{text}` is not a 64-bit hexadecimal number"))
         }
         None => parse_number(text),
     }
@@ -279,7 +279,7 @@ fn list(elements: impl IntoIterator<Item = String>) -> String {
     format!("[{}]", elements.join(", "))
 }
 
-/// Formats the text as a basic string of TOML.
+/// Formats the text as a TOML basic string.
 fn quoted(text: &str) -> String {
     let mut quoted = String::from('"');
     for c in text.chars() {

@@ -1,4 +1,4 @@
-//! The result of a simulation in three forms: text for people, JSON for programs, and the file of a tape.
+//! The result of a simulation in three forms: text for people, JSON for programs, and a tape file.
 
 use super::hunt::Tally;
 use super::{LeastTape, Plan};
@@ -102,7 +102,7 @@ pub(crate) fn text(run: &Run<'_>, find: Option<&Find>) -> String {
     }
 }
 
-/// Formats the file of a tape: the violation in the first line, its source, the world, and the draws.
+/// Formats a tape file: the violation in the first line, then its source, the world, and the draws.
 pub(crate) fn tape_file(plan: &Plan, find: &Find, tape: &LeastTape) -> String {
     let mut file = format!("# {}\n", find.violation.to_string().replace('\n', " "));
     let _ = writeln!(file, "# {} commit={} profile={}", find.origin, find.commit, plan.worlds.name());

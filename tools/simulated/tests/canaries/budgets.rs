@@ -32,7 +32,7 @@ struct Course {
 }
 
 /// Runs two loops, an acceptor and a dialler, that complete the handshake and ping each other for some seconds. A
-/// hand-driven peer pings the acceptor, sends it a large message, gets two messages as the reply, and closes. Before
+/// hand-driven peer pings the acceptor, sends it a large message, gets two messages in reply, and closes. Before
 /// this close, the acceptor gets a different ping interval.
 fn run() -> (Outcome, Course) {
     let world = World::new(1, Instant::ZERO);

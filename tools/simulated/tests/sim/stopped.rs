@@ -73,7 +73,7 @@ fn a_pong_and_the_rest_of_a_header_that_arrived_in_time_are_not_late() {
     assert_eq!(commands(&peer.receive()), ["pong"]);
 }
 
-/// Builds a handler that answers each message with a kibibyte.
+/// Builds a handler that answers each message with a frame of 1 KiB.
 fn answering() -> Player {
     Player {
         on_message: Some(|ctx, peer| {
@@ -128,7 +128,7 @@ fn a_peer_whose_input_is_never_fully_read_gains_only_the_grace_period() {
     let mut peer = stage.ready_peer();
     stage.run_for(secs(120));
     assert_eq!(commands(&peer.receive()), ["ping"]);
-    // More bytes than two turns can read. The loop has one turn a second.
+    // More bytes than two turns can read. The loop runs one turn a second.
     let message = frame("inv", &[0; 1_000]);
     let flood = message.repeat(2 * READ_BLOCK_BYTES / message.len() + 1);
     let mut sent = 0;

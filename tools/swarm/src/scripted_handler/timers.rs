@@ -1,7 +1,8 @@
-//! The timers of the scripted handler: set, moved and cancelled from inside all callbacks, and checked when they fire.
+//! The timers of the scripted handler: set, moved and cancelled from inside all callbacks but `on_pull`, and
+//! checked when they fire.
 //!
-//! Only honest troops use timers, and each troop has its own. So the timers cause the same turns in a run without the
-//! hostile troops.
+//! Only honest troops use timers, and each troop has its own. The timers therefore cause the same turns in a run
+//! without the hostile troops.
 
 use super::ScriptedHandler;
 use peerloop::PeerId;
@@ -51,7 +52,7 @@ impl ScriptedHandler {
         if chance.one_in(3) {
             let was_set = set.remove(&key).is_some();
             if ctx.cancel_timer(key) != was_set {
-                self.wrong(22, ctx.now(), format!("cancelling timer {key:#x} does not return {was_set}"));
+                self.wrong(22, ctx.now(), format!("cancelling timer {key:#x} did not return {was_set}"));
             }
             return;
         }

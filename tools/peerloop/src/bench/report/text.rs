@@ -13,7 +13,7 @@ use std::time::Duration;
 /// Maximum number of targets with a row of their own; more rows would hide the following lines.
 const MAX_TARGET_ROWS: usize = 20;
 
-/// If the p99 of the send lag is at least this, the report states that pings were sent late.
+/// If the p99 of the send lag is at least this long, the report states that pings were sent late.
 const GAP_TO_MENTION: Duration = Duration::from_millis(1);
 
 /// The share of a CPU that counts as a whole CPU.
@@ -72,7 +72,7 @@ impl Trust {
     }
 }
 
-/// Describes the ramp: its ready peers, its time, its dial rate and the requested dial rate.
+/// Describes the ramp: its ready peers, its duration, its dial rate and the requested dial rate.
 fn ramp(Document { run, config, counts, .. }: &Document) -> Vec<String> {
     let time = run.ramp_ns.map(|time| format!(" in {:.1} s", time.0.as_secs_f64())).unwrap_or_default();
     let mut parts = vec![format!("{}/{} peers{time}", counts.tally.ready, counts.tally.asked)];
@@ -102,7 +102,7 @@ fn work(page: &mut Page, Document { run, config, counts, agents, .. }: &Document
     }
 }
 
-/// Writes a row for each of several targets; a single target is covered by the lines above.
+/// Writes a row for each target, up to [`MAX_TARGET_ROWS`]; a single target is covered by the lines above.
 fn targets(page: &mut Page, Document { targets, .. }: &Document) {
     if targets.len() < 2 {
         return;
