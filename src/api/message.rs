@@ -24,8 +24,8 @@ pub struct MessageEvent {
 
 /// Selects the messages that a subscriber receives.
 ///
-/// The engine handles the handshake, pings and pongs, `reject`, `protoconf` and `sendheaders` itself. No subscriber
-/// receives them.
+/// The engine handles `version`, `verack`, `ping`, `pong`, `reject`, `protoconf` and `sendheaders` itself. No
+/// subscriber receives them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CommandFilter {

@@ -4,7 +4,7 @@
 //! without a lock, and acquires the waker's lock only with `try_lock`. If the lock is held, the caller is storing a
 //! waker and checks for the reply again afterwards, or is dropping its end and needs no reply. The two fences ensure
 //! that at least one side sees the other's store. No lock is held while a waker is cloned, woken or dropped, because
-//! that runs code of the caller's runtime.
+//! each of these may run code of the caller's runtime.
 
 use crate::error::RequestError;
 use std::fmt;
@@ -47,8 +47,8 @@ pub struct Pending<T>(Arc<Slot<T>>);
 
 /// The state that the two ends share.
 struct Slot<T> {
-    /// Set once, by the sending end: to the reply, or to `None` if that end was dropped without a reply. Once the
-    /// reply was received, the value is `None`.
+    /// Set once, by the sending end: to the reply, or to `None` if that end was dropped without a reply. After the
+    /// caller has received the reply, the value is `None`.
     reply: OnceLock<Mutex<Option<T>>>,
     /// The waker of the last wait.
     waker: Mutex<Option<Waker>>,
@@ -60,7 +60,7 @@ struct Signal(SyncSender<()>);
 impl<T> Reply<T> {
     /// Sends the reply, which is dropped if the `Pending` was dropped.
     pub fn send(self, reply: T) {
-        // This would fail only if a reply were set already, but the first reply consumes this end.
+        // `set` fails only if a reply is already set, but sending a reply consumes this end.
         let _ = self.0.reply.set(Mutex::new(Some(reply)));
     }
 
@@ -107,7 +107,8 @@ impl<T> Pending<T> {
     ///
     /// # Errors
     ///
-    /// [`RequestError::Stopped`] if the loop has ended without a reply.
+    /// [`RequestError::Stopped`] if the [`Reply`] was dropped without a reply, for example because the loop has
+    /// ended, or if an earlier call has returned the reply.
     pub fn wait(self) -> Result<T, RequestError> {
         let reply = self.wait_by(|signal| {
             let _ = signal.recv();
@@ -120,7 +121,7 @@ impl<T> Pending<T> {
     ///
     /// # Errors
     ///
-    /// As [`Pending::wait`], and also if an earlier call has returned the reply.
+    /// As [`Pending::wait`].
     pub fn wait_timeout(&mut self, timeout: Duration) -> Result<Option<T>, RequestError> {
         self.wait_by(|signal| {
             let _ = signal.recv_timeout(timeout);
@@ -163,7 +164,7 @@ impl<T> Pending<T> {
 }
 
 impl<T> Future for Pending<T> {
-    /// The reply, or [`RequestError::Stopped`] if the loop has ended without one or the reply was returned before.
+    /// The reply, or the error of [`Pending::wait`].
     type Output = Result<T, RequestError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -187,7 +188,7 @@ impl<T> Drop for Pending<T> {
 }
 
 impl<T> Slot<T> {
-    /// Locks the waker. A poisoned lock is used as well, because nothing can panic while it is held.
+    /// Locks the waker. Ignores poisoning, because nothing can panic while the lock is held.
     fn lock_waker(&self) -> MutexGuard<'_, Option<Waker>> {
         self.waker.lock().unwrap_or_else(PoisonError::into_inner)
     }

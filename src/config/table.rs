@@ -136,7 +136,7 @@ macro_rules! settings {
 }
 
 const LONGER_THAN_ZERO: Rule<Duration> = (|time| !time.is_zero(), "must be longer than zero");
-const ENOUGH_FOR_A_HANDSHAKE: &str = "must be at least 2,048, because a handshake may need that many";
+const ENOUGH_FOR_A_HANDSHAKE: &str = "must be at least 2,048, the largest payload of a handshake message";
 const AT_MOST_64_NAMES: &str = "must have at most 64 names";
 const ARE_NAMES: Rule<Vec<String>> =
     (|names| names.iter().all(|name| is_name(name)), "must have names of 1 to 253 printable ASCII characters");
@@ -220,7 +220,8 @@ settings! {
         PingInterval ping_interval with_ping_interval: Duration = limits::PING_INTERVAL, Now;
         /// Maximum time for the pong to one of our pings. Over zero; default 30 s.
         PongTimeout pong_timeout with_pong_timeout: Duration = limits::PONG_TIMEOUT, Now, LONGER_THAN_ZERO;
-        /// Largest payload of `block`, `cmpctblock`, `blocktxn` and `hdrsen`; default 2^63 - 1.
+        /// Largest payload of `block`, `cmpctblock`, `blocktxn` and `hdrsen`, in bytes. Above 1,000,000; default
+        /// 2^63 - 1.
         MaxBlockBytes max_block_bytes with_max_block_bytes: u64 = limits::MAX_BLOCK_PAYLOAD_BYTES, NextMessages,
             (|bytes| *bytes > 1_000_000, "must be above 1,000,000"),
             (|bytes| *bytes <= limits::MAX_BLOCK_PAYLOAD_BYTES, "must be at most 2^63 - 1");
@@ -310,7 +311,8 @@ settings! {
         FixedNames fixed_names with_fixed_names: Vec<String> = Vec::new(), NextDials,
             (|names| names.len() <= limits::MAX_FIXED_NAMES, AT_MOST_64_NAMES),
             ARE_NAMES;
-        /// Number of peers below which the manager dials. 1 to [`ManagerConfig::max_peers`]; default 8.
+        /// Number of peers below which the manager dials. 1 to [`ManagerConfig::max_peers`]; default 8; ignored in
+        /// [`DialMode::Fixed`].
         TargetPeers target_peers with_target_peers: usize = limits::TARGET_PEERS, NextDials;
         /// Maximum number of peers, both directions together, including those being dialled. A further peer receives
         /// a `reject`. 1 to [`Config::max_links`](crate::Config::max_links); default 20.

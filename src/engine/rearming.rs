@@ -35,7 +35,7 @@ impl Rearming {
         self.next_slot.is_none_or(|next| id.slot() < next as usize)
     }
 
-    /// Rearms links, up to the turn's limit.
+    /// Rearms the next links, up to the turn's limit.
     pub(super) fn proceed(&mut self, links: &mut Links, now: Instant) {
         let Some(first) = self.next_slot else { return };
         let slots = links.table.slots();

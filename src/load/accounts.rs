@@ -1,4 +1,4 @@
-//! The account of a running load: planned, sent, answered and lost operations, by target.
+//! The results of a running load: planned, sent, answered and lost operations, in total and by target.
 //!
 //! At the end every planned operation has been counted exactly once, even if its peer failed. This file sends
 //! nothing.
@@ -33,7 +33,7 @@ const MAX_BACKLOG: f64 = 0.02;
 /// Maximum number of user agents, and of failure causes, that the report lists. Later ones are omitted.
 const MAX_KINDS: usize = 64;
 
-/// The account while the load runs: a report without the values that are known only at the end.
+/// The results while the load runs: a report without the values that are known only at the end.
 #[derive(Clone, Debug)]
 pub(super) struct Accounts {
     report: Report,
@@ -48,7 +48,7 @@ pub(super) struct Accounts {
     spinning: Duration,
 }
 
-/// The loop's time and traffic at the start or at the end of the counted part of the run.
+/// The clock, and the loop's totals, at the start or the end of the counted part of the run.
 #[derive(Clone, Copy, Debug)]
 struct Run {
     began: Instant,
@@ -120,23 +120,23 @@ impl Accounts {
         self.report.early_end = Some(end);
     }
 
-    /// Sets the length of the schedule that the planned operations cover.
+    /// Sets the duration of the schedule that the planned operations cover.
     pub(super) fn set_scheduled_time(&mut self, time: Duration) {
         self.report.scheduled_time = time;
     }
 
-    /// Records the latest dial: its planned and its actual time, from the start of the ramp.
+    /// Records the latest dial. Its planned and its actual time are measured from the start of the ramp.
     pub(super) fn note_dial(&mut self, planned_time: Duration, dial_time: Duration) {
         let ramp = &mut self.report.ramp;
         *ramp = Ramp { dialled: ramp.dialled + 1, planned_time, dial_time, ..*ramp };
     }
 
-    /// Records the length of the ramp, if every connection has become ready or has failed.
+    /// Records the duration of the ramp, if every connection has become ready or has failed.
     pub(super) fn end_ramp(&mut self, time: Duration) {
         self.report.ramp.time = self.report.peers.is_decided().then_some(time);
     }
 
-    /// Returns the last whole interval of the run so far.
+    /// Returns the last complete interval of the run so far; `None` before the end of the first interval.
     pub(super) fn latest_interval(&mut self, now: Instant) -> Option<Interval> {
         self.timeline.latest(now)
     }
@@ -146,7 +146,7 @@ impl Accounts {
         self.timeline.begin(ctx.now(), self.report.peers.left());
     }
 
-    /// Records the outstanding pings when the second half of the run begins.
+    /// Records the number of outstanding pings at the middle of the run. Later calls change nothing.
     pub(super) fn note_middle(&mut self) {
         self.backlog.0.get_or_insert_with(|| self.report.work.outstanding());
     }
@@ -329,8 +329,8 @@ impl Accounts {
         if doubts.is_empty() { Verdict::Trusted } else { Verdict::NotTrusted(doubts) }
     }
 
-    /// Returns the cause that kept the load from being carried out as planned. If the generator is at fault, the
-    /// target's capacity is unknown. The generator is then returned as the only cause.
+    /// Returns the cause, if any, that kept the load from being carried out as planned. If the generator is at fault,
+    /// the target's capacity is unknown. The generator is then returned as the only cause.
     fn limit(&self) -> Limit {
         let doubts = match &self.report.verdict {
             Verdict::Trusted => &[][..],

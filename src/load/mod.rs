@@ -1,4 +1,5 @@
-//! Load: a [`Generator`] that opens peers and pings them by a schedule, and a [`Responder`] for it to connect to.
+//! Load: a [`Generator`] that connects to peers and pings them on a schedule, and a [`Responder`] for it to connect
+//! to.
 //!
 //! Both are plain [`Handler`](crate::Handler)s that use the same [`Ctx`](crate::Ctx) as every embedder. The generator
 //! never waits for a reply before it sends a due ping. A ping's latency is recorded twice: from its planned moment, so

@@ -1,12 +1,12 @@
 //! Rates and schedules in integer arithmetic: one formula yields both an operation's moment and the number of
-//! operations due before a time.
+//! operations due within a duration.
 
 use crate::time::Instant;
 use std::time::Duration;
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
-/// A rate as an exact ratio: a number of operations in a time.
+/// A rate as an exact ratio: a number of operations per duration.
 ///
 /// A decimal rate such as 0.1/s has no exact binary form. As a ratio it is one operation in ten seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl Rate {
         Self::reduced(operations, NANOS_PER_SECOND)
     }
 
-    /// Returns the rate of `operations` in each `time`; `None` if `time` is zero or longer than 584 years.
+    /// Returns the rate of `operations` per `time`; `None` if `time` is zero or longer than 584 years.
     pub fn new(operations: u64, time: Duration) -> Option<Self> {
         let time_ns = u64::try_from(time.as_nanos()).ok().filter(|&nanos| nanos > 0)?;
         Some(Self::reduced(operations, time_ns))
@@ -40,7 +40,7 @@ impl Rate {
         Some(Self::reduced(operations, self.time_ns / common))
     }
 
-    /// Returns the operations per second, rounded to a float for display only.
+    /// Returns the operations per second, rounded to a float, for display only.
     pub fn as_per_second(self) -> f64 {
         self.operations as f64 * NANOS_PER_SECOND as f64 / self.time_ns as f64
     }

@@ -119,8 +119,8 @@ impl PingPongState {
         }
     }
 
-    /// Returns a nonce that a peer cannot guess if `rng` is cryptographic. It is never 0, because a pong with 0 makes
-    /// a node drop its ping (SV Node 1.2.2, net_processing.cpp ProcessPongMessage).
+    /// Returns a nonce. If `rng` is cryptographic, a peer cannot guess it. The nonce is never 0, because a pong with
+    /// 0 makes a node drop its ping (SV Node 1.2.2, net_processing.cpp ProcessPongMessage).
     ///
     /// The caller provides `rng`: any generator of the crate `rand` 0.10, which is re-exported as
     /// [`rand`](crate::rand).
@@ -205,12 +205,14 @@ impl PingPongState {
         self.settle(nonce, now).map(|answered| answered.round_trip())
     }
 
-    /// Returns the round trip of the last answered ping, to the microsecond, at most one hour.
+    /// Returns the round trip of the last answered ping, to the microsecond, at most one hour; `None` before the
+    /// first pong.
     pub fn last_rtt(&self) -> Option<Duration> {
         self.last_rtt.known()
     }
 
-    /// Returns this connection's shortest round trip, to the microsecond, at most one hour.
+    /// Returns this connection's shortest round trip, to the microsecond, at most one hour; `None` before the first
+    /// pong.
     pub fn least_rtt(&self) -> Option<Duration> {
         self.least_rtt.known()
     }

@@ -101,7 +101,7 @@ pub enum BlockStreamEvent {
     },
     /// The next transaction.
     Transaction(StreamedTx),
-    /// The end of the last transaction.
+    /// The end of the block.
     End(StreamedBlock),
 }
 
@@ -118,7 +118,7 @@ pub struct StreamedBlock {
     pub verdict: MerkleVerdict,
 }
 
-/// A transaction's next count or size, which determines the fields after it, or the transaction's end.
+/// The count or size that the parser reads next, or the transaction's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Awaited {
     InputCount,
@@ -186,7 +186,7 @@ impl TxStreamParser {
         Ok(Some(StreamedTx { txid: Hash256::finish(hasher), ..read }))
     }
 
-    /// Returns whether the parser is between two transactions: it has read no byte of the next transaction.
+    /// Returns whether the parser has read no byte of the next transaction.
     pub const fn is_at_boundary(&self) -> bool {
         self.read.len_bytes == 0
     }

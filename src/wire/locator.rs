@@ -35,7 +35,7 @@ pub struct LocatorRef<'a> {
 /// let hashes = heights.iter().map(|&height| hash_at(height));
 /// let mut payload = Vec::new();
 /// Locator::from_hashes(PROTOCOL_VERSION as i32, hashes, Hash256::ZERO).as_ref().encode(&mut payload);
-/// assert_eq!(payload[..5], [0x80, 0x11, 0x01, 0x00, 15], "the version and the number of hashes");
+/// assert_eq!(payload[..5], [0x80, 0x11, 0x01, 0x00, 15], "the version or the number of hashes is wrong");
 ///
 /// let request = LocatorRef::decode(CommandName::GETHEADERS, &payload)?;
 /// assert_eq!(request.hashes().next(), Some(hash_at(20)));

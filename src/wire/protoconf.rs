@@ -1,4 +1,4 @@
-//! `protoconf`: the largest payload that a peer accepts, and the stream policies that the peer knows.
+//! `protoconf`: the largest payload that a peer accepts, and the stream policies that the peer supports.
 //!
 //! Fields of later protocol versions are skipped on input and never written.
 
@@ -12,7 +12,8 @@ use crate::protocol::CommandName;
 pub struct ProtoconfRef<'a> {
     /// The largest payload in bytes that the peer accepts, at least 1 MiB when received.
     pub max_recv_payload_bytes: u32,
-    /// The names of the stream policies, separated by commas, at most [`MAX_STREAM_POLICIES_BYTES`].
+    /// The names of the stream policies, separated by commas, at most [`MAX_STREAM_POLICIES_BYTES`]; `None` if the
+    /// message has no such field.
     pub stream_policies: Option<&'a [u8]>,
 }
 
@@ -33,7 +34,8 @@ pub struct ProtoconfRef<'a> {
 pub struct Protoconf {
     /// The largest payload in bytes that the peer accepts, at least 1 MiB when received.
     pub max_recv_payload_bytes: u32,
-    /// The names of the stream policies, separated by commas, at most [`MAX_STREAM_POLICIES_BYTES`].
+    /// The names of the stream policies, separated by commas, at most [`MAX_STREAM_POLICIES_BYTES`]; `None` if the
+    /// message has no such field.
     pub stream_policies: Option<Box<[u8]>>,
 }
 

@@ -61,7 +61,7 @@ fn every_known_fault_has_an_input_named_after_it() {
     }
 }
 
-/// Checks that each length near which a faulty reader misreads an extended header has an input named after it.
+/// Checks that each edge case of the length in an extended header has an input named after it.
 #[test]
 fn every_edge_of_an_extended_length_has_an_input_named_after_it() {
     for edge in [

@@ -2,7 +2,7 @@
 //!
 //! Each test checks the example's main result, but no address, time or order that may differ between runs.
 
-#![allow(clippy::disallowed_methods, reason = "the tests bound their waiting by the clock")]
+#![allow(clippy::disallowed_methods, reason = "the tests limit their waits by the clock")]
 
 use peerloop_testkit::examples::{self, Client, Relay, large_transaction};
 use std::net::TcpListener;
@@ -29,7 +29,7 @@ fn output_of(name: &str) -> String {
         .spawn()
         .unwrap_or_else(|error| panic!("{name}: {error}"));
     let began = Instant::now();
-    // The output fits a pipe, so it need not be read while the example runs.
+    // The output fits in the pipe's buffer, so it need not be read while the example runs.
     while example.try_wait().expect("the process is our child").is_none() {
         if began.elapsed() > PATIENCE {
             example.kill().expect("the process is our child");
@@ -61,8 +61,8 @@ fn req_e54_a_simple_client_measures_three_pings() {
 fn req_e54_fixed_peers_are_all_connected_and_dialled_again_when_lost() {
     let printed = output_of("fixed_peers");
     let (before, after) = printed.split_once("all 3 peers are ready; stopping one of them\n").expect(&printed);
-    assert!(before.lines().count() >= 6, "three connections and three handshakes:\n{printed}");
-    assert!(after.lines().count() >= 2, "a loss and a failed dial:\n{printed}");
+    assert!(before.lines().count() >= 6, "fewer lines than three connections and three handshakes:\n{printed}");
+    assert!(after.lines().count() >= 2, "fewer lines than a loss and a failed dial:\n{printed}");
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_refused_connection_ends_the_tokio_example() {
 /// Runs an example that fails, and returns its output on stderr and on stdout.
 fn complaint_of(name: &str, arguments: &[&str]) -> (String, String) {
     let ended = Command::new(folder().join(name)).args(arguments).output().expect("the example is built");
-    assert!(!ended.status.success(), "{name} {arguments:?}");
+    assert!(!ended.status.success(), "{name} {arguments:?} succeeded");
     let [complaint, printed] =
         [ended.stderr, ended.stdout].map(|bytes| String::from_utf8(bytes).expect("the output is text"));
     (complaint, printed)

@@ -7,15 +7,15 @@ const PEERS: usize = 16;
 const ROUNDS: u64 = 20;
 const INVENTORIES: usize = 8;
 
-/// Serves peers from a node whose system calls fail as `inject` says. Asserts that no peer and no message is lost.
-/// Returns the node's account, or `None` where strace does not work.
+/// Serves peers from a node whose system calls fail according to `inject`, an option of strace. Asserts that no peer
+/// and no message is lost. Returns the node's counters, or `None` where strace does not work.
 fn serve_through(test: &str, inject: &str) -> Option<Account> {
     let mut node = Node::with_fault(test, inject)?;
     let mut clients = Client::ready(node.address, PEERS);
     ping_all(&mut clients, ROUNDS);
     node.say(INVENTORIES);
     for client in &mut clients {
-        assert_eq!(client.read_inventories(INVENTORIES), INVENTORIES * 36_003, "nothing is lost and nothing repeated");
+        assert_eq!(client.read_inventories(INVENTORIES), INVENTORIES * 36_003, "inventories were lost or repeated");
     }
     ping_all(&mut clients, 1);
     let account = node.account();
@@ -32,7 +32,7 @@ fn an_accept_that_fails_for_lack_of_a_resource_is_retried() {
     let test = "injected::an_accept_that_fails_for_lack_of_a_resource_is_retried";
     for error in ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"] {
         let Some(account) = serve_through(test, &format!("accept4:error={error}:when=1..2")) else { return };
-        assert_eq!(account.of("accept_pauses"), 2, "{error} pauses accepting");
+        assert_eq!(account.of("accept_pauses"), 2, "{error} did not pause accepting twice");
     }
 }
 
@@ -54,8 +54,8 @@ fn fault_e14_interrupted_calls_are_retried() {
 }
 
 #[test]
-fn fault_e03_a_short_lack_of_memory_closes_no_connection() {
-    let test = "injected::fault_e03_a_short_lack_of_memory_closes_no_connection";
+fn fault_e03_a_brief_shortage_of_memory_closes_no_connection() {
+    let test = "injected::fault_e03_a_brief_shortage_of_memory_closes_no_connection";
     for (calls, error) in [("sendto", "ENOBUFS"), ("sendmsg", "ENOBUFS"), ("sendmsg", "ENOMEM"), ("recvfrom", "ENOMEM")]
     {
         if serve_through(test, &format!("{calls}:error={error}:when=2+7")).is_none() {

@@ -1,7 +1,7 @@
 //! The rules that check one file at a time.
 //!
 //! Each rule reads a [`Source`], decides whether it applies to that file, and returns the breaches. The tests below
-//! give every rule a breach, which shows that the rule checks something.
+//! give every rule a breach, which the rule must find.
 
 use crate::source::{
     Source, Violation, after_body, after_matching, attributes, body_or_semicolon, is_word_char, words,
@@ -12,7 +12,7 @@ pub(crate) const MAX_FILE_LINES: usize = 600;
 pub(crate) const MAX_FUNCTION_LINES: usize = 70;
 pub(crate) const MAX_LINE_COLUMNS: usize = 120;
 
-/// The library's only file that calls the operating system.
+/// The library's only file that may read clocks or use the crate `mio`.
 const KERNEL_FILE: &str = "src/net/mio.rs";
 /// The folder whose files may start threads. Of the library's other files, only the kernel file may.
 const THREADS_FOLDER: &str = "src/offload/";
@@ -247,7 +247,7 @@ pub(crate) fn named_files_exist(page: &Source, paths: &[String]) -> Vec<Violatio
     violations
 }
 
-/// Returns whether the project does not write this file itself: a license or the lock file.
+/// Returns whether the file is a license or the lock file, which the project does not write itself.
 fn is_written_elsewhere(source: &Source) -> bool {
     source.path.starts_with("LICENSE") || source.path == "Cargo.lock"
 }

@@ -26,7 +26,7 @@ fn a_refused_connection_counts_as_a_failure_of_the_other_side() {
 }
 
 #[test]
-fn some_targets_may_be_dead() {
+fn the_pings_of_a_dead_target_are_counted_as_unsent() {
     let nobody = "10.0.0.1:1".parse().unwrap();
     let stage = Stage::with(|plan| plan.targets.push(nobody));
     let report = stage.finish();
@@ -129,7 +129,7 @@ fn pings_without_an_answer_by_the_end_of_the_drain_have_timed_out() {
     let report = stage.finish();
     let work = report.work;
     assert_eq!((work.planned, work.sent), (1_000, 1_000));
-    assert!((140..=150).contains(&work.timed_out), "{work:?}: the pings of the last 1.45 s of the run");
+    assert!((140..=150).contains(&work.timed_out), "{work:?}: not the pings of the last 1.45 s of the run");
     assert_eq!(report.ping_rtt_planned.count(), work.answered, "failures are kept out of the latencies");
 }
 
@@ -143,7 +143,7 @@ fn pings_due_while_the_generator_stalled_are_accounted_for_even_at_the_end_of_th
         let work = stage.finish().work;
         let planned = 10 * rate;
         assert_eq!((work.planned, work.sent + work.unsent), (planned, planned), "{work:?}");
-        assert!(work.unsent > 0, "{work:?}: the drain sends nothing");
+        assert!(work.unsent > 0, "{work:?}: pings were sent during the drain");
     }
 }
 
@@ -219,7 +219,7 @@ fn pings_not_sent_because_too_many_are_unanswered_are_charged_to_the_node() {
     stage.stall_node(Duration::from_secs(20));
     let report = stage.finish();
     let work = report.work;
-    assert!(work.unsent > 0, "{work:?}: the number of a peer's pings in flight is limited");
+    assert!(work.unsent > 0, "{work:?}: a peer's pings in flight are not limited");
     assert_eq!((work.planned, work.absent, report.limit), (10_000, work.unsent, Limit::Node));
 }
 

@@ -81,7 +81,7 @@ pub(crate) fn any_address() -> impl Strategy<Value = NetAddress> {
     any::<(u64, [u8; 16], u16)>().prop_map(|(services, ip, port)| NetAddress { services, ip, port })
 }
 
-/// Generates a `version` without an association id, because only this protocol has such ids.
+/// Generates a `version` without an association id, because only Bitcoin SV has such ids.
 pub(crate) fn any_version() -> impl Strategy<Value = Version> {
     let head = (70_001..=70_016_i32, any::<u64>(), any::<i64>(), any_address());
     let sender = (any_address(), any::<u64>()).prop_map(|(address, nonce)| Sender { address, nonce });

@@ -11,7 +11,7 @@ use peerloop::wire::{NetAddress, Version};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Returns the moment `secs` seconds after the loop began.
+/// Returns the moment `secs` seconds after [`Instant::ZERO`].
 fn at(secs: u64) -> Instant {
     Instant::ZERO.plus(Duration::from_secs(secs))
 }

@@ -25,7 +25,8 @@ impl Handler for Ended {
     }
 }
 
-/// Returns the close reason that the loop reports for a peer that completes the handshake, sends `last` and closes.
+/// Returns the close reason that the loop reports for a peer that completes the handshake, sends `last` and shuts
+/// down its sending side.
 fn reason_after(last: &[MessageRef<'_>]) -> CloseReason {
     let network = Network::Regtest;
     let mut reactor = Reactor::new(Config::new(network), Ended::default()).expect("the defaults are valid");

@@ -32,7 +32,7 @@ fn a_chains_headers_are_linked_and_its_blocks_are_whole() {
     assert_eq!(block.as_ref().hash(), best);
     assert_eq!(block.as_ref().header, headers[headers.len() - 1]);
     let txids = txids_of(&block.as_ref());
-    assert_eq!(txids.len(), 5, "a coinbase and four payments");
+    assert_eq!(txids.len(), 5, "the block does not have a coinbase and four payments");
     assert_eq!(txids, chain.txids(best));
     let tree = block.as_ref().merkle_tree().expect("the block is valid");
     assert_eq!(tree.verdict(block.as_ref().header.merkle_root), MerkleVerdict::Valid);
@@ -80,7 +80,7 @@ fn a_compact_block_has_short_ids_and_the_node_sends_the_transactions_on_request(
         _ => None,
     });
     assert_eq!(answer.as_ref().block_hash, mined);
-    let got: Vec<_> = answer.as_ref().transactions.iter().map(|tx| tx.expect("the block is valid").txid()).collect();
+    let got: Vec<_> = answer.as_ref().transactions.iter().map(|tx| tx.expect("the reply is valid").txid()).collect();
     assert_eq!(got, [txids[1], txids[3], txids[4]]);
     chain.assert_in_good_standing();
 }
@@ -106,7 +106,7 @@ fn a_merkleblock_proves_the_matches_of_the_filter_and_nothing_else() {
         let Message::MerkleBlock(block) = &block else { panic!("{block:?} is not a merkleblock") };
         assert_eq!(block.as_ref().header.hash(), best);
         assert_eq!(block.as_ref().tx_count as usize, txids.len());
-        let matches = block.as_ref().matches().expect("the tree leads to the root");
+        let matches = block.as_ref().matches().expect("the tree hashes to the header's Merkle root");
         let expected: Vec<_> = chosen.iter().map(|&index| (index as u32, txids[index])).collect();
         assert_eq!(matches.iter().map(|found| (found.index, found.txid)).collect::<Vec<_>>(), expected);
         for &index in &chosen {

@@ -105,7 +105,7 @@ fn only_the_peer_that_the_node_disconnects_is_closed() {
 }
 
 #[test]
-fn a_node_at_capacity_closes_before_it_sends_its_version() {
+fn a_node_at_capacity_closes_the_connection_before_the_handshake_is_complete() {
     // The node reserves nine of its slots for peers that it dials itself.
     let Some(node) = Node::start_with(&["-maxconnections=10"]) else { return };
     let mut observer = Observer::new(config());

@@ -1,5 +1,5 @@
-//! A process that writes the book is killed at any moment. The book then contains everything that was reported as
-//! durable.
+//! A process that writes the book is killed at a random moment. The book then contains everything that was reported
+//! as durable.
 //!
 //! The test runs itself as a child. The child writes batches, and reports on a pipe when it begins to commit a batch
 //! and when the batch is durable. The parent kills the child and opens the book. The book must have the whole state
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// The environment variable that makes this test the child. Its value is the path of the book to write.
+/// The environment variable that makes this test run as the child process. Its value is the book's path.
 const CHILD: &str = "PEERLOOP_TEST_KILLED";
 const TEST: &str = "killed::fault_e11_nothing_durable_is_lost_whenever_the_process_is_killed";
 const BEGUN: &str = "begun";
@@ -42,7 +42,7 @@ fn fault_e11_nothing_durable_is_lost_whenever_the_process_is_killed() {
         child.args(["--exact", TEST, "--nocapture"]).env(CHILD, folder.book());
         let mut child = start(child.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()));
         let mut reports = BufReader::new(child.stderr.take().unwrap()).lines();
-        // In three cases of four, the parent waits for the child's first report. In the others, the child may be
+        // In three of four cases, the parent waits for the child's first report. In the others, the child may be
         // killed before it has created or opened the book.
         let mut lines: Vec<String> = Vec::new();
         if rng.random_range(0..4) > 0 {

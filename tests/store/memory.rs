@@ -40,7 +40,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
-    fn req_e39_the_store_behaves_as_a_plain_list(steps in prop::collection::vec(step(), 0..120), seed: u64) {
+    fn req_e39_the_store_behaves_like_a_plain_list(steps in prop::collection::vec(step(), 0..120), seed: u64) {
         const MAX: usize = 9;
         let mut rng = chance(seed);
         let mut store = MemoryStore::with_limit(MAX, &mut rng);
@@ -138,7 +138,7 @@ fn each_peer_of_a_status_is_picked_with_the_same_probability() {
             *drawn.entry(address).or_insert(0_u32) += 1;
         }
         assert_eq!(drawn.len(), 40);
-        // Each peer is expected 1,000 times, and 190 is six standard deviations.
+        // Each peer is expected to be picked 1,000 times, and 190 is six standard deviations.
         assert!(drawn.values().all(|count| (810..1_190).contains(count)), "{drawn:?}");
     }
 }

@@ -55,7 +55,7 @@ fn completed_batches_are_in_the_file() {
 }
 
 #[test]
-fn req_e29_dropping_the_writer_waits_until_all_is_written() {
+fn req_e29_dropping_the_writer_waits_until_every_batch_is_written() {
     let folder = Folder::new();
     let (waker, _rings) = bell();
     let mut writer = StoreWriter::spawn(RedbStore::open(folder.book()).unwrap().0, waker).unwrap();

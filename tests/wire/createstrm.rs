@@ -96,5 +96,5 @@ fn a_policy_has_at_most_64_bytes() {
     let message = CreateStreamRef { association_id, stream_type: StreamType::Data1, policy: &too_long };
     let mut encoded = Vec::new();
     message.encode(&mut encoded);
-    assert_eq!(CreateStreamRef::decode(&encoded).map(|message| message.policy), Ok(&longest[..]), "cut when encoded");
+    assert_eq!(CreateStreamRef::decode(&encoded).map(|message| message.policy), Ok(&longest[..]), "not truncated");
 }

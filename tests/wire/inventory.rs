@@ -12,7 +12,7 @@ use proptest::prelude::*;
 const COMMANDS: [CommandName; 3] = [CommandName::INV, CommandName::GETDATA, CommandName::NOTFOUND];
 
 fn hash(display: &str) -> Hash256 {
-    display.parse().expect("the text is a hash")
+    display.parse().expect("the string is a hash")
 }
 
 fn encode(inventory: InventoryRef<'_>) -> Vec<u8> {
@@ -58,7 +58,7 @@ fn every_cut_is_an_error() {
 }
 
 #[test]
-fn a_count_that_exceeds_the_payload_is_an_error() {
+fn a_count_that_exceeds_the_payload_or_is_not_canonical_is_an_error() {
     let truncated = Err(WireError::Truncated { command: CommandName::INV });
     for count in ["02", "fc", "fdfd00", "fdffff", "fe00000100", "feffffffff"] {
         let payload = [hex(count), vec![0; 2 * 36 - 1]].concat();

@@ -13,11 +13,11 @@ use crate::time::Instant;
 pub(crate) enum Decision {
     /// The address is dialled again at once: [`Dialler::next`](super::Dialler::next) returns it before all others.
     Restart,
-    /// The address is not dialled before this moment, except on request, when a missing resource is free, or when a
-    /// ban of its host ends.
+    /// The address is not dialled before this moment, except on request, when a missing resource is free again, or
+    /// when a ban of its host ends.
     WaitUntil(Instant),
     /// The book should mark the address as inaccessible, because it failed too often, is incompatible, or failed while
-    /// too many others wait. The address is then dialled after all others.
+    /// too many other addresses were waiting. The address is then dialled after all others.
     Inaccessible,
     /// The address belongs to a fixed peer that is known by name. The name's next address is dialled instead, or the
     /// name is resolved again.
@@ -73,8 +73,8 @@ impl Ended {
         }
     }
 
-    /// Returns whether a connection closed this way in `state` may show an [outage](super::Outage): its handshake was
-    /// not complete, and neither a message of the node nor this machine caused the close.
+    /// Returns whether a connection closed this way in `state` may indicate an [outage](super::Outage): its handshake
+    /// was not complete, and neither a message of the node nor this machine caused the close.
     pub(crate) fn is_failed_dial(self, state: ConnectionState) -> bool {
         match self {
             Self::Unreached | Self::Lost | Self::MissedDeadline | Self::Offline => state != ConnectionState::Connected,
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn req_e06_a_close_for_incompatibility_has_the_same_meaning_in_every_state() {
+    fn req_e06_an_incompatibility_a_reject_and_a_close_by_us_have_the_same_meaning_in_every_state() {
         for reason in [
             CloseReason::Wire(WireError::BadMagic { found: [0; 4], network: None }),
             CloseReason::Misbehaved(Misbehavior::TooManyHandshakeMessages),

@@ -1,4 +1,5 @@
-//! The slots of gossip: a table of the book's addresses from gossip, in which each source can fill only a small part.
+//! Gossip slots: a table of the addresses that gossip added to the book. Each source can fill only a small part of
+//! it.
 //!
 //! A source is the [`NetGroup`] of the peers that send an address. For each source an address has one slot. A source
 //! reaches [`GOSSIP_BUCKETS_PER_SOURCE`] buckets of the table. A source's routable addresses of one range share one of
@@ -32,7 +33,7 @@ pub(super) struct Held {
     pub(super) since: Instant,
 }
 
-const _: () = assert!(size_of::<(Slot, Held)>() <= 48, "the limit of slots assumes 48 bytes each");
+const _: () = assert!(size_of::<(Slot, Held)>() <= 48, "a slot and its holder need more than 48 bytes");
 
 impl Slots {
     pub(super) fn new(keys: KeyedState) -> Self {
@@ -51,7 +52,7 @@ impl Slots {
         Slot(bucket * GOSSIP_BUCKET_SLOTS + self.draw((bucket, address), GOSSIP_BUCKET_SLOTS))
     }
 
-    /// Returns the last address stored in `slot`. It may no longer be in the book.
+    /// Returns the holder of `slot`, if any. Its address may no longer be in the book.
     pub(super) fn holder(&self, slot: Slot) -> Option<Held> {
         self.held.get(&slot).copied()
     }
@@ -86,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_million_addresses_of_one_source_share_a_64th_of_the_slots() {
+    fn a_million_addresses_of_one_source_fill_at_most_a_64th_of_the_slots() {
         let slots = slots(1);
         let address = |number: u32| v4(number.wrapping_mul(0x9e37_79b9));
         let sources = [Ipv4Addr::new(8, 8, 0, 1), Ipv4Addr::new(8, 8, 255, 254)];

@@ -1,7 +1,7 @@
 //! Streams of gigabytes that need no memory: a source that generates them, and a sink that knows every byte in
 //! advance.
 //!
-//! Each byte of a [`Cargo`] follows from its offset, so a cargo is never stored. The bytes repeat with a prime period.
+//! The bytes of a [`Cargo`] repeat with a prime period, and only one period is stored.
 //! If bytes are lost or repeated, the bytes after them are wrong, unless the number of lost or repeated bytes is a
 //! multiple of the period. In that case, only the length is wrong.
 
@@ -29,7 +29,7 @@ pub struct Cargo {
     checksum: Option<[u8; 4]>,
 }
 
-/// The speed at which one end sends or reads.
+/// The speed at which one side sends or reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
     /// As fast as the other side allows.
@@ -43,7 +43,7 @@ pub enum Pace {
     },
 }
 
-/// One end's progress with a payload, shared with the test.
+/// One side's progress with a payload, shared with the test.
 #[derive(Debug, Default)]
 pub struct Flow {
     moved: Cell<u64>,
@@ -74,7 +74,7 @@ pub struct Sink {
     pace: Pace,
 }
 
-/// A correct handshake, and the state that both ends need after it.
+/// A correct handshake, and the state that a source or a sink needs after it.
 #[derive(Debug)]
 struct Session {
     profile: Rc<Profile>,
@@ -360,7 +360,7 @@ mod tests {
         assert!(cargo.at(200_000).is_empty());
         assert_eq!(cargo.checksum, Some(reference::checksum(&whole)));
         assert_ne!(Cargo::new(4, 200_000).checksum, cargo.checksum);
-        assert_eq!(Cargo::new(3, 1 << 32).checksum, None, "the payload needs an extended header");
+        assert_eq!(Cargo::new(3, 1 << 32).checksum, None, "a payload with an extended header has a checksum");
     }
 
     #[test]
@@ -375,9 +375,9 @@ mod tests {
             assert_eq!(cargo.first_wrong(0, &wrong), Some(place as u64));
         }
         assert!(cargo.first_wrong(149_999, &whole[149_998..]).is_some());
-        assert_eq!(cargo.first_wrong(150_000, &[0]), Some(150_000), "a byte beyond the end is wrong");
+        assert_eq!(cargo.first_wrong(150_000, &[0]), Some(150_000), "a byte beyond the end is accepted");
         for lost in [1, 4_096, 65_536, 65_520] {
-            assert!(cargo.first_wrong(0, &whole[lost..lost + 50_000]).is_some(), "{lost} bytes are lost");
+            assert!(cargo.first_wrong(0, &whole[lost..lost + 50_000]).is_some(), "{lost} lost bytes are not detected");
         }
     }
 }

@@ -1,10 +1,10 @@
 //! The fuzz targets' laws: properties of the library that hold for any bytes. Each law is a function that panics if
 //! the bytes break its property.
 //!
-//! A law reads actions from its bytes and performs them. `tools/fuzz` searches for bytes that break a law;
-//! `tests/corpus` replays the inputs that these searches have kept. A law has no randomness and no clock, so the same
-//! bytes always give the same result. [`judge`] and [`theirs`] compare the library with the crate `bitcoin`, for the
-//! laws and for `tests/oracle`.
+//! A law decodes its bytes, or reads actions from them and performs the actions. `tools/fuzz` searches for bytes that
+//! break a law; `tests/corpus` replays the inputs that these searches have kept. A law has no randomness and no clock,
+//! so the same bytes always give the same result. [`judge`] and [`theirs`] compare the library with the crate
+//! `bitcoin`, for the laws and for `tests/oracle`.
 
 mod framer;
 mod framer_stream;

@@ -1,4 +1,4 @@
-//! Pings and pongs are sent after the frame in progress and before all frames that have not begun.
+//! Pings and pongs are sent after the frame in progress and before all queued frames of which no byte has been sent.
 
 use bytes::Bytes;
 use peerloop::error::Disconnect;
@@ -18,7 +18,7 @@ const FEW: usize = 4;
 const MANY: usize = 15;
 const GREETING: [&str; 4] = ["version", "verack", "protoconf", "sendheaders"];
 
-/// Returns the youngest peer, which is the peer under test.
+/// Returns the newest peer, which is the peer under test.
 fn latest(ctx: &Ctx<'_>) -> PeerId {
     ctx.peers().last().expect("the peer is connected").id()
 }
@@ -90,7 +90,7 @@ fn a_slow_reader_gets_its_pong_after_the_frame_in_progress() {
             let begun = in_kernel.div_ceil(24 + BULK_BYTES);
             let bulks = |numbers: std::ops::Range<usize>| numbers.map(bulk).collect::<Vec<_>>().concat();
             let expected = [bulks(0..begun), pong(), pong(), bulks(begun..count)].concat();
-            assert!(received == expected, "{taken} bytes taken: {:?}", commands(&received));
+            assert!(received == expected, "{taken} bytes read: {:?}", commands(&received));
             stage.assert_honest_peer_is_unaffected();
         }
     }

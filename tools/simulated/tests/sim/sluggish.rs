@@ -44,7 +44,7 @@ fn each_is_closed_at_its_deadline(config: Config, offset: Duration) {
         Victim::new(never_reads, Deadline::Send, now.plus(secs(60)), vec![]),
     ];
     ping_until_blocked(&mut stage, &mut victims[3].peer);
-    assert_eq!(stage.world.now(), now, "no time passes meanwhile");
+    assert_eq!(stage.world.now(), now, "time passed while the pings were sent");
 
     for drop in 0..8 {
         for victim in victims.iter_mut().filter(|victim| !victim.drips.is_empty() && now.plus(DRIP * drop) < victim.due)

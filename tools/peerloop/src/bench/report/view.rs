@@ -2,8 +2,9 @@
 //! latency.
 //!
 //! A view contains its whole histogram (in JSON as HdrHistogram V2, deflated, base64), so that several files can be
-//! merged exactly. `percentiles` cover all operations, and a percentile is null if it is among the failed operations.
-//! `percentiles_of_answered`, `count`, `min`, `mean` and `max` cover only completed operations.
+//! merged exactly. `percentiles` cover all operations; a percentile is null if it falls among the failed operations
+//! or if there are no operations. `percentiles_of_answered`, `count`, `min`, `mean` and `max` cover only completed
+//! operations.
 
 use crate::output::json::{Nanos, nanos};
 use crate::units::{self, Percentiles, show_latency};
@@ -35,7 +36,7 @@ pub(super) struct Table(pub(super) Vec<(units::Percentile, Percentile)>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Percentile {
     Measured(Duration),
-    /// The percentile is among the operations that never completed. It is longer than every latency, and than the
+    /// The percentile falls among the operations that never completed. It is longer than every latency, and than the
     /// shortest wait if there is one.
     Beyond(Option<Duration>),
     NoData,
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn without_measurements_there_are_no_numbers() {
+    fn without_measurements_every_latency_is_null() {
         let view = serialized(&view("50", LatencyHistogram::new(), 0, None));
         assert_eq!([&view["min"], &view["mean"], &view["max"]], [&Value::Null; 3]);
         assert_eq!(view["percentiles"], json!({ "50": null }));
