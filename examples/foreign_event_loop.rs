@@ -2,7 +2,7 @@
 //! that turn is due.
 //!
 //! Run `cargo run --example foreign_event_loop`, or append a network and a node, for example `mainnet 192.0.2.1:8333`.
-//! The outer loop here is a mio poller with its own tick; any loop that waits for descriptors works.
+//! The outer loop here is a mio poller with its own tick; any loop that can wait for a descriptor works.
 
 mod setting;
 
@@ -99,7 +99,7 @@ mod nested {
         now.plus(TICK)
     }
 
-    /// Rounds up to whole milliseconds, a poller's resolution: waking a little early would run an empty turn.
+    /// Rounds up to whole milliseconds, a poller's resolution: a wait that ends early would find nothing due.
     fn round_up(wait: Duration) -> Duration {
         Duration::from_millis(u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX))
     }

@@ -1,7 +1,7 @@
 //! Control of a loop from other threads.
 //!
 //! A [`Handle`] writes requests to a bounded queue and wakes the loop. It never blocks: if the queue is full, it
-//! returns the request. Inside a handler use its [`Ctx`](crate::Ctx) instead.
+//! returns the request. Inside a handler, use its [`Ctx`](crate::Ctx) instead.
 
 use crate::api::{
     CommandFilter, ControlEvent, Direction, Latency, MessageEvent, PeerInfo, Pending, Reply, Request, Stats,
@@ -81,7 +81,7 @@ impl<C> Handle<C> {
         Ok(())
     }
 
-    /// Requests a connection to `address`, from the local address `source` if there is one. The reply is the new peer's
+    /// Requests a connection to `address`, from the local address `source` if it is given. The reply is the new peer's
     /// id. The reply arrives before the connection is established.
     ///
     /// # Errors
@@ -95,7 +95,7 @@ impl<C> Handle<C> {
         self.ask(|reply| Request::Connect { address, source, reply })
     }
 
-    /// Passes a connection that the caller has opened to the loop, like
+    /// Hands an open connection over to the loop, like
     /// [`Reactor::add_connection`](crate::Reactor::add_connection). The reply is the new peer's id. The reply arrives
     /// before the handshake.
     ///
@@ -119,7 +119,8 @@ impl<C> Handle<C> {
         self.try_send(Request::Close { peer })
     }
 
-    /// Sends an encoded frame to a peer. The frame is dropped if the peer is disconnected or its queue is full.
+    /// Sends an encoded frame to a peer. The frame is dropped if
+    /// [`Ctx::send_shared`](crate::Ctx::send_shared) would return an error.
     ///
     /// # Errors
     ///
@@ -197,8 +198,8 @@ impl<C> Handle<C> {
         Ok(subscription)
     }
 
-    /// Bans the host of `address` for `duration`, or permanently if `duration` is `None`, and closes the host's
-    /// connections. A duration of zero has no effect.
+    /// Bans the host at `address` for `duration`, or permanently if `duration` is `None`, and closes the host's
+    /// connections. A ban does not affect a trusted host. A duration of zero has no effect.
     ///
     /// # Errors
     ///
@@ -211,7 +212,7 @@ impl<C> Handle<C> {
         self.ask(|reply| Request::Ban { address, duration, reply })
     }
 
-    /// Lifts the ban of the host of `address`. The reply reports whether the host was banned.
+    /// Lifts the ban on the host at `address`. The reply reports whether the host was banned.
     ///
     /// # Errors
     ///
@@ -229,8 +230,8 @@ impl<C> Handle<C> {
         self.ask(|reply| Request::Bans { reply })
     }
 
-    /// Replaces the configuration between two requests of a turn, as a whole or not at all. The reply lists the
-    /// changes.
+    /// Replaces the configuration, as a whole or not at all, before the loop handles the next request. The reply lists
+    /// the changes.
     ///
     /// # Errors
     ///
@@ -263,8 +264,9 @@ impl<C> Handle<C> {
         self.ask(|reply| Request::Stats { reply })
     }
 
-    /// Requests the values of a latency that were recorded since the last call. `spare` is cleared and replaces the
-    /// loop's histogram: pass the histogram of the last call. The loop neither copies nor serialises histograms.
+    /// Requests the values of a latency that were recorded since the previous call. `spare` is cleared and replaces
+    /// the loop's histogram: pass the histogram of the previous call. The loop neither copies nor serialises
+    /// histograms.
     ///
     /// # Errors
     ///
@@ -299,8 +301,8 @@ impl<C> Handle<C> {
     /// Stops the loop: closes all peers gracefully and ends it. The reply arrives when the loop has ended: all peers
     /// are closed, their rows are free, subscriptions have ended, and further requests are refused. The loop ends
     /// within [`SHUTDOWN_GRACE`](crate::limits::SHUTDOWN_GRACE). The address book is written by then, unless its
-    /// store is too slow; [`Reactor::finish_book`](crate::Reactor::finish_book) waits for the store. If `stop` is
-    /// called several times, each call gets a reply. A caller that does not wait may drop the reply.
+    /// store fails or is too slow; [`Reactor::finish_book`](crate::Reactor::finish_book) waits for the store. If
+    /// `stop` is called several times, each call gets a reply. A caller that does not wait may drop the reply.
     ///
     /// ```
     /// # use peerloop::{Config, Handler, Network, Reactor};

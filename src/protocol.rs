@@ -1,6 +1,6 @@
 //! The protocol's constants: networks, command names, versions and service bits.
 //!
-//! They need no codec, so the error types can use them too.
+//! These constants need no codec, so the error types can use them too.
 
 use std::fmt;
 use std::str::FromStr;
@@ -101,7 +101,7 @@ impl fmt::Display for Network {
     }
 }
 
-/// The error for a text that is not a network's name.
+/// The error for a string that is not a network's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownNetwork;
 
@@ -151,7 +151,7 @@ pub(crate) const fn reject_code_name(code: u8) -> Option<&'static str> {
 ///
 /// Any twelve bytes are representable; [`CommandName::is_well_formed`] returns whether a node would accept them.
 // Two integers, because every message's name is compared with many others. The first byte is the most significant, so
-// names order like text.
+// names sort like text.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 // Twelve bytes instead of sixteen, because each row's close reason stores names.
 #[repr(Rust, packed(4))]
@@ -242,7 +242,7 @@ impl CommandName {
     /// If `text` has more than twelve bytes. In a constant, this is a compile error.
     pub const fn new(text: &str) -> Self {
         let text = text.as_bytes();
-        assert!(text.len() <= 12, "a command has at most twelve bytes");
+        assert!(text.len() <= 12, "a command name has more than twelve bytes");
         let mut bytes = [0; 12];
         let mut at = 0;
         while at < text.len() {
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn command_names_follow_the_nodes_rule() {
+    fn command_names_follow_the_nodes_rule_sort_like_text_and_are_displayed_escaped() {
         assert!(CommandName::new("ping").is_well_formed());
         assert!(CommandName::new("twelve bytes").is_well_formed());
         assert!(CommandName::new("").is_well_formed());
@@ -405,7 +405,7 @@ mod tests {
         assert!(!CommandName::from_bytes([0xff; 12]).is_well_formed());
         assert!(!CommandName::from_bytes(*b"\0ping\0\0\0\0\0\0\0").is_well_formed());
         assert_eq!(CommandName::new("addr").to_bytes(), *b"addr\0\0\0\0\0\0\0\0");
-        assert!(CommandName::new("addr") < CommandName::new("getaddr"), "names do not order like text");
+        assert!(CommandName::new("addr") < CommandName::new("getaddr"), "names do not sort like text");
         assert_eq!(CommandName::from_bytes(*b"a\0b\n\0\0\0\0\0\0\0\0").to_string(), "a\\x00b\\n");
     }
 }

@@ -13,8 +13,9 @@ pub enum DialMode {
     ///
     /// [`ManagerConfig::target_peers`]: super::ManagerConfig::target_peers
     Normal,
-    /// Dials only these peers and [`ManagerConfig::fixed_names`], and dials all of them as far as
-    /// [`ManagerConfig::max_peers`] and bans allow. At most 100,000 peers, and at least one if there are no names.
+    /// Dials only these peers and [`ManagerConfig::fixed_names`], at most [`ManagerConfig::max_peers`] at a time.
+    /// Skips the loop's own addresses, and banned hosts that are not trusted. The list has at most 100,000 peers, and
+    /// at least one if there are no names.
     ///
     /// [`ManagerConfig::fixed_names`]: super::ManagerConfig::fixed_names
     /// [`ManagerConfig::max_peers`]: super::ManagerConfig::max_peers

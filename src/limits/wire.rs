@@ -50,9 +50,9 @@ pub const MAX_BLOOM_ELEMENT_BYTES: usize = 520;
 /// net_processing.cpp ProcessAddrMessage). Also the number of addresses that a peer may send at once after our
 /// `getaddr`, and the maximum number that we send in reply to its `getaddr`.
 pub const MAX_ADDRESSES_PER_MESSAGE: usize = 1_000;
-/// Length of the longest `addr` payload that is not misbehavior: the count in 3 bytes, and 30 bytes for each address.
+/// Length of the longest `addr` payload that is not penalised: the count in 3 bytes, and 30 bytes for each address.
 #[cfg(feature = "internals")]
 pub const MAX_ADDRESS_PAYLOAD_BYTES: u64 = 3 + 30 * MAX_ADDRESSES_PER_MESSAGE as u64;
-/// Maximum number of headers in one `headers`; a message that claims more is misbehavior (SV Node 1.2.2,
+/// Maximum number of headers in one `headers`; a message that claims more is penalised (SV Node 1.2.2,
 /// net_processing.cpp ProcessHeadersMessage).
 pub const MAX_HEADERS_PER_MESSAGE: u64 = 2_000;

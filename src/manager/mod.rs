@@ -116,7 +116,7 @@ impl Manager {
         self.dialler.reconfigure(&config);
     }
 
-    /// Records that this loop listens on an address. The manager then never dials that address.
+    /// Records that this loop listens on an address. The manager then never dials that address on its own.
     pub(crate) fn listens_on(&mut self, address: SocketAddr) {
         self.listening.push(address);
     }
@@ -137,7 +137,7 @@ impl Manager {
         self.admission.is_trusted(address)
     }
 
-    /// Starts a turn. Called after the turn's connections were accepted and before any other work.
+    /// Starts the manager's step of a turn. Called after the turn's connections were accepted.
     pub(crate) fn begin_turn(&mut self) {
         self.evictions_considered = 0;
         #[cfg(feature = "sim")]
@@ -229,7 +229,7 @@ impl Manager {
         self.seeds.name_of(query).or_else(|| self.names.name_of(query))
     }
 
-    /// Abandons a query that was not answered in time, and returns its name. Call until `None`.
+    /// Abandons a query that was not answered in time, and returns its name. Call it until it returns `None`.
     pub(crate) fn give_up_query(&mut self, now: Instant, rng: &mut StdRng) -> Option<Arc<str>> {
         self.seeds.give_up(now).or_else(|| self.names.give_up(now, rng))
     }
@@ -318,7 +318,7 @@ impl Manager {
 
     // --- Bans --------------------------------------------------------------------------------------------------------
 
-    /// Charges a peer with a misbehavior and returns the consequence. Returns `None` for a trusted peer, which is
+    /// Charges a peer with misbehavior and returns the consequence. Returns `None` for a trusted peer, which is
     /// never charged.
     pub(crate) fn charge(&mut self, id: LinkId, address: IpAddr, misbehavior: Misbehavior) -> Option<Punishment> {
         if self.is_trusted(address) {
@@ -327,7 +327,7 @@ impl Manager {
         Some(self.conduct.charge(id, misbehavior, self.config.ban_score))
     }
 
-    /// Returns whether misbehavior never bans the host at `address`, because it is trusted or on this machine.
+    /// Returns whether the host at `address` is trusted or on this machine. Misbehavior never bans such a host.
     ///
     /// A host on this machine is never banned automatically, as in SV Node 1.2.2 (net_processing.cpp
     /// SendRejectsAndCheckIfBanned), because all its programs share the address.
@@ -335,7 +335,7 @@ impl Manager {
         address.to_canonical().is_loopback() || self.is_trusted(address)
     }
 
-    /// Bans the host at `address` for `length`, or for ever if `length` is `None`. Returns the ban, and the ban of
+    /// Bans the host at `address` for `length`, or permanently if `length` is `None`. Returns the ban, and the ban of
     /// another host that was removed to make room. Returns `None` if the ban is not added: `length` is zero, the list
     /// is full of bans that rank at least as high, or the host is already banned for at least as long and `reason` is
     /// not [`BanReason::Manual`].

@@ -45,7 +45,7 @@ pub enum Call {
         /// The connection's id.
         link: LinkId,
     },
-    /// Opened a connection.
+    /// Started to open a connection.
     Connect {
         /// The connection's id.
         link: LinkId,
@@ -85,7 +85,7 @@ pub enum Call {
     Resolve {
         /// The number of the query.
         query: u32,
-        /// The port, unless the name contains one.
+        /// The port to use if the name contains none.
         port: u16,
     },
     /// Passed a batch of changes to the disk; the entry's bytes are the text of the changes, and the outcome

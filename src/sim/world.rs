@@ -46,7 +46,7 @@ impl World {
     }
 
     /// Restarts a host whose network was dropped, like a killed process that starts again on the same machine.
-    /// Replies to its earlier queries are dropped. Unwritten changes of its address book are lost, but a [`Disk::Wild`]
+    /// Replies to its earlier queries are dropped. Unwritten changes to its address book are lost, but a [`Disk::Wild`]
     /// may write all of them instead.
     pub fn restart(&self, host: usize) -> SimNet {
         self.kernel_mut().lose_unwritten(host);
@@ -140,8 +140,8 @@ impl World {
         self.kernel_mut().cut(host);
     }
 
-    /// Ends a [`World::cut`] and delivers everything that it delayed, except to and from hosts that are still cut. The
-    /// cost grows with the total number of connections.
+    /// Ends a [`World::cut`] and delivers everything that the cut delayed, except to and from hosts that are still cut.
+    /// The cost grows with the total number of connections.
     pub fn heal(&self, host: usize) {
         self.kernel_mut().heal(host);
     }

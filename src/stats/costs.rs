@@ -1,14 +1,14 @@
 //! The cost of each peer, in a separate table that exists only while costs are measured.
 //!
 //! The loop sets a mark when it starts to work on a link, and charges the link with everything up to the next mark.
-//! This needs one clock reading for each link on which a turn works. The time includes the kernel's calls, the framer
-//! and the handler, even if the handler works for other peers.
+//! This needs one clock reading for each link on which a turn works. The time includes system calls, the framer and
+//! the handler, even if the handler works for other peers.
 
 use crate::id::LinkId;
 use crate::time::Instant;
 use std::time::Duration;
 
-/// A peer's cost since the loop began to measure it.
+/// A peer's cost since the measurement began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PeerCost {

@@ -1,6 +1,6 @@
-//! `authch` and `authresp`: a miner proves that it holds the key by which it is known.
+//! `authch` and `authresp`: a miner proves its identity by signing with its key.
 //!
-//! This file encodes and decodes the messages and assembles the bytes to sign; it neither creates nor checks
+//! This file encodes and decodes the messages and computes the digest to sign; it neither creates nor checks
 //! signatures. A peer need not reply to a challenge.
 
 use super::codec::{Reader, put_var_bytes};
@@ -31,7 +31,7 @@ use sha2::{Digest, Sha256};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AuthChallenge {
-    /// The random bytes that the reply has to sign.
+    /// The random part of the signed bytes.
     pub challenge: [u8; 32],
 }
 
@@ -88,7 +88,7 @@ impl AuthChallenge {
         out.extend_from_slice(&self.challenge);
     }
 
-    /// Returns the digest that a reply with `client_nonce` signs.
+    /// Returns the digest to sign for a reply with `client_nonce`.
     pub fn digest(&self, client_nonce: u64) -> Hash256 {
         let hasher = Sha256::new_with_prefix(self.challenge).chain_update(client_nonce.to_le_bytes());
         Hash256::finish(hasher)

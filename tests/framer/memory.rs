@@ -184,7 +184,7 @@ fn a_reset_framer_behaves_like_a_new_one() {
         for end in (0..stream.len()).step_by(7) {
             feed(&mut framer, &stream[..end], &mut memory, delivery);
             framer.reset(&mut memory);
-            // A streamed frame in two pieces shows whether the hash was restarted.
+            // A frame delivered in two chunks shows whether the hash was restarted.
             let (first, second) = stream[24..56].split_at(28);
             assert_eq!(feed(&mut framer, first, &mut memory, Delivery::Chunks), 0);
             let mut input = Input::new(second);
@@ -242,8 +242,9 @@ fn the_bound_can_be_used_to_its_last_byte() {
     assert_eq!(memory.gathered_bytes(), bound, "two frames fit and the third does not");
     let rest = &bytes[5_024..];
     let is_delivered = framers.map(|mut framer| {
-        let next =
-            framer.next(&mut Input::new(rest), Instant::ZERO, &rules(), &mut memory, |_| panic!("a second header"));
+        let next = framer.next(&mut Input::new(rest), Instant::ZERO, &rules(), &mut memory, |_| {
+            panic!("the framer asked about a second header")
+        });
         matches!(next, Ok(Some(Framed::Frame { .. })))
     });
     assert_eq!(is_delivered, [true, true, false]);

@@ -1,5 +1,5 @@
-//! Damaged messages. For each of them, the crate `bitcoin` and we must have the same result, except for the intended
-//! differences.
+//! Damaged messages. For each of them, our codec and the crate `bitcoin` must give the same result, except for the
+//! intended differences.
 
 use crate::values::any_common;
 use crate::{compare_all, payload_of};

@@ -9,7 +9,7 @@ fn fill(stage: &mut Stage) -> usize {
         match stage.dialler.write(&[7; 64 * 1024]) {
             Seen::Moved(len) => taken += len,
             BLOCKED => return taken,
-            other => panic!("{other:?}"),
+            other => panic!("unexpected result of a write: {other:?}"),
         }
     }
 }
@@ -26,7 +26,7 @@ fn a_blocked_writer_gets_an_edge_when_the_reader_makes_room() {
                     match stage.acceptor.read(64 * 1024) {
                         Seen::Moved(len) => received += len,
                         BLOCKED => drop(stage.acceptor.quiet()),
-                        other => panic!("{other:?}"),
+                        other => panic!("unexpected result of a read: {other:?}"),
                     }
                 }
                 // The real kernel may report room before all is read, and again at the end.

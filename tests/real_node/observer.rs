@@ -1,9 +1,9 @@
 //! A loop whose handler records its peers' events, so that a test can wait for them and check them.
 //!
-//! The test's own thread turns the loop, and only while the test waits for something. A wait that lasts too long
+//! The test's own thread runs the loop, and only while the test waits for something. A wait that lasts too long
 //! panics with the whole record. So no test hangs, and none depends on the node's speed.
 //!
-//! Every message of the node must decode to its last byte, and encode to the same bytes again.
+//! Every message from the node must decode completely, and encode to the same bytes again.
 
 use peerloop::MioNet;
 use peerloop::api::{Delivery, Frame, Pending};
@@ -15,7 +15,7 @@ use peerloop::{Config, Ctx, Event, Handler, Network, PeerId, Reactor, time};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-/// A deadline far beyond any wait of a test.
+/// Maximum wait, far longer than any test needs.
 const PATIENCE: Duration = Duration::from_secs(60);
 const MAX_TURN: Duration = Duration::from_millis(100);
 
@@ -46,7 +46,7 @@ pub(crate) enum Happened {
     Closed { reason: CloseReason, state: ConnectionState },
 }
 
-/// Returns our configuration on the node's network. With it, the engine sends no pings of its own.
+/// Returns our configuration for the node's network. With it, the engine sends no pings of its own.
 pub(crate) fn config() -> Config {
     Config::new(Network::Regtest).with_ping_interval(Duration::ZERO)
 }

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const BLOCKS: &str = "10";
-/// A deadline far beyond the duration of a sync, which is about one second.
+/// Maximum duration of a sync, which usually lasts about one second.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Connects a fresh node to our loop with `meet`, and then to a node with a chain. Asserts that the fresh node

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::mem;
 use std::time::Duration;
 
-/// The time in which an empty bucket fills.
+/// Time needed to fill an empty bucket.
 const FILL_TIME: Duration = Duration::from_secs(2);
 /// Maximum number of hosts in each of the two maps.
 const MAX_HOSTS: usize = MAX_ACCEPT_RATES / 2;
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stopped_clock_adds_no_tokens_at_either_end_of_its_range() {
+    fn a_stopped_clock_adds_no_tokens_near_either_end_of_its_range() {
         for moment in [Instant::ZERO, Instant::MAX.minus(Duration::from_secs(9))] {
             assert_eq!(taken(&mut rates(10), moment, 50), 20);
         }
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_hosts_does_not_exceed_the_limit() {
+    fn a_flood_of_hosts_does_not_exceed_the_maximum_number_of_buckets() {
         const HOSTS: u32 = 200_000;
         let mut rates = rates(10);
         for bits in 0..HOSTS {

@@ -108,7 +108,7 @@ impl Crowd {
     }
 
     /// Returns the crowd's source address number `index` modulo 4,096. No other crowd dials from this address, so a
-    /// test can distinguish the crowd's peers.
+    /// test can identify the crowd's peers.
     pub fn source(&self, index: u32) -> IpAddr {
         let host = u32::try_from(self.net.host()).expect("there are fewer than 2^32 hosts");
         Ipv4Addr::from(u32::from(Ipv4Addr::new(172, 16, 0, 0)) + host * MAX_SOURCES + index % MAX_SOURCES).into()

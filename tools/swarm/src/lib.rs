@@ -2,8 +2,8 @@
 //!
 //! [`Scenario::draw`] draws a world as plain data. [`run`] builds the world around a real loop and checks each of the
 //! loop's calls against the [`INVARIANTS`](peerloop::sim::invariant::INVARIANTS). The same tape gives the same run,
-//! call by call. A run's [`Marks`] record the situations that the run met, so that a test can check that a swarm of
-//! runs met all of them.
+//! call by call. A run's [`Marks`] record the situations that occurred in the run, so that a test can check that all
+//! of them occurred in a swarm of runs.
 //!
 //! The crate is the project's own harness: it is not published, and the program uses it only with the feature `sim`.
 
@@ -37,15 +37,15 @@ pub struct Outcome {
     pub scenario: Scenario,
     /// Number of socket events: the loops' network calls, and the readiness events that the loops received.
     pub events: u64,
-    /// Number of network calls of all hosts, which [`Patience`] may limit.
+    /// Number of entries in the world's trace, which [`Patience`] may limit.
     pub calls: u64,
     /// The virtual time that passed.
     pub virtual_time: Duration,
-    /// A hash of all network calls of all hosts.
+    /// The hash of the world's trace.
     pub trace_hash: u64,
     /// The violations found, sorted by time. Most checks report only their first few violations.
     pub violations: Vec<Violation>,
-    /// The situations that the run met.
+    /// The situations that occurred in the run.
     pub marks: Marks,
     /// For each troop (the peers on one host), one hash per honest peer. It covers the messages that the peer received
     /// before the faults ended. Empty for a managed world.
@@ -57,7 +57,7 @@ pub fn run(tape: &Tape, profile: Profile) -> Outcome {
     run_with(tape, profile, &Patience::default()).expect("this patience has no limit")
 }
 
-/// Draws and runs a world like [`run`], but returns `None` for a world that exceeds `patience`.
+/// Draws and runs a world like [`run`], but returns `None` for a world that `patience` aborts.
 pub fn run_with(tape: &Tape, profile: Profile, patience: &Patience) -> Option<Outcome> {
     let mut scenario = Scenario::draw(tape, profile);
     if profile == Profile::WholeBudgets {

@@ -34,7 +34,7 @@ const SEED: &str = "seed.example";
 /// never sleeps.
 const MAX_TURNS: usize = 100;
 
-/// The outcome of dials.
+/// The outcome of each dial that the loop starts.
 #[derive(Clone, Copy, Debug)]
 enum Fate {
     Connected,
@@ -263,7 +263,7 @@ fn with_an_empty_book_the_loop_sleeps_until_it_learns_an_address() {
 }
 
 #[test]
-fn with_all_addresses_connected_the_loop_sleeps() {
+fn while_all_addresses_are_being_dialled_the_loop_sleeps() {
     let mut stage = Stage::new(manager());
     stage.remember(&[host(1), host(2)], PeerStatus::Valid);
     stage.settle();

@@ -5,10 +5,10 @@
 //! clock that is set forward ends a ban early. That does little harm, because a peer that keeps misbehaving is banned
 //! again. A loaded ban lasts at most its original length, regardless of the wall clock.
 //!
-//! There are at most [`MAX_BANS`] bans. In a full list a new ban displaces an expired ban, or else the lowest-ranking
-//! one. If no ban ranks below the new one, the new one is not added. Every requested ban ranks above all other bans;
-//! apart from that, a ban that ends sooner ranks lower. Misbehaving hosts can therefore never displace a requested
-//! ban. Nothing here writes to the book: each call returns the changes, and the caller writes them.
+//! There are at most [`MAX_BANS`] bans. In a full list, a new ban displaces an expired ban, or else the lowest-ranking
+//! one. If no ban ranks below the new one, the new one is not added. Every requested ban ranks above every automatic
+//! ban; within each kind, a ban that ends sooner ranks lower. An automatic ban can therefore never displace a requested
+//! ban in force. Nothing here writes to the book: each call returns the changes, and the caller writes them.
 
 use super::{Ban, BanReason};
 use crate::address::Host;
@@ -23,12 +23,12 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct BanList {
     entries: HashMap<Host, Entry, KeyedState>,
-    /// The hosts whose bans were not requested, ordered by their bans' ends on the monotonic clock. A ban for ever
-    /// ends at [`Instant::MAX`].
+    /// The hosts whose bans were not requested, ordered by their bans' ends on the monotonic clock. A permanent
+    /// ban ends at [`Instant::MAX`].
     earned: BTreeSet<(Instant, Host)>,
     /// The hosts with requested bans, in the same order.
     asked_for: BTreeSet<(Instant, Host)>,
-    /// The hosts whose bans are not for ever, ordered by their bans' ends on the wall clock.
+    /// The hosts whose bans are not permanent, ordered by their bans' ends on the wall clock.
     by_wall_clock: BTreeSet<(UnixTime, Host)>,
     max: usize,
 }
@@ -75,7 +75,7 @@ impl BanList {
         }
     }
 
-    /// Bans `host` for `length`, or for ever if `length` is `None`. Only a [`BanReason::Manual`] ban can shorten one
+    /// Bans `host` for `length`, or permanently if `length` is `None`. Only a [`BanReason::Manual`] ban can shorten one
     /// in force.
     #[must_use]
     pub(crate) fn ban(&mut self, host: Host, reason: BanReason, length: Option<Duration>, moment: Moment) -> Outcome {
@@ -207,7 +207,7 @@ impl BanList {
 }
 
 impl Entry {
-    /// Returns a ban that lasts for `left` from now on, or for ever if `left` is `None`.
+    /// Returns a ban that lasts for `left` from now on, or permanently if `left` is `None`.
     fn lasting(left: Option<Duration>, reason: BanReason, since: UnixTime, Moment { now, unix }: Moment) -> Self {
         Self {
             reason,

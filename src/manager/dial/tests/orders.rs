@@ -22,7 +22,7 @@ enum Step {
     Resize(usize),
 }
 
-/// Returns addresses of both families: two in one range, two of one host, and some that cannot be routed.
+/// Returns addresses of both families. Some share a range, two share a host, and some cannot be routed.
 fn peers() -> Vec<SocketAddr> {
     let texts = ["8.8.0.1:1", "8.8.0.2:1", "8.8.0.2:2", "9.9.9.9:1", "10.0.0.1:1", "10.0.0.2:1", "[2001:4860::1]:1"];
     texts.map(address).to_vec()

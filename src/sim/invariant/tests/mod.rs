@@ -461,7 +461,8 @@ const TURNS: &[DoctoredTurn] = &[
     (45, |turn| turn.missing_written = vec![LinkId::new(0, 0)]),
 ];
 
-/// Gives the loop a manager. All of its slots are in use before the turn, and `doctor` sets its state after the turn.
+/// Gives the loop a manager, all of whose slots are in use before the turn. `doctor` sets the manager's state after
+/// the turn.
 fn manages(turn: &mut Turn, doctor: fn(&mut ManagerSummary)) {
     let mut summary = ManagerSummary { slots_in_use: 3, max_slots: 3, target: 2, ..ManagerSummary::default() };
     turn.before.manager = Some(summary.clone());
@@ -484,7 +485,7 @@ fn the_checks_of_a_turn_name_only_the_invariant_that_is_broken() {
 }
 
 #[test]
-fn a_stopped_loop_has_released_everything() {
+fn a_stopped_loop_that_has_not_released_everything_is_reported() {
     let mut nothing = Scene::new().inspection;
     assert!(checked::end(&nothing).is_err());
     nothing.links.clear();

@@ -22,7 +22,7 @@ impl Tool {
     pub(crate) const THIS: Self = Self { name: "peerloop", version: env!("CARGO_PKG_VERSION") };
 }
 
-/// The exit of the program.
+/// The program's exit code and the reason for it.
 #[derive(Debug, Serialize)]
 pub(crate) struct Exit {
     pub(crate) code: u8,

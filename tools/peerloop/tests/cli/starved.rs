@@ -1,8 +1,8 @@
 //! Runs `serve` with far fewer descriptors than visitors. The descriptor limit applies from the start, or is lowered
 //! later.
 //!
-//! Only Linux reports another process's CPU time and can change its limits. Every asserted duration has a bound
-//! that is many times the expected one; the exact figures are printed.
+//! The tests need Linux to read another process's CPU time and to change its limits. Every asserted duration has a
+//! bound that is many times the expected one; the exact figures are printed.
 #![cfg(target_os = "linux")]
 
 use crate::Running;

@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// The time for which each attack runs: longer than every attack's script and every deadline of the loop.
+/// Duration of each attack's run, longer than every attack's script and every timeout of the loop.
 const LONG: Duration = Duration::from_secs(400);
 /// Maximum delay of a close. The loop rounds its deadlines up to ticks.
 const SLACK: Duration = Duration::from_millis(2);
@@ -74,9 +74,9 @@ fn play(attack: &'static Attack, dialler: Dialler, conditions: Conditions) -> Ou
     Outcome { judgement, record, closed, honest: journal.tally() }
 }
 
-/// Returns a description of the outcome unless the loop reacted as the attack declares, answered the last ping of an
-/// attacker that it must keep, and answered the honest peer's pings. The attacker that reads a byte at a time needs no
-/// answer to its last ping.
+/// Returns `None` if the loop did three things: it reacted as the attack declares, answered the last ping of an
+/// attacker that it must keep, and answered the honest peer's pings. Otherwise returns a description of the outcome.
+/// The attacker that reads a byte at a time needs no answer to its last ping.
 fn fault(attack: &'static Attack, dialler: Dialler, conditions: Conditions) -> Option<String> {
     let outcome = play(attack, dialler, conditions);
     let Outcome { judgement, record, closed, honest } = &outcome;
@@ -111,7 +111,7 @@ fn split_streams_change_nothing_unless_the_attack_needs_a_quiet_network() {
 }
 
 #[test]
-fn the_known_threats_have_attacks() {
+fn the_listed_threats_have_attacks_and_each_attack_has_a_unique_name() {
     for threat in [1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15, 16, 19, 20, 21, 22, 23, 28, 30, 31, 32, 33, 36] {
         let threat = format!("P{threat}");
         assert!(attacks().any(|attack| attack.threat == threat), "{threat}");
@@ -120,11 +120,11 @@ fn the_known_threats_have_attacks() {
     let count = names.len();
     names.sort_unstable();
     names.dedup();
-    assert_eq!(names.len(), count, "each attack has a unique name");
+    assert_eq!(names.len(), count, "two attacks have the same name");
 }
 
-/// Lets `count` attackers play the attack `name` at once. Returns the distinct labels of the close reasons, the moment
-/// of the last close and the number of closes.
+/// Lets `count` attackers play the attack `name` at the same time. Returns the distinct labels of the close reasons,
+/// the moment of the last close and the number of closes.
 fn storm(name: &str, count: u64) -> (Vec<&'static str>, Instant, usize) {
     let world = World::new(5, Instant::ZERO);
     let journal = Journal::new();
@@ -157,7 +157,7 @@ fn a_storm_of_resets_closes_only_the_attackers() {
 }
 
 #[test]
-fn any_number_of_deadlines_can_expire_in_one_tick() {
+fn thousands_of_deadlines_can_expire_in_one_tick() {
     let (reasons, last, closed) = storm("silence", 6_000);
     assert_eq!((reasons, closed), (vec!["handshake_timeout"], 6_000));
     assert_eq!(last, Instant::ZERO.plus(secs(10)));

@@ -14,8 +14,8 @@ fn hash_of_a_run(seed: u64) -> (u64, u64) {
     hash_of_a_run_with(Tape::from_seed(seed))
 }
 
-/// Sends a thousand pings over a connection with random cuts. Returns the hash of all calls to the virtual kernel, and
-/// the number of these calls.
+/// Sends a thousand pings over a connection with random cuts. Returns the hash of the world's trace, and the number
+/// of its entries.
 fn hash_of_a_run_with(tape: Tape) -> (u64, u64) {
     let world = World::with_tape(tape, Instant::ZERO);
     let cuts = || Cuts { writes: Cut::Drawn, arrivals: Cut::Drawn };
@@ -58,7 +58,7 @@ fn a_recorded_tape_repeats_its_run() {
 #[test]
 fn a_run_with_an_empty_tape_makes_fewer_calls_than_a_random_one() {
     let quiet = hash_of_a_run_with(Tape::parse("").unwrap());
-    assert!(quiet.1 < hash_of_a_run(7).1, "something is cut, repeated or invented");
+    assert!(quiet.1 < hash_of_a_run(7).1, "the random tape added no calls");
 }
 
 /// Returns the lengths of the pieces in which the second dialler's bytes arrive. If `first_sends`, the first dialler

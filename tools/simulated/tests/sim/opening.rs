@@ -91,7 +91,7 @@ impl Handler for Fickle {
         match event {
             Event::Opened { .. } => ctx.close(peer, Disconnect::Done),
             Event::Closed { reason, state } => self.closed.push((reason, state)),
-            other => panic!("{other:?}"),
+            other => panic!("an unexpected event: {other:?}"),
         }
     }
 }
@@ -125,7 +125,7 @@ fn a_peer_closed_at_its_opening_receives_no_version() {
 }
 
 #[test]
-fn closed_dials_cost_no_turns_of_their_own() {
+fn closed_dials_do_not_keep_the_loop_awake() {
     let world = World::new(1, Instant::ZERO);
     let player = Player {
         on_request: Some(|ctx| {
@@ -147,7 +147,7 @@ fn closed_dials_cost_no_turns_of_their_own() {
 }
 
 #[test]
-fn the_time_in_our_own_queue_is_not_charged_to_a_dial() {
+fn a_dials_timeout_does_not_include_the_wait_in_our_own_queue() {
     const DIALS: usize = 100 * DIALS_PER_TURN;
     let world = World::new(1, Instant::ZERO);
     let mut raw = RawPeer::new(&world);
@@ -193,7 +193,7 @@ fn req_e11_a_peer_with_an_old_version_receives_no_sendheaders() {
 }
 
 #[test]
-fn a_second_version_is_counted() {
+fn repeated_versions_are_counted() {
     let player = Player {
         on_request: Some(|ctx| {
             let repeated: Vec<u8> =

@@ -17,7 +17,7 @@ use peerloop::load::{self, Interval, PeerCounts, Report, TargetReport, Verdict, 
 use std::time::SystemTime;
 
 impl Document {
-    /// Builds the results of a bench that started at `start` and received the signals `stops`.
+    /// Builds the document for a bench that started at `start` and received the signals `stops`.
     pub(crate) fn new(setup: &Setup, start: SystemTime, stops: Stops, report: Report) -> Self {
         let endings = ending::all(setup, stops, &report);
         Self {
