@@ -11,7 +11,8 @@ use peerloop::wire::{Hash256, Header, Inventory, InventoryItem, InventoryKind};
 use peerloop::{Config, Ctx, Delivery, Event, Frame, Handler, MessageRef, PeerId, Reactor};
 use std::collections::{HashMap, VecDeque};
 
-/// Maximum number of kept transactions, each of up to 2 MiB. If another one arrives at the limit, all are dropped.
+/// Maximum number of kept transactions, each of up to 2 MiB. If a transaction arrives when the maximum is reached,
+/// all kept ones are dropped.
 const MAX_KEPT: usize = 10_000;
 const COMMANDS: [CommandName; 3] = [CommandName::INV, CommandName::GETDATA, CommandName::TX];
 

@@ -23,7 +23,7 @@ use std::time::Duration;
 ///
 /// For each peer with a [`ConnectionEstablished`](Self::ConnectionEstablished) there is at most one
 /// [`HandshakeComplete`](Self::HandshakeComplete) and exactly one [`ConnectionFailed`](Self::ConnectionFailed) or
-/// [`ConnectionLost`](Self::ConnectionLost), which is the last event with its id. A dial that fails before the
+/// [`ConnectionLost`](Self::ConnectionLost), which is the last event with the peer's id. A dial that fails before the
 /// connection is established has only a `ConnectionFailed`.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -58,7 +58,8 @@ pub enum ControlEvent {
         state: ConnectionState,
         /// The reason.
         reason: CloseReason,
-        /// The number of consecutive failed dials of the address, including this one; 1 without a peer manager.
+        /// The number of consecutive failed dials of the address, at least 1. A failure caused by this machine or by
+        /// an incompatible peer is not counted. Always 1 without a peer manager.
         failures: u32,
         /// The next dial of the address; [`NextDial::Never`] without a peer manager.
         next: NextDial,
@@ -69,14 +70,15 @@ pub enum ControlEvent {
         peer: PeerId,
         /// The address of the connection.
         address: SocketAddr,
-        /// The side that opened the connection.
+        /// The side that opened the connection, and whether a slot was free for it.
         connection_type: ConnectionType,
         /// The last state of the connection.
         state: ConnectionState,
         /// The reason.
         reason: CloseReason,
     },
-    /// A peer that was lost through a network failure is dialled again at once.
+    /// The established connection to a dialled peer failed or was closed by the peer. The peer is dialled again at
+    /// once.
     ConnectionRestarting {
         /// The peer's address.
         address: SocketAddr,
@@ -97,7 +99,7 @@ pub enum ControlEvent {
         /// The connection's source address.
         address: SocketAddr,
     },
-    /// A peer violated the protocol, or a handler charged it.
+    /// A peer violated the protocol, or a handler charged it with misbehavior.
     PeerMisbehaved {
         /// The peer.
         peer: PeerId,
@@ -196,13 +198,14 @@ pub enum NextDial {
     Restart,
     /// At this moment, or later if no slot is free then.
     At(Instant),
-    /// Rarely, because dials failed too often or the node is incompatible: within minutes if no other address remains,
-    /// else after an hour or more.
+    /// Rarely. After too many failed dials, the address is dialled within minutes if no other address remains, else
+    /// after an hour or more. An incompatible node is dialled after an hour or more.
     Inaccessible,
     /// Not planned: the next address of its name is dialled instead, or the name is resolved again.
     NextAddress,
-    /// Not planned. An address that was dialled on request is never dialled again. Any other address is dialled once
-    /// that is possible again, for example when a ban of its host or another connection to it has ended.
+    /// Not planned: the address was dialled on request, or it is a fixed peer that this side closed. Any other
+    /// address is dialled as soon as that is possible, for example when a ban of its host or another connection to it
+    /// has ended.
     Never,
 }
 

@@ -1,8 +1,8 @@
 //! Two handlers on one loop.
 //!
-//! A pair is a handler: it passes each call to both of its parts, or only to the part that requested it. It has no
-//! state of its own. The loop stores a lane with each requested call: the lane identifies the part that requested the
-//! call, also in nested pairs.
+//! A pair is a handler: it passes each call to both of its parts, or only to the part for which the call is meant.
+//! It has no state of its own. The loop stores a lane with each requested call: the lane identifies the part that
+//! requested the call, also in nested pairs.
 
 use super::{Ctx, Handler};
 use crate::api::{Chunk, ControlEvent, Delivery, Event, Frame};
@@ -12,8 +12,8 @@ use crate::wire::Header;
 
 /// A request to one handler of a pair.
 ///
-/// A part can be a pair itself, up to [`MAX_HANDLER_DEPTH`](crate::limits::MAX_HANDLER_DEPTH) levels deep, so that its
-/// requests nest as well.
+/// A part can be a pair itself, up to [`MAX_HANDLER_DEPTH`](crate::limits::MAX_HANDLER_DEPTH) levels deep. Its
+/// requests are then nested as well.
 ///
 /// ```
 /// use peerloop::handler::PairRequest;
@@ -72,7 +72,7 @@ pub enum PairRequest<A, B> {
 ///
 /// # Panics
 ///
-/// If pairs are nested more deeply. Every call of the pair then panics, the first being [`Handler::on_start`].
+/// If pairs are nested more deeply. Every call to the pair then panics; the first is [`Handler::on_start`].
 ///
 /// ```
 /// use peerloop::api::ControlEvent;

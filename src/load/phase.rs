@@ -29,7 +29,7 @@ pub struct EarlyEnd {
     pub cause: EndCause,
     /// The phase in which the load ended.
     pub phase: Phase,
-    /// The time since that phase began.
+    /// The time from the start of that phase to the load's end.
     pub elapsed: Duration,
 }
 

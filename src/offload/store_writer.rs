@@ -2,7 +2,7 @@
 //!
 //! A [`Writer`] makes all decisions; this file has the channel, the clock and the wake-ups. Each result wakes the loop.
 //! Dropping or [finishing](StoreWriter::finish) a [`StoreWriter`] waits until everything is durable or a last attempt
-//! has failed, but at most [`MAX_BOOK_END`] for a disk that does not respond.
+//! has failed. It waits at most [`MAX_BOOK_END`] for each result.
 
 use crate::limits::{MAX_BOOK_END, MAX_BOOK_QUEUE};
 use crate::manager::store::{Batch, PeerStore, Persisted, StoreError, Writer};
@@ -16,7 +16,7 @@ use std::sync::mpsc::{
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// The loop's end of the thread that writes the address book.
+/// The loop's handle to the thread that writes the address book.
 #[derive(Debug)]
 pub struct StoreWriter {
     batches: Option<SyncSender<Batch>>,
@@ -53,7 +53,7 @@ impl StoreWriter {
     ///
     /// # Errors
     ///
-    /// The batch, if [`MAX_BOOK_QUEUE`] batches are not durable yet or the thread has ended.
+    /// The batch, if [`MAX_BOOK_QUEUE`] batches are not known to be durable or the thread has ended.
     pub fn try_send(&mut self, batch: Batch) -> Result<(), Batch> {
         if self.unanswered.len() >= MAX_BOOK_QUEUE {
             return Err(batch);
@@ -96,8 +96,8 @@ impl StoreWriter {
     ///
     /// # Errors
     ///
-    /// The last attempt's error, or [`StoreError::NoAnswer`] after [`MAX_BOOK_END`] without a result. In the second
-    /// case the thread keeps running and keeps the store open.
+    /// The last attempt's error; [`StoreError::WriterEnded`] if the thread panicked; [`StoreError::NoAnswer`] after
+    /// [`MAX_BOOK_END`] without a result. In the last case the thread keeps running and keeps the store open.
     pub fn finish(mut self) -> Result<(), StoreError> {
         self.join(MAX_BOOK_END)
     }
@@ -133,7 +133,7 @@ struct Port {
 impl Port {
     fn answer(&self, answer: Persisted) {
         if let Some(answers) = &self.answers {
-            // Sending fails only if the other end was dropped, and then no result is needed.
+            // Sending fails only if the receiver was dropped, and then no result is needed.
             let _ = answers.send(answer);
             self.waker.wake();
         }
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_that_recovers_in_time_loses_nothing() {
+    fn a_disk_that_recovers_in_time_causes_no_error() {
         let (mut writer, go) = hanging();
         go.send(()).unwrap();
         assert_eq!(writer.join(Duration::from_secs(60)), Ok(()));

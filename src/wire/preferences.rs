@@ -1,6 +1,6 @@
 //! `sendcmpct` and `feefilter`: a peer's preferences for announcements.
 //!
-//! This file checks nothing: the receiver decides whether it honours a preference and whether the numbers are
+//! This file never checks a value: the receiver decides whether it honours a preference and whether the numbers are
 //! sensible.
 
 use super::codec::Reader;
@@ -41,7 +41,7 @@ pub struct FeeFilter {
 }
 
 impl SendCmpct {
-    /// The only version of compact blocks.
+    /// The only version of compact blocks that SV Node supports.
     pub const VERSION: u64 = 1;
 
     /// Reads the payload of a `sendcmpct`.

@@ -1,4 +1,4 @@
-//! The framer, tested with everything that a peer may send, cut in every way in which a network may cut it.
+//! The framer, tested with valid and hostile input that arrives in pieces of any size.
 //!
 //! [`framing`](peerloop_testkit::framing) reads a whole stream at once in the most naive way, and feeds the same
 //! stream to the framer in pieces. Both must produce the same results. Each module here tests one promise. Time is

@@ -1,4 +1,4 @@
-//! More connects within a second than any backlog holds: each connection is served or refused in bounded time.
+//! Thousands of connects at once: each connection is served or refused in bounded time.
 
 use crate::client::Client;
 use crate::node::{Node, raise_descriptors};

@@ -63,7 +63,7 @@ fn a_connection_is_handed_in_from_another_thread() {
     let handle = node.reactor.handle();
     let pending =
         thread::spawn(move || handle.add_connection(accepted, Direction::Inbound).expect("the queue has room"));
-    let pending = pending.join().expect("the request is sent");
+    let pending = pending.join().expect("the thread does not panic");
     let mut socket = BareSocket(dialled);
     socket.write(&greeting());
     until([&mut node], "the peer is ready", |[node]| node.ready().len() == 1);
@@ -75,7 +75,7 @@ fn a_connection_is_handed_in_from_another_thread() {
 }
 
 #[test]
-fn a_connection_that_was_handed_in_counts_toward_every_limit() {
+fn a_connection_that_was_handed_in_is_refused_by_a_full_table_or_a_ban() {
     let mut node = Node::with(regtest().with_max_links(1));
     let add = |direction, node: &mut Node| {
         let (dialled, accepted) = connection();

@@ -92,7 +92,7 @@ fn req_e47_a_loop_reports_its_counters() {
         assert_eq!((counters.dialled, counters.accepted), (dialled, 1 - dialled));
         assert_eq!((counters.handshakes, counters.closed, stats.ready), (1, 1, 0));
         assert!(counters.bytes_received > 100 && counters.bytes_sent > 100, "at least a version in each direction");
-        assert!(counters.frames_received >= 2, "version and verack");
+        assert!(counters.frames_received >= 2, "at least version and verack were received");
     }
 }
 

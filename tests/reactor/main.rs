@@ -1,6 +1,6 @@
 //! The loop over the real kernel, on loopback: whole nodes on both ends, or bare sockets as misbehaving peers.
 //!
-//! Each test waits for its events, up to a generous deadline. So a slow machine does not fail a test.
+//! Each test waits for its events up to a generous deadline, so a slow machine does not make a test fail.
 
 #![cfg(unix)]
 #![allow(clippy::disallowed_methods, reason = "the tests bound their waiting by the clock and run loops on threads")]

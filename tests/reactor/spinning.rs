@@ -7,7 +7,7 @@ use peerloop::internals::limits::EXACT_WAKE_SPIN;
 use peerloop::{Config, Handler, Network, PeerId, Reactor};
 use std::time::Duration;
 
-/// A handler that requests one wake-up, too soon for the loop to sleep, and stops the loop in that wake-up.
+/// A handler that requests one wake-up, [`EXACT_WAKE_SPIN`] after the start, and stops the loop in that wake-up.
 #[derive(Debug)]
 struct WakesSoon;
 

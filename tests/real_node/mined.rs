@@ -39,7 +39,7 @@ impl Chain {
 
     /// Mines a block with all waiting transactions and returns its hash.
     pub(crate) fn mine(&self) -> Hash256 {
-        hash(self.node.json(&["generatetoaddress", "1", &self.address])[0].as_str().expect("the text is a hash"))
+        hash(self.node.json(&["generatetoaddress", "1", &self.address])[0].as_str().expect("the hash is a string"))
     }
 
     /// Closes the connection and connects again, as a peer to which the node has announced nothing yet.
@@ -58,7 +58,7 @@ impl Chain {
     pub(crate) fn txids(&self, block: Hash256) -> Vec<Hash256> {
         let block = self.node.json(&["getblock", &block.to_string()]);
         let txids = block["tx"].as_array().expect("the block has transactions");
-        txids.iter().map(|txid| hash(txid.as_str().expect("the text is a hash"))).collect()
+        txids.iter().map(|txid| hash(txid.as_str().expect("the hash is a string"))).collect()
     }
 
     /// Runs an RPC command that prints bytes as hexadecimal, and returns the bytes.
@@ -72,7 +72,7 @@ impl Chain {
         let output = &self.node.json(&["listunspent"])[position];
         let input = format!("[{{\"txid\":{},\"vout\":{}}}]", output["txid"], output["vout"]);
         let amount = output["amount"].as_f64().expect("the field is a number")
-            - fee.parse::<f64>().expect("the field is a number");
+            - fee.parse::<f64>().expect("the fee is a number");
         let payment = format!("{{\"{}\":{amount:.8}}}", self.address);
         let unsigned = self.node.cli(&["createrawtransaction", &input, &payment]);
         let signed = self.node.json(&["signrawtransaction", &unsigned]);

@@ -1,4 +1,4 @@
-//! Files that were truncated or overwritten: opening one never panics and never invents contents.
+//! Files that were truncated or overwritten: opening one never panics and never invents content.
 
 use crate::support::{Folder, ban, chance, is_long, peer, rich_peer};
 use peerloop::store::{Change, PeerStore, RedbStore, StoreError};

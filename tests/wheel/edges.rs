@@ -12,7 +12,7 @@ fn expired(wheel: &mut Wheel, now_tick: u64) -> Vec<u32> {
 }
 
 #[test]
-fn an_empty_wheel_has_nothing_to_do() {
+fn an_empty_wheel_has_no_next_tick_and_no_armed_key() {
     let mut wheel = Wheel::new(64, 5);
     assert!(wheel.is_empty());
     assert_eq!(wheel.next_tick(), None);
@@ -189,6 +189,6 @@ fn a_wheel_whose_size_is_not_a_power_of_two_is_refused() {
 
 #[test]
 #[should_panic(expected = "below u32::MAX")]
-fn the_largest_key_is_refused_before_any_allocation() {
+fn the_largest_key_is_refused() {
     Wheel::new(64, 0).arm(u32::MAX, 0);
 }

@@ -120,11 +120,11 @@ fn reading_a_transaction_allocates_nothing() {
 }
 
 #[test]
-fn the_transaction_of_a_block_ends_where_the_block_does() {
+fn the_only_transaction_of_a_block_ends_where_the_block_does() {
     let block = known_payload("block");
     let (tx, rest) = TxRef::split_first(&block[81..]).unwrap();
     assert!(rest.is_empty() && tx.is_coinbase());
-    assert_eq!(tx.txid(), Hash256::from_bytes(block[36..68].try_into().unwrap()), "the root is the only txid");
+    assert_eq!(tx.txid(), Hash256::from_bytes(block[36..68].try_into().unwrap()), "the root is not the only txid");
 }
 
 proptest! {

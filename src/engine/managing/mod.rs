@@ -41,7 +41,7 @@ pub(crate) struct Managing<'a> {
 
 // --- Steps of the turn ----------------------------------------------------------------------------------------------
 
-/// Runs the manager's step of a turn: dials due addresses, drops late queries, and ends bans.
+/// Runs the manager's step of a turn: dials due addresses, gives up late queries, and ends bans.
 pub(super) fn run(state: &mut LoopState) {
     let Some(mut managing) = Managing::of(state) else { return };
     managing.manager.begin_turn();

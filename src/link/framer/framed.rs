@@ -66,7 +66,7 @@ impl Payload<'_> {
 /// An item returned by [`MessageFramer::next`](super::MessageFramer::next).
 #[derive(Debug, PartialEq, Eq)]
 pub enum Framed<'a> {
-    /// A whole frame with a correct checksum.
+    /// A whole frame. Its checksum is correct, or its header is extended and has no checksum.
     Frame {
         /// Its header.
         header: Header,
@@ -81,7 +81,7 @@ pub enum Framed<'a> {
         offset: u64,
         /// The part; empty only for a frame without a payload.
         bytes: &'a [u8],
-        /// The result of the checksum, on the last part only.
+        /// The verdict on the checksum; only the last part has one.
         last: Option<ChecksumVerdict>,
     },
     /// A frame that is not delivered.

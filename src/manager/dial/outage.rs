@@ -1,7 +1,7 @@
 //! A local outage: no peer is ready, and dials to several network groups have failed within a minute.
 //!
-//! A dial that fails during an outage says nothing about its address. An outage lasts until a peer is ready, even if
-//! its later failures are more than a minute apart: the pauses between dials grow to minutes.
+//! A dial that fails during an outage says nothing about its address. An outage lasts until a peer is ready. Later
+//! failures may be more than a minute apart, because the pauses between dials grow to minutes.
 
 use crate::address::{Host, NetGroup};
 use crate::limits::{MIN_OUTAGE_GROUPS, OUTAGE_WINDOW};
@@ -17,7 +17,7 @@ pub(crate) struct Outage {
     recent: Vec<(Instant, Origin)>,
 }
 
-/// A network group, or one host for addresses that cannot be routed.
+/// The network group of an address, or its host if the address cannot be routed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Origin {
     Group(NetGroup),

@@ -8,7 +8,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// The reason why a call on the book failed. The book is unchanged.
+/// The reason why a call on the book failed. The call has not changed the book, except that after
+/// [`NoAnswer`](Self::NoAnswer) a write may still complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -88,7 +89,7 @@ impl fmt::Display for BookLost {
 
 impl std::error::Error for BookLost {}
 
-/// A step of an access to the book's file.
+/// A step in accessing the book's file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FileStep {

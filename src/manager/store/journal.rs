@@ -1,7 +1,7 @@
 //! The journal: the loop's changes that are not durable yet.
 //!
 //! The loop [records](Journal::record) each change of its own store here, and the journal produces [`Batch`]es: at
-//! once if a ban changed or the changes of peers fill a batch, otherwise when the first change has waited for
+//! once if a ban changed or the changes of peers fill a batch, otherwise when the oldest change has waited for
 //! [`BOOK_DELAY`]. One batch is written at a time. Later changes wait, and the last change of a peer or host replaces
 //! earlier ones. The next batch has bans before peers, within each kind removals before additions, and within those
 //! the oldest first. A disk that is as full as the loop's own store therefore has room for every batch. While the disk
@@ -74,7 +74,7 @@ impl Journal {
     }
 
     /// Returns how long to wait until a batch is due or, while a batch is being written, until that batch is late. The
-    /// result of the write may arrive sooner.
+    /// result of the write may arrive sooner. Returns [`Wait::Forever`] if the batch already counts as failing.
     pub fn wait(&self) -> Wait {
         match &self.under_way {
             Some(_) if self.is_failing => Wait::Forever,
@@ -94,7 +94,7 @@ impl Journal {
         }
     }
 
-    /// Returns the next batch, at most [`MAX_BOOK_BATCH`] changes, if it is time for one.
+    /// Returns the next batch, at most [`MAX_BOOK_BATCH`] changes, if one is due.
     pub fn next_batch(&mut self, now: Instant) -> Option<Batch> {
         if self.under_way.is_some() {
             return None;

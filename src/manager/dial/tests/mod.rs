@@ -229,7 +229,7 @@ fn req_e20_a_success_resets_the_count_of_failures() {
 }
 
 #[test]
-fn req_e18_a_lost_connection_is_reopened_at_once_a_few_times_per_window() {
+fn req_e18_a_lost_connection_is_reopened_at_once_three_times_per_window() {
     let peers = private(2);
     let mut scene = Scene::fixed(&peers[..1]);
     assert_eq!(scene.next(), Some(peers[0]));
@@ -567,5 +567,5 @@ fn failed_addresses_beyond_the_limit_have_no_records() {
         scene.dialler.book_changed();
         assert_eq!(scene.next(), None);
     }
-    assert_eq!(scene.dialler.records.len(), 0, "the records are dropped after a while");
+    assert_eq!(scene.dialler.records.len(), 0, "expired records are kept");
 }

@@ -40,9 +40,9 @@ pub(crate) struct Findings {
     /// The addresses that were tried before the last one. For each, the reason why no TCP connection could be opened.
     unreached: Vec<(SocketAddr, CloseReason)>,
     connect: Option<Duration>,
-    /// Time from the established connection to the peer's version.
+    /// Time from the opening of the connection to the arrival of the peer's version.
     version_after: Option<Duration>,
-    /// Time from the peer's version to the end of the handshake.
+    /// Time from the arrival of the peer's version to the end of the handshake.
     verack_after: Option<Duration>,
     pings: Vec<Duration>,
     version: Option<Version>,

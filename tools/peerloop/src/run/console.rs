@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_a_time_for_any_wall_clock() {
+    fn a_line_has_a_time_however_the_wall_clock_is_set() {
         let year = Duration::from_secs(31_557_600);
         for (time, expected) in [
             (SystemTime::UNIX_EPOCH - Duration::from_millis(1), "1969-12-31T23:59:59.999Z warn  a"),

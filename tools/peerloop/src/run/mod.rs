@@ -3,10 +3,10 @@
 //!
 //! The loop, its book and its messages on stderr each have a thread of their own, so that the loop never waits for a
 //! disk or a terminal. The main thread sleeps until a signal arrives. It also wakes once a second for a status line on
-//! a terminal, and more often while the settings are read again. SIGHUP reads the settings again. But if the SIGHUP was
-//! caused by closing the terminal, it ends the node as SIGTERM does. After SIGINT or SIGTERM the peers are closed and
-//! the book is written, for at most five seconds: [`MAX_DRAIN`] and [`console::MAX_FLUSH`] together. A second SIGINT or
-//! SIGTERM ends the program at once.
+//! a terminal, and more often while the settings are read again. On SIGHUP the program reads its settings again. But
+//! if closing the terminal caused the SIGHUP, the node ends as it does on SIGTERM. After SIGINT or SIGTERM the peers
+//! are closed and the book is written, in at most five seconds: [`MAX_DRAIN`] and [`console::MAX_FLUSH`] together. A
+//! second SIGINT or SIGTERM ends the program at once.
 
 mod console;
 mod exposition;
@@ -50,7 +50,7 @@ const MAX_DRAIN: Duration = SHUTDOWN_GRACE.saturating_add(MIN_BOOK);
 /// The pause before another request to a loop whose queue is full.
 const ASK_AGAIN: Duration = Duration::from_millis(10);
 
-/// Interval at which the main thread checks whether a read of the settings has ended.
+/// Interval at which the main thread checks whether the settings have been read.
 const READ_POLL: Duration = Duration::from_millis(20);
 
 /// The counters whose rates the status line shows.
@@ -117,7 +117,7 @@ pub(crate) fn settings_file(flag: Option<&Path>) -> Result<Option<SettingsFile>,
     SettingsFile::read(&path).map(Some).map_err(|why| Failure::usage(format!("{named_by}: {why}")))
 }
 
-/// Returns the path of the settings file and the source of that path, if there is one.
+/// Returns the path of the settings file and the source of that path, if a file is named.
 fn settings_path(flag: Option<&Path>) -> Option<(PathBuf, &'static str)> {
     if let Some(path) = flag {
         return Some((path.to_owned(), "flag --config"));

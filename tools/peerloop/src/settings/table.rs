@@ -63,19 +63,20 @@ macro_rules! settings {
 }
 
 settings! {
-    network [Network]: Network, "Network; required with --fixed-peers at any port but 8333";
+    network [Network]: Network,
+        "Network; this or --magic is required if a fixed peer or a seed uses a port other than 8333";
     magic [Magic]: Magic, "First four bytes of every message, as 8 hexadecimal digits, for private networks";
     // Peers.
     fixed_peers [Mode FixedNames]: FixedPeers,
-        "Dial only these peers: host, host:port or [ipv6]:port; names are resolved again when they fail; \
-         repeatable";
+        "Dial only these peers: host, host:port or [ipv6]:port; a name is resolved again when \
+         the dials of all its addresses have failed; repeatable";
     target_peers [TargetPeers]: Count in manager, "Number of peers to keep; with fewer, the manager dials";
     max_peers [MaxPeers]: Count in manager, "Maximum number of peers, inbound and outbound together";
     listen [Listen]: Addresses in manager, "Address to listen on; repeatable";
     dns_seeds [DnsSeeds]: Texts in manager, "Name that resolves to addresses of peers; repeatable";
     default_port [DefaultPort]: Port in manager, "Port of addresses given without a port";
     learn_addresses [LearnAddresses]: Switch in manager, "Ask peers for addresses, and store and share them";
-    trusted [Trusted]: Networks in manager, "Network exempt from caps, rates and bans; repeatable";
+    trusted [Trusted]: Networks in manager, "IP range exempt from caps, rate limits and bans; repeatable";
     // Retries.
     max_restarts [MaxRestarts]: Number in manager, "Maximum number of immediate restarts of a connection per window";
     restart_window [RestartWindow]: Duration in manager, "Window in which restarts are counted";
@@ -93,7 +94,7 @@ settings! {
     ban_score [BanScore]: Number in manager, "Misbehavior score at which a host is banned";
     ban_duration [BanDuration]: Duration in manager, "Duration of a ban for misbehavior";
     banned_agents [BannedAgents]: Texts in rules,
-        "User agent to refuse, any part of it or a pattern with *; repeatable";
+        "Refuse user agents that contain this text or match this pattern with *; repeatable";
     bitcoin_sv_agents [BitcoinSvAgents]: Texts in rules, "User agent of Bitcoin SV nodes; repeatable";
     other_chain_agents [OtherChainAgents]: Texts in rules, "User agent of other blockchains' nodes; repeatable";
     min_protocol_version [MinProtocolVersion]: Number in rules, "Minimum protocol version of a peer";
@@ -113,14 +114,15 @@ settings! {
     max_links [MaxLinks]: Count in config, "Maximum number of connections, including those being opened or closed";
     max_inbound [MaxInbound]: Limit in config, "Maximum number of inbound connections, or unlimited";
     max_block_bytes [MaxBlockBytes]: BlockSize in config, "Maximum size of a block, or unlimited";
-    max_message_bytes [MaxMessageBytes]: Size in config, "Maximum size of any other message";
+    max_message_bytes [MaxMessageBytes]: Size in config,
+        "Maximum size of a message other than a block or a transaction";
     max_buffered_message_bytes [MaxBufferedMessageBytes]: Size in config,
         "Maximum size of a message buffered in memory";
     max_buffered_command_bytes [MaxBufferedCommandBytes]: CommandSizes,
         "Maximum buffered size for one command, for example tx=4MiB; repeatable";
     max_buffered_total_bytes [MaxBufferedTotalBytes]: Size in config, "Maximum size of all buffered messages together";
     min_body_bytes_per_second [MinBodyBytesPerSecond]: Size in config,
-        "Minimum rate of an arriving message, per second";
+        "Minimum rate of an arriving message, in bytes per second";
     measure_peers [MeasurePeers]: Switch in config, "Measure the cost of each peer";
     reuse_port [ReusePort]: Switch in config, "Share the listening ports with other loops that do the same";
     spin [Spin]: Switch in config, "Poll through the last millisecond before an exact wake-up";
@@ -153,7 +155,7 @@ pub(super) fn nearest(name: &str) -> Option<&'static Setting> {
     distances.filter(|(distance, _)| *distance <= MAX_EDITS).min_by_key(|(distance, _)| *distance).map(|(_, near)| near)
 }
 
-/// Returns the minimum number of characters to insert, remove or replace to turn one text into the other.
+/// Returns the minimum number of characters to insert, remove or replace to turn one string into the other.
 fn edits(one: &str, other: &str) -> usize {
     let mut row: Vec<usize> = (0..=other.chars().count()).collect();
     for (line, a) in one.chars().enumerate() {

@@ -54,7 +54,7 @@ fn search(bug: Bug) -> Option<String> {
     Some(format!("canary: {bug:?}, invariant {invariant}, {took:.2} s, seed {seed}"))
 }
 
-/// A bug is planted in one thread only, so every processor searches for one bug at a time.
+/// A planted bug affects only its own thread, so the threads, one per processor, search for different bugs.
 #[test]
 fn every_planted_bug_is_found_by_an_invariant_that_is_meant_for_it() {
     let hook = panic::take_hook();

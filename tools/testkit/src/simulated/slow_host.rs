@@ -11,9 +11,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// The time of an accept, as stated at `ACCEPTS_PER_TURN` in the library's module `limits`.
+/// Duration of an accept, as stated at `ACCEPTS_PER_TURN` in the library's module `limits`.
 const ACCEPT_TIME: Duration = Duration::from_micros(15);
-/// The time of a dial, as stated at `DIALS_PER_TURN` in the library's module `limits`.
+/// Duration of a dial, as stated at `DIALS_PER_TURN` in the library's module `limits`.
 const CONNECT_TIME: Duration = Duration::from_micros(40);
 pub const READ_TIME: Duration = Duration::from_micros(2);
 
@@ -22,7 +22,7 @@ pub struct SlowHost {
     world: World,
     /// The errors of the next accepts; later accepts succeed.
     pub accept_errors: Rc<RefCell<VecDeque<io::Error>>>,
-    /// The time of each write; zero unless the test sets it.
+    /// Duration of each write; zero unless the test sets it.
     pub write_time: Duration,
 }
 

@@ -1,4 +1,5 @@
-//! Golden tests: every output of a successful bench and of a failed bench equals its stored file byte for byte.
+//! Golden tests: every output of a successful bench and of a failed bench equals its stored file, apart from values
+//! that differ between machines or versions.
 
 use super::{Document, hgrm, text};
 use crate::bench::min_peers::MinPeers;
@@ -80,7 +81,7 @@ fn agent(user_agent: &str, count: usize) -> Agent {
     agent
 }
 
-/// Returns a run against the built-in node; all its connections and pings succeeded.
+/// Returns a run against the built-in node, in which all connections and pings succeeded.
 fn measured() -> (Setup, Document) {
     let setup = setup(&[]);
     let mut report = Generator::new(setup.plan()).into_report_of_no_run(EndCause::Asked);
@@ -145,7 +146,7 @@ fn failed() -> (Setup, Document) {
     (setup, document)
 }
 
-/// Removes everything that differs between machines and between versions of the program.
+/// Replaces every value that differs between machines or between versions of the program.
 fn portable(json: &str) -> String {
     let (before, rest) = json.split_once("\"command\": ").unwrap();
     let (_, after) = rest.split_once(']').unwrap();
