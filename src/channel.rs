@@ -2,9 +2,9 @@
 //!
 //! [`open`] creates a loop whose handler does nothing, and a [`Channel`] that passes the loop's control events and
 //! messages to another thread and has a [`Handle`] to the loop. A slow receiver never blocks the loop: the receiver
-//! loses the oldest items and receives the number of lost items. A program that must reply within the same turn, or
-//! that receives large messages in chunks, implements a [`Handler`] instead. This module starts no thread: the loop
-//! runs on the thread that calls [`Reactor::run`].
+//! loses the oldest items and learns how many. A program that must reply within the same turn, or that receives large
+//! messages in chunks, implements a [`Handler`] instead. This module starts no thread: the loop runs on the thread that
+//! calls [`Reactor::run`].
 
 use crate::api::{CommandFilter, ControlEvent, MessageEvent};
 use crate::config::Config;
@@ -24,7 +24,7 @@ impl Handler for NoHandler {
     type Request = ();
 }
 
-/// The user's end of a loop without a handler. The loop keeps running after the channel is dropped.
+/// The caller's access to a loop without a handler. The loop keeps running after the channel is dropped.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Channel {
@@ -36,7 +36,7 @@ pub struct Channel {
     pub messages: Subscription<MessageEvent>,
 }
 
-/// Creates a loop on the real network, and a channel that receives the messages of `commands`.
+/// Creates a loop on the real network, and a channel that receives the messages that `commands` selects.
 ///
 /// The channel holds up to `capacity` events and up to `capacity` messages. `capacity` is clamped to the range from 1
 /// to [`MAX_SUBSCRIPTION_ITEMS`](crate::limits::MAX_SUBSCRIPTION_ITEMS);
@@ -77,7 +77,7 @@ pub struct Channel {
 ///
 /// # Errors
 ///
-/// As [`Reactor::new`].
+/// The errors of [`Reactor::new`].
 pub fn open(
     config: Config,
     commands: CommandFilter,
@@ -90,7 +90,7 @@ pub fn open(
 ///
 /// # Errors
 ///
-/// As [`Reactor::with_net`].
+/// The errors of [`Reactor::with_net`].
 pub fn open_on<N: Net + Offload>(
     config: Config,
     net: N,

@@ -23,7 +23,7 @@ const fn errno(linux: i32, bsd: i32, system_v: i32) -> i32 {
     }
 }
 
-/// The value of [`EPROTO`] on BSD, which differs between its descendants.
+/// The value of [`EPROTO`] on BSD. It differs between BSD systems.
 const EPROTO_OF_BSD: i32 = if cfg!(any(target_os = "freebsd", target_os = "dragonfly")) {
     92
 } else if cfg!(target_os = "openbsd") {
@@ -50,7 +50,7 @@ pub const EMFILE: i32 = 24;
 pub const ENOSPC: i32 = 28;
 /// The peer no longer reads.
 pub const EPIPE: i32 = 32;
-/// The machine is not on the network. BSD has no such error, so it has the number -1 there, which no error uses.
+/// The machine is not on the network. BSD has no such error, so the number there is -1, which no error uses.
 pub const ENONET: i32 = errno(64, -1, 64);
 /// The peer violated the protocol.
 pub const EPROTO: i32 = errno(71, EPROTO_OF_BSD, 71);
@@ -80,7 +80,7 @@ pub const ECONNREFUSED: i32 = errno(111, 61, 146);
 pub const EHOSTDOWN: i32 = errno(112, 64, 147);
 /// The connection attempt is in progress.
 pub const EINPROGRESS: i32 = errno(115, 36, 150);
-/// No machine answers for the address on its network.
+/// The peer's host cannot be reached.
 pub const EHOSTUNREACH: i32 = errno(113, 65, 148);
 
 #[cfg(test)]
@@ -104,7 +104,7 @@ mod tests {
     const _: () = assert!(ENONET == libc::ENONET);
 
     #[test]
-    fn the_standard_library_maps_the_same_numbers() {
+    fn the_standard_library_maps_these_numbers_to_the_expected_kinds() {
         for (code, kind) in [
             (EINTR, ErrorKind::Interrupted),
             (EAGAIN, ErrorKind::WouldBlock),

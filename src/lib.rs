@@ -27,7 +27,7 @@
 //!   each can be used on its own.
 //! - [`manual`] describes the architecture, the turn of the loop and the tests.
 //! - [`bytes`], [`hdrhistogram`] and [`rand`] are the only other crates whose types appear in public signatures. They
-//!   are re-exported in the versions in use, so a program needs no dependency on them.
+//!   are re-exported in the versions that peerloop uses, so a program needs no dependency on them.
 //!
 //! # Types that may grow
 //!

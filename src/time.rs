@@ -126,7 +126,7 @@ const fn civil_date(days_since_1970: i64) -> (i64, i64, i64) {
     (if month <= 2 { year + 1 } else { year }, month, day)
 }
 
-/// The longest time that the loop may sleep.
+/// The maximum duration of the loop's sleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
     /// No sleep: there is work, or a deadline has passed.

@@ -1,4 +1,4 @@
-//! The account of each target, in addition to the totals of all targets.
+//! Per-target results, in addition to the totals.
 
 use super::counts::{PeerCounts, WorkCounts};
 use super::unanswered::UnansweredWaits;
@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Maximum number of targets with a histogram of their own. A histogram uses 352 KiB, so 64 of them use 22 MiB.
 const MAX_HISTOGRAMS: usize = 64;
 
-/// The account of one target.
+/// One target's results.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TargetReport {
@@ -19,13 +19,13 @@ pub struct TargetReport {
     pub peers: PeerCounts,
     /// The target's pings.
     pub work: WorkCounts,
-    /// Time from the planned moment of a ping to its pong; `None` for a target after the first 64.
+    /// The durations from a ping's planned moment to its pong; `None` for a target after the first 64.
     pub ping_rtt_planned: Option<LatencyHistogram>,
     /// The shortest waits of unanswered pings: one counted from the planned moment, one from the write.
     pub unanswered_waits: UnansweredWaits,
 }
 
-/// The accounts of all targets; connection i belongs to target `i mod targets`.
+/// All targets' results; connection i belongs to target `i mod targets`.
 #[derive(Clone, Debug)]
 pub(super) struct Targets {
     accounts: Vec<TargetReport>,
@@ -48,7 +48,7 @@ impl Targets {
         Self { accounts: addresses.iter().enumerate().map(account).collect() }
     }
 
-    /// Returns the account of a connection's target.
+    /// Returns the results of a connection's target.
     pub(super) fn of(&mut self, connection: usize) -> &mut TargetReport {
         let targets = self.accounts.len();
         &mut self.accounts[connection % targets]
@@ -62,7 +62,7 @@ impl Targets {
         }
     }
 
-    /// Closes the accounts; `all` is the histogram of all targets together.
+    /// Finishes the counts and returns the reports; `all` is the histogram over all targets.
     pub(super) fn into_reports(mut self, all: &LatencyHistogram) -> Vec<TargetReport> {
         if let [target] = &mut self.accounts[..] {
             target.ping_rtt_planned = Some(all.clone());

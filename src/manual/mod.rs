@@ -1,10 +1,10 @@
 //! The manual.
 //!
 //! - [`architecture`]: the parts, their responsibilities and their limits
-//! - [`run_loop`]: the turn, step by step, and how to embed it
-//! - [`peer_manager`]: how the loop dials, accepts, refuses and remembers peers by itself, and the costs
-//! - [`testing`]: how all of it is checked, and how to run the checks
-//! - `simulator`: the loop in a hostile virtual world, and how to extend it for a new capability (feature `sim`)
+//! - [`run_loop`]: the loop's turn, step by step, and how to embed the loop
+//! - [`peer_manager`]: how the loop dials, accepts, refuses and remembers peers by itself, and what the manager costs
+//! - [`testing`]: how the project is tested, and how to run the tests
+//! - `simulator`: the loop in a hostile virtual world, and how to extend that world (feature `sim`)
 //! - [`requirements`]: the requirements on the engine, row by row, with the tests of each
 //! - [`changelog`]: the changes
 

@@ -1,8 +1,8 @@
 //! Step 4 of the turn, first half: one listener, its accepted connections and its pauses.
 //!
 //! A failure of one connection is counted, and accepting continues. Any other failure pauses the listener, longer each
-//! time, and always arms a retry, because an edge-triggered listener reports no second event. A listener that still
-//! fails after its longest pause is broken, unless a resource has run out.
+//! time up to [`MAX_ACCEPT_RETRY`]. A retry follows each pause, because an edge-triggered listener reports no second
+//! event. A listener that still fails after its longest pause is broken, unless a resource has run out.
 
 use crate::bugs::{budget, canary};
 use crate::engine::Engine;

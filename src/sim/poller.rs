@@ -1,7 +1,7 @@
 //! A host's poller. Each of its personalities reports new events in a different legal way.
 //!
-//! An event is an edge: it is queued once when something new can be seen, and shows the state at the moment of its
-//! collection. A host may rely only on the behaviour that all personalities share. No personality ever loses an event
+//! An event is an edge: it is queued once when something new can be seen, and shows the state at the moment when it
+//! is collected. A host may rely only on the behaviour that all personalities share. No personality ever loses an event
 //! that a host needs. A wait shows every event of an earlier moment, up to [`EVENTS_PER_TURN`].
 
 use super::connection::{Edge, EndId, Mask};
@@ -17,8 +17,9 @@ pub enum Poller {
     /// Like epoll: every arrival causes an event, even if earlier data is unread, and an event shows the whole state.
     #[default]
     Linux,
-    /// The allowed minimum. It reports new data only after earlier data was read to `WouldBlock` or by a short
-    /// read. An event shows only the readiness that caused it, unless the event reports the connection's end.
+    /// The minimum on which a host may rely. It reports new data only after earlier data was read to `WouldBlock` or
+    /// by a short read. An event shows only the readiness that caused it, unless it reports the connection's
+    /// end.
     Mean,
     /// Like [`Poller::Linux`], plus events that have no cause, are repeated, or are for a closed socket.
     Noisy,
@@ -110,8 +111,8 @@ impl Queue {
 }
 
 impl Poller {
-    /// Returns the part of a notification that is queued for an end. `is_drained` states whether the end's reader knows
-    /// that it has read everything.
+    /// Returns the part of a notification that is queued for an endpoint. `is_drained` states whether the endpoint's
+    /// reader knows that it has read everything.
     pub(super) fn edge(self, edge: Edge, is_drained: bool) -> Edge {
         match self {
             Self::Mean => Edge { readable: edge.readable && is_drained, ..edge },
@@ -119,7 +120,7 @@ impl Poller {
         }
     }
 
-    /// Returns the part of an end's state that an event shows. `owed` is the readiness that caused the event.
+    /// Returns the part of an endpoint's state that an event shows. `owed` is the readiness that caused the event.
     pub(super) fn shown(self, mask: Mask, owed: Edge) -> Mask {
         match self {
             Self::Mean if !mask.hung_up => Mask {

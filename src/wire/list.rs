@@ -2,7 +2,7 @@
 //!
 //! A [`ListRef`] is a count and the bytes of that many items. Reading a list checks every item without keeping it
 //! decoded, so iteration cannot fail. A [`List`] is a copy of those bytes; [`Items`] reads the items one by one.
-//! Lists of equally sized items do not need this file: they are slices of arrays.
+//! Lists of equally sized items do not need this module: they are slices of arrays.
 
 use super::codec::{Reader, put_compact_size};
 use crate::error::WireError;
@@ -40,7 +40,7 @@ pub trait Item {
     ///
     /// # Errors
     ///
-    /// As [`Item::read`].
+    /// The errors of [`Item::read`].
     fn skip(reader: &mut Reader<'_>, state: &mut Self::State) -> Result<(), WireError> {
         Self::read(reader, state).map(drop)
     }

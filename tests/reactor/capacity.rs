@@ -102,7 +102,7 @@ fn two_thousand_peers_get_a_pong_for_every_ping() {
                 }
             });
         }
-        until([&mut node, &mut visitors], "all are answered", |nodes| {
+        until([&mut node, &mut visitors], "all pings are answered", |nodes| {
             nodes.iter().all(|node| node.reactor.stats().counters.pongs_received == (round * PEERS) as u64)
         });
     }

@@ -1,5 +1,5 @@
-//! Pings in both directions. Each of ours has its own nonce, and its pong reports when the ping was due, sent and
-//! answered.
+//! Pings in both directions. Each of our pings has its own nonce, and the event of its pong reports when the ping was
+//! due, sent and answered.
 
 use crate::node::Node;
 use crate::observer::{Happened, Observer, config};
@@ -87,6 +87,6 @@ fn req_e14_the_engine_pings_by_itself_and_plans_no_ping_in_advance() {
         _ => None,
     });
     for (planned, sent) in pongs {
-        assert_eq!(planned, sent, "the engine plans no ping in advance");
+        assert_eq!(planned, sent, "the engine planned a ping in advance");
     }
 }

@@ -127,8 +127,9 @@ impl FixedNames {
         Some(named.name.as_str().into())
     }
 
-    /// Stores `answer`, a query's reply, which is empty if the query failed. Returns the number of usable addresses.
-    /// The caller must then pass the new list to the dialler.
+    /// Stores `answer`, a query's reply, which is empty if the query failed. Returns the number of stored
+    /// addresses, which is 0 if none is usable or the reply is not awaited. The caller must then pass the new list to
+    /// the dialler.
     pub(crate) fn resolved(
         &mut self,
         query: u32,
@@ -367,7 +368,7 @@ mod tests {
         stage.resolve(again_at, &["192.0.2.2:1"]);
         assert!(stage.ends("192.0.2.2:1", Ended::Unreached, Decision::Nothing, again_at));
         let pause = stage.names.next_at().unwrap().since(again_at);
-        assert!((10..13).contains(&pause.as_secs()), "the second round has its own pause: {pause:?}");
+        assert!((10..13).contains(&pause.as_secs()), "the longest pause was applied to the second round: {pause:?}");
     }
 
     #[test]

@@ -34,7 +34,7 @@ struct FamilyPace {
     slowed_at: Instant,
 }
 
-/// A pause of dials. A failure after the end of the pause starts a longer pause.
+/// A pause of dials. A failure after its end starts a longer pause, up to [`MAX_DIAL_PAUSE`].
 #[derive(Debug, Default)]
 struct Pause {
     until: Instant,
@@ -77,7 +77,7 @@ impl Pace {
         pace.next_dial = now.plus(pace.spacing);
     }
 
-    /// Records that the kernel has started to connect, so neither descriptors nor ports are missing.
+    /// Records that the kernel has started to connect, so descriptors, memory and a port were available.
     pub(super) fn connect_started(&mut self, family: Family) {
         self.shortage = Pause::default();
         let pace = &mut self.families[family.index()];
@@ -118,8 +118,8 @@ impl FamilyPace {
 }
 
 impl Pause {
-    /// Starts a pause that is longer than the last one. A failure during a pause belongs to a dial that started before
-    /// the pause, so it is ignored.
+    /// Starts a pause twice as long as the last one, but at least [`DIAL_PAUSE_FIRST`] and at most [`MAX_DIAL_PAUSE`].
+    /// A failure during a pause belongs to a dial that started before the pause, so it is ignored.
     fn prolong(&mut self, now: Instant) {
         if now < self.until {
             return;
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn all_dials_pause_ever_longer_until_a_dial_starts_to_connect() {
+    fn without_descriptors_or_memory_all_dials_pause_until_a_dial_starts_to_connect() {
         for shortage in [Shortage::Descriptors, Shortage::Memory] {
             let mut pace = Pace::default();
             let fail = |pace: &mut Pace, now| pace.short_of(shortage, Family::V4, now);

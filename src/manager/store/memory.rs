@@ -23,7 +23,7 @@ use std::net::SocketAddr;
 pub struct MemoryStore {
     rows: Slab<Row>,
     by_address: HashMap<SocketAddr, u32, KeyedState>,
-    /// The rows of each kind of status, in no order.
+    /// The rows of each kind of status, in no particular order.
     by_status: [Vec<u32>; PeerStatus::KINDS],
     bans: BTreeMap<Host, Ban>,
     max_peers: usize,
@@ -37,12 +37,12 @@ struct Row {
 }
 
 impl MemoryStore {
-    /// Creates an empty book for up to [`MAX_BOOK_PEERS`] peers. Its hashes depend only on `rng`.
+    /// Creates an empty book for up to [`MAX_BOOK_PEERS`] peers. Its hash key is drawn from `rng`.
     pub fn new(rng: &mut impl Rng) -> Self {
         Self::with_limit(MAX_BOOK_PEERS, rng)
     }
 
-    /// Creates an empty book for up to `max_peers` peers, at most [`MAX_BOOK_PEERS`].
+    /// Creates an empty book for up to `max_peers` peers. `max_peers` is lowered to [`MAX_BOOK_PEERS`] if it is higher.
     pub fn with_limit(max_peers: usize, rng: &mut impl Rng) -> Self {
         Self {
             rows: Slab::new(),
@@ -64,7 +64,7 @@ impl MemoryStore {
         self.rows.is_empty()
     }
 
-    /// Returns the number of peers with this status. All reasons of bans count as one status.
+    /// Returns the number of peers with this status. All ban reasons count as one status.
     pub fn count(&self, status: PeerStatus) -> usize {
         self.by_status[status.index()].len()
     }
@@ -75,14 +75,14 @@ impl MemoryStore {
         Some(&self.rows[row as usize].peer)
     }
 
-    /// Returns the peers with this status in no order. All reasons of bans count as one status.
+    /// Returns the peers with this status, in no particular order. All ban reasons count as one status.
     pub fn peers(&self, status: PeerStatus) -> impl ExactSizeIterator<Item = &KnownPeer> {
         self.by_status[status.index()].iter().map(|&row| &self.rows[row as usize].peer)
     }
 
     /// Adds a new peer. Returns the peer that it displaced, if any.
     ///
-    /// The displaced peer is drawn from `rng` among the least valuable ones.
+    /// The displaced peer is one of the least valuable ones, chosen at random.
     ///
     /// # Errors
     ///
@@ -229,7 +229,7 @@ impl MemoryStore {
     }
 }
 
-/// Calls fail only for lack of room.
+/// Only [`PeerStore::apply`] can fail, and only if the book or the list of bans would exceed its limit.
 impl PeerStore for MemoryStore {
     fn read(&self, address: SocketAddr) -> Result<Option<KnownPeer>, StoreError> {
         Ok(self.peer(address).cloned())

@@ -1,5 +1,5 @@
-//! A basic header decodes from any bytes and encodes to the same bytes. Of an extended header, only the last twenty
-//! bytes matter. Commands' names and payload limits are checked as a node checks them.
+//! Any 24 bytes decode to a basic header, which encodes to the same bytes. Of an extended header, only the last twenty
+//! bytes matter. The checks of a command's name and of its payload limit agree with a naive model.
 
 use crate::tape::Tape;
 use peerloop::internals::limits::HEADER_LEN_BYTES;

@@ -42,7 +42,7 @@ pub(crate) fn cause_at(reason: CloseReason, stage: Stage) -> String {
     }
 }
 
-/// Returns whether the peer closed the connection, gracefully or with a reset, without a `reject` before.
+/// Returns whether the peer closed the connection, gracefully or with a reset, without a preceding `reject`.
 pub(crate) fn is_closed_by_peer(reason: CloseReason) -> bool {
     match reason {
         CloseReason::ClosedByPeer => true,

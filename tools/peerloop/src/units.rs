@@ -1,7 +1,7 @@
 //! Numbers with units, as people type and read them.
 //!
 //! A duration always has its unit. A rate is per second unless it names another unit. A count may end in `k` or `m`.
-//! Nothing is guessed: an invalid text is refused with the reason or with an example of a valid one.
+//! Nothing is guessed: invalid input is refused with the reason or with an example of a valid one.
 
 use peerloop::load::Rate;
 use peerloop::time::UnixTime;
@@ -20,10 +20,10 @@ pub(crate) struct Percentile {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Percentiles(pub(crate) Vec<Percentile>);
 
-/// Maximum number of percentiles: more columns do not fit a line.
+/// Maximum number of percentiles: more columns do not fit on a line.
 const MAX_PERCENTILES: usize = 12;
 
-/// The shortest time above zero that [`parse_time`] accepts.
+/// The shortest duration above zero that [`parse_time`] accepts.
 const MIN_TIME: Duration = Duration::from_millis(1);
 
 /// Parses a count above zero: `1000`, `1.5k`, `2m`.
@@ -44,7 +44,7 @@ pub(crate) fn parse_count(text: &str) -> Result<usize, String> {
     if count > 0 { Ok(count) } else { Err(refused()) }
 }
 
-/// Maximum rate: one operation each nanosecond, the resolution of a schedule.
+/// Maximum rate: one operation per nanosecond, the resolution of a schedule.
 const RATE_MAX_PER_SECOND: f64 = 1e9;
 
 /// Parses a rate of zero or more: `500`, `500/s`, `10/ms`, `1.5k/s`. A decimal is kept as an exact ratio.
@@ -116,7 +116,7 @@ pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     if is_exact { Ok(bytes as u64) } else { Err(refused()) }
 }
 
-/// Formats a number of bytes in the largest unit that divides it, as [`parse_bytes`] reads it.
+/// Formats a number of bytes in the largest unit that divides it, in the form that [`parse_bytes`] accepts.
 pub(crate) fn write_bytes(bytes: u64) -> String {
     let power = (bytes.trailing_zeros() as usize / 10).min(SIZE_UNITS.len() - 1);
     match bytes {
@@ -142,7 +142,7 @@ pub(crate) fn parse_duration_above_zero(text: &str) -> Result<Duration, String> 
     })
 }
 
-/// Parses a time that is zero or at least 1 ms.
+/// Parses a duration that is zero or at least 1 ms.
 pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
         time if time.is_zero() || time >= MIN_TIME => Ok(time),
@@ -150,7 +150,7 @@ pub(crate) fn parse_time(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Parses a time of at least 1 ms.
+/// Parses a duration of at least 1 ms.
 pub(crate) fn parse_time_above_zero(text: &str) -> Result<Duration, String> {
     parse_duration_above_zero(text).and_then(|_| parse_time(text))
 }
@@ -166,7 +166,7 @@ pub(crate) fn parse_percentiles(text: &str) -> Result<Percentiles, String> {
     }
     match list.len() <= MAX_PERCENTILES {
         true => Ok(Percentiles(list)),
-        false => Err(format!("more than {MAX_PERCENTILES} percentiles do not fit a line")),
+        false => Err(format!("more than {MAX_PERCENTILES} percentiles do not fit on a line")),
     }
 }
 
@@ -198,7 +198,7 @@ pub(crate) fn parse_address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-/// Describes the error if the text is a number but not a port.
+/// Describes the error if `port` is a number but not a valid port.
 pub(crate) fn port_mistake(port: &str) -> Option<String> {
     let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
     (is_number && !port.parse::<u16>().is_ok_and(|port| port > 0)).then(|| format!("; ports are 1 to {}", u16::MAX))
@@ -250,7 +250,7 @@ pub(crate) fn show_latency(latency: Duration) -> String {
     }
 }
 
-/// Formats a run time: `10 s`, `2.5 s`, and below a tenth of a second `10 ms`.
+/// Formats a run's duration: `10 s`, `2.5 s`, and below a tenth of a second `10 ms`.
 pub(crate) fn show_seconds(time: Duration) -> String {
     match time.subsec_millis() / 100 {
         0 if time.as_secs() == 0 && !time.is_zero() => format!("{} ms", time.as_millis()),
@@ -312,7 +312,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn counts_accept_the_suffixes_of_thousand_and_million() {
+    fn counts_accept_suffixes_for_thousand_and_million() {
         assert_eq!(parse_count("19000"), Ok(19_000));
         assert_eq!(parse_count("19k"), Ok(19_000));
         assert_eq!(parse_count("2M"), Ok(2_000_000));
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn unusable_times_are_refused_with_the_reason() {
+    fn unusable_durations_are_refused_with_the_reason() {
         assert_eq!(parse_time("0s"), Ok(Duration::ZERO));
         assert_eq!(parse_time_above_zero("1ms"), Ok(Duration::from_millis(1)));
         assert_eq!(parse_time_above_zero("1d"), Ok(Duration::from_secs(86_400)));
@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_need_their_unit() {
+    fn a_duration_without_a_unit_is_refused() {
         assert_eq!(parse_duration("1m 30s"), Ok(Duration::from_secs(90)));
         assert_eq!(parse_duration("0s"), Ok(Duration::ZERO));
         let refused = parse_duration("10").unwrap_err();
@@ -449,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn latencies_change_their_unit_and_their_decimals_at_the_borders() {
+    fn latencies_change_their_unit_and_their_decimals_at_the_boundaries() {
         for (nanos, text) in [
             (0, "0 ns"),
             (999, "999 ns"),

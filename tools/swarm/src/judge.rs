@@ -34,7 +34,7 @@ pub(super) fn is_judged(troop: &Troop) -> bool {
     troop.kind.is_hostile() && habit.acts_every.is_zero() && !habit.is_rough && !habit.overwhelms
 }
 
-/// Checks that each closed peer was closed for an allowed reason and in time, and that no judged peer has stayed
+/// Checks that each closed peer was closed for an allowed reason and, in a quiet world, that no judged peer has stayed
 /// connected for too long. The check is made at the end of the first phase.
 pub(super) fn judge_peers(stage: &mut Stage) {
     let now = stage.world.now();
@@ -202,7 +202,8 @@ fn collect_of<H: Handler>(
     marks.set_failures(|site, errno| checked.has_failed(site, errno) || scenario.has_interrupted(site, errno));
 }
 
-/// Describes the honest peers that are not served yet, and the send queues that are not empty.
+/// Describes the honest peers that are not served yet and the send queues that are not empty. If there are any, also
+/// describes the listeners and up to three links in their handshake.
 pub(super) fn list_waiting(stage: &Stage) -> Vec<String> {
     let mut waits = Vec::new();
     for (index, cast) in stage.cast.iter().enumerate().filter(|(_, cast)| cast.troop.kind.is_honest()) {

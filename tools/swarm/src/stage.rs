@@ -51,7 +51,7 @@ pub(super) struct Stage {
     pub(super) cast: Vec<Cast>,
     pub(super) marks: Marks,
     pub(super) course: Course,
-    /// The moment from which on no host is paused.
+    /// The moment at which the last pause of a host ends.
     resumes: Instant,
     /// Whether a user has requested that the loop stop.
     is_stopping: bool,
@@ -122,7 +122,7 @@ impl Stage {
         stage
     }
 
-    /// Sets the limits of the loop's host, and the failures of its calls.
+    /// Sets the world's local ports, the descriptor limit of the loop's host, and the failures of that host's calls.
     fn set_limits(&self) {
         let honest: u32 = self.scenario.honest().map(|(_, troop)| troop.count).sum();
         if let Some(spare) = self.scenario.spare_descriptors {

@@ -188,7 +188,7 @@ impl Run {
     /// key is armed.
     pub fn drain(&mut self) {
         while let Some(earliest) = self.model.earliest() {
-            let next = self.wheel.next_tick().expect("something is armed");
+            let next = self.wheel.next_tick().expect("a key is armed");
             self.now_tick = self.now_tick.max(next);
             self.expire(self.now_tick, 2);
             self.compare();
@@ -208,7 +208,7 @@ impl Run {
         let next = self.wheel.next_tick();
         assert_eq!(next, self.model.next_tick());
         if let Some(next) = next {
-            let earliest = self.model.earliest().expect("something is armed");
+            let earliest = self.model.earliest().expect("a key is armed");
             assert!(next >= self.model.cursor, "`next_tick` is before the last tick passed");
             assert!(next <= earliest.max(self.model.cursor), "`next_tick` is after the earliest armed tick");
         }

@@ -22,7 +22,7 @@ fn req_e26_a_fixed_list_is_dialled_in_its_order_up_to_the_maximum_and_without_th
     scene.pass(secs(7));
     let mut again = scene.next_all();
     again.sort();
-    assert_eq!(again[0], peers[3], "the addresses that have failed once are next");
+    assert_eq!(again[0], peers[3], "after the pause, the failed addresses are dialled again");
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn req_e26_a_link_local_address_is_dialled_on_its_interface() {
     scene.config.mode = DialMode::Fixed(vec![second]);
     scene.dialler.reconfigure(&scene.config);
     scene.assert_waits(decision, secs(5));
-    assert_eq!(scene.next(), Some(second), "the waiting address has the new interface");
+    assert_eq!(scene.next(), Some(second), "the address in backoff has the new interface");
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn a_list_of_100_000_addresses_is_dialled_in_turn() {
             let _ = scene.end(peer, Ended::Unreached);
         }
     }
-    assert_eq!(scene.next(), None, "all addresses wait");
+    assert_eq!(scene.next(), None, "all addresses are in backoff");
     scene.pass(secs(7));
     let mut again = 0;
     for _ in 0..100 {
@@ -162,7 +162,7 @@ fn a_requested_dial_is_made_once() {
 }
 
 #[test]
-fn a_request_dials_a_waiting_address_early() {
+fn a_request_dials_an_address_in_backoff_early() {
     let peers = private(1);
     for mut scene in [Scene::normal(&peers), Scene::fixed(&peers)] {
         assert_eq!(scene.next(), Some(peers[0]));
@@ -174,7 +174,7 @@ fn a_request_dials_a_waiting_address_early() {
         assert_eq!(scene.next(), None);
     }
     let mut scene = Scene::fixed(&peers);
-    assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Ok(()), "the address is in the line");
+    assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Ok(()), "the queued address can be dialled on request");
     assert_eq!((scene.next(), scene.dialler.next_at()), (None, None));
 }
 
@@ -291,10 +291,10 @@ fn a_new_fixed_list_drops_unlisted_records_and_keeps_listed_ones() {
     scene.make_ready(peers[1]);
     let _ = scene.end(peers[2], Ended::Unreached);
     let _ = scene.end(peers[3], Ended::Unreached);
-    // Addresses 0 and 1 are live, 2 and 3 wait, 4 and 5 are in the line.
+    // Addresses 0 and 1 are live, 2 and 3 are in backoff, 4 and 5 are queued.
     scene.config.mode = DialMode::Fixed([1, 3, 5, 6].map(|index| peers[index]).to_vec());
     scene.dialler.reconfigure(&scene.config);
-    assert!(scene.dialler.is_taken(peers[0]), "the address was closed");
+    assert!(scene.dialler.is_taken(peers[0]), "the live peer was closed");
     assert_eq!(scene.next_all(), [peers[5], peers[6]]);
     assert_eq!(scene.end(peers[0], Ended::Lost), Decision::Nothing, "an unlisted address was restarted");
     assert_eq!(scene.end(peers[1], Ended::Lost), Decision::Restart);
@@ -318,7 +318,7 @@ fn the_mode_can_change_between_fixed_and_normal() {
     assert_eq!(scene.next(), None, "the rest of the list is dropped");
     scene.book = Book::of(&[sibling, peers[1], peers[3]], Standing::Unknown);
     scene.dialler.book_changed();
-    assert_eq!(scene.next_all(), [peers[3]], "the sibling's range is in use, and the other address waits");
+    assert_eq!(scene.next_all(), [peers[3]], "the sibling's range is in use, and the other address is in backoff");
     let decision = scene.end(peers[3], Ended::Lost);
     assert_eq!(decision, Decision::Restart);
     scene.config.mode = DialMode::Fixed(peers[2..3].to_vec());
@@ -328,5 +328,5 @@ fn the_mode_can_change_between_fixed_and_normal() {
     scene.config.mode = DialMode::Normal;
     scene.dialler.reconfigure(&scene.config);
     scene.pass(secs(7));
-    assert!(scene.next_all().contains(&sibling), "the address's range is not free");
+    assert!(scene.next_all().contains(&sibling), "the sibling's range is still in use");
 }

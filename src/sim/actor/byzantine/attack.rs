@@ -129,7 +129,7 @@ impl Record {
         self.has_proved.get()
     }
 
-    /// Returns when and how the connection ended; `None` if it is open or the attacker reset it.
+    /// Returns when and how the connection ended; `None` if it is open or the attacker itself reset it.
     pub fn ended(&self) -> Option<(Instant, End)> {
         self.ended.get()
     }

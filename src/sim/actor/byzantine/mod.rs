@@ -17,7 +17,7 @@
 //! These threats have no attack here, because each concerns a part (in parentheses) that a loop without a peer manager
 //! or a relay does not have: P17 connections to oneself and P18 double connections (a dialler that chooses addresses),
 //! P24 to P26 floods of connections (limits per address and eviction), P27 amplification, P34 withheld transactions and
-//! P35 foreign state (a relay), and P29 ground hashes (a map with peer-chosen keys).
+//! P35 foreign state (a relay), and P29 crafted hash collisions (a map with peer-chosen keys).
 
 mod attack;
 pub mod claims;

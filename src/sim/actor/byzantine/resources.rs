@@ -24,11 +24,11 @@ pub const ATTACKS: &[Attack] = &[
         .with_manners(Manners::Silent)
         .closed_by(&["header_timeout"], HEADER_TIMEOUT)
         .when_quiet(),
-    Attack::new("P8", "a peer that asks and does not read", deaf_asker)
+    Attack::new("P8", "a peer that sends pings and does not read", deaf_asker)
         .with_manners(Manners::Silent)
         .closed_by(&["send_stalled"], SEND_STALL_TIMEOUT.saturating_add(secs(1)))
         .when_quiet(),
-    Attack::new("P8", "a peer that asks and reads a byte at a time", sipper)
+    Attack::new("P8", "a peer that sends pings and reads a byte at a time", sipper)
         .with_manners(Manners::Silent)
         .closed_by(&["send_stalled"], SEND_STALL_TIMEOUT.saturating_add(secs(1)))
         .when_quiet(),

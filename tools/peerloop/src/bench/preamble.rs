@@ -1,4 +1,4 @@
-//! The text before a bench: its target, its plan, and the limits of the machine.
+//! The text printed before a bench: its target, its plan, and the limits of the machine.
 //!
 //! This module only describes the run, and never changes the plan.
 

@@ -5,7 +5,7 @@ use std::fmt::Write;
 /// Maximum width of a line that can be wrapped: the width of the narrowest usual terminal.
 const WIDTH_CHARS: usize = 80;
 
-/// A text that is built line by line.
+/// Text that is built line by line.
 pub(crate) struct Page(pub(crate) String);
 
 impl Page {

@@ -80,7 +80,7 @@ fn play(attack: &'static Attack, dialler: Dialler, conditions: Conditions) -> Ou
 fn fault(attack: &'static Attack, dialler: Dialler, conditions: Conditions) -> Option<String> {
     let outcome = play(attack, dialler, conditions);
     let Outcome { judgement, record, closed, honest } = &outcome;
-    let is_silent = attack.name == "a peer that asks and reads a byte at a time";
+    let is_silent = attack.name == "a peer that sends pings and reads a byte at a time";
     let is_proved = match attack.expects {
         Expectation::Kept => record.has_proved() || is_silent,
         Expectation::ClosedBy { .. } => closed.is_some(),

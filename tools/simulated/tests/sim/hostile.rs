@@ -268,7 +268,7 @@ fn an_empty_or_too_small_protoconf_closes_the_connection() {
 }
 
 #[test]
-fn the_smallest_and_the_largest_protoconf_are_accepted() {
+fn the_smallest_and_the_largest_limit_in_a_protoconf_are_accepted() {
     for limit in [1_048_576_u32, u32::MAX] {
         let mut stage = Stage::new();
         let mut peer = stage.ready_peer();

@@ -26,7 +26,7 @@ fn inventory(items: u32) -> Inventory {
     }))
 }
 
-/// Returns the raw peer, which is younger than the honest peer.
+/// Returns the raw peer, which connected after the honest peer.
 fn hostile(ctx: &Ctx<'_>) -> PeerId {
     ctx.peers().last().unwrap().id()
 }
@@ -60,7 +60,10 @@ fn parts(stream: &[u8], command: &str) -> Vec<Vec<u32>> {
 fn assert_parts(stream: &[u8], command: &str, lens: &[usize]) {
     let parts = parts(stream, command);
     assert_eq!(parts.iter().map(Vec::len).collect::<Vec<_>>(), lens);
-    assert!(parts.concat().iter().copied().eq(0..lens.iter().sum::<usize>() as u32), "each item once and in order");
+    assert!(
+        parts.concat().iter().copied().eq(0..lens.iter().sum::<usize>() as u32),
+        "an item is missing, repeated or out of order"
+    );
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub(crate) mod stream {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Plan {
     pub(super) manager: ManagerConfig,
-    /// The kind and number of each host's listeners, beginning with host 1.
+    /// The nature of each host's peers and the number of its ports, beginning with host 1.
     pub(super) residents: Vec<(Nature, u16)>,
     pub(super) floods: Vec<Flood>,
     pub(super) deeds: Vec<(Duration, Deed)>,
@@ -245,7 +245,7 @@ impl Plan {
         });
     }
 
-    /// Draws a network to trust, or none. The network contains listeners, a flood's only host, or all of a flood's
+    /// Draws a network to trust, or none. The network contains residents, a flood's only host, or all of a flood's
     /// hosts.
     fn draw_trusted(&self, chance: &Chance) -> Option<(IpAddr, u8)> {
         let host = 1 + chance.below(self.residents.len() as u32) as usize;

@@ -24,7 +24,7 @@ pub(super) enum Nature {
     Full,
     /// It is a node of another chain.
     OtherChain,
-    /// It sends another network's messages.
+    /// It sends a message of another network.
     OtherNetwork,
     /// It sends nothing.
     Mute,
@@ -140,8 +140,8 @@ impl Persona for Resident {
             Nature::Honest | Nature::Nobody | Nature::Silent => self.honest.received(line, bytes),
             Nature::Replayer => {
                 let mut overheard = self.overheard.borrow_mut();
-                // A new message clears the record, and so do too many bytes. So the record stays short and usually
-                // begins with a message.
+                // The record is cleared when a message begins or when it exceeds 1,000 bytes. It therefore stays short
+                // and usually begins with a message.
                 if bytes.starts_with(&NETWORK.magic()) || overheard.len() > 1_000 {
                     overheard.clear();
                 }

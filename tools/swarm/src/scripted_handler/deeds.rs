@@ -34,7 +34,7 @@ impl ScriptedHandler {
         }
     }
 
-    /// Requests an offer of the peer's free room, which [`ScriptedHandler::fill`] uses.
+    /// Requests an offer of the free room in the peer's send queue. [`ScriptedHandler::fill`] uses the offer.
     pub(super) fn pull(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
         match ctx.pull(peer) {
             Ok(()) => self.get(peer).into_iter().for_each(|known| known.is_pulled = true),
@@ -212,7 +212,7 @@ impl ScriptedHandler {
     pub(super) fn act(&mut self, ctx: &mut Ctx<'_>, troop: usize) {
         let TroopState { habit, chance, .. } = &self.troops[troop];
         let (habit, chance) = (*habit, chance.clone());
-        // The peers are in the order in which they were entered, because the order of slots depends on other troops.
+        // The peers are sorted by when they were added, because the order of slots depends on other troops.
         let mut peers: Vec<(u64, PeerId)> =
             self.known().filter(|known| known.troop == troop).map(|known| (known.order, known.id)).collect();
         peers.sort_unstable();

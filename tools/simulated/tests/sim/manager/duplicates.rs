@@ -1,4 +1,4 @@
-//! One link per address: a second dial, two loops that dial each other at once, and a loop that dials itself.
+//! One link per address: a second dial, two loops that dial each other simultaneously, and a loop that dials itself.
 
 use super::support::{Claim, ManagedWorld, Stranger, Watcher, manager, nonce_of, port_of};
 use peerloop::config::DialMode;
@@ -41,7 +41,7 @@ fn req_e31_a_second_dial_to_an_address_is_refused_at_any_stage_of_the_first() {
     assert_eq!(
         (managed.slots_in_use(), asked(&mut managed, theirs)),
         (0, Ok(())),
-        "a waiting address can be dialled on request"
+        "an address in backoff can be dialled on request"
     );
 }
 
@@ -204,7 +204,7 @@ fn threat_p17_a_replayed_nonce_closes_only_the_replaying_peer() {
     victim.send(0, &Claim::default().handshake());
     managed.run(secs(5));
     assert_eq!((managed.ready(), managed.ends()), (1, vec![LocalCause::SelfConnection.into()]));
-    // The handshake is over, so the nonce identifies no pending dial any more.
+    // The handshake is over, so the nonce no longer identifies a pending dial.
     liar.dial_from(1, managed.address, None);
     liar.send(1, &[Claim { nonce, ..Claim::default() }.version(), verack()].concat());
     managed.settle();

@@ -1,4 +1,4 @@
-//! Fixed peers known by name: one address of each name is dialled, and the next one if this dial fails. After
+//! Fixed peers known by name: one address of each name is dialled, and the next one if that dial fails. After
 //! the last address, the name is resolved again.
 
 use super::support::{ManagedWorld, Watcher, manager};
@@ -10,8 +10,8 @@ use std::net::{IpAddr, SocketAddr};
 
 const NAME: &str = "node.example";
 
-/// Builds a loop that dials one node by its name, in a world with `count` targets. Returns also the targets'
-/// addresses.
+/// Builds a loop that dials one node by its name, in a world with `count` targets. Also returns the
+/// targets' addresses.
 fn named(count: usize) -> (ManagedWorld, Vec<SocketAddr>) {
     let mode = DialMode::Fixed(Vec::new());
     let mut elsewhere = ManagedWorld::new(manager());
@@ -57,7 +57,7 @@ fn a_name_that_cannot_be_resolved_is_retried() {
     let (mut managed, addresses) = named(1);
     managed.run(secs(60));
     let failed = managed.count("seed_failed");
-    assert!((3..=4).contains(&failed), "at 0, 5, 15 and 35 s, or a little later: {failed}");
+    assert!((3..=4).contains(&failed), "attempts are expected at 0, 5, 15 and 35 s, or a little later: {failed}");
     managed.world.set_name(NAME, vec![addresses[0].ip()]);
     managed.run(secs(60));
     assert_eq!((managed.established(), managed.ready()), (addresses, 1));
