@@ -1,4 +1,4 @@
-//! Parts that the examples share: the arguments, and built-in nodes for a run without a node on the command line.
+//! Code that the examples share: the command-line arguments, and built-in nodes for a run that names no node.
 //!
 //! A built-in node is an ordinary loop on its own thread. It listens on loopback, accepts every peer, and answers a
 //! `getaddr` with the addresses given at its start.
@@ -13,7 +13,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::thread;
 
-/// An error whose `Debug` is its text, because `main` prints errors with `Debug`.
+/// An error whose `Debug` output is its plain message, because Rust prints an error returned by `main` with `Debug`.
 pub(crate) struct Trouble(pub(crate) String);
 
 impl fmt::Debug for Trouble {

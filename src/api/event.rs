@@ -8,8 +8,8 @@ use std::time::Duration;
 
 /// An event of one peer.
 ///
-/// Each peer has one [`Event::Opened`] (none if the connection fails), at most one [`Event::Ready`], and exactly one
-/// [`Event::Closed`], which is its last event.
+/// Each peer has one [`Event::Opened`] (none if the connection is never established), at most one [`Event::Ready`],
+/// and exactly one [`Event::Closed`], which is its last event.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event<'a> {
@@ -42,12 +42,12 @@ pub enum Event<'a> {
     Written {
         /// The mark with which the message was sent.
         mark: u64,
-        /// The moment of the last byte's write.
+        /// The moment just before the write of the message's last byte.
         at: Instant,
     },
-    /// The peer's `protoconf` has arrived, with the largest message that the peer accepts.
+    /// The peer's `protoconf` has arrived. It announces the largest payload that the peer accepts.
     LimitsAnnounced {
-        /// The maximum payload in bytes.
+        /// The maximum length of a payload, in bytes.
         max_recv_payload_bytes: u32,
         /// The names of the peer's stream policies, separated by commas.
         stream_policies: Option<&'a [u8]>,

@@ -1,7 +1,7 @@
 //! The scope of a changed setting: the uses to which its new value applies.
 //!
-//! Each field that a running loop can change has its effect in the [table](super::table) of settings. The loop applies
-//! a change of the field accordingly.
+//! The [table](super::table) of settings lists the effect of each field that can change while a loop runs. The loop
+//! applies a change of the field accordingly.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ pub enum Effect {
     Now,
     /// Applies to connections that are accepted or requested from now on; no open connection is closed.
     NewConnections,
-    /// Applies to steps of handshakes from now on; sent messages and accepted versions do not change.
+    /// Applies to handshake steps from now on; messages already sent and versions already accepted are not affected.
     NextHandshakes,
     /// Applies to messages whose header arrives from now on.
     NextMessages,

@@ -1,10 +1,11 @@
 //! The handshake, which turns a connection into a ready peer: version, verack, protoconf and sendheaders, in both
 //! directions.
 //!
-//! The dialler sends `version` at once. The acceptor waits for it and replies with `version`, `verack` and `protoconf`
-//! in one write. A peer's version and verack are accepted in any order. Apart from a `reject`, everything else is sent
-//! only after the peer's `verack`, beginning with `sendheaders`. An incompatible peer gets a `reject` where SV Node
-//! sends one, and is closed gracefully so that it can read the `reject`.
+//! The dialler sends `version` at once. The acceptor waits for it and replies with `version`, `verack` and
+//! `protoconf` in one write. A peer over capacity gets no `protoconf`. A peer's version and verack are accepted in
+//! any order. Apart from a `reject`, nothing else is sent before the peer's `verack`. The first message after it is
+//! `sendheaders`, if the negotiated version includes that message. An incompatible peer gets a `reject` in the cases
+//! in which SV Node sends one, and is closed gracefully so that it can read the `reject`.
 
 use super::gossip::ask_for_addresses;
 use super::greeting::HandshakeFrames;
@@ -25,7 +26,7 @@ use rand::Rng;
 use std::num::NonZeroU8;
 use std::time::Duration;
 
-/// One link's handshake, and the peer's other messages that the engine handles itself.
+/// One link's handshake, and the peer's `protoconf`, `sendheaders` and `reject`.
 pub(crate) struct Handshake<'a> {
     pub(super) id: LinkId,
     pub(super) state: &'a mut LoopState,
@@ -149,7 +150,8 @@ impl Handshake<'_> {
     }
 
     /// Closes the link if the peer's `version` has one of our nonces: either the loop is connected to itself, or the
-    /// peer repeats a nonce of ours. Returns whether the link was closed.
+    /// peer repeats a nonce of ours. If the link on which we sent the nonce has the same remote IP address, closes
+    /// that link too. Returns whether the peer's `version` had one of our nonces.
     fn close_if_own(&mut self) -> bool {
         let (state, id) = (&mut *self.state, self.id);
         let table = &state.links.table;
@@ -167,7 +169,7 @@ impl Handshake<'_> {
         true
     }
 
-    /// Sends the replies to the peer's `version`, all in the current write.
+    /// Sends the replies to the peer's `version`, all in one write.
     fn answer_version(&mut self) {
         let Some(link) = self.state.links.table.get(self.id) else { return };
         let over_capacity = link.peer.connection_type() == ConnectionType::OverCapacity;
@@ -199,7 +201,7 @@ impl Handshake<'_> {
         self.complete(handler);
     }
 
-    /// Makes the link a ready peer once its handshake is complete.
+    /// If the handshake is complete, makes the link a ready peer, or turns the peer away if it is over capacity.
     fn complete<H: Handler>(&mut self, handler: &mut H) {
         let (state, id) = (&mut *self.state, self.id);
         let now = state.clocks.now();
@@ -249,7 +251,7 @@ impl Handshake<'_> {
         state.ban_if_earned(id);
     }
 
-    /// Closes a peer over capacity gracefully, so that it can read the `reject` first.
+    /// Sends a `reject` to a peer over capacity, and closes the peer gracefully so that it can read the `reject`.
     fn turn_away(&mut self) {
         let (state, id) = (&mut *self.state, self.id);
         state.send_last_reject(id, b"version", RejectCode::TOO_BUSY, b"maximum of connections reached");

@@ -9,9 +9,9 @@ use std::fmt;
 /// The reason that an embedder gives for closing a peer, for [`Ctx::close`](crate::Ctx::close) and
 /// [`Ctx::abort`](crate::Ctx::abort).
 ///
-/// The reason only decides when a [peer manager](crate::config::ManagerConfig) that dialled the address dials it
-/// again. No variant bans a host or adds to a peer's score. For an accepted peer, or without a manager, all variants
-/// have the same effect. [`Event::Closed`](crate::Event::Closed) reports the reason as
+/// The reason only determines whether and when a [peer manager](crate::config::ManagerConfig) that dialled the
+/// address dials it again. No variant bans a host or adds to a peer's score. For an accepted peer, or without a
+/// manager, all variants have the same effect. [`Event::Closed`](crate::Event::Closed) reports the reason as
 /// [`CloseReason::Requested`](super::CloseReason::Requested).
 ///
 /// ```
@@ -35,9 +35,9 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Disconnect {
-    /// The peer is no longer needed. Its address waits for the longest pause,
-    /// [`max_backoff`](crate::config::ManagerConfig::max_backoff). An address in a fixed list is not dialled again
-    /// until a dial is requested.
+    /// The peer is no longer needed. Its address is not dialled again before the longest pause,
+    /// [`max_backoff`](crate::config::ManagerConfig::max_backoff) plus jitter, is over. An address in a fixed list is
+    /// not dialled again until a dial is requested.
     Done,
     /// The peer may be useful later. Its address is dialled again as after a missed deadline: after a pause that
     /// grows with each consecutive failure. After [`max_retries`](crate::config::ManagerConfig::max_retries)

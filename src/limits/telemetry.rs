@@ -1,12 +1,12 @@
-//! Bounds of subscribers on other threads, and of the log.
+//! Limits of subscriptions on other threads, and of the log.
 
 use std::time::Duration;
 
-/// Maximum number of items that each end of a subscription holds, about 100 bytes each.
+/// Maximum number of items that each side of a subscription holds, about 100 bytes each.
 pub const MAX_SUBSCRIPTION_ITEMS: usize = 65_536;
-/// Maximum number of payload bytes that each end of a subscription holds. A payload may be part of a larger block of
-/// memory, and then keeps at most twice its own size allocated. Including its items, an unread subscription uses up to
-/// 270 MB of memory, and up to 400 MB if its reader stops reading after a reported loss.
+/// Maximum number of payload bytes that each side of a subscription holds. A payload may be part of a larger block of
+/// memory, and then keeps at most twice its own size allocated. Including its items, an unread subscription uses up
+/// to 270 MB of memory, and up to 400 MB if its reader stops reading after a reported loss.
 pub const MAX_SUBSCRIPTION_BYTES: usize = 64 * 1024 * 1024;
 /// Maximum number of control events for which the loop keeps memory between turns. After a turn with more, the memory
 /// is freed.
@@ -24,5 +24,5 @@ pub const LOG_PAUSES_INTERVAL: Duration = Duration::from_secs(60);
 /// Suggested capacity of a [`Channel`](crate::channel::Channel): the maximum number of control events that it holds,
 /// and also its maximum number of messages.
 pub const CHANNEL_ITEMS: usize = 1_024;
-/// Maximum number of characters of one text in a log line, counted after escaping.
+/// Maximum number of characters of one quoted string in a log line, counted after escaping and without the quotes.
 pub const MAX_LOG_TEXT_CHARS: usize = 256;

@@ -26,7 +26,7 @@ impl Roster {
 
     /// Records the connection index of a dialled peer.
     pub(super) fn note_dialled(&mut self, index: usize, peer: PeerId) {
-        // A loop has at most 2^24 rows, so 32 bits are enough for the index of every useful connection.
+        // A loop has at most 2^24 rows, so no realistic number of planned connections exceeds 32 bits.
         self.indices.insert(peer, index as u32);
     }
 

@@ -1,8 +1,8 @@
 //! The handshake: both versions and both veracks, in any order, and the check of the peer's version.
 //!
 //! The state records the messages sent and received. Only the first `version` and the first `verack` have an effect.
-//! Later ones are only counted as duplicates. The time for the handshake runs from its start, and no message extends
-//! it.
+//! Later ones are only counted as duplicates. The handshake's timeout runs from the start of the handshake, and no
+//! message extends it.
 
 use super::user_agent::is_named_by;
 use crate::config::VersionRules;
@@ -143,7 +143,7 @@ impl HandshakeState {
         is_running.then(|| self.started.plus(timeout))
     }
 
-    /// Extends the deadline by `pause`, the time during which this side did not read.
+    /// Extends the deadline by `pause`, during which this side did not read.
     #[doc(hidden)]
     pub fn extend_deadline(&mut self, pause: Duration) {
         self.started = self.started.plus(pause);
@@ -177,9 +177,9 @@ impl HandshakeState {
 
 /// Checks whether `version` is acceptable.
 ///
-/// `network` is the network with the message's magic, or `None` if the magic is the configuration's own. The user
+/// `network` is the network with the message's magic, or `None` if the configuration sets a custom magic. The user
 /// agent is checked in the form of [`Version::printable_user_agent`], so that unprintable bytes cannot hide a banned
-/// agent. A version without a user agent passes the checks of the agent.
+/// agent. A version without a user agent passes the agent checks.
 ///
 /// # Errors
 ///

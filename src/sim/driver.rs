@@ -1,8 +1,9 @@
 //! Runs loops in virtual time: all loops work until none has work, and only then does the clock move.
 //!
-//! A round gives one turn to each loop that has work, in the order in which the driver noticed the work. A round's cost
-//! depends on the number of loops that have work, not on the number of all loops: hosts report that they received an
-//! event, and a heap holds the next moment at which each loop wants a turn. The driver never waits for real time.
+//! A round gives one turn to each loop that has work, in the order in which the driver noticed the work. The driver
+//! does not check every loop before each round: hosts report that they received an event, and a heap holds the next
+//! moment at which each loop wants a turn. Only after the use of a waker does it check all loops. The driver never
+//! waits for real time.
 
 use super::net::SimNet;
 use super::world::World;
@@ -20,11 +21,11 @@ const MAX_ROUNDS_PER_MOMENT: u64 = 1_000_000;
 
 /// A loop that can be driven.
 pub trait Actor {
-    /// Does all work that is due now; returns whether the loop continues to run.
+    /// Runs one turn; returns whether the loop continues to run.
     ///
     /// # Errors
     ///
-    /// When its poller fails.
+    /// If the loop's poller fails.
     fn turn(&mut self) -> io::Result<bool>;
 
     /// Returns how long the loop stays idle unless its host receives an event.
@@ -73,7 +74,7 @@ pub enum RunError {
         /// The number of rounds at that moment.
         rounds: u64,
     },
-    /// A loop's poller failed, which stops that loop.
+    /// A loop's poller failed, which ends the run.
     Poller(io::Error),
 }
 
@@ -223,7 +224,7 @@ impl Schedule {
     }
 
     /// Gives a loop a turn in the next round if the loop has work. Otherwise sets the loop's alarm for the moment at
-    /// which it will have work. If the loop's host is paused, sets the alarm for the end of the pause.
+    /// which it will have work. If the loop's host is paused, only sets the alarm for the end of the pause.
     fn consider(&mut self, index: usize, actor: &dyn Actor) {
         if self.has_ended[index] || self.is_next[index] {
             return;
@@ -267,7 +268,7 @@ impl Schedule {
         Ok(())
     }
 
-    /// Returns the next moment at which anything happens, `until` at the latest.
+    /// Returns the next moment at which a loop or the network may have work, `until` at the latest.
     fn next_moment(&self, until: Instant) -> Instant {
         let alarm = self.alarms.peek().map(|Reverse((moment, _))| *moment);
         let coming = self.world.kernel().next_change();

@@ -1,9 +1,9 @@
-//! One host's network in the virtual kernel, with the same interface as the real one.
+//! One host's network in the virtual kernel, with the same interface as the real network.
 //!
-//! The network keeps sockets by the slots of their links and records its calls in the world's trace. A wait never
-//! blocks: it returns the queued events at once, because time passes only when the world's clock is advanced. An
-//! interrupted call is retried, as in the real network; only an interrupted wait returns early. A dropped network
-//! closes everything that its host has open, like a process that exits.
+//! The network indexes sockets by their links' slots and records its calls in the world's trace. A wait never blocks:
+//! it returns the queued events at once, because time passes only when the world's clock is advanced. An interrupted
+//! call is retried, as in the real network; only an interrupted wait returns early. A dropped network closes
+//! everything that its host has open, like a process that exits.
 
 use super::connection::EndId;
 use super::kernel::Kernel;
@@ -30,7 +30,7 @@ pub struct SimNet {
     sockets: Vec<Option<SimSocket>>,
 }
 
-/// An open end of a connection, closed on drop.
+/// An open endpoint of a connection, closed on drop.
 #[derive(Debug)]
 pub struct SimSocket {
     kernel: Rc<RefCell<Kernel>>,
@@ -59,7 +59,7 @@ impl SimNet {
         self.host as usize
     }
 
-    /// Returns whether [`Net::wait`] would find an event.
+    /// Returns whether [`Net::wait`] would return an event.
     pub fn has_events(&self) -> bool {
         self.kernel.borrow().has_events(self.host())
     }

@@ -1,8 +1,8 @@
 //! One direction of a connection: a bounded queue of bytes between a writer and a reader.
 //!
-//! A pipe accepts and shows its bytes in the pieces that its [`Cut`]s require. It records whether its writer waits for
-//! room, but never notifies an end itself. While the network is cut, a pipe accepts the bytes that fit and shows
-//! nothing new. An empty pipe owns no memory, because its buffer returns to the pool.
+//! A pipe accepts and shows its bytes in the pieces that its [`Cut`]s require. It records whether its writer waits
+//! for room, but never notifies an endpoint itself. While the network is cut, a pipe accepts the bytes that fit and
+//! shows nothing new. An empty pipe owns no memory, because its buffer returns to the pool.
 
 use super::tape::Chance;
 use std::io::IoSlice;
@@ -14,7 +14,7 @@ const MAX_POOLED_BYTES: usize = 64 * 1024;
 /// The offsets at which a byte stream is cut into pieces. A call moves bytes of one piece only.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Cut {
-    /// No offset.
+    /// No cuts.
     #[default]
     None,
     /// No fixed offsets: each call moves at most this many bytes. 0 counts as 1.
@@ -28,7 +28,8 @@ pub enum Cut {
 /// The cuts of one direction of a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cuts {
-    /// The cuts of writes. The kernel accepts one piece, and reports room for the next piece at the next wait.
+    /// The cuts of writes. The kernel accepts one piece per write, and reports room for the next piece at the next
+    /// wait.
     pub writes: Cut,
     /// The cuts of arrivals. A read returns bytes of one piece only, even if more were written.
     pub arrivals: Cut,

@@ -1,8 +1,8 @@
-//! The loop's time, and the wake-ups that handlers requested: one for each lane, which is the loop's handler or a part
-//! of a composed handler.
+//! The loop's time, and the wake-ups that handlers requested: at most one for each lane. A lane is the loop's handler
+//! or a part of a composed handler.
 //!
-//! The reactor sets the monotonic clock and the wall clock; this module never reads the operating system's clocks. The
-//! monotonic clock never runs backwards, because otherwise deadlines could pass twice.
+//! The reactor sets the monotonic clock and the wall clock; this module never reads the operating system's clocks.
+//! The monotonic clock never runs backwards, because otherwise deadlines could expire twice.
 
 use crate::id::Lane;
 use crate::time::{Instant, Moment, UnixTime};
@@ -11,7 +11,7 @@ use crate::time::{Instant, Moment, UnixTime};
 #[derive(Debug)]
 pub(crate) struct Clocks {
     moment: Moment,
-    /// All input that arrived before this moment was read, or its link is listed as ready in the table.
+    /// All input that arrived before this moment has been read, or its link is listed as ready in the table.
     pub(crate) input_seen_until: Instant,
     /// The earliest wake-up requested in [`Lane::ROOT`], the lane of the loop's own handler.
     wake_at: Option<Instant>,

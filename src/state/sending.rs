@@ -1,11 +1,12 @@
 //! Sending on links, and the order of outgoing frames.
 //!
 //! All outgoing bytes pass through here. While a link is being read, the write block collects the frames sent on it,
-//! but only if the link's queue is empty. All other frames wait in their link's queue. Only pings and pongs, ours and
-//! the handler's, overtake queued frames. They are sent in their own order, right after the frame that is partly sent.
-//! The latencies that both sides measure therefore exclude the delay in our queue. Frames of the handshake are never
-//! overtaken. While a message is being fed in parts, all other frames wait after it, pings and pongs first. Pings and
-//! pongs overtake even the message itself as long as none of it is sent.
+//! as long as the link's queue is empty, no message is being fed in parts, and the block has room. All other frames
+//! wait in their link's queue, and so do all shared frames. Only pings and pongs overtake queued frames: ours, and
+//! the handler's unless it sends them as shared frames. Overtaking pings and pongs are sent in their own order, right
+//! after the frame that is partly sent. The latencies that both sides measure therefore exclude the delay in our
+//! queue. Frames of the handshake are never overtaken. While a message is being fed in parts, all other frames wait
+//! after it, pings and pongs first. Pings and pongs overtake even the message itself as long as none of it is sent.
 //!
 //! The end of each ping is stored as a position in the link's outgoing bytes, so that the write of its last byte can
 //! record the ping's send time. The position changes only when a collected ping moves ahead of other collected frames.
@@ -28,14 +29,14 @@ use crate::time::Instant;
 use crate::wire::{Header, InventoryItem, InventoryRef, MessageRef, RejectCode, RejectRef, put_frame};
 use bytes::Bytes;
 
-/// The next step after a write that gave a link room for more bytes.
+/// The next step after a write on a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AfterWrite {
     /// Call the handler of the ready peer.
     CallHandler,
     /// Continue the link's close.
     ContinueClosing,
-    /// No step: there is no room, or the link may not send.
+    /// No step: the link has no room, or is neither ready nor draining.
     Nothing,
 }
 
@@ -51,7 +52,7 @@ impl AfterWrite {
 }
 
 impl LoopState {
-    /// Starts to collect replies to a link, until [`LoopState::end_replies`].
+    /// Starts to collect replies on a link, until [`LoopState::end_replies`].
     pub(crate) fn begin_replies(&mut self, id: LinkId) {
         debug_assert!(self.links.write_block.gathered().is_empty(), "the previous reply window is still open");
         self.links.replying = Some(id);
@@ -65,7 +66,7 @@ impl LoopState {
         self.links.replying = None;
     }
 
-    /// Appends a frame of `len` bytes to the link's outgoing bytes; `write` writes the frame. Returns the frame's end
+    /// Adds a frame of `len` bytes to the link's outgoing bytes; `write` writes the frame. Returns the frame's end
     /// position in these bytes.
     ///
     /// The link must have room for the frame: see [`Links::check_room`](super::Links::check_room).
@@ -309,8 +310,8 @@ impl LoopState {
 
     // --- Results of writes ------------------------------------------------------------------------------------------
 
-    /// Accounts for `written` bytes of the collected replies, which the kernel accepted at `at`. Queues the rest, and
-    /// stops collecting.
+    /// Records that the kernel accepted `written` bytes of the collected replies at `at`. Queues the rest, and stops
+    /// collecting.
     pub(crate) fn wrote_replies(&mut self, id: LinkId, written: usize, at: Instant) -> AfterWrite {
         let next = self.account_replies(id, written, at);
         self.links.write_block.clear();
@@ -340,8 +341,8 @@ impl LoopState {
         next
     }
 
-    /// Accounts for `written` bytes of the link's queue, which the kernel accepted at `at`. Records the send time of
-    /// the pings among them, and resumes reading if unread replies had paused it.
+    /// Records that the kernel accepted `written` bytes of the link's queue at `at`, which is the send time of the
+    /// pings among them. If unread replies had paused reading and few of them still wait, resumes reading.
     pub(crate) fn wrote_queued(&mut self, id: LinkId, written: usize, at: Instant) -> AfterWrite {
         let Some(link) = self.links.table.get_mut(id) else { return AfterWrite::Nothing };
         link.queue.advance(written, &mut self.links.pool);

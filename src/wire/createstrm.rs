@@ -1,6 +1,6 @@
 //! `createstrm` and `streamack`: an additional connection to a peer that is already connected.
 //!
-//! The messages only name the association and the stream. This file does not decide which connection belongs to which
+//! The messages only name the association and the stream. This module never decides which connection belongs to which
 //! peer.
 
 use super::codec::{Reader, put_var_bytes};

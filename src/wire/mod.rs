@@ -57,14 +57,14 @@
 //! and passed on, but its payload is not decoded.
 //!
 //! A peer answers `ping` if its version is above [`PONG_ABOVE_VERSION`](crate::protocol::PONG_ABOVE_VERSION). A peer
-//! knows `sendheaders` from [`SENDHEADERS_VERSION`](crate::protocol::SENDHEADERS_VERSION) on, and the long form of
-//! the header from [`EXTENDED_PAYLOAD_VERSION`](crate::protocol::EXTENDED_PAYLOAD_VERSION) on.
+//! knows `sendheaders` from [`SENDHEADERS_VERSION`](crate::protocol::SENDHEADERS_VERSION) on, and the extended header
+//! from [`EXTENDED_PAYLOAD_VERSION`](crate::protocol::EXTENDED_PAYLOAD_VERSION) on.
 //!
 //! # Guarantees
 //!
 //! Decoding never panics, and allocates only for a user agent. A count is rejected if the bytes after it are too few
 //! for that many items. Like the node, decoding ignores the bytes after a message's last known field; they are never
-//! sent. Encoding truncates a text that is too long for its field, so that no field can corrupt the next one.
+//! sent. Encoding truncates a string that is too long for its field, so that no field can corrupt the next one.
 //!
 //! # Example
 //!

@@ -14,7 +14,7 @@ use peerloop::wire::{
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Commands that the engine sends by itself during the handshake.
+/// Commands that the engine sends by itself.
 const BY_THE_ENGINE: [CommandName; 6] = [
     CommandName::VERSION,
     CommandName::VERACK,
@@ -54,7 +54,7 @@ impl Session {
             .happened(self.chain.peer)
             .into_iter()
             .find(|happened| matches!(happened, Happened::Rejected(_) | Happened::Closed { .. }));
-        assert_eq!(rejected, None, "{command} is rejected");
+        assert_eq!(rejected, None, "the node rejected {command} or closed the connection");
     }
 
     /// Asserts that every byte arrived and that the node found no fault, and returns the commands that were sent.
@@ -85,7 +85,8 @@ impl Session {
         (0..=u32::MAX).map(|nonce| BlockHeader { nonce, ..header }).find(has_work).expect("half of all nonces suffice")
     }
 
-    /// Returns the coinbase of a block after the best block. `mark` distinguishes coinbases of the same height.
+    /// Returns the coinbase of a block that follows the best block. `mark` distinguishes coinbases of the same
+    /// height.
     fn coinbase(&self, mark: u8) -> Tx {
         let height: u8 = self.chain.node.cli(&["getblockcount"]).parse().expect("the height is small");
         let script = [1, height + 1, 1, mark];
@@ -236,7 +237,7 @@ fn say_a_double_spend(session: &mut Session) {
     let forks = [fork(session, 5, "0.001"), fork(session, 6, "0.002")];
     let message =
         DoubleSpend::from_forks(forks.iter().map(|(header, proof)| (std::slice::from_ref(header), proof.as_ref())))
-            .expect("the proofs have the right kind");
+            .expect("the proofs are of the right kind");
     assert_eq!(message.as_ref().validate(), Ok(()));
     session.say(Message::DsDetected(message));
     session.chain.node.log_once_it_says("Valid double-spend detected message from peer=0");

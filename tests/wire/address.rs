@@ -1,4 +1,4 @@
-//! Addresses: `addr`, and conversion to and from a socket address.
+//! Addresses: `addr`, and conversion to and from socket addresses.
 
 use crate::exact::{MAIN, REGTEST, assert_same};
 use crate::known_payload;
@@ -57,7 +57,7 @@ fn a_count_that_exceeds_the_payload_is_an_error() {
 }
 
 #[test]
-fn an_address_converts_to_a_socket_and_back() {
+fn a_socket_address_converts_to_a_net_address_and_back() {
     for text in ["1.2.3.4:8333", "[2001:db8::1]:18444", "0.0.0.0:0", "[::]:1"] {
         let socket: SocketAddr = text.parse().unwrap();
         assert_eq!(NetAddress::from_socket(0x21, socket).to_socket(), socket);

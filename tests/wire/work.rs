@@ -1,4 +1,4 @@
-//! Targets and work compared with figures of the live chain, and proofs of work of headers with one bit changed.
+//! Targets and work compared with figures from the live chain, and proofs of work of headers with one bit changed.
 
 use crate::known_payload;
 use peerloop::Network;
@@ -39,12 +39,12 @@ fn the_block_of_a_live_node_has_the_easiest_target() {
 }
 
 #[test]
-fn a_changed_header_has_no_proof() {
+fn a_header_with_one_changed_bit_has_no_proof() {
     for bit in 0..80 * 8 {
         let mut bytes = genesis().encode();
         bytes[bit / 8] ^= 1 << (bit % 8);
         let header = BlockHeader::decode(&bytes);
-        assert!(header.check_proof_of_work(Network::Mainnet).is_err(), "bit {bit} changed");
+        assert!(header.check_proof_of_work(Network::Mainnet).is_err(), "a proof despite the changed bit {bit}");
     }
 }
 

@@ -1,16 +1,16 @@
 //! The framer, which splits received bytes into frames and can resume at every byte.
 //!
 //! A [`MessageFramer`] is the receiving half of one link. Each call to [`MessageFramer::next`] returns the next item
-//! of the input: a whole frame, a chunk of a streamed one, or a dropped frame. The framer guarantees:
+//! of the input: a whole frame, a chunk of a streamed frame, or a dropped frame. The framer guarantees:
 //!
 //! - The first byte that differs from the network's magic is an error. A length above the command's limit is an error
 //!   as soon as the header is complete, before any payload is read. After an error, every call returns the same error.
-//! - The way in which reads split the stream affects only the boundaries of chunks and, if the memory of all links is
-//!   used up, the choice of dropped payloads.
+//! - The way in which reads split the stream affects only the boundaries of chunks, whether a payload is returned in
+//!   place and, if the memory of all links is used up, the choice of dropped payloads.
 //! - A payload that is complete in the input is returned in place. Any other buffered payload is collected in the
 //!   link's own memory, which grows with the bytes received, not with the bytes claimed. That memory is bounded per
-//!   message and for all links together ([`FramerMemory`]). A payload beyond either bound is skipped and returned as
-//!   dropped.
+//!   message and, for large messages, for all links together ([`FramerMemory`]). A payload beyond either bound is
+//!   skipped and returned as dropped.
 //! - Between frames the framer owns no memory.
 //!
 //! The framer never interprets a payload and never reads a clock. Only its caller decides how a frame is handled.
@@ -82,7 +82,8 @@ impl MessageFramer {
         result
     }
 
-    /// Returns the buffer to receive the body of a large frame into, if such a frame is being collected. After the
+    /// Returns a buffer into which to receive more of the payload that is being collected. Returns `None` if no
+    /// payload is being collected, if less than 16 KiB of it is missing, or if there is no memory for it. After the
     /// receive, call [`MessageFramer::received_directly`]. The buffer never extends beyond the frame.
     pub fn direct_room(&mut self, memory: &mut FramerMemory) -> Option<&mut [u8]> {
         let State::Within(partial) = &mut self.state else { return None };
@@ -149,7 +150,7 @@ impl MessageFramer {
     }
 
     /// Returns the number of bytes received of the incomplete header or payload, and the buffer's size. During a
-    /// payload, this is the size that [`FramerMemory`] charges for the buffer.
+    /// payload, the size is the one that [`FramerMemory`] charges for the buffer.
     #[cfg(feature = "sim")]
     pub(crate) fn gathering(&self) -> (u64, usize) {
         match &self.state {
@@ -192,7 +193,7 @@ impl MessageFramer {
         }
     }
 
-    /// Extends the deadlines by the time during which this side did not read.
+    /// Extends the deadlines by `pause`, during which this side did not read.
     pub fn extend_deadlines(&mut self, pause: Duration) {
         if let State::Within(partial) = &mut self.state {
             let Progress { began, last_received, window_began, window_bytes: _ } = &mut partial.progress;

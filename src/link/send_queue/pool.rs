@@ -20,8 +20,7 @@ pub struct BufferPool {
 }
 
 impl BufferPool {
-    /// Returns an empty buffer: a kept one, or a new one that owns no memory yet. The caller reserves
-    /// [`MAX_POOLED_BUFFER_BYTES`] at once, so that the buffer never grows.
+    /// Returns an empty buffer: a kept one, or a new one that owns no memory yet.
     pub fn take(&mut self) -> Vec<u8> {
         self.buffers.take()
     }

@@ -14,8 +14,8 @@ pub(crate) struct Queue {
     pub(super) waiting_bytes: usize,
     /// The number of waiting bytes that were queued ahead.
     pub(super) ahead_bytes: usize,
-    /// The unsent bytes of the partly sent frame. They precede the bytes queued ahead, and are counted only while
-    /// bytes are queued ahead.
+    /// The number of unsent bytes of the partly sent frame. They precede the bytes queued ahead, and are counted only
+    /// while bytes are queued ahead.
     pub(super) begun_bytes: usize,
     /// The number of segments up to the end of the bytes queued ahead, if there are any.
     pub(super) ahead_segments: usize,

@@ -25,7 +25,7 @@ impl Backoff {
         least.saturating_add(Duration::from_nanos(rng.random_range(0..=nanos / 100 * BACKOFF_JITTER_PERCENT)))
     }
 
-    /// Returns the longest pause, including jitter.
+    /// Returns the maximum pause plus jitter.
     pub(super) fn longest(&self, rng: &mut impl Rng) -> Duration {
         Self { initial: self.max, ..*self }.pause(1, rng)
     }

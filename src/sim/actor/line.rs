@@ -1,7 +1,7 @@
 //! The interface through which a persona acts: its connection, its timer, and its crowd's random numbers.
 //!
-//! The bytes that a persona sends in one call are collected and passed to the kernel in few writes. Bytes that the
-//! kernel does not accept are kept, up to [`MAX_UNSENT_BYTES`]. No method of [`Line`] blocks.
+//! The bytes that a persona sends in one call are collected and passed to the kernel in few writes. Bytes of
+//! [`Line::send`] that the kernel does not accept are kept, up to [`MAX_UNSENT_BYTES`]. No method of [`Line`] blocks.
 
 use super::super::net::SimNet;
 use super::super::tape::Chance;
@@ -15,7 +15,7 @@ use std::io::ErrorKind;
 /// Maximum number of bytes per connection that wait for the kernel.
 pub const MAX_UNSENT_BYTES: usize = 4 * 1024 * 1024;
 
-/// Number of collected bytes at which they are written to the kernel, even if the persona's call has not ended.
+/// Number of collected bytes that triggers a write to the kernel, even if the persona's call has not ended.
 const MAX_GATHERED_BYTES: usize = 64 * 1024;
 
 /// A persona's connection, for the duration of one call.
@@ -31,7 +31,7 @@ pub struct Line<'a> {
     pub(super) now: Instant,
 }
 
-/// The crowd's state of one connection.
+/// The crowd's state for one connection.
 #[derive(Debug)]
 pub(super) struct Wire {
     pub(super) generation: u32,
@@ -72,7 +72,7 @@ pub(super) struct Unsent {
     sent: usize,
 }
 
-/// A crowd's timers, each as its moment and its link.
+/// A crowd's timers, each with its moment and its link.
 #[derive(Debug, Default)]
 pub(super) struct Timers(BinaryHeap<Reverse<(Instant, LinkId)>>);
 

@@ -15,16 +15,16 @@ use std::num::NonZeroUsize;
 /// listener.
 const DESCRIPTORS_BESIDE_PEERS: u64 = 32;
 
-/// The limit on open files that is assumed if the system reports none: no POSIX system of the last decades has a
-/// lower default.
+/// The limit on open files that is assumed if the system reports none: no POSIX system of recent decades has a lower
+/// default.
 const DESCRIPTORS_IF_UNKNOWN: u64 = 256;
 
 /// The purpose for which a command needs descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
-    /// Connections to nodes elsewhere.
+    /// Connections to nodes outside this process.
     Dial,
-    /// Connections to a node in this process: both ends of each connection are here.
+    /// Connections to a node in this process, which therefore holds both ends of each connection.
     BothEnds,
     /// A node that accepts connections, and also some above its maximum in order to refuse them.
     Accept {

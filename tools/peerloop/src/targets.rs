@@ -15,7 +15,7 @@ use std::fs::File;
 use std::io::Read;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
-/// Maximum number of connections to a public address without --yes.
+/// Maximum number of peers without --yes if a target has a public address.
 const MAX_POLITE_PEERS: usize = 8;
 
 /// Maximum size of a targets file, about 50,000 lines. The whole text is in memory while it is split into targets.
@@ -24,7 +24,7 @@ const MAX_TARGETS_FILE_BYTES: u64 = 1 << 20;
 /// A node to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
-    /// The text as it was typed.
+    /// The target as typed.
     pub(crate) name: String,
     /// The target's addresses, at least one, each once, in the order in which they are tried.
     pub(crate) addresses: Vec<SocketAddr>,
@@ -135,7 +135,7 @@ fn not_a_target(text: &str) -> Failure {
 }
 
 /// Returns the requested network, or mainnet. A port other than mainnet's requires the network to be given: a node
-/// bans a host for a day after a message with another network's magic.
+/// may ban a host for a day after a message with another network's magic.
 pub(crate) fn network<'a>(
     asked: Option<Network>,
     targets: impl IntoIterator<Item = &'a str>,
@@ -248,7 +248,7 @@ fn parse_port(text: &str) -> Option<u16> {
     text.parse().ok().filter(|&port| port != 0 && text.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// Returns whether the address belongs to this machine or to a private network.
+/// Returns whether the address is a loopback, private or link-local address.
 fn is_own_ground(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => address.is_loopback() || address.is_private() || address.is_link_local(),

@@ -1,7 +1,8 @@
 //! An honest peer that exchanges numbered messages with the loop.
 //!
 //! It extends the reference peer [`Honest`]. It follows the loop's stream message by message, so it notices a
-//! missing, repeated or reordered message. It also hashes the messages, so that two runs can be compared.
+//! missing, repeated or reordered message. It also hashes each message's command, length and number, except for pings
+//! and pongs, so that two runs can be compared.
 
 use super::scripted_handler::{TALK, talk};
 use peerloop::internals::limits::{EXTENDED_HEADER_LEN_BYTES, HEADER_LEN_BYTES};
@@ -26,7 +27,7 @@ pub(super) struct Received {
 /// The rate and size of an honest troop's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Manner {
-    /// Time between two messages of a peer; `None` if the troop only receives.
+    /// Interval between a peer's messages; `None` if the troop only receives.
     pub(super) every: Option<Duration>,
     pub(super) most_bytes: u32,
 }
@@ -103,7 +104,7 @@ impl Persona for NumberedPeer {
 
     fn due(&mut self, line: &mut Line<'_>) {
         if self.talk_due <= line.now() {
-            let every = self.manner.every.expect("a peer that only receives is never due");
+            let every = self.manner.every.expect("a peer that only receives has no timer for numbered messages");
             self.talk_due = line.now().plus(every);
             let chance = line.chance();
             let longest = if chance.one_in(16) { self.manner.most_bytes } else { self.manner.most_bytes.min(100) };

@@ -14,7 +14,7 @@ impl Wake for Unpark {
     }
 }
 
-/// Polls the future now and after each wake-up, until it is ready.
+/// Polls the future now and after each wake-up until it is ready, and returns its output.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let waker = Waker::from(Arc::new(Unpark(thread::current())));

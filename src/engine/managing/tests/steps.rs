@@ -1,4 +1,4 @@
-//! Property: after any random steps, the loop sleeps and holds exactly one slot per peer.
+//! Property: after each random step, the loop soon sleeps and holds exactly one slot per peer.
 
 use super::{Fate, Stage, asking, host};
 use crate::channel::NoHandler;
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// Sleeps as long as the loop would.
+    /// Sleeps as long as the loop would, or one hour if the loop would sleep forever.
     Sleep,
     Pass {
         millis: u64,
@@ -169,7 +169,7 @@ impl Stage {
 
 proptest! {
     #[test]
-    fn after_any_steps_the_loop_sleeps_and_holds_one_slot_per_peer(
+    fn after_each_random_step_the_loop_sleeps_and_holds_one_slot_per_peer(
         steps in vec(step(), 1..80),
     ) {
         let mut stage = Stage::new(asking());

@@ -304,7 +304,7 @@ fn a_node_at_capacity_fails_the_run_and_is_distinguished_from_a_dead_one() {
     }
 }
 
-/// Returns the words of the text in one line, with one space between two words.
+/// Returns the text's words on one line, separated by single spaces.
 fn unbroken(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -479,7 +479,7 @@ fn a_full_disk_fails_the_run() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_file_name_that_is_not_text_is_used_and_shown() {
+fn a_file_name_that_is_not_utf_8_is_used_and_shown() {
     use std::os::unix::ffi::OsStrExt;
     let file = ResultFile::new("no-text.json");
     let path = [file.path().as_bytes(), b"\xff"].concat();

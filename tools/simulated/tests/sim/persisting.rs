@@ -27,7 +27,7 @@ fn host(id: u64) -> Host {
     Host::of(IpAddr::from([203, 0, high, low]))
 }
 
-/// Returns the ids from 1 to `ids` whose batch is on the disk.
+/// Returns the ids from 1 to `ids` whose batches are on the disk.
 fn on_disk(world: &World, net: usize, ids: u64) -> Vec<u64> {
     let bans: BTreeSet<Host> = world.book(net).bans().unwrap().into_iter().map(|ban| ban.host).collect();
     (1..=ids).filter(|id| bans.contains(&host(*id))).collect()
@@ -101,7 +101,7 @@ fn a_failed_write_is_not_retried_before_its_pause_is_over() {
     assert_eq!(on_disk(&world, net.host(), 1), [1]);
 }
 
-/// Numbers of batches that were confirmed, written but not confirmed, or lost when their process was killed.
+/// Counts of batches when their process was killed: confirmed, written but not confirmed, and lost.
 #[derive(Default)]
 struct Losses {
     confirmed: usize,

@@ -1,4 +1,4 @@
-//! The reasons why a bench failed or ended early, in one line each.
+//! The reasons why a bench failed or ended early, one line each.
 
 use crate::bench::setup::Setup;
 use crate::causes::{Stage, cause_at, hint, is_closed_by_peer};
@@ -8,7 +8,7 @@ use peerloop::load::{self, EarlyEnd, EndCause, Phase, Report, TargetReport, Verd
 use serde::Serialize;
 use std::time::Duration;
 
-/// One reason for an exit code other than 0. Only the text `reason` is part of the JSON output.
+/// One reason for an exit code other than 0. Only `reason` is part of the JSON output.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub(super) struct Ending {
@@ -27,7 +27,7 @@ pub(super) fn all(setup: &Setup, stops: Stops, report: &Report) -> Vec<Ending> {
     endings.into_iter().flatten().collect()
 }
 
-/// Describes the early end of a run that had no peers.
+/// Describes the early end of a run for lack of peers.
 fn early(setup: &Setup, report: &Report) -> Option<Ending> {
     let EarlyEnd { cause, phase, elapsed, .. } = report.early_end.filter(lacks_peers)?;
     if let Some(reason) = setup.failed_ahead.clone() {
@@ -77,7 +77,7 @@ fn too_few_peers(setup: &Setup, report: &Report) -> Option<Ending> {
         given if given == min_peers.to_string() => given,
         given => format!("{given}, that is {min_peers}"),
     };
-    // The reason of an early end already names the cause.
+    // The reason for an early end already names the cause.
     let is_said = report.early_end.as_ref().is_some_and(lacks_peers);
     let cause = if is_said { String::new() } else { format!("; {}", first_cause(report)) };
     let reason = format!("{have}, fewer than --min-peers {demanded}{cause}");
@@ -92,7 +92,7 @@ fn untrusted(setup: &Setup, report: &Report) -> Option<Ending> {
     setup.strict.then_some(Ending { exit: Exit::Untrusted, is_partial: false, reason })
 }
 
-/// Describes a cause in full: the stage that the connections had reached, the cause, and advice if there is any.
+/// Describes a failure in full: the stage that the connections had reached, the cause, and advice if there is any.
 pub(crate) fn explain(failure: &load::Failure, targets: &[TargetReport]) -> String {
     let stage = Stage::of(failure.state);
     let at = match stage {
