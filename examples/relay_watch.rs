@@ -1,4 +1,4 @@
-//! Connects to the nodes given as arguments and prints every transaction and block that they announce.
+//! Connects to the nodes given as arguments and prints every item that they announce with an `inv`.
 //!
 //! Run `cargo run --example relay_watch 127.0.0.1:18444` to watch a node on regtest, or replace the address with a
 //! network and nodes, for example `mainnet 192.0.2.1:8333`.

@@ -36,8 +36,8 @@ pub(crate) struct Removed {
 }
 
 impl Manager {
-    /// Looks for another link to the peer that sent `version`. Returns `None` if there is no duplicate, or if this side
-    /// opened the link `id`.
+    /// Looks for another link to the peer that sent `version`. Returns `None` if no link is certainly a duplicate, or
+    /// if this side opened the link `id`.
     ///
     /// If the peer connected to us, its listening address is the IP address of `address` with the port in `version`.
     /// This link claims that listening address unless another link keeps it.
@@ -55,8 +55,8 @@ impl Manager {
         self.duplicates.identify(&mut self.dialler.live, id, address, opener, version, is_long_ready)
     }
 
-    /// Records that a handshake is complete. Stores the facts from the peer's `version` in the book, under the peer's
-    /// listening address if that is known.
+    /// Records that a handshake is complete. If the peer's listening address is known, stores the facts from the
+    /// peer's `version` in the book under that address.
     pub(crate) fn handshake_completed(
         &mut self,
         id: LinkId,

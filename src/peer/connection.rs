@@ -61,7 +61,7 @@ pub enum TransitionError {
 
 /// A connection to a peer, in either direction.
 ///
-/// At most 200 bytes, plus the boxes of the peer's version, of an outbound connection's restarts, and of the pings
+/// Uses at most 200 bytes, plus heap memory for the peer's version, an outbound connection's restarts, and any pings
 /// beyond the first.
 // Fields are in order of access frequency, for the processor's caches.
 #[derive(Debug)]
@@ -176,7 +176,7 @@ impl PeerConnection {
     ///
     /// # Errors
     ///
-    /// Unless the connection is outbound, and disconnected or failed.
+    /// If the connection is not outbound, or is neither disconnected nor failed.
     pub fn transition_to_connecting(&mut self, now: Instant) -> Result<(), TransitionError> {
         self.transition(ConnectionState::Connecting, now)?;
         self.handshake = HandshakeState::new();
@@ -191,7 +191,7 @@ impl PeerConnection {
     ///
     /// # Errors
     ///
-    /// Unless the connection is newly accepted, or is outbound and connecting.
+    /// If the connection is neither newly accepted nor an outbound connection that is connecting.
     pub fn transition_to_awaiting_handshake(&mut self, now: Instant) -> Result<(), TransitionError> {
         if self.connection_type.is_inbound() && self.was_opened && self.state == ConnectionState::Disconnected {
             return Err(TransitionError::AcceptedOnce);

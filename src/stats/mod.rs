@@ -1,8 +1,8 @@
 //! Statistics of a loop: gauges, counters, latencies, and the cost of each peer.
 //!
-//! Every value is updated by an addition when its event occurs, so a report costs the same for any number of peers.
-//! Causes and names are counted in fixed tables with one entry for each item of a closed list, so peers cannot make a
-//! table grow. Only the [cost of each peer](PeerCost) uses memory per peer, and only if it is enabled.
+//! Values are updated as events occur, so a report costs the same for any number of peers. Causes and names are
+//! counted in fixed tables with one entry for each item of a closed list, so peers cannot make a table grow. Only the
+//! [cost of each peer](PeerCost) uses memory per peer, and only if it is enabled.
 
 mod census;
 mod closes;
@@ -49,7 +49,7 @@ pub struct Stats {
     /// The number of non-empty send queues: one for each peer that reads more slowly than we send, and a second one if
     /// other messages wait for the end of a message sent in parts.
     pub send_queues: usize,
-    /// The number of waiting bytes in all send queues.
+    /// The number of bytes waiting in all send queues.
     pub waiting_bytes: u64,
     /// The memory, in bytes, held for incomplete large frames.
     pub gathered_bytes: u64,
@@ -75,10 +75,10 @@ pub struct Stats {
     pub connect: LatencySummary,
     /// Time from the TCP connection to the end of the handshake.
     pub handshake: LatencySummary,
-    /// Time from a ping to its pong. A keepalive's time starts when it is sent. The time of a handler's ping starts
-    /// when it is due, and so includes the delay of a late loop.
+    /// Time from a ping to its pong. A keepalive is timed from the moment at which it is sent. A handler's ping is
+    /// timed from the moment at which it is due, so its round trip includes the delay of a late loop.
     pub ping_rtt: LatencySummary,
-    /// Time of each turn's work.
+    /// Duration of each turn's work.
     pub turn: LatencySummary,
     /// Delay of the exact wake-ups.
     pub loop_lag: LatencySummary,

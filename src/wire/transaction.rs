@@ -1,10 +1,10 @@
 //! `tx`: a transaction, read in place, and lists of transactions.
 //!
 //! A [`TxRef`] is built in one pass over the bytes, which finds the transaction's end and checks every count and
-//! size. Later reads cannot fail: inputs and outputs are read during iteration, and no script is ever copied. Scripts
-//! and values are not checked here.
+//! size. Later reads cannot fail: inputs and outputs are read during iteration, and their scripts are borrowed.
+//! Scripts and values are never checked here.
 //!
-//! A [`TxListRef`] is the body of a `block` or `blocktxn`. It checks only its count, and reads the transactions one
+//! A [`TxListRef`] holds the transactions of a `block` or `blocktxn`. It checks only their count, and reads them one
 //! by one on request.
 
 use super::codec::{Reader, field, put_compact_size, put_var_bytes};
@@ -58,7 +58,7 @@ struct Layout {
 /// An input: the output that it spends, and the unlocking script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TxInRef<'a> {
-    /// The transaction with the spent output; zero in a coinbase.
+    /// The id of the transaction with the spent output; zero in a coinbase.
     pub prev_txid: Hash256,
     /// The spent output's position in that transaction; 2^32 - 1 in a coinbase.
     pub prev_index: u32,
@@ -94,7 +94,7 @@ pub struct TxListRef<'a> {
 
 /// An iterator over the transactions of a list. It ends after an error.
 #[derive(Clone, Debug)]
-// Not [`Items`], because an error is an item here. This type also moves each transaction one time fewer, which makes
+// Not [`Items`], because an error is an item here. This type also moves each transaction once less, which makes
 // reading a block 25 % faster.
 pub struct Transactions<'a> {
     unread_len: usize,
@@ -110,7 +110,7 @@ impl<'a> TxRef<'a> {
     /// # Errors
     ///
     /// [`WireError::Truncated`] if the payload ends inside the transaction or is too short for its counts,
-    /// [`WireError::NonCanonicalSize`] and [`WireError::OverlongSize`] for its counts and sizes.
+    /// [`WireError::NonCanonicalSize`] or [`WireError::OverlongSize`] if a count or size is invalid.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         Self::read(&mut Reader::new(CommandName::TX, payload))
     }
@@ -119,14 +119,14 @@ impl<'a> TxRef<'a> {
     ///
     /// # Errors
     ///
-    /// As [`TxRef::decode`].
+    /// Those of [`TxRef::decode`].
     pub fn split_first(bytes: &'a [u8]) -> Result<(Self, &'a [u8]), WireError> {
         let mut reader = Reader::new(CommandName::TX, bytes);
         let tx = Self::read(&mut reader)?;
         Ok((tx, reader.unread()))
     }
 
-    /// Reads the next transaction, in one pass. Fails as [`TxRef::decode`].
+    /// Reads the next transaction, in one pass. Fails like [`TxRef::decode`].
     pub(super) fn read(reader: &mut Reader<'a>) -> Result<Self, WireError> {
         let bytes = reader.unread();
         let position = |reader: &Reader<'_>| bytes.len() - reader.remaining();
@@ -291,7 +291,7 @@ impl<'a> TxListRef<'a> {
     ///
     /// # Errors
     ///
-    /// As [`Reader::count`](super::codec::Reader::count).
+    /// Those of [`Reader::count`](super::codec::Reader::count).
     pub(super) fn read(command: CommandName, reader: &mut Reader<'a>) -> Result<Self, WireError> {
         let len = reader.count(TxRef::MIN_BYTES)?;
         Ok(Self { command, len, unread: reader.unread() })

@@ -60,7 +60,7 @@ fn garbage_allocates_only_its_error() {
 }
 
 #[test]
-fn garbage_after_a_part_of_the_magic_allocates_only_its_error() {
+fn garbage_after_part_of_the_magic_allocates_only_its_error() {
     let (mut framer, mut memory, rules) = (MessageFramer::default(), memory(), rules());
     // The record of a partial frame is allocated once and reused by every later link.
     assert_eq!(next(&mut framer, &MAGIC[..1], &rules, &mut memory), Ok(None));
@@ -134,7 +134,7 @@ fn req_e50_a_length_above_the_limit_is_an_error_as_soon_as_the_header_is_complet
             let (mut framer, mut memory) = (MessageFramer::default(), memory());
             assert_eq!(next(&mut framer, &bytes[..cut], &limited(), &mut memory), Ok(None));
             let mut input = Input::new(&bytes[cut..]);
-            let asked = |_: &_| panic!("the framer asked about a header above its limit");
+            let asked = |_: &_| panic!("the framer asked how to deliver a message above its limit");
             assert_eq!(framer.next(&mut input, Instant::ZERO, &limited(), &mut memory, asked), Err(expected));
             assert_eq!(memory.gathered_bytes(), 0);
         }
@@ -170,7 +170,7 @@ fn a_wrong_checksum_does_not_affect_the_neighbouring_frames() {
 }
 
 #[test]
-fn a_discarded_payload_of_any_size_is_not_buffered() {
+fn a_large_discarded_payload_is_not_buffered() {
     let (mut framer, mut memory, rules) = (MessageFramer::default(), memory(), rules());
     let block = payload(60_000);
     let header = head(command(b"tx"), 600_000, sha256_twice(b""));

@@ -1,5 +1,5 @@
-//! Every common message compared with the crate `bitcoin`: we and the crate read each other's frames. Hashes, Merkle
-//! roots, compact blocks, short ids, targets and work are compared as well.
+//! Every common message compared with the crate `bitcoin`: peerloop and that crate read each other's frames. Hashes,
+//! Merkle roots, compact blocks, short ids, targets and work are compared as well.
 
 use crate::values::{any_block, any_common, any_compact_block};
 use crate::{MAGIC, compare_all, frame_of};
@@ -26,7 +26,8 @@ fn every_common_message_has_the_same_bytes_in_both_codecs() {
         prop_assert_eq!(theirs.magic().to_bytes(), MAGIC);
         prop_assert_eq!(&frame_of_theirs(theirs.into_payload()), &frame);
 
-        // The crate cannot build a `merkleblock` from its parts. The module `merkle_trees` tests these messages.
+        // The crate `bitcoin` cannot build a `merkleblock` from its parts. The module `merkle_trees` tests these
+        // messages.
         if let Some(theirs) = to_theirs(&ours) {
             let frame_of_theirs = frame_of_theirs(theirs);
             prop_assert_eq!(&frame_of_theirs, &frame);
@@ -63,7 +64,7 @@ fn both_codecs_compute_the_same_hashes_and_merkle_roots() {
 }
 
 #[test]
-fn both_codecs_make_the_same_compact_block_of_a_block() {
+fn both_codecs_build_the_same_compact_block_from_a_block() {
     let prefill = proptest::collection::btree_set(1..8_usize, 0..4);
     compare_all(
         "compact blocks against bitcoin",

@@ -61,7 +61,7 @@ fn req_e19_a_restart_moves_from_failed_to_connecting_at_once() {
 }
 
 #[test]
-fn req_e51_a_close_reason_has_a_side_and_is_transient_or_not() {
+fn req_e51_each_close_reason_has_the_expected_side_and_transience() {
     let failure = |kind: ErrorKind| CloseReason::Network(NetworkFailure::new(IoStep::Connect, &kind.into()));
     let no_descriptors = NetworkFailure::new(IoStep::Connect, &std::io::Error::from_raw_os_error(24));
     assert_eq!(no_descriptors.shortage(), Some(Shortage::Descriptors));

@@ -52,11 +52,11 @@ fn persisted(net: &mut MioNet, batch_id: u64) {
             }
         }
     }
-    panic!("no reply for batch {batch_id}");
+    panic!("batch {batch_id} was not confirmed in time");
 }
 
 #[test]
-fn req_e29_an_answered_batch_is_durable_and_dropping_the_network_makes_the_rest_durable() {
+fn req_e29_a_confirmed_batch_is_durable_and_dropping_the_network_makes_the_rest_durable() {
     let shared = Shared(Arc::new(Mutex::new(MemoryStore::new(&mut StdRng::seed_from_u64(1)))));
     let net = MioNet::new().expect("the kernel provides a poller");
     let mut net = net.with_store(shared.clone()).expect("the system provides a thread");

@@ -1,4 +1,4 @@
-//! The rules that every store keeps, checked for the store in memory and for the store in a file.
+//! The rules that every store obeys, checked for the store in memory and for the store in a file.
 
 use crate::support::{Folder, address, ban, chance, host, peer, reason, rich_peer, status};
 use peerloop::address::Host;

@@ -1,8 +1,8 @@
 //! The networks that are exempt from the caps per host and per range, and from accept rates, scores, bans and
 //! evictions.
 //!
-//! IPv4 addresses in IPv6 form count as IPv4, both in the list and in a query. An IPv6 network contains no IPv4
-//! addresses, however short its prefix: trusting all of IPv6 does not include IPv4.
+//! An IPv4-mapped address counts as IPv4, both in a query and, with a prefix of at least 96 bits, in the list. Any
+//! other IPv6 network contains no IPv4 addresses, however short its prefix: trusting all of IPv6 excludes IPv4.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -122,7 +122,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_address_is_in_the_list_if_its_first_bits_match_a_network(
+        fn an_address_is_in_the_list_exactly_if_its_first_bits_match_a_network(
             networks in prop::collection::vec((address(), 0..=128_u8), 0..12),
             asked in prop::collection::vec(address(), 1..20),
         ) {

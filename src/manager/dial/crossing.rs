@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 /// The decision about two links that may connect the same peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keep {
-    /// Both links, because it is unknown whether they connect the same peers.
+    /// Both links, because the addresses do not show whether the links connect the same peers.
     Both,
     /// Only this link: the one that [`resolve_crossing`]'s `opener` has opened.
     This,
@@ -22,7 +22,7 @@ pub(crate) enum Keep {
 ///
 /// `ours` is the address under which the peer dialled us, from the receiver's address in its `version`. `theirs` is
 /// the address under which we dialled the peer. `None`, port 0 or an unspecified IP address means that the listening
-/// address is unknown.
+/// address is unknown. Both links are kept if an address is unknown or both are equal.
 pub(crate) fn resolve_crossing(opener: Side, ours: Option<SocketAddr>, theirs: Option<SocketAddr>) -> Keep {
     let (Some(ours), Some(theirs)) = (ours.and_then(listening), theirs.and_then(listening)) else {
         return Keep::Both;
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn req_e31_both_links_are_kept_if_a_listening_address_is_unknown() {
+    fn req_e31_both_links_are_kept_if_a_listening_address_is_unknown_or_both_are_equal() {
         let known = address("1.2.3.4:8333");
         for unknown in [None, address("1.2.3.5:0"), address("0.0.0.0:8333"), address("[::]:8333"), known] {
             for opener in [Side::Local, Side::Remote] {

@@ -1,19 +1,19 @@
 //! Gossip: addresses that peers send, the limits on storing them, and the replies to peers that request addresses.
 //!
-//! Every dialled peer is sent one `getaddr`. A dialled peer may add as many addresses as one reply holds, and one more
-//! every ten seconds. From any other peer, only the peer's own IP address is accepted. An accepted address is stored in
-//! the book as unknown, if its [slot](slots) is free or the slot's holder may be displaced. One source therefore
-//! reaches at most 1/64 of the book, however often it sends or reconnects, and no number of addresses from gossip
-//! displaces a valid peer. These limits hold within one run of the loop, because the book on disk does not store the
-//! sources. The cost is 70 bytes for each address from gossip, at most 5 MB in all, and 50 bytes for each connected
-//! peer with gossip in either direction.
+//! Every dialled peer is sent one `getaddr`. A dialled peer may add as many addresses as one reply holds, and then
+//! one more every ten seconds. From any other peer, only the peer's own IP address is accepted. An accepted address
+//! is stored in the book as unknown if its [slot](slots) is free or the slot's holder may be displaced. One source
+//! therefore reaches at most 1/64 of the book, however often it sends or reconnects, and no number of addresses from
+//! gossip displaces a valid peer. These limits hold within one run of the loop, because the book on disk does not
+//! store the sources. The cost is 70 bytes for each address from gossip, at most 5 MB in all, and 50 bytes for each
+//! connected peer with gossip in either direction.
 //!
-//! An inbound peer gets one reply: at most 1,000 addresses and 23 % of the book, drawn at random from those worth
-//! dialling. All requesters of a network group get the same reply for a day. A request has 24 bytes and its reply up
-//! to 30,027. A connection gets at most one reply, and none before its handshake, so a reply cannot be directed at a
-//! third party. Nothing is relayed, neither the announcements of others nor the loop's own address: dialled peers see
-//! the loop's port in the loop's `version`. In [`DialMode::Fixed`] the manager neither requests nor accepts
-//! addresses, nor replies to requests.
+//! An inbound peer gets one reply: at most 1,000 addresses and at most 23 % of the book, drawn at random from those
+//! worth dialling. All requesters of a network group get the same reply for a day. A request has 24 bytes and its
+//! reply up to 30,027. A connection gets at most one reply, and none before its handshake, so a reply cannot be
+//! directed at a third party. Nothing is relayed, neither the announcements of others nor the loop's own address:
+//! dialled peers see the loop's port in the loop's `version`. In [`DialMode::Fixed`], or if `learn_addresses` is off,
+//! the manager neither requests nor accepts addresses, nor replies to requests.
 
 mod addr_replies;
 mod slots;
@@ -100,8 +100,9 @@ impl Manager {
         new
     }
 
-    /// Adds a peer claimed by `source` to the book, unless the peer is known or the holder of its slot cannot be
-    /// displaced. Returns whether the peer was added. A known inaccessible peer becomes unknown, and keeps its pause.
+    /// Adds a peer claimed by `source` to the book. Adds nothing if the peer is known, the holder of its slot cannot
+    /// be displaced, or the book has no room. Returns whether the peer was added. A known inaccessible peer becomes
+    /// unknown, and keeps its pause.
     pub(super) fn learn_address(&mut self, source: IpAddr, peer: KnownPeer, moment: Moment, rng: &mut StdRng) -> bool {
         let address = peer.address();
         if self.persistence.book.peer(address).is_some() {
@@ -130,8 +131,8 @@ impl Manager {
     }
 
     /// Builds the reply to an inbound peer that requests addresses; `None` if gossip is off, the peer has sent a
-    /// request before, or there are no addresses. All requesters of a network group get the same reply until it
-    /// expires.
+    /// request before, or no address is worth sending. All requesters of a network group share a reply until
+    /// it expires.
     pub(crate) fn build_addr_reply(
         &mut self,
         asker: GossipPeer,
@@ -183,8 +184,8 @@ fn believed_time(claimed: u32, unix: UnixTime) -> UnixTime {
     UnixTime::from_secs(seen.saturating_sub(PENALTY_SECS))
 }
 
-/// Returns a peer's entry for a reply. The entry's time is that of the peer's last connection or, without one, the time
-/// since which the peer has its status. The entry's time is never in the future.
+/// Returns a peer's entry for a reply. The entry's time is that of the peer's last connection or, without one, of its
+/// last change of status. The entry's time is never in the future.
 fn entry_of(peer: &KnownPeer, unix: UnixTime) -> AddressEntry {
     let seen = peer.last_connected.unwrap_or(peer.status_since).as_secs().min(unix.as_secs());
     let time = u32::try_from(seen.max(0)).unwrap_or(u32::MAX);

@@ -1,14 +1,15 @@
 //! The book in a redb file.
 //!
-//! Every change is on disk when its call returns. Each such call is one transaction with checksums and an `fsync`. If
-//! the process or the machine stops during a call, the file holds the state either before or after that call. A file
-//! is checked completely, without changing it, before its content is used or written. A file that never was a book is
-//! not touched. A damaged file, or one from a later version, is [set aside](SetAside). Invalid records are dropped and
-//! counted. After a disk fault the database is closed and reopened for the next change, as redb requires.
+//! Every change is on disk when its call succeeds. Each such call is one transaction with checksums and an `fsync`.
+//! If the process or the machine stops during a call, the file holds the state either before or after that call. A
+//! file is checked completely, without changing it, before its content is used or written. A file that never was a
+//! book is not touched. [`RedbStore::open`] [sets aside](SetAside) a damaged file, or one from a later version.
+//! Invalid records are dropped and counted. After a disk fault the database is closed and reopened for the next
+//! change, as redb requires.
 //!
 //! The file never grows beyond [`MAX_BOOK_FILE_BYTES`](crate::limits::MAX_BOOK_FILE_BYTES), and at most
-//! [`BOOK_CACHE_BYTES`] of its pages are kept in memory. A store is for one process and for a thread that may block,
-//! not for the loop's thread.
+//! [`BOOK_CACHE_BYTES`] of its pages are kept in memory. Only one process may use a store at a time, on a thread that
+//! may block and never on the loop's thread.
 
 use super::capped_file::CappedFile;
 use super::overlay::Overlay;
@@ -49,7 +50,7 @@ pub struct RedbStore {
 pub struct Opened {
     /// The earlier file, if it could not be used. The book is then empty.
     pub set_aside: Option<SetAside>,
-    /// The number of invalid records that were dropped.
+    /// The number of dropped records, which were invalid or exceeded a book's maximum.
     pub dropped: usize,
 }
 
@@ -115,7 +116,7 @@ impl RedbStore {
     }
 
     /// Opens the file `path` only if it is a book. Creates no file but `<name>.lock`, and changes no unusable file.
-    /// Also returns the number of invalid records that were dropped.
+    /// Also returns the number of dropped records, as in [`Opened::dropped`].
     ///
     /// # Errors
     ///
@@ -134,7 +135,7 @@ impl RedbStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unfit`] if the file is not a book; [`StoreError::InUse`] if a store has it open;
+    /// [`StoreError::Unfit`] if the file is not a usable book; [`StoreError::InUse`] if a store has it open;
     /// [`StoreError::File`] if there is no file, or if the system reports an error.
     pub fn read_contents(path: impl Into<PathBuf>) -> Result<BookContents, StoreError> {
         let path = follow(path.into())?;
@@ -209,7 +210,7 @@ struct Readable {
 }
 
 /// Checks the whole file without changing it. Returns `None` if there is no file, and the reason if the file is not a
-/// book.
+/// usable book.
 fn judge(path: &Path) -> Result<Option<Result<Readable, Unfit>>, StoreError> {
     let lock = BookLock::share(path)?;
     match look(path)? {

@@ -43,7 +43,7 @@ pub struct Checked<H: Handler> {
     summary: Summary,
     /// The loop's time before the last turn began.
     settled: Instant,
-    /// The link that is the next to be read, and the last turn in which it was read or became the next.
+    /// The next link to read, and the last turn in which that link was read or became the next.
     next_since: (Option<LinkId>, u64),
     memory: Memory,
     calls_per_sweep: u64,
@@ -83,8 +83,9 @@ impl<H: Handler> Checked<H> {
         })
     }
 
-    /// Sets the minimum number of network calls from one sweep to the next. If the number of the loop's links or of the
-    /// world's connections is larger, it is the minimum instead. With 0, a sweep follows every turn. Default 1,024.
+    /// Sets the minimum number of network calls from one sweep to the next. The minimum is raised to the number of
+    /// the loop's links or of the world's connections if either is larger. With 0, a sweep follows every turn.
+    /// Default 1,024.
     #[must_use]
     pub fn with_calls_per_sweep(self, calls: u64) -> Self {
         Self { calls_per_sweep: calls, next_sweep: calls, ..self }
@@ -152,7 +153,7 @@ impl<H: Handler> Checked<H> {
     ///
     /// # Errors
     ///
-    /// When the poller fails.
+    /// If the poller fails.
     pub fn poll_once(&mut self, timeout: Duration) -> io::Result<bool> {
         let continues = self.reactor.poll_once(timeout)?;
         self.check_turn();
@@ -319,7 +320,7 @@ pub(super) fn end(inspection: &Inspection) -> Result<(), String> {
     let held_bytes = summary.gathered_bytes + summary.waiting_bytes;
     let is_empty = summary.connections == Census::default() && summary.over_capacity == 0 && held_bytes == 0;
     ensure(left == [0; 8] && is_empty, || {
-        format!("links, listeners, dials, timers, ready, inbound, marked, slots and claims: {left:?}; {summary:?}")
+        format!("held links, listeners, dials, timers, ready, inbound, marked, slots and claims: {left:?}; {summary:?}")
     })
 }
 

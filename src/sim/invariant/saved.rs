@@ -1,7 +1,7 @@
 //! The disk's required contents: the last confirmed state, with any number of the later batches added in order.
 //!
 //! [`Saved`] derives the required contents from the batches that the loop sends and the completions that it receives.
-//! It never looks at the way in which the batches are written.
+//! It never observes how the batches are written.
 
 use crate::address::Host;
 use crate::manager::ban::Ban;
@@ -25,7 +25,7 @@ pub(super) struct Saved {
     given: VecDeque<Batch>,
     /// The peers that the loop remembered at its start. The disk may lack them.
     pub(super) remembered: BTreeMap<SocketAddr, KnownPeer>,
-    /// A batch was accepted or confirmed since the last check.
+    /// Whether the required contents may have changed since the last check.
     has_changed: bool,
 }
 
@@ -84,8 +84,8 @@ impl Saved {
         mem::take(&mut self.has_changed)
     }
 
-    /// Returns whether `disk` equals the confirmed state after the first n unconfirmed batches are applied to it in
-    /// order, where n is any number from zero to all of them.
+    /// Returns whether `disk` equals the confirmed state with the first n unconfirmed batches applied in order, for
+    /// some n from zero to the number of these batches.
     pub(super) fn may_be(&self, disk: &Disk) -> bool {
         let mut state = self.confirmed.clone();
         *disk == state

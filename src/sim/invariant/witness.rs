@@ -12,10 +12,10 @@ use crate::wire::{AddressesRef, Header};
 use std::cell::RefCell;
 use std::rc::Rc;
 
-/// Passes every call on to a user's handler, and checks these rules. A peer is opened first, ready before its messages,
-/// and closed once and last. Messages arrive whole or as a gapless stream, as the handler decided. Control events
-/// repeat the peer's events. The handler is not woken before the moment that it requested, and no deadline expires
-/// early.
+/// Passes every call on to a user's handler, and checks these rules. A peer whose connection opens is first reported
+/// as opened. A peer is reported as ready before its messages, and as closed exactly once and last. Messages arrive
+/// whole or as a gapless stream, as the handler decided. Control events repeat the peer's events. The handler is not
+/// woken before the moment that it requested, and no deadline expires early.
 #[derive(Debug)]
 pub struct Witness<H> {
     handler: H,
@@ -74,7 +74,8 @@ impl<H> Witness<H> {
         self.ledger.borrow_mut().named(peer.link(), (view.address(), is_dialled), addresses, is_learning, ctx.now());
     }
 
-    /// Stops the checks of gossip if the handler does not receive an `addr` whole, because its addresses are unknown.
+    /// Stops the checks of gossip if the handler does not receive an `addr` whole, because its addresses are then
+    /// unknown.
     fn note_missed(&self, ctx: &Ctx<'_>, header: &Header, delivery: Delivery) {
         if ctx.config().manager.is_some() && header.command == CommandName::ADDR && delivery != Delivery::Buffer {
             self.ledger.borrow_mut().managing.gossip.missed();

@@ -1,6 +1,6 @@
 //! No payload of any command makes a decoder or an accessor panic. A decoded message encodes to the same bytes,
-//! unless its payload has a form that is read but never written. The memory that a message needs depends on its
-//! payload's length, not on the sizes that the payload claims.
+//! except ignored bytes at the end, unless its payload has a form that is read but never written. The memory that a
+//! message needs depends on its payload's length, not on the sizes that the payload claims.
 
 use crate::tape::Tape;
 use allocation_counter::measure;

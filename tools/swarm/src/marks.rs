@@ -21,7 +21,8 @@ pub struct Marks([u64; 6]);
 
 /// The labels of the reasons for which a loop closes a connection in a swarm. Four labels are missing: `bad_checksum`
 /// closes no connection; the framer refuses another network's magic as `bad_magic` before a `version` can be
-/// `wrong_network`; nothing in a swarm causes `overlong_size` or `local_source_address`.
+/// `wrong_network`; the attack that causes `overlong_size` has marks of its own; nothing in a swarm causes
+/// `local_source_address`.
 const REASONS: [&str; 41] = [
     "bad_magic",
     "over_limit",

@@ -32,9 +32,9 @@ pub const ATTACKS: &[Attack] = &[
         .closed_by(&["bad_value"], Duration::ZERO),
     Attack::new("P33", "a protoconf without its second field", |scene| protoconf(scene, b"\x02\0\0\x20\0"))
         .closed_by(&["truncated_message"], Duration::ZERO),
-    Attack::new("P33", "a protoconf with too many policies", long_protoconf)
+    Attack::new("P33", "a protoconf with an overlong policy list", long_protoconf)
         .closed_by(&["field_too_long"], Duration::ZERO),
-    Attack::new("P33", "a protoconf with a long size", |scene| protoconf(scene, b"\xfd\x01\0\0\0\x20\0"))
+    Attack::new("P33", "a protoconf with a non-canonical size", |scene| protoconf(scene, b"\xfd\x01\0\0\0\x20\0"))
         .closed_by(&["non_canonical_size"], Duration::ZERO),
     Attack::new("P33", "two protoconfs", two_protoconfs).closed_by(&["second_protoconf"], Duration::ZERO),
     Attack::new("P33", "a protoconf of a later protocol, with the largest limit", late_protoconf),

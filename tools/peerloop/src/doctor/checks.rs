@@ -1,5 +1,5 @@
-//! The checks of `doctor`. Each check judges from some of the facts whether the machine suffices for the wanted peers.
-//! A verdict depends only on the facts and the wanted peers, and never on anything else.
+//! The checks of `doctor`. Each check uses some of the facts to decide whether the machine suffices for the wanted
+//! peers. A verdict depends only on the facts, the wanted peers and their network, and never on anything else.
 
 use super::facts::{Clock, Facts};
 use super::{Finding, Verdict, Wanted};
@@ -109,7 +109,7 @@ fn system_files(facts: &Facts, Wanted { peers, .. }: Wanted) -> Option<Finding> 
     let value =
         if most > i64::MAX as u64 / 2 { format!("{open} open, no limit") } else { format!("{open} of {most} open") };
     Some(match needed <= most {
-        true => finding("system files", Verdict::Ok, value, "all processes together have room for more"),
+        true => finding("system files", Verdict::Ok, value, "enough for all processes together"),
         false => {
             finding("system files", Verdict::Problem, value, format!("with {peers} peers there would be {needed}"))
                 .change(format!("sysctl -w fs.file-max={}", needed.saturating_mul(2)))
@@ -184,7 +184,7 @@ fn half_open(facts: &Facts) -> Option<Finding> {
         )
         .change("sysctl -w net.ipv4.tcp_syncookies=1"),
         (0, true) => finding(NAME, Verdict::Ok, format!("{most}, no SYN cookies"), "enough for the listen backlog"),
-        _ => finding(NAME, Verdict::Ok, format!("{most}, then SYN cookies"), "no connection of a burst is lost"),
+        _ => finding(NAME, Verdict::Ok, format!("{most}, then SYN cookies"), "no connection in a burst is lost"),
     })
 }
 
@@ -195,7 +195,7 @@ fn tracking(facts: &Facts, Wanted { peers, .. }: Wanted) -> Option<Finding> {
     let needed = followed.saturating_add((peers as u64).saturating_mul(2));
     let value = format!("the packet filter tracks {followed} of {most} connections");
     Some(match needed <= most {
-        true => finding(NAME, Verdict::Ok, value, "it has room for all"),
+        true => finding(NAME, Verdict::Ok, value, "it has room for all connections"),
         false => finding(
             NAME,
             Verdict::Warning,
@@ -219,7 +219,7 @@ fn listening(facts: &Facts, Wanted { network, .. }: Wanted) -> Option<Finding> {
             warning("this user may not listen on it").change("use --listen with another port, or permit this one")
         }
         Err((_, error)) => {
-            finding(NAME, Verdict::Unknown, value, format!("a trial of listening on it failed: {error}"))
+            finding(NAME, Verdict::Unknown, value, format!("an attempt to listen on it failed: {error}"))
         }
     })
 }
@@ -239,7 +239,7 @@ fn clock(clock: &Clock) -> Option<Finding> {
     const NAME: &str = "clock";
     let Clock { source, read, step, .. } = clock;
     let name = source.as_ref().map_or("unknown source", |(current, _)| current);
-    let value = format!("{name}, {} a read, steps of {}", show_latency(*read), show_latency(*step));
+    let value = format!("{name}, {} per read, steps of {}", show_latency(*read), show_latency(*step));
     let is_good = *read <= MAX_CLOCK_READ && *step <= MAX_CLOCK_STEP;
     if is_good {
         return Some(finding(NAME, Verdict::Ok, value, "latencies are exact to the microsecond"));
@@ -250,19 +250,19 @@ fn clock(clock: &Clock) -> Option<Finding> {
         Some((current, available)) if current != "tsc" && available.split(' ').any(|name| name == "tsc") => {
             finding.change("echo tsc > /sys/devices/system/clocksource/clocksource0/current_clocksource, as root")
         }
-        Some(_) | None => finding.change("run peerloop on another machine, or optimised if this is a debug build"),
+        Some(_) | None => finding.change("run peerloop on another machine, or use an optimised build"),
     })
 }
 
 fn wall_clock(clock: &Clock) -> Option<Finding> {
     const NAME: &str = "wall clock";
-    let change = "date -u, and set it: timedatectl set-ntp true";
+    let change = "check it with date -u, and set it: timedatectl set-ntp true";
     let time = clock.unix.to_string();
     Some(match (WALL_CLOCK_MIN_UNIX_SECS..=WALL_CLOCK_MAX_UNIX_SECS).contains(&clock.unix.as_secs()) {
         true => finding(NAME, Verdict::Ok, time, "it is sent to peers; only other clocks show whether it is right"),
         false => {
             let value = format!("{time}, which is wrong");
-            finding(NAME, Verdict::Warning, value, "it is sent to peers, and bans end by it").change(change)
+            finding(NAME, Verdict::Warning, value, "it is sent to peers, and determines when bans end").change(change)
         }
     })
 }
@@ -273,7 +273,7 @@ fn memory(facts: &Facts, Wanted { peers, .. }: Wanted) -> Option<Finding> {
     let idle = per_peer.saturating_mul(peers as u64);
     let held = (UNREAD_REPLIES_PAUSE_BYTES as u64).saturating_mul(peers as u64);
     let means = format!(
-        "{peers} idle peers need at most {} besides the kernel's part, and {} more if none of them reads its replies",
+        "{peers} idle peers need at most {} besides the kernel's own, and {} more if none of them reads its replies",
         show_bytes(idle),
         show_bytes(held)
     );
@@ -407,14 +407,14 @@ mod tests {
         }
     }
 
-    /// Returns the name and the verdict of every finding that is not `Ok`. Asserts that exactly warnings and problems
-    /// suggest a change.
+    /// Returns the name and the verdict of every finding that is not `Ok`. Asserts that all warnings and problems,
+    /// and no other findings, suggest a change.
     fn faults(facts: &Facts, peers: usize) -> Vec<(&'static str, Verdict)> {
         let findings = all(facts, wanted(peers));
         for finding in &findings {
             let has_change = finding.change.is_some();
             let is_fine = matches!(finding.verdict, Verdict::Ok | Verdict::Unknown);
-            assert_eq!(has_change, !is_fine, "exactly warnings and problems suggest a change: {finding:?}");
+            assert_eq!(has_change, !is_fine, "a change is missing or superfluous: {finding:?}");
         }
         let faulty = findings.iter().filter(|finding| finding.verdict != Verdict::Ok);
         faulty.map(|finding| (finding.name, finding.verdict)).collect()

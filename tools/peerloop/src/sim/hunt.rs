@@ -27,15 +27,15 @@ pub(crate) struct Tally {
     pub(crate) violations: u64,
     /// The first seed in the plan's order that has a violation so far, and the seed's first violation.
     pub(crate) found: Option<(u64, Violation)>,
-    /// The signals that ended the run early. The first ends every world after its current turn, the second ends the
-    /// run at once.
+    /// The signals that ended the run early. The first signal ends every world after its current turn; the second
+    /// ends the run at once.
     pub(crate) stops: Stops,
 }
 
 /// The state that the threads share.
 #[derive(Debug, Default)]
 struct Shared {
-    /// Number of seeds started so far, in order. After the last seed, each thread adds 1 before it ends.
+    /// Number of seeds started so far, in order. A thread that finds no remaining seed also adds 1.
     taken: AtomicU64,
     /// Whether no further seed may start.
     is_over: AtomicBool,

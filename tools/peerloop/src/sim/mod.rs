@@ -1,7 +1,8 @@
-//! `sim`: runs the loop in hostile worlds, one for each seed, and checks its invariants.
+//! `sim`: runs the loop in simulated worlds, one for each seed, and checks its invariants.
 //!
-//! The first seed with a violation ends the run. Its tape is shrunk and written to a file, so that it can be
-//! examined, replayed and kept. Only programs that were built with the feature `sim` have this command.
+//! The first seed with a violation ends the run. Its tape is shrunk and written to a file, unless `--minimise` is 0,
+//! so that it can be examined, replayed and kept. Only programs that were built with the feature `sim` have this
+//! command.
 
 mod hunt;
 mod report;
@@ -51,7 +52,7 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) worlds: Worlds,
     pub(crate) jobs: usize,
-    /// Maximum time to shrink a violation's tape.
+    /// Maximum time to shrink a violation's tape. With zero, no tape is shrunk or written.
     pub(crate) minimise: Duration,
     /// The file for the shrunk tape; `None` means the default name.
     pub(crate) save: Option<PathBuf>,
@@ -277,8 +278,8 @@ mod tests {
         Some(Played { events: 10, calls: 20, virtual_time: TIME, violations })
     }
 
-    /// Plays the world of [`play_dice`], unless stream 4 draws 0: then the world runs until the patience ends, and
-    /// makes `calls_per_look` calls between two checks of the patience.
+    /// Plays the world of [`play_dice`], unless stream 4 draws 0. In that case, the world runs until the patience
+    /// ends, and makes `calls_per_look` calls between two checks of the patience.
     fn play_on(tape: &Tape, profile: Profile, patience: &Patience, calls_per_look: u64) -> Option<Played> {
         if tape.stream(4).below(1_000_000) == 0 {
             let mut calls = 0;
@@ -412,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_a_tape_is_refused_by_name() {
+    fn the_refusal_of_a_file_that_is_not_a_tape_names_the_file() {
         let path = plan("wrong").save.unwrap();
         std::fs::write(&path, "1: x").unwrap();
         let failure = replay(&plan("wrong"), &path, |_| Ok(())).unwrap_err();

@@ -28,11 +28,11 @@ fn an_impossible_number_of_peers_is_reported_by_exit_code_3_and_one_line() {
     assert!(run.complaint().contains("90000000 peers: descriptors"), "{}", run.complaint());
     assert!(run.stdout.contains("problem  descriptors"), "{}", run.stdout);
     assert!(run.stdout.contains("change: "), "{}", run.stdout);
-    assert!(run.stdout.contains("90000097"), "the arithmetic is not shown: {}", run.stdout);
+    assert!(run.stdout.contains("90000097"), "the needed number of descriptors is missing: {}", run.stdout);
 }
 
 #[test]
-fn the_json_has_the_same_findings() {
+fn the_json_lists_each_check_once_with_a_change_only_for_warnings_and_problems() {
     let run = peerloop(&["doctor", "--peers", "90m", "--network", "stn", "--json"]);
     assert_eq!(run.code, Some(3));
     let json: Value = serde_json::from_str(&run.stdout).unwrap();

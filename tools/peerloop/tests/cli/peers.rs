@@ -218,7 +218,7 @@ fn json_is_valid_for_any_content() {
 }
 
 #[test]
-fn the_printed_setting_of_an_allowed_network_works() {
+fn the_setting_that_allow_prints_can_be_used_as_the_configuration() {
     let folder = folder();
     let before = folder.with("node.toml", "trusted = ['10.0.0.0/8']\n");
     let run = peerloop(&["peers", "allow", "192.0.2.1", "--config", &before]);

@@ -50,7 +50,7 @@ pub(crate) const fn ends_the_loop(site: Site, errno: i32) -> bool {
 /// Errors of epoll_wait.
 const WAIT: [i32; 4] = [EINTR, EBADF, EFAULT, EINVAL];
 
-/// Errors of socket, setsockopt, bind, listen, getsockname, epoll_ctl.
+/// Errors of socket, setsockopt, bind, listen, getsockname and epoll_ctl.
 const LISTEN: [i32; 10] =
     [EACCES, EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSPC, EPERM];
 
@@ -81,7 +81,7 @@ const ACCEPT: [i32; 20] = [
 /// Errors of epoll_ctl.
 const ATTACH: [i32; 6] = [ENOMEM, ENOSPC, EPERM, EEXIST, EBADF, EINVAL];
 
-/// Errors of socket, setsockopt, bind, connect, epoll_ctl.
+/// Errors of socket, setsockopt, bind, connect and epoll_ctl.
 const CONNECT: [i32; 16] = [
     EINTR,
     EMFILE,
@@ -101,7 +101,7 @@ const CONNECT: [i32; 16] = [
     ETIMEDOUT,
 ];
 
-/// Errors of getsockopt with SO_ERROR, getpeername.
+/// Errors of getsockopt with SO_ERROR, and of getpeername.
 const CONNECTED: [i32; 13] = [
     EINTR,
     ECONNREFUSED,
@@ -136,7 +136,7 @@ const READ: [i32; 14] = [
     EBADF,
 ];
 
-/// Errors of sendto, sendmsg.
+/// Errors of sendto and sendmsg.
 const WRITE: [i32; 15] = [
     EINTR,
     EAGAIN,

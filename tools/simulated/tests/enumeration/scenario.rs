@@ -1,4 +1,4 @@
-//! The short scenarios in which every call of a loop is made to fail once.
+//! The short scenarios in which single calls of a loop are made to fail, one in each run.
 
 use bytes::Bytes;
 use peerloop::api::{Chunk, Delivery, Event, Frame};
@@ -29,7 +29,7 @@ const STEP: Duration = Duration::from_millis(100);
 pub(crate) enum Life {
     /// Calls of many kinds, for dials, accepts, pings, messages, streams and closes.
     Busy,
-    /// Enough dials and accepts to make each of the first 50 fail once.
+    /// Enough dials and accepts that each of the first 50 of either kind can be made to fail.
     Crowded,
     /// One inbound and one outbound peer. Few calls precede the loop's stop, so the stop's own calls are made to fail,
     /// too.
@@ -58,8 +58,8 @@ pub(crate) struct Seen {
 }
 
 impl Life {
-    /// Returns the number of honest peers that dial the loop's first address. The loop dials the same number of
-    /// peers.
+    /// Returns the number of honest peers that dial the loop's first address. The loop starts the same number of
+    /// dials in `on_start`.
     const fn connections(self) -> u32 {
         match self {
             Self::Busy => 3,
@@ -246,7 +246,7 @@ impl Stage {
         Self { world, node, peers, late, journal, late_journal, late_address, late_kind }
     }
 
-    /// Opens both listeners. If one of them cannot be opened, tries once more.
+    /// Opens both listeners. If one of them cannot be opened, tries that one once more.
     pub(crate) fn listen(&mut self) -> std::io::Result<()> {
         for port in PORTS {
             let address = SocketAddr::new(self.node.net().ip(), port);

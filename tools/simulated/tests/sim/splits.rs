@@ -79,7 +79,7 @@ fn assert_order_of_the_handshake(log: &[Entry]) {
                 Call::Read { .. } => received += entry.bytes.len(),
                 Call::Write { offered_bytes, .. } => {
                     if received < version_len(peer) {
-                        assert_eq!(host, DIALLER, "the acceptor waits for the dialler's version");
+                        assert_eq!(host, DIALLER, "the acceptor sends before it has read the dialler's version");
                         assert!(
                             written + offered_bytes <= version_len(host),
                             "more than the version is sent before the peer's version is read"
@@ -109,7 +109,7 @@ fn assert_complete(outcome: &Outcome) {
         assert_eq!(own.pings.len(), PINGS);
         assert_eq!(own.pings, own.pongs);
         assert_eq!(own.closed, []);
-        assert!(own.pings.iter().all(|nonce| !other.pings.contains(nonce)), "the two sides draw different nonces");
+        assert!(own.pings.iter().all(|nonce| !other.pings.contains(nonce)), "both sides drew the same nonce");
     }
 }
 

@@ -317,8 +317,8 @@ impl ManagedWorld {
         self.dismissed.extend(link.map(|link| link.address));
     }
 
-    /// Changes the configuration: the trusted networks, whether gossip is accepted, and the length of the fixed list,
-    /// if there is one.
+    /// Changes the trusted networks, whether gossip is accepted, and the dial mode: a fixed list of `fixed`
+    /// addresses, or the normal mode if `fixed` is `None`.
     fn retune(&mut self, trusted: Option<(IpAddr, u8)>, learn_addresses: bool, fixed: Option<usize>) {
         let listed: Option<Vec<SocketAddr>> = fixed.map(|count| self.plan.addresses().take(count).collect());
         let manager = self.config.manager.as_mut().expect("the loop is managed");
@@ -377,7 +377,7 @@ impl ManagedWorld {
         waiting.iter().filter(|(due, _)| *due > until).map(|(_, address)| *address).collect()
     }
 
-    /// Returns a description if the loop has fewer peers than it wants and can reach; `None` if it lacks no peer.
+    /// Returns a description if the loop has fewer peers than it wants and can reach; otherwise `None`.
     fn lacks(&self, late: &BTreeSet<SocketAddr>) -> Option<String> {
         let Inspection { summary, links, manager, .. } = self.node().inspect();
         let summary = summary.manager.unwrap_or_default();

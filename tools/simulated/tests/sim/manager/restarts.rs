@@ -65,7 +65,7 @@ fn req_e18_a_lost_peer_is_dialled_again_at_once_three_times_an_hour_and_then_bac
     managed.run(secs(5) - NANO);
     assert!(!stranger.accept(4));
     managed.run(secs(5) / 4 + NANO);
-    assert!(stranger.accept(4), "after a pause of 5 s and its jitter");
+    assert!(stranger.accept(4), "the address is not dialled after 5 s plus jitter");
     assert_eq!(managed.known(stranger.address()).failures, 1);
     stranger.send(4, &Claim::default().handshake());
     managed.run(secs(3_600));
@@ -88,7 +88,7 @@ fn req_e19_a_restart_is_reported_and_is_not_a_failure() {
 }
 
 #[test]
-fn req_e20_failed_dials_back_off_ever_longer_and_then_make_the_address_inaccessible() {
+fn req_e20_failed_dials_back_off_up_to_a_maximum_and_then_make_the_address_inaccessible() {
     let mut managed = ManagedWorld::new(manager().with_target_peers(1));
     managed.remember(&[NOBODY], PeerStatus::Unknown);
     managed.run(secs(3 * 3_600));
@@ -128,7 +128,7 @@ fn req_e20_a_success_resets_the_count_of_failures() {
 }
 
 #[test]
-fn req_e19_a_peer_banned_for_its_blockchain_is_not_retried() {
+fn req_e19_a_peer_banned_for_its_blockchain_is_not_retried_during_the_ban() {
     let (mut managed, mut stranger) = managed_and_stranger(manager().with_target_peers(1));
     managed.settle();
     assert!(stranger.accept(0));

@@ -55,7 +55,7 @@ fn all_peers_share_the_bytes_of_one_frame() {
         sent
     });
     assert_eq!(sent.accepted, 2);
-    assert!(!kept.is_unique(), "the queues hold the frame itself");
+    assert!(!kept.is_unique(), "the queues hold copies of the frame");
     for (raw, _) in &mut raws {
         assert!(room.drain(raw) == kept);
     }

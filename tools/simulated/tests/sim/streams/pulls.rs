@@ -1,5 +1,5 @@
-//! The pull step: a handler that asks for a peer's free room is offered the room once, and may then send that many
-//! bytes.
+//! The pull step: a handler that asks for a peer's free room is offered the room once, and may then send as many
+//! bytes as were offered.
 
 use super::{Room, Task, feed_whole, opaque, pattern, waiting};
 use bytes::Bytes;
@@ -20,7 +20,7 @@ fn small_room() -> Room {
     Room::new(Conditions { capacity_bytes: TAKEN_BYTES, ..Conditions::default() })
 }
 
-/// Returns a frame of this many bytes in all.
+/// Returns a frame of `len_bytes` bytes, including its header.
 fn frame_of(len_bytes: usize) -> Bytes {
     frame("tx", &pattern(len_bytes - 24)).into()
 }
@@ -80,7 +80,7 @@ fn offered_room_accepts_every_byte_and_not_one_more() {
 }
 
 #[test]
-fn an_empty_queue_is_offered_for_one_frame_of_any_size() {
+fn an_empty_queue_offers_unlimited_room_for_one_frame() {
     let mut room = small_room();
     let (_raw, peer) = room.add_peer();
     room.streamer(0).on_pull.push_back(Task(Box::new(move |ctx| {
