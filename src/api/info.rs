@@ -19,7 +19,7 @@ pub struct PeerInfo {
     pub connection_type: ConnectionType,
     /// The state of the connection.
     pub state: ConnectionState,
-    /// The moment at which the connection entered that state.
+    /// The moment from which the time in that state counts: its beginning, or the end of a later delay of this side.
     pub since: Instant,
     /// The protocol version that the peer claims. This and the next three fields are `None` until the peer's
     /// `version` has arrived.

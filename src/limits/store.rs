@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Maximum number of peers in the book: about 11 MB in the loop, and 17 MB more if all have the longest user agent.
+/// Maximum number of peers in the book: about 12 MB in the loop, and 17 MB more if all have the longest user agent.
 pub const MAX_BOOK_PEERS: usize = 65_536;
 /// Maximum size of the book's file. A larger file is not opened, and the file never grows beyond this size. A full
 /// book whose records all have their maximum length and are rewritten repeatedly uses half of this size.

@@ -190,8 +190,8 @@ impl Table {
     }
 
     /// Returns the next lane that requested the peer's free room, and the number of free bytes. Clears that lane's
-    /// request. Returns `None` if the link is gone or closing, has too little room or has no request. A link with too
-    /// little room is listed again once it has enough.
+    /// request. Returns `None` if there is no such link, or if it is closing, has too little room or has no request.
+    /// A link with too little room is listed again once it has enough.
     pub(crate) fn take_pull(&mut self, id: LinkId) -> Option<(Lane, usize)> {
         let link = self.get_mut(id).filter(|link| link.is_open() && link.has_pull_room())?;
         let lane = link.next_pull()?;

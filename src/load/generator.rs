@@ -58,7 +58,7 @@ pub struct Progress {
     pub interval: Option<Interval>,
 }
 
-/// A handler that opens peers and pings them by a [`Plan`].
+/// A handler that connects to nodes and pings them by a [`Plan`].
 ///
 /// Its loop's configuration should disable the engine's own pings (`ping_interval` zero), because they would add to
 /// the load.

@@ -2,7 +2,7 @@
 //!
 //! - [`architecture`]: the parts, their responsibilities and their limits
 //! - [`run_loop`]: the loop's turn, step by step, and how to embed the loop
-//! - [`peer_manager`]: how the loop dials, accepts, refuses and remembers peers by itself, and what the manager costs
+//! - [`peer_manager`]: how the loop dials, accepts, refuses and remembers peers by itself, and the cost of the manager
 //! - [`testing`]: how the project is tested, and how to run the tests
 //! - `simulator`: the loop in a hostile virtual world, and how to extend that world (feature `sim`)
 //! - [`requirements`]: the requirements on the engine, row by row, with the tests of each

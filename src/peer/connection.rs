@@ -249,7 +249,8 @@ impl PeerConnection {
         self.state
     }
 
-    /// Returns the moment at which the state began, or [`Instant::ZERO`] before the first transition.
+    /// Returns the moment from which the time in the state counts: its beginning, or the last
+    /// restart of its clock. Returns [`Instant::ZERO`] before the first transition.
     pub const fn since(&self) -> Instant {
         self.since
     }

@@ -3,7 +3,7 @@
 //! Each test waits for its events up to a generous deadline, so a slow machine does not make a test fail.
 
 #![cfg(unix)]
-#![allow(clippy::disallowed_methods, reason = "the tests bound their waiting by the clock and run loops on threads")]
+#![allow(clippy::disallowed_methods, reason = "the tests limit their waiting time and run loops on threads")]
 
 mod additions;
 mod asking;

@@ -33,7 +33,7 @@ fn known_addresses_decode_and_encode_exactly() {
 }
 
 #[test]
-fn every_cut_is_an_error() {
+fn every_truncation_is_an_error() {
     let entries = [entry(1, 0x21, "1.2.3.4:5"), entry(2, 0, "[2001:db8::1]:6")];
     let whole = encode(Addresses::from_entries(entries).as_ref());
     assert_eq!(whole.len(), 1 + 2 * 30);

@@ -33,7 +33,7 @@ fn known_messages_decode_and_encode_exactly() {
 }
 
 #[test]
-fn every_cut_is_an_error_and_trailing_bytes_are_ignored() {
+fn every_truncation_is_an_error_and_trailing_bytes_are_ignored() {
     for command in [AUTHCH, AUTHRESP] {
         let whole = known_payload(&command.to_string());
         for cut in 0..whole.len() {

@@ -60,7 +60,7 @@ mod protoconf {
     }
 
     #[test]
-    fn every_cut_is_an_error() {
+    fn every_truncation_is_an_error() {
         for frame in [vectors::PROTOCONF_WITH_POLICIES, vectors::PROTOCONF_WITHOUT_POLICIES] {
             let whole = payload(frame);
             for cut in 0..whole.len() {

@@ -28,7 +28,7 @@ fn known_messages_decode_and_encode_exactly() {
 }
 
 #[test]
-fn every_cut_is_an_error() {
+fn every_truncation_is_an_error() {
     for command in [CREATESTRM, CommandName::STREAMACK] {
         let whole = known_payload(&command.to_string());
         for cut in 0..whole.len() {

@@ -60,7 +60,7 @@ fn known_headers_decode_and_encode_exactly() {
 }
 
 #[test]
-fn every_cut_is_an_error() {
+fn every_truncation_is_an_error() {
     let headers = [genesis(1, 2, 3), genesis(4, 5, 6)];
     let plain = encode(Headers::from_headers(headers).as_ref());
     let counted = [&[2], &headers[0].encode()[..], &hex("fdfd00"), &headers[1].encode(), &hex("fe00000100")].concat();

@@ -44,7 +44,7 @@ fn known_inventories_decode_and_encode_exactly() {
 }
 
 #[test]
-fn every_cut_is_an_error() {
+fn every_truncation_is_an_error() {
     let items = [InventoryItem::tx(Hash256::from_bytes([1; 32])), InventoryItem::block(Hash256::from_bytes([2; 32]))];
     let whole = encode(Inventory::from_items(items).as_ref());
     assert_eq!(whole.len(), 1 + 2 * 36);

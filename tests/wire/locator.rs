@@ -42,7 +42,7 @@ fn known_requests_decode_and_encode_exactly() {
 }
 
 #[test]
-fn every_cut_is_an_error() {
+fn every_truncation_is_an_error() {
     let whole = known_payload("getheaders");
     for command in COMMANDS {
         for cut in 0..whole.len() {

@@ -36,7 +36,7 @@ fn the_known_message_decodes_and_encodes_exactly() {
 }
 
 #[test]
-fn every_cut_is_an_error() {
+fn every_truncation_is_an_error() {
     let whole = known_payload("revokemid");
     for cut in 0..whole.len() {
         assert_eq!(RevokeMidRef::decode(&whole[..cut]), Err(WireError::Truncated { command: COMMAND }), "{cut} bytes");

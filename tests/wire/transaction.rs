@@ -40,7 +40,7 @@ fn the_first_transaction_decodes_to_its_parts() {
 }
 
 #[test]
-fn every_cut_is_an_error() {
+fn every_truncation_is_an_error() {
     assert_every_cut_fails(&hex(GENESIS_COINBASE), TxRef::decode);
     let long_script = [7; 300];
     let output = TxOutRef { value: 1, script: &long_script };

@@ -11,8 +11,7 @@ pub(crate) struct Buffers {
 }
 
 impl Buffers {
-    /// Returns an empty buffer: a kept one, or a new one that owns no memory yet. The caller reserves
-    /// [`MAX_POOLED_BUFFER_BYTES`] at once, so that the buffer never grows.
+    /// Returns an empty buffer: a kept one, or a new one that owns no memory yet.
     pub(crate) fn take(&mut self) -> Vec<u8> {
         self.buffers.pop().unwrap_or_default()
     }

@@ -83,8 +83,8 @@ impl RedbStore {
     /// # Errors
     ///
     /// [`StoreError::Unfit`] if the file never was a book; [`StoreError::InUse`] if another store has it open;
-    /// [`StoreError::File`] if the system reports an error, or if too many files are already set aside. In all
-    /// these cases the file's content is kept.
+    /// [`StoreError::File`] if the system reports an error, or if too many files are already set aside;
+    /// [`StoreError::Database`] for the database's other errors. In all these cases the file's content is kept.
     pub fn open(path: impl Into<PathBuf>) -> Result<(Self, Opened), StoreError> {
         let path = follow(path.into())?;
         match judge(&path)? {

@@ -176,6 +176,11 @@ pub(crate) fn resolve(target: &str, network: Network, family: Family) -> Result<
             return Err(Failure::run(format!("resolving {host}: {error}; {check}")));
         }
     };
+    Ok(Target { name: target.to_owned(), addresses: choose(host, found, family)? })
+}
+
+/// Returns each address of the chosen families once, in the resolver's order.
+fn choose(host: &str, found: impl Iterator<Item = SocketAddr>, family: Family) -> Result<Vec<SocketAddr>, Failure> {
     let (mut addresses, mut others) = (Vec::new(), Vec::new());
     for address in found {
         let list = if family.holds(address.ip()) { &mut addresses } else { &mut others };
@@ -187,6 +192,9 @@ pub(crate) fn resolve(target: &str, network: Network, family: Family) -> Result<
         let ip = without_zone.ip();
         return Err(Failure::usage(format!("{ip} is link-local: add its interface, for example {ip}%eth0")));
     }
+    if addresses.is_empty() && others.is_empty() {
+        return Err(Failure::run(format!("{host} has no address; check the name, or use an IP address")));
+    }
     if addresses.is_empty() {
         let others: Vec<String> = others.iter().map(|other| other.ip().to_string()).collect();
         return Err(Failure::usage(format!(
@@ -194,7 +202,7 @@ pub(crate) fn resolve(target: &str, network: Network, family: Family) -> Result<
             others.join(" ")
         )));
     }
-    Ok(Target { name: target.to_owned(), addresses })
+    Ok(addresses)
 }
 
 fn lacks_zone(address: &SocketAddr) -> bool {
@@ -263,6 +271,12 @@ mod tests {
 
     fn texts(addresses: &[SocketAddr]) -> Vec<String> {
         addresses.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_name_without_addresses_is_reported() {
+        let failure = choose("node", [].into_iter(), Family::Any).unwrap_err();
+        assert_eq!(failure.message, "node has no address; check the name, or use an IP address");
     }
 
     #[test]

@@ -236,7 +236,7 @@ pub(crate) fn show_rate(per_second: f64) -> String {
     }
 }
 
-/// Formats a latency, below 10 s with at most three digits: `850 ns`, `3.4 us`, `41 us`, `12.3 ms`, `1.50 s`.
+/// Formats a latency, below about 10 s with at most three digits: `850 ns`, `3.4 us`, `41 us`, `12.3 ms`, `1.50 s`.
 pub(crate) fn show_latency(latency: Duration) -> String {
     let nanos = latency.as_nanos() as f64;
     match latency.as_nanos() {

@@ -80,7 +80,7 @@ fn a_keepalive_ping_is_measured_from_its_sending_and_the_timer_lag_is_measured_s
 }
 
 #[test]
-fn req_e13_a_round_trip_is_measured_from_the_write_and_a_latency_from_the_due_time() {
+fn req_e13_a_pong_event_reports_when_the_ping_was_due_and_sent_and_when_the_pong_arrived() {
     let player = Player {
         on_event: Some(|ctx, peer, event| {
             if let Event::Pong { planned, sent, received, .. } = event
