@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         channel.handle.connect(node, None)?;
     }
 
-    // The two subscriptions have separate queues, so each is read on a thread of its own. With a filter that names
+    // The two subscriptions have separate queues, so each is read on its own thread. With a filter that names
     // commands, the loop does not copy messages with other commands.
     let (messages, handle) = (channel.messages, channel.handle.clone());
     let listening = thread::spawn(move || {

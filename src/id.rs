@@ -137,8 +137,8 @@ impl Token {
     }
 }
 
-/// A handler's position among the handlers composed on one loop. The loop passes the results of a handler's requests
-/// to the handler's lane.
+/// A handler's position among the handlers composed on one loop. A call that a handler requested is routed to it by
+/// its lane.
 ///
 /// The loop's own handler has [`Lane::ROOT`]. The parts of a pair have the pair's lane with one bit appended, so a
 /// lane encodes the path to its handler after a leading 1.
@@ -185,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lane_leads_to_itself_and_to_every_lane_below_it() {
+    fn a_lane_leads_to_itself_and_to_lanes_below_it_and_to_no_other() {
         let [first, second] = [false, true].map(|is_second| Lane::ROOT.part(is_second));
         let deep = second.part(false).part(true).part(true);
         for above in [Lane::ROOT, second, second.part(false), deep] {
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn every_token_survives_packing() {
+    fn a_packed_token_is_unpacked_unchanged() {
         let tokens = [
             Token::Link(LinkId::new(0, 0)),
             Token::Link(LinkId::new(u32::MAX, LinkId::MAX_GENERATION)),

@@ -160,7 +160,7 @@ pub enum ControlEvent {
         /// The option and its error.
         refused: RefusedOption,
     },
-    /// A name was resolved to addresses of peers.
+    /// A name was resolved.
     SeedResolved {
         /// The name.
         name: Arc<str>,
@@ -181,7 +181,7 @@ pub enum ControlEvent {
         /// The reason.
         error: Arc<StoreError>,
     },
-    /// The address book is writable again, and all pending changes are written.
+    /// The address book is writable again. Changes that are still pending are written next.
     BookRecovered,
     /// The configuration was replaced.
     ConfigUpdated {
@@ -395,7 +395,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn texts_show_durations_and_dates_instead_of_loop_moments() {
+    fn texts_show_durations_dates_and_points_and_whether_a_lost_peer_was_ready() {
         let mut events = one_of_each();
         let ControlEvent::HandshakeComplete { handshake, .. } = &mut events[1] else { panic!("{}", events[1]) };
         *handshake = Duration::from_nanos(193_440);

@@ -5,8 +5,8 @@
 //! `network`. A key without a value is omitted, and so is `detail` if the line has both an error and an address.
 //! Values are escaped to printable ASCII. Each kind of line has its own token bucket, filled by the loop's clock.
 //! Lines without a token are suppressed, and the next logged line of their kind reports their number as `suppressed`.
-//! When the loop ends, each kind with unreported suppressed lines logs their number in a last line. Without a logger
-//! nothing is ever formatted.
+//! When the loop ends, suppressed lines that are still unreported are reported in one last line per kind. Without a
+//! logger nothing is ever formatted.
 
 use crate::api::{ControlEvent, NextDial};
 use crate::limits::{LOG_BURST_LINES, LOG_REFILL, MAX_LOG_TEXT_CHARS};
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn req_e46_a_failed_connection_says_when_its_address_is_dialled_next() {
+    fn req_e46_the_line_of_a_failed_connection_states_when_its_address_is_dialled_next() {
         let now = Instant::from_nanos(7);
         let next = |next: NextDial| {
             let mut event = one_of_each().swap_remove(2);
@@ -449,6 +449,6 @@ mod tests {
         assert_eq!(admit(&mut book, "a", now), Some(1));
         let burst = (1..LOG_BURST_LINES).filter(|_| admit(&mut book, "a", now).is_some()).count();
         assert_eq!(burst as u32, LOG_BURST_LINES - 1);
-        assert_eq!(admit(&mut book, "a", now), None, "a long pause refills one burst at most");
+        assert_eq!(admit(&mut book, "a", now), None, "a long pause refills at most one burst");
     }
 }

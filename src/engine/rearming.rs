@@ -1,8 +1,8 @@
 //! The walk that rearms timers after a change of the configuration.
 //!
-//! Deadlines need no update, because rows store only their starts. A timer set for a moment after the new deadline
-//! must be rearmed, and each row's copy of the pong timeout must be updated. The walk does both slot by slot, for a
-//! bounded number of slots in each turn. The loop never sleeps before the walk is complete.
+//! Deadlines need no update, because rows store only the moments from which they count. A timer set for a moment
+//! after the new deadline must be rearmed, and each row's copy of the pong timeout must be updated. The walk does both
+//! slot by slot, for a bounded number of slots in each turn. The loop never sleeps before the walk is complete.
 
 use crate::bugs::budget;
 use crate::id::LinkId;
@@ -53,7 +53,7 @@ impl Rearming {
 fn rearm_link(id: LinkId, links: &mut Links, now: Instant) {
     let Some(link) = links.table.get_mut(id) else { return };
     link.peer.ping_pong_mut().set_timeout(links.timeouts.pong);
-    // A connection that waits for its dial has no deadline yet.
+    // A connection that waits to be dialled has no deadline yet.
     let is_to_be_dialled = link.is_connecting() && links.wheel.armed_tick(id.slot() as u32).is_none();
     if !is_to_be_dialled {
         links.rearm(id, now);

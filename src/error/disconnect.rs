@@ -35,16 +35,16 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Disconnect {
-    /// The peer is no longer needed. Its address is not dialled again before the longest pause,
-    /// [`max_backoff`](crate::config::ManagerConfig::max_backoff) plus jitter, is over. An address in a fixed list is
-    /// not dialled again until a dial is requested.
+    /// The peer is no longer needed. Unless a dial is requested, its address is not dialled again before the longest
+    /// pause, [`max_backoff`](crate::config::ManagerConfig::max_backoff) plus jitter, is over. An address in a fixed
+    /// list is dialled again only on request.
     Done,
     /// The peer may be useful later. Its address is dialled again as after a missed deadline: after a pause that
     /// grows with each consecutive failure. After [`max_retries`](crate::config::ManagerConfig::max_retries)
     /// failures, an address in the book is marked inaccessible.
     RetryLater,
-    /// The peer is useless. Its address is marked inaccessible in the book and dialled rarely, after all others. An
-    /// address in a fixed list waits for the longest pause.
+    /// The peer is useless. Its address is marked inaccessible in the book and dialled rarely, usually after all
+    /// others. An address in a fixed list waits for the longest pause.
     Unsuitable,
 }
 

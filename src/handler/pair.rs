@@ -72,7 +72,7 @@ pub enum PairRequest<A, B> {
 ///
 /// # Panics
 ///
-/// If pairs are nested more deeply. Every call to the pair then panics; the first is [`Handler::on_start`].
+/// If pairs are nested more deeply: [`Handler::on_start`], the first call, then panics.
 ///
 /// ```
 /// use peerloop::api::ControlEvent;
@@ -110,7 +110,7 @@ impl<A: Handler, B: Handler> Handler for (A, B) {
 
     fn on_event(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, event: Event<'_>) {
         let is_cut = matches!(event, Event::BodyCut { .. });
-        // Only a handler that received chunks of the message is notified of the cut.
+        // Only a handler that chose chunks is notified of the cut.
         let mut is_for = ctx.wishes(peer).map(|wish| !is_cut || wish == Delivery::Chunks);
         if matches!(event, Event::Written { .. }) {
             is_for = ctx.is_for_part();

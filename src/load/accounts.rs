@@ -1,4 +1,4 @@
-//! The results of a running load: planned, sent, answered and lost operations, in total and by target.
+//! The results of a running load: counts of connections and operations, latencies, and the causes of failures.
 //!
 //! At the end every planned operation has been counted exactly once, even if its peer failed. This file sends
 //! nothing.
@@ -166,8 +166,8 @@ impl Accounts {
     }
 
     /// Records an established connection. The loop may have dialled later than planned: `connect` is the time since
-    /// the dial, `since_planned` the time since the planned dial, and `since_begin` the time since the start of the
-    /// ramp.
+    /// the dial, if known, `since_planned` the time since the planned dial, and `since_begin` the time since the start
+    /// of the ramp.
     pub(super) fn note_opened(
         &mut self,
         connection: usize,
@@ -288,7 +288,7 @@ impl Accounts {
         }
     }
 
-    /// Returns whether all failures so far are of one kind and no peer has become ready.
+    /// Returns whether no peer has become ready and there are failures, all of one kind.
     pub(super) fn all_failed_alike(&self) -> bool {
         self.report.peers.ready == 0 && self.report.failures.len() == 1
     }
@@ -330,7 +330,7 @@ impl Accounts {
     }
 
     /// Returns the cause, if any, that kept the load from being carried out as planned. If the generator is at fault,
-    /// the target's capacity is unknown. The generator is then returned as the only cause.
+    /// it is the cause, because the target's capacity is then unknown.
     fn limit(&self) -> Limit {
         let doubts = match &self.report.verdict {
             Verdict::Trusted => &[][..],

@@ -1,6 +1,6 @@
-//! Immediate restarts of failed connections.
+//! Immediate restarts of lost connections.
 //!
-//! A restart is an immediate new attempt after a network failure, before any backoff. A limited number of restarts is
+//! A restart reopens a lost connection at once, without a backoff. A limited number of restarts is
 //! granted per window, so that a peer that keeps failing soon gets the dialler's backoff. Accepted connections are
 //! never restarted: the peer need not listen on the address from which it connected.
 
@@ -45,7 +45,7 @@ impl RestartTracking {
     /// Clears the restarts so far, after a success.
     ///
     /// A completed handshake alone is not a success: a peer that closes every connection right after the handshake
-    /// would be restarted without end.
+    /// would be restarted endlessly.
     pub const fn reset(&mut self) {
         self.restarts = 0;
     }

@@ -61,7 +61,7 @@ impl Listeners {
 
     fn next_index(&mut self) -> u32 {
         let index = self.next_index;
-        self.next_index = index.checked_add(1).expect("at one bind per second the indexes last for 136 years");
+        self.next_index = index.checked_add(1).expect("a loop tries fewer than 2^32 binds");
         index
     }
 
@@ -89,7 +89,7 @@ impl Listeners {
     }
 
     /// Applies the configuration: sockets of kept addresses stay open, and sockets of removed addresses are closed.
-    /// New addresses are bound; an address whose bind fails waits.
+    /// New addresses are bound; an address whose bind fails waits for a retry.
     pub(super) fn follow_configuration<N: Net>(&mut self, net: &mut N, engine: &mut Engine) {
         let addresses = engine.config().manager.as_ref().map_or(&[][..], |manager| &manager.listen);
         if engine.is_stopping() || addresses == self.configured {
@@ -112,7 +112,7 @@ impl Listeners {
         self.configured = wanted;
     }
 
-    /// Closes all listeners permanently.
+    /// Closes all listeners, and drops the waiting addresses.
     pub(super) fn close_all<N: Net>(&mut self, net: &mut N, engine: &mut Engine) {
         for listener in self.open.drain(..) {
             net.close_listener(listener.index);

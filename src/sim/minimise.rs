@@ -22,8 +22,8 @@ pub struct Minimised {
     pub is_least: bool,
 }
 
-/// Reduces `tape` while it still `fails`. Returns `None` if `tape` itself does not fail; a tape that [keeps
-/// nothing](Tape::from_seed) is run as an empty one.
+/// Reduces `tape` while it still `fails`. Returns `None` if `tape` itself does not fail, or if `may_continue` does not
+/// allow even that first run. A tape that [keeps nothing](Tape::from_seed) is run as an empty one.
 ///
 /// `fails` must be deterministic, and should check for the very same failure; neither is verified. `may_continue` is
 /// called before each run with the number of runs so far; once it returns `false`, the search ends without further
@@ -207,7 +207,7 @@ mod tests {
         Tape::of_draws(streams.iter().map(|(stream, draws)| (*stream, draws.to_vec())).collect())
     }
 
-    /// The draws because of which a tape fails: each draw's stream, index and minimum value.
+    /// The draws that make a tape fail: each draw's stream, index and minimum value.
     type Needs = Vec<(u32, usize, u64)>;
 
     fn meets(tape: &Tape, needs: &Needs) -> bool {
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_needed_draws_remain() {
+    fn only_the_needed_draws_remain_each_at_its_minimum() {
         let long: Vec<u64> = (1..=5_000).collect();
         let tape = tape_of(&[(1, &long), (2, &long), (1 << 31, &long), (7, &[])]);
         let needs = vec![(1, 3_000, 17), (1 << 31, 4, 5)];
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tape_that_does_not_fail_is_not_reduced() {
+    fn a_tape_that_does_not_fail_or_is_not_run_gives_no_result() {
         assert!(minimise(&tape_of(&[(1, &[5])]), |_| false, for_ever).is_none());
         let asked = |tape: &Tape| !tape.draws().is_empty();
         assert!(minimise(&Tape::from_seed(1), asked, for_ever).is_none(), "the tape was not run as an empty one");

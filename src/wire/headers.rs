@@ -1,6 +1,6 @@
 //! `headers`: block headers, each with an unused transaction count.
 //!
-//! A node writes 00 for that count but accepts any count, so the items may differ in size. Decoding checks each item
+//! A node writes 0 for that count but accepts any count, so the items may differ in size. Decoding checks each item
 //! once and copies none; iteration reads the items again.
 
 use super::codec::{Reader, field};

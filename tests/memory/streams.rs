@@ -1,5 +1,6 @@
-//! Memory of messages that are sent or received in parts. One test sends a block from one loop to another on loopback:
-//! the block's bytes are generated and hashed part by part. The other tests use a handler that keeps every payload.
+//! Memory used for messages that are sent or received in parts. One test sends a block from one loop to another on
+//! loopback: the block's bytes are generated and hashed part by part. The other tests use a handler that keeps every
+//! payload.
 
 use allocation_counter::measure;
 use bytes::Bytes;
@@ -226,7 +227,7 @@ fn kept(frames: &[u8], rounds: usize) -> (i64, usize) {
 /// Asserts that the heap grows by at most twice the kept bytes plus one read block of the loop.
 fn assert_retained(frames: &[u8], rounds: usize, what: &str) {
     let (retained, logical) = kept(frames, rounds);
-    // The allocator rounds the size of each kept slice up, and each slice has a header.
+    // A shared slice pins at most twice its own size; smaller slices are copied.
     println!("{what}: {logical} kept bytes use {retained} bytes");
     assert!(
         retained <= 2 * logical as i64 + READ_BLOCK_BYTES as i64,
@@ -235,7 +236,7 @@ fn assert_retained(frames: &[u8], rounds: usize, what: &str) {
 }
 
 #[test]
-fn keeping_a_small_slice_of_each_read_block_keeps_no_read_block_alive() {
+fn kept_slices_of_read_blocks_pin_at_most_twice_their_own_size() {
     let (inv, discarded) = (CommandName::new("inv"), CommandName::PONG);
     for kept_bytes in [64, 1_000, 16_384, 20_000, 32_767, 32_768] {
         let frames = [
@@ -248,7 +249,7 @@ fn keeping_a_small_slice_of_each_read_block_keeps_no_read_block_alive() {
 }
 
 #[test]
-fn kept_chunks_of_messages_keep_no_read_block_alive() {
+fn kept_chunks_of_messages_pin_at_most_twice_their_own_size() {
     for kept_bytes in [64, 10_000, 16_384, 32_768, 60_000] {
         let frames = frame(&MessageRef::Opaque { command: CommandName::BLOCK, payload: &vec![1; kept_bytes] });
         assert_retained(&frames, 200, &format!("a message of {kept_bytes} bytes in chunks"));

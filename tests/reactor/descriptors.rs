@@ -34,13 +34,13 @@ fn fault_e01_waiting_connections_are_accepted_once_descriptors_are_free_again() 
             hoard.truncate(hoard.len() - SPARE);
             until([&mut node], "descriptors run out", |[node]| node.reactor.stats().counters.accept_pauses > 0);
             assert_eq!(node.reactor.stats().counters.accepted, SPARE as u64);
-            assert!(matches!(node.reactor.next_deadline(), Wait::Until(_)), "a starved loop sleeps");
+            assert!(matches!(node.reactor.next_deadline(), Wait::Until(_)), "the starved loop does not sleep");
             until([&mut node], "the loop has tried again", |[node]| node.reactor.stats().counters.accept_pauses >= 3);
             drop(hoard);
             // No further peer connects, so the kernel reports nothing that would wake the loop.
             let is_opened = |seen: &Seen| *seen == Seen::Opened;
             until([&mut node], "all are accepted", |[node]| node.count(is_opened) == WAITING);
-            assert_eq!(node.reactor.stats().links, WAITING, "no connection was lost");
+            assert_eq!(node.reactor.stats().links, WAITING, "a connection was lost");
             drop(sockets);
         });
     assert!(ended.success(), "{ended}");
@@ -75,7 +75,7 @@ fn fault_e02_a_dial_without_a_descriptor_is_a_local_shortage() {
             }
             other => panic!("the connection closed with {other:?}"),
         }
-        assert_eq!(node.seen_of(peer).len(), 1, "the connection was never opened");
+        assert_eq!(node.seen_of(peer).len(), 1, "the failed dial produced other events");
         drop(hoard);
         let peer = node.dial(two.address);
         until([&mut node], "the next dial succeeds", |[node]| node.seen_of(peer) == [Seen::Opened]);

@@ -107,7 +107,7 @@ fn fault_e19_a_peer_that_does_not_read_fills_its_queue_and_later_receives_every_
         }
         socket
     });
-    until([&mut node], "all is read", |_| reader.is_finished());
-    reader.join().expect("the frames are whole and in order");
+    until([&mut node], "all frames are read", |_| reader.is_finished());
+    reader.join().expect("every frame arrives whole");
     assert_eq!(node.act(move |ctx| ctx.peer(peer).map(|view| view.waiting_bytes())), Some(0));
 }

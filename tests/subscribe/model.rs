@@ -1,7 +1,7 @@
 //! Random runs, compared with a model that stores all items ever pushed.
 //!
-//! When a listener receives `Lagged`, the items queued at that moment can no longer be lost. Of the later items, the
-//! listener receives the longest tail that fits the bounds. The items between the queued items and this tail are
+//! When a subscriber receives `Lagged`, the items queued at that moment can no longer be lost. Of the later items, the
+//! subscriber receives the longest tail that fits the bounds. The items between the queued items and this tail are
 //! lost.
 
 use crate::{Weight, light};
@@ -27,7 +27,7 @@ struct Model {
     pushed: Vec<usize>,
     passed_on: usize,
     position: usize,
-    /// The items before this index can no longer be lost, even if the listener has not received them yet.
+    /// The items before this index can no longer be lost, even if the subscriber has not received them yet.
     promised_to: usize,
     first_kept: usize,
 }
@@ -80,7 +80,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
-    fn a_listener_gets_the_newest_items_in_order_and_the_number_of_lost_items(
+    fn a_subscriber_gets_the_newest_items_in_order_and_the_number_of_lost_items(
         capacity in 1_usize..12,
         steps in vec(step(), 1..200),
     ) {
@@ -129,7 +129,7 @@ proptest! {
 }
 
 #[test]
-fn a_listener_at_a_quarter_of_the_push_rate_gets_one_lag_report_per_full_queue() {
+fn a_subscriber_at_a_quarter_of_the_push_rate_gets_one_lag_report_per_full_queue() {
     for capacity in [1, 4, 50] {
         let (mut publisher, subscription) = Subscription::new(capacity);
         let (mut next, mut losses, mut items) = (0, 0, 0);

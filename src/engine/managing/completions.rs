@@ -1,6 +1,6 @@
 //! The results of jobs that run off the loop: resolved names, and changes written to the address book.
 //!
-//! The result of an abandoned query is ignored, but a late result of a write is applied. An unresponsive disk is
+//! The result of an abandoned query is only counted, but a late result of a write is applied. An unresponsive disk is
 //! reported whether the loop is running or stopping.
 
 use super::Managing;
@@ -14,7 +14,7 @@ use crate::state::LoopState;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// Counts the result of a job, and passes it to the manager.
+/// Counts the result of a job, and passes it to the manager, if there is one.
 pub(in crate::engine) fn job_completed(completion: Completion, state: &mut LoopState) {
     match &completion {
         Completion::Resolved { outcome: Ok(_), .. } => state.telemetry.counters.names_resolved += 1,

@@ -1,5 +1,5 @@
-//! Tests: frames queued ahead are sent after the current frame and before all others, and every frame stays whole,
-//! however many bytes the kernel accepts.
+//! Tests: frames queued ahead are sent after a partly written frame and before all others, and every frame stays
+//! whole, however many bytes the kernel accepts.
 
 use super::{BufferPool, SendQueue, frame_boundary};
 use crate::limits::{HEADER_LEN_BYTES, MAX_POOLED_BUFFER_BYTES, SLICES_PER_WRITE};
@@ -85,7 +85,7 @@ fn nothing_is_queued_ahead_within_an_incomplete_frame() {
 }
 
 #[test]
-fn a_frame_queued_after_a_pong_starts_a_segment_of_its_own() {
+fn a_later_pong_is_sent_before_a_frame_that_was_queued_after_an_earlier_pong() {
     let (mut queue, mut pool) = (SendQueue::default(), BufferPool::default());
     queue.push_copy(&message(1, 30), &mut pool);
     queue.advance(1, &mut pool);

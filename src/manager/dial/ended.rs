@@ -17,7 +17,7 @@ pub(crate) enum Decision {
     /// when a ban of its host ends.
     WaitUntil(Instant),
     /// The book should mark the address as inaccessible, because it failed too often, is incompatible, or failed while
-    /// too many other addresses were waiting. The address is then dialled after all others.
+    /// too many other addresses were waiting. The address is then usually dialled after all others.
     Inaccessible,
     /// The address belongs to a fixed peer that is known by name. The name's next address is dialled instead, or the
     /// name is resolved again.
@@ -74,11 +74,11 @@ impl Ended {
     }
 
     /// Returns whether a connection closed this way in `state` may indicate an [outage](super::Outage): its handshake
-    /// was not complete, and neither a message of the node nor this machine caused the close.
+    /// was not complete, and neither a message from the node nor this machine caused the close.
     pub(crate) fn is_failed_dial(self, state: ConnectionState) -> bool {
         match self {
             Self::Unreached | Self::Lost | Self::MissedDeadline | Self::Offline => state != ConnectionState::Connected,
-            // A message of the node has arrived, so the network works.
+            // A message from the node has arrived, so the network works.
             Self::TurnedAway | Self::Incompatible | Self::SelfConnection => false,
             Self::ClosedByUs | Self::NotAllowed | Self::Short(_) | Self::NoNetwork => false,
         }
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn req_e06_an_incompatibility_a_reject_and_a_close_by_us_have_the_same_meaning_in_every_state() {
+    fn req_e06_the_meaning_of_an_incompatibility_a_reject_or_a_close_by_us_does_not_depend_on_the_state() {
         for reason in [
             CloseReason::Wire(WireError::BadMagic { found: [0; 4], network: None }),
             CloseReason::Misbehaved(Misbehavior::TooManyHandshakeMessages),
@@ -173,10 +173,11 @@ mod tests {
     }
 
     #[test]
-    fn req_e51_a_reason_is_transient_exactly_if_the_dialler_retries_the_address() {
+    fn req_e51_a_reason_is_transient_exactly_when_the_dialler_retries_the_address() {
         for reason in one_of_each() {
             for (ended, state) in ends(reason).into_iter().zip(LIVE) {
                 let is_tried_again = ended.is_failure() || matches!(ended, Ended::Short(_) | Ended::NoNetwork);
+                // This reason is not transient, but a self-connection is retried if it is found while connecting.
                 let is_unreached = reason == LocalCause::SelfConnection.into() && state == Connecting;
                 assert_eq!(reason.is_transient() || is_unreached, is_tried_again, "{reason} while {state}");
             }

@@ -6,13 +6,13 @@
 //! dialled again.
 //!
 //! - A lost connection is reopened at once, a few times per window. A failed dial is retried after a pause that grows
-//!   up to a maximum, unless the dial was requested for an address without a record.
+//!   up to a maximum. Neither applies to a requested dial of an address without a record.
 //! - An address in the book that failed too often is inaccessible: it is dialled when no other address can be, and
 //!   occasionally before others. If its node is incompatible, an address in the book is inaccessible at once,
 //!   and waits for an hour unless a ban of its host ends sooner.
 //! - If this machine lacks descriptors, memory, ports or a network, that counts against no address. Dialling slows
 //!   down instead.
-//! - An address and port with a link is never dialled.
+//! - An endpoint that has a link is never dialled.
 //!
 //! The dialler opens no socket, uses no clock and no resolver, and does not write the book. It returns the address to
 //! dial, and a decision for each reported close. Its memory is bounded by
@@ -158,7 +158,7 @@ impl Dialler {
 
     // --- Dialling ----------------------------------------------------------------------------------------------------
 
-    /// Returns the moment at which to call [`Dialler::next`] if no event happens before. A past moment means at once;
+    /// Returns the moment at which to call [`Dialler::next`] if no event happens earlier. A past moment means at once;
     /// `None` means that only an event can make a dial possible.
     pub(crate) fn next_at(&self) -> Option<Instant> {
         if !self.wants_peer() && !self.may_lack_slot() {
@@ -572,8 +572,8 @@ impl Dialler {
         self.records.is_live(canonical(address)) || self.live.holder(address).is_some()
     }
 
-    /// Returns whether peers are wanted and the last draw found at most an inaccessible address. The seeds should
-    /// then be queried.
+    /// Returns whether the seeds should be queried: peers are wanted, and the last draw found no address or only an
+    /// inaccessible one.
     pub(crate) fn lacks_candidates(&self) -> bool {
         !self.settings.is_fixed && self.book_is_dry && self.wants_peer()
     }

@@ -1,4 +1,4 @@
-//! Honest peers' record of the loop: counts, and the faults that they observed in it.
+//! Honest peers' record of the loop: counts, and the faults that these peers observed.
 //!
 //! Many peers share one journal. A journal never measures the loop's speed, but its peers complain if a handshake or a
 //! pong is too slow.
@@ -33,7 +33,7 @@ pub struct Tally {
     pub closed: u64,
     /// Connections that failed: refused, reset or unreachable.
     pub failed: u64,
-    /// Those connections in `closed` that ended inside a frame.
+    /// Connections in `closed` that ended inside a frame.
     pub torn: u64,
     /// Rejects received from the loop.
     pub rejects: u64,
@@ -67,7 +67,7 @@ pub enum Wrong {
     Magic,
     /// A payload does not match its checksum.
     Checksum,
-    /// A message exceeds the peer's announced maximum, although its command is not exempt.
+    /// A message exceeds the peer's announced maximum, and its command is not exempt.
     TooLong,
     /// A payload does not fit its command.
     Malformed,

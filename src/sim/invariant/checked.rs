@@ -41,7 +41,7 @@ pub struct Checked<H: Handler> {
     bounds: Bounds,
     /// The state after the last turn.
     summary: Summary,
-    /// The loop's time before the last turn began.
+    /// The reading of the loop's clock before the last turn.
     settled: Instant,
     /// The next link to read, and the last turn in which that link was read or became the next.
     next_since: (Option<LinkId>, u64),
@@ -203,8 +203,8 @@ impl<H: Handler> Checked<H> {
         self.ledger.borrow().findings.list().to_vec()
     }
 
-    /// Returns the number of calls on the network that can fail, plus the number of readiness events that the loop
-    /// received.
+    /// Returns the number of network calls so far that could have failed, plus the number of readiness events that the
+    /// loop received.
     pub fn socket_events(&self) -> u64 {
         self.ledger.borrow().attempts
     }

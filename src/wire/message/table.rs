@@ -101,7 +101,7 @@ macro_rules! messages {
             ///
             /// # Errors
             ///
-            /// The errors of the message's own `decode`. For a `ping` or `pong` without a whole nonce, the error is
+            /// The errors of the message's own `decode`. For a `ping` or `pong` of fewer than 8 bytes, the error is
             /// [`WireError::Truncated`]. Decoding an opaque message never fails.
             pub fn decode($command: CommandName, $payload: &'a [u8]) -> Result<Self, WireError> {
                 Ok(match $command {

@@ -1,8 +1,8 @@
 //! The observer: a handler that is composed with the scripted handler into a pair on the same loop.
 //!
 //! The observer never does anything to a peer. In most worlds it requests nothing. In the others it requests
-//! wake-ups, a timer and offers of free room. Unless memory is short, it also requests a delivery for each message,
-//! which depends only on the header. In every world it checks that it receives none of these without a request.
+//! wake-ups, a timer and offers of free room. Unless memory is short, it also requests some messages whole and some in
+//! chunks, by their headers alone. In every world it checks that it receives none of these without a request.
 
 use peerloop::PeerId;
 use peerloop::api::{Chunk, ControlEvent, Delivery, Event, Frame};
@@ -45,7 +45,7 @@ impl Calls {
 #[derive(Debug)]
 pub(super) struct Observer {
     pub(super) calls: Calls,
-    /// The source of the random wake-ups; `None` if the observer only watches.
+    /// The source of the random wake-ups and timers; `None` if the observer only watches.
     chance: Option<Chance>,
     takes_messages: bool,
     asked: Option<Instant>,

@@ -123,8 +123,8 @@ impl Record {
         self.began.get()
     }
 
-    /// Returns whether the loop answered the attacker's last ping. The script of an attacker that the loop must keep
-    /// ends with such a ping.
+    /// Returns whether the loop answered the attacker's last ping. If the loop must keep the connection open, the
+    /// script ends with such a ping.
     pub fn has_proved(&self) -> bool {
         self.has_proved.get()
     }

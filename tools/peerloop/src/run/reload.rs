@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_has_the_name_of_its_setting() {
+    fn a_change_is_described_by_the_name_of_its_setting() {
         let old = Node::default();
         let mut new = old.clone();
         let manager = new.config.manager.as_mut().expect("the configuration has a manager");

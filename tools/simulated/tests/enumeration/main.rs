@@ -1,9 +1,9 @@
 //! Makes every network call fail once with each of its errors, at each of its first [`MAX_CALLS`] occurrences.
 //!
 //! A [`Life`] is a short scenario of one loop. It runs once without a fault, to count its calls, and then once for
-//! each site (kind of call), error and occurrence. After any failure, every invariant holds, at most one peer is lost,
-//! later peers are served, and the loop stops cleanly. Only a failed wait may end the loop, which must then release
-//! everything. The test prints the occurrences that no life reaches.
+//! each fault: a site (kind of call), an error and an occurrence. After any failure, every invariant holds, at most one
+//! peer is lost, later peers are served, and the loop stops cleanly. Only a failed wait may end the loop, which must
+//! then release everything. The test prints the occurrences that no life reaches.
 
 #![expect(clippy::unwrap_used, reason = "a failure in a helper fails its test")]
 
@@ -130,7 +130,7 @@ fn run_life(
     }))
 }
 
-/// Runs the world for this time; returns whether the loop has stopped.
+/// Runs the world for `time`; returns whether the loop has stopped.
 fn run(stage: &mut Stage, time: Duration) -> Result<bool, RunError> {
     let Stage { world, node, peers, late, .. } = stage;
     let mut node = Watched { node, has_ended: false };

@@ -163,7 +163,7 @@ fn req_e47_every_close_is_counted_once_by_its_reason() {
 }
 
 #[test]
-fn req_e47_queued_bytes_are_counted_until_they_are_sent() {
+fn req_e47_queued_bytes_are_counted_until_the_connection_closes() {
     let mut stage = Stage::new();
     let depth = |stage: &Stage| (stage.stats().send_queues, stage.stats().waiting_bytes);
     let mut peer = stage.ready_peer();
@@ -178,7 +178,7 @@ fn req_e47_queued_bytes_are_counted_until_they_are_sent() {
 }
 
 #[test]
-fn req_e47_connects_and_handshakes_are_measured_and_their_histograms_can_be_read() {
+fn req_e47_handshakes_are_measured_and_latency_histograms_can_be_fetched_and_reset() {
     const HESITATION: Duration = Duration::from_millis(250);
     let mut stage = Stage::new();
     let mut peer = stage.peer();
@@ -197,7 +197,7 @@ fn req_e47_connects_and_handshakes_are_measured_and_their_histograms_can_be_read
     spare.record(secs(9));
     let taken = take(&mut stage, Latency::Handshake, spare);
     assert_eq!((taken.count(), taken.max().unwrap().as_millis()), (2, HESITATION.as_millis()));
-    assert_eq!(stage.stats().handshake.count, 0, "the spare histogram's own values are not added");
+    assert_eq!(stage.stats().handshake.count, 0, "the spare histogram was not cleared");
     let mut late = stage.ready_peer();
     assert_eq!(take(&mut stage, Latency::Handshake, taken).count(), 1);
     assert_eq!(take(&mut stage, Latency::Connect, LatencyHistogram::new()).count(), 0);
@@ -259,7 +259,7 @@ fn req_e47_the_time_that_bytes_wait_for_a_peer_is_charged_to_that_peer_alone() {
     }
     let gone = stage.last_cost().expect("the peer is measured").queued;
     stage.run_for(secs(1));
-    assert_eq!(stage.last_cost().expect("the peer is measured").queued, gone, "nothing waits any more");
+    assert_eq!(stage.last_cost().expect("the peer is measured").queued, gone, "bytes still wait");
     peer.close();
 }
 
@@ -301,7 +301,7 @@ fn req_e47_the_loops_time_is_charged_only_to_the_peer_that_it_serves() {
     assert_eq!(peers[0].receive().len(), peers[1].receive().len() + 32);
     assert_eq!(busy(&mut reactor), [shaken_hands[0] + READ_TIME + WRITE_TIME, shaken_hands[1]]);
 
-    // Unsolicited messages of the handler are written when queues are flushed.
+    // Unsolicited messages from the handler are written when queues are flushed.
     reactor.handle().request(()).unwrap();
     reactor.poll_once(Duration::ZERO).unwrap();
     assert_eq!(peers[1].receive(), frame("other", b""));

@@ -57,7 +57,7 @@ impl<F: FnMut()> Actor for Doer<F> {
 }
 
 #[test]
-fn an_idle_actor_is_asked_at_most_twice_how_long_it_waits() {
+fn the_wait_of_an_idle_actor_is_called_at_most_twice_and_the_actor_gets_no_turn() {
     let world = World::new(1, Instant::ZERO);
     let mut idlers: Vec<Idler> = (0..20).map(|_| Idler::new(&world)).collect();
     let mut node = Node::new(&world, config(), Player::default());
