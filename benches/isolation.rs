@@ -112,7 +112,7 @@ const KINDS: [Kind; 11] = [
     Kind {
         name: "count bombs",
         per_second: 10_000,
-        what: "inv that claim 2^32 - 1",
+        what: "inv claiming 2^32 - 1 items",
         conduct: Conduct::Flood(count_bomb),
     },
 ];
@@ -122,8 +122,9 @@ fn main() {
         Ok(role) if role == "node" => run_node(),
         Ok(role) => {
             let [_, kind, address] = *role.split('/').collect::<Vec<_>>() else { panic!("unknown role `{role}`") };
-            let kind = kind.parse::<usize>().expect("the role has the number of a kind");
-            Attacker::new(&KINDS[kind].conduct, address.parse().expect("an address")).run(KINDS[kind].per_second);
+            let kind = kind.parse::<usize>().expect("the role contains the kind's number");
+            Attacker::new(&KINDS[kind].conduct, address.parse().expect("the role contains the node's address"))
+                .run(KINDS[kind].per_second);
         }
         Err(_) if cfg!(target_os = "linux") => run_all(),
         Err(_) => println!("this measurement needs /proc"),
@@ -177,7 +178,7 @@ fn run_all() {
 
 fn measure(index: usize, kind: &Kind, settle: Duration) -> String {
     let mut node = Process::start("node", &env::var(NODE_WRAPPER).unwrap_or_default());
-    let address: SocketAddr = node.answer("address ").parse().expect("an address");
+    let address: SocketAddr = node.answer("address ").parse().expect("the node prints its address");
     let mut wave: Vec<Peer> = (0..HOSTILE_PEERS).map(|_| Peer::ready(address)).collect();
     for peer in &mut wave {
         peer.0.write_all(&ping()[..HEADER_LEN_BYTES - 1]).expect("the socket is connected");
@@ -375,7 +376,7 @@ struct Attacker<'a> {
 
 struct Hostile {
     socket: TcpStream,
-    /// The number of sent bytes of the current message.
+    /// The number of bytes of the current message that have been sent.
     written: usize,
 }
 

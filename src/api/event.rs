@@ -1,4 +1,4 @@
-//! Events of one peer, for its handler.
+//! The events of a peer that the handler receives.
 
 use crate::error::CloseReason;
 use crate::peer::ConnectionState;
@@ -23,7 +23,7 @@ pub enum Event<'a> {
     VersionReceived,
     /// The handshake is complete; messages may be sent from now on.
     Ready {
-        /// The duration of the handshake, from the established connection.
+        /// The time from the establishment of the connection to the end of the handshake.
         handshake: Duration,
     },
     /// The peer replied to a ping.

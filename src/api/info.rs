@@ -19,7 +19,8 @@ pub struct PeerInfo {
     pub connection_type: ConnectionType,
     /// The state of the connection.
     pub state: ConnectionState,
-    /// The moment from which the time in that state counts: its beginning, or the end of a later delay of this side.
+    /// The moment from which the time in that state is counted: the start of the state or, if this side later caused a
+    /// delay, the end of the delay.
     pub since: Instant,
     /// The protocol version that the peer claims. This and the next three fields are `None` until the peer's
     /// `version` has arrived.
@@ -30,9 +31,9 @@ pub struct PeerInfo {
     pub user_agent: Option<String>,
     /// The height of the peer's chain; `None` also if the `version` ends before this field.
     pub height: Option<i32>,
-    /// The round trip of the last answered ping; `None` before the first pong.
+    /// The round-trip time of the last answered ping; `None` before the first pong.
     pub last_rtt: Option<Duration>,
-    /// The shortest round trip; `None` before the first pong.
+    /// The shortest round-trip time; `None` before the first pong.
     pub least_rtt: Option<Duration>,
     /// The number of bytes sent to the peer.
     pub sent_bytes: u64,

@@ -1,6 +1,8 @@
 //! The thread that writes the address book, so that the loop never waits for a disk.
 //!
-//! A [`Writer`] makes all decisions; this file has the channel, the clock and the wake-ups. Each result wakes the loop.
+//! A [`Writer`] makes all decisions; this module adds the channel, the pauses and the wake-ups. Each result wakes the
+//! loop.
+//!
 //! Dropping or [finishing](StoreWriter::finish) a [`StoreWriter`] waits until everything is durable or a last attempt
 //! has failed. It waits at most [`MAX_BOOK_END`] for each result.
 
@@ -226,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn fault_e22_the_end_of_a_loop_waits_only_a_limited_time_for_a_hanging_disk() {
+    fn fault_e22_joining_the_writer_waits_only_a_limited_time_for_a_hanging_disk() {
         let (mut writer, go) = hanging();
         assert_eq!(writer.join(Duration::from_millis(1)), Err(StoreError::NoAnswer));
         assert_eq!(writer.join(Duration::MAX), Ok(()), "a second `join` waited again");

@@ -1,10 +1,10 @@
 //! The source of all random numbers of a world: numbered streams of draws, which can be written down and replayed.
 //!
-//! Each crowd and each purpose of a host draws from a stream of its own, so that removing one of them changes no
-//! other's draws. Stream `s` of seed `S` begins at a hash of both, and streams are independent. A recording tape
-//! keeps the draws, not the random numbers that they were made from. Therefore its text can be replayed by a program
-//! that draws less, more or from other ranges, and can be reduced by hand or by a machine. A draw of 0 is always the
-//! simplest outcome, and a replayed tape returns it after its last draw.
+//! Each crowd has a stream of its own, and each host has one for each purpose. Removing a crowd or a host therefore
+//! changes no draws of the others. Stream `s` of seed `S` begins at a hash of both, and streams are independent. A
+//! recording tape keeps the draws, not the random numbers from which they were made. Therefore its text can be replayed
+//! by a program that draws fewer or more numbers, or from other ranges, and can be reduced by hand or by a machine. A
+//! draw of 0 is always the simplest outcome, and a replayed stream returns 0 after its last draw.
 //!
 //! Never use these random numbers for secrets.
 

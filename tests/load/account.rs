@@ -1,4 +1,4 @@
-//! Every connection and every ping is accounted for, however it ends.
+//! The report accounts for every connection and every ping, however it ends.
 
 use crate::stage::{Stage, config};
 use peerloop::error::Side;
@@ -51,7 +51,7 @@ fn the_pings_of_a_dead_target_are_counted_as_unsent() {
 }
 
 #[test]
-fn a_peer_refused_after_the_handshake_is_lost() {
+fn a_connection_that_the_node_rejects_after_the_handshake_counts_as_lost() {
     let full = config().with_max_inbound(4);
     let report = Stage::on(full, |_| ()).finish();
     assert_eq!((report.peers.ready, report.peers.lost), (10, 6));
@@ -71,7 +71,7 @@ fn every_ping_is_accounted_for_when_the_node_stops() {
     assert_eq!((report.peers.ready, report.peers.lost), (10, 10));
     let work = report.work;
     assert_eq!(work.planned, 1_000, "the pings lost with the node are still counted as planned");
-    assert!(work.sent > 300 && work.sent < 400, "{work:?}: the run ended 3.5 s after it began");
+    assert!(work.sent > 300 && work.sent < 400, "{work:?}: the run ended 3.55 s after it began");
     assert_eq!(work.absent, work.unsent);
     let end = report.early_end.unwrap();
     assert_eq!((end.cause, end.phase), (EndCause::AllLost, Phase::Run));
@@ -111,7 +111,7 @@ fn the_ramp_ends_when_its_first_dials_all_fail_alike() {
 }
 
 #[test]
-fn one_good_peer_keeps_the_ramp_going() {
+fn one_good_target_keeps_the_ramp_going() {
     let nobody = "10.0.0.1:1".parse().unwrap();
     let report = Stage::with(|plan| {
         plan.targets.splice(..0, [nobody; 99]);
@@ -171,8 +171,8 @@ fn the_wait_for_a_lost_peers_pong_ends_with_the_loss() {
     stage.stall_node(Duration::from_secs(20));
     let report = stage.finish();
     assert_eq!((report.peers.lost, report.failures[0].label), (10, "pong_timeout"));
-    // Each peer is pinged every 100 ms and lost one second after the first ping that it did not answer. Its last ping
-    // was due at the moment of the loss, or 100 ms before.
+    // Each peer is pinged every 100 ms, and is lost one second after the first ping that it did not answer. Its last
+    // ping was due at the moment of the loss, or 100 ms before.
     assert_eq!(report.work.timed_out, report.work.sent - report.work.answered);
     assert!((100..=110).contains(&report.work.timed_out), "{:?}", report.work);
     let waited = report.unanswered_waits.planned.unwrap();
@@ -224,7 +224,7 @@ fn pings_not_sent_because_too_many_are_unanswered_are_charged_to_the_node() {
 }
 
 #[test]
-fn an_early_finish_is_reported() {
+fn a_run_that_is_finished_early_is_reported_as_partial() {
     let mut stage = Stage::new();
     stage.run_for(Duration::from_secs(5));
     stage.request(GeneratorRequest::Finish);

@@ -1,4 +1,4 @@
-//! Many peers at once: up to the maximum, and one more.
+//! Many peers at once, and one peer more than the maximum.
 
 use crate::probe::{Node, Seen, regtest, until};
 use peerloop::error::{CloseReason, Disconnect, LocalCause};
@@ -58,7 +58,7 @@ fn one_peer_too_many_is_rejected() {
 }
 
 #[test]
-fn a_thousand_connections_wait_in_the_backlog_of_a_loop_that_does_not_turn() {
+fn a_thousand_connections_wait_in_the_backlog_of_a_loop_that_runs_no_turn() {
     const PEERS: usize = 1_000;
     allow_descriptors(2 * PEERS as u64 + 500);
     let (mut node, mut visitors) = (Node::new(), Node::new());
@@ -70,7 +70,7 @@ fn a_thousand_connections_wait_in_the_backlog_of_a_loop_that_does_not_turn() {
     });
     let is_opened = |seen: &Seen| *seen == Seen::Opened;
     until([&mut visitors], "all are established", |[visitors]| visitors.count(is_opened) == PEERS);
-    assert_eq!(node.reactor.stats().counters.accepted, 0, "the listener's loop has not turned");
+    assert_eq!(node.reactor.stats().counters.accepted, 0, "the listener's loop has run a turn");
     until([&mut node, &mut visitors], "all are ready", |nodes| {
         nodes.iter().all(|node| node.reactor.stats().ready == PEERS)
     });

@@ -1,4 +1,4 @@
-//! Two nodes complete a handshake, ping each other and close, over IPv4 and IPv6.
+//! Two nodes on this machine: handshakes over IPv4 and IPv6, pings, closes, and a node with several listeners.
 
 use crate::probe::{ANY_PORT, BareSocket, Node, Seen, regtest, until};
 use peerloop::error::{CloseReason, Disconnect, LocalCause};
@@ -8,7 +8,7 @@ use std::net::Ipv6Addr;
 use std::time::Duration;
 
 #[test]
-fn both_ends_know_each_other_after_the_handshake() {
+fn after_the_handshake_both_nodes_know_the_connections_direction_and_each_others_user_agent() {
     let ([mut one, mut two], [there, here]) = Node::pair();
     assert_eq!(one.seen_of(there), [Seen::Opened, Seen::Ready]);
     assert_eq!(two.seen_of(here), [Seen::Opened, Seen::Ready]);
@@ -65,14 +65,14 @@ fn a_quiet_peer_is_pinged_without_a_request() {
     one.dial(two.address);
     let is_pong = |seen: &Seen| matches!(seen, Seen::Pong { .. });
     until([&mut one, &mut two], "three pings are answered", |[one, _]| one.count(is_pong) >= 3);
-    assert_eq!(two.reactor.stats().counters.pings_sent, 0, "only one side is configured to ping");
+    assert_eq!(two.reactor.stats().counters.pings_sent, 0, "the other node sent a ping before its interval passed");
 }
 
 #[test]
-fn neither_end_reports_a_graceful_close_as_an_error() {
+fn neither_node_reports_a_graceful_close_as_an_error() {
     let ([mut one, mut two], [there, here]) = Node::pair();
     one.act(move |ctx| ctx.close(there, Disconnect::Done));
-    until([&mut one, &mut two], "both ends are closed", |[one, two]| {
+    until([&mut one, &mut two], "both nodes have closed the connection", |[one, two]| {
         one.end_of(there).is_some() && two.end_of(here).is_some()
     });
     let requested = CloseReason::Requested(Disconnect::Done);
@@ -91,7 +91,7 @@ fn a_stopped_node_closes_its_peers_and_its_listener() {
     while two.turn() {
         one.turn();
     }
-    until([&mut one], "the other end has noticed", |[one]| one.end_of(there).is_some());
+    until([&mut one], "the other node has noticed", |[one]| one.end_of(there).is_some());
     assert_eq!(two.end_of(here).map(|(reason, _)| reason), Some(CloseReason::Local(LocalCause::Shutdown)));
     assert_eq!(one.end_of(there).map(|(reason, _)| reason), Some(CloseReason::ClosedByPeer));
     assert_eq!(two.reactor.listening_on().count(), 0);

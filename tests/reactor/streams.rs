@@ -1,4 +1,4 @@
-//! Messages that are fed in parts over the real kernel: between other messages, with an extended header, and cut off.
+//! Messages that are fed in parts over real sockets: between other messages, with an extended header, and cut off.
 
 use crate::probe::{BareSocket, Node, PATIENCE, Seen, pattern, ping, until};
 use bytes::Bytes;
@@ -72,7 +72,7 @@ fn a_bare_socket_reads_a_block_that_was_fed_in_parts_and_then_the_later_messages
 }
 
 #[test]
-fn the_other_end_reads_an_extended_header_and_reports_the_cut() {
+fn the_other_node_reads_an_extended_header_and_reports_the_cut() {
     let ([mut one, mut two], [there, here]) = Node::pair();
     let header = Header { command: CommandName::BLOCK, payload_len: 1 << 32, checksum: None };
     let mut part = Bytes::from(pattern(300_000));
@@ -118,7 +118,7 @@ fn a_graceful_close_follows_the_fed_parts() {
 }
 
 #[test]
-fn a_paused_receiver_gets_the_whole_message_later() {
+fn a_paused_receiver_gets_the_whole_message_after_it_resumes() {
     let ([mut one, mut two], [there, here]) = Node::pair();
     let payload = Bytes::from(pattern(24 << 20));
     two.act(move |ctx| ctx.pause(here));

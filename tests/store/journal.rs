@@ -41,7 +41,7 @@ fn req_e40_a_change_waits_for_others_and_is_written_with_them() {
 }
 
 #[test]
-fn req_e38_a_ban_is_written_at_once_and_is_durable_with_the_completion() {
+fn req_e38_a_ban_is_written_at_once_and_is_durable_when_its_batch_completes() {
     let mut journal = Journal::new();
     journal.record(Change::PutPeer(peer(1)), false, at(0));
     journal.record(Change::PutBan(ban(1)), false, at(1));
@@ -136,7 +136,7 @@ fn a_change_undone_before_it_was_written_is_not_written() {
 }
 
 #[test]
-fn a_batch_is_bounded_and_the_oldest_changes_are_first() {
+fn a_batch_is_bounded_and_lists_bans_before_the_oldest_changes_of_peers() {
     let mut journal = Journal::new();
     let count = 2 * MAX_BOOK_BATCH as u32 + 10;
     for number in (0..count).rev() {
@@ -153,7 +153,7 @@ fn a_batch_is_bounded_and_the_oldest_changes_are_first() {
 }
 
 #[test]
-fn a_stopping_loop_writes_without_delay() {
+fn a_stopping_loops_journal_returns_a_batch_without_delay() {
     let mut journal = Journal::new();
     journal.write_at_once();
     assert_eq!(journal.wait(), Wait::Forever);
@@ -236,7 +236,7 @@ enum Step {
     Remove(u32),
     Ban(u32),
     Unban(u32),
-    /// Changes every peer: more changes than fit in a batch.
+    /// Changes every peer. In a full book, these are more changes than fit in a batch.
     Touch,
     HandOut,
     Write {
@@ -316,9 +316,9 @@ impl Path {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 8))]
 
-    /// In any order of events, and however often the disk fails, the disk has the loop's contents in the end.
+    /// In any order of events, and however often writes fail, the disk has the contents of the loop's book in the end.
     #[test]
-    fn the_disk_follows_the_loop(steps in steps(), seed: u64) {
+    fn the_disk_equals_the_loops_book_whenever_the_journal_is_durable(steps in steps(), seed: u64) {
         let mut rng = chance(seed);
         let (store, is_broken, disk) = Faulty::with_limit(FEW_MORE);
         fill(&mut disk.lock().unwrap(), FEW_MORE);

@@ -1,4 +1,4 @@
-//! Folders, peers, bans and random numbers for the tests of the book.
+//! Folders, peers, bans, random numbers and a faulty store for the tests of the book.
 
 use peerloop::address::Host;
 use peerloop::ban::{Ban, BanReason};
@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 /// A lock that [`start`] holds for writing while it starts a process.
 static STARTING: RwLock<()> = RwLock::new(());
 
-/// Starts a process. In the meantime [`Folder::book`] waits.
+/// Starts a process. [`Folder::book`] waits until the process has started.
 pub(crate) fn start(command: &mut Command) -> Child {
     let _starting = STARTING.write().unwrap_or_else(PoisonError::into_inner);
     command.spawn().unwrap()

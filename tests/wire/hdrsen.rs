@@ -39,7 +39,7 @@ fn a_message_from_a_live_node_decodes_and_encodes_exactly() {
 }
 
 #[test]
-fn the_proof_in_a_block_of_five_transactions_has_three_nodes() {
+fn a_proof_in_a_block_of_five_transactions_has_three_nodes_and_fits_only_its_block_and_transaction() {
     let txs: Vec<Tx> = (0..5).map(numbered_tx).collect();
     let txids: Vec<Hash256> = txs.iter().map(|tx| tx.as_ref().txid()).collect();
     let tree: MerkleFrontier = txids.iter().copied().collect();
@@ -91,7 +91,7 @@ fn a_flag_byte_other_than_zero_is_true() {
 }
 
 #[test]
-fn nested_counts_that_exceed_the_payload_are_rejected_without_an_allocation() {
+fn counts_that_exceed_the_payload_are_rejected_at_every_level_without_an_allocation() {
     let headers = hex(&format!("feffffff7f{}", "00".repeat(200)));
     let nodes = hex(&format!(
         "01{}01000102000000000000000000{}{}{}feffffff7f{}",

@@ -41,7 +41,7 @@ pub(crate) struct Managing<'a> {
 
 // --- Steps of the turn ----------------------------------------------------------------------------------------------
 
-/// Runs the manager's step of a turn: dials due addresses, gives up late queries, and ends bans.
+/// Runs the manager's step of a turn: dials due addresses, abandons late queries, and ends bans.
 pub(super) fn run(state: &mut LoopState) {
     let Some(mut managing) = Managing::of(state) else { return };
     managing.manager.begin_turn();
@@ -143,7 +143,7 @@ impl<'a> Managing<'a> {
 
     // --- Jobs off the loop ------------------------------------------------------------------------------------------
 
-    /// Returns the next name to resolve; `None` once the loop is stopping.
+    /// Returns the next name to resolve; `None` if no name is due or the loop is stopping.
     pub(crate) fn next_query(&mut self) -> Option<Resolve> {
         if self.is_stopping { None } else { self.manager.next_query(self.moment.now) }
     }
@@ -160,14 +160,14 @@ impl<'a> Managing<'a> {
 
     // --- Slots ------------------------------------------------------------------------------------------------------
 
-    /// Reserves a slot for an accepted peer. If no slot is free and eviction is allowed, evicts another peer. Returns
-    /// whether a slot is reserved.
+    /// Reserves a slot for an accepted peer. If no slot is free, tries to evict another accepted peer. Returns whether
+    /// a slot is reserved.
     pub(super) fn take_inbound_slot(&mut self) -> bool {
         let is_below_max = self.telemetry.census.of_type(ConnectionType::Inbound) < self.config.max_inbound;
         is_below_max && self.manager.dialler.slots.try_take() || self.make_room()
     }
 
-    /// Evicts an accepted peer for a new one, if that is configured and a candidate exists.
+    /// Evicts an accepted peer for a new one, if another eviction is allowed in this turn and a candidate exists.
     fn make_room(&mut self) -> bool {
         if !self.manager.may_evict() {
             return false;

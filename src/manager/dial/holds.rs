@@ -31,8 +31,8 @@ impl Holds {
         self.unreported.pop_first()
     }
 
-    /// Records a draw from the book that found no candidate. `has_none` is whether there is also no address to wait
-    /// for.
+    /// Records a draw from the book that found no candidate. `has_none` states whether there is also no address to
+    /// wait for.
     pub(super) fn drawn_without_candidate(&mut self, has_none: bool, now: Instant) {
         let since = self.no_candidates_since.unwrap_or(now);
         self.no_candidates_since = has_none.then_some(since);

@@ -19,7 +19,7 @@ use std::time::Duration;
 pub(super) struct Record {
     pub(super) kind: Kind,
     state: State,
-    /// The number of failed dials since the last success. It determines the pause.
+    /// The number of failures since the last success. It determines the pause.
     pub(super) failures: u16,
     /// The number of failures that count against the address. Failures during a local outage do not count.
     pub(super) strikes: u16,
@@ -435,7 +435,7 @@ impl Records {
         assert_eq!((&self.waiting, self.groups.peers()), (&waiting, groups));
         for &(host, address) in &self.unfit {
             let waits = self.get(address).is_some_and(|record| matches!(record.state, State::Waiting(_)));
-            assert!(waits && Host::of(address.ip()) == host, "{address} does not wait");
+            assert!(waits && Host::of(address.ip()) == host, "{address} does not wait, or has another host");
         }
     }
 

@@ -2,11 +2,11 @@
 //!
 //! Every dialled peer is sent one `getaddr`. A dialled peer may add as many addresses as one reply holds, and then
 //! one more every ten seconds. From any other peer, only the peer's own IP address is accepted. An accepted address
-//! is stored in the book as unknown if its [slot](slots) is free or the slot's holder may be displaced. One source
-//! therefore reaches at most 1/64 of the book, however often it sends or reconnects, and no number of addresses from
-//! gossip displaces a valid peer. These limits hold within one run of the loop, because the book on disk does not
-//! store the sources. The cost is 70 bytes for each address from gossip, at most 5 MB in all, and 50 bytes for each
-//! connected peer with gossip in either direction.
+//! is stored in the book as unknown if its [slot](slots) is free or the slot's holder may be displaced. The peers of
+//! one address range therefore fill at most 1/64 of the book, however often they send or reconnect, and no number of
+//! addresses from gossip displaces a valid peer. These limits hold only within one run of the loop, because the book on
+//! disk does not store the sources. The cost is 70 bytes for each address from gossip, at most 5 MB in all, and 50
+//! bytes for each connected peer with gossip in either direction.
 //!
 //! An inbound peer gets one reply: at most 1,000 addresses and at most 23 % of the book, drawn at random from those
 //! worth dialling. All requesters of a network group get the same reply for a day. A request has 24 bytes and its

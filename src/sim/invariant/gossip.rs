@@ -80,7 +80,7 @@ impl GossipRecord {
         let AddrSender { link, address, is_dialled, opened } = sender;
         let source = address.ip().to_canonical();
         let at_once = if is_dialled { MAX_ADDRESSES_PER_MESSAGE as u64 } else { 1 };
-        // One more address, because the loop's first interval may begin before the peer is opened.
+        // One more address, because the loop's first interval may begin before `opened`.
         let in_time = (now.since(opened).as_nanos() / ADDRESS_TOKEN_INTERVAL.as_nanos()) as u64 + 1;
         let granted = self.granted.entry(link).or_default();
         let is_believed = is_learning && addresses.len() <= MAX_ADDRESSES_PER_MESSAGE;

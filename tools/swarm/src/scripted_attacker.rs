@@ -250,7 +250,7 @@ fn extended(command: &str, len_bytes: u64, checksum: [u8; 4], payload: &[u8]) ->
     bytes
 }
 
-/// Returns the duration of a script.
+/// Returns an upper bound on a script's duration.
 pub(super) fn script_time(steps: &[Step]) -> Duration {
     let time = |step: &Step| match step {
         Step::Repeat { times, every, .. } => *every * *times,

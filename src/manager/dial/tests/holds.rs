@@ -44,7 +44,7 @@ fn a_lack_of_candidates_is_reported_if_all_addresses_are_in_use_and_none_waits_f
 }
 
 #[test]
-fn a_fixed_peer_that_may_not_be_dialled_is_reported_only_once() {
+fn a_cause_that_bars_all_fixed_peers_is_reported_only_once() {
     for cause in [DialHold::Banned, DialHold::OwnAddress, DialHold::HostFull, DialHold::GroupFull] {
         let mut scene = Scene::fixed(&private(3));
         next_barred(&mut scene, cause);

@@ -1,7 +1,7 @@
 //! `--metrics-addr`: the state of a loop over HTTP, for collectors.
 //!
 //! One thread serves all clients at once ([`http`]). It requests at most one snapshot from the loop per
-//! [`MIN_SNAPSHOT_INTERVAL`], for any number of clients, so a flood of requests never reaches the loop.
+//! [`MIN_SNAPSHOT_INTERVAL`], however many clients there are, so a flood of requests never reaches the loop.
 
 use super::exposition::{Snapshot, exposition, plain};
 use super::http::{self, Format};
@@ -68,8 +68,8 @@ struct Texts {
 }
 
 impl Texts {
-    /// Returns the last snapshot in this format. If the last snapshot is too old, requests a new one first. Returns
-    /// `None` if the last snapshot failed.
+    /// Returns the last snapshot in this format. If there is none yet or it is too old, requests a new one first.
+    /// Returns `None` if the last request failed.
     fn take(
         &mut self,
         format: Format,

@@ -115,7 +115,8 @@ pub(crate) fn tape_file(plan: &Plan, find: &Find, tape: &LeastTape) -> String {
     file + &tape.text
 }
 
-/// Returns the commit of this program's sources, with `-dirty` if they contain uncommitted changes.
+/// Returns the commit that is checked out in this program's source folder, with `-dirty` if there are uncommitted
+/// changes; `unknown` if Git cannot name it.
 fn commit() -> String {
     let describe = ["-C", env!("CARGO_MANIFEST_DIR"), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"];
     let output = Command::new("git").args(describe).output().ok().filter(|output| output.status.success());

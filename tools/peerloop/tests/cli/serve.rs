@@ -69,7 +69,7 @@ fn more_peers_than_descriptors_are_refused() {
 }
 
 #[test]
-fn a_second_signal_does_not_wait_for_a_silent_peer() {
+fn a_second_signal_stops_the_node_without_a_wait_for_a_silent_peer() {
     let (mut node, address) = Running::serve(&[]);
     // This peer never closes its side of the connection, so a graceful stop would last seconds.
     let _silent = TcpStream::connect(&address).unwrap();

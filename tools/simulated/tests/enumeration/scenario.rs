@@ -27,7 +27,7 @@ const STEP: Duration = Duration::from_millis(100);
 /// A short scenario of one loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Life {
-    /// Calls of many kinds, for dials, accepts, pings, messages, streams and closes.
+    /// Calls of many kinds, for dials, accepts, pings, messages whole and in parts, and closes.
     Busy,
     /// Enough dials and accepts that each of the first 50 of either kind can be made to fail.
     Crowded,
@@ -36,7 +36,7 @@ pub(crate) enum Life {
     Short,
 }
 
-/// A handler that dials, sends, streams, pings and closes, step by step.
+/// A handler that dials, sends messages whole and in parts, pings and closes, step by step.
 pub(crate) struct Busy {
     life: Life,
     dials: Vec<SocketAddr>,
@@ -167,7 +167,7 @@ impl Handler for Busy {
     }
 }
 
-/// An honest peer that, once connected, also sends a message to be buffered and one to be streamed.
+/// An honest peer that, once connected, also sends a message to be buffered and one to be read in chunks.
 struct NumberedPeer(Honest);
 
 impl Persona for NumberedPeer {

@@ -119,7 +119,7 @@ impl ScriptedHandler {
         }
     }
 
-    /// Sends one marked message. If `is_greedy`, sends one more than a peer's maximum of pending marked messages.
+    /// Sends one marked message. If `is_greedy`, tries to send one more than may be pending for a peer.
     fn send_marked(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, len_bytes: usize, is_greedy: bool) {
         let (times, len_bytes) = if is_greedy { (MAX_MARKS_PER_PEER + 1, 0) } else { (1, len_bytes) };
         for _ in 0..times {
@@ -142,13 +142,13 @@ impl ScriptedHandler {
         let chosen = ctx.peers().filter(|view| view.is_ready() && is_chosen(view)).count();
         let sent = ctx.broadcast(&frame.into(), is_chosen);
         if sent.accepted + sent.refused.len() != chosen {
-            self.wrong(43, ctx.now(), format!("a frame was sent to {chosen} peers: {sent:?}"));
+            self.wrong(43, ctx.now(), format!("a broadcast to {chosen} peers has the result {sent:?}"));
         }
         sent.refused.into_iter().for_each(|(_, error)| self.refused(error));
     }
 
-    /// Starts to feed a block. Unless the block's length is a multiple of 10,000 bytes, also starts a second one,
-    /// which the loop refuses.
+    /// Starts to feed a block. If the block's length is not a multiple of 10,000 bytes, also tries to start a second
+    /// one, which the loop refuses.
     fn say_much(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
         let header = Header::of(CommandName::BLOCK, &self.bulk);
         match ctx.begin_body(peer, &header) {

@@ -148,7 +148,7 @@ fn req_e38_a_ban_for_a_wrong_user_agent_begins_before_the_connection_is_closed()
 }
 
 #[test]
-fn req_e38_a_dialled_peer_that_earns_a_ban_is_not_dialled_again_and_the_book_holds_the_reason() {
+fn req_e38_a_dialled_peer_that_earns_a_ban_is_not_dialled_until_the_ban_ends_and_the_book_holds_the_reason() {
     let mut managed = ManagedWorld::new(manager().with_ban_duration(secs(3_600)));
     let mut stranger = Stranger::new(&managed.world);
     let theirs = stranger.listen();
@@ -347,7 +347,7 @@ fn the_ends_of_three_thousand_simultaneous_bans_are_all_reported() {
 }
 
 #[test]
-fn a_loop_without_a_manager_refuses_a_ban() {
+fn a_loop_without_a_manager_refuses_all_requests_about_bans() {
     let world = World::new(1, Instant::ZERO);
     let config = Config::new(Network::Regtest).with_seed(Some(1));
     let mut node = Checked::new(&world, world.host(), config, Watcher::default()).unwrap();
@@ -359,7 +359,7 @@ fn a_loop_without_a_manager_refuses_a_ban() {
 }
 
 #[test]
-fn a_handler_can_ban_and_unban_from_inside_every_callback() {
+fn a_handler_can_ban_and_unban_inside_its_callbacks_for_events() {
     for moment in [Moment::Opened, Moment::VersionReceived, Moment::Ready, Moment::Closed, Moment::Control] {
         let does: fn(&mut Ctx<'_>, PeerId) = |ctx, _| {
             let innocent = IpAddr::from([9, 9, 9, 9]);
@@ -382,7 +382,7 @@ fn a_handler_can_ban_and_unban_from_inside_every_callback() {
 }
 
 #[test]
-fn a_handler_without_a_peer_manager_cannot_ban_a_host() {
+fn without_a_peer_manager_a_handler_can_neither_ban_nor_unban_nor_charge() {
     let does: fn(&mut Ctx<'_>, PeerId) = |ctx, peer| {
         assert_eq!(ctx.ban(THEIRS, None), Err(RequestError::NoManager));
         assert_eq!(ctx.unban(THEIRS), Err(RequestError::NoManager));

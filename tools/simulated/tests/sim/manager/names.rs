@@ -38,7 +38,7 @@ fn one_address_of_a_name_is_dialled_and_if_the_dial_fails_the_next_address_is_di
 }
 
 #[test]
-fn after_the_last_address_fails_a_name_is_resolved_again_with_growing_pauses() {
+fn after_the_last_address_fails_a_name_is_resolved_again_after_growing_pauses() {
     let (mut managed, addresses) = named(1);
     managed.world.set_name(NAME, vec![gone(1), gone(2)]);
     managed.run(secs(600));
@@ -77,7 +77,7 @@ fn a_peer_that_moves_is_found_at_its_new_address() {
 }
 
 #[test]
-fn at_most_the_maximum_number_of_a_names_addresses_is_dialled() {
+fn no_more_than_the_maximum_number_of_a_names_addresses_are_dialled_and_none_enters_the_book() {
     let (mut managed, _) = named(0);
     managed.world.set_name(NAME, (0..=u8::MAX).map(gone).collect());
     managed.run(secs(4));
