@@ -1,8 +1,8 @@
 //! Bugs that tests plant in the loop to show that a simulation finds errors, and budgets that tests shrink.
 //!
-//! A planted [`Bug`] changes one decision of the shipped code. A simulation that passes with a planted bug is itself
-//! broken. A shrunk [`Budget`] only makes the loop pause and resume more often, so that the rare paths after an
-//! exhausted budget become common. All guarantees hold with every budget at its smallest.
+//! A planted [`Bug`] changes one decision of the shipped code. Each planted bug must make a simulation fail; otherwise
+//! the simulations themselves are broken. A shrunk [`Budget`] only makes the loop pause and resume more often, so that
+//! the rare paths after an exhausted budget become common. All guarantees hold with every budget at its smallest.
 //!
 //! In the loop a bug is `canary!(NAME)`, and a budget `budget!(NAME, FULL)`. Without the feature `sim-bugs` these are
 //! the constants `false` and `FULL`, and the compiler removes the code that depends on them. With the feature, which is
@@ -38,7 +38,7 @@ pub(crate) use {budget, canary};
 /// A bug that can be planted in the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
-    /// An event or a handler's timer reaches the current user of its slot, regardless of the generation in its id.
+    /// An event, or a call with a peer's id, reaches the current link in the slot, whatever the id's generation.
     NoGenerationCheck,
     /// A link's timer fires up to one tick before its deadline.
     EarlyTimer,

@@ -1,7 +1,7 @@
 //! Code that the examples share: the command-line arguments, and built-in nodes for a run that names no node.
 //!
-//! A built-in node is an ordinary loop on its own thread. It listens on loopback, accepts every peer, and answers a
-//! `getaddr` with the addresses given at its start.
+//! A built-in node is an ordinary loop on its own thread. It listens on loopback, and answers a `getaddr` with the
+//! addresses given at its start.
 
 #![allow(dead_code, reason = "no example uses every item")]
 

@@ -1,11 +1,10 @@
-//! The scope of a changed setting: the uses to which its new value applies.
+//! The effect of a changed setting: when its new value applies, and to what.
 //!
-//! The [table](super::table) of settings lists the effect of each field that can change while a loop runs. The loop
-//! applies a change of the field accordingly.
+//! The [table](super::table) of settings lists the effect of each field that can change while a loop runs.
 
 use std::fmt;
 
-/// The scope of a changed field: the uses to which its new value applies.
+/// The effect of a changed field: when its new value applies, and to what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Effect {
@@ -15,11 +14,11 @@ pub enum Effect {
     NewConnections,
     /// Applies to handshake steps from now on; messages already sent and versions already accepted are not affected.
     NextHandshakes,
-    /// Applies to messages whose header arrives from now on.
+    /// Applies to messages whose header is completed from now on.
     NextMessages,
     /// Applies to the manager's next dials and name look-ups; no open connection is closed.
     NextDials,
-    /// Applies to misbehavior and bans from now on; scores and bans in force do not change.
+    /// Applies to misbehavior and bans from now on; existing scores and bans do not change.
     NextBans,
     /// Applies to the configured listeners: those of removed addresses are closed, and those of added addresses are
     /// opened. Accepted connections stay open.

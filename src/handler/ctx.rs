@@ -19,7 +19,7 @@ use std::time::Duration;
 
 /// A handler's access to the loop during one call.
 ///
-/// Each method changes queues and lists at once. No method blocks, and none calls the handler.
+/// All changes to queues and lists are made at once. No method blocks, and none calls the handler.
 ///
 /// ```
 /// use peerloop::error::Misbehavior;
@@ -155,8 +155,8 @@ impl<'a> Ctx<'a> {
     }
 
     /// Returns all gauges, counters and latencies of the loop, as [`Handle::stats`](crate::Handle::stats) does. This
-    /// copies about 3 kB and walks over six histograms: a few microseconds, for any number of peers. Do not call it for
-    /// each message; [`Ctx::counters`] is free. `gathered_bytes` is the value at the turn's start.
+    /// copies about 3 kB and walks over six histograms, which costs a few microseconds for any number of peers. Do not
+    /// call it for each message; [`Ctx::counters`] is free. `gathered_bytes` is the value at the turn's start.
     pub fn stats(&self) -> Stats {
         state::stats(self.state, self.state.telemetry.gathered_bytes)
     }
@@ -236,7 +236,7 @@ impl<'a> Ctx<'a> {
     /// The peer manager adds the points to the peer's score. When the score reaches
     /// [`ban_score`](crate::config::ManagerConfig::ban_score), the manager closes the peer at once and bans the
     /// peer's host for [`ban_duration`](crate::config::ManagerConfig::ban_duration). A loopback address is never
-    /// banned in this way. 0 points are only reported.
+    /// banned in this way. A charge of 0 points is only reported.
     ///
     /// The call does nothing without a peer manager, for a trusted host, or for a peer that is being closed.
     ///
@@ -311,9 +311,9 @@ impl<'a> Ctx<'a> {
     ///
     /// # Errors
     ///
-    /// [`RequestError::NoSuchPeer`], [`RequestError::NotReady`] before the handshake is complete or after the peer was
-    /// closed, [`RequestError::QueueFull`] if the peer reads too slowly, and [`RequestError::TooLargeForPeer`] if the
-    /// message exceeds the limit that the peer announced.
+    /// [`RequestError::NoSuchPeer`], [`RequestError::NotReady`] before the handshake is complete or while the peer is
+    /// being closed, [`RequestError::QueueFull`] if the peer reads too slowly, and [`RequestError::TooLargeForPeer`]
+    /// if the message exceeds the limit that the peer announced.
     pub fn send(&mut self, peer: PeerId, message: &MessageRef<'_>) -> Result<(), RequestError> {
         let link = self.sendable(peer)?;
         self.state.send(link, message)
@@ -467,8 +467,7 @@ impl<'a> Ctx<'a> {
     /// Feeds the next part of the message begun with [`Ctx::begin_body`]. Moves bytes from the front of `part` to the
     /// peer's queue until `part` is empty or 1 MiB waits to be sent; a large part is not copied. Feed the rest of
     /// `part` when [`Handler::on_writable`](super::Handler::on_writable) is called. If `part` is empty afterwards,
-    /// there may be room for more. An empty part has no effect, even if no message is being fed, so the only part of a
-    /// message without payload may be fed, too.
+    /// there may be room for more. An empty part has no effect, and is allowed even if no message is being fed.
     ///
     /// # Errors
     ///
@@ -493,14 +492,15 @@ impl<'a> Ctx<'a> {
         self.state.ping(link, planned)
     }
 
-    /// Stops reading a peer, so that the kernel slows it down. The pause does not count towards the peer's deadlines.
-    /// Input that was already read, at most [`READ_BLOCK_BYTES`](crate::limits::READ_BLOCK_BYTES), is still delivered:
-    /// a handler that pauses a peer while handling a message may receive further messages from the same read.
+    /// Stops reading from a peer, so that TCP flow control slows it down. The pause does not count towards the peer's
+    /// deadlines. Input that was already read, at most [`READ_BLOCK_BYTES`](crate::limits::READ_BLOCK_BYTES), is still
+    /// delivered: a handler that pauses a peer while handling a message may receive further messages from the same
+    /// read.
     pub fn pause(&mut self, peer: PeerId) {
         self.state.links.hold(peer.link(), self.state.clocks.now(), |hold| hold.paused = true);
     }
 
-    /// Resumes reading a paused peer.
+    /// Resumes reading from a paused peer.
     pub fn resume(&mut self, peer: PeerId) {
         self.state.links.release(peer.link(), self.state.clocks.now(), |hold| hold.paused = false);
     }

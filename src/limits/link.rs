@@ -16,7 +16,7 @@ pub const MAX_HANDSHAKE_PAYLOAD_BYTES: u64 = 2_048;
 /// Maximum number of our pings in flight per peer: one is inline in the row, the rest (32 bytes each) are in a box.
 pub const MAX_PINGS_OUTSTANDING: usize = 256;
 /// Maximum number of marked messages to one peer that are not yet written. Each mark costs 24 bytes. A peer with the
-/// maximum number of marks costs 6 KiB, plus up to 88 bytes in a tree; 10,000 such peers cost 63 MB. A peer without
+/// maximum number of marks costs 6 KiB, plus up to 88 bytes in a tree; 10,000 such peers cost 62 MB. A peer without
 /// marks costs nothing.
 pub const MAX_MARKS_PER_PEER: usize = 256;
 /// Default maximum size of a payload that is buffered for a handler. A link buffers one payload at a time.
@@ -45,7 +45,7 @@ pub const MAX_BUFFERED_TOTAL_BYTES: u64 = 256 * 1024 * 1024;
 /// has made it.
 pub const BUFFER_GROWTH_BYTES: usize = 64 * 1024;
 /// Maximum number of buffers of [`BUFFER_GROWTH_BYTES`] kept for reuse, 1 MiB in total. A loop that never buffers
-/// more than this many messages of 4 to 64 KiB at once allocates no further buffers for them.
+/// a message above 64 KiB, nor more than this many messages at once, allocates at most this many of these buffers.
 pub const MAX_LARGE_BUFFERS: usize = 16;
 /// Length in bytes of a link's waiting pings and pongs above which the link is not read. A peer that does not read our
 /// replies thus causes no further replies. Including the replies to the last read block, a peer's pongs stay below

@@ -19,7 +19,7 @@ pub struct PeerCounts {
 }
 
 impl PeerCounts {
-    /// Counts the peers that are ready and not lost.
+    /// Returns the number of connections that became ready and were not lost.
     pub fn left(&self) -> usize {
         self.ready.saturating_sub(self.lost)
     }
@@ -43,7 +43,7 @@ pub struct WorkCounts {
     pub planned: u64,
     /// Pings sent: `answered + timed_out`, once the run has ended.
     pub sent: u64,
-    /// Pings due and not sent.
+    /// Planned pings that were not sent.
     pub unsent: u64,
     /// The unsent pings whose peer could not be pinged: the peer was never ready, was lost, or had too many
     /// unanswered pings.
@@ -55,7 +55,7 @@ pub struct WorkCounts {
 }
 
 impl WorkCounts {
-    /// Counts `count` due operations that have the same outcome.
+    /// Counts `count` planned pings that have the same outcome.
     pub(super) fn note_planned(&mut self, count: u64, fate: Fate) {
         self.planned += count;
         match fate {
@@ -80,12 +80,12 @@ impl WorkCounts {
     }
 }
 
-/// The outcome of an operation that was due.
+/// The outcome of a planned ping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     Sent,
     /// The peer could not be pinged.
     Absent,
-    /// The schedule ended before the operation was sent.
+    /// The peer was ready, but the run ended before the ping was sent.
     Unsent,
 }

@@ -67,7 +67,7 @@ pub enum RunOutcome {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RunError {
-    /// The loops keep each other busy while no time passes.
+    /// Loops still had work after the maximum number of rounds at one moment.
     Livelock {
         /// The moment of the livelock.
         at: Instant,

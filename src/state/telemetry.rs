@@ -28,7 +28,7 @@ pub(crate) struct Telemetry {
     pub(crate) turn: LatencyHistogram,
     pub(crate) loop_lag: LatencyHistogram,
     pub(crate) keepalive_lag: LatencyHistogram,
-    /// The memory, in bytes, held for incomplete large messages at the start of the turn.
+    /// Bytes of memory held for incomplete large messages at the start of the turn.
     pub(crate) gathered_bytes: u64,
     /// Time spent working.
     pub(crate) busy: Duration,

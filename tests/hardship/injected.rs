@@ -7,8 +7,8 @@ const PEERS: usize = 16;
 const ROUNDS: u64 = 20;
 const INVENTORIES: usize = 8;
 
-/// Serves peers from a node whose system calls fail according to `inject`, an option of strace. Asserts that no peer
-/// and no message is lost. Returns the node's counters, or `None` where strace does not work.
+/// Serves peers from a node whose system calls fail according to `inject`, in the syntax of strace's `-e inject=`.
+/// Asserts that no peer and no message is lost. Returns the node's counters, or `None` where strace does not work.
 fn serve_through(test: &str, inject: &str) -> Option<Account> {
     let mut node = Node::with_fault(test, inject)?;
     let mut clients = Client::ready(node.address, PEERS);

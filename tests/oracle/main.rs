@@ -1,5 +1,5 @@
-//! The wire format compared with other codecs. We and the other codec read each other's messages, and refuse the same
-//! bytes, except for the intended differences.
+//! The wire format compared with other codecs. Peerloop and the other codec read each other's messages, and refuse the
+//! same bytes, except for the intended differences.
 //!
 //! [`against_bitcoin`] and [`against_chain_gang`] compare values and bytes of messages that both sides can represent.
 //! [`verdicts`] compares results for damaged bytes, and [`judge`](peerloop_laws::judge) lists all intended
@@ -52,7 +52,7 @@ fn compare_all<S: Strategy>(
     assert!(compared.get() > 0, "{what}: nothing was compared");
 }
 
-/// Returns our frame for `message`.
+/// Returns peerloop's frame for `message`.
 fn frame_of(message: &MessageRef<'_>) -> Vec<u8> {
     let mut frame = Vec::new();
     message.encode_frame(MAGIC, &mut frame);

@@ -1,4 +1,4 @@
-//! Writes until there is no room, and the edge that reports room again.
+//! Writes until the kernel has no room, and the edge that reports room again.
 
 use crate::stage::{BLOCKED, Seen, Stage, on_every_kernel};
 

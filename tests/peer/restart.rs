@@ -27,7 +27,7 @@ fn req_e18_three_restarts_are_allowed_in_the_hour_that_begins_with_the_first() {
 }
 
 #[test]
-fn req_e18_success_resets_the_count_and_the_window() {
+fn req_e18_a_reset_clears_the_count_and_the_window() {
     let mut restarts = RestartTracking::new(2, HOUR);
     assert!(restarts.try_restart(at(0)) && restarts.try_restart(at(1)) && !restarts.try_restart(at(2)));
     restarts.reset();
@@ -61,7 +61,7 @@ fn req_e19_a_restart_moves_from_failed_to_connecting_at_once() {
 }
 
 #[test]
-fn req_e51_each_close_reason_has_the_expected_side_and_transience() {
+fn req_e51_close_reasons_have_the_expected_side_and_transience() {
     let failure = |kind: ErrorKind| CloseReason::Network(NetworkFailure::new(IoStep::Connect, &kind.into()));
     let no_descriptors = NetworkFailure::new(IoStep::Connect, &std::io::Error::from_raw_os_error(24));
     assert_eq!(no_descriptors.shortage(), Some(Shortage::Descriptors));
@@ -100,7 +100,7 @@ fn a_stalled_or_reversed_clock_ends_no_window() {
 proptest! {
     /// The model is a list of all granted restarts. Each step computes all windows from that list.
     #[test]
-    fn grants_match_a_list_of_windows(
+    fn restarts_are_granted_as_in_a_model_that_lists_all_grants(
         max_restarts in 0u32..4,
         window_secs in 1u64..20,
         pauses in prop::collection::vec(0u64..8, 0..60),

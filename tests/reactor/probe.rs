@@ -111,7 +111,7 @@ impl Handler for Probe {
     }
 }
 
-/// A loop on the real kernel, turned by the test.
+/// A loop on the real kernel, whose turns the test runs.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) reactor: Reactor<MioNet, Probe>,
@@ -145,7 +145,7 @@ impl Node {
         ([one, two], [there, here])
     }
 
-    /// Makes one turn that does not wait, and returns whether the loop continues.
+    /// Runs one turn without waiting, and returns whether the loop continues.
     pub(crate) fn turn(&mut self) -> bool {
         self.reactor.poll_once(Duration::ZERO).expect("the poller works")
     }
@@ -201,7 +201,7 @@ pub(crate) fn regtest() -> Config {
     Config::new(Network::Regtest).with_seed(Some(7))
 }
 
-/// Turns the nodes until `done` returns true.
+/// Runs turns of the nodes until `done` returns true.
 ///
 /// # Panics
 ///
@@ -218,7 +218,7 @@ pub(crate) fn until<const N: usize>(mut nodes: [&mut Node; N], what: &str, done:
     }
 }
 
-/// A peer without an engine. Its calls block, so turn the node before you read.
+/// A peer without an engine. Its calls block, so run the node's turns before you read.
 #[derive(Debug)]
 pub(crate) struct BareSocket(pub(crate) TcpStream);
 

@@ -99,7 +99,7 @@ impl Observer {
         self.ask(move |ctx| ctx.send(peer, &message.as_ref())).expect("the peer is ready");
     }
 
-    /// Waits for a message of `peer` for which `find` returns a result, and returns the result. The search begins
+    /// Waits for a message from `peer` for which `find` returns a result, and returns the result. The search begins
     /// after the message that the previous call found.
     pub(crate) fn receive<T>(&mut self, what: &str, peer: PeerId, find: impl Fn(&Message) -> Option<T>) -> T {
         let read = self.read;

@@ -70,7 +70,7 @@ fn a_transaction_without_inputs_or_outputs_is_valid() {
 }
 
 #[test]
-fn counts_that_exceed_the_payload_are_rejected() {
+fn counts_that_exceed_the_payload_or_are_not_canonical_are_rejected() {
     for count in ["fdfd00", "feffffffff", "02"] {
         let inputs = hex(&format!("01000000{count}{}", "00".repeat(41 + 41 - 1)));
         assert_eq!(TxRef::decode(&inputs), Err(TRUNCATED), "{count} inputs");
@@ -83,7 +83,7 @@ fn counts_that_exceed_the_payload_are_rejected() {
 }
 
 #[test]
-fn script_sizes_that_exceed_the_payload_are_rejected() {
+fn script_sizes_that_exceed_the_payload_or_are_not_canonical_are_rejected() {
     let input = |size: &str| hex(&format!("0100000001{}{size}{}", "00".repeat(36), "00".repeat(60)));
     assert_eq!(TxRef::decode(&input("fc")), Err(TRUNCATED));
     assert_eq!(TxRef::decode(&input("fdfd00")), Err(TRUNCATED));
@@ -97,7 +97,7 @@ fn script_sizes_that_exceed_the_payload_are_rejected() {
 }
 
 #[test]
-fn only_the_null_outpoint_makes_a_coinbase() {
+fn a_transaction_is_a_coinbase_only_if_its_single_input_has_the_null_outpoint() {
     let input = |prev_txid, prev_index| TxInRef { prev_txid, prev_index, script: &[], sequence: 0 };
     let is_coinbase = |inputs: &[TxInRef<'_>]| Tx::from_parts(1, inputs, &[], 0).as_ref().is_coinbase();
     assert!(is_coinbase(&[input(Hash256::ZERO, u32::MAX)]));
@@ -124,7 +124,7 @@ fn the_only_transaction_of_a_block_ends_where_the_block_does() {
     let block = known_payload("block");
     let (tx, rest) = TxRef::split_first(&block[81..]).unwrap();
     assert!(rest.is_empty() && tx.is_coinbase());
-    assert_eq!(tx.txid(), Hash256::from_bytes(block[36..68].try_into().unwrap()), "the root is not the only txid");
+    assert_eq!(tx.txid(), Hash256::from_bytes(block[36..68].try_into().unwrap()), "the root differs from the txid");
 }
 
 proptest! {

@@ -194,7 +194,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn each_command_has_its_own_limit(
+        fn a_listed_command_has_its_own_limit_and_any_other_the_general_one(
             general in 0..9u64,
             given in prop::collection::hash_map(0..6usize, 0..9u64, 0..6),
             payload_len in 0..9u64,

@@ -1,8 +1,8 @@
-//! A segment of a send queue: contiguous bytes, and the kind of frames in them.
+//! A segment of a send queue: contiguous bytes, and the kind of their content.
 //!
 //! Small frames are copied one after another into one segment's pooled buffer. A frame that other links' queues may
 //! share is a segment of its own and is not copied. A frame that is too large for a pooled buffer is also a segment of
-//! its own. A segment's kind determines where a frame that is queued ahead may be inserted.
+//! its own. The kind determines where a frame that overtakes others may be inserted.
 
 use super::buffers::Buffers;
 use crate::limits::{HEADER_LEN_BYTES, MAX_POOLED_BUFFER_BYTES};

@@ -343,7 +343,7 @@ impl World {
                 self.now = self.now.plus(Duration::from_secs(600));
             }
         }
-        assert!(self.dialler.slots.taken() >= least, "{} of {least} peers", self.dialler.slots.taken());
+        assert!(self.dialler.slots.taken() >= least, "only {} of {least} peers", self.dialler.slots.taken());
     }
 
     /// Returns the number of peers that could be connected if no address were banned.

@@ -80,8 +80,9 @@ impl BookLock {
         }
     }
 
-    /// Locks the book against writers. Creates no file: without a lock file no writer has opened the book. Returns
-    /// `None` if the lock file cannot be opened or locked: the database's own locks must then suffice.
+    /// Locks the book against writers, and fails if a writer holds the lock. Creates no file: without a lock file no
+    /// writer has opened the book. Returns `None` if the lock file cannot be opened, or cannot be locked for another
+    /// reason: the database's own locks must then suffice.
     pub(super) fn share(book: &Path) -> Result<Option<Self>, StoreError> {
         let Ok(file) = File::open(beside(book, ".lock")) else { return Ok(None) };
         match file.try_lock_shared() {
@@ -154,9 +155,9 @@ pub(super) fn set_aside(path: &Path, why: Unfit) -> Result<SetAside, StoreError>
     Err(failed(io::ErrorKind::AlreadyExists.into()))
 }
 
-/// Makes a rename in the folder of `path` survive a power failure.
+/// On Unix, makes a rename in the folder of `path` survive a power failure. Elsewhere it does nothing.
 pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
-    // On systems other than Unix a folder cannot be opened as a file, and a rename is durable by itself.
+    // Other systems cannot open a folder as a file.
     if cfg!(unix) {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
         File::open(folder)?.sync_all()?;
@@ -189,7 +190,7 @@ mod tests {
     use peerloop_testkit::Folder;
 
     #[test]
-    fn a_lock_is_released_although_a_forked_child_still_has_its_file_open() {
+    fn a_dropped_lock_is_released_even_if_another_descriptor_of_its_file_is_open() {
         let folder = Folder::new(std::env::temp_dir());
         let book = folder.path().join("peers.redb");
         drop(BookLock::take(&book).expect("the lock is free"));

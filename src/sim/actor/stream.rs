@@ -1,9 +1,8 @@
-//! Streams of gigabytes that need no memory: a source that generates them, and a sink that knows every byte in
-//! advance.
+//! Streams of gigabytes in constant memory: a source that generates them, and a sink that knows every byte in advance.
 //!
-//! The bytes of a [`Cargo`] repeat with a prime period, and only one period is stored.
-//! If bytes are lost or repeated, the bytes after them are wrong, unless the number of lost or repeated bytes is a
-//! multiple of the period. In that case, only the length is wrong.
+//! The bytes of a [`Cargo`] repeat with a prime period, and only one period is stored. If bytes are lost or repeated,
+//! the bytes after them are wrong, unless the number of lost or repeated bytes is a multiple of the period. In that
+//! case, only the length is wrong.
 
 use super::line::Line;
 use super::persona::{End, Persona};
@@ -16,7 +15,7 @@ use std::mem;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Number of bytes after which a cargo repeats. It is a prime, so that no buffer size is a multiple of it.
+/// Number of bytes after which a cargo repeats. It is a prime, so that no usual buffer size is a multiple of it.
 const PERIOD: usize = 65_521;
 const COMMAND: &str = "block";
 
@@ -350,7 +349,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_byte_of_a_cargo_follows_from_its_offset() {
+    fn the_pieces_of_a_cargo_form_a_payload_that_matches_its_checksum() {
         let cargo = Cargo::new(3, 200_000);
         let mut whole = Vec::new();
         while whole.len() < 200_000 {

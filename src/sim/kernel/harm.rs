@@ -5,7 +5,8 @@ use super::host::{Draw, OWN_DESCRIPTORS, stream_of};
 use crate::sim::connection::{Connection, EndId, Side};
 use crate::sim::faults::Site;
 
-/// The purpose number, for [`stream_of`], of the faults at the first site. Each site has a random stream of its own.
+/// The purpose passed to [`stream_of`] for faults at the first site. Each further site has the next number, and thus
+/// its own random stream.
 const FIRST_FAULT_STREAM: usize = 16;
 
 impl Kernel {

@@ -31,9 +31,9 @@ struct Course {
     calls: u64,
 }
 
-/// Runs two loops, an acceptor and a dialler, that complete the handshake and ping each other for some seconds. A
-/// hand-driven peer pings the acceptor, sends it a large message, gets two messages in reply, and closes. Before
-/// this close, the acceptor gets a different ping interval.
+/// Runs two loops, an acceptor and a dialler, with three connections on which they ping each other for a few seconds.
+/// A hand-driven peer pings the acceptor, sends it a large message, and gets two messages in reply. Then the acceptor
+/// gets a different ping interval, and the peer closes.
 fn run() -> (Outcome, Course) {
     let world = World::new(1, Instant::ZERO);
     let answer = |ctx: &mut Ctx<'_>, peer| {

@@ -21,7 +21,7 @@ fn assert_no_peer_is_closed_before(stage: &mut Stage, time: Duration) {
 }
 
 #[test]
-fn req_e04_a_silent_peer_is_closed_after_ten_seconds_exactly() {
+fn req_e04_a_silent_peer_is_closed_after_exactly_ten_seconds() {
     let mut stage = Stage::new();
     let mut peer = stage.peer();
     assert_no_peer_is_closed_before(&mut stage, secs(10));
@@ -234,7 +234,7 @@ fn a_bodys_minimum_rate_is_configurable() {
 }
 
 #[test]
-fn a_body_that_makes_progress_has_no_deadline() {
+fn a_body_above_the_minimum_rate_may_last_longer_than_its_window() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     let message = frame("addr", &[7; 100 * 1_100]);

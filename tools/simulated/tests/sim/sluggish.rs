@@ -1,4 +1,4 @@
-//! Peers that do next to nothing, all at once: each is closed at its deadline, and no other peer is affected.
+//! Several sluggish peers on one loop at the same time: each is closed at its deadline, and no other peer is affected.
 
 use crate::backpressure::ping_until_blocked;
 use peerloop::config::ManagerConfig;
@@ -70,7 +70,7 @@ fn each_is_closed_at_its_deadline(config: Config, offset: Duration) {
 }
 
 #[test]
-fn fault_p06_a_mute_a_dripping_and_a_deaf_peer_are_each_closed_at_their_deadline_and_no_other_peer_is() {
+fn fault_p06_silent_dripping_and_non_reading_peers_are_closed_at_their_deadlines_and_no_other_peer_is() {
     let managed = config().with_manager(ManagerConfig::new(Network::Regtest));
     for config in [config(), managed] {
         for offset_ns in [0, 1, 300_001, 999_999, 1_000_000, 123_456_789] {

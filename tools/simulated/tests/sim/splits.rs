@@ -88,7 +88,7 @@ fn assert_order_of_the_handshake(log: &[Entry]) {
                     if received < version_len(peer) + 24 {
                         assert!(
                             written + offered_bytes <= before_verack_len,
-                            "more than the protoconf is sent before the peer's verack is read"
+                            "more than the first three messages is sent before the peer's verack is read"
                         );
                     }
                     written += entry.bytes.len();
@@ -163,7 +163,7 @@ fn pairs_of_split_points_in_both_directions_give_the_same_outcome() {
 }
 
 #[test]
-fn fault_e16_one_byte_at_a_time_through_a_pipe_of_any_size_gives_the_same_outcome() {
+fn fault_e16_small_reads_and_writes_through_pipes_of_several_sizes_give_the_same_outcome() {
     let uncut = run(Conditions::default());
     for (capacity_bytes, most) in [(1, 1), (1, 100), (7, 1), (25, 3), (300, 7), (4_096, 1)] {
         let cuts = || Cuts { writes: Cut::AtMost(most), arrivals: Cut::AtMost(most) };

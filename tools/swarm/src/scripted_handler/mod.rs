@@ -99,14 +99,14 @@ pub(super) struct Known {
     was_filled: bool,
     /// The bytes of the current message that are still to be fed.
     feeding: Bytes,
-    /// Whether the peer has answered a ping, or has a version without pongs.
+    /// Whether the peer has answered a ping, or its protocol version does not support pongs.
     pub(super) is_well: bool,
 }
 
 /// A user's request to the handler.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Wish {
-    /// Does no harm from now on, and dials the honest peers that are missing.
+    /// Stops disruptive actions, resumes paused peers, and dials the honest peers that are missing.
     Calm,
     /// Sends a message to every peer that is not judged.
     Greet,
@@ -129,7 +129,7 @@ pub(super) struct ScriptedHandler {
     /// The earliest wake-up that the handler has requested.
     asked: Option<Instant>,
     pub(super) marks: Marks,
-    /// Violations found, with the number of the invariant.
+    /// The first eight violations: each invariant's number, the moment and the description.
     pub(super) wrongs: Vec<(u8, Instant, String)>,
     redials: Vec<(Instant, usize)>,
     keepsakes: Vec<Bytes>,
@@ -176,7 +176,7 @@ impl ScriptedHandler {
         }
     }
 
-    /// Returns the troop whose host has this address; the number of troops if no host has it.
+    /// Returns the troop whose host has this address; the number of troops if no troop's host has it.
     fn troop_of(&self, ip: IpAddr) -> usize {
         let IpAddr::V4(ip) = ip else { return self.troops.len() };
         let host = u32::from(ip).wrapping_sub(u32::from(Ipv4Addr::new(10, 0, 0, 1))) as usize;

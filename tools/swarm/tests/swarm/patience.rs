@@ -1,4 +1,4 @@
-//! A world that exceeds its limit on calls, or whose [`Patience`] is ended, is aborted and has no outcome.
+//! A world that exceeds its limit on calls, or for which [`Patience::end`] was called, is aborted and has no outcome.
 
 use peerloop::sim::Tape;
 use peerloop_swarm::{Patience, Profile, run, run_with};
@@ -20,7 +20,7 @@ fn a_world_is_aborted_one_call_beyond_the_limit() {
 }
 
 #[test]
-fn ending_a_patience_aborts_the_worlds_of_all_its_clones() {
+fn calling_end_aborts_the_worlds_of_a_patience_and_of_its_clones() {
     let patience = Patience::default();
     let clone = patience.clone().with_max_calls(u64::MAX - 1);
     assert!(hash_with(&clone).is_some());

@@ -193,7 +193,7 @@ impl ManagedWorld {
         self.node.stats().ready
     }
 
-    /// Returns the book's entry of an address.
+    /// Returns the book's entry for an address.
     pub(crate) fn known(&self, address: SocketAddr) -> KnownPeer {
         self.report().book.into_iter().find(|peer| peer.address() == address).expect("the address is in the book")
     }
