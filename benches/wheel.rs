@@ -13,7 +13,7 @@ use std::collections::{BTreeSet, BinaryHeap};
 
 const KEYS: [u32; 2] = [1_000, 100_000];
 const PER_TICK: u32 = 10;
-/// The step from one key to the next. It is coprime to both numbers of [`KEYS`], so all keys are visited, in a
+/// The step from one key to the next. It is coprime to both numbers in [`KEYS`], so all keys are visited, in a
 /// scattered order.
 const STRIDE: u32 = 7_919;
 
@@ -32,7 +32,7 @@ impl Timers for Wheel {
     }
 }
 
-/// A heap in which a moved deadline's old entry stays until it reaches the top.
+/// A heap in which a moved deadline's old entry stays until the old deadline passes.
 struct LazyHeap {
     entries: BinaryHeap<Reverse<(u64, u32)>>,
     ticks: Vec<u64>,

@@ -1,7 +1,7 @@
 //! Control of a loop from other threads.
 //!
 //! A [`Handle`] writes requests to a bounded queue and wakes the loop. It never blocks: if the queue is full, it
-//! returns the request. Inside a handler, use its [`Ctx`](crate::Ctx) instead.
+//! returns the request. Inside a handler, use the callback's [`Ctx`](crate::Ctx) instead.
 
 use crate::api::{
     CommandFilter, ControlEvent, Direction, Latency, MessageEvent, PeerInfo, Pending, Reply, Request, Stats,

@@ -1,25 +1,26 @@
-//! Kinds of misbehavior and their penalties, with SV Node's own figures.
+//! Kinds of misbehavior, and their penalties.
 //!
-//! The points match SV Node 1.2.2, so that this library keeps and bans the same peers as a node. Behavior without a
-//! penalty is not listed, for example an unknown command or a single bad checksum. Nothing here counts points or closes
-//! a connection.
+//! The points are those of SV Node 1.2.2, so that this library bans peers for the same behavior as SV Node. Behavior
+//! without a penalty is not listed, for example an unknown command or a single bad checksum. Nothing here counts points
+//! or closes a connection.
 
 use super::label::Label;
 use std::fmt;
 
 /// Something that a peer must not do.
 ///
-/// The engine penalises the kinds that it can detect without block data. A handler penalises the others with
-/// [`Ctx::penalize_for`](crate::Ctx::penalize_for). The [manual](crate::manual::peer_manager) lists both. A connection
-/// closed for misbehavior carries the kind in its [`CloseReason`](super::CloseReason).
+/// The engine penalises some kinds. A handler penalises the others with
+/// [`Ctx::penalize_for`](crate::Ctx::penalize_for). The [manual](crate::manual::peer_manager) shows for each kind which
+/// of the two penalises it. The [`CloseReason`](super::CloseReason) of a connection closed for misbehavior contains the
+/// kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Misbehavior {
     /// It sends `version` again.
     SecondVersion,
-    /// It sends a message that is not part of the handshake before its `version`.
+    /// Before its `version`, it sends a message that is not part of the handshake.
     MessageBeforeVersion,
-    /// It sends a message that is not part of the handshake between its `version` and its `verack`.
+    /// Between its `version` and its `verack`, it sends a message that is not part of the handshake.
     MessageBeforeVerack,
     /// It sends `sendheaders` or `sendhdrsen` again.
     SecondSendHeaders,
@@ -44,7 +45,7 @@ pub enum Misbehavior {
     /// It sends headers that do not form a chain.
     DisconnectedHeaders,
     /// It sends ten consecutive announcements, each of fewer than eight headers with an unknown parent. Every further
-    /// ten count again.
+    /// ten are another violation.
     UnconnectedAnnouncements,
     /// It sends a header with an invalid proof of work.
     BadProofOfWork,

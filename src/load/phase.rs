@@ -40,7 +40,7 @@ pub enum EndCause {
     /// [`GeneratorRequest::Finish`](super::GeneratorRequest::Finish) or
     /// [`GeneratorRequest::Report`](super::GeneratorRequest::Report) was received.
     Asked,
-    /// Every connection failed.
+    /// No peer became ready: every connection failed.
     NoneReady,
     /// The first dials all failed in the same way, so the others were not started.
     FirstDialsFailed {

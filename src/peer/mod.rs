@@ -28,7 +28,7 @@
 //! | `Failed` | `Disconnected` | all |
 //! | `Failed` | `Connecting`, a restart | outbound |
 //!
-//! Everything else is a [`TransitionError`], including a state's transition to itself.
+//! Every other transition is a [`TransitionError`], including a state's transition to itself.
 //!
 //! # Examples
 //!
@@ -102,7 +102,7 @@
 //! }
 //! ```
 //!
-//! Every moment is an argument, so that each type can be used without a loop:
+//! Every moment is an argument, so each type can be used without a loop:
 //!
 //! ```
 //! use peerloop::peer::{

@@ -94,9 +94,9 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         }
     }
 
-    /// Writes a link's queue, up to the limits on calls, bytes and time. Returns the start of the last write, or
-    /// [`Instant::ZERO`] if there was none. The kernel does not report a link that stays writable, so a link with
-    /// remaining bytes is listed again.
+    /// Writes a link's queue, up to the limits on calls, bytes and time. Returns the moment at which the last write
+    /// began, or [`Instant::ZERO`] if there was none. The kernel does not report a link that stays writable, so a link
+    /// with remaining bytes is listed again.
     fn flush_link(&mut self, id: LinkId, until: Instant) -> Instant {
         let (mut at, mut left_bytes) = (Instant::ZERO, MAX_WRITTEN_PER_TURN_BYTES);
         for _ in 0..WRITES_PER_TURN {

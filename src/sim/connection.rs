@@ -14,7 +14,7 @@ use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-/// A connection's capacity and cuts.
+/// A connection's capacity, and the cuts that split its streams into pieces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conditions {
     /// Maximum number of bytes that wait in each direction, from 1 byte to 2 GiB. Default 256 KiB.
@@ -230,7 +230,7 @@ impl Connection {
         }
     }
 
-    /// Returns the host that draws the connection's random cuts: the one of the two that was added later.
+    /// Returns the host that draws the connection's random cuts: of its two hosts, the one that was added later.
     pub(super) fn drawn_by(&self) -> usize {
         self.hosts[0].max(self.hosts[1]) as usize
     }
@@ -396,7 +396,7 @@ impl Connection {
         (Ok(len), Edges { own: Edge::writable_if(is_stalled), other })
     }
 
-    /// Records that a call of `side` was refused, even if it could have made progress. The kernel must then queue an
+    /// Records that a call by `side` was refused, even if it could have made progress. The kernel must then queue an
     /// event for the retry.
     pub(super) fn put_off(&mut self, side: Side, is_write: bool) {
         self.end(side).is_drained = true;
@@ -486,7 +486,7 @@ impl Connection {
         }
     }
 
-    /// Resets both endpoints, as a middlebox does.
+    /// Resets both endpoints, as a middlebox may do.
     pub(super) fn reset_both(&mut self, pool: &mut Pool) -> Edges {
         for side in [Side::Dialler, Side::Acceptor] {
             if !self.end(side).is_dead && !self.end(side).is_closed {

@@ -55,8 +55,8 @@ impl Timeouts {
         }
     }
 
-    /// Applies the configuration. Returns whether the links must be rearmed: a timer may now be too late, or rows hold
-    /// the old pong timeout.
+    /// Applies the configuration. Returns whether the links must be rearmed: a timer may now be too late, or the
+    /// rows hold the old pong timeout.
     pub(crate) fn update(&mut self, config: &Config, now: Instant) -> bool {
         let mut new = Self::new(config, now);
         if new.ping_interval == self.ping_interval {
@@ -238,8 +238,8 @@ impl Links {
 
     // --- Room to send -----------------------------------------------------------------------------------------------
 
-    /// Checks that the peer accepts a payload of `len_bytes`. The limit in the peer's `protoconf` does not cover
-    /// messages with a limit of their own, such as blocks and transactions.
+    /// Checks that the peer accepts a payload of `len_bytes`. The limit in the peer's `protoconf` does not apply
+    /// to commands that have a limit of their own, such as `block` and `tx`.
     pub(super) fn check_size(&self, id: LinkId, command: CommandName, len_bytes: u64) -> Result<(), RequestError> {
         let link = self.table.get(id).ok_or(RequestError::NoSuchPeer)?;
         let limits = PayloadLimits {

@@ -119,7 +119,7 @@ struct BlockIndex;
 pub struct BlockTxnRef<'a> {
     /// The block hash.
     pub block_hash: Hash256,
-    /// The transactions in the order of the request, not read yet.
+    /// The transactions in the order of the request, not decoded yet.
     pub transactions: TxListRef<'a>,
 }
 
@@ -361,7 +361,7 @@ impl<'a> BlockTxnRef<'a> {
 }
 
 impl BlockTxn {
-    /// Returns the reply with these transactions, in the order of the request.
+    /// Returns the reply with these transactions, which must be in the order of the request.
     pub fn from_transactions<'a>(block_hash: Hash256, transactions: impl IntoIterator<Item = TxRef<'a>>) -> Self {
         Self { block_hash, transactions: List::of(transactions, |tx, out| tx.encode(out)) }
     }

@@ -120,8 +120,9 @@ impl BloomFilter {
     /// A match adds the matched output if it pays to one or more bare public keys.
     pub const UPDATE_PUBKEYS: u8 = 2;
 
-    /// Returns an empty filter for `element_count` elements, with a false positive rate as close to
-    /// `false_positive_rate` as the limits allow. A rate above 1 or a NaN counts as 1, and a rate below 0 as 0.
+    /// Returns an empty filter for `element_count` elements. Its false positive rate is about `false_positive_rate`, or
+    /// higher, because the numbers of bits and of hash functions are rounded down and limited. A rate above 1 or a NaN
+    /// counts as 1, and a rate below 0 as 0.
     pub fn new(element_count: u32, false_positive_rate: f64, tweak: u32, flags: u8) -> Self {
         let rate = if false_positive_rate.is_nan() { 1.0 } else { false_positive_rate.clamp(0.0, 1.0) };
         let wanted_bits = -rate.ln() / (LN_2 * LN_2) * f64::from(element_count);

@@ -45,7 +45,7 @@ impl<'a> ProtoconfRef<'a> {
     /// # Errors
     ///
     /// [`WireError::BadValue`] if there are no fields or the largest payload is below 1 MiB, [`WireError::Truncated`]
-    /// if an announced field is missing, [`WireError::TooLong`] for the policies, [`WireError::OverlongSize`] and
+    /// if the payload ends too early, [`WireError::TooLong`] for the policies, [`WireError::OverlongSize`] and
     /// [`WireError::NonCanonicalSize`] for their length and the field count.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::PROTOCONF, payload);

@@ -11,7 +11,7 @@ use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 use proptest::sample::select;
 
-/// Number of satoshis that can ever exist.
+/// Maximum number of satoshis that can ever exist.
 const MAX_MONEY: i64 = 2_100_000_000_000_000;
 
 pub(crate) fn any_hash() -> impl Strategy<Value = Hash256> {
@@ -156,7 +156,7 @@ fn any_empty() -> impl Strategy<Value = Message> {
     ])
 }
 
-/// Generates messages that consist of one or two numbers.
+/// Generates messages that consist of one or two fields of fixed size.
 fn any_small() -> impl Strategy<Value = Message> {
     prop_oneof![
         any::<u64>().prop_map(|nonce| Message::Ping { nonce }),

@@ -23,7 +23,7 @@ fn data_and_close_are_read_after_one_edge() {
 }
 
 #[test]
-fn data_and_close_before_the_registration_are_one_edge() {
+fn data_and_close_before_the_registration_are_reported_by_one_edge() {
     on_every_kernel(
         |stage| {
             stage.dialler.connect(LINK, stage.address);
@@ -113,7 +113,7 @@ fn a_close_with_unread_data_resets_the_connection() {
 }
 
 #[test]
-fn writing_to_a_closed_peer_fails_in_a_later_call() {
+fn the_first_write_to_a_closed_peer_succeeds_and_a_later_one_fails() {
     on_every_kernel(
         |stage| {
             stage.establish();

@@ -1,4 +1,4 @@
-//! The loop over the real kernel, on loopback: whole nodes on both ends, or bare sockets as misbehaving peers.
+//! The loop over the real kernel, on loopback. Its peer is another loop or a bare socket.
 //!
 //! Each test waits for its events up to a generous deadline, so a slow machine does not make a test fail.
 

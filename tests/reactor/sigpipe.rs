@@ -10,8 +10,8 @@ use std::os::unix::process::ExitStatusExt;
 const SIGPIPE: i32 = 13;
 
 #[test]
-fn fault_e13_writing_to_a_dead_peer_does_not_kill_the_process() {
-    let ended = in_a_child("sigpipe::fault_e13_writing_to_a_dead_peer_does_not_kill_the_process", || {
+fn fault_e13_writing_to_a_closed_connection_does_not_kill_the_process() {
+    let ended = in_a_child("sigpipe::fault_e13_writing_to_a_closed_connection_does_not_kill_the_process", || {
         sigpipe::reset();
         let mut node = Node::new();
         // One frame is sent by a plain write, two by a vectored write.
@@ -40,8 +40,8 @@ fn fault_e13_writing_to_a_dead_peer_does_not_kill_the_process() {
 }
 
 #[test]
-fn the_signal_would_kill_a_process_that_raises_it() {
-    let ended = in_a_child("sigpipe::the_signal_would_kill_a_process_that_raises_it", || {
+fn the_signal_kills_a_process_that_writes_to_a_closed_pipe() {
+    let ended = in_a_child("sigpipe::the_signal_kills_a_process_that_writes_to_a_closed_pipe", || {
         sigpipe::reset();
         let (reader, mut writer) = std::io::pipe().expect("the kernel provides a pipe");
         drop(reader);

@@ -13,7 +13,7 @@ fn txids_of(block: &BlockRef<'_>) -> Vec<Hash256> {
 }
 
 #[test]
-fn a_chains_headers_are_linked_and_its_blocks_are_whole() {
+fn a_chains_headers_are_linked_and_its_newest_block_is_whole() {
     let Some(mut chain) = Chain::start_with(&[]) else { return };
     let best = chain.best_block();
     let headers = chain.headers();

@@ -97,7 +97,7 @@ fn every_type_is_representable_and_some_have_names() {
         assert_eq!(InventoryKind(kind).to_string(), name);
     }
     for kind in [6, 0x4000_0001, u32::MAX] {
-        assert_eq!(InventoryKind(kind).name(), None, "{kind:#x} is not mistaken for a known type");
+        assert_eq!(InventoryKind(kind).name(), None, "{kind:#x} was mistaken for a known type");
         let item = InventoryItem { kind: InventoryKind(kind), hash: Hash256::ZERO };
         let payload = encode(Inventory::from_items([item]).as_ref());
         assert_eq!(payload[1..5], kind.to_le_bytes());

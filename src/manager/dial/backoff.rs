@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn no_setting_overflows() {
+    fn no_setting_makes_a_pause_overflow() {
         let mut rng = StdRng::seed_from_u64(2);
         for initial in [Duration::from_nanos(1), Duration::from_secs(1), Duration::MAX] {
             for multiplier in [1.0 + f64::EPSILON, 100.0] {

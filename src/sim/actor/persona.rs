@@ -15,7 +15,7 @@ pub trait Persona {
     /// Handles received bytes. A message may be split between calls at any offset.
     fn received(&mut self, line: &mut Line<'_>, bytes: &[u8]);
 
-    /// Handles the moment that was set with [`Line::wake_at`].
+    /// Handles a wake-up that was requested with [`Line::wake_at`].
     fn due(&mut self, line: &mut Line<'_>) {
         let _ = line;
     }
@@ -25,7 +25,7 @@ pub trait Persona {
         let _ = line;
     }
 
-    /// Handles the end of a connection that this persona did not close or reset itself.
+    /// Handles the connection's end, unless this persona closed or reset the connection itself.
     fn ended(&mut self, how: End, at: Instant) {
         let _ = (how, at);
     }

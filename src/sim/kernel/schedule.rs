@@ -1,4 +1,4 @@
-//! The scheduled changes of the virtual kernel, ordered by moment.
+//! The scheduled changes of the virtual kernel, in the order of their moments.
 //!
 //! Changes due at the same moment happen in the order in which they were added.
 
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 pub(super) enum Change {
     /// A dial fails.
     DialFails(EndId, i32),
-    /// A host receives a completion.
+    /// A host receives a completion. Nothing happens if the host was restarted in the meantime.
     Answer(Reply),
     /// A host's attempt to write its address book ends. Nothing happens if the host was restarted in the meantime.
     Write { host: usize, life: u32 },

@@ -1,4 +1,4 @@
-//! Converts our messages to values of the crate `bitcoin`, and compares them.
+//! Converts our messages to types of the crate `bitcoin`, and compares our messages with the crate's.
 
 use bitcoin::absolute::LockTime;
 use bitcoin::bip152::{self, BlockTransactions, BlockTransactionsRequest, HeaderAndShortIds, PrefilledTransaction};
@@ -130,7 +130,7 @@ pub fn to_theirs(message: &MessageRef<'_>) -> Option<NetworkMessage> {
     })
 }
 
-/// Asserts that two values are the same message.
+/// Asserts that `ours` and `theirs` are the same message.
 pub fn assert_same(ours: &MessageRef<'_>, theirs: &NetworkMessage) {
     match (ours, theirs) {
         (MessageRef::MerkleBlock(ours), NetworkMessage::MerkleBlock(theirs)) => {

@@ -266,7 +266,7 @@ impl Scenario {
         errno == errno::EINTR && self.faults.iter().any(|fault| (fault.0, fault.1) == (site, errno))
     }
 
-    /// Returns the honest troops, each with its index. Their peers must be connected in the end.
+    /// Returns the honest troops, each with its index. Their peers must be connected at the run's end.
     pub(super) fn honest(&self) -> impl Iterator<Item = (usize, &Troop)> {
         self.troops.iter().enumerate().filter(|(_, troop)| troop.kind.is_honest())
     }
@@ -573,7 +573,7 @@ mod tests {
     }
 
     #[test]
-    fn each_feature_is_in_its_intended_share_of_worlds() {
+    fn six_features_occur_in_their_intended_shares_of_worlds() {
         let drawn: Vec<Scenario> =
             (0..400).map(|seed| Scenario::draw(&Tape::from_seed(seed), Profile::Standard)).collect();
         let share = |has: fn(&Scenario) -> bool| drawn.iter().filter(|scenario| has(scenario)).count() * 100 / 400;

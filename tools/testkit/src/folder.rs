@@ -26,7 +26,7 @@ impl Folder {
 
     /// Returns the path of a file in the folder.
     pub fn file(&self, name: &str) -> String {
-        self.0.join(name).to_str().expect("the path is text").to_owned()
+        self.0.join(name).to_str().expect("the path is UTF-8").to_owned()
     }
 
     /// Writes a file in the folder, and returns the file's path.
@@ -41,7 +41,7 @@ impl Folder {
         let entries = std::fs::read_dir(&self.0).expect("the folder exists");
         let name =
             |entry: std::io::Result<std::fs::DirEntry>| entry.expect("the entry can be read").file_name().into_string();
-        let mut names: Vec<String> = entries.map(|entry| name(entry).expect("the text is UTF-8")).collect();
+        let mut names: Vec<String> = entries.map(|entry| name(entry).expect("the name is UTF-8")).collect();
         names.sort();
         names
     }

@@ -11,7 +11,7 @@ const STEADY_SECS: u32 = 300;
 
 /// This module's attacks.
 pub const ATTACKS: &[Attack] = &[
-    Attack::new("P5", "a body that does not arrive", no_body)
+    Attack::new("P5", "a body that stops after 100 bytes", no_body)
         .with_manners(Manners::Silent)
         .closed_by(&["body_timeout"], BODY_WINDOW)
         .when_quiet(),

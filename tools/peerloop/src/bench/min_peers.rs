@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_share_is_rounded_up_to_whole_peers() {
+    fn counts_and_shares_are_parsed_and_a_share_is_rounded_up_to_whole_peers() {
         for (text, connections, peers) in [
             ("0", 50, 0),
             ("45", 50, 45),

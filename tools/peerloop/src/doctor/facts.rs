@@ -38,7 +38,7 @@ pub(super) struct Facts {
     pub(super) clock: Clock,
     /// Available memory, in bytes.
     pub(super) memory_bytes: Option<u64>,
-    /// Maximum number of memory pages of all TCP connections together.
+    /// Maximum number of memory pages for all TCP connections together.
     pub(super) max_tcp_pages: Option<u64>,
     /// `Ok` if this process can listen on the network's default port, else the error.
     pub(super) port: Result<(), (ErrorKind, String)>,
@@ -83,7 +83,7 @@ impl Facts {
     }
 }
 
-/// Tries to listen on `port` of all IPv4 addresses.
+/// Tries to listen on `port`, on all IPv4 addresses.
 fn try_port(port: u16) -> Result<(), (ErrorKind, String)> {
     let listened = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port));
     listened.map(drop).map_err(|error| (error.kind(), error.to_string()))

@@ -1,7 +1,7 @@
 //! `doctor`: checks whether this machine can hold a number of peers, and suggests changes.
 //!
 //! The system reports the [`Facts`], the [`checks`] evaluate them, and the report shows each check with its value,
-//! its meaning and a change to make. The command never changes anything except this process's own limit of open
+//! its meaning and a change to make. The command never changes anything except this process's own limit on open
 //! files. A fact that the system does not report is shown as unknown and never guessed.
 
 mod checks;

@@ -66,7 +66,7 @@ pub(crate) struct Running {
     child: Child,
     stdout: Option<BufReader<ChildStdout>>,
     stderr: BufReader<ChildStderr>,
-    /// The part of stderr read so far.
+    /// The text read from stderr so far.
     stderr_text: String,
 }
 
@@ -153,7 +153,8 @@ impl Running {
         Self::spawn(shell)
     }
 
-    /// Sends a signal again and again until the program ends: an early repetition does not count as a second signal.
+    /// Sends a signal repeatedly until the program ends, because a repetition shortly after the first signal does not
+    /// count as a second signal.
     pub(crate) fn signal_until_it_ends(&mut self, name: &str) {
         while self.child.try_wait().expect("the process can be polled").is_none() {
             self.signal(name);
@@ -196,7 +197,7 @@ impl ResultFile {
     }
 
     pub(crate) fn path(&self) -> &str {
-        self.0.to_str().expect("the path is text")
+        self.0.to_str().expect("the path is UTF-8")
     }
 
     pub(crate) fn read(&self) -> String {

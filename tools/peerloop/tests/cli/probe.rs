@@ -32,7 +32,7 @@ fn each_step_is_timed_and_the_peer_is_described() {
 }
 
 #[test]
-fn the_json_has_the_same_findings() {
+fn the_json_lists_the_steps_the_pings_and_the_facts_about_the_peer() {
     let (_node, address) = Running::serve(&[]);
     let run = peerloop(&["probe", &address, "--network", "regtest", "--json"]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
@@ -46,7 +46,7 @@ fn the_json_has_the_same_findings() {
 }
 
 #[test]
-fn a_failed_step_is_named_with_advice() {
+fn a_failed_step_is_named_and_a_refused_connection_gets_advice() {
     let refused = peerloop(&["probe", "127.0.0.1:1", "--network", "mainnet"]);
     assert_eq!(refused.code, Some(1));
     let complaint = refused.complaint();

@@ -14,7 +14,7 @@ use std::time::Duration;
 /// The port of the loop's listener, and of the actors' listeners.
 pub(crate) const PORT: u16 = 18_444;
 
-/// A handler that dials, decodes every message, and records each close with its time and reason.
+/// A handler that dials, decodes every message, and records the address, time and reason of each close.
 #[derive(Default)]
 pub(crate) struct Keen {
     pub(crate) dials: Vec<SocketAddr>,

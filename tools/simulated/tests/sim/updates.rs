@@ -223,7 +223,7 @@ fn a_body_under_way_is_held_to_the_new_rate() {
     }
 }
 
-// --- Limits of connections ------------------------------------------------------------------------------------------
+// --- Connection limits ----------------------------------------------------------------------------------------------
 
 #[test]
 fn req_e28_a_lower_maximum_closes_no_peer_and_rejects_newcomers() {
@@ -248,7 +248,7 @@ fn req_e28_a_lower_maximum_closes_no_peer_and_rejects_newcomers() {
 }
 
 #[test]
-fn req_e28_the_number_of_rows_follows_the_configuration() {
+fn req_e28_the_maximum_number_of_rows_follows_the_configuration() {
     let mut stage = Stage::new();
     let _live: Vec<RawPeer> = (0..4).map(|_| stage.ready_peer()).collect();
     stage.update(|config| config.max_links = 3);
@@ -265,7 +265,7 @@ fn req_e28_the_number_of_rows_follows_the_configuration() {
 // --- Handshakes -----------------------------------------------------------------------------------------------------
 
 #[test]
-fn req_e45_a_list_of_agents_applies_to_later_handshakes() {
+fn req_e45_a_list_of_banned_agents_applies_to_later_handshakes() {
     let mut stage = Stage::new();
     let mut live = peer_with_agent(&mut stage, "/old:1/");
     let mut under_way = stage.peer();
@@ -432,7 +432,7 @@ fn fault_e21_a_message_above_a_lowered_total_limit_is_kept_until_its_buffer_grow
 
 // --- During traffic -------------------------------------------------------------------------------------------------
 
-/// The next step on a stage with traffic.
+/// One step of a run with traffic.
 #[derive(Clone, Debug)]
 enum Step {
     Wait(u64),

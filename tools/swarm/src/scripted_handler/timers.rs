@@ -68,7 +68,7 @@ impl ScriptedHandler {
         self.done(result);
     }
 
-    /// Checks that a timer that fires was set and is not early.
+    /// Checks that the fired timer was set and did not fire early, then uses the troop's timers again.
     pub(super) fn timer_fired(&mut self, ctx: &mut Ctx<'_>, key: u64) {
         let (now, troop) = (ctx.now(), (key >> 32) as usize);
         let set = self.troops.get_mut(troop).and_then(|troop| troop.timekeeper.set.remove(&key));

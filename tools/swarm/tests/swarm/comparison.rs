@@ -11,7 +11,7 @@ use std::process;
 
 /// Number of seeds compared between builds.
 const SEEDS_OF_BUILDS: u64 = 24;
-/// Number of seeds that run twice: 1 % of the seeds that `tools/test` runs.
+/// Number of seeds that run twice: 1 % of the 10,000 seeds that a complete `tools/test` runs.
 const SEEDS_TWICE: u64 = 100;
 const COMPARED: usize = 60;
 

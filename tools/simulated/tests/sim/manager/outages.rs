@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9)), 18_444);
-/// Time after an outage within which all peers are connected again. It exceeds the maximum backoff with its jitter.
+/// Maximum time from an outage's end until all peers are connected again. It exceeds the maximum backoff plus jitter.
 const RECOVERY: Duration = Duration::from_secs(15 * 60);
 
 fn statuses(managed: &ManagedWorld) -> Vec<PeerStatus> {
@@ -22,7 +22,7 @@ fn statuses(managed: &ManagedWorld) -> Vec<PeerStatus> {
 }
 
 #[test]
-fn req_e20_after_an_outage_of_any_length_all_peers_are_back_within_15_minutes_and_no_status_is_lost() {
+fn req_e20_after_a_short_or_long_outage_all_peers_are_back_within_15_minutes_and_no_status_is_lost() {
     for mode_is_fixed in [false, true] {
         for outage in [secs(40 * 60), secs(5 * 3_600)] {
             let mut managed = ManagedWorld::new(manager());
@@ -75,7 +75,7 @@ fn req_e20_a_stalled_handshake_has_the_same_backoff_as_a_refused_dial() {
 }
 
 #[test]
-fn req_e20_a_fixed_peer_is_dialled_for_ever_with_pauses_of_minutes() {
+fn req_e20_a_failing_fixed_peer_is_dialled_all_day_with_pauses_of_at_most_750_seconds() {
     let mode = DialMode::Fixed(vec![NOBODY]);
     let mut managed = ManagedWorld::new(manager().with_mode(mode));
     managed.remember(&[NOBODY], PeerStatus::Unknown);
@@ -95,7 +95,7 @@ fn req_e20_a_fixed_peer_is_dialled_for_ever_with_pauses_of_minutes() {
 }
 
 #[test]
-fn req_e20_an_inaccessible_address_is_dialled_every_few_minutes_if_no_other_remains() {
+fn req_e20_an_inaccessible_address_is_dialled_every_10_to_13_minutes_if_no_other_remains() {
     let mut managed = ManagedWorld::new(manager().with_target_peers(1).with_max_retries(2));
     let mut stranger = Stranger::new(&managed.world);
     managed.remember(&[stranger.address()], PeerStatus::Unknown);
@@ -128,7 +128,7 @@ fn req_e20_a_restart_makes_an_inaccessible_address_unknown() {
 }
 
 #[test]
-fn req_e19_an_unfit_peer_is_dialled_again_after_an_hour() {
+fn req_e19_an_incompatible_peer_is_dialled_again_after_an_hour() {
     let config = manager().with_target_peers(1);
     let mut managed = ManagedWorld::at(World::new(1, Instant::ZERO), config, Watcher::default());
     let mut stranger = Stranger::new(&managed.world);
@@ -142,5 +142,5 @@ fn req_e19_an_unfit_peer_is_dialled_again_after_an_hour() {
     assert_eq!(managed.failures()[0].2, NextDial::Inaccessible);
     assert_eq!((managed.known(stranger.address()).status, stranger.accept(1)), (PeerStatus::Inaccessible, false));
     managed.run(secs(3));
-    assert!(stranger.accept(1), "the unfit peer was not dialled again after an hour");
+    assert!(stranger.accept(1), "the incompatible peer was not dialled again after an hour");
 }

@@ -120,7 +120,7 @@ fn fault_e12_each_seed_is_reported_within_five_seconds_whether_it_answers_or_not
 }
 
 #[test]
-fn req_e41_a_fixed_list_resolves_no_seed() {
+fn req_e41_in_fixed_mode_no_seed_is_resolved() {
     let mut elsewhere = ManagedWorld::new(manager());
     let addresses = elsewhere.add_targets(2);
     let mode = DialMode::Fixed(addresses[..1].to_vec());

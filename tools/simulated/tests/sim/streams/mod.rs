@@ -69,7 +69,7 @@ struct Streamer {
     relays_to: Option<PeerId>,
     /// The sender of a relayed part, and the rest of the part, which the other peer has not accepted yet.
     kept: Option<(PeerId, Bytes)>,
-    /// The longest queue of a peer after a part was fed, in bytes.
+    /// The length of the longest queue seen after a part was fed, in bytes.
     max_waiting: usize,
     /// Whether to abort each message's sender at the header.
     aborts_at_header: bool,
