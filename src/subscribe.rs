@@ -7,10 +7,10 @@
 //! displace them. Between two reports of losses a slow subscriber therefore receives at least the items that waited at
 //! the first report. A dropped subscription is noticed at the next flush.
 //!
-//! The lock is held only to move items and to drop those that do not fit. Only the subscriber sleeps: a thread until
-//! the condition variable wakes it or its timeout expires, and a task until its waker is called. A publisher waits
-//! for the lock only when it is dropped. No waker is cloned, woken or dropped under the lock, because that runs code
-//! of the caller's runtime.
+//! The lock is held only to move or drop items and to register a waiting subscriber. Only the subscriber sleeps: a
+//! thread until the condition variable wakes it or its timeout expires, and a task until its waker is called. A
+//! publisher waits for the lock only when it is dropped. No waker is cloned, woken or dropped under the lock, because
+//! that runs code of the caller's runtime.
 
 use crate::error::RequestError;
 use crate::limits::{MAX_SUBSCRIPTION_BYTES, MAX_SUBSCRIPTION_ITEMS};
@@ -35,7 +35,7 @@ pub trait Queued: Clone + Send + 'static {
 /// An item or a loss that a subscriber receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received<T> {
-    /// The subscriber was too slow: items older than the next one were dropped.
+    /// Items older than the next one were dropped: the subscriber was too slow, or an item was too large.
     Lagged {
         /// The number of items dropped since the last report.
         count: u64,
@@ -102,7 +102,7 @@ struct Queue<T> {
 }
 
 impl<T: Queued> Subscription<T> {
-    /// Creates a connected pair that holds `capacity` items, clamped to the range from 1 to [`MAX_SUBSCRIPTION_ITEMS`].
+    /// Creates a connected pair for at most `capacity` items, clamped to the range 1 to [`MAX_SUBSCRIPTION_ITEMS`].
     pub fn new(capacity: usize) -> (Publisher<T>, Self) {
         let max_items = capacity.clamp(1, MAX_SUBSCRIPTION_ITEMS);
         let state =

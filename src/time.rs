@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn every_calendar_day_follows_the_previous_day() {
+    fn consecutive_days_have_consecutive_dates() {
         let first = CALENDAR_SECS.start() / 86_400;
         let last = CALENDAR_SECS.end() / 86_400;
         let mut expected = (0, 1, 1);
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sooner_wait_wins() {
+    fn or_sooner_returns_the_sooner_wait() {
         let (soon, late) = (Instant::from_nanos(1), Instant::from_nanos(2));
         assert_eq!(Wait::Forever.or_sooner(Wait::Until(late)), Wait::Until(late));
         assert_eq!(Wait::Until(late).or_sooner(Wait::Until(soon)), Wait::Until(soon));

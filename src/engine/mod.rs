@@ -131,7 +131,7 @@ impl Engine {
             .collect()
     }
 
-    // --- The parts that the turn works through ----------------------------------------------------------------------
+    // --- The parts that the turn uses -------------------------------------------------------------------------------
 
     #[cfg(feature = "sim")]
     pub(crate) fn memory(&self) -> &FramerMemory {
@@ -156,7 +156,7 @@ impl Engine {
         &self.state.config
     }
 
-    /// Returns the links, whose lists the turn works through.
+    /// Returns the links, whose lists the turn processes.
     pub(crate) fn links_mut(&mut self) -> &mut Links {
         &mut self.state.links
     }
@@ -532,7 +532,7 @@ impl Engine {
         }
     }
 
-    /// Runs the follow-up of a write of queued bytes or replies. Only this function calls `on_writable`.
+    /// Acts on the result of a write of queued bytes or replies. Only this function calls `on_writable`.
     fn after_write<H: Handler>(&mut self, id: LinkId, next: AfterWrite, handler: &mut H) {
         match next {
             AfterWrite::CallHandler => handler.on_writable(&mut Ctx::new(&mut self.state), PeerId::of(id)),
@@ -576,7 +576,7 @@ mod tests {
     use rand::SeedableRng;
 
     #[test]
-    fn an_accepted_connection_that_cannot_be_registered_is_freed() {
+    fn the_row_of_an_accepted_connection_that_cannot_be_registered_is_freed() {
         let config = Config::new(Network::Regtest);
         let mut engine = Engine::new(config, StdRng::seed_from_u64(1), Arc::new(Instant::ZERO));
         let id = engine.accept(([192, 0, 2, 1], 8_333).into()).expect("the table is empty");
@@ -586,7 +586,7 @@ mod tests {
     }
 
     #[test]
-    fn a_close_that_continues_at_once_arms_no_timer() {
+    fn a_close_that_continues_at_once_does_not_change_the_links_timer() {
         let mut engine = Engine::new(Config::new(Network::Regtest), StdRng::seed_from_u64(1), Arc::new(Instant::ZERO));
         let id = engine.accept(([192, 0, 2, 1], 8_333).into()).expect("the table is empty");
         engine.handshake(id).tcp_connected(&mut NoHandler);

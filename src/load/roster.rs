@@ -30,7 +30,7 @@ impl Roster {
         self.indices.insert(peer, index as u32);
     }
 
-    /// Returns the index of a peer's connection; `None` for a peer of another handler.
+    /// Returns the index of a peer's connection; `None` if the peer was removed or belongs to another handler.
     pub(super) fn index_of(&self, peer: PeerId) -> Option<usize> {
         self.indices.get(peer).map(|&index| index as usize)
     }

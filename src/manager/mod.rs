@@ -157,8 +157,8 @@ impl Manager {
         self.admission.admit(address, moment.now)
     }
 
-    /// Returns whether another eviction may be considered this turn. If so, counts this eviction as considered. Always
-    /// returns `false` if evictions are disabled.
+    /// Returns whether another eviction may be considered this turn. If so, counts it as considered. Always returns
+    /// `false` if evictions are disabled.
     pub(crate) fn may_evict(&mut self) -> bool {
         let may = self.config.evict_inbound && self.evictions_considered < EVICTIONS_PER_TURN;
         self.evictions_considered += usize::from(may);
@@ -209,7 +209,7 @@ impl Manager {
 
     /// Returns the next moment at which the manager has work if no event happens before.
     ///
-    /// `has_row` is whether a row is free for a dial.
+    /// `has_row` states whether a row is free for a dial.
     pub(crate) fn next_at(&self, has_row: bool, moment: Moment) -> Option<Instant> {
         let dial = self.dialler.next_at().filter(|_| has_row);
         let seeds = self.seeds.next_at(self.dialler.lacks_candidates());
@@ -287,8 +287,8 @@ impl Manager {
         self.dialler.book_changed();
     }
 
-    /// Makes an inaccessible peer unknown. Called when a seed or a connected peer sends this peer's address, and when
-    /// the loop starts.
+    /// Changes an inaccessible peer's status to unknown. Called when a seed or a connected peer sends this peer's
+    /// address, and when the loop starts.
     pub(super) fn make_unknown(&mut self, address: SocketAddr, moment: Moment) {
         if self.persistence.book.peer(address).is_some_and(|peer| peer.status == PeerStatus::Inaccessible) {
             self.persistence.update_book(address, moment, |peer| peer.status = PeerStatus::Unknown);
@@ -402,7 +402,7 @@ impl Manager {
         self.persistence.remove_ban(host, now);
     }
 
-    /// Makes banned peers unknown if their host is no longer banned or is now trusted.
+    /// Changes the status of banned peers to unknown if their host is no longer banned or is now trusted.
     pub(super) fn refresh_ban_status(&mut self, moment: Moment) {
         let listed = self.persistence.book.peers(PeerStatus::Banned(BanReason::Manual)).map(KnownPeer::address);
         let free: Vec<SocketAddr> = listed.filter(|peer| !self.is_barred(*peer, moment)).collect();
@@ -412,7 +412,7 @@ impl Manager {
     }
 }
 
-/// Returns whether this loop listens on `address`. A listener on the unspecified address also listens on every
+/// Returns whether this loop listens on `address`. A listener on the unspecified address counts as listening on every
 /// loopback address.
 fn is_own(listening: &[SocketAddr], address: SocketAddr) -> bool {
     let address = canonical(address);

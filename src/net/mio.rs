@@ -2,7 +2,7 @@
 //!
 //! Each connection's socket is registered once, edge-triggered, for both kinds of readiness, and is closed with its
 //! link. Listeners have a deep backlog. Accepted sockets inherit their listener's options, which saves system calls.
-//! This module makes no decisions: errors are returned unchanged, except `Interrupted`, which is retried.
+//! This module never interprets bytes and has no policy; it retries only interrupted calls.
 
 use super::{Endpoints, Net, Readiness, Wake};
 use crate::clock::Clock;
@@ -41,15 +41,15 @@ const MSG_NOSIGNAL: i32 = if cfg!(any(target_os = "linux", target_os = "android"
     0
 };
 
-/// Options of a dialled connection.
+/// Options of a dialled or added connection, and of an added listener.
 const OF_CONNECTIONS: [SocketOption; 2] = [SocketOption::NoDelay, SocketOption::UserTimeout];
-/// Options of a listener; accepted connections inherit the first two.
+/// Options of a listener on an IPv4 address; accepted connections inherit the first two.
 const OF_LISTENERS: [SocketOption; 3] = [SocketOption::NoDelay, SocketOption::UserTimeout, SocketOption::ReuseAddress];
 /// Options of a listener on an IPv6 address.
 const OF_V6_LISTENERS: [SocketOption; 4] =
     [SocketOption::OnlyV6, SocketOption::NoDelay, SocketOption::UserTimeout, SocketOption::ReuseAddress];
 
-/// The longest single sleep, far below the overflow of the kernel's own arithmetic.
+/// The longest sleep until a deadline, far below the overflow of the kernel's own arithmetic.
 const MAX_SLEEP: Duration = Duration::from_secs(60);
 
 /// The real kernel.
@@ -106,7 +106,7 @@ impl MioNet {
     }
 
     /// Looks up names with `look_up`, which receives a host and a port, instead of the operating system's resolver.
-    /// Each call has a thread of its own and may block.
+    /// Each call runs on a thread of its own and may block.
     ///
     /// ```
     /// use peerloop::load::Responder;

@@ -65,9 +65,9 @@ pub trait Net {
     /// Reads the wall clock.
     fn unix_time(&self) -> UnixTime;
 
-    /// Sleeps until there is readiness or the wait expires, and replaces the contents of `ready` with at most
-    /// [`EVENTS_PER_TURN`](crate::limits::EVENTS_PER_TURN) entries. Fewer entries mean that no more events are
-    /// pending. The call may return early without an entry.
+    /// Sleeps until an event arrives or the wait expires, and replaces the contents of `ready` with at most
+    /// [`EVENTS_PER_TURN`](crate::limits::EVENTS_PER_TURN) entries. Fewer entries mean that no event from
+    /// before this moment is pending. The call may return early without an entry.
     ///
     /// # Errors
     ///
@@ -96,7 +96,7 @@ pub trait Net {
     ///
     /// # Errors
     ///
-    /// As [`Net::add_listener`], and if the connection is not established.
+    /// The same as for [`Net::add_listener`], or an error if the connection is not established.
     fn add_connection(&mut self, connection: TcpStream) -> io::Result<(Self::Socket, Endpoints)>;
 
     /// Lets each listener that [`Net::listen`] opens from now on share its address with other loops that do the same.
@@ -125,7 +125,7 @@ pub trait Net {
     ///
     /// # Errors
     ///
-    /// If the connect fails at once. Nothing stays open then.
+    /// If the bind, the connect or the registration fails at once. Nothing stays open then.
     fn connect(&mut self, link: LinkId, address: SocketAddr, source: Option<IpAddr>) -> io::Result<()>;
 
     /// Returns both addresses once the link's connect has succeeded; `None` while it is in progress.
@@ -139,21 +139,21 @@ pub trait Net {
     ///
     /// # Errors
     ///
-    /// `WouldBlock`, or the error that closed the connection.
+    /// `WouldBlock`, or the kernel's error.
     fn read(&mut self, link: LinkId, block: &mut [u8]) -> io::Result<usize>;
 
     /// Sends from `bytes`. Never raises SIGPIPE.
     ///
     /// # Errors
     ///
-    /// `WouldBlock`, or the error that closed the connection.
+    /// `WouldBlock`, or the kernel's error.
     fn write(&mut self, link: LinkId, bytes: &[u8]) -> io::Result<usize>;
 
     /// Sends from several slices with one call. Never raises SIGPIPE.
     ///
     /// # Errors
     ///
-    /// `WouldBlock`, or the error that closed the connection.
+    /// `WouldBlock`, or the kernel's error.
     fn write_gathered(&mut self, link: LinkId, slices: &[io::IoSlice<'_>]) -> io::Result<usize>;
 
     /// Shuts down the sending side. If that fails, the next read reports it.
@@ -167,7 +167,7 @@ pub trait Net {
     fn take_refused_option(&mut self) -> Option<RefusedOption>;
 }
 
-/// Ends a [`Net::wait`]. Cheap, callable from any thread, never blocks.
+/// Ends a [`Net::wait`] from any thread. Cheap; never blocks.
 pub trait Wake: Send + Sync {
     /// Makes the current or the next wait return at once.
     fn wake(&self);

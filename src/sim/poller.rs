@@ -18,8 +18,7 @@ pub enum Poller {
     #[default]
     Linux,
     /// The minimum on which a host may rely. It reports new data only after earlier data was read to `WouldBlock` or
-    /// by a short read. An event shows only the readiness that caused it, unless it reports the connection's
-    /// end.
+    /// by a short read. An event shows only the readiness that caused it, unless it reports the connection's end.
     Mean,
     /// Like [`Poller::Linux`], plus events that have no cause, are repeated, or are for a closed socket.
     Noisy,
@@ -147,7 +146,7 @@ mod tests {
     fn popped(queue: &mut Queue, chance: &Chance) -> Vec<u32> {
         let index = |pending| match pending {
             Pending::Listener(index) => index,
-            Pending::Link(_) | Pending::Forged(_) => panic!("{pending:?}"),
+            Pending::Link(_) | Pending::Forged(_) => panic!("not a listener's event: {pending:?}"),
         };
         std::iter::from_fn(|| queue.pop(chance)).map(index).collect()
     }
@@ -196,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mean_poller_reports_new_data_only_to_a_drained_reader() {
+    fn a_mean_poller_reports_new_data_only_to_a_drained_reader_and_shows_only_the_cause_of_an_event() {
         let edge = Edge { readable: true, writable: true };
         assert_eq!(Poller::Mean.edge(edge, false), Edge { readable: false, writable: true });
         assert_eq!(Poller::Mean.edge(edge, true), edge);

@@ -13,7 +13,7 @@ use std::time::Duration;
 /// Maximum duration of a step, far above the expected duration, so that a test fails instead of hanging.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The moments at which a node pings its peers. Unless it never pings, it also pings each new peer once.
+/// The moments at which a node pings its peers. In every mode except `Never`, it also pings each new peer once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pings {
     Never,
@@ -170,7 +170,7 @@ impl FarEnd {
         self.handle.request(request).expect("the queue has room");
     }
 
-    /// Stops the far end. Meanwhile runs `node`, which then closes its ends of the connections.
+    /// Stops the far node. Meanwhile runs turns of `node`, so that it closes its connections too.
     pub(crate) fn stop(mut self, node: &mut Node) {
         self.handle.stop().expect("the queue has room");
         let thread = self.thread.take().expect("the node is stopped once");

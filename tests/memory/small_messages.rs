@@ -54,12 +54,12 @@ fn allocations_of_both_ends(pings: Pings) -> [u64; 2] {
 }
 
 #[test]
-fn pings_sent_inside_a_callback_and_their_pongs_allocate_nothing_on_either_end() {
+fn pings_sent_inside_a_callback_and_their_pongs_allocate_nothing_on_either_node() {
     assert_eq!(allocations_of_both_ends(Pings::AfterEachPong), [0, 0]);
 }
 
 #[test]
-fn pings_from_the_timer_allocate_only_pooled_buffers() {
+fn pings_from_the_timer_allocate_at_most_three_times_per_peer() {
     // The pool grows once, to the largest number of queues in use at the same time. This costs each peer at most three
     // allocations, however many pings it receives: a queue, the queue's list and a buffer.
     for allocations in allocations_of_both_ends(Pings::ByTimer) {

@@ -22,7 +22,7 @@ fn an_idle_virtual_connection_uses_at_most_four_hundred_bytes() {
     let info = measure(|| {
         for link in (0..CONNECTIONS).map(LinkId::from_u64) {
             dialler.connect(link, address, None).expect("the other host listens");
-            let (socket, _) = acceptor.accept(0).expect("the other host dials");
+            let (socket, _) = acceptor.accept(0).expect("the other host has dialled");
             acceptor.attach(link, socket).expect("the link is registered");
             // Each side sends about as many bytes as in a handshake. The connection is idle afterwards.
             assert_eq!(dialler.write(link, &block[..200]).expect("there is room"), 200);

@@ -1,10 +1,10 @@
-//! Messages compared with the crate `chain-gang`. Own messages are those that only Bitcoin SV has: `protoconf`,
-//! `createstrm`, `streamack`, `authch`, and a `version` with an association id. Both codecs must encode them to the
-//! same bytes. The other messages are common ones: when the crate reads such a message and writes the message again,
-//! the bytes must be the same. Bloom filters must have the same contents.
+//! Messages compared with the crate `chain-gang`. Both codecs must encode the Bitcoin SV messages `protoconf`,
+//! `createstrm`, `streamack`, `authch` and `version` (which may have an association id) to the same bytes. When the
+//! crate reads one of the other, common messages and writes it again, the bytes must be the same. Bloom filters must
+//! have the same contents.
 //!
-//! Both sides must read a damaged own message as the same values, or both must refuse it, except for the differences in
-//! this table. [`Difference`] gives their reasons.
+//! Both sides must read a damaged Bitcoin SV message as the same values, or both must refuse it, except for the
+//! differences in this table. [`Difference`] gives their reasons.
 //!
 //! | difference | we | `chain-gang` |
 //! |---|---|---|
@@ -66,7 +66,7 @@ fn any_uuid() -> impl Strategy<Value = AssociationId> {
     any::<[u8; 16]>().prop_map(AssociationId::Uuid)
 }
 
-/// Generates own messages, with values that both sides can represent.
+/// Generates Bitcoin SV messages, with values that both sides can represent.
 fn any_own() -> impl Strategy<Value = Message> {
     let version = (any_version(), option::of(any_uuid()))
         .prop_map(|(version, association_id)| Message::Version(Box::new(Version { association_id, ..version })));
@@ -276,9 +276,9 @@ fn size_bytes(first: u8) -> usize {
 }
 
 #[test]
-fn every_own_message_has_the_same_bytes_in_both_codecs() {
+fn every_bitcoin_sv_message_has_the_same_bytes_in_both_codecs() {
     let counts = RefCell::new(BTreeMap::<_, u64>::new());
-    compare_all("own messages against chain-gang", 1_500, any_own(), |message| {
+    compare_all("Bitcoin SV messages against chain-gang", 1_500, any_own(), |message| {
         let ours = message.as_ref();
         let theirs = to_theirs(&ours).expect("the crate can represent the message");
         let frame = frame_of(&ours);
@@ -291,12 +291,12 @@ fn every_own_message_has_the_same_bytes_in_both_codecs() {
         Ok(2)
     });
     let counts = counts.into_inner();
-    println!("own messages by command: {counts:?}");
+    println!("Bitcoin SV messages by command: {counts:?}");
     assert_eq!(counts.len(), 5, "every command was compared");
 }
 
 #[test]
-fn every_common_message_passes_through_unchanged() {
+fn every_common_message_passes_through_chain_gang_unchanged() {
     compare_all("common messages through chain-gang", 1_500, any_common(), |message| {
         let frame = frame_of(&message.as_ref());
         let read =
@@ -307,7 +307,7 @@ fn every_common_message_passes_through_unchanged() {
 }
 
 #[test]
-fn damaged_own_messages_have_the_same_result_in_both_codecs_or_a_listed_difference() {
+fn damaged_bitcoin_sv_messages_have_the_same_result_in_both_codecs_or_a_listed_difference() {
     let differences = RefCell::new(BTreeMap::<_, u64>::new());
     let damage = vec((any::<Index>(), select(vec![0, 1, 2, 5, 0x10, 0x11, 0x40, 0xfd, 0xfe, 0xff])), 0..3);
     let values = (any_own(), damage, option::of(any::<Index>()), vec(any::<u8>(), 0..3));

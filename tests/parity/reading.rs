@@ -15,7 +15,7 @@ fn an_edge_arrives_once_until_there_is_new_data() {
 }
 
 #[test]
-fn unread_data_after_a_full_read_has_no_further_edge() {
+fn unread_data_after_a_full_read_causes_no_further_edge() {
     on_every_kernel(
         |stage| {
             stage.establish();
@@ -30,7 +30,7 @@ fn unread_data_after_a_full_read_has_no_further_edge() {
 }
 
 #[test]
-fn new_data_has_an_edge_after_a_read_that_would_block() {
+fn new_data_causes_an_edge_after_a_read_that_would_block() {
     on_every_kernel(
         |stage| {
             stage.establish();
@@ -46,7 +46,7 @@ fn new_data_has_an_edge_after_a_read_that_would_block() {
 }
 
 #[test]
-fn new_data_has_an_edge_after_a_short_read() {
+fn new_data_causes_an_edge_after_a_short_read() {
     on_every_kernel(
         |stage| {
             stage.establish();

@@ -98,7 +98,7 @@ fn brought_to(state: ConnectionState, connection_type: ConnectionType) -> Option
 }
 
 #[test]
-fn req_e15_every_cell_of_the_transition_table_holds() {
+fn req_e15_exactly_the_listed_transitions_are_legal() {
     let mut cells = 0;
     for connection_type in ConnectionType::ALL {
         for from in ConnectionState::ALL {
@@ -212,7 +212,7 @@ fn an_accepted_connection_cannot_be_restarted() {
 }
 
 #[test]
-fn a_restart_resets_everything_but_the_number_of_restarts() {
+fn a_restart_resets_the_peers_data_but_not_the_number_of_restarts() {
     let mut conn = brought_to(Connected, Outbound).unwrap();
     conn.ping_pong_mut().record_ping(1, at(1));
     conn.set_send_headers_mode();
@@ -235,7 +235,7 @@ fn a_restart_resets_everything_but_the_number_of_restarts() {
 }
 
 #[test]
-fn a_refused_restart_changes_nothing() {
+fn a_refused_restart_keeps_the_handshake_and_pending_pings() {
     let mut conn = brought_to(Connected, Outbound).unwrap();
     conn.ping_pong_mut().record_ping(1, at(1));
     assert!(conn.transition_to_connecting(at(2)).is_err());
@@ -261,7 +261,7 @@ fn req_e11_sendheaders_is_remembered() {
 }
 
 #[test]
-fn transition_errors_name_the_connection_and_both_states() {
+fn transition_errors_state_why_the_transition_was_refused() {
     let illegal = new(Inbound).transition_to_connecting(at(1)).unwrap_err();
     assert_eq!(illegal.to_string(), "a connection of type Inbound that is Disconnected cannot become Connecting");
     assert_eq!(TransitionError::HandshakeIncomplete.to_string(), "the handshake is not complete");

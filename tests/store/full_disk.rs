@@ -1,7 +1,7 @@
 //! A full disk: the book reports it, keeps its contents, and continues when there is room again.
 //!
-//! A limit on file size, set in a child process, simulates a full disk on every system. Where a small file system can
-//! be mounted, a second test fills it.
+//! A limit on file size, set in a child process, simulates a full disk on every Unix system. Where a small file system
+//! can be mounted, a second test fills it.
 
 use crate::support::{Folder, address, ban, chance, rich_peer, start};
 use peerloop::store::{Change, FileStep, PeerStore, RedbStore, StoreError};

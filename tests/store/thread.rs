@@ -87,7 +87,7 @@ fn fault_e09_a_failed_write_is_reported_and_retried_and_excess_batches_are_retur
 }
 
 #[test]
-fn a_lasting_fault_does_not_delay_the_stop() {
+fn finishing_returns_the_error_of_a_lasting_fault() {
     let (store, is_broken, _) = Faulty::new();
     is_broken.store(true, Ordering::Relaxed);
     let (waker, rings) = bell();
@@ -120,7 +120,7 @@ impl PeerStore for Fatal {
 }
 
 #[test]
-fn a_dead_thread_is_reported_once() {
+fn when_the_thread_dies_its_batch_fails_and_no_other_is_accepted() {
     let (waker, rings) = bell();
     let mut writer = StoreWriter::spawn(Fatal(Mutex::new(())), waker).unwrap();
     writer.try_send(Batch { id: 5, changes: vec![Change::PutPeer(peer(1))] }).unwrap();

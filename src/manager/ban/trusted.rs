@@ -2,7 +2,7 @@
 //! evictions.
 //!
 //! An IPv4-mapped address counts as IPv4, both in a query and, with a prefix of at least 96 bits, in the list. Any
-//! other IPv6 network contains no IPv4 addresses, however short its prefix: trusting all of IPv6 excludes IPv4.
+//! other IPv6 network contains no IPv4 addresses, however short its prefix: even `::/0` contains none.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn trusting_all_of_one_family_excludes_the_other() {
+    fn trusting_all_of_one_family_does_not_trust_the_other() {
         let (v4, v6) = (trusted(&["0.0.0.0/0"]), trusted(&["::/0"]));
         assert!(v4.contains(ip("255.255.255.255")) && v4.contains(ip("::ffff:0.0.0.0")) && !v4.contains(ip("::1")));
         assert!(v6.contains(ip("ffff::")) && v6.contains(ip("::")) && !v6.contains(ip("::ffff:1.2.3.4")));
@@ -107,7 +107,7 @@ mod tests {
         assert!(!Trusted::default().contains(ip("127.0.0.1")));
     }
 
-    /// Returns addresses that are close enough to be in each other's networks.
+    /// Generates addresses that are close enough to be in each other's networks.
     fn address() -> impl Strategy<Value = IpAddr> {
         prop_oneof![
             any::<u8>().prop_map(|low| IpAddr::from([10, 0, low >> 6, low << 2])),
@@ -122,7 +122,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_address_is_in_the_list_exactly_if_its_first_bits_match_a_network(
+        fn an_address_is_in_the_list_exactly_when_its_first_bits_match_a_network(
             networks in prop::collection::vec((address(), 0..=128_u8), 0..12),
             asked in prop::collection::vec(address(), 1..20),
         ) {

@@ -2,7 +2,8 @@
 //!
 //! A slot is reserved before a connection is dialled or admitted. It is returned exactly once, on every path, when
 //! the connection's row is removed from the table: the row stores whether the connection has a slot. The maximum may
-//! be lowered below the number of used slots. No link is closed then, and no further one is admitted.
+//! be lowered below the number of used slots. That closes no link, but until enough slots are returned, a new peer is
+//! admitted only in place of an evicted one.
 
 /// The number of peers, and its maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

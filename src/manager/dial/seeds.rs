@@ -1,9 +1,9 @@
 //! Seeds, which are names that resolve to peers' addresses: their schedule and the checks of their replies.
 //!
-//! Each seed is queried at the start and then every hour, or sooner while there is no address to dial, but at most
-//! once a minute. Each seed has at most one open query, which is abandoned after [`RESOLVE_TIMEOUT`]. A reply is an
-//! unverified hint: the number of its addresses is limited, and addresses that no peer can have are dropped and
-//! counted. Nothing here resolves a name.
+//! Each seed is queried at the start and then every hour, or every minute while peers are wanted and there is no
+//! accessible address to dial. Each seed has at most one open query, which is abandoned after [`RESOLVE_TIMEOUT`]. A
+//! reply is an unverified hint: the number of its addresses is limited, and addresses that no peer can have are
+//! dropped and counted. Nothing here resolves a name.
 
 use super::resolve::{QUERY_BIT, Resolve};
 use crate::address::{canonical, is_routable};
@@ -78,14 +78,15 @@ impl Seeds {
         self.seeds.iter().map(|seed| seed.due_at(is_hungry)).chain(given_up).min()
     }
 
-    /// Abandons one query that was not answered in time, and returns its seed's name. A later reply is ignored.
+    /// Abandons one query that was not answered in time, and returns its seed's name. Call it until it returns `None`.
+    /// A later reply to the query is ignored.
     pub(crate) fn give_up(&mut self, now: Instant) -> Option<Arc<str>> {
         let seed = self.seeds.iter_mut().find(|seed| seed.given_up_at().is_some_and(|moment| moment <= now))?;
         seed.open_query = None;
         Some(seed.name.as_str().into())
     }
 
-    /// Returns a query to send now. Call until `None`.
+    /// Returns a query to send now. Call it until it returns `None`.
     pub(crate) fn next(&mut self, now: Instant, is_hungry: bool) -> Option<Resolve> {
         let seed = self.seeds.iter_mut().find(|seed| seed.due_at(is_hungry) <= now)?;
         let query = self.next_query;
@@ -124,7 +125,7 @@ impl Seeds {
         SeedAnswer { addresses, dropped }
     }
 
-    /// Returns whether `address`, in its canonical form, can belong to a peer of this network.
+    /// Returns whether `address`, which must be canonical, can belong to a peer of this network.
     pub(crate) fn may_be_peer(&self, address: SocketAddr) -> bool {
         let ip = address.ip();
         let is_broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());

@@ -1,8 +1,8 @@
 //! The replies to `getaddr`, which are repeated for a day so that repeated requests do not reveal the whole book.
 //!
 //! There is one reply per slot, and a keyed hash of the requester's network group chooses the slot. A group therefore
-//! gets the same reply on any number of connections until the reply expires, and there are never more different
-//! replies than slots. An empty reply expires at once.
+//! gets the same reply on any number of connections until the reply expires. At any time, there are at most as many
+//! different replies as slots. An empty reply expires at once.
 
 use crate::address::NetGroup;
 use crate::limits::{ANSWER_LIFETIME, ANSWER_SLOTS};

@@ -113,7 +113,7 @@ impl MemoryStore {
 
     /// Draws peers with this status at random until `accept` accepts one, and returns its address.
     ///
-    /// At most `tries` peers are examined, or all if there are fewer.
+    /// At most `tries` peers are examined, or all if there are fewer. Returns `None` if `accept` accepts none of them.
     pub fn pick(
         &self,
         status: PeerStatus,

@@ -38,7 +38,8 @@ pub(super) struct TurnSight<'a> {
     pub(super) missing_writable: &'a [LinkId],
     /// Links with a marked message that the kernel accepted in the turn, but that was not reported as written.
     pub(super) missing_written: &'a [LinkId],
-    /// The number of addresses that peers may have added since the loop began; `None` if it is unknown.
+    /// The maximum number of addresses that the loop may have learned from peers since it began; `None` if it is
+    /// unknown.
     pub(super) granted: Option<u64>,
 }
 
@@ -51,7 +52,7 @@ pub(super) struct SweepSight<'a> {
     pub(super) host: &'a HostView,
     /// The number of links with a socket, as counted by the host's network.
     pub(super) open_sockets: usize,
-    /// The loop's time before the last turn began. The last turn could handle any deadline up to this moment.
+    /// The moment on the loop's clock before the last turn. That turn could handle any deadline up to this moment.
     pub(super) settled: Instant,
     pub(super) memory: &'a Memory,
     /// The disk's contents, if the loop has an address book and they may have changed.
@@ -104,7 +105,7 @@ impl SweepSight<'_> {
     }
 }
 
-/// Returns the text as an error unless the condition holds.
+/// Returns the text as an error if the condition does not hold.
 pub(super) fn ensure(holds: bool, text: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(text()) }
 }

@@ -33,9 +33,9 @@ messages! {
     STREAMACK StreamAck(StreamAck);
     /// `sendheaders`: requests that blocks be announced by their headers.
     SENDHEADERS SendHeaders;
-    /// `sendhdrsen`: requests that blocks be announced by enriched headers. A node ignores the request of a peer that
-    /// has sent `sendheaders` (observed with SV Node 1.0.13). A loop sends `sendheaders` to every peer that
-    /// understands `sendheaders`.
+    /// `sendhdrsen`: requests that blocks be announced by enriched headers. An SV Node ignores this request from a peer
+    /// that has sent `sendheaders` (observed with 1.0.13). A loop sends `sendheaders` to every peer that understands
+    /// it.
     SENDHDRSEN SendHdrsEn;
     /// `sendcmpct`: states that the peer understands compact blocks.
     SENDCMPCT SendCmpct(SendCmpct);

@@ -3,11 +3,12 @@
 //! The rules match SV Node 1.2.2, net.cpp AttemptToEvictConnection. Some peers are spared for each quality that is
 //! hard to fake: a range of addresses that this run's key favours at random, a short ping, useful transactions,
 //! useful blocks, a long connection. Of the rest, the range with the most peers loses its youngest peer. An attacker
-//! that floods us from a few ranges therefore displaces its own peers, and at least 20 peers always remain.
+//! that floods us from a few ranges therefore displaces its own peers. If 20 or fewer peers are considered, none is
+//! chosen.
 //!
-//! Peers that this side dialled, and trusted peers, are never closed. The choice depends only on the key and the
-//! considered peers, not on the peers' order. At most [`MAX_EVICTION_CANDIDATES`] peers are considered, so the work
-//! is bounded.
+//! Peers that this side dialled, peers over capacity and trusted peers are never chosen. The choice depends only on
+//! the key and the considered peers, not on the peers' order. At most [`MAX_EVICTION_CANDIDATES`] peers are
+//! considered, so the work is bounded.
 
 use crate::address::NetGroup;
 use crate::id::PeerId;
@@ -44,9 +45,9 @@ pub(crate) struct Candidate {
     pub(crate) last_transaction: Option<Instant>,
     /// The moment at which the peer last sent a block that was new to us.
     pub(crate) last_block: Option<Instant>,
-    /// Whether the peer requests transactions. It decides between peers with equal `last_transaction`.
+    /// Whether the peer requests transactions. It breaks ties between peers with equal `last_transaction`.
     pub(crate) relays_transactions: bool,
-    /// Whether the peer offers the services that we need. It decides between peers with equal `last_block`.
+    /// Whether the peer offers the services that we need. It breaks ties between peers with equal `last_block`.
     pub(crate) has_needed_services: bool,
 }
 

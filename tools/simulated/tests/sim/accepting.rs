@@ -54,7 +54,7 @@ fn fault_e01_a_failing_listener_backs_off_and_the_loop_sleeps() {
 }
 
 #[test]
-fn fault_e01_a_listener_accepts_again_within_1100_ms_of_a_free_descriptor() {
+fn fault_e01_a_listener_accepts_again_within_1100_ms_after_a_descriptor_is_freed() {
     const BOUND: Duration = Duration::from_millis(1_100);
     for starved_ms in [0, 1, 99, 100, 101, 299, 700, 1_499, 1_500, 1_501, 2_500, 10_000, 60_000] {
         let world = World::new(1, Instant::ZERO);

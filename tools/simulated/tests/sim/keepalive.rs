@@ -53,7 +53,7 @@ fn req_e12_each_ping_has_its_own_nonce_and_only_a_pong_with_this_nonce_answers_i
 }
 
 #[test]
-fn a_keepalive_ping_is_measured_from_its_sending_and_the_timer_lag_is_measured_separately() {
+fn a_keepalive_ping_is_measured_from_when_it_is_sent_and_the_timer_lag_is_measured_separately() {
     const BEHIND: Duration = Duration::from_secs(2);
     let world = World::new(1, Instant::ZERO);
     let mut node = Node::new(&world, config(), Player::default());
@@ -125,7 +125,7 @@ fn req_e14_pings_are_on_time_though_the_peer_never_stops_sending() {
 }
 
 #[test]
-fn req_e14_a_peer_that_did_not_answer_is_not_banned_and_may_return() {
+fn req_e14_a_pong_timeout_is_transient_and_another_peer_can_connect_afterwards() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     stage.run_for(INTERVAL + TIMEOUT);
@@ -139,7 +139,7 @@ fn req_e14_a_peer_that_did_not_answer_is_not_banned_and_may_return() {
 }
 
 #[test]
-fn req_e14_a_dialled_peer_that_did_not_answer_is_dialled_again() {
+fn req_e14_a_dialled_peer_that_did_not_answer_can_be_dialled_again() {
     let world = World::new(1, Instant::ZERO);
     let mut peer = RawPeer::new(&world);
     let address = peer.listen();
@@ -194,7 +194,7 @@ fn req_e14_a_body_in_transit_is_a_sign_of_life_while_it_progresses() {
 }
 
 #[test]
-fn req_e14_a_stalled_body_is_not_a_sign_of_life() {
+fn req_e14_a_peer_with_a_stalled_body_is_closed_at_the_bodys_deadline() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     stage.run_for(INTERVAL);

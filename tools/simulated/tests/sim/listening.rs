@@ -63,7 +63,7 @@ fn req_e32_the_configured_addresses_are_bound_at_the_start_and_accept() {
 }
 
 #[test]
-fn req_e32_an_address_that_cannot_be_bound_is_retried_ever_more_slowly_up_to_a_minute() {
+fn req_e32_an_address_that_cannot_be_bound_is_retried_after_pauses_that_double_up_to_a_minute() {
     let world = World::new(1, Instant::ZERO);
     let net = world.host();
     let host = net.host();
@@ -88,7 +88,7 @@ fn req_e32_an_address_that_cannot_be_bound_is_retried_ever_more_slowly_up_to_a_m
 }
 
 #[test]
-fn req_e32_a_listener_that_cannot_be_bound_does_not_stop_dialling() {
+fn req_e32_an_address_that_cannot_be_bound_does_not_prevent_dialling() {
     let world = World::new(1, Instant::ZERO);
     let net = world.host();
     world.fail_sometimes(net.host(), Site::Listen, EADDRINUSE, 1);
