@@ -22,8 +22,8 @@ pub struct Reply<T>(Arc<Slot<T>>);
 /// A reply that a loop has yet to send.
 ///
 /// It is a future that needs no runtime, and a thread can wait for it as well. Dropping it at any moment only cancels
-/// the wait: the request is still carried out. Never wait for a reply inside a handler of the same loop: that wait
-/// would never end.
+/// the wait: the request is still carried out. Never wait for a reply inside a handler of the same loop: the loop
+/// cannot send it during that wait.
 ///
 /// ```
 /// use peerloop::api::Pending;
@@ -196,7 +196,7 @@ impl<T> Slot<T> {
 
 impl Wake for Signal {
     fn wake(self: Arc<Self>) {
-        // A full channel holds the signal already.
+        // If the channel is full, it already holds a signal.
         let _ = self.0.try_send(());
     }
 }

@@ -24,7 +24,7 @@ impl ConfigError {
         Self { field, rule, others: &[] }
     }
 
-    /// Rejects `field` unless it satisfies the rule that compares it with `others`.
+    /// Returns an error for `field` unless `holds` is true. The rule compares the field with `others`.
     pub(super) fn unless_compared(
         field: Field,
         holds: bool,

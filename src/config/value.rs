@@ -9,7 +9,7 @@ use std::time::Duration;
 /// The maximum number of list elements in a change's text. The whole list may have 100,000 elements.
 const MAX_LISTED: usize = 8;
 
-/// A value of a field that a running loop can change.
+/// A value of a field that can be changed while the loop runs.
 pub(super) trait Value {
     /// Formats the value for a [`ConfigChange`](super::ConfigChange).
     fn text(&self) -> String;

@@ -21,7 +21,7 @@ mod tests {
     use crate::error::WireError;
 
     #[test]
-    fn first_bytes_identify_a_well_known_program() {
+    fn the_error_names_the_program_only_if_its_first_bytes_are_recognised() {
         for (found, expected) in [
             (*b"HTTP", "48545450 is not this network's magic: HTTP, this looks like a web server"),
             (*b"GET ", "47455420 is not this network's magic: HTTP, this looks like a web client"),

@@ -1,4 +1,4 @@
-//! Rates and schedules in integer arithmetic: one formula yields both an operation's moment and the number of
+//! Rates and schedules in integer arithmetic, so that the moments of operations agree exactly with the number of
 //! operations due within a duration.
 
 use crate::time::Instant;
@@ -72,8 +72,8 @@ const fn gcd(mut a: u64, mut b: u64) -> u64 {
 
 /// A rate as a sequence of evenly spaced moments.
 ///
-/// Moment k is `k x time / operations` after the start, rounded down to a nanosecond. The moments before `end` are
-/// therefore exactly those with `k < end x operations / time`.
+/// Moment k is `k x time / operations` after the start, rounded down to a nanosecond. It is therefore less than
+/// `end` after the start exactly when `k < end x operations / time`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Schedule {
     begin: Instant,
@@ -81,7 +81,7 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// Starts a schedule whose first moment is `begin`.
+    /// Creates a schedule whose first moment is `begin`.
     pub(super) fn new(begin: Instant, rate: Rate) -> Self {
         Self { begin, rate }
     }
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn moments_are_evenly_spaced_from_the_start() {
+    fn moments_are_evenly_spaced_from_the_start_and_a_zero_rate_has_none() {
         let schedule = Schedule::new(at(5), Rate::per_second(1_000));
         let moments = [0, 1, 100_000].map(|index| schedule.moment(index));
         assert_eq!(moments, [at(5), at(1_000_005), at(100_000_000_005)]);

@@ -1,4 +1,4 @@
-//! A run's trace: a hash of every call and its outcome, and on request the calls themselves.
+//! A run's trace: a hash of the recorded calls and their outcomes, and on request the calls themselves.
 //!
 //! A trace never records clock reads, but each entry holds the moment of its call. The hash depends only on the
 //! entries. Equal runs have equal hashes; two different runs have equal hashes with a probability of about one in
@@ -174,7 +174,7 @@ impl Default for Mixer {
     }
 }
 
-/// Odd numbers without a pattern: each has 64 binary digits of pi's fraction, with its last bit set to 1.
+/// Odd numbers without a pattern: each consists of 64 binary digits of pi's fraction, with its last bit set to 1.
 const KEYS: [u64; 4] = [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7345, 0xa409_3822_299f_31d1, 0x082e_fa98_ec4e_6c89];
 
 impl Mixer {
@@ -248,7 +248,7 @@ fn folded(word: u64, key: u64) -> u64 {
     product as u64 ^ (product >> 64) as u64
 }
 
-/// Returns up to eight bytes as one number.
+/// Returns up to eight bytes as one little-endian number.
 fn word_of(bytes: &[u8]) -> u64 {
     let mut word = [0; 8];
     word[..bytes.len()].copy_from_slice(bytes);
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn every_part_of_an_entry_changes_the_hash() {
+    fn different_entries_have_different_hashes() {
         let link = LinkId::from_u64(3);
         let call = Call::Read { link, room_bytes: 8 };
         let event = |readable, hung_up| Call::Event { token: 3, readable, writable: false, hung_up };

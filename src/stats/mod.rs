@@ -2,7 +2,7 @@
 //!
 //! Values are updated as events occur, so a report costs the same for any number of peers. Causes and names are
 //! counted in fixed tables with one entry for each item of a closed list, so peers cannot make a table grow. Only the
-//! [cost of each peer](PeerCost) uses memory per peer, and only if it is enabled.
+//! [cost of each peer](PeerCost) uses memory per peer, and only if its measurement is enabled.
 
 mod census;
 mod closes;
@@ -70,7 +70,7 @@ pub struct Stats {
     /// The number of frames queued for sending, by command. A queued frame is never sent if its peer disconnects
     /// first.
     pub sent: MessageCounts,
-    /// Time from a dial to its TCP connection. Like all latencies here, it covers the time since the loop started or
+    /// Time from a dial to its TCP connection. Like all latencies here, it covers the period since the loop started or
     /// since [`Handle::take_latencies`](crate::Handle::take_latencies) last cleared its histogram.
     pub connect: LatencySummary,
     /// Time from the TCP connection to the end of the handshake.

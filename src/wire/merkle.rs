@@ -1,8 +1,8 @@
 //! Merkle trees: the root over a block's transactions, and the proof that a transaction is in the block.
 //!
-//! A [`MerkleFrontier`] reads the ids one by one and keeps at most one hash per level, 64 in total, so the tree over
-//! a block of any size costs at most 2 KiB. A [`MerkleProofRef`] is a branch of such a tree in the standardised
-//! format.
+//! A [`MerkleFrontier`] accepts the transaction ids one by one and keeps at most one hash per level, 64 in total, so
+//! the tree over a block of any size costs at most 2 KiB. A [`MerkleProofRef`] is a branch of such a tree in the
+//! standardised format.
 
 use super::codec::{Reader, put_compact_size, put_items};
 use super::hash::Hash256;
@@ -21,7 +21,7 @@ use crate::error::WireError;
 /// let root = tree.root().expect("the tree has leaf hashes");
 /// assert_eq!((tree.leaf_count(), tree.verdict(root)), (3, MerkleVerdict::Valid));
 ///
-/// // A repeated last transaction does not change the root.
+/// // Repeating the third of three transactions does not change the root.
 /// tree.push(txids[2]);
 /// assert_eq!((tree.root(), tree.verdict(root)), (Some(root), MerkleVerdict::Mutated));
 /// ```
@@ -134,8 +134,8 @@ impl MerkleFrontier {
         self.leaf_count
     }
 
-    /// Returns the root over all leaf hashes so far, or `None` if there are none. A level of odd length repeats its
-    /// last hash.
+    /// Returns the root over all leaf hashes so far, or `None` if there are none. Below the root, a level of odd
+    /// length repeats its last hash.
     pub fn root(&self) -> Option<Hash256> {
         let mut subtrees = self.subtrees.iter().rev();
         let mut root = *subtrees.next()?;
@@ -262,8 +262,8 @@ impl<'a> MerkleProofRef<'a> {
         })
     }
 
-    /// Returns whether the branch leads from the transaction to this header's root, the target matches this header,
-    /// and the index is possible for a branch of this length.
+    /// Returns whether the transaction and the branch hash to this header's root, the target matches this header, and
+    /// the index is possible for a branch of this length.
     pub fn proves(&self, header: &BlockHeader) -> bool {
         let is_inside =
             u32::try_from(self.nodes.len()).map_or(true, |levels| self.index.checked_shr(levels).unwrap_or(0) == 0);

@@ -1,8 +1,8 @@
-//! `merkleblock`: a header and the part of its Merkle tree that leads to the matched transactions.
+//! `merkleblock`: a header and a partial Merkle tree, which proves that the matched transactions are in the block.
 //!
-//! The tree is encoded depth-first, the first child before the second: a set bit for a node that leads to a match, a
-//! clear bit for a node represented only by its hash. The cost of [`MerkleBlockRef::matches`] is proportional to the
-//! number of bits.
+//! The tree is encoded depth-first, the first child before the second: a set bit for a matched leaf or a node above
+//! one, and a clear bit for any other node, whose children are omitted. The cost of [`MerkleBlockRef::matches`] is
+//! proportional to the number of bits.
 
 use super::codec::{Reader, put_items, put_var_bytes};
 use super::hash::Hash256;
@@ -91,8 +91,8 @@ impl<'a> MerkleBlockRef<'a> {
     }
 
     /// Returns the matched transactions in block order, or `None` if the tree is malformed or its root is not the
-    /// header's (SV Node 1.2.2, merkleblock.cpp ExtractMatches). Allocates 36 bytes per match. There are at most as
-    /// many matches as hashes in the message, and the call computes at most 32 hashes for each hash in the message.
+    /// header's (SV Node 1.2.2, merkleblock.cpp ExtractMatches). Each match uses 36 bytes. There are at most as many
+    /// matches as hashes in the message, and the call computes at most 32 hashes for each hash in the message.
     pub fn matches(&self) -> Option<Vec<MerkleMatch>> {
         let is_plausible = self.tx_count > 0
             && self.hashes.len() <= self.tx_count as usize
@@ -175,7 +175,7 @@ impl Walk<'_> {
     }
 }
 
-/// A whole tree, from its leaf level upwards, and the part of it that was written so far.
+/// A whole tree, from its leaf level upwards, and the hashes and bits written so far.
 struct Tree<'a> {
     levels: &'a [(Vec<Hash256>, Vec<bool>)],
     hashes: Vec<[u8; Hash256::LEN_BYTES]>,

@@ -53,7 +53,7 @@ impl Source {
         Violation { path: self.path.clone(), line: self.line_of(offset), remedy: remedy.into() }
     }
 
-    /// Returns the code without the items that exist in tests only.
+    /// Returns the code without the items that exist only in tests.
     pub(crate) fn shipped_code(&self) -> String {
         let mut code = self.code.clone().into_bytes();
         for item in test_items(&self.code) {
@@ -146,7 +146,7 @@ fn item_end(code: &str, at: usize) -> Option<usize> {
     })
 }
 
-/// Returns the position of the first `{` or `;` from `at` on outside other brackets, or the end of the code.
+/// Returns the position of the first `{` or `;` at or after `at` outside other brackets, or the end of the code.
 pub(crate) fn body_or_semicolon(code: &str, at: usize) -> usize {
     let mut position = at;
     while let Some(byte) = code.as_bytes().get(position) {

@@ -57,8 +57,8 @@ impl Stage {
         Driver::new(&self.world).run_until(self.world.now().plus(time), actors).unwrap()
     }
 
-    /// Advances the time while neither loop runs. The generator is late afterwards, as if its thread had been given
-    /// no CPU time.
+    /// Advances the time while neither loop runs. The generator is late afterwards, as if its thread had been denied
+    /// the CPU.
     pub(crate) fn stall_generator(&self, time: Duration) {
         self.world.advance(time);
     }

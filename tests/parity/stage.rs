@@ -1,4 +1,4 @@
-//! Two hosts on any kernel, and the observations that a script makes on them.
+//! Two hosts on the real or the virtual kernel, and a script's observations of them.
 
 use peerloop::MioNet;
 use peerloop::error::ResolveFailure;
@@ -30,11 +30,11 @@ pub(crate) enum Seen {
     Arrival,
     /// A wake-up.
     Woken,
-    /// No edge, though there was time for one.
+    /// No edge within the waiting time.
     Quiet,
     /// A call that returned a number. For a read or write it is the number of bytes; a read of 0 bytes is the end
     /// of the input. For a dial it is 1 if the connection is established, and 0 if it is not. For a look-up it is
-    /// the addresses' port.
+    /// the port of the resolved addresses.
     Moved(usize),
     /// A call that succeeded and returned no number.
     Done,

@@ -128,7 +128,10 @@ pub(crate) fn hash(text: &str) -> Hash256 {
 }
 
 pub(crate) fn from_hex(text: &str) -> Vec<u8> {
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("text is hex")).collect()
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("the text is hexadecimal"))
+        .collect()
 }
 
 /// Returns the message's payload, encoded by this crate.

@@ -36,12 +36,12 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Starts a node and waits until it answers. Returns `None` if neither [`PROGRAMS_VARIABLE`] nor `CI`
-    /// is set.
+    /// Starts a node and waits until it answers. Returns `None` if [`PROGRAMS_VARIABLE`] is not set and `CI` is unset,
+    /// empty, 0 or false.
     ///
     /// # Panics
     ///
-    /// When the node does not start, or when `CI` is set and the variable is not.
+    /// When the node does not start, or when the variable is not set and `CI` has any other value.
     pub(crate) fn start() -> Option<Self> {
         Self::start_with(&[])
     }
@@ -58,7 +58,7 @@ impl Node {
         Some(start().unwrap_or_else(|problem| panic!("the real node does not start: {problem}")))
     }
 
-    /// Kills the node as a power failure would; its data stays.
+    /// Kills the node without a clean shutdown; its data stays.
     pub(crate) fn kill(&mut self) {
         // An error means that the process has already exited.
         let _ = self.process.kill();
@@ -109,7 +109,7 @@ impl Node {
             }
             thread::sleep(ANSWER_POLL);
         }
-        panic!("timed out waiting for a view of the node's peer: {peers:#}");
+        panic!("timed out waiting for the expected view of the node's peer: {peers:#}");
     }
 
     /// Waits until the log contains `text`, and returns the log. The option `-debug=net` makes the node log more.
@@ -213,8 +213,8 @@ fn spawn(programs: &Path, data: &Folder, address: SocketAddr, rpc_port: u16, opt
         .unwrap_or_else(|error| panic!("cannot run bitcoind in {} ({PROGRAMS_VARIABLE}): {error}", programs.display()))
 }
 
-/// Returns the folder of the node's programs. If [`PROGRAMS_VARIABLE`] is not set, panics if `CI` is set to a value
-/// other than 0 or false, and otherwise prints a notice and returns `None`.
+/// Returns the folder of the node's programs. If [`PROGRAMS_VARIABLE`] is not set, prints a notice and returns `None`.
+/// On CI, that is, if `CI` is neither unset, empty, 0 nor false, panics instead.
 fn programs() -> Option<PathBuf> {
     static SAID: Once = Once::new();
     if let Some(folder) = env::var_os(PROGRAMS_VARIABLE) {

@@ -1,4 +1,5 @@
-//! The book in memory: random runs compared with a naive list, and evictions from a full book.
+//! The book in memory: random runs compared with a naive list, random picks, evictions from a full book, and user
+//! agents.
 
 use crate::support::{address, chance, peer, rich_peer, status};
 use peerloop::internals::store::MemoryStore;
@@ -138,7 +139,7 @@ fn each_peer_of_a_status_is_picked_with_the_same_probability() {
             *drawn.entry(address).or_insert(0_u32) += 1;
         }
         assert_eq!(drawn.len(), 40);
-        // Each peer is expected to be picked 1,000 times, and 190 is six standard deviations.
+        // Each peer is expected to be picked 1,000 times, and 190 is about six standard deviations.
         assert!(drawn.values().all(|count| (810..1_190).contains(count)), "{drawn:?}");
     }
 }
@@ -159,7 +160,7 @@ fn a_flood_of_unknown_peers_evicts_no_valid_peer() {
 }
 
 #[test]
-fn a_user_agent_is_kept_printable_and_short() {
+fn a_user_agent_is_stripped_to_printable_characters_and_truncated() {
     assert_eq!(UserAgent::sanitised(b"/a\x1b[31m\xff\n:1/ ~\x7f").as_str(), "/a[31m:1/ ~");
     assert_eq!(UserAgent::sanitised(&[b'a'; 1_000]).as_str().len(), 256);
 }

@@ -4,7 +4,7 @@ use peerloop_testkit::wheel::{Moment, Run, Step};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// Generates ticks near a boundary of a counter's range, of a round of the wheel or of a word of its bitmap.
+/// Generates ticks near a boundary: of a bitmap word, of the wheel's round, or of an integer type's range.
 fn start() -> impl Strategy<Value = u64> {
     let edges = [0, 64, 4_096, 65_536, 1 << 31, 1 << 32, 1 << 63, u64::MAX - 65_536, u64::MAX];
     (prop::sample::select(edges.to_vec()), -70_i64..70).prop_map(|(edge, off)| edge.saturating_add_signed(off))

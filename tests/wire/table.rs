@@ -25,7 +25,7 @@ fn rows() -> Vec<Row> {
 }
 
 #[test]
-fn every_command_has_its_row() {
+fn every_command_has_one_row() {
     let commands: Vec<CommandName> = rows().iter().map(|row| row.command).collect();
     assert_eq!(commands, CommandName::ALL);
     for row in rows() {

@@ -1,6 +1,6 @@
-//! The state of gossip: the requests and replies of each connected peer, and the slots of the addresses received.
+//! The state of gossip: one entry for each connected peer, the slots for received addresses, and the slots for replies.
 //!
-//! Memory is bounded by the slots for addresses, the slots for replies, and one entry for each connected peer.
+//! Memory is bounded by the numbers of connected peers and slots.
 
 use super::addr_replies::AddrReplies;
 use super::slots::Slots;
@@ -11,7 +11,7 @@ use crate::time::Instant;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-/// The gossip of all connected peers.
+/// The gossip state of all connected peers.
 #[derive(Debug)]
 pub(in crate::manager) struct Gossip {
     pub(super) slots: Slots,
@@ -19,7 +19,7 @@ pub(in crate::manager) struct Gossip {
     pub(super) states: BTreeMap<LinkId, GossipState>,
 }
 
-/// The gossip of one connected peer.
+/// The gossip state of one connected peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct GossipState {
     /// The number of addresses that the peer may still add.

@@ -30,7 +30,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Number of calls on the network after which a sweep is due.
+/// Number of calls to the network after which a sweep is due.
 const CALLS_PER_SWEEP: u64 = 1_024;
 
 /// A loop in a [`World`]. All [`INVARIANTS`](super::INVARIANTS) that concern one loop are checked while it runs.

@@ -1,9 +1,9 @@
-//! The ledger: a record of each link from both sides of the loop, made from the calls on the network and on the
+//! The ledger: a record of each link from both sides of the loop, made from the calls to the network and to the
 //! handler.
 //!
-//! [`Gate`](super::gate::Gate) records the calls on the network, [`Witness`](super::Witness) those on the handler. Each
-//! call is checked against the record when it is made, in a time that does not depend on the number of calls. Each slot
-//! has one record, for its current link. The ledger never changes a call.
+//! [`Gate`](super::gate::Gate) records the calls to the network, [`Witness`](super::Witness) those to the handler. Each
+//! call is checked against the record when it is made, at a cost that does not depend on the number of calls. Each slot
+//! has one record, for its current or last link. The ledger never changes a call.
 
 use super::bounds::Bounds;
 use super::findings::Findings;
@@ -34,7 +34,7 @@ pub(super) struct Ledger {
     pub(super) bounds: Bounds,
     /// The number of the last wait, counted from 1.
     pub(super) turn: u64,
-    /// The number of recorded calls on the network, by which sweeps are scheduled.
+    /// The number of recorded calls to the network, by which sweeps are scheduled.
     pub(super) calls: u64,
     /// The number of calls that can fail, including failed ones, plus the number of readiness events received.
     pub(super) attempts: u64,
@@ -145,7 +145,7 @@ impl Ledger {
         self.records.get(slot).filter(|record| record.socket.is_open).and_then(|record| record.socket.link)
     }
 
-    /// Returns the turn in which a link was read last; 0 for never.
+    /// Returns the turn in which a link was last read, or 0 if it was never read.
     pub(super) fn read_in(&self, link: LinkId) -> u64 {
         self.records
             .get(link.slot())
@@ -160,7 +160,7 @@ impl Ledger {
         &mut self.records[slot]
     }
 
-    // --- Calls on the network ---------------------------------------------------------------------------------------
+    // --- Calls to the network ---------------------------------------------------------------------------------------
 
     /// Records a call that can fail, and its error, if any.
     #[inline]
@@ -286,7 +286,7 @@ impl Ledger {
         findings.check(11, closes <= CLOSES_PER_TURN, || format!("{closes} links are closed in a turn"));
     }
 
-    // --- Calls on the handler ---------------------------------------------------------------------------------------
+    // --- Calls to the handler ---------------------------------------------------------------------------------------
 
     /// Checks later callbacks against this configuration.
     pub(super) fn follow(&mut self, config: &Config) {
@@ -310,10 +310,16 @@ impl Ledger {
     /// peer is not ready.
     pub(super) fn offered(&mut self, link: LinkId, free_bytes: usize, there: Option<usize>) {
         let is_right = there == Some(free_bytes) && free_bytes >= MAX_SEND_QUEUE_BYTES - PULL_WAITING_BYTES;
-        self.findings.check(42, is_right, || format!("{free_bytes} bytes are offered for {link:?}, not {there:?}"));
+        self.findings.check(42, is_right, || {
+            let min = MAX_SEND_QUEUE_BYTES - PULL_WAITING_BYTES;
+            format!(
+                "{link:?} is offered {free_bytes} bytes; the free space is {there:?}, and an offer has at least {min}"
+            )
+        });
     }
 
-    /// Returns the links whose bytes the kernel accepted in this turn without a call of `on_writable`.
+    /// Returns the ready links whose bytes the kernel accepted in this turn, but for which `on_writable` was not called
+    /// afterwards.
     pub(super) fn missing_writable(&self) -> impl Iterator<Item = LinkId> {
         let is_notified = |link: &LinkId| self.records.get(link.slot()).is_some_and(|record| record.socket.is_notified);
         self.of_turn.written.iter().copied().filter(move |link| !is_notified(link))
@@ -324,14 +330,15 @@ impl Ledger {
         &self.of_turn.pings
     }
 
-    /// Returns the links with a marked message that the kernel accepted in this turn without a report.
+    /// Returns the links with a marked message that the kernel accepted completely in this turn and that have a mark
+    /// not yet reported to the handler.
     pub(super) fn missing_written(&self) -> Vec<LinkId> {
         let is_missing =
             |link: &LinkId| self.records.get(link.slot()).is_some_and(|record| !record.socket.marked.is_empty());
         self.of_turn.marked.iter().copied().filter(is_missing).collect()
     }
 
-    /// Records the report that a marked message is written.
+    /// Records the report that a marked message was written.
     fn reported_written(&mut self, link: LinkId, mark: u64) {
         self.record_callback(link, true);
         let awaited = self.record(link.slot()).socket.marked.pop_front();

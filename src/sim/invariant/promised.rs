@@ -1,9 +1,9 @@
 //! The order of the frames that the loop offered to the kernel and that the kernel did not accept.
 //!
-//! The loop must offer these frames again, before later ones. Two kinds of these frames must be first: the
-//! handshake's frames that no other frame precedes, and all pings and pongs, in the order in which they were offered.
-//! The other frames follow in the order in which they were offered before. New pings and pongs follow these two kinds
-//! and precede the other frames. This module never reads a payload: a frame is identified by its header, which
+//! The loop must offer these frames again, before later ones. Two kinds of these frames must be first, in the
+//! order in which they were offered: all pings and pongs, and the handshake frames that follow nothing except handshake
+//! frames, pings and pongs. New pings and pongs follow. The other frames are last, in the order in which they were
+//! offered before. This module never reads a payload: a frame is identified by its header, which
 //! contains the checksum.
 
 use crate::protocol::CommandName;
@@ -81,7 +81,7 @@ mod tests {
     }
 
     /// Builds one frame from each letter: `p` is a ping, `q` a pong, `v` a verack, `h` a sendheaders, and a capital
-    /// letter is any other message.
+    /// letter a tx.
     fn frames(letters: &str) -> Vec<(usize, Header)> {
         let command = |letter| match letter {
             'p' => CommandName::PING,

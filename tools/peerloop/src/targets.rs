@@ -2,7 +2,7 @@
 //! accidental load.
 //!
 //! A target is `host`, `host:port`, `[ipv6]` or `[ipv6]:port`; the default port is the network's. An IPv6 address may
-//! name its interface, for example `fe80::1%eth0`. A name represents its addresses, in the order in which the
+//! name its interface, for example `fe80::1%eth0`. A name stands for its addresses, in the order in which the
 //! system's resolver returns them (RFC 6724). `bench` and `probe` try the addresses in this order until one accepts a
 //! TCP connection.
 
@@ -179,7 +179,7 @@ pub(crate) fn resolve(target: &str, network: Network, family: Family) -> Result<
     Ok(Target { name: target.to_owned(), addresses: choose(host, found, family)? })
 }
 
-/// Returns each address of the chosen families once, in the resolver's order.
+/// Returns each address of the chosen family once, in the resolver's order.
 fn choose(host: &str, found: impl Iterator<Item = SocketAddr>, family: Family) -> Result<Vec<SocketAddr>, Failure> {
     let (mut addresses, mut others) = (Vec::new(), Vec::new());
     for address in found {
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn targets_are_split_as_people_write_them() {
+    fn targets_are_split_into_host_and_port() {
         for (target, parts) in [
             ("node", Some(("node", None))),
             ("node:8333", Some(("node", Some(8_333)))),

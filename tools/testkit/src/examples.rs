@@ -1,7 +1,7 @@
 //! Builds the example programs, and tests `relay` with a peer that sends and requests transactions.
 //!
-//! The test's own thread runs the peer's loop, but only while the test waits for something; a wait that lasts too
-//! long panics.
+//! The test's own thread runs the peer's loop, but only inside [`Client`]'s methods. A wait of more than a minute
+//! panics.
 
 #![allow(clippy::disallowed_methods, reason = "the program is a process of its own; waiting for it needs a clock")]
 
@@ -200,8 +200,8 @@ impl Handler for Exchange {
     }
 }
 
-/// Returns a transaction that spends a nonexistent output. Its only output has a script of `len_bytes` bytes, each
-/// equal to `number`.
+/// Returns a transaction that spends a nonexistent output. The transaction's only output has a script of
+/// `len_bytes` bytes, each equal to `number`.
 pub fn large_transaction(number: u8, len_bytes: usize) -> Vec<u8> {
     let mut bytes = vec![1, 0, 0, 0, 1];
     bytes.extend([number; 36]);

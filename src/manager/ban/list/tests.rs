@@ -1,4 +1,4 @@
-//! Tests of the ban list: against a naive list, at its limit, and with clocks that are changed or stall.
+//! Tests of the ban list: against a naive list, at its limit, and with clocks that are set or stall.
 
 use super::*;
 use proptest::prelude::*;
@@ -86,7 +86,7 @@ fn fault_e08_the_wall_clock_ends_a_ban_while_the_monotonic_clock_stalls() {
 }
 
 #[test]
-fn a_ban_for_ever_never_expires() {
+fn a_permanent_ban_never_expires() {
     let mut list = BanList::new(state());
     let (now, unix) = (Instant::MAX, UnixTime::from_secs(i64::MAX));
     for reason in [BanReason::NetworkMismatch, BanReason::Manual] {
@@ -131,7 +131,7 @@ fn only_a_requested_ban_shortens_a_ban_in_force() {
 }
 
 #[test]
-fn a_later_ban_of_the_same_length_lasts_longer_and_replaces_the_first() {
+fn a_later_ban_of_the_same_length_replaces_the_first() {
     let mut list = one_day();
     let (now, unix) = (after(DAY / 2), wall(43_200));
     let outcome = list.ban(host(1), BanReason::BlockchainMismatch, Some(DAY), moment(now, unix));

@@ -19,11 +19,11 @@ pub const ATTACKS: &[Attack] = &[
     Attack::new("P19", "a version that ends inside a field", cut_version)
         .at_once()
         .closed_by(&["truncated_message"], REFUSED_WITHIN),
-    Attack::new("P20", "a user agent of endless length", endless_agent)
+    Attack::new("P20", "a user agent with a false length", endless_agent)
         .at_once()
         .closed_by(&["overlong_size"], REFUSED_WITHIN),
-    Attack::new("P20", "endless counts", count_bombs),
-    Attack::new("P21", "endless counts inside valid lists", nested_bombs),
+    Attack::new("P20", "false counts", count_bombs),
+    Attack::new("P21", "false lengths and counts inside transactions", nested_bombs),
     Attack::new("P33", "an empty protoconf", |scene| protoconf(scene, &[]))
         .closed_by(&["truncated_message"], Duration::ZERO),
     Attack::new("P33", "a protoconf without fields", |scene| protoconf(scene, &[0]))
@@ -67,7 +67,7 @@ fn count_bombs(scene: &mut Scene<'_, '_>) -> Next {
             scene.send_frame(command, count);
         }
     }
-    // The count follows a version of four bytes.
+    // The count follows a version field of four bytes.
     for command in ["tx", "getblocks", "getheaders"] {
         scene.send_frame(command, &[&[1, 0, 0, 0], BOMB].concat());
     }

@@ -1,6 +1,6 @@
 //! `sim`: runs the loop in simulated worlds, one for each seed, and checks its invariants.
 //!
-//! The first seed with a violation ends the run. Its tape is shrunk and written to a file, unless `--minimise` is 0,
+//! The first violation found ends the run. Its seed's tape is shrunk and written to a file, unless `--minimise` is 0,
 //! so that it can be examined, replayed and kept. Only programs that were built with the feature `sim` have this
 //! command.
 
@@ -56,7 +56,7 @@ pub(crate) struct Plan {
     pub(crate) minimise: Duration,
     /// The file for the shrunk tape; `None` means the default name.
     pub(crate) save: Option<PathBuf>,
-    /// Plays a tape; returns `None` if the patience ends before the world does.
+    /// Plays a tape; returns `None` if the patience runs out before the world ends.
     pub(crate) play: fn(&Tape, Profile, &Patience) -> Option<Played>,
 }
 
@@ -149,7 +149,7 @@ fn replay(
     Ok((tally, find))
 }
 
-/// Runs seeds, and shrinks the tape of the first seed with a violation.
+/// Runs seeds, and shrinks the tape of the seed whose violation is found first.
 fn search(
     plan: &Plan,
     announce: impl Fn(&Find) -> Result<(), Failure>,
@@ -218,7 +218,7 @@ pub(crate) struct LeastTape {
     is_least: bool,
 }
 
-/// The number of runs of a search for a smaller tape so far, and the patience that ends the search.
+/// A tape search's progress: its runs so far, and the [`Patience`] that limits it.
 #[derive(Debug, Default)]
 struct Effort {
     runs: AtomicU64,
@@ -230,7 +230,7 @@ struct Effort {
 const CALLS_FACTOR: u64 = 10;
 
 /// Returns the smallest tape found that breaks the invariant. If the seed's own tape does not break it, or if the
-/// patience ends before that is known, returns the seed's own tape.
+/// patience runs out before that is known, returns the seed's own tape.
 fn least_tape(plan: &Plan, seed: u64, invariant: u8, effort: &Effort) -> LeastTape {
     let Effort { runs, patience } = effort;
     let profile = plan.worlds.profile();
@@ -250,7 +250,7 @@ fn least_tape(plan: &Plan, seed: u64, invariant: u8, effort: &Effort) -> LeastTa
     };
     hunt::at_seed(seed, || match least() {
         Some(Minimised { tape, runs, is_least }) => {
-            // If the patience has ended, the last run may have been abandoned, so a smaller tape may exist.
+            // If the patience has run out, the last run may have been abandoned, so a smaller tape may exist.
             LeastTape { text: tape.to_text(), runs, is_least: is_least && patience.is_active() }
         }
         None => LeastTape { text: Tape::from_seed(seed).to_text(), runs: 0, is_least: false },
@@ -279,7 +279,7 @@ mod tests {
     }
 
     /// Plays the world of [`play_dice`], unless stream 4 draws 0. In that case, the world runs until the patience
-    /// ends, and makes `calls_per_look` calls between two checks of the patience.
+    /// runs out, and makes `calls_per_look` calls between two checks of the patience.
     fn play_on(tape: &Tape, profile: Profile, patience: &Patience, calls_per_look: u64) -> Option<Played> {
         if tape.stream(4).below(1_000_000) == 0 {
             let mut calls = 0;
@@ -413,7 +413,7 @@ mod tests {
     }
 
     #[test]
-    fn the_refusal_of_a_file_that_is_not_a_tape_names_the_file() {
+    fn the_error_for_a_file_that_is_not_a_tape_names_the_file() {
         let path = plan("wrong").save.unwrap();
         std::fs::write(&path, "1: x").unwrap();
         let failure = replay(&plan("wrong"), &path, |_| Ok(())).unwrap_err();

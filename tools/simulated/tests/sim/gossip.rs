@@ -121,7 +121,7 @@ fn loops_that_know_only_one_loop_find_each_other() {
     let mut second = Node::new(&world, serving(managed(3)), Player::default());
     run(&world, secs(60), &mut [&mut known.reactor, &mut first.reactor, &mut second.reactor]);
     for node in [&known, &first, &second] {
-        assert_eq!(node.reactor.stats().ready, 2, "each loop has one connection to each other loop");
+        assert_eq!(node.reactor.stats().ready, 2, "each loop is connected to both other loops");
     }
     let counters = second.reactor.stats().counters;
     assert_eq!(counters.addresses_learned, 1, "the second loop has learned the first loop's address");
@@ -256,7 +256,7 @@ fn threat_p12_a_message_with_more_than_a_thousand_addresses_is_charged_only_if_i
 }
 
 #[test]
-fn threat_p12_messages_with_too_many_addresses_are_ignored_and_their_sender_is_finally_banned() {
+fn threat_p12_messages_with_too_many_addresses_are_ignored_and_their_sender_is_eventually_banned() {
     for player in [Player::default(), discarding()] {
         let mut stage = Dialled::new(player);
         for _ in 0..4 {

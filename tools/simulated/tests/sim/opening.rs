@@ -1,4 +1,4 @@
-//! Dials that are established, refused, undecided or aborted, and the first messages of a connection.
+//! Dials that are established, refused, unanswered or aborted, and the first messages of a connection.
 
 use peerloop::api::Event;
 use peerloop::error::{CloseReason, Deadline, Disconnect, IoStep, NetworkFailure};
@@ -18,7 +18,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 #[test]
-fn a_refused_dial_is_closed_without_being_opened() {
+fn a_refused_dial_is_reported_closed_but_never_opened() {
     let world = World::new(1, Instant::ZERO);
     let nobody = SocketAddr::from(([10, 9, 9, 9], 18_444));
     let mut node = Node::new(&world, config(), Player::dialling(nobody));
@@ -30,7 +30,7 @@ fn a_refused_dial_is_closed_without_being_opened() {
 }
 
 #[test]
-fn req_e21_an_undecided_dial_is_closed_after_five_seconds_exactly() {
+fn req_e21_an_unanswered_dial_is_closed_after_exactly_five_seconds() {
     let world = World::new(1, Instant::ZERO);
     world.set_backlog(0);
     let mut raw = RawPeer::new(&world);
@@ -69,10 +69,10 @@ fn a_version_contains_the_wall_time_at_which_it_is_sent() {
     assert_eq!(i64::from_le_bytes(version[12..20].try_into().unwrap()), 1_700_000_100);
 }
 
-/// A handler that dials, and closes the connection before the dial is decided or once it is established.
+/// A handler that dials, and aborts the dial before it has a result, or closes the connection once it is established.
 struct Fickle {
     address: SocketAddr,
-    /// If set, the handler aborts the dial for this reason before the dial is decided.
+    /// If set, the handler aborts the dial for this reason before it has a result.
     aborts_dial: Option<Disconnect>,
     closed: Vec<(CloseReason, ConnectionState)>,
 }
@@ -109,7 +109,7 @@ fn a_dial_that_the_handler_aborts_is_closed_with_the_handlers_reason() {
 }
 
 #[test]
-fn a_peer_closed_at_its_opening_receives_no_version() {
+fn a_peer_that_is_closed_as_soon_as_it_is_opened_receives_no_version() {
     let world = World::new(1, Instant::ZERO);
     let mut raw = RawPeer::new(&world);
     let fickle = Fickle { address: raw.listen(), aborts_dial: None, closed: Vec::new() };
@@ -151,8 +151,8 @@ fn a_dials_timeout_does_not_include_the_wait_in_our_own_queue() {
     const DIALS: usize = 100 * DIALS_PER_TURN;
     let world = World::new(1, Instant::ZERO);
     let mut raw = RawPeer::new(&world);
-    // The last dial waits more than a hundred milliseconds for the others. Each dial is decided as soon
-    // as it is started.
+    // The last dial waits more than a hundred milliseconds for the others. Each dial is established
+    // as soon as it is started.
     let config = config().with_connect_timeout(Duration::from_millis(50));
     let player = Player { dials: vec![raw.listen(); DIALS], ..Player::default() };
     let journal = Rc::clone(&player.journal);

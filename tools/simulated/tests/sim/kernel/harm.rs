@@ -93,7 +93,7 @@ fn two_cut_hosts_are_silent_until_both_are_healed() {
 }
 
 #[test]
-fn a_dial_during_a_cut_is_undecided_until_the_cut_is_healed() {
+fn a_dial_during_a_cut_is_pending_until_the_cut_is_healed() {
     let (world, mut dialler, mut acceptor, address) = hosts();
     world.cut(ACCEPTOR);
     dialler.connect(raw_link(), address, None).unwrap();

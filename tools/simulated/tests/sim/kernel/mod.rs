@@ -188,7 +188,7 @@ fn writes_stop_at_each_cut_until_the_next_event() {
 }
 
 #[test]
-fn random_cuts_deliver_every_byte_in_order() {
+fn every_byte_arrives_in_order_despite_random_cuts() {
     let cuts = || Cuts { writes: Cut::Drawn, arrivals: Cut::Drawn };
     let conditions = Conditions { capacity_bytes: 50, to_acceptor: cuts(), to_dialler: cuts() };
     let (_world, mut dialler, mut acceptor) = pair(conditions);
@@ -251,7 +251,7 @@ fn a_dropped_host_closes_its_connections_and_listeners() {
 }
 
 #[test]
-fn two_wakes_are_reported_once() {
+fn two_wake_ups_are_reported_as_one_event() {
     let world = World::new(1, Instant::ZERO);
     let mut net = world.host();
     let waker = net.waker();

@@ -26,7 +26,7 @@ fn req_e31_a_second_dial_to_an_address_is_refused_at_any_stage_of_the_first() {
     let second = managed.node.handle().connect(theirs, None).unwrap();
     managed.settle();
     assert!(first.wait().unwrap().is_ok());
-    assert_eq!(second.wait().unwrap(), Err(RequestError::AddressTaken), "while the first dial is undecided");
+    assert_eq!(second.wait().unwrap(), Err(RequestError::AddressTaken), "while the first dial is pending");
     assert!(stranger.accept(0));
     assert_eq!(asked(&mut managed, theirs), Err(RequestError::AddressTaken), "during the handshake");
     stranger.send(0, &Claim::default().handshake());
