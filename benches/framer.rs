@@ -1,10 +1,10 @@
 //! The cost of framing in addition to the checksum that every message needs anyway.
 //!
 //! In each of the first three groups, all benchmarks read the same bytes: `framer` reads frames, and `checksum` only
-//! hashes their payloads, whose boundaries are known beforehand. The difference is the framer's own cost. These groups
-//! are a read block full of pings (many headers, few bytes), a read block full of inventories, and a message of 1 MiB
-//! that arrives in pieces of 64 KiB. This message is buffered through the read block, received directly into its
-//! buffer, or streamed. The last group compares two ways to compute the id of a transaction of 1 MiB.
+//! hashes their payloads, whose boundaries are known beforehand. The difference is the framer's own cost. The groups
+//! read a block full of pings (many headers, few bytes), a block full of inventories, and a message of 1 MiB that
+//! arrives in pieces of 64 KiB. This message is buffered through the read block, received directly into its buffer, or
+//! streamed. The last group compares two ways to compute the id of a transaction of 1 MiB.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use peerloop::Network;
@@ -132,7 +132,7 @@ fn large_message(c: &mut Criterion) {
     group.finish();
 }
 
-/// Measures two ways to get a transaction's id: to reuse the framer's hash, or to hash the payload again.
+/// Measures two ways to compute a transaction's id: reusing the framer's hash, and hashing the payload again.
 fn transaction_id(c: &mut Criterion) {
     let payload = &frame(CommandName::TX, 1 << 20)[HEADER_LEN_BYTES..];
     let (stream, header) = (frame(CommandName::TX, 1 << 20), Header::of(CommandName::TX, payload));

@@ -1,8 +1,8 @@
 //! Address gossip: `addr` and `getaddr`. This module processes them after the handler has received or declined them.
 //!
 //! It never processes a message that the handler receives in chunks. A handler that replies to `getaddr` itself needs
-//! a loop without [`learn_addresses`](crate::config::ManagerConfig::learn_addresses); otherwise its peers get two
-//! replies.
+//! a loop without [`learn_addresses`](crate::config::ManagerConfig::learn_addresses); otherwise inbound peers may get
+//! two replies.
 
 use super::conduct::charge_overlong_size;
 use crate::api::Frame;

@@ -1,6 +1,4 @@
-//! The handshake's frames that are the same for every peer, encoded once.
-//!
-//! A change of the configuration rebuilds the frames.
+//! The handshake's frames that are the same for every peer, encoded once for each configuration.
 
 use crate::config::Config;
 use crate::wire::{MessageRef, ProtoconfRef};

@@ -1,7 +1,7 @@
 //! Decides which kernel calls a test makes fail: random ones, or exactly the n-th.
 //!
-//! A host counts its calls by site. Before the kernel does anything, the host decides whether the call fails. After a
-//! shortage, an interruption or `EAGAIN` the connection is unchanged; any other failure breaks it. This module only
+//! A host counts its calls by site. Before the kernel does anything, the host decides whether the call fails. [`Site`]
+//! describes what each failure does. An interrupted call other than a wait is retried and succeeds. This module only
 //! decides, and never changes a connection.
 
 use super::tape::Chance;
@@ -21,7 +21,7 @@ pub enum Site {
     /// Accepting a waiting connection. After a shortage or `EAGAIN` the connection keeps waiting; any other error
     /// aborts it.
     Accept,
-    /// Registering an accepted connection. After an error the connection is closed.
+    /// Registering an accepted connection. After any error the connection is closed.
     Attach,
     /// Opening a connection. After an error there is no connection.
     Connect,
@@ -99,7 +99,7 @@ impl Faults {
     }
 }
 
-/// Returns whether a call that failed with this error has changed nothing and may succeed when it is retried.
+/// Returns whether this error is temporary: it changes nothing, and the call may succeed when it is retried.
 pub(super) fn is_passing(errno: i32) -> bool {
     let failure = NetworkFailure::new(IoStep::Read, &io::Error::from_raw_os_error(errno));
     matches!(errno, EINTR | EAGAIN) || failure.shortage().is_some()
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shortage_is_temporary_but_a_reset_is_not() {
+    fn interruptions_eagain_and_shortages_are_temporary_but_a_reset_is_not() {
         assert!([EINTR, EAGAIN, ENOMEM, ENOBUFS, EMFILE].into_iter().all(is_passing));
         assert!(!is_passing(ECONNRESET));
     }

@@ -1,8 +1,8 @@
 //! The primitive encodings: a bounds-checked reader, and writers of sizes, byte strings and items.
 //!
 //! A [`Reader`] reads the fields of one payload and names the command in every error. It checks each length before use,
-//! never allocates, and does not panic on any input. Integers have no writer of their own: they are written with
-//! `to_le_bytes`.
+//! never allocates, and does not panic on any input. Integers have no writer of their own: ports are written with
+//! `to_be_bytes`, and all others with `to_le_bytes`.
 
 use crate::error::WireError;
 use crate::limits::MAX_COMPACT_SIZE;
@@ -152,7 +152,8 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     ///
-    /// As [`Reader::compact_size`], and [`WireError::TooLong`] above `max_bytes`.
+    /// Those of [`Reader::compact_size`], [`WireError::TooLong`] above `max_bytes`, and [`WireError::Truncated`] if the
+    /// payload ends inside the bytes.
     pub fn var_bytes(&mut self, max_bytes: usize) -> Result<&'a [u8], WireError> {
         let size = self.compact_size()?;
         let len_bytes = usize::try_from(size).ok().filter(|&len_bytes| len_bytes <= max_bytes);
@@ -164,7 +165,8 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     ///
-    /// As [`Reader::compact_size`], and [`WireError::Truncated`] if the payload is too short for that many elements.
+    /// Those of [`Reader::compact_size`], and [`WireError::Truncated`] if the payload is too short for that many
+    /// elements.
     ///
     /// # Panics
     ///
@@ -179,7 +181,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     ///
-    /// As [`Reader::count`].
+    /// Those of [`Reader::count`].
     pub fn items<const N: usize>(&mut self) -> Result<&'a [[u8; N]], WireError> {
         let count = self.count(N)?;
         Ok(self.bytes(count * N)?.as_chunks().0)

@@ -72,7 +72,8 @@ impl<'a> LocatorRef<'a> {
         out.extend_from_slice(self.stop.as_bytes());
     }
 
-    /// Returns the locator's hashes, newest first; an empty locator requests only the block `stop`.
+    /// Returns the locator's hashes, newest first. In `getheaders` and `gethdrsen`, an empty locator requests only the
+    /// block `stop`.
     pub fn hashes(&self) -> impl ExactSizeIterator<Item = Hash256> + DoubleEndedIterator + Clone + use<'a> {
         self.hashes.iter().map(|&hash| Hash256::from_bytes(hash))
     }

@@ -256,7 +256,7 @@ impl U256 {
         highest.map_or(0, |index| 64 * (index as u32 + 1) - self.0[index].leading_zeros())
     }
 
-    /// Shifts to higher bits. Returns `None` if a bit would be lost.
+    /// Shifts towards the most significant bit. Returns `None` if a set bit would be lost.
     fn checked_shl(self, shift_bits: u32) -> Option<Self> {
         if self.bit_len() + shift_bits > Self::BITS {
             return None;
@@ -299,7 +299,7 @@ impl U256 {
         Self(rest)
     }
 
-    /// Divides by a number that is not 0 and rounds down, by long division bit by bit.
+    /// Divides by a nonzero number and rounds down, by binary long division.
     fn divided_by(self, divisor: Self) -> Self {
         let (mut quotient, mut rest) = (Self::default(), Self::default());
         for position in (0..self.bit_len()).rev() {

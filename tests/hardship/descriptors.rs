@@ -17,7 +17,7 @@ fn lower_the_limit(_: &mut Config) {
     rlimit::setrlimit(rlimit::Resource::NOFILE, LIMIT, LIMIT).expect("the limit can be lowered");
 }
 
-/// Asserts that the node uses little CPU time and few turns while it has no free descriptor.
+/// Asserts that the node uses little CPU time and runs few turns while it has no free descriptor.
 fn assert_is_quiet(node: &mut Node) {
     let (cpu_before, turns_before) = (node.cpu_time(), node.account().of("turns"));
     thread::sleep(STARVED);
@@ -64,7 +64,7 @@ fn fault_e01_a_node_without_descriptors_waits_quietly_and_accepts_once_it_has_so
     assert_eq!(node.account().of("handshakes"), VISITORS as u64, "no visitor was lost");
 }
 
-/// Returns `count` addresses of this machine at which nobody listens.
+/// Returns `count` addresses of this machine without a listener.
 fn deserted(count: u8) -> Vec<SocketAddr> {
     let address = |host| {
         let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 6, host), 0)).expect("all of 127.0.0.0/8 is loopback");

@@ -57,7 +57,7 @@ impl Node {
         Self::spawn(itself(test), None)
     }
 
-    /// Starts a node whose system calls fail as specified by `inject`, an expression of strace such as
+    /// Starts a node whose system calls fail as specified by `inject`, a strace expression such as
     /// `accept4:error=EMFILE:when=1..3`. Returns `None` if strace does not work here.
     pub(crate) fn with_fault(test: &str, inject: &str) -> Option<Self> {
         become_node(test, |_| {});
@@ -75,7 +75,7 @@ impl Node {
     }
 
     /// Starts a node in a network namespace of its own, with only loopback and the local ports from `first` to `last`.
-    /// Returns `None` if no namespace can be made here.
+    /// Returns `None` if no namespace can be created here.
     pub(crate) fn with_ports(test: &str, (first, last): (u16, u16), prepare: impl FnOnce(&mut Config)) -> Option<Self> {
         become_node(test, prepare);
         if !has_namespaces() {
@@ -226,7 +226,7 @@ fn behind(mut wrapper: Command, command: Command) -> Command {
     wrapper
 }
 
-// --- Abilities of the machine ---------------------------------------------------------------------------------------
+// --- Capabilities of the machine ------------------------------------------------------------------------------------
 
 /// Returns whether strace can inject faults here; prints a notice if not.
 fn has_strace() -> bool {
@@ -237,7 +237,7 @@ fn has_strace() -> bool {
     works || skipped("strace is missing or is not allowed to trace")
 }
 
-/// Returns whether a network namespace can be made here; prints a notice if not.
+/// Returns whether a network namespace can be created here; prints a notice if not.
 fn has_namespaces() -> bool {
     let script = "ip link set lo up && test -w /proc/sys/net/ipv4/ip_local_port_range";
     works(Command::new("unshare").args(["--user", "--map-root-user", "--net", "sh", "-c", script]))
@@ -256,7 +256,7 @@ fn works(command: &mut Command) -> bool {
 fn skipped(why: &str) -> bool {
     static SKIPPED: AtomicUsize = AtomicUsize::new(0);
     let number = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
-    // The harness hides a passing test's prints, but not a direct write to stderr.
+    // The harness hides what a passing test prints, but not a direct write to stderr.
     let _ = writeln!(io::stderr(), "!!! SKIPPED: a test did NOT run ({why}); {number} in tests/hardship so far");
     false
 }

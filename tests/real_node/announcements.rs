@@ -1,4 +1,4 @@
-//! Announcements that both sides make once, right after the handshake, such as `protoconf` and `sendheaders`.
+//! Messages sent right after the handshake, such as `protoconf` and `sendheaders`.
 
 use crate::node::Node;
 use crate::observer::{Happened, Observer, config};
@@ -39,14 +39,14 @@ fn req_e11_sendheaders_is_exchanged_and_the_node_obeys_ours() {
     assert_eq!(observer.ask(move |ctx| ctx.peer(peer).map(|view| view.connection().send_headers_mode())), Some(true));
     node.peer_once(|peer| peer["bytesrecv_per_msg"]["sendheaders"] == json!(24));
 
-    // The node announces a block by `headers` only if it knows that the peer has the previous block.
+    // The node announces a block with `headers` only if it knows that the peer has the previous block.
     observer.send(peer, "getheaders", getheaders_after(&node.cli(&["getblockhash", "0"])));
     let is_headers = |happened: &Happened| *happened == Happened::Message(CommandName::new("headers"));
     observer.until("headers in answer to getheaders", peer, is_headers);
     node.cli(&["generate", "1"]);
     observer.until_times(2, "headers of a new block", peer, is_headers);
     let is_inv = |happened: &Happened| *happened == Happened::Message(CommandName::new("inv"));
-    assert!(!observer.happened(peer).iter().any(is_inv), "no block was announced with inv");
+    assert!(!observer.happened(peer).iter().any(is_inv), "a block was announced with inv");
 }
 
 #[test]
@@ -72,8 +72,8 @@ fn req_e35_messages_that_the_engine_does_not_answer_reach_the_handler() {
     assert_eq!(undecodable, 0, "a message is undecodable or has a wrong checksum");
 }
 
-/// Returns the payload of a `getheaders` for all blocks after the one with this hash. `hash` is written as RPC prints
-/// it.
+/// Returns the payload of a `getheaders` for all blocks after the one with this hash. `hash` has the form that the
+/// RPC prints.
 fn getheaders_after(hash: &str) -> Vec<u8> {
     let byte = |at: usize| u8::from_str_radix(&hash[at..at + 2], 16).expect("a hash is hexadecimal");
     let mut payload = 70_016_u32.to_le_bytes().to_vec();

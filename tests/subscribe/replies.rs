@@ -1,4 +1,4 @@
-//! Replies: checked against a model, with threads on both ends, and with wakers that poll during the wake-up.
+//! Replies: checked against a model, with threads on both sides, and with wakers that poll during the wake-up.
 
 use peerloop::api::{Pending, Reply};
 use peerloop::error::RequestError;

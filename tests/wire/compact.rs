@@ -19,7 +19,7 @@ mod cmpctblock {
     use super::*;
 
     #[test]
-    fn a_live_node_block_decodes_and_encodes_exactly() {
+    fn a_live_nodes_block_decodes_and_encodes_exactly() {
         let payload = known_payload("cmpctblock");
         let block = CompactBlockRef::decode(&payload).unwrap();
         assert!(block.header.hash().to_string().starts_with("779f3507"));
@@ -58,7 +58,7 @@ mod cmpctblock {
     }
 
     #[test]
-    fn each_position_is_a_distance_from_the_previous_one() {
+    fn each_position_is_encoded_as_a_distance_from_the_previous_one() {
         assert_eq!(indexes(&block(0, &["00"])), Ok(vec![0]));
         assert_eq!(indexes(&block(0, &["00", "00", "00"])), Ok(vec![0, 1, 2]));
         assert_eq!(indexes(&block(4, &["00", "02", "00"])), Ok(vec![0, 3, 4]));
@@ -70,9 +70,9 @@ mod cmpctblock {
     #[test]
     fn messages_that_the_reference_node_rejects_are_refused() {
         assert_eq!(indexes(&block(0, &[])), Err(BAD_VALUE), "no transactions");
-        assert_eq!(indexes(&block(0, &["01"])), Err(BAD_VALUE), "nothing for position 0");
-        assert_eq!(indexes(&block(4, &["05"])), Err(BAD_VALUE), "nothing for position 4");
-        assert_eq!(indexes(&block(4, &["00", "05"])), Err(BAD_VALUE), "nothing for position 5");
+        assert_eq!(indexes(&block(0, &["01"])), Err(BAD_VALUE), "no transaction fills position 0");
+        assert_eq!(indexes(&block(4, &["05"])), Err(BAD_VALUE), "no transaction fills position 4");
+        assert_eq!(indexes(&block(4, &["00", "05"])), Err(BAD_VALUE), "no transaction fills position 5");
         assert_eq!(indexes(&block(4, &["feffffffff"])), Err(BAD_VALUE));
         let mut without_target = block(1, &[]);
         without_target[72..76].fill(0);
@@ -80,7 +80,7 @@ mod cmpctblock {
     }
 
     #[test]
-    fn counts_that_exceed_the_payload_are_rejected() {
+    fn counts_that_exceed_the_payload_are_rejected_without_an_allocation() {
         let mut short_ids = block(0, &[]);
         short_ids.truncate(88);
         let mut prefilled = short_ids.clone();
@@ -163,7 +163,7 @@ mod getblocktxn {
     }
 
     #[test]
-    fn a_count_that_exceeds_the_payload_is_rejected() {
+    fn a_count_that_exceeds_the_payload_is_rejected_without_an_allocation() {
         let payload = [&[9; 32][..], &hex("feffffffff000000")].concat();
         let used = measure(|| assert_eq!(GetBlockTxnRef::decode(&payload), Err(TRUNCATED)));
         assert_eq!(used.count_total, 0);
@@ -186,7 +186,7 @@ mod getblocktxn {
         }
 
         #[test]
-        fn any_bytes_decode_or_are_refused(payload in vec(any::<u8>(), 33..80)) {
+        fn decoded_bytes_have_increasing_indexes_and_encode_unchanged(payload in vec(any::<u8>(), 33..80)) {
             if let Ok(message) = GetBlockTxnRef::decode(&payload) {
                 let indexes: Vec<u32> = message.indexes().collect();
                 prop_assert!(indexes.is_sorted_by(|a, b| a < b));

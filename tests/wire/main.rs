@@ -1,4 +1,4 @@
-//! The wire format, byte for byte: frames of the specification and of a live node, every boundary, every truncation,
+//! The wire format, byte for byte: frames from the specification and from a live node, boundary values, truncations,
 //! and properties that hold for any bytes.
 
 mod address;

@@ -1,13 +1,13 @@
 //! The journal: the loop's changes that are not durable yet.
 //!
 //! The loop [records](Journal::record) each change of its own store here, and the journal produces [`Batch`]es: at
-//! once if a ban changed or the changes of peers fill a batch, otherwise when the oldest change has waited for
-//! [`BOOK_DELAY`]. One batch is written at a time. Later changes wait, and the last change of a peer or host replaces
-//! earlier ones. The next batch has bans before peers, within each kind removals before additions, and within those
-//! the oldest first. A disk that is as full as the loop's own store therefore has room for every batch. While the disk
-//! is slow or full, the journal keeps at most one change for each peer and ban that the loop or the disk knows. That
-//! is at most twice [`MAX_BOOK_PEERS`](crate::limits::MAX_BOOK_PEERS) changes of peers and twice
-//! [`MAX_BANS`](crate::limits::MAX_BANS) changes of bans.
+//! once if a ban changed, the changes of peers fill a batch or the loop is about to stop; otherwise when the oldest
+//! change has waited for [`BOOK_DELAY`]. One batch is written at a time. Later changes wait, and the last change of a
+//! peer or host replaces earlier ones. The next batch has bans before peers, within each kind removals before other
+//! changes, and within those the oldest first. A disk that is as full as the loop's own store therefore has room for
+//! every batch. While the disk is slow or full, the journal keeps at most one change for each peer and ban that the
+//! loop or the disk knows. That is at most twice [`MAX_BOOK_PEERS`](crate::limits::MAX_BOOK_PEERS) changes of peers
+//! and twice [`MAX_BANS`](crate::limits::MAX_BANS) changes of bans.
 //!
 //! A batch without a result for [`MAX_BOOK_ANSWER`] counts as failing, because a disk that hangs reports nothing.
 //!
@@ -39,7 +39,7 @@ struct UnderWay {
     peer_changes: usize,
 }
 
-/// Changes by their subject, with the removals and the additions ordered by age.
+/// Changes by their subject, with the removals and the other changes each ordered by age.
 #[derive(Debug, Default)]
 struct Queue {
     by_key: BTreeMap<ChangeKey, Waiting>,
@@ -74,7 +74,8 @@ impl Journal {
     }
 
     /// Returns how long to wait until a batch is due or, while a batch is being written, until that batch is late. The
-    /// result of the write may arrive sooner. Returns [`Wait::Forever`] if the batch already counts as failing.
+    /// result of the write may arrive sooner. Returns [`Wait::Forever`] if there is nothing to write, or if the batch
+    /// that is being written already counts as failing.
     pub fn wait(&self) -> Wait {
         match &self.under_way {
             Some(_) if self.is_failing => Wait::Forever,

@@ -37,11 +37,11 @@ fn each_link_has_its_socket(sight: &SweepSight<'_>) -> Result<(), String> {
 fn open_sockets_match_known_ones(sight: &SweepSight<'_>) -> Result<(), String> {
     let sockets = (sight.ledger.sockets, sight.open_sockets, sight.host.ends.len());
     let is_right = sockets.0 == sockets.1 && sockets.1 == sockets.2;
-    ensure(is_right, || format!("sockets of the ledger, the network and the kernel: {sockets:?}"))?;
+    ensure(is_right, || format!("ledger, network and kernel disagree about the sockets: {sockets:?}"))?;
     let listeners = (sight.inspection.listeners.len(), sight.host.listeners.len());
-    ensure(listeners.0 == listeners.1, || format!("listeners of the loop and of the kernel: {listeners:?}"))?;
+    ensure(listeners.0 == listeners.1, || format!("loop and kernel disagree about the listeners: {listeners:?}"))?;
     let open = sight.host.sockets;
-    ensure(sockets.0 + listeners.0 == open, || format!("{sockets:?} and {listeners:?} are open, but {open} in total"))
+    ensure(sockets.0 + listeners.0 == open, || format!("{sockets:?} + {listeners:?} known, but {open} open in total"))
 }
 
 fn readable_links_are_listed(sight: &SweepSight<'_>) -> Result<(), String> {

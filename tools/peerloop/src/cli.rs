@@ -171,7 +171,7 @@ pub(crate) struct ServeArgs {
 #[derive(Args, Debug)]
 #[command(after_help = EXIT_CODES_OF_RUN)]
 pub(crate) struct RunArgs {
-    /// Settings file in TOML; --print-config writes one [default: the variable PEERLOOP_CONFIG]
+    /// Settings file in TOML; --print-config prints one [default: the variable PEERLOOP_CONFIG]
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Print all settings and their sources as a settings file, and exit
@@ -420,7 +420,7 @@ pub(crate) fn explain(error: &clap::Error) -> Result<Exit, Failure> {
     }
 }
 
-/// Describes the first argument that is not UTF-8 text. If it is a flag's value, the text names the flag instead.
+/// Describes the first argument that is not UTF-8 text. If it is a flag's value, names the flag instead.
 fn no_text(arguments: impl Iterator<Item = OsString>) -> String {
     let mut before = String::new();
     for argument in arguments {

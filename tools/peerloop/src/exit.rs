@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_signal_has_an_exit_code_of_its_own() {
+    fn a_second_signal_has_its_own_exit_code_and_an_early_repetition_of_the_first_is_ignored() {
         let mut stops = Stops::default();
         assert_eq!((stops.is_any(), stops.exit()), (false, None));
         let began = Instant::now();

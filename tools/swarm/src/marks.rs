@@ -1,4 +1,4 @@
-//! The situations that runs meet, so that a test can show that a swarm has met all of them.
+//! The situations that runs reach, so that a test can show that a swarm has reached all of them.
 //!
 //! The list of all marks is fixed: close reasons, failed calls, hostile behaviours, messages in each state,
 //! circumstances, refused requests, control events, refused hosts, and decisions about the next dial.
@@ -163,13 +163,13 @@ impl Mark {
         (0..COUNT as u16).map(Self)
     }
 
-    /// Returns the mark of a connection that was closed for this reason, if a swarm has to meet it.
+    /// Returns the mark of a connection that was closed for this reason, if the list of marks contains it.
     pub(super) fn reason(reason: &CloseReason) -> Option<Self> {
         let index = REASONS.iter().position(|label| *label == reason.label())?;
         Some(Self(index as u16))
     }
 
-    /// Returns the mark of a refused request, if a swarm has to meet it.
+    /// Returns the mark of a refused request, if the list of marks contains it.
     pub(super) fn refusal(error: RequestError) -> Option<Self> {
         let name = format!("{error:?}");
         let index = REFUSALS.iter().position(|refusal| *refusal == name)?;
@@ -293,7 +293,7 @@ impl fmt::Display for Mark {
         } else if index < FIRST_NEXT {
             write!(f, "host refused: {}", KEPT_OUT[index - FIRST_KEPT_OUT])
         } else {
-            write!(f, "dialled again {}", NEXT[index - FIRST_NEXT])
+            write!(f, "next dial: {}", NEXT[index - FIRST_NEXT])
         }
     }
 }

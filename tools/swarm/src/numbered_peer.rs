@@ -43,7 +43,7 @@ pub(super) struct NumberedPeer {
     talk_due: Instant,
 }
 
-/// A reader of a stream of frames. It stores no payload, only a message's number.
+/// A reader of a stream of frames. Of a payload, it stores only the message's number.
 #[derive(Debug, Default)]
 struct MessageFollower {
     head: Vec<u8>,

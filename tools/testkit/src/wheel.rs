@@ -1,4 +1,4 @@
-//! Compares the timer wheel, step by step, with a naive model: a map that is sorted for every query.
+//! Compares the timer wheel, step by step, with a naive model: a map that every query scans.
 
 use peerloop::internals::wheel::Wheel;
 use std::collections::BTreeMap;
@@ -82,7 +82,7 @@ pub enum Step {
         now: Moment,
         limit: usize,
     },
-    /// Expires keys, and arms them again `later` ticks after the present one.
+    /// Expires keys, and arms them again `later` ticks after the current one.
     ExpireAndRearm {
         now: Moment,
         limit: usize,
@@ -94,7 +94,7 @@ pub enum Step {
     },
 }
 
-/// A tick, usually relative to the present one.
+/// A tick, usually relative to the current one.
 #[derive(Clone, Debug)]
 pub enum Moment {
     Ahead(u64),
@@ -116,7 +116,7 @@ impl Moment {
     }
 }
 
-/// The wheel and the model of a run. Both make the same steps, and are compared after each step.
+/// The wheel and the model of a run. Both execute the same steps, and are compared after each step.
 pub struct Run {
     wheel: Wheel,
     model: Model,

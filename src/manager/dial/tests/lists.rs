@@ -89,7 +89,7 @@ fn req_e26_a_banned_address_is_not_dialled_and_is_checked_again_later() {
 }
 
 #[test]
-fn req_e38_an_incompatible_peer_is_dialled_again_after_a_ban_of_its_host() {
+fn req_e38_an_incompatible_peer_is_dialled_again_once_the_ban_of_its_host_is_lifted() {
     let peers = [address("10.0.0.1:8333"), address("10.0.0.1:8334"), address("10.0.0.2:8333")];
     let mut scene = Scene::fixed(&peers);
     assert_eq!(scene.next_all(), peers);
@@ -103,7 +103,7 @@ fn req_e38_an_incompatible_peer_is_dialled_again_after_a_ban_of_its_host() {
     assert_eq!(scene.dialler.try_manual(peers[0], scene.now), Ok(()));
     let _ = scene.end(peers[0], Ended::ClosedByUs);
     scene.dialler.ban_lifted(Host::of(peers[0].ip()));
-    assert_eq!(scene.next(), None, "the address has been closed on request since then");
+    assert_eq!(scene.next(), None, "the latest connection was closed on request");
     scene.config.mode = DialMode::Fixed(peers[..2].to_vec());
     scene.dialler.reconfigure(&scene.config);
     scene.dialler.ban_lifted(Host::of(peers[2].ip()));
@@ -145,7 +145,7 @@ fn req_e31_an_inbound_peer_is_not_dialled() {
 }
 
 #[test]
-fn a_requested_dial_is_made_once() {
+fn a_requested_dial_is_made_once_and_may_exceed_the_target_but_not_the_maximum() {
     let peers = private(30);
     let mut scene = Scene::normal(&[]);
     for ended in [Ended::Lost, Ended::Unreached, Ended::Short(Shortage::Memory), Ended::Incompatible, Ended::ClosedByUs]

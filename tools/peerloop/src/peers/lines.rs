@@ -20,7 +20,7 @@ use std::path::Path;
 /// Maximum length of a line in bytes. The longest field, the user agent, has at most 256 characters.
 const MAX_LINE_BYTES: u64 = 4_096;
 
-/// Maximum number of lines: as many as a book holds peers and bans.
+/// Maximum number of lines: the number of peers and bans that a book can hold.
 const MAX_LINES: usize = MAX_BOOK_PEERS + MAX_BANS;
 
 /// The byte order mark that some editors put before the first line.
@@ -108,8 +108,8 @@ pub(super) fn read(file: &Path) -> Result<Vec<Change>, Failure> {
     read.map_err(failed)?.map_err(|what| Failure::run(format!("{name}:{what}; nothing was imported")))
 }
 
-/// Returns the changes that the lines describe. If any line is invalid, returns the error of the first invalid line,
-/// and the numbers of the other invalid lines.
+/// Returns the changes that the lines describe. If lines are invalid, returns the error of the first one and the
+/// numbers of at most [`MAX_LISTED`] others. If a limit is exceeded, returns only that error.
 fn changes(mut lines: impl BufRead) -> io::Result<Result<Vec<Change>, String>> {
     let (mut changes, mut bans) = (Vec::new(), 0);
     let (mut first, mut more) = (None, Vec::new());

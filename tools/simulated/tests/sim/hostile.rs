@@ -342,7 +342,7 @@ fn req_e06_a_node_of_another_chain_is_closed_silently_and_never_ready() {
 }
 
 #[test]
-fn the_code_of_a_peers_reject_is_in_its_close_reason() {
+fn a_close_reason_contains_the_code_of_the_peers_reject() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     peer.send(&frame("reject", b"\x07version\x44\x04full"));

@@ -1,4 +1,5 @@
-//! Pings and pongs are sent after the frame in progress and before all queued frames of which no byte has been sent.
+//! Pings and pongs overtake queued frames: they follow the frame in progress. Frames of the handshake are never
+//! overtaken.
 
 use bytes::Bytes;
 use peerloop::error::Disconnect;
@@ -202,7 +203,7 @@ fn unread_pongs_pause_reading_even_if_a_message_in_parts_waits_behind_them() {
     let received = stage.receive_all(&mut peer);
     let said = commands(&received);
     let block = said.iter().position(|command| command == "block").unwrap();
-    assert!(said[0] == "bulk" && block > answered / 32, "all pongs queued before the block began are in front of it");
+    assert!(said[0] == "bulk" && block > answered / 32, "a pong queued before the block began is behind it");
     let pongs = sent / 32;
     assert_eq!(said.len(), pongs + 2, "every ping is answered");
     assert!(frames(&received)[block].1 == vec![9; 200_000]);

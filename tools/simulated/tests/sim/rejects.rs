@@ -1,4 +1,4 @@
-//! The `reject` that answers a refused `version`, with the codes and texts that SV Node 1.0.13 was seen to send.
+//! The `reject` that answers a refused `version`, with the codes and texts that SV Node 1.0.13 was observed to send.
 
 use peerloop::error::{CloseReason, WireError};
 use peerloop::protocol::CommandName;

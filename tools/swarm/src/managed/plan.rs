@@ -33,7 +33,7 @@ pub(crate) struct Plan {
     pub(super) deeds: Vec<(Duration, Deed)>,
     pub(super) has_wild_names: bool,
     pub(super) has_wild_disk: bool,
-    /// Whether there is a second managed loop. The two loops dial each other.
+    /// Whether there is a second managed loop. The two loops may dial each other.
     pub(super) has_twin: bool,
     /// Whether binding the loop's port may fail.
     pub(super) is_port_in_doubt: bool,
