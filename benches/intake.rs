@@ -2,9 +2,9 @@
 //!
 //! One sender writes `block` messages of 64 MiB over loopback; the receiver is either a reactor whose handler receives
 //! them in parts, or a bare loop of `read` and SHA-256 whose buffer has the size of the reactor's read block. Both
-//! check the same checksum, a double hash of the payload. The two receivers alternate message by message. Each has its
+//! compare the checksum with the payload's double SHA-256. The two receivers alternate message by message. Each has its
 //! own connection, and the same thread sends to both, so that both run under the same conditions. The benchmark prints
-//! both median times and their ratio.
+//! both median durations and their ratio.
 //!
 //! `cargo bench --bench intake -- --messages 1000` measures more messages.
 
@@ -26,9 +26,9 @@ use std::time::{Duration, Instant};
 const PAYLOAD_BYTES: usize = 64 << 20;
 /// Number of bytes in each write of the sender.
 const WRITE_BYTES: usize = 1 << 20;
-/// Number of messages to each receiver. With only 20 messages the ratio varied between 0.80 and 1.09.
+/// Default number of measured messages to each receiver. With only 20 messages the ratio varied between 0.80 and 1.09.
 const MESSAGES: usize = 200;
-/// The goal: the bare loop's median time divided by the reactor's median time is at least this.
+/// The goal: the bare loop's median duration divided by the reactor's is at least this.
 const MIN_RATIO: f64 = 0.90;
 
 /// Receives blocks in parts and counts them.

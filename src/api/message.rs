@@ -51,7 +51,7 @@ impl MessageEvent {
     ///
     /// # Errors
     ///
-    /// As [`MessageEvent::decode`].
+    /// The errors of [`MessageEvent::decode`].
     pub fn to_message(&self) -> Result<Message, WireError> {
         self.decode().map(MessageRef::into_owned)
     }

@@ -29,9 +29,9 @@ pub(crate) struct Closing<'a> {
 pub(crate) enum CloseStep {
     /// No action yet.
     Wait,
-    /// All queued bytes are sent: shut down writing.
+    /// All queued bytes have been sent: shut down writing.
     ShutDownWriting,
-    /// The row is free: close the socket.
+    /// The row has been freed: close the socket.
     Close,
 }
 
@@ -72,7 +72,7 @@ impl Closing<'_> {
         let transition = match end {
             ConnectionState::Rejected => link.peer.transition_to_rejected(now),
             ConnectionState::Failed => link.peer.transition_to_failed(now),
-            // An accepted connection that could not be registered is already in this state.
+            // An inbound connection whose handshake never began is already in this state.
             ConnectionState::Disconnected if last == end => Ok(()),
             ConnectionState::Disconnected
             | ConnectionState::Connecting

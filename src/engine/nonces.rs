@@ -1,10 +1,11 @@
-//! The nonces that we sent in handshakes. If a peer's `version` contains one of them, the loop has connected to itself,
-//! or the peer repeats our nonce.
+//! The nonces of our unfinished outbound handshakes. If a peer's `version` contains one of them, the loop has connected
+//! to itself, or the peer repeats our nonce.
 
 use crate::id::LinkId;
 use std::collections::BTreeMap;
 
-/// The nonces that were sent on dialled links whose handshake has not ended: at most one per link, about 60 bytes each.
+/// The nonces that were sent on outbound links whose handshake has not ended: at most one per link, about 60 bytes
+/// each.
 ///
 /// A nonce is removed when its handshake ends, so it has no effect if a peer repeats it later.
 #[derive(Debug, Default)]

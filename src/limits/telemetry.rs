@@ -1,12 +1,14 @@
-//! Limits of subscriptions on other threads, and of the log.
+//! Limits of subscriptions, of replies to other threads, and of the log.
 
 use std::time::Duration;
 
-/// Maximum number of items that each side of a subscription holds, about 100 bytes each.
+/// Maximum number of items that each side of a subscription holds, about 100 bytes each. After a reported loss, the
+/// subscriber's side may hold twice as many.
 pub const MAX_SUBSCRIPTION_ITEMS: usize = 65_536;
-/// Maximum number of payload bytes that each side of a subscription holds. A payload may be part of a larger block of
-/// memory, and then keeps at most twice its own size allocated. Including its items, an unread subscription uses up
-/// to 270 MB of memory, and up to 400 MB if its reader stops reading after a reported loss.
+/// Maximum number of payload bytes that each side of a subscription holds. After a reported loss, the subscriber's side
+/// may hold twice as many. A payload may be part of a larger block of memory, and then keeps at most twice its own size
+/// allocated. Including its items, an unread subscription uses up to 290 MB of memory, and up to 430 MB if its reader
+/// stops reading after a reported loss.
 pub const MAX_SUBSCRIPTION_BYTES: usize = 64 * 1024 * 1024;
 /// Maximum number of control events for which the loop keeps memory between turns. After a turn with more, the memory
 /// is freed.

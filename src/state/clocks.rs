@@ -26,17 +26,17 @@ impl Clocks {
         Self { moment, input_seen_until: now, wake_at: None, parts_wake_at: Vec::new() }
     }
 
-    /// Returns the loop's current moment.
+    /// Returns the loop's current moment on the monotonic clock.
     pub(crate) fn now(&self) -> Instant {
         self.moment.now
     }
 
-    /// Returns the wall time at the turn's start, for `version` timestamps and ban expiry.
+    /// Returns the wall time at the turn's start.
     pub(crate) fn unix(&self) -> UnixTime {
         self.moment.unix
     }
 
-    /// Returns the current moment with the wall time.
+    /// Returns the current times of both clocks.
     pub(crate) fn moment(&self) -> Moment {
         self.moment
     }

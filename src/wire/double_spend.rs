@@ -45,7 +45,7 @@ pub struct DoubleSpend {
     forks: List<ForkRef<'static>>,
 }
 
-/// A branch of the chain, with a transaction. The sender claims that the transaction spends an output which a
+/// A branch of the chain, with a transaction. The sender claims that the transaction spends an output that a
 /// transaction of another branch spends too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ForkRef<'a> {
@@ -83,7 +83,7 @@ impl<'a> DoubleSpendRef<'a> {
     /// # Errors
     ///
     /// [`WireError::BadValue`] if the version is not 1, if there are fewer than two branches, or if a proof has no
-    /// whole transaction, is for a coinbase, or has no root; otherwise as
+    /// whole transaction, is for a coinbase, or has no root. All other errors are those of
     /// [`ProvenTxRef::decode`](super::ProvenTxRef::decode).
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::DSDETECTED, payload);

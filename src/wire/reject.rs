@@ -60,8 +60,9 @@ impl<'a> RejectRef<'a> {
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if the payload ends inside a field, [`WireError::TooLong`],
-    /// [`WireError::OverlongSize`] and [`WireError::NonCanonicalSize`] for the lengths of message and reason.
+    /// [`WireError::Truncated`] if the payload ends before the end of the reason or inside the hash;
+    /// [`WireError::TooLong`], [`WireError::OverlongSize`] and [`WireError::NonCanonicalSize`] for the lengths of the
+    /// message and the reason.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::REJECT, payload);
         let message = reader.var_bytes(MAX_REJECT_MESSAGE_BYTES)?;
@@ -72,7 +73,7 @@ impl<'a> RejectRef<'a> {
     }
 
     /// Appends the payload. Fields that are too long are truncated, and a hash is written only if the message and the
-    /// code require one.
+    /// code allow one.
     pub fn encode(&self, out: &mut Vec<u8>) {
         put_var_bytes(self.message, MAX_REJECT_MESSAGE_BYTES, out);
         out.push(self.code.0);

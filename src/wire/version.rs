@@ -98,9 +98,9 @@ impl Version {
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if the payload ends inside a field, [`WireError::TooLong`],
-    /// [`WireError::OverlongSize`] and [`WireError::NonCanonicalSize`] for the lengths of the user agent and the
-    /// association id, [`WireError::BadValue`] for an invalid association id.
+    /// [`WireError::Truncated`] if the payload ends before the end of the receiver or inside a later field;
+    /// [`WireError::TooLong`], [`WireError::OverlongSize`] and [`WireError::NonCanonicalSize`] for the lengths of the
+    /// user agent and the association id; [`WireError::BadValue`] for an invalid association id.
     pub fn decode(payload: &[u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::VERSION, payload);
         let version = Self::read_fields(&mut reader)?;

@@ -50,7 +50,7 @@ fn req_e30_two_programs_talk_through_their_channels() {
     two_thread.join().expect("the thread ends");
     let mut ends =
         two.control.filter(|received| matches!(received, Received::Item(ControlEvent::ConnectionLost { .. })));
-    assert!(ends.next().is_some() && ends.next().is_none(), "one connection is lost, then the loop stops");
+    assert!(ends.next().is_some() && ends.next().is_none(), "the number of lost connections is not one");
     assert!(two.messages.recv().is_err());
 }
 

@@ -1,5 +1,5 @@
-//! A loop inside an outer loop. The outer loop turns the inner one only when the inner loop's descriptor is readable
-//! or its deadline has passed.
+//! A loop inside an outer loop. The outer loop runs a turn of the inner loop only when the inner loop's descriptor is
+//! readable or its deadline has passed.
 
 use crate::probe::{BareSocket, Node, PATIENCE, Seen, ping, regtest};
 use mio::unix::SourceFd;
@@ -27,13 +27,13 @@ impl Outer {
         Self { poll, events: Events::with_capacity(8) }
     }
 
-    /// Returns whether the node must be turned at once: it must not wait, or its descriptor has become readable.
+    /// Returns whether a turn of the node is due: the node must not wait, or its descriptor has become readable.
     fn is_due(&mut self, node: &Node) -> bool {
         self.poll.poll(&mut self.events, Some(Duration::ZERO)).expect("the poller works");
         node.reactor.next_deadline() == Wait::Zero || !self.events.is_empty()
     }
 
-    /// Turns the node only when it is due, until `done` returns true.
+    /// Runs a turn of the node whenever one is due, until `done` returns true.
     fn run(&mut self, node: &mut Node, what: &str, done: impl Fn(&Node) -> bool) {
         let began = std::time::Instant::now();
         while !done(node) {
@@ -79,7 +79,7 @@ fn a_request_wakes_the_outer_loop() {
 }
 
 #[test]
-fn a_deadline_turns_the_loop_without_any_input() {
+fn a_turn_is_due_at_a_deadline_without_any_input() {
     let mut node = Node::with(regtest().with_handshake_timeout(Duration::from_millis(20)));
     let mut outer = Outer::around(&node);
     let _socket = BareSocket::connect(node.address);
@@ -105,7 +105,7 @@ fn events_beyond_the_limit_of_one_turn_are_not_lost() {
         }
         outer.run(&mut node, "the peers are ready", |node| node.ready().len() == sockets.len());
     }
-    // Paused peers are not read, so their unread input does not turn the loop again.
+    // Paused peers are not read, so their unread input does not cause another turn.
     node.act(|ctx| {
         let peers: Vec<_> = ctx.peers().map(|view| view.id()).collect();
         peers.into_iter().for_each(|peer| ctx.pause(peer));

@@ -145,7 +145,7 @@ fn req_e36_requests_from_many_threads_are_all_handled() {
 }
 
 #[test]
-fn a_pending_reply_ends_when_the_loop_is_dropped() {
+fn a_pending_request_fails_when_the_loop_is_dropped() {
     let node = Node::new();
     let handle = node.reactor.handle();
     let pending = handle.stats().expect("the queue has room");
@@ -190,7 +190,7 @@ fn every_stop_is_answered_when_the_last_peer_is_closed() {
 }
 
 #[test]
-fn a_stop_is_answered_although_the_handler_has_already_stopped_the_loop() {
+fn a_stop_request_is_answered_or_refused_after_the_handler_has_stopped_the_loop() {
     let mut node = Node::new();
     let handle = node.reactor.handle();
     node.act(|ctx| ctx.stop());
@@ -202,7 +202,7 @@ fn a_stop_is_answered_although_the_handler_has_already_stopped_the_loop() {
 }
 
 #[test]
-fn a_stop_of_a_loop_that_is_dropped_is_answered_as_failed() {
+fn pending_stop_requests_fail_when_the_loop_is_dropped() {
     let ([mut one, _two], _) = Node::pair();
     let handle = one.reactor.handle();
     let (taken, waiting) = (handle.stop().expect("the queue has room"), one.turn());
@@ -213,7 +213,7 @@ fn a_stop_of_a_loop_that_is_dropped_is_answered_as_failed() {
 }
 
 #[test]
-fn a_thread_can_wait_for_the_loops_end_without_any_other_call() {
+fn the_reply_to_a_stop_request_arrives_only_when_the_loop_has_ended() {
     let (_, handle, thread) = spawn();
     let mut stop = handle.stop().expect("the queue has room");
     assert_eq!(stop.wait_timeout(PATIENCE), Ok(Some(())));

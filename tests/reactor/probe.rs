@@ -218,7 +218,7 @@ pub(crate) fn until<const N: usize>(mut nodes: [&mut Node; N], what: &str, done:
     }
 }
 
-/// A peer without an engine. Its calls block, so run the node's turns before you read.
+/// A peer without an engine. Its calls block, so run a turn of the node before you read.
 #[derive(Debug)]
 pub(crate) struct BareSocket(pub(crate) TcpStream);
 

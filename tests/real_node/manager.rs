@@ -171,7 +171,7 @@ fn assert_backs_off(failed: &[ControlEvent], address: SocketAddr) {
         assert_eq!(*failures, count, "failures from before the handshake no longer count");
         let NextDial::At(moment) = *next else { panic!("{next:?} is not a moment") };
         let least = (INITIAL_BACKOFF * (1 << (count - 1))).min(MAX_BACKOFF);
-        assert!(due.is_none_or(|due: Instant| moment >= due.plus(least)), "failure {count} is too early");
+        assert!(due.is_none_or(|due: Instant| moment >= due.plus(least)), "retry after failure {count} is too early");
         due = Some(moment);
     }
 }
@@ -209,7 +209,7 @@ fn req_e38_a_banned_node_is_closed_and_not_dialled_even_by_the_next_run_until_it
         assert_eq!(
             (managed.events(), log_count(&node, "Added connection")),
             (&expected[..], 1),
-            "the node saw us once"
+            "the banned node was dialled, or other events were reported"
         );
         managed.stop();
     }
@@ -244,13 +244,13 @@ fn req_e24_a_node_beyond_the_maximum_gets_a_handshake_and_a_reject_and_is_never_
     assert!(managed.events().iter().any(|event| matches!(event, ControlEvent::ConnectionLost {
         peer, connection_type: ConnectionType::OverCapacity, state: ConnectionState::AwaitingHandshake, reason, ..
     } if (*peer, *reason) == (rejected, over_capacity))));
-    assert_eq!(managed.count("handshake_complete"), 1, "the rejected peer was never counted");
+    assert_eq!(managed.count("handshake_complete"), 1, "the rejected peer was counted");
     assert_eq!(managed.ready_count(), 1);
 
     let log = node.log_once_it_says("Removing peer=1");
-    assert!(log.contains("received: verack (0 bytes) peer=1"), "the handshake was complete: {log}");
+    assert!(log.contains("received: verack (0 bytes) peer=1"), "the handshake did not complete: {log}");
     let is_reject = |line: &str| line.contains("received: reject") && line.contains("peer=1");
-    assert!(log.lines().any(is_reject), "the node received a reject: {log}");
-    assert!(log.contains("stream socket gracefully closed by peer=1"), "the connection was not reset: {log}");
-    assert_eq!(node.json(&["getconnectioncount"]), json!(1), "the other connection stays open");
+    assert!(log.lines().any(is_reject), "the node received no reject: {log}");
+    assert!(log.contains("stream socket gracefully closed by peer=1"), "the connection was reset: {log}");
+    assert_eq!(node.json(&["getconnectioncount"]), json!(1), "the other connection did not stay open");
 }

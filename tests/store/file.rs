@@ -289,7 +289,7 @@ fn a_link_is_followed_and_all_files_of_its_book_are_next_to_the_book() {
     // No book is created at the link's target, because the target may be missing only temporarily.
     let error = RedbStore::open(folder.book()).unwrap_err();
     assert!(matches!(error, StoreError::File { step: FileStep::Open, kind: io::ErrorKind::NotFound, .. }), "{error:?}");
-    assert!(error.to_string().contains("the target of the link"), "{error}");
+    assert!(error.to_string().contains("the target of the symbolic link"), "{error}");
     assert!(folder.book().is_symlink() && folder.others().is_empty());
 
     drop(small_book(&real));

@@ -52,7 +52,7 @@ fn p21_no_count_or_length_within_a_message_reserves_more_than_the_payload_allows
 }
 
 #[test]
-fn walking_and_encoding_a_message_allocates_nothing() {
+fn decoding_walking_and_encoding_a_message_allocates_only_the_user_agent_of_a_version() {
     // A decoded `version` owns its user agent, because the version is kept until the peer is closed.
     let allocations_of_a_version = 1;
     let mut out = Vec::with_capacity(4_096);
@@ -75,7 +75,7 @@ fn walking_and_encoding_a_message_allocates_nothing() {
     }
     let lists = "addr block blocktxn cmpctblock datareftx dsdetected getblocks getblocktxn getdata getheaders hdrsen \
                  headers inv merkleblock notfound tx";
-    assert!(walked.iter().eq(lists.split(' ')), "{walked:?} have items");
+    assert!(walked.iter().eq(lists.split(' ')), "the messages with items are {walked:?}");
 }
 
 /// Visits every item of a message, including nested items, and returns the number of visited items.

@@ -54,7 +54,7 @@ mod frontier {
     }
 
     #[test]
-    fn the_root_of_a_live_block_matches_its_header() {
+    fn the_root_of_a_live_nodes_block_matches_the_blocks_header() {
         let header = known_payload("cmpctblock");
         let root = Hash256::from_bytes(header[36..68].try_into().unwrap());
         let tree: MerkleFrontier = compact_txids().into_iter().collect();
@@ -64,7 +64,7 @@ mod frontier {
     }
 
     #[test]
-    fn every_size_has_the_root_of_the_definition() {
+    fn trees_of_up_to_130_leaves_match_the_definition() {
         let txids: Vec<Hash256> = (0..130).map(numbered).collect();
         let mut tree = MerkleFrontier::new();
         assert_eq!((tree.root(), tree.leaf_count()), (None, 0));
@@ -76,7 +76,7 @@ mod frontier {
     }
 
     #[test]
-    fn any_number_of_leaves_needs_memory_for_one_hash_per_level() {
+    fn a_tree_of_a_hundred_thousand_leaves_needs_at_most_2_kib() {
         let used = measure(|| {
             let tree: MerkleFrontier = (0..100_000).map(numbered).collect();
             assert_eq!(tree.leaf_count(), 100_000);
@@ -102,7 +102,7 @@ mod proof {
     }
 
     #[test]
-    fn the_proof_of_a_live_node_matches_its_header() {
+    fn a_live_nodes_proof_matches_the_blocks_header() {
         let payload = known_payload("hdrsen");
         let entry = EnrichedHeadersRef::decode(&payload).unwrap().iter().next().unwrap();
         let coinbase = entry.coinbase.unwrap();
@@ -238,7 +238,7 @@ mod partial_tree {
     }
 
     #[test]
-    fn a_tree_with_extra_or_missing_data_is_refused() {
+    fn an_inconsistent_tree_is_refused() {
         let txids: Vec<Hash256> = (0..7).map(numbered).collect();
         let good = MerkleBlock::from_txids(header_over(&txids), &txids, |index| index == 5);
         let payload = encoded(|out| good.as_ref().encode(out));
@@ -292,7 +292,7 @@ mod partial_tree {
     }
 
     #[test]
-    fn a_tree_whose_flag_bits_are_all_set_ends_when_its_hashes_run_out() {
+    fn a_tree_with_too_few_hashes_for_its_flags_is_refused_in_bounded_memory() {
         let head = [&header_over(&[]).encode()[..], &u32::MAX.to_le_bytes()].concat();
         let payload = [&head[..], &[2], &[1; 64], &[0xfd, 0x10, 0x27], &[0xff; 10_000]].concat();
         let message = MerkleBlockRef::decode(&payload).unwrap();
@@ -302,7 +302,7 @@ mod partial_tree {
 
     proptest! {
         #[test]
-        fn any_tree_decodes_or_is_refused(
+        fn any_tree_with_an_arbitrary_header_decodes_and_encodes_exactly_but_is_refused(
             header in any_header(),
             tx_count in prop_oneof![0..20_u32, any::<u32>()],
             hashes in vec(any_hash(), 0..20),

@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 /// An address's standing in the book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// A handshake with the address was completed, and its standing has not changed since.
+    /// A handshake with the address was completed, and the address's standing has not changed since.
     Valid,
-    /// No dial of the address has led to a handshake, or its earlier standing no longer applies.
+    /// No dial of the address has led to a handshake, or the address's earlier standing no longer
+    /// applies.
     Unknown,
     /// The address failed too often, or its peer is incompatible.
     Inaccessible,
@@ -16,7 +17,7 @@ pub(crate) enum Standing {
 
 /// A book from which addresses can be drawn.
 pub(crate) trait Candidates {
-    /// Returns whether no address of any standing can be drawn.
+    /// Returns whether the book has no address that can be drawn.
     fn is_empty(&self) -> bool;
 
     /// Draws addresses of `standing` at random, at most `tries` of them, until `accept` accepts one. Returns the

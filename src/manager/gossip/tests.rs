@@ -93,7 +93,7 @@ fn at(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
-/// Returns a routable address, a different one for each number below 2^26.
+/// Returns a routable address that is different for each number below 2^26.
 fn routable(number: u32) -> SocketAddr {
     let bits = 0x1400_0000 + (number.wrapping_mul(0x9e37_79b1) & 0x03ff_ffff);
     SocketAddr::new(Ipv4Addr::from_bits(bits).into(), 8_333)
@@ -125,7 +125,7 @@ fn threat_p12_a_million_addresses_sent_by_the_peers_of_one_range_fill_at_most_a_
 }
 
 #[test]
-fn threat_p12_a_host_that_reconnects_from_other_ports_uses_only_one_bucket() {
+fn threat_p12_a_host_that_reconnects_and_names_other_ports_uses_only_one_bucket() {
     let mut stage = Stage::new();
     for port in 1..=5_000 {
         let sender = stage.sender([8, 8, 8, 8]);
@@ -137,7 +137,7 @@ fn threat_p12_a_host_that_reconnects_from_other_ports_uses_only_one_bucket() {
 }
 
 #[test]
-fn threat_p12_a_peer_adds_a_thousand_addresses_and_one_more_every_ten_seconds() {
+fn threat_p12_a_dialled_peer_may_add_a_thousand_addresses_and_one_more_every_ten_seconds() {
     let mut stage = Stage::with(Network::Mainnet, DialMode::Normal);
     let sender = stage.dialled_and_asked([8, 8, 8, 8]);
     let taken = |stage: &Stage| MAX_ADDRESSES_PER_MESSAGE as u32 - stage.manager.gossip.states[&sender.id].tokens;
@@ -187,7 +187,7 @@ fn threat_p12_a_peer_that_was_not_asked_may_only_add_its_own_host() {
     let others = ["9.9.9.9:8333", "8.8.8.9:8333", "[2a00::1]:8333"].map(at);
     assert_eq!(stage.receive(sender, others), 0);
     let own = ["9.9.9.9:8333", "8.8.8.8:8333", "8.8.8.8:8334"].map(at);
-    assert_eq!(stage.receive(sender, own), 1, "the peer must add exactly its one allowed address");
+    assert_eq!(stage.receive(sender, own), 1, "the peer did not add exactly one address");
     assert!(stage.knows(own[1]));
     stage.now = stage.now.plus(ADDRESS_TOKEN_INTERVAL);
     stage.receive(sender, own);
@@ -231,7 +231,7 @@ fn threat_p12_an_unusable_peer_address_is_not_stored() {
 }
 
 #[test]
-fn peers_of_a_test_network_may_have_private_or_loopback_addresses() {
+fn peers_on_regtest_may_have_private_or_loopback_addresses() {
     let mut stage = Stage::with(Network::Regtest, DialMode::Normal);
     let sender = stage.dialled_and_asked([10, 0, 0, 1]);
     assert_eq!(stage.receive(sender, ["10.0.0.2:18444", "127.0.0.1:18444", "9.9.9.9:1"].map(at)), 3);
@@ -465,7 +465,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 4))]
 
     #[test]
-    fn threat_p12_no_history_breaks_the_rules_of_the_book(steps in steps()) {
+    fn threat_p12_in_any_history_valid_peers_stay_and_allowances_and_buckets_are_respected(steps in steps()) {
         let mut stage = Stage::new();
         let mut senders: BTreeMap<u8, GossipPeer> = BTreeMap::new();
         let mut buckets: BTreeMap<u8, Bucket> = BTreeMap::new();
@@ -502,7 +502,7 @@ proptest! {
                     sources.retain(|&address, _| stage.knows(address));
                     for address in addresses.into_iter().filter(|address| !known.contains(address)) {
                         if stage.knows(address) {
-                            prop_assert!(believed.contains(&address), "{address} exceeded the allowance");
+                            prop_assert!(believed.contains(&address), "{address} was added beyond the allowance");
                             sources.insert(address, NetGroup::of(sender.address.ip()));
                         }
                     }

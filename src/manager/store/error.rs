@@ -1,6 +1,6 @@
 //! The errors of the address book.
 //!
-//! Every error about a file states the path, the problem and a remedy.
+//! Every error about a file states the path, the problem, and a remedy or a consequence.
 
 use crate::text::Counted;
 use std::fmt;
@@ -83,7 +83,7 @@ pub struct BookLost {
 impl fmt::Display for BookLost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { bans, peers, error } = self;
-        write!(f, "{error}; the changes of {} and {} are lost", Counted(*bans, "ban"), Counted(*peers, "peer"))
+        write!(f, "{error}; the changes to {} and {} are lost", Counted(*bans, "ban"), Counted(*peers, "peer"))
     }
 }
 
@@ -176,7 +176,7 @@ const fn remedy(kind: io::ErrorKind) -> &'static str {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             "allow this process to write the file and its folder, or use a file elsewhere"
         }
-        io::ErrorKind::NotFound => "create the folder, or the target of the link, or use a file elsewhere",
+        io::ErrorKind::NotFound => "create the folder, or the target of the symbolic link, or use a file elsewhere",
         io::ErrorKind::IsADirectory => "name a file, not a folder",
         // The file is a pipe or a device, or its disk does not support locks.
         io::ErrorKind::Unsupported => "use an ordinary file on a disk that can lock files",

@@ -1,9 +1,9 @@
 //! The writer of batches, without its thread: it keeps, writes and retries batches, and reports the results.
 //!
 //! A [`Writer`] owns the store, and keeps each batch until the batch is durable. While the store refuses writes, a
-//! later change of a peer or a host replaces the earlier one, and the pause between attempts grows. The writer reports
+//! later change to a peer or a ban replaces the earlier one, and the pause between attempts grows. The writer reports
 //! when everything is durable, and once when it starts to fail, but not each failed attempt. The writer uses no clock:
-//! its caller waits for the time that [`Writer::pause`] returns.
+//! its caller waits for the duration that [`Writer::pause`] returns.
 
 use super::{Change, PeerStore, StoreError};
 use crate::address::{Host, canonical};
@@ -35,7 +35,7 @@ pub struct Persisted {
 #[derive(Debug)]
 pub struct Writer<S> {
     store: S,
-    /// The last change of each peer and host, if that change is not durable yet.
+    /// The last change to each peer and to each host's ban, if that change is not durable yet.
     kept: BTreeMap<ChangeKey, Change>,
     /// The last accepted batch's id; `None` if all batches are durable.
     unwritten: Option<u64>,
@@ -56,13 +56,14 @@ impl<S: PeerStore> Writer<S> {
         Self { store, kept: BTreeMap::new(), unwritten: None, failures: 0, failure: None }
     }
 
-    /// Accepts a batch. It is not written before [`Writer::attempt`].
+    /// Accepts a batch, which the next [`Writer::attempt`] tries to write.
     pub fn take(&mut self, batch: Batch) {
         self.unwritten = Some(batch.id);
         self.kept.extend(batch.changes.into_iter().map(|change| (ChangeKey::of(&change), change)));
     }
 
-    /// Writes the kept changes. Returns `None` if all batches are durable, or after a repeated failure.
+    /// Writes the kept changes and returns the result. Returns `None` if there was nothing to write, or if the attempt
+    /// failed like the previous one.
     pub fn attempt(&mut self) -> Option<Persisted> {
         let id = self.unwritten?;
         let result = self.write();
@@ -94,7 +95,7 @@ impl<S: PeerStore> Writer<S> {
         Ok(())
     }
 
-    /// Returns the time to wait before the next attempt: `None` if all batches are durable, zero if no attempt has
+    /// Returns how long to wait before the next attempt: `None` if all batches are durable, zero if no attempt has
     /// failed since the last success.
     pub fn pause(&self) -> Option<Duration> {
         self.unwritten?;

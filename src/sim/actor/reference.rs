@@ -20,7 +20,7 @@ const MAX_ANNOUNCED: u64 = 2 * 1024 * 1024;
 const MAX_SPARES: usize = 64;
 const MAX_SPARE_ROOM: usize = 4 * 1024;
 
-/// A whole frame. Its checksum is correct, unless its header is extended and has none.
+/// A frame of which all bytes have arrived. Its checksum is correct, unless its header is extended and has none.
 #[derive(Debug)]
 pub(super) struct Message<'a> {
     pub(super) command: [u8; 12],
@@ -267,7 +267,7 @@ fn may_be_large(command: [u8; 12]) -> bool {
 }
 
 fn array<const LEN: usize>(bytes: &[u8]) -> [u8; LEN] {
-    *bytes.first_chunk().expect("the field is inside the header")
+    *bytes.first_chunk().expect("the bytes contain the field")
 }
 
 #[cfg(test)]
@@ -313,7 +313,7 @@ mod tests {
                 };
                 reader.read(input, MAIN, &spares, large, on_frame).unwrap();
             }
-            // The large payload is passed on in parts, unless one piece contains all of it.
+            // The large payload is passed on in pieces, unless one input contains the whole frame.
             let kept = if piece == stream.len() { 100_000 } else { 0 };
             let expected: Vec<(Vec<u8>, usize, usize)> = vec![
                 (b"vers".to_vec(), 100, 124),

@@ -67,7 +67,7 @@ pub(super) struct Listener {
     pub(super) is_queued: bool,
 }
 
-/// A host's waker. After a use of the waker, the host's next wait reports it.
+/// A host's waker. The host's next wait reports that the waker was used.
 #[derive(Debug)]
 pub(in crate::sim) struct Flag {
     pub(super) woken: AtomicBool,

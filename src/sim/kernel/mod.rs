@@ -67,7 +67,7 @@ pub(super) struct Kernel {
     /// Each name's addresses.
     pub(super) names: BTreeMap<String, Vec<IpAddr>>,
     hosts: Vec<Host>,
-    /// Hosts that received an event since the driver last asked.
+    /// Hosts that received an event since [`Kernel::take_notified`] was last called.
     notified: Vec<u32>,
     any_woken: Arc<AtomicBool>,
     listeners: BTreeMap<SocketAddr, Listener>,

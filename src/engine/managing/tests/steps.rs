@@ -1,4 +1,5 @@
-//! Property: after each random step, the loop soon sleeps and holds exactly one slot per peer.
+//! Property: after each random step, the loop soon sleeps and holds exactly one slot for each peer that is not over
+//! capacity. A final stop closes all links.
 
 use super::{Fate, Stage, asking, host};
 use crate::channel::NoHandler;

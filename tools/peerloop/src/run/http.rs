@@ -1,7 +1,7 @@
 //! A small HTTP server for one document at one path: `GET` and `HEAD`, one request per connection.
 //!
 //! One thread serves all connections at once, so that a slow or silent client delays no other. At most
-//! [`MAX_CONNECTIONS`] are open: a new one replaces the oldest. A connection has [`MAX_REQUEST`] to send its request
+//! [`MAX_CONNECTIONS`] are open: a new one replaces the oldest. A client has [`MAX_REQUEST`] to send its request
 //! and the same time to read the reply. Its request head has at most [`MAX_HEAD_BYTES`].
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -41,8 +41,8 @@ impl Format {
     }
 }
 
-/// Serves the result of `text` at `path`, and returns only if the listener or the poll fails. If `text` returns `None`,
-/// the reply is 503.
+/// Serves the result of `text` at `path`. If `text` returns `None`, the reply is 503. Returns only if the listener
+/// cannot be made non-blocking or the poll fails.
 pub(super) fn serve(
     listener: &TcpListener,
     path: &str,
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_of_the_path_is_accepted_and_all_other_requests_are_errors() {
+    fn every_form_of_the_path_is_accepted_and_invalid_requests_are_refused() {
         let (address, asked) = server(Some("x"));
         for target in
             ["/metrics", "/metrics?x=1", "http://node:9333/metrics", "https://[::1]:1/metrics?y", "/metrics#top"]
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_method_gets_the_list_of_allowed_methods() {
+    fn the_reply_to_a_refused_method_lists_the_allowed_methods() {
         let (address, _) = server(Some("x"));
         for method in ["POST", "PUT", "OPTIONS", "get"] {
             let text = ask(address, format!("{method} /metrics HTTP/1.1\r\n\r\n").as_bytes());

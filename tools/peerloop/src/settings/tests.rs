@@ -67,7 +67,7 @@ fn flags_override_the_environment_which_overrides_the_file() {
 }
 
 #[test]
-fn the_defaults_depend_on_the_network_from_any_source() {
+fn a_network_set_by_a_flag_determines_the_defaults() {
     let mut effective = loaded(&["--network", "regtest"], &[], "target_peers = 3\nnetwork = 'stn'\n");
     assert_eq!(effective.node.config.network, Network::Regtest);
     let manager = managed(&mut effective);
@@ -214,7 +214,7 @@ fn printed_defaults_follow_a_changed_network() {
 }
 
 #[test]
-fn an_unknown_key_is_named_with_its_line_and_the_right_name() {
+fn an_unknown_key_is_reported_with_its_line_and_a_suggestion() {
     let message = refused("# A node.\n\nping_intervall = '10s'\n");
     assert_eq!(message, "node.toml:3: there is no setting `ping_intervall`; did you mean `ping_interval`?");
     assert!(refused("ping-interval = '10s'").ends_with("did you mean `ping_interval`?"));
@@ -336,7 +336,7 @@ fn variables_of_a_kubernetes_service_do_not_prevent_a_start() {
     let effective = loaded(&[], &variables, "");
     assert_eq!(effective.node, Node::default());
     let mut effective = loaded(&[], &[("PEERLOOP_DEFAULT_PORT", "9333")], "");
-    assert_eq!(managed(&mut effective).default_port, 9_333, "a number counted as a service's variable");
+    assert_eq!(managed(&mut effective).default_port, 9_333, "a number was mistaken for a service's variable");
     let message = refusal(load(&[], &[("PEERLOOP_DEFAUL_PORT", "9333")], ""));
     assert!(message.ends_with("did you mean PEERLOOP_DEFAULT_PORT?"), "{message}");
 }
@@ -422,7 +422,7 @@ proptest! {
     }
 
     #[test]
-    fn any_printed_text_is_read_back_unchanged(agent in "[ -~\\x00-\\x1f\u{e9}\u{7f}]{0,60}") {
+    fn any_printed_user_agent_is_read_back_unchanged(agent in "[ -~\\x00-\\x1f\u{e9}\u{7f}]{0,60}") {
         let mut effective = loaded(&[], &[], "");
         effective.node.config.user_agent.clone_from(&agent);
         prop_assert_eq!(loaded(&[], &[], &effective.to_toml()).node.config.user_agent, agent);

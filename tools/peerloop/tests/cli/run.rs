@@ -376,7 +376,7 @@ fn a_run_whose_book_cannot_be_written_at_the_end_fails_and_reports_the_loss() {
     assert_eq!((ended.code, ended.stdout.contains("ran ")), (Some(1), false), "{}", ended.stderr);
     let line = ended.complaint();
     assert!(line.starts_with("peerloop: writing the book at the end: ") && line.contains("File too large"), "{line}");
-    assert!(line.ends_with("; the changes of 0 bans and 1 peer are lost"), "{line}");
+    assert!(line.ends_with("; the changes to 0 bans and 1 peer are lost"), "{line}");
     drop(server);
 }
 

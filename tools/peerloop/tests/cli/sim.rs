@@ -1,5 +1,5 @@
-//! `sim`: seeds are run, and a tape is replayed. No violation can be caused here, so unit tests check a violation's
-//! text.
+//! `sim`: seeds are run, and a tape is replayed. No violation can be caused here, so unit tests check how violations
+//! are reported.
 
 use crate::usage::refused;
 use crate::{ResultFile, Running, folder, peerloop};
@@ -29,7 +29,7 @@ fn the_same_seeds_have_the_same_result_on_any_number_of_threads() {
 }
 
 #[test]
-fn a_tape_is_played_instead_of_seeds() {
+fn a_tape_is_replayed_instead_of_seeds() {
     let file = ResultFile::new("replay.tape");
     std::fs::write(file.path(), "# nothing happens\nseed 7\n").unwrap();
     let run = peerloop(&["sim", "--tape", file.path(), "--profile", "without-hostile"]);

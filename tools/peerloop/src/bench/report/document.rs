@@ -49,9 +49,9 @@ pub(super) struct Run {
     /// The length of the schedule that `counts.planned` covers.
     pub(super) scheduled_ns: Nanos,
     pub(super) ramp_ns: Option<Nanos>,
-    /// Planned time from the start of the ramp to its last dial.
+    /// Planned duration from the start of the ramp to its last dial.
     pub(super) ramp_planned_ns: Nanos,
-    /// Measured time from the start of the ramp to its last dial.
+    /// Measured duration from the start of the ramp to its last dial.
     pub(super) ramp_dial_ns: Nanos,
     pub(super) dial_rate_per_s: Option<f64>,
     pub(super) answered_per_s: Option<f64>,
@@ -92,12 +92,13 @@ pub(super) struct Settings {
 #[derive(Debug, Serialize)]
 pub(super) struct Target {
     pub(super) addr: String,
-    /// The peers' user agent, if there is only one target and all peers have one user agent and protocol version.
+    /// The peers' user agent, if there is only one target and all peers have the same user agent and protocol
+    /// version.
     pub(super) agent: Option<String>,
     pub(super) protocol: Option<i32>,
     #[serde(flatten)]
     pub(super) tally: Tally,
-    /// Percentiles of the time from a ping's planned time to its pong; `None` for each target after the first 64.
+    /// Percentiles of the duration from a ping's planned time to its pong; `None` for each target after the first 64.
     pub(super) ping_rtt_percentiles: Option<Table>,
 }
 

@@ -152,7 +152,7 @@ fn a_noisy_poller_reports_repeated_invented_and_stale_events() {
 }
 
 #[test]
-fn a_tiny_poller_reports_one_to_three_events_at_a_time_in_any_order() {
+fn a_tiny_poller_reports_one_to_three_events_at_a_time_in_random_order() {
     let (_world, _dialler, mut acceptor) = crowded(Poller::Tiny, 50);
     let (mut tokens, mut sizes) = (Vec::new(), Vec::new());
     while acceptor.has_events() {
