@@ -38,7 +38,7 @@ pub(crate) use {budget, canary};
 /// A bug that can be planted in the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
-    /// An event, or a call with a peer's id, reaches the current link in the slot, whatever the id's generation.
+    /// An event, or a call with a peer's id, reaches the current link in the slot, even if the id's generation is old.
     NoGenerationCheck,
     /// A link's timer fires up to one tick before its deadline.
     EarlyTimer,

@@ -1,10 +1,10 @@
-//! The effect of a changed setting: when its new value applies, and to what.
+//! The effect of a changed setting: the connections to which its new value applies, and when.
 //!
 //! The [table](super::table) of settings lists the effect of each field that can change while a loop runs.
 
 use std::fmt;
 
-/// The effect of a changed field: when its new value applies, and to what.
+/// The effect of a changed field: the connections to which its new value applies, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Effect {

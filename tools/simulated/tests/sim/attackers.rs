@@ -76,13 +76,11 @@ fn play(attack: &'static Attack, dialler: Dialler, conditions: Conditions) -> Ou
 
 /// Returns `None` if the loop did three things: it reacted as the attack declares, answered the last ping of an
 /// attacker that it must keep, and answered the honest peer's pings. Otherwise returns a description of the outcome.
-/// The attacker that reads a byte at a time never sends a last ping.
 fn fault(attack: &'static Attack, dialler: Dialler, conditions: Conditions) -> Option<String> {
     let outcome = play(attack, dialler, conditions);
     let Outcome { judgement, record, closed, honest } = &outcome;
-    let is_silent = attack.name == "a peer that sends pings and reads a byte at a time";
     let is_proved = match attack.expects {
-        Expectation::Kept => record.has_proved() || is_silent,
+        Expectation::Kept => record.has_proved(),
         Expectation::ClosedBy { .. } => closed.is_some(),
     };
     let pings = LONG.as_secs();
