@@ -22,7 +22,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tokio_stream::{Stream, StreamExt};
 
-/// Maximum wait for the node.
+/// Maximum wait for the handshake, and for the first message after it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[tokio::main(flavor = "current_thread")]
@@ -57,7 +57,7 @@ async fn talk(channel: Channel, node: SocketAddr) -> Result<(), Box<dyn Error>> 
     Ok(())
 }
 
-/// Waits until the handshake is complete.
+/// Waits for the handshake. Returns an error if the connection fails or the loop ends before it is complete.
 async fn ready(events: &mut Items<ControlEvent>) -> Result<(), Trouble> {
     while let Some(received) = events.next().await {
         match received {

@@ -9,7 +9,7 @@ use crate::protocol::Network;
 use std::net::SocketAddr;
 
 impl ManagerConfig {
-    /// Returns a configuration that dials only `peers`, with the other defaults of `network`.
+    /// Returns a configuration that dials only `peers` and otherwise has the defaults of `network`.
     ///
     /// ```
     /// use peerloop::Network;

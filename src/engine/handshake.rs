@@ -4,8 +4,8 @@
 //! The dialler sends `version` at once. The acceptor waits for it and replies with `version`, `verack` and
 //! `protoconf` in one write. A peer over capacity gets no `protoconf`. A peer's version and verack are accepted in
 //! any order. Apart from a `reject`, nothing else is sent before the peer's `verack`. The first message after it is
-//! `sendheaders`, if the negotiated version includes that message. An incompatible peer gets a `reject` in the cases
-//! in which SV Node sends one, and is closed gracefully so that it can read the `reject`.
+//! `sendheaders`, if the negotiated version includes that message. An incompatible peer gets a `reject` if SV Node
+//! would send one. Its connection is closed gracefully, so that it can read the `reject`.
 
 use super::gossip::ask_for_addresses;
 use super::greeting::HandshakeFrames;
@@ -26,7 +26,7 @@ use rand::Rng;
 use std::num::NonZeroU8;
 use std::time::Duration;
 
-/// One link's handshake, and the peer's `protoconf`, `sendheaders` and `reject`.
+/// One link's handshake. It also handles the peer's `protoconf`, `sendheaders` and `reject`.
 pub(crate) struct Handshake<'a> {
     pub(super) id: LinkId,
     pub(super) state: &'a mut LoopState,
@@ -149,9 +149,9 @@ impl Handshake<'_> {
         self.complete(handler);
     }
 
-    /// Closes the link if the peer's `version` has one of our nonces: either the loop is connected to itself, or the
-    /// peer repeats a nonce of ours. If the link on which we sent the nonce has the same remote IP address, closes
-    /// that link too. Returns whether the peer's `version` had one of our nonces.
+    /// Closes the link if the nonce in the peer's `version` is in [`Nonces`]: either the loop is connected to itself,
+    /// or the peer repeats a nonce of ours. If the link on which we sent the nonce has the same remote IP address,
+    /// closes that link too. Returns whether the nonce was in [`Nonces`].
     fn close_if_own(&mut self) -> bool {
         let (state, id) = (&mut *self.state, self.id);
         let table = &state.links.table;
@@ -201,7 +201,8 @@ impl Handshake<'_> {
         self.complete(handler);
     }
 
-    /// If the handshake is complete, makes the link a ready peer, or turns the peer away if it is over capacity.
+    /// Completes the handshake once both sides have finished it: makes the link a ready peer, or rejects the peer if
+    /// it is over capacity.
     fn complete<H: Handler>(&mut self, handler: &mut H) {
         let (state, id) = (&mut *self.state, self.id);
         let now = state.clocks.now();
@@ -264,7 +265,7 @@ impl Handshake<'_> {
 
     // --- After the handshake ----------------------------------------------------------------------------------------
 
-    /// Handles the peer's `protoconf`; a second one aborts the link.
+    /// Handles the peer's `protoconf`; a second or undecodable one aborts the link.
     pub(super) fn on_protoconf<H: Handler>(&mut self, payload: &[u8], handler: &mut H) {
         let links = &mut self.state.links;
         let ProtoconfRef { max_recv_payload_bytes, stream_policies } = match ProtoconfRef::decode(payload) {
@@ -278,7 +279,7 @@ impl Handshake<'_> {
         emit(self.id, Event::LimitsAnnounced { max_recv_payload_bytes, stream_policies }, self.state, handler);
     }
 
-    /// Handles the peer's `sendheaders`; a second one is charged.
+    /// Handles the peer's `sendheaders`, and charges the peer for a second one.
     pub(super) fn on_sendheaders<H: Handler>(&mut self, handler: &mut H) {
         let state = &mut *self.state;
         let Some(link) = state.links.table.get_mut(self.id) else { return };

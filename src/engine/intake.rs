@@ -72,8 +72,8 @@ impl Engine {
         if !link.is_open() { None } else { link.framer.direct_room(&mut self.memory) }
     }
 
-    /// Handles the result of a read into `room_len` bytes. If the read filled the whole room, more may be
-    /// readable.
+    /// Handles the result of a read into `room_len` bytes. If the read filled the whole room, more bytes
+    /// may be readable.
     pub(crate) fn conclude_read(&mut self, id: LinkId, received: io::Result<usize>, room_len: usize) {
         match received {
             Ok(0) => self.ended_by_peer(id),
@@ -203,7 +203,7 @@ impl<'a, H: Handler> Intake<'a, H> {
             link.framer = framer;
             let is_within_frame = link.framer.is_within_frame();
             if was_within_large_payload || link.framer.is_within_large_payload() {
-                // A pong cannot overtake the large payload, so the timeouts of our pings restart.
+                // The peer's pongs cannot overtake its large payload, so the timeouts of our pings restart.
                 link.peer.ping_pong_mut().resume_reading(now);
             }
             if was_within_large_payload || is_within_frame {
@@ -295,7 +295,8 @@ impl<'a, H: Handler> Intake<'a, H> {
         }
     }
 
-    /// Passes a message to the subscribers that want it, and to the handler unless the handler declined it.
+    /// Passes a message to the subscribers that want it, to the handler unless the handler declined it, and to the peer
+    /// manager, if any.
     fn deliver(&mut self, frame: Frame<'_>, is_declined: bool) {
         let (engine, peer) = (&mut *self.engine, PeerId::of(self.id));
         if engine.state.outbox.wants(frame.command()) {
@@ -379,7 +380,8 @@ fn end_declined(id: LinkId, links: &mut Links) {
     }
 }
 
-/// Decides how a message is delivered, once its header is complete.
+/// Decides how a message is delivered, once its header is complete. A message that is too large for a handshake aborts
+/// the link and returns an error.
 fn admit<H: Handler>(
     state: &mut LoopState,
     id: LinkId,
@@ -422,7 +424,8 @@ fn is_for_others(state: &LoopState, header: &Header) -> bool {
     state.outbox.wants(header.command) || state.manager.as_deref().is_some_and(is_read)
 }
 
-/// Returns the maximum buffered payload, in bytes, of a message that the engine handles itself; `None` for all others.
+/// Returns the maximum buffered payload, in bytes, of a message that the engine handles itself; `None` for all other
+/// commands.
 #[inline]
 fn own_limit(command: CommandName) -> Option<u64> {
     match command {

@@ -7,7 +7,7 @@ use crate::id::{LinkId, PeerId};
 use crate::state::{LoopState, Mark};
 use crate::time::Instant;
 
-/// Emits an event of a peer to the handler.
+/// Passes a peer's event to the handler.
 pub(super) fn emit<H: Handler>(id: LinkId, event: Event<'_>, state: &mut LoopState, handler: &mut H) {
     handler.on_event(&mut Ctx::new(state), PeerId::of(id), event);
 }

@@ -1,8 +1,8 @@
 //! A new configuration for a running loop.
 //!
-//! The configuration is applied between two requests in a turn, as a whole or not at all. Most settings are read where
-//! they are needed, so they apply at once. Derived values are recomputed, and the walk in
-//! [`rearming`](super::rearming) updates the timers. A lowered limit never closes a connection. If a banned host is
+//! The configuration is applied between two requests in a turn, as a whole or not at all. Most settings are read
+//! where they are needed, so they apply at once. Derived values are recomputed, and a walk over the links (see
+//! [`rearming`](super::rearming)) updates the timers. A lowered limit never closes a connection. If a banned host is
 //! no longer trusted, its connections are closed.
 
 use super::greeting::HandshakeFrames;
@@ -34,7 +34,8 @@ impl Engine {
         Ok(changes)
     }
 
-    /// Reports the changes, and passes the new configuration to the manager. The reactor updates the listeners.
+    /// Reports the changes, passes the new configuration to the manager, and closes connections of banned hosts that
+    /// are no longer trusted. The reactor updates the listeners.
     fn config_updated(&mut self, changes: &[ConfigChange]) {
         for change in changes {
             log::info!("configuration: {change}");
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn later_deadlines_need_no_walk_over_the_links() {
+    fn later_deadlines_need_no_walk_over_the_links_but_enabling_pings_does() {
         let mut engine = engine();
         engine.accept(([192, 0, 2, 1], 8_333).into()).expect("there is room");
         let Config { connect_timeout, handshake_timeout, ping_interval, .. } = config();
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_waiting_dial_has_no_deadline() {
+    fn a_waiting_dial_has_no_deadline_and_uses_the_new_timeout_when_it_starts() {
         let mut engine = engine();
         let id = engine.state.connect(([192, 0, 2, 1], 8_333).into(), None).expect("there is room");
         let sooner = Config { connect_timeout: Duration::from_millis(1), ..config() };

@@ -4,7 +4,7 @@ use super::NetworkFailure;
 use crate::text::Counted;
 use std::fmt;
 
-/// The reason why an accepted connection received no row or no peer slot.
+/// The reason why an accepted connection was refused and closed at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {

@@ -17,7 +17,7 @@ use crate::time::Instant;
 use std::mem::offset_of;
 use std::num::NonZeroU8;
 
-const _: () = assert!(size_of::<Link>() <= MAX_ROW_BYTES, "the row of an idle peer is too large");
+const _: () = assert!(size_of::<Link>() <= MAX_ROW_BYTES, "a row exceeds `MAX_ROW_BYTES`");
 const _: () = assert!(Lane::COUNT <= u32::BITS as usize, "there are more lanes than bits in a row's `pull_lanes`");
 const _: () = assert!(offset_of!(Link, peer) <= 64, "the fields that every message uses exceed one cache line");
 
@@ -61,7 +61,8 @@ pub(crate) struct Link {
     pub(crate) send_goal: u64,
     /// The start of the current or most recent pause in reading.
     pub(crate) held_since: Instant,
-    /// The moment to retry reading and writing after the kernel ran out of memory, or [`Instant::MAX`].
+    /// The moment to retry reading and writing after the kernel ran out of memory; [`Instant::MAX`] if no
+    /// retry is due.
     pub(crate) retry_at: Instant,
     /// Whether the last message sent to the peer is a `reject`.
     pub(crate) said_reject: bool,
@@ -177,7 +178,8 @@ impl Link {
         self.messages_waiting_bytes() <= PULL_WAITING_BYTES
     }
 
-    /// Returns the number of waiting bytes of pings and pongs, which decides whether the peer is read.
+    /// Returns the number of waiting bytes that were queued ahead: pings, pongs and messages of the handshake. Reading
+    /// from the peer pauses if there are too many.
     pub(crate) fn unread_replies_bytes(&self) -> usize {
         self.queue.ahead_bytes() + self.stream.as_ref().map_or(0, |stream| stream.behind.ahead_bytes())
     }
@@ -197,7 +199,7 @@ impl Link {
         self.generation == id.generation() || canary!(NoGenerationCheck)
     }
 
-    /// Returns whether the link is listed as ready, dirty, closing and pulled, in this order.
+    /// Returns four flags: whether the link is listed as ready, dirty, closing and pulled.
     #[cfg(feature = "sim")]
     pub(crate) fn listed_as(&self) -> [bool; 4] {
         [Listed::READY, Listed::DIRTY, Listed::CLOSING, Listed::PULL].map(|list| self.listed.on(list))
@@ -209,7 +211,8 @@ impl Link {
     }
 }
 
-/// A message that is sent in parts as the parts become available. All later messages wait until it is complete.
+/// A message that is sent in parts as the parts become available. All later messages wait until it is complete,
+/// but pings and pongs can overtake it until its first byte is sent.
 #[derive(Debug)]
 pub(crate) struct OutgoingBody {
     /// Payload bytes still to be fed, never 0: the last byte ends the message.

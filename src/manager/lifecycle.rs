@@ -22,7 +22,7 @@ pub(crate) struct Leaving {
     /// The state that the connection had reached.
     pub(crate) state: ConnectionState,
     pub(crate) reason: CloseReason,
-    /// The close's meaning for the dialler.
+    /// The kind of close, for the dialler.
     pub(crate) ended: Ended,
 }
 
@@ -56,7 +56,7 @@ impl Manager {
     }
 
     /// Records that a handshake is complete. If the peer's listening address is known, stores the facts from the
-    /// peer's `version` in the book under that address.
+    /// peer's `version` in the book under that address. For an accepted peer, the limits on gossip apply.
     pub(crate) fn handshake_completed(
         &mut self,
         id: LinkId,
@@ -98,7 +98,7 @@ impl Manager {
     /// Releases everything that a connection held, decides whether its address is dialled again, and marks the address
     /// in the book as banned if its host is banned and not trusted.
     ///
-    /// `has_ready_peer` is whether any other peer is ready.
+    /// `has_ready_peer` states whether any other peer is ready.
     pub(crate) fn link_removed(
         &mut self,
         leaving: Leaving,

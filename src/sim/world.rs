@@ -72,12 +72,12 @@ impl World {
         self.kernel().now
     }
 
-    /// Returns the wall clock's time. It is 1,700,000,000 s when the world begins.
+    /// Returns the wall clock's time. Its Unix time is 1,700,000,000 when the world begins.
     pub fn unix_time(&self) -> UnixTime {
         self.kernel().unix_time()
     }
 
-    /// Advances the clock while no host acts.
+    /// Advances the clock. No host acts meanwhile.
     pub fn advance(&self, by: Duration) {
         self.kernel_mut().advance(by);
     }
@@ -134,7 +134,7 @@ impl World {
     }
 
     /// Stops all traffic to and from a host, silently and in both directions. Bytes written meanwhile wait. A dial
-    /// fails with `ETIMEDOUT` after 127 s, unless the cut ends before. The cost grows with the total number of
+    /// fails with `ETIMEDOUT` after 127 s, unless the cut ends first. The cost grows with the total number of
     /// connections.
     pub fn cut(&self, host: usize) {
         self.kernel_mut().cut(host);
@@ -166,7 +166,7 @@ impl World {
 
     // --- Faults -----------------------------------------------------------------------------------------------------
 
-    /// Makes each call of a host at a site fail with a probability of 1 in `one_in`; 0 means never. Several faults of
+    /// Makes each call of a host at a site fail with probability 1/`one_in`; 0 means never. Several faults of
     /// one host and site draw in turn from one random stream. A call that always fails with `EAGAIN`, or a wait that is
     /// always interrupted, keeps a loop busy while no time passes.
     pub fn fail_sometimes(&self, host: usize, site: Site, errno: i32, one_in: u32) {

@@ -40,7 +40,7 @@ impl LoopState {
     }
 
     /// Bans a link's host if the link has just begun to close for a reason that earns a ban, unless the manager spares
-    /// the host. A graceful close lasts seconds, in which the host could reconnect, so the ban applies at once.
+    /// the host. A graceful close can last seconds, in which the host could reconnect, so the ban applies at once.
     pub(crate) fn ban_if_earned(&mut self, id: LinkId) {
         let (Some(manager), Some(link)) = (&self.manager, self.links.table.get_mut(id)) else { return };
         let Some(reason) = link.ending.as_deref_mut().and_then(|ending| ending.consequences.ban.take()) else { return };
@@ -75,7 +75,8 @@ impl LoopState {
             return Err(RequestError::NoManager);
         }
         let is_in_force = self.ban(address, BanReason::Manual, length);
-        // A manual ban outranks any other, so it fails only if the ban list is full or the ban's length is zero.
+        // A requested ban replaces the host's earlier ban and displaces automatic bans. It is dropped only if its
+        // length is zero, or if the ban list is full of requested bans that end no sooner.
         let is_empty = length.is_some_and(|length| length.is_zero());
         if is_in_force || is_empty { Ok(()) } else { Err(RequestError::BansFull) }
     }
@@ -97,8 +98,8 @@ impl LoopState {
         Ok(manager.bans.list(self.clocks.moment()))
     }
 
-    /// Starts to close the banned hosts' open connections, except those with trusted hosts. Returns the number of these
-    /// connections.
+    /// Starts to close the banned hosts' open connections, except those with trusted hosts. Returns the number of
+    /// connections that it starts to close.
     pub(crate) fn close_banned(&mut self, bans: &[Ban]) -> usize {
         let Some(manager) = &self.manager else { return 0 };
         let is_affected = |id: &LinkId| {

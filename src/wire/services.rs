@@ -20,13 +20,13 @@ pub struct Services(pub u64);
 impl Services {
     /// The node serves the whole chain.
     pub const NETWORK: Self = Self(SERVICE_NETWORK);
-    /// The node answers `getutxo`. No current node does.
+    /// The node answers `getutxos` (BIP 64). SV Node does not.
     pub const GETUTXO: Self = Self(0x02);
     /// The node accepts `filterload` and related messages.
     pub const BLOOM: Self = Self(0x04);
     /// The node supports Xtreme Thinblocks.
     pub const XTHIN: Self = Self(0x10);
-    /// The node runs Bitcoin SV. The bit's name is older than Bitcoin SV.
+    /// The node belongs to Bitcoin SV or to Bitcoin Cash, after which the bit is named.
     pub const BITCOIN_CASH: Self = Self(SERVICE_BITCOIN_CASH);
 
     /// The bits that have names, lowest first (SV Node 1.2.2, protocol.h ServiceFlags).

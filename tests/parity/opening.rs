@@ -113,7 +113,7 @@ fn an_accepted_socket_that_is_dropped_is_closed() {
 }
 
 #[test]
-fn several_wakes_are_one_event() {
+fn two_wakes_cause_one_event_and_a_later_wake_another() {
     on_every_kernel(
         |stage| {
             stage.dialler.wake();

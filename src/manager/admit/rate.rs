@@ -26,7 +26,7 @@ pub(super) struct AcceptRates {
     older: HashMap<Host, Instant, KeyedState>,
     /// The moment at which `recent` was started.
     begun: Instant,
-    /// The time after which another token is added.
+    /// The interval at which tokens are added.
     per_token: Duration,
 }
 
@@ -65,7 +65,8 @@ impl AcceptRates {
     }
 }
 
-/// Returns the time per token. Above one token per nanosecond the time is zero, so there is no limit.
+/// Returns the interval at which tokens are added. At more than one token per nanosecond the interval is zero, so there
+/// is no limit.
 fn per_token(per_second: u32) -> Duration {
     Duration::from_secs(1) / per_second.max(1)
 }

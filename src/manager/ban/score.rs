@@ -7,7 +7,7 @@ use crate::error::{Misbehavior, Penalty};
 use crate::time::Instant;
 use std::time::Duration;
 
-/// The points of one connection. They only rise.
+/// The points of one connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Score(u32);
 
@@ -41,8 +41,8 @@ impl Score {
     }
 }
 
-/// Distinguishes bad checksums caused by a poor line from deliberate ones (SV Node 1.2.2, net_processing.cpp
-/// ProcessMessages).
+/// A connection's bad checksums in quick succession, which a poor network is unlikely to cause (SV Node 1.2.2,
+/// net_processing.cpp ProcessMessages).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ChecksumRun {
     last: Instant,

@@ -1,8 +1,8 @@
 //! The pace of dials while this machine lacks a resource. The lack counts against no address.
 //!
 //! If descriptors or memory run out, all dials pause. If one address family lacks a network, its dials pause; if it
-//! lacks local ports, its dials slow down. The other family continues: on a machine without IPv6 every dial of an IPv6
-//! address fails, for ever, while IPv4 works.
+//! lacks local ports, its dials slow down. The other family continues: on a machine without IPv6, every dial of an IPv6
+//! address fails, but IPv4 works.
 
 use crate::error::Shortage;
 use crate::limits::{DIAL_PAUSE_FIRST, MAX_DIAL_PAUSE, MAX_PORT_SPACING, PORT_SPACING_FIRST};
@@ -26,7 +26,7 @@ pub(super) struct Pace {
 #[derive(Debug, Default)]
 struct FamilyPace {
     no_network: Pause,
-    /// Minimum time between two dials; zero while there are free ports.
+    /// Minimum time between two dials; zero unless ports have recently run out.
     spacing: Duration,
     next_dial: Instant,
     /// The moment at which the spacing was last extended. Failures within one spacing after this moment do not extend
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn without_descriptors_or_memory_all_dials_pause_until_a_dial_starts_to_connect() {
+    fn a_lack_of_descriptors_or_memory_pauses_all_dials_and_a_started_connect_ends_the_pause() {
         for shortage in [Shortage::Descriptors, Shortage::Memory] {
             let mut pace = Pace::default();
             let fail = |pace: &mut Pace, now| pace.short_of(shortage, Family::V4, now);

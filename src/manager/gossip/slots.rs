@@ -2,10 +2,10 @@
 //! it.
 //!
 //! A source is the [`NetGroup`] of the peers that send an address. For each source an address has one slot. A source
-//! reaches [`GOSSIP_BUCKETS_PER_SOURCE`] buckets of the table. A source's routable addresses of one range share one of
-//! these buckets. The assignment is keyed, so a peer cannot choose collisions. SV Node 1.2.2 stores its addresses in
-//! the same way (addrman.cpp GetNewBucket), with 64 of 1,024 buckets per source. The table stores only the current
-//! holder of each slot.
+//! reaches at most [`GOSSIP_BUCKETS_PER_SOURCE`] buckets of the table. A source's routable addresses of one range
+//! share one of these buckets. The assignment is keyed, so a peer cannot choose collisions. SV Node 1.2.2 stores its
+//! addresses in the same way (addrman.cpp GetNewBucket), with 64 of 1,024 buckets per source. The table stores only
+//! the current holder of each slot.
 
 use crate::address::{Host, NetGroup, canonical};
 use crate::limits::{GOSSIP_BUCKET_SLOTS, GOSSIP_BUCKETS, GOSSIP_BUCKETS_PER_SOURCE};
@@ -57,7 +57,7 @@ impl Slots {
         self.held.get(&slot).copied()
     }
 
-    /// Stores `address` in `slot`, replacing any other.
+    /// Stores `address` in `slot` in place of the current holder, if any.
     pub(super) fn hold(&mut self, slot: Slot, address: SocketAddr, now: Instant) {
         self.held.insert(slot, Held { address: canonical(address), since: now });
     }
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn two_sources_collide_no_more_often_than_by_chance() {
+    fn a_source_shares_on_average_less_than_an_eighth_of_its_slots_with_another_source() {
         let slots = slots(3);
         let reach = |source: Ipv4Addr| -> BTreeSet<Slot> {
             (0..100_000).map(|number: u32| slots.slot_of(source.into(), v4(number << 12 | 1))).collect()
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn unroutable_addresses_of_one_source_fill_more_than_one_bucket() {
+    fn unroutable_addresses_of_one_source_fill_at_least_half_of_the_sources_slots() {
         let slots = slots(4);
         let source = Ipv4Addr::new(10, 0, 0, 1).into();
         let reach: BTreeSet<Slot> = (0..10_000).map(|low| slots.slot_of(source, v4(0x0a00_0000 | low))).collect();

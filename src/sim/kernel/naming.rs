@@ -16,7 +16,7 @@ use std::time::Duration;
 const MAX_PROMPT: Duration = Duration::from_millis(500);
 /// Minimum and maximum delay of a late reply.
 const LATE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
-/// Number of addresses in a large reply.
+/// Number of addresses in a large reply, before the excess ones are dropped.
 const MANY: u32 = 1_000;
 
 /// A host's resolver.
@@ -25,9 +25,9 @@ pub enum Names {
     /// It knows the names set by [`World::set_name`](crate::sim::World::set_name). Its reply arrives at the next wait.
     #[default]
     Known,
-    /// It draws each reply: the correct addresses, one random address, 1,000 random addresses, one random address
-    /// three times, absurd addresses, no address, or a failure. A reply arrives within 500 ms, but a correct one may
-    /// also need 5 to 60 s or never arrive.
+    /// It draws each reply: the correct addresses, one random address, more random addresses than a reply can hold,
+    /// one random address three times, absurd addresses, no address, or a failure. A reply arrives
+    /// within 500 ms, but a correct one may also need 5 to 60 s or never arrive.
     Wild,
 }
 

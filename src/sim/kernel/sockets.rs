@@ -226,7 +226,7 @@ impl Kernel {
         }
     }
 
-    /// Removes a connection after both ends have closed it, or after the dialler has closed it before it was
+    /// Removes a connection after both sides have closed it, or after the dialler has closed it before it was
     /// established.
     fn remove(&mut self, id: EndId) {
         let connection = self.connections.remove(id.index as usize);

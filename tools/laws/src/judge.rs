@@ -65,7 +65,7 @@ fn decode_ours(command: CommandName, payload: &[u8]) -> Result<MessageRef<'_>, W
     Ok(message)
 }
 
-/// Returns all transactions of a message.
+/// Returns all transactions that a message contains.
 fn transactions<'a>(message: &MessageRef<'a>) -> Vec<Result<TxRef<'a>, WireError>> {
     match message {
         MessageRef::Tx(message) => vec![Ok(*message)],
@@ -102,7 +102,7 @@ fn common_len(message: &MessageRef<'_>) -> usize {
 }
 
 /// Decodes a payload with both decoders and compares the results. Returns their difference if it is intended, or
-/// `None` if there is none.
+/// `None` if there is none. A payload in which we accept a transaction without inputs is not passed to `bitcoin`.
 ///
 /// # Panics
 ///
@@ -179,7 +179,7 @@ fn why_we_refuse(theirs: &NetworkMessage) -> Option<Difference> {
 }
 
 /// Returns the intended difference that makes the crate refuse a payload that we read as `ours`; `None` if there is
-/// none. `common` is the part of the payload that both protocols have.
+/// none. `common` is the payload without the fields that only this protocol has.
 fn why_they_refuse(ours: &MessageRef<'_>, common: &[u8], error: &encode::Error) -> Option<Difference> {
     let is_text = |bytes: &[u8]| std::str::from_utf8(bytes).is_ok();
     match ours {

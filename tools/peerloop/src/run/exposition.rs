@@ -39,23 +39,23 @@ const COUNTERS: [Row; 36] = [
     ("memory_pauses", "Reads and writes that had to pause for lack of memory", |counters| counters.memory_pauses),
     ("dialled_connections", "Connections dialled", |counters| counters.dialled),
     ("restarts", "Connections that failed and were dialled again at once", |counters| counters.restarts),
-    ("bans", "Bans that started", |counters| counters.bans),
+    ("bans", "Bans that started or whose end was changed", |counters| counters.bans),
     ("handshakes", "Handshakes completed", |counters| counters.handshakes),
     ("frames_received", "Frames received", |counters| counters.frames_received),
     ("pings_answered", "Pings answered", |counters| counters.pings_answered),
     ("pings_sent", "Pings queued for sending", |counters| counters.pings_sent),
     ("pongs_received", "Pongs that answered a ping", |counters| counters.pongs_received),
     ("pongs_unmatched", "Pongs that answered no ping", |counters| counters.pongs_unmatched),
-    ("bad_checksums", "Frames dropped for a wrong checksum", |counters| counters.bad_checksums),
+    ("bad_checksums", "Frames with a wrong checksum", |counters| counters.bad_checksums),
     ("malformed_commands", "Frames dropped for an invalid command name", |counters| counters.malformed_commands),
     ("undecodable_messages", "Messages for the loop itself that could not be decoded", |counters| counters.undecodable),
     ("early_messages", "Messages ignored before the end of the handshake", |counters| counters.before_handshake),
     ("early_veracks", "Veracks before the version", |counters| counters.early_veracks),
-    ("duplicate_handshakes", "Second versions and veracks", |counters| counters.duplicate_handshakes),
+    ("duplicate_handshakes", "Repeated versions and veracks", |counters| counters.duplicate_handshakes),
     ("discarded_frames", "Frames dropped because the handler did not want them", |counters| counters.discarded),
     ("oversize_frames", "Frames dropped because they exceeded the buffer limit", |counters| counters.over_buffer_limit),
     ("unbuffered_frames", "Frames dropped because too much was buffered", |counters| counters.no_buffer_room),
-    ("deadlines_missed", "Expired deadlines of peers", |counters| counters.timeouts),
+    ("deadlines_missed", "Connections closed because a deadline passed", |counters| counters.timeouts),
     ("stale_events", "Events of connections already removed", |counters| counters.stale_events),
     ("timers_rearmed", "Timers that fired before their deadline", |counters| counters.timers_rearmed),
 ];
@@ -350,7 +350,8 @@ mod tests {
         let text = plain(&open_metrics);
         for part in [
             "# HELP peerloop_peers Peers whose handshake is complete.\n# TYPE peerloop_peers gauge\npeerloop_peers{",
-            "# HELP peerloop_bans_total Bans that started.\n# TYPE peerloop_bans_total counter\npeerloop_bans_total{",
+            "# HELP peerloop_bans_total Bans that started or whose end was changed.\n# TYPE peerloop_bans_total \
+             counter\npeerloop_bans_total{",
             "# TYPE peerloop_uptime_seconds_total counter\npeerloop_uptime_seconds_total{network=\"regtest\"} 0",
             "# TYPE peerloop_connect_seconds histogram\npeerloop_connect_seconds_sum{",
         ] {

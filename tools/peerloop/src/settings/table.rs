@@ -95,8 +95,10 @@ settings! {
     ban_duration [BanDuration]: Duration in manager, "Duration of a ban for misbehavior";
     banned_agents [BannedAgents]: Texts in rules,
         "Refuse user agents that contain this text or match this pattern with *; repeatable";
-    bitcoin_sv_agents [BitcoinSvAgents]: Texts in rules, "User agent of Bitcoin SV nodes; repeatable";
-    other_chain_agents [OtherChainAgents]: Texts in rules, "User agent of other blockchains' nodes; repeatable";
+    bitcoin_sv_agents [BitcoinSvAgents]: Texts in rules,
+        "Text or pattern with * that identifies user agents of Bitcoin SV nodes; repeatable";
+    other_chain_agents [OtherChainAgents]: Texts in rules,
+        "Text or pattern with * that identifies user agents of other blockchains' nodes; repeatable";
     min_protocol_version [MinProtocolVersion]: Number in rules, "Minimum protocol version of a peer";
     // Our `version`.
     protocol_version [ProtocolVersion]: Number in config, "Protocol version to claim";
@@ -137,7 +139,7 @@ pub(super) fn setting_of(field: Field) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.fields.contains(&field))
 }
 
-/// Finds the setting by its name or its former name, and returns its position in the table.
+/// Returns the table position of the setting with this name or former name.
 pub(super) fn position_of(name: &str) -> Option<usize> {
     SETTINGS.iter().position(|setting| setting.name == name || setting.former_name() == Some(name))
 }

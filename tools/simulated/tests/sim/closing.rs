@@ -73,7 +73,7 @@ fn req_e24_a_peer_over_capacity_gets_a_handshake_and_a_reject_and_is_never_ready
 }
 
 #[test]
-fn a_peer_over_capacity_that_stays_is_closed_after_the_grace_period() {
+fn a_peer_over_capacity_that_does_not_disconnect_is_closed_after_the_grace_period() {
     let mut stage = full_stage();
     let mut peer = stage.peer();
     peer.send(&version());
@@ -295,7 +295,7 @@ fn a_stopped_loop_without_peers_ends_at_once() {
 }
 
 #[test]
-fn a_peer_that_never_closes_delays_a_stopping_loop_for_the_close_grace_period() {
+fn a_peer_that_never_closes_delays_a_stopping_loop_by_the_close_grace_period() {
     let mut stage = Stage::new();
     let _peer = stage.ready_peer();
     stage.node.reactor.handle().stop().unwrap();
@@ -307,7 +307,7 @@ fn a_peer_that_never_closes_delays_a_stopping_loop_for_the_close_grace_period() 
 }
 
 #[test]
-fn fault_e22_a_peer_that_reads_its_last_bytes_slowly_delays_a_stopping_loop_for_the_shutdown_grace_period() {
+fn fault_e22_a_peer_that_reads_its_last_bytes_slowly_delays_a_stopping_loop_by_the_shutdown_grace_period() {
     let mut stage = Stage::with(config(), farewell());
     stage.world.set_conditions(Conditions { capacity_bytes: 256, ..Conditions::default() });
     let mut peer = stage.ready_peer();

@@ -68,7 +68,7 @@ fn names_are_parsed_as_the_real_resolver_parses_them() {
 }
 
 #[test]
-fn names_beyond_the_queues_limit_are_refused() {
+fn queries_beyond_the_limit_are_refused_until_a_reply_is_collected() {
     let world = World::new(1, Instant::ZERO);
     let mut net = world.host();
     for query in 0..MAX_RESOLVES as u32 {
@@ -107,7 +107,7 @@ fn wild_answers(tape: Tape) -> (World, Vec<Answered>) {
 }
 
 #[test]
-fn fault_e12_a_wild_resolver_shows_every_fault_of_a_real_one_and_no_other() {
+fn fault_e12_a_wild_resolver_shows_its_faults_within_the_real_resolvers_limits() {
     let (world, answers) = wild_answers(Tape::from_seed(5));
     let found: Vec<&Vec<SocketAddr>> = answers.iter().filter_map(|reply| reply.outcome.as_ref().ok()).collect();
     assert!(answers.len() < QUESTIONS as usize, "some queries are never answered");

@@ -19,7 +19,7 @@ pub(crate) fn spectrum(document: &Document) -> String {
 }
 
 /// Formats the spectrum of a view. Its percentiles cover all operations: the rows end where the unanswered operations
-/// begin, and a comment states the number of unanswered operations.
+/// begin, and a comment states their number and the shortest wait for one.
 fn render(view: &View) -> String {
     let mut text = format!("{:>12} {:>14} {:>10} {:>14}\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");
     let histogram = view.latencies.as_hdr();
@@ -69,8 +69,7 @@ fn row(text: &mut String, nanos: u64, quantile: f64, count: u64) {
     text.push('\n');
 }
 
-/// Returns the number of sub-buckets in one bucket: twice the number of values that a bucket distinguishes, rounded up
-/// to a power of two.
+/// Returns the number of sub-buckets in one bucket: 2 * 10^n, rounded up to a power of two, for n significant digits.
 fn sub_buckets(histogram: &Histogram<u64>) -> u64 {
     (2 * 10u64.pow(u32::from(histogram.sigfig()))).next_power_of_two()
 }

@@ -58,7 +58,7 @@ fn fault_e05_a_lost_network_counts_against_no_address() {
 }
 
 #[test]
-fn fault_e05_dials_to_an_unreachable_host_back_off() {
+fn fault_e05_dials_to_an_unreachable_host_count_against_its_address() {
     let mut managed = ManagedWorld::new(manager().with_max_retries(3));
     let nobody = SocketAddr::from(([10, 9, 9, 9], 18_444));
     managed.remember(&[nobody], PeerStatus::Unknown);

@@ -179,7 +179,7 @@ fn a_mark_behind_a_body_waits_for_the_body_and_for_the_pings_and_pongs_that_foll
 }
 
 #[test]
-fn a_mark_set_inside_a_callback_is_reported_after_the_flush() {
+fn a_mark_set_inside_a_callback_is_reported_with_the_write_of_its_message() {
     let (mut room, mut raw, peer) = small_room();
     let watch = Watch::new(&room);
     room.streamer(0).replies.push_back(Task(Box::new(move |ctx| {
@@ -209,7 +209,7 @@ fn a_mark_is_reported_with_the_time_of_its_write() {
 }
 
 #[test]
-fn a_close_reports_the_marks_of_the_messages_that_it_still_writes_and_an_abort_drops_them() {
+fn a_close_reports_the_marks_of_queued_messages_but_an_abort_drops_the_marks_of_unwritten_messages() {
     for is_graceful in [true, false] {
         let (mut room, mut raw, peer) = small_room();
         room.act(0, move |ctx| {
