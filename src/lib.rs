@@ -83,7 +83,7 @@
 //! ```
 
 #![forbid(unsafe_code)]
-// The lint `unreachable_pub` checks builds with the feature `internals`. Without the feature, items that only
+// The lint `unreachable_pub` is on only in builds with the feature `internals`. Without the feature, items that only
 // `internals` exports are unreachable.
 #![cfg_attr(not(feature = "internals"), allow(unreachable_pub, reason = "only the internals export them"))]
 // Readers copy an example with its hidden lines, so an unused import in them is an error too.

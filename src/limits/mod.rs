@@ -46,9 +46,9 @@ const _: () = {
         MIN_SEND_STALL_BYTES < UNREAD_REPLIES_PAUSE_BYTES,
         "a peer whose input is paused must have more unread bytes than the stall check requires it to read"
     );
-    assert!(BODY_REFILL_BYTES < MAX_BODY_WAITING_BYTES, "a handler asked to feed more must have room");
+    assert!(BODY_REFILL_BYTES < MAX_BODY_WAITING_BYTES, "a handler that is asked to feed more must have room");
     assert!(WHEEL_SLOTS.is_power_of_two(), "the number of slots must be a power of two, because the wheel masks ticks");
-    assert!(MAX_BUFFERED_MESSAGE_BYTES <= MAX_BUFFERED_TOTAL_BYTES, "one message must fit in the total buffered bytes");
+    assert!(MAX_BUFFERED_MESSAGE_BYTES <= MAX_BUFFERED_TOTAL_BYTES, "one message must fit in the total buffer limit");
     assert!(MAX_DNS_SEEDS <= MAX_RESOLVES, "all seeds must be queryable at once");
     assert!(MAX_FIXED_NAMES <= MAX_RESOLVES, "all names of fixed peers must be resolvable at once");
     assert!(MAX_EVICTION_CANDIDATES <= MAX_EVICTION_ROWS, "each candidate needs a row of its own");

@@ -135,7 +135,7 @@ impl Table {
         ids.filter_map(|id| self.get(id).map(|link| (id, link)))
     }
 
-    /// Lists a link for reading, unless it is already listed, believed unreadable or held.
+    /// Lists a link for reading, if the link is believed readable, is not held and is not listed yet.
     pub(crate) fn mark_ready(&mut self, id: LinkId) {
         if let Some(link) = self.get_mut(id)
             && link.readiness.readable
@@ -147,7 +147,7 @@ impl Table {
         }
     }
 
-    /// Lists a link that has bytes to send, unless it is already listed or believed unwritable.
+    /// Lists a link that has bytes to send, if the link is believed writable and is not listed yet.
     pub(crate) fn mark_dirty(&mut self, id: LinkId) {
         if let Some(link) = self.get_mut(id)
             && link.readiness.writable
@@ -158,7 +158,7 @@ impl Table {
         }
     }
 
-    /// Lists a link whose closing needs its next step.
+    /// Lists a link for the next step of its close.
     pub(crate) fn mark_closing(&mut self, id: LinkId) {
         if let Some(link) = self.get_mut(id)
             && !link.listed.on(Listed::CLOSING)
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_listed_at_most_once() {
+    fn only_a_readable_link_is_listed_for_reading_and_at_most_once() {
         let mut table = Table::new();
         let id = table.insert(peer());
         table.mark_ready(id);

@@ -1,6 +1,7 @@
 //! The responder: a node that completes handshakes, answers pings, and counts its peers.
 //!
-//! The engine sends all replies. The responder itself sends nothing, and discards all other messages.
+//! The engine sends all replies. The responder itself sends nothing, and discards all messages that the engine
+//! does not handle.
 
 use crate::api::{Event, Reply};
 use crate::handler::{Ctx, Handler};

@@ -74,7 +74,7 @@ impl Persistence {
         self.record(Change::RemovePeer(address), true, now);
     }
 
-    /// Removes a ban that has ended, and cancels its report.
+    /// Removes a ban that is no longer in force, and cancels its report.
     pub(super) fn remove_ban(&mut self, host: Host, now: Instant) {
         self.unannounced.remove(&host);
         self.record(Change::RemoveBan(host), true, now);
@@ -177,7 +177,7 @@ impl Candidates for MemoryStore {
             Standing::Unknown => PeerStatus::Unknown,
             Standing::Inaccessible => PeerStatus::Inaccessible,
         };
-        // The inherent `pick` needs a generator of a known size. A reference to the generator has a known size.
+        // The inherent `pick` requires a `Sized` generator. A reference to the generator is `Sized`.
         let mut rng = rng;
         self.pick(status, &mut rng, |peer| accept(peer.address()), tries)
     }

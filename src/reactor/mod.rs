@@ -5,8 +5,8 @@
 //!
 //! 1. **Wait** until the next deadline, or not at all if a list has work. If [`Config::spin`] is on, the loop sleeps
 //!    until a millisecond before a handler's exact wake-up and polls from then on.
-//! 2. **Clocks**: the monotonic clock is read after the wait, before each dial, before each link's bytes are parsed,
-//!    and before the timers. The wall clock is read once.
+//! 2. **Clocks**: the monotonic clock is read at least after the wait, before each dial, before each link's bytes are
+//!    parsed, and before the timers. The wall clock is read once.
 //! 3. **Requests** from other threads, and completions of jobs off the loop, such as resolved names; both bounded.
 //! 4. **Accept and dial**, both bounded. A failure of one connection is counted, and accepting continues. Any other
 //!    failure, for example because descriptors or memory ran out, always arms a retry, because an edge-triggered
@@ -27,8 +27,8 @@
 //!
 //! Readiness is a hint and is remembered: a socket is believed readable or writable until a call shows otherwise. A
 //! read that does not fill its buffer has drained the socket, unless the kernel has reported the stream's end, because
-//! data and end may share one edge. An error or hang-up flag never closes a link; it only causes another read or
-//! write, which reports the cause. Between turns, a link with unread data is on the ready list unless its reading is
+//! data and end may share one edge. An error or hang-up flag never closes a link; it only causes another socket
+//! call, which reports the cause. Between turns, a link with unread data is on the ready list unless its reading is
 //! paused, and a link with queued bytes is on the dirty list unless it is believed unwritable.
 //!
 //! A peer's failure closes only that peer. Only a failure of the poller ends the loop.

@@ -8,17 +8,16 @@
 //!
 //! A [`World`] can be as hostile as the real one: calls fail ([`Site`]), hosts fall silent, pause, or run out of
 //! descriptors and ports, connections are reset, dials lead nowhere ([`Route`]), and a [`Poller`] reports as few
-//! events as are allowed, or false ones. All random numbers are drawn from a [`Tape`], which can be written down and
-//! replayed.
+//! events as are allowed, or false ones. All random numbers are drawn from a [`Tape`], which can be saved and replayed.
 //!
-//! The same seed and the same calls give the same outcomes. To prove this, a [`Trace`] reduces all calls of a run to
+//! The same seed and the same calls give the same outcomes. To check this, a [`Trace`] reduces all calls of a run to
 //! one number. This module never sleeps, reads a real clock, opens a socket or starts a thread, and no other module
 //! depends on it.
 //!
 //! # Your handler under attack
 //!
-//! This example runs your handler against a hundred peers that break or abuse the protocol with every attack of
-//! [`actor::byzantine`], and checks the [`invariant`]s. Ten minutes of virtual time need little real time:
+//! This example runs your handler against a hundred peers, which together use every attack of [`actor::byzantine`], and
+//! checks the [`invariant`]s. Ten minutes of virtual time need little real time:
 //!
 //! ```
 //! use peerloop::sim::actor::byzantine::{Attacker, attacks};

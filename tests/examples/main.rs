@@ -1,4 +1,4 @@
-//! The examples, run the way a reader runs them. Most tests pass no arguments, so the example starts its own nodes.
+//! The examples, run the way a reader runs them. Without arguments, most examples start their own nodes.
 //!
 //! Each test checks the example's main result, but no address, time or order that may differ between runs.
 
@@ -61,8 +61,8 @@ fn req_e54_a_simple_client_measures_three_pings() {
 fn req_e54_fixed_peers_are_all_connected_and_dialled_again_when_lost() {
     let printed = output_of("fixed_peers");
     let (before, after) = printed.split_once("all 3 peers are ready; stopping one of them\n").expect(&printed);
-    assert!(before.lines().count() >= 6, "fewer lines than three connections and three handshakes:\n{printed}");
-    assert!(after.lines().count() >= 2, "fewer lines than a loss and a failed dial:\n{printed}");
+    assert!(before.lines().count() >= 6, "too few lines for three connections and three handshakes:\n{printed}");
+    assert!(after.lines().count() >= 2, "too few lines for a loss and a failed dial:\n{printed}");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! The paths in code, and the file that defines each path's target.
 //!
 //! [`written_paths`] reads one file: it splits import lists, and also finds paths outside of imports. [`Library`]
-//! knows all files and follows re-exports to the file that defines a name. As everywhere in this test, code is read
-//! as tokens, so a name that a macro builds is never found.
+//! knows all files and follows re-exports to the file that defines a name. Macros are not expanded, so a name that a
+//! macro builds is never found.
 
 use crate::source::{Source, after_matching, is_word_char, words};
 use std::collections::BTreeMap;
@@ -24,7 +24,8 @@ pub(crate) enum Role {
     Code,
 }
 
-/// Returns all paths of `code` that have at least two names, and all imports.
+/// Returns all imports of `code`, and all its other paths that have at least two names. Paths that begin with an
+/// angle bracket, such as `<T as Trait>::name`, are skipped.
 pub(crate) fn written_paths(code: &str) -> Vec<WrittenPath> {
     let mut found = Vec::new();
     let mut rest = code.as_bytes().to_vec();
@@ -85,14 +86,14 @@ fn add_imports(code: &str, at: usize, base: &[String], is_public: bool, found: &
     if let Some(further) = after.strip_prefix("::") {
         return add_imports(code, code.len() - further.len(), &path, is_public, found);
     }
-    // In a list, `self` is the module whose parts are listed.
+    // In a list, `self` is the module whose items are listed.
     let names = if name == "self" && !base.is_empty() { base.to_vec() } else { path };
     let alias = after.strip_prefix("as ").map(|alias| alias.trim_start().chars().take_while(|&c| is_word_char(c)));
     let name = alias.map_or_else(|| names[names.len() - 1].clone(), Iterator::collect);
     found.push(WrittenPath { offset: at, names, role: Role::Import { name, is_public } });
 }
 
-/// Returns where the next branch of an import list begins.
+/// Returns the start of an import list's next branch; `end` if there is none.
 fn next_branch(code: &str, mut at: usize, end: usize) -> usize {
     while at < end {
         match code.as_bytes()[at] {
@@ -248,7 +249,7 @@ pub(crate) fn is_under(path: &str, module_file: &str) -> bool {
 }
 
 #[test]
-fn every_form_of_a_path_is_read() {
+fn all_paths_are_read_except_those_that_begin_with_an_angle_bracket() {
     let read = |code: &str| -> Vec<String> {
         let paths = written_paths(code);
         paths.iter().map(|path| format!("{} {:?}", path.names.join("::"), path.role)).collect()

@@ -63,7 +63,7 @@ fn any_damage() -> impl Strategy<Value = Damage> {
 }
 
 #[test]
-fn damaged_messages_have_the_same_result_in_both_codecs() {
+fn both_codecs_agree_on_damaged_messages_except_for_intended_differences() {
     let differences = RefCell::new(BTreeMap::<_, u64>::new());
     compare_all("verdicts against bitcoin", 4_000, (any_common(), vec(any_damage(), 1..4)), |(message, damage)| {
         let mut payload = payload_of(&message.as_ref());
@@ -77,7 +77,7 @@ fn damaged_messages_have_the_same_result_in_both_codecs() {
 }
 
 #[test]
-fn every_truncation_and_every_changed_byte_has_the_same_result_in_both_codecs() {
+fn both_codecs_agree_on_truncated_and_changed_messages_except_for_intended_differences() {
     compare_all("verdicts on all neighbours", 16, any_common(), |message| {
         let command = message.as_ref().command();
         let payload = payload_of(&message.as_ref());

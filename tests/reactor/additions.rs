@@ -22,7 +22,7 @@ fn connection() -> (TcpStream, TcpStream) {
 }
 
 #[test]
-fn a_listener_that_was_handed_in_accepts_before_and_after_a_new_configuration() {
+fn an_added_listener_accepts_before_and_after_a_new_configuration() {
     let listener = TcpListener::bind(ANY_PORT).expect("a loopback port is free");
     let address = listener.local_addr().expect("the listener is bound");
     let mut node = Node::with(regtest().with_manager(ManagerConfig::new(peerloop::Network::Regtest)));
@@ -41,7 +41,7 @@ fn a_listener_that_was_handed_in_accepts_before_and_after_a_new_configuration() 
 }
 
 #[test]
-fn both_ends_of_a_connection_become_peers_when_they_are_handed_in() {
+fn both_ends_of_a_connection_become_peers_when_they_are_added() {
     let (dialled, accepted) = connection();
     let (mut one, mut two) = (Node::new(), Node::new());
     let there = one.reactor.add_connection(dialled, Direction::Outbound).expect("the connection is established");
@@ -56,7 +56,7 @@ fn both_ends_of_a_connection_become_peers_when_they_are_handed_in() {
 }
 
 #[test]
-fn a_connection_is_handed_in_from_another_thread() {
+fn a_connection_is_added_from_another_thread() {
     let (dialled, accepted) = connection();
     let mut node = Node::new();
     node.turn();
@@ -75,7 +75,7 @@ fn a_connection_is_handed_in_from_another_thread() {
 }
 
 #[test]
-fn a_connection_that_was_handed_in_is_refused_by_a_full_table_or_a_ban() {
+fn an_added_connection_is_refused_if_the_table_is_full_or_the_host_is_banned() {
     let mut node = Node::with(regtest().with_max_links(1));
     let add = |direction, node: &mut Node| {
         let (dialled, accepted) = connection();

@@ -82,7 +82,7 @@ fn a_paused_peer_that_closes_is_read_to_its_end_once_it_is_resumed() {
 }
 
 #[test]
-fn a_peer_that_stops_reading_misses_its_pong_deadline() {
+fn a_peer_that_closes_its_reading_direction_misses_its_pong_deadline() {
     let mut node = Node::with(regtest().with_pong_timeout(Duration::from_millis(50)));
     let (mut socket, peer) = BareSocket::ready(&mut node);
     socket.shut_down(Shutdown::Read);

@@ -46,7 +46,7 @@ fn an_address_resolves_to_itself() {
         ("2001:db8::7", "[2001:db8::7]:18333"),
         ("[2001:db8::7]:5", "[2001:db8::7]:5"),
     ] {
-        let expected: SocketAddr = expected.parse().expect("the text is an address");
+        let expected: SocketAddr = expected.parse().expect("the string is an address");
         assert_eq!(resolved(name, 18_333), Ok(vec![expected]), "{name}");
     }
 }

@@ -40,7 +40,7 @@ fn the_node_starts_and_answers_rpc() {
 }
 
 #[test]
-fn nodes_run_side_by_side_and_remove_their_data() {
+fn nodes_run_side_by_side_and_a_panic_kills_a_node_and_removes_its_data() {
     let Some(one) = Node::start() else { return };
     let Some(two) = Node::start() else { return };
     assert_ne!(one.address(), two.address());

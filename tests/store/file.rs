@@ -14,7 +14,7 @@ const ABOUT: TableDefinition<'_, &str, u64> = TableDefinition::new("peerloop");
 const PEERS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("peers");
 const BANS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("bans");
 
-/// Returns a book with a peer and a ban.
+/// Creates a book with a peer and a ban.
 fn small_book(path: &Path) -> RedbStore {
     let (mut store, opened) = RedbStore::open(path).unwrap();
     assert_eq!((opened.set_aside, opened.dropped), (None, 0));
@@ -141,7 +141,7 @@ fn fault_e10_a_book_of_a_later_version_is_set_aside() {
 }
 
 #[test]
-fn opening_an_existing_book_never_creates_one() {
+fn opening_an_existing_book_never_creates_a_book_or_changes_an_invalid_one() {
     let folder = Folder::new();
     let names = || {
         let entries = fs::read_dir(folder.path()).unwrap();
@@ -282,7 +282,7 @@ fn a_refusal_by_the_system_is_an_error_with_path_cause_and_remedy() {
 
 #[cfg(unix)]
 #[test]
-fn a_link_is_followed_and_all_files_of_its_book_are_next_to_the_book() {
+fn a_symbolic_link_is_followed_and_all_files_of_the_book_are_next_to_its_target() {
     let folder = Folder::new();
     let real = folder.path().join("elsewhere");
     std::os::unix::fs::symlink(&real, folder.book()).unwrap();
@@ -308,7 +308,7 @@ fn a_link_is_followed_and_all_files_of_its_book_are_next_to_the_book() {
 
 #[cfg(unix)]
 #[test]
-fn a_path_that_is_not_an_ordinary_file_is_refused_without_waiting() {
+fn a_path_that_is_not_an_ordinary_file_is_refused_without_blocking() {
     let folder = Folder::new();
     let made = start(std::process::Command::new("mkfifo").arg(folder.book())).wait();
     assert!(made.unwrap().success());

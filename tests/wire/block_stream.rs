@@ -150,7 +150,7 @@ fn invalid_sizes_are_errors_wherever_the_payload_is_split() {
 }
 
 #[test]
-fn a_script_of_any_size_is_parsed_in_constant_memory() {
+fn a_script_of_16_mebibytes_is_parsed_in_at_most_4_kibibytes_of_memory() {
     const SCRIPT_BYTES: usize = 16 * 1024 * 1024;
     let mut payload = BlockHeader::decode(&[0; 80]).encode().to_vec();
     payload.extend_from_slice(&hex("01020000000001ffffffffffffffff"));

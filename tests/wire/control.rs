@@ -14,7 +14,7 @@ fn encode(message: &MessageRef<'_>) -> Vec<u8> {
 }
 
 #[test]
-fn a_message_with_an_incomplete_nonce_is_truncated() {
+fn an_incomplete_nonce_is_an_error_and_bytes_after_a_nonce_are_ignored() {
     let bytes = [1, 2, 3, 4, 5, 6, 7, 8, 9];
     for command in [CommandName::PING, CommandName::PONG] {
         for len in 0..8 {

@@ -31,7 +31,7 @@ fn encode(headers: HeadersRef<'_>) -> Vec<u8> {
 }
 
 #[test]
-fn the_first_blocks_have_their_known_hashes() {
+fn the_genesis_blocks_have_their_known_hashes() {
     let main = genesis(1_231_006_505, 0x1d00_ffff, 2_083_236_893);
     assert_eq!(main.encode()[..], hex(GENESIS));
     assert_eq!(BlockHeader::decode(hex(GENESIS)[..].try_into().unwrap()), main);
@@ -91,7 +91,7 @@ fn a_payload_too_short_for_a_long_transaction_count_is_an_error() {
 }
 
 #[test]
-fn transaction_counts_follow_the_rules_of_all_counts() {
+fn transaction_counts_must_be_canonical_and_header_counts_must_fit_the_payload() {
     let item = |count: &str| [&[1][..], &[0; 80], &hex(count)].concat();
     let decode = |count: &str| HeadersRef::decode(&item(count)).map(|headers| headers.iter().next().unwrap().tx_count);
     assert_eq!(decode("fc"), Ok(0xfc));

@@ -124,7 +124,7 @@ fn any_key() -> impl Strategy<Value = [u8; 33]> {
     any::<([u8; 32], u8)>().prop_map(|(x, parity)| std::array::from_fn(|at| if at == 0 { parity } else { x[at - 1] }))
 }
 
-/// Generates the messages of authentication and `revokemid`.
+/// Generates authentication messages and `revokemid`.
 fn any_signed() -> impl Strategy<Value = Message> {
     let signature = vec(any::<u8>(), 70..=72).prop_map(Vec::into_boxed_slice);
     prop_oneof![
@@ -141,8 +141,8 @@ fn any_signed() -> impl Strategy<Value = Message> {
     ]
 }
 
-/// Selects known messages. Some of them have parts that must fit each other. No other strategy here generates such
-/// messages.
+/// Selects known messages. Some of them have parts that must be consistent with each other. No other strategy here
+/// generates such messages.
 fn any_known() -> impl Strategy<Value = Message> {
     let known: Vec<_> = vectors::COMPUTED.iter().chain(&vectors::RECORDED).collect();
     proptest::sample::select(known).prop_map(|(command, frame)| {
@@ -264,7 +264,7 @@ proptest! {
     }
 
     #[test]
-    fn bytes_after_a_message_change_nothing(message in any_message(), tail in vec(any::<u8>(), 0..40)) {
+    fn bytes_after_a_known_message_are_ignored(message in any_message(), tail in vec(any::<u8>(), 0..40)) {
         let message = with_optional_fields(message);
         let whole = encode(&message.as_ref());
         let longer = [whole.clone(), tail].concat();
@@ -276,7 +276,7 @@ proptest! {
 }
 
 #[test]
-fn any_byte_of_a_known_message_may_have_any_value() {
+fn a_known_message_with_any_byte_changed_decodes_or_is_refused_without_a_panic() {
     for (command, whole) in vectors::payloads() {
         for at in 0..whole.len() {
             for byte in 0..=u8::MAX {

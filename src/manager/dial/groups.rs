@@ -1,9 +1,9 @@
 //! One peer per range of addresses, so that an attacker with a range cannot occupy all our slots or make us scan the
 //! range.
 //!
-//! Only addresses drawn from the book count. Unroutable addresses are independent of each other, although [`NetGroup`]
-//! assigns them one range. They are therefore exempt. There is one entry for each range that is in use or was dialled
-//! within [`GROUP_DIAL_PAUSE`].
+//! Only addresses drawn from the book count. Unroutable addresses are exempt: they are independent of each other,
+//! although [`NetGroup`] assigns all of them to one range. There is one entry for each range that is in use or was
+//! dialled within [`GROUP_DIAL_PAUSE`].
 
 use crate::address::NetGroup;
 use crate::limits::GROUP_DIAL_PAUSE;
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_that_cannot_be_routed_are_exempt() {
+    fn unroutable_addresses_never_occupy_their_range() {
         let mut groups = Groups::default();
         groups.dial(NetGroup::Unroutable, Instant::ZERO);
         groups.join(NetGroup::Unroutable);

@@ -1,4 +1,4 @@
-//! The disk's required contents: the last confirmed state, with any number of the later batches added in order.
+//! The disk's required contents: the last confirmed state, with any prefix of the unconfirmed batches applied.
 //!
 //! [`Saved`] derives the required contents from the batches that the loop sends and the completions that it receives.
 //! It never observes how the batches are written.
@@ -79,7 +79,7 @@ impl Saved {
         }
     }
 
-    /// Returns whether the disk's contents may have changed since the last call.
+    /// Returns whether the required contents may have changed since the last call.
     pub(super) fn take_change(&mut self) -> bool {
         mem::take(&mut self.has_changed)
     }

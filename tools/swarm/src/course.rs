@@ -1,4 +1,4 @@
-//! Drives a world: runs its actors until a given moment, or until [`Patience`] ends the run, and stores the
+//! Drives a world: runs its actors until a given moment, or until its [`Patience`] runs out, and stores the
 //! violations found.
 
 use super::patience::Patience;
@@ -8,10 +8,10 @@ use peerloop::sim::{Actor, Driver, RunOutcome};
 use peerloop::time::Instant;
 use std::time::Duration;
 
-/// Time after the end of all faults within which every honest peer must be served.
+/// Maximum time from the end of all faults until every honest peer is served.
 pub(super) const RECOVERY: Duration = Duration::from_secs(30 * 60);
-/// Time after an outage within which every wanted slot must be filled. It suffices because no pause before a dial is
-/// longer than ten minutes plus 25 % jitter.
+/// Maximum time from the end of an outage until every wanted slot is filled. It suffices because no pause before a
+/// dial is longer than ten minutes plus 25 % jitter.
 pub(super) const RECOVERY_FROM_OUTAGE: Duration = Duration::from_secs(15 * 60);
 /// Number of socket events after which the first phase ends early.
 pub(super) const MAX_EVENTS: u64 = 60_000;
@@ -23,7 +23,7 @@ pub(super) struct Course {
     pub(super) violations: Vec<Violation>,
     /// Whether the run may continue; false once anything has ended it early.
     pub(super) is_running: bool,
-    /// Whether `patience` ended the run: the world's hosts made too many calls, or an abort was requested.
+    /// Whether `patience` ran out: the world's hosts made too many calls, or an abort was requested.
     pub(super) is_given_up: bool,
     pub(super) began: Instant,
     world: World,

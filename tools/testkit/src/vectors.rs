@@ -1,5 +1,5 @@
-//! Protocol frames as hexadecimal text. Computed frames are of the main network. Where they have such fields, the
-//! values are time 1700000000, nonce bytes 01 to 08, height 800000, user agent `/example:0.1/`, services 0x21 and
+//! Protocol frames as hexadecimal text. Computed frames are for mainnet. Where they have such fields, the values
+//! are time 1700000000, nonce bytes 01 to 08, height 800000, user agent `/example:0.1/`, services 0x21 and
 //! association id 10 to 1f. Recorded frames are those that an SV Node 1.0.13 sent on a regtest network.
 //! [`NODE_PING_ANSWER`] is our reply there. Each frame's first line is its basic header.
 

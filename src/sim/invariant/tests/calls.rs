@@ -1,4 +1,4 @@
-//! Calls of the network and of the handler: faulty ones, each of which breaks one invariant, and correct ones.
+//! Calls to the network and to the handler: faulty ones, each of which breaks one invariant, and correct ones.
 
 use super::{ADDRESS, config};
 use crate::api::{ControlEvent, Delivery, Event, NextDial};
@@ -310,7 +310,7 @@ fn answer_pings(ledger: &mut Ledger, count: u32) {
 }
 
 #[test]
-fn correct_pauses_restarts_and_evictions_break_nothing() {
+fn correct_pauses_restarts_evictions_and_draws_break_nothing() {
     let calls: [fn(&mut Ledger); 7] = [
         |ledger| fail(ledger, 1, Duration::from_secs(5)),
         |ledger| fail(ledger, 2, Duration::from_millis(12_500)),
@@ -391,7 +391,7 @@ fn marked(number: u64, len_bytes: usize) -> Vec<u8> {
 }
 
 #[test]
-fn a_marked_message_must_be_reported_once_its_last_byte_is_written() {
+fn a_marked_message_must_be_reported_exactly_once_when_its_last_byte_is_written() {
     let bytes = [marked(7, 8), frame(CommandName::TX), marked(8, 100)].concat();
     let (first, second) = (32, bytes.len());
     for size in [1, 3, 30, 32, 60, 500] {

@@ -1,6 +1,6 @@
 //! Runs seeds, each a world of its own, on the requested number of threads, and ends at the first violation.
 //!
-//! Worlds are independent, so the threads share only the number of started seeds, their totals, and requests to end. A
+//! Worlds are independent, so the threads share only the number of started seeds, the totals, and requests to end. A
 //! panic inside a world is reported with the command that runs the world's seed again.
 
 use super::{Plan, Played};
@@ -25,17 +25,17 @@ pub(crate) struct Tally {
     pub(crate) events: u64,
     pub(crate) virtual_time: Duration,
     pub(crate) violations: u64,
-    /// The first seed in the plan's order that has a violation so far, and the seed's first violation.
+    /// Of the seeds with a violation so far, the first in the plan's order, and its first violation.
     pub(crate) found: Option<(u64, Violation)>,
-    /// The signals that ended the run early. The first signal ends every world after its current turn; the second
-    /// ends the run at once.
+    /// The signals that ended the run early. The first signal ends every world after its current round of turns;
+    /// the second ends the run at once.
     pub(crate) stops: Stops,
 }
 
 /// The state that the threads share.
 #[derive(Debug, Default)]
 struct Shared {
-    /// Number of seeds started so far, in order. A thread that finds no remaining seed also adds 1.
+    /// Number of seeds started so far. A thread that finds no remaining seed also adds 1.
     taken: AtomicU64,
     /// Whether no further seed may start.
     is_over: AtomicBool,

@@ -101,7 +101,7 @@ fn a_peer_that_reads_its_replies_in_time_is_read_again_and_loses_nothing() {
 }
 
 #[test]
-fn a_reset_is_noticed_though_the_peer_is_not_read() {
+fn a_reset_is_noticed_even_if_the_peer_is_not_read() {
     let mut stage = Stage::new();
     let mut peer = stage.ready_peer();
     ping_until_blocked(&mut stage, &mut peer);

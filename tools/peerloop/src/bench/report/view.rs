@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_do_not_shift_a_percentile_with_an_exact_rank() {
+    fn percentiles_next_to_the_failed_operations_are_exact() {
         assert_eq!(values("49.9,50,50.1,99.9", one_to(500), 500), [Some(499), Some(500), None, None]);
         assert_eq!(values("49.9,50,50.1,99.9", one_to(500), 0), [Some(250), Some(250), Some(251), Some(500)]);
     }

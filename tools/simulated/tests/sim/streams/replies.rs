@@ -11,7 +11,7 @@ use peerloop_testkit::bytes::{commands, frame, ping, pong, verack, version};
 use peerloop_testkit::simulated::{RawPeer, TICK, raw_link, secs};
 
 const MESSAGE_BYTES: usize = 20_000;
-/// Number of bytes that the kernel holds for the peer. The peer also reads at most this many bytes at a time.
+/// Maximum number of bytes that the kernel holds for the peer, and that the peer reads at a time.
 const TAKEN_BYTES: usize = 4_096;
 
 /// Builds a room whose node runs `reply` at the next message, and a peer that reads 4 KiB at a time.
@@ -35,7 +35,7 @@ fn send_large(ctx: &mut Ctx<'_>, peer: PeerId, command: &'static str) {
 }
 
 #[test]
-fn the_pong_of_a_ping_sent_after_two_large_replies_is_matched() {
+fn a_ping_requested_after_two_large_replies_is_written_between_them_and_its_pong_is_matched() {
     let (mut room, mut raw, _) = room_with_reply(|ctx, peer| {
         send_large(ctx, peer, "first");
         send_large(ctx, peer, "second");
@@ -113,7 +113,7 @@ fn sending_inside_a_callback_of_the_same_peer_is_followed_by_one_on_writable() {
 }
 
 #[test]
-fn a_peer_that_is_not_ready_is_not_writable() {
+fn on_writable_is_not_called_before_a_peer_is_ready() {
     let mut room = Room::new(Conditions::default());
     let mut raw = RawPeer::dialling(&room.world, room.address);
     room.settle();
