@@ -346,7 +346,8 @@ settings! {
         /// Maximum pause after a failed dial of an address, before a random 0 to 25 % is added to the pause. Not below
         /// [`ManagerConfig::initial_backoff`]; default 10 min.
         MaxBackoff max_backoff with_max_backoff: Duration = limits::MAX_BACKOFF, NextDials;
-        /// Number of failed dials after which an address in the book counts as inaccessible. 1 to 1,000; default 10.
+        /// Number of failures since the last success after which an address in the book counts as inaccessible. 1 to
+        /// 1,000; default 10.
         MaxRetries max_retries with_max_retries: u32 = limits::MAX_RETRIES, NextDials,
             (|retries| (1..=1_000).contains(retries), "must be 1 to 1,000");
         /// Maximum number of peers per host, an IPv4 address or a /64 of IPv6, both directions together. It does not
@@ -358,8 +359,8 @@ settings! {
         /// addresses are one range.
         MaxPerGroupPercent max_per_group_percent with_max_per_group_percent: u32 = 100, NewConnections,
             (|percent| (1..=100).contains(percent), "must be 1 to 100");
-        /// Maximum number of connections accepted per host and second, after an initial burst of twice as many. Over
-        /// zero; default 10.
+        /// Maximum number of connections accepted per host and second, with bursts of up to twice as many. Over zero;
+        /// default 10.
         AcceptsPerHostPerSecond accepts_per_host_per_second with_accepts_per_host_per_second: u32 =
             limits::ACCEPTS_PER_HOST_PER_SECOND, NewConnections,
             (|rate| *rate > 0, "must be above zero");

@@ -233,13 +233,13 @@ mod tests {
     }
 
     #[test]
-    fn req_e06_a_known_networks_magic_has_a_different_ban_reason_than_an_unknown_magic() {
+    fn req_e06_another_networks_magic_is_banned_for_a_network_mismatch() {
         let foreign = WireError::BadMagic { found: [0xf9, 0xbe, 0xb4, 0xd9], network: Some(Network::Testnet) };
         assert_eq!(CloseReason::Wire(foreign).consequences().ban, Some(BanReason::NetworkMismatch));
     }
 
     #[test]
-    fn network_down_counts_as_no_network_at_every_step() {
+    fn network_down_counts_as_no_network_when_connecting_reading_and_writing() {
         for step in [IoStep::Connect, IoStep::Read, IoStep::Write] {
             let reason = CloseReason::Network(NetworkFailure::new(step, &ErrorKind::NetworkDown.into()));
             assert_eq!(reason.consequences().ended, Ended::NoNetwork);

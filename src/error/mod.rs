@@ -4,8 +4,8 @@
 //! [`Misbehavior`] if they are valid but not allowed, [`Incompatibility`] if the peer is honest but useless to us,
 //! [`Deadline`] if it was too slow, [`NetworkFailure`] if the operating system reported a failure, [`LocalCause`] if
 //! the loop chose to close the connection, [`Disconnect`] if the embedder did. Mistakes of the embedder are
-//! [`ConfigError`](crate::config::ConfigError) and [`RequestError`]. Every message names the cause and, where there
-//! is one, the remedy.
+//! [`ConfigError`](crate::config::ConfigError) and [`RequestError`]. Every error text names the cause and, where
+//! there is one, the remedy.
 //!
 //! ```
 //! use peerloop::CloseReason;
@@ -288,7 +288,7 @@ pub enum RequestError {
     NoBody,
     /// The part is longer than the rest of the message.
     BodyOverrun,
-    /// A message of up to 4 GiB - 1 needs its checksum in the header before its payload.
+    /// A payload of up to 2^32 - 1 bytes needs a checksum in its header, and this header has none.
     ChecksumMissing,
     /// The loop has the maximum number of connections; see [`Config::max_links`](crate::Config::max_links).
     TableFull,
@@ -404,7 +404,7 @@ impl fmt::Display for RequestError {
             Self::BodyOpen => "a message is being fed to the peer; complete it first",
             Self::NoBody => "no message is being fed to the peer; begin one first",
             Self::BodyOverrun => "the part is longer than the rest of the message",
-            Self::ChecksumMissing => "a message of up to 4 GiB - 1 needs its checksum before its payload",
+            Self::ChecksumMissing => "a payload of up to 2^32 - 1 bytes needs a checksum in its header",
             Self::TableFull => "the table has no room for another connection; raise max_links",
             Self::Banned => "the host of the address is banned; unban it first",
             Self::AddressTaken => "already connected or connecting to the address",

@@ -1,7 +1,7 @@
 //! The generator: opens the planned connections, pings the peers on schedule, and counts the results.
 //!
 //! The generator runs through its [`Phase`]s in order. It uses one exact wake-up at a time, for the next dial, the
-//! next ping or the end of the phase, whichever is sooner. A due ping is sent independently of earlier pings. A ping
+//! next ping or the end of the phase, whichever is first. A due ping is sent independently of earlier pings. A ping
 //! that cannot be sent is counted as unsent and not sent later. A load ends early when all its peers are lost. The
 //! remaining operations then count as planned but not sent.
 

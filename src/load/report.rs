@@ -48,8 +48,7 @@ pub struct Failure {
     pub state: ConnectionState,
     /// The number of connections.
     pub count: u64,
-    /// The close reason of the first such connection; `None` if the connection was never opened because no row was
-    /// free.
+    /// The close reason of the first such connection; `None` if the connections could not be started.
     pub example: Option<CloseReason>,
 }
 

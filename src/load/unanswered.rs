@@ -7,8 +7,8 @@ use std::time::Duration;
 /// The shortest waits of unanswered pings: one counted from the planned moment, one from the write; `None` if there is
 /// no such ping.
 ///
-/// The latency of an unanswered ping is unknown, but it exceeds this wait. The wait ended when the peer's
-/// connection closed, when the generator finished, or when a report was requested before that.
+/// An unanswered ping's latency is unknown, but is at least its wait. The wait ended when the peer's connection
+/// closed, when the generator finished or when a report was requested, whichever was first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UnansweredWaits {

@@ -130,7 +130,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_read_without_a_panic(
+    fn any_bytes_give_the_same_results_in_steps_as_whole(
         bytes in prop::collection::vec(any::<u8>(), 0..200),
         magics in prop::collection::vec(0..200usize, 0..4),
         step in 1..40usize,

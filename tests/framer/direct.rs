@@ -19,7 +19,7 @@ fn bounded() -> FramerRules {
     FramerRules { frame_limits: FrameLimits::uniform(MAX_BUFFERED as u64), ..rules() }
 }
 
-/// Returns every payload length at which the framer's behaviour changes, and the lengths one byte below and above it.
+/// Returns every payload length at which the framer's behaviour changes, and the lengths one byte shorter and longer.
 fn edges() -> Vec<usize> {
     [MAX_POOLED_BUFFER_BYTES, MIN_DIRECT, GROWTH, GROWTH + MIN_DIRECT, 2 * GROWTH, 3 * GROWTH, MAX_BUFFERED]
         .into_iter()
@@ -40,7 +40,7 @@ fn begun(len: usize, received: usize, memory: &mut FramerMemory) -> (MessageFram
 
 fn finish(framer: &mut MessageFramer, bytes: &[u8], memory: &mut FramerMemory) -> Option<Vec<u8>> {
     let next = framer
-        .next(&mut Input::new(bytes), Instant::ZERO, &bounded(), memory, |_| panic!("the framer asked about a header"));
+        .next(&mut Input::new(bytes), Instant::ZERO, &bounded(), memory, |_| panic!("the framer read another header"));
     match next {
         Ok(Some(Framed::Frame { payload, .. })) => Some(payload.as_slice().to_vec()),
         Ok(Some(Framed::Chunk { .. } | Framed::Dropped { .. }) | None) | Err(_) => None,
@@ -64,7 +64,7 @@ fn payloads_of_every_edge_size_arrive_in_steps_of_any_size() {
 }
 
 #[test]
-fn there_is_room_only_while_enough_bytes_are_missing() {
+fn there_is_room_exactly_while_enough_bytes_are_missing() {
     for len in edges().into_iter().filter(|&len| len <= MAX_BUFFERED) {
         for received in [0, 1, len / 2, len - MIN_DIRECT.min(len), len - (MIN_DIRECT - 1).min(len), len - 1] {
             let mut memory = memory();
@@ -112,9 +112,9 @@ fn the_next_call_returns_a_frame_that_a_direct_read_completed() {
     let next_frame = frame("ping", b"12345678");
     let mut input = Input::new(&next_frame);
     let next =
-        framer.next(&mut input, Instant::ZERO, &bounded(), &mut memory, |_| panic!("the framer asked about a header"));
+        framer.next(&mut input, Instant::ZERO, &bounded(), &mut memory, |_| panic!("the framer read another header"));
     assert!(matches!(next, Ok(Some(Framed::Frame { payload: Payload::Gathered(_), .. }))));
-    assert_eq!(input.rest(), next_frame, "the next frame is not consumed");
+    assert_eq!(input.rest(), next_frame, "bytes of the next frame were consumed");
     assert!(!framer.is_within_frame());
 }
 
@@ -221,7 +221,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 2))]
 
     #[test]
-    fn any_mixture_of_rooms_and_blocks_receives_the_payload(
+    fn any_mixture_of_direct_reads_and_blocks_gives_the_payload(
         len in prop_oneof![prop::sample::select(edges()), 1..MAX_BUFFERED],
         start in 0..20_000usize,
         steps in steps(),

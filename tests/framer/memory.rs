@@ -189,7 +189,7 @@ fn a_reset_framer_behaves_like_a_new_one() {
             assert_eq!(feed(&mut framer, first, &mut memory, Delivery::Chunks), 0);
             let mut input = Input::new(second);
             let next = framer
-                .next(&mut input, Instant::ZERO, &rules(), &mut memory, |_| panic!("the framer asked about a header"));
+                .next(&mut input, Instant::ZERO, &rules(), &mut memory, |_| panic!("the framer read another header"));
             let correct = Some(peerloop::internals::framer::ChecksumVerdict::Correct);
             assert!(matches!(next, Ok(Some(Framed::Chunk { last, .. })) if last == correct), "{next:?}");
         }

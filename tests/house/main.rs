@@ -88,7 +88,7 @@ fn lints_are_allowed_for_a_reason() {
 }
 
 #[test]
-fn one_file_calls_the_operating_system() {
+fn clocks_threads_and_mio_are_used_only_in_their_files() {
     check_each(rules::only_the_kernel_file_knows_the_kernel);
 }
 

@@ -55,7 +55,7 @@ fn record() {
 }
 
 #[test]
-fn req_e46_a_peers_life_is_logged_and_the_log_lines_of_many_failures_are_limited() {
+fn req_e46_handshakes_and_failed_dials_are_logged_and_the_lines_of_many_failures_are_limited() {
     const FAILURES: usize = 200;
     record();
     let config = || Config::new(Network::Regtest).with_seed(Some(7));
@@ -87,7 +87,7 @@ fn req_e46_a_peers_life_is_logged_and_the_log_lines_of_many_failures_are_limited
         assert!(line.contains("state=connecting error=\"connecting failed: "), "{line}");
         assert!(
             line.contains(" next_dial=never network=regtest"),
-            "without a manager the address is not dialled again: {line}"
+            "without a manager, the line announces another dial: {line}"
         );
     }
     assert!(lines_of("connection_established").iter().all(|(level, _)| *level == Level::Debug));

@@ -39,7 +39,7 @@ fn managed(manager: ManagerConfig) -> Config {
     regtest().with_manager(manager)
 }
 
-/// Turns `node` until it answers the request, and returns the answer.
+/// Runs turns of `node`'s loop until it answers the request, and returns the answer.
 fn answer<T>(node: &mut Node, pending: &Pending<T>) -> T {
     let began = std::time::Instant::now();
     loop {
@@ -95,7 +95,7 @@ fn assert_backs_off(events: &[ControlEvent], address: SocketAddr, first: u32) {
         let NextDial::At(moment) = *next else { panic!("{next:?} is not a moment") };
         assert_eq!(*failures, count);
         let least = (INITIAL_BACKOFF * (1 << (count - 1).min(10))).min(MAX_BACKOFF);
-        assert!(due.is_none_or(|due: Instant| moment >= due.plus(least)), "failure {count} is too early");
+        assert!(due.is_none_or(|due: Instant| moment >= due.plus(least)), "the retry after failure {count} is early");
         due = Some(moment);
     }
 }
@@ -162,13 +162,13 @@ fn req_e38_a_banned_host_is_closed_and_neither_dialled_nor_accepted() {
 
     let address = node.address;
     let visit = bad_node.act(move |ctx| ctx.connect_from(bad.ip(), address)).expect("the table has room");
-    until([&mut node, &mut bad_node], "the visit is refused", |[_, bad]| bad.end_of(visit).is_some());
+    until([&mut node, &mut bad_node], "the inbound connection is refused", |[_, bad]| bad.end_of(visit).is_some());
     let refused = events_of(&node).iter().filter_map(|event| match event {
         ControlEvent::InboundRejected { address, refusal } => Some((address.ip(), *refusal)),
         _ => None,
     });
     assert_eq!(refused.collect::<Vec<_>>(), [(bad.ip(), Refusal::Banned)]);
-    assert!(!bad_node.ready().contains(&visit), "a refused visitor completed its handshake");
+    assert!(!bad_node.ready().contains(&visit), "a refused connection completed its handshake");
     assert_eq!(node.reactor.stats().ready, 1, "the other peer stays connected");
 
     assert!(unban(&mut node, bad) && !unban(&mut node, bad));
@@ -202,7 +202,7 @@ impl BookFile {
     }
 }
 
-/// Stops the node's loop gracefully, and turns `others` in the meantime.
+/// Stops the node's loop gracefully, and runs turns of the loops of `others` in the meantime.
 fn stop(mut node: Node, others: &mut [&mut Node]) {
     node.act(|ctx| ctx.stop());
     let began = std::time::Instant::now();
@@ -282,7 +282,7 @@ fn req_e26_a_listed_peer_beyond_the_maximum_waits_for_a_slot() {
 }
 
 #[test]
-fn req_e24_a_visitor_beyond_the_maximum_is_rejected_and_never_counted() {
+fn req_e24_an_inbound_peer_beyond_the_maximum_is_rejected_and_never_counted() {
     let address = own_address(10);
     let mut peer = Node::listening_on(regtest(), address);
     let manager = fixed(&[address]).with_target_peers(1).with_max_peers(2);
@@ -291,7 +291,7 @@ fn req_e24_a_visitor_beyond_the_maximum_is_rejected_and_never_counted() {
     until([&mut node, &mut peer], "the dialled one is ready", |[node, _]| node.ready().len() == 1);
     let door = node.address;
     let first = visitors.dial(door);
-    until([&mut node, &mut visitors], "a visitor is ready", |[node, _]| node.ready().len() == 2);
+    until([&mut node, &mut visitors], "an inbound peer is ready", |[node, _]| node.ready().len() == 2);
 
     let second = visitors.dial(door);
     until([&mut node, &mut visitors], "the peer over capacity is closed", |[node, visitors]| {
@@ -301,7 +301,7 @@ fn req_e24_a_visitor_beyond_the_maximum_is_rejected_and_never_counted() {
     assert_eq!(
         visitors.end_of(second),
         Some((busy, ConnectionState::Connected)),
-        "the visitor's handshake was complete"
+        "the rejected peer's handshake was not complete"
     );
     let rejections = events_of(&node).iter().filter(|event| matches!(event, ControlEvent::RejectedOverCapacity { .. }));
     assert_eq!(rejections.count(), 1);

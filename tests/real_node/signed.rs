@@ -51,7 +51,7 @@ fn the_node_checks_the_signatures_of_a_revokemid() {
 }
 
 #[test]
-fn a_well_formed_answer_to_a_challenge_is_refused_because_we_are_not_a_miner() {
+fn a_well_formed_authresp_is_refused_because_we_are_not_a_miner_and_a_short_one_for_its_size() {
     let Some(mut chain) = Chain::start_with(&[]) else { return };
     let peer = chain.peer;
     let find = |message: &Message| match message {
@@ -66,7 +66,7 @@ fn a_well_formed_answer_to_a_challenge_is_refused_because_we_are_not_a_miner() {
         signature: sign(challenge.digest(client_nonce).to_bytes(), &secret),
     };
     let sound =
-        (1..).map(answer).find(|answer| answer.signature.len() >= 70).expect("half of the signatures are long enough");
+        (1..).map(answer).find(|answer| answer.signature.len() >= 70).expect("most signatures have at least 70 bytes");
     let short = AuthResponse { signature: sound.signature[..69].into(), ..sound };
     let reasons = [sound, short].map(|answer| {
         let before = chain.observer.happened(peer).len();
@@ -76,9 +76,9 @@ fn a_well_formed_answer_to_a_challenge_is_refused_because_we_are_not_a_miner() {
             Happened::Rejected(reject) => Some((reject.code, String::from_utf8_lossy(&reject.reason).into_owned())),
             _ => None,
         });
-        rejected.expect("we are not a miner")
+        rejected.expect("the node rejects the message of a peer that is not a miner")
     });
-    // The node looks for the miner's address before it checks the signature.
+    // The node looks for the miner's address before it verifies the signature.
     let no_miner = "Public ip address does not match the one advertised in the miner info document.";
     assert_eq!(reasons[0], (RejectCode::AUTH_CONNECTION_SETUP, no_miner.to_owned()));
     assert_eq!(reasons[1], (RejectCode::AUTH_CONNECTION_SETUP, "Incorrect vSign.size()=69".to_owned()));

@@ -41,7 +41,7 @@ fn account(all: impl Iterator<Item = Received<Weight>>) -> (u64, u64) {
 }
 
 #[test]
-fn subscribers_of_any_speed_account_for_every_item() {
+fn every_item_is_received_or_counted_as_lost_at_capacities_from_1_to_65_536() {
     let receivers: [fn(_) -> _; 2] = [listen, await_all];
     let (mut publishers, threads): (Vec<_>, Vec<_>) = [1, 7, 1_000, 65_536]
         .into_iter()
@@ -54,7 +54,7 @@ fn subscribers_of_any_speed_account_for_every_item() {
     for index in 0..ITEMS {
         publishers.iter_mut().for_each(|publisher| publisher.push(light(index)));
         if index % 13 == 0 {
-            // A subscriber that is busy now gets the item at a later flush.
+            // For a subscriber that holds the lock, the items wait for a later flush.
             publishers.iter_mut().for_each(|publisher| assert_ne!(publisher.flush(), Flushed::Gone));
         }
     }

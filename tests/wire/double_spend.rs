@@ -192,7 +192,7 @@ fn proofs_of_other_kinds_are_neither_built_nor_decoded() {
 }
 
 #[test]
-fn other_versions_and_single_branches_are_refused() {
+fn other_versions_and_fewer_than_two_branches_are_refused() {
     let forks = double_spend();
     assert_eq!(message(&forks[..1]), None);
     assert_eq!(message(&[]), None);

@@ -1,4 +1,4 @@
-//! The counts of connections, compared with naive counts, and every kind of refusal.
+//! The counts of connections, compared with naive counts, and the refusals by caps and by the rate.
 
 use super::*;
 use crate::protocol::Network;
@@ -28,7 +28,7 @@ fn ip(text: &str) -> IpAddr {
 }
 
 #[test]
-fn addresses_in_every_notation_count_towards_their_hosts_maximum() {
+fn an_ipv4_address_and_its_ipv6_form_count_towards_one_hosts_maximum() {
     let mut admission = admission();
     for text in ["9.9.9.9", "::ffff:9.9.9.9"] {
         assert_eq!(admission.admit(ip(text), Instant::ZERO), Ok(()));

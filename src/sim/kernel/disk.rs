@@ -30,7 +30,7 @@ pub enum Disk {
     /// A write completes at once, and is reported at the next wait.
     #[default]
     Sound,
-    /// Every write fails with this error.
+    /// Every write fails with this errno.
     Failing(i32),
     /// A write needs up to three seconds, and may fail with `EIO` or `ENOSPC`. At a kill, the disk writes either all
     /// unwritten changes or none.
@@ -51,7 +51,7 @@ pub(super) struct Book {
 #[derive(Clone, Debug)]
 struct DurableState {
     store: Rc<RefCell<MemoryStore>>,
-    /// The error of the next write.
+    /// The errno of the next write; `None` if it succeeds.
     fault: Rc<Cell<Option<i32>>>,
 }
 

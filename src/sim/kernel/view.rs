@@ -1,4 +1,4 @@
-//! A complete view of one host's open sockets, for checks. A view changes nothing.
+//! A view of one host's open sockets, for checks. A view changes nothing.
 
 use super::Kernel;
 use super::host::{Listener, OWN_DESCRIPTORS};
@@ -7,7 +7,7 @@ use crate::sim::connection::{Owner, Side};
 use crate::sim::poller::Poller;
 use crate::sim::world::World;
 
-/// Everything that a host has open.
+/// A host's registered endpoints and listeners, and the number of its open sockets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::sim) struct HostView {
     /// The registered endpoints of connections.
@@ -43,7 +43,7 @@ pub(in crate::sim) struct BacklogView {
 }
 
 impl World {
-    /// Returns everything that a host has open, at a cost that grows with the number of all hosts' connections.
+    /// Returns a view of a host's open sockets, at a cost that grows with the number of all hosts' connections.
     pub(in crate::sim) fn view_of(&self, host: usize) -> HostView {
         HostView::of(&mut self.kernel_mut(), host)
     }

@@ -1,4 +1,4 @@
-//! Local addresses to connect from: `10.0.0.5`, or `10.0.0.5/28` for that address and all later ones in its network.
+//! Local addresses to connect from: `10.0.0.5`, or `10.0.0.5/28` for that address and all higher ones in its network.
 //!
 //! Every address has its own range of ports, so several addresses multiply the possible connections. In a network of
 //! four addresses or more, the first address and, for IPv4, the broadcast address are never used.

@@ -356,7 +356,7 @@ impl<'a> Link<'a> {
         for block in [&good[..], &good[..1], &[]] {
             let mut input = Input::new(block);
             let next = self.framer.next(&mut input, Instant::ZERO, self.rules, memory, |_| {
-                panic!("the framer asked about a header after an error")
+                panic!("the framer read a header after an error")
             });
             assert_eq!(next, Err(error));
             assert_eq!(input.rest(), block, "input was consumed after an error");

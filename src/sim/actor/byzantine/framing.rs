@@ -1,4 +1,4 @@
-//! Attacks on framing: streams that contain no frames, wrong checksums, and headers with forbidden or unusual fields.
+//! Attacks on framing: garbage instead of a frame, wrong checksums, and headers with forbidden or unusual fields.
 
 use super::super::reference::{extended, frame, nonce_frame};
 use super::attack::{Attack, Next, Scene, millis, secs};

@@ -1,4 +1,4 @@
-//! `bench`: opens many peers, pings them on a schedule and reports latency histograms.
+//! `bench`: connects to many peers, pings them on a schedule and reports latency histograms.
 //!
 //! The generator's loop and the built-in node's loop each have a thread of their own. The main thread handles
 //! signals, shows the progress and writes the results. If the run ends early, the results so far are written.
@@ -65,7 +65,7 @@ pub(crate) fn run(args: BenchArgs) -> Result<Exit, Failure> {
     }
 }
 
-/// Runs the generator to its end on a thread of its own.
+/// Runs the generator on a thread of its own, and returns its report.
 fn generate(setup: &Setup, notices: &Notices) -> Result<(Stops, Report), Failure> {
     let (sender, receiver) = sync_channel(1);
     let (config, plan) = (setup.config(), setup.plan());

@@ -26,8 +26,8 @@ const SPARE_LINKS: usize = 64;
 pub(crate) struct Setup {
     /// The named nodes; empty for the built-in node.
     pub(crate) nodes: Vec<Target>,
-    /// One address for each node: the node's first address, then the address at which the test connection before the
-    /// bench became ready. For the built-in node, the address on which it listens.
+    /// One address for each node: initially the node's first address, later the address at which the test connection
+    /// before the bench became ready. For the built-in node, the address on which it listens.
     pub(crate) targets: Vec<SocketAddr>,
     /// The reason why a test connection before the bench did not become ready; `None` if no such connection failed.
     pub(crate) failed_ahead: Option<String>,

@@ -106,7 +106,7 @@ fn a_file_that_is_not_a_book_stays_unchanged() {
 }
 
 #[test]
-fn a_book_that_may_only_be_read_is_listed_shown_and_exported() {
+fn a_read_only_book_is_listed_shown_and_exported() {
     let folder = folder();
     let book = filled(&folder);
     fs::remove_file(format!("{book}.lock")).expect("the lock file exists");
@@ -121,7 +121,7 @@ fn a_book_that_may_only_be_read_is_listed_shown_and_exported() {
     assert_eq!(folder.names(), ["lines", "peers.redb"]);
 }
 
-/// Returns a book that was cut in half.
+/// Returns a book that lacks the second half of its bytes.
 fn damaged(folder: &Folder) -> String {
     let whole = fs::read(filled(folder)).expect("the book was filled");
     let book = folder.file("damaged");
@@ -195,7 +195,7 @@ fn a_hundred_thousand_lines_are_imported_and_exported() {
 }
 
 #[test]
-fn json_is_valid_for_any_content() {
+fn json_is_valid_for_an_empty_book_and_for_unusual_user_agents() {
     let folder = folder();
     let book = folder.file("peers.redb");
     let json = |arguments: &[&str]| -> serde_json::Value {
@@ -230,7 +230,7 @@ fn the_setting_that_allow_prints_can_be_used_as_the_configuration() {
 }
 
 #[test]
-fn the_book_can_be_named_by_the_environment_and_by_a_file() {
+fn the_book_can_be_named_by_the_environment_and_by_a_configuration_file() {
     let folder = folder();
     let book = filled(&folder);
     let settings = folder.with("node.toml", &format!("book = '{book}'\n"));

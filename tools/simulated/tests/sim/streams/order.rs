@@ -15,8 +15,8 @@ fn block(payload: &[u8]) -> Header {
     Header::of(CommandName::BLOCK, payload)
 }
 
-/// Sends two bodies in parts, one of them empty, among messages of every kind. Returns the bytes that the peer
-/// received.
+/// Sends a body in parts and an empty body, among pings, a pong, and messages that are sent and shared. Returns the
+/// bytes that the peer received.
 fn run(conditions: Conditions) -> Vec<u8> {
     let mut room = Room::new(conditions);
     let (mut raw, peer) = room.add_peer();
@@ -101,7 +101,7 @@ fn messages_wait_for_the_block_and_are_sent_in_order_for_all_cuts() {
 }
 
 #[test]
-fn messages_wait_for_the_block_through_a_pipe_of_any_size() {
+fn messages_wait_for_the_block_through_pipes_of_several_sizes() {
     for (capacity_bytes, most) in [(200, 1), (200, 7), (201, 1_000), (333, 24), (4_096, 1)] {
         let to_dialler = Cuts { writes: Cut::AtMost(most), arrivals: Cut::None };
         run(Conditions { capacity_bytes, to_dialler, to_acceptor: Cuts::default() });
