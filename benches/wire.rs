@@ -6,7 +6,7 @@
 //! shows each crate's median time and two ratios. The first ratio is the shorter of the other two crates' times,
 //! divided by `peerloop`'s time. The second ratio is the same without checksums: the checksums of the same payloads
 //! are timed separately and subtracted. For `chain-gang`, `peerloop`'s checksum function is timed.
-//! `WIRE_TABLE=1` shows the table alone.
+//! Set `WIRE_TABLE=1` to print only the table.
 //!
 //! `bitcoin` computes and stores the checksum when a message is wrapped in a `RawNetworkMessage`. Building with
 //! `bitcoin` is therefore measured as the encoding of wrapped messages plus the computation of their checksums.

@@ -57,7 +57,7 @@ mod nested {
 
     pub(crate) fn run() -> Result<(), Box<dyn Error>> {
         let (network, node) = setting::network_and_node()?;
-        // Only the outer loop waits, so the inner loop must not poll for exact wake-ups.
+        // Only the outer loop waits, so the inner loop need not spin for exact wake-ups.
         let mut inner = Reactor::new(Config::new(network).with_spin(false), Client { node })?;
         let mut outer = Poll::new()?;
         let mut events = Events::with_capacity(8);

@@ -1,10 +1,10 @@
 //! Embedding without a handler: control events and messages through bounded queues.
 //!
 //! [`open`] creates a loop whose handler does nothing, and a [`Channel`] that passes the loop's control events and
-//! messages to another thread and has a [`Handle`] to the loop. A slow receiver never blocks the loop: the receiver
-//! loses the oldest items and learns how many. A program that must reply within the same turn, or that receives large
-//! messages in chunks, implements a [`Handler`] instead. This module starts no thread: the loop runs on the thread that
-//! calls [`Reactor::run`].
+//! messages to another thread and contains a [`Handle`] to the loop. A slow receiver never blocks the loop: the
+//! receiver loses the oldest items and learns how many. A program that must reply within the same turn, or that
+//! receives large messages in chunks, implements a [`Handler`] instead. This module starts no thread: the loop runs on
+//! the thread that calls [`Reactor::run`].
 
 use crate::api::{CommandFilter, ControlEvent, MessageEvent};
 use crate::config::Config;

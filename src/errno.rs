@@ -1,7 +1,7 @@
 //! This operating system's error numbers.
 //!
 //! The standard library has an `ErrorKind` for most of them; the others are matched by number. The simulator's
-//! virtual kernel fails with these numbers only, so that its errors are classified like the real kernel's.
+//! virtual kernel fails with these numbers, so that its errors are classified like the real kernel's.
 
 /// Returns the number that this system uses: Linux's, BSD's, or System V's, which Solaris, illumos and Linux on MIPS
 /// use.

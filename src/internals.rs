@@ -15,7 +15,7 @@ pub use crate::bugs::{Bug, Planted, plant};
 
 use crate::id::{LinkId, PeerId};
 
-/// Declares a module for each module of the library that embedders cannot reach.
+/// Declares public modules, each of which re-exports one or more of the library's modules.
 macro_rules! modules {
     ($($(#[$doc:meta])* $name:ident = $($from:path),+;)+) => {
         $($(#[$doc])* pub mod $name {
@@ -27,7 +27,7 @@ macro_rules! modules {
 modules! {
     /// Memory blocks that links read into and write from.
     blocks = crate::link::blocks;
-    /// The fields of messages.
+    /// Readers and writers of message fields.
     codec = crate::wire::codec;
     /// This system's error numbers.
     errno = crate::errno;
@@ -42,9 +42,9 @@ modules! {
     net = crate::clock, crate::net;
     /// Jobs that run off the loop's thread.
     offload = crate::offload;
-    /// Queues of a link's outgoing bytes.
+    /// Each link's queue of outgoing bytes.
     send_queue = crate::link::send_queue;
-    /// The hash of short ids.
+    /// The hash function of short transaction ids.
     siphash = crate::wire::siphash;
     /// The address book between the loop and its file.
     store = crate::manager::store::journal, crate::manager::store::memory, crate::manager::store::writer;

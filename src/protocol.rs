@@ -153,7 +153,7 @@ pub(crate) const fn reject_code_name(code: u8) -> Option<&'static str> {
 // Two integers, because every message's name is compared with many others. The first byte is the most significant, so
 // names sort like text.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-// Twelve bytes instead of sixteen, because each row's close reason stores names.
+// Twelve bytes instead of sixteen, because each row's close reason may store a name.
 #[repr(Rust, packed(4))]
 pub struct CommandName {
     head: u64,
@@ -324,8 +324,8 @@ const fn is_text_before_nul(word: u64) -> bool {
     let has_delete_or_above = (word | word.wrapping_add(ONES)) & HIGHEST_BITS != 0;
     let printable = word.wrapping_add(0x60 * ONES) & HIGHEST_BITS;
     let nul = HIGHEST_BITS & !word.wrapping_add(0x7f * ONES);
-    // The addition clears the marks of the NULs at the end, and keeps the mark of every NUL that precedes another
-    // character.
+    // The addition clears the marks of the NULs at the end, and keeps the mark of every NUL that precedes any other
+    // byte.
     let nul_before_text = (nul | (0x7f * ONES)).wrapping_add(1) & nul;
     !has_delete_or_above && printable ^ nul == HIGHEST_BITS && nul_before_text == 0
 }

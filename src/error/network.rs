@@ -5,7 +5,7 @@ use crate::errno::{EHOSTDOWN, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENONET, ENOPROTOO
 use std::fmt;
 use std::io;
 
-/// The step at which the operating system failed.
+/// The step that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IoStep {
@@ -47,7 +47,7 @@ pub struct NetworkFailure {
     pub step: IoStep,
     /// The error's kind.
     pub kind: io::ErrorKind,
-    /// The system's error number, 0 if there is none.
+    /// The system's error number, or 0 if there is none.
     pub code: i32,
 }
 
@@ -72,8 +72,8 @@ impl NetworkFailure {
         }
     }
 
-    /// Returns the step at which a dial failed. If the socket has a source address, only binding reports an address
-    /// that is in use or unavailable; connecting does not.
+    /// Returns the step at which a dial failed. If the socket has a source address, an error about an address in use or
+    /// unavailable counts as a failure to bind that source address.
     pub(crate) fn step_of_dial(has_source: bool, error: &io::Error) -> IoStep {
         match error.kind() {
             io::ErrorKind::AddrInUse | io::ErrorKind::AddrNotAvailable if has_source => IoStep::BindSource,

@@ -1,8 +1,8 @@
 //! The embedder's interface: a [`Handler`] that the loop calls inline, and the [`Ctx`] through which the handler acts.
 //!
-//! A handler is called on the loop's thread, and never while a call is in progress: events that the handler causes are
-//! reported later in the same turn or in the next one. A handler must not block. A method of [`Ctx`] updates queues and
-//! lists at once, and the loop does the remaining work before it sleeps.
+//! A handler is called on the loop's thread, and never from within one of its own callbacks: events that the handler
+//! causes are reported later in the same turn or in the next one. A handler must not block. A method of [`Ctx`]
+//! updates queues and lists at once, and the loop does the remaining work before it sleeps.
 //!
 //! A message larger than memory is received in chunks and sent as a body that is fed in parts:
 //!

@@ -32,7 +32,7 @@ pub(super) struct Listener {
     pub(super) origin: Origin,
     /// The bound address.
     pub(super) address: SocketAddr,
-    /// Whether connections may wait to be accepted.
+    /// Whether connections may be waiting to be accepted.
     pub(super) ready: bool,
     /// The listener's pause after a failed accept, if there is one.
     retry: Option<Retry>,
@@ -58,7 +58,7 @@ impl Listener {
         self.ready && self.retry.is_none()
     }
 
-    /// Returns the moment at which the listener's pause ends.
+    /// Returns the moment at which the listener's pause ends; `None` if it is not paused.
     pub(super) fn retry_at(&self) -> Option<Instant> {
         self.retry.map(|retry| retry.at)
     }
@@ -79,7 +79,7 @@ impl Listener {
         }
     }
 
-    /// Accepts one connection, and returns whether more may wait.
+    /// Tries to accept one connection, and returns whether to try again in this turn.
     fn accept_one<N: Net, H: Handler>(&mut self, net: &mut N, engine: &mut Engine, handler: &mut H) -> bool {
         let (socket, address) = match net.accept(self.index) {
             Ok(accepted) => accepted,

@@ -1,7 +1,7 @@
 //! `createstrm` and `streamack`: an additional connection to a peer that is already connected.
 //!
-//! The messages only name the association and the stream. This module never decides which connection belongs to which
-//! peer.
+//! Both messages name the association and the stream's type; `createstrm` also names a stream policy. This module never
+//! decides which connection belongs to which peer.
 
 use super::codec::{Reader, put_var_bytes};
 use super::version::AssociationId;

@@ -106,7 +106,7 @@ fn the_hash_of_a_whole_payload_is_kept_if_the_payload_needs_more_than_one_hash_b
 }
 
 #[test]
-fn an_empty_payload_is_delivered_in_every_way() {
+fn an_empty_payload_is_buffered_streamed_or_discarded_as_chosen() {
     let stream = [frame("verack", b""), frame("verack", b"")].concat();
     let verack = command(b"verack");
     let nothing = Outcome::Frame { command: verack, payload: vec![] };
@@ -147,7 +147,7 @@ fn an_empty_payload_with_a_wrong_checksum_is_dropped() {
 }
 
 #[test]
-fn a_malformed_command_is_dropped_without_asking_the_caller() {
+fn a_frame_with_a_malformed_command_is_dropped_without_asking_the_caller() {
     for malformed in [*b"ping\0x\0\0\0\0\0\0", *b"pi\x1fng\0\0\0\0\0\0\0", *b"\0inv\0\0\0\0\0\0\0\0", [0xff; 12]] {
         let body = payload(100);
         let stream = [head(malformed, 100, sha256_twice(&body)), body, frame("ping", b"12345678")].concat();
@@ -165,7 +165,7 @@ fn a_malformed_command_is_dropped_without_asking_the_caller() {
 }
 
 #[test]
-fn unknown_and_nameless_commands_are_frames_like_any_other() {
+fn frames_with_unknown_or_empty_commands_are_read_like_any_other() {
     for name in ["", "~", "twelve bytes", "no such"] {
         let results = read(&frame(name, b"?"), Choice::BUFFER);
         assert_eq!(results.outcomes, [Outcome::Frame { command: command(name.as_bytes()), payload: b"?".to_vec() }]);

@@ -62,7 +62,7 @@ fn garbage_allocates_only_its_error() {
 #[test]
 fn garbage_after_part_of_the_magic_allocates_only_its_error() {
     let (mut framer, mut memory, rules) = (MessageFramer::default(), memory(), rules());
-    // The record of a partial frame is allocated once and reused by every later link.
+    // The record of a partial frame is allocated here, so that the measured calls reuse it.
     assert_eq!(next(&mut framer, &MAGIC[..1], &rules, &mut memory), Ok(None));
     framer.reset(&mut memory);
     let cost = measure(|| {

@@ -21,7 +21,8 @@ use std::time::Duration;
 
 const TO_ITSELF: CloseReason = CloseReason::Local(LocalCause::SelfConnection);
 
-/// The real kernel, except that each socket is bound to the dialled address. TCP then connects the socket to itself.
+/// The real kernel, except that a dialling socket is bound to the address that it dials. TCP then connects the socket
+/// to itself.
 struct SamePort(MioNet);
 
 impl Layer for SamePort {
@@ -72,7 +73,7 @@ fn turn_until_closed<N: Net + Offload>(reactor: &mut Reactor<N, Probe>) {
 }
 
 #[test]
-fn a_socket_that_the_kernel_connects_to_itself_is_a_failed_dial() {
+fn a_dial_fails_if_the_kernel_connects_the_socket_to_itself() {
     for address in [deserted(Ipv4Addr::LOCALHOST), deserted(std::net::Ipv6Addr::LOCALHOST)] {
         let mut reactor = on_one_port(regtest());
         let dial = reactor.handle().connect(address, None).expect("the queue has room");
@@ -103,7 +104,7 @@ fn a_fixed_peer_is_retried_after_the_kernel_connected_a_socket_to_itself() {
 }
 
 #[test]
-fn threat_p17_a_dial_of_a_peer_that_echoes_our_version_fails() {
+fn threat_p17_a_dial_to_a_peer_that_echoes_our_version_fails() {
     for is_managed in [false, true] {
         let echo = TcpListener::bind(ANY_PORT).expect("a loopback port is free");
         let address = echo.local_addr().expect("the listener is bound");

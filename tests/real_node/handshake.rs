@@ -1,7 +1,7 @@
 //! The handshake in both directions, checked by each side's view of the other.
 //!
-//! The node reports by RPC every field that we write. So the tests detect a field in the wrong byte order, even if
-//! our decoder has the same error.
+//! The node's RPC reports the fields of our `version`. So the tests detect a field in the wrong byte order, even if our
+//! decoder has the same error.
 
 use crate::node::Node;
 use crate::observer::{Observer, config};
@@ -65,7 +65,7 @@ fn connection_type(observer: &mut Observer, peer: PeerId) -> ConnectionType {
 }
 
 #[test]
-fn req_e52_we_dial_the_node_and_each_knows_the_other() {
+fn req_e52_when_we_dial_the_node_each_side_has_the_others_version() {
     let Some(node) = Node::start() else { return };
     node.cli(&["generate", "3"]);
     let mut observer = Observer::new(unmistakable());
@@ -84,7 +84,7 @@ fn req_e52_we_dial_the_node_and_each_knows_the_other() {
 }
 
 #[test]
-fn req_e52_the_node_dials_us_and_each_knows_the_other() {
+fn req_e52_when_the_node_dials_us_each_side_has_the_others_version() {
     let Some(node) = Node::start() else { return };
     node.cli(&["generate", "2"]);
     let mut observer = Observer::new(unmistakable());

@@ -221,7 +221,7 @@ impl Handler for Record {
         transactions.unwrap_or_else(|error| panic!("{error}: {message:?}"));
         let mut written = Vec::new();
         message.encode_payload(&mut written);
-        assert_eq!(written, frame.payload(), "{message:?} is encoded as it was received");
+        assert_eq!(written, frame.payload(), "{message:?} is not encoded as it was received");
         self.messages.push((peer, message.into_owned()));
     }
 

@@ -41,7 +41,7 @@ impl Wire {
         let message = MessageRef::decode(Header::decode(&header).command, &payload).expect("the message is valid");
         let mut frame = Vec::new();
         message.encode_frame(MAGIC, &mut frame);
-        assert_eq!(frame, [&header[..], &payload].concat(), "{message:?} is encoded as it was received");
+        assert_eq!(frame, [&header[..], &payload].concat(), "{message:?} is not encoded as it was received");
         message.into_owned()
     }
 

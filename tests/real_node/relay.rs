@@ -13,7 +13,7 @@ const DATA_BYTES: u32 = 90_000;
 /// Length of a `getdata` for all of the transactions, in bytes.
 const REQUEST_BYTES: usize = 24 + 1 + 36 * COUNT;
 
-/// Returns valid transactions with much data. The node has signed them but not stored them.
+/// Returns large valid transactions. The node has signed their inputs, but does not store the transactions.
 fn large_payments(node: &Node) -> Vec<Vec<u8>> {
     node.cli(&["generate", &(MATURITY + COUNT).to_string()]);
     let address = node.cli(&["getnewaddress"]);

@@ -1,4 +1,4 @@
-//! An incomplete frame: its parsed part and its progress.
+//! An incomplete frame: its header, its buffered payload and its progress.
 
 use super::framed::{DropCause, FramerRules, Input};
 use crate::error::Deadline;
@@ -27,7 +27,7 @@ pub(super) struct Body {
     pub(super) received: u64,
 }
 
-/// The decision about a body, after all bounds are checked.
+/// The decision about a body. It is made after all bounds are checked.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fate {
     Gather,

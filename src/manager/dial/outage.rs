@@ -51,8 +51,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    /// Records failed dials of these addresses at these seconds. Returns for each dial whether there is an outage after
-    /// it.
+    /// Records a failed dial of each address at the given second. Returns whether there is an outage after each dial.
     fn verdicts(dials: &[(u64, &str)]) -> Vec<bool> {
         let mut outage = Outage::default();
         let note = |&(secs, address): &(u64, &str)| {

@@ -62,7 +62,7 @@ struct Listener {
     retry_at: Instant,
 }
 
-/// A series of dials. `done` of them were made, and `left` are still due.
+/// A series of dials. `done` of them have been made, and `left` are still to be made.
 struct Dial {
     at: Instant,
     order: u64,
@@ -95,7 +95,7 @@ impl Crowd {
         }
     }
 
-    /// Dials from `count` addresses in turn, because one address has few ports.
+    /// Makes the crowd dial from `count` addresses in turn, because one address has few ports.
     ///
     /// # Panics
     ///
@@ -162,7 +162,7 @@ impl Crowd {
         self.seats.is_empty()
     }
 
-    /// Returns the number of dials still due.
+    /// Returns the number of dials still to be made.
     pub fn dials_left(&self) -> u64 {
         self.dials.iter().map(|dial| dial.left).sum()
     }
@@ -488,7 +488,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_idle_honest_connection_is_small() {
+    fn a_seat_has_at_most_80_bytes() {
         assert!(size_of::<Seat>() <= 80, "{} bytes", size_of::<Seat>());
     }
 }

@@ -83,7 +83,7 @@ fn each_link_counts_once(sight: &SweepSight<'_>) -> Result<(), String> {
         *groups.entry(NetGroup::of(link.address.ip())).or_insert(0) += 1;
     }
     let (believed, counted) = ((manager.hosts, manager.groups), (hosts.len(), groups.len()));
-    ensure(believed == counted, || format!("links of {counted:?} hosts and ranges, but {believed:?} are counted"))?;
+    ensure(believed == counted, || format!("{counted:?} hosts and ranges have links, but {believed:?} are counted"))?;
     none_of(sight.inspection.links.iter(), |link| {
         let ip = link.address.ip();
         link.counted != (hosts[&Host::of(ip)], groups[&NetGroup::of(ip)])
@@ -131,7 +131,7 @@ fn the_disk_matches_the_batches(sight: &SweepSight<'_>) -> Result<(), String> {
     ensure(saved.may_be(disk), || format!("the disk has {disk:?} instead of {saved:?}"))
 }
 
-/// Checks that the disk equals the book, if no write waits. Peers that have not changed since the loop's start may
+/// Checks that the disk matches the book if no write is pending. Peers that have not changed since the loop's start may
 /// differ.
 fn the_disk_matches_the_book(sight: &SweepSight<'_>) -> Result<(), String> {
     let (Some(disk), Some(manager)) = (sight.disk, &sight.inspection.manager) else { return Ok(()) };
@@ -142,11 +142,11 @@ fn the_disk_matches_the_book(sight: &SweepSight<'_>) -> Result<(), String> {
     let is_unchanged = |peer: &KnownPeer| remembered.get(&peer.address()) == Some(peer);
     let book: BTreeMap<SocketAddr, &KnownPeer> = manager.book.iter().map(|peer| (peer.address(), peer)).collect();
     let unsaved = manager.book.iter().find(|peer| disk.peers.get(&peer.address()) != Some(peer) && !is_unchanged(peer));
-    ensure(unsaved.is_none(), || format!("no write waits, but the disk lacks {unsaved:?}"))?;
+    ensure(unsaved.is_none(), || format!("no write is pending, but the disk lacks {unsaved:?}"))?;
     let stale = disk.peers.values().find(|peer| book.get(&peer.address()) != Some(peer) && !is_unchanged(peer));
-    ensure(stale.is_none(), || format!("no write waits, but the disk still has {stale:?}"))?;
+    ensure(stale.is_none(), || format!("no write is pending, but the disk still has {stale:?}"))?;
     let (saved, known) = (disk.bans.len(), sight.inspection.summary.manager.as_ref().map_or(0, |after| after.bans));
-    ensure(saved <= known, || format!("no write waits, but the disk has {saved} bans and the loop only {known}"))
+    ensure(saved <= known, || format!("no write is pending, but the disk has {saved} bans and the loop {known}"))
 }
 
 fn gossip_is_believed_only_from_asked_peers(sight: &SweepSight<'_>) -> Result<(), String> {

@@ -153,7 +153,7 @@ impl Walk {
         frames
     }
 
-    /// Consumes the available bytes of a header. A header may be written in pieces.
+    /// Consumes the available bytes of a header, and returns the header once it is complete.
     fn collect_header(&mut self, bytes: &mut &[u8], magic: [u8; 4]) -> Result<Option<Header>, Fault> {
         loop {
             let wanted = self.head.first_chunk().map_or(HEADER_LEN_BYTES, Header::len_of);
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_correct_dialogue_passes_in_pieces_of_any_size() {
+    fn correct_frames_pass_in_pieces_of_any_size() {
         let bytes = dialogue();
         for size in 1..=bytes.len() {
             let mut outgoing = Outgoing::default();
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_without_its_last_byte_is_torn_once_the_next_one_begins() {
+    fn a_missing_last_byte_is_reported_once_when_the_next_frame_begins() {
         let mut bytes = frame(CommandName::VERSION, &[7; 100]);
         bytes.pop();
         for size in 1..=bytes.len() {

@@ -18,7 +18,7 @@ pub(crate) fn read(path: &Path) -> Result<Known, Failure> {
     let contents = RedbStore::read_contents(path)?;
     if contents.skipped > 0 {
         let (skipped, book) = (contents.skipped, path.display());
-        output::complain(&format!("{skipped} invalid records of the address book {book} are not shown"));
+        output::complain(&format!("{skipped} invalid records of the address book {book} are skipped"));
     }
     Ok(Known { peers: contents.peers, bans: contents.bans })
 }

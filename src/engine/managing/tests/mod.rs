@@ -1,4 +1,4 @@
-//! The engine with a manager and without a network: turns run by hand, at the moments that the loop requests.
+//! Tests of the engine with a manager and without a network. They run turns at the moments that the engine requests.
 
 mod steps;
 
@@ -270,7 +270,7 @@ fn while_all_addresses_are_being_dialled_the_loop_sleeps() {
     assert_eq!((stage.links().len(), stage.sleep()), (2, Some(NO_CANDIDATES_DELAY)));
     stage.pass(NO_CANDIDATES_DELAY);
     stage.engine.run_manager();
-    assert_eq!((stage.links().len(), stage.sleep()), (2, None), "no wake-up is due after the lack is reported");
+    assert_eq!((stage.links().len(), stage.sleep()), (2, None), "no wake-up is due after the report");
 }
 
 #[test]
@@ -360,7 +360,7 @@ fn fault_e09_a_hanging_disk_and_its_recovery_are_reported_once() {
 }
 
 #[test]
-fn an_own_address_in_the_fixed_list_is_reported_once() {
+fn our_own_address_in_the_fixed_list_is_reported_once() {
     let own = host(3);
     let mut stage = Stage::new(ManagerConfig { mode: DialMode::Fixed(vec![own]), ..manager() });
     stage.engine.state.manager.as_mut().unwrap().listens_on(own);
@@ -419,7 +419,7 @@ fn without_a_free_row_the_loop_sleeps_until_one_is_free() {
 }
 
 #[test]
-fn an_evicted_peer_returns_its_own_slot() {
+fn each_evicted_peer_frees_exactly_one_slot() {
     const PEERS: u8 = 30;
     let mut stage =
         Stage::new(ManagerConfig { target_peers: 1, max_peers: PEERS.into(), evict_inbound: true, ..manager() });

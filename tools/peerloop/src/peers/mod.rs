@@ -66,13 +66,13 @@ fn book_of(settings: &Effective) -> Result<&Path, Failure> {
     settings.node.book.as_deref().ok_or_else(|| Failure::usage(what))
 }
 
-/// Reads a book that exists.
+/// Reads an existing book.
 fn read(path: &Path) -> Result<Known, Failure> {
     check_is_there(path)?;
     book::read(path)
 }
 
-/// Opens a book that exists.
+/// Opens an existing book.
 fn open(path: &Path) -> Result<RedbStore, Failure> {
     check_is_there(path)?;
     let (store, dropped) = RedbStore::open_existing(path)?;

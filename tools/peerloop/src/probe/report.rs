@@ -16,8 +16,8 @@ use std::time::Duration;
 const SERVICES: [(u64, &str); 6] = [
     (SERVICE_NETWORK, "serves the whole chain"),
     (0x02, "answers getutxo"),
-    (0x04, "filters by bloom filter"),
-    (0x10, "thin blocks"),
+    (0x04, "supports bloom filters"),
+    (0x10, "supports thin blocks"),
     (SERVICE_BITCOIN_CASH, "Bitcoin SV"),
     (0x400, "serves recent blocks only"),
 ];

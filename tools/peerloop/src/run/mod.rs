@@ -6,7 +6,7 @@
 //! a terminal, and more often while the settings are read again. On SIGHUP the program reads its settings again. But
 //! if closing the terminal caused the SIGHUP, the node ends as it does on SIGTERM. After SIGINT or SIGTERM the peers
 //! are closed and the book is written, in at most five seconds: [`MAX_DRAIN`] and [`console::MAX_FLUSH`] together. A
-//! second SIGINT or SIGTERM ends the program at once.
+//! second SIGINT or SIGTERM, more than [`MAX_ECHO`] after the first, ends the program at once.
 
 mod console;
 mod exposition;
@@ -238,7 +238,7 @@ fn summary(stats: &Stats, uptime: Duration) -> String {
 }
 
 /// Stops the loop, and waits at most [`MAX_DRAIN`] until the peers are closed and the book is written. A second
-/// SIGINT or SIGTERM ends the wait at once.
+/// SIGINT or SIGTERM, more than [`MAX_ECHO`] later, ends the wait at once.
 fn drain(
     stop: Stop,
     thread: JoinHandle<Result<Stats, Failure>>,
@@ -278,7 +278,7 @@ mod tests {
     use peerloop::time::UnixTime;
 
     #[test]
-    fn a_node_with_peers_to_dial_gets_no_warning() {
+    fn only_a_node_without_peers_to_dial_gets_a_warning() {
         let has_warning = |node: &Node, known: &Known| greeting(node, known, None).contains("no peers to dial");
         let (mut node, mut known) = (Node::default(), Known::default());
         assert!(!has_warning(&node, &known), "a warning although mainnet has seeds");

@@ -1,4 +1,4 @@
-//! Odd peers, old and new, are tolerated, whichever side dials and however the stream is split.
+//! Every honest peer with a quirk stays connected, whichever side dials, with whole and with split streams.
 
 use crate::keen::{PORT, address_of, crowd, node, run};
 use peerloop::sim::actor::{Journal, Odd, Profile, Quirk};
