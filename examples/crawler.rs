@@ -1,4 +1,4 @@
-//! Crawls up to a thousand nodes: requests the addresses that each node knows, and prints each node's address and
+//! Crawls up to a thousand nodes: requests addresses from each node that it reaches, and prints that node's address and
 //! user agent.
 //!
 //! Run `cargo run --example crawler`, or append a network and the first nodes, for example `mainnet 192.0.2.1:8333`.
@@ -94,8 +94,8 @@ impl Handler for Crawler {
     fn on_message(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
         let Ok(MessageRef::Addr(addresses)) = frame.decode() else { return };
         addresses.iter().for_each(|entry| self.found(entry.address.to_socket()));
-        // A node also announces its own address unasked, in a message with one entry. A message with any other number
-        // of entries is assumed to be the reply to `getaddr`.
+        // A node also announces its own address unsolicited, in a message with one entry. A message with any other
+        // number of entries is assumed to be the reply to `getaddr`.
         if addresses.len() != 1 {
             ctx.close(peer, Disconnect::Done);
         }
@@ -103,7 +103,7 @@ impl Handler for Crawler {
 
     fn on_wake(&mut self, ctx: &mut Ctx<'_>) {
         while self.asked.front().is_some_and(|&(until, _)| until <= ctx.now()) {
-            // The peer may be closed already: its id then names no peer, and closing it again is harmless.
+            // The connection may be closed already. Its id then names no peer, and another close is harmless.
             let Some((_, peer)) = self.asked.pop_front() else { break };
             ctx.close(peer, Disconnect::Done);
         }

@@ -65,15 +65,15 @@ pub const MAX_TIMERS: usize = 65_536;
 pub const EXACT_WAKE_SPIN: Duration = Duration::from_millis(1);
 /// Maximum number of small buffers kept for reuse. Each has at most [`MAX_POOLED_BUFFER_BYTES`].
 pub const MAX_POOLED_BUFFERS: usize = 1_024;
-/// Size of the largest buffer that returns to the pool. The pool keeps at most [`MAX_POOLED_BUFFERS`], so it holds at
-/// most 4 MiB. Each link with an incomplete message uses one buffer of this size, or a larger one. glibc may keep a
-/// burst's buffers in its heap: in the worst case `max_links` times this size.
+/// Size of the largest buffer that returns to the pool of small buffers. The pool keeps at most
+/// [`MAX_POOLED_BUFFERS`], so it holds at most 4 MiB. Each link with an incomplete message uses one buffer of this
+/// size, or a larger one. glibc may keep a burst's buffers in its heap: in the worst case `max_links` times this size.
 pub const MAX_POOLED_BUFFER_BYTES: usize = 4_096;
 /// Maximum time for which a stopping loop closes its peers gracefully. It then closes the remaining peers at once.
 /// A program that must stop within five seconds has one second for everything else.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(4);
 /// Maximum number of simultaneous name look-ups, each on its own thread and with up to [`MAX_RESOLVED_ADDRESSES`]
-/// addresses: half a megabyte plus the threads' stacks.
+/// addresses: half a mebibyte in total, plus the threads' stacks.
 pub const MAX_RESOLVES: usize = 64;
 /// Maximum number of addresses kept per name, 32 bytes each.
 pub const MAX_RESOLVED_ADDRESSES: usize = 256;

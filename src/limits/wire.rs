@@ -13,7 +13,7 @@ pub const MAX_PAYLOAD_BYTES: u64 = 2_097_152;
 pub const MAX_TX_PAYLOAD_BYTES: u64 = 1_000_000_000;
 /// Default payload limit of `block`, `cmpctblock`, `blocktxn` and `hdrsen`: the node's default maximum block size.
 pub const MAX_BLOCK_PAYLOAD_BYTES: u64 = i64::MAX as u64;
-/// Divisor in the node's rule for the largest `getblocktxn`: `maximum block size / 215 * 6 + 24`.
+/// Divisor in the node's rule for the largest `getblocktxn`: `maximum block size / 215 * 6`, plus a header's length.
 pub const GETBLOCKTXN_BLOCK_SHARE_BYTES: u64 = 215;
 /// Largest value that is accepted in a received CompactSize (SV Node 1.2.2, serialize.h MAX_SIZE).
 pub const MAX_COMPACT_SIZE: u64 = 0xffff_ffff;
@@ -46,9 +46,9 @@ pub const MAX_BLOOM_FILTER_BYTES: usize = 36_000;
 pub const MAX_BLOOM_HASHES: u32 = 50;
 /// Maximum length of a bloom filter element, which `filteradd` carries.
 pub const MAX_BLOOM_ELEMENT_BYTES: usize = 520;
-/// Maximum number of addresses in one `addr`; a message with more is ignored and penalised (SV Node 1.2.2,
-/// net_processing.cpp ProcessAddrMessage). Also the number of addresses that a peer may send at once after our
-/// `getaddr`, and the maximum number that we send in reply to its `getaddr`.
+/// Maximum number of addresses in one `addr`; a message with more is ignored, and penalised if the manager learns
+/// addresses (SV Node 1.2.2, net_processing.cpp ProcessAddrMessage). Also the number of addresses that a peer may send
+/// at once after our `getaddr`, and the maximum number that we send in reply to its `getaddr`.
 pub const MAX_ADDRESSES_PER_MESSAGE: usize = 1_000;
 /// Length of the longest `addr` payload that is not penalised: the count in 3 bytes, and 30 bytes for each address.
 #[cfg(feature = "internals")]

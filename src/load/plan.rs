@@ -71,7 +71,8 @@ impl Plan {
         Self { warmup, ..self }
     }
 
-    /// Waits for replies for at most `drain` after the last ping. Replies that are missing then have timed out.
+    /// Waits for replies for at most `drain` after the last ping. Replies that are still missing then count as timed
+    /// out.
     #[must_use]
     pub fn with_drain(self, drain: Duration) -> Self {
         Self { drain, ..self }

@@ -40,7 +40,7 @@ impl Conduct {
     }
 
     /// Counts a wrong checksum. Returns the misbehavior to charge if too many wrong checksums arrived in succession,
-    /// each within half a second of the previous one.
+    /// each less than half a second after the previous one.
     pub(crate) fn count_bad_checksum(&mut self, id: LinkId, now: Instant) -> Option<Misbehavior> {
         match self.bad_checksums.entry(id) {
             Entry::Occupied(run) => run.into_mut().another(now),

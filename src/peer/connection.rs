@@ -249,13 +249,13 @@ impl PeerConnection {
         self.state
     }
 
-    /// Returns the moment from which the time in the state counts: its beginning, or the last
-    /// restart of its clock. Returns [`Instant::ZERO`] before the first transition.
+    /// Returns the start of the state's clock: the last transition, or a later restart of the clock. Returns
+    /// [`Instant::ZERO`] if there was neither.
     pub const fn since(&self) -> Instant {
         self.since
     }
 
-    /// Restarts the state's clock, because the time so far was this side's own delay.
+    /// Restarts the state's clock, so that this side's own delay does not count.
     pub(crate) const fn restart_clock(&mut self, now: Instant) {
         self.since = now;
     }

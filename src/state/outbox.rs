@@ -42,7 +42,7 @@ impl Outbox {
     pub(crate) fn add_stop(&mut self, reply: Reply<()>) {
         if self.stops.len() == self.stops.capacity() {
             self.stops.retain(Reply::is_awaited);
-            // The room is doubled, so that abandoned replies are searched for rarely.
+            // The capacity is doubled, so that the list is rarely searched for abandoned replies.
             self.stops.reserve(self.stops.len() + 1);
         }
         self.stops.push(reply);

@@ -101,7 +101,7 @@ impl<'a> AuthResponseRef<'a> {
     /// # Errors
     ///
     /// [`WireError::Truncated`] if the payload ends inside a field, [`WireError::TooLong`],
-    /// [`WireError::OverlongSize`] and [`WireError::NonCanonicalSize`] for the lengths of key and signature,
+    /// [`WireError::OverlongSize`] and [`WireError::NonCanonicalSize`] for the length of the key or the signature,
     /// [`WireError::BadValue`] if the key or the signature is too short.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::AUTHRESP, payload);

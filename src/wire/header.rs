@@ -1,5 +1,5 @@
-//! The message header, and the limits on the payload length that a header claims. A header has 24 bytes, or 44 for a
-//! payload above 4 GiB - 1.
+//! The message header, and the limits on the payload length that a header claims. A header has 24 bytes. The extended
+//! form, which a payload above 4 GiB - 1 needs, has 44.
 //!
 //! Decoding a header checks nothing. [`payload_limit`] returns a command's largest payload, and the framer checks
 //! this limit before it reads any payload. The magic is not part of [`Header`]: the framer compares the magic's bytes
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn small_payloads_never_bypass_a_limit() {
+    fn a_payload_is_allowed_exactly_up_to_its_commands_limit() {
         let commands = CommandName::ALL.into_iter().chain([CommandName::new("no such")]);
         for (command, least) in commands.flat_map(|command| [0, 8, 23, 24, 25, 1 << 20].map(|least| (command, least))) {
             let limits = PayloadLimits { max_message_bytes: least, max_block_bytes: least };

@@ -188,7 +188,7 @@ fn a_headless_clause_is_found() {
 }
 
 #[test]
-fn a_word_of_another_field_is_found() {
+fn a_word_that_this_field_does_not_use_is_found() {
     let found = |text: &str| comments_are_plain(&Source::new("src/a.rs", text)).len();
     assert_eq!(found("/// Tells the handler the news."), 2);
     assert_eq!(found("//! A link leaves `left` and [go](a::go)."), 1);

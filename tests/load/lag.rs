@@ -5,7 +5,7 @@ use peerloop::load::{Doubt, Limit, Verdict};
 use std::time::Duration;
 
 #[test]
-fn a_node_that_stalls_is_charged_for_every_ping_that_fell_due_meanwhile() {
+fn a_stall_of_the_node_lengthens_the_round_trip_of_every_ping_that_is_due_meanwhile() {
     let mut stage = Stage::new();
     stage.run_for(Duration::from_secs(5));
     stage.stall_node(Duration::from_secs(1));

@@ -1,5 +1,5 @@
 //! The handshake. It is complete once both versions and both veracks are exchanged, in any order. Repeated messages
-//! do not change it.
+//! only increase its counters.
 
 use super::{at, version};
 use peerloop::config::VersionRules;
@@ -149,7 +149,7 @@ fn a_second_version_changes_only_its_counter() {
 }
 
 #[test]
-fn a_second_version_cannot_undo_a_complete_handshake() {
+fn a_second_version_or_verack_does_not_undo_a_complete_handshake() {
     let mut handshake = HandshakeState::new();
     MARKS.into_iter().for_each(|mark| apply(mark, &mut handshake));
     assert!(!handshake.mark_version_received(version(Some(b"/second/"))));

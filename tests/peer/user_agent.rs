@@ -1,5 +1,5 @@
-//! Accepted and refused user agents: the default rules, and ban patterns. A naive matcher checks which agents a pattern
-//! matches.
+//! Accepted and refused user agents: the default rules, and ban patterns. The pattern matcher is compared with a naive
+//! one.
 
 use super::version;
 use peerloop::config::VersionRules;
@@ -53,7 +53,7 @@ fn req_e07_agents_of_bitcoin_sv_and_unknown_agents_are_accepted() {
 }
 
 #[test]
-fn req_e07_agents_of_other_chains_are_refused() {
+fn req_e07_agents_that_match_only_other_chains_are_refused() {
     for agent in [
         "/Satoshi:27.0.0/",
         "/SATOSHI/",
@@ -126,7 +126,7 @@ fn an_empty_pattern_matches_no_agent() {
 }
 
 #[test]
-fn a_peer_without_a_user_agent_is_accepted_with_any_ban_list() {
+fn a_peer_without_a_user_agent_is_accepted_even_if_every_agent_is_banned() {
     let verdict = validate_version(&version(None), None, Network::Mainnet, &banning(&["*"]));
     assert_eq!(verdict, Ok(()));
 }

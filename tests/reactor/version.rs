@@ -20,7 +20,7 @@ impl Handler for Dialler {
 
 fn unix_time_secs() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is after 1970");
-    i64::try_from(since.as_secs()).expect("the time fits 63 bits")
+    i64::try_from(since.as_secs()).expect("the time fits in 63 bits")
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! The node receives every message that we can send, except the engine's own messages and those with tests of their
-//! own. The node must count every byte, reject no message and keep our ban score at 0. It must act on transactions,
-//! blocks and double spends.
+//! The node receives every message that we can send, except the messages that the engine sends by itself and those with
+//! tests of their own. The node must count every byte, reject no message and keep our ban score at 0. It must act on
+//! transactions, blocks and double spends.
 
 use crate::mined::{Chain, payload};
 use crate::observer::Happened;

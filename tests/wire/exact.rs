@@ -113,7 +113,7 @@ fn req_e42_each_network_has_its_port_and_its_name_parses_back() {
 #[test]
 fn req_e10_port_8333_is_written_as_20_8d() {
     let version = Version {
-        receiver: NetAddress::from_socket(0x21, "1.2.3.4:8333".parse().expect("the text is an address")),
+        receiver: NetAddress::from_socket(0x21, "1.2.3.4:8333".parse().expect("the string is an address")),
         ..example_version(AssociationId::Empty)
     };
     let mut payload = Vec::new();
@@ -137,7 +137,7 @@ fn req_e48_versions_decode_and_encode_exactly() {
 }
 
 #[test]
-fn a_version_that_echoes_an_association_id_has_123_bytes() {
+fn the_nodes_version_with_an_association_id_has_123_bytes() {
     let mut expected = hex(vectors::NODE_VERSION).split_off(24);
     assert_eq!(expected.pop(), Some(0), "the recorded id is empty");
     expected.extend(hex("1100101112131415161718191a1b1c1d1e1f"));

@@ -36,7 +36,7 @@ fn the_known_message_decodes_and_encodes_exactly() {
 }
 
 #[test]
-fn every_truncation_is_an_error() {
+fn every_truncation_is_an_error_and_trailing_bytes_are_ignored() {
     let whole = known_payload("revokemid");
     for cut in 0..whole.len() {
         assert_eq!(RevokeMidRef::decode(&whole[..cut]), Err(WireError::Truncated { command: COMMAND }), "{cut} bytes");
@@ -55,7 +55,7 @@ fn versions_other_than_0_are_refused() {
 }
 
 #[test]
-fn two_signatures_must_fill_their_field() {
+fn the_two_signatures_must_fill_their_field_exactly() {
     let lengths = |payload: &[u8]| {
         let message = RevokeMidRef::decode(payload)?;
         Ok((message.revocation_signature.len(), message.miner_signature.len()))

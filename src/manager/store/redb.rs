@@ -1,15 +1,15 @@
 //! The book in a redb file.
 //!
 //! Every change is on disk when its call succeeds. Each such call is one transaction with checksums and an `fsync`.
-//! If the process or the machine stops during a call, the file holds the state either before or after that call. A
-//! file is checked completely, without changing it, before its content is used or written. A file that never was a
-//! book is not touched. [`RedbStore::open`] [sets aside](SetAside) a damaged file, or one from a later version.
-//! Invalid records are dropped and counted. After a disk fault the database is closed and reopened for the next
-//! change, as redb requires.
+//! If the process or the machine stops during a call, the file holds the state from either before or after that call.
+//! Opening a book checks its file completely, without changing it, before the content is used or written. A file that
+//! never was a book is not touched. [`RedbStore::open`] [sets aside](SetAside) a file that is damaged, empty or from a
+//! later version. Invalid records are dropped and counted. After a disk fault the database is closed and reopened for
+//! the next change, as redb requires.
 //!
 //! The file never grows beyond [`MAX_BOOK_FILE_BYTES`](crate::limits::MAX_BOOK_FILE_BYTES), and at most
-//! [`BOOK_CACHE_BYTES`] of its pages are kept in memory. Only one process may use a store at a time, on a thread that
-//! may block and never on the loop's thread.
+//! [`BOOK_CACHE_BYTES`] of its pages are kept in memory. Only one store may have a file open at a time. Its calls may
+//! block, so they must never run on the loop's thread.
 
 use super::capped_file::CappedFile;
 use super::overlay::Overlay;
@@ -136,7 +136,8 @@ impl RedbStore {
     /// # Errors
     ///
     /// [`StoreError::Unfit`] if the file is not a usable book; [`StoreError::InUse`] if a store has it open;
-    /// [`StoreError::File`] if there is no file, or if the system reports an error.
+    /// [`StoreError::File`] if there is no file, or if the system reports an error; [`StoreError::Database`] for the
+    /// database's other errors.
     pub fn read_contents(path: impl Into<PathBuf>) -> Result<BookContents, StoreError> {
         let path = follow(path.into())?;
         let Readable { database, _lock } = existing(&path)?;
@@ -241,7 +242,7 @@ fn writable(path: &Path) -> Result<File, StoreError> {
     file.map_err(|error| StoreError::file(FileStep::Open, path, &error))
 }
 
-/// Opens an existing file, with all checks, and returns the number of dropped records.
+/// Checks and opens an existing file, drops invalid and excess records, and returns their number.
 fn open_checked(path: &Path) -> Result<(Database, usize), Refusal> {
     let file = writable(path).map_err(Refusal::Failed)?;
     let opened = CappedFile::new(file).and_then(database);

@@ -82,8 +82,8 @@ fn memory_follows_the_bytes_received(sight: &SweepSight<'_>) -> Result<(), Strin
 }
 
 /// Checks the queues' counts and bounds. An empty queue accepts a message of any size, so the largest message is
-/// allowed in addition. The fed part of a body has its own bound; the whole messages and pongs before it and those
-/// after it have one each.
+/// allowed in addition. The fed part of a body has its own bound. The whole messages and pongs before it have a bound,
+/// and those after it have another of the same size.
 fn queues_keep_their_bounds(sight: &SweepSight<'_>) -> Result<(), String> {
     let Inspection { links, summary, .. } = sight.inspection;
     let parts = links.iter().flat_map(|link| [link.outgoing.recounted_bytes, link.outgoing.behind_bytes]);

@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn the_maximum_number_of_peers_passes_the_check_with_few_descriptors_too() {
+    fn the_check_accepts_the_maximum_number_of_peers_and_no_more() {
         for descriptors in (0..300).chain([1_024, 20_000]) {
             let machine = Machine { descriptors, ..MACHINE };
             for need in [Need::Dial, Need::BothEnds, Need::Accept { listeners: 0 }, Need::Accept { listeners: 3 }] {

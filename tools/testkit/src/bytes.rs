@@ -73,7 +73,7 @@ pub fn header(command: &str, len_bytes: u32, checksum: &[u8]) -> Vec<u8> {
 ///
 /// # Panics
 ///
-/// If the stream ends within a frame or has another network's magic.
+/// If the stream ends within a frame, has another network's magic, or has a command that is not UTF-8.
 pub fn frames(mut stream: &[u8]) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
     while !stream.is_empty() {

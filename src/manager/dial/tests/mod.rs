@@ -134,7 +134,7 @@ fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
-/// Returns addresses that cannot be routed, so the rule of one peer per range does not apply to them.
+/// Returns private addresses, to which the rule of one peer per range does not apply.
 fn private(count: u32) -> Vec<SocketAddr> {
     (1..=count).map(|host| SocketAddr::new(IpAddr::from((10 << 24 | host).to_be_bytes()), 8_333)).collect()
 }
@@ -146,7 +146,7 @@ fn secs(secs: u64) -> Duration {
 // --- Backoff and restart ---------------------------------------------------------------------------------------------
 
 #[test]
-fn req_e20_a_failed_dial_is_repeated_after_ever_longer_pauses_and_never_abandoned() {
+fn req_e20_a_failed_dial_is_repeated_after_pauses_that_double_up_to_a_maximum_and_is_never_abandoned() {
     let peers = private(1);
     for ended in [Ended::Unreached, Ended::MissedDeadline, Ended::TurnedAway] {
         for mut scene in [Scene::normal(&peers), Scene::fixed(&peers)] {
@@ -315,7 +315,7 @@ fn req_e19_an_incompatible_peer_waits_an_hour_but_a_fixed_one_waits_for_the_long
 }
 
 #[test]
-fn req_e19_after_a_close_on_request_a_drawn_peer_waits_and_a_fixed_one_is_not_dialled() {
+fn req_e19_after_a_close_on_request_a_drawn_peer_waits_and_a_fixed_one_is_dialled_only_on_request() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     assert_eq!(scene.next(), Some(peers[0]));
@@ -380,7 +380,7 @@ fn only_remote_failures_are_counted() {
 }
 
 #[test]
-fn closing_an_unknown_connection_has_no_effect() {
+fn reporting_the_end_of_an_unknown_connection_has_no_effect() {
     let peers = private(2);
     let mut scene = Scene::normal(&peers[..1]);
     assert_eq!(scene.next(), Some(peers[0]));
@@ -519,7 +519,7 @@ fn an_empty_book_causes_seed_queries_and_is_not_drawn_from_until_it_changes() {
 }
 
 #[test]
-fn a_book_without_current_candidates_is_drawn_from_periodically() {
+fn a_book_without_dialable_addresses_is_drawn_from_again_after_a_pause() {
     let peers = private(1);
     let mut scene = Scene::normal(&peers);
     scene.banned = peers;
@@ -542,7 +542,7 @@ fn the_next_dial_is_due_when_the_only_pause_ends() {
 }
 
 #[test]
-fn failed_addresses_beyond_the_limit_have_no_records() {
+fn records_of_failed_addresses_are_limited_in_number_and_expire() {
     let mut scene = Scene::normal(&[]);
     let count = 100_000;
     for peer in private(count) {

@@ -10,7 +10,7 @@ use crate::time::{Instant, UnixTime};
 use crate::wire::{AddressEntry, Addresses, NetAddress};
 
 pub(super) const SWEEPS: &[Doctored] = &[
-    // Invariant 30: the disk has entries that were never written, lacks known ones, or still has dropped ones.
+    // Invariant 30: the disk has entries that were never written, lacks known ones, or has outdated or dropped ones.
     (30, |scene| {
         scene.manager().is_durable = false;
         scene.disk.peers.extend([("192.0.2.1:1".parse().expect("the address is valid"), peer_at("192.0.2.1:1"))]);

@@ -34,8 +34,8 @@ fn managed() -> Config {
 }
 
 /// Runs a loop with a configuration that `set` has changed, and then stops the loop. If `is_live`, the configuration is
-/// changed while the loop runs. The loop dials three addresses: one peer answers, one closes its connections, and at
-/// one nobody listens. The loop also accepts a stranger and bans it.
+/// changed while the loop runs. The loop dials three addresses: one peer answers, one closes its connections, and
+/// nobody listens at the third. The loop also accepts a stranger and bans it.
 fn live(set: impl Fn(&mut Config), is_live: bool) {
     let mut changed = managed();
     let begun = changed.clone();

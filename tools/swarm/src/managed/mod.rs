@@ -51,7 +51,7 @@ use std::time::Duration;
 struct WatchingHandler {
     marks: Marks,
     peers: BTreeSet<PeerId>,
-    /// The announced bans whose end was not announced, each with its planned end; `None` for a permanent ban.
+    /// The reported bans whose end was not reported, each with its planned end; `None` for a permanent ban.
     banned: BTreeMap<Host, Option<UnixTime>>,
 }
 
@@ -186,7 +186,7 @@ impl ManagedWorld {
         }
     }
 
-    /// Starts the loop with the records on its disk and the plan's addresses. Checks that the disk has all announced
+    /// Starts the loop with the records on its disk and the plan's addresses. Checks that the disk has all reported
     /// bans that have not expired.
     fn start(&mut self, net: SimNet) {
         let book = self.world.book(NODE);
@@ -200,7 +200,7 @@ impl ManagedWorld {
         });
         let lost: Vec<Host> = lost.map(|(host, _)| *host).collect();
         if !lost.is_empty() {
-            self.course.found(30, format!("announced bans are missing: {lost:?}"));
+            self.course.found(30, format!("reported bans are missing from the disk: {lost:?}"));
         }
         let node = Checked::new(&self.world, net, self.config.clone(), WatchingHandler::default());
         let mut node = node.expect("the configuration is valid").with_calls_per_sweep(self.scenario.calls_per_sweep);
@@ -333,7 +333,8 @@ impl ManagedWorld {
         drop(self.node().handle().update_config(self.config.clone()));
     }
 
-    /// Cuts the loop's host off for the planned time, if any: all connections are lost and all dials fail.
+    /// Cuts off the loop's host for the duration of the planned outage, if any. All connections are lost and all dials
+    /// fail.
     fn run_outage(&mut self) {
         let Some(outage) = self.plan.outage.filter(|_| self.course.is_running) else { return };
         self.marks.set(Mark::circumstance("an outage"));

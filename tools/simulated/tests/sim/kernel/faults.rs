@@ -130,7 +130,7 @@ fn a_dial_that_fails_at_once_costs_no_descriptor() {
 }
 
 #[test]
-fn a_dial_that_is_reported_failed_is_closed_on_both_sides() {
+fn a_dial_that_is_reported_as_failed_is_closed_on_both_sides() {
     let (world, mut dialler, mut acceptor) = pair(Conditions::default());
     fail_next(&world, DIALLER, Site::Connected, ECONNREFUSED);
     assert_eq!(code(dialler.connected(raw_link())), Some(ECONNREFUSED));

@@ -66,7 +66,7 @@ fn threat_p25_a_range_gets_at_most_its_share_of_the_peers_and_other_ranges_are_a
 }
 
 #[test]
-fn threat_p24_no_cap_and_no_rate_applies_to_trusted_peers() {
+fn threat_p24_neither_the_cap_per_host_nor_the_accept_rate_applies_to_trusted_peers() {
     let trusted = vec![(IpAddr::from([8, 8, 8, 0]), 24)];
     let config = ManagerConfig::new(Network::Regtest).with_trusted(trusted).with_max_peers(100);
     let mut managed = ManagedWorld::new(config);
@@ -76,7 +76,7 @@ fn threat_p24_no_cap_and_no_rate_applies_to_trusted_peers() {
 }
 
 #[test]
-fn threat_p24_the_caps_apply_to_dialled_peers() {
+fn threat_p24_the_cap_per_host_applies_to_dialled_peers() {
     let mut managed = ManagedWorld::new(ManagerConfig::new(Network::Regtest).with_max_per_host(2));
     let mut stranger = Stranger::new(&managed.world);
     let ports: Vec<SocketAddr> = (1..6).map(|port| SocketAddr::new(stranger.net.ip(), port)).collect();
@@ -100,7 +100,7 @@ fn dials_into_a_range_that_accepted_peers_fill_are_held_back_and_this_is_reporte
     assert_eq!(holds(&managed), [DialHold::GroupFull]);
 }
 
-/// Returns the reported reasons for which dials are held back.
+/// Returns the reported causes of held-back dials.
 fn holds(managed: &ManagedWorld) -> Vec<DialHold> {
     let cause = |event| match event {
         ControlEvent::DialsHeldBack { cause } => Some(cause),
@@ -155,7 +155,7 @@ fn threat_p26_a_newcomer_evicts_the_youngest_peer_of_the_largest_range() {
 }
 
 #[test]
-fn threat_p25_a_flood_evicts_only_its_own_peers() {
+fn threat_p25_a_flood_evicts_only_peers_of_its_own_range() {
     let (mut managed, mut stranger) = full_managed(true);
     for link in 100..300 {
         let source = Some(IpAddr::from([9, 9, 2, (link % 250) as u8]));

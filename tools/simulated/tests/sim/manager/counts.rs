@@ -66,7 +66,7 @@ fn req_e47_only_an_immediate_new_dial_is_a_restart() {
         managed.settle();
         assert_eq!(restarts(&managed), expected, "two restarts are allowed");
     }
-    // An inbound peer is not restarted.
+    // An inbound connection is not restarted.
     managed.welcome(&mut guest, 0, None);
     guest.reset(0);
     managed.settle();

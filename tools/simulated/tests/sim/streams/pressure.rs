@@ -159,7 +159,7 @@ fn two_nodes_that_stream_to_each_other_at_once_do_not_wait_for_each_other() {
         let mut room = Room::new(Conditions { capacity_bytes, ..Conditions::default() });
         let (there, here) = room.add_node();
         let payload = pattern(1 << 20);
-        // The payload is fed as one part, so the maximum number of bytes waits at once.
+        // The payload is fed as one part, so that as many bytes as possible wait at once.
         for (node, peer) in [(0, there), (1, here)] {
             room.streamer(node).source = Some(Source { peer, parts: [payload.clone()].into() });
         }
