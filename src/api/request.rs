@@ -42,7 +42,8 @@ pub enum Request<C> {
         /// The peer.
         peer: PeerId,
     },
-    /// Send an encoded frame to a peer. The frame is dropped if the peer is disconnected or its queue is full.
+    /// Send an encoded frame to a peer. The frame is dropped if [`Ctx::send_shared`](crate::Ctx::send_shared) would
+    /// return an error.
     Send {
         /// The peer.
         peer: PeerId,
@@ -65,7 +66,7 @@ pub enum Request<C> {
     },
     /// List at most [`PEERS_PER_REPLY`](crate::limits::PEERS_PER_REPLY) peers in the order of their slots.
     Peers {
-        /// The peer after whose slot the list starts; `None` starts with the first slot.
+        /// Starts the list after this peer's slot; `None` starts it with the first slot.
         after: Option<PeerId>,
         /// Receives the list.
         reply: Reply<Vec<PeerInfo>>,

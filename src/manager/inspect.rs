@@ -26,7 +26,7 @@ pub struct ManagerSummary {
     pub unannounced_bans: usize,
     /// The number of addresses in the book.
     pub book: usize,
-    /// The addresses chosen to be dialled in the last turn, in order.
+    /// The addresses that the manager chose to dial in the last turn, in order.
     pub drawn: Vec<Draw>,
 }
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-/// A function that finds the addresses of a name and a port. It may block for any length of time.
+/// A function that resolves a name and a port to addresses. It may block for any length of time.
 pub(super) trait LookUp: Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static {}
 
 impl<F: Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static> LookUp for F {}
@@ -99,7 +99,8 @@ fn found(look_up: &dyn LookUp, name: &str, port: u16) -> io::Result<Vec<SocketAd
         .unwrap_or_else(|_| Err(io::Error::other("the look-up has panicked")))
 }
 
-/// Converts a look-up's result into its outcome: at least one address, and at most [`MAX_RESOLVED_ADDRESSES`].
+/// Converts a look-up's result: an empty list becomes a failure, and a long list is truncated to
+/// [`MAX_RESOLVED_ADDRESSES`].
 pub(crate) fn outcome_of(name: String, found: io::Result<Vec<SocketAddr>>) -> Result<Vec<SocketAddr>, ResolveFailure> {
     match found {
         Ok(addresses) if addresses.is_empty() => Err(ResolveFailure { name, cause: ResolveCause::NoAddress }),
@@ -112,7 +113,7 @@ pub(crate) fn outcome_of(name: String, found: io::Result<Vec<SocketAddr>>) -> Re
     }
 }
 
-/// Splits a name into its host and the port after it. A name without a port gets `port`.
+/// Splits a name into a host and a port, which is `port` if the name has no valid port. A bare IPv6 address has none.
 pub(crate) fn host_and_port(name: &str, port: u16) -> (&str, u16) {
     if name.parse::<Ipv6Addr>().is_ok() {
         return (name, port);
@@ -262,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn fault_e12_a_hanging_look_up_does_not_delay_the_end_of_its_resolver() {
+    fn fault_e12_a_hanging_look_up_does_not_delay_the_drop_of_its_resolver() {
         let (waker, rung) = bell();
         let (look_up, go) = held_up();
         let mut resolver = Resolver::new(look_up);

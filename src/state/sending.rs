@@ -1,12 +1,13 @@
 //! Sending on links, and the order of outgoing frames.
 //!
 //! All outgoing bytes pass through here. While a link is being read, the write block collects the frames sent on it,
-//! as long as the link's queue is empty, no message is being fed in parts, and the block has room. All other frames
-//! wait in their link's queue, and so do all shared frames. Only pings and pongs overtake queued frames: ours, and
-//! the handler's unless it sends them as shared frames. Overtaking pings and pongs are sent in their own order, right
-//! after the frame that is partly sent. The latencies that both sides measure therefore exclude the delay in our
-//! queue. Frames of the handshake are never overtaken. While a message is being fed in parts, all other frames wait
-//! after it, pings and pongs first. Pings and pongs overtake even the message itself as long as none of it is sent.
+//! as long as the link's queue is empty, no message is being fed in parts, and the block has room. All other frames,
+//! and all shared frames, wait in their link's queue. Only pings and pongs overtake queued frames: ours, and the
+//! handler's unless it sends them as shared frames. Overtaking pings and pongs are sent in their own order, right
+//! after the frame that is partly sent. The latencies that both sides measure therefore exclude the wait behind
+//! frames of which no byte has been sent. Frames of the handshake are never overtaken. While a message is being fed
+//! in parts, all other frames wait after it, pings and pongs first. Pings and pongs overtake even the message itself
+//! as long as none of it is sent.
 //!
 //! The end of each ping is stored as a position in the link's outgoing bytes, so that the write of its last byte can
 //! record the ping's send time. The position changes only when a collected ping moves ahead of other collected frames.
@@ -32,7 +33,7 @@ use bytes::Bytes;
 /// The next step after a write on a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AfterWrite {
-    /// Call the handler of the ready peer.
+    /// Call the ready peer's handler.
     CallHandler,
     /// Continue the link's close.
     ContinueClosing,
@@ -214,7 +215,7 @@ impl LoopState {
         Ok(())
     }
 
-    /// Returns the maximum number of inventory items that the peer accepts in one message (SV Node 1.2.2, net.cpp
+    /// Returns the maximum number of inventory items in one message to the peer (SV Node 1.2.2, net.cpp
     /// GetMaxInvElements).
     fn max_inventory_items(&self, id: LinkId) -> usize {
         let theirs = self.links.table.get(id).map_or(0, |link| u64::from(link.peer.max_recv_payload()));
@@ -222,7 +223,7 @@ impl LoopState {
         (theirs.min(ours).saturating_sub(8) / InventoryItem::LEN_BYTES as u64).max(1) as usize
     }
 
-    /// Sends a ping that was due at `planned`, and returns its nonce.
+    /// Sends a ping that was due at `planned`, and returns its nonce. An unplanned ping has [`Instant::MAX`].
     pub(crate) fn ping(&mut self, id: LinkId, planned: Instant) -> Result<u64, RequestError> {
         let frame_len = HEADER_LEN_BYTES + 8;
         self.links.check_room(id, frame_len)?;
@@ -473,7 +474,7 @@ impl Link {
     }
 }
 
-/// Returns whether one of our frames may overtake others: a whole `ping` or `pong` with a payload of 8 bytes.
+/// Returns whether a frame may overtake others: a whole `ping` or `pong` with a payload of 8 bytes.
 fn goes_ahead(frame: &[u8]) -> bool {
     const LEN_BYTES: usize = HEADER_LEN_BYTES + 8;
     frame.len() == LEN_BYTES

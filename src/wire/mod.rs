@@ -63,8 +63,9 @@
 //! # Guarantees
 //!
 //! Decoding never panics, and allocates only for a user agent. A count is rejected if the bytes after it are too few
-//! for that many items. Like the node, decoding ignores the bytes after a message's last known field; they are never
-//! sent. Encoding truncates a string that is too long for its field, so that no field can corrupt the next one.
+//! for that many items. Like the node, the decoder ignores bytes after a message's last known field; the encoder
+//! never writes such bytes. Encoding truncates a string that is too long for its field, so that no field can corrupt
+//! the next one.
 //!
 //! # Example
 //!

@@ -1,7 +1,7 @@
 //! No chain of fields reaches through an object: a caller uses the object's methods, so the object's fields can change.
 //!
 //! A chain that begins at `self` has at most [`MAX_FIELDS`] fields. If its second field is `state`, it must end there:
-//! `self.engine.state.now` is a breach.
+//! `self.engine.state.now` and `self.engine.state.len()` are breaches.
 
 use crate::paths::Library;
 use crate::source::{Source, Violation, is_word_char, words};

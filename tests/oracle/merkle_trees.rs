@@ -12,7 +12,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-/// Returns the positions and transaction ids that the crate finds proven, or `None` if it refuses the tree.
+/// Returns the matches that the crate finds, or `None` if it refuses the tree.
 fn matches_of_theirs(block: &TheirMerkleBlock) -> Option<Vec<MerkleMatch>> {
     let (mut txids, mut indexes) = (Vec::new(), Vec::new());
     block.extract_matches(&mut txids, &mut indexes).ok()?;

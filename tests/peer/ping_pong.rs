@@ -103,7 +103,7 @@ fn nonces_show_no_pattern() {
 }
 
 #[test]
-fn req_e13_the_pong_echoes_the_ping() {
+fn req_e13_the_pong_echoes_the_nonce_of_the_ping() {
     for nonce in [0, 1, 0x0102_0304_0506_0708, u64::MAX] {
         assert_eq!(create_pong_nonce(nonce), nonce);
     }
@@ -164,7 +164,7 @@ fn pings_get_their_full_timeout_again_when_reading_resumes() {
 }
 
 #[test]
-fn a_late_pong_counts_until_its_ping_is_abandoned() {
+fn a_late_pong_counts_if_its_ping_was_not_abandoned() {
     let mut pings = PingPongState::new(TIMEOUT);
     pings.record_ping(1, at(0));
     assert_eq!(pings.validate_pong(1, at(100)), Ok(Duration::from_secs(100)));
@@ -194,7 +194,7 @@ fn a_pong_before_its_ping_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn the_sent_time_is_the_first_write_that_covers_the_ping() {
+fn the_sent_time_is_the_time_of_the_first_write_that_covers_the_ping() {
     let mut pings = PingPongState::new(TIMEOUT);
     for nonce in 1..=4 {
         pings.queue_ping(nonce, at(1), nonce * 32);

@@ -86,7 +86,7 @@ fn a_dial_that_is_closed_before_its_outcome_reports_the_requested_close() {
 }
 
 #[test]
-fn a_dial_ends_with_any_reason_that_an_embedder_gives() {
+fn an_aborted_dial_reports_the_reason_that_the_handler_gave() {
     for disconnect in Disconnect::ALL {
         let mut node = Node::new();
         let address = node.address;

@@ -28,7 +28,7 @@ fn known_messages_decode_and_encode_exactly() {
 }
 
 #[test]
-fn every_truncation_is_an_error() {
+fn every_truncation_is_an_error_and_trailing_bytes_are_ignored() {
     for command in [CREATESTRM, CommandName::STREAMACK] {
         let whole = known_payload(&command.to_string());
         for cut in 0..whole.len() {
@@ -67,7 +67,7 @@ fn a_stream_has_one_of_six_types() {
 }
 
 #[test]
-fn an_association_id_is_decoded_as_in_a_version() {
+fn an_association_id_is_a_uuid_or_empty() {
     let decode = |id: &[u8]| {
         let payload = [&[id.len() as u8], id, &[1]].concat();
         StreamAck::decode(&payload).map(|ack| ack.association_id)

@@ -55,7 +55,7 @@ fn a_version_may_end_before_or_after_any_optional_field_and_nowhere_else() {
 }
 
 #[test]
-fn a_missing_field_ends_the_message() {
+fn an_encoded_version_ends_before_the_first_missing_field() {
     let whole = payload(vectors::VERSION_WITH_ASSOCIATION);
     let full = Version::decode(&whole).unwrap();
     for (version, len) in [
@@ -133,7 +133,7 @@ fn a_version_with_the_longest_user_agent_may_end_at_the_same_fields() {
 }
 
 #[test]
-fn a_user_agent_that_is_too_long_is_cut_when_written() {
+fn a_user_agent_that_is_too_long_is_truncated_by_encoding() {
     let mut version = Version::decode(&payload(vectors::VERSION_WITH_ASSOCIATION)).unwrap();
     version.user_agent = Some(vec![b'a'; 257].into());
     let decoded = Version::decode(&encode(&version)).unwrap();

@@ -4,7 +4,8 @@
 //! of the input: a whole frame, a chunk of a streamed frame, or a dropped frame. The framer guarantees:
 //!
 //! - The first byte that differs from the network's magic is an error. A length above the command's limit is an error
-//!   as soon as the header is complete, before any payload is read. After an error, every call returns the same error.
+//!   as soon as the header is complete, before any payload is consumed. After an error, every call returns the same
+//!   error.
 //! - The way in which reads split the stream affects only the boundaries of chunks, whether a payload is returned in
 //!   place and, if the memory of all links is used up, the choice of dropped payloads.
 //! - A payload that is complete in the input is returned in place. Any other buffered payload is collected in the
@@ -13,7 +14,7 @@
 //!   skipped and returned as dropped.
 //! - Between frames the framer owns no memory.
 //!
-//! The framer never interprets a payload and never reads a clock. Only its caller decides how a frame is handled.
+//! The framer never interprets a payload and never reads a clock.
 
 mod framed;
 mod memory;
@@ -32,7 +33,7 @@ use sha2::Digest;
 use std::mem;
 use std::time::Duration;
 
-/// A large payload is received directly into the link's own buffer as long as at least this many of its bytes are
+/// A buffered payload can be received directly into the link's own buffer while at least this many of its bytes are
 /// missing.
 const MIN_DIRECT_READ_BYTES: u64 = 16 * 1024;
 /// Largest payload that counts as small. At the default minimum rate of a body, such a payload arrives within four
@@ -129,7 +130,7 @@ impl MessageFramer {
         matches!(self.state, State::Within(_))
     }
 
-    /// Returns whether the arriving payload is large, so that the peer's next message may arrive much later.
+    /// Returns whether a large payload is arriving. The peer's next message may then arrive much later.
     pub fn is_within_large_payload(&self) -> bool {
         match &self.state {
             State::Within(partial) => {

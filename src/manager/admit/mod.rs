@@ -3,7 +3,7 @@
 //! [`Admission`] counts the live connections of both directions and decides whether there is room for a new one. A
 //! refused connection is closed before it uses a row. These limits never refuse a trusted address, but its
 //! connections are counted. [`evict`] chooses the peer to close when all slots are in use. Nothing here closes a
-//! connection, and the counts grow only with the live connections.
+//! connection. Only hosts and ranges with live connections have a count.
 
 pub(crate) mod evict;
 mod rate;
@@ -123,7 +123,7 @@ impl Admission {
     }
 }
 
-/// The number of live connections per key; a key without connections uses no memory.
+/// The number of live connections per key; a key without connections has no entry.
 #[derive(Debug)]
 struct Counts<K>(HashMap<K, usize, KeyedState>);
 
@@ -138,7 +138,7 @@ impl<K: Copy + Eq + Hash> Counts<K> {
 
     fn decrease(&mut self, key: K) {
         let count = self.0.get_mut(&key);
-        debug_assert!(count.is_some(), "a connection was removed that was not counted");
+        debug_assert!(count.is_some(), "a connection that was not counted was removed");
         match count {
             Some(count) if *count > 1 => *count -= 1,
             Some(_) | None => {

@@ -131,7 +131,7 @@ fn a_new_configuration_applies_to_the_next_connection() {
 }
 
 #[test]
-#[cfg_attr(debug_assertions, should_panic(expected = "a connection was removed that was not counted"))]
+#[cfg_attr(debug_assertions, should_panic(expected = "a connection that was not counted was removed"))]
 fn removing_an_uncounted_connection_panics_in_debug_builds_and_is_ignored_otherwise() {
     let mut admission = admission();
     admission.link_removed(ip("9.9.9.9"));

@@ -1,10 +1,10 @@
 //! Fixed peers that are known by name: the choice among a name's addresses, and the name's next resolution.
 //!
-//! One address of each name is in the dialler's fixed list. When its dial fails, the name's next address replaces it at
-//! once. A round ends when the last address has failed. The name is then resolved again, after a pause that grows like
-//! the pause of a failed dial. A lost connection is first restarted at the same address, up to the dialler's limit on
-//! restarts. After a round with an incompatible peer, the pause has the maximum length. Nothing here resolves a name or
-//! dials.
+//! One address of each resolved name is in the dialler's fixed list. When its dial fails, the name's next address
+//! replaces it at once. A round ends when the last address has failed. The name is then resolved again, after a pause
+//! that grows like the pauses after failed dials. A lost connection is first restarted at the same address, up to the
+//! dialler's limit on restarts. After a round with an incompatible peer, the pause has the maximum length. Nothing
+//! here resolves a name or dials.
 
 use super::backoff::Backoff;
 use super::ended::{Decision, Ended};
@@ -30,7 +30,7 @@ pub(crate) struct FixedNames {
 struct Named {
     name: String,
     state: State,
-    /// The number of consecutive rounds without a lasting connection.
+    /// The number of failed rounds and failed queries since the last lasting connection.
     failures: u32,
     /// The moment at which the connection to the current address became ready, if it did.
     ready_since: Option<Instant>,
@@ -113,7 +113,7 @@ impl FixedNames {
         Some(Resolve { query, name: named.name.clone(), port: self.default_port })
     }
 
-    /// Returns the name that a query resolves, if its reply is awaited.
+    /// Returns the name that a query resolves, or `None` if the query's reply is not awaited.
     pub(crate) fn name_of(&self, query: u32) -> Option<Arc<str>> {
         let named = self.names.iter().find(|named| named.is_asked(query))?;
         Some(named.name.as_str().into())
@@ -127,8 +127,8 @@ impl FixedNames {
         Some(named.name.as_str().into())
     }
 
-    /// Stores `answer`, a query's reply, which is empty if the query failed. Returns the number of stored
-    /// addresses, which is 0 if none is usable or the reply is not awaited. The caller must then pass the new list to
+    /// Stores `answer`, a query's reply, which is empty if the query failed. Returns the number of stored addresses,
+    /// which is 0 if none is usable or the reply is not awaited. Unless it is 0, the caller must pass the new list to
     /// the dialler.
     pub(crate) fn resolved(
         &mut self,
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_close_that_says_nothing_about_the_address_does_not_replace_it() {
+    fn a_restart_or_a_close_that_says_nothing_about_the_address_does_not_replace_it() {
         let mut stage = Stage::new(&["node.example"]);
         stage.resolve(START, &["192.0.2.1:1", "192.0.2.2:1"]);
         for (ended, decision) in [
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_connection_does_not_shorten_the_pauses() {
+    fn only_a_lasting_connection_resets_the_pauses() {
         let mut stage = Stage::new(&["node.example"]);
         let mut now = START;
         let mut pause_after = |stay: Duration| {

@@ -42,12 +42,13 @@ pub enum PeerStatus {
     Banned(BanReason),
 }
 
-/// A user agent that can be stored and shown: printable ASCII, at most 256 bytes. The default is the empty one.
+/// A user agent that can be stored and shown: printable ASCII, at most 256 bytes. The default is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UserAgent(Box<str>);
 
 impl KnownPeer {
-    /// Returns a peer with nothing known but its address, in [`canonical`] form.
+    /// Creates the record of a peer whose status has been unknown since `since`. Converts the address to [`canonical`]
+    /// form.
     pub fn new(address: SocketAddr, since: UnixTime) -> Self {
         Self {
             address: canonical(address),

@@ -1,7 +1,7 @@
 //! The interface through which a persona acts: its connection, its timer, and its crowd's random numbers.
 //!
-//! The bytes that a persona sends in one call are collected and passed to the kernel in few writes. Bytes of
-//! [`Line::send`] that the kernel does not accept are kept, up to [`MAX_UNSENT_BYTES`]. No method of [`Line`] blocks.
+//! The bytes that a persona sends in one call are collected and passed to the kernel in few writes. [`Line::send`]
+//! keeps the bytes that the kernel does not accept, up to [`MAX_UNSENT_BYTES`]. No method of [`Line`] blocks.
 
 use super::super::net::SimNet;
 use super::super::tape::Chance;
@@ -178,7 +178,7 @@ impl Line<'_> {
         self.wire.appetite = u32::MAX;
     }
 
-    /// Reads `len_bytes` more and then nothing.
+    /// Reads `len_bytes` more bytes and then nothing.
     pub fn read_only(&mut self, len_bytes: u32) {
         self.wire.appetite = len_bytes.min(u32::MAX - 1);
     }

@@ -50,8 +50,8 @@ impl Bounds {
         }
     }
 
-    /// Returns the bounds for a turn in which the configuration of `other` replaced this one. Each count has the
-    /// higher of the two maximums; all else is as in `other`.
+    /// Returns the bounds for a turn in which the configuration of `other` replaced this one. Each limit on
+    /// links or bytes is the higher of the two; everything else is as in `other`.
     pub(super) fn or_looser(self, other: Self) -> Self {
         Self {
             max_links: self.max_links.max(other.max_links),
@@ -61,8 +61,8 @@ impl Bounds {
         }
     }
 
-    /// Returns the bounds, raised to the current counts. Links stay open even if a new configuration allows fewer
-    /// links.
+    /// Returns the bounds, with each exceeded limit raised to the current value. Links stay open even if a new
+    /// configuration allows fewer links.
     pub(super) fn at_least(self, summary: &Summary) -> Self {
         Self {
             max_links: self.max_links.max(summary.links),

@@ -184,7 +184,7 @@ impl Managing {
             .map(|(rival, _)| *rival)
             .collect();
         let is_right = is_inbound && !self.trusted.contains(address.ip()) && rivals.len() >= SPARED;
-        findings.check(28, is_right, || format!("{peer:?} at {address} is evicted, with {} others", rivals.len()));
+        findings.check(28, is_right, || format!("{peer:?} at {address} is evicted, with {} candidates", rivals.len()));
         let ping = |peer: &PeerId| self.shortest_pings.get(peer).copied().unwrap_or(u128::MAX);
         let better = rivals.iter().filter(|rival| ping(rival) <= ping(&peer)).count();
         findings.check(28, better >= SPARED_BY_PING || rivals.len() < SPARED, || {

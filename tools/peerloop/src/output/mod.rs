@@ -29,13 +29,13 @@ pub(crate) fn complain(message: &str) {
     let _ = writeln!(io::stderr(), "peerloop: {message}");
 }
 
-/// Variables that name a node's files. No result may replace these files.
+/// Environment variables that name a node's files. No result may replace these files.
 const NODE_FILES: [&str; 2] = ["PEERLOOP_BOOK", "PEERLOOP_CONFIG"];
 
-/// Opens the files for the results, each named by its flag.
+/// Opens the files for the results. `outputs` contains each result's flag, and its path if the flag is set.
 ///
 /// Refuses two flags that name the same file, even by different paths, because the second result would replace the
-/// first. Also refuses a file of `kept`, a node's file that a variable names, and a file to which standard output or
+/// first. Also refuses a file in `kept`, a node's file that a variable names, and a file to which standard output or
 /// standard error is redirected.
 pub(crate) fn open_all<const N: usize>(
     outputs: [(&'static str, Option<&Path>); N],
@@ -119,7 +119,7 @@ pub(crate) enum Sink {
     File {
         path: PathBuf,
         file: File,
-        /// Whether the file was created here and is not written yet; if so, dropping the sink removes the file.
+        /// Whether the file was created here and is still empty; if so, dropping the sink removes it.
         is_empty: bool,
     },
 }

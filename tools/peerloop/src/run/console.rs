@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_librarys_own_lines_are_logged() {
+    fn only_the_librarys_records_up_to_the_maximum_level_are_logged() {
         log::set_max_level(LevelFilter::Info);
         let (said, queue) = sync_channel(9);
         let console = Console { said, lost: Arc::default(), is_live: false };

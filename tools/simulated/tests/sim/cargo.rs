@@ -53,7 +53,7 @@ impl Handler for Relay {
         if !part.is_empty() {
             ctx.feed_body(sink, &mut part).unwrap();
         }
-        assert!(part.is_empty(), "the source was paused in time");
+        assert!(part.is_empty(), "the source was not paused in time");
         let waiting = ctx.peer(sink).unwrap().waiting_bytes();
         self.max_waited = self.max_waited.max(waiting);
         if waiting > PAUSE_AT_BYTES {
@@ -68,7 +68,7 @@ impl Handler for Relay {
     }
 }
 
-/// Relays a cargo. Returns the length of the sink's longest queue in bytes, and the first whole second at which
+/// Relays a cargo. Returns the maximum length of the sink's queue in bytes, and the first whole second at which
 /// everything had arrived.
 fn relay(cargo: &Cargo, conditions: Conditions, from: Pace, into: Pace) -> (usize, Instant) {
     let world = World::new(11, Instant::ZERO);
@@ -99,7 +99,7 @@ fn relay(cargo: &Cargo, conditions: Conditions, from: Pace, into: Pace) -> (usiz
     assert_eq!(
         (received.wrong_at(), sent.ended(), received.ended()),
         (None, None, None),
-        "neither connection is closed"
+        "wrong bytes arrived or a connection was closed"
     );
     assert_eq!((sent.is_complete(), node.handler().passed), (true, cargo.len_bytes()));
     (node.handler().max_waited, done)

@@ -141,8 +141,8 @@ impl Count {
         }
     }
 
-    /// Asserts that the memory that the loop reports differs from the allocated bytes by at most 1 %. `before` contains
-    /// the reported and the allocated bytes at the start.
+    /// Asserts that the reported and the allocated memory have grown equally since `before`, to within 1 %. `before`
+    /// contains the reported and the allocated bytes at the start.
     fn compare(&self, before: (u64, i64), what: &str) {
         let accounted = self.node.inspect().accounted_bytes as i64 - before.0 as i64;
         let allocated = self.live_bytes - before.1;

@@ -41,7 +41,7 @@ fn answer(net: &mut SimNet) -> Option<Persisted> {
 }
 
 #[test]
-fn a_sound_disk_stores_every_batch_and_wakes_the_loop() {
+fn a_sound_disk_stores_a_batch_and_wakes_the_loop() {
     let world = World::new(1, Instant::ZERO);
     let mut net = world.host();
     net.persist(batch(1)).unwrap();

@@ -104,7 +104,7 @@ fn a_dial_during_a_cut_is_pending_until_the_cut_is_healed() {
     assert_eq!(events(&mut dialler), event(false, true, false));
     let _accepted = acceptor.accept(0).unwrap();
     world.advance(secs(100));
-    assert_eq!(events(&mut dialler), [], "the connection was established in time");
+    assert_eq!(events(&mut dialler), [], "an established connection reported an event");
 }
 
 #[test]

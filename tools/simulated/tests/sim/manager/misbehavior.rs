@@ -208,7 +208,7 @@ fn messages_that_sv_node_tolerates_are_not_charged() {
 }
 
 #[test]
-fn a_handler_that_wants_a_message_receives_it_before_the_peer_is_charged() {
+fn a_handler_that_wants_messages_receives_filterload_which_is_charged_and_mempool_which_is_not() {
     let wanting = || Watcher { wants_messages: true, ..Watcher::default() };
     let (managed, _) = said_to(wanting(), &after_handshake(&frame("filterload", &[0; 10])));
     assert_charged(&managed, Misbehavior::UnwantedBloomFilter);
