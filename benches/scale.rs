@@ -2,9 +2,9 @@
 //!
 //! `cargo bench --bench scale [PEERS ..]` runs one loop for each number of simulated peers, 1,000 and 1,000,000 by
 //! default. The peers connect, complete the handshake and are pinged twice. Then 1% of them are replaced in each of
-//! three seconds, and the loop stops. Bytes and events are counted for the loop alone. They are the same in every
-//! run. The time covers the whole simulation, including the peers and the virtual kernel, so it says little about the
-//! loop. `src/manual/testing.md` describes how to count the instructions.
+//! three seconds, and the loop stops. Bytes and events are counted for the loop alone, and the counts are the same in
+//! every run. The printed duration covers the whole simulation, including the peers and the virtual kernel, so it says
+//! little about the loop. `src/manual/testing.md` describes how to count instructions.
 
 use peerloop_scale::{Account, Phase};
 use std::process::ExitCode;
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-#[expect(clippy::disallowed_methods, reason = "the time is only printed")]
+#[expect(clippy::disallowed_methods, reason = "the duration is only printed")]
 fn report(peers: u64) {
     let began = Instant::now();
     let phases = peerloop_scale::live(peers);
@@ -45,7 +45,7 @@ fn report(peers: u64) {
         before = *account;
     }
     let Account { turns, events, allocations, peak_bytes, .. } = before;
-    println!("{:36}{turns:>12}{events:>12}{allocations:>14}", "in all");
+    println!("{:36}{turns:>12}{events:>12}{allocations:>14}", "total");
     let held_bytes = phases.iter().map(|phase| phase.account.held_bytes).max().unwrap_or_default();
     let [held, peak] = [held_bytes, peak_bytes].map(|bytes| bytes / peers as i64);
     println!("{held} bytes held per peer and {peak} at the peak; {took:.1?}\n");

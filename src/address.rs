@@ -1,4 +1,4 @@
-//! The keys by which bans, caps and quotas group addresses, so that one owner counts once.
+//! The keys by which bans, caps and quotas group addresses that may have the same owner.
 //!
 //! A [`Host`] is the unit that one owner gets cheaply: a single IPv4 address, or a /64 of IPv6. A [`NetGroup`] is a
 //! range that may have a single owner, grouped as SV Node does (1.2.2, netaddress.cpp GetGroup). A routable IPv4
@@ -110,7 +110,7 @@ fn is_routable_v6(address: Ipv6Addr) -> bool {
     let [a, b, ..] = address.segments();
     let is_documentation = (a, b) == (0x2001, 0x0db8);
     let is_orchid = a == 0x2001 && (0x10..0x30).contains(&b);
-    // Only 2000::/3 is assigned for use between networks.
+    // Only 2000::/3 is assigned as global unicast space.
     a & 0xe000 == 0x2000 && !is_documentation && !is_orchid
 }
 
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn every_spelling_of_an_ipv4_address_has_the_same_host_and_group() {
+    fn ipv6_forms_of_a_routable_ipv4_address_have_its_host_and_group() {
         for text in [
             "1.2.3.4",
             "::ffff:1.2.3.4",
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn all_unroutable_addresses_are_one_group() {
+    fn unroutable_addresses_are_one_group_and_public_addresses_are_routable() {
         for text in [
             "0.1.2.3",
             "10.1.2.3",

@@ -13,8 +13,9 @@
 //! * The first call of [`Wheel::expire`] that reaches a key's tick, and has not yet returned `limit` keys, disarms the
 //!   key and returns it. No key is returned early, or twice for one call of [`Wheel::arm`].
 //! * The order of the returned keys depends only on the calls. Keys that were armed for a tick already passed are
-//!   first. The others follow tick by tick. Keys of the same tick are in the order of arming. A call that passes more
-//!   ticks than there are slots visits each slot only once, so it returns keys of different rounds in mixed order.
+//!   returned first. The others follow tick by tick. Keys of the same tick are in the order of arming. A call that
+//!   passes more ticks than there are slots visits each slot only once, so it returns keys of different rounds in
+//!   mixed order.
 //! * An idle wheel has no cost: [`Wheel::next_tick`] returns the next tick with work.
 //! * After construction only [`Wheel::arm`] allocates memory for the wheel, and only for a key higher than any before
 //!   it.
@@ -38,7 +39,7 @@ const WORD_BITS: usize = u64::BITS as usize;
 /// Returns the first tick that does not begin before `deadline`.
 ///
 /// Arm a key for this tick, and pass the current time's [`tick_of`] to [`Wheel::expire`]. No key then fires early,
-/// and each key fires at most one tick late.
+/// and rounding delays a key by less than one tick.
 pub const fn tick_at_or_after(deadline: Instant) -> u64 {
     deadline.as_nanos().div_ceil(TICK_NANOS)
 }
@@ -48,7 +49,7 @@ pub const fn tick_of(now: Instant) -> u64 {
     now.as_nanos() / TICK_NANOS
 }
 
-/// Returns the moment at which `tick` begins, or [`Instant::MAX`] if that is beyond the clock's range.
+/// Returns the moment at which `tick` begins, or [`Instant::MAX`] if that moment is beyond the clock's range.
 pub const fn instant_of(tick: u64) -> Instant {
     Instant::from_nanos(tick.saturating_mul(TICK_NANOS))
 }

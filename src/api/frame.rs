@@ -40,7 +40,7 @@ impl<'a> Frame<'a> {
         &self.header
     }
 
-    /// Returns the payload. It matches the header's checksum; an extended header has none.
+    /// Returns the payload. It matches the header's checksum; an extended header has no checksum.
     pub fn payload(&self) -> &'a [u8] {
         self.payload
     }
@@ -60,12 +60,13 @@ impl<'a> Frame<'a> {
         keep(self.payload, self.source)
     }
 
-    /// Returns header and payload for [`Ctx::send_shared`](crate::Ctx::send_shared), to relay the message. If both
-    /// lie in one memory block and make up at least half of it, the bytes share the block. Otherwise they are copied.
-    /// The payload is not hashed again.
+    /// Returns the header and the payload as one frame, which [`Ctx::send_shared`](crate::Ctx::send_shared) can relay.
+    /// If both lie in one memory block and make up at least half of it, the frame shares the block. Otherwise they are
+    /// copied. The payload is not hashed again.
     ///
     /// A message with an extended header is the exception: it gets a basic header, which every peer understands, and
-    /// the payload is hashed for its checksum. Only a payload of 4 GiB or more keeps the extended header.
+    /// the payload is hashed for its checksum. Only a message with a payload of 4 GiB or more keeps its extended
+    /// header.
     pub fn to_frame(&self) -> Bytes {
         let (basic, extended);
         let header: &[u8] = if u32::try_from(self.payload.len()).is_err() {
@@ -169,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_payload_that_fills_half_of_its_memory_block_is_shared_and_a_smaller_one_is_copied() {
+    fn a_payload_of_at_least_half_its_memory_block_is_shared_and_a_smaller_one_is_copied() {
         let block = Bytes::from(vec![7_u8; 64]);
         let header = Header::of(CommandName::TX, &block);
         let frame = |payload| Frame::new(header, payload, Some(&block));
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_shared_only_if_it_fills_half_of_a_block_that_contains_its_header() {
+    fn a_message_is_shared_only_if_it_fills_at_least_half_of_a_block_that_contains_its_header() {
         let payload = vec![7_u8; 1_000];
         for before in [0, 100, 1_024, 1_025] {
             let (header, block) = block_of(before, &payload);

@@ -1,4 +1,4 @@
-//! Dial modes: the manager dials either peers from the book or a fixed list.
+//! Dial modes: the manager dials either peers from the book or the peers on a fixed list.
 //!
 //! A [`DialMode`] is a plain value. [`ManagerConfig`](super::ManagerConfig) has the related limits.
 

@@ -38,7 +38,7 @@ pub enum Doubt {
     NothingMeasured,
 }
 
-/// Whether the generator kept its schedule, so that the latencies are the target's and not the generator's.
+/// Whether the latencies measure the target and not the generator's own delays.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
     /// The generator kept its schedule.
@@ -47,11 +47,11 @@ pub enum Verdict {
     NotTrusted(Vec<Doubt>),
 }
 
-/// The cause that kept a load from being carried out as planned.
+/// The cause, if any, that kept a load from being carried out as planned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Limit {
-    /// Nothing: the load was carried out as planned.
+    /// Neither the target nor the generator limited the load.
     None,
     /// The target: it rejected or lost peers, did not answer pings, or fell behind.
     Node,

@@ -7,7 +7,7 @@ use crate::wire::Version;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-/// The duplicate found for a connection whose `version` has arrived.
+/// The duplicate link to close, found when a connection's `version` arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Duplicate {
     /// This link is closed, because another link to the same peer exists.
@@ -41,8 +41,8 @@ impl Duplicates {
     /// If the peer connected to us, its listening address is the IP address of `address` with the port in `version`.
     /// This link claims that listening address unless another link keeps it.
     ///
-    /// `is_long_ready` returns whether the link with the given ID has been ready for longer than two crossing
-    /// handshakes can last.
+    /// `is_long_ready` returns whether the link with the given ID has been ready for at least the handshake timeout.
+    /// Such a link is treated as not crossing this one.
     pub(super) fn identify(
         &mut self,
         live: &mut Live,
@@ -90,7 +90,7 @@ mod tests {
     use rand::SeedableRng;
     use rand::rngs::StdRng;
 
-    /// Returns the `version` of a peer that listens on port 8333 and connects from another port.
+    /// Returns the `version` of a peer that listens on port 8333.
     fn version() -> Version {
         let mut payload = vec![0; 46];
         payload[..4].copy_from_slice(&70_016_i32.to_le_bytes());

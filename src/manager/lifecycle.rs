@@ -42,8 +42,8 @@ impl Manager {
     /// If the peer connected to us, its listening address is the IP address of `address` with the port in `version`.
     /// This link claims that listening address unless another link keeps it.
     ///
-    /// `is_long_ready` returns whether the link with the given ID has been ready for longer than two crossing
-    /// handshakes can last.
+    /// `is_long_ready` returns whether the link with the given ID has been ready for at least the handshake timeout.
+    /// Such a link is treated as not crossing this one.
     pub(crate) fn identify(
         &mut self,
         id: LinkId,

@@ -56,7 +56,7 @@ impl HandshakeState {
         self.version_sent = true;
     }
 
-    /// Records the peer's `version`. Returns `false` for a second one, which is only counted.
+    /// Records the peer's `version`. Returns `false` for any after the first, which is only counted.
     pub fn mark_version_received(&mut self, peer_version: Version) -> bool {
         if self.peer_version.is_some() {
             self.duplicate_versions = self.duplicate_versions.saturating_add(1);
@@ -79,7 +79,7 @@ impl HandshakeState {
         self.verack_sent = true;
     }
 
-    /// Records the peer's `verack`. Returns `false` for a second one, which is only counted.
+    /// Records the peer's `verack`. Returns `false` for any after the first, which is only counted.
     ///
     /// A `verack` before the peer's `version` is valid and counted as early.
     pub const fn mark_verack_received(&mut self) -> bool {

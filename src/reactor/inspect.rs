@@ -140,7 +140,7 @@ pub struct LinkReport {
     pub is_closing: bool,
     /// Whether it is listed for an offer of free room.
     pub is_pull: bool,
-    /// Whether the handler requests its free room and enough is free.
+    /// Whether the handler requests an offer of free room and enough room is free.
     pub is_pull_due: bool,
     /// Whether its socket is believed readable.
     pub is_readable: bool,
@@ -162,7 +162,7 @@ pub struct LinkReport {
     pub deadline: Instant,
     /// Whether a new configuration has moved its deadlines but its timer is not rearmed yet.
     pub has_new_deadlines: bool,
-    /// The deadline of its handshake, until that is complete.
+    /// The deadline of its handshake; `None` once the handshake is complete.
     pub handshake_deadline: Option<Instant>,
     /// The moment at which our next ping is due; [`Instant::MAX`] for never.
     pub ping_due: Instant,
@@ -265,8 +265,8 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
         }
     }
 
-    /// Returns the moment at which a ping was sent. The inner `None` means that the ping is queued, the outer `None`
-    /// that it is not in flight.
+    /// Returns the moment at which a ping was sent. The inner `None` means that the ping is still queued, the
+    /// outer `None` that no ping with this nonce awaits a pong.
     pub(crate) fn ping_sent(&self, link: LinkId, nonce: u64) -> Option<Option<Instant>> {
         self.engine.links().table.get(link)?.peer.ping_pong().sent_at(nonce)
     }

@@ -20,7 +20,7 @@ pub(crate) struct Mark {
     pub(crate) lane: Lane,
 }
 
-const _: () = assert!(size_of::<Mark>() == 24, "the limit's documentation states a mark's size");
+const _: () = assert!(size_of::<Mark>() == 24, "the limit's documentation states a size of 24 bytes per mark");
 
 /// The marks of all links. A link's marks are in the order of their positions.
 #[derive(Debug, Default)]
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_has_a_bounded_number_of_marks_and_none_once_it_is_removed() {
+    fn a_link_has_a_bounded_number_of_marks_and_room_again_after_their_removal() {
         let mut marks = marks(&[10; MAX_MARKS_PER_PEER]);
         assert!(!marks.has_room(LINK) && marks.has_room(LinkId::new(3, 2)));
         marks.remove(LINK);

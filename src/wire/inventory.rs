@@ -57,7 +57,7 @@ impl InventoryKind {
     pub const TX: Self = Self(1);
     /// A block.
     pub const BLOCK: Self = Self(2);
-    /// A block's transactions that match the requester's filter, sent as `merkleblock`; only in `getdata`.
+    /// A block reduced by the requester's filter, sent as `merkleblock` and `tx`; only in `getdata`.
     pub const FILTERED_BLOCK: Self = Self(3);
     /// A block sent as `cmpctblock`; only in `getdata`.
     pub const COMPACT_BLOCK: Self = Self(4);
@@ -117,8 +117,8 @@ impl<'a> InventoryRef<'a> {
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if the payload holds fewer items than its count, [`WireError::NonCanonicalSize`] and
-    /// [`WireError::OverlongSize`] for the count.
+    /// [`WireError::Truncated`] if the payload ends inside the count or holds fewer items than its count,
+    /// [`WireError::NonCanonicalSize`] and [`WireError::OverlongSize`] for the count.
     pub fn decode(command: CommandName, payload: &'a [u8]) -> Result<Self, WireError> {
         Ok(Self { items: Reader::new(command, payload).items()? })
     }

@@ -48,8 +48,8 @@ impl<'a> ProvenTxRef<'a> {
     ///
     /// # Errors
     ///
-    /// As [`TxRef::decode`]; [`WireError::BadValue`] if the proof has an unknown flag or node type, or states a wrong
-    /// length for its transaction.
+    /// Those of [`TxRef::decode`], also for the proof; [`WireError::BadValue`] if the proof has an unknown flag or node
+    /// type, or states a wrong length for its transaction.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         Self::read(&mut Reader::new(CommandName::DATAREFTX, payload))
     }

@@ -78,7 +78,7 @@ fn a_dripping_header_is_overdue_twenty_seconds_after_its_first_byte() {
 }
 
 #[test]
-fn a_header_in_time_starts_the_window_of_its_body() {
+fn a_header_that_arrives_in_time_starts_the_window_of_its_body() {
     for delivery in DELIVERIES {
         let mut link = Link::new(delivery);
         let bytes = frame("inv", &payload(1_000));

@@ -1,4 +1,4 @@
-//! The loop in a process of its own under faults of the real kernel: no descriptors, no ports, no memory, interrupted
+//! The loop in a process of its own under real faults: no descriptors, no ports, no memory, interrupted
 //! calls, a stopped process, resets during writes, and more connects than the backlog holds.
 //!
 //! strace injects the faults that cannot be produced otherwise. If strace or network namespaces are not available, the

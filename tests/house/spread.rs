@@ -12,7 +12,7 @@ const MAX_FILES: usize = 3;
 /// The types that still have methods in more files. Entries may only be removed.
 pub(crate) const KNOWN: &[&str] = &[];
 
-/// Returns each type whose methods are in too many files. Its key is `file::Type`.
+/// Returns each type whose methods are in too many files, by the key `file::Type`.
 pub(crate) fn check(sources: &[Source]) -> BTreeMap<String, Violation> {
     let library = Library::new(sources);
     let mut files: BTreeMap<String, BTreeMap<&str, Violation>> = BTreeMap::new();

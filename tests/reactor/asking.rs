@@ -1,4 +1,5 @@
-//! Requests through a loop's handle: to list peers, send a message, read counters and change bans.
+//! Requests through a loop's handle (to list peers, send a message, read counters and change bans), and a handler's
+//! clock.
 
 use crate::probe::{Node, Seen, regtest, until};
 use peerloop::api::Pending;
@@ -8,7 +9,7 @@ use peerloop::protocol::{CommandName, PROTOCOL_VERSION};
 use peerloop::{Config, Message, Network};
 use std::time::Duration;
 
-/// Runs turns of the node until it answers the request, and returns the answer.
+/// Runs turns of the loop until it answers the request, and returns the answer.
 fn answer<T>(node: &mut Node, pending: Pending<T>) -> T {
     let began = std::time::Instant::now();
     loop {
@@ -16,12 +17,12 @@ fn answer<T>(node: &mut Node, pending: Pending<T>) -> T {
         if let Some(answer) = pending.try_take().expect("the loop runs") {
             return answer;
         }
-        assert!(began.elapsed() < crate::probe::PATIENCE, "no answer arrives");
+        assert!(began.elapsed() < crate::probe::PATIENCE, "no answer arrived");
     }
 }
 
 #[test]
-fn req_e30_peers_are_listed_with_their_own_claims() {
+fn req_e30_a_peer_is_listed_with_its_claims_state_and_round_trip_times() {
     let (mut one, mut two) = (Node::with(regtest().with_user_agent("/a\n\"b\u{1b}/".into())), Node::new());
     let (address, here) = (two.address, one.dial(two.address));
     until([&mut one, &mut two], "both are ready", |nodes| nodes.iter().all(|node| node.ready().len() == 1));

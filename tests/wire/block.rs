@@ -15,7 +15,7 @@ use proptest::prelude::*;
 const TRUNCATED: WireError = WireError::Truncated { command: CommandName::BLOCK };
 
 #[test]
-fn a_live_node_block_decodes_and_encodes_exactly() {
+fn a_block_from_a_live_node_decodes_and_encodes_exactly() {
     let payload = known_payload("block");
     let block = BlockRef::decode(&payload).unwrap();
     assert_eq!(block.hash().to_string(), "6ac0cb6affd76abf66320aee66556f4ae5ffcf3585da6141c3dac2495430c7a6");
@@ -31,7 +31,7 @@ fn a_live_node_block_decodes_and_encodes_exactly() {
 }
 
 #[test]
-fn iterating_a_truncated_block_reports_the_truncation() {
+fn decoding_or_iterating_a_truncated_block_reports_the_truncation() {
     let payload = known_payload("block");
     assert_every_cut_fails(&payload, |payload| BlockRef::decode(payload)?.validate());
     for len in 0..81 + TxRef::MIN_BYTES {
@@ -63,7 +63,7 @@ fn iteration_ends_with_the_first_error() {
 }
 
 #[test]
-fn bytes_after_the_last_transaction_are_not_emitted() {
+fn bytes_after_the_last_transaction_are_not_encoded() {
     let payload = known_payload("block");
     let longer = [&payload[..], b"more"].concat();
     let block = BlockRef::decode(&longer).unwrap();
@@ -85,7 +85,7 @@ fn a_huge_count_allocates_nothing() {
 }
 
 #[test]
-fn a_block_without_transactions_matches_no_root() {
+fn a_block_without_transactions_does_not_match_its_headers_merkle_root() {
     let block = Block::from_parts(any_block_header(), []);
     let block = block.as_ref();
     assert!(block.transactions.is_empty());
@@ -128,7 +128,7 @@ fn any_block_header() -> BlockHeader {
 
 proptest! {
     #[test]
-    fn built_values_decode_unchanged(header in any_header(), transactions in vec(any_tx(), 0..8)) {
+    fn built_blocks_decode_unchanged(header in any_header(), transactions in vec(any_tx(), 0..8)) {
         let built = block_of(header, &transactions);
         let payload = encoded(|out| built.as_ref().encode(out));
         let block = BlockRef::decode(&payload).unwrap();
@@ -139,7 +139,7 @@ proptest! {
     }
 
     #[test]
-    fn a_block_with_one_changed_byte_is_decoded_or_refused(
+    fn a_changed_block_that_decodes_is_encoded_as_a_prefix_of_its_bytes(
         block in any_block(),
         (at, byte) in any::<(proptest::sample::Index, u8)>(),
     ) {

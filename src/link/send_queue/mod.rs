@@ -74,7 +74,8 @@ impl SendQueue {
     }
 
     /// Queues a copy of frames that this side encoded. Their headers must be correct. The last frame may be
-    /// incomplete if the next call queues its [rest](SendQueue::push_rest).
+    /// incomplete; its [rest](SendQueue::push_rest) must then be queued before any other frame that is not queued
+    /// ahead.
     pub fn push_copy(&mut self, frames: &[u8], pool: &mut BufferPool) {
         self.push_bytes(frames, Content::Frames, pool);
     }

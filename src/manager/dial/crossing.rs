@@ -1,7 +1,7 @@
-//! Crossing connections: two peers dial each other at the same moment, and one of the links is kept.
+//! Crossing connections: two peers dial each other at the same moment, and both must decide alike which links to keep.
 //!
-//! Both sides must make the same decision without a message. They can do so if each knows both listening addresses:
-//! the link opened by the smaller address is kept. Nothing is stored here.
+//! They decide without exchanging messages. If each side knows both listening addresses, the link opened by the
+//! smaller address is kept; otherwise both links are kept. Nothing is stored here.
 
 use crate::error::Side;
 use std::net::SocketAddr;
@@ -91,7 +91,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn req_e31_both_sides_keep_the_same_link(a in any_address(), b in any_address()) {
+        fn req_e31_both_sides_make_the_same_decision(a in any_address(), b in any_address()) {
             // a opened one link, and b the other. Each side decides about the link that it accepted.
             let of_a = resolve_crossing(Side::Remote, Some(a), Some(b));
             let of_b = resolve_crossing(Side::Remote, Some(b), Some(a));
@@ -100,7 +100,7 @@ mod tests {
                 Keep::This => prop_assert_eq!(of_b, Keep::Other),
                 Keep::Other => prop_assert_eq!(of_b, Keep::This),
             }
-            // Each side decides the same about the link that it dialled.
+            // A side that decides about the link that it dialled keeps the same link.
             let swapped = |keep| match keep {
                 Keep::Both => Keep::Both,
                 Keep::This => Keep::Other,

@@ -36,7 +36,7 @@
 //! | 24 | Accepted links, slots, hosts and ranges are counted correctly and within their maxima | turn, sweep |
 //! | 25 | No peer has a banned address, and the number of bans is bounded | turn, sweep |
 //! | 26 | An address is dialled only after its pause, and its restarts are bounded | call |
-//! | 27 | No address is dialled twice, nor one of the loop's own, and each link claims its address | call, sweep |
+//! | 27 | No address has two outbound links, the loop's own have none, and each link claims its address | call, sweep |
 //! | 28 | Only an unprotected inbound peer is evicted | call |
 //! | 29 | A peer opens and becomes ready at most once each, and closes once, last and for one reason | call, turn |
 //! | 30 | An announced ban is on the disk, and so is everything else once no write waits | turn, sweep |
@@ -87,9 +87,8 @@ use crate::protocol::CommandName;
 use crate::time::Instant;
 use std::fmt;
 
-/// The command of the messages whose marks are checked; the marks of other messages are not checked. The payload of a
-/// message with this command must begin with its mark, in little endian, and the message must be sent with
-/// [`Ctx::send_marked`](crate::Ctx::send_marked).
+/// The command of the messages whose marks are checked. The payload of such a message must begin with its mark, in
+/// little endian, and the message must be sent with [`Ctx::send_marked`](crate::Ctx::send_marked).
 pub const MARKED: CommandName = CommandName::new("marked");
 
 /// An invariant of a loop.
@@ -99,22 +98,22 @@ pub struct Invariant {
     pub number: u8,
     /// The text of the invariant.
     pub holds: &'static str,
-    /// The occasions at which it is checked.
+    /// The occasions on which it is checked.
     pub checked: &'static [When],
 }
 
-/// An occasion at which an invariant is checked.
+/// An occasion on which an invariant is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
     /// At each related call on the network or the handler.
     Call,
     /// After each turn.
     Turn,
-    /// With each sweep.
+    /// In each sweep.
     Sweep,
     /// When the loop has stopped.
     End,
-    /// Outside of a [`Checked`] loop, for this reason.
+    /// Outside a [`Checked`] loop, for this reason.
     Elsewhere(&'static str),
     /// Never, because the named part of the library does not exist.
     NotBuilt(&'static str),
@@ -194,7 +193,7 @@ pub const INVARIANTS: [Invariant; 45] = {
         invariant(26, "An address is dialled only after its pause, and its restarts are bounded", &[Call]),
         invariant(
             27,
-            "No address is dialled twice, nor one of the loop's own, and each link claims its address",
+            "No address has two outbound links, the loop's own have none, and each link claims its address",
             &[Call, Sweep],
         ),
         invariant(28, "Only an unprotected inbound peer is evicted", &[Call]),

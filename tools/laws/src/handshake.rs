@@ -16,14 +16,14 @@ const AGENTS: [Option<&[u8]>; 5] =
     [None, Some(b""), Some(b"/Bitcoin SV:1.0.13/"), Some(b"/Satoshi:0.1/"), Some(&[b'a'; 253])];
 const MAX_STEPS: usize = 40;
 
-/// A step of the peer.
+/// A step that the peer performs.
 #[derive(Clone, Debug)]
 enum Step {
     Version(Spoken),
     BrokenVersion(usize),
     Verack,
     Ping,
-    /// A message that is valid only after a handshake, or never.
+    /// A message that is valid only after the handshake, or never.
     Early(&'static str),
     BadChecksum,
     Wait(Duration),

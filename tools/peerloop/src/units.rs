@@ -1,7 +1,7 @@
 //! Numbers with units, as people type and read them.
 //!
 //! A duration always has its unit. A rate is per second unless it names another unit. A count may end in `k` or `m`.
-//! Nothing is guessed: invalid input is refused with the reason or with an example of a valid one.
+//! Nothing is guessed: invalid input is refused with the reason or with an example of valid input.
 
 use peerloop::load::Rate;
 use peerloop::time::UnixTime;
@@ -47,7 +47,7 @@ pub(crate) fn parse_count(text: &str) -> Result<usize, String> {
 /// Maximum rate: one operation per nanosecond, the resolution of a schedule.
 const RATE_MAX_PER_SECOND: f64 = 1e9;
 
-/// Parses a rate of zero or more: `500`, `500/s`, `10/ms`, `1.5k/s`. A decimal is kept as an exact ratio.
+/// Parses a rate of zero or more: `500`, `500/s`, `10/ms`, `1.5k/s`. A decimal fraction is kept as an exact ratio.
 pub(crate) fn parse_rate(text: &str) -> Result<Rate, String> {
     let refused = || format!("`{text}` is not a rate: use a number with /s, /ms or /m, for example 500/s");
     if text == "max" {
@@ -259,7 +259,7 @@ pub(crate) fn show_seconds(time: Duration) -> String {
     }
 }
 
-/// Formats a wall time to the millisecond, as RFC 3339 in UTC; outside the years 0 to 9999 as `@` and its seconds
+/// Formats a wall time to the millisecond, as RFC 3339 in UTC; outside the years 0 to 9999 as `@` and the seconds
 /// since 1970.
 pub(crate) fn show_time(time: SystemTime) -> String {
     let (time, millis) = unix_time(time);
@@ -490,7 +490,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_rates_and_times_are_formatted() {
+    fn bytes_rates_and_durations_are_formatted() {
         assert_eq!(show_bytes(1_023), "1023 B");
         assert_eq!(show_bytes(48_026), "46.9 KiB");
         assert_eq!(show_bytes(u64::MAX), "16777216.0 TiB");
@@ -521,7 +521,7 @@ mod tests {
         }
 
         #[test]
-        fn a_formatted_size_is_parsed_unchanged(bytes: u64, shift in 0..64_u32) {
+        fn a_formatted_size_is_parsed_as_the_same_size(bytes: u64, shift in 0..64_u32) {
             let bytes = bytes >> shift << (shift / 2);
             prop_assert_eq!(parse_bytes(&write_bytes(bytes)), Ok(bytes));
         }

@@ -51,7 +51,7 @@ pub(super) struct Stage {
     pub(super) cast: Vec<Cast>,
     pub(super) marks: Marks,
     pub(super) course: Course,
-    /// The moment at which the last pause of a host ends.
+    /// The moment at which the last host pause ends.
     resumes: Instant,
     /// Whether a user has requested that the loop stop.
     is_stopping: bool,
@@ -316,7 +316,7 @@ impl Stage {
         IpAddr::from([10, 0, 0, last])
     }
 
-    /// Ends all faults and pauses, and removes the hostile peers.
+    /// Ends all faults, removes the hostile peers, and waits until all pauses have ended.
     pub(super) fn calm_down(&mut self) {
         self.world.clear_faults();
         self.world.set_descriptor_limit(NODE, usize::MAX);

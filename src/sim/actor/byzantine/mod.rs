@@ -1,4 +1,4 @@
-//! Peers that break the protocol or abuse it, one for each known way, and the loop's required reaction to each.
+//! Peers that break or abuse the protocol, and the loop's required reaction to each.
 //!
 //! An [`Attack`] is a script of a few steps. An [`Attacker`] plays an attack on one connection, and records the outcome
 //! in its [`Record`]. The deadlines in an attack are those of the default configuration; a test adds slack for a

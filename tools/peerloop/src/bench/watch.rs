@@ -2,7 +2,8 @@
 //! latencies of the timeline's last whole interval.
 //!
 //! The first signal makes the generator drain and report, and the second makes it report at once. After the second
-//! signal the watch waits for the report for at most a second, so a loop that hangs never prevents the program's end.
+//! signal the watch waits for the report for at most a second, so a loop that hangs never keeps the program from
+//! ending.
 
 use crate::exit::{Exit, Failure, Stop, Stops};
 use crate::notices::{Notice, Notices};
@@ -14,7 +15,7 @@ use peerloop::api::Pending;
 use peerloop::load::{self, GeneratorRequest, Phase, Plan, Report};
 use std::time::Duration;
 
-/// The pause before each check whether the generator has replied to the request for its progress.
+/// The pause before each check of whether the generator has replied to the request for its progress.
 const ANSWER_PAUSE: Duration = Duration::from_millis(20);
 
 /// The length of the progress bar in characters, without its brackets.
@@ -86,7 +87,7 @@ impl<'a> Watch<'a> {
 
     fn ask(&mut self, handle: &Handle<GeneratorRequest>) {
         let (reply, pending) = Pending::new();
-        // The request fails only if the loop has ended. A notice of the end then arrives.
+        // The request fails only if the loop has ended. `Notice::Ended` then arrives.
         if handle.request(GeneratorRequest::Progress(reply)).is_ok() {
             self.pending = Some(pending);
         }

@@ -198,7 +198,7 @@ impl Kind {
     }
 }
 
-/// Sets the fixed peers. An address with a port is dialled as it is; any other valid string is a name that the loop
+/// Sets the fixed peers. An IP address with a port is dialled as given; any other valid string is a name that the loop
 /// resolves. Without fixed peers, sets the normal mode.
 fn read_fixed_peers(manager: &mut ManagerConfig, texts: &[String]) -> Result<(), String> {
     let (mut peers, mut names) = (Vec::new(), Vec::new());

@@ -245,7 +245,7 @@ fn every_handler_receives_a_message_even_if_another_handler_aborts_its_sender() 
 }
 
 #[test]
-fn free_room_is_offered_in_turn_to_the_handlers_that_asked_for_it() {
+fn free_room_is_offered_to_each_handler_as_often_as_it_asked() {
     let mut handlers = trio([Delivery::Discard; 3]);
     (handlers.0.pulls, handlers.1.1.pulls) = (3, 2);
     let mut scene = Scene::new(config(), handlers);

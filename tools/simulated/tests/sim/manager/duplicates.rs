@@ -26,7 +26,7 @@ fn req_e31_a_second_dial_to_an_address_is_refused_at_any_stage_of_the_first() {
     let second = managed.node.handle().connect(theirs, None).unwrap();
     managed.settle();
     assert!(first.wait().unwrap().is_ok());
-    assert_eq!(second.wait().unwrap(), Err(RequestError::AddressTaken), "while the first dial is pending");
+    assert_eq!(second.wait().unwrap(), Err(RequestError::AddressTaken), "while the first dial is in progress");
     assert!(stranger.accept(0));
     assert_eq!(asked(&mut managed, theirs), Err(RequestError::AddressTaken), "during the handshake");
     stranger.send(0, &Claim::default().handshake());
@@ -46,7 +46,7 @@ fn req_e31_a_second_dial_to_an_address_is_refused_at_any_stage_of_the_first() {
 }
 
 #[test]
-fn req_e31_an_inbound_peer_is_not_dialled_at_its_listener() {
+fn req_e31_an_inbound_peer_is_not_dialled_at_its_listening_address() {
     let mut managed = ManagedWorld::new(manager());
     let mut stranger = Stranger::new(&managed.world);
     let theirs = stranger.listen();

@@ -1,4 +1,5 @@
-//! Connections that close in the middle of a message: the reports to each side, and their order.
+//! Messages that are cut by a close or a deadline, or have a wrong checksum: the reports to each side, and their
+//! order.
 
 use super::{Room, Seen, feed_whole, opaque, pattern};
 use peerloop::Network;
@@ -174,7 +175,7 @@ fn a_streamed_block_with_progress_may_last_an_hour() {
         raw.send(part);
         room.settle();
     }
-    assert_eq!(room.seen(0), [CORRECT], "the body progresses, and the pong to our keepalive cannot overtake it");
+    assert_eq!(room.seen(0), [CORRECT], "the body progresses, and no pong is due before its end");
     assert_eq!(room.streamer(0).received, payload);
     assert_eq!(super::ping_nonces(&raw.receive()).len(), 1);
     room.run_for(PONG_TIMEOUT - INSTANT);
