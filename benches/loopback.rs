@@ -1,8 +1,8 @@
-//! The cost of a ping through the whole loop, compared with a minimal readiness loop for the same bytes.
+//! The cost of a ping through the whole loop, compared with its cost in a minimal readiness loop.
 //!
 //! The same client drives two servers in turn, over 64 connections on loopback: `peerloop` is a reactor whose peers
 //! have completed the handshake, and `bare mio` reads all readable bytes and writes them back, without framing,
-//! checksums, timers or accounting. Each iteration writes one ping to every connection and then reads every reply, so
+//! checksums, timers or counters. Each iteration writes one ping to every connection and then reads every reply, so
 //! the servers see readiness in batches. Both times include the client's own cost. Their difference is the additional
 //! cost of the loop for 64 pings.
 
@@ -24,7 +24,7 @@ const CONNECTIONS: usize = 64;
 const PING_LEN_BYTES: usize = HEADER_LEN_BYTES + 8;
 const ANY_PORT: SocketAddr = SocketAddr::new(net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-/// A handler without requests: the engine answers pings by itself.
+/// A handler that does nothing. The engine answers pings by itself.
 struct Silent;
 
 impl Handler for Silent {
@@ -38,7 +38,7 @@ fn run_peerloop(started: &Report<(SocketAddr, Option<peerloop::Handle<()>>)>) {
     reactor.run().expect("the poller works");
 }
 
-/// Runs the bare server until the last of its connections is closed.
+/// Runs the bare server until all of its connections are closed.
 fn run_bare_mio(started: &Report<(SocketAddr, Option<peerloop::Handle<()>>)>) {
     let mut poll = Poll::new().expect("the kernel provides a poller");
     let mut listener = TcpListener::bind(ANY_PORT).expect("a loopback port is free");
@@ -67,7 +67,7 @@ fn run_bare_mio(started: &Report<(SocketAddr, Option<peerloop::Handle<()>>)>) {
                 let socket = &mut sockets[event.token().0];
                 match socket.read(&mut block) {
                     Ok(0) => ended += 1,
-                    Ok(len) => socket.write_all(&block[..len]).expect("this many bytes fit the socket's buffer"),
+                    Ok(len) => socket.write_all(&block[..len]).expect("the socket's send buffer has room"),
                     Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
                 }
             }
@@ -136,9 +136,9 @@ fn pings(c: &mut Criterion) {
         group.bench_function(name, |b| b.iter(|| client.round()));
         drop(client);
         if let Some(handle) = handle {
-            handle.stop().expect("the server runs");
+            handle.stop().expect("the server is running");
         }
-        thread.join().expect("the server ends");
+        thread.join().expect("the server does not panic");
     }
     group.finish();
 }

@@ -1,4 +1,4 @@
-//! Numbers with their nouns.
+//! Counts with their nouns, for messages.
 
 use std::fmt;
 
@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_is_singular_and_every_other_number_plural() {
+    fn one_has_a_singular_noun_and_every_other_count_a_plural_one() {
         let texts = [0_u64, 1, 2].map(|count| Counted(count, "peer").to_string());
         assert_eq!(texts, ["0 peers", "1 peer", "2 peers"]);
         assert_eq!(Counted(2_u32, "address").to_string(), "2 addresses");

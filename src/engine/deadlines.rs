@@ -141,7 +141,7 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
-    fn while_memory_is_exhausted_a_late_peer_wakes_the_loop_only_for_retries() {
+    fn while_memory_is_exhausted_a_late_peer_wakes_the_loop_only_for_retries_until_it_is_closed() {
         const ENOMEM: i32 = 12;
         let mut engine = Engine::new(Config::new(Network::Regtest), StdRng::seed_from_u64(1), Arc::new(Instant::ZERO));
         let id = engine.accept(([192, 0, 2, 1], 8_333).into()).expect("the table is empty");

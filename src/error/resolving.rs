@@ -17,11 +17,11 @@ pub struct ResolveFailure {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ResolveCause {
-    /// The operating system's resolver failed with this text. A name that does not exist is reported this way.
+    /// The operating system's resolver failed with this message. A name that does not exist is reported this way.
     System(String),
     /// The name exists but has no addresses.
     NoAddress,
-    /// [`MAX_RESOLVES`](crate::limits::MAX_RESOLVES) names are being looked up already.
+    /// [`MAX_RESOLVES`](crate::limits::MAX_RESOLVES) look-ups are running or have uncollected results.
     TooMany,
     /// No thread could be started for the look-up.
     NoThread(io::ErrorKind),

@@ -1,20 +1,20 @@
 //! An embedder's own data for each peer.
 //!
-//! The map is a table indexed by slot, so every call has a constant cost, except iteration and an insertion that
-//! enlarges the table. The map receives no events, so its user must remove the values of closed peers.
+//! The map is a table indexed by slot, so a lookup and a removal have a constant cost, and so does an insertion that
+//! does not enlarge the table. The map receives no events, so its user must remove the values of closed peers.
 
 use crate::id::PeerId;
 use std::fmt;
 
 /// A map from peers to an embedder's own values.
 ///
-/// A lookup costs one index and one comparison. An id finds only its own peer's value, never that of a later peer in
-/// the same slot. [Remove](Self::remove) a peer's value when its [`Event::Closed`](crate::Event::Closed) arrives; the
-/// slot's next peer reuses the memory.
+/// A lookup costs one array access and one comparison. An id finds only its own peer's value, never that of a later
+/// peer in the same slot. [Remove](Self::remove) a peer's value when its [`Event::Closed`](crate::Event::Closed)
+/// arrives; the slot's next peer reuses the memory.
 ///
-/// The map holds one `Option<(PeerId, T)>` for each slot up to the highest slot that had a value so far. Each of them
+/// The map holds one `Option<(PeerId, T)>` for each slot up to the highest slot that has ever had a value. Each of them
 /// uses `size_of::<T>()` plus about 12 bytes, rounded up to the alignment of `T`. There are at most as many of them as
-/// the peak number of simultaneous peers.
+/// the peak number of simultaneous connections.
 ///
 /// ```
 /// use peerloop::{Ctx, Event, Handler, PeerId, PeerMap};

@@ -27,14 +27,14 @@ pub const ACCEPTS_PER_HOST_PER_SECOND: u32 = 10;
 pub const BAN_SCORE: u32 = 100;
 /// Default duration of a ban (SV Node 1.2.2, `-bantime`).
 pub const BAN_DURATION: Duration = Duration::from_secs(24 * 3_600);
-/// Maximum number of trusted networks, 34 bytes each. A binary search looks up every accepted connection's address in
-/// them.
+/// Maximum number of trusted networks, 34 bytes each. A binary search checks whether they contain an accepted
+/// connection's address.
 pub const MAX_TRUSTED: usize = 1_024;
 /// Maximum number of addresses on which the manager listens.
 pub const MAX_LISTENERS: usize = 64;
 /// Maximum number of DNS seeds: names that resolve to the addresses of peers.
 pub const MAX_DNS_SEEDS: usize = 64;
-/// Maximum number of fixed peers that are known by name: 40 KB with [`MAX_NAME_ADDRESSES`] addresses each.
+/// Maximum number of fixed peers that are given by name: 40 KB with [`MAX_NAME_ADDRESSES`] addresses each.
 pub const MAX_FIXED_NAMES: usize = 64;
 /// Maximum number of addresses that are tried for a fixed peer's name, 32 bytes each.
 pub const MAX_NAME_ADDRESSES: usize = 16;
@@ -49,8 +49,8 @@ pub const BACKOFF_JITTER_PERCENT: u64 = 25;
 /// closes each connection right after the handshake.
 pub const RESTARTS_FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 /// Once this time has passed since the end of an inaccessible address's backoff, the address may be dialled although
-/// other candidates remain. Also the pause before an incompatible node's address is dialled again, and the minimum time
-/// for which the dialler remembers an address's failures after the address's backoff.
+/// other candidates remain. Also the pause before the address of an incompatible node outside the fixed list is dialled
+/// again, and the minimum time for which the dialler remembers an address's failures after the address's backoff.
 pub const INACCESSIBLE_RECHECK: Duration = Duration::from_secs(3_600);
 /// On average, one of this many draws from the book prefers an inaccessible address.
 pub const INACCESSIBLE_DRAWS: u32 = 16;
@@ -59,7 +59,8 @@ pub const INACCESSIBLE_DRAWS: u32 = 16;
 pub const MIN_OUTAGE_GROUPS: usize = 3;
 /// Time within which dials to [`MIN_OUTAGE_GROUPS`] groups must fail to indicate a local outage.
 pub const OUTAGE_WINDOW: Duration = Duration::from_secs(60);
-/// Pause before a fixed address that is banned or already connected is checked again.
+/// Pause before a fixed address that may not be dialled, for example because it is banned or already connected, is
+/// checked again.
 pub const BARRED_RECHECK: Duration = Duration::from_secs(10);
 /// Pause after a search of the book that found no address to dial (SV Node 1.2.2, net.cpp ThreadOpenConnections). A
 /// change in the book, or an address whose wait ends, ends the pause early. If all addresses are in use or wait for a
@@ -78,9 +79,9 @@ pub const GROUP_DIAL_PAUSE: Duration = Duration::from_secs(1);
 pub const DIAL_PAUSE_FIRST: Duration = Duration::from_millis(100);
 /// Maximum pause of dials while this machine lacks descriptors, memory or a network.
 pub const MAX_DIAL_PAUSE: Duration = Duration::from_secs(1);
-/// Initial spacing of dials when local ports run out: 1,000 dials per second. If a dial finds no port, the spacing
-/// doubles, at most once per spacing and up to [`MAX_PORT_SPACING`]. Each dial that finds a port shrinks the spacing by
-/// a sixteenth.
+/// Initial spacing of an address family's dials when local ports run out: 1,000 dials per second. If a dial finds no
+/// port, the spacing doubles, at most once per spacing and up to [`MAX_PORT_SPACING`]. Each dial that finds a port
+/// shrinks the spacing by a sixteenth.
 pub const PORT_SPACING_FIRST: Duration = Duration::from_millis(1);
 /// Maximum spacing of dials while local ports are exhausted.
 pub const MAX_PORT_SPACING: Duration = Duration::from_secs(1);
@@ -92,13 +93,13 @@ pub const MAX_SEED_ANSWERS: usize = 256;
 pub const SEED_INTERVAL: Duration = Duration::from_secs(3_600);
 /// Minimum time between two queries to a seed while there is no address to dial.
 pub const MIN_SEED_INTERVAL: Duration = Duration::from_secs(60);
-/// Largest payload of an `addr` that is buffered although the handler discards it: its checksum and count decide
-/// whether it is misbehavior. Longer payloads are dropped unread. The buffered bytes count against the loop's buffer
-/// limit.
+/// Largest payload of an `addr` that a loop that learns addresses buffers although the handler discards it. Longer
+/// payloads are dropped unread. The buffered bytes count against the loop's buffer limit.
 pub const MAX_ADDRESS_GATHERED_BYTES: u64 = MAX_LEGACY_PAYLOAD_BYTES;
 /// Largest payload of a `headers`, `filterload` or `filteradd` that a loop with a peer manager buffers although the
-/// handler discards it: its checksum, and in a `headers` also its count, decides whether it is misbehavior. Longer
-/// payloads are dropped unread. The buffered bytes count against the loop's buffer limit.
+/// handler discards it: its checksum, and in a `headers` also its count, decides whether it is misbehavior. A loop that
+/// offers bloom filters does not buffer the filter messages. Longer payloads are dropped unread. The buffered bytes
+/// count against the loop's buffer limit.
 pub const MAX_JUDGED_GATHERED_BYTES: u64 = MAX_LEGACY_PAYLOAD_BYTES;
 /// Interval after which the number of addresses that a peer may send grows by one.
 pub const ADDRESS_TOKEN_INTERVAL: Duration = Duration::from_secs(10);

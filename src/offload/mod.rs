@@ -2,7 +2,7 @@
 //!
 //! The loop starts a job with [`Offload::resolve`] or [`Offload::persist`], never waits for it, and collects its
 //! [`Completion`] after a wake-up. [`Threads`] runs the jobs of a real loop; the simulator completes them in virtual
-//! time. No other module of the library starts a thread.
+//! time. The library's other modules never start a thread.
 
 pub(crate) mod resolver;
 pub mod store_writer;

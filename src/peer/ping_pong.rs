@@ -1,7 +1,7 @@
 //! Pings in flight and their pongs.
 //!
-//! Each ping has two times: *planned*, when it was due by its schedule, and *sent*, just before the write of its last
-//! byte. A ping in the send queue has no sent time yet, so it cannot time out, and a pong with its nonce must be a
+//! Each ping has two timestamps: *planned*, when it was due by its schedule, and *sent*, just before the write of its
+//! last byte. A ping in the send queue has no sent time yet, so it cannot time out, and a pong with its nonce must be a
 //! guess. A pong counts only if its nonce was sent, and only once.
 //!
 //! The first ping is stored inline, further ones in a box, up to [`MAX_PINGS_OUTSTANDING`] in all. For so few pings,
@@ -80,7 +80,7 @@ enum Progress {
     Sent { at: Instant },
 }
 
-/// The time from a ping to its pong in microseconds, in the 32 bits that a row has for it.
+/// The time from a ping to its pong, in microseconds. The type has 32 bits, to keep a link's row small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct RoundTrip(u32);
 

@@ -92,7 +92,7 @@ impl Timers {
         self.set.as_ref()?.wheel.next_tick().map(instant_of)
     }
 
-    /// Finds at most `limit` expired timers, which [`Timers::take_expired`] returns one by one.
+    /// Finds at most `limit` expired timers. [`Timers::take_expired`] then returns them one by one.
     pub(crate) fn expire(&mut self, now: Instant, limit: usize) {
         let Some(timers) = &mut self.set else { return };
         timers.wheel.expire(tick_of(now), limit, &mut timers.expired);
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_callback_may_cancel_and_set_timers_that_expired_with_its_own() {
+    fn a_callback_may_cancel_and_set_timers_that_expired_together_with_its_own() {
         let mut stage = Stage::new();
         for number in 1..=4 {
             stage.set(number, at(10)).unwrap();

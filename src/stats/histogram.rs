@@ -9,7 +9,7 @@ use hdrhistogram::Histogram;
 use std::fmt;
 use std::time::Duration;
 
-/// The longest latency that a histogram distinguishes, in nanoseconds: 104 days, longer than any run or timeout.
+/// The longest latency that a histogram distinguishes, in nanoseconds: 104 days.
 ///
 /// This is also the largest integer that every JSON reader and every HdrHistogram library represents exactly.
 pub const LATENCY_MAX_NANOS: u64 = (1 << 53) - 1;
@@ -58,7 +58,7 @@ impl LatencyHistogram {
         self.histogram.len()
     }
 
-    /// Returns the latency that `percent` % of all recorded latencies do not exceed; `None` while empty.
+    /// Returns the latency that at least `percent` % of all recorded latencies do not exceed; `None` while empty.
     pub fn percentile(&self, percent: f64) -> Option<Duration> {
         self.at_rank(percentile_rank(percent, self.count()))
     }
@@ -175,7 +175,7 @@ pub struct Counters {
     pub resolve_failures: u64,
     /// Batches of changes to the address book that became durable.
     pub batches_persisted: u64,
-    /// Times that the address book could no longer be written.
+    /// Reported failures to write the address book.
     pub persist_failures: u64,
     /// Addresses that peers added to the address book.
     pub addresses_learned: u64,
@@ -205,13 +205,13 @@ pub struct Counters {
     pub pings_sent: u64,
     /// Pongs that answered one of our pings.
     pub pongs_received: u64,
-    /// Pongs that matched no ping: unsolicited, repeated, late or guessed.
+    /// Pongs that matched no sent ping: unsolicited, repeated, guessed or malformed.
     pub pongs_unmatched: u64,
     /// Frames with a wrong checksum. They were dropped, or had been delivered in chunks by the time of the check.
     pub bad_checksums: u64,
-    /// Frames dropped because their command is not a valid name.
+    /// Frames dropped because their command name is malformed.
     pub malformed_commands: u64,
-    /// Frames dropped because the handler discarded them.
+    /// Frames dropped because the handler declined them, and no subscriber or peer manager needed them.
     pub discarded: u64,
     /// Frames dropped because they exceeded their command's buffer limit.
     pub over_buffer_limit: u64,
@@ -225,7 +225,7 @@ pub struct Counters {
     pub early_veracks: u64,
     /// Further versions and veracks after the first. They were ignored.
     pub duplicate_handshakes: u64,
-    /// Events whose link had already been removed.
+    /// Readiness events of links that had already been removed.
     pub stale_events: u64,
     /// Timers that fired before their link's deadline because the deadline had moved.
     pub timers_rearmed: u64,
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn latencies_of_minutes_are_not_clipped() {
+    fn latencies_of_up_to_104_days_are_not_clipped() {
         for secs in [61, 3_600, 86_400, 9_000_000] {
             let mut histogram = LatencyHistogram::new();
             histogram.record(Duration::from_secs(secs));
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_separates_a_few_slow_samples_from_the_rest() {
+    fn a_summary_has_the_count_the_percentiles_and_the_maximum() {
         let mut histogram = LatencyHistogram::new();
         assert_eq!(histogram.summary(), LatencySummary::default());
         for tenths in 1..=10_000 {
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn merging_adds_the_counts() {
+    fn merging_adds_all_samples_and_clearing_removes_them() {
         let (mut one, mut two) = (LatencyHistogram::new(), LatencyHistogram::new());
         one.record(Duration::from_micros(10));
         two.record(Duration::from_micros(30));

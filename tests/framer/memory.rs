@@ -251,7 +251,7 @@ fn the_bound_can_be_used_to_its_last_byte() {
 }
 
 #[test]
-fn payloads_of_4_to_64_kib_share_one_buffer_size_but_count_with_their_own_size() {
+fn payloads_of_4_to_64_kib_share_one_buffer_size_but_count_at_their_own_size() {
     let mut memory = memory();
     let mut framers: [MessageFramer; MAX_LARGE_BUFFERS] = Default::default();
     let mut round = || {

@@ -132,8 +132,7 @@ pub(crate) fn only_the_kernel_file_knows_the_kernel(source: &Source) -> Vec<Viol
     let named = names.flat_map(|name| words(&code, name).map(move |at| (at, *name)));
     let mio = words(&code, "mio").filter(|&at| is_the_crate_mio(&code[..at])).map(|at| (at, "mio"));
     let forbid = |(at, name)| {
-        source
-            .violation(at, format!("`{name}` belongs in {KERNEL_FILE} only; use the trait Net, or move the code there"))
+        source.violation(at, format!("`{name}` is not allowed here; use the trait Net or Offload instead"))
     };
     named.chain(mio).map(forbid).collect()
 }
@@ -156,8 +155,8 @@ fn is_the_crate_mio(before: &str) -> bool {
     true
 }
 
-/// Checks that no manifest turns on the feature that plants bugs, and that the library's code names the feature only
-/// where it is declared. A test target may require the feature.
+/// Checks that no manifest enables the feature that plants bugs, and that the library's code names the feature only in
+/// `src/bugs.rs` and `src/internals.rs`. A test target may require the feature.
 pub(crate) fn only_tests_plant_bugs(source: &Source) -> Vec<Violation> {
     const FEATURE: &str = concat!("sim-bugs", "\"");
     const DECLARED_IN: [&str; 2] = ["src/bugs.rs", "src/internals.rs"];
@@ -166,7 +165,7 @@ pub(crate) fn only_tests_plant_bugs(source: &Source) -> Vec<Violation> {
         return Vec::new();
     }
     let remedy = match is_manifest {
-        true => "turn this feature on with the command that runs a test, never for a build; a test may require it",
+        true => "enable this feature in the command that runs a test, never in a manifest; a test may require it",
         false => "use `canary!` or `budget!`, which are constants without the feature",
     };
     let is_required =
@@ -319,7 +318,7 @@ fn an_allowance_without_a_reason_is_found() {
 }
 
 #[test]
-fn system_calls_outside_of_the_kernel_file_are_found() {
+fn system_calls_outside_the_allowed_files_are_found() {
     let rule = only_the_kernel_file_knows_the_kernel;
     assert_eq!(lines(rule, "src/engine.rs", "\nlet now = std::time::Instant::now();"), [2]);
     assert_eq!(lines(rule, "src/handle.rs", "use std::{thread, time::SystemTime};\nthread::spawn(a);"), [1, 2]);
@@ -337,7 +336,7 @@ fn system_calls_outside_of_the_kernel_file_are_found() {
 }
 
 #[test]
-fn planted_bugs_outside_of_tests_are_found() {
+fn the_feature_that_plants_bugs_is_found_where_it_is_not_allowed() {
     let found = |path, text: &str| lines(only_tests_plant_bugs, path, &text.replace('_', "sim-bugs"));
     assert_eq!(found("Cargo.toml", "[features]\ndefault = [\"_\"]\n_ = [\"sim\"]"), [2]);
     assert_eq!(found("Cargo.toml", "peerloop = { path = \".\", features = [\"sim\", \"_\"] }"), [1]);

@@ -50,10 +50,10 @@ fn spoil(bytes: &mut Vec<u8>, rng: &mut StdRng) {
     }
 }
 
-/// Damage to the last commit looks like a commit that a crash cut short. The book then has the whole state after the
-/// previous commit.
 #[test]
-fn fault_e10_a_spoilt_file_is_set_aside_or_has_the_state_of_a_commit() {
+fn fault_e10_a_spoilt_file_is_refused_or_set_aside_or_has_the_state_of_a_commit() {
+    // Damage to the last commit looks like a commit that a crash cut short. The book then has the whole state after the
+    // previous commit.
     let books = books();
     let (mut set_aside, mut kept, mut left_alone) = (0, 0, 0);
     for seed in 0..if is_long() { 5_000 } else { 200 } {

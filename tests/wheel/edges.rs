@@ -59,7 +59,7 @@ fn a_key_armed_for_a_past_tick_is_due_at_once() {
     assert_eq!(wheel.next_tick(), Some(1_000));
     assert_eq!(expired(&mut wheel, 1_000), [0, 1], "in the order of arming");
     wheel.arm(2, 0);
-    assert_eq!(expired(&mut wheel, 1_000), [2], "even in a tick that has already expired");
+    assert_eq!(expired(&mut wheel, 1_000), [2], "even if its tick has already expired");
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn a_key_of_a_later_round_stays_when_its_slot_is_visited() {
 }
 
 #[test]
-fn a_very_long_sleep_visits_each_occupied_slot_once() {
+fn after_a_very_long_sleep_keys_expire_in_the_order_of_their_slots() {
     let mut wheel = Wheel::new(WHEEL_SLOTS, 0);
     wheel.arm(0, u64::MAX);
     wheel.arm(1, (1 << 40) + 3);

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 const COMMANDS: [CommandName; 3] = [CommandName::GETBLOCKS, CommandName::GETHEADERS, CommandName::GETHDRSEN];
 
 fn genesis() -> Hash256 {
-    "000000000019d6689c085ae165831e934ff763ae46a2a6c172b3f1b60a8ce26f".parse().expect("the text is a hash")
+    "000000000019d6689c085ae165831e934ff763ae46a2a6c172b3f1b60a8ce26f".parse().expect("the string is a hash")
 }
 
 fn encode(locator: LocatorRef<'_>) -> Vec<u8> {
@@ -27,7 +27,7 @@ fn known_requests_decode_and_encode_exactly() {
     let from_genesis = Locator::from_hashes(70_016, [genesis()], Hash256::ZERO);
     let genesis_alone = Locator::from_hashes(70_016, [], genesis());
     let regtest =
-        "0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206".parse().expect("the text is a hash");
+        "0f9188f13cb7b2c71f2a335e3a4fc328bf5beb436012afca590b1a11466e2206".parse().expect("the string is a hash");
     let node = Locator::from_hashes(70_016, [regtest], Hash256::ZERO);
     for (command, message) in [
         ("getblocks", Message::GetBlocks(from_genesis.clone())),
@@ -106,7 +106,7 @@ proptest! {
     }
 
     #[test]
-    fn hashes_decode_in_order(
+    fn a_locator_keeps_the_order_of_its_hashes(
         protocol_version: i32,
         hashes in proptest::collection::vec(any::<[u8; 32]>(), 0..300),
         stop: [u8; 32],

@@ -4,10 +4,10 @@ use crate::known_payload;
 use peerloop::Network;
 use peerloop::wire::{BlockHeader, BlockRef, Hash256, ProofOfWorkError, Target, Work};
 
-/// The first header of the main network.
+/// Returns the main network's first header.
 fn genesis() -> BlockHeader {
     let merkle_root =
-        "4a5e1e4baab89f3a32518a88c31bc87f618f76673e2cc77ab2127b7afdeda33b".parse().expect("the text is a hash");
+        "4a5e1e4baab89f3a32518a88c31bc87f618f76673e2cc77ab2127b7afdeda33b".parse().expect("the string is a hash");
     let (prev_hash, time, bits, nonce) = (Hash256::ZERO, 1_231_006_505, 0x1d00_ffff, 2_083_236_893);
     BlockHeader { version: 1, prev_hash, merkle_root, time, bits, nonce }
 }
@@ -28,7 +28,7 @@ fn the_first_header_has_the_target_and_the_work_that_explorers_show() {
 }
 
 #[test]
-fn the_block_of_a_live_node_has_the_easiest_target() {
+fn a_block_of_a_live_regtest_node_has_the_easiest_target() {
     let payload = known_payload("block");
     let header = BlockRef::decode(&payload).unwrap().header;
     assert_eq!(header.bits, 0x207f_ffff);
@@ -96,7 +96,7 @@ fn a_hash_equal_to_the_target_meets_it_and_a_larger_hash_does_not() {
 }
 
 #[test]
-fn a_header_without_a_target_has_no_work_and_no_proof() {
+fn a_header_without_a_valid_target_has_no_work_and_no_proof() {
     for bits in [0, 0x0492_3456, 0xff12_3456] {
         let header = with_bits(bits);
         assert_eq!((header.target(), header.work()), (None, Work::ZERO));

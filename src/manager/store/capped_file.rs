@@ -1,7 +1,7 @@
 //! The file under the database. It never grows beyond the maximum size at which a book is still opened.
 //!
 //! Without this cap a book could grow until the next start rejects it as too large. Only `set_len` enforces the cap;
-//! all other calls pass through to redb's own file.
+//! all other calls pass through to redb's own file backend.
 
 use crate::limits::MAX_BOOK_FILE_BYTES;
 use ::redb::backends::FileBackend;

@@ -1,4 +1,4 @@
-//! A host's network that records three things in the ledger: its socket calls, its batches and its completions.
+//! A host's network that records its calls, batches and completions in the ledger.
 
 use super::ledger::Ledger;
 use crate::id::LinkId;
@@ -14,7 +14,7 @@ use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
-/// A [`SimNet`] whose socket calls are checked.
+/// A [`SimNet`] that records its calls, so that the ledger can check them.
 #[derive(Debug)]
 pub struct Gate {
     net: SimNet,
@@ -26,7 +26,7 @@ impl Gate {
         Self { net, ledger }
     }
 
-    /// Makes a call that can fail, and counts it.
+    /// Makes a call that can fail, and records its result.
     fn tried<T>(&mut self, site: Site, call: impl FnOnce(&mut SimNet) -> io::Result<T>) -> io::Result<T> {
         let result = call(&mut self.net);
         let errno = result.as_ref().err().and_then(io::Error::raw_os_error);

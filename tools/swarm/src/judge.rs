@@ -148,7 +148,7 @@ fn has_default_pings(stage: &Stage) -> bool {
     (stage.config.ping_interval, stage.config.pong_timeout) == (PING_INTERVAL, PONG_TIMEOUT)
 }
 
-/// Checks the honest peers' records.
+/// Checks the peers' records for complaints and for messages that arrived out of order.
 pub(super) fn judge_journals(stage: &mut Stage) {
     let is_quiet = stage.scenario.is_quiet();
     let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! A task without a runtime: [`block_on`] runs a future on the caller's thread, and a [`Bell`] counts wake-ups.
+//! Futures without a runtime: [`block_on`] runs a future on the caller's thread, and a [`Bell`] counts wake-ups.
 
 use std::pin::pin;
 use std::sync::Arc;

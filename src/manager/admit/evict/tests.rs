@@ -165,7 +165,7 @@ fn dialled_trusted_and_over_capacity_peers_are_never_closed() {
 }
 
 #[test]
-fn a_flood_from_one_range_displaces_its_own_peers() {
+fn a_flood_from_one_range_displaces_only_its_own_peers() {
     let mut peers: Vec<Candidate> = (0..60).map(|slot| idler(slot, slot as u8)).collect();
     for slot in 60..400 {
         let attacker = Candidate { shortest_ping: Some(Duration::from_micros(1)), ..idler(slot, 200) };

@@ -1,6 +1,6 @@
-//! The bans in force, by host.
+//! The list of bans, by host.
 //!
-//! Looking up a ban costs constant time, and a ban expires by itself. A ban's length is measured on the monotonic
+//! A lookup has a constant cost, and a ban expires by itself. A ban's length is measured on the monotonic
 //! clock and on the wall clock, and the earlier end applies. A wall clock that is set back cannot extend a ban. A wall
 //! clock that is set forward ends a ban early. That does little harm, because a peer that keeps misbehaving is banned
 //! again. A loaded ban lasts at most its original length, regardless of the wall clock.
@@ -130,14 +130,14 @@ impl BanList {
     }
 
     /// Returns the first moment at which a ban can be [removed](BanList::pop_expired), provided that the wall clock is
-    /// not set before then.
+    /// not set before then; `None` if no ban expires.
     pub(crate) fn next_expiry(&self, Moment { now, unix }: Moment) -> Option<Instant> {
         let by_wall_clock = self.by_wall_clock.first().map(|&(until, _)| now.plus(between(unix, until)));
         let soonest = self.soonest().map(|(ends, _)| ends).filter(|&ends| ends != Instant::MAX);
         by_wall_clock.into_iter().chain(soonest).min()
     }
 
-    /// Returns all bans in force, in the order of their hosts. With a full list, the call lasts milliseconds.
+    /// Returns all bans in force, in the order of their hosts. The call lasts milliseconds if the list is full.
     pub(crate) fn list(&self, moment: Moment) -> Vec<Ban> {
         let mut hosts: Vec<Host> = self.earned.iter().chain(&self.asked_for).map(|&(_, host)| host).collect();
         hosts.sort_unstable();

@@ -1,5 +1,5 @@
 //! The checks of `doctor`. Each check uses some of the facts to decide whether the machine suffices for the wanted
-//! peers. A verdict depends only on the facts, the wanted peers and their network, and never on anything else.
+//! peers. A verdict never depends on anything but the facts, the number of peers and their network.
 
 use super::facts::{Clock, Facts};
 use super::{Finding, Verdict, Wanted};
@@ -141,7 +141,7 @@ fn time_wait(facts: &Facts) -> Option<Finding> {
     let ports = facts.machine.port_count()?;
     let held = facts.time_wait.unwrap_or(0);
     let per_second = ports / TIME_WAIT_SECS;
-    let value = format!("{held} closed ports, tcp_tw_reuse {reuse}");
+    let value = format!("{held} sockets, tcp_tw_reuse {reuse}");
     let slow = format!(
         "the side that closes first keeps the port for {TIME_WAIT_SECS} s, so at most {per_second} new connections a \
          second"
@@ -200,7 +200,7 @@ fn tracking(facts: &Facts, Wanted { peers, .. }: Wanted) -> Option<Finding> {
             NAME,
             Verdict::Warning,
             value,
-            format!("if it also tracks peerloop's connections, {needed} need room, and further ones are dropped"),
+            format!("if it also tracks peerloop's connections, there may be {needed}; those above {most} are dropped"),
         )
         .change(format!("sysctl -w net.netfilter.nf_conntrack_max={needed}")),
     })
@@ -273,7 +273,7 @@ fn memory(facts: &Facts, Wanted { peers, .. }: Wanted) -> Option<Finding> {
     let idle = per_peer.saturating_mul(peers as u64);
     let held = (UNREAD_REPLIES_PAUSE_BYTES as u64).saturating_mul(peers as u64);
     let means = format!(
-        "{peers} idle peers need at most {} besides the kernel's own, and {} more if none of them reads its replies",
+        "{peers} idle peers need at most {} besides kernel memory, and {} more if none of them reads its replies",
         show_bytes(idle),
         show_bytes(held)
     );
@@ -427,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn facts_that_the_system_does_not_report_are_unknown_instead_of_a_problem() {
+    fn facts_that_the_system_does_not_report_cause_no_warning_and_no_problem() {
         let unknown = ["local ports", "listen backlog", "memory"].map(|name| (name, Verdict::Unknown));
         assert_eq!(faults(&none_known(), 100), unknown);
     }

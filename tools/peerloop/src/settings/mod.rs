@@ -34,11 +34,11 @@ use table::{OF_NETWORK, SETTINGS, Setting};
 /// The prefix of the variables.
 const VARIABLE_PREFIX: &str = "PEERLOOP_";
 
-/// The reader of settings.
+/// The entry point for loading settings.
 #[derive(Debug)]
 pub(crate) struct Settings;
 
-/// The flags of all settings, as they were typed; part of the arguments of a command.
+/// The settings that were given as flags, as typed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SettingFlags {
     given: Vec<Given>,

@@ -52,7 +52,7 @@ fn the_json_lists_each_check_once_with_a_change_only_for_warnings_and_problems()
 }
 
 #[test]
-fn a_port_in_use_is_named() {
+fn a_port_in_use_is_a_warning_that_names_the_port() {
     // No other test listens on this network's port.
     let _taken = TcpListener::bind("0.0.0.0:9333");
     let run = peerloop(&["doctor", "--peers", "1", "--network", "stn"]);

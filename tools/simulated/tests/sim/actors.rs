@@ -231,7 +231,7 @@ impl Persona for Echo {
 }
 
 #[test]
-fn a_line_keeps_unsent_bytes_and_reads_only_as_much_as_wanted() {
+fn a_line_keeps_unsent_bytes_and_reads_only_as_many_bytes_as_requested() {
     let world = World::new(1, Instant::ZERO);
     world.set_conditions(Conditions { capacity_bytes: 100, ..Conditions::default() });
     let log = Rc::default();

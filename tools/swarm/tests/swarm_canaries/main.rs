@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 /// Maximum real time until each bug is found.
 const MAX_TIME: Duration = Duration::from_secs(60);
-/// Maximum number of seeds tried for each bug: as many as `tools/test` runs.
+/// Maximum number of seeds tried for each bug: as many as `tools/test` runs without `--long`.
 const MAX_SEEDS: u64 = 10_000;
 
 /// Returns the invariants that are meant for a bug.
@@ -54,13 +54,13 @@ fn search(bug: Bug) -> Option<String> {
     Some(format!("canary: {bug:?}, invariant {invariant}, {took:.2} s, seed {seed}"))
 }
 
-/// A planted bug affects only its own thread, so the threads, one per processor, search for different bugs.
 #[test]
 fn every_planted_bug_is_found_by_an_invariant_that_is_meant_for_it() {
     let hook = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));
     let bugs = Mutex::new(Bug::ALL.into_iter());
     let next = || bugs.lock().expect("no search panics").next();
+    // A planted bug affects only the thread that plants it, so each thread can search for a different bug.
     let processors = thread::available_parallelism().map_or(1, NonZero::get);
     let found: Vec<(Bug, Option<String>)> = thread::scope(|scope| {
         let searches = (0..processors)

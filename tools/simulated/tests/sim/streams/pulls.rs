@@ -25,7 +25,7 @@ fn frame_of(len_bytes: usize) -> Bytes {
     frame("tx", &pattern(len_bytes - 24)).into()
 }
 
-/// Reads the arrived bytes and lets the node continue. Returns the number of bytes that were read.
+/// Reads the bytes that have arrived, and lets the node continue. Returns the number of bytes read.
 fn read_once(room: &mut Room, raw: &mut RawPeer) -> usize {
     let len_bytes = raw.receive().len();
     room.settle();
@@ -110,7 +110,7 @@ fn no_room_is_offered_for_a_peer_that_is_closed_before_its_turn() {
 }
 
 #[test]
-fn a_peer_without_a_handshake_cannot_be_asked_for_room() {
+fn room_cannot_be_requested_for_a_peer_without_a_handshake() {
     for max_inbound in [1, 0] {
         let mut room = Room::with(config().with_max_inbound(max_inbound), Conditions::default());
         let mut raw = RawPeer::dialling(&room.world, room.address);
@@ -148,7 +148,7 @@ fn peers_alternate_when_a_turn_has_fewer_calls_than_requests() {
 }
 
 #[test]
-fn room_after_a_body_is_offered_while_the_body_is_fed_and_the_peer_is_paused() {
+fn room_after_a_body_is_offered_while_the_body_is_open_and_the_peer_is_paused() {
     let mut room = small_room();
     let (mut raw, peer) = room.add_peer();
     let payload = pattern(50_000);
