@@ -56,8 +56,8 @@ pub const fn instant_of(tick: u64) -> Instant {
 
 /// A timer wheel; the module's page lists its guarantees.
 ///
-/// It uses 4 bytes per slot, of which the kernel maps only the used pages. It also uses 16 bytes for every key up to
-/// the highest key armed so far, or up to 32 bytes while the vector has spare capacity.
+/// It uses 4 bytes and one bit per slot, of which the kernel maps only the used pages. It also uses 16 bytes for every
+/// key up to the highest key armed so far, or up to 32 bytes while the vector has spare capacity.
 ///
 /// Internally a key is stored as an *entry*, the key plus one: 0 means none, so zeroed memory is an empty wheel.
 pub struct Wheel {

@@ -392,6 +392,33 @@ impl fmt::Display for LocalCause {
     }
 }
 
+impl RequestError {
+    /// Returns the error's short name, from a closed list.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::NoSuchPeer => "no_such_peer",
+            Self::QueueFull => "queue_full",
+            Self::NotReady => "not_ready",
+            Self::TooManyPings => "too_many_pings",
+            Self::TooManyMarks => "too_many_marks",
+            Self::NoPongs => "no_pongs",
+            Self::TooLargeForPeer => "too_large_for_peer",
+            Self::BodyOpen => "body_open",
+            Self::NoBody => "no_body",
+            Self::BodyOverrun => "body_overrun",
+            Self::ChecksumMissing => "checksum_missing",
+            Self::TableFull => "table_full",
+            Self::Banned => "banned",
+            Self::AddressTaken => "address_taken",
+            Self::MaxPeers => "max_peers",
+            Self::NoManager => "no_manager",
+            Self::BansFull => "bans_full",
+            Self::TooManyTimers => "too_many_timers",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
 impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

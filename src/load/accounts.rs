@@ -12,7 +12,7 @@ use super::timeline::{Interval, Timeline};
 use super::traffic::Traffic;
 use super::unanswered::UnansweredWaits;
 use super::verdict::{Doubt, Limit, Verdict};
-use crate::error::{CloseReason, Side};
+use crate::error::{CloseReason, RequestError, Side};
 use crate::handler::Ctx;
 use crate::id::PeerId;
 use crate::peer::ConnectionState;
@@ -272,9 +272,9 @@ impl Accounts {
     }
 
     /// Counts a connection that could not be started.
-    pub(super) fn not_dialled(&mut self, connection: usize) {
+    pub(super) fn not_dialled(&mut self, connection: usize, error: RequestError) {
         self.count_peer(connection, |peers| peers.failed += 1);
-        self.note_failure("table_full", Side::Local, ConnectionState::Disconnected, None);
+        self.note_failure(error.label(), Side::Local, ConnectionState::Disconnected, None);
     }
 
     fn note_failure(&mut self, label: &'static str, side: Side, state: ConnectionState, example: Option<CloseReason>) {

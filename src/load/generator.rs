@@ -284,7 +284,7 @@ impl Generator {
             };
             match dialled {
                 Ok(peer) => self.roster.note_dialled(index, peer),
-                Err(_) => self.accounts.not_dialled(index),
+                Err(error) => self.accounts.not_dialled(index, error),
             }
         }
     }

@@ -1,6 +1,8 @@
 //! The report accounts for every connection and every ping, however it ends.
 
 use crate::stage::{Stage, config};
+use peerloop::Network;
+use peerloop::config::ManagerConfig;
 use peerloop::error::Side;
 use peerloop::load::{
     Doubt, EndCause, GeneratorRequest, Limit, Phase, Rate, Traffic, UnansweredWaits, Verdict, WorkCounts,
@@ -82,6 +84,18 @@ fn every_ping_is_accounted_for_when_the_node_stops() {
     assert_eq!(work.planned, work.sent + work.unsent);
     assert_eq!(work.sent, work.answered + work.timed_out);
     assert_eq!(report.failures[0].state, ConnectionState::Connected);
+}
+
+#[test]
+fn refused_dials_are_counted_by_cause() {
+    let small = config().with_max_links(4);
+    let managed = config().with_manager(ManagerConfig::fixed(Network::Regtest, vec![([192, 0, 2, 1], 18_444).into()]));
+    for (own, label, count) in [(small, "table_full", 6), (managed, "address_taken", 9)] {
+        let report = Stage::between(config().with_max_links(1_000), own, |_| ()).finish();
+        let [failure] = report.failures[..] else { panic!("{:?}", report.failures) };
+        assert_eq!((failure.label, failure.side, failure.count), (label, Side::Local, count));
+        assert_eq!(report.peers.failed as u64, failure.count);
+    }
 }
 
 #[test]

@@ -94,7 +94,7 @@ fn no_peer_is_banned(sight: &SweepSight<'_>) -> Result<(), String> {
     none_of(sight.inspection.links.iter(), |link| link.is_banned && link.ending == EndingStep::Open)
 }
 
-/// Checks that no address is dialled twice. Without a manager, the embedder decides which addresses it dials.
+/// Checks that no address has two outbound links. Without a manager, the embedder decides which addresses it dials.
 fn no_address_is_dialled_twice(sight: &SweepSight<'_>) -> Result<(), String> {
     if sight.inspection.manager.is_none() {
         return Ok(());
@@ -102,7 +102,7 @@ fn no_address_is_dialled_twice(sight: &SweepSight<'_>) -> Result<(), String> {
     let dialled = sight.inspection.links.iter().filter(|link| link.connection_type == ConnectionType::Outbound);
     let mut seen: BTreeSet<SocketAddr> = BTreeSet::new();
     let twice = dialled.map(|link| canonical(link.address)).find(|&address| !seen.insert(address));
-    ensure(twice.is_none(), || format!("{twice:?} is dialled twice"))
+    ensure(twice.is_none(), || format!("{twice:?} has two outbound links"))
 }
 
 fn each_link_has_its_address(sight: &SweepSight<'_>) -> Result<(), String> {

@@ -54,7 +54,7 @@
 //! | 42 | A handler that requests an offer of free room receives it, and the room exists | call, sweep |
 //! | 43 | A frame for many peers is either accepted or refused for each selected peer | elsewhere: compares peers |
 //! | 44 | Composed handlers see the same events, and each receives what it requested | elsewhere: compares handlers |
-//! | 45 | Each mark is reported once, in order, when the kernel accepts its message's last byte | call, turn |
+//! | 45 | Each mark is reported at most once, in order, when the kernel accepts its message's last byte | call, turn |
 
 mod bounds;
 mod checked;
@@ -235,7 +235,7 @@ pub const INVARIANTS: [Invariant; 45] = {
         ),
         invariant(
             45,
-            "Each mark is reported once, in order, when the kernel accepts its message's last byte",
+            "Each mark is reported at most once, in order, when the kernel accepts its message's last byte",
             &[Call, Turn],
         ),
     ]

@@ -129,7 +129,7 @@ impl Ahead {
             };
             match dialled {
                 Ok(peer) => self.current = Some(peer),
-                Err(_) => self.fail("table_full", Side::Local, ConnectionState::Disconnected, None),
+                Err(error) => self.fail(error.label(), Side::Local, ConnectionState::Disconnected, None),
             }
             if self.failed.is_none() {
                 return;

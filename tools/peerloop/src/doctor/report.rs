@@ -31,7 +31,7 @@ struct Check<'a> {
 
 /// Formats the findings for people.
 pub(super) fn text(findings: &[Finding], wanted: Wanted) -> String {
-    let mut page = Page(format!("doctor  {} peers on {}\n\n", wanted.peers, wanted.network));
+    let mut page = Page(format!("doctor  {} on {}\n\n", counted(wanted.peers, "peer"), wanted.network));
     for Finding { name, verdict, value, means, change } in findings {
         page.wrapped(&format!("{:<9}{name:<16}", verdict.word()), value);
         page.wrapped(BELOW, means);

@@ -9,7 +9,7 @@ use std::net::TcpListener;
 fn any_machine_can_hold_one_peer() {
     let run = peerloop(&["doctor", "--peers", "1"]);
     assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""));
-    assert!(run.stdout.starts_with("doctor  1 peers on mainnet\n"), "{}", run.stdout);
+    assert!(run.stdout.starts_with("doctor  1 peer on mainnet\n"), "{}", run.stdout);
     for name in
         ["descriptors", "local ports", "listen backlog", "network port", "clock", "wall clock", "memory", "CPUs"]
     {
