@@ -61,7 +61,7 @@ impl Exit {
     }
 }
 
-/// The time within which a repetition of the first signal does not count as a second signal. The command `timeout`
+/// The time after the first signal within which no second one is expected from a person. The command `timeout`
 /// sends its signal to the process and then to the process's group, so the signal arrives twice.
 pub(crate) const MAX_ECHO: Duration = Duration::from_millis(100);
 

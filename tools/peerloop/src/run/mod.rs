@@ -263,7 +263,15 @@ fn drain(
             Some(Notice::Stop(_)) | None => {}
         }
     }
-    Err(Failure::run("the book was not written in time and may lack the latest changes; check its disk"))
+    Err(Failure::run(overdue(has_book)))
+}
+
+/// Describes a loop that has not ended after [`MAX_DRAIN`].
+const fn overdue(has_book: bool) -> &'static str {
+    match has_book {
+        true => "the book was not written in time and may lack the latest changes; check its disk",
+        false => "the loop did not stop in time; its peers are cut off",
+    }
 }
 
 fn joined(thread: JoinHandle<Result<Stats, Failure>>) -> Result<Stats, Failure> {
@@ -286,6 +294,12 @@ mod tests {
         assert!(has_warning(&node, &known));
         known.peers.push(KnownPeer::new("192.0.2.1:8333".parse().unwrap(), UnixTime::from_secs(0)));
         assert!(!has_warning(&node, &known), "a warning although the book has a peer");
+    }
+
+    #[test]
+    fn a_late_end_is_blamed_on_the_book_only_if_there_is_one() {
+        assert!(overdue(true).contains("the book"));
+        assert!(!overdue(false).contains("the book"));
     }
 
     #[test]
