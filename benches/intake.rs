@@ -24,7 +24,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const PAYLOAD_BYTES: usize = 64 << 20;
-/// Number of bytes in each write of the sender.
+/// Maximum number of bytes that the sender passes to one write.
 const WRITE_BYTES: usize = 1 << 20;
 /// Default number of measured messages to each receiver. With only 20 messages the ratio varied between 0.80 and 1.09.
 const MESSAGES: usize = 200;

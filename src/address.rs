@@ -1,9 +1,9 @@
 //! The keys by which bans, caps and quotas group addresses that may have the same owner.
 //!
 //! A [`Host`] is the unit that one owner gets cheaply: a single IPv4 address, or a /64 of IPv6. A [`NetGroup`] is a
-//! range that may have a single owner, grouped as SV Node does (1.2.2, netaddress.cpp GetGroup). A routable IPv4
-//! address that is embedded in an IPv6 address counts as IPv4. Otherwise one peer would count as two hosts, and all
-//! IPv4 addresses behind the same translator as one host. This module has no state.
+//! range that may have a single owner. The ranges are formed as in SV Node (1.2.2, netaddress.cpp GetGroup). A
+//! routable IPv4 address that is embedded in an IPv6 address counts as IPv4. Otherwise one peer would count as two
+//! hosts, and all IPv4 addresses behind the same translator as one host. This module has no state.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_address_with_an_embedded_unroutable_address_is_an_ipv6_host() {
+    fn an_ipv6_address_with_an_embedded_unroutable_address_is_an_ipv6_host_unless_it_is_ipv4_mapped() {
         for text in ["2002:7f00:1::1", "2002:a00:1::1", "64:ff9b::7f00:1", "2001:0:5ef5:79fd::80ff:fffe"] {
             assert!(matches!(Host::of(ip(text)), Host::V6(_)), "{text}");
         }

@@ -41,7 +41,8 @@ pub const MAX_NAME_ADDRESSES: usize = 16;
 /// Maximum number of peers in a fixed list. Each has a record in the dialler.
 pub const MAX_FIXED_PEERS: usize = 100_000;
 /// Maximum number of addresses remembered because dialling them failed, 200 bytes each, or 280 if their node was
-/// incompatible: 18 MB. Once there are this many, a further address that fails counts as inaccessible at once.
+/// incompatible: 18 MB. If there are this many and none of their pauses is over, a further address that fails counts as
+/// inaccessible at once.
 pub const MAX_DIAL_RECORDS: usize = 65_536;
 /// Maximum jitter added to a backoff, in percent, so that addresses that failed together are not retried together.
 pub const BACKOFF_JITTER_PERCENT: u64 = 25;
@@ -49,8 +50,9 @@ pub const BACKOFF_JITTER_PERCENT: u64 = 25;
 /// closes each connection right after the handshake.
 pub const RESTARTS_FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 /// Once this time has passed since the end of an inaccessible address's backoff, the address may be dialled although
-/// other candidates remain. Also the pause before the address of an incompatible node outside the fixed list is dialled
-/// again, and the minimum time for which the dialler remembers an address's failures after the address's backoff.
+/// other candidates remain. This is also the pause before the address of an incompatible node outside the fixed list is
+/// dialled again. With fewer than [`MAX_DIAL_RECORDS`] records, the dialler remembers an address's failures for at
+/// least this time after the address's backoff.
 pub const INACCESSIBLE_RECHECK: Duration = Duration::from_secs(3_600);
 /// On average, one of this many draws from the book prefers an inaccessible address.
 pub const INACCESSIBLE_DRAWS: u32 = 16;
@@ -89,9 +91,9 @@ pub const MAX_PORT_SPACING: Duration = Duration::from_secs(1);
 pub const SELF_BACKOFF: Duration = Duration::from_secs(24 * 3_600);
 /// Maximum number of addresses accepted from one seed's reply.
 pub const MAX_SEED_ANSWERS: usize = 256;
-/// Time between two queries to a seed while there are addresses to dial.
+/// Time between two queries to a seed, unless [`MIN_SEED_INTERVAL`] applies.
 pub const SEED_INTERVAL: Duration = Duration::from_secs(3_600);
-/// Minimum time between two queries to a seed while there is no address to dial.
+/// Time between two queries to a seed while peers are wanted and there is no accessible address to dial.
 pub const MIN_SEED_INTERVAL: Duration = Duration::from_secs(60);
 /// Largest payload of an `addr` that a loop that learns addresses buffers although the handler discards it. Longer
 /// payloads are dropped unread. The buffered bytes count against the loop's buffer limit.

@@ -15,7 +15,7 @@ pub struct MessageCounts {
 pub struct MessageCount {
     /// The number of messages.
     pub messages: u64,
-    /// The total size of the payloads in bytes, without the headers.
+    /// The sum of the payload lengths that the headers state, in bytes.
     pub payload_bytes: u64,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The parsers keep no script, however large. They keep their position, an incomplete size or header, a SHA-256 in
 //! progress and, for a block, one hash per level of its Merkle tree: less than 3 KiB in all. They accept the same
-//! bytes as [`TxRef`](super::TxRef), however the bytes are split.
+//! transactions as [`TxRef`](super::TxRef), however the bytes are split.
 
 use super::codec::Reader;
 use super::hash::Hash256;
@@ -138,14 +138,14 @@ enum Stage {
     Failed(WireError),
 }
 
-/// A CompactSize whose first bytes have arrived.
+/// The bytes of a CompactSize that have arrived so far.
 #[derive(Clone, Copy, Debug, Default)]
 struct PartialSize {
     bytes: [u8; 9],
     len_bytes: usize,
 }
 
-/// A block header whose first bytes have arrived.
+/// The bytes of a block header that have arrived so far.
 #[derive(Clone, Copy, Debug)]
 struct PartialHeader {
     bytes: [u8; BlockHeader::LEN_BYTES],

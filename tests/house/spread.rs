@@ -68,7 +68,7 @@ fn generics_len(head: &str) -> usize {
 }
 
 #[test]
-fn a_type_with_methods_in_four_files_is_found() {
+fn only_a_type_with_inherent_methods_in_more_than_three_files_is_found() {
     let found = |files: &[(&str, &str)]| -> Vec<String> {
         let sources: Vec<Source> = files.iter().map(|(path, text)| Source::new(path, text)).collect();
         check(&sources).into_keys().collect()

@@ -19,7 +19,7 @@ pub(crate) fn allow_descriptors(needed: u64) {
 }
 
 #[test]
-fn one_peer_too_many_is_rejected() {
+fn one_peer_too_many_is_rejected_and_a_free_slot_admits_the_next() {
     let mut node = Node::with(regtest().with_max_inbound(2));
     let mut visitors = Node::new();
     let address = node.address;
@@ -46,7 +46,7 @@ fn one_peer_too_many_is_rejected() {
     let turned_away = CloseReason::Local(LocalCause::OverCapacity);
     let (peer, last) = node.seen().last().expect("the node has seen peers").clone();
     assert_eq!(last, Seen::Closed(turned_away, ConnectionState::AwaitingHandshake));
-    assert_eq!(node.seen_of(peer).len(), 2, "the peer was never ready");
+    assert_eq!(node.seen_of(peer).len(), 2, "the rejected peer has events other than its opening and its close");
 
     // A slot that becomes free serves the next peer.
     let first = visitors.ready()[0];

@@ -27,7 +27,8 @@ impl Outer {
         Self { poll, events: Events::with_capacity(8) }
     }
 
-    /// Returns whether a turn of the node is due: the node must not wait, or its descriptor has become readable.
+    /// Returns whether a turn of the node is due: the node has work, its deadline has passed, or its descriptor has
+    /// become readable.
     fn is_due(&mut self, node: &Node) -> bool {
         self.poll.poll(&mut self.events, Some(Duration::ZERO)).expect("the poller works");
         node.reactor.next_deadline() == Wait::Zero || !self.events.is_empty()

@@ -61,7 +61,7 @@ fn two_sleeping_loops_are_controlled_from_a_third_thread() {
         one.send(there, frame).expect("the queue has room");
     }
     let stats = |handle: &Handle<Task>| handle.stats().expect("the queue has room").wait().expect("the loop runs");
-    wait_for("the second message is skipped", || stats(&two).counters.discarded == 1);
+    wait_for("the second message is discarded", || stats(&two).counters.discarded == 1);
     assert_eq!((stats(&one).links, stats(&one).ready, stats(&one).counters.dialled), (1, 1, 1));
 
     one.close(there).expect("the queue has room");
@@ -78,7 +78,7 @@ fn two_sleeping_loops_are_controlled_from_a_third_thread() {
 }
 
 #[test]
-fn req_e45_a_sleeping_loop_accepts_a_configuration_from_another_thread() {
+fn req_e45_a_sleeping_loop_checks_applies_or_refuses_a_configuration_from_another_thread() {
     let (_, handle, thread) = spawn();
     let (old, new) = (regtest(), regtest().with_ping_interval(Duration::from_secs(7)));
     let interval = |handle: &Handle<Task>| ask(handle, |ctx| ctx.config().ping_interval);

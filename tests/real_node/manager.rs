@@ -39,7 +39,7 @@ impl Handler for Recorder {
     }
 }
 
-/// Returns a configuration with `manager`, short backoffs, practically endless retries, and no DNS seeds.
+/// Returns a configuration with `manager`, short backoffs, 1,000 retries, and no DNS seeds.
 fn config(manager: ManagerConfig) -> Config {
     let (initial_backoff, max_backoff, max_retries) = (INITIAL_BACKOFF, MAX_BACKOFF, 1_000);
     let manager = manager
@@ -57,7 +57,7 @@ impl Managed {
 
     /// Starts a loop with the address book in `folder`, and returns the loop and the book's bans.
     fn with_book(folder: &Path, manager: ManagerConfig) -> (Self, Vec<Ban>) {
-        let (store, opened) = RedbStore::open(folder.join("peers.redb")).expect("the folder can be written");
+        let (store, opened) = RedbStore::open(folder.join("peers.redb")).expect("the folder is writable");
         assert_eq!((opened.set_aside, opened.dropped), (None, 0));
         let (peers, bans) = (store.list_all().expect("the store is open"), store.bans().expect("the store is open"));
         let net = MioNet::new().and_then(|net| net.with_store(store)).expect("the poller and the thread start");

@@ -83,7 +83,7 @@ impl Observer {
     pub(crate) fn ask<T: Send + 'static>(&mut self, question: impl FnOnce(&mut Ctx<'_>) -> T + Send + 'static) -> T {
         let (reply, pending) = Pending::new();
         let command: <Record as Handler>::Request = Box::new(move |ctx| reply.send(question(ctx)));
-        assert!(self.reactor.handle().request(command).is_ok(), "the queue has room");
+        assert!(self.reactor.handle().request(command).is_ok(), "the loop refuses the request");
         self.turn_until("answer", |_| pending.try_take().expect("the loop runs"))
     }
 

@@ -1,4 +1,4 @@
-//! Random runs of the timer wheel, compared with a map that is sorted for every query.
+//! Random runs of the timer wheel, compared with a naive model: a map that every query scans.
 
 use peerloop_testkit::wheel::{Moment, Run, Step};
 use proptest::collection::vec;
@@ -45,7 +45,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases * 6))]
 
     #[test]
-    fn the_wheel_behaves_like_a_sorted_map(
+    fn the_wheel_behaves_like_its_naive_model(
         slots in prop::sample::select(vec![1, 2, 8, 64, 128, 4_096, 8_192, 65_536]),
         start in start(),
         steps in vec(step(), 1..120),

@@ -1,4 +1,4 @@
-//! Merkle trees compared with their definition, proofs compared with the trees, and partial trees compared with both.
+//! Merkle trees compared with their definition, and proofs and partial trees compared with the trees.
 
 use crate::chain::{any_hash, any_header, assert_every_cut_fails, compact_txids, encoded, numbered_tx};
 use crate::known_payload;
@@ -197,7 +197,7 @@ mod proof {
     }
 
     #[test]
-    fn a_node_count_that_exceeds_the_payload_is_rejected() {
+    fn a_node_count_that_exceeds_the_payload_is_rejected_without_allocation() {
         let bytes = hex(&format!("0000{}{}feffffff7f{}", "00".repeat(32), "00".repeat(32), "00".repeat(32)));
         let used = measure(|| assert_eq!(decode(&bytes), Err(WireError::Truncated { command: COMMAND })));
         assert_eq!(used.count_total, 0);
@@ -212,7 +212,7 @@ mod partial_tree {
     use super::*;
 
     #[test]
-    fn a_live_node_merkleblock_decodes_and_encodes_exactly() {
+    fn a_live_nodes_merkleblock_decodes_and_encodes_exactly() {
         let payload = known_payload("merkleblock");
         let message = MerkleBlockRef::decode(&payload).unwrap();
         assert_eq!((message.tx_count, message.hashes().len(), message.flags()), (1, 1, &[1][..]));
@@ -279,7 +279,7 @@ mod partial_tree {
     }
 
     #[test]
-    fn counts_that_exceed_the_payload_are_rejected() {
+    fn counts_that_exceed_the_payload_are_rejected_without_allocation() {
         let head = [&header_over(&[]).encode()[..], &[0xff; 4]].concat();
         let hashes = [&head[..], &hex("feffffff7f"), &[0; 64]].concat();
         let flags = [&head[..], &hex("00feffffff7f"), &[0; 64]].concat();

@@ -1,9 +1,9 @@
 //! The dialler: decides which address to dial, and when.
 //!
 //! The [`Dialler`] fills the wanted slots. In normal mode it draws addresses from the book: valid ones before unknown
-//! ones, and at most one peer per range. With a fixed list it uses that list, in order. For each address it stores
-//! only what polite dialling needs: whether the address is connected, its failures and restarts, and when it may be
-//! dialled again.
+//! ones, and at most one peer per routable range. With a fixed list it uses that list, in order. For each address it
+//! stores only what polite dialling needs: whether the address is connected, its failures and restarts, and when it may
+//! be dialled again.
 //!
 //! - A lost connection is reopened at once, a few times per window. A failed dial is retried after a pause that grows
 //!   up to a maximum. Neither applies to a requested dial of an address without a record.
@@ -80,7 +80,7 @@ pub(crate) struct Dialler {
     settings: Settings,
     records: Records,
     pace: Pace,
-    /// The address family whose line is searched first by the next [`Dialler::next`].
+    /// The address family whose queue the next [`Dialler::next`] searches first.
     turn: Family,
     /// The moment before which no address is drawn from the book, because the last draw found none. [`Instant::MAX`]
     /// if only an event can change that.
@@ -346,15 +346,15 @@ impl Dialler {
             causes.into_iter().for_each(|cause| self.holds.note(cause));
             self.holds.drawn_without_candidate(has_none, now);
         }
-        // The seeds are also queried while only inaccessible addresses remain.
+        // The seeds are also queried more often while only inaccessible addresses remain.
         self.book_is_dry = drawn.is_none_or(|(_, standing, rest)| standing == Standing::Inaccessible && rest.is_zero());
         drawn.map(|(address, standing, _)| (address, standing))
     }
 
     /// Reserves a slot for a requested dial.
     ///
-    /// An address has a record if it is in the fixed list or in a pause. Such an address is dialled even during its
-    /// pause, and its close has the usual consequences. A close that says nothing about the address keeps the pause.
+    /// An address with a record, for example one in the fixed list or in a pause, is dialled even during its pause, and
+    /// its close has the usual consequences. A close that says nothing about the address keeps the pause.
     /// If a fixed address was closed on request, the dial makes it part of the list again. An address without a
     /// record is dialled only once: it is not restarted, and no record of it is kept.
     ///
@@ -567,13 +567,13 @@ impl Dialler {
         self.records.waiting()
     }
 
-    /// Returns whether `address` is connected or being dialled, in either direction.
+    /// Returns whether `address` is being dialled, or is connected in either direction.
     pub(crate) fn is_taken(&self, address: SocketAddr) -> bool {
         self.records.is_live(canonical(address)) || self.live.holder(address).is_some()
     }
 
-    /// Returns whether the seeds should be queried: peers are wanted, and the last draw found no address or only an
-    /// inaccessible one.
+    /// Returns whether the seeds should be queried more often: peers from the book are wanted, and the last draw found
+    /// no address or only an inaccessible one.
     pub(crate) fn lacks_candidates(&self) -> bool {
         !self.settings.is_fixed && self.book_is_dry && self.wants_peer()
     }

@@ -146,8 +146,8 @@ mod tests {
         assert_eq!(offer("vhA", 0, "vhpA"), Ok(()));
         assert!(offer("vhA", 0, "pvhA").is_err());
         assert!(offer("vhA", 0, "vphA").is_err());
-        assert_eq!(offer("Ah", 0, "pAh"), Ok(()), "a handler may send a `sendheaders`, too");
-        assert_eq!(offer("v", 0, "vhpA"), Ok(()), "the handshake continues");
+        assert_eq!(offer("Ah", 0, "pAh"), Ok(()), "a `sendheaders` after a tx is not part of the handshake");
+        assert_eq!(offer("v", 0, "vhpA"), Ok(()), "the handshake may continue, and a ping may follow it");
         for (first, wrong) in [("v", "vAp"), ("A", "Ahp"), ("vA", "vAhp")] {
             assert!(offer(first, 0, wrong).is_err(), "{first} and then {wrong}");
         }

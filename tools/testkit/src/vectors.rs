@@ -76,7 +76,7 @@ pub const NODE_PING: &str = "dab5bffa70696e6700000000000000000800000076408747\
 pub const NODE_PING_ANSWER: &str = "dab5bffa706f6e6700000000000000000800000076408747\
     ac78259a5c4c5a84";
 
-/// The node's reply to a ping of three bytes.
+/// The node's reply to a `ping` with a payload of three bytes.
 pub const NODE_REJECT_PING: &str = "dab5bffa72656a6563740000000000001c000000b349e677\
     0470696e6701156572726f722070617273696e67206d657373616765";
 

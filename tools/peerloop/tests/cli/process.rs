@@ -1,8 +1,7 @@
-//! The preparation of `serve` for many peers: a descriptor table of its full size, and an allocator that returns
-//! memory.
+//! `serve`'s preparation for many peers: a descriptor table of its full size, and an allocator that returns memory.
 //!
-//! Only Linux reports the table's size and the memory in `/proc`, and only glibc keeps freed memory. The last tests
-//! check that signals end the program when it is process 1.
+//! The tests need Linux, which reports the table's size and the memory in `/proc`, and glibc, whose allocator `serve`
+//! configures. The last tests check that signals end the program when it is process 1.
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
 
 use crate::{Running, folder};

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 const LIMIT: u64 = 200;
 /// Number of visitors that connect to the node.
 const VISITORS: usize = 1_000;
-/// The duration of each measurement of the node's CPU time while the node can accept no visitor.
+/// The duration of each measurement of the node's CPU time while the node has no descriptor for another visitor.
 const STARVED: Duration = Duration::from_millis(1_500);
 /// Maximum wait for each step, longer than any step needs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -127,7 +127,7 @@ fn fault_e01_serve_sleeps_when_descriptors_run_out_and_accepts_again_by_itself()
     until("descriptors run out", || count(&visitors, Reception::Answered) > LIMIT as usize / 2);
     node.assert_is_quiet();
     while !visitors.is_empty() {
-        assert_eq!(count(&visitors, Reception::Closed), 0, "a waiting visitor was closed");
+        assert_eq!(count(&visitors, Reception::Closed), 0, "the node closed a visitor's connection");
         visitors.retain(|visitor| reception(visitor) == Reception::Waits);
         if !visitors.is_empty() {
             let took = until("the node accepts again", || count(&visitors, Reception::Answered) > 0);

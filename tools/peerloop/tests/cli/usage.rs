@@ -128,7 +128,7 @@ fn a_name_that_does_not_resolve_fails_the_run() {
 }
 
 #[test]
-fn an_impossible_run_is_refused_with_the_arithmetic() {
+fn an_impossible_run_is_refused_with_the_reason() {
     refused(&["bench", "-c", "90m"], 3, &["180000032 descriptors", "90000000 peers", "two for each", "ulimit -Hn"]);
     refused(&["bench", "127.0.0.1", "-c", "90m"], 3, &["90000032 descriptors", "one for each"]);
     refused(&["bench", "--source-ip", "203.0.113.9"], 3, &["203.0.113.9", "interfaces"]);
@@ -143,7 +143,7 @@ fn a_file_that_cannot_be_written_is_detected_before_the_run() {
 }
 
 #[test]
-fn two_outputs_to_the_same_file_are_refused_even_by_different_paths() {
+fn two_outputs_to_the_same_file_are_refused_even_under_different_paths() {
     let folder = folder();
     let (result, dotted) = (folder.file("result"), folder.file("./result"));
     let refused = |json: &str, hgrm: &str, parts: &[&str]| {
@@ -218,6 +218,6 @@ fn help_version_and_completions_are_written_to_stdout() {
         let run = peerloop(arguments);
         assert_eq!((run.code, run.stderr.as_str()), (Some(0), ""), "{arguments:?}");
         assert!(run.stdout.contains(part), "{part}: {}", run.stdout);
-        assert!(!run.stdout.contains('\x1b'), "{arguments:?} has colours");
+        assert!(!run.stdout.contains('\x1b'), "the output of {arguments:?} has colours");
     }
 }

@@ -25,7 +25,7 @@ fn threat_p24_a_host_may_have_eight_connections_and_the_ninth_gets_no_row() {
     managed.settle();
     assert_eq!(managed.refusals(), [Refusal::HostFull { count: 8 }]);
     assert_eq!((managed.node.stats().counters.accepted, managed.node.inspect().slots), (accepted, slots));
-    assert!(stranger.receive(8).1, "the connection is closed without a message");
+    assert!(stranger.receive(8).1, "the ninth connection is closed");
     managed.welcome(&mut stranger, 9, ip("8.8.8.9"));
     assert_eq!(managed.ready(), 9, "the neighbouring address is a different host");
     stranger.close(0);

@@ -1,5 +1,5 @@
 //! Fixed peers known by name: one address of each name is dialled, and the next one if that dial fails. After
-//! the last address, the name is resolved again.
+//! the last address fails, the name is resolved again.
 
 use super::support::{ManagedWorld, Watcher, manager};
 use peerloop::api::NextDial;
@@ -57,7 +57,7 @@ fn a_name_that_cannot_be_resolved_is_retried() {
     let (mut managed, addresses) = named(1);
     managed.run(secs(60));
     let failed = managed.count("seed_failed");
-    assert!((3..=4).contains(&failed), "attempts are expected at 0, 5, 15 and 35 s, or a little later: {failed}");
+    assert!((3..=4).contains(&failed), "{failed} attempts; expected at 0, 5, 15 and 35 s, or slightly later");
     managed.world.set_name(NAME, vec![addresses[0].ip()]);
     managed.run(secs(60));
     assert_eq!((managed.established(), managed.ready()), (addresses, 1));

@@ -101,7 +101,7 @@ fn a_cut_block_is_reported_with_its_received_length_before_the_close() {
             room.settle();
             let received = len as u64 - 24;
             let cut = Seen::Cut { received, reason: CloseReason::ClosedByPeer };
-            assert_eq!(room.seen(0), [cut, Seen::Closed(CloseReason::ClosedByPeer)], "{len} of {most}");
+            assert_eq!(room.seen(0), [cut, Seen::Closed(CloseReason::ClosedByPeer)], "{len} bytes, {most} at once");
             assert_eq!(room.streamer(0).received[..], pattern(1_000)[..len - 24]);
         }
     }
@@ -124,7 +124,7 @@ fn a_message_that_is_complete_or_not_begun_or_not_streamed_is_not_reported_as_cu
 }
 
 #[test]
-fn a_cut_is_reported_even_to_the_handler_that_closed_the_peer() {
+fn a_cut_is_reported_even_to_the_handler_that_closed_the_peer_unless_it_did_so_at_the_header() {
     let block = frame("block", &pattern(1_000));
     // If the handler aborts the peer at a message's header, the message is not delivered, so no cut is reported.
     let cut = Seen::Cut { received: 400, reason: REQUESTED };
