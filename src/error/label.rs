@@ -1,8 +1,8 @@
 //! The closed list of labels for close reasons.
 //!
-//! Reasons that differ only in their details, such as numbers, share a label. So do most kinds of misbehavior with the
-//! same penalty. Each label has an index in the list, so that an array can count reasons. A label never contains a
-//! value.
+//! Reasons that differ only in their details, such as numbers, share a label. All kinds of misbehavior with points
+//! share one label, and most of the other kinds share another. Each label has an index in the list, so that an array
+//! can count reasons. A label never contains a value.
 
 /// Defines each label together with its name, so that neither can be missing.
 macro_rules! labels {

@@ -34,7 +34,7 @@ pub enum Misbehavior {
     BadRevocation,
     /// It sends a `dsdetected` that is malformed, proves nothing or is about old blocks.
     BadDoubleSpend,
-    /// It sends eight or more headers whose parent is unknown.
+    /// It sends a message of eight or more headers whose parent is unknown.
     HeadersWithoutParent,
     /// It sends a transaction without inputs or outputs.
     EmptyTransaction,

@@ -1,11 +1,11 @@
-//! Errors and the reasons for closed connections, typed by the side at fault.
+//! Errors, and the reasons for closed connections, typed by cause.
 //!
 //! A [`CloseReason`] is `Copy` and usually holds a cause: [`WireError`] if the peer's bytes are invalid,
-//! [`Misbehavior`] if they are valid but not allowed, [`Incompatibility`] if the peer is honest but useless to us,
+//! [`Misbehavior`] if the peer was penalised, [`Incompatibility`] if the peer is honest but useless to us,
 //! [`Deadline`] if it was too slow, [`NetworkFailure`] if the operating system reported a failure, [`LocalCause`] if
-//! the loop chose to close the connection, [`Disconnect`] if the embedder did. Mistakes of the embedder are
-//! [`ConfigError`](crate::config::ConfigError) and [`RequestError`]. Every error text names the cause and, where
-//! there is one, the remedy.
+//! the loop chose to close the connection, [`Disconnect`] if the embedder did. A
+//! [`ConfigError`](crate::config::ConfigError) describes an invalid configuration, and a [`RequestError`] describes a
+//! request that could not be carried out. Every error text names the cause and, where there is one, the remedy.
 //!
 //! ```
 //! use peerloop::CloseReason;
@@ -169,7 +169,7 @@ pub enum WireError {
         /// The command.
         command: CommandName,
     },
-    /// A count or length is above 2^32 - 1, the largest that any message may have.
+    /// A CompactSize is above 2^32 - 1, the largest value that is accepted.
     OverlongSize {
         /// The command.
         command: CommandName,
@@ -270,7 +270,7 @@ pub enum LocalCause {
 pub enum RequestError {
     /// The peer is no longer connected.
     NoSuchPeer,
-    /// The peer's send queue has no room for the message; try again when it is writable.
+    /// The peer's send queue has no room for the message; try again when the peer is writable.
     QueueFull,
     /// The peer's handshake is not complete, or the peer is being closed.
     NotReady,
@@ -280,9 +280,9 @@ pub enum RequestError {
     TooManyMarks,
     /// The peer's protocol version does not support pongs.
     NoPongs,
-    /// The message is larger than the peer accepts, by its `protoconf` or its protocol version.
+    /// The message is larger than the peer accepts, according to its `protoconf` or its protocol version.
     TooLargeForPeer,
-    /// A message is being fed to the peer in parts. The next message can begin once that message is complete.
+    /// A message is being fed to the peer in parts. Another such message can begin once that one is complete.
     BodyOpen,
     /// No message is being fed to the peer.
     NoBody,
@@ -498,7 +498,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reject_code_appears_with_its_name() {
+    fn a_reject_code_appears_with_its_name_if_it_has_one() {
         let text = |code| CloseReason::RejectedByPeer(code).to_string();
         assert_eq!(text(0x44), "closed by the peer after a reject with code 0x44 (too busy)");
         assert_eq!(text(0x99), "closed by the peer after a reject with code 0x99");

@@ -4,7 +4,7 @@
 pub const HEADER_LEN_BYTES: usize = 24;
 /// Length of the extended message header: the basic one, then the real command and a 64-bit length.
 pub const EXTENDED_HEADER_LEN_BYTES: usize = 44;
-/// Largest payload of a `protoconf`, and the limit assumed for a peer before its own `protoconf` (SV Node 1.2.2,
+/// Largest payload of a `protoconf`, and the limit assumed for a peer until its own `protoconf` arrives (SV Node 1.2.2,
 /// protocol.h LEGACY_MAX_PROTOCOL_PAYLOAD_LENGTH).
 pub const MAX_LEGACY_PAYLOAD_BYTES: u64 = 1_048_576;
 /// Default payload limit of each command without a limit of its own (SV Node 1.2.2, `-maxprotocolrecvpayloadlength`).
@@ -17,8 +17,8 @@ pub const MAX_BLOCK_PAYLOAD_BYTES: u64 = i64::MAX as u64;
 pub const GETBLOCKTXN_BLOCK_SHARE_BYTES: u64 = 215;
 /// Largest value that is accepted in a received CompactSize (SV Node 1.2.2, serialize.h MAX_SIZE).
 pub const MAX_COMPACT_SIZE: u64 = 0xffff_ffff;
-/// Our messages may be up to this many times as long as our own payload limit, if the peer accepts them (as in SV Node
-/// 1.2.2).
+/// Our inventory messages may be up to this many times as long as our own payload limit, if the peer accepts them (SV
+/// Node 1.2.2, net.cpp GetMaxInvElements).
 pub const SEND_LIMIT_FACTOR: u64 = 4;
 /// Maximum length of a user agent in `version`.
 pub const MAX_USER_AGENT_BYTES: usize = 256;
@@ -50,7 +50,7 @@ pub const MAX_BLOOM_ELEMENT_BYTES: usize = 520;
 /// addresses (SV Node 1.2.2, net_processing.cpp ProcessAddrMessage). Also the number of addresses that a peer may send
 /// at once after our `getaddr`, and the maximum number that we send in reply to its `getaddr`.
 pub const MAX_ADDRESSES_PER_MESSAGE: usize = 1_000;
-/// Length of the longest `addr` payload that is not penalised: the count in 3 bytes, and 30 bytes for each address.
+/// Length of an `addr` payload with the maximum number of addresses: the count in 3 bytes, and 30 bytes for each.
 #[cfg(feature = "internals")]
 pub const MAX_ADDRESS_PAYLOAD_BYTES: u64 = 3 + 30 * MAX_ADDRESSES_PER_MESSAGE as u64;
 /// Maximum number of headers in one `headers`; a message that claims more is penalised (SV Node 1.2.2,

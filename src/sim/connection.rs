@@ -161,8 +161,8 @@ pub(super) struct End {
     pub(super) is_queued: bool,
     /// The readiness that the waiting event must report.
     pub(super) owed: Edge,
-    /// The reader expects nothing more to read before the next event. A short or refused read sets this, and a readable
-    /// event clears it.
+    /// The reader expects nothing more to read before the next event. A short or refused read sets this, and so does
+    /// any call that an injected fault refuses. A readable event clears it.
     pub(super) is_drained: bool,
     /// An event has reported the end of the incoming stream, or an error.
     has_reported_end: bool,

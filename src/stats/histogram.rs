@@ -17,7 +17,7 @@ pub const LATENCY_MAX_NANOS: u64 = (1 << 53) - 1;
 /// Returns the rank of the percentile `percent` of `count` samples: 1 for the first sample.
 ///
 /// The rule matches HdrHistogram's Java original: `percent` is lowered by one ulp before the product is rounded up.
-/// Otherwise a percentage that binary fractions cannot represent, such as 99.9, would reach one sample too far.
+/// Otherwise a percentage that binary fractions cannot represent, such as 99.9, could reach one sample too far.
 pub fn percentile_rank(percent: f64, count: u64) -> u64 {
     let percent = percent.next_down().clamp(0.0, 100.0);
     ((percent * count as f64 / 100.0).ceil() as u64).max(1)
@@ -223,7 +223,7 @@ pub struct Counters {
     pub before_handshake: u64,
     /// Veracks that arrived before the version.
     pub early_veracks: u64,
-    /// Further versions and veracks after the first. They were ignored.
+    /// Further versions and veracks after the first. They did not change the handshake.
     pub duplicate_handshakes: u64,
     /// Readiness events of links that had already been removed.
     pub stale_events: u64,

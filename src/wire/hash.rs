@@ -38,7 +38,7 @@ impl Hash256 {
         Self::finish(Sha256::new_with_prefix(bytes))
     }
 
-    /// Hashes the digest of `hasher` once more, for data that is never held whole.
+    /// Hashes the digest of `hasher` once more. The data may have been fed to `hasher` in parts.
     pub(crate) fn finish(hasher: Sha256) -> Self {
         let mut block = [0; 64];
         block[..Self::LEN_BYTES].copy_from_slice(&hasher.finalize());

@@ -24,7 +24,7 @@ fn fault_e04_exhausted_ports_are_a_local_failure() {
     let far: SocketAddr = ([127, 0, 0, 2], 7).into();
     let node = Node::with_ports(test, (40_000, 40_009), |_| {
         // The kernel establishes the connections and keeps them in the backlog while the node runs.
-        Box::leak(Box::new(TcpListener::bind(far).expect("the namespace is empty")));
+        Box::leak(Box::new(TcpListener::bind(far).expect("the address is free in a new namespace")));
     });
     let Some(mut node) = node else { return };
     node.dial(far, DIALS);
@@ -42,7 +42,7 @@ fn fault_e04_a_source_address_without_ports_is_distinguished_from_a_foreign_one(
     let far: SocketAddr = ([127, 0, 0, 2], 7).into();
     let node = Node::with_ports(test, (40_000, 40_009), |_| {
         // The kernel establishes the connections and keeps them in the backlog while the node runs.
-        Box::leak(Box::new(TcpListener::bind(far).expect("the namespace is empty")));
+        Box::leak(Box::new(TcpListener::bind(far).expect("the address is free in a new namespace")));
     });
     let Some(mut node) = node else { return };
     node.dial_from([203, 0, 113, 7].into(), far, 3);

@@ -208,7 +208,7 @@ fn messages_after_the_handshake_are_not_counted() {
 fn the_network_is_checked_by_the_magic_received() {
     let (version, rules) = (version(None), VersionRules::default());
     for expected in Network::ALL {
-        assert_eq!(validate_version(&version, None, expected, &rules), Ok(()), "an unknown magic is no evidence");
+        assert_eq!(validate_version(&version, None, expected, &rules), Ok(()), "an unknown magic is accepted");
         for found in Network::ALL {
             let verdict = if found == expected { Ok(()) } else { Err(Incompatibility::Network { found }) };
             assert_eq!(validate_version(&version, Some(found), expected, &rules), verdict);

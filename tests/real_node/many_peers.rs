@@ -26,7 +26,7 @@ fn eight_hundred_peers_are_held_and_none_is_lost() {
         if reactor.handler().phase() == Phase::Run && held_by_the_node.is_none() {
             held_by_the_node = Some(node.cli(&["getconnectioncount"]));
         }
-        assert!(began.elapsed() < PATIENCE, "the load does not end: {:?}", reactor.handler());
+        assert!(began.elapsed() < PATIENCE, "the run did not end in time: {:?}", reactor.handler());
     }
 
     assert_eq!(held_by_the_node.as_deref(), Some("800"));

@@ -26,14 +26,15 @@ fn encode(addresses: AddressesRef<'_>) -> Vec<u8> {
 fn known_addresses_decode_and_encode_exactly() {
     let computed = Addresses::from_entries([entry(1_700_000_000, 0x21, "1.2.3.4:8333")]);
     let recorded = Addresses::from_entries([entry(0x6b02_9acb, 0x25, "44.55.66.77:19444")]);
-    let frame =
-        |known: &[(&str, &'static str)]| known.iter().find(|(name, _)| *name == "addr").expect("addr is known").1;
+    let frame = |known: &[(&str, &'static str)]| {
+        known.iter().find(|(name, _)| *name == "addr").expect("the vectors have an addr").1
+    };
     assert_same(frame(&COMPUTED), MAIN, "addr", Message::Addr(computed));
     assert_same(frame(&RECORDED), REGTEST, "addr", Message::Addr(recorded));
 }
 
 #[test]
-fn every_truncation_is_an_error() {
+fn every_truncation_is_an_error_and_extra_bytes_are_ignored() {
     let entries = [entry(1, 0x21, "1.2.3.4:5"), entry(2, 0, "[2001:db8::1]:6")];
     let whole = encode(Addresses::from_entries(entries).as_ref());
     assert_eq!(whole.len(), 1 + 2 * 30);

@@ -33,7 +33,7 @@ pub(crate) enum Need {
     },
 }
 
-/// The limits of this machine.
+/// The limits of this machine, and its load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Machine {
     /// Maximum number of open files and sockets of this process.
@@ -49,7 +49,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Raises the limit on open files as far as possible and reads all other limits.
+    /// Raises the limit on open files as far as possible and reads all other values.
     pub(crate) fn survey() -> Self {
         let read = |path| std::fs::read_to_string(path).ok();
         Self {
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_peers_that_a_refusal_suggests_is_accepted() {
+    fn a_refusal_suggests_the_maximum_number_of_peers_unless_it_is_zero() {
         let accept = Need::Accept { listeners: 0 };
         let refused = MACHINE.check_descriptors(19_950, accept).unwrap_err();
         for part in ["20046 descriptors are needed for 19950 peers", "plus 96 for the process", "at most 19904 peers"] {

@@ -2,7 +2,8 @@
 //!
 //! The observer never does anything to a peer. In most worlds it requests nothing. In the others it requests
 //! wake-ups, a timer and offers of free room. Unless memory is short, it also requests some messages whole and some in
-//! chunks, by their headers alone. In every world it checks that it receives none of these without a request.
+//! chunks; it selects them by their headers alone. In every world it checks that it receives none of these without a
+//! request.
 
 use peerloop::PeerId;
 use peerloop::api::{Chunk, ControlEvent, Delivery, Event, Frame};

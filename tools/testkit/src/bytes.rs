@@ -79,7 +79,7 @@ pub fn frames(mut stream: &[u8]) -> Vec<(String, Vec<u8>)> {
     while !stream.is_empty() {
         assert_eq!(stream[..4], REGTEST, "a frame does not begin with the magic");
         let command =
-            String::from_utf8(stream[4..16].to_vec()).expect("the command is ASCII").trim_end_matches('\0').to_owned();
+            String::from_utf8(stream[4..16].to_vec()).expect("the command is UTF-8").trim_end_matches('\0').to_owned();
         let len = u32::from_le_bytes(stream[16..20].try_into().expect("the length has four bytes")) as usize;
         found.push((command, stream[24..24 + len].to_vec()));
         stream = &stream[24 + len..];

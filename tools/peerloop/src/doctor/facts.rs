@@ -25,7 +25,7 @@ pub(super) struct Facts {
     pub(super) system_files: Option<(u64, u64)>,
     /// The highest value to which a limit on open files may be raised.
     pub(super) descriptors_highest: Option<u64>,
-    /// Number of closed connections that keep their port for a minute.
+    /// Number of closed connections whose port stays in use for a minute (TIME_WAIT).
     pub(super) time_wait: Option<u64>,
     /// Whether dials reuse the ports of closed connections: 0 never, 1 always, 2 on loopback.
     pub(super) time_wait_reuse: Option<u64>,

@@ -30,7 +30,7 @@ fn listener_event() -> Vec<Readiness> {
 }
 
 #[test]
-fn an_interrupted_wait_reports_nothing_and_loses_nothing() {
+fn an_interrupted_wait_reports_no_event_of_the_current_moment_and_loses_none() {
     let (world, mut dialler, mut acceptor) = pair(Conditions::default());
     write(&mut dialler, b"a").unwrap();
     fail_next(&world, ACCEPTOR, Site::Wait, EINTR);

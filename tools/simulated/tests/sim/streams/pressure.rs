@@ -15,7 +15,7 @@ use peerloop_testkit::simulated::{raw_link, secs};
 use std::time::Duration;
 
 const PART_BYTES: usize = 60_000;
-/// Maximum number of bytes that may wait in addition to a block: a few of our pings, one every two minutes.
+/// Maximum number of waiting bytes beyond [`MAX_BODY_WAITING_BYTES`]: a few of our pings, one every two minutes.
 const MAX_PINGS_BYTES: usize = 100;
 const CORRECT: Seen = Seen::Streamed(ChecksumVerdict::Correct);
 
@@ -31,7 +31,7 @@ fn a_receiver_that_pauses_slows_its_sender_and_loses_nothing() {
         let before = fed(&mut room);
         let received = room.streamer(1).received.len();
         room.run_for(SEND_STALL_TIMEOUT - secs(1));
-        assert_eq!((fed(&mut room), room.streamer(1).received.len()), (before, received), "nothing moves");
+        assert_eq!((fed(&mut room), room.streamer(1).received.len()), (before, received), "no byte moves");
         room.streamer(1).pauses = true;
         room.act(1, move |ctx| ctx.resume(sender_id));
     }
