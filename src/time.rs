@@ -63,8 +63,8 @@ impl fmt::Debug for Instant {
     }
 }
 
-/// Wall-clock time in seconds since 1970, as in the `version` message. The wall clock may jump, so every peer's
-/// deadline is an [`Instant`] instead.
+/// Wall-clock time in seconds since 1970, as in the `version` message. The wall clock may jump, so the deadlines of
+/// peers are [`Instant`]s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct UnixTime(i64);
 

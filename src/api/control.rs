@@ -1,8 +1,8 @@
 //! Control events of connections, hosts, listeners, seeds, the address book and the configuration.
 //!
-//! A [`ControlEvent`] is owned, so it can be kept and sent to other threads. An [`Event`](super::Event) describes one
-//! peer in full; a control event is the short form for an observer of the whole loop. It holds typed causes and
-//! numbers, but no bytes chosen by a peer.
+//! An [`Event`](super::Event) gives the handler the full details of an event at one peer. A control event is a short
+//! form of it, for observers of the whole loop. A [`ControlEvent`] is owned, so it can be kept and sent to other
+//! threads. It holds typed causes and numbers, but no bytes chosen by a peer.
 
 use crate::address::Host;
 use crate::config::Field;
@@ -58,8 +58,9 @@ pub enum ControlEvent {
         state: ConnectionState,
         /// The reason.
         reason: CloseReason,
-        /// The number of consecutive failed dials of the address, at least 1. A failure caused by this machine or by
-        /// an incompatible peer is not counted. Always 1 without a peer manager.
+        /// The number of consecutive failed dials of the address. A failure that is followed by a restart, or was
+        /// caused by this machine or an incompatible peer, does not increase the number; if it is the first failure,
+        /// the number is 1. Always 1 without a peer manager.
         failures: u32,
         /// The next dial of the address; [`NextDial::Never`] without a peer manager.
         next: NextDial,
@@ -135,7 +136,7 @@ pub enum ControlEvent {
         /// The connection's source address.
         address: SocketAddr,
     },
-    /// Peers are wanted, but none is dialled. Each cause is reported once until the wanted peers are connected or the
+    /// Not all wanted peers can be dialled. Each cause is reported once until the wanted peers are connected or the
     /// configuration changes. A pause that ends by itself, such as a backoff, does not count as a cause.
     DialsHeldBack {
         /// The cause.
@@ -203,9 +204,9 @@ pub enum NextDial {
     Inaccessible,
     /// Not planned: the next address of its name is dialled instead, or the name is resolved again.
     NextAddress,
-    /// Not planned: the address was dialled on request, or it is a fixed peer that this side closed. Any other
-    /// address is dialled as soon as that is possible, for example when a ban of its host or another connection to it
-    /// has ended.
+    /// Not planned: the address was dialled on request, or it is a fixed peer that this side closed. `Never` is also
+    /// reported for an address that waits for a condition instead of a time, such as the end of its host's ban or of
+    /// another connection to it. That address can be dialled once the condition holds.
     Never,
 }
 
@@ -422,7 +423,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_queued_event_is_small() {
+    fn a_queued_event_has_at_most_128_bytes() {
         assert!(size_of::<ControlEvent>() <= 128, "{}", size_of::<ControlEvent>());
     }
 }

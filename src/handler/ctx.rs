@@ -205,7 +205,8 @@ impl<'a> Ctx<'a> {
     ///
     /// # Errors
     ///
-    /// [`RequestError::TableFull`], or [`RequestError::Stopped`] while the loop is stopping.
+    /// [`RequestError::TableFull`], or [`RequestError::Stopped`] while the loop is stopping. With a peer manager also
+    /// [`RequestError::Banned`], [`RequestError::AddressTaken`] or [`RequestError::MaxPeers`].
     pub fn connect(&mut self, address: SocketAddr) -> Result<PeerId, RequestError> {
         self.state.connect(address, None).map(PeerId::of)
     }
@@ -306,8 +307,8 @@ impl<'a> Ctx<'a> {
         self.state.unban(address)
     }
 
-    /// Sends a message. An inventory with more items than the peer accepts in one message is split. Messages are
-    /// written in the order in which they were sent, except that pings and pongs overtake other messages.
+    /// Sends a message. An `inv` or `getdata` with more items than the peer accepts is sent as several messages.
+    /// Messages are written in the order in which they were sent, except that pings and pongs overtake other messages.
     ///
     /// # Errors
     ///
@@ -432,8 +433,8 @@ impl<'a> Ctx<'a> {
     /// Requests one call of [`Handler::on_pull`](super::Handler::on_pull), which offers the peer's free room. If at
     /// most [`PULL_WAITING_BYTES`](crate::limits::PULL_WAITING_BYTES) of whole messages wait for the peer in this
     /// turn's flush step, the call is made in that step. Otherwise it is made in a later turn's flush step, once the
-    /// kernel has accepted enough bytes. A turn makes at most [`PULLS_PER_TURN`](crate::limits::PULLS_PER_TURN) calls.
-    /// The remaining peers are first in the next turn.
+    /// kernel has accepted enough bytes. A turn makes offers for at most
+    /// [`PULLS_PER_TURN`](crate::limits::PULLS_PER_TURN) peers. The remaining peers are first in the next turn.
     ///
     /// A second request before the call has no effect. A peer with requests uses one list entry. Requests also work
     /// while a message is being fed or the peer is paused. If the peer closes first, no call is made. Request a call
@@ -479,7 +480,7 @@ impl<'a> Ctx<'a> {
         self.state.feed_body(link, part)
     }
 
-    /// Sends a ping that was due at `planned`, and returns its nonce. [`Event::Pong`](crate::Event::Pong) yields both
+    /// Sends a ping that was due at `planned`, and returns its nonce. [`Event::Pong`](crate::Event::Pong) reports both
     /// latencies: from `planned`, and from the moment at which the ping was sent. The ping overtakes messages that wait
     /// for the peer, so its pong does not prove that the peer has read earlier messages.
     ///
@@ -493,9 +494,9 @@ impl<'a> Ctx<'a> {
     }
 
     /// Stops reading from a peer, so that TCP flow control slows it down. The pause does not count towards the peer's
-    /// deadlines. Input that was already read, at most [`READ_BLOCK_BYTES`](crate::limits::READ_BLOCK_BYTES), is still
-    /// delivered: a handler that pauses a peer while handling a message may receive further messages from the same
-    /// read.
+    /// deadlines for input; the send deadline still applies. Input that was already read, at most
+    /// [`READ_BLOCK_BYTES`](crate::limits::READ_BLOCK_BYTES), is still delivered: a handler that pauses a peer while
+    /// handling a message may receive further messages from the same read.
     pub fn pause(&mut self, peer: PeerId) {
         self.state.links.hold(peer.link(), self.state.clocks.now(), |hold| hold.paused = true);
     }

@@ -27,7 +27,7 @@ pub enum Doubt {
         /// The lag at the 99th percentile.
         p99: Duration,
     },
-    /// Pings stayed unsent.
+    /// Pings were due but not sent.
     Unsent {
         /// The number of unsent pings.
         count: u64,

@@ -3,9 +3,8 @@
 //! The [`Reactor`](crate::Reactor) runs on a [`Net`]. [`MioNet`](crate::net::mio::MioNet) implements it with real
 //! sockets and `SimNet` (feature `sim`) with a virtual kernel; the loop above cannot distinguish them. Sockets are
 //! stored inside the implementation under their link's slot, so the code above this trait does not depend on their
-//! type. An implementation never interprets bytes, has no policy and never blocks outside [`Net::wait`]. Work that is
-//! slow in any kernel, such as looking up a name or writing to a disk, belongs to
-//! [`Offload`](crate::offload::Offload).
+//! type. An implementation never interprets bytes, has no policy and never blocks outside [`Net::wait`]. Slow work,
+//! such as looking up a name or writing to a disk, belongs to [`Offload`](crate::offload::Offload).
 
 pub mod mio;
 
@@ -66,8 +65,8 @@ pub trait Net {
     fn unix_time(&self) -> UnixTime;
 
     /// Sleeps until an event arrives or the wait expires, and replaces the contents of `ready` with at most
-    /// [`EVENTS_PER_TURN`](crate::limits::EVENTS_PER_TURN) entries. Fewer entries mean that no event from
-    /// before this moment is pending. The call may return early without an entry.
+    /// [`EVENTS_PER_TURN`](crate::limits::EVENTS_PER_TURN) entries. Fewer entries mean that no earlier event is
+    /// pending. The call may return early without an entry.
     ///
     /// # Errors
     ///

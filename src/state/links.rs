@@ -154,7 +154,7 @@ impl Links {
     }
 
     /// Removes a reason not to read a link. If no reason remains, reading resumes, and the pause does not count
-    /// towards the peer's deadlines.
+    /// towards the peer's deadlines for input.
     pub(crate) fn release(&mut self, id: LinkId, now: Instant, lift: impl FnOnce(&mut Hold)) {
         let Some(link) = self.table.get_mut(id) else { return };
         let was_held = link.hold.is_held();

@@ -57,12 +57,12 @@ pub(crate) struct LoopState {
     pub(crate) wishes: Wishes,
     /// The policy that finds, keeps and refuses peers, if the loop has one.
     pub(crate) manager: Option<Box<Manager>>,
-    /// Connections that other threads have passed to the loop and that wait for a row.
+    /// Connections that embedders have passed to the loop and that wait for a row.
     pub(crate) added_connections: Vec<AddedConnection>,
     pub(crate) stopping: bool,
 }
 
-/// A connection that another thread has passed to the loop.
+/// A connection that an embedder has passed to the loop.
 #[derive(Debug)]
 pub(crate) struct AddedConnection {
     pub(crate) connection: TcpStream,

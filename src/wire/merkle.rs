@@ -28,7 +28,7 @@ use crate::error::WireError;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MerkleFrontier {
     leaf_count: u64,
-    /// Whether two neighbours are equal somewhere in the tree.
+    /// Whether two sibling nodes are equal somewhere in the tree.
     is_mutated: bool,
     /// The roots of the complete subtrees, the largest first: one for each set bit of the leaf count.
     subtrees: Vec<Hash256>,
@@ -39,7 +39,7 @@ pub struct MerkleFrontier {
 pub enum MerkleVerdict {
     /// The root matches the tree.
     Valid,
-    /// The root matches, but two neighbouring nodes of the tree are equal. A block without the second node's
+    /// The root matches, but two sibling nodes of the tree are equal. A block without the second node's
     /// transactions may have the same root and the same hash, so one of the two blocks could be mistaken for the
     /// other (CVE-2012-2459).
     Mutated,
@@ -323,7 +323,7 @@ impl MerkleProof {
     }
 }
 
-/// Returns the hash of two neighbours' parent.
+/// Returns the hash of two siblings' parent.
 pub(super) fn parent(left: Hash256, right: Hash256) -> Hash256 {
     let mut pair = [0; 2 * Hash256::LEN_BYTES];
     pair[..Hash256::LEN_BYTES].copy_from_slice(left.as_bytes());
@@ -331,7 +331,7 @@ pub(super) fn parent(left: Hash256, right: Hash256) -> Hash256 {
     Hash256::of(&pair)
 }
 
-/// Returns the next higher level. In a level of odd length, the last hash is its own neighbour.
+/// Returns the next higher level. In a level of odd length, the last hash is its own sibling.
 pub(super) fn parents(level: &[Hash256]) -> Vec<Hash256> {
     level.chunks(2).map(|pair| parent(pair[0], *pair.last().expect("a chunk is not empty"))).collect()
 }

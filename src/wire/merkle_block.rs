@@ -170,7 +170,7 @@ impl Walk<'_> {
             return Some(parent(left, left));
         }
         let right = self.node(height - 1, 2 * index + 1)?;
-        // Equal neighbours would let one transaction count as two (CVE-2012-2459).
+        // Equal siblings would let one transaction count as two (CVE-2012-2459).
         (left != right).then(|| parent(left, right))
     }
 }

@@ -249,7 +249,7 @@ pub(crate) fn is_under(path: &str, module_file: &str) -> bool {
 }
 
 #[test]
-fn all_paths_are_read_except_those_that_begin_with_an_angle_bracket() {
+fn imports_and_other_paths_are_read_except_those_that_begin_with_an_angle_bracket() {
     let read = |code: &str| -> Vec<String> {
         let paths = written_paths(code);
         paths.iter().map(|path| format!("{} {:?}", path.names.join("::"), path.role)).collect()

@@ -1,8 +1,8 @@
 //! A file of this repository as the house rules see it: its text, and its code without comments and literals.
 //!
-//! [`Source::code`] is a Rust file's text with comments, string and character literals blanked; it is empty for any
-//! other file. No byte moves, so an offset is the same position in the text and in the code. This module finds
-//! comments, literals, attributes, items and words; it never judges whether code is correct.
+//! [`Source::code`] is a Rust file's text with its comments and its string and character literals blanked; it is
+//! empty for any other file. No byte moves, so an offset is the same position in the text and in the code. This module
+//! finds comments, literals, attributes, items and words; it never judges whether code is correct.
 
 use std::fmt;
 use std::ops::Range;

@@ -115,8 +115,7 @@ fn small_talk(session: &mut Session) -> Vec<Message> {
     let chain = &mut session.chain;
     let best = chain.best_block();
     let headers = chain.headers();
-    let now =
-        u32::try_from(chain.observer.ask(|ctx| ctx.unix_time()).as_secs()).expect("the time fits 32 bits until 2106");
+    let now = u32::try_from(chain.observer.ask(|ctx| ctx.unix_time()).as_secs()).expect("the time fits in 32 bits");
     let address = NetAddress::from_socket(0x21, ([44, 55, 66, 77], 8_333).into());
     let unknown = InventoryItem::tx(Hash256::from_bytes([0x11; 32]));
     let mut filter = BloomFilter::new(10, 0.001, 7, BloomFilter::UPDATE_ALL);

@@ -265,7 +265,7 @@ mod partial_tree {
     }
 
     #[test]
-    fn equal_neighbours_are_refused() {
+    fn equal_siblings_are_refused() {
         let txids = [numbered(0), numbered(1), numbered(2), numbered(2)];
         let message = MerkleBlock::from_txids(header_over(&txids), &txids, |index| index == 2);
         assert_eq!(message.as_ref().matches(), None);

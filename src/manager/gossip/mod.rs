@@ -9,9 +9,9 @@
 //! bytes for each connected peer with gossip in either direction.
 //!
 //! An inbound peer gets one reply: at most 1,000 addresses and at most 23 % of the book, drawn at random from those
-//! worth dialling. All requesters of a network group get the same reply for a day. A request has 24 bytes and its
-//! reply up to 30,027. A connection gets at most one reply, and none before its handshake, so a reply cannot be
-//! directed at a third party. Nothing is relayed, neither the announcements of others nor the loop's own address:
+//! worth dialling. The drawn addresses serve all requesters of a network group for a day. A request has 24 bytes and
+//! its reply up to 30,027. A connection gets at most one reply, and none before its handshake, so a reply cannot be
+//! directed at a third party. The manager relays no announcements, and does not announce the loop's own address:
 //! dialled peers see the loop's port in the loop's `version`. In [`DialMode::Fixed`], or if `learn_addresses` is off,
 //! the manager neither requests nor accepts addresses, nor replies to requests.
 
@@ -131,8 +131,8 @@ impl Manager {
     }
 
     /// Builds the reply to an inbound peer that requests addresses; `None` if gossip is off, the peer has sent a
-    /// request before, or no address is worth sending. All requesters of a network group share a reply until
-    /// it expires.
+    /// request before, or no address is worth sending. All requesters of a network group share the drawn addresses
+    /// until these expire.
     pub(crate) fn build_addr_reply(
         &mut self,
         asker: GossipPeer,

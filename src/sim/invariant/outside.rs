@@ -74,8 +74,8 @@ fn waiting_connections_are_known_or_announced(sight: &SweepSight<'_>) -> Result<
     ensure(lost.is_none(), || format!("{lost:?} is neither known nor announced"))
 }
 
-/// Checks each link that has not ended together with its endpoint in the kernel. Returns an error if `breaks` returns
-/// `true` for any such pair.
+/// Checks each pair of a link that has not ended and the link's endpoint in the kernel. Returns an error if `breaks`
+/// returns `true` for any such pair.
 fn none_with(sight: &SweepSight<'_>, breaks: fn(&LinkReport, &EndView) -> bool) -> Result<(), String> {
     let mut ends: Vec<&EndView> = sight.host.ends.iter().collect();
     ends.sort_unstable_by_key(|end| end.link);

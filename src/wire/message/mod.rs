@@ -1,9 +1,9 @@
 //! Messages: a command with its decoded payload, and the encoding into a frame.
 //!
-//! A [`MessageRef`] borrows from the payload and is passed to handlers; a [`Message`] is its owned form. A message
-//! with an unknown command is `Opaque` and keeps its payload unchanged. Frames are appended to the caller's buffer in
-//! one pass, without another allocation. One table lists all commands: a new command needs a row in this table, a
-//! name in [`CommandName`], and usually a file.
+//! A [`MessageRef`] borrows from the payload; a [`Message`] is its owned form. A message with an unknown command is
+//! `Opaque` and keeps its payload unchanged. Frames are appended to the caller's buffer in one pass, without another
+//! allocation. One table lists all commands: a new command needs a row in this table, a name in [`CommandName`], and
+//! usually a file.
 
 mod table;
 

@@ -52,6 +52,6 @@ mod tests {
         grow_descriptor_table(descriptors);
         assert!(table_size() >= descriptors && table_size() > before, "{before} entries became {}", table_size());
         grow_descriptor_table(u64::MAX);
-        assert!(table_size() < u64::from(u32::MAX), "a refused size changed the table");
+        assert!(table_size() < u64::from(u32::MAX), "the table has grown to the refused size");
     }
 }

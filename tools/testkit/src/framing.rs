@@ -349,7 +349,7 @@ impl<'a> Link<'a> {
         self.results.outcomes.push(outcome);
     }
 
-    /// Records the error, and checks that later calls of the framer return only this error.
+    /// Records the error, and checks that later calls to the framer return only this error.
     fn fail(&mut self, error: WireError, memory: &mut FramerMemory) {
         self.results.error = Some(decided(error));
         let good = frame("verack", b"");

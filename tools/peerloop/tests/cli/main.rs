@@ -1,4 +1,4 @@
-//! The program from a user's view: run as a process, checked by exit code, stdout and stderr.
+//! The program from a user's point of view: run as a process, checked by exit code, stdout and stderr.
 //!
 //! All connections stay on loopback. Time limits are many times the expected durations.
 

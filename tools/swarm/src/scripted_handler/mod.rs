@@ -45,7 +45,7 @@ const LARGE_BYTES: u32 = 20_000;
 /// The nonce of the pongs with which a hostile peer answers a ping that was never sent.
 pub(super) const LIE: u64 = u64::from_le_bytes([0xab; 8]);
 
-/// The handler's state of a troop.
+/// The handler's state for a troop.
 #[derive(Debug)]
 pub(super) struct TroopState {
     pub(super) habit: Habit,
@@ -110,7 +110,7 @@ pub(super) enum Wish {
     Calm,
     /// Sends a message to every peer that is not judged.
     Greet,
-    /// Pings the peers that are not known to be well.
+    /// Pings the ready peers that are not known to be well.
     Check,
 }
 
