@@ -49,7 +49,7 @@ pub enum Event<'a> {
     LimitsAnnounced {
         /// The maximum length of a payload, in bytes.
         max_recv_payload_bytes: u32,
-        /// The names of the peer's stream policies, separated by commas.
+        /// The names of the peer's stream policies, separated by commas; `None` if the message has no such field.
         stream_policies: Option<&'a [u8]>,
     },
     /// The peer wants new blocks announced by `headers`.

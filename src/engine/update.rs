@@ -95,7 +95,7 @@ mod tests {
         engine.dispatch_control_events(&mut NoHandler);
         for turn in 0..3 {
             assert_eq!(followed(&engine), turn * EXPIRIES_PER_TURN);
-            assert_eq!(engine.wait(), Wait::Zero, "there is more to do");
+            assert_eq!(engine.wait(), Wait::Zero, "some timers are not rearmed yet");
             engine.rearm_after_update();
         }
         assert_eq!(followed(&engine), LINKS);

@@ -22,7 +22,7 @@ pub struct Plan {
     pub warmup: Duration,
     /// The time during which pings are sent and counted.
     pub duration: Duration,
-    /// The time to wait for replies after the last ping.
+    /// The maximum time to wait for replies after the last ping.
     pub drain: Duration,
 }
 

@@ -1,8 +1,8 @@
 //! Name look-ups, each on a thread of its own because the operating system's resolver blocks.
 //!
 //! A name whose servers do not respond does not delay other names. A thread ends with its look-up, and nothing joins
-//! it. The thread keeps nothing of the loop alive except the look-up function, so a look-up that hangs forever costs
-//! only its thread. At most [`MAX_RESOLVES`] look-ups are running or have uncollected results.
+//! it. The thread keeps nothing of the loop alive except the look-up function. At most [`MAX_RESOLVES`] look-ups are
+//! running or have uncollected results. A look-up that hangs forever costs its thread and counts towards this limit.
 
 use crate::error::{ResolveCause, ResolveFailure};
 use crate::limits::{MAX_RESOLVED_ADDRESSES, MAX_RESOLVES};

@@ -1,7 +1,7 @@
 //! Outbound connections.
 //!
-//! This module opens the sockets of due dials in step 4 of the turn, a bounded number in each turn, and handles the
-//! results of connects in step 2. It never chooses an address; the peer manager, the handler and handles do.
+//! This module handles the results of connects between steps 2 and 3 of the turn, and opens the sockets of due dials in
+//! step 4, a bounded number in each turn. It never chooses an address; the peer manager, the handler and handles do.
 
 use crate::bugs::budget;
 use crate::engine::Engine;

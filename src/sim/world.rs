@@ -188,8 +188,8 @@ impl World {
         self.kernel().calls(host, site)
     }
 
-    /// Sets the maximum number of a host's open descriptors. At that number, a call that needs another descriptor fails
-    /// with `EMFILE`. No limit by default.
+    /// Sets the maximum number of a host's open descriptors; less than 2 counts as 2. At the maximum, a call that needs
+    /// another descriptor fails with `EMFILE`. No limit by default.
     pub fn set_descriptor_limit(&self, host: usize, descriptors: usize) {
         self.kernel_mut().set_descriptor_limit(host, descriptors);
     }

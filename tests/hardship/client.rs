@@ -51,7 +51,7 @@ impl Client {
         self.0.write_all(&greeting()).is_ok()
     }
 
-    /// Reads messages up to `sendheaders`, which ends the node's handshake.
+    /// Reads messages up to `sendheaders`, which the node sends once the handshake is complete.
     pub(crate) fn await_ready(&mut self) -> io::Result<()> {
         while self.read_frame()?.0 != CommandName::SENDHEADERS {}
         Ok(())

@@ -233,7 +233,7 @@ fn a_nonce_of_zero_and_a_nonce_in_flight_are_refused() {
 }
 
 #[test]
-fn a_pong_before_the_sent_time_has_a_latency_of_zero() {
+fn a_pong_before_the_sent_time_has_a_round_trip_of_zero() {
     let mut pings = PingPongState::new(TIMEOUT);
     pings.record_ping(1, at(10));
     assert_eq!(pings.validate_pong(1, at(9)), Ok(Duration::ZERO));

@@ -203,7 +203,7 @@ fn wait(pending: Pending<usize>, round: usize) -> Result<usize, RequestError> {
 }
 
 #[test]
-fn every_waiting_thread_and_task_gets_its_reply_whenever_it_is_sent() {
+fn every_waiting_thread_and_task_gets_its_reply_or_an_error_if_the_reply_is_dropped() {
     const ROUNDS: usize = 40_000;
     let (sender, receiver) = sync_channel::<(Reply<usize>, usize)>(4);
     let served = AtomicUsize::new(0);

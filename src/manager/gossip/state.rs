@@ -1,4 +1,5 @@
-//! The state of gossip: one entry for each connected peer, the slots for received addresses, and the slots for replies.
+//! The state of gossip: at most one entry for each connected peer, the slots for received addresses, and the slots for
+//! replies.
 //!
 //! Memory is bounded by the numbers of connected peers and slots.
 
@@ -22,7 +23,7 @@ pub(in crate::manager) struct Gossip {
 /// The gossip state of one connected peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct GossipState {
-    /// The number of addresses that the peer may still add.
+    /// The number of the peer's addresses that may still be examined.
     pub(super) tokens: u32,
     refilled_at: Instant,
     /// Whether this loop has requested addresses from the peer.

@@ -1,4 +1,4 @@
-//! The book's file: it is locked, examined, and set aside if it cannot be used.
+//! Locks the book, examines its file, and sets the file aside if it is a book that cannot be used.
 //!
 //! A book that is damaged, empty or from a later version is renamed to `<name>.set-aside-1`, `-2` and so on. It is
 //! never deleted, written or moved over another file, so that it may still be repaired. A file that never was a book
@@ -40,7 +40,7 @@ pub enum Unfit {
     Foreign,
     /// The file is incomplete or damaged.
     Damaged {
-        /// The database's message.
+        /// A description of the damage.
         what: String,
     },
     /// A later version of this library wrote the file.

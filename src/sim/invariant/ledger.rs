@@ -105,7 +105,7 @@ struct Peer {
     message: Option<(Header, Delivery, u64)>,
 }
 
-/// A peer's stage according to the handler's callbacks.
+/// A peer's stage according to the handler's callbacks or to the control events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Stage {
     #[default]
@@ -330,8 +330,8 @@ impl Ledger {
         &self.of_turn.pings
     }
 
-    /// Returns the links with a marked message that the kernel accepted completely in this turn and that have a mark
-    /// not yet reported to the handler.
+    /// Returns the links for which the kernel accepted a whole marked message in this turn, and which still have a mark
+    /// that was not reported to the handler.
     pub(super) fn missing_written(&self) -> Vec<LinkId> {
         let is_missing =
             |link: &LinkId| self.records.get(link.slot()).is_some_and(|record| !record.socket.marked.is_empty());
@@ -439,7 +439,7 @@ impl Ledger {
         let peer = &mut self.record(link.slot()).peer;
         let before = peer.message.replace((*header, delivery, 0));
         let is_cut = before.is_some_and(|(_, delivery, _)| delivery == Delivery::Chunks);
-        self.findings.check(16, !is_cut, || format!("{link:?}: a message begins inside a stream"));
+        self.findings.check(16, !is_cut, || format!("{link:?}: a message begins inside a streamed message"));
     }
 
     /// Records the delivery of a whole message.
@@ -506,7 +506,7 @@ impl Ledger {
         let least = self.least_age(reason);
         let findings = &mut self.findings;
         findings.check(29, stage != Stage::Closed, || format!("{link:?} is closed twice"));
-        findings.check(16, !is_cut, || format!("{link:?} is closed inside a stream without a report of the cut"));
+        findings.check(16, !is_cut, || format!("{link:?} is closed inside a streamed message without a `BodyCut`"));
         findings.check(22, age >= least, || format!("{link:?} is closed after {age:?}: {reason:?}"));
     }
 

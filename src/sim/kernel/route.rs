@@ -7,7 +7,7 @@ use std::time::Duration;
 /// The route of dials to an address, with or without a listener there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Route {
-    /// Dials reach the host with this address.
+    /// Dials reach the address, and are refused if nothing listens there.
     #[default]
     Open,
     /// Dials fail with `ETIMEDOUT` after a random time in this range.

@@ -92,7 +92,7 @@ impl Notices {
 static ENDS_AT_ONCE: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| Arc::new(AtomicBool::new(true)));
 
 /// Makes signals end the program at once, with their exit codes, if the program is process 1 of a container: the
-/// system ignores signals to process 1 that have no handler. The handlers do nothing once a [`Notices`] listens.
+/// system ignores each signal for which process 1 has no handler. The handlers do nothing once a [`Notices`] listens.
 ///
 /// No thread is needed, so the program still has a single thread when it prepares its descriptors and its allocator.
 pub(crate) fn end_by_signals_as_init() -> Result<(), Failure> {
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_panicking_thread_is_a_notice() {
+    fn a_panicking_thread_is_reported_as_ended() {
         let (sender, receiver) = channel();
         let notices = Notices { sender, receiver };
         let thread = notices.spawn("test", || panic!("a test panic")).unwrap();

@@ -245,7 +245,7 @@ pub(crate) fn split(target: &str) -> Option<(&str, Option<u16>)> {
     is_name.then_some((host, port))
 }
 
-/// Returns whether the text is an IPv6 address, with or without its interface.
+/// Returns whether `text` is an IPv6 address, with or without its interface.
 fn is_ipv6(text: &str) -> bool {
     let (address, interface) = text.split_once('%').unwrap_or((text, "-"));
     let is_odd = |c: char| c.is_whitespace() || c.is_control() || "/,%[]".contains(c);

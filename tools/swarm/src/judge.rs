@@ -24,7 +24,7 @@ use std::time::Duration;
 /// Tolerance for each deadline: a peer may be closed this much later.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// Pipe capacity below which a handshake and some pings may fill a pipe.
+/// Pipe capacity below which a handshake and a few pings may fill a pipe.
 const NARROW_BYTES: usize = 4 * 1024;
 
 /// Returns whether a troop is hostile and the handler does nothing to its peers, so that the loop's reaction to them
@@ -148,7 +148,8 @@ fn has_default_pings(stage: &Stage) -> bool {
     (stage.config.ping_interval, stage.config.pong_timeout) == (PING_INTERVAL, PONG_TIMEOUT)
 }
 
-/// Checks the peers' records for complaints and for messages that arrived out of order.
+/// Checks the peers' records for complaints and for messages that arrived out of order. A complaint about silence
+/// counts only in a quiet world, and only if the handler does not pause the peer.
 pub(super) fn judge_journals(stage: &mut Stage) {
     let is_quiet = stage.scenario.is_quiet();
     let mut found = Vec::new();

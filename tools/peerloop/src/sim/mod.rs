@@ -1,8 +1,8 @@
 //! `sim`: runs the loop in simulated worlds, one for each seed, and checks its invariants.
 //!
-//! The first violation found ends the run. Its seed's tape is shrunk and written to a file, unless `--minimise` is 0,
-//! so that it can be examined, replayed and kept. Only programs that were built with the feature `sim` have this
-//! command.
+//! The first violation found ends the run. Its seed's tape is shrunk and written to a file, so that it can be examined,
+//! replayed and kept. This is not done if `--minimise` is 0 or a signal has arrived. Only programs that were built with
+//! the feature `sim` have this command.
 
 mod hunt;
 mod report;
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_that_breaks_the_invariant_is_found_on_any_number_of_threads() {
+    fn a_seed_that_breaks_the_invariant_is_found_on_one_thread_and_on_four() {
         let first = (100..).find(|seed| breaks(*seed)).unwrap();
         assert!((101..600).contains(&first), "{first}");
         for jobs in [1, 4] {
@@ -372,7 +372,7 @@ mod tests {
         let file = std::fs::read_to_string(&smaller.path).unwrap();
         std::fs::remove_file(&smaller.path).unwrap();
         assert!(smaller.is_least, "{file}");
-        assert_eq!(Tape::parse(&file).unwrap().draws()[&4], [1], "the draw that ends the world was changed");
+        assert_eq!(Tape::parse(&file).unwrap().draws()[&4], [1], "the draw was not shrunk to 1");
     }
 
     #[test]

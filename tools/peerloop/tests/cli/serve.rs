@@ -52,7 +52,7 @@ fn the_alias_listen_serves_on_several_addresses() {
 }
 
 #[test]
-fn an_address_in_use_is_named() {
+fn the_error_for_an_address_in_use_names_the_address_and_the_flag() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let run = peerloop(&["serve", "--listen", &address]);
@@ -62,7 +62,7 @@ fn an_address_in_use_is_named() {
 }
 
 #[test]
-fn more_peers_than_descriptors_are_refused() {
+fn a_maximum_of_more_peers_than_descriptors_is_refused() {
     let run = peerloop(&["serve", "--max-peers", "900000000"]);
     assert_eq!(run.code, Some(3));
     assert!(run.complaint().contains("900000097 descriptors"), "{}", run.complaint());

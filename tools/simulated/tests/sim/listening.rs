@@ -14,7 +14,7 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// EINVAL, the error of an accept on a socket that no longer listens. The number is the same on every system.
+/// EINVAL, the error of an accept on a socket that no longer listens. The number is the same on every Unix system.
 const INVALID: i32 = 22;
 
 /// Returns an address of the world's first host.

@@ -152,7 +152,7 @@ fn commands_so_far(mut stream: &[u8]) -> usize {
 }
 
 #[test]
-fn a_ping_is_sent_between_the_parts_of_a_long_inventory() {
+fn a_ping_is_sent_between_the_messages_of_a_long_inventory() {
     let (mut stage, mut peer) = stage(|ctx| {
         let peer = latest(ctx);
         if ctx.peer(peer).unwrap().waiting_bytes() > 0 {

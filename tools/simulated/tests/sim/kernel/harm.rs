@@ -172,7 +172,7 @@ fn each_broken_route_makes_dials_fail_with_its_own_error() {
 }
 
 #[test]
-fn descriptors_run_out_and_are_returned() {
+fn calls_fail_without_a_free_descriptor_and_closing_frees_one() {
     let (world, mut dialler, mut acceptor, address) = hosts();
     let [first, second, third] = [0, 1, 2].map(LinkId::from_u64);
     world.set_descriptor_limit(DIALLER, 4);
@@ -190,7 +190,7 @@ fn descriptors_run_out_and_are_returned() {
     let accepted = acceptor.accept(0).unwrap();
     assert_eq!(world.open_descriptors(ACCEPTOR), 4);
     drop((accepted, acceptor));
-    assert_eq!(world.open_descriptors(ACCEPTOR), 2, "a dropped host closes everything");
+    assert_eq!(world.open_descriptors(ACCEPTOR), 2, "a dropped host closes its connections and its listener");
 }
 
 #[test]

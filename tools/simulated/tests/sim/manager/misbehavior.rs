@@ -130,7 +130,7 @@ fn said_to(watcher: Watcher, bytes: &[u8]) -> (ManagedWorld, Vec<Vec<u8>>) {
     (managed, rejects)
 }
 
-/// Asserts that `misbehavior` was charged once. Asserts also that the loop closed the connection if and only if the
+/// Asserts that `misbehavior` was charged once. Also asserts that the loop closed the connection if and only if the
 /// penalty is [`Penalty::Disconnect`] or 100 points, and banned the host if and only if the penalty is 100 points.
 fn assert_charged(managed: &ManagedWorld, misbehavior: Misbehavior) {
     let (points, end) = match misbehavior.penalty() {
@@ -228,7 +228,7 @@ fn a_loop_that_offers_bloom_filters_does_not_charge_for_them() {
 }
 
 #[test]
-fn a_trusted_peer_is_never_charged_but_a_late_stream_closes_it() {
+fn a_trusted_peer_is_never_charged_but_a_late_stream_setup_closes_it() {
     let trusting = || ManagedWorld::new(manager().with_trusted(vec![(THEIRS, 32)]));
     let mut managed = trusting();
     say(&mut managed, &after_handshake(&frame("filterload", &[0; 10])));
