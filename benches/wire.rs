@@ -3,9 +3,9 @@
 //! Reading begins with the frames and ends with a sum over every item in them: each hash, each input and output, each
 //! header. Building begins with the message in the crate's own form and ends with the frame, including its checksum.
 //! Criterion times each crate separately. For the table at the end, the crates alternate for 101 rounds. The table
-//! shows each crate's median time and two ratios. The first ratio is the shorter of the other two crates' times,
-//! divided by `peerloop`'s time. The second ratio is the same without checksums: the checksums of the same payloads
-//! are timed separately and subtracted. For `chain-gang`, `peerloop`'s checksum function is timed.
+//! shows each crate's median time with and without checksums, and two ratios. The first ratio is the shorter of the
+//! other two crates' times, divided by `peerloop`'s time. The second ratio is the same without checksums: the checksums
+//! of the same payloads are timed separately and subtracted. For `chain-gang`, `peerloop`'s checksum function is timed.
 //! Set `WIRE_TABLE=1` to print only the table.
 //!
 //! `bitcoin` computes and stores the checksum when a message is wrapped in a `RawNetworkMessage`. Building with
@@ -31,8 +31,8 @@ use std::time::Duration;
 
 const MAGIC: [u8; 4] = [0xe3, 0xe1, 0xf3, 0xe8];
 const ROUNDS: usize = 101;
-/// Approximate minimum duration of one measurement for the table. It is far above the clock's resolution, but so short
-/// that other work on the machine interrupts few measurements.
+/// Approximate minimum duration of one measurement of a whole task for the table. It is far above the clock's
+/// resolution, but so short that other work on the machine interrupts few measurements.
 const MIN_TURN: Duration = Duration::from_micros(200);
 
 /// A family of messages: as frames, as payloads, and in each crate's own form.

@@ -67,7 +67,7 @@ mod nested {
         let mut next_tick = inner.now().plus(TICK);
         loop {
             let now = inner.now();
-            // Every turn may change the deadline, so it is read before every wait.
+            // Any turn may change the deadline, so the deadline is read before every wait.
             let inner_due = match inner.next_deadline() {
                 Wait::Zero => Some(now),
                 Wait::Until(moment) => Some(moment),

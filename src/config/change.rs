@@ -15,9 +15,9 @@ use std::fmt;
 pub struct ConfigChange {
     /// The field.
     pub field: Field,
-    /// Its old value; for a list, the first eight elements.
+    /// Its old value as text; a list of more than eight elements is truncated.
     pub old: String,
-    /// Its new value; for a list, the first eight elements.
+    /// Its new value as text; a list of more than eight elements is truncated.
     pub new: String,
     /// When the new value applies, such as at once or for new connections.
     pub effect: Effect,

@@ -4,8 +4,8 @@ use crate::peer::PingInFlight;
 use crate::time::Instant;
 use std::time::Duration;
 
-/// The shortest waits of unanswered pings: one counted from the planned moment, one from the write; `None` if there is
-/// no such ping.
+/// The shortest waits of unanswered pings: one counted from the planned moment, one from the write. Each is `None` if
+/// there is no such ping.
 ///
 /// An unanswered ping's latency is unknown, but is at least its wait. The wait ended when the peer's connection
 /// closed, when the generator finished or when a report was requested, whichever was first.

@@ -1,7 +1,7 @@
 //! A snapshot of the manager between two turns. Building it never changes the manager.
 //!
-//! [`ManagerSummary`] has a constant cost. [`ManagerReport`] contains the rest. Building it iterates over the
-//! manager's tables.
+//! Building a [`ManagerSummary`] has a bounded cost. A [`ManagerReport`] contains the rest; building it iterates over
+//! the manager's tables.
 
 use super::Manager;
 pub use super::draw::Draw;

@@ -276,7 +276,7 @@ fn size_bytes(first: u8) -> usize {
 }
 
 #[test]
-fn every_bitcoin_sv_message_has_the_same_bytes_in_both_codecs() {
+fn the_five_bitcoin_sv_messages_have_the_same_bytes_in_both_codecs() {
     let counts = RefCell::new(BTreeMap::<_, u64>::new());
     compare_all("Bitcoin SV messages against chain-gang", 1_500, any_own(), |message| {
         let ours = message.as_ref();
@@ -398,7 +398,7 @@ fn a_bloom_filter_has_the_same_contents_in_both_codecs() {
 }
 
 #[test]
-fn both_codecs_compute_the_same_hashes_of_headers_transactions_and_trees() {
+fn both_codecs_compute_the_same_hashes_of_headers_and_transactions_and_the_same_matches_of_trees() {
     let values = (crate::values::any_tx(), crate::values::any_header(), any_hash(), any_merkle_block());
     compare_all("hashes against chain-gang", 256, values, |(tx, header, hash, tree)| {
         let theirs = |hash: Hash256| TheirHash(hash.to_bytes());

@@ -1,5 +1,5 @@
 //! The virtual kernel compared with the real one: the same scripts run on the real kernel, and on the virtual one with
-//! each of the two pollers that report truthfully.
+//! the pollers `Linux` and `Mean`.
 //!
 //! A script makes calls and returns its observations, which must be the same on every kernel. They cover the results
 //! of calls, and whether an edge arrives and reports that something is readable or has ended. They do not cover the

@@ -1,4 +1,4 @@
-//! Listeners set by the configuration.
+//! Listeners: set by the configuration, on an occupied port, and with connections of an unknown address family.
 
 use crate::probe::{ANY_PORT, BareSocket, PATIENCE, Probe, regtest};
 use mio::net::TcpStream;

@@ -85,7 +85,7 @@ fn neither_node_reports_a_graceful_close_as_an_error() {
 }
 
 #[test]
-fn a_stopped_node_closes_its_peers_and_its_listener() {
+fn a_stopped_node_closes_its_connections_and_its_listener() {
     let ([mut one, mut two], [there, here]) = Node::pair();
     two.reactor.handle().stop().expect("the queue has room");
     while two.turn() {
@@ -108,7 +108,7 @@ fn nodes_connect_over_ipv6() {
     one.dial(two.address);
     until([&mut one, &mut two], "the peers are ready", |nodes| nodes.iter().all(|node| node.ready().len() == 1));
     std::net::TcpStream::connect((std::net::Ipv4Addr::LOCALHOST, two.address.port()))
-        .expect_err("an IPv6 listener does not occupy the same IPv4 port");
+        .expect_err("an IPv6 listener accepts no IPv4 connection");
 }
 
 #[test]

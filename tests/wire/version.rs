@@ -120,7 +120,7 @@ fn a_user_agent_has_at_most_256_bytes() {
 }
 
 #[test]
-fn a_version_with_the_longest_user_agent_may_end_at_the_same_fields() {
+fn a_version_with_the_longest_user_agent_may_end_after_the_same_fields() {
     let example = payload(vectors::VERSION_WITH_ASSOCIATION);
     let whole = [&example[..80], &[0xfd, 0, 1], &[b'a'; 256], &example[94..]].concat();
     for cut in 0..=whole.len() {
@@ -195,7 +195,7 @@ fn absurd_claims_are_stored_unchanged() {
 }
 
 #[test]
-fn the_smaller_protocol_version_is_used() {
+fn the_smaller_protocol_version_is_negotiated_and_a_negative_one_counts_as_zero() {
     for (protocol_version, claimed, negotiated) in [
         (i32::MIN, 0, 0),
         (-1, 0, 0),

@@ -63,7 +63,7 @@ fn hosts_behind_the_nat64_prefix_are_counted_by_their_ipv4_addresses() {
 }
 
 #[test]
-fn a_range_is_full_at_its_share_of_all_peers() {
+fn a_range_is_full_at_its_percentage_of_max_peers() {
     let mut admission = admission();
     ["9.9.1.1", "9.9.2.2", "9.9.3.3"].iter().for_each(|text| admission.link_added(ip(text)));
     let full = Err(Refusal::GroupFull { count: 3 });
@@ -164,7 +164,7 @@ fn address() -> impl Strategy<Value = IpAddr> {
 
 proptest! {
     #[test]
-    fn the_caps_apply_to_exactly_the_counted_connections(
+    fn each_refusal_by_a_cap_matches_a_naive_count_of_the_live_connections(
         steps in prop::collection::vec((address(), any::<bool>(), any::<prop::sample::Index>()), 1..200),
     ) {
         let mut admission = admission();

@@ -15,7 +15,7 @@ pub(crate) struct Trusted {
 
 impl Trusted {
     /// Returns the list of networks with the given addresses and prefix lengths in bits. Address bits after the
-    /// prefix are ignored. A prefix longer than the address means the whole address.
+    /// prefix are ignored. A network whose prefix is longer than the address contains only that address.
     pub(crate) fn new(networks: &[(IpAddr, u8)]) -> Self {
         let mut ranges: Vec<_> = networks.iter().map(|&(address, bits)| range(address, bits)).collect();
         // Any two networks are disjoint or nested. Among networks with the same start, the largest sorts last.

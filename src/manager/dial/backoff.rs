@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn req_e20_the_defaults_double_from_5_seconds_to_10_minutes() {
+    fn req_e20_the_default_pauses_double_from_5_seconds_to_10_minutes() {
         let backoff = Backoff::of(&ManagerConfig::new(Network::Mainnet));
         let pauses: Vec<u64> = (1..=10).map(|failures| backoff.least(failures).as_secs()).collect();
         assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 320, 600, 600, 600]);

@@ -1,7 +1,7 @@
 //! The encoding of peers and bans in the book's file.
 //!
-//! Keys sort like addresses and hosts. Numbers in values are little-endian. Decoding is bounded and strict: it
-//! rejects bytes that no version of this library writes.
+//! Keys sort like addresses and hosts. Numbers in values are little-endian. Decoding is bounded and strict: it never
+//! accepts unknown codes, missing bytes or trailing bytes.
 
 use super::{KnownPeer, PeerStatus, UserAgent};
 use crate::address::{Host, canonical};

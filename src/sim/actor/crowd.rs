@@ -1,6 +1,6 @@
 //! One host with any number of connections, each with its own persona.
 //!
-//! A crowd is driven like a loop and uses a few dozen bytes for each idle honest connection, in addition to the
+//! A crowd is driven like a loop and uses about 100 bytes for each idle honest connection, in addition to the
 //! virtual kernel's memory. It handles events in order and does no work for a connection without an event.
 
 use super::super::driver::Actor;
@@ -489,6 +489,6 @@ mod tests {
 
     #[test]
     fn a_seat_has_at_most_80_bytes() {
-        assert!(size_of::<Seat>() <= 80, "{} bytes", size_of::<Seat>());
+        assert!(size_of::<Seat>() <= 80, "a seat has {} bytes", size_of::<Seat>());
     }
 }

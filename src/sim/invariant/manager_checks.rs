@@ -32,7 +32,7 @@ pub(super) fn dials_keep_the_target(sight: &TurnSight<'_>) -> Result<(), String>
 pub(super) fn bans_keep_their_bound(sight: &TurnSight<'_>) -> Result<(), String> {
     let Some(ManagerSummary { bans, unannounced_bans, .. }) = sight.after.manager else { return Ok(()) };
     ensure(bans <= MAX_BANS && unannounced_bans <= bans, || {
-        format!("{bans} bans, {unannounced_bans} of them not announced")
+        format!("{bans} bans (at most {MAX_BANS}), {unannounced_bans} unannounced ones (at most {bans})")
     })
 }
 
@@ -162,7 +162,7 @@ fn no_source_fills_more_than_its_share(sight: &SweepSight<'_>) -> Result<(), Str
         }
     }
     let beyond = by_source.iter().find(|(_, count)| **count > MAX_SHARE);
-    ensure(beyond.is_none(), || format!("gossip of one range filled more than its share: {beyond:?}"))
+    ensure(beyond.is_none(), || format!("gossip from one range filled more than its share: {beyond:?}"))
 }
 
 /// Returns the addresses that only gossip can have added to the book, each with the ranges that sent it.

@@ -282,8 +282,7 @@ impl Managing {
         }
     }
 
-    /// Permits the manager to drop an address's restarts, because it gives up the address or pauses it for another
-    /// reason.
+    /// Forgets an address's restarts, because the manager may have dropped them.
     fn drop_restarts(&mut self, address: SocketAddr) {
         if self.restarts.remove(&address).is_some() {
             self.has_forgotten = true;

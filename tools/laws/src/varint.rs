@@ -38,9 +38,9 @@ fn expected(data: &[u8]) -> Result<u64, WireError> {
     }
 }
 
-/// Reads `data` as a list of 3-byte items and as a byte string. Checks that the list and the string are accepted only
-/// if they are complete, and the string only if it has at most 100 bytes. `read` is the size at the start of `data`,
-/// or the error for this size.
+/// Reads `data` as a list of 3-byte items and as a byte string. Checks that the list is accepted exactly when it is
+/// complete, and the string exactly when it is complete and has at most 100 bytes. `read` is the size at the start of
+/// `data`, or the error for this size.
 fn check_list(data: &[u8], read: Result<u64, WireError>) {
     let behind = |size: u64| {
         let mut shortest = Vec::new();

@@ -56,7 +56,7 @@ pub enum Profile {
     Standard,
     /// The same worlds without their hostile peers.
     WithoutHostile,
-    /// The same worlds with all budgets of the loop full, as in a build that cannot shrink them.
+    /// The same worlds with all of the loop's budgets at full size, as in a build that cannot shrink them.
     WholeBudgets,
 }
 

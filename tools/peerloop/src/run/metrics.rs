@@ -51,7 +51,7 @@ impl Metrics {
             let mut latencies = Latencies::default();
             let mut texts = Texts::default();
             let mut snapshot = || exposition(latencies.snapshot(&handle)?, network).ok();
-            // The server ends only if polling its sockets fails; the node continues without metrics.
+            // The server ends only if a call on its listener or the poll fails; the node continues without metrics.
             let _ = http::serve(&self.listener, PATH, |format| texts.take(format, Instant::now(), &mut snapshot));
         };
         let thread = Builder::new().name("metrics".to_owned()).spawn(serve);

@@ -1,4 +1,4 @@
-//! No step of a turn uses up the time of another step.
+//! The limits of a turn: no step uses up the time of another, and a paused peer is not read.
 
 use peerloop::internals::limits::{
     ACCEPTS_PER_TURN, DIALS_PER_TURN, MAX_FLUSH_STEP, MAX_WRITTEN_PER_TURN_BYTES, SLICES_PER_WRITE,

@@ -109,7 +109,7 @@ fn discarding() -> Player {
 }
 
 #[test]
-fn loops_that_know_only_one_loop_find_each_other() {
+fn two_loops_that_know_only_a_third_loop_find_each_other() {
     // Loops share only the addresses of nodes whose services include the blockchain.
     let serving = |config: Config| config.with_services(SERVICES);
     let world = World::new(1, Instant::ZERO);
@@ -301,7 +301,7 @@ fn threat_p27_addresses_are_sent_once_and_only_to_inbound_peers() {
     (0..1_000).for_each(|_| asker.send(&frame("getaddr", &[])));
     stage.run_for(secs(10));
     let answers = frames(&asker.receive());
-    assert_eq!(answers.len(), 1, "a thousand requests, one reply");
+    assert_eq!(answers.len(), 1, "a thousand requests get one reply");
     let (command, payload) = &answers[0];
     let known = stage.learned() as usize + 1;
     let sent = payload[0] as usize;

@@ -54,7 +54,7 @@ fn a_sound_disk_stores_a_batch_and_wakes_the_loop() {
 }
 
 #[test]
-fn fault_e09_a_full_disk_is_reported_once_and_retried_until_there_is_room() {
+fn fault_e09_a_write_to_a_full_disk_is_reported_once_and_retried_until_there_is_room() {
     let world = World::new(1, Instant::ZERO);
     let mut net = world.host();
     let disk = net.host();
@@ -154,6 +154,9 @@ fn fault_e11_confirmed_batches_survive_a_kill_at_any_instant() {
     let mut losses = Losses::default();
     let hashes: Vec<u64> = (0..200).map(|seed| killed_at_any_instant(seed, &mut losses)).collect();
     let Losses { confirmed, written_unconfirmed, lost } = losses;
-    assert!(confirmed > 1_000 && written_unconfirmed > 100 && lost > 100, "{confirmed} {written_unconfirmed} {lost}");
+    assert!(
+        confirmed > 1_000 && written_unconfirmed > 100 && lost > 100,
+        "too few cases: {confirmed} {written_unconfirmed} {lost}"
+    );
     assert_eq!(killed_at_any_instant(7, &mut Losses::default()), hashes[7], "the same seed gives the same trace");
 }

@@ -71,9 +71,9 @@ struct Streamer {
     kept: Option<(PeerId, Bytes)>,
     /// The length of the longest queue seen after a part was fed, in bytes.
     max_waiting: usize,
-    /// Whether to abort each message's sender at the header.
+    /// Whether to abort the sender's connection at each message's header.
     aborts_at_header: bool,
-    /// Whether to abort each message's sender at the first chunk.
+    /// Whether to abort the sender's connection at the first chunk.
     aborts_at_chunk: bool,
     /// The reply to the next message: a frame, or the payload of a block that is fed as one part.
     answers: Option<Bytes>,
@@ -104,7 +104,7 @@ impl Streamer {
         let Some(to) = self.relays_to else { return };
         ctx.feed_body(to, &mut part).unwrap();
         if !part.is_empty() {
-            assert_eq!(self.kept, None, "a paused peer sends nothing");
+            assert_eq!(self.kept, None, "a chunk arrived from a paused peer");
             self.kept = Some((from, part));
             ctx.pause(from);
         }
@@ -308,7 +308,7 @@ fn opaque<'a>(command: &'static str, payload: &'a [u8]) -> MessageRef<'a> {
     MessageRef::Opaque { command: CommandName::new(command), payload }
 }
 
-/// Returns bytes without a short period, so that no part equals another.
+/// Returns bytes that do not repeat with a short period, so that a test detects a misplaced part.
 fn pattern(len_bytes: usize) -> Bytes {
     (0..len_bytes as u64).map(|at| (at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect()
 }
