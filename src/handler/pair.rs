@@ -72,7 +72,7 @@ pub enum PairRequest<A, B> {
 ///
 /// # Panics
 ///
-/// If pairs are nested more deeply: [`Handler::on_start`], the first call, then panics.
+/// If pairs are nested more deeply, [`Handler::on_start`] panics.
 ///
 /// ```
 /// use peerloop::api::ControlEvent;

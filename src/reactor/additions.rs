@@ -1,5 +1,5 @@
-//! Connections that an embedder has opened. Each gets a row. If it is added between two turns, its handshake begins in
-//! the next turn; otherwise it begins in the current turn.
+//! Connections that an embedder has opened. Each admitted one gets a row. If it is added between two turns, its
+//! handshake begins in the next turn; otherwise it begins in the current turn.
 //!
 //! A connection is admitted, counted and registered like one that the loop has accepted or dialled. Its events are
 //! reported only within a turn.

@@ -23,7 +23,7 @@ pub struct Minimised {
 }
 
 /// Reduces `tape` while it still `fails`. Returns `None` if `tape` itself does not fail, or if `may_continue` does not
-/// allow even that first run. A tape that [keeps nothing](Tape::from_seed) is run as an empty one.
+/// allow even the first run. A tape that [keeps nothing](Tape::from_seed) is run as an empty one.
 ///
 /// `fails` must be deterministic, and should check for the very same failure; neither is verified. `may_continue` is
 /// called before each run with the number of runs so far; once it returns `false`, the search ends without further
@@ -57,7 +57,7 @@ struct Search<F, G> {
 type Place = (u32, usize);
 
 impl<F: FnMut(&Tape) -> bool, G: FnMut(u64) -> bool> Search<F, G> {
-    /// Tries every reduction once; returns whether any helped, in which case another pass may help, too.
+    /// Tries every reduction once; returns whether another pass may help.
     fn pass(&mut self) -> bool {
         let before = self.draws.clone();
         self.omit_streams();
@@ -172,7 +172,7 @@ impl<F: FnMut(&Tape) -> bool, G: FnMut(u64) -> bool> Search<F, G> {
         (self.fails)(&Tape::of_draws(draws))
     }
 
-    /// Returns the places of all draws that are not 0.
+    /// Returns the positions of all draws that are not 0.
     fn places(&self) -> Vec<Place> {
         let streams = self.draws.iter();
         let places = streams.flat_map(|(stream, draws)| (0..draws.len()).map(|at| (*stream, at)));

@@ -17,8 +17,9 @@ pub enum Poller {
     /// Like epoll: every arrival causes an event, even if earlier data is unread, and an event shows the whole state.
     #[default]
     Linux,
-    /// The minimum on which a host may rely. It reports new data only after earlier data was read to `WouldBlock` or
-    /// by a short read. An event shows only the readiness that caused it, unless it reports the connection's end.
+    /// The minimum on which a host may rely. It reports new data only after the host has drained the earlier data: the
+    /// host's last read was short or returned `WouldBlock`. An event shows only the readiness that caused it, unless it
+    /// reports the connection's end.
     Mean,
     /// Like [`Poller::Linux`], plus events that have no cause, are repeated, or are for a closed socket.
     Noisy,

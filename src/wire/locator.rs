@@ -1,4 +1,4 @@
-//! `getblocks`, `getheaders` and `gethdrsen`: requests for the blocks that follow a locator.
+//! `getblocks`, `getheaders` and `gethdrsen`: requests for the blocks or headers that follow a locator.
 //!
 //! All three have the same payload: a protocol version, a locator, and the hash of the last block requested. A locator
 //! lists hashes of the requester's chain, from its tip to genesis in growing steps. The reply starts after the first
@@ -12,7 +12,8 @@ use crate::protocol::CommandName;
 use bytes::Bytes;
 use std::iter::successors;
 
-/// A borrowed request for the blocks that follow a locator (SV Node 1.2.2, primitives/block.h CBlockLocator).
+/// A borrowed request for the blocks or headers that follow a locator (SV Node 1.2.2, primitives/block.h
+/// CBlockLocator).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LocatorRef<'a> {
     /// The requester's protocol version; no node reads it.
@@ -22,7 +23,7 @@ pub struct LocatorRef<'a> {
     hashes: &'a [[u8; Hash256::LEN_BYTES]],
 }
 
-/// An owned request for the blocks that follow a locator.
+/// An owned request for the blocks or headers that follow a locator.
 ///
 /// ```
 /// use peerloop::protocol::{CommandName, PROTOCOL_VERSION};
@@ -56,7 +57,7 @@ impl<'a> LocatorRef<'a> {
     /// # Errors
     ///
     /// [`WireError::Truncated`] if the payload ends inside a field or holds fewer hashes than its count,
-    /// [`WireError::NonCanonicalSize`] and [`WireError::OverlongSize`] for the count.
+    /// [`WireError::NonCanonicalSize`] and [`WireError::OverlongSize`] for an invalid count.
     pub fn decode(command: CommandName, payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(command, payload);
         let protocol_version = reader.i32()?;

@@ -39,7 +39,7 @@ fn every_common_message_has_the_same_bytes_in_both_codecs() {
         seen.borrow_mut().insert(ours.command());
         Ok(2)
     });
-    assert_eq!(seen.into_inner(), COMMON.into_iter().collect(), "every command was compared");
+    assert_eq!(seen.into_inner(), COMMON.into_iter().collect(), "the compared commands are not the common ones");
 }
 
 #[test]

@@ -166,7 +166,7 @@ fn any_small() -> impl Strategy<Value = Message> {
     ]
 }
 
-/// Generates messages that consist of a list, and `filterload`, `filteradd`, `reject` and `version`.
+/// Generates messages that contain a list, and `filterload`, `filteradd`, `reject` and `version`.
 fn any_list() -> impl Strategy<Value = Message> {
     let entry = (any::<u32>(), any_address()).prop_map(|(time, address)| AddressEntry { time, address });
     prop_oneof![
@@ -186,7 +186,7 @@ fn any_list() -> impl Strategy<Value = Message> {
     ]
 }
 
-/// Generates messages that contain transactions or prove them.
+/// Generates messages that contain transactions, and `merkleblock`.
 fn any_of_transactions() -> impl Strategy<Value = Message> {
     prop_oneof![
         any_tx().prop_map(Message::Tx),

@@ -128,7 +128,7 @@ fn req_e15_exactly_the_listed_transitions_are_legal() {
 }
 
 #[test]
-fn req_e15_no_accepted_connection_is_ever_connecting_and_none_over_capacity_is_ever_connected() {
+fn req_e15_no_accepted_connection_is_connecting_none_over_capacity_is_connected_and_no_state_follows_itself() {
     for state in ConnectionState::ALL {
         assert!(!state.may_become(Connecting, Inbound) && !state.may_become(Connecting, OverCapacity));
         assert!(!Connecting.may_become(state, Inbound) && !Connecting.may_become(state, OverCapacity));
@@ -168,7 +168,7 @@ fn a_connection_with_an_incomplete_handshake_does_not_become_connected() {
 }
 
 #[test]
-fn an_illegal_connect_is_reported_as_illegal_in_any_handshake_state() {
+fn the_transition_to_connected_is_illegal_over_capacity_even_after_the_handshake() {
     let mut conn = new(OverCapacity);
     conn.transition_to_awaiting_handshake(at(1)).unwrap();
     let illegal = TransitionError::Illegal { from: AwaitingHandshake, to: Connected, connection_type: OverCapacity };
@@ -235,7 +235,7 @@ fn a_restart_resets_the_peers_data_but_not_the_number_of_restarts() {
 }
 
 #[test]
-fn a_refused_restart_keeps_the_handshake_and_pending_pings() {
+fn an_illegal_restart_keeps_the_handshake_and_pending_pings() {
     let mut conn = brought_to(Connected, Outbound).unwrap();
     conn.ping_pong_mut().record_ping(1, at(1));
     assert!(conn.transition_to_connecting(at(2)).is_err());

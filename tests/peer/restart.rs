@@ -48,7 +48,7 @@ fn req_e18_an_accepted_connection_has_no_restarts() {
 }
 
 #[test]
-fn req_e19_a_restart_moves_from_failed_to_connecting_at_once() {
+fn req_e19_a_failed_connection_can_be_restarted_at_once() {
     let mut conn = PeerConnection::new_outbound(address(), (1, HOUR), Duration::from_secs(30));
     conn.transition_to_connecting(at(1)).unwrap();
     conn.transition_to_failed(at(2)).unwrap();

@@ -46,8 +46,8 @@ fn req_e30_two_programs_talk_through_their_channels() {
     assert_eq!((received.peer, received.to_message()), (here, Ok(Message::GetAddr)));
     one.handle.stop().expect("the queue has room");
     two.handle.stop().expect("the queue has room");
-    one_thread.join().expect("the thread ends");
-    two_thread.join().expect("the thread ends");
+    one_thread.join().expect("the loop's thread does not panic");
+    two_thread.join().expect("the loop's thread does not panic");
     let mut ends =
         two.control.filter(|received| matches!(received, Received::Item(ControlEvent::ConnectionLost { .. })));
     assert!(ends.next().is_some() && ends.next().is_none(), "the number of lost connections is not one");

@@ -22,7 +22,12 @@ fn assert_bounded(command: CommandName, payload: &[u8]) {
     let info = measure(|| {
         let _ = black_box(MessageRef::decode(command, payload).map(MessageRef::into_owned));
     });
-    assert!(info.bytes_max <= allowed(payload), "{command}: {} bytes for {}", info.bytes_max, payload.len());
+    assert!(
+        info.bytes_max <= allowed(payload),
+        "{command}: {} bytes for a payload of {}",
+        info.bytes_max,
+        payload.len()
+    );
 }
 
 #[test]
@@ -78,7 +83,8 @@ fn decoding_walking_and_encoding_a_message_allocates_only_the_user_agent_of_a_ve
     assert!(walked.iter().eq(lists.split(' ')), "the messages with items are {walked:?}");
 }
 
-/// Visits every item of a message, including nested items, and returns the number of visited items.
+/// Visits every item of a message, including nested items, and returns their number. A transaction counts as its
+/// inputs and outputs.
 fn walk(message: &MessageRef<'_>) -> usize {
     match message {
         MessageRef::Addr(addresses) => look_at(addresses.iter()),
@@ -131,7 +137,7 @@ fn look_at<T>(items: impl Iterator<Item = T>) -> usize {
 }
 
 #[test]
-fn walking_a_list_allocates_nothing() {
+fn walking_an_inv_or_a_headers_message_allocates_nothing() {
     let mut payload = Vec::new();
     let header = BlockHeader::decode(&[7; 80]);
     let hash = header.hash();

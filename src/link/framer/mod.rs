@@ -4,8 +4,8 @@
 //! of the input: a whole frame, a chunk of a streamed frame, or a dropped frame. The framer guarantees:
 //!
 //! - The first byte that differs from the network's magic is an error. A length above the command's limit is an error
-//!   as soon as the header is complete, before any payload is consumed. After an error, every call returns the same
-//!   error.
+//!   as soon as the header is complete, before any payload is consumed. After an error, every call to
+//!   [`MessageFramer::next`] returns the same error until [`MessageFramer::reset`].
 //! - The way in which reads split the stream affects only the boundaries of chunks, whether a payload is returned in
 //!   place and, if the memory of all links is used up, the choice of dropped payloads.
 //! - A payload that is complete in the input is returned in place. Any other buffered payload is collected in the
@@ -62,7 +62,7 @@ impl MessageFramer {
     ///
     /// # Errors
     ///
-    /// The bytes are invalid, or `admit` rejects the header. Every later call returns the same error.
+    /// The bytes are invalid, or `admit` rejects the header. Until a reset, every later call returns the same error.
     #[inline]
     pub fn next<'a>(
         &mut self,

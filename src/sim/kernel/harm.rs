@@ -67,8 +67,8 @@ impl Kernel {
         }
     }
 
-    /// Resets both ends of the connection that `host` has under `token`, as a middlebox does. Returns whether there is
-    /// such a connection.
+    /// Resets both endpoints of the connection that `host` has under `token`, as a middlebox does. Returns whether
+    /// there is such a connection.
     pub(in crate::sim) fn reset(&mut self, host: usize, token: u64) -> bool {
         let is_it = |connection: &Connection| {
             let owners = [Side::Dialler, Side::Acceptor].map(|side| connection.owner(side));
@@ -81,7 +81,7 @@ impl Kernel {
         true
     }
 
-    /// Returns the dialling ends of all matching connections.
+    /// Returns the dialling endpoints of all matching connections.
     fn ids_where(&self, is_so: impl Fn(&Connection) -> bool) -> Vec<EndId> {
         let found = self.connections.iter().filter(|(_, connection)| is_so(connection));
         found

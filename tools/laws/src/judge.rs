@@ -1,7 +1,7 @@
 //! Compares our decoder with the crate `bitcoin`, which must refuse each payload that we refuse. If we accept a
 //! payload, `bitcoin` must read the same message.
 //!
-//! The following differences are intended; [`Difference`] gives their reasons. Any other difference panics.
+//! The following differences are intended; [`Difference`] gives their reasons. Any other difference causes a panic.
 //!
 //! | difference | we | `bitcoin` |
 //! |---|---|---|
@@ -13,9 +13,9 @@
 //! | `Flag` | read any nonzero flag of `sendcmpct` as true, accept any `filterload` flags | refuses unknown flags |
 //! | `HeaderTxCount` | accept any transaction count after a header in `headers` | refuses all but zero |
 //! | `RejectCode` | accept any code in `reject` | refuses unknown codes |
-//! | `RejectHash` | accept `reject` without a hash, and read one only for `tx` and `block` | always requires one |
+//! | `RejectHash` | accept `reject` without a hash, read it only for readable `tx` and `block` | always requires one |
 //! | `Fee` | accept any rate in `feefilter` | refuses impossible rates |
-//! | `CompactPosition` | refuse a `cmpctblock` that is empty, without target or with a gap | does not check this |
+//! | `CompactPosition` | refuse a `cmpctblock` that is empty, or has `bits` of 0 or a gap | does not check this |
 //! | `WidePosition` | read 32-bit positions | reads 16 bits in `cmpctblock`, 64 in `getblocktxn` |
 //! | `Size` | accept as many items as the payload can hold | refuses lists of over 4,000,000 bytes in memory |
 
@@ -44,9 +44,9 @@ pub enum Difference {
     Flag,
     /// The node ignores the count.
     HeaderTxCount,
-    /// Each new version of the node may have new codes.
+    /// Each new version of the node may add codes.
     RejectCode,
-    /// The node sends a hash only in a `reject` of a `tx` or a `block`.
+    /// The node sends a hash only in a `reject` of a `tx` or a `block` that it could read.
     RejectHash,
     /// The node ignores impossible rates without a penalty.
     Fee,

@@ -27,7 +27,7 @@ fn peers(book: &str, arguments: &[&str]) -> String {
     run.stdout
 }
 
-/// Returns a book with the content of [`LINES`].
+/// Creates a book with the content of [`LINES`], and returns its path.
 fn filled(folder: &Folder) -> String {
     let (book, lines) = (folder.file("peers.redb"), folder.with("lines", LINES));
     assert_eq!(peers(&book, &["import", &lines]), format!("imported into {book}: peers 2, bans 1\n"));
@@ -121,7 +121,7 @@ fn a_read_only_book_is_listed_shown_and_exported() {
     assert_eq!(folder.names(), ["lines", "peers.redb"]);
 }
 
-/// Returns a book that lacks the second half of its bytes.
+/// Creates a book that lacks the second half of its bytes, and returns its path.
 fn damaged(folder: &Folder) -> String {
     let whole = fs::read(filled(folder)).expect("the book was filled");
     let book = folder.file("damaged");

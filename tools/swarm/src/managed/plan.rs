@@ -245,8 +245,8 @@ impl Plan {
         });
     }
 
-    /// Draws a network to trust, or none. The network contains residents, a flood's only host, or all of a flood's
-    /// hosts.
+    /// Draws a network to trust, or none. The network contains residents, or all hosts of the first flood if they share
+    /// one address or range.
     fn draw_trusted(&self, chance: &Chance) -> Option<(IpAddr, u8)> {
         let host = 1 + chance.below(self.residents.len() as u32) as usize;
         let network = *chance.pick(&[

@@ -19,7 +19,7 @@ pub(crate) fn spectrum(document: &Document) -> String {
 }
 
 /// Formats the spectrum of a view. Its percentiles cover all operations: the rows end where the unanswered operations
-/// begin, and a comment states their number and the shortest wait for one.
+/// begin, and a comment states their number and their shortest wait.
 fn render(view: &View) -> String {
     let mut text = format!("{:>12} {:>14} {:>10} {:>14}\n\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)");
     let histogram = view.latencies.as_hdr();
@@ -51,7 +51,7 @@ fn render(view: &View) -> String {
 
 /// Returns the percentages of the rows: [`TICKS_PER_HALF_DISTANCE`] rows each time the distance to 100 halves.
 ///
-/// All percentages are exact, because a step is 100 divided by 10 and by a power of two.
+/// The percentages are exact for up to 47 halvings, because a step is 10 divided by a power of two.
 fn levels() -> impl Iterator<Item = f64> {
     (0..f64::MANTISSA_DIGITS).flat_map(|halvings| {
         let left = 100.0 / 2.0_f64.powi(halvings as i32);
