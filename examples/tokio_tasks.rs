@@ -32,7 +32,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (mut reactor, channel) = channel::open(Config::new(network), wanted, CHANNEL_ITEMS)?;
     let running = thread::spawn(move || reactor.run());
     talk(channel, node).await?;
-    // The loop has ended already, so this does not block.
+    // The loop has ended, so its thread ends at once.
     running.join().expect("the loop does not panic")?;
     Ok(())
 }

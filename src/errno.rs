@@ -60,7 +60,7 @@ pub const ENOPROTOOPT: i32 = errno(92, 42, 99);
 pub const EADDRINUSE: i32 = errno(98, 48, 125);
 /// No port is free, or the address does not belong to this host.
 pub const EADDRNOTAVAIL: i32 = errno(99, 49, 126);
-/// No interface is up.
+/// The network interface is down.
 pub const ENETDOWN: i32 = errno(100, 50, 127);
 /// No route leads to the network.
 pub const ENETUNREACH: i32 = errno(101, 51, 128);

@@ -69,7 +69,8 @@ pub(super) fn charge_overlong_size(id: LinkId, message: &[u8], error: WireError,
     }
 }
 
-/// Rejects a stream setup that follows a `version`, and closes the connection, even if the host is trusted.
+/// Rejects a `createstrm` or `streamack` that follows a `version`, and closes the connection, even if the host is
+/// trusted.
 pub(super) fn refuse_stream(id: LinkId, command: CommandName, state: &mut LoopState) {
     let (message, reason): (&[u8], &[u8]) = match command {
         CommandName::CREATESTRM => (b"createstrm", b"Invalid createstream scenario"),

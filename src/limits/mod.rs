@@ -54,7 +54,7 @@ const _: () = {
     assert!(MAX_EVICTION_CANDIDATES <= MAX_EVICTION_ROWS, "each candidate needs a row of its own");
     assert!(
         (GOSSIP_BUCKETS_PER_SOURCE * GOSSIP_BUCKET_SLOTS) as usize * 64 <= MAX_BOOK_PEERS,
-        "one source must reach at most a 64th of the book"
+        "one source must fill at most a 64th of the book"
     );
     assert!(
         (GOSSIP_BUCKETS * GOSSIP_BUCKET_SLOTS) as usize <= MAX_BOOK_PEERS,

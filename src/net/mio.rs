@@ -49,7 +49,7 @@ const OF_LISTENERS: [SocketOption; 3] = [SocketOption::NoDelay, SocketOption::Us
 const OF_V6_LISTENERS: [SocketOption; 4] =
     [SocketOption::OnlyV6, SocketOption::NoDelay, SocketOption::UserTimeout, SocketOption::ReuseAddress];
 
-/// The longest sleep until a deadline, far below the overflow of the kernel's own arithmetic.
+/// The longest sleep until a deadline. It is far too short to overflow the kernel's arithmetic.
 const MAX_SLEEP: Duration = Duration::from_secs(60);
 
 /// The real kernel.
@@ -86,7 +86,7 @@ impl MioNet {
     ///
     /// # Errors
     ///
-    /// If the kernel has no descriptor for the poller or its waker.
+    /// If the kernel cannot create the poller or its waker.
     #[expect(clippy::disallowed_methods, reason = "this is the clock's only source")]
     pub fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
@@ -140,7 +140,7 @@ impl MioNet {
         Ok(self)
     }
 
-    /// Writes all remaining batches and closes the store, as dropping the network does. Returns the id of the last
+    /// Waits for the remaining batches and closes the store, as dropping the network does. Returns the id of the last
     /// batch that was not known to be durable before this call, if any.
     pub(crate) fn finish_book(&mut self) -> Result<Option<u64>, StoreError> {
         self.threads.finish_book()

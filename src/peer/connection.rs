@@ -216,8 +216,8 @@ impl PeerConnection {
         self.transition(ConnectionState::Connected, now)
     }
 
-    /// Records that one side rejected the other, because the peer is over capacity, incompatible or banned, or
-    /// because a `reject` arrived.
+    /// Records that one side rejected the other, because the peer is over capacity or incompatible, or because a
+    /// `reject` arrived.
     ///
     /// # Errors
     ///

@@ -44,7 +44,7 @@ impl Listeners {
         self.waiting.len()
     }
 
-    /// Returns the time until the next accept or bind.
+    /// Returns when the next accept or bind is due.
     pub(super) fn wait(&self) -> Wait {
         if self.open.iter().any(Listener::is_due) {
             return Wait::Zero;

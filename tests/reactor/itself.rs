@@ -88,7 +88,7 @@ fn a_dial_fails_if_the_kernel_connects_the_socket_to_itself() {
 }
 
 #[test]
-fn a_fixed_peer_is_retried_after_the_kernel_connected_a_socket_to_itself() {
+fn a_retry_of_a_fixed_peer_is_planned_after_the_kernel_connected_a_socket_to_itself() {
     let address = deserted(Ipv4Addr::LOCALHOST);
     let mut reactor = on_one_port(fixed(address));
     turn_until_closed(&mut reactor);
@@ -100,7 +100,7 @@ fn a_fixed_peer_is_retried_after_the_kernel_connected_a_socket_to_itself() {
     assert_eq!((of, reason, failures), (address, TO_ITSELF, 1));
     let longest = ManagerConfig::new(Network::Regtest).initial_backoff * 2;
     let moment = Net::now(reactor.net());
-    assert!(at.since(moment) <= longest, "the address is retried after {:?}", at.since(moment));
+    assert!(at.since(moment) <= longest, "the retry is due only after {:?}", at.since(moment));
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn a_key_fires_once_and_not_a_tick_early() {
 }
 
 #[test]
-fn in_a_wheel_of_the_engines_size_every_slot_fires_in_its_own_tick() {
+fn in_a_wheel_of_the_engines_size_every_key_fires_in_its_own_tick() {
     let start = (1 << 32) - 30_000;
     let mut wheel = Wheel::new(WHEEL_SLOTS, start);
     for key in (0..WHEEL_SLOTS as u32).rev() {
@@ -139,7 +139,7 @@ fn keys_armed_while_due_keys_are_served_wait_for_the_next_call() {
 }
 
 #[test]
-fn arming_a_key_again_moves_it_to_the_end_of_its_tick() {
+fn arming_a_key_again_moves_it_behind_the_other_keys_of_its_tick() {
     let mut wheel = Wheel::new(64, 0);
     for key in [0, 1, 2] {
         wheel.arm(key, 9);

@@ -73,7 +73,7 @@ fn a_count_that_exceeds_the_payload_or_is_not_canonical_is_an_error() {
 }
 
 #[test]
-fn bytes_after_the_last_item_are_neither_kept_nor_sent() {
+fn bytes_after_the_last_item_are_neither_kept_nor_encoded() {
     let payload = [hex("01"), vec![7; 36], vec![9; 40]].concat();
     let inventory = InventoryRef::decode(CommandName::INV, &payload).unwrap();
     assert_eq!(encode(inventory), payload[..37]);
@@ -108,7 +108,7 @@ fn every_type_is_representable_and_some_have_names() {
 
 proptest! {
     #[test]
-    fn items_decode_in_order(raw in proptest::collection::vec(any::<(u32, [u8; 32])>(), 0..300)) {
+    fn items_encode_and_decode_in_order(raw in proptest::collection::vec(any::<(u32, [u8; 32])>(), 0..300)) {
         let item = |&(kind, hash): &(u32, [u8; 32])| InventoryItem {
             kind: InventoryKind(kind),
             hash: Hash256::from_bytes(hash),

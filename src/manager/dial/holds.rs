@@ -5,7 +5,7 @@ use crate::limits::NO_CANDIDATES_DELAY;
 use crate::time::Instant;
 use std::collections::BTreeSet;
 
-/// The causes recorded since the last [`Holds::clear`], at most one entry per cause.
+/// The causes recorded since the last [`Holds::clear`], and those still to be reported.
 #[derive(Debug, Default)]
 pub(super) struct Holds {
     noted: BTreeSet<DialHold>,

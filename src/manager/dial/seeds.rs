@@ -214,7 +214,7 @@ mod tests {
             names.map(|name| name.map(|name| name.to_string())),
             [Some("a.example".to_owned()), Some("c.example".to_owned()), None]
         );
-        assert_eq!(seeds.next_at(true), Some(START.plus(MIN_SEED_INTERVAL)), "the seed is queried again");
+        assert_eq!(seeds.next_at(true), Some(START.plus(MIN_SEED_INTERVAL)), "the next query is due at another time");
         assert_eq!((seeds.name_of(0), seeds.name_of(2)), (None, None));
     }
 
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn new_names_are_queried_at_once_and_known_ones_when_they_are_due() {
+    fn new_names_are_queried_at_once_and_known_ones_keep_their_open_queries() {
         let mut seeds = Seeds::new(&config(&["a.example", "b.example"]), Network::Mainnet);
         let queries: Vec<u32> = (0..2).map(|_| seeds.next(START, false).unwrap().query).collect();
         seeds.reconfigure(&config(&["c.example", "b.example", "c.example"]));
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn fault_e12_impossible_addresses_are_dropped_and_counted() {
+    fn fault_e12_unusable_addresses_are_dropped_and_counted() {
         let answer = addresses(&[
             "8.8.8.8:8333",
             "[::ffff:8.8.8.8]:8333",

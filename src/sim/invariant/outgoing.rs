@@ -44,7 +44,7 @@ struct Walk {
     left: u64,
     /// The written part of an incomplete header.
     head: Vec<u8>,
-    /// The position is lost, because no frame began where one had to.
+    /// Whether the position is lost, because no frame began where one had to.
     is_lost: bool,
 }
 
@@ -99,7 +99,7 @@ impl Outgoing {
         }
     }
 
-    /// Records a message of the handshake. Returns an error if the handshake does not permit the message yet.
+    /// Records a `version` or a `verack`. Returns an error if the handshake does not permit `command` yet.
     fn admit(&mut self, command: CommandName) -> Result<(), Fault> {
         let may_come = match command {
             CommandName::VERSION | CommandName::REJECT => true,

@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_and_other_line_endings_are_accepted() {
+    fn crlf_line_endings_and_a_byte_order_mark_at_the_start_are_accepted() {
         let line = "{\"peer\":{\"address\":\"192.0.2.1:8333\"}}";
         let expected = read_text(line);
         assert!(expected.is_ok());
@@ -412,7 +412,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_cause_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn random_bytes_cause_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = changes(&bytes[..]);
         }
     }

@@ -101,7 +101,7 @@ fn end_at_once(has_book: bool) {
 }
 
 #[test]
-fn a_node_without_peers_to_dial_reports_it() {
+fn a_node_without_peers_to_dial_prints_a_warning() {
     let folder = folder();
     let book = folder.file("peers.redb");
     let alone = |has: &str| format!("no peers to dial: {has} no seeds; use --fixed-peers or --listen\n");
@@ -132,7 +132,7 @@ fn a_node_without_peers_to_dial_reports_it() {
 }
 
 #[test]
-fn req_e45_a_hang_up_reads_the_settings_again() {
+fn req_e45_a_sighup_makes_the_node_read_its_settings_again() {
     let folder = folder();
     let settings = folder.with("node.toml", "network = 'regtest'\nfixed_peers = ['127.0.0.1:1']\n");
     let mut node = Running::start(&["run", "--config", &settings, "--ping-interval", "7s"]);
@@ -200,7 +200,7 @@ fn a_settings_file_that_blocks_delays_no_signal() {
 }
 
 #[test]
-fn a_hang_up_without_a_settings_file_is_reported() {
+fn a_sighup_without_a_settings_file_is_reported() {
     let (mut node, _) = node(&["127.0.0.1:1"], &[]);
     node.wait_for_part("event=connection_failed");
     node.signal("HUP");
@@ -215,7 +215,7 @@ fn a_hang_up_without_a_settings_file_is_reported() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn only_a_hang_up_of_a_closed_terminal_ends_the_node() {
+fn a_sighup_ends_the_node_only_if_its_terminal_is_closed() {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let terminal = openpt(flags).expect("the system has terminals");
     grantpt(&terminal).and_then(|()| unlockpt(&terminal)).expect("the terminal is ours");

@@ -123,7 +123,7 @@ fn fault_e12_a_wild_resolver_shows_its_faults_within_the_real_resolvers_limits()
     );
     let all: Vec<SocketAddr> = found.into_iter().flatten().copied().collect();
     assert!(all.iter().any(|address| address.port() == 0));
-    assert!(all.iter().any(|address| address.ip() == IpAddr::from([10, 0, 0, 1])), "some replies have our address");
+    assert!(all.iter().any(|address| address.ip() == IpAddr::from([10, 0, 0, 1])), "some replies contain our address");
     assert!(all.iter().any(|address| address.ip().is_loopback()));
     assert_ne!(world.trace().hash(), wild_answers(Tape::from_seed(6)).0.trace().hash());
     assert_eq!(world.trace().hash(), wild_answers(Tape::from_seed(5)).0.trace().hash());
@@ -205,7 +205,7 @@ fn a_reply_wakes_a_sleeping_loop() {
     world.set_names(net.host(), Names::Wild);
     let net = Curious { net, left: 20 };
     let mut asking = Asking(Reactor::with_net(config(), net, Player::default()).unwrap());
-    // Each reply gives the loop a turn, and each turn makes the next query, until a query is never answered.
+    // Each reply gives the loop a turn, and each turn makes the next query, until a query gets no reply.
     let asked = |asking: &Asking| 20 - asking.0.net().left;
     Driver::new(&world).run_until(Instant::ZERO.plus(secs(300)), &mut [&mut asking]).unwrap();
     let counters = asking.0.stats().counters;

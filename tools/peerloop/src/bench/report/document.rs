@@ -243,6 +243,6 @@ pub(super) enum Trust {
 pub(super) struct Ended {
     pub(super) code: u8,
     pub(super) reason: String,
-    /// The reasons in the order in which their exit codes apply; the first one determines `code`.
+    /// The reasons in order of precedence; the first one determines `code`.
     pub(super) reasons: Vec<Ending>,
 }

@@ -112,7 +112,7 @@ fn req_e24_the_number_of_connections_over_capacity_is_limited() {
     assert_eq!(managed.node.inspect().summary.over_capacity, MAX_OVER_CAPACITY);
     assert_eq!(managed.slots_in_use(), 1);
     managed.run(secs(11));
-    assert_eq!(managed.node.stats().links, 1, "a silent connection is closed in time");
+    assert_eq!(managed.node.stats().links, 1, "the silent connections are closed in time");
     managed.stop();
 }
 
