@@ -32,7 +32,7 @@ use std::time::Duration;
 /// use peerloop::protocol::CommandName;
 /// use peerloop::{Config, Handle, Received};
 ///
-/// /// Prints the changes that a loop would make for another configuration, then its next event and next `inv`.
+/// /// Prints the changes that `config` would make to a loop, then the loop's next event and next `inv`.
 /// fn watch(handle: &Handle<()>, config: Config) -> Result<(), SendError<()>> {
 ///     println!("{:?}", handle.check_config(config)?.wait());
 ///     let events = handle.subscribe_control_events(100)?;
@@ -86,7 +86,7 @@ impl<C> Handle<C> {
     ///
     /// # Errors
     ///
-    /// As [`Handle::try_send`].
+    /// Same as [`Handle::try_send`].
     pub fn connect(
         &self,
         address: SocketAddr,
@@ -101,7 +101,7 @@ impl<C> Handle<C> {
     ///
     /// # Errors
     ///
-    /// As [`Handle::try_send`]; the reply's error is [`AddConnectionError`].
+    /// Same as [`Handle::try_send`]; the reply's error is [`AddConnectionError`].
     pub fn add_connection(
         &self,
         connection: TcpStream,
@@ -114,7 +114,7 @@ impl<C> Handle<C> {
     ///
     /// # Errors
     ///
-    /// As [`Handle::try_send`].
+    /// Same as [`Handle::try_send`].
     pub fn close(&self, peer: PeerId) -> Result<(), SendError<C>> {
         self.try_send(Request::Close { peer })
     }
@@ -124,7 +124,7 @@ impl<C> Handle<C> {
     ///
     /// # Errors
     ///
-    /// As [`Handle::try_send`].
+    /// Same as [`Handle::try_send`].
     pub fn send(&self, peer: PeerId, frame: Bytes) -> Result<(), SendError<C>> {
         self.try_send(Request::Send { peer, frame })
     }
@@ -135,7 +135,7 @@ impl<C> Handle<C> {
     ///
     /// # Errors
     ///
-    /// As [`Handle::try_send`]; the reply has the errors of [`Ctx::send`](crate::Ctx::send).
+    /// Same as [`Handle::try_send`]; the reply has the errors of [`Ctx::send`](crate::Ctx::send).
     pub fn send_message(
         &self,
         peer: PeerId,
@@ -150,7 +150,7 @@ impl<C> Handle<C> {
     ///
     /// # Errors
     ///
-    /// As [`Handle::try_send`].
+    /// Same as [`Handle::try_send`].
     pub fn connection_count(&self) -> Result<Pending<usize>, SendError<C>> {
         self.ask(|reply| Request::ConnectionCount { reply })
     }
@@ -161,7 +161,7 @@ impl<C> Handle<C> {
     ///
     /// # Errors
     ///
-    /// As [`Handle::try_send`].
+    /// Same as [`Handle::try_send`].
     pub fn peers(&self, after: Option<PeerId>) -> Result<Pending<Vec<PeerInfo>>, SendError<C>> {
         self.ask(|reply| Request::Peers { after, reply })
     }
@@ -172,7 +172,7 @@ impl<C> Handle<C> {
     ///
     /// # Errors
     ///
-    /// As [`Handle::try_send`].
+    /// Same as [`Handle::try_send`].
     pub fn subscribe_control_events(&self, capacity: usize) -> Result<Subscription<ControlEvent>, SendError<C>> {
         let (publisher, subscription) = Subscription::new(capacity);
         self.try_send(Request::SubscribeControl { publisher })?;
@@ -187,7 +187,7 @@ impl<C> Handle<C> {
     ///
     /// # Errors
     ///
-    /// As [`Handle::try_send`].
+    /// Same as [`Handle::try_send`].
     pub fn subscribe_messages(
         &self,
         commands: CommandFilter,
@@ -203,7 +203,7 @@ impl<C> Handle<C> {
     ///
     /// # Errors
     ///
-    /// As [`Handle::try_send`]; the reply's errors are [`RequestError::NoManager`] and [`RequestError::BansFull`].
+    /// Same as [`Handle::try_send`]; the reply's errors are [`RequestError::NoManager`] and [`RequestError::BansFull`].
     pub fn ban(
         &self,
         address: IpAddr,
@@ -216,7 +216,7 @@ impl<C> Handle<C> {
     ///
     /// # Errors
     ///
-    /// As [`Handle::try_send`]; the reply's error is [`RequestError::NoManager`].
+    /// Same as [`Handle::try_send`]; the reply's error is [`RequestError::NoManager`].
     pub fn unban(&self, address: IpAddr) -> Result<Pending<Result<bool, RequestError>>, SendError<C>> {
         self.ask(|reply| Request::Unban { address, reply })
     }
@@ -225,7 +225,7 @@ impl<C> Handle<C> {
     ///
     /// # Errors
     ///
-    /// As [`Handle::unban`].
+    /// Same as [`Handle::unban`].
     pub fn bans(&self) -> Result<Pending<Result<Vec<Ban>, RequestError>>, SendError<C>> {
         self.ask(|reply| Request::Bans { reply })
     }
@@ -235,7 +235,7 @@ impl<C> Handle<C> {
     ///
     /// # Errors
     ///
-    /// As [`Handle::try_send`]; the reply has the errors of [`Config::changes_to`].
+    /// Same as [`Handle::try_send`]; the reply has the errors of [`Config::changes_to`].
     pub fn update_config(
         &self,
         config: Config,
@@ -247,7 +247,7 @@ impl<C> Handle<C> {
     ///
     /// # Errors
     ///
-    /// As [`Handle::update_config`].
+    /// Same as [`Handle::update_config`].
     pub fn check_config(
         &self,
         config: Config,
@@ -259,7 +259,7 @@ impl<C> Handle<C> {
     ///
     /// # Errors
     ///
-    /// As [`Handle::try_send`].
+    /// Same as [`Handle::try_send`].
     pub fn stats(&self) -> Result<Pending<Stats>, SendError<C>> {
         self.ask(|reply| Request::Stats { reply })
     }
@@ -270,7 +270,7 @@ impl<C> Handle<C> {
     ///
     /// # Errors
     ///
-    /// As [`Handle::try_send`].
+    /// Same as [`Handle::try_send`].
     pub fn take_latencies(
         &self,
         latency: Latency,
@@ -284,7 +284,7 @@ impl<C> Handle<C> {
     ///
     /// # Errors
     ///
-    /// As [`Handle::try_send`].
+    /// Same as [`Handle::try_send`].
     pub fn request(&self, request: C) -> Result<(), SendError<C>> {
         self.try_send(Request::Handler(request))
     }
@@ -293,7 +293,7 @@ impl<C> Handle<C> {
     ///
     /// # Errors
     ///
-    /// As [`Handle::try_send`].
+    /// Same as [`Handle::try_send`].
     pub fn config(&self) -> Result<Pending<Config>, SendError<C>> {
         self.ask(|reply| Request::Config { reply })
     }
@@ -323,8 +323,8 @@ impl<C> Handle<C> {
     ///
     /// # Errors
     ///
-    /// As [`Handle::try_send`], including [`SendError::Stopped`] if the loop has already ended. The reply's error is
-    /// [`RequestError::Stopped`] if the reactor was dropped before it could close its peers.
+    /// Same as [`Handle::try_send`], including [`SendError::Stopped`] if the loop has already ended. The reply's error
+    /// is [`RequestError::Stopped`] if the reactor was dropped before it could close its peers.
     pub fn stop(&self) -> Result<Pending<()>, SendError<C>> {
         self.ask(|reply| Request::Stop { reply })
     }

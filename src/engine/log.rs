@@ -3,8 +3,9 @@
 //! Each control event is one line of `key=value` pairs. All events share these keys, in this order: `event`,
 //! `peer_id`, `peer_address` or `listen_address`, `connection_type`, `state`, `error`, `detail`, `next_dial`,
 //! `network`. A key without a value is omitted, and so is `detail` if the line has both an error and an address.
-//! Values are escaped to printable ASCII. Each kind of line has its own token bucket, filled by the loop's clock.
-//! Lines without a token are suppressed, and the next logged line of their kind reports their number as `suppressed`.
+//! Values are escaped to printable ASCII. Each kind of line has its own token bucket, refilled as the loop's clock
+//! advances. Lines without a token are suppressed, and the next logged line of their kind reports their number as
+//! `suppressed`.
 //! When the loop ends, suppressed lines that are still unreported are reported in one last line per kind. Without a
 //! logger nothing is ever formatted.
 
@@ -344,7 +345,7 @@ mod tests {
         assert_eq!(
             next(NextDial::At(Instant::ZERO)),
             "0ms network=regtest",
-            "the dial was due before the line was written"
+            "the wait for an overdue dial is not 0 ms"
         );
         assert_eq!(next(NextDial::Inaccessible), "inaccessible network=regtest");
         assert_eq!(next(NextDial::NextAddress), "next_address network=regtest");

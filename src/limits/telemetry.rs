@@ -13,8 +13,8 @@ pub const MAX_SUBSCRIPTION_BYTES: usize = 64 * 1024 * 1024;
 /// Maximum number of control events for which the loop keeps memory between turns. After a turn with more, the memory
 /// is freed.
 pub const CONTROL_EVENTS_KEPT: usize = 1_024;
-/// Maximum number of peers in one reply to a [`Handle`](crate::Handle). Such a reply costs about 0.3 ms of the loop's
-/// time, and at most 512 bytes for each peer.
+/// Maximum number of peers in one reply to a [`Handle`](crate::Handle). A full reply costs the loop about 0.3 ms, and
+/// at most 512 bytes of memory for each peer.
 pub const PEERS_PER_REPLY: usize = 1_024;
 /// Maximum number of lines of one kind that are logged in a burst.
 pub const LOG_BURST_LINES: u32 = 20;

@@ -42,8 +42,8 @@ pub struct Snapshot {
 }
 
 impl Responder {
-    /// Returns the counts, with the loop's number of `ready` peers and its `counters`. Call it between turns, on the
-    /// loop's own thread.
+    /// Returns the counts, with the loop's number of `ready` peers and its `counters`. Other threads send
+    /// [`ResponderRequest::Snapshot`] instead.
     pub fn snapshot(&self, ready: usize, counters: &Counters) -> Snapshot {
         Snapshot { ready, peak: self.peak, lost: self.lost, failed: self.failed, counters: counters.clone() }
     }

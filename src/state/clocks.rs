@@ -36,7 +36,7 @@ impl Clocks {
         self.moment.unix
     }
 
-    /// Returns the current times of both clocks.
+    /// Returns [`Clocks::now`] and [`Clocks::unix`] as one moment.
     pub(crate) fn moment(&self) -> Moment {
         self.moment
     }

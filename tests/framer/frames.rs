@@ -185,7 +185,7 @@ fn a_frame_above_the_buffer_limit_is_dropped_and_a_frame_at_the_limit_is_buffere
         assert_eq!(results.outcomes.len(), 3);
     }
     let results = read_arriving(&frame("inv", &payload(5_001)), &[Arrival::Block(999)], &rules, &[Choice::STREAM]);
-    assert!(matches!(&results.outcomes[..], [Outcome::Streamed { .. }]), "a streamed frame is not buffered");
+    assert!(matches!(&results.outcomes[..], [Outcome::Streamed { .. }]), "the limit dropped a streamed frame");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //!
 //! A test has the number of its row in its name: `req_e07_...` for row E7 of the table, `fault_e07_...` for row
 //! `fault 7`. A row names the files or folders of its tests. This check never judges whether a test shows what its
-//! row says; only a reader can. A separate rule checks that the files that a page names exist.
+//! row says; only a reader can. A separate rule checks that all files named on a page exist.
 
 use crate::source::{Source, Violation, is_word_char, words};
 
@@ -184,7 +184,7 @@ fn a_row_without_a_test_in_its_files_is_found() {
 }
 
 #[test]
-fn a_test_without_a_row_is_found() {
+fn a_test_with_an_unknown_or_malformed_number_is_found() {
     let (page, tests) = complete();
     for name in ["req_e55_it_holds", "req_e7_it_holds", "fault_e04_it_is_fixed", "req_ever", "fault_e103_it_is"] {
         assert_eq!(remedies(&page, &format!("{tests}fn {name}() {{}}")).len(), 1, "{name}");
@@ -192,7 +192,7 @@ fn a_test_without_a_row_is_found() {
 }
 
 #[test]
-fn an_answer_that_names_a_missing_row_is_found() {
+fn an_answer_that_names_a_missing_row_or_no_row_is_found() {
     let (page, tests) = complete();
     for answer in ["E1, E55", "", "the tests"] {
         let row = "| issue 5 | a question | an answer | E1, E2 |";

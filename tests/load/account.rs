@@ -1,4 +1,4 @@
-//! The report accounts for every connection and every ping, however it ends.
+//! The report accounts for every connection and every ping, however each of them ends.
 
 use crate::stage::{Stage, config};
 use peerloop::Network;
@@ -99,7 +99,7 @@ fn refused_dials_are_counted_by_cause() {
 }
 
 #[test]
-fn a_run_without_peers_is_not_trusted() {
+fn a_run_that_loses_all_peers_in_the_warm_up_is_not_trusted() {
     let mut stage = Stage::new();
     stage.run_for(Duration::from_secs(1));
     stage.node.handle().stop().unwrap();
@@ -162,7 +162,7 @@ fn pings_due_while_the_generator_stalled_are_accounted_for_even_at_the_end_of_th
 }
 
 #[test]
-fn an_unanswered_ping_has_a_known_minimum_wait() {
+fn the_shortest_wait_for_an_unanswered_ping_is_reported() {
     let mut stage = Stage::new();
     stage.run_for(Duration::from_millis(1_400));
     stage.stall_node(Duration::from_secs(20));

@@ -78,7 +78,7 @@ fn both_codecs_agree_on_damaged_messages_except_for_intended_differences() {
 
 #[test]
 fn both_codecs_agree_on_truncated_and_changed_messages_except_for_intended_differences() {
-    compare_all("verdicts on all neighbours", 16, any_common(), |message| {
+    compare_all("verdicts on truncated and changed messages", 16, any_common(), |message| {
         let command = message.as_ref().command();
         let payload = payload_of(&message.as_ref());
         // Longer messages are skipped, because each byte of a message needs seven comparisons.

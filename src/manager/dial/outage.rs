@@ -1,7 +1,7 @@
 //! A local outage: no peer is ready, and dials to several network groups have failed within a minute.
 //!
-//! A dial that fails during an outage says nothing about its address. An outage lasts until a peer is ready. Later
-//! failures may be more than a minute apart, because the pauses between dials grow to minutes.
+//! A dial that fails during an outage says nothing about its address. An outage lasts until a peer is ready, even if
+//! later failures are more than a minute apart: the pauses between dials grow to minutes.
 
 use crate::address::{Host, NetGroup};
 use crate::limits::{MIN_OUTAGE_GROUPS, OUTAGE_WINDOW};

@@ -48,7 +48,7 @@ impl Overlay {
 }
 
 impl Written {
-    /// Reads the block `number` from the file. Bytes beyond the file's end are zero.
+    /// Reads the block `number` from the file. Bytes beyond `file_end` are zero.
     fn block_of(&self, number: u64, file: &FileBackend) -> io::Result<Vec<u8>> {
         let begin = number * BLOCK_BYTES as u64;
         let mut block = vec![0; BLOCK_BYTES];

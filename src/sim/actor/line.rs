@@ -163,7 +163,7 @@ impl Line<'_> {
         }
     }
 
-    /// Returns the moment that was set with [`Line::wake_at`]; [`Instant::MAX`] means never.
+    /// Returns the moment of the pending request of [`Line::wake_at`]; [`Instant::MAX`] means that there is none.
     pub fn wakes_at(&self) -> Instant {
         self.wire.due
     }

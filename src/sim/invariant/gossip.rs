@@ -47,7 +47,8 @@ pub(super) struct AddrSender {
 }
 
 impl GossipRecord {
-    /// Permits an address in the book: it was there before, a name resolved to it, or a dial to it succeeded.
+    /// Permits an address in the book: it was there at the start, a name resolved to it, or an outbound handshake with
+    /// it was completed.
     pub(super) fn allow_address(&mut self, address: SocketAddr) {
         self.known.insert(canonical(address));
     }

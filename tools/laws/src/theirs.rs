@@ -23,7 +23,7 @@ use peerloop::wire::{
 /// The magic of the compared frames; any magic would do.
 pub const MAGIC: [u8; 4] = [0xe3, 0xe1, 0xf3, 0xe8];
 
-/// The commands that this protocol and the crate's protocol share.
+/// The commands that Bitcoin SV's protocol and the crate's protocol share.
 pub const COMMON: [CommandName; 26] = [
     CommandName::VERSION,
     CommandName::VERACK,
@@ -65,8 +65,8 @@ pub fn frame_of_theirs(message: NetworkMessage) -> Vec<u8> {
     serialize(&RawNetworkMessage::new(Magic::from_bytes(MAGIC), message))
 }
 
-/// Converts our message to a value of the crate, without the fields that only this protocol has. Returns `None` if
-/// the crate cannot represent the message, and for `merkleblock`, which the crate cannot assemble from its parts.
+/// Converts our message to a value of the crate, without the fields that only Bitcoin SV has. Returns `None` if the
+/// crate cannot represent the message, and for `merkleblock`, which the crate cannot assemble from its parts.
 pub fn to_theirs(message: &MessageRef<'_>) -> Option<NetworkMessage> {
     Some(match message {
         MessageRef::Version(message) => NetworkMessage::Version(version(message)?),

@@ -22,7 +22,7 @@ pub const ATTACKS: &[Attack] = &[
     Attack::new("P3", "a version with a wrong checksum", wrong_version)
         .at_once()
         .closed_by(&["handshake_timeout"], HANDSHAKE_TIMEOUT),
-    Attack::new("P3", "invalid command names", wrong_names),
+    Attack::new("P3", "invalid and empty command names", wrong_names),
     Attack::new("P4", "a length over the limit", over_limit).closed_by(&["over_limit"], Duration::ZERO),
     Attack::new("P4", "a large message before the handshake", early_giant)
         .at_once()

@@ -402,7 +402,7 @@ fn flags_accept_lists_switches_and_negative_numbers() {
     assert_eq!(loaded(&["--start-height", "-1"], &[], "").node.config.start_height, -1);
     let manager = managed(&mut effective);
     assert_eq!((manager.listen.len(), manager.evict_inbound), (2, true));
-    assert!(flags(&["--max-peers", "1", "--max-peers", "2"]).is_err(), "a single value was accepted twice");
+    assert!(flags(&["--max-peers", "1", "--max-peers", "2"]).is_err(), "a flag for a single value was accepted twice");
     assert!(flags(&["--max-pers", "1"]).unwrap_err().to_string().contains("--max-peers"));
     SettingFlags::augment_args(Command::new("run")).debug_assert();
 }

@@ -111,7 +111,7 @@ fn a_mark_is_reported_with_the_write_of_its_messages_last_byte() {
 }
 
 #[test]
-fn the_mark_of_a_message_that_a_ping_or_pong_overtakes_moves_with_the_message() {
+fn an_overtaken_messages_mark_moves_with_the_message() {
     for taken in [0, 1, 31, 32, 700, 1_024, 1_056, 1_700, 2_080, 2_500] {
         let (mut room, mut raw, peer) = small_room();
         let mut watch = Watch::new(&room);
@@ -137,7 +137,7 @@ fn the_mark_of_a_message_that_a_ping_or_pong_overtakes_moves_with_the_message() 
 }
 
 #[test]
-fn an_overtaken_mark_is_reported_with_its_messages_last_byte() {
+fn an_overtaken_messages_mark_is_reported_with_the_messages_last_byte() {
     for step in [1, 5, 999] {
         let (mut room, mut raw, peer) = small_room();
         let watch = Watch::new(&room);
@@ -156,7 +156,7 @@ fn an_overtaken_mark_is_reported_with_its_messages_last_byte() {
 }
 
 #[test]
-fn a_mark_behind_a_body_waits_for_the_body_and_for_the_pings_and_pongs_that_follow_the_body() {
+fn a_mark_behind_a_body_waits_for_the_body_and_for_the_pong_that_follows_it() {
     for step in [1, 13, 999] {
         let (mut room, mut raw, peer) = small_room();
         let watch = Watch::new(&room);
@@ -238,7 +238,7 @@ fn a_peer_has_a_limited_number_of_marks() {
         (0..most).for_each(|mark| send_marked(ctx, peer, mark, 0));
         let waiting = super::waiting(ctx, peer);
         assert_eq!(ctx.send_marked(peer, &marked(most, 0), most), Err(RequestError::TooManyMarks));
-        assert_eq!(super::waiting(ctx, peer), waiting, "nothing is sent");
+        assert_eq!(super::waiting(ctx, peer), waiting, "the refused message was queued");
         ctx.send_shared(peer, &frame("tx", b"").into()).unwrap();
     });
     assert_eq!(watch.finish(&mut room, &mut raw, 100).len(), MAX_MARKS_PER_PEER + 2);
