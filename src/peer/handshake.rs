@@ -14,7 +14,7 @@ use crate::wire::Version;
 use std::time::Duration;
 
 /// A handshake's progress. The peer's version is boxed and kept after the handshake; all other fields are inline.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct HandshakeState {
     /// [`Instant::MAX`] before the start, because an `Option` would add eight bytes to every row.
     started: Instant,
@@ -26,6 +26,12 @@ pub struct HandshakeState {
     duplicate_versions: u8,
     duplicate_veracks: u8,
     early_veracks: u8,
+}
+
+impl Default for HandshakeState {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl HandshakeState {

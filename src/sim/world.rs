@@ -166,9 +166,10 @@ impl World {
 
     // --- Faults -----------------------------------------------------------------------------------------------------
 
-    /// Makes each call of a host at a site fail with probability 1/`one_in`; 0 means never. Several faults of
-    /// one host and site draw in turn from one random stream. A call that always fails with `EAGAIN`, or a wait that is
-    /// always interrupted, keeps a loop busy while no time passes.
+    /// Makes each call of a host at a site fail with probability 1/`one_in`; 0 means never. With `EINTR`, only a wait
+    /// fails; any other call is retried. Several faults of one host and site draw in turn from one random stream. A
+    /// call that always fails with `EAGAIN`, or a wait that is always interrupted, keeps a loop busy while no time
+    /// passes.
     pub fn fail_sometimes(&self, host: usize, site: Site, errno: i32, one_in: u32) {
         self.kernel_mut().fail_sometimes(host, site, errno, one_in);
     }

@@ -47,6 +47,11 @@ fn orders() -> Vec<Vec<Mark>> {
 }
 
 #[test]
+fn a_default_handshake_has_not_started() {
+    assert_eq!(HandshakeState::default().deadline(Duration::from_secs(1)), None);
+}
+
+#[test]
 fn req_e01_complete_means_all_four_marks() {
     for taken in 0..16u8 {
         let mut handshake = HandshakeState::new();

@@ -121,7 +121,7 @@ pub(crate) struct BenchArgs {
     /// Percentiles to report
     #[arg(long, value_name = "LIST", default_value = "50,90,99,99.9,100", value_parser = parse_percentiles)]
     pub(crate) percentiles: Percentiles,
-    /// Local address to connect from; with a prefix, that address and all later ones of its network; repeatable
+    /// Local address to connect from; with a prefix, that address and all later host addresses; repeatable
     #[arg(long, value_name = "IP[/PREFIX]")]
     pub(crate) source_ip: Vec<Source>,
     /// Write the results as JSON; with -, stdout carries nothing else

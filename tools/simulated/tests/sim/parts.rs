@@ -108,7 +108,7 @@ fn our_own_limit_bounds_the_parts_when_the_peer_accepts_more() {
     raw.send(&protoconf(u32::MAX));
     stage.settle();
     act(&mut stage);
-    // We send up to 4 MiB: four times the largest message that we accept.
+    // We send inventories of up to 4 MiB: four times the largest message that we accept.
     let most = (4 * 1_048_576 - 8) / 36;
     let stream = stage.receive_all(&mut raw);
     let lens: Vec<usize> = frames_of_large_counts(&stream);
