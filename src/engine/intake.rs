@@ -142,8 +142,8 @@ impl<'a, H: Handler> Intake<'a, H> {
         self.engine.links().replies()
     }
 
-    /// Handles the result of the replies' write at `at`, queues the bytes that the kernel did not accept, and closes
-    /// the reply window.
+    /// Handles the result of writing the replies at the moment `at`, queues the bytes that the kernel did not accept,
+    /// and closes the reply window.
     pub(crate) fn wrote_replies(self, written: io::Result<usize>, at: Instant) {
         let (engine, id) = (&mut *self.engine, self.id);
         let written = match written {
@@ -380,7 +380,7 @@ fn end_declined(id: LinkId, links: &mut Links) {
     }
 }
 
-/// Decides how a message is delivered, once its header is complete. A message that is too large for a handshake aborts
+/// Decides how a message is delivered, once its header is complete. If the message is too large for a handshake, aborts
 /// the link and returns an error.
 fn admit<H: Handler>(
     state: &mut LoopState,

@@ -82,8 +82,9 @@ use crate::wire::Header;
 /// An embedder's code, called for each event of its peers. Every method has a default.
 ///
 /// The engine itself handles the handshake, pings, pongs, `protoconf`, `sendheaders` and `reject`; [`Event`]s report
-/// the results. Every other message that arrives after the handshake is passed to [`Handler::on_header`], whose result
-/// decides how the message is delivered. Two handlers can share one loop as a pair, because `(A, B)` is also a handler.
+/// the results. The header of every other message that arrives after the handshake is passed to [`Handler::on_header`],
+/// whose result decides how the message is delivered. Two handlers can share one loop as a pair, because `(A, B)` is
+/// also a handler.
 ///
 /// ```
 /// use peerloop::{Ctx, Event, Handler, PeerId};
@@ -120,7 +121,7 @@ pub trait Handler {
         Delivery::Discard
     }
 
-    /// Handles a whole message with a correct checksum.
+    /// Handles a whole message. Its checksum is correct, or its header is extended and has no checksum.
     fn on_message(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, frame: Frame<'_>) {
         let _ = (ctx, peer, frame);
     }
@@ -190,7 +191,7 @@ pub trait Handler {
         let _ = (ctx, request);
     }
 
-    /// Handles an event of the loop's connections, listeners, bans or address book. A turn's control events are
+    /// Handles a control event, for example about a connection, a listener or a ban. A turn's control events are
     /// reported at its end, in order, and then to the subscribers on other threads. Events caused here are reported in
     /// the next turn.
     fn on_control(&mut self, ctx: &mut Ctx<'_>, event: &ControlEvent) {

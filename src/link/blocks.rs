@@ -9,7 +9,7 @@ use crate::limits::{READ_BLOCK_BYTES, WRITE_BLOCK_BYTES};
 use bytes::{Bytes, BytesMut};
 use std::mem;
 
-/// The block that every link is read into.
+/// The block that links are read into. Only the rest of a partly received payload may be read into its own buffer.
 ///
 /// While the frames in it are delivered, the block is frozen, so that a handler can keep a part of it without a copy.
 /// The block is thawed afterwards. If a part was kept, a new block is allocated instead.
@@ -34,7 +34,7 @@ impl ReadBlock {
         mem::take(&mut self.bytes).freeze()
     }
 
-    /// Restores the block, or allocates a new one if a handler has kept a part of it.
+    /// Restores the block, or allocates a new one if a part of it was kept.
     pub fn thaw(&mut self, block: Bytes) {
         self.bytes = block.try_into_mut().unwrap_or_else(|_| BytesMut::zeroed(READ_BLOCK_BYTES));
     }

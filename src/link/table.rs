@@ -1,6 +1,6 @@
 //! The table: one row per link, and the lists of links that need work.
 //!
-//! A row holds all state of a connection except its socket, which [`Net`](crate::net::Net) holds under the same slot.
+//! A row holds a connection's own state but not its socket, which [`Net`](crate::net::Net) holds under the same slot.
 //! Ids carry a generation, so a stale id finds nothing. A slot whose generations are used up is never used again.
 //! Each link is in each list at most once. The table does not act on its rows: the lists name the next link, and the
 //! engine acts on it.

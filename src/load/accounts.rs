@@ -30,7 +30,7 @@ const MAX_UNSENT: f64 = 0.001;
 /// Maximum share of planned pings that may be outstanding at the end of the run. It applies only if more than twice
 /// as many pings are outstanding as at the middle of the run: a growing backlog means that a target falls behind.
 const MAX_BACKLOG: f64 = 0.02;
-/// Maximum number of user agents, and of failure causes, that the report lists. Later ones are omitted.
+/// Maximum length of the report's list of user agents, and of its list of failures. Later entries are omitted.
 const MAX_KINDS: usize = 64;
 
 /// The results while the load runs: a report without the values that are known only at the end.
@@ -120,7 +120,7 @@ impl Accounts {
         self.report.early_end = Some(end);
     }
 
-    /// Sets the duration of the schedule that the planned operations cover.
+    /// Sets the duration that the planned operations cover.
     pub(super) fn set_scheduled_time(&mut self, time: Duration) {
         self.report.scheduled_time = time;
     }
@@ -190,7 +190,7 @@ impl Accounts {
         count(&mut self.targets.of(connection).peers);
     }
 
-    /// Counts due operations of one connection.
+    /// Counts planned operations of one connection.
     pub(super) fn note_planned(&mut self, connection: usize, count: u64, fate: Fate) {
         self.report.work.note_planned(count, fate);
         self.targets.of(connection).work.note_planned(count, fate);

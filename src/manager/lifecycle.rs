@@ -1,5 +1,5 @@
-//! A connection's life: the check of its `version` against other links, the facts about its peer for the book, and
-//! the consequences of its close.
+//! A connection's life: the search for a duplicate once its `version` has arrived, the update of the book once its
+//! handshake is complete, and the consequences of its close.
 
 use super::Manager;
 use super::duplicates::Duplicate;

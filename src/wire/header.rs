@@ -1,5 +1,5 @@
-//! The message header, and the limits on the payload length that a header claims. A header has 24 bytes. The extended
-//! form, which a payload above 4 GiB - 1 needs, has 44.
+//! The message header, and the limits on the payload length that a header claims. A basic header has 24 bytes. The
+//! extended form, which a payload above 4 GiB - 1 needs, has 44.
 //!
 //! Decoding a header checks nothing. [`payload_limit`] returns a command's largest payload, and the framer checks
 //! this limit before it reads any payload. The magic is not part of [`Header`]: the framer compares the magic's bytes

@@ -1,4 +1,4 @@
-//! Listeners, dials and the edges that report them.
+//! Listeners, dials and wakes, and the edges that they cause.
 
 use crate::stage::{BLOCKED, LINK, READABLE, ROOM, Seen, on_every_kernel};
 use peerloop::internals::id::LinkId;

@@ -3,7 +3,7 @@
 use crate::stage::{BLOCKED, READABLE, Seen, on_every_kernel};
 
 #[test]
-fn an_edge_arrives_once_until_there_is_new_data() {
+fn unread_data_causes_only_one_edge() {
     on_every_kernel(
         |stage| {
             stage.establish();
@@ -62,7 +62,7 @@ fn new_data_causes_an_edge_after_a_short_read() {
 }
 
 #[test]
-fn a_read_without_data_blocks_and_causes_no_edge() {
+fn a_read_without_data_would_block_and_causes_no_edge() {
     on_every_kernel(
         |stage| {
             stage.establish();

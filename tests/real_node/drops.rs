@@ -122,7 +122,7 @@ fn a_node_at_capacity_closes_the_connection_before_the_handshake_is_complete() {
 }
 
 #[test]
-fn req_e08_a_node_that_we_ban_by_its_user_agent_is_closed_by_us() {
+fn req_e08_we_close_the_connection_to_a_node_whose_user_agent_is_banned() {
     let Some(node) = Node::start() else { return };
     let version_rules = VersionRules::default().with_banned_agents(vec!["/bitcoin sv:1.0.*/".to_owned()]);
     let mut observer = Observer::new(config().with_version_rules(version_rules));
@@ -140,7 +140,7 @@ fn req_e24_a_node_beyond_our_maximum_is_rejected_after_its_handshake() {
     let peer = observer.accepted();
     let over_capacity = CloseReason::Local(LocalCause::OverCapacity);
     assert_eq!(observer.closed(peer), (over_capacity, ConnectionState::AwaitingHandshake));
-    assert!(!observer.happened(peer).contains(&Happened::Ready), "the node never counts as a peer");
+    assert!(!observer.happened(peer).contains(&Happened::Ready), "the rejected node was reported ready");
     // A node drops unread input when the connection closes, so our reject may be missing from its log.
     let log = node.log_once_it_says("Removing peer=0");
     assert!(log.contains("stream socket gracefully closed by peer=0"), "the log shows no graceful close: {log}");

@@ -2,7 +2,7 @@
 //!
 //! The tests run the node's programs in the folder that the environment variable `PEERLOOP_REAL_NODE` names.
 //! `tools/test real-node` sets the variable. A test fails if the node does not start. Without the variable, the tests
-//! fail if `CI` is set to a value other than 0 or false, and otherwise print a notice and pass.
+//! fail if `CI` is set to a non-empty value other than 0 or false, and otherwise print a notice and pass.
 
 #![allow(
     clippy::disallowed_methods,

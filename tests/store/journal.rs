@@ -356,7 +356,7 @@ proptest! {
             path.hand_out(&mut book)?;
             path.write(&mut book, false)?;
         }
-        prop_assert!(book.is_as(&path.disk.lock().unwrap()), "nothing is lost");
+        prop_assert!(book.is_as(&path.disk.lock().unwrap()), "the disk differs from the loop's book");
         prop_assert_eq!(book.journal.wait(), Wait::Forever);
     }
 }

@@ -176,7 +176,7 @@ fn a_script_of_16_mebibytes_is_parsed_in_at_most_4_kibibytes_of_memory() {
 }
 
 #[test]
-fn the_parser_stays_within_its_memory_bound() {
+fn the_parser_and_the_hashes_of_its_merkle_tree_fit_in_3_kibibytes() {
     assert!(size_of::<BlockStreamParser>() + 64 * 32 <= 3 * 1024);
 }
 
@@ -197,7 +197,7 @@ fn huge_counts_allocate_nothing() {
 }
 
 #[test]
-fn transactions_follow_each_other_without_a_gap() {
+fn consecutive_transactions_are_read_by_one_parser() {
     let transactions = [wide_tx(), numbered_tx(1), Tx::from_parts(1, &[], &[], 0)];
     let bytes: Vec<u8> = transactions.iter().flat_map(|tx| tx.as_ref().encoded().to_vec()).collect();
     for piece_len in [1, 7, 50, bytes.len()] {

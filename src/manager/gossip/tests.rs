@@ -172,7 +172,7 @@ fn req_e20_gossip_makes_an_inaccessible_address_unknown_and_does_not_change_a_va
 }
 
 #[test]
-fn threat_p12_a_second_request_allows_no_second_reply() {
+fn threat_p12_a_peer_is_asked_only_once_and_its_second_reply_adds_nothing() {
     let mut stage = Stage::new();
     let sender = stage.dialled_and_asked([8, 8, 8, 8]);
     stage.receive(sender, (0..1_000).map(routable));

@@ -134,7 +134,7 @@ fn play(step: &Step, peer: &mut RawPeer) {
         Step::BrokenVersion(len) => peer.send(&frame("version", &broken_version(len))),
         Step::Verack => peer.send(&bytes::verack()),
         Step::Ping => peer.send(&bytes::ping()),
-        // The loop decodes these messages once the handshake is complete, so their payloads are valid.
+        // The loop decodes a `protoconf` once the handshake is complete, so its payload is valid.
         Step::Early("protoconf") => peer.send(&bytes::protoconf()),
         Step::Early(command @ ("inv" | "getdata")) => peer.send(&frame(command, &[0])),
         Step::Early(command) => peer.send(&frame(command, &[])),

@@ -26,9 +26,9 @@ use std::time::Duration;
 const SPARED_BY_GROUP: usize = 4;
 /// Number of peers spared for their shortest ping.
 const SPARED_BY_PING: usize = 8;
-/// Number of peers spared for the latest useful transaction.
+/// Number of peers spared for their latest useful transaction.
 const SPARED_BY_TRANSACTION: usize = 4;
-/// Number of peers spared for the latest useful block.
+/// Number of peers spared for their latest useful block.
 const SPARED_BY_BLOCK: usize = 4;
 
 /// A peer's qualities that the choice uses.

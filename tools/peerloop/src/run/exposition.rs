@@ -25,15 +25,19 @@ const COUNTERS: [Row; 36] = [
     ("turns", "Turns of the loop", |counters| counters.turns),
     ("accepted_connections", "Connections accepted", |counters| counters.accepted),
     ("refused_connections", "Inbound connections refused and closed at once", |counters| counters.refused),
-    ("accept_failures", "Accepts that failed for one connection only", |counters| counters.accept_failures),
+    ("accept_failures", "Connections that failed while being accepted, without pausing the listener", |counters| {
+        counters.accept_failures
+    }),
     ("accept_pauses", "Times that accepting had to pause", |counters| counters.accept_pauses),
-    ("socket_options_refused", "Socket options that the system refuses", |counters| counters.socket_options_refused),
+    ("socket_options_refused", "Socket options that the system refused", |counters| counters.socket_options_refused),
     ("listeners_bound", "Listeners opened", |counters| counters.listeners_bound),
-    ("listen_failures", "Listeners that could not be opened or had to be closed", |counters| counters.listen_failures),
+    ("listen_failures", "Failed attempts to open a listener, and listeners that had to be closed", |counters| {
+        counters.listen_failures
+    }),
     ("names_resolved", "Names resolved", |counters| counters.names_resolved),
     ("resolve_failures", "Names that could not be resolved", |counters| counters.resolve_failures),
     ("book_writes", "Batches of changes to the book that became durable", |counters| counters.batches_persisted),
-    ("book_failures", "Times that the book could no longer be written", |counters| counters.persist_failures),
+    ("book_failures", "Reported failures to write the book", |counters| counters.persist_failures),
     ("addresses_learned", "Addresses that peers added to the book", |counters| counters.addresses_learned),
     ("addresses_told", "Addresses sent to peers", |counters| counters.addresses_told),
     ("memory_pauses", "Reads and writes that had to pause for lack of memory", |counters| counters.memory_pauses),
@@ -49,7 +53,9 @@ const COUNTERS: [Row; 36] = [
     ("bad_checksums", "Frames with a wrong checksum", |counters| counters.bad_checksums),
     ("malformed_commands", "Frames dropped for an invalid command name", |counters| counters.malformed_commands),
     ("undecodable_messages", "Messages for the loop itself that could not be decoded", |counters| counters.undecodable),
-    ("early_messages", "Messages ignored before the end of the handshake", |counters| counters.before_handshake),
+    ("early_messages", "Messages before the end of the handshake that do not belong to it", |counters| {
+        counters.before_handshake
+    }),
     ("early_veracks", "Veracks before the version", |counters| counters.early_veracks),
     ("duplicate_handshakes", "Repeated versions and veracks", |counters| counters.duplicate_handshakes),
     ("discarded_frames", "Frames dropped because the handler did not want them", |counters| counters.discarded),
@@ -57,7 +63,7 @@ const COUNTERS: [Row; 36] = [
     ("unbuffered_frames", "Frames dropped because too much was buffered", |counters| counters.no_buffer_room),
     ("deadlines_missed", "Connections closed because a deadline passed", |counters| counters.timeouts),
     ("stale_events", "Events of connections already removed", |counters| counters.stale_events),
-    ("timers_rearmed", "Timers that fired before their deadline", |counters| counters.timers_rearmed),
+    ("timers_rearmed", "Timers set again because their deadline had moved", |counters| counters.timers_rearmed),
 ];
 
 /// The upper bounds of the latency buckets, in nanoseconds; longer latencies are in a bucket without a bound.
