@@ -19,7 +19,7 @@ const COMMANDS: [CommandName; 3] = [CommandName::INV, CommandName::GETDATA, Comm
 #[derive(Default)]
 struct Relay {
     kept: HashMap<Hash256, bytes::Bytes>,
-    /// Items that each peer has requested and that are not sent yet.
+    /// Items that each peer has requested and that have not been sent yet.
     wanted: HashMap<PeerId, VecDeque<InventoryItem>>,
 }
 
@@ -65,7 +65,7 @@ impl Handler for Relay {
             }
             Ok(MessageRef::GetData(items)) => {
                 self.wanted.entry(peer).or_default().extend(items.iter());
-                // While the peer is paused, its further requests wait in the kernel.
+                // While the peer is paused, requests that the loop has not read yet wait in the kernel.
                 ctx.pause(peer);
                 ctx.pull(peer).unwrap_or_default();
             }

@@ -3,9 +3,9 @@
 //!
 //! The dialler sends `version` at once. The acceptor waits for it and replies with `version`, `verack` and
 //! `protoconf` in one write. A peer over capacity gets no `protoconf`. A peer's version and verack are accepted in
-//! any order. Apart from a `reject`, nothing else is sent before the peer's `verack`. The first message after it is
-//! `sendheaders`, if the negotiated version includes that message. An incompatible peer gets a `reject` if SV Node
-//! would send one. Its connection is closed gracefully, so that it can read the `reject`.
+//! any order. Apart from a `reject`, nothing else is sent before the handshake is complete. The first message after
+//! it is `sendheaders`, if the negotiated version includes that message. An incompatible peer gets a `reject` if SV
+//! Node would send one. Its connection is closed gracefully, so that it can read the `reject`.
 
 use super::gossip::ask_for_addresses;
 use super::greeting::HandshakeFrames;

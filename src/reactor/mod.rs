@@ -31,7 +31,7 @@
 //! call, which reports the cause. Between turns, a link with unread data is on the ready list unless its reading is
 //! paused, and a link with queued bytes is on the dirty list unless it is believed unwritable.
 //!
-//! A peer's failure closes only that peer. Only a failure of the poller ends the loop.
+//! A peer's failure closes only that peer. The only failure that ends the loop is a failure of the poller.
 
 mod accept;
 mod additions;
@@ -170,9 +170,9 @@ impl<H: Handler> Reactor<MioNet, H> {
         self.additions.add(connection, direction, &mut self.net, &mut self.engine)
     }
 
-    /// Waits until the address book is written, at most [`MAX_BOOK_END`](crate::limits::MAX_BOOK_END), and closes its
-    /// store. Call it after the loop has ended. Without this call, dropping the loop does the same, but only logs a
-    /// failure.
+    /// Waits until the address book is written, for at most [`MAX_BOOK_END`](crate::limits::MAX_BOOK_END), and closes
+    /// its store. Call it after the loop has ended. Without this call, dropping the loop does the same, but only logs
+    /// a failure.
     ///
     /// # Errors
     ///
@@ -307,7 +307,7 @@ impl<N: Net + Offload, H: Handler> Reactor<N, H> {
     }
 
     /// Runs turns until [`Handle::stop`] or [`Ctx::stop`](crate::Ctx::stop) is called and the loop has then closed all
-    /// peers.
+    /// peers and written its address book, or [`SHUTDOWN_GRACE`](crate::limits::SHUTDOWN_GRACE) has passed.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! Lists of items that differ in size: counted, checked once, and read one by one.
 //!
 //! A [`ListRef`] is a count and the bytes of that many items. Reading a list checks every item without keeping it
-//! decoded, so iteration cannot fail. A [`List`] is a copy of those bytes; [`Items`] reads the items one by one.
+//! decoded, so iteration cannot fail. A [`List`] owns its count and bytes; [`Items`] reads the items one by one.
 //! Lists of equally sized items do not need this module: they are slices of arrays.
 
 use super::codec::{Reader, put_compact_size};

@@ -48,7 +48,7 @@ fn finish(framer: &mut MessageFramer, bytes: &[u8], memory: &mut FramerMemory) -
 }
 
 #[test]
-fn payloads_of_every_edge_size_arrive_in_steps_of_any_size() {
+fn direct_reads_in_steps_of_several_sizes_give_the_same_results_as_one_block() {
     let choices = [Choice::BUFFER];
     for len in edges() {
         let stream = [frame("tx", &payload(len)), frame("ping", b"12345678"), frame("tx", &payload(len))].concat();
@@ -64,7 +64,7 @@ fn payloads_of_every_edge_size_arrive_in_steps_of_any_size() {
 }
 
 #[test]
-fn there_is_room_exactly_while_enough_bytes_are_missing() {
+fn room_is_offered_exactly_when_enough_bytes_are_missing() {
     for len in edges().into_iter().filter(|&len| len <= MAX_BUFFERED) {
         for received in [0, 1, len / 2, len - MIN_DIRECT.min(len), len - (MIN_DIRECT - 1).min(len), len - 1] {
             let mut memory = memory();

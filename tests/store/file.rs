@@ -302,13 +302,13 @@ fn a_symbolic_link_is_followed_and_all_files_of_the_book_are_next_to_its_target(
     let (_, opened) = RedbStore::open(folder.book()).unwrap();
     assert_eq!(opened.set_aside.unwrap().path, fs::canonicalize(folder.path()).unwrap().join("elsewhere.set-aside-1"));
     assert!(fs::read(folder.path().join("elsewhere.set-aside-1")).unwrap() == whole[..whole.len() / 2]);
-    assert!(folder.book().is_symlink(), "the link still points to the new book");
+    assert!(folder.book().is_symlink(), "the symbolic link was replaced");
     assert_eq!(folder.names(), ["book", "elsewhere", "elsewhere.lock", "elsewhere.set-aside-1"]);
 }
 
 #[cfg(unix)]
 #[test]
-fn a_path_that_is_not_an_ordinary_file_is_refused_without_blocking() {
+fn a_named_pipe_is_refused_without_blocking() {
     let folder = Folder::new();
     let made = start(std::process::Command::new("mkfifo").arg(folder.book())).wait();
     assert!(made.unwrap().success());
@@ -323,7 +323,7 @@ fn an_obstacle_to_a_new_book_is_named_if_it_cannot_be_removed() {
     let folder = Folder::new();
     fs::write(folder.path().join("book.new"), "half a book").unwrap();
     drop(small_book(&folder.book()));
-    assert_eq!(folder.others(), Vec::<String>::new(), "a half-written file does not prevent a new book");
+    assert_eq!(folder.others(), Vec::<String>::new(), "the half-written file was not removed");
     fs::remove_file(folder.book()).unwrap();
     fs::create_dir(folder.path().join("book.new")).unwrap();
     let error = RedbStore::open(folder.book()).unwrap_err();
@@ -331,7 +331,6 @@ fn an_obstacle_to_a_new_book_is_named_if_it_cannot_be_removed() {
     assert!(error.to_string().contains("book.new"), "{error}");
 }
 
-/// This test is skipped for root, because permissions do not restrict root.
 #[cfg(unix)]
 #[test]
 fn a_book_without_write_permission_is_an_error_and_is_not_changed() {
@@ -349,6 +348,7 @@ fn a_book_without_write_permission_is_an_error_and_is_not_changed() {
     let folder = Folder::new();
     drop(small_book(&folder.book()));
     allow(&folder.book(), 0o400);
+    // The test is skipped for root, because permissions do not restrict root.
     if fs::OpenOptions::new().write(true).open(folder.book()).is_ok() {
         println!("skipped: permissions do not restrict this user");
         return;

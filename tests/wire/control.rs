@@ -125,7 +125,7 @@ mod reject {
     }
 
     #[test]
-    fn every_cut_but_the_one_before_the_hash_is_an_error() {
+    fn every_truncation_but_the_one_before_the_hash_is_an_error() {
         let whole = payload(vectors::REJECT_TX);
         for cut in 0..whole.len() {
             match cut {
@@ -140,7 +140,7 @@ mod reject {
     }
 
     #[test]
-    fn every_cut_of_a_reject_without_a_hash_is_an_error() {
+    fn every_truncation_of_a_reject_without_a_hash_is_an_error() {
         let whole = payload(vectors::NODE_REJECT_PING);
         for cut in 0..whole.len() {
             assert_eq!(RejectRef::decode(&whole[..cut]), Err(TRUNCATED), "{cut} bytes");

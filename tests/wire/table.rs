@@ -60,7 +60,7 @@ fn every_limit_matches_the_code() {
 fn every_message_decodes_to_the_type_in_the_table() {
     for row in rows().iter().filter(|row| row.command != CommandName::EXTMSG) {
         let vectors: Vec<_> = payloads().filter(|(command, _)| *command == row.command).collect();
-        assert!(!vectors.is_empty(), "no vector of {}", row.command);
+        assert!(!vectors.is_empty(), "no vector for {}", row.command);
         // The debug form of a message is its variant followed by its type.
         let name = row.decoded_as.trim_matches(['[', '`', ']']).trim_start_matches("MessageRef::");
         for (_, payload) in vectors {
@@ -72,7 +72,7 @@ fn every_message_decodes_to_the_type_in_the_table() {
 }
 
 #[test]
-fn an_extended_header_is_not_a_message() {
+fn extmsg_is_decoded_as_an_opaque_message() {
     let command = CommandName::EXTMSG;
     assert_eq!(MessageRef::decode(command, b"any"), Ok(MessageRef::Opaque { command, payload: b"any" }));
 }

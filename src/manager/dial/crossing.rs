@@ -20,9 +20,9 @@ pub(crate) enum Keep {
 /// Decides which of two crossing links is kept: this one, which `opener` opened, or the one that the other side
 /// opened.
 ///
-/// `ours` is the address under which the peer dialled us, from the receiver's address in its `version`. `theirs` is
-/// the address under which we dialled the peer. `None`, port 0 or an unspecified IP address means that the listening
-/// address is unknown. Both links are kept if an address is unknown or both are equal.
+/// `ours` is the address at which the peer dialled us: the receiver's address in its `version`. `theirs` is the
+/// peer's IP address with the port that its `version` names. `None`, port 0 or an unspecified IP address means that
+/// the listening address is unknown. Both links are kept if an address is unknown or both are equal.
 pub(crate) fn resolve_crossing(opener: Side, ours: Option<SocketAddr>, theirs: Option<SocketAddr>) -> Keep {
     let (Some(ours), Some(theirs)) = (ours.and_then(listening), theirs.and_then(listening)) else {
         return Keep::Both;

@@ -39,7 +39,7 @@ pub struct Tally {
     pub rejects: u64,
     /// Messages of all kinds received from the loop.
     pub messages: u64,
-    /// Pings of the loop that a peer answered.
+    /// Pings from the loop that a peer answered.
     pub pings_answered: u64,
     /// Pings sent to the loop.
     pub pings_sent: u64,
@@ -69,7 +69,7 @@ pub enum Wrong {
     Checksum,
     /// A message exceeds the peer's announced maximum, and its command is not exempt.
     TooLong,
-    /// A payload does not fit its command.
+    /// A payload is not valid for its command.
     Malformed,
     /// A message other than a reject arrived before the version.
     BeforeVersion,

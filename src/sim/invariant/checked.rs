@@ -39,7 +39,7 @@ pub struct Checked<H: Handler> {
     world: World,
     ledger: Rc<RefCell<Ledger>>,
     bounds: Bounds,
-    /// The state after the last turn.
+    /// The state before the next turn.
     summary: Summary,
     /// The reading of the loop's clock before the last turn.
     settled: Instant,
@@ -106,7 +106,7 @@ impl<H: Handler> Checked<H> {
         self.reactor.handler().handler()
     }
 
-    /// Returns the user's own handler, for changes between turns.
+    /// Returns a mutable reference to the user's own handler, for changes between turns.
     pub fn handler_mut(&mut self) -> &mut H {
         self.reactor.handler_mut().handler_mut()
     }

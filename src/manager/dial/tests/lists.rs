@@ -12,7 +12,7 @@ fn req_e26_a_fixed_list_is_dialled_in_its_order_up_to_the_maximum_and_without_th
     let mut scene = Scene::fixed(&[&peers[..], &peers[..]].concat());
     scene.book = Book::of(&private(40), Standing::Valid);
     assert_eq!(scene.next_all(), peers[..20]);
-    assert_eq!(scene.dialler.next_at(), None, "no slot is free");
+    assert_eq!(scene.dialler.next_at(), None, "without a free slot, no dial is planned");
     let _ = scene.end(peers[3], Ended::Unreached);
     assert_eq!(scene.next_all(), [peers[20]]);
     for peer in &peers[4..=20] {
@@ -54,7 +54,7 @@ fn a_list_of_100_000_addresses_is_dialled_in_turn() {
             let _ = scene.end(peer, Ended::Unreached);
         }
     }
-    assert_eq!(scene.next(), None, "all addresses are in backoff");
+    assert_eq!(scene.next(), None, "an address in backoff was dialled");
     scene.pass(secs(7));
     let mut again = 0;
     for _ in 0..100 {
@@ -155,14 +155,14 @@ fn a_requested_dial_is_made_once_and_may_exceed_the_target_but_not_the_maximum()
         assert_eq!(scene.dialler.records.len(), 0);
     }
     for peer in &peers[..20] {
-        assert_eq!(scene.dialler.try_manual(*peer, scene.now), Ok(()), "above the target, up to the maximum");
+        assert_eq!(scene.dialler.try_manual(*peer, scene.now), Ok(()), "a dial up to the maximum was refused");
     }
     assert_eq!(scene.dialler.try_manual(peers[20], scene.now), Err(Taken::Slots));
     assert!(!scene.dialler.is_taken(peers[20]));
 }
 
 #[test]
-fn a_request_dials_an_address_in_backoff_early() {
+fn an_address_in_backoff_or_queued_is_dialled_early_on_request() {
     let peers = private(1);
     for mut scene in [Scene::normal(&peers), Scene::fixed(&peers)] {
         assert_eq!(scene.next(), Some(peers[0]));

@@ -18,7 +18,7 @@ const SERVICES: [(u64, &str); 6] = [
     (0x02, "answers getutxo"),
     (0x04, "supports bloom filters"),
     (0x10, "supports thin blocks"),
-    (SERVICE_BITCOIN_CASH, "Bitcoin SV"),
+    (SERVICE_BITCOIN_CASH, "Bitcoin Cash or Bitcoin SV"),
     (0x400, "serves recent blocks only"),
 ];
 
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn service_bits_are_shown_in_words() {
-        assert_eq!(services(0x21), "serves the whole chain, Bitcoin SV");
+        assert_eq!(services(0x21), "serves the whole chain, Bitcoin Cash or Bitcoin SV");
         assert_eq!(services(0), "none");
         assert_eq!(services(1 << 63 | 1), "serves the whole chain, others 0x8000000000000000");
     }

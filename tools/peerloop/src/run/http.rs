@@ -1,8 +1,8 @@
 //! A small HTTP server for one document at one path: `GET` and `HEAD`, one request per connection.
 //!
 //! One thread serves all connections at once, so that a slow or silent client delays no other. At most
-//! [`MAX_CONNECTIONS`] are open: a new one replaces the oldest. A client has [`MAX_REQUEST`] to send its request
-//! and the same time to read the reply. Its request head has at most [`MAX_HEAD_BYTES`].
+//! [`MAX_CONNECTIONS`] are open: a further one replaces the oldest. A client has [`MAX_REQUEST`] to send its request
+//! and the same time to read the reply. Its request head may have at most [`MAX_HEAD_BYTES`].
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{self, ErrorKind, Read, Write};
@@ -10,8 +10,8 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Maximum number of open connections; a new one replaces the oldest. If each has a request head and a reply of about
-/// 100 KB, they use at most 7 MB. Several collectors need only a few connections.
+/// Maximum number of open connections; a further one replaces the oldest. If each has a request head and a reply of
+/// about 100 KB, they use at most 7 MB. Several collectors need only a few connections.
 pub(super) const MAX_CONNECTIONS: usize = 64;
 
 /// Maximum size of a request head; browsers and proxies send 1 or 2 KiB.

@@ -94,7 +94,7 @@ fn every_duration_may_be_its_minimum() {
         set(&mut zero, Duration::ZERO);
         let refused = zero.validate().map_err(|error| error.field);
         assert_eq!(refused, if may_be_zero { Ok(()) } else { Err(field) });
-        // `live` raises a shorter maximum backoff to the initial backoff, the shortest that is accepted.
+        // The maximum backoff may not be shorter than the initial backoff, so `live` raises it if necessary.
         let least = if may_be_zero { Duration::ZERO } else { Duration::from_nanos(1) };
         live(|config| set(config, least), false);
     }

@@ -68,7 +68,7 @@ fn a_handler_that_closes_peers_breaks_no_invariant() {
 }
 
 #[test]
-fn a_correct_handler_breaks_no_invariant() {
+fn a_handler_that_pings_a_ready_peer_breaks_no_invariant() {
     let found = found(|ctx, peer| {
         ctx.ping(peer, ctx.now()).unwrap();
     });
@@ -105,7 +105,7 @@ fn no_poller_and_no_failed_call_breaks_an_invariant() {
         pongs += dialler.seen().pongs.len();
         assert!(dialler.seen().closed.len() > 10, "failed calls closed too few connections");
     }
-    assert!(pongs > 500, "{pongs}");
+    assert!(pongs > 500, "only {pongs} pongs arrived");
 }
 
 /// A network whose own memory is not counted.
@@ -146,7 +146,7 @@ impl Count {
     fn compare(&self, before: (u64, i64), what: &str) {
         let accounted = self.node.inspect().accounted_bytes as i64 - before.0 as i64;
         let allocated = self.live_bytes - before.1;
-        println!("{what}: accounted {accounted} bytes, allocated {allocated}");
+        println!("{what}: reported {accounted} bytes, allocated {allocated}");
         assert!((accounted - allocated).abs() * 100 <= allocated.abs(), "{what}: {accounted} differs from {allocated}");
     }
 }

@@ -15,8 +15,8 @@ fn block(payload: &[u8]) -> Header {
     Header::of(CommandName::BLOCK, payload)
 }
 
-/// Sends a body in parts and an empty body, among pings, a pong, and messages that are sent and shared. Returns the
-/// bytes that the peer received.
+/// Sends a body in parts and an empty body, among pings, a pong, and messages passed to `send` and `send_shared`.
+/// Returns the bytes that the peer received.
 fn run(conditions: Conditions) -> Vec<u8> {
     let mut room = Room::new(conditions);
     let (mut raw, peer) = room.add_peer();
@@ -40,7 +40,7 @@ fn run(conditions: Conditions) -> Vec<u8> {
     });
     raw.send(&ping());
     received.extend(room.drain(&mut raw));
-    assert_eq!(received.len(), 32 + 64 + 24 + 100, "nothing overtakes the block");
+    assert_eq!(received.len(), 32 + 64 + 24 + 100, "a message overtook the block");
     room.run_for(TICK);
     let part = payload.slice(100..250);
     room.act(0, move |ctx| {
@@ -84,7 +84,7 @@ fn run(conditions: Conditions) -> Vec<u8> {
 }
 
 #[test]
-fn messages_wait_for_the_block_and_are_sent_in_order_for_all_cuts() {
+fn messages_wait_for_the_block_and_are_sent_in_order_with_a_cut_at_any_offset() {
     let len = run(Conditions::default()).len();
     let greeting = 126 + 24 + 51 + 24;
     for point in greeting..greeting + len {
