@@ -210,15 +210,15 @@ settings! {
         /// and are closed. Once 64 of these are open, others are closed at once. Default: no limit except
         /// [`Config::max_links`].
         MaxInbound max_inbound with_max_inbound: usize = usize::MAX, NewConnections;
-        /// Maximum time to establish a TCP connection. Over zero; default 5 s.
+        /// Maximum time to establish a TCP connection. Above zero; default 5 s.
         ConnectTimeout connect_timeout with_connect_timeout: Duration = limits::CONNECT_TIMEOUT, Now, LONGER_THAN_ZERO;
-        /// Maximum time for a handshake. Over zero; default 10 s.
+        /// Maximum time for a handshake. Above zero; default 10 s.
         HandshakeTimeout handshake_timeout with_handshake_timeout: Duration =
             limits::HANDSHAKE_TIMEOUT, Now, LONGER_THAN_ZERO;
         /// Pause between two pings to a peer. The first is sent one interval after the handshake. Default 120 s; zero
         /// disables these pings.
         PingInterval ping_interval with_ping_interval: Duration = limits::PING_INTERVAL, Now;
-        /// Maximum time for the pong to one of our pings. Over zero; default 30 s.
+        /// Maximum time for the pong to one of our pings. Above zero; default 30 s.
         PongTimeout pong_timeout with_pong_timeout: Duration = limits::PONG_TIMEOUT, Now, LONGER_THAN_ZERO;
         /// Largest payload of `block`, `cmpctblock`, `blocktxn` and `hdrsen`, in bytes. Above 1,000,000; default
         /// 2^63 - 1.
@@ -334,10 +334,10 @@ settings! {
         /// Maximum number of immediate restarts of a lost outbound connection per [`ManagerConfig::restart_window`].
         /// Default 3; zero disables restarts.
         MaxRestarts max_restarts with_max_restarts: u32 = limits::MAX_RESTARTS, NextDials;
-        /// The window in which restarts are counted. Over zero; default an hour.
+        /// The window in which restarts are counted. Above zero; default an hour.
         RestartWindow restart_window with_restart_window: Duration =
             limits::RESTART_WINDOW, NextDials, LONGER_THAN_ZERO;
-        /// Pause after an address's first failed dial. Over zero; default 5 s.
+        /// Pause after an address's first failed dial. Above zero; default 5 s.
         InitialBackoff initial_backoff with_initial_backoff: Duration =
             limits::INITIAL_BACKOFF, NextDials, LONGER_THAN_ZERO;
         /// Factor by which each further pause grows. Above 1, at most 100; default 2.
@@ -351,7 +351,7 @@ settings! {
         MaxRetries max_retries with_max_retries: u32 = limits::MAX_RETRIES, NextDials,
             (|retries| (1..=1_000).contains(retries), "must be 1 to 1,000");
         /// Maximum number of peers per host, an IPv4 address or a /64 of IPv6, both directions together. It does not
-        /// limit the dials of a fixed list. Over zero; default 8.
+        /// limit the dials of a fixed list. Above zero; default 8.
         MaxPerHost max_per_host with_max_per_host: usize = limits::MAX_PER_HOST, NewConnections,
             (|peers| *peers > 0, "must be above zero");
         /// Maximum number of peers per [range](crate::address::NetGroup), in percent of [`ManagerConfig::max_peers`]
@@ -359,7 +359,7 @@ settings! {
         /// addresses are one range.
         MaxPerGroupPercent max_per_group_percent with_max_per_group_percent: u32 = 100, NewConnections,
             (|percent| (1..=100).contains(percent), "must be 1 to 100");
-        /// Maximum number of connections accepted per host and second, with bursts of up to twice as many. Over zero;
+        /// Maximum number of connections accepted per host per second, with bursts of up to twice as many. Above zero;
         /// default 10.
         AcceptsPerHostPerSecond accepts_per_host_per_second with_accepts_per_host_per_second: u32 =
             limits::ACCEPTS_PER_HOST_PER_SECOND, NewConnections,
@@ -369,7 +369,7 @@ settings! {
         /// Misbehavior score at which a peer is closed and its host banned. 1 to 1,000,000; default 100.
         BanScore ban_score with_ban_score: u32 = limits::BAN_SCORE, NextBans,
             (|score| (1..=1_000_000).contains(score), "must be 1 to 1,000,000");
-        /// Duration of a ban for misbehavior. Over zero; default 24 h.
+        /// Duration of a ban for misbehavior. Above zero; default 24 h.
         BanDuration ban_duration with_ban_duration: Duration = limits::BAN_DURATION, NextBans, LONGER_THAN_ZERO;
         /// Networks whose hosts are exempt from the caps per host and per range, from the limit on accepts per second,
         /// and from scores and bans. Their peers are never evicted. [`ManagerConfig::max_peers`] applies to them too.

@@ -10,12 +10,12 @@ use std::fmt;
 pub enum Refusal {
     /// Its host is banned.
     Banned,
-    /// Its host has reached its maximum number of connections.
+    /// Its host already has the maximum number of connections.
     HostFull {
         /// The number of the host's connections.
         count: usize,
     },
-    /// Its range of addresses has reached its maximum number of connections.
+    /// Its address range already has the maximum number of connections.
     GroupFull {
         /// The number of the range's connections.
         count: usize,

@@ -47,12 +47,12 @@ pub const BUFFER_GROWTH_BYTES: usize = 64 * 1024;
 /// Maximum number of buffers of [`BUFFER_GROWTH_BYTES`] kept for reuse, 1 MiB in total. A loop that never buffers
 /// a message above 64 KiB, nor more than this many messages at once, allocates at most this many of these buffers.
 pub const MAX_LARGE_BUFFERS: usize = 16;
-/// Length in bytes of a link's waiting pings and pongs above which the link is not read. A peer that does not read our
-/// replies thus causes no further replies. Including the replies to the last read block, a peer's pongs stay below
-/// 570 KB. The pongs of all peers stay below `max_links` times 570 KB. Reading resumes at half of this length. The
-/// pause does not count towards the peer's deadlines for input. If all messages that wait for the peer exceed this
-/// length in total, a `reject` that does not close the connection is dropped. The embedder's messages have their own
-/// limit and do not stop the reading; otherwise two loops that send each other long queues would both stop reading.
+/// If a link's waiting pings and pongs exceed this number of bytes, the link is not read until at most half this number
+/// wait. A peer that does not read our replies thus causes no further replies. Including the replies to the last read
+/// block, a peer's pongs stay below 570 KB. The pongs of all peers stay below `max_links` times 570 KB. The pause does
+/// not count towards the peer's deadlines for input. If all messages that wait for the peer together exceed this number
+/// of bytes, a `reject` that does not close the connection is dropped. The embedder's messages have their own limit and
+/// do not stop the reading; otherwise two loops that send each other long queues would both stop reading.
 pub const UNREAD_REPLIES_PAUSE_BYTES: usize = 500_000;
 /// Length in bytes up to which a send queue accepts the embedder's messages. An empty queue accepts a message of any
 /// size. The engine's replies add at most [`UNREAD_REPLIES_PAUSE_BYTES`] and the replies to one read block. A queue of
@@ -76,7 +76,7 @@ pub const PING_INTERVAL: Duration = Duration::from_secs(120);
 pub const PONG_TIMEOUT: Duration = Duration::from_secs(30);
 /// Maximum time for a header to arrive, from its first byte. No traffic extends it.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(20);
-/// Maximum time without a byte of an incomplete body, and the window over which a body's minimum rate is measured.
+/// Maximum pause in the arrival of a body, and the window over which a body's minimum rate is measured.
 pub const BODY_WINDOW: Duration = Duration::from_secs(60);
 /// Default minimum rate of a body, in bytes per second over a [`BODY_WINDOW`].
 pub const MIN_BODY_BYTES_PER_SECOND: u64 = 1_024;

@@ -1,8 +1,8 @@
 //! The planned connections by index, and each connection's peer while the peer is ready.
 //!
 //! Operation k of the schedule belongs to connection `k mod c`, where c is the number of planned connections. A peer
-//! that is lost, or was never ready, therefore keeps its share of the schedule: its operations stay planned and are
-//! unsent, and the rates of the other peers do not change.
+//! that is lost, or was never ready, therefore keeps its share of the schedule: its operations stay planned but
+//! are not sent, and the rates of the other peers do not change.
 
 use crate::handler::PeerMap;
 use crate::id::PeerId;

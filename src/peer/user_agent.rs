@@ -19,7 +19,7 @@ fn names(pattern: &[u8], agent: &[u8]) -> bool {
     let Some(mut rest) = without_prefix(agent, first).and_then(|rest| without_suffix(rest, last)) else {
         return false;
     };
-    // Only the leftmost match of each part needs to be tried: it has the most room for the parts after it.
+    // Only the leftmost match of each part needs to be tried, because the longest text remains after it.
     for part in parts {
         let Some(at) = find(rest, part) else { return false };
         rest = &rest[at + part.len()..];

@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_is_used_once_until_it_is_released() {
+    fn each_pair_reuses_a_port_only_after_its_release() {
         let mut ports = Ports::new(100..=101);
         let now = Instant::from_nanos(7);
         let take = |ports: &mut Ports| ports.take(SOURCE, destination(2), now);

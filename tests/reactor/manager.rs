@@ -101,7 +101,7 @@ fn assert_backs_off(events: &[ControlEvent], address: SocketAddr, first: u32) {
 }
 
 #[test]
-fn req_e19_a_lost_peer_is_dialled_at_once_and_then_at_growing_intervals_until_it_returns() {
+fn req_e19_a_lost_peer_is_restarted_up_to_the_limit_and_dialled_at_growing_intervals_until_it_returns() {
     const RESTARTS: u32 = 2;
     const FAILURES: usize = 5;
     let address = own_address(1);
@@ -135,7 +135,7 @@ fn req_e19_a_lost_peer_is_dialled_at_once_and_then_at_growing_intervals_until_it
 }
 
 #[test]
-fn req_e38_a_banned_host_is_closed_and_neither_dialled_nor_accepted() {
+fn req_e38_a_banned_host_is_disconnected_and_neither_dialled_nor_accepted() {
     let [bad, good, deserted] = [2, 3, 4].map(own_address);
     let [mut bad_node, mut good_node] = [bad, good].map(|address| Node::listening_on(regtest(), address));
     let mut node = Node::with(managed(fixed(&[bad, good, deserted])));
@@ -307,7 +307,7 @@ fn req_e24_an_inbound_peer_beyond_the_maximum_is_rejected_and_never_counted() {
     assert_eq!(rejections.count(), 1);
     assert_eq!((node.ready().len(), node.reactor.stats().ready), (2, 2), "the rejected peer was never counted");
 
-    // Any closed peer frees a slot. A dialled peer that is closed is dialled again only if a slot is free.
+    // Any closed peer frees a slot.
     visitors.act(move |ctx| ctx.close(first, Disconnect::Done));
     until([&mut node, &mut visitors], "one is closed", |[node, _]| node.reactor.stats().links == 1);
     let third = visitors.dial(door);

@@ -138,7 +138,7 @@ mod getblocktxn {
     }
 
     #[test]
-    fn the_specified_request_decodes_and_encodes_exactly() {
+    fn a_request_is_encoded_as_specified_and_decodes_unchanged() {
         let block_hash = Hash256::of(&known_payload("cmpctblock")[..80]);
         let message = GetBlockTxn::from_indexes(block_hash, [1, 3]);
         let payload = encoded(|out| message.as_ref().encode(out));
@@ -186,7 +186,7 @@ mod getblocktxn {
         }
 
         #[test]
-        fn decoded_bytes_have_increasing_indexes_and_encode_unchanged(payload in vec(any::<u8>(), 33..80)) {
+        fn decoded_requests_have_increasing_indexes_and_encode_unchanged(payload in vec(any::<u8>(), 33..80)) {
             if let Ok(message) = GetBlockTxnRef::decode(&payload) {
                 let indexes: Vec<u32> = message.indexes().collect();
                 prop_assert!(indexes.is_sorted_by(|a, b| a < b));

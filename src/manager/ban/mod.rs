@@ -1,6 +1,6 @@
 //! Bans: the misbehavior scores of peers, and the banned hosts.
 //!
-//! A [`Misbehavior`](crate::error::Misbehavior) costs points, or closes the connection at once. The score adds up the
+//! A [`Misbehavior`](crate::error::Misbehavior) costs points, or requires an immediate close. The score adds up the
 //! points of one connection, the list stores the [`Ban`]s of hosts, and trusted networks are exempt from scores and
 //! bans. Nothing here closes a connection, reads a clock or writes to a disk, and memory stays within its limits for
 //! any number of peers.

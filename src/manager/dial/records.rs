@@ -1,6 +1,6 @@
-//! The dialler's records of addresses, and the orders in which it needs them.
+//! The dialler's records of addresses, and the lines and sets in which it orders the addresses.
 //!
-//! A record is in at most one of two orders: its family's line of addresses to dial, or the set of waiting addresses.
+//! An address is either in its family's line of addresses to dial, or in the set of waiting addresses, or in neither.
 //! Another set lists the waiting addresses that the end of a ban releases. The maps are ordered, not hashed, so that
 //! no peer can choose addresses that are slow to find. An address without a record may be drawn from the book at once.
 
@@ -35,7 +35,7 @@ pub(super) enum Kind {
     Drawn,
     /// The address is in the fixed list.
     Fixed,
-    /// The address was requested once.
+    /// The address was dialled on request, or a new fixed list omitted it while it was live.
     OneShot,
 }
 
@@ -45,7 +45,7 @@ pub(super) enum State {
     /// To be dialled as soon as a slot is free.
     InLine,
     /// The TCP connection is being opened. If the address was waiting when it was dialled, the moment is the end of
-    /// that wait, which may be past; otherwise it is [`Instant::ZERO`].
+    /// that wait, which may have passed; otherwise it is [`Instant::ZERO`].
     Dialling(Instant),
     /// The handshake is in progress.
     Open,
@@ -74,7 +74,8 @@ pub(super) struct Records {
     /// The interfaces that the fixed list names, by address.
     scopes: BTreeMap<SocketAddr, u32>,
     waiting: BTreeSet<(Instant, SocketAddr)>,
-    /// The incompatible or barred addresses among those that wait. Their wait ends early if a ban of their host ends.
+    /// The waiting addresses that are incompatible or may not be dialled. Their wait ends early if a ban of their host
+    /// ends.
     unfit: BTreeSet<(Host, SocketAddr)>,
     groups: Groups,
 }
@@ -93,7 +94,7 @@ impl Record {
         Self { kind, state: State::Held, failures: 0, strikes: 0, restarts }
     }
 
-    /// Returns the state. Only the methods of [`Records`] change it, because they also update the orders.
+    /// Returns the state. Only the methods of [`Records`] change it, because they also update the lines and sets.
     pub(super) const fn state(&self) -> State {
         self.state
     }
@@ -412,7 +413,7 @@ impl Records {
         is_due
     }
 
-    /// Asserts that each record is in the order of its state, and in no other.
+    /// Asserts that each address is in the line or set that its state requires, and in no other.
     #[cfg(test)]
     pub(super) fn assert_in_order(&self) {
         let (mut in_line, mut waiting) = (BTreeSet::new(), BTreeSet::new());
@@ -430,7 +431,7 @@ impl Records {
         }
         let lines = self.lines.iter().enumerate();
         let lines = lines.flat_map(|(index, line)| line.iter().map(move |&address| (index, address)));
-        assert_eq!(lines.clone().count(), in_line.len(), "a line lists an address twice, or lacks one");
+        assert_eq!(lines.clone().count(), in_line.len(), "the lines have too many or too few addresses");
         assert_eq!(lines.collect::<BTreeSet<_>>(), in_line);
         assert_eq!((&self.waiting, self.groups.peers()), (&waiting, groups));
         for &(host, address) in &self.unfit {

@@ -26,8 +26,8 @@ pub enum Names {
     #[default]
     Known,
     /// It draws each reply: the correct addresses, one random address, more random addresses than a reply can hold,
-    /// one random address three times, absurd addresses, no address, or a failure. A reply arrives
-    /// within 500 ms, but a correct one may also need 5 to 60 s or never arrive.
+    /// one random address three times, absurd addresses, no address, or a failure. A reply arrives within 500 ms, but a
+    /// correct one may also need 5 to 60 s or never arrive.
     Wild,
 }
 
@@ -36,7 +36,7 @@ pub enum Names {
 pub(super) struct Asked {
     /// The number of times that all queries were dropped.
     pub(super) life: u32,
-    /// The number of names whose replies are not yet collected.
+    /// The number of names whose replies have not been collected yet.
     names: usize,
     answers: VecDeque<Completion>,
 }

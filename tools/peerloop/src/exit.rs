@@ -3,7 +3,7 @@
 //! | code | meaning |
 //! |---|---|
 //! | 0 | finished |
-//! | 1 | the run ended early or had too few peers, a name, file or address could not be used, or a check failed |
+//! | 1 | the run ended early or had too few peers; a name, file or address could not be used; or a check failed |
 //! | 2 | wrong usage |
 //! | 3 | a limit of this machine is too low, found before the start |
 //! | 4 | `bench --strict`: the numbers cannot be trusted |
@@ -61,8 +61,8 @@ impl Exit {
     }
 }
 
-/// The time after the first signal within which no second one is expected from a person. The command `timeout`
-/// sends its signal to the process and then to the process's group, so the signal arrives twice.
+/// The time after the first signal within which a repetition of that signal is ignored. The command `timeout` sends
+/// its signal to the process and then to the process's group, so the signal arrives twice.
 pub(crate) const MAX_ECHO: Duration = Duration::from_millis(100);
 
 /// The signals that have arrived; only the first two are stored.

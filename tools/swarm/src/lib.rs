@@ -37,7 +37,7 @@ pub struct Outcome {
     pub scenario: Scenario,
     /// Number of socket events: the loops' network calls, and the readiness events that the loops received.
     pub events: u64,
-    /// Number of entries in the world's trace, which [`Patience`] may limit.
+    /// Number of entries in the world's trace. A [`Patience`] can limit this number.
     pub calls: u64,
     /// The virtual time that passed.
     pub virtual_time: Duration,

@@ -35,7 +35,7 @@ pub const ATTACKS: &[Attack] = &[
     Attack::new("P15", "two pongs for each ping, and guessed ones", guessed_pongs).with_manners(Manners::AnswersTwice),
     Attack::new("P16", "the verack before the version", verack_first).at_once(),
     Attack::new("P16", "repeated versions and veracks", repeated),
-    Attack::new("P16", "early protoconf and pings", early_messages).at_once(),
+    Attack::new("P16", "protoconf, ping and inv before the verack", early_messages).at_once(),
     Attack::new("P16", "an obsolete protocol version", obsolete)
         .at_once()
         .closed_by(&["protocol_version"], REFUSED_WITHIN),

@@ -82,7 +82,7 @@ settings! {
     restart_window [RestartWindow]: Duration in manager, "Window in which restarts are counted";
     initial_backoff [InitialBackoff]: Duration in manager, "Pause after the first failed dial of an address";
     backoff_multiplier [BackoffMultiplier]: Factor in manager, "Factor by which each further pause grows";
-    max_backoff [MaxBackoff]: Duration in manager, "Maximum pause between two dials of an address";
+    max_backoff [MaxBackoff]: Duration in manager, "Maximum pause after a failed dial, before 0 to 25 % is added";
     max_retries [MaxRetries]: Number in manager, "Number of failed dials after which an address is inaccessible";
     // Caps, bans and user agents.
     max_per_host [MaxPerHost]: Count in manager, "Maximum number of peers of one host";
@@ -179,7 +179,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn req_e43_every_field_is_a_setting_and_every_setting_except_the_programs_own_is_a_field() {
+    fn req_e43_every_plain_field_but_the_seed_has_one_setting_and_only_the_programs_own_settings_have_no_field() {
         // Two fields that contain other fields, and the seed, which is useless for a node that runs for weeks.
         let without = [Field::Manager, Field::VersionRules, Field::Seed];
         for &field in Field::ALL {

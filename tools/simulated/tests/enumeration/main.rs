@@ -126,7 +126,7 @@ fn run_life(
     let is_clean = has_ended && open == OWN_DESCRIPTORS && stage.peers.is_empty() && stage.late.is_empty();
     Ok((!is_clean).then(|| {
         let left = stage.peers.len() + stage.late.len();
-        format!("stop: loop has ended {has_ended}, {open} descriptors open, {left} peers still connected")
+        format!("the stop was not clean: loop ended: {has_ended}, descriptors open: {open}, peers connected: {left}")
     }))
 }
 
@@ -239,7 +239,7 @@ fn after_any_failed_call_the_loop_continues_or_ends_cleanly() {
     let wrong = &account.wrong;
     let first: Vec<&str> = wrong.iter().map(String::as_str).take(40).collect();
     assert!(wrong.is_empty(), "{} of {} runs failed:\n{}", wrong.len(), account.runs, first.join("\n"));
-    // Each life opens only two listeners; every other call is made often enough.
+    // Each life opens only two listeners. Every other kind of call is made at least `MAX_CALLS` times in some life.
     assert_eq!(account.unreached(), [format!("{:?} 3 to {MAX_CALLS}", Site::Listen)]);
 }
 

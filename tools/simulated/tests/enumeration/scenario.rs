@@ -190,7 +190,7 @@ impl Persona for NumberedPeer {
     }
 }
 
-/// A peer that closes in the middle of a message, with a reset or in an orderly way.
+/// A peer that closes its connection in the middle of a message, with a reset or in an orderly way.
 struct Leaver {
     resets: bool,
 }

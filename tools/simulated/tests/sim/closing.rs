@@ -55,7 +55,7 @@ fn req_e24_a_peer_over_capacity_gets_a_handshake_and_a_reject_and_is_never_ready
     let answer = frames(&peer.receive());
     assert_eq!(answer.len(), 1);
     assert_eq!((answer[0].0.as_str(), &answer[0].1[..9]), ("reject", &b"\x07version\x44"[..]));
-    assert!(!peer.has_seen_end, "the end of the stream waits, since it may make a peer discard an unread reject");
+    assert!(!peer.has_seen_end, "the stream ended at once, so a peer may discard the unread reject");
     stage.run_for(REJECT_READ_TIME - INSTANT_BEFORE);
     peer.receive();
     assert!(!peer.has_seen_end);
@@ -147,7 +147,7 @@ fn req_e21_queued_frames_are_sent_before_the_close() {
 }
 
 #[test]
-fn a_peer_that_does_not_read_the_last_frames_is_closed_without_them() {
+fn a_peer_that_does_not_read_the_last_frames_is_closed_after_the_grace_period() {
     let mut stage = Stage::with(config(), farewell());
     stage.world.set_conditions(Conditions { capacity_bytes: 256, ..Conditions::default() });
     let mut peer = stage.ready_peer();

@@ -1,5 +1,5 @@
-//! A handler's timers: they can be set in every callback, their number is limited, and the loop sleeps until the next
-//! one fires.
+//! A handler's timers: callbacks can set, move and cancel them, their number is limited, and the loop sleeps until the
+//! next one fires.
 
 use peerloop::api::{Chunk, Delivery, Frame};
 use peerloop::error::RequestError;
@@ -43,8 +43,8 @@ impl Timing {
         ctx.set_timer(key, ctx.now()).unwrap();
         ctx.set_timer(key, ctx.now().plus(secs(100))).unwrap();
         ctx.set_timer(1 << 63 | key, ctx.now()).unwrap();
-        assert!(ctx.cancel_timer(1 << 63 | key), "{callback}");
-        assert!(!ctx.cancel_timer(1 << 63 | key), "{callback}");
+        assert!(ctx.cancel_timer(1 << 63 | key), "{callback}: the timer is not set");
+        assert!(!ctx.cancel_timer(1 << 63 | key), "{callback}: the cancelled timer is still set");
     }
 }
 
@@ -175,11 +175,11 @@ fn a_timer_set_again_and_again_in_the_past_fires_once_a_turn_and_a_timer_at_the_
     let reactor = run(timing, secs(10));
     assert_eq!(reactor.handler().fired.len(), 100);
     let turns = reactor.stats().counters.turns;
-    assert!(turns >= 100, "{turns} turns: the timer fires once in each");
+    assert!(turns >= 100, "only {turns} turns: the timer fired more than once in one");
 }
 
 #[test]
-fn a_timer_that_sets_itself_again_fires_every_period() {
+fn a_timer_that_is_set_again_each_time_it_fires_is_periodic() {
     let timing = Timing {
         on_timer: |_, ctx, key| ctx.set_timer(key, ctx.now().plus(TICK * 10)).unwrap(),
         ..Timing::new(|_, ctx| {

@@ -92,7 +92,7 @@ impl ScriptedHandler {
         self.done(sent);
     }
 
-    /// Sends messages and pings, and starts bodies, from inside a callback for `peer`.
+    /// Sends messages and pings, requests offers of room, and starts bodies, from inside a callback for `peer`.
     pub(super) fn act_inside(&mut self, ctx: &mut Ctx<'_>, peer: PeerId) {
         let Some(Known { troop, is_ready: true, deeds_inside: 0..MAX_DEEDS_INSIDE, .. }) = self.get(peer) else {
             return;
