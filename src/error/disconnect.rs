@@ -9,7 +9,7 @@ use std::fmt;
 /// The reason that an embedder gives for closing a peer, for [`Ctx::close`](crate::Ctx::close) and
 /// [`Ctx::abort`](crate::Ctx::abort).
 ///
-/// The reason only determines whether and when a [peer manager](crate::config::ManagerConfig) that dialled the
+/// The reason determines whether and when a [peer manager](crate::config::ManagerConfig) that dialled the
 /// address dials it again. No variant bans a host or adds to a peer's score. For an accepted peer, or without a
 /// manager, all variants have the same effect. [`Event::Closed`](crate::Event::Closed) reports the reason as
 /// [`CloseReason::Requested`](super::CloseReason::Requested).

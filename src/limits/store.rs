@@ -15,7 +15,7 @@ pub const BOOK_CACHE_BYTES: usize = 1024 * 1024;
 pub const MAX_BOOK_SET_ASIDE: u32 = 16;
 /// Maximum number of changes in one batch for the book, about 1 MB.
 pub const MAX_BOOK_BATCH: usize = 4_096;
-/// Maximum number of batches that wait for the thread that writes the book.
+/// Maximum number of batches passed to the thread that writes the book and not known to be durable.
 pub const MAX_BOOK_QUEUE: usize = 4;
 /// Delay before a change other than a ban is written, to collect further changes. On a healthy disk, the change is
 /// durable within a second.

@@ -113,8 +113,8 @@ impl Generator {
         self.accounts.into_report()
     }
 
-    /// Returns the report of a load that never started: all operations count as planned but not sent. If `cause` is
-    /// [`EndCause::Asked`], no operation counts as planned.
+    /// Returns the report of a load that never started. If `cause` is [`EndCause::Asked`], no operation counts as
+    /// planned; otherwise all operations count as planned but not sent.
     pub fn into_report_of_no_run(mut self, cause: EndCause) -> Report {
         self.accounts.set_early_end(EarlyEnd { cause, phase: Phase::Ramp, elapsed: Duration::ZERO });
         self.count_rest(Duration::ZERO);

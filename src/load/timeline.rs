@@ -16,7 +16,7 @@ use std::time::Duration;
 /// The shortest interval.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Maximum number of whole intervals in a run, without its drain: one per second for a day.
+/// Maximum number of intervals in a run, not counting its drain: one per second for a day.
 const MAX_INTERVALS: u32 = 86_400;
 
 /// One interval of the counted part of a run.

@@ -43,8 +43,8 @@ impl Threads {
         Ok(())
     }
 
-    /// Waits until all batches are durable or cannot be written, at most
-    /// [`MAX_BOOK_END`](crate::limits::MAX_BOOK_END), and closes the store. Returns the id of the last batch that was
+    /// Waits until all batches are durable or a last attempt to write them has failed, and closes the store. Waits at
+    /// most [`MAX_BOOK_END`](crate::limits::MAX_BOOK_END) for each result. Returns the id of the last batch that was
     /// not known to be durable before the wait, if any. Dropping the value does the same, but only logs an error.
     pub(crate) fn finish_book(&mut self) -> Result<Option<u64>, StoreError> {
         let Some(book) = self.book.take() else { return Ok(None) };

@@ -1,4 +1,4 @@
-//! Name look-ups by the operating system, which never block the loop.
+//! Name look-ups on threads of their own, which never block the loop.
 
 use crate::probe::{PATIENCE, Probe, regtest};
 use peerloop::MioNet;

@@ -44,7 +44,7 @@ fn req_e12_a_hundred_pings_are_each_answered_once() {
     for happened in observer.happened(peer) {
         if let Happened::Pong { nonce, planned, sent, received } = happened {
             assert!(planned <= sent, "sent at {sent:?} before it was due at {planned:?}");
-            assert!(sent < received, "answered at {received:?} before it was sent at {sent:?}");
+            assert!(sent < received, "answered at {received:?} but sent at {sent:?}");
             answered.push(nonce);
         }
     }
@@ -72,7 +72,7 @@ fn req_e13_the_nodes_own_ping_is_answered_with_its_nonce() {
     assert_eq!(observer.ask(|ctx| ctx.counters().pings_answered), 1);
     let seen = node.peer_once(|peer| peer["pingtime"].is_number());
     assert_eq!(seen["bytesrecv_per_msg"]["pong"], json!(PING_BYTES));
-    assert_eq!(seen.get("pingwait"), None, "no ping of the node is unanswered: {seen}");
+    assert_eq!(seen.get("pingwait"), None, "a ping from the node is unanswered: {seen}");
 }
 
 #[test]

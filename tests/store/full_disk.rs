@@ -17,8 +17,6 @@ const CHILD: &str = "PEERLOOP_TEST_FULL_DISK";
 
 fn child(test: &str, script: &str, folder: &Path) -> std::process::Output {
     let mut command = Command::new("sh");
-    // A process that ignores SIGXFSZ gets an error instead of the signal. The child inherits this setting from the
-    // shell.
     command.args(["-c", script]).arg(std::env::current_exe().unwrap()).args(["--exact", test, "--nocapture"]);
     start(command.env(CHILD, folder).stdout(Stdio::piped()).stderr(Stdio::piped())).wait_with_output().unwrap()
 }
@@ -43,6 +41,8 @@ fn fault_e09_the_book_reports_a_limit_on_file_size_and_recovers() {
         );
     }
     let folder = Folder::new();
+    // The child inherits from the shell that SIGXFSZ is ignored, so a write beyond the limit returns an error instead
+    // of ending the child.
     let script = "trap '' XFSZ; exec \"$0\" \"$@\"";
     let output =
         child("full_disk::fault_e09_the_book_reports_a_limit_on_file_size_and_recovers", script, folder.path());

@@ -99,7 +99,7 @@ fn any_list() -> impl Strategy<Value = Message> {
     ]
 }
 
-/// Generates preferences, requests without a list, and the messages of additional connections.
+/// Generates preferences, requests without a list, and the messages that set up additional connections.
 fn any_setting() -> impl Strategy<Value = Message> {
     use StreamType::{Data1, Data2, Data3, Data4, General, Unknown};
     let id = || option::of(any::<[u8; 16]>()).prop_map(|id| id.map_or(AssociationId::Empty, AssociationId::Uuid));

@@ -31,7 +31,7 @@ pub(crate) enum Decision {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Departure {
     pub(crate) decision: Decision,
-    /// The number of consecutive failed dials of the address.
+    /// The number of consecutive failures of the address.
     pub(crate) failures: u32,
     /// The number of restarts of the address within the window.
     pub(crate) restarts: u32,
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn threat_p17_a_self_connection_is_a_failed_dial_while_connecting_and_proves_our_own_address_later() {
+    fn threat_p17_a_self_connection_is_a_failed_dial_until_the_connection_opens_and_then_identifies_our_own_address() {
         let ends = ends(LocalCause::SelfConnection.into());
         assert_eq!(ends, [Ended::Unreached, Ended::SelfConnection, Ended::SelfConnection]);
     }

@@ -114,7 +114,8 @@ impl Journal {
         Some(Batch { id: self.last_id, changes })
     }
 
-    /// Returns `true` once when the current batch is late. The batch then counts as failing.
+    /// Returns `true` once if the current batch is late and no attempt to write it has failed. The batch then counts as
+    /// failing.
     pub fn note_late(&mut self, now: Instant) -> bool {
         let is_due = |batch: &UnderWay| batch.since.plus(MAX_BOOK_ANSWER) <= now;
         let is_late = !self.is_failing && self.under_way.as_ref().is_some_and(is_due);
@@ -141,7 +142,7 @@ impl Journal {
         self.bans.is_empty() && self.peers.is_empty() && self.under_way.is_none()
     }
 
-    /// Returns the numbers of changed bans and changed peers that are not known to be durable.
+    /// Returns the numbers of changes of bans and of peers that are not known to be durable.
     pub fn unwritten(&self) -> (usize, usize) {
         let under_way = self.under_way.as_ref().map_or((0, 0), |batch| (batch.bans.len(), batch.peer_changes));
         (self.bans.len() + under_way.0, self.peers.len() + under_way.1)

@@ -15,9 +15,11 @@ pub struct KnownPeer {
     /// The peer's status.
     pub status: PeerStatus,
     /// The time since which the peer has had this status. For an unknown peer from gossip, the sender's claimed
-    /// last-seen time minus two hours; an impossible claim counts as five days ago. No decision depends on this field.
+    /// last-seen time minus two hours; an impossible claim counts as five days ago. The loop uses this field only as
+    /// the peer's time in `addr` replies, if `last_connected` is `None`.
     pub status_since: UnixTime,
-    /// The time of the last completed handshake of a dial of the peer, if any. No decision depends on this field.
+    /// The time of the last completed handshake of a dial of the peer, if any. The loop uses this field only as the
+    /// peer's time in `addr` replies.
     pub last_connected: Option<UnixTime>,
     /// The services last claimed for the peer, by itself or by others.
     pub services: u64,

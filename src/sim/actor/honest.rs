@@ -16,7 +16,8 @@ use std::mem;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Time after which an honest peer gives up an incomplete handshake (SV Node 1.2.2, net.cpp `-p2phandshaketimeout`).
+/// Time after which an honest peer gives up on an incomplete handshake (SV Node 1.2.2, net.cpp
+/// `-p2phandshaketimeout`).
 const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// One honest peer. It occupies 32 bytes.

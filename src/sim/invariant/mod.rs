@@ -36,7 +36,7 @@
 //! | 24 | Accepted links, slots, hosts and ranges are counted correctly and within their maxima | turn, sweep |
 //! | 25 | No peer has a banned address, and the number of bans is bounded | turn, sweep |
 //! | 26 | An address is dialled only after its pause, and its restarts are bounded | call |
-//! | 27 | No address has two outbound links, the loop's own have none, and each link claims its address | call, sweep |
+//! | 27 | No address has two outbound links, own addresses have none, and each link claims its address | call, sweep |
 //! | 28 | Only an unprotected inbound peer is evicted | call |
 //! | 29 | A peer opens and becomes ready at most once each, and closes once, last and for one reason | call, turn |
 //! | 30 | An announced ban is on the disk, and so is everything else once no write waits | turn, sweep |
@@ -88,7 +88,7 @@ use crate::time::Instant;
 use std::fmt;
 
 /// The command of the messages whose marks are checked. The payload of such a message must begin with its mark, in
-/// little endian, and the message must be sent with [`Ctx::send_marked`](crate::Ctx::send_marked).
+/// little-endian order, and the message must be sent with [`Ctx::send_marked`](crate::Ctx::send_marked).
 pub const MARKED: CommandName = CommandName::new("marked");
 
 /// An invariant of a loop.
@@ -193,7 +193,7 @@ pub const INVARIANTS: [Invariant; 45] = {
         invariant(26, "An address is dialled only after its pause, and its restarts are bounded", &[Call]),
         invariant(
             27,
-            "No address has two outbound links, the loop's own have none, and each link claims its address",
+            "No address has two outbound links, own addresses have none, and each link claims its address",
             &[Call, Sweep],
         ),
         invariant(28, "Only an unprotected inbound peer is evicted", &[Call]),

@@ -59,7 +59,7 @@ pub(super) enum Next {
     Wait(Duration),
     /// Send a last ping, which the loop answers if it still reads this connection.
     Prove,
-    /// Do nothing more.
+    /// Perform no further step.
     Rest,
 }
 

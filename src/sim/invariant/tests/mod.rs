@@ -145,7 +145,7 @@ impl Scene {
         self.link().state = state;
     }
 
-    /// Returns the invariant's number and the index of each check that fails.
+    /// Returns the invariant's number and the check's index for each check that fails.
     fn broken(&self) -> Vec<(u8, usize)> {
         let sight = SweepSight {
             inspection: &self.inspection,

@@ -2,7 +2,8 @@
 //!
 //! A setting has one name and one row in [`table`]: `ping_interval` is the key of a TOML file, `--ping-interval` the
 //! flag and `PEERLOOP_PING_INTERVAL` the variable. All three use the same parser, so a duration is written `10s` and
-//! a size `2MiB` everywhere. Every resulting value is stored with its source.
+//! a size `2MiB` everywhere. A renamed setting's former name is accepted in all three. Every resulting value is stored
+//! with its source.
 //!
 //! An unknown key or flag, an unreadable value and an invalid combination are errors, and one line describes the
 //! first error with its source. An unknown variable that begins with `PEERLOOP_` is an error if its name resembles the

@@ -209,7 +209,7 @@ impl ManagedWorld {
     }
 
     fn node(&self) -> &Checked<WatchingHandler> {
-        self.node.as_ref().expect("the node is absent only during a restart")
+        self.node.as_ref().expect("the loop is absent only during a restart and after the run")
     }
 
     /// Returns the number of hosts.
@@ -342,7 +342,8 @@ impl ManagedWorld {
         self.run_until(self.world.now().plus(outage));
     }
 
-    /// Ends all faults and manual bans, and removes the hostile peers.
+    /// Ends all faults, asks the loop to unban the residents and the twin, and removes the floods and all residents that
+    /// are not honest.
     fn calm_down(&mut self) {
         self.world.clear_faults();
         self.world.set_descriptor_limit(NODE, usize::MAX);

@@ -1,5 +1,5 @@
-//! Pairs of runs that must be equal: two runs of one seed, a recorded run and its replay, runs in two builds, and
-//! runs with and without hostile peers.
+//! Pairs of runs that must have equal results: two runs of one seed, a recorded run and its replay, runs in two builds,
+//! and, for the messages that honest peers receive, runs with and without hostile peers.
 
 use peerloop::sim::Tape;
 use peerloop_swarm::{Outcome, Profile, run};
@@ -41,7 +41,8 @@ fn a_recorded_run_is_replayed_call_by_call() {
 
 /// Checks that the debug build and the optimised one make the same calls. This test runs in both builds, in either
 /// order or at the same time. The first run stores its hashes in a file whose name identifies the sources, and the
-/// second compares its own with them. Only the optimised build can shrink the loop's budgets, so both use full budgets.
+/// second compares its own with them. Only a build with `sim-bugs` can shrink the loop's budgets, so this test never
+/// shrinks them.
 #[test]
 fn every_build_makes_the_same_calls() {
     let hash = |seed: u64| format!("{seed} {:016x}\n", outcome(seed, Profile::WholeBudgets).trace_hash);

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 const FOE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(8, 8, 4, 4));
 
-/// Returns the number of restarted connections.
+/// Returns the number of restarts so far.
 fn restarts(managed: &ManagedWorld) -> u64 {
     managed.node.stats().counters.restarts
 }
