@@ -17,7 +17,7 @@ pub const SENDHEADERS_VERSION: u32 = 70_012;
 pub const EXTENDED_PAYLOAD_VERSION: u32 = 70_016;
 /// Service bit of a node that serves the whole chain.
 pub const SERVICE_NETWORK: u64 = 0x01;
-/// Service bit of Bitcoin SV nodes. The bit's name, NODE_BITCOIN_CASH, is older than Bitcoin SV.
+/// Service bit of Bitcoin Cash and Bitcoin SV nodes (NODE_BITCOIN_CASH in SV Node).
 pub const SERVICE_BITCOIN_CASH: u64 = 0x20;
 
 /// A Bitcoin SV network.

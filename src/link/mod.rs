@@ -1,7 +1,7 @@
 //! One TCP connection: its row in the table, its framer and its send queue.
 //!
-//! All links share one buffer for input and one for replies, so an idle link owns only its row. No part uses a socket
-//! or a clock, or interprets a message.
+//! All links of a loop share one buffer for input and one for replies, so an idle link owns no buffer. No part uses a
+//! socket or a clock, or interprets a message.
 
 pub(crate) mod blocks;
 pub(crate) mod framer;

@@ -64,7 +64,7 @@ pub(crate) struct Link {
     /// The moment to retry reading and writing after the kernel ran out of memory; [`Instant::MAX`] if no
     /// retry is due.
     pub(crate) retry_at: Instant,
-    /// Whether the last message sent to the peer is a `reject`.
+    /// Whether we have sent the peer a last `reject`, after which the link closes.
     pub(crate) said_reject: bool,
     /// Whether the peer has sent `sendhdrsen`.
     pub(crate) prefers_enriched_headers: bool,
@@ -173,7 +173,7 @@ impl Link {
         Some(Lane::at(index as u8))
     }
 
-    /// Returns whether the free room is large enough to be offered to a handler that requests it.
+    /// Returns whether so few bytes wait that the free room may be offered to a handler.
     pub(crate) fn has_pull_room(&self) -> bool {
         self.messages_waiting_bytes() <= PULL_WAITING_BYTES
     }

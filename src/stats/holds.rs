@@ -31,7 +31,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn each_cause_is_counted_at_its_own_position() {
+    fn each_cause_has_its_own_count_and_label() {
         let mut counts = DialHoldCounts::default();
         for (index, cause) in DialHold::ALL.into_iter().enumerate() {
             (0..=index).for_each(|_| counts.add(cause));

@@ -53,8 +53,8 @@ pub struct ListedHeader {
     pub tx_count: u64,
 }
 
-/// A borrowed `headers` message, in chain order (SV Node 1.2.2, net_processing.cpp ProcessHeadersMessage). A node
-/// with no more headers sends an empty message.
+/// A borrowed `headers` message. The headers are in chain order (SV Node 1.2.2, net_processing.cpp
+/// ProcessHeadersMessage). A node with no more headers sends an empty message.
 pub type HeadersRef<'a> = ListRef<'a, ListedHeader>;
 
 /// An owned `headers` message.
@@ -136,8 +136,8 @@ impl<'a> HeadersRef<'a> {
     ///
     /// # Errors
     ///
-    /// [`WireError::Truncated`] if the payload holds fewer items than its count, [`WireError::NonCanonicalSize`] and
-    /// [`WireError::OverlongSize`] for the counts.
+    /// [`WireError::Truncated`] if the payload holds fewer items than its count, [`WireError::NonCanonicalSize`] or
+    /// [`WireError::OverlongSize`] if a count is invalid.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         Self::read(&mut Reader::new(CommandName::HEADERS, payload))
     }

@@ -21,7 +21,7 @@ pub(crate) fn begins_with_a_header(source: &Source) -> Vec<Violation> {
     if !source.is_rust() || source.text.starts_with("//!") {
         return Vec::new();
     }
-    vec![source.violation(0, "begin the file with `//!`: its purpose and its promises")]
+    vec![source.violation(0, "begin the file with a `//!` header: its purpose and its promises")]
 }
 
 pub(crate) fn file_is_short(source: &Source) -> Vec<Violation> {
@@ -37,7 +37,7 @@ pub(crate) fn file_is_short(source: &Source) -> Vec<Violation> {
 pub(crate) fn modules_are_in_their_folder(source: &Source, paths: &[String]) -> Vec<Violation> {
     let folder = source.path.strip_suffix("rs").map(|stem| format!("{}/", stem.trim_end_matches('.')));
     match folder.filter(|folder| source.is_rust() && paths.iter().any(|path| path.starts_with(folder))) {
-        Some(folder) => vec![source.violation(0, format!("move the file to `{folder}mod.rs`, next to its parts"))],
+        Some(folder) => vec![source.violation(0, format!("move the file to `{folder}mod.rs`, next to its submodules"))],
         None => Vec::new(),
     }
 }
@@ -276,7 +276,7 @@ fn a_module_next_to_its_folder_is_found() {
 }
 
 #[test]
-fn a_module_from_another_folder_is_found() {
+fn a_path_attribute_of_a_module_is_found() {
     let rule = modules_are_in_one_crate;
     assert_eq!(lines(rule, "tests/a/main.rs", "mod a;\n#[path = \"../b.rs\"]\nmod b;"), [2]);
     assert_eq!(lines(rule, "tests/a/main.rs", "#[cfg_attr(unix, path = \"b.rs\")]\nmod b;"), [1]);

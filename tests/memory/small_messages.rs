@@ -113,7 +113,7 @@ fn known_frames() -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn no_known_message_allocates_on_its_way_to_the_handler() {
+fn known_messages_after_the_opening_ones_allocate_nothing_on_their_way_to_the_handler() {
     let (mut node, mut socket) = ready();
     let frames = known_frames();
     let mut round = |node: &mut Node| {

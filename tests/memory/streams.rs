@@ -1,6 +1,6 @@
-//! Memory used for messages that are sent or received in parts. One test sends a block from one loop to another on
-//! loopback: the block's bytes are generated and hashed part by part. The other tests use a handler that keeps every
-//! payload.
+//! Memory used for a large block in transit, and for payloads that a handler keeps. One test sends a block from one
+//! loop to another on loopback: the block's bytes are generated and hashed part by part. The other tests use a handler
+//! that keeps every payload.
 
 use allocation_counter::measure;
 use bytes::Bytes;
@@ -244,7 +244,7 @@ fn kept_slices_of_read_blocks_pin_at_most_twice_their_own_size() {
             frame(&MessageRef::Opaque { command: discarded, payload: &vec![2; 30_000] }),
         ]
         .concat();
-        assert_retained(&frames, 200, &format!("one frame of {kept_bytes} bytes in each read block"));
+        assert_retained(&frames, 200, &format!("one payload of {kept_bytes} bytes in each read block"));
     }
 }
 
@@ -252,6 +252,6 @@ fn kept_slices_of_read_blocks_pin_at_most_twice_their_own_size() {
 fn kept_chunks_of_messages_pin_at_most_twice_their_own_size() {
     for kept_bytes in [64, 10_000, 16_384, 32_768, 60_000] {
         let frames = frame(&MessageRef::Opaque { command: CommandName::BLOCK, payload: &vec![1; kept_bytes] });
-        assert_retained(&frames, 200, &format!("a message of {kept_bytes} bytes in chunks"));
+        assert_retained(&frames, 200, &format!("a payload of {kept_bytes} bytes in chunks"));
     }
 }

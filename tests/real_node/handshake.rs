@@ -1,4 +1,4 @@
-//! The handshake in both directions, checked by each side's view of the other.
+//! The handshake in both directions, and each side's view of the other afterwards.
 //!
 //! The node's RPC reports the fields of our `version`. So the tests detect a field in the wrong byte order, even if our
 //! decoder has the same error.
@@ -30,8 +30,8 @@ fn assert_the_node_knows_us(seen: &serde_json::Value) {
     assert_eq!(seen["startingheight"], json!(claimed.start_height));
     assert_eq!(seen["relaytxes"], json!(claimed.relay));
     assert_eq!(seen["timeoffset"].as_i64().map(|secs| secs.abs() <= 5), Some(true), "our time is wrong: {seen}");
-    assert_eq!(seen["banscore"], json!(0), "the node accepts all that we sent");
-    assert_eq!(seen["associd"], json!("Not-Set"), "we want one connection and no more");
+    assert_eq!(seen["banscore"], json!(0), "the node did not accept all that we sent");
+    assert_eq!(seen["associd"], json!("Not-Set"), "the node has an association id for us");
 }
 
 /// Asserts that we have the node's whole `version`, and that all four steps of the handshake are recorded.

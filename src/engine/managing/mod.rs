@@ -263,7 +263,7 @@ fn candidate(manager: &Manager, id: LinkId, link: &Link) -> Option<evict::Candid
     })
 }
 
-/// Builds the event of a connection's close. A banned address has no next dial.
+/// Builds the event of a connection's close. The next dial of a banned address is reported as [`NextDial::Never`].
 fn end_event(leaving: Leaving, departure: Option<Departure>, is_barred: bool) -> ControlEvent {
     let Leaving { id, address, connection_type, state, reason, ended: _ } = leaving;
     let peer = PeerId::of(id);

@@ -62,8 +62,8 @@ impl<S: PeerStore> Writer<S> {
         self.kept.extend(batch.changes.into_iter().map(|change| (ChangeKey::of(&change), change)));
     }
 
-    /// Writes the kept changes and returns the result. Returns `None` if there was nothing to write, or if the attempt
-    /// failed like the previous one.
+    /// Writes the kept changes and returns the result. Returns `None` if all batches are durable already, or if both
+    /// this attempt and the previous one failed.
     pub fn attempt(&mut self) -> Option<Persisted> {
         let id = self.unwritten?;
         let result = self.write();

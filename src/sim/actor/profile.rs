@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn the_version_matches_the_protocol() {
+    fn a_whole_version_has_the_expected_length_and_fields() {
         let payload = version_payload(70_016, VersionTail::AssociationId, b"/example:0.1/");
         assert_eq!(payload.len(), 100);
         assert_eq!(payload[..12], [0x80, 0x11, 0x01, 0, 0x21, 0, 0, 0, 0, 0, 0, 0]);

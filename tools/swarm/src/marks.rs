@@ -146,7 +146,7 @@ const FIRST_REPORTED: usize = FIRST_REFUSAL + REFUSALS.len();
 const FIRST_KEPT_OUT: usize = FIRST_REPORTED + REPORTED.len();
 const FIRST_NEXT: usize = FIRST_KEPT_OUT + KEPT_OUT.len();
 const COUNT: usize = FIRST_NEXT + NEXT.len();
-const _: () = assert!(COUNT <= 6 * 64, "every mark needs a bit");
+const _: () = assert!(COUNT <= 6 * 64, "there are more marks than bits");
 
 const fn failures_len() -> usize {
     let (mut len, mut at) = (0, 0);

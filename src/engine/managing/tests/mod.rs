@@ -245,7 +245,7 @@ fn during_the_handshake_only_a_length_above_the_commands_limit_causes_a_ban() {
 // --- Sleeping -------------------------------------------------------------------------------------------------------
 
 #[test]
-fn with_an_empty_book_the_loop_sleeps_until_it_learns_an_address() {
+fn an_empty_book_is_reported_and_the_loop_then_sleeps_until_it_learns_an_address() {
     let mut stage = Stage::new(manager());
     assert_eq!(stage.sleep(), Some(Duration::ZERO));
     stage.settle();
@@ -295,9 +295,9 @@ fn a_seed_is_queried_on_schedule_after_any_earlier_outcome() {
     stage.settle();
     assert_eq!(stage.questions.len(), 1);
     stage.sleep_for(MIN_SEED_INTERVAL - TICK);
-    assert_eq!(stage.questions.len(), 1, "the first query is still pending");
+    assert_eq!(stage.questions.len(), 1, "the seed was queried again too early");
     stage.sleep_for(TICK);
-    assert_eq!(stage.questions.len(), 2, "no candidate remains");
+    assert_eq!(stage.questions.len(), 2, "the unanswered query was not repeated");
     stage.answer_seed(stage.questions[1], &[]);
     stage.sleep_for(MIN_SEED_INTERVAL - TICK);
     assert_eq!(stage.questions.len(), 2, "a failure does not cause a query at once");
@@ -411,7 +411,11 @@ fn without_a_free_row_the_loop_sleeps_until_one_is_free() {
     visitors.iter().for_each(|id| stage.engine.handshake(*id).tcp_connected(&mut NoHandler));
     stage.remember(&[host(3)], PeerStatus::Valid);
     stage.settle();
-    assert_eq!((stage.links(), stage.sleep()), (visitors.to_vec(), None), "none of the visitors has a slot");
+    assert_eq!(
+        (stage.links(), stage.sleep()),
+        (visitors.to_vec(), None),
+        "without a free row, nothing is dialled and no wake-up is planned"
+    );
     stage.engine.state.links.abort(visitors[0], Disconnect::Done.into());
     stage.settle();
     assert_eq!(stage.links().len(), 2, "the dialled peer has the free row");
@@ -436,7 +440,7 @@ fn each_evicted_peer_frees_exactly_one_slot() {
     assert_eq!(
         slots_in_use(&stage),
         Some(usize::from(PEERS) + 4),
-        "evicted peers keep their rows until the turn's end"
+        "evicted peers keep their slots until the turn's end"
     );
     stage.settle();
     assert_eq!((stage.links().len(), stage.engine.state.telemetry.counters.refused), (PEERS.into(), 0));

@@ -28,7 +28,7 @@ fn an_empty_book_is_reported_once_after_the_delay() {
 }
 
 #[test]
-fn a_lack_of_candidates_is_reported_if_all_addresses_are_in_use_and_none_waits_for_its_backoff() {
+fn a_lack_of_candidates_is_reported_if_all_addresses_are_in_use_and_none_is_in_backoff() {
     let peers = private(2);
     let mut scene = Scene::normal(&peers);
     assert_eq!(scene.next_all().len(), 2);
@@ -84,7 +84,7 @@ fn an_address_that_is_skipped_for_another_is_not_reported() {
 }
 
 #[test]
-fn a_range_with_a_dialled_peer_is_reported_and_one_that_only_rests_is_not() {
+fn a_range_with_a_dialled_peer_is_reported_and_one_that_only_pauses_after_a_dial_is_not() {
     let peers = [address("8.8.1.1:8333"), address("8.8.2.2:8333")];
     let mut scene = Scene::normal(&peers);
     let dialled = scene.next().expect("both addresses may be dialled");

@@ -78,7 +78,7 @@ fn generate(setup: &Setup, notices: &Notices) -> Result<(Stops, Report), Failure
     };
     let (stops, report) = match receiver.recv() {
         Ok(handle) => watch::watch(notices, &handle, &plan, setup.quiet)?,
-        // The generator's thread ended early and returns the reason.
+        // The generator's thread has ended early; joining it returns the reason.
         Err(_) => (Stops::default(), None),
     };
     if let Some(report) = report {

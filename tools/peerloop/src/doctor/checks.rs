@@ -27,8 +27,8 @@ const WALL_CLOCK_MIN_UNIX_SECS: i64 = 1_700_000_000;
 const WALL_CLOCK_MAX_UNIX_SECS: i64 = 253_402_300_799;
 /// If this side closes a connection first, the connection keeps its port for this time (Linux, TCP_TIMEWAIT_LEN).
 const TIME_WAIT_SECS: u64 = 60;
-/// Memory of a link besides its row, in bytes: its timer in the wheel, with the wheel's spare room, and its list
-/// entries.
+/// Memory of a link besides its row and its peer's `version`, in bytes: its timer in the wheel, with the wheel's spare
+/// room, and its list entries.
 const BESIDE_ROW_BYTES: u64 = 64;
 
 /// Returns the findings of all checks, in the order of the report.
@@ -282,7 +282,7 @@ fn memory(facts: &Facts, Wanted { peers, .. }: Wanted) -> Option<Finding> {
     Some(match idle <= available {
         true => finding(NAME, Verdict::Ok, value, means),
         false => finding(NAME, Verdict::Problem, value, means)
-            .change(format!("use at most {} peers, or a machine with more", available / per_peer)),
+            .change(format!("use at most {} peers, or a machine with more memory", available / per_peer)),
     })
 }
 

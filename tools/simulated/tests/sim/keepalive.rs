@@ -14,15 +14,15 @@ const INSTANT: Duration = Duration::from_nanos(1);
 const INTERVAL: Duration = Duration::from_secs(120);
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Runs until `until`, while the peer pings every `pause`. Asserts that each ping is answered before the next ping.
-/// Returns the nonces of the node's pings, each with the moment at which the peer read the ping.
+/// Runs until `until`, while the peer pings every `pause`. Asserts that the node answers each of these pings before the
+/// next one. Returns the nonces of the node's pings, each with the moment at which the peer read the ping.
 fn talk_until(stage: &mut Stage, peer: &mut RawPeer, until: Instant, pause: Duration) -> Vec<(Instant, Vec<u8>)> {
     let mut pings = Vec::new();
     while stage.world.now() < until {
         peer.send(&ping());
         stage.run_for(pause.min(until.since(stage.world.now())));
         let said = frames(&peer.receive());
-        assert!(said.contains(&frames(&pong())[0]), "the peer is answered");
+        assert!(said.contains(&frames(&pong())[0]), "the node did not answer the peer's ping");
         pings.extend(
             said.into_iter().filter(|(command, _)| command == "ping").map(|(_, nonce)| (stage.world.now(), nonce)),
         );
@@ -176,7 +176,7 @@ fn req_e14_a_body_in_transit_is_a_sign_of_life_while_it_progresses() {
         peer.send(&message[..24]);
         stage.run_for(INSTANT);
         let pings = frames(&peer.receive());
-        assert_eq!(pings.len(), 1, "the ping is due despite the body in transit");
+        assert_eq!(pings.len(), 1, "the ping is sent despite the body in transit");
         for part in message[24..].chunks(bytes_per_second) {
             stage.run_for(secs(1));
             assert_eq!(stage.node.seen().closed, [], "the pong is not due before the body is complete");

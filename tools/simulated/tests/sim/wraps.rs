@@ -27,7 +27,7 @@ fn outcome(start: Instant) -> (u128, usize, usize) {
 }
 
 #[test]
-fn fault_e08_a_run_is_the_same_at_every_start_of_the_clock() {
+fn fault_e08_the_millisecond_at_which_the_clock_begins_does_not_affect_a_run() {
     let expected = outcome(Instant::ZERO);
     assert_eq!(expected, (10_000_000_000, 42, 2));
     let wraps = [1 << 31, 1 << 32, RING_MILLIS, 2 * RING_MILLIS, 1_000_003 * RING_MILLIS, RING_MILLIS << 16];

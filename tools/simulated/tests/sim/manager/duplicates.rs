@@ -176,7 +176,7 @@ fn threat_p17_a_loop_that_dials_itself_closes_both_ends_and_does_not_dial_the_ad
     assert!(!alias.accept(2));
     assert_eq!(managed.known(theirs).failures, 0);
     managed.run(secs(120));
-    assert!(alias.accept(2), "after a day the address may belong to a different node");
+    assert!(alias.accept(2), "the address is dialled again after a day");
 }
 
 #[test]

@@ -95,7 +95,7 @@ fn req_e20_a_failing_fixed_peer_is_dialled_all_day_with_pauses_of_at_most_750_se
 }
 
 #[test]
-fn req_e20_an_inaccessible_address_is_dialled_every_10_to_13_minutes_if_no_other_remains() {
+fn req_e20_an_inaccessible_address_is_dialled_every_600_to_751_seconds_if_no_other_remains() {
     let mut managed = ManagedWorld::new(manager().with_target_peers(1).with_max_retries(2));
     let mut stranger = Stranger::new(&managed.world);
     managed.remember(&[stranger.address()], PeerStatus::Unknown);

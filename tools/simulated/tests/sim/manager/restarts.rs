@@ -1,4 +1,4 @@
-//! The next dial of an address after a failed connection: at once, later, or never.
+//! The next dial of an address after its connection has failed or closed: at once, later, or never.
 
 use super::support::{Claim, ManagedWorld, Stranger, Watcher, manager};
 use peerloop::api::NextDial;
@@ -42,7 +42,7 @@ fn peers(managed: &ManagedWorld) -> Vec<PeerId> {
 }
 
 #[test]
-fn req_e18_a_lost_peer_is_dialled_again_at_once_three_times_an_hour_and_then_backs_off() {
+fn req_e18_a_lost_peer_is_dialled_again_at_once_three_times_an_hour_and_then_after_a_backoff() {
     let (mut managed, mut stranger) = managed_and_stranger(manager().with_target_peers(1));
     for link in 0..4 {
         meet(&mut managed, &mut stranger, link);

@@ -92,7 +92,7 @@ fn an_empty_queue_offers_unlimited_room_for_one_frame() {
 }
 
 #[test]
-fn no_room_is_offered_for_a_peer_that_is_closed_before_its_turn() {
+fn no_room_is_offered_for_a_peer_that_is_closed_before_the_pull_step() {
     let end: [fn(&mut Ctx<'_>, PeerId); 2] =
         [|ctx, peer| ctx.close(peer, Disconnect::Done), |ctx, peer| ctx.abort(peer, Disconnect::Done)];
     for end in end {
@@ -127,7 +127,7 @@ fn room_cannot_be_requested_for_a_peer_without_a_handshake() {
 }
 
 #[test]
-fn peers_alternate_when_a_turn_has_fewer_calls_than_requests() {
+fn peers_are_served_in_rotation_when_a_turn_has_fewer_calls_than_requests() {
     let _shrunk = shrink(&[(Budget::Pulls, 2)]);
     let mut room = Room::new(Conditions::default());
     let mut raws = [room.add_peer(), room.add_peer(), room.add_peer()];
