@@ -1,4 +1,5 @@
-//! Parts of the library that only the project's own tests, benchmarks and tools use. They may change in any release.
+//! Parts of the library that are public only for the project's own tests, benchmarks and tools. They may change in any
+//! release.
 //!
 //! Each module here is named after a library module; `limits`, `net` and `store` each re-export several modules. In
 //! addition:
@@ -54,7 +55,7 @@ modules! {
     wheel = crate::wheel;
 }
 
-/// Returns the link of `peer`.
+/// Returns the id of `peer`'s link.
 pub const fn link_of(peer: PeerId) -> LinkId {
     peer.link()
 }

@@ -16,8 +16,8 @@ use std::io::ErrorKind;
 /// The consequences of a close reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Consequences {
-    /// The dialler's treatment of the address, if this side dialled it and the connection was open.
-    /// [`Ended::while_in`] adapts the treatment to a connection that was not open.
+    /// The dialler's treatment of the address, if this side dialled it. [`Ended::while_in`] adapts the treatment to the
+    /// state in which the connection was closed.
     pub(crate) ended: Ended,
     /// The reason for a ban, if the host has earned one.
     pub(crate) ban: Option<BanReason>,
@@ -34,7 +34,7 @@ pub(crate) enum Ended {
     Lost,
     /// The peer rejected the connection with a `reject`, for example because all its slots are in use.
     TurnedAway,
-    /// The peer missed a deadline after its connection was open, or the embedder requested a later retry.
+    /// The peer missed a deadline after its connection had opened, or the embedder requested a later retry.
     MissedDeadline,
     /// The dial failed during a local outage, so its failure says nothing about the address.
     Offline,
@@ -52,7 +52,7 @@ pub(crate) enum Ended {
     NoNetwork,
 }
 
-/// The final state of a connection that was open.
+/// A connection's final state. A connection that was still connecting ends as failed instead of rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EndState {
     Disconnected,

@@ -31,7 +31,7 @@ pub enum IoStep {
 pub enum Shortage {
     /// No file descriptor is free (EMFILE, ENFILE).
     Descriptors,
-    /// No local port is free for the address (EADDRNOTAVAIL, or EADDRINUSE for a source address).
+    /// No local port is free for the dial (EADDRNOTAVAIL when connecting, or EADDRINUSE when binding a source address).
     Ports,
     /// The source address does not belong to this machine (EADDRNOTAVAIL when binding it).
     SourceAddress,
@@ -81,7 +81,7 @@ impl NetworkFailure {
         }
     }
 
-    /// Returns whether a failed accept affects only one connection, so that the next accept may succeed at once. On
+    /// Returns whether a failed accept affects at most one connection, so that the next accept may succeed at once. On
     /// Linux, accept also reports errors that the new connection already had (accept(2), "Error handling").
     pub(crate) const fn is_of_one_connection(&self) -> bool {
         match self.kind {

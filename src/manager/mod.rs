@@ -1,7 +1,7 @@
 //! The peer manager: decides which addresses to dial and which peers to accept, and stores the known peers and the
 //! bans for the next run.
 //!
-//! The manager joins the [dialler](dial), the [bans](ban), the [caps](admit) and the [book](store), which are
+//! The manager combines the [dialler](dial), the [bans](ban), the [caps](admit) and the [book](store), which are
 //! independent of each other. The engine reports each connection's events to the manager, which returns decisions. The
 //! manager never touches a row, a socket or a clock. A loop without a manager only does a null check in place of each
 //! call.
@@ -207,7 +207,7 @@ impl Manager {
         address
     }
 
-    /// Returns the next moment at which the manager has work if no event happens before.
+    /// Returns the next moment at which the manager has work if no event happens first.
     ///
     /// `has_row` states whether a row is free for a dial.
     pub(crate) fn next_at(&self, has_row: bool, moment: Moment) -> Option<Instant> {
@@ -335,10 +335,10 @@ impl Manager {
         address.to_canonical().is_loopback() || self.is_trusted(address)
     }
 
-    /// Bans the host at `address` for `length`, or permanently if `length` is `None`. Returns the ban, and the ban of
-    /// another host that was removed to make room. Returns `None` if the ban is not added: `length` is zero, the list
-    /// is full of bans that rank at least as high, or the host is already banned for at least as long and `reason` is
-    /// not [`BanReason::Manual`].
+    /// Bans the host at `address` for `length`, or permanently if `length` is `None`. Returns the ban, and another
+    /// host's ban if that one was removed to make room. Returns `None` if the ban is not added: `length` is zero, the
+    /// list is full of bans that rank at least as high, or the host is already banned for at least as long and `reason`
+    /// is not [`BanReason::Manual`].
     pub(crate) fn ban(
         &mut self,
         address: IpAddr,

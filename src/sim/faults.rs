@@ -1,4 +1,4 @@
-//! Decides which kernel calls a test makes fail: random ones, or exactly the n-th.
+//! Decides which kernel calls fail: random ones, or exactly the n-th.
 //!
 //! A host counts its calls by site. Before the kernel does anything, the host decides whether the call fails. [`Site`]
 //! describes what each failure does. An interrupted call other than a wait is retried and succeeds. This module only

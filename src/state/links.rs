@@ -144,7 +144,7 @@ impl Links {
 
     // --- Pauses in reading ------------------------------------------------------------------------------------------
 
-    /// Adds a reason not to read a link.
+    /// Adds a reason not to read from a link, if the link is open.
     pub(crate) fn hold(&mut self, id: LinkId, now: Instant, add: impl FnOnce(&mut Hold)) {
         let Some(link) = self.table.get_mut(id).filter(|link| link.is_open()) else { return };
         if !link.hold.is_held() {
@@ -153,7 +153,7 @@ impl Links {
         add(&mut link.hold);
     }
 
-    /// Removes a reason not to read a link. If no reason remains, reading resumes, and the pause does not count
+    /// Removes a reason not to read from a link. If no reason remains, reading resumes, and the pause does not count
     /// towards the peer's deadlines for input.
     pub(crate) fn release(&mut self, id: LinkId, now: Instant, lift: impl FnOnce(&mut Hold)) {
         let Some(link) = self.table.get_mut(id) else { return };
@@ -189,7 +189,7 @@ impl Links {
         self.rearm(id, now);
     }
 
-    /// Closes a link in its next closing step and drops its queue. A close that has begun keeps its reason and
+    /// Closes a link in the next closing step and drops its queue. A close that has begun keeps its reason and
     /// consequences.
     pub(crate) fn abort(&mut self, id: LinkId, reason: CloseReason) {
         self.abort_with(id, reason, reason.consequences());
@@ -203,7 +203,7 @@ impl Links {
         self.finish(id);
     }
 
-    /// Frees a closing link in its next closing step, and drops its queue.
+    /// Frees a closing link in the next closing step, and drops its queue.
     pub(crate) fn finish(&mut self, id: LinkId) {
         let Some(link) = self.table.get_mut(id) else { return };
         link.set_phase(Phase::Ended);
@@ -212,8 +212,8 @@ impl Links {
 
     // --- Timers -----------------------------------------------------------------------------------------------------
 
-    /// Arms the link's timer to fire no later than its earliest deadline. A timer that is armed too early is kept, and
-    /// is rearmed when it fires.
+    /// Arms the link's timer to fire no later than the first tick at or after [`Links::due_at`]. A timer that is armed
+    /// too early is kept, and is rearmed when it fires.
     pub(crate) fn rearm(&mut self, id: LinkId, now: Instant) {
         let Some(link) = self.table.get(id) else { return };
         let due = self.due_at(link, now);

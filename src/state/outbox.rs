@@ -68,7 +68,7 @@ impl Outbox {
         mem::take(&mut self.events)
     }
 
-    /// Passes handled control events to the subscribers, and keeps the list's memory for later events.
+    /// Passes handled control events to the subscribers, and reuses the list's memory unless it is large.
     pub(crate) fn give_back(&mut self, mut handled: Vec<ControlEvent>) {
         for publisher in &mut self.control {
             handled.iter().for_each(|event| publisher.push(event.clone()));

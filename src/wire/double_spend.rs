@@ -1,4 +1,5 @@
-//! `dsdetected`: two or more chain branches that spend the same output, each with its proof.
+//! `dsdetected`: two or more chain branches, each with a transaction and its proof. Each transaction spends an output
+//! that another branch spends too.
 //!
 //! Decoding checks the form. [`DoubleSpendRef::validate`] checks everything that the message alone can show. Only a
 //! node with the chain can check the branches' work and whether they fork from a known block.
@@ -51,7 +52,7 @@ pub struct DoubleSpend {
 pub struct ForkRef<'a> {
     /// The transaction.
     pub tx: TxRef<'a>,
-    /// The proof that the transaction is in the branch's first block.
+    /// The proof that the transaction is in the block of the branch's first header.
     pub proof: MerkleProofRef<'a>,
     headers: &'a [[u8; BlockHeader::LEN_BYTES]],
 }
@@ -59,7 +60,7 @@ pub struct ForkRef<'a> {
 /// The branches of a `dsdetected`, read one by one.
 pub type Forks<'a> = Items<'a, ForkRef<'static>>;
 
-/// A fault of a well-formed `dsdetected`.
+/// A fault in a well-formed `dsdetected`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DoubleSpendFault {
     /// A branch has no headers, or one of its headers does not name the next header as its parent.

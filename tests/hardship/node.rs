@@ -156,7 +156,7 @@ impl Node {
         // The kernel reports these times in hundredths of a second, even if its tick rate differs.
         const TICKS_PER_SEC: u64 = 100;
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.process())).expect("the process runs");
-        let (_, behind_name) = stat.rsplit_once(')').expect("the name is in brackets");
+        let (_, behind_name) = stat.rsplit_once(')').expect("the program's name is in parentheses");
         let field = |index: usize| -> u64 {
             behind_name
                 .split_whitespace()
@@ -241,7 +241,7 @@ fn has_strace() -> bool {
 fn has_namespaces() -> bool {
     let script = "ip link set lo up && test -w /proc/sys/net/ipv4/ip_local_port_range";
     works(Command::new("unshare").args(["--user", "--map-root-user", "--net", "sh", "-c", script]))
-        || skipped("no network namespace can be made")
+        || skipped("no network namespace can be created")
 }
 
 /// Raises this process's descriptor limit as far as possible, and returns the limit.

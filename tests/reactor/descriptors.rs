@@ -34,7 +34,7 @@ fn fault_e01_waiting_connections_are_accepted_once_descriptors_are_free_again() 
             hoard.truncate(hoard.len() - SPARE);
             until([&mut node], "descriptors run out", |[node]| node.reactor.stats().counters.accept_pauses > 0);
             assert_eq!(node.reactor.stats().counters.accepted, SPARE as u64);
-            assert!(matches!(node.reactor.next_deadline(), Wait::Until(_)), "the starved loop does not sleep");
+            assert!(matches!(node.reactor.next_deadline(), Wait::Until(_)), "the loop schedules no retry");
             until([&mut node], "the loop has tried again", |[node]| node.reactor.stats().counters.accept_pauses >= 3);
             drop(hoard);
             // No further peer connects, so the kernel reports nothing that would wake the loop.
@@ -62,8 +62,8 @@ fn connected_peers_are_served_while_no_descriptor_is_free() {
 }
 
 #[test]
-fn fault_e02_a_dial_without_a_descriptor_is_a_local_shortage() {
-    let ended = in_a_child("descriptors::fault_e02_a_dial_without_a_descriptor_is_a_local_shortage", || {
+fn fault_e02_a_dial_without_a_descriptor_fails_as_a_local_shortage() {
+    let ended = in_a_child("descriptors::fault_e02_a_dial_without_a_descriptor_fails_as_a_local_shortage", || {
         lower_the_limit();
         let (mut node, two) = (Node::new(), Node::new());
         let hoard = hoard();

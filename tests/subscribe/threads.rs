@@ -73,7 +73,7 @@ fn a_sleeping_subscriber_is_woken_by_an_item_and_by_the_end() {
     while publisher.flush() == Flushed::Busy {}
     thread::yield_now();
     drop(publisher);
-    let received = sleeper.join().expect("the sleeper is woken twice");
+    let received = sleeper.join().expect("the sleeper does not panic");
     assert_eq!(received, (Ok(Received::Item(light(0))), Err(RequestError::Stopped)));
 }
 

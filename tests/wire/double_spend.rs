@@ -158,7 +158,7 @@ fn proofs_must_match_the_merkle_root_of_the_first_header() {
 }
 
 #[test]
-fn branches_must_begin_at_the_same_block() {
+fn branches_must_fork_from_the_same_block() {
     let [first, _] = double_spend();
     let second = fork(Hash256::of(b"elsewhere"), 1, &spending(&[1], 20));
     assert_eq!(verdict(&[first, second]), Err(DoubleSpendFault::NoCommonAncestor));

@@ -30,7 +30,7 @@ pub(in crate::engine) fn job_completed(completion: Completion, state: &mut LoopS
 }
 
 impl Managing<'_> {
-    /// Reports a disk that does not respond, once.
+    /// Reports a disk that does not respond, unless its failure is already reported.
     pub(super) fn report_late_disk(&mut self) {
         if self.manager.persistence.note_late_disk(self.moment.now) {
             self.telemetry.counters.persist_failures += 1;

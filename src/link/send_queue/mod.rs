@@ -4,7 +4,7 @@
 //! after the frame that the kernel has begun to accept, and before all others. A frame is never inserted into
 //! another. A frame sent in parts is one frame from its first byte to its last, however late the last byte is queued.
 //!
-//! Frame boundaries are searched for in the first segment only, and only when a frame is queued ahead.
+//! The queue searches only its first segment for frame boundaries, and only when a frame is queued ahead.
 
 mod buffers;
 mod pool;

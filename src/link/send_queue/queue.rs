@@ -1,4 +1,4 @@
-//! One link's waiting segments, and the number of bytes queued *ahead*: before the frames that already waited.
+//! One link's waiting segments, and the number of bytes queued *ahead*, that is, before waiting frames.
 //!
 //! A queue counts only its own bytes. [`SendQueue`](super::SendQueue) maintains the totals of all links in its pool.
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 /// The behaviour of one side of one connection. The crowd calls a persona for each event, and the persona acts only
 /// through its [`Line`].
 pub trait Persona {
-    /// Handles the established connection.
+    /// Handles the connection's establishment.
     fn opened(&mut self, line: &mut Line<'_>);
 
     /// Handles received bytes. A message may be split between calls at any offset.

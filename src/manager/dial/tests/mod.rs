@@ -175,7 +175,7 @@ fn req_e20_an_inaccessible_address_is_dialled_last_and_occasionally_before_other
     scene.dialler.reconfigure(&scene.config);
     scene.book = Book::of(&peers[..1], Standing::Inaccessible);
     assert_eq!(scene.next(), Some(peers[0]), "no other address remains");
-    assert!(scene.dialler.lacks_candidates() || scene.dialler.book_is_dry, "the seeds are not queried");
+    assert!(scene.dialler.lacks_candidates() || scene.dialler.book_is_dry, "the book does not count as dry");
     assert_eq!(scene.end(peers[0], Ended::Unreached), Decision::Inaccessible);
     scene.book.standings.insert(peers[1], Some(Standing::Unknown));
     let dial = |scene: &mut Scene, time| {
@@ -509,7 +509,7 @@ fn an_empty_book_causes_seed_queries_and_is_not_drawn_from_until_it_changes() {
     assert_eq!(
         scene.dialler.next_at(),
         Some(START.plus(NO_CANDIDATES_DELAY)),
-        "the missing candidates are reported then"
+        "no wake-up is planned to report the lack of candidates"
     );
     scene.book = Book::of(&peers, Standing::Unknown);
     assert_eq!(scene.next(), None);

@@ -1,4 +1,4 @@
-//! Floods: more messages of each kind than any peer needs, at the rate of a fast peer.
+//! Floods: every 10 ms, either a message with 1,000 items or at least 100 messages. The loop must keep the peer.
 
 use super::attack::{Attack, Next, Scene, millis};
 

@@ -125,12 +125,12 @@ impl Setup {
         [&self.json, &self.hgrm].into_iter().flatten().any(Sink::is_stdout)
     }
 
-    /// Returns the pings per second of one peer, on average.
+    /// Returns the average number of pings per second to one peer.
     pub(crate) fn rate_per_peer(&self) -> f64 {
         self.rate.as_per_second() / self.connections as f64
     }
 
-    /// Returns the names of the targets for messages.
+    /// Returns the targets' names, for use in messages.
     pub(crate) fn target_text(&self) -> String {
         if self.is_built_in() {
             return "the built-in node".to_owned();

@@ -63,7 +63,7 @@ fn describe(changes: &[ConfigChange], old: &Node, new: &Node, has_file: bool) ->
         }
     }
     if lines.is_empty() {
-        let why = if has_file { "" } else { ": there is no settings file to read again; --config names one" };
+        let why = if has_file { "" } else { ": there is no settings file to read again; name one with --config" };
         lines.push(format!("no setting has changed{why}"));
     }
     lines
@@ -90,7 +90,7 @@ mod tests {
         assert_eq!(lines[1], "log_level from info to debug, at once");
         assert!(lines[2].starts_with("book changes when"), "{lines:?}");
         assert_eq!(describe(&[], &old, &old, true), ["no setting has changed"]);
-        assert!(describe(&[], &old, &old, false)[0].ends_with("--config names one"));
+        assert!(describe(&[], &old, &old, false)[0].ends_with("name one with --config"));
     }
 
     #[test]

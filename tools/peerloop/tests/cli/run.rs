@@ -206,7 +206,7 @@ fn a_sighup_without_a_settings_file_is_reported() {
     node.signal("HUP");
     let line = node.wait_for_part("SIGHUP: ");
     assert!(
-        line.ends_with("no setting has changed: there is no settings file to read again; --config names one\n"),
+        line.ends_with("no setting has changed: there is no settings file to read again; name one with --config\n"),
         "{line}"
     );
     node.signal("TERM");

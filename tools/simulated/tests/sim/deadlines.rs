@@ -113,7 +113,7 @@ fn a_handshake_of_sixteen_messages_is_accepted() {
 }
 
 #[test]
-fn before_the_handshake_is_complete_a_payload_has_at_most_two_kib() {
+fn before_the_handshake_is_complete_a_payload_may_have_at_most_two_kib() {
     let mut stage = Stage::new();
     let mut peer = stage.peer();
     peer.send(&frame("nonsense", &[0; 2_048]));

@@ -140,8 +140,8 @@ impl Persona for Resident {
             Nature::Honest | Nature::Nobody | Nature::Silent => self.honest.received(line, bytes),
             Nature::Replayer => {
                 let mut overheard = self.overheard.borrow_mut();
-                // The record is cleared when a message begins or when it exceeds 1,000 bytes. It therefore stays short
-                // and usually begins with a message.
+                // The record is cleared when the received bytes begin with a message, or when the record exceeds 1,000
+                // bytes. It therefore stays short and usually begins with a message.
                 if bytes.starts_with(&NETWORK.magic()) || overheard.len() > 1_000 {
                     overheard.clear();
                 }

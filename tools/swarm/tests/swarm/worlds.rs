@@ -13,7 +13,7 @@ use std::time::Duration;
 const SEEDS: u64 = 400;
 /// From this number of seeds on, the worlds must together set every mark.
 const SEEDS_FOR_ALL_MARKS: u64 = 5_000;
-/// Maximum number of failures printed in full.
+/// Maximum number of failures printed.
 const MAX_PRINTED: usize = 10;
 
 /// The totals of many worlds' outcomes.

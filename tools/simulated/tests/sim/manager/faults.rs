@@ -96,7 +96,7 @@ fn fault_e01_an_accept_without_a_free_descriptor_pauses_dials_too() {
 }
 
 #[test]
-fn fault_e01_a_real_descriptor_limit_stops_neither_accepting_nor_dialling_for_good() {
+fn fault_e01_a_descriptor_limit_stops_neither_accepting_nor_dialling_for_good() {
     let mut managed = ManagedWorld::new(manager().with_target_peers(50).with_max_peers(100));
     let host = managed.node.net().host();
     managed.world.set_descriptor_limit(host, managed.world.open_descriptors(host) + 6);
