@@ -25,7 +25,7 @@ impl Config {
         Self { manager: Some(ManagerConfig::new(network)), ..Self::new(network) }
     }
 
-    /// Returns the four bytes at the start of every message: `magic` if it is set, otherwise the network's own.
+    /// Returns the four bytes at the start of every message: `magic` if it is set, otherwise the network's.
     pub fn magic_bytes(&self) -> [u8; 4] {
         self.magic.unwrap_or_else(|| self.network.magic())
     }
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_that_compares_two_fields_lists_the_other_field() {
+    fn a_rule_that_compares_two_fields_lists_the_other_field_and_a_range_lists_none() {
         use Field::{
             FixedNames, InitialBackoff, MaxBackoff, MaxBufferedCommandBytes, MaxBufferedMessageBytes,
             MaxBufferedTotalBytes, MaxLinks, MaxPeers, Mode, TargetPeers,

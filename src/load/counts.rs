@@ -14,7 +14,8 @@ pub struct PeerCounts {
     pub ready: usize,
     /// Connections closed after their handshake, before the load ended.
     pub lost: usize,
-    /// Connections closed before their handshake was complete, or never opened.
+    /// Dials that failed, and connections closed before their handshake was complete. Planned connections that were
+    /// never dialled are not counted.
     pub failed: usize,
 }
 
@@ -45,8 +46,8 @@ pub struct WorkCounts {
     pub sent: u64,
     /// Planned pings that were not sent.
     pub unsent: u64,
-    /// The unsent pings whose peer could not be pinged: the peer was never ready, was lost, or had too many
-    /// unanswered pings.
+    /// The unsent pings whose peer could not be pinged, for example because the peer was never ready, was lost, or had
+    /// too many unanswered pings.
     pub absent: u64,
     /// Pings answered before the drain ended.
     pub answered: u64,

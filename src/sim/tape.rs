@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 
-/// Maximum number of zeros that one word of a text may represent. In memory, these zeros need 8 MiB.
+/// Maximum number of zeros that one word of a tape's text may represent. In memory, these zeros need 8 MiB.
 const MAX_ZEROS: usize = 1 << 20;
 
 /// All draws of a world. Clones are cheap and draw from the same streams.
@@ -28,7 +28,7 @@ pub struct Chance {
     stream: Rc<Stream>,
 }
 
-/// The error for a text that is not a valid tape.
+/// The error for text that is not a valid tape.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TapeError {
     /// The line, counted from 1.
@@ -85,7 +85,7 @@ impl Tape {
         Self { reel: Rc::new(Reel { source, streams: RefCell::default() }) }
     }
 
-    /// Parses a text in the format of [`Tape::to_text`].
+    /// Parses a tape's text, in the format of [`Tape::to_text`]. `#` begins a comment.
     ///
     /// # Errors
     ///
@@ -124,8 +124,7 @@ impl Tape {
     }
 
     /// Returns the tape as text. A tape that keeps nothing is one line such as `seed 7`. Any other tape has one line
-    /// `stream: draw draw ...` for each stream with a draw other than 0; `0*9` represents nine zeros. In a text to
-    /// parse, `#` begins a comment.
+    /// `stream: draw draw ...` for each stream with a draw other than 0; `0*9` represents nine zeros.
     pub fn to_text(&self) -> String {
         let mut text = String::new();
         if let Source::Seed(seed) = self.reel.source {
@@ -383,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_not_a_tape_is_refused_at_its_first_unexpected_word() {
+    fn text_that_is_not_a_tape_is_refused_at_its_first_unexpected_word() {
         for (text, line, word) in [
             ("1: 2\n\nx: 3", 3, "x"),
             ("1: 2 -3", 1, "-3"),

@@ -33,7 +33,7 @@ use bytes::Bytes;
 /// The next step after a write on a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AfterWrite {
-    /// Call the ready peer's handler.
+    /// Call the handler: the peer is ready and has room.
     CallHandler,
     /// Continue the link's close.
     ContinueClosing,
@@ -343,7 +343,8 @@ impl LoopState {
     }
 
     /// Records that the kernel accepted `written` bytes of the link's queue at `at`, which is the send time of the
-    /// pings among them. If unread replies had paused reading and few of them still wait, resumes reading.
+    /// pings among them. Resumes reading if unread replies had paused it and at most half of
+    /// [`UNREAD_REPLIES_PAUSE_BYTES`] of them still waits.
     pub(crate) fn wrote_queued(&mut self, id: LinkId, written: usize, at: Instant) -> AfterWrite {
         let Some(link) = self.links.table.get_mut(id) else { return AfterWrite::Nothing };
         link.queue.advance(written, &mut self.links.pool);

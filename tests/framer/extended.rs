@@ -76,7 +76,7 @@ fn the_inner_commands_limit_is_checked_with_the_header() {
 }
 
 #[test]
-fn a_block_of_more_than_four_gib_streams_in_constant_memory() {
+fn a_block_of_more_than_four_gib_is_streamed_without_being_buffered() {
     const PIECE: usize = 1 << 16;
     let (mut framer, mut memory) = (MessageFramer::default(), memory());
     let total = (1_u64 << 32) + 1;

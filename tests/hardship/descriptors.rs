@@ -53,7 +53,7 @@ fn fault_e01_a_node_without_descriptors_waits_quietly_and_accepts_once_it_has_so
         let freed = Instant::now();
         let account = node.until("the node accepts again", |account| account.of("accepted") > before);
         println!("descriptors are free: accepting again after {:?}", freed.elapsed());
-        assert!(freed.elapsed() < PATIENCE / 6, "the retry is due after a second");
+        assert!(freed.elapsed() < PATIENCE / 6, "the retry, which is due within a second, is late");
         let target = (before + gone).min(VISITORS as u64);
         assert!(account.of("accepted") <= target);
         node.until("all visitors that fit are ready", |account| account.of("handshakes") >= target);

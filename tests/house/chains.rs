@@ -43,7 +43,7 @@ fn chain_at(code: &str, at: usize) -> (Vec<&str>, bool) {
 }
 
 #[test]
-fn a_chain_through_an_object_is_found() {
+fn only_a_chain_through_an_object_outside_test_code_is_found() {
     let found = |text| check(&[Source::new("src/a.rs", text)]).into_values().map(|found| found.line).next();
     assert_eq!(found("a;\nself.engine.state.now"), Some(2));
     assert_eq!(found("self\n.engine\n.state.len()"), Some(1));

@@ -88,7 +88,7 @@ fn sizes_are_limited_when_decoded() {
 }
 
 #[test]
-fn requested_sizes_are_capped_at_the_limits() {
+fn requested_sizes_are_capped_at_the_limits_and_can_be_zero() {
     for (count, rate) in [(u32::MAX, 1e-300), (1_000_000, 0.0), (1, 0.0), (u32::MAX, f64::NEG_INFINITY)] {
         let filter = BloomFilter::new(count, rate, 0, 0);
         assert_eq!(filter.as_ref().bits.len(), 36_000, "{count} {rate}");

@@ -13,7 +13,7 @@ pub(super) struct Partial {
     pub(super) head: [u8; EXTENDED_HEADER_LEN_BYTES],
     pub(super) head_len: usize,
     pub(super) body: Option<Body>,
-    /// The payload received so far, followed by zeroed room to receive into.
+    /// The payload buffered so far, and any zeroed room after it for direct reads.
     pub(super) gathered: Vec<u8>,
     /// The hash of a streamed payload so far; in its initial state for any other payload.
     pub(super) hasher: Sha256,
@@ -27,7 +27,7 @@ pub(super) struct Body {
     pub(super) received: u64,
 }
 
-/// The decision about a body. It is made after all bounds are checked.
+/// The decision about a body, made once its header is checked. `Drop` replaces `Gather` if buffer room runs out.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fate {
     Gather,

@@ -68,7 +68,7 @@ pub struct BookContents {
 
 /// The reason why a file could not be opened.
 enum Refusal {
-    /// The file is not a book.
+    /// The file cannot be used as a book.
     Unfit(Unfit),
     /// Opening the file failed, but the file may be a book.
     Failed(StoreError),

@@ -9,8 +9,9 @@
 //! - [`examples`]: the programs in the folder `examples`.
 //! - [`Folder`]: a folder that is removed when its value is dropped.
 //!
-//! The crate does not replace the global allocator, so a benchmark may use it. Tests inside the library can use only
-//! [`bytes`] and [`Folder`]: this crate is built with another copy of the library, whose types differ from theirs.
+//! The crate does not replace the global allocator, so benchmarks can use the crate. Tests inside the library can use
+//! only [`bytes`] and [`Folder`]: this crate is built with another copy of the library, whose types differ from
+//! theirs.
 
 #![allow(missing_docs, reason = "a helper has documentation only if its name does not say enough")]
 #![allow(missing_debug_implementations, reason = "a whole host is never printed")]

@@ -7,8 +7,9 @@
 //!
 //! There are at most [`MAX_BANS`] bans. In a full list, a new ban displaces an expired ban, or else the lowest-ranking
 //! one. If no ban ranks below the new one, the new one is not added. Every requested ban ranks above every automatic
-//! ban; within each kind, a ban that ends sooner ranks lower. An automatic ban can therefore never displace a requested
-//! ban in force. Nothing here writes to the book: each call returns the changes, and the caller writes them.
+//! ban; within each kind, a ban that ends sooner ranks lower. An automatic ban can therefore never displace another
+//! host's requested ban in force. Nothing here writes to the book: each call returns the changes, and the caller writes
+//! them.
 
 use super::{Ban, BanReason};
 use crate::address::Host;

@@ -187,7 +187,7 @@ fn keep_peers(
     ran.and(written).map(|()| reactor.stats())
 }
 
-/// Runs until a signal requests a stop, and returns that signal; `None` if the loop has ended by itself.
+/// Watches the node until a signal requests a stop, and returns that signal; `None` if the loop ends by itself.
 fn watch(
     args: &RunArgs,
     mut node: Node,

@@ -109,7 +109,7 @@ fn the_json_contains_the_whole_histogram() {
 
 #[test]
 fn a_run_that_cannot_be_trusted_fails_with_strict() {
-    // No machine keeps a schedule of a million pings a second over 20 peers.
+    // No machine can keep to a schedule of a million pings a second over 20 peers.
     let hopeless = ["-r", "1000k", "--drain", "0s"];
     let file = ResultFile::new("strict.json");
     let run = short(&[&hopeless[..], &["--strict", "--json", file.path()]].concat());
@@ -193,7 +193,7 @@ fn an_older_result_is_replaced_as_a_whole() {
 }
 
 #[test]
-fn progress_is_plain_lines_without_a_terminal() {
+fn progress_is_shown_as_plain_lines_without_a_terminal() {
     let run = peerloop(&["bench", "-c", "5", "-d", "2s", "--warmup", "0s"]);
     assert_eq!(run.code, Some(0), "{}", run.stderr);
     assert!(run.stderr.contains("run     ["), "{}", run.stderr);
@@ -461,7 +461,7 @@ fn a_signal_that_is_ignored_at_the_start_stays_ignored() {
 }
 
 #[test]
-fn a_reader_that_closes_the_pipe_is_not_a_failure() {
+fn closing_the_stdout_pipe_is_not_a_failure() {
     let mut run = Running::start(&SHORT);
     run.close_stdout();
     let run = run.finish();
