@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn a_word_stays_in_the_summary_until_its_last_slot_is_empty() {
+    fn a_word_stays_in_the_summary_while_one_of_its_slots_is_occupied() {
         let mut occupied = Occupied::new(8_192);
         occupied.insert(5_000);
         occupied.insert(5_001);
@@ -454,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tick_begins_at_the_rounded_deadline() {
+    fn a_deadlines_tick_begins_less_than_one_tick_after_it_and_never_before() {
         for nanos in [0, 1, 999_999, 1_000_000, 1 << 40, u64::MAX - 2_000_000] {
             let deadline = Instant::from_nanos(nanos);
             let fires = instant_of(tick_at_or_after(deadline));

@@ -10,7 +10,7 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum DialHold {
-    /// The book has no further address that may be dialled, neither now nor after a backoff.
+    /// The book has no further address that may be dialled, now or after a backoff.
     NoCandidates,
     /// The host is banned.
     Banned,

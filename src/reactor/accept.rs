@@ -53,7 +53,7 @@ impl Listener {
         Self { index, origin, address, ready: true, retry: None, warned_at: None, broken: None }
     }
 
-    /// Returns whether the listener may accept now.
+    /// Returns whether connections may be waiting to be accepted and accepting is not paused.
     pub(super) fn is_due(&self) -> bool {
         self.ready && self.retry.is_none()
     }

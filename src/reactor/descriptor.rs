@@ -17,7 +17,7 @@ impl<N: Net + AsFd, H: Handler> AsFd for Reactor<N, H> {
 }
 
 impl<N: Net + AsRawFd, H: Handler> AsRawFd for Reactor<N, H> {
-    /// Returns the same descriptor as [`AsFd`], for pollers that need a raw number.
+    /// Returns the same descriptor as [`AsFd`], for event loops that need a raw descriptor.
     fn as_raw_fd(&self) -> RawFd {
         self.net.as_raw_fd()
     }

@@ -27,7 +27,7 @@ use std::net::SocketAddr;
 pub struct Summary {
     /// The moment of the last turn.
     pub now: Instant,
-    /// The wait before the next turn is due.
+    /// The wait until the next turn is due.
     pub wait: Wait,
     /// The number of links by the table's own count.
     pub links: usize,
@@ -122,7 +122,8 @@ pub struct LinkReport {
     pub id: LinkId,
     /// Its address: the dialled one, or the source of an accepted connection.
     pub address: SocketAddr,
-    /// The number of links that the manager counts for this link's host, and for its range of addresses.
+    /// The numbers of links that the manager counts for this link's host and for the host's range of addresses; 0 and
+    /// 0 without a manager.
     pub counted: (usize, usize),
     /// Whether its host is banned and not trusted.
     pub is_banned: bool,
@@ -140,7 +141,7 @@ pub struct LinkReport {
     pub is_closing: bool,
     /// Whether it is listed for an offer of free room.
     pub is_pull: bool,
-    /// Whether the handler requests an offer of free room and enough room is free.
+    /// Whether the handler has requested an offer of free room and enough room is free.
     pub is_pull_due: bool,
     /// Whether its socket is believed readable.
     pub is_readable: bool,
@@ -162,7 +163,7 @@ pub struct LinkReport {
     pub deadline: Instant,
     /// Whether a new configuration has moved its deadlines but its timer is not rearmed yet.
     pub has_new_deadlines: bool,
-    /// The deadline of its handshake; `None` once the handshake is complete.
+    /// The deadline of its handshake; `None` before the handshake starts and once it is complete.
     pub handshake_deadline: Option<Instant>,
     /// The moment at which our next ping is due; [`Instant::MAX`] for never.
     pub ping_due: Instant,
@@ -208,7 +209,7 @@ pub struct Agreed {
     pub protocol_version: u32,
     /// The services that the peer offers.
     pub services: u64,
-    /// The largest payload that the peer accepts.
+    /// The largest payload, in bytes, that the peer accepts in an ordinary message.
     pub max_recv_payload_bytes: u32,
     /// Whether the peer's `protoconf` has set that limit.
     pub protoconf_received: bool,
@@ -219,7 +220,7 @@ pub struct Agreed {
 pub struct ListenerReport {
     /// The listener's index, which its readiness events carry.
     pub index: u32,
-    /// Whether connections may wait to be accepted.
+    /// Whether connections may be waiting to be accepted.
     pub is_ready: bool,
     /// The end of its pause, if accepting is paused.
     pub retry_at: Option<Instant>,

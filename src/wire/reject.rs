@@ -13,7 +13,7 @@ use std::fmt;
 pub struct RejectRef<'a> {
     /// The command of the rejected message, without padding, at most [`MAX_REJECT_MESSAGE_BYTES`].
     pub message: &'a [u8],
-    /// The kind of the reason.
+    /// The kind of the rejection.
     pub code: RejectCode,
     /// The reason in the peer's words, at most [`MAX_REJECT_REASON_BYTES`].
     pub reason: &'a [u8],
@@ -42,7 +42,7 @@ pub struct RejectRef<'a> {
 pub struct Reject {
     /// The command of the rejected message, without padding, at most [`MAX_REJECT_MESSAGE_BYTES`].
     pub message: Box<[u8]>,
-    /// The kind of the reason.
+    /// The kind of the rejection.
     pub code: RejectCode,
     /// The reason in the peer's words, at most [`MAX_REJECT_REASON_BYTES`].
     pub reason: Box<[u8]>,

@@ -83,7 +83,7 @@ fn no_file_is_unfinished() {
 }
 
 #[test]
-fn lints_are_allowed_for_a_reason() {
+fn allowed_lints_have_a_reason() {
     check_each(rules::allowances_have_reasons);
 }
 
@@ -139,9 +139,9 @@ fn every_requirement_is_shown_by_a_test() {
 }
 
 #[test]
-fn the_lock_file_is_committed() {
-    // In a new checkout a missing file fails this test. After a build the file exists in any case, but an ignore rule
-    // would keep it out of commits.
+fn the_lock_file_exists_and_is_not_ignored() {
+    // Cargo creates a missing file before this test runs, so the test also checks that no ignore rule keeps the file
+    // out of commits.
     let ignored = fs::read_to_string(root().join(".gitignore")).expect("the repository has a .gitignore");
     let is_kept = root().join("Cargo.lock").is_file() && !ignored.contains(".lock");
     assert!(is_kept, "Cargo.lock:0: commit it, so that every machine builds the same dependencies");

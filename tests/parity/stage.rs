@@ -38,7 +38,7 @@ pub(crate) enum Seen {
     Moved(usize),
     /// A call that succeeded and returned no number.
     Done,
-    /// A call that has failed.
+    /// A call that failed.
     Failed(ErrorKind),
 }
 

@@ -40,7 +40,7 @@ fn a_bare_socket_reads_a_block_that_was_fed_in_parts_and_then_the_later_messages
     let payload = Bytes::from(pattern(16 << 20));
     begin(&mut node, peer, &payload);
     let mut fed = feed(&mut node, peer, &payload, 0);
-    assert!(fed < payload.len(), "the kernel does not accept all of it");
+    assert!(fed < payload.len(), "the whole block was fed at once");
     let nonce = node.act(move |ctx| ctx.ping(peer, ctx.now())).expect("the peer is ready");
     let opaque = MessageRef::Opaque { command: INV, payload: &[1; 36] };
     let shared = Bytes::from(frame(&opaque));
@@ -128,7 +128,7 @@ fn a_paused_receiver_gets_the_whole_message_after_it_resumes() {
         fed = feed(&mut one, there, &payload, fed);
         two.turn();
     }
-    assert!(fed < payload.len(), "the receiver is paused");
+    assert!(fed < payload.len(), "the whole message was fed to a paused receiver");
     assert!(two.reactor.handler().streamed.is_empty());
     two.act(move |ctx| ctx.resume(here));
     let began = std::time::Instant::now();

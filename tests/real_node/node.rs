@@ -201,7 +201,7 @@ fn spawn(programs: &Path, data: &Folder, address: SocketAddr, rpc_port: u16, opt
         // The node does not start without these three.
         .args(["-excessiveblocksize=1000000000", "-maxstackmemoryusageconsensus=100000000"])
         .arg("-minminingtxfee=0.00000001")
-        // Generating the default 2,000 keys would need most of the start-up time.
+        // Generating the default 2,000 keys would dominate the start-up time.
         .arg("-keypool=1")
         // The node itself lowers this to 865, of which 856 are for inbound peers.
         .arg("-maxconnections=1000")
@@ -214,7 +214,7 @@ fn spawn(programs: &Path, data: &Folder, address: SocketAddr, rpc_port: u16, opt
 }
 
 /// Returns the folder of the node's programs. If [`PROGRAMS_VARIABLE`] is not set, prints a notice and returns `None`.
-/// On CI, that is, if `CI` is neither unset, empty, 0 nor false, panics instead.
+/// If `CI` is also set to anything but an empty string, 0 or false, panics instead.
 fn programs() -> Option<PathBuf> {
     static SAID: Once = Once::new();
     if let Some(folder) = env::var_os(PROGRAMS_VARIABLE) {

@@ -32,9 +32,9 @@ pub struct FramerMemory {
 }
 
 impl FramerMemory {
-    /// Returns memory in which at most `max_gathered_bytes` of large frames are buffered at once. Frames up to
-    /// [`MAX_POOLED_BUFFER_BYTES`] are not counted, so that one peer's large frames cannot displace another's small
-    /// ones.
+    /// Returns memory in which at most `max_gathered_bytes` of large payloads are buffered at once. Payloads of up
+    /// to [`MAX_POOLED_BUFFER_BYTES`] are not counted, so that one peer's large payloads cannot displace another's
+    /// small ones.
     pub fn new(max_gathered_bytes: u64) -> Self {
         Self {
             buffers: BufferPool::default(),

@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_is_reported_as_its_kind() {
+    fn a_wrong_checksum_magic_or_length_is_reported_as_such() {
         let read = |bytes: &[u8]| {
             Reader::default().read(bytes, MAIN, &Spares::default(), |_, _| {}, |message| panic!("{message:?}"))
         };

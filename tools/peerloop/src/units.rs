@@ -52,7 +52,9 @@ pub(crate) fn parse_rate(text: &str) -> Result<Rate, String> {
     let refused = || format!("`{text}` is not a rate: use a number with /s, /ms or /m, for example 500/s");
     if text == "max" {
         return Err(
-            "`max` is not a rate: raise the rate until the report names the bottleneck, for example 50k/s".into()
+            "`max` is not a rate: use a number, for example 50k/s, and raise the rate until the report names the \
+             bottleneck"
+                .into(),
         );
     }
     let (amount, unit) = match text.split_once('/') {

@@ -359,7 +359,7 @@ impl Stage {
         }
     }
 
-    /// Sends a request to both loops. A paused loop's request queue may be full, so callers repeat the request.
+    /// Sends a request to each loop. A paused loop's request queue may be full, so callers repeat the request.
     fn wish(&self, wish: Wish) {
         let _ = self.node.handle().request(PairRequest::First(wish));
         if let Some(rival) = &self.rival {

@@ -47,7 +47,7 @@ fn every_mistake_is_reported_in_one_line() {
     refused(&["bench", "-d", "1000y"], 2, &["104 days"]);
     refused(&["bench", "-d", "1ns"], 2, &["`1ns` is shorter than 1ms"]);
     refused(&["bench", "-r", "1e9"], 2, &["`1e9` is not a rate"]);
-    refused(&["bench", "-r", "max"], 2, &["`max` is not a rate: raise the rate until"]);
+    refused(&["bench", "-r", "max"], 2, &["`max` is not a rate: use a number, for example 50k/s"]);
     refused(&["bench", "-n", "5"], 2, &["unexpected argument '-n' found; -c N sets the number of peers, -d TIME"]);
     refused(&["bench", "-z", "5s"], 2, &["unexpected argument '-z' found; -d TIME sets the duration; see"]);
     refused(&["bench", "--percentiles", "50,50.0"], 2, &["the percentile 50.0 is given twice"]);

@@ -79,7 +79,7 @@ pub struct Player {
     pub pinging: Option<(Instant, Duration, u32)>,
     /// The address that is dialled whenever a connection has closed.
     pub redials: Option<SocketAddr>,
-    /// A function that is called after an event was recorded.
+    /// A function that is called after each event is recorded.
     pub on_event: Option<fn(&mut Ctx<'_>, PeerId, Event<'_>)>,
     /// A function that decides how a message is delivered. If `None`, all messages are buffered.
     pub on_header: Option<fn(&mut Ctx<'_>, PeerId) -> Delivery>,
