@@ -51,7 +51,12 @@ impl ManagerConfig {
         if let DialMode::Fixed(peers) = &self.mode {
             let least = usize::from(self.fixed_names.is_empty());
             let is_possible = (least..=limits::MAX_FIXED_PEERS).contains(&peers.len());
-            compare(Field::Mode, is_possible, "must list 1 to 100,000 fixed peers", &[Field::FixedNames])?;
+            compare(
+                Field::Mode,
+                is_possible,
+                "must list at most 100,000 fixed peers, and at least one peer or name",
+                &[Field::FixedNames],
+            )?;
         }
         let is_possible = self.max_backoff >= self.initial_backoff;
         compare(Field::MaxBackoff, is_possible, "must not be below initial_backoff", &[Field::InitialBackoff])

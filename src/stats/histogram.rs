@@ -219,7 +219,8 @@ pub struct Counters {
     pub no_buffer_room: u64,
     /// Messages for the engine that could not be decoded and were ignored.
     pub undecodable: u64,
-    /// Messages before the end of the handshake that do not belong to it. They were ignored.
+    /// Messages before the end of the handshake that do not belong to it. With a peer manager, a `createstrm` or
+    /// `streamack` after the `version` closes the connection. All others are ignored.
     pub before_handshake: u64,
     /// Veracks that arrived before the version.
     pub early_veracks: u64,

@@ -64,7 +64,7 @@ impl<'a> AddressesRef<'a> {
     /// # Errors
     ///
     /// [`WireError::Truncated`] if the payload ends inside the count or holds fewer items than its count,
-    /// [`WireError::NonCanonicalSize`] and [`WireError::OverlongSize`] for the count.
+    /// [`WireError::NonCanonicalSize`] or [`WireError::OverlongSize`] if the count is invalid.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         Ok(Self { entries: Reader::new(CommandName::ADDR, payload).items()? })
     }

@@ -54,7 +54,7 @@ impl<'a> BlockRef<'a> {
     /// # Errors
     ///
     /// [`WireError::Truncated`] if the payload ends inside the header or is too short for its transaction count,
-    /// [`WireError::NonCanonicalSize`] and [`WireError::OverlongSize`] for the count.
+    /// [`WireError::NonCanonicalSize`] or [`WireError::OverlongSize`] if the count is invalid.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::BLOCK, payload);
         let header = BlockHeader::read(&mut reader)?;

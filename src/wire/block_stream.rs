@@ -172,7 +172,7 @@ impl TxStreamParser {
     ///
     /// # Errors
     ///
-    /// [`WireError::NonCanonicalSize`] and [`WireError::OverlongSize`] for the counts and sizes.
+    /// [`WireError::NonCanonicalSize`] or [`WireError::OverlongSize`] if a count or size is invalid.
     pub fn advance(&mut self, unread: &mut &[u8]) -> Result<Option<StreamedTx>, WireError> {
         let offered = *unread;
         let is_complete = self.walk(unread)?;

@@ -340,7 +340,7 @@ impl<'a> BlockTxnRef<'a> {
     /// # Errors
     ///
     /// [`WireError::Truncated`] if the payload ends inside the hash or is too short for its transaction count,
-    /// [`WireError::NonCanonicalSize`] and [`WireError::OverlongSize`] for the count.
+    /// [`WireError::NonCanonicalSize`] or [`WireError::OverlongSize`] if the count is invalid.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::BLOCKTXN, payload);
         let block_hash = Hash256::from_bytes(reader.array()?);

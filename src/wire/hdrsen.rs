@@ -51,7 +51,7 @@ impl<'a> EnrichedHeadersRef<'a> {
     /// # Errors
     ///
     /// [`WireError::Truncated`] if the payload ends inside a field or is too short for its item count,
-    /// [`WireError::NonCanonicalSize`] and [`WireError::OverlongSize`] for the counts, and the errors of its
+    /// [`WireError::NonCanonicalSize`] or [`WireError::OverlongSize`] if a count is invalid, and the errors of its
     /// transactions and proofs.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         Self::read(&mut Reader::new(CommandName::HDRSEN, payload))

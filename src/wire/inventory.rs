@@ -118,7 +118,7 @@ impl<'a> InventoryRef<'a> {
     /// # Errors
     ///
     /// [`WireError::Truncated`] if the payload ends inside the count or holds fewer items than its count,
-    /// [`WireError::NonCanonicalSize`] and [`WireError::OverlongSize`] for the count.
+    /// [`WireError::NonCanonicalSize`] or [`WireError::OverlongSize`] if the count is invalid.
     pub fn decode(command: CommandName, payload: &'a [u8]) -> Result<Self, WireError> {
         Ok(Self { items: Reader::new(command, payload).items()? })
     }

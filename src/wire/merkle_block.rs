@@ -61,7 +61,7 @@ impl<'a> MerkleBlockRef<'a> {
     /// # Errors
     ///
     /// [`WireError::Truncated`] if the payload ends inside a field or is too short for its item counts,
-    /// [`WireError::NonCanonicalSize`] and [`WireError::OverlongSize`] for the counts.
+    /// [`WireError::NonCanonicalSize`] or [`WireError::OverlongSize`] if a count is invalid.
     pub fn decode(payload: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(CommandName::MERKLEBLOCK, payload);
         Ok(Self {

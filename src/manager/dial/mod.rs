@@ -61,7 +61,7 @@ use backoff::Backoff;
 use holds::Holds;
 use pace::{Family, Pace};
 use rand::{Rng, RngExt};
-use records::{Kind, LineEnd, Record, Records, State};
+use records::{Kind, QueueEnd, Record, Records, State};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -164,9 +164,9 @@ impl Dialler {
         if !self.wants_peer() && !self.may_lack_slot() {
             return None;
         }
-        let of_lines = Family::ALL
+        let of_queues = Family::ALL
             .into_iter()
-            .filter(|&family| self.records.has_line(family))
+            .filter(|&family| self.records.has_queued(family))
             .map(|family| self.pace.ready_at(family))
             .min();
         let of_others = if self.settings.is_fixed {
@@ -175,7 +175,7 @@ impl Dialler {
             let ready_at = Family::ALL.map(|family| self.pace.ready_at(family)).into_iter().min();
             ready_at.map(|ready_at| ready_at.max(self.book_retry_at)).filter(|&moment| moment < Instant::MAX)
         };
-        of_lines.into_iter().chain(of_others).chain(self.holds.next_at()).min()
+        of_queues.into_iter().chain(of_others).chain(self.holds.next_at()).min()
     }
 
     /// Returns one address to dial now, and reserves its slot. Call until `None`, or until the turn's limit.
@@ -200,7 +200,7 @@ impl Dialler {
             self.records.forget_long_due(now, memory, CANDIDATE_TRIES);
             self.records.rest_groups(now);
         }
-        let (address, standing) = match self.next_in_line(now, &mut barred) {
+        let (address, standing) = match self.next_queued(now, &mut barred) {
             Some(address) => (address, None),
             None if self.settings.is_fixed => return None,
             None => {
@@ -252,7 +252,7 @@ impl Dialler {
         self.holds.take()
     }
 
-    fn next_in_line(
+    fn next_queued(
         &mut self,
         now: Instant,
         barred: &mut impl FnMut(SocketAddr) -> Option<DialHold>,
@@ -262,7 +262,7 @@ impl Dialler {
                 continue;
             }
             for _ in 0..CANDIDATE_TRIES {
-                let Some(address) = self.records.pop_line(family) else { break };
+                let Some(address) = self.records.pop_queued(family) else { break };
                 let is_free = self.live.holder(address).is_none() && self.records.fits_groups(address);
                 if is_free {
                     let Some(cause) = barred(address) else {
@@ -431,7 +431,7 @@ impl Dialler {
         let decision = match record.kind {
             Kind::OneShot => Decision::Nothing,
             Kind::Drawn | Kind::Fixed if is_restarted => {
-                self.records.line_up(address, record, LineEnd::First);
+                self.records.enqueue(address, record, QueueEnd::First);
                 Decision::Restart
             }
             Kind::Drawn | Kind::Fixed => self.judge(address, record, ended, now, rng),
@@ -482,7 +482,7 @@ impl Dialler {
             Ended::Short(Shortage::Descriptors | Shortage::Memory) => {
                 match canary!(DialForgotten) {
                     true => self.records.hold(address, record),
-                    false => self.records.line_up(address, record, LineEnd::First),
+                    false => self.records.enqueue(address, record, QueueEnd::First),
                 }
                 Decision::WaitUntil(self.pace.ready_at(Family::of(address)))
             }

@@ -184,10 +184,10 @@ impl World {
 
     fn dial(&mut self) -> bool {
         let taken = self.dialler.slots.taken();
-        let is_in_line = |peer: &SocketAddr| {
-            self.dialler.records.get(*peer).is_some_and(|record| matches!(record.state(), State::InLine))
+        let is_queued = |peer: &SocketAddr| {
+            self.dialler.records.get(*peer).is_some_and(|record| matches!(record.state(), State::Queued))
         };
-        let in_line: Vec<_> = self.listed.iter().copied().filter(is_in_line).collect();
+        let queued: Vec<_> = self.listed.iter().copied().filter(is_queued).collect();
         let banned = &self.banned;
         let next = self
             .dialler
@@ -214,7 +214,7 @@ impl World {
         facts.is_in_hand = true;
         facts.live_since = Some(self.now);
         // A restart is not drawn from the book, so the address's standing in the book does not matter.
-        let is_drawn = !self.is_fixed() && !in_line.contains(&peer);
+        let is_drawn = !self.is_fixed() && !queued.contains(&peer);
         if is_drawn && self.book.standings[&peer] == Some(Standing::Inaccessible) {
             let facts = self.facts.get_mut(&peer).expect("all addresses are listed");
             facts.failures = facts.failures.max(self.config.max_retries);

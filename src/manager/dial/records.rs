@@ -1,6 +1,6 @@
-//! The dialler's records of addresses, and the lines and sets in which it orders the addresses.
+//! The dialler's records of addresses, and the queues and sets in which it orders the addresses.
 //!
-//! An address is either in its family's line of addresses to dial, or in the set of waiting addresses, or in neither.
+//! An address is either in its family's queue of addresses to dial, or in the set of waiting addresses, or in neither.
 //! Another set lists the waiting addresses that the end of a ban releases. The maps are ordered, not hashed, so that
 //! no peer can choose addresses that are slow to find. An address without a record may be drawn from the book at once.
 
@@ -43,7 +43,7 @@ pub(super) enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     /// To be dialled as soon as a slot is free.
-    InLine,
+    Queued,
     /// The TCP connection is being opened. If the address was waiting when it was dialled, the moment is the end of
     /// that wait, which may have passed; otherwise it is [`Instant::ZERO`].
     Dialling(Instant),
@@ -57,9 +57,9 @@ pub(super) enum State {
     Held,
 }
 
-/// The first or the last position of a line.
+/// The first or the last position of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LineEnd {
+pub(super) enum QueueEnd {
     First,
     Last,
 }
@@ -69,8 +69,8 @@ pub(super) const LEAST_ADDRESS: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ip
 #[derive(Debug, Default)]
 pub(super) struct Records {
     by_address: BTreeMap<SocketAddr, Record>,
-    /// The lines, one for each family.
-    lines: [VecDeque<SocketAddr>; 2],
+    /// The queues, one for each family.
+    queues: [VecDeque<SocketAddr>; 2],
     /// The interfaces that the fixed list names, by address.
     scopes: BTreeMap<SocketAddr, u32>,
     waiting: BTreeSet<(Instant, SocketAddr)>,
@@ -84,7 +84,7 @@ impl State {
     pub(super) const fn is_live(self) -> bool {
         match self {
             Self::Dialling(_) | Self::Open | Self::Ready(_) => true,
-            Self::InLine | Self::Waiting(_) | Self::Held => false,
+            Self::Queued | Self::Waiting(_) | Self::Held => false,
         }
     }
 }
@@ -94,7 +94,7 @@ impl Record {
         Self { kind, state: State::Held, failures: 0, strikes: 0, restarts }
     }
 
-    /// Returns the state. Only the methods of [`Records`] change it, because they also update the lines and sets.
+    /// Returns the state. Only the methods of [`Records`] change it, because they also update the queues and sets.
     pub(super) const fn state(&self) -> State {
         self.state
     }
@@ -104,7 +104,7 @@ impl Record {
     pub(super) const fn paused_until(&self) -> Instant {
         match self.state {
             State::Dialling(paused_until) => paused_until,
-            State::InLine | State::Open | State::Ready(_) | State::Waiting(_) | State::Held => Instant::ZERO,
+            State::Queued | State::Open | State::Ready(_) | State::Waiting(_) | State::Held => Instant::ZERO,
         }
     }
 
@@ -138,7 +138,7 @@ impl Records {
         match self.get(address).map(|record| record.state) {
             None => true,
             Some(State::Waiting(until)) => until.plus(rest) <= now,
-            Some(State::InLine | State::Dialling(_) | State::Open | State::Ready(_) | State::Held) => false,
+            Some(State::Queued | State::Dialling(_) | State::Open | State::Ready(_) | State::Held) => false,
         }
     }
 
@@ -152,9 +152,9 @@ impl Records {
         !self.groups.is_free(NetGroup::of(address.ip()))
     }
 
-    /// Returns whether no address is to be dialled: the lines are empty, and no address waits.
+    /// Returns whether no address is to be dialled: the queues are empty, and no address waits.
     pub(super) fn has_none_to_dial(&self) -> bool {
-        self.waiting.is_empty() && self.lines.iter().all(VecDeque::is_empty)
+        self.waiting.is_empty() && self.queues.iter().all(VecDeque::is_empty)
     }
 
     /// Returns whether an address's range allows its dial. Returns `false` only for a drawn address whose range has
@@ -164,19 +164,19 @@ impl Records {
         !is_drawn || self.groups.is_free(NetGroup::of(address.ip()))
     }
 
-    /// Removes and returns the first address of a line. The address is held until it is dialled, set aside or put back.
-    pub(super) fn pop_line(&mut self, family: Family) -> Option<SocketAddr> {
-        let address = self.lines[family.index()].pop_front()?;
+    /// Removes and returns a queue's first address. The address is held until it is dialled, set aside or put back.
+    pub(super) fn pop_queued(&mut self, family: Family) -> Option<SocketAddr> {
+        let address = self.queues[family.index()].pop_front()?;
         if let Some(record) = self.by_address.get_mut(&address) {
             record.state = State::Held;
         }
         Some(address)
     }
 
-    /// Puts an address back at the start of the line from which it was removed.
+    /// Puts an address back at the start of the queue from which it was removed.
     pub(super) fn put_back(&mut self, address: SocketAddr) {
         if let Some(&record) = self.get(address) {
-            self.line_up(address, record, LineEnd::First);
+            self.enqueue(address, record, QueueEnd::First);
         }
     }
 
@@ -188,8 +188,8 @@ impl Records {
         address
     }
 
-    pub(super) fn has_line(&self, family: Family) -> bool {
-        !self.lines[family.index()].is_empty()
+    pub(super) fn has_queued(&self, family: Family) -> bool {
+        !self.queues[family.index()].is_empty()
     }
 
     /// Returns the moment at which the first waiting address is due.
@@ -211,7 +211,7 @@ impl Records {
         let record = self.by_address.entry(address).or_insert_with(record);
         record.state = State::Dialling(match record.state {
             State::Waiting(until) => until,
-            State::InLine | State::Dialling(_) | State::Open | State::Ready(_) | State::Held => Instant::ZERO,
+            State::Queued | State::Dialling(_) | State::Open | State::Ready(_) | State::Held => Instant::ZERO,
         });
         if record.kind == Kind::Drawn {
             self.groups.dial(NetGroup::of(address.ip()), now);
@@ -238,7 +238,7 @@ impl Records {
         let Some(record) = self.by_address.get_mut(&address) else { return };
         match record.state {
             State::Open | State::Dialling(_) => {}
-            State::InLine | State::Ready(_) | State::Waiting(_) | State::Held => return,
+            State::Queued | State::Ready(_) | State::Waiting(_) | State::Held => return,
         }
         record.state = State::Ready(now);
     }
@@ -255,13 +255,13 @@ impl Records {
         Some(record)
     }
 
-    pub(super) fn line_up(&mut self, address: SocketAddr, mut record: Record, end: LineEnd) {
-        record.state = State::InLine;
+    pub(super) fn enqueue(&mut self, address: SocketAddr, mut record: Record, end: QueueEnd) {
+        record.state = State::Queued;
         self.by_address.insert(address, record);
-        let line = &mut self.lines[Family::of(address).index()];
+        let queue = &mut self.queues[Family::of(address).index()];
         match end {
-            LineEnd::First => line.push_front(address),
-            LineEnd::Last => line.push_back(address),
+            QueueEnd::First => queue.push_front(address),
+            QueueEnd::Last => queue.push_back(address),
         }
     }
 
@@ -291,7 +291,7 @@ impl Records {
         }
     }
 
-    /// Ends the wait of `host`'s addresses that the end of a ban releases. Moves fixed addresses to their line, and
+    /// Ends the wait of `host`'s addresses that the end of a ban releases. Moves fixed addresses to their queue, and
     /// drops the records of others.
     pub(super) fn release_unfit(&mut self, host: Host) {
         while let Some(&entry) = self.unfit.range((host, LEAST_ADDRESS)..).next().filter(|(other, _)| *other == host) {
@@ -299,13 +299,13 @@ impl Records {
             let (_, address) = entry;
             self.take_out(address);
             match self.by_address.remove(&address) {
-                Some(record) if record.kind == Kind::Fixed => self.line_up(address, record, LineEnd::Last),
+                Some(record) if record.kind == Kind::Fixed => self.enqueue(address, record, QueueEnd::Last),
                 Some(_) | None => {}
             }
         }
     }
 
-    /// Sets aside an address that was removed from a line but cannot be dialled now. A fixed address waits until
+    /// Sets aside an address that was removed from a queue but cannot be dialled now. A fixed address waits until
     /// `until`. Any other address can be drawn from the book again at once.
     pub(super) fn set_aside(&mut self, address: SocketAddr, until: Instant, now: Instant) {
         let Some(record) = self.by_address.remove(&address) else { return };
@@ -316,7 +316,7 @@ impl Records {
         }
     }
 
-    /// Moves at most `max` addresses whose wait is over to their lines.
+    /// Moves at most `max` addresses whose wait is over to their queues.
     pub(super) fn recall_due(&mut self, now: Instant, max: usize) {
         for _ in 0..max {
             let Some(&(until, address)) = self.waiting.first() else { return };
@@ -325,7 +325,7 @@ impl Records {
             }
             self.take_out(address);
             if let Some(&record) = self.get(address) {
-                self.line_up(address, record, LineEnd::Last);
+                self.enqueue(address, record, QueueEnd::Last);
             }
         }
     }
@@ -354,7 +354,7 @@ impl Records {
     }
 
     /// Makes `peers` the fixed list: drops records that are neither listed nor live, and adds new addresses to their
-    /// lines.
+    /// queues.
     pub(super) fn fix(&mut self, peers: &[SocketAddr], restarts: RestartTracking) {
         let listed: BTreeSet<SocketAddr> = peers.iter().map(|&peer| canonical(peer)).collect();
         let groups = &mut self.groups;
@@ -371,7 +371,7 @@ impl Records {
         self.scopes = peers.iter().filter_map(|&peer| Some((canonical(peer), scope_of(peer)?))).collect();
         for address in peers.iter().map(|&peer| canonical(peer)) {
             if !self.by_address.contains_key(&address) {
-                self.line_up(address, Record::new(Kind::Fixed, restarts), LineEnd::Last);
+                self.enqueue(address, Record::new(Kind::Fixed, restarts), QueueEnd::Last);
             }
         }
     }
@@ -393,11 +393,11 @@ impl Records {
         self.drop_strays();
     }
 
-    /// Removes addresses without a record from the lines and from the sets of waiting addresses.
+    /// Removes addresses without a record from the queues and from the sets of waiting addresses.
     fn drop_strays(&mut self) {
         let records = &self.by_address;
-        for line in &mut self.lines {
-            line.retain(|address| records.contains_key(address));
+        for queue in &mut self.queues {
+            queue.retain(|address| records.contains_key(address));
         }
         self.waiting.retain(|(_, address)| records.contains_key(address));
         self.unfit.retain(|(_, address)| records.contains_key(address));
@@ -413,14 +413,14 @@ impl Records {
         is_due
     }
 
-    /// Asserts that each address is in the line or set that its state requires, and in no other.
+    /// Asserts that each address is in the queue or set that its state requires, and in no other.
     #[cfg(test)]
     pub(super) fn assert_in_order(&self) {
-        let (mut in_line, mut waiting) = (BTreeSet::new(), BTreeSet::new());
+        let (mut queued, mut waiting) = (BTreeSet::new(), BTreeSet::new());
         let mut groups: BTreeMap<NetGroup, usize> = BTreeMap::new();
         for (&address, record) in &self.by_address {
             match record.state {
-                State::InLine => drop(in_line.insert((Family::of(address).index(), address))),
+                State::Queued => drop(queued.insert((Family::of(address).index(), address))),
                 State::Waiting(until) => drop(waiting.insert((until, address))),
                 State::Dialling(_) | State::Open | State::Ready(_) | State::Held => {}
             }
@@ -429,10 +429,10 @@ impl Records {
                 *groups.entry(group).or_default() += 1;
             }
         }
-        let lines = self.lines.iter().enumerate();
-        let lines = lines.flat_map(|(index, line)| line.iter().map(move |&address| (index, address)));
-        assert_eq!(lines.clone().count(), in_line.len(), "the lines have too many or too few addresses");
-        assert_eq!(lines.collect::<BTreeSet<_>>(), in_line);
+        let queues = self.queues.iter().enumerate();
+        let queues = queues.flat_map(|(index, queue)| queue.iter().map(move |&address| (index, address)));
+        assert_eq!(queues.clone().count(), queued.len(), "the queues have too many or too few addresses");
+        assert_eq!(queues.collect::<BTreeSet<_>>(), queued);
         assert_eq!((&self.waiting, self.groups.peers()), (&waiting, groups));
         for &(host, address) in &self.unfit {
             let waits = self.get(address).is_some_and(|record| matches!(record.state, State::Waiting(_)));
@@ -440,14 +440,14 @@ impl Records {
         }
     }
 
-    /// Removes an address from its line or from the sets of waiting addresses.
+    /// Removes an address from its queue or from the sets of waiting addresses.
     fn take_out(&mut self, address: SocketAddr) {
         match self.get(address).map(|record| record.state) {
             Some(State::Waiting(until)) => {
                 self.waiting.remove(&(until, address));
                 self.unfit.remove(&(Host::of(address.ip()), address));
             }
-            Some(State::InLine) => self.lines[Family::of(address).index()].retain(|&other| other != address),
+            Some(State::Queued) => self.queues[Family::of(address).index()].retain(|&other| other != address),
             Some(State::Held | State::Dialling(_) | State::Open | State::Ready(_)) | None => {}
         }
     }

@@ -342,8 +342,8 @@ impl ManagedWorld {
         self.run_until(self.world.now().plus(outage));
     }
 
-    /// Ends all faults, asks the loop to unban the residents and the twin, and removes the floods and all residents that
-    /// are not honest.
+    /// Ends all faults, asks the loop to unban the residents and the twin, and removes the floods and all hostile
+    /// residents.
     fn calm_down(&mut self) {
         self.world.clear_faults();
         self.world.set_descriptor_limit(NODE, usize::MAX);
