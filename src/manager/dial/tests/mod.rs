@@ -394,7 +394,7 @@ fn reporting_the_end_of_an_unknown_connection_has_no_effect() {
 // --- Resources that this machine lacks ------------------------------------------------------------------------------
 
 #[test]
-fn fault_e02_without_descriptors_all_dials_pause_and_the_address_stays_first_in_line() {
+fn fault_e02_without_descriptors_all_dials_pause_and_the_address_stays_first_in_its_queue() {
     let peers = private(3);
     let mut scene = Scene::fixed(&peers);
     for pause_ms in [100, 200, 400, 800, 1_000, 1_000] {
