@@ -1,9 +1,10 @@
 //! Thousands of Bitcoin SV peers on one thread, each measured to the microsecond.
 //!
 //! peerloop is a peer-to-peer engine for the Bitcoin SV network. A hand-written readiness loop dials, accepts,
-//! completes handshakes, answers pings, frames and checks every message, and enforces every peer's deadlines, without
-//! a thread, a task or a lock per peer. An idle peer costs a row of at most 272 bytes and its `version`. No input
-//! from a peer can panic the loop, make it grow beyond a named limit, or keep it from serving the other peers.
+//! completes handshakes, answers pings, extracts and checks every message, and enforces every peer's deadlines,
+//! without a thread, a task or a lock per peer. An idle peer costs a row of at most 272 bytes, its `version` and a
+//! timer. No input from a peer can panic the loop, make it grow beyond a named limit, or keep it from serving the
+//! other peers.
 //!
 //! ```text
 //!   other threads ── Handle ──► bounded queue ─┐

@@ -86,9 +86,17 @@ mod tests {
         assert_eq!([take(&mut ports), take(&mut ports), take(&mut ports)], [Some(100), Some(101), None]);
         ports.release(SocketAddr::new(SOURCE, 101), destination(2), None);
         assert_eq!([take(&mut ports), take(&mut ports)], [Some(101), None]);
-        assert_eq!(ports.take(SOURCE, destination(3), now), Some(100), "another destination has its own ports");
+        assert_eq!(
+            ports.take(SOURCE, destination(3), now),
+            Some(100),
+            "a port in use only for another destination was not assigned"
+        );
         let elsewhere = IpAddr::from([10, 0, 0, 9]);
-        assert_eq!(ports.take(elsewhere, destination(2), now), Some(100), "another source has its own ports");
+        assert_eq!(
+            ports.take(elsewhere, destination(2), now),
+            Some(100),
+            "a port in use only by another source was not assigned"
+        );
     }
 
     #[test]

@@ -94,7 +94,7 @@ pub struct GetBlockTxnRef<'a> {
 ///
 /// let mut payload = Vec::new();
 /// GetBlockTxn::from_indexes(Hash256::ZERO, [5, 2, 3]).as_ref().encode(&mut payload);
-/// assert_eq!(payload[32..], [3, 2, 0, 1], "a count, and each position's distance");
+/// assert_eq!(payload[32..], [3, 2, 0, 1], "the payload does not end in a count and three distances");
 ///
 /// // A reply holds the transactions in the order of the request.
 /// let request = GetBlockTxnRef::decode(&payload)?;

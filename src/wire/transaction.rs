@@ -30,7 +30,7 @@ pub struct TxRef<'a> {
 /// let input = TxInRef { prev_txid: Hash256::from_bytes([7; 32]), prev_index: 1, script: &[0x51], sequence: 9 };
 /// let tx = Tx::from_parts(2, &[input], &[TxOutRef { value: 1_000, script: &[0x6a] }], 5);
 /// let payload = tx.as_ref().encoded();
-/// assert_eq!(payload[..5], [2, 0, 0, 0, 1], "the version and the number of inputs");
+/// assert_eq!(payload[..5], [2, 0, 0, 0, 1], "the payload does not begin with the version and the number of inputs");
 /// assert_eq!(payload[37..], [1, 0, 0, 0, 1, 0x51, 9, 0, 0, 0, 1, 0xe8, 3, 0, 0, 0, 0, 0, 0, 1, 0x6a, 5, 0, 0, 0]);
 ///
 /// let (received, rest) = TxRef::split_first(payload)?;

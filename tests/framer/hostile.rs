@@ -1,4 +1,5 @@
-//! Bytes that no correct peer sends: the error, how early it is reported, and how much memory such bytes use.
+//! Bytes that no correct peer sends. The tests check the error for such bytes, the byte at which it is reported, and
+//! the memory that the bytes use.
 
 use allocation_counter::{AllocationInfo, measure};
 use peerloop::Network;

@@ -78,10 +78,14 @@ fn refused_socket_options_are_skipped_and_reported_once() {
             node.until("all handshakes are complete", |account| account.of("handshakes") == PEERS as u64 + DIALS);
         assert_eq!(other.account().of("socket_options_refused"), 0);
         assert_eq!((account.of("closed"), account.of("accept_pauses")), (0, 0), "{error}: {account:?}");
-        assert_eq!(account.of("socket_options_refused"), 3, "each of the three options is reported once");
+        assert_eq!(account.of("socket_options_refused"), 3, "the number of reported options is not three");
         for option in ["TCP_NODELAY", "TCP_USER_TIMEOUT", "SO_REUSEADDR"] {
             assert_eq!(account.of(&format!("refused:{option}")), 1, "{error}: {account:?}");
         }
-        assert_eq!(node.injected() as u64, 3 + 2 * DIALS, "a listener sets three options, and a dialled socket two");
+        assert_eq!(
+            node.injected() as u64,
+            3 + 2 * DIALS,
+            "the failed calls were not three for the listener and two for each dial"
+        );
     }
 }

@@ -19,7 +19,11 @@ fn a_stall_of_the_node_lengthens_the_round_trip_of_every_ping_that_is_due_meanwh
         assert!((480..=520).contains(&p95.as_millis()), "{p95:?}");
         assert!((980..=1_010).contains(&histogram.max().unwrap().as_millis()));
     }
-    assert_eq!((report.verdict, report.limit), (Verdict::Trusted, Limit::None), "the node catches up during the run");
+    assert_eq!(
+        (report.verdict, report.limit),
+        (Verdict::Trusted, Limit::None),
+        "a node that had caught up during the run was reported as the limit, or the report was not trusted"
+    );
 }
 
 #[test]
@@ -28,10 +32,10 @@ fn a_generator_that_stalls_still_measures_from_the_planned_moments_and_reports_t
     stage.run_for(Duration::from_secs(5));
     stage.stall_generator(Duration::from_secs(1));
     let report = stage.finish();
-    assert_eq!((report.work.planned, report.work.answered), (1_000, 1_000), "no ping is skipped");
+    assert_eq!((report.work.planned, report.work.answered), (1_000, 1_000), "a ping was skipped or not answered");
     let p95 = report.ping_rtt_planned.percentile(95.0).unwrap();
     assert!((480..=520).contains(&p95.as_millis()), "{p95:?}");
-    assert!(report.ping_rtt_sent.max().unwrap() < Duration::from_millis(1), "the node was as fast as ever");
+    assert!(report.ping_rtt_sent.max().unwrap() < Duration::from_millis(1), "the node's replies were slow");
     let lag = report.send_lag.max().unwrap();
     assert!((980..=1_010).contains(&lag.as_millis()), "{lag:?}");
     let Verdict::NotTrusted(doubts) = &report.verdict else { panic!("the report is trusted") };

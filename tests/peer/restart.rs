@@ -19,10 +19,13 @@ fn req_e18_three_restarts_are_allowed_in_the_hour_that_begins_with_the_first() {
     assert!(restarts.try_restart(at(100)));
     assert!(restarts.try_restart(at(200)));
     assert!(restarts.try_restart(at(3_000)));
-    assert!(!restarts.try_restart(at(3_001)), "the window's restarts are used up");
-    assert!(!restarts.try_restart(at(100 + 3_600).minus(Duration::from_nanos(1))), "the window is not over");
-    assert_eq!(restarts.restarts(), 3, "a refusal is not counted");
-    assert!(restarts.try_restart(at(100 + 3_600)), "a new window begins");
+    assert!(!restarts.try_restart(at(3_001)), "a fourth restart in one window was granted");
+    assert!(
+        !restarts.try_restart(at(100 + 3_600).minus(Duration::from_nanos(1))),
+        "a restart was granted before the end of the window"
+    );
+    assert_eq!(restarts.restarts(), 3, "the refusals changed the count");
+    assert!(restarts.try_restart(at(100 + 3_600)), "a restart was refused after the end of the window");
     assert_eq!(restarts.restarts(), 1);
 }
 
@@ -33,7 +36,7 @@ fn req_e18_a_reset_clears_the_count_and_the_window() {
     restarts.reset();
     assert_eq!(restarts.restarts(), 0);
     assert!(restarts.try_restart(at(3_000)) && restarts.try_restart(at(3_001)));
-    assert!(!restarts.try_restart(at(3_700)), "the new window began at the first restart after the reset");
+    assert!(!restarts.try_restart(at(3_700)), "a third restart was granted in the window that began after the reset");
 }
 
 #[test]
@@ -55,7 +58,7 @@ fn req_e19_a_failed_connection_can_be_restarted_at_once() {
     assert!(conn.restart_mut().unwrap().try_restart(at(2)));
     conn.transition_to_connecting(at(2)).unwrap();
     assert_eq!((conn.state(), conn.since()), (ConnectionState::Connecting, at(2)));
-    assert_eq!(conn.restart().unwrap().restarts(), 1, "the restart keeps the count");
+    assert_eq!(conn.restart().unwrap().restarts(), 1, "the granted restart was not counted once");
     conn.transition_to_failed(at(3)).unwrap();
     assert!(!conn.restart_mut().unwrap().try_restart(at(3)));
 }

@@ -35,7 +35,11 @@ fn the_node_starts_and_answers_rpc() {
     assert_eq!(node.cli(&["getblockcount"]), "0");
     assert!(node.cli(&["getnetworkinfo"]).contains("Bitcoin SV"), "the node is not Bitcoin SV");
     let (command, address) = (["getpeerinfo"], node.address());
-    assert_eq!(node.cli(&command).split_whitespace().collect::<String>(), "[]", "no peer is connected to {address}");
+    assert_eq!(
+        node.cli(&command).split_whitespace().collect::<String>(),
+        "[]",
+        "the node at {address} had a peer before the test connected one"
+    );
     std::net::TcpStream::connect(address).expect("the node listens for peers");
 }
 

@@ -168,7 +168,7 @@ fn assert_backs_off(failed: &[ControlEvent], address: SocketAddr) {
             panic!("{event} is not a failed dial")
         };
         assert_eq!((*of, *state, reason.label()), (address, ConnectionState::Connecting, "refused"));
-        assert_eq!(*failures, count, "failures from before the handshake no longer count");
+        assert_eq!(*failures, count, "the failures were not counted from 1 after the handshake");
         let NextDial::At(moment) = *next else { panic!("{next:?} is not a moment") };
         let least = (INITIAL_BACKOFF * (1 << (count - 1))).min(MAX_BACKOFF);
         assert!(due.is_none_or(|due: Instant| moment >= due.plus(least)), "retry after failure {count} is too early");

@@ -28,7 +28,7 @@ fn req_e39_a_peer_is_created_once_and_read_by_address_and_by_ip_and_port() {
         assert_eq!(store.find_by_ip_port(peer.address().ip(), 1), Ok(None));
         let again = crate::support::peer(1);
         assert_eq!(store.create(again), Err(StoreError::Duplicate { address: peer.address() }));
-        assert_eq!(store.list_all(), Ok(vec![peer]), "the refused call changed nothing");
+        assert_eq!(store.list_all(), Ok(vec![peer]), "the refused call changed the store");
     });
 }
 
@@ -75,7 +75,7 @@ fn req_e39_all_ban_reasons_count_as_one_status() {
         assert_eq!(counts, [2, 2, 2]);
         for number in 0..5 {
             let banned = PeerStatus::Banned(reason(number));
-            assert_eq!(store.count_by_status(banned), Ok(10), "the count for {banned:?}");
+            assert_eq!(store.count_by_status(banned), Ok(10), "the count for {banned:?} is wrong");
             let found: Vec<_> = store.find_by_status(banned).unwrap().iter().map(|peer| peer.address()).collect();
             assert!(found.is_sorted() && found.len() == 10);
         }
@@ -96,7 +96,7 @@ fn req_e38_a_host_has_only_its_last_ban() {
         let mut other = ban(1);
         (other.reason, other.until) = (BanReason::Manual, None);
         store.put_ban(other).unwrap();
-        assert_eq!(store.bans(), Ok(vec![ban(2), other]), "IPv4 bans are first");
+        assert_eq!(store.bans(), Ok(vec![ban(2), other]), "a replaced ban was kept, or the IPv4 ban is not first");
         store.remove_ban(host(1)).unwrap();
         store.remove_ban(host(1)).unwrap();
         assert_eq!(store.bans(), Ok(vec![ban(2)]));

@@ -28,11 +28,11 @@ fn account(all: impl Iterator<Item = Received<Weight>>) -> (u64, u64) {
     for received in all {
         match received {
             Received::Lagged { count } => {
-                assert!(count > 0, "a lag report counts at least one item");
+                assert!(count > 0, "a lag report counted no item");
                 lost += count;
             }
             Received::Item(item) => {
-                assert_eq!(item.index, got + lost, "the items are in order");
+                assert_eq!(item.index, got + lost, "an item is missing or out of order");
                 got += 1;
             }
         }
@@ -119,7 +119,11 @@ fn a_receive_with_timeout_returns_nothing_a_late_item_or_the_end() {
     assert_eq!(subscription.try_recv(), Ok(None));
     assert_eq!(subscription.recv_timeout(Duration::from_millis(1)), Ok(None));
     publisher.push(light(0));
-    assert_eq!(subscription.recv_timeout(Duration::ZERO), Ok(None), "the item is not flushed yet");
+    assert_eq!(
+        subscription.recv_timeout(Duration::ZERO),
+        Ok(None),
+        "the receive before the flush did not return `None`"
+    );
     let later = thread::spawn(move || {
         while publisher.flush() == Flushed::Busy {}
         publisher

@@ -35,12 +35,16 @@ fn decoding_or_iterating_a_truncated_block_reports_the_truncation() {
     let payload = known_payload("block");
     assert_every_cut_fails(&payload, |payload| BlockRef::decode(payload)?.validate());
     for len in 0..81 + TxRef::MIN_BYTES {
-        assert_eq!(BlockRef::decode(&payload[..len]), Err(TRUNCATED), "the payload is too short for one transaction");
+        assert_eq!(
+            BlockRef::decode(&payload[..len]),
+            Err(TRUNCATED),
+            "a payload too short for one transaction was not refused as truncated"
+        );
     }
     for len in 81 + TxRef::MIN_BYTES..payload.len() {
         let block = BlockRef::decode(&payload[..len]).unwrap();
         assert_eq!(block.merkle_tree(), Err(TRUNCATED));
-        assert_eq!(encoded(|out| block.encode(out)), payload[..len], "an invalid tail is encoded unchanged");
+        assert_eq!(encoded(|out| block.encode(out)), payload[..len], "encoding changed a block with an invalid tail");
     }
 }
 
@@ -99,7 +103,7 @@ fn a_repeated_transaction_is_reported_as_a_mutation() {
     let good = block_of(any_block_header(), &transactions);
     let repeated: Vec<Tx> = [0, 1, 2, 2].map(numbered_tx).to_vec();
     let bad = block_of(any_block_header(), &repeated);
-    assert_eq!(good.as_ref().hash(), bad.as_ref().hash(), "both blocks have the same hash");
+    assert_eq!(good.as_ref().hash(), bad.as_ref().hash(), "blocks with the same header have different hashes");
     let verdict = |block: &Block| block.as_ref().merkle_tree().unwrap().verdict(block.as_ref().header.merkle_root);
     assert_eq!(verdict(&good), MerkleVerdict::Valid);
     assert_eq!(verdict(&bad), MerkleVerdict::Mutated);

@@ -63,16 +63,28 @@ mod cmpctblock {
         assert_eq!(indexes(&block(0, &["00", "00", "00"])), Ok(vec![0, 1, 2]));
         assert_eq!(indexes(&block(4, &["00", "02", "00"])), Ok(vec![0, 3, 4]));
         assert_eq!(indexes(&block(4, &["04", "00"])), Ok(vec![4, 5]));
-        assert_eq!(indexes(&block(4, &["00", "04"])), Ok(vec![0, 5]), "the last position");
+        assert_eq!(indexes(&block(4, &["00", "04"])), Ok(vec![0, 5]), "the last position was refused or is wrong");
         assert_eq!(indexes(&block(4, &[])), Ok(vec![]));
     }
 
     #[test]
     fn messages_that_the_reference_node_rejects_are_refused() {
-        assert_eq!(indexes(&block(0, &[])), Err(BAD_VALUE), "no transactions");
-        assert_eq!(indexes(&block(0, &["01"])), Err(BAD_VALUE), "no transaction fills position 0");
-        assert_eq!(indexes(&block(4, &["05"])), Err(BAD_VALUE), "no transaction fills position 4");
-        assert_eq!(indexes(&block(4, &["00", "05"])), Err(BAD_VALUE), "no transaction fills position 5");
+        assert_eq!(indexes(&block(0, &[])), Err(BAD_VALUE), "a block without transactions was not refused");
+        assert_eq!(
+            indexes(&block(0, &["01"])),
+            Err(BAD_VALUE),
+            "a block without a transaction at position 0 was not refused"
+        );
+        assert_eq!(
+            indexes(&block(4, &["05"])),
+            Err(BAD_VALUE),
+            "a block without a transaction at position 4 was not refused"
+        );
+        assert_eq!(
+            indexes(&block(4, &["00", "05"])),
+            Err(BAD_VALUE),
+            "a block without a transaction at position 5 was not refused"
+        );
         assert_eq!(indexes(&block(4, &["feffffffff"])), Err(BAD_VALUE));
         let mut without_target = block(1, &[]);
         without_target[72..76].fill(0);

@@ -1,5 +1,5 @@
-//! One peer per range of addresses, so that an attacker with a range cannot occupy all our slots or make us scan the
-//! range.
+//! Limits the dialler to one peer per range of addresses, so that an attacker with a range cannot occupy all our
+//! slots or make us scan the range.
 //!
 //! Only addresses drawn from the book count. Unroutable addresses are exempt: they are independent of each other,
 //! although [`NetGroup`] assigns all of them to one range. There is one entry for each range that is in use or was

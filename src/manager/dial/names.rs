@@ -301,7 +301,7 @@ mod tests {
     fn each_failure_selects_the_next_address_and_the_last_failure_starts_a_pause() {
         let mut stage = Stage::new(&["node.example"]);
         let answer = ["[2001:db8::1]:1", "192.0.2.1:1", "192.0.2.1:1", "192.0.2.2:0", "0.0.0.0:1", "192.0.2.3:9"];
-        assert_eq!(stage.resolve(START, &answer), 2, "repeated, impossible and own addresses are dropped");
+        assert_eq!(stage.resolve(START, &answer), 2, "the two usable addresses were not the only ones stored");
         assert_eq!(stage.current(), ["[2001:db8::1]:1"]);
         assert!(stage.ends("[2001:db8::1]:1", Ended::NoNetwork, Decision::Nothing, START));
         assert_eq!(stage.current(), ["192.0.2.1:1"]);

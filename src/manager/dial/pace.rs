@@ -173,7 +173,7 @@ mod tests {
         let now = pace.ready_at(Family::V4);
         fail(&mut pace, now);
         pace.connect_started(Family::V4);
-        assert!(!pace.is_ready(Family::V4, now), "starting to connect does not prove a network");
+        assert!(!pace.is_ready(Family::V4, now), "a started connect ended the pause, although it proves no network");
         pace.answered(Family::V4);
         assert!(pace.is_ready(Family::V4, now));
     }

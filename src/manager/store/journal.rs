@@ -1,13 +1,14 @@
 //! The journal: the loop's changes that are not durable yet.
 //!
-//! The loop [records](Journal::record) each change of its own store here, and the journal produces [`Batch`]es: at
-//! once if a ban changed, the changes of peers fill a batch or the loop is about to stop; otherwise when the oldest
-//! change has waited for [`BOOK_DELAY`]. One batch is written at a time. Later changes wait, and the last change of a
-//! peer or host replaces earlier ones. The next batch has bans before peers, within each kind removals before other
-//! changes, and within those the oldest first. A disk that is as full as the loop's own store therefore has room for
-//! every batch. While the disk is slow or full, the journal keeps at most one change for each peer and ban that the
-//! loop or the disk knows. That is at most twice [`MAX_BOOK_PEERS`](crate::limits::MAX_BOOK_PEERS) changes of peers
-//! and twice [`MAX_BANS`](crate::limits::MAX_BANS) changes of bans.
+//! The loop [records](Journal::record) each change of its own store here, and the journal produces [`Batch`]es. A
+//! batch is due at once if a ban changed, if the changes of peers fill a batch, or if the loop is about to stop.
+//! Otherwise it is due when the oldest change has waited for [`BOOK_DELAY`]. One batch is written at a time. Later
+//! changes wait, and the last change of a peer or host replaces earlier ones. The next batch has bans before peers.
+//! For each of the two, removals are before other changes, and older changes before newer ones. Because removals are
+//! first, a store on disk that has reached its maximum still has room for every batch. While the disk is slow or
+//! full, the journal keeps at most one change for each peer and ban that the loop or the disk knows. That is at most
+//! twice [`MAX_BOOK_PEERS`](crate::limits::MAX_BOOK_PEERS) changes of peers and twice
+//! [`MAX_BANS`](crate::limits::MAX_BANS) changes of bans.
 //!
 //! A batch without a result for [`MAX_BOOK_ANSWER`] counts as failing, because a disk that hangs reports nothing.
 //!

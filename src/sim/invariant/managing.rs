@@ -184,11 +184,16 @@ impl Managing {
             .map(|(rival, _)| *rival)
             .collect();
         let is_right = is_inbound && !self.trusted.contains(address.ip()) && rivals.len() >= SPARED;
-        findings.check(28, is_right, || format!("{peer:?} at {address} is evicted, with {} candidates", rivals.len()));
+        findings.check(28, is_right, || {
+            format!(
+                "{peer:?} at {address} was evicted, although it was not accepted, is trusted or had too few rivals: {}",
+                rivals.len()
+            )
+        });
         let ping = |peer: &PeerId| self.shortest_pings.get(peer).copied().unwrap_or(u128::MAX);
         let better = rivals.iter().filter(|rival| ping(rival) <= ping(&peer)).count();
         findings.check(28, better >= SPARED_BY_PING || rivals.len() < SPARED, || {
-            format!("{peer:?} at {address} is evicted, but only {better} others answer pings at least as fast")
+            format!("{peer:?} at {address} was evicted, but only {better} others answer pings at least as fast")
         });
     }
 
@@ -294,10 +299,10 @@ impl Managing {
         for draw in manager.into_iter().flat_map(|manager| &manager.drawn) {
             let address = draw.address;
             findings.check(27, !self.own.contains(&address), || {
-                format!("{address} is dialled, although it is the loop's own")
+                format!("{address} was dialled, although it is the loop's own")
             });
             if let Some(until) = self.pauses.remove(&address) {
-                findings.check(26, until <= now, || format!("{address} is dialled, but pauses until {until:?}"));
+                findings.check(26, until <= now, || format!("{address} was dialled, but pauses until {until:?}"));
             }
         }
         for (address, until) in self.new_pauses.drain(..) {

@@ -105,7 +105,7 @@ mod tests {
         assert_eq!(offer("ABC", 0, "ABC"), Ok(()));
         assert_eq!(offer("ABC", 1, "BCD"), Ok(()));
         assert_eq!(offer("ABC", 3, "DE"), Ok(()));
-        assert_eq!(offer("ABC", 0, "AB"), Ok(()), "a write may offer fewer frames");
+        assert_eq!(offer("ABC", 0, "AB"), Ok(()), "a write that offered fewer frames was refused");
         for wrong in ["BC", "BA", "ACB", "D", "CBA"] {
             assert_eq!(offer("ABC", 0, wrong), Err(CommandName::TX), "{wrong}");
         }
@@ -146,8 +146,12 @@ mod tests {
         assert_eq!(offer("vhA", 0, "vhpA"), Ok(()));
         assert!(offer("vhA", 0, "pvhA").is_err());
         assert!(offer("vhA", 0, "vphA").is_err());
-        assert_eq!(offer("Ah", 0, "pAh"), Ok(()), "a `sendheaders` after a tx is not part of the handshake");
-        assert_eq!(offer("v", 0, "vhpA"), Ok(()), "the handshake may continue, and a ping may follow it");
+        assert_eq!(
+            offer("Ah", 0, "pAh"),
+            Ok(()),
+            "a ping was not allowed to overtake a `sendheaders` that follows a tx"
+        );
+        assert_eq!(offer("v", 0, "vhpA"), Ok(()), "a ping after a continued handshake was refused");
         for (first, wrong) in [("v", "vAp"), ("A", "Ahp"), ("vA", "vAhp")] {
             assert!(offer(first, 0, wrong).is_err(), "{first} and then {wrong}");
         }

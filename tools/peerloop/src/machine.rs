@@ -11,8 +11,8 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, UdpSocket};
 use std::num::NonZeroUsize;
 
-/// Number of descriptors that are not for peers: standard streams, files, pollers, wakers, the built-in node's
-/// listener.
+/// Number of descriptors that are not for peers: standard streams, files, pollers, wakers, and the built-in
+/// node's listener.
 const DESCRIPTORS_BESIDE_PEERS: u64 = 32;
 
 /// The limit on open files that is assumed if the system reports none: no POSIX system of recent decades has a lower
@@ -215,7 +215,11 @@ mod tests {
         }
         assert!(MACHINE.check_descriptors(usize::MAX, Need::Accept { listeners: usize::MAX }).is_err());
         assert_eq!(MACHINE.descriptors_for(9_000, Need::BothEnds), 18_032);
-        assert_eq!(MACHINE.descriptors_for(usize::MAX, Need::BothEnds), 20_000, "more than are available");
+        assert_eq!(
+            MACHINE.descriptors_for(usize::MAX, Need::BothEnds),
+            20_000,
+            "the result is not the number of available descriptors"
+        );
     }
 
     #[test]

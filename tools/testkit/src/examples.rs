@@ -94,7 +94,7 @@ impl Client {
         let connect: <Exchange as Handler>::Request = Box::new(move |_, ctx| {
             ctx.connect(address).expect("the table has room");
         });
-        assert!(reactor.handle().request(connect).is_ok(), "the queue has room");
+        assert!(reactor.handle().request(connect).is_ok(), "the request was refused");
         let mut client = Self { reactor };
         client.until("handshake", |exchange| exchange.peer.is_some());
         client
@@ -142,7 +142,7 @@ impl Client {
     }
 
     fn act(&mut self, act: impl FnOnce(&mut Exchange, &mut Ctx<'_>) + Send + 'static) {
-        assert!(self.reactor.handle().request(Box::new(act)).is_ok(), "the queue has room");
+        assert!(self.reactor.handle().request(Box::new(act)).is_ok(), "the request was refused");
         self.turn();
     }
 

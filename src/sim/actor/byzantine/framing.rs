@@ -17,7 +17,9 @@ pub const ATTACKS: &[Attack] = &[
     Attack::new("P1", "garbage at once", garbage).at_once().closed_by(&["bad_magic"], Duration::ZERO),
     Attack::new("P1", "garbage after a good frame", late_garbage).closed_by(&["bad_magic"], Duration::ZERO),
     Attack::new("P1", "a magic that is wrong in its last byte", slow_garbage).closed_by(&["bad_magic"], secs(3)),
-    Attack::new("P2", "another network", other_network).at_once().closed_by(&["bad_magic"], Duration::ZERO),
+    Attack::new("P2", "a version for another network", other_network)
+        .at_once()
+        .closed_by(&["bad_magic"], Duration::ZERO),
     Attack::new("P3", "two hundred wrong checksums", wrong_checksums),
     Attack::new("P3", "a version with a wrong checksum", wrong_version)
         .at_once()

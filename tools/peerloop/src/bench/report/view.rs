@@ -171,7 +171,11 @@ mod tests {
     #[test]
     fn failed_operations_count_as_slower_than_every_latency() {
         assert_eq!(values("25,50,75,90,100", one_to(100), 100), [Some(50), Some(100), None, None, None]);
-        assert_eq!(values("1,50,100", LatencyHistogram::new(), 5), [None; 3], "a value without a latency");
+        assert_eq!(
+            values("1,50,100", LatencyHistogram::new(), 5),
+            [None; 3],
+            "a percentile had a value, although no operation completed"
+        );
     }
 
     #[test]

@@ -74,10 +74,10 @@ fn after_a_failed_accept_the_connection_waits_without_another_event() {
         fail_next(&world, ACCEPTOR, Site::Accept, errno);
         assert_eq!(code(acceptor.accept(0)), Some(errno));
     }
-    assert_eq!(events(&mut acceptor), [], "an edge-triggered listener reports each connection once");
+    assert_eq!(events(&mut acceptor), [], "an edge-triggered listener reported a connection twice");
     assert!(acceptor.accept(0).is_ok());
     fail_next(&world, ACCEPTOR, Site::Accept, EMFILE);
-    assert_eq!(code(acceptor.accept(0)), Some(EMFILE), "the accept fails before the backlog is examined");
+    assert_eq!(code(acceptor.accept(0)), Some(EMFILE), "the accept did not fail before it examined the backlog");
 }
 
 #[test]
@@ -103,9 +103,9 @@ fn an_accept_that_reports_a_dead_connection_removes_it() {
     let token = first.to_u64();
     assert_eq!(events(&mut dialler), [Readiness { token, readable: true, writable: true, hung_up: true }]);
     assert_eq!(code(dialler.read(first, &mut [0])), Some(ECONNRESET));
-    assert!(acceptor.accept(0).is_ok(), "the second connection is unaffected");
+    assert!(acceptor.accept(0).is_ok(), "the second connection was lost");
     fail_next(&world, ACCEPTOR, Site::Accept, EPROTO);
-    assert_eq!(code(acceptor.accept(0)), Some(EAGAIN), "no connection remains");
+    assert_eq!(code(acceptor.accept(0)), Some(EAGAIN), "the accept did not report an empty backlog");
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn a_failed_read_closes_the_connection_on_both_sides() {
     write(&mut dialler, b"lost").unwrap();
     fail_next(&world, ACCEPTOR, Site::Read, ECONNRESET);
     assert_eq!(read(&mut acceptor, 9), Err(ErrorKind::ConnectionReset));
-    assert_eq!(read(&mut acceptor, 9), Ok(vec![]), "an error is reported once");
+    assert_eq!(read(&mut acceptor, 9), Ok(vec![]), "the error was not followed by the end of the stream");
     assert_eq!(events(&mut dialler), event(true, true, true));
     assert_eq!(read(&mut dialler, 9), Err(ErrorKind::ConnectionReset));
 }

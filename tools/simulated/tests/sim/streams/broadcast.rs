@@ -1,4 +1,5 @@
-//! One frame for many peers: the peers that receive it, the peers without room for it, and the single copy in memory.
+//! Broadcasts of one frame to many peers. The selected ready peers receive the frame, the peers without room for it
+//! are returned, and all queues share one copy of it.
 
 use super::{Room, pattern};
 use bytes::Bytes;
@@ -22,7 +23,7 @@ fn a_frame_reaches_every_ready_peer_that_the_filter_selects() {
             seen += 1;
             peer.id() != left_out
         });
-        assert_eq!(seen, 3, "the filter is called for ready peers only");
+        assert_eq!(seen, 3, "the filter was not called once for each of the three ready peers");
         sent
     });
     assert_eq!((sent.accepted, sent.refused), (2, Vec::new()));
@@ -55,7 +56,7 @@ fn all_peers_share_the_bytes_of_one_frame() {
         sent
     });
     assert_eq!(sent.accepted, 2);
-    assert!(!kept.is_unique(), "the queues hold copies of the frame");
+    assert!(!kept.is_unique(), "the queues held copies of the frame");
     for (raw, _) in &mut raws {
         assert!(room.drain(raw) == kept);
     }

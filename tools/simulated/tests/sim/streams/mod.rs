@@ -157,7 +157,7 @@ impl Handler for Streamer {
     }
 
     fn on_chunk(&mut self, ctx: &mut Ctx<'_>, peer: PeerId, chunk: Chunk<'_>) {
-        assert_eq!(chunk.offset(), self.received.len() as u64, "chunks arrive in order and without gaps");
+        assert_eq!(chunk.offset(), self.received.len() as u64, "a chunk is out of order or follows a gap");
         self.received.extend_from_slice(chunk.bytes());
         if let Some(verdict) = chunk.last() {
             self.seen.push(Seen::Streamed(verdict));

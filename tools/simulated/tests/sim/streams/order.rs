@@ -40,7 +40,7 @@ fn run(conditions: Conditions) -> Vec<u8> {
     });
     raw.send(&ping());
     received.extend(room.drain(&mut raw));
-    assert_eq!(received.len(), 32 + 64 + 24 + 100, "a message overtook the block");
+    assert_eq!(received.len(), 32 + 64 + 24 + 100, "a message overtook the block, or bytes are missing");
     room.run_for(TICK);
     let part = payload.slice(100..250);
     room.act(0, move |ctx| {
@@ -79,7 +79,7 @@ fn run(conditions: Conditions) -> Vec<u8> {
     let at = |ticks: u32| began.plus(TICK * ticks);
     let pong = |nonce, planned, sent| Seen::Pong { nonce, planned, sent };
     let expected = [pong(first, at(0), at(0)), pong(second, at(1), at(3)), pong(third, at(3), at(3))];
-    assert_eq!(room.seen(0), expected, "a ping after a block is stamped when it is sent");
+    assert_eq!(room.seen(0), expected, "a pong is missing, or a ping was not stamped when it was sent");
     received
 }
 
@@ -215,7 +215,7 @@ fn step(room: &mut Room, peer: peerloop::PeerId, model: &mut Model, step: Step) 
             let fed = room.act(0, move |ctx| feed_whole(ctx, peer, &part));
             assert_eq!(fed, expected);
         }
-        Step::Pinged | Step::Drain => unreachable!("these are the peer's steps"),
+        Step::Pinged | Step::Drain => unreachable!("a step of the peer was passed to the node"),
     }
     let left = room.act(0, move |ctx| ctx.peer(peer).unwrap().body_left_bytes());
     assert_eq!(left, model.left.as_ref().map(|(payload, fed)| (payload.len() - fed) as u64));
