@@ -1,10 +1,10 @@
 //! The cost of framing in addition to the checksum that every message needs anyway.
 //!
 //! In each of the first three groups, all benchmarks read the same bytes: `framer` reads frames, and `checksum` only
-//! hashes their payloads, whose boundaries are known beforehand. The difference is the framer's own cost. The groups
-//! read a block full of pings (many headers, few bytes), a block full of inventories, and a message of 1 MiB that
-//! arrives in pieces of 64 KiB. This message is buffered through the read block, received directly into its buffer, or
-//! streamed. The last group compares two ways to compute the id of a transaction of 1 MiB.
+//! hashes their payloads, whose boundaries are known beforehand. The difference is the framer's own cost. The first
+//! group reads a block full of pings (many headers, few bytes), the second a block full of inventories, and the third
+//! a message of 1 MiB that arrives in pieces of 64 KiB. This message is buffered through the read block, received
+//! directly into its buffer, or streamed. The last group compares two ways to compute a 1 MiB transaction's id.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use peerloop::Network;

@@ -414,7 +414,7 @@ pub(crate) mod tests {
         assert!(misbehaved.ends_with("; added 1 point, score 2"), "{misbehaved}");
         let ControlEvent::ConnectionLost { state, .. } = &mut events[3] else { panic!("{}", events[3]) };
         *state = ConnectionState::AwaitingHandshake;
-        assert_eq!(events[3].label(), "connection_failed", "the peer was not ready yet");
+        assert_eq!(events[3].label(), "connection_failed", "the loss of a peer that was not ready has another label");
         assert!(
             events[3].to_string().starts_with("the connection to 192.0.2.1:8333 closed before the peer was ready: ")
         );

@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(writer.join(Duration::from_millis(1)), Err(StoreError::NoAnswer));
         assert_eq!(writer.join(Duration::MAX), Ok(()), "a second `join` waited again");
         drop(writer);
-        go.send(()).expect("the thread has ended");
+        go.send(()).expect("the thread still waits for the signal");
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! Decides which kernel calls fail: random ones, or exactly the n-th.
+//! Decides which kernel calls fail: random calls, or exactly the n-th call of a site.
 //!
 //! A host counts its calls by site. Before the kernel does anything, the host decides whether the call fails. [`Site`]
-//! describes what each failure does. An interrupted call other than a wait is retried and succeeds. This module only
-//! decides, and never changes a connection.
+//! describes the effect of each failure. An interrupted call other than a wait is retried and succeeds. This module
+//! only decides, and never changes a connection.
 
 use super::tape::Chance;
 use crate::errno::{EAGAIN, EINTR};

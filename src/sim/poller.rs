@@ -206,6 +206,10 @@ mod tests {
         assert_eq!(Poller::Mean.shown(mask, owed), Mask { writable: false, ..mask });
         assert_eq!(Poller::Linux.shown(mask, owed), mask);
         let ended = Mask { hung_up: true, ..mask };
-        assert_eq!(Poller::Mean.shown(ended, owed), ended, "an event that reports the end shows the whole state");
+        assert_eq!(
+            Poller::Mean.shown(ended, owed),
+            ended,
+            "an event that reports the end does not show the whole state"
+        );
     }
 }

@@ -20,7 +20,7 @@ pub(crate) struct Mark {
     pub(crate) lane: Lane,
 }
 
-const _: () = assert!(size_of::<Mark>() == 24, "the limit's documentation states a size of 24 bytes per mark");
+const _: () = assert!(size_of::<Mark>() == 24, "the size of a `Mark` is not the documented 24 bytes");
 
 /// The marks of all links. A link's marks are in the order of their positions.
 #[derive(Debug, Default)]

@@ -55,7 +55,7 @@ impl AfterWrite {
 impl LoopState {
     /// Starts to collect replies on a link, until [`LoopState::end_replies`].
     pub(crate) fn begin_replies(&mut self, id: LinkId) {
-        debug_assert!(self.links.write_block.gathered().is_empty(), "the previous reply window is still open");
+        debug_assert!(self.links.write_block.gathered().is_empty(), "the write block still holds collected replies");
         self.links.replying = Some(id);
     }
 

@@ -66,7 +66,7 @@ impl Client {
         loop {
             let (command, payload) = self.read_frame().expect("a pong arrives");
             if command == CommandName::PONG {
-                assert_eq!(payload, nonce.to_le_bytes(), "pongs arrive in the order of their pings");
+                assert_eq!(payload, nonce.to_le_bytes(), "the next pong does not match the ping {nonce}");
                 return;
             }
         }

@@ -1,9 +1,9 @@
 //! A [`Node`]: a loop in a child process. The child executes the requests that it reads from its standard input, and
 //! exits when its standard input is closed.
 //!
-//! The child runs this test program again with only the calling test. The child becomes a node at the point where
-//! the test starts its [`Node`], so the child first repeats everything that the test does before this point. Dropping
-//! the test's [`Node`] kills the child, even if the test fails.
+//! The child is another process of this test program, and runs only the calling test. The child becomes a node at the
+//! point where the test starts its [`Node`], so the child first repeats everything that the test does before this
+//! point. Dropping the test's [`Node`] kills the child, even if the test fails.
 
 use peerloop::api::{ControlEvent, Pending, Reply};
 use peerloop::error::{CloseReason, Side};
@@ -256,7 +256,7 @@ fn works(command: &mut Command) -> bool {
 fn skipped(why: &str) -> bool {
     static SKIPPED: AtomicUsize = AtomicUsize::new(0);
     let number = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
-    // The harness hides what a passing test prints, but not a direct write to stderr.
+    // The harness hides the output of a passing test, but not a direct write to stderr.
     let _ = writeln!(io::stderr(), "!!! SKIPPED: a test did NOT run ({why}); {number} in tests/hardship so far");
     false
 }

@@ -32,7 +32,11 @@ fn fault_e04_exhausted_ports_are_a_local_failure() {
     let failed = account.of("closed");
     println!("{DIALS} dials from ten ports: {failed} failed");
     assert_eq!((account.of("end:local_eaddrnotavail"), account.of("local_ends")), (failed, failed), "{account:?}");
-    assert_eq!(account.of("links"), DIALS as u64 - failed, "each dial that found a port is connected");
+    assert_eq!(
+        account.of("links"),
+        DIALS as u64 - failed,
+        "the number of links differs from the number of dials that found a port"
+    );
     assert!(failed < DIALS as u64);
 }
 
@@ -52,5 +56,9 @@ fn fault_e04_a_source_address_without_ports_is_distinguished_from_a_foreign_one(
     let account = node.until("the dials have failed", |account| account.of("closed") >= 3 + DIALS as u64 - 10);
     let failed = account.of("closed") - 3;
     assert_eq!((account.of("end:local_eaddrnotavail"), account.of("local_ends")), (failed, 3 + failed), "{account:?}");
-    assert_eq!(account.of("links"), DIALS as u64 - failed, "each dial that found a port is connected");
+    assert_eq!(
+        account.of("links"),
+        DIALS as u64 - failed,
+        "the number of links differs from the number of dials that found a port"
+    );
 }

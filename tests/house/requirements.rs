@@ -2,8 +2,8 @@
 //! row in [`SHOWN`] has a test, and every numbered test has a row.
 //!
 //! A test has the number of its row in its name: `req_e07_...` for row E7 of the table, `fault_e07_...` for row
-//! `fault 7`. A row names the files or folders of its tests. This check never judges whether a test shows what its
-//! row says; only a reader can. A separate rule checks that all files named on a page exist.
+//! `fault 7`. A row names the files or folders of its tests. This check cannot judge whether a test demonstrates
+//! its row's requirement; only a reader can. A separate rule checks that all files named on a page exist.
 
 use crate::source::{Source, Violation, is_word_char, words};
 

@@ -101,7 +101,7 @@ fn req_e03_the_peers_version_is_kept_after_the_handshake() {
 fn req_e03_the_clock_starts_once_when_the_handshake_begins() {
     let mut conn = PeerConnection::new_outbound(super::address(), (0, TIMEOUT), TIMEOUT);
     conn.transition_to_connecting(at(1)).unwrap();
-    assert_eq!(conn.handshake().deadline(TIMEOUT), None, "connecting has a deadline of its own");
+    assert_eq!(conn.handshake().deadline(TIMEOUT), None, "the handshake's clock started while connecting");
     conn.transition_to_awaiting_handshake(at(5)).unwrap();
     assert_eq!(conn.handshake().deadline(TIMEOUT), Some(at(15)));
     conn.handshake_mut().start(at(9));
@@ -111,11 +111,11 @@ fn req_e03_the_clock_starts_once_when_the_handshake_begins() {
 #[test]
 fn req_e04_a_silent_peer_is_timed_out_by_the_clock_alone() {
     let mut handshake = HandshakeState::new();
-    assert!(!handshake.is_timed_out(Instant::MAX, TIMEOUT), "the handshake has not begun");
+    assert!(!handshake.is_timed_out(Instant::MAX, TIMEOUT), "a handshake that had not begun timed out");
     handshake.start(at(5));
     assert!(!handshake.is_timed_out(at(15).minus(Duration::from_nanos(1)), TIMEOUT));
-    assert!(handshake.is_timed_out(at(15), TIMEOUT), "the handshake has timed out at its deadline");
-    assert_eq!(handshake.deadline(TIMEOUT), Some(at(15)), "the deadline is ten seconds after the start");
+    assert!(handshake.is_timed_out(at(15), TIMEOUT), "the handshake has not timed out at its deadline");
+    assert_eq!(handshake.deadline(TIMEOUT), Some(at(15)), "the deadline is not ten seconds after the start");
 }
 
 #[test]
@@ -169,10 +169,10 @@ fn req_e02_a_verack_before_the_version_is_accepted_and_counted() {
     assert!(handshake.mark_verack_received());
     assert!(handshake.verack_received());
     assert_eq!((handshake.early_veracks(), handshake.duplicate_veracks()), (1, 0));
-    assert!(!handshake.mark_verack_received(), "the verack is early and repeated");
+    assert!(!handshake.mark_verack_received(), "a repeated early verack counted as the first");
     assert_eq!((handshake.early_veracks(), handshake.duplicate_veracks()), (2, 1));
     handshake.mark_version_received(version(None));
-    assert!(!handshake.mark_verack_received(), "the verack is repeated, and no longer early");
+    assert!(!handshake.mark_verack_received(), "a repeated verack after the version counted as the first");
     assert_eq!((handshake.early_veracks(), handshake.duplicate_veracks()), (2, 2));
 }
 
@@ -213,7 +213,11 @@ fn messages_after_the_handshake_are_not_counted() {
 fn the_network_is_checked_by_the_magic_received() {
     let (version, rules) = (version(None), VersionRules::default());
     for expected in Network::ALL {
-        assert_eq!(validate_version(&version, None, expected, &rules), Ok(()), "an unknown magic is accepted");
+        assert_eq!(
+            validate_version(&version, None, expected, &rules),
+            Ok(()),
+            "a version without a known magic was refused"
+        );
         for found in Network::ALL {
             let verdict = if found == expected { Ok(()) } else { Err(Incompatibility::Network { found }) };
             assert_eq!(validate_version(&version, Some(found), expected, &rules), verdict);

@@ -130,7 +130,7 @@ fn req_e36_requests_from_many_threads_are_all_handled() {
                     while let Err(refused) = handle.try_send(command) {
                         command = match refused {
                             SendError::Full(command) => command,
-                            other => panic!("the loop refuses the request: {other}"),
+                            other => panic!("the loop refused the request: {other}"),
                         };
                         thread::yield_now();
                     }
@@ -162,7 +162,7 @@ fn a_loop_that_has_ended_but_is_kept_accepts_no_more_requests() {
     let earlier = handle.stats().expect("the queue has room");
     while node.turn() {}
     assert!(matches!(handle.stats(), Err(SendError::Stopped(Request::Stats { .. }))));
-    assert!(earlier.wait().is_ok(), "a request sent before the loop stops is answered");
+    assert!(earlier.wait().is_ok(), "a request sent before the loop stopped was not answered");
 }
 
 #[test]
@@ -174,7 +174,10 @@ fn every_stop_is_answered_when_the_last_peer_is_closed() {
     let mut stops = vec![handle.stop().expect("the queue has room"), handle.stop().expect("the queue has room")];
     while one.turn() {
         two.turn();
-        assert!(stops.iter().all(|stop| stop.try_take() == Ok(None)), "a stop is answered before the loop has ended");
+        assert!(
+            stops.iter().all(|stop| stop.try_take() == Ok(None)),
+            "a stop was answered or refused before the loop ended"
+        );
         match handle.stop() {
             Ok(stop) => stops.push(stop),
             Err(refused) => assert!(matches!(refused, SendError::Full(_)), "{refused}"),
@@ -206,7 +209,7 @@ fn pending_stop_requests_fail_when_the_loop_is_dropped() {
     let ([mut one, _two], _) = Node::pair();
     let handle = one.reactor.handle();
     let (taken, waiting) = (handle.stop().expect("the queue has room"), one.turn());
-    assert!(waiting, "the loop still has a peer to close");
+    assert!(waiting, "the loop ended although it had a peer to close");
     let queued = handle.stop().expect("the queue has room");
     drop(one);
     assert_eq!([taken.wait(), queued.wait()], [Err(RequestError::Stopped); 2]);
@@ -217,6 +220,9 @@ fn the_reply_to_a_stop_request_arrives_only_when_the_loop_has_ended() {
     let (_, handle, thread) = spawn();
     let mut stop = handle.stop().expect("the queue has room");
     assert_eq!(stop.wait_timeout(PATIENCE), Ok(Some(())));
-    assert!(matches!(handle.stats(), Err(SendError::Stopped(_))), "a request sent after the loop stopped is refused");
+    assert!(
+        matches!(handle.stats(), Err(SendError::Stopped(_))),
+        "a request sent after the loop stopped was not refused"
+    );
     thread.join().expect("the loop's thread ends");
 }

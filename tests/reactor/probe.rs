@@ -95,7 +95,7 @@ impl Handler for Probe {
         if chunk.offset() == 0 {
             self.streamed.clear();
         }
-        assert_eq!(chunk.offset(), self.streamed.len() as u64, "chunks arrive in order and without gaps");
+        assert_eq!(chunk.offset(), self.streamed.len() as u64, "a chunk does not begin at the end of the previous one");
         self.streamed.extend_from_slice(chunk.bytes());
         if let Some(verdict) = chunk.last() {
             self.seen.push((peer, Seen::Streamed { len_bytes: chunk.total(), verdict }));

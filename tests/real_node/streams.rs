@@ -33,7 +33,7 @@ fn the_node_accepts_our_second_connection() {
     let Message::Version(theirs) = general.receive_command(CommandName::VERSION) else {
         panic!("the message is not a version")
     };
-    assert_eq!(theirs.association_id, Some(association_id), "the node answers with our id");
+    assert_eq!(theirs.association_id, Some(association_id), "the node did not answer with our id");
     general.say(&Message::Verack);
     general.say(&protoconf());
     general.receive_command(CommandName::SENDCMPCT);

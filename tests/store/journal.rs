@@ -1,4 +1,4 @@
-//! The journal: when it returns batches, their contents, and when a ban is durable.
+//! The journal: the times and contents of its batches, and the durability of bans.
 
 use crate::support::{Faulty, address, ban, chance, host, peer, rich_peer};
 use peerloop::address::Host;
@@ -34,7 +34,7 @@ fn req_e40_a_change_waits_for_others_and_is_written_with_them() {
     assert_eq!(journal.next_batch(due.minus(Duration::from_nanos(1))), None);
     let batch = journal.next_batch(due).unwrap();
     assert_eq!(batch.changes, [Change::PutPeer(peer(1)), Change::PutPeer(peer(2))]);
-    assert!(BOOK_DELAY < Duration::from_secs(1), "time remains to write the change within a second");
+    assert!(BOOK_DELAY < Duration::from_secs(1), "no time remains to write the change within a second");
     assert!(!journal.is_durable());
     assert_eq!(journal.persisted(&done(&batch)), []);
     assert!(journal.is_durable());
@@ -47,16 +47,20 @@ fn req_e38_a_ban_is_written_at_once_and_is_durable_when_its_batch_completes() {
     journal.record(Change::PutBan(ban(1)), false, at(1));
     assert_eq!(journal.wait(), Wait::Zero);
     let first = journal.next_batch(at(1)).unwrap();
-    assert_eq!(first.changes, [Change::PutBan(ban(1)), Change::PutPeer(peer(1))], "bans first");
+    assert_eq!(
+        first.changes,
+        [Change::PutBan(ban(1)), Change::PutPeer(peer(1))],
+        "the batch is not the ban followed by the peer"
+    );
 
     journal.record(Change::RemoveBan(host(2)), true, at(2));
     assert_eq!(
         (journal.wait(), journal.next_batch(at(9_000))),
         (Wait::Until(at(1).plus(MAX_BOOK_ANSWER)), None),
-        "one batch at a time"
+        "a second batch was returned, or the deadline is not the first batch's"
     );
     assert_eq!(journal.persisted(&done(&first)), [Change::PutBan(ban(1))]);
-    assert_eq!(journal.persisted(&done(&first)), [], "a completion counts once");
+    assert_eq!(journal.persisted(&done(&first)), [], "a repeated completion reported the ban as durable again");
     let second = journal.next_batch(at(9_000)).unwrap();
     assert_eq!(journal.persisted(&done(&second)), [Change::RemoveBan(host(2))]);
 }
@@ -69,7 +73,7 @@ fn neither_an_error_nor_an_earlier_batchs_completion_makes_a_ban_durable() {
     let failed = Persisted { id: batch.id, result: Err(StoreError::Full) };
     assert_eq!(journal.persisted(&failed), []);
     assert!(journal.is_failing() && !journal.is_durable());
-    assert_eq!(journal.next_batch(at(9_000)), None, "the writer still has the batch");
+    assert_eq!(journal.next_batch(at(9_000)), None, "a batch was returned while the writer still had one");
     assert_eq!(journal.persisted(&Persisted { id: batch.id - 1, result: Ok(()) }), []);
     assert_eq!(journal.persisted(&done(&batch)), [Change::PutBan(ban(1))]);
     assert!(!journal.is_failing() && journal.is_durable());
@@ -78,17 +82,25 @@ fn neither_an_error_nor_an_earlier_batchs_completion_makes_a_ban_durable() {
 #[test]
 fn fault_e09_a_batch_without_a_completion_is_reported_late_once_and_counts_as_failing_until_it_is_durable() {
     let mut journal = Journal::new();
-    assert!(!journal.note_late(at(1_000_000)), "no batch is being written");
+    assert!(!journal.note_late(at(1_000_000)), "lateness was reported although no batch was being written");
     journal.record(Change::PutBan(ban(1)), false, at(0));
-    assert!(!journal.note_late(at(1_000_000)), "the batch was not returned yet");
+    assert!(!journal.note_late(at(1_000_000)), "lateness was reported before the batch was returned");
     let batch = journal.next_batch(at(7)).unwrap();
     let due = at(7).plus(MAX_BOOK_ANSWER);
     assert_eq!((journal.wait(), journal.note_late(due.minus(Duration::from_nanos(1)))), (Wait::Until(due), false));
     assert!(!journal.is_failing());
     assert!(journal.note_late(due) && journal.is_failing());
-    assert_eq!((journal.wait(), journal.note_late(Instant::MAX)), (Wait::Forever, false), "lateness is reported once");
+    assert_eq!(
+        (journal.wait(), journal.note_late(Instant::MAX)),
+        (Wait::Forever, false),
+        "lateness was reported again, or another report is due"
+    );
     journal.record(Change::PutBan(ban(2)), false, at(8));
-    assert_eq!((journal.wait(), journal.next_batch(Instant::MAX)), (Wait::Forever, None), "one batch at a time");
+    assert_eq!(
+        (journal.wait(), journal.next_batch(Instant::MAX)),
+        (Wait::Forever, None),
+        "a second batch was due or returned while the first was being written"
+    );
     assert_eq!(journal.persisted(&done(&batch)), [Change::PutBan(ban(1))]);
     assert!(!journal.is_failing());
     let batch = journal.next_batch(due).unwrap();
@@ -96,7 +108,7 @@ fn fault_e09_a_batch_without_a_completion_is_reported_late_once_and_counts_as_fa
     assert_eq!(
         (journal.wait(), journal.note_late(Instant::MAX)),
         (Wait::Forever, false),
-        "the failure is known already"
+        "a batch that had failed was also reported late, or such a report is due"
     );
 }
 
@@ -142,7 +154,7 @@ fn a_batch_is_bounded_and_lists_bans_before_the_oldest_changes_of_peers() {
     for number in (0..count).rev() {
         journal.record(Change::PutPeer(peer(number)), false, at(0));
     }
-    assert_eq!(journal.wait(), Wait::Zero, "a full batch does not wait");
+    assert_eq!(journal.wait(), Wait::Zero, "a full batch waits");
     journal.record(Change::PutBan(ban(1)), false, at(0));
     let batch = journal.next_batch(at(0)).unwrap();
     assert_eq!(batch.changes.len(), MAX_BOOK_BATCH);
@@ -296,10 +308,10 @@ impl Path {
             prop_assert!(!book.journal.is_durable() && before == Some(disk.list_all()));
             return Ok(());
         }
-        prop_assert_eq!(&answer.result, &Ok(()), "the disk has room for all that the loop has");
+        prop_assert_eq!(&answer.result, &Ok(()), "the write failed although the disk has room");
         let batch = self.under_way.take().expect("a batch was written");
         let bans = batch.changes.iter().filter(|change| matches!(change, Change::PutBan(_) | Change::RemoveBan(_)));
-        prop_assert!(durable.iter().eq(bans), "exactly the bans of the batch are durable");
+        prop_assert!(durable.iter().eq(bans), "the durable changes are not exactly the batch's bans");
         for change in &batch.changes {
             let is_on_disk = match change {
                 Change::PutPeer(peer) => disk.peer(peer.address()) == Some(peer),

@@ -131,16 +131,24 @@ fn the_spent_output_is_identified_by_id_and_index() {
 fn headers_must_be_a_chain() {
     let mut forks = double_spend();
     forks[0].headers[1].nonce ^= 1;
-    assert_eq!(verdict(&forks), Err(DoubleSpendFault::NoChain), "the first header has a different parent");
+    assert_eq!(
+        verdict(&forks),
+        Err(DoubleSpendFault::NoChain),
+        "a first header with another parent is not reported as a broken chain"
+    );
     let mut forks = double_spend();
     forks[0].headers.reverse();
-    assert_eq!(verdict(&forks), Err(DoubleSpendFault::NoChain), "in reverse order");
+    assert_eq!(verdict(&forks), Err(DoubleSpendFault::NoChain), "reversed headers are not reported as a broken chain");
     let mut forks = double_spend();
     forks[0].headers[1] = forks[0].headers[0];
-    assert_eq!(verdict(&forks), Err(DoubleSpendFault::NoChain), "the same header twice");
+    assert_eq!(verdict(&forks), Err(DoubleSpendFault::NoChain), "a repeated header is not reported as a broken chain");
     let mut forks = double_spend();
     forks[1].headers.clear();
-    assert_eq!(verdict(&forks), Err(DoubleSpendFault::NoChain), "no header");
+    assert_eq!(
+        verdict(&forks),
+        Err(DoubleSpendFault::NoChain),
+        "an empty list of headers is not reported as a broken chain"
+    );
 }
 
 #[test]
@@ -148,13 +156,21 @@ fn proofs_must_match_the_merkle_root_of_the_first_header() {
     let mut forks = double_spend();
     let [first, second] = forks.clone();
     forks[0].proof = second.proof;
-    assert_eq!(verdict(&forks), Err(DoubleSpendFault::NotProven), "the other branch's proof");
+    assert_eq!(
+        verdict(&forks),
+        Err(DoubleSpendFault::NotProven),
+        "the other branch's proof is not reported as invalid"
+    );
     let mut forks = double_spend();
     let tx = spending(&[1], 99);
     let header = first.headers[0];
     let txids = [numbered_tx(0), tx.clone(), numbered_tx(2)].map(|tx| tx.as_ref().txid());
     forks[0].proof = proof_of(&tx, 1, &txids, header.merkle_root);
-    assert_eq!(verdict(&forks), Err(DoubleSpendFault::NotProven), "a transaction that is not in the block");
+    assert_eq!(
+        verdict(&forks),
+        Err(DoubleSpendFault::NotProven),
+        "a proof of a transaction that is not in the block is not reported as invalid"
+    );
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn every_truncation_is_an_error() {
         }
         assert_eq!(HeadersRef::decode(&whole).unwrap().len(), 2);
         let longer = [&whole[..], &[0xff; 90]].concat();
-        assert_eq!(encode(HeadersRef::decode(&longer).unwrap()), whole, "bytes after the last header are ignored");
+        assert_eq!(encode(HeadersRef::decode(&longer).unwrap()), whole, "bytes after the last header were not ignored");
     }
 }
 

@@ -112,7 +112,7 @@ mod tests {
     fn a_host_that_keeps_trying_is_admitted_at_its_rate() {
         let mut rates = rates(10);
         let granted: u32 = (0..100_000).map(|millis| taken(&mut rates, at(millis), 1)).sum();
-        assert_eq!(granted, 20 + 999, "one token is added every 100 ms: 999 tokens in 99,999 ms");
+        assert_eq!(granted, 20 + 999, "the host was not admitted 20 times and then once per 100 ms");
     }
 
     #[test]
@@ -164,7 +164,7 @@ mod tests {
         for bits in 2..2 + MAX_HOSTS as u32 {
             assert!(rates.take(host(bits), at(0)));
         }
-        assert!(!rates.take(host(1), at(0)), "the host's bucket is still known");
+        assert!(!rates.take(host(1), at(0)), "the flood refilled the host's bucket");
     }
 
     proptest! {

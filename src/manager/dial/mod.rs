@@ -2,8 +2,8 @@
 //!
 //! The [`Dialler`] fills the wanted slots. In normal mode it draws addresses from the book: valid ones before unknown
 //! ones, and at most one peer per routable range. With a fixed list it uses that list, in order. For each address it
-//! stores only what polite dialling needs: whether the address is connected, its failures and restarts, and when it may
-//! be dialled again.
+//! stores only the facts that polite dialling needs: whether the address is connected, its failures and restarts, and
+//! the moment from which it may be dialled again.
 //!
 //! - A lost connection is reopened at once, a few times per window. A failed dial is retried after a pause that grows
 //!   up to a maximum. Neither applies to a requested dial of an address without a record.

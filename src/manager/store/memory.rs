@@ -269,4 +269,4 @@ fn sorted<'a>(peers: impl Iterator<Item = &'a KnownPeer>) -> Vec<KnownPeer> {
     peers
 }
 
-const _: () = assert!(size_of::<Row>() <= 96, "the documented size of the book assumes 96 bytes per row");
+const _: () = assert!(size_of::<Row>() <= 96, "a `Row` exceeds its documented size of 96 bytes");

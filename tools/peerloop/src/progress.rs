@@ -1,5 +1,5 @@
-//! Progress on stderr: one line that is redrawn in place on a terminal, plain lines elsewhere, nothing when quiet. A
-//! terminal of type `dumb` cannot redraw a line, so it receives plain lines.
+//! Progress on stderr. On a terminal, one line is redrawn in place. Elsewhere, and on a terminal of type `dumb`,
+//! which cannot redraw a line, each update is a line of its own. With `--quiet`, nothing is written.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant};

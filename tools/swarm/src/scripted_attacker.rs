@@ -88,15 +88,15 @@ pub(super) const ROWS: [Row; 7] = {
         Row { threat, what, manners, reasons, within, steps }
     }
     [
-        row("P8", "a reader that stops", Full, STALLED, Within::Patience, |_| vec![Step::StopReading]),
+        row("P8", "a peer that stops reading", Full, STALLED, Within::Patience, |_| vec![Step::StopReading]),
         row("P8", "bursts of pings without reading", Full, STALLED, Within::Patience, |chance| {
             let bytes = frame("ping", &[3; 8]).repeat(50);
             vec![Step::StopReading, Step::Repeat { bytes, times: 1 + chance.below(40), every: SECOND / 8 }]
         }),
-        row("P14", "the same pong again and again", Full, QUIET, Within::Patience, |_| {
+        row("P14", "the same pong repeatedly", Full, QUIET, Within::Patience, |_| {
             vec![Step::Repeat { bytes: frame("pong", &LIE.to_le_bytes()), times: 100, every: 2 * SECOND }]
         }),
-        row("P16", "another version later", Full, QUIET, Within::Patience, |_| {
+        row("P16", "repeated versions and veracks after the handshake", Full, QUIET, Within::Patience, |_| {
             let again = [frame("version", &version(70_001, AGENT)), frame("verack", &[])].concat();
             vec![Step::Pause(3 * SECOND), Step::Repeat { bytes: again, times: 10, every: 4 * SECOND }]
         }),

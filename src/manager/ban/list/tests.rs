@@ -441,7 +441,7 @@ proptest! {
                     match list.pop_expired(present) {
                         Some(ban) => {
                             let at = model.given.iter().position(|given| given.ban == ban && over(given));
-                            model.given.remove(at.expect("an unexpired or unknown ban was removed"));
+                            model.given.remove(at.expect("the removed ban was in the list and has expired"));
                         }
                         None => prop_assert!(!model.given.iter().any(over)),
                     }

@@ -43,7 +43,7 @@ const FORMER_NAMES: [(&str, &str); 13] = [
 ];
 
 /// Declares [`SETTINGS`] from rows `name [Fields]: Kind in place, "help";`, where the value is the field `name` of
-/// `place`. A kind whose value has a fixed place omits `in place`.
+/// `place`. A kind that always sets the same field omits `in place`.
 macro_rules! settings {
     ($($name:ident [$($field:ident)*]: $kind:ident $(in $place:ident)?, $help:literal;)+) => {
         pub(super) static SETTINGS: &[Setting] = &[$(
@@ -82,7 +82,8 @@ settings! {
     restart_window [RestartWindow]: Duration in manager, "Window in which restarts are counted";
     initial_backoff [InitialBackoff]: Duration in manager, "Pause after the first failed dial of an address";
     backoff_multiplier [BackoffMultiplier]: Factor in manager, "Factor by which each further pause grows";
-    max_backoff [MaxBackoff]: Duration in manager, "Maximum pause after a failed dial, before 0 to 25 % is added";
+    max_backoff [MaxBackoff]: Duration in manager,
+        "Maximum pause after a failed dial; up to 25 % random jitter is added";
     max_retries [MaxRetries]: Number in manager, "Number of failed dials after which an address is inaccessible";
     // Caps, bans and user agents.
     max_per_host [MaxPerHost]: Count in manager, "Maximum number of peers of one host";
@@ -185,7 +186,12 @@ mod tests {
         for &field in Field::ALL {
             let settings = SETTINGS.iter().filter(|setting| setting.fields.contains(&field)).count();
             let expected = usize::from(!without.contains(&field));
-            assert_eq!(settings, expected, "`{field}` needs one row in {}, or an entry in `without`", file!());
+            assert_eq!(
+                settings,
+                expected,
+                "`{field}` has {settings} rows in {} instead of {expected}; correct the table or `without`",
+                file!()
+            );
         }
         let own: Vec<&str> = SETTINGS.iter().filter(|one| one.fields.is_empty()).map(|one| one.name).collect();
         assert_eq!(own, ["book", "metrics_addr", "log_level"]);

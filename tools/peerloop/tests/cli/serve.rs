@@ -32,7 +32,7 @@ fn the_node_stops_while_peers_are_connected() {
     node.signal("TERM");
     assert_eq!(node.finish().code, Some(0));
     let load = load.finish();
-    assert_eq!(load.code, Some(1), "the bench succeeded although its node has ended: {}", load.stderr);
+    assert_eq!(load.code, Some(1), "the bench did not exit with 1 although its node had ended: {}", load.stderr);
     assert!(load.stdout.contains("ready 5   lost 5"), "{}", load.stdout);
     assert!(load.stdout.contains("closed_by_peer"), "{}", load.stdout);
 }

@@ -1,5 +1,5 @@
 //! A loop's invariants, checked from outside: a handler's faults are detected, and the memory that the loop reports
-//! matches what it has allocated.
+//! matches its allocations.
 
 use allocation_counter::{measure, opt_out};
 use bytes::Bytes;

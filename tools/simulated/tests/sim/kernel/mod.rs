@@ -81,15 +81,15 @@ fn a_connection_is_reported_as_writable_at_first_and_later_only_after_a_change()
     assert_eq!(events(&mut dialler), event(false, true, false));
     let ends = dialler.connected(raw_link()).unwrap().unwrap();
     assert_eq!((ends.local.ip(), ends.remote, ends.are_one()), (dialler.ip(), address, false));
-    assert_eq!(write(&mut dialler, b"early"), Ok(5), "before the connection is accepted");
+    assert_eq!(write(&mut dialler, b"early"), Ok(5), "a write before the connection was accepted was cut or refused");
     let listener = Readiness { token: Token::Listener(3).to_u64(), readable: true, writable: false, hung_up: false };
     assert_eq!(events(&mut acceptor), [listener]);
     let (socket, from) = acceptor.accept(3).unwrap();
     assert_eq!(from.ip(), dialler.ip());
-    assert_eq!(events(&mut acceptor), [], "the accepted socket is not registered yet");
+    assert_eq!(events(&mut acceptor), [], "an accepted socket caused an event before it was registered");
     acceptor.attach(raw_link(), socket).unwrap();
     assert_eq!(events(&mut acceptor), event(true, true, false));
-    assert_eq!(events(&mut acceptor), [], "an arrival is reported once, even if it is not read");
+    assert_eq!(events(&mut acceptor), [], "an arrival was reported twice");
     assert_eq!(write(&mut dialler, b"late"), Ok(4));
     assert_eq!(events(&mut acceptor), event(true, true, false));
     assert_eq!(read(&mut acceptor, 100), Ok(b"earlylate".to_vec()));
@@ -105,14 +105,14 @@ fn room_is_reported_to_a_writer_that_was_refused_or_cut_short() {
     assert_eq!(read(&mut acceptor, 4).unwrap().len(), 4);
     assert_eq!(events(&mut dialler), event(false, true, false));
     assert_eq!(read(&mut acceptor, 1).unwrap().len(), 1);
-    assert_eq!(events(&mut dialler), [], "room was reported already");
+    assert_eq!(events(&mut dialler), [], "room was reported twice");
     assert_eq!(write(&mut dialler, &[1; 5]), Ok(5));
     assert_eq!(write(&mut dialler, &[1; 1]), Err(ErrorKind::WouldBlock));
     assert_eq!(read(&mut acceptor, 99).unwrap().len(), 10);
     assert_eq!(events(&mut dialler), event(false, true, false));
-    assert_eq!(write(&mut dialler, &[1; 10]), Ok(10), "exactly the free room");
+    assert_eq!(write(&mut dialler, &[1; 10]), Ok(10), "a write of exactly the free room was cut or refused");
     assert_eq!(read(&mut acceptor, 99).unwrap().len(), 10);
-    assert_eq!(events(&mut dialler), [], "no writer waits for room");
+    assert_eq!(events(&mut dialler), [], "room was reported although no writer waited for it");
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn the_end_follows_the_data_and_the_other_direction_stays_open() {
     assert_eq!(write(&mut dialler, b"last"), Ok(4));
     dialler.shut_down_writing(raw_link());
     assert_eq!(write(&mut dialler, b"!"), Err(ErrorKind::BrokenPipe));
-    assert_eq!(events(&mut acceptor), event(true, true, true), "one event reports the data and the end");
+    assert_eq!(events(&mut acceptor), event(true, true, true), "one event does not report both the data and the end");
     assert_eq!(read(&mut acceptor, 4), Ok(b"last".to_vec()));
     assert_eq!(read(&mut acceptor, 4), Ok(vec![]));
     assert_eq!(write(&mut acceptor, b"answer"), Ok(6));
@@ -141,7 +141,7 @@ fn closing_with_unread_bytes_resets_the_connection() {
     acceptor.close(raw_link());
     assert_eq!(events(&mut dialler), event(true, true, true));
     assert_eq!(read(&mut dialler, 99), Err(ErrorKind::ConnectionReset));
-    assert_eq!(read(&mut dialler, 99), Ok(vec![]), "an error is reported once");
+    assert_eq!(read(&mut dialler, 99), Ok(vec![]), "the error was reported again, or the end was not");
     assert_eq!(write(&mut dialler, b"?"), Err(ErrorKind::BrokenPipe));
 }
 
@@ -163,9 +163,9 @@ fn arrivals_stop_at_each_cut_and_a_new_event_reports_the_rest() {
     let (_world, mut dialler, mut acceptor) = pair(Conditions { to_acceptor, ..Conditions::default() });
     assert_eq!(write(&mut dialler, b"abcdef"), Ok(6));
     dialler.shut_down_writing(raw_link());
-    assert_eq!(events(&mut acceptor), event(true, true, false), "the end has not arrived yet");
+    assert_eq!(events(&mut acceptor), event(true, true, false), "the end was reported early, or the data was not");
     assert_eq!(read(&mut acceptor, 2), Ok(b"ab".to_vec()));
-    assert_eq!(events(&mut acceptor), [], "a read that fills its buffer cannot show whether more bytes wait");
+    assert_eq!(events(&mut acceptor), [], "an event was reported after a read that filled its buffer");
     assert_eq!(read(&mut acceptor, 9), Ok(b"c".to_vec()));
     assert_eq!(events(&mut acceptor), event(true, true, false));
     assert_eq!(read(&mut acceptor, 9), Ok(b"d".to_vec()));
@@ -218,12 +218,12 @@ fn a_full_backlog_keeps_dials_pending_until_there_is_room() {
     assert!(dialler.connected(second).unwrap().is_none());
     dialler.close(second);
     let accepted = acceptor.accept(0).unwrap();
-    assert_eq!(events(&mut dialler)[0].token, third.to_u64(), "an abandoned dial is skipped");
+    assert_eq!(events(&mut dialler)[0].token, third.to_u64(), "the abandoned dial was not skipped");
     assert!(dialler.connected(third).unwrap().is_some());
     acceptor.close_listener(0);
     assert_eq!(dialler.read(third, &mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
     drop(accepted);
-    assert_eq!(dialler.read(first, &mut [0]).unwrap(), 0, "an accepted socket that is dropped is closed");
+    assert_eq!(dialler.read(first, &mut [0]).unwrap(), 0, "an accepted socket stayed open although it was dropped");
     dialler.connect(second, address, None).unwrap();
     assert_eq!(dialler.connected(second).unwrap_err().kind(), ErrorKind::ConnectionRefused);
 }
@@ -266,7 +266,7 @@ fn two_wake_ups_are_reported_as_one_event() {
 fn the_log_contains_the_bytes_and_the_failures() {
     let (world, mut dialler, mut acceptor) = pair(holding(3));
     let calls = world.trace().calls();
-    assert_eq!(world.trace().log(), [], "the log is empty until it is requested");
+    assert_eq!(world.trace().log(), [], "the log is not empty although it was not requested");
     world.keep_log();
     write(&mut dialler, b"abcd").unwrap();
     write(&mut dialler, b"d").unwrap_err();

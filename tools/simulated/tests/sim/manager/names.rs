@@ -84,5 +84,5 @@ fn no_more_than_the_maximum_number_of_a_names_addresses_are_dialled_and_none_ent
     assert!(managed.count("connection_failed") <= MAX_NAME_ADDRESSES, "{}", managed.count("connection_failed"));
     managed.run(secs(300));
     assert_eq!(managed.count("connection_failed") % MAX_NAME_ADDRESSES, 0);
-    assert_eq!(managed.report().book, vec![], "no address of a fixed peer enters the book");
+    assert_eq!(managed.report().book, vec![], "an address of a fixed peer entered the book");
 }

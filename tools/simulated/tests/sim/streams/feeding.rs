@@ -29,10 +29,10 @@ fn feed(room: &mut Room, peer: PeerId, part: Bytes) -> Result<usize, RequestErro
         let (before, mut rest) = (waiting(ctx), part.clone());
         let fed = ctx.feed_body(peer, &mut rest);
         let taken = part.len() - rest.len();
-        assert_eq!(rest, part[taken..], "bytes are consumed from the front");
+        assert_eq!(rest, part[taken..], "bytes were not consumed from the front");
         assert_eq!(waiting(ctx), before + taken);
         assert!(taken == 0 || before + taken <= MAX_BODY_WAITING_BYTES, "accepted {taken} bytes, {before} waited");
-        assert!(fed.is_ok() || taken == 0, "a refused part is not consumed");
+        assert!(fed.is_ok() || taken == 0, "a part was consumed although it was refused");
         fed.map(|()| rest.len())
     })
 }
@@ -56,7 +56,7 @@ fn at_most_a_mebibyte_may_wait_and_the_handler_is_called_when_a_quarter_remains(
         assert_eq!(waiting(&mut room, peer), MAX_BODY_WAITING_BYTES);
         let left_bytes = left(&mut room, peer);
         assert_eq!(feed(&mut room, peer, part.clone()), Ok(part_len));
-        assert_eq!(left(&mut room, peer), left_bytes, "bytes that are not accepted remain to be fed");
+        assert_eq!(left(&mut room, peer), left_bytes, "bytes that were not accepted count as fed");
         let writable = room.streamer(0).writable;
         let mut block = vec![0; 10_000];
         while waiting(&mut room, peer) > BODY_REFILL_BYTES {
@@ -111,7 +111,7 @@ fn a_part_that_cannot_be_fed_is_refused_with_its_error_and_changes_nothing() {
     assert_eq!(feed(&mut room, peer, payload.slice(9..)), Ok(0));
     assert_eq!(left(&mut room, peer), None);
     assert_eq!(feed(&mut room, peer, pattern(1)), Err(RequestError::NoBody));
-    assert_eq!(feed(&mut room, peer, Bytes::new()), Ok(0), "an empty part is accepted even without a body");
+    assert_eq!(feed(&mut room, peer, Bytes::new()), Ok(0), "an empty part without a body was refused");
     assert_eq!(room.drain(&mut raw), frame("block", &payload));
 }
 
@@ -121,13 +121,13 @@ fn a_body_of_zero_bytes_can_be_fed() {
     let (mut raw, peer) = room.add_peer();
     let empty = header("block", 0, &[0x5d, 0xf6, 0xe0, 0xe2]);
     begin(&mut room, peer, Header::of(CommandName::BLOCK, b"")).unwrap();
-    assert_eq!(left(&mut room, peer), None, "the message is complete with its header");
-    assert_eq!(feed(&mut room, peer, Bytes::new()), Ok(0), "an empty part is accepted");
+    assert_eq!(left(&mut room, peer), None, "the message was not complete with its header");
+    assert_eq!(feed(&mut room, peer, Bytes::new()), Ok(0), "an empty part was refused");
     assert_eq!(feed(&mut room, peer, pattern(1)), Err(RequestError::NoBody));
     begin(&mut room, peer, Header::of(CommandName::BLOCK, b"")).unwrap();
     let payload = pattern(10);
     begin(&mut room, peer, Header::of(CommandName::BLOCK, &payload)).unwrap();
-    assert_eq!(feed(&mut room, peer, payload.clone()), Ok(0), "an empty body delays no other body");
+    assert_eq!(feed(&mut room, peer, payload.clone()), Ok(0), "an empty body delayed another body");
     assert_eq!(room.drain(&mut raw), [empty.clone(), empty, frame("block", &payload)].concat());
 }
 
